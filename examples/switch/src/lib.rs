@@ -1,0 +1,1 @@
+//! A switch to embed, a lab of switches on a virtual clock, and ovs-vswitchd.

@@ -1,0 +1,1 @@
+//! Tuple-space search over keys of u64 words, with wildcard tracking.

@@ -1,0 +1,1 @@
+//! Connection tracking: parsed packet in, connection state out.

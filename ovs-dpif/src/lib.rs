@@ -1,0 +1,1 @@
+//! The datapath trait, a datapath in userspace, network devices and datapath text.

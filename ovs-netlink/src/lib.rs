@@ -1,0 +1,1 @@
+//! Netlink and generic netlink messages, and the families of the openvswitch kernel module.

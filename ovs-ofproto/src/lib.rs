@@ -1,0 +1,1 @@
+//! OpenFlow on the wire and in words, and an OpenFlow switch as a value.

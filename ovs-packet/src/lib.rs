@@ -1,0 +1,1 @@
+//! Packets, flow keys, the table of match fields, parsing, editing and composing.
