@@ -1,0 +1,243 @@
+//! From a flow key to a packet that has it.
+
+use alloc::vec::Vec;
+
+use crate::checksum;
+use crate::extract::{
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, ETH_TYPE_VLAN,
+    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT, NO_ETHERTYPE,
+};
+use crate::key::{FRAG_ANY, FRAG_LATER, FlowKey, MPLS_DEPTH, VLAN_PRESENT};
+use crate::packet::{Layers, Packet};
+
+/// Builds a packet that extraction reads back as `key`, with `l7` behind the last header, lengths and checksums right.
+///
+/// What a key does not say is filled in plainly: no IP options, TCP sequence numbers zero. An 802.3 frame
+/// ([`NO_ETHERTYPE`]) gets its length. Neighbour discovery and ARP have no payload: `l7` is left out of them. The packet's metadata come from the key too.
+pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
+    let mut frame = Frame { bytes: Vec::with_capacity(128 + l7.len()), layers: Layers::default() };
+    if key.packet_type == 0 {
+        frame.ethernet(key);
+    }
+    frame.layers.l3 = Some(frame.bytes.len());
+    match key.eth_type.get() {
+        ETH_TYPE_IPV4 => frame.ipv4(key, l7),
+        ETH_TYPE_IPV6 => frame.ipv6(key, l7),
+        ETH_TYPE_ARP | ETH_TYPE_RARP => frame.arp(key),
+        NO_ETHERTYPE if key.packet_type == 0 => frame.length_prefixed(l7),
+        _ => frame.bytes.extend_from_slice(l7),
+    }
+    let mut packet = Packet::from_slice(&frame.bytes);
+    packet.set_layers(frame.layers);
+    packet.meta.in_port = key.in_port.get();
+    packet.meta.recirc_id = key.recirc_id.get();
+    packet.meta.packet_type = key.packet_type.get();
+    packet.meta.pkt_mark = key.pkt_mark.get();
+    packet.meta.skb_priority = key.skb_priority.get();
+    packet.meta.dp_hash = key.dp_hash.get();
+    write_l4_checksum(&mut packet);
+    packet
+}
+
+/// Computes the transport checksum of `packet` anew, from the bytes as they are.
+///
+/// Does nothing to a packet whose transport protocol has none, or whose layers are not known.
+pub fn write_l4_checksum(packet: &mut Packet) {
+    let layers = packet.layers();
+    let (Some(l3), Some(l4), Some(at)) = (layers.l3, layers.l4, checksum_offset(layers.l4_proto)) else { return };
+    let end = packet.len() - layers.l2_pad.min(packet.len());
+    let len = end.saturating_sub(l4) as u32;
+    let sum = match (layers.l4_proto, packet.data().get(l3).map(|b| b >> 4)) {
+        (IP_PROTO_SCTP, _) => {
+            let Some(segment) = packet.data_mut().get_mut(l4..end) else { return };
+            write_sctp_checksum(segment);
+            return;
+        }
+        (IP_PROTO_ICMP, _) => 0,
+        (_, Some(4)) => addresses(packet.data(), l3 + 12, 8),
+        _ => addresses(packet.data(), l3 + 8, 32),
+    };
+    let pseudo = if layers.l4_proto == IP_PROTO_ICMP { 0 } else { u64::from(layers.l4_proto) + u64::from(len) };
+    let Some(segment) = packet.data_mut().get_mut(l4..end) else { return };
+    let Some(field) = segment.get_mut(at..at + 2) else { return };
+    field.fill(0);
+    let mut value = !checksum::fold(checksum::sum(segment, sum + pseudo));
+    // A UDP checksum of zero means that there is none (RFC 768).
+    if value == 0 && layers.l4_proto == IP_PROTO_UDP {
+        value = 0xffff;
+    }
+    if let Some(field) = segment.get_mut(at..at + 2) {
+        field.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn addresses(data: &[u8], from: usize, len: usize) -> u64 {
+    checksum::sum(data.get(from..from + len).unwrap_or(&[]), 0)
+}
+
+/// Writes SCTP's CRC32c (RFC 9260, appendix A) into a whole SCTP packet.
+pub(crate) fn write_sctp_checksum(segment: &mut [u8]) {
+    if let Some(field) = segment.get_mut(8..12) {
+        field.fill(0);
+        let crc = checksum::crc32c(segment);
+        if let Some(field) = segment.get_mut(8..12) {
+            field.copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+}
+
+/// Where the 16-bit checksum stands in a transport header; SCTP's 32-bit one is at the given place too.
+pub(crate) fn checksum_offset(proto: u8) -> Option<usize> {
+    Some(match proto {
+        IP_PROTO_TCP => 16,
+        IP_PROTO_UDP => 6,
+        IP_PROTO_ICMP | IP_PROTO_ICMPV6 => 2,
+        IP_PROTO_SCTP => 8,
+        _ => return None,
+    })
+}
+
+struct Frame {
+    bytes: Vec<u8>,
+    layers: Layers,
+}
+
+impl Frame {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn ethernet(&mut self, key: &FlowKey) {
+        self.put(&key.eth_dst.0);
+        self.put(&key.eth_src.0);
+        for (tpid, tci) in [(key.vlan_tpid, key.vlan_tci), (key.inner_vlan_tpid, key.inner_vlan_tci)] {
+            if tci.get() & VLAN_PRESENT != 0 {
+                let tpid = if tpid == 0 { ETH_TYPE_VLAN } else { tpid.get() };
+                self.put(&tpid.to_be_bytes());
+                self.put(&(tci.get() & !VLAN_PRESENT).to_be_bytes());
+            }
+        }
+        if key.eth_type != NO_ETHERTYPE {
+            self.put(&key.eth_type.get().to_be_bytes());
+        }
+        if matches!(key.eth_type.get(), ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST) {
+            self.layers.l2_5 = Some(self.bytes.len());
+            // The key keeps three entries at most: the last of them ends the stack.
+            for (i, lse) in key.mpls_lse.iter().enumerate() {
+                let last = lse.get() & 0x100 != 0 || i + 1 == MPLS_DEPTH;
+                self.put(&(lse.get() | u32::from(last) << 8).to_be_bytes());
+                if last {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn length_prefixed(&mut self, l7: &[u8]) {
+        // An LLC header that is not SNAP: source and destination of the null service access point.
+        let llc = [0, 0, 3];
+        let len = u16::try_from(llc.len() + l7.len()).unwrap_or(u16::MAX).min(1500);
+        self.put(&len.to_be_bytes());
+        self.layers.l3 = Some(self.bytes.len());
+        self.put(&llc);
+        self.put(l7);
+    }
+
+    fn arp(&mut self, key: &FlowKey) {
+        self.put(&[0, 1, 8, 0, 6, 4, 0, key.nw_proto]);
+        self.put(&key.arp_sha.0);
+        self.put(&key.nw_src.get().to_be_bytes());
+        self.put(&key.arp_tha.0);
+        self.put(&key.nw_dst.get().to_be_bytes());
+    }
+
+    fn ipv4(&mut self, key: &FlowKey, l7: &[u8]) {
+        let at = self.bytes.len();
+        let fragment: u16 = match (key.nw_frag & FRAG_ANY != 0, key.nw_frag & FRAG_LATER != 0) {
+            (true, true) => 1,
+            (true, false) => 0x2000,
+            _ => 0,
+        };
+        self.put(&[0x45, key.nw_tos, 0, 0, 0, 0]);
+        self.put(&fragment.to_be_bytes());
+        self.put(&[key.nw_ttl, key.nw_proto, 0, 0]);
+        self.put(&key.nw_src.get().to_be_bytes());
+        self.put(&key.nw_dst.get().to_be_bytes());
+        self.transport(key, l7);
+        let len = u16::try_from(self.bytes.len() - at).unwrap_or(u16::MAX);
+        if let Some(header) = self.bytes.get_mut(at..).and_then(|b| b.first_chunk_mut::<20>()) {
+            header[2..4].copy_from_slice(&len.to_be_bytes());
+            let sum = checksum::checksum(header);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+    }
+
+    fn ipv6(&mut self, key: &FlowKey, l7: &[u8]) {
+        let at = self.bytes.len();
+        let first = 6 << 28 | u32::from(key.nw_tos) << 20 | key.ipv6_label.get() & 0xf_ffff;
+        let fragment = key.nw_frag & FRAG_ANY != 0;
+        self.put(&first.to_be_bytes());
+        self.put(&[0, 0, if fragment { 44 } else { key.nw_proto }, key.nw_ttl]);
+        self.put(&key.ipv6_src.get().to_be_bytes());
+        self.put(&key.ipv6_dst.get().to_be_bytes());
+        if fragment {
+            let offset = if key.nw_frag & FRAG_LATER != 0 { 8 } else { 1 };
+            self.put(&[key.nw_proto, 0, 0, offset, 0, 0, 0, 0]);
+        }
+        self.transport(key, l7);
+        let len = u16::try_from(self.bytes.len() - at - 40).unwrap_or(u16::MAX);
+        if let Some(field) = self.bytes.get_mut(at + 4..at + 6) {
+            field.copy_from_slice(&len.to_be_bytes());
+        }
+    }
+
+    fn transport(&mut self, key: &FlowKey, l7: &[u8]) {
+        if key.nw_frag & FRAG_LATER != 0 {
+            return self.put(l7);
+        }
+        let at = self.bytes.len();
+        let v6 = key.eth_type == ETH_TYPE_IPV6;
+        let (src, dst) = (key.tp_src.get().to_be_bytes(), key.tp_dst.get().to_be_bytes());
+        let neighbor_discovery =
+            v6 && key.nw_proto == IP_PROTO_ICMPV6 && dst == [0, 0] && matches!(src[1], ND_SOLICIT | ND_ADVERT);
+        match key.nw_proto {
+            IP_PROTO_TCP => {
+                let [high, low] = key.tcp_flags.get().to_be_bytes();
+                self.put(&src);
+                self.put(&dst);
+                self.put(&[0, 0, 0, 0, 0, 0, 0, 0, 5 << 4 | high & 0x0f, low, 0xff, 0xff, 0, 0, 0, 0]);
+            }
+            IP_PROTO_UDP => {
+                let len = u16::try_from(8 + l7.len()).unwrap_or(u16::MAX);
+                self.put(&src);
+                self.put(&dst);
+                self.put(&len.to_be_bytes());
+                self.put(&[0, 0]);
+            }
+            IP_PROTO_SCTP => {
+                self.put(&src);
+                self.put(&dst);
+                self.put(&[0; 8]);
+            }
+            IP_PROTO_ICMP if !v6 => self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]),
+            IP_PROTO_ICMPV6 if v6 => {
+                self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]);
+                if neighbor_discovery {
+                    self.put(&key.nd_target.get().to_be_bytes());
+                    for (kind, address) in [(1, key.arp_sha), (2, key.arp_tha)] {
+                        if !address.is_zero() {
+                            self.put(&[kind, 1]);
+                            self.put(&address.0);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.layers.l4 = Some(at);
+        self.layers.l4_proto = key.nw_proto;
+        if !neighbor_discovery {
+            self.put(l7);
+        }
+    }
+}

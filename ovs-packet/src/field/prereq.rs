@@ -1,0 +1,127 @@
+//! What else a match must say for a field to exist.
+
+use crate::extract::{
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, IP_PROTO_ICMP,
+    IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT,
+};
+use crate::field::FieldId;
+use crate::key::{FRAG_LATER, FlowKey, Match, VLAN_PRESENT};
+
+/// A field's prerequisite (OpenFlow 1.5, section 7.2.3.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Prereq {
+    /// Every packet has the field.
+    None,
+    /// The packet begins with an Ethernet header.
+    Ethernet,
+    /// There is a VLAN tag.
+    Vlan,
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// IPv4 or IPv6.
+    Ip,
+    /// ARP or RARP.
+    Arp,
+    /// TCP, over IPv4 or IPv6, not a later fragment.
+    Tcp,
+    /// UDP, likewise.
+    Udp,
+    /// SCTP, likewise.
+    Sctp,
+    /// ICMP over IPv4.
+    Icmpv4,
+    /// ICMP over IPv6.
+    Icmpv6,
+    /// Neighbour solicitation or advertisement.
+    Nd,
+    /// Neighbour solicitation.
+    NdSolicit,
+    /// Neighbour advertisement.
+    NdAdvert,
+    /// MPLS unicast or multicast.
+    Mpls,
+    /// The connection's original tuple is there: tracked, and IP.
+    Ct,
+}
+
+impl Prereq {
+    /// Whether a packet with this key has the field.
+    pub fn holds(self, key: &FlowKey) -> bool {
+        let ip = || matches!(key.eth_type.get(), ETH_TYPE_IPV4 | ETH_TYPE_IPV6);
+        let l4 = |proto| ip() && key.nw_proto == proto && key.nw_frag & FRAG_LATER == 0;
+        let icmpv6 = || key.eth_type == ETH_TYPE_IPV6 && l4(IP_PROTO_ICMPV6);
+        let nd = |kind: u8| icmpv6() && key.tp_src == u16::from(kind) && key.tp_dst == 0;
+        match self {
+            Prereq::None => true,
+            Prereq::Ethernet => key.packet_type == 0,
+            Prereq::Vlan => key.vlan_tci.get() & VLAN_PRESENT != 0,
+            Prereq::Ipv4 => key.eth_type == ETH_TYPE_IPV4,
+            Prereq::Ipv6 => key.eth_type == ETH_TYPE_IPV6,
+            Prereq::Ip => ip(),
+            Prereq::Arp => matches!(key.eth_type.get(), ETH_TYPE_ARP | ETH_TYPE_RARP),
+            Prereq::Tcp => l4(IP_PROTO_TCP),
+            Prereq::Udp => l4(IP_PROTO_UDP),
+            Prereq::Sctp => l4(IP_PROTO_SCTP),
+            Prereq::Icmpv4 => key.eth_type == ETH_TYPE_IPV4 && l4(IP_PROTO_ICMP),
+            Prereq::Icmpv6 => icmpv6(),
+            Prereq::Nd => nd(ND_SOLICIT) || nd(ND_ADVERT),
+            Prereq::NdSolicit => nd(ND_SOLICIT),
+            Prereq::NdAdvert => nd(ND_ADVERT),
+            Prereq::Mpls => matches!(key.eth_type.get(), ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST),
+            Prereq::Ct => ip() && key.ct_state != 0,
+        }
+    }
+
+    /// The fields that the prerequisite reads.
+    pub fn reads(self) -> &'static [FieldId] {
+        use FieldId::{CtState, EthType, Icmpv6Code, Icmpv6Type, IpFrag, NwProto, PacketType, VlanVid};
+        match self {
+            Prereq::None => &[],
+            Prereq::Ethernet => &[PacketType],
+            Prereq::Vlan => &[VlanVid],
+            Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls => &[EthType],
+            Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => &[EthType, NwProto, IpFrag],
+            Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => &[EthType, NwProto, IpFrag, Icmpv6Type, Icmpv6Code],
+            Prereq::Ct => &[EthType, CtState],
+        }
+    }
+
+    /// Whether every packet that meets `m` has the field.
+    ///
+    /// A match that says nothing of fragments is taken to mean packets that have an L4 header, as in OpenFlow.
+    pub fn implied_by(self, m: &Match) -> bool {
+        let pinned = |f: &FieldId| match f {
+            FieldId::IpFrag | FieldId::PacketType => true,
+            FieldId::VlanVid => m.mask().bits.vlan_tci.get() & VLAN_PRESENT != 0,
+            FieldId::CtState => m.mask().touches(*f),
+            f => m.mask().is_exact(*f),
+        };
+        self.reads().iter().all(pinned) && self.holds(m.key())
+    }
+
+    /// What the match lacks, in the words of the match language.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Prereq::None => "nothing",
+            Prereq::Ethernet => "packet_type=(0,0)",
+            Prereq::Vlan => "a VLAN (vlan_tci=0x1000/0x1000)",
+            Prereq::Ipv4 => "ip",
+            Prereq::Ipv6 => "ipv6",
+            Prereq::Ip => "ip or ipv6",
+            Prereq::Arp => "arp or rarp",
+            Prereq::Tcp => "tcp or tcp6",
+            Prereq::Udp => "udp or udp6",
+            Prereq::Sctp => "sctp or sctp6",
+            Prereq::Icmpv4 => "icmp",
+            Prereq::Icmpv6 => "icmp6",
+            Prereq::Nd => "icmp6,icmp_type=135 or 136,icmp_code=0",
+            Prereq::NdSolicit => "icmp6,icmp_type=135,icmp_code=0",
+            Prereq::NdAdvert => "icmp6,icmp_type=136,icmp_code=0",
+            Prereq::Mpls => "mpls or mplsm",
+            Prereq::Ct => "ip or ipv6 with ct_state",
+        }
+    }
+}

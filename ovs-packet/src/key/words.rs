@@ -1,0 +1,188 @@
+//! Sets of the key's words, its blocks, and its stages.
+
+use super::WORDS;
+
+/// A set of word indexes of a [`FlowKey`](super::FlowKey).
+///
+/// ```
+/// use ovs_packet::key::WordSet;
+///
+/// let s: WordSet = [3, 1, 3].into_iter().collect();
+/// assert_eq!(s.iter().collect::<Vec<_>>(), [1, 3]);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct WordSet(u128);
+
+impl WordSet {
+    /// No word.
+    pub const EMPTY: WordSet = WordSet(0);
+
+    /// The set as bits: bit `i` stands for word `i`.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// How many words are in the set.
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether no word is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether word `i` is in the set.
+    pub const fn contains(self, i: usize) -> bool {
+        i < WORDS && self.0 >> i & 1 != 0
+    }
+
+    /// Adds word `i`; a word that the layout does not have is ignored.
+    pub const fn insert(&mut self, i: usize) {
+        if i < WORDS {
+            self.0 |= 1 << i;
+        }
+    }
+
+    /// How many words of the set lie below word `i`: the place of word `i` among packed words.
+    pub const fn rank(self, i: usize) -> usize {
+        if i >= 128 { self.len() } else { (self.0 & ((1u128 << i) - 1)).count_ones() as usize }
+    }
+
+    /// The indexes in the set, ascending.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let i = rest.trailing_zeros() as usize;
+            (i < 128).then(|| {
+                rest &= rest - 1;
+                i
+            })
+        })
+    }
+}
+
+impl FromIterator<usize> for WordSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(words: I) -> Self {
+        let mut set = WordSet::EMPTY;
+        words.into_iter().for_each(|i| set.insert(i));
+        set
+    }
+}
+
+/// A 64-byte block of the key: one cache line.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Block {
+    /// What nearly every packet needs.
+    Core = 0,
+    /// IPv6, neighbour discovery, ARP hardware addresses.
+    Network = 1,
+    /// Conntrack label and original IPv4 tuple, marks, inner VLAN, MPLS.
+    Extra = 2,
+    /// OpenFlow metadata and the original IPv6 tuple.
+    Metadata = 3,
+    /// Registers 0 to 15.
+    Registers = 4,
+}
+
+/// A set of blocks of the key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct BlockSet(u16);
+
+impl BlockSet {
+    /// No block.
+    pub const EMPTY: BlockSet = BlockSet(0);
+    /// The core block alone.
+    pub const CORE: BlockSet = BlockSet(1);
+
+    /// The set as bits: bit `i` stands for block `i`.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// This set and `block`.
+    pub const fn with(self, block: Block) -> BlockSet {
+        BlockSet(self.0 | 1 << block as u8)
+    }
+
+    /// Whether block number `i` is in the set.
+    pub const fn contains(self, i: usize) -> bool {
+        i < WORDS / 8 && self.0 >> i & 1 != 0
+    }
+}
+
+/// The stages of a lookup, in the order in which they are tried: a rule that differs in an early stage need not
+/// be compared, nor its bits noted, in the later ones.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Stage {
+    /// Ports, registers, connection tracking.
+    Metadata = 0,
+    /// Ethernet and VLAN.
+    L2 = 1,
+    /// IP, ARP protocol addresses, MPLS.
+    L3 = 2,
+    /// Ports, ICMP, ND and ARP hardware addresses.
+    L4 = 3,
+}
+
+/// The stage of every word of the key, as numbers.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+pub const STAGES: [u8; WORDS] = {
+    use Stage::*;
+    let mut stages = [Metadata as u8; WORDS];
+    let ranges: [(usize, usize, Stage); 7] =
+        [(2, 4, L2), (5, 6, L3), (7, 7, L4), (8, 11, L3), (12, 15, L4), (21, 21, L2), (22, 23, L3)];
+    let mut r = 0;
+    while r < ranges.len() {
+        let (mut word, last, stage) = ranges[r];
+        while word <= last {
+            stages[word] = stage as u8;
+            word += 1;
+        }
+        r += 1;
+    }
+    stages
+};
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::super::FlowKey;
+    use super::*;
+
+    #[test]
+    fn stages_follow_the_layout() {
+        let stage = |offset: usize| STAGES[offset / 8];
+        assert_eq!(stage(offset_of!(FlowKey, in_port)), Stage::Metadata as u8);
+        assert_eq!(stage(offset_of!(FlowKey, ct_mark)), Stage::Metadata as u8);
+        assert_eq!(stage(offset_of!(FlowKey, eth_dst)), Stage::L2 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, vlan_tpid)), Stage::L2 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, nw_dst)), Stage::L3 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, ipv6_label)), Stage::L3 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, ipv6_dst)), Stage::L3 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, tcp_flags)), Stage::L4 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, nd_target)), Stage::L4 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, arp_tha)), Stage::L4 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, inner_vlan_tci)), Stage::L2 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, mpls_lse)), Stage::L3 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, regs)), Stage::Metadata as u8);
+    }
+
+    #[test]
+    fn rank_counts_below() {
+        let s: WordSet = [0, 5, 47].into_iter().collect();
+        assert_eq!([s.rank(0), s.rank(1), s.rank(6), s.rank(128)], [0, 1, 2, 3]);
+        assert!(!s.contains(48) && s.len() == 3);
+    }
+
+    #[test]
+    fn blocks_follow_the_layout() {
+        assert_eq!(offset_of!(FlowKey, ipv6_src), 64 * Block::Network as usize);
+        assert_eq!(offset_of!(FlowKey, ct_label), 64 * Block::Extra as usize);
+        assert_eq!(offset_of!(FlowKey, metadata), 64 * Block::Metadata as usize);
+        assert_eq!(offset_of!(FlowKey, regs), 64 * Block::Registers as usize);
+    }
+}

@@ -1,0 +1,96 @@
+//! OpenFlow port numbers and the names of the reserved ones.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// A port number of OpenFlow 1.1 and later (OpenFlow 1.5, section 7.2.1.2).
+///
+/// ```
+/// use ovs_packet::OfPort;
+///
+/// assert_eq!("LOCAL".parse(), Ok(OfPort::LOCAL));
+/// assert_eq!("65534".parse(), Ok(OfPort::LOCAL)); // as OpenFlow 1.0 numbers it
+/// assert_eq!(OfPort(7).to_string(), "7");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OfPort(pub u32);
+
+macro_rules! reserved {
+    ($($(#[$doc:meta])+ $name:ident = $number:literal;)+) => {
+        impl OfPort {
+            $($(#[$doc])+ pub const $name: OfPort = OfPort($number);)+
+        }
+
+        const NAMES: &[(OfPort, &str)] = &[$((OfPort::$name, stringify!($name)),)+];
+    };
+}
+
+reserved! {
+    /// Back where it came from.
+    IN_PORT = 0xffff_fff8;
+    /// Through the flow tables, from a packet-out only.
+    TABLE = 0xffff_fff9;
+    /// As a learning switch without OpenFlow would.
+    NORMAL = 0xffff_fffa;
+    /// Every port but the ingress port and those that must not be flooded.
+    FLOOD = 0xffff_fffb;
+    /// Every port but the ingress port.
+    ALL = 0xffff_fffc;
+    /// To the controllers.
+    CONTROLLER = 0xffff_fffd;
+    /// The switch's own network stack.
+    LOCAL = 0xffff_fffe;
+    /// No port, or every port in a request.
+    ANY = 0xffff_ffff;
+}
+
+impl OfPort {
+    /// The highest number of a port that is not reserved, in OpenFlow 1.1 and later.
+    pub const MAX: OfPort = OfPort(0xffff_ff00);
+
+    /// Whether the number belongs to the protocol and not to a port, [`LOCAL`](Self::LOCAL) apart.
+    pub const fn is_reserved(self) -> bool {
+        self.0 > Self::MAX.0 && self.0 != Self::LOCAL.0
+    }
+}
+
+impl fmt::Display for OfPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match NAMES.iter().find(|(port, _)| port == self) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// The text is neither a port number nor a reserved port's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParseOfPortError;
+
+impl fmt::Display for ParseOfPortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected a port number, or one of IN_PORT, TABLE, NORMAL, FLOOD, ALL, CONTROLLER, LOCAL, ANY")
+    }
+}
+
+impl core::error::Error for ParseOfPortError {}
+
+impl FromStr for OfPort {
+    type Err = ParseOfPortError;
+
+    /// Reads a number, decimal or hexadecimal with `0x`, or a name in any case; the 16-bit reserved numbers of
+    /// OpenFlow 1.0 (from 0xff00 on) become the 32-bit ones.
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        if let Some((port, _)) = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(s)) {
+            return Ok(*port);
+        }
+        if s.eq_ignore_ascii_case("NONE") {
+            return Ok(OfPort::ANY);
+        }
+        match crate::text::number(s).and_then(|n| u32::try_from(n).ok()).ok_or(ParseOfPortError)? {
+            n @ 0xff00..=0xffff => Ok(OfPort(n | 0xffff_0000)),
+            n => Ok(OfPort(n)),
+        }
+    }
+}
