@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Key, W, all_keys, key, layout, pattern, priority};
+use common::{Key, W, all_keys, key, layout, masks, pattern, pattern_among, priority};
 use ovs_classifier::{Classifier, Layout, Pattern, Rule};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -64,16 +64,19 @@ enum Op {
     Clear,
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        20 => (pattern(), priority()).prop_map(|(pattern, priority)| Op::Insert(pattern, priority)),
-        6 => (any::<Index>(), priority()).prop_map(|(index, priority)| Op::Again(index, priority)),
-        8 => any::<Index>().prop_map(Op::Remove),
-        2 => (pattern(), priority()).prop_map(|(pattern, priority)| Op::RemoveExact(pattern, priority)),
-        2 => any::<Index>().prop_map(Op::SetPayload),
-        1 => priority().prop_map(Op::RetainPriority),
-        1 => Just(Op::Clear),
-    ]
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    masks().prop_flat_map(|masks| {
+        let pattern = pattern_among(masks);
+        let op = prop_oneof![
+            24 => (pattern.clone(), priority()).prop_map(|(pattern, priority)| Op::Insert(pattern, priority)),
+            6 => (any::<Index>(), priority()).prop_map(|(index, priority)| Op::Again(index, priority)),
+            8 => any::<Index>().prop_map(Op::Remove),
+            2 => (pattern, priority()).prop_map(|(pattern, priority)| Op::RemoveExact(pattern, priority)),
+            2 => any::<Index>().prop_map(Op::SetPayload),
+            1 => priority().prop_map(Op::RetainPriority),
+        ];
+        prop::collection::vec(prop_oneof![60 => op, 1 => Just(Op::Clear)], 0..80)
+    })
 }
 
 fn payload(rule: Option<&Rule<u32, W>>) -> Option<u32> {
@@ -131,7 +134,7 @@ proptest! {
     fn finds_what_reading_the_list_finds(
         layout in layout(),
         seed: u64,
-        ops in prop::collection::vec(op(), 0..60),
+        ops in ops(),
         probes in prop::collection::vec((pattern(), priority()), 8),
     ) {
         let (table, model) = run(layout, seed, &ops);
@@ -164,7 +167,7 @@ proptest! {
     fn a_key_that_agrees_on_the_tracked_bits_gets_the_same_answer(
         layout in layout(),
         seed: u64,
-        ops in prop::collection::vec(op(), 0..60),
+        ops in ops(),
         keys in prop::collection::vec(key(), 8),
         flips in prop::collection::vec(prop::array::uniform4(any::<u64>()), 8),
     ) {
@@ -185,7 +188,7 @@ proptest! {
     #[test]
     fn tracked_bits_are_added_and_come_from_masks_probed(
         layout in layout(),
-        ops in prop::collection::vec(op(), 0..60),
+        ops in ops(),
         key in key(),
         before in prop::array::uniform4(any::<u64>()),
     ) {
@@ -206,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn a_clone_is_a_table_of_its_own(ops in prop::collection::vec(op(), 0..40), key in key()) {
+    fn a_clone_is_a_table_of_its_own(ops in ops(), key in key()) {
         let (table, model) = run(Layout::flat(), 0, &ops);
         let mut copy = table.clone();
         copy.clear();

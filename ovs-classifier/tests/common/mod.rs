@@ -14,7 +14,7 @@ pub(crate) fn all_keys() -> impl Iterator<Item = Key> + Clone {
 }
 
 pub(crate) fn key() -> impl Strategy<Value = Key> {
-    prop::array::uniform4(0..4u64)
+    prop::array::uniform4(prop_oneof![2 => 0..2u64, 1 => 0..4u64])
 }
 
 /// Masks of no bit, one bit, all bits that occur, and all bits there are.
@@ -23,7 +23,21 @@ pub(crate) fn mask() -> impl Strategy<Value = Key> {
 }
 
 pub(crate) fn pattern() -> impl Strategy<Value = Pattern<W>> {
-    (key(), mask()).prop_map(|(key, mask)| Pattern::new(key, mask))
+    pattern_with(mask())
+}
+
+pub(crate) fn pattern_with(mask: impl Strategy<Value = Key>) -> impl Strategy<Value = Pattern<W>> {
+    (key(), mask).prop_map(|(key, mask)| Pattern::new(key, mask))
+}
+
+/// Few masks, so that subtables fill; most of a table's patterns take one of them.
+pub(crate) fn masks() -> impl Strategy<Value = Vec<Key>> {
+    prop::collection::vec(mask(), 1..5)
+}
+
+/// A pattern of one of these masks, now and then of another.
+pub(crate) fn pattern_among(masks: Vec<Key>) -> impl Strategy<Value = Pattern<W>> + Clone {
+    pattern_with(prop_oneof![7 => prop::sample::select(masks), 1 => mask()].boxed()).boxed()
 }
 
 pub(crate) fn layout() -> impl Strategy<Value = Layout<W>> {
