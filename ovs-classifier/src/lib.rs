@@ -1,1 +1,122 @@
-//! Tuple-space search over keys of u64 words, with wildcard tracking.
+//! Tuple-space search over keys of `u64` words: which of many patterns matches this key, and which bits said so.
+//!
+//! # What it does
+//!
+//! A *key* is an array of `W` words, say the header fields of a packet; the crate knows no packet and gives the
+//! words no meaning. A [`Pattern`] matches the keys that have given values in given bits. Two tables find the
+//! patterns that match a key:
+//!
+//! - [`Classifier`] holds rules with priorities, as an OpenFlow table does. It finds the rule of highest priority,
+//!   and can say which bits of the key the answer depended on. That is what a switch caches: the answer, for every
+//!   key that agrees on those bits.
+//! - [`MegaflowTable`] is such a cache. Its patterns have no priorities, it looks up keys by the batch, and it
+//!   probes the busiest masks first.
+//!
+//! # How
+//!
+//! Rules of a switch are many, their masks few. Rules with the same mask form a *subtable*, a hash table over the
+//! masked words, in which a lookup is one probe. A lookup in the whole is a probe per subtable, and three things
+//! keep it from being one for each:
+//!
+//! - **Order.** Subtables are probed by the highest priority of their rules. A match ends the search where no
+//!   subtable left has a higher one. (A megaflow table ends at the first match, and probes by hits.)
+//! - **Stages.** A [`Layout`] deals the words into four stages. A subtable knows the prefixes of its patterns by
+//!   stage; a tracked lookup leaves it at the first stage at which nothing begins like the key, having read, and
+//!   so un-wildcarded, only the words up to there.
+//! - **Sparseness.** A mask is stored as the few words it is not zero in, a rule as its values in those.
+//!
+//! # Invariants
+//!
+//! - A pattern's key is zero wherever its mask is: equal sets of keys are equal patterns.
+//! - A tracked lookup is *sound*: any key that agrees with the one looked up on the bits it reported gets the same
+//!   answer, while the rules stay the same.
+//! - Answers and orders follow from the sequence of updates. No clock, address or random number enters; the seed
+//!   of the hash moves memory about, nothing else.
+//! - A [`Handle`] whose megaflow is gone finds nothing, ever.
+//! - No input panics. Indexes into a key come from masks of the same width.
+//!
+//! # Threads
+//!
+//! One owner. Lookups in a [`Classifier`] take `&self` and write nothing, so any number of threads may look up while
+//! none updates; updates take `&mut self`. A [`MegaflowTable`] counts its hits and takes `&mut self` to look up:
+//! each worker has its own. Both are `Send` and `Sync` when the payload is.
+//!
+//! # Example
+//!
+//! A firewall over five fields in three words:
+//!
+//! ```
+//! use ovs_classifier::{Classifier, Layout, Pattern};
+//!
+//! /// The port of entry; the addresses; the protocol and the ports.
+//! const W: usize = 3;
+//! const LAYOUT: Layout<W> = Layout::new([0, 2, 3]).expect("stages are 0 to 3");
+//!
+//! fn key(in_port: u64, source: [u8; 4], destination: [u8; 4], protocol: u8, ports: [u16; 2]) -> [u64; W] {
+//!     let [source, destination] = [source, destination].map(|address| u64::from(u32::from_be_bytes(address)));
+//!     let [from, to] = ports.map(u64::from);
+//!     [in_port, source << 32 | destination, u64::from(protocol) << 32 | from << 16 | to]
+//! }
+//!
+//! #[derive(Clone, Copy, Debug, PartialEq)]
+//! enum Verdict {
+//!     Allow,
+//!     Deny,
+//! }
+//!
+//! let mut firewall = Classifier::new(LAYOUT);
+//! firewall.insert(&Pattern::any(), 0, Verdict::Deny);
+//!
+//! // TCP to port 443 of 192.0.2.0/24.
+//! let mask = key(0, [0; 4], [255, 255, 255, 0], 0xff, [0, 0xffff]);
+//! let https = Pattern::new(key(0, [0; 4], [192, 0, 2, 0], 6, [0, 443]), mask);
+//! firewall.insert(&https, 100, Verdict::Allow);
+//!
+//! // Nothing from 203.0.113.0/24 on port 1.
+//! let mask = key(u64::MAX, [255, 255, 255, 0], [0; 4], 0, [0, 0]);
+//! let bad_neighbours = Pattern::new(key(1, [203, 0, 113, 0], [0; 4], 0, [0, 0]), mask);
+//! firewall.insert(&bad_neighbours, 200, Verdict::Deny);
+//!
+//! let packet = key(2, [203, 0, 113, 9], [192, 0, 2, 80], 6, [40000, 443]);
+//! let mut wildcards = [0; W];
+//! let rule = firewall.lookup_tracked(&packet, &mut wildcards).expect("a rule matches everything");
+//! assert_eq!((*rule.payload(), rule.priority()), (Verdict::Allow, 100));
+//!
+//! // The neighbours were ruled out by the port, stage 0; so the source address never mattered, nor did its port.
+//! assert_eq!(wildcards, key(u64::MAX, [0; 4], [255, 255, 255, 0], 0xff, [0, 0xffff]));
+//!
+//! // Hence this may be cached, and answers for every client.
+//! let megaflow = Pattern::new(packet, wildcards);
+//! assert!(megaflow.matches(&key(2, [198, 51, 100, 7], [192, 0, 2, 81], 6, [50000, 443])));
+//! ```
+//!
+//! # Limits
+//!
+//! A key has at most [`MAX_WORDS`] words, and a layout [`STAGES`] stages. The tables do not bound themselves; their
+//! owners do, by `len`. A tracked miss un-wildcards whole masked words, not the shortest prefix that would do, and
+//! every subtable above the match is probed.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod arena;
+mod classifier;
+mod hash;
+mod layout;
+mod megaflow;
+mod pattern;
+mod probe_order;
+mod rows;
+mod rule;
+mod sparse;
+mod stages;
+mod subtables;
+
+pub use arena::Handle;
+pub use classifier::{Classifier, ClassifierStats, Iter};
+pub use layout::{Layout, MAX_WORDS, STAGES};
+pub use megaflow::{Megaflow, MegaflowStats, MegaflowTable};
+pub use pattern::Pattern;
+pub use rule::Rule;

@@ -1,0 +1,251 @@
+//! Slots with generations, linked in the order of insertion.
+//!
+//! Tables refer to their entries by slot index: a hash table of indexes neither moves entries when it grows nor
+//! borrows them. What leaves the crate is a [`Handle`], an index with the generation of its slot, so that a handle
+//! that has outlived its entry finds nothing. What has left the arena cannot come back under the same handle:
+//! a slot whose generations are used up is not used again.
+//!
+//! Live slots form a doubly linked list, oldest first; free slots a singly linked one through `next`.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::num::NonZeroU32;
+
+/// Refers to an entry of the table that issued it, for as long as the entry lives.
+///
+/// A handle is two words, `Copy`, and borrows nothing. When its entry is removed the handle goes stale for ever:
+/// it never comes to mean another entry of the same table. Shown to a table that did not issue it, it finds
+/// nothing or some entry of that table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle {
+    index: usize,
+    generation: NonZeroU32,
+}
+
+/// The end of a list. No slot has this index, because no `Vec` is that long.
+const NIL: usize = usize::MAX;
+
+#[derive(Clone)]
+pub(crate) struct Arena<T> {
+    slots: Vec<Slot<T>>,
+    free: usize,
+    first: usize,
+    last: usize,
+    len: usize,
+}
+
+#[derive(Clone)]
+struct Slot<T> {
+    value: Option<T>,
+    prev: usize,
+    next: usize,
+    generation: NonZeroU32,
+}
+
+impl Handle {
+    pub(crate) const fn index(self) -> usize {
+        self.index
+    }
+}
+
+impl<T> Arena<T> {
+    pub(crate) const fn new() -> Self {
+        Self { slots: Vec::new(), free: NIL, first: NIL, last: NIL, len: 0 }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<T>>()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        self.slots.get(index)?.value.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.slots.get_mut(index)?.value.as_mut()
+    }
+
+    /// The handle of the entry in a slot.
+    #[inline]
+    pub(crate) fn handle(&self, index: usize) -> Option<Handle> {
+        let slot = self.slots.get(index)?;
+        slot.value.is_some().then_some(Handle { index, generation: slot.generation })
+    }
+
+    /// The slot of a handle, unless it is stale.
+    #[inline]
+    pub(crate) fn resolve(&self, handle: Handle) -> Option<usize> {
+        (self.handle(handle.index)? == handle).then_some(handle.index)
+    }
+
+    /// The slot of the oldest entry.
+    pub(crate) fn first(&self) -> Option<usize> {
+        (self.first != NIL).then_some(self.first)
+    }
+
+    /// The slot of the entry inserted next after the one in `index`.
+    pub(crate) fn after(&self, index: usize) -> Option<usize> {
+        let next = self.slots.get(index)?.next;
+        (next != NIL).then_some(next)
+    }
+
+    /// The entries, oldest first.
+    pub(crate) fn iter(&self) -> Iter<'_, T> {
+        Iter { arena: self, next: self.first, left: self.len }
+    }
+
+    /// Adds an entry as the youngest.
+    pub(crate) fn insert(&mut self, value: T) -> Handle {
+        let (prev, next) = (self.last, NIL);
+        let handle = match self.slots.get_mut(self.free) {
+            Some(slot) => {
+                let index = core::mem::replace(&mut self.free, slot.next);
+                (slot.value, slot.prev, slot.next) = (Some(value), prev, next);
+                Handle { index, generation: slot.generation }
+            }
+            None => {
+                let generation = NonZeroU32::MIN;
+                self.slots.push(Slot { value: Some(value), prev, next, generation });
+                Handle { index: self.slots.len() - 1, generation }
+            }
+        };
+        *self.next_of(prev) = handle.index;
+        self.last = handle.index;
+        self.len += 1;
+        handle
+    }
+
+    pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
+        let slot = self.slots.get_mut(index)?;
+        let value = slot.value.take()?;
+        let (prev, next) = (slot.prev, slot.next);
+        if let Some(generation) = slot.generation.checked_add(1) {
+            slot.generation = generation;
+            slot.next = core::mem::replace(&mut self.free, index);
+        }
+        *self.next_of(prev) = next;
+        *self.prev_of(next) = prev;
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// Removes every entry; all handles go stale.
+    pub(crate) fn clear(&mut self) {
+        while let Some(index) = self.first() {
+            self.remove(index);
+        }
+    }
+
+    /// The link that leads from `index` to the next younger entry.
+    fn next_of(&mut self, index: usize) -> &mut usize {
+        match self.slots.get_mut(index) {
+            Some(slot) => &mut slot.next,
+            None => &mut self.first,
+        }
+    }
+
+    /// The link that leads from `index` to the next older entry.
+    fn prev_of(&mut self, index: usize) -> &mut usize {
+        match self.slots.get_mut(index) {
+            Some(slot) => &mut slot.prev,
+            None => &mut self.last,
+        }
+    }
+}
+
+/// The entries of an arena with their handles, oldest first.
+pub(crate) struct Iter<'a, T> {
+    arena: &'a Arena<T>,
+    next: usize,
+    left: usize,
+}
+
+impl<T> Clone for Iter<'_, T> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = (Handle, &'a T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.next;
+        let slot = self.arena.slots.get(index)?;
+        self.next = slot.next;
+        self.left = self.left.saturating_sub(1);
+        Some((Handle { index, generation: slot.generation }, slot.value.as_ref()?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({}.{})", self.index, self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arena;
+    use alloc::vec::Vec;
+    use core::num::NonZeroU32;
+
+    fn values(arena: &Arena<char>) -> Vec<char> {
+        arena.iter().map(|(_, value)| *value).collect()
+    }
+
+    #[test]
+    fn entries_keep_the_order_of_insertion_through_reuse_of_slots() {
+        let mut arena = Arena::new();
+        let [a, b, c] = ['a', 'b', 'c'].map(|value| arena.insert(value));
+        assert_eq!(arena.remove(b.index()), Some('b'));
+        assert_eq!(values(&arena), ['a', 'c']);
+        let d = arena.insert('d');
+        assert_eq!(d.index(), b.index());
+        assert_eq!(values(&arena), ['a', 'c', 'd']);
+        arena.remove(a.index());
+        arena.remove(d.index());
+        assert_eq!(values(&arena), ['c']);
+        arena.remove(c.index());
+        assert_eq!((values(&arena).len(), arena.len(), arena.first()), (0, 0, None));
+    }
+
+    #[test]
+    fn a_stale_handle_finds_nothing_though_its_slot_lives() {
+        let mut arena = Arena::new();
+        let old = arena.insert('a');
+        arena.clear();
+        assert_eq!(arena.resolve(old), None);
+        let new = arena.insert('b');
+        assert_eq!(arena.resolve(old), None);
+        assert_eq!(arena.resolve(new), Some(old.index()));
+    }
+
+    #[test]
+    fn a_slot_out_of_generations_retires() {
+        let mut arena = Arena::new();
+        let first = arena.insert('a').index();
+        arena.slots[first].generation = NonZeroU32::MAX;
+        let last = arena.handle(first).unwrap();
+        arena.remove(first);
+        assert_eq!(arena.resolve(last), None);
+        assert_ne!(arena.insert('b').index(), first);
+        assert_eq!(arena.resolve(last), None);
+        assert_eq!(values(&arena), ['b']);
+    }
+
+    #[test]
+    fn an_optional_handle_is_two_words() {
+        assert_eq!(size_of::<Option<super::Handle>>(), 2 * size_of::<usize>());
+    }
+}

@@ -1,0 +1,137 @@
+//! Patterns: the keys that agree with given values on given bits.
+
+use core::fmt;
+
+/// A set of keys: those that have the values of `key` in the bits of `mask`.
+///
+/// Bits outside the mask are zero in the key, always; so two patterns that match the same keys are equal.
+///
+/// A pattern is a value to build and to compare, two full keys wide. Inside the tables it is stored sparsely.
+///
+/// ```
+/// use ovs_classifier::Pattern;
+///
+/// let subnet = Pattern::new([0, 0x0a00_0001], [0, 0xffff_0000]);
+/// assert_eq!(subnet.key(), &[0, 0x0a00_0000], "the key is masked");
+/// assert!(subnet.matches(&[7, 0x0a00_1234]));
+/// assert!(!subnet.matches(&[7, 0x0b00_1234]));
+/// assert!(Pattern::any().covers(&subnet));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Pattern<const W: usize> {
+    key: [u64; W],
+    mask: [u64; W],
+}
+
+impl<const W: usize> Pattern<W> {
+    /// The keys that agree with `key` on the bits of `mask`.
+    ///
+    /// Bits of `key` outside `mask` are dropped.
+    #[must_use]
+    pub fn new(mut key: [u64; W], mask: [u64; W]) -> Self {
+        key.iter_mut().zip(&mask).for_each(|(key, mask)| *key &= mask);
+        Self { key, mask }
+    }
+
+    /// The pattern that matches every key.
+    #[must_use]
+    pub const fn any() -> Self {
+        Self { key: [0; W], mask: [0; W] }
+    }
+
+    /// The pattern that matches one key only.
+    #[must_use]
+    pub const fn exact(key: [u64; W]) -> Self {
+        Self { key, mask: [u64::MAX; W] }
+    }
+
+    /// The values, zero wherever the mask is zero.
+    #[must_use]
+    pub const fn key(&self) -> &[u64; W] {
+        &self.key
+    }
+
+    /// The bits that matter.
+    #[must_use]
+    pub const fn mask(&self) -> &[u64; W] {
+        &self.mask
+    }
+
+    /// Whether the pattern matches a key.
+    #[must_use]
+    pub fn matches(&self, key: &[u64; W]) -> bool {
+        self.words().zip(key).all(|((value, mask), key)| key & mask == value)
+    }
+
+    /// Whether every key that `other` matches is matched by this pattern.
+    ///
+    /// This is OpenFlow's loose (non-strict) comparison: `other` fixes at least the bits that this pattern fixes,
+    /// to the same values.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.words()
+            .zip(other.words())
+            .all(|((value, mask), (other_value, other_mask))| other_mask & mask == mask && other_value & mask == value)
+    }
+
+    /// Whether some key is matched by both patterns.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.words()
+            .zip(other.words())
+            .all(|((value, mask), (other_value, other_mask))| (value ^ other_value) & mask & other_mask == 0)
+    }
+
+    fn words(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.key.iter().copied().zip(self.mask.iter().copied())
+    }
+}
+
+/// Shows the words that matter, each as `index: value/mask`.
+impl<const W: usize> fmt::Debug for Pattern<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.words().enumerate().filter(|(_, (_, mask))| *mask != 0);
+        f.debug_map().entries(words.map(|(index, (value, mask))| (index, Word { value, mask }))).finish()
+    }
+}
+
+struct Word {
+    value: u64,
+    mask: u64,
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}/{:#x}", self.value, self.mask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+    use alloc::format;
+
+    #[test]
+    fn equal_sets_of_keys_are_equal_patterns() {
+        assert_eq!(Pattern::new([0xff, 7], [0xf0, 0]), Pattern::new([0xf5, 9], [0xf0, 0]));
+        assert_ne!(Pattern::new([0, 0], [0xf0, 0]), Pattern::any());
+    }
+
+    #[test]
+    fn covers_and_overlaps_on_every_pattern_of_two_bits() {
+        let all = (0..4u64).flat_map(|mask| (0..4u64).map(move |key| Pattern::new([key], [mask])));
+        for a in all.clone() {
+            for b in all.clone() {
+                let keys = || (0..4u64).map(|key| [key]);
+                assert_eq!(a.covers(&b), keys().all(|k| !b.matches(&k) || a.matches(&k)), "{a:?} covers {b:?}");
+                assert_eq!(a.overlaps(&b), keys().any(|k| a.matches(&k) && b.matches(&k)), "{a:?} overlaps {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn debug_shows_only_the_words_that_matter() {
+        assert_eq!(format!("{:?}", Pattern::new([1, 2, 3], [0, 0, 0xff])), "{2: 0x3/0xff}");
+        assert_eq!(format!("{:?}", Pattern::<3>::any()), "{}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Tables with more masks than anyone should have.
+
+use ovs_classifier::{Classifier, Layout, MegaflowTable, Pattern};
+
+/// As wide as a switch's flow key.
+const W: usize = 96;
+
+/// A layout in four blocks, like metadata, L2, L3 and L4.
+fn layout() -> Layout<W> {
+    Layout::new(std::array::from_fn(|word| (word / 24) as u8)).expect("stages are 0 to 3")
+}
+
+/// A distinct mask for each `n` below 2^20, spread over the stages.
+fn mask(n: u64) -> [u64; W] {
+    let mut mask = [0; W];
+    (mask[1], mask[30], mask[60], mask[90]) = (n & 31, n >> 5 & 31, n >> 10 & 31, n >> 15);
+    mask[(n % 96) as usize] |= 1 << 40;
+    mask
+}
+
+/// Numbers that look random and are the same in every run.
+fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+    let mut state = seed;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state ^ (state >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24
+    })
+}
+
+fn key(numbers: &mut impl Iterator<Item = u64>) -> [u64; W] {
+    // Words of few bits, so that keys and patterns meet.
+    std::array::from_fn(|_| numbers.by_ref().next().unwrap_or(0) & 1)
+}
+
+#[test]
+fn a_thousand_masks_answer_as_a_list_does() {
+    let mut random = numbers(1);
+    let mut table = Classifier::with_seed(layout(), 42);
+    let mut list = Vec::new();
+    for n in 0..1000 {
+        for _ in 0..3 {
+            let pattern = Pattern::new(key(&mut random), mask(n));
+            // Distinct priorities: the list need not know about ties.
+            let priority = list.len() as i32 ^ 0x2a5;
+            assert_eq!(table.insert(&pattern, priority, priority), None);
+            list.push((pattern, priority));
+        }
+    }
+    assert_eq!((table.stats().subtables, table.stats().rules), (1000, 3000));
+    for round in 0..2 {
+        for _ in 0..30 {
+            let key = key(&mut random);
+            let expected = list.iter().filter(|rule| rule.0.matches(&key)).map(|rule| rule.1).max();
+            assert_eq!(table.lookup(&key).map(|rule| *rule.payload()), expected);
+            let mut wildcards = [0; W];
+            assert_eq!(table.lookup_tracked(&key, &mut wildcards).map(|rule| *rule.payload()), expected);
+
+            let other = std::array::from_fn(|i| key[i] ^ (random.next().unwrap_or(0) & !wildcards[i]));
+            assert_eq!(table.lookup(&other).map(|rule| *rule.payload()), expected);
+        }
+        // The second round is without most of the rules, the best ones among them.
+        if round == 0 {
+            list.retain(|rule| rule.1 % 4 == 1);
+            table.retain(|rule| rule.priority() % 4 == 1);
+            assert_eq!(table.len(), list.len());
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_masks_come_and_go() {
+    let patterns: Vec<_> = (0..10_000).map(|n| Pattern::new([u64::MAX; W], mask(n))).collect();
+    let mut table = Classifier::new(layout());
+    let mut megaflows = MegaflowTable::new();
+    for (pattern, n) in patterns.iter().zip(0i32..) {
+        table.insert(pattern, n * 7919 % 10_007, n);
+        megaflows.insert(pattern, n);
+    }
+    assert_eq!((table.stats().subtables, megaflows.mask_count()), (10_000, 10_000));
+    let best = table.iter().map(|rule| rule.priority()).max();
+    assert_eq!(table.lookup(&[u64::MAX; W]).map(|rule| rule.priority()), best, "all match");
+    assert!(megaflows.find(&[u64::MAX; W]).is_some());
+    for (pattern, n) in patterns.iter().zip(0i32..) {
+        assert_eq!(table.remove(pattern, n * 7919 % 10_007), Some(n));
+        assert_eq!(megaflows.remove(pattern), Some(n));
+    }
+    assert_eq!((table.stats().subtables, megaflows.mask_count()), (0, 0));
+}
+
+#[test]
+fn one_mask_with_many_rules_of_one_pattern_each() {
+    let mut table = Classifier::new(layout());
+    let mut mask = [0; W];
+    mask[20] = u64::MAX;
+    mask[70] = 0xffff_ffff;
+    let rule = |n: u64| {
+        let mut key = [0; W];
+        (key[20], key[70]) = (n % 10, n);
+        Pattern::new(key, mask)
+    };
+    for n in 0..20_000 {
+        table.insert(&rule(n), 1, n);
+    }
+    let stats = table.stats();
+    assert_eq!((stats.rules, stats.subtables), (20_000, 1));
+    assert!(stats.bytes > 20_000 * 16, "two words each at least: {}", stats.bytes);
+    for n in (0..20_000).step_by(97) {
+        assert_eq!(table.lookup(rule(n).key()).map(|rule| *rule.payload()), Some(n));
+    }
+    table.clear();
+    assert!(table.lookup(rule(5).key()).is_none());
+    assert_eq!(table.iter().count(), 0);
+}
