@@ -1,6 +1,6 @@
 //! The table of match fields: every field that a flow can match or an action can set, declared once.
 //!
-//! [`table`] holds one row a field; all else (the key's accessors by field, text, OXM and NXM headers,
+//! The file `table.rs` holds one row a field; all else (the key's accessors by field, text, OXM and NXM headers,
 //! prerequisites, the datapath's attribute) is derived from the row. A field is a run of bits at a fixed place of the
 //! [`FlowKey`], so that reading, writing, masking and hashing need to know nothing about it.
 //!

@@ -1,0 +1,137 @@
+//! Network devices: where packets come from and go to.
+//!
+//! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here is
+//! [`MemPort`], a pair of queues within a process.
+
+mod mem;
+
+pub use mem::{MemPort, MemPortPeer};
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use ovs_packet::{EthAddr, PacketBatch};
+
+/// What a port can take over from software when it sends.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Offloads {
+    /// Packets with a partial transport checksum.
+    pub checksum: bool,
+    /// Packets that are to be segmented.
+    pub segmentation: bool,
+}
+
+impl Offloads {
+    /// Nothing: packets must be as they go on the wire.
+    pub const NONE: Offloads = Offloads { checksum: false, segmentation: false };
+    /// Both: the other end takes packets with their work undone.
+    pub const ALL: Offloads = Offloads { checksum: true, segmentation: true };
+}
+
+/// What went through a port, from the datapath's side.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct NetdevStats {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets that the device lost before they were received, or that could not be received.
+    pub rx_dropped: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets that the device would not take.
+    pub tx_dropped: u64,
+}
+
+/// Why a device cannot be opened or used. Displays as one line that says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetdevError {
+    /// There is no interface of this name.
+    #[error("there is no interface {name}; see: ip link")]
+    NoSuchInterface {
+        /// The interface.
+        name: String,
+    },
+    /// The process may not open packet sockets.
+    #[error("opening {name} needs the capability CAP_NET_RAW; run as root")]
+    NotPermitted {
+        /// The interface.
+        name: String,
+    },
+    /// Something else uses the interface.
+    #[error("interface {name} is in use: {by}")]
+    Busy {
+        /// The interface.
+        name: String,
+        /// By whom, and what to do about it.
+        by: String,
+    },
+    /// The interface is not an Ethernet device.
+    #[error("interface {name} is not Ethernet (ARP hardware type {hardware})")]
+    NotEthernet {
+        /// The interface.
+        name: String,
+        /// Its `ARPHRD_*` number.
+        hardware: u16,
+    },
+    /// The system refused something else.
+    #[error("{name}: {what}: {source}")]
+    System {
+        /// The interface.
+        name: String,
+        /// What was tried.
+        what: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// A network device.
+///
+/// # For implementers
+/// Nothing may block: `receive` returns what is there, `send` takes what fits. A device is owned by one thread at a
+/// time. Packets that are received carry their offload state; packets that are sent have no work left that
+/// [`offloads`](Netdev::offloads) does not name.
+pub trait Netdev: Send + fmt::Debug {
+    /// The device's name, as users know it.
+    fn name(&self) -> &str;
+
+    /// The kind of device, as the `type` column of the Interface table has it: `system`, `internal`, `dummy`.
+    fn kind(&self) -> &'static str;
+
+    /// Appends the packets that have come in, as many as the batch has room for, and says how many.
+    ///
+    /// # Errors
+    /// If the device is gone or broken. Packets appended before the error stay.
+    fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError>;
+
+    /// Sends packets from the front of `batch` and takes them out; what the device would not take stays.
+    ///
+    /// # Errors
+    /// If the device is gone or broken. The packets stay in the batch.
+    fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError>;
+
+    /// What the device takes over when it sends.
+    fn offloads(&self) -> Offloads;
+
+    /// The device's own address, if it has one.
+    fn address(&self) -> Option<EthAddr>;
+
+    /// The largest payload of a frame, in bytes.
+    fn mtu(&self) -> usize;
+
+    /// What went through so far.
+    fn stats(&self) -> NetdevStats;
+
+    /// A descriptor that becomes readable when there is something to receive. Devices within the process have none:
+    /// their owner knows when it put something in.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
