@@ -1,1 +1,9 @@
 //! OpenFlow on the wire and in words, and an OpenFlow switch as a value.
+
+#![forbid(unsafe_code)]
+
+mod action;
+mod flow_mod;
+
+pub use action::{Action, CtAction, Instructions};
+pub use flow_mod::{ALL_TABLES, DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};
