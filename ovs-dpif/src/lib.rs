@@ -1,5 +1,64 @@
 //! The datapath trait, a datapath in userspace, network devices and datapath text.
+//!
+//! A datapath forwards packets by *megaflows*: masked matches with actions. What no megaflow matches comes up to
+//! whoever owns the datapath, who decides, and installs a megaflow so that the next such packet need not come.
+//!
+//! ```
+//! use ovs_dpif::netdev::MemPort;
+//! use ovs_dpif::userspace::Datapath;
+//! use ovs_dpif::{DpAction, Dpif, PortSpec, Resolution, UpcallKind, always_matched};
+//! use ovs_packet::{Instant, Match, compose};
+//!
+//! let mut dp = Datapath::new();
+//! let (a, host_a) = MemPort::new("a", 100);
+//! let (b, host_b) = MemPort::new("b", 100);
+//! let a = dp.port_add(PortSpec::Device(Box::new(a)), None)?;
+//! let b = dp.port_add(PortSpec::Device(Box::new(b)), None)?;
+//!
+//! let key: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=53".parse().unwrap();
+//! for _ in 0..2 {
+//!     host_a.push(compose::compose(key.key(), b"hello"));
+//! }
+//! let (now, mut upcalls) = (Instant::ZERO, Vec::new());
+//! dp.poll(now, &mut upcalls);
+//! let actions = [DpAction::Output(b)];
+//! for upcall in upcalls.drain(..) {
+//!     assert_eq!(upcall.kind, UpcallKind::Miss);
+//!     dp.flow_put(&Match::new(*upcall.key, always_matched()), &actions)?;
+//!     dp.resolve(upcall, Resolution::Execute(&actions), now, &mut Vec::new());
+//! }
+//! // The third packet does not come up.
+//! host_a.push(compose::compose(key.key(), b"again"));
+//! dp.poll(now, &mut upcalls);
+//! assert!(upcalls.is_empty());
+//! assert_eq!(std::iter::from_fn(|| host_b.pop()).count(), 3);
+//! assert!(dp.ledger().balanced());
+//! # Ok::<(), ovs_dpif::DpifError>(())
+//! ```
+//!
+//! # What is where
+//!
+//! - [`Dpif`]: the trait, with its contract for implementers;
+//! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
+//! - [`userspace`]: a whole datapath within the process;
+//! - [`netdev`]: devices for it;
+//! - [`text`]: keys and actions in the words of `ovs-dpctl`.
+//!
+//! # Rules
+//!
+//! Every packet that enters is counted out exactly once, and [`Ledger::balanced`] says so at any time. Nothing blocks.
+//! Every table that traffic can fill has a bound. `unsafe` is confined to the module that talks to packet sockets.
 
-#![deny(unsafe_code)]
-
+mod action;
+mod dpif;
+mod drops;
 pub mod netdev;
+pub mod text;
+pub mod userspace;
+
+pub use action::{Cookie, DpAction, DpCt, PortNo};
+pub use dpif::{
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall, UpcallKind,
+    always_matched,
+};
+pub use drops::{DropReason, Ledger};

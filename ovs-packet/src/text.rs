@@ -186,12 +186,13 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
             if t.value.is_some() {
                 return Err(ParseMatchError::UnexpectedValue { name: t.name.to_string() });
             }
-            m.set(FieldId::PacketType, 0);
-            if let Some((_, eth_type, proto)) = shorthand {
-                m = without_implied_packet_type(m);
-                m.set(FieldId::EthType, u128::from(*eth_type));
-                if let Some(proto) = proto {
-                    m.set(FieldId::NwProto, u128::from(*proto));
+            match shorthand {
+                None => m.set(FieldId::PacketType, 0),
+                Some((_, eth_type, proto)) => {
+                    m.set(FieldId::EthType, u128::from(*eth_type));
+                    if let Some(proto) = proto {
+                        m.set(FieldId::NwProto, u128::from(*proto));
+                    }
                 }
             }
         } else {
@@ -215,12 +216,6 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
         set_field(&mut m, field, text)?;
     }
     Ok(m)
-}
-
-/// A protocol name says that the packet is Ethernet, which is what a match without a packet type says too.
-fn without_implied_packet_type(mut m: Match) -> Match {
-    m.set_masked(FieldId::PacketType, 0, 0);
-    m
 }
 
 fn set_field(m: &mut Match, field: FieldId, text: &str) -> Result<(), ParseMatchError> {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::FlowKey;
+use super::{FlowKey, WORDS};
 use crate::field::FieldId;
 
 /// Which bits of a [`FlowKey`] matter. A mask of a packet's flow says what the decision on it depended on.
@@ -100,6 +100,11 @@ impl Match {
     /// The match of `key` in the bits of `mask`; bits of `key` outside are dropped.
     pub fn new(key: FlowKey, mask: FlowMask) -> Match {
         Match { key: key.masked(&mask), mask }
+    }
+
+    /// The match of words, as [`FlowKey::words`] and the mask's words are.
+    pub fn from_words(key: [u64; WORDS], mask: [u64; WORDS]) -> Match {
+        Match::new(FlowKey::from_words(key), FlowMask { bits: FlowKey::from_words(mask) })
     }
 
     /// The match of exactly those fields of `key` that are not zero.

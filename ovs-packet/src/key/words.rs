@@ -93,6 +93,8 @@ pub struct BlockSet(u16);
 impl BlockSet {
     /// No block.
     pub const EMPTY: BlockSet = BlockSet(0);
+    /// All blocks.
+    pub const ALL: BlockSet = BlockSet((1 << (WORDS / 8)) - 1);
     /// The core block alone.
     pub const CORE: BlockSet = BlockSet(1);
 

@@ -1,0 +1,245 @@
+//! The datapath trait: what the slow path needs of a fast path.
+
+use std::fmt;
+
+use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch};
+use ovs_packet::{Instant, Packet};
+
+use crate::action::{Cookie, DpAction, PortNo};
+use crate::drops::{DropReason, Ledger};
+use crate::netdev::{Netdev, NetdevError, NetdevStats};
+
+/// Identity of a megaflow: a hash of its key and mask.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ufid(pub u128);
+
+impl Ufid {
+    /// The identity of the megaflow with this match. The same match has the same identity in every run.
+    pub fn of(m: &Match) -> Ufid {
+        let all = ovs_packet::key::BlockSet::ALL;
+        let half = |seed: u64| m.key().hash(all, m.mask().bits.hash(all, seed));
+        Ufid(u128::from(half(0x75f1_d001)) << 64 | u128::from(half(0x75f1_d002)))
+    }
+}
+
+impl fmt::Display for Ufid {
+    /// Writes the identity as upstream's tools do: `ufid:` and a UUID.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.0;
+        let part = |shift: u32, bits: u32| (n >> shift) & ((1 << bits) - 1);
+        write!(f, "ufid:{:08x}-{:04x}-{:04x}-", part(96, 32), part(80, 16), part(64, 16))?;
+        write!(f, "{:04x}-{:012x}", part(48, 16), part(0, 48))
+    }
+}
+
+/// What went through a megaflow.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct DpFlowStats {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// When the last packet came; `None` if none did.
+    pub used: Option<Instant>,
+    /// All TCP flags that were seen.
+    pub tcp_flags: u16,
+}
+
+/// A megaflow: packets that match it are all handled alike, without asking the slow path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DpFlow {
+    /// Identity.
+    pub ufid: Ufid,
+    /// Which packets.
+    pub matching: SparseMatch,
+    /// What is done with them.
+    pub actions: Vec<DpAction>,
+    /// What went through.
+    pub stats: DpFlowStats,
+}
+
+/// Why a packet comes up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum UpcallKind {
+    /// No megaflow matched it.
+    Miss,
+    /// An action sent it up.
+    Action(Cookie),
+}
+
+/// A packet that the datapath passes up. It goes back by [`Dpif::resolve`], so that it is accounted for.
+#[derive(Debug)]
+#[must_use = "an upcall must be resolved, or its packet is lost to the ledger"]
+pub struct Upcall {
+    /// Why.
+    pub kind: UpcallKind,
+    /// Its key, with datapath port numbers.
+    pub key: Box<FlowKey>,
+    /// The packet.
+    pub packet: Packet,
+    /// Whether the packet waits here for its fate, and not just a copy of it.
+    pub(crate) held: bool,
+}
+
+/// What the slow path decided on an [`Upcall`].
+#[derive(Clone, Copy, Debug)]
+pub enum Resolution<'a> {
+    /// Execute actions on it.
+    Execute(&'a [DpAction]),
+    /// It has reached its destination: a controller, the switch itself.
+    Consumed,
+    /// Drop it.
+    Drop(DropReason),
+}
+
+/// A port to add to a datapath.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PortSpec {
+    /// A device that the datapath polls itself. Backends that forward outside the process refuse it.
+    Device(Box<dyn Netdev>),
+}
+
+/// A port of a datapath.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PortInfo {
+    /// Number.
+    pub port: PortNo,
+    /// Name.
+    pub name: String,
+    /// Kind of device.
+    pub kind: &'static str,
+    /// Counters.
+    pub stats: NetdevStats,
+}
+
+/// Counters of a datapath (`ovs-dpctl show`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct DpStats {
+    /// Lookups that found a megaflow.
+    pub hits: u64,
+    /// Lookups that found none.
+    pub missed: u64,
+    /// Packets that could not be passed up.
+    pub lost: u64,
+    /// Megaflows.
+    pub flows: u64,
+    /// Distinct masks among them.
+    pub masks: u64,
+}
+
+/// Why a datapath refuses an operation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DpifError {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] NetdevError),
+    /// A port of this name is there already.
+    #[error("port {0} is in the datapath already")]
+    PortExists(String),
+    /// A port of this number is there already.
+    #[error("port number {0} is taken")]
+    PortNumberTaken(PortNo),
+    /// There is no such port.
+    #[error("the datapath has no port {0}")]
+    NoSuchPort(PortNo),
+    /// There is no such megaflow.
+    #[error("the datapath has no flow {0}")]
+    NoSuchFlow(Ufid),
+    /// The table of megaflows is full.
+    #[error("the datapath is full: {0} flows")]
+    FlowTableFull(usize),
+    /// The actions nest deeper than the datapath executes.
+    #[error("actions nest deeper than {0}")]
+    TooDeep(usize),
+    /// A field that packets cannot be given.
+    #[error("{0:?} cannot be set")]
+    NotSettable(ovs_packet::field::KeyAttr),
+}
+
+/// A datapath.
+///
+/// Object-safe: the slow path holds a `Box<dyn Dpif>`. One thread owns it. No method blocks; time comes in as `now`.
+///
+/// # The contract
+/// - Megaflows do not overlap: whoever installs them sees to it, and the datapath may pick either where they do.
+/// - A packet that no megaflow matches comes up by [`poll`](Dpif::poll), once, and waits until it is
+///   [resolved](Dpif::resolve). The number of packets that wait is bounded; what is beyond is dropped and counted.
+/// - [`Ledger::balanced`] holds after every call.
+pub trait Dpif: fmt::Debug + Send {
+    /// The kind of datapath, as the `datapath_type` column has it: `netdev`, `system`.
+    fn kind(&self) -> &'static str;
+
+    /// Adds a port, under the number wanted or one that is free.
+    ///
+    /// # Errors
+    /// If the name or number is taken, or the backend cannot use such a port.
+    fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError>;
+
+    /// Removes a port. Megaflows that output to it drop those copies from then on.
+    ///
+    /// # Errors
+    /// If there is no such port.
+    fn port_del(&mut self, port: PortNo) -> Result<(), DpifError>;
+
+    /// The ports, by number.
+    fn ports(&self) -> Vec<PortInfo>;
+
+    /// Installs a megaflow, or gives the one with the same match new actions and keeps its counters.
+    ///
+    /// # Errors
+    /// If the table is full or the actions cannot be executed.
+    fn flow_put(&mut self, matching: &Match, actions: &[DpAction]) -> Result<Ufid, DpifError>;
+
+    /// Removes a megaflow and returns it with its last counters.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError>;
+
+    /// A megaflow.
+    fn flow_get(&self, ufid: Ufid) -> Option<DpFlow>;
+
+    /// Calls `f` with every megaflow's identity and counters, in an order of the datapath's own.
+    fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats));
+
+    /// All megaflows, by identity.
+    fn flow_dump(&self) -> Vec<DpFlow>;
+
+    /// Removes all megaflows.
+    fn flow_flush(&mut self);
+
+    /// Does a bounded amount of work: takes what ports received, forwards it, and appends what must come up. Returns
+    /// how many packets were received; zero means that there is nothing to do now.
+    fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize;
+
+    /// Decides on a packet that came up. Packets that must come up again are appended to `upcalls`.
+    fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>);
+
+    /// Executes actions on a packet of the switch's own making.
+    fn inject(&mut self, packet: Packet, actions: &[DpAction], now: Instant, upcalls: &mut Vec<Upcall>);
+
+    /// Counters.
+    fn stats(&self) -> DpStats;
+
+    /// The accounts of all packets.
+    fn ledger(&self) -> &Ledger;
+
+    /// Descriptors that become readable when [`poll`](Dpif::poll) has something to do.
+    fn fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        Vec::new()
+    }
+}
+
+/// The mask that every megaflow has at least: without these bits two packets are never alike to a datapath.
+pub fn always_matched() -> FlowMask {
+    use ovs_packet::field::FieldId::{EthType, InPort, IpFrag, PacketType, RecircId};
+    let mut mask = FlowMask::of(&[InPort, RecircId, PacketType, EthType, IpFrag]);
+    // Of the VLAN only whether there is a tag.
+    mask.bits.vlan_tci.set(ovs_packet::key::VLAN_PRESENT);
+    mask
+}

@@ -1,0 +1,156 @@
+//! Why packets are dropped, and the ledger that accounts for every one.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $name:ident = $id:literal, $text:literal;)+) => {
+        /// Why a packet was dropped. Each reason has a counter in the [`Ledger`].
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum DropReason {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl DropReason {
+            /// All reasons.
+            pub const ALL: &[DropReason] = &[$(DropReason::$name,)+];
+
+            /// The counter's name: stable, in lower case with underscores.
+            pub const fn id(self) -> &'static str {
+                match self { $(DropReason::$name => $id,)+ }
+            }
+
+            /// What happened, in a few words.
+            pub const fn text(self) -> &'static str {
+                match self { $(DropReason::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A flow without actions matched.
+    FlowDrop = "flow_drop", "a flow drops it";
+    /// No flow matched, and the table drops what misses.
+    TableMiss = "table_miss", "no flow matched";
+    /// Actions were executed, but none of them sent the packet anywhere.
+    NoOutput = "no_output", "no port to send it to";
+    /// The VLAN is not one of the ingress port's.
+    VlanFiltered = "vlan_filtered", "its VLAN is not one of the port's";
+    /// Addressed to a group that bridges do not forward.
+    ReservedAddress = "reserved_address", "bridges do not forward its destination";
+    /// The ingress port takes part in no forwarding.
+    UnknownIngress = "unknown_ingress", "its ingress port is unknown";
+    /// Translation went round too often.
+    TooManyResubmits = "too_many_resubmits", "too many or too deep resubmits";
+    /// The TTL is used up.
+    TtlExpired = "ttl_expired", "its TTL is used up";
+    /// The recirculation id means nothing any more.
+    UnknownRecirculation = "unknown_recirculation", "its recirculation id is unknown";
+    /// Recirculated more often than is allowed.
+    RecirculationDepth = "recirculation_depth", "recirculated too often";
+    /// The port to send to is gone.
+    UnknownPort = "unknown_port", "its egress port is gone";
+    /// The device to send to had no room.
+    TxFull = "tx_full", "the egress device had no room";
+    /// The device to send to is down or broken.
+    TxError = "tx_error", "the egress device failed";
+    /// Too many packets wait for the slow path.
+    UpcallQueueFull = "upcall_queue_full", "too many packets wait for the slow path";
+    /// An action could not be applied to the packet.
+    EditFailed = "edit_failed", "an action does not fit it";
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// The accounts of a datapath: every packet that enters is counted out exactly once.
+///
+/// [`balanced`](Ledger::balanced) is the invariant: received and injected packets are as many as those forwarded,
+/// consumed, dropped, and still in flight to the slow path. A packet that was sent at least once counts as forwarded,
+/// however many copies were made; one that only userspace got counts as consumed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ledger {
+    /// Packets that came from ports.
+    pub received: u64,
+    /// Packets that the switch itself made, such as a controller's packet-out.
+    pub injected: u64,
+    /// Packets of which at least one copy was sent.
+    pub forwarded: u64,
+    /// Packets that went to userspace and nowhere else.
+    pub consumed: u64,
+    /// Packets that wait for the slow path.
+    pub in_flight: u64,
+    drops: [u64; DropReason::ALL.len()],
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger { received: 0, injected: 0, forwarded: 0, consumed: 0, in_flight: 0, drops: [0; DropReason::ALL.len()] }
+    }
+}
+
+impl Ledger {
+    /// Packets dropped for `reason`.
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// The reasons for which anything was dropped, with their counts.
+    pub fn dropped(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.iter().map(|r| (*r, self.drops(*r))).filter(|(_, n)| *n > 0)
+    }
+
+    /// All packets dropped.
+    pub fn dropped_total(&self) -> u64 {
+        self.drops.iter().sum()
+    }
+
+    /// Whether every packet is accounted for.
+    pub fn balanced(&self) -> bool {
+        self.received + self.injected == self.forwarded + self.consumed + self.in_flight + self.dropped_total()
+    }
+
+    pub(crate) fn drop_one(&mut self, reason: DropReason) {
+        if let Some(n) = self.drops.get_mut(reason as usize) {
+            *n += 1;
+        }
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ledger { received, injected, forwarded, consumed, in_flight, drops: _ } = self;
+        write!(f, "in {received}+{injected} = forwarded {forwarded} + consumed {consumed} + in flight {in_flight}")?;
+        write!(f, " + dropped {}", self.dropped_total())?;
+        for (i, (reason, n)) in self.dropped().enumerate() {
+            write!(f, "{}{} {n}", if i == 0 { " (" } else { ", " }, reason.id())?;
+        }
+        f.write_str(if self.dropped_total() > 0 { ")" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_apart() {
+        let mut ids: Vec<_> = DropReason::ALL.iter().map(|r| r.id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), DropReason::ALL.len());
+    }
+
+    #[test]
+    fn the_ledger_shows_an_imbalance() {
+        let mut l = Ledger { received: 2, forwarded: 1, ..Ledger::default() };
+        assert!(!l.balanced());
+        l.drop_one(DropReason::TxFull);
+        assert!(l.balanced());
+        assert_eq!(l.to_string(), "in 2+0 = forwarded 1 + consumed 0 + in flight 0 + dropped 1 (tx_full 1)");
+    }
+}

@@ -1,0 +1,162 @@
+//! From packets to megaflows, and from megaflows to what they do.
+
+use ovs_classifier::Handle;
+use ovs_packet::key::{FlowKey, FlowMask, Match};
+use ovs_packet::{Instant, Packet, edit};
+
+use super::round::{Fate, Round, Work};
+use super::{Datapath, MAX_RECIRCULATIONS};
+use crate::action::{DpAction, PortNo};
+use crate::dpif::{Upcall, UpcallKind};
+use crate::drops::DropReason;
+
+impl Datapath {
+    /// Looks packets up and executes what is found, recirculated ones again until none is left.
+    pub(super) fn forward(&mut self, work: Vec<Work>, round: &mut Round) {
+        let mut next = work;
+        while !next.is_empty() {
+            let mut again = Vec::new();
+            for chunk in chunks(next) {
+                for (handle, group) in self.classify(chunk, round) {
+                    let actions = self.table.get(handle).map(|flow| flow.payload().actions.clone());
+                    self.execute(group, actions.as_deref().unwrap_or_default(), round, &mut again);
+                }
+            }
+            next = again;
+        }
+    }
+
+    /// Executes actions on one packet as a round of its own.
+    pub(super) fn execute_alone(
+        &mut self,
+        packet: Packet,
+        actions: &[DpAction],
+        now: Instant,
+        upcalls: &mut Vec<Upcall>,
+    ) {
+        let mut round = Round::new(now, 1);
+        let mut again = Vec::new();
+        self.execute(vec![Work { packet, slot: 0, depth: 0 }], actions, &mut round, &mut again);
+        self.forward(again, &mut round);
+        self.settle(round, upcalls);
+    }
+
+    /// Groups at most a batch of packets by megaflow, in the order of each one's first packet. Those without come up.
+    fn classify(&mut self, work: Vec<Work>, round: &mut Round) -> Vec<(Handle, Vec<Work>)> {
+        let mut groups: Vec<(Handle, Vec<Work>)> = Vec::new();
+        let mut keys = std::mem::take(&mut self.keys);
+        for (mut w, buffer) in work.into_iter().zip(&mut keys) {
+            buffer.extract(&mut w.packet);
+            let key = buffer.key();
+            let place = self.front.place(key, buffer.blocks());
+            let found = self.front.find(place, key, &self.table).or_else(|| self.table.find(key.words()));
+            let Some(handle) = found else {
+                self.stats.missed += 1;
+                let key = Box::new(*key);
+                self.pass_up(w, key, UpcallKind::Miss, round);
+                continue;
+            };
+            self.front.note(place, handle);
+            self.stats.hits += 1;
+            if let Some(entry) = self.table.get_mut(handle) {
+                entry.stats.packets += 1;
+                entry.stats.bytes += w.packet.len() as u64;
+                entry.stats.used = Some(round.now);
+                entry.stats.tcp_flags |= key.tcp_flags.get();
+            }
+            match groups.iter_mut().find(|(h, _)| *h == handle) {
+                Some((_, group)) => group.push(w),
+                None => groups.push((handle, vec![w])),
+            }
+        }
+        self.keys = keys;
+        groups
+    }
+
+    fn pass_up(&mut self, work: Work, key: Box<FlowKey>, kind: UpcallKind, round: &mut Round) {
+        let waiting = usize::try_from(self.ledger.in_flight).unwrap_or(usize::MAX).saturating_add(round.upcalls());
+        if waiting >= self.limits.upcalls {
+            self.stats.lost += 1;
+            round.note(work.slot, Fate::Dropped(DropReason::UpcallQueueFull));
+            return;
+        }
+        let held = kind == UpcallKind::Miss;
+        round.note(work.slot, if held { Fate::Waiting } else { Fate::Consumed });
+        round.upcall(work.slot, Upcall { kind, key, packet: work.packet, held });
+    }
+
+    /// Executes `actions` on packets that share them. Recirculated packets are appended to `again`.
+    fn execute(&mut self, mut group: Vec<Work>, actions: &[DpAction], round: &mut Round, again: &mut Vec<Work>) {
+        let Some((last, before)) = actions.split_last() else {
+            group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(DropReason::FlowDrop)));
+            return;
+        };
+        for action in before {
+            self.step(&mut group, action, false, round, again);
+        }
+        self.step(&mut group, last, true, round, again);
+    }
+
+    /// One action. The last one of a list takes the packets themselves, the others copies.
+    fn step(&mut self, group: &mut Vec<Work>, action: &DpAction, last: bool, round: &mut Round, again: &mut Vec<Work>) {
+        let mut take = || if last { std::mem::take(group) } else { group.clone() };
+        match action {
+            DpAction::Output(port) => take().into_iter().for_each(|w| self.output(*port, w, round)),
+            DpAction::Userspace(cookie) => {
+                for mut w in take() {
+                    let mut key = Box::new(FlowKey::ZERO);
+                    ovs_packet::extract::extract(&mut w.packet, &mut key);
+                    self.pass_up(w, key, UpcallKind::Action(*cookie), round);
+                }
+            }
+            DpAction::Recirc(id) => {
+                for mut w in take() {
+                    w.packet.meta.recirc_id = *id;
+                    w.depth += 1;
+                    if w.depth > MAX_RECIRCULATIONS {
+                        round.note(w.slot, Fate::Dropped(DropReason::RecirculationDepth));
+                    } else {
+                        again.push(w);
+                    }
+                }
+            }
+            DpAction::Clone(actions) => {
+                let copies = take();
+                self.execute(copies, actions, round, again);
+            }
+            DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(*reason))),
+            DpAction::Set(attr, to) => {
+                let to = Match::from(to);
+                let (values, mask): (&FlowKey, &FlowMask) = (to.key(), to.mask());
+                group.retain_mut(|w| {
+                    let done = edit::set(&mut w.packet, *attr, values, mask);
+                    if done.is_err() {
+                        round.note(w.slot, Fate::Dropped(DropReason::EditFailed));
+                    }
+                    done.is_ok()
+                });
+            }
+            DpAction::PushVlan { tpid, tci } => {
+                group.iter_mut().for_each(|w| edit::push_vlan(&mut w.packet, *tpid, *tci))
+            }
+            DpAction::PopVlan => group.iter_mut().for_each(|w| edit::pop_vlan(&mut w.packet)),
+            DpAction::Ct(_) => {}
+            DpAction::CtClear => group.iter_mut().for_each(|w| w.packet.meta.ct = Default::default()),
+        }
+    }
+
+    fn output(&mut self, port: PortNo, work: Work, round: &mut Round) {
+        self.ports.transmit(port, work.packet, work.slot, &mut |slot, result| {
+            round.note(slot, result.map_or_else(Fate::Dropped, |()| Fate::Forwarded));
+        });
+    }
+}
+
+/// Cuts work into batches, since there are keys for one.
+fn chunks(mut work: Vec<Work>) -> impl Iterator<Item = Vec<Work>> {
+    std::iter::from_fn(move || {
+        let rest = work.split_off(work.len().min(ovs_packet::packet::BATCH));
+        let chunk = std::mem::replace(&mut work, rest);
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}

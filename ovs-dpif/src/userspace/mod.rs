@@ -1,0 +1,254 @@
+//! A datapath within the process.
+//!
+//! One thread owns a [`Datapath`]: its ports, its megaflows, its caches, its connections. [`Dpif::poll`] takes a batch
+//! from every port, reads the packets' keys, finds their megaflows, and executes the actions of each megaflow for all
+//! packets of the batch that share it. What is sent is gathered by port and sent once a batch.
+//!
+//! Lookups try the [`FrontCache`](front::FrontCache) first and then the table of megaflows. The cache maps a hash of
+//! the whole key to a megaflow and is believed only if that megaflow matches, so it needs no invalidation.
+
+mod execute;
+mod front;
+mod ports;
+mod round;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use ovs_classifier::{Handle, MegaflowTable, Pattern};
+use ovs_packet::extract::KeyBuffer;
+use ovs_packet::key::{Match, SparseMatch, WORDS};
+use ovs_packet::packet::BATCH;
+use ovs_packet::{Instant, Packet, PacketBatch, edit};
+
+use crate::action::{DpAction, PortNo};
+use crate::dpif::{DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall};
+use crate::drops::Ledger;
+use front::FrontCache;
+use ports::Ports;
+use round::{Round, Work};
+
+/// How often a packet may be looked up again.
+pub const MAX_RECIRCULATIONS: u8 = 8;
+
+/// How deep actions may nest.
+pub const MAX_NESTING: usize = 16;
+
+/// Bounds of a [`Datapath`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Megaflows.
+    pub flows: usize,
+    /// Packets that wait for the slow path.
+    pub upcalls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { flows: 200_000, upcalls: 4096 }
+    }
+}
+
+/// A megaflow's place in the table.
+#[derive(Clone)]
+struct Entry {
+    ufid: Ufid,
+    actions: std::sync::Arc<[DpAction]>,
+    stats: DpFlowStats,
+}
+
+/// A datapath within the process. See the [module](self); everything it does, it does through [`Dpif`].
+pub struct Datapath {
+    limits: Limits,
+    ports: Ports,
+    table: MegaflowTable<Entry, WORDS>,
+    by_ufid: HashMap<Ufid, Handle>,
+    front: FrontCache,
+    keys: Vec<KeyBuffer>,
+    stats: DpStats,
+    ledger: Ledger,
+}
+
+impl Datapath {
+    /// A datapath without ports, with default [`Limits`].
+    pub fn new() -> Datapath {
+        Datapath::with_limits(Limits::default(), 0)
+    }
+
+    /// A datapath with other limits, whose hashes depend on `seed`.
+    ///
+    /// A daemon seeds from the system's randomness, so that nobody outside can choose packets that collide; a lab
+    /// from its own seed.
+    pub fn with_limits(limits: Limits, seed: u64) -> Datapath {
+        Datapath {
+            limits,
+            ports: Ports::default(),
+            table: MegaflowTable::with_seed(seed),
+            by_ufid: HashMap::new(),
+            front: FrontCache::new(seed),
+            keys: vec![KeyBuffer::default(); BATCH],
+            stats: DpStats::default(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    fn check(actions: &[DpAction], depth: usize) -> Result<(), DpifError> {
+        if depth > MAX_NESTING {
+            return Err(DpifError::TooDeep(MAX_NESTING));
+        }
+        actions.iter().try_for_each(|a| match a {
+            DpAction::Clone(inner) => Datapath::check(inner, depth + 1),
+            DpAction::Set(attr, _) if !edit::is_settable(*attr) => Err(DpifError::NotSettable(*attr)),
+            _ => Ok(()),
+        })
+    }
+
+    fn describe(entry: &Entry, pattern: &Pattern<WORDS>) -> DpFlow {
+        DpFlow {
+            ufid: entry.ufid,
+            matching: SparseMatch::from(&Match::from_words(*pattern.key(), *pattern.mask())),
+            actions: entry.actions.to_vec(),
+            stats: entry.stats,
+        }
+    }
+}
+
+impl Default for Datapath {
+    fn default() -> Self {
+        Datapath::new()
+    }
+}
+
+impl fmt::Debug for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datapath")
+            .field("ports", &self.ports)
+            .field("megaflows", &self.table.len())
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
+}
+
+fn pattern(m: &Match) -> Pattern<WORDS> {
+    Pattern::new(*m.key().words(), *m.mask().bits.words())
+}
+
+impl Dpif for Datapath {
+    fn kind(&self) -> &'static str {
+        "netdev"
+    }
+
+    fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
+        let PortSpec::Device(device) = spec;
+        self.ports.add(device, wanted)
+    }
+
+    fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {
+        self.ports.remove(port)
+    }
+
+    fn ports(&self) -> Vec<PortInfo> {
+        self.ports.info()
+    }
+
+    fn flow_put(&mut self, matching: &Match, actions: &[DpAction]) -> Result<Ufid, DpifError> {
+        Datapath::check(actions, 0)?;
+        let pattern = pattern(matching);
+        let actions = actions.into();
+        let known = self.table.find_exact(&pattern);
+        if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
+            entry.actions = actions;
+            return Ok(entry.ufid);
+        }
+        if self.table.len() >= self.limits.flows {
+            return Err(DpifError::FlowTableFull(self.limits.flows));
+        }
+        let ufid = Ufid::of(matching);
+        let (handle, _) = self.table.insert(&pattern, Entry { ufid, actions, stats: DpFlowStats::default() });
+        self.by_ufid.insert(ufid, handle);
+        Ok(ufid)
+    }
+
+    fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError> {
+        let flow = self.flow_get(ufid).ok_or(DpifError::NoSuchFlow(ufid))?;
+        if let Some(handle) = self.by_ufid.remove(&ufid) {
+            self.table.remove_handle(handle);
+        }
+        Ok(flow)
+    }
+
+    fn flow_get(&self, ufid: Ufid) -> Option<DpFlow> {
+        let flow = self.table.get(*self.by_ufid.get(&ufid)?)?;
+        Some(Datapath::describe(flow.payload(), &flow.pattern()))
+    }
+
+    fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) {
+        for (_, flow) in self.table.iter() {
+            f(flow.payload().ufid, flow.payload().stats);
+        }
+    }
+
+    fn flow_dump(&self) -> Vec<DpFlow> {
+        let mut flows: Vec<_> =
+            self.table.iter().map(|(_, flow)| Datapath::describe(flow.payload(), &flow.pattern())).collect();
+        flows.sort_by_key(|f| f.ufid);
+        flows
+    }
+
+    fn flow_flush(&mut self) {
+        self.table.clear();
+        self.by_ufid.clear();
+    }
+
+    fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
+        let mut total = 0;
+        for port in self.ports.numbers() {
+            let mut batch = PacketBatch::new();
+            total += self.ports.receive(port, &mut batch);
+            if !batch.is_empty() {
+                self.ledger.received += batch.len() as u64;
+                let mut round = Round::new(now, batch.len());
+                let work = batch.into_iter().enumerate().map(|(slot, packet)| Work { packet, slot, depth: 0 });
+                self.forward(work.collect(), &mut round);
+                self.settle(round, upcalls);
+            }
+        }
+        total
+    }
+
+    fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>) {
+        let Upcall { packet, held, .. } = upcall;
+        self.ledger.in_flight -= u64::from(held);
+        match resolution {
+            Resolution::Execute(actions) => {
+                // A copy of a packet that is accounted for already is accounted for once more, as the switch's own.
+                self.ledger.injected += u64::from(!held);
+                self.execute_alone(packet, actions, now, upcalls);
+            }
+            Resolution::Consumed if held => self.ledger.consumed += 1,
+            Resolution::Drop(reason) if held => self.ledger.drop_one(reason),
+            Resolution::Consumed | Resolution::Drop(_) => {}
+        }
+    }
+
+    fn inject(&mut self, packet: Packet, actions: &[DpAction], now: Instant, upcalls: &mut Vec<Upcall>) {
+        self.ledger.injected += 1;
+        self.execute_alone(packet, actions, now, upcalls);
+    }
+
+    fn stats(&self) -> DpStats {
+        DpStats { flows: self.table.len() as u64, masks: self.table.mask_count() as u64, ..self.stats }
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        self.ports.fds()
+    }
+}
+
+#[cfg(test)]
+mod tests;
