@@ -84,6 +84,11 @@ impl ColumnType {
         self.value.is_some()
     }
 
+    /// The same type with at least `min` elements.
+    pub(crate) fn at_least(&self, min: usize) -> ColumnType {
+        ColumnType { min, ..self.clone() }
+    }
+
     /// The same content type with any number of elements, as conditions and mutations need it.
     pub(crate) fn unbounded(&self) -> ColumnType {
         ColumnType { min: 0, max: usize::MAX, ..self.clone() }

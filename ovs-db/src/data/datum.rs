@@ -108,7 +108,7 @@ impl Datum {
     }
 
     /// As [`Datum::from_json`], without the constraints of the base types and the number of elements.
-    pub(crate) fn read(ty: &ColumnType, json: &Json, names: &NamedUuids) -> Result<Datum, Error> {
+    fn read(ty: &ColumnType, json: &Json, names: &NamedUuids) -> Result<Datum, Error> {
         let tagged = match json {
             Json::Array(pair) => match pair.as_slice() {
                 [Json::String(tag), elements] if tag == "set" || tag == "map" => Some((tag.as_str(), elements)),

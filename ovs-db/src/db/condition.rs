@@ -68,8 +68,8 @@ impl Function {
 
 /// A condition on one column of a row.
 ///
-/// The order functions are also allowed on optional numbers, where an empty column satisfies none of them: an extension
-/// of RFC 7047 that Open vSwitch makes.
+/// The order functions are also allowed on optional numbers, where an empty column satisfies none of them: an
+/// extension of RFC 7047 that Open vSwitch makes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     column: String,
@@ -82,7 +82,7 @@ impl Condition {
     ///
     /// # Errors
     /// [`Failure::UnknownColumn`]; [`Failure::Syntax`] for another form, a function that does not go with the column,
-    /// or a value of another type.
+    /// or a value of another type; [`Failure::Value`] for a value that the column's constraints rule out.
     pub fn from_json(
         table_name: &str,
         table: &TableSchema,
@@ -103,11 +103,14 @@ impl Condition {
         if !function.applies_to(&ty) {
             return Err(at(Error::new(ErrorKind::NotApplicable { word: function.as_str() })));
         }
-        // Constraints do not bind a condition: asking for what cannot be is allowed and finds nothing.
-        let argument = Datum::read(&ty, argument, names).map_err(at)?;
-        if function.is_order() && argument.len() != 1 {
-            return Err(at(Error::new(ErrorKind::Count { found: argument.len(), min: 1, max: 1 })));
-        }
+        // What a part of the column is compared with may be smaller than the column, and what is to be absent larger too.
+        let of = match function {
+            Function::Includes => ty.at_least(0),
+            Function::Excludes => ty.unbounded(),
+            Function::Equal | Function::NotEqual => ty,
+            _ => ty.at_least(1),
+        };
+        let argument = Datum::from_json(&of, argument, names).map_err(at)?;
         Ok(Condition { column: column.to_owned(), function, argument })
     }
 
@@ -210,6 +213,7 @@ mod tests {
             (r#"["n","==","1"]"#, "syntax error"),
             (r#"["b","<",true]"#, "syntax error"),
             (r#"["s","<",1]"#, "syntax error"),
+            (r#"["o","==",["set",[1,2]]]"#, "syntax error"),
             (r#"["o","<",["set",[]]]"#, "syntax error"),
             (r#"true"#, "syntax error"),
         ] {

@@ -209,6 +209,8 @@ fn strong_references_must_lead_somewhere() {
         r#"{"op":"update","table":"Root","where":[],
             "row":{"strong":["uuid","550e8400-e29b-41d4-a716-446655440000"]}}"#,
     );
+    let garbage = r#"{"op":"insert","table":"Leaf","row":{"deep":["uuid","550e8400-e29b-41d4-a716-446655440000"]}}"#;
+    assert_eq!(lab.tag(garbage), Some("referential integrity violation"));
     // The operation succeeded, the commit did not: one more result than operations.
     assert_eq!(outcome.results().len(), 2);
     assert_eq!(outcome.results()[0], OperationResult::Count(1));
@@ -280,7 +282,7 @@ fn what_the_engine_does_not_do_it_refuses() {
         (r#"{"op":"explode"}"#.into(), Some("syntax error")),
         (r#"{"op":"abort","why":"x"}"#.into(), Some("syntax error")),
         (r#"{"op":"insert","table":"Root"}"#.into(), Some("syntax error")),
-        (r#"{"op":"insert","table":"None","row":{}}"#.into(), Some("unknown table")),
+        (r#"{"op":"insert","table":"None","row":{}}"#.into(), Some("syntax error")),
         (r#"{"op":"insert","table":"Root","row":{"x":1}}"#.into(), Some("unknown column")),
         (
             r#"{"op":"insert","table":"Root","row":{"_uuid":["uuid","550e8400-e29b-41d4-a716-446655440000"]}}"#.into(),

@@ -5,8 +5,8 @@ use crate::json::Json;
 
 /// Why an operation or a commit failed. [`Failure::tag`] is the RFC's error string, [`std::fmt::Display`] the details.
 ///
-/// RFC 7047 sections 3.1 (`<error>`) and 5.2 define the strings; those for unknown tables and columns are the ones that
-/// clients of Open vSwitch know.
+/// RFC 7047 sections 3.1 (`<error>`) and 5.2 define the strings; those that it leaves open (`unknown column`,
+/// `duplicate uuid`, and `syntax error` for an unknown table) are the ones that clients of Open vSwitch know.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -124,13 +124,12 @@ impl Failure {
     /// The RFC's error string.
     pub fn tag(&self) -> &'static str {
         match self {
-            Failure::Syntax(_) => "syntax error",
+            Failure::Syntax(_) | Failure::UnknownTable(_) => "syntax error",
             Failure::Value(_)
             | Failure::Immutable { .. }
             | Failure::NotUnique { .. }
             | Failure::TooManyRows { .. }
             | Failure::WeakReferenceLost { .. } => "constraint violation",
-            Failure::UnknownTable(_) => "unknown table",
             Failure::UnknownColumn { .. } => "unknown column",
             Failure::Dangling { .. } => "referential integrity violation",
             Failure::DivisionByZero { .. } => "domain error",

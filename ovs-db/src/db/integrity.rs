@@ -9,7 +9,8 @@
 //!
 //! Both run from work lists, without recursion, until nothing is left to do; each step removes something, so they end.
 //! A row's references to itself do not count, and rows that only refer to each other in a ring stay: counting does not
-//! see that nothing else leads to them. Open vSwitch's server is the same in both.
+//! see that nothing else leads to them. Open vSwitch's server is the same in both. It differs in one thing: version 3.1
+//! of it leaves the row behind whose last strong reference went with a weak one, in the same pair of a map.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -83,6 +84,8 @@ struct Settling<'s, 'o, 'b> {
     gained: BTreeMap<RowId, i64>,
     /// Weak references in changed rows: who refers to each row.
     weak: BTreeMap<RowId, BTreeSet<RowId>>,
+    /// Rows that strong references lead to and that never were.
+    nowhere: BTreeSet<RowId>,
     /// Rows that may have become garbage.
     suspects: BTreeSet<RowId>,
     /// Rows that are gone and whose weak references are still to be removed.
@@ -99,6 +102,7 @@ impl<'s, 'o, 'b> Settling<'s, 'o, 'b> {
             overlay,
             gained: BTreeMap::new(),
             weak: BTreeMap::new(),
+            nowhere: BTreeSet::new(),
             suspects: BTreeSet::new(),
             gone: BTreeSet::new(),
             purged: BTreeSet::new(),
@@ -128,6 +132,9 @@ impl<'s, 'o, 'b> Settling<'s, 'o, 'b> {
             }
             match kind {
                 RefType::Strong => {
+                    if by > 0 && !self.overlay.is_taken(&target.0, target.1) {
+                        self.nowhere.insert(target.clone());
+                    }
                     let gained = self.gained.entry(target.clone()).or_default();
                     *gained = gained.saturating_add(by);
                     self.suspects.insert(target);
@@ -218,6 +225,10 @@ impl<'s, 'o, 'b> Settling<'s, 'o, 'b> {
 
     /// Checks that every strong reference leads to a row and that no column lost too much.
     fn check(&self) -> Result<(), Failure> {
+        // Also when what refers there turned out to be garbage: that is the client's mistake all the same.
+        if let Some((table, row)) = self.nowhere.first().cloned() {
+            return Err(Failure::Dangling { table, row });
+        }
         let gone = self.overlay.changes().filter(|(_, _, now)| now.is_none());
         let gone = gone.map(|(table, uuid, _)| (table.to_owned(), uuid)).collect::<BTreeSet<_>>();
         for id in self.gained.keys().chain(&gone) {

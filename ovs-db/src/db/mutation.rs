@@ -81,7 +81,7 @@ impl Mutation {
     ///
     /// # Errors
     /// [`Failure::UnknownColumn`], [`Failure::Immutable`]; [`Failure::Syntax`] for another form, a mutator that does not
-    /// go with the column, or a value of another type; [`Failure::Value`] for elements to insert that the column's
+    /// go with the column, or a value of another type; [`Failure::Value`] for elements that the column's
     /// constraints rule out.
     pub fn from_json(
         table_name: &str,
@@ -111,7 +111,7 @@ impl Mutation {
         } else if mutator == Mutator::Delete {
             delete_argument(ty, argument, names).map_err(at)?
         } else {
-            Datum::from_json(&ty.unbounded(), argument, names).map_err(at)?
+            Datum::from_json(&ty.at_least(0), argument, names).map_err(at)?
         };
         Ok(Mutation { column: name.to_owned(), mutator, argument, ty: ty.clone() })
     }
@@ -194,9 +194,9 @@ fn delete_argument(ty: &ColumnType, json: &Json, names: &NamedUuids) -> Result<D
     let is_map = matches!(json.as_array(), Some([Json::String(tag), _]) if tag == "map");
     if ty.is_map() && !is_map {
         let keys = ColumnType::new(ty.key().clone(), None, 0, usize::MAX)?;
-        return Datum::read(&keys, json, names);
+        return Datum::from_json(&keys, json, names);
     }
-    Datum::read(&any, json, names)
+    Datum::from_json(&any, json, names)
 }
 
 #[cfg(test)]
@@ -259,7 +259,8 @@ mod tests {
             (set, "1", "insert", r#"["set",[2,3,4]]"#, Err("constraint violation")),
             (set, "1", "insert", "10", Err("constraint violation")),
             (set, r#"["set",[1,2]]"#, "delete", "1", Ok("2")),
-            (set, r#"["set",[1,2]]"#, "delete", "10", Ok(r#"["set",[1,2]]"#)),
+            (set, r#"["set",[1,2]]"#, "delete", "9", Ok(r#"["set",[1,2]]"#)),
+            (set, r#"["set",[1,2]]"#, "delete", "10", Err("constraint violation")),
             (set, "1", "delete", "1", Err("constraint violation")),
             (r#""integer""#, "1", "insert", "2", Err("syntax error")),
             (map, r#"["map",[["a",1]]]"#, "insert", r#"["map",[["a",9],["b",2]]]"#, Ok(ab)),

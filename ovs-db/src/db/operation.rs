@@ -45,26 +45,23 @@ impl Operation {
             }
             "update" => {
                 let (name, table) = table_of(schema, &mut members)?;
-                let conditions = conditions(name, table, &mut members, names)?;
                 let row = assignments(name, table, members.required("row")?, names)?;
                 for (column, _) in &row {
                     if !writable(name, table, column)?.mutable {
                         return Err(Failure::Immutable { table: name.to_owned(), column: column.clone() });
                     }
                 }
+                let conditions = conditions(name, table, &mut members, names)?;
                 Operation::Update { table: name.to_owned(), conditions, row }
             }
             "mutate" => {
                 let (name, table) = table_of(schema, &mut members)?;
-                let conditions = conditions(name, table, &mut members, names)?;
                 let mutations = members.required("mutations")?;
                 let mutations = array(mutations).map_err(|error| error.at(member("mutations")))?;
                 let mutations = mutations.iter().map(|json| Mutation::from_json(name, table, json, names));
-                Operation::Mutate {
-                    table: name.to_owned(),
-                    conditions,
-                    mutations: mutations.collect::<Result<_, _>>()?,
-                }
+                let mutations = mutations.collect::<Result<_, _>>()?;
+                let conditions = conditions(name, table, &mut members, names)?;
+                Operation::Mutate { table: name.to_owned(), conditions, mutations }
             }
             "delete" => {
                 let (name, table) = table_of(schema, &mut members)?;

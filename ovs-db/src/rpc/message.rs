@@ -1,6 +1,6 @@
 //! Messages (JSON-RPC 1.0 section 1; RFC 7047 section 4).
 
-use crate::data::parse::{Members, expected, member};
+use crate::data::parse::{expected, member};
 use crate::error::{Error, ErrorKind};
 use crate::json::Json;
 
@@ -52,39 +52,39 @@ impl Message {
     /// `params` (an array) and `id`; or `result`, `error` and `id`, not both of the first two other than `null`. A
     /// member that is absent where `null` may stand counts as `null`.
     pub fn from_json(json: Json) -> Result<Message, MessageError> {
-        let mut members = Members::of(&json)?;
-        let (method, params) = (members.optional("method"), members.optional("params"));
-        let (result, error) = (members.optional("result"), members.optional("error"));
-        let id = members.optional("id").cloned().unwrap_or_default();
-        members.finish()?;
-        let present = |json: Option<&Json>| json.filter(|json| **json != Json::Null).cloned();
+        let Json::Object(mut members) = json else { return Err(expected("an object", &json).into()) };
+        let (method, params) = (members.remove("method"), members.remove("params"));
+        let (result, error) = (members.remove("result"), members.remove("error"));
+        let id = members.remove("id").unwrap_or_default();
+        if let Some(name) = members.into_keys().next() {
+            return Err(Error::new(ErrorKind::UnknownMember(name)).into());
+        }
+        let is_present = |json: &Option<Json>| json.as_ref().is_some_and(|json| *json != Json::Null);
         let wrong = |why| Err(MessageError(Error::new(ErrorKind::BadConstraint(why))));
         if let Some(method) = method {
             let Json::String(method) = method else {
-                return Err(expected("a string", method).at(member("method")).into());
+                return Err(expected("a string", &method).at(member("method")).into());
             };
             let params = params.ok_or_else(|| Error::new(ErrorKind::MissingMember("params")))?;
             let Json::Array(params) = params else {
-                return Err(expected("an array", params).at(member("params")).into());
+                return Err(expected("an array", &params).at(member("params")).into());
             };
-            if present(result).is_some() || present(error).is_some() {
-                return wrong("a call has no result and no error");
-            }
-            let (method, params) = (method.clone(), params.clone());
-            return Ok(if id == Json::Null {
-                Message::Notification { method, params }
+            return if is_present(&result) || is_present(&error) {
+                wrong("a call has no result and no error")
+            } else if id == Json::Null {
+                Ok(Message::Notification { method, params })
             } else {
-                Message::Request { method, params, id }
-            });
+                Ok(Message::Request { method, params, id })
+            };
         }
         if params.is_some() {
             return Err(Error::new(ErrorKind::MissingMember("method")).into());
         }
-        match (result, present(error)) {
-            (result, Some(_)) if present(result).is_some() => wrong("an answer has a result or an error, not both"),
+        match (result, error.filter(|error| *error != Json::Null)) {
+            (result, Some(_)) if is_present(&result) => wrong("an answer has a result or an error, not both"),
             (_, Some(error)) => Ok(Message::Error { error, id }),
             (Some(_), None) if id == Json::Null => wrong("an answer needs the id of its request"),
-            (Some(result), None) => Ok(Message::Response { result: result.clone(), id }),
+            (Some(result), None) => Ok(Message::Response { result, id }),
             (None, None) => Err(Error::new(ErrorKind::MissingMember("result")).into()),
         }
     }
