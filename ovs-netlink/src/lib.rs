@@ -9,7 +9,7 @@
 //! - [`attr`]: attributes, read by [`Attributes`] and written by [`MessageBuilder`];
 //! - [`Family`], [`GenericHeader`]: generic netlink and its controller;
 //! - [`ovs`]: [`Datapath`](ovs::Datapath) and [`Vport`](ovs::Vport), values for the messages of the openvswitch module;
-//! - `edge`, with the feature `socket`: [`GenericSocket`] and [`probe_datapath`].
+//! - the edge, with the feature `socket` (on by default): `GenericSocket` and `probe_datapath`.
 //!
 //! # Why this way
 //!

@@ -102,6 +102,9 @@ impl Datapath {
 
     /// A message about this datapath. `family` is the number that the controller gave for [`Datapath::FAMILY`].
     ///
+    /// Without [`Flags::ECHO`] the kernel only acknowledges a request that changes something; with it, it answers with
+    /// what it made, changed or deleted.
+    ///
     /// # Errors
     /// [`EncodeError::AttributeTooLong`] for more than 16,382 [`per_cpu_pids`](Datapath::per_cpu_pids).
     pub fn encode(&self, family: u16, command: Command, flags: Flags) -> Result<MessageBuilder, EncodeError> {

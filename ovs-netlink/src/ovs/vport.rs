@@ -127,6 +127,9 @@ impl Vport {
 
     /// A message about this port. `family` is the number that the controller gave for [`Vport::FAMILY`].
     ///
+    /// Without [`Flags::ECHO`] the kernel only acknowledges a request that changes something; with it, it answers with
+    /// what it made, changed or deleted.
+    ///
     /// # Errors
     /// [`EncodeError::AttributeTooLong`] for options or lists of sockets that do not fit.
     pub fn encode(&self, family: u16, command: Command, flags: Flags) -> Result<MessageBuilder, EncodeError> {
