@@ -198,6 +198,11 @@ fn references_to_oneself_keep_nothing_alive() {
     let own = r#"{"op":"insert","table":"Leaf","row":{"self":["named-uuid","me"]},"uuid-name":"me"}"#;
     assert_eq!(lab.tag(own), None);
     assert_eq!(lab.count("Leaf"), 0);
+    let held = r#"{"op":"insert","table":"Root","row":{"strong":["named-uuid","me"]}}"#;
+    assert_eq!(lab.tag(&[held, own].join(",")), None);
+    assert_eq!(lab.count("Leaf"), 1);
+    assert_eq!(lab.tag(r#"{"op":"delete","table":"Root","where":[]}"#), None);
+    assert_eq!(lab.count("Leaf"), 0);
 }
 
 #[test]

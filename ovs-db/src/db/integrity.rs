@@ -9,8 +9,9 @@
 //!
 //! Both run from work lists, without recursion, until nothing is left to do; each step removes something, so they end.
 //! A row's references to itself do not count, and rows that only refer to each other in a ring stay: counting does not
-//! see that nothing else leads to them. Open vSwitch's server is the same in both. It differs in one thing: version 3.1
-//! of it leaves the row behind whose last strong reference went with a weak one, in the same pair of a map.
+//! see that nothing else leads to them. Open vSwitch's server is the same in both. Version 3.1 of it
+//! leaves behind what does not stay here: a row whose last strong reference went with a weak one in the same pair of a
+//! map, and, in a row that the same transaction changed, a weak reference to a row that became garbage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
