@@ -1,1 +1,90 @@
 //! The Open vSwitch database protocol (RFC 7047): data, schemas, transactions, messages.
+//!
+//! # What
+//!
+//! Open vSwitch keeps its configuration in a small transactional database, OVSDB. Programs read and change it with JSON
+//! messages, and a switch follows the changes. This crate has the parts of that which need no socket, thread or clock:
+//!
+//! - the data model: [`Atom`], [`BaseType`], [`ColumnType`], [`Datum`], and the [`Schema`] made of them;
+//! - the engine: [`Database::transact`], with conditions, mutations, references, garbage collection, indexes and limits;
+//! - the messages: [`rpc::Message`] and [`rpc::Framer`], JSON-RPC 1.0 out of and into a stream of bytes;
+//! - [`json`]: the values all of these exchange.
+//!
+//! # Why this way
+//!
+//! A transaction works on an overlay over the tables and touches the database only when every check has passed: all or
+//! nothing needs no undo. A commit checks the difference that it makes, by reference counts and indexes that the database
+//! keeps, so it costs what it changes. Randomness (UUIDs) and the locks of a session are arguments, so that the same
+//! requests give the same database, bit for bit.
+//!
+//! # Invariants
+//!
+//! - A [`Schema`] is valid by construction, a [`Datum`] sorted and without duplicates by construction.
+//! - A [`Database`] is never seen with a dangling reference, a broken index, or garbage that reference counts can see.
+//! - No input makes the crate panic, recurse without bound or take memory without bound: nesting is bounded by
+//!   [`json::MAX_DEPTH`], messages by [`rpc::FrameLimits`], transactions by [`Limits`].
+//!
+//! # What it does not do
+//!
+//! `wait` with another time-out than 0 and `durable` commits are refused with `not supported`. There are no monitors,
+//! locks, log or sessions here; [`Outcome::changes`] is what monitors and logs are to be made from.
+//!
+//! # Example
+//!
+//! Two rows in one transaction, one named for the other to refer to, and the garbage that deleting the first leaves:
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use ovs_db::{Database, Schema, Session, Uuid, json};
+//!
+//! let schema = json::parse(br#"{"name": "Net", "version": "1.0.0", "tables": {
+//!     "Bridge": {"isRoot": true, "columns": {
+//!         "name": {"type": "string"},
+//!         "ports": {"type": {"key": {"type": "uuid", "refTable": "Port"}, "min": 0, "max": "unlimited"}}}},
+//!     "Port": {"columns": {"name": {"type": "string"}}}}}"#)?;
+//! let mut db = Database::new(Schema::from_json(&schema)?);
+//! let mut next = 0;
+//! let mut new_uuid = || { next += 1; Uuid::from_u128(next) };
+//! let mut session = Session { new_uuid: &mut new_uuid, locks: &BTreeSet::new() };
+//!
+//! let request = json::parse(br#"["Net",
+//!     {"op": "insert", "table": "Bridge", "row": {"name": "br0", "ports": ["named-uuid", "p"]}},
+//!     {"op": "insert", "table": "Port", "row": {"name": "p0"}, "uuid-name": "p"}]"#)?;
+//! let outcome = db.transact_request(request.as_array().unwrap(), &mut session)?;
+//! assert!(outcome.failure().is_none());
+//! assert_eq!(db.rows("Port").count(), 1);
+//!
+//! let delete = json::parse(br#"[{"op": "delete", "table": "Bridge", "where": [["name", "==", "br0"]]}]"#)?;
+//! let outcome = db.transact(delete.as_array().unwrap(), &mut session);
+//! assert_eq!(outcome.changes().len(), 2); // the bridge, and the port that nothing refers to any more
+//! assert_eq!(db.rows("Port").count(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod data;
+mod db;
+mod error;
+pub mod json;
+pub mod rpc;
+mod schema;
+
+pub use data::{Atom, AtomicType, BaseType, ColumnType, Constraint, Datum, NamedUuids, Real, RefType};
+pub use db::{
+    Condition, Database, Failure, Function, Limits, Mutation, Mutator, OperationResult, Outcome, Row, RowChange,
+    Session,
+};
+pub use error::{Error, ErrorKind};
+pub use schema::{ColumnSchema, Schema, TableSchema, Version};
+pub use uuid::Uuid;

@@ -1,0 +1,188 @@
+//! A stream of bytes into JSON values.
+//!
+//! JSON-RPC over a stream has no length prefix: a message ends where its outermost bracket closes. The framer follows
+//! brackets and strings byte by byte, each byte once, and gives the text to the parser when the bracket is closed. It
+//! holds at most one message that is not complete, of at most [`FrameLimits::message`] bytes.
+
+use crate::json::{self, Json, MAX_DEPTH, Nesting, ParseError};
+
+/// What a peer may make us hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// The most bytes of a message.
+    pub message: usize,
+    /// The deepest nesting of a message; at most [`MAX_DEPTH`] counts.
+    pub depth: usize,
+}
+
+impl Default for FrameLimits {
+    /// 16 MiB, and [`MAX_DEPTH`].
+    fn default() -> FrameLimits {
+        FrameLimits { message: 16 << 20, depth: MAX_DEPTH }
+    }
+}
+
+/// Why a stream is not a sequence of JSON messages. After one of these the stream cannot be read further: where the next
+/// message would start is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A message starts with something else than a bracket.
+    #[error("stream byte {offset}: a message must be an object or an array, found byte {byte:#04x}")]
+    NotAMessage {
+        /// Offset in the stream.
+        offset: u64,
+        /// The byte found.
+        byte: u8,
+    },
+    /// A message is longer than the limit.
+    #[error("stream byte {offset}: the message exceeds {limit} bytes")]
+    TooLong {
+        /// Offset in the stream where the limit was reached.
+        offset: u64,
+        /// The limit.
+        limit: usize,
+    },
+    /// A message is nested deeper than the limit.
+    #[error("stream byte {offset}: the message is nested deeper than {limit} levels")]
+    TooDeep {
+        /// Offset in the stream of the bracket that is one too many.
+        offset: u64,
+        /// The limit.
+        limit: usize,
+    },
+    /// The text of a message is not JSON.
+    #[error("message at stream byte {start}: {error}")]
+    Json {
+        /// Offset in the stream where the message starts.
+        start: u64,
+        /// What is wrong with it.
+        error: ParseError,
+    },
+}
+
+/// Splits a stream of bytes into JSON messages. See [`rpc`](super) for an example.
+#[derive(Debug, Clone)]
+pub struct Framer {
+    limits: FrameLimits,
+    text: Vec<u8>,
+    nesting: Nesting,
+    offset: u64,
+    failed: Option<FrameError>,
+}
+
+impl Framer {
+    /// A framer at the start of a stream.
+    pub fn new(limits: FrameLimits) -> Framer {
+        let limits = FrameLimits { depth: limits.depth.min(MAX_DEPTH), ..limits };
+        Framer { limits, text: Vec::new(), nesting: Nesting::default(), offset: 0, failed: None }
+    }
+
+    /// The bytes held of a message that is not complete.
+    pub fn pending(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Takes bytes from the front of `input` up to the end of the next message, and returns that message; nothing, with
+    /// `input` empty, when it needs more bytes.
+    ///
+    /// # Errors
+    /// [`FrameError`], and the same one again on every later call.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Json>, FrameError> {
+        match self.failed.clone() {
+            Some(error) => Err(error),
+            None => self.advance(input).inspect_err(|error| {
+                self.text = Vec::new();
+                self.failed = Some(error.clone());
+            }),
+        }
+    }
+
+    fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Json>, FrameError> {
+        while let Some((&byte, rest)) = input.split_first() {
+            let offset = self.offset;
+            if self.text.is_empty() {
+                match byte {
+                    b' ' | b'\t' | b'\r' | b'\n' => {
+                        self.offset = offset.saturating_add(1);
+                        *input = rest;
+                        continue;
+                    }
+                    b'{' | b'[' => {}
+                    _ => return Err(FrameError::NotAMessage { offset, byte }),
+                }
+            }
+            if self.text.len() >= self.limits.message {
+                return Err(FrameError::TooLong { offset, limit: self.limits.message });
+            }
+            self.text.push(byte);
+            let closed = self.nesting.step(byte);
+            if self.nesting.depth > self.limits.depth {
+                return Err(FrameError::TooDeep { offset, limit: self.limits.depth });
+            }
+            *input = rest;
+            self.offset = offset.saturating_add(1);
+            if closed && self.nesting.depth == 0 {
+                let text = std::mem::take(&mut self.text);
+                let start = self.offset.saturating_sub(text.len() as u64);
+                return json::parse(&text).map(Some).map_err(|error| FrameError::Json { start, error });
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::tests::any_json;
+    use proptest::prelude::*;
+
+    fn all(framer: &mut Framer, mut input: &[u8]) -> Result<Vec<Json>, FrameError> {
+        let mut messages = Vec::new();
+        while let Some(json) = framer.next(&mut input)? {
+            messages.push(json);
+        }
+        assert!(input.is_empty());
+        Ok(messages)
+    }
+
+    #[test]
+    fn limits_hold_and_errors_stay() {
+        let limits = FrameLimits { message: 10, depth: 3 };
+        let mut framer = Framer::new(limits);
+        assert_eq!(all(&mut framer, b" [1] \n [\"]\\\"\"]").unwrap().len(), 2);
+        assert_eq!(all(&mut framer, b"[1,2,3,4,5"), Ok(vec![]));
+        let error = Err(FrameError::TooLong { offset: 24, limit: 10 });
+        assert_eq!(all(&mut framer, b","), error);
+        assert_eq!(all(&mut framer, b"[]"), error);
+        assert_eq!(framer.pending(), 0);
+        assert_eq!(all(&mut Framer::new(limits), b"[[[["), Err(FrameError::TooDeep { offset: 3, limit: 3 }));
+        assert_eq!(all(&mut Framer::new(limits), b" 5"), Err(FrameError::NotAMessage { offset: 1, byte: b'5' }));
+        assert!(matches!(all(&mut Framer::new(limits), b" [1 2]"), Err(FrameError::Json { start: 1, .. })));
+        assert!(matches!(all(&mut Framer::new(limits), b"[}"), Err(FrameError::Json { start: 0, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_any_cutting(
+            values in prop::collection::vec(any_json().prop_map(|json| Json::Array(vec![json])), 0..4),
+            cut in 1usize..9,
+        ) {
+            let stream: Vec<u8> = values.iter().flat_map(|json| json.to_text().into_bytes()).collect();
+            let mut framer = Framer::new(FrameLimits::default());
+            let mut found = Vec::new();
+            for chunk in stream.chunks(cut) {
+                found.extend(all(&mut framer, chunk).unwrap());
+            }
+            prop_assert_eq!(found, values);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let mut framer = Framer::new(FrameLimits { message: 32, depth: 4 });
+            let mut input = bytes.as_slice();
+            while let Ok(Some(_)) = framer.next(&mut input) {}
+            prop_assert!(framer.pending() <= 32);
+        }
+    }
+}

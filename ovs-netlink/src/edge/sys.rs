@@ -1,0 +1,34 @@
+//! The one system call that rustix does not offer: netlink's socket options.
+
+#![allow(unsafe_code, reason = "setsockopt at the level of netlink has no safe wrapper in rustix")]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+/// Options of a netlink socket that are switched on or off.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum NetlinkOption {
+    /// Acknowledgements carry attributes that explain them (`NETLINK_EXT_ACK`).
+    ExtendedAck,
+    /// Acknowledgements do not echo the whole request (`NETLINK_CAP_ACK`).
+    CapAck,
+}
+
+/// Switches an option on.
+pub(super) fn enable(fd: BorrowedFd<'_>, option: NetlinkOption) -> Result<(), Errno> {
+    let name = match option {
+        NetlinkOption::ExtendedAck => libc::NETLINK_EXT_ACK,
+        NetlinkOption::CapAck => libc::NETLINK_CAP_ACK,
+    };
+    let on: libc::c_int = 1;
+    let size = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: 1. `fd` is open for as long as it is borrowed. 2. The pointer is to `on`, which outlives the call, and
+    // `size` is its size. 3. The kernel only reads from it.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, name, (&raw const on).cast(), size) };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+}
