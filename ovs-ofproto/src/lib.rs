@@ -4,6 +4,8 @@
 
 mod action;
 mod flow_mod;
+#[cfg(feature = "pipeline")]
+pub mod pipeline;
 
 pub use action::{Action, CtAction, Instructions};
 pub use flow_mod::{ALL_TABLES, DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};

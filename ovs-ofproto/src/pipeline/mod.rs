@@ -1,0 +1,52 @@
+//! The switch: tables, translation, MAC learning, revalidation.
+//!
+//! [`Ofproto`] is an OpenFlow switch as a value. It has no socket, thread or clock: a datapath, upcalls and the time
+//! come in as arguments, and what controllers should hear comes out as [`Event`]s.
+//!
+//! # How a megaflow lives
+//!
+//! 1. A packet that the datapath has no megaflow for comes up. Its key is *translated* through the flow tables into
+//!    datapath actions, a mask of all that was read on the way, and the effects of such a packet on the switch.
+//! 2. The megaflow is installed, and the packet goes on its way.
+//! 3. Now and then the datapath's counters are read, and the effects credited: rules count packets, learnt addresses
+//!    stay fresh. A megaflow that was idle for [`MAX_IDLE`] goes.
+//! 4. When the switch changes (a flow, a port, a learnt address), every megaflow is translated again. One that comes out
+//!    otherwise is changed or removed, before the change is acknowledged.
+//!
+//! # Invariant
+//!
+//! A megaflow's mask covers every bit that its translation depended on: the translation cannot read one otherwise.
+
+mod flow_table;
+mod mac;
+mod megaflow;
+mod ofproto;
+mod port;
+mod recirc;
+mod tracked;
+mod translate;
+
+use std::time::Duration;
+
+pub use flow_table::{DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES};
+pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacEntry, MacTable};
+pub use ofproto::{Event, Ofproto, PacketIn, PacketInReason, TableStats};
+pub use port::{Port, VlanMode, VlanSet};
+
+/// How deep resubmits may nest.
+pub const MAX_RESUBMIT_DEPTH: usize = 64;
+
+/// How many lookups one translation may make.
+pub const MAX_RESUBMITS: usize = 4096;
+
+/// How deep actions may nest.
+pub const MAX_NESTING: usize = 8;
+
+/// How long a megaflow may be idle.
+pub const MAX_IDLE: Duration = Duration::from_secs(10);
+
+/// How often the datapath's counters are read.
+pub const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many events wait for whoever takes them; more are dropped and counted.
+pub const MAX_EVENTS: usize = 4096;

@@ -1,0 +1,421 @@
+//! The switch itself.
+
+use std::collections::{HashSet, VecDeque};
+
+use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind};
+use ovs_packet::{FlowKey, Instant, OfPort, Packet, extract};
+
+use super::flow_table::{Flow, FlowModError, FlowTables, RemovedReason, TABLES};
+use super::mac::MacTable;
+use super::megaflow::{Megaflow, Megaflows};
+use super::port::{Port, Ports};
+use super::recirc::RecircIds;
+use super::translate::{Effect, View, translate, translate_actions};
+use super::{MAX_EVENTS, MAX_IDLE, STATS_INTERVAL};
+use crate::action::Action;
+use crate::flow_mod::{FlowMod, FlowModFlags};
+
+/// Why a packet goes to the controllers (OpenFlow 1.5, section 7.4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum PacketInReason {
+    /// A table sends what it does not match.
+    NoMatch = 0,
+    /// An action says so.
+    Action = 1,
+    /// The TTL is used up.
+    InvalidTtl = 2,
+}
+
+/// A packet for the controllers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PacketIn {
+    /// Why.
+    pub reason: PacketInReason,
+    /// Table of the flow that sent it.
+    pub table: u8,
+    /// Cookie of that flow.
+    pub cookie: u64,
+    /// Port that it came in by.
+    pub in_port: OfPort,
+    /// Length of the whole packet.
+    pub total_len: usize,
+    /// As much of it as the flow said.
+    pub data: Vec<u8>,
+}
+
+/// What controllers should hear.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A packet.
+    PacketIn(PacketIn),
+    /// A flow ended that was to be reported.
+    FlowRemoved(Box<Flow>, RemovedReason),
+}
+
+/// What went through a table.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct TableStats {
+    /// Packets that were looked up.
+    pub lookups: u64,
+    /// Those of them that matched a flow.
+    pub matches: u64,
+}
+
+/// An OpenFlow switch as a value. See the [module](super).
+///
+/// The datapath is lent to every method that needs it: always the same one, whose megaflows are this switch's alone.
+///
+/// ```
+/// use ovs_dpif::netdev::MemPort;
+/// use ovs_dpif::userspace::Datapath;
+/// use ovs_dpif::{Dpif, PortSpec};
+/// use ovs_ofproto::pipeline::{Ofproto, Port};
+/// use ovs_ofproto::{Action, FlowMod, Instructions};
+/// use ovs_packet::{Instant, Match, OfPort, compose};
+///
+/// let (mut dp, mut switch, now) = (Datapath::new(), Ofproto::new(), Instant::ZERO);
+/// let mut ends = Vec::new();
+/// for n in 1..=2 {
+///     let (port, end) = MemPort::new(format!("p{n}"), 10);
+///     let number = dp.port_add(PortSpec::Device(Box::new(port)), None)?;
+///     switch.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+///     ends.push(end);
+/// }
+/// let mut flow = FlowMod::default();
+/// flow.instructions = Instructions::apply(vec![Action::output(OfPort::NORMAL)]);
+/// switch.flow_mod(&mut dp, &flow, now)?;
+///
+/// let m: Match = "icmp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
+/// ends[0].push(compose::compose(m.key(), b"ping"));
+/// let mut upcalls = Vec::new();
+/// dp.poll(now, &mut upcalls);
+/// upcalls.into_iter().for_each(|u| switch.handle_upcall(&mut dp, u, now));
+/// assert!(ends[1].pop().is_some());
+/// assert_eq!(switch.macs().len(), 1);
+/// assert_eq!(dp.stats().flows, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Ofproto {
+    tables: FlowTables,
+    ports: Ports,
+    macs: MacTable,
+    recirc: RecircIds,
+    megaflows: Megaflows,
+    /// Something changed that megaflows may depend on.
+    changed: bool,
+    next_stats: Instant,
+    table_stats: Vec<TableStats>,
+    events: VecDeque<Event>,
+    events_lost: u64,
+}
+
+impl Default for Ofproto {
+    fn default() -> Self {
+        Ofproto::new()
+    }
+}
+
+impl Ofproto {
+    /// A switch without ports or flows: it drops everything.
+    pub fn new() -> Ofproto {
+        Ofproto {
+            tables: FlowTables::new(),
+            ports: Ports::default(),
+            macs: MacTable::default(),
+            recirc: RecircIds::default(),
+            megaflows: Megaflows::new(),
+            changed: false,
+            next_stats: Instant::ZERO,
+            table_stats: vec![TableStats::default(); TABLES],
+            events: VecDeque::new(),
+            events_lost: 0,
+        }
+    }
+
+    // Queries.
+
+    /// The ports, by number.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter()
+    }
+
+    /// A port.
+    pub fn port(&self, number: OfPort) -> Option<&Port> {
+        self.ports.get(number)
+    }
+
+    /// The flows, by table and falling priority.
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.tables.iter().map(|(_, f)| f)
+    }
+
+    /// How many flows there are.
+    pub fn flow_count(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// What went through a table.
+    pub fn table_stats(&self, table: u8) -> TableStats {
+        self.table_stats.get(usize::from(table)).copied().unwrap_or_default()
+    }
+
+    /// The learnt addresses.
+    pub fn macs(&self) -> &MacTable {
+        &self.macs
+    }
+
+    /// How many events were lost because nobody took them.
+    pub fn events_lost(&self) -> u64 {
+        self.events_lost
+    }
+
+    /// The next thing that controllers should hear.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`run`](Self::run) has something to do, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
+        let changed = self.changed.then_some(Instant::ZERO);
+        [stats, changed, self.tables.next_expiry(), self.macs.next_expiry()].into_iter().flatten().min()
+    }
+
+    // Changes.
+
+    /// Adds a port, or gives one that is there another configuration. Takes effect with the next [`run`](Self::run).
+    pub fn port_add(&mut self, port: Port) {
+        self.ports.insert(port);
+        self.changed = true;
+    }
+
+    /// Removes a port and what was learnt behind it.
+    pub fn port_remove(&mut self, number: OfPort) -> Option<Port> {
+        let port = self.ports.remove(number)?;
+        self.macs.forget_port(number);
+        self.changed = true;
+        Some(port)
+    }
+
+    /// Forgets all learnt addresses.
+    pub fn flush_macs(&mut self) {
+        self.macs.flush();
+        self.changed = true;
+    }
+
+    /// Carries a modification of the flow tables out. When it returns, the datapath obeys it.
+    ///
+    /// # Errors
+    /// As [`FlowModError`] says; the tables are unchanged then.
+    pub fn flow_mod(&mut self, dp: &mut dyn Dpif, fm: &FlowMod, now: Instant) -> Result<(), FlowModError> {
+        // What went through so far belongs to the flows as they are.
+        self.collect(dp, now);
+        let removed = self.tables.modify(fm, now)?;
+        for flow in removed {
+            self.report_removed(flow, RemovedReason::Delete);
+        }
+        self.revalidate(dp, now);
+        Ok(())
+    }
+
+    /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
+    /// (OpenFlow 1.5, section 7.3.6).
+    pub fn packet_out(
+        &mut self,
+        dp: &mut dyn Dpif,
+        mut packet: Packet,
+        in_port: OfPort,
+        actions: &[Action],
+        now: Instant,
+    ) {
+        packet.meta.in_port = self.ports.get(in_port).map_or(u32::MAX, |p| p.datapath.0);
+        let mut key = FlowKey::ZERO;
+        extract::extract(&mut packet, &mut key);
+        let len = packet.len() as u64;
+        let t = translate_actions(self.view(), &key, in_port, actions);
+        self.credit(&t.effects, 1, len, now);
+        let mut upcalls = Vec::new();
+        dp.inject(packet, &t.actions, now, &mut upcalls);
+        upcalls.into_iter().for_each(|u| self.handle_upcall(dp, u, now));
+    }
+
+    // Packets.
+
+    /// Decides on a packet that came up, and on those that come up from what is decided.
+    pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
+        // The datapath bounds how often a packet comes up again, by its bound on recirculation.
+        let mut pending = vec![upcall];
+        while let Some(upcall) = pending.pop() {
+            match upcall.kind {
+                UpcallKind::Action(cookie) => {
+                    self.packet_in(&upcall, cookie);
+                    dp.resolve(upcall, Resolution::Consumed, now, &mut pending);
+                }
+                _ => self.miss(dp, upcall, now, &mut pending),
+            }
+        }
+    }
+
+    fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
+        let t = translate(self.view(), &upcall.key);
+        self.credit(&t.effects, 1, upcall.packet.len() as u64, now);
+        let actions = t.actions.clone();
+        match dp.flow_put(&t.matching, &t.actions) {
+            Ok(ufid) => {
+                let known = self.megaflows.remove(&ufid);
+                let mut megaflow = Megaflow::new(upcall.key.clone(), t, now);
+                // A second packet of the same flow came up before the first one's megaflow was there.
+                megaflow.credited = known.map_or(DpFlowStats::default(), |m| m.credited);
+                self.megaflows.insert(ufid, megaflow);
+            }
+            Err(e) => tracing::debug!(error = %e, "megaflow not installed"),
+        }
+        dp.resolve(upcall, Resolution::Execute(&actions), now, pending);
+    }
+
+    fn packet_in(&mut self, upcall: &Upcall, cookie: Cookie) {
+        let Cookie::Controller { reason, rule_cookie, table, max_len, .. } = cookie else { return };
+        let reason = match reason {
+            0 => PacketInReason::NoMatch,
+            2 => PacketInReason::InvalidTtl,
+            _ => PacketInReason::Action,
+        };
+        let packet = upcall.packet.data();
+        let wanted = if max_len == Action::WHOLE { packet.len() } else { usize::from(max_len) };
+        let in_port = self.ports.of_datapath(ovs_dpif::PortNo(upcall.packet.meta.in_port));
+        self.event(Event::PacketIn(PacketIn {
+            reason,
+            table,
+            cookie: rule_cookie,
+            in_port: in_port.map_or(OfPort::ANY, |p| p.number),
+            total_len: packet.len(),
+            data: packet.get(..wanted).unwrap_or(packet).to_vec(),
+        }));
+    }
+
+    fn event(&mut self, event: Event) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.events_lost += 1;
+        }
+    }
+
+    fn report_removed(&mut self, flow: Flow, reason: RemovedReason) {
+        if flow.flags.contains(FlowModFlags::SEND_FLOW_REM) {
+            self.event(Event::FlowRemoved(Box::new(flow), reason));
+        }
+    }
+
+    // Upkeep.
+
+    /// Does what time or changes ask for: reads counters, ends what is over, makes megaflows true again.
+    pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let flows_due = self.tables.next_expiry().is_some_and(|at| at <= now);
+        if now >= self.next_stats || flows_due {
+            self.collect(dp, now);
+            self.drop_idle(dp, now);
+            for (flow, reason) in self.tables.expire(now) {
+                self.changed = true;
+                self.report_removed(flow, reason);
+            }
+            self.next_stats = now + STATS_INTERVAL;
+            let mut used = HashSet::new();
+            self.megaflows.values().for_each(|m| m.translation.recirculations(&mut used));
+            self.recirc.collect(&used);
+        }
+        if self.macs.expire(now) > 0 {
+            self.changed = true;
+        }
+        if self.changed {
+            self.revalidate(dp, now);
+        }
+    }
+
+    fn view(&mut self) -> View<'_> {
+        View { tables: &self.tables, ports: &self.ports, macs: &self.macs, recirc: &mut self.recirc }
+    }
+
+    fn credit(&mut self, effects: &[Effect], packets: u64, bytes: u64, used: Instant) {
+        for effect in effects {
+            match effect {
+                Effect::Rule(id) => self.tables.credit(*id, packets, bytes, used),
+                Effect::Table { table, matched } => {
+                    if let Some(t) = self.table_stats.get_mut(usize::from(*table)) {
+                        t.lookups += packets;
+                        t.matches += if *matched { packets } else { 0 };
+                    }
+                }
+                Effect::Learn { vlan, address, port } => {
+                    self.changed |= self.macs.learn(*vlan, *address, *port, used);
+                }
+            }
+        }
+    }
+
+    /// Reads the datapath's counters and credits what is new.
+    fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let mut news = Vec::new();
+        dp.flow_stats(&mut |ufid, stats| {
+            if stats.packets > 0 {
+                news.push((ufid, stats));
+            }
+        });
+        news.sort_unstable_by_key(|(ufid, _)| *ufid);
+        for (ufid, stats) in news {
+            self.credit_megaflow(ufid, stats, now);
+        }
+    }
+
+    fn credit_megaflow(&mut self, ufid: Ufid, stats: DpFlowStats, now: Instant) {
+        let Some(megaflow) = self.megaflows.get_mut(&ufid) else { return };
+        let (packets, bytes) = megaflow.news(stats);
+        if packets > 0 {
+            let effects = megaflow.translation.effects.clone();
+            self.credit(&effects, packets, bytes, stats.used.unwrap_or(now));
+        }
+    }
+
+    fn drop_idle(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let idle = |m: &Megaflow| now - m.used() >= MAX_IDLE;
+        let idle: Vec<_> = self.megaflows.iter().filter(|(_, m)| idle(m)).map(|(ufid, _)| *ufid).collect();
+        idle.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
+    }
+
+    fn uninstall(&mut self, dp: &mut dyn Dpif, ufid: Ufid, now: Instant) {
+        if let Ok(flow) = dp.flow_del(ufid) {
+            self.credit_megaflow(ufid, flow.stats, now);
+        }
+        self.megaflows.remove(&ufid);
+    }
+
+    /// Translates every megaflow again, and changes or removes those that come out otherwise.
+    fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        self.changed = false;
+        let all: Vec<_> = self.megaflows.iter().map(|(ufid, m)| (*ufid, m.key.clone())).collect();
+        for (ufid, key) in all {
+            let t = translate(self.view(), &key);
+            let Some(megaflow) = self.megaflows.get_mut(&ufid) else { continue };
+            if t == megaflow.translation {
+                continue;
+            }
+            // What went through before the change is credited as it was.
+            if let Some(flow) = dp.flow_get(ufid) {
+                self.credit_megaflow(ufid, flow.stats, now);
+            }
+            let Some(megaflow) = self.megaflows.get_mut(&ufid) else { continue };
+            let same_packets = t.matching == megaflow.translation.matching;
+            if same_packets && dp.flow_put(&t.matching, &t.actions).is_ok() {
+                megaflow.translation = t;
+            } else {
+                self.uninstall(dp, ufid, now);
+            }
+        }
+    }
+}
