@@ -29,8 +29,9 @@ use links::Links;
 use netns::Namespace;
 use ovs_dpif::netdev::{Netdev, NetdevError, Offloads, PacketSocket};
 use ovs_packet::packet::{Gso, GsoKind, L4Checksum};
-use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, extract, segment};
+use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose, edit, extract, segment};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 /// Enough for anything here; nothing is asserted about time.
 const LONG: Duration = Duration::from_secs(30);
@@ -139,8 +140,8 @@ fn tags_come_in_with_their_frame() {
         frame(64, &[0x81, 0, 0x60, 7, 0x88, 0xb5]),
         frame(1518, &[0x81, 0, 0, 1, 0x88, 0xb5]),
         frame(68, &[0x88, 0xa8, 0x0f, 0xfe, 0x81, 0, 0x30, 9, 0x88, 0xb5]),
-        // A priority tag has VLAN 0.
-        frame(64, &[0x81, 0, 0xe0, 0, 0x88, 0xb5]),
+        // A priority tag has VLAN 0; the drop-eligible bit stays.
+        frame(64, &[0x81, 0, 0xf0, 0, 0x88, 0xb5]),
     ];
     a.send(&mut batch(tagged.clone())).unwrap();
     for (sent, received) in tagged.iter().zip(receive_ours(&mut b, 4)) {
@@ -174,22 +175,29 @@ fn what_the_kernel_refuses_does_not_block_the_rest() {
 }
 
 #[test]
-fn a_partial_checksum_reaches_the_other_end() {
+fn work_that_is_left_reaches_the_other_end() {
     let Some(network) = Network::new() else { return };
     let (mut a, mut b) = network.left_link();
-    let m: ovs_packet::Match = format!("tcp,dl_src={},nw_src=10.1.0.1,nw_dst=10.1.0.9,tp_dst=80", EthAddr(OURS)).parse().unwrap();
-    let mut big = ovs_packet::compose::compose(m.key(), &[5; 5000]);
-    extract::extract(&mut big, &mut FlowKey::ZERO.clone());
-    big.offload.gso = Some(Gso { kind: GsoKind::TcpV4, size: 1400, ecn: true });
-    let mut plain = ovs_packet::compose::compose(m.key(), &[5; 50]);
-    plain.offload.l4 = L4Checksum::Good;
-    a.send(&mut batch([big.clone(), plain])).unwrap();
-    let received = receive_ours(&mut b, 2);
-    assert_eq!(received[0].len(), big.len());
-    assert_eq!(received[0].offload.gso, big.offload.gso);
-    assert_eq!(received[0].offload.l4, L4Checksum::Partial { start: 34, offset: 16 });
-    assert_eq!(received[1].offload.gso, None);
-    assert!(!matches!(received[1].offload.l4, L4Checksum::Partial { .. }));
+    let cases = [
+        ("tcp,nw_src=10.1.0.1,nw_dst=10.1.0.9,tp_dst=80", GsoKind::TcpV4, true, (34, 16)),
+        ("tcp6,ipv6_src=fd00::1,ipv6_dst=fd00::9,tp_dst=80", GsoKind::TcpV6, false, (54, 16)),
+        ("udp,nw_src=10.1.0.1,nw_dst=10.1.0.9,tp_dst=80", GsoKind::Udp, false, (34, 6)),
+    ];
+    for (text, kind, ecn, (start, offset)) in cases {
+        let m: ovs_packet::Match = format!("{text},dl_src={}", EthAddr(OURS)).parse().unwrap();
+        let mut big = compose::compose(m.key(), &[5; 5000]);
+        extract::extract(&mut big, &mut FlowKey::ZERO.clone());
+        big.offload.gso = Some(Gso { kind, size: 1400, ecn });
+        let mut plain = compose::compose(m.key(), &[5; 50]);
+        plain.offload.l4 = L4Checksum::Good;
+        a.send(&mut batch([big.clone(), plain])).unwrap();
+        let received = receive_ours(&mut b, 2);
+        assert_eq!(received[0].len(), big.len());
+        assert_eq!(received[0].offload.gso, big.offload.gso);
+        assert_eq!(received[0].offload.l4, L4Checksum::Partial { start, offset });
+        assert_eq!(received[1].offload.gso, None);
+        assert!(!matches!(received[1].offload.l4, L4Checksum::Partial { .. }));
+    }
 }
 
 #[test]
@@ -242,7 +250,7 @@ fn an_interface_that_is_removed_is_an_error() {
         let _ = port.stats();
     }
     // Whoever sends first is told too.
-    let (mut c, _d) = (open(&network.right, "eth0").unwrap(), ());
+    let mut c = open(&network.right, "eth0").unwrap();
     network.links(&network.right).delete("eth0").unwrap();
     assert!(c.send(&mut batch([frame(60, &EXPERIMENTAL)])).is_err());
     assert!(matches!(c.receive(&mut PacketBatch::new()), Err(NetdevError::NoSuchInterface { .. })));
@@ -280,18 +288,25 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
             assert!(open(&network.switch, "p1").is_ok());
         }
     }
-    let refused = network.switch.run(|| {
-        drop_capabilities();
-        PacketSocket::open("p1").unwrap_err().to_string()
-    });
-    assert_eq!(refused.unwrap(), "opening p1 needs the capability CAP_NET_RAW; run as root");
+    links.set_down("p1").unwrap();
+    let refusal_with = |keep| {
+        let open = move || {
+            keep_capabilities(keep);
+            PacketSocket::open("p1").unwrap_err().to_string()
+        };
+        network.switch.run(open).unwrap()
+    };
+    assert_eq!(refusal_with(CapabilitySet::empty()), "opening p1 needs the capability CAP_NET_RAW; run as root");
+    assert_eq!(
+        refusal_with(CapabilitySet::NET_RAW),
+        "p1: bringing it up (ip link set up): Operation not permitted (os error 1)"
+    );
 }
 
-/// Takes all capabilities from the calling thread.
-fn drop_capabilities() {
-    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-    let none = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+/// Takes all other capabilities from the calling thread.
+fn keep_capabilities(keep: CapabilitySet) {
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).unwrap();
 }
 
 /// How packets pass through the switch.
@@ -303,12 +318,21 @@ enum Passing {
     Finished,
 }
 
+/// What becomes of the tags of packets that pass from one port to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tag {
+    Keep,
+    Push,
+    Pop,
+}
+
 /// What the forwarder saw.
 #[derive(Clone, Copy, Default, Debug)]
 struct Seen {
     packets: u64,
     /// Packets longer than an Ethernet frame, to be segmented.
     gso: u64,
+    /// Those of them with a VLAN tag.
     gso_tagged: u64,
     /// The longest packet.
     longest: usize,
@@ -319,16 +343,23 @@ struct Seen {
 }
 
 impl Seen {
-    fn forward(&mut self, from: &mut PacketSocket, to: &mut PacketSocket, passing: Passing) {
+    fn forward(&mut self, from: &mut PacketSocket, to: &mut PacketSocket, tag: Tag, passing: Passing) {
         let mut batch = PacketBatch::new();
         from.receive(&mut batch).unwrap();
-        for packet in &batch {
+        for packet in &mut batch {
+            let tagged = packet.data()[12..14] == [0x81, 0];
             self.packets += 1;
             self.longest = self.longest.max(packet.len());
             let gso = packet.len() > 1514 && packet.offload.gso.is_some();
             self.gso += u64::from(gso);
-            self.gso_tagged += u64::from(gso && packet.data()[12..14] == [0x81, 0]);
+            self.gso_tagged += u64::from(gso && tagged);
             self.partial += u64::from(matches!(packet.offload.l4, L4Checksum::Partial { .. }));
+            match tag {
+                Tag::Keep => {}
+                Tag::Push => edit::push_vlan(packet, 0x8100, 0x6007),
+                // The kernel's own frames on the trunk have none.
+                Tag::Pop => edit::pop_vlan(packet),
+            }
         }
         match passing {
             Passing::Offloaded => self.send(to, batch),
@@ -357,19 +388,25 @@ impl Seen {
     }
 }
 
-/// Runs `traffic` while a forwarder passes packets between the two ports.
-fn through_the_switch<R>(network: &Network, passing: Passing, traffic: impl FnOnce() -> R) -> (R, Seen) {
-    let (mut p1, mut p2) = (open(&network.switch, "p1").unwrap(), open(&network.switch, "p2").unwrap());
+/// Runs `traffic` while a forwarder passes packets between two ports: those from the first to the second change their
+/// tags as `there` says, those from the second to the first as `back` does.
+fn forwarded<R>(
+    network: &Network,
+    (first, there, second, back): (&str, Tag, &str, Tag),
+    passing: Passing,
+    traffic: impl FnOnce() -> R,
+) -> (R, Seen) {
+    let (mut p, mut q) = (open(&network.switch, first).unwrap(), open(&network.switch, second).unwrap());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let forwarder = scope.spawn(|| {
             let mut seen = Seen::default();
             while !over.load(Ordering::Relaxed) {
-                wait_readable(&[&p1, &p2]);
-                seen.forward(&mut p1, &mut p2, passing);
-                seen.forward(&mut p2, &mut p1, passing);
+                wait_readable(&[&p, &q]);
+                seen.forward(&mut p, &mut q, there, passing);
+                seen.forward(&mut q, &mut p, back, passing);
             }
-            eprintln!("{passing:?}: {seen:?}\n  p1 {:?}\n  p2 {:?}", p1.stats(), p2.stats());
+            eprintln!("{passing:?} {first}-{second}: {seen:?}\n  {first} {:?}\n  {second} {:?}", p.stats(), q.stats());
             seen
         });
         let result = traffic();
@@ -378,49 +415,71 @@ fn through_the_switch<R>(network: &Network, passing: Passing, traffic: impl FnOn
     })
 }
 
-/// A transfer from left to right through the switch, which arrives intact, with offloads as the kernel set them.
-fn transfer(network: &Network, passing: Passing, to: &str) -> Seen {
+fn through_the_switch<R>(network: &Network, passing: Passing, traffic: impl FnOnce() -> R) -> (R, Seen) {
+    forwarded(network, ("p1", Tag::Keep, "p2", Tag::Keep), passing, traffic)
+}
+
+/// A transfer from left to right, which has to arrive intact.
+fn transfer(network: &Network, what: &str, to: &str) {
     let bytes = if cfg!(debug_assertions) { 64 << 20 } else { 1 << 30 };
     let to: SocketAddr = to.parse().unwrap();
-    let (report, seen) = through_the_switch(network, passing, || {
-        traffic::tcp_transfer(&network.right, &network.left, to, bytes, LONG).unwrap()
-    });
-    eprintln!("{passing:?} to {to}: {bytes} bytes, {:.2} Gbit/s", report.bits_per_second() / 1e9);
+    let report = traffic::tcp_transfer(&network.right, &network.left, to, bytes, LONG).unwrap();
+    eprintln!("{what} to {to}: {bytes} bytes, {:.2} Gbit/s", report.bits_per_second() / 1e9);
     assert_eq!((report.bytes, report.intact), (bytes, true));
-    assert!(seen.gso > 0, "{seen:?}");
-    assert!(seen.partial > 0, "{seen:?}");
-    assert!(seen.longest > 1518, "{seen:?}");
-    seen
+}
+
+/// A transfer through the switch, to which packets come with offloads as the kernel set them.
+fn transfer_through_the_switch(network: &Network, passing: Passing, to: &str) {
+    let ((), seen) = through_the_switch(network, passing, || transfer(network, &format!("{passing:?}"), to));
+    assert!(seen.gso > 0 && seen.partial > 0 && seen.longest > 1518, "{seen:?}");
 }
 
 #[test]
 fn tcp_passes_with_its_work_undone() {
     let Some(network) = Network::new() else { return };
-    transfer(&network, Passing::Offloaded, "10.1.0.2:80");
-    transfer(&network, Passing::Offloaded, "[fd00::2]:80");
+    transfer_through_the_switch(&network, Passing::Offloaded, "10.1.0.2:80");
+    transfer_through_the_switch(&network, Passing::Offloaded, "[fd00::2]:80");
 }
 
 #[test]
 fn tcp_passes_with_its_work_done_in_software() {
     let Some(network) = Network::new() else { return };
-    transfer(&network, Passing::Finished, "10.1.0.2:80");
-    transfer(&network, Passing::Finished, "[fd00::2]:80");
+    transfer_through_the_switch(&network, Passing::Finished, "10.1.0.2:80");
+    transfer_through_the_switch(&network, Passing::Finished, "[fd00::2]:80");
 }
 
+/// Two switches with a trunk between them: the one tags what goes onto it, the other takes the tag off.
 #[test]
-fn tagged_tcp_passes_both_ways() {
-    let Some(network) = Network::new() else { return };
-    for (host, n) in [(&network.left, 1), (&network.right, 2)] {
-        let links = network.links(host);
-        if let Err(e) = links.add_vlan("v7", "eth0", 7) {
-            return eprintln!("skipped: no VLAN links: {e}");
-        }
-        links.add_ip("v7", [10, 7, 0, n].into(), 24).unwrap();
-        links.set_up("v7").unwrap();
-    }
+fn tagged_tcp_passes_over_a_trunk() {
     for passing in [Passing::Offloaded, Passing::Finished] {
-        assert!(transfer(&network, passing, "10.7.0.2:80").gso_tagged > 0);
+        let Some(network) = Network::new() else { return };
+        let links = network.links(&network.switch);
+        links.add_veth("t1", &network.switch, "t2").unwrap();
+        let near = ("p1", Tag::Push, "t1", Tag::Pop);
+        let far = ("t2", Tag::Pop, "p2", Tag::Push);
+        // The near one passes packets on as they are in any case: so the trunk's far end sees large ones with a tag.
+        let (((), far), near) = forwarded(&network, near, Passing::Offloaded, || {
+            forwarded(&network, far, passing, || {
+                transfer(&network, &format!("{passing:?} over a trunk"), "10.1.0.2:80")
+            })
+        });
+        assert!(near.gso > 0 && far.gso_tagged > 0, "{near:?} {far:?}");
     }
+}
+
+/// For the ratio, printed beside the others: the kernel's own bridge in the switch's place.
+#[test]
+fn tcp_passes_a_bridge_of_the_kernel() {
+    let Some(network) = Network::new() else { return };
+    let links = network.links(&network.switch);
+    if let Err(e) = links.add_bridge("br0") {
+        return eprintln!("skipped: {e}");
+    }
+    for link in ["p1", "p2"] {
+        links.set_bridge(link, Some("br0")).unwrap();
+    }
+    links.set_up("br0").unwrap();
+    transfer(&network, "kernel bridge", "10.1.0.2:80");
 }
 
 #[test]

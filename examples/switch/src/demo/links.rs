@@ -11,7 +11,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -154,18 +154,6 @@ impl Links {
     /// If the name is taken, or the kernel has no bridges.
     pub fn add_bridge(&self, name: &str) -> Result<(), LinkError> {
         self.add(name, vec![LinkInfo::Kind(InfoKind::Bridge)])
-    }
-
-    /// Makes a link that sends and receives through the link `below`, all its frames tagged with VLAN `id`.
-    ///
-    /// # Errors
-    /// If the name is taken, there is no link `below`, or the id is over 4094.
-    pub fn add_vlan(&self, name: &str, below: &str, id: u16) -> Result<(), LinkError> {
-        let data = InfoData::Vlan(vec![InfoVlan::Id(id)]);
-        let mut order = named(name);
-        order.attributes.push(LinkAttribute::Link(self.get(below)?.index));
-        order.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]));
-        self.order(name, "making it", RouteNetlinkMessage::NewLink(order), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     fn add(&self, name: &str, info: Vec<LinkInfo>) -> Result<(), LinkError> {

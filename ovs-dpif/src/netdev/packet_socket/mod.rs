@@ -147,7 +147,7 @@ impl PacketSocket {
 /// The interface of this name, if a port can be made of it.
 fn usable(links: &Links, name: &str) -> Result<Link, NetdevError> {
     let no_such_interface = || NetdevError::NoSuchInterface { name: name.to_owned() };
-    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         return Err(no_such_interface());
     }
     let link = links.by_name(name).map_err(|e| match e.raw_os_error() {
@@ -181,6 +181,7 @@ fn packet_of(frame: sys::Frame<'_>) -> Option<Packet> {
     packet.extend(frame.spill);
     packet.offload = offload;
     if let Some(vlan) = frame.vlan {
+        // Not `edit::push_vlan`: that is the action, which has no drop-eligible bit. This tag is as it was.
         packet.push_front(4);
         let data = packet.data_mut();
         data.copy_within(4..4 + ETH_ADDRESSES, 0);
@@ -333,9 +334,9 @@ mod tests {
 
     #[test]
     fn a_tag_goes_back_between_addresses_and_type() {
-        let p = packet_of(frame(Some(60), Some(sys::Vlan { tpid: 0x88a8, tci: 0x6007 }))).unwrap();
+        let p = packet_of(frame(Some(60), Some(sys::Vlan { tpid: 0x88a8, tci: 0x7007 }))).unwrap();
         assert_eq!(p.len(), 64);
-        assert_eq!(p.data()[..20], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x88, 0xa8, 0x60, 7, 12, 13, 14, 15]);
+        assert_eq!(p.data()[..20], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x88, 0xa8, 0x70, 7, 12, 13, 14, 15]);
         assert_eq!(p.offload.l4, L4Checksum::Partial { start: 38, offset: 16 });
     }
 
