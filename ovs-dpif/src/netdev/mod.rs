@@ -1,11 +1,16 @@
 //! Network devices: where packets come from and go to.
 //!
-//! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here is
-//! [`MemPort`], a pair of queues within a process.
+//! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
+//! [`MemPort`], a pair of queues within a process, and on Linux (feature `packet-socket`) [`PacketSocket`], an
+//! interface of the kernel.
 
 mod mem;
+#[cfg(all(feature = "packet-socket", target_os = "linux"))]
+mod packet_socket;
 
 pub use mem::{MemPort, MemPortPeer};
+#[cfg(all(feature = "packet-socket", target_os = "linux"))]
+pub use packet_socket::PacketSocket;
 
 use std::fmt;
 use std::io;

@@ -68,6 +68,23 @@ impl Packet {
         Packet { buffer, start: HEADROOM, ..Packet::default() }
     }
 
+    /// A packet that takes over `buffer`, its data from byte `start` on: what a device read into memory of its own.
+    ///
+    /// Nothing is copied. The `start` bytes in front are headroom; a `start` beyond the end makes an empty packet.
+    ///
+    /// ```
+    /// use ovs_packet::Packet;
+    ///
+    /// let mut p = Packet::from_buffer(vec![0, 0, 0, 0, 1, 2, 3, 0], 4);
+    /// p.truncate(3);
+    /// p.push_front(2).copy_from_slice(&[8, 9]);
+    /// assert_eq!(p.data(), [8, 9, 1, 2, 3]);
+    /// ```
+    pub fn from_buffer(buffer: Vec<u8>, start: usize) -> Packet {
+        let start = start.min(buffer.len());
+        Packet { buffer, start, ..Packet::default() }
+    }
+
     /// The bytes, from the first header on.
     pub fn data(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or(&[])
@@ -179,6 +196,16 @@ mod tests {
         assert_eq!((p.data(), p.layers().l3), (&b"c"[..], None));
         p.pull_front(99);
         assert!(p.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_is_taken_over_with_its_headroom() {
+        let buffer = alloc::vec![7; 10];
+        let at = buffer.as_ptr();
+        let mut p = Packet::from_buffer(buffer, 4);
+        p.push_front(3);
+        assert_eq!((p.len(), p.data().as_ptr()), (9, at.wrapping_add(1)));
+        assert!(Packet::from_buffer(alloc::vec![7; 10], 11).is_empty());
     }
 
     #[test]

@@ -1,0 +1,350 @@
+//! A port on an interface of the Linux kernel, by a packet socket.
+//!
+//! Each frame passes with a header that says which work is still to be done on it ([`Offload`](ovs_packet::packet)):
+//! a stack in the same machine hands over TCP packets of up to 64 KiB with their checksums undone, and they go to the
+//! next stack in the machine just so. Nobody has to turn the interfaces' offloads off, and whoever sends to a port
+//! that cannot do this work finishes it in software first ([`ovs_packet::segment`]).
+//!
+//! # What it does to the interface
+//! Opening takes it into promiscuous mode, until the socket is closed, and brings it up if it was down, as a bridge's
+//! ports are; it stays up. It does not take it away from the kernel's own stack: an interface with an IP address goes
+//! on answering for that address too. Give a port none.
+//!
+//! # What gets lost, and where that is counted
+//! - `rx_dropped`: frames for which the socket's queue had no room; frames whose offload header is not understood (a
+//!   kind of segmentation that a datapath has no word for) or does not fit the frame; frames over 64 KiB (BIG TCP).
+//! - `tx_dropped`: packets that the kernel refuses each for itself: longer than the MTU and not to be segmented, no
+//!   Ethernet header, offsets beyond the end. They do not hold up those behind them. And packets that wait in the batch
+//!   because the interface's queue is full, each time they are offered.
+//!
+//! # Where it belongs
+//! A socket stays in the network namespace that it was opened in, whichever thread uses it.
+
+mod link;
+#[allow(unsafe_code, reason = "recvmmsg, sendmmsg and the packet level's options have no safe wrapper")]
+mod sys;
+mod vnet;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ovs_packet::packet::{BATCH, HEADROOM};
+use ovs_packet::{EthAddr, Packet, PacketBatch};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
+
+use self::link::{Link, Links};
+use super::{Netdev, NetdevError, NetdevStats, Offloads};
+
+/// `ARPHRD_ETHER`.
+const ETHERNET: u16 = 1;
+
+/// Bytes of an Ethernet header, and of the two addresses that it begins with.
+const ETH_HEADER: usize = 14;
+const ETH_ADDRESSES: usize = 12;
+
+/// Bytes that the kernel may queue each way. A TCP packet of 64 KiB counts for more than its size.
+const QUEUE: usize = 8 << 20;
+
+/// A port on an interface of the Linux kernel: a card, one end of a veth pair, a tap device.
+///
+/// ```no_run
+/// use ovs_dpif::netdev::{Netdev, PacketSocket};
+/// use ovs_packet::PacketBatch;
+///
+/// let mut port = PacketSocket::open("eth1")?;
+/// let mut batch = PacketBatch::new();
+/// port.receive(&mut batch)?;
+/// for packet in &batch {
+///     println!("{packet:?}");
+/// }
+/// # Ok::<(), ovs_dpif::netdev::NetdevError>(())
+/// ```
+#[derive(Debug)]
+pub struct PacketSocket {
+    name: String,
+    index: u32,
+    mtu: usize,
+    address: Option<EthAddr>,
+    socket: OwnedFd,
+    slots: sys::Slots,
+    stats: NetdevStats,
+    /// Frames that the kernel had no room for: asking it resets its own count.
+    kernel_drops: AtomicU64,
+    /// The interface was seen to be removed: the kernel says so only once.
+    gone: bool,
+}
+
+impl PacketSocket {
+    /// Opens the interface `name` of the calling thread's network namespace.
+    ///
+    /// Its MTU and address are as they are now. Needs `CAP_NET_RAW`, and `CAP_NET_ADMIN` if the interface is down.
+    ///
+    /// # Errors
+    /// If there is no such interface, it is not Ethernet, it is a port of something else (a bridge, a bond, a datapath
+    /// of the kernel), the process lacks the capabilities, or the system refuses something else.
+    pub fn open(name: &str) -> Result<PacketSocket, NetdevError> {
+        let failed = |what| move |e: io::Error| system(name, what, e);
+        let links = Links::open().map_err(failed("opening an rtnetlink socket"))?;
+        let link = usable(&links, name)?;
+        let socket =
+            socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
+                .map_err(|e| match e {
+                    rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
+                        NetdevError::NotPermitted { name: name.to_owned() }
+                    }
+                    e => system(name, "opening a packet socket", e.into()),
+                })?;
+        let fd = socket.as_fd();
+        for (option, what) in [
+            (libc::PACKET_VNET_HDR, "asking for offload headers"),
+            (libc::PACKET_AUXDATA, "asking for VLAN tags"),
+            (libc::PACKET_IGNORE_OUTGOING, "leaving out what this machine sends (Linux 4.20 and later)"),
+        ] {
+            sys::set_option(fd, option, 1).map_err(failed(what))?;
+        }
+        sockopt::set_socket_recv_buffer_size_force(fd, QUEUE)
+            .or_else(|_| sockopt::set_socket_recv_buffer_size(fd, QUEUE))
+            .and_then(|()| {
+                sockopt::set_socket_send_buffer_size_force(fd, QUEUE)
+                    .or_else(|_| sockopt::set_socket_send_buffer_size(fd, QUEUE))
+            })
+            .map_err(|e| system(name, "enlarging the socket's queues", e.into()))?;
+        if !link.up {
+            links.set_up(link.index).map_err(failed("bringing it up (ip link set up)"))?;
+        }
+        sys::set_promiscuous(fd, link.index).map_err(failed("entering promiscuous mode"))?;
+        // Only now: a socket of no protocol hears nothing, so that no frame of another interface gets in.
+        sys::bind(fd, link.index).map_err(failed("binding the packet socket"))?;
+        Ok(PacketSocket {
+            name: name.to_owned(),
+            index: link.index,
+            mtu: link.mtu,
+            address: link.address,
+            socket,
+            slots: sys::Slots::new(),
+            stats: NetdevStats::default(),
+            kernel_drops: AtomicU64::new(0),
+            gone: false,
+        })
+    }
+
+    fn no_such_interface(&self) -> NetdevError {
+        NetdevError::NoSuchInterface { name: self.name.clone() }
+    }
+
+    /// Says what an error of the socket means: an interface that is down may come up again, one that is gone may not.
+    fn broken(&mut self, what: &'static str, error: io::Error) -> NetdevError {
+        let lost = matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENXIO | libc::ENODEV));
+        if lost && netdevice::index_to_name(&self.socket, self.index).is_err() {
+            self.gone = true;
+            return self.no_such_interface();
+        }
+        system(&self.name, what, error)
+    }
+}
+
+/// The interface of this name, if a port can be made of it.
+fn usable(links: &Links, name: &str) -> Result<Link, NetdevError> {
+    let no_such_interface = || NetdevError::NoSuchInterface { name: name.to_owned() };
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
+        return Err(no_such_interface());
+    }
+    let link = links.by_name(name).map_err(|e| match e.raw_os_error() {
+        Some(libc::ENODEV) => no_such_interface(),
+        _ => system(name, "looking it up", e),
+    })?;
+    if link.hardware != ETHERNET {
+        return Err(NetdevError::NotEthernet { name: name.to_owned(), hardware: link.hardware });
+    }
+    let Some(master) = link.master else { return Ok(link) };
+    let by = match links.by_index(master) {
+        Ok(m) if m.kind == "openvswitch" => {
+            format!("it is a port of the kernel's datapath {}; to release it: ovs-vsctl del-port {name}", m.name)
+        }
+        Ok(m) => format!("it is a port of {} {}; to release it: ip link set {name} nomaster", m.kind, m.name),
+        Err(_) => format!("it is a port of interface {master}; to release it: ip link set {name} nomaster"),
+    };
+    Err(NetdevError::Busy { name: name.to_owned(), by })
+}
+
+fn system(name: &str, what: &'static str, source: io::Error) -> NetdevError {
+    NetdevError::System { name: name.to_owned(), what, source }
+}
+
+/// The packet that a frame is, with its tag back in its place; `None` if it makes no sense.
+fn packet_of(frame: sys::Frame<'_>) -> Option<Packet> {
+    let len = frame.len.filter(|len| *len >= ETH_HEADER)?;
+    let offload = vnet::read(&frame.vnet, len)?;
+    let mut packet = Packet::from_buffer(frame.buffer, HEADROOM);
+    packet.truncate(len);
+    packet.extend(frame.spill);
+    packet.offload = offload;
+    if let Some(vlan) = frame.vlan {
+        // Not `edit::push_vlan`: that is the action, which has no drop-eligible bit. This tag is as it was.
+        packet.push_front(4);
+        let data = packet.data_mut();
+        data.copy_within(4..4 + ETH_ADDRESSES, 0);
+        let tag = data.get_mut(ETH_ADDRESSES..)?.first_chunk_mut::<4>()?;
+        let ([t0, t1], [c0, c1]) = (vlan.tpid.to_be_bytes(), vlan.tci.to_be_bytes());
+        *tag = [t0, t1, c0, c1];
+    }
+    Some(packet)
+}
+
+impl Netdev for PacketSocket {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "system"
+    }
+
+    fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+        if self.gone {
+            return Err(self.no_such_interface());
+        }
+        let room = batch.remaining_capacity();
+        let before = batch.len();
+        // Goes on while all that came was dropped, so that "none" means that none is left; within bounds.
+        for _ in 0..BATCH {
+            if room == 0 || batch.len() > before {
+                break;
+            }
+            let PacketSocket { slots, socket, stats, .. } = self;
+            let received = slots.receive(socket.as_fd(), room, |frame| match packet_of(frame) {
+                Some(packet) => {
+                    stats.rx_packets += 1;
+                    stats.rx_bytes += packet.len() as u64;
+                    // There are at most as many frames as there is room for.
+                    let _ = batch.try_push(packet);
+                }
+                None => stats.rx_dropped += 1,
+            });
+            let Err(error) = received else { continue };
+            match error.raw_os_error() {
+                Some(libc::EAGAIN) => break,
+                Some(libc::EINTR) => {}
+                // The kernel has no header for the frame (SCTP to be segmented, for one), and threw it away.
+                Some(libc::EINVAL) => stats.rx_dropped += 1,
+                _ => return Err(self.broken("receiving", error)),
+            }
+        }
+        Ok(batch.len() - before)
+    }
+
+    fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
+        if self.gone {
+            return Err(self.no_such_interface());
+        }
+        let mut headers = [None; BATCH];
+        for (header, packet) in headers.iter_mut().zip(batch.iter_mut()) {
+            *header = if packet.len() < ETH_HEADER { None } else { vnet::write(packet) };
+        }
+        // So many packets, from the front, were sent or refused.
+        let mut done = 0;
+        let outcome = loop {
+            let (headers, packets) = (headers.get(done..).unwrap_or(&[]), batch.get(done..).unwrap_or(&[]));
+            let mut frames = [([0; vnet::LEN], &[][..]); BATCH];
+            let mut n = 0;
+            for ((frame, header), packet) in frames.iter_mut().zip(headers).zip(packets) {
+                let Some(header) = header else { break };
+                *frame = (*header, packet.data());
+                n += 1;
+            }
+            if packets.is_empty() {
+                break Ok(());
+            }
+            if n == 0 {
+                self.stats.tx_dropped += 1;
+                done += 1;
+                continue;
+            }
+            match sys::send(self.socket.as_fd(), frames.get(..n).unwrap_or(&[])) {
+                Ok(sent) => {
+                    for packet in packets.iter().take(sent) {
+                        self.stats.tx_packets += 1;
+                        self.stats.tx_bytes += packet.len() as u64;
+                    }
+                    done += sent;
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => break Ok(()),
+                    // EPERM: a packet filter on the way out.
+                    Some(libc::EMSGSIZE | libc::EINVAL | libc::EPERM) => {
+                        self.stats.tx_dropped += 1;
+                        done += 1;
+                    }
+                    _ => break Err(error),
+                },
+            }
+        };
+        batch.drain(..done);
+        match outcome {
+            Ok(()) => {
+                self.stats.tx_dropped += batch.len() as u64;
+                Ok(())
+            }
+            Err(error) => Err(self.broken("sending", error)),
+        }
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::ALL
+    }
+
+    fn address(&self) -> Option<EthAddr> {
+        self.address
+    }
+
+    fn mtu(&self) -> usize {
+        self.mtu
+    }
+
+    fn stats(&self) -> NetdevStats {
+        // The count survives the interface, and is not worth an error.
+        let drops = sys::take_drops(self.socket.as_fd()).unwrap_or(0);
+        let drops = drops + self.kernel_drops.fetch_add(drops, Ordering::Relaxed);
+        NetdevStats { rx_dropped: self.stats.rx_dropped + drops, ..self.stats }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ovs_packet::packet::L4Checksum;
+
+    use super::*;
+
+    fn frame(len: Option<usize>, vlan: Option<sys::Vlan>) -> sys::Frame<'static> {
+        let mut buffer = vec![0; HEADROOM + 100];
+        for (n, byte) in buffer.iter_mut().skip(HEADROOM).enumerate() {
+            *byte = n as u8;
+        }
+        let mut vnet = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        vnet[6..8].copy_from_slice(&34u16.to_ne_bytes());
+        vnet[8..].copy_from_slice(&16u16.to_ne_bytes());
+        sys::Frame { vnet, len, vlan, buffer, spill: &[] }
+    }
+
+    #[test]
+    fn a_tag_goes_back_between_addresses_and_type() {
+        let p = packet_of(frame(Some(60), Some(sys::Vlan { tpid: 0x88a8, tci: 0x7007 }))).unwrap();
+        assert_eq!(p.len(), 64);
+        assert_eq!(p.data()[..20], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x88, 0xa8, 0x70, 7, 12, 13, 14, 15]);
+        assert_eq!(p.offload.l4, L4Checksum::Partial { start: 38, offset: 16 });
+    }
+
+    #[test]
+    fn frames_that_make_no_sense_are_no_packets() {
+        assert!(packet_of(frame(Some(60), None)).is_some());
+        for len in [None, Some(0), Some(13), Some(51)] {
+            assert!(packet_of(frame(len, None)).is_none(), "{len:?}");
+        }
+    }
+}
