@@ -20,6 +20,9 @@ use crate::tuple::Tuple;
 /// How many connections a full tracker looks at, in search of one that has expired, before it refuses another.
 const RECLAIM: usize = 8;
 
+/// What came of a packet that is not invalid, and the connection that it is of or about, if that is stored.
+type Judgement = (Outcome, Option<u32>);
+
 /// All connections, of all zones. See the [crate](crate) for what it does and an example.
 pub struct Tracker {
     config: Config,
@@ -48,9 +51,9 @@ impl Tracker {
     /// match on it extracts the key again.
     ///
     /// The metadata hold, beside state and zone: the connection's mark and label, zero where there is no stored
-    /// connection; the connection's original tuple, or without one the packet's own, if the packet has one. A packet
-    /// that is invalid in the state of its connection carries the connection's mark and label, but does not set them.
-    /// An ICMP error is of the connection it is about, as for these, but does not prolong it.
+    /// connection; the connection's original tuple, or that of the connection which the packet would open. An ICMP
+    /// error has those of the connection it is about, and sets them like any packet, but does not prolong it. An
+    /// invalid packet has nothing but state and zone, and changes nothing but a counter.
     ///
     /// ```
     /// use ovs_conntrack::{Config, CtRequest, Outcome, Tracker};
@@ -69,43 +72,43 @@ impl Tracker {
     /// assert_eq!((query.meta.ct.zone, query.meta.ct.mark), (7, 5));
     /// ```
     pub fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> Outcome {
-        let (outcome, seen, id) = match read::read(packet, key, request.zone, self.config.verify_checksums) {
-            Ok(seen) => {
-                let (outcome, id) = self.decide(&seen, request, now);
-                (outcome, Some(seen), id)
+        let judged = match read::read(packet, key, request.zone, self.config.verify_checksums) {
+            Ok(seen) => self.decide(&seen, request, now).map(|(outcome, id)| (outcome, seen, id)),
+            Err(reason) => Err(reason),
+        };
+        let mut ct = CtMetadata { zone: request.zone, ..CtMetadata::default() };
+        let outcome = match judged {
+            Ok((outcome, seen, id)) => {
+                if let Some(id) = id.filter(|_| request.commits()) {
+                    self.set_mark_and_label(id, request);
+                }
+                let connection = id.and_then(|id| Some((self.table.get(id)?, self.table.label(id))));
+                let mut began_low = seen.from_low;
+                if let Some((connection, label)) = connection {
+                    (ct.mark, ct.label, began_low) = (connection.mark, label, connection.began_low);
+                }
+                ct.original = seen.key.tuple(began_low).original();
+                outcome
             }
-            Err(reason) => (Outcome::Invalid(reason), None, None),
+            Err(reason) => {
+                self.stats.count_invalid(reason);
+                Outcome::Invalid(reason)
+            }
         };
-        if let Outcome::Invalid(reason) = outcome {
-            self.stats.count_invalid(reason);
-        } else if let Some(id) = id.filter(|_| request.commits()) {
-            self.set_mark_and_label(id, request);
-        }
-        let original = match (id.and_then(|id| self.table.get(id)), seen) {
-            (Some(connection), _) => connection.key.tuple(connection.began_low).original(),
-            (None, Some(seen)) => seen.key.tuple(seen.from_low).original(),
-            (None, None) => None,
-        };
-        packet.meta.ct = CtMetadata {
-            state: outcome.state(),
-            zone: request.zone,
-            mark: id.and_then(|id| self.table.get(id)).map_or(0, |c| c.mark),
-            label: id.map_or(0, |id| self.table.label(id)),
-            original,
-        };
+        ct.state = outcome.state();
+        packet.meta.ct = ct;
         outcome
     }
 
-    /// What came of the packet, and the connection that it is of or about, if that is stored.
-    fn decide(&mut self, seen: &Seen, request: &CtRequest, now: Instant) -> (Outcome, Option<u32>) {
+    fn decide(&mut self, seen: &Seen, request: &CtRequest, now: Instant) -> Result<Judgement, InvalidReason> {
         let Some((id, reply)) = self.find(seen, now) else {
             return match seen.content {
-                Content::Error => (Outcome::Invalid(InvalidReason::Unrelated), None),
+                Content::Error => Err(InvalidReason::Unrelated),
                 _ => self.open(seen, request, now),
             };
         };
         if seen.content == Content::Error {
-            return (Outcome::Related { reply }, Some(id));
+            return Ok((Outcome::Related { reply }, Some(id)));
         }
         if request.force && reply && Connection::open(seen.key, seen.from_low, seen.content).is_some() {
             self.replace(id);
@@ -124,7 +127,7 @@ impl Tracker {
                     (true, true) => Outcome::Reply,
                 };
                 self.table.set_deadline(id, now + self.config.timeouts.of(class));
-                (outcome, Some(id))
+                Ok((outcome, Some(id)))
             }
         }
     }
@@ -142,12 +145,12 @@ impl Tracker {
     }
 
     /// What comes of a packet that is of no stored connection.
-    fn open(&mut self, seen: &Seen, request: &CtRequest, now: Instant) -> (Outcome, Option<u32>) {
+    fn open(&mut self, seen: &Seen, request: &CtRequest, now: Instant) -> Result<Judgement, InvalidReason> {
         let Some((connection, class)) = Connection::open(seen.key, seen.from_low, seen.content) else {
-            return (Outcome::Invalid(InvalidReason::NotOpening), None);
+            return Err(InvalidReason::NotOpening);
         };
         if !request.commits() {
-            return (Outcome::Unknown, None);
+            return Ok((Outcome::Unknown, None));
         }
         let limit = self.config.max_connections.min(MOST);
         if self.table.len() >= limit {
@@ -155,11 +158,11 @@ impl Tracker {
         }
         if self.table.len() >= limit {
             self.stats.refused += 1;
-            return (Outcome::Refused, None);
+            return Ok((Outcome::Refused, None));
         }
         let id = self.table.insert(Connection { deadline: self.deadline(class, now), ..connection });
         self.stats.created += 1;
-        (Outcome::Created, Some(id))
+        Ok((Outcome::Created, Some(id)))
     }
 
     fn deadline(&self, class: TimeoutClass, now: Instant) -> Instant {
