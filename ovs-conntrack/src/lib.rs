@@ -1,1 +1,155 @@
 //! Connection tracking: parsed packet in, connection state out.
+//!
+//! # What it does
+//!
+//! A stateless rule can say "packets to port 80 may pass". It cannot say "and the answers to them may come back": that
+//! takes a memory of who spoke to whom. This crate is that memory. [`Tracker::track`] is given a packet and its flow
+//! key, finds the connection that the packet is of, and writes to the packet's metadata what rules match on:
+//! `ct_state`, `ct_zone`, `ct_mark`, `ct_label`, and the tuple of the connection's first packet. What passes or is
+//! dropped is for the rules to decide. A connection is stored only when a rule says so, by committing it.
+//!
+//! The crate does no input and output, reads no clock, and draws no random number: packets, instants and a secret are
+//! passed in. It can be used alone, in a firewall or a test; the switch of this repository is one user.
+//!
+//! # States
+//!
+//! | bits | the packet |
+//! |---|---|
+//! | `+trk+new` | opens a connection that is not stored (yet), or is of one that was not answered |
+//! | `+trk+est` | is of an answered connection |
+//! | `+trk+est+rpl` | likewise, or the first answer, against the direction of the first packet |
+//! | `+trk+rel`, `+trk+rel+rpl` | is an ICMP error about a packet of a stored connection |
+//! | `+trk+inv` | is none of these; [`InvalidReason`] says why |
+//!
+//! - **TCP** is told open from closing by its flags, for the sake of timeouts; the states are named as in upstream's
+//!   dumps ([`TcpState`]). Connections may be picked up in their midst. When both ends are through, a SYN over the
+//!   same ports opens another connection in the place of the old.
+//! - **UDP, SCTP** and protocols without ports are told by who has spoken; the latter by addresses alone.
+//! - **ICMP queries** (echo; for IPv4 also timestamp and information) are connections, told by their identifier.
+//! - **ICMP errors** are parsed for the packet they are about, and concern its connection.
+//!
+//! In one point this is stricter than upstream's userspace tracker, and like the kernel's: a connection is `+est` only
+//! when the other end has answered, also one of TCP of which only one direction is seen.
+//!
+//! # How
+//!
+//! One entry per connection. Its key is the tuple with its ends in sorted order, so that both directions find it, and
+//! one bit says who began. The hash of keys is SipHash-1-3 under a secret, because whoever sends packets chooses the
+//! keys. An entry is one cache line; labels, which few connections have, stand apart.
+//!
+//! A packet that prolongs its connection stores an instant, and no more. A hierarchical timer wheel has each
+//! connection filed by some earlier deadline, and when that comes, looks up the present one and files it again. So
+//! expiry costs a few operations a timeout, not one a packet, and no walk through the table ever.
+//! [`Tracker::expire`] works within a budget, and [`Tracker::next_deadline`] tells an event loop when to call it.
+//!
+//! # Invariants
+//!
+//! - No packet, of whatever bytes, makes the tracker panic, and none makes it hold more than
+//!   [`Config::max_connections`]. A full tracker refuses what is new, counts it, and serves what it has.
+//! - A connection whose timeout has passed is found by no packet and no query, removed or not.
+//! - An invalid packet changes no connection, and learns nothing of any.
+//! - Zones are apart: nothing done in one is seen in another. Only the limit and the counters are common.
+//! - Everything follows from the sequence of calls: two runs with the same arguments agree, in dumps too. The secret
+//!   moves memory about, nothing else.
+//! - Every connection that was created is held, or was counted out once: expired, replaced or flushed ([`Stats`]).
+//!
+//! # Threads
+//!
+//! One owner: tracking takes `&mut self`. A [`Tracker`] is `Send` and `Sync`, so it can be moved to a worker, and
+//! queried from several threads while nobody tracks. There is no lock and no global.
+//!
+//! # What it does not do
+//!
+//! No address translation, no helpers (FTP, TFTP), no reassembly: a fragment, first or later, is `+inv`. TCP sequence
+//! numbers are not checked, so that a forged reset is believed; nor are SCTP's chunks looked at. One set of timeouts
+//! for all zones, one limit for all zones, and a zone's connections are found by walking through all.
+//!
+//! # Example
+//!
+//! A client opens a TCP connection through a firewall, on a clock that the program turns by hand:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use ovs_conntrack::{Config, CtRequest, InvalidReason, Outcome, Tracker};
+//! use ovs_packet::packet::CtState;
+//! use ovs_packet::{FlowKey, Instant, Match, Packet, compose, extract};
+//!
+//! /// What the firewall does with a packet: extract, then track.
+//! fn pass(tracker: &mut Tracker, text: &str, request: CtRequest, now: Instant) -> (Outcome, Packet) {
+//!     let mut packet = compose::compose(text.parse::<Match>().unwrap().key(), b"");
+//!     let mut key = FlowKey::ZERO;
+//!     extract::extract(&mut packet, &mut key);
+//!     (tracker.track(&mut packet, &key, &request, now), packet)
+//! }
+//!
+//! let there = "tcp,nw_src=10.1.1.1,nw_dst=10.1.1.2,tp_src=2,tp_dst=3";
+//! let back = "tcp,nw_src=10.1.1.2,nw_dst=10.1.1.1,tp_src=3,tp_dst=2";
+//! let mut tracker = Tracker::new(Config::new(0x5ec7e7));
+//! let mut now = Instant::ZERO;
+//!
+//! // Nobody asked for this answer.
+//! let (outcome, packet) = pass(&mut tracker, &format!("{back},tcp_flags=syn|ack"), CtRequest::lookup(0), now);
+//! assert_eq!(outcome, Outcome::Invalid(InvalidReason::NotOpening));
+//! assert_eq!(packet.meta.ct.state, CtState::INVALID | CtState::TRACKED);
+//!
+//! // The client may open connections: its SYN is committed.
+//! let (outcome, packet) = pass(&mut tracker, &format!("{there},tcp_flags=syn"), CtRequest::commit(0), now);
+//! assert_eq!(outcome, Outcome::Created);
+//! assert_eq!(packet.meta.ct.state, CtState::NEW | CtState::TRACKED);
+//!
+//! // Now the same answer belongs to something.
+//! now += Duration::from_millis(20);
+//! let (outcome, packet) = pass(&mut tracker, &format!("{back},tcp_flags=syn|ack"), CtRequest::lookup(0), now);
+//! assert_eq!(outcome, Outcome::Reply);
+//! assert_eq!(packet.meta.ct.state, CtState::ESTABLISHED | CtState::REPLY | CtState::TRACKED);
+//!
+//! now += Duration::from_millis(20);
+//! let (outcome, _) = pass(&mut tracker, &format!("{there},tcp_flags=ack"), CtRequest::lookup(0), now);
+//! assert_eq!(outcome, Outcome::Established);
+//!
+//! let dump: Vec<String> = tracker.dump(None, now).map(|connection| connection.to_string()).collect();
+//! assert_eq!(dump, [
+//!     "tcp,orig=(src=10.1.1.1,dst=10.1.1.2,sport=2,dport=3),reply=(src=10.1.1.2,dst=10.1.1.1,sport=3,dport=2),\
+//!      protoinfo=(state=ESTABLISHED)",
+//! ]);
+//!
+//! // A day of silence ends it.
+//! now += Duration::from_secs(86400);
+//! assert_eq!(tracker.dump(None, now).count(), 0);
+//! now += Duration::from_secs(1);
+//! assert_eq!(tracker.expire(now, usize::MAX), 1);
+//! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod connection;
+mod icmp;
+mod info;
+mod key;
+mod outcome;
+mod read;
+mod request;
+mod siphash;
+mod stats;
+mod table;
+mod tcp;
+mod tracker;
+mod tuple;
+mod wheel;
+
+pub use config::{Config, Timeouts};
+pub use info::{ConnectionInfo, ProtocolState};
+pub use outcome::{InvalidReason, Outcome};
+pub use request::CtRequest;
+pub use stats::Stats;
+pub use tcp::TcpState;
+pub use tracker::Tracker;
+pub use tuple::{Transport, Tuple};

@@ -1,0 +1,96 @@
+//! A connection as it is shown.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::tcp::TcpState;
+use crate::tuple::{ProtocolName, Tuple};
+
+/// What is known of a connection.
+///
+/// Its text is a line of `ovs-appctl dpctl/dump-conntrack`:
+///
+/// ```
+/// use std::time::Duration;
+/// use ovs_conntrack::{ConnectionInfo, ProtocolState, TcpState, Transport, Tuple};
+///
+/// let original = Tuple {
+///     src: [10, 1, 1, 1].into(),
+///     dst: [10, 1, 1, 2].into(),
+///     proto: 6,
+///     transport: Transport::Ports { src: 2, dst: 3 },
+/// };
+/// let info = ConnectionInfo {
+///     zone: 0,
+///     original,
+///     reply: original.reversed(),
+///     state: ProtocolState::Tcp { original: TcpState::Established, reply: TcpState::Established },
+///     answered: true,
+///     mark: 0,
+///     label: 0,
+///     timeout: Duration::from_secs(86400),
+/// };
+/// assert_eq!(
+///     info.to_string(),
+///     "tcp,orig=(src=10.1.1.1,dst=10.1.1.2,sport=2,dport=3),reply=(src=10.1.1.2,dst=10.1.1.1,sport=3,dport=2),\
+///      protoinfo=(state=ESTABLISHED)"
+/// );
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionInfo {
+    /// Zone.
+    pub zone: u16,
+    /// Tuple of the packets that go with the first.
+    pub original: Tuple,
+    /// Tuple of the packets that come back.
+    pub reply: Tuple,
+    /// How far the protocol has come.
+    pub state: ProtocolState,
+    /// Whether anything came back.
+    pub answered: bool,
+    /// Mark.
+    pub mark: u32,
+    /// Label.
+    pub label: u128,
+    /// How long the connection lives on without traffic.
+    pub timeout: Duration,
+}
+
+/// How far the protocol of a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ProtocolState {
+    /// TCP: how far each end has come.
+    Tcp {
+        /// The end that began.
+        original: TcpState,
+        /// The other.
+        reply: TcpState,
+    },
+    /// A protocol without states of its own.
+    Stateless,
+}
+
+impl fmt::Display for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},orig=({}),reply=({})", ProtocolName(self.original.proto), self.original, self.reply)?;
+        if self.zone != 0 {
+            write!(f, ",zone={}", self.zone)?;
+        }
+        if self.mark != 0 {
+            write!(f, ",mark={}", self.mark)?;
+        }
+        if self.label != 0 {
+            write!(f, ",labels={:#x}", self.label)?;
+        }
+        if let ProtocolState::Tcp { original, reply } = self.state {
+            // One state for both ends, the later one, in the kernel module's terms.
+            let state = match original.max(reply) {
+                TcpState::FinWait2 => TcpState::TimeWait,
+                other => other,
+            };
+            write!(f, ",protoinfo=(state={state})")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! From a packet and its flow key to what tracking needs to know of it.
+//!
+//! The flow key gives addresses, protocol, ports and flags; the packet itself is read for what the key does not hold:
+//! lengths, checksums, the identifier of ICMP queries, the packet inside ICMP errors. Everything that is wrong with a
+//! packet by itself, without regard to any connection, is found here.
+
+use core::net::IpAddr;
+
+use ovs_packet::checksum;
+use ovs_packet::extract::{
+    ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
+};
+use ovs_packet::packet::L4Checksum;
+use ovs_packet::{FlowKey, Packet};
+
+use crate::icmp;
+use crate::key::Key;
+use crate::outcome::InvalidReason;
+use crate::tcp;
+use crate::tuple::{Transport, Tuple};
+
+/// What a packet is to the protocol of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Content {
+    Tcp {
+        flags: u16,
+    },
+    /// An ICMP query, or the answer to one.
+    Query {
+        asks: bool,
+    },
+    /// UDP, SCTP, and what has no ports.
+    Other,
+    /// An ICMP error: key and direction are the concerned connection's.
+    Error,
+}
+
+/// What was read of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) key: Key,
+    /// Whether it comes from the low end of the key.
+    pub(crate) from_low: bool,
+    pub(crate) content: Content,
+}
+
+/// Reads `packet`, whose extracted key is `flow`. A transport checksum that proves right is noted in the packet.
+pub(crate) fn read(packet: &mut Packet, flow: &FlowKey, zone: u16, verify: bool) -> Result<Seen, InvalidReason> {
+    let v6 = match flow.eth_type.get() {
+        ETH_TYPE_IPV4 => false,
+        ETH_TYPE_IPV6 => true,
+        _ => return Err(InvalidReason::NotIp),
+    };
+    if flow.nw_frag != 0 {
+        return Err(InvalidReason::Fragment);
+    }
+    if packet.layers().l4.is_none() {
+        return Err(InvalidReason::Malformed);
+    }
+    let (src, dst): (IpAddr, IpAddr) = if v6 {
+        (flow.ipv6_src().into(), flow.ipv6_dst().into())
+    } else {
+        (flow.ipv4_src().into(), flow.ipv4_dst().into())
+    };
+    let proto = flow.nw_proto;
+    let segment = segment(packet, proto)?;
+    if verify {
+        if !v6 && !ipv4_header_is_right(packet.l3()) {
+            return Err(InvalidReason::Checksum);
+        }
+        if packet.offload.l4 == L4Checksum::Unknown {
+            let right = match proto {
+                IP_PROTO_SCTP => sctp_is_right(packet),
+                _ => transport_is_right(src, dst, proto, segment),
+            };
+            if !right {
+                return Err(InvalidReason::Checksum);
+            }
+            packet.offload.l4 = L4Checksum::Good;
+        }
+    }
+
+    let (src_port, dst_port) = (flow.tp_src.get(), flow.tp_dst.get());
+    let ports = Transport::Ports { src: src_port, dst: dst_port };
+    let (transport, content) = match proto {
+        IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP if src_port == 0 || dst_port == 0 => {
+            return Err(InvalidReason::PortZero);
+        }
+        IP_PROTO_TCP => (ports, Content::Tcp { flags: flow.tcp_flags.get() }),
+        IP_PROTO_UDP | IP_PROTO_SCTP => (ports, Content::Other),
+        IP_PROTO_ICMP | IP_PROTO_ICMPV6 if v6 == (proto == IP_PROTO_ICMPV6) => {
+            let message = packet.l4();
+            if icmp::is_error(v6, src_port as u8) {
+                let undelivered = icmp::undelivered(v6, message).filter(|t| t.src == dst);
+                let undelivered = undelivered.and_then(|t| Key::new(zone, &t)).ok_or(InvalidReason::IcmpError)?;
+                return Ok(Seen { key: undelivered.0, from_low: !undelivered.1, content: Content::Error });
+            }
+            let query = icmp::query(v6, message).ok_or(InvalidReason::IcmpType)?;
+            let asks = icmp::Query::of(v6, src_port as u8).is_some_and(|(_, asks)| asks);
+            (query, Content::Query { asks })
+        }
+        // No transport that is known: the addresses alone are the connection.
+        _ => (Transport::Ports { src: 0, dst: 0 }, Content::Other),
+    };
+    if let Content::Tcp { flags } = content
+        && tcp::contradictory(flags)
+    {
+        return Err(InvalidReason::TcpFlags);
+    }
+    let tuple = Tuple { src, dst, proto, transport };
+    let (key, from_low) = Key::new(zone, &tuple).ok_or(InvalidReason::Malformed)?;
+    Ok(Seen { key, from_low, content })
+}
+
+/// The transport header and all that it covers, which for UDP is what it says itself.
+fn segment(packet: &Packet, proto: u8) -> Result<&[u8], InvalidReason> {
+    let l4 = packet.l4();
+    if proto != IP_PROTO_UDP {
+        return Ok(l4);
+    }
+    let len = match l4 {
+        [_, _, _, _, l0, l1, ..] => usize::from(u16::from_be_bytes([*l0, *l1])),
+        _ => 0,
+    };
+    l4.get(..len).filter(|datagram| datagram.len() >= 8).ok_or(InvalidReason::Malformed)
+}
+
+fn ipv4_header_is_right(ip: &[u8]) -> bool {
+    let len = ip.first().map_or(0, |b| usize::from(b & 0x0f) * 4);
+    ip.get(..len).is_some_and(|header| checksum::checksum(header) == 0)
+}
+
+fn transport_is_right(src: IpAddr, dst: IpAddr, proto: u8, segment: &[u8]) -> bool {
+    let len = segment.len() as u32;
+    let pseudo = || match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => checksum::pseudo_v4(src, dst, proto, len),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => checksum::pseudo_v6(src, dst, proto, len),
+        _ => 0,
+    };
+    let sum = match (proto, src.is_ipv6()) {
+        // A UDP checksum of zero means that there is none, over IPv4 (RFC 768; RFC 8200, section 8.1).
+        (IP_PROTO_UDP, false) if matches!(segment, [_, _, _, _, _, _, 0, 0, ..]) => return true,
+        (IP_PROTO_TCP | IP_PROTO_UDP, _) | (IP_PROTO_ICMPV6, true) => pseudo(),
+        (IP_PROTO_ICMP, false) => 0,
+        _ => return true,
+    };
+    // A UDP checksum of zero over IPv6 is an error, even where the sum would come out.
+    let missing = proto == IP_PROTO_UDP && matches!(segment, [_, _, _, _, _, _, 0, 0, ..]);
+    !missing && checksum::fold(checksum::sum(segment, sum)) == 0xffff
+}
+
+/// CRC32c over the packet with its checksum taken as zero (RFC 9260, section 6.8): for as long as the sum takes, it is.
+fn sctp_is_right(packet: &mut Packet) -> bool {
+    let Some(at) = packet.layers().l4 else { return false };
+    let Some(field) = packet.data_mut().get_mut(at + 8..at + 12) else { return false };
+    let mut written = [0; 4];
+    written.swap_with_slice(field);
+    let crc = checksum::crc32c(packet.l4());
+    if let Some(field) = packet.data_mut().get_mut(at + 8..at + 12) {
+        field.copy_from_slice(&written);
+    }
+    crc == u32::from_le_bytes(written)
+}
