@@ -1,5 +1,6 @@
 //! What a datapath does with a packet.
 
+use ovs_conntrack::CtRequest;
 use ovs_packet::field::KeyAttr;
 use ovs_packet::key::SparseMatch;
 
@@ -40,7 +41,7 @@ pub enum DpAction {
     /// Take the outermost VLAN tag off.
     PopVlan,
     /// Pass the packet through connection tracking.
-    Ct(DpCt),
+    Ct(CtRequest),
     /// Forget the packet's connection.
     CtClear,
     /// Look the packet up again under this recirculation id.
@@ -49,22 +50,6 @@ pub enum DpAction {
     Clone(Vec<DpAction>),
     /// Drop the packet, for this reason.
     Drop(DropReason),
-}
-
-/// Parameters of [`DpAction::Ct`].
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
-pub struct DpCt {
-    /// Store the connection.
-    pub commit: bool,
-    /// With `commit`: make this packet's direction the original one.
-    pub force: bool,
-    /// The zone.
-    pub zone: u16,
-    /// With `commit`: value and mask for the connection's mark.
-    pub mark: Option<(u32, u32)>,
-    /// With `commit`: value and mask for the connection's label.
-    pub label: Option<(u128, u128)>,
 }
 
 /// Why a packet was passed up, noted by whoever wrote the action.

@@ -56,9 +56,10 @@ pub mod netdev;
 pub mod text;
 pub mod userspace;
 
-pub use action::{Cookie, DpAction, DpCt, PortNo};
+pub use action::{Cookie, DpAction, PortNo};
 pub use dpif::{
     DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall, UpcallKind,
     always_matched,
 };
 pub use drops::{DropReason, Ledger};
+pub use ovs_conntrack::CtRequest;

@@ -6,7 +6,9 @@ use ovs_packet::Match;
 use ovs_packet::key::VLAN_PRESENT;
 
 use super::key::{KeyText, hex};
-use crate::action::{Cookie, DpAction, DpCt};
+use ovs_conntrack::CtRequest;
+
+use crate::action::{Cookie, DpAction};
 
 pub(super) struct ActionsText<'a>(pub(super) &'a [DpAction]);
 
@@ -51,9 +53,9 @@ fn write_action(f: &mut fmt::Formatter<'_>, action: &DpAction) -> fmt::Result {
     }
 }
 
-fn write_ct(f: &mut fmt::Formatter<'_>, ct: &DpCt) -> fmt::Result {
+fn write_ct(f: &mut fmt::Formatter<'_>, ct: &CtRequest) -> fmt::Result {
     let mut parts = Vec::new();
-    if ct.commit {
+    if ct.commit || ct.force {
         parts.push(if ct.force { "force_commit" } else { "commit" }.to_string());
     }
     if ct.zone != 0 {
@@ -85,8 +87,8 @@ mod tests {
             set(KeyAttr::Ethernet, "dl_dst=02:00:00:00:00:01"),
             set(KeyAttr::Ipv4, "ip,nw_src=10.0.0.1,nw_ttl=63"),
             DpAction::PushVlan { tpid: 0x8100, tci: 0x6005 },
-            DpAction::Ct(DpCt { commit: true, zone: 5, mark: Some((1, 0xff)), ..DpCt::default() }),
-            DpAction::Ct(DpCt::default()),
+            DpAction::Ct(CtRequest::commit(5).with_mark(1, 0xff)),
+            DpAction::Ct(CtRequest::lookup(0)),
             DpAction::Clone(vec![DpAction::PopVlan, DpAction::Output(PortNo(3))]),
             DpAction::Recirc(0x12),
         ];

@@ -1,6 +1,7 @@
 //! From packets to megaflows, and from megaflows to what they do.
 
 use ovs_classifier::Handle;
+use ovs_conntrack::CtRequest;
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::{Instant, Packet, edit};
 
@@ -140,8 +141,17 @@ impl Datapath {
                 group.iter_mut().for_each(|w| edit::push_vlan(&mut w.packet, *tpid, *tci))
             }
             DpAction::PopVlan => group.iter_mut().for_each(|w| edit::pop_vlan(&mut w.packet)),
-            DpAction::Ct(_) => {}
+            DpAction::Ct(request) => self.track(group, request, round.now),
             DpAction::CtClear => group.iter_mut().for_each(|w| w.packet.meta.ct = Default::default()),
+        }
+    }
+
+    /// Connection tracking writes what it finds to the packets' metadata, for the next lookup to see.
+    fn track(&mut self, group: &mut [Work], request: &CtRequest, now: Instant) {
+        let mut key = FlowKey::ZERO;
+        for w in group {
+            ovs_packet::extract::extract(&mut w.packet, &mut key);
+            self.conntrack.track(&mut w.packet, &key, request, now);
         }
     }
 

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
+use ovs_conntrack::{Config, Tracker};
 use ovs_packet::extract::KeyBuffer;
 use ovs_packet::key::{Match, SparseMatch, WORDS};
 use ovs_packet::packet::BATCH;
@@ -34,6 +35,9 @@ pub const MAX_RECIRCULATIONS: u8 = 8;
 /// How deep actions may nest.
 pub const MAX_NESTING: usize = 16;
 
+/// How many connections are looked at for expiry between two rounds.
+const EXPIRE_BUDGET: usize = 64;
+
 /// Bounds of a [`Datapath`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -42,11 +46,13 @@ pub struct Limits {
     pub flows: usize,
     /// Packets that wait for the slow path.
     pub upcalls: usize,
+    /// Tracked connections.
+    pub connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { flows: 200_000, upcalls: 4096 }
+        Limits { flows: 200_000, upcalls: 4096, connections: 1_000_000 }
     }
 }
 
@@ -65,6 +71,7 @@ pub struct Datapath {
     table: MegaflowTable<Entry, WORDS>,
     by_ufid: HashMap<Ufid, Handle>,
     front: FrontCache,
+    conntrack: Tracker,
     keys: Vec<KeyBuffer>,
     stats: DpStats,
     ledger: Ledger,
@@ -74,6 +81,11 @@ impl Datapath {
     /// A datapath without ports, with default [`Limits`].
     pub fn new() -> Datapath {
         Datapath::with_limits(Limits::default(), 0)
+    }
+
+    /// The connections that `ct` actions have tracked.
+    pub fn conntrack(&self) -> &Tracker {
+        &self.conntrack
     }
 
     /// A datapath with other limits, whose hashes depend on `seed`.
@@ -87,6 +99,7 @@ impl Datapath {
             table: MegaflowTable::with_seed(seed),
             by_ufid: HashMap::new(),
             front: FrontCache::new(seed),
+            conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
             keys: vec![KeyBuffer::default(); BATCH],
             stats: DpStats::default(),
             ledger: Ledger::default(),
@@ -202,6 +215,7 @@ impl Dpif for Datapath {
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
+        self.conntrack.expire(now, EXPIRE_BUDGET);
         let mut total = 0;
         for port in self.ports.numbers() {
             let mut batch = PacketBatch::new();

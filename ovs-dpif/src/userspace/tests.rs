@@ -17,7 +17,7 @@ struct Bench<const N: usize> {
 
 impl<const N: usize> Bench<N> {
     fn new(queue: usize) -> Self {
-        let mut dp = Datapath::with_limits(Limits { flows: 10, upcalls: 5 }, 1);
+        let mut dp = Datapath::with_limits(Limits { flows: 10, upcalls: 5, ..Limits::default() }, 1);
         let ends = std::array::from_fn(|i| {
             let (port, end) = MemPort::new(format!("p{}", i + 1), queue);
             assert_eq!(dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap(), PortNo(i as u32 + 1));

@@ -1,6 +1,6 @@
 //! The walk through tables and actions.
 
-use ovs_dpif::{Cookie, DpAction, DpCt, DropReason};
+use ovs_dpif::{Cookie, CtRequest, DpAction, DropReason};
 use ovs_packet::OfPort;
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{REGISTERS, VLAN_PCP_MASK, VLAN_PRESENT};
@@ -166,15 +166,16 @@ impl Translator<'_> {
                 _ => None,
             })
         };
-        let mut action = DpCt::default();
-        action.commit = ct.commit;
-        action.force = ct.commit && ct.force;
-        action.zone = ct.zone;
+        let mut request = match ct {
+            CtAction { commit: true, force: true, .. } => CtRequest::force_commit(ct.zone),
+            CtAction { commit: true, .. } => CtRequest::commit(ct.zone),
+            _ => CtRequest::lookup(ct.zone),
+        };
         if ct.commit {
-            action.mark = exec(FieldId::CtMark).map(|(v, m)| (v as u32, m as u32));
-            action.label = exec(FieldId::CtLabel);
+            request.mark = exec(FieldId::CtMark).map(|(v, m)| (v as u32, m as u32));
+            request.label = exec(FieldId::CtLabel);
         }
-        self.out.push(DpAction::Ct(action));
+        self.out.push(DpAction::Ct(request));
         if let Some(table) = ct.table {
             match self.freeze(table) {
                 Some(id) => self.out.push(DpAction::Recirc(id)),
