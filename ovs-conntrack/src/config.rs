@@ -1,5 +1,6 @@
 //! What a tracker is told once: its size, its secret, its timeouts.
 
+use core::fmt;
 use core::time::Duration;
 
 /// Settings of a [`Tracker`](crate::Tracker).
@@ -16,7 +17,7 @@ use core::time::Duration;
 /// let config = Config::new(0x5eed).with_max_connections(10_000).with_timeouts(timeouts);
 /// assert_eq!(config.max_connections, 10_000);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// How many connections are held at most; 3,000,000 unless set. The tracker holds no more than 2^32 - 2.
@@ -54,6 +55,18 @@ impl Config {
     #[must_use]
     pub fn with_verify_checksums(self, verify_checksums: bool) -> Self {
         Config { verify_checksums, ..self }
+    }
+}
+
+/// All but the secret, which has no business in a log.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { max_connections, seed: _, timeouts, verify_checksums } = self;
+        f.debug_struct("Config")
+            .field("max_connections", max_connections)
+            .field("timeouts", timeouts)
+            .field("verify_checksums", verify_checksums)
+            .finish_non_exhaustive()
     }
 }
 

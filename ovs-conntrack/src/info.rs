@@ -11,32 +11,26 @@ use crate::tuple::{ProtocolName, Tuple};
 /// Its text is a line of `ovs-appctl dpctl/dump-conntrack`:
 ///
 /// ```
-/// use std::time::Duration;
-/// use ovs_conntrack::{ConnectionInfo, ProtocolState, TcpState, Transport, Tuple};
+/// use ovs_conntrack::{Config, CtRequest, ProtocolState, TcpState, Tracker};
+/// use ovs_packet::{FlowKey, Instant, Match, compose, extract};
 ///
-/// let original = Tuple {
-///     src: [10, 1, 1, 1].into(),
-///     dst: [10, 1, 1, 2].into(),
-///     proto: 6,
-///     transport: Transport::Ports { src: 2, dst: 3 },
-/// };
-/// let info = ConnectionInfo {
-///     zone: 0,
-///     original,
-///     reply: original.reversed(),
-///     state: ProtocolState::Tcp { original: TcpState::Established, reply: TcpState::Established },
-///     answered: true,
-///     mark: 0,
-///     label: 0,
-///     timeout: Duration::from_secs(86400),
-/// };
+/// let syn: Match = "tcp,nw_src=10.1.1.1,nw_dst=10.1.1.2,tp_src=2,tp_dst=3,tcp_flags=syn".parse().unwrap();
+/// let mut packet = compose::compose(syn.key(), b"");
+/// let mut key = FlowKey::ZERO;
+/// extract::extract(&mut packet, &mut key);
+/// let mut tracker = Tracker::new(Config::new(1));
+/// tracker.track(&mut packet, &key, &CtRequest::commit(5).with_mark(7, !0), Instant::ZERO);
+///
+/// let info = tracker.dump(None, Instant::ZERO).next().unwrap();
+/// assert_eq!(info.state, ProtocolState::Tcp { original: TcpState::SynSent, reply: TcpState::Closed });
 /// assert_eq!(
 ///     info.to_string(),
 ///     "tcp,orig=(src=10.1.1.1,dst=10.1.1.2,sport=2,dport=3),reply=(src=10.1.1.2,dst=10.1.1.1,sport=3,dport=2),\
-///      protoinfo=(state=ESTABLISHED)"
+///      zone=5,mark=7,protoinfo=(state=SYN_SENT)"
 /// );
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ConnectionInfo {
     /// Zone.
     pub zone: u16,

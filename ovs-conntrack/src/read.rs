@@ -70,13 +70,14 @@ pub(crate) fn read(packet: &mut Packet, flow: &FlowKey, zone: u16, verify: bool)
         }
         if packet.offload.l4 == L4Checksum::Unknown {
             let right = match proto {
-                IP_PROTO_SCTP => sctp_is_right(packet),
+                IP_PROTO_SCTP => Some(sctp_is_right(packet)),
                 _ => transport_is_right(src, dst, proto, segment),
             };
-            if !right {
-                return Err(InvalidReason::Checksum);
+            match right {
+                Some(true) => packet.offload.l4 = L4Checksum::Good,
+                Some(false) => return Err(InvalidReason::Checksum),
+                None => {}
             }
-            packet.offload.l4 = L4Checksum::Good;
         }
     }
 
@@ -130,23 +131,22 @@ fn ipv4_header_is_right(ip: &[u8]) -> bool {
     ip.get(..len).is_some_and(|header| checksum::checksum(header) == 0)
 }
 
-fn transport_is_right(src: IpAddr, dst: IpAddr, proto: u8, segment: &[u8]) -> bool {
+/// Whether the transport checksum is right; `None` if there is none.
+fn transport_is_right(src: IpAddr, dst: IpAddr, proto: u8, segment: &[u8]) -> Option<bool> {
     let len = segment.len() as u32;
-    let pseudo = || match (src, dst) {
+    let pseudo = match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => checksum::pseudo_v4(src, dst, proto, len),
         (IpAddr::V6(src), IpAddr::V6(dst)) => checksum::pseudo_v6(src, dst, proto, len),
         _ => 0,
     };
     let sum = match (proto, src.is_ipv6()) {
-        // A UDP checksum of zero means that there is none, over IPv4 (RFC 768; RFC 8200, section 8.1).
-        (IP_PROTO_UDP, false) if matches!(segment, [_, _, _, _, _, _, 0, 0, ..]) => return true,
-        (IP_PROTO_TCP | IP_PROTO_UDP, _) | (IP_PROTO_ICMPV6, true) => pseudo(),
+        // A UDP checksum of zero means that there is none (RFC 768), which IPv6 forbids (RFC 8200, section 8.1).
+        (IP_PROTO_UDP, v6) if matches!(segment, [_, _, _, _, _, _, 0, 0, ..]) => return v6.then_some(false),
+        (IP_PROTO_TCP | IP_PROTO_UDP, _) | (IP_PROTO_ICMPV6, true) => pseudo,
         (IP_PROTO_ICMP, false) => 0,
-        _ => return true,
+        _ => return None,
     };
-    // A UDP checksum of zero over IPv6 is an error, even where the sum would come out.
-    let missing = proto == IP_PROTO_UDP && matches!(segment, [_, _, _, _, _, _, 0, 0, ..]);
-    !missing && checksum::fold(checksum::sum(segment, sum)) == 0xffff
+    Some(checksum::fold(checksum::sum(segment, sum)) == 0xffff)
 }
 
 /// CRC32c over the packet with its checksum taken as zero (RFC 9260, section 6.8): for as long as the sum takes, it is.

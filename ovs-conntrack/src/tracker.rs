@@ -31,6 +31,11 @@ pub struct Tracker {
     stats: Stats,
 }
 
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Tracker>();
+};
+
 impl Tracker {
     /// A tracker without connections.
     pub fn new(config: Config) -> Self {

@@ -132,8 +132,9 @@ impl Wheel {
         }
     }
 
-    /// The list that begins first: level, number, and the tick at which it begins. Of two that begin together, the
-    /// one of the higher level, whose ids may belong before those of the other.
+    /// The list that begins first: level, number, and the tick at which it begins.
+    ///
+    /// All levels are asked: a list of a higher one that is being handed out begins before any of level 0.
     fn earliest(&self) -> Option<(usize, usize, u64)> {
         let first = |(level, occupied): (usize, &u64)| {
             let list = occupied.trailing_zeros();
@@ -141,7 +142,7 @@ impl Wheel {
             let above = self.elapsed >> (shift + DIGIT_BITS) << (shift + DIGIT_BITS);
             (*occupied != 0).then_some((level, list as usize, above | u64::from(list) << shift))
         };
-        self.occupied.iter().enumerate().rev().filter_map(first).min_by_key(|(.., tick)| *tick)
+        self.occupied.iter().enumerate().filter_map(first).min_by_key(|(.., tick)| *tick)
     }
 }
 

@@ -150,6 +150,18 @@ fn an_error_about_a_packet_behind_extension_headers() {
 }
 
 #[test]
+fn an_error_about_a_fragment_over_ipv4() {
+    let mut lab = Lab::new();
+    lab.commits(tcp(true, "syn"), "new");
+    let text = "icmp,nw_src=192.0.2.1,nw_dst=10.0.0.1,icmp_type=11,icmp_code=1";
+    for (fragment, state) in [([0x20, 0], "rel rpl"), ([0x20, 1], "inv"), ([0, 1], "inv")] {
+        let mut undelivered = tcp(true, "syn");
+        undelivered.data_mut()[14 + 6..14 + 8].copy_from_slice(&fragment);
+        lab.sees(icmp_error(text, &undelivered, 28), state);
+    }
+}
+
+#[test]
 fn an_error_is_not_believed_by_another_receiver() {
     let mut lab = Lab::new();
     lab.commits(tcp(true, "syn"), "new");

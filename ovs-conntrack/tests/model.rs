@@ -64,7 +64,7 @@ impl Sent {
     }
 
     fn opens(self) -> bool {
-        !matches!(self.kind, Kind::Answer) && !(self.has("syn") && self.has("ack"))
+        !(matches!(self.kind, Kind::Answer) || self.has("syn") && self.has("ack"))
     }
 }
 
@@ -127,7 +127,7 @@ impl Model {
             None if !request.commit => return (Outcome::Unknown, 0, 0),
             None if self.known.len() >= limit => return (Outcome::Refused, 0, 0),
             None => {
-                let t = Timeouts::default();
+                let t = timeouts();
                 let timeout = match sent.kind {
                     Kind::Udp => t.udp_first,
                     Kind::Tcp(_) => t.tcp_syn_sent,
@@ -159,7 +159,7 @@ impl Model {
 
 impl Known {
     fn follow(&mut self, sent: Sent, reply: bool, now: Instant) -> Outcome {
-        let t = Timeouts::default();
+        let t = timeouts();
         let timeout = match sent.kind {
             Kind::Tcp(_) => {
                 let (from, to) =
@@ -253,9 +253,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Timeouts of which no two are the same, so that a wrong one is seen.
+fn timeouts() -> Timeouts {
+    let mut t = Timeouts::default();
+    (t.tcp_syn_recv, t.tcp_close) = (Duration::from_secs(31), Duration::from_secs(32));
+    (t.udp_single, t.udp_multiple) = (Duration::from_secs(61), Duration::from_secs(33));
+    (t.icmp_first, t.icmp_reply) = (Duration::from_secs(62), Duration::from_secs(34));
+    t
+}
+
 /// Runs the steps in both and compares all that can be seen.
 fn agree(steps: Vec<Step>, limit: usize, verify: bool) -> Result<(), TestCaseError> {
-    let config = Config::new(7).with_max_connections(limit).with_verify_checksums(verify);
+    let config = Config::new(7).with_timeouts(timeouts()).with_max_connections(limit).with_verify_checksums(verify);
     let (mut lab, mut model) = (Lab::with(config), Model::default());
     for step in steps {
         match step {
