@@ -153,10 +153,11 @@ impl Frame {
 
     fn ipv4(&mut self, key: &FlowKey, l7: &[u8]) {
         let at = self.bytes.len();
+        // A later fragment is one whatever the other bit says: that is how a match on "later" alone reads.
         let fragment: u16 = match (key.nw_frag & FRAG_ANY != 0, key.nw_frag & FRAG_LATER != 0) {
-            (true, true) => 1,
+            (_, true) => 1,
             (true, false) => 0x2000,
-            _ => 0,
+            (false, false) => 0,
         };
         self.put(&[0x45, key.nw_tos, 0, 0, 0, 0]);
         self.put(&fragment.to_be_bytes());
@@ -175,7 +176,7 @@ impl Frame {
     fn ipv6(&mut self, key: &FlowKey, l7: &[u8]) {
         let at = self.bytes.len();
         let first = 6 << 28 | u32::from(key.nw_tos) << 20 | key.ipv6_label.get() & 0xf_ffff;
-        let fragment = key.nw_frag & FRAG_ANY != 0;
+        let fragment = key.nw_frag & (FRAG_ANY | FRAG_LATER) != 0;
         self.put(&first.to_be_bytes());
         self.put(&[0, 0, if fragment { 44 } else { key.nw_proto }, key.nw_ttl]);
         self.put(&key.ipv6_src.get().to_be_bytes());
