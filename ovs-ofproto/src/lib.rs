@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codec;
+pub mod text;
+
 mod action;
 mod flow_mod;
 #[cfg(feature = "pipeline")]

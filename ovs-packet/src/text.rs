@@ -208,7 +208,9 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
     pending.sort_by_key(|(depth, ..)| *depth);
     for (_, t, candidates) in pending {
         let text = t.value.ok_or_else(|| ParseMatchError::MissingValue { name: t.name.to_string() })?;
-        let field = candidates.iter().copied().find(|f| f.info().prereq.implied_by(&m));
+        // The priority of OpenFlow 1.0 brings its tag along.
+        let implied = |f: &FieldId| t.name == "dl_vlan_pcp" || f.info().prereq.implied_by(&m);
+        let field = candidates.iter().copied().find(implied);
         let field = field.ok_or_else(|| ParseMatchError::Prerequisite {
             name: t.name.to_string(),
             needs: candidates.first().map_or("", |f| f.info().prereq.hint()),
@@ -317,10 +319,10 @@ impl fmt::Display for Match {
             }
         }
         for (field, name) in [
+            (PktMark, "pkt_mark"),
             (RecircId, "recirc_id"),
             (DpHash, "dp_hash"),
             (SkbPriority, "skb_priority"),
-            (PktMark, "pkt_mark"),
             (CtState, "ct_state"),
             (CtZone, "ct_zone"),
             (CtMark, "ct_mark"),
@@ -430,6 +432,8 @@ mod tests {
             "mpls,mpls_label=3,mpls_tc=1,mpls_ttl=64,mpls_bos=1",
             "recirc_id=0x1,ct_state=+est+trk,ct_zone=0x5,ct_mark=0x1/0xf,udp,reg0=0x7,metadata=0x1,in_port=LOCAL",
             "ip,nw_frag=later",
+            "dl_vlan_pcp=3",
+            "pkt_mark=0x1,recirc_id=0x2,dp_hash=0x3",
             "vlan_tci=0x0000",
             "vlan_tci=0x1000/0x1000",
             "dl_type=0x88cc",
@@ -456,6 +460,8 @@ mod tests {
         );
         assert_eq!("udp,tp_src=53".parse::<Match>().unwrap(), "udp,udp_src=53".parse().unwrap());
         assert_eq!("dl_vlan=none".parse::<Match>().unwrap(), "vlan_tci=0".parse().unwrap());
+        assert_eq!("dl_vlan_pcp=3".parse::<Match>().unwrap(), "vlan_tci=0x7000/0xf000".parse().unwrap());
+        assert!("vlan_pcp=3".parse::<Match>().is_err());
     }
 
     #[test]

@@ -1,0 +1,316 @@
+//! Reading and writing: one cursor each way, and one way to write a structure that begins with its length.
+
+use super::error::{DecodeError, EncodeError, OfError};
+
+/// A structure that is read from and written to the wire in OpenFlow 1.3.
+pub trait Codec: Sized {
+    /// Appends the structure.
+    ///
+    /// # Errors
+    /// If it cannot be said on the wire.
+    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError>;
+
+    /// Reads the structure from where `r` stands.
+    ///
+    /// # Errors
+    /// If the bytes are not one.
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError>;
+}
+
+/// Reads big-endian numbers and runs of bytes, knows its place in the message, and never reads past its end.
+///
+/// What runs short is an error of the reader's own kind: that of the structure that it was made for.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    at: usize,
+    short: OfError,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `message` from its first byte.
+    pub fn new(message: &'a [u8]) -> Reader<'a> {
+        Reader { rest: message, at: 0, short: OfError::BadRequestBadLength }
+    }
+
+    /// The same place, with `short` as the error of what runs short.
+    #[must_use]
+    pub fn or(mut self, short: OfError) -> Reader<'a> {
+        self.short = short;
+        self
+    }
+
+    /// Byte offset in the message.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// How many bytes are left.
+    pub fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The bytes that are left, without reading them.
+    pub fn peek(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// An error at this place.
+    pub fn error(&self, error: OfError, what: &'static str) -> DecodeError {
+        DecodeError { error, at: self.at, what }
+    }
+
+    /// Reads `n` bytes.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
+        let (read, rest) =
+            self.rest.split_at_checked(n).ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
+        self.rest = rest;
+        self.at = self.at.saturating_add(n);
+        Ok(read)
+    }
+
+    /// Reads all that is left.
+    pub fn remaining(&mut self) -> &'a [u8] {
+        let all = core::mem::take(&mut self.rest);
+        self.at = self.at.saturating_add(all.len());
+        all
+    }
+
+    /// Passes over `n` bytes of padding, whatever they hold.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn skip(&mut self, n: usize) -> Result<(), DecodeError> {
+        self.bytes(n).map(|_| ())
+    }
+
+    /// A reader of the next `n` bytes, which this one passes over.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn sub(&mut self, n: usize) -> Result<Reader<'a>, DecodeError> {
+        let at = self.at;
+        Ok(Reader { rest: self.bytes(n)?, at, short: self.short })
+    }
+
+    /// A big-endian number of `n` bytes, at most 16.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn uint(&mut self, n: usize) -> Result<u128, DecodeError> {
+        Ok(self.bytes(n)?.iter().fold(0, |v, b| v << 8 | u128::from(*b)))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let mut out = [0; N];
+        out.iter_mut().zip(self.bytes(N)?).for_each(|(o, b)| *o = *b);
+        Ok(out)
+    }
+
+    /// A byte.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    /// Two bytes.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    /// Four bytes.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    /// Eight bytes.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+}
+
+/// Appends big-endian numbers and runs of bytes.
+#[derive(Clone, Default, Debug)]
+pub struct Writer {
+    out: Vec<u8>,
+}
+
+impl Writer {
+    /// An empty one.
+    pub fn new() -> Writer {
+        Writer::default()
+    }
+
+    /// What was written.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// How many bytes were written.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Appends bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Appends `n` zero bytes.
+    pub fn zeros(&mut self, n: usize) {
+        self.out.resize(self.out.len().saturating_add(n), 0);
+    }
+
+    /// Appends the low `n` bytes of a number, `n` at most 16.
+    pub fn uint(&mut self, v: u128, n: usize) {
+        let all = v.to_be_bytes();
+        self.bytes(all.get(all.len().saturating_sub(n)..).unwrap_or(&all));
+    }
+
+    /// Appends a byte.
+    pub fn u8(&mut self, v: u8) {
+        self.out.push(v);
+    }
+
+    /// Appends two bytes.
+    pub fn u16(&mut self, v: u16) {
+        self.bytes(&v.to_be_bytes());
+    }
+
+    /// Appends four bytes.
+    pub fn u32(&mut self, v: u32) {
+        self.bytes(&v.to_be_bytes());
+    }
+
+    /// Appends eight bytes.
+    pub fn u64(&mut self, v: u64) {
+        self.bytes(&v.to_be_bytes());
+    }
+
+    /// Overwrites two bytes at `at` with a number that was not known when they were written.
+    pub fn patch_u16(&mut self, at: usize, v: u16) {
+        let place = self.out.get_mut(at..).and_then(|o| o.first_chunk_mut::<2>());
+        if let Some(place) = place {
+            *place = v.to_be_bytes();
+        }
+    }
+
+    /// Writes what `body` writes, then its length, in bytes before padding, into the two bytes that stand `length_at`
+    /// bytes after the beginning; then pads to a multiple of `align`, which the length counts if `count_padding`.
+    ///
+    /// # Errors
+    /// Those of `body`, or that the length does not fit.
+    pub(super) fn prefixed(
+        &mut self,
+        shape: Shape,
+        body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let start = self.len();
+        body(self)?;
+        let len = self.len().saturating_sub(start);
+        let padded = len.checked_next_multiple_of(shape.align.max(1)).unwrap_or(len);
+        self.zeros(padded.saturating_sub(len));
+        let counted = if shape.count_padding { padded } else { len };
+        let counted = u16::try_from(counted).map_err(|_| EncodeError::TooLong { what: shape.what })?;
+        self.patch_u16(start.saturating_add(shape.length_at), counted);
+        Ok(())
+    }
+}
+
+/// How a structure that begins with its length is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Its name, for errors.
+    pub(super) what: &'static str,
+    /// Where the length stands.
+    pub(super) length_at: usize,
+    /// It is padded with zeros to a multiple of this.
+    pub(super) align: usize,
+    /// Whether the length counts the padding.
+    pub(super) count_padding: bool,
+}
+
+impl Shape {
+    /// Type and length, padded to a multiple of 8 that the length counts: actions and instructions.
+    pub(super) const fn tlv(what: &'static str) -> Shape {
+        Shape { what, length_at: 2, align: 8, count_padding: true }
+    }
+}
+
+/// The structures in what is left of `r`, each of which begins with a type and its length, at least `min` and a
+/// multiple of 8 of them: the next one's type and a reader of all of it that stands behind type and length.
+pub(super) fn next_tlv<'a>(r: &mut Reader<'a>, min: usize) -> Result<Option<(u16, Reader<'a>)>, DecodeError> {
+    if r.is_empty() {
+        return Ok(None);
+    }
+    let mut head = r.clone();
+    let (kind, len) = (head.u16()?, usize::from(head.u16()?));
+    if len < min || !len.is_multiple_of(8) {
+        return Err(r.error(r.short, "a length that is a multiple of 8, not this one"));
+    }
+    let mut body = r.sub(len)?;
+    body.skip(4)?;
+    Ok(Some((kind, body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_patched_and_padded() {
+        let mut w = Writer::new();
+        w.u8(9);
+        w.prefixed(Shape::tlv("x"), |w| {
+            w.u16(7);
+            w.u16(0xffff);
+            w.u8(1);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(w.into_bytes(), [9, 0, 7, 0, 8, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn too_long_is_an_error() {
+        let mut w = Writer::new();
+        let e = w.prefixed(Shape::tlv("x"), |w| {
+            w.zeros(65530);
+            Ok(())
+        });
+        assert_eq!(e, Err(EncodeError::TooLong { what: "x" }));
+    }
+
+    #[test]
+    fn reading_stops_at_the_end_and_tells_where() {
+        let mut r = Reader::new(&[1, 2, 3]).or(OfError::BadActionBadLength);
+        assert_eq!(r.u16(), Ok(0x0102));
+        let e = r.u16().unwrap_err();
+        assert_eq!((e.error, e.at), (OfError::BadActionBadLength, 2));
+        assert_eq!(r.u8(), Ok(3));
+    }
+}

@@ -1,0 +1,48 @@
+//! Flows, actions and messages in words: the language of `ovs-ofctl`, both ways.
+//!
+//! ```
+//! use ovs_ofproto::{Action, FlowMod};
+//! use ovs_packet::OfPort;
+//!
+//! let flow: FlowMod = "table=1, priority=10, tcp, tp_dst=80, actions=output:2".parse()?;
+//! assert_eq!((flow.table, flow.priority), (1, 10));
+//! assert_eq!(flow.instructions.apply, [Action::output(OfPort(2))]);
+//! assert_eq!(flow.to_string(), "table=1,priority=10,tcp,tp_dst=80 actions=output:2");
+//!
+//! let error = "table=1,actions=output:2,bogus".parse::<FlowMod>().unwrap_err();
+//! assert_eq!((error.at, error.to_string().as_str()), (25, "at offset 25: unknown action \"bogus\""));
+//! # Ok::<(), ovs_ofproto::text::ParseFlowError>(())
+//! ```
+//!
+//! # What is where
+//!
+//! - `flow`: [`Parser::flow_mod`], the keys of a flow around its [match](ovs_packet::text);
+//! - `action` and `set`: [`Parser::actions`] and [`Parser::instructions`]; `subfield`: names such as
+//!   `NXM_NX_REG0[0..7]`; `lexer`: what cuts lists of actions into items;
+//! - `print`: `Display` of actions, instructions, flow modifications and flow statistics;
+//! - `message`: [`message`], what `ofp-print` says of a whole message.
+//!
+//! # Rules
+//!
+//! What is printed is read as the same value. What upstream's language has and [`Action`](crate::Action) has no value
+//! for is refused by name, never dropped. Where a word means one action or another by what the flow matches
+//! (`mod_tp_dst`, `mod_vlan_vid`), the match must say which. No text recurses deeper than
+//! [`MAX_NESTING`](crate::codec::MAX_NESTING) lists, and none takes more than time linear in its length for each of them.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod action;
+mod error;
+mod flow;
+mod lexer;
+mod message;
+mod ports;
+mod print;
+mod set;
+mod subfield;
+
+pub use error::{ParseFlowError, Problem};
+pub use flow::Parser;
+pub use message::message;
+pub use ports::{NoNames, PortNames};
+pub use print::ActionList;
