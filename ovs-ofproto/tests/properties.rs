@@ -52,13 +52,15 @@ fn port() -> impl Strategy<Value = OfPort> {
 fn set() -> impl Strategy<Value = Action> {
     let fields: Vec<FieldId> =
         FieldId::all().filter(|f| f.info().writable && (f.info().nxm.is_some() || f.info().oxm.is_some())).collect();
-    (prop::sample::select(fields), any::<u128>(), any::<u128>(), any::<bool>()).prop_map(|(field, value, mask, whole)| {
-        let all = field.info().max_value();
-        let mask = if whole || !field.info().maskable || mask & all == 0 { all } else { mask & all };
-        // As what a port is called is one word, its number is a port's.
-        let value = if field == FieldId::InPort { value & 0xfeff } else { value };
-        Action::SetField { field, value: value & mask, mask }
-    })
+    (prop::sample::select(fields), any::<u128>(), any::<u128>(), any::<bool>()).prop_map(
+        |(field, value, mask, whole)| {
+            let all = field.info().max_value();
+            let mask = if whole || !field.info().maskable || mask & all == 0 { all } else { mask & all };
+            // As what a port is called is one word, its number is a port's.
+            let value = if field == FieldId::InPort { value & 0xfeff } else { value };
+            Action::SetField { field, value: value & mask, mask }
+        },
+    )
 }
 
 fn ct_set() -> impl Strategy<Value = Action> {
@@ -117,8 +119,8 @@ fn flow_mod() -> impl Strategy<Value = FlowMod> {
             FlowModCommand::DeleteStrict,
         ][..],
     );
-    (command, any::<u8>(), matching(), any::<[u16; 3]>(), any::<[u64; 2]>(), 0..32u16, port(), instructions())
-        .prop_map(|(command, table, matching, [priority, idle, hard], [cookie, mask], flags, port, instructions)| {
+    (command, any::<u8>(), matching(), any::<[u16; 3]>(), any::<[u64; 2]>(), 0..32u16, port(), instructions()).prop_map(
+        |(command, table, matching, [priority, idle, hard], [cookie, mask], flags, port, instructions)| {
             let adds = command == FlowModCommand::Add;
             let deletes = matches!(command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
             let mut flow = FlowMod::default();
@@ -133,7 +135,8 @@ fn flow_mod() -> impl Strategy<Value = FlowMod> {
                 flow.instructions = Instructions::default();
             }
             flow
-        })
+        },
+    )
 }
 
 fn message() -> impl Strategy<Value = Message> {

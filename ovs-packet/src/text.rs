@@ -23,8 +23,8 @@ use crate::extract::{
 use crate::field::{FieldId, ParseValueError, Prereq, Value};
 use crate::key::{Match, VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
 
-/// Reads a decimal number, or a hexadecimal one with `0x`.
-pub(crate) fn number(s: &str) -> Option<u128> {
+/// Reads a decimal number, or a hexadecimal one with `0x`; `None` for anything else.
+pub fn number(s: &str) -> Option<u128> {
     let (digits, radix) = match s.strip_prefix("0x").or_else(|| s.strip_prefix("0X")) {
         Some(hex) => (hex, 16),
         None => (s, 10),

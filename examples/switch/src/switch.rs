@@ -1,12 +1,13 @@
 //! A switch: a datapath and an OpenFlow switch over it, as one value to embed.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
 use ovs_dpif::netdev::Netdev;
 use ovs_dpif::userspace::{Datapath, Limits};
 use ovs_dpif::{DpFlow, DpStats, Dpif, DpifError, Ledger, PortInfo, PortNo, PortSpec, text};
 use ovs_ofproto::pipeline::{Event, Flow, FlowModError, MacTable, Ofproto, Port, VlanMode};
-use ovs_ofproto::text::ParseFlowError;
+use ovs_ofproto::text::{ParseFlowError, Parser};
 use ovs_ofproto::{Action, FlowMod, FlowModCommand};
 use ovs_packet::{Instant, OfPort, Packet};
 
@@ -189,7 +190,7 @@ impl Switch {
     /// # Errors
     /// If the words are no flow, or the tables refuse it.
     pub fn add_flow(&mut self, flow: &str, now: Instant) -> Result<(), SwitchError> {
-        let fm = FlowMod::parse(FlowModCommand::Add, flow)?;
+        let fm = self.parse(flow, FlowModCommand::Add)?;
         self.flow_mod(&fm, now)
     }
 
@@ -198,8 +199,14 @@ impl Switch {
     /// # Errors
     /// If the words are no match.
     pub fn del_flows(&mut self, flows: &str, now: Instant) -> Result<(), SwitchError> {
-        let fm = FlowMod::parse(FlowModCommand::Delete, flows)?;
+        let fm = self.parse(flows, FlowModCommand::Delete)?;
         self.flow_mod(&fm, now)
+    }
+
+    /// Words may call ports by their names.
+    fn parse(&self, text: &str, command: FlowModCommand) -> Result<FlowMod, ParseFlowError> {
+        let ports: BTreeMap<String, OfPort> = self.of.ports().map(|p| (p.name.clone(), p.number)).collect();
+        Parser::new(&ports).flow_mod(text, command)
     }
 
     /// The flows.

@@ -199,25 +199,32 @@ fn vlans_keep_stations_apart() {
 
     let mut s = Switch::new(&SwitchConfig::new("br0"));
     let modes = [VlanMode::Access(10), VlanMode::Access(20), VlanMode::default(), VlanMode::Access(10)];
-    let ends: Vec<_> = modes.into_iter().enumerate().map(|(n, mode)| {
-        let (port, end) = MemPort::new(format!("p{n}"), 10);
-        s.add_port(Box::new(port), mode).unwrap();
-        end
-    }).collect();
+    let ends: Vec<_> = modes
+        .into_iter()
+        .enumerate()
+        .map(|(n, mode)| {
+            let (port, end) = MemPort::new(format!("p{n}"), 10);
+            s.add_port(Box::new(port), mode).unwrap();
+            end
+        })
+        .collect();
     let frame: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,tp_dst=1".parse().unwrap();
     ends[0].push(compose::compose(frame.key(), b"x"));
     s.run(Instant::ZERO);
-    let tags: Vec<Option<Option<u16>>> = ends.iter().map(|end| {
-        end.pop().map(|mut p| {
-            let mut k = FlowKey::ZERO;
-            extract::extract(&mut p, &mut k);
-            k.vlan_vid()
+    let tags: Vec<Option<Option<u16>>> = ends
+        .iter()
+        .map(|end| {
+            end.pop().map(|mut p| {
+                let mut k = FlowKey::ZERO;
+                extract::extract(&mut p, &mut k);
+                k.vlan_vid()
+            })
         })
-    }).collect();
+        .collect();
     assert_eq!(tags, [None, None, Some(Some(10)), Some(None)]);
     assert_eq!(
         s.dump_megaflows(Instant::ZERO),
         ["recirc_id(0),in_port(1),packet_type(ns=0,id=0),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),\
-          eth_type(0x0800),ipv4(frag=no), packets:0, bytes:0, used:never, actions:4,push_vlan(vid=10,pcp=0),3"],
+          eth_type(0x0800),ipv4(frag=no), packets:0, bytes:0, used:never, actions:push_vlan(vid=10,pcp=0),3,pop_vlan,4"],
     );
 }

@@ -79,7 +79,9 @@ fn encode_set(field: FieldId, value: u128, mask: u128, w: &mut Writer) -> Result
     match mask & info.max_value() {
         0 => return Err(EncodeError::Inconsistent { what: "a set of no bit of a field" }),
         all if all == info.max_value() => {}
-        _ if !info.maskable => return Err(EncodeError::Inconsistent { what: "a set of part of a field without masks" }),
+        _ if !info.maskable => {
+            return Err(EncodeError::Inconsistent { what: "a set of part of a field without masks" });
+        }
         _ => return nicira::encode_masked_set(field, value, mask, w),
     }
     match field {

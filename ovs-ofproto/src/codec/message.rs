@@ -129,7 +129,11 @@ impl Message {
                 r.skip(4)?;
                 match header.kind {
                     _ if kind != OFPMP_FLOW => {
-                        return bad(OfError::BadRequestBadMultipart, 8, "statistics of flows: others are not built yet");
+                        return bad(
+                            OfError::BadRequestBadMultipart,
+                            8,
+                            "statistics of flows: others are not built yet",
+                        );
                     }
                     MessageType::MULTIPART_REPLY => {
                         let mut reply = FlowStatsReply { more: flags & OFPMPF_MORE != 0, flows: Vec::new() };

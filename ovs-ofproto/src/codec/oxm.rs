@@ -228,7 +228,8 @@ impl Codec for Match {
             return Err(start.error(OfError::BadMatchBadType, "an OXM match"));
         }
         let len = usize::from(r_match.u16()?);
-        let fields = len.checked_sub(4).ok_or_else(|| start.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
+        let fields =
+            len.checked_sub(4).ok_or_else(|| start.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
         let m = read_fields(r_match.sub(fields)?)?;
         r_match.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
         r.skip(r_match.at().saturating_sub(r.at()))?;
@@ -258,9 +259,7 @@ mod tests {
     fn layout_of_a_match() {
         assert_eq!(
             bytes("tcp,in_port=1"),
-            [
-                0, 1, 0, 23, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 20, 1, 6, 0
-            ]
+            [0, 1, 0, 23, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 20, 1, 6, 0]
         );
         assert_eq!(bytes(""), [0, 1, 0, 4, 0, 0, 0, 0]);
     }
@@ -296,7 +295,10 @@ mod tests {
         assert_eq!(fields(&[0x12, 0, 0, 1, 0]), Err(BadMatchBadField));
         assert_eq!(fields(&[0xff, 0xff, 84, 3, 0, 0, 0]), Err(BadMatchBadLength));
         assert_eq!(fields(&[0x80, 0, 11, 4, 8, 0, 0xff, 0]), Err(BadMatchBadMask));
-        assert_eq!(fields(&[0x80, 0, 5, 16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), Err(BadMatchBadWildcards));
+        assert_eq!(
+            fields(&[0x80, 0, 5, 16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]),
+            Err(BadMatchBadWildcards)
+        );
         assert_eq!(fields(&[0x80, 0, 12, 2, 0x20, 0]), Err(BadMatchBadValue));
         assert_eq!(fields(&[0x80, 0, 20, 1, 6]), Err(BadMatchPrerequisite));
         assert_eq!(fields(&[0x80, 0, 10, 2, 8, 0, 0x80, 0, 10, 2, 8, 0]), Err(BadMatchDuplicate));

@@ -2,22 +2,12 @@
 
 use std::str::FromStr;
 
-use ovs_packet::text::{ParseMatchError, Term, is_match_term, match_of_terms, terms};
+use ovs_packet::text::{ParseMatchError, Term, is_match_term, match_of_terms, number, terms};
 
 use super::error::{ParseFlowError, Problem};
 use super::ports::{NoNames, PortNames, resolve};
 use crate::codec::{OfError, check_flow};
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
-
-/// Reads a number, decimal or hexadecimal with `0x`.
-pub(super) fn number(text: &str) -> Option<u128> {
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => (hex, 16),
-        None => (text, 10),
-    };
-    let well_formed = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_alphanumeric());
-    well_formed.then(|| u128::from_str_radix(digits, radix).ok()).flatten()
-}
 
 /// A number up to `max`, or the error that `expected` describes.
 pub(super) fn number_at<T: TryFrom<u128>>(
@@ -200,11 +190,8 @@ impl<'p> Parser<'p> {
                 _ => None,
             })
             .collect();
-        let resolved: Vec<Term<'_>> = terms
-            .iter()
-            .zip(&named)
-            .map(|(t, named)| Term { value: named.as_deref().or(t.value), ..*t })
-            .collect();
+        let resolved: Vec<Term<'_>> =
+            terms.iter().zip(&named).map(|(t, named)| Term { value: named.as_deref().or(t.value), ..*t }).collect();
         match_of_terms(&resolved).map_err(|e| {
             let place = match &e {
                 ParseMatchError::UnknownField { name }

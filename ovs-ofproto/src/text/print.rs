@@ -175,11 +175,9 @@ impl fmt::Display for FlowMod {
         if self.table != default_table(self.command) {
             parts.push(format_args!("table={}", self.table))?;
         }
-        for (name, value) in [
-            ("idle_timeout", self.idle_timeout),
-            ("hard_timeout", self.hard_timeout),
-            ("importance", self.importance),
-        ] {
+        for (name, value) in
+            [("idle_timeout", self.idle_timeout), ("hard_timeout", self.hard_timeout), ("importance", self.importance)]
+        {
             if value != 0 {
                 parts.push(format_args!("{name}={value}"))?;
             }
@@ -195,7 +193,8 @@ impl fmt::Display for FlowMod {
             parts.push(format_args!("{rest}"))?;
         }
         let any = parts.any;
-        if matches!(self.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) && self.instructions.is_drop() {
+        if matches!(self.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) && self.instructions.is_drop()
+        {
             return Ok(());
         }
         write!(f, "{}actions={}", if any { " " } else { "" }, self.instructions)

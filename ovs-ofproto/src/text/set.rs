@@ -9,10 +9,10 @@ use ovs_packet::field::{FieldId, Prereq, Value};
 use ovs_packet::key::VLAN_PRESENT;
 
 use super::error::{ParseFlowError, Problem};
-use super::flow::number;
 use super::lexer::Item;
 use super::subfield;
 use crate::action::Action;
+use ovs_packet::text::number;
 
 /// The action or actions that `item` stands for, if it is a word that sets a field.
 pub(super) fn parse(item: &Item<'_>, m: &Match) -> Option<Result<Vec<Action>, ParseFlowError>> {

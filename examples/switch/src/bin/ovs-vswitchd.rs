@@ -9,7 +9,9 @@ use std::time::{Duration, Instant as Clock};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ovs_dpif::netdev::PacketSocket;
-use ovs_switch::demo::{self, LiveStage, MemoryStage, NotLive, Outcome, Report, StageError, StoryOptions, Style, capture};
+use ovs_switch::demo::{
+    self, LiveStage, MemoryStage, NotLive, Outcome, Report, StageError, StoryOptions, Style, capture,
+};
 use ovs_switch::{FailMode, LiveSwitch, Switch, SwitchConfig};
 use serde_json::json;
 
@@ -241,7 +243,10 @@ fn datapaths(format: Format) -> Result<ExitCode, Error> {
     // The kernel's datapath is looked for, though nothing here drives it.
     let (line, value) = match ovs_netlink::probe_datapath() {
         Ok(there) => {
-            let line = format!("system: the kernel has the openvswitch module, with {} datapaths; this program cannot drive them", there.len());
+            let line = format!(
+                "system: the kernel has the openvswitch module, with {} datapaths; this program cannot drive them",
+                there.len()
+            );
             (line, json!({ "type": "system", "available": false, "kernel_module": true }))
         }
         Err(e) => {

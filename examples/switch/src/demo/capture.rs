@@ -83,7 +83,8 @@ pub fn forward(capture: &Path, out_dir: &Path, ports: usize, flows: &[String]) -
         switch.add_port(Box::new(port), Default::default())?;
         let path = out_dir.join(format!("{stem}.p{n}.pcap"));
         let write = |source| CaptureError::Write { path: path.clone(), source };
-        let writer = File::create(&path).map_err(PcapError::Io).and_then(|f| Writer::new(BufWriter::new(f))).map_err(write)?;
+        let writer =
+            File::create(&path).map_err(PcapError::Io).and_then(|f| Writer::new(BufWriter::new(f))).map_err(write)?;
         outs.push(Out { peer, path, writer, packets: 0 });
     }
 
@@ -121,4 +122,3 @@ fn drain(outs: &mut [Out], time: Duration) -> Result<(), CaptureError> {
     }
     Ok(())
 }
-

@@ -83,7 +83,11 @@ impl<W: Write> Report<W> {
 pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
     let mut s = String::new();
     let mut ports = Vec::new();
-    let _ = writeln!(s, "ports:         {:>10} {:>14} {:>10} {:>14} {:>8}", "rx packets", "rx bytes", "tx packets", "tx bytes", "dropped");
+    let _ = writeln!(
+        s,
+        "ports:         {:>10} {:>14} {:>10} {:>14} {:>8}",
+        "rx packets", "rx bytes", "tx packets", "tx bytes", "dropped"
+    );
     for p in switch.ports() {
         let st = p.stats;
         let dropped = st.rx_dropped + st.tx_dropped;
@@ -99,7 +103,11 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
         }));
     }
     let stats = switch.datapath_stats();
-    let _ = writeln!(s, "megaflows: {} ({} masks), lookups: hit {}, missed {}, lost {}", stats.flows, stats.masks, stats.hits, stats.missed, stats.lost);
+    let _ = writeln!(
+        s,
+        "megaflows: {} ({} masks), lookups: hit {}, missed {}, lost {}",
+        stats.flows, stats.masks, stats.hits, stats.missed, stats.lost
+    );
     let megaflows = switch.megaflows();
     for flow in &megaflows {
         let _ = writeln!(s, "  {}", text::flow(flow, now));

@@ -54,7 +54,10 @@ impl Stage for MemoryStage {
     }
 
     fn hosts(&self) -> [(String, String); 2] {
-        [("a".into(), self.lab.host_ref(self.a).ip().to_string()), ("b".into(), self.lab.host_ref(self.b).ip().to_string())]
+        [
+            ("a".into(), self.lab.host_ref(self.a).ip().to_string()),
+            ("b".into(), self.lab.host_ref(self.b).ip().to_string()),
+        ]
     }
 
     fn ping(&mut self, count: u16, interval: Duration) -> Result<Ping, StageError> {

@@ -94,7 +94,8 @@ impl<S: Stage, W: Write> Story<'_, S, W> {
         let [(a, ip_a), (b, ip_b)] = self.stage.hosts();
         self.report.set("stage", self.stage.kind().into());
         self.report.line(&format!("{}: {}", self.stage.kind(), self.stage.describe()))?;
-        self.report.line(&format!("  {a} ({ip_a}) -- br0 -- {b} ({ip_b}); br0 has one flow: priority=0 actions=NORMAL"))?;
+        self.report
+            .line(&format!("  {a} ({ip_a}) -- br0 -- {b} ({ip_b}); br0 has one flow: priority=0 actions=NORMAL"))?;
         Ok(())
     }
 
@@ -144,9 +145,14 @@ impl<S: Stage, W: Write> Story<'_, S, W> {
                     if t.intact { "intact" } else { "DAMAGED" },
                     t.bits_per_second / 1e9,
                 );
-                (line, json!({ "step": "tcp", "bytes": t.bytes, "intact": t.intact, "bits_per_second": t.bits_per_second }))
+                (
+                    line,
+                    json!({ "step": "tcp", "bytes": t.bytes, "intact": t.intact, "bits_per_second": t.bits_per_second }),
+                )
             }
-            None => ("3. TCP: these hosts speak ARP and ping only".to_string(), json!({ "step": "tcp", "skipped": true })),
+            None => {
+                ("3. TCP: these hosts speak ARP and ping only".to_string(), json!({ "step": "tcp", "skipped": true }))
+            }
         };
         Ok(self.report.step(&line, value)?)
     }

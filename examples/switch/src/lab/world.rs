@@ -1,7 +1,6 @@
 //! The lab itself: nodes, links, and the clock that moves from event to event.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -58,8 +57,8 @@ struct Wire {
     stats: LinkStats,
 }
 
-/// What happens at some time. Events at the same time happen in the order in which they were planned.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// What happens at some time.
+#[derive(Debug)]
 enum Event {
     Arrive { node: NodeId, port: usize, link: LinkId, frame: Vec<u8> },
     Wake(NodeId),
@@ -72,7 +71,8 @@ pub struct Lab {
     now: Instant,
     nodes: Vec<Node>,
     wires: Vec<Wire>,
-    events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
+    /// By time, and then in the order in which they were planned.
+    events: BTreeMap<(Instant, u64), Event>,
     planned: u64,
     /// For each node, the earliest time at which it is to be woken.
     wakes: BTreeMap<NodeId, Instant>,
@@ -86,7 +86,7 @@ impl Lab {
             now: Instant::ZERO,
             nodes: Vec::new(),
             wires: Vec::new(),
-            events: BinaryHeap::new(),
+            events: BTreeMap::new(),
             planned: 0,
             wakes: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
@@ -118,7 +118,13 @@ impl Lab {
         let id = LinkId(self.wires.len());
         let at_a = self.attach(a, End { link: id, forward: true });
         let at_b = self.attach(b, End { link: id, forward: false });
-        self.wires.push(Wire { link, to: [(b, at_b), (a, at_a)], captured: Vec::new(), capturing: true, stats: LinkStats::default() });
+        self.wires.push(Wire {
+            link,
+            to: [(b, at_b), (a, at_a)],
+            captured: Vec::new(),
+            capturing: true,
+            stats: LinkStats::default(),
+        });
         id
     }
 
@@ -219,7 +225,7 @@ impl Lab {
             }
         }
         let mut under_way = vec![0; self.wires.len()];
-        for Reverse((_, _, event)) in &self.events {
+        for event in self.events.values() {
             if let Event::Arrive { link, .. } = event {
                 under_way[link.0] += 1;
             }
@@ -249,7 +255,8 @@ impl Lab {
         let end = self.now + time;
         // Whatever was changed from outside takes effect first.
         (0..self.nodes.len()).for_each(|n| self.settle(NodeId(n)));
-        while let Some(Reverse((at, _, event))) = self.events.pop_if(|Reverse((at, ..))| *at <= end) {
+        while let Some(next) = self.events.first_entry().filter(|e| e.key().0 <= end) {
+            let ((at, _), event) = next.remove_entry();
             self.now = self.now.max(at);
             self.happen(event);
         }
@@ -343,6 +350,6 @@ impl Lab {
 
     fn plan(&mut self, at: Instant, event: Event) {
         self.planned += 1;
-        self.events.push(Reverse((at, self.planned, event)));
+        self.events.insert((at, self.planned), event);
     }
 }
