@@ -7,7 +7,10 @@ use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, DropReason, PortSpec, text};
 use ovs_ofproto::FlowModCommand::{self, Add, Delete, DeleteStrict, Modify, ModifyStrict};
-use ovs_ofproto::pipeline::{Event, FlowModError, Ofproto, PacketInReason, Port, RemovedReason};
+use ovs_ofproto::codec::{
+    ErrorMessage, FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version,
+};
+use ovs_ofproto::pipeline::{Event, FlowModError, Ofproto, Port, RemovedReason};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, FlowMask};
@@ -248,7 +251,10 @@ fn a_used_up_ttl_goes_to_the_controllers() {
     let mut b = Bench::with(&["cookie=0x77,ip,actions=dec_ttl,2"]);
     assert!(b.send(3, &UDP.replace("nw_ttl=64", "nw_ttl=1")).is_empty());
     let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
-    assert_eq!((p.reason, p.cookie, p.in_port, p.table), (PacketInReason::InvalidTtl, 0x77, OfPort(3), 0));
+    assert_eq!(
+        (p.reason, p.cookie, p.metadata.to_string().as_str(), p.table),
+        (PacketInReason::INVALID_TTL, 0x77, "in_port=3", 0)
+    );
     assert_eq!((p.total_len, p.data.len(), b.dp.ledger().consumed), (49, 49, 1));
     assert!(b.of.poll_event().is_none());
 }
@@ -258,7 +264,7 @@ fn controllers_get_as_much_as_they_want() {
     let mut b = Bench::with(&["actions=controller:20,2"]);
     assert_eq!(b.send(1, UDP).len(), 1);
     let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
-    assert_eq!((p.reason, p.total_len, p.data.len()), (PacketInReason::Action, 49, 20));
+    assert_eq!((p.reason, p.total_len, p.data.len()), (PacketInReason::ACTION, 49, 20));
     // With nobody there to take them, events are bounded.
     (0..5000).for_each(|_| drop(b.send(1, UDP)));
     assert_eq!((b.of.events_lost(), std::iter::from_fn(|| b.of.poll_event()).count()), (904, 4096));
@@ -349,7 +355,7 @@ fn modifications_that_cannot_be_are_refused() {
     assert_eq!(b.change(Add, "table=5,actions=goto_table:9"), Ok(()));
     let mut fm = Parser::default().flow_mod("table=5,actions=goto_table:9", Add).unwrap();
     fm.instructions.goto = Some(5);
-    assert_eq!(b.of.flow_mod(&mut b.dp, &fm, b.now), Err(FlowModError::BadGoto { table: 5, goto: 5 }));
+    assert_eq!(b.of.flow_mod(&mut b.dp, &fm, b.now), Err(FlowModError::Inconsistent(OfError::BadInstructionBadTable)));
     assert_eq!(b.of.flow_count(), 3);
 }
 
@@ -411,6 +417,45 @@ fn connections_recirculate() {
     // States that nothing refers to any more are forgotten, and the megaflows with them.
     (0..60).for_each(|_| b.pass(Duration::from_secs(1)));
     assert_eq!(b.dp.stats().flows, 0);
+}
+
+/// A switch's end of a conversation with a controller, in bytes.
+#[test]
+fn messages_are_obeyed_and_answered() {
+    let mut b = Bench::new();
+    b.of.set_datapath_id(0xabc);
+    let ask = |b: &mut Bench, message: Message| {
+        let bytes = message.encode(Version::V1_3, 7).unwrap();
+        let answers = b.of.handle_message(&mut b.dp, &bytes, b.now);
+        answers.iter().map(|a| Message::decode(a).map(|(h, m)| (h.xid, m)).unwrap()).collect::<Vec<_>>()
+    };
+    let add: ovs_ofproto::FlowMod = "priority=10,udp,tp_dst=53 actions=output:2".parse().unwrap();
+    assert_eq!(ask(&mut b, add.into()), []);
+    assert_eq!(ask(&mut b, Message::BarrierRequest), [(7, Message::BarrierReply)]);
+    assert_eq!(ask(&mut b, Message::EchoRequest(b"hi".to_vec())), [(7, Message::EchoReply(b"hi".to_vec()))]);
+    assert!(
+        matches!(&ask(&mut b, Message::FeaturesRequest)[..], [(7, Message::FeaturesReply(f))] if f.datapath_id == 0xabc)
+    );
+    assert_eq!(b.send(1, UDP).len(), 1);
+    let stats = ask(&mut b, FlowStatsRequest::default().into());
+    let [(7, Message::FlowStatsReply(reply))] = &stats[..] else { panic!("{stats:?}") };
+    assert_eq!((reply.flows.len(), reply.flows[0].packets, reply.flows[0].priority), (1, 1, 10));
+    let packet = compose::compose(UDP.parse::<Match>().unwrap().key(), b"x").data().to_vec();
+    let out = PacketOut::new(OfPort::CONTROLLER, vec![ovs_ofproto::Action::output(OfPort(3))], packet);
+    assert_eq!(ask(&mut b, Message::PacketOut(out)), []);
+    assert!(b.ends[2].pop().is_some());
+    // What is wrong is answered with an error that repeats the request.
+    let mut overlap: ovs_ofproto::FlowMod = "check_overlap,priority=10,ip actions=output:2".parse().unwrap();
+    overlap.table = 0;
+    let request = Message::from(overlap).encode(Version::V1_3, 9).unwrap();
+    let answers = b.of.handle_message(&mut b.dp, &request, b.now);
+    let (Header { xid: 9, .. }, Message::Error(e)) = Message::decode(&answers[0]).unwrap() else { panic!() };
+    assert_eq!(e, ErrorMessage::new(OfError::FlowModOverlap, &request));
+    for garbage in [&[][..], &[4, 99, 0, 8, 0, 0, 0, 1], &[1, 14, 0, 8, 0, 0, 0, 1], &[4, 14, 0, 99, 0, 0, 0, 1]] {
+        let answers = b.of.handle_message(&mut b.dp, garbage, b.now);
+        assert_eq!(answers.len(), usize::from(garbage.len() >= 8), "{garbage:?}");
+        assert!(answers.iter().all(|a| matches!(Message::decode(a), Ok((h, Message::Error(_))) if h.xid == 1)));
+    }
 }
 
 // Bugs that upstream had.

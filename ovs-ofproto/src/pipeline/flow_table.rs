@@ -8,6 +8,7 @@ use ovs_packet::key::{Match, STAGES, WORDS};
 use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Action, Instructions};
+use crate::codec::{OfError, check_flow};
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 
 /// How many tables a switch has.
@@ -80,17 +81,28 @@ pub enum FlowModError {
     /// OFPBRC_BAD_TABLE_ID.
     #[error("there is no table {0}")]
     BadTable(u8),
-    /// OFPBIC_BAD_TABLE_ID: only later tables can be gone to.
-    #[error("goto_table:{goto} does not lead onwards from table {table}")]
-    BadGoto {
-        /// The flow's table.
-        table: u8,
-        /// Where it wants to go.
-        goto: u8,
-    },
-    /// OFPBAC_BAD_SET_ARGUMENT and others: an action that the switch does not execute.
+    /// The instructions contradict the match or the table.
+    #[error("the instructions do not fit the match or the table: {0}")]
+    Inconsistent(OfError),
+    /// OFPBIC_BAD_TABLE_ID: the switch has no such table to go to.
+    #[error("goto_table:{0} leads to a table that is not there")]
+    BadGoto(u8),
+    /// OFPBAC_BAD_ARGUMENT: an action that the switch does not execute.
     #[error("an action cannot be executed: {0}")]
     BadAction(&'static str),
+}
+
+impl From<FlowModError> for OfError {
+    fn from(e: FlowModError) -> OfError {
+        match e {
+            FlowModError::TableFull(_) => OfError::FlowModTableFull,
+            FlowModError::Overlap(_) => OfError::FlowModOverlap,
+            FlowModError::BadTable(_) => OfError::FlowModBadTable,
+            FlowModError::Inconsistent(e) => e,
+            FlowModError::BadGoto(_) => OfError::BadInstructionBadTable,
+            FlowModError::BadAction(_) => OfError::BadActionBadArgument,
+        }
+    }
 }
 
 /// All tables of a switch.
@@ -158,7 +170,7 @@ impl FlowTables {
     fn add(&mut self, fm: &FlowMod, now: Instant) -> Result<(), FlowModError> {
         // The switch may choose where to put a flow that says "any table": the first.
         let table = if fm.table == ALL_TABLES { 0 } else { fm.table };
-        check(table, &fm.instructions)?;
+        check(&fm.matching, table, &fm.instructions)?;
         let limit = self.limit;
         let classifier = self.tables.get_mut(usize::from(table)).ok_or(FlowModError::BadTable(table))?;
         let (pattern, priority) = (pattern(&fm.matching), i32::from(fm.priority));
@@ -198,7 +210,10 @@ impl FlowTables {
 
     fn change(&mut self, fm: &FlowMod, now: Instant) -> Result<(), FlowModError> {
         let chosen = self.chosen(fm);
-        chosen.iter().filter_map(|id| self.flows.get(id)).try_for_each(|f| check(f.table, &fm.instructions))?;
+        chosen
+            .iter()
+            .filter_map(|id| self.flows.get(id))
+            .try_for_each(|f| check(&f.matching, f.table, &fm.instructions))?;
         for id in chosen {
             // A rule's identity goes with what it does: what was credited to it before stays with the flow.
             let Some(mut flow) = self.flows.remove(&id) else { continue };
@@ -237,8 +252,7 @@ impl FlowTables {
         });
         let named = |id: &RuleId| {
             self.flows.get(id).is_some_and(|f| {
-                (f.cookie ^ fm.cookie) & fm.cookie_mask == 0
-                    && (!deletion || fm.out_port == OfPort::ANY || outputs_to(&f.instructions, fm.out_port))
+                (f.cookie ^ fm.cookie) & fm.cookie_mask == 0 && (!deletion || f.outputs_to(fm.out_port))
             })
         };
         ids.filter(named).collect()
@@ -272,6 +286,18 @@ impl FlowTables {
 }
 
 impl Flow {
+    /// Whether the flow outputs to `port`, which [`OfPort::ANY`] does not ask.
+    pub(super) fn outputs_to(&self, port: OfPort) -> bool {
+        fn any(actions: &[Action], wanted: OfPort) -> bool {
+            actions.iter().any(|a| match a {
+                Action::Output { port, .. } => *port == wanted,
+                Action::Clone(inner) => any(inner, wanted),
+                _ => false,
+            })
+        }
+        port == OfPort::ANY || any(&self.instructions.apply, port) || any(&self.instructions.write, port)
+    }
+
     /// When the flow ends if no packet comes, and why.
     fn deadline(&self) -> Option<(Instant, RemovedReason)> {
         let after = |since: Instant, seconds: u16, reason| {
@@ -283,12 +309,11 @@ impl Flow {
     }
 }
 
-/// Whether instructions can be executed in `table`.
-fn check(table: u8, instructions: &Instructions) -> Result<(), FlowModError> {
-    if let Some(goto) = instructions.goto
-        && (goto <= table || usize::from(goto) >= TABLES)
-    {
-        return Err(FlowModError::BadGoto { table, goto });
+/// Whether instructions can be executed for packets of a match in `table`.
+fn check(m: &Match, table: u8, instructions: &Instructions) -> Result<(), FlowModError> {
+    check_flow(m, table, instructions).map_err(FlowModError::Inconsistent)?;
+    if let Some(goto) = instructions.goto.filter(|t| usize::from(*t) >= TABLES) {
+        return Err(FlowModError::BadGoto(goto));
     }
     check_actions(&instructions.apply, 0)?;
     check_actions(&instructions.write, 0)
@@ -321,15 +346,4 @@ fn check_actions(actions: &[Action], depth: usize) -> Result<(), FlowModError> {
         Action::Clone(inner) => check_actions(inner, depth + 1),
         _ => Ok(()),
     })
-}
-
-fn outputs_to(instructions: &Instructions, port: OfPort) -> bool {
-    fn any(actions: &[Action], wanted: OfPort) -> bool {
-        actions.iter().any(|a| match a {
-            Action::Output { port, .. } => *port == wanted,
-            Action::Clone(inner) => any(inner, wanted),
-            _ => false,
-        })
-    }
-    any(&instructions.apply, port) || any(&instructions.write, port)
 }

@@ -20,6 +20,7 @@
 mod flow_table;
 mod mac;
 mod megaflow;
+mod messages;
 mod ofproto;
 mod port;
 mod recirc;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 pub use flow_table::{DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES};
 pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacEntry, MacTable};
-pub use ofproto::{Event, Ofproto, PacketIn, PacketInReason, TableStats};
+pub use ofproto::{Event, Ofproto, TableStats};
 pub use port::{Port, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.
@@ -40,7 +41,7 @@ pub const MAX_RESUBMIT_DEPTH: usize = 64;
 pub const MAX_RESUBMITS: usize = 4096;
 
 /// How deep actions may nest.
-pub const MAX_NESTING: usize = 8;
+pub const MAX_NESTING: usize = 16;
 
 /// How long a megaflow may be idle.
 pub const MAX_IDLE: Duration = Duration::from_secs(10);

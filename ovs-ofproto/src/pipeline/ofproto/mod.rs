@@ -13,45 +13,15 @@ use super::recirc::RecircIds;
 use super::translate::{Effect, View, translate, translate_actions};
 use super::{MAX_EVENTS, MAX_IDLE, STATS_INTERVAL};
 use crate::action::Action;
+use crate::codec::{PacketIn, PacketInReason};
 use crate::flow_mod::{FlowMod, FlowModFlags};
-
-/// Why a packet goes to the controllers (OpenFlow 1.5, section 7.4.1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum PacketInReason {
-    /// A table sends what it does not match.
-    NoMatch = 0,
-    /// An action says so.
-    Action = 1,
-    /// The TTL is used up.
-    InvalidTtl = 2,
-}
-
-/// A packet for the controllers.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PacketIn {
-    /// Why.
-    pub reason: PacketInReason,
-    /// Table of the flow that sent it.
-    pub table: u8,
-    /// Cookie of that flow.
-    pub cookie: u64,
-    /// Port that it came in by.
-    pub in_port: OfPort,
-    /// Length of the whole packet.
-    pub total_len: usize,
-    /// As much of it as the flow said.
-    pub data: Vec<u8>,
-}
 
 /// What controllers should hear.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// A packet.
-    PacketIn(PacketIn),
+    PacketIn(Box<PacketIn>),
     /// A flow ended that was to be reported.
     FlowRemoved(Box<Flow>, RemovedReason),
 }
@@ -113,6 +83,7 @@ pub struct Ofproto {
     table_stats: Vec<TableStats>,
     events: VecDeque<Event>,
     events_lost: u64,
+    datapath_id: u64,
 }
 
 impl Default for Ofproto {
@@ -135,10 +106,21 @@ impl Ofproto {
             table_stats: vec![TableStats::default(); TABLES],
             events: VecDeque::new(),
             events_lost: 0,
+            datapath_id: 0,
         }
     }
 
+    /// Gives the switch its number: what controllers tell it from others by.
+    pub fn set_datapath_id(&mut self, id: u64) {
+        self.datapath_id = id;
+    }
+
     // Queries.
+
+    /// The switch's number; 0 until it is given one.
+    pub fn datapath_id(&self) -> u64 {
+        self.datapath_id
+    }
 
     /// The ports, by number.
     pub fn ports(&self) -> impl Iterator<Item = &Port> {
@@ -281,22 +263,15 @@ impl Ofproto {
 
     fn packet_in(&mut self, upcall: &Upcall, cookie: Cookie) {
         let Cookie::Controller { reason, rule_cookie, table, max_len, .. } = cookie else { return };
-        let reason = match reason {
-            0 => PacketInReason::NoMatch,
-            2 => PacketInReason::InvalidTtl,
-            _ => PacketInReason::Action,
-        };
         let packet = upcall.packet.data();
         let wanted = if max_len == Action::WHOLE { packet.len() } else { usize::from(max_len) };
         let in_port = self.ports.of_datapath(ovs_dpif::PortNo(upcall.packet.meta.in_port));
-        self.event(Event::PacketIn(PacketIn {
-            reason,
-            table,
-            cookie: rule_cookie,
-            in_port: in_port.map_or(OfPort::ANY, |p| p.number),
-            total_len: packet.len(),
-            data: packet.get(..wanted).unwrap_or(packet).to_vec(),
-        }));
+        let data = packet.get(..wanted).unwrap_or(packet).to_vec();
+        let mut message = PacketIn::new(in_port.map_or(OfPort::ANY, |p| p.number), data);
+        // What does not fit the message's field is said as the most that does.
+        message.total_len = packet.len().try_into().unwrap_or(u16::MAX);
+        (message.reason, message.table, message.cookie) = (PacketInReason(reason), table, rule_cookie);
+        self.event(Event::PacketIn(Box::new(message)));
     }
 
     fn event(&mut self, event: Event) {
@@ -360,7 +335,7 @@ impl Ofproto {
     }
 
     /// Reads the datapath's counters and credits what is new.
-    fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
+    pub(super) fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
         let mut news = Vec::new();
         dp.flow_stats(&mut |ufid, stats| {
             if stats.packets > 0 {

@@ -7,7 +7,8 @@ use ovs_packet::key::{REGISTERS, VLAN_PCP_MASK, VLAN_PRESENT};
 
 use super::{Effect, Frozen, Translator};
 use crate::action::{Action, CtAction};
-use crate::pipeline::{MAX_RESUBMIT_DEPTH, MAX_RESUBMITS, PacketInReason};
+use crate::codec::PacketInReason;
+use crate::pipeline::{MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 
 impl Translator<'_> {
     /// Looks the packet up in a table, as if it had come in by `port` if one is given, and executes what is found.
@@ -134,7 +135,7 @@ impl Translator<'_> {
         }
         let ttl = self.tracked.read(FieldId::NwTtl);
         if ttl <= 1 {
-            self.packet_in(PacketInReason::InvalidTtl, Action::WHOLE);
+            self.packet_in(PacketInReason::INVALID_TTL, Action::WHOLE);
             self.reason = Some(DropReason::TtlExpired);
             return true;
         }
@@ -212,7 +213,7 @@ impl Translator<'_> {
             OfPort::NORMAL => self.normal(),
             OfPort::FLOOD => self.flood(false),
             OfPort::ALL => self.flood(true),
-            OfPort::CONTROLLER => self.packet_in(PacketInReason::Action, max_len),
+            OfPort::CONTROLLER => self.packet_in(PacketInReason::ACTION, max_len),
             OfPort::TABLE => self.lookup_and_execute(0, None),
             OfPort::ANY => {}
             // A packet goes back where it came from only if it is told so by name.
@@ -241,7 +242,7 @@ impl Translator<'_> {
     fn packet_in(&mut self, reason: PacketInReason, max_len: u16) {
         self.commit();
         self.out.push(DpAction::Userspace(Cookie::Controller {
-            reason: reason as u8,
+            reason: reason.0,
             recirc_id: self.base.recirc_id.get(),
             rule_cookie: self.rule_cookie,
             table: self.table,
