@@ -52,13 +52,15 @@ fn port() -> impl Strategy<Value = OfPort> {
 fn set() -> impl Strategy<Value = Action> {
     let fields: Vec<FieldId> =
         FieldId::all().filter(|f| f.info().writable && (f.info().nxm.is_some() || f.info().oxm.is_some())).collect();
-    (prop::sample::select(fields), any::<u128>(), any::<u128>(), any::<bool>()).prop_map(|(field, value, mask, whole)| {
-        let all = field.info().max_value();
-        let mask = if whole || !field.info().maskable || mask & all == 0 { all } else { mask & all };
-        // As what a port is called is one word, its number is a port's.
-        let value = if field == FieldId::InPort { value & 0xfeff } else { value };
-        Action::SetField { field, value: value & mask, mask }
-    })
+    (prop::sample::select(fields), any::<u128>(), any::<u128>(), any::<bool>()).prop_map(
+        |(field, value, mask, whole)| {
+            let all = field.info().max_value();
+            let mask = if whole || !field.info().maskable || mask & all == 0 { all } else { mask & all };
+            // As what a port is called is one word, its number is a port's.
+            let value = if field == FieldId::InPort { value & 0xfeff } else { value };
+            Action::SetField { field, value: value & mask, mask }
+        },
+    )
 }
 
 fn ct_set() -> impl Strategy<Value = Action> {
@@ -107,6 +109,27 @@ fn instructions() -> impl Strategy<Value = Instructions> {
     )
 }
 
+/// Those of the instructions, and of the actions in them, that fit what a flow matches.
+fn fit(matching: &Match, table: u8, all: Instructions) -> Instructions {
+    let mut fitting = Instructions::default();
+    let fits = |candidate: &Instructions| check_flow(matching, table, candidate).is_ok();
+    for action in all.apply {
+        fitting.apply.push(action);
+        if !fits(&fitting) {
+            fitting.apply.pop();
+        }
+    }
+    for action in all.write {
+        fitting.write.push(action);
+        if !fits(&fitting) {
+            fitting.write.pop();
+        }
+    }
+    (fitting.clear, fitting.metadata) = (all.clear, all.metadata);
+    fitting.goto = all.goto.filter(|next| *next > table);
+    fitting
+}
+
 fn flow_mod() -> impl Strategy<Value = FlowMod> {
     let command = prop::sample::select(
         &[
@@ -117,8 +140,8 @@ fn flow_mod() -> impl Strategy<Value = FlowMod> {
             FlowModCommand::DeleteStrict,
         ][..],
     );
-    (command, any::<u8>(), matching(), any::<[u16; 3]>(), any::<[u64; 2]>(), 0..32u16, port(), instructions())
-        .prop_map(|(command, table, matching, [priority, idle, hard], [cookie, mask], flags, port, instructions)| {
+    (command, any::<u8>(), matching(), any::<[u16; 3]>(), any::<[u64; 2]>(), 0..32u16, port(), instructions()).prop_map(
+        |(command, table, matching, [priority, idle, hard], [cookie, mask], flags, port, instructions)| {
             let adds = command == FlowModCommand::Add;
             let deletes = matches!(command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
             let mut flow = FlowMod::default();
@@ -127,13 +150,12 @@ fn flow_mod() -> impl Strategy<Value = FlowMod> {
             (flow.cookie, flow.cookie_mask) = (cookie, if adds { 0 } else { mask });
             flow.flags = FlowModFlags::from_bits_truncate(flags);
             flow.out_port = if deletes { port } else { OfPort::ANY };
-            flow.instructions = instructions;
             // What does not fit is refused by both readers: it is for the tests of errors.
-            if check_flow(&flow.matching, flow.table, &flow.instructions).is_err() {
-                flow.instructions = Instructions::default();
-            }
+            let fitting = fit(&flow.matching, flow.table, instructions);
+            flow.instructions = fitting;
             flow
-        })
+        },
+    )
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -156,7 +178,7 @@ fn message() -> impl Strategy<Value = Message> {
             let mut packet = PacketIn::new(OfPort(1), data);
             (packet.metadata, packet.reason) = (m, PacketInReason(reason));
             (packet.table, packet.cookie) = (table, cookie);
-            Message::PacketIn(packet)
+            Message::from(packet)
         }),
         prop::collection::vec((flow_mod(), any::<(u32, u32)>(), any::<[u64; 2]>()), 0..4).prop_map(|flows| {
             let flows = flows.into_iter().map(|(flow, (secs, nanos), [packets, bytes])| {

@@ -26,22 +26,12 @@ fn cve_2017_9214() {
 
 #[test]
 fn cve_2017_9263() {
-    assert_eq!(
-        error(
-            "051e00180000000100000002ff0000000000000000000000"
-        ),
-        OfError::BadRequestBadVersion
-    );
+    assert_eq!(error("051e00180000000100000002ff0000000000000000000000"), OfError::BadRequestBadVersion);
 }
 
 #[test]
 fn cve_2017_9265() {
-    assert_eq!(
-        error(
-            "060f0018000000010000000000000001ffff0000ffffffff"
-        ),
-        OfError::BadRequestBadVersion
-    );
+    assert_eq!(error("060f0018000000010000000000000001ffff0000ffffffff"), OfError::BadRequestBadVersion);
 }
 
 #[test]
@@ -131,21 +121,14 @@ fn cve_2021_36980() {
 #[test]
 fn ed_prop_zero_len_be5e6d682() {
     assert_eq!(
-        error(
-            "040d003000000001fffffffffffffffd0018000000000000ffff001800002320002e00000001894f0004010000000000"
-        ),
+        error("040d003000000001fffffffffffffffd0018000000000000ffff001800002320002e00000001894f0004010000000000"),
         OfError::BadActionBadExperimenterType
     );
 }
 
 #[test]
 fn bundle_add_short_5d6ac33c9() {
-    assert_eq!(
-        error(
-            "05220012000000010000000100000000050e"
-        ),
-        OfError::BadRequestBadVersion
-    );
+    assert_eq!(error("05220012000000010000000100000000050e"), OfError::BadRequestBadVersion);
 }
 
 #[test]

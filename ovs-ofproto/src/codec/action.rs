@@ -47,7 +47,8 @@ fn encode_one(action: &Action, w: &mut Writer, depth: usize) -> Result<(), Encod
         Action::Output { port, max_len } => {
             begin(w, OUTPUT);
             w.u32(port.0);
-            w.u16(*max_len);
+            // The length is the controller's; for other ports it is zero, as upstream sends it.
+            w.u16(if *port == OfPort::CONTROLLER { *max_len } else { 0 });
             w.zeros(6);
         }
         Action::SetField { field, value, mask } => return encode_set(*field, *value, *mask, w),
@@ -79,7 +80,9 @@ fn encode_set(field: FieldId, value: u128, mask: u128, w: &mut Writer) -> Result
     match mask & info.max_value() {
         0 => return Err(EncodeError::Inconsistent { what: "a set of no bit of a field" }),
         all if all == info.max_value() => {}
-        _ if !info.maskable => return Err(EncodeError::Inconsistent { what: "a set of part of a field without masks" }),
+        _ if !info.maskable => {
+            return Err(EncodeError::Inconsistent { what: "a set of part of a field without masks" });
+        }
         _ => return nicira::encode_masked_set(field, value, mask, w),
     }
     match field {
@@ -88,6 +91,10 @@ fn encode_set(field: FieldId, value: u128, mask: u128, w: &mut Writer) -> Result
             w.uint(value, 1);
             w.zeros(3);
             Ok(())
+        }
+        FieldId::InPort => {
+            begin(w, SET_FIELD);
+            oxm::write_in_port(w, OfPort(value as u32))
         }
         _ => {
             begin(w, SET_FIELD);
@@ -108,9 +115,9 @@ pub(super) fn decode(r: Reader<'_>, depth: usize) -> Result<Vec<Action>, DecodeE
         let Some((kind, mut body)) = next_tlv(&mut r, 8)? else { return Ok(actions) };
         let action = match kind {
             OUTPUT => {
-                let action = Action::Output { port: OfPort(body.u32()?), max_len: body.u16()? };
+                let (port, max_len) = (OfPort(body.u32()?), body.u16()?);
                 body.skip(6)?;
-                action
+                Action::Output { port, max_len: if port == OfPort::CONTROLLER { max_len } else { Action::WHOLE } }
             }
             SET_NW_TTL | SET_MPLS_TTL => {
                 let field = if kind == SET_NW_TTL { FieldId::NwTtl } else { FieldId::MplsTtl };
@@ -188,7 +195,9 @@ mod tests {
 
     #[test]
     fn layouts() {
-        assert_eq!(round(&[Action::output(OfPort(2))]), [0, 0, 0, 16, 0, 0, 0, 2, 0xff, 0xff, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(round(&[Action::output(OfPort(2))]), [0, 0, 0, 16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let some = Action::Output { port: OfPort::CONTROLLER, max_len: 100 };
+        assert_eq!(round(&[some])[8..10], [0, 100]);
         assert_eq!(round(&[Action::PushVlan(0x8100)]), [0, 17, 0, 8, 0x81, 0, 0, 0]);
         assert_eq!(round(&[Action::PopVlan, Action::DecTtl]).len(), 16);
         let ttl = Action::SetField { field: FieldId::NwTtl, value: 5, mask: 0xff };

@@ -86,7 +86,9 @@ impl Codec for Instructions {
                     found.clear = true;
                     body.skip(4)?;
                 }
-                METER => return Err(start.error(OfError::BadInstructionUnsupported, "no meter: they are not built yet")),
+                METER => {
+                    return Err(start.error(OfError::BadInstructionUnsupported, "no meter: they are not built yet"));
+                }
                 EXPERIMENTER => {
                     return Err(start.error(OfError::BadInstructionBadExperimenter, "no experimenter's instruction"));
                 }

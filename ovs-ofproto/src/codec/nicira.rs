@@ -202,10 +202,7 @@ mod tests {
         assert_eq!(read("ffff00180000232000070007000100040000000000000001"), set(FieldId::Reg0, 1, 0xff));
         assert_eq!(read("ffff001800002320000707c0000102040000000000000001"), set(FieldId::Reg1, 1 << 31, 1 << 31));
         assert_eq!(read("ffff00180000232000070a00000004060000000000000001"), set(FieldId::EthSrc, 1 << 40, 1 << 40));
-        assert_eq!(
-            read("ffff001000002320000efff802000000"),
-            Ok(vec![Action::Resubmit { port: None, table: Some(2) }])
-        );
+        assert_eq!(read("ffff001000002320000efff802000000"), Ok(vec![Action::Resubmit { port: None, table: Some(2) }]));
         assert_eq!(
             read("ffff0010000023200001000100000000"),
             Ok(vec![Action::Resubmit { port: Some(OfPort(1)), table: None }])

@@ -24,7 +24,8 @@ use super::header::Version;
 
 const OFPMT_OXM: u16 = 1;
 
-/// Number of the 16-bit ingress port of OpenFlow 1.0, which is read but never written.
+/// Number of the 16-bit ingress port of OpenFlow 1.0. Matches are read with it; sets of the port are written with it
+/// too, since upstream has no other way to say them.
 const NXM_OF_IN_PORT: OxmId = OxmId { class: CLASS_NXM_0, field: 0, experimenter: 0 };
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
@@ -87,6 +88,16 @@ pub(super) fn write_entry(w: &mut Writer, field: FieldId, value: u128, mask: u12
     if masked {
         w.uint(mask & info.max_value(), bytes);
     }
+    Ok(())
+}
+
+/// Writes the TLV of the ingress port as actions have it, with 16 bits.
+///
+/// # Errors
+/// If the port has no 16-bit number.
+pub(super) fn write_in_port(w: &mut Writer, port: OfPort) -> Result<(), EncodeError> {
+    write_header(w, NXM_OF_IN_PORT, false, 2);
+    w.u16(OfPort10::of(port)?.0);
     Ok(())
 }
 
@@ -228,7 +239,8 @@ impl Codec for Match {
             return Err(start.error(OfError::BadMatchBadType, "an OXM match"));
         }
         let len = usize::from(r_match.u16()?);
-        let fields = len.checked_sub(4).ok_or_else(|| start.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
+        let fields =
+            len.checked_sub(4).ok_or_else(|| start.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
         let m = read_fields(r_match.sub(fields)?)?;
         r_match.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
         r.skip(r_match.at().saturating_sub(r.at()))?;
@@ -258,9 +270,7 @@ mod tests {
     fn layout_of_a_match() {
         assert_eq!(
             bytes("tcp,in_port=1"),
-            [
-                0, 1, 0, 23, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 20, 1, 6, 0
-            ]
+            [0, 1, 0, 23, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 20, 1, 6, 0]
         );
         assert_eq!(bytes(""), [0, 1, 0, 4, 0, 0, 0, 0]);
     }
@@ -296,7 +306,10 @@ mod tests {
         assert_eq!(fields(&[0x12, 0, 0, 1, 0]), Err(BadMatchBadField));
         assert_eq!(fields(&[0xff, 0xff, 84, 3, 0, 0, 0]), Err(BadMatchBadLength));
         assert_eq!(fields(&[0x80, 0, 11, 4, 8, 0, 0xff, 0]), Err(BadMatchBadMask));
-        assert_eq!(fields(&[0x80, 0, 5, 16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), Err(BadMatchBadWildcards));
+        assert_eq!(
+            fields(&[0x80, 0, 5, 16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]),
+            Err(BadMatchBadWildcards)
+        );
         assert_eq!(fields(&[0x80, 0, 12, 2, 0x20, 0]), Err(BadMatchBadValue));
         assert_eq!(fields(&[0x80, 0, 20, 1, 6]), Err(BadMatchPrerequisite));
         assert_eq!(fields(&[0x80, 0, 10, 2, 8, 0, 0x80, 0, 10, 2, 8, 0]), Err(BadMatchDuplicate));

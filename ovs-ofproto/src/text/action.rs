@@ -10,15 +10,43 @@ use super::lexer::{Item, items};
 use super::ports::resolve;
 use super::set;
 use crate::action::{Action, CtAction, Instructions};
-use crate::codec::{MAX_NESTING, OfError};
 use crate::codec::check::check_actions;
+use crate::codec::{MAX_NESTING, OfError};
 
 /// What upstream's language has and this one does not.
 const NOT_BUILT: &[&str] = &[
-    "bundle", "bundle_load", "check_pkt_larger", "conjunction", "copy_field", "debug_recirc", "debug_slow", "dec_mpls_ttl",
-    "dec_nsh_ttl", "decap", "delete_field", "encap", "enqueue", "exit", "fin_timeout", "group", "learn", "meter", "move",
-    "multipath", "note", "pop", "pop_mpls", "pop_queue", "push", "push_mpls", "sample", "set_queue", "set_tunnel",
-    "set_tunnel64", "strip_mpls", "unroll_xlate",
+    "bundle",
+    "bundle_load",
+    "check_pkt_larger",
+    "conjunction",
+    "copy_field",
+    "debug_recirc",
+    "debug_slow",
+    "dec_mpls_ttl",
+    "dec_nsh_ttl",
+    "decap",
+    "delete_field",
+    "encap",
+    "enqueue",
+    "exit",
+    "fin_timeout",
+    "group",
+    "learn",
+    "meter",
+    "move",
+    "multipath",
+    "note",
+    "pop",
+    "pop_mpls",
+    "pop_queue",
+    "push",
+    "push_mpls",
+    "sample",
+    "set_queue",
+    "set_tunnel",
+    "set_tunnel64",
+    "strip_mpls",
+    "unroll_xlate",
 ];
 
 /// What a list of actions is read with.
@@ -86,7 +114,10 @@ impl Parser<'_> {
                     found.write = inner.list(text, 1).map_err(|e| e.moved(item.arg_at))?;
                 }
                 3 => found.metadata = Some(metadata(item)?),
-                4 => found.goto = Some(number_at(item.arg.unwrap_or_default(), item.arg_at, "a table from 0 to 254", 254)?),
+                4 => {
+                    found.goto =
+                        Some(number_at(item.arg.unwrap_or_default(), item.arg_at, "a table from 0 to 254", 254)?)
+                }
                 _ if item.name == "drop" => {
                     no_argument(item)?;
                     if all.len() > 1 {
@@ -223,10 +254,7 @@ impl Context<'_> {
         if in_port.is_none() && table.is_none_or(|t| t == 255) {
             return bad("a port, a table, or both");
         }
-        Ok(Action::Resubmit {
-            port: in_port.filter(|p| *p != OfPort::IN_PORT),
-            table: table.filter(|t| *t != 255),
-        })
+        Ok(Action::Resubmit { port: in_port.filter(|p| *p != OfPort::IN_PORT), table: table.filter(|t| *t != 255) })
     }
 
     fn ct(&mut self, text: &str, depth: usize) -> Result<CtAction, ParseFlowError> {

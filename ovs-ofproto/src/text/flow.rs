@@ -200,11 +200,8 @@ impl<'p> Parser<'p> {
                 _ => None,
             })
             .collect();
-        let resolved: Vec<Term<'_>> = terms
-            .iter()
-            .zip(&named)
-            .map(|(t, named)| Term { value: named.as_deref().or(t.value), ..*t })
-            .collect();
+        let resolved: Vec<Term<'_>> =
+            terms.iter().zip(&named).map(|(t, named)| Term { value: named.as_deref().or(t.value), ..*t }).collect();
         match_of_terms(&resolved).map_err(|e| {
             let place = match &e {
                 ParseMatchError::UnknownField { name }

@@ -94,12 +94,7 @@ mod tests {
         let found: Vec<_> = items(text).unwrap().iter().map(|i| (i.name, i.arg, i.at, i.arg_at)).collect();
         assert_eq!(
             found,
-            [
-                ("a", None, 1, 2),
-                ("b", Some("c(d,e)f"), 3, 5),
-                ("g", Some("h,(i)"), 14, 16),
-                ("j", Some("k"), 24, 26)
-            ]
+            [("a", None, 1, 2), ("b", Some("c(d,e)f"), 3, 5), ("g", Some("h,(i)"), 14, 16), ("j", Some("k"), 24, 26)]
         );
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ovs_packet::field::{FieldId, Value};
+use ovs_packet::field::{FieldId, Format, Value};
 use ovs_packet::{Match, OfPort};
 
 use super::flow::{COMMANDS, FLAGS, default_table};
@@ -44,6 +44,11 @@ impl fmt::Display for Action {
             Action::Output { port, .. } => write!(f, "output:{port}"),
             Action::SetField { field: FieldId::NwTtl, value, mask: 0xff } => write!(f, "mod_nw_ttl:{value}"),
             Action::SetField { field: FieldId::MplsTtl, value, mask: 0xff } => write!(f, "set_mpls_ttl({value})"),
+            Action::SetField { field, value, mask }
+                if field.info().format == Format::Decimal && *mask != field.info().max_value() =>
+            {
+                write!(f, "set_field:{value}/{mask:#x}->{}", field.info().name)
+            }
             Action::SetField { field, value, mask } => {
                 let v = Value { field: *field, value: *value, mask: *mask };
                 write!(f, "set_field:{v}->{}", field.info().name)
@@ -175,11 +180,9 @@ impl fmt::Display for FlowMod {
         if self.table != default_table(self.command) {
             parts.push(format_args!("table={}", self.table))?;
         }
-        for (name, value) in [
-            ("idle_timeout", self.idle_timeout),
-            ("hard_timeout", self.hard_timeout),
-            ("importance", self.importance),
-        ] {
+        for (name, value) in
+            [("idle_timeout", self.idle_timeout), ("hard_timeout", self.hard_timeout), ("importance", self.importance)]
+        {
             if value != 0 {
                 parts.push(format_args!("{name}={value}"))?;
             }
@@ -195,21 +198,26 @@ impl fmt::Display for FlowMod {
             parts.push(format_args!("{rest}"))?;
         }
         let any = parts.any;
-        if matches!(self.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) && self.instructions.is_drop() {
+        if matches!(self.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) && self.instructions.is_drop()
+        {
             return Ok(());
         }
         write!(f, "{}actions={}", if any { " " } else { "" }, self.instructions)
     }
 }
 
-/// Seconds with as many decimals as they have.
+/// Seconds with as many groups of three decimals as they have.
 pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = format!("{:09}", self.0.subsec_nanos());
-        let nanos = nanos.trim_end_matches('0');
-        write!(f, "{}{}{nanos}s", self.0.as_secs(), if nanos.is_empty() { "" } else { "." })
+        let (secs, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        match nanos {
+            0 => write!(f, "{secs}s"),
+            _ if nanos % 1_000_000 == 0 => write!(f, "{secs}.{:03}s", nanos / 1_000_000),
+            _ if nanos % 1000 == 0 => write!(f, "{secs}.{:06}s", nanos / 1000),
+            _ => write!(f, "{secs}.{nanos:09}s"),
+        }
     }
 }
 
@@ -244,6 +252,7 @@ impl fmt::Display for FlowStatsRequest {
         if self.cookie_mask != 0 {
             write!(f, " cookie={:#x}/{:#x}", self.cookie, self.cookie_mask)?;
         }
-        write!(f, " {}", self.matching)
+        let matching = self.matching.to_string();
+        write!(f, "{}{matching}", if matching.is_empty() { "" } else { " " })
     }
 }
