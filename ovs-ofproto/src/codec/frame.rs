@@ -110,7 +110,7 @@ mod tests {
                 let end = stream.len().min(at + cut);
                 framer.push(&stream[at..end]);
                 at = end;
-                while let Some(frame) = framer.next() {
+                for frame in framer.by_ref() {
                     got.push(frame.unwrap());
                 }
             }

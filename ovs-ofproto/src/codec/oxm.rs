@@ -33,8 +33,8 @@ const ORDER: &[FieldId] = {
     use FieldId::*;
     &[
         DpHash, RecircId, PacketType, InPort, EthSrc, EthDst, EthType, VlanVid, VlanPcp, VlanTci, MplsTc, MplsBos,
-        MplsTtl, MplsLabel, NwSrc, NwDst, Ipv6Src, Ipv6Dst, IpFrag, IpDscp, NwEcn, NwTtl, NwProto, TcpSrc, TcpDst,
-        TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, IcmpType, IcmpCode, Icmpv6Type, Icmpv6Code, Ipv6Label, NdTarget,
+        MplsTtl, MplsLabel, NwSrc, NwDst, Ipv6Src, Ipv6Dst, IpFrag, IpDscp, NwEcn, NwTtl, Ipv6Label, NwProto, TcpSrc,
+        TcpDst, TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, IcmpType, IcmpCode, Icmpv6Type, Icmpv6Code, NdTarget,
         NdSll, NdTll, ArpOp, ArpSpa, ArpTpa, ArpSha, ArpTha, Reg0, Reg1, Reg2, Reg3, Reg4, Reg5, Reg6, Reg7, Reg8,
         Reg9, Reg10, Reg11, Reg12, Reg13, Reg14, Reg15, PktMark, CtState, CtZone, CtMark, CtLabel, CtNwSrc, CtNwDst,
         CtIpv6Src, CtIpv6Dst, CtNwProto, CtTpSrc, CtTpDst, Metadata,
