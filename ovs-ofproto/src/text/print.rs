@@ -206,7 +206,7 @@ impl fmt::Display for FlowMod {
     }
 }
 
-/// Seconds with as many groups of three decimals as they have.
+/// Seconds, with milliseconds if they are not whole, and with as many decimals as they have if those are not.
 pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {
@@ -215,8 +215,7 @@ impl fmt::Display for Seconds {
         match nanos {
             0 => write!(f, "{secs}s"),
             _ if nanos % 1_000_000 == 0 => write!(f, "{secs}.{:03}s", nanos / 1_000_000),
-            _ if nanos % 1000 == 0 => write!(f, "{secs}.{:06}s", nanos / 1000),
-            _ => write!(f, "{secs}.{nanos:09}s"),
+            _ => write!(f, "{secs}.{}s", format!("{nanos:09}").trim_end_matches('0')),
         }
     }
 }
@@ -254,5 +253,56 @@ impl fmt::Display for FlowStatsRequest {
         }
         let matching = self.matching.to_string();
         write!(f, "{}{matching}", if matching.is_empty() { "" } else { " " })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_upstream_writes_them() {
+        for (nanos, text) in [
+            (0, "5s"),
+            (1_000_000, "5.001s"),
+            (10_000_000, "5.010s"),
+            (1_500_000, "5.0015s"),
+            (10_000, "5.00001s"),
+            (1, "5.000000001s"),
+            (999_999_999, "5.999999999s"),
+        ] {
+            assert_eq!(Seconds(Duration::new(5, nanos)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_line_of_dump_flows() {
+        let mut flow =
+            FlowStats { table: 2, duration: Duration::from_millis(1200), priority: 10, ..FlowStats::default() };
+        flow.matching = "icmp".parse().unwrap();
+        assert_eq!(
+            flow.to_string(),
+            " cookie=0x0, duration=1.200s, table=2, n_packets=0, n_bytes=0, priority=10,icmp actions=drop"
+        );
+        flow.flags = FlowModFlags::SEND_FLOW_REM | FlowModFlags::RESET_COUNTS;
+        (flow.idle_timeout, flow.priority, flow.matching) = (5, DEFAULT_PRIORITY, Match::ANY);
+        assert_eq!(
+            flow.to_string(),
+            " cookie=0x0, duration=1.200s, table=2, n_packets=0, n_bytes=0, idle_timeout=5, \
+             send_flow_rem reset_counts actions=drop"
+        );
+    }
+
+    #[test]
+    fn commands_stand_in_front() {
+        for text in [
+            "delete cookie=0x1/0xff,table=3,out_port=LOCAL,ip",
+            "delete_strict priority=5,ip",
+            "modify cookie=0x5/0xffffffffffffffff,ip actions=NORMAL",
+            "modify_strict table=1,idle_timeout=5 actions=drop",
+            "actions=drop",
+        ] {
+            assert_eq!(text.parse::<FlowMod>().unwrap().to_string(), text);
+        }
     }
 }
