@@ -7,6 +7,7 @@
 
 use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
+use ovs_packet::key::VLAN_PRESENT;
 
 use super::cursor::{Reader, Shape, Writer, next_tlv};
 use super::error::{DecodeError, EncodeError, OfError};
@@ -76,6 +77,9 @@ fn encode_set(field: FieldId, value: u128, mask: u128, w: &mut Writer) -> Result
     let info = field.info();
     if !info.writable || !oxm::has_number(field) {
         return Err(EncodeError::NotInVersion { version: 4, what: info.name });
+    }
+    if field == FieldId::VlanVid && lacks_tag(value, mask) {
+        return Err(EncodeError::Inconsistent { what: "a set of the VLAN id without the bit of a tag that is there" });
     }
     match mask & info.max_value() {
         0 => return Err(EncodeError::Inconsistent { what: "a set of no bit of a field" }),
@@ -148,6 +152,11 @@ pub(super) fn decode(r: Reader<'_>, depth: usize) -> Result<Vec<Action>, DecodeE
     }
 }
 
+/// Whether a set of the VLAN id would take away the bit that says that there is a tag (OFPVID_PRESENT).
+pub(crate) fn lacks_tag(value: u128, mask: u128) -> bool {
+    mask & !value & u128::from(VLAN_PRESENT) != 0
+}
+
 /// Reads a field, its value and, if `maskable`, perhaps its mask, and the padding behind them.
 pub(super) fn decode_set(body: &mut Reader<'_>, maskable: bool) -> Result<Action, DecodeError> {
     let start = body.clone();
@@ -155,7 +164,8 @@ pub(super) fn decode_set(body: &mut Reader<'_>, maskable: bool) -> Result<Action
     if entry.masked && !maskable {
         return Err(start.error(OfError::BadActionBadSetType, "a field without a mask"));
     }
-    if !entry.field.info().writable || entry.mask == 0 {
+    let no_tag = entry.field == FieldId::VlanVid && lacks_tag(entry.value, entry.mask);
+    if !entry.field.info().writable || entry.mask == 0 || no_tag {
         return Err(start.error(OfError::BadActionBadSetArgument, "bits of a field that can be set"));
     }
     if body.len() >= 8 {
@@ -219,6 +229,7 @@ mod tests {
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 12, 3, 0, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetLength);
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 12, 2, 0x20, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetArgument);
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 13, 4, 0, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetType);
+        assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 12, 2, 0, 5, 0, 0, 0, 0, 0, 0]), BadActionBadSetArgument);
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 10, 2, 8, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetArgument);
     }
 }

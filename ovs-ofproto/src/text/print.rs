@@ -56,7 +56,7 @@ impl fmt::Display for Action {
             Action::PushVlan(tpid) => write!(f, "push_vlan:{tpid:#06x}"),
             Action::PopVlan => f.write_str("pop_vlan"),
             Action::DecTtl => f.write_str("dec_ttl"),
-            Action::Resubmit { port: None, table: None } => f.write_str("resubmit:IN_PORT"),
+            Action::Resubmit { port: None, table: None } => f.write_str("resubmit(,)"),
             Action::Resubmit { port: Some(port), table: None } => write!(f, "resubmit:{port}"),
             Action::Resubmit { port: None, table: Some(table) } => write!(f, "resubmit(,{table})"),
             Action::Resubmit { port: Some(port), table: Some(table) } => write!(f, "resubmit({port},{table})"),
