@@ -18,7 +18,7 @@ use nom::sequence::preceded;
 
 use crate::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, IP_PROTO_ICMP,
-    IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
+    IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
 };
 use crate::field::{FieldId, ParseValueError, Prereq, Value};
 use crate::key::{Match, VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
@@ -37,7 +37,6 @@ pub fn number(s: &str) -> Option<u128> {
 const SHORTHANDS: &[(&str, u16, Option<u8>)] = &[
     ("ip", ETH_TYPE_IPV4, None),
     ("icmp", ETH_TYPE_IPV4, Some(IP_PROTO_ICMP)),
-    ("igmp", ETH_TYPE_IPV4, Some(IP_PROTO_IGMP)),
     ("tcp", ETH_TYPE_IPV4, Some(IP_PROTO_TCP)),
     ("udp", ETH_TYPE_IPV4, Some(IP_PROTO_UDP)),
     ("sctp", ETH_TYPE_IPV4, Some(IP_PROTO_SCTP)),
@@ -438,6 +437,7 @@ mod tests {
             "vlan_tci=0x1000/0x1000",
             "dl_type=0x88cc",
             "ip,nw_proto=47",
+            "ip,nw_proto=2",
         ] {
             assert_eq!(text.parse::<Match>().map(|m| m.to_string()).as_deref(), Ok(text));
         }

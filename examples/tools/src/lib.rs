@@ -1,1 +1,44 @@
 //! The command-line tools, one small binary each.
+//!
+//! This library is what they share: reading hexadecimal text, and input that is a file or standard input.
+
+use std::fs;
+use std::io::{self, Read};
+
+/// Reads a file, or standard input for `-`.
+///
+/// # Errors
+/// What the system says, with the name in front.
+pub fn read_input(name: &str) -> Result<Vec<u8>, String> {
+    let read = match name {
+        "-" => {
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        }
+        name => fs::read(name),
+    };
+    read.map_err(|e| format!("{name}: {e}"))
+}
+
+/// Reads bytes in hexadecimal, with white space between them or without.
+///
+/// # Errors
+/// What is no byte, and where.
+///
+/// ```
+/// assert_eq!(ovs_tools::hex("04 14\n0008"), Ok(vec![4, 0x14, 0, 8]));
+/// assert_eq!(ovs_tools::hex("04 1"), Err("an odd number of hexadecimal digits: 3".to_string()));
+/// assert!(ovs_tools::hex("0x").is_err());
+/// ```
+pub fn hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<u8> = text
+        .char_indices()
+        .filter(|(_, c)| !c.is_whitespace())
+        .map(|(at, c)| c.to_digit(16).map(|d| d as u8).ok_or(format!("{c:?} at offset {at} is no hexadecimal digit")))
+        .collect::<Result<_, _>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(format!("an odd number of hexadecimal digits: {}", digits.len()));
+    }
+    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}

@@ -7,6 +7,7 @@
 
 use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
+use ovs_packet::key::VLAN_PRESENT;
 
 use super::cursor::{Reader, Shape, Writer, next_tlv};
 use super::error::{DecodeError, EncodeError, OfError};
@@ -47,7 +48,8 @@ fn encode_one(action: &Action, w: &mut Writer, depth: usize) -> Result<(), Encod
         Action::Output { port, max_len } => {
             begin(w, OUTPUT);
             w.u32(port.0);
-            w.u16(*max_len);
+            // The length is the controller's; for other ports it is zero, as upstream sends it.
+            w.u16(if *port == OfPort::CONTROLLER { *max_len } else { 0 });
             w.zeros(6);
         }
         Action::SetField { field, value, mask } => return encode_set(*field, *value, *mask, w),
@@ -76,6 +78,9 @@ fn encode_set(field: FieldId, value: u128, mask: u128, w: &mut Writer) -> Result
     if !info.writable || !oxm::has_number(field) {
         return Err(EncodeError::NotInVersion { version: 4, what: info.name });
     }
+    if field == FieldId::VlanVid && lacks_tag(value, mask) {
+        return Err(EncodeError::Inconsistent { what: "a set of the VLAN id without the bit of a tag that is there" });
+    }
     match mask & info.max_value() {
         0 => return Err(EncodeError::Inconsistent { what: "a set of no bit of a field" }),
         all if all == info.max_value() => {}
@@ -90,6 +95,10 @@ fn encode_set(field: FieldId, value: u128, mask: u128, w: &mut Writer) -> Result
             w.uint(value, 1);
             w.zeros(3);
             Ok(())
+        }
+        FieldId::InPort => {
+            begin(w, SET_FIELD);
+            oxm::write_in_port(w, OfPort(value as u32))
         }
         _ => {
             begin(w, SET_FIELD);
@@ -110,9 +119,9 @@ pub(super) fn decode(r: Reader<'_>, depth: usize) -> Result<Vec<Action>, DecodeE
         let Some((kind, mut body)) = next_tlv(&mut r, 8)? else { return Ok(actions) };
         let action = match kind {
             OUTPUT => {
-                let action = Action::Output { port: OfPort(body.u32()?), max_len: body.u16()? };
+                let (port, max_len) = (OfPort(body.u32()?), body.u16()?);
                 body.skip(6)?;
-                action
+                Action::Output { port, max_len: if port == OfPort::CONTROLLER { max_len } else { Action::WHOLE } }
             }
             SET_NW_TTL | SET_MPLS_TTL => {
                 let field = if kind == SET_NW_TTL { FieldId::NwTtl } else { FieldId::MplsTtl };
@@ -143,6 +152,11 @@ pub(super) fn decode(r: Reader<'_>, depth: usize) -> Result<Vec<Action>, DecodeE
     }
 }
 
+/// Whether a set of the VLAN id would take away the bit that says that there is a tag (OFPVID_PRESENT).
+pub(crate) fn lacks_tag(value: u128, mask: u128) -> bool {
+    mask & !value & u128::from(VLAN_PRESENT) != 0
+}
+
 /// Reads a field, its value and, if `maskable`, perhaps its mask, and the padding behind them.
 pub(super) fn decode_set(body: &mut Reader<'_>, maskable: bool) -> Result<Action, DecodeError> {
     let start = body.clone();
@@ -150,7 +164,8 @@ pub(super) fn decode_set(body: &mut Reader<'_>, maskable: bool) -> Result<Action
     if entry.masked && !maskable {
         return Err(start.error(OfError::BadActionBadSetType, "a field without a mask"));
     }
-    if !entry.field.info().writable || entry.mask == 0 {
+    let no_tag = entry.field == FieldId::VlanVid && lacks_tag(entry.value, entry.mask);
+    if !entry.field.info().writable || entry.mask == 0 || no_tag {
         return Err(start.error(OfError::BadActionBadSetArgument, "bits of a field that can be set"));
     }
     if body.len() >= 8 {
@@ -190,7 +205,9 @@ mod tests {
 
     #[test]
     fn layouts() {
-        assert_eq!(round(&[Action::output(OfPort(2))]), [0, 0, 0, 16, 0, 0, 0, 2, 0xff, 0xff, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(round(&[Action::output(OfPort(2))]), [0, 0, 0, 16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let some = Action::Output { port: OfPort::CONTROLLER, max_len: 100 };
+        assert_eq!(round(&[some])[8..10], [0, 100]);
         assert_eq!(round(&[Action::PushVlan(0x8100)]), [0, 17, 0, 8, 0x81, 0, 0, 0]);
         assert_eq!(round(&[Action::PopVlan, Action::DecTtl]).len(), 16);
         let ttl = Action::SetField { field: FieldId::NwTtl, value: 5, mask: 0xff };
@@ -212,6 +229,7 @@ mod tests {
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 12, 3, 0, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetLength);
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 12, 2, 0x20, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetArgument);
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 13, 4, 0, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetType);
+        assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 12, 2, 0, 5, 0, 0, 0, 0, 0, 0]), BadActionBadSetArgument);
         assert_eq!(error(&[0, 25, 0, 16, 0x80, 0, 10, 2, 8, 0, 0, 0, 0, 0, 0, 0]), BadActionBadSetArgument);
     }
 }

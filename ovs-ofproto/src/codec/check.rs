@@ -5,7 +5,7 @@
 
 use ovs_packet::Match;
 use ovs_packet::field::{FieldId, Prereq};
-use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::key::VLAN_PRESENT;
 
 use super::error::OfError;
 use crate::action::{Action, Instructions};
@@ -15,7 +15,8 @@ use crate::flow_mod::ALL_TABLES;
 ///
 /// # Errors
 /// [`OfError::BadActionMatchInconsistent`] if an action needs what the match does not say that the packets have;
-/// [`OfError::BadInstructionBadTable`] if the flow goes on with its own table or one before it.
+/// [`OfError::BadActionBadTag`] if it pushes a third VLAN tag; [`OfError::BadActionBadType`] if the action set has a
+/// clone, which it cannot; [`OfError::BadInstructionBadTable`] if the flow goes on with its own table or one before it.
 ///
 /// ```
 /// use ovs_ofproto::codec::{OfError, check_flow};
@@ -27,54 +28,110 @@ use crate::flow_mod::ALL_TABLES;
 /// # Ok::<(), ovs_packet::text::ParseMatchError>(())
 /// ```
 pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> Result<(), OfError> {
-    let mut m = *matching;
-    check_actions(&mut m, &instructions.apply)?;
-    check_actions(&mut m.clone(), &instructions.write)?;
+    let mut known = Known::of(matching);
+    known.follow(&instructions.apply)?;
+    if instructions.write.iter().any(|a| matches!(a, Action::Clone(_))) {
+        return Err(OfError::BadActionBadType);
+    }
+    known.clone().follow(&instructions.write)?;
     match instructions.goto {
         Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
         _ => Ok(()),
     }
 }
 
-/// Checks a list of actions on packets of `m`, and makes `m` what they are behind it.
-pub(crate) fn check_actions(m: &mut Match, actions: &[Action]) -> Result<(), OfError> {
-    // Nesting is bounded where lists are made: by the decoder and the parser.
-    actions.iter().try_for_each(|a| check_action(m, a))
+/// How many VLAN tags a packet can have, as far as this switch looks.
+const MAX_TAGS: u8 = 2;
+
+/// What is known of packets between two actions.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    /// What they match.
+    pub(crate) m: Match,
+    /// How many VLAN tags they have at least.
+    tags: u8,
 }
 
-fn check_action(m: &mut Match, action: &Action) -> Result<(), OfError> {
-    let needs = |m: &Match, prereq: Prereq| match prereq.implied_by(m) {
-        true => Ok(()),
-        false => Err(OfError::BadActionMatchInconsistent),
-    };
-    match action {
-        Action::Output { .. } | Action::Resubmit { .. } | Action::CtClear => Ok(()),
-        Action::SetField { field, value, mask } => {
-            needs(m, field.info().prereq)?;
-            match field {
-                FieldId::VlanVid => needs(m, Prereq::Vlan),
-                FieldId::VlanTci => {
-                    let (value, mask) = (*value as u16 & VLAN_PRESENT, *mask as u16 & VLAN_PRESENT);
-                    let (tci, known) = (m.key().vlan_tci.get(), m.mask().bits.vlan_tci.get());
-                    let tci = tci & !mask | value;
-                    m.set_masked(FieldId::VlanTci, tci.into(), (known | mask).into());
-                    Ok(())
+impl Known {
+    /// What is known of packets that a flow matches.
+    pub(crate) fn of(matching: &Match) -> Known {
+        Known { m: *matching, tags: Prereq::Vlan.implied_by(matching).into() }
+    }
+
+    /// Checks actions one after the other. Nesting is bounded where lists are made: by the decoder and the parser.
+    pub(crate) fn follow(&mut self, actions: &[Action]) -> Result<(), OfError> {
+        actions.iter().try_for_each(|a| self.follow_one(a))
+    }
+
+    fn needs(&self, prereq: Prereq) -> Result<(), OfError> {
+        if prereq.implied_by(&self.m) { Ok(()) } else { Err(OfError::BadActionMatchInconsistent) }
+    }
+
+    /// From here on there are `tags` tags.
+    fn set_tags(&mut self, tags: u8) {
+        let present = u128::from(VLAN_PRESENT);
+        self.tags = tags;
+        self.m.set_masked(FieldId::VlanTci, if tags > 0 { present } else { 0 }, present);
+    }
+
+    fn follow_one(&mut self, action: &Action) -> Result<(), OfError> {
+        match action {
+            Action::Output { .. } | Action::Resubmit { .. } | Action::CtClear => Ok(()),
+            Action::SetField { field, value, mask } => {
+                self.needs(field.info().prereq)?;
+                match field {
+                    FieldId::VlanVid => self.needs(Prereq::Vlan),
+                    FieldId::VlanTci if mask & u128::from(VLAN_PRESENT) != 0 => {
+                        let present = value & u128::from(VLAN_PRESENT) != 0;
+                        self.set_tags(if present { self.tags.max(1) } else { self.tags.saturating_sub(1) });
+                        Ok(())
+                    }
+                    _ => Ok(()),
                 }
-                _ => Ok(()),
             }
+            Action::PushVlan(_) if self.tags >= MAX_TAGS => Err(OfError::BadActionBadTag),
+            Action::PushVlan(_) => {
+                self.set_tags(self.tags.saturating_add(1));
+                Ok(())
+            }
+            Action::PopVlan => {
+                self.needs(Prereq::Vlan)?;
+                self.set_tags(self.tags.saturating_sub(1));
+                Ok(())
+            }
+            Action::DecTtl | Action::Ct(_) => self.needs(Prereq::Ip),
+            Action::Clone(actions) => self.clone().follow(actions),
         }
-        Action::PushVlan(_) => {
-            let present = u128::from(VLAN_PRESENT);
-            m.set_masked(FieldId::VlanTci, present, present);
-            Ok(())
-        }
-        Action::PopVlan => {
-            needs(m, Prereq::Vlan)?;
-            // What was below the tag is not known, but a second tag is not expected.
-            m.set_masked(FieldId::VlanTci, 0, (VLAN_PRESENT | VLAN_PCP_MASK).into());
-            Ok(())
-        }
-        Action::DecTtl | Action::Ct(_) => needs(m, Prereq::Ip),
-        Action::Clone(actions) => check_actions(&mut m.clone(), actions),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Parser;
+
+    fn check(matching: &str, actions: &str) -> Result<(), OfError> {
+        let actions = Parser::default().actions(actions).unwrap();
+        check_flow(&matching.parse().unwrap(), 0, &Instructions::apply(actions))
+    }
+
+    #[test]
+    fn tags_are_counted() {
+        use OfError::*;
+        assert_eq!(check("", "pop_vlan"), Err(BadActionMatchInconsistent));
+        assert_eq!(check("dl_vlan=5", "pop_vlan,pop_vlan"), Err(BadActionMatchInconsistent));
+        assert_eq!(check("dl_vlan=5", "push_vlan:0x8100,pop_vlan,pop_vlan"), Ok(()));
+        assert_eq!(check("", "push_vlan:0x8100,push_vlan:0x8100"), Ok(()));
+        assert_eq!(check("dl_vlan=5", "push_vlan:0x8100,push_vlan:0x8100"), Err(BadActionBadTag));
+        assert_eq!(check("", "clone(push_vlan:0x8100),set_field:1->vlan_pcp"), Err(BadActionMatchInconsistent));
+    }
+
+    #[test]
+    fn fields_must_be_there() {
+        assert_eq!(check("tcp", "set_field:5->tcp_dst"), Ok(()));
+        assert_eq!(check("udp", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
+        assert_eq!(check("arp", "ct(commit)"), Err(OfError::BadActionMatchInconsistent));
+        let write = Instructions { write: vec![Action::Clone(vec![])], ..Instructions::default() };
+        assert_eq!(check_flow(&Match::ANY, 0, &write), Err(OfError::BadActionBadType));
     }
 }

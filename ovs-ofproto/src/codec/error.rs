@@ -75,7 +75,7 @@ errors! {
     BadRequestBufferEmpty = 1, 7, "OFPBRC_BUFFER_EMPTY";
     BadRequestBufferUnknown = 1, 8, "OFPBRC_BUFFER_UNKNOWN";
     BadRequestBadTable = 1, 9, "OFPBRC_BAD_TABLE_ID";
-    BadRequestIsReplica = 1, 10, "OFPBRC_IS_SLAVE";
+    BadRequestIsReplica = 1, 10, "OFPBRC_IS_SECONDARY";
     BadRequestBadPort = 1, 11, "OFPBRC_BAD_PORT";
     BadRequestBadPacket = 1, 12, "OFPBRC_BAD_PACKET";
     BadRequestMultipartOverflow = 1, 13, "OFPBRC_MULTIPART_BUFFER_OVERFLOW";

@@ -49,7 +49,8 @@ impl Codec for FlowMod {
         w.u16(self.hard_timeout);
         w.u16(self.priority);
         w.u32(NO_BUFFER);
-        w.u32(self.out_port.0);
+        // Only deletions have a port to confine themselves to.
+        w.u32(if deletes(self.command) { self.out_port } else { OfPort::ANY }.0);
         w.u32(OFPG_ANY);
         w.u16(self.flags.bits());
         w.zeros(2);
@@ -69,7 +70,7 @@ impl Codec for FlowMod {
         if r.u32()? != NO_BUFFER && !deletes(command) {
             return Err(at_buffer.error(OfError::BadRequestBufferUnknown, "no buffered packet"));
         }
-        let out_port = OfPort(r.u32()?);
+        let out_port = Some(OfPort(r.u32()?)).filter(|_| deletes(command)).unwrap_or(OfPort::ANY);
         let at_group = r.clone();
         if r.u32()? != OFPG_ANY && deletes(command) {
             return Err(at_group.error(OfError::FlowModUnknown, "every group: groups are not built yet"));

@@ -15,7 +15,8 @@ pub struct FrameError {
 }
 
 /// Cuts a stream into messages. An iterator over those that are complete: `None` means that more bytes must be
-/// [pushed](Framer::push), not that it has ended.
+/// [pushed](Framer::push), not that it has ended. An error comes once; [`is_broken`](Framer::is_broken) tells of it
+/// ever after.
 ///
 /// ```
 /// use ovs_ofproto::codec::Framer;
@@ -27,12 +28,13 @@ pub struct FrameError {
 /// assert_eq!(framer.waiting(), 2);
 /// framer.push(&[0, 7, 0, 0, 0, 2]);
 /// assert_eq!(framer.next().unwrap().unwrap_err().length, 7);
+/// assert!(framer.next().is_none() && framer.is_broken());
 /// ```
 #[derive(Clone, Default, Debug)]
 pub struct Framer {
     buffer: Vec<u8>,
     taken: usize,
-    broken: Option<FrameError>,
+    broken: bool,
 }
 
 impl Framer {
@@ -43,12 +45,17 @@ impl Framer {
 
     /// Adds bytes that were read. After an error they are dropped.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.broken.is_some() {
+        if self.broken {
             return;
         }
         self.buffer.drain(..self.taken);
         self.taken = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether there was an error: nothing more will come.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// How many bytes wait for the end of their message, or to be taken out.
@@ -60,20 +67,14 @@ impl Framer {
 impl Iterator for Framer {
     type Item = Result<Vec<u8>, FrameError>;
 
-    /// The next complete message. Once there is an error, there is nothing but that error.
+    /// The next complete message, or what broke the stream.
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(e) = self.broken {
-            return Some(Err(e));
-        }
         let waiting = self.buffer.get(self.taken..)?;
         let &[_, _, high, low, ..] = waiting else { return None };
         let length = u16::from_be_bytes([high, low]);
         if usize::from(length) < Header::LEN {
-            let e = FrameError { length };
-            self.broken = Some(e);
-            self.buffer = Vec::new();
-            self.taken = 0;
-            return Some(Err(e));
+            *self = Framer { broken: true, ..Framer::default() };
+            return Some(Err(FrameError { length }));
         }
         let frame = waiting.get(..usize::from(length))?.to_vec();
         self.taken = self.taken.saturating_add(frame.len());
@@ -110,7 +111,7 @@ mod tests {
                 let end = stream.len().min(at + cut);
                 framer.push(&stream[at..end]);
                 at = end;
-                while let Some(frame) = framer.next() {
+                for frame in framer.by_ref() {
                     got.push(frame.unwrap());
                 }
             }

@@ -44,7 +44,7 @@ pub enum Message {
     /// I am.
     FeaturesReply(FeaturesReply),
     /// A packet for the controller.
-    PacketIn(PacketIn),
+    PacketIn(Box<PacketIn>),
     /// A packet from the controller.
     PacketOut(PacketOut),
     /// A change of the flow tables.
@@ -73,6 +73,18 @@ pub struct Experimenter {
 impl From<FlowMod> for Message {
     fn from(flow: FlowMod) -> Message {
         Message::FlowMod(Box::new(flow))
+    }
+}
+
+impl From<PacketIn> for Message {
+    fn from(packet: PacketIn) -> Message {
+        Message::PacketIn(Box::new(packet))
+    }
+}
+
+impl From<PacketOut> for Message {
+    fn from(packet: PacketOut) -> Message {
+        Message::PacketOut(packet)
     }
 }
 
@@ -121,7 +133,7 @@ impl Message {
             }
             MessageType::FEATURES_REQUEST => Message::FeaturesRequest,
             MessageType::FEATURES_REPLY => Message::FeaturesReply(FeaturesReply::decode(r)?),
-            MessageType::PACKET_IN => Message::PacketIn(PacketIn::decode(r)?),
+            MessageType::PACKET_IN => PacketIn::decode(r)?.into(),
             MessageType::PACKET_OUT => Message::PacketOut(PacketOut::decode(r)?),
             MessageType::FLOW_MOD => FlowMod::decode(r)?.into(),
             MessageType::MULTIPART_REQUEST | MessageType::MULTIPART_REPLY => {

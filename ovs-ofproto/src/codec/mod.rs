@@ -53,7 +53,7 @@
     )
 )]
 
-mod action;
+pub(crate) mod action;
 pub(crate) mod check;
 mod cursor;
 mod error;

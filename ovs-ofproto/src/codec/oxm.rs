@@ -24,7 +24,8 @@ use super::header::Version;
 
 const OFPMT_OXM: u16 = 1;
 
-/// Number of the 16-bit ingress port of OpenFlow 1.0, which is read but never written.
+/// Number of the 16-bit ingress port of OpenFlow 1.0. Matches are read with it; sets of the port are written with it
+/// too, since upstream has no other way to say them.
 const NXM_OF_IN_PORT: OxmId = OxmId { class: CLASS_NXM_0, field: 0, experimenter: 0 };
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
@@ -32,8 +33,8 @@ const ORDER: &[FieldId] = {
     use FieldId::*;
     &[
         DpHash, RecircId, PacketType, InPort, EthSrc, EthDst, EthType, VlanVid, VlanPcp, VlanTci, MplsTc, MplsBos,
-        MplsTtl, MplsLabel, NwSrc, NwDst, Ipv6Src, Ipv6Dst, IpFrag, IpDscp, NwEcn, NwTtl, NwProto, TcpSrc, TcpDst,
-        TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, IcmpType, IcmpCode, Icmpv6Type, Icmpv6Code, Ipv6Label, NdTarget,
+        MplsTtl, MplsLabel, NwSrc, NwDst, Ipv6Src, Ipv6Dst, IpFrag, IpDscp, NwEcn, NwTtl, Ipv6Label, NwProto, TcpSrc,
+        TcpDst, TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, IcmpType, IcmpCode, Icmpv6Type, Icmpv6Code, NdTarget,
         NdSll, NdTll, ArpOp, ArpSpa, ArpTpa, ArpSha, ArpTha, Reg0, Reg1, Reg2, Reg3, Reg4, Reg5, Reg6, Reg7, Reg8,
         Reg9, Reg10, Reg11, Reg12, Reg13, Reg14, Reg15, PktMark, CtState, CtZone, CtMark, CtLabel, CtNwSrc, CtNwDst,
         CtIpv6Src, CtIpv6Dst, CtNwProto, CtTpSrc, CtTpDst, Metadata,
@@ -87,6 +88,16 @@ pub(super) fn write_entry(w: &mut Writer, field: FieldId, value: u128, mask: u12
     if masked {
         w.uint(mask & info.max_value(), bytes);
     }
+    Ok(())
+}
+
+/// Writes the TLV of the ingress port as actions have it, with 16 bits.
+///
+/// # Errors
+/// If the port has no 16-bit number.
+pub(super) fn write_in_port(w: &mut Writer, port: OfPort) -> Result<(), EncodeError> {
+    write_header(w, NXM_OF_IN_PORT, false, 2);
+    w.u16(OfPort10::of(port)?.0);
     Ok(())
 }
 

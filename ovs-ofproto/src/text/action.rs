@@ -10,9 +10,14 @@ use super::lexer::{Item, items};
 use super::ports::resolve;
 use super::set;
 use crate::action::{Action, CtAction, Instructions};
+<<<<<<< HEAD
 use crate::codec::check::check_actions;
 use crate::codec::{MAX_NESTING, OfError};
 use ovs_packet::text::number;
+=======
+use crate::codec::check::Known;
+use crate::codec::{MAX_NESTING, OfError};
+>>>>>>> ofproto
 
 /// What upstream's language has and this one does not.
 const NOT_BUILT: &[&str] = &[
@@ -55,7 +60,7 @@ const NOT_BUILT: &[&str] = &[
 struct Context<'p> {
     parser: &'p Parser<'p>,
     /// What is known of packets where the reader stands.
-    m: Match,
+    known: Known,
     /// Whether actions must fit that.
     strict: bool,
 }
@@ -74,7 +79,7 @@ impl Parser<'_> {
     /// # Errors
     /// What is no action, with its place.
     pub fn actions(&self, text: &str) -> Result<Vec<Action>, ParseFlowError> {
-        let mut context = Context { parser: self, m: Match::ANY, strict: false };
+        let mut context = Context { parser: self, known: Known::of(&Match::ANY), strict: false };
         context.list(text, 0)
     }
 
@@ -83,7 +88,7 @@ impl Parser<'_> {
     /// # Errors
     /// What is no action or instruction, or does not fit the match, with its place.
     pub fn instructions(&self, text: &str, matching: &Match) -> Result<Instructions, ParseFlowError> {
-        let mut context = Context { parser: self, m: *matching, strict: true };
+        let mut context = Context { parser: self, known: Known::of(matching), strict: true };
         let mut found = Instructions::default();
         let all = items(text)?;
         let mut last = 0;
@@ -111,7 +116,7 @@ impl Parser<'_> {
                 }
                 2 => {
                     let text = item.arg.unwrap_or_default();
-                    let mut inner = Context { m: context.m, ..context };
+                    let mut inner = context;
                     found.write = inner.list(text, 1).map_err(|e| e.moved(item.arg_at))?;
                 }
                 3 => found.metadata = Some(metadata(item)?),
@@ -166,12 +171,12 @@ impl Context<'_> {
 
     /// Appends what `item` stands for, and follows what it does to packets.
     fn push(&mut self, item: &Item<'_>, actions: &mut Vec<Action>, depth: usize) -> Result<(), ParseFlowError> {
-        let new = match set::parse(item, &self.m) {
+        let new = match set::parse(item, &self.known.m) {
             Some(set) => set?,
             None => vec![self.action(item, depth)?],
         };
         for action in &new {
-            let checked = check_actions(&mut self.m, slice::from_ref(action));
+            let checked = self.known.follow(slice::from_ref(action));
             if let (Err(error), true) = (checked, self.strict) {
                 return Err(refused(item.at, error, "the action needs something that the match does not say"));
             }
@@ -196,7 +201,7 @@ impl Context<'_> {
             "ct" => self.ct(arg, depth).map(Action::Ct).map_err(|e| e.moved(item.arg_at)),
             "ct_clear" => no_argument(item).map(|()| Action::CtClear),
             "clone" => {
-                let mut inner = Context { m: self.m, ..*self };
+                let mut inner = *self;
                 inner.list(arg, depth + 1).map(Action::Clone).map_err(|e| e.moved(item.arg_at))
             }
             "drop" => Err(ParseFlowError::expected(item.at, "nothing else beside drop", item.name)),
@@ -252,10 +257,17 @@ impl Context<'_> {
             "" => None,
             text => Some(number_at::<u8>(text, item.arg_at, "a table from 0 to 255", 255)?),
         };
-        if in_port.is_none() && table.is_none_or(|t| t == 255) {
+        let in_port = in_port.filter(|p| *p != OfPort::IN_PORT);
+        let table = table.filter(|t| *t != 255);
+        // Without either it says nothing but itself, and is read only as it is written.
+        if in_port.is_none() && table.is_none() && arg != "," {
             return bad("a port, a table, or both");
         }
+<<<<<<< HEAD
         Ok(Action::Resubmit { port: in_port.filter(|p| *p != OfPort::IN_PORT), table: table.filter(|t| *t != 255) })
+=======
+        Ok(Action::Resubmit { port: in_port, table })
+>>>>>>> ofproto
     }
 
     fn ct(&mut self, text: &str, depth: usize) -> Result<CtAction, ParseFlowError> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ovs_packet::field::FieldId;
 use ovs_packet::{FlowKey, Match, Packet, extract};
 
 use super::print::{ActionList, Flags, Prioritised};
@@ -55,8 +56,12 @@ impl fmt::Display for Printed<'_> {
             Message::Error(e) => {
                 writeln!(f, " {}", e.error)?;
                 match Message::decode(&e.data) {
+                    _ if e.data.is_empty() => writeln!(f, "OpenFlow message is empty"),
                     Ok((header, request)) => write!(f, "{}", message(&header, &request)),
-                    Err(_) => hex_dump(f, &e.data),
+                    Err(error) => {
+                        writeln!(f, "***decode error: {}***", error.error)?;
+                        hex_dump(f, &e.data)
+                    }
                 }
             }
             Message::EchoRequest(data) | Message::EchoReply(data) => {
@@ -141,7 +146,7 @@ fn packet_in(f: &mut fmt::Formatter<'_>, packet: &PacketIn) -> fmt::Result {
     write!(f, " data_len={}", packet.data.len())?;
     match packet.buffer_id {
         NO_BUFFER => f.write_str(" (unbuffered)")?,
-        id => write!(f, " (buffer={id:#010x})")?,
+        id => write!(f, " buffer={id:#010x}")?,
     }
     writeln!(f)?;
     headers(f, &packet.data)
@@ -158,6 +163,35 @@ fn packet_out(f: &mut fmt::Formatter<'_>, packet: &PacketOut) -> fmt::Result {
     }
 }
 
+/// The match of all that a packet's headers say, zero or not, as far as it has them: what a packet with this key is
+/// printed as.
+///
+/// ```
+/// use ovs_ofproto::text::packet_match;
+/// use ovs_packet::FlowKey;
+///
+/// let key = FlowKey { eth_type: 0x0806.into(), nw_proto: 1, ..FlowKey::ZERO };
+/// let text = packet_match(&key).to_string();
+/// assert!(text.starts_with("arp,vlan_tci=0x0000,") && text.ends_with("arp_tha=00:00:00:00:00:00"));
+/// ```
+pub fn packet_match(key: &FlowKey) -> Match {
+    use FieldId::{
+        ArpOp, ArpSha, ArpSpa, ArpTha, ArpTpa, EthDst, EthSrc, EthType, IcmpCode, IcmpType, Icmpv6Code, Icmpv6Type,
+        IpFrag, Ipv6Dst, Ipv6Label, Ipv6Src, MplsBos, MplsLabel, MplsTc, MplsTtl, NdSll, NdTarget, NdTll, NwDst, NwEcn,
+        NwProto, NwSrc, NwTos, NwTtl, SctpDst, SctpSrc, TcpDst, TcpFlags, TcpSrc, UdpDst, UdpSrc, VlanTci,
+    };
+    let mut m = Match::exact_non_zero(*key);
+    let headers = [
+        VlanTci, EthSrc, EthDst, EthType, MplsLabel, MplsTc, MplsBos, MplsTtl, NwSrc, NwDst, Ipv6Src, Ipv6Dst,
+        Ipv6Label, NwTos, NwEcn, NwTtl, IpFrag, NwProto, ArpOp, ArpSpa, ArpTpa, ArpSha, ArpTha, TcpSrc, TcpDst,
+        TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, IcmpType, IcmpCode, Icmpv6Type, Icmpv6Code, NdTarget, NdSll, NdTll,
+    ];
+    for field in headers.into_iter().filter(|f| f.info().prereq.holds(key)) {
+        m.set(field, field.info().get(key));
+    }
+    m
+}
+
 /// What the headers of a packet say, on a line.
 fn headers(f: &mut fmt::Formatter<'_>, data: &[u8]) -> fmt::Result {
     if data.is_empty() {
@@ -165,7 +199,7 @@ fn headers(f: &mut fmt::Formatter<'_>, data: &[u8]) -> fmt::Result {
     }
     let mut key = FlowKey::ZERO;
     extract::extract(&mut Packet::from_slice(data), &mut key);
-    writeln!(f, "{}", Match::exact_non_zero(key))
+    writeln!(f, "{}", packet_match(&key))
 }
 
 /// Sixteen bytes a line, in hexadecimal and as characters.
@@ -173,10 +207,9 @@ fn hex_dump(f: &mut fmt::Formatter<'_>, data: &[u8]) -> fmt::Result {
     for (line, bytes) in data.chunks(16).enumerate() {
         write!(f, "{:08x} ", line * 16)?;
         for i in 0..16 {
-            f.write_str(if i == 8 { "-" } else { " " })?;
+            f.write_str(if i == 8 && bytes.len() >= 8 { "-" } else { " " })?;
             match bytes.get(i) {
                 Some(b) => write!(f, "{b:02x}")?,
-                // The dash between the halves stands only between two bytes.
                 None => f.write_str("  ")?,
             }
         }

@@ -20,7 +20,7 @@
 //! - `action` and `set`: [`Parser::actions`] and [`Parser::instructions`]; `subfield`: names such as
 //!   `NXM_NX_REG0[0..7]`; `lexer`: what cuts lists of actions into items;
 //! - `print`: `Display` of actions, instructions, flow modifications and flow statistics;
-//! - `message`: [`message`], what `ofp-print` says of a whole message.
+//! - `message`: [`message()`], what `ofp-print` says of a whole message, and [`packet_match`] of a packet.
 //!
 //! # Rules
 //!
@@ -43,6 +43,6 @@ mod subfield;
 
 pub use error::{ParseFlowError, Problem};
 pub use flow::Parser;
-pub use message::message;
+pub use message::{message, packet_match};
 pub use ports::{NoNames, PortNames};
 pub use print::ActionList;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ovs_packet::field::{FieldId, Value};
+use ovs_packet::field::{FieldId, Format, Value};
 use ovs_packet::{Match, OfPort};
 
 use super::flow::{COMMANDS, FLAGS, default_table};
@@ -44,6 +44,11 @@ impl fmt::Display for Action {
             Action::Output { port, .. } => write!(f, "output:{port}"),
             Action::SetField { field: FieldId::NwTtl, value, mask: 0xff } => write!(f, "mod_nw_ttl:{value}"),
             Action::SetField { field: FieldId::MplsTtl, value, mask: 0xff } => write!(f, "set_mpls_ttl({value})"),
+            Action::SetField { field, value, mask }
+                if field.info().format == Format::Decimal && *mask != field.info().max_value() =>
+            {
+                write!(f, "set_field:{value}/{mask:#x}->{}", field.info().name)
+            }
             Action::SetField { field, value, mask } => {
                 let v = Value { field: *field, value: *value, mask: *mask };
                 write!(f, "set_field:{v}->{}", field.info().name)
@@ -51,7 +56,7 @@ impl fmt::Display for Action {
             Action::PushVlan(tpid) => write!(f, "push_vlan:{tpid:#06x}"),
             Action::PopVlan => f.write_str("pop_vlan"),
             Action::DecTtl => f.write_str("dec_ttl"),
-            Action::Resubmit { port: None, table: None } => f.write_str("resubmit:IN_PORT"),
+            Action::Resubmit { port: None, table: None } => f.write_str("resubmit(,)"),
             Action::Resubmit { port: Some(port), table: None } => write!(f, "resubmit:{port}"),
             Action::Resubmit { port: None, table: Some(table) } => write!(f, "resubmit(,{table})"),
             Action::Resubmit { port: Some(port), table: Some(table) } => write!(f, "resubmit({port},{table})"),
@@ -201,14 +206,17 @@ impl fmt::Display for FlowMod {
     }
 }
 
-/// Seconds with as many decimals as they have.
+/// Seconds, with milliseconds if they are not whole, and with as many decimals as they have if those are not.
 pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = format!("{:09}", self.0.subsec_nanos());
-        let nanos = nanos.trim_end_matches('0');
-        write!(f, "{}{}{nanos}s", self.0.as_secs(), if nanos.is_empty() { "" } else { "." })
+        let (secs, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        match nanos {
+            0 => write!(f, "{secs}s"),
+            _ if nanos % 1_000_000 == 0 => write!(f, "{secs}.{:03}s", nanos / 1_000_000),
+            _ => write!(f, "{secs}.{}s", format!("{nanos:09}").trim_end_matches('0')),
+        }
     }
 }
 
@@ -243,6 +251,58 @@ impl fmt::Display for FlowStatsRequest {
         if self.cookie_mask != 0 {
             write!(f, " cookie={:#x}/{:#x}", self.cookie, self.cookie_mask)?;
         }
-        write!(f, " {}", self.matching)
+        let matching = self.matching.to_string();
+        write!(f, "{}{matching}", if matching.is_empty() { "" } else { " " })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_upstream_writes_them() {
+        for (nanos, text) in [
+            (0, "5s"),
+            (1_000_000, "5.001s"),
+            (10_000_000, "5.010s"),
+            (1_500_000, "5.0015s"),
+            (10_000, "5.00001s"),
+            (1, "5.000000001s"),
+            (999_999_999, "5.999999999s"),
+        ] {
+            assert_eq!(Seconds(Duration::new(5, nanos)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_line_of_dump_flows() {
+        let mut flow =
+            FlowStats { table: 2, duration: Duration::from_millis(1200), priority: 10, ..FlowStats::default() };
+        flow.matching = "icmp".parse().unwrap();
+        assert_eq!(
+            flow.to_string(),
+            " cookie=0x0, duration=1.200s, table=2, n_packets=0, n_bytes=0, priority=10,icmp actions=drop"
+        );
+        flow.flags = FlowModFlags::SEND_FLOW_REM | FlowModFlags::RESET_COUNTS;
+        (flow.idle_timeout, flow.priority, flow.matching) = (5, DEFAULT_PRIORITY, Match::ANY);
+        assert_eq!(
+            flow.to_string(),
+            " cookie=0x0, duration=1.200s, table=2, n_packets=0, n_bytes=0, idle_timeout=5, \
+             send_flow_rem reset_counts actions=drop"
+        );
+    }
+
+    #[test]
+    fn commands_stand_in_front() {
+        for text in [
+            "delete cookie=0x1/0xff,table=3,out_port=LOCAL,ip",
+            "delete_strict priority=5,ip",
+            "modify cookie=0x5/0xffffffffffffffff,ip actions=NORMAL",
+            "modify_strict table=1,idle_timeout=5 actions=drop",
+            "actions=drop",
+        ] {
+            assert_eq!(text.parse::<FlowMod>().unwrap().to_string(), text);
+        }
     }
 }

@@ -12,7 +12,11 @@ use super::error::{ParseFlowError, Problem};
 use super::lexer::Item;
 use super::subfield;
 use crate::action::Action;
+<<<<<<< HEAD
 use ovs_packet::text::number;
+=======
+use crate::codec::action::lacks_tag;
+>>>>>>> ofproto
 
 /// The action or actions that `item` stands for, if it is a word that sets a field.
 pub(super) fn parse(item: &Item<'_>, m: &Match) -> Option<Result<Vec<Action>, ParseFlowError>> {
@@ -103,6 +107,9 @@ fn set_field(item: &Item<'_>) -> Result<Action, ParseFlowError> {
     let Value { value, mask, .. } = value(item, field, text)?;
     if mask == 0 {
         return Err(ParseFlowError::expected(item.arg_at, "a mask that is not zero", text));
+    }
+    if field == FieldId::VlanVid && lacks_tag(value, mask) {
+        return Err(ParseFlowError::expected(item.arg_at, "a VLAN id plus 4096, the bit of a tag that is there", text));
     }
     // The VLAN id of OpenFlow 1.0 has no present bit, which sets of it take for granted.
     if field == FieldId::DlVlan {

@@ -1,0 +1,39 @@
+//! What stock `ovs-ofctl` makes of flows, this crate makes of them too: the same words and the same bytes.
+//!
+//! The tables were taken from the tool itself, the bytes from the connection to a switch that it believed to talk to.
+
+use ovs_ofproto::FlowMod;
+use ovs_ofproto::codec::{Message, Version};
+use ovs_ofproto::text::message;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn rows(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().filter(|l| !l.starts_with('#'))
+}
+
+#[test]
+fn the_same_words_and_the_same_bytes() {
+    let mut n = 0;
+    for row in rows(include_str!("stock_flows.tsv")) {
+        let [text, printed, body] = row.split('\t').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let flow: FlowMod = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let bytes = Message::from(flow).encode(Version::V1_3, 1).unwrap();
+        assert_eq!(hex(&bytes[8..]), body, "{text}");
+        let (header, read) = Message::decode(&bytes).unwrap();
+        assert_eq!(message(&header, &read).to_string(), format!("OFPT_FLOW_MOD (OF1.3) (xid=0x1): {printed}\n"));
+        assert_eq!(hex(&read.encode(Version::V1_3, 1).unwrap()[8..]), body, "{text}");
+        n += 1;
+    }
+    assert!(n >= 150, "{n} rows");
+}
+
+#[test]
+fn what_it_refuses_is_refused() {
+    for row in rows(include_str!("stock_refused.txt")) {
+        let sent = row.parse::<FlowMod>().map(|flow| Message::from(flow).encode(Version::V1_3, 1));
+        assert!(!matches!(sent, Ok(Ok(_))), "{row}");
+    }
+}
