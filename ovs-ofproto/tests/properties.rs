@@ -58,11 +58,8 @@ fn set() -> impl Strategy<Value = Action> {
             let mask = if whole || !field.info().maskable || mask & all == 0 { all } else { mask & all };
             // As what a port is called is one word, its number is a port's.
             let value = if field == FieldId::InPort { value & 0xfeff } else { value };
-<<<<<<< HEAD
-=======
             // A set of the VLAN id leaves the tag where it is.
             let value = if field == FieldId::VlanVid { value | 0x1000 } else { value };
->>>>>>> ofproto
             Action::SetField { field, value: value & mask, mask }
         },
     )

@@ -10,14 +10,10 @@ use super::lexer::{Item, items};
 use super::ports::resolve;
 use super::set;
 use crate::action::{Action, CtAction, Instructions};
-<<<<<<< HEAD
-use crate::codec::check::check_actions;
-use crate::codec::{MAX_NESTING, OfError};
 use ovs_packet::text::number;
-=======
+
 use crate::codec::check::Known;
 use crate::codec::{MAX_NESTING, OfError};
->>>>>>> ofproto
 
 /// What upstream's language has and this one does not.
 const NOT_BUILT: &[&str] = &[
@@ -263,11 +259,7 @@ impl Context<'_> {
         if in_port.is_none() && table.is_none() && arg != "," {
             return bad("a port, a table, or both");
         }
-<<<<<<< HEAD
-        Ok(Action::Resubmit { port: in_port.filter(|p| *p != OfPort::IN_PORT), table: table.filter(|t| *t != 255) })
-=======
         Ok(Action::Resubmit { port: in_port, table })
->>>>>>> ofproto
     }
 
     fn ct(&mut self, text: &str, depth: usize) -> Result<CtAction, ParseFlowError> {

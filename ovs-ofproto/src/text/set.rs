@@ -12,11 +12,9 @@ use super::error::{ParseFlowError, Problem};
 use super::lexer::Item;
 use super::subfield;
 use crate::action::Action;
-<<<<<<< HEAD
 use ovs_packet::text::number;
-=======
+
 use crate::codec::action::lacks_tag;
->>>>>>> ofproto
 
 /// The action or actions that `item` stands for, if it is a word that sets a field.
 pub(super) fn parse(item: &Item<'_>, m: &Match) -> Option<Result<Vec<Action>, ParseFlowError>> {
