@@ -50,8 +50,7 @@ impl LiveSwitch {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let (commands, inbox) = channel();
-        let mut driver =
-            Driver { switch, poll, inbox, registered: BTreeSet::new(), epoch: time::Instant::now(), stopped: false };
+        let mut driver = Driver { switch, poll, inbox, registered: BTreeSet::new(), epoch: time::Instant::now() };
         let thread = Builder::new().name("switch".into()).spawn(move || {
             driver.run();
             driver.switch
@@ -101,7 +100,6 @@ struct Driver {
     inbox: Receiver<Command>,
     registered: BTreeSet<RawFd>,
     epoch: time::Instant,
-    stopped: bool,
 }
 
 impl Driver {
@@ -111,8 +109,8 @@ impl Driver {
 
     fn run(&mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.stopped {
-            self.obey();
+        // What woke the thread is forgotten by then: it must not wait once more when it is to stop.
+        while self.obey() {
             self.register();
             let busy = (0..ROUNDS).all(|_| {
                 let now = self.now();
@@ -132,18 +130,16 @@ impl Driver {
         }
     }
 
-    fn obey(&mut self) {
+    /// Carries out the commands that there are. False if nobody can give any more.
+    fn obey(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
                 Ok(command) => {
                     let now = self.now();
                     command(&mut self.switch, now);
                 }
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => {
-                    self.stopped = true;
-                    return;
-                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
@@ -177,6 +173,16 @@ mod tests {
         assert!(first <= second);
         live.call(move |s, now| s.remove_port(number, now).unwrap()).unwrap();
         assert!(live.stop().unwrap().ports().is_empty());
+    }
+
+    /// The wake-up to stop may be taken together with an earlier one: the thread once waited for ever then.
+    #[test]
+    fn stopping_right_after_a_call_ends() {
+        for _ in 0..2000 {
+            let live = LiveSwitch::start(Switch::new(&SwitchConfig::new("br0"))).unwrap();
+            live.call(|_, _| ()).unwrap();
+            assert!(live.stop().is_some());
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ fields! {
     /// Connection state.
     CtState = at!(ct_state, 1).name("ct_state").wire(4).mask().fmt(CtState).nxm1(105).attr(KeyAttr::CtState);
     /// Connection tracking zone.
-    CtZone = at!(ct_zone, 2).name("ct_zone").nxm1(106).fmt(Hexadecimal).attr(KeyAttr::CtZone);
+    CtZone = at!(ct_zone, 2).name("ct_zone").nxm1(106).attr(KeyAttr::CtZone);
     /// Connection mark.
     CtMark = at!(ct_mark, 4).name("ct_mark").mask().rw().fmt(Hexadecimal).nxm1(107).attr(KeyAttr::CtMark);
     /// Connection label.

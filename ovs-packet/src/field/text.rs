@@ -123,7 +123,7 @@ fn parse_fragment(text: &str) -> Option<(u128, u128)> {
         "no" => (0, any | later),
         "yes" => (any, any),
         "first" => (any, any | later),
-        "later" => (later, later),
+        "later" => (any | later, any | later),
         "not_later" => (0, later),
         _ => return None,
     })
@@ -188,8 +188,16 @@ impl fmt::Display for Value {
         let exact = self.mask == info.max_value();
         match info.format {
             Format::Decimal if exact => write!(f, "{}", self.value),
-            Format::Decimal | Format::Hexadecimal if !exact => write!(f, "{:#x}/{:#x}", self.value, self.mask),
-            Format::Decimal | Format::Hexadecimal => write!(f, "{:#x}", self.value),
+            Format::Decimal => write!(f, "{:#x}/{:#x}", self.value, self.mask),
+            Format::Hexadecimal => {
+                // Zero has no prefix; a flow label has all its digits.
+                match (self.value, self.field) {
+                    (value, FieldId::Ipv6Label) => write!(f, "{value:#07x}")?,
+                    (0, _) => f.write_str("0")?,
+                    (value, _) => write!(f, "{value:#x}")?,
+                }
+                if exact { Ok(()) } else { write!(f, "/{:#x}", self.mask) }
+            }
             Format::Port => write!(f, "{}", OfPort(self.value as u32)),
             Format::Fragment => {
                 let (any, later) = (u128::from(FRAG_ANY), u128::from(FRAG_LATER));
