@@ -276,6 +276,10 @@ impl Terms<'_, '_> {
         if mask == 0 {
             return Ok(());
         }
+        if field == FieldId::Ipv6Label && mask == info.max_value() {
+            // In a match, though not in an action, a label has all its digits.
+            return self.push(format_args!("{name}={:#07x}", info.get(m.key())));
+        }
         self.push(format_args!("{name}={}", Value { field, value: info.get(m.key()), mask }))
     }
 

@@ -190,11 +190,10 @@ impl fmt::Display for Value {
             Format::Decimal if exact => write!(f, "{}", self.value),
             Format::Decimal => write!(f, "{:#x}/{:#x}", self.value, self.mask),
             Format::Hexadecimal => {
-                // Zero has no prefix; a flow label has all its digits.
-                match (self.value, self.field) {
-                    (value, FieldId::Ipv6Label) => write!(f, "{value:#07x}")?,
-                    (0, _) => f.write_str("0")?,
-                    (value, _) => write!(f, "{value:#x}")?,
+                // Zero has no prefix.
+                match self.value {
+                    0 => f.write_str("0")?,
+                    value => write!(f, "{value:#x}")?,
                 }
                 if exact { Ok(()) } else { write!(f, "/{:#x}", self.mask) }
             }
