@@ -1,8 +1,7 @@
 //! A switch against the real clock, on a thread of its own.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time;
@@ -24,6 +23,10 @@ type Command = Box<dyn FnOnce(&mut Switch, Instant) + Send>;
 /// A [`Switch`] on a thread of its own, which waits for its ports and its deadlines.
 ///
 /// Whoever holds this talks to the switch by [`call`](LiveSwitch::call). Dropping it stops the thread.
+///
+/// The thread sleeps until a port's descriptor becomes readable, a deadline comes, or it is called. Ports within the
+/// process ([`MemPort`](ovs_dpif::netdev::MemPort)) have no descriptor: after putting packets into one, say so with
+/// [`wake`](LiveSwitch::wake).
 ///
 /// ```
 /// use ovs_switch::{LiveSwitch, Switch, SwitchConfig};
@@ -50,8 +53,9 @@ impl LiveSwitch {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let (commands, inbox) = channel();
-        let mut driver = Driver { switch, poll, inbox, registered: BTreeSet::new(), epoch: time::Instant::now() };
+        let mut driver = Driver { switch, poll, inbox, epoch: time::Instant::now() };
         let thread = Builder::new().name("switch".into()).spawn(move || {
+            driver.register();
             driver.run();
             driver.switch
         })?;
@@ -72,6 +76,37 @@ impl LiveSwitch {
         self.commands.as_ref().and_then(|c| c.send(command).ok()).ok_or_else(gone)?;
         self.waker.wake()?;
         result.recv().map_err(|_| gone())
+    }
+
+    /// Has the switch look at its ports, and does not wait for it.
+    ///
+    /// This is how ports without a descriptor are driven: the thread does not know that packets were put into them.
+    /// Once is enough for any number of packets, and wakes that come before the thread got round to it are one.
+    ///
+    /// ```
+    /// use ovs_dpif::netdev::MemPort;
+    /// use ovs_packet::Packet;
+    /// use ovs_switch::{LiveSwitch, Switch, SwitchConfig};
+    ///
+    /// let mut switch = Switch::new(&SwitchConfig::new("br0"));
+    /// let (a, end_a) = MemPort::new("a", 10);
+    /// let (b, end_b) = MemPort::new("b", 10);
+    /// switch.add_port(Box::new(a), Default::default()).unwrap();
+    /// switch.add_port(Box::new(b), Default::default()).unwrap();
+    /// let live = LiveSwitch::start(switch)?;
+    ///
+    /// end_a.push(Packet::from_slice(&[0xff; 60]));
+    /// live.wake()?;
+    /// while end_b.pop().is_none() {
+    ///     std::thread::yield_now();
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the system refuses. A thread that has ended is not noticed; see [`call`](LiveSwitch::call).
+    pub fn wake(&self) -> io::Result<()> {
+        self.waker.wake()
     }
 
     /// Stops the thread and gives the switch back; `None` if the thread panicked.
@@ -98,7 +133,6 @@ struct Driver {
     switch: Switch,
     poll: Poll,
     inbox: Receiver<Command>,
-    registered: BTreeSet<RawFd>,
     epoch: time::Instant,
 }
 
@@ -109,9 +143,13 @@ impl Driver {
 
     fn run(&mut self) {
         let mut events = Events::with_capacity(256);
-        // What woke the thread is forgotten by then: it must not wait once more when it is to stop.
-        while self.obey() {
-            self.register();
+        loop {
+            match self.obey() {
+                Obeyed::Nothing => {}
+                // A command may have changed the ports.
+                Obeyed::Commands => self.register(),
+                Obeyed::Stop => return,
+            }
             let busy = (0..ROUNDS).all(|_| {
                 let now = self.now();
                 self.switch.run(now) > 0
@@ -130,36 +168,51 @@ impl Driver {
         }
     }
 
-    /// Carries out the commands that there are. False if nobody can give any more.
-    fn obey(&mut self) -> bool {
+    fn obey(&mut self) -> Obeyed {
+        let mut obeyed = Obeyed::Nothing;
         loop {
             match self.inbox.try_recv() {
                 Ok(command) => {
                     let now = self.now();
                     command(&mut self.switch, now);
+                    obeyed = Obeyed::Commands;
                 }
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return obeyed,
+                Err(TryRecvError::Disconnected) => return Obeyed::Stop,
             }
         }
     }
 
-    /// Waits for the ports that there are now. Those that went closed their descriptors, which ends the waiting.
+    /// Waits for the ports that there are now. A port that went closed its descriptor, which ended the waiting; its
+    /// number may be that of a new port, so that only the system knows which ones are waited for already.
     fn register(&mut self) {
-        let fds: BTreeSet<RawFd> = self.switch.fds().iter().map(AsRawFd::as_raw_fd).collect();
-        for fd in fds.difference(&self.registered) {
-            let token = Token(usize::try_from(*fd).unwrap_or(0));
-            if let Err(e) = self.poll.registry().register(&mut SourceFd(fd), token, Interest::READABLE) {
-                tracing::warn!(fd, error = %e, "a port cannot be waited for");
+        for fd in self.switch.fds() {
+            let fd = fd.as_raw_fd();
+            let token = Token(usize::try_from(fd).unwrap_or(0));
+            match self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => tracing::warn!(fd, error = %e, "a port cannot be waited for"),
             }
         }
-        self.registered = fds;
     }
+}
+
+/// What was found in the inbox.
+enum Obeyed {
+    Nothing,
+    Commands,
+    /// Whoever could send commands is gone.
+    Stop,
 }
 
 #[cfg(test)]
 mod tests {
-    use ovs_dpif::netdev::MemPort;
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::net::UnixDatagram;
+
+    use ovs_dpif::netdev::{MemPort, MemPortPeer, Netdev, NetdevError, NetdevStats, Offloads};
+    use ovs_packet::{EthAddr, Packet, PacketBatch};
 
     use super::*;
     use crate::SwitchConfig;
@@ -175,12 +228,13 @@ mod tests {
         assert!(live.stop().unwrap().ports().is_empty());
     }
 
-    /// The wake-up to stop may be taken together with an earlier one: the thread once waited for ever then.
     #[test]
-    fn stopping_right_after_a_call_ends() {
-        for _ in 0..2000 {
+    fn it_stops_when_it_is_asleep() {
+        for _ in 0..3 {
             let live = LiveSwitch::start(Switch::new(&SwitchConfig::new("br0"))).unwrap();
             live.call(|_, _| ()).unwrap();
+            // Nothing is due: it waits for good. If it should still be awake, that is good for this test too.
+            std::thread::sleep(time::Duration::from_millis(50));
             assert!(live.stop().is_some());
         }
     }
@@ -194,5 +248,119 @@ mod tests {
         std::panic::set_hook(hook);
         assert!(answer.is_err());
         assert!(live.stop().is_none());
+    }
+
+    /// A port with a descriptor, that needs no privileges.
+    #[derive(Debug)]
+    struct Pipe {
+        name: &'static str,
+        socket: UnixDatagram,
+    }
+
+    impl Pipe {
+        fn pair(name: &'static str) -> (Pipe, UnixDatagram) {
+            let (socket, end) = UnixDatagram::pair().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            (Pipe { name, socket }, end)
+        }
+    }
+
+    impl Netdev for Pipe {
+        fn name(&self) -> &str {
+            self.name
+        }
+
+        fn kind(&self) -> &'static str {
+            "pipe"
+        }
+
+        fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+            let mut buffer = [0; 100];
+            let Ok(len) = self.socket.recv(&mut buffer) else { return Ok(0) };
+            batch.push(Packet::from_slice(&buffer[..len]));
+            Ok(1)
+        }
+
+        fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
+            batch.clear();
+            Ok(())
+        }
+
+        fn offloads(&self) -> Offloads {
+            Offloads::NONE
+        }
+
+        fn address(&self) -> Option<EthAddr> {
+            None
+        }
+
+        fn mtu(&self) -> usize {
+            1500
+        }
+
+        fn stats(&self) -> NetdevStats {
+            NetdevStats::default()
+        }
+
+        fn fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.socket.as_fd())
+        }
+    }
+
+    /// Waits for a packet, for as long as no machine is slow.
+    fn wait_for(end: &MemPortPeer) -> Option<Packet> {
+        let deadline = time::Instant::now() + time::Duration::from_secs(20);
+        while time::Instant::now() < deadline {
+            if let Some(packet) = end.pop() {
+                return Some(packet);
+            }
+            std::thread::sleep(time::Duration::from_millis(1));
+        }
+        None
+    }
+
+    #[test]
+    fn a_wake_has_it_look_at_ports_without_descriptors() {
+        let mut switch = Switch::new(&SwitchConfig::new("br0"));
+        let (a, end_a) = MemPort::new("a", 10);
+        let (b, end_b) = MemPort::new("b", 10);
+        switch.add_port(Box::new(a), Default::default()).unwrap();
+        switch.add_port(Box::new(b), Default::default()).unwrap();
+        let live = LiveSwitch::start(switch).unwrap();
+        // Each way and again: a thread that has fallen asleep must be found as one that has not.
+        for round in 0..20u8 {
+            for (from, to) in [(&end_a, &end_b), (&end_b, &end_a)] {
+                from.push(Packet::from_slice(&[round | 0x80; 60]));
+                live.wake().unwrap();
+                assert_eq!(wait_for(to).unwrap().data(), [round | 0x80; 60]);
+            }
+        }
+        // What was put in before somebody calls is forwarded at the latest with the call's wake.
+        end_a.push(Packet::from_slice(&[0xff; 60]));
+        live.call(|_, _| ()).unwrap();
+        assert!(wait_for(&end_b).is_some());
+        assert!(live.stop().unwrap().ledger().balanced());
+    }
+
+    #[test]
+    fn ports_with_descriptors_wake_it_themselves_even_if_a_number_comes_again() {
+        let mut switch = Switch::new(&SwitchConfig::new("br0"));
+        let (out, end_out) = MemPort::new("out", 10);
+        switch.add_port(Box::new(out), Default::default()).unwrap();
+        let (pipe, mut end) = Pipe::pair("pipe");
+        let mut number = switch.add_port(Box::new(pipe), Default::default()).unwrap();
+        let live = LiveSwitch::start(switch).unwrap();
+        for round in 0..10u8 {
+            end.send(&[round | 0x80; 60]).unwrap();
+            assert_eq!(wait_for(&end_out).expect("the port was not waited for").data(), [round | 0x80; 60]);
+            // The old port's descriptor is closed, and a new one opened: the system gives the lowest number free.
+            (number, end) = live
+                .call(move |switch, now| {
+                    switch.remove_port(number, now).unwrap();
+                    let (pipe, end) = Pipe::pair("pipe");
+                    (switch.add_port(Box::new(pipe), Default::default()).unwrap(), end)
+                })
+                .unwrap();
+        }
     }
 }
