@@ -1,14 +1,54 @@
 //! OpenFlow on the wire and in words, and an OpenFlow switch as a value.
+//!
+//! Two halves, of which a controller author takes the first alone (`default-features = false`):
+//!
+//! - [`Action`], [`Instructions`], [`FlowMod`] are what OpenFlow talks about, as values; [`codec`] is the wire form of
+//!   it, sans-IO; [`text`] the language of `ovs-ofctl`, both ways;
+//! - `pipeline` (a feature, on by default) is the switch: `Ofproto` has flow tables, translates packets into megaflows,
+//!   learns addresses, keeps megaflows true, and obeys messages.
+//!
+//! A flow goes from words to bytes to a switch:
+//!
+//! ```
+//! use ovs_ofproto::FlowMod;
+//! use ovs_ofproto::codec::{Message, Version};
+//!
+//! let flow: FlowMod = "priority=10,udp,tp_dst=53,actions=output:2".parse()?;
+//! let bytes = Message::from(flow).encode(Version::V1_3, 1)?;
+//! # #[cfg(feature = "pipeline")] {
+//! use ovs_dpif::userspace::Datapath;
+//! use ovs_ofproto::pipeline::Ofproto;
+//! use ovs_packet::Instant;
+//!
+//! let (mut datapath, mut switch) = (Datapath::new(), Ofproto::new());
+//! let answers = switch.handle_message(&mut datapath, &bytes, Instant::ZERO);
+//! assert!(answers.is_empty()); // no error
+//! assert_eq!(switch.flows().next().unwrap().priority, 10);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Rules
+//!
+//! The codec knows no pipeline, the pipeline no socket, thread or clock. What a peer sends is answered with a typed error
+//! that has a place in OpenFlow's numbering; nothing panics on it, recurses without bound, or is dropped silently. What
+//! OpenFlow or upstream's language has and this crate has not is refused by name.
+//!
+//! # What there is of OpenFlow
+//!
+//! On the wire, version 1.3 (and hello, error and echo of any): flow modifications, packet-in and packet-out, flow
+//! statistics, features, barriers; of the Nicira extensions resubmit, conntrack, clone and masked loads. No groups, meters
+//! or other multipart messages yet.
 
 #![forbid(unsafe_code)]
 
 pub mod codec;
+#[cfg(feature = "pipeline")]
+pub mod pipeline;
 pub mod text;
 
 mod action;
 mod flow_mod;
-#[cfg(feature = "pipeline")]
-pub mod pipeline;
 
 pub use action::{Action, CtAction, Instructions};
 pub use flow_mod::{ALL_TABLES, DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};
