@@ -4,7 +4,7 @@
 //! from every port, reads the packets' keys, finds their megaflows, and executes the actions of each megaflow for all
 //! packets of the batch that share it. What is sent is gathered by port and sent once a batch.
 //!
-//! Lookups try the [`FrontCache`](front::FrontCache) first and then the table of megaflows. The cache maps a hash of
+//! Lookups try the front cache first and then the table of megaflows. The cache maps a hash of
 //! the whole key to a megaflow and is believed only if that megaflow matches, so it needs no invalidation.
 
 mod execute;
