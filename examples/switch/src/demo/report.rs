@@ -167,12 +167,15 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
     (text, value)
 }
 
-/// The same for a page, whose lines may be cut off at their ends: megaflows begin with what changes.
+/// The same for a page, whose lines may be cut off at their ends: megaflows begin with what changes, and their matches
+/// are in the shorter words of flow tables.
 pub(super) fn live_table(switch: &Switch) -> String {
     table(switch, |flow| {
-        let (matching, actions) = (Match::from(&flow.matching), text::actions(&flow.actions));
+        let matching = Match::from(&flow.matching).to_string();
+        // Nothing is recirculated here without a rule that does it.
+        let matching = matching.strip_prefix("recirc_id=0,").unwrap_or(&matching);
         let DpFlowStats { packets, bytes, .. } = flow.stats;
-        format!("{packets:>10} packets {bytes:>14} bytes  to {actions}: {}", text::key(&matching))
+        format!("{packets:>9} packets {bytes:>14} bytes to {}: {matching}", text::actions(&flow.actions))
     })
 }
 
