@@ -145,10 +145,12 @@ fn filter() -> tracing_subscriber::EnvFilter {
     tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into())
 }
 
-/// A flag that is set when the process is asked to stop.
+/// A flag that is set when the process is asked to stop. Asked again, it stops on the spot.
 fn on_interrupt() -> Result<Arc<AtomicBool>, Error> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // In this order: the first signal sets the flag only after this has looked at it.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), flag.clone())?;
         signal_hook::flag::register(signal, flag.clone())?;
     }
     Ok(flag)
@@ -221,7 +223,7 @@ fn run(r: &Run) -> Result<ExitCode, Error> {
         switch.add_port(Box::new(PacketSocket::open(port)?), Default::default())?;
     }
     for flow in &r.flows {
-        switch.add_flow(flow, ovs_packet::Instant::ZERO).map_err(|e| format!("--flow {flow:?}: {e}"))?;
+        switch.add_flow(flow, ovs_packet::Instant::ZERO).map_err(|e| format!("flow {flow:?}: {e}"))?;
     }
     let live = LiveSwitch::start(switch)?;
     let mut report = Report::new(stdout(), r.format.into());

@@ -33,7 +33,15 @@ pub enum CaptureError {
         /// What is wrong.
         source: PcapError,
     },
-    /// The switch refuses something.
+    /// A flow is refused.
+    #[error("flow {flow:?}: {source}")]
+    Flow {
+        /// The flow.
+        flow: String,
+        /// Why.
+        source: SwitchError,
+    },
+    /// The switch refuses something else.
     #[error(transparent)]
     Switch(#[from] SwitchError),
 }
@@ -64,34 +72,75 @@ struct Out {
 /// 1, the second on port 2, and so on, in turn when there are more stations than ports. What leaves port N is written
 /// to `DIR/NAME.pN.pcap`, with the time stamps of the packets that it came from.
 ///
+/// Flows may call the ports by their names, `p1` and so on.
+///
 /// # Errors
 /// If the capture cannot be read to its end, a result cannot be written, or a flow is refused. Results written so far
-/// stay.
+/// are removed: half of them would look like all.
 pub fn forward(capture: &Path, out_dir: &Path, ports: usize, flows: &[String]) -> Result<Forwarded, CaptureError> {
     let read = |source: PcapError| CaptureError::Read { path: capture.to_path_buf(), source };
     let file = File::open(capture).map_err(|e| read(e.into()))?;
     let reader = Reader::new(BufReader::new(file)).map_err(read)?;
 
     let mut switch = Switch::new(&SwitchConfig::new("br0"));
-    for flow in flows {
-        switch.add_flow(flow, Instant::ZERO)?;
-    }
-    let stem = capture.file_stem().map_or_else(|| "capture".into(), |s| s.to_string_lossy().into_owned());
-    let mut outs = Vec::new();
+    let mut peers = Vec::new();
     for n in 1..=ports.max(1) {
         let (port, peer) = MemPort::new(format!("p{n}"), 1024);
         switch.add_port(Box::new(port), Default::default())?;
-        let path = out_dir.join(format!("{stem}.p{n}.pcap"));
+        peers.push(peer);
+    }
+    for flow in flows {
+        let refused = |source| CaptureError::Flow { flow: flow.clone(), source };
+        switch.add_flow(flow, Instant::ZERO).map_err(refused)?;
+    }
+    let mut outs = Vec::new();
+    let forwarded = (|| {
+        open(&mut outs, peers, capture, out_dir)?;
+        let (packets, end) = play(reader, &mut switch, &mut outs, read)?;
+        for out in &mut outs {
+            out.writer.flush().map_err(|source| CaptureError::Write { path: out.path.clone(), source })?;
+        }
+        Ok((packets, end))
+    })();
+    match forwarded {
+        Ok((packets, end)) => {
+            let files = outs.into_iter().map(|o| (o.path, o.packets)).collect();
+            Ok(Forwarded { packets, files, switch, end })
+        }
+        Err(e) => {
+            for out in outs {
+                // The error that is told is the one that counts.
+                let _ = std::fs::remove_file(&out.path);
+            }
+            Err(e)
+        }
+    }
+}
+
+/// Makes the files.
+fn open(outs: &mut Vec<Out>, peers: Vec<MemPortPeer>, capture: &Path, dir: &Path) -> Result<(), CaptureError> {
+    let stem = capture.file_stem().map_or_else(|| "capture".into(), |s| s.to_string_lossy().into_owned());
+    for (n, peer) in (1..).zip(peers) {
+        let path = dir.join(format!("{stem}.p{n}.pcap"));
         let write = |source| CaptureError::Write { path: path.clone(), source };
         let writer =
             File::create(&path).map_err(PcapError::Io).and_then(|f| Writer::new(BufWriter::new(f))).map_err(write)?;
         outs.push(Out { peer, path, writer, packets: 0 });
     }
+    Ok(())
+}
 
+/// Forwards everything, and says how many packets there were and when the last one was.
+fn play(
+    reader: Reader<BufReader<File>>,
+    switch: &mut Switch,
+    outs: &mut [Out],
+    failed: impl Fn(PcapError) -> CaptureError,
+) -> Result<(u64, Instant), CaptureError> {
     let mut stations: HashMap<EthAddr, usize> = HashMap::new();
     let (mut packets, mut epoch, mut now) = (0, None, Instant::ZERO);
     for record in reader {
-        let record = record.map_err(read)?;
+        let record = record.map_err(&failed)?;
         let epoch = *epoch.get_or_insert(record.time);
         // Time stamps that go back do not turn the clock back.
         now = now.max(Instant::ZERO + record.time.saturating_sub(epoch));
@@ -103,13 +152,9 @@ pub fn forward(capture: &Path, out_dir: &Path, ports: usize, flows: &[String]) -
         }
         packets += 1;
         while switch.run(now) > 0 || switch.next_deadline().is_some_and(|d| d <= now) {}
-        drain(&mut outs, record.time)?;
+        drain(outs, record.time)?;
     }
-    for out in &mut outs {
-        out.writer.flush().map_err(|source| CaptureError::Write { path: out.path.clone(), source })?;
-    }
-    let files = outs.into_iter().map(|o| (o.path, o.packets)).collect();
-    Ok(Forwarded { packets, files, switch, end: now })
+    Ok((packets, now))
 }
 
 fn drain(outs: &mut [Out], time: Duration) -> Result<(), CaptureError> {

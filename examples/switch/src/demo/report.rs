@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use ovs_dpif::text;
-use ovs_packet::Instant;
+use ovs_dpif::{DpFlow, DpFlowStats, text};
+use ovs_packet::{Instant, Match};
 use serde_json::{Value, json};
 
 use crate::switch::Switch;
@@ -18,18 +18,25 @@ pub enum Style {
     Json,
 }
 
+/// The other screen, no line wrap, no cursor (xterm's control sequences); and back.
+const PAGES_BEGIN: &str = "\x1b[?1049h\x1b[?7l\x1b[?25l";
+const PAGES_END: &str = "\x1b[?25h\x1b[?7h\x1b[?1049l";
+
 /// Collects what is told and writes it.
 #[derive(Debug)]
-pub struct Report<W> {
+pub struct Report<W: Write> {
     out: W,
     style: Style,
     value: Value,
+    /// What was written so far, to be shown above a page.
+    told: String,
+    paging: bool,
 }
 
 impl<W: Write> Report<W> {
     /// A report to `out`.
     pub fn new(out: W, style: Style) -> Report<W> {
-        Report { out, style, value: json!({ "steps": [] }) }
+        Report { out, style, value: json!({ "steps": [] }), told: String::new(), paging: false }
     }
 
     /// How it is written.
@@ -43,7 +50,43 @@ impl<W: Write> Report<W> {
     /// If writing fails.
     pub fn line(&mut self, line: &str) -> io::Result<()> {
         if self.style == Style::Text {
+            self.end_pages()?;
             writeln!(self.out, "{line}")?;
+            self.out.flush()?;
+            let _ = writeln!(self.told, "{line}");
+        }
+        Ok(())
+    }
+
+    /// For people at a terminal: what was told so far and `text` below it, on a screen that the next page replaces.
+    /// The next line ends that, and the terminal is as it was before the first page.
+    ///
+    /// Lines are put in their places one by one, and what there is of an older page is cleared behind them: nothing
+    /// flickers, and nothing scrolls, however small the terminal. What is too long for it is cut off.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn page(&mut self, text: &str) -> io::Result<()> {
+        if self.style != Style::Text {
+            return Ok(());
+        }
+        let mut page = String::new();
+        if !self.paging {
+            page.push_str(PAGES_BEGIN);
+            self.paging = true;
+        }
+        let lines = self.told.lines().chain([""]).chain(text.lines());
+        for (row, line) in (1..).zip(lines) {
+            let _ = write!(page, "\x1b[{row};1H{line}\x1b[K");
+        }
+        page.push_str("\x1b[J");
+        self.out.write_all(page.as_bytes())?;
+        self.out.flush()
+    }
+
+    fn end_pages(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.paging) {
+            self.out.write_all(PAGES_END.as_bytes())?;
             self.out.flush()?;
         }
         Ok(())
@@ -72,6 +115,7 @@ impl<W: Write> Report<W> {
     /// # Errors
     /// If writing fails.
     pub fn finish(mut self) -> io::Result<()> {
+        self.end_pages()?;
         if self.style == Style::Json {
             writeln!(self.out, "{:#}", self.value)?;
         }
@@ -79,38 +123,77 @@ impl<W: Write> Report<W> {
     }
 }
 
-/// A switch's ports, megaflows, addresses and accounts at one time, for people and for programs.
+/// A report that is given up leaves the terminal as it was.
+impl<W: Write> Drop for Report<W> {
+    fn drop(&mut self) {
+        let _ = self.end_pages();
+    }
+}
+
+/// A switch's ports, accounts, megaflows and addresses at one time, for people and for programs.
 pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
+    let text = table(switch, |flow| text::flow(flow, now).to_string());
+    let ports: Vec<_> = switch
+        .ports()
+        .into_iter()
+        .map(|p| {
+            let st = p.stats;
+            json!({
+                "port": p.port.0, "name": p.name, "type": p.kind,
+                "rx_packets": st.rx_packets, "rx_bytes": st.rx_bytes, "rx_dropped": st.rx_dropped,
+                "tx_packets": st.tx_packets, "tx_bytes": st.tx_bytes, "tx_dropped": st.tx_dropped,
+            })
+        })
+        .collect();
+    let (stats, ledger) = (switch.datapath_stats(), switch.ledger());
+    let drops: serde_json::Map<_, _> = ledger.dropped().map(|(r, n)| (r.id().to_string(), n.into())).collect();
+    let macs: Vec<_> = switch
+        .macs()
+        .iter(now)
+        .map(|m| json!({ "vlan": m.vlan, "mac": m.address.to_string(), "port": m.port.to_string(), "age": m.age.as_secs_f64() }))
+        .collect();
+    let value = json!({
+        "ports": ports,
+        "megaflows": switch.dump_megaflows(now),
+        "masks": stats.masks,
+        "lookups": { "hit": stats.hits, "missed": stats.missed, "lost": stats.lost },
+        "macs": macs,
+        "packets": {
+            "in": ledger.received + ledger.injected, "forwarded": ledger.forwarded, "consumed": ledger.consumed,
+            "dropped": ledger.dropped_total(), "balanced": ledger.balanced(),
+        },
+        "drops": drops,
+    });
+    (text, value)
+}
+
+/// The same for a page, whose lines may be cut off at their ends: megaflows begin with what changes, and their matches
+/// are in the shorter words of flow tables.
+pub(super) fn live_table(switch: &Switch) -> String {
+    table(switch, |flow| {
+        let matching = Match::from(&flow.matching).to_string();
+        // Nothing is recirculated here without a rule that does it.
+        let matching = matching.strip_prefix("recirc_id=0,").unwrap_or(&matching);
+        let DpFlowStats { packets, bytes, .. } = flow.stats;
+        format!("{packets:>9} packets {bytes:>14} bytes to {}: {matching}", text::actions(&flow.actions))
+    })
+}
+
+fn table(switch: &Switch, megaflow: impl Fn(&DpFlow) -> String) -> String {
     let mut s = String::new();
-    let mut ports = Vec::new();
     let _ = writeln!(
         s,
-        "ports:         {:>10} {:>14} {:>10} {:>14} {:>8}",
-        "rx packets", "rx bytes", "tx packets", "tx bytes", "dropped"
+        "{:<21}{:>12} {:>15} {:>12} {:>15} {:>10}",
+        "ports:", "rx packets", "rx bytes", "tx packets", "tx bytes", "dropped"
     );
     for p in switch.ports() {
         let st = p.stats;
         let dropped = st.rx_dropped + st.tx_dropped;
         let _ = writeln!(
             s,
-            "  {:>2} {:<9} {:>10} {:>14} {:>10} {:>14} {dropped:>8}",
+            "  {:>2} {:<16}{:>12} {:>15} {:>12} {:>15} {dropped:>10}",
             p.port, p.name, st.rx_packets, st.rx_bytes, st.tx_packets, st.tx_bytes,
         );
-        ports.push(json!({
-            "port": p.port.0, "name": p.name, "type": p.kind,
-            "rx_packets": st.rx_packets, "rx_bytes": st.rx_bytes, "rx_dropped": st.rx_dropped,
-            "tx_packets": st.tx_packets, "tx_bytes": st.tx_bytes, "tx_dropped": st.tx_dropped,
-        }));
-    }
-    let stats = switch.datapath_stats();
-    let _ = writeln!(
-        s,
-        "megaflows: {} ({} masks), lookups: hit {}, missed {}, lost {}",
-        stats.flows, stats.masks, stats.hits, stats.missed, stats.lost
-    );
-    let megaflows = switch.megaflows();
-    for flow in &megaflows {
-        let _ = writeln!(s, "  {}", text::flow(flow, now));
     }
     let ledger = switch.ledger();
     let _ = writeln!(
@@ -125,23 +208,61 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
     for (reason, n) in ledger.dropped() {
         let _ = writeln!(s, "  dropped {n}: {} ({reason})", reason.id());
     }
-    let drops: serde_json::Map<_, _> = ledger.dropped().map(|(r, n)| (r.id().to_string(), n.into())).collect();
-    let macs: Vec<_> = switch
-        .macs()
-        .iter(now)
-        .map(|m| json!({ "vlan": m.vlan, "mac": m.address.to_string(), "port": m.port.to_string(), "age": m.age.as_secs_f64() }))
-        .collect();
-    let value = json!({
-        "ports": ports,
-        "megaflows": megaflows.iter().map(|f| text::flow(f, now).to_string()).collect::<Vec<_>>(),
-        "masks": stats.masks,
-        "lookups": { "hit": stats.hits, "missed": stats.missed, "lost": stats.lost },
-        "macs": macs,
-        "packets": {
-            "in": ledger.received + ledger.injected, "forwarded": ledger.forwarded, "consumed": ledger.consumed,
-            "dropped": ledger.dropped_total(), "balanced": ledger.balanced(),
-        },
-        "drops": drops,
-    });
-    (s, value)
+    let stats = switch.datapath_stats();
+    let _ = writeln!(
+        s,
+        "megaflows: {} ({} masks), lookups: hit {}, missed {}, lost {}",
+        stats.flows, stats.masks, stats.hits, stats.missed, stats.lost
+    );
+    for flow in &switch.megaflows() {
+        let _ = writeln!(s, "  {}", megaflow(flow));
+    }
+    s
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_stay_within_the_terminal_and_leave_it_as_it_was() {
+        let mut out = Vec::new();
+        let mut report = Report::new(&mut out, Style::Text);
+        report.line("the story").unwrap();
+        report.page("a table\nof two lines").unwrap();
+        report.page("a table").unwrap();
+        report.line("the end").unwrap();
+        report.page("given up").unwrap();
+        drop(report);
+        let text = String::from_utf8(out).unwrap();
+        let (begin, end) = (PAGES_BEGIN, PAGES_END);
+        let row = |n: usize, line: &str| format!("\x1b[{n};1H{line}\x1b[K");
+        assert_eq!(
+            text,
+            [
+                "the story\n",
+                begin,
+                &[row(1, "the story"), row(2, ""), row(3, "a table"), row(4, "of two lines")].concat(),
+                "\x1b[J",
+                &[row(1, "the story"), row(2, ""), row(3, "a table")].concat(),
+                "\x1b[J",
+                end,
+                "the end\n",
+                begin,
+                &[row(1, "the story"), row(2, "the end"), row(3, ""), row(4, "given up")].concat(),
+                "\x1b[J",
+                end,
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
+    fn programs_get_no_pages() {
+        let mut out = Vec::new();
+        let mut report = Report::new(&mut out, Style::Json);
+        report.page("a table").unwrap();
+        report.finish().unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), json!({ "steps": [] }));
+    }
 }

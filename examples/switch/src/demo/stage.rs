@@ -1,5 +1,6 @@
 //! What the demo's story needs of the world it plays in.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ovs_packet::Instant;
@@ -57,11 +58,11 @@ pub trait Stage {
     /// If no request can be sent.
     fn ping(&mut self, count: u16, interval: Duration) -> Result<Ping, StageError>;
 
-    /// Has A send `bytes` to B over TCP; `None` if the stage's hosts speak none.
+    /// Has A send `bytes` to B over TCP, until `stop` is set; `None` if the stage's hosts speak none.
     ///
     /// # Errors
     /// If there is no connection.
-    fn transfer(&mut self, bytes: u64) -> Result<Option<Transfer>, StageError>;
+    fn transfer(&mut self, bytes: u64, stop: &AtomicBool) -> Result<Option<Transfer>, StageError>;
 
     /// Does something with the switch.
     ///

@@ -1,6 +1,7 @@
 //! The demo's stage on Linux: namespaces, veth pairs, packet sockets.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ovs_dpif::netdev::PacketSocket;
@@ -93,9 +94,10 @@ impl Stage for LiveStage {
         Ok(Ping { sent: report.sent.into(), received: report.received.into(), rtts: report.rtts })
     }
 
-    fn transfer(&mut self, bytes: u64) -> Result<Option<Transfer>, StageError> {
+    fn transfer(&mut self, bytes: u64, stop: &AtomicBool) -> Result<Option<Transfer>, StageError> {
         let to = SocketAddr::new(IpAddr::V4(HOSTS[1].2), TCP_PORT);
-        let report = traffic::tcp_transfer(&self.b, &self.a, to, bytes, TRANSFER_LIMIT).map_err(StageError::new)?;
+        let report =
+            traffic::tcp_transfer(&self.b, &self.a, to, bytes, TRANSFER_LIMIT, stop).map_err(StageError::new)?;
         Ok(Some(Transfer { bytes: report.bytes, intact: report.intact, bits_per_second: report.bits_per_second() }))
     }
 

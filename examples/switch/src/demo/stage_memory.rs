@@ -1,6 +1,7 @@
 //! The demo's stage where there are no privileges: a lab.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ovs_packet::Instant;
@@ -69,7 +70,7 @@ impl Stage for MemoryStage {
         Ok(Ping { sent: (report.sent - before) as u64, received: rtts.len() as u64, rtts })
     }
 
-    fn transfer(&mut self, _bytes: u64) -> Result<Option<Transfer>, StageError> {
+    fn transfer(&mut self, _bytes: u64, _stop: &AtomicBool) -> Result<Option<Transfer>, StageError> {
         Ok(None)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Clock};
 
 use serde_json::json;
 
-use super::report::{Report, snapshot};
+use super::report::{Report, live_table, snapshot};
 use super::stage::{Ping, Stage, StageError};
 
 /// How the story is told.
@@ -65,7 +65,7 @@ pub fn run<S: Stage, W: Write>(
     options: StoryOptions,
     interrupted: &AtomicBool,
 ) -> Result<Outcome, StoryError> {
-    let mut story = Story { stage, report, good: true };
+    let mut story = Story { stage, report, interrupted, good: true };
     let steps = [Story::greet, Story::learn, Story::drop_rule, Story::transfer];
     for step in steps {
         if interrupted.load(Ordering::Relaxed) {
@@ -73,7 +73,7 @@ pub fn run<S: Stage, W: Write>(
         }
         step(&mut story, options)?;
     }
-    let interrupted = story.watch(options, interrupted)?;
+    let interrupted = story.watch(options)?;
     let good = story.good;
     report.set("good", good.into());
     Ok(match (interrupted, good) {
@@ -83,13 +83,18 @@ pub fn run<S: Stage, W: Write>(
     })
 }
 
-struct Story<'a, S, W> {
+struct Story<'a, S, W: Write> {
     stage: &'a mut S,
     report: &'a mut Report<W>,
+    interrupted: &'a AtomicBool,
     good: bool,
 }
 
 impl<S: Stage, W: Write> Story<'_, S, W> {
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
     fn greet(&mut self, _: StoryOptions) -> Result<(), StoryError> {
         let [(a, ip_a), (b, ip_b)] = self.stage.hosts();
         self.report.set("stage", self.stage.kind().into());
@@ -106,7 +111,7 @@ impl<S: Stage, W: Write> Story<'_, S, W> {
         let verdict = if as_expected { "" } else { "   (NOT AS EXPECTED)" };
         let line = format!("{what}: {} sent, {} answered{}{verdict}", ping.sent, ping.received, times(&ping));
         let value = json!({
-            "step": what, "sent": ping.sent, "received": ping.received, "as_expected": as_expected,
+            "step": "ping", "sent": ping.sent, "received": ping.received, "as_expected": as_expected,
             "rtt_us": ping.rtts.iter().map(|r| r.as_secs_f64() * 1e6).collect::<Vec<_>>(),
         });
         Ok(self.report.step(&line, value)?)
@@ -136,7 +141,10 @@ impl<S: Stage, W: Write> Story<'_, S, W> {
         if options.transfer == 0 {
             return Ok(());
         }
-        let (line, value) = match self.stage.transfer(options.transfer)? {
+        let transfer = self.stage.transfer(options.transfer, self.interrupted)?;
+        let (line, value) = match transfer {
+            // It is not to blame.
+            Some(_) if self.interrupted() => return Ok(()),
             Some(t) => {
                 self.good &= t.intact;
                 let line = format!(
@@ -158,23 +166,21 @@ impl<S: Stage, W: Write> Story<'_, S, W> {
     }
 
     /// Shows the table, again and again while there is somebody to look. True if that was interrupted.
-    fn watch(&mut self, options: StoryOptions, interrupted: &AtomicBool) -> Result<bool, StoryError> {
+    fn watch(&mut self, options: StoryOptions) -> Result<bool, StoryError> {
         let end = Clock::now() + options.watch;
         loop {
-            let (text, value) = self.stage.switch(|switch, now| snapshot(switch, now))?;
             let over = !options.redraw || Clock::now() >= end;
-            let stop = interrupted.load(Ordering::Relaxed);
-            let balanced = value.pointer("/packets/balanced").and_then(serde_json::Value::as_bool);
-            self.report.set("switch", value);
-            if options.redraw {
-                // Home, and clear to the end of the screen.
-                self.report.line("\x1b[H\x1b[2J")?;
-            }
-            self.report.line(&format!("\n{text}"))?;
+            let stop = self.interrupted();
             if over || stop {
+                let (text, value) = self.stage.switch(|switch, now| snapshot(switch, now))?;
+                let balanced = value.pointer("/packets/balanced").and_then(serde_json::Value::as_bool);
+                self.report.set("switch", value);
+                self.report.line(&format!("\n{text}"))?;
                 self.good &= balanced == Some(true);
                 return Ok(stop);
             }
+            let table = self.stage.switch(|switch, _| live_table(switch))?;
+            self.report.page(&table)?;
             // Keeps the table moving, and takes a fifth of a second or so.
             self.stage.ping(4, INTERVAL)?;
         }

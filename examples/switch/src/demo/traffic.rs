@@ -5,7 +5,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -162,7 +162,8 @@ impl TransferReport {
 
 /// Sends `bytes` bytes over one TCP connection from `sender` to `address` in `listener`, and checks them there.
 ///
-/// It takes `timeout` at most. A transfer that is not through by then, or that breaks, is reported as far as it came.
+/// It takes `timeout` at most, and ends early when `stop` is set. A transfer that is not through by then, or that
+/// breaks, is reported as far as it came.
 ///
 /// # Errors
 /// If the address cannot be listened on, there is no connection within `timeout`, or a namespace cannot be entered.
@@ -172,8 +173,9 @@ pub fn tcp_transfer(
     address: SocketAddr,
     bytes: u64,
     timeout: Duration,
+    stop: &AtomicBool,
 ) -> Result<TransferReport, TrafficError> {
-    let deadline = Instant::now() + timeout;
+    let limit = Limit { deadline: Instant::now() + timeout, stop };
     let pattern = Pattern::new();
     let listening = listener.run(|| TcpListener::bind(address))?.map_err(failed("listening"))?;
     let address = listening.local_addr().map_err(failed("listening"))?;
@@ -181,13 +183,13 @@ pub fn tcp_transfer(
         // Says whether the sender still means to come.
         let (coming, gone) = mpsc::channel::<()>();
         let pattern = &pattern;
-        let receiving = scope.spawn(move || receive(&listening, &gone, pattern, bytes, deadline));
+        let receiving = scope.spawn(move || receive(&listening, &gone, pattern, bytes, limit));
         let connected = sender
             .run(|| TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1))))
             .map_err(TrafficError::from)
             .and_then(|stream| stream.map_err(failed("connecting")));
         let begin = Instant::now();
-        let sent = connected.map(|stream| send(stream, pattern, bytes, deadline));
+        let sent = connected.map(|stream| send(stream, pattern, bytes, limit));
         drop(coming);
         let received = receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         sent?;
@@ -197,15 +199,35 @@ pub fn tcp_transfer(
     })
 }
 
+/// When a transfer ends though it is not through.
+#[derive(Clone, Copy)]
+struct Limit<'a> {
+    deadline: Instant,
+    stop: &'a AtomicBool,
+}
+
+impl Limit<'_> {
+    /// How long to wait before asking again; `None` if it is over.
+    fn wait(&self) -> Option<Duration> {
+        let left = time_left(self.deadline).filter(|_| !self.stop.load(Ordering::Relaxed))?;
+        Some(left.min(Duration::from_millis(100)))
+    }
+}
+
+/// Whether a socket's time limit has passed, or a signal has come: nothing is wrong.
+fn is_pause(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// Writes until all is sent, the time is up, or the connection breaks: the receiver knows how far it came.
-fn send(mut stream: TcpStream, pattern: &Pattern, bytes: u64, deadline: Instant) {
+fn send(mut stream: TcpStream, pattern: &Pattern, bytes: u64, limit: Limit<'_>) {
     let mut sent = 0;
-    while let (true, Some(left)) = (sent < bytes, time_left(deadline)) {
+    while let (true, Some(wait)) = (sent < bytes, limit.wait()) {
         let more = pattern.at(sent, bytes - sent);
-        let written = stream.set_write_timeout(Some(left)).and_then(|()| stream.write(more));
+        let written = stream.set_write_timeout(Some(wait)).and_then(|()| stream.write(more));
         match written {
             Ok(n) => sent += n as u64,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if is_pause(&e) => {}
             Err(_) => break,
         }
     }
@@ -217,7 +239,7 @@ fn receive(
     gone: &mpsc::Receiver<()>,
     pattern: &Pattern,
     bytes: u64,
-    deadline: Instant,
+    limit: Limit<'_>,
 ) -> Result<(u64, bool, Instant), TrafficError> {
     listening.set_nonblocking(true).map_err(failed("listening"))?;
     let mut stream = loop {
@@ -226,22 +248,22 @@ fn receive(
         match listening.accept() {
             Ok((stream, _)) => break stream,
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(failed("accepting")(e)),
-            Err(e) if given_up || time_left(deadline).is_none() => return Err(failed("accepting")(e)),
+            Err(e) if given_up || limit.wait().is_none() => return Err(failed("accepting")(e)),
             Err(_) => {}
         }
     };
     stream.set_nonblocking(false).map_err(failed("accepting"))?;
     let mut buffer = vec![0; 1 << 18];
     let (mut arrived, mut intact) = (0, true);
-    while let Some(left) = time_left(deadline) {
-        match stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut buffer)) {
+    while let Some(wait) = limit.wait() {
+        match stream.set_read_timeout(Some(wait)).and_then(|()| stream.read(&mut buffer)) {
             Ok(0) => break,
             Ok(n) => {
                 intact &= pattern.matches(arrived, buffer.get(..n).unwrap_or(&[]));
                 arrived += n as u64;
                 intact &= arrived <= bytes;
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if is_pause(&e) => {}
             Err(_) => break,
         }
     }
@@ -315,6 +337,7 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(10);
+    static NEVER: AtomicBool = AtomicBool::new(false);
 
     #[test]
     fn ping_counts_answers() {
@@ -348,13 +371,22 @@ mod tests {
     #[test]
     fn a_transfer_arrives_whole() {
         let Some((a, b)) = hosts() else { return };
-        let report = tcp_transfer(&b, &a, "10.1.0.2:80".parse().unwrap(), 10_000_000, LONG).unwrap();
+        let report = tcp_transfer(&b, &a, "10.1.0.2:80".parse().unwrap(), 10_000_000, LONG, &NEVER).unwrap();
         assert_eq!((report.bytes, report.intact), (10_000_000, true));
-        let nothing = tcp_transfer(&b, &a, "10.1.0.2:81".parse().unwrap(), 0, LONG).unwrap();
+        let nothing = tcp_transfer(&b, &a, "10.1.0.2:81".parse().unwrap(), 0, LONG, &NEVER).unwrap();
         assert_eq!((nothing.bytes, nothing.intact), (0, true));
         // More than can be through by then.
-        let broken = tcp_transfer(&b, &a, "10.1.0.2:82".parse().unwrap(), 1 << 50, Duration::from_millis(200)).unwrap();
+        let broken =
+            tcp_transfer(&b, &a, "10.1.0.2:82".parse().unwrap(), 1 << 50, Duration::from_millis(200), &NEVER).unwrap();
         assert!(!broken.intact && broken.bytes > 0);
+    }
+
+    #[test]
+    fn a_transfer_stops_when_it_is_told() {
+        let Some((a, b)) = hosts() else { return };
+        let stop = AtomicBool::new(true);
+        let report = tcp_transfer(&b, &a, "10.1.0.2:80".parse().unwrap(), 1 << 50, LONG * 100, &stop).unwrap();
+        assert!(!report.intact && report.bytes < 1 << 50);
     }
 
     #[test]
@@ -362,9 +394,9 @@ mod tests {
         let Some((a, b)) = hosts() else { return };
         Links::open(&b).unwrap().set_down("eth0").unwrap();
         let short = Duration::from_millis(100);
-        let e = tcp_transfer(&b, &a, "10.1.0.2:80".parse().unwrap(), 1, short).unwrap_err();
+        let e = tcp_transfer(&b, &a, "10.1.0.2:80".parse().unwrap(), 1, short, &NEVER).unwrap_err();
         assert!(e.to_string().starts_with("connecting: "), "{e}");
-        let e = tcp_transfer(&b, &a, "10.9.0.2:80".parse().unwrap(), 1, short).unwrap_err();
+        let e = tcp_transfer(&b, &a, "10.9.0.2:80".parse().unwrap(), 1, short, &NEVER).unwrap_err();
         assert!(e.to_string().starts_with("listening: "), "{e}");
     }
 
