@@ -37,7 +37,7 @@ pub struct LinkStats {
 #[derive(Debug)]
 enum Node {
     Switch { switch: Box<Switch>, ports: Vec<(MemPortPeer, Option<End>)> },
-    Host { host: Box<Host>, end: Option<End> },
+    Host { name: String, host: Box<Host>, end: Option<End> },
 }
 
 /// One end of a link.
@@ -104,9 +104,9 @@ impl Lab {
     }
 
     /// Adds a host. Its Ethernet address is made from the number of nodes before it.
-    pub fn host(&mut self, _name: &str, ip: Ipv4Addr) -> NodeId {
+    pub fn host(&mut self, name: &str, ip: Ipv4Addr) -> NodeId {
         let address = EthAddr::local(self.nodes.len() as u64 + 1);
-        self.nodes.push(Node::Host { host: Box::new(Host::new(address, ip)), end: None });
+        self.nodes.push(Node::Host { name: name.into(), host: Box::new(Host::new(address, ip)), end: None });
         NodeId(self.nodes.len() - 1)
     }
 
@@ -138,8 +138,8 @@ impl Lab {
                 ports.push((peer, Some(end)));
                 index
             }
-            Node::Host { end: at, .. } => {
-                assert!(at.replace(end).is_none(), "a host has one interface");
+            Node::Host { name, end: at, .. } => {
+                assert!(at.replace(end).is_none(), "{name} has a link already");
                 0
             }
         }
@@ -152,6 +152,14 @@ impl Lab {
         self.now
     }
 
+    /// The name of a node.
+    pub fn name(&self, node: NodeId) -> &str {
+        match &self.nodes[node.0] {
+            Node::Switch { switch, .. } => switch.name(),
+            Node::Host { name, .. } => name,
+        }
+    }
+
     /// A switch.
     ///
     /// # Panics
@@ -159,7 +167,7 @@ impl Lab {
     pub fn switch_ref(&self, node: NodeId) -> &Switch {
         match &self.nodes[node.0] {
             Node::Switch { switch, .. } => switch,
-            Node::Host { .. } => panic!("{node:?} is a host"),
+            Node::Host { name, .. } => panic!("{name} is a host"),
         }
     }
 
@@ -170,7 +178,7 @@ impl Lab {
     pub fn switch_mut(&mut self, node: NodeId) -> &mut Switch {
         match &mut self.nodes[node.0] {
             Node::Switch { switch, .. } => switch,
-            Node::Host { .. } => panic!("{node:?} is a host"),
+            Node::Host { name, .. } => panic!("{name} is a host"),
         }
     }
 
@@ -181,7 +189,7 @@ impl Lab {
     pub fn host_ref(&self, node: NodeId) -> &Host {
         match &self.nodes[node.0] {
             Node::Host { host, .. } => host,
-            Node::Switch { .. } => panic!("{node:?} is a switch"),
+            Node::Switch { switch, .. } => panic!("{} is a switch", switch.name()),
         }
     }
 
@@ -232,7 +240,8 @@ impl Lab {
         }
         for (wire, under_way) in self.wires.iter().zip(under_way) {
             let s = wire.stats;
-            assert_eq!(s.sent, s.delivered + s.lost + under_way, "{:?}", wire.to);
+            let [(b, _), (a, _)] = wire.to;
+            assert_eq!(s.sent, s.delivered + s.lost + under_way, "{} to {}", self.name(a), self.name(b));
         }
     }
 
@@ -269,7 +278,7 @@ impl Lab {
                 let packet = Packet::from_slice(&frame);
                 let taken = match &mut self.nodes[node.0] {
                     Node::Switch { ports, .. } => ports[port].0.push(packet),
-                    Node::Host { host, end } => {
+                    Node::Host { host, end, .. } => {
                         let (answers, end) = (host.receive(packet, self.now), *end);
                         self.send_all(end, &answers);
                         true
@@ -286,7 +295,7 @@ impl Lab {
                 }
             }
             Event::Ping { host, to, left, interval } => {
-                if let Node::Host { host: h, end } = &mut self.nodes[host.0] {
+                if let Node::Host { host: h, end, .. } = &mut self.nodes[host.0] {
                     let (packets, end) = (h.ping(to, self.now), *end);
                     self.send_all(end, &packets);
                     self.settle(host);
@@ -310,7 +319,7 @@ impl Lab {
                 }
                 (out, switch.next_deadline())
             }
-            Node::Host { host, end } => {
+            Node::Host { host, end, .. } => {
                 let out = host.run(now);
                 (out.into_iter().filter_map(|p| Some(((*end)?, p))).collect(), host.next_deadline())
             }

@@ -233,14 +233,18 @@ impl Ofproto {
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
         // The datapath bounds how often a packet comes up again, by its bound on recirculation.
         let mut pending = vec![upcall];
-        while let Some(upcall) = pending.pop() {
-            match upcall.kind {
-                UpcallKind::Action(cookie) => {
-                    self.packet_in(&upcall, cookie);
-                    dp.resolve(upcall, Resolution::Consumed, now, &mut pending);
+        while !pending.is_empty() {
+            let mut again = Vec::new();
+            for upcall in pending {
+                match upcall.kind {
+                    UpcallKind::Action(cookie) => {
+                        self.packet_in(&upcall, cookie);
+                        dp.resolve(upcall, Resolution::Consumed, now, &mut again);
+                    }
+                    _ => self.miss(dp, upcall, now, &mut again),
                 }
-                _ => self.miss(dp, upcall, now, &mut pending),
             }
+            pending = again;
         }
     }
 
