@@ -508,6 +508,28 @@ fn a_flow_names_ports_and_has_its_effect() {
 }
 
 #[test]
+fn an_interface_that_goes_is_told_once_and_the_others_go_on() {
+    let Some(net) = Net::new() else { return };
+    let links = Links::open(&net.ports).unwrap();
+    links.add_veth("third", &net.b, "eth1").unwrap();
+    let mut switch = net.run(&["--port", "third"]);
+    let mut out = switch.read_until("switching between left, right, third; Ctrl-C stops");
+    assert!(net.ping(LONG));
+    links.delete("third").unwrap();
+    // Long enough to complain again, if it does.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(net.ping(LONG) && net.transfer(80, 1_000_000, LONG));
+    switch.signal("TERM");
+    assert_eq!(switch.wait().code(), Some(0));
+    let (mut table, mut errors) = (String::new(), String::new());
+    out.read_to_string(&mut table).unwrap();
+    switch.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(!table.contains("NOT BALANCED"), "{table}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("there is no interface third"), "{errors}");
+}
+
+#[test]
 fn interfaces_that_cannot_be_ports_are_refused_in_a_line() {
     let Some(net) = Net::new() else { return };
     let links = Links::open(&net.ports).unwrap();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use ovs_dpif::{DpFlow, DpFlowStats, text};
+use ovs_packet::field::FieldId;
 use ovs_packet::{Instant, Match};
 use serde_json::{Value, json};
 
@@ -171,9 +172,13 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
 /// are in the shorter words of flow tables.
 pub(super) fn live_table(switch: &Switch) -> String {
     table(switch, |flow| {
-        let matching = Match::from(&flow.matching).to_string();
-        // Nothing is recirculated here without a rule that does it.
-        let matching = matching.strip_prefix("recirc_id=0,").unwrap_or(&matching);
+        let mut matching = Match::from(&flow.matching);
+        // Not recirculated, no tag: that goes without saying.
+        for field in [FieldId::RecircId, FieldId::VlanTci] {
+            if field.info().get(matching.key()) == 0 {
+                matching.set_masked(field, 0, 0);
+            }
+        }
         let DpFlowStats { packets, bytes, .. } = flow.stats;
         format!("{packets:>9} packets {bytes:>14} bytes to {}: {matching}", text::actions(&flow.actions))
     })

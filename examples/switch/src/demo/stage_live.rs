@@ -30,10 +30,10 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(60);
 /// and the kernel removes it all when the process ends, in whatever way.
 #[derive(Debug)]
 pub struct LiveStage {
+    // First, so that it is the first to go: the interfaces go with the hosts, and it would complain.
+    switch: LiveSwitch,
     a: Namespace,
     b: Namespace,
-    // The switch holds sockets in its namespace: it goes first.
-    switch: LiveSwitch,
     _ports: Namespace,
 }
 
@@ -60,7 +60,7 @@ impl LiveStage {
             switch.add_port(Box::new(socket), Default::default()).map_err(StageError::new)?;
         }
         let switch = LiveSwitch::start(switch).map_err(StageError::new)?;
-        Ok(LiveStage { a, b, switch, _ports: ports })
+        Ok(LiveStage { switch, a, b, _ports: ports })
     }
 }
 

@@ -243,12 +243,13 @@ fn receive(
 ) -> Result<(u64, bool, Instant), TrafficError> {
     listening.set_nonblocking(true).map_err(failed("listening"))?;
     let mut stream = loop {
-        // Asked first: a sender that is gone may have left its connection.
+        // Asked first: a sender that is gone may have left its connection. Being told to stop does not end this: the
+        // sender would be refused, and that is an error.
         let given_up = gone.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Disconnected);
         match listening.accept() {
             Ok((stream, _)) => break stream,
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(failed("accepting")(e)),
-            Err(e) if given_up || limit.wait().is_none() => return Err(failed("accepting")(e)),
+            Err(e) if given_up || time_left(limit.deadline).is_none() => return Err(failed("accepting")(e)),
             Err(_) => {}
         }
     };
