@@ -60,6 +60,22 @@ pub struct MacTable {
     limit: usize,
     aging: Duration,
     evicted: u64,
+    changes: MacChanges,
+}
+
+/// The addresses that a lookup may answer otherwise for than before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MacChanges {
+    /// These, each with its VLAN.
+    Some(BTreeSet<(u16, EthAddr)>),
+    /// So many that they were not noted one by one.
+    All,
+}
+
+impl Default for MacChanges {
+    fn default() -> Self {
+        MacChanges::Some(BTreeSet::new())
+    }
 }
 
 impl Default for MacTable {
@@ -71,7 +87,14 @@ impl Default for MacTable {
 impl MacTable {
     /// A table of at most `limit` addresses, each kept for `aging` after it was last heard of.
     pub fn new(limit: usize, aging: Duration) -> MacTable {
-        MacTable { entries: HashMap::new(), by_use: BTreeSet::new(), limit: limit.max(1), aging, evicted: 0 }
+        MacTable {
+            entries: HashMap::new(),
+            by_use: BTreeSet::new(),
+            limit: limit.max(1),
+            aging,
+            evicted: 0,
+            changes: MacChanges::default(),
+        }
     }
 
     /// Notes that `address` was heard of behind `port`. True if that is news: packets to it go elsewhere now.
@@ -85,14 +108,20 @@ impl MacTable {
             self.by_use.remove(&(entry.used, station));
             entry.used = now;
             self.by_use.insert((entry.used, station));
-            return std::mem::replace(&mut entry.port, port) != port;
+            let moved = std::mem::replace(&mut entry.port, port) != port;
+            if moved {
+                self.note(station);
+            }
+            return moved;
         }
         if self.entries.len() >= self.limit
             && let Some((_, oldest)) = self.by_use.pop_first()
         {
             self.entries.remove(&oldest);
             self.evicted += 1;
+            self.note(oldest);
         }
+        self.note(station);
         self.entries.insert(station, Entry { port, used: now });
         self.by_use.insert((now, station));
         true
@@ -109,6 +138,7 @@ impl MacTable {
         while let Some((used, station)) = self.by_use.first().copied().filter(|(used, _)| now - *used >= self.aging) {
             self.by_use.remove(&(used, station));
             self.entries.remove(&station);
+            self.note(station);
             expired += 1;
         }
         expired
@@ -121,16 +151,40 @@ impl MacTable {
 
     /// Forgets all addresses behind `port`, and says how many.
     pub fn forget_port(&mut self, port: OfPort) -> usize {
-        let before = self.entries.len();
-        self.by_use.retain(|(_, s)| self.entries.get(s).is_some_and(|e| e.port != port));
-        self.entries.retain(|_, e| e.port != port);
-        before - self.entries.len()
+        let gone: Vec<_> =
+            self.by_use.iter().filter(|(_, s)| self.entries.get(s).is_some_and(|e| e.port == port)).copied().collect();
+        for (used, station) in &gone {
+            self.by_use.remove(&(*used, *station));
+            self.entries.remove(station);
+            self.note(*station);
+        }
+        gone.len()
     }
 
     /// Forgets everything.
     pub fn flush(&mut self) {
         self.entries.clear();
         self.by_use.clear();
+        self.changes = MacChanges::All;
+    }
+
+    /// Whether anything changed since [`take_changes`](Self::take_changes).
+    pub fn has_changes(&self) -> bool {
+        !matches!(&self.changes, MacChanges::Some(noted) if noted.is_empty())
+    }
+
+    /// What changed since this was asked last.
+    pub fn take_changes(&mut self) -> MacChanges {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn note(&mut self, station: Station) {
+        if let MacChanges::Some(noted) = &mut self.changes {
+            noted.insert((station.vlan, station.address));
+            if noted.len() > self.limit {
+                self.changes = MacChanges::All;
+            }
+        }
     }
 
     /// How many addresses are known.
@@ -181,6 +235,7 @@ mod tests {
         fn model(ops in prop::collection::vec((0u8..4, 0u16..2, 0u64..5, 0u32..3, 0u64..200), 0..60)) {
             let mut t = MacTable::default();
             let mut model = BTreeMap::<(u16, u64), (u32, Instant)>::new();
+            let mut known = BTreeMap::new();
             let mut now = Instant::ZERO;
             for (op, vlan, mac, port, dt) in ops {
                 now += Duration::from_secs(dt);
@@ -203,6 +258,16 @@ mod tests {
                 }
                 prop_assert_eq!(t.len(), model.len());
                 prop_assert_eq!(t.iter(now).count(), model.len());
+                // Whoever looked an address up before is told if the answer is another now.
+                let now_known: BTreeMap<_, _> = model.iter().map(|(k, (p, _))| (*k, *p)).collect();
+                let MacChanges::Some(changed) = t.take_changes() else { panic!("few addresses") };
+                for vlan in 0..2 {
+                    for mac in 0..5 {
+                        let differs = known.get(&(vlan, mac)) != now_known.get(&(vlan, mac));
+                        prop_assert_eq!(changed.contains(&(vlan, EthAddr::local(mac))), differs);
+                    }
+                }
+                known = now_known;
                 for ((vlan, mac), (port, _)) in &model {
                     prop_assert_eq!(t.lookup(*vlan, EthAddr::local(*mac)), Some(OfPort(*port)));
                 }

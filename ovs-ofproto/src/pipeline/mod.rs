@@ -10,8 +10,8 @@
 //! 2. The megaflow is installed, and the packet goes on its way.
 //! 3. Now and then the datapath's counters are read, and the effects credited: rules count packets, learnt addresses
 //!    stay fresh. A megaflow that was idle for [`MAX_IDLE`] goes.
-//! 4. When the switch changes (a flow, a port, a learnt address), every megaflow is translated again. One that comes out
-//!    otherwise is changed or removed, before the change is acknowledged.
+//! 4. When flows or ports change, every megaflow is translated again; when a learnt address does, those that asked for it.
+//!    One that comes out otherwise is changed or removed, before the change is acknowledged.
 //!
 //! # Invariant
 //!
@@ -30,7 +30,7 @@ mod translate;
 use std::time::Duration;
 
 pub use flow_table::{DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES};
-pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacEntry, MacTable};
+pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacChanges, MacEntry, MacTable};
 pub use ofproto::{Event, Ofproto, TableStats};
 pub use port::{Port, VlanMode, VlanSet};
 

@@ -6,7 +6,7 @@ use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind};
 use ovs_packet::{FlowKey, Instant, OfPort, Packet, extract};
 
 use super::flow_table::{Flow, FlowModError, FlowTables, RemovedReason, TABLES};
-use super::mac::MacTable;
+use super::mac::{MacChanges, MacTable};
 use super::megaflow::{Megaflow, Megaflows};
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
@@ -77,8 +77,9 @@ pub struct Ofproto {
     macs: MacTable,
     recirc: RecircIds,
     megaflows: Megaflows,
-    /// Something changed that megaflows may depend on.
+    /// Something changed that any megaflow may depend on. The table of addresses tells its changes itself.
     changed: bool,
+
     next_stats: Instant,
     table_stats: Vec<TableStats>,
     events: VecDeque<Event>,
@@ -100,7 +101,7 @@ impl Ofproto {
             ports: Ports::default(),
             macs: MacTable::default(),
             recirc: RecircIds::default(),
-            megaflows: Megaflows::new(),
+            megaflows: Megaflows::default(),
             changed: false,
             next_stats: Instant::ZERO,
             table_stats: vec![TableStats::default(); TABLES],
@@ -165,7 +166,7 @@ impl Ofproto {
     /// When [`run`](Self::run) has something to do, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
-        let changed = self.changed.then_some(Instant::ZERO);
+        let changed = (self.changed || self.macs.has_changes()).then_some(Instant::ZERO);
         [stats, changed, self.tables.next_expiry(), self.macs.next_expiry()].into_iter().flatten().min()
     }
 
@@ -188,7 +189,6 @@ impl Ofproto {
     /// Forgets all learnt addresses.
     pub fn flush_macs(&mut self) {
         self.macs.flush();
-        self.changed = true;
     }
 
     /// Carries a modification of the flow tables out. When it returns, the datapath obeys it.
@@ -254,7 +254,7 @@ impl Ofproto {
         let actions = t.actions.clone();
         match dp.flow_put(&t.matching, &t.actions) {
             Ok(ufid) => {
-                let known = self.megaflows.remove(&ufid);
+                let known = self.megaflows.remove(ufid);
                 let mut megaflow = Megaflow::new(upcall.key.clone(), t, now);
                 // A second packet of the same flow came up before the first one's megaflow was there.
                 megaflow.credited = known.map_or(DpFlowStats::default(), |m| m.credited);
@@ -306,14 +306,17 @@ impl Ofproto {
             }
             self.next_stats = now + STATS_INTERVAL;
             let mut used = HashSet::new();
-            self.megaflows.values().for_each(|m| m.translation.recirculations(&mut used));
+            self.megaflows.iter().for_each(|(_, m)| m.translation.recirculations(&mut used));
             self.recirc.collect(&used);
         }
-        if self.macs.expire(now) > 0 {
-            self.changed = true;
-        }
-        if self.changed {
-            self.revalidate(dp, now);
+        self.macs.expire(now);
+        match self.macs.take_changes() {
+            _ if self.changed => self.revalidate(dp, now),
+            MacChanges::All => self.revalidate(dp, now),
+            MacChanges::Some(stations) => {
+                let concerned = self.megaflows.that_asked(&stations);
+                concerned.into_iter().for_each(|ufid| self.revalidate_one(dp, ufid, now));
+            }
         }
     }
 
@@ -332,7 +335,7 @@ impl Ofproto {
                     }
                 }
                 Effect::Learn { vlan, address, port } => {
-                    self.changed |= self.macs.learn(*vlan, *address, *port, used);
+                    self.macs.learn(*vlan, *address, *port, used);
                 }
             }
         }
@@ -353,7 +356,7 @@ impl Ofproto {
     }
 
     fn credit_megaflow(&mut self, ufid: Ufid, stats: DpFlowStats, now: Instant) {
-        let Some(megaflow) = self.megaflows.get_mut(&ufid) else { return };
+        let Some(megaflow) = self.megaflows.get_mut(ufid) else { return };
         let (packets, bytes) = megaflow.news(stats);
         if packets > 0 {
             let effects = megaflow.translation.effects.clone();
@@ -363,7 +366,7 @@ impl Ofproto {
 
     fn drop_idle(&mut self, dp: &mut dyn Dpif, now: Instant) {
         let idle = |m: &Megaflow| now - m.used() >= MAX_IDLE;
-        let idle: Vec<_> = self.megaflows.iter().filter(|(_, m)| idle(m)).map(|(ufid, _)| *ufid).collect();
+        let idle: Vec<_> = self.megaflows.iter().filter(|(_, m)| idle(m)).map(|(ufid, _)| ufid).collect();
         idle.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
     }
 
@@ -371,30 +374,31 @@ impl Ofproto {
         if let Ok(flow) = dp.flow_del(ufid) {
             self.credit_megaflow(ufid, flow.stats, now);
         }
-        self.megaflows.remove(&ufid);
+        self.megaflows.remove(ufid);
     }
 
     /// Translates every megaflow again, and changes or removes those that come out otherwise.
     fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
         self.changed = false;
-        let all: Vec<_> = self.megaflows.iter().map(|(ufid, m)| (*ufid, m.key.clone())).collect();
-        for (ufid, key) in all {
-            let t = translate(self.view(), &key);
-            let Some(megaflow) = self.megaflows.get_mut(&ufid) else { continue };
-            if t == megaflow.translation {
-                continue;
-            }
-            // What went through before the change is credited as it was.
-            if let Some(flow) = dp.flow_get(ufid) {
-                self.credit_megaflow(ufid, flow.stats, now);
-            }
-            let Some(megaflow) = self.megaflows.get_mut(&ufid) else { continue };
-            let same_packets = t.matching == megaflow.translation.matching;
-            if same_packets && dp.flow_put(&t.matching, &t.actions).is_ok() {
-                megaflow.translation = t;
-            } else {
-                self.uninstall(dp, ufid, now);
-            }
+        let all: Vec<_> = self.megaflows.iter().map(|(ufid, _)| ufid).collect();
+        all.into_iter().for_each(|ufid| self.revalidate_one(dp, ufid, now));
+    }
+
+    fn revalidate_one(&mut self, dp: &mut dyn Dpif, ufid: Ufid, now: Instant) {
+        let Some(key) = self.megaflows.get(ufid).map(|m| m.key.clone()) else { return };
+        let t = translate(self.view(), &key);
+        if self.megaflows.get(ufid).is_some_and(|m| m.translation == t) {
+            return;
+        }
+        // What went through before the change is credited as it was.
+        if let Some(flow) = dp.flow_get(ufid) {
+            self.credit_megaflow(ufid, flow.stats, now);
+        }
+        let same_packets = self.megaflows.get(ufid).is_some_and(|m| m.translation.matching == t.matching);
+        if same_packets && dp.flow_put(&t.matching, &t.actions).is_ok() {
+            self.megaflows.retranslate(ufid, t);
+        } else {
+            self.uninstall(dp, ufid, now);
         }
     }
 }

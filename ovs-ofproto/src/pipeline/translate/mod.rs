@@ -47,6 +47,8 @@ pub(super) struct Translation {
     pub(super) actions: Vec<DpAction>,
     /// What they change.
     pub(super) effects: Vec<Effect>,
+    /// Whom it asked for in the table of learnt addresses, by VLAN and address.
+    pub(super) stations: Vec<(u16, EthAddr)>,
 }
 
 impl Translation {
@@ -84,6 +86,7 @@ struct Translator<'a> {
     table: u8,
     out: Vec<DpAction>,
     effects: Vec<Effect>,
+    stations: Vec<(u16, EthAddr)>,
     /// Actions to execute where the pipeline ends.
     action_set: Vec<Action>,
     rule_cookie: u64,
@@ -146,6 +149,7 @@ impl<'a> Translator<'a> {
             table: frozen.map_or(0, |f| f.table),
             out: Vec::new(),
             effects: Vec::new(),
+            stations: Vec::new(),
             action_set: Vec::new(),
             rule_cookie: 0,
             depth: 0,
@@ -171,7 +175,12 @@ impl<'a> Translator<'a> {
         }
         let mut mask = datapath_mask(self.tracked.mask(), key);
         mask |= &always_matched();
-        Translation { matching: Match::new(*key, mask), actions: self.out, effects: self.effects }
+        Translation {
+            matching: Match::new(*key, mask),
+            actions: self.out,
+            effects: self.effects,
+            stations: self.stations,
+        }
     }
 }
 

@@ -28,8 +28,11 @@ impl Translator<'_> {
         if !source.is_multicast() {
             self.effects.push(Effect::Learn { vlan, address: source, port: self.in_port });
         }
-        let known = if destination.is_multicast() { None } else { self.view.macs.lookup(vlan, destination) };
-        match known {
+        let known = (!destination.is_multicast()).then(|| {
+            self.stations.push((vlan, destination));
+            self.view.macs.lookup(vlan, destination)
+        });
+        match known.flatten() {
             Some(port) if port == self.in_port => self.reason = Some(DropReason::NoOutput),
             Some(port) => self.send_in_vlan(port, vlan),
             None => {
