@@ -25,23 +25,23 @@ pub fn netlink_message(data: &[u8]) {
         end = message.offset() + message.payload().len();
         assert_eq!(message.payload(), &data[message.offset()..end]);
         let (kind, flags) = (message.header.kind, Flags::REQUEST);
-        if let Ok(vport) = Vport::decode(&message) {
-            if let Ok(builder) = vport.encode(kind, Command::New, flags) {
-                let bytes = builder.finish(1, 0).expect("short");
-                assert_eq!(Vport::decode(&only(&bytes)).as_ref(), Ok(&vport));
-            }
+        if let Ok(vport) = Vport::decode(&message)
+            && let Ok(builder) = vport.encode(kind, Command::New, flags)
+        {
+            let bytes = builder.finish(1, 0).expect("short");
+            assert_eq!(Vport::decode(&only(&bytes)).as_ref(), Ok(&vport));
         }
-        if let Ok(datapath) = Datapath::decode(&message) {
-            if let Ok(builder) = datapath.encode(kind, Command::New, flags) {
-                let bytes = builder.finish(1, 0).expect("short");
-                assert_eq!(Datapath::decode(&only(&bytes)).as_ref(), Ok(&datapath));
-            }
+        if let Ok(datapath) = Datapath::decode(&message)
+            && let Ok(builder) = datapath.encode(kind, Command::New, flags)
+        {
+            let bytes = builder.finish(1, 0).expect("short");
+            assert_eq!(Datapath::decode(&only(&bytes)).as_ref(), Ok(&datapath));
         }
-        if let Ok(family) = Family::decode(&message) {
-            if let Ok(builder) = family.encode() {
-                let bytes = builder.finish(1, 0).expect("short");
-                assert_eq!(Family::decode(&only(&bytes)).as_ref(), Ok(&family));
-            }
+        if let Ok(family) = Family::decode(&message)
+            && let Ok(builder) = family.encode()
+        {
+            let bytes = builder.finish(1, 0).expect("short");
+            assert_eq!(Family::decode(&only(&bytes)).as_ref(), Ok(&family));
         }
         let _ = (Ack::decode(&message), GenericHeader::decode(&message), OvsHeader::decode(&message));
         let _ = exchange.step(message);

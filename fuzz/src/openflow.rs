@@ -63,7 +63,7 @@ pub fn openflow_stream(data: &[u8]) {
     let mut in_pieces = Vec::new();
     for piece in stream.chunks(step) {
         framer.push(piece);
-        while let Some(frame) = framer.next() {
+        for frame in framer.by_ref() {
             let failed = frame.is_err();
             in_pieces.push(frame);
             if failed {
