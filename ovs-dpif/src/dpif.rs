@@ -80,6 +80,8 @@ pub struct Upcall {
     pub packet: Packet,
     /// Whether the packet waits here for its fate, and not just a copy of it.
     pub(crate) held: bool,
+    /// How often the packet was recirculated before it came up.
+    pub(crate) depth: u8,
 }
 
 /// What the slow path decided on an [`Upcall`].

@@ -27,17 +27,18 @@ impl Datapath {
         }
     }
 
-    /// Executes actions on one packet as a round of its own.
+    /// Executes actions on one packet, recirculated `depth` times already, as a round of its own.
     pub(super) fn execute_alone(
         &mut self,
         packet: Packet,
+        depth: u8,
         actions: &[DpAction],
         now: Instant,
         upcalls: &mut Vec<Upcall>,
     ) {
         let mut round = Round::new(now, 1);
         let mut again = Vec::new();
-        self.execute(vec![Work { packet, slot: 0, depth: 0 }], actions, &mut round, &mut again);
+        self.execute(vec![Work { packet, slot: 0, depth }], actions, &mut round, &mut again);
         self.forward(again, &mut round);
         self.settle(round, upcalls);
     }
@@ -83,7 +84,7 @@ impl Datapath {
         }
         let held = kind == UpcallKind::Miss;
         round.note(work.slot, if held { Fate::Waiting } else { Fate::Consumed });
-        round.upcall(work.slot, Upcall { kind, key, packet: work.packet, held });
+        round.upcall(work.slot, Upcall { kind, key, packet: work.packet, held, depth: work.depth });
     }
 
     /// Executes `actions` on packets that share them. Recirculated packets are appended to `again`.

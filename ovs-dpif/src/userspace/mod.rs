@@ -232,13 +232,13 @@ impl Dpif for Datapath {
     }
 
     fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>) {
-        let Upcall { packet, held, .. } = upcall;
+        let Upcall { packet, held, depth, .. } = upcall;
         self.ledger.in_flight -= u64::from(held);
         match resolution {
             Resolution::Execute(actions) => {
                 // A copy of a packet that is accounted for already is accounted for once more, as the switch's own.
                 self.ledger.injected += u64::from(!held);
-                self.execute_alone(packet, actions, now, upcalls);
+                self.execute_alone(packet, depth, actions, now, upcalls);
             }
             Resolution::Consumed if held => self.ledger.consumed += 1,
             Resolution::Drop(reason) if held => self.ledger.drop_one(reason),
@@ -248,7 +248,7 @@ impl Dpif for Datapath {
 
     fn inject(&mut self, packet: Packet, actions: &[DpAction], now: Instant, upcalls: &mut Vec<Upcall>) {
         self.ledger.injected += 1;
-        self.execute_alone(packet, actions, now, upcalls);
+        self.execute_alone(packet, 0, actions, now, upcalls);
     }
 
     fn stats(&self) -> DpStats {

@@ -163,6 +163,22 @@ fn recirculation_ends() {
 }
 
 #[test]
+fn recirculation_ends_where_nothing_is_installed() {
+    // Found by fuzzing: each upcall began to count anew, so with a full table of megaflows a loop never ended.
+    let mut b = Bench::<1>::new(10);
+    b.send(1, UDP);
+    let mut upcalls = b.poll();
+    let mut rounds = 0;
+    while let Some(upcall) = upcalls.pop() {
+        rounds += 1;
+        assert!(rounds <= 1 + u32::from(MAX_RECIRCULATIONS));
+        b.dp.resolve(upcall, Resolution::Execute(&[DpAction::Recirc(5)]), Instant::ZERO, &mut upcalls);
+    }
+    assert_eq!((rounds, b.dp.ledger().drops(DropReason::RecirculationDepth)), (1 + u32::from(MAX_RECIRCULATIONS), 1));
+    assert!(b.dp.ledger().balanced());
+}
+
+#[test]
 fn ports_without_offloads_get_finished_packets() {
     let mut dp = Datapath::new();
     let (a, end_a) = MemPort::new("a", 100);

@@ -102,6 +102,10 @@ pub fn set(packet: &mut Packet, attr: KeyAttr, values: &FlowKey, mask: &FlowMask
         KeyAttr::Arp => {
             let at = packet.layers().l3.ok_or(missing)?;
             let arp = packet.data_mut().get_mut(at..).and_then(|d| d.first_chunk_mut::<28>()).ok_or(missing)?;
+            // Other hardware and protocol types have their addresses elsewhere, and extraction does not read them.
+            if !arp.starts_with(&[0, 1, 8, 0, 6, 4]) {
+                return Err(missing);
+            }
             merge(&mut arp[7..8], &[values.nw_proto], &[m.nw_proto]);
             merge(&mut arp[8..14], &values.arp_sha.0, &m.arp_sha.0);
             merge(&mut arp[14..18], values.nw_src.as_bytes(), m.nw_src.as_bytes());

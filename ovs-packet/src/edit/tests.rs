@@ -124,6 +124,19 @@ fn tags_are_pushed_and_popped() {
 }
 
 #[test]
+fn arp_of_another_hardware_is_not_set() {
+    // Found by fuzzing: the addresses of Ethernet and IPv4 were written over whatever stood in their places.
+    let all = FlowMask { bits: FlowKey::from_words([u64::MAX; crate::key::WORDS]) };
+    let mut infiniband = packet_for("arp,arp_op=1", b"");
+    infiniband.data_mut()[15] = 32;
+    for mut packet in [infiniband, packet_for("udp,tp_src=1,tp_dst=2", b"payload")] {
+        let before = packet.data().to_vec();
+        assert_eq!(set(&mut packet, KeyAttr::Arp, &all.bits, &all), Err(EditError::NoSuchHeader(KeyAttr::Arp)));
+        assert_eq!(packet.data(), before);
+    }
+}
+
+#[test]
 fn what_is_not_there_is_not_set() {
     let mut packet = packet_for("udp,tp_src=1", b"");
     let all = FlowMask { bits: FlowKey::from_words([u64::MAX; crate::key::WORDS]) };
