@@ -184,7 +184,7 @@ fn messages(corpora: &Corpora, flows: Vec<FlowMod>, frames: &[Vec<u8>]) -> Resul
     messages.extend(FlowStatsReply::pages(stats)?.into_iter().map(Message::FlowStatsReply));
     let mut input = PacketIn::new(OfPort(1), frames[1].clone());
     input.metadata = "in_port=1,metadata=5,ct_state=+trk".parse()?;
-    messages.push(Message::PacketIn(input));
+    messages.push(Message::PacketIn(Box::new(input)));
     let actions = flows[0].instructions.apply.clone();
     messages.push(Message::PacketOut(PacketOut::new(OfPort::CONTROLLER, actions, frames[2].clone())));
     messages.extend(flows.into_iter().map(Message::from));
