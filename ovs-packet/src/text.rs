@@ -217,6 +217,13 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
         })?;
         set_field(&mut m, field, text)?;
     }
+    // An Ethertype put in the place of a shorthand's leaves its protocol without meaning.
+    let has_protocol = [FieldId::NwProto, FieldId::ArpOp].iter().any(|f| f.info().prereq.implied_by(&m));
+    if m.mask().touches(FieldId::NwProto) && !has_protocol {
+        let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, _, proto)| *s == t.name && proto.is_some());
+        let name = terms.iter().find(named).map_or("nw_proto", |t| t.name).to_string();
+        return Err(ParseMatchError::Prerequisite { name, needs: FieldId::NwProto.info().prereq.hint() });
+    }
     Ok(m)
 }
 
@@ -441,6 +448,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Match>().map(|m| m.to_string()).as_deref(), Ok(text));
         }
+    }
+
+    #[test]
+    fn a_protocol_needs_its_ethertype() {
+        // Found by fuzzing: the Ethertype replaced that of the shorthand, and what was printed could not be read.
+        let error = "dl_type=0x88cc,sctp".parse::<Match>().unwrap_err();
+        assert_eq!(error, ParseMatchError::Prerequisite { name: "sctp".to_string(), needs: "ip or ipv6" });
+        assert_eq!("dl_type=0x86dd,sctp".parse::<Match>().map(|m| m.to_string()).as_deref(), Ok("sctp6"));
     }
 
     #[test]
