@@ -319,7 +319,7 @@ impl fmt::Display for Match {
         let m = self;
         let (key, mask) = (m.key(), m.mask());
         let mut t = Terms { f, first: true };
-        if mask.touches(PacketType) && !(key.packet_type == 0 && mask.is_exact(EthType)) {
+        if mask.touches(PacketType) {
             match key.packet_type.get() {
                 0 => t.push(format_args!("eth"))?,
                 _ => t.field(m, PacketType, "packet_type")?,
@@ -431,6 +431,8 @@ mod tests {
             "",
             "eth",
             "ip",
+            // Found by fuzzing: the first term was left out, and the match was another one when it was read again.
+            "eth,udp",
             "icmp,nw_src=10.0.0.0/8",
             "tcp,in_port=1,dl_vlan=5,dl_vlan_pcp=3,dl_src=00:00:00:00:00:01,nw_dst=1.2.3.4,nw_tos=32,tp_dst=80",
             "tcp6,ipv6_src=2001:db8::/32,ipv6_label=0x1,tp_src=0x10/0xfff0,tcp_flags=+syn-ack",
