@@ -293,8 +293,8 @@ const ACTIONS: &[&str] = &[
     "set_field:1->reg0",
     "set_field:0x2->metadata,resubmit(,2)",
     "load:3->NXM_NX_REG0[0..3]",
-    "set_field:02:00:00:00:00:03->eth_dst",
-    "mod_dl_src:02:00:00:00:00:02",
+    "set_field:02:00:00:00:00:04->eth_dst",
+    "mod_dl_src:02:00:00:00:00:0a",
     "push_vlan:0x8100,set_field:4102->vlan_vid",
     "pop_vlan",
     "clone(set_field:02:00:00:00:00:09->eth_src,output:2)",
@@ -323,7 +323,8 @@ fn flow(u: &mut Unstructured) -> Result<Option<FlowMod>> {
 }
 
 /// Flows and packets of the input's choice through two switches, one of which has no megaflows: the same packets come
-/// out, controllers hear the same, and flows have the same counters.
+/// out, controllers hear the same, and flows have the same counters. Stations stay where they are: megaflows learn of a
+/// move no sooner than the packet that told of it has gone its way.
 pub fn megaflow_soundness(data: &[u8]) {
     let _ = soundness(&mut Unstructured::new(data));
 }

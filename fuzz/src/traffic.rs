@@ -6,9 +6,9 @@ use ovs_packet::{FlowKey, Match, Packet, compose};
 const L2: &[&str] = &["", "dl_vlan=5,dl_vlan_pcp=1,", "dl_vlan=6,"];
 const FLAGS: &[&str] = &["syn", "syn|ack", "ack", "fin|ack", "rst", "psh|ack"];
 
-/// A packet of the input's choice. `from` is where it comes from: its addresses tell.
+/// A packet of the input's choice. `from` is where it comes from: its addresses tell, and nobody else has them.
 pub(crate) fn packet(u: &mut Unstructured, from: u8) -> Result<Packet> {
-    let to: u8 = u.int_in_range(1..=3)?;
+    let to = 1 + (from - 1 + u.int_in_range(1..=2)?) % 3;
     let l2 = *u.choose(L2)?;
     let ends = format!("{l2}dl_src=02:00:00:00:00:0{from},dl_dst=02:00:00:00:00:0{to}");
     let v4 = format!("{ends},nw_src=10.0.0.{from},nw_dst=10.0.0.{to},nw_ttl={}", u.int_in_range(0..=3)?);
@@ -28,7 +28,7 @@ pub(crate) fn packet(u: &mut Unstructured, from: u8) -> Result<Packet> {
     let mut packet = compose::compose(key.key(), payload);
     // Now and then a packet that is not as it should be.
     if u.ratio(1, 8)? {
-        let at = u.choose_index(packet.len())?;
+        let at = u.int_in_range(12..=packet.len() - 1)?;
         packet.data_mut()[at] ^= u.arbitrary::<u8>()?;
         packet.truncate(u.int_in_range(0..=packet.len())?);
     }

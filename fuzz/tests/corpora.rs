@@ -8,7 +8,7 @@ use std::path::Path;
 use ovs_fuzz::{Body, TARGETS};
 
 /// How many mutations of each target are tried, unless the environment says otherwise.
-const MUTATIONS: u64 = 2_000;
+const MUTATIONS: u64 = 5_000;
 
 /// Mutations are not longer than this.
 const LONGEST: usize = 4096;

@@ -8,6 +8,7 @@ use ovs_packet::{Instant, Packet};
 use crate::action::{Cookie, DpAction, PortNo};
 use crate::drops::{DropReason, Ledger};
 use crate::netdev::{Netdev, NetdevError, NetdevStats};
+use crate::userspace::Turns;
 
 /// Identity of a megaflow: a hash of its key and mask.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -81,7 +82,7 @@ pub struct Upcall {
     /// Whether the packet waits here for its fate, and not just a copy of it.
     pub(crate) held: bool,
     /// How often the packet was recirculated before it came up.
-    pub(crate) depth: u8,
+    pub(crate) turns: Turns,
 }
 
 /// What the slow path decided on an [`Upcall`].

@@ -216,6 +216,13 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
         })?;
         set_field(&mut m, field, text)?;
     }
+    // An Ethertype put in the place of a shorthand's leaves its protocol without meaning.
+    let has_protocol = [FieldId::NwProto, FieldId::ArpOp].iter().any(|f| f.info().prereq.implied_by(&m));
+    if m.mask().touches(FieldId::NwProto) && !has_protocol {
+        let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, _, proto)| *s == t.name && proto.is_some());
+        let name = terms.iter().find(named).map_or("nw_proto", |t| t.name).to_string();
+        return Err(ParseMatchError::Prerequisite { name, needs: FieldId::NwProto.info().prereq.hint() });
+    }
     Ok(m)
 }
 
@@ -315,7 +322,7 @@ impl fmt::Display for Match {
         let m = self;
         let (key, mask) = (m.key(), m.mask());
         let mut t = Terms { f, first: true };
-        if mask.touches(PacketType) && !(key.packet_type == 0 && mask.is_exact(EthType)) {
+        if mask.touches(PacketType) {
             match key.packet_type.get() {
                 0 => t.push(format_args!("eth"))?,
                 _ => t.field(m, PacketType, "packet_type")?,
@@ -427,6 +434,8 @@ mod tests {
             "",
             "eth",
             "ip",
+            // Found by fuzzing: the first term was left out, and the match was another one when it was read again.
+            "eth,udp",
             "icmp,nw_src=10.0.0.0/8",
             "tcp,in_port=1,dl_vlan=5,dl_vlan_pcp=3,dl_src=00:00:00:00:00:01,nw_dst=1.2.3.4,nw_tos=32,tp_dst=80",
             "tcp6,ipv6_src=2001:db8::/32,ipv6_label=0x00001,tp_src=0x10/0xfff0,tcp_flags=+syn-ack",
@@ -445,6 +454,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Match>().map(|m| m.to_string()).as_deref(), Ok(text));
         }
+    }
+
+    #[test]
+    fn a_protocol_needs_its_ethertype() {
+        // Found by fuzzing: the Ethertype replaced that of the shorthand, and what was printed could not be read.
+        let error = "dl_type=0x88cc,sctp".parse::<Match>().unwrap_err();
+        assert_eq!(error, ParseMatchError::Prerequisite { name: "sctp".to_string(), needs: "ip or ipv6" });
+        assert_eq!("dl_type=0x86dd,sctp".parse::<Match>().map(|m| m.to_string()).as_deref(), Ok("sctp6"));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use ovs_conntrack::CtRequest;
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::{Instant, Packet, edit};
 
-use super::round::{Fate, Round, Work};
-use super::{Datapath, MAX_RECIRCULATIONS};
+use super::Datapath;
+use super::round::{Fate, Round, Turns, Work};
 use crate::action::{DpAction, PortNo};
 use crate::dpif::{Upcall, UpcallKind};
 use crate::drops::DropReason;
@@ -27,18 +27,18 @@ impl Datapath {
         }
     }
 
-    /// Executes actions on one packet, recirculated `depth` times already, as a round of its own.
+    /// Executes actions on one packet, which has taken `turns` already, as a round of its own.
     pub(super) fn execute_alone(
         &mut self,
         packet: Packet,
-        depth: u8,
+        turns: Turns,
         actions: &[DpAction],
         now: Instant,
         upcalls: &mut Vec<Upcall>,
     ) {
         let mut round = Round::new(now, 1);
         let mut again = Vec::new();
-        self.execute(vec![Work { packet, slot: 0, depth }], actions, &mut round, &mut again);
+        self.execute(vec![Work { packet, slot: 0, turns }], actions, &mut round, &mut again);
         self.forward(again, &mut round);
         self.settle(round, upcalls);
     }
@@ -84,7 +84,7 @@ impl Datapath {
         }
         let held = kind == UpcallKind::Miss;
         round.note(work.slot, if held { Fate::Waiting } else { Fate::Consumed });
-        round.upcall(work.slot, Upcall { kind, key, packet: work.packet, held, depth: work.depth });
+        round.upcall(work.slot, Upcall { kind, key, packet: work.packet, held, turns: work.turns });
     }
 
     /// Executes `actions` on packets that share them. Recirculated packets are appended to `again`.
@@ -101,6 +101,9 @@ impl Datapath {
 
     /// One action. The last one of a list takes the packets themselves, the others copies.
     fn step(&mut self, group: &mut Vec<Work>, action: &DpAction, last: bool, round: &mut Round, again: &mut Vec<Work>) {
+        if !last && recirculates(action) {
+            group.iter_mut().for_each(|w| w.turns.share());
+        }
         let mut take = || if last { std::mem::take(group) } else { group.clone() };
         match action {
             DpAction::Output(port) => take().into_iter().for_each(|w| self.output(*port, w, round)),
@@ -114,11 +117,10 @@ impl Datapath {
             DpAction::Recirc(id) => {
                 for mut w in take() {
                     w.packet.meta.recirc_id = *id;
-                    w.depth += 1;
-                    if w.depth > MAX_RECIRCULATIONS {
-                        round.note(w.slot, Fate::Dropped(DropReason::RecirculationDepth));
-                    } else {
+                    if w.turns.take() {
                         again.push(w);
+                    } else {
+                        round.note(w.slot, Fate::Dropped(DropReason::RecirculationDepth));
                     }
                 }
             }
@@ -160,6 +162,14 @@ impl Datapath {
         self.ports.transmit(port, work.packet, work.slot, &mut |slot, result| {
             round.note(slot, result.map_or_else(Fate::Dropped, |()| Fate::Forwarded));
         });
+    }
+}
+
+fn recirculates(action: &DpAction) -> bool {
+    match action {
+        DpAction::Recirc(_) => true,
+        DpAction::Clone(actions) => actions.iter().any(recirculates),
+        _ => false,
     }
 }
 

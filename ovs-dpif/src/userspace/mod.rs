@@ -27,10 +27,14 @@ use crate::dpif::{DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortS
 use crate::drops::Ledger;
 use front::FrontCache;
 use ports::Ports;
+pub(crate) use round::Turns;
 use round::{Round, Work};
 
 /// How often a packet may be looked up again.
 pub const MAX_RECIRCULATIONS: u8 = 8;
+
+/// How often a packet and all copies of it may be looked up again, together.
+pub const MAX_RECIRCULATED_COPIES: u16 = 1024;
 
 /// How deep actions may nest.
 pub const MAX_NESTING: usize = 16;
@@ -223,7 +227,8 @@ impl Dpif for Datapath {
             if !batch.is_empty() {
                 self.ledger.received += batch.len() as u64;
                 let mut round = Round::new(now, batch.len());
-                let work = batch.into_iter().enumerate().map(|(slot, packet)| Work { packet, slot, depth: 0 });
+                let work =
+                    batch.into_iter().enumerate().map(|(slot, packet)| Work { packet, slot, turns: Turns::NONE });
                 self.forward(work.collect(), &mut round);
                 self.settle(round, upcalls);
             }
@@ -232,13 +237,13 @@ impl Dpif for Datapath {
     }
 
     fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>) {
-        let Upcall { packet, held, depth, .. } = upcall;
+        let Upcall { packet, held, turns, .. } = upcall;
         self.ledger.in_flight -= u64::from(held);
         match resolution {
             Resolution::Execute(actions) => {
                 // A copy of a packet that is accounted for already is accounted for once more, as the switch's own.
                 self.ledger.injected += u64::from(!held);
-                self.execute_alone(packet, depth, actions, now, upcalls);
+                self.execute_alone(packet, turns, actions, now, upcalls);
             }
             Resolution::Consumed if held => self.ledger.consumed += 1,
             Resolution::Drop(reason) if held => self.ledger.drop_one(reason),
@@ -248,7 +253,7 @@ impl Dpif for Datapath {
 
     fn inject(&mut self, packet: Packet, actions: &[DpAction], now: Instant, upcalls: &mut Vec<Upcall>) {
         self.ledger.injected += 1;
-        self.execute_alone(packet, 0, actions, now, upcalls);
+        self.execute_alone(packet, Turns::NONE, actions, now, upcalls);
     }
 
     fn stats(&self) -> DpStats {

@@ -2,7 +2,7 @@
 
 use ovs_packet::{Instant, Packet};
 
-use super::Datapath;
+use super::{Datapath, MAX_RECIRCULATED_COPIES, MAX_RECIRCULATIONS};
 use crate::dpif::Upcall;
 use crate::drops::DropReason;
 
@@ -11,8 +11,35 @@ use crate::drops::DropReason;
 pub(super) struct Work {
     pub(super) packet: Packet,
     pub(super) slot: usize,
-    /// How often it was recirculated.
-    pub(super) depth: u8,
+    pub(super) turns: Turns,
+}
+
+/// How often a packet was recirculated, and how often it and the copies that are made of it still may be.
+///
+/// Copies share what is left, so that lists which recirculate many copies, of which each recirculates many, do not
+/// multiply. Every copy gets half: with eight turns at most, a packet that is copied once each time has enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turns {
+    depth: u8,
+    left: u16,
+}
+
+impl Turns {
+    /// A packet as it came.
+    pub(super) const NONE: Turns = Turns { depth: 0, left: MAX_RECIRCULATED_COPIES };
+
+    /// Halves what is left: for a copy, and for what it is a copy of.
+    pub(super) fn share(&mut self) {
+        self.left /= 2;
+    }
+
+    /// Counts a recirculation. False if there was one too many.
+    pub(super) fn take(&mut self) -> bool {
+        self.depth += 1;
+        let fits = self.depth <= MAX_RECIRCULATIONS && self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        fits
+    }
 }
 
 /// What became of a packet so far, counting all its copies. Later ones outrank earlier ones.

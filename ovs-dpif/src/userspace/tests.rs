@@ -179,6 +179,27 @@ fn recirculation_ends_where_nothing_is_installed() {
 }
 
 #[test]
+fn recirculated_copies_do_not_multiply() {
+    // Found by fuzzing: a list of n recirculations to itself took n to the power of 8 lookups for one packet.
+    let mut b = Bench::<2>::new(2000);
+    let list = [DpAction::Recirc(5), DpAction::Clone(vec![DpAction::Recirc(5)]), DpAction::Output(PortNo(2))];
+    let ufid = b.install("recirc_id=0", &list);
+    let again = b.install("recirc_id=5", &[&list[..], &list[..]].concat());
+    b.send(1, UDP);
+    assert!(b.poll().is_empty());
+    assert!(b.dp.flow_del(again).unwrap().stats.packets <= MAX_RECIRCULATED_COPIES.into());
+    // A packet that is copied at each of its turns has all of them.
+    b.install("recirc_id=0", &[DpAction::Recirc(5), DpAction::Output(PortNo(2))]);
+    let again = b.install("recirc_id=5", &[DpAction::Recirc(5), DpAction::Output(PortNo(2))]);
+    b.received(2);
+    b.send(1, UDP);
+    b.poll();
+    assert_eq!(b.dp.flow_del(again).unwrap().stats.packets, MAX_RECIRCULATIONS.into());
+    assert_eq!(b.received(2).len(), 1 + usize::from(MAX_RECIRCULATIONS));
+    b.dp.flow_del(ufid).unwrap();
+}
+
+#[test]
 fn ports_without_offloads_get_finished_packets() {
     let mut dp = Datapath::new();
     let (a, end_a) = MemPort::new("a", 100);

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use crate::checksum;
 use crate::compose::{checksum_offset, write_sctp_checksum};
-use crate::extract::{IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP};
+use crate::extract::{IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP};
 use crate::field::KeyAttr;
 use crate::key::{FlowKey, FlowMask, VLAN_PRESENT};
 use crate::packet::{L4Checksum, Packet};
@@ -97,7 +97,7 @@ pub fn set(packet: &mut Packet, attr: KeyAttr, values: &FlowKey, mask: &FlowMask
         KeyAttr::Tcp => set_ports(packet, IP_PROTO_TCP, values, m).ok_or(missing)?,
         KeyAttr::Udp => set_ports(packet, IP_PROTO_UDP, values, m).ok_or(missing)?,
         KeyAttr::Sctp => set_ports(packet, IP_PROTO_SCTP, values, m).ok_or(missing)?,
-        KeyAttr::Icmp => set_icmp(packet, crate::extract::IP_PROTO_ICMP, values, m).ok_or(missing)?,
+        KeyAttr::Icmp => set_icmp(packet, IP_PROTO_ICMP, values, m).ok_or(missing)?,
         KeyAttr::Icmpv6 => set_icmp(packet, IP_PROTO_ICMPV6, values, m).ok_or(missing)?,
         KeyAttr::Arp => {
             let at = packet.layers().l3.ok_or(missing)?;
@@ -247,6 +247,10 @@ fn set_icmp(packet: &mut Packet, proto: u8, values: &FlowKey, m: &FlowKey) -> Op
     let join = |k: &FlowKey| [k.tp_src.get() as u8, k.tp_dst.get() as u8];
     let (old, new) = change::<2>(packet, l4, &join(values), &join(m))?;
     covered_by_transport(packet, &old, &new);
+    // Nothing but zeros: the one sum that a difference does not find (RFC 1624, section 3).
+    if proto == IP_PROTO_ICMP && packet.l4().iter().all(|byte| *byte == 0) {
+        packet.data_mut().get_mut(l4 + 2..l4 + 4)?.fill(0xff);
+    }
     Some(())
 }
 

@@ -137,6 +137,18 @@ fn arp_of_another_hardware_is_not_set() {
 }
 
 #[test]
+fn an_icmp_message_of_zeros_has_its_checksum() {
+    // Found by fuzzing: the difference gave 0, and the sum of nothing but zeros is no right one.
+    let mut packet = packet_for("icmp,nw_src=1.2.3.4,icmp_type=8", &[0; 24]);
+    let zero = FlowMask::of(&[FieldId::IcmpType, FieldId::IcmpCode]);
+    set(&mut packet, KeyAttr::Icmp, &FlowKey::ZERO, &zero).unwrap();
+    assert_eq!(checksum::checksum(packet.l4()), 0);
+    let edited = packet.data().to_vec();
+    write_l4_checksum(&mut packet);
+    assert_eq!(packet.data(), edited);
+}
+
+#[test]
 fn what_is_not_there_is_not_set() {
     let mut packet = packet_for("udp,tp_src=1", b"");
     let all = FlowMask { bits: FlowKey::from_words([u64::MAX; crate::key::WORDS]) };
