@@ -423,7 +423,8 @@ fn through_the_switch<R>(network: &Network, passing: Passing, traffic: impl FnOn
 fn transfer(network: &Network, what: &str, to: &str) {
     let bytes = if cfg!(debug_assertions) { 64 << 20 } else { 1 << 30 };
     let to: SocketAddr = to.parse().unwrap();
-    let report = traffic::tcp_transfer(&network.right, &network.left, to, bytes, LONG, &AtomicBool::new(false)).unwrap();
+    let report =
+        traffic::tcp_transfer(&network.right, &network.left, to, bytes, LONG, &AtomicBool::new(false)).unwrap();
     eprintln!("{what} to {to}: {bytes} bytes, {:.2} Gbit/s", report.bits_per_second() / 1e9);
     assert_eq!((report.bytes, report.intact), (bytes, true));
 }
