@@ -18,6 +18,7 @@ use ovs_packet::{Match, compose};
 use ovs_switch::demo::links::Links;
 use ovs_switch::demo::netns::Namespace;
 use ovs_switch::demo::traffic;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const VSWITCHD: &str = env!("CARGO_BIN_EXE_ovs-vswitchd");
@@ -88,9 +89,8 @@ impl Running {
         panic!("the program ended without: {begin}");
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
-        assert!(status.success());
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -275,14 +275,14 @@ fn the_demo_can_be_stopped_at_any_time() {
     let Some(_) = namespace() else { return };
     let dir = TempDir::new();
     let program = dir.program();
-    for (signal, status) in [("INT", Some(130)), ("TERM", Some(130)), ("KILL", None)] {
+    for (signal, status) in [(Signal::INT, Some(130)), (Signal::TERM, Some(130)), (Signal::KILL, None)] {
         // Most of a minute's worth of traffic.
         let mut demo = Running::start(Command::new(&program).args(["demo", "--transfer", "100000"]));
         let mut out = demo.read_until("   flow taken out");
         std::thread::sleep(Duration::from_millis(700));
         assert_no_demo_interfaces();
         demo.signal(signal);
-        assert_eq!(demo.wait().code(), status, "{signal}");
+        assert_eq!(demo.wait().code(), status, "{signal:?}");
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
         assert_eq!(rest.contains("interrupted; the network it ran in is gone"), status.is_some(), "{rest}");
@@ -476,7 +476,7 @@ fn a_switch_between_interfaces_forwards_and_ends_with_a_table() {
     let mut out = switch.read_until("switching between left, right; Ctrl-C stops");
     assert!(net.ping(LONG));
     assert!(net.transfer(80, 20_000_000, LONG));
-    switch.signal("TERM");
+    switch.signal(Signal::TERM);
     assert_eq!(switch.wait().code(), Some(0));
     let mut table = String::new();
     out.read_to_string(&mut table).unwrap();
@@ -500,7 +500,7 @@ fn a_flow_names_ports_and_has_its_effect() {
     assert!(net.ping(LONG));
     assert!(net.transfer(80, 100_000, LONG));
     assert!(!net.transfer(23, 100_000, Duration::from_millis(500)));
-    switch.signal("INT");
+    switch.signal(Signal::INT);
     assert_eq!(switch.wait().code(), Some(0));
     let mut table = String::new();
     out.read_to_string(&mut table).unwrap();
@@ -519,7 +519,7 @@ fn an_interface_that_goes_is_told_once_and_the_others_go_on() {
     // Long enough to complain again, if it does.
     std::thread::sleep(Duration::from_millis(1500));
     assert!(net.ping(LONG) && net.transfer(80, 1_000_000, LONG));
-    switch.signal("TERM");
+    switch.signal(Signal::TERM);
     assert_eq!(switch.wait().code(), Some(0));
     let (mut table, mut errors) = (String::new(), String::new());
     out.read_to_string(&mut table).unwrap();
