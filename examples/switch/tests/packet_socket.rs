@@ -1,35 +1,26 @@
-//! [`PacketSocket`] on real veth pairs in private network namespaces.
+//! `PacketSocket` on real veth pairs in private network namespaces.
 //!
 //! ```text
 //!   left namespace            switch namespace             right namespace
 //!   eth0 10.1.0.1 ─────────── p1   (forwarder)   p2 ─────────── eth0 10.1.0.2
 //! ```
 //!
-//! Skipped, with the reason printed, where the process may not make namespaces. The network's parts are the demo's: its
-//! files are included, because a crate down here may not depend on a program up there.
+//! Skipped, with the reason printed, where the process may not make namespaces. These are tests of ovs-dpif; they stand up
+//! here because the private network that they need does.
 
 #![cfg(target_os = "linux")]
-
-#[allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "the demo's, and not all of it is used")]
-#[path = "../../examples/switch/src/demo/links.rs"]
-mod links;
-#[allow(dead_code, unreachable_pub, reason = "the demo's, and not all of it is used")]
-#[path = "../../examples/switch/src/demo/netns.rs"]
-mod netns;
-#[allow(dead_code, unreachable_pub, reason = "the demo's, and not all of it is used")]
-#[path = "../../examples/switch/src/demo/traffic.rs"]
-mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use links::Links;
-use netns::Namespace;
 use ovs_dpif::netdev::{Netdev, NetdevError, Offloads, PacketSocket};
 use ovs_packet::packet::{Gso, GsoKind, L4Checksum};
 use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose, edit, extract, segment};
+use ovs_switch::demo::links::Links;
+use ovs_switch::demo::netns::Namespace;
+use ovs_switch::demo::traffic;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
