@@ -1,9 +1,30 @@
 //! The command-line tools, one small binary each.
 //!
-//! This library is what they share: reading hexadecimal text, and input that is a file or standard input.
+//! This library is what they share: options, hexadecimal text, and input that is a file or standard input.
 
 use std::fs;
 use std::io::{self, Read};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Reads the program's options. Where there is nothing more to do, gives the exit status instead: help was printed, or
+/// what is wrong in one line, as upstream's tools do it.
+///
+/// # Errors
+/// The status to exit with.
+pub fn options<T: Parser>(program: &str) -> Result<T, ExitCode> {
+    T::try_parse().map_err(|e| {
+        if e.use_stderr() {
+            let text = e.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            eprintln!("{program}: {}; see --help", first.trim_start_matches("error: "));
+            return ExitCode::FAILURE;
+        }
+        print!("{e}");
+        ExitCode::SUCCESS
+    })
+}
 
 /// Reads a file, or standard input for `-`.
 ///

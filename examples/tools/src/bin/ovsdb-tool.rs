@@ -66,19 +66,9 @@ enum Command {
 const DOES_NOT_HOLD: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options: Options = match ovs_tools::options("ovsdb-tool") {
         Ok(options) => options,
-        Err(e) if e.use_stderr() => {
-            // Upstream's tools say what is wrong in one line.
-            let text = e.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            eprintln!("ovsdb-tool: {}; see --help", first.trim_start_matches("error: "));
-            return ExitCode::FAILURE;
-        }
-        Err(help) => {
-            print!("{help}");
-            return ExitCode::SUCCESS;
-        }
+        Err(status) => return status,
     };
     run(&options).unwrap_or_else(|e| {
         eprintln!("ovsdb-tool: {e}");

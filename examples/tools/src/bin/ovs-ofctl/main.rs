@@ -151,19 +151,9 @@ const NOT_BUILT: &[&str] = &[
 ];
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options: Options = match ovs_tools::options("ovs-ofctl") {
         Ok(options) => options,
-        Err(e) if e.use_stderr() => {
-            // Upstream's tools say what is wrong in one line.
-            let text = e.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            eprintln!("ovs-ofctl: {}; see --help", first.trim_start_matches("error: "));
-            return ExitCode::FAILURE;
-        }
-        Err(help) => {
-            print!("{help}");
-            return ExitCode::SUCCESS;
-        }
+        Err(status) => return status,
     };
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
