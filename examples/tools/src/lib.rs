@@ -21,7 +21,8 @@ pub fn options<T: Parser>(program: &str) -> Result<T, ExitCode> {
             eprintln!("{program}: {}; see --help", first.trim_start_matches("error: "));
             return ExitCode::FAILURE;
         }
-        print!("{e}");
+        // Whoever reads it may have seen enough.
+        let _ = e.print();
         ExitCode::SUCCESS
     })
 }

@@ -1,6 +1,7 @@
 //! `ovsdb-tool`: database schemas on the command line. Sub-commands that read or write database files are refused until
 //! they are built.
 
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -8,7 +9,7 @@ use ovs_db::{Schema, Version, json};
 
 /// Database schemas, checked and read.
 #[derive(Parser, Debug)]
-#[command(name = "ovsdb-tool", version, about, after_help = EXAMPLES)]
+#[command(name = "ovsdb-tool", version, after_help = EXAMPLES)]
 struct Options {
     /// How results are written.
     #[arg(short = 'f', long, global = true, value_enum, default_value_t = Format::Text)]
@@ -78,10 +79,11 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<ExitCode, String> {
     let answer = |name: &str, value: String| {
-        match options.format {
-            Format::Text => println!("{value}"),
-            Format::Json => println!("{}", serde_json::json!({ name: value })),
-        }
+        let text = match options.format {
+            Format::Text => value,
+            Format::Json => serde_json::json!({ name: value }).to_string(),
+        };
+        writeln!(stdout(), "{text}").map_err(|e| format!("standard output: {e}"))?;
         Ok(ExitCode::SUCCESS)
     };
     match &options.command {

@@ -12,7 +12,7 @@ use ovs_ofproto::codec::Version;
 
 /// Flows and OpenFlow messages, read and printed.
 #[derive(Parser, Debug)]
-#[command(name = "ovs-ofctl", version, about, after_help = EXAMPLES)]
+#[command(name = "ovs-ofctl", version, after_help = EXAMPLES)]
 struct Options {
     /// OpenFlow versions to allow, with commas between them; of them, OpenFlow13 is spoken.
     #[arg(short = 'O', long, global = true, value_name = "VERSIONS", default_value = "OpenFlow13", value_parser = protocols)]
