@@ -1,6 +1,6 @@
 //! `ovs-vswitchd`: the switch as a program. What it does is in the library; here are its options.
 
-use std::io::{IsTerminal, stdout};
+use std::io::stdout;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant as Clock};
 use clap::{Parser, Subcommand, ValueEnum};
 use ovs_dpif::netdev::PacketSocket;
 use ovs_switch::demo::{
-    self, LiveStage, MemoryStage, NotLive, Outcome, Report, StageError, StoryOptions, Style, capture,
+    self, LiveStage, MemoryStage, NotLive, Outcome, Report, Screen, StageError, StoryOptions, Style, capture,
 };
 use ovs_switch::{FailMode, LiveSwitch, Switch, SwitchConfig};
 use serde_json::json;
@@ -165,12 +165,12 @@ fn demo(d: &Demo) -> Result<ExitCode, Error> {
     let mut options = StoryOptions::default();
     options.transfer = d.transfer << 20;
     options.watch = Duration::from_secs(d.watch);
-    options.redraw = report.style() == Style::Text && d.watch > 0 && stdout().is_terminal();
+    options.screen = screen().filter(|_| report.style() == Style::Text && d.watch > 0);
     let live = if d.memory { None } else { live_stage(&mut report)? };
     let outcome = match live {
         Some(mut stage) => demo::run(&mut stage, &mut report, options, &interrupted)?,
         None => {
-            options.redraw = false;
+            options.screen = None;
             demo::run(&mut MemoryStage::new(), &mut report, options, &interrupted)?
         }
     };
@@ -185,6 +185,14 @@ fn demo(d: &Demo) -> Result<ExitCode, Error> {
         Outcome::Bad => ExitCode::FAILURE,
         Outcome::Interrupted => ExitCode::from(INTERRUPTED),
     })
+}
+
+/// The terminal that standard output is, if it is one.
+fn screen() -> Option<Screen> {
+    let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
+    // A terminal that does not know its size is as large as terminals once were.
+    let known = |n: u16, otherwise| if n == 0 { otherwise } else { usize::from(n) };
+    Some(Screen { columns: known(size.ws_col, 80), rows: known(size.ws_row, 24) })
 }
 
 /// The live stage, or `None` with the reason told if there are no privileges for it.

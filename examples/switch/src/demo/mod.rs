@@ -18,7 +18,7 @@ mod story;
 #[cfg(target_os = "linux")]
 pub mod traffic;
 
-pub use report::{Report, Style, snapshot};
+pub use report::{Report, Screen, Style, snapshot};
 pub use stage::{Ping, Stage, StageError, Transfer};
 #[cfg(target_os = "linux")]
 pub use stage_live::{LiveStage, NotLive};

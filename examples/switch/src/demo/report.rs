@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use ovs_dpif::{DpFlow, DpFlowStats, text};
-use ovs_packet::field::FieldId;
-use ovs_packet::{Instant, Match};
+use ovs_dpif::text;
+use ovs_packet::Instant;
 use serde_json::{Value, json};
 
 use crate::switch::Switch;
@@ -18,6 +17,41 @@ pub enum Style {
     /// One JSON object at the end.
     Json,
 }
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Screen {
+    /// Characters in a row.
+    pub columns: usize,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl Screen {
+    /// `lines` as rows that fit: long lines go on in the next row, and what is too much at the end is counted instead.
+    fn fit<'t>(self, lines: impl Iterator<Item = &'t str>) -> Vec<String> {
+        // The last column stays free: a row that filled it would lose its last character to the erasing behind it.
+        let columns = self.columns.saturating_sub(1).max(20);
+        let mut fitted = Vec::new();
+        for line in lines {
+            let mut rest: Vec<char> = line.chars().collect();
+            while rest.len() > columns {
+                let behind = rest.split_off(columns);
+                fitted.push(rest.into_iter().collect());
+                rest = CONTINUED.chars().chain(behind).collect();
+            }
+            fitted.push(rest.into_iter().collect());
+        }
+        if fitted.len() > self.rows {
+            let hidden = fitted.split_off(self.rows.saturating_sub(1)).len();
+            fitted.push(format!("... and {hidden} rows more"));
+        }
+        fitted
+    }
+}
+
+/// How a row begins that goes on with the line of the row before.
+const CONTINUED: &str = "      ";
 
 /// The other screen, no line wrap, no cursor (xterm's control sequences); and back.
 const PAGES_BEGIN: &str = "\x1b[?1049h\x1b[?7l\x1b[?25l";
@@ -63,11 +97,11 @@ impl<W: Write> Report<W> {
     /// The next line ends that, and the terminal is as it was before the first page.
     ///
     /// Lines are put in their places one by one, and what there is of an older page is cleared behind them: nothing
-    /// flickers, and nothing scrolls, however small the terminal. What is too long for it is cut off.
+    /// flickers, and nothing scrolls, however small the terminal.
     ///
     /// # Errors
     /// If writing fails.
-    pub fn page(&mut self, text: &str) -> io::Result<()> {
+    pub fn page(&mut self, text: &str, screen: Screen) -> io::Result<()> {
         if self.style != Style::Text {
             return Ok(());
         }
@@ -77,7 +111,7 @@ impl<W: Write> Report<W> {
             self.paging = true;
         }
         let lines = self.told.lines().chain([""]).chain(text.lines());
-        for (row, line) in (1..).zip(lines) {
+        for (row, line) in (1..).zip(screen.fit(lines)) {
             let _ = write!(page, "\x1b[{row};1H{line}\x1b[K");
         }
         page.push_str("\x1b[J");
@@ -133,7 +167,7 @@ impl<W: Write> Drop for Report<W> {
 
 /// A switch's ports, accounts, megaflows and addresses at one time, for people and for programs.
 pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
-    let text = table(switch, |flow| text::flow(flow, now).to_string());
+    let text = table(switch, now);
     let ports: Vec<_> = switch
         .ports()
         .into_iter()
@@ -168,23 +202,7 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
     (text, value)
 }
 
-/// The same for a page, whose lines may be cut off at their ends: megaflows begin with what changes, and their matches
-/// are in the shorter words of flow tables.
-pub(super) fn live_table(switch: &Switch) -> String {
-    table(switch, |flow| {
-        let mut matching = Match::from(&flow.matching);
-        // Not recirculated, no tag: that goes without saying.
-        for field in [FieldId::RecircId, FieldId::VlanTci] {
-            if field.info().get(matching.key()) == 0 {
-                matching.set_masked(field, 0, 0);
-            }
-        }
-        let DpFlowStats { packets, bytes, .. } = flow.stats;
-        format!("{packets:>9} packets {bytes:>14} bytes to {}: {matching}", text::actions(&flow.actions))
-    })
-}
-
-fn table(switch: &Switch, megaflow: impl Fn(&DpFlow) -> String) -> String {
+fn table(switch: &Switch, now: Instant) -> String {
     let mut s = String::new();
     let _ = writeln!(
         s,
@@ -220,7 +238,7 @@ fn table(switch: &Switch, megaflow: impl Fn(&DpFlow) -> String) -> String {
         stats.flows, stats.masks, stats.hits, stats.missed, stats.lost
     );
     for flow in &switch.megaflows() {
-        let _ = writeln!(s, "  {}", megaflow(flow));
+        let _ = writeln!(s, "  {}", text::flow(flow, now));
     }
     s
 }
@@ -229,15 +247,29 @@ fn table(switch: &Switch, megaflow: impl Fn(&DpFlow) -> String) -> String {
 mod tests {
     use super::*;
 
+    const SCREEN: Screen = Screen { columns: 80, rows: 24 };
+
+    #[test]
+    fn lines_go_on_in_the_next_row_and_the_end_is_counted() {
+        let fit = |text: &str, rows| Screen { columns: 21, rows }.fit(text.lines());
+        let long = "0123456789".repeat(4);
+        let rows = ["01234567890123456789", "      01234567890123", "      456789"];
+        assert_eq!(fit(&long, 3), rows);
+        assert_eq!(fit(&format!("{long}\nx"), 4), [&rows[..], &["x"]].concat());
+        assert_eq!(fit(&format!("{long}\nx"), 3), [rows[0], rows[1], "... and 2 rows more"]);
+        assert_eq!(fit("", 0), Vec::<String>::new());
+        assert_eq!(fit("x", 0), ["... and 1 rows more"]);
+    }
+
     #[test]
     fn pages_stay_within_the_terminal_and_leave_it_as_it_was() {
         let mut out = Vec::new();
         let mut report = Report::new(&mut out, Style::Text);
         report.line("the story").unwrap();
-        report.page("a table\nof two lines").unwrap();
-        report.page("a table").unwrap();
+        report.page("a table\nof two lines", SCREEN).unwrap();
+        report.page("a table", SCREEN).unwrap();
         report.line("the end").unwrap();
-        report.page("given up").unwrap();
+        report.page("given up", SCREEN).unwrap();
         drop(report);
         let text = String::from_utf8(out).unwrap();
         let (begin, end) = (PAGES_BEGIN, PAGES_END);
@@ -266,7 +298,7 @@ mod tests {
     fn programs_get_no_pages() {
         let mut out = Vec::new();
         let mut report = Report::new(&mut out, Style::Json);
-        report.page("a table").unwrap();
+        report.page("a table", SCREEN).unwrap();
         report.finish().unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), json!({ "steps": [] }));
     }

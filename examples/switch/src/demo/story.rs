@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Clock};
 
 use serde_json::json;
 
-use super::report::{Report, live_table, snapshot};
+use super::report::{Report, Screen, snapshot};
 use super::stage::{Ping, Stage, StageError};
 
 /// How the story is told.
@@ -17,13 +17,13 @@ pub struct StoryOptions {
     pub transfer: u64,
     /// How long the live table is shown; without a terminal it is shown once, at the end.
     pub watch: Duration,
-    /// Whether the table is redrawn in place.
-    pub redraw: bool,
+    /// The terminal to redraw the table on in place, if there is one.
+    pub screen: Option<Screen>,
 }
 
 impl Default for StoryOptions {
     fn default() -> Self {
-        StoryOptions { transfer: 256 << 20, watch: Duration::from_secs(5), redraw: false }
+        StoryOptions { transfer: 256 << 20, watch: Duration::from_secs(5), screen: None }
     }
 }
 
@@ -169,18 +169,19 @@ impl<S: Stage, W: Write> Story<'_, S, W> {
     fn watch(&mut self, options: StoryOptions) -> Result<bool, StoryError> {
         let end = Clock::now() + options.watch;
         loop {
-            let over = !options.redraw || Clock::now() >= end;
+            let screen = options.screen.filter(|_| Clock::now() < end);
             let stop = self.interrupted();
-            if over || stop {
-                let (text, value) = self.stage.switch(|switch, now| snapshot(switch, now))?;
-                let balanced = value.pointer("/packets/balanced").and_then(serde_json::Value::as_bool);
-                self.report.set("switch", value);
-                self.report.line(&format!("\n{text}"))?;
-                self.good &= balanced == Some(true);
-                return Ok(stop);
+            let (text, value) = self.stage.switch(|switch, now| snapshot(switch, now))?;
+            match screen {
+                Some(screen) if !stop => self.report.page(&text, screen)?,
+                _ => {
+                    let balanced = value.pointer("/packets/balanced").and_then(serde_json::Value::as_bool);
+                    self.report.set("switch", value);
+                    self.report.line(&format!("\n{text}"))?;
+                    self.good &= balanced == Some(true);
+                    return Ok(stop);
+                }
             }
-            let table = self.stage.switch(|switch, _| live_table(switch))?;
-            self.report.page(&table)?;
             // Keeps the table moving, and takes a fifth of a second or so.
             self.stage.ping(4, INTERVAL)?;
         }
