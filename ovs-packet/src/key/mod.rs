@@ -17,8 +17,11 @@
 //! | 0 | 0-7   | recirculation id, port, conntrack state and zone and mark, Ethernet, outer VLAN, IPv4 or ARP addresses, protocol, TOS, TTL, fragment, flow label, L4 ports, TCP flags |
 //! | 1 | 8-15  | IPv6 addresses, ND target, ARP or ND link-layer addresses |
 //! | 2 | 16-23 | conntrack label and original IPv4 tuple, packet mark, inner VLAN, MPLS |
-//! | 3 | 24-31 | OpenFlow metadata, conntrack original IPv6 tuple |
+//! | 3 | 24-31 | OpenFlow metadata, conntrack original IPv6 tuple, conjunction id, output of the action set |
 //! | 4-5 | 32-47 | registers |
+//! | 6 | 48-55 | tunnel: id, addresses, TOS, TTL, flags, ports, and what GBP, GTP-U and ERSPAN add |
+//! | 7 | 56-63 | which tunnel options are present; NSH |
+//! | 8-11 | 64-95 | values of the tunnel options |
 
 mod mask;
 mod sparse;
@@ -38,13 +41,16 @@ use crate::addr::EthAddr;
 use crate::hash;
 
 /// How many u64 words a [`FlowKey`] has.
-pub const WORDS: usize = 48;
+pub const WORDS: usize = 96;
 
 /// How many label stack entries a key keeps.
 pub const MPLS_DEPTH: usize = 3;
 
 /// How many 32-bit registers a key has.
-pub const REGISTERS: usize = 16;
+pub const REGISTERS: usize = 32;
+
+/// How many bytes of tunnel option values a key keeps, all options together.
+pub const TUN_METADATA_BYTES: usize = 256;
 
 /// All that matching can see of a packet. See the [module](self) for the layout.
 ///
@@ -120,8 +126,8 @@ pub struct FlowKey {
     pub arp_sha: EthAddr,
     /// ARP target hardware address, or ND target link-layer address.
     pub arp_tha: EthAddr,
-    #[doc(hidden)]
-    pub _pad15: Reserved<4>,
+    /// Group address of an IGMP message, or the reserved word of a neighbour discovery message.
+    pub igmp_group: U32,
 
     // Block 2. Words 16 to 20: metadata.
     /// Connection label.
@@ -160,14 +166,71 @@ pub struct FlowKey {
     pub ct_ipv6_src: U128,
     /// IPv6 destination of the connection's original direction.
     pub ct_ipv6_dst: U128,
+    /// Conjunction that the packet's flow completed, while the tables are looked up.
+    pub conj_id: U32,
+    /// Port that the action set sends to, while the tables are looked up.
+    pub actset_output: U32,
     #[doc(hidden)]
-    pub _pad29: Reserved<24>,
+    pub _pad30: Reserved<16>,
 
     // Blocks 4 and 5: metadata.
     /// Registers of the Nicira extension.
     pub regs: [U32; REGISTERS],
+
+    // Block 6: metadata.
+    /// Tunnel id: VNI, GRE key, TEID.
+    pub tun_id: U64,
+    /// IPv4 source of the outer header.
+    pub tun_src: U32,
+    /// IPv4 destination of the outer header.
+    pub tun_dst: U32,
+    /// IPv6 source of the outer header.
+    pub tun_ipv6_src: U128,
+    /// IPv6 destination of the outer header.
+    pub tun_ipv6_dst: U128,
+    /// Flags of the outer header, see [`TunnelFlags`](crate::packet::TunnelFlags).
+    pub tun_flags: u8,
+    /// TOS or traffic class of the outer header.
+    pub tun_tos: u8,
+    /// TTL or hop limit of the outer header.
+    pub tun_ttl: u8,
+    /// GTP-U message type (3GPP TS 29.281, section 7.1).
+    pub tun_gtpu_msgtype: u8,
+    /// UDP source port of the outer header.
+    pub tun_tp_src: U16,
+    /// UDP destination port of the outer header.
+    pub tun_tp_dst: U16,
+    /// VXLAN group policy id.
+    pub tun_gbp_id: U16,
+    /// VXLAN group policy flags.
+    pub tun_gbp_flags: u8,
+    /// First byte of the GTP-U header: version and flags.
+    pub tun_gtpu_flags: u8,
+    /// ERSPAN: from the high end, one bit free, version 4 bits, direction 1, hardware id 6, index 20.
+    pub tun_erspan: U32,
+
+    // Block 7. Word 56: metadata.
+    /// Which of the 64 tunnel option fields the packet has; bit `i` for `tun_metadata<i>`.
+    pub tun_present: U64,
+    // Words 57 to 59: L3.
+    /// NSH flags (RFC 8300, section 2.2), right-aligned.
+    pub nsh_flags: u8,
+    /// NSH TTL.
+    pub nsh_ttl: u8,
+    /// NSH metadata type.
+    pub nsh_mdtype: u8,
+    /// NSH next protocol.
+    pub nsh_np: u8,
+    /// NSH service path id, 24 bits, and service index, 8 bits.
+    pub nsh_path: U32,
+    /// NSH context headers of metadata type 1.
+    pub nsh_context: [U32; 4],
     #[doc(hidden)]
-    pub _pad40: Reserved<64>,
+    pub _pad60: Reserved<32>,
+
+    // Blocks 8 to 11: metadata.
+    /// Values of tunnel options, at the places that the table of options gives them.
+    pub tun_metadata: [u8; TUN_METADATA_BYTES],
 }
 
 /// Bytes of the layout that hold nothing: zero, and out of reach by name.

@@ -84,6 +84,20 @@ pub enum Block {
     Metadata = 3,
     /// Registers 0 to 15.
     Registers = 4,
+    /// Registers 16 to 31.
+    UpperRegisters = 5,
+    /// Tunnel.
+    Tunnel = 6,
+    /// Presence of tunnel options, and NSH.
+    Service = 7,
+    /// First 64 bytes of tunnel option values.
+    Options0 = 8,
+    /// Bytes 64 to 127 of tunnel option values.
+    Options1 = 9,
+    /// Bytes 128 to 191 of tunnel option values.
+    Options2 = 10,
+    /// Last 64 bytes of tunnel option values.
+    Options3 = 11,
 }
 
 /// A set of blocks of the key.
@@ -134,8 +148,8 @@ pub enum Stage {
 pub const STAGES: [u8; WORDS] = {
     use Stage::*;
     let mut stages = [Metadata as u8; WORDS];
-    let ranges: [(usize, usize, Stage); 7] =
-        [(2, 4, L2), (5, 6, L3), (7, 7, L4), (8, 11, L3), (12, 15, L4), (21, 21, L2), (22, 23, L3)];
+    let ranges: [(usize, usize, Stage); 8] =
+        [(2, 4, L2), (5, 6, L3), (7, 7, L4), (8, 11, L3), (12, 15, L4), (21, 21, L2), (22, 23, L3), (57, 59, L3)];
     let mut r = 0;
     while r < ranges.len() {
         let (mut word, last, stage) = ranges[r];
@@ -171,13 +185,18 @@ mod tests {
         assert_eq!(stage(offset_of!(FlowKey, inner_vlan_tci)), Stage::L2 as u8);
         assert_eq!(stage(offset_of!(FlowKey, mpls_lse)), Stage::L3 as u8);
         assert_eq!(stage(offset_of!(FlowKey, regs)), Stage::Metadata as u8);
+        assert_eq!(stage(offset_of!(FlowKey, igmp_group)), Stage::L4 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, tun_present)), Stage::Metadata as u8);
+        assert_eq!(stage(offset_of!(FlowKey, nsh_flags)), Stage::L3 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, nsh_context) + 12), Stage::L3 as u8);
+        assert_eq!(stage(offset_of!(FlowKey, tun_metadata)), Stage::Metadata as u8);
     }
 
     #[test]
     fn rank_counts_below() {
-        let s: WordSet = [0, 5, 47].into_iter().collect();
+        let s: WordSet = [0, 5, 95].into_iter().collect();
         assert_eq!([s.rank(0), s.rank(1), s.rank(6), s.rank(128)], [0, 1, 2, 3]);
-        assert!(!s.contains(48) && s.len() == 3);
+        assert!(!s.contains(96) && s.len() == 3);
     }
 
     #[test]
@@ -186,5 +205,8 @@ mod tests {
         assert_eq!(offset_of!(FlowKey, ct_label), 64 * Block::Extra as usize);
         assert_eq!(offset_of!(FlowKey, metadata), 64 * Block::Metadata as usize);
         assert_eq!(offset_of!(FlowKey, regs), 64 * Block::Registers as usize);
+        assert_eq!(offset_of!(FlowKey, tun_id), 64 * Block::Tunnel as usize);
+        assert_eq!(offset_of!(FlowKey, tun_present), 64 * Block::Service as usize);
+        assert_eq!(offset_of!(FlowKey, tun_metadata), 64 * Block::Options0 as usize);
     }
 }

@@ -27,6 +27,21 @@ bitflags! {
     }
 }
 
+bitflags! {
+    /// What a tunnel's outer header said beside addresses, as bits of [`FlowKey::tun_flags`](crate::FlowKey::tun_flags).
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+    pub struct TunnelFlags: u8 {
+        /// Geneve: a control packet (RFC 8926, section 3.4). The one flag that a flow can match.
+        const OAM = 0x01;
+        /// IPv4: do not fragment.
+        const DONT_FRAGMENT = 0x02;
+        /// There is a checksum: of GRE, or of UDP over the tunnel's payload.
+        const CHECKSUM = 0x04;
+        /// There is a key, so that a tunnel id of zero differs from none.
+        const KEY = 0x08;
+    }
+}
+
 impl CtState {
     /// The names in text, from bit 0 on.
     pub const NAMES: [&'static str; 8] = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"];

@@ -3,7 +3,7 @@
 mod meta;
 mod offload;
 
-pub use meta::{CtMetadata, CtState, Metadata, OriginalTuple};
+pub use meta::{CtMetadata, CtState, Metadata, OriginalTuple, TunnelFlags};
 pub use offload::{Gso, GsoKind, L4Checksum, Offload};
 
 use alloc::vec::Vec;
