@@ -42,6 +42,18 @@ const MATCH_TEXTS: &[&str] = &[
     "pkt_mark=5,dp_hash=5/0xf,recirc_id=1,nw_frag=not_later,ip",
 ];
 
+const DATAPATH_TEXTS: &[&str] = &[
+    "recirc_id(0),in_port(1),packet_type(ns=0,id=0),eth(src=02:00:00:00:00:01),eth_type(0x0800),ipv4(dst=10.0.0.0/255.0.0.0,tos=0/0x3,frag=no)",
+    "in_port(3),eth(),eth_type(0x8100),vlan(vid=5/0xff,pcp=1),encap(eth_type(0x86dd),ipv6(src=::1,label=0x1),icmpv6(type=135),nd(target=fe80::2))",
+    "ct_state(+trk-new),ct_label(0x1/0xff),ct_tuple4(src=1.1.1.1,proto=6),eth(),eth_type(0x0806),arp(sip=1.1.1.1,op=1)",
+    "eth_type(0/0xffff)",
+    "1,2,userspace(pid=6,sFlow(vid=9,pcp=7,output=10),actions,tunnel_out_port=10)",
+    "userspace(pid=6,controller(reason=1,dont_send=0,continuation=1,recirc_id=4,rule_cookie=0x5,controller_id=3,max_len=65535))",
+    "set(ipv4(src=35.8.2.0/255.255.255.0,ttl=128)),push_vlan(vid=1,pcp=0),clone(pop_vlan,3),recirc(0x1)",
+    "check_pkt_len(size=200,gt(trunc(100),1),le(drop)),sample(sample=9.7%,actions(meter(1),hash(sym_l4(1))))",
+    "ct(force_commit,zone=5,mark=0x1/0xff),add_mpls(label=200,tc=7,ttl=64,bos=1,eth_type=0x8847),psample(group=12,cookie=0xf102)",
+];
+
 const ACTION_TEXTS: &[&str] = &[
     "drop",
     "NORMAL",
@@ -164,6 +176,9 @@ fn texts(corpora: &Corpora) -> Result<Vec<FlowMod>, Any> {
         let flow = format!("{}{matching},actions={text}", FLOW_HEADS[i % FLOW_HEADS.len()]);
         corpora.put("flow_text", &format!("{i:02}"), flow.as_bytes())?;
         flows.extend(flow.parse::<FlowMod>());
+    }
+    for (i, text) in DATAPATH_TEXTS.iter().enumerate() {
+        corpora.put("datapath_text", &format!("{i:02}"), text.as_bytes())?;
     }
     Ok(flows)
 }

@@ -6,14 +6,14 @@ use arbitrary::{Result, Unstructured};
 use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::{Datapath, Limits};
 use ovs_dpif::{
-    Cookie, CtRequest, DpAction, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, DropReason, Ledger, PortInfo, PortNo,
-    PortSpec, Resolution, Ufid, Upcall, text,
+    Cookie, CtRequest, DpAction, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, DropReason, HashAlgorithm, Ledger,
+    PortInfo, PortNo, PortSpec, Resolution, Ufid, Upcall, Userspace, text,
 };
 use ovs_ofproto::codec::{Framer, Message};
 use ovs_ofproto::pipeline::{Event, Ofproto, Port, VlanMode};
 use ovs_ofproto::{FlowMod, FlowModCommand};
 use ovs_packet::field::KeyAttr;
-use ovs_packet::{Instant, Match, OfPort, Packet};
+use ovs_packet::{FlowKey, FlowMask, Instant, Match, OfPort, Packet};
 
 use crate::traffic;
 
@@ -24,18 +24,37 @@ pub fn datapath_ledger(data: &[u8]) {
     let _ = ledger(&mut Unstructured::new(data));
 }
 
+/// Keys and actions in words: what is read is written, and read back as it was.
+pub fn datapath_text(data: &[u8]) {
+    let Ok(words) = std::str::from_utf8(data) else { return };
+    if let Ok(list) = text::parse_actions(words, &()) {
+        let written = text::actions(&list).to_string();
+        let again = text::parse_actions(&written, &()).expect("what was written is read");
+        assert_eq!(text::actions(&again).to_string(), written);
+    }
+    if let Ok((key, mask)) = text::parse_key(words, &()) {
+        // Attributes that do not go with the Ethertype are read, and not written.
+        let written = text::masked_key(&key, &mask, &()).to_string();
+        let (key, mask) = text::parse_key(&written, &()).expect("what was written is read");
+        assert_eq!(text::masked_key(&key, &mask, &()).to_string(), written);
+    }
+}
+
 fn actions(u: &mut Unstructured, depth: u8) -> Result<Vec<DpAction>> {
     let mut list = Vec::new();
     for _ in 0..u.int_in_range(0..=4)? {
-        list.push(match u.int_in_range(0..=10)? {
+        list.push(match u.int_in_range(0..=16)? {
             0 | 1 => DpAction::Output(PortNo(u.int_in_range(0..=4)?)),
-            2 => DpAction::Userspace(Cookie::Controller {
+            2 => DpAction::Userspace(Userspace::new(Cookie::Controller {
                 reason: 1,
+                dont_send: false,
+                continuation: false,
                 recirc_id: 0,
                 rule_cookie: 0,
                 table: 0,
+                controller_id: 0,
                 max_len: u.arbitrary()?,
-            }),
+            })),
             3 => {
                 let (attr, text) = *u.choose(&[
                     (KeyAttr::Ethernet, "dl_src=02:00:00:00:00:09"),
@@ -51,6 +70,16 @@ fn actions(u: &mut Unstructured, depth: u8) -> Result<Vec<DpAction>> {
             5 => DpAction::PopVlan,
             6 => DpAction::Ct(if u.arbitrary()? { CtRequest::commit(1) } else { CtRequest::lookup(1) }),
             7 => DpAction::CtClear,
+            10 => DpAction::Trunc(u.arbitrary()?),
+            11 => DpAction::Meter(u.int_in_range(0..=1)?),
+            12 => DpAction::Hash { algorithm: HashAlgorithm::L4, basis: u.arbitrary()? },
+            13 if depth < 3 => DpAction::DecTtl(actions(u, depth + 1)?),
+            14 if depth < 3 => DpAction::Sample { probability: u.arbitrary()?, actions: actions(u, depth + 1)? },
+            15 if depth < 3 => DpAction::CheckPktLen {
+                len: u.int_in_range(0..=2000)?,
+                greater: actions(u, depth + 1)?,
+                less_equal: actions(u, depth + 1)?,
+            },
             8 => DpAction::Recirc(u.int_in_range(0..=3)?),
             9 if depth < 3 => DpAction::Clone(actions(u, depth + 1)?),
             _ => DpAction::Drop(*u.choose(DropReason::ALL)?),
@@ -80,7 +109,7 @@ fn ledger(u: &mut Unstructured) -> Result<()> {
                 let m: Match = u.choose(&matches)?.parse().expect("a match");
                 let list = actions(u, 0)?;
                 assert!(!text::actions(&list).to_string().is_empty());
-                if let Ok(ufid) = dp.flow_put(&m, &list) {
+                if let Ok(ufid) = dp.flow_put(m.key(), m.mask(), &list) {
                     let flow = dp.flow_get(ufid).expect("it was put there");
                     assert!(flow.actions == list && !text::flow(&flow, now).to_string().is_empty());
                 }
@@ -154,7 +183,7 @@ impl Dpif for Uncached {
     fn ports(&self) -> Vec<PortInfo> {
         self.0.ports()
     }
-    fn flow_put(&mut self, _: &Match, _: &[DpAction]) -> std::result::Result<Ufid, DpifError> {
+    fn flow_put(&mut self, _: &FlowKey, _: &FlowMask, _: &[DpAction]) -> std::result::Result<Ufid, DpifError> {
         Err(DpifError::FlowTableFull(0))
     }
     fn flow_del(&mut self, ufid: Ufid) -> std::result::Result<DpFlow, DpifError> {

@@ -41,7 +41,7 @@ fn forward(c: &mut Criterion) {
             let mut mask = always_matched();
             mask.add(FieldId::NwDst);
             mask.bits.tp_src = (0xffff ^ (i % masks) as u16).into();
-            dp.flow_put(&Match::new(key, mask), &[DpAction::Output(PortNo(2))]).expect("a megaflow");
+            dp.flow_put(&key, &mask, &[DpAction::Output(PortNo(2))]).expect("a megaflow");
             frames.push(packet);
         }
         let mut random = Random(1);

@@ -1,6 +1,9 @@
 //! What a datapath does with a packet.
 
+use arrayvec::ArrayVec;
+use bitflags::bitflags;
 use ovs_conntrack::CtRequest;
+use ovs_packet::EthAddr;
 use ovs_packet::field::KeyAttr;
 use ovs_packet::key::SparseMatch;
 
@@ -27,46 +30,230 @@ impl std::fmt::Display for PortNo {
 pub enum DpAction {
     /// Send a copy out of a port.
     Output(PortNo),
+    /// Send a copy out of one of a bond's ports, chosen by the packet's hash.
+    LbOutput(u32),
     /// Pass a copy up to userspace, with a note for whoever handles it.
-    Userspace(Cookie),
+    Userspace(Userspace),
     /// Overwrite the masked bits of the fields of one attribute.
     Set(KeyAttr, SparseMatch),
-    /// Push a VLAN tag; bit 12 of the tag control information is ignored.
+    /// Push a VLAN tag.
     PushVlan {
         /// Tag protocol.
         tpid: u16,
-        /// Tag control information.
+        /// Tag control information, with bit 12 set as every tag has it in a key.
         tci: u16,
     },
     /// Take the outermost VLAN tag off.
     PopVlan,
+    /// Push an MPLS label stack entry in front of the network layer, or of the outermost entry.
+    PushMpls {
+        /// Ethertype that the packet gets.
+        eth_type: u16,
+        /// Label stack entry (RFC 3032).
+        lse: u32,
+    },
+    /// Push an MPLS label stack entry in front of the whole frame, so that it begins at layer 3.
+    AddMpls {
+        /// Ethertype that the packet gets.
+        eth_type: u16,
+        /// Label stack entry (RFC 3032).
+        lse: u32,
+    },
+    /// Take the outermost MPLS label stack entry off; the packet gets this Ethertype.
+    PopMpls(u16),
+    /// Put an Ethernet header in front of a packet that begins at layer 3.
+    PushEth {
+        /// Source.
+        src: EthAddr,
+        /// Destination.
+        dst: EthAddr,
+    },
+    /// Take the Ethernet header off.
+    PopEth,
     /// Pass the packet through connection tracking.
     Ct(CtRequest),
     /// Forget the packet's connection.
     CtClear,
     /// Look the packet up again under this recirculation id.
     Recirc(u32),
+    /// Compute the packet's hash, for a lookup after recirculation to match.
+    Hash {
+        /// Of what.
+        algorithm: HashAlgorithm,
+        /// Where the hash starts from.
+        basis: u32,
+    },
+    /// Execute actions on a copy of some packets, chosen at random.
+    Sample {
+        /// How many of 2^32 - 1 packets.
+        probability: u32,
+        /// The actions.
+        actions: Vec<DpAction>,
+    },
     /// Execute actions on a copy.
     Clone(Vec<DpAction>),
+    /// Go on one way or another by the packet's length.
+    CheckPktLen {
+        /// Length in bytes, from the Ethernet header on.
+        len: u16,
+        /// For packets that are longer.
+        greater: Vec<DpAction>,
+        /// For the others.
+        less_equal: Vec<DpAction>,
+    },
+    /// The next output, or copy for userspace, has at most so many bytes.
+    Trunc(u32),
+    /// Pass the packet through a meter, which may drop it.
+    Meter(u32),
+    /// Decrement the TTL. A packet whose TTL is used up goes through these actions instead of the ones behind.
+    DecTtl(Vec<DpAction>),
+    /// Report a copy to the `psample` facility.
+    Psample {
+        /// Group of listeners.
+        group: u32,
+        /// A note for them, at most 16 bytes.
+        cookie: ArrayVec<u8, PSAMPLE_COOKIE_MAX>,
+    },
     /// Drop the packet, for this reason.
     Drop(DropReason),
 }
 
-/// Why a packet was passed up, noted by whoever wrote the action.
+/// How many bytes the cookie of a [`DpAction::Psample`] has at most.
+pub const PSAMPLE_COOKIE_MAX: usize = 16;
+
+/// What a [`DpAction::Hash`] is computed of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum HashAlgorithm {
+    /// Addresses, protocol and ports.
+    L4,
+    /// The same, so that both directions have the same hash.
+    SymmetricL4,
+}
+
+/// A copy for userspace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Userspace {
+    /// Why.
+    pub cookie: Cookie,
+    /// Netlink socket that gets it, in datapaths outside the process; 0 leaves the choice to the datapath.
+    pub pid: u32,
+    /// Whether the upcall tells the actions of the megaflow too.
+    pub with_actions: bool,
+    /// Tunnel port for which the outer header is wanted.
+    pub tunnel_out_port: Option<PortNo>,
+}
+
+impl Userspace {
+    /// A copy with this note and nothing else.
+    pub const fn new(cookie: Cookie) -> Userspace {
+        Userspace { cookie, pid: 0, with_actions: false, tunnel_out_port: None }
+    }
+}
+
+impl DpAction {
+    /// The action lists within this one.
+    pub fn nested(&self) -> impl Iterator<Item = &[DpAction]> {
+        let (first, second): (&[DpAction], &[DpAction]) = match self {
+            DpAction::Sample { actions, .. } | DpAction::Clone(actions) | DpAction::DecTtl(actions) => (actions, &[]),
+            DpAction::CheckPktLen { greater, less_equal, .. } => (greater, less_equal),
+            _ => (&[], &[]),
+        };
+        [first, second].into_iter().filter(|list| !list.is_empty())
+    }
+}
+
+/// Why a packet was passed up, noted by whoever wrote the action.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Cookie {
     /// For the OpenFlow controllers.
     Controller {
         /// `ofp_packet_in_reason` (OpenFlow 1.5, section 7.4.1).
         reason: u8,
+        /// Whether no packet-in is sent, and translation only goes on after a pause.
+        dont_send: bool,
+        /// Whether the packet-in has what is needed to go on later.
+        continuation: bool,
         /// Recirculation id at which the packet was.
         recirc_id: u32,
         /// Cookie of the flow that sent it.
         rule_cookie: u64,
         /// Table of that flow.
         table: u8,
+        /// Which controllers.
+        controller_id: u16,
         /// How many bytes the controllers want.
         max_len: u16,
     },
+    /// The slow path has to handle the packets of this flow one by one.
+    SlowPath(SlowPath),
+    /// A sample for sFlow.
+    SFlow {
+        /// VLAN tag that the packet leaves with.
+        vlan_tci: u16,
+        /// Output in sFlow's encoding.
+        output: u32,
+    },
+    /// A sample for IPFIX, of some flows.
+    FlowSample {
+        /// How many of 65,535 packets.
+        probability: u16,
+        /// Set of collectors.
+        collector_set_id: u32,
+        /// Observation domain.
+        obs_domain_id: u32,
+        /// Observation point.
+        obs_point_id: u32,
+        /// Port that the packet leaves by, if that is known.
+        output_port: Option<PortNo>,
+        /// Where the packet was seen.
+        direction: SampleDirection,
+    },
+    /// A sample for IPFIX, of a bridge.
+    Ipfix {
+        /// Port that the packet leaves by, if that is known.
+        output_port: Option<PortNo>,
+    },
+    /// Bytes that mean something to someone else.
+    UserData(Vec<u8>),
+}
+
+/// Where a packet was seen that [`Cookie::FlowSample`] samples.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum SampleDirection {
+    /// It is not told.
+    #[default]
+    Default,
+    /// As it came in.
+    Ingress,
+    /// As it went out.
+    Egress,
+}
+
+bitflags! {
+    /// Why the slow path has to see every packet of a flow.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+    pub struct SlowPath: u32 {
+        /// Connectivity fault management.
+        const CFM = 0x01;
+        /// Bidirectional forwarding detection.
+        const BFD = 0x02;
+        /// Link aggregation control.
+        const LACP = 0x04;
+        /// Spanning tree.
+        const STP = 0x08;
+        /// Link layer discovery.
+        const LLDP = 0x10;
+        /// The datapath cannot execute the actions.
+        const ACTION = 0x20;
+        /// The datapath cannot match what has to be matched.
+        const MATCH = 0x40;
+    }
+}
+
+impl SlowPath {
+    /// The names in text, from bit 0 on.
+    pub const NAMES: [&'static str; 7] = ["cfm", "bfd", "lacp", "stp", "lldp", "action", "match"];
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch};
+use ovs_packet::key::{FlowKey, FlowMask, Match, SparseKey};
 use ovs_packet::{Instant, Packet};
 
-use crate::action::{Cookie, DpAction, PortNo};
+use crate::action::{DpAction, PortNo, Userspace};
 use crate::drops::{DropReason, Ledger};
 use crate::netdev::{Netdev, NetdevError, NetdevStats};
 use crate::userspace::Turns;
@@ -33,6 +33,13 @@ impl fmt::Display for Ufid {
     }
 }
 
+impl DpFlow {
+    /// Which packets match.
+    pub fn matching(&self) -> Match {
+        Match::new((&self.key).into(), FlowMask { bits: (&self.mask).into() })
+    }
+}
+
 /// What went through a megaflow.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DpFlowStats {
@@ -51,8 +58,10 @@ pub struct DpFlowStats {
 pub struct DpFlow {
     /// Identity.
     pub ufid: Ufid,
-    /// Which packets.
-    pub matching: SparseMatch,
+    /// Key of the packet that it was made for, whole.
+    pub key: SparseKey,
+    /// The bits of the key that a packet must share with it.
+    pub mask: SparseKey,
     /// What is done with them.
     pub actions: Vec<DpAction>,
     /// What went through.
@@ -60,13 +69,13 @@ pub struct DpFlow {
 }
 
 /// Why a packet comes up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum UpcallKind {
     /// No megaflow matched it.
     Miss,
     /// An action sent it up.
-    Action(Cookie),
+    Action(Userspace),
 }
 
 /// A packet that the datapath passes up. It goes back by [`Dpif::resolve`], so that it is accounted for.
@@ -162,6 +171,9 @@ pub enum DpifError {
     /// A field that packets cannot be given.
     #[error("{0:?} cannot be set")]
     NotSettable(ovs_packet::field::KeyAttr),
+    /// An action that this datapath cannot execute.
+    #[error("this kind of datapath cannot execute '{0}'")]
+    Unsupported(&'static str),
 }
 
 /// A datapath.
@@ -192,11 +204,14 @@ pub trait Dpif: fmt::Debug + Send {
     /// The ports, by number.
     fn ports(&self) -> Vec<PortInfo>;
 
-    /// Installs a megaflow, or gives the one with the same match new actions and keeps its counters.
+    /// Installs a megaflow for the packets that share the bits of `mask` with `key`, or gives the one that is there for
+    /// them new actions and keeps its counters.
+    ///
+    /// `key` is the packet's that the megaflow is made for: dumps show it whole.
     ///
     /// # Errors
     /// If the table is full or the actions cannot be executed.
-    fn flow_put(&mut self, matching: &Match, actions: &[DpAction]) -> Result<Ufid, DpifError>;
+    fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError>;
 
     /// Removes a megaflow and returns it with its last counters.
     ///

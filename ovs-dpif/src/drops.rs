@@ -57,6 +57,8 @@ reasons! {
     TxError = "tx_error", "the egress device failed";
     /// Too many packets wait for the slow path.
     UpcallQueueFull = "upcall_queue_full", "too many packets wait for the slow path";
+    /// A meter's rate is exceeded.
+    MeterExceeded = "meter_exceeded", "it came faster than a meter allows";
     /// An action could not be applied to the packet.
     EditFailed = "edit_failed", "an action does not fit it";
 }

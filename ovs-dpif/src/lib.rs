@@ -24,7 +24,7 @@
 //! let actions = [DpAction::Output(b)];
 //! for upcall in upcalls.drain(..) {
 //!     assert_eq!(upcall.kind, UpcallKind::Miss);
-//!     dp.flow_put(&Match::new(*upcall.key, always_matched()), &actions)?;
+//!     dp.flow_put(&upcall.key, &always_matched(), &actions)?;
 //!     dp.resolve(upcall, Resolution::Execute(&actions), now, &mut Vec::new());
 //! }
 //! // The third packet does not come up.
@@ -40,6 +40,7 @@
 //!
 //! - [`Dpif`]: the trait, with its contract for implementers;
 //! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
+//! - [`meter`]: token buckets that `meter` actions go through;
 //! - [`userspace`]: a whole datapath within the process;
 //! - [`netdev`]: devices for it;
 //! - [`text`]: keys and actions in the words of `ovs-dpctl`.
@@ -52,11 +53,12 @@
 mod action;
 mod dpif;
 mod drops;
+pub mod meter;
 pub mod netdev;
 pub mod text;
 pub mod userspace;
 
-pub use action::{Cookie, DpAction, PortNo};
+pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use dpif::{
     DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall, UpcallKind,
     always_matched,

@@ -1,102 +1,155 @@
 //! Actions in words.
 
-use std::fmt;
+use std::fmt::{Display, Formatter, Result};
 
 use ovs_packet::Match;
 use ovs_packet::key::VLAN_PRESENT;
 
-use super::key::{KeyText, hex};
-use ovs_conntrack::CtRequest;
+use super::PortNames;
+use super::key::KeyText;
+use super::value::hex;
+use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, SampleDirection, SlowPath, Userspace};
 
-use crate::action::{Cookie, DpAction};
+/// A list of actions; an empty one is `drop`.
+pub(super) struct ActionsText<'a> {
+    pub(super) actions: &'a [DpAction],
+    pub(super) ports: &'a dyn PortNames,
+}
 
-pub(super) struct ActionsText<'a>(pub(super) &'a [DpAction]);
-
-impl fmt::Display for ActionsText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+impl Display for ActionsText<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        if self.actions.is_empty() {
             return f.write_str("drop");
         }
-        self.0.iter().enumerate().try_for_each(|(i, action)| {
+        self.actions.iter().enumerate().try_for_each(|(i, action)| {
             f.write_str(if i > 0 { "," } else { "" })?;
-            write_action(f, action)
+            self.action(f, action)
         })
     }
 }
 
-fn write_action(f: &mut fmt::Formatter<'_>, action: &DpAction) -> fmt::Result {
-    match action {
-        DpAction::Output(port) => write!(f, "{port}"),
-        DpAction::Userspace(Cookie::Controller { reason, recirc_id, rule_cookie, table: _, max_len }) => write!(
-            f,
-            "userspace(pid=0,controller(reason={reason},dont_send=0,continuation=0,recirc_id={recirc_id},\
-             rule_cookie={},controller_id=0,max_len={max_len}))",
-            hex((*rule_cookie).into()),
-        ),
-        DpAction::Set(attr, to) => {
-            let m = Match::from(to);
-            write!(f, "set({})", KeyText { key: *m.key(), mask: *m.mask() }.of_attr(*attr))
-        }
-        DpAction::PushVlan { tpid, tci } => {
-            f.write_str("push_vlan(")?;
-            if *tpid != 0x8100 {
-                write!(f, "tpid={tpid:#06x},")?;
+impl<'a> ActionsText<'a> {
+    fn list(&self, actions: &'a [DpAction]) -> ActionsText<'a> {
+        ActionsText { actions, ports: self.ports }
+    }
+
+    fn port(&self, port: PortNo) -> String {
+        self.ports.name(port.0).unwrap_or_else(|| port.to_string())
+    }
+
+    fn action(&self, f: &mut Formatter<'_>, action: &'a DpAction) -> Result {
+        match action {
+            DpAction::Output(port) => f.write_str(&self.port(*port)),
+            DpAction::LbOutput(bond) => write!(f, "lb_output({bond})"),
+            DpAction::Userspace(copy) => write_userspace(f, copy),
+            DpAction::Set(attr, to) => {
+                let m = Match::from(to);
+                write!(f, "set({})", KeyText { key: *m.key(), mask: *m.mask(), ports: self.ports }.of_attr(*attr))
             }
-            write!(f, "vid={},pcp={})", tci & (VLAN_PRESENT - 1), tci >> 13)
+            DpAction::PushVlan { tpid, tci } => {
+                f.write_str("push_vlan(")?;
+                if *tpid != 0x8100 {
+                    write!(f, "tpid={tpid:#06x},")?;
+                }
+                let cfi = if tci & VLAN_PRESENT == 0 { ",cfi=0" } else { "" };
+                write!(f, "vid={},pcp={}{cfi})", tci & (VLAN_PRESENT - 1), tci >> 13)
+            }
+            DpAction::PopVlan => f.write_str("pop_vlan"),
+            DpAction::PushMpls { eth_type, lse } => write_mpls(f, "push_mpls", *eth_type, *lse),
+            DpAction::AddMpls { eth_type, lse } => write_mpls(f, "add_mpls", *eth_type, *lse),
+            DpAction::PopMpls(eth_type) => write!(f, "pop_mpls(eth_type={eth_type:#x})"),
+            DpAction::PushEth { src, dst } => write!(f, "push_eth(src={src},dst={dst})"),
+            DpAction::PopEth => f.write_str("pop_eth"),
+            DpAction::Ct(request) => super::ct::write(f, request),
+            DpAction::CtClear => f.write_str("ct_clear"),
+            DpAction::Recirc(id) => write!(f, "recirc({})", hex((*id).into())),
+            DpAction::Hash { algorithm: HashAlgorithm::L4, basis } => write!(f, "hash(l4({basis}))"),
+            DpAction::Hash { algorithm: HashAlgorithm::SymmetricL4, basis } => write!(f, "hash(sym_l4({basis}))"),
+            DpAction::Sample { probability, actions } => {
+                let percent = 100.0 * f64::from(*probability) / f64::from(u32::MAX);
+                write!(f, "sample(sample={percent:.1}%,actions({}))", self.list(actions))
+            }
+            DpAction::Clone(actions) => write!(f, "clone({})", self.list(actions)),
+            DpAction::CheckPktLen { len, greater, less_equal } => {
+                write!(f, "check_pkt_len(size={len},gt({}),le({}))", self.list(greater), self.list(less_equal))
+            }
+            DpAction::Trunc(len) => write!(f, "trunc({len})"),
+            DpAction::Meter(id) => write!(f, "meter({id})"),
+            DpAction::DecTtl(actions) => write!(f, "dec_ttl(le_1({}))", self.list(actions)),
+            DpAction::Psample { group, cookie } => {
+                write!(f, "psample(group={group}")?;
+                if !cookie.is_empty() {
+                    f.write_str(",cookie=0x")?;
+                    write_bytes(f, cookie)?;
+                }
+                f.write_str(")")
+            }
+            DpAction::Drop(_) => f.write_str("drop"),
         }
-        DpAction::PopVlan => f.write_str("pop_vlan"),
-        DpAction::Ct(ct) => write_ct(f, ct),
-        DpAction::CtClear => f.write_str("ct_clear"),
-        DpAction::Recirc(id) => write!(f, "recirc({id:#x})"),
-        DpAction::Clone(actions) => write!(f, "clone({})", ActionsText(actions)),
-        DpAction::Drop(_) => f.write_str("drop"),
     }
 }
 
-fn write_ct(f: &mut fmt::Formatter<'_>, ct: &CtRequest) -> fmt::Result {
-    let mut parts = Vec::new();
-    if ct.commit || ct.force {
-        parts.push(if ct.force { "force_commit" } else { "commit" }.to_string());
-    }
-    if ct.zone != 0 {
-        parts.push(format!("zone={}", ct.zone));
-    }
-    if let Some((value, mask)) = ct.mark {
-        parts.push(format!("mark={value:#x}/{mask:#x}"));
-    }
-    if let Some((value, mask)) = ct.label {
-        parts.push(format!("label={value:#x}/{mask:#x}"));
-    }
-    if parts.is_empty() { f.write_str("ct") } else { write!(f, "ct({})", parts.join(",")) }
+fn write_mpls(f: &mut Formatter<'_>, name: &str, eth_type: u16, lse: u32) -> Result {
+    let (label, tc, bos, ttl) = (lse >> 12, lse >> 9 & 7, lse >> 8 & 1, lse & 0xff);
+    write!(f, "{name}(label={label},tc={tc},ttl={ttl},bos={bos},eth_type={eth_type:#x})")
 }
 
-#[cfg(test)]
-mod tests {
-    use ovs_packet::Match;
-    use ovs_packet::field::KeyAttr;
+fn write_bytes(f: &mut Formatter<'_>, bytes: &[u8]) -> Result {
+    bytes.iter().try_for_each(|b| write!(f, "{b:02x}"))
+}
 
-    use super::*;
-    use crate::action::PortNo;
-    use crate::drops::DropReason;
-    use crate::text::actions;
+fn write_userspace(f: &mut Formatter<'_>, copy: &Userspace) -> Result {
+    let output = |port: Option<PortNo>| port.map_or(u32::MAX, |p| p.0);
+    write!(f, "userspace(pid={}", copy.pid)?;
+    match &copy.cookie {
+        Cookie::Controller {
+            reason,
+            dont_send,
+            continuation,
+            recirc_id,
+            rule_cookie,
+            table: _,
+            controller_id,
+            max_len,
+        } => {
+            write!(f, ",controller(reason={reason},dont_send={},", u8::from(*dont_send))?;
+            write!(f, "continuation={},recirc_id={recirc_id},", u8::from(*continuation))?;
+            write!(f, "rule_cookie={},controller_id={controller_id},max_len={max_len})", hex((*rule_cookie).into()))?;
+        }
+        Cookie::SlowPath(reasons) => {
+            let named = reasons.iter().map(|r| SlowPath::NAMES.get(r.bits().trailing_zeros() as usize).copied());
+            let words: Vec<_> = named.flatten().collect();
+            write!(f, ",slow_path({})", if words.is_empty() { "0".into() } else { words.join("|") })?;
+        }
+        Cookie::SFlow { vlan_tci, output } => {
+            let (vid, pcp) = (vlan_tci & (VLAN_PRESENT - 1), vlan_tci >> 13);
+            write!(f, ",sFlow(vid={vid},pcp={pcp},output={output})")?;
+        }
+        Cookie::FlowSample { probability, collector_set_id, obs_domain_id, obs_point_id, output_port, direction } => {
+            write!(f, ",flow_sample(probability={probability},collector_set_id={collector_set_id},")?;
+            write!(f, "obs_domain_id={obs_domain_id},obs_point_id={obs_point_id},")?;
+            write!(f, "output_port={}{})", output(*output_port), direction_suffix(*direction))?;
+        }
+        Cookie::Ipfix { output_port } => write!(f, ",ipfix(output_port={})", output(*output_port))?,
+        Cookie::UserData(bytes) => {
+            f.write_str(",userdata(")?;
+            write_bytes(f, bytes)?;
+            f.write_str(")")?;
+        }
+    }
+    if copy.with_actions {
+        f.write_str(",actions")?;
+    }
+    if let Some(port) = copy.tunnel_out_port {
+        write!(f, ",tunnel_out_port={port}")?;
+    }
+    f.write_str(")")
+}
 
-    #[test]
-    fn actions_as_upstream_writes_them() {
-        let set = |attr, m: &str| DpAction::Set(attr, (&m.parse::<Match>().unwrap()).into());
-        let list = [
-            set(KeyAttr::Ethernet, "dl_dst=02:00:00:00:00:01"),
-            set(KeyAttr::Ipv4, "ip,nw_src=10.0.0.1,nw_ttl=63"),
-            DpAction::PushVlan { tpid: 0x8100, tci: 0x6005 },
-            DpAction::Ct(CtRequest::commit(5).with_mark(1, 0xff)),
-            DpAction::Ct(CtRequest::lookup(0)),
-            DpAction::Clone(vec![DpAction::PopVlan, DpAction::Output(PortNo(3))]),
-            DpAction::Recirc(0x12),
-        ];
-        assert_eq!(
-            actions(&list).to_string(),
-            "set(eth(dst=02:00:00:00:00:01)),set(ipv4(src=10.0.0.1,ttl=63)),push_vlan(vid=5,pcp=3),\
-             ct(commit,zone=5,mark=0x1/0xff),ct,clone(pop_vlan,3),recirc(0x12)",
-        );
-        assert_eq!(actions(&[DpAction::Drop(DropReason::FlowDrop)]).to_string(), "drop");
+fn direction_suffix(direction: SampleDirection) -> &'static str {
+    match direction {
+        SampleDirection::Default => "",
+        SampleDirection::Ingress => ",ingress",
+        SampleDirection::Egress => ",egress",
     }
 }

@@ -1,4 +1,7 @@
-//! Keys, actions and megaflows in the words of `ovs-dpctl`: what a datapath holds, for people and scripts to read.
+//! Keys, actions and megaflows in the words of `ovs-dpctl`, both ways.
+//!
+//! Text is read as a tree of terms first, then as what the terms mean; an error tells the byte at which it stands.
+//! The attributes of a key are one table, from which both directions follow.
 //!
 //! ```
 //! use ovs_dpif::{DpAction, PortNo, text};
@@ -7,14 +10,25 @@
 //! let m: Match = "recirc_id=0,in_port=1,icmp,nw_dst=10.0.0.0/8".parse().unwrap();
 //! assert_eq!(
 //!     text::key(&m).to_string(),
-//!     "recirc_id(0),in_port(1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.0.0.0,proto=1)",
+//!     "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.0.0.0/255.0.0.0,proto=1)",
 //! );
 //! assert_eq!(text::actions(&[DpAction::Output(PortNo(2)), DpAction::PopVlan]).to_string(), "2,pop_vlan");
 //! assert_eq!(text::actions(&[]).to_string(), "drop");
 //! ```
 
 mod action;
+mod attr;
+mod ct;
+mod error;
 mod key;
+mod parse_action;
+mod parse_key;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod value;
+
+pub use error::TextError;
 
 use std::fmt;
 
@@ -24,19 +38,86 @@ use ovs_packet::{FlowKey, FlowMask, Instant};
 use crate::action::DpAction;
 use crate::dpif::DpFlow;
 
+/// The names of ports, for texts that say `eth0` for `3`.
+pub trait PortNames {
+    /// The name of the port with this number, if it is known.
+    fn name(&self, number: u32) -> Option<String>;
+
+    /// The number of the port with this name, if it is known.
+    fn number(&self, name: &str) -> Option<u32>;
+}
+
+/// No port has a name.
+impl PortNames for () {
+    fn name(&self, _: u32) -> Option<String> {
+        None
+    }
+
+    fn number(&self, _: &str) -> Option<u32> {
+        None
+    }
+}
+
 /// A match as a datapath key: only what is matched, with masks where they are not whole.
 pub fn key(m: &Match) -> impl fmt::Display {
-    key::KeyText { key: *m.key(), mask: *m.mask() }
+    masked_key(m.key(), m.mask(), &())
+}
+
+/// A key as a datapath key, with those of its fields that `mask` has bits of, and masks where they are not whole.
+///
+/// Values are written with the bits outside the mask, as they are in `key`: a megaflow tells so which packet made it.
+pub fn masked_key<'p>(key: &FlowKey, mask: &FlowMask, ports: &'p dyn PortNames) -> impl fmt::Display + use<'p> {
+    key::KeyText { key: *key, mask: *mask, ports }
 }
 
 /// A packet's whole key as a datapath key.
 pub fn exact_key(k: &FlowKey) -> impl fmt::Display {
-    key::KeyText { key: *k, mask: exact_mask(k) }
+    masked_key(k, &exact_mask(k), &())
+}
+
+/// Reads a datapath key: its values, and the mask of what it names.
+///
+/// A name stands for its port where `ports` knows it. Values without a mask are exact.
+///
+/// ```
+/// use ovs_dpif::text;
+///
+/// let (key, mask) = text::parse_key("in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.0.0.0/255.0.0.0)", &())?;
+/// assert_eq!((key.in_port.get(), mask.bits.nw_dst.get()), (1, 0xff00_0000));
+/// let error = text::parse_key("in_port(1),ipv5()", &()).unwrap_err();
+/// assert_eq!(error.to_string(), "syntax error at character 12: expected an attribute of a key, not 'ipv5'");
+/// # Ok::<(), text::TextError>(())
+/// ```
+///
+/// # Errors
+/// If the text is no key; the error tells where.
+pub fn parse_key(text: &str, ports: &dyn PortNames) -> Result<(FlowKey, FlowMask), TextError> {
+    parse_key::KeyReader::new(ports).key(&tree::terms(text)?)
 }
 
 /// Actions, with commas between them; `drop` if there are none.
 pub fn actions(actions: &[DpAction]) -> impl fmt::Display {
-    action::ActionsText(actions)
+    named_actions(actions, &())
+}
+
+/// Actions, with names for ports that have one.
+pub fn named_actions<'a>(actions: &'a [DpAction], ports: &'a dyn PortNames) -> impl fmt::Display + 'a {
+    action::ActionsText { actions, ports }
+}
+
+/// Reads actions; `drop` is none.
+///
+/// ```
+/// use ovs_dpif::{DpAction, PortNo, text};
+///
+/// assert_eq!(text::parse_actions("pop_vlan,2", &())?, [DpAction::PopVlan, DpAction::Output(PortNo(2))]);
+/// # Ok::<(), text::TextError>(())
+/// ```
+///
+/// # Errors
+/// If the text is no list of actions; the error tells where.
+pub fn parse_actions(text: &str, ports: &dyn PortNames) -> Result<Vec<DpAction>, TextError> {
+    parse_action::actions(&tree::terms(text)?, ports)
 }
 
 /// A megaflow as a line of `dpctl/dump-flows`.
@@ -47,10 +128,11 @@ pub fn actions(actions: &[DpAction]) -> impl fmt::Display {
 ///
 /// let m: Match = "recirc_id=0,in_port=1,arp".parse().unwrap();
 /// let stats = DpFlowStats { packets: 3, bytes: 126, used: Some(Instant::from_millis(1500)), tcp_flags: 0 };
-/// let flow = DpFlow { ufid: Ufid::of(&m), matching: (&m).into(), actions: vec![DpAction::Output(PortNo(2))], stats };
+/// let (key, mask) = (m.key().into(), (&m.mask().bits).into());
+/// let flow = DpFlow { ufid: Ufid::of(&m), key, mask, actions: vec![DpAction::Output(PortNo(2))], stats };
 /// assert_eq!(
 ///     text::flow(&flow, Instant::from_secs(2)).to_string(),
-///     "recirc_id(0),in_port(1),eth_type(0x0806), packets:3, bytes:126, used:0.500s, actions:2",
+///     "recirc_id(0),in_port(1),eth(),eth_type(0x0806), packets:3, bytes:126, used:0.500s, actions:2",
 /// );
 /// ```
 pub fn flow(flow: &DpFlow, now: Instant) -> impl fmt::Display {
@@ -64,8 +146,9 @@ struct FlowText<'a> {
 
 impl fmt::Display for FlowText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DpFlow { ufid: _, matching, actions: acts, stats } = self.flow;
-        write!(f, "{}, packets:{}, bytes:{}, used:", key(&matching.into()), stats.packets, stats.bytes)?;
+        let DpFlow { ufid: _, key, mask, actions: acts, stats } = self.flow;
+        let key = masked_key(&key.into(), &FlowMask { bits: mask.into() }, &());
+        write!(f, "{key}, packets:{}, bytes:{}, used:", stats.packets, stats.bytes)?;
         match stats.used {
             Some(used) => write!(f, "{:.3}s", (self.now - used).as_secs_f64())?,
             None => f.write_str("never")?,

@@ -2,12 +2,13 @@
 
 use ovs_classifier::Handle;
 use ovs_conntrack::CtRequest;
+use ovs_packet::field::{FieldId, KeyAttr};
 use ovs_packet::key::{FlowKey, FlowMask, Match};
-use ovs_packet::{Instant, Packet, edit};
+use ovs_packet::{Instant, Packet, edit, hash};
 
 use super::Datapath;
 use super::round::{Fate, Round, Turns, Work};
-use crate::action::{DpAction, PortNo};
+use crate::action::{DpAction, HashAlgorithm, PortNo};
 use crate::dpif::{Upcall, UpcallKind};
 use crate::drops::DropReason;
 
@@ -38,7 +39,7 @@ impl Datapath {
     ) {
         let mut round = Round::new(now, 1);
         let mut again = Vec::new();
-        self.execute(vec![Work { packet, slot: 0, turns }], actions, &mut round, &mut again);
+        self.execute(vec![Work::new(packet, 0, turns)], actions, &mut round, &mut again);
         self.forward(again, &mut round);
         self.settle(round, upcalls);
     }
@@ -105,13 +106,16 @@ impl Datapath {
             group.iter_mut().for_each(|w| w.turns.share());
         }
         let mut take = || if last { std::mem::take(group) } else { group.clone() };
+        let leaves = matches!(action, DpAction::Output(_) | DpAction::Userspace(_));
         match action {
             DpAction::Output(port) => take().into_iter().for_each(|w| self.output(*port, w, round)),
-            DpAction::Userspace(cookie) => {
+            DpAction::Trunc(len) => group.iter_mut().for_each(|w| w.cut = Some(*len)),
+            DpAction::Userspace(copy) => {
                 for mut w in take() {
                     let mut key = Box::new(FlowKey::ZERO);
                     ovs_packet::extract::extract(&mut w.packet, &mut key);
-                    self.pass_up(w, key, UpcallKind::Action(*cookie), round);
+                    w.cut();
+                    self.pass_up(w, key, UpcallKind::Action(copy.clone()), round);
                 }
             }
             DpAction::Recirc(id) => {
@@ -127,6 +131,38 @@ impl Datapath {
             DpAction::Clone(actions) => {
                 let copies = take();
                 self.execute(copies, actions, round, again);
+            }
+            DpAction::Sample { probability, actions } => {
+                let copies =
+                    take().into_iter().filter(|_| self.random.u32(..) < *probability || *probability == u32::MAX);
+                let copies = copies.collect();
+                self.execute(copies, actions, round, again);
+            }
+            DpAction::CheckPktLen { len, greater, less_equal } => {
+                let (long, short) = take().into_iter().partition(|w| w.packet.len() > usize::from(*len));
+                self.execute(long, greater, round, again);
+                self.execute(short, less_equal, round, again);
+            }
+            DpAction::DecTtl(used_up) => {
+                let (live, dead) =
+                    std::mem::take(group).into_iter().partition(|w| ttl(&w.packet).is_none_or(|ttl| ttl > 1));
+                *group = live;
+                self.execute(dead, used_up, round, again);
+                group.iter_mut().for_each(|w| dec_ttl(&mut w.packet));
+            }
+            DpAction::Meter(id) => group.retain(|w| {
+                let passes = self.meters.admit(*id, w.packet.len(), round.now);
+                if !passes {
+                    round.note(w.slot, Fate::Dropped(DropReason::MeterExceeded));
+                }
+                passes
+            }),
+            DpAction::Hash { algorithm, basis } => {
+                let mut key = FlowKey::ZERO;
+                for w in group.iter_mut() {
+                    ovs_packet::extract::extract(&mut w.packet, &mut key);
+                    w.packet.meta.dp_hash = hash(&key, *algorithm, *basis);
+                }
             }
             DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(*reason))),
             DpAction::Set(attr, to) => {
@@ -146,6 +182,17 @@ impl Datapath {
             DpAction::PopVlan => group.iter_mut().for_each(|w| edit::pop_vlan(&mut w.packet)),
             DpAction::Ct(request) => self.track(group, request, round.now),
             DpAction::CtClear => group.iter_mut().for_each(|w| w.packet.meta.ct = Default::default()),
+            // Refused when they are installed.
+            DpAction::LbOutput(_)
+            | DpAction::Psample { .. }
+            | DpAction::PushMpls { .. }
+            | DpAction::AddMpls { .. }
+            | DpAction::PopMpls(_)
+            | DpAction::PushEth { .. }
+            | DpAction::PopEth => group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(DropReason::EditFailed))),
+        }
+        if leaves {
+            group.iter_mut().for_each(|w| w.cut = None);
         }
     }
 
@@ -158,18 +205,51 @@ impl Datapath {
         }
     }
 
-    fn output(&mut self, port: PortNo, work: Work, round: &mut Round) {
+    fn output(&mut self, port: PortNo, mut work: Work, round: &mut Round) {
+        work.cut();
         self.ports.transmit(port, work.packet, work.slot, &mut |slot, result| {
             round.note(slot, result.map_or_else(Fate::Dropped, |()| Fate::Forwarded));
         });
     }
 }
 
+/// The TTL or hop limit of an IP packet.
+fn ttl(packet: &Packet) -> Option<u8> {
+    let ip = packet.l3();
+    match ip.first()? >> 4 {
+        4 => ip.get(8).copied(),
+        6 => ip.get(7).copied(),
+        _ => None,
+    }
+}
+
+fn dec_ttl(packet: &mut Packet) {
+    let Some(ttl) = ttl(packet) else { return };
+    let attr = if packet.l3().first().is_some_and(|b| b >> 4 == 4) { KeyAttr::Ipv4 } else { KeyAttr::Ipv6 };
+    let key = FlowKey { nw_ttl: ttl.saturating_sub(1), ..FlowKey::ZERO };
+    // It has a TTL, so that it can be set.
+    let _ = edit::set(packet, attr, &key, &FlowMask::of(&[FieldId::NwTtl]));
+}
+
+/// A packet's hash for a lookup: never zero, which stands for none.
+fn hash(key: &FlowKey, algorithm: HashAlgorithm, basis: u32) -> u32 {
+    let hash = match algorithm {
+        HashAlgorithm::L4 => hash::five_tuple(key, basis.into()),
+        HashAlgorithm::SymmetricL4 => {
+            let mut other = *key;
+            std::mem::swap(&mut other.nw_src, &mut other.nw_dst);
+            std::mem::swap(&mut other.ipv6_src, &mut other.ipv6_dst);
+            std::mem::swap(&mut other.tp_src, &mut other.tp_dst);
+            hash::five_tuple(key, basis.into()) ^ hash::five_tuple(&other, basis.into())
+        }
+    };
+    ((hash >> 32) as u32).max(1)
+}
+
 fn recirculates(action: &DpAction) -> bool {
     match action {
         DpAction::Recirc(_) => true,
-        DpAction::Clone(actions) => actions.iter().any(recirculates),
-        _ => false,
+        action => action.nested().flatten().any(recirculates),
     }
 }
 

@@ -18,13 +18,14 @@ use std::fmt;
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, Tracker};
 use ovs_packet::extract::KeyBuffer;
-use ovs_packet::key::{Match, SparseMatch, WORDS};
+use ovs_packet::key::{FlowKey, FlowMask, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
 use crate::action::{DpAction, PortNo};
 use crate::dpif::{DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall};
 use crate::drops::Ledger;
+use crate::meter::Meters;
 use front::FrontCache;
 use ports::Ports;
 pub(crate) use round::Turns;
@@ -64,6 +65,7 @@ impl Default for Limits {
 #[derive(Clone)]
 struct Entry {
     ufid: Ufid,
+    key: SparseKey,
     actions: std::sync::Arc<[DpAction]>,
     stats: DpFlowStats,
 }
@@ -76,6 +78,8 @@ pub struct Datapath {
     by_ufid: HashMap<Ufid, Handle>,
     front: FrontCache,
     conntrack: Tracker,
+    meters: Meters,
+    random: fastrand::Rng,
     keys: Vec<KeyBuffer>,
     stats: DpStats,
     ledger: Ledger,
@@ -92,6 +96,16 @@ impl Datapath {
         &self.conntrack
     }
 
+    /// The meters that `meter` actions go through.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// The meters, to be changed.
+    pub fn meters_mut(&mut self) -> &mut Meters {
+        &mut self.meters
+    }
+
     /// A datapath with other limits, whose hashes depend on `seed`.
     ///
     /// A daemon seeds from the system's randomness, so that nobody outside can choose packets that collide; a lab
@@ -104,6 +118,8 @@ impl Datapath {
             by_ufid: HashMap::new(),
             front: FrontCache::new(seed),
             conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
+            meters: Meters::default(),
+            random: fastrand::Rng::with_seed(seed),
             keys: vec![KeyBuffer::default(); BATCH],
             stats: DpStats::default(),
             ledger: Ledger::default(),
@@ -114,17 +130,27 @@ impl Datapath {
         if depth > MAX_NESTING {
             return Err(DpifError::TooDeep(MAX_NESTING));
         }
-        actions.iter().try_for_each(|a| match a {
-            DpAction::Clone(inner) => Datapath::check(inner, depth + 1),
-            DpAction::Set(attr, _) if !edit::is_settable(*attr) => Err(DpifError::NotSettable(*attr)),
-            _ => Ok(()),
+        actions.iter().try_for_each(|a| {
+            match a {
+                DpAction::Set(attr, _) if !edit::is_settable(*attr) => return Err(DpifError::NotSettable(*attr)),
+                DpAction::LbOutput(_) => return Err(DpifError::Unsupported("lb_output")),
+                DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
+                DpAction::PushMpls { .. } => return Err(DpifError::Unsupported("push_mpls")),
+                DpAction::AddMpls { .. } => return Err(DpifError::Unsupported("add_mpls")),
+                DpAction::PopMpls(_) => return Err(DpifError::Unsupported("pop_mpls")),
+                DpAction::PushEth { .. } => return Err(DpifError::Unsupported("push_eth")),
+                DpAction::PopEth => return Err(DpifError::Unsupported("pop_eth")),
+                _ => {}
+            }
+            a.nested().try_for_each(|list| Datapath::check(list, depth + 1))
         })
     }
 
     fn describe(entry: &Entry, pattern: &Pattern<WORDS>) -> DpFlow {
         DpFlow {
             ufid: entry.ufid,
-            matching: SparseMatch::from(&Match::from_words(*pattern.key(), *pattern.mask())),
+            key: entry.key.clone(),
+            mask: (&FlowKey::from_words(*pattern.mask())).into(),
             actions: entry.actions.to_vec(),
             stats: entry.stats,
         }
@@ -169,9 +195,10 @@ impl Dpif for Datapath {
         self.ports.info()
     }
 
-    fn flow_put(&mut self, matching: &Match, actions: &[DpAction]) -> Result<Ufid, DpifError> {
+    fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError> {
         Datapath::check(actions, 0)?;
-        let pattern = pattern(matching);
+        let matching = Match::new(*key, *mask);
+        let pattern = pattern(&matching);
         let actions = actions.into();
         let known = self.table.find_exact(&pattern);
         if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
@@ -181,8 +208,9 @@ impl Dpif for Datapath {
         if self.table.len() >= self.limits.flows {
             return Err(DpifError::FlowTableFull(self.limits.flows));
         }
-        let ufid = Ufid::of(matching);
-        let (handle, _) = self.table.insert(&pattern, Entry { ufid, actions, stats: DpFlowStats::default() });
+        let ufid = Ufid::of(&matching);
+        let entry = Entry { ufid, key: key.into(), actions, stats: DpFlowStats::default() };
+        let (handle, _) = self.table.insert(&pattern, entry);
         self.by_ufid.insert(ufid, handle);
         Ok(ufid)
     }
@@ -227,8 +255,7 @@ impl Dpif for Datapath {
             if !batch.is_empty() {
                 self.ledger.received += batch.len() as u64;
                 let mut round = Round::new(now, batch.len());
-                let work =
-                    batch.into_iter().enumerate().map(|(slot, packet)| Work { packet, slot, turns: Turns::NONE });
+                let work = batch.into_iter().enumerate().map(|(slot, packet)| Work::new(packet, slot, Turns::NONE));
                 self.forward(work.collect(), &mut round);
                 self.settle(round, upcalls);
             }

@@ -12,6 +12,21 @@ pub(super) struct Work {
     pub(super) packet: Packet,
     pub(super) slot: usize,
     pub(super) turns: Turns,
+    /// How many bytes the next copy that leaves may have.
+    pub(super) cut: Option<u32>,
+}
+
+impl Work {
+    pub(super) fn new(packet: Packet, slot: usize, turns: Turns) -> Work {
+        Work { packet, slot, turns, cut: None }
+    }
+
+    /// Cuts a packet that leaves.
+    pub(super) fn cut(&mut self) {
+        if let Some(len) = self.cut.take() {
+            self.packet.truncate(len as usize);
+        }
+    }
 }
 
 /// How often a packet was recirculated, and how often it and the copies that are made of it still may be.

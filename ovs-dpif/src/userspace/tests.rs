@@ -4,9 +4,10 @@ use ovs_packet::packet::{Gso, GsoKind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::action::Cookie;
+use crate::action::{Cookie, HashAlgorithm, SlowPath, Userspace};
 use crate::dpif::{UpcallKind, always_matched};
 use crate::drops::DropReason;
+use crate::meter::{Band, Config, Unit};
 use crate::netdev::{MemPort, MemPortPeer, Offloads};
 
 /// A datapath with ports 1 to `N`, whose other ends are at hand.
@@ -27,7 +28,8 @@ impl<const N: usize> Bench<N> {
     }
 
     fn install(&mut self, m: &str, actions: &[DpAction]) -> Ufid {
-        self.dp.flow_put(&m.parse().unwrap(), actions).unwrap()
+        let m: Match = m.parse().unwrap();
+        self.dp.flow_put(m.key(), m.mask(), actions).unwrap()
     }
 
     fn send(&mut self, from: usize, m: &str) {
@@ -68,7 +70,7 @@ fn a_miss_comes_up_and_is_resolved() {
     let mut upcalls = b.poll();
     assert_eq!((upcalls.len(), b.dp.ledger().in_flight), (1, 1));
     let upcall = upcalls.remove(0);
-    assert_eq!((upcall.kind, upcall.key.in_port.get(), upcall.key.tp_dst.get()), (UpcallKind::Miss, 1, 2));
+    assert_eq!((&upcall.kind, upcall.key.in_port.get(), upcall.key.tp_dst.get()), (&UpcallKind::Miss, 1, 2));
     b.dp.resolve(upcall, Resolution::Execute(&[DpAction::Output(PortNo(2))]), Instant::ZERO, &mut upcalls);
     assert_eq!((b.received(2).len(), b.dp.ledger().in_flight), (1, 0));
     for resolution in [Resolution::Consumed, Resolution::Drop(DropReason::TableMiss)] {
@@ -194,7 +196,7 @@ fn recirculated_copies_do_not_multiply() {
     b.received(2);
     b.send(1, UDP);
     b.poll();
-    assert_eq!(b.dp.flow_del(again).unwrap().stats.packets, MAX_RECIRCULATIONS.into());
+    assert_eq!(b.dp.flow_del(again).unwrap().stats.packets, u64::from(MAX_RECIRCULATIONS));
     assert_eq!(b.received(2).len(), 1 + usize::from(MAX_RECIRCULATIONS));
     b.dp.flow_del(ufid).unwrap();
 }
@@ -208,7 +210,7 @@ fn ports_without_offloads_get_finished_packets() {
     for port in [a, plain, able.with_offloads(Offloads::ALL)] {
         dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
     }
-    dp.flow_put(&Match::ANY, &[DpAction::Output(PortNo(2)), DpAction::Output(PortNo(3))]).unwrap();
+    dp.flow_put(&FlowKey::ZERO, &FlowMask::EMPTY, &[DpAction::Output(PortNo(2)), DpAction::Output(PortNo(3))]).unwrap();
     let mut big = compose("tcp,nw_src=1.1.1.1,tp_src=1".parse::<Match>().unwrap().key(), &[7; 4000]);
     ovs_packet::segment::make_partial(&mut big);
     big.offload.gso = Some(Gso { kind: GsoKind::TcpV4, size: 1000, ecn: false });
@@ -224,13 +226,16 @@ fn ports_without_offloads_get_finished_packets() {
 fn what_cannot_be_executed_is_refused() {
     let mut b = Bench::<1>::new(1);
     let nested = (0..20).fold(vec![], |inner, _| vec![DpAction::Clone(inner)]);
-    assert!(matches!(b.dp.flow_put(&Match::ANY, &nested), Err(DpifError::TooDeep(_))));
+    assert!(matches!(b.dp.flow_put(&FlowKey::ZERO, &FlowMask::EMPTY, &nested), Err(DpifError::TooDeep(_))));
     let set = DpAction::Set(KeyAttr::InPort, (&Match::ANY).into());
-    assert!(matches!(b.dp.flow_put(&Match::ANY, &[set]), Err(DpifError::NotSettable(KeyAttr::InPort))));
+    assert!(matches!(
+        b.dp.flow_put(&FlowKey::ZERO, &FlowMask::EMPTY, &[set]),
+        Err(DpifError::NotSettable(KeyAttr::InPort))
+    ));
     for port in 0..10 {
         b.install(&format!("in_port={port}"), &[]);
     }
-    assert!(matches!(b.dp.flow_put(&Match::ANY, &[]), Err(DpifError::FlowTableFull(10))));
+    assert!(matches!(b.dp.flow_put(&FlowKey::ZERO, &FlowMask::EMPTY, &[]), Err(DpifError::FlowTableFull(10))));
     // A flow that is there may still be changed.
     b.install("in_port=3", &[DpAction::PopVlan]);
     b.dp.flow_flush();
@@ -250,8 +255,106 @@ fn ports_are_numbered_and_named_once() {
 }
 
 /// Action lists of every kind, nested a little.
+fn lengths(end: &MemPortPeer) -> Vec<usize> {
+    std::iter::from_fn(|| end.pop()).map(|p| p.len()).collect()
+}
+
+#[test]
+fn a_cut_holds_for_one_output() {
+    let mut b = Bench::<3>::new(10);
+    let (two, three) = (DpAction::Output(PortNo(2)), DpAction::Output(PortNo(3)));
+    b.install("in_port=1", &[DpAction::Trunc(20), two.clone(), three, DpAction::Trunc(30), two]);
+    b.ends[0].push(Packet::from_slice(&[0; 60]));
+    b.dp.poll(Instant::ZERO, &mut Vec::new());
+    assert_eq!((lengths(&b.ends[1]), lengths(&b.ends[2])), (vec![20, 30], vec![60]));
+}
+
+#[test]
+fn lengths_and_meters_and_chance_choose() {
+    let mut b = Bench::<3>::new(100);
+    let to = |n| vec![DpAction::Output(PortNo(n))];
+    b.dp.meters_mut().set(1, Config::new(Unit::Packets, vec![Band::new(3)])).unwrap();
+    b.install("in_port=1", &[DpAction::CheckPktLen { len: 60, greater: to(2), less_equal: to(3) }]);
+    b.install("in_port=2", &[DpAction::Meter(1), DpAction::Output(PortNo(3))]);
+    b.install("in_port=3", &[DpAction::Sample { probability: u32::MAX / 2, actions: to(1) }]);
+    for len in [59, 60, 61, 62] {
+        b.ends[0].push(Packet::from_slice(&vec![0; len]));
+        b.ends[1].push(Packet::from_slice(&[0; 64]));
+    }
+    b.dp.poll(Instant::ZERO, &mut Vec::new());
+    assert_eq!((lengths(&b.ends[1]), lengths(&b.ends[2])), (vec![61, 62], vec![59, 60, 64, 64, 64]));
+    assert_eq!(b.dp.ledger().drops(DropReason::MeterExceeded), 1);
+    assert!((0..100).all(|_| b.ends[2].push(Packet::from_slice(&[0; 64]))));
+    while b.dp.poll(Instant::ZERO, &mut Vec::new()) > 0 {}
+    assert!((25..75).contains(&lengths(&b.ends[0]).len()));
+    assert!(b.dp.ledger().balanced());
+}
+
+#[test]
+fn used_up_ttl_goes_its_own_way() {
+    let mut b = Bench::<3>::new(10);
+    b.install("in_port=1", &[DpAction::DecTtl(vec![DpAction::Output(PortNo(3))]), DpAction::Output(PortNo(2))]);
+    for ttl in [64, 1, 0] {
+        let m: Match = format!("udp,nw_src=1.1.1.1,nw_dst=2.2.2.2,nw_ttl={ttl}").parse().unwrap();
+        b.ends[0].push(compose(m.key(), b""));
+    }
+    let v6: Match = "udp6,ipv6_src=::1,ipv6_dst=::2,nw_ttl=9".parse().unwrap();
+    b.ends[0].push(compose(v6.key(), b""));
+    b.dp.poll(Instant::ZERO, &mut Vec::new());
+    let ttls = |end: &MemPortPeer| {
+        let mut key = FlowKey::ZERO;
+        let packets = std::iter::from_fn(|| end.pop());
+        packets
+            .map(|mut p| {
+                ovs_packet::extract::extract(&mut p, &mut key);
+                key.nw_ttl
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((ttls(&b.ends[1]), ttls(&b.ends[2])), (vec![63, 8], vec![1, 0]));
+}
+
+#[test]
+fn both_directions_have_one_symmetric_hash() {
+    let mut b = Bench::<2>::new(10);
+    let hash = |algorithm| vec![DpAction::Hash { algorithm, basis: 7 }, DpAction::Recirc(1)];
+    b.install("recirc_id=0,in_port=1", &hash(HashAlgorithm::SymmetricL4));
+    b.install("recirc_id=0,in_port=2", &hash(HashAlgorithm::L4));
+    let mut hashes = Vec::new();
+    for port in 0..2 {
+        for m in [
+            "tcp,nw_src=1.1.1.1,nw_dst=2.2.2.2,tp_src=1,tp_dst=2",
+            "tcp,nw_src=2.2.2.2,nw_dst=1.1.1.1,tp_src=2,tp_dst=1",
+        ] {
+            b.ends[port].push(compose(m.parse::<Match>().unwrap().key(), b""));
+            let mut upcalls = Vec::new();
+            b.dp.poll(Instant::ZERO, &mut upcalls);
+            for upcall in upcalls {
+                hashes.push(upcall.key.dp_hash.get());
+                b.dp.resolve(upcall, Resolution::Consumed, Instant::ZERO, &mut Vec::new());
+            }
+        }
+    }
+    assert!(hashes.iter().all(|h| *h != 0));
+    assert!(hashes[0] == hashes[1] && hashes[2] != hashes[3]);
+}
+
+#[test]
+fn dumps_show_the_packet_that_made_the_megaflow() {
+    let mut b = Bench::<2>::new(10);
+    let (key, mask) =
+        crate::text::parse_key("recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.1.2.3/255.0.0.0)", &())
+            .unwrap();
+    let ufid = b.dp.flow_put(&key, &mask, &[]).unwrap();
+    let shown = crate::text::flow(&b.dp.flow_get(ufid).unwrap(), Instant::ZERO).to_string();
+    assert!(shown.contains("dst=10.1.2.3/255.0.0.0"), "{shown}");
+    // Another packet of the same flow is the same megaflow.
+    let other = FlowKey { nw_dst: 0x0a09_0909.into(), ..key };
+    assert_eq!(b.dp.flow_put(&other, &mask, &[]).unwrap(), ufid);
+}
+
 fn actions() -> impl Strategy<Value = Vec<DpAction>> {
-    let controller = Cookie::Controller { reason: 1, recirc_id: 0, rule_cookie: 0, table: 0, max_len: 100 };
+    let controller = Userspace::new(Cookie::SlowPath(SlowPath::ACTION));
     let ttl = {
         let mut m = Match::ANY;
         m.set(FieldId::NwTtl, 9);
@@ -260,6 +363,10 @@ fn actions() -> impl Strategy<Value = Vec<DpAction>> {
     let leaf = prop_oneof![
         (0u32..5).prop_map(|p| DpAction::Output(PortNo(p))),
         Just(DpAction::Userspace(controller)),
+        (0u32..100).prop_map(DpAction::Trunc),
+        any::<u32>().prop_map(|basis| DpAction::Hash { algorithm: HashAlgorithm::L4, basis }),
+        Just(DpAction::Meter(1)),
+        Just(DpAction::DecTtl(vec![DpAction::Output(PortNo(2))])),
         Just(DpAction::Set(KeyAttr::Ipv4, ttl)),
         Just(DpAction::PushVlan { tpid: 0x8100, tci: 3 }),
         Just(DpAction::PopVlan),
@@ -314,7 +421,7 @@ fn megaflows_are_matched_by_their_masks() {
     let mut mask = always_matched();
     mask.add(FieldId::NwDst);
     let key: Match = format!("in_port=1,{UDP}").parse().unwrap();
-    b.dp.flow_put(&Match::new(*key.key(), mask), &[DpAction::Output(PortNo(2))]).unwrap();
+    b.dp.flow_put(key.key(), &mask, &[DpAction::Output(PortNo(2))]).unwrap();
     b.send(1, UDP);
     b.send(1, "udp,nw_src=99.0.0.1,nw_dst=10.0.0.2,tp_src=7,tp_dst=8");
     assert!(b.poll().is_empty());

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind};
+use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind, Userspace};
 use ovs_packet::{FlowKey, Instant, OfPort, Packet, extract};
 
 use super::flow_table::{Flow, FlowModError, FlowTables, RemovedReason, TABLES};
@@ -237,7 +237,7 @@ impl Ofproto {
             let mut again = Vec::new();
             for upcall in pending {
                 match upcall.kind {
-                    UpcallKind::Action(cookie) => {
+                    UpcallKind::Action(Userspace { ref cookie, .. }) => {
                         self.packet_in(&upcall, cookie);
                         dp.resolve(upcall, Resolution::Consumed, now, &mut again);
                     }
@@ -252,7 +252,7 @@ impl Ofproto {
         let t = translate(self.view(), &upcall.key);
         self.credit(&t.effects, 1, upcall.packet.len() as u64, now);
         let actions = t.actions.clone();
-        match dp.flow_put(&t.matching, &t.actions) {
+        match dp.flow_put(&upcall.key, t.matching.mask(), &t.actions) {
             Ok(ufid) => {
                 let known = self.megaflows.remove(ufid);
                 let mut megaflow = Megaflow::new(upcall.key.clone(), t, now);
@@ -265,8 +265,8 @@ impl Ofproto {
         dp.resolve(upcall, Resolution::Execute(&actions), now, pending);
     }
 
-    fn packet_in(&mut self, upcall: &Upcall, cookie: Cookie) {
-        let Cookie::Controller { reason, rule_cookie, table, max_len, .. } = cookie else { return };
+    fn packet_in(&mut self, upcall: &Upcall, cookie: &Cookie) {
+        let Cookie::Controller { reason, rule_cookie, table, max_len, .. } = *cookie else { return };
         let packet = upcall.packet.data();
         let wanted = if max_len == Action::WHOLE { packet.len() } else { usize::from(max_len) };
         let in_port = self.ports.of_datapath(ovs_dpif::PortNo(upcall.packet.meta.in_port));
@@ -395,7 +395,7 @@ impl Ofproto {
             self.credit_megaflow(ufid, flow.stats, now);
         }
         let same_packets = self.megaflows.get(ufid).is_some_and(|m| m.translation.matching == t.matching);
-        if same_packets && dp.flow_put(&t.matching, &t.actions).is_ok() {
+        if same_packets && dp.flow_put(&key, t.matching.mask(), &t.actions).is_ok() {
             self.megaflows.retranslate(ufid, t);
         } else {
             self.uninstall(dp, ufid, now);

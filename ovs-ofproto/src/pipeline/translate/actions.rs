@@ -1,6 +1,6 @@
 //! The walk through tables and actions.
 
-use ovs_dpif::{Cookie, CtRequest, DpAction, DropReason};
+use ovs_dpif::{Cookie, CtRequest, DpAction, DropReason, Userspace};
 use ovs_packet::OfPort;
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{REGISTERS, VLAN_PCP_MASK, VLAN_PRESENT};
@@ -241,12 +241,15 @@ impl Translator<'_> {
 
     fn packet_in(&mut self, reason: PacketInReason, max_len: u16) {
         self.commit();
-        self.out.push(DpAction::Userspace(Cookie::Controller {
+        self.out.push(DpAction::Userspace(Userspace::new(Cookie::Controller {
             reason: reason.0,
+            dont_send: false,
+            continuation: false,
             recirc_id: self.base.recirc_id.get(),
             rule_cookie: self.rule_cookie,
             table: self.table,
+            controller_id: 0,
             max_len,
-        }));
+        })));
     }
 }
