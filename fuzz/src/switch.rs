@@ -6,8 +6,8 @@ use arbitrary::{Result, Unstructured};
 use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::{Datapath, Limits};
 use ovs_dpif::{
-    Cookie, CtRequest, DpAction, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, DropReason, HashAlgorithm, Ledger,
-    PortInfo, PortNo, PortSpec, Resolution, Ufid, Upcall, Userspace, text,
+    Cookie, CtRequest, DpAction, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, DropReason, Features, HashAlgorithm,
+    Ledger, PortInfo, PortNo, PortSpec, Resolution, Ufid, Upcall, Userspace, meter, text,
 };
 use ovs_ofproto::codec::{Framer, Message};
 use ovs_ofproto::pipeline::{Event, Ofproto, Port, VlanMode};
@@ -115,7 +115,7 @@ fn ledger(u: &mut Unstructured) -> Result<()> {
                 }
             }
             1 => {
-                let flows = dp.flow_dump();
+                let flows = dp.flow_dump().expect("a dump");
                 if !flows.is_empty() {
                     let flow = u.choose(&flows)?;
                     dp.flow_del(flow.ufid).expect("it was in the dump");
@@ -136,7 +136,7 @@ fn ledger(u: &mut Unstructured) -> Result<()> {
             }
         }
         assert!(dp.ledger().balanced(), "{}", dp.ledger());
-        assert!(dp.stats().flows <= 8 && dp.ledger().in_flight <= 4 && dp.conntrack().len() <= 4);
+        assert!(dp.stats().expect("counters").flows <= 8 && dp.ledger().in_flight <= 4 && dp.conntrack().len() <= 4);
         for _ in 0..64 {
             let Some(upcall) = upcalls.pop() else { break };
             let list = actions(u, 0)?;
@@ -180,7 +180,7 @@ impl Dpif for Uncached {
     fn port_del(&mut self, port: PortNo) -> std::result::Result<(), DpifError> {
         self.0.port_del(port)
     }
-    fn ports(&self) -> Vec<PortInfo> {
+    fn ports(&self) -> std::result::Result<Vec<PortInfo>, DpifError> {
         self.0.ports()
     }
     fn flow_put(&mut self, _: &FlowKey, _: &FlowMask, _: &[DpAction]) -> std::result::Result<Ufid, DpifError> {
@@ -189,14 +189,30 @@ impl Dpif for Uncached {
     fn flow_del(&mut self, ufid: Ufid) -> std::result::Result<DpFlow, DpifError> {
         Err(DpifError::NoSuchFlow(ufid))
     }
-    fn flow_get(&self, _: Ufid) -> Option<DpFlow> {
-        None
+    fn flow_get(&self, ufid: Ufid) -> std::result::Result<DpFlow, DpifError> {
+        Err(DpifError::NoSuchFlow(ufid))
     }
-    fn flow_stats(&self, _: &mut dyn FnMut(Ufid, DpFlowStats)) {}
-    fn flow_dump(&self) -> Vec<DpFlow> {
-        Vec::new()
+    fn flow_stats(&self, _: &mut dyn FnMut(Ufid, DpFlowStats)) -> std::result::Result<(), DpifError> {
+        Ok(())
     }
-    fn flow_flush(&mut self) {}
+    fn flow_dump(&self) -> std::result::Result<Vec<DpFlow>, DpifError> {
+        Ok(Vec::new())
+    }
+    fn flow_flush(&mut self) -> std::result::Result<(), DpifError> {
+        Ok(())
+    }
+    fn meter_set(&mut self, id: u32, config: &meter::Config) -> std::result::Result<(), DpifError> {
+        self.0.meter_set(id, config)
+    }
+    fn meter_stats(&self, id: u32) -> std::result::Result<meter::Stats, DpifError> {
+        self.0.meter_stats(id)
+    }
+    fn meter_del(&mut self, id: u32) -> std::result::Result<meter::Stats, DpifError> {
+        self.0.meter_del(id)
+    }
+    fn features(&self) -> Features {
+        self.0.features()
+    }
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
         self.0.poll(now, upcalls)
     }
@@ -206,7 +222,7 @@ impl Dpif for Uncached {
     fn inject(&mut self, packet: Packet, actions: &[DpAction], now: Instant, upcalls: &mut Vec<Upcall>) {
         self.0.inject(packet, actions, now, upcalls);
     }
-    fn stats(&self) -> DpStats {
+    fn stats(&self) -> std::result::Result<DpStats, DpifError> {
         self.0.stats()
     }
     fn ledger(&self) -> &Ledger {
@@ -404,7 +420,7 @@ fn soundness(u: &mut Unstructured) -> Result<()> {
 
 fn describe(rig: &Rig, now: Instant) -> String {
     let flows = rig.of.flows().map(|f| format!("{f:?}\n"));
-    let megaflows = rig.dp.flow_dump().into_iter().map(|f| format!("{}\n", text::flow(&f, now)));
+    let megaflows = rig.dp.flow_dump().expect("a dump").into_iter().map(|f| format!("{}\n", text::flow(&f, now)));
     flows.chain(megaflows).collect()
 }
 

@@ -7,6 +7,7 @@ use ovs_packet::{Instant, Packet};
 
 use crate::action::{DpAction, PortNo, Userspace};
 use crate::drops::{DropReason, Ledger};
+use crate::meter;
 use crate::netdev::{Netdev, NetdevError, NetdevStats};
 use crate::userspace::Turns;
 
@@ -127,6 +128,63 @@ pub struct PortInfo {
     pub stats: NetdevStats,
 }
 
+/// What a datapath can do, for whoever writes actions for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Features {
+    /// VLAN tags that keys tell of.
+    pub vlan_headers: u8,
+    /// MPLS label stack entries that keys tell of.
+    pub mpls_depth: u8,
+    /// How deep `sample` actions may nest.
+    pub sample_nesting: u8,
+    /// How many meters there can be; none where there are no meters.
+    pub meters: u32,
+    /// How many bands a meter has at most.
+    pub meter_bands: u8,
+    /// `clone` actions.
+    pub clone: bool,
+    /// `trunc` actions.
+    pub trunc: bool,
+    /// `check_pkt_len` actions.
+    pub check_pkt_len: bool,
+    /// `dec_ttl` actions.
+    pub dec_ttl: bool,
+    /// `ct_clear` actions.
+    pub ct_clear: bool,
+    /// `drop` actions that tell a reason.
+    pub explicit_drop: bool,
+    /// `add_mpls` actions.
+    pub add_mpls: bool,
+    /// `push_eth` and `pop_eth` actions, and packets that begin at layer 3.
+    pub packet_types: bool,
+    /// `lb_output` actions.
+    pub lb_output: bool,
+    /// `psample` actions.
+    pub psample: bool,
+}
+
+impl Features {
+    /// Nothing beyond what every datapath has to do.
+    pub const NONE: Features = Features {
+        vlan_headers: 1,
+        mpls_depth: 1,
+        sample_nesting: 0,
+        meters: 0,
+        meter_bands: 0,
+        clone: false,
+        trunc: false,
+        check_pkt_len: false,
+        dec_ttl: false,
+        ct_clear: false,
+        explicit_drop: false,
+        add_mpls: false,
+        packet_types: false,
+        lb_output: false,
+        psample: false,
+    };
+}
+
 /// Counters of a datapath (`ovs-dpctl show`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
@@ -171,6 +229,9 @@ pub enum DpifError {
     /// A field that packets cannot be given.
     #[error("{0:?} cannot be set")]
     NotSettable(ovs_packet::field::KeyAttr),
+    /// There is no such meter, or cannot be.
+    #[error(transparent)]
+    Meter(#[from] meter::MeterError),
     /// An action that this datapath cannot execute.
     #[error("this kind of datapath cannot execute '{0}'")]
     Unsupported(&'static str),
@@ -202,7 +263,10 @@ pub trait Dpif: fmt::Debug + Send {
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError>;
 
     /// The ports, by number.
-    fn ports(&self) -> Vec<PortInfo>;
+    ///
+    /// # Errors
+    /// If a backend outside the process cannot be asked.
+    fn ports(&self) -> Result<Vec<PortInfo>, DpifError>;
 
     /// Installs a megaflow for the packets that share the bits of `mask` with `key`, or gives the one that is there for
     /// them new actions and keeps its counters.
@@ -220,16 +284,49 @@ pub trait Dpif: fmt::Debug + Send {
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError>;
 
     /// A megaflow.
-    fn flow_get(&self, ufid: Ufid) -> Option<DpFlow>;
+    ///
+    /// # Errors
+    /// If there is none.
+    fn flow_get(&self, ufid: Ufid) -> Result<DpFlow, DpifError>;
 
-    /// Calls `f` with every megaflow's identity and counters, in an order of the datapath's own.
-    fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats));
+    /// Calls `f` with every megaflow's identity and counters, in an order of the datapath's own: a terse dump.
+    ///
+    /// # Errors
+    /// If a backend outside the process cannot be asked, or its dump breaks off; what `f` was told stays true.
+    fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError>;
 
     /// All megaflows, by identity.
-    fn flow_dump(&self) -> Vec<DpFlow>;
+    ///
+    /// # Errors
+    /// As [`flow_stats`](Dpif::flow_stats).
+    fn flow_dump(&self) -> Result<Vec<DpFlow>, DpifError>;
 
     /// Removes all megaflows.
-    fn flow_flush(&mut self);
+    ///
+    /// # Errors
+    /// If a backend outside the process cannot be told.
+    fn flow_flush(&mut self) -> Result<(), DpifError>;
+
+    /// Makes meter `id`, or makes it anew with its counters at zero.
+    ///
+    /// # Errors
+    /// If the datapath cannot have such a meter.
+    fn meter_set(&mut self, id: u32, config: &meter::Config) -> Result<(), DpifError>;
+
+    /// What came to meter `id`.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn meter_stats(&self, id: u32) -> Result<meter::Stats, DpifError>;
+
+    /// Removes meter `id`, and returns what came to it. Actions that name it let everything pass from then on.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn meter_del(&mut self, id: u32) -> Result<meter::Stats, DpifError>;
+
+    /// What the datapath can do.
+    fn features(&self) -> Features;
 
     /// Does a bounded amount of work: takes what ports received, forwards it, and appends what must come up. Returns
     /// how many packets were received; zero means that there is nothing to do now.
@@ -242,7 +339,10 @@ pub trait Dpif: fmt::Debug + Send {
     fn inject(&mut self, packet: Packet, actions: &[DpAction], now: Instant, upcalls: &mut Vec<Upcall>);
 
     /// Counters.
-    fn stats(&self) -> DpStats;
+    ///
+    /// # Errors
+    /// If a backend outside the process cannot be asked.
+    fn stats(&self) -> Result<DpStats, DpifError>;
 
     /// The accounts of all packets.
     fn ledger(&self) -> &Ledger;

@@ -40,6 +40,7 @@
 //!
 //! - [`Dpif`]: the trait, with its contract for implementers;
 //! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
+//! - `conformance` (feature of that name): the laws that every datapath keeps, as a test kit;
 //! - [`meter`]: token buckets that `meter` actions go through;
 //! - [`userspace`]: a whole datapath within the process;
 //! - [`netdev`]: devices for it;
@@ -51,6 +52,8 @@
 //! Every table that traffic can fill has a bound. `unsafe` is confined to the module that talks to packet sockets.
 
 mod action;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod dpif;
 mod drops;
 pub mod meter;
@@ -60,7 +63,7 @@ pub mod userspace;
 
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall, UpcallKind,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall, UpcallKind,
     always_matched,
 };
 pub use drops::{DropReason, Ledger};

@@ -83,7 +83,7 @@ impl Bench {
 
     /// The megaflows, without their counters.
     fn megaflows(&self) -> Vec<String> {
-        let flows = self.dp.flow_dump();
+        let flows = self.dp.flow_dump().unwrap();
         let mut lines: Vec<_> = flows
             .iter()
             .map(|f| format!("{}, actions:{}", text::key(&f.matching()), text::actions(&f.actions)))
@@ -199,9 +199,9 @@ fn actions_and_their_megaflows() {
         }
         assert_eq!(b.megaflows(), [format!("{key}, actions:{actions}")], "{flow}");
         // The second packet takes the megaflow, and comes out the same.
-        let missed = b.dp.stats().missed;
+        let missed = b.dp.stats().unwrap().missed;
         assert_eq!(b.send(1, UDP).len(), expected.len(), "{flow}");
-        assert_eq!(b.dp.stats().missed, missed, "{flow}");
+        assert_eq!(b.dp.stats().unwrap().missed, missed, "{flow}");
     }
 }
 
@@ -280,7 +280,7 @@ fn packet_out_goes_through_actions() {
     b.of.packet_out(&mut b.dp, packet(UDP), OfPort(4), &[ovs_ofproto::Action::output(OfPort::TABLE)], b.now);
     let counts: Vec<_> = b.ends.iter().map(|e| std::iter::from_fn(|| e.pop()).count()).collect();
     assert_eq!(counts, [1, 2, 2, 1]);
-    assert_eq!((b.dp.ledger().injected, b.dp.ledger().balanced(), b.dp.stats().flows), (3, true, 0));
+    assert_eq!((b.dp.ledger().injected, b.dp.ledger().balanced(), b.dp.stats().unwrap().flows), (3, true, 0));
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn connections_recirculate() {
     assert_eq!(b.dp.conntrack().len(), 1);
     // States that nothing refers to any more are forgotten, and the megaflows with them.
     (0..60).for_each(|_| b.pass(Duration::from_secs(1)));
-    assert_eq!(b.dp.stats().flows, 0);
+    assert_eq!(b.dp.stats().unwrap().flows, 0);
 }
 
 /// A switch's end of a conversation with a controller, in bytes.
@@ -633,7 +633,7 @@ proptest! {
             extract::extract(&mut p, &mut key);
             // The megaflow that this packet takes, and another packet that must take it too. What the packet changed
             // may have ended the megaflow at once.
-            let flows = cached.dp.flow_dump();
+            let flows = cached.dp.flow_dump().unwrap();
             let megaflow = flows.iter().map(|f| f.matching()).find(|m| m.matches(&key));
             let Some(megaflow) = megaflow else { continue };
             let other = disturb(&key, megaflow.mask(), &noise);
@@ -649,11 +649,11 @@ proptest! {
                 fresh.forward(*port, p.clone());
                 fresh.pass(second);
             }
-            fresh.dp.flow_flush();
+            fresh.dp.flow_flush().unwrap();
 
-            let missed = cached.dp.stats().missed;
+            let missed = cached.dp.stats().unwrap().missed;
             let by_cache = plain(cached.forward(*port, packet.clone()));
-            prop_assert_eq!(cached.dp.stats().missed, missed, "{} did not take {:?}", words(packet.clone()), megaflow);
+            prop_assert_eq!(cached.dp.stats().unwrap().missed, missed, "{} did not take {:?}", words(packet.clone()), megaflow);
             prop_assert_eq!(by_cache, plain(fresh.forward(*port, packet.clone())), "{} by {:?}", words(packet.clone()), megaflow);
             cached.pass(second);
             history.push((*port, packet));

@@ -225,7 +225,7 @@ mod tests {
         let (first, second) = (live.call(|_, now| now).unwrap(), live.call(|_, now| now).unwrap());
         assert!(first <= second);
         live.call(move |s, now| s.remove_port(number, now).unwrap()).unwrap();
-        assert!(live.stop().unwrap().ports().is_empty());
+        assert!(live.stop().unwrap().ports().unwrap().is_empty());
     }
 
     #[test]

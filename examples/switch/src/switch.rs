@@ -166,7 +166,10 @@ impl Switch {
     }
 
     /// The ports with their counters.
-    pub fn ports(&self) -> Vec<PortInfo> {
+    ///
+    /// # Errors
+    /// If a datapath outside the process cannot be asked.
+    pub fn ports(&self) -> Result<Vec<PortInfo>, DpifError> {
         self.dp.ports()
     }
 
@@ -256,20 +259,29 @@ impl Switch {
     }
 
     /// Counters of the datapath.
-    pub fn datapath_stats(&self) -> DpStats {
+    ///
+    /// # Errors
+    /// If a datapath outside the process cannot be asked.
+    pub fn datapath_stats(&self) -> Result<DpStats, DpifError> {
         self.dp.stats()
     }
 
     /// The megaflows, the most used first.
-    pub fn megaflows(&self) -> Vec<DpFlow> {
-        let mut flows = self.dp.flow_dump();
+    ///
+    /// # Errors
+    /// If a datapath outside the process cannot be asked.
+    pub fn megaflows(&self) -> Result<Vec<DpFlow>, DpifError> {
+        let mut flows = self.dp.flow_dump()?;
         flows.sort_by_key(|f| (std::cmp::Reverse(f.stats.packets), f.ufid));
-        flows
+        Ok(flows)
     }
 
     /// The megaflows as `dpctl/dump-flows` writes them.
-    pub fn dump_megaflows(&self, now: Instant) -> Vec<String> {
-        self.megaflows().iter().map(|f| text::flow(f, now).to_string()).collect()
+    ///
+    /// # Errors
+    /// As [`megaflows`](Switch::megaflows).
+    pub fn dump_megaflows(&self, now: Instant) -> Result<Vec<String>, DpifError> {
+        Ok(self.megaflows()?.iter().map(|f| text::flow(f, now).to_string()).collect())
     }
 
     /// The learnt addresses.

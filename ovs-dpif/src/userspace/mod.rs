@@ -18,14 +18,16 @@ use std::fmt;
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, Tracker};
 use ovs_packet::extract::KeyBuffer;
-use ovs_packet::key::{FlowKey, FlowMask, Match, SparseKey, WORDS};
+use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
 use crate::action::{DpAction, PortNo};
-use crate::dpif::{DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall};
+use crate::dpif::{
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall,
+};
 use crate::drops::Ledger;
-use crate::meter::Meters;
+use crate::meter::{self, MeterError, Meters};
 use front::FrontCache;
 use ports::Ports;
 pub(crate) use round::Turns;
@@ -94,16 +96,6 @@ impl Datapath {
     /// The connections that `ct` actions have tracked.
     pub fn conntrack(&self) -> &Tracker {
         &self.conntrack
-    }
-
-    /// The meters that `meter` actions go through.
-    pub fn meters(&self) -> &Meters {
-        &self.meters
-    }
-
-    /// The meters, to be changed.
-    pub fn meters_mut(&mut self) -> &mut Meters {
-        &mut self.meters
     }
 
     /// A datapath with other limits, whose hashes depend on `seed`.
@@ -191,8 +183,8 @@ impl Dpif for Datapath {
         self.ports.remove(port)
     }
 
-    fn ports(&self) -> Vec<PortInfo> {
-        self.ports.info()
+    fn ports(&self) -> Result<Vec<PortInfo>, DpifError> {
+        Ok(self.ports.info())
     }
 
     fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError> {
@@ -216,34 +208,65 @@ impl Dpif for Datapath {
     }
 
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError> {
-        let flow = self.flow_get(ufid).ok_or(DpifError::NoSuchFlow(ufid))?;
+        let flow = self.flow_get(ufid)?;
         if let Some(handle) = self.by_ufid.remove(&ufid) {
             self.table.remove_handle(handle);
         }
         Ok(flow)
     }
 
-    fn flow_get(&self, ufid: Ufid) -> Option<DpFlow> {
-        let flow = self.table.get(*self.by_ufid.get(&ufid)?)?;
-        Some(Datapath::describe(flow.payload(), &flow.pattern()))
+    fn flow_get(&self, ufid: Ufid) -> Result<DpFlow, DpifError> {
+        let flow = self.by_ufid.get(&ufid).and_then(|h| self.table.get(*h)).ok_or(DpifError::NoSuchFlow(ufid))?;
+        Ok(Datapath::describe(flow.payload(), &flow.pattern()))
     }
 
-    fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) {
+    fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError> {
         for (_, flow) in self.table.iter() {
             f(flow.payload().ufid, flow.payload().stats);
         }
+        Ok(())
     }
 
-    fn flow_dump(&self) -> Vec<DpFlow> {
+    fn flow_dump(&self) -> Result<Vec<DpFlow>, DpifError> {
         let mut flows: Vec<_> =
             self.table.iter().map(|(_, flow)| Datapath::describe(flow.payload(), &flow.pattern())).collect();
         flows.sort_by_key(|f| f.ufid);
-        flows
+        Ok(flows)
     }
 
-    fn flow_flush(&mut self) {
+    fn flow_flush(&mut self) -> Result<(), DpifError> {
         self.table.clear();
         self.by_ufid.clear();
+        Ok(())
+    }
+
+    fn meter_set(&mut self, id: u32, config: &meter::Config) -> Result<(), DpifError> {
+        Ok(self.meters.set(id, config.clone())?)
+    }
+
+    fn meter_stats(&self, id: u32) -> Result<meter::Stats, DpifError> {
+        Ok(self.meters.stats(id).cloned().ok_or(MeterError::NoSuchMeter(id))?)
+    }
+
+    fn meter_del(&mut self, id: u32) -> Result<meter::Stats, DpifError> {
+        Ok(self.meters.delete(id)?)
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            vlan_headers: 2,
+            mpls_depth: MPLS_DEPTH as u8,
+            sample_nesting: MAX_NESTING as u8,
+            meters: meter::MAX_METERS,
+            meter_bands: meter::MAX_BANDS as u8,
+            clone: true,
+            trunc: true,
+            check_pkt_len: true,
+            dec_ttl: true,
+            ct_clear: true,
+            explicit_drop: true,
+            ..Features::NONE
+        }
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
@@ -283,8 +306,8 @@ impl Dpif for Datapath {
         self.execute_alone(packet, Turns::NONE, actions, now, upcalls);
     }
 
-    fn stats(&self) -> DpStats {
-        DpStats { flows: self.table.len() as u64, masks: self.table.mask_count() as u64, ..self.stats }
+    fn stats(&self) -> Result<DpStats, DpifError> {
+        Ok(DpStats { flows: self.table.len() as u64, masks: self.table.mask_count() as u64, ..self.stats })
     }
 
     fn ledger(&self) -> &Ledger {

@@ -68,6 +68,6 @@ fn run(frames: &[String]) -> Result<(), Box<dyn Error>> {
         println!("    {} behind {}", station.address, switch.port_name(station.port).unwrap_or("a port that is gone"));
     }
     println!("megaflows:");
-    switch.dump_megaflows(now).iter().for_each(|line| println!("    {line}"));
+    switch.dump_megaflows(now)?.iter().for_each(|line| println!("    {line}"));
     Ok(())
 }

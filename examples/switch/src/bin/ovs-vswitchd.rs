@@ -216,7 +216,7 @@ fn demo_capture(d: &Demo, pcap: &std::path::Path) -> Result<ExitCode, Error> {
         let file = path.display().to_string();
         report.step(&format!("  {packets:>8} packets left by {file}"), json!({ "file": file, "packets": packets }))?;
     }
-    let (text, value) = demo::snapshot(&done.switch, done.end);
+    let (text, value) = demo::snapshot(&done.switch, done.end)?;
     report.line(&format!("\n{text}"))?;
     report.set("switch", value);
     report.finish()?;
@@ -240,7 +240,7 @@ fn run(r: &Run) -> Result<ExitCode, Error> {
     while !interrupted.load(Ordering::Relaxed) && end.is_none_or(|end| Clock::now() < end) {
         std::thread::sleep(Duration::from_millis(50));
     }
-    let (text, value) = live.call(|switch, now| demo::snapshot(switch, now)).map_err(StageError::new)?;
+    let (text, value) = live.call(|switch, now| demo::snapshot(switch, now)).map_err(StageError::new)??;
     report.line(&text)?;
     report.set("switch", value);
     report.finish()?;

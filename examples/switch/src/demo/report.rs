@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use ovs_dpif::text;
+use ovs_dpif::{DpifError, text};
 use ovs_packet::Instant;
 use serde_json::{Value, json};
 
@@ -166,10 +166,10 @@ impl<W: Write> Drop for Report<W> {
 }
 
 /// A switch's ports, accounts, megaflows and addresses at one time, for people and for programs.
-pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
-    let text = table(switch, now);
+pub fn snapshot(switch: &Switch, now: Instant) -> Result<(String, Value), DpifError> {
+    let text = table(switch, now)?;
     let ports: Vec<_> = switch
-        .ports()
+        .ports()?
         .into_iter()
         .map(|p| {
             let st = p.stats;
@@ -180,7 +180,7 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
             })
         })
         .collect();
-    let (stats, ledger) = (switch.datapath_stats(), switch.ledger());
+    let (stats, ledger) = (switch.datapath_stats()?, switch.ledger());
     let drops: serde_json::Map<_, _> = ledger.dropped().map(|(r, n)| (r.id().to_string(), n.into())).collect();
     let macs: Vec<_> = switch
         .macs()
@@ -189,7 +189,7 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
         .collect();
     let value = json!({
         "ports": ports,
-        "megaflows": switch.dump_megaflows(now),
+        "megaflows": switch.dump_megaflows(now)?,
         "masks": stats.masks,
         "lookups": { "hit": stats.hits, "missed": stats.missed, "lost": stats.lost },
         "macs": macs,
@@ -199,17 +199,17 @@ pub fn snapshot(switch: &Switch, now: Instant) -> (String, Value) {
         },
         "drops": drops,
     });
-    (text, value)
+    Ok((text, value))
 }
 
-fn table(switch: &Switch, now: Instant) -> String {
+fn table(switch: &Switch, now: Instant) -> Result<String, DpifError> {
     let mut s = String::new();
     let _ = writeln!(
         s,
         "{:<21}{:>12} {:>15} {:>12} {:>15} {:>10}",
         "ports:", "rx packets", "rx bytes", "tx packets", "tx bytes", "dropped"
     );
-    for p in switch.ports() {
+    for p in switch.ports()? {
         let st = p.stats;
         let dropped = st.rx_dropped + st.tx_dropped;
         let _ = writeln!(
@@ -231,16 +231,16 @@ fn table(switch: &Switch, now: Instant) -> String {
     for (reason, n) in ledger.dropped() {
         let _ = writeln!(s, "  dropped {n}: {} ({reason})", reason.id());
     }
-    let stats = switch.datapath_stats();
+    let stats = switch.datapath_stats()?;
     let _ = writeln!(
         s,
         "megaflows: {} ({} masks), lookups: hit {}, missed {}, lost {}",
         stats.flows, stats.masks, stats.hits, stats.missed, stats.lost
     );
-    for flow in &switch.megaflows() {
+    for flow in &switch.megaflows()? {
         let _ = writeln!(s, "  {}", text::flow(flow, now));
     }
-    s
+    Ok(s)
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl<S: Stage, W: Write> Story<'_, S, W> {
         loop {
             let screen = options.screen.filter(|_| Clock::now() < end);
             let stop = self.interrupted();
-            let (text, value) = self.stage.switch(|switch, now| snapshot(switch, now))?;
+            let (text, value) = self.stage.switch(|switch, now| snapshot(switch, now))?.map_err(StageError::new)?;
             match screen {
                 Some(screen) if !stop => self.report.page(&text, screen)?,
                 _ => {
