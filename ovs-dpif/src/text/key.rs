@@ -164,7 +164,7 @@ impl KeyText {
             self.members(if v6 { CT_TUPLE6 } else { CT_TUPLE4 }),
         );
         for (name, field, how) in
-            [("recirc_id", RecircId, As::Hex), ("dp_hash", DpHash, As::Hex), ("in_port", InPort, As::Decimal)]
+            [("recirc_id", RecircId, As::Hex), ("dp_hash", DpHash, As::Hex), ("in_port", InPortOxm, As::Decimal)]
         {
             if self.mask.touches(field) {
                 out.push(format!("{name}({})", self.value(field, how)));
