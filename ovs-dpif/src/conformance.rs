@@ -211,7 +211,7 @@ fn dumps_agree_with_one_another(s: &mut dyn Subject) {
     for shown in &dump {
         let got = s.dpif().flow_get(shown.ufid).expect("it is in the dump");
         assert_eq!((&got.actions, &got.key, &got.mask), (&shown.actions, &shown.key, &shown.mask));
-        assert!(shown.matching().mask().covers(&FlowMask::of(&[ovs_packet::field::FieldId::InPort])));
+        assert!(shown.matching().mask().covers(&FlowMask::of(&[ovs_packet::field::FieldId::InPortOxm])));
     }
     let mut terse = Vec::new();
     s.dpif().flow_stats(&mut |ufid, stats| terse.push((ufid, stats.packets))).expect("a terse dump");

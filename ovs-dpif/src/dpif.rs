@@ -355,8 +355,8 @@ pub trait Dpif: fmt::Debug + Send {
 
 /// The mask that every megaflow has at least: without these bits two packets are never alike to a datapath.
 pub fn always_matched() -> FlowMask {
-    use ovs_packet::field::FieldId::{EthType, InPort, IpFrag, PacketType, RecircId};
-    let mut mask = FlowMask::of(&[InPort, RecircId, PacketType, EthType, IpFrag]);
+    use ovs_packet::field::FieldId::{EthType, InPortOxm, IpFrag, PacketType, RecircId};
+    let mut mask = FlowMask::of(&[InPortOxm, RecircId, PacketType, EthType, IpFrag]);
     // Of the VLAN only whether there is a tag.
     mask.bits.vlan_tci.set(ovs_packet::key::VLAN_PRESENT);
     mask

@@ -50,14 +50,15 @@ fn port() -> impl Strategy<Value = OfPort> {
 
 /// Sets of the fields that a version 1.3 has numbers for.
 fn set() -> impl Strategy<Value = Action> {
-    let fields: Vec<FieldId> =
-        FieldId::all().filter(|f| f.info().writable && (f.info().nxm.is_some() || f.info().oxm.is_some())).collect();
+    let fields: Vec<FieldId> = FieldId::all()
+        .filter(|f| f.info().writable && f.info().code_points().next().is_some() && f.tun_metadata_index().is_none())
+        .collect();
     (prop::sample::select(fields), any::<u128>(), any::<u128>(), any::<bool>()).prop_map(
         |(field, value, mask, whole)| {
             let all = field.info().max_value();
             let mask = if whole || !field.info().maskable || mask & all == 0 { all } else { mask & all };
             // As what a port is called is one word, its number is a port's.
-            let value = if field == FieldId::InPort { value & 0xfeff } else { value };
+            let value = if matches!(field, FieldId::InPort | FieldId::InPortOxm) { value & 0xfeff } else { value };
             // A set of the VLAN id leaves the tag where it is.
             let value = if field == FieldId::VlanVid { value | 0x1000 } else { value };
             Action::SetField { field, value: value & mask, mask }

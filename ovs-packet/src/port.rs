@@ -49,6 +49,22 @@ impl OfPort {
     /// The highest number of a port that is not reserved, in OpenFlow 1.1 and later.
     pub const MAX: OfPort = OfPort(0xffff_ff00);
 
+    /// The port that OpenFlow 1.0 numbers `number`: its reserved numbers, from 0xff00 on, become the 32-bit ones.
+    pub const fn from_16(number: u16) -> OfPort {
+        match number as u32 {
+            n @ 0xff00.. => OfPort(n | 0xffff_0000),
+            n => OfPort(n),
+        }
+    }
+
+    /// The number in OpenFlow 1.0, if there is one.
+    pub const fn to_16(self) -> Option<u16> {
+        match self.0 {
+            n @ (0..=0xfeff | 0xffff_ff00..) => Some(n as u16),
+            _ => None,
+        }
+    }
+
     /// Whether the number belongs to the protocol and not to a port, [`LOCAL`](Self::LOCAL) apart.
     pub const fn is_reserved(self) -> bool {
         self.0 > Self::MAX.0 && self.0 != Self::LOCAL.0
@@ -89,7 +105,7 @@ impl FromStr for OfPort {
             return Ok(OfPort::ANY);
         }
         match crate::text::number(s).and_then(|n| u32::try_from(n).ok()).ok_or(ParseOfPortError)? {
-            n @ 0xff00..=0xffff => Ok(OfPort(n | 0xffff_0000)),
+            n if n <= 0xffff => Ok(OfPort::from_16(n as u16)),
             n => Ok(OfPort(n)),
         }
     }

@@ -56,6 +56,8 @@ const SHORTHANDS: &[(&str, u16, Option<u8>)] = &[
 const BY_CONTEXT: &[(&str, &[FieldId])] = {
     use FieldId::*;
     &[
+        // A match sees the whole number of the port, whichever way the packet or the message said it.
+        ("in_port", &[InPortOxm]),
         ("nw_src", &[NwSrc, ArpSpa]),
         ("nw_dst", &[NwDst, ArpTpa]),
         ("nw_proto", &[NwProto, ArpOp]),
@@ -207,8 +209,7 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
     pending.sort_by_key(|(depth, ..)| *depth);
     for (_, t, candidates) in pending {
         let text = t.value.ok_or_else(|| ParseMatchError::MissingValue { name: t.name.to_string() })?;
-        // The priority of OpenFlow 1.0 brings its tag along.
-        let implied = |f: &FieldId| t.name == "dl_vlan_pcp" || f.info().prereq.implied_by(&m);
+        let implied = |f: &FieldId| f.info().prereq.implied_by(&m);
         let field = candidates.iter().copied().find(implied);
         let field = field.ok_or_else(|| ParseMatchError::Prerequisite {
             name: t.name.to_string(),
@@ -234,7 +235,7 @@ fn set_field(m: &mut Match, field: FieldId, text: &str) -> Result<(), ParseMatch
     }
     let v = Value::parse(field, text).map_err(ParseMatchError::Value)?;
     m.set_masked(field, v.value, v.mask);
-    if matches!(field, FieldId::DlVlan | FieldId::VlanPcp) {
+    if matches!(field, FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp) {
         let tci = m.key().vlan_tci.get() | VLAN_PRESENT;
         let mask = m.mask().bits.vlan_tci.get() | VLAN_PRESENT;
         m.set_masked(FieldId::VlanTci, tci.into(), mask.into());
@@ -247,7 +248,8 @@ impl Prereq {
     fn depth(self) -> u8 {
         match self {
             Prereq::None | Prereq::Ethernet => 0,
-            Prereq::Vlan | Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls | Prereq::Ct => 1,
+            Prereq::Vlan | Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp => 1,
+            Prereq::Mpls | Prereq::Nsh | Prereq::Ct => 1,
             Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => 2,
             Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => 3,
         }
@@ -286,6 +288,12 @@ impl Terms<'_, '_> {
         if field == FieldId::Ipv6Label && mask == info.max_value() {
             // In a match, though not in an action, a label has all its digits.
             return self.push(format_args!("{name}={:#07x}", info.get(m.key())));
+        }
+        match field {
+            // A match writes these in the other base than an action does.
+            FieldId::RecircId => return self.push(format_args!("{name}={:#x}", info.get(m.key()))),
+            FieldId::CtZone => return self.push(format_args!("{name}={}", info.get(m.key()))),
+            _ => {}
         }
         self.push(format_args!("{name}={}", Value { field, value: info.get(m.key()), mask }))
     }
@@ -360,11 +368,11 @@ impl fmt::Display for Match {
         if let Some(name) = name {
             t.push(format_args!("{name}"))?;
         }
-        for reg in FieldId::all().filter(|f| (Reg0..=Reg15).contains(f)) {
+        for reg in FieldId::all().filter(|f| (Reg0..=Reg31).contains(f)) {
             t.field(m, reg, reg.info().name)?;
         }
         t.field(m, Metadata, "metadata")?;
-        t.field(m, InPort, "in_port")?;
+        t.field(m, InPortOxm, "in_port")?;
         t.vlan(m)?;
         t.field(m, EthSrc, "dl_src")?;
         t.field(m, EthDst, "dl_dst")?;

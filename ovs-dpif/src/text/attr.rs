@@ -124,7 +124,7 @@ attrs! {
     "recirc_id" RecircId { "" = F(FieldId::RecircId), Hex; }
     "dp_hash" DpHash { "" = F(FieldId::DpHash), Hex; }
     "skb_priority" Priority { "" = F(FieldId::SkbPriority), Hex; }
-    "in_port" InPort { "" = F(FieldId::InPort), Port; }
+    "in_port" InPort { "" = F(FieldId::InPortOxm), Port; }
     "skb_mark" SkbMark { "" = F(FieldId::PktMark), Hex; }
     "ct_state" CtState { "" = F(FieldId::CtState), Names; }
     "ct_zone" CtZone { "" = F(FieldId::CtZone), Hex; }

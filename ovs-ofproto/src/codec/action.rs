@@ -96,10 +96,6 @@ fn encode_set(field: FieldId, value: u128, mask: u128, w: &mut Writer) -> Result
             w.zeros(3);
             Ok(())
         }
-        FieldId::InPort => {
-            begin(w, SET_FIELD);
-            oxm::write_in_port(w, OfPort(value as u32))
-        }
         _ => {
             begin(w, SET_FIELD);
             oxm::write_entry(w, field, value, mask)

@@ -12,9 +12,7 @@
 //! "No VLAN tag" is written as `vlan_vid` 0 (OFPVID_NONE), whether the match has the whole tag or the id with the
 //! present bit; it is read as the latter. No packet tells the two apart.
 
-use ovs_packet::field::{
-    CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_OPENFLOW_BASIC, EXPERIMENTER_NX, EXPERIMENTER_ONF, FieldId, OxmId,
-};
+use ovs_packet::field::{CLASS_EXPERIMENTER, FieldId, OxmId};
 use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{FlowKey, FlowMask, Match, OfPort};
 
@@ -24,20 +22,126 @@ use super::header::Version;
 
 const OFPMT_OXM: u16 = 1;
 
-/// Number of the 16-bit ingress port of OpenFlow 1.0. Matches are read with it; sets of the port are written with it
-/// too, since upstream has no other way to say them.
-const NXM_OF_IN_PORT: OxmId = OxmId { class: CLASS_NXM_0, field: 0, experimenter: 0 };
-
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
 const ORDER: &[FieldId] = {
     use FieldId::*;
     &[
-        DpHash, RecircId, PacketType, InPort, EthSrc, EthDst, EthType, VlanVid, VlanPcp, VlanTci, MplsTc, MplsBos,
-        MplsTtl, MplsLabel, NwSrc, NwDst, Ipv6Src, Ipv6Dst, IpFrag, IpDscp, NwEcn, NwTtl, Ipv6Label, NwProto, TcpSrc,
-        TcpDst, TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, IcmpType, IcmpCode, Icmpv6Type, Icmpv6Code, NdTarget,
-        NdSll, NdTll, ArpOp, ArpSpa, ArpTpa, ArpSha, ArpTha, Reg0, Reg1, Reg2, Reg3, Reg4, Reg5, Reg6, Reg7, Reg8,
-        Reg9, Reg10, Reg11, Reg12, Reg13, Reg14, Reg15, PktMark, CtState, CtZone, CtMark, CtLabel, CtNwSrc, CtNwDst,
-        CtIpv6Src, CtIpv6Dst, CtNwProto, CtTpSrc, CtTpDst, Metadata,
+        DpHash,
+        RecircId,
+        ConjId,
+        PacketType,
+        InPortOxm,
+        ActsetOutput,
+        EthSrc,
+        EthDst,
+        EthType,
+        VlanVid,
+        VlanPcp,
+        VlanTci,
+        MplsTc,
+        MplsBos,
+        MplsTtl,
+        MplsLabel,
+        NwSrc,
+        NwDst,
+        Ipv6Src,
+        Ipv6Dst,
+        IpFrag,
+        IpDscp,
+        NwEcn,
+        NwTtl,
+        Ipv6Label,
+        NwProto,
+        TcpSrc,
+        TcpDst,
+        TcpFlags,
+        UdpSrc,
+        UdpDst,
+        SctpSrc,
+        SctpDst,
+        IcmpType,
+        IcmpCode,
+        Icmpv6Type,
+        Icmpv6Code,
+        NdTarget,
+        NdSll,
+        NdTll,
+        NdReserved,
+        NdOptionsType,
+        ArpOp,
+        ArpSpa,
+        ArpTpa,
+        ArpSha,
+        ArpTha,
+        NshFlags,
+        NshTtl,
+        NshMdtype,
+        NshNp,
+        NshSpi,
+        NshSi,
+        NshC1,
+        NshC2,
+        NshC3,
+        NshC4,
+        TunId,
+        TunSrc,
+        TunDst,
+        TunIpv6Src,
+        TunIpv6Dst,
+        TunFlags,
+        TunGbpId,
+        TunGbpFlags,
+        TunErspanVer,
+        TunErspanIdx,
+        TunErspanDir,
+        TunErspanHwid,
+        TunGtpuFlags,
+        TunGtpuMsgtype,
+        Reg0,
+        Reg1,
+        Reg2,
+        Reg3,
+        Reg4,
+        Reg5,
+        Reg6,
+        Reg7,
+        Reg8,
+        Reg9,
+        Reg10,
+        Reg11,
+        Reg12,
+        Reg13,
+        Reg14,
+        Reg15,
+        Reg16,
+        Reg17,
+        Reg18,
+        Reg19,
+        Reg20,
+        Reg21,
+        Reg22,
+        Reg23,
+        Reg24,
+        Reg25,
+        Reg26,
+        Reg27,
+        Reg28,
+        Reg29,
+        Reg30,
+        Reg31,
+        PktMark,
+        CtState,
+        CtZone,
+        CtMark,
+        CtLabel,
+        CtNwSrc,
+        CtNwDst,
+        CtIpv6Src,
+        CtIpv6Dst,
+        CtNwProto,
+        CtTpSrc,
+        CtTpDst,
+        Metadata,
     ]
 };
 
@@ -53,9 +157,7 @@ pub(super) struct Entry {
 
 /// The number that a field is written with in OpenFlow 1.3: OXM's where that version has one, else Nicira's.
 fn number(field: FieldId) -> Option<OxmId> {
-    let info = field.info();
-    let oxm = info.oxm.filter(|(_, since)| *since <= Version::V1_3.0 || field == FieldId::PacketType);
-    oxm.map(|(id, _)| id).or(info.nxm)
+    field.info().oxm(Version::V1_3.0)
 }
 
 /// Whether the field has a number in OpenFlow 1.3.
@@ -91,16 +193,6 @@ pub(super) fn write_entry(w: &mut Writer, field: FieldId, value: u128, mask: u12
     Ok(())
 }
 
-/// Writes the TLV of the ingress port as actions have it, with 16 bits.
-///
-/// # Errors
-/// If the port has no 16-bit number.
-pub(super) fn write_in_port(w: &mut Writer, port: OfPort) -> Result<(), EncodeError> {
-    write_header(w, NXM_OF_IN_PORT, false, 2);
-    w.u16(OfPort10::of(port)?.0);
-    Ok(())
-}
-
 /// Reads the number of a field: a TLV's header, with the length of what follows it.
 pub(super) fn read_header(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), DecodeError> {
     let class = r.u16()?;
@@ -123,14 +215,11 @@ pub(super) fn read_header(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), De
 pub(super) fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     let start = r.clone();
     let (id, masked, len) = read_header(r)?;
-    if id == NXM_OF_IN_PORT && !masked && len == 2 {
-        let port = OfPort10(r.u16()?).port();
-        return Ok(Entry { field: FieldId::InPort, value: port.0.into(), mask: u32::MAX.into(), masked });
-    }
     let field = FieldId::by_oxm(id).ok_or_else(|| {
-        let known = [CLASS_OPENFLOW_BASIC, CLASS_NXM_0, 1].contains(&id.class)
-            || [EXPERIMENTER_ONF, EXPERIMENTER_NX].contains(&id.experimenter);
-        start.error(OfError::BadMatchBadField, if known { "a field of this class" } else { "a known class of fields" })
+        start.error(
+            OfError::BadMatchBadField,
+            if id.is_known_class() { "a field of this class" } else { "a known class of fields" },
+        )
     })?;
     let info = field.info();
     let bytes = usize::from(info.wire_bytes);
@@ -336,7 +425,10 @@ mod tests {
     fn every_field_with_a_number_is_in_the_order_or_a_view_of_others() {
         let views = |f: &FieldId| {
             let name = f.info().name;
-            name.starts_with("xreg") || name.starts_with("xxreg") || matches!(f, FieldId::NwTos)
+            name.starts_with("xreg")
+                || name.starts_with("xxreg")
+                || matches!(f, FieldId::NwTos | FieldId::InPort)
+                || f.tun_metadata_index().is_some()
         };
         for f in FieldId::all().filter(|f| number(*f).is_some() && !views(f)) {
             assert!(ORDER.contains(&f), "{}", f.info().name);

@@ -47,7 +47,7 @@ impl PacketIn {
     /// A whole packet that a flow sends, that came in by `port`.
     pub fn new(port: OfPort, data: Vec<u8>) -> PacketIn {
         let mut metadata = Match::ANY;
-        metadata.set(ovs_packet::field::FieldId::InPort, port.0.into());
+        metadata.set(ovs_packet::field::FieldId::InPortOxm, port.0.into());
         PacketIn {
             buffer_id: NO_BUFFER,
             total_len: data.len().try_into().unwrap_or(u16::MAX),

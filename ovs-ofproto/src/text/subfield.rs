@@ -1,57 +1,12 @@
 //! Parts of fields by name: `reg0[4..7]`, `NXM_NX_REG0[]`, `OXM_OF_METADATA[3]`.
 
-use ovs_packet::field::{
-    CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, FieldId, OxmId,
-};
+use ovs_packet::field::FieldId;
 
 use super::error::ParseFlowError;
 
-/// Names that are not the field's own behind `NXM_OF_`, `NXM_NX_` and `OXM_OF_`.
-const SPELLINGS: &[(&str, FieldId)] = {
-    use FieldId::*;
-    &[
-        ("ip_src", NwSrc),
-        ("ip_dst", NwDst),
-        ("ipv4_src", NwSrc),
-        ("ipv4_dst", NwDst),
-        ("ip_proto", NwProto),
-        ("ip_tos", NwTos),
-        ("ip_ttl", NwTtl),
-        ("ipv6_flabel", Ipv6Label),
-        ("icmpv4_type", IcmpType),
-        ("icmpv4_code", IcmpCode),
-        ("ipv6_nd_target", NdTarget),
-        ("ipv6_nd_sll", NdSll),
-        ("ipv6_nd_tll", NdTll),
-        ("in_port", InPort),
-    ]
-};
-
-/// Whether a number is of the class that a prefix of names stands for.
-fn of_class(prefix: &str, id: OxmId) -> bool {
-    match prefix {
-        "NXM_OF_" => id.class == CLASS_NXM_0,
-        "NXM_NX_" => id.class == CLASS_NXM_1,
-        _ => [CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, CLASS_EXPERIMENTER].contains(&id.class),
-    }
-}
-
 /// The field called `name`, in the words of matches or of the wire formats.
 pub(super) fn field(name: &str) -> Option<FieldId> {
-    let prefix = ["NXM_OF_", "NXM_NX_", "OXM_OF_"].into_iter().find(|p| name.starts_with(p));
-    let Some(prefix) = prefix else { return FieldId::by_name(name) };
-    let own = name.strip_prefix(prefix)?;
-    if own.bytes().any(|b| b.is_ascii_lowercase()) {
-        return None;
-    }
-    let own = own.to_ascii_lowercase();
-    let field = match own.strip_prefix("pkt_reg").filter(|n| !n.is_empty()) {
-        Some(n) => FieldId::by_name(&format!("xreg{n}")),
-        None => SPELLINGS.iter().find(|(s, _)| *s == own).map(|(_, f)| *f).or_else(|| FieldId::by_name(&own)),
-    }?;
-    let info = field.info();
-    let mut numbers = info.nxm.into_iter().chain(info.oxm.map(|(id, _)| id));
-    numbers.any(|id| of_class(prefix, id)).then_some(field)
+    FieldId::by_wire_name(name).or_else(|| FieldId::by_name(name))
 }
 
 /// A run of bits of a field.
@@ -119,7 +74,7 @@ mod tests {
         ] {
             assert_eq!(field(name), Some(f), "{name}");
         }
-        for name in ["NXM_NX_TCP_DST", "NXM_OF_METADATA", "OXM_OF_", "NXM_NX_reg0", "OXM_OF_PKT_REG9", "bogus"] {
+        for name in ["NXM_NX_TCP_DST", "NXM_OF_METADATA", "OXM_OF_", "NXM_NX_reg0", "OXM_OF_PKT_REG16", "bogus"] {
             assert_eq!(field(name), None, "{name}");
         }
     }

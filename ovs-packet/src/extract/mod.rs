@@ -36,6 +36,8 @@ numbers! {
     ETH_TYPE_MPLS: u16 = 0x8847;
     /// MPLS, multicast.
     ETH_TYPE_MPLS_MCAST: u16 = 0x8848;
+    /// Network Service Header (RFC 8300).
+    ETH_TYPE_NSH: u16 = 0x894f;
     /// Link Layer Discovery Protocol.
     ETH_TYPE_LLDP: u16 = 0x88cc;
     /// In a key: an 802.3 frame that names no Ethertype.

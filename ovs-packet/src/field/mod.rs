@@ -15,17 +15,21 @@
 //! assert_eq!(dscp.info().prereq, Prereq::Ip);
 //! ```
 
+mod index;
+mod oxm;
 mod prereq;
+mod row;
 mod table;
 mod text;
 
+pub use oxm::{
+    CLASS_ERICSSON, CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, CodePoint,
+    EXPERIMENTER_NSH, EXPERIMENTER_NX, EXPERIMENTER_ONF, OxmId,
+};
 pub use prereq::Prereq;
+pub use row::Field;
 pub use table::FieldId;
 pub use text::{ParseValueError, Value};
-
-use zerocopy::IntoBytes;
-
-use crate::key::FlowKey;
 
 /// How a field's value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,43 +45,21 @@ pub enum Format {
     Ipv4,
     /// RFC 5952, the mask as a prefix length where it is one.
     Ipv6,
-    /// A port number or reserved port name.
+    /// A port number of OpenFlow 1.1 and later, or a reserved port's name.
     Port,
+    /// A port number in the 16 bits of OpenFlow 1.0, or a reserved port's name.
+    Port16,
     /// `no`, `yes`, `first`, `later`, `not_later`.
     Fragment,
     /// Names with `|` between them, or `+name-name` with a mask.
     TcpFlags,
     /// As [`Format::TcpFlags`], of connection states.
     CtState,
+    /// As [`Format::TcpFlags`], of tunnel flags.
+    TunnelFlags,
     /// `(namespace,type)`.
     PacketType,
 }
-
-/// A match field's number on the wire: class and field of an OXM TLV header (OpenFlow 1.5, section 7.2.3.2).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct OxmId {
-    /// `oxm_class`.
-    pub class: u16,
-    /// `oxm_field`, 7 bits.
-    pub field: u8,
-    /// The experimenter, where the class is [`CLASS_EXPERIMENTER`].
-    pub experimenter: u32,
-}
-
-/// Class of the fields of the first Nicira table, which repeat those of OpenFlow 1.0.
-pub const CLASS_NXM_0: u16 = 0x0000;
-/// Class of the Nicira extensions.
-pub const CLASS_NXM_1: u16 = 0x0001;
-/// Class of the fields that OpenFlow defines.
-pub const CLASS_OPENFLOW_BASIC: u16 = 0x8000;
-/// Class of the packet registers.
-pub const CLASS_PACKET_REGS: u16 = 0x8001;
-/// Class of experimenter fields, whose header is followed by an experimenter number.
-pub const CLASS_EXPERIMENTER: u16 = 0xffff;
-/// Experimenter number of the Open Networking Foundation.
-pub const EXPERIMENTER_ONF: u32 = 0x4f4e_4600;
-/// Experimenter number of Nicira.
-pub const EXPERIMENTER_NX: u32 = 0x0000_2320;
 
 /// The datapath's key attribute that carries a field, with the number that the kernel module knows it by
 /// (`OVS_KEY_ATTR_*` of `linux/openvswitch.h`).
@@ -100,6 +82,7 @@ pub enum KeyAttr {
     Arp = 13,
     Nd = 14,
     SkbMark = 15,
+    Tunnel = 16,
     Sctp = 17,
     TcpFlags = 18,
     DpHash = 19,
@@ -111,183 +94,12 @@ pub enum KeyAttr {
     CtLabels = 25,
     CtOrigTupleIpv4 = 26,
     CtOrigTupleIpv6 = 27,
+    Nsh = 28,
     PacketType = 29,
-}
-
-/// A row of the table. See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Field {
-    /// The name in text.
-    pub name: &'static str,
-    /// Another name that is read, and written by older formats.
-    pub alias: Option<&'static str>,
-    /// Width in bits of the value.
-    pub bits: u8,
-    /// Width in bytes of the value on the wire.
-    pub wire_bytes: u8,
-    /// Whether a match may have an arbitrary mask; without it, all bits or none.
-    pub maskable: bool,
-    /// Whether actions may set it.
-    pub writable: bool,
-    /// What else must be matched for this field to exist.
-    pub prereq: Prereq,
-    /// How values are written.
-    pub format: Format,
-    /// Number in the Nicira match format.
-    pub nxm: Option<OxmId>,
-    /// Number in the OXM match format, with the first OpenFlow wire version that has it.
-    pub oxm: Option<(OxmId, u8)>,
-    /// The datapath key attribute; none for what only the OpenFlow pipeline knows.
-    pub attr: Option<KeyAttr>,
-    offset: u16,
-    storage: u8,
-    shift: u8,
-    in_storage: u128,
-}
-
-impl Field {
-    /// The field's value in `key`, right-aligned.
-    pub fn get(&self, key: &FlowKey) -> u128 {
-        let at = usize::from(self.offset);
-        let stored = key.as_bytes().get(at..at + usize::from(self.storage)).unwrap_or(&[]);
-        let word = stored.iter().fold(0, |v, b| v << 8 | u128::from(*b));
-        (word & self.in_storage) >> self.shift
-    }
-
-    /// Writes the field's value into `key`; bits of `value` above the field's width are dropped.
-    pub fn put(&self, key: &mut FlowKey, value: u128) {
-        let at = usize::from(self.offset);
-        let keep = !self.in_storage;
-        let bits = (value << self.shift) & self.in_storage;
-        let stored = key.as_mut_bytes().get_mut(at..at + usize::from(self.storage)).unwrap_or(&mut []);
-        for (i, b) in stored.iter_mut().rev().enumerate() {
-            *b = (*b & (keep >> (8 * i)) as u8) | (bits >> (8 * i)) as u8;
-        }
-    }
-
-    /// The greatest value that the field holds: all its bits.
-    pub const fn max_value(&self) -> u128 {
-        self.in_storage >> self.shift
-    }
-
-    // The builder of the table's rows.
-
-    const fn at(offset: usize, storage: usize) -> Field {
-        let all = if storage == 16 { u128::MAX } else { (1 << (8 * storage)) - 1 };
-        Field {
-            name: "",
-            alias: None,
-            bits: storage as u8 * 8,
-            wire_bytes: storage as u8,
-            maskable: false,
-            writable: false,
-            prereq: Prereq::None,
-            format: Format::Decimal,
-            nxm: None,
-            oxm: None,
-            attr: None,
-            offset: offset as u16,
-            storage: storage as u8,
-            shift: 0,
-            in_storage: all,
-        }
-    }
-
-    const fn name(mut self, name: &'static str) -> Field {
-        self.name = name;
-        self
-    }
-
-    const fn alias(mut self, alias: &'static str) -> Field {
-        self.alias = Some(alias);
-        self
-    }
-
-    /// `bits` bits, `shift` of them below in the storage.
-    const fn part(mut self, shift: u8, bits: u8) -> Field {
-        self.shift = shift;
-        self.bits = bits;
-        self.in_storage = ((1 << bits) - 1) << shift;
-        self
-    }
-
-    /// The bits of the storage that belong to the field, without a shift.
-    const fn within(mut self, in_storage: u128) -> Field {
-        self.in_storage = in_storage;
-        self
-    }
-
-    const fn wire(mut self, bytes: u8) -> Field {
-        self.wire_bytes = bytes;
-        self
-    }
-
-    const fn mask(mut self) -> Field {
-        self.maskable = true;
-        self
-    }
-
-    const fn rw(mut self) -> Field {
-        self.writable = true;
-        self
-    }
-
-    const fn needs(mut self, prereq: Prereq) -> Field {
-        self.prereq = prereq;
-        self
-    }
-
-    const fn fmt(mut self, format: Format) -> Field {
-        self.format = format;
-        self
-    }
-
-    const fn nxm0(self, field: u8) -> Field {
-        self.nxm_in(CLASS_NXM_0, field)
-    }
-
-    const fn nxm1(self, field: u8) -> Field {
-        self.nxm_in(CLASS_NXM_1, field)
-    }
-
-    const fn nxm_in(mut self, class: u16, field: u8) -> Field {
-        self.nxm = Some(OxmId { class, field, experimenter: 0 });
-        self
-    }
-
-    /// A basic OXM field since OpenFlow 1.2.
-    const fn oxm(self, field: u8) -> Field {
-        self.oxm_since(field, 3)
-    }
-
-    const fn oxm_since(mut self, field: u8, version: u8) -> Field {
-        self.oxm = Some((OxmId { class: CLASS_OPENFLOW_BASIC, field, experimenter: 0 }, version));
-        self
-    }
-
-    const fn oxm_in(mut self, class: u16, field: u8, experimenter: u32, version: u8) -> Field {
-        self.oxm = Some((OxmId { class, field, experimenter }, version));
-        self
-    }
-
-    const fn attr(mut self, attr: KeyAttr) -> Field {
-        self.attr = Some(attr);
-        self
-    }
+    NdExtensions = 30,
 }
 
 impl FieldId {
-    /// The field called `name`, by its name or its alias.
-    pub fn by_name(name: &str) -> Option<FieldId> {
-        FieldId::all().find(|f| f.info().name == name || f.info().alias == Some(name))
-    }
-
-    /// The field with this number in OXM or NXM.
-    pub fn by_oxm(id: OxmId) -> Option<FieldId> {
-        FieldId::all().find(|f| f.info().nxm == Some(id) || f.info().oxm.is_some_and(|(o, _)| o == id))
-    }
-
     /// The first field whose row comes under the datapath attribute `attr`, and all after it.
     pub fn of_attr(attr: KeyAttr) -> impl Iterator<Item = FieldId> {
         FieldId::all().filter(move |f| f.info().attr == Some(attr))
@@ -297,7 +109,7 @@ impl FieldId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::WORDS;
+    use crate::key::{FlowKey, WORDS};
 
     #[test]
     fn put_then_get_gives_the_value_and_touches_nothing_else() {
@@ -307,7 +119,9 @@ mod tests {
             f.put(&mut ones, 0);
             assert_eq!(f.get(&ones), 0, "{}", f.name);
             let cleared: u32 = ones.words().iter().map(|w| w.count_zeros()).sum();
-            assert_eq!(cleared, f.max_value().count_ones(), "{}", f.name);
+            // The ingress port in 16 bits is all of the port, in other words.
+            let bits = if id == FieldId::InPort { 32 } else { f.max_value().count_ones() };
+            assert_eq!(cleared, bits, "{}", f.name);
 
             let mut key = FlowKey::ZERO;
             f.put(&mut key, u128::MAX);
@@ -322,9 +136,70 @@ mod tests {
     fn names_and_numbers_are_unique() {
         for a in FieldId::all() {
             assert_eq!(FieldId::by_name(a.info().name), Some(a));
-            for id in a.info().nxm.iter().copied().chain(a.info().oxm.map(|o| o.0)) {
-                assert_eq!(FieldId::by_oxm(id), Some(a), "{}", a.info().name);
+            assert!(a.info().alias.is_none_or(|alias| FieldId::by_name(alias) == Some(a)));
+            for point in a.info().code_points() {
+                assert_eq!(FieldId::by_oxm(point.id), Some(a), "{point:?}");
+                assert_eq!(FieldId::by_wire_name(point.name), Some(a), "{point:?}");
             }
         }
+        assert_eq!(FieldId::by_name(""), None);
+        assert_eq!(FieldId::by_name("reg32"), None);
+        let known: usize =
+            (0..=127)
+                .flat_map(|field| {
+                    [CLASS_NXM_0, CLASS_NXM_1, CLASS_ERICSSON, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS]
+                        .map(|class| OxmId { class, field, experimenter: 0 })
+                })
+                .filter(|id| FieldId::by_oxm(*id).is_some())
+                .count();
+        let plain = |p: &CodePoint| p.id.class != CLASS_EXPERIMENTER;
+        assert_eq!(known, FieldId::all().flat_map(|f| f.info().code_points()).filter(plain).count());
+    }
+
+    #[test]
+    fn the_table_is_whole() {
+        assert_eq!(table::DEFINITIONS.len(), 94);
+        assert_eq!(FieldId::all().len(), 211);
+        for f in FieldId::all() {
+            let (info, n) = (f.info(), f as usize);
+            assert_eq!(FieldId::all().nth(n), Some(f));
+            assert!(!info.name.is_empty() && info.bits <= u16::from(info.wire_bytes) * 8, "{}", info.name);
+            // What cannot be matched under a mask cannot be set under one; what cannot be matched cannot be set.
+            assert!(!info.writable || info.code_points().next().is_some() || info.name.starts_with("dl_vlan"));
+        }
+    }
+
+    #[test]
+    fn families_follow_their_numbers() {
+        for n in 0..64 {
+            let f = FieldId::tun_metadata(n).unwrap();
+            assert_eq!((f.tun_metadata_index(), f.info().name), (Some(n), &*alloc::format!("tun_metadata{n}")));
+            assert_eq!(f.info().oxm(4).unwrap().field, 40 + n as u8);
+        }
+        assert_eq!((FieldId::tun_metadata(64), FieldId::Metadata.tun_metadata_index()), (None, None));
+        let mut key = FlowKey::ZERO;
+        for n in 0..32 {
+            let f = FieldId::reg(n).unwrap();
+            f.info().put(&mut key, n as u128);
+            assert_eq!(key.regs[n].get(), n as u32);
+            assert_eq!(f.info().name, alloc::format!("reg{n}"));
+        }
+        assert_eq!(FieldId::Xreg15.info().get(&key), 30 << 32 | 31);
+        assert_eq!(FieldId::Xxreg7.info().get(&key), 28 << 96 | 29 << 64 | 30 << 32 | 31);
+        assert_eq!(FieldId::NshC4.info().alias, Some("nshc4"));
+        assert_eq!((FieldId::reg(32), FieldId::Reg31.info().oxm(0).unwrap().field), (None, 32));
+    }
+
+    #[test]
+    fn the_ingress_port_has_two_numberings() {
+        let mut key = FlowKey::ZERO;
+        for (narrow, wide) in [(5, 5), (0xfeff, 0xfeff), (0xfffe, 0xffff_fffe)] {
+            FieldId::InPort.info().put(&mut key, narrow);
+            assert_eq!(FieldId::InPortOxm.info().get(&key), wide);
+            assert_eq!(FieldId::InPort.info().get(&key), narrow);
+        }
+        let mut mask = crate::key::FlowMask::EMPTY;
+        mask.add(FieldId::InPort);
+        assert!(mask.is_exact(FieldId::InPort) && mask.is_exact(FieldId::InPortOxm));
     }
 }

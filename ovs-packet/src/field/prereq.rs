@@ -1,11 +1,17 @@
 //! What else a match must say for a field to exist.
 
 use crate::extract::{
-    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, IP_PROTO_ICMP,
-    IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT,
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
+    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT,
 };
 use crate::field::FieldId;
 use crate::key::{FRAG_LATER, FlowKey, Match, VLAN_PRESENT};
+use crate::packet::CtState as Ct;
+
+/// States of a packet that belongs to a connection.
+const OF_CONNECTION: u8 = Ct::NEW.union(Ct::ESTABLISHED).union(Ct::REPLY).bits();
+/// States that a match may ask for to be sure of a connection.
+const ABOUT_CONNECTION: u8 = OF_CONNECTION | Ct::RELATED.union(Ct::SRC_NAT).union(Ct::DST_NAT).bits();
 
 /// A field's prerequisite (OpenFlow 1.5, section 7.2.3.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +49,9 @@ pub enum Prereq {
     NdAdvert,
     /// MPLS unicast or multicast.
     Mpls,
-    /// The connection's original tuple is there: tracked, and IP.
+    /// NSH.
+    Nsh,
+    /// The connection's original tuple is there: the packet is of a connection, or about one.
     Ct,
 }
 
@@ -71,7 +79,8 @@ impl Prereq {
             Prereq::NdSolicit => nd(ND_SOLICIT),
             Prereq::NdAdvert => nd(ND_ADVERT),
             Prereq::Mpls => matches!(key.eth_type.get(), ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST),
-            Prereq::Ct => ip() && key.ct_state != 0,
+            Prereq::Nsh => key.eth_type == ETH_TYPE_NSH,
+            Prereq::Ct => key.ct_state & OF_CONNECTION != 0,
         }
     }
 
@@ -82,10 +91,10 @@ impl Prereq {
             Prereq::None => &[],
             Prereq::Ethernet => &[PacketType],
             Prereq::Vlan => &[VlanVid],
-            Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls => &[EthType],
+            Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls | Prereq::Nsh => &[EthType],
             Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => &[EthType, NwProto, IpFrag],
             Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => &[EthType, NwProto, IpFrag, Icmpv6Type, Icmpv6Code],
-            Prereq::Ct => &[EthType, CtState],
+            Prereq::Ct => &[CtState],
         }
     }
 
@@ -96,9 +105,13 @@ impl Prereq {
         let pinned = |f: &FieldId| match f {
             FieldId::IpFrag | FieldId::PacketType => true,
             FieldId::VlanVid => m.mask().bits.vlan_tci.get() & VLAN_PRESENT != 0,
-            FieldId::CtState => m.mask().touches(*f),
             f => m.mask().is_exact(*f),
         };
+        if self == Prereq::Ct {
+            let (state, known) = (m.key().ct_state, m.mask().bits.ct_state);
+            let valid = state & Ct::TRACKED.bits() != 0 && known & !state & Ct::INVALID.bits() != 0;
+            return state & ABOUT_CONNECTION != 0 || valid;
+        }
         self.reads().iter().all(pinned) && self.holds(m.key())
     }
 
@@ -121,7 +134,8 @@ impl Prereq {
             Prereq::NdSolicit => "icmp6,icmp_type=135,icmp_code=0",
             Prereq::NdAdvert => "icmp6,icmp_type=136,icmp_code=0",
             Prereq::Mpls => "mpls or mplsm",
-            Prereq::Ct => "ip or ipv6 with ct_state",
+            Prereq::Nsh => "dl_type=0x894f",
+            Prereq::Ct => "ct_state with +new, +est, +rel, +rpl, or +trk-inv",
         }
     }
 }

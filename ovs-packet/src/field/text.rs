@@ -52,6 +52,8 @@ impl core::error::Error for ParseValueError {}
 
 const TCP_FLAGS: [&str; 12] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
 
+const TUNNEL_FLAGS: [&str; 1] = ["oam"];
+
 impl Value {
     /// Reads `text` as a value, or `value/mask` where the field may be masked.
     ///
@@ -69,10 +71,13 @@ impl Value {
             Format::CtState => {
                 parse_flags(text, &CtState::NAMES, all).ok_or(error("connection states such as +trk-new"))?
             }
+            Format::TunnelFlags => parse_flags(text, &TUNNEL_FLAGS, all).ok_or(error("tunnel flags such as +oam"))?,
             Format::PacketType => (parse_packet_type(text).ok_or(error("a packet type such as (1,0x800)"))?, u128::MAX),
             Format::Decimal | Format::Hexadecimal => parse_masked(text, number, None).ok_or(error("a number"))?,
-            Format::Port => {
-                (text.parse::<OfPort>().map_err(|_| error("a port number or reserved port name"))?.0.into(), all)
+            Format::Port | Format::Port16 => {
+                let port = text.parse::<OfPort>().map_err(|_| error("a port number or reserved port name"))?;
+                let number = if info.format == Format::Port { Some(port.0) } else { port.to_16().map(u32::from) };
+                (number.ok_or(error("a port number of at most 16 bits"))?.into(), u128::MAX)
             }
             Format::Ethernet => {
                 let address = |s: &str| s.parse::<EthAddr>().ok().map(|a| be(&a.0));
@@ -198,6 +203,7 @@ impl fmt::Display for Value {
                 if exact { Ok(()) } else { write!(f, "/{:#x}", self.mask) }
             }
             Format::Port => write!(f, "{}", OfPort(self.value as u32)),
+            Format::Port16 => write!(f, "{}", OfPort::from_16(self.value as u16)),
             Format::Fragment => {
                 let (any, later) = (u128::from(FRAG_ANY), u128::from(FRAG_LATER));
                 let choose = |bit: u128, clear, set| if self.value & bit != 0 { set } else { clear };
@@ -209,6 +215,7 @@ impl fmt::Display for Value {
             }
             Format::TcpFlags => write_flags(f, &TCP_FLAGS, self),
             Format::CtState => write_flags(f, &CtState::NAMES, self),
+            Format::TunnelFlags => write_flags(f, &TUNNEL_FLAGS, self),
             Format::PacketType => write!(f, "({},{:#x})", self.value >> 16, self.value & 0xffff),
             Format::Ethernet => {
                 let address = |v: u128| {
@@ -300,10 +307,11 @@ mod tests {
             let all = field.info().max_value();
             let mask = match field.info().format {
                 // An empty mask says nothing, which flags write as the empty string.
-                Format::TcpFlags | Format::CtState | Format::Fragment => (mask & all).max(1),
+                Format::TcpFlags | Format::CtState | Format::TunnelFlags | Format::Fragment => (mask & all).max(1),
                 _ if field.info().maskable => mask & all,
                 _ => all,
             };
+            prop_assume!(mask != 0 && field.accepts(value & mask));
             let v = Value { field, value: value & mask, mask };
             prop_assume!(v.to_string() != "<error>");
             let read = Value::parse(field, &v.to_string()).unwrap();

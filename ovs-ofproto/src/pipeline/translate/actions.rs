@@ -109,8 +109,8 @@ impl Translator<'_> {
             return;
         }
         self.tracked.write(field, value, mask);
-        if field == FieldId::InPort {
-            self.in_port = OfPort(self.tracked.read(FieldId::InPort) as u32);
+        if matches!(field, FieldId::InPort | FieldId::InPortOxm) {
+            self.in_port = OfPort(self.tracked.read(FieldId::InPortOxm) as u32);
         }
         // A VLAN id or priority makes a tag where there was none (OpenFlow 1.0's set actions).
         if field == FieldId::DlVlan {
@@ -199,7 +199,7 @@ impl Translator<'_> {
 
     fn freeze(&mut self, table: u8) -> Option<u32> {
         let mut registers = [0; REGISTERS];
-        let fields = FieldId::all().filter(|f| (FieldId::Reg0..=FieldId::Reg15).contains(f));
+        let fields = (0..REGISTERS).filter_map(FieldId::reg);
         for (register, field) in registers.iter_mut().zip(fields) {
             *register = self.tracked.read(field) as u32;
         }

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use ovs_dpif::{DpAction, DropReason, PortNo, always_matched};
 use ovs_packet::extract::{IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::FieldId;
-use ovs_packet::key::{FlowKey, FlowMask, Match, VLAN_PRESENT};
+use ovs_packet::key::{FlowKey, FlowMask, Match, REGISTERS, VLAN_PRESENT};
 use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
@@ -121,7 +121,7 @@ pub(super) fn translate(view: View<'_>, key: &FlowKey) -> Translation {
 pub(super) fn translate_actions(view: View<'_>, key: &FlowKey, in_port: OfPort, actions: &[Action]) -> Translation {
     let mut t = Translator::new(view, key, None, None);
     t.in_port = in_port;
-    t.tracked.restore(FieldId::InPort, in_port.0.into());
+    t.tracked.restore(FieldId::InPortOxm, in_port.0.into());
     t.execute(actions);
     t.finish(key)
 }
@@ -130,15 +130,15 @@ impl<'a> Translator<'a> {
     fn new(view: View<'a>, key: &FlowKey, ingress: Option<&Port>, frozen: Option<&Frozen>) -> Translator<'a> {
         let number = ingress.map_or(OfPort::ANY, |p| p.number);
         let mut tracked = Tracked::new(*key);
-        tracked.restore(FieldId::InPort, number.0.into());
+        tracked.restore(FieldId::InPortOxm, number.0.into());
         // A flow of OpenFlow does not see recirculation: it is one pass to it.
         tracked.restore(FieldId::RecircId, 0);
         let mut in_port = number;
         if let Some(frozen) = frozen {
             in_port = frozen.in_port;
-            tracked.restore(FieldId::InPort, frozen.in_port.0.into());
+            tracked.restore(FieldId::InPortOxm, frozen.in_port.0.into());
             tracked.restore(FieldId::Metadata, frozen.metadata.into());
-            let registers = FieldId::all().filter(|f| (FieldId::Reg0..=FieldId::Reg15).contains(f));
+            let registers = (0..REGISTERS).filter_map(FieldId::reg);
             registers.zip(frozen.registers).for_each(|(f, v)| tracked.restore(f, v.into()));
         }
         Translator {

@@ -1,0 +1,275 @@
+//! What a row says of a field, and the words that the table is written in.
+
+use zerocopy::IntoBytes;
+
+use super::{CodePoint, FieldId, Format, KeyAttr, OxmId, Prereq};
+use crate::key::FlowKey;
+
+/// A row of the table. See the [module](super).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Field {
+    /// The name in text.
+    pub name: &'static str,
+    /// Another name that is read, and written by older formats.
+    pub alias: Option<&'static str>,
+    /// Width in bits of the value, as text and actions that name bits see it. A value may have fewer bits that can be
+    /// other than zero, or a flag above them: see [`max_value`](Field::max_value).
+    pub bits: u16,
+    /// Width in bytes of the value on the wire; for tunnel options the greatest.
+    pub wire_bytes: u8,
+    /// Whether a match may have an arbitrary mask; without it, all bits or none.
+    pub maskable: bool,
+    /// Whether actions may set it.
+    pub writable: bool,
+    /// What else must be matched for this field to exist.
+    pub prereq: Prereq,
+    /// How values are written.
+    pub format: Format,
+    /// The datapath key attribute; none for what only the OpenFlow pipeline knows.
+    pub attr: Option<KeyAttr>,
+    points: [Option<CodePoint>; 3],
+    /// Where the 16 bytes of the key begin that the field is in.
+    window: u16,
+    /// Bits of the window below the field.
+    shift: u8,
+    max: u128,
+    /// A view of 32 bits with reserved port numbers in 16.
+    port16: bool,
+}
+
+impl Field {
+    /// The field's value in `key`, right-aligned. A tunnel option is nowhere without its table: 0.
+    #[inline]
+    pub fn get(&self, key: &FlowKey) -> u128 {
+        self.window_of(key) >> self.shift & self.max
+    }
+
+    fn window_of(&self, key: &FlowKey) -> u128 {
+        let bytes = key.as_bytes().get(usize::from(self.window)..).and_then(|b| b.first_chunk::<16>());
+        bytes.map_or(0, |b| u128::from_be_bytes(*b))
+    }
+
+    /// Writes the field's value into `key`; bits of `value` above the field's width are dropped.
+    ///
+    /// A tunnel option has no place without its table, and is not written.
+    #[inline]
+    pub fn put(&self, key: &mut FlowKey, value: u128) {
+        let (mut ones, mut value) = (self.max, value & self.max);
+        if self.port16 {
+            ones = u32::MAX.into();
+            value |= if value >= 0xff00 { 0xffff_0000 } else { 0 };
+        }
+        let word = self.window_of(key) & !(ones << self.shift) | value << self.shift;
+        let at = usize::from(self.window);
+        if let Some(bytes) = key.as_mut_bytes().get_mut(at..).and_then(|b| b.first_chunk_mut::<16>()) {
+            *bytes = word.to_be_bytes();
+        }
+    }
+
+    /// The greatest value that the field holds: all its bits. A mask of these is exact.
+    pub const fn max_value(&self) -> u128 {
+        self.max
+    }
+
+    /// The field's numbers and names on the wire, each preferred to those before it where the version has it.
+    pub fn code_points(&self) -> impl Iterator<Item = CodePoint> {
+        self.points.into_iter().flatten()
+    }
+
+    pub(super) const fn points(&self) -> &[Option<CodePoint>; 3] {
+        &self.points
+    }
+
+    /// The number that the field is written with in an OpenFlow version, as that is on the wire: the last of its
+    /// [`code_points`](Field::code_points) that the version has, or else the first. Version 0 asks for Nicira's format.
+    ///
+    /// ```
+    /// use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, FieldId};
+    ///
+    /// let flags = FieldId::TcpFlags.info();
+    /// assert_eq!(flags.oxm(0).unwrap().class, CLASS_NXM_1);
+    /// assert_eq!(flags.oxm(4).unwrap().class, CLASS_EXPERIMENTER);
+    /// assert_eq!(flags.oxm(6).unwrap().class, CLASS_OPENFLOW_BASIC);
+    /// ```
+    pub fn oxm(&self, version: u8) -> Option<OxmId> {
+        let fits = self.code_points().filter(|p| p.since <= version).last();
+        fits.or(self.code_points().next()).map(|p| p.id)
+    }
+}
+
+impl FieldId {
+    /// Whether `value`, right-aligned, is one that the field can have: within its width, and of those that are defined.
+    pub fn accepts(self, value: u128) -> bool {
+        match self {
+            FieldId::NshMdtype => matches!(value, 1 | 2),
+            // The numbers between OpenFlow 1.0's last port and 1.1's reserved ones are no port's.
+            FieldId::InPortOxm | FieldId::ActsetOutput => matches!(value, 0..=0xfeff | 0xffff_ff00..=0xffff_ffff),
+            _ => value & !self.info().max == 0,
+        }
+    }
+}
+
+/// A row as it is written: a field, or a family of fields that differ by a number.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    field: Field,
+    storage: u8,
+    names: &'static [&'static str],
+    aliases: &'static [&'static str],
+    wires: &'static [&'static str],
+}
+
+impl Row {
+    /// A field that fills `storage` bytes of the key from `offset` on.
+    pub(super) const fn at(offset: usize, storage: usize) -> Row {
+        assert!(offset + 16 <= size_of::<FlowKey>());
+        let field = Field {
+            name: "",
+            alias: None,
+            bits: storage as u16 * 8,
+            wire_bytes: storage as u8,
+            maskable: false,
+            writable: false,
+            prereq: Prereq::None,
+            format: Format::Decimal,
+            attr: None,
+            points: [None; 3],
+            window: offset as u16,
+            shift: 128 - 8 * storage as u8,
+            max: u128::MAX >> (128 - 8 * storage),
+            port16: false,
+        };
+        Row { field, storage: storage as u8, names: &[], aliases: &[], wires: &[] }
+    }
+
+    /// A field without a fixed place.
+    pub(super) const fn tunnel_option() -> Row {
+        let mut row = Row::at(0, 1);
+        row.field.max = 0;
+        row.storage = 0;
+        row.bits(124 * 8).wire_bytes(124)
+    }
+
+    /// Number `n` of the family; a single field is number 0.
+    #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+    pub(super) const fn member(&self, n: usize) -> Field {
+        let mut field = self.field;
+        field.window += n as u16 * self.storage as u16;
+        if !self.names.is_empty() {
+            field.name = self.names[n];
+        }
+        if !self.aliases.is_empty() {
+            field.alias = Some(self.aliases[n]);
+        }
+        if let (Some(first), false) = (field.points[0], self.wires.is_empty()) {
+            field.points[0] = Some(CodePoint::new(self.wires[n], first.id.field + n as u8, first.since));
+        }
+        field
+    }
+
+    pub(super) const fn name(mut self, name: &'static str) -> Row {
+        self.field.name = name;
+        self
+    }
+
+    pub(super) const fn names(mut self, names: &'static [&'static str]) -> Row {
+        self.names = names;
+        self
+    }
+
+    pub(super) const fn alias(mut self, alias: &'static str) -> Row {
+        self.field.alias = Some(alias);
+        self
+    }
+
+    pub(super) const fn aliases(mut self, aliases: &'static [&'static str]) -> Row {
+        self.aliases = aliases;
+        self
+    }
+
+    /// `bits` bits, `above` of them the lowest of the storage.
+    pub(super) const fn part(mut self, above: u8, bits: u8) -> Row {
+        self.field.shift += above;
+        self.field.bits = bits as u16;
+        self.field.max = (1 << bits) - 1;
+        self
+    }
+
+    /// The bits of the storage that belong to the field, without a shift.
+    pub(super) const fn within(mut self, bits: u128) -> Row {
+        self.field.max = bits;
+        self
+    }
+
+    /// Sixteen of 32 bits, with the reserved ports of OpenFlow 1.0 for those of OpenFlow 1.1.
+    pub(super) const fn port16(mut self) -> Row {
+        self.field.port16 = true;
+        self.part(0, 16).wire_bytes(2)
+    }
+
+    pub(super) const fn bits(mut self, bits: u16) -> Row {
+        self.field.bits = bits;
+        self
+    }
+
+    pub(super) const fn wire_bytes(mut self, bytes: u8) -> Row {
+        self.field.wire_bytes = bytes;
+        self
+    }
+
+    pub(super) const fn mask(mut self) -> Row {
+        self.field.maskable = true;
+        self
+    }
+
+    pub(super) const fn rw(mut self) -> Row {
+        self.field.writable = true;
+        self
+    }
+
+    pub(super) const fn needs(mut self, prereq: Prereq) -> Row {
+        self.field.prereq = prereq;
+        self
+    }
+
+    pub(super) const fn fmt(mut self, format: Format) -> Row {
+        self.field.format = format;
+        self
+    }
+
+    pub(super) const fn attr(mut self, attr: KeyAttr) -> Row {
+        self.field.attr = Some(attr);
+        self
+    }
+
+    /// A number in the format whose name begins `name`.
+    pub(super) const fn wire(self, name: &'static str, field: u8) -> Row {
+        self.wire_since(name, field, 0)
+    }
+
+    /// A number that an OpenFlow version brought. Later ones stand behind earlier ones, preferred ones behind others.
+    #[expect(clippy::panic, clippy::indexing_slicing, reason = "evaluated when compiled")]
+    pub(super) const fn wire_since(mut self, name: &'static str, field: u8, since: u8) -> Row {
+        let mut i = 0;
+        while let Some(before) = self.field.points[i] {
+            if before.since > since {
+                panic!("versions out of order");
+            }
+            i += 1;
+        }
+        self.field.points[i] = Some(CodePoint::new(name, field, since));
+        self
+    }
+
+    /// The names of a family's numbers, of which `first` is the first.
+    pub(super) const fn wires(self, names: &'static [&'static str], first: u8) -> Row {
+        self.wires_since(names, first, 0)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+    pub(super) const fn wires_since(mut self, names: &'static [&'static str], first: u8, since: u8) -> Row {
+        self.wires = names;
+        self.wire_since(names[0], first, since)
+    }
+}
