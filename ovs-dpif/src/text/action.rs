@@ -79,8 +79,7 @@ impl<'a> ActionsText<'a> {
             DpAction::Psample { group, cookie } => {
                 write!(f, "psample(group={group}")?;
                 if !cookie.is_empty() {
-                    f.write_str(",cookie=0x")?;
-                    write_bytes(f, cookie)?;
+                    write!(f, ",cookie={}", super::tunnel::hex_bytes(cookie))?;
                 }
                 f.write_str(")")
             }

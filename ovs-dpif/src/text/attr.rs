@@ -2,7 +2,7 @@
 
 use ovs_packet::FlowKey;
 use ovs_packet::field::{FieldId, KeyAttr};
-use ovs_packet::key::{FRAG_ANY, FRAG_LATER, VLAN_PRESENT};
+use ovs_packet::key::{FRAG_ANY, FRAG_LATER, MPLS_DEPTH, VLAN_PRESENT};
 
 /// The fragment bits.
 const FRAG: u8 = FRAG_ANY | FRAG_LATER;
@@ -14,9 +14,15 @@ pub(super) enum Form {
     Decimal,
     /// Hexadecimal; zero is `0`.
     Hex,
+    /// Hexadecimal, zero too.
+    Hex0,
     /// Hexadecimal of four digits.
     Hex4,
-    /// Hexadecimal of 32 digits at most, nothing in front of the first that counts.
+    /// Decimal; with a mask, both hexadecimal of two digits.
+    NshByte,
+    /// Hexadecimal; the mask of eight digits.
+    NshWord,
+    /// `xx:xx:xx:xx:xx:xx`, the mask too.
     Ethernet,
     /// Dotted quad, the mask too.
     Ipv4,
@@ -43,6 +49,10 @@ pub(super) enum Place {
     PacketId,
     /// Both fragment bits as one of three values.
     Fragment,
+    /// UDP source or destination port of a tunnel's outer header.
+    TunnelPort { dst: bool },
+    /// Bits of one of the MPLS label stack entries.
+    Mpls { entry: usize, shift: u8, bits: u8 },
     /// VLAN id, priority, or the bit that upstream calls CFI, of the outer or the inner tag.
     Vlan { inner: bool, shift: u8, bits: u8 },
 }
@@ -56,6 +66,11 @@ impl Place {
             Place::PacketNamespace => (key.packet_type.get() >> 16).into(),
             Place::PacketId => (key.packet_type.get() & 0xffff).into(),
             Place::Fragment => (key.nw_frag & FRAG).into(),
+            Place::TunnelPort { dst: false } => key.tun_tp_src.get().into(),
+            Place::TunnelPort { dst: true } => key.tun_tp_dst.get().into(),
+            Place::Mpls { entry, shift, .. } => {
+                key.mpls_lse.get(entry).map_or(0, |lse| u128::from(lse.get()) >> shift & self.max())
+            }
             Place::Vlan { inner, shift, .. } => {
                 let tci = if inner { key.inner_vlan_tci } else { key.vlan_tci };
                 u128::from(tci.get()) >> shift & self.max()
@@ -71,6 +86,14 @@ impl Place {
             Place::PacketNamespace => key.packet_type.set(key.packet_type.get() & 0xffff | (value as u32) << 16),
             Place::PacketId => key.packet_type.set(key.packet_type.get() & 0xffff_0000 | value as u32 & 0xffff),
             Place::Fragment => key.nw_frag = key.nw_frag & !FRAG | value as u8 & FRAG,
+            Place::TunnelPort { dst: false } => key.tun_tp_src.set(value as u16),
+            Place::TunnelPort { dst: true } => key.tun_tp_dst.set(value as u16),
+            Place::Mpls { entry, shift, .. } => {
+                if let Some(lse) = key.mpls_lse.get_mut(entry) {
+                    let (all, value) = ((self.max() as u32) << shift, (value as u32) << shift);
+                    lse.set(lse.get() & !all | value & all);
+                }
+            }
             Place::Vlan { inner, shift, .. } => {
                 let tci = if inner { &mut key.inner_vlan_tci } else { &mut key.vlan_tci };
                 let (all, value) = ((self.max() as u16) << shift, (value as u16) << shift);
@@ -84,9 +107,9 @@ impl Place {
         match self {
             Place::Field(field) => field.info().max_value(),
             Place::Tos => 0xff,
-            Place::PacketNamespace | Place::PacketId => 0xffff,
+            Place::PacketNamespace | Place::PacketId | Place::TunnelPort { .. } => 0xffff,
             Place::Fragment => FRAG.into(),
-            Place::Vlan { bits, .. } => (1 << bits) - 1,
+            Place::Vlan { bits, .. } | Place::Mpls { bits, .. } => (1 << bits) - 1,
         }
     }
 }
@@ -109,7 +132,7 @@ pub(super) struct Attr {
 
 macro_rules! attrs {
     ($($name:literal $attr:ident { $($member:literal = $place:expr, $form:ident;)+ })+) => {
-        /// All attributes but those of VLAN tags, which nest, in the order in which they are written.
+        /// The attributes that have plain members: all but tunnels, VLAN tags and label stacks.
         pub(super) const ATTRS: &[Attr] = &[$(Attr {
             name: $name,
             attr: KeyAttr::$attr,
@@ -171,11 +194,17 @@ attrs! {
         "sha" = F(FieldId::ArpSha), Ethernet;
         "tha" = F(FieldId::ArpTha), Ethernet;
     }
-    "mpls" Mpls {
-        "label" = F(FieldId::MplsLabel), Decimal;
-        "tc" = F(FieldId::MplsTc), Decimal;
-        "ttl" = F(FieldId::MplsTtl), Decimal;
-        "bos" = F(FieldId::MplsBos), Decimal;
+    "nsh" Nsh {
+        "flags" = F(FieldId::NshFlags), NshByte;
+        "ttl" = F(FieldId::NshTtl), NshByte;
+        "mdtype" = F(FieldId::NshMdtype), NshByte;
+        "np" = F(FieldId::NshNp), NshByte;
+        "spi" = F(FieldId::NshSpi), NshWord;
+        "si" = F(FieldId::NshSi), NshByte;
+        "c1" = F(FieldId::NshC1), NshWord;
+        "c2" = F(FieldId::NshC2), NshWord;
+        "c3" = F(FieldId::NshC3), NshWord;
+        "c4" = F(FieldId::NshC4), NshWord;
     }
     "tcp" Tcp { "src" = F(FieldId::TcpSrc), Decimal; "dst" = F(FieldId::TcpDst), Decimal; }
     "tcp_flags" TcpFlags { "" = F(FieldId::TcpFlags), Names; }
@@ -187,6 +216,10 @@ attrs! {
         "target" = F(FieldId::NdTarget), Ipv6;
         "sll" = F(FieldId::NdSll), Ethernet;
         "tll" = F(FieldId::NdTll), Ethernet;
+    }
+    "nd_ext" NdExtensions {
+        "nd_reserved" = F(FieldId::NdReserved), Hex0;
+        "nd_options_type" = F(FieldId::NdOptionsType), Decimal;
     }
 }
 
@@ -201,6 +234,22 @@ pub(super) const VLANS: [&[Member]; 2] = {
     ]
 };
 const _: () = assert!(VLAN_PRESENT == 1 << 12);
+
+/// The members of a label stack entry, one list for each that a key keeps.
+pub(super) const MPLS: [[Member; 4]; MPLS_DEPTH] = {
+    const fn entry(entry: usize) -> [Member; 4] {
+        const fn member(name: &'static str, entry: usize, shift: u8, bits: u8) -> Member {
+            Member { name, place: Place::Mpls { entry, shift, bits }, form: Form::Decimal }
+        }
+        [
+            member("label", entry, 12, 20),
+            member("tc", entry, 9, 3),
+            member("ttl", entry, 0, 8),
+            member("bos", entry, 8, 1),
+        ]
+    }
+    [entry(0), entry(1), entry(2)]
+};
 
 /// The attribute called `name`.
 pub(super) fn by_name(name: &str) -> Option<&'static Attr> {
@@ -218,7 +267,8 @@ mod tests {
 
     #[test]
     fn what_is_put_is_got_and_nothing_else_changes() {
-        let members = ATTRS.iter().flat_map(|a| a.members).chain(VLANS.into_iter().flatten());
+        let members =
+            ATTRS.iter().flat_map(|a| a.members).chain(VLANS.into_iter().flatten()).chain(MPLS.iter().flatten());
         for m in members {
             let mut key = FlowKey::from_words([u64::MAX; ovs_packet::key::WORDS]);
             m.place.put(&mut key, 0);

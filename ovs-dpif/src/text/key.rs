@@ -3,16 +3,16 @@
 use std::fmt;
 
 use ovs_packet::extract::{
-    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, ETH_TYPE_VLAN,
-    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, NO_ETHERTYPE,
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
+    ETH_TYPE_VLAN, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, NO_ETHERTYPE,
 };
 use ovs_packet::field::KeyAttr as A;
 use ovs_packet::key::{FRAG_LATER, VLAN_PRESENT};
 use ovs_packet::{FlowKey, FlowMask};
 
 use super::PortNames;
-use super::attr::{self, Attr, Member, VLANS};
-use super::value;
+use super::attr::{self, MPLS, Member, VLANS};
+use super::{tunnel, value};
 
 /// A key with the bits of it that are written.
 pub(super) struct KeyText<'p> {
@@ -20,6 +20,9 @@ pub(super) struct KeyText<'p> {
     pub(super) mask: FlowMask,
     pub(super) ports: &'p dyn PortNames,
 }
+
+/// The bottom-of-stack bit of a label stack entry.
+const BOTTOM: u32 = 0x100;
 
 /// What comes before the Ethertype.
 const FRONT: [A; 11] = [
@@ -37,7 +40,7 @@ const FRONT: [A; 11] = [
 ];
 
 impl KeyText<'_> {
-    fn members(&self, members: &[Member]) -> Vec<String> {
+    pub(super) fn members(&self, members: &[Member]) -> Vec<String> {
         let matched = members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0);
         matched
             .map(|(m, mask)| {
@@ -47,22 +50,36 @@ impl KeyText<'_> {
             .collect()
     }
 
-    fn push(&self, out: &mut Vec<String>, row: &Attr) -> bool {
-        let members = self.members(row.members);
-        if !members.is_empty() {
-            out.push(format!("{}({})", row.name, members.join(",")));
-        }
-        !members.is_empty()
+    fn add(&self, out: &mut Vec<String>, attr: A) -> bool {
+        attr::row(attr).is_some_and(|row| group(out, row.name, &self.members(row.members)))
     }
 
-    fn add(&self, out: &mut Vec<String>, attr: A) -> bool {
-        attr::row(attr).is_some_and(|row| self.push(out, row))
+    /// The label stack entries, down to the bottom of the stack. If any is masked, every member has its mask.
+    fn mpls(&self) -> Vec<String> {
+        let bottom = self.key.mpls_lse.iter().position(|lse| lse.get() & BOTTOM != 0);
+        let entries = MPLS.iter().take(bottom.map_or(MPLS.len(), |i| i + 1));
+        let masks: Vec<u32> = self.mask.bits.mpls_lse.iter().map(|lse| lse.get()).collect();
+        if masks.iter().all(|m| *m == 0) {
+            return Vec::new();
+        }
+        let whole = masks.iter().take(entries.len()).all(|m| *m == u32::MAX);
+        let written = |m: &Member| {
+            let (value, mask) = (m.place.get(&self.key), m.place.get(&self.mask.bits));
+            match (whole, m.name) {
+                (true, name) => format!("{name}={value}"),
+                (false, name @ ("tc" | "bos")) => format!("{name}={value}/{mask:x}"),
+                (false, name) => format!("{name}={value}/{mask:#x}"),
+            }
+        };
+        entries.flatten().map(written).collect()
     }
 
     /// One attribute alone, as `set` actions write it.
     pub(super) fn of_attr(&self, attr: A) -> String {
         let (name, members) = match attr {
             A::Vlan => ("vlan", self.vlan(false)),
+            A::Mpls => ("mpls", self.mpls()),
+            A::Tunnel => ("tunnel", tunnel::write(self)),
             attr => match attr::row(attr) {
                 Some(row) => (row.name, self.members(row.members)),
                 None => return format!("{attr:?}"),
@@ -85,6 +102,9 @@ impl KeyText<'_> {
         for attr in FRONT {
             if !matches!((attr, v6), (A::CtOrigTupleIpv4, true) | (A::CtOrigTupleIpv6, false)) {
                 self.add(&mut out, attr);
+            }
+            if attr == A::Priority {
+                group(&mut out, "tunnel", &tunnel::write(self));
             }
         }
         let typed = self.add(&mut out, A::PacketType);
@@ -132,7 +152,8 @@ impl KeyText<'_> {
             ETH_TYPE_IPV4 => self.add(out, A::Ipv4),
             ETH_TYPE_IPV6 => self.add(out, A::Ipv6),
             ETH_TYPE_ARP | ETH_TYPE_RARP => self.add(out, A::Arp),
-            ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST => self.add(out, A::Mpls),
+            ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST => group(out, "mpls", &self.mpls()),
+            ETH_TYPE_NSH => self.add(out, A::Nsh),
             _ => false,
         };
         if !matches!(eth_type, ETH_TYPE_IPV4 | ETH_TYPE_IPV6) || self.key.nw_frag & FRAG_LATER != 0 {
@@ -143,13 +164,21 @@ impl KeyText<'_> {
             IP_PROTO_UDP => &[A::Udp],
             IP_PROTO_SCTP => &[A::Sctp],
             IP_PROTO_ICMP if eth_type == ETH_TYPE_IPV4 => &[A::Icmp],
-            IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 => &[A::Icmpv6, A::Nd],
+            IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 => &[A::Icmpv6, A::Nd, A::NdExtensions],
             _ => &[],
         };
         for attr in transport {
             self.add(out, *attr);
         }
     }
+}
+
+/// Writes an attribute that has members; whether it had.
+fn group(out: &mut Vec<String>, name: &str, members: &[String]) -> bool {
+    if !members.is_empty() {
+        out.push(format!("{name}({})", members.join(",")));
+    }
+    !members.is_empty()
 }
 
 impl fmt::Display for KeyText<'_> {

@@ -26,13 +26,16 @@ mod parse_key;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod tunnel;
 mod value;
 
 pub use error::TextError;
 
 use std::fmt;
 
-use ovs_packet::key::Match;
+use ovs_packet::field::{FieldId, KeyAttr};
+use ovs_packet::key::{Match, TUN_METADATA_BYTES};
+use ovs_packet::packet::TunnelFlags;
 use ovs_packet::{FlowKey, FlowMask, Instant};
 
 use crate::action::DpAction;
@@ -164,9 +167,26 @@ impl fmt::Display for FlowText<'_> {
 
 /// All bits of every field that a packet with this key has.
 fn exact_mask(key: &FlowKey) -> FlowMask {
-    use ovs_packet::field::FieldId;
     let mut mask = FlowMask::EMPTY;
-    let present = |f: &FieldId| f.info().attr.is_some() && f.info().prereq.holds(key);
+    let tunnelled = key.tun_dst != 0 || key.tun_ipv6_dst != 0 || key.tun_src != 0 || key.tun_ipv6_src != 0;
+    let present = |f: &FieldId| match f.info().attr {
+        None => false,
+        Some(KeyAttr::Tunnel) => tunnelled && (*f == FieldId::TunTtl || f.info().get(key) != 0),
+        Some(KeyAttr::NdExtensions) => f.info().prereq.holds(key) && (key.igmp_group != 0 || key.tcp_flags != 0),
+        Some(_) => f.info().prereq.holds(key),
+    };
     FieldId::all().filter(present).for_each(|f| mask.add(f));
+    let bits = &mut mask.bits;
+    if tunnelled {
+        bits.tun_flags = TunnelFlags::all().bits();
+        bits.tun_tp_src.set(if key.tun_tp_src == 0 { 0 } else { u16::MAX });
+        bits.tun_tp_dst.set(if key.tun_tp_dst == 0 { 0 } else { u16::MAX });
+        let len = key.tun_present.get().min(TUN_METADATA_BYTES as u64) as usize;
+        bits.tun_metadata.iter_mut().take(len).for_each(|b| *b = 0xff);
+    }
+    if bits.mpls_lse.iter().any(|lse| *lse != 0) {
+        bits.mpls_lse.iter_mut().for_each(|lse| lse.set(u32::MAX));
+    }
+    bits.inner_vlan_tci.set(if key.inner_vlan_tci == 0 { 0 } else { u16::MAX });
     mask
 }

@@ -9,7 +9,7 @@ use super::attr::{self, VLANS};
 use super::ct::{self, narrow};
 use super::parse_key::KeyReader;
 use super::tree::Term;
-use super::{PortNames, TextError};
+use super::{PortNames, TextError, tunnel};
 use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, SampleDirection, SlowPath, Userspace};
 use crate::drops::DropReason;
 
@@ -93,8 +93,10 @@ fn action(term: &Term<'_>, ports: &dyn PortNames) -> Result<DpAction, TextError>
             let mut args = Args::of(term)?;
             let (group, cookie) = (args.number("group")?, args.find("cookie"));
             let cookie = cookie.map(|c| c.value()).transpose()?.map_or(Ok(ArrayVec::new()), |(hex, at)| {
-                let hex = hex.strip_prefix("0x").unwrap_or(hex);
-                bytes(hex, at)?.as_slice().try_into().map_err(|_| TextError::new(at, "at most 16 bytes"))
+                let digits = hex.strip_prefix("0x").unwrap_or(hex);
+                // A number loses the zeros in front.
+                let even = if digits.len().is_multiple_of(2) { digits.into() } else { format!("0{digits}") };
+                bytes(&even, at)?.as_slice().try_into().map_err(|_| TextError::new(at, "at most 16 bytes"))
             })?;
             args.done()?;
             DpAction::Psample { group, cookie }
@@ -133,6 +135,14 @@ fn set(term: &Term<'_>, ports: &dyn PortNames) -> Result<DpAction, TextError> {
             let [outer, _] = VLANS;
             reader.attr(what, outer)?;
             KeyAttr::Vlan
+        }
+        "mpls" => {
+            reader.mpls(what)?;
+            KeyAttr::Mpls
+        }
+        "tunnel" => {
+            tunnel::read(&mut reader, what)?;
+            KeyAttr::Tunnel
         }
         name => {
             let row =

@@ -7,9 +7,9 @@ use ovs_packet::field::KeyAttr as A;
 use ovs_packet::key::VLAN_PRESENT;
 use ovs_packet::{FlowKey, FlowMask};
 
-use super::attr::{self, Member, VLANS};
+use super::attr::{self, MPLS, Member, VLANS};
 use super::tree::Term;
-use super::{PortNames, TextError, value};
+use super::{PortNames, TextError, tunnel, value};
 
 /// A key that is being read.
 pub(super) struct KeyReader<'p> {
@@ -41,6 +41,14 @@ impl<'p> KeyReader<'p> {
         for (i, term) in terms.iter().enumerate() {
             match term.name {
                 "vlan" => self.tag(term)?,
+                "tunnel" => {
+                    self.once(A::Tunnel, term)?;
+                    tunnel::read(self, term)?;
+                }
+                "mpls" => {
+                    self.once(A::Mpls, term)?;
+                    self.mpls(term)?;
+                }
                 "encap" => {
                     if self.tags == 0 {
                         return Err(TextError::new(term.at, "'vlan(...)' before 'encap'"));
@@ -51,10 +59,7 @@ impl<'p> KeyReader<'p> {
                 name => {
                     let row = attr::by_name(name)
                         .ok_or_else(|| TextError::new(term.at, format!("an attribute of a key, not '{name}'")))?;
-                    if self.seen.contains(&row.attr) {
-                        return Err(TextError::new(term.at, format!("'{name}' once")));
-                    }
-                    self.seen.push(row.attr);
+                    self.once(row.attr, term)?;
                     if row.attr == A::EtherType {
                         self.eth_type = Some(term.at);
                     }
@@ -75,13 +80,38 @@ impl<'p> KeyReader<'p> {
             };
             return self.member(member, text, at);
         }
+        term.args()?.iter().try_for_each(|arg| self.argument(arg, members))
+    }
+
+    /// Reads one member, `name=value`.
+    pub(super) fn argument(&mut self, arg: &Term<'_>, members: &[Member]) -> Result<(), TextError> {
+        let member = members.iter().find(|m| m.name == arg.name).ok_or_else(|| {
+            let names: Vec<_> = members.iter().map(|m| m.name).collect();
+            TextError::new(arg.at, format!("one of {}", names.join(", ")))
+        })?;
+        let (text, at) = arg.value()?;
+        self.member(member, text, at)
+    }
+
+    /// Refuses an attribute that was there already.
+    fn once(&mut self, attr: A, term: &Term<'_>) -> Result<(), TextError> {
+        if self.seen.contains(&attr) {
+            return Err(TextError::new(term.at, format!("'{}' once", term.name)));
+        }
+        self.seen.push(attr);
+        Ok(())
+    }
+
+    /// Reads label stack entries, each beginning with its label.
+    pub(super) fn mpls(&mut self, term: &Term<'_>) -> Result<(), TextError> {
+        let mut entries = MPLS.iter();
+        let mut entry = None;
         for arg in term.args()? {
-            let member = members.iter().find(|m| m.name == arg.name).ok_or_else(|| {
-                let names: Vec<_> = members.iter().map(|m| m.name).collect();
-                TextError::new(arg.at, format!("one of {}", names.join(", ")))
-            })?;
-            let (text, at) = arg.value()?;
-            self.member(member, text, at)?;
+            if arg.name == "label" || entry.is_none() {
+                entry = entries.next();
+            }
+            let members = entry.ok_or_else(|| TextError::new(arg.at, "no more than three labels"))?;
+            self.argument(arg, members)?;
         }
         Ok(())
     }

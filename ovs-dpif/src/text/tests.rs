@@ -52,6 +52,52 @@ fn tags_within_tags() {
 }
 
 #[test]
+fn every_attribute_is_read_back() {
+    for text in [
+        "tunnel(tun_id=0x7f10354,src=10.10.10.10,dst=20.20.20.20,ttl=64,flags(csum|key)),in_port(1),eth()",
+        "tunnel(tun_id=0x1/0xff,src=10.1.0.0/255.255.0.0,tos=0x8,tp_src=5/0xff,tp_dst=4789,flags(-df+csum+key)),eth()",
+        "tunnel(ipv6_src=::1,ipv6_dst=fe80::/ffff::,ttl=64,vxlan(gbp(id=10/0xff,flags=0xb)),flags(oam|df|csum|key)),eth()",
+        "tunnel(dst=1.1.1.1,geneve({class=0,type=0,len=4,0xa/0xff}{class=0xffff,type=0x1,len=4,0xffffffff}{class=0x2,len=0})),eth()",
+        "tunnel(dst=1.1.1.1,ttl=128,erspan(ver=1,idx=0x7),flags(df|key)),eth()",
+        "tunnel(dst=1.1.1.1,ttl=128,erspan(ver=2,dir=1,hwid=0x7/0xf),flags(df|key)),eth()",
+        "tunnel(tun_id=0x64,dst=1.1.1.1,gtpu(flags=0x30,msgtype=255)),eth()",
+        "skb_priority(0x1234/0xff),skb_mark(0x1234/0xfff0),eth()",
+        "ct_state(new|trk),ct_zone(0x5/0xff),ct_label(0x1234567890abcdef/0xff00),eth()",
+        "eth(),eth_type(0x8847),mpls(label=100,tc=3,ttl=64,bos=1)",
+        "eth(),eth_type(0x8847),mpls(label=100,tc=3,ttl=64,bos=0,label=1048575,tc=7,ttl=255,bos=1)",
+        "eth(),eth_type(0x8848),mpls(label=100/0xff,tc=7/7,ttl=64/0xf0,bos=1/1)",
+        "eth(),eth_type(0x894f),nsh(flags=0,ttl=63,mdtype=1,np=3,spi=0x123,si=255,c1=0x1,c2=0x2,c3=0x0,c4=0x5/0x000000ff)",
+        "eth(),eth_type(0x894f),nsh(ttl=0x3f/0x0f,spi=0x100/0x00ff00)",
+        "eth(),eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=136,code=0),nd(target=::3,sll=00:05:06:07:08:09/ff:ff:ff:00:00:00),nd_ext(nd_reserved=0x0,nd_options_type=2)",
+        "eth(),eth_type(0x86dd),ct_tuple6(src=::1,proto=6,tp_dst=80),ipv6(src=::1/::ff)",
+    ] {
+        let (key, mask) = parse_key(text, &()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let written = masked_key(&key, &mask, &()).to_string();
+        let (again, mask_again) = parse_key(&written, &()).unwrap_or_else(|e| panic!("{written}: {e}"));
+        assert_eq!((again, mask_again), (key, mask), "{text}\n{written}");
+        // But for what stands before its place, the text is the same.
+        let mut sorted = [text, &written].map(|t| t.split(',').map(String::from).collect::<Vec<_>>());
+        sorted.iter_mut().for_each(|t| t.sort());
+        assert_eq!(sorted[0], sorted[1], "{written}");
+    }
+}
+
+#[test]
+fn an_exact_key_has_what_the_packet_has() {
+    let (key, _) = parse_key("tunnel(tun_id=0x5,dst=1.1.1.1,ttl=64,geneve({class=0x1,type=0x2,len=4,0x3}),flags(key)),\
+                              in_port(3),eth(src=02:00:00:00:00:01),eth_type(0x88a8),vlan(vid=7),encap(eth_type(0x8100),\
+                              vlan(vid=8),encap(eth_type(0x8847),mpls(label=5,bos=0,label=6,bos=1)))", &()).unwrap();
+    assert_eq!(
+        exact_key(&key).to_string(),
+        "recirc_id(0),dp_hash(0),skb_priority(0),tunnel(tun_id=0x5,dst=1.1.1.1,ttl=64,\
+         geneve({class=0x1,type=0x2,len=4,0x3}),flags(key)),in_port(3),skb_mark(0),ct_state(0),ct_zone(0),ct_mark(0),\
+         ct_label(0),packet_type(ns=0,id=0),eth(src=02:00:00:00:00:01,dst=00:00:00:00:00:00),eth_type(0x88a8),\
+         vlan(vid=7,pcp=0),encap(eth_type(0x8100),vlan(vid=8,pcp=0),encap(eth_type(0x8847),\
+         mpls(label=5,tc=0,ttl=0,bos=0,label=6,tc=0,ttl=0,bos=1)))",
+    );
+}
+
+#[test]
 fn values_outside_the_mask_are_shown() {
     let (key, mask) = parse_key("eth(),eth_type(0x0800),ipv4(src=10.1.2.3/255.0.0.0,tos=0x2d/0x3)", &()).unwrap();
     assert_eq!(
@@ -74,6 +120,11 @@ fn keys_that_are_none() {
         ("vlan(),encap(vlan(),encap(vlan()))", 26),
         ("eth_type(0x1234),vlan(vid=1)", 9),
         ("tcp(src=80", 10),
+        ("tunnel(flags(df|oops))", 13),
+        ("tunnel(geneve({class=0,type=0,len=5}))", 14),
+        ("tunnel(geneve({class=0,type=0,len=4,0x100000000}))", 36),
+        ("tunnel(vxlan(id=1))", 7),
+        ("mpls(label=1,label=2,label=3,label=4)", 29),
         ("ct_label(0x100000000000000000000000000000000)", 9),
     ] {
         assert_eq!(parse_key(text, &()).map(|_| ()).unwrap_err().at, at, "{text}");
@@ -129,6 +180,10 @@ fn actions_as_upstream_writes_them() {
         "set(ipv6(src=::1,dst=::2,label=0,proto=10,tclass=0x70,hlimit=128,frag=no))",
         "set(ipv6(label=0/0xfff,tclass=0x70/0x70))",
         "set(vlan(vid=3,pcp=5))",
+        "set(mpls(label=100,tc=3,ttl=64,bos=1))",
+        "set(tunnel(tun_id=0xabcdef1234567890,src=1.1.1.1,dst=2.2.2.2,ttl=64,flags(df|csum|key)))",
+        "set(tunnel(tun_id=0x1,dst=1.1.1.1,ttl=64,erspan(ver=2,dir=1,hwid=0x1),flags(df|key)))",
+        "set(nsh(spi=0x5,si=9)),set(nd_ext(nd_reserved=0x0))",
         "set(vlan(vid=1/0x3)),3",
         "push_vlan(vid=12,pcp=0)",
         "push_vlan(tpid=0x9100,vid=13,pcp=5,cfi=0)",

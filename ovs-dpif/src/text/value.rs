@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ovs_packet::EthAddr;
-use ovs_packet::field::Value;
+use ovs_packet::field::{FieldId, Value};
 use ovs_packet::key::{FRAG_ANY, FRAG_LATER};
+use ovs_packet::packet::CtState;
 use ovs_packet::text::number;
 
 use super::attr::{Form, Member, Place};
@@ -23,6 +24,8 @@ pub(super) fn write(member: &Member, value: u128, mask: u128, ports: &dyn PortNa
             let found = FRAGMENTS.iter().rev().find(|(_, bits)| value as u8 & bits == *bits);
             return found.map_or("no", |f| f.0).into();
         }
+        Form::NshByte if !whole => return format!("{value:#04x}/{mask:#04x}"),
+        Form::NshWord if !whole => return format!("{value:#x}/{mask:#010x}"),
         Form::Port if whole => return ports.name(value as u32).unwrap_or_else(|| value.to_string()),
         form => word(form, value),
     };
@@ -39,11 +42,13 @@ pub(super) fn write(member: &Member, value: u128, mask: u128, ports: &dyn PortNa
 fn word(form: Form, value: u128) -> String {
     match form {
         Form::Hex => hex(value),
+        Form::Hex0 => format!("{value:#x}"),
         Form::Hex4 => format!("{value:#06x}"),
         Form::Ethernet => eth(value).to_string(),
         Form::Ipv4 => Ipv4Addr::from_bits(value as u32).to_string(),
         Form::Ipv6 => Ipv6Addr::from_bits(value).to_string(),
-        Form::Decimal | Form::Port | Form::Fragment | Form::Names => value.to_string(),
+        Form::NshWord => format!("{value:#x}"),
+        Form::Decimal | Form::Port | Form::Fragment | Form::Names | Form::NshByte => value.to_string(),
     }
 }
 
@@ -63,6 +68,11 @@ fn number_of(address: EthAddr) -> u128 {
 
 fn names(member: &Member, value: u128, mask: u128) -> String {
     let Place::Field(field) = member.place else { return hex(value) };
+    if field == FieldId::CtState && mask == member.place.max() {
+        let set = CtState::NAMES.iter().enumerate().filter(|(i, _)| value >> i & 1 != 0);
+        let names: Vec<_> = set.map(|(_, name)| *name).collect();
+        return if names.is_empty() { "0".into() } else { names.join("|") };
+    }
     Value { field, value: value & mask, mask }.to_string()
 }
 
