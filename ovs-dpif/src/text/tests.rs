@@ -67,7 +67,7 @@ fn every_attribute_is_read_back() {
         "eth(),eth_type(0x8847),mpls(label=100,tc=3,ttl=64,bos=0,label=1048575,tc=7,ttl=255,bos=1)",
         "eth(),eth_type(0x8848),mpls(label=100/0xff,tc=7/7,ttl=64/0xf0,bos=1/1)",
         "eth(),eth_type(0x894f),nsh(flags=0,ttl=63,mdtype=1,np=3,spi=0x123,si=255,c1=0x1,c2=0x2,c3=0x0,c4=0x5/0x000000ff)",
-        "eth(),eth_type(0x894f),nsh(ttl=0x3f/0x0f,spi=0x100/0x00ff00)",
+        "eth(),eth_type(0x894f),nsh(ttl=0x3f/0x0f,spi=0x100/0x0000ff00)",
         "eth(),eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=136,code=0),nd(target=::3,sll=00:05:06:07:08:09/ff:ff:ff:00:00:00),nd_ext(nd_reserved=0x0,nd_options_type=2)",
         "eth(),eth_type(0x86dd),ct_tuple6(src=::1,proto=6,tp_dst=80),ipv6(src=::1/::ff)",
     ] {
