@@ -55,6 +55,17 @@ pub enum Transport {
     },
 }
 
+impl Transport {
+    /// Source and destination port, or the identifier twice: what a translation of either end changes.
+    pub(crate) const fn ends(&self) -> (u16, u16) {
+        match *self {
+            Transport::Ports { src, dst } => (src, dst),
+            // An identifier goes with who asks: it is the source's.
+            Transport::Icmp { id, .. } => (id, 0),
+        }
+    }
+}
+
 impl Tuple {
     /// The tuple of the packets that go the other way.
     #[must_use]
