@@ -24,8 +24,9 @@ use crate::nat::{Nat, NatRange, rewrite};
 use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{self, Content, Seen};
 use crate::request::CtRequest;
-use crate::shard::{Common, Found, Meeting, Opening, Orphan, Shard, Verdict, Way};
-use crate::tuple::Tuple;
+use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Shard, Verdict, Way};
+use crate::table::Alias;
+use crate::tuple::{Transport, Tuple};
 
 /// The shards of a tracker.
 pub(crate) trait Shards {
@@ -38,11 +39,12 @@ pub(crate) trait Shards {
     /// Fetches what packets with these hashes will need, so that they wait for memory together.
     fn fetch(&mut self, hashes: &[u64]);
 
-    /// Removes aliases whose connections are gone.
+    /// Removes aliases whose connections are gone, and then gives their slots back.
     fn bury_orphans(&mut self, orphans: Vec<Orphan>) {
         for orphan in orphans {
             let shard = self.common().shard_of(orphan.key.hash(self.common().hash));
             self.with(shard, |shard, _| shard.unclaim(&orphan));
+            self.with(usize::from(orphan.shard), |shard, _| shard.table.release(orphan.id));
         }
     }
 }
@@ -117,7 +119,7 @@ pub(crate) fn track_batch<'a>(
 enum First {
     Judged(Verdict),
     Invalid(InvalidReason),
-    Alias(crate::table::Alias),
+    Alias(Alias),
     /// No connection has the packet's key.
     Absent,
     /// A translated connection has the packet's key, but not in this packet's sense.
@@ -165,9 +167,7 @@ fn decide(
         First::Invalid(reason) => Err(reason),
         First::Clash => clash(shards, home, seen, request),
         First::Absent | First::Alias(_) => {
-            // The alias is left over: nothing was there to tell us.
-            let orphan = Orphan { key: alias.key, shard: alias.shard, id: alias.id };
-            shards.with(home, |shard, _| shard.unclaim(&orphan));
+            clear_way(shards, &alias, now);
             open(shards, home, seen, request, now)
         }
     }
@@ -304,9 +304,10 @@ fn open(
         return Ok(verdict);
     }
 
-    let Some(id) = shards.with(home, |shard, common| shard.reserve(request.zone, now, common)) else {
-        return Ok(unstored(seen, expectation, Outcome::Refused));
-    };
+    let (reserved, orphans) =
+        shards.with(home, |shard, common| (shard.reserve(request.zone, now, common), shard.take_orphans()));
+    shards.bury_orphans(orphans);
+    let Some(id) = reserved else { return Ok(unstored(seen, expectation, Outcome::Refused)) };
     let owner = (home as u16, id);
     let mut chosen = None;
     while let Some(reply) = candidates.as_mut().and_then(Iterator::next) {
@@ -319,7 +320,15 @@ fn open(
             continue;
         };
         let shard = shards.common().shard_of(key.hash(shards.common().hash));
-        if shards.with(shard, |shard, common| shard.claim(key, from_low, owner, now, common)) {
+        let claim = |shards: &mut _| {
+            Shards::with(shards, shard, |shard, common| shard.claim(key, from_low, owner, now, common))
+        };
+        let claimed = match claim(shards) {
+            Claim::Taken => false,
+            Claim::Done => true,
+            Claim::Alias(alias) => clear_way(shards, &alias, now) && matches!(claim(shards), Claim::Done),
+        };
+        if claimed {
             chosen = Some(Some((key, from_low)));
             break;
         }
@@ -336,18 +345,27 @@ fn open(
         let opening = Opening { seen, request, now, reply, expectation };
         let stored = if free { shard.store(id, &opening, common) } else { None };
         if stored.is_none() {
-            shard.release(id, request.zone, common);
+            shard.uncharge(request.zone, common);
         }
         stored
     });
     let Some(verdict) = stored else {
-        if let Some((key, _)) = reply {
-            shards.bury_orphans(vec![Orphan { key, shard: owner.0, id }]);
+        match reply {
+            Some((key, _)) => shards.bury_orphans(vec![Orphan { key, shard: owner.0, id }]),
+            None => shards.with(home, |shard, _| shard.table.release(id)),
         }
         return Ok(unstored(seen, expectation, Outcome::Unknown));
     };
     fulfil(shards, expected, expectation, &verdict);
     Ok(verdict)
+}
+
+/// Removes a dead connection that an alias leads to, and the alias. `false` if it is alive, or not stored yet.
+fn clear_way(shards: &mut impl Shards, alias: &Alias, now: Instant) -> bool {
+    let (buried, orphans) = shards
+        .with(usize::from(alias.shard), |shard, _| (shard.bury_if_dead(alias.id, now), shard.take_orphans()));
+    shards.bury_orphans(orphans);
+    buried
 }
 
 /// Where reply tuples come from.
@@ -368,9 +386,9 @@ impl<A: Iterator<Item = Tuple>, B: Iterator<Item = Tuple>> Iterator for Choice<A
 }
 
 /// The ports of an expected reply, but for the client's, which is another's.
-fn merge(reply: &Tuple, other: &Tuple) -> crate::tuple::Transport {
+fn merge(reply: &Tuple, other: &Tuple) -> Transport {
     let (server, client) = (reply.transport.ends().0, other.transport.ends().1);
-    crate::tuple::Transport::Ports { src: server, dst: client }
+    Transport::Ports { src: server, dst: client }
 }
 
 /// What is expected as this, if the connection that announced it is alive.

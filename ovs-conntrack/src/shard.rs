@@ -145,6 +145,14 @@ pub(crate) enum Meeting {
     Gone,
 }
 
+/// Whether a key could be taken.
+pub(crate) enum Claim {
+    Done,
+    Taken,
+    /// Taken by an alias, whose connection may be dead.
+    Alias(Alias),
+}
+
 /// What a new connection is made from.
 pub(crate) struct Opening<'a> {
     pub(crate) seen: &'a Seen,
@@ -407,7 +415,8 @@ impl Shard {
         self.uncharge(zone, common);
     }
 
-    fn uncharge(&mut self, zone: u16, common: &Common) {
+    /// Gives room for a connection back to the limits.
+    pub(crate) fn uncharge(&mut self, zone: u16, common: &Common) {
         self.quota.give(1);
         let number = self.zone_number(zone, common);
         if let Some(quota) = self.zones.get_mut(number).and_then(|z| z.quota.as_mut()) {
@@ -460,17 +469,25 @@ impl Shard {
         }
     }
 
-    /// Takes a key for the replies of a connection elsewhere; `false` if it is taken.
-    pub(crate) fn claim(&mut self, key: Key, from_low: bool, owner: (u16, u32), now: Instant, common: &Common) -> bool {
-        let hash = key.hash(common.hash);
-        if !matches!(self.find(&key, hash, from_low, now), Found::Absent) {
-            return false;
+    /// Takes a key for the replies of a connection elsewhere.
+    pub(crate) fn claim(
+        &mut self,
+        key: Key,
+        from_low: bool,
+        owner: (u16, u32),
+        now: Instant,
+        common: &Common,
+    ) -> Claim {
+        match self.find(&key, key.hash(common.hash), from_low, now) {
+            Found::Absent => {}
+            Found::Here { .. } => return Claim::Taken,
+            Found::There(alias) => return Claim::Alias(alias),
         }
         let zone = self.zone_number(key.zone(), common);
         let generation = self.generation(zone).unwrap_or(0);
         let (shard, id) = owner;
         self.table.insert_alias(Alias { key, from_low, zone, generation, shard, id });
-        true
+        Claim::Done
     }
 
     /// Removes an alias whose connection is gone, or was not made.
@@ -481,6 +498,15 @@ impl Shard {
     fn replace(&mut self, id: u32) {
         self.remove(id);
         self.stats.replaced += 1;
+    }
+
+    /// Removes a connection if it is dead, and says whether there was one.
+    pub(crate) fn bury_if_dead(&mut self, id: u32, now: Instant) -> bool {
+        let dead = self.table.get(id).is_some() && self.get(id, now).is_none();
+        if dead {
+            self.bury(id);
+        }
+        dead
     }
 
     /// Removes a dead connection. One that was flushed has been counted.

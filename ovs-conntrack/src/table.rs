@@ -33,7 +33,7 @@ struct Line(Slot);
 enum Slot {
     /// Nothing, and the next free slot.
     Free(u32),
-    /// Nothing yet: somebody is about to fill it.
+    /// Nothing: somebody is about to fill it, or to remove an alias that leads here.
     Reserved,
     Taken(Connection),
 }
@@ -292,7 +292,8 @@ impl Table {
         });
     }
 
-    /// Removes a connection, and gives it and its reply key, if that has an alias.
+    /// Removes a connection, and gives it and its reply key, if that has an alias. Then its slot stays reserved, so that
+    /// the alias leads to nobody else, until the alias is gone and the slot [given back](Self::release).
     pub(crate) fn remove(&mut self, id: u32) -> Option<(Connection, Option<Key>)> {
         let connection = *self.get(id)?;
         let reply = self.reply(id).map(|(key, _)| key);
@@ -301,8 +302,10 @@ impl Table {
         }
         self.wheel.cancel(id);
         if let Some(Line(slot)) = self.slots.get_mut(id as usize) {
-            *slot = Slot::Free(self.free);
-            self.free = id;
+            *slot = Slot::Reserved;
+        }
+        if reply.is_none() {
+            self.release(id);
         }
         self.taken -= 1;
         Some((connection, reply))

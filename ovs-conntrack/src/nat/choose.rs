@@ -172,6 +172,9 @@ impl Candidates {
             (IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP, Transport::Ports { src, dst }) => {
                 // When no destination port is free, another source port makes the tuple unique.
                 let wanted = ports.map_or(Stage::fixed(false, dst), |all| Stage::new(false, all, random));
+                if let Transport::Ports { src, .. } = &mut self.reply.transport {
+                    *src = wanted.first;
+                }
                 [Some(Stage::new(true, class(src), random)), Some(wanted)]
             }
             // Both directions have the one identifier: only a source changes it, within its range.
@@ -335,7 +338,7 @@ mod tests {
         let all =
             candidates(&tuple(6, 3000), &Nat::Destination(NatRange::address([7, 7, 7, 7]).with_ports(8080, 8080)));
         assert_eq!(all[0].to_string(), "src=7.7.7.7,dst=10.0.0.1,sport=8080,dport=3000");
-        assert!(all[1..].iter().all(|t| matches!(t.transport, Transport::Ports { src: 80, dst: 1024.. })));
+        assert!(all[1..].iter().all(|t| matches!(t.transport, Transport::Ports { src: 8080, dst: 1024.. })));
     }
 
     proptest! {
