@@ -131,6 +131,7 @@ mod config;
 mod connection;
 mod engine;
 mod filter;
+pub mod fragment;
 mod helper;
 mod icmp;
 mod info;
