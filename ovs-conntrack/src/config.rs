@@ -31,12 +31,24 @@ pub struct Config {
     /// whose transport checksum was checked already, or is still to be filled in, is not checked
     /// ([`L4Checksum`](ovs_packet::packet::L4Checksum)).
     pub verify_checksums: bool,
+    /// Whether TCP packets are believed whatever their sequence numbers; they are not, unless this is set.
+    pub tcp_liberal: bool,
+    /// How many connections may be expected at a time on behalf of helpers; 1,000 unless set. A further one is not
+    /// expected, and counted.
+    pub max_expectations: usize,
 }
 
 impl Config {
     /// The usual settings, with this secret.
     pub fn new(seed: u64) -> Self {
-        Config { max_connections: 3_000_000, seed, timeouts: Timeouts::default(), verify_checksums: true }
+        Config {
+            max_connections: 3_000_000,
+            seed,
+            timeouts: Timeouts::default(),
+            verify_checksums: true,
+            tcp_liberal: false,
+            max_expectations: 1000,
+        }
     }
 
     /// These settings with another limit.
@@ -56,16 +68,30 @@ impl Config {
     pub fn with_verify_checksums(self, verify_checksums: bool) -> Self {
         Config { verify_checksums, ..self }
     }
+
+    /// These settings with TCP sequence numbers disregarded, or not.
+    #[must_use]
+    pub fn with_tcp_liberal(self, tcp_liberal: bool) -> Self {
+        Config { tcp_liberal, ..self }
+    }
+
+    /// These settings with another limit of expectations.
+    #[must_use]
+    pub fn with_max_expectations(self, max_expectations: usize) -> Self {
+        Config { max_expectations, ..self }
+    }
 }
 
 /// All but the secret, which has no business in a log.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { max_connections, seed: _, timeouts, verify_checksums } = self;
+        let Config { max_connections, seed: _, timeouts, verify_checksums, tcp_liberal, max_expectations } = self;
         f.debug_struct("Config")
             .field("max_connections", max_connections)
             .field("timeouts", timeouts)
             .field("verify_checksums", verify_checksums)
+            .field("tcp_liberal", tcp_liberal)
+            .field("max_expectations", max_expectations)
             .finish_non_exhaustive()
     }
 }
@@ -94,11 +120,14 @@ macro_rules! timeouts {
         }
 
         impl Timeouts {
-            pub(crate) const fn of(&self, class: TimeoutClass) -> Duration {
-                match class {
-                    $(TimeoutClass::$class => self.$field,)+
-                }
+            /// In nanoseconds, by [`TimeoutClass`]; what does not fit is for ever.
+            pub(crate) fn nanos(&self) -> [u64; TimeoutClass::COUNT] {
+                [$(u64::try_from(self.$field.as_nanos()).unwrap_or(u64::MAX),)+]
             }
+        }
+
+        impl TimeoutClass {
+            pub(crate) const COUNT: usize = [$(stringify!($class)),+].len();
         }
     };
 }

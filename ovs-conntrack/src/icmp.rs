@@ -65,7 +65,7 @@ pub(crate) const fn is_error(v6: bool, kind: u8) -> bool {
 }
 
 /// Bytes of an error message before the undelivered packet.
-const ERROR_HEADER: usize = 8;
+pub(crate) const ERROR_HEADER: usize = 8;
 
 /// The tuple of the packet that an error `message` is about, in that packet's own direction.
 ///
@@ -74,6 +74,7 @@ const ERROR_HEADER: usize = 8;
 pub(crate) fn undelivered(v6: bool, message: &[u8]) -> Option<Tuple> {
     let inner = message.get(ERROR_HEADER..)?;
     let (src, dst, proto, l4) = if v6 { ipv6(inner)? } else { ipv4(inner)? };
+    let l4 = inner.get(l4..)?;
     let transport = match proto {
         IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP => {
             let [s0, s1, d0, d1, ..] = *l4.first_chunk::<8>()?;
@@ -97,7 +98,13 @@ pub(crate) fn query(v6: bool, message: &[u8]) -> Option<Transport> {
     Some(Transport::Icmp { id: u16::from_be_bytes([i0, i1]), kind, code })
 }
 
-fn ipv4(ip: &[u8]) -> Option<(IpAddr, IpAddr, u8, &[u8])> {
+/// The protocol of an undelivered packet, and the byte at which its transport header begins.
+pub(crate) fn transport_of(v6: bool, ip: &[u8]) -> Option<(u8, usize)> {
+    let (.., proto, l4) = if v6 { ipv6(ip)? } else { ipv4(ip)? };
+    Some((proto, l4))
+}
+
+fn ipv4(ip: &[u8]) -> Option<(IpAddr, IpAddr, u8, usize)> {
     let [vihl, _, _, _, _, _, f0, f1, _, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *ip.first_chunk::<20>()?;
     let header_len = usize::from(vihl & 0x0f) * 4;
     let offset = u16::from_be_bytes([f0, f1]) & 0x1fff;
@@ -105,10 +112,10 @@ fn ipv4(ip: &[u8]) -> Option<(IpAddr, IpAddr, u8, &[u8])> {
         return None;
     }
     let (src, dst) = (Ipv4Addr::new(s0, s1, s2, s3), Ipv4Addr::new(d0, d1, d2, d3));
-    Some((src.into(), dst.into(), proto, ip.get(header_len..)?))
+    Some((src.into(), dst.into(), proto, header_len))
 }
 
-fn ipv6(ip: &[u8]) -> Option<(IpAddr, IpAddr, u8, &[u8])> {
+fn ipv6(ip: &[u8]) -> Option<(IpAddr, IpAddr, u8, usize)> {
     let (header, mut rest) = ip.split_first_chunk::<40>()?;
     let [first, _, _, _, _, _, mut next, _, addresses @ ..] = *header;
     if first >> 4 != 6 {
@@ -126,7 +133,7 @@ fn ipv6(ip: &[u8]) -> Option<(IpAddr, IpAddr, u8, &[u8])> {
             44 => return None,
             // Authentication, in units of 4 bytes less two (RFC 4302, section 2.2).
             51 => 4 * (usize::from(*rest.get(1)?) + 2),
-            _ => return Some((src.into(), dst.into(), next, rest)),
+            _ => return Some((src.into(), dst.into(), next, ip.len() - rest.len())),
         };
         next = *rest.first()?;
         rest = rest.get(len..)?;

@@ -1,8 +1,10 @@
 //! A connection as it is shown.
 
 use core::fmt;
+use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::helper::Helper;
 use crate::tcp::TcpState;
 use crate::tuple::{ProtocolName, Tuple};
 
@@ -48,6 +50,26 @@ pub struct ConnectionInfo {
     pub label: u128,
     /// How long the connection lives on without traffic.
     pub timeout: Duration,
+    /// The helper that reads its payload.
+    pub helper: Option<Helper>,
+    /// The original tuple of the connection that announced this one, if a helper expected it.
+    pub parent: Option<Tuple>,
+}
+
+/// A connection that a helper expects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ExpectationInfo {
+    /// Zone.
+    pub zone: u16,
+    /// What its first packet will have; the source port, which is not known, is 0.
+    pub tuple: Tuple,
+    /// Destination address and port behind the translation, the same as the tuple's if there is none.
+    pub real: (IpAddr, u16),
+    /// Original tuple of the connection that announced it.
+    pub parent: Tuple,
+    /// How long it is waited for.
+    pub timeout: Duration,
 }
 
 /// How far the protocol of a connection has come.
@@ -84,6 +106,9 @@ impl fmt::Display for ConnectionInfo {
                 other => other,
             };
             write!(f, ",protoinfo=(state={state})")?;
+        }
+        if let Some(helper) = self.helper {
+            write!(f, ",helper={helper}")?;
         }
         Ok(())
     }

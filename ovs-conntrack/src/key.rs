@@ -83,6 +83,11 @@ impl Key {
         Tuple { src: address(src), dst: address(dst), proto: (self.rest >> 8) as u8, transport }
     }
 
+    /// The protocol.
+    pub(crate) const fn proto(&self) -> u8 {
+        (self.rest >> 8) as u8
+    }
+
     /// The zone.
     pub(crate) const fn zone(&self) -> u16 {
         (self.rest >> 16) as u16

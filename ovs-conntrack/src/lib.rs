@@ -121,22 +121,29 @@
 //! assert_eq!(tracker.expire(now, usize::MAX), 1);
 //! ```
 
-#![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 extern crate alloc;
-#[cfg(test)]
-extern crate std;
 
+mod assist;
 mod config;
 mod connection;
+mod engine;
+mod filter;
+pub mod fragment;
+mod helper;
 mod icmp;
 mod info;
 mod key;
+mod limits;
+mod manage;
+mod nat;
 mod outcome;
 mod read;
 mod request;
+mod shard;
+mod shared;
 mod siphash;
 mod stats;
 mod table;
@@ -144,11 +151,17 @@ mod tcp;
 mod tracker;
 mod tuple;
 mod wheel;
+mod zone;
 
 pub use config::{Config, Timeouts};
-pub use info::{ConnectionInfo, ProtocolState};
+pub use filter::{Filter, TupleFilter};
+pub use helper::Helper;
+pub use info::{ConnectionInfo, ExpectationInfo, ProtocolState};
+pub use manage::{Cursor, PolicyError};
+pub use nat::{Nat, NatRange};
 pub use outcome::{InvalidReason, Outcome};
 pub use request::CtRequest;
+pub use shared::SharedTracker;
 pub use stats::Stats;
 pub use tcp::TcpState;
 pub use tracker::Tracker;

@@ -12,8 +12,16 @@ pub enum Outcome {
     Unknown,
     /// `+new`: the packet opened a connection, which is stored now.
     Created,
-    /// `+new`: the connection was to be stored, but the tracker is full.
+    /// `+new`: the connection was to be stored, but the tracker or the zone is full.
     Refused,
+    /// `+new`: the connection was to be stored, but no address and port of the range was free, or a translated
+    /// connection has those of the packet.
+    Untranslatable,
+    /// `+new+rel`: the packet opens a connection that a helper expects; whether it is stored now.
+    Expected {
+        /// Whether it was asked to be stored, and is.
+        created: bool,
+    },
     /// `+new`: of a stored connection that was not answered yet.
     Unanswered,
     /// `+est`: of a stored connection that was answered, in the original direction.
@@ -31,9 +39,15 @@ pub enum Outcome {
 
 impl Outcome {
     /// The state bits that the packet got, [`TRACKED`](CtState::TRACKED) among them.
+    ///
+    /// It may have got more: [`SRC_NAT`](CtState::SRC_NAT) and [`DST_NAT`](CtState::DST_NAT) when it was translated,
+    /// [`RELATED`](CtState::RELATED) when its connection was expected by a helper.
     pub const fn state(self) -> CtState {
         let state = match self {
-            Outcome::Unknown | Outcome::Created | Outcome::Refused | Outcome::Unanswered => CtState::NEW,
+            Outcome::Unknown | Outcome::Created | Outcome::Refused | Outcome::Untranslatable | Outcome::Unanswered => {
+                CtState::NEW
+            }
+            Outcome::Expected { .. } => CtState::NEW.union(CtState::RELATED),
             Outcome::Established => CtState::ESTABLISHED,
             Outcome::Reply => CtState::ESTABLISHED.union(CtState::REPLY),
             Outcome::Related { reply: false } => CtState::RELATED,
@@ -83,6 +97,8 @@ reasons! {
     PortZero = "a port is 0";
     /// TCP flags that do not go together.
     TcpFlags = "TCP flags that do not go together";
+    /// TCP sequence or acknowledgement numbers that are not of the connection.
+    TcpWindow = "TCP sequence numbers outside the window";
     /// An ICMP message that is neither query, answer nor error, or a query with a code.
     IcmpType = "an ICMP message that is not tracked";
     /// An ICMP error about a packet that cannot be read, or that its receiver did not send.
@@ -91,6 +107,8 @@ reasons! {
     Unrelated = "an ICMP error about no known connection";
     /// Of no stored connection, and nothing that opens one: a SYN-ACK, or an answer to an ICMP query.
     NotOpening = "an answer to nothing";
+    /// The packet could not be translated as its connection asks.
+    Untranslated = "a packet whose addresses cannot be translated";
 }
 
 #[cfg(test)]

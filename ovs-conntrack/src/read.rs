@@ -16,15 +16,14 @@ use ovs_packet::{FlowKey, Packet};
 use crate::icmp;
 use crate::key::Key;
 use crate::outcome::InvalidReason;
-use crate::tcp;
+use crate::siphash::SipHash13;
+use crate::tcp::{self, Segment};
 use crate::tuple::{Transport, Tuple};
 
 /// What a packet is to the protocol of its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Content {
-    Tcp {
-        flags: u16,
-    },
+    Tcp(Segment),
     /// An ICMP query, or the answer to one.
     Query {
         asks: bool,
@@ -39,13 +38,21 @@ pub(crate) enum Content {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) key: Key,
+    /// The hash of the key.
+    pub(crate) hash: u64,
     /// Whether it comes from the low end of the key.
     pub(crate) from_low: bool,
     pub(crate) content: Content,
 }
 
 /// Reads `packet`, whose extracted key is `flow`. A transport checksum that proves right is noted in the packet.
-pub(crate) fn read(packet: &mut Packet, flow: &FlowKey, zone: u16, verify: bool) -> Result<Seen, InvalidReason> {
+pub(crate) fn read(
+    packet: &mut Packet,
+    flow: &FlowKey,
+    zone: u16,
+    verify: bool,
+    hash: SipHash13,
+) -> Result<Seen, InvalidReason> {
     let v6 = match flow.eth_type.get() {
         ETH_TYPE_IPV4 => false,
         ETH_TYPE_IPV6 => true,
@@ -87,14 +94,20 @@ pub(crate) fn read(packet: &mut Packet, flow: &FlowKey, zone: u16, verify: bool)
         IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP if src_port == 0 || dst_port == 0 => {
             return Err(InvalidReason::PortZero);
         }
-        IP_PROTO_TCP => (ports, Content::Tcp { flags: flow.tcp_flags.get() }),
+        IP_PROTO_TCP => {
+            let segment = Segment::read(packet.l4()).ok_or(InvalidReason::Malformed)?;
+            if tcp::contradictory(segment.flags) {
+                return Err(InvalidReason::TcpFlags);
+            }
+            (ports, Content::Tcp(segment))
+        }
         IP_PROTO_UDP | IP_PROTO_SCTP => (ports, Content::Other),
         IP_PROTO_ICMP | IP_PROTO_ICMPV6 if v6 == (proto == IP_PROTO_ICMPV6) => {
             let message = packet.l4();
             if icmp::is_error(v6, src_port as u8) {
                 let undelivered = icmp::undelivered(v6, message).filter(|t| t.src == dst);
-                let undelivered = undelivered.and_then(|t| Key::new(zone, &t)).ok_or(InvalidReason::IcmpError)?;
-                return Ok(Seen { key: undelivered.0, from_low: !undelivered.1, content: Content::Error });
+                let (key, from_low) = undelivered.and_then(|t| Key::new(zone, &t)).ok_or(InvalidReason::IcmpError)?;
+                return Ok(Seen { key, hash: key.hash(hash), from_low: !from_low, content: Content::Error });
             }
             let query = icmp::query(v6, message).ok_or(InvalidReason::IcmpType)?;
             let asks = icmp::Query::of(v6, src_port as u8).is_some_and(|(_, asks)| asks);
@@ -103,14 +116,9 @@ pub(crate) fn read(packet: &mut Packet, flow: &FlowKey, zone: u16, verify: bool)
         // No transport that is known: the addresses alone are the connection.
         _ => (Transport::Ports { src: 0, dst: 0 }, Content::Other),
     };
-    if let Content::Tcp { flags } = content
-        && tcp::contradictory(flags)
-    {
-        return Err(InvalidReason::TcpFlags);
-    }
     let tuple = Tuple { src, dst, proto, transport };
     let (key, from_low) = Key::new(zone, &tuple).ok_or(InvalidReason::Malformed)?;
-    Ok(Seen { key, from_low, content })
+    Ok(Seen { key, hash: key.hash(hash), from_low, content })
 }
 
 /// The transport header and all that it covers, which for UDP is what it says itself.

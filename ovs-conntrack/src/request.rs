@@ -1,13 +1,19 @@
 //! What is asked for a packet: the arguments of a `ct` action.
 
+use crate::helper::Helper;
+use crate::nat::Nat;
+
 /// What [`Tracker::track`](crate::Tracker::track) is to do with a packet.
 ///
 /// ```
-/// use ovs_conntrack::CtRequest;
+/// use ovs_conntrack::{CtRequest, Helper, Nat, NatRange};
 ///
-/// // ct(zone=5), and ct(commit,zone=5,exec(set_field:0x1/0xf->ct_mark)).
-/// let look = CtRequest::lookup(5);
-/// let commit = CtRequest::commit(5).with_mark(0x1, 0xf);
+/// // ct(zone=5,nat), and ct(commit,zone=5,exec(set_field:0x1/0xf->ct_mark),nat(src=192.0.2.1),alg=ftp).
+/// let look = CtRequest::lookup(5).with_nat(Nat::Existing);
+/// let commit = CtRequest::commit(5)
+///     .with_mark(0x1, 0xf)
+///     .with_nat(Nat::Source(NatRange::address([192, 0, 2, 1])))
+///     .with_helper(Helper::Ftp);
 /// assert!(commit.commit && !look.commit);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -24,6 +30,14 @@ pub struct CtRequest {
     pub mark: Option<(u32, u32)>,
     /// Value and mask for the connection's label; for a request that commits.
     pub label: Option<(u128, u128)>,
+    /// Whether addresses are translated, and to what, if the request commits a new connection. A packet of a
+    /// connection that is translated is left as it is unless this is given.
+    pub nat: Option<Nat>,
+    /// Who reads the connection's payload for connections to expect; for a request that commits a new connection.
+    pub helper: Option<Helper>,
+    /// The timeout policy of a new connection, as [`set_timeout_policy`](crate::Tracker::set_timeout_policy) knows it;
+    /// otherwise that of its zone.
+    pub timeout_policy: Option<u32>,
 }
 
 impl CtRequest {
@@ -52,6 +66,24 @@ impl CtRequest {
     #[must_use]
     pub fn with_label(self, value: u128, mask: u128) -> Self {
         CtRequest { label: Some((value, mask)), ..self }
+    }
+
+    /// This, and translate addresses.
+    #[must_use]
+    pub fn with_nat(self, nat: Nat) -> Self {
+        CtRequest { nat: Some(nat), ..self }
+    }
+
+    /// This, with a helper for a new connection.
+    #[must_use]
+    pub fn with_helper(self, helper: Helper) -> Self {
+        CtRequest { helper: Some(helper), ..self }
+    }
+
+    /// This, with a timeout policy for a new connection.
+    #[must_use]
+    pub fn with_timeout_policy(self, policy: u32) -> Self {
+        CtRequest { timeout_policy: Some(policy), ..self }
     }
 
     pub(crate) const fn commits(&self) -> bool {

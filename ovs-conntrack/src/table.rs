@@ -1,45 +1,100 @@
-//! The connections, and three ways to them: by number, by key, by the time they end.
+//! The connections of a shard, and three ways to them: by number, by key, by the time they end.
 //!
 //! A connection has a number, its place in a slab, which it keeps for life. A hash table finds numbers by key; it
 //! stores nothing but the numbers, so that it stays small and growing it moves four bytes a connection. A timer wheel
-//! finds numbers by deadline. Labels stand apart: few connections have one, and the others need not make room in the
-//! cache line that every packet reads.
+//! finds numbers by deadline. What not every packet needs stands apart, in places of the same number: windows of TCP,
+//! labels, reply tuples of translated connections. The latter two take no room until the first connection has one.
 //!
-//! # Invariant
+//! A translated connection has two keys, of its original and its reply tuple, and the second may belong to another
+//! shard. There an [`Alias`] stands for it in the same hash table, so that a key is taken once, whoever has it.
 //!
-//! A number is in the hash table and filed in the wheel exactly while its slot in the slab is taken.
+//! # Invariants
+//!
+//! - A number is in the hash table and filed in the wheel exactly while its slot in the slab is taken.
+//! - No two entries of the hash table have the same key.
 
 use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 use ovs_packet::Instant;
+use ovs_packet::packet::BATCH;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Flags};
 use crate::key::Key;
 use crate::siphash::SipHash13;
+use crate::tcp::Windows;
 use crate::wheel::Wheel;
 
-/// A place in the slab.
+/// A place in the slab: a cache line, and no two halves of lines.
+#[repr(align(64))]
+struct Line(Slot);
+
+/// What is in a place.
 enum Slot {
     /// Nothing, and the next free slot.
     Free(u32),
+    /// Nothing: somebody is about to fill it, or to remove an alias that leads here.
+    Reserved,
     Taken(Connection),
 }
 
-const _: () = assert!(size_of::<Slot>() == 64);
+const _: () = assert!(size_of::<Line>() == 64);
 
 /// No slot.
 const NIL: u32 = u32::MAX;
 
+/// In the hash table: the number is that of an alias.
+const ALIAS: u32 = 1 << 31;
+
 /// The most connections that numbers suffice for.
-pub(crate) const MOST: usize = NIL as usize - 1;
+pub(crate) const MOST: usize = ALIAS as usize - 1;
+
+/// The key of a connection's reply direction, where the connection is found by another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Alias {
+    pub(crate) key: Key,
+    /// Whether the packets of the reply direction come from the low end of `key`.
+    pub(crate) from_low: bool,
+    /// The zone, as this shard numbers it, and its generation.
+    pub(crate) zone: u16,
+    pub(crate) generation: u32,
+    /// Where the connection is.
+    pub(crate) shard: u16,
+    pub(crate) id: u32,
+}
+
+/// What a key stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Entry {
+    Connection(u32),
+    Alias(Alias),
+}
+
+/// The windows of a connection, not fetched yet.
+pub(crate) struct WindowsOf<'a> {
+    windows: &'a mut Vec<Windows>,
+    id: u32,
+}
+
+impl<'a> WindowsOf<'a> {
+    pub(crate) fn get(self) -> Option<&'a mut Windows> {
+        self.windows.get_mut(self.id as usize)
+    }
+}
 
 /// See the [module](self).
 pub(crate) struct Table {
-    slots: Vec<Slot>,
+    slots: Vec<Line>,
     free: u32,
+    taken: usize,
+    windows: Vec<Windows>,
     /// By number, as far as any connection ever had a label.
     labels: Vec<u128>,
+    /// By number, as far as any connection ever was translated: the reply tuple's key, and whether replies come from
+    /// its low end.
+    replies: Vec<(Key, bool)>,
+    aliases: Vec<Result<Alias, u32>>,
+    free_alias: u32,
     numbers: HashTable<u32>,
     wheel: Wheel,
     hash: SipHash13,
@@ -47,55 +102,112 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(hash: SipHash13) -> Self {
-        let (slots, labels) = (Vec::new(), Vec::new());
-        Table { slots, free: NIL, labels, numbers: HashTable::new(), wheel: Wheel::new(), hash }
+        Table {
+            slots: Vec::new(),
+            free: NIL,
+            taken: 0,
+            windows: Vec::new(),
+            labels: Vec::new(),
+            replies: Vec::new(),
+            aliases: Vec::new(),
+            free_alias: NIL,
+            numbers: HashTable::new(),
+            wheel: Wheel::new(),
+            hash,
+        }
     }
 
-    /// How many connections there are.
+    /// How many connections there are, dead ones included.
     pub(crate) fn len(&self) -> usize {
-        self.numbers.len()
+        self.taken
     }
 
-    /// The number of the connection with this key.
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        self.numbers.find(key.hash(self.hash), |id| self.get(*id).is_some_and(|c| c.key == *key)).copied()
+    /// How many slots there are to look through, see [`get`](Self::get).
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Bytes of memory that are held for connections.
+    pub(crate) fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<Line>()
+            + self.windows.capacity() * size_of::<Windows>()
+            + self.labels.capacity() * size_of::<u128>()
+            + self.replies.capacity() * size_of::<(Key, bool)>()
+            + self.aliases.capacity() * size_of::<Result<Alias, u32>>()
+            + self.numbers.allocation_size()
+            + self.wheel.memory()
+    }
+
+    /// What has this key, whose hash is `hash`.
+    #[inline]
+    pub(crate) fn find(&self, key: &Key, hash: u64) -> Option<Entry> {
+        let id = *self.numbers.find(hash, |id| self.key_of(*id).is_some_and(|k| k == key))?;
+        if id & ALIAS == 0 {
+            return Some(Entry::Connection(id));
+        }
+        self.alias(id & !ALIAS).map(|alias| Entry::Alias(*alias))
+    }
+
+    /// Reads what [`find`](Self::find) would for these hashes, in rounds whose reads do not wait for one another.
+    pub(crate) fn fetch(&self, hashes: &[u64]) {
+        let mut ids = [NIL; BATCH];
+        for (id, hash) in ids.iter_mut().zip(hashes) {
+            // The first number whose tag fits is most often the right one.
+            *id = self.numbers.find(*hash, |_| true).copied().unwrap_or(NIL);
+        }
+        let deadlines = ids.iter().filter_map(|id| self.get(*id)).map(|c| c.deadline.as_nanos());
+        core::hint::black_box(deadlines.fold(0, |all, deadline| all ^ deadline));
+    }
+
+    fn alias(&self, at: u32) -> Option<&Alias> {
+        self.aliases.get(at as usize).and_then(|alias| alias.as_ref().ok())
+    }
+
+    fn key_of(&self, id: u32) -> Option<&Key> {
+        if id & ALIAS == 0 { self.get(id).map(|c| &c.key) } else { self.alias(id & !ALIAS).map(|a| &a.key) }
     }
 
     /// The connection with this number.
+    #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&Connection> {
         match self.slots.get(id as usize) {
-            Some(Slot::Taken(connection)) => Some(connection),
+            Some(Line(Slot::Taken(connection))) => Some(connection),
             _ => None,
         }
     }
 
-    /// The connection with this number, to be changed; its key stays, and its deadline is set by [`Self::set_deadline`].
+    /// The connection with this number, to be changed; its key stays, and its deadline is set by
+    /// [`Self::set_deadline`].
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Connection> {
         match self.slots.get_mut(id as usize) {
-            Some(Slot::Taken(connection)) => Some(connection),
+            Some(Line(Slot::Taken(connection))) => Some(connection),
             _ => None,
         }
     }
 
-    /// All numbers and connections, in the order of the numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
-        self.slots.iter().zip(0..).filter_map(|(slot, id)| match slot {
-            Slot::Taken(connection) => Some((id, connection)),
-            Slot::Free(_) => None,
-        })
+    /// Likewise, and its windows, which are not touched before they are asked for.
+    #[inline]
+    pub(crate) fn get_with_windows(&mut self, id: u32) -> Option<(&mut Connection, WindowsOf<'_>)> {
+        match self.slots.get_mut(id as usize) {
+            Some(Line(Slot::Taken(connection))) => Some((connection, WindowsOf { windows: &mut self.windows, id })),
+            _ => None,
+        }
     }
 
     /// The label of the connection.
     pub(crate) fn label(&self, id: u32) -> u128 {
         match self.get(id) {
-            Some(connection) if connection.labelled => self.labels.get(id as usize).copied().unwrap_or(0),
+            Some(connection) if connection.flags.has(Flags::LABEL) => {
+                self.labels.get(id as usize).copied().unwrap_or(0)
+            }
             _ => 0,
         }
     }
 
     pub(crate) fn set_label(&mut self, id: u32, label: u128) {
         let Some(connection) = self.get_mut(id) else { return };
-        connection.labelled = label != 0;
+        connection.flags.set(Flags::LABEL, label != 0);
         if label != 0 {
             if self.labels.len() <= id as usize {
                 self.labels.resize(id as usize + 1, 0);
@@ -106,69 +218,157 @@ impl Table {
         }
     }
 
-    /// Stores a connection whose key no other has, and gives its number. There are fewer than [`MOST`].
-    pub(crate) fn insert(&mut self, connection: Connection) -> u32 {
-        let (key, deadline) = (connection.key, connection.deadline);
-        let id = match self.slots.get_mut(self.free as usize) {
-            Some(slot) => {
+    /// The key of the reply tuple, and whether replies come from its low end, of a translated connection.
+    pub(crate) fn reply(&self, id: u32) -> Option<(Key, bool)> {
+        let connection = self.get(id).filter(|c| c.flags.has(Flags::TRANSLATED));
+        connection.and_then(|_| self.replies.get(id as usize)).copied()
+    }
+
+    pub(crate) fn set_reply(&mut self, id: u32, key: Key, from_low: bool) {
+        let Some(connection) = self.get_mut(id) else { return };
+        connection.flags.set(Flags::TRANSLATED, true);
+        if self.replies.len() <= id as usize {
+            self.replies.resize(id as usize + 1, (key, from_low));
+        }
+        if let Some(place) = self.replies.get_mut(id as usize) {
+            *place = (key, from_low);
+        }
+    }
+
+    /// Sets a slot aside, and gives its number; it is to be [filled](Self::fill) or [given back](Self::release).
+    pub(crate) fn reserve(&mut self) -> u32 {
+        match self.slots.get_mut(self.free as usize) {
+            Some(Line(slot)) => {
                 let id = self.free;
-                if let Slot::Free(next) = core::mem::replace(slot, Slot::Taken(connection)) {
+                if let Slot::Free(next) = core::mem::replace(slot, Slot::Reserved) {
                     self.free = next;
                 }
                 id
             }
             None => {
-                self.slots.push(Slot::Taken(connection));
+                self.slots.push(Line(Slot::Reserved));
+                self.windows.push(Windows::NONE);
                 (self.slots.len() - 1) as u32
             }
-        };
-        let Table { slots, numbers, hash, .. } = self;
-        numbers.insert_unique(key.hash(*hash), id, |id| match slots.get(*id as usize) {
-            Some(Slot::Taken(connection)) => connection.key.hash(*hash),
-            _ => 0,
-        });
-        self.wheel.schedule(id, deadline);
-        id
+        }
     }
 
-    /// Removes a connection.
-    pub(crate) fn remove(&mut self, id: u32) {
-        let Some(connection) = self.get(id) else { return };
-        let hash = connection.key.hash(self.hash);
-        if let Ok(entry) = self.numbers.find_entry(hash, |other| *other == id) {
-            entry.remove();
-        }
-        self.wheel.cancel(id);
-        if let Some(slot) = self.slots.get_mut(id as usize) {
+    /// Gives a reserved slot back.
+    pub(crate) fn release(&mut self, id: u32) {
+        if let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id as usize) {
             *slot = Slot::Free(self.free);
             self.free = id;
         }
     }
 
+    /// Stores a connection, whose key hashes to `hash` and which nothing else has, in a reserved slot.
+    ///
+    /// `false` if the slot is not reserved, since the table was emptied.
+    pub(crate) fn fill(&mut self, id: u32, hash: u64, connection: Connection, windows: Windows) -> bool {
+        let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id as usize) else { return false };
+        let deadline = connection.deadline;
+        *slot = Slot::Taken(connection);
+        if let Some(place) = self.windows.get_mut(id as usize) {
+            *place = windows;
+        }
+        self.taken += 1;
+        self.index(hash, id);
+        self.wheel.schedule(id, deadline);
+        true
+    }
+
+    fn index(&mut self, hash: u64, id: u32) {
+        let Table { slots, aliases, numbers, hash: secret, .. } = self;
+        numbers.insert_unique(hash, id, |id| {
+            let key = if *id & ALIAS == 0 {
+                match slots.get(*id as usize) {
+                    Some(Line(Slot::Taken(connection))) => Some(&connection.key),
+                    _ => None,
+                }
+            } else {
+                aliases.get((*id & !ALIAS) as usize).and_then(|a| a.as_ref().ok()).map(|a| &a.key)
+            };
+            key.map_or(0, |key| key.hash(*secret))
+        });
+    }
+
+    /// Removes a connection, and gives it and its reply key, if that has an alias. Then its slot stays reserved, so that
+    /// the alias leads to nobody else, until the alias is gone and the slot [given back](Self::release).
+    pub(crate) fn remove(&mut self, id: u32) -> Option<(Connection, Option<Key>)> {
+        let connection = *self.get(id)?;
+        let reply = self.reply(id).map(|(key, _)| key);
+        if let Ok(entry) = self.numbers.find_entry(connection.key.hash(self.hash), |other| *other == id) {
+            entry.remove();
+        }
+        self.wheel.cancel(id);
+        if let Some(Line(slot)) = self.slots.get_mut(id as usize) {
+            *slot = Slot::Reserved;
+        }
+        if reply.is_none() {
+            self.release(id);
+        }
+        self.taken -= 1;
+        Some((connection, reply))
+    }
+
+    /// Stores an alias whose key nothing else has.
+    pub(crate) fn insert_alias(&mut self, alias: Alias) {
+        let at = match self.aliases.get_mut(self.free_alias as usize) {
+            Some(place) => {
+                let at = self.free_alias;
+                if let Err(next) = core::mem::replace(place, Ok(alias)) {
+                    self.free_alias = next;
+                }
+                at
+            }
+            None => {
+                self.aliases.push(Ok(alias));
+                (self.aliases.len() - 1) as u32
+            }
+        };
+        self.index(alias.key.hash(self.hash), at | ALIAS);
+    }
+
+    /// Removes the alias with this key, if it is of the connection `id` of `shard`.
+    pub(crate) fn remove_alias(&mut self, key: &Key, shard: u16, id: u32) {
+        let Table { aliases, numbers, .. } = self;
+        let found = numbers.find_entry(key.hash(self.hash), |at| {
+            let alias = aliases.get((*at & !ALIAS) as usize).and_then(|a| a.as_ref().ok());
+            *at & ALIAS != 0 && alias.is_some_and(|a| a.key == *key && (a.shard, a.id) == (shard, id))
+        });
+        let Ok(entry) = found else { return };
+        let at = entry.remove().0 & !ALIAS;
+        if let Some(place) = self.aliases.get_mut(at as usize) {
+            *place = Err(self.free_alias);
+            self.free_alias = at;
+        }
+    }
+
     /// Gives the connection a new deadline. A later one, which is the rule, costs a store.
+    #[inline]
     pub(crate) fn set_deadline(&mut self, id: u32, deadline: Instant) {
-        let Some(connection) = self.get_mut(id) else { return };
+        let Some(Line(Slot::Taken(connection))) = self.slots.get_mut(id as usize) else { return };
         let before = core::mem::replace(&mut connection.deadline, deadline);
         if deadline < before {
             self.wheel.hasten(id, deadline);
         }
     }
 
-    /// When there will next be something for [`Self::expire_one`].
+    /// When there will next be something for [`Self::due`].
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.wheel.next()
     }
 
-    /// Looks at one connection whose time may have come, and removes it if it has: `Some(true)`. `None` if there is
-    /// none to look at.
-    pub(crate) fn expire_one(&mut self, now: Instant) -> Option<bool> {
-        let id = self.wheel.pop(now)?;
-        let deadline = self.get(id)?.deadline;
-        if deadline <= now {
-            self.remove(id);
-            return Some(true);
+    /// A connection whose time may have come, which is no longer filed: it is to be removed, or
+    /// [postponed](Self::postpone).
+    pub(crate) fn due(&mut self, now: Instant) -> Option<u32> {
+        self.wheel.pop(now)
+    }
+
+    /// Files a connection that was [due](Self::due) by its present deadline.
+    pub(crate) fn postpone(&mut self, id: u32) {
+        if let Some(deadline) = self.get(id).map(|c| c.deadline) {
+            self.wheel.schedule(id, deadline);
         }
-        self.wheel.schedule(id, deadline);
-        Some(false)
     }
 }

@@ -55,6 +55,18 @@ pub enum Transport {
     },
 }
 
+impl Transport {
+    /// Source and destination port, or what stands for them: what a translation of either end changes.
+    pub(crate) const fn ends(&self) -> (u16, u16) {
+        match *self {
+            Transport::Ports { src, dst } => (src, dst),
+            // An identifier is of who asks: of the source of requests, for IPv4 and IPv6, the destination of answers.
+            Transport::Icmp { id, kind: 8 | 13 | 15 | 128, .. } => (id, 0),
+            Transport::Icmp { id, .. } => (0, id),
+        }
+    }
+}
+
 impl Tuple {
     /// The tuple of the packets that go the other way.
     #[must_use]

@@ -30,19 +30,36 @@ const LEVELS: usize = 7;
 /// No id: the end of a list.
 const NIL: u32 = u32::MAX;
 
-/// Where an id is filed.
+/// Where an id is filed: its neighbours, and from the top the tick it is filed for, level (8 bits), list (7 bits), and
+/// whether it is filed at all.
 #[derive(Clone, Copy)]
 struct Link {
     prev: u32,
     next: u32,
-    /// The tick it is filed for.
-    tick: u64,
-    level: u8,
-    list: u8,
-    filed: bool,
+    place: u64,
 }
 
-const UNFILED: Link = Link { prev: NIL, next: NIL, tick: 0, level: 0, list: 0, filed: false };
+const _: () = assert!(size_of::<Link>() == 16);
+
+const UNFILED: Link = Link { prev: NIL, next: NIL, place: 0 };
+
+impl Link {
+    const fn is_filed(self) -> bool {
+        self.place & 1 != 0
+    }
+
+    const fn tick(self) -> u64 {
+        self.place >> 16
+    }
+
+    const fn level(self) -> usize {
+        (self.place >> 8 & 0xff) as usize
+    }
+
+    const fn list(self) -> usize {
+        (self.place >> 1 & 0x7f) as usize
+    }
+}
 
 /// The wheel. Ids are small numbers, used again after they are cancelled or popped.
 pub(crate) struct Wheel {
@@ -57,6 +74,11 @@ pub(crate) struct Wheel {
 impl Wheel {
     pub(crate) const fn new() -> Self {
         Wheel { links: Vec::new(), heads: [[NIL; LISTS]; LEVELS], occupied: [0; LEVELS], elapsed: 0 }
+    }
+
+    /// Bytes of memory that are held for ids.
+    pub(crate) fn memory(&self) -> usize {
+        self.links.capacity() * size_of::<Link>()
     }
 
     /// The instant at which [`pop`](Self::pop) will next give something.
@@ -76,7 +98,7 @@ impl Wheel {
         let Some(head) = self.heads.get_mut(level as usize).and_then(|l| l.get_mut(list)) else { return };
         let next = core::mem::replace(head, id);
         if let Some(link) = self.links.get_mut(id as usize) {
-            *link = Link { prev: NIL, next, tick, level: level as u8, list: list as u8, filed: true };
+            *link = Link { prev: NIL, next, place: tick << 16 | u64::from(level) << 8 | (list as u64) << 1 | 1 };
         }
         if let Some(after) = self.links.get_mut(next as usize) {
             after.prev = id;
@@ -88,7 +110,7 @@ impl Wheel {
 
     /// Says that the deadline of `id` is now `deadline`, which may be earlier than what it was filed for.
     pub(crate) fn hasten(&mut self, id: u32, deadline: Instant) {
-        if self.links.get(id as usize).is_some_and(|link| link.filed && tick_after(deadline) < link.tick) {
+        if self.links.get(id as usize).is_some_and(|link| link.is_filed() && tick_after(deadline) < link.tick()) {
             self.cancel(id);
             self.schedule(id, deadline);
         }
@@ -96,19 +118,20 @@ impl Wheel {
 
     /// Takes `id` out, if it is filed.
     pub(crate) fn cancel(&mut self, id: u32) {
-        let Some(link) = self.links.get_mut(id as usize).filter(|link| link.filed) else { return };
-        let Link { prev, next, level, list, .. } = core::mem::replace(link, UNFILED);
+        let Some(link) = self.links.get_mut(id as usize).filter(|link| link.is_filed()) else { return };
+        let link = core::mem::replace(link, UNFILED);
+        let Link { prev, next, .. } = link;
         if let Some(after) = self.links.get_mut(next as usize) {
             after.prev = prev;
         }
         if let Some(before) = self.links.get_mut(prev as usize) {
             before.next = next;
-        } else if let Some(head) = self.heads.get_mut(usize::from(level)).and_then(|l| l.get_mut(usize::from(list))) {
+        } else if let Some(head) = self.heads.get_mut(link.level()).and_then(|l| l.get_mut(link.list())) {
             *head = next;
             if next == NIL
-                && let Some(occupied) = self.occupied.get_mut(usize::from(level))
+                && let Some(occupied) = self.occupied.get_mut(link.level())
             {
-                *occupied &= !(1 << list);
+                *occupied &= !(1 << link.list());
             }
         }
     }

@@ -264,7 +264,11 @@ fn timeouts() -> Timeouts {
 
 /// Runs the steps in both and compares all that can be seen.
 fn agree(steps: Vec<Step>, limit: usize, verify: bool) -> Result<(), TestCaseError> {
-    let config = Config::new(7).with_timeouts(timeouts()).with_max_connections(limit).with_verify_checksums(verify);
+    let config = Config::new(7)
+        .with_timeouts(timeouts())
+        .with_max_connections(limit)
+        .with_verify_checksums(verify)
+        .with_tcp_liberal(true);
     let (mut lab, mut model) = (Lab::with(config), Model::default());
     for step in steps {
         match step {
