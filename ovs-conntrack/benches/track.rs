@@ -189,7 +189,10 @@ fn zones(c: &mut Criterion) {
         began.elapsed()
     });
     let ns = best.min().unwrap_or_default().as_nanos() as f64;
-    println!("conntrack/zones_flush: {ns:.0} ns for {CONNECTIONS} connections; peer 1024000 ns: {:.0}x", 1_024_000.0 / ns);
+    println!(
+        "conntrack/zones_flush: {ns:.0} ns for {CONNECTIONS} connections; peer 1024000 ns: {:.0}x",
+        1_024_000.0 / ns
+    );
 }
 
 /// Thread CPU time, in nanoseconds.
@@ -234,7 +237,10 @@ fn two_threads(_: &mut Criterion) {
         one = one.min(shared(1, 500_000));
         two = two.min(shared(2, 500_000));
     }
-    println!("conntrack/shared: {one:.1} ns on one thread, {two:.1} ns on each of two: {:.2}x; goal 1.9x", 2.0 * one / two);
+    println!(
+        "conntrack/shared: {one:.1} ns on one thread, {two:.1} ns on each of two: {:.2}x; goal 1.9x",
+        2.0 * one / two
+    );
 }
 
 criterion_group! {

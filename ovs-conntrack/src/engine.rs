@@ -362,8 +362,8 @@ fn open(
 
 /// Removes a dead connection that an alias leads to, and the alias. `false` if it is alive, or not stored yet.
 fn clear_way(shards: &mut impl Shards, alias: &Alias, now: Instant) -> bool {
-    let (buried, orphans) = shards
-        .with(usize::from(alias.shard), |shard, _| (shard.bury_if_dead(alias.id, now), shard.take_orphans()));
+    let (buried, orphans) =
+        shards.with(usize::from(alias.shard), |shard, _| (shard.bury_if_dead(alias.id, now), shard.take_orphans()));
     shards.bury_orphans(orphans);
     buried
 }

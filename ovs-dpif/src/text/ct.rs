@@ -1,12 +1,14 @@
 //! The `ct` action in words, both ways.
 
 use std::fmt::{self, Formatter};
+use std::net::IpAddr;
 
-use ovs_conntrack::CtRequest;
+use ovs_conntrack::{CtRequest, Helper, Nat, NatRange};
 use ovs_packet::text::number;
 
 use super::TextError;
 use super::tree::Term;
+use super::value::hex;
 
 /// Writes `ct` or `ct(...)`.
 pub(super) fn write(f: &mut Formatter<'_>, ct: &CtRequest) -> fmt::Result {
@@ -18,10 +20,19 @@ pub(super) fn write(f: &mut Formatter<'_>, ct: &CtRequest) -> fmt::Result {
         parts.push(format!("zone={}", ct.zone));
     }
     if let Some((value, mask)) = ct.mark {
-        parts.push(format!("mark={value:#x}/{mask:#x}"));
+        parts.push(format!("mark={}/{}", hex(value.into()), hex(mask.into())));
     }
     if let Some((value, mask)) = ct.label {
-        parts.push(format!("label={value:#x}/{mask:#x}"));
+        parts.push(format!("label={}/{}", hex(value), hex(mask)));
+    }
+    if let Some(helper) = ct.helper {
+        parts.push(format!("helper={}", helper.name()));
+    }
+    if let Some(policy) = ct.timeout_policy {
+        parts.push(format!("timeout={policy}"));
+    }
+    if let Some(nat) = ct.nat {
+        parts.push(nat.to_string());
     }
     if parts.is_empty() { f.write_str("ct") } else { write!(f, "ct({})", parts.join(",")) }
 }
@@ -39,22 +50,105 @@ pub(super) fn read(term: &Term<'_>) -> Result<CtRequest, TextError> {
                 arg.bare()?;
                 (ct.commit, ct.force) = (true, true);
             }
-            "zone" => {
-                let (text, at) = arg.value()?;
-                ct.zone = narrow(text, at)?;
-            }
+            "zone" => ct.zone = value(arg)?,
             "mark" => ct.mark = Some(masked(arg, u32::MAX)?),
             "label" => ct.label = Some(masked(arg, u128::MAX)?),
+            "helper" => {
+                let (name, at) = arg.value()?;
+                let helper = Helper::from_name(name).ok_or_else(|| TextError::new(at, "'ftp' or 'tftp'"))?;
+                ct.helper = Some(helper);
+            }
+            "timeout" => ct.timeout_policy = Some(value(arg)?),
+            "nat" => ct.nat = Some(nat(arg)?),
             other => {
-                let expected = format!("commit, force_commit, zone, mark or label, not '{other}'");
+                let expected =
+                    format!("commit, force_commit, zone, mark, label, helper, timeout or nat, not '{other}'");
                 return Err(TextError::new(arg.at, expected));
             }
+        }
+    }
+    if !(ct.commit || ct.force) {
+        let only_with_commit = [
+            ("mark", ct.mark.is_some()),
+            ("label", ct.label.is_some()),
+            ("helper", ct.helper.is_some()),
+            ("timeout", ct.timeout_policy.is_some()),
+            ("nat with src or dst", ct.nat.is_some_and(|n| n.range().is_some())),
+        ];
+        if let Some((what, _)) = only_with_commit.iter().find(|(_, set)| *set) {
+            return Err(TextError::new(term.at, format!("'commit' beside {what}")));
         }
     }
     Ok(ct)
 }
 
-fn masked<T: TryFrom<u128> + Copy>(arg: &Term<'_>, all: T) -> Result<(T, T), TextError> {
+fn nat(term: &Term<'_>) -> Result<Nat, TextError> {
+    let Some(args) = term.args.as_deref() else { return term.bare().map(|()| Nat::Existing) };
+    let mut range = NatRange::default();
+    let mut direction = None;
+    for arg in args {
+        match arg.name {
+            "src" | "dst" if direction.is_none() => {
+                direction = Some(arg.name);
+                if let Some(text) = arg.value {
+                    let at = arg.at + 4;
+                    (range.addresses, range.ports) = addresses_and_ports(text)
+                        .ok_or_else(|| TextError::new(at, "ADDRESS[-ADDRESS][:PORT[-PORT]]"))?;
+                }
+            }
+            "persistent" => range.persistent = true,
+            "hash" => range.hash = true,
+            "random" => range.random = true,
+            other => {
+                let expected = format!("src or dst once, persistent, hash or random, not '{other}'");
+                return Err(TextError::new(arg.at, expected));
+            }
+        }
+    }
+    match direction {
+        Some("src") => Ok(Nat::Source(range)),
+        Some(_) => Ok(Nat::Destination(range)),
+        None if args.is_empty() => Ok(Nat::Existing),
+        None => Err(TextError::new(term.at, "'src' or 'dst' in 'nat'")),
+    }
+}
+
+type Ends<T> = Option<(T, T)>;
+
+/// `ADDRESS[-ADDRESS][:PORT[-PORT]]`, with IPv6 addresses in brackets where ports follow, or `:PORT[-PORT]`.
+fn addresses_and_ports(text: &str) -> Option<(Ends<IpAddr>, Ends<u16>)> {
+    let bracketed = text.starts_with('[');
+    let (addresses, ports) = match text.rsplit_once(':') {
+        Some((addresses, ports)) if bracketed && addresses.ends_with(']') => (addresses, Some(ports)),
+        Some((addresses, ports)) if !bracketed && !addresses.contains(':') => (addresses, Some(ports)),
+        _ => (text, None),
+    };
+    let address = |word: &str| match word.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?.parse().ok(),
+        None => word.parse::<IpAddr>().ok(),
+    };
+    let addresses = if addresses.is_empty() { None } else { Some(ends(addresses, address)?) };
+    let ports = ports.map_or(Some(None), |ports| ends(ports, |p| p.parse().ok()).map(Some))?;
+    let one_family = addresses.is_none_or(|(a, b): (IpAddr, IpAddr)| a.is_ipv4() == b.is_ipv4());
+    one_family.then_some((addresses, ports))
+}
+
+/// `A` or `A-B`, in ascending order.
+fn ends<T: Copy + PartialOrd>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<(T, T)> {
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (one(first)?, one(last)?),
+        None => (one(text)?, one(text)?),
+    };
+    (first <= last).then_some((first, last))
+}
+
+fn value<T: TryFrom<u128>>(arg: &Term<'_>) -> Result<T, TextError> {
+    let (text, at) = arg.value()?;
+    narrow(text, at)
+}
+
+/// A number, and the mask behind a `/` if there is one.
+pub(super) fn masked<T: TryFrom<u128> + Copy>(arg: &Term<'_>, all: T) -> Result<(T, T), TextError> {
     let (text, at) = arg.value()?;
     match text.split_once('/') {
         Some((value, mask)) => Ok((narrow(value, at)?, narrow(mask, at + value.len() + 1)?)),

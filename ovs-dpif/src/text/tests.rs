@@ -196,6 +196,14 @@ fn actions_as_upstream_writes_them() {
         "sample(sample=100.0%,actions(drop))",
         "ct,ct_clear,recirc(0x12),recirc(0)",
         "ct(force_commit,zone=5,mark=0x1/0xff,label=0x2/0xf)",
+        "ct(nat),ct(commit,nat(src)),ct(force_commit,nat(dst))",
+        "ct(commit,helper=ftp,timeout=3,nat(src=10.0.0.240,random))",
+        "ct(commit,nat(src=10.0.0.240:32768-65535,random))",
+        "ct(commit,nat(dst=10.0.0.128-10.0.0.254,hash))",
+        "ct(commit,nat(src=10.0.0.240-10.0.0.254:32768,persistent))",
+        "ct(commit,nat(src=fe80::20c:29ff:fe88:1-fe80::20c:29ff:fe88:a18b,random))",
+        "ct(commit,nat(src=[fe80::1]-[fe80::ff]:255-4096,random))",
+        "ct(commit,nat(src=:1024-2047))",
         "hash(l4(0)),hash(sym_l4(9))",
         "trunc(100),1",
         "meter(3)",
@@ -233,6 +241,13 @@ fn actions_that_are_none() {
         ("hash(l5(1))", 0),
         ("set(tcp(src=1),udp(src=2))", 0),
         ("ct(zone=65536)", 8),
+        ("ct(mark=1)", 0),
+        ("ct(nat(src))", 0),
+        ("ct(commit,nat(random))", 10),
+        ("ct(commit,nat(src=10.0.0.2-10.0.0.1))", 18),
+        ("ct(commit,nat(src=10.0.0.2-::1))", 18),
+        ("ct(commit,nat(src=1.1.1.1:70000))", 18),
+        ("ct(commit,helper=sip)", 17),
     ] {
         assert_eq!(parse_actions(text, &()).unwrap_err().at, at, "{text}");
     }

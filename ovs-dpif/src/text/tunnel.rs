@@ -12,7 +12,7 @@ use ovs_packet::text::number;
 
 use super::TextError;
 use super::attr::{Form, Member, Place};
-use super::ct::narrow;
+use super::ct::masked;
 use super::key::KeyText;
 use super::parse_key::KeyReader;
 use super::tree::Term;
@@ -222,14 +222,6 @@ fn read_options(reader: &mut KeyReader<'_>, term: &Term<'_>) -> Result<(), TextE
     reader.key.tun_present.set(values.len() as u64);
     reader.mask.bits.tun_present.set(u64::MAX);
     Ok(())
-}
-
-fn masked<T: TryFrom<u128> + Copy>(part: &Term<'_>, all: T) -> Result<(T, T), TextError> {
-    let (text, at) = part.value()?;
-    match text.split_once('/') {
-        Some((value, mask)) => Ok((narrow(value, at)?, narrow(mask, at + value.len() + 1)?)),
-        None => Ok((narrow(text, at)?, all)),
-    }
 }
 
 /// A number of any width as bytes, right-aligned.
