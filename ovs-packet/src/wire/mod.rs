@@ -27,7 +27,7 @@
 //! | protocols | modules |
 //! |---|---|
 //! | between bridges | [`lacp`], [`stp`] (and RSTP), [`cfm`], [`bfd`], [`lldp`] |
-//! | membership | [`igmp`], [`mld`] |
+//! | membership | [`igmp`], [`mld`], and what they share in [`group`] |
 //! | neighbours | [`arp`], [`nd`], both of ICMPv6 with [`icmpv6`] |
 //! | tunnels | [`geneve`], [`vxlan`], [`gre`], [`erspan`], [`gtpu`], [`srv6`], [`bareudp`], [`nsh`] |
 //!
@@ -46,14 +46,15 @@ pub mod bfd;
 pub mod cfm;
 //pub mod erspan;
 //pub mod geneve;
+pub mod group;
 //pub mod gre;
 //pub mod gtpu;
-//pub mod icmpv6;
-//pub mod igmp;
+pub mod icmpv6;
+pub mod igmp;
 pub mod lacp;
 pub mod lldp;
-//pub mod mld;
-//pub mod nd;
+pub mod mld;
+pub mod nd;
 //pub mod nsh;
 //pub mod srv6;
 pub mod stp;
