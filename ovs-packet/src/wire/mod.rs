@@ -44,10 +44,10 @@ pub mod arp;
 //pub mod bareudp;
 pub mod bfd;
 pub mod cfm;
-//pub mod erspan;
-//pub mod geneve;
+pub mod erspan;
+pub mod geneve;
 pub mod group;
-//pub mod gre;
+pub mod gre;
 //pub mod gtpu;
 pub mod icmpv6;
 pub mod igmp;
@@ -58,7 +58,7 @@ pub mod nd;
 //pub mod nsh;
 //pub mod srv6;
 pub mod stp;
-//pub mod vxlan;
+pub mod vxlan;
 
 mod io;
 #[cfg(test)]

@@ -231,7 +231,7 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// What an option says. (The name of the RFC's, which is also Rust's, would be `Option`.)
+/// What an option says.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum NdOption {
     /// The sender's Ethernet address.
