@@ -350,10 +350,12 @@ mod tests {
     use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
 
     fn auth() -> impl Strategy<Value = Auth> {
-        (1u8..=5, any::<u8>(), prop::collection::vec(any::<u8>(), 25), 1usize..=16).prop_map(|(kind, key_id, mut data, n)| {
-            data.truncate([n, 21, 21, 25, 25][usize::from(kind) - 1]);
-            Auth { kind: AuthKind(kind), key_id, data }
-        })
+        (1u8..=5, any::<u8>(), prop::collection::vec(any::<u8>(), 25), 1usize..=16).prop_map(
+            |(kind, key_id, mut data, n)| {
+                data.truncate([n, 21, 21, 25, 25][usize::from(kind) - 1]);
+                Auth { kind: AuthKind(kind), key_id, data }
+            },
+        )
     }
 
     fn control() -> impl Strategy<Value = Control> {

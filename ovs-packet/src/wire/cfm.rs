@@ -417,15 +417,16 @@ mod tests {
     use crate::wire::tests::{any_bytes, laws, refused};
 
     fn ccm() -> impl Strategy<Value = Ccm> {
-        let tlv = (1u8.., prop::collection::vec(any::<u8>(), 0..9)).prop_map(|(k, value)| Tlv { kind: TlvKind(k), value });
-        let extended = any::<(u16, u64, bool)>().prop_map(|(interval_ms, mpid, opdown)| Extended { interval_ms, mpid, opdown });
-        (any::<(bool, u32, u16)>(), 0u8..8, 0u8..8, any::<[u8; 8]>(), extended, prop::collection::vec(tlv, 0..4)).prop_map(
-            |((rdi, sequence, mpid), level, interval, start, extended, tlvs)| {
+        let tlv =
+            (1u8.., prop::collection::vec(any::<u8>(), 0..9)).prop_map(|(k, value)| Tlv { kind: TlvKind(k), value });
+        let extended =
+            any::<(u16, u64, bool)>().prop_map(|(interval_ms, mpid, opdown)| Extended { interval_ms, mpid, opdown });
+        (any::<(bool, u32, u16)>(), 0u8..8, 0u8..8, any::<[u8; 8]>(), extended, prop::collection::vec(tlv, 0..4))
+            .prop_map(|((rdi, sequence, mpid), level, interval, start, extended, tlvs)| {
                 let mut maid = Maid::OVS;
                 maid.0[..8].copy_from_slice(&start);
                 Ccm { level, rdi, interval: Interval(interval), sequence, mpid, maid, extended, tlvs }
-            },
-        )
+            })
     }
 
     proptest! {
@@ -457,9 +458,7 @@ mod tests {
         let bytes = laws(&ccm);
         assert_eq!(bytes.len(), 75);
         assert_eq!(bytes[..20], [0xa0, 1, 0x80, 70, 1, 2, 3, 4, 5, 6, 4, 3, b'o', b'v', b's', 2, 3, b'o', b'v', b's']);
-        assert_eq!(bytes[58..], [
-            0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 1, 0, 0, 0, 0, 0, 0
-        ]);
+        assert_eq!(bytes[58..], [0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(
             ccm.to_string(),
             "CCM level 5 mpid 1286 in ovs/ovs sequence 16909060 every other \

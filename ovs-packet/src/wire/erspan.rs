@@ -253,16 +253,7 @@ impl Wire for Header {
         w.u16(class << 13 | encapsulation << 11 | u16::from(self.truncated) << 10 | session)?;
         match self.kind {
             Kind::II { index } => w.u32(w.bits("ERSPAN index", index, 20)?)?,
-            Kind::III {
-                timestamp,
-                security_group,
-                ethernet,
-                frame_type,
-                hardware,
-                egress,
-                granularity,
-                platform,
-            } => {
+            Kind::III { timestamp, security_group, ethernet, frame_type, hardware, egress, granularity, platform } => {
                 w.u32(timestamp)?;
                 w.u16(security_group)?;
                 let frame_type = u16::from(w.bits("ERSPAN frame type", frame_type, 5)?);

@@ -245,12 +245,10 @@ mod tests {
     use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
 
     fn header() -> impl Strategy<Value = Header> {
-        let option = (any::<(u16, u8)>(), prop::collection::vec(any::<[u8; 4]>(), 0..8)).prop_map(|((class, kind), data)| {
-            Opt { class, kind, data: data.concat().into_iter().collect() }
-        });
-        (0u32..1 << 24, any::<(u16, bool)>(), prop::collection::vec(option, 0..8)).prop_map(
-            |(vni, (protocol, oam), options)| Header { vni, protocol, oam, options },
-        )
+        let option = (any::<(u16, u8)>(), prop::collection::vec(any::<[u8; 4]>(), 0..8))
+            .prop_map(|((class, kind), data)| Opt { class, kind, data: data.concat().into_iter().collect() });
+        (0u32..1 << 24, any::<(u16, bool)>(), prop::collection::vec(option, 0..8))
+            .prop_map(|(vni, (protocol, oam), options)| Header { vni, protocol, oam, options })
     }
 
     proptest! {

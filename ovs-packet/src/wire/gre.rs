@@ -15,7 +15,7 @@ use core::fmt;
 use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Error, Reader, Wire, Writer, view};
+use super::{Error, Wire, Writer, view};
 use crate::checksum::checksum;
 
 /// The number of the protocol in the header of IP.
@@ -202,9 +202,7 @@ impl Wire for Header {
 pub fn verify(packet: &[u8]) -> Result<&View, Error> {
     let view = View::new(packet)?;
     match view.checksum() {
-        Some(sum) if !view.checksum_is_right() => {
-            Err(Error::new("GRE checksum", HEAD, super::Fault::Checksum(sum)))
-        }
+        Some(sum) if !view.checksum_is_right() => Err(Error::new("GRE checksum", HEAD, super::Fault::Checksum(sum))),
         _ => Ok(view),
     }
 }
@@ -227,8 +225,12 @@ mod tests {
     use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
 
     fn header() -> impl Strategy<Value = Header> {
-        any::<(u16, Option<u16>, Option<u32>, Option<u32>)>()
-            .prop_map(|(protocol, checksum, key, sequence)| Header { protocol, checksum, key, sequence })
+        any::<(u16, Option<u16>, Option<u32>, Option<u32>)>().prop_map(|(protocol, checksum, key, sequence)| Header {
+            protocol,
+            checksum,
+            key,
+            sequence,
+        })
     }
 
     proptest! {

@@ -284,7 +284,8 @@ pub(super) mod tests {
 
     #[test]
     fn only_a_record_of_no_sources_leaves() {
-        let record = |kind, sources: &[u8]| Record { kind, group: 1u8, sources: sources.to_vec(), auxiliary: Vec::new() };
+        let record =
+            |kind, sources: &[u8]| Record { kind, group: 1u8, sources: sources.to_vec(), auxiliary: Vec::new() };
         assert!(record(RecordKind::IS_INCLUDE, &[]).leaves() && record(RecordKind::TO_INCLUDE, &[]).leaves());
         assert!(!record(RecordKind::TO_INCLUDE, &[1]).leaves() && !record(RecordKind::TO_EXCLUDE, &[]).leaves());
         assert!(!record(RecordKind::BLOCK, &[]).leaves());

@@ -236,17 +236,19 @@ mod tests {
 
     fn message() -> impl Strategy<Value = Message> {
         let records = prop::collection::vec(group::tests::record::<Ipv4Addr, 4>(), 0..4);
-        (any::<([u8; 4], u8)>(), group::tests::query(), records, 0..6).prop_map(|((group, max_response), query, records, kind)| {
-            let group = group.into();
-            match kind {
-                0 => Message::Query { max_response, group },
-                1 => Message::QueryV3 { max_response, group, query },
-                2 => Message::ReportV1(group),
-                3 => Message::ReportV2(group),
-                4 => Message::Leave(group),
-                _ => Message::ReportV3(records),
-            }
-        })
+        (any::<([u8; 4], u8)>(), group::tests::query(), records, 0..6).prop_map(
+            |((group, max_response), query, records, kind)| {
+                let group = group.into();
+                match kind {
+                    0 => Message::Query { max_response, group },
+                    1 => Message::QueryV3 { max_response, group, query },
+                    2 => Message::ReportV1(group),
+                    3 => Message::ReportV2(group),
+                    4 => Message::Leave(group),
+                    _ => Message::ReportV3(records),
+                }
+            },
+        )
     }
 
     proptest! {
@@ -322,10 +324,19 @@ mod tests {
 
     #[test]
     fn counts_stay_within_the_message() {
-        assert_eq!(refused::<Message>(&summed("2200 0000 0000 0002 0400 0000 e0010203")), Error::truncated("IGMP group record", 16));
-        assert_eq!(refused::<Message>(&summed("2200 0000 0000 0001 0400 0100 e0010203")), Error::length("group sources", 10, 256));
+        assert_eq!(
+            refused::<Message>(&summed("2200 0000 0000 0002 0400 0000 e0010203")),
+            Error::truncated("IGMP group record", 16)
+        );
+        assert_eq!(
+            refused::<Message>(&summed("2200 0000 0000 0001 0400 0100 e0010203")),
+            Error::length("group sources", 10, 256)
+        );
         assert_eq!(refused::<Message>(&summed("2200 0000 0000 0001 04ff 0000 e0010203")).fault, Fault::Truncated);
-        assert_eq!(refused::<Message>(&summed("1164 0000 e0010203 02 7d ffff 0a000001")), Error::length("group sources", 10, 65535));
+        assert_eq!(
+            refused::<Message>(&summed("1164 0000 e0010203 02 7d ffff 0a000001")),
+            Error::length("group sources", 10, 65535)
+        );
         assert_eq!(refused::<Message>(&summed("1164 0000 e0010203 02")), Error::length("IGMP query", 0, 9));
         assert_eq!(refused::<Message>(&summed("2300 0000 e0010203")), Error::value("IGMP type", 0, 0x23u8));
         // Behind the records anything may stand, if it is in the checksum.

@@ -446,9 +446,7 @@ mod tests {
         };
         let pdu = Pdu { actor, partner: Info { key: 0x0607, ..Info::default() }, collector_max_delay: 0x0102 };
         let bytes = laws(&pdu);
-        assert_eq!(bytes[..22], [
-            1, 1, 1, 20, 0x80, 0, 2, 0, 0, 0, 0, 1, 0, 5, 0x12, 0x34, 0, 7, 0x05, 0, 0, 0
-        ]);
+        assert_eq!(bytes[..22], [1, 1, 1, 20, 0x80, 0, 2, 0, 0, 0, 0, 1, 0, 5, 0x12, 0x34, 0, 7, 0x05, 0, 0, 0]);
         assert_eq!((&bytes[22..24], &bytes[32..34]), (&[2, 20][..], &[6, 7][..]));
         assert_eq!(bytes[42..46], [3, 16, 1, 2]);
         assert!(bytes[46..].iter().all(|b| *b == 0));

@@ -219,16 +219,18 @@ mod tests {
 
     fn message() -> impl Strategy<Value = Message> {
         let records = prop::collection::vec(group::tests::record::<Ipv6Addr, 16>(), 0..4);
-        (any::<([u8; 16], u16)>(), group::tests::query(), records, 0..5).prop_map(|((group, max_response), query, records, kind)| {
-            let group = group.into();
-            match kind {
-                0 => Message::Query { max_response, group },
-                1 => Message::QueryV2 { max_response, group, query },
-                2 => Message::ReportV1(group),
-                3 => Message::Done(group),
-                _ => Message::ReportV2(records),
-            }
-        })
+        (any::<([u8; 16], u16)>(), group::tests::query(), records, 0..5).prop_map(
+            |((group, max_response), query, records, kind)| {
+                let group = group.into();
+                match kind {
+                    0 => Message::Query { max_response, group },
+                    1 => Message::QueryV2 { max_response, group, query },
+                    2 => Message::ReportV1(group),
+                    3 => Message::Done(group),
+                    _ => Message::ReportV2(records),
+                }
+            },
+        )
     }
 
     proptest! {

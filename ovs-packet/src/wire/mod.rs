@@ -41,22 +41,22 @@
 //! Bits that a specification reserves, and tells receivers to ignore, are ignored and not kept.
 
 pub mod arp;
-//pub mod bareudp;
+pub mod bareudp;
 pub mod bfd;
 pub mod cfm;
 pub mod erspan;
 pub mod geneve;
-pub mod group;
 pub mod gre;
-//pub mod gtpu;
+pub mod group;
+pub mod gtpu;
 pub mod icmpv6;
 pub mod igmp;
 pub mod lacp;
 pub mod lldp;
 pub mod mld;
 pub mod nd;
-//pub mod nsh;
-//pub mod srv6;
+pub mod nsh;
+pub mod srv6;
 pub mod stp;
 pub mod vxlan;
 

@@ -205,7 +205,8 @@ impl<'a> Options<'a> {
     fn read(&mut self) -> Result<(usize, OptionKind, &'a [u8]), Error> {
         let begin = self.rest.position();
         let [kind, units] = self.rest.array()?;
-        let (kind, at, bad) = (OptionKind(kind), self.rest.position(), Error::length("ND option", begin + 1, units.into()));
+        let (kind, at, bad) =
+            (OptionKind(kind), self.rest.position(), Error::length("ND option", begin + 1, units.into()));
         let value = (8 * usize::from(units)).checked_sub(2).and_then(|len| self.rest.take(len).ok()).ok_or(bad)?;
         let units_of_kind = match kind {
             OptionKind::PREFIX => Some(4),
@@ -525,12 +526,14 @@ mod tests {
         prop_oneof![
             any::<[u8; 6]>().prop_map(|a| NdOption::SourceLinkLayer(EthAddr(a))),
             any::<[u8; 6]>().prop_map(|a| NdOption::TargetLinkLayer(EthAddr(a))),
-            any::<(u8, u8, u32, u32, [u8; 16])>().prop_map(|(length, flags, valid, preferred, prefix)| NdOption::Prefix {
-                length,
-                flags: PrefixFlags::from_bits_truncate(flags),
-                valid,
-                preferred,
-                prefix: prefix.into(),
+            any::<(u8, u8, u32, u32, [u8; 16])>().prop_map(|(length, flags, valid, preferred, prefix)| {
+                NdOption::Prefix {
+                    length,
+                    flags: PrefixFlags::from_bits_truncate(flags),
+                    valid,
+                    preferred,
+                    prefix: prefix.into(),
+                }
             }),
             prop::collection::vec(any::<u64>(), 0..4)
                 .prop_map(|words| NdOption::Redirected(words.iter().flat_map(|w| w.to_be_bytes()).collect())),

@@ -58,7 +58,10 @@ pub(super) fn hex(text: &str) -> Vec<u8> {
 fn errors_read_well() {
     let e = Error::length("LLDP management address", 23, 59);
     assert_eq!(e.to_string(), "LLDP management address at byte 23: length 59 does not fit");
-    assert_eq!(Error::value("BFD version", 0, 2u8).shifted(42).to_string(), "BFD version at byte 42: value 0x2 is not possible");
+    assert_eq!(
+        Error::value("BFD version", 0, 2u8).shifted(42).to_string(),
+        "BFD version at byte 42: value 0x2 is not possible"
+    );
 }
 
 #[test]

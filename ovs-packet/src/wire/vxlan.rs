@@ -214,7 +214,11 @@ mod tests {
     fn extension() -> impl Strategy<Value = Extension> {
         prop_oneof![
             Just(Extension::None),
-            any::<(u16, bool, bool)>().prop_map(|(id, dont_learn, applied)| Extension::Policy { id, dont_learn, applied }),
+            any::<(u16, bool, bool)>().prop_map(|(id, dont_learn, applied)| Extension::Policy {
+                id,
+                dont_learn,
+                applied
+            }),
             any::<(u8, bool)>().prop_map(|(next, oam)| Extension::Protocol { next: NextProtocol(next), oam }),
         ]
     }
@@ -248,7 +252,9 @@ mod tests {
 
     #[test]
     fn other_bits_are_refused() {
-        for flags in ["00000000", "09000000", "0a000000", "48000000", "08000001", "08400000", "8c000003", "04000003", "0c010003"] {
+        for flags in
+            ["00000000", "09000000", "0a000000", "48000000", "08000001", "08400000", "8c000003", "04000003", "0c010003"]
+        {
             let e = refused::<Header>(&hex(&[flags, "01020300"].concat()));
             assert_eq!((e.what, e.at), ("VXLAN flags", 0), "{flags}");
         }

@@ -52,11 +52,9 @@ view!(View, NAME);
 impl View {
     fn check(&self) -> Result<(), Error> {
         let mut tlvs = Tlvs::new(&self.bytes);
-        for (name, first) in [
-            ("LLDP chassis id", kind::CHASSIS_ID),
-            ("LLDP port id", kind::PORT_ID),
-            ("LLDP time to live", kind::TTL),
-        ] {
+        for (name, first) in
+            [("LLDP chassis id", kind::CHASSIS_ID), ("LLDP port id", kind::PORT_ID), ("LLDP time to live", kind::TTL)]
+        {
             let at = tlvs.position();
             match tlvs.next().transpose()? {
                 Some((kind, _)) if kind == first => {}

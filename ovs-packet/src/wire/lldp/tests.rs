@@ -13,29 +13,31 @@ fn bytes(len: core::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn management() -> impl Strategy<Value = ManagementAddress> {
-    (any::<u8>(), bytes(0..32), any::<u8>(), any::<u32>(), bytes(0..129)).prop_map(|(family, a, kind, interface, oid)| {
-        ManagementAddress {
+    (any::<u8>(), bytes(0..32), any::<u8>(), any::<u32>(), bytes(0..129)).prop_map(
+        |(family, a, kind, interface, oid)| ManagementAddress {
             family,
             address: a.into_iter().collect(),
             interface_kind: InterfaceKind(kind),
             interface,
             object_id: oid.into_iter().collect(),
-        }
-    })
+        },
+    )
 }
 
 fn element() -> impl Strategy<Value = Element> {
     (any::<([u8; 32], bool, [u8; 6], u16)>(), 0u8..64, 0u8..4, 0u16..4096, 0u8..8, 0u16..8192).prop_map(
-        |((digest, vlan_tagging, system, connection_more), kind, provisioning, management_vlan, connection, id)| Element {
-            digest,
-            kind: ElementKind(kind),
-            vlan_tagging,
-            provisioning,
-            management_vlan,
-            system: EthAddr(system),
-            connection,
-            connection_id: id,
-            connection_more,
+        |((digest, vlan_tagging, system, connection_more), kind, provisioning, management_vlan, connection, id)| {
+            Element {
+                digest,
+                kind: ElementKind(kind),
+                vlan_tagging,
+                provisioning,
+                management_vlan,
+                system: EthAddr(system),
+                connection,
+                connection_id: id,
+                connection_more,
+            }
         },
     )
 }
@@ -143,7 +145,8 @@ fn auto_attach_has_the_layout_that_open_vswitch_has() {
         connection_more: 0xdead,
         ..Element::new(ElementKind::VIRTUAL_SWITCH, EthAddr::local(1))
     };
-    let assignments = Assignments { digest: [7; 32], list: vec![Assignment { status: 2, vlan: 0x0ff, isid: 0x010203 }] };
+    let assignments =
+        Assignments { digest: [7; 32], list: vec![Assignment { status: 2, vlan: 0x0ff, isid: 0x010203 }] };
     let pdu = Pdu { element: Some(element), assignments: vec![assignments], ..minimal() };
     let bytes = laws(&pdu);
     let at = minimal().len() - 2;
@@ -209,9 +212,15 @@ fn what_cannot_be_sent_is_not_emitted() {
         Pdu { others: vec![(127, vec![])], ..minimal() },
         Pdu { others: vec![(5, vec![])], ..minimal() },
         Pdu { organizations: vec![Organization { oui: aa::OUI, kind: 11, info: vec![0; 46] }], ..minimal() },
-        Pdu { element: Some(Element { provisioning: 4, ..Element::new(ElementKind::SERVER, EthAddr::ZERO) }), ..minimal() },
         Pdu {
-            assignments: vec![Assignments { digest: [0; 32], list: vec![Assignment { isid: 1 << 24, ..Assignment::default() }] }],
+            element: Some(Element { provisioning: 4, ..Element::new(ElementKind::SERVER, EthAddr::ZERO) }),
+            ..minimal()
+        },
+        Pdu {
+            assignments: vec![Assignments {
+                digest: [0; 32],
+                list: vec![Assignment { isid: 1 << 24, ..Assignment::default() }],
+            }],
             ..minimal()
         },
         Pdu { assignments: vec![Assignments { digest: [0; 32], list: vec![Assignment::default(); 96] }], ..minimal() },

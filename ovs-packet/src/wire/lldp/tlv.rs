@@ -162,14 +162,17 @@ impl ManagementAddress {
     }
 
     pub(super) fn each(&self, tlv: Each<'_>) -> Result<(), Error> {
-        tlv(kind::MANAGEMENT_ADDRESS, &[
-            &[self.address.len() as u8 + 1, self.family],
-            &self.address,
-            &[self.interface_kind.0],
-            &self.interface.to_be_bytes(),
-            &[self.object_id.len() as u8],
-            &self.object_id,
-        ])
+        tlv(
+            kind::MANAGEMENT_ADDRESS,
+            &[
+                &[self.address.len() as u8 + 1, self.family],
+                &self.address,
+                &[self.interface_kind.0],
+                &self.interface.to_be_bytes(),
+                &[self.object_id.len() as u8],
+                &self.object_id,
+            ],
+        )
     }
 }
 
@@ -257,9 +260,8 @@ impl<'a> Tlv<'a> {
                 match (oui, kind) {
                     (aa::OUI, aa::ELEMENT) => Tlv::Element(aa::Element::read(Reader::at("LLDP AA element", info, at))?),
                     (aa::OUI, aa::ASSIGNMENTS) => {
-                        let (digest, list) = info
-                            .split_first_chunk()
-                            .ok_or(Error::truncated("LLDP AA assignments", at + info.len()))?;
+                        let (digest, list) =
+                            info.split_first_chunk().ok_or(Error::truncated("LLDP AA assignments", at + info.len()))?;
                         let list = <[aa::AssignmentView]>::ref_from_bytes(list)
                             .map_err(|_| Error::length("LLDP AA assignments", at + digest.len(), list.len()))?;
                         Tlv::Assignments(digest, list)
