@@ -18,7 +18,7 @@ use bitflags::bitflags;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Error, Fault, Reader, Vec, Wire, Writer, code_points, view};
+use super::{Error, Reader, Vec, Wire, Writer, code_points, view};
 
 /// The UDP port of control packets of single-hop sessions (RFC 5881, section 4).
 pub const UDP_PORT: u16 = 3784;
@@ -347,6 +347,7 @@ mod tests {
     use std::vec;
 
     use super::*;
+    use crate::wire::Fault;
     use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
 
     fn auth() -> impl Strategy<Value = Auth> {
@@ -462,7 +463,7 @@ mod tests {
     fn a_poll_is_answered_in_place() {
         let mut bytes = Control { flags: Flags::POLL | Flags::DEMAND, ..Control::default() }.to_vec().unwrap();
         let view = View::new_mut(&mut bytes).unwrap();
-        view.set_flags(view.flags() - Flags::POLL | Flags::FINAL);
+        view.set_flags(view.flags().difference(Flags::POLL) | Flags::FINAL);
         view.desired_min_tx.set(50_000);
         let parsed = Control::parse(&bytes).unwrap();
         assert_eq!((parsed.flags, parsed.state), (Flags::FINAL | Flags::DEMAND, State::Down));

@@ -110,7 +110,7 @@ impl Maid {
     }
 
     /// The format and bytes of the domain's name, and those of the association's, if their lengths are within the id.
-    pub fn names(&self) -> Option<((u8, &[u8]), (u8, &[u8]))> {
+    pub fn names(&self) -> Option<[(u8, &[u8]); 2]> {
         let mut r = Reader::new("MAID", &self.0);
         let domain = match r.u8().ok()? {
             Maid::DOMAIN_NONE => (Maid::DOMAIN_NONE, &[][..]),
@@ -120,7 +120,7 @@ impl Maid {
             }
         };
         let (format, length) = (r.u8().ok()?, r.u8().ok()?);
-        Some((domain, (format, r.take(length.into()).ok()?)))
+        Some([domain, (format, r.take(length.into()).ok()?)])
     }
 }
 
@@ -378,7 +378,7 @@ impl fmt::Display for Maid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |name| core::str::from_utf8(name).ok();
         match self.names() {
-            Some(((Maid::DOMAIN_STRING, domain), (Maid::SHORT_STRING, association)))
+            Some([(Maid::DOMAIN_STRING, domain), (Maid::SHORT_STRING, association)])
                 if text(domain).is_some() && text(association).is_some() =>
             {
                 write!(f, "{}/{}", domain.escape_ascii(), association.escape_ascii())
@@ -506,7 +506,7 @@ mod tests {
         assert_eq!(maid.names(), None);
         assert!(maid.to_string().starts_with("042d6f7673"));
         maid.0[..6].copy_from_slice(&[1, 32, 3, b'x', b'y', b'z']);
-        assert_eq!(maid.names(), Some(((1, &[][..]), (32, &b"xyz"[..]))));
+        assert_eq!(maid.names(), Some([(1, &[][..]), (32, &b"xyz"[..])]));
     }
 
     #[test]

@@ -251,9 +251,9 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in super::super) fn record<A: Copy + core::fmt::Debug, const N: usize>() -> impl Strategy<Value = Record<A>>
+    pub(in super::super) fn record<A, const N: usize>() -> impl Strategy<Value = Record<A>>
     where
-        A: From<[u8; N]>,
+        A: Copy + fmt::Debug + From<[u8; N]>,
         [u8; N]: Arbitrary,
     {
         let sources = prop::collection::vec(any::<[u8; N]>(), 0..4);
@@ -267,9 +267,9 @@ pub(super) mod tests {
         )
     }
 
-    pub(in super::super) fn query<A: Copy + core::fmt::Debug, const N: usize>() -> impl Strategy<Value = Query<A>>
+    pub(in super::super) fn query<A, const N: usize>() -> impl Strategy<Value = Query<A>>
     where
-        A: From<[u8; N]>,
+        A: Copy + fmt::Debug + From<[u8; N]>,
         [u8; N]: Arbitrary,
     {
         (any::<(bool, u8)>(), 0u8..8, prop::collection::vec(any::<[u8; N]>(), 0..5)).prop_map(

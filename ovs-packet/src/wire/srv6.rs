@@ -272,7 +272,7 @@ mod tests {
                 let segments: Vec<Ipv6Addr> = segments.into_iter().map(Ipv6Addr::from).collect();
                 let segments_left = left.index(segments.len() + 1) as u8;
                 let mut header = Header { next_header, segments_left, flags, tag, segments, tlvs };
-                while header.len() % 8 != 0 {
+                while !header.len().is_multiple_of(8) {
                     header.tlvs.push(Tlv { kind: TlvKind::PAD1, value: vec![] });
                 }
                 header
