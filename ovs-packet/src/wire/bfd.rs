@@ -229,6 +229,18 @@ pub struct Auth {
 }
 
 /// A control packet.
+///
+/// ```
+/// use ovs_packet::wire::{Wire, bfd};
+///
+/// let first = bfd::Control { my_discriminator: 7, ..Default::default() };
+/// let bytes = first.to_vec().unwrap();
+/// assert_eq!(bfd::Control::parse(&bytes), Ok(first));
+///
+/// // What the RFC forbids cannot be sent, and is not taken.
+/// let error = bfd::Control { state: bfd::State::Up, ..Default::default() }.to_vec().unwrap_err();
+/// assert_eq!(error.to_string(), "BFD your discriminator at byte 8: value 0x0 is not possible");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Control {
     /// Why the session left the state Up.
@@ -426,6 +438,14 @@ mod tests {
             bad[at..at + bytes.len()].copy_from_slice(bytes);
             assert_eq!(refused::<Control>(&bad), error);
         }
+    }
+
+    #[test]
+    fn whoever_is_down_may_not_know_the_other() {
+        for state in [State::Down, State::AdminDown] {
+            laws(&Control { state, ..Control::default() });
+        }
+        assert!(Control { state: State::Init, ..Control::default() }.to_vec().is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use core::time::Duration;
 use zerocopy::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Error, Fault, Reader, Vec, Wire, Writer, code_points, view};
+use super::{Error, Fault, Reader, Vec, Wire, Writer, code_points, parts, view};
 use crate::addr::EthAddr;
 
 /// The Ethertype of connectivity fault management.
@@ -99,14 +99,13 @@ impl Maid {
     /// An id of two names that are character strings, if they have a byte or more each and 44 at most together.
     pub fn new(domain: &str, association: &str) -> Option<Maid> {
         let mut maid = Maid([0; 48]);
-        let fits = !domain.is_empty() && !association.is_empty() && domain.len() + association.len() <= 44;
         let mut w = Writer::new("MAID", &mut maid.0);
         let mut name = |format: u8, name: &str| {
             w.put(&[format, w.fits("MAID", name.len(), 44)?])?;
             w.put(name.as_bytes())
         };
         let written = name(Maid::DOMAIN_STRING, domain).and_then(|()| name(Maid::SHORT_STRING, association));
-        if fits && written.is_ok() { Some(maid) } else { None }
+        written.ok().filter(|()| !domain.is_empty() && !association.is_empty()).map(|()| maid)
     }
 
     /// The format and bytes of the domain's name, and those of the association's, if their lengths are within the id.
@@ -231,40 +230,17 @@ impl View {
         self.read_tlvs().map_while(Result::ok)
     }
 
-    fn read_tlvs(&self) -> Tlvs<'_> {
+    fn read_tlvs(&self) -> impl Iterator<Item = Result<(TlvKind, &[u8]), Error>> {
         let begin = OFFSET_FROM + usize::from(self.first_tlv);
         let bytes = self.rest.get(begin.saturating_sub(FIXED)..).unwrap_or_default();
-        Tlvs { rest: Reader::at(TLV, bytes, begin) }
-    }
-}
-
-/// The TLVs of a message: type and value of each. It ends after the first error.
-#[derive(Clone, Debug)]
-struct Tlvs<'a> {
-    rest: Reader<'a>,
-}
-
-impl<'a> Iterator for Tlvs<'a> {
-    type Item = Result<(TlvKind, &'a [u8]), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let mut read = || {
-            let kind = TlvKind(self.rest.u8()?);
+        parts(Reader::at(TLV, bytes, begin), |r| {
+            let kind = TlvKind(r.u8()?);
             if kind == TlvKind::END {
-                self.rest.rest();
                 return Ok(None);
             }
-            let length = self.rest.u16()?;
-            Ok(Some((kind, self.rest.take(length.into())?)))
-        };
-        let tlv = read().transpose();
-        if matches!(tlv, Some(Err(_))) {
-            self.rest.rest();
-        }
-        tlv
+            let length = r.u16()?;
+            Ok(Some((kind, r.take(length.into())?)))
+        })
     }
 }
 

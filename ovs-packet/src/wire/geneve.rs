@@ -16,7 +16,7 @@ use arrayvec::ArrayVec;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Error, Reader, Vec, Wire, Writer, view};
+use super::{Error, Reader, Vec, Wire, Writer, parts, view};
 
 /// The UDP port.
 pub const UDP_PORT: u16 = 6081;
@@ -61,9 +61,14 @@ impl View {
         4 * usize::from(self.version_length & 0x3f)
     }
 
-    fn read_options(&self) -> Options<'_> {
+    fn read_options(&self) -> impl Iterator<Item = Result<(u16, u8, &[u8]), Error>> {
         let options = self.rest.get(..self.options_len()).unwrap_or_default();
-        Options { rest: Reader::at(OPTION, options, HEAD) }
+        parts(Reader::at(OPTION, options, HEAD), |r| {
+            let (class, at) = (r.u16()?, r.position() + 1);
+            let [kind, length] = r.array()?;
+            let length = 4 * usize::from(length & 0x1f);
+            Ok(Some((class, kind, r.take(length).map_err(|_| Error::length(OPTION, at, length))?)))
+        })
     }
 
     /// The length of the header.
@@ -106,36 +111,6 @@ impl View {
     /// The class, type and data of each option.
     pub fn options(&self) -> impl Iterator<Item = (u16, u8, &[u8])> {
         self.read_options().map_while(Result::ok)
-    }
-}
-
-/// The class, type and data of each option. It ends after the first error.
-#[derive(Clone, Debug)]
-struct Options<'a> {
-    rest: Reader<'a>,
-}
-
-impl<'a> Options<'a> {
-    fn read(&mut self) -> Result<(u16, u8, &'a [u8]), Error> {
-        let (class, at) = (self.rest.u16()?, self.rest.position() + 1);
-        let [kind, length] = self.rest.array()?;
-        let length = 4 * usize::from(length & 0x1f);
-        Ok((class, kind, self.rest.take(length).map_err(|_| Error::length(OPTION, at, length))?))
-    }
-}
-
-impl<'a> Iterator for Options<'a> {
-    type Item = Result<(u16, u8, &'a [u8]), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let option = self.read();
-        if option.is_err() {
-            self.rest.rest();
-        }
-        Some(option)
     }
 }
 

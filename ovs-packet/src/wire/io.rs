@@ -66,6 +66,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads parts until no bytes are left, until `read` says that there is no more, or to the first error.
+pub(super) fn parts<'a, T>(
+    mut rest: Reader<'a>,
+    read: fn(&mut Reader<'a>) -> Result<Option<T>, Error>,
+) -> impl Iterator<Item = Result<T, Error>> {
+    core::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let part = read(&mut rest).transpose();
+        if !matches!(part, Some(Ok(_))) {
+            rest.rest();
+        }
+        part
+    })
+}
+
 /// Writes to the front of a buffer.
 #[derive(Debug)]
 pub(super) struct Writer<'a> {

@@ -189,6 +189,20 @@ impl Info {
 }
 
 /// A LACPDU.
+///
+/// ```
+/// use ovs_packet::EthAddr;
+/// use ovs_packet::wire::{Wire, lacp};
+///
+/// let actor = lacp::Info { system: EthAddr::local(1), key: 1, port: 4, state: lacp::State::ACTIVITY, ..Default::default() };
+/// let mut bytes = lacp::Pdu { actor, ..Default::default() }.to_vec().unwrap();
+///
+/// // Something changed since: the link collects.
+/// let view = lacp::View::new_mut(&mut bytes).unwrap();
+/// view.actor.set_state(view.actor.state() | lacp::State::COLLECTING);
+/// let lacp::Message::Lacp(pdu) = lacp::Message::parse(&bytes).unwrap() else { unreachable!() };
+/// assert!(pdu.actor.state.contains(lacp::State::COLLECTING));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Pdu {
     /// The end that sent it.

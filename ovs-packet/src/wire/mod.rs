@@ -68,7 +68,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use io::{Reader, Writer, code_points, view};
+use io::{Reader, Writer, code_points, parts, view};
 
 use crate::addr::EthAddr;
 
@@ -103,7 +103,7 @@ pub trait Wire: Sized {
 pub struct Error {
     /// The header, or the part of it, that is at fault: `"LLDP management address"`.
     pub what: &'static str,
-    /// Where it is, in bytes from the beginning of what was parsed or emitted.
+    /// Where it is, in bytes from the beginning of what was parsed; of a value, how far writing got.
     pub at: u32,
     /// In what way.
     pub fault: Fault,

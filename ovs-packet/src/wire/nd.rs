@@ -22,7 +22,7 @@ use bitflags::bitflags;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Error, Fault, Reader, Vec, Wire, Writer, code_points, view};
+use super::{Error, Fault, Reader, Vec, Wire, Writer, code_points, parts, view};
 use crate::addr::EthAddr;
 
 const NAME: &str = "ND";
@@ -131,9 +131,10 @@ impl View {
         self.read_options().try_for_each(|option| option.map(drop))
     }
 
-    fn read_options(&self) -> Options<'_> {
+    /// Where the value of each option is, its type, and it.
+    fn read_options(&self) -> impl Iterator<Item = Result<(usize, OptionKind, &[u8]), Error>> {
         let begin = self.kind().options_at().unwrap_or(HEAD);
-        Options { rest: Reader::at("ND option", self.rest.get(begin - HEAD..).unwrap_or_default(), begin) }
+        parts(Reader::at("ND option", self.rest.get(begin - HEAD..).unwrap_or_default(), begin), read_option)
     }
 
     /// The type.
@@ -195,41 +196,18 @@ impl View {
     }
 }
 
-/// The options of a message: where the value of each is, its type, and it. It ends after the first error.
-#[derive(Clone, Debug)]
-struct Options<'a> {
-    rest: Reader<'a>,
-}
-
-impl<'a> Options<'a> {
-    fn read(&mut self) -> Result<(usize, OptionKind, &'a [u8]), Error> {
-        let begin = self.rest.position();
-        let [kind, units] = self.rest.array()?;
-        let (kind, at, bad) =
-            (OptionKind(kind), self.rest.position(), Error::length("ND option", begin + 1, units.into()));
-        let value = (8 * usize::from(units)).checked_sub(2).and_then(|len| self.rest.take(len).ok()).ok_or(bad)?;
-        let units_of_kind = match kind {
-            OptionKind::PREFIX => Some(4),
-            OptionKind::MTU => Some(1),
-            _ => None,
-        };
-        if units_of_kind.is_some_and(|of_kind| of_kind != units) { Err(bad) } else { Ok((at, kind, value)) }
-    }
-}
-
-impl<'a> Iterator for Options<'a> {
-    type Item = Result<(usize, OptionKind, &'a [u8]), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let option = self.read();
-        if option.is_err() {
-            self.rest.rest();
-        }
-        Some(option)
-    }
+fn read_option<'a>(r: &mut Reader<'a>) -> Result<Option<(usize, OptionKind, &'a [u8])>, Error> {
+    let begin = r.position();
+    let [kind, units] = r.array()?;
+    let (kind, at) = (OptionKind(kind), r.position());
+    let bad = Error::length("ND option", begin + 1, units.into());
+    let value = (8 * usize::from(units)).checked_sub(2).and_then(|len| r.take(len).ok()).ok_or(bad)?;
+    let units_of_kind = match kind {
+        OptionKind::PREFIX => Some(4),
+        OptionKind::MTU => Some(1),
+        _ => None,
+    };
+    if units_of_kind.is_some_and(|of_kind| of_kind != units) { Err(bad) } else { Ok(Some((at, kind, value))) }
 }
 
 /// What an option says.

@@ -15,7 +15,7 @@ use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Error, Reader, Vec, Wire, Writer, code_points, view};
+use super::{Error, Reader, Vec, Wire, Writer, code_points, parts, view};
 
 /// The Ethertype.
 pub const ETH_TYPE: u16 = 0x894f;
@@ -88,9 +88,16 @@ impl View {
         self.rest.get(..self.header_len().saturating_sub(HEAD)).unwrap_or_default()
     }
 
-    fn read_contexts(&self) -> Contexts<'_> {
+    fn read_contexts(&self) -> impl Iterator<Item = Result<(u16, u8, &[u8]), Error>> {
         let metadata = if self.metadata_type() == 2 { self.metadata() } else { &[] };
-        Contexts { rest: Reader::at(CONTEXT, metadata, HEAD) }
+        parts(Reader::at(CONTEXT, metadata, HEAD), |r| {
+            let (class, at) = (r.u16()?, r.position() + 1);
+            let [kind, length] = r.array()?;
+            let length = usize::from(length & 0x7f);
+            let bad = Error::length(CONTEXT, at, length);
+            let data = r.take(length.next_multiple_of(4)).map_err(|_| bad)?;
+            Ok(Some((class, kind, data.get(..length).ok_or(bad)?)))
+        })
     }
 
     /// The length of the header.
@@ -149,38 +156,6 @@ impl View {
     /// The class, type and data of each context of metadata of type 2.
     pub fn contexts(&self) -> impl Iterator<Item = (u16, u8, &[u8])> {
         self.read_contexts().map_while(Result::ok)
-    }
-}
-
-/// The class, type and data of each context. It ends after the first error.
-#[derive(Clone, Debug)]
-struct Contexts<'a> {
-    rest: Reader<'a>,
-}
-
-impl<'a> Contexts<'a> {
-    fn read(&mut self) -> Result<(u16, u8, &'a [u8]), Error> {
-        let (class, at) = (self.rest.u16()?, self.rest.position() + 1);
-        let [kind, length] = self.rest.array()?;
-        let length = usize::from(length & 0x7f);
-        let bad = Error::length(CONTEXT, at, length);
-        let data = self.rest.take(length.next_multiple_of(4)).map_err(|_| bad)?;
-        Ok((class, kind, data.get(..length).ok_or(bad)?))
-    }
-}
-
-impl<'a> Iterator for Contexts<'a> {
-    type Item = Result<(u16, u8, &'a [u8]), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let context = self.read();
-        if context.is_err() {
-            self.rest.rest();
-        }
-        Some(context)
     }
 }
 

@@ -18,7 +18,7 @@ use core::net::Ipv6Addr;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Error, Reader, Vec, Wire, Writer, code_points, view};
+use super::{Error, Reader, Vec, Wire, Writer, code_points, parts, view};
 
 /// The number of routing headers among next headers.
 pub const PROTOCOL: u8 = 43;
@@ -81,10 +81,18 @@ impl View {
         }
     }
 
-    fn read_tlvs(&self) -> Tlvs<'_> {
+    fn read_tlvs(&self) -> impl Iterator<Item = Result<(TlvKind, &[u8]), Error>> {
         let segments = 16 * (usize::from(self.last_entry) + 1);
         let tlvs = self.rest.get(segments..8 * usize::from(self.length)).unwrap_or_default();
-        Tlvs { rest: Reader::at(TLV, tlvs, HEAD + segments) }
+        parts(Reader::at(TLV, tlvs, HEAD + segments), |r| {
+            let kind = TlvKind(r.u8()?);
+            if kind == TlvKind::PAD1 {
+                return Ok(Some((kind, &[][..])));
+            }
+            let at = r.position();
+            let length = r.u8()?;
+            Ok(Some((kind, r.take(length.into()).map_err(|_| Error::length(TLV, at, length.into()))?)))
+        })
     }
 
     /// The length of the header.
@@ -120,39 +128,6 @@ impl View {
         let next = *self.segments().get(usize::from(left))?;
         self.segments_left = left;
         Some(next.into())
-    }
-}
-
-/// The type and value of each TLV. It ends after the first error.
-#[derive(Clone, Debug)]
-struct Tlvs<'a> {
-    rest: Reader<'a>,
-}
-
-impl<'a> Tlvs<'a> {
-    fn read(&mut self) -> Result<(TlvKind, &'a [u8]), Error> {
-        let kind = TlvKind(self.rest.u8()?);
-        if kind == TlvKind::PAD1 {
-            return Ok((kind, &[]));
-        }
-        let at = self.rest.position();
-        let length = self.rest.u8()?;
-        Ok((kind, self.rest.take(length.into()).map_err(|_| Error::length(TLV, at, length.into()))?))
-    }
-}
-
-impl<'a> Iterator for Tlvs<'a> {
-    type Item = Result<(TlvKind, &'a [u8]), Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let tlv = self.read();
-        if tlv.is_err() {
-            self.rest.rest();
-        }
-        Some(tlv)
     }
 }
 

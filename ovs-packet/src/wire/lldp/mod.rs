@@ -92,6 +92,25 @@ impl View {
 }
 
 /// A message.
+///
+/// ```
+/// use ovs_packet::EthAddr;
+/// use ovs_packet::wire::{self, Wire, lldp};
+///
+/// let me = EthAddr::local(1);
+/// let pdu = lldp::Pdu {
+///     chassis_id_kind: lldp::ChassisIdKind::MAC_ADDRESS,
+///     chassis_id: me.0.to_vec(),
+///     port_id_kind: lldp::PortIdKind::INTERFACE_NAME,
+///     port_id: b"eth0".to_vec(),
+///     ttl: 120,
+///     system_name: b"br0".to_vec(),
+///     ..Default::default()
+/// };
+/// let frame = wire::frame(lldp::DESTINATION, me, lldp::ETH_TYPE, &pdu).unwrap();
+/// assert_eq!(lldp::Pdu::parse(&frame[14..]), Ok(pdu.clone()));
+/// assert_eq!(pdu.to_string(), r#"LLDP chassis mac 02:00:00:00:00:01 port interface "eth0" for 120s system "br0""#);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pdu {
     /// What kind of thing the chassis' id is.
