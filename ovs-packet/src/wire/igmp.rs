@@ -66,8 +66,7 @@ impl View {
             return Err(Error::new("IGMP checksum", 2, Fault::Checksum(self.checksum.get())));
         }
         match self.kind() {
-            Kind::QUERY if !matches!(self.rest.len(), 1..=3) => self.read_query().transpose().map(drop),
-            Kind::QUERY => Err(Error::length("IGMP query", 0, LEN + self.rest.len())),
+            Kind::QUERY => self.read_query().transpose().map(drop),
             Kind::REPORT_V3 => self.read_records().try_for_each(|record| record.map(drop)),
             Kind::REPORT_V1 | Kind::REPORT_V2 | Kind::LEAVE => Ok(()),
             other => Err(Error::value("IGMP type", 0, other.0)),
@@ -337,7 +336,7 @@ mod tests {
             refused::<Message>(&summed("1164 0000 e0010203 02 7d ffff 0a000001")),
             Error::length("group sources", 10, 65535)
         );
-        assert_eq!(refused::<Message>(&summed("1164 0000 e0010203 02")), Error::length("IGMP query", 0, 9));
+        assert_eq!(refused::<Message>(&summed("1164 0000 e0010203 02")), Error::truncated("IGMP query", 8));
         assert_eq!(refused::<Message>(&summed("2300 0000 e0010203")), Error::value("IGMP type", 0, 0x23u8));
         // Behind the records anything may stand, if it is in the checksum.
         assert_eq!(Message::parse(&summed("2200 0000 0000 0000 ff")), Ok(Message::ReportV3(vec![])));

@@ -131,8 +131,7 @@ impl View {
         self.read_options().try_for_each(|option| option.map(drop))
     }
 
-    /// Where the value of each option is, its type, and it.
-    fn read_options(&self) -> impl Iterator<Item = Result<(usize, OptionKind, &[u8]), Error>> {
+    fn read_options(&self) -> impl Iterator<Item = Result<OptionAt<'_>, Error>> {
         let begin = self.kind().options_at().unwrap_or(HEAD);
         parts(Reader::at("ND option", self.rest.get(begin - HEAD..).unwrap_or_default(), begin), read_option)
     }
@@ -189,14 +188,17 @@ impl View {
 
     /// The first link-layer address, of the source or of the target, to be read or changed.
     pub fn link_layer_mut(&mut self, kind: OptionKind) -> Option<&mut EthAddr> {
-        let mine = |(_, k, value): &(usize, OptionKind, &[u8])| *k == kind && value.len() == 6;
+        let mine = |(_, k, value): &OptionAt<'_>| *k == kind && value.len() == 6;
         let is_address = matches!(kind, OptionKind::SOURCE_LINK_LAYER | OptionKind::TARGET_LINK_LAYER);
         let (at, ..) = self.read_options().filter(|_| is_address).map_while(Result::ok).find(mine)?;
         EthAddr::mut_from_prefix(self.rest.get_mut(at - HEAD..)?).ok().map(|(address, _)| address)
     }
 }
 
-fn read_option<'a>(r: &mut Reader<'a>) -> Result<Option<(usize, OptionKind, &'a [u8])>, Error> {
+/// Where the value of an option is, its type, and it.
+type OptionAt<'a> = (usize, OptionKind, &'a [u8]);
+
+fn read_option<'a>(r: &mut Reader<'a>) -> Result<Option<OptionAt<'a>>, Error> {
     let begin = r.position();
     let [kind, units] = r.array()?;
     let (kind, at) = (OptionKind(kind), r.position());

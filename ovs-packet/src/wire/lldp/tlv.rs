@@ -147,18 +147,15 @@ impl ManagementAddress {
         let at = r.position();
         let length = r.u8()?;
         let bad = Error::length("LLDP management address", at, length.into());
-        if !(1..=32).contains(&length) || usize::from(length) > r.remaining() {
-            return Err(bad);
-        }
-        let family = r.u8()?;
-        let address = ArrayVec::try_from(r.take(usize::from(length) - 1)?).map_err(|_| bad)?;
+        let (family, address) = r.take(length.into()).ok().and_then(|bytes| bytes.split_first()).ok_or(bad)?;
+        let address = ArrayVec::try_from(address).map_err(|_| bad)?;
         let (interface_kind, interface) = (InterfaceKind(r.u8()?), r.u32()?);
         // Some senders leave out the length when there is no object id.
         let at = r.position();
         let length = if r.is_empty() { 0 } else { r.u8()? };
         let bad = Error::length("LLDP management object id", at, length.into());
         let object_id = r.take(length.into()).ok().and_then(|id| ArrayVec::try_from(id).ok()).ok_or(bad)?;
-        Ok(ManagementAddress { family, address, interface_kind, interface, object_id })
+        Ok(ManagementAddress { family: *family, address, interface_kind, interface, object_id })
     }
 
     pub(super) fn each(&self, tlv: Each<'_>) -> Result<(), Error> {
