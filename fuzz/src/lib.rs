@@ -26,7 +26,7 @@ pub use openflow::{action_text, flow_text, match_text, openflow_message, openflo
 pub use switch::{datapath_ledger, megaflow_soundness, openflow_execute};
 pub use tables::{classifier, megaflow_table};
 pub use wire::{
-    wire_bfd, wire_cfm, wire_lacp, wire_lldp, wire_membership, wire_neighbour, wire_seeds, wire_stp, wire_tunnel,
+    Seed, wire_bfd, wire_cfm, wire_lacp, wire_lldp, wire_membership, wire_neighbour, wire_seeds, wire_stp, wire_tunnel,
 };
 
 /// A body.

@@ -187,8 +187,11 @@ pub fn wire_tunnel(data: &[u8]) {
     }
 }
 
-/// Inputs for these targets, one of each kind of message and more of those with lists: target, name, bytes.
-pub fn wire_seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>, wire::Error> {
+/// An input: target, name, bytes.
+pub type Seed = (&'static str, &'static str, Vec<u8>);
+
+/// Inputs for these targets, one of each kind of message and more of those with lists.
+pub fn wire_seeds() -> Result<Vec<Seed>, wire::Error> {
     let (a, b) = (EthAddr::local(1), EthAddr::local(2));
     let (v4, v6) = ([10, 0, 0, 1].into(), [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].into());
     let station = lldp::Pdu {

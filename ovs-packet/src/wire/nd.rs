@@ -125,6 +125,9 @@ view!(View, NAME);
 impl View {
     fn check(&self) -> Result<(), Error> {
         let begin = self.kind().options_at().ok_or(Error::value("ND type", 0, self.kind))?;
+        if self.code != 0 {
+            return Err(Error::value("ND code", 1, self.code));
+        }
         if HEAD + self.rest.len() < begin {
             return Err(Error::truncated(NAME, HEAD + self.rest.len()));
         }
@@ -632,6 +635,8 @@ mod tests {
         assert_eq!(refused::<Message>(&with("0301 000000000000")), Error::length("ND option", 9, 1));
         assert_eq!(refused::<Message>(&with("05")), Error::truncated("ND option", 8));
         assert_eq!(refused::<Message>(&hex("8a000000 00000000")), Error::value("ND type", 0, 138u8));
+        // Sections 6.1 and 7.1: the code is zero.
+        assert_eq!(refused::<Message>(&hex("85010000 00000000")), Error::value("ND code", 1, 1u8));
     }
 
     #[test]

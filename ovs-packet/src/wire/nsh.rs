@@ -324,6 +324,8 @@ mod tests {
         for (bytes, error) in [
             ("4fc6 01 03 000001 ff", Error::value("NSH version", 0, 1u8)),
             ("0fc1 01 03 000001 ff", Error::length("NSH length", 1, 4)),
+            ("0fc1 02 03 000001 ff", Error::length("NSH length", 1, 4)),
+            ("0fc0 02 03 000001 ff", Error::length("NSH length", 1, 0)),
             ("0fc2 01 03 000001 ff", Error::length("NSH length", 1, 8)),
             ("0fc2 03 03 000001 ff", Error::value("NSH metadata type", 2, 3u8)),
             ("0fc3 02 03 000001 ff 0000 00 01", Error::length(CONTEXT, 11, 1)),

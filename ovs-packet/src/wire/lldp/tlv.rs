@@ -126,8 +126,14 @@ impl ManagementAddress {
     pub fn new(ip: IpAddr, if_index: Option<u32>) -> ManagementAddress {
         let mut address = ArrayVec::new();
         let family = match ip {
-            IpAddr::V4(ip) => (1, address.extend(ip.octets())).0,
-            IpAddr::V6(ip) => (2, address.extend(ip.octets())).0,
+            IpAddr::V4(ip) => {
+                address.extend(ip.octets());
+                1
+            }
+            IpAddr::V6(ip) => {
+                address.extend(ip.octets());
+                2
+            }
         };
         let interface_kind = if if_index.is_some() { InterfaceKind::IF_INDEX } else { InterfaceKind::UNKNOWN };
         let interface = if_index.unwrap_or(0);
