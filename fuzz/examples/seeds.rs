@@ -280,6 +280,9 @@ fn triggers(corpora: &Corpora, file: &Path) -> Result<(), Any> {
             if kind.as_str().is_some_and(|kind| kind.starts_with("of1")) {
                 corpora.put_all(STREAM_TARGETS, &name, &bytes)?;
             } else {
+                if kind.as_str() == Some("lldp frame") {
+                    corpora.put("wire_lldp", &name, &bytes[14..])?;
+                }
                 corpora.put_all(FRAME_TARGETS, &name, &bytes)?;
                 let framed = [&[0, 9, 1], &(bytes.len() as u16).to_le_bytes()[..], &bytes, &[0, 1]].concat();
                 corpora.put("conntrack_frames", &name, &framed)?;
@@ -305,5 +308,8 @@ fn main() -> Result<(), Any> {
     netlink(&corpora)?;
     db(&corpora)?;
     choices(&corpora)?;
+    for (target, name, bytes) in ovs_fuzz::wire_seeds()? {
+        corpora.put(target, name, &bytes)?;
+    }
     std::env::args().nth(1).map_or(Ok(()), |file| triggers(&corpora, Path::new(&file)))
 }

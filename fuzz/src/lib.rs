@@ -16,6 +16,7 @@ mod openflow;
 mod switch;
 mod tables;
 mod traffic;
+mod wire;
 
 pub use conntrack::{conntrack, conntrack_frames};
 pub use db::{json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
@@ -24,6 +25,9 @@ pub use netlink::{netlink_attributes, netlink_message};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
 pub use switch::{datapath_ledger, datapath_text, megaflow_soundness, openflow_execute};
 pub use tables::{classifier, megaflow_table};
+pub use wire::{
+    Seed, wire_bfd, wire_cfm, wire_lacp, wire_lldp, wire_membership, wire_neighbour, wire_seeds, wire_stp, wire_tunnel,
+};
 
 /// A body.
 pub type Body = fn(&[u8]);
@@ -37,6 +41,7 @@ macro_rules! targets {
 
 targets! {
     frame_extract frame_compose frame_edit frame_segment pcap_file
+    wire_lldp wire_lacp wire_stp wire_cfm wire_bfd wire_membership wire_neighbour wire_tunnel
     match_text flow_text action_text openflow_message openflow_stream openflow_execute
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger datapath_text

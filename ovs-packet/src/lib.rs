@@ -32,6 +32,7 @@
 //! - [`field`]: the table of fields, and values in words; [`text`]: matches in words;
 //! - [`extract`]: packet to key; [`compose`]: key to packet; [`edit`]: change a packet in place;
 //! - [`checksum`], [`segment`] (software checksumming and segmentation), [`hash`], [`pcap`];
+//! - [`wire`]: the messages of control protocols and the headers of tunnels, as views and as values;
 //! - [`Instant`], [`EthAddr`], [`OfPort`]: the small values that all crates share.
 //!
 //! # Rules
@@ -59,6 +60,7 @@ pub mod packet;
 pub mod pcap;
 pub mod segment;
 pub mod text;
+pub mod wire;
 
 mod addr;
 mod port;
