@@ -2,10 +2,15 @@
 
 mod meta;
 mod offload;
+mod places;
+mod tunnel;
 
 pub use meta::{CtMetadata, CtState, Metadata, OriginalTuple, TunnelFlags};
 pub use offload::{Gso, GsoKind, L4Checksum, Offload};
+pub(crate) use places::{Place, Places};
+pub use tunnel::{Tunnel, TunnelAddresses};
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -22,7 +27,8 @@ pub const HEADROOM: usize = 128;
 
 /// Where the layers of a packet begin, as byte offsets into [`Packet::data`].
 ///
-/// Extraction fills it in. A layer that the packet does not have, or that could not be read, is `None`.
+/// Extraction finds them. A layer that the packet does not have, or that could not be read, is `None`; so is one that
+/// begins at byte 65535 or behind it, where only label stacks or extension headers beyond any use can put it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Layers {
     /// MPLS label stack, if there is one.
@@ -52,9 +58,12 @@ pub struct Layers {
 pub struct Packet {
     buffer: Vec<u8>,
     start: usize,
-    layers: Layers,
+    places: Places,
     /// What is known about the packet beside its bytes.
     pub meta: Metadata,
+    /// The outer headers that the packet was taken out of, or is to be put into. A packet without costs no more than
+    /// this one word.
+    pub tunnel: Option<Box<Tunnel>>,
     /// What a network card, or our own software, has still to do to it.
     pub offload: Offload,
 }
@@ -113,7 +122,7 @@ impl Packet {
             self.start += grow;
         }
         self.start -= n;
-        self.layers.shift(|at| Some(at + n));
+        self.places.shift(|at| Some(at + n));
         self.offload.shift(|at| Some(at + n));
         let front = self.buffer.get_mut(self.start..self.start + n).unwrap_or(&mut []);
         front.fill(0);
@@ -124,7 +133,7 @@ impl Packet {
     pub fn pull_front(&mut self, n: usize) {
         let n = n.min(self.len());
         self.start += n;
-        self.layers.shift(|at| at.checked_sub(n));
+        self.places.shift(|at| at.checked_sub(n));
         self.offload.shift(|at| at.checked_sub(n));
     }
 
@@ -140,34 +149,33 @@ impl Packet {
 
     /// Where the layers begin, as the last extraction found them.
     pub fn layers(&self) -> Layers {
-        self.layers
+        self.places.layers()
     }
 
     pub(crate) fn set_layers(&mut self, layers: Layers) {
-        self.layers = layers;
+        self.places = Places::of(layers);
+    }
+
+    /// What extraction reads, and where it notes the layers. `None` cannot be: data never begin behind the buffer's end.
+    #[inline(always)]
+    pub(crate) fn for_extraction(&mut self) -> Option<(&[u8], &Metadata, Option<&Tunnel>, &mut Places)> {
+        let data = self.buffer.get(self.start..)?;
+        Some((data, &self.meta, self.tunnel.as_deref(), &mut self.places))
     }
 
     /// The bytes from the network layer on, without padding.
     pub fn l3(&self) -> &[u8] {
-        self.without_pad(self.layers.l3)
+        self.without_pad(self.places.layers().l3)
     }
 
     /// The bytes from the transport layer on, without padding.
     pub fn l4(&self) -> &[u8] {
-        self.without_pad(self.layers.l4)
+        self.without_pad(self.places.layers().l4)
     }
 
     fn without_pad(&self, from: Option<usize>) -> &[u8] {
-        let end = self.len().saturating_sub(self.layers.l2_pad);
+        let end = self.len().saturating_sub(self.places.layers().l2_pad);
         from.and_then(|from| self.data().get(from..end)).unwrap_or(&[])
-    }
-}
-
-impl Layers {
-    fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
-        for layer in [&mut self.l2_5, &mut self.l3, &mut self.l4] {
-            *layer = layer.and_then(&by);
-        }
     }
 }
 
