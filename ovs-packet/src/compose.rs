@@ -1,14 +1,16 @@
 //! From a flow key to a packet that has it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::checksum;
 use crate::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, ETH_TYPE_VLAN,
-    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT, NO_ETHERTYPE,
+    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT,
+    NO_ETHERTYPE,
 };
 use crate::key::{FRAG_ANY, FRAG_LATER, FlowKey, MPLS_DEPTH, VLAN_PRESENT};
-use crate::packet::{Layers, Packet};
+use crate::packet::{Layers, Packet, Tunnel};
 
 /// Builds a packet that extraction reads back as `key`, with `l7` behind the last header, lengths and checksums right.
 ///
@@ -35,6 +37,7 @@ pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
     packet.meta.pkt_mark = key.pkt_mark.get();
     packet.meta.skb_priority = key.skb_priority.get();
     packet.meta.dp_hash = key.dp_hash.get();
+    packet.tunnel = Tunnel::of_key(key).map(Box::new);
     write_l4_checksum(&mut packet);
     packet
 }
@@ -221,11 +224,20 @@ impl Frame {
                 self.put(&[0; 8]);
             }
             IP_PROTO_ICMP if !v6 => self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]),
+            IP_PROTO_IGMP if !v6 => {
+                self.put(&[src[1], dst[1], 0, 0]);
+                self.put(&key.igmp_group.get().to_be_bytes());
+            }
             IP_PROTO_ICMPV6 if v6 => {
-                self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]);
+                self.put(&[src[1], dst[1], 0, 0]);
+                self.put(&(if neighbor_discovery { key.igmp_group.get() } else { 0 }).to_be_bytes());
                 if neighbor_discovery {
                     self.put(&key.nd_target.get().to_be_bytes());
-                    for (kind, address) in [(1, key.arp_sha), (2, key.arp_tha)] {
+                    let mut options = [(1, key.arp_sha), (2, key.arp_tha)];
+                    if key.tcp_flags == 2 {
+                        options.reverse();
+                    }
+                    for (kind, address) in options {
                         if !address.is_zero() {
                             self.put(&[kind, 1]);
                             self.put(&address.0);
