@@ -107,20 +107,57 @@ pub fn update_sum(folded: u16, old: &[u8], new: &[u8]) -> u16 {
 /// ```
 /// assert_eq!(ovs_packet::checksum::crc32c(b"123456789"), 0xe306_9283);
 /// ```
-#[expect(clippy::indexing_slicing, reason = "an index is a byte, a table has 256 entries")]
 pub fn crc32c(data: &[u8]) -> u32 {
-    let (steps, rest) = data.as_chunks::<TABLES>();
-    let mut crc = !0u32;
-    for step in steps {
-        // The CRC so far goes into the first four bytes; each byte then counts by how many bytes come behind it. What
-        // does not wait for the last step's CRC is looked up first.
-        let [a, b, c, d, others @ ..] = *step;
-        let places = CRC32C.iter().rev().skip(4);
-        let others = others.into_iter().zip(places).fold(0, |sum, (byte, table)| sum ^ table[usize::from(byte)]);
-        let [a, b, c, d] = (crc ^ u32::from_le_bytes([a, b, c, d])).to_le_bytes().map(usize::from);
-        crc = others ^ ((CRC32C[15][a] ^ CRC32C[14][b]) ^ (CRC32C[13][c] ^ CRC32C[12][d]));
+    let mut crc = Crc32c::new();
+    crc.update(data);
+    crc.finish()
+}
+
+/// The same CRC over bytes that do not stand together.
+///
+/// ```
+/// use ovs_packet::checksum::{Crc32c, crc32c};
+///
+/// let mut crc = Crc32c::new();
+/// crc.update(b"1234");
+/// crc.update(b"56789");
+/// assert_eq!(crc.finish(), crc32c(b"123456789"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Crc32c(u32);
+
+impl Crc32c {
+    /// The CRC of nothing.
+    pub const fn new() -> Crc32c {
+        Crc32c(!0)
     }
-    !rest.iter().fold(crc, |crc, b| CRC32C[0][usize::from(crc as u8 ^ b)] ^ (crc >> 8))
+
+    /// Adds `data` behind what was added before.
+    #[expect(clippy::indexing_slicing, reason = "an index is a byte, a table has 256 entries")]
+    pub fn update(&mut self, data: &[u8]) {
+        let (steps, rest) = data.as_chunks::<TABLES>();
+        for step in steps {
+            // The CRC so far goes into the first four bytes; each byte then counts by how many bytes come behind it.
+            // What does not wait for the last step's CRC is looked up first.
+            let [a, b, c, d, others @ ..] = *step;
+            let places = CRC32C.iter().rev().skip(4);
+            let others = others.into_iter().zip(places).fold(0, |sum, (byte, table)| sum ^ table[usize::from(byte)]);
+            let [a, b, c, d] = (self.0 ^ u32::from_le_bytes([a, b, c, d])).to_le_bytes().map(usize::from);
+            self.0 = others ^ ((CRC32C[15][a] ^ CRC32C[14][b]) ^ (CRC32C[13][c] ^ CRC32C[12][d]));
+        }
+        self.0 = rest.iter().fold(self.0, |crc, b| CRC32C[0][usize::from(crc as u8 ^ b)] ^ (crc >> 8));
+    }
+
+    /// The CRC of all that was added.
+    pub const fn finish(self) -> u32 {
+        !self.0
+    }
+}
+
+impl Default for Crc32c {
+    fn default() -> Self {
+        Crc32c::new()
+    }
 }
 
 /// How many bytes the CRC takes in one step.
@@ -190,6 +227,11 @@ mod tests {
         #[test]
         fn wide_crc_equals_definition(data in prop::collection::vec(any::<u8>(), 0..400)) {
             prop_assert_eq!(crc32c(&data), crc_reference(&data));
+            let (front, back) = data.split_at(data.len() / 3);
+            let mut crc = Crc32c::new();
+            crc.update(front);
+            crc.update(back);
+            prop_assert_eq!(crc.finish(), crc_reference(&data));
         }
 
         /// Fields of 16, 32, 48 and 128 bits: ports, IPv4, Ethernet and IPv6 addresses.

@@ -6,7 +6,7 @@ mod places;
 mod tunnel;
 
 pub use meta::{CtMetadata, CtState, Metadata, OriginalTuple, TunnelFlags};
-pub use offload::{Gso, GsoKind, L4Checksum, Offload};
+pub use offload::{Gso, GsoKind, IpChecksum, L4Checksum, Offload};
 pub(crate) use places::{Place, Places};
 pub use tunnel::{Tunnel, TunnelAddresses};
 
