@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use crate::checksum;
 use crate::extract::{
-    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, ETH_TYPE_VLAN,
-    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT,
-    NO_ETHERTYPE,
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
+    ETH_TYPE_VLAN, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT,
+    ND_SOLICIT, NO_ETHERTYPE,
 };
 use crate::key::{FRAG_ANY, FRAG_LATER, FlowKey, MPLS_DEPTH, VLAN_PRESENT};
 use crate::packet::{Layers, Packet, Tunnel};
@@ -26,6 +26,7 @@ pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
         ETH_TYPE_IPV4 => frame.ipv4(key, l7),
         ETH_TYPE_IPV6 => frame.ipv6(key, l7),
         ETH_TYPE_ARP | ETH_TYPE_RARP => frame.arp(key),
+        ETH_TYPE_NSH => frame.nsh(key, l7),
         NO_ETHERTYPE if key.packet_type == 0 => frame.length_prefixed(l7),
         _ => frame.bytes.extend_from_slice(l7),
     }
@@ -154,6 +155,19 @@ impl Frame {
         self.put(&key.nw_dst.get().to_be_bytes());
     }
 
+    /// The service header (RFC 8300, section 2): with context headers in metadata type 1, without any in all others.
+    fn nsh(&mut self, key: &FlowKey, l7: &[u8]) {
+        let words: u16 = if key.nsh_mdtype == 1 { 6 } else { 2 };
+        let base = u16::from(key.nsh_flags & 3) << 12 | u16::from(key.nsh_ttl & 0x3f) << 6 | words;
+        self.put(&base.to_be_bytes());
+        self.put(&[key.nsh_mdtype, key.nsh_np]);
+        self.put(&key.nsh_path.get().to_be_bytes());
+        if key.nsh_mdtype == 1 {
+            key.nsh_context.iter().for_each(|context| self.put(&context.get().to_be_bytes()));
+        }
+        self.put(l7);
+    }
+
     fn ipv4(&mut self, key: &FlowKey, l7: &[u8]) {
         let at = self.bytes.len();
         // A later fragment is one whatever the other bit says: that is how a match on "later" alone reads.
@@ -238,7 +252,7 @@ impl Frame {
                         options.reverse();
                     }
                     for (kind, address) in options {
-                        if !address.is_zero() {
+                        if !address.is_zero() || key.tcp_flags == u16::from(kind) {
                             self.put(&[kind, 1]);
                             self.put(&address.0);
                         }
