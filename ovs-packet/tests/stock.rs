@@ -151,7 +151,7 @@ fn mpls(r: &mut Random) -> Vec<u8> {
 }
 
 fn nsh(r: &mut Random) -> Vec<u8> {
-    let (mdtype, words) = r.pick(&[(1, 6), (1, 6), (2, 2), (2, 4), (3, 6), (1, 5), (2, 1)]);
+    let (mdtype, words) = r.pick(&[(1, 6), (1, 6), (2, 2), (2, 4), (3, 6), (1, 5), (1, 7), (2, 1)]);
     let mut h = vec![r.byte() & 0x3f, r.byte() & 0xc0 | words, mdtype, r.byte()];
     h.extend(r.bytes(4 * usize::from(words)));
     h

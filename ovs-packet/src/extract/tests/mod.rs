@@ -226,6 +226,22 @@ fn service_headers_are_read() {
         assert_eq!((k.nsh_mdtype, k.nsh_path.get(), e.malformed), (0, 0, Some(Malformed::Nsh)), "{at} {value:#x}");
     }
     assert_eq!(read(&bytes[..21]).1.malformed, Some(Malformed::Nsh));
+    // Type 1 has four words of context, no more.
+    bytes[15] = 0xc7;
+    bytes.extend([0; 4]);
+    assert_eq!(read(&bytes).1.malformed, Some(Malformed::Nsh));
+}
+
+#[test]
+fn ipv4_options_are_stepped_over() {
+    for words in 5..=15u8 {
+        let mut bytes = compose(&key("tcp,nw_src=1.1.1.1,tp_src=3"), b"x").data().to_vec();
+        let options = 4 * usize::from(words - 5);
+        bytes.splice(34..34, vec![1; options]);
+        (bytes[14], bytes[17]) = (0x40 | words, bytes[17] + options as u8);
+        let (k, e, layers) = read(&bytes);
+        assert_eq!((k.tp_src.get(), e.malformed, layers.l4), (3, None, Some(34 + options)));
+    }
 }
 
 #[test]
