@@ -1,5 +1,5 @@
-//! The common packets: whole TCP segments and UDP datagrams over IPv4 without options or IPv6 without extension headers,
-//! untagged or tagged once, with no metadata but the port.
+//! The common packets: TCP, UDP and ICMP, except neighbour discovery, over IPv4 without options or fragments or IPv6
+//! without extension headers, in Ethernet frames untagged or tagged once.
 //!
 //! They are most of all traffic, and for them alone every header's place and size is known beforehand: nothing is looked
 //! for, and each word of the key is composed in registers and stored once. What is not one of them is left to the other
@@ -7,8 +7,9 @@
 //! A test holds the two against each other.
 
 use super::{
-    ADDRESSES, CONNTRACK, ETH_TYPE_IPV4, ETH_TYPE_IPV6, IDENTITY, IP_PROTO_TCP, IP_PROTO_UDP, IPV4_ADDRESSES, PORTS,
-    PROTOCOL, TAG_TYPE, TYPE_AND_TAG, identity, ip, join, join_quarters, l2, l4, metadata, put, put_block,
+    ADDRESSES, CONNTRACK, ETH_TYPE_IPV4, ETH_TYPE_IPV6, IDENTITY, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_TCP,
+    IP_PROTO_UDP, IPV4_ADDRESSES, PORTS, PROTOCOL, TAG_TYPE, TYPE_AND_TAG, identity, ip, join, join_quarters, l2, l4,
+    put, put_block,
 };
 use crate::key::{Block, BlockSet, FlowKey};
 use crate::packet::{Packet, Place, Places};
@@ -16,10 +17,7 @@ use crate::packet::{Packet, Place, Places};
 /// Reads `packet` if it is a common one, and says which blocks are in use then.
 #[inline(always)]
 pub(super) fn extract(packet: &mut Packet, key: &mut FlowKey) -> Option<BlockSet> {
-    let (data, meta, tunnel, places) = packet.for_extraction()?;
-    if tunnel.is_some() || !metadata::is_plain(meta) {
-        return None;
-    }
+    let (data, meta, _, places) = packet.for_extraction()?;
     let (header, rest) = data.split_first_chunk::<14>().filter(|_| meta.packet_type == 0)?;
     let (first, last) = (u64::from_ne_bytes(*header.first_chunk()?), u64::from_ne_bytes(*header.last_chunk()?));
     put::<IDENTITY>(key, identity(meta));
@@ -71,7 +69,7 @@ fn network<const AT: u16>(data: &[u8], eth_type: u16, key: &mut FlowKey, places:
         }
         put::<IPV4_ADDRESSES>(key, u64::from_ne_bytes(*addresses));
         put::<PROTOCOL>(key, join(u32::from_ne_bytes([*proto, *tos, *ttl, 0]), 0));
-        put::<PORTS>(key, ports(rest, ip::IPV4_HEADER, total_len, *proto)?);
+        put::<PORTS>(key, ports(rest, ip::IPV4_HEADER, total_len, *proto, false)?);
         let l4 = at.plus(ip::IPV4_HEADER as u16);
         *places = Places { l2_5: Place::NONE, l3: at, l4, l2_pad: pad, l4_proto: *proto };
         return Some(BlockSet::CORE);
@@ -84,7 +82,7 @@ fn network<const AT: u16>(data: &[u8], eth_type: u16, key: &mut FlowKey, places:
         put_block(key, Block::Network, ip::network_block(addresses));
         put::<IPV4_ADDRESSES>(key, 0);
         put::<PROTOCOL>(key, ip::ipv6_protocol([*w0, *w1, *w2, *w3], *next, *hops, 0));
-        put::<PORTS>(key, ports(rest, 0, payload_len, *next)?);
+        put::<PORTS>(key, ports(rest, 0, payload_len, *next, true)?);
         let l4 = at.plus(ip::IPV6_HEADER as u16);
         *places = Places { l2_5: Place::NONE, l3: at, l4, l2_pad: pad, l4_proto: *next };
         return Some(BlockSet::CORE.with(Block::Network));
@@ -94,10 +92,12 @@ fn network<const AT: u16>(data: &[u8], eth_type: u16, key: &mut FlowKey, places:
 
 /// The word of ports of a transport header, in front of which are `skip` of the `len` bytes that IP announced.
 #[inline(always)]
-fn ports(rest: &[u8], skip: usize, len: usize, proto: u8) -> Option<u64> {
+fn ports(rest: &[u8], skip: usize, len: usize, proto: u8, v6: bool) -> Option<u64> {
     match proto {
         IP_PROTO_TCP => l4::tcp(rest, skip, len),
         IP_PROTO_UDP => l4::udp(rest, skip, len),
+        IP_PROTO_ICMP if !v6 => l4::icmp(rest, skip, len),
+        IP_PROTO_ICMPV6 if v6 => l4::icmp(rest, skip, len).filter(|word| !l4::is_neighbor_discovery(*word)),
         _ => None,
     }
 }

@@ -12,6 +12,7 @@ use crate::packet::Place;
 
 const UDP_HEADER: usize = 8;
 const SCTP_HEADER: usize = 12;
+const ICMP_HEADER: usize = 8;
 
 /// TCP's header without options.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -37,7 +38,7 @@ impl Pass<'_> {
     /// Reads the transport header of `proto` in `l4`, which begins at byte `at` of the packet and has exactly the
     /// bytes that IP announced.
     #[inline(never)]
-    pub(super) fn transport(mut self, l4: &[u8], at: Place, proto: u8, v6: bool, blocks: BlockSet) -> Extraction {
+    pub(super) fn transport(self, l4: &[u8], at: Place, proto: u8, v6: bool, blocks: BlockSet) -> Extraction {
         let mut extraction = Extraction::good(blocks);
         let cut = Extraction::bad(blocks, Malformed::Transport);
         match proto {
@@ -50,30 +51,31 @@ impl Pass<'_> {
                 let Some(ports) = ports else { return cut };
                 put::<PORTS>(self.key, ports);
             }
-            IP_PROTO_ICMP | IP_PROTO_IGMP if !v6 => {
-                let Some([kind, code, _, _, group @ ..]) = l4.first_chunk::<8>() else { return cut };
-                self.kind_and_code(*kind, *code);
-                if proto == IP_PROTO_IGMP {
-                    extraction.blocks = claim(self.key, blocks, Block::Network);
-                    self.key.igmp_group = (*group).into();
-                }
+            IP_PROTO_ICMP if !v6 => {
+                let Some(word) = icmp(l4, 0, l4.len()) else { return cut };
+                put::<PORTS>(self.key, word);
             }
             IP_PROTO_ICMPV6 if v6 => {
-                let Some([kind, code, ..]) = l4.first_chunk::<8>() else { return cut };
-                self.kind_and_code(*kind, *code);
-                if *code == 0 && matches!(*kind, ND_SOLICIT | ND_ADVERT) {
+                let Some(word) = icmp(l4, 0, l4.len()) else { return cut };
+                put::<PORTS>(self.key, word);
+                if is_neighbor_discovery(word) {
                     extraction.malformed = neighbor_discovery(self.key, l4).err();
                 }
+            }
+            IP_PROTO_IGMP if !v6 => {
+                let (Some(word), Some(group)) = (icmp(l4, 0, l4.len()), l4.get(4..).and_then(|b| b.first_chunk::<4>()))
+                else {
+                    return cut;
+                };
+                put::<PORTS>(self.key, word);
+                extraction.blocks = claim(self.key, blocks, Block::Network);
+                self.key.igmp_group = (*group).into();
             }
             _ => {}
         }
         self.places.l4 = at;
         self.places.l4_proto = proto;
         extraction
-    }
-
-    fn kind_and_code(&mut self, kind: u8, code: u8) {
-        put::<PORTS>(self.key, join(u32::from_ne_bytes([0, kind, 0, code]), 0));
     }
 }
 
@@ -96,6 +98,24 @@ pub(super) fn tcp(data: &[u8], skip: usize, len: usize) -> Option<u64> {
 pub(super) fn udp(data: &[u8], skip: usize, len: usize) -> Option<u64> {
     let [s0, s1, d0, d1, ..] = *data.first_chunk::<UDP_HEADER>()?;
     (len >= skip + UDP_HEADER).then(|| join(u32::from_ne_bytes([s0, s1, d0, d1]), 0))
+}
+
+/// The word of the key that holds type and code of the message of ICMP (RFC 792), ICMPv6 (RFC 4443) or IGMP (RFC 2236)
+/// that `data` begins with, if its header fits into `len` bytes less `skip`.
+#[inline(always)]
+pub(super) fn icmp(data: &[u8], skip: usize, len: usize) -> Option<u64> {
+    let [kind, code, ..] = *data.first_chunk::<ICMP_HEADER>()?;
+    (len >= skip + ICMP_HEADER).then(|| icmp_word(kind, code))
+}
+
+const fn icmp_word(kind: u8, code: u8) -> u64 {
+    u64::from_ne_bytes([0, kind, 0, code, 0, 0, 0, 0])
+}
+
+/// Whether a message of ICMPv6 with this type and code is neighbour discovery with a target.
+#[inline(always)]
+pub(super) fn is_neighbor_discovery(word: u64) -> bool {
+    word == const { icmp_word(ND_SOLICIT, 0) } || word == const { icmp_word(ND_ADVERT, 0) }
 }
 
 /// Reserved word, target and link-layer address options (RFC 4861, sections 4.3, 4.4, 4.6.1), into a key whose block of

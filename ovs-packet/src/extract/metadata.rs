@@ -4,44 +4,49 @@ use super::{
     ETH_TYPE_IPV4, ETH_TYPE_IPV6, Extraction, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP,
     IP_PROTO_UDP, Malformed, ND_ADVERT, ND_SOLICIT, claim,
 };
-use crate::key::{Block, BlockSet, FRAG_LATER, FlowKey};
-use crate::packet::{CtMetadata, Metadata, OriginalTuple, Places, Tunnel};
+use crate::key::{Block, FRAG_LATER, FlowKey};
+use crate::packet::{CtMetadata, Metadata, OriginalTuple, Packet, Places, Tunnel};
 
-/// Whether all that is known of a packet is its port and recirculation.
+/// Whether all that is known of a packet is its port and recirculation, and that it begins with Ethernet.
 #[inline(always)]
-pub(super) fn is_plain(meta: &Metadata) -> bool {
-    meta.dp_hash | meta.skb_priority | meta.pkt_mark | u32::from(meta.ct.state.bits()) == 0
+pub(super) fn is_plain(packet: &Packet) -> bool {
+    let Packet { meta, tunnel, .. } = packet;
+    tunnel.is_none() && meta.dp_hash | meta.skb_priority | meta.pkt_mark | u32::from(meta.ct.state.bits()) == 0
 }
 
-/// Writes the metadata but for port and recirculation, which every packet has, and the connection's original tuple.
-#[inline(always)]
-pub(super) fn write(meta: &Metadata, tunnel: Option<&Tunnel>, key: &mut FlowKey) -> BlockSet {
-    let mut blocks = BlockSet::CORE;
+/// Writes all that is known of a packet but port and recirculation, which every packet has. `e` is what its bytes gave.
+pub(super) fn write(
+    meta: &Metadata,
+    tunnel: Option<&Tunnel>,
+    key: &mut FlowKey,
+    places: Places,
+    mut e: Extraction,
+) -> Extraction {
     if meta.pkt_mark | meta.skb_priority | meta.dp_hash != 0 {
-        blocks = claim(key, blocks, Block::Extra);
+        e.blocks = claim(key, e.blocks, Block::Extra);
         key.pkt_mark.set(meta.pkt_mark);
         key.skb_priority.set(meta.skb_priority);
         key.dp_hash.set(meta.dp_hash);
     }
+    if let Some(tunnel) = tunnel {
+        e.blocks = tunnel.blocks().fold(e.blocks, |blocks, block| claim(key, blocks, block));
+        tunnel.write(key);
+    }
     if !meta.ct.state.is_empty() {
-        blocks = claim(key, blocks, Block::Extra);
+        e.blocks = claim(key, e.blocks, Block::Extra);
         key.ct_state = meta.ct.state.bits();
         key.ct_zone.set(meta.ct.zone);
         key.ct_mark.set(meta.ct.mark);
         key.ct_label.set(meta.ct.label);
+        e = write_original(&meta.ct, key, places, e);
     }
-    if let Some(tunnel) = tunnel {
-        blocks = tunnel.blocks().fold(blocks, |blocks, block| claim(key, blocks, block));
-        tunnel.write(key);
-    }
-    blocks
+    e
 }
 
 /// Writes the original tuple of a packet's connection, where the packet is still of the connection's IP version, and its
 /// ports, where it still has a transport header: an action may have pushed labels since, or taken headers away.
-#[inline(never)]
-pub(super) fn write_original(ct: &CtMetadata, key: &mut FlowKey, places: Places, mut e: Extraction) -> Extraction {
-    let Some(original) = ct.original.filter(|_| !ct.state.is_empty()) else { return e };
+fn write_original(ct: &CtMetadata, key: &mut FlowKey, places: Places, mut e: Extraction) -> Extraction {
+    let Some(original) = ct.original else { return e };
     let ip = !matches!(e.malformed, Some(Malformed::Ipv4 | Malformed::Ipv6));
     let (proto, tp_src, tp_dst) = match (original, key.eth_type.get()) {
         (OriginalTuple::V4 { src, dst, proto, tp_src, tp_dst }, ETH_TYPE_IPV4) if ip && proto != 0 => {

@@ -200,25 +200,30 @@ impl Extractor {
     /// Reads `packet` into `key`, which is overwritten whole, and notes where its layers begin.
     pub fn extract(self, packet: &mut Packet, key: &mut FlowKey) -> Extraction {
         key.zero();
-        self.extract_any(packet, key)
+        let common = common::extract(packet, key);
+        self.extract_rest(packet, key, common)
     }
 
     /// Reads `packet` into a key that was used before.
     #[inline]
     pub fn extract_into(self, packet: &mut Packet, buffer: &mut KeyBuffer) -> Extraction {
-        // Both other ways end in calls, so that the common one needs no stack.
-        let Some(blocks) = common::extract(packet, &mut buffer.key) else {
-            cold_path();
-            return self.extract_any_into(packet, buffer);
-        };
-        let extraction = Extraction::good(blocks);
-        if buffer.last == extraction { extraction } else { buffer.note(extraction) }
+        let common = common::extract(packet, &mut buffer.key);
+        if let Some(blocks) = common
+            && metadata::is_plain(packet)
+            && buffer.last == Extraction::good(blocks)
+        {
+            return buffer.last;
+        }
+        // The other ways end in a call, so that the common one needs no stack.
+        cold_path();
+        self.extract_rest_into(packet, buffer, common)
     }
 
     #[inline(never)]
-    fn extract_any_into(self, packet: &mut Packet, buffer: &mut KeyBuffer) -> Extraction {
-        let extraction = self.extract_any(packet, &mut buffer.key);
-        buffer.note(extraction)
+    fn extract_rest_into(self, packet: &mut Packet, buffer: &mut KeyBuffer, common: Option<BlockSet>) -> Extraction {
+        let extraction = self.extract_rest(packet, &mut buffer.key, common);
+        buffer.note(extraction);
+        extraction
     }
 
     /// Reads each packet into the key of the same place, as many as there are of both.
@@ -236,21 +241,30 @@ impl Extractor {
         }
     }
 
-    /// Reads `packet`, of whatever kind, into `key`: all blocks that it uses are overwritten whole.
+    /// Reads what is left of `packet`: all of the frame, unless it was a `common` one that is read already, and what is
+    /// known beside it. All blocks that are used are overwritten whole.
     #[inline(always)]
-    fn extract_any(self, packet: &mut Packet, key: &mut FlowKey) -> Extraction {
+    fn extract_rest(self, packet: &mut Packet, key: &mut FlowKey, common: Option<BlockSet>) -> Extraction {
+        let plain = metadata::is_plain(packet);
         let Some((data, meta, tunnel, places)) = packet.for_extraction() else {
             return Extraction::bad(BlockSet::EMPTY, Malformed::Ethernet);
         };
+        let extraction = match common {
+            Some(blocks) => Extraction::good(blocks),
+            None => self.frame(data, meta, key, places),
+        };
+        if plain { extraction } else { metadata::write(meta, tunnel, key, *places, extraction) }
+    }
+
+    /// Reads a frame, or what has none, of whatever kind.
+    fn frame(self, data: &[u8], meta: &Metadata, key: &mut FlowKey, places: &mut Places) -> Extraction {
         clear(key, Block::Core);
         put::<IDENTITY>(key, identity(meta));
-        let blocks = metadata::write(meta, tunnel, key);
-        let pass = Pass { key: &mut *key, places: &mut *places };
-        let extraction = match meta.packet_type {
-            0 => pass.ethernet(data, self.two_tags, blocks),
-            packet_type => pass.headless(data, packet_type, blocks),
-        };
-        if meta.ct.state.is_empty() { extraction } else { metadata::write_original(&meta.ct, key, *places, extraction) }
+        let pass = Pass { key, places };
+        match meta.packet_type {
+            0 => pass.ethernet(data, self.two_tags, BlockSet::CORE),
+            packet_type => pass.headless(data, packet_type, BlockSet::CORE),
+        }
     }
 }
 
@@ -310,8 +324,8 @@ impl KeyBuffer {
     }
 
     /// Notes what the last packet was, and clears what only the one before it used.
-    #[inline(never)]
-    fn note(&mut self, extraction: Extraction) -> Extraction {
+    #[inline(always)]
+    fn note(&mut self, extraction: Extraction) {
         let mut stale = self.last.blocks.bits() & !extraction.blocks.bits();
         self.last = extraction;
         let blocks = self.key.words_mut().as_chunks_mut::<8>().0;
@@ -321,7 +335,6 @@ impl KeyBuffer {
             }
             stale &= stale - 1;
         }
-        extraction
     }
 }
 
