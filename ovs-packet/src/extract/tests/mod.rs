@@ -63,12 +63,12 @@ fn key_of(kind: usize) -> FlowKey {
 
 #[test]
 fn composed_packets_read_back() {
-    for kind in 0..KINDS.len() {
+    for (kind, text) in KINDS.iter().enumerate() {
         let wanted = key_of(kind);
         let packet = compose(&wanted, b"some payload");
         let (seen, extraction, layers) = read(packet.data());
-        assert_eq!((seen, extraction.malformed), (wanted, None), "{}", KINDS[kind]);
-        assert_eq!(layers, packet.layers(), "{}", KINDS[kind]);
+        assert_eq!((seen, extraction.malformed), (wanted, None), "{text}");
+        assert_eq!(layers, packet.layers(), "{text}");
     }
 }
 
@@ -322,12 +322,12 @@ fn the_common_code_agrees(packet: &mut Packet) -> bool {
 #[test]
 fn common_packets_are_found_common() {
     let common = ["tcp", "udp", "icmp", "tcp6", "udp6", "icmp6"];
-    for kind in 0..KINDS.len() {
+    for (kind, text) in KINDS.iter().enumerate() {
         let mut packet = compose(&key_of(kind), b"x");
-        let is = common.iter().any(|c| KINDS[kind].starts_with(&[c, ","].concat())) && key_of(kind).nd_target == 0;
-        assert_eq!(the_common_code_agrees(&mut packet), is, "{}", KINDS[kind]);
+        let is = common.iter().any(|c| text.starts_with(&[c, ","].concat())) && key_of(kind).nd_target == 0;
+        assert_eq!(the_common_code_agrees(&mut packet), is, "{text}");
         packet.meta.recirc_id = 5;
-        assert_eq!(the_common_code_agrees(&mut packet), is, "{}", KINDS[kind]);
+        assert_eq!(the_common_code_agrees(&mut packet), is, "{text}");
         packet.meta.packet_type = 0x1_0800;
         assert!(!the_common_code_agrees(&mut packet));
     }
