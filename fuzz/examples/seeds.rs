@@ -125,6 +125,8 @@ impl Corpora {
 
 const FRAME_TARGETS: &[(&str, &[u8])] = &[
     ("frame_extract", &[]),
+    // The limit, then of the first packet its kind, what is rare about it, and how long it is.
+    ("frame_sequence", &[2, 0, 0, 255]),
     ("frame_compose", &[]),
     // One edit of no bits: mutations do the rest.
     ("frame_edit", &[0; 40]),

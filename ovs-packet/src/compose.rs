@@ -1,14 +1,16 @@
 //! From a flow key to a packet that has it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::checksum;
 use crate::extract::{
-    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, ETH_TYPE_VLAN,
-    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT, NO_ETHERTYPE,
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
+    ETH_TYPE_VLAN, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT,
+    ND_SOLICIT, NO_ETHERTYPE,
 };
 use crate::key::{FRAG_ANY, FRAG_LATER, FlowKey, MPLS_DEPTH, VLAN_PRESENT};
-use crate::packet::{Layers, Packet};
+use crate::packet::{Layers, Packet, Tunnel};
 
 /// Builds a packet that extraction reads back as `key`, with `l7` behind the last header, lengths and checksums right.
 ///
@@ -24,6 +26,7 @@ pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
         ETH_TYPE_IPV4 => frame.ipv4(key, l7),
         ETH_TYPE_IPV6 => frame.ipv6(key, l7),
         ETH_TYPE_ARP | ETH_TYPE_RARP => frame.arp(key),
+        ETH_TYPE_NSH => frame.nsh(key, l7),
         NO_ETHERTYPE if key.packet_type == 0 => frame.length_prefixed(l7),
         _ => frame.bytes.extend_from_slice(l7),
     }
@@ -35,6 +38,7 @@ pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
     packet.meta.pkt_mark = key.pkt_mark.get();
     packet.meta.skb_priority = key.skb_priority.get();
     packet.meta.dp_hash = key.dp_hash.get();
+    packet.tunnel = Tunnel::of_key(key).map(Box::new);
     write_l4_checksum(&mut packet);
     packet
 }
@@ -151,6 +155,19 @@ impl Frame {
         self.put(&key.nw_dst.get().to_be_bytes());
     }
 
+    /// The service header (RFC 8300, section 2): with context headers in metadata type 1, without any in all others.
+    fn nsh(&mut self, key: &FlowKey, l7: &[u8]) {
+        let words: u16 = if key.nsh_mdtype == 1 { 6 } else { 2 };
+        let base = u16::from(key.nsh_flags & 3) << 12 | u16::from(key.nsh_ttl & 0x3f) << 6 | words;
+        self.put(&base.to_be_bytes());
+        self.put(&[key.nsh_mdtype, key.nsh_np]);
+        self.put(&key.nsh_path.get().to_be_bytes());
+        if key.nsh_mdtype == 1 {
+            key.nsh_context.iter().for_each(|context| self.put(&context.get().to_be_bytes()));
+        }
+        self.put(l7);
+    }
+
     fn ipv4(&mut self, key: &FlowKey, l7: &[u8]) {
         let at = self.bytes.len();
         // A later fragment is one whatever the other bit says: that is how a match on "later" alone reads.
@@ -221,12 +238,21 @@ impl Frame {
                 self.put(&[0; 8]);
             }
             IP_PROTO_ICMP if !v6 => self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]),
+            IP_PROTO_IGMP if !v6 => {
+                self.put(&[src[1], dst[1], 0, 0]);
+                self.put(&key.igmp_group.get().to_be_bytes());
+            }
             IP_PROTO_ICMPV6 if v6 => {
-                self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]);
+                self.put(&[src[1], dst[1], 0, 0]);
+                self.put(&(if neighbor_discovery { key.igmp_group.get() } else { 0 }).to_be_bytes());
                 if neighbor_discovery {
                     self.put(&key.nd_target.get().to_be_bytes());
-                    for (kind, address) in [(1, key.arp_sha), (2, key.arp_tha)] {
-                        if !address.is_zero() {
+                    let mut options = [(1, key.arp_sha), (2, key.arp_tha)];
+                    if key.tcp_flags == 2 {
+                        options.reverse();
+                    }
+                    for (kind, address) in options {
+                        if !address.is_zero() || key.tcp_flags == u16::from(kind) {
                             self.put(&[kind, 1]);
                             self.put(&address.0);
                         }

@@ -78,6 +78,39 @@ impl From<io::Error> for PcapError {
     }
 }
 
+/// How a capture file is written: the four ways that its first four bytes tell apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Format {
+    /// Numbers of the file are big-endian.
+    pub big_endian: bool,
+    /// Times are in nanoseconds, otherwise in microseconds.
+    pub nanoseconds: bool,
+}
+
+impl Format {
+    /// Little-endian with nanoseconds: loses nothing, and every reader of the last ten years takes it.
+    pub const DEFAULT: Format = Format { big_endian: false, nanoseconds: true };
+
+    fn of_magic(magic: [u8; 4]) -> Option<Format> {
+        let format = |big_endian, nanoseconds| Some(Format { big_endian, nanoseconds });
+        match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
+            (MAGIC_MICROS, _) => format(false, false),
+            (MAGIC_NANOS, _) => format(false, true),
+            (_, MAGIC_MICROS) => format(true, false),
+            (_, MAGIC_NANOS) => format(true, true),
+            _ => None,
+        }
+    }
+
+    fn read(self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    fn bytes(self, word: u32) -> [u8; 4] {
+        if self.big_endian { word.to_be_bytes() } else { word.to_le_bytes() }
+    }
+}
+
 /// A captured frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -93,8 +126,7 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
-    big_endian: bool,
-    nanos: bool,
+    format: Format,
     records: u64,
     done: bool,
 }
@@ -108,15 +140,8 @@ impl<R: Read> Reader<R> {
         let mut header = [0; 24];
         let got = fill(&mut input, &mut header)?;
         let magic = [header[0], header[1], header[2], header[3]];
-        let (big_endian, nanos) = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
-            _ if got < header.len() => return Err(PcapError::NotPcap { magic }),
-            (MAGIC_MICROS, _) => (false, false),
-            (MAGIC_NANOS, _) => (false, true),
-            (_, MAGIC_MICROS) => (true, false),
-            (_, MAGIC_NANOS) => (true, true),
-            _ => return Err(PcapError::NotPcap { magic }),
-        };
-        let reader = Reader { input, big_endian, nanos, records: 0, done: false };
+        let format = Format::of_magic(magic).filter(|_| got == header.len());
+        let reader = Reader { input, format: format.ok_or(PcapError::NotPcap { magic })?, records: 0, done: false };
         // The upper bits say how the frame check sequence was captured.
         match reader.u32(&header, 20) & 0x0fff_ffff {
             LINKTYPE_ETHERNET => Ok(reader),
@@ -124,9 +149,13 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// How the file is written.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     fn u32(&self, bytes: &[u8], at: usize) -> u32 {
-        let word = bytes.get(at..).and_then(|b| b.first_chunk::<4>()).copied().unwrap_or_default();
-        if self.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
+        self.format.read(bytes.get(at..).and_then(|b| b.first_chunk::<4>()).copied().unwrap_or_default())
     }
 
     fn record(&mut self) -> Result<Option<Record>, PcapError> {
@@ -147,7 +176,7 @@ impl<R: Read> Reader<R> {
             return Err(PcapError::Truncated { record });
         }
         self.records = record;
-        let nanos = u64::from(fraction) * if self.nanos { 1 } else { 1000 };
+        let nanos = u64::from(fraction) * if self.format.nanoseconds { 1 } else { 1000 };
         Ok(Some(Record { time: Duration::from_secs(secs.into()) + Duration::from_nanos(nanos), data, wire_len }))
     }
 }
@@ -179,35 +208,48 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(have)
 }
 
-/// Writes frames to a capture file, little-endian with nanoseconds.
+/// Writes frames to a capture file.
 #[derive(Debug)]
 pub struct Writer<W> {
     output: W,
+    format: Format,
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the file's header.
+    /// Writes the file's header, in the [default format](Format::DEFAULT).
     ///
     /// # Errors
     /// If writing fails.
-    pub fn new(mut output: W) -> Result<Self, PcapError> {
-        for word in [MAGIC_NANOS, 2 | 4 << 16, 0, 0, MAX_RECORD, LINKTYPE_ETHERNET] {
-            output.write_all(&word.to_le_bytes())?;
+    pub fn new(output: W) -> Result<Self, PcapError> {
+        Writer::with_format(output, Format::DEFAULT)
+    }
+
+    /// Writes the file's header, in the given format.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn with_format(mut output: W, format: Format) -> Result<Self, PcapError> {
+        let magic = if format.nanoseconds { MAGIC_NANOS } else { MAGIC_MICROS };
+        // Version 2.4, in two halves of a word.
+        let version = if format.big_endian { 2 << 16 | 4 } else { 2 | 4 << 16 };
+        for word in [magic, version, 0, 0, MAX_RECORD, LINKTYPE_ETHERNET] {
+            output.write_all(&format.bytes(word))?;
         }
-        Ok(Writer { output })
+        Ok(Writer { output, format })
     }
 
     /// Writes a frame that was seen at `time` since the Unix epoch. Bytes beyond [`MAX_RECORD`] are cut off, and the
-    /// record says how many there were.
+    /// record says how many there were; so are nanoseconds, where the format has microseconds.
     ///
     /// # Errors
     /// If writing fails.
     pub fn write(&mut self, time: Duration, frame: &[u8]) -> Result<(), PcapError> {
         let kept = frame.get(..MAX_RECORD as usize).unwrap_or(frame);
         let secs = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let fraction = if self.format.nanoseconds { time.subsec_nanos() } else { time.subsec_micros() };
         let wire_len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        for word in [secs, time.subsec_nanos(), kept.len() as u32, wire_len] {
-            self.output.write_all(&word.to_le_bytes())?;
+        for word in [secs, fraction, kept.len() as u32, wire_len] {
+            self.output.write_all(&self.format.bytes(word))?;
         }
         Ok(self.output.write_all(kept)?)
     }
@@ -231,16 +273,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(frames in prop::collection::vec((0u64..1 << 32, 0u32..1_000_000_000, prop::collection::vec(any::<u8>(), 0..50)), 0..10)) {
+        fn what_is_written_is_read(
+            frames in prop::collection::vec((0u64..1 << 32, 0u32..1_000_000_000, prop::collection::vec(any::<u8>(), 0..50)), 0..10),
+            big_endian: bool, nanoseconds: bool,
+        ) {
             let mut file = Vec::new();
-            let mut w = Writer::new(&mut file).unwrap();
+            let format = Format { big_endian, nanoseconds };
+            let mut w = Writer::with_format(&mut file, format).unwrap();
             for (s, n, data) in &frames {
                 w.write(Duration::new(*s, *n), data).unwrap();
             }
-            let read: Vec<_> = Reader::new(&file[..]).unwrap().map(|r| r.unwrap()).collect();
+            let reader = Reader::new(&file[..]).unwrap();
+            prop_assert_eq!(reader.format(), format);
+            let read: Vec<_> = reader.map(|r| r.unwrap()).collect();
             prop_assert_eq!(read.len(), frames.len());
             for (r, (s, n, data)) in read.iter().zip(&frames) {
-                prop_assert_eq!((r.time, &r.data, r.wire_len as usize), (Duration::new(*s, *n), data, data.len()));
+                let n = if nanoseconds { *n } else { n / 1000 * 1000 };
+                prop_assert_eq!((r.time, &r.data, r.wire_len as usize), (Duration::new(*s, n), data, data.len()));
             }
             // Cut anywhere, it reads a prefix and then says so.
             for cut in 0..file.len() {
@@ -259,17 +308,28 @@ mod tests {
     }
 
     #[test]
-    fn all_four_magic_numbers() {
-        for (magic, big, factor) in
-            [(MAGIC_MICROS, false, 1000), (MAGIC_MICROS, true, 1000), (MAGIC_NANOS, false, 1), (MAGIC_NANOS, true, 1)]
-        {
-            let mut file = Vec::new();
-            for w in [magic, 0x0004_0002, 0, 0, 65535, 1, 10, 7, 2, 60] {
-                file.extend(if big { u32::to_be_bytes(w) } else { u32::to_le_bytes(w) });
-            }
+    fn all_four_formats() {
+        for (magic, big_endian, nanoseconds) in [
+            ([0xd4, 0xc3, 0xb2, 0xa1], false, false),
+            ([0xa1, 0xb2, 0xc3, 0xd4], true, false),
+            ([0x4d, 0x3c, 0xb2, 0xa1], false, true),
+            ([0xa1, 0xb2, 0x3c, 0x4d], true, true),
+        ] {
+            let mut file = Vec::from(magic);
+            let word = |w: u32| if big_endian { w.to_be_bytes() } else { w.to_le_bytes() };
+            file.extend(if big_endian { [0, 2, 0, 4] } else { [2, 0, 4, 0] });
+            [0, 0, MAX_RECORD, 1].into_iter().for_each(|w| file.extend(word(w)));
+            let mut ours = Vec::new();
+            let mut writer = Writer::with_format(&mut ours, Format { big_endian, nanoseconds }).unwrap();
+            writer.write(Duration::new(10, 7999), &[5, 6]).unwrap();
+            assert_eq!(ours[..24], file);
+            let fraction = if nanoseconds { 7999 } else { 7 };
+            [10, fraction, 2, 60].into_iter().for_each(|w| file.extend(word(w)));
             file.extend([5, 6]);
+            assert_eq!(ours[24..36], file[24..36]);
             let record = Reader::new(&file[..]).unwrap().next().unwrap().unwrap();
-            assert_eq!(record, Record { time: Duration::new(10, 7 * factor), data: vec![5, 6], wire_len: 60 });
+            let nanos = if nanoseconds { 7999 } else { 7000 };
+            assert_eq!(record, Record { time: Duration::new(10, nanos), data: vec![5, 6], wire_len: 60 });
         }
     }
 

@@ -1,18 +1,26 @@
-//! In software, what a card would have done: transport checksums and segmentation.
+//! In software, what a card would have done: checksums, written and checked, and segmentation.
 
 use alloc::vec::Vec;
 
 use crate::checksum;
 use crate::compose::{checksum_offset, write_l4_checksum};
-use crate::extract::{IP_PROTO_TCP, IP_PROTO_UDP};
-use crate::packet::{Gso, GsoKind, L4Checksum, Offload, Packet};
+use crate::extract::{
+    ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP,
+    IP_PROTO_UDP,
+};
+use crate::key::FlowKey;
+use crate::packet::{Gso, GsoKind, IpChecksum, L4Checksum, Offload, Packet};
 
 /// TCP flags that belong on certain segments only.
 const FIN_PSH: u8 = 0x09;
 const CWR: u8 = 0x80;
 
-/// Computes a checksum that was left partial; the packet is ready for any wire then.
+/// Computes the checksums that were left partial; the packet is ready for any wire then.
 pub fn finish_checksum(packet: &mut Packet) {
+    if let IpChecksum::Partial { start } = packet.offload.ip {
+        packet.offload.ip = IpChecksum::Good;
+        write_ipv4_checksum(packet.data_mut().get_mut(start..).unwrap_or(&mut []));
+    }
     let L4Checksum::Partial { start, offset } = packet.offload.l4 else { return };
     packet.offload.l4 = L4Checksum::Good;
     let udp = packet.layers().l4_proto == IP_PROTO_UDP;
@@ -25,6 +33,92 @@ pub fn finish_checksum(packet: &mut Packet) {
     if let Some(field) = covered.get_mut(offset..offset + 2) {
         field.copy_from_slice(&sum.to_be_bytes());
     }
+}
+
+/// Writes the checksum of the IPv4 header that `ip` begins with.
+fn write_ipv4_checksum(ip: &mut [u8]) {
+    let len = ip.first().map_or(0, |b| usize::from(b & 0x0f) * 4);
+    let Some(header) = ip.get_mut(..len) else { return };
+    if let Some(field) = header.get_mut(10..12) {
+        field.fill(0);
+    }
+    let sum = checksum::checksum(header).to_be_bytes();
+    if let Some(field) = header.get_mut(10..12) {
+        field.copy_from_slice(&sum);
+    }
+}
+
+/// Checks the checksums that nobody looked at, and notes in [`Packet::offload`] what was found; `key` is what extraction
+/// read of the packet. What has no checksum, or not all of what its checksum covers, stays unknown.
+///
+/// ```
+/// use ovs_packet::packet::{IpChecksum, L4Checksum};
+/// use ovs_packet::{FlowKey, Match, compose, extract, segment};
+///
+/// let m: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=53".parse().unwrap();
+/// let mut packet = compose::compose(m.key(), b"query");
+/// packet.data_mut()[45] ^= 1;
+/// let mut key = FlowKey::ZERO;
+/// extract::extract(&mut packet, &mut key);
+/// segment::verify(&mut packet, &key);
+/// assert_eq!((packet.offload.ip, packet.offload.l4), (IpChecksum::Good, L4Checksum::Bad));
+/// ```
+pub fn verify(packet: &mut Packet, key: &FlowKey) {
+    let v4 = key.eth_type == ETH_TYPE_IPV4;
+    if v4 && packet.offload.ip == IpChecksum::Unknown {
+        let ip = packet.l3();
+        let header = ip.first().and_then(|b| ip.get(..usize::from(b & 0x0f) * 4)).filter(|h| h.len() >= 20);
+        packet.offload.ip = match header.map(checksum::checksum) {
+            Some(0) => IpChecksum::Good,
+            Some(_) => IpChecksum::Bad,
+            None => IpChecksum::Unknown,
+        };
+    }
+    if packet.offload.l4 == L4Checksum::Unknown && key.nw_frag == 0 {
+        packet.offload.l4 = match transport_is_right(packet.l4(), key) {
+            Some(true) => L4Checksum::Good,
+            Some(false) => L4Checksum::Bad,
+            None => L4Checksum::Unknown,
+        };
+    }
+}
+
+/// Whether the checksum of the transport header that `l4` begins with is right; `None` if it has none.
+fn transport_is_right(l4: &[u8], key: &FlowKey) -> Option<bool> {
+    let (v4, v6) = (key.eth_type == ETH_TYPE_IPV4, key.eth_type == ETH_TYPE_IPV6);
+    let proto = key.nw_proto;
+    let pseudo = |len: usize| match v4 {
+        true => checksum::pseudo_v4(key.ipv4_src(), key.ipv4_dst(), proto, len as u32),
+        false => checksum::pseudo_v6(key.ipv6_src(), key.ipv6_dst(), proto, len as u32),
+    };
+    let sum = match (proto, l4) {
+        _ if l4.is_empty() || !(v4 || v6) => return None,
+        (IP_PROTO_UDP, [_, _, _, _, l0, l1, c0, c1, ..]) => {
+            // None at all, which only IPv4 allows (RFC 768; RFC 8200, section 8.1).
+            if [*c0, *c1] == [0, 0] {
+                return v6.then_some(false);
+            }
+            let len = usize::from(u16::from_be_bytes([*l0, *l1]));
+            let Some(datagram) = l4.get(..len).filter(|datagram| datagram.len() >= 8) else { return Some(false) };
+            checksum::sum(datagram, pseudo(len))
+        }
+        (IP_PROTO_TCP, _) => checksum::sum(l4, pseudo(l4.len())),
+        (IP_PROTO_ICMPV6, _) if v6 => checksum::sum(l4, pseudo(l4.len())),
+        (IP_PROTO_ICMP | IP_PROTO_IGMP, _) if v4 => checksum::sum(l4, 0),
+        (IP_PROTO_SCTP, _) => return sctp_is_right(l4),
+        _ => return None,
+    };
+    Some(checksum::fold(sum) == 0xffff)
+}
+
+/// CRC32c over the packet with its checksum taken as zero (RFC 9260, section 6.8).
+fn sctp_is_right(l4: &[u8]) -> Option<bool> {
+    let ([ports_and_tag @ .., w0, w1, w2, w3], chunks) = l4.split_first_chunk::<12>()?;
+    let mut crc = checksum::Crc32c::new();
+    for part in [&ports_and_tag[..], &[0; 4], chunks] {
+        crc.update(part);
+    }
+    Some(crc.finish() == u32::from_le_bytes([*w0, *w1, *w2, *w3]))
 }
 
 /// Turns a packet's transport checksum into a partial one, as a sender that leaves it to the card would have.
@@ -76,6 +170,7 @@ pub fn finish(mut packet: Packet) -> Vec<Packet> {
 /// Where the cuts go.
 struct Plan {
     gso: Gso,
+    v4: bool,
     l3: usize,
     l4: usize,
     payload: usize,
@@ -93,7 +188,8 @@ impl Plan {
         let end = packet.len().checked_sub(layers.l2_pad)?;
         let payload = l4 + header;
         let fits = gso.size > 0 && proto == layers.l4_proto && payload + usize::from(gso.size) < end;
-        fits.then_some(Plan { gso, l3, l4, payload, end })
+        let v4 = packet.data().get(l3).is_some_and(|b| b >> 4 == 4);
+        fits.then_some(Plan { gso, v4, l3, l4, payload, end })
     }
 
     fn segments(&self, packet: &Packet) -> Vec<Packet> {
@@ -105,6 +201,7 @@ impl Plan {
             let mut segment = Packet::from_slice(headers);
             segment.extend(chunk);
             segment.meta = packet.meta;
+            segment.tunnel.clone_from(&packet.tunnel);
             let mut layers = packet.layers();
             layers.l2_pad = 0;
             segment.set_layers(layers);
@@ -113,7 +210,8 @@ impl Plan {
                 GsoKind::Udp => self.fix_udp(&mut segment),
                 GsoKind::TcpV4 | GsoKind::TcpV6 => self.fix_tcp(&mut segment, n * size, n == 0, n == last),
             }
-            segment.offload = Offload { l4: L4Checksum::Good, gso: None };
+            let ip = if self.v4 { IpChecksum::Good } else { IpChecksum::Unknown };
+            segment.offload = Offload { ip, l4: L4Checksum::Good, gso: None };
             write_l4_checksum(&mut segment);
             segment
         };
@@ -124,16 +222,12 @@ impl Plan {
     fn fix_ip(&self, segment: &mut Packet, n: usize) {
         let len = segment.len() - self.l3;
         let Some(ip) = segment.data_mut().get_mut(self.l3..self.l4) else { return };
-        if ip.first().is_some_and(|b| b >> 4 == 4) {
-            if let Some([_, _, l0, l1, i0, i1, .., c0, c1, _, _, _, _, _, _, _, _]) = ip.first_chunk_mut::<20>() {
+        if self.v4 {
+            if let Some([_, _, l0, l1, i0, i1, ..]) = ip.first_chunk_mut::<20>() {
                 [*l0, *l1] = (len as u16).to_be_bytes();
                 [*i0, *i1] = u16::from_be_bytes([*i0, *i1]).wrapping_add(n as u16).to_be_bytes();
-                [*c0, *c1] = [0; 2];
             }
-            let sum = checksum::checksum(ip).to_be_bytes();
-            if let Some(field) = ip.get_mut(10..12) {
-                field.copy_from_slice(&sum);
-            }
+            write_ipv4_checksum(ip);
         } else if let Some(field) = ip.get_mut(4..6) {
             field.copy_from_slice(&(len.saturating_sub(40) as u16).to_be_bytes());
         }
@@ -205,6 +299,75 @@ mod tests {
                 prop_assert_eq!(part.data(), &before[..]);
             }
             prop_assert_eq!(joined, payload);
+        }
+    }
+
+    const KINDS: [(&str, Option<bool>); 8] = [
+        ("tcp,nw_src=1.1.1.1,nw_dst=2.2.2.2,tp_src=1", Some(true)),
+        ("udp,nw_src=1.1.1.1,nw_dst=2.2.2.2,tp_src=1", Some(true)),
+        ("icmp,nw_src=1.1.1.1,icmp_type=8,icmp_code=0", Some(true)),
+        ("sctp,nw_src=1.1.1.1,tp_src=1", Some(true)),
+        ("tcp6,ipv6_src=::1,tp_src=1", Some(true)),
+        ("icmp6,ipv6_src=::1,icmp_type=128,icmp_code=0", Some(true)),
+        ("ip,nw_proto=47,nw_src=1.1.1.1", None),
+        ("arp,arp_op=1", None),
+    ];
+
+    fn checked(packet: &Packet) -> (IpChecksum, L4Checksum) {
+        let (mut packet, mut key) = (packet.clone(), FlowKey::ZERO);
+        extract(&mut packet, &mut key);
+        verify(&mut packet, &key);
+        (packet.offload.ip, packet.offload.l4)
+    }
+
+    #[test]
+    fn what_is_right_is_found_right_and_what_is_damaged_wrong() {
+        for (text, has) in KINDS {
+            let packet = compose(text.parse::<Match>().unwrap().key(), b"some payload!");
+            let v4 = packet.data()[12..14] == [8, 0];
+            let ip = if v4 { IpChecksum::Good } else { IpChecksum::Unknown };
+            let l4 = if has.is_some() { L4Checksum::Good } else { L4Checksum::Unknown };
+            assert_eq!(checked(&packet), (ip, l4), "{text}");
+            for at in (packet.layers().l4.unwrap_or(packet.len())..packet.len()).filter(|_| has.is_some()) {
+                let mut damaged = packet.clone();
+                damaged.data_mut()[at] ^= 0x40;
+                assert_ne!(checked(&damaged).1, L4Checksum::Good, "{text} {at}");
+            }
+            let mut damaged = packet.clone();
+            damaged.data_mut()[if v4 { 22 } else { 21 }] ^= 0x40;
+            assert_eq!(checked(&damaged).0, if v4 { IpChecksum::Bad } else { IpChecksum::Unknown }, "{text}");
+        }
+        // UDP may do without over IPv4 alone; its length may be less than IP's, not more.
+        for (text, without) in [(KINDS[1].0, L4Checksum::Unknown), ("udp6,ipv6_src=::1", L4Checksum::Bad)] {
+            let mut packet = compose(text.parse::<Match>().unwrap().key(), b"x");
+            let at = packet.layers().l4.unwrap();
+            packet.data_mut()[at + 6..at + 8].fill(0);
+            assert_eq!(checked(&packet).1, without);
+            packet.data_mut()[at + 5] = 200;
+            packet.data_mut()[at + 7] = 1;
+            assert_eq!(checked(&packet).1, L4Checksum::Bad);
+        }
+        let fragment = compose("udp,nw_src=1.1.1.1,nw_frag=first".parse::<Match>().unwrap().key(), b"x");
+        assert_eq!(checked(&fragment), (IpChecksum::Good, L4Checksum::Unknown));
+    }
+
+    #[test]
+    fn partial_checksums_become_right_wherever_the_header_goes() {
+        for (text, _) in KINDS.into_iter().take(2) {
+            let good = compose(text.parse::<Match>().unwrap().key(), b"odd");
+            let mut packet = good.clone();
+            make_partial(&mut packet);
+            packet.data_mut()[24..26].fill(0x55);
+            packet.offload.ip = IpChecksum::Partial { start: 14 };
+            packet.push_front(10);
+            assert_eq!(packet.offload.ip, IpChecksum::Partial { start: 24 });
+            finish_checksum(&mut packet);
+            assert_eq!((packet.offload.ip, packet.offload.l4), (IpChecksum::Good, L4Checksum::Good));
+            packet.pull_front(10);
+            assert_eq!(packet.data(), good.data());
+            packet.offload.ip = IpChecksum::Partial { start: 14 };
+            packet.pull_front(20);
+            assert_eq!(packet.offload.ip, IpChecksum::Unknown);
         }
     }
 

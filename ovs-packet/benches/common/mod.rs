@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 
-/// Few and short samples: the least of them counts, since neighbours only ever add.
+/// Few and short samples: the least of their parts counts, since neighbours only ever add.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(20)
@@ -21,17 +21,33 @@ pub(crate) fn criterion() -> Criterion {
         .without_plots()
 }
 
+/// How long a part of a sample takes: much less than a neighbour's turn on the processor, much more than to look at the
+/// clock.
+const PART: Duration = Duration::from_micros(20);
+
 /// Runs `body`, which handles `items` items, and prints what one costs at best beside `peer`, the peer's nanoseconds.
-pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<f64>, mut body: impl FnMut()) {
+/// Gives the nanoseconds; not finite where nothing was measured.
+pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<f64>, mut body: impl FnMut()) -> f64 {
     calibrate();
     let best = Cell::new(f64::INFINITY);
+    let mut part = 1;
     c.bench_function(name, |b| {
         b.iter_custom(|runs| {
             let began = Instant::now();
-            (0..runs).for_each(|_| body());
-            let took = began.elapsed();
-            best.set(best.get().min(took.as_secs_f64() * 1e9 / (runs as f64 * items as f64)));
-            took
+            let mut left = runs;
+            while left > 0 {
+                let n = part.min(left);
+                let began = Instant::now();
+                (0..n).for_each(|_| body());
+                let took = began.elapsed();
+                if took < PART {
+                    part = n.saturating_mul(2).max(part);
+                } else {
+                    best.set(best.get().min(took.as_secs_f64() * 1e9 / (n as f64 * items as f64)));
+                }
+                left -= n;
+            }
+            began.elapsed()
         });
     });
     let ns = best.get();
@@ -42,6 +58,7 @@ pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<
             None => println!("{name}: {ns:.1} ns each at best"),
         }
     }
+    ns
 }
 
 /// Prints the clock that a chain of dependent additions shows, once.

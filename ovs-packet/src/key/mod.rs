@@ -210,7 +210,9 @@ pub struct FlowKey {
     pub tun_erspan: U32,
 
     // Block 7. Word 56: metadata.
-    /// Which of the 64 tunnel option fields the packet has; bit `i` for `tun_metadata<i>`.
+    /// In an OpenFlow pipeline's key: which of the 64 tunnel option fields the packet has; bit `i` for
+    /// `tun_metadata<i>`. In a datapath's key, as extraction writes it: how many bytes of
+    /// [`tun_metadata`](Self::tun_metadata) the packet's options take. Who stands between the two translates.
     pub tun_present: U64,
     // Words 57 to 59: L3.
     /// NSH flags (RFC 8300, section 2.2), right-aligned.
@@ -229,7 +231,9 @@ pub struct FlowKey {
     pub _pad60: Reserved<32>,
 
     // Blocks 8 to 11: metadata.
-    /// Values of tunnel options, at the places that the table of options gives them.
+    /// In an OpenFlow pipeline's key: values of tunnel options, at the places that the table of options gives them. In
+    /// a datapath's key, as extraction writes it: the options as they were on the wire (see
+    /// [`Tunnel`](crate::packet::Tunnel)), since a datapath knows no such table.
     pub tun_metadata: [u8; TUN_METADATA_BYTES],
 }
 

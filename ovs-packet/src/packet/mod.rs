@@ -1,15 +1,27 @@
 //! A packet: bytes with room in front, where its layers begin, what is known about it.
+//!
+//! The memory of packets that are received comes from a pool of the thread that receives them, and goes to the pool of
+//! the thread that drops them: see [`Packet::with_room`] and [`PoolStats`].
 
+mod buffer;
 mod meta;
 mod offload;
+mod places;
+mod tunnel;
 
+pub use buffer::{LARGE, MAX_FREE_LARGE, MAX_FREE_SMALL, PoolStats, SMALL};
 pub use meta::{CtMetadata, CtState, Metadata, OriginalTuple, TunnelFlags};
-pub use offload::{Gso, GsoKind, L4Checksum, Offload};
+pub use offload::{Gso, GsoKind, IpChecksum, L4Checksum, Offload};
+pub(crate) use places::{Place, Places};
+pub use tunnel::{Tunnel, TunnelAddresses};
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
 use arrayvec::ArrayVec;
+
+use buffer::Buffer;
 
 /// Packets that are handled together. Thirty-two, so that what one lookup fetches serves many.
 pub type PacketBatch = ArrayVec<Packet, BATCH>;
@@ -22,7 +34,8 @@ pub const HEADROOM: usize = 128;
 
 /// Where the layers of a packet begin, as byte offsets into [`Packet::data`].
 ///
-/// Extraction fills it in. A layer that the packet does not have, or that could not be read, is `None`.
+/// Extraction finds them. A layer that the packet does not have, or that could not be read, is `None`; so is one that
+/// begins at byte 65535 or behind it, where only label stacks or extension headers beyond any use can put it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Layers {
     /// MPLS label stack, if there is one.
@@ -48,24 +61,52 @@ pub struct Layers {
 /// p.pull_front(4);
 /// assert_eq!(p.data(), [3]);
 /// ```
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Packet {
-    buffer: Vec<u8>,
-    start: usize,
-    layers: Layers,
+    buffer: Buffer,
+    /// The data are these bytes of the buffer: `start <= end <= buffer.len()`.
+    start: u32,
+    end: u32,
+    places: Places,
     /// What is known about the packet beside its bytes.
     pub meta: Metadata,
+    /// The outer headers that the packet was taken out of, or is to be put into. A packet without costs no more than
+    /// this one word.
+    pub tunnel: Option<Box<Tunnel>>,
     /// What a network card, or our own software, has still to do to it.
     pub offload: Offload,
+}
+
+/// Offsets are kept in 32 bits. No buffer is larger: no device makes one, and a packet does not grow beyond it.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Packet {
     /// A packet with the bytes of `data`, and [`HEADROOM`] in front.
     pub fn from_slice(data: &[u8]) -> Packet {
-        let mut buffer = Vec::with_capacity(HEADROOM + data.len());
-        buffer.resize(HEADROOM, 0);
-        buffer.extend_from_slice(data);
-        Packet { buffer, start: HEADROOM, ..Packet::default() }
+        let mut packet = Packet { buffer: Buffer::small(HEADROOM + data.len()), ..Packet::default() };
+        packet.place(HEADROOM, data);
+        packet
+    }
+
+    /// A packet of `len` bytes, with [`HEADROOM`] in front, to be overwritten by a device that receives.
+    ///
+    /// The memory comes from the thread's pool and the bytes are anything, those of earlier packets too: who writes less
+    /// than `len` of them [truncates](Packet::truncate) the packet to that.
+    ///
+    /// ```
+    /// use ovs_packet::Packet;
+    ///
+    /// let mut p = Packet::with_room(2000);
+    /// assert_eq!(p.len(), 2000);
+    /// p.data_mut()[..3].copy_from_slice(&[1, 2, 3]);
+    /// p.truncate(3);
+    /// assert_eq!(p.data(), [1, 2, 3]);
+    /// ```
+    pub fn with_room(len: usize) -> Packet {
+        let (start, end) = (offset(HEADROOM), offset(HEADROOM.saturating_add(len)));
+        Packet { buffer: Buffer::pooled(end as usize), start, end, ..Packet::default() }
     }
 
     /// A packet that takes over `buffer`, its data from byte `start` on: what a device read into memory of its own.
@@ -81,23 +122,35 @@ impl Packet {
     /// assert_eq!(p.data(), [8, 9, 1, 2, 3]);
     /// ```
     pub fn from_buffer(buffer: Vec<u8>, start: usize) -> Packet {
-        let start = start.min(buffer.len());
-        Packet { buffer, start, ..Packet::default() }
+        let end = offset(buffer.len());
+        Packet { buffer: Buffer::of(buffer), start: offset(start).min(end), end, ..Packet::default() }
+    }
+
+    /// Puts `data` at byte `start` of the buffer, which has room for it.
+    fn place(&mut self, start: usize, data: &[u8]) {
+        let end = start + data.len();
+        if let Some(place) = self.buffer.bytes_mut().get_mut(start..end) {
+            place.copy_from_slice(data);
+            (self.start, self.end) = (offset(start), offset(end));
+        }
     }
 
     /// The bytes, from the first header on.
+    #[inline]
     pub fn data(&self) -> &[u8] {
-        self.buffer.get(self.start..).unwrap_or(&[])
+        self.buffer.bytes().get(self.start as usize..self.end as usize).unwrap_or(&[])
     }
 
     /// The bytes, to be changed in place.
+    #[inline]
     pub fn data_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.start..).unwrap_or(&mut [])
+        self.buffer.bytes_mut().get_mut(self.start as usize..self.end as usize).unwrap_or(&mut [])
     }
 
     /// How many bytes the packet has.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.start
+        (self.end - self.start) as usize
     }
 
     /// Whether the packet has no bytes.
@@ -107,15 +160,13 @@ impl Packet {
 
     /// Adds `n` zero bytes in front and returns them. Layer and checksum offsets move along.
     pub fn push_front(&mut self, n: usize) -> &mut [u8] {
-        if n > self.start {
-            let grow = n - self.start + HEADROOM;
-            self.buffer.splice(0..0, core::iter::repeat_n(0, grow));
-            self.start += grow;
+        if n > self.start as usize {
+            self.move_to(HEADROOM.saturating_add(n), 0);
         }
-        self.start -= n;
-        self.layers.shift(|at| Some(at + n));
-        self.offload.shift(|at| Some(at + n));
-        let front = self.buffer.get_mut(self.start..self.start + n).unwrap_or(&mut []);
+        self.start -= offset(n);
+        self.places.shift(|at| at.checked_add(n));
+        self.offload.shift(|at| at.checked_add(n));
+        let front = self.data_mut().get_mut(..n).unwrap_or(&mut []);
         front.fill(0);
         front
     }
@@ -123,51 +174,88 @@ impl Packet {
     /// Drops the first `n` bytes, or all there are. A layer that began in them is forgotten.
     pub fn pull_front(&mut self, n: usize) {
         let n = n.min(self.len());
-        self.start += n;
-        self.layers.shift(|at| at.checked_sub(n));
+        self.start += offset(n);
+        self.places.shift(|at| at.checked_sub(n));
         self.offload.shift(|at| at.checked_sub(n));
     }
 
     /// Keeps the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.buffer.truncate(self.start.saturating_add(len));
+        self.end = self.end.min(self.start.saturating_add(offset(len)));
     }
 
     /// Adds bytes behind the last one.
     pub fn extend(&mut self, data: &[u8]) {
-        self.buffer.extend_from_slice(data);
+        if data.len() > self.buffer.bytes().len() - self.end as usize {
+            self.move_to(self.start as usize, data.len());
+        }
+        let end = self.end as usize + data.len();
+        if let Some(place) = self.buffer.bytes_mut().get_mut(self.end as usize..end) {
+            place.copy_from_slice(data);
+            self.end = offset(end);
+        }
+    }
+
+    /// Takes another buffer, in which the data begin at byte `start` and have room for `more` bytes behind them.
+    #[cold]
+    fn move_to(&mut self, start: usize, more: usize) {
+        let mut need = start + self.len() + more;
+        if need > LARGE {
+            // Beyond the pool's sizes, more than is asked for: whoever adds byte by byte copies each only a few times.
+            need += need / 2;
+        }
+        let buffer = Buffer::pooled(need);
+        let old = core::mem::replace(&mut self.buffer, buffer);
+        let data = old.bytes().get(self.start as usize..self.end as usize).unwrap_or(&[]);
+        self.place(start, data);
     }
 
     /// Where the layers begin, as the last extraction found them.
     pub fn layers(&self) -> Layers {
-        self.layers
+        self.places.layers()
     }
 
     pub(crate) fn set_layers(&mut self, layers: Layers) {
-        self.layers = layers;
+        self.places = Places::of(layers);
+    }
+
+    /// What extraction reads, and where it notes the layers. `None` cannot be: data never begin behind the buffer's end.
+    #[inline(always)]
+    pub(crate) fn for_extraction(&mut self) -> Option<(&[u8], &Metadata, Option<&Tunnel>, &mut Places)> {
+        let data = self.buffer.bytes().get(self.start as usize..self.end as usize)?;
+        Some((data, &self.meta, self.tunnel.as_deref(), &mut self.places))
     }
 
     /// The bytes from the network layer on, without padding.
     pub fn l3(&self) -> &[u8] {
-        self.without_pad(self.layers.l3)
+        self.without_pad(self.places.layers().l3)
     }
 
     /// The bytes from the transport layer on, without padding.
     pub fn l4(&self) -> &[u8] {
-        self.without_pad(self.layers.l4)
+        self.without_pad(self.places.layers().l4)
     }
 
     fn without_pad(&self, from: Option<usize>) -> &[u8] {
-        let end = self.len().saturating_sub(self.layers.l2_pad);
+        let end = self.len().saturating_sub(self.places.layers().l2_pad);
         from.and_then(|from| self.data().get(from..end)).unwrap_or(&[])
     }
 }
 
-impl Layers {
-    fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
-        for layer in [&mut self.l2_5, &mut self.l3, &mut self.l4] {
-            *layer = layer.and_then(&by);
-        }
+impl Clone for Packet {
+    fn clone(&self) -> Self {
+        let start = self.start as usize;
+        let mut packet = Packet {
+            buffer: Buffer::small(start + self.len()),
+            start: 0,
+            end: 0,
+            places: self.places,
+            meta: self.meta,
+            tunnel: self.tunnel.clone(),
+            offload: self.offload,
+        };
+        packet.place(start, self.data());
+        packet
     }
 }
 

@@ -4,6 +4,23 @@
 //! machine, passes with its work undone, and [`segment::finish`](crate::segment::finish) does it in software for
 //! every other way out.
 
+/// State of the checksum of an IPv4 header: the one that the packet's network layer has, where it has one.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum IpChecksum {
+    /// Nobody looked.
+    #[default]
+    Unknown,
+    /// Somebody checked it.
+    Good,
+    /// Somebody checked it, and it is wrong.
+    Bad,
+    /// It is not written yet; who sends the packet computes it.
+    Partial {
+        /// Byte offset in the packet's data where the header begins.
+        start: usize,
+    },
+}
+
 /// State of the transport checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum L4Checksum {
@@ -12,6 +29,8 @@ pub enum L4Checksum {
     Unknown,
     /// Somebody checked it.
     Good,
+    /// Somebody checked it, and it is wrong.
+    Bad,
     /// The field holds the pseudo-header's sum; who sends the packet sums from `start` to the end and writes the
     /// complement at `start + offset`.
     Partial {
@@ -47,6 +66,8 @@ pub struct Gso {
 /// The work that is left.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Offload {
+    /// Checksum of the IPv4 header.
+    pub ip: IpChecksum,
     /// Transport checksum.
     pub l4: L4Checksum,
     /// Segmentation.
@@ -55,6 +76,9 @@ pub struct Offload {
 
 impl Offload {
     pub(crate) fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
+        if let IpChecksum::Partial { start } = self.ip {
+            self.ip = by(start).map_or(IpChecksum::Unknown, |start| IpChecksum::Partial { start });
+        }
         if let L4Checksum::Partial { start, offset } = self.l4 {
             self.l4 = match by(start) {
                 Some(start) => L4Checksum::Partial { start, offset },

@@ -29,7 +29,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ovs_packet::packet::{BATCH, HEADROOM};
+use ovs_packet::packet::BATCH;
 use ovs_packet::{EthAddr, Packet, PacketBatch};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
@@ -176,7 +176,7 @@ fn system(name: &str, what: &'static str, source: io::Error) -> NetdevError {
 fn packet_of(frame: sys::Frame<'_>) -> Option<Packet> {
     let len = frame.len.filter(|len| *len >= ETH_HEADER)?;
     let offload = vnet::read(&frame.vnet, len)?;
-    let mut packet = Packet::from_buffer(frame.buffer, HEADROOM);
+    let mut packet = frame.head;
     packet.truncate(len);
     packet.extend(frame.spill);
     packet.offload = offload;
@@ -322,14 +322,11 @@ mod tests {
     use super::*;
 
     fn frame(len: Option<usize>, vlan: Option<sys::Vlan>) -> sys::Frame<'static> {
-        let mut buffer = vec![0; HEADROOM + 100];
-        for (n, byte) in buffer.iter_mut().skip(HEADROOM).enumerate() {
-            *byte = n as u8;
-        }
+        let head = Packet::from_slice(&(0..100).collect::<Vec<u8>>());
         let mut vnet = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         vnet[6..8].copy_from_slice(&34u16.to_ne_bytes());
         vnet[8..].copy_from_slice(&16u16.to_ne_bytes());
-        sys::Frame { vnet, len, vlan, buffer, spill: &[] }
+        sys::Frame { vnet, len, vlan, head, spill: &[] }
     }
 
     #[test]

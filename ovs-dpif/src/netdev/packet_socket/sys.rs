@@ -7,19 +7,17 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::{fmt, io, mem, ptr};
 
-use ovs_packet::packet::{BATCH, HEADROOM};
+use ovs_packet::Packet;
+use ovs_packet::packet::{BATCH, SMALL};
 
 use super::vnet;
-
-/// Bytes of a frame that go into the packet's own buffer: more than an Ethernet frame has on the wire.
-const HEAD: usize = 2048;
 
 /// Bytes beyond those that a frame may have: an IP datagram of 64 KiB with its link headers.
 const SPILL: usize = 1 << 16;
 
 /// Memory for one batch of frames.
 ///
-/// Each frame's first [`HEAD`] bytes land in a buffer that becomes the packet. The spill areas are one allocation of
+/// Each frame's first [`SMALL`] bytes land in a packet that the thread's pool gave. The spill areas are one allocation of
 /// 2 MiB, of which the kernel gives real memory only to the pages that large frames reach.
 pub(super) struct Slots {
     slots: Vec<Slot>,
@@ -28,7 +26,7 @@ pub(super) struct Slots {
 
 struct Slot {
     vnet: vnet::Header,
-    buffer: Vec<u8>,
+    packet: Packet,
     /// The frame's length, `None` if it was longer than the slot.
     len: Option<usize>,
     aux: Option<libc::tpacket_auxdata>,
@@ -43,8 +41,8 @@ pub(super) struct Frame<'a> {
     pub(super) len: Option<usize>,
     /// The tag that the kernel took out of it.
     pub(super) vlan: Option<Vlan>,
-    /// Its first bytes, behind [`HEADROOM`]; its end may stand before the buffer's.
-    pub(super) buffer: Vec<u8>,
+    /// Its first bytes, if there are so many: what stands behind the frame's end is nothing of it.
+    pub(super) head: Packet,
     /// The bytes that did not fit there.
     pub(super) spill: &'a [u8],
 }
@@ -67,7 +65,7 @@ struct Control {
 
 impl Slots {
     pub(super) fn new() -> Slots {
-        let slot = || Slot { vnet: [0; vnet::LEN], buffer: fresh(), len: None, aux: None };
+        let slot = || Slot { vnet: [0; vnet::LEN], packet: fresh(), len: None, aux: None };
         Slots { slots: (0..BATCH).map(|_| slot()).collect(), spill: vec![0; BATCH * SPILL] }
     }
 
@@ -83,12 +81,12 @@ impl Slots {
     ) -> io::Result<usize> {
         let n = self.fill(fd, room)?;
         for (slot, spill) in self.slots.iter_mut().zip(self.spill.chunks_exact(SPILL)).take(n) {
-            let spilt = slot.len.unwrap_or(0).saturating_sub(HEAD);
+            let spilt = slot.len.unwrap_or(0).saturating_sub(SMALL);
             take(Frame {
                 vnet: slot.vnet,
                 len: slot.len,
                 vlan: slot.aux.and_then(Vlan::of),
-                buffer: mem::replace(&mut slot.buffer, fresh()),
+                head: mem::replace(&mut slot.packet, fresh()),
                 spill: spill.get(..spilt).unwrap_or(&[]),
             });
         }
@@ -110,8 +108,7 @@ impl Slots {
         let kernel = iovecs.iter_mut().zip(&mut controls).zip(&mut messages);
         let mut count = 0;
         for ((slot, spill), ((iovec, control), message)) in places.zip(kernel).take(room) {
-            let head = slot.buffer.get_mut(HEADROOM..).unwrap_or(&mut []);
-            *iovec = [part(&mut slot.vnet), part(head), part(spill)];
+            *iovec = [part(&mut slot.vnet), part(slot.packet.data_mut()), part(spill)];
             message.msg_hdr.msg_iov = iovec.as_mut_ptr();
             message.msg_hdr.msg_iovlen = iovec.len() as _;
             message.msg_hdr.msg_control = ptr::from_mut(control).cast();
@@ -154,8 +151,8 @@ impl Vlan {
     }
 }
 
-fn fresh() -> Vec<u8> {
-    vec![0; HEADROOM + HEAD]
+fn fresh() -> Packet {
+    Packet::with_room(SMALL)
 }
 
 fn part(bytes: &mut [u8]) -> libc::iovec {

@@ -38,14 +38,14 @@ pub(super) fn read(header: &Header, len: usize) -> Option<Offload> {
     };
     let ecn = gso_type & GSO_ECN != 0;
     let kind = match gso_type & !GSO_ECN {
-        GSO_NONE if !ecn => return Some(Offload { l4, gso: None }),
+        GSO_NONE if !ecn => return Some(Offload { l4, ..Offload::default() }),
         GSO_TCPV4 => GsoKind::TcpV4,
         GSO_TCPV6 => GsoKind::TcpV6,
         GSO_UDP_L4 if !ecn => GsoKind::Udp,
         _ => return None,
     };
     let size = u16::from_ne_bytes([s0, s1]);
-    (size > 0).then_some(Offload { l4, gso: Some(Gso { kind, size, ecn }) })
+    (size > 0).then_some(Offload { l4, gso: Some(Gso { kind, size, ecn }), ..Offload::default() })
 }
 
 /// The header that hands on the work that is left on `packet`; `None` if its offsets do not fit one.
@@ -131,13 +131,17 @@ mod tests {
     #[test]
     fn a_packet_to_be_cut_gets_a_partial_checksum() {
         let mut p = tcp(4000);
-        p.offload = Offload { l4: L4Checksum::Good, gso: Some(Gso { kind: GsoKind::TcpV4, size: 1448, ecn: false }) };
+        p.offload.l4 = L4Checksum::Good;
+        p.offload.gso = Some(Gso { kind: GsoKind::TcpV4, size: 1448, ecn: false });
         assert_eq!(write(&mut p), Some(header(1, 1, [54, 1448, 34, 16])));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        assert_eq!(read(&header(DATA_VALID, 0, [0; 4]), 60), Some(Offload { l4: L4Checksum::Good, gso: None }));
+        assert_eq!(
+            read(&header(DATA_VALID, 0, [0; 4]), 60),
+            Some(Offload { l4: L4Checksum::Good, ..Offload::default() })
+        );
         assert!(read(&header(1, 0, [0, 0, 34, 16]), 52).is_some());
         for (h, len) in [
             (header(1, 0, [0, 0, 34, 16]), 51),
