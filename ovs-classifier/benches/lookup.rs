@@ -65,7 +65,7 @@ fn rules(c: &mut Criterion) {
         for n in 0..n_rules {
             let (mask, priority) = masks[random.below(n_masks as u64) as usize];
             let rule = Pattern::new(values(random.next()), mask);
-            table.insert(&rule, priority, n);
+            table.insert(&rule, priority, n).expect("no limit");
             rules.push(rule);
         }
         // Keys that match a rule, with random bits where it does not look.
@@ -101,7 +101,7 @@ fn megaflows(c: &mut Criterion) {
             (key[ADDRESSES], key[PORTS]) = (0x0a00_0001 << 32 | (0x0b00_0000 + i), Random(i).next() & 0xffff_ffff);
             (mask[IN_PORT], mask[ADDRESSES]) = (u64::MAX, 0xffff_ffff);
             (mask[PROTOCOL], mask[PORTS]) = (0xff, 0xffff ^ (i % n_masks));
-            table.insert(&Pattern::new(key, mask), i);
+            table.insert(&Pattern::new(key, mask), i).expect("no limit");
             keys.push(key);
         }
         let mut random = Random(2);

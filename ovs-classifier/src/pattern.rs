@@ -1,5 +1,6 @@
 //! Patterns: the keys that agree with given values on given bits.
 
+use crate::error::PatternError;
 use core::fmt;
 
 /// A set of keys: those that have the values of `key` in the bits of `mask`.
@@ -31,6 +32,27 @@ impl<const W: usize> Pattern<W> {
     pub fn new(mut key: [u64; W], mask: [u64; W]) -> Self {
         key.iter_mut().zip(&mask).for_each(|(key, mask)| *key &= mask);
         Self { key, mask }
+    }
+
+    /// The pattern of slices that may be shorter than a key: words that they do not have are not matched.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is longer than a key.
+    ///
+    /// ```
+    /// use ovs_classifier::{Pattern, PatternError};
+    ///
+    /// assert_eq!(Pattern::<2>::from_slices(&[7], &[0xff]), Ok(Pattern::new([7, 0], [0xff, 0])));
+    /// assert_eq!(Pattern::<2>::from_slices(&[7], &[0; 3]), Err(PatternError::TooLong { words: 3, width: 2 }));
+    /// ```
+    pub fn from_slices(values: &[u64], mask: &[u64]) -> Result<Self, PatternError> {
+        let words = values.len().max(mask.len());
+        if words > W {
+            return Err(PatternError::TooLong { words, width: W });
+        }
+        let full = |words: &[u64]| core::array::from_fn(|i| words.get(i).copied().unwrap_or(0));
+        Ok(Self::new(full(values), full(mask)))
     }
 
     /// The pattern that matches every key.

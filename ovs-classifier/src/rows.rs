@@ -1,8 +1,9 @@
-//! From the hash of masked words to the slot of the entry that has them.
+//! From the hash of masked words to the place of the entry that has them.
 //!
-//! A row is a hash and a slot index; the entries live in their table's arena and the caller compares them. Growing
-//! the table therefore reads no entry, and a probe reads one only when all 64 bits of the hash agree.
+//! A row is half a hash and a place; the entries live elsewhere and the caller compares them. Growing the table
+//! therefore reads no entry, and a probe reads one only when all 32 bits of the hash agree.
 
+use crate::hash::WordHash;
 use hashbrown::HashTable;
 
 #[derive(Clone, Debug, Default)]
@@ -12,8 +13,8 @@ pub(crate) struct Rows {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    hash: u64,
-    slot: usize,
+    hash: u32,
+    place: u32,
 }
 
 impl Rows {
@@ -29,31 +30,33 @@ impl Rows {
         self.table.allocation_size()
     }
 
-    /// The slot with this hash that `is_it`.
+    /// The place with this hash that `is_it`.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(usize) -> bool) -> Option<usize> {
-        self.table.find(hash, |row| row.hash == hash && is_it(row.slot)).map(|row| row.slot)
+    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let hash = WordHash::short(hash);
+        let row = self.table.find(WordHash::spread(hash), |row| row.hash == hash && is_it(row.place))?;
+        Some(row.place)
     }
 
-    /// All slots, in no particular order.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = usize> {
-        self.table.iter().map(|row| row.slot)
+    /// A place with this hash, which may be that of other words.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |_| true)
     }
 
-    /// Adds a slot, which must not be there yet.
-    pub(crate) fn insert(&mut self, hash: u64, slot: usize) {
-        self.table.insert_unique(hash, Row { hash, slot }, |row| row.hash);
+    /// All places, in no particular order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u32> {
+        self.table.iter().map(|row| row.place)
     }
 
-    /// Puts `new` into the row of `old`.
-    pub(crate) fn replace(&mut self, hash: u64, old: usize, new: usize) {
-        if let Some(row) = self.table.find_mut(hash, |row| row.slot == old) {
-            row.slot = new;
-        }
+    /// Adds a place, which must not be there yet.
+    pub(crate) fn insert(&mut self, hash: u64, place: u32) {
+        let hash = WordHash::short(hash);
+        self.table.insert_unique(WordHash::spread(hash), Row { hash, place }, |row| WordHash::spread(row.hash));
     }
 
-    pub(crate) fn remove(&mut self, hash: u64, slot: usize) {
-        if let Ok(row) = self.table.find_entry(hash, |row| row.slot == slot) {
+    pub(crate) fn remove(&mut self, hash: u64, place: u32) {
+        if let Ok(row) = self.table.find_entry(WordHash::spread(WordHash::short(hash)), |row| row.place == place) {
             row.remove();
         }
     }

@@ -182,7 +182,10 @@ impl Dpif for Datapath {
             return Err(DpifError::FlowTableFull(self.limits.flows));
         }
         let ufid = Ufid::of(matching);
-        let (handle, _) = self.table.insert(&pattern, Entry { ufid, actions, stats: DpFlowStats::default() });
+        let entry = Entry { ufid, actions, stats: DpFlowStats::default() };
+        let Ok((handle, _)) = self.table.insert(&pattern, entry) else {
+            return Err(FULL);
+        };
         self.by_ufid.insert(ufid, handle);
         Ok(ufid)
     }

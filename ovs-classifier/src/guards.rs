@@ -1,0 +1,378 @@
+//! Guards: which masks need not be probed for a key, by a look at a few of its fields.
+//!
+//! A table with many masks would probe them all. But most hold no rule for the values that a key has in its fields:
+//! a mask with forty rules on the leading 16 bits of a source address has forty rows of all there are. So each mask
+//! is a *column*, a bit's place in bitmaps, and a *guard* is a run of leading bits of a field with a table of such
+//! bitmaps: the row of a value has the bits of the masks that have a rule with this value there. A lookup reads one
+//! row per guard, and the AND of the rows is what is left to probe. The cost is a few rows, not the masks.
+//!
+//! # What a bit says
+//!
+//! A mask *takes part* in a guard when it has all of the guard's bits. Of the guards of one field it takes part in
+//! the longest that it has. If it takes part and its bit in the key's row is clear, no rule of it matches the key, and
+//! the guard's bits of the key prove it: that is why a guard can be the *witness* for every mask that it rules out.
+//! If its bit is set, nothing is said: rows are shared by values with the same hash, and removal leaves bits behind.
+//! So bits are superfluous at times, and never missing.
+//!
+//! # Bounds
+//!
+//! There are at most [`MAX_GUARDS`] guards, and none in a table of at most [`FEW`] masks, where probing costs less.
+//! A guard's rows are 16 for each rule that a mask has on average, at most 2^16. When as many rules have come and
+//! gone as there were, the bitmaps are made anew: twice the work in the mean, and a pause for the writer.
+
+use crate::field::BitOrder;
+use crate::hash::WordHash;
+use crate::layout::Layout;
+use crate::simd::Kernels;
+use crate::subtables::Subtables;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+
+/// The most guards that a table has; what a lookup reads at most.
+pub(crate) const MAX_GUARDS: usize = 24;
+
+/// The most masks that a table probes without guards.
+pub(crate) const FEW: usize = 6;
+
+/// The lengths of the runs that guards look at. Longer runs tell more apart where rules share their leading bits.
+const LENGTHS: [u8; 9] = [8, 12, 16, 20, 24, 28, 32, 48, 64];
+
+const MIN_ROWS_LOG2: u32 = 6;
+const MAX_ROWS_LOG2: u32 = 16;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Guards {
+    order: BitOrder,
+    /// All runs that may become guards, the runs of a field by length.
+    runs: Box<[Run]>,
+    guards: Vec<Guard>,
+    /// The columns that a mask has.
+    live: Vec<u64>,
+    columns: usize,
+    /// Words of a row; 0 before the guards were first made.
+    stride: usize,
+    /// Rules that came or went since the guards were made, and what they were made for.
+    churn: usize,
+    made_for: usize,
+    salt: u64,
+}
+
+/// Leading bits of a field, within one word.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    word: u8,
+    /// Which field, or piece of one in another word.
+    group: u16,
+    /// The bits, as they lie in a key.
+    mask: u64,
+    /// How many bits there are.
+    len: u8,
+    /// How many bits of the word, as a number, are behind the run.
+    shift: u8,
+}
+
+#[derive(Clone, Debug)]
+struct Guard {
+    run: Run,
+    rows_log2: u32,
+    /// The columns of the masks that do not take part.
+    any: Vec<u64>,
+    rows: Vec<u64>,
+}
+
+/// The rows of one key, one for each guard.
+pub(crate) struct Picked<'a> {
+    live: &'a [u64],
+    rows: ArrayVec<(&'a [u64], &'a [u64]), MAX_GUARDS>,
+}
+
+/// A guard's bits of the key: the word and the bits in it.
+pub(crate) type Bits = (usize, u64);
+
+impl Guards {
+    pub(crate) fn new<const W: usize>(layout: &Layout<W>, hash: WordHash) -> Self {
+        Self {
+            order: layout.order(),
+            runs: runs(layout),
+            guards: Vec::new(),
+            live: Vec::new(),
+            columns: 0,
+            stride: 0,
+            churn: 0,
+            made_for: 0,
+            salt: hash.salt(usize::MAX - 1),
+        }
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let words: usize = self.guards.iter().map(|guard| guard.any.capacity() + guard.rows.capacity()).sum();
+        (words + self.live.capacity()) * size_of::<u64>()
+            + self.runs.len() * size_of::<Run>()
+            + self.guards.capacity() * size_of::<Guard>()
+    }
+
+    /// How many guards there are.
+    pub(crate) fn len(&self) -> usize {
+        self.guards.len()
+    }
+
+    /// The rows of a key.
+    #[inline]
+    pub(crate) fn pick<const W: usize>(&self, key: &[u64; W]) -> Picked<'_> {
+        let mut rows = ArrayVec::new();
+        for guard in &self.guards {
+            let row = guard.row(self.order, self.salt, key) * self.stride;
+            let row = guard.rows.get(row..row + self.stride).unwrap_or_default();
+            rows.push((row, guard.any.as_slice()));
+        }
+        Picked { live: &self.live, rows }
+    }
+
+    /// The bits that a guard looks at.
+    #[inline]
+    pub(crate) fn bits(&self, guard: usize) -> Bits {
+        self.guards.get(guard).map_or((0, 0), |guard| (usize::from(guard.run.word), guard.run.mask))
+    }
+
+    /// Gives a mask its column.
+    pub(crate) fn add_column<const W: usize>(&mut self, column: u32, mask: &[u64; W]) {
+        let word = column as usize / 64;
+        if self.live.len() <= word {
+            self.live.resize(word + 1, 0);
+        }
+        set(&mut self.live, column, true);
+        self.columns += 1;
+        if self.stride == 0 {
+            return;
+        }
+        // Beyond the stride there is no place in a row; the next rebuild makes one.
+        let runs = taking_part(&self.runs, mask);
+        for guard in &mut self.guards {
+            let takes_part = runs.iter().any(|run| guard.run.is(run));
+            set(&mut guard.any, column, !takes_part);
+        }
+        for run in runs {
+            if self.guards.len() < MAX_GUARDS && !self.guards.iter().any(|guard| guard.run.is(&run)) {
+                let mut guard = Guard::new(run, self.stride, self.made_for / self.columns.max(1));
+                set(&mut guard.any, column, false);
+                self.guards.push(guard);
+            }
+        }
+    }
+
+    /// Takes a mask's column away; the bits that its rules left do no harm.
+    pub(crate) fn remove_column(&mut self, column: u32) {
+        set(&mut self.live, column, false);
+        self.columns = self.columns.saturating_sub(1);
+    }
+
+    /// Notes a rule of a mask, by a key that it matches. Whether the guards ought to be made anew.
+    pub(crate) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W]) -> bool {
+        self.churn += 1;
+        for guard in &mut self.guards {
+            guard.set(self.order, self.salt, self.stride, column, key);
+        }
+        self.are_due()
+    }
+
+    /// Notes that a rule is gone. Whether the guards ought to be made anew.
+    pub(crate) fn remove(&mut self) -> bool {
+        self.churn += 1;
+        self.are_due()
+    }
+
+    fn are_due(&self) -> bool {
+        if self.stride == 0 {
+            return self.columns > FEW;
+        }
+        self.churn > self.made_for.max(64) || self.columns > self.stride * 64
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.guards.clear();
+        self.live.clear();
+        (self.columns, self.stride, self.churn, self.made_for) = (0, 0, 0, 0);
+    }
+
+    /// Makes the guards anew from the patterns that there are.
+    pub(crate) fn rebuild<S, const W: usize>(&mut self, subtables: &Subtables<S, W>) {
+        // For each run: how many masks take part, and with how many patterns.
+        let mut counts = vec![(0usize, 0usize); self.runs.len()];
+        let masks: Vec<(u32, [u64; W])> = subtables.columns().map(|(column, s)| (column, s.mask.expand())).collect();
+        for ((_, subtable), (_, mask)) in subtables.columns().zip(&masks) {
+            for run in taking_part(&self.runs, mask) {
+                if let Some(place) = self.runs.iter().position(|other| other.is(&run))
+                    && let Some(count) = counts.get_mut(place)
+                {
+                    count.0 += 1;
+                    count.1 += subtable.rows.len();
+                }
+            }
+        }
+        let mut chosen: Vec<(Run, (usize, usize))> =
+            self.runs.iter().copied().zip(counts).filter(|(_, (masks, _))| *masks > 0).collect();
+        // The runs in which most masks take part rule most of them out.
+        chosen.sort_by_key(|(_, (masks, _))| core::cmp::Reverse(*masks));
+        chosen.truncate(MAX_GUARDS);
+
+        while self.live.last() == Some(&0) {
+            self.live.pop();
+        }
+        let columns = self.live.len().max(1);
+        // Room for half as many again, in whole words of columns.
+        self.stride = if columns == 1 { 1 } else { columns + columns.div_ceil(2) };
+        self.guards = chosen
+            .into_iter()
+            .map(|(run, (masks, patterns))| Guard::new(run, self.stride, 2 * patterns / masks.max(1)))
+            .collect();
+        for ((column, subtable), (_, mask)) in subtables.columns().zip(&masks) {
+            let runs = taking_part(&self.runs, mask);
+            for guard in &mut self.guards {
+                set(&mut guard.any, column, !runs.iter().any(|run| guard.run.is(run)));
+            }
+            for values in subtable.patterns() {
+                let key = subtable.mask.scatter(values);
+                for guard in &mut self.guards {
+                    guard.set(self.order, self.salt, self.stride, column, &key);
+                }
+            }
+        }
+        self.made_for = masks.iter().zip(subtables.columns()).map(|(_, (_, s))| s.rows.len()).sum();
+        self.churn = 0;
+    }
+}
+
+impl Picked<'_> {
+    /// How many words of columns there are.
+    #[inline]
+    pub(crate) fn words(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The live columns of a word of columns.
+    #[inline]
+    pub(crate) fn live(&self, word: usize) -> u64 {
+        self.live.get(word).copied().unwrap_or(0)
+    }
+
+    /// The columns of a word of columns that no guard rules out.
+    #[inline]
+    pub(crate) fn open(&self, word: usize) -> u64 {
+        (0..self.rows.len()).fold(self.live(word), |open, guard| open & self.lets_pass(guard, word))
+    }
+
+    /// The columns of a run of words that no guard rules out.
+    #[inline]
+    pub(crate) fn open_words(&self, first: usize, open: &mut [u64]) {
+        let live = self.live.get(first..).unwrap_or_default();
+        open.iter_mut().zip(live.iter().chain(core::iter::repeat(&0))).for_each(|(open, live)| *open = *live);
+        for (row, any) in &self.rows {
+            Kernels::and_either(open, row.get(first..).unwrap_or_default(), any.get(first..).unwrap_or_default());
+        }
+    }
+
+    /// The columns of a word of columns that one guard does not rule out.
+    #[inline]
+    pub(crate) fn lets_pass(&self, guard: usize, word: usize) -> u64 {
+        match self.rows.get(guard).and_then(|(row, any)| Some((row.get(word)?, any.get(word)?))) {
+            Some((row, any)) => row | any,
+            // Columns beyond the rows are not guarded.
+            None => u64::MAX,
+        }
+    }
+
+    /// Whether a guard rules a column out.
+    #[inline]
+    pub(crate) fn rules_out(&self, guard: usize, column: u32) -> bool {
+        self.lets_pass(guard, column as usize / 64) >> (column % 64) & 1 == 0
+    }
+}
+
+impl Run {
+    fn is(&self, other: &Self) -> bool {
+        (self.word, self.mask) == (other.word, other.mask)
+    }
+}
+
+impl Guard {
+    /// A guard in which no mask takes part yet, for as many patterns of each as will.
+    fn new(run: Run, stride: usize, patterns: usize) -> Self {
+        let wanted = (16 * patterns.max(1)).next_power_of_two().ilog2().clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
+        let rows_log2 = wanted.min(run.len.into());
+        Self { run, rows_log2, any: vec![u64::MAX; stride], rows: vec![0; stride << rows_log2] }
+    }
+
+    /// The row of a key.
+    #[inline]
+    fn row<const W: usize>(&self, order: BitOrder, salt: u64, key: &[u64; W]) -> usize {
+        let word = key.get(usize::from(self.run.word)).copied().unwrap_or(0);
+        if u32::from(self.run.len) <= self.rows_log2 {
+            // A row for each value.
+            (order.number(word) >> self.run.shift) as usize & ((1 << self.run.len) - 1)
+        } else {
+            (WordHash::fold((word & self.run.mask) ^ salt) >> (64 - self.rows_log2)) as usize
+        }
+    }
+
+    /// Sets the bit of a column in the row of a key, if its mask takes part.
+    #[inline]
+    fn set<const W: usize>(&mut self, order: BitOrder, salt: u64, stride: usize, column: u32, key: &[u64; W]) {
+        let word = column as usize / 64;
+        if self.any.get(word).is_some_and(|any| any >> (column % 64) & 1 == 0) {
+            let row = self.row(order, salt, key) * stride;
+            if let Some(bits) = self.rows.get_mut(row + word) {
+                *bits |= 1 << (column % 64);
+            }
+        }
+    }
+}
+
+fn set(words: &mut [u64], column: u32, on: bool) {
+    if let Some(word) = words.get_mut(column as usize / 64) {
+        let bit = 1 << (column % 64);
+        *word = if on { *word | bit } else { *word & !bit };
+    }
+}
+
+/// All runs of a layout's fields that may become guards.
+fn runs<const W: usize>(layout: &Layout<W>) -> Box<[Run]> {
+    let mut runs: Vec<Run> = Vec::new();
+    let named: Vec<_> = layout.fields().collect();
+    let halves = (0..2 * W as u16).filter_map(|half| crate::field::Field::new(half * 32, 32));
+    let fields = if named.is_empty() { halves.collect() } else { named };
+    let mut group = 0;
+    for field in fields {
+        for (word, piece) in field.prefix(field.bits(), layout.order()) {
+            let piece = layout.order().number(piece);
+            let (first, whole) = (piece.leading_zeros(), piece.count_ones());
+            for len in LENGTHS.iter().map(|len| u32::from(*len)).filter(|len| *len < whole).chain([whole]) {
+                let number = (u64::MAX << (64 - len)) >> first;
+                runs.push(Run {
+                    word: word as u8,
+                    group,
+                    mask: layout.order().number(number),
+                    len: len as u8,
+                    shift: (64 - first - len) as u8,
+                });
+            }
+            group += 1;
+        }
+    }
+    runs.into_boxed_slice()
+}
+
+/// The runs in which a mask takes part: of each field, or piece of it in a word, the longest that it has.
+fn taking_part<const W: usize>(runs: &[Run], mask: &[u64; W]) -> Vec<Run> {
+    let mut chosen: Vec<Run> = Vec::new();
+    for run in runs {
+        if mask.get(usize::from(run.word)).is_some_and(|bits| bits & run.mask == run.mask) {
+            match chosen.last_mut().filter(|last| last.group == run.group) {
+                Some(last) => *last = *run,
+                None => chosen.push(*run),
+            }
+        }
+    }
+    chosen
+}
