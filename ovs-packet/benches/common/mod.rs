@@ -22,7 +22,8 @@ pub(crate) fn criterion() -> Criterion {
 }
 
 /// Runs `body`, which handles `items` items, and prints what one costs at best beside `peer`, the peer's nanoseconds.
-pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<f64>, mut body: impl FnMut()) {
+/// Returns that cost; infinity where the run only checks that the bench works.
+pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<f64>, mut body: impl FnMut()) -> f64 {
     calibrate();
     let best = Cell::new(f64::INFINITY);
     c.bench_function(name, |b| {
@@ -42,6 +43,7 @@ pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<
             None => println!("{name}: {ns:.1} ns each at best"),
         }
     }
+    ns
 }
 
 /// Prints the clock that a chain of dependent additions shows, once.
