@@ -64,7 +64,7 @@ impl<T> Arena<T> {
         self.slots.capacity() * size_of::<Slot<T>>()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
         self.slots.get(index as usize)?.value.as_ref()
     }

@@ -1,14 +1,10 @@
-//! The distinct patterns of one mask, back to back: for each, what the table keeps of it and its values.
-//!
-//! An entry is one word for the table (`head`, the slot of a rule) and one per word of the mask, so a probe that
-//! finds its row reads one or two cache lines for the comparison and for where to go on. Nothing is allocated per
-//! entry.
+//! The values of the distinct patterns of one mask, back to back: nothing is allocated per pattern.
 
 use alloc::vec::Vec;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Entries {
-    /// Words of an entry.
+    /// Words of an entry; one that nobody reads where the mask has none.
     stride: usize,
     words: Vec<u64>,
     /// Places that nobody has.
@@ -17,30 +13,23 @@ pub(crate) struct Entries {
 
 impl Entries {
     pub(crate) fn new(values: usize) -> Self {
-        Self { stride: values + 1, words: Vec::new(), free: Vec::new() }
+        Self { stride: values.max(1), words: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
         self.words.capacity() * size_of::<u64>() + self.free.capacity() * size_of::<u32>()
     }
 
-    /// The head and the values of an entry.
-    #[inline]
-    pub(crate) fn get(&self, place: u32) -> Option<(u32, &[u64])> {
+    /// The values of an entry.
+    #[inline(always)]
+    pub(crate) fn get(&self, place: u32) -> Option<&[u64]> {
         let at = place as usize * self.stride;
-        let (head, values) = self.words.get(at..at + self.stride)?.split_first()?;
-        Some((*head as u32, values))
-    }
-
-    pub(crate) fn set_head(&mut self, place: u32, head: u32) {
-        if let Some(word) = self.words.get_mut(place as usize * self.stride) {
-            *word = head.into();
-        }
+        self.words.get(at..at + self.stride)
     }
 
     /// Adds an entry. There are no more entries than rules, and rules are counted by `u32`.
-    pub(crate) fn insert(&mut self, head: u32, values: impl Iterator<Item = u64>) -> u32 {
-        let words = core::iter::once(u64::from(head)).chain(values);
+    pub(crate) fn insert(&mut self, values: impl Iterator<Item = u64>) -> u32 {
+        let words = values.chain(core::iter::repeat(0)).take(self.stride);
         match self.free.pop() {
             Some(place) => {
                 let old = self.words.iter_mut().skip(place as usize * self.stride).take(self.stride);

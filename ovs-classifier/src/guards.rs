@@ -17,13 +17,12 @@
 //! # Bounds
 //!
 //! There are at most [`MAX_GUARDS`] guards, and none in a table of at most [`FEW`] masks, where probing costs less.
-//! A guard's rows are 16 for each rule that a mask has on average, at most 2^16. When as many rules have come and
+//! A guard's rows are 4 to 8 for each rule that a mask has on average, at most 2^16. When as many rules have come and
 //! gone as there were, the bitmaps are made anew: twice the work in the mean, and a pause for the writer.
 
 use crate::field::BitOrder;
 use crate::hash::WordHash;
 use crate::layout::Layout;
-use crate::simd::Kernels;
 use crate::subtables::Subtables;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -42,6 +41,9 @@ const LENGTHS: [u8; 9] = [8, 12, 16, 20, 24, 28, 32, 48, 64];
 const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
 
+/// The most words that the rows of a guard take: 32 MiB.
+const MAX_WORDS_LOG2: u32 = 22;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Guards {
     order: BitOrder,
@@ -57,6 +59,8 @@ pub(crate) struct Guards {
     churn: usize,
     made_for: usize,
     salt: u64,
+    /// Whether guards are kept that rule out little, since their bits are proofs.
+    proofs: bool,
 }
 
 /// Leading bits of a field, within one word.
@@ -82,17 +86,21 @@ struct Guard {
     rows: Vec<u64>,
 }
 
-/// The rows of one key, one for each guard.
-pub(crate) struct Picked<'a> {
-    live: &'a [u64],
-    rows: ArrayVec<(&'a [u64], &'a [u64]), MAX_GUARDS>,
+/// What the guards say of `64 * N` columns for one key, asked of one guard after the other.
+pub(crate) struct Picked<'a, const W: usize, const N: usize> {
+    guards: &'a Guards,
+    key: &'a [u64; W],
+    /// The first word of columns.
+    first: usize,
+    /// For each guard asked so far, the columns that it does not rule out.
+    passes: ArrayVec<[u64; N], MAX_GUARDS>,
 }
 
 /// A guard's bits of the key: the word and the bits in it.
 pub(crate) type Bits = (usize, u64);
 
 impl Guards {
-    pub(crate) fn new<const W: usize>(layout: &Layout<W>, hash: WordHash) -> Self {
+    pub(crate) fn new<const W: usize>(layout: &Layout<W>, hash: WordHash, proofs: bool) -> Self {
         Self {
             order: layout.order(),
             runs: runs(layout),
@@ -103,6 +111,7 @@ impl Guards {
             churn: 0,
             made_for: 0,
             salt: hash.salt(usize::MAX - 1),
+            proofs,
         }
     }
 
@@ -113,25 +122,19 @@ impl Guards {
             + self.guards.capacity() * size_of::<Guard>()
     }
 
+    /// How many words of columns there are.
+    #[inline]
+    pub(crate) fn words(&self) -> usize {
+        self.live.len()
+    }
+
     /// How many guards there are.
     pub(crate) fn len(&self) -> usize {
         self.guards.len()
     }
 
-    /// The rows of a key.
-    #[inline]
-    pub(crate) fn pick<const W: usize>(&self, key: &[u64; W]) -> Picked<'_> {
-        let mut rows = ArrayVec::new();
-        for guard in &self.guards {
-            let row = guard.row(self.order, self.salt, key) * self.stride;
-            let row = guard.rows.get(row..row + self.stride).unwrap_or_default();
-            rows.push((row, guard.any.as_slice()));
-        }
-        Picked { live: &self.live, rows }
-    }
-
     /// The bits that a guard looks at.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bits(&self, guard: usize) -> Bits {
         self.guards.get(guard).map_or((0, 0), |guard| (usize::from(guard.run.word), guard.run.mask))
     }
@@ -241,53 +244,98 @@ impl Guards {
         }
         self.made_for = masks.iter().zip(subtables.columns()).map(|(_, (_, s))| s.rows.len()).sum();
         self.churn = 0;
+        self.order_by_use();
+    }
+
+    /// Puts first the guards that leave fewest masks; without need for proofs, drops those that leave hardly fewer.
+    fn order_by_use(&mut self) {
+        let mut rated: Vec<(f64, Guard)> = self.guards.drain(..).map(|guard| (guard.leaves(&self.live), guard)).collect();
+        rated.sort_by(|a, b| a.0.total_cmp(&b.0));
+        if !self.proofs {
+            let all = self.columns.max(1) as f64;
+            let mut left = all;
+            rated.retain(|(leaves, _)| {
+                let is_of_use = left > 1.25 && *leaves < 0.75 * all;
+                left *= if is_of_use { leaves / all } else { 1.0 };
+                is_of_use
+            });
+        }
+        self.guards = rated.into_iter().map(|(_, guard)| guard).collect();
     }
 }
 
-impl Picked<'_> {
-    /// How many words of columns there are.
-    #[inline]
-    pub(crate) fn words(&self) -> usize {
-        self.live.len()
+impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
+    #[inline(always)]
+    pub(crate) fn new(guards: &'a Guards, key: &'a [u64; W], first: usize) -> Self {
+        Self { guards, key, first, passes: ArrayVec::new() }
     }
 
-    /// The live columns of a word of columns.
-    #[inline]
-    pub(crate) fn live(&self, word: usize) -> u64 {
-        self.live.get(word).copied().unwrap_or(0)
+    /// The first word of columns.
+    #[inline(always)]
+    pub(crate) fn first(&self) -> usize {
+        self.first
     }
 
-    /// The columns of a word of columns that no guard rules out.
-    #[inline]
-    pub(crate) fn open(&self, word: usize) -> u64 {
-        (0..self.rows.len()).fold(self.live(word), |open, guard| open & self.lets_pass(guard, word))
+    /// The columns that a mask has.
+    #[inline(always)]
+    pub(crate) fn live(&self) -> [u64; N] {
+        let live = self.guards.live.get(self.first..).unwrap_or_default();
+        let mut words = [0; N];
+        words.iter_mut().zip(live).for_each(|(word, live)| *word = *live);
+        words
     }
 
-    /// The columns of a run of words that no guard rules out.
-    #[inline]
-    pub(crate) fn open_words(&self, first: usize, open: &mut [u64]) {
-        let live = self.live.get(first..).unwrap_or_default();
-        open.iter_mut().zip(live.iter().chain(core::iter::repeat(&0))).for_each(|(open, live)| *open = *live);
-        for (row, any) in &self.rows {
-            Kernels::and_either(open, row.get(first..).unwrap_or_default(), any.get(first..).unwrap_or_default());
+    /// The columns that the guards leave; what is asked again is answered the same.
+    ///
+    /// The guards come with the best first, and where two columns are left it is cheaper to probe them.
+    #[inline(always)]
+    pub(crate) fn open(&mut self) -> [u64; N] {
+        let mut open = self.live();
+        for guard in 0..self.guards.len() {
+            if are_two_at_most(&open) {
+                break;
+            }
+            let pass = self.pass(guard);
+            and(&mut open, &pass);
         }
+        open
     }
 
-    /// The columns of a word of columns that one guard does not rule out.
-    #[inline]
-    pub(crate) fn lets_pass(&self, guard: usize, word: usize) -> u64 {
-        match self.rows.get(guard).and_then(|(row, any)| Some((row.get(word)?, any.get(word)?))) {
-            Some((row, any)) => row | any,
+    /// The columns that a guard does not rule out.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, guard: usize) -> [u64; N] {
+        while self.passes.len() <= guard
+            && let Some(next) = self.guards.guards.get(self.passes.len())
+        {
+            let row = next.row(self.guards.order, self.guards.salt, self.key) * self.guards.stride;
+            let (from, to) = (self.first.min(self.guards.stride), (self.first + N).min(self.guards.stride));
+            let row = next.rows.get(row + from..row + to).unwrap_or_default();
+            let any = next.any.get(from..to).unwrap_or_default();
             // Columns beyond the rows are not guarded.
-            None => u64::MAX,
+            let mut pass = [u64::MAX; N];
+            pass.iter_mut().zip(row.iter().zip(any)).for_each(|(pass, (row, any))| *pass = row | any);
+            self.passes.push(pass);
         }
+        self.passes.get(guard).copied().unwrap_or([u64::MAX; N])
     }
+}
 
-    /// Whether a guard rules a column out.
-    #[inline]
-    pub(crate) fn rules_out(&self, guard: usize, column: u32) -> bool {
-        self.lets_pass(guard, column as usize / 64) >> (column % 64) & 1 == 0
+/// Keeps of some columns those that are in `other`.
+#[inline(always)]
+pub(crate) fn and<const N: usize>(columns: &mut [u64; N], other: &[u64; N]) {
+    columns.iter_mut().zip(other).for_each(|(columns, other)| *columns &= other);
+}
+
+#[inline(always)]
+fn are_two_at_most<const N: usize>(columns: &[u64; N]) -> bool {
+    let (mut some, mut more, mut many) = (0, 0, 0);
+    for &columns in columns {
+        let rest = columns & columns.wrapping_sub(1);
+        some += u32::from(columns != 0);
+        more += u32::from(rest != 0);
+        many |= rest & rest.wrapping_sub(1);
     }
+    many == 0 && some + more <= 2
 }
 
 impl Run {
@@ -299,13 +347,26 @@ impl Run {
 impl Guard {
     /// A guard in which no mask takes part yet, for as many patterns of each as will.
     fn new(run: Run, stride: usize, patterns: usize) -> Self {
-        let wanted = (16 * patterns.max(1)).next_power_of_two().ilog2().clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
-        let rows_log2 = wanted.min(run.len.into());
+        let wanted = (4 * patterns.max(1)).next_power_of_two().ilog2().clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
+        // What a row takes grows with the masks; at a million masks there are two rows.
+        let room = MAX_WORDS_LOG2.saturating_sub(stride.max(1).ilog2()).max(1);
+        let rows_log2 = wanted.min(run.len.into()).min(room);
         Self { run, rows_log2, any: vec![u64::MAX; stride], rows: vec![0; stride << rows_log2] }
     }
 
+    /// How many of the masks a key that one of the patterns matches is left with, in the mean.
+    fn leaves(&self, live: &[u64]) -> f64 {
+        let (mut once, mut twice) = (0u64, 0u64);
+        for row in self.rows.chunks_exact(self.any.len()) {
+            let set: u64 = row.iter().map(|bits| u64::from(bits.count_ones())).sum();
+            (once, twice) = (once + set, twice + set * set);
+        }
+        let others: u32 = self.any.iter().zip(live).map(|(any, live)| (any & live).count_ones()).sum();
+        f64::from(others) + twice as f64 / once.max(1) as f64
+    }
+
     /// The row of a key.
-    #[inline]
+    #[inline(always)]
     fn row<const W: usize>(&self, order: BitOrder, salt: u64, key: &[u64; W]) -> usize {
         let word = key.get(usize::from(self.run.word)).copied().unwrap_or(0);
         if u32::from(self.run.len) <= self.rows_log2 {

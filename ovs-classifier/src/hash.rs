@@ -32,7 +32,7 @@ impl WordHash {
     }
 
     /// What a salted word adds to the hash.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn fold(salted: u64) -> u64 {
         let product = salted as u128 * MULTIPLIER as u128;
         product as u64 ^ (product >> 64) as u64
@@ -45,13 +45,13 @@ impl WordHash {
     }
 
     /// The 32 bits of a hash that tables keep.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn short(hash: u64) -> u32 {
         (hash ^ hash >> 32) as u32
     }
 
     /// A short hash for `hashbrown`, which picks the bucket from the low bits and the tag from the top seven.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn spread(short: u32) -> u64 {
         (short as u64) << 32 | short as u64
     }

@@ -24,7 +24,7 @@ struct MaskWord {
 
 impl MaskWord {
     /// The word that this one selects from a key (or mask).
-    #[inline]
+    #[inline(always)]
     fn of<const W: usize>(self, key: &[u64; W]) -> u64 {
         // The index is below W; `get` spares the proof obligation, not a branch that is ever taken.
         key.get(usize::from(self.index)).copied().unwrap_or(0)
@@ -96,25 +96,25 @@ impl<const W: usize> SparseMask<W> {
     }
 
     /// The hash of the masked words of a key: what [`WordHash::words`] gives for the gathered values.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, key: &[u64; W]) -> u64 {
         Self::sum(&self.words, key)
     }
 
     /// What the words at positions `from..to` of this mask add to the hash.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash_range(&self, from: usize, to: usize, key: &[u64; W]) -> u64 {
         Self::sum(self.words.get(from..to).unwrap_or_default(), key)
     }
 
-    #[inline]
+    #[inline(always)]
     fn sum(words: &[MaskWord], key: &[u64; W]) -> u64 {
         let terms = words.iter().map(|word| WordHash::fold(word.of(key) & word.bits ^ word.salt));
         terms.fold(0, u64::wrapping_add)
     }
 
     /// Whether a key has the given values (in the order of this mask) under this mask.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn matches(&self, values: &[u64], key: &[u64; W]) -> bool {
         self.words.iter().zip(values).all(|(word, value)| word.of(key) & word.bits == *value)
     }

@@ -33,29 +33,27 @@ pub(crate) struct Subtable<S, const W: usize> {
 
 impl<S, const W: usize> Subtable<S, W> {
     /// The place and the head of the pattern that matches a key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, key: &[u64; W]) -> Option<(u32, u32)> {
         self.find_hashed(self.mask.hash(key), key)
     }
 
     /// As [`find`](Self::find), with the hash of the key under the mask.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_hashed(&self, hash: u64, key: &[u64; W]) -> Option<(u32, u32)> {
-        let mut head = 0;
-        let place = self.rows.find(hash, |place| match self.entries.get(place) {
-            Some((slot, values)) => {
-                head = slot;
-                self.mask.matches(values, key)
-            }
-            None => false,
-        })?;
-        Some((place, head))
+        self.rows.find(hash, |place| self.holds(place, key))
+    }
+
+    /// Whether the pattern at a place matches a key.
+    #[inline(always)]
+    pub(crate) fn holds(&self, place: u32, key: &[u64; W]) -> bool {
+        self.entries.get(place).is_some_and(|values| self.mask.matches(values, key))
     }
 
     /// Adds the pattern that matches a key and was not there; returns its place.
     pub(crate) fn insert(&mut self, key: &[u64; W], head: u32) -> u32 {
-        let place = self.entries.insert(head, self.mask.gather(key));
-        self.rows.insert(self.mask.hash(key), place);
+        let place = self.entries.insert(self.mask.gather(key));
+        self.rows.insert(self.mask.hash(key), place, head);
         place
     }
 
@@ -67,13 +65,13 @@ impl<S, const W: usize> Subtable<S, W> {
 
     /// The values of all patterns, in no particular order.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &[u64]> {
-        self.rows.places().filter_map(|place| Some(self.entries.get(place)?.1))
+        self.rows.iter().filter_map(|(place, _)| self.entries.get(place))
     }
 
     /// The heads of all patterns that `is_it`, by their values; in no particular order.
     pub(crate) fn heads(&self, is_it: impl Fn(&[u64]) -> bool) -> impl Iterator<Item = u32> {
-        let entries = self.rows.places().filter_map(|place| self.entries.get(place));
-        entries.filter(move |(_, values)| is_it(values)).map(|(head, _)| head)
+        let entries = self.rows.iter().filter_map(|(place, head)| Some((self.entries.get(place)?, head)));
+        entries.filter(move |(values, _)| is_it(values)).map(|(_, head)| head)
     }
 }
 
@@ -86,7 +84,7 @@ impl<S, const W: usize> Subtables<S, W> {
         self.subtables.len()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, column: u32) -> Option<&Subtable<S, W>> {
         self.subtables.get(column)
     }
@@ -102,7 +100,8 @@ impl<S, const W: usize> Subtables<S, W> {
     }
 
     fn find_hashed(&self, hash: u64, mask: &[u64; W]) -> Option<u32> {
-        self.by_mask.find(hash, |column| self.subtables.get(column).is_some_and(|subtable| subtable.mask.is(mask)))
+        let is_it = |column| self.subtables.get(column).is_some_and(|subtable| subtable.mask.is(mask));
+        self.by_mask.find(hash, is_it).map(|(column, _)| column)
     }
 
     /// The subtables, oldest mask first.
@@ -135,7 +134,7 @@ impl<S, const W: usize> Subtables<S, W> {
         let (state, entries) = (state(&mask), Entries::new(mask.len()));
         let subtable = Subtable { mask, mask_hash, rows: Rows::default(), entries, state };
         let column = self.subtables.insert(subtable)?.index();
-        self.by_mask.insert(mask_hash, column);
+        self.by_mask.insert(mask_hash, column, 0);
         Some(column)
     }
 

@@ -70,6 +70,7 @@ impl Trie {
         self.nodes.get_mut(link.checked_sub(1)? as usize)
     }
 
+    #[inline(always)]
     pub(crate) fn find(&self, value: u128) -> Answer {
         let mut answer = Answer::default();
         let mut link = self.root;

@@ -28,6 +28,7 @@ use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
 use crate::rule::{Rule, Stored, Version};
+use crate::simd::Level;
 use crate::stages::StageIndex;
 use crate::subtables::Subtables;
 use alloc::collections::BTreeMap;
@@ -83,6 +84,7 @@ use prefixes::{Ports, Prefixes};
 /// ```
 #[derive(Clone)]
 pub struct Classifier<R, const W: usize> {
+    level: Level,
     layout: Layout<W>,
     rule_limit: usize,
     priorities: (i32, i32),
@@ -158,7 +160,8 @@ impl<R, const W: usize> Classifier<R, W> {
     pub fn with_seed(layout: Layout<W>, seed: u64) -> Self {
         let hash = WordHash::new(seed);
         Self {
-            guards: Guards::new(&layout, hash),
+            level: Level::best(),
+            guards: Guards::new(&layout, hash, true),
             layout,
             rule_limit: CAPACITY,
             priorities: (i32::MIN, i32::MAX),
@@ -286,7 +289,7 @@ impl<R, const W: usize> Classifier<R, W> {
     fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
         let (handle, stored) = (self.rules.handle(slot)?, self.rules.get(slot)?);
         let subtable = self.subtables.get(stored.column)?;
-        let (_, values) = subtable.entries.get(stored.place)?;
+        let values = subtable.entries.get(stored.place)?;
         Some(Rule { handle, mask: &subtable.mask, values, stored })
     }
 

@@ -16,20 +16,16 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::Picked;
-use crate::simd::Kernels;
+use crate::guards::{Picked, and};
 
 /// So many masks are proven one by one.
 const ONE_BY_ONE: u32 = 16;
 
-/// Words of columns that are looked at together.
-const STEP: usize = 16;
-
 /// The proofs of one lookup.
-pub(super) struct Evidence<'a, R, const W: usize> {
+pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
     table: &'a Classifier<R, W>,
     key: &'a [u64; W],
-    picked: Picked<'a>,
+    picked: Picked<'a, W, N>,
     answers: Answers,
     wildcards: &'a mut [u64; W],
 }
@@ -47,17 +43,19 @@ enum Proof {
     Words(usize),
 }
 
-impl<'a, R, const W: usize> Evidence<'a, R, W> {
+impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
+    #[inline(always)]
     pub(super) fn new(
         table: &'a Classifier<R, W>,
         key: &'a [u64; W],
-        picked: Picked<'a>,
+        picked: Picked<'a, W, N>,
         wildcards: &'a mut [u64; W],
     ) -> Self {
         Self { table, key, picked, answers: Answers::default(), wildcards }
     }
 
     /// Proves that the masks `missed`, and all above rank `floor` that the guards ruled out, hold no better rule.
+    #[inline(always)]
     pub(super) fn gather(mut self, missed: &[u32], floor: u64, cost: &mut Probes) {
         for column in missed {
             cost.proofs += u64::from(self.prove(*column));
@@ -65,67 +63,77 @@ impl<'a, R, const W: usize> Evidence<'a, R, W> {
         if self.table.guards.len() == 0 {
             return;
         }
-        for first in (0..self.picked.words()).step_by(STEP) {
-            let mut open = [0; STEP];
-            self.picked.open_words(first, &mut open);
-            let mut left = [0; STEP];
-            for (word, (left, open)) in (first..).zip(left.iter_mut().zip(open)) {
-                let closed = self.picked.live(word) & !open;
-                if closed != 0 {
-                    let ranks = self.table.ranks.get(word * 64..).unwrap_or_default();
-                    *left = closed & Kernels::above(ranks, floor);
-                }
+        for first in (0..self.table.guards.words()).step_by(N) {
+            if first != self.picked.first() {
+                self.picked = Picked::new(&self.table.guards, self.key, first);
             }
-            self.prove_words(first, &mut left, cost);
+            self.prove_closed(floor, cost);
         }
     }
 
-    /// Proves that the masks in `left`, which the guards rule out, hold nothing.
-    fn prove_words(&mut self, first: usize, left: &mut [u64; STEP], cost: &mut Probes) {
-        let guards = self.table.guards.len();
-        for guard in 0..guards {
-            if self.new_bits(guard) == 0 {
-                self.let_pass(guard, first, left);
-            }
+    /// Proves that those of the picked masks which the guards rule out, and are above a rank, hold nothing.
+    #[inline(always)]
+    fn prove_closed(&mut self, floor: u64, cost: &mut Probes) {
+        let (live, open) = (self.picked.live(), self.picked.open());
+        let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
+        self.pass_reported(&mut left);
+        for (word, left) in (self.picked.first()..).zip(&mut left) {
+            let ranks = self.table.ranks.get(word * 64..).unwrap_or_default();
+            *left = above(ranks, *left, floor);
         }
-        while count(left) > ONE_BY_ONE {
+        while count(&left) > ONE_BY_ONE {
             // The guard that rules most masks out for each new bit.
-            let rate = |guard: usize| {
-                let mut passed = *left;
-                self.let_pass(guard, first, &mut passed);
-                let ruled_out = count(left) - count(&passed);
-                (u64::from(ruled_out) << 20) / u64::from(self.new_bits(guard).max(1))
-            };
-            let best = (0..guards).map(|guard| (rate(guard), guard)).max_by_key(|(rate, _)| *rate);
-            match best {
-                Some((rate, guard)) if rate > 0 => {
-                    cost.proofs += 1;
-                    self.report(Proof::Guard(guard), None);
-                    self.let_pass(guard, first, left);
+            let mut best = (0, 0);
+            for guard in 0..self.table.guards.len() {
+                let new = self.new_bits(guard);
+                if new > 0 {
+                    let mut passed = left;
+                    and(&mut passed, &self.picked.pass(guard));
+                    let ruled_out = count(&left) - count(&passed);
+                    best = best.max(((u64::from(ruled_out) << 20) / u64::from(new), guard));
                 }
-                _ => break,
             }
+            let (rate, guard) = best;
+            if rate == 0 {
+                break;
+            }
+            cost.proofs += 1;
+            self.report(Proof::Guard(guard), None);
+            and(&mut left, &self.picked.pass(guard));
         }
-        for (word, left) in (first..).zip(*left) {
-            let mut left = left;
-            while left != 0 {
-                let column = word * 64 + left.trailing_zeros() as usize;
-                left &= left - 1;
-                cost.proofs += u64::from(self.prove(column as u32));
+        while let Some(word) = left.iter().position(|columns| *columns != 0) {
+            let column = (self.picked.first() + word) * 64 + left[word].trailing_zeros() as usize;
+            left[word] &= left[word] - 1;
+            if self.prove(column as u32) {
+                cost.proofs += 1;
+                self.pass_reported(&mut left);
             }
         }
     }
 
-    /// Keeps of `columns` those that a guard does not rule out.
-    fn let_pass(&self, guard: usize, first: usize, columns: &mut [u64; STEP]) {
-        for (word, columns) in (first..self.picked.words()).zip(columns) {
-            if *columns != 0 {
-                *columns &= self.picked.lets_pass(guard, word);
+    /// Keeps of the picked columns those that no guard rules out whose bits are reported already.
+    #[inline(always)]
+    fn pass_reported(&mut self, columns: &mut [u64; N]) {
+        if columns.iter().all(|columns| *columns == 0) {
+            return;
+        }
+        for guard in 0..self.table.guards.len() {
+            let (word, bits) = self.table.guards.bits(guard);
+            if bits & !word_of(self.wildcards, word) == 0 {
+                and(columns, &self.picked.pass(guard));
             }
         }
+    }
+
+    /// Whether a guard is picked for a column and rules it out.
+    #[inline(always)]
+    fn rules_out(&mut self, guard: usize, column: u32) -> bool {
+        let word = (column as usize / 64).wrapping_sub(self.picked.first());
+        self.picked.pass(guard).get(word).is_some_and(|pass| pass >> (column % 64) & 1 == 0)
     }
 
     /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
+    #[inline(always)]
     fn prove(&mut self, column: u32) -> bool {
         let Some((proof, new)) = self.cheapest(column) else { return false };
         if new > 0 {
@@ -135,6 +143,7 @@ impl<'a, R, const W: usize> Evidence<'a, R, W> {
     }
 
     /// The proof that takes the fewest new bits, and how many.
+    #[inline(always)]
     fn cheapest(&mut self, column: u32) -> Option<(Proof, u32)> {
         let (table, key) = (self.table, self.key);
         let order = table.layout.order();
@@ -147,7 +156,7 @@ impl<'a, R, const W: usize> Evidence<'a, R, W> {
             new == 0
         };
         for guard in 0..table.guards.len() {
-            if self.picked.rules_out(guard, column) && offer(Proof::Guard(guard), self.new_bits(guard)) {
+            if self.rules_out(guard, column) && offer(Proof::Guard(guard), self.new_bits(guard)) {
                 return best;
             }
         }
@@ -170,6 +179,7 @@ impl<'a, R, const W: usize> Evidence<'a, R, W> {
         best
     }
 
+    #[inline(always)]
     fn report(&mut self, proof: Proof, column: Option<u32>) {
         let order = self.table.layout.order();
         let subtable = column.and_then(|column| self.table.subtables.get(column));
@@ -194,23 +204,37 @@ impl<'a, R, const W: usize> Evidence<'a, R, W> {
     }
 
     /// How many bits of a guard are not reported yet.
-    #[inline]
+    #[inline(always)]
     fn new_bits(&self, guard: usize) -> u32 {
         let (word, bits) = self.table.guards.bits(guard);
         missing(self.wildcards, word, bits)
     }
 }
 
-fn count(columns: &[u64; STEP]) -> u32 {
+#[inline(always)]
+fn count<const N: usize>(columns: &[u64; N]) -> u32 {
     columns.iter().map(|columns| columns.count_ones()).sum()
 }
 
+#[inline(always)]
 fn word_of<const W: usize>(words: &[u64; W], word: usize) -> u64 {
     words.get(word).copied().unwrap_or(0)
 }
 
 /// How many of the bits in a word are not among the wildcards.
-#[inline]
+#[inline(always)]
 fn missing<const W: usize>(wildcards: &[u64; W], word: usize, bits: u64) -> u32 {
     (bits & !word_of(wildcards, word)).count_ones()
+}
+
+/// Which of some columns have a rank above a floor: bit `i` is the column of `ranks[i]`.
+#[inline(always)]
+fn above(ranks: &[u64], columns: u64, floor: u64) -> u64 {
+    let (mut left, mut above) = (columns, 0);
+    while left != 0 {
+        let i = left.trailing_zeros();
+        left &= left - 1;
+        above |= u64::from(ranks.get(i as usize).is_some_and(|rank| *rank > floor)) << i;
+    }
+    above
 }

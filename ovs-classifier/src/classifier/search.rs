@@ -3,6 +3,7 @@
 use super::proof::Evidence;
 use super::{Classifier, rank_of_priority};
 use crate::guards::Picked;
+use crate::simd::Job;
 use crate::rule::{Stored, Version};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -47,27 +48,20 @@ struct Visits {
 }
 
 impl Visits {
-    #[inline]
-    fn new(ranks: &[u64], picked: &Picked<'_>) -> Self {
-        const STEP: usize = 8;
-        let mut visits = Self { few: ArrayVec::new(), many: Vec::new() };
-        let mut words = [0; STEP];
-        for first in (0..picked.words()).step_by(STEP) {
-            picked.open_words(first, &mut words);
-            for (word, open) in (first..).zip(words) {
-                let mut open = open;
-                while open != 0 {
-                    let column = word * 64 + open.trailing_zeros() as usize;
-                    open &= open - 1;
-                    visits.add((ranks.get(column).copied().unwrap_or(0), column as u32));
-                }
+    /// Adds the columns that the guards leave.
+    #[inline(always)]
+    fn note<const W: usize, const N: usize>(&mut self, ranks: &[u64], picked: &mut Picked<'_, W, N>) {
+        for (word, open) in (picked.first()..).zip(picked.open()) {
+            let mut open = open;
+            while open != 0 {
+                let column = word * 64 + open.trailing_zeros() as usize;
+                open &= open - 1;
+                self.add((ranks.get(column).copied().unwrap_or(0), column as u32));
             }
         }
-        visits.many.sort_unstable();
-        visits
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, visit: (u64, u32)) {
         if self.many.is_empty() {
             match self.few.try_push(visit) {
@@ -83,7 +77,7 @@ impl Visits {
     }
 
     /// The mask of the highest rank that was not visited.
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<(u64, u32)> {
         if let Some(visit) = self.many.pop() {
             return Some(visit);
@@ -93,16 +87,54 @@ impl Visits {
     }
 }
 
+/// A search, to be done at the processor's level.
+struct Search<'a, R, const W: usize, const N: usize> {
+    table: &'a Classifier<R, W>,
+    query: Query<'a, W>,
+    wildcards: Option<&'a mut [u64; W]>,
+    cost: &'a mut Probes,
+}
+
+impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
+    type Output = Found;
+
+    #[inline(always)]
+    fn run(self) -> Found {
+        self.table.search_at_level::<N>(self.query, self.wildcards, self.cost)
+    }
+}
+
 impl<R, const W: usize> Classifier<R, W> {
     /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
     pub(super) fn search(
         &self,
         query: Query<'_, W>,
+        wildcards: Option<&mut [u64; W]>,
+        cost: &mut Probes,
+    ) -> Found {
+        // Up to 128 masks are looked at in one, more by the thousand.
+        if self.guards.words() <= 2 {
+            self.level.run(Search::<_, W, 2> { table: self, query, wildcards, cost })
+        } else {
+            self.level.run(Search::<_, W, 16> { table: self, query, wildcards, cost })
+        }
+    }
+
+    #[inline(always)]
+    fn search_at_level<const N: usize>(
+        &self,
+        query: Query<'_, W>,
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Found {
-        let picked = self.guards.pick(query.key);
-        let mut visits = Visits::new(&self.ranks, &picked);
+        let mut picked = Picked::<W, N>::new(&self.guards, query.key, 0);
+        let mut visits = Visits { few: ArrayVec::new(), many: Vec::new() };
+        visits.note(&self.ranks, &mut picked);
+        for first in (N..self.guards.words()).step_by(N) {
+            picked = Picked::new(&self.guards, query.key, first);
+            visits.note(&self.ranks, &mut picked);
+        }
+        visits.many.sort_unstable();
         cost.searches += 1;
         cost.open += visits.len() as u64;
 
@@ -144,7 +176,7 @@ impl<R, const W: usize> Classifier<R, W> {
     }
 
     /// The first rule of a chain that a query sees.
-    #[inline]
+    #[inline(always)]
     fn topmost(&self, head: u32, query: &Query<'_, W>) -> Option<(u32, &Stored<R>)> {
         self.chain(head).find(|(_, rule)| query.sees(rule))
     }
@@ -156,7 +188,7 @@ impl<R, const W: usize> Classifier<R, W> {
 }
 
 impl<const W: usize> Query<'_, W> {
-    #[inline]
+    #[inline(always)]
     fn sees<R>(&self, rule: &Stored<R>) -> bool {
         rule.is_visible_at(self.version) && (self.soft || rule.clauses.is_none())
     }

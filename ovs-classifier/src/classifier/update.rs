@@ -102,15 +102,12 @@ impl<R, const W: usize> Classifier<R, W> {
         let Some(slot) = self.rules.resolve(handle) else { return Ok(false) };
         let Some(rule) = self.rules.get(slot).filter(|rule| rule.removed != Version::NEVER) else { return Ok(false) };
         let hidden_at = rule.removed;
-        let head = self.subtables.get(rule.column).and_then(|subtable| subtable.entries.get(rule.place));
-        let other = head.and_then(|(head, _)| {
-            self.chain(head)
-                .find(|(other, stored)| {
-                    *other != slot && stored.priority == rule.priority && stored.removed > hidden_at
-                })
-                .and_then(|(other, _)| self.rules.handle(other))
-        });
-        if let Some(other) = other {
+        let later = |(other, stored): (u32, &Stored<R>)| {
+            let clashes = other != slot && stored.priority == rule.priority && stored.removed > hidden_at;
+            clashes.then(|| self.rules.handle(other)).flatten()
+        };
+        let head = self.head_of(rule);
+        if let Some(other) = head.and_then(|(_, head)| self.chain(head).find_map(later)) {
             return Err(InsertError::Duplicate(other));
         }
         if let Some(rule) = self.rules.get_mut(slot) {
@@ -221,7 +218,7 @@ impl<R, const W: usize> Classifier<R, W> {
                 Some(above) => above.below = slot + 1,
                 None => {
                     if let Some(subtable) = self.subtables.get_mut(column) {
-                        subtable.entries.set_head(place, slot);
+                        subtable.rows.set_head(subtable.mask.hash(key), place, slot);
                     }
                 }
             }
@@ -243,13 +240,12 @@ impl<R, const W: usize> Classifier<R, W> {
     fn remove_slot(&mut self, slot: u32) -> Option<R> {
         let stored = self.rules.get(slot)?;
         let (column, place, below, order) = (stored.column, stored.place, stored.below, self.layout.order());
-        let (head, values) = self.subtables.get(column)?.entries.get(place)?;
-        let key = (head == slot && below == 0).then(|| self.subtables.get(column).map(|s| s.mask.scatter(values)));
+        let (key, head) = self.head_of(stored)?;
         let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
 
         let rule = self.rules.remove(slot)?;
         let subtable = self.subtables.get_mut(column)?;
-        if let Some(Some(key)) = key {
+        if head == slot && below == 0 {
             subtable.remove(&key, place);
             subtable.state.stages.remove(&subtable.mask, &key);
             if let Some(ports) = &mut subtable.state.ports {
@@ -259,7 +255,7 @@ impl<R, const W: usize> Classifier<R, W> {
         } else {
             match above.and_then(|above| self.rules.get_mut(above)) {
                 Some(above) => above.below = below,
-                None => subtable.entries.set_head(place, below.saturating_sub(1)),
+                None => subtable.rows.set_head(subtable.mask.hash(&key), place, below.saturating_sub(1)),
             }
         }
         let is_due = self.guards.remove();
@@ -282,6 +278,14 @@ impl<R, const W: usize> Classifier<R, W> {
     fn locate(&self, pattern: &Pattern<W>) -> Option<Place> {
         let column = self.subtables.find(pattern.mask())?;
         Some(Place { column, entry: self.subtables.get(column)?.find(pattern.key()) })
+    }
+
+    /// A key that a rule's pattern matches, and the slot of the first rule with that pattern.
+    fn head_of(&self, rule: &Stored<R>) -> Option<([u64; W], u32)> {
+        let subtable = self.subtables.get(rule.column)?;
+        let key = subtable.mask.scatter(subtable.entries.get(rule.place)?);
+        let (_, head) = subtable.rows.find(subtable.mask.hash(&key), |place| place == rule.place)?;
+        Some((key, head))
     }
 
     fn add_subtable(&mut self, mask: &[u64; W]) -> Option<u32> {

@@ -88,9 +88,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         }
         let mut heads = [None; BATCH];
         for ((key, column), (guess, head)) in keys.iter().zip(columns).zip(guesses.into_iter().zip(&mut heads)) {
-            let entry = self.subtables.get(column).and_then(|subtable| subtable.entries.get(guess?));
-            let values = entry.zip(self.subtables.get(column));
-            *head = values.and_then(|((head, values), s)| s.mask.matches(values, key).then_some(head));
+            let subtable = self.subtables.get(column).zip(guess);
+            *head = subtable.and_then(|(subtable, (place, head))| subtable.holds(place, key).then_some(head));
         }
         let mut hits = 0;
         for ((key, column), (head, found)) in keys.iter().zip(columns).zip(heads.into_iter().zip(found)) {
@@ -127,21 +126,20 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     /// The columns of the masks that the guards leave for a key; all of them, by rank, where there are no guards.
     #[inline]
-    pub(super) fn open_columns(&self, key: &[u64; W]) -> impl Iterator<Item = u32> {
+    pub(super) fn open_columns<'a>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let guarded = self.guards.len() > 0;
         let ranked = if guarded { Default::default() } else { self.order.as_slice() };
-        let picked = guarded.then(|| self.guards.pick(key));
-        let words = picked.as_ref().map_or(0, Picked::words);
-        let (mut word, mut open) = (0, picked.as_ref().map_or(0, |picked| picked.open(0)));
+        let words = if guarded { self.guards.words() } else { 0 };
+        let (mut next, mut open) = (0, 0);
         let guarded = core::iter::from_fn(move || {
             while open == 0 {
-                word += 1;
-                if word >= words {
+                if next >= words {
                     return None;
                 }
-                open = picked.as_ref()?.open(word);
+                [open] = Picked::<W, 1>::new(&self.guards, key, next).open();
+                next += 1;
             }
-            let column = word * 64 + open.trailing_zeros() as usize;
+            let column = (next - 1) * 64 + open.trailing_zeros() as usize;
             open &= open - 1;
             Some(column as u32)
         });

@@ -163,7 +163,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             limit: CAPACITY,
             megaflows: Arena::new(),
             subtables: Subtables::new(hash),
-            guards: Guards::new(layout, hash),
+            guards: Guards::new(layout, hash, false),
             order: Vec::new(),
             lookups: 0,
             hits: 0,
@@ -220,7 +220,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[inline]
     fn megaflow<'a>(&'a self, stored: &'a Stored<R>) -> Option<Megaflow<'a, R, W>> {
         let subtable = self.subtables.get(stored.column)?;
-        let (_, values) = subtable.entries.get(stored.place)?;
+        let values = subtable.entries.get(stored.place)?;
         Some(Megaflow { mask: &subtable.mask, values, payload: &stored.payload })
     }
 

@@ -63,7 +63,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         let stored = self.megaflows.remove(self.megaflows.resolve(handle)?)?;
         let is_due = self.guards.remove();
         if let Some(subtable) = self.subtables.get_mut(stored.column)
-            && let Some((_, values)) = subtable.entries.get(stored.place)
+            && let Some(values) = subtable.entries.get(stored.place)
         {
             let key = subtable.mask.scatter(values);
             subtable.remove(&key, stored.place);
