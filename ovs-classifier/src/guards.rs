@@ -301,6 +301,18 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         open
     }
 
+    /// Asks all guards.
+    #[inline(always)]
+    pub(crate) fn complete(&mut self) {
+        self.pass(MAX_GUARDS);
+    }
+
+    /// What each guard said, after all were asked: the columns that it does not rule out.
+    #[inline(always)]
+    pub(crate) fn passes(&self) -> &[[u64; N]] {
+        &self.passes
+    }
+
     /// The columns that a guard does not rule out.
     #[inline(always)]
     pub(crate) fn pass(&mut self, guard: usize) -> [u64; N] {

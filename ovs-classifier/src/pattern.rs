@@ -1,6 +1,7 @@
 //! Patterns: the keys that agree with given values on given bits.
 
 use crate::error::PatternError;
+use crate::layout::MAX_WORDS;
 use core::fmt;
 
 /// A set of keys: those that have the values of `key` in the bits of `mask`.
@@ -22,6 +23,8 @@ use core::fmt;
 pub struct Pattern<const W: usize> {
     key: [u64; W],
     mask: [u64; W],
+    /// The words of the mask that are not zero, by bit, so that the others need not be read again.
+    used: [u64; MAX_WORDS / 64],
 }
 
 impl<const W: usize> Pattern<W> {
@@ -30,8 +33,14 @@ impl<const W: usize> Pattern<W> {
     /// Bits of `key` outside `mask` are dropped.
     #[must_use]
     pub fn new(mut key: [u64; W], mask: [u64; W]) -> Self {
-        key.iter_mut().zip(&mask).for_each(|(key, mask)| *key &= mask);
-        Self { key, mask }
+        let mut used = [0; MAX_WORDS / 64];
+        for ((words, masks), used) in key.chunks_mut(64).zip(mask.chunks(64)).zip(&mut used) {
+            for (i, (word, mask)) in words.iter_mut().zip(masks).enumerate() {
+                *word &= mask;
+                *used |= u64::from(*mask != 0) << i;
+            }
+        }
+        Self { key, mask, used }
     }
 
     /// The pattern of slices that may be shorter than a key: words that they do not have are not matched.
@@ -58,13 +67,13 @@ impl<const W: usize> Pattern<W> {
     /// The pattern that matches every key.
     #[must_use]
     pub const fn any() -> Self {
-        Self { key: [0; W], mask: [0; W] }
+        Self { key: [0; W], mask: [0; W], used: [0; MAX_WORDS / 64] }
     }
 
     /// The pattern that matches one key only.
     #[must_use]
-    pub const fn exact(key: [u64; W]) -> Self {
-        Self { key, mask: [u64::MAX; W] }
+    pub fn exact(key: [u64; W]) -> Self {
+        Self::new(key, [u64::MAX; W])
     }
 
     /// The values, zero wherever the mask is zero.
@@ -102,6 +111,23 @@ impl<const W: usize> Pattern<W> {
         self.words()
             .zip(other.words())
             .all(|((value, mask), (other_value, other_mask))| (value ^ other_value) & mask & other_mask == 0)
+    }
+
+    /// The words of the mask that are not zero, with their indexes.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.used.iter().enumerate().flat_map(move |(i, used)| {
+            let mut left = *used;
+            core::iter::from_fn(move || {
+                let word = (left != 0).then(|| i * 64 + left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some((word, self.mask.get(word).copied().unwrap_or(0)))
+            })
+        })
+    }
+
+    /// How many words of the mask are not zero.
+    pub(crate) fn used_words(&self) -> usize {
+        self.used.iter().map(|used| used.count_ones() as usize).sum()
     }
 
     fn words(&self) -> impl Iterator<Item = (u64, u64)> {

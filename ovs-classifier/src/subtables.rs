@@ -8,6 +8,7 @@ use crate::arena::Arena;
 use crate::entries::Entries;
 use crate::hash::WordHash;
 use crate::layout::Layout;
+use crate::pattern::Pattern;
 use crate::rows::Rows;
 use crate::sparse::SparseMask;
 
@@ -94,14 +95,10 @@ impl<S, const W: usize> Subtables<S, W> {
         self.subtables.get_mut(column)
     }
 
-    /// The column of the subtable with exactly this mask.
-    pub(crate) fn find(&self, mask: &[u64; W]) -> Option<u32> {
-        self.find_hashed(self.hash_mask(mask), mask)
-    }
-
-    fn find_hashed(&self, hash: u64, mask: &[u64; W]) -> Option<u32> {
-        let is_it = |column| self.subtables.get(column).is_some_and(|subtable| subtable.mask.is(mask));
-        self.by_mask.find(hash, is_it).map(|(column, _)| column)
+    /// The column of the subtable with exactly the mask of a pattern.
+    pub(crate) fn find(&self, pattern: &Pattern<W>) -> Option<u32> {
+        let is_it = |column| self.subtables.get(column).is_some_and(|subtable| subtable.mask.is_of(pattern));
+        self.by_mask.find(self.hash_mask(pattern), is_it).map(|(column, _)| column)
     }
 
     /// The subtables, oldest mask first.
@@ -122,15 +119,15 @@ impl<S, const W: usize> Subtables<S, W> {
         self.subtables.heap_bytes() + self.by_mask.heap_bytes() + self.iter().map(each).sum::<usize>()
     }
 
-    /// Adds a subtable for a mask that has none; `None` when there are as many as can be numbered.
+    /// Adds a subtable for a pattern's mask, which has none; `None` when there are as many as can be numbered.
     pub(crate) fn insert(
         &mut self,
         layout: &Layout<W>,
-        mask: &[u64; W],
+        pattern: &Pattern<W>,
         state: impl FnOnce(&SparseMask<W>) -> S,
     ) -> Option<u32> {
-        let mask_hash = self.hash_mask(mask);
-        let mask = SparseMask::new(layout, self.hash, mask);
+        let mask_hash = self.hash_mask(pattern);
+        let mask = SparseMask::new(layout, self.hash, pattern.mask());
         let (state, entries) = (state(&mask), Entries::new(mask.len()));
         let subtable = Subtable { mask, mask_hash, rows: Rows::default(), entries, state };
         let column = self.subtables.insert(subtable)?.index();
@@ -149,8 +146,7 @@ impl<S, const W: usize> Subtables<S, W> {
         self.by_mask.clear();
     }
 
-    fn hash_mask(&self, mask: &[u64; W]) -> u64 {
-        let words = (0u64..).zip(mask).filter(|(_, bits)| **bits != 0);
-        self.hash.words(words.flat_map(|(index, bits)| [index, *bits]))
+    fn hash_mask(&self, pattern: &Pattern<W>) -> u64 {
+        self.hash.words(pattern.used().flat_map(|(index, bits)| [index as u64, bits]))
     }
 }

@@ -16,10 +16,11 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{Picked, and};
+use crate::guards::{MAX_GUARDS, Picked, and};
+use arrayvec::ArrayVec;
 
 /// So many masks are proven one by one.
-const ONE_BY_ONE: u32 = 16;
+const ONE_BY_ONE: u32 = 8;
 
 /// The proofs of one lookup.
 pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
@@ -28,6 +29,8 @@ pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
     picked: Picked<'a, W, N>,
     answers: Answers,
     wildcards: &'a mut [u64; W],
+    /// For each guard, how many of its bits are not reported yet.
+    new: ArrayVec<u32, MAX_GUARDS>,
 }
 
 /// What proves that a mask has nothing for a key.
@@ -51,12 +54,14 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         picked: Picked<'a, W, N>,
         wildcards: &'a mut [u64; W],
     ) -> Self {
-        Self { table, key, picked, answers: Answers::default(), wildcards }
+        Self { table, key, picked, answers: Answers::default(), wildcards, new: ArrayVec::new() }
     }
 
     /// Proves that the masks `missed`, and all above rank `floor` that the guards ruled out, hold no better rule.
     #[inline(always)]
     pub(super) fn gather(mut self, missed: &[u32], floor: u64, cost: &mut Probes) {
+        self.recount();
+        self.picked.complete();
         for column in missed {
             cost.proofs += u64::from(self.prove(*column));
         }
@@ -66,6 +71,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         for first in (0..self.table.guards.words()).step_by(N) {
             if first != self.picked.first() {
                 self.picked = Picked::new(&self.table.guards, self.key, first);
+                self.picked.complete();
             }
             self.prove_closed(floor, cost);
         }
@@ -84,13 +90,12 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         while count(&left) > ONE_BY_ONE {
             // The guard that rules most masks out for each new bit.
             let mut best = (0, 0);
-            for guard in 0..self.table.guards.len() {
-                let new = self.new_bits(guard);
-                if new > 0 {
+            for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {
+                if *new > 0 {
                     let mut passed = left;
-                    and(&mut passed, &self.picked.pass(guard));
+                    and(&mut passed, pass);
                     let ruled_out = count(&left) - count(&passed);
-                    best = best.max(((u64::from(ruled_out) << 20) / u64::from(new), guard));
+                    best = best.max(((u64::from(ruled_out) << 20) / u64::from(*new), guard));
                 }
             }
             let (rate, guard) = best;
@@ -117,19 +122,21 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         if columns.iter().all(|columns| *columns == 0) {
             return;
         }
-        for guard in 0..self.table.guards.len() {
-            let (word, bits) = self.table.guards.bits(guard);
-            if bits & !word_of(self.wildcards, word) == 0 {
-                and(columns, &self.picked.pass(guard));
+        for (pass, new) in self.picked.passes().iter().zip(&self.new) {
+            if *new == 0 {
+                and(columns, pass);
             }
         }
     }
 
-    /// Whether a guard is picked for a column and rules it out.
+    /// Counts anew how many bits of the guards are not reported.
     #[inline(always)]
-    fn rules_out(&mut self, guard: usize, column: u32) -> bool {
-        let word = (column as usize / 64).wrapping_sub(self.picked.first());
-        self.picked.pass(guard).get(word).is_some_and(|pass| pass >> (column % 64) & 1 == 0)
+    fn recount(&mut self) {
+        self.new.clear();
+        for guard in 0..self.table.guards.len() {
+            let (word, bits) = self.table.guards.bits(guard);
+            self.new.push(missing(self.wildcards, word, bits));
+        }
     }
 
     /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
@@ -155,8 +162,10 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
             }
             new == 0
         };
-        for guard in 0..table.guards.len() {
-            if self.rules_out(guard, column) && offer(Proof::Guard(guard), self.new_bits(guard)) {
+        let word = (column as usize / 64).wrapping_sub(self.picked.first());
+        for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {
+            let rules_out = pass.get(word).is_some_and(|pass| pass >> (column % 64) & 1 == 0);
+            if rules_out && offer(Proof::Guard(guard), *new) {
                 return best;
             }
         }
@@ -201,13 +210,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
             (Proof::Words(words), Some(subtable)) => subtable.mask.fold_into(words, self.wildcards),
             (Proof::Ports(..) | Proof::Words(_), None) => {}
         }
-    }
-
-    /// How many bits of a guard are not reported yet.
-    #[inline(always)]
-    fn new_bits(&self, guard: usize) -> u32 {
-        let (word, bits) = self.table.guards.bits(guard);
-        missing(self.wildcards, word, bits)
+        self.recount();
     }
 }
 

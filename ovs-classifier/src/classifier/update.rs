@@ -17,6 +17,13 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
+/// What became of a rule.
+enum Placed<R> {
+    New(Handle),
+    /// It gave its payload to another, which had this.
+    Replaced(R),
+}
+
 /// Where a rule stands: the column of its mask, its pattern's place there, and the head of the chain, if it is there.
 #[derive(Clone, Copy)]
 struct Place {
@@ -41,11 +48,11 @@ impl<R, const W: usize> Classifier<R, W> {
     /// assert_eq!(table.insert(&Pattern::any(), 3, "d"), Err(InsertError::Full { limit: 2 }));
     /// ```
     pub fn insert(&mut self, pattern: &Pattern<W>, priority: i32, payload: R) -> Result<Option<R>, InsertError> {
-        if let Some(payload_before) = self.get_mut(pattern, priority) {
-            return Ok(Some(core::mem::replace(payload_before, payload)));
-        }
         let rule = Stored::new(priority, payload, Version::FIRST, Vec::new());
-        self.put(pattern, rule, |_| false).map(|_| None)
+        match self.put(pattern, rule, true)? {
+            Placed::New(_) => Ok(None),
+            Placed::Replaced(old) => Ok(Some(old)),
+        }
     }
 
     /// Adds a rule, and returns its handle.
@@ -58,9 +65,12 @@ impl<R, const W: usize> Classifier<R, W> {
         if !rule.clauses.is_empty() && self.layout.conjunction().is_none() {
             return Err(InsertError::NoConjunctionField);
         }
-        let added = rule.added;
-        let stored = Stored::new(rule.priority, rule.payload, added, rule.clauses);
-        self.put(&rule.pattern, stored, |other| other.removed > added)
+        let stored = Stored::new(rule.priority, rule.payload, rule.added, rule.clauses);
+        match self.put(&rule.pattern, stored, false)? {
+            Placed::New(handle) => Ok(handle),
+            // Nothing is replaced that was not asked for.
+            Placed::Replaced(_) => Err(InsertError::Full { limit: self.rule_limit }),
+        }
     }
 
     /// The payload of the rule with exactly this pattern and priority that is not hidden, to change.
@@ -151,31 +161,33 @@ impl<R, const W: usize> Classifier<R, W> {
         self.hidden.clear();
     }
 
-    /// Puts a rule in its place, unless `clashes` says so of one with the same pattern and priority.
-    fn put(
-        &mut self,
-        pattern: &Pattern<W>,
-        rule: Stored<R>,
-        clashes: impl Fn(&Stored<R>) -> bool,
-    ) -> Result<Handle, InsertError> {
+    /// Puts a rule in its place. One with the same pattern and priority gives way if it is not hidden and may be
+    /// replaced; else none may be visible when this one is.
+    fn put(&mut self, pattern: &Pattern<W>, rule: Stored<R>, replaces: bool) -> Result<Placed<R>, InsertError> {
         let (lowest, highest) = self.priorities;
         if rule.priority < lowest || rule.priority > highest {
             return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
         }
         let known = self.locate(pattern);
         let head = known.and_then(|place| place.entry).map(|(_, head)| head);
-        let mut above = None;
+        let (mut above, mut same) = (None, None);
         for (slot, other) in head.into_iter().flat_map(|head| self.chain(head)) {
             if other.priority < rule.priority {
                 break;
             }
-            if other.priority == rule.priority
-                && clashes(other)
-                && let Some(handle) = self.rules.handle(slot)
-            {
-                return Err(InsertError::Duplicate(handle));
+            let clashes = if replaces { other.removed == Version::NEVER } else { other.removed > rule.added };
+            if other.priority == rule.priority && clashes {
+                same = Some(slot);
             }
             above = Some(slot);
+        }
+        if let Some(slot) = same {
+            if let Some(other) = self.rules.get_mut(slot).filter(|_| replaces) {
+                return Ok(Placed::Replaced(core::mem::replace(&mut other.payload, rule.payload)));
+            }
+            if let Some(handle) = self.rules.handle(slot) {
+                return Err(InsertError::Duplicate(handle));
+            }
         }
         let full = InsertError::Full { limit: self.rule_limit };
         if self.rules.len() >= self.rule_limit {
@@ -183,7 +195,7 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         let column = match known {
             Some(place) => place.column,
-            None => self.add_subtable(pattern.mask()).ok_or(full)?,
+            None => self.add_subtable(pattern).ok_or(full)?,
         };
         let below = match above {
             Some(above) => self.rules.get(above).map_or(0, |above| above.below),
@@ -200,7 +212,7 @@ impl<R, const W: usize> Classifier<R, W> {
             rule.place = place;
         }
         self.count(column, |priorities| *priorities.entry(priority).or_insert(0) += 1);
-        Ok(handle)
+        Ok(Placed::New(handle))
     }
 
     /// Makes a new rule part of its chain; returns the place of the pattern.
@@ -276,7 +288,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// The place of a pattern; `None` when there is no rule with its mask.
     fn locate(&self, pattern: &Pattern<W>) -> Option<Place> {
-        let column = self.subtables.find(pattern.mask())?;
+        let column = self.subtables.find(pattern)?;
         Some(Place { column, entry: self.subtables.get(column)?.find(pattern.key()) })
     }
 
@@ -288,12 +300,12 @@ impl<R, const W: usize> Classifier<R, W> {
         Some((key, head))
     }
 
-    fn add_subtable(&mut self, mask: &[u64; W]) -> Option<u32> {
+    fn add_subtable(&mut self, pattern: &Pattern<W>) -> Option<u32> {
         if self.next_age == u32::MAX {
             self.renumber_ages();
         }
         let (layout, age) = (&self.layout, self.next_age);
-        let column = self.subtables.insert(layout, mask, |mask| State {
+        let column = self.subtables.insert(layout, pattern, |mask| State {
             age,
             priorities: BTreeMap::new(),
             stages: StageIndex::new(mask),
@@ -303,8 +315,8 @@ impl<R, const W: usize> Classifier<R, W> {
         if self.ranks.len() <= column as usize {
             self.ranks.resize(column as usize + 1, 0);
         }
-        self.prefixes.add_column(column, mask, self.layout.order());
-        self.guards.add_column(column, mask);
+        self.prefixes.add_column(column, pattern.mask(), self.layout.order());
+        self.guards.add_column(column, pattern.mask());
         Some(column)
     }
 

@@ -73,7 +73,7 @@ impl<'a, R, const W: usize> View<'a, R, W> {
     #[must_use]
     pub fn find_exact(self, pattern: &Pattern<W>, priority: i32) -> Option<Rule<'a, R, W>> {
         let table = self.table;
-        let subtable = table.subtables.get(table.subtables.find(pattern.mask())?)?;
+        let subtable = table.subtables.get(table.subtables.find(pattern)?)?;
         let (_, head) = subtable.find(pattern.key())?;
         let is_it = |(slot, rule): (u32, &crate::rule::Stored<R>)| {
             (rule.priority == priority && rule.is_visible_at(self.version)).then_some(slot)

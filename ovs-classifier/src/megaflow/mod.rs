@@ -205,7 +205,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// The megaflow with exactly this pattern.
     #[must_use]
     pub fn find_exact(&self, pattern: &Pattern<W>) -> Option<Handle> {
-        let subtable = self.subtables.get(self.subtables.find(pattern.mask())?)?;
+        let subtable = self.subtables.get(self.subtables.find(pattern)?)?;
         let (_, head) = subtable.find(pattern.key())?;
         self.megaflows.handle(head)
     }

@@ -18,7 +18,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// If the pattern is new and the table full.
     pub fn insert(&mut self, pattern: &Pattern<W>, payload: R) -> Result<(Handle, Option<R>), TableFull> {
         let full = TableFull { limit: self.limit };
-        let known = self.subtables.find(pattern.mask());
+        let known = self.subtables.find(pattern);
         let head = known.and_then(|column| self.subtables.get(column)?.find(pattern.key())).map(|(_, head)| head);
         if let Some(handle) = head.and_then(|head| self.megaflows.handle(head))
             && let Some(old) = self.get_mut(handle)
@@ -30,7 +30,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         }
         let column = match known {
             Some(column) => column,
-            None => self.add_subtable(pattern.mask()).ok_or(full)?,
+            None => self.add_subtable(pattern).ok_or(full)?,
         };
         // The limit is at most what an arena holds.
         let handle = self.megaflows.insert(Stored { column, place: 0, payload }).ok_or(full)?;
@@ -100,10 +100,10 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         self.order.clear();
     }
 
-    fn add_subtable(&mut self, mask: &[u64; W]) -> Option<u32> {
-        let column = self.subtables.insert(&self.layout, mask, |_| Hits::default())?;
+    fn add_subtable(&mut self, pattern: &Pattern<W>) -> Option<u32> {
+        let column = self.subtables.insert(&self.layout, pattern, |_| Hits::default())?;
         self.order.push(column);
-        self.guards.add_column(column, mask);
+        self.guards.add_column(column, pattern.mask());
         Some(column)
     }
 }
