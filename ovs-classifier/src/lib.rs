@@ -112,6 +112,8 @@ mod hash;
 mod layout;
 mod megaflow;
 mod pattern;
+#[cfg(feature = "std")]
+mod publish;
 mod rows;
 mod rule;
 mod simd;
@@ -127,4 +129,6 @@ pub use field::{BitOrder, Field};
 pub use layout::{Layout, MAX_FIELDS, MAX_WORDS, STAGES};
 pub use megaflow::{Megaflow, MegaflowStats, MegaflowTable};
 pub use pattern::Pattern;
+#[cfg(feature = "std")]
+pub use publish::{Edit, Reader, Snapshot, Writer};
 pub use rule::{Clause, NewRule, Rule, Version};

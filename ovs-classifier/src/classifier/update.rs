@@ -79,6 +79,12 @@ impl<R, const W: usize> Classifier<R, W> {
         self.rules.get_mut(slot).map(|rule| &mut rule.payload)
     }
 
+    /// Replaces the payload of a rule, and returns the old; `None` when the rule is no longer there.
+    pub fn set_payload(&mut self, handle: Handle, payload: R) -> Option<R> {
+        let rule = self.rules.get_mut(self.rules.resolve(handle)?)?;
+        Some(core::mem::replace(&mut rule.payload, payload))
+    }
+
     /// Removes the rule with exactly this pattern and priority that is not hidden, and returns its payload.
     pub fn remove(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<R> {
         let slot = self.find_exact(pattern, priority)?.handle().index();
