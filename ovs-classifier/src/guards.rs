@@ -16,21 +16,27 @@
 //!
 //! # Bounds
 //!
-//! There are at most [`MAX_GUARDS`] guards, and none in a table of at most [`FEW`] masks, where probing costs less.
+//! There are at most 24 guards, and none in a table of at most [`FEW`] masks, where probing costs less. Where masks are
+//! many and the guards would leave more than a sixteenth of them, someone has masks made that differ bit by bit (a
+//! tuple space explosion): then a guard looks at each length of prefix that there is, and there are up to 64 of them.
 //! A guard's rows are 4 to 8 for each rule that a mask has on average, at most 2^16. When as many rules have come and
 //! gone as there were, the bitmaps are made anew: twice the work in the mean, and a pause for the writer.
 
-use crate::field::BitOrder;
+use crate::field::{BitOrder, Field};
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::subtables::Subtables;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
 /// The most guards that a table has; what a lookup reads at most.
-pub(crate) const MAX_GUARDS: usize = 24;
+pub(crate) const MAX_GUARDS: usize = 64;
+
+/// The most guards of a table whose masks do not look hostile.
+const USUAL_GUARDS: usize = 24;
 
 /// The most masks that a table probes without guards.
 pub(crate) const FEW: usize = 6;
@@ -47,8 +53,8 @@ const MAX_WORDS_LOG2: u32 = 22;
 #[derive(Clone, Debug)]
 pub(crate) struct Guards {
     order: BitOrder,
-    /// All runs that may become guards, the runs of a field by length.
-    runs: Box<[Run]>,
+    /// Where runs may be.
+    pieces: Box<[Piece]>,
     guards: Vec<Guard>,
     /// The columns that a mask has.
     live: Vec<u64>,
@@ -61,14 +67,23 @@ pub(crate) struct Guards {
     salt: u64,
     /// Whether guards are kept that rule out little, since their bits are proofs.
     proofs: bool,
+    /// Whether runs of all lengths may become guards.
+    fine: bool,
 }
 
-/// Leading bits of a field, within one word.
+/// A field, or what one word has of it.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    word: u8,
+    /// How many bits of the word, as a number, are before the piece.
+    first: u8,
+    len: u8,
+}
+
+/// Leading bits of a piece.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     word: u8,
-    /// Which field, or piece of one in another word.
-    group: u16,
     /// The bits, as they lie in a key.
     mask: u64,
     /// How many bits there are.
@@ -103,7 +118,7 @@ impl Guards {
     pub(crate) fn new<const W: usize>(layout: &Layout<W>, hash: WordHash, proofs: bool) -> Self {
         Self {
             order: layout.order(),
-            runs: runs(layout),
+            pieces: pieces(layout),
             guards: Vec::new(),
             live: Vec::new(),
             columns: 0,
@@ -112,13 +127,14 @@ impl Guards {
             made_for: 0,
             salt: hash.salt(usize::MAX - 1),
             proofs,
+            fine: false,
         }
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
         let words: usize = self.guards.iter().map(|guard| guard.any.capacity() + guard.rows.capacity()).sum();
         (words + self.live.capacity()) * size_of::<u64>()
-            + self.runs.len() * size_of::<Run>()
+            + self.pieces.len() * size_of::<Piece>()
             + self.guards.capacity() * size_of::<Guard>()
     }
 
@@ -151,13 +167,13 @@ impl Guards {
             return;
         }
         // Beyond the stride there is no place in a row; the next rebuild makes one.
-        let runs = taking_part(&self.runs, mask);
+        let runs = self.taking_part(mask);
         for guard in &mut self.guards {
             let takes_part = runs.iter().any(|run| guard.run.is(run));
             set(&mut guard.any, column, !takes_part);
         }
         for run in runs {
-            if self.guards.len() < MAX_GUARDS && !self.guards.iter().any(|guard| guard.run.is(&run)) {
+            if self.guards.len() < self.most() && !self.guards.iter().any(|guard| guard.run.is(&run)) {
                 let mut guard = Guard::new(run, self.stride, self.made_for / self.columns.max(1));
                 set(&mut guard.any, column, false);
                 self.guards.push(guard);
@@ -196,29 +212,34 @@ impl Guards {
     pub(crate) fn clear(&mut self) {
         self.guards.clear();
         self.live.clear();
+        self.fine = false;
         (self.columns, self.stride, self.churn, self.made_for) = (0, 0, 0, 0);
     }
 
     /// Makes the guards anew from the patterns that there are.
     pub(crate) fn rebuild<S, const W: usize>(&mut self, subtables: &Subtables<S, W>) {
+        let left = self.make(subtables);
+        if !self.fine && left > (self.columns as f64 / 16.0).max(64.0) {
+            self.fine = true;
+            self.make(subtables);
+        }
+    }
+
+    /// Makes the guards; returns how many masks they may be expected to leave.
+    fn make<S, const W: usize>(&mut self, subtables: &Subtables<S, W>) -> f64 {
+        let masks: Vec<[u64; W]> = subtables.iter().map(|subtable| subtable.mask.expand()).collect();
         // For each run: how many masks take part, and with how many patterns.
-        let mut counts = vec![(0usize, 0usize); self.runs.len()];
-        let masks: Vec<(u32, [u64; W])> = subtables.columns().map(|(column, s)| (column, s.mask.expand())).collect();
-        for ((_, subtable), (_, mask)) in subtables.columns().zip(&masks) {
-            for run in taking_part(&self.runs, mask) {
-                if let Some(place) = self.runs.iter().position(|other| other.is(&run))
-                    && let Some(count) = counts.get_mut(place)
-                {
-                    count.0 += 1;
-                    count.1 += subtable.rows.len();
-                }
+        let mut counts: BTreeMap<(u8, u64), (Run, usize, usize)> = BTreeMap::new();
+        for (subtable, mask) in subtables.iter().zip(&masks) {
+            for run in self.taking_part(mask) {
+                let (_, masks, patterns) = counts.entry((run.word, run.mask)).or_insert((run, 0, 0));
+                (*masks, *patterns) = (*masks + 1, *patterns + subtable.rows.len());
             }
         }
-        let mut chosen: Vec<(Run, (usize, usize))> =
-            self.runs.iter().copied().zip(counts).filter(|(_, (masks, _))| *masks > 0).collect();
         // The runs in which most masks take part rule most of them out.
-        chosen.sort_by_key(|(_, (masks, _))| core::cmp::Reverse(*masks));
-        chosen.truncate(MAX_GUARDS);
+        let mut chosen: Vec<(Run, usize, usize)> = counts.into_values().collect();
+        chosen.sort_by_key(|(_, masks, _)| core::cmp::Reverse(*masks));
+        chosen.truncate(self.most());
 
         while self.live.last() == Some(&0) {
             self.live.pop();
@@ -228,10 +249,10 @@ impl Guards {
         self.stride = if columns == 1 { 1 } else { columns + columns.div_ceil(2) };
         self.guards = chosen
             .into_iter()
-            .map(|(run, (masks, patterns))| Guard::new(run, self.stride, 2 * patterns / masks.max(1)))
+            .map(|(run, masks, patterns)| Guard::new(run, self.stride, 2 * patterns / masks.max(1)))
             .collect();
-        for ((column, subtable), (_, mask)) in subtables.columns().zip(&masks) {
-            let runs = taking_part(&self.runs, mask);
+        for ((column, subtable), mask) in subtables.columns().zip(&masks) {
+            let runs = self.taking_part(mask);
             for guard in &mut self.guards {
                 set(&mut guard.any, column, !runs.iter().any(|run| guard.run.is(run)));
             }
@@ -242,25 +263,44 @@ impl Guards {
                 }
             }
         }
-        self.made_for = masks.iter().zip(subtables.columns()).map(|(_, (_, s))| s.rows.len()).sum();
+        self.made_for = subtables.iter().map(|subtable| subtable.rows.len()).sum();
         self.churn = 0;
-        self.order_by_use();
+        self.order_by_use()
+    }
+
+    /// The most guards that there may be.
+    fn most(&self) -> usize {
+        if self.fine { MAX_GUARDS } else { USUAL_GUARDS }
+    }
+
+    /// The runs in which a mask takes part: the longest that it has of each piece, of the lengths that guards have.
+    fn taking_part<const W: usize>(&self, mask: &[u64; W]) -> Vec<Run> {
+        let run = |piece: &Piece| {
+            let word = self.order.number(mask.get(usize::from(piece.word)).copied().unwrap_or(0));
+            let has = ((word << piece.first).leading_ones() as u8).min(piece.len);
+            let shorter = || LENGTHS.iter().copied().filter(|len| *len <= has).max();
+            let len = if self.fine || has == piece.len { has } else { shorter()? };
+            let mask = (u64::MAX.checked_shl(64 - u32::from(len))?) >> piece.first;
+            let shift = 64 - piece.first - len;
+            Some(Run { word: piece.word, mask: self.order.number(mask), len, shift })
+        };
+        self.pieces.iter().filter_map(run).collect()
     }
 
     /// Puts first the guards that leave fewest masks; without need for proofs, drops those that leave hardly fewer.
-    fn order_by_use(&mut self) {
+    /// Returns how many masks are left, if the guards know nothing of one another.
+    fn order_by_use(&mut self) -> f64 {
         let mut rated: Vec<(f64, Guard)> = self.guards.drain(..).map(|guard| (guard.leaves(&self.live), guard)).collect();
         rated.sort_by(|a, b| a.0.total_cmp(&b.0));
-        if !self.proofs {
-            let all = self.columns.max(1) as f64;
-            let mut left = all;
-            rated.retain(|(leaves, _)| {
-                let is_of_use = left > 1.25 && *leaves < 0.75 * all;
-                left *= if is_of_use { leaves / all } else { 1.0 };
-                is_of_use
-            });
-        }
+        let all = self.columns.max(1) as f64;
+        let mut left = all;
+        rated.retain(|(leaves, _)| {
+            let is_of_use = left > 1.25 && (*leaves < 0.75 * all || self.fine);
+            left *= leaves / all;
+            is_of_use || self.proofs
+        });
         self.guards = rated.into_iter().map(|(_, guard)| guard).collect();
+        left
     }
 }
 
@@ -409,43 +449,15 @@ fn set(words: &mut [u64], column: u32, on: bool) {
     }
 }
 
-/// All runs of a layout's fields that may become guards.
-fn runs<const W: usize>(layout: &Layout<W>) -> Box<[Run]> {
-    let mut runs: Vec<Run> = Vec::new();
-    let named: Vec<_> = layout.fields().collect();
-    let halves = (0..2 * W as u16).filter_map(|half| crate::field::Field::new(half * 32, 32));
-    let fields = if named.is_empty() { halves.collect() } else { named };
-    let mut group = 0;
-    for field in fields {
-        for (word, piece) in field.prefix(field.bits(), layout.order()) {
-            let piece = layout.order().number(piece);
-            let (first, whole) = (piece.leading_zeros(), piece.count_ones());
-            for len in LENGTHS.iter().map(|len| u32::from(*len)).filter(|len| *len < whole).chain([whole]) {
-                let number = (u64::MAX << (64 - len)) >> first;
-                runs.push(Run {
-                    word: word as u8,
-                    group,
-                    mask: layout.order().number(number),
-                    len: len as u8,
-                    shift: (64 - first - len) as u8,
-                });
-            }
-            group += 1;
-        }
+/// The fields of a layout, by word; where it names none, the halves of all words.
+fn pieces<const W: usize>(layout: &Layout<W>) -> Box<[Piece]> {
+    let mut fields: Vec<Field> = layout.fields().collect();
+    if fields.is_empty() {
+        fields = (0..2 * W as u16).filter_map(|half| Field::new(half * 32, 32)).collect();
     }
-    runs.into_boxed_slice()
-}
-
-/// The runs in which a mask takes part: of each field, or piece of it in a word, the longest that it has.
-fn taking_part<const W: usize>(runs: &[Run], mask: &[u64; W]) -> Vec<Run> {
-    let mut chosen: Vec<Run> = Vec::new();
-    for run in runs {
-        if mask.get(usize::from(run.word)).is_some_and(|bits| bits & run.mask == run.mask) {
-            match chosen.last_mut().filter(|last| last.group == run.group) {
-                Some(last) => *last = *run,
-                None => chosen.push(*run),
-            }
-        }
-    }
-    chosen
+    let piece = |(word, bits): (usize, u64)| {
+        let bits = layout.order().number(bits);
+        Piece { word: word as u8, first: bits.leading_zeros() as u8, len: bits.count_ones() as u8 }
+    };
+    fields.iter().flat_map(|field| field.prefix(field.bits(), layout.order())).map(piece).collect()
 }

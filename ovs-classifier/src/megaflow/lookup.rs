@@ -129,21 +129,30 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub(super) fn open_columns<'a>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let guarded = self.guards.len() > 0;
         let ranked = if guarded { Default::default() } else { self.order.as_slice() };
-        let words = if guarded { self.guards.words() } else { 0 };
-        let (mut next, mut open) = (0, 0);
-        let guarded = core::iter::from_fn(move || {
-            while open == 0 {
+        // Up to 64 masks, as there are in quiet times, and more by the thousand.
+        let one = if guarded && self.guards.words() == 1 { Some(self.guarded_columns::<1>(key)) } else { None };
+        let many = if guarded && self.guards.words() > 1 { Some(self.guarded_columns::<16>(key)) } else { None };
+        ranked.iter().copied().chain(one.into_iter().flatten()).chain(many.into_iter().flatten())
+    }
+
+    #[inline]
+    fn guarded_columns<'a, const N: usize>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
+        let words = self.guards.words();
+        let (mut next, mut open) = (0, [0u64; N]);
+        core::iter::from_fn(move || {
+            loop {
+                if let Some((word, columns)) = open.iter_mut().enumerate().find(|(_, columns)| **columns != 0) {
+                    let column = (next - N + word) * 64 + columns.trailing_zeros() as usize;
+                    *columns &= *columns - 1;
+                    return Some(column as u32);
+                }
                 if next >= words {
                     return None;
                 }
-                [open] = Picked::<W, 1>::new(&self.guards, key, next).open();
-                next += 1;
+                open = Picked::<W, N>::new(&self.guards, key, next).open();
+                next += N;
             }
-            let column = (next - 1) * 64 + open.trailing_zeros() as usize;
-            open &= open - 1;
-            Some(column as u32)
-        });
-        ranked.iter().copied().chain(guarded)
+        })
     }
 
     /// Orders the masks by their recent hits, so that later lookups probe the busiest first, where they are few.
