@@ -63,6 +63,11 @@ impl<const W: usize> SparseMask<W> {
         &self.stage_ends
     }
 
+    /// The stage in which the first `words` words of this mask end.
+    pub(crate) fn stage_of(&self, words: usize) -> u8 {
+        self.stage_ends.iter().take_while(|end| **end < words).count() as u8
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.words)
     }

@@ -3,14 +3,20 @@
 //! A tracked lookup reports the bits on which its answer depends. Those of the rule found are a matter of course. But
 //! every mask that outranks it must be shown to hold nothing for the key, and for that there is a choice:
 //!
-//! - a guard that rules the mask out: its bits;
 //! - a prefix trie in which the key's prefix is missing: the bits up to where the key leaves the trie;
-//! - the mask's own trie of ports: the same, of the ports;
-//! - the stages: the words up to the first at which no rule begins like the key; the whole mask at worst.
+//! - the stages: the words up to the first at which no rule begins like the key; the whole mask at worst;
+//! - in the last stage, the mask's own trie of ports: the bits up to where the key's ports leave that;
+//! - a guard that rules the mask out: its bits.
 //!
-//! Each is true on its own, whatever the rest of the key holds, so each may be taken for each mask, and what one takes
-//! serves the others: a mask that is ruled out by bits already reported costs nothing more. Few masks are proven one by
-//! one, each in the fewest new bits; of many, first those that one guard rules out together.
+//! Each is true on its own, whatever the rest of the key holds, and what is reported for one mask serves the others: a
+//! mask that is ruled out by bits already reported costs nothing more.
+//!
+//! Few bits are not the aim itself. Answers are cached under the bits reported, and the aim is few entries; if
+//! neighbouring keys are told apart by now this field, now that, each time the cheapest, the entries overlap and are
+//! many. So there is an order, the peer's: stage by stage, and in a stage the tries before the hash. The first proof in
+//! that order says how far the key would be read (the *horizon*: all of the mask before it, and itself); what is
+//! reported is the proof of fewest new bits within the horizon. So no bit is reported that the peer does not report,
+//! and what a key's entry covers, here, is what it covers there, or more.
 
 use super::Classifier;
 use super::prefixes::Answers;
@@ -18,9 +24,6 @@ use super::search::Probes;
 use crate::field::Field;
 use crate::guards::{MAX_GUARDS, Picked, and};
 use arrayvec::ArrayVec;
-
-/// So many masks are proven one by one.
-const ONE_BY_ONE: u32 = 8;
 
 /// The proofs of one lookup.
 pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
@@ -87,25 +90,6 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
             let ranks = self.table.ranks.get(word * 64..).unwrap_or_default();
             *left = above(ranks, *left, floor);
         }
-        while count(&left) > ONE_BY_ONE {
-            // The guard that rules most masks out for each new bit.
-            let mut best = (0, 0);
-            for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {
-                if *new > 0 {
-                    let mut passed = left;
-                    and(&mut passed, pass);
-                    let ruled_out = count(&left) - count(&passed);
-                    best = best.max(((u64::from(ruled_out) << 20) / u64::from(*new), guard));
-                }
-            }
-            let (rate, guard) = best;
-            if rate == 0 {
-                break;
-            }
-            cost.proofs += 1;
-            self.report(Proof::Guard(guard), None);
-            and(&mut left, &self.picked.pass(guard));
-        }
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
             let column = (self.picked.first() + word) * 64 + left[word].trailing_zeros() as usize;
             left[word] &= left[word] - 1;
@@ -144,54 +128,61 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
     fn prove(&mut self, column: u32) -> bool {
         let Some((proof, new)) = self.cheapest(column) else { return false };
         if new > 0 {
-            self.report(proof, Some(column));
+            self.report(proof, column);
         }
         new > 0
     }
 
-    /// The proof that takes the fewest new bits, and how many.
+    /// The proof within the horizon that takes the fewest new bits, and how many.
     #[inline(always)]
     fn cheapest(&mut self, column: u32) -> Option<(Proof, u32)> {
         let (table, key) = (self.table, self.key);
-        let order = table.layout.order();
+        let (layout, order) = (&table.layout, table.layout.order());
         let subtable = table.subtables.get(column)?;
-        let mut best = None;
-        let mut offer = |proof: Proof, new: u32| {
-            if best.is_none_or(|(_, least)| new < least) {
-                best = Some((proof, new));
-            }
-            new == 0
-        };
-        let word = (column as usize / 64).wrapping_sub(self.picked.first());
-        for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {
-            let rules_out = pass.get(word).is_some_and(|pass| pass >> (column % 64) & 1 == 0);
-            if rules_out && offer(Proof::Guard(guard), *new) {
-                return best;
-            }
-        }
+        let mask = &subtable.mask;
+
+        // The first trie, in the order of stages, in which the key's prefix is missing.
+        let mut first: Option<(u8, Field, u8, u32)> = None;
         for (field, len) in table.prefixes.proofs(column, key, order, &mut self.answers) {
             let new = field.prefix(len, order).map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
-            if offer(Proof::Prefix(field, len), new) {
-                return best;
+            if new == 0 {
+                return Some((Proof::Prefix(field, len), 0));
+            }
+            let stage = layout.stage(usize::from(field.offset()) / 64).unwrap_or(0);
+            if first.is_none_or(|(earliest, _, _, least)| (stage, new) < (earliest, least)) {
+                first = Some((stage, field, len, new));
             }
         }
-        if let Some((field, len)) = subtable.state.ports.as_ref().and_then(|ports| ports.proof(key, order)) {
-            let mask = subtable.mask.expand();
-            let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & word_of(&mask, word)));
-            let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
-            if offer(Proof::Ports(field, len), new) {
-                return best;
+        let words = subtable.state.stages.words_of_a_miss(mask, key);
+        let reached = mask.stage_of(words);
+        // Stages that the horizon has whole, and the proof that ends it.
+        let (whole, mut best) = match first {
+            Some((stage, field, len, new)) if stage <= reached => (stage, (Proof::Prefix(field, len), new)),
+            _ => match subtable.state.ports.as_ref().filter(|_| words == mask.len()).and_then(|p| p.proof(key, order)) {
+                Some((field, len)) => {
+                    let fixed = mask.expand();
+                    let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & word_of(&fixed, word)));
+                    let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
+                    (reached, (Proof::Ports(field, len), new))
+                }
+                None => (reached + 1, (Proof::Words(words), mask.missing_in(words, self.wildcards))),
+            },
+        };
+        let place = (column as usize / 64).wrapping_sub(self.picked.first());
+        for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {
+            let rules_out = pass.get(place).is_some_and(|pass| pass >> (column % 64) & 1 == 0);
+            let (word, _) = table.guards.bits(guard);
+            if rules_out && *new < best.1 && layout.stage(word).is_some_and(|stage| stage < whole) {
+                best = (Proof::Guard(guard), *new);
             }
         }
-        let words = subtable.state.stages.words_of_a_miss(&subtable.mask, key);
-        offer(Proof::Words(words), subtable.mask.missing_in(words, self.wildcards));
-        best
+        Some(best)
     }
 
     #[inline(always)]
-    fn report(&mut self, proof: Proof, column: Option<u32>) {
+    fn report(&mut self, proof: Proof, column: u32) {
         let order = self.table.layout.order();
-        let subtable = column.and_then(|column| self.table.subtables.get(column));
+        let subtable = self.table.subtables.get(column);
         let mut add = |word: usize, bits: u64| {
             if let Some(wildcards) = self.wildcards.get_mut(word) {
                 *wildcards |= bits;
@@ -212,11 +203,6 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         }
         self.recount();
     }
-}
-
-#[inline(always)]
-fn count<const N: usize>(columns: &[u64; N]) -> u32 {
-    columns.iter().map(|columns| columns.count_ones()).sum()
 }
 
 #[inline(always)]
