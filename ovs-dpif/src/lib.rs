@@ -42,6 +42,7 @@
 //! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
 //! - [`userspace`]: a whole datapath within the process;
 //! - [`netdev`]: devices for it;
+//! - [`key_layout`], [`key_field`]: what a classifier over flow keys knows of them;
 //! - [`text`]: keys and actions in the words of `ovs-dpctl`.
 //!
 //! # Rules
@@ -52,6 +53,7 @@
 mod action;
 mod dpif;
 mod drops;
+mod key_layout;
 pub mod netdev;
 pub mod text;
 pub mod userspace;
@@ -62,4 +64,5 @@ pub use dpif::{
     always_matched,
 };
 pub use drops::{DropReason, Ledger};
+pub use key_layout::{key_field, key_layout};
 pub use ovs_conntrack::CtRequest;

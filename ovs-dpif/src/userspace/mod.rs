@@ -25,6 +25,7 @@ use ovs_packet::{Instant, Packet, PacketBatch, edit};
 use crate::action::{DpAction, PortNo};
 use crate::dpif::{DpFlow, DpFlowStats, DpStats, Dpif, DpifError, PortInfo, PortSpec, Resolution, Ufid, Upcall};
 use crate::drops::Ledger;
+use crate::key_layout::key_layout;
 use front::FrontCache;
 use ports::Ports;
 pub(crate) use round::Turns;
@@ -100,7 +101,7 @@ impl Datapath {
         Datapath {
             limits,
             ports: Ports::default(),
-            table: MegaflowTable::with_seed(seed),
+            table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows),
             by_ufid: HashMap::new(),
             front: FrontCache::new(seed),
             conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
@@ -178,14 +179,9 @@ impl Dpif for Datapath {
             entry.actions = actions;
             return Ok(entry.ufid);
         }
-        if self.table.len() >= self.limits.flows {
-            return Err(DpifError::FlowTableFull(self.limits.flows));
-        }
         let ufid = Ufid::of(matching);
         let entry = Entry { ufid, actions, stats: DpFlowStats::default() };
-        let Ok((handle, _)) = self.table.insert(&pattern, entry) else {
-            return Err(FULL);
-        };
+        let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         Ok(ufid)
     }
