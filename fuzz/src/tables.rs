@@ -42,7 +42,7 @@ fn rules(u: &mut Unstructured) -> Result<()> {
                 if before.is_none() {
                     list.push((pattern.clone(), priority, id));
                 }
-                assert_eq!(table.insert(&pattern, priority, id), before);
+                assert_eq!(table.insert(&pattern, priority, id), Ok(before));
             }
             3 if !list.is_empty() => {
                 let (pattern, priority, id) = list.remove(u.choose_index(list.len())?);
@@ -97,7 +97,7 @@ fn megaflows(u: &mut Unstructured) -> Result<()> {
         match u.int_in_range(0..=6)? {
             0..=2 => {
                 let pattern = pattern(u)?;
-                let (handle, before) = table.insert(&pattern, id);
+                let (handle, before) = table.insert(&pattern, id).expect("no limit");
                 assert!(!gone.contains(&handle));
                 match list.iter_mut().find(|(p, ..)| *p == pattern) {
                     Some((_, known, payload)) => {

@@ -1,4 +1,12 @@
-//! Lookups: rules of many masks, tracked and not; megaflows by the batch.
+//! Lookups and updates with the rules and the traffic of reference measurements: our figure, the peer's, the goal.
+//!
+//! - *Rules of many masks*: a choice of metadata, port, protocol and L4 port exact or not, times prefixes of 8 to 31
+//!   bits of both addresses; 64 values of metadata, 16 ports; the priority is the sum of the prefixes' lengths. Keys
+//!   are those of 4096 rules, with random bits where the rule does not look.
+//! - *One mask*: thirteen fields of two values each, as in the peer's own benchmark of its classifier.
+//! - *Megaflows*: flow `i` fixes the destination address, and of the source port the bits that its mask has.
+//!
+//! A key is as wide as a switch's will be, 96 words, of which rules use five.
 
 #[path = "../../ovs-packet/benches/common/mod.rs"]
 mod common;
@@ -8,24 +16,48 @@ use std::hint::black_box;
 
 use common::Random;
 use criterion::{Criterion, criterion_group, criterion_main};
-use ovs_classifier::{Classifier, Layout, MegaflowTable, Pattern};
+use ovs_classifier::{Classifier, Field, Layout, MegaflowTable, NewRule, Pattern, Probes, Version};
 
-/// A flow key's width, and in it the places of the fields that rules match.
-const W: usize = 48;
+const W: usize = 96;
 const IN_PORT: usize = 0;
+const ETHER: usize = 2;
 const ADDRESSES: usize = 5;
 const PROTOCOL: usize = 6;
 const PORTS: usize = 7;
 const METADATA: usize = 24;
 
-/// Metadata first, addresses and protocol third, ports last.
-const LAYOUT: Layout<W> = {
-    let mut stages = [0; W];
-    (stages[ADDRESSES], stages[PROTOCOL], stages[PORTS]) = (2, 2, 3);
-    Layout::new(stages).expect("stages are 0 to 3")
-};
-
 type Key = [u64; W];
+
+fn field(word: usize, offset: usize, bits: u8) -> Field {
+    Field::new((word * 64 + offset) as u16, bits).expect("a run of bits in a key")
+}
+
+/// Metadata first, addresses and protocol third, ports last; with the fields that rules match.
+fn layout() -> Layout<W> {
+    let mut stages = [0; W];
+    (stages[ETHER], stages[ETHER + 1], stages[ADDRESSES], stages[PROTOCOL], stages[PORTS]) = (1, 1, 2, 2, 3);
+    let fields = [
+        field(METADATA, 0, 64),
+        field(IN_PORT, 32, 32),
+        field(ETHER, 0, 48),
+        field(ETHER + 1, 0, 48),
+        field(ETHER, 48, 16),
+        field(ADDRESSES, 0, 32),
+        field(ADDRESSES, 32, 32),
+        field(PROTOCOL, 56, 8),
+        field(PORTS, 32, 16),
+        field(PORTS, 48, 16),
+    ];
+    let layout = Layout::new(stages).expect("stages are 0 to 3").with_fields(&fields).expect("fields of the key");
+    layout.with_ports(field(PORTS, 32, 32)).expect("a field of the key")
+}
+
+/// An OpenFlow table as a switch has it: the addresses are prefix fields.
+fn table<R>() -> Classifier<R, W> {
+    let mut table = Classifier::with_seed(layout(), 1);
+    table.set_prefix_fields(&[field(ADDRESSES, 0, 32), field(ADDRESSES, 32, 32)]).expect("two fields of the key");
+    table
+}
 
 fn prefix(len: u64) -> u64 {
     u64::from(u32::MAX << (32 - len))
@@ -43,77 +75,308 @@ fn masks(random: &mut Random, n: usize) -> Vec<(Key, i32)> {
         }
         masks.insert((mask, (src + dst) as i32));
     }
-    masks.into_iter().collect()
+    let mut masks: Vec<_> = masks.into_iter().collect();
+    (1..masks.len()).rev().for_each(|i| masks.swap(i, random.below(i as u64 + 1) as usize));
+    masks
 }
 
 /// Values of a key from one number: 64 of metadata, 16 ports.
 fn values(n: u64) -> Key {
     let h = Random(n).next();
     let mut key = [0; W];
-    (key[METADATA], key[IN_PORT], key[ADDRESSES]) = (h % 64, h >> 6 & 15, h);
+    (key[METADATA], key[IN_PORT], key[ADDRESSES]) = (h % 64, h >> 6 & 15, Random(h).next());
     (key[PROTOCOL], key[PORTS]) = (if h >> 10 & 1 == 0 { 6 } else { 17 }, h >> 11 & 0xffff);
     key
 }
 
-fn rules(c: &mut Criterion) {
-    // The peer's figures are for lookups that track, which is what it does for every upcall.
-    for (n_masks, n_rules, name, peer) in [(10, 1_000, "10_masks_1k", 450.0), (100, 10_000, "100_masks_10k", 2500.0)] {
+/// A table of random rules of many masks, with its rules and with keys that match them.
+struct Rules {
+    table: Classifier<u64, W>,
+    rules: Vec<(Key, usize)>,
+    masks: Vec<(Key, i32)>,
+    keys: Vec<Key>,
+}
+
+impl Rules {
+    fn new(n_masks: usize, n_rules: u64) -> Rules {
         let mut random = Random(1);
         let masks = masks(&mut random, n_masks);
-        let mut table = Classifier::new(LAYOUT);
-        let mut rules = Vec::new();
+        let (mut table, mut rules) = (table(), Vec::new());
         for n in 0..n_rules {
-            let (mask, priority) = masks[random.below(n_masks as u64) as usize];
-            let rule = Pattern::new(values(random.next()), mask);
-            table.insert(&rule, priority, n);
-            rules.push(rule);
+            let mask = random.below(n_masks as u64) as usize;
+            let rule = Pattern::new(values(random.next()), masks[mask].0);
+            if table.insert(&rule, masks[mask].1, n).expect("no limit").is_none() {
+                rules.push((n, mask));
+            }
         }
-        // Keys that match a rule, with random bits where it does not look.
-        let keys: Vec<Key> = (0..4096)
+        // Rules are told by their number, to keep the bench's own memory small.
+        let mut random = Random(1);
+        let _ = self::masks(&mut random, n_masks);
+        let numbers: Vec<u64> = (0..n_rules)
             .map(|_| {
-                let rule = &rules[random.below(n_rules) as usize];
-                let other = values(random.next());
-                std::array::from_fn(|i| rule.key()[i] | other[i] & !rule.mask()[i])
+                random.below(n_masks as u64);
+                random.next()
             })
             .collect();
-        common::measure(c, &format!("classifier/{name}/tracked"), keys.len(), Some(peer), || {
+        let keys = (0..4096)
+            .map(|_| {
+                let (n, mask) = rules[random.below(rules.len() as u64) as usize];
+                let (rule, mask, other) = (values(numbers[n as usize]), masks[mask].0, values(random.next()));
+                std::array::from_fn(|i| rule[i] & mask[i] | other[i] & !mask[i])
+            })
+            .collect();
+        let rules = rules.into_iter().map(|(n, mask)| (values(numbers[n as usize]), mask));
+        // Every eighth will do for updates.
+        let rules = rules.step_by(if n_rules > 100_000 { 8 } else { 1 }).collect();
+        Rules { table, rules, masks, keys }
+    }
+}
+
+fn goal(name: &str, peer: f64, ns: f64, goal: f64) {
+    if ns.is_finite() {
+        let verdict = if peer / ns >= goal { "reached" } else { "NOT reached" };
+        println!("{name}: goal {goal}x {verdict}");
+    }
+}
+
+/// Which of the sets to run: the largest take a minute, and are run when asked for.
+fn wanted(rules: u64) -> bool {
+    rules <= 100_000 || std::env::var_os("CLASSIFIER_BENCH_LARGE").is_some()
+}
+
+fn rules(c: &mut Criterion) {
+    // Row 4: tracked; 4b: untracked.
+    for (n_masks, n_rules, name, tracked, ratio, untracked) in [
+        (10, 1_000, "10_masks_1k", 450.0, 3.0, None),
+        (30, 10_000, "30_masks_10k", 1100.0, 6.0, None),
+        (100, 10_000, "100_masks_10k", 2500.0, 10.0, None),
+        (100, 100_000, "100_masks_100k", 4000.0, 10.0, Some((700.0, 5.0))),
+        (300, 100_000, "300_masks_100k", 9500.0, 12.0, None),
+        (1000, 1_000_000, "1000_masks_1m", 46_000.0, 20.0, None),
+    ] {
+        if !wanted(n_rules) {
+            continue;
+        }
+        let Rules { mut table, rules, masks, keys } = Rules::new(n_masks, n_rules);
+        let mut cost = Probes::default();
+        let (mut bits, mut open) = (0, 0);
+        for key in &keys {
+            let mut wildcards = [0; W];
+            table.at(Version::LAST).lookup_counted(key, Some(&mut wildcards), &mut cost);
+            bits += wildcards.iter().map(|w| w.count_ones()).sum::<u32>();
+            open += 1;
+        }
+        let stats = table.stats();
+        println!(
+            "classifier/{name}: {} bytes and {} guards; of {} masks {:.1} left open, {:.1} probed, {:.1} proofs, {:.1} bits",
+            stats.bytes / stats.rules,
+            stats.guards,
+            stats.subtables,
+            cost.open as f64 / f64::from(open),
+            cost.probes as f64 / f64::from(open),
+            cost.proofs as f64 / f64::from(open),
+            f64::from(bits) / f64::from(open),
+        );
+        let full = format!("classifier/{name}/tracked");
+        let ns = common::measure(c, &full, keys.len(), Some(tracked), || {
             for key in &keys {
                 let mut wildcards = [0; W];
                 black_box(table.lookup_tracked(key, &mut wildcards));
                 black_box(&wildcards);
             }
         });
-        common::measure(c, &format!("classifier/{name}/untracked"), keys.len(), None, || {
+        goal(&full, tracked, ns, ratio);
+        let full = format!("classifier/{name}/untracked");
+        let ns = common::measure(c, &full, keys.len(), untracked.map(|u| u.0), || {
             for key in &keys {
                 black_box(table.lookup(key));
             }
         });
+        if let Some((peer, ratio)) = untracked {
+            goal(&full, peer, ns, ratio);
+        }
+        // Row 5: a rule goes and comes back.
+        let update = match n_rules {
+            100_000 if n_masks == 100 => Some((3800.0, 4.0)),
+            1_000_000 => Some((7500.0, 6.0)),
+            _ => None,
+        };
+        if let Some((peer, ratio)) = update {
+            update_pairs(c, &format!("classifier/{name}/update"), &mut table, &rules, &masks, (peer, ratio));
+        }
     }
 }
 
+fn update_pairs(
+    c: &mut Criterion,
+    name: &str,
+    table: &mut Classifier<u64, W>,
+    rules: &[(Key, usize)],
+    masks: &[(Key, i32)],
+    (peer, ratio): (f64, f64),
+) {
+    let mut random = Random(3);
+    let pairs: Vec<_> = (0..4096).map(|_| rules[random.below(rules.len() as u64) as usize]).collect();
+    let pairs: Vec<_> = pairs.iter().map(|(key, mask)| (Pattern::new(*key, masks[*mask].0), masks[*mask].1)).collect();
+    let ns = common::measure(c, name, pairs.len(), Some(peer), || {
+        for (pattern, priority) in &pairs {
+            let payload = table.remove(pattern, *priority).expect("a rule of the table");
+            table.insert(pattern, *priority, payload).expect("no limit");
+        }
+    });
+    goal(name, peer, ns, ratio);
+}
+
+/// Row 4c, and the first of row 5: two values of each of thirteen fields, all exact.
+fn one_mask(c: &mut Criterion) {
+    let values: [(usize, u64, u64, u64); 13] = [
+        (1, u64::MAX, 0, 0x0012_3456),
+        (METADATA, u64::MAX, 0, 0x0123_4567_89ab_cdef),
+        (ADDRESSES, 0xffff_ffff << 32, 0xc0a8_0101 << 32, 0xc0a8_0201 << 32),
+        (ADDRESSES, 0xffff_ffff, 0xc0a8_0102, 0xc0a8_0202),
+        (IN_PORT, 0xffff_ffff, 1, 2),
+        (4, 0xffff << 48, 0, 0x1065 << 48),
+        (ETHER, 0xffff, 0x0800, 0x0806),
+        (PORTS, 0xffff << 16, 49362 << 16, 80 << 16),
+        (PORTS, 0xffff, 6667, 22),
+        (ETHER + 1, u64::MAX << 16, 0x0026_5541_01d6 << 16, 0x0026_5541_01d7 << 16),
+        (ETHER, u64::MAX << 16, 0x0000_0000_0001 << 16, 0x0000_0000_0002 << 16),
+        (PROTOCOL, 0xff, 6, 17),
+        (PROTOCOL, 0xff << 8, 0, 48 << 8),
+    ];
+    let key = |n: u64| {
+        let mut key = [0; W];
+        values.iter().enumerate().for_each(|(i, (w, _, a, b))| key[*w] |= if n >> i & 1 == 0 { *a } else { *b });
+        key
+    };
+    let mut mask = [0; W];
+    values.iter().for_each(|(w, bits, ..)| mask[*w] |= bits);
+
+    let (mut random, mut flat) = (Random(1), table());
+    for n in 0..100_000 {
+        flat.insert(&Pattern::new(key(random.below(8192)), mask), 0, n).expect("no limit");
+    }
+    let keys: Vec<Key> = (0..16_384).map(|_| key(random.below(8192))).collect();
+    let full = "classifier/stock/untracked";
+    let ns = common::measure(c, full, keys.len(), Some(76.0), || {
+        for key in &keys {
+            black_box(flat.lookup(key));
+        }
+    });
+    goal(full, 76.0, ns, 2.0);
+    let full = "classifier/stock/tracked";
+    let ns = common::measure(c, full, keys.len(), Some(278.0), || {
+        for key in &keys {
+            let mut wildcards = [0; W];
+            black_box(flat.lookup_tracked(key, &mut wildcards));
+            black_box(&wildcards);
+        }
+    });
+    goal(full, 278.0, ns, 4.0);
+
+    let full = "classifier/1_mask_10k";
+    let (mut table, mut random) = (table(), Random(2));
+    let mut mask = [0; W];
+    (mask[METADATA], mask[ADDRESSES]) = (u64::MAX, u64::MAX);
+    let patterns: Vec<_> = (0..10_000).map(|_| Pattern::new(self::values(random.next()), mask)).collect();
+    for (pattern, n) in patterns.iter().zip(0..) {
+        table.insert(pattern, 0, n).expect("no limit");
+    }
+    let ns = common::measure(c, &format!("{full}/tracked"), 4096, Some(127.0), || {
+        for pattern in &patterns[..4096] {
+            let mut wildcards = [0; W];
+            black_box(table.lookup_tracked(pattern.key(), &mut wildcards));
+            black_box(&wildcards);
+        }
+    });
+    goal(full, 127.0, ns, 1.5);
+    let ns = common::measure(c, &format!("{full}/update"), patterns.len(), Some(1000.0), || {
+        for pattern in &patterns {
+            let payload = table.remove(pattern, 0).expect("a rule of the table");
+            table.insert(pattern, 0, payload).expect("no limit");
+        }
+    });
+    goal(full, 1000.0, ns, 2.5);
+
+    // A bundle: rules at the next version, then the version.
+    let full = "classifier/bundle_100k";
+    common::measure(c, full, 100_000, None, || {
+        let mut table = self::table();
+        let mut random = Random(4);
+        for n in 0..100_000u64 {
+            let rule = NewRule::new(Pattern::new(self::values(random.next()), mask), 0, n).from_version(Version(1));
+            let _ = black_box(table.add(rule));
+        }
+        black_box(table.at(Version(1)).lookup(patterns[0].key()));
+    });
+}
+
 fn megaflows(c: &mut Criterion) {
-    const FLOWS: u64 = 1_000;
-    for (n_masks, peer) in [(1, 21.0), (10, 108.0), (50, 459.0)] {
-        let mut table = MegaflowTable::new();
+    // Rows 3, 3b and 3c.
+    for (flows, n_masks, name, peer, ratio) in [
+        (1_000, 1, "1k_flows/1_mask", Some(21.0), 4.0),
+        (1_000, 10, "1k_flows/10_masks", Some(108.0), 6.0),
+        (1_000, 50, "1k_flows/50_masks", Some(459.0), 8.0),
+        (1_000, 100, "1k_flows/100_masks", Some(896.0), 15.0),
+        (1_000, 1000, "1k_flows/1000_masks", None, 0.0),
+        (100_000, 10, "100k_flows/10_masks", Some(200.0), 3.5),
+        (1_000_000, 10, "1m_flows/10_masks", Some(265.0), 2.5),
+    ] {
+        if !wanted(flows) {
+            continue;
+        }
+        let mut table = MegaflowTable::with_layout(&layout(), 1);
         let mut keys = Vec::new();
-        for i in 0..FLOWS {
+        for i in 0..flows {
             let (mut key, mut mask) = ([0; W], [0; W]);
             (key[ADDRESSES], key[PORTS]) = (0x0a00_0001 << 32 | (0x0b00_0000 + i), Random(i).next() & 0xffff_ffff);
-            (mask[IN_PORT], mask[ADDRESSES]) = (u64::MAX, 0xffff_ffff);
-            (mask[PROTOCOL], mask[PORTS]) = (0xff, 0xffff ^ (i % n_masks));
-            table.insert(&Pattern::new(key, mask), i);
-            keys.push(key);
+            (key[ETHER], key[IN_PORT]) = (0x0800, 1);
+            (mask[IN_PORT], mask[ADDRESSES], mask[ETHER]) = (u64::MAX, 0xffff_ffff, 0xffff);
+            (mask[PROTOCOL], mask[PORTS]) = (0xff, (0xffff ^ (i % n_masks)) << 16);
+            table.insert(&Pattern::new(key, mask), i).expect("no limit");
+            if flows <= 1_000 || i % (flows / 4096) == 0 {
+                keys.push(key);
+            }
         }
         let mut random = Random(2);
-        let order: Vec<&Key> = (0..4096).map(|_| &keys[random.below(FLOWS) as usize]).collect();
+        let order: Vec<&Key> = (0..4096).map(|_| &keys[random.below(keys.len() as u64) as usize]).collect();
         let mut found = [None; 32];
-        common::measure(c, &format!("megaflow/1k_flows/{n_masks}_masks"), order.len(), Some(peer), || {
+        let name = format!("megaflow/{name}");
+        println!("{name}: {} bytes each", table.stats().bytes / table.len());
+        let ns = common::measure(c, &name, order.len(), peer, || {
             for batch in order.chunks(32) {
                 black_box(table.lookup_batch(batch, &mut found));
             }
         });
+        println!("{name}: {:.2} masks probed", table.stats().probes as f64 / table.stats().lookups.max(1) as f64);
+        if let Some(peer) = peer {
+            goal(&name, peer, ns, ratio);
+        }
     }
+
+    // Row 14: masks as a tuple space explosion makes them, one for each pair of bits in which a packet differs.
+    let mut table = MegaflowTable::with_layout(&layout(), 1);
+    let mut victim = [0; W];
+    (victim[ADDRESSES], victim[PROTOCOL], victim[PORTS]) = (0x0a00_0001 << 32 | 0x0b00_0001, 6, 1234 << 16 | 80);
+    for (i, j, k) in (0..32).flat_map(|i| (0..16).flat_map(move |j| (0..16).map(move |k| (i, j, k)))) {
+        let (mut key, mut mask) = (victim, [0; W]);
+        key[ADDRESSES] ^= 1 << (63 - i);
+        key[PORTS] ^= 1 << (31 - j) | 1 << (15 - k);
+        mask[ADDRESSES] = u64::MAX << (63 - i);
+        mask[PORTS] = 0xffff_0000 << (15 - j) & 0xffff_0000 | 0xffff << (15 - k) & 0xffff;
+        mask[PROTOCOL] = 0xff;
+        table.insert(&Pattern::new(key, mask), 0).expect("no limit");
+    }
+    let mut mask = [0; W];
+    (mask[ADDRESSES], mask[PROTOCOL], mask[PORTS]) = (u64::MAX, 0xff, 0xffff_ffff);
+    table.insert(&Pattern::new(victim, mask), 1).expect("no limit");
+    let keys = [&victim; 32];
+    let mut found = [None; 32];
+    common::measure(c, "megaflow/8192_hostile_masks", 32, Some(75_000.0), || {
+        black_box(table.lookup_batch(&keys, &mut found));
+    });
+    println!("megaflow/8192_hostile_masks: {:.2} masks probed", table.stats().probes as f64 / table.stats().lookups as f64);
 }
 
-criterion_group! { name = benches; config = common::criterion(); targets = rules, megaflows }
+criterion_group! { name = benches; config = common::criterion(); targets = rules, one_mask, megaflows }
 criterion_main!(benches);

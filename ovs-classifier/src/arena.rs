@@ -13,37 +13,40 @@ use core::num::NonZeroU32;
 
 /// Refers to an entry of the table that issued it, for as long as the entry lives.
 ///
-/// A handle is two words, `Copy`, and borrows nothing. When its entry is removed the handle goes stale for ever:
+/// A handle is eight bytes, `Copy`, and borrows nothing. When its entry is removed the handle goes stale for ever:
 /// it never comes to mean another entry of the same table. Shown to a table that did not issue it, it finds
 /// nothing or some entry of that table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle {
-    index: usize,
+    index: u32,
     generation: NonZeroU32,
 }
 
-/// The end of a list. No slot has this index, because no `Vec` is that long.
-const NIL: usize = usize::MAX;
+/// The end of a list. No slot has this index: an arena holds at most [`CAPACITY`].
+const NIL: u32 = u32::MAX;
+
+/// The most entries an arena can hold.
+pub(crate) const CAPACITY: usize = NIL as usize - 1;
 
 #[derive(Clone)]
 pub(crate) struct Arena<T> {
     slots: Vec<Slot<T>>,
-    free: usize,
-    first: usize,
-    last: usize,
+    free: u32,
+    first: u32,
+    last: u32,
     len: usize,
 }
 
 #[derive(Clone)]
 struct Slot<T> {
     value: Option<T>,
-    prev: usize,
-    next: usize,
+    prev: u32,
+    next: u32,
     generation: NonZeroU32,
 }
 
 impl Handle {
-    pub(crate) const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> u32 {
         self.index
     }
 }
@@ -61,37 +64,37 @@ impl<T> Arena<T> {
         self.slots.capacity() * size_of::<Slot<T>>()
     }
 
-    #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<&T> {
-        self.slots.get(index)?.value.as_ref()
+    #[inline(always)]
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        self.slots.get(index as usize)?.value.as_ref()
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        self.slots.get_mut(index)?.value.as_mut()
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.slots.get_mut(index as usize)?.value.as_mut()
     }
 
     /// The handle of the entry in a slot.
     #[inline]
-    pub(crate) fn handle(&self, index: usize) -> Option<Handle> {
-        let slot = self.slots.get(index)?;
+    pub(crate) fn handle(&self, index: u32) -> Option<Handle> {
+        let slot = self.slots.get(index as usize)?;
         slot.value.is_some().then_some(Handle { index, generation: slot.generation })
     }
 
     /// The slot of a handle, unless it is stale.
     #[inline]
-    pub(crate) fn resolve(&self, handle: Handle) -> Option<usize> {
+    pub(crate) fn resolve(&self, handle: Handle) -> Option<u32> {
         (self.handle(handle.index)? == handle).then_some(handle.index)
     }
 
     /// The slot of the oldest entry.
-    pub(crate) fn first(&self) -> Option<usize> {
+    pub(crate) fn first(&self) -> Option<u32> {
         (self.first != NIL).then_some(self.first)
     }
 
     /// The slot of the entry inserted next after the one in `index`.
-    pub(crate) fn after(&self, index: usize) -> Option<usize> {
-        let next = self.slots.get(index)?.next;
+    pub(crate) fn after(&self, index: u32) -> Option<u32> {
+        let next = self.slots.get(index as usize)?.next;
         (next != NIL).then_some(next)
     }
 
@@ -100,29 +103,30 @@ impl<T> Arena<T> {
         Iter { arena: self, next: self.first, left: self.len }
     }
 
-    /// Adds an entry as the youngest.
-    pub(crate) fn insert(&mut self, value: T) -> Handle {
+    /// Adds an entry as the youngest; `None` when the arena is full.
+    pub(crate) fn insert(&mut self, value: T) -> Option<Handle> {
         let (prev, next) = (self.last, NIL);
-        let handle = match self.slots.get_mut(self.free) {
+        let handle = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
                 let index = core::mem::replace(&mut self.free, slot.next);
                 (slot.value, slot.prev, slot.next) = (Some(value), prev, next);
                 Handle { index, generation: slot.generation }
             }
             None => {
+                let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < CAPACITY as u32)?;
                 let generation = NonZeroU32::MIN;
                 self.slots.push(Slot { value: Some(value), prev, next, generation });
-                Handle { index: self.slots.len() - 1, generation }
+                Handle { index, generation }
             }
         };
         *self.next_of(prev) = handle.index;
         self.last = handle.index;
         self.len += 1;
-        handle
+        Some(handle)
     }
 
-    pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
-        let slot = self.slots.get_mut(index)?;
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
+        let slot = self.slots.get_mut(index as usize)?;
         let value = slot.value.take()?;
         let (prev, next) = (slot.prev, slot.next);
         if let Some(generation) = slot.generation.checked_add(1) {
@@ -143,16 +147,16 @@ impl<T> Arena<T> {
     }
 
     /// The link that leads from `index` to the next younger entry.
-    fn next_of(&mut self, index: usize) -> &mut usize {
-        match self.slots.get_mut(index) {
+    fn next_of(&mut self, index: u32) -> &mut u32 {
+        match self.slots.get_mut(index as usize) {
             Some(slot) => &mut slot.next,
             None => &mut self.first,
         }
     }
 
     /// The link that leads from `index` to the next older entry.
-    fn prev_of(&mut self, index: usize) -> &mut usize {
-        match self.slots.get_mut(index) {
+    fn prev_of(&mut self, index: u32) -> &mut u32 {
+        match self.slots.get_mut(index as usize) {
             Some(slot) => &mut slot.prev,
             None => &mut self.last,
         }
@@ -162,7 +166,7 @@ impl<T> Arena<T> {
 /// The entries of an arena with their handles, oldest first.
 pub(crate) struct Iter<'a, T> {
     arena: &'a Arena<T>,
-    next: usize,
+    next: u32,
     left: usize,
 }
 
@@ -177,7 +181,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.next;
-        let slot = self.arena.slots.get(index)?;
+        let slot = self.arena.slots.get(index as usize)?;
         self.next = slot.next;
         self.left = self.left.saturating_sub(1);
         Some((Handle { index, generation: slot.generation }, slot.value.as_ref()?))
@@ -207,10 +211,10 @@ mod tests {
     #[test]
     fn entries_keep_the_order_of_insertion_through_reuse_of_slots() {
         let mut arena = Arena::new();
-        let [a, b, c] = ['a', 'b', 'c'].map(|value| arena.insert(value));
+        let [a, b, c] = ['a', 'b', 'c'].map(|value| arena.insert(value).unwrap());
         assert_eq!(arena.remove(b.index()), Some('b'));
         assert_eq!(values(&arena), ['a', 'c']);
-        let d = arena.insert('d');
+        let d = arena.insert('d').unwrap();
         assert_eq!(d.index(), b.index());
         assert_eq!(values(&arena), ['a', 'c', 'd']);
         arena.remove(a.index());
@@ -223,10 +227,10 @@ mod tests {
     #[test]
     fn a_stale_handle_finds_nothing_though_its_slot_lives() {
         let mut arena = Arena::new();
-        let old = arena.insert('a');
+        let old = arena.insert('a').unwrap();
         arena.clear();
         assert_eq!(arena.resolve(old), None);
-        let new = arena.insert('b');
+        let new = arena.insert('b').unwrap();
         assert_eq!(arena.resolve(old), None);
         assert_eq!(arena.resolve(new), Some(old.index()));
     }
@@ -234,18 +238,18 @@ mod tests {
     #[test]
     fn a_slot_out_of_generations_retires() {
         let mut arena = Arena::new();
-        let first = arena.insert('a').index();
-        arena.slots[first].generation = NonZeroU32::MAX;
+        let first = arena.insert('a').unwrap().index();
+        arena.slots[first as usize].generation = NonZeroU32::MAX;
         let last = arena.handle(first).unwrap();
         arena.remove(first);
         assert_eq!(arena.resolve(last), None);
-        assert_ne!(arena.insert('b').index(), first);
+        assert_ne!(arena.insert('b').unwrap().index(), first);
         assert_eq!(arena.resolve(last), None);
         assert_eq!(values(&arena), ['b']);
     }
 
     #[test]
-    fn an_optional_handle_is_two_words() {
-        assert_eq!(size_of::<Option<super::Handle>>(), 2 * size_of::<usize>());
+    fn an_optional_handle_is_eight_bytes() {
+        assert_eq!(size_of::<Option<super::Handle>>(), 8);
     }
 }

@@ -65,17 +65,17 @@
 //! }
 //!
 //! let mut firewall = Classifier::new(LAYOUT);
-//! firewall.insert(&Pattern::any(), 0, Verdict::Deny);
+//! firewall.insert(&Pattern::any(), 0, Verdict::Deny)?;
 //!
 //! // TCP to port 443 of 192.0.2.0/24.
 //! let mask = key(0, [0; 4], [255, 255, 255, 0], 0xff, [0, 0xffff]);
 //! let https = Pattern::new(key(0, [0; 4], [192, 0, 2, 0], 6, [0, 443]), mask);
-//! firewall.insert(&https, 100, Verdict::Allow);
+//! firewall.insert(&https, 100, Verdict::Allow)?;
 //!
 //! // Nothing from 203.0.113.0/24 on port 1.
 //! let mask = key(u64::MAX, [255, 255, 255, 0], [0; 4], 0, [0, 0]);
 //! let bad_neighbours = Pattern::new(key(1, [203, 0, 113, 0], [0; 4], 0, [0, 0]), mask);
-//! firewall.insert(&bad_neighbours, 200, Verdict::Deny);
+//! firewall.insert(&bad_neighbours, 200, Verdict::Deny)?;
 //!
 //! let packet = key(2, [203, 0, 113, 9], [192, 0, 2, 80], 6, [40000, 443]);
 //! let mut wildcards = [0; W];
@@ -88,6 +88,7 @@
 //! // Hence this may be cached, and answers for every client.
 //! let megaflow = Pattern::new(packet, wildcards);
 //! assert!(megaflow.matches(&key(2, [198, 51, 100, 7], [192, 0, 2, 81], 6, [50000, 443])));
+//! # Ok::<(), ovs_classifier::InsertError>(())
 //! ```
 //!
 //! # Limits
@@ -96,27 +97,38 @@
 //! owners do, by `len`. A tracked miss un-wildcards whole masked words, not the shortest prefix that would do, and
 //! every subtable above the match is probed.
 
-#![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 
 mod arena;
 mod classifier;
+mod entries;
+mod error;
+mod field;
+mod guards;
 mod hash;
 mod layout;
 mod megaflow;
 mod pattern;
-mod probe_order;
+#[cfg(feature = "std")]
+mod publish;
 mod rows;
 mod rule;
+mod simd;
 mod sparse;
 mod stages;
 mod subtables;
+mod trie;
 
 pub use arena::Handle;
-pub use classifier::{Classifier, ClassifierStats, Iter};
-pub use layout::{Layout, MAX_WORDS, STAGES};
+pub use classifier::{Classifier, ClassifierStats, Iter, MAX_PREFIX_FIELDS, Probes, View};
+pub use error::{InsertError, PatternError, PrefixFieldsError, TableFull};
+pub use field::{BitOrder, Field};
+pub use layout::{Layout, MAX_FIELDS, MAX_WORDS, STAGES};
 pub use megaflow::{Megaflow, MegaflowStats, MegaflowTable};
 pub use pattern::Pattern;
-pub use rule::Rule;
+#[cfg(feature = "std")]
+pub use publish::{Edit, Reader, Snapshot, Writer};
+pub use rule::{Clause, NewRule, Rule, Version};

@@ -1,5 +1,7 @@
 //! Patterns: the keys that agree with given values on given bits.
 
+use crate::error::PatternError;
+use crate::layout::MAX_WORDS;
 use core::fmt;
 
 /// A set of keys: those that have the values of `key` in the bits of `mask`.
@@ -21,6 +23,8 @@ use core::fmt;
 pub struct Pattern<const W: usize> {
     key: [u64; W],
     mask: [u64; W],
+    /// The words of the mask that are not zero, by bit, so that the others need not be read again.
+    used: [u64; MAX_WORDS / 64],
 }
 
 impl<const W: usize> Pattern<W> {
@@ -29,20 +33,47 @@ impl<const W: usize> Pattern<W> {
     /// Bits of `key` outside `mask` are dropped.
     #[must_use]
     pub fn new(mut key: [u64; W], mask: [u64; W]) -> Self {
-        key.iter_mut().zip(&mask).for_each(|(key, mask)| *key &= mask);
-        Self { key, mask }
+        let mut used = [0; MAX_WORDS / 64];
+        for ((words, masks), used) in key.chunks_mut(64).zip(mask.chunks(64)).zip(&mut used) {
+            for (i, (word, mask)) in words.iter_mut().zip(masks).enumerate() {
+                *word &= mask;
+                *used |= u64::from(*mask != 0) << i;
+            }
+        }
+        Self { key, mask, used }
+    }
+
+    /// The pattern of slices that may be shorter than a key: words that they do not have are not matched.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is longer than a key.
+    ///
+    /// ```
+    /// use ovs_classifier::{Pattern, PatternError};
+    ///
+    /// assert_eq!(Pattern::<2>::from_slices(&[7], &[0xff]), Ok(Pattern::new([7, 0], [0xff, 0])));
+    /// assert_eq!(Pattern::<2>::from_slices(&[7], &[0; 3]), Err(PatternError::TooLong { words: 3, width: 2 }));
+    /// ```
+    pub fn from_slices(values: &[u64], mask: &[u64]) -> Result<Self, PatternError> {
+        let words = values.len().max(mask.len());
+        if words > W {
+            return Err(PatternError::TooLong { words, width: W });
+        }
+        let full = |words: &[u64]| core::array::from_fn(|i| words.get(i).copied().unwrap_or(0));
+        Ok(Self::new(full(values), full(mask)))
     }
 
     /// The pattern that matches every key.
     #[must_use]
     pub const fn any() -> Self {
-        Self { key: [0; W], mask: [0; W] }
+        Self { key: [0; W], mask: [0; W], used: [0; MAX_WORDS / 64] }
     }
 
     /// The pattern that matches one key only.
     #[must_use]
-    pub const fn exact(key: [u64; W]) -> Self {
-        Self { key, mask: [u64::MAX; W] }
+    pub fn exact(key: [u64; W]) -> Self {
+        Self::new(key, [u64::MAX; W])
     }
 
     /// The values, zero wherever the mask is zero.
@@ -80,6 +111,23 @@ impl<const W: usize> Pattern<W> {
         self.words()
             .zip(other.words())
             .all(|((value, mask), (other_value, other_mask))| (value ^ other_value) & mask & other_mask == 0)
+    }
+
+    /// The words of the mask that are not zero, with their indexes.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.used.iter().enumerate().flat_map(move |(i, used)| {
+            let mut left = *used;
+            core::iter::from_fn(move || {
+                let word = (left != 0).then(|| i * 64 + left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some((word, self.mask.get(word).copied().unwrap_or(0)))
+            })
+        })
+    }
+
+    /// How many words of the mask are not zero.
+    pub(crate) fn used_words(&self) -> usize {
+        self.used.iter().map(|used| used.count_ones() as usize).sum()
     }
 
     fn words(&self) -> impl Iterator<Item = (u64, u64)> {

@@ -1,8 +1,10 @@
-//! From the hash of masked words to the slot of the entry that has them.
+//! From the hash of masked words to the place of the entry that has them.
 //!
-//! A row is a hash and a slot index; the entries live in their table's arena and the caller compares them. Growing
-//! the table therefore reads no entry, and a probe reads one only when all 64 bits of the hash agree.
+//! A row is half a hash, the place of the values and the slot of what has them (the *head*); both live elsewhere, and
+//! the caller compares the values. Growing the table therefore reads no entry, and a probe reads one only when all 32
+//! bits of the hash agree; and since the row tells both, a processor fetches the head while it compares the values.
 
+use crate::hash::WordHash;
 use hashbrown::HashTable;
 
 #[derive(Clone, Debug, Default)]
@@ -12,8 +14,9 @@ pub(crate) struct Rows {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    hash: u64,
-    slot: usize,
+    hash: u32,
+    place: u32,
+    head: u32,
 }
 
 impl Rows {
@@ -29,31 +32,40 @@ impl Rows {
         self.table.allocation_size()
     }
 
-    /// The slot with this hash that `is_it`.
+    /// The place and the head of the row with this hash that `is_it`, by its place.
+    #[inline(always)]
+    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
+        let hash = WordHash::short(hash);
+        let row = self.table.find(WordHash::spread(hash), |row| row.hash == hash && is_it(row.place))?;
+        Some((row.place, row.head))
+    }
+
+    /// A row with this hash, which may be that of other words.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(usize) -> bool) -> Option<usize> {
-        self.table.find(hash, |row| row.hash == hash && is_it(row.slot)).map(|row| row.slot)
+    pub(crate) fn guess(&self, hash: u64) -> Option<(u32, u32)> {
+        self.find(hash, |_| true)
     }
 
-    /// All slots, in no particular order.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = usize> {
-        self.table.iter().map(|row| row.slot)
+    /// The place and the head of all rows, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.table.iter().map(|row| (row.place, row.head))
     }
 
-    /// Adds a slot, which must not be there yet.
-    pub(crate) fn insert(&mut self, hash: u64, slot: usize) {
-        self.table.insert_unique(hash, Row { hash, slot }, |row| row.hash);
+    /// Adds a row, whose place must not be there yet.
+    pub(crate) fn insert(&mut self, hash: u64, place: u32, head: u32) {
+        let hash = WordHash::short(hash);
+        self.table.insert_unique(WordHash::spread(hash), Row { hash, place, head }, |row| WordHash::spread(row.hash));
     }
 
-    /// Puts `new` into the row of `old`.
-    pub(crate) fn replace(&mut self, hash: u64, old: usize, new: usize) {
-        if let Some(row) = self.table.find_mut(hash, |row| row.slot == old) {
-            row.slot = new;
+    pub(crate) fn set_head(&mut self, hash: u64, place: u32, head: u32) {
+        let hash = WordHash::spread(WordHash::short(hash));
+        if let Some(row) = self.table.find_mut(hash, |row| row.place == place) {
+            row.head = head;
         }
     }
 
-    pub(crate) fn remove(&mut self, hash: u64, slot: usize) {
-        if let Ok(row) = self.table.find_entry(hash, |row| row.slot == slot) {
+    pub(crate) fn remove(&mut self, hash: u64, place: u32) {
+        if let Ok(row) = self.table.find_entry(WordHash::spread(WordHash::short(hash)), |row| row.place == place) {
             row.remove();
         }
     }

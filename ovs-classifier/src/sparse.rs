@@ -1,7 +1,7 @@
-//! Masks and values as the tables store them: only the words that matter.
+//! Masks as the tables store them: only the words that matter.
 //!
 //! A rule of a switch fixes a handful of the hundred words of a flow key. A [`SparseMask`] lists the words it
-//! fixes; all patterns of a subtable share one. A [`SparsePattern`] adds the values, one per listed word.
+//! fixes, and what the rules of a subtable store are their values in these, one per listed word.
 //!
 //! The words are listed stage by stage, so that every stage prefix of the key is a prefix of the list, and of the
 //! values: staged lookup hashes and compares slices.
@@ -10,20 +10,21 @@ use crate::hash::WordHash;
 use crate::layout::{Layout, STAGES};
 use crate::pattern::Pattern;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// One word of a mask; its bits are never all zero.
 #[derive(Clone, Copy, Debug)]
 struct MaskWord {
     bits: u64,
+    /// What the hash salts this position with.
+    salt: u64,
     /// Which word of the key: below `W`, which is at most 256.
     index: u8,
 }
 
 impl MaskWord {
     /// The word that this one selects from a key (or mask).
-    #[inline]
+    #[inline(always)]
     fn of<const W: usize>(self, key: &[u64; W]) -> u64 {
         // The index is below W; `get` spares the proof obligation, not a branch that is ever taken.
         key.get(usize::from(self.index)).copied().unwrap_or(0)
@@ -31,7 +32,7 @@ impl MaskWord {
 }
 
 /// The words of a mask that are not zero, in the order of their stages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SparseMask<const W: usize> {
     words: Box<[MaskWord]>,
     /// For each stage, how many words lie in it and the stages before.
@@ -39,13 +40,13 @@ pub(crate) struct SparseMask<const W: usize> {
 }
 
 impl<const W: usize> SparseMask<W> {
-    pub(crate) fn new(layout: &Layout<W>, mask: &[u64; W]) -> Self {
+    pub(crate) fn new(layout: &Layout<W>, hash: WordHash, mask: &[u64; W]) -> Self {
         let mut words = Vec::with_capacity(mask.iter().filter(|&&bits| bits != 0).count());
         let mut stage_ends = [0; STAGES];
         for (stage, end) in (0u8..).zip(&mut stage_ends) {
             for (index, (&bits, &word_stage)) in (0..=u8::MAX).zip(mask.iter().zip(layout.stages())) {
                 if bits != 0 && word_stage == stage {
-                    words.push(MaskWord { bits, index });
+                    words.push(MaskWord { bits, salt: hash.salt(words.len()), index });
                 }
             }
             *end = words.len();
@@ -62,13 +63,25 @@ impl<const W: usize> SparseMask<W> {
         &self.stage_ends
     }
 
+    /// The stage in which the first `words` words of this mask end.
+    pub(crate) fn stage_of(&self, words: usize) -> u8 {
+        self.stage_ends.iter().take_while(|end| **end < words).count() as u8
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.words)
     }
 
-    /// Whether this is the sparse form of a mask.
-    pub(crate) fn is(&self, mask: &[u64; W]) -> bool {
-        self.within(mask) && self.includes(mask)
+    /// The mask in full width.
+    pub(crate) fn expand(&self) -> [u64; W] {
+        let mut mask = [0; W];
+        self.fold_into(self.len(), &mut mask);
+        mask
+    }
+
+    /// Whether this is the sparse form of a pattern's mask.
+    pub(crate) fn is_of(&self, pattern: &Pattern<W>) -> bool {
+        self.len() == pattern.used_words() && self.words.iter().all(|word| word.bits == word.of(pattern.mask()))
     }
 
     /// Whether every bit of this mask is in `other`.
@@ -83,28 +96,30 @@ impl<const W: usize> SparseMask<W> {
     }
 
     /// The masked words of a key, in the order of this mask.
-    pub(crate) fn gather(&self, key: &[u64; W]) -> Box<[u64]> {
-        self.words.iter().map(|word| word.of(key) & word.bits).collect()
+    pub(crate) fn gather(&self, key: &[u64; W]) -> impl Iterator<Item = u64> {
+        self.words.iter().map(|word| word.of(key) & word.bits)
     }
 
     /// The hash of the masked words of a key: what [`WordHash::words`] gives for the gathered values.
-    #[inline]
-    pub(crate) fn hash(&self, hash: WordHash, key: &[u64; W]) -> u64 {
-        Self::mix(hash.start(), &self.words, key)
+    #[inline(always)]
+    pub(crate) fn hash(&self, key: &[u64; W]) -> u64 {
+        Self::sum(&self.words, key)
     }
 
-    /// Goes on hashing from `state`, over the words at positions `from..to` of this mask.
-    #[inline]
-    pub(crate) fn hash_range(&self, state: u64, from: usize, to: usize, key: &[u64; W]) -> u64 {
-        Self::mix(state, self.words.get(from..to).unwrap_or_default(), key)
+    /// What the words at positions `from..to` of this mask add to the hash.
+    #[inline(always)]
+    pub(crate) fn hash_range(&self, from: usize, to: usize, key: &[u64; W]) -> u64 {
+        Self::sum(self.words.get(from..to).unwrap_or_default(), key)
     }
 
-    fn mix(state: u64, words: &[MaskWord], key: &[u64; W]) -> u64 {
-        words.iter().fold(state, |state, word| WordHash::mix(state, word.of(key) & word.bits))
+    #[inline(always)]
+    fn sum(words: &[MaskWord], key: &[u64; W]) -> u64 {
+        let terms = words.iter().map(|word| WordHash::fold(word.of(key) & word.bits ^ word.salt));
+        terms.fold(0, u64::wrapping_add)
     }
 
     /// Whether a key has the given values (in the order of this mask) under this mask.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn matches(&self, values: &[u64], key: &[u64; W]) -> bool {
         self.words.iter().zip(values).all(|(word, value)| word.of(key) & word.bits == *value)
     }
@@ -118,82 +133,61 @@ impl<const W: usize> SparseMask<W> {
         }
     }
 
-    /// The full-width pattern that has these values under this mask.
-    fn expand(&self, values: &[u64]) -> Pattern<W> {
-        let mut mask = [0; W];
+    /// How many bits of the first `words` words of this mask are not in `wildcards`.
+    pub(crate) fn missing_in(&self, words: usize, wildcards: &[u64; W]) -> u32 {
+        self.words.iter().take(words).map(|word| (word.bits & !word.of(wildcards)).count_ones()).sum()
+    }
+
+    /// The key that has these values under this mask, and is zero elsewhere.
+    pub(crate) fn scatter(&self, values: &[u64]) -> [u64; W] {
         let mut key = [0; W];
         for (word, value) in self.words.iter().zip(values) {
-            let index = usize::from(word.index);
-            if let (Some(key), Some(mask)) = (key.get_mut(index), mask.get_mut(index)) {
-                (*key, *mask) = (*value, word.bits);
+            if let Some(key) = key.get_mut(usize::from(word.index)) {
+                *key = *value;
             }
         }
-        Pattern::new(key, mask)
-    }
-}
-
-/// A pattern as the tables store it: a mask shared with its subtable, and the values under it.
-#[derive(Clone, Debug)]
-pub(crate) struct SparsePattern<const W: usize> {
-    mask: Arc<SparseMask<W>>,
-    /// One value per word of the mask.
-    values: Box<[u64]>,
-}
-
-impl<const W: usize> SparsePattern<W> {
-    /// The pattern with the bits of `key` under `mask`.
-    pub(crate) fn new(mask: &Arc<SparseMask<W>>, key: &[u64; W]) -> Self {
-        Self { mask: Arc::clone(mask), values: mask.gather(key) }
+        key
     }
 
-    pub(crate) fn values(&self) -> &[u64] {
-        &self.values
+    /// The pattern of full width that has these values under this mask.
+    pub(crate) fn pattern(&self, values: &[u64]) -> Pattern<W> {
+        Pattern::new(self.scatter(values), self.expand())
     }
 
-    pub(crate) fn expand(&self) -> Pattern<W> {
-        self.mask.expand(&self.values)
-    }
-
-    #[inline]
-    pub(crate) fn matches(&self, key: &[u64; W]) -> bool {
-        self.mask.matches(&self.values, key)
-    }
-
-    /// Whether this pattern fixes at least the bits that `criteria` fixes, to the same values.
-    pub(crate) fn is_covered_by(&self, criteria: &Pattern<W>) -> bool {
-        self.mask.includes(criteria.mask()) && self.overlaps(criteria)
+    /// Whether the pattern with these values fixes at least the bits that `criteria` fixes, to the same values.
+    pub(crate) fn is_covered_by(&self, values: &[u64], criteria: &Pattern<W>) -> bool {
+        self.includes(criteria.mask()) && self.overlaps(values, criteria)
     }
 
     /// Whether the bits that both patterns fix are the same in both.
-    pub(crate) fn overlaps(&self, other: &Pattern<W>) -> bool {
-        self.mask
-            .words
-            .iter()
-            .zip(&self.values)
-            .all(|(word, value)| (value ^ word.of(other.key())) & word.bits & word.of(other.mask()) == 0)
+    pub(crate) fn overlaps(&self, values: &[u64], other: &Pattern<W>) -> bool {
+        let differ =
+            |(word, value): (&MaskWord, &u64)| (value ^ word.of(other.key())) & word.bits & word.of(other.mask()) != 0;
+        !self.words.iter().zip(values).any(differ)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SparseMask, SparsePattern};
+    use super::SparseMask;
     use crate::hash::WordHash;
     use crate::layout::Layout;
     use crate::pattern::Pattern;
-    use alloc::sync::Arc;
+    use alloc::vec::Vec;
 
     const LAYOUT: Layout<4> = Layout::new([3, 0, 2, 0]).expect("stages are 0 to 3");
+    const HASH: WordHash = WordHash::new(3);
 
     #[test]
     fn words_are_ordered_by_stage_and_hash_as_their_values() {
-        let mask = SparseMask::new(&LAYOUT, &[0xff, 0xff, 0, 0xf0]);
-        assert_eq!(&*mask.gather(&[0x1ff, 2, 3, 0x4f]), &[2, 0x40, 0xff]);
+        let mask = SparseMask::new(&LAYOUT, HASH, &[0xff, 0xff, 0, 0xf0]);
+        let key = [0x1ff, 2, 3, 0x4f];
+        assert!(mask.gather(&key).eq([2, 0x40, 0xff]));
         assert_eq!(mask.stage_ends(), &[2, 2, 2, 3]);
-        let hash = WordHash::new(3);
-        let key = [0xabc, 0xdef, 1, 2];
-        assert_eq!(mask.hash(hash, &key), hash.words(&mask.gather(&key)));
-        let half = mask.hash_range(hash.start(), 0, 2, &key);
-        assert_eq!(mask.hash_range(half, 2, 3, &key), mask.hash(hash, &key));
+        assert_eq!(mask.hash(&key), HASH.words([2, 0x40, 0xff]));
+        let half = mask.hash_range(0, 2, &key);
+        assert_eq!(half, HASH.words([2, 0x40]));
+        assert_eq!(half.wrapping_add(mask.hash_range(2, 3, &key)), mask.hash(&key));
     }
 
     #[test]
@@ -206,25 +200,27 @@ mod tests {
             Pattern::exact([1, 9, 0, 2]),
         ];
         for a in &patterns {
-            let mask = Arc::new(SparseMask::new(&LAYOUT, a.mask()));
-            let sparse = SparsePattern::new(&mask, a.key());
-            assert_eq!(&sparse.expand(), a);
+            let mask = SparseMask::new(&LAYOUT, HASH, a.mask());
+            let values: Vec<u64> = mask.gather(a.key()).collect();
+            assert_eq!(&mask.pattern(&values), a);
             for b in &patterns {
-                assert_eq!(mask.is(b.mask()), a.mask() == b.mask());
-                assert_eq!(sparse.is_covered_by(b), b.covers(a), "{b:?} covers {a:?}");
-                assert_eq!(sparse.overlaps(b), b.overlaps(a));
-                assert_eq!(sparse.matches(b.key()), a.matches(b.key()));
+                assert_eq!(mask.is_of(b), a.mask() == b.mask());
+                assert_eq!(mask.is_covered_by(&values, b), b.covers(a), "{b:?} covers {a:?}");
+                assert_eq!(mask.overlaps(&values, b), b.overlaps(a));
+                assert_eq!(mask.matches(&values, b.key()), a.matches(b.key()));
             }
         }
     }
 
     #[test]
     fn folding_a_prefix_adds_only_its_bits() {
-        let mask = SparseMask::new(&LAYOUT, &[0xff, 0x0f, 0, 0xf0]);
+        let mask = SparseMask::new(&LAYOUT, HASH, &[0xff, 0x0f, 0, 0xf0]);
         let mut wildcards = [0, 0x100, 0, 0];
         mask.fold_into(1, &mut wildcards);
         assert_eq!(wildcards, [0, 0x10f, 0, 0]);
+        assert_eq!(mask.missing_in(mask.len(), &wildcards), 12);
         mask.fold_into(mask.len(), &mut wildcards);
         assert_eq!(wildcards, [0xff, 0x10f, 0, 0xf0]);
+        assert_eq!(mask.missing_in(mask.len(), &wildcards), 0);
     }
 }

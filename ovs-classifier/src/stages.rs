@@ -1,14 +1,10 @@
 //! Staged lookup: the early word that a subtable holds nothing for this key.
 //!
 //! For each stage but the last that the mask has words in, a subtable keeps the set of the hashes of its patterns'
-//! words up to the end of that stage. A tracked lookup hashes a stage, asks the set, and on a miss stops: no
-//! pattern of the subtable begins this way, and only the words hashed so far were read.
+//! words up to the end of that stage. A tracked miss asks them stage by stage: at the first that does not know the
+//! key's hash, no pattern of the subtable begins this way, and the words up to there prove the miss.
 //!
-//! A set of hashes may say "go on" by collision. That costs bits, never truth: another key with the same tracked
-//! bits has the same hashes and takes the same way.
-//!
-//! Whatever narrows a miss further (prefix tries, witness fields) belongs beside this file: a thing a subtable asks
-//! before it reads the next words.
+//! A set of hashes may say "go on" by collision. That costs bits, never truth.
 
 use crate::hash::WordHash;
 use crate::sparse::SparseMask;
@@ -30,9 +26,9 @@ struct Level {
 
 #[derive(Clone, Debug)]
 struct Prefix {
-    hash: u64,
+    hash: u32,
     /// How many patterns begin this way; never zero.
-    patterns: usize,
+    patterns: u32,
 }
 
 impl StageIndex {
@@ -53,53 +49,51 @@ impl StageIndex {
         prefixes + self.levels.capacity() * size_of::<Level>()
     }
 
-    /// The hash of the masked key, or how many words of the mask it took to see that no pattern begins like it.
-    pub(crate) fn hash<const W: usize>(
-        &self,
-        mask: &SparseMask<W>,
-        hash: WordHash,
-        key: &[u64; W],
-    ) -> Result<u64, usize> {
-        let (mut state, mut position) = (hash.start(), 0);
+    /// How many words of the mask it takes to see that no pattern is the key's, given that none is.
+    pub(crate) fn words_of_a_miss<const W: usize>(&self, mask: &SparseMask<W>, key: &[u64; W]) -> usize {
+        let (mut state, mut position) = (0u64, 0);
         for level in &self.levels {
-            state = mask.hash_range(state, position, level.end, key);
+            state = state.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
-            if level.prefixes.find(state, |prefix| prefix.hash == state).is_none() {
-                return Err(position);
+            let hash = WordHash::short(state);
+            if level.prefixes.find(WordHash::spread(hash), |prefix| prefix.hash == hash).is_none() {
+                return position;
             }
         }
-        Ok(mask.hash_range(state, position, mask.len(), key))
+        mask.len()
     }
 
-    /// Adds a pattern that was not there, by the values under the mask.
-    pub(crate) fn add(&mut self, hash: WordHash, values: &[u64]) {
-        for (level, hash) in self.prefixes_of(hash, values) {
-            match level.prefixes.find_mut(hash, |prefix| prefix.hash == hash) {
+    /// Adds a pattern that was not there, by a key that it matches.
+    pub(crate) fn add<const W: usize>(&mut self, mask: &SparseMask<W>, key: &[u64; W]) {
+        let (mut state, mut position) = (0u64, 0);
+        for level in &mut self.levels {
+            state = state.wrapping_add(mask.hash_range(position, level.end, key));
+            position = level.end;
+            let hash = WordHash::short(state);
+            match level.prefixes.find_mut(WordHash::spread(hash), |prefix| prefix.hash == hash) {
                 Some(prefix) => prefix.patterns += 1,
                 None => {
-                    level.prefixes.insert_unique(hash, Prefix { hash, patterns: 1 }, |prefix| prefix.hash);
+                    let rehash = |prefix: &Prefix| WordHash::spread(prefix.hash);
+                    level.prefixes.insert_unique(WordHash::spread(hash), Prefix { hash, patterns: 1 }, rehash);
                 }
             }
         }
     }
 
-    /// Removes a pattern that was added.
-    pub(crate) fn remove(&mut self, hash: WordHash, values: &[u64]) {
-        for (level, hash) in self.prefixes_of(hash, values) {
-            if let Ok(mut entry) = level.prefixes.find_entry(hash, |prefix| prefix.hash == hash) {
+    /// Removes a pattern that was added, by a key that it matches.
+    pub(crate) fn remove<const W: usize>(&mut self, mask: &SparseMask<W>, key: &[u64; W]) {
+        let (mut state, mut position) = (0u64, 0);
+        for level in &mut self.levels {
+            state = state.wrapping_add(mask.hash_range(position, level.end, key));
+            position = level.end;
+            let hash = WordHash::short(state);
+            if let Ok(mut entry) = level.prefixes.find_entry(WordHash::spread(hash), |prefix| prefix.hash == hash) {
                 match entry.get().patterns {
                     0 | 1 => drop(entry.remove()),
                     patterns => entry.get_mut().patterns = patterns - 1,
                 }
             }
         }
-    }
-
-    fn prefixes_of(&mut self, hash: WordHash, values: &[u64]) -> impl Iterator<Item = (&mut Level, u64)> {
-        self.levels.iter_mut().map(move |level| {
-            let prefix = hash.words(values.get(..level.end).unwrap_or(values));
-            (level, prefix)
-        })
     }
 }
 
@@ -111,35 +105,35 @@ mod tests {
     use crate::sparse::SparseMask;
 
     const LAYOUT: Layout<4> = Layout::new([0, 1, 2, 3]).expect("stages are 0 to 3");
+    const HASH: WordHash = WordHash::new(0);
 
     #[test]
     fn a_miss_costs_the_words_up_to_the_stage_that_misses() {
-        let hash = WordHash::new(0);
-        let mask = SparseMask::new(&LAYOUT, &[1, 0, 0xff, 0xff]);
+        let mask = SparseMask::new(&LAYOUT, HASH, &[1, 0, 0xff, 0xff]);
         let mut index = StageIndex::new(&mask);
-        index.add(hash, &mask.gather(&[1, 0, 2, 3]));
-        assert_eq!(index.hash(&mask, hash, &[0, 0, 2, 3]), Err(1));
-        assert_eq!(index.hash(&mask, hash, &[1, 9, 9, 3]), Err(2));
-        assert_eq!(index.hash(&mask, hash, &[1, 9, 2, 9]), Ok(mask.hash(hash, &[1, 0, 2, 9])));
+        index.add(&mask, &[1, 0, 2, 3]);
+        assert_eq!(index.words_of_a_miss(&mask, &[0, 0, 2, 3]), 1);
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 9, 3]), 2);
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 2, 9]), 3);
     }
 
     #[test]
     fn a_prefix_stays_until_its_last_pattern_goes() {
-        let hash = WordHash::new(0);
-        let mask = SparseMask::new(&LAYOUT, &[1, 0, 0, 0xff]);
+        let mask = SparseMask::new(&LAYOUT, HASH, &[1, 0, 0, 0xff]);
         let mut index = StageIndex::new(&mask);
-        index.add(hash, &[1, 3]);
-        index.add(hash, &[1, 4]);
-        index.remove(hash, &[1, 3]);
-        assert!(index.hash(&mask, hash, &[1, 0, 0, 0]).is_ok());
-        index.remove(hash, &[1, 4]);
-        assert_eq!(index.hash(&mask, hash, &[1, 0, 0, 0]), Err(1));
+        let [a, b] = [3, 4].map(|last| [1, 0, 0, last]);
+        index.add(&mask, &a);
+        index.add(&mask, &b);
+        index.remove(&mask, &a);
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0]), 2);
+        index.remove(&mask, &b);
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0]), 1);
     }
 
     #[test]
     fn a_mask_in_one_stage_has_no_levels() {
         for mask in [[0, 0, 0, 0], [0, 0, 0xff, 0]] {
-            assert!(StageIndex::new(&SparseMask::new(&LAYOUT, &mask)).levels.is_empty());
+            assert!(StageIndex::new(&SparseMask::new(&LAYOUT, HASH, &mask)).levels.is_empty());
         }
     }
 }

@@ -1,15 +1,16 @@
-//! The distinct masks of a table, each with the rows of the entries that have it.
+//! The distinct masks of a table, each with the patterns that have it.
 //!
 //! Both tables of this crate are a set of subtables; they differ in the order in which they probe them and in what
 //! they keep per subtable (`S`). Subtables are found by mask through a hash, so that the ten-thousandth mask is
-//! inserted as fast as the tenth.
+//! inserted as fast as the tenth. The slot of a subtable is its *column* wherever a table keeps something by mask.
 
 use crate::arena::Arena;
+use crate::entries::Entries;
 use crate::hash::WordHash;
 use crate::layout::Layout;
+use crate::pattern::Pattern;
 use crate::rows::Rows;
 use crate::sparse::SparseMask;
-use alloc::sync::Arc;
 
 #[derive(Clone)]
 pub(crate) struct Subtables<S, const W: usize> {
@@ -18,16 +19,61 @@ pub(crate) struct Subtables<S, const W: usize> {
     by_mask: Rows,
 }
 
-/// One mask, and the entries that have it.
+/// One mask, and the patterns that have it.
 #[derive(Clone)]
 pub(crate) struct Subtable<S, const W: usize> {
-    pub(crate) mask: Arc<SparseMask<W>>,
+    pub(crate) mask: SparseMask<W>,
     /// The hash of the mask in its dense form.
     mask_hash: u64,
     /// One row per distinct pattern.
     pub(crate) rows: Rows,
-    /// What the table keeps for its own order of probing.
+    pub(crate) entries: Entries,
+    /// What the table keeps for itself.
     pub(crate) state: S,
+}
+
+impl<S, const W: usize> Subtable<S, W> {
+    /// The place and the head of the pattern that matches a key.
+    #[inline(always)]
+    pub(crate) fn find(&self, key: &[u64; W]) -> Option<(u32, u32)> {
+        self.find_hashed(self.mask.hash(key), key)
+    }
+
+    /// As [`find`](Self::find), with the hash of the key under the mask.
+    #[inline(always)]
+    pub(crate) fn find_hashed(&self, hash: u64, key: &[u64; W]) -> Option<(u32, u32)> {
+        self.rows.find(hash, |place| self.holds(place, key))
+    }
+
+    /// Whether the pattern at a place matches a key.
+    #[inline(always)]
+    pub(crate) fn holds(&self, place: u32, key: &[u64; W]) -> bool {
+        self.entries.get(place).is_some_and(|values| self.mask.matches(values, key))
+    }
+
+    /// Adds the pattern that matches a key and was not there; returns its place.
+    pub(crate) fn insert(&mut self, key: &[u64; W], head: u32) -> u32 {
+        let place = self.entries.insert(self.mask.gather(key));
+        self.rows.insert(self.mask.hash(key), place, head);
+        place
+    }
+
+    /// Removes the pattern at a place, which matches `key`.
+    pub(crate) fn remove(&mut self, key: &[u64; W], place: u32) {
+        self.rows.remove(self.mask.hash(key), place);
+        self.entries.remove(place);
+    }
+
+    /// The values of all patterns, in no particular order.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &[u64]> {
+        self.rows.iter().filter_map(|(place, _)| self.entries.get(place))
+    }
+
+    /// The heads of all patterns that `is_it`, by their values; in no particular order.
+    pub(crate) fn heads(&self, is_it: impl Fn(&[u64]) -> bool) -> impl Iterator<Item = u32> {
+        let entries = self.rows.iter().filter_map(|(place, head)| Some((self.entries.get(place)?, head)));
+        entries.filter(move |(values, _)| is_it(values)).map(|(_, head)| head)
+    }
 }
 
 impl<S, const W: usize> Subtables<S, W> {
@@ -39,62 +85,59 @@ impl<S, const W: usize> Subtables<S, W> {
         self.subtables.len()
     }
 
-    #[inline]
-    pub(crate) fn get(&self, slot: usize) -> Option<&Subtable<S, W>> {
-        self.subtables.get(slot)
+    #[inline(always)]
+    pub(crate) fn get(&self, column: u32) -> Option<&Subtable<S, W>> {
+        self.subtables.get(column)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Subtable<S, W>> {
-        self.subtables.get_mut(slot)
+    pub(crate) fn get_mut(&mut self, column: u32) -> Option<&mut Subtable<S, W>> {
+        self.subtables.get_mut(column)
     }
 
-    /// The slot of the subtable with exactly this mask.
-    pub(crate) fn find(&self, mask: &[u64; W]) -> Option<usize> {
-        self.find_hashed(self.hash_mask(mask), mask)
-    }
-
-    fn find_hashed(&self, hash: u64, mask: &[u64; W]) -> Option<usize> {
-        self.by_mask.find(hash, |slot| self.subtables.get(slot).is_some_and(|subtable| subtable.mask.is(mask)))
+    /// The column of the subtable with exactly the mask of a pattern.
+    pub(crate) fn find(&self, pattern: &Pattern<W>) -> Option<u32> {
+        let is_it = |column| self.subtables.get(column).is_some_and(|subtable| subtable.mask.is_of(pattern));
+        self.by_mask.find(self.hash_mask(pattern), is_it).map(|(column, _)| column)
     }
 
     /// The subtables, oldest mask first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Subtable<S, W>> {
-        self.subtables.iter().map(|(_, subtable)| subtable)
+        self.columns().map(|(_, subtable)| subtable)
+    }
+
+    /// The subtables with their columns, oldest mask first.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (u32, &Subtable<S, W>)> {
+        self.subtables.iter().map(|(handle, subtable)| (handle.index(), subtable))
     }
 
     /// What the subtables occupy, except for what `S` points to.
     pub(crate) fn heap_bytes(&self) -> usize {
         let each = |subtable: &Subtable<S, W>| {
-            size_of::<SparseMask<W>>() + subtable.mask.heap_bytes() + subtable.rows.heap_bytes()
+            subtable.mask.heap_bytes() + subtable.rows.heap_bytes() + subtable.entries.heap_bytes()
         };
         self.subtables.heap_bytes() + self.by_mask.heap_bytes() + self.iter().map(each).sum::<usize>()
     }
 
-    /// The slot of the subtable with this mask, and the mask; the subtable is created when it is not there.
-    pub(crate) fn find_or_insert(
+    /// Adds a subtable for a pattern's mask, which has none; `None` when there are as many as can be numbered.
+    pub(crate) fn insert(
         &mut self,
         layout: &Layout<W>,
-        mask: &[u64; W],
+        pattern: &Pattern<W>,
         state: impl FnOnce(&SparseMask<W>) -> S,
-    ) -> (usize, Arc<SparseMask<W>>) {
-        let mask_hash = self.hash_mask(mask);
-        if let Some(slot) = self.find_hashed(mask_hash, mask)
-            && let Some(subtable) = self.subtables.get(slot)
-        {
-            return (slot, Arc::clone(&subtable.mask));
-        }
-        let mask = Arc::new(SparseMask::new(layout, mask));
-        let state = state(&mask);
-        let subtable = Subtable { mask: Arc::clone(&mask), mask_hash, rows: Rows::default(), state };
-        let slot = self.subtables.insert(subtable).index();
-        self.by_mask.insert(mask_hash, slot);
-        (slot, mask)
+    ) -> Option<u32> {
+        let mask_hash = self.hash_mask(pattern);
+        let mask = SparseMask::new(layout, self.hash, pattern.mask());
+        let (state, entries) = (state(&mask), Entries::new(mask.len()));
+        let subtable = Subtable { mask, mask_hash, rows: Rows::default(), entries, state };
+        let column = self.subtables.insert(subtable)?.index();
+        self.by_mask.insert(mask_hash, column, 0);
+        Some(column)
     }
 
-    pub(crate) fn remove(&mut self, slot: usize) {
-        if let Some(subtable) = self.subtables.remove(slot) {
-            self.by_mask.remove(subtable.mask_hash, slot);
+    pub(crate) fn remove(&mut self, column: u32) {
+        if let Some(subtable) = self.subtables.remove(column) {
+            self.by_mask.remove(subtable.mask_hash, column);
         }
     }
 
@@ -103,8 +146,7 @@ impl<S, const W: usize> Subtables<S, W> {
         self.by_mask.clear();
     }
 
-    fn hash_mask(&self, mask: &[u64; W]) -> u64 {
-        let words = (0u64..).zip(mask).filter(|(_, bits)| **bits != 0);
-        words.fold(self.hash.start(), |state, (index, bits)| WordHash::mix(WordHash::mix(state, index), *bits))
+    fn hash_mask(&self, pattern: &Pattern<W>) -> u64 {
+        self.hash.words(pattern.used().flat_map(|(index, bits)| [index as u64, bits]))
     }
 }

@@ -42,7 +42,7 @@ fn a_thousand_masks_answer_as_a_list_does() {
             let pattern = Pattern::new(key(&mut random), mask(n));
             // Distinct priorities: the list need not know about ties.
             let priority = list.len() as i32 ^ 0x2a5;
-            assert_eq!(table.insert(&pattern, priority, priority), None);
+            assert_eq!(table.insert(&pattern, priority, priority), Ok(None));
             list.push((pattern, priority));
         }
     }
@@ -73,8 +73,8 @@ fn ten_thousand_masks_come_and_go() {
     let mut table = Classifier::new(layout());
     let mut megaflows = MegaflowTable::new();
     for (pattern, n) in patterns.iter().zip(0i32..) {
-        table.insert(pattern, n * 7919 % 10_007, n);
-        megaflows.insert(pattern, n);
+        table.insert(pattern, n * 7919 % 10_007, n).unwrap();
+        megaflows.insert(pattern, n).unwrap();
     }
     assert_eq!((table.stats().subtables, megaflows.mask_count()), (10_000, 10_000));
     let best = table.iter().map(|rule| rule.priority()).max();
@@ -99,7 +99,7 @@ fn one_mask_with_many_rules_of_one_pattern_each() {
         Pattern::new(key, mask)
     };
     for n in 0..20_000 {
-        table.insert(&rule(n), 1, n);
+        table.insert(&rule(n), 1, n).unwrap();
     }
     let stats = table.stats();
     assert_eq!((stats.rules, stats.subtables), (20_000, 1));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Key, W, all_keys, key, masks, pattern_among};
+use common::{Key, W, all_keys, key, layout, masks, pattern_among};
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -60,8 +60,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn finds_what_the_map_has(seed: u64, ops in ops()) {
-        let mut table = MegaflowTable::with_seed(seed);
+    fn finds_what_the_map_has(layout in layout(), seed: u64, ops in ops()) {
+        let mut table = MegaflowTable::with_layout(&layout, seed);
         let mut model = Model::new();
         let mut stale: BTreeSet<Handle> = BTreeSet::new();
         let (mut lookups, mut hits) = (0, 0);
@@ -73,7 +73,7 @@ proptest! {
             match op {
                 Op::Insert(pattern) => {
                     let before = model.get(&name(&pattern)).copied();
-                    let (handle, replaced) = table.insert(&pattern, id);
+                    let (handle, replaced) = table.insert(&pattern, id).unwrap();
                     prop_assert_eq!(replaced, before.map(|(payload, _)| payload));
                     prop_assert!(before.is_none_or(|(_, old)| old == handle), "replacing keeps the handle");
                     prop_assert!(!stale.contains(&handle), "no handle comes back");
@@ -162,11 +162,11 @@ fn iteration_is_in_the_order_of_insertion() {
     let mut table = MegaflowTable::new();
     let flows: Vec<_> = (0..10).map(|n| Pattern::new([n, 0, 0, 0], [u64::MAX, 0, 0, 0])).collect();
     for (flow, n) in flows.iter().zip(0..) {
-        table.insert(flow, n);
+        table.insert(flow, n).unwrap();
     }
     table.remove(&flows[3]);
-    table.insert(&flows[3], 10);
-    table.insert(&flows[0], 11);
+    table.insert(&flows[3], 10).unwrap();
+    table.insert(&flows[0], 11).unwrap();
     let order: Vec<_> = table.iter().map(|(_, flow)| *flow.payload()).collect();
     assert_eq!(order, [11, 1, 2, 4, 5, 6, 7, 8, 9, 10]);
 }
@@ -175,8 +175,8 @@ fn iteration_is_in_the_order_of_insertion() {
 fn ranking_puts_the_busiest_mask_first_and_forgets() {
     let mut table = MegaflowTable::new();
     let [a, b] = [[1, 0, 0, 0], [0, 1, 0, 0]];
-    table.insert(&Pattern::new(a, [u64::MAX, 0, 0, 0]), 'a');
-    table.insert(&Pattern::new(b, [0, u64::MAX, 0, 0]), 'b');
+    table.insert(&Pattern::new(a, [u64::MAX, 0, 0, 0]), 'a').unwrap();
+    table.insert(&Pattern::new(b, [0, u64::MAX, 0, 0]), 'b').unwrap();
     let first = |table: &MegaflowTable<char, W>| table.masks().next().map(|(mask, _)| mask[0] != 0);
     for _ in 0..4 {
         table.lookup(&b);
@@ -195,7 +195,7 @@ fn ranking_puts_the_busiest_mask_first_and_forgets() {
 #[test]
 fn keys_without_a_place_for_their_answer_are_not_looked_up() {
     let mut table = MegaflowTable::new();
-    let (handle, _) = table.insert(&Pattern::any(), ());
+    let (handle, _) = table.insert(&Pattern::any(), ()).unwrap();
     let keys = [[0; W]; 40];
     let keys: Vec<&Key> = keys.iter().collect();
     let mut found = [None; 35];
@@ -215,9 +215,18 @@ fn tables_cross_threads() {
 #[test]
 fn tables_show_their_entries() {
     let mut table = MegaflowTable::new();
-    table.insert(&Pattern::new([7, 0, 0, 0], [255, 0, 0, 0]), "go");
+    table.insert(&Pattern::new([7, 0, 0, 0], [255, 0, 0, 0]), "go").unwrap();
     assert_eq!(format!("{table:?}"), r#"{Handle(0.1): Megaflow { pattern: {0: 0x7/0xff}, payload: "go" }}"#);
     let mut rules = ovs_classifier::Classifier::new(ovs_classifier::Layout::<1>::flat());
-    rules.insert(&Pattern::any(), 3, "go");
-    assert_eq!(format!("{rules:?}"), r#"[Rule { priority: 3, pattern: {}, payload: "go" }]"#);
+    rules.insert(&Pattern::any(), 3, "go").unwrap();
+    assert_eq!(format!("{rules:?}"), r#"[Rule { priority: 3, pattern: {}, payload: "go", .. }]"#);
+}
+
+#[test]
+fn a_full_table_takes_no_new_pattern() {
+    let mut table = MegaflowTable::new().with_limit(1);
+    let [a, b] = [1, 2].map(|n| Pattern::new([n, 0, 0, 0], [u64::MAX, 0, 0, 0]));
+    table.insert(&a, 'a').unwrap();
+    assert_eq!(table.insert(&b, 'b'), Err(ovs_classifier::TableFull { limit: 1 }));
+    assert_eq!((table.mask_count(), table.insert(&a, 'c').unwrap().1), (1, Some('a')));
 }

@@ -44,6 +44,7 @@
 //! - [`meter`]: token buckets that `meter` actions go through;
 //! - [`userspace`]: a whole datapath within the process;
 //! - [`netdev`]: devices for it;
+//! - [`key_layout`], [`key_field`]: what a classifier over flow keys knows of them;
 //! - [`text`]: keys and actions in the words of `ovs-dpctl`.
 //!
 //! # Rules
@@ -56,6 +57,7 @@ mod action;
 pub mod conformance;
 mod dpif;
 mod drops;
+mod key_layout;
 pub mod meter;
 pub mod netdev;
 pub mod text;
@@ -67,4 +69,5 @@ pub use dpif::{
     always_matched,
 };
 pub use drops::{DropReason, Ledger};
+pub use key_layout::{key_field, key_layout};
 pub use ovs_conntrack::CtRequest;

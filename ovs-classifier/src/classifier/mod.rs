@@ -1,27 +1,40 @@
 //! The classifier with priorities: an OpenFlow table's view of its rules.
 //!
-//! Rules live in an arena in the order of insertion. Each mask has a subtable, whose rows lead from the hash of the
-//! masked words to the rule with those values; rules with the same pattern form a chain of descending priority,
-//! of which a row holds the head. Subtables are probed by their highest priority, so that the first rule found
-//! ends the search at the first subtable that cannot hold a better one.
+//! Rules live in an arena in the order of insertion. Each mask has a subtable, whose patterns lead to the rules that
+//! have them: a chain of descending priority, of which the pattern's entry holds the head. A lookup
 //!
-//! Which subtables are probed depends on the rules and on the matches found, which depend on the words read; so
-//! whoever reads the same words takes the same way, and folding what was read into the wildcards is enough.
+//! 1. asks the [guards](crate::guards) which masks may have a rule for the key;
+//! 2. probes those by rank, which is their highest priority, until what is left cannot outrank what was found;
+//! 3. resolves [conjunctions](search), where rules with clauses matched;
+//! 4. if it is tracked, [proves](proof) that every mask that outranks the answer has nothing better, with as few bits
+//!    of the key as it can.
+//!
+//! Neither the guards nor the proofs change the answer, which is the list's: they are about cost and bits.
 
+mod conjunction;
+mod prefixes;
+mod proof;
+mod search;
 mod update;
+mod view;
 
-use crate::arena::{self, Arena};
+pub use prefixes::MAX_PREFIX_FIELDS;
+pub use search::Probes;
+pub use view::View;
+
+use crate::arena::{self, Arena, CAPACITY, Handle};
+use crate::guards::Guards;
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
-use crate::probe_order::{ProbeOrder, Rank};
-use crate::rows::Rows;
-use crate::rule::Rule;
+use crate::rule::{Rule, Stored, Version};
+use crate::simd::Level;
 use crate::stages::StageIndex;
-use crate::subtables::{Subtable, Subtables};
+use crate::subtables::Subtables;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
+use prefixes::{Ports, Prefixes};
 
 /// Finds the rule of highest priority that matches a key, and says which bits of the key decided that.
 ///
@@ -30,15 +43,29 @@ use core::fmt;
 /// # Which rule wins
 ///
 /// The matching rule with the highest priority. OpenFlow leaves open what happens when several matching rules have
-/// that priority; here the rule whose mask is probed first wins: the mask that has the highest-priority rule, and
+/// that priority; here the rule wins whose mask ranks first: the mask that has the highest-priority rule, and
 /// among equals the mask that has been in the table longest. In a table with one priority that is the oldest mask.
 /// The choice follows from the sequence of updates alone, not from seed or addresses; use
 /// [`overlaps`](Self::overlaps) to keep the question from arising.
 ///
+/// # Conjunctive matches
+///
+/// A rule with [clauses](crate::Clause) is a *soft* match: no answer itself. Soft matches count only above the best
+/// other (*hard*) match. From the highest priority down: where the soft matches of one priority have all clauses of a
+/// conjunction, the key is looked up again, without soft matches, with the conjunction's id in its field; what that
+/// finds is the answer. Where they have not, or it finds nothing, each gives way to the rule with the same pattern
+/// and the next lower priority. Of several complete conjunctions of one priority, the first that finds a rule wins.
+///
+/// # Versions
+///
+/// A lookup sees the rules that are [visible](Version) at its version; without one, all that are not hidden. Hidden
+/// rules stay until they are [reclaimed](Self::reclaim), so that who looks up at an earlier version finds them.
+///
 /// # Cost
 ///
-/// A lookup costs one hash and one probe per mask, until the best rule found outranks the masks that remain. An
-/// update costs the same for one mask and the search for its place among the masks.
+/// A lookup reads a row for each of at most 24 guards, and probes the masks that they leave: in tables of rules as
+/// switches have them a handful, whatever the number of masks. The bound is the number of masks, which nothing but
+/// the rules decides: [`Probes`] counts. An update costs the same for one mask.
 ///
 /// # Example
 ///
@@ -46,39 +73,58 @@ use core::fmt;
 /// use ovs_classifier::{Classifier, Layout, Pattern};
 ///
 /// let mut table = Classifier::new(Layout::<2>::flat());
-/// table.insert(&Pattern::any(), 0, "drop");
-/// table.insert(&Pattern::new([80, 0], [0xffff, 0]), 10, "web");
+/// table.insert(&Pattern::any(), 0, "drop")?;
+/// table.insert(&Pattern::new([80, 0], [0xffff, 0]), 10, "web")?;
 ///
 /// let mut wildcards = [0; 2];
 /// let rule = table.lookup_tracked(&[80, 12345], &mut wildcards);
 /// assert_eq!(rule.map(|rule| *rule.payload()), Some("web"));
 /// assert_eq!(wildcards, [0xffff, 0], "whatever the second word, the answer is the same");
+/// # Ok::<(), ovs_classifier::InsertError>(())
 /// ```
 #[derive(Clone)]
 pub struct Classifier<R, const W: usize> {
+    level: Level,
     layout: Layout<W>,
-    hash: WordHash,
-    rules: Arena<Rule<R, W>>,
+    rule_limit: usize,
+    priorities: (i32, i32),
+    rules: Arena<Stored<R>>,
     subtables: Subtables<State, W>,
-    order: ProbeOrder,
+    guards: Guards,
+    /// By column: see [`rank`]. 0 where there is no mask.
+    ranks: Vec<u64>,
+    prefixes: Prefixes,
+    /// The hidden rules, by the version from which on they are.
+    hidden: BTreeMap<Version, Vec<Handle>>,
     next_sequence: u64,
-    next_age: u64,
+    next_age: u32,
 }
 
 /// What a classifier keeps per subtable.
 #[derive(Clone)]
 struct State {
-    age: u64,
+    /// When the mask came; no two subtables have the same age.
+    age: u32,
     /// How many rules there are of each priority; no count is zero.
-    priorities: BTreeMap<i32, usize>,
+    priorities: BTreeMap<i32, u32>,
     stages: StageIndex,
+    ports: Option<Ports>,
+}
+
+/// The place of a mask among the others: the higher, the earlier it is probed. Highest priority first, then oldest.
+fn rank(priority: i32, age: u32) -> u64 {
+    u64::from(priority.cast_unsigned() ^ 1 << 31) << 32 | u64::from(!age)
+}
+
+/// The highest rank that a mask has whose priorities are all at most this.
+fn rank_of_priority(priority: i32) -> u64 {
+    rank(priority, 0)
 }
 
 impl State {
-    /// The place of the subtable among the others; `None` when it is empty.
-    fn rank(&self, subtable: usize) -> Option<Rank> {
-        let (&priority, _) = self.priorities.last_key_value()?;
-        Some(Rank { priority, age: self.age, subtable })
+    /// The place of the subtable among the others; 0 when it is empty.
+    fn rank(&self) -> u64 {
+        self.priorities.last_key_value().map_or(0, |(priority, _)| rank(*priority, self.age))
     }
 }
 
@@ -86,12 +132,16 @@ impl State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassifierStats {
-    /// The number of rules.
+    /// The number of rules, hidden ones among them.
     pub rules: usize,
+    /// Hidden rules that are not reclaimed.
+    pub hidden: usize,
     /// The number of distinct masks.
     pub subtables: usize,
+    /// The number of guards: rows that a lookup reads before it probes.
+    pub guards: usize,
     /// The heap memory in use, in bytes: rules, indexes and masks at the capacity allocated for them, without the
-    /// allocator's overhead, the nodes of priority counts, and what payloads point to.
+    /// allocator's overhead, the nodes of ordered maps, and what payloads point to.
     pub bytes: usize,
 }
 
@@ -105,28 +155,45 @@ impl<R, const W: usize> Classifier<R, W> {
     /// An empty classifier whose hashes start from `seed`.
     ///
     /// Where others choose the patterns, a secret seed keeps them from choosing patterns that collide. Answers and
-    /// orders do not depend on it; tracked bits do only when two stage prefixes collide in all 64 bits.
+    /// orders do not depend on it; tracked bits may, where values collide in a hash.
     #[must_use]
     pub fn with_seed(layout: Layout<W>, seed: u64) -> Self {
         let hash = WordHash::new(seed);
         Self {
+            level: Level::best(),
+            guards: Guards::new(&layout, hash, true),
             layout,
-            hash,
+            rule_limit: CAPACITY,
+            priorities: (i32::MIN, i32::MAX),
             rules: Arena::new(),
             subtables: Subtables::new(hash),
-            order: ProbeOrder::default(),
+            ranks: Vec::new(),
+            prefixes: Prefixes::default(),
+            hidden: BTreeMap::new(),
             next_sequence: 0,
             next_age: 0,
         }
     }
 
-    /// The stages of the key's words.
+    /// The classifier with a limit on its rules, hidden ones among them.
+    #[must_use]
+    pub fn with_rule_limit(self, rules: usize) -> Self {
+        Self { rule_limit: rules.min(CAPACITY), ..self }
+    }
+
+    /// The classifier with a range of priorities, both ends included, that it takes.
+    #[must_use]
+    pub fn with_priorities(self, lowest: i32, highest: i32) -> Self {
+        Self { priorities: (lowest, highest), ..self }
+    }
+
+    /// What is known of the keys.
     #[must_use]
     pub const fn layout(&self) -> &Layout<W> {
         &self.layout
     }
 
-    /// The number of rules.
+    /// The number of rules, hidden ones among them.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.rules.len()
@@ -138,18 +205,16 @@ impl<R, const W: usize> Classifier<R, W> {
         self.rules.len() == 0
     }
 
+    /// The table as it is at a version.
+    #[must_use]
+    pub const fn at(&self, version: Version) -> View<'_, R, W> {
+        View::new(self, version)
+    }
+
     /// The rule that applies to a key, or `None` when no rule matches it.
     #[must_use]
-    pub fn lookup(&self, key: &[u64; W]) -> Option<&Rule<R, W>> {
-        let mut best: Option<&Rule<R, W>> = None;
-        for rank in self.order.iter() {
-            if best.is_some_and(|best| rank.priority <= best.priority) {
-                break;
-            }
-            let Some(subtable) = self.subtables.get(rank.subtable) else { continue };
-            best = better(best, self.probe(&subtable.rows, subtable.mask.hash(self.hash, key), key));
-        }
-        best
+    pub fn lookup(&self, key: &[u64; W]) -> Option<Rule<'_, R, W>> {
+        self.at(Version::LAST).lookup(key)
     }
 
     /// Like [`lookup`](Self::lookup), and adds to `wildcards` every bit of the key that the answer depended on.
@@ -157,78 +222,45 @@ impl<R, const W: usize> Classifier<R, W> {
     /// Any key that agrees with this one on the bits set in `wildcards` on return gets the same answer, as long as
     /// the rules stay the same. Bits already set stay set, so that one set of wildcards can follow a packet through
     /// several tables.
-    ///
-    /// The bits are those of each mask probed: all of them where a pattern of that mask matched or only the last
-    /// stage ruled it out, else those up to the [stage](Layout) that ruled it out.
-    pub fn lookup_tracked(&self, key: &[u64; W], wildcards: &mut [u64; W]) -> Option<&Rule<R, W>> {
-        let mut best: Option<&Rule<R, W>> = None;
-        for rank in self.order.iter() {
-            if best.is_some_and(|best| rank.priority <= best.priority) {
-                break;
-            }
-            let Some(subtable) = self.subtables.get(rank.subtable) else { continue };
-            match subtable.state.stages.hash(&subtable.mask, self.hash, key) {
-                Ok(hash) => {
-                    subtable.mask.fold_into(subtable.mask.len(), wildcards);
-                    best = better(best, self.probe(&subtable.rows, hash, key));
-                }
-                Err(words_read) => subtable.mask.fold_into(words_read, wildcards),
-            }
-        }
-        best
+    pub fn lookup_tracked(&self, key: &[u64; W], wildcards: &mut [u64; W]) -> Option<Rule<'_, R, W>> {
+        self.at(Version::LAST).lookup_tracked(key, wildcards)
     }
 
-    /// The rule with exactly this pattern and priority.
+    /// The rule with exactly this pattern and priority that is not hidden.
     #[must_use]
-    pub fn find_exact(&self, pattern: &Pattern<W>, priority: i32) -> Option<&Rule<R, W>> {
-        self.rules.get(self.locate(pattern, priority)?)
+    pub fn find_exact(&self, pattern: &Pattern<W>, priority: i32) -> Option<Rule<'_, R, W>> {
+        self.at(Version::LAST).find_exact(pattern, priority)
     }
 
-    /// Whether some rule of exactly this priority matches a key that `pattern` matches too.
+    /// Whether some rule of exactly this priority that is not hidden matches a key that `pattern` matches too.
     ///
     /// A rule with the same pattern overlaps. This is the question behind OpenFlow's `CHECK_OVERLAP` flag.
     #[must_use]
     pub fn overlaps(&self, pattern: &Pattern<W>, priority: i32) -> bool {
-        self.subtables.iter().filter(|subtable| subtable.state.priorities.contains_key(&priority)).any(|subtable| {
-            let overlapping =
-                |head| self.chain(head).any(|(_, rule)| rule.priority == priority && rule.sparse.overlaps(pattern));
-            if subtable.mask.within(pattern.mask()) {
-                // The pattern fixes all that these rules look at: one of them can match, if any.
-                let hash = subtable.mask.hash(self.hash, pattern.key());
-                subtable.rows.find(hash, |head| self.matches(head, pattern.key())).is_some_and(overlapping)
-            } else {
-                subtable.rows.slots().any(overlapping)
-            }
-        })
+        self.at(Version::LAST).overlaps(pattern, priority)
     }
 
-    /// The rules in the order of their insertion.
+    /// The rules that are not hidden and fix at least the bits that `criteria` fixes, to the same values, in the
+    /// order of insertion.
+    ///
+    /// This is OpenFlow's loose match of flow-mods and statistics requests. Only masks that include the criteria's
+    /// mask are visited. The references are collected before the first is returned.
+    pub fn iter_matching(&self, criteria: &Pattern<W>) -> impl Iterator<Item = Rule<'_, R, W>> + use<'_, R, W> {
+        self.at(Version::LAST).iter_matching(criteria)
+    }
+
+    /// The rule of a handle, unless it is no longer there.
+    #[must_use]
+    pub fn get(&self, handle: Handle) -> Option<Rule<'_, R, W>> {
+        self.rule(self.rules.resolve(handle)?)
+    }
+
+    /// The rules, hidden ones among them, in the order of their insertion.
     ///
     /// A rule that replaced another has its place.
     #[must_use]
     pub fn iter(&self) -> Iter<'_, R, W> {
-        Iter { rules: self.rules.iter() }
-    }
-
-    /// The rules that fix at least the bits that `criteria` fixes, to the same values, in the order of insertion.
-    ///
-    /// This is OpenFlow's loose match of flow-mods and statistics requests. Only masks that include the criteria's
-    /// mask are visited. The references are collected before the first is returned.
-    pub fn iter_matching(&self, criteria: &Pattern<W>) -> impl Iterator<Item = &Rule<R, W>> {
-        let mut found = Vec::new();
-        for subtable in self.subtables.iter().filter(|subtable| subtable.mask.includes(criteria.mask())) {
-            let covered = |head: &usize| self.rules.get(*head).is_some_and(|rule| rule.sparse.overlaps(criteria));
-            if subtable.mask.within(criteria.mask()) {
-                let hash = subtable.mask.hash(self.hash, criteria.key());
-                let head = subtable.rows.find(hash, |head| covered(&head));
-                found.extend(head.into_iter().flat_map(|head| self.chain(head)).map(|(_, rule)| rule));
-            } else {
-                let heads = subtable.rows.slots().filter(covered);
-                found.extend(heads.flat_map(|head| self.chain(head)).map(|(_, rule)| rule));
-            }
-        }
-        found.sort_unstable_by_key(|rule| rule.sequence);
-        found.into_iter()
+        Iter { table: self, rules: self.rules.iter() }
     }
 
     /// How large the classifier is.
@@ -236,78 +268,61 @@ impl<R, const W: usize> Classifier<R, W> {
     /// Visits every subtable.
     #[must_use]
     pub fn stats(&self) -> ClassifierStats {
-        let per_subtable = |subtable: &Subtable<State, W>| {
-            let rules: usize = subtable.state.priorities.values().sum();
-            rules * subtable.mask.len() * size_of::<u64>() + subtable.state.stages.heap_bytes()
-        };
+        let state = |state: &State| state.stages.heap_bytes() + state.ports.as_ref().map_or(0, Ports::heap_bytes);
         let bytes = self.rules.heap_bytes()
             + self.subtables.heap_bytes()
-            + self.order.heap_bytes()
-            + self.subtables.iter().map(per_subtable).sum::<usize>();
-        ClassifierStats { rules: self.len(), subtables: self.subtables.len(), bytes }
+            + self.guards.heap_bytes()
+            + self.prefixes.heap_bytes()
+            + self.ranks.capacity() * size_of::<u64>()
+            + self.subtables.iter().map(|subtable| state(&subtable.state)).sum::<usize>();
+        ClassifierStats {
+            rules: self.len(),
+            hidden: self.hidden.values().flatten().filter(|handle| self.rules.resolve(**handle).is_some()).count(),
+            subtables: self.subtables.len(),
+            guards: self.guards.len(),
+            bytes,
+        }
     }
 
-    /// The rule of highest priority in these rows with the masked words of `key`, of which `hash` is the hash.
+    /// The rule in a slot, as the outside sees it.
     #[inline]
-    fn probe(&self, rows: &Rows, hash: u64, key: &[u64; W]) -> Option<&Rule<R, W>> {
-        self.rules.get(rows.find(hash, |head| self.matches(head, key))?)
-    }
-
-    /// Whether the rule in a slot matches a key.
-    #[inline]
-    fn matches(&self, slot: usize, key: &[u64; W]) -> bool {
-        self.rules.get(slot).is_some_and(|rule| rule.sparse.matches(key))
+    fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
+        let (handle, stored) = (self.rules.handle(slot)?, self.rules.get(slot)?);
+        let subtable = self.subtables.get(stored.column)?;
+        let values = subtable.entries.get(stored.place)?;
+        Some(Rule { handle, mask: &subtable.mask, values, stored })
     }
 
     /// The rules with the same pattern as the one in slot `head`, from there down, with their slots.
-    fn chain(&self, head: usize) -> impl Iterator<Item = (usize, &Rule<R, W>)> {
+    fn chain(&self, head: u32) -> impl Iterator<Item = (u32, &Stored<R>)> {
         let mut next = Some(head);
         core::iter::from_fn(move || {
             let slot = next?;
             let rule = self.rules.get(slot)?;
-            next = rule.below;
+            next = rule.below();
             Some((slot, rule))
         })
-    }
-
-    /// The slot of the rule with exactly this pattern and priority.
-    fn locate(&self, pattern: &Pattern<W>, priority: i32) -> Option<usize> {
-        let subtable = self.subtables.get(self.subtables.find(pattern.mask())?)?;
-        let hash = subtable.mask.hash(self.hash, pattern.key());
-        let head = subtable.rows.find(hash, |head| self.matches(head, pattern.key()))?;
-        self.chain(head).find(|(_, rule)| rule.priority == priority).map(|(slot, _)| slot)
-    }
-}
-
-/// The better of the rule found before and the one found now.
-#[inline]
-fn better<'a, R, const W: usize>(
-    best: Option<&'a Rule<R, W>>,
-    found: Option<&'a Rule<R, W>>,
-) -> Option<&'a Rule<R, W>> {
-    match (best, found) {
-        (Some(before), Some(now)) if now.priority <= before.priority => best,
-        (_, Some(_)) => found,
-        (_, None) => best,
     }
 }
 
 /// The rules of a [`Classifier`] in the order of their insertion.
 pub struct Iter<'a, R, const W: usize> {
-    rules: arena::Iter<'a, Rule<R, W>>,
+    table: &'a Classifier<R, W>,
+    rules: arena::Iter<'a, Stored<R>>,
 }
 
 impl<R, const W: usize> Clone for Iter<'_, R, W> {
     fn clone(&self) -> Self {
-        Self { rules: self.rules.clone() }
+        Self { table: self.table, rules: self.rules.clone() }
     }
 }
 
 impl<'a, R, const W: usize> Iterator for Iter<'a, R, W> {
-    type Item = &'a Rule<R, W>;
+    type Item = Rule<'a, R, W>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.rules.next().map(|(_, rule)| rule)
+        let (handle, _) = self.rules.next()?;
+        self.table.rule(handle.index())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -320,7 +335,7 @@ impl<R, const W: usize> ExactSizeIterator for Iter<'_, R, W> {}
 impl<R, const W: usize> core::iter::FusedIterator for Iter<'_, R, W> {}
 
 impl<'a, R, const W: usize> IntoIterator for &'a Classifier<R, W> {
-    type Item = &'a Rule<R, W>;
+    type Item = Rule<'a, R, W>;
     type IntoIter = Iter<'a, R, W>;
 
     fn into_iter(self) -> Self::IntoIter {

@@ -1,87 +1,157 @@
 //! Changes to a classifier, each of which restores what lookups rely on:
 //!
-//! 1. a chain holds the rules of one pattern in descending priority, and the row of the pattern holds its head;
-//! 2. a subtable's stage index has each of its patterns once, whatever the number of rules with it;
-//! 3. a subtable's priorities count its rules, and its rank in the probe order is the highest of them;
+//! 1. a chain holds the rules of one pattern in descending priority, and the entry of the pattern holds its head;
+//! 2. stages, ports, prefix tries and guards have each pattern of a mask, whatever the number of rules with it;
+//! 3. a subtable's priorities count its rules, and its rank is that of the highest of them;
 //! 4. a subtable without rules is not there.
 
+use super::prefixes::Ports;
 use super::{Classifier, State};
+use crate::arena::Handle;
+use crate::error::InsertError;
 use crate::pattern::Pattern;
-use crate::rule::Rule;
-use crate::sparse::SparsePattern;
+use crate::rule::{NewRule, Rule, Stored, Version};
 use crate::stages::StageIndex;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
+
+/// What became of a rule.
+enum Placed<R> {
+    New(Handle),
+    /// It gave its payload to another, which had this.
+    Replaced(R),
+}
+
+/// Where a rule stands: the column of its mask, its pattern's place there, and the head of the chain, if it is there.
+#[derive(Clone, Copy)]
+struct Place {
+    column: u32,
+    entry: Option<(u32, u32)>,
+}
 
 impl<R, const W: usize> Classifier<R, W> {
     /// Adds a rule; replaces the payload of the rule that has the same pattern and priority, and returns the old.
     ///
-    /// The table has no bound of its own: where it must have one, compare [`len`](Self::len) first.
+    /// # Errors
+    ///
+    /// If the table is full, or does not take the priority.
     ///
     /// ```
-    /// use ovs_classifier::{Classifier, Layout, Pattern};
+    /// use ovs_classifier::{Classifier, InsertError, Layout, Pattern};
     ///
-    /// let mut table = Classifier::new(Layout::<1>::flat());
-    /// assert_eq!(table.insert(&Pattern::any(), 1, "a"), None);
-    /// assert_eq!(table.insert(&Pattern::any(), 2, "b"), None, "another priority is another rule");
-    /// assert_eq!(table.insert(&Pattern::any(), 1, "c"), Some("a"));
-    /// assert_eq!(table.len(), 2);
+    /// let mut table = Classifier::new(Layout::<1>::flat()).with_rule_limit(2);
+    /// assert_eq!(table.insert(&Pattern::any(), 1, "a"), Ok(None));
+    /// assert_eq!(table.insert(&Pattern::any(), 2, "b"), Ok(None), "another priority is another rule");
+    /// assert_eq!(table.insert(&Pattern::any(), 1, "c"), Ok(Some("a")));
+    /// assert_eq!(table.insert(&Pattern::any(), 3, "d"), Err(InsertError::Full { limit: 2 }));
     /// ```
-    pub fn insert(&mut self, pattern: &Pattern<W>, priority: i32, payload: R) -> Option<R> {
-        let next_age = &mut self.next_age;
-        let (subtable, mask) = self.subtables.find_or_insert(&self.layout, pattern.mask(), |mask| {
-            let age = *next_age;
-            *next_age += 1;
-            State { age, priorities: BTreeMap::new(), stages: StageIndex::new(mask) }
-        });
-        let hash = mask.hash(self.hash, pattern.key());
-        let rows = self.subtables.get(subtable).map(|subtable| &subtable.rows);
-        let head = rows.and_then(|rows| rows.find(hash, |head| self.matches(head, pattern.key())));
-
-        let above = head.and_then(|head| self.last_at_or_above(head, priority));
-        if let Some(rule) = above.and_then(|above| self.rules.get_mut(above))
-            && rule.priority == priority
-        {
-            return Some(core::mem::replace(&mut rule.payload, payload));
+    pub fn insert(&mut self, pattern: &Pattern<W>, priority: i32, payload: R) -> Result<Option<R>, InsertError> {
+        let rule = Stored::new(priority, payload, Version::FIRST, Vec::new());
+        match self.put(pattern, rule, true)? {
+            Placed::New(_) => Ok(None),
+            Placed::Replaced(old) => Ok(Some(old)),
         }
-
-        let below = above.map_or(head, |above| self.rules.get(above)?.below);
-        let sparse = SparsePattern::new(&mask, pattern.key());
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
-        let slot = self.rules.insert(Rule { sparse, priority, sequence, subtable, below, payload }).index();
-
-        if let Some(subtable) = self.subtables.get_mut(subtable) {
-            match (above.and_then(|above| self.rules.get_mut(above)), head) {
-                (Some(above), _) => above.below = Some(slot),
-                (None, Some(head)) => subtable.rows.replace(hash, head, slot),
-                (None, None) => {
-                    subtable.rows.insert(hash, slot);
-                    subtable.state.stages.add(self.hash, &mask.gather(pattern.key()));
-                }
-            }
-        }
-        self.count(subtable, |priorities| *priorities.entry(priority).or_insert(0) += 1);
-        None
     }
 
-    /// The payload of the rule with exactly this pattern and priority, to change.
+    /// Adds a rule, and returns its handle.
+    ///
+    /// # Errors
+    ///
+    /// If there is a rule with the same pattern and priority that is visible at some version at which this one is; if
+    /// the table is full or does not take the priority; if the rule has clauses and the layout no field for the id.
+    pub fn add(&mut self, rule: NewRule<R, W>) -> Result<Handle, InsertError> {
+        if !rule.clauses.is_empty() && self.layout.conjunction().is_none() {
+            return Err(InsertError::NoConjunctionField);
+        }
+        let stored = Stored::new(rule.priority, rule.payload, rule.added, rule.clauses);
+        match self.put(&rule.pattern, stored, false)? {
+            Placed::New(handle) => Ok(handle),
+            // Nothing is replaced that was not asked for.
+            Placed::Replaced(_) => Err(InsertError::Full { limit: self.rule_limit }),
+        }
+    }
+
+    /// The payload of the rule with exactly this pattern and priority that is not hidden, to change.
     pub fn get_mut(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<&mut R> {
-        let slot = self.locate(pattern, priority)?;
+        let slot = self.find_exact(pattern, priority)?.handle().index();
         self.rules.get_mut(slot).map(|rule| &mut rule.payload)
     }
 
-    /// Removes the rule with exactly this pattern and priority, and returns its payload.
+    /// Replaces the payload of a rule, and returns the old; `None` when the rule is no longer there.
+    pub fn set_payload(&mut self, handle: Handle, payload: R) -> Option<R> {
+        let rule = self.rules.get_mut(self.rules.resolve(handle)?)?;
+        Some(core::mem::replace(&mut rule.payload, payload))
+    }
+
+    /// Removes the rule with exactly this pattern and priority that is not hidden, and returns its payload.
     pub fn remove(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<R> {
-        self.remove_slot(self.locate(pattern, priority)?)
+        let slot = self.find_exact(pattern, priority)?.handle().index();
+        self.remove_slot(slot)
+    }
+
+    /// Removes the rule of a handle, and returns its payload.
+    ///
+    /// It is gone from every version. To remove it from a version on, [`hide`](Self::hide) it.
+    pub fn remove_handle(&mut self, handle: Handle) -> Option<R> {
+        self.remove_slot(self.rules.resolve(handle)?)
+    }
+
+    /// Hides a rule from a version on; whether it was there and not hidden.
+    pub fn hide(&mut self, handle: Handle, version: Version) -> bool {
+        let rule = self.rules.resolve(handle).and_then(|slot| self.rules.get_mut(slot));
+        let Some(rule) = rule.filter(|rule| rule.removed == Version::NEVER && version < Version::NEVER) else {
+            return false;
+        };
+        rule.removed = version;
+        self.hidden.entry(version).or_default().push(handle);
+        true
+    }
+
+    /// Undoes [`hide`](Self::hide); whether the rule was there and hidden.
+    ///
+    /// # Errors
+    ///
+    /// If a rule with the same pattern and priority has been added since.
+    pub fn show(&mut self, handle: Handle) -> Result<bool, InsertError> {
+        let Some(slot) = self.rules.resolve(handle) else { return Ok(false) };
+        let Some(rule) = self.rules.get(slot).filter(|rule| rule.removed != Version::NEVER) else { return Ok(false) };
+        let hidden_at = rule.removed;
+        let later = |(other, stored): (u32, &Stored<R>)| {
+            let clashes = other != slot && stored.priority == rule.priority && stored.removed > hidden_at;
+            clashes.then(|| self.rules.handle(other)).flatten()
+        };
+        let head = self.head_of(rule);
+        if let Some(other) = head.and_then(|(_, head)| self.chain(head).find_map(later)) {
+            return Err(InsertError::Duplicate(other));
+        }
+        if let Some(rule) = self.rules.get_mut(slot) {
+            rule.removed = Version::NEVER;
+        }
+        if let Entry::Occupied(mut hidden) = self.hidden.entry(hidden_at) {
+            hidden.get_mut().retain(|other| *other != handle);
+            if hidden.get().is_empty() {
+                hidden.remove();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes the rules that are hidden at a version, when nobody looks up at an earlier one any more; returns how
+    /// many they were.
+    pub fn reclaim(&mut self, version: Version) -> usize {
+        let later = self.hidden.split_off(&Version(version.0.saturating_add(1)));
+        let gone = core::mem::replace(&mut self.hidden, later);
+        gone.into_values().flatten().filter(|handle| self.remove_handle(*handle).is_some()).count()
     }
 
     /// Removes the rules for which `keep` returns false; asks in the order of insertion.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Rule<R, W>) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(Rule<'_, R, W>) -> bool) {
         let mut next = self.rules.first();
         while let Some(slot) = next {
             next = self.rules.after(slot);
-            if self.rules.get(slot).is_some_and(|rule| !keep(rule)) {
+            if self.rule(slot).is_some_and(|rule| !keep(rule)) {
                 self.remove_slot(slot);
             }
         }
@@ -91,34 +161,123 @@ impl<R, const W: usize> Classifier<R, W> {
     pub fn clear(&mut self) {
         self.rules.clear();
         self.subtables.clear();
-        self.order.clear();
+        self.guards.clear();
+        self.prefixes.clear();
+        self.ranks.clear();
+        self.hidden.clear();
     }
 
-    /// The last rule of a chain with at least this priority.
-    fn last_at_or_above(&self, head: usize, priority: i32) -> Option<usize> {
-        self.chain(head).take_while(|(_, rule)| rule.priority >= priority).last().map(|(slot, _)| slot)
+    /// Puts a rule in its place. One with the same pattern and priority gives way if it is not hidden and may be
+    /// replaced; else none may be visible when this one is.
+    fn put(&mut self, pattern: &Pattern<W>, rule: Stored<R>, replaces: bool) -> Result<Placed<R>, InsertError> {
+        let (lowest, highest) = self.priorities;
+        if rule.priority < lowest || rule.priority > highest {
+            return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
+        }
+        let known = self.locate(pattern);
+        let head = known.and_then(|place| place.entry).map(|(_, head)| head);
+        let (mut above, mut same) = (None, None);
+        for (slot, other) in head.into_iter().flat_map(|head| self.chain(head)) {
+            if other.priority < rule.priority {
+                break;
+            }
+            let clashes = if replaces { other.removed == Version::NEVER } else { other.removed > rule.added };
+            if other.priority == rule.priority && clashes {
+                same = Some(slot);
+            }
+            above = Some(slot);
+        }
+        if let Some(slot) = same {
+            if let Some(other) = self.rules.get_mut(slot).filter(|_| replaces) {
+                return Ok(Placed::Replaced(core::mem::replace(&mut other.payload, rule.payload)));
+            }
+            if let Some(handle) = self.rules.handle(slot) {
+                return Err(InsertError::Duplicate(handle));
+            }
+        }
+        let full = InsertError::Full { limit: self.rule_limit };
+        if self.rules.len() >= self.rule_limit {
+            return Err(full);
+        }
+        let column = match known {
+            Some(place) => place.column,
+            None => self.add_subtable(pattern).ok_or(full)?,
+        };
+        let below = match above {
+            Some(above) => self.rules.get(above).map_or(0, |above| above.below),
+            None => head.map_or(0, |head| head + 1),
+        };
+        let (priority, sequence) = (rule.priority, self.next_sequence);
+        let Some(handle) = self.rules.insert(Stored { sequence, column, below, ..rule }) else {
+            self.drop_if_empty(column);
+            return Err(full);
+        };
+        self.next_sequence += 1;
+        let place = self.link(pattern, column, known.and_then(|place| place.entry), above, handle.index());
+        if let Some(rule) = self.rules.get_mut(handle.index()) {
+            rule.place = place;
+        }
+        self.count(column, |priorities| *priorities.entry(priority).or_insert(0) += 1);
+        Ok(Placed::New(handle))
     }
 
-    fn remove_slot(&mut self, slot: usize) -> Option<R> {
-        let rule = self.rules.get(slot)?;
-        let (subtable, below) = (rule.subtable, rule.below);
-        let hash = self.hash.words(rule.sparse.values());
-        let head = self.subtables.get(subtable)?.rows.find(hash, |head| {
-            self.rules.get(head).is_some_and(|other| other.sparse.values() == rule.sparse.values())
-        })?;
+    /// Makes a new rule part of its chain; returns the place of the pattern.
+    fn link(
+        &mut self,
+        pattern: &Pattern<W>,
+        column: u32,
+        entry: Option<(u32, u32)>,
+        above: Option<u32>,
+        slot: u32,
+    ) -> u32 {
+        let (key, order) = (pattern.key(), self.layout.order());
+        if let Some((place, _)) = entry {
+            match above.and_then(|above| self.rules.get_mut(above)) {
+                Some(above) => above.below = slot + 1,
+                None => {
+                    if let Some(subtable) = self.subtables.get_mut(column) {
+                        subtable.rows.set_head(subtable.mask.hash(key), place, slot);
+                    }
+                }
+            }
+            return place;
+        }
+        let Some(subtable) = self.subtables.get_mut(column) else { return 0 };
+        let place = subtable.insert(key, slot);
+        subtable.state.stages.add(&subtable.mask, key);
+        if let Some(ports) = &mut subtable.state.ports {
+            ports.add(key, order);
+        }
+        self.prefixes.add(column, key, order);
+        if self.guards.add(column, key) {
+            self.guards.rebuild(&self.subtables);
+        }
+        place
+    }
+
+    fn remove_slot(&mut self, slot: u32) -> Option<R> {
+        let stored = self.rules.get(slot)?;
+        let (column, place, below, order) = (stored.column, stored.place, stored.below, self.layout.order());
+        let (key, head) = self.head_of(stored)?;
         let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
 
         let rule = self.rules.remove(slot)?;
-        let left = self.subtables.get_mut(subtable)?;
-        match (above.and_then(|above| self.rules.get_mut(above)), below) {
-            (Some(above), _) => above.below = below,
-            (None, Some(below)) => left.rows.replace(hash, slot, below),
-            (None, None) => {
-                left.rows.remove(hash, slot);
-                left.state.stages.remove(self.hash, rule.sparse.values());
+        let subtable = self.subtables.get_mut(column)?;
+        if head == slot && below == 0 {
+            subtable.remove(&key, place);
+            subtable.state.stages.remove(&subtable.mask, &key);
+            if let Some(ports) = &mut subtable.state.ports {
+                ports.remove(&key, order);
+            }
+            self.prefixes.remove(column, &key, order);
+        } else {
+            match above.and_then(|above| self.rules.get_mut(above)) {
+                Some(above) => above.below = below,
+                None => subtable.rows.set_head(subtable.mask.hash(&key), place, below.saturating_sub(1)),
             }
         }
-        self.count(subtable, |priorities| {
+        let is_due = self.guards.remove();
+        self.count(column, |priorities| {
             if let Entry::Occupied(mut rules) = priorities.entry(rule.priority) {
                 match *rules.get() {
                     0 | 1 => drop(rules.remove()),
@@ -126,21 +285,86 @@ impl<R, const W: usize> Classifier<R, W> {
                 }
             }
         });
+        self.drop_if_empty(column);
+        if is_due {
+            self.guards.rebuild(&self.subtables);
+        }
         Some(rule.payload)
     }
 
-    /// Changes the count of a subtable's rules by priority, and with it the place of the subtable among the others.
-    fn count(&mut self, slot: usize, change: impl FnOnce(&mut BTreeMap<i32, usize>)) {
-        let Some(subtable) = self.subtables.get_mut(slot) else { return };
-        let before = subtable.state.rank(slot);
-        change(&mut subtable.state.priorities);
-        let after = subtable.state.rank(slot);
-        if before != after {
-            before.into_iter().for_each(|rank| self.order.remove(rank));
-            after.into_iter().for_each(|rank| self.order.insert(rank));
+    /// The place of a pattern; `None` when there is no rule with its mask.
+    fn locate(&self, pattern: &Pattern<W>) -> Option<Place> {
+        let column = self.subtables.find(pattern)?;
+        Some(Place { column, entry: self.subtables.get(column)?.find(pattern.key()) })
+    }
+
+    /// A key that a rule's pattern matches, and the slot of the first rule with that pattern.
+    fn head_of(&self, rule: &Stored<R>) -> Option<([u64; W], u32)> {
+        let subtable = self.subtables.get(rule.column)?;
+        let key = subtable.mask.scatter(subtable.entries.get(rule.place)?);
+        let (_, head) = subtable.rows.find(subtable.mask.hash(&key), |place| place == rule.place)?;
+        Some((key, head))
+    }
+
+    fn add_subtable(&mut self, pattern: &Pattern<W>) -> Option<u32> {
+        if self.next_age == u32::MAX {
+            self.renumber_ages();
         }
-        if after.is_none() {
-            self.subtables.remove(slot);
+        let (layout, age) = (&self.layout, self.next_age);
+        let column = self.subtables.insert(layout, pattern, |mask| State {
+            age,
+            priorities: BTreeMap::new(),
+            stages: StageIndex::new(mask),
+            ports: Ports::new(layout, mask),
+        })?;
+        self.next_age += 1;
+        if self.ranks.len() <= column as usize {
+            self.ranks.resize(column as usize + 1, 0);
         }
+        self.prefixes.add_column(column, pattern.mask(), self.layout.order());
+        self.guards.add_column(column, pattern.mask());
+        Some(column)
+    }
+
+    /// Takes a subtable away that has no rule.
+    fn drop_if_empty(&mut self, column: u32) {
+        if self.subtables.get(column).is_some_and(|subtable| subtable.state.priorities.is_empty()) {
+            self.subtables.remove(column);
+            self.guards.remove_column(column);
+        }
+    }
+
+    /// Changes the count of a subtable's rules by priority, and with it the rank of the subtable.
+    fn count(&mut self, column: u32, change: impl FnOnce(&mut BTreeMap<i32, u32>)) {
+        if let Some(subtable) = self.subtables.get_mut(column)
+            && let Some(rank) = self.ranks.get_mut(column as usize)
+        {
+            change(&mut subtable.state.priorities);
+            *rank = subtable.state.rank();
+        }
+    }
+
+    /// Numbers the ages from zero, in their order: after four thousand million masks.
+    fn renumber_ages(&mut self) {
+        // The arena lists subtables in the order in which they came.
+        let columns: Vec<u32> = self.subtables.columns().map(|(column, _)| column).collect();
+        self.next_age = 0;
+        for column in columns {
+            if let Some(subtable) = self.subtables.get_mut(column) {
+                subtable.state.age = self.next_age;
+                self.next_age += 1;
+            }
+            self.count(column, |_| {});
+        }
+    }
+}
+
+impl<R> Stored<R> {
+    /// A rule without a place.
+    #[expect(clippy::box_collection, reason = "see the field")]
+    fn new(priority: i32, payload: R, added: Version, clauses: Vec<crate::rule::Clause>) -> Self {
+        let clauses: Option<Box<Vec<_>>> = (!clauses.is_empty()).then(|| Box::new(clauses));
+        let removed = Version::NEVER;
+        Self { payload, added, removed, sequence: 0, clauses, priority, column: 0, place: 0, below: 0 }
     }
 }

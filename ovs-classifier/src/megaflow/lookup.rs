@@ -2,6 +2,7 @@
 
 use super::MegaflowTable;
 use crate::arena::Handle;
+use crate::guards::Picked;
 
 /// How many keys of a batch walk the masks together; longer batches are cut.
 const BATCH: usize = 32;
@@ -37,37 +38,124 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     /// `found` is all `None`, and at least as long as `keys`, of which there are at most [`BATCH`].
     fn lookup_up_to_32(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
+        if self.guards.len() == 0 { self.walk_masks(keys, found) } else { self.pass_guards(keys, found) }
+    }
+
+    /// Probes the masks one after the other, by rank, each for all keys that found nothing yet.
+    fn walk_masks(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
         let mut hashes = [0; BATCH];
         let mut open = keys.len();
-        for &slot in &self.order {
+        for &column in &self.order {
             if open == 0 {
                 break;
             }
-            let Some(subtable) = self.subtables.get(slot) else { continue };
+            let Some(subtable) = self.subtables.get_mut(column) else { continue };
             self.probes += open as u64;
             // Two passes, so that no probe stands between two hashes and none waits for its own hash.
             for ((hash, key), found) in hashes.iter_mut().zip(keys).zip(&*found) {
                 if found.is_none() {
-                    *hash = subtable.mask.hash(self.hash, key);
+                    *hash = subtable.mask.hash(key);
                 }
             }
             let before = open;
             for ((hash, key), found) in hashes.iter().zip(keys).zip(&mut *found) {
                 if found.is_none()
-                    && let Some(megaflow) = self.probe(subtable, *hash, key)
+                    && let Some((_, head)) = subtable.find_hashed(*hash, key)
                 {
-                    *found = self.megaflows.handle(megaflow);
+                    *found = self.megaflows.handle(head);
                     open -= 1;
                 }
             }
-            if let Some(subtable) = self.subtables.get_mut(slot) {
-                subtable.state.0 += (before - open) as u64;
-            }
+            subtable.state.0 += (before - open) as u64;
         }
         keys.len() - open
     }
 
-    /// Orders the masks by their recent hits, so that later lookups probe the busiest first.
+    /// Probes for each key the masks that the guards leave; nearly always that is one, and the megaflow is there. Each
+    /// step of that is a pass over the keys, so that what one key waits for in memory is on its way for the others.
+    fn pass_guards(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
+        let mut columns = [u32::MAX; BATCH];
+        for (key, column) in keys.iter().zip(&mut columns) {
+            *column = self.open_columns(key).next().unwrap_or(u32::MAX);
+        }
+        let mut hashes = [0; BATCH];
+        for ((key, column), hash) in keys.iter().zip(columns).zip(&mut hashes) {
+            *hash = self.subtables.get(column).map_or(0, |subtable| subtable.mask.hash(key));
+        }
+        let mut guesses = [None; BATCH];
+        for ((column, hash), guess) in columns.iter().zip(hashes).zip(&mut guesses) {
+            *guess = self.subtables.get(*column).and_then(|subtable| subtable.rows.guess(hash));
+        }
+        let mut heads = [None; BATCH];
+        for ((key, column), (guess, head)) in keys.iter().zip(columns).zip(guesses.into_iter().zip(&mut heads)) {
+            let subtable = self.subtables.get(column).zip(guess);
+            *head = subtable.and_then(|(subtable, (place, head))| subtable.holds(place, key).then_some(head));
+        }
+        let mut hits = 0;
+        for ((key, column), (head, found)) in keys.iter().zip(columns).zip(heads.into_iter().zip(found)) {
+            if column == u32::MAX {
+                continue;
+            }
+            self.probes += 1;
+            let hit = match head {
+                Some(head) => Some((column, head)),
+                None => self.probe_open(key),
+            };
+            if let Some((column, head)) = hit {
+                *found = self.megaflows.handle(head);
+                hits += 1;
+                if let Some(subtable) = self.subtables.get_mut(column) {
+                    subtable.state.0 += 1;
+                }
+            }
+        }
+        hits
+    }
+
+    /// Probes all masks that the guards leave for a key, of which the first has been counted.
+    #[cold]
+    fn probe_open(&mut self, key: &[u64; W]) -> Option<(u32, u32)> {
+        let mut probes = 0;
+        let hit = self.open_columns(key).find_map(|column| {
+            probes += 1;
+            Some((column, self.subtables.get(column)?.find(key)?.1))
+        });
+        self.probes += probes - 1;
+        hit
+    }
+
+    /// The columns of the masks that the guards leave for a key; all of them, by rank, where there are no guards.
+    #[inline]
+    pub(super) fn open_columns<'a>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
+        let guarded = self.guards.len() > 0;
+        let ranked = if guarded { Default::default() } else { self.order.as_slice() };
+        // Up to 64 masks, as there are in quiet times, and more by the thousand.
+        let one = if guarded && self.guards.words() == 1 { Some(self.guarded_columns::<1>(key)) } else { None };
+        let many = if guarded && self.guards.words() > 1 { Some(self.guarded_columns::<16>(key)) } else { None };
+        ranked.iter().copied().chain(one.into_iter().flatten()).chain(many.into_iter().flatten())
+    }
+
+    #[inline]
+    fn guarded_columns<'a, const N: usize>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
+        let words = self.guards.words();
+        let (mut next, mut open) = (0, [0u64; N]);
+        core::iter::from_fn(move || {
+            loop {
+                if let Some((word, columns)) = open.iter_mut().enumerate().find(|(_, columns)| **columns != 0) {
+                    let column = (next - N + word) * 64 + columns.trailing_zeros() as usize;
+                    *columns &= *columns - 1;
+                    return Some(column as u32);
+                }
+                if next >= words {
+                    return None;
+                }
+                open = Picked::<W, N>::new(&self.guards, key, next).open();
+                next += N;
+            }
+        })
+    }
+
+    /// Orders the masks by their recent hits, so that later lookups probe the busiest first, where they are few.
     ///
     /// Call it now and then, say once a second: it sorts, and it halves the counts so that old traffic fades. Masks
     /// with as many hits keep their order.
@@ -76,20 +164,21 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// use ovs_classifier::{MegaflowTable, Pattern};
     ///
     /// let mut cache = MegaflowTable::new();
-    /// cache.insert(&Pattern::new([1, 0], [0xff, 0]), "idle");
-    /// cache.insert(&Pattern::new([0, 1], [0, 0xff]), "busy");
+    /// cache.insert(&Pattern::new([1, 0], [0xff, 0]), "idle")?;
+    /// cache.insert(&Pattern::new([0, 1], [0, 0xff]), "busy")?;
     /// cache.lookup(&[0, 1]);
     /// assert_eq!(cache.stats().probes, 2);
     /// cache.rank();
     /// cache.lookup(&[0, 1]);
     /// assert_eq!(cache.stats().probes, 3);
+    /// # Ok::<(), ovs_classifier::TableFull>(())
     /// ```
     pub fn rank(&mut self) {
         let subtables = &self.subtables;
-        let hits = |slot: &usize| subtables.get(*slot).map_or(0, |subtable| subtable.state.0);
-        self.order.sort_by_key(|slot| core::cmp::Reverse(hits(slot)));
-        for &slot in &self.order {
-            if let Some(subtable) = self.subtables.get_mut(slot) {
+        let hits = |column: &u32| subtables.get(*column).map_or(0, |subtable| subtable.state.0);
+        self.order.sort_by_key(|column| core::cmp::Reverse(hits(column)));
+        for &column in &self.order {
+            if let Some(subtable) = self.subtables.get_mut(column) {
                 subtable.state.0 /= 2;
             }
         }

@@ -4,17 +4,20 @@
 //! common key were cut from the same decision, so the first one found is as good as any: no priorities, no stages,
 //! no wildcards, and the masks may be probed in whatever order finds most keys soonest.
 //!
-//! The unit is the batch. A batch walks the masks once: each mask hashes all keys still open, then probes for all
-//! of them, so that the hashes overlap instead of waiting for one another's memory.
+//! The unit is the batch, and its work is done in passes over the keys, so that the loads of one pass overlap instead
+//! of waiting for one another: few masks are walked once by all keys; where they are many, the
+//! [guards](crate::guards) leave each key a mask or two of its own.
 
 mod lookup;
 mod update;
 
-use crate::arena::{Arena, Handle};
+use crate::arena::{Arena, CAPACITY, Handle};
+use crate::guards::Guards;
 use crate::hash::WordHash;
+use crate::layout::Layout;
 use crate::pattern::Pattern;
-use crate::sparse::SparsePattern;
-use crate::subtables::{Subtable, Subtables};
+use crate::sparse::SparseMask;
+use crate::subtables::Subtables;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -29,9 +32,10 @@ use core::fmt;
 ///
 /// # Bound
 ///
-/// Traffic fills this table, and the table does not bound itself: its owner compares [`len`](Self::len) with its
-/// flow limit before it inserts, and evicts with [`retain`](Self::retain) or [`remove_handle`](Self::remove_handle).
-/// [`mask_count`](Self::mask_count) is what a lookup that misses costs.
+/// Traffic fills this table: give it a [limit](Self::with_limit), and evict with [`retain`](Self::retain) or
+/// [`remove_handle`](Self::remove_handle). A lookup probes the masks that have a megaflow with the key's value in
+/// each of the fields that most masks have, by [layout](Self::with_layout): one or two, whatever the number of masks,
+/// unless someone chooses megaflows that agree in all of them. At worst it probes [`mask_count`](Self::mask_count).
 ///
 /// # Example
 ///
@@ -39,7 +43,7 @@ use core::fmt;
 /// use ovs_classifier::{MegaflowTable, Pattern};
 ///
 /// let mut cache = MegaflowTable::with_seed(0x5eed);
-/// cache.insert(&Pattern::new([0x0a00_0001, 0], [0xffff_ffff, 0]), ("output:2", 0));
+/// cache.insert(&Pattern::new([0x0a00_0001, 0], [0xffff_ffff, 0]), ("output:2", 0))?;
 ///
 /// let keys = [[0x0a00_0001, 80], [0x0a00_0002, 80], [0x0a00_0001, 443]];
 /// let mut found = [None; 3];
@@ -51,14 +55,17 @@ use core::fmt;
 /// }
 /// assert_eq!(cache.lookup(&keys[0]), Some(&mut ("output:2", 2)));
 /// assert_eq!(found[1], None);
+/// # Ok::<(), ovs_classifier::TableFull>(())
 /// ```
 #[derive(Clone)]
 pub struct MegaflowTable<R, const W: usize> {
-    hash: WordHash,
-    megaflows: Arena<Megaflow<R, W>>,
+    layout: Layout<W>,
+    limit: usize,
+    megaflows: Arena<Stored<R>>,
     subtables: Subtables<Hits, W>,
-    /// The slots of the subtables, in the order of probing.
-    order: Vec<usize>,
+    guards: Guards,
+    /// The columns of the subtables, in the order of probing where there are no guards.
+    order: Vec<u32>,
     lookups: u64,
     hits: u64,
     probes: u64,
@@ -68,13 +75,28 @@ pub struct MegaflowTable<R, const W: usize> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hits(u64);
 
-/// A megaflow as iteration shows it.
+/// A megaflow as the table stores it: the mask's column, the pattern's place there, and the payload.
 #[derive(Clone)]
-pub struct Megaflow<R, const W: usize> {
-    sparse: SparsePattern<W>,
-    subtable: usize,
+struct Stored<R> {
+    column: u32,
+    place: u32,
     payload: R,
 }
+
+/// A megaflow, by reference.
+pub struct Megaflow<'a, R, const W: usize> {
+    mask: &'a SparseMask<W>,
+    values: &'a [u64],
+    payload: &'a R,
+}
+
+impl<R, const W: usize> Clone for Megaflow<'_, R, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, const W: usize> Copy for Megaflow<'_, R, W> {}
 
 /// How large a [`MegaflowTable`] is, and what it has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,23 +117,24 @@ pub struct MegaflowStats {
     pub probes: u64,
 }
 
-impl<R, const W: usize> Megaflow<R, W> {
+impl<'a, R, const W: usize> Megaflow<'a, R, W> {
     /// The pattern, expanded to full width: not for the packet path.
     #[must_use]
     pub fn pattern(&self) -> Pattern<W> {
-        self.sparse.expand()
+        self.mask.pattern(self.values)
     }
 
     /// What the caller keeps with the megaflow.
     #[must_use]
-    pub const fn payload(&self) -> &R {
-        &self.payload
+    pub const fn payload(&self) -> &'a R {
+        self.payload
     }
 
     /// Whether the megaflow matches a key.
+    #[inline]
     #[must_use]
     pub fn matches(&self, key: &[u64; W]) -> bool {
-        self.sparse.matches(key)
+        self.mask.matches(self.values, key)
     }
 }
 
@@ -128,16 +151,30 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// choosing patterns that collide.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
+        Self::with_layout(&Layout::flat(), seed)
+    }
+
+    /// As [`with_seed`](Self::with_seed), and the fields of a layout tell which masks a key need not be probed for.
+    #[must_use]
+    pub fn with_layout(layout: &Layout<W>, seed: u64) -> Self {
         let hash = WordHash::new(seed);
         Self {
-            hash,
+            layout: *layout,
+            limit: CAPACITY,
             megaflows: Arena::new(),
             subtables: Subtables::new(hash),
+            guards: Guards::new(layout, hash, false),
             order: Vec::new(),
             lookups: 0,
             hits: 0,
             probes: 0,
         }
+    }
+
+    /// The table with a limit on its megaflows.
+    #[must_use]
+    pub fn with_limit(self, megaflows: usize) -> Self {
+        Self { limit: megaflows.min(CAPACITY), ..self }
     }
 
     /// The number of megaflows.
@@ -161,41 +198,43 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// The megaflow that matches a key, without counting a lookup: for traces and for the control path.
     #[must_use]
     pub fn find(&self, key: &[u64; W]) -> Option<Handle> {
-        let slot = self.order.iter().find_map(|&subtable| {
-            let subtable = self.subtables.get(subtable)?;
-            self.probe(subtable, subtable.mask.hash(self.hash, key), key)
-        })?;
-        self.megaflows.handle(slot)
+        let (_, head) = self.open_columns(key).find_map(|column| self.subtables.get(column)?.find(key))?;
+        self.megaflows.handle(head)
     }
 
     /// The megaflow with exactly this pattern.
     #[must_use]
     pub fn find_exact(&self, pattern: &Pattern<W>) -> Option<Handle> {
-        let subtable = self.subtables.get(self.subtables.find(pattern.mask())?)?;
-        let hash = subtable.mask.hash(self.hash, pattern.key());
-        self.megaflows.handle(self.probe(subtable, hash, pattern.key())?)
+        let subtable = self.subtables.get(self.subtables.find(pattern)?)?;
+        let (_, head) = subtable.find(pattern.key())?;
+        self.megaflows.handle(head)
     }
 
     /// The megaflow of a handle, unless it has been removed.
+    #[inline]
     #[must_use]
-    pub fn get(&self, handle: Handle) -> Option<&Megaflow<R, W>> {
-        self.megaflows.get(self.megaflows.resolve(handle)?)
+    pub fn get(&self, handle: Handle) -> Option<Megaflow<'_, R, W>> {
+        self.megaflow(self.megaflows.get(self.megaflows.resolve(handle)?)?)
+    }
+
+    #[inline]
+    fn megaflow<'a>(&'a self, stored: &'a Stored<R>) -> Option<Megaflow<'a, R, W>> {
+        let subtable = self.subtables.get(stored.column)?;
+        let values = subtable.entries.get(stored.place)?;
+        Some(Megaflow { mask: &subtable.mask, values, payload: &stored.payload })
     }
 
     /// The megaflows with their handles, in the order of their insertion.
     ///
     /// A megaflow that replaced another has its place.
-    pub fn iter(&self) -> impl Iterator<Item = (Handle, &Megaflow<R, W>)> {
-        self.megaflows.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (Handle, Megaflow<'_, R, W>)> {
+        self.megaflows.iter().filter_map(|(handle, stored)| Some((handle, self.megaflow(stored)?)))
     }
 
-    /// The distinct masks in the order in which lookups probe them, each with the number of its megaflows.
+    /// The distinct masks by [rank](Self::rank), each with the number of its megaflows.
     pub fn masks(&self) -> impl Iterator<Item = ([u64; W], usize)> {
-        self.order.iter().filter_map(|&slot| self.subtables.get(slot)).map(|subtable| {
-            let mut mask = [0; W];
-            subtable.mask.fold_into(subtable.mask.len(), &mut mask);
-            (mask, subtable.rows.len())
-        })
+        let subtables = self.order.iter().filter_map(|column| self.subtables.get(*column));
+        subtables.map(|subtable| (subtable.mask.expand(), subtable.rows.len()))
     }
 
     /// How large the table is, and what it has done.
@@ -203,25 +242,17 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// Visits every mask.
     #[must_use]
     pub fn stats(&self) -> MegaflowStats {
-        let values = |subtable: &Subtable<Hits, W>| subtable.rows.len() * subtable.mask.len() * size_of::<u64>();
         MegaflowStats {
             megaflows: self.len(),
             masks: self.mask_count(),
             bytes: self.megaflows.heap_bytes()
                 + self.subtables.heap_bytes()
-                + self.order.capacity() * size_of::<usize>()
-                + self.subtables.iter().map(values).sum::<usize>(),
+                + self.guards.heap_bytes()
+                + self.order.capacity() * size_of::<u32>(),
             lookups: self.lookups,
             hits: self.hits,
             probes: self.probes,
         }
-    }
-
-    /// The slot of the megaflow in a subtable with the masked words of `key`, of which `hash` is the hash.
-    #[inline]
-    fn probe(&self, subtable: &Subtable<Hits, W>, hash: u64, key: &[u64; W]) -> Option<usize> {
-        let is_it = |slot| self.megaflows.get(slot).is_some_and(|megaflow| megaflow.sparse.matches(key));
-        subtable.rows.find(hash, is_it)
     }
 }
 
@@ -237,8 +268,8 @@ impl<R: fmt::Debug, const W: usize> fmt::Debug for MegaflowTable<R, W> {
     }
 }
 
-impl<R: fmt::Debug, const W: usize> fmt::Debug for Megaflow<R, W> {
+impl<R: fmt::Debug, const W: usize> fmt::Debug for Megaflow<'_, R, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Megaflow").field("pattern", &self.pattern()).field("payload", &self.payload).finish()
+        f.debug_struct("Megaflow").field("pattern", &self.pattern()).field("payload", self.payload).finish()
     }
 }

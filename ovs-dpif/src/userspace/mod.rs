@@ -27,6 +27,7 @@ use crate::dpif::{
     DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall,
 };
 use crate::drops::Ledger;
+use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
 use front::FrontCache;
 use ports::Ports;
@@ -106,7 +107,7 @@ impl Datapath {
         Datapath {
             limits,
             ports: Ports::default(),
-            table: MegaflowTable::with_seed(seed),
+            table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows),
             by_ufid: HashMap::new(),
             front: FrontCache::new(seed),
             conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
@@ -197,12 +198,9 @@ impl Dpif for Datapath {
             entry.actions = actions;
             return Ok(entry.ufid);
         }
-        if self.table.len() >= self.limits.flows {
-            return Err(DpifError::FlowTableFull(self.limits.flows));
-        }
         let ufid = Ufid::of(&matching);
         let entry = Entry { ufid, key: key.into(), actions, stats: DpFlowStats::default() };
-        let (handle, _) = self.table.insert(&pattern, entry);
+        let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         Ok(ufid)
     }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use ovs_classifier::{Classifier, Layout, Pattern};
-use ovs_packet::key::{Match, STAGES, WORDS};
+use ovs_classifier::{Classifier, Pattern};
+use ovs_dpif::{key_field, key_layout};
+use ovs_packet::field::FieldId;
+use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Action, Instructions};
@@ -16,6 +18,9 @@ pub const TABLES: usize = 255;
 
 /// How many flows a table takes by default.
 pub const DEFAULT_FLOW_LIMIT: usize = 1_000_000;
+
+/// The fields whose prefixes tables track: upstream's default.
+const PREFIX_FIELDS: [FieldId; 4] = [FieldId::NwDst, FieldId::NwSrc, FieldId::Ipv6Dst, FieldId::Ipv6Src];
 
 /// Identity of a rule, never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -122,9 +127,11 @@ fn pattern(m: &Match) -> Pattern<WORDS> {
 
 impl FlowTables {
     pub(super) fn new() -> FlowTables {
-        // The stages are the key's own: none is beyond the classifier's.
-        let layout = Layout::new(STAGES).unwrap_or(Layout::flat());
-        let tables = (0..TABLES).map(|_| Classifier::new(layout)).collect();
+        let prefixes: Vec<_> = PREFIX_FIELDS.into_iter().filter_map(key_field).collect();
+        let mut table = Classifier::new(key_layout());
+        // They are four, and in the key.
+        let _ = table.set_prefix_fields(&prefixes);
+        let tables = vec![table; TABLES];
         FlowTables { tables, flows: HashMap::new(), timers: BTreeSet::new(), limit: DEFAULT_FLOW_LIMIT, last: 0 }
     }
 
@@ -183,7 +190,7 @@ impl FlowTables {
         }
         self.last += 1;
         let id = RuleId(self.last);
-        classifier.insert(&pattern, priority, id);
+        classifier.insert(&pattern, priority, id).map_err(|_| FlowModError::TableFull(table))?;
         let old = known.and_then(|id| self.flows.remove(&id));
         // A flow that takes another's place keeps its counters unless it is told to reset them.
         let kept = old.filter(|_| !fm.flags.contains(FlowModFlags::RESET_COUNTS));
@@ -219,8 +226,9 @@ impl FlowTables {
             let Some(mut flow) = self.flows.remove(&id) else { continue };
             self.last += 1;
             let new = RuleId(self.last);
-            if let Some(c) = self.tables.get_mut(usize::from(flow.table)) {
-                c.insert(&pattern(&flow.matching), flow.priority.into(), new);
+            let known = self.tables.get_mut(usize::from(flow.table));
+            if let Some(id) = known.and_then(|c| c.get_mut(&pattern(&flow.matching), flow.priority.into())) {
+                *id = new;
             }
             flow.instructions = fm.instructions.clone();
             flow.modified = now;

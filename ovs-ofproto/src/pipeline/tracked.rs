@@ -56,7 +56,7 @@ impl Tracked {
     }
 
     /// Finds the rule of the highest priority. What the answer depended on counts as read.
-    pub(super) fn lookup<'t, R>(&mut self, table: &'t Classifier<R, WORDS>) -> Option<&'t Rule<R, WORDS>> {
+    pub(super) fn lookup<'t, R>(&mut self, table: &'t Classifier<R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
         table.lookup_tracked(self.key.words(), self.mask.bits.words_mut())
     }
 
@@ -65,7 +65,7 @@ impl Tracked {
         &mut self,
         table: &'t Classifier<R, WORDS>,
         in_port: Option<u32>,
-    ) -> Option<&'t Rule<R, WORDS>> {
+    ) -> Option<Rule<'t, R, WORDS>> {
         let Some(port) = in_port else { return self.lookup(table) };
         let was = std::mem::replace(&mut self.key.in_port, port.into());
         let found = self.lookup(table);

@@ -26,7 +26,7 @@ pub(crate) fn criterion() -> Criterion {
 const PART: Duration = Duration::from_micros(20);
 
 /// Runs `body`, which handles `items` items, and prints what one costs at best beside `peer`, the peer's nanoseconds.
-/// Gives the nanoseconds; not finite where nothing was measured.
+/// Returns that cost; infinity where the run only checks that the bench works.
 pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<f64>, mut body: impl FnMut()) -> f64 {
     calibrate();
     let best = Cell::new(f64::INFINITY);

@@ -53,7 +53,7 @@ fn run(rules: &str, packets: &[String]) -> Result<(), String> {
     for (priority, text) in (i32::MIN..0).rev().zip(texts) {
         let (pattern, verdict) = rule(text).ok_or_else(|| format!("no rule: {text:?}"))?;
         // A later rule never replaces an earlier one: its priority is another.
-        firewall.insert(&pattern, priority, (verdict, text));
+        firewall.insert(&pattern, priority, (verdict, text)).map_err(|e| e.to_string())?;
     }
     for text in packets {
         let key = packet(text).ok_or_else(|| format!("no packet: {text:?}"))?;

@@ -1,0 +1,171 @@
+//! Tries that narrow wildcards: of the table's prefix fields, over all masks, and of each mask's ports.
+//!
+//! A mask that fixes a prefix of a field has the same length of it in all its rules. So if the table has no rule with
+//! the key's prefix of that length, nothing of the mask matches, and a few leading bits of the key prove it: those at
+//! which the key leaves the trie.
+//!
+//! Ports differ most between packets and rules, and every mask has its own: there the trie is the mask's, over its
+//! bits of the field, whether or not they are a prefix. The bits up to where the key leaves it, as far as they are in
+//! the mask, prove that no rule of the mask has these ports.
+
+use super::{Classifier, State};
+use crate::error::PrefixFieldsError;
+use crate::field::{BitOrder, Field};
+use crate::layout::Layout;
+use crate::sparse::SparseMask;
+use crate::subtables::Subtable;
+use crate::trie::{Answer, Trie};
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+
+/// The most prefix fields that a table has.
+pub const MAX_PREFIX_FIELDS: usize = 4;
+
+/// The tries of the table's prefix fields.
+#[derive(Clone, Default)]
+pub(super) struct Prefixes {
+    tries: ArrayVec<(Field, Trie), MAX_PREFIX_FIELDS>,
+    /// By column, the length of the prefix of each field that the mask fixes; 0 where it fixes none, or no prefix.
+    lens: Vec<[u8; MAX_PREFIX_FIELDS]>,
+}
+
+/// What a lookup found in the tries so far.
+pub(super) type Answers = [Option<Answer>; MAX_PREFIX_FIELDS];
+
+impl Prefixes {
+    pub(super) fn heap_bytes(&self) -> usize {
+        let tries: usize = self.tries.iter().map(|(_, trie)| trie.heap_bytes()).sum();
+        tries + self.lens.capacity() * MAX_PREFIX_FIELDS
+    }
+
+    pub(super) fn add_column<const W: usize>(&mut self, column: u32, mask: &[u64; W], order: BitOrder) {
+        let mut lens = [0; MAX_PREFIX_FIELDS];
+        for ((field, _), len) in self.tries.iter().zip(&mut lens) {
+            *len = field.prefix_len(mask, order).unwrap_or(0);
+        }
+        let column = column as usize;
+        if self.lens.len() <= column {
+            self.lens.resize(column + 1, [0; MAX_PREFIX_FIELDS]);
+        }
+        if let Some(place) = self.lens.get_mut(column) {
+            *place = lens;
+        }
+    }
+
+    /// Adds a pattern of a mask, by a key that it matches.
+    pub(super) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder) {
+        self.each(column, |field, trie, len| trie.insert(field.aligned(key, order), len));
+    }
+
+    /// Removes a pattern that was added, by a key that it matches.
+    pub(super) fn remove<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder) {
+        self.each(column, |field, trie, len| trie.remove(field.aligned(key, order), len));
+    }
+
+    fn each(&mut self, column: u32, mut change: impl FnMut(Field, &mut Trie, u8)) {
+        let Some(lens) = self.lens.get(column as usize) else { return };
+        for ((field, trie), len) in self.tries.iter_mut().zip(lens) {
+            if *len > 0 {
+                change(*field, trie, *len);
+            }
+        }
+    }
+
+    /// The fields with the leading bits of the key that prove that a mask has nothing for it.
+    pub(super) fn proofs<'a, const W: usize>(
+        &'a self,
+        column: u32,
+        key: &'a [u64; W],
+        order: BitOrder,
+        answers: &'a mut Answers,
+    ) -> impl Iterator<Item = (Field, u8)> + 'a {
+        let lens = self.lens.get(column as usize).copied().unwrap_or_default();
+        self.tries.iter().zip(lens).zip(answers).filter_map(move |(((field, trie), len), answer)| {
+            if len == 0 {
+                return None;
+            }
+            let answer = answer.get_or_insert_with(|| trie.find(field.aligned(key, order)));
+            Some((*field, answer.rules_out(len)?))
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.lens.clear();
+        self.tries.iter_mut().for_each(|(_, trie)| *trie = Trie::default());
+    }
+}
+
+/// The ports of the patterns of one mask.
+#[derive(Clone)]
+pub(super) struct Ports {
+    field: Field,
+    /// The mask's bits of the field, left-aligned, and where the last of them is.
+    mask: u128,
+    extent: u8,
+    trie: Trie,
+}
+
+impl Ports {
+    /// For a mask that fixes bits of the layout's field of ports.
+    pub(super) fn new<const W: usize>(layout: &Layout<W>, mask: &SparseMask<W>) -> Option<Self> {
+        let (field, mask) = (layout.ports()?, mask.expand());
+        let extent = field.extent(&mask, layout.order());
+        (extent > 0).then(|| Self { field, mask: field.aligned(&mask, layout.order()), extent, trie: Trie::default() })
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.trie.heap_bytes()
+    }
+
+    pub(super) fn add<const W: usize>(&mut self, key: &[u64; W], order: BitOrder) {
+        self.trie.insert(self.field.aligned(key, order) & self.mask, self.extent);
+    }
+
+    pub(super) fn remove<const W: usize>(&mut self, key: &[u64; W], order: BitOrder) {
+        self.trie.remove(self.field.aligned(key, order) & self.mask, self.extent);
+    }
+
+    /// The field and how many of its leading bits, as far as the mask has them, prove that no pattern has the key's
+    /// ports; `None` when one has them.
+    pub(super) fn proof<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> Option<(Field, u8)> {
+        let answer = self.trie.find(self.field.aligned(key, order) & self.mask);
+        Some((self.field, answer.rules_out(self.extent)?))
+    }
+}
+
+impl<R, const W: usize> Classifier<R, W> {
+    /// The fields whose prefixes the table tracks.
+    pub fn prefix_fields(&self) -> impl Iterator<Item = Field> {
+        self.prefixes.tries.iter().map(|(field, _)| *field)
+    }
+
+    /// Tracks the prefixes of other fields: addresses, as a rule.
+    ///
+    /// Where rules match on prefixes of a field, tracked lookups then report as few of its leading bits as prove that
+    /// no rule has the key's prefix. Answers stay the same. It can be changed at any time; every pattern is visited.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than [`MAX_PREFIX_FIELDS`], or one is not within the key: then nothing changes.
+    pub fn set_prefix_fields(&mut self, fields: &[Field]) -> Result<(), PrefixFieldsError> {
+        if fields.len() > MAX_PREFIX_FIELDS {
+            return Err(PrefixFieldsError::TooMany(fields.len()));
+        }
+        if let Some(outside) = fields.iter().find(|field| !Layout::<W>::contains(**field)) {
+            return Err(PrefixFieldsError::OutsideKey(*outside));
+        }
+        self.prefixes = Prefixes {
+            tries: fields.iter().map(|field| (*field, Trie::default())).collect(),
+            lens: Vec::new(),
+        };
+        let order = self.layout.order();
+        for (column, subtable) in self.subtables.columns() {
+            let subtable: &Subtable<State, W> = subtable;
+            self.prefixes.add_column(column, &subtable.mask.expand(), order);
+            for values in subtable.patterns() {
+                self.prefixes.add(column, &subtable.mask.scatter(values), order);
+            }
+        }
+        Ok(())
+    }
+}

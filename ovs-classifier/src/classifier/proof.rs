@@ -1,0 +1,229 @@
+//! What proves that no mask holds a better rule, in few bits.
+//!
+//! A tracked lookup reports the bits on which its answer depends. Those of the rule found are a matter of course. But
+//! every mask that outranks it must be shown to hold nothing for the key, and for that there is a choice:
+//!
+//! - a prefix trie in which the key's prefix is missing: the bits up to where the key leaves the trie;
+//! - the stages: the words up to the first at which no rule begins like the key; the whole mask at worst;
+//! - in the last stage, the mask's own trie of ports: the bits up to where the key's ports leave that;
+//! - a guard that rules the mask out: its bits.
+//!
+//! Each is true on its own, whatever the rest of the key holds, and what is reported for one mask serves the others: a
+//! mask that is ruled out by bits already reported costs nothing more.
+//!
+//! Few bits are not the aim itself. Answers are cached under the bits reported, and the aim is few entries; if
+//! neighbouring keys are told apart by now this field, now that, each time the cheapest, the entries overlap and are
+//! many. So there is an order, the peer's: stage by stage, and in a stage the tries before the hash. The first proof in
+//! that order says how far the key would be read (the *horizon*: all of the mask before it, and itself); what is
+//! reported is the proof of fewest new bits within the horizon. So no bit is reported that the peer does not report,
+//! and what a key's entry covers, here, is what it covers there, or more.
+
+use super::Classifier;
+use super::prefixes::Answers;
+use super::search::Probes;
+use crate::field::Field;
+use crate::guards::{MAX_GUARDS, Picked, and};
+use arrayvec::ArrayVec;
+
+/// The proofs of one lookup.
+pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
+    table: &'a Classifier<R, W>,
+    key: &'a [u64; W],
+    picked: Picked<'a, W, N>,
+    answers: Answers,
+    wildcards: &'a mut [u64; W],
+    /// For each guard, how many of its bits are not reported yet.
+    new: ArrayVec<u32, MAX_GUARDS>,
+}
+
+/// What proves that a mask has nothing for a key.
+#[derive(Clone, Copy)]
+enum Proof {
+    /// The bits of a guard.
+    Guard(usize),
+    /// The leading bits of a field.
+    Prefix(Field, u8),
+    /// The leading bits of a field, as far as they are in the mask.
+    Ports(Field, u8),
+    /// The first words of the mask.
+    Words(usize),
+}
+
+impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
+    #[inline(always)]
+    pub(super) fn new(
+        table: &'a Classifier<R, W>,
+        key: &'a [u64; W],
+        picked: Picked<'a, W, N>,
+        wildcards: &'a mut [u64; W],
+    ) -> Self {
+        Self { table, key, picked, answers: Answers::default(), wildcards, new: ArrayVec::new() }
+    }
+
+    /// Proves that the masks `missed`, and all above rank `floor` that the guards ruled out, hold no better rule.
+    #[inline(always)]
+    pub(super) fn gather(mut self, missed: &[u32], floor: u64, cost: &mut Probes) {
+        self.recount();
+        self.picked.complete();
+        for column in missed {
+            cost.proofs += u64::from(self.prove(*column));
+        }
+        if self.table.guards.len() == 0 {
+            return;
+        }
+        for first in (0..self.table.guards.words()).step_by(N) {
+            if first != self.picked.first() {
+                self.picked = Picked::new(&self.table.guards, self.key, first);
+                self.picked.complete();
+            }
+            self.prove_closed(floor, cost);
+        }
+    }
+
+    /// Proves that those of the picked masks which the guards rule out, and are above a rank, hold nothing.
+    #[inline(always)]
+    fn prove_closed(&mut self, floor: u64, cost: &mut Probes) {
+        let (live, open) = (self.picked.live(), self.picked.open());
+        let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
+        self.pass_reported(&mut left);
+        for (word, left) in (self.picked.first()..).zip(&mut left) {
+            let ranks = self.table.ranks.get(word * 64..).unwrap_or_default();
+            *left = above(ranks, *left, floor);
+        }
+        while let Some(word) = left.iter().position(|columns| *columns != 0) {
+            let column = (self.picked.first() + word) * 64 + left[word].trailing_zeros() as usize;
+            left[word] &= left[word] - 1;
+            if self.prove(column as u32) {
+                cost.proofs += 1;
+                self.pass_reported(&mut left);
+            }
+        }
+    }
+
+    /// Keeps of the picked columns those that no guard rules out whose bits are reported already.
+    #[inline(always)]
+    fn pass_reported(&mut self, columns: &mut [u64; N]) {
+        if columns.iter().all(|columns| *columns == 0) {
+            return;
+        }
+        for (pass, new) in self.picked.passes().iter().zip(&self.new) {
+            if *new == 0 {
+                and(columns, pass);
+            }
+        }
+    }
+
+    /// Counts anew how many bits of the guards are not reported.
+    #[inline(always)]
+    fn recount(&mut self) {
+        self.new.clear();
+        for guard in 0..self.table.guards.len() {
+            let (word, bits) = self.table.guards.bits(guard);
+            self.new.push(missing(self.wildcards, word, bits));
+        }
+    }
+
+    /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
+    #[inline(always)]
+    fn prove(&mut self, column: u32) -> bool {
+        let Some((proof, new)) = self.cheapest(column) else { return false };
+        if new > 0 {
+            self.report(proof, column);
+        }
+        new > 0
+    }
+
+    /// The proof within the horizon that takes the fewest new bits, and how many.
+    #[inline(always)]
+    fn cheapest(&mut self, column: u32) -> Option<(Proof, u32)> {
+        let (table, key) = (self.table, self.key);
+        let (layout, order) = (&table.layout, table.layout.order());
+        let subtable = table.subtables.get(column)?;
+        let mask = &subtable.mask;
+
+        // The first trie, in the order of stages, in which the key's prefix is missing.
+        let mut first: Option<(u8, Field, u8, u32)> = None;
+        for (field, len) in table.prefixes.proofs(column, key, order, &mut self.answers) {
+            let new = field.prefix(len, order).map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
+            if new == 0 {
+                return Some((Proof::Prefix(field, len), 0));
+            }
+            let stage = layout.stage(usize::from(field.offset()) / 64).unwrap_or(0);
+            if first.is_none_or(|(earliest, _, _, least)| (stage, new) < (earliest, least)) {
+                first = Some((stage, field, len, new));
+            }
+        }
+        let words = subtable.state.stages.words_of_a_miss(mask, key);
+        let reached = mask.stage_of(words);
+        // Stages that the horizon has whole, and the proof that ends it.
+        let (whole, mut best) = match first {
+            Some((stage, field, len, new)) if stage <= reached => (stage, (Proof::Prefix(field, len), new)),
+            _ => match subtable.state.ports.as_ref().filter(|_| words == mask.len()).and_then(|p| p.proof(key, order)) {
+                Some((field, len)) => {
+                    let fixed = mask.expand();
+                    let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & word_of(&fixed, word)));
+                    let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
+                    (reached, (Proof::Ports(field, len), new))
+                }
+                None => (reached + 1, (Proof::Words(words), mask.missing_in(words, self.wildcards))),
+            },
+        };
+        let place = (column as usize / 64).wrapping_sub(self.picked.first());
+        for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {
+            let rules_out = pass.get(place).is_some_and(|pass| pass >> (column % 64) & 1 == 0);
+            let (word, _) = table.guards.bits(guard);
+            if rules_out && *new < best.1 && layout.stage(word).is_some_and(|stage| stage < whole) {
+                best = (Proof::Guard(guard), *new);
+            }
+        }
+        Some(best)
+    }
+
+    #[inline(always)]
+    fn report(&mut self, proof: Proof, column: u32) {
+        let order = self.table.layout.order();
+        let subtable = self.table.subtables.get(column);
+        let mut add = |word: usize, bits: u64| {
+            if let Some(wildcards) = self.wildcards.get_mut(word) {
+                *wildcards |= bits;
+            }
+        };
+        match (proof, subtable) {
+            (Proof::Guard(guard), _) => {
+                let (word, bits) = self.table.guards.bits(guard);
+                add(word, bits);
+            }
+            (Proof::Prefix(field, len), _) => field.prefix(len, order).for_each(|(word, bits)| add(word, bits)),
+            (Proof::Ports(field, len), Some(subtable)) => {
+                let mask = subtable.mask.expand();
+                field.prefix(len, order).for_each(|(word, bits)| add(word, bits & word_of(&mask, word)));
+            }
+            (Proof::Words(words), Some(subtable)) => subtable.mask.fold_into(words, self.wildcards),
+            (Proof::Ports(..) | Proof::Words(_), None) => {}
+        }
+        self.recount();
+    }
+}
+
+#[inline(always)]
+fn word_of<const W: usize>(words: &[u64; W], word: usize) -> u64 {
+    words.get(word).copied().unwrap_or(0)
+}
+
+/// How many of the bits in a word are not among the wildcards.
+#[inline(always)]
+fn missing<const W: usize>(wildcards: &[u64; W], word: usize, bits: u64) -> u32 {
+    (bits & !word_of(wildcards, word)).count_ones()
+}
+
+/// Which of some columns have a rank above a floor: bit `i` is the column of `ranks[i]`.
+#[inline(always)]
+fn above(ranks: &[u64], columns: u64, floor: u64) -> u64 {
+    let (mut left, mut above) = (columns, 0);
+    while left != 0 {
+        let i = left.trailing_zeros();
+        left &= left - 1;
+        above |= u64::from(ranks.get(i as usize).is_some_and(|rank| *rank > floor)) << i;
+    }
+    above
+}

@@ -1,0 +1,134 @@
+//! The widest instructions that the processor has, chosen when the program runs.
+//!
+//! There are no intrinsics here and no second text of anything: a [`Job`] is ordinary safe code, and [`Level::run`]
+//! compiles it three times, for any processor, for those with AVX2 and for those with AVX-512, each with the bit
+//! counting instructions that come with it. Loops over rows of bits become vector operations, counts and scans of bits
+//! one instruction each. What [`Level::PORTABLE`] gives is the twin by which the others are tested.
+//!
+//! The code of a job is compiled for a level only as far as it is inlined into [`Job::run`], so what is worth it is
+//! marked `#[inline(always)]`. There are no gathers: on the processors at hand they cost more than the loads they
+//! replace.
+
+/// Work to be done at a level.
+pub(crate) trait Job {
+    type Output;
+
+    /// The work; implementations are `#[inline(always)]`.
+    fn run(self) -> Self::Output;
+}
+
+/// Which instructions there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Level(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Instructions {
+    Portable,
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    Avx2,
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    Avx512,
+}
+
+impl Level {
+    /// What every processor has.
+    #[cfg(any(test, not(all(feature = "std", target_arch = "x86_64"))))]
+    pub(crate) const PORTABLE: Self = Self(Instructions::Portable);
+
+    /// The best that this processor has.
+    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+    pub(crate) fn best() -> Self {
+        Self::PORTABLE
+    }
+
+    /// The best that this processor has.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub(crate) fn best() -> Self {
+        use std::arch::is_x86_feature_detected as has;
+        let v3 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt");
+        let v4 = v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+        Self(match (v3, v4) {
+            (_, true) => Instructions::Avx512,
+            (true, _) => Instructions::Avx2,
+            _ => Instructions::Portable,
+        })
+    }
+
+    /// All levels that this processor has.
+    #[cfg(test)]
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let best = Self::best();
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        let levels = [Self(Instructions::Portable), Self(Instructions::Avx2), Self(Instructions::Avx512)];
+        #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+        let levels = [Self::PORTABLE];
+        levels.into_iter().filter(move |level| *level <= best)
+    }
+
+    /// Does a job with the instructions of this level.
+    #[inline(always)]
+    pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
+        match self.0 {
+            Instructions::Portable => job.run(),
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            Instructions::Avx2 => sys::avx2(job),
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            Instructions::Avx512 => sys::avx512(job),
+        }
+    }
+}
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[allow(unsafe_code, reason = "the processor has the instructions that a level names: that is checked once")]
+mod sys {
+    use super::Job;
+
+    #[inline]
+    pub(super) fn avx2<J: Job>(job: J) -> J::Output {
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+        fn run<J: Job>(job: J) -> J::Output {
+            job.run()
+        }
+        // SAFETY: the only way to the level that calls this is `Level::best`, which has found these features, and
+        // `Level::all`, which gives no level above it.
+        unsafe { run(job) }
+    }
+
+    #[inline]
+    pub(super) fn avx512<J: Job>(job: J) -> J::Output {
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn run<J: Job>(job: J) -> J::Output {
+            job.run()
+        }
+        // SAFETY: as above.
+        unsafe { run(job) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Job, Level};
+    use proptest::prelude::*;
+
+    struct Count<'a>(&'a [u64], &'a [u64]);
+
+    impl Job for Count<'_> {
+        type Output = (u32, Option<usize>);
+
+        #[inline(always)]
+        fn run(self) -> Self::Output {
+            let both = || self.0.iter().zip(self.1).map(|(a, b)| a & b);
+            (both().map(u64::count_ones).sum(), both().position(|word| word != 0))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_job_gives_the_same_at_all_levels(a: [u64; 24], b: [u64; 24]) {
+            let expected = Level::PORTABLE.run(Count(&a, &b));
+            for level in Level::all() {
+                prop_assert_eq!(level.run(Count(&a, &b)), expected);
+            }
+        }
+    }
+}
