@@ -9,7 +9,7 @@ use crate::addr::EthAddr;
 use crate::key::{FRAG_ANY, FRAG_LATER};
 use crate::packet::CtState;
 use crate::port::OfPort;
-use crate::text::number;
+use crate::text::{integer, number};
 
 /// A field's value and mask, right-aligned.
 ///
@@ -55,7 +55,9 @@ const TCP_FLAGS: [&str; 12] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", 
 const TUNNEL_FLAGS: [&str; 1] = ["oam"];
 
 impl Value {
-    /// Reads `text` as a value, or `value/mask` where the field may be masked.
+    /// Reads `text` as a value, or `value/mask` where the field may be masked; `*` for one that may be anything.
+    ///
+    /// The options of a tunnel are wider than this type: [`TunOption`](super::TunOption) reads them.
     ///
     /// # Errors
     /// If the text is not in the field's format, does not fit its width, or has a mask that the field cannot have.
@@ -63,6 +65,12 @@ impl Value {
         let info = field.info();
         let all = info.max_value();
         let error = |expected| ParseValueError { field, text: text.to_string(), expected };
+        if field.tun_metadata_index().is_some() {
+            return Err(error("a value of at most 128 bits: see TunOption"));
+        }
+        if text == "*" {
+            return Ok(Value { field, value: 0, mask: 0 });
+        }
         let (value, mask) = match info.format {
             Format::Fragment => parse_fragment(text).ok_or(error("no, yes, first, later or not_later"))?,
             Format::TcpFlags => {
@@ -73,7 +81,7 @@ impl Value {
             }
             Format::TunnelFlags => parse_flags(text, &TUNNEL_FLAGS, all).ok_or(error("tunnel flags such as +oam"))?,
             Format::PacketType => (parse_packet_type(text).ok_or(error("a packet type such as (1,0x800)"))?, u128::MAX),
-            Format::Decimal | Format::Hexadecimal => parse_masked(text, number, None).ok_or(error("a number"))?,
+            Format::Decimal | Format::Hexadecimal => parse_masked(text, integer, None).ok_or(error("a number"))?,
             Format::Port | Format::Port16 => {
                 let port = text.parse::<OfPort>().map_err(|_| error("a port number or reserved port name"))?;
                 let number = if info.format == Format::Port { Some(port.0) } else { port.to_16().map(u32::from) };
@@ -100,6 +108,9 @@ impl Value {
         if !exact && !info.maskable {
             return Err(error("a value without a mask"));
         }
+        if !field.accepts(value & all) {
+            return Err(error("a value that is defined"));
+        }
         Ok(Value { field, value: value & mask, mask: mask & all })
     }
 }
@@ -124,7 +135,7 @@ fn parse_masked(text: &str, one: impl Fn(&str) -> Option<u128>, width: Option<u3
 
 fn parse_fragment(text: &str) -> Option<(u128, u128)> {
     let (any, later) = (u128::from(FRAG_ANY), u128::from(FRAG_LATER));
-    Some(match text {
+    Some(match text.to_ascii_lowercase().as_str() {
         "no" => (0, any | later),
         "yes" => (any, any),
         "first" => (any, any | later),
@@ -170,7 +181,7 @@ fn parse_flags(text: &str, names: &[&str], all: u128) -> Option<(u128, u128)> {
 fn write_flags(f: &mut fmt::Formatter<'_>, names: &[&str], v: &Value) -> fmt::Result {
     let all = v.field.info().max_value();
     let set = names.iter().enumerate().filter(|(i, _)| v.mask >> i & 1 != 0);
-    if v.mask == all && v.field == FieldId::TcpFlags {
+    if v.mask == all && v.field != FieldId::TunFlags {
         if v.value == 0 {
             return f.write_str("0");
         }
@@ -191,9 +202,12 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let info = self.field.info();
         let exact = self.mask == info.max_value();
+        if self.mask == 0 {
+            return f.write_str("ANY");
+        }
         match info.format {
             Format::Decimal if exact => write!(f, "{}", self.value),
-            Format::Decimal => write!(f, "{:#x}/{:#x}", self.value, self.mask),
+            Format::Decimal => write!(f, "{}/{:#x}", self.value, self.mask),
             Format::Hexadecimal => {
                 // Zero has no prefix.
                 match self.value {
@@ -264,7 +278,7 @@ mod tests {
             (EthDst, "01:00:00:00:00:00/01:00:00:00:00:00"),
             (EthType, "0x88cc"),
             (TcpDst, "80"),
-            (TcpDst, "0x50/0xfff0"),
+            (TcpDst, "80/0xfff0"),
             (TcpFlags, "syn|ack"),
             (TcpFlags, "+syn-ack"),
             (CtState, "-new+est+trk"),

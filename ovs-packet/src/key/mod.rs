@@ -24,10 +24,12 @@
 //! | 8-11 | 64-95 | values of the tunnel options |
 
 mod mask;
+mod matching;
 mod sparse;
 mod words;
 
-pub use mask::{FlowMask, Match};
+pub use mask::FlowMask;
+pub use matching::{Match, TunOptionsTooLong};
 pub use sparse::{SparseKey, SparseMatch};
 pub use words::{Block, BlockSet, STAGES, Stage, WordSet};
 
