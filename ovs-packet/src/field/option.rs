@@ -40,7 +40,7 @@ impl TunOption {
 
     /// The packet has the option with exactly these bytes; none if they are too many.
     pub fn exact(value: &[u8]) -> Option<TunOption> {
-        TunOption::masked(value, &[0xff; TUN_OPTION_MAX][..value.len().min(TUN_OPTION_MAX)])
+        TunOption::masked(value, [0xff; TUN_OPTION_MAX].get(..value.len())?)
     }
 
     /// The packet has the option with these bytes under a mask as long; none if they are too many, or not as many.
