@@ -135,7 +135,10 @@ pub fn write_l4_checksum(packet: &mut Packet) {
         }
         (IP_PROTO_ICMP | IP_PROTO_IGMP, _) => 0,
         (_, Some(4)) => addresses(packet.data(), l3 + 12, 8),
-        _ => addresses(packet.data(), l3 + 8, 32),
+        _ => {
+            let last = final_destination(packet.data().get(l3..l4).unwrap_or(&[]));
+            addresses(packet.data(), l3 + 8, 16) + addresses(packet.data(), l3 + last, 16)
+        }
     };
     let pseudo = if matches!(layers.l4_proto, IP_PROTO_ICMP | IP_PROTO_IGMP) {
         0
@@ -153,6 +156,34 @@ pub fn write_l4_checksum(packet: &mut Packet) {
     if let Some(field) = segment.get_mut(at..at + 2) {
         field.copy_from_slice(&value.to_be_bytes());
     }
+}
+
+/// Where in an IPv6 packet the address of its last destination stands, which the transport's checksum counts
+/// (RFC 8200, section 8.1): in the header, or, on the way there, in a routing header.
+pub(crate) fn final_destination(ip: &[u8]) -> usize {
+    const DESTINATION: usize = 24;
+    let Some(mut next) = ip.get(6).copied() else { return DESTINATION };
+    let mut at = 40;
+    while let Some(&[after, units, kind, segments_left]) = ip.get(at..).and_then(|h| h.first_chunk::<4>()) {
+        let len = match next {
+            0 | 43 | 60 => (usize::from(units) + 1) * 8,
+            44 => 8,
+            51 => (usize::from(units) + 2) * 4,
+            _ => break,
+        };
+        if next == 43 && segments_left > 0 {
+            let last = match kind {
+                // Source routing: the addresses as they are visited (RFC 8200, section 4.4).
+                0 | 2 => at + len.saturating_sub(16),
+                // Segment routing: the addresses in reverse (RFC 8754, section 2).
+                4 => at + 8,
+                _ => DESTINATION,
+            };
+            return if last + 16 <= ip.len() { last } else { DESTINATION };
+        }
+        (next, at) = (after, at + len);
+    }
+    DESTINATION
 }
 
 fn addresses(data: &[u8], from: usize, len: usize) -> u64 {

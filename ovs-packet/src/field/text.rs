@@ -317,17 +317,18 @@ mod tests {
     proptest! {
         #[test]
         fn any_value_survives_its_text(n in 0..FieldId::all().len(), value: u128, mask: u128) {
-            let field = FieldId::all().nth(n).unwrap();
+            let fields = FieldId::all().filter(|f| f.tun_metadata_index().is_none());
+            let field = fields.clone().nth(n % fields.count()).unwrap();
             let all = field.info().max_value();
-            let mask = match field.info().format {
-                // An empty mask says nothing, which flags write as the empty string.
-                Format::TcpFlags | Format::CtState | Format::TunnelFlags | Format::Fragment => (mask & all).max(1),
-                _ if field.info().maskable => mask & all,
-                _ => all,
-            };
-            prop_assume!(mask != 0 && field.accepts(value & mask));
-            let v = Value { field, value: value & mask, mask };
+            let mask = if field.info().maskable { mask & all } else { all };
+            let value = if field == FieldId::NshMdtype { value % 2 + 1 } else { value & mask };
+            let v = Value { field, value, mask };
             prop_assume!(v.to_string() != "<error>");
+            if mask == 0 {
+                prop_assert_eq!(v.to_string(), "ANY");
+                prop_assert_eq!(Value::parse(field, "*"), Ok(v));
+                return Ok(());
+            }
             let read = Value::parse(field, &v.to_string()).unwrap();
             // "no" says of a fragment that it is none, with either mask.
             if field != FieldId::IpFrag {
