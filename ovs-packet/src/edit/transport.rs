@@ -38,7 +38,7 @@ pub(super) fn set_ipv6(packet: &mut Packet, values: &FlowKey, m: &FlowKey) -> Op
         return None;
     }
     // The transport's checksum counts the last destination, which a routing header may have elsewhere.
-    let last = final_destination(header);
+    let last = final_destination(packet.data().get(l3..packet.layers().l4.unwrap_or(l3)).unwrap_or(&[]));
     for (at, values, mask) in [(8, &values.ipv6_src, &m.ipv6_src), (24, &values.ipv6_dst, &m.ipv6_dst)] {
         let (old, new) = change::<16>(packet, l3 + at, values.as_bytes(), mask.as_bytes())?;
         if let Some(sum) = Sum::over_addresses(packet).filter(|_| at == 8 || at == last) {
