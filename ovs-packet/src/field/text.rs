@@ -72,32 +72,38 @@ impl Value {
             return Ok(Value { field, value: 0, mask: 0 });
         }
         let (value, mask) = match info.format {
-            Format::Fragment => parse_fragment(text).ok_or(error("no, yes, first, later or not_later"))?,
+            Format::Fragment => parse_fragment(text).ok_or_else(|| error("no, yes, first, later or not_later"))?,
             Format::TcpFlags => {
-                parse_flags(text, &TCP_FLAGS, all).ok_or(error("TCP flags such as syn|ack or +syn-ack"))?
+                parse_flags(text, &TCP_FLAGS, all).ok_or_else(|| error("TCP flags such as syn|ack or +syn-ack"))?
             }
             Format::CtState => {
-                parse_flags(text, &CtState::NAMES, all).ok_or(error("connection states such as +trk-new"))?
+                parse_flags(text, &CtState::NAMES, all).ok_or_else(|| error("connection states such as +trk-new"))?
             }
-            Format::TunnelFlags => parse_flags(text, &TUNNEL_FLAGS, all).ok_or(error("tunnel flags such as +oam"))?,
-            Format::PacketType => (parse_packet_type(text).ok_or(error("a packet type such as (1,0x800)"))?, u128::MAX),
-            Format::Decimal | Format::Hexadecimal => parse_masked(text, integer, None).ok_or(error("a number"))?,
+            Format::TunnelFlags => {
+                parse_flags(text, &TUNNEL_FLAGS, all).ok_or_else(|| error("tunnel flags such as +oam"))?
+            }
+            Format::PacketType => {
+                (parse_packet_type(text).ok_or_else(|| error("a packet type such as (1,0x800)"))?, u128::MAX)
+            }
+            Format::Decimal | Format::Hexadecimal => {
+                parse_masked(text, integer, None).ok_or_else(|| error("a number"))?
+            }
             Format::Port | Format::Port16 => {
                 let port = text.parse::<OfPort>().map_err(|_| error("a port number or reserved port name"))?;
                 let number = if info.format == Format::Port { Some(port.0) } else { port.to_16().map(u32::from) };
-                (number.ok_or(error("a port number of at most 16 bits"))?.into(), u128::MAX)
+                (number.ok_or_else(|| error("a port number of at most 16 bits"))?.into(), u128::MAX)
             }
             Format::Ethernet => {
                 let address = |s: &str| s.parse::<EthAddr>().ok().map(|a| be(&a.0));
-                parse_masked(text, address, None).ok_or(error("an Ethernet address"))?
+                parse_masked(text, address, None).ok_or_else(|| error("an Ethernet address"))?
             }
             Format::Ipv4 => {
                 let address = |s: &str| s.parse::<Ipv4Addr>().ok().map(|a| a.to_bits().into());
-                parse_masked(text, address, Some(32)).ok_or(error("an IPv4 address"))?
+                parse_masked(text, address, Some(32)).ok_or_else(|| error("an IPv4 address"))?
             }
             Format::Ipv6 => {
                 let address = |s: &str| s.parse::<Ipv6Addr>().ok().map(Ipv6Addr::to_bits);
-                parse_masked(text, address, Some(128)).ok_or(error("an IPv6 address"))?
+                parse_masked(text, address, Some(128)).ok_or_else(|| error("an IPv6 address"))?
             }
         };
         let exact = mask & all == all;

@@ -243,7 +243,10 @@ impl SparseMatch {
 
     /// Whether `key` matches.
     pub fn matches(&self, key: &FlowKey) -> bool {
-        self.mask.iter().all(|(i, m)| full_word(key, i) & m == self.key.word(i))
+        // The values have words only where the mask has.
+        let mut values = self.key.packed.iter();
+        let mut value = |i| if self.key.map.contains(i) { values.next().copied().unwrap_or(0) } else { 0 };
+        self.mask.iter().all(|(i, m)| full_word(key, i) & m == value(i))
     }
 
     /// Whether a sparse key matches.

@@ -6,6 +6,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::str::FromStr;
 
+use arrayvec::ArrayVec;
 use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
@@ -179,7 +180,7 @@ impl Term<'_> {
 /// # Errors
 /// [`MatchProblem::Syntax`] with the place of what is no term.
 pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
-    let mut found = Vec::new();
+    let mut found = Vec::with_capacity(8);
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
@@ -223,10 +224,10 @@ pub fn is_match_term(name: &str) -> bool {
     name == "eth" || SHORTHANDS.iter().any(|(s, ..)| *s == name) || !candidates(name).is_empty() || name.contains('[')
 }
 
-/// The fields that a name may mean.
-fn candidates(name: &str) -> Vec<FieldId> {
+/// The fields that a name may mean, of which there are at most five.
+fn candidates(name: &str) -> ArrayVec<FieldId, 5> {
     match BY_CONTEXT.iter().find(|(s, _)| *s == name) {
-        Some((_, fields)) => fields.to_vec(),
+        Some((_, fields)) => fields.iter().copied().collect(),
         None => FieldId::by_name(name).into_iter().collect(),
     }
 }
@@ -245,9 +246,10 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
 /// As [`ParseMatchError`] says.
 pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<Match, ParseMatchError> {
     let mut m = Match::ANY;
-    let mut pending = Vec::new();
+    let mut pending = Vec::with_capacity(terms.len());
     for t in terms {
-        let shorthand = SHORTHANDS.iter().find(|(s, ..)| *s == t.name);
+        let fields = candidates(t.name);
+        let shorthand = SHORTHANDS.iter().find(|(s, ..)| fields.is_empty() && *s == t.name);
         if t.name == "eth" || shorthand.is_some() {
             if t.value.is_some() {
                 return Err(t.error(|name| MatchProblem::UnexpectedValue { name }));
@@ -266,9 +268,9 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
         let (bits, fields) = match t.name.contains('[') {
             true => {
                 let bits = subfield(t)?;
-                (Some(bits), Vec::from([bits.field]))
+                (Some(bits), [bits.field].into_iter().collect())
             }
-            false => (None, candidates(t.name)),
+            false => (None, fields),
         };
         let first = *fields.first().ok_or_else(|| t.error(|name| MatchProblem::UnknownField { name }))?;
         pending.push((first.info().prereq.depth(), t, bits, fields));

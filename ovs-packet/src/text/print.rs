@@ -11,7 +11,7 @@ use super::parse::shorthand_of;
 use super::{NoNames, PortNames, PortText};
 use crate::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV6, ETH_TYPE_NSH, ETH_TYPE_RARP, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use crate::field::{FieldId, Prereq, Value, dl_type};
-use crate::key::{Match, VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
+use crate::key::{Block, Match, VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
 use crate::port::OfPort;
 
 /// A number as C's `%#x` writes it: zero has no prefix.
@@ -216,10 +216,17 @@ impl fmt::Display for MatchText<'_> {
         if let Some((name, _)) = shorthand {
             t.push(format_args!("{name}"))?;
         }
-        for reg in (0..crate::key::REGISTERS).filter_map(FieldId::reg) {
-            t.field(reg, reg.info().name, As::Hex)?;
+        // Few matches have any of these many.
+        let blocks = mask.bits.non_zero().blocks();
+        let touched = |block: Block| blocks.contains(block as usize);
+        if touched(Block::Registers) || touched(Block::UpperRegisters) {
+            for reg in (0..crate::key::REGISTERS).filter_map(FieldId::reg) {
+                t.field(reg, reg.info().name, As::Hex)?;
+            }
         }
-        t.tunnel()?;
+        if touched(Block::Tunnel) || touched(Block::Service) {
+            t.tunnel()?;
+        }
         t.field(Metadata, "metadata", As::Hex)?;
         t.port(InPortOxm, "in_port", self.ports)?;
         t.tag("", key.vlan_tci.get(), mask.bits.vlan_tci.get())?;
