@@ -464,3 +464,42 @@ proptest! {
         prop_assert!(!partial || off_by(&packet, false).1 == 0);
     }
 }
+
+/// Security: options of a neighbour discovery message whose length runs over the end, or is zero, with the link-layer
+/// address set (upstream e150d4099, 0a1303287: read beyond the packet, endless loop).
+#[test]
+fn security_nd_option_length_e150d4099() {
+    let header = "icmp6,icmp_type=135,icmp_code=0,ipv6_src=fe80::1,ipv6_dst=fe80::2,nd_target=fe80::2";
+    for option in
+        [&[14, 0xff, 0, 0, 0, 0, 0, 0][..], &[1, 0, 2, 0, 0, 0, 0, 1], &[1, 0xff, 2, 0], &[1], &[1, 1, 0, 0, 0, 0, 0]]
+    {
+        let mut packet = packet_for(header, b"");
+        packet.extend(option);
+        let l4 = packet.layers().l4.unwrap();
+        assert_eq!(packet.layers(), Layers { l3: Some(14), l4: Some(l4), l4_proto: 58, ..Layers::default() });
+        write_l4_checksum(&mut packet);
+        let before = packet.data().to_vec();
+        let all = FlowMask::of(&[FieldId::NdSll, FieldId::NdTll]);
+        let values = FlowKey { arp_sha: EthAddr([0xaa; 6]), arp_tha: EthAddr([0xbb; 6]), ..FlowKey::ZERO };
+        assert_eq!(set(&mut packet, KeyAttr::Nd, &values, &all), Ok(()));
+        assert_eq!(packet.data(), before, "{option:?}");
+    }
+}
+
+/// Security: an NSH header that claims to be longer than the packet (upstream 14fae3e09).
+#[test]
+fn security_nsh_length_14fae3e09() {
+    let bytes = [0x00, 0x3f, 0x01, 0x03, 0, 0, 1, 0xff];
+    let frame = [&[0x50, 0x54, 0, 0, 0, 0x0a, 0x50, 0x54, 0, 0, 0, 9, 0x89, 0x4f][..], &bytes].concat();
+    let mut packet = Packet::from_slice(&frame);
+    packet.set_layers(Layers { l3: Some(14), ..Layers::default() });
+    let missing = EditError::NoSuchHeader(KeyAttr::Nsh);
+    let all = FlowMask { bits: FlowKey::from_words([u64::MAX; crate::key::WORDS]) };
+    assert_eq!(set(&mut packet, KeyAttr::Nsh, &all.bits, &all), Err(missing));
+    assert_eq!(dec_nsh_ttl(&mut packet), Err(missing));
+    let mut headless = Packet::from_slice(&bytes);
+    headless.meta.packet_type = 0x1_894f;
+    headless.set_layers(Layers { l3: Some(0), ..Layers::default() });
+    assert_eq!(pop_nsh(&mut headless), Err(missing));
+    assert_eq!((packet.data(), headless.data()), (&frame[..], &bytes[..]));
+}

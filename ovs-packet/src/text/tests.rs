@@ -339,3 +339,13 @@ fn the_stock_tool_writes_the_same() {
         assert_eq!(text.parse::<Match>().unwrap().to_string(), theirs, "{text}");
     }
 }
+
+#[test]
+fn no_text_is_too_deep_or_too_long() {
+    let deep = format!("in_port={}1{}", "(".repeat(100_000), ")".repeat(100_000));
+    assert!(deep.parse::<Match>().is_err());
+    let long = "ip,".repeat(100_000);
+    assert_eq!(long.parse::<Match>().map(|m| m.to_string()).as_deref(), Ok("ip"));
+    assert!(format!("reg0={}", "1".repeat(100_000)).parse::<Match>().is_err());
+    assert!(format!("tun_metadata0=0x{}", "f".repeat(100_000)).parse::<Match>().is_err());
+}

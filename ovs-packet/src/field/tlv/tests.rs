@@ -235,3 +235,14 @@ proptest! {
         prop_assert_eq!(m.tun_options().collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
     }
 }
+
+/// CVE-2023-3966: a Geneve option that says it is longer than the options are.
+#[test]
+fn cve_2023_3966_an_option_longer_than_the_rest() {
+    let t = table(&[map(0x0102, 0x80, 124, 0), map(0x0102, 0, 4, 1)]);
+    let key = raw(&[0x01, 0x02, 0x80, 0x1f, 0, 0, 0, 0]);
+    assert_eq!(t.unpack(&key), Err(TunOptionError::Truncated { at: 0 }));
+    let all = FlowMask { bits: FlowKey::from_words([u64::MAX; crate::key::WORDS]) };
+    assert_eq!(t.unpack_mask(&key, &all), Err(TunOptionError::Truncated { at: 0 }));
+    assert_eq!(t.pack_mask(&key, &all), Err(TunOptionError::Truncated { at: 0 }));
+}
