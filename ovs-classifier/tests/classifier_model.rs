@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Key, W, all_keys, conjunction, key, layout, low_bits, masks, pattern, pattern_among, priority};
-use ovs_classifier::{Clause, Classifier, Handle, InsertError, Layout, NewRule, Pattern, Probes, Rule, Version};
+use ovs_classifier::{Classifier, Clause, Handle, InsertError, Layout, NewRule, Pattern, Probes, Rule, Version};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -182,7 +182,15 @@ fn run(layout: Layout<W>, seed: u64, ops: &[Op]) -> (Classifier<u32, W>, Model) 
                 if before.is_none() {
                     let handle = table.find_exact(pattern, *priority).expect("just added").handle();
                     let (pattern, priority) = (pattern.clone(), *priority);
-                    model.push(Listed { pattern, priority, payload: id, added: 0, hidden: None, clauses: vec![], handle });
+                    model.push(Listed {
+                        pattern,
+                        priority,
+                        payload: id,
+                        added: 0,
+                        hidden: None,
+                        clauses: vec![],
+                        handle,
+                    });
                 }
             }
             Op::Add(pattern, priority, added, clauses) => {

@@ -20,9 +20,11 @@ fn key_run(fields: &[FieldId]) -> Option<Field> {
 /// The layout of the flow key for a classifier: stages by protocol layer, all match fields, the ports of L4.
 #[must_use]
 pub fn key_layout() -> Layout<WORDS> {
-    // Several fields are at the same place, as the ports of all protocols are.
+    // Several fields are at the same place, as the ports of all protocols are. Pairs and fours of registers are made
+    // of registers, which are there one by one.
     let mut fields: Vec<Field> = Vec::new();
-    for field in FieldId::all().filter_map(key_field).filter(|field| field.bits() >= 8) {
+    let single = FieldId::all().filter(|field| !(FieldId::Xreg0..=FieldId::Xxreg7).contains(field));
+    for field in single.filter_map(key_field).filter(|field| field.bits() >= 8) {
         if fields.len() < MAX_FIELDS && !fields.contains(&field) {
             fields.push(field);
         }

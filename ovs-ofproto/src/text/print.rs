@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ovs_packet::field::{FieldId, Format, Value};
+use ovs_packet::field::{FieldId, Value};
 use ovs_packet::{Match, OfPort};
 
 use super::flow::{COMMANDS, FLAGS, default_table};
@@ -44,11 +44,6 @@ impl fmt::Display for Action {
             Action::Output { port, .. } => write!(f, "output:{port}"),
             Action::SetField { field: FieldId::NwTtl, value, mask: 0xff } => write!(f, "mod_nw_ttl:{value}"),
             Action::SetField { field: FieldId::MplsTtl, value, mask: 0xff } => write!(f, "set_mpls_ttl({value})"),
-            Action::SetField { field, value, mask }
-                if field.info().format == Format::Decimal && *mask != field.info().max_value() =>
-            {
-                write!(f, "set_field:{value}/{mask:#x}->{}", field.info().name)
-            }
             Action::SetField { field, value, mask } => {
                 let v = Value { field: *field, value: *value, mask: *mask };
                 write!(f, "set_field:{v}->{}", field.info().name)

@@ -16,20 +16,27 @@
 //! ```
 
 mod index;
+mod option;
 mod oxm;
 mod prereq;
 mod row;
+mod subfield;
 mod table;
 mod text;
+mod tlv;
 
+pub use option::{TUN_OPTION_MAX, TunOption};
 pub use oxm::{
     CLASS_ERICSSON, CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, CodePoint,
     EXPERIMENTER_NSH, EXPERIMENTER_NX, EXPERIMENTER_ONF, OxmId,
 };
 pub use prereq::Prereq;
+pub(crate) use prereq::dl_type;
 pub use row::Field;
+pub use subfield::{ParseSubfieldError, Subfield};
 pub use table::FieldId;
 pub use text::{ParseValueError, Value};
+pub use tlv::{TLV_FIELDS, TlvMapping, TlvTable, TlvTableError, TunOptionError};
 
 /// How a field's value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
