@@ -5,7 +5,7 @@ use bitflags::bitflags;
 use ovs_conntrack::CtRequest;
 use ovs_packet::EthAddr;
 use ovs_packet::field::KeyAttr;
-use ovs_packet::key::SparseMatch;
+use ovs_packet::key::{SparseKey, SparseMatch};
 
 use crate::drops::DropReason;
 
@@ -68,8 +68,17 @@ pub enum DpAction {
         /// Destination.
         dst: EthAddr,
     },
-    /// Take the Ethernet header off.
+    /// Take the Ethernet header off, so that the packet begins at layer 3.
     PopEth,
+    /// Put a network service header in front of the packet (RFC 8300).
+    PushNsh {
+        /// Its flags, TTL, metadata type, next protocol, path and, of metadata type 1, context.
+        header: SparseKey,
+        /// Its metadata of type 2.
+        metadata: Vec<u8>,
+    },
+    /// Take the network service header off.
+    PopNsh,
     /// Pass the packet through connection tracking.
     Ct(CtRequest),
     /// Forget the packet's connection.

@@ -73,6 +73,8 @@ laws! {
     copies_do_not_share_edits
     headers_are_set
     tags_come_and_go
+    labels_are_pushed_and_popped
+    packets_lose_ethernet_and_get_it_back
     recirculation_comes_back
     recirculation_ends
     nesting_ends
@@ -264,6 +266,33 @@ fn tags_come_and_go(s: &mut dyn Subject) {
     assert_eq!((tagged.len(), plain.len()), (1, 1));
     assert_eq!(key_of(&tagged[0]).vlan_tci.get(), 0x7005);
     assert_eq!(plain[0].data(), packet(UDP).data());
+}
+
+fn labels_are_pushed_and_popped(s: &mut dyn Subject) {
+    let [a, b, c] = three(s);
+    let push = DpAction::PushMpls { eth_type: 0x8847, lse: 5 << 12 | 0x100 | 64 };
+    install(s, a, &[push, out(b), DpAction::PopMpls(0x0800), out(c)]);
+    pass(s, a);
+    let (labelled, plain) = (s.take(b), s.take(c));
+    assert_eq!((labelled.len(), plain.len()), (1, 1));
+    let key = key_of(&labelled[0]);
+    assert_eq!((key.eth_type.get(), key.mpls_lse[0].get()), (0x8847, 5 << 12 | 0x100 | 64));
+    assert_eq!(plain[0].data(), packet(UDP).data());
+}
+
+fn packets_lose_ethernet_and_get_it_back(s: &mut dyn Subject) {
+    let [a, b, _] = three(s);
+    if !s.dpif().features().packet_types {
+        return;
+    }
+    let [src, dst] = [7, 8].map(|n| ovs_packet::EthAddr([2, 0, 0, 0, 0, n]));
+    install(s, a, &[DpAction::PopEth, DpAction::PushEth { src, dst }, out(b)]);
+    pass(s, a);
+    let sent = s.take(b);
+    assert_eq!(sent.len(), 1);
+    let key = key_of(&sent[0]);
+    assert_eq!((key.eth_src, key.eth_dst, key.eth_type.get()), (src, dst, 0x0800));
+    assert_eq!(sent[0].data().get(14..), packet(UDP).data().get(14..));
 }
 
 fn recirculation_comes_back(s: &mut dyn Subject) {

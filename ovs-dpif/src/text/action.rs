@@ -2,12 +2,14 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use ovs_packet::Match;
-use ovs_packet::key::VLAN_PRESENT;
+use ovs_packet::field::KeyAttr;
+use ovs_packet::key::{SparseKey, VLAN_PRESENT};
+use ovs_packet::{FlowKey, Match};
 
-use super::PortNames;
 use super::key::KeyText;
-use super::value::hex;
+use super::tunnel::hex_bytes;
+use super::value::{self, hex};
+use super::{PortNames, attr};
 use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, SampleDirection, SlowPath, Userspace};
 
 /// A list of actions; an empty one is `drop`.
@@ -60,6 +62,8 @@ impl<'a> ActionsText<'a> {
             DpAction::PopMpls(eth_type) => write!(f, "pop_mpls(eth_type={eth_type:#x})"),
             DpAction::PushEth { src, dst } => write!(f, "push_eth(src={src},dst={dst})"),
             DpAction::PopEth => f.write_str("pop_eth"),
+            DpAction::PushNsh { header, metadata } => write_nsh(f, header, metadata),
+            DpAction::PopNsh => f.write_str("pop_nsh()"),
             DpAction::Ct(request) => super::ct::write(f, request),
             DpAction::CtClear => f.write_str("ct_clear"),
             DpAction::Recirc(id) => write!(f, "recirc({})", hex((*id).into())),
@@ -79,7 +83,7 @@ impl<'a> ActionsText<'a> {
             DpAction::Psample { group, cookie } => {
                 write!(f, "psample(group={group}")?;
                 if !cookie.is_empty() {
-                    write!(f, ",cookie={}", super::tunnel::hex_bytes(cookie))?;
+                    write!(f, ",cookie={}", hex_bytes(cookie))?;
                 }
                 f.write_str(")")
             }
@@ -91,6 +95,19 @@ impl<'a> ActionsText<'a> {
 fn write_mpls(f: &mut Formatter<'_>, name: &str, eth_type: u16, lse: u32) -> Result {
     let (label, tc, bos, ttl) = (lse >> 12, lse >> 9 & 7, lse >> 8 & 1, lse & 0xff);
     write!(f, "{name}(label={label},tc={tc},ttl={ttl},bos={bos},eth_type={eth_type:#x})")
+}
+
+fn write_nsh(f: &mut Formatter<'_>, header: &SparseKey, metadata: &[u8]) -> Result {
+    let key = FlowKey::from(header);
+    let fixed = key.nsh_mdtype == 1;
+    let members = attr::row(KeyAttr::Nsh).map_or(&[][..], |row| row.members);
+    let shown = members.iter().filter(|m| fixed || !m.name.starts_with('c'));
+    let mut parts: Vec<_> =
+        shown.map(|m| format!("{}={}", m.name, value::write(m, m.place.get(&key), m.place.max(), &()))).collect();
+    if !fixed {
+        parts.push(format!("md2={}", hex_bytes(metadata)));
+    }
+    write!(f, "push_nsh({})", parts.join(","))
 }
 
 fn write_bytes(f: &mut Formatter<'_>, bytes: &[u8]) -> Result {

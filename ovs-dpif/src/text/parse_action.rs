@@ -50,6 +50,11 @@ fn action(term: &Term<'_>, ports: &dyn PortNames) -> Result<DpAction, TextError>
             DpAction::PushEth { src, dst }
         }
         "pop_eth" => plain(term, DpAction::PopEth)?,
+        "push_nsh" => push_nsh(term)?,
+        "pop_nsh" => match term.args.as_deref() {
+            None | Some([]) => DpAction::PopNsh,
+            Some(_) => return Err(TextError::new(term.at, "'pop_nsh()'")),
+        },
         "ct" => DpAction::Ct(ct::read(term)?),
         "ct_clear" => plain(term, DpAction::CtClear)?,
         "recirc" => DpAction::Recirc(one(term)?),
@@ -164,6 +169,33 @@ fn push_vlan(term: &Term<'_>) -> Result<DpAction, TextError> {
         return Err(TextError::new(term.at, "vid of at most 4095, pcp of at most 7, cfi of at most 1"));
     }
     Ok(DpAction::PushVlan { tpid, tci: vid | pcp << 13 | cfi << 12 })
+}
+
+fn push_nsh(term: &Term<'_>) -> Result<DpAction, TextError> {
+    let mut reader = KeyReader::new(&());
+    let key = &mut reader.key;
+    (key.nsh_ttl, key.nsh_mdtype, key.nsh_np) = (63, 1, 3);
+    key.nsh_path.set(255);
+    let members = attr::row(KeyAttr::Nsh).map_or(&[][..], |row| row.members);
+    let mut metadata = Vec::new();
+    for arg in term.args()? {
+        if arg.name != "md2" {
+            reader.argument(arg, members)?;
+            continue;
+        }
+        let (hex, at) = arg.value()?;
+        let digits = hex.strip_prefix("0x").unwrap_or(hex);
+        // A number loses the zeros in front: a word has eight digits.
+        let padding = "0".repeat(digits.len().next_multiple_of(8) - digits.len());
+        metadata = bytes(&(padding + digits), at)?;
+        if metadata.len() > 244 {
+            return Err(TextError::new(at, "at most 244 bytes"));
+        }
+    }
+    match (reader.key.nsh_mdtype, metadata.is_empty()) {
+        (1, true) | (2, _) => Ok(DpAction::PushNsh { header: (&reader.key).into(), metadata }),
+        _ => Err(TextError::new(term.at, "metadata type 1 with c1 to c4, or 2 with md2")),
+    }
 }
 
 /// Ethertype and label stack entry.

@@ -2,7 +2,7 @@
 
 use ovs_classifier::Handle;
 use ovs_conntrack::CtRequest;
-use ovs_packet::field::{FieldId, KeyAttr};
+use ovs_packet::edit::EditError;
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::{Instant, Packet, edit, hash};
 
@@ -144,11 +144,10 @@ impl Datapath {
                 self.execute(short, less_equal, round, again);
             }
             DpAction::DecTtl(used_up) => {
-                let (live, dead) =
-                    std::mem::take(group).into_iter().partition(|w| ttl(&w.packet).is_none_or(|ttl| ttl > 1));
-                *group = live;
+                // What has no TTL goes on as it is.
+                let expires = |w: &mut Work| edit::dec_ttl(&mut w.packet) == Err(EditError::TtlExpired);
+                let dead = group.extract_if(.., expires).collect();
                 self.execute(dead, used_up, round, again);
-                group.iter_mut().for_each(|w| dec_ttl(&mut w.packet));
             }
             DpAction::Meter(id) => group.retain(|w| {
                 let passes = self.meters.admit(*id, w.packet.len(), round.now);
@@ -168,14 +167,17 @@ impl Datapath {
             DpAction::Set(attr, to) => {
                 let to = Match::from(to);
                 let (values, mask): (&FlowKey, &FlowMask) = (to.key(), to.mask());
-                group.retain_mut(|w| {
-                    let done = edit::set(&mut w.packet, *attr, values, mask);
-                    if done.is_err() {
-                        round.note(w.slot, Fate::Dropped(DropReason::EditFailed));
-                    }
-                    done.is_ok()
-                });
+                edit_all(group, round, |packet| edit::set(packet, *attr, values, mask));
             }
+            DpAction::PushMpls { eth_type, lse } => edit_all(group, round, |p| edit::push_mpls(p, *eth_type, *lse)),
+            DpAction::PopMpls(eth_type) => edit_all(group, round, |p| edit::pop_mpls(p, *eth_type)),
+            DpAction::PushEth { src, dst } => edit_all(group, round, |p| edit::push_eth(p, *dst, *src)),
+            DpAction::PopEth => edit_all(group, round, edit::pop_eth),
+            DpAction::PushNsh { header, metadata } => {
+                let header = FlowKey::from(header);
+                edit_all(group, round, |p| edit::push_nsh(p, &header, metadata));
+            }
+            DpAction::PopNsh => edit_all(group, round, edit::pop_nsh),
             DpAction::PushVlan { tpid, tci } => {
                 group.iter_mut().for_each(|w| edit::push_vlan(&mut w.packet, *tpid, *tci))
             }
@@ -183,13 +185,9 @@ impl Datapath {
             DpAction::Ct(request) => self.track(group, request, round.now),
             DpAction::CtClear => group.iter_mut().for_each(|w| w.packet.meta.ct = Default::default()),
             // Refused when they are installed.
-            DpAction::LbOutput(_)
-            | DpAction::Psample { .. }
-            | DpAction::PushMpls { .. }
-            | DpAction::AddMpls { .. }
-            | DpAction::PopMpls(_)
-            | DpAction::PushEth { .. }
-            | DpAction::PopEth => group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(DropReason::EditFailed))),
+            DpAction::LbOutput(_) | DpAction::Psample { .. } | DpAction::AddMpls { .. } => {
+                group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(DropReason::EditFailed)));
+            }
         }
         if leaves {
             group.iter_mut().for_each(|w| w.cut = None);
@@ -213,35 +211,22 @@ impl Datapath {
     }
 }
 
-/// The TTL or hop limit of an IP packet.
-fn ttl(packet: &Packet) -> Option<u8> {
-    let ip = packet.l3();
-    match ip.first()? >> 4 {
-        4 => ip.get(8).copied(),
-        6 => ip.get(7).copied(),
-        _ => None,
-    }
-}
-
-fn dec_ttl(packet: &mut Packet) {
-    let Some(ttl) = ttl(packet) else { return };
-    let attr = if packet.l3().first().is_some_and(|b| b >> 4 == 4) { KeyAttr::Ipv4 } else { KeyAttr::Ipv6 };
-    let key = FlowKey { nw_ttl: ttl.saturating_sub(1), ..FlowKey::ZERO };
-    // It has a TTL, so that it can be set.
-    let _ = edit::set(packet, attr, &key, &FlowMask::of(&[FieldId::NwTtl]));
+/// Changes all packets of a group; those that cannot be changed are dropped.
+fn edit_all(group: &mut Vec<Work>, round: &mut Round, mut edit: impl FnMut(&mut Packet) -> Result<(), EditError>) {
+    group.retain_mut(|w| {
+        let done = edit(&mut w.packet);
+        if done.is_err() {
+            round.note(w.slot, Fate::Dropped(DropReason::EditFailed));
+        }
+        done.is_ok()
+    });
 }
 
 /// A packet's hash for a lookup: never zero, which stands for none.
 fn hash(key: &FlowKey, algorithm: HashAlgorithm, basis: u32) -> u32 {
     let hash = match algorithm {
         HashAlgorithm::L4 => hash::five_tuple(key, basis.into()),
-        HashAlgorithm::SymmetricL4 => {
-            let mut other = *key;
-            std::mem::swap(&mut other.nw_src, &mut other.nw_dst);
-            std::mem::swap(&mut other.ipv6_src, &mut other.ipv6_dst);
-            std::mem::swap(&mut other.tp_src, &mut other.tp_dst);
-            hash::five_tuple(key, basis.into()) ^ hash::five_tuple(&other, basis.into())
-        }
+        HashAlgorithm::SymmetricL4 => hash::symmetric_l4(key, basis.into()),
     };
     ((hash >> 32) as u32).max(1)
 }

@@ -128,11 +128,7 @@ impl Datapath {
                 DpAction::Set(attr, _) if !edit::is_settable(*attr) => return Err(DpifError::NotSettable(*attr)),
                 DpAction::LbOutput(_) => return Err(DpifError::Unsupported("lb_output")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
-                DpAction::PushMpls { .. } => return Err(DpifError::Unsupported("push_mpls")),
                 DpAction::AddMpls { .. } => return Err(DpifError::Unsupported("add_mpls")),
-                DpAction::PopMpls(_) => return Err(DpifError::Unsupported("pop_mpls")),
-                DpAction::PushEth { .. } => return Err(DpifError::Unsupported("push_eth")),
-                DpAction::PopEth => return Err(DpifError::Unsupported("pop_eth")),
                 _ => {}
             }
             a.nested().try_for_each(|list| Datapath::check(list, depth + 1))
@@ -263,6 +259,7 @@ impl Dpif for Datapath {
             dec_ttl: true,
             ct_clear: true,
             explicit_drop: true,
+            packet_types: true,
             ..Features::NONE
         }
     }
