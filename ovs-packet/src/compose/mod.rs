@@ -102,21 +102,20 @@ fn build(key: &FlowKey, l7: &[u8]) -> Packet {
 /// The most bytes of an NSH header (RFC 8300, section 2.2): its length is counted in words, in six bits.
 pub(crate) const NSH_MAX: usize = 63 * 4;
 
-/// An NSH header with what the key says of it, before a packet of type `np`. Metadata of type 2 are whole words; what
-/// does not fit is left out.
+/// An NSH header with what the key says of it, before a packet of type `np`: of metadata type 1 with the key's context,
+/// of others with `metadata`, which are whole words; what does not fit is left out.
 pub(crate) fn nsh_header(key: &FlowKey, np: u8, metadata: &[u8]) -> ArrayVec<u8, NSH_MAX> {
     let mut header = ArrayVec::from_iter([0, 0, key.nsh_mdtype, np]);
     header.extend(key.nsh_path.get().to_be_bytes());
-    if key.nsh_mdtype == 2 {
-        header.extend(metadata.iter().copied().take(NSH_MAX - header.len()));
-    } else {
+    if key.nsh_mdtype == 1 {
         header.extend(key.nsh_context.iter().flat_map(|c| c.get().to_be_bytes()));
+    } else {
+        header.extend(metadata.iter().copied().take(NSH_MAX - header.len()));
     }
     let words = (header.len() / 4) as u16;
     let first = u16::from(key.nsh_flags & 3) << 12 | u16::from(key.nsh_ttl & 0x3f) << 6 | words;
-    if let Some(base) = header.first_chunk_mut::<3>() {
-        let [h0, h1] = first.to_be_bytes();
-        *base = [h0, h1, if key.nsh_mdtype == 2 { 2 } else { 1 }];
+    if let Some(base) = header.first_chunk_mut::<2>() {
+        *base = first.to_be_bytes();
     }
     header
 }
