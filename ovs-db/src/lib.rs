@@ -73,12 +73,17 @@
     )
 )]
 
+pub mod client;
+pub mod codegen;
 mod data;
 mod db;
 mod error;
 pub mod json;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod rpc;
 mod schema;
+pub mod vswitch;
 
 pub use data::{Atom, AtomicType, BaseType, ColumnType, Constraint, Datum, NamedUuids, Real, RefType};
 pub use db::{

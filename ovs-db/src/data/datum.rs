@@ -4,6 +4,8 @@ use std::fmt;
 use std::slice;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::atom::{Atom, NamedUuids};
 use super::column_type::ColumnType;
 use super::parse::{array, expected};
@@ -256,16 +258,25 @@ impl Datum {
 
     /// The JSON form: an atom for a set of one, otherwise `["set", [...]]` or `["map", [...]]`.
     pub fn to_json(&self) -> Json {
+        self.to_json_with(&|_| None)
+    }
+
+    /// The JSON form, where UUIDs that `name` has a name for are written `["named-uuid", name]`.
+    pub(crate) fn to_json_with(&self, name: &dyn Fn(&Uuid) -> Option<String>) -> Json {
         let tagged = |tag: &str, elements| Json::Array(vec![Json::string(tag), Json::Array(elements)]);
+        let json = |atom: &Atom| match atom.as_uuid().and_then(|uuid| name(&uuid)) {
+            Some(name) => Json::Array(vec![Json::string("named-uuid"), Json::String(name)]),
+            None => atom.to_json(),
+        };
         match &self.0 {
-            Repr::One(atom) => atom.to_json(),
+            Repr::One(atom) => json(atom),
             Repr::Empty => tagged("set", Vec::new()),
-            Repr::Many(atoms) => tagged("set", atoms.iter().map(Atom::to_json).collect()),
+            Repr::Many(atoms) => tagged("set", atoms.iter().map(json).collect()),
             Repr::EmptyMap => tagged("map", Vec::new()),
-            Repr::Pairs(pairs) => tagged(
-                "map",
-                pairs.iter().map(|(key, value)| Json::Array(vec![key.to_json(), value.to_json()])).collect(),
-            ),
+            Repr::Pairs(pairs) => {
+                let pairs = pairs.iter().map(|(key, value)| Json::Array(vec![json(key), json(value)]));
+                tagged("map", pairs.collect())
+            }
         }
     }
 }
@@ -281,7 +292,6 @@ mod tests {
     use super::*;
     use crate::json::{parse, tests::any_json};
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     fn any_atom(ty: AtomicType) -> BoxedStrategy<Atom> {
         match ty {

@@ -131,9 +131,7 @@ impl Mutation {
                 // A key that is there already keeps its value: of two pairs, the last counts.
                 Datum::map(argument.as_map().unwrap_or_default().iter().chain(old).cloned())
             }
-            (Mutator::Delete, Some(old), _) => {
-                Datum::set(old.iter().filter(|atom| !argument.contains(atom)).cloned())
-            }
+            (Mutator::Delete, Some(old), _) => Datum::set(old.iter().filter(|atom| !argument.contains(atom)).cloned()),
             (Mutator::Delete, _, Some(old)) => {
                 let keys_only = argument.as_set().is_some();
                 let goes = |key: &Atom, value: &Atom| match keys_only {
