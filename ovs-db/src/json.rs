@@ -125,6 +125,11 @@ impl Json {
         // Serialising to a string fails only for a map with keys that are not strings, which `Json` cannot hold.
         serde_json::to_string(self).unwrap_or_default()
     }
+
+    /// The text of this value for people: a line for each member and element, indented by two spaces a level.
+    pub fn to_pretty_text(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Json {
@@ -331,6 +336,13 @@ pub(crate) mod tests {
         assert!(parse(just.as_bytes()).is_ok());
         let quoted = format!("\"{}\\\"[\"", "[".repeat(10_000));
         assert!(parse(quoted.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn text_for_people() {
+        let value = parse(br#"{"b":[1,{}],"a":{"c":[]}}"#).unwrap();
+        let text = "{\n  \"a\": {\n    \"c\": []\n  },\n  \"b\": [\n    1,\n    {}\n  ]\n}";
+        assert_eq!(value.to_pretty_text(), text);
     }
 
     #[test]

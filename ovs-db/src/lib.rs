@@ -83,6 +83,7 @@ pub mod json;
 pub mod net;
 pub mod rpc;
 mod schema;
+pub mod unixctl;
 pub mod vswitch;
 
 pub use data::{Atom, AtomicType, BaseType, ColumnType, Constraint, Datum, NamedUuids, Real, RefType};

@@ -149,7 +149,8 @@ impl Monitor {
         let ours = self.schema.table(name).and_then(|table| table.columns.get(column));
         let (Some(ours), Some(theirs)) = (ours, server.columns.get(column)) else { return false };
         let atoms = |ty: &ColumnType| (ty.key().ty(), ty.value().map(|value| value.ty()));
-        atoms(&ours.ty) == atoms(&theirs.ty) && ours.ty.is_scalar() == theirs.ty.is_scalar()
+        // Differences are worded in another way where there is at most one element.
+        atoms(&ours.ty) == atoms(&theirs.ty) && (ours.ty.max() == 1) == (theirs.ty.max() == 1)
     }
 
     /// The requests of `monitor`, or with `filters` of `monitor_cond`, for what a server with this schema has.

@@ -429,12 +429,14 @@ mod tests {
         assert_eq!(show(&replica, 1), r#"m=["map",[["a",1],["b",2]]] n=5 o=1 q=0 s=["set",[1,2]] "#);
         replica
             .apply_updates2(&json(
-                r#"{"T":{"ROW1":{"modify":{"n":6,"o":["set",[1,2]],"s":["set",[2,3]],"m":["map",[["a",9],["b",2],["c",3]]]}},
+                r#"{"T":{"ROW1":{"modify":{"n":6,"o":2,"s":["set",[2,3]],"m":["map",[["a",9],["b",2],["c",3]]]}},
                     "ROW2":{"insert":{}}}, "U":{"ROW3":{"insert":{}}}}"#,
             ))
             .unwrap();
         assert_eq!(show(&replica, 1), r#"m=["map",[["a",9],["c",3]]] n=6 o=2 q=0 s=["set",[1,3]] "#);
         assert_eq!(show(&replica, 2), r#"m=["map",[]] n=0 o=["set",[]] q=0 s=["set",[]] "#);
+        replica.apply_updates2(&json(r#"{"T":{"ROW1":{"modify":{"o":["set",[]]}}}}"#)).unwrap();
+        assert!(show(&replica, 1).contains(r#"o=["set",[]]"#));
         replica.apply_updates2(&json(r#"{"T":{"ROW1":{"delete":null}}}"#)).unwrap();
         assert_eq!((show(&replica, 1), replica.len()), ("-".into(), 1));
     }

@@ -356,9 +356,15 @@ impl Client {
 
     /// Takes the lock away from whoever owns it.
     pub fn steal_lock(&mut self) {
-        if self.is_following() {
-            self.send_lock("steal");
+        if !self.is_following() {
+            return;
         }
+        // A lock that was asked for must be given up before it can be asked for in another way.
+        if let Some(lock) = self.options.lock.clone().filter(|_| self.lock != LockState::None) {
+            self.request("unlock", vec![Json::String(lock)], Pending::Unheeded);
+            self.set_lock_state(LockState::None);
+        }
+        self.send_lock("steal");
     }
 
     /// Changes the remotes. A connection to one of them stays.

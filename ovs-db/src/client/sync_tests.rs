@@ -366,7 +366,10 @@ fn without_its_lock_a_client_commits_nothing() {
     play.reply(id, r#"[{"error":"not owner"},null,null]"#);
     assert_eq!(play.client.poll_report().unwrap().1.status, Status::NotLocked);
     play.client.steal_lock();
-    let (id, _) = play.expect("steal");
+    let sent = play.sent();
+    let methods: Vec<_> = sent.iter().map(|message| message.get("method").unwrap().as_str().unwrap()).collect();
+    assert_eq!(methods, ["unlock", "steal"]);
+    let id = sent[1].get("id").unwrap().clone();
     play.reply(id, r#"{"locked":true}"#);
     assert!(play.client.has_lock());
     play.client.set_lock(None);

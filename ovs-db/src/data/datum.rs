@@ -159,13 +159,13 @@ impl Datum {
         }
     }
 
-    /// What becomes of this content by a difference as `update2` notifications have it (ovsdb-server(7), 4.1.14): a
-    /// scalar is replaced; of a set, the elements that only one of both has stay; of a map, a pair of the difference
+    /// What becomes of this content by a difference as `update2` notifications have it (ovsdb-server(7), 4.1.14): what
+    /// has at most one element is replaced; of a set, the elements that only one of both has stay; of a map, a pair of the difference
     /// removes the same pair, and otherwise puts its value in the place of the key's.
     ///
-    /// `ty` is the type of the column: it tells a scalar from a set. A difference of the other kind changes nothing.
+    /// `ty` is the type of the column: it tells how many elements there may be. A difference of the other kind changes nothing.
     pub fn patched(&self, ty: &ColumnType, difference: &Datum) -> Datum {
-        if ty.is_scalar() {
+        if ty.max() == 1 {
             return difference.clone();
         }
         match (&self.0, &difference.0) {

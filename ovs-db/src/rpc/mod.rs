@@ -22,12 +22,14 @@
 
 mod framer;
 mod message;
+mod outgoing;
 mod reconnect;
 mod remote;
 mod session;
 
 pub use framer::{FrameError, FrameLimits, Framer};
 pub use message::{Message, MessageError};
+pub(crate) use outgoing::Outgoing;
 pub use reconnect::{DisconnectReason, Reconnect, ReconnectAction, ReconnectOptions};
 pub use remote::{DEFAULT_PORT, ListenOn, Remote, RemoteError};
 pub use session::{SendError, Session, SessionAction, SessionOptions};

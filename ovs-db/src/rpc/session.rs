@@ -13,7 +13,9 @@
 
 use std::time::Duration;
 
-use super::{DisconnectReason, FrameLimits, Framer, Message, Reconnect, ReconnectAction, ReconnectOptions, Remote};
+use super::{
+    DisconnectReason, FrameLimits, Framer, Message, Outgoing, Reconnect, ReconnectAction, ReconnectOptions, Remote,
+};
 use crate::json::Json;
 
 /// The `id` of our own echo requests.
@@ -88,9 +90,7 @@ pub struct Session {
     current: usize,
     reconnect: Reconnect,
     framer: Framer,
-    /// Bytes to send; those before `sent` are sent.
-    outgoing: Vec<u8>,
-    sent: usize,
+    outgoing: Outgoing,
     /// Whether the connection is to be closed, which the caller does not know yet.
     closing: bool,
     last_error: Option<String>,
@@ -105,8 +105,7 @@ impl Session {
             current: 0,
             reconnect: Reconnect::new(options.reconnect),
             framer: Framer::new(options.frame),
-            outgoing: Vec::new(),
-            sent: 0,
+            outgoing: Outgoing::default(),
             closing: false,
             last_error: None,
         };
@@ -284,37 +283,27 @@ impl Session {
     }
 
     fn push(&mut self, message: &Message) {
-        self.outgoing.extend_from_slice(&message.encode());
+        self.outgoing.push(&message.encode());
     }
 
     /// Bytes that wait to be sent.
     pub fn backlog(&self) -> usize {
-        self.outgoing.len().saturating_sub(self.sent)
+        self.outgoing.waiting().len()
     }
 
     /// The bytes to send next.
     pub fn transmit(&self) -> &[u8] {
-        self.outgoing.get(self.sent..).unwrap_or_default()
+        self.outgoing.waiting()
     }
 
     /// Takes note that the first `count` bytes of [`Session::transmit`] are sent.
     pub fn transmitted(&mut self, count: usize) {
-        self.sent = self.sent.saturating_add(count).min(self.outgoing.len());
-        if self.sent == self.outgoing.len() {
-            self.outgoing.clear();
-            self.sent = 0;
-            // A large transaction is not to hold its memory for ever.
-            self.outgoing.shrink_to(64 << 10);
-        } else if self.sent > self.outgoing.len() / 2 {
-            self.outgoing.drain(..self.sent);
-            self.sent = 0;
-        }
+        self.outgoing.advance(count);
     }
 
     fn reset(&mut self) {
         self.framer = Framer::new(self.options.frame);
-        self.outgoing = Vec::new();
-        self.sent = 0;
+        self.outgoing = Outgoing::default();
     }
 }
 
