@@ -189,11 +189,14 @@ fn stock_ovs_appctl_on_our_server() {
     };
     for command in [&["list-commands"][..], &["echo", "a"], &["later"], &["big"]] {
         let (theirs, ours) = both(command);
-        assert_eq!((theirs.code, theirs.out == ours.out), (Some(0), true), "{command:?}: {}", theirs.err);
+        // Older versions of the program do not end the last line where the daemon did not.
+        let same = theirs.out.trim_end() == ours.out.trim_end();
+        assert_eq!((theirs.code, same), (Some(0), true), "{command:?}: {}", theirs.err);
     }
     for command in [&["refuse"][..], &["bogus"], &["animals", "extra"]] {
         let (theirs, ours) = both(command);
-        assert_eq!((theirs.code, theirs.err), (ours.code, ours.err), "{command:?}");
+        let words = |text: String| text.replace('\n', "");
+        assert_eq!((theirs.code, words(theirs.err)), (ours.code, words(ours.err)), "{command:?}");
     }
 }
 

@@ -228,19 +228,19 @@ pub trait Form: 'static {
 
 /// Exactly one element.
 #[derive(Debug)]
-pub struct One<K: ?Sized>(PhantomData<fn() -> PhantomData<K>>);
+pub struct One<K: ?Sized>(PhantomData<K>);
 
 /// No or one element.
 #[derive(Debug)]
-pub struct Optional<K: ?Sized>(PhantomData<fn() -> PhantomData<K>>);
+pub struct Optional<K: ?Sized>(PhantomData<K>);
 
 /// A set.
 #[derive(Debug)]
-pub struct Many<K: ?Sized>(PhantomData<fn() -> PhantomData<K>>);
+pub struct Many<K: ?Sized>(PhantomData<K>);
 
 /// A map.
 #[derive(Debug)]
-pub struct Pairs<K: ?Sized, V: ?Sized>(PhantomData<fn() -> (PhantomData<K>, PhantomData<V>)>);
+pub struct Pairs<K: ?Sized, V: ?Sized>(PhantomData<K>, PhantomData<V>);
 
 impl<K: Key + ?Sized> Form for One<K> {
     type Ref<'a> = K::Ref<'a>;
@@ -286,7 +286,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> Form for Pairs<K, V> {
     type Write<'a> = Vec<(K::Ref<'a>, V::Ref<'a>)>;
 
     fn read(datum: &Datum) -> MapView<'_, K, V> {
-        MapView { datum, types: PhantomData }
+        MapView { datum, key: PhantomData, value: PhantomData }
     }
 
     fn datum(value: Vec<(K::Ref<'_>, V::Ref<'_>)>) -> Datum {
@@ -297,7 +297,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> Form for Pairs<K, V> {
 /// The elements of a set, in order.
 pub struct SetView<'a, K: ?Sized> {
     atoms: &'a [Atom],
-    key: PhantomData<fn() -> PhantomData<K>>,
+    key: PhantomData<K>,
 }
 
 impl<K: ?Sized> Clone for SetView<'_, K> {
@@ -339,7 +339,8 @@ impl<K: Key + ?Sized> fmt::Debug for SetView<'_, K> {
 /// The pairs of a map, in the order of their keys.
 pub struct MapView<'a, K: ?Sized, V: ?Sized> {
     datum: &'a Datum,
-    types: PhantomData<fn() -> (PhantomData<K>, PhantomData<V>)>,
+    key: PhantomData<K>,
+    value: PhantomData<V>,
 }
 
 impl<K: ?Sized, V: ?Sized> Clone for MapView<'_, K, V> {
