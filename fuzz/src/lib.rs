@@ -10,6 +10,7 @@
 
 mod conntrack;
 mod db;
+mod db_client;
 mod frame;
 mod netlink;
 mod openflow;
@@ -18,7 +19,8 @@ mod tables;
 mod traffic;
 
 pub use conntrack::{conntrack, conntrack_frames};
-pub use db::{json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
+pub use db::{SCHEMA, json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
+pub use db_client::{ovsdb_client, ovsdb_updates, unixctl_server};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
 pub use netlink::{netlink_attributes, netlink_message};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
@@ -42,4 +44,5 @@ targets! {
     conntrack conntrack_frames datapath_ledger
     netlink_message netlink_attributes
     json_text ovsdb_schema ovsdb_stream ovsdb_transact
+    ovsdb_client ovsdb_updates unixctl_server
 }
