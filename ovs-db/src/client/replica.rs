@@ -251,16 +251,12 @@ impl Replica {
 
 /// A row with `cells`, and in every other what `old` has, or the default.
 fn filled(layout: &TableLayout, old: Option<&RowCells>, cells: Cells) -> RowCells {
-    let mut row: Vec<Datum> = match old {
-        Some(old) => old.to_vec(),
-        None => layout.columns.iter().map(|column| column.default.clone()).collect(),
-    };
-    for (slot, datum) in cells {
-        if let Some(cell) = row.get_mut(slot) {
-            *cell = datum;
-        }
-    }
-    row.into()
+    let mut cells = cells.into_iter().peekable();
+    let row = layout.columns.iter().enumerate().map(|(slot, column)| match cells.next_if(|(number, _)| *number == slot) {
+        Some((_, datum)) => datum,
+        None => old.and_then(|old| old.get(slot)).unwrap_or(&column.default).clone(),
+    });
+    row.collect()
 }
 
 /// The row `old`, changed by differences.

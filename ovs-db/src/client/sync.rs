@@ -792,7 +792,7 @@ fn transaction_id(json: &Json) -> Option<String> {
 
 fn add_filters(requests: &mut Json, filters: &BTreeMap<String, Filter>) {
     let Json::Object(tables) = requests else { return };
-    for (table, requests) in tables {
+    for (table, requests) in tables.iter_mut() {
         let (Some(filter), Json::Array(requests)) = (filters.get(table), requests) else { continue };
         for request in requests {
             if let Json::Object(members) = request {

@@ -20,7 +20,7 @@ pub(crate) enum Form {
     Difference,
 }
 
-/// Cells, each with the number of its column.
+/// Cells, each with the number of its column, in the order of these.
 pub(crate) type Cells = Vec<(usize, Datum)>;
 
 #[derive(Debug, PartialEq)]
@@ -42,13 +42,13 @@ pub(crate) type TableUpdate = (usize, Uuid, RowUpdate);
 pub(crate) fn read(layouts: &[&TableLayout], json: &Json, form: Form) -> Result<Vec<TableUpdate>, Error> {
     let tables = json.as_object().ok_or_else(|| expected("an object", json))?;
     let mut updates = Vec::new();
-    for (name, rows) in tables {
+    for (name, rows) in tables.iter() {
         let Ok(number) = layouts.binary_search_by(|layout| (*layout.name).cmp(name.as_str())) else { continue };
         let Some(layout) = layouts.get(number) else { continue };
         let at_table = |error: Error| error.at(format!("table {name:?}"));
         let rows = rows.as_object().ok_or_else(|| at_table(expected("an object", rows)))?;
         updates.reserve(rows.len());
-        for (text, json) in rows {
+        for (text, json) in rows.iter() {
             let at = |error: Error| at_table(error.at(format!("row {text}")));
             let uuid = uuid_from_text(text).map_err(at)?;
             let update = match form {
@@ -89,10 +89,11 @@ fn cells(layout: &TableLayout, json: &Json) -> Result<Cells, Error> {
     let row: &Object = json.as_object().ok_or_else(|| expected("an object", json))?;
     let names = NamedUuids::new();
     let mut cells = Vec::with_capacity(row.len());
-    for (name, json) in row {
+    for (name, json) in row.iter() {
         let Some(slot) = layout.slot(name) else { continue };
         let Some(column) = layout.columns.get(slot) else { continue };
         let datum = Datum::read(&column.ty, json, &names).map_err(|error| error.at(format!("column {name:?}")))?;
+        // The members come sorted by name, and so are the columns.
         cells.push((slot, datum));
     }
     Ok(cells)
