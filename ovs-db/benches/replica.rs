@@ -43,7 +43,9 @@ fn read(reply: &[u8]) -> Json {
     let mut framer = Framer::new(FrameLimits { message: 1 << 30, ..FrameLimits::default() });
     for mut piece in reply.chunks(64 << 10) {
         if let Some(message) = framer.next(&mut piece).expect("JSON") {
-            let Ok(Message::Response { result: Json::Array(mut parts), .. }) = Message::from_json(message) else { break };
+            let Ok(Message::Response { result: Json::Array(mut parts), .. }) = Message::from_json(message) else {
+                break;
+            };
             return parts.pop().unwrap_or_default();
         }
     }

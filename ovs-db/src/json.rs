@@ -309,7 +309,9 @@ impl Nesting {
         loop {
             if self.in_string {
                 // Most of a text is in strings: this loop is the one to be short.
-                let Some((_, byte)) = rest.find(|(_, byte)| self.escaped || matches!(byte, b'"' | b'\\')) else { break };
+                let Some((_, byte)) = rest.find(|(_, byte)| self.escaped || matches!(byte, b'"' | b'\\')) else {
+                    break;
+                };
                 if self.escaped {
                     self.escaped = false;
                 } else if *byte == b'\\' {
@@ -319,7 +321,9 @@ impl Nesting {
                 }
                 continue;
             }
-            let Some((index, byte)) = rest.find(|(_, byte)| matches!(byte, b'"' | b'[' | b'{' | b']' | b'}')) else { break };
+            let Some((index, byte)) = rest.find(|(_, byte)| matches!(byte, b'"' | b'[' | b'{' | b']' | b'}')) else {
+                break;
+            };
             match byte {
                 b'"' => self.in_string = true,
                 b'[' | b'{' => {

@@ -1,18 +1,7 @@
 //! Typed names of columns, and the values that they have.
 //!
-//! A [`Column`] is a constant that code generated from a schema declares for each column (see [`codegen`](crate::codegen)).
-//! The same constant says what to monitor, reads a row, sets it in a transaction, and makes a condition; its type says
-//! what the value is:
-//!
-//! | form | read as | written as |
-//! |---|---|---|
-//! | [`One<K>`] | `K` | `K` |
-//! | [`Optional<K>`] | `Option<K>` | `Option<K>` or `K` |
-//! | [`Many<K>`] | [`SetView`] | array or `Vec` of `K` |
-//! | [`Pairs<K, V>`] | [`MapView`] | array or `Vec` of `(K, V)` |
-//!
-//! where `K` and `V` are `i64`, [`Real`], `bool`, `&str` (written `str` in the type), [`Uuid`], or the [`Id`] of a row of
-//! another table.
+//! A column is a constant that code generated from a schema declares (see [`codegen`](crate::codegen)). The same constant
+//! says what to monitor, reads a row, sets it in a transaction, and makes a condition; its type says what the value is.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -99,6 +88,15 @@ impl<T> fmt::Display for Id<T> {
 }
 
 /// A column of table `T` whose content has form `F`.
+///
+/// | form | read as | written as |
+/// |---|---|---|
+/// | [`One<K>`] | `K` | `K` |
+/// | [`Optional<K>`] | `Option<K>` | `Option<K>` or `K` |
+/// | [`Many<K>`] | [`SetView`] | array or `Vec` of `K` |
+/// | [`Pairs<K, V>`] | [`MapView`] | array or `Vec` of `(K, V)` |
+///
+/// where `K` and `V` are `i64`, [`Real`], `bool`, `&str` (written `str` in the type), [`Uuid`], or the [`Id`] of a row.
 pub struct Column<T, F> {
     name: &'static str,
     position: u16,
@@ -145,7 +143,7 @@ impl<T: Table, F: Form> Column<T, F> {
     }
 }
 
-/// The type of an element of a column. Implemented for the types that the [module](self) lists.
+/// The type of an element of a column. Implemented for the types that [`Column`] lists.
 pub trait Key: 'static {
     /// The value as it is read and written.
     type Ref<'a>: Copy + fmt::Debug;

@@ -50,7 +50,9 @@
 mod column;
 #[cfg(feature = "net")]
 mod driver;
+mod event;
 mod filter;
+mod method;
 mod monitor;
 mod replica;
 mod server;
@@ -61,8 +63,9 @@ mod updates;
 pub use column::{Column, Form, Id, Key, Many, MapView, One, Optional, Pairs, SetView, Table};
 #[cfg(feature = "net")]
 pub use driver::Driver;
+pub use event::{ClientOptions, Commit, Event, TransactionId};
 pub use filter::{Clause, Filter};
 pub use monitor::{Missing, Monitor};
 pub use replica::{Replica, RowChange, RowView, UpdateError};
-pub use sync::{Client, ClientOptions, Commit, Event, TransactionId};
+pub use sync::Client;
 pub use transaction::{Report, Status, Transaction, TransactionError};

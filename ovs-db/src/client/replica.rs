@@ -43,7 +43,10 @@ pub enum UpdateError {
     },
 }
 
-/// A copy of what a client monitors of a database: see the [module](self).
+/// A copy of what a client monitors of a database, and what changed in it.
+///
+/// An update is applied whole or not at all. Each row that differs from what it was when [`Replica::clear_changes`] was
+/// last called is told by [`Replica::changes`], once, with what it was.
 #[derive(Debug)]
 pub struct Replica {
     tables: Vec<TableData>,
@@ -252,10 +255,11 @@ impl Replica {
 /// A row with `cells`, and in every other what `old` has, or the default.
 fn filled(layout: &TableLayout, old: Option<&RowCells>, cells: Cells) -> RowCells {
     let mut cells = cells.into_iter().peekable();
-    let row = layout.columns.iter().enumerate().map(|(slot, column)| match cells.next_if(|(number, _)| *number == slot) {
-        Some((_, datum)) => datum,
-        None => old.and_then(|old| old.get(slot)).unwrap_or(&column.default).clone(),
-    });
+    let row =
+        layout.columns.iter().enumerate().map(|(slot, column)| match cells.next_if(|(number, _)| *number == slot) {
+            Some((_, datum)) => datum,
+            None => old.and_then(|old| old.get(slot)).unwrap_or(&column.default).clone(),
+        });
     row.collect()
 }
 

@@ -27,122 +27,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::event::{ClientOptions, Commit, Event, TransactionId};
 use super::filter::Filter;
+use super::method::Method;
 use super::monitor::{Missing, Monitor};
 use super::replica::Replica;
 use super::server::{self, SERVER_DATABASE, Verdict, Wanted};
 use super::transaction::{Expected, Report, Status, Transaction, TransactionError};
-use super::updates;
 use crate::json::{self, Json};
-use crate::rpc::{Message, ReconnectOptions, Remote, Session, SessionAction, SessionOptions};
+use crate::rpc::{Message, ReconnectOptions, Remote, Session, SessionAction};
 use crate::schema::Schema;
-
-/// How a client behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientOptions {
-    /// Connections: pauses, probes, limits.
-    pub session: SessionOptions,
-    /// Whether to talk to no server of a cluster but its leader.
-    pub leader_only: bool,
-    /// The cluster that the database must be of; nothing: any, or none.
-    pub cluster: Option<uuid::Uuid>,
-    /// The lock to hold (RFC 7047 section 4.1.8): without it, nothing is committed.
-    pub lock: Option<String>,
-    /// The most transactions that are under way or have a report that was not taken.
-    pub max_transactions: usize,
-}
-
-impl Default for ClientOptions {
-    /// Any server, no lock, 1,000 transactions.
-    fn default() -> ClientOptions {
-        ClientOptions {
-            session: SessionOptions::default(),
-            leader_only: false,
-            cluster: None,
-            lock: None,
-            max_transactions: 1000,
-        }
-    }
-}
-
-/// Names a transaction that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TransactionId(i64);
-
-/// What [`Client::commit`] did.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Commit {
-    /// The transaction is sent. [`Client::poll_report`] will have its report.
-    Sent(TransactionId),
-    /// There is nothing to wait for.
-    Done(Report),
-}
-
-/// Something that an operator may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// There is a connection.
-    Connected(Remote),
-    /// The connection or the attempt is over.
-    Disconnected {
-        /// Where it led.
-        remote: Option<Remote>,
-        /// Why it ended.
-        reason: String,
-    },
-    /// The replica has all of the database, and follows it from here.
-    Following,
-    /// The server has less than is wanted: see [`Client::missing`].
-    Incomplete(Vec<Missing>),
-    /// The server does not do as it should, or as it is asked.
-    Problem(String),
-    /// The client owns its lock.
-    LockAcquired,
-    /// The client owns its lock no more.
-    LockLost,
-}
 
 /// Events beyond this many that nobody took: the oldest go.
 const MAX_EVENTS: usize = 64;
-
-/// How the server tells of changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Monitor,
-    MonitorCond,
-    MonitorCondSince,
-}
-
-impl Method {
-    fn request(self) -> &'static str {
-        match self {
-            Method::Monitor => "monitor",
-            Method::MonitorCond => "monitor_cond",
-            Method::MonitorCondSince => "monitor_cond_since",
-        }
-    }
-
-    fn notification(self) -> &'static str {
-        match self {
-            Method::Monitor => "update",
-            Method::MonitorCond => "update2",
-            Method::MonitorCondSince => "update3",
-        }
-    }
-
-    fn form(self) -> updates::Form {
-        if self == Method::Monitor { updates::Form::Whole } else { updates::Form::Difference }
-    }
-
-    fn older(self) -> Option<Method> {
-        match self {
-            Method::MonitorCondSince => Some(Method::MonitorCond),
-            Method::MonitorCond => Some(Method::Monitor),
-            Method::Monitor => None,
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -376,6 +273,11 @@ impl Client {
     /// Changes probing and pauses.
     pub fn set_reconnect_options(&mut self, options: ReconnectOptions) {
         self.session.set_reconnect_options(options);
+    }
+
+    /// Takes servers of a cluster whose data are older than what was seen, as after a backup was restored.
+    pub fn reset_min_index(&mut self) {
+        self.min_index = i64::MIN;
     }
 
     /// Ends the connection that there is, to make another.
@@ -736,7 +638,7 @@ impl Client {
         let is_new = |table: &str, filter: &Filter| self.filters.get(table).is_none_or(|old| old != filter);
         let changes = wanted
             .iter()
-            .filter(|(table, filter)| known.is_some_and(|tables| tables.contains_key(*table)) && is_new(table, filter));
+            .filter(|(table, filter)| known.is_some_and(|tables| tables.contains_key(table)) && is_new(table, filter));
         let changes = changes
             .map(|(table, filter)| (table.as_str(), Json::Array(vec![Json::object([("where", filter.to_json())])])));
         let params = vec![self.monitor_id(), self.monitor_id(), Json::object(changes)];

@@ -3,6 +3,7 @@
 use super::super::{Column, One, Pairs, Table};
 use super::*;
 use crate::json::parse;
+use crate::schema::Schema;
 use uuid::Uuid;
 
 const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{"T":{"columns":{"n":{"type":"integer"},

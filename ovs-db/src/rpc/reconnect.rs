@@ -79,7 +79,11 @@ enum State {
     Forced,
 }
 
-/// When to connect, to give up, to probe and to try again: see the [module](self).
+/// When to connect, to give up, to probe and to try again.
+///
+/// A connection that fails is tried again after a pause that doubles; one on which nothing comes in is probed, and given
+/// up when nothing comes in for as long again. A caller whose loop was late reads what has come in before it asks
+/// [`Reconnect::poll`], so that its own delay is not taken for the peer's.
 ///
 /// ```
 /// use std::time::Duration;

@@ -67,7 +67,11 @@ pub enum SendError {
     },
 }
 
-/// A JSON-RPC session that outlives its connections: see the [module](self).
+/// A JSON-RPC session that outlives its connections: the protocol without the sockets.
+///
+/// What it wants done comes out of [`Session::poll_action`], bytes to send out of [`Session::transmit`]; what happened
+/// goes in by `handle_*` and [`Session::receive`]. It answers `echo` requests and probes a silent peer with its own, tries
+/// several remotes in turn, and starts each connection with empty buffers.
 ///
 /// ```
 /// use std::time::Duration;
