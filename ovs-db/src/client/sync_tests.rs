@@ -442,3 +442,12 @@ fn garbage_ends_the_connection_and_nothing_else() {
     assert_eq!(play.sent().len(), 1);
     assert!(play.client.is_following());
 }
+
+#[test]
+fn a_client_may_live_in_a_thread_of_its_own() {
+    fn is_send<S: Send>() {}
+    is_send::<Client>();
+    is_send::<crate::unixctl::Server>();
+    #[cfg(feature = "net")]
+    is_send::<super::super::Driver>();
+}

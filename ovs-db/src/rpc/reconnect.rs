@@ -247,7 +247,7 @@ impl Reconnect {
         self.enter(now, State::Backoff);
     }
 
-    /// What there is to do now; each thing once.
+    /// What there is to do now. Each thing comes once, but for a disconnection, which comes until [`Reconnect::closed`].
     pub fn poll(&mut self, now: Duration) -> Option<ReconnectAction> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;

@@ -11,7 +11,7 @@ use crate::rpc::{FrameLimits, Framer, Message, Outgoing};
 /// What connections may make a server hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// The most connections. [`Server::has_room`] says whether to accept another.
+    /// The most connections. [`Server::has_room`] says whether to accept another, [`Server::evict_idle`] makes room.
     pub connections: usize,
     /// The size of a command.
     pub frame: FrameLimits,
@@ -159,6 +159,16 @@ impl Server {
     /// Whether another connection may be opened.
     pub fn has_room(&self) -> bool {
         self.connections.len() < self.limits.connections
+    }
+
+    /// Closes the oldest of the connections that have no command under way, to make room for another. An operator is
+    /// not to be kept out by those who only stay connected.
+    pub fn evict_idle(&mut self) -> Option<ConnectionId> {
+        let is_idle =
+            |connection: &Connection| connection.under_way.is_none() && connection.outgoing.waiting().is_empty();
+        let id = self.connections.iter().find(|(_, connection)| is_idle(connection)).map(|(id, _)| *id)?;
+        self.close(id);
+        Some(id)
     }
 
     /// Takes a new connection.
@@ -467,9 +477,11 @@ mod tests {
         assert!(!server.is_over(connection));
         server.handle_input(connection, &[b' '; 101]);
         assert!(server.is_over(connection));
-        server.open();
-        assert!(!server.has_room());
         server.close(connection);
-        assert!(server.has_room());
+        let (busy, idle) = (server.open(), server.open());
+        assert!(!server.has_room());
+        server.handle_input(busy, br#"{"method":"wait","params":[],"id":1}"#);
+        assert_eq!(server.evict_idle(), Some(idle));
+        assert!(server.has_room() && server.evict_idle().is_none());
     }
 }

@@ -76,10 +76,15 @@ impl ControlSocket {
 
     fn accept(&mut self, server: &mut Server) -> io::Result<()> {
         for _ in 0..MAX_ACCEPTED {
-            if !server.has_room() {
+            if !server.has_room() && !self.connections.keys().any(|id| server.wants_input(*id)) {
                 break;
             }
             let Some(stream) = self.listener.accept()? else { break };
+            if !server.has_room()
+                && let Some(idle) = server.evict_idle()
+            {
+                self.connections.remove(&idle);
+            }
             self.connections.insert(server.open(), stream);
         }
         Ok(())
@@ -87,7 +92,8 @@ impl ControlSocket {
 
     /// The descriptors to wait for, and what for. They may be others after each [`ControlSocket::run`].
     pub fn interest<'a>(&'a self, server: &'a Server) -> impl Iterator<Item = (BorrowedFd<'a>, Interest)> {
-        let accept = (self.listener.as_fd(), Interest { read: server.has_room(), write: false });
+        let room = server.has_room() || self.connections.keys().any(|id| server.wants_input(*id));
+        let accept = (self.listener.as_fd(), Interest { read: room, write: false });
         std::iter::once(accept).chain(self.connections.iter().map(|(id, stream)| {
             let (read, write) = (server.wants_input(*id), !server.transmit(*id).is_empty());
             (stream.as_fd(), Interest { read, write })
