@@ -245,8 +245,9 @@ pub fn wait<'a>(
         let read = if interest.read { PollFlags::IN } else { PollFlags::empty() };
         if interest.write { read | PollFlags::OUT } else { read }
     };
-    let mut fds: Vec<PollFd<'a>> =
-        descriptors.into_iter().map(|(fd, interest)| PollFd::from_borrowed_fd(fd, flags(interest))).collect();
+    // The system tells of a connection that is gone even where nothing is asked: who is not interested is left out.
+    let wanted = descriptors.into_iter().filter(|(_, interest)| *interest != Interest::default());
+    let mut fds: Vec<PollFd<'a>> = wanted.map(|(fd, interest)| PollFd::from_borrowed_fd(fd, flags(interest))).collect();
     // Rounded up to what the system counts in, so that a deadline is over when the wait for it is.
     let timeout = timeout.map(|timeout| Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -336,5 +337,15 @@ mod tests {
     #[test]
     fn waiting_ends_with_the_time() {
         wait([], Some(Duration::from_millis(1))).unwrap();
+        // One that is gone wakes only who wants to know.
+        let (one, other) = UnixStream::pair().unwrap();
+        drop(other);
+        let waited = |interest, timeout| {
+            let began = std::time::Instant::now();
+            wait([(one.as_fd(), interest)], Some(timeout)).unwrap();
+            began.elapsed() >= timeout
+        };
+        assert!(waited(Interest::default(), Duration::from_millis(20)));
+        assert!(!waited(Interest { read: true, write: false }, Duration::from_secs(20)));
     }
 }

@@ -441,13 +441,16 @@ impl Client {
                 self.phase = Phase::Failed;
                 self.event(problem("no schema"));
             }
-            Pending::Monitor(method) => match method.older() {
-                Some(older) => self.send_monitor(now, older),
-                None => {
-                    self.phase = Phase::Failed;
-                    self.event(problem("cannot be monitored"));
+            Pending::Monitor(method) => {
+                // A server that knows the method and refuses has another reason, which the next one may hide.
+                if error.as_str() != Some("unknown method") || method.older().is_none() {
+                    self.event(problem(&format!("{} refused", method.request())));
                 }
-            },
+                match method.older() {
+                    Some(older) => self.send_monitor(now, older),
+                    None => self.phase = Phase::Failed,
+                }
+            }
             Pending::Filters(..) => self.event(problem("filters refused")),
             Pending::Lock(_) => self.event(problem("lock refused")),
             Pending::Transaction(_) => {

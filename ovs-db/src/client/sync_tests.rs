@@ -208,6 +208,21 @@ fn old_servers_are_followed_by_what_they_know() {
         assert_eq!(play.rows(), [(1, 8)]);
         play.lose();
     }
+    // One that refuses a filter is followed without it, and the operator hears of it.
+    play.connect();
+    let (id, _) = play.expect("get_schema");
+    play.refuse(id);
+    let (id, _) = play.expect("get_schema");
+    play.reply(id, SCHEMA);
+    let (id, _) = play.expect("monitor_cond_since");
+    while play.client.poll_event().is_some() {}
+    play.input(Message::Error { error: json(r#"{"error":"syntax error"}"#), id });
+    assert_eq!(
+        play.client.poll_event(),
+        Some(Event::Problem(r#"monitor_cond_since refused: {"error":"syntax error"}"#.into()))
+    );
+    play.expect("monitor_cond");
+    play.lose();
     // One that cannot be followed at all keeps its connection and says why.
     play.connect();
     let (id, _) = play.expect("get_schema");

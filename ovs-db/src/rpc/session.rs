@@ -126,10 +126,10 @@ impl Session {
         self.reconnect.set_free_tries(u32::try_from(self.remotes.len()).unwrap_or(u32::MAX));
         if kept.is_none() {
             self.close(now, "the remote was removed");
-        }
-        if self.remotes.is_empty() {
+            // The new ones are not to wait for what the old ones did.
             self.reconnect.disable(now);
-        } else {
+        }
+        if !self.remotes.is_empty() {
             self.reconnect.enable(now);
         }
     }
@@ -356,7 +356,7 @@ mod tests {
         assert!(session.is_connected());
         session.set_remotes(vec![remote("unix:b")], secs(0));
         assert_eq!(session.poll_action(secs(0)), Some(SessionAction::Close));
-        assert_eq!(session.poll_action(secs(9)), Some(SessionAction::Connect(remote("unix:b"))));
+        assert_eq!(session.poll_action(secs(0)), Some(SessionAction::Connect(remote("unix:b"))));
         session.set_remotes(Vec::new(), secs(9));
         assert_eq!(session.poll_action(secs(9)), Some(SessionAction::Close));
         assert_eq!((session.poll_action(secs(99)), session.is_alive()), (None, false));
