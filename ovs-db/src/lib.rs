@@ -41,8 +41,8 @@
 //!
 //! In the engine, `wait` with another time-out than 0 and `durable` commits are refused with `not supported`; there are no
 //! monitors, locks, log or server sessions; [`Outcome::changes`] is what monitors and logs are to be made from. The client
-//! makes no TLS connections (`ssl:` is refused), listens for no servers (`ptcp:`, `punix:`) and looks host names up by
-//! the system, which may block.
+//! connects by TLS only with the feature `tls`, listens for no servers (`ptcp:`, `punix:`) and looks host names up by the
+//! system, which may block.
 //!
 //! # Example
 //!

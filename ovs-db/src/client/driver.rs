@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::sync::Client;
 use crate::net::{self, Interest, Stream};
-use crate::rpc::SessionAction;
+use crate::rpc::{Remote, SessionAction};
 
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
@@ -22,12 +22,35 @@ pub struct Driver {
     buffer: Vec<u8>,
     /// Whether the last call ended with input left over.
     more: bool,
+    #[cfg(feature = "tls")]
+    credentials: Option<net::TlsCredentials>,
 }
 
 impl Driver {
     /// Runs `client`, which has no connection yet.
     pub fn new(client: Client) -> Driver {
-        Driver { client, stream: None, buffer: vec![0; CHUNK], more: false }
+        Driver {
+            client,
+            stream: None,
+            buffer: vec![0; CHUNK],
+            more: false,
+            #[cfg(feature = "tls")]
+            credentials: None,
+        }
+    }
+
+    /// Gives the credentials that connections to `ssl:` remotes are made with from now on.
+    #[cfg(feature = "tls")]
+    pub fn set_credentials(&mut self, credentials: net::TlsCredentials) {
+        self.credentials = Some(credentials);
+    }
+
+    fn connect(&self, remote: &Remote) -> io::Result<Stream> {
+        #[cfg(feature = "tls")]
+        if let Some(credentials) = &self.credentials {
+            return Stream::connect_tls(remote, credentials);
+        }
+        Stream::connect(remote)
     }
 
     /// The client.
@@ -52,7 +75,7 @@ impl Driver {
         while let Some(action) = self.client.poll_action(now) {
             match action {
                 SessionAction::Close => self.stream = None,
-                SessionAction::Connect(remote) => match Stream::connect(&remote) {
+                SessionAction::Connect(remote) => match self.connect(&remote) {
                     Ok(stream) => self.stream = Some(stream),
                     Err(error) => self.client.handle_closed(now, &error.to_string()),
                 },
@@ -102,14 +125,17 @@ impl Driver {
                 Err(error) => return Err(text(error)),
             }
         }
-        Ok(())
+        match stream.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(text(error)),
+            _ => Ok(()),
+        }
     }
 
     /// The descriptor to wait for, and what for; nothing without a connection. Both may be others after each
     /// [`Driver::run`].
     pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
         let stream = self.stream.as_ref()?;
-        let write = stream.is_connecting() || !self.client.transmit().is_empty();
+        let write = stream.is_connecting() || stream.wants_write() || !self.client.transmit().is_empty();
         Some((stream.as_fd(), Interest { read: self.client.wants_input(), write }))
     }
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// The TCP port that IANA assigned to OVSDB (RFC 7047 section 6).
 pub const DEFAULT_PORT: u16 = 6640;
 
-/// A place to connect to: `tcp:HOST[:PORT]`, `unix:FILE`. An IPv6 address is in square brackets.
+/// A place to connect to: `tcp:HOST[:PORT]`, `ssl:HOST[:PORT]`, `unix:FILE`. An IPv6 address is in square brackets.
 ///
 /// ```
 /// use ovs_db::rpc::Remote;
@@ -24,6 +24,13 @@ pub const DEFAULT_PORT: u16 = 6640;
 pub enum Remote {
     /// A TCP connection.
     Tcp {
+        /// An address or a host name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A TCP connection with TLS.
+    Ssl {
         /// An address or a host name.
         host: String,
         /// The port.
@@ -63,8 +70,8 @@ pub enum RemoteError {
     /// The file name is missing.
     #[error("{0:?}: no file name")]
     File(String),
-    /// Connections by TLS are not built.
-    #[error("{0:?}: TLS connections are not built yet")]
+    /// Listening for connections by TLS is not built.
+    #[error("{0:?}: listening for TLS connections is not built yet")]
     Tls(String),
 }
 
@@ -96,39 +103,46 @@ impl FromStr for Remote {
 
     fn from_str(text: &str) -> Result<Remote, RemoteError> {
         match text.split_once(':') {
-            Some(("tcp", rest)) => {
-                let host_error = || RemoteError::Host(text.to_owned());
-                let (host, port) = match rest.strip_prefix('[') {
-                    Some(rest) => {
-                        let (host, port) = rest.split_once(']').ok_or_else(host_error)?;
-                        host.split('%').next().and_then(|host| host.parse::<Ipv6Addr>().ok()).ok_or_else(host_error)?;
-                        match port {
-                            "" => (host, None),
-                            port => (host, Some(port.strip_prefix(':').ok_or_else(host_error)?)),
-                        }
-                    }
-                    None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
-                };
-                if host.is_empty() {
-                    return Err(host_error());
-                }
-                let port = port.map_or(Ok(DEFAULT_PORT), |port| parse_port(text, port))?;
-                Ok(Remote::Tcp { host: host.to_owned(), port })
-            }
+            Some(("tcp", rest)) => parse_host(text, rest).map(|(host, port)| Remote::Tcp { host, port }),
+            Some(("ssl", rest)) => parse_host(text, rest).map(|(host, port)| Remote::Ssl { host, port }),
             Some(("unix", "")) => Err(RemoteError::File(text.to_owned())),
             Some(("unix", file)) => Ok(Remote::Unix(file.into())),
-            Some(("ssl", _)) => Err(RemoteError::Tls(text.to_owned())),
             _ => Err(RemoteError::Method(text.to_owned())),
         }
     }
 }
 
+/// `HOST[:PORT]`, an IPv6 address in brackets.
+fn parse_host(text: &str, rest: &str) -> Result<(String, u16), RemoteError> {
+    let host_error = || RemoteError::Host(text.to_owned());
+    let (host, port) = match rest.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or_else(host_error)?;
+            host.split('%').next().and_then(|host| host.parse::<Ipv6Addr>().ok()).ok_or_else(host_error)?;
+            match port {
+                "" => (host, None),
+                port => (host, Some(port.strip_prefix(':').ok_or_else(host_error)?)),
+            }
+        }
+        None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        return Err(host_error());
+    }
+    let port = port.map_or(Ok(DEFAULT_PORT), |port| parse_port(text, port))?;
+    Ok((host.to_owned(), port))
+}
+
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Remote::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Remote::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
-            Remote::Unix(file) => write!(f, "unix:{}", file.display()),
+        let (method, host, port) = match self {
+            Remote::Tcp { host, port } => ("tcp", host, port),
+            Remote::Ssl { host, port } => ("ssl", host, port),
+            Remote::Unix(file) => return write!(f, "unix:{}", file.display()),
+        };
+        match host.contains(':') {
+            true => write!(f, "{method}:[{host}]:{port}"),
+            false => write!(f, "{method}:{host}:{port}"),
         }
     }
 }
@@ -179,7 +193,7 @@ mod tests {
 
     #[test]
     fn names_are_read_and_printed_the_same() {
-        for text in ["tcp:10.0.0.1:1", "tcp:[fe80::1%eth0]:6640", "tcp:db.example:65535", "unix:a,b", "unix:/x"] {
+        for text in ["tcp:10.0.0.1:1", "tcp:[fe80::1%eth0]:6640", "ssl:db.example:65535", "unix:a,b", "unix:/x"] {
             assert_eq!(text.parse::<Remote>().unwrap().to_string(), text);
             assert_eq!(Remote::parse_list(text).unwrap().len(), 1, "{text}");
         }
@@ -194,7 +208,7 @@ mod tests {
         for text in ["", "tcp", "tcp:", "tcp::1", "tcp:a:", "tcp:a:+1", "tcp:a:65536", "tcp:[::1", "tcp:[x]:1"] {
             assert!(text.parse::<Remote>().is_err(), "{text}");
         }
-        for text in ["tcp:[::1]1", "unix:", "ptcp:1", "ssl:a:1", "TCP:a:1"] {
+        for text in ["tcp:[::1]1", "unix:", "ptcp:1", "ssl::1", "TCP:a:1"] {
             assert!(text.parse::<Remote>().is_err(), "{text}");
         }
         for text in ["tcp:1", "ptcp:x", "ptcp:1:host", "punix:", "pssl:1"] {

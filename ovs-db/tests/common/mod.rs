@@ -19,12 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Server {
     pub(crate) folder: PathBuf,
+    options: Vec<String>,
     child: Option<Child>,
 }
 
 impl Server {
     /// A server with an empty database; nothing, with the reason printed, where the programs are not installed.
     pub(crate) fn start() -> Option<Server> {
+        Server::start_with(Vec::new())
+    }
+
+    /// As [`Server::start`], with more options.
+    pub(crate) fn start_with(options: Vec<String>) -> Option<Server> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         for program in ["ovsdb-server", "ovsdb-tool"] {
             if Command::new(program).arg("--version").stdout(Stdio::null()).status().is_err() {
@@ -38,7 +44,7 @@ impl Server {
         let created =
             Command::new("ovsdb-tool").arg("create").arg(folder.join("db")).arg(SCHEMA_FILE).status().unwrap();
         assert!(created.success());
-        let mut server = Server { folder, child: None };
+        let mut server = Server { folder, options, child: None };
         server.restart();
         Some(server)
     }
@@ -58,6 +64,7 @@ impl Server {
             .arg(format!("--remote=punix:{}", self.socket().display()))
             .arg(format!("--unixctl={}", self.control().display()))
             .args(["-vconsole:off", "-vsyslog:off"])
+            .args(&self.options)
             .arg(self.folder.join("db"))
             .env("OVS_RUNDIR", &self.folder)
             .stderr(Stdio::null())
@@ -98,7 +105,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(socket: &Path, monitor: Monitor, options: ClientOptions) -> Peer {
-        let remote = format!("unix:{}", socket.display()).parse().unwrap();
+        Peer::of(&format!("unix:{}", socket.display()), monitor, options)
+    }
+
+    pub(crate) fn of(remote: &str, monitor: Monitor, options: ClientOptions) -> Peer {
+        let remote = remote.parse().unwrap();
         let client = Client::new(monitor, vec![remote], options, Duration::ZERO);
         Peer { driver: Driver::new(client), start: Instant::now() }
     }

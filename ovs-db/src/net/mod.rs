@@ -26,6 +26,12 @@ use rustix::net::{
 
 use crate::rpc::{ListenOn, Remote};
 
+#[cfg(feature = "tls")]
+mod tls;
+
+#[cfg(feature = "tls")]
+pub use tls::{TlsCredentials, TlsError};
+
 /// The longest name of a Unix domain socket that the system takes.
 const MAX_UNIX_NAME: usize = 107;
 
@@ -37,6 +43,8 @@ const LISTEN_BACKLOG: i32 = 64;
 pub struct Stream {
     socket: Socket,
     connecting: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<tls::Session>>,
 }
 
 #[derive(Debug)]
@@ -49,11 +57,32 @@ impl Stream {
     /// Begins a connection. A host name is looked up first, and that may block.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; [`Unsupported`](io::ErrorKind::Unsupported) for [`Remote::Ssl`], which needs credentials:
+    /// `Stream::connect_tls`, with the feature `tls`.
     pub fn connect(remote: &Remote) -> io::Result<Stream> {
+        match remote {
+            Remote::Ssl { .. } => Err(io::Error::new(io::ErrorKind::Unsupported, "no TLS credentials are given")),
+            _ => Stream::open(remote),
+        }
+    }
+
+    /// As [`Stream::connect`], with credentials for TLS where the remote wants it.
+    ///
+    /// # Errors
+    /// What the system says, or that the host name is none that TLS knows.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(remote: &Remote, credentials: &TlsCredentials) -> io::Result<Stream> {
+        let mut stream = Stream::open(remote)?;
+        if let Remote::Ssl { host, .. } = remote {
+            stream.tls = Some(Box::new(tls::Session::new(credentials, host)?));
+        }
+        Ok(stream)
+    }
+
+    fn open(remote: &Remote) -> io::Result<Stream> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (fd, connected) = match remote {
-            Remote::Tcp { host, port } => {
+            Remote::Tcp { host, port } | Remote::Ssl { host, port } => {
                 let address = look_up(host, *port)?;
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
                 let fd = socket_with(family, SocketType::STREAM, flags, None)?;
@@ -73,13 +102,31 @@ impl Stream {
             Err(error) => return Err(error.into()),
         };
         let socket = match remote {
-            Remote::Tcp { .. } => {
+            Remote::Tcp { .. } | Remote::Ssl { .. } => {
                 sockopt::set_tcp_nodelay(&fd, true)?;
                 Socket::Tcp(fd.into())
             }
             Remote::Unix(_) => Socket::Unix(fd.into()),
         };
-        Ok(Stream { socket, connecting })
+        Ok(Stream::new(socket, connecting))
+    }
+
+    fn new(socket: Socket, connecting: bool) -> Stream {
+        Stream {
+            socket,
+            connecting,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Whether bytes wait in the stream itself, to be sent by [`flush`](Write::flush) when the descriptor is writable.
+    pub fn wants_write(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.wants_write();
+        }
+        false
     }
 
     /// Whether the connection is not there yet. It is when the descriptor becomes writable.
@@ -119,24 +166,52 @@ impl AsFd for Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.socket {
+        match self {
             Socket::Tcp(socket) => socket.read(buffer),
             Socket::Unix(socket) => socket.read(buffer),
         }
     }
 }
 
-impl Write for Stream {
+impl Write for Socket {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match &mut self.socket {
+        match self {
             Socket::Tcp(socket) => socket.write(buffer),
             Socket::Unix(socket) => socket.write(buffer),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.read(&mut self.socket, buffer);
+        }
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.write(&mut self.socket, buffer);
+        }
+        self.socket.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.flush(&mut self.socket);
+        }
         Ok(())
     }
 }
@@ -200,7 +275,7 @@ impl Listener {
             }),
         };
         match accepted {
-            Ok(socket) => Ok(Some(Stream { socket, connecting: false })),
+            Ok(socket) => Ok(Some(Stream::new(socket, false))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
@@ -332,6 +407,12 @@ mod tests {
         assert!(Listener::bind(&ListenOn::Unix(folder.join("file"))).is_err());
         assert!(Stream::connect(&Remote::Unix(folder.join("none"))).is_err());
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn without_credentials_there_is_no_tls() {
+        let error = Stream::connect(&"ssl:127.0.0.1:1".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     }
 
     #[test]
