@@ -507,6 +507,18 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_come_and_go_are_not_remembered() {
+        let mut replica = replica();
+        replica.load_updates2(&json(r#"{"T":{"ROW1":{"initial":{}}}}"#)).unwrap();
+        replica.clear_changes();
+        for _ in 0..9 {
+            replica.apply_updates2(&json(r#"{"T":{"ROW2":{"insert":{}},"ROW1":{"modify":{"n":1}}}}"#)).unwrap();
+            replica.apply_updates2(&json(r#"{"T":{"ROW2":{"delete":null}}}"#)).unwrap();
+        }
+        assert_eq!(replica.tables.iter().map(|table| table.before.len()).sum::<usize>(), 1);
+    }
+
+    #[test]
     fn quiet_columns_change_without_being_told() {
         let mut replica = replica();
         replica.apply_updates2(&json(r#"{"T":{"ROW1":{"insert":{}}}}"#)).unwrap();

@@ -490,7 +490,7 @@ impl Client {
                     return self.desynchronised(now, &format!("unexpected notification {method:?}"));
                 };
                 match self.replica.apply(updates, following.form()) {
-                    Ok(()) => self.last_transaction = last.and_then(transaction_id).or(self.last_transaction.take()),
+                    Ok(()) => self.last_transaction = last.and_then(transaction_id),
                     Err(error) => self.desynchronised(now, &error.to_string()),
                 }
             }

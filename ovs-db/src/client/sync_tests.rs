@@ -436,6 +436,22 @@ fn filters_change_while_the_client_follows() {
 }
 
 #[test]
+fn a_server_with_another_schema_is_asked_for_everything() {
+    let mut play = Play::new();
+    play.connect();
+    play.follow(TWO_ROWS);
+    play.lose();
+    // It comes back without a column: what it sent of that since is not what is needed now.
+    play.connect();
+    let (id, _) = play.expect("get_schema");
+    play.refuse(id);
+    let (id, _) = play.expect("get_schema");
+    play.reply(id, r#"{"name":"D","version":"0.1.0","tables":{"T":{"columns":{"n":{"type":"integer"}}}}}"#);
+    let (_, params) = play.expect("monitor_cond_since");
+    assert!(params.to_text().ends_with(&format!(r#""{}"]"#, Uuid::nil())), "{params}");
+}
+
+#[test]
 fn garbage_ends_the_connection_and_nothing_else() {
     for garbage in ["hello", "[1]", r#"{"id":1}"#, r#"{"id":1,"result":5,"error":null}"#, r#"{"a":1}"#] {
         let mut play = Play::new();

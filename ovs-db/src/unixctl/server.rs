@@ -456,6 +456,22 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_read_is_not_read_from() {
+        let mut talk = Talk::new();
+        let version = r#"{"method":"version","params":[],"id":1}"#;
+        talk.server.handle_input(talk.connection, version.repeat(3).as_bytes());
+        let answer = talk.server.transmit(talk.connection).len();
+        assert!(answer > 0 && !talk.server.wants_input(talk.connection));
+        talk.server.transmitted(talk.connection, answer - 1);
+        assert_eq!(talk.server.transmit(talk.connection).len(), 1, "the next command waits");
+        talk.server.transmitted(talk.connection, 1);
+        assert_eq!(talk.server.transmit(talk.connection).len(), answer);
+        talk.heard();
+        talk.heard();
+        assert!(talk.server.wants_input(talk.connection));
+    }
+
+    #[test]
     fn what_is_no_command_ends_the_connection() {
         for text in
             ["hello", "[]", r#"{"method":"version","params":[],"id":null}"#, r#"{"result":1,"error":null,"id":1}"#]
