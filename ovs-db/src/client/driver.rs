@@ -12,7 +12,7 @@ use crate::rpc::{Remote, SessionAction};
 const CHUNK: usize = 64 << 10;
 
 /// Bytes read in one call of [`Driver::run`], so that a server that sends without end does not stop everything else.
-const MAX_READ: usize = 4 << 20;
+const MAX_READ: usize = 1 << 20;
 
 /// Runs a [`Client`] over sockets: see [`client`](super) for an example.
 #[derive(Debug)]
@@ -151,5 +151,47 @@ impl Driver {
     pub fn wait(&self, now: Duration, longest: Duration) -> io::Result<()> {
         let until = self.timeout().map_or(longest, |deadline| deadline.saturating_sub(now));
         net::wait(self.interest(), Some(until.min(longest)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClientOptions, Monitor};
+    use super::*;
+    use crate::net::Listener;
+    use crate::rpc::ListenOn;
+
+    fn read(stream: &mut Stream) -> String {
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer) {
+            Ok(count) => String::from_utf8(buffer[..count].to_vec()).unwrap(),
+            Err(error) => error.kind().to_string(),
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_given_up_is_closed_and_not_spoken_on() {
+        let path = std::env::temp_dir().join(format!("ovs-db-driver-{}", std::process::id()));
+        let listener = Listener::bind(&ListenOn::Unix(path.clone())).unwrap();
+        let remote = format!("unix:{}", path.display()).parse().unwrap();
+        let monitor = Monitor::new(crate::vswitch::schema());
+        let now = Duration::from_secs;
+        let mut driver = Driver::new(Client::new(monitor, vec![remote], ClientOptions::default(), now(0)));
+        driver.run(now(0));
+        let mut first = listener.accept().unwrap().unwrap();
+        assert!(read(&mut first).contains("get_schema"));
+        driver.client_mut().reconnect(now(0));
+        driver.run(now(0));
+        assert_eq!(read(&mut first), "", "closed, and nothing more was said");
+        assert!(driver.interest().is_none() && driver.timeout() == Some(now(1)));
+        driver.run(now(1));
+        let mut second = listener.accept().unwrap().unwrap();
+        assert!(read(&mut second).contains("get_schema"));
+        // The server goes, and then is not there.
+        drop((second, listener));
+        driver.run(now(2));
+        assert!(!driver.client().is_connected());
+        driver.run(driver.timeout().unwrap());
+        assert_eq!(driver.client().session().last_error(), Some("No such file or directory (os error 2)"));
     }
 }
