@@ -243,6 +243,63 @@ fn netlink(corpora: &Corpora) -> Result<(), Any> {
     corpora.put("netlink_message", "all", &built.concat())
 }
 
+/// What a server sends to a client that has just connected, for the schema of the database fuzz targets.
+fn conversations() -> Vec<String> {
+    const SERVER: &str = r#"{"name":"_Server","version":"1.2.0","tables":{"Database":{"columns":{
+        "name":{"type":"string"},"model":{"type":"string"},"connected":{"type":"boolean"},"leader":{"type":"boolean"},
+        "schema":{"type":{"key":"string","min":0}}}}}}"#;
+    let schema = ovs_fuzz::SCHEMA;
+    let quoted = ovs_db::json::Json::string(schema).to_text();
+    let answer = |id: u32, result: &str| format!(r#"{{"id":{id},"result":{result},"error":null}}"#);
+    let refuse = |id: u32| format!(r#"{{"id":{id},"result":null,"error":"unknown method"}}"#);
+    let row = r#""00000000-0000-0000-0000-000000000001""#;
+    let server = [
+        answer(1, SERVER),
+        answer(2, "{}"),
+        answer(
+            3,
+            &format!(r#"{{"Database":{{{row}:{{"initial":{{"name":"D","model":"standalone","schema":{quoted}}}}}}}}}"#),
+        ),
+    ]
+    .concat();
+    let rows = format!(r#"{{"Leaf":{{{row}:{{"initial":{{"n":1}}}}}}}}"#);
+    let since = answer(4, &format!(r#"[false,{row},{rows}]"#));
+    let update = format!(
+        r#"{{"method":"update3","params":[["monid","D"],{row},{{"Leaf":{{{row}:{{"modify":{{"n":2}}}}}}}}],"id":null}}"#
+    );
+    let lock =
+        [answer(5, r#"{"locked":false}"#), r#"{"method":"locked","params":["lock"],"id":null}"#.to_string()].concat();
+    let old = [
+        refuse(1),
+        answer(2, schema),
+        refuse(3),
+        refuse(4),
+        answer(5, &rows.replace("initial", "new")),
+        format!(r#"{{"method":"update","params":[["monid","D"],{{"Leaf":{{{row}:{{"old":{{}}}}}}}}],"id":null}}"#),
+    ]
+    .concat();
+    let echo = r#"{"method":"echo","params":[1],"id":7}"#.to_string();
+    vec![server.clone(), [server, since, update, lock, echo].concat(), old]
+}
+
+const UPDATES: &[&str] = &[
+    r#"L{"Leaf":{"00000000-0000-0000-0000-000000000001":{"initial":{"n":1}}}}"#,
+    r#"A{"Leaf":{"00000000-0000-0000-0000-000000000001":{"modify":{"n":2,"on":true}}}}"#,
+    "c",
+    r#"A{"Root":{"00000000-0000-0000-0000-000000000002":{"insert":{"map":["map",[["a",1],["b",2.5]]]}}}}"#,
+    r#"A{"Root":{"00000000-0000-0000-0000-000000000002":{"modify":{"map":["map",[["a",1],["b",3]]],"kind":"a"}}}}"#,
+    r#"A{"Leaf":{"00000000-0000-0000-0000-000000000001":{"delete":null}}}"#,
+    r#"a{"Leaf":{"00000000-0000-0000-0000-000000000003":{"new":{"n":4}}}}"#,
+    r#"l{"Leaf":{"00000000-0000-0000-0000-000000000003":{"new":{"n":5}}}}"#,
+    r#"a{"Leaf":{"00000000-0000-0000-0000-000000000003":{"old":{}}}}"#,
+];
+
+const COMMANDS: &[&str] = &[
+    r#"{"method":"version","params":[],"id":0}{"method":"list-commands","params":[],"id":1}"#,
+    r#"{"method":"set-options","params":["--format","json"],"id":0}{"method":"echo","params":["a","b"],"id":1}"#,
+    r#"{"method":"fail","params":[],"id":0}{"method":"echo","params":[],"id":1}{"method":"x","params":[5],"id":2} []"#,
+];
+
 fn db(corpora: &Corpora) -> Result<(), Any> {
     let numbered = |target: &str, texts: &[&str], before: &str| {
         let mut numbered = texts.iter().enumerate();
@@ -252,6 +309,11 @@ fn db(corpora: &Corpora) -> Result<(), Any> {
     numbered("ovsdb_schema", SCHEMAS, "")?;
     numbered("ovsdb_stream", MESSAGES, "\x05")?;
     numbered("ovsdb_transact", TRANSACTIONS, "")?;
+    let conversations = conversations();
+    numbered("ovsdb_client", &conversations.iter().map(String::as_str).collect::<Vec<_>>(), "\x1f")?;
+    numbered("ovsdb_updates", UPDATES, "")?;
+    numbered("unixctl_server", COMMANDS, "\x05")?;
+    corpora.put("ovsdb_updates", "all", UPDATES.join("\n").as_bytes())?;
     corpora.put("ovsdb_transact", "all", TRANSACTIONS.join("\n").as_bytes())
 }
 

@@ -58,7 +58,7 @@ pub fn ovsdb_stream(data: &[u8]) {
 }
 
 /// Roots that refer strongly and weakly to rows that are garbage-collected, with indexes, limits and enumerations.
-pub(crate) const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{
+pub const SCHEMA: &str = r#"{"name":"D","version":"1.0.0","tables":{
   "Root":{"isRoot":true,"maxRows":4,"indexes":[["n"]],"columns":{
     "n":{"type":"integer"},
     "kind":{"type":{"key":{"type":"string","enum":["set",["a","b","c"]]},"min":0}},

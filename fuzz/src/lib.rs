@@ -10,6 +10,7 @@
 
 mod conntrack;
 mod db;
+mod db_client;
 mod extraction;
 mod fields;
 mod frame;
@@ -21,7 +22,8 @@ mod traffic;
 mod wire;
 
 pub use conntrack::{conntrack, conntrack_frames};
-pub use db::{json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
+pub use db::{SCHEMA, json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
+pub use db_client::{ovsdb_client, ovsdb_updates, unixctl_server};
 pub use extraction::frame_sequence;
 pub use fields::{edit_sequence, tunnel_options};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
@@ -52,4 +54,5 @@ targets! {
     conntrack conntrack_frames datapath_ledger datapath_text
     netlink_message netlink_attributes
     json_text ovsdb_schema ovsdb_stream ovsdb_transact
+    ovsdb_client ovsdb_updates unixctl_server
 }

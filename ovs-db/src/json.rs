@@ -10,7 +10,6 @@
 //! Parsing is bounded: nesting deeper than [`MAX_DEPTH`] is refused before the recursive parser starts, so that no input
 //! can exhaust the stack.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -22,7 +21,100 @@ use serde::ser::{Serialize, Serializer};
 pub const MAX_DEPTH: usize = 100;
 
 /// The members of a JSON object, sorted by name. When a text repeats a name, the last one counts.
-pub type Object = BTreeMap<String, Json>;
+///
+/// They are one piece of memory: a replica is loaded from a message with some objects for each of its rows, most of them
+/// with few members.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Object(Vec<(String, Json)>);
+
+impl Object {
+    /// An object without members.
+    pub fn new() -> Object {
+        Object::default()
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.as_str().cmp(name))
+    }
+
+    /// The member `name`.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.position(name).ok().and_then(|at| self.0.get(at)).map(|(_, value)| value)
+    }
+
+    /// Whether there is a member `name`.
+    pub fn contains_key(&self, name: &str) -> bool {
+        self.position(name).is_ok()
+    }
+
+    /// Puts a member in the place of one of that name, which is returned.
+    pub fn insert(&mut self, name: String, value: Json) -> Option<Json> {
+        match self.position(&name) {
+            Ok(at) => self.0.get_mut(at).map(|(_, old)| std::mem::replace(old, value)),
+            Err(at) => {
+                self.0.insert(at, (name, value));
+                None
+            }
+        }
+    }
+
+    /// Removes a member.
+    pub fn remove(&mut self, name: &str) -> Option<Json> {
+        self.position(name).ok().map(|at| self.0.remove(at).1)
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The members.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&String, &Json)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The members, to change their values.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&String, &mut Json)> {
+        self.0.iter_mut().map(|(name, value)| (&*name, value))
+    }
+
+    /// The names of the members.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &String> {
+        self.0.iter().map(|(name, _)| name)
+    }
+}
+
+impl FromIterator<(String, Json)> for Object {
+    fn from_iter<I: IntoIterator<Item = (String, Json)>>(members: I) -> Object {
+        Object::sorted(members.into_iter().collect())
+    }
+}
+
+impl Object {
+    fn sorted(mut members: Vec<(String, Json)>) -> Object {
+        if !members.is_sorted_by(|(one, _), (other, _)| one < other) {
+            // Of members with the same name the first stays, and the sort is stable.
+            members.reverse();
+            members.sort_by(|(one, _), (other, _)| one.cmp(other));
+            members.dedup_by(|(one, _), (other, _)| one == other);
+        }
+        Object(members)
+    }
+}
+
+impl IntoIterator for Object {
+    type Item = (String, Json);
+    type IntoIter = std::vec::IntoIter<(String, Json)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 /// A JSON value.
 ///
@@ -125,6 +217,11 @@ impl Json {
         // Serialising to a string fails only for a map with keys that are not strings, which `Json` cannot hold.
         serde_json::to_string(self).unwrap_or_default()
     }
+
+    /// The text of this value for people: a line for each member and element, indented by two spaces a level.
+    pub fn to_pretty_text(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Json {
@@ -160,12 +257,20 @@ pub enum ParseError {
 /// [`ParseError`] with the place, when the text is not one JSON value or is nested too deeply.
 pub fn parse(text: &[u8]) -> Result<Json, ParseError> {
     let mut nesting = Nesting::default();
-    for (offset, &byte) in text.iter().enumerate() {
-        nesting.step(byte);
-        if nesting.depth > MAX_DEPTH {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let step = nesting.advance(rest, MAX_DEPTH);
+        rest = rest.get(step.taken..).unwrap_or_default();
+        if step.is_too_deep {
+            let offset = text.len().saturating_sub(rest.len()).saturating_sub(1);
             return Err(ParseError::TooDeep { offset });
         }
     }
+    parse_bounded(text)
+}
+
+/// As [`parse`], for a text that is known not to be nested too deeply.
+pub(crate) fn parse_bounded(text: &[u8]) -> Result<Json, ParseError> {
     serde_json::from_slice(text).map_err(|error| ParseError::Syntax {
         line: error.line(),
         column: error.column(),
@@ -176,7 +281,7 @@ pub fn parse(text: &[u8]) -> Result<Json, ParseError> {
     })
 }
 
-/// Where in the nesting of a JSON text a byte-wise reader is. Knows brackets and strings, nothing else.
+/// Where in the nesting of a JSON text a reader of brackets and strings is. It knows nothing else.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Nesting {
     /// Open arrays and objects.
@@ -185,28 +290,57 @@ pub(crate) struct Nesting {
     escaped: bool,
 }
 
+/// How far [`Nesting::advance`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Advance {
+    /// The bytes that were taken.
+    pub(crate) taken: usize,
+    /// Whether the last of them closed the outermost bracket, or tried to close one that is not open.
+    pub(crate) is_complete: bool,
+    /// Whether the last of them opened a bracket too many.
+    pub(crate) is_too_deep: bool,
+}
+
 impl Nesting {
-    /// Takes one byte; true when the byte closed a bracket (or tried to close one that is not open).
-    pub(crate) fn step(&mut self, byte: u8) -> bool {
-        if self.in_string {
+    /// Takes bytes up to the one that closes the outermost bracket or opens one beyond `max_depth`; otherwise all.
+    pub(crate) fn advance(&mut self, bytes: &[u8], max_depth: usize) -> Advance {
+        let at = |index: usize| index.saturating_add(1);
+        let mut rest = bytes.iter().enumerate();
+        loop {
+            if self.in_string {
+                // Most of a text is in strings: this loop is the one to be short.
+                let Some((_, byte)) = rest.find(|(_, byte)| self.escaped || matches!(byte, b'"' | b'\\')) else {
+                    break;
+                };
+                if self.escaped {
+                    self.escaped = false;
+                } else if *byte == b'\\' {
+                    self.escaped = true;
+                } else {
+                    self.in_string = false;
+                }
+                continue;
+            }
+            let Some((index, byte)) = rest.find(|(_, byte)| matches!(byte, b'"' | b'[' | b'{' | b']' | b'}')) else {
+                break;
+            };
             match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.in_string = false,
-                _ => {}
+                b'"' => self.in_string = true,
+                b'[' | b'{' => {
+                    self.depth = self.depth.saturating_add(1);
+                    if self.depth > max_depth {
+                        return Advance { taken: at(index), is_complete: false, is_too_deep: true };
+                    }
+                }
+                _ => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 0 {
+                        return Advance { taken: at(index), is_complete: true, is_too_deep: false };
+                    }
+                }
             }
-            return false;
         }
-        match byte {
-            b'"' => self.in_string = true,
-            b'[' | b'{' => self.depth = self.depth.saturating_add(1),
-            b']' | b'}' => {
-                self.depth = self.depth.saturating_sub(1);
-                return true;
-            }
-            _ => {}
-        }
-        false
+        Advance { taken: bytes.len(), is_complete: false, is_too_deep: false }
     }
 }
 
@@ -219,7 +353,7 @@ impl Serialize for Json {
             Json::Real(value) => serializer.serialize_f64(*value),
             Json::String(text) => serializer.serialize_str(text),
             Json::Array(elements) => serializer.collect_seq(elements),
-            Json::Object(members) => serializer.collect_map(members),
+            Json::Object(members) => serializer.collect_map(members.iter()),
         }
     }
 }
@@ -276,11 +410,11 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut members = Object::new();
-        while let Some((name, value)) = map.next_entry()? {
-            members.insert(name, value);
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
         }
-        Ok(Json::Object(members))
+        Ok(Json::Object(Object::sorted(members)))
     }
 }
 
@@ -301,7 +435,7 @@ pub(crate) mod tests {
         leaf.prop_recursive(4, 32, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Json::Array),
-                prop::collection::btree_map("[a-z]{0,4}", inner, 0..6).prop_map(Json::Object),
+                prop::collection::btree_map("[a-z]{0,4}", inner, 0..6).prop_map(Json::object),
             ]
         })
     }
@@ -331,6 +465,24 @@ pub(crate) mod tests {
         assert!(parse(just.as_bytes()).is_ok());
         let quoted = format!("\"{}\\\"[\"", "[".repeat(10_000));
         assert!(parse(quoted.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn members_are_sorted_and_the_last_of_a_name_counts() {
+        let value = parse(br#"{"b":1,"a":2,"b":3,"c":4,"a":5}"#).unwrap();
+        assert_eq!(value.to_text(), r#"{"a":5,"b":3,"c":4}"#);
+        let Json::Object(mut members) = value else { unreachable!() };
+        assert_eq!((members.remove("b"), members.remove("b")), (Some(Json::Integer(3)), None));
+        assert_eq!(members.insert("aa".into(), Json::Null), None);
+        assert_eq!(members.insert("c".into(), Json::Null), Some(Json::Integer(4)));
+        assert_eq!(Json::Object(members).to_text(), r#"{"a":5,"aa":null,"c":null}"#);
+    }
+
+    #[test]
+    fn text_for_people() {
+        let value = parse(br#"{"b":[1,{}],"a":{"c":[]}}"#).unwrap();
+        let text = "{\n  \"a\": {\n    \"c\": []\n  },\n  \"b\": [\n    1,\n    {}\n  ]\n}";
+        assert_eq!(value.to_pretty_text(), text);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -54,7 +55,7 @@ impl AtomicType {
             AtomicType::Integer => Atom::Integer(0),
             AtomicType::Real => Atom::Real(Real::ZERO),
             AtomicType::Boolean => Atom::Boolean(false),
-            AtomicType::String => Atom::String(String::new()),
+            AtomicType::String => Atom::String("".into()),
             AtomicType::Uuid => Atom::Uuid(Uuid::nil()),
         }
     }
@@ -125,7 +126,7 @@ pub enum Atom {
     /// A boolean.
     Boolean(bool),
     /// A string.
-    String(String),
+    String(Arc<str>),
     /// A UUID.
     Uuid(Uuid),
 }
@@ -140,6 +141,26 @@ impl Atom {
             Atom::String(_) => AtomicType::String,
             Atom::Uuid(_) => AtomicType::Uuid,
         }
+    }
+
+    /// The text, if this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Atom::String(text) = self { Some(text) } else { None }
+    }
+
+    /// The number, if this is an integer.
+    pub fn as_integer(&self) -> Option<i64> {
+        if let Atom::Integer(value) = self { Some(*value) } else { None }
+    }
+
+    /// The number, if this is a real.
+    pub fn as_real(&self) -> Option<f64> {
+        if let Atom::Real(value) = self { Some(value.get()) } else { None }
+    }
+
+    /// The value, if this is a boolean.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Atom::Boolean(value) = self { Some(*value) } else { None }
     }
 
     /// The UUID, if this is one.
@@ -161,7 +182,7 @@ impl Atom {
             (AtomicType::String, Json::String(text)) if text.contains('\0') => {
                 Err(Error::new(ErrorKind::NullCharacter))
             }
-            (AtomicType::String, Json::String(text)) => Ok(Atom::String(text.clone())),
+            (AtomicType::String, Json::String(text)) => Ok(Atom::String(text.as_str().into())),
             (AtomicType::Uuid, Json::Array(pair)) => uuid_from_pair(pair, names).unwrap_or_else(|| Err(wrong())),
             _ => Err(wrong()),
         }
@@ -173,7 +194,7 @@ impl Atom {
             Atom::Integer(value) => Json::Integer(*value),
             Atom::Real(value) => Json::real(value.get()),
             Atom::Boolean(value) => Json::Bool(*value),
-            Atom::String(text) => Json::String(text.clone()),
+            Atom::String(text) => Json::string(&**text),
             Atom::Uuid(uuid) => Json::Array(vec![Json::string("uuid"), Json::String(uuid.to_string())]),
         }
     }

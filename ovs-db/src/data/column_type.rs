@@ -97,10 +97,10 @@ impl ColumnType {
     /// The content that an insert gives to a column that it does not mention (RFC 7047 section 5.2.1).
     pub fn default_datum(&self) -> Datum {
         match (&self.value, self.min) {
-            (None, 0) => Datum::Set(Default::default()),
-            (Some(_), 0) => Datum::Map(Default::default()),
-            (None, _) => Datum::Set([self.key.ty().default_atom()].into()),
-            (Some(value), _) => Datum::Map([(self.key.ty().default_atom(), value.ty().default_atom())].into()),
+            (None, 0) => Datum::EMPTY_SET,
+            (Some(_), 0) => Datum::EMPTY_MAP,
+            (None, _) => self.key.ty().default_atom().into(),
+            (Some(value), _) => Datum::map([(self.key.ty().default_atom(), value.ty().default_atom())]),
         }
     }
 

@@ -12,6 +12,7 @@ mod column_type;
 mod datum;
 pub(crate) mod parse;
 
+pub(crate) use atom::uuid_from_text;
 pub use atom::{Atom, AtomicType, NamedUuids, Real};
 pub use base_type::{BaseType, Constraint, RefType};
 pub use column_type::ColumnType;

@@ -11,7 +11,7 @@ use super::operation::{Operation, define_names};
 use super::overlay::Overlay;
 use super::table::{Row, Table, empty_tables};
 use crate::data::{Datum, NamedUuids};
-use crate::json::Json;
+use crate::json::{Json, Object};
 use crate::schema::Schema;
 
 /// What one transaction may cost.
@@ -65,7 +65,7 @@ impl OperationResult {
     /// The JSON form.
     pub fn to_json(&self) -> Json {
         match self {
-            OperationResult::Done => Json::Object(BTreeMap::new()),
+            OperationResult::Done => Json::Object(Object::new()),
             OperationResult::Inserted(uuid) => Json::object([("uuid", crate::data::Atom::Uuid(*uuid).to_json())]),
             OperationResult::Rows(rows) => Json::object([("rows", Json::Array(rows.clone()))]),
             OperationResult::Count(count) => {

@@ -214,11 +214,11 @@ impl<'s, 'o, 'b> Settling<'s, 'o, 'b> {
             (Some(table), Some(uuid)) => self.exists(table, uuid),
             _ => true,
         };
-        let kept = match datum {
-            Datum::Set(atoms) => Datum::Set(atoms.iter().filter(|atom| stays(&key, atom)).cloned().collect()),
-            Datum::Map(pairs) => {
-                let kept = pairs.iter().filter(|(one, other)| stays(&key, one) && stays(&value, other));
-                Datum::Map(kept.map(|(one, other)| (one.clone(), other.clone())).collect())
+        let kept = match (datum.as_set(), datum.as_map()) {
+            (Some(atoms), _) => Datum::set(atoms.iter().filter(|atom| stays(&key, atom)).cloned()),
+            (_, pairs) => {
+                let pairs = pairs.unwrap_or_default().iter();
+                Datum::map(pairs.filter(|(one, other)| stays(&key, one) && stays(&value, other)).cloned())
             }
         };
         (kept.len() != datum.len()).then_some(kept)

@@ -1,7 +1,5 @@
 //! Mutations: `[column, mutator, value]` (RFC 7047 section 5.1 `<mutation>`).
 
-use std::collections::BTreeSet;
-
 use super::failure::Failure;
 use super::table::Row;
 use crate::data::parse::{array, expected, string};
@@ -124,32 +122,33 @@ impl Mutation {
     pub(crate) fn apply(&self, row: &mut Row) -> Result<(), Failure> {
         let at = |kind| Failure::Value(Error::new(kind).at(format!("mutation of column {:?}", self.column)));
         let Some(old) = row.get(&self.column) else { return Ok(()) };
-        let new = match (self.mutator, old, &self.argument) {
-            (Mutator::Insert, Datum::Set(old), Datum::Set(more)) => Datum::Set(old | more),
-            (Mutator::Insert, Datum::Map(old), Datum::Map(more)) => {
-                let mut new = more.clone();
-                new.extend(old.iter().map(|(key, value)| (key.clone(), value.clone())));
-                Datum::Map(new)
+        let argument = &self.argument;
+        let new = match (self.mutator, old.as_set(), old.as_map()) {
+            (Mutator::Insert, Some(old), _) => {
+                Datum::set(old.iter().chain(argument.as_set().unwrap_or_default()).cloned())
             }
-            (Mutator::Delete, Datum::Set(old), Datum::Set(less)) => Datum::Set(old.difference(less).cloned().collect()),
-            (Mutator::Delete, Datum::Map(old), Datum::Set(keys)) => {
-                let kept = old.iter().filter(|(key, _)| !keys.contains(key));
-                Datum::Map(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+            (Mutator::Insert, _, Some(old)) => {
+                // A key that is there already keeps its value: of two pairs, the last counts.
+                Datum::map(argument.as_map().unwrap_or_default().iter().chain(old).cloned())
             }
-            (Mutator::Delete, Datum::Map(old), Datum::Map(pairs)) => {
-                let kept = old.iter().filter(|(key, value)| pairs.get(key) != Some(value));
-                Datum::Map(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+            (Mutator::Delete, Some(old), _) => Datum::set(old.iter().filter(|atom| !argument.contains(atom)).cloned()),
+            (Mutator::Delete, _, Some(old)) => {
+                let keys_only = argument.as_set().is_some();
+                let goes = |key: &Atom, value: &Atom| match keys_only {
+                    true => argument.contains(key),
+                    false => argument.get(key) == Some(value),
+                };
+                Datum::map(old.iter().filter(|(key, value)| !goes(key, value)).cloned())
             }
-            (_, Datum::Set(old), argument) => {
-                let mut new = BTreeSet::new();
-                for atom in old {
-                    if !new.insert(self.arithmetic(atom, argument.as_scalar())?) {
-                        return Err(at(ErrorKind::Duplicate));
-                    }
+            (_, Some(old), _) => {
+                let results = old.iter().map(|atom| self.arithmetic(atom, argument.as_scalar()));
+                let new = Datum::set(results.collect::<Result<Vec<_>, _>>()?);
+                if new.len() != old.len() {
+                    return Err(at(ErrorKind::Duplicate));
                 }
-                Datum::Set(new)
+                new
             }
-            (_, Datum::Map(_), _) => return Err(at(ErrorKind::NotApplicable { word: self.mutator.as_str() })),
+            _ => return Err(at(ErrorKind::NotApplicable { word: self.mutator.as_str() })),
         };
         new.check(&self.ty).map_err(|error| at(error.kind().clone()))?;
         row.set(&self.column, new);

@@ -92,13 +92,11 @@ pub(crate) fn references<'a>(table: &'a TableSchema, row: &Row, mut visit: impl 
                 visit(target, *uuid, kind);
             }
         };
-        match row.get(name) {
-            Some(Datum::Set(atoms)) => atoms.iter().for_each(|atom| one(key, atom)),
-            Some(Datum::Map(pairs)) => pairs.iter().for_each(|(atom, other)| {
-                one(key, atom);
-                one(value, other);
-            }),
-            None => {}
+        let Some(cell) = row.get(name) else { continue };
+        cell.as_set().unwrap_or_default().iter().for_each(|atom| one(key, atom));
+        for (atom, other) in cell.as_map().unwrap_or_default() {
+            one(key, atom);
+            one(value, other);
         }
     }
 }

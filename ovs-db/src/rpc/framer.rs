@@ -1,8 +1,8 @@
 //! A stream of bytes into JSON values.
 //!
 //! JSON-RPC over a stream has no length prefix: a message ends where its outermost bracket closes. The framer follows
-//! brackets and strings byte by byte, each byte once, and gives the text to the parser when the bracket is closed. It
-//! holds at most one message that is not complete, of at most [`FrameLimits::message`] bytes.
+//! brackets and strings, each byte once, and gives the text to the parser when the bracket is closed. It holds at most one
+//! message that is not complete, of at most [`FrameLimits::message`] bytes.
 
 use crate::json::{self, Json, MAX_DEPTH, Nesting, ParseError};
 
@@ -98,36 +98,41 @@ impl Framer {
     }
 
     fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Json>, FrameError> {
-        while let Some((&byte, rest)) = input.split_first() {
-            let offset = self.offset;
-            if self.text.is_empty() {
-                match byte {
-                    b' ' | b'\t' | b'\r' | b'\n' => {
-                        self.offset = offset.saturating_add(1);
-                        *input = rest;
-                        continue;
-                    }
-                    b'{' | b'[' => {}
-                    _ => return Err(FrameError::NotAMessage { offset, byte }),
-                }
-            }
-            if self.text.len() >= self.limits.message {
-                return Err(FrameError::TooLong { offset, limit: self.limits.message });
-            }
-            self.text.push(byte);
-            let closed = self.nesting.step(byte);
-            if self.nesting.depth > self.limits.depth {
-                return Err(FrameError::TooDeep { offset, limit: self.limits.depth });
-            }
-            *input = rest;
-            self.offset = offset.saturating_add(1);
-            if closed && self.nesting.depth == 0 {
-                let text = std::mem::take(&mut self.text);
-                let start = self.offset.saturating_sub(text.len() as u64);
-                return json::parse(&text).map(Some).map_err(|error| FrameError::Json { start, error });
+        if self.text.is_empty() {
+            let blank = input.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
+            self.take(input, blank);
+            match input.first() {
+                None | Some(b'{' | b'[') => {}
+                Some(byte) => return Err(FrameError::NotAMessage { offset: self.offset, byte: *byte }),
             }
         }
-        Ok(None)
+        let room = self.limits.message.saturating_sub(self.text.len());
+        let fitting = input.get(..room).unwrap_or(input);
+        let step = self.nesting.advance(fitting, self.limits.depth);
+        let is_cut = fitting.len() < input.len() && step.taken == fitting.len() && !step.is_complete;
+        let taken = self.take(input, step.taken);
+        self.text.extend_from_slice(taken);
+        if step.is_too_deep {
+            let offset = self.offset.saturating_sub(1);
+            return Err(FrameError::TooDeep { offset, limit: self.limits.depth });
+        }
+        if is_cut {
+            return Err(FrameError::TooLong { offset: self.offset, limit: self.limits.message });
+        }
+        if !step.is_complete {
+            return Ok(None);
+        }
+        let text = std::mem::take(&mut self.text);
+        let start = self.offset.saturating_sub(text.len() as u64);
+        json::parse_bounded(&text).map(Some).map_err(|error| FrameError::Json { start, error })
+    }
+
+    /// Takes bytes from the front of the input.
+    fn take<'a>(&mut self, input: &mut &'a [u8], count: usize) -> &'a [u8] {
+        let (taken, rest) = input.split_at_checked(count).unwrap_or((input, &[]));
+        *input = rest;
+        self.offset = self.offset.saturating_add(taken.len() as u64);
+        taken
     }
 }
 

@@ -56,7 +56,7 @@ impl Message {
         let (method, params) = (members.remove("method"), members.remove("params"));
         let (result, error) = (members.remove("result"), members.remove("error"));
         let id = members.remove("id").unwrap_or_default();
-        if let Some(name) = members.into_keys().next() {
+        if let Some((name, _)) = members.into_iter().next() {
             return Err(Error::new(ErrorKind::UnknownMember(name)).into());
         }
         let is_present = |json: &Option<Json>| json.as_ref().is_some_and(|json| *json != Json::Null);

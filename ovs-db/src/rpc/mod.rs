@@ -2,6 +2,9 @@
 //!
 //! - [`Message`]: requests, notifications, responses and errors, from and to JSON.
 //! - [`Framer`]: a stream of bytes into JSON values, of bounded size and depth.
+//! - [`Remote`], [`ListenOn`]: names of places such as `tcp:127.0.0.1:6640`.
+//! - [`Reconnect`]: when to connect, probe, give up and try again.
+//! - [`Session`]: a conversation that outlives its connections, made of these; no socket, no clock.
 //!
 //! ```
 //! use ovs_db::rpc::{FrameLimits, Framer, Message};
@@ -19,6 +22,14 @@
 
 mod framer;
 mod message;
+mod outgoing;
+mod reconnect;
+mod remote;
+mod session;
 
 pub use framer::{FrameError, FrameLimits, Framer};
 pub use message::{Message, MessageError};
+pub(crate) use outgoing::Outgoing;
+pub use reconnect::{DisconnectReason, Reconnect, ReconnectAction, ReconnectOptions};
+pub use remote::{DEFAULT_PORT, ListenOn, Remote, RemoteError};
+pub use session::{SendError, Session, SessionAction, SessionOptions};
