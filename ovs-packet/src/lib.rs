@@ -27,18 +27,20 @@
 //!
 //! # What is where
 //!
-//! - [`packet`]: the owned buffer with headroom, its layer offsets, metadata and offload state;
+//! - [`packet`]: the owned buffer with headroom and the pool it comes from, its layer offsets, metadata, tunnel and
+//!   offload state;
 //! - [`key`]: the flow key, its mask, both in sparse form, and matches;
 //! - [`field`]: the table of fields, and values in words; [`text`]: matches in words;
 //! - [`extract`]: packet to key; [`compose`]: key to packet; [`edit`]: change a packet in place;
-//! - [`checksum`], [`segment`] (software checksumming and segmentation), [`hash`], [`pcap`];
+//! - [`checksum`], [`segment`] (checksums written and checked in software, and segmentation), [`hash`], [`pcap`];
 //! - [`wire`]: the messages of control protocols and the headers of tunnels, as views and as values;
 //! - [`Instant`], [`EthAddr`], [`OfPort`]: the small values that all crates share.
 //!
 //! # Rules
 //!
 //! Any bytes of any length are a packet: what cannot be read is absent from the key, and [`extract::Extraction`] says
-//! why. Nothing here panics on input, reads a clock, or holds a lock. No code here is `unsafe`.
+//! why. Nothing here panics on input, reads a clock, or holds a lock. No code here is `unsafe`. What a thread keeps
+//! beside its packets is its pool of free buffers ([`packet::PoolStats`]), within bounds.
 
 #![no_std]
 #![forbid(unsafe_code)]

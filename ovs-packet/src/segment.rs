@@ -19,7 +19,7 @@ const CWR: u8 = 0x80;
 pub fn finish_checksum(packet: &mut Packet) {
     if let IpChecksum::Partial { start } = packet.offload.ip {
         packet.offload.ip = IpChecksum::Good;
-        write_ipv4_checksum(packet.data_mut().get_mut(start..).unwrap_or(&mut []));
+        write_ipv4_checksum(packet.data_mut().get_mut(start as usize..).unwrap_or(&mut []));
     }
     let L4Checksum::Partial { start, offset } = packet.offload.l4 else { return };
     packet.offload.l4 = L4Checksum::Good;

@@ -17,7 +17,7 @@ pub enum IpChecksum {
     /// It is not written yet; who sends the packet computes it.
     Partial {
         /// Byte offset in the packet's data where the header begins.
-        start: usize,
+        start: u32,
     },
 }
 
@@ -77,7 +77,8 @@ pub struct Offload {
 impl Offload {
     pub(crate) fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
         if let IpChecksum::Partial { start } = self.ip {
-            self.ip = by(start).map_or(IpChecksum::Unknown, |start| IpChecksum::Partial { start });
+            let start = by(start as usize).and_then(|start| u32::try_from(start).ok());
+            self.ip = start.map_or(IpChecksum::Unknown, |start| IpChecksum::Partial { start });
         }
         if let L4Checksum::Partial { start, offset } = self.l4 {
             self.l4 = match by(start) {
