@@ -74,7 +74,7 @@ pub mod ovs;
 #[forbid(unsafe_code)]
 mod reply;
 
-pub use attr::{Attribute, Attributes, MessageBuilder};
+pub use attr::{Attribute, Attributes, Writer};
 #[cfg(all(feature = "socket", target_os = "linux"))]
 pub use edge::{GenericSocket, SocketError, Unavailable, probe_datapath};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};

@@ -13,14 +13,12 @@ use crate::error::{DecodeError, DecodeErrorKind};
 /// Attributes, one after the other. An iterator that ends after its first error.
 ///
 /// ```
-/// use ovs_netlink::{Flags, MessageBuilder, Messages};
+/// use ovs_netlink::{Attributes, Writer};
 ///
-/// let mut builder = MessageBuilder::new(16, Flags::REQUEST);
-/// builder.u32(1, 7).nest(2, |inner| inner.str(3, "eth0").map(drop))?;
-/// let bytes = builder.finish(1, 0)?;
+/// let mut buffer = Vec::new();
+/// Writer::new(&mut buffer).u32(1, 7).nest(2, |inner| inner.str(3, "eth0").map(drop))?;
 ///
-/// let message = Messages::new(&bytes).next().unwrap()?;
-/// let attributes: Vec<_> = message.attributes(0)?.collect::<Result<_, _>>()?;
+/// let attributes: Vec<_> = Attributes::new(&buffer, 0).collect::<Result<_, _>>()?;
 /// assert_eq!(attributes[0].u32()?, 7);
 /// let inner = attributes[1].nested()?.next().unwrap()?;
 /// assert_eq!((inner.kind(), inner.str()?), (3, "eth0"));
@@ -37,6 +35,21 @@ impl<'a> Attributes<'a> {
     /// The attributes in `bytes`, which begin at `offset` of the buffer that errors are to speak of.
     pub fn new(bytes: &'a [u8], offset: usize) -> Attributes<'a> {
         Attributes { rest: bytes, offset, depth: MAX_NESTING }
+    }
+
+    /// The same, for attributes that lie in others: they may nest `depth` deeper.
+    pub(crate) fn with_depth(bytes: &'a [u8], offset: usize, depth: u8) -> Attributes<'a> {
+        Attributes { rest: bytes, offset, depth }
+    }
+
+    /// What [`Attributes::with_depth`] takes.
+    pub(crate) fn into_parts(self) -> (&'a [u8], usize, u8) {
+        (self.rest, self.offset, self.depth)
+    }
+
+    /// Ends the walk.
+    pub(crate) fn end(&mut self) {
+        self.rest = &[];
     }
 
     fn read(&mut self) -> Result<Attribute<'a>, DecodeError> {
@@ -71,7 +84,7 @@ impl<'a> Iterator for Attributes<'a> {
         }
         let result = self.read();
         if result.is_err() {
-            self.rest = &[];
+            self.end();
         }
         Some(result)
     }
@@ -82,7 +95,9 @@ impl FusedIterator for Attributes<'_> {}
 /// One attribute. The getters check the size of the payload and fail with its offset.
 ///
 /// Numbers are in the byte order of the machine unless the name of the getter says `be`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Attributes are equal whose types and payloads are, wherever they lie.
+#[derive(Debug, Clone, Copy)]
 pub struct Attribute<'a> {
     raw_kind: u16,
     payload: &'a [u8],
@@ -90,7 +105,20 @@ pub struct Attribute<'a> {
     depth: u8,
 }
 
+impl PartialEq for Attribute<'_> {
+    fn eq(&self, other: &Attribute<'_>) -> bool {
+        (self.raw_kind, self.payload) == (other.raw_kind, other.payload)
+    }
+}
+
+impl Eq for Attribute<'_> {}
+
 impl<'a> Attribute<'a> {
+    /// The type with the flags in its upper two bits.
+    pub(crate) fn raw_kind(&self) -> u16 {
+        self.raw_kind
+    }
+
     /// The type, without the flags in its upper two bits.
     pub fn kind(&self) -> u16 {
         self.raw_kind & TYPE_MASK
