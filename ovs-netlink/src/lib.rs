@@ -70,7 +70,11 @@ mod generic;
 #[forbid(unsafe_code)]
 mod message;
 #[forbid(unsafe_code)]
+pub mod nf;
+#[forbid(unsafe_code)]
 pub mod ovs;
+#[forbid(unsafe_code)]
+pub mod psample;
 #[forbid(unsafe_code)]
 mod reply;
 

@@ -179,7 +179,9 @@ mod tests {
     fn unknown_attributes_and_sizes() {
         let kind = |result: Result<(), DecodeError>| result.unwrap_err().kind;
         let key = |kind: u16, payload: &'static [u8]| {
-            check(Key::policy(), move |writer| drop(writer.bytes(kind, payload).unwrap()))
+            check(Key::policy(), move |writer| {
+                writer.bytes(kind, payload).unwrap();
+            })
         };
         assert_eq!(kind(key(99, &[])), DecodeErrorKind::Unknown { attribute: 99 });
         assert_eq!(key(Key::MPLS, &[0; 12]), Ok(()));
@@ -189,7 +191,11 @@ mod tests {
             found: 6
         });
         assert!(key(Key::CT_LABELS, &[0; 15]).is_err() && key(Key::CT_LABELS, &[0; 16]).is_ok());
-        assert!(check(Action::policy(), |writer| drop(writer.flag(Action::POP_VLAN))).is_ok());
-        assert!(check(Action::policy(), |writer| drop(writer.u8(Action::POP_VLAN, 0))).is_err());
+        assert!(check(Action::policy(), |writer| {
+            writer.flag(Action::POP_VLAN);
+        }).is_ok());
+        assert!(check(Action::policy(), |writer| {
+            writer.u8(Action::POP_VLAN, 0);
+        }).is_err());
     }
 }

@@ -89,6 +89,11 @@ impl<'a, T: Typed<'a>> Nest<'a, T> {
         self.payload
     }
 
+    /// The offset of the bytes in the datagram that they were read from.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// Whether there are no attributes.
     pub fn is_empty(&self) -> bool {
         self.payload.is_empty()

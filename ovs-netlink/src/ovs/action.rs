@@ -283,7 +283,9 @@ mod tests {
         // Written again, value by value, it is the same but for nothing.
         let mut again = Vec::new();
         let mut writer = Writer::new(&mut again);
-        actions.iter().for_each(|action| drop(writer.put(action.unwrap()).unwrap()));
+        for action in actions {
+            writer.put(action.unwrap()).unwrap();
+        }
         assert_eq!(again, buffer);
     }
 

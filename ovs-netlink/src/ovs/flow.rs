@@ -188,7 +188,9 @@ mod tests {
         prop::collection::vec((0u16..40, prop::collection::vec(any::<u8>(), 0..20)), 0..5).prop_map(|list| {
             let mut bytes = Vec::new();
             let mut writer = Writer::new(&mut bytes);
-            list.iter().for_each(|(kind, payload)| drop(writer.bytes(*kind, payload).unwrap()));
+            for (kind, payload) in &list {
+                writer.bytes(*kind, payload).unwrap();
+            }
             bytes
         })
     }
