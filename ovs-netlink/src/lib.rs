@@ -80,7 +80,10 @@ mod reply;
 
 pub use attr::{Attribute, Attributes, Writer};
 #[cfg(all(feature = "socket", target_os = "linux"))]
-pub use edge::{GenericSocket, SocketError, Unavailable, probe_datapath};
+pub use edge::{
+    Connect, Conntrack, Drained, Families, Linux, Protocol, Socket, SocketError, Unavailable, Upcall, UpcallSocket,
+    probe_datapath,
+};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use generic::{CONTROLLER, Family, GenericHeader, MulticastGroup};
 pub use message::{Flags, Header, Message, Messages, kind};

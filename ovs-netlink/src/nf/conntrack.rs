@@ -446,12 +446,7 @@ impl Connection {
     /// # Errors
     /// None in practice: the message is short.
     pub fn encode_delete(&self, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let header = NfHeader { family: self.orig.family(), ..NfHeader::default() };
-        header.message(buffer, message::CONNECTION_DELETE, Flags::REQUEST | Flags::ACK, |writer| {
-            writer.put(CtAttr::Zone(self.zone))?;
-            self.orig.encode(CtAttr::TUPLE_ORIG, writer)?;
-            self.id.map_or(Ok(()), |id| writer.put(CtAttr::Id(id)).map(drop))
-        })
+        self.orig.request_delete(self.zone, self.id, buffer)
     }
 
     /// Appends the request to make this connection to `buffer`: tuples, zone, status, timeout, mark and labels.

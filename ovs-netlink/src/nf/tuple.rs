@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::header::NfHeader;
+use super::conntrack::CtAttr;
+use super::header::{NfHeader, message};
 use crate::attr::typed::{Array, Be16, Nest, Nested, U8, attributes};
 use crate::attr::Writer;
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
+use crate::message::Flags;
 
 attributes! {
     /// A part of a tuple.
@@ -151,6 +153,23 @@ impl Tuple {
         Ok(())
     }
 
+    /// Appends the request to forget the connection of `zone` whose first packet had this tuple to `buffer`.
+    ///
+    /// # Errors
+    /// None in practice: the message is short.
+    pub fn encode_delete(&self, zone: u16, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.request_delete(zone, None, buffer)
+    }
+
+    pub(super) fn request_delete(&self, zone: u16, id: Option<u32>, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let header = NfHeader { family: self.family(), ..NfHeader::default() };
+        header.message(buffer, message::CONNECTION_DELETE, Flags::REQUEST | Flags::ACK, |writer| {
+            writer.put(CtAttr::Zone(zone))?;
+            self.encode(CtAttr::TUPLE_ORIG, writer)?;
+            id.map_or(Ok(()), |id| writer.put(CtAttr::Id(id)).map(drop))
+        })
+    }
+
     /// Reads a tuple, which is in the attribute `kind`.
     ///
     /// # Errors
@@ -205,7 +224,6 @@ impl Tuple {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::nf::CtAttr;
     use proptest::prelude::*;
 
     pub(in crate::nf) fn any_tuple() -> impl Strategy<Value = Tuple> {
