@@ -77,6 +77,9 @@ pub mod ovs;
 pub mod psample;
 #[forbid(unsafe_code)]
 mod reply;
+#[cfg(all(feature = "route", target_os = "linux"))]
+#[forbid(unsafe_code)]
+pub mod route;
 
 pub use attr::{Attribute, Attributes, Writer};
 #[cfg(all(feature = "socket", target_os = "linux"))]

@@ -48,6 +48,9 @@ pub enum SocketError {
     /// A request has several answers, or none, where one was expected.
     #[error("{0} answers where one was expected")]
     NotOneAnswer(usize),
+    /// An answer about links, routes and the like cannot be read: why, in words.
+    #[error("unreadable answer: {0}")]
+    Unreadable(String),
     /// Too many messages arrived that belong to no request of ours.
     #[error("messages that belong to no request keep arriving")]
     Foreign,

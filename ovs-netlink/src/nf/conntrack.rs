@@ -458,9 +458,10 @@ impl Connection {
         header.message(buffer, message::CONNECTION_NEW, flags, |writer| {
             self.orig.encode(CtAttr::TUPLE_ORIG, writer)?;
             self.reply.encode(CtAttr::TUPLE_REPLY, writer)?;
-            writer.put(CtAttr::Zone(self.zone))?.put(CtAttr::Status(self.status.bits()))?;
-            writer.put(CtAttr::Mark(self.mark))?;
-            let rest = [self.timeout.map(CtAttr::Timeout), self.labels.as_ref().map(|bytes| CtAttr::Labels(bytes))];
+            writer.put(CtAttr::Status(self.status.bits()))?.put(CtAttr::Mark(self.mark))?;
+            // A kernel without zones refuses to be told one.
+            let zone = Some(self.zone).filter(|zone| *zone != 0).map(CtAttr::Zone);
+            let rest = [zone, self.timeout.map(CtAttr::Timeout), self.labels.as_ref().map(|bytes| CtAttr::Labels(bytes))];
             rest.into_iter().flatten().try_for_each(|attribute| writer.put(attribute).map(drop))
         })
     }

@@ -164,7 +164,10 @@ impl Tuple {
     pub(super) fn request_delete(&self, zone: u16, id: Option<u32>, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
         let header = NfHeader { family: self.family(), ..NfHeader::default() };
         header.message(buffer, message::CONNECTION_DELETE, Flags::REQUEST | Flags::ACK, |writer| {
-            writer.put(CtAttr::Zone(zone))?;
+            // A kernel without zones refuses to be told one.
+            if zone != 0 {
+                writer.put(CtAttr::Zone(zone))?;
+            }
             self.encode(CtAttr::TUPLE_ORIG, writer)?;
             id.map_or(Ok(()), |id| writer.put(CtAttr::Id(id)).map(drop))
         })
