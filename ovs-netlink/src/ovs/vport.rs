@@ -136,7 +136,7 @@ pub struct Vport {
     pub name: Option<IfName>,
     /// The attributes that a tunnel port has, as they are on the wire.
     pub options: Option<Vec<u8>>,
-    /// The sockets for upcalls; `[0]` for none. Required to make a port.
+    /// The sockets for upcalls; `[0]` for none. Required to make a port. The kernel refuses more than it has CPUs.
     pub upcall_pids: Option<Vec<u32>>,
     /// Packets.
     pub stats: Option<VportStats>,

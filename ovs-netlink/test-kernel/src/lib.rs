@@ -106,7 +106,7 @@ fn run(kernel: &Path) -> Result<String, String> {
         .arg(format!("mem={}M", MEMORY >> 20))
         .arg(format!("uml_dir={}", folder.display()))
         .args(["root=none", "rootfstype=hostfs", "rootflags=/", "ro", "con=null", "con0=null,fd:1"])
-        .args(["quiet", "loglevel=0", "panic=-1", "seccomp=auto"])
+        .args(["quiet", "loglevel=0", "panic=-1", "seccomp=auto", "ncpus=2"])
         .arg(format!("init={}", script.display()))
         // Memory is a file there: in a file system that has room for it.
         .env("TMPDIR", memory_folder())
