@@ -65,6 +65,9 @@ pub mod attr;
 mod edge;
 #[forbid(unsafe_code)]
 mod error;
+#[cfg(all(feature = "fake-kernel", target_os = "linux"))]
+#[forbid(unsafe_code)]
+pub mod fake;
 #[forbid(unsafe_code)]
 mod generic;
 #[forbid(unsafe_code)]

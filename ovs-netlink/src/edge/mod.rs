@@ -14,5 +14,7 @@ mod upcall;
 
 pub use conntrack::Conntrack;
 pub use families::{Families, Unavailable, probe_datapath};
+#[cfg(feature = "fake-kernel")]
+pub(crate) use socket::Peer;
 pub use socket::{Connect, Drained, Linux, Protocol, Socket, SocketError};
 pub use upcall::{Upcall, UpcallSocket};

@@ -13,8 +13,9 @@ use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_recv
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::sys::{self, NetlinkOption};
+use crate::attr::Writer;
 use crate::error::{DecodeError, EncodeError};
-use crate::message::{Message, Messages};
+use crate::message::{Flags, Message, Messages, kind};
 use crate::reply::ReplyError;
 
 /// Why an exchange with the kernel failed.
@@ -116,6 +117,13 @@ pub(crate) enum Peer {
     /// Another thread, over a pair of sockets: an empty datagram says that some were lost.
     #[cfg_attr(not(feature = "fake-kernel"), allow(dead_code, reason = "there is no other end without the feature"))]
     Pair,
+}
+
+impl Peer {
+    /// The attribute of a message that means nothing else which says: join this group.
+    pub(crate) const JOIN: u16 = 1;
+    /// The one that says: leave it.
+    const LEAVE: u16 = 2;
 }
 
 /// What [`Socket::drain`] took.
@@ -244,8 +252,7 @@ impl Socket {
     pub fn join(&self, group: u32) -> Result<(), SocketError> {
         match self.peer {
             Peer::Kernel => sys::set(self.fd.as_fd(), NetlinkOption::Join, group).map_err(system("setsockopt")),
-            // Whoever plays the kernel sends its notifications to all sockets.
-            Peer::Pair => Ok(()),
+            Peer::Pair => self.tell_membership(Peer::JOIN, group),
         }
     }
 
@@ -256,8 +263,18 @@ impl Socket {
     pub fn leave(&self, group: u32) -> Result<(), SocketError> {
         match self.peer {
             Peer::Kernel => sys::set(self.fd.as_fd(), NetlinkOption::Leave, group).map_err(system("setsockopt")),
-            Peer::Pair => Ok(()),
+            Peer::Pair => self.tell_membership(Peer::LEAVE, group),
         }
+    }
+
+    /// Tells a peer that is not the kernel which notifications are wanted: it has no socket options.
+    fn tell_membership(&self, what: u16, group: u32) -> Result<(), SocketError> {
+        let mut message = Vec::new();
+        Writer::message(&mut message, kind::NOOP, Flags::empty(), |writer| {
+            writer.u32(what, group);
+            Ok(())
+        })?;
+        self.send(&message)
     }
 
     /// Takes messages that belong to no request, upcalls and notifications, without waiting: until there are no more, or
