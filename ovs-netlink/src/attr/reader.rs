@@ -52,6 +52,7 @@ impl<'a> Attributes<'a> {
         self.rest = &[];
     }
 
+    #[inline]
     fn read(&mut self) -> Result<Attribute<'a>, DecodeError> {
         let error = |kind| Err(DecodeError::new(self.offset, kind));
         let available = self.rest.len();
@@ -78,6 +79,7 @@ impl<'a> Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, DecodeError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -120,6 +122,7 @@ impl<'a> Attribute<'a> {
     }
 
     /// The type, without the flags in its upper two bits.
+    #[inline]
     pub fn kind(&self) -> u16 {
         self.raw_kind & TYPE_MASK
     }
@@ -130,6 +133,7 @@ impl<'a> Attribute<'a> {
     }
 
     /// The payload, without padding.
+    #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
@@ -151,6 +155,7 @@ impl<'a> Attribute<'a> {
     ///
     /// # Errors
     /// [`DecodeErrorKind::WrongSize`], as for the numbers below.
+    #[inline]
     pub fn array<const N: usize>(&self) -> Result<[u8; N], DecodeError> {
         self.payload.try_into().map_err(|_| self.wrong_size(N))
     }

@@ -152,6 +152,7 @@ pub struct NestIter<'a, T> {
 impl<'a, T: Typed<'a>> Iterator for NestIter<'a, T> {
     type Item = Result<T, DecodeError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let result = self.attributes.next()?.and_then(|attribute| T::decode(&attribute));
         if result.is_err() {
