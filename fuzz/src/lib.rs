@@ -20,7 +20,7 @@ mod traffic;
 pub use conntrack::{conntrack, conntrack_frames};
 pub use db::{json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
-pub use netlink::{netlink_attributes, netlink_message};
+pub use netlink::{netlink_attributes, netlink_message, netlink_netfilter, netlink_route, netlink_sets};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
 pub use switch::{datapath_ledger, megaflow_soundness, openflow_execute};
 pub use tables::{classifier, megaflow_table};
@@ -40,6 +40,6 @@ targets! {
     match_text flow_text action_text openflow_message openflow_stream openflow_execute
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger
-    netlink_message netlink_attributes
+    netlink_message netlink_attributes netlink_sets netlink_netfilter netlink_route
     json_text ovsdb_schema ovsdb_stream ovsdb_transact
 }

@@ -113,6 +113,9 @@ mod tests {
         .unwrap();
         let sample = Sample::decode(&Messages::new(&bytes).next().unwrap().unwrap()).unwrap();
         assert_eq!((sample.group, sample.sequence, sample.rate, sample.rate_is_probability), (7, 1, 9, true));
-        assert_eq!((sample.data, sample.original_size, sample.cookie), (Some(&[1; 60][..]), Some(1500), Some(&b"c"[..])));
+        assert_eq!(
+            (sample.data, sample.original_size, sample.cookie),
+            (Some(&[1; 60][..]), Some(1500), Some(&b"c"[..]))
+        );
     }
 }

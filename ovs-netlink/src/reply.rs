@@ -191,12 +191,7 @@ mod tests {
     use crate::message::Messages;
     use proptest::prelude::*;
 
-    fn step(
-        kind: u16,
-        flags: Flags,
-        payload: &[u8],
-        attributes: impl Fn(&mut Writer<'_>),
-    ) -> Result<bool, ReplyError> {
+    fn step(kind: u16, flags: Flags, payload: &[u8], attributes: impl Fn(&mut Writer<'_>)) -> Result<bool, ReplyError> {
         let mut bytes = Vec::new();
         Writer::message(&mut bytes, kind, flags, |writer| {
             writer.raw(payload);

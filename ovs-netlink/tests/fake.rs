@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use ovs_netlink::attr::Nest;
 use ovs_netlink::fake::{FakeKernel, Fault};
 use ovs_netlink::ovs::{
-    Action, Command, CtLimitCommand, CtLimits, Datapath, Flow, Key, Meter, MeterCommand, Packet, PacketCommand, UfidFlags,
-    UserFeatures, UserspaceAttr, Vport, VportType, ZoneLimit,
+    Action, Command, CtLimitCommand, CtLimits, Datapath, Flow, Key, Meter, MeterCommand, Packet, PacketCommand,
+    UfidFlags, UserFeatures, UserspaceAttr, Vport, VportType, ZoneLimit,
 };
 use ovs_netlink::{
     Connect, EncodeError, Families, Flags, Protocol, ReplyError, Socket, SocketError, UpcallSocket, Writer,
@@ -71,14 +71,15 @@ impl Client {
         let mut request = Vec::new();
         let flow = Flow { dp_ifindex, ..Flow::default() };
         flow.encode(&mut request, self.families.flow.id, Command::Get, Flags::empty())?;
-        self.socket.dump(&mut request, 1000, |message| {
-            let flow = Flow::decode(message)?;
-            Ok(flow.key.unwrap().iter().find_map(|key| match key {
-                Ok(Key::Ethertype(number)) => Some(number),
-                _ => None,
-            }))
-        })
-        .map(|numbers| numbers.into_iter().flatten().collect())
+        self.socket
+            .dump(&mut request, 1000, |message| {
+                let flow = Flow::decode(message)?;
+                Ok(flow.key.unwrap().iter().find_map(|key| match key {
+                    Ok(Key::Ethertype(number)) => Some(number),
+                    _ => None,
+                }))
+            })
+            .map(|numbers| numbers.into_iter().flatten().collect())
     }
 }
 
@@ -90,7 +91,10 @@ fn the_families_work_as_the_kernels_do() {
     // Its join is known when it has been answered.
     listener.resolve_family("nlctrl").unwrap();
     let dp_ifindex = client.make(vec![0]);
-    let again = client.datapath(Command::New, &Datapath { name: Some("dp".parse().unwrap()), upcall_pid: Some(0), ..Datapath::default() });
+    let again = client.datapath(
+        Command::New,
+        &Datapath { name: Some("dp".parse().unwrap()), upcall_pid: Some(0), ..Datapath::default() },
+    );
     assert_eq!(again.unwrap_err().errno(), Some(17));
     let port = Vport {
         dp_ifindex,
@@ -315,10 +319,14 @@ fn an_upcall_carries_what_the_action_says() {
     let actions = attributes(|actions| {
         actions.nest(Action::CLONE, |clone| {
             clone.nest(Action::SET, |set| set.put(Key::SkbMark(5)).map(drop))?;
-            clone.nest(Action::USERSPACE, |user| {
-                user.put(UserspaceAttr::Pid(1))?.put(UserspaceAttr::Userdata(b"abc"))?.put(UserspaceAttr::Actions).map(drop)
-            })
-            .map(drop)
+            clone
+                .nest(Action::USERSPACE, |user| {
+                    user.put(UserspaceAttr::Pid(1))?
+                        .put(UserspaceAttr::Userdata(b"abc"))?
+                        .put(UserspaceAttr::Actions)
+                        .map(drop)
+                })
+                .map(drop)
         })?;
         actions.put(Action::Recirc(9)).map(drop)
     });
@@ -338,7 +346,13 @@ fn an_upcall_carries_what_the_action_says() {
         .drain(10, |upcall| {
             let has = |wanted| upcall.packet.key.unwrap().iter().any(|key| key == Ok(wanted));
             let userdata = upcall.packet.userdata.map(<[u8]>::to_vec);
-            seen.push((upcall.command, has(Key::SkbMark(5)), has(Key::RecircId(9)), userdata, upcall.packet.actions.is_some()));
+            seen.push((
+                upcall.command,
+                has(Key::SkbMark(5)),
+                has(Key::RecircId(9)),
+                userdata,
+                upcall.packet.actions.is_some(),
+            ));
         })
         .unwrap();
     let expected = [

@@ -5,13 +5,12 @@ use std::time::Duration;
 use ovs_netlink::attr::{Masked, Nest};
 use ovs_netlink::nf::{ConnectionFilter, L4, TimeoutPolicy, TimeoutTcpAttr, Tuple};
 use ovs_netlink::ovs::{
-    Action, Band, Command, CtAttr, CtLimitCommand, CtLimits, Datapath, DecTtlAttr, Flow, IfName, Key,
-    KeyEthernet, KeyIpv4, KeyPorts, MaskedKey, Meter, MeterCommand, NatAttr, Packet,
-    PacketCommand, PsampleAttr, PushMpls, PushVlan, SampleAttr, TunnelKey, UfidFlags, UserFeatures, UserspaceAttr,
-    Vport, VportType, ZoneLimit,
+    Action, Band, Command, CtAttr, CtLimitCommand, CtLimits, Datapath, DecTtlAttr, Flow, IfName, Key, KeyEthernet,
+    KeyIpv4, KeyPorts, MaskedKey, Meter, MeterCommand, NatAttr, Packet, PacketCommand, PsampleAttr, PushMpls, PushVlan,
+    SampleAttr, TunnelKey, UfidFlags, UserFeatures, UserspaceAttr, Vport, VportType, ZoneLimit,
 };
-use ovs_netlink::route::{Event, Groups, LinkChange, LinkKind, NewLink, Qdisc, Route, RouteEntry, Rule};
 use ovs_netlink::route::{Address, Neighbour};
+use ovs_netlink::route::{Event, Groups, LinkChange, LinkKind, NewLink, Qdisc, Route, RouteEntry, Rule};
 use ovs_netlink::{
     Conntrack, EncodeError, Families, Flags, Linux, Protocol, ReplyError, Socket, SocketError, UpcallSocket, Writer,
     probe_datapath, psample,
@@ -261,14 +260,16 @@ fn flows_go_in_and_come_out_as_they_were() {
         })?;
         actions.nest(Action::SAMPLE, |sample| {
             sample.put(SampleAttr::Probability(u32::MAX / 2))?;
-            sample.nest(SampleAttr::ACTIONS, |inner| {
-                inner.nest(Action::USERSPACE, |user| {
-                    user.put(UserspaceAttr::Pid(4711))?.put(UserspaceAttr::Userdata(b"cookie"))?;
-                    user.put(UserspaceAttr::Actions).map(drop)
+            sample
+                .nest(SampleAttr::ACTIONS, |inner| {
+                    inner
+                        .nest(Action::USERSPACE, |user| {
+                            user.put(UserspaceAttr::Pid(4711))?.put(UserspaceAttr::Userdata(b"cookie"))?;
+                            user.put(UserspaceAttr::Actions).map(drop)
+                        })
+                        .map(drop)
                 })
                 .map(drop)
-            })
-            .map(drop)
         })?;
         actions.nest(Action::CLONE, |clone| {
             clone.put(Action::PushVlan(PushVlan { tpid: 0x8100, tci: 0x1005 }))?.put(Action::Trunc(100))?;
@@ -327,7 +328,14 @@ fn flows_go_in_and_come_out_as_they_were() {
     assert_eq!(again.unwrap_err().errno(), Some(17), "EEXIST");
     if new {
         let drop = attributes(|actions| actions.put(Action::Drop(1)).map(drop));
-        kernel.put(&Flow { actions: Some(Nest::new(&drop)), ufid: Some(&[8; 16]), key: Some(Nest::new(&udp_key(port, 7))), ..flow }).unwrap();
+        kernel
+            .put(&Flow {
+                actions: Some(Nest::new(&drop)),
+                ufid: Some(&[8; 16]),
+                key: Some(Nest::new(&udp_key(port, 7))),
+                ..flow
+            })
+            .unwrap();
     }
     // What comes out says the same, attribute by attribute, but for their order and what the kernel adds.
     let mut request = Vec::new();
@@ -339,12 +347,17 @@ fn flows_go_in_and_come_out_as_they_were() {
         .transact(&mut request, |message| {
             let got = Flow::decode(message)?;
             assert_eq!(got.ufid, Some(&[9; 16][..]));
-            let list = |nest: Nest<'_, Action<'_>>| nest.iter().map(|action| format!("{:?}", action.unwrap())).collect::<Vec<_>>();
+            let list = |nest: Nest<'_, Action<'_>>| {
+                nest.iter().map(|action| format!("{:?}", action.unwrap())).collect::<Vec<_>>()
+            };
             let (sent, read) = (list(Nest::new(&actions)), list(got.actions.unwrap()));
             assert_eq!(sent.len(), read.len());
             for (sent, read) in sent.iter().zip(&read) {
                 // A tunnel comes out with the parts that have a value in an order of the kernel's.
-                assert!(sent == read || ["Set(", "Ct(", "CheckPktLen("].iter().any(|other| sent.starts_with(other)), "{sent}\n{read}");
+                assert!(
+                    sent == read || ["Set(", "Ct(", "CheckPktLen("].iter().any(|other| sent.starts_with(other)),
+                    "{sent}\n{read}"
+                );
             }
             for wanted in udp_keys_that_matter(port) {
                 assert!(got.key.unwrap().iter().any(|key| key == Ok(wanted)), "{wanted:?} in {:?}", got.key);
@@ -452,7 +465,14 @@ fn packets_are_executed_and_come_up() {
                     _ => None,
                 });
                 let length = packet.packet.unwrap().len();
-                found.push((upcall.command, number < cpus, recirc, packet.userdata.map(<[u8]>::to_vec), length, packet.len));
+                found.push((
+                    upcall.command,
+                    number < cpus,
+                    recirc,
+                    packet.userdata.map(<[u8]>::to_vec),
+                    length,
+                    packet.len,
+                ));
             });
             let drained = drained.unwrap();
             assert_eq!((drained.overruns, drained.bad), (0, 0));
@@ -463,7 +483,9 @@ fn packets_are_executed_and_come_up() {
     for (shared, found) in [true, !new].into_iter().zip(&upcalls) {
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found.contains(&action(shared)), "{found:?}");
-        assert!(found.iter().any(|upcall| upcall.0 == PacketCommand::Miss && upcall.1 == shared && upcall.2 == Some(33)));
+        assert!(
+            found.iter().any(|upcall| upcall.0 == PacketCommand::Miss && upcall.1 == shared && upcall.2 == Some(33))
+        );
     }
 
     // A packet without a key, and one without actions.
@@ -715,7 +737,11 @@ fn devices_of_all_kinds_and_ways_to_them() {
         ("gtp_t", LinkKind::Gtp, "gtp", new),
     ];
     for (device, kind, text, needed) in tunnels {
-        match route.add_link(&NewLink { mtu: Some(65000).filter(|_| text == "vxlan"), up: true, ..NewLink::new(device, kind) }) {
+        match route.add_link(&NewLink {
+            mtu: Some(65000).filter(|_| text == "vxlan"),
+            up: true,
+            ..NewLink::new(device, kind)
+        }) {
             Err(error) if !needed => println!("{device}: {error}"),
             result => {
                 result.unwrap_or_else(|error| panic!("{device}: {error}"));
@@ -746,14 +772,16 @@ fn devices_of_all_kinds_and_ways_to_them() {
     assert_eq!((a.address, a.kind.as_str(), a.up, a.link), (Some(MAC[0]), "veth", false, Some(b.index)));
     route.set_up(a.index, true).unwrap();
     route.set_up(b.index, true).unwrap();
-    route.change_link(a.index, LinkChange { mtu: Some(1400), name: Some("va1"), ..LinkChange::default() }).unwrap_or_else(|error| {
-        // Older kernels do not rename what is up.
-        println!("{error}");
-        route.change_link(a.index, LinkChange { mtu: Some(1400), ..LinkChange::default() }).unwrap();
-    });
+    route
+        .change_link(a.index, LinkChange { mtu: Some(1400), name: Some("va1"), ..LinkChange::default() })
+        .unwrap_or_else(|error| {
+            // Older kernels do not rename what is up.
+            println!("{error}");
+            route.change_link(a.index, LinkChange { mtu: Some(1400), ..LinkChange::default() }).unwrap();
+        });
     let changed = route.link_by_index(a.index).unwrap();
     assert!(changed.carrier && changed.mtu == 1400, "{changed:?}");
-    assert!(route.links().unwrap().iter().any(|link| *link == changed));
+    assert!(route.links().unwrap().contains(&changed));
     let address = Address { index: a.index, ip: "10.5.0.1".parse().unwrap(), prefix: 24 };
     let v6 = Address { index: a.index, ip: "fd00::1".parse().unwrap(), prefix: 64 };
     for address in [address, v6] {
@@ -800,7 +828,13 @@ fn devices_of_all_kinds_and_ways_to_them() {
             route.delete_rule(&rule).unwrap();
         }
     }
-    let told = Neighbour { index: a.index, ip: "10.5.0.2".parse().unwrap(), address: Some(MAC[1]), valid: true, permanent: true };
+    let told = Neighbour {
+        index: a.index,
+        ip: "10.5.0.2".parse().unwrap(),
+        address: Some(MAC[1]),
+        valid: true,
+        permanent: true,
+    };
     route.set_neighbour(&told).unwrap();
     assert!(route.neighbours().unwrap().contains(&told));
     route.delete_neighbour(&told).unwrap();

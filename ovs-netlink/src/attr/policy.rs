@@ -103,8 +103,7 @@ impl Policy {
             let unknown = || attribute.error(DecodeErrorKind::Unknown { attribute: number });
             let rule = self.rule(number).ok_or_else(unknown)?;
             let found = attribute.payload().len();
-            let wrong =
-                |expected| attribute.error(DecodeErrorKind::WrongSize { attribute: number, expected, found });
+            let wrong = |expected| attribute.error(DecodeErrorKind::WrongSize { attribute: number, expected, found });
             match rule.ty {
                 Type::Text => attribute.str_bytes().map(drop)?,
                 Type::Bytes(min, _) if found < min => return Err(wrong(min)),
@@ -185,17 +184,22 @@ mod tests {
         };
         assert_eq!(kind(key(99, &[])), DecodeErrorKind::Unknown { attribute: 99 });
         assert_eq!(key(Key::MPLS, &[0; 12]), Ok(()));
-        assert_eq!(kind(key(Key::MPLS, &[0; 6])), DecodeErrorKind::WrongSize {
-            attribute: Key::MPLS,
-            expected: 4,
-            found: 6
-        });
+        assert_eq!(
+            kind(key(Key::MPLS, &[0; 6])),
+            DecodeErrorKind::WrongSize { attribute: Key::MPLS, expected: 4, found: 6 }
+        );
         assert!(key(Key::CT_LABELS, &[0; 15]).is_err() && key(Key::CT_LABELS, &[0; 16]).is_ok());
-        assert!(check(Action::policy(), |writer| {
-            writer.flag(Action::POP_VLAN);
-        }).is_ok());
-        assert!(check(Action::policy(), |writer| {
-            writer.u8(Action::POP_VLAN, 0);
-        }).is_err());
+        assert!(
+            check(Action::policy(), |writer| {
+                writer.flag(Action::POP_VLAN);
+            })
+            .is_ok()
+        );
+        assert!(
+            check(Action::policy(), |writer| {
+                writer.u8(Action::POP_VLAN, 0);
+            })
+            .is_err()
+        );
     }
 }

@@ -8,11 +8,11 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
+use super::MAX_NESTING;
 use super::policy::{Policy, Type};
 use super::reader::{Attribute, Attributes};
 use super::structure::Structure;
 use super::writer::Writer;
-use super::MAX_NESTING;
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::message::Message;
 
@@ -577,8 +577,12 @@ pub(crate) fn keep<C: Codec>(value: C::Value<'_>) -> C::Value<'_> {
 }
 
 macro_rules! codec_or_flag {
-    () => { $crate::attr::typed::Flag };
-    ($codec:ty) => { $codec };
+    () => {
+        $crate::attr::typed::Flag
+    };
+    ($codec:ty) => {
+        $codec
+    };
 }
 
 macro_rules! binding {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout};
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
+};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::sys::{self, NetlinkOption};
@@ -322,9 +324,8 @@ impl Socket {
 
     pub(super) fn receive(&mut self, flags: RecvFlags) -> Result<Received, SocketError> {
         let (fd, buffer) = (&self.fd, &mut self.buffer);
-        let received = rustix::io::retry_on_intr(|| {
-            rustix::net::recvfrom(fd, buffer.as_mut_slice(), flags | RecvFlags::TRUNC)
-        });
+        let received =
+            rustix::io::retry_on_intr(|| rustix::net::recvfrom(fd, buffer.as_mut_slice(), flags | RecvFlags::TRUNC));
         let (kept, length, sender) = match received {
             Ok(received) => received,
             Err(Errno::NOBUFS) => return Ok(Received::Overrun),
@@ -332,7 +333,9 @@ impl Socket {
             Err(errno) => return Err(system("recvfrom")(errno)),
         };
         let from_kernel = match self.peer {
-            Peer::Kernel => sender.and_then(|any| SocketAddrNetlink::try_from(any).ok()).is_some_and(|from| from.pid() == 0),
+            Peer::Kernel => {
+                sender.and_then(|any| SocketAddrNetlink::try_from(any).ok()).is_some_and(|from| from.pid() == 0)
+            }
             Peer::Pair if length == 0 => return Ok(Received::Overrun),
             Peer::Pair => true,
         };

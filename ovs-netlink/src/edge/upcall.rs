@@ -77,10 +77,6 @@ impl UpcallSocket {
                 _ => bad = bad.saturating_add(1),
             }
         })?;
-        Ok(Drained {
-            messages: drained.messages.saturating_sub(bad),
-            bad: drained.bad.saturating_add(bad),
-            ..drained
-        })
+        Ok(Drained { messages: drained.messages.saturating_sub(bad), bad: drained.bad.saturating_add(bad), ..drained })
     }
 }

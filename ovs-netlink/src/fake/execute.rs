@@ -112,8 +112,12 @@ impl State {
                         let (value, mask) = payload.split_at(payload.len() / 2);
                         let old = payload_of(&walk.key, attribute.kind()).unwrap_or_default().to_vec();
                         let old = old.into_iter().chain(std::iter::repeat(0));
-                        let new: Vec<u8> =
-                            value.iter().zip(mask).zip(old).map(|((value, mask), old)| value & mask | old & !mask).collect();
+                        let new: Vec<u8> = value
+                            .iter()
+                            .zip(mask)
+                            .zip(old)
+                            .map(|((value, mask), old)| value & mask | old & !mask)
+                            .collect();
                         replace(&mut walk.key, attribute.kind(), &new);
                     }
                 }
@@ -168,7 +172,8 @@ impl State {
         let Some(datapath) = self.datapaths.get(&walk.dp_ifindex) else { return };
         let features = datapath.datapath.user_features.unwrap_or_default();
         let per_cpu = datapath.datapath.per_cpu_pids.clone().unwrap_or_default();
-        let in_port = payload_of(&walk.key, Key::IN_PORT).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+        let in_port =
+            payload_of(&walk.key, Key::IN_PORT).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
         let port = in_port.and_then(|number| datapath.ports.get(&number));
         let of_port = port.and_then(|port| port.upcall_pids.as_ref()?.first().copied());
         let dispatched = if features.contains(UserFeatures::DISPATCH_UPCALL_PER_CPU) {
@@ -189,11 +194,10 @@ impl State {
         let mut datagram = Vec::new();
         let family = self.family_id(Packet::FAMILY);
         let encoded = message.encode(&mut datagram, family, command, Flags::empty());
-        if encoded.is_err() || !self.send(pid, &datagram) {
-            if let Some(datapath) = self.datapaths.get_mut(&walk.dp_ifindex) {
-                let stats = datapath.datapath.stats.get_or_insert_default();
-                stats.lost = stats.lost.saturating_add(1);
-            }
+        let lost = encoded.is_err() || !self.send(pid, &datagram);
+        if let Some(datapath) = self.datapaths.get_mut(&walk.dp_ifindex).filter(|_| lost) {
+            let stats = datapath.datapath.stats.get_or_insert_default();
+            stats.lost = stats.lost.saturating_add(1);
         }
     }
 }

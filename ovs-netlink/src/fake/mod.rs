@@ -143,9 +143,8 @@ impl FakeKernel {
     fn serve(&self, protocol: Protocol, port: u32, ours: &OwnedFd) {
         let mut buffer = vec![0; Socket::BUFFER];
         loop {
-            let received = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(ours, buffer.as_mut_slice(), RecvFlags::empty())
-            });
+            let received =
+                rustix::io::retry_on_intr(|| rustix::net::recv(ours, buffer.as_mut_slice(), RecvFlags::empty()));
             let Some(datagram) = received.ok().and_then(|(kept, _)| buffer.get(..kept)) else { break };
             if datagram.is_empty() {
                 break;

@@ -8,8 +8,9 @@ use crate::error::EncodeError;
 use crate::generic::{CONTROLLER, Family, GenericHeader};
 use crate::message::{Flags, Header, Message, Messages, kind};
 use crate::ovs::{
-    Band, Command, CtLimitAttr, CtLimitCommand, CtLimits, Datapath, DatapathAttr, Flow, FlowAttr, FlowStats, Keys, Meter,
-    MeterAttr, MeterCommand, OvsHeader, Packet, PacketAttr, PacketCommand, UfidFlags, Vport, VportAttr, ZoneLimit,
+    Band, Command, CtLimitAttr, CtLimitCommand, CtLimits, Datapath, DatapathAttr, Flow, FlowAttr, FlowStats, Keys,
+    Meter, MeterAttr, MeterCommand, OvsHeader, Packet, PacketAttr, PacketCommand, UfidFlags, Vport, VportAttr,
+    ZoneLimit,
 };
 
 /// An error number.
@@ -205,7 +206,8 @@ impl State {
         let family = self.family_id(Datapath::FAMILY);
         let found = |state: &State| {
             let named = |(index, this): (&u32, &DatapathState)| {
-                (*index == asked.dp_ifindex || (asked.name.is_some() && this.datapath.name == asked.name)).then_some(*index)
+                (*index == asked.dp_ifindex || (asked.name.is_some() && this.datapath.name == asked.name))
+                    .then_some(*index)
             };
             state.datapaths.iter().find_map(named).ok_or(libc::ENODEV)
         };
@@ -313,7 +315,8 @@ impl State {
                 if found.is_ok() {
                     return Err(libc::EBUSY);
                 }
-                let free = (1..=u32::from(u16::MAX)).find(|free| !datapath.ports.contains_key(free)).ok_or(libc::EFBIG)?;
+                let free =
+                    (1..=u32::from(u16::MAX)).find(|free| !datapath.ports.contains_key(free)).ok_or(libc::EFBIG)?;
                 let port = Vport {
                     port_no: Some(number.unwrap_or(free)),
                     name: Some(name),
@@ -400,8 +403,7 @@ impl State {
             (_, None) => return Err(libc::ENOENT),
         };
         let told = if command == Command::Get { Command::New } else { command };
-        let write =
-            |buffer: &mut Vec<u8>| shown.shown(dp_ifindex, omit).encode(buffer, family, told, Flags::empty());
+        let write = |buffer: &mut Vec<u8>| shown.shown(dp_ifindex, omit).encode(buffer, family, told, Flags::empty());
         finish(reply, command, echo, family, write)
     }
 
@@ -413,7 +415,8 @@ impl State {
         let (command, shown) = match command {
             1 => {
                 let drop = Band { ty: Band::DROP, ..Band::default() };
-                let features = Meter { max_meters: Some(1024), max_bands: Some(1), bands: vec![drop], ..Meter::default() };
+                let features =
+                    Meter { max_meters: Some(1024), max_bands: Some(1), bands: vec![drop], ..Meter::default() };
                 (MeterCommand::Features, features)
             }
             2 => {
@@ -450,7 +453,12 @@ impl State {
                 let none = ZoneLimit { zone: ZoneLimit::DEFAULT, limit: 0, count: 0 };
                 let fallback = default.unwrap_or(none);
                 let zones = if asked.zones.is_empty() {
-                    self.limits.iter().copied().filter(|limit| limit.zone != ZoneLimit::DEFAULT).chain([fallback]).collect()
+                    self.limits
+                        .iter()
+                        .copied()
+                        .filter(|limit| limit.zone != ZoneLimit::DEFAULT)
+                        .chain([fallback])
+                        .collect()
                 } else {
                     let one = |zone: &ZoneLimit| {
                         let of_zone = limit_of(&self.limits, zone.zone);
@@ -478,7 +486,7 @@ impl DatapathState {
 impl FlowState {
     fn shown(&self, dp_ifindex: u32, omit: UfidFlags) -> Flow<'_> {
         // What has no identifier is known by its key only.
-        let omit = if self.ufid.is_some() { omit } else { omit - UfidFlags::OMIT_KEY };
+        let omit = if self.ufid.is_some() { omit } else { omit.difference(UfidFlags::OMIT_KEY) };
         let unless = |flag: UfidFlags| !omit.contains(flag);
         Flow {
             dp_ifindex,

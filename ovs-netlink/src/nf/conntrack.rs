@@ -3,9 +3,7 @@
 use super::header::{NfHeader, message};
 use super::tuple::{Tuple, TupleAttr};
 use crate::attr::structure::{U8 as FieldU8, structures};
-use crate::attr::typed::{
-    Array, Be16, Be32, Be64, Bytes, Nest, Nested, Struct, Text, U8, U32, attributes,
-};
+use crate::attr::typed::{Array, Be16, Be32, Be64, Bytes, Nest, Nested, Struct, Text, U8, U32, attributes};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::message::{Flags, Message};
 
@@ -461,7 +459,8 @@ impl Connection {
             writer.put(CtAttr::Status(self.status.bits()))?.put(CtAttr::Mark(self.mark))?;
             // A kernel without zones refuses to be told one.
             let zone = Some(self.zone).filter(|zone| *zone != 0).map(CtAttr::Zone);
-            let rest = [zone, self.timeout.map(CtAttr::Timeout), self.labels.as_ref().map(|bytes| CtAttr::Labels(bytes))];
+            let rest =
+                [zone, self.timeout.map(CtAttr::Timeout), self.labels.as_ref().map(|bytes| CtAttr::Labels(bytes))];
             rest.into_iter().flatten().try_for_each(|attribute| writer.put(attribute).map(drop))
         })
     }
@@ -524,8 +523,7 @@ impl ConnectionFilter {
         let header = NfHeader { family: self.family, ..NfHeader::default() };
         header.message(buffer, message::CONNECTION_GET, Flags::REQUEST | Flags::DUMP, |writer| {
             let (mark, mask) = self.mark.unzip();
-            let attributes =
-                [self.zone.map(CtAttr::Zone), mark.map(CtAttr::Mark), mask.map(CtAttr::MarkMask)];
+            let attributes = [self.zone.map(CtAttr::Zone), mark.map(CtAttr::Mark), mask.map(CtAttr::MarkMask)];
             attributes.into_iter().flatten().try_for_each(|attribute| writer.put(attribute).map(drop))
         })
     }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::conntrack::CtAttr;
 use super::header::{NfHeader, message};
-use crate::attr::typed::{Array, Be16, Nest, Nested, U8, attributes};
 use crate::attr::Writer;
+use crate::attr::typed::{Array, Be16, Nest, Nested, U8, attributes};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::message::Flags;
 
@@ -240,8 +240,13 @@ pub(super) mod tests {
                 .prop_map(|(proto, (id, ty, code))| (proto, L4::Icmp { id, ty, code })),
             any::<u8>().prop_map(|proto| (proto, L4::None)),
         ];
-        (addresses, l4, any::<Option<u16>>())
-            .prop_map(|((src, dst), (proto, l4), zone)| Tuple { src, dst, proto, l4, zone })
+        (addresses, l4, any::<Option<u16>>()).prop_map(|((src, dst), (proto, l4), zone)| Tuple {
+            src,
+            dst,
+            proto,
+            l4,
+            zone,
+        })
     }
 
     fn decode(bytes: &[u8]) -> Result<Tuple, DecodeError> {

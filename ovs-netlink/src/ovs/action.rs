@@ -6,9 +6,7 @@
 use super::key::{Key, KeyEthernet, MaskedKey};
 use super::nsh::NshKey;
 use crate::attr::structure::{Be16 as FieldBe16, Be32 as FieldBe32, U16 as FieldU16, U32 as FieldU32, structures};
-use crate::attr::typed::{
-    Array, Be16, Bytes, Masked, Nest, Nested, Struct, Text, Twice, U16, U32, attributes,
-};
+use crate::attr::typed::{Array, Be16, Bytes, Masked, Nest, Nested, Struct, Text, Twice, U16, U32, attributes};
 
 /// A list of actions.
 pub type Actions<'a> = Nest<'a, Action<'a>>;
@@ -253,7 +251,8 @@ mod tests {
             .unwrap()
             .nest(Action::CT, |ct| {
                 ct.put(CtAttr::Mark(Masked { value: 1, mask: 3 }))?.put(CtAttr::Helper(b"ftp"))?;
-                ct.nest(CtAttr::NAT, |nat| nat.put(NatAttr::Src)?.put(NatAttr::IpMin(&[10, 0, 0, 1])).map(drop)).map(drop)
+                ct.nest(CtAttr::NAT, |nat| nat.put(NatAttr::Src)?.put(NatAttr::IpMin(&[10, 0, 0, 1])).map(drop))
+                    .map(drop)
             })
             .unwrap()
             .nest(Action::CHECK_PKT_LEN, |check| {
@@ -275,9 +274,20 @@ mod tests {
         let actions = Actions::new(&buffer);
         assert_eq!(Action::policy().check(actions.attributes()), Ok(()));
         let text = format!("{actions:?}");
-        for part in ["Pid(9)", "Userdata([99, 111", "Actions", "ttl: 255", "Helper([102", "IpMin([10", "PktLen(1500)",
-            "ActionsIfGreater([Ok(Output(1))])", "Action([Ok(Output(4))])", "Cookie([1])", "path_hdr: 19088743", "Drop(0)"]
-        {
+        for part in [
+            "Pid(9)",
+            "Userdata([99, 111",
+            "Actions",
+            "ttl: 255",
+            "Helper([102",
+            "IpMin([10",
+            "PktLen(1500)",
+            "ActionsIfGreater([Ok(Output(1))])",
+            "Action([Ok(Output(4))])",
+            "Cookie([1])",
+            "path_hdr: 19088743",
+            "Drop(0)",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         // Written again, value by value, it is the same but for nothing.
@@ -323,9 +333,15 @@ mod tests {
             buffer = outer;
         }
         fn walk(actions: Actions<'_>) -> Result<usize, crate::DecodeError> {
-            actions.iter().map(|action| if let Action::Clone(inner) = action? { Ok(1 + walk(inner)?) } else { Ok(0) }).sum()
+            actions
+                .iter()
+                .map(|action| if let Action::Clone(inner) = action? { Ok(1 + walk(inner)?) } else { Ok(0) })
+                .sum()
         }
-        assert_eq!(walk(Actions::new(&buffer)).unwrap_err().kind, DecodeErrorKind::TooDeep { attribute: Action::CLONE });
+        assert_eq!(
+            walk(Actions::new(&buffer)).unwrap_err().kind,
+            DecodeErrorKind::TooDeep { attribute: Action::CLONE }
+        );
         let checked = Action::policy().check(Attributes::new(&buffer, 0));
         assert_eq!(checked.unwrap_err().kind, DecodeErrorKind::TooDeep { attribute: Action::CLONE });
     }

@@ -1,9 +1,9 @@
 //! Datapaths: the family `ovs_datapath`.
 
 use super::common::{Command, IfName, Name, OvsHeader};
+use crate::attr::Nest;
 use crate::attr::structure::{U32 as FieldU32, U64 as FieldU64, structures};
 use crate::attr::typed::{Bytes, Numbers, Prefix, U32, U32s, attributes};
-use crate::attr::Nest;
 use crate::error::{DecodeError, EncodeError};
 use crate::message::{Flags, Message};
 
@@ -128,13 +128,7 @@ impl Datapath {
     ///
     /// # Errors
     /// [`EncodeError::AttributeTooLong`] for more than 16,382 [`per_cpu_pids`](Datapath::per_cpu_pids).
-    pub fn encode(
-        &self,
-        buffer: &mut Vec<u8>,
-        family: u16,
-        command: Command,
-        flags: Flags,
-    ) -> Result<(), EncodeError> {
+    pub fn encode(&self, buffer: &mut Vec<u8>, family: u16, command: Command, flags: Flags) -> Result<(), EncodeError> {
         let Datapath {
             dp_ifindex,
             name,
@@ -272,8 +266,14 @@ mod tests {
             decode(&bytes)
         };
         let wrong = |attribute, expected, found| DecodeErrorKind::WrongSize { attribute, expected, found };
-        assert_eq!(message(DatapathAttr::STATS, &[0; 31]).unwrap_err(), DecodeError::new(28, wrong(DatapathAttr::STATS, 32, 31)));
-        assert_eq!(message(DatapathAttr::PER_CPU_PIDS, &[0; 6]).unwrap_err().kind, wrong(DatapathAttr::PER_CPU_PIDS, 4, 6));
+        assert_eq!(
+            message(DatapathAttr::STATS, &[0; 31]).unwrap_err(),
+            DecodeError::new(28, wrong(DatapathAttr::STATS, 32, 31))
+        );
+        assert_eq!(
+            message(DatapathAttr::PER_CPU_PIDS, &[0; 6]).unwrap_err().kind,
+            wrong(DatapathAttr::PER_CPU_PIDS, 4, 6)
+        );
         assert_eq!(
             message(DatapathAttr::NAME, b"0123456789abcdef\0").unwrap_err().kind,
             DecodeErrorKind::NotAName { attribute: DatapathAttr::NAME }

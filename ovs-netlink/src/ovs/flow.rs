@@ -124,13 +124,7 @@ impl<'a> Flow<'a> {
     /// # Errors
     /// [`EncodeError::AttributeTooLong`] for a key, a mask or actions that do not fit, [`EncodeError::WrongSize`] for an
     /// identifier of none or more than 16 bytes.
-    pub fn encode(
-        &self,
-        buffer: &mut Vec<u8>,
-        family: u16,
-        command: Command,
-        flags: Flags,
-    ) -> Result<(), EncodeError> {
+    pub fn encode(&self, buffer: &mut Vec<u8>, family: u16, command: Command, flags: Flags) -> Result<(), EncodeError> {
         let Flow { dp_ifindex, key, mask, actions, stats, tcp_flags, used, clear, probe, ufid, ufid_flags } = *self;
         OvsHeader { dp_ifindex }.message(buffer, family, command as u8, Flow::VERSION, flags, |writer| {
             let attributes = [

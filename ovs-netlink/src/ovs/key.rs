@@ -5,7 +5,9 @@
 
 use super::nsh::{MaskedNshKey, NshKey};
 use super::tunnel::TunnelKey;
-use crate::attr::structure::{Be16 as FieldBe16, Be32 as FieldBe32, Octets, U8 as FieldU8, U16 as FieldU16, structures};
+use crate::attr::structure::{
+    Be16 as FieldBe16, Be32 as FieldBe32, Octets, U8 as FieldU8, U16 as FieldU16, structures,
+};
 use crate::attr::typed::{
     Array, Be16, Be32, Bytes, List, Masked, Nest, Nested, Struct, Structs, Twice, U16, U32, attributes,
 };
@@ -305,11 +307,7 @@ mod tests {
         ];
         assert_eq!(buffer, expected.concat());
         let read: Vec<_> = Keys::new(&buffer).iter().collect::<Result<_, _>>().unwrap();
-        assert_eq!(read, [
-            Key::Ethertype(0x0800),
-            Key::Ipv4(ipv4),
-            Key::Tcp(KeyPorts { src: 0x1234, dst: 80 })
-        ]);
+        assert_eq!(read, [Key::Ethertype(0x0800), Key::Ipv4(ipv4), Key::Tcp(KeyPorts { src: 0x1234, dst: 80 })]);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::common::OvsHeader;
 use super::flow::FlowStats;
-use crate::attr::typed::{Bytes, ListOf, NestList, Prefix, U32, U64, attributes};
 use crate::attr::Nest;
+use crate::attr::typed::{Bytes, ListOf, NestList, Prefix, U32, U64, attributes};
 use crate::error::{DecodeError, EncodeError};
 use crate::message::{Flags, Message};
 

@@ -141,19 +141,8 @@ impl<'a> Packet<'a> {
         command: PacketCommand,
         flags: Flags,
     ) -> Result<(), EncodeError> {
-        let Packet {
-            dp_ifindex,
-            packet,
-            key,
-            actions,
-            userdata,
-            egress_tunnel,
-            probe,
-            mru,
-            len,
-            hash,
-            upcall_pid,
-        } = *self;
+        let Packet { dp_ifindex, packet, key, actions, userdata, egress_tunnel, probe, mru, len, hash, upcall_pid } =
+            *self;
         OvsHeader { dp_ifindex }.message(buffer, family, command as u8, Packet::VERSION, flags, |writer| {
             let attributes = [
                 key.map(PacketAttr::Key),

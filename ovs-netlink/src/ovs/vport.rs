@@ -162,13 +162,7 @@ impl Vport {
     ///
     /// # Errors
     /// [`EncodeError::AttributeTooLong`] for options or lists of sockets that do not fit.
-    pub fn encode(
-        &self,
-        buffer: &mut Vec<u8>,
-        family: u16,
-        command: Command,
-        flags: Flags,
-    ) -> Result<(), EncodeError> {
+    pub fn encode(&self, buffer: &mut Vec<u8>, family: u16, command: Command, flags: Flags) -> Result<(), EncodeError> {
         let Vport { dp_ifindex, port_no, ty, name, options, upcall_pids, stats, ifindex, netnsid, upcall_stats } = self;
         let header = OvsHeader { dp_ifindex: *dp_ifindex };
         header.message(buffer, family, command as u8, Vport::VERSION, flags, |writer| {

@@ -6,6 +6,7 @@ use super::link::Link;
 use super::network::{Address, Neighbour, RouteEntry, Rule};
 use super::{Route, decode};
 use crate::edge::{Drained, SocketError};
+use crate::message::Message;
 
 bitflags::bitflags! {
     /// What a program wants to be told of.
@@ -65,6 +66,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// Reads a message; nothing for one that tells nothing of these.
+    ///
+    /// # Errors
+    /// [`SocketError::Unreadable`].
+    pub fn decode(message: &Message<'_>) -> Result<Option<Event>, SocketError> {
+        decode(message).map(Event::of)
+    }
+
     fn of(message: RouteNetlinkMessage) -> Option<Event> {
         Some(match message {
             RouteNetlinkMessage::NewLink(link) => Event::Link(Link::of(link)),
@@ -98,8 +107,8 @@ impl Route {
     /// [`SocketError::System`]. What was lost or cannot be read is no error: it is counted.
     pub fn events(&mut self, max: usize, mut each: impl FnMut(Event)) -> Result<Drained, SocketError> {
         let mut bad = 0_usize;
-        let drained = self.socket.drain(max, |message| match decode(&message) {
-            Ok(message) => Event::of(message).into_iter().for_each(&mut each),
+        let drained = self.socket.drain(max, |message| match Event::decode(&message) {
+            Ok(event) => event.into_iter().for_each(&mut each),
             Err(_) => bad = bad.saturating_add(1),
         })?;
         let messages = drained.messages.saturating_sub(bad);

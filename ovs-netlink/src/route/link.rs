@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_route::{EthernetProtocol, RouteNetlinkMessage};
 use netlink_packet_route::link::{
-    GtpRole, InfoBareUdp, InfoData, InfoGeneve, InfoGre, InfoGre6, InfoGtp, InfoKind, InfoVeth,
-    InfoVlan, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    GtpRole, InfoBareUdp, InfoData, InfoGeneve, InfoGre, InfoGre6, InfoGtp, InfoKind, InfoVeth, InfoVlan, InfoVxlan,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::{EthernetProtocol, RouteNetlinkMessage};
 
 use super::Route;
 use crate::edge::SocketError;
@@ -206,8 +206,7 @@ impl LinkKind<'_> {
                 (InfoKind::BareUdp, Some(InfoData::BareUdp(data)))
             }
             LinkKind::Gtp => {
-                let data =
-                    vec![InfoGtp::CreateSockets(true), InfoGtp::PdpHashsize(1024), InfoGtp::Role(GtpRole::Sgsn)];
+                let data = vec![InfoGtp::CreateSockets(true), InfoGtp::PdpHashsize(1024), InfoGtp::Role(GtpRole::Sgsn)];
                 (InfoKind::Gtp, Some(InfoData::Gtp(data)))
             }
         };

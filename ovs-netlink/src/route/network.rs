@@ -310,7 +310,8 @@ impl Neighbour {
             IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
         };
         let address = self.address.map(|address| NeighbourAttribute::LinkLayerAddress(address.to_vec()));
-        message.attributes = [Some(NeighbourAttribute::Destination(destination)), address].into_iter().flatten().collect();
+        message.attributes =
+            [Some(NeighbourAttribute::Destination(destination)), address].into_iter().flatten().collect();
         message
     }
 }

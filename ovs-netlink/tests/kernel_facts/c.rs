@@ -84,9 +84,10 @@ impl Header {
             let (ident, value) = member.split_once('=').map_or((member, None), |(i, v)| (i.trim(), Some(v.trim())));
             if let Some(value) = value {
                 let named = |value: &str| members.iter().find(|(name, _)| name == value).map(|(_, number)| *number);
-                let shifted = value.trim_matches(['(', ')']).split_once("<<").and_then(|(one, by)| {
-                    Some(one.trim().parse::<i64>().ok()? << by.trim().parse::<u32>().ok()?)
-                });
+                let shifted = value
+                    .trim_matches(['(', ')'])
+                    .split_once("<<")
+                    .and_then(|(one, by)| Some(one.trim().parse::<i64>().ok()? << by.trim().parse::<u32>().ok()?));
                 let hex = value.strip_prefix("0x").and_then(|hex| i64::from_str_radix(hex, 16).ok());
                 next = value.parse().ok().or_else(|| named(value)).or(shifted).or(hex).unwrap_or(next);
             }

@@ -126,7 +126,8 @@ fn compare_header(path: &Path) {
             let whole = !set.rules.iter().any(|rule| matches!(rule.ty, Type::Masked(_))) || set.name == "ovs_ct_attr";
             for (member, number) in members.iter().filter(|_| whole) {
                 let (private, unspec) = (member.starts_with("__"), member.ends_with("_UNSPEC"));
-                let alias = members.iter().any(|(other, n)| n == number && other != member && other.starts_with(set.prefix));
+                let alias =
+                    members.iter().any(|(other, n)| n == number && other != member && other.starts_with(set.prefix));
                 if private || unspec || LEFT_OUT.contains(&member.as_str()) || !member.starts_with(set.prefix) {
                     continue;
                 }
@@ -189,7 +190,8 @@ fn structures_lie_as_the_headers_say() {
             compared += 1;
         }
         // Those that go by another name have the same size.
-        for (other, ours) in [("ovs_key_udp", 4), ("ovs_key_sctp", 4), ("ovs_key_icmpv6", 2), ("ovs_action_push_eth", 12)]
+        for (other, ours) in
+            [("ovs_key_udp", 4), ("ovs_key_sctp", 4), ("ovs_key_icmpv6", 2), ("ovs_action_push_eth", 12)]
         {
             if header.structs.contains_key(other) {
                 assert_eq!(header.size(other), ours, "{other}");
@@ -259,9 +261,13 @@ fn same_type(spec: &yaml::Attribute, rule: &Rule) -> bool {
         ("binary", ty) => match (&spec.structure, layouts(ty)) {
             (Some(structure), Some(layout)) => {
                 let structure = structure.replace('-', "_");
-                let ports = matches!(structure.as_str(), "ovs_key_udp" | "ovs_key_sctp") && layout.name == "ovs_key_tcp";
+                let ports =
+                    matches!(structure.as_str(), "ovs_key_udp" | "ovs_key_sctp") && layout.name == "ovs_key_tcp";
                 // Specifications have names of their own for what is not in the flow family.
-                layout.name.ends_with(&structure) || ports || structure.ends_with("_stats") || structure.contains("flags")
+                layout.name.ends_with(&structure)
+                    || ports
+                    || structure.ends_with("_stats")
+                    || structure.contains("flags")
             }
             (Some(_), None) => false,
             (None, _) => !matches!(ty, Type::U8 | Type::U16 | Type::U32 | Type::U64),
