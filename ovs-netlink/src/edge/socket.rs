@@ -70,6 +70,16 @@ impl SocketError {
     }
 }
 
+/// As an error of the system's, with its number where there is one.
+impl From<SocketError> for std::io::Error {
+    fn from(error: SocketError) -> std::io::Error {
+        match error.errno() {
+            Some(errno) => std::io::Error::from_raw_os_error(errno),
+            None => std::io::Error::other(error),
+        }
+    }
+}
+
 pub(super) fn system(call: &'static str) -> impl Fn(Errno) -> SocketError {
     move |errno| SocketError::System { call, error: errno.into() }
 }
