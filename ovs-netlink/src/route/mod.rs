@@ -27,7 +27,7 @@ use crate::message::{Flags, Message};
 
 /// A connection to the kernel's network.
 ///
-/// ```
+/// ```no_run
 /// use ovs_netlink::{Linux, route::Route};
 ///
 /// let mut route = Route::open(&Linux)?;

@@ -173,3 +173,23 @@ fn init(kernel: &Path, program: &Path, folder: &Path) -> String {
         program = quoted(program),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_quotes_paths_and_loads_modules_where_they_are_not_built_in() {
+        let program = Path::new("/a b/it's");
+        let script = init(Path::new("/usr/bin/linux.uml"), program, Path::new("/tmp"));
+        assert!(script.contains("'/a b/it'\\''s' --ignored --nocapture --test-threads=1\n"), "{script}");
+        assert!(script.contains("modprobe") && script.contains("IN_KERNEL=linux.uml"), "{script}");
+        assert!(!init(Path::new("/elsewhere/linux"), program, Path::new("/tmp")).contains("modprobe"));
+    }
+
+    #[test]
+    fn what_is_no_kernel_does_not_boot() {
+        let reason = run(Path::new("/bin/false")).unwrap_err();
+        assert!(reason.contains("does not boot"), "{reason}");
+    }
+}

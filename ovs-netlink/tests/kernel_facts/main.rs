@@ -201,6 +201,64 @@ fn structures_lie_as_the_headers_say() {
     println!("{compared} structures");
 }
 
+/// What the comment behind an attribute in a header says of its payload.
+fn said(comment: &str, ty: &Type) -> Option<bool> {
+    let words: Vec<&str> = comment.split_whitespace().map(|word| word.trim_end_matches(['.', ','])).collect();
+    Some(match words.as_slice() {
+        ["u8", ..] => matches!(ty, Type::U8),
+        ["u16" | "16-bit", ..] => matches!(ty, Type::U16),
+        ["u32", ..] => matches!(ty, Type::U32),
+        ["u64", ..] => matches!(ty, Type::U64),
+        ["be16" | "__be16", ..] => matches!(ty, Type::Be16),
+        // Addresses: 4 bytes as they are on the wire.
+        ["be32" | "__be32", ..] => matches!(ty, Type::Be32 | Type::Bytes(4, 4)),
+        ["be64", ..] => matches!(ty, Type::Be64),
+        ["Nested", "struct", "ovs_zone_limit", ..] => matches!(ty, Type::Structs(_)),
+        ["Nested", ..] | ["One", "nested", ..] => matches!(ty, Type::Nest(_) | Type::Nests(_)),
+        ["No", "argument", ..] => matches!(ty, Type::Flag),
+        ["array", "of", "u32", ..] => matches!(ty, Type::Numbers),
+        ["struct", name, ..] => match layouts(ty) {
+            // Some structures are one here, and a number in front of another is a number.
+            Some(layout) => {
+                let same = [
+                    ("ovs_key_udp", "ovs_key_tcp"),
+                    ("ovs_key_sctp", "ovs_key_tcp"),
+                    ("ovs_key_icmpv6", "ovs_key_icmp"),
+                ];
+                layout.name.starts_with(name) || same.contains(&(name, layout.name)) || *name == "ovs_action_push_eth"
+            }
+            None => ["in6_addr", "ip_tunnel_info"].contains(name),
+        },
+        _ => return None,
+    })
+}
+
+#[test]
+fn types_are_those_that_the_comments_of_the_header_say() {
+    for path in headers("openvswitch.h") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut compared = 0;
+        for line in text.lines() {
+            let Some((member, comment)) = line.split_once("/*") else { continue };
+            let member = member.trim().trim_end_matches(',');
+            let rules = sets().into_iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule)));
+            for (set, rule) in rules.filter(|(set, rule)| format!("{}{}", set.prefix, rule.name) == member) {
+                // The flag and the number of the same name, by who asks and who is told.
+                let both =
+                    member == "OVS_VXLAN_EXT_GBP" || set.rules.iter().any(|rule| matches!(rule.ty, Type::Masked(_)));
+                if both && set.name != "ovs_ct_attr" {
+                    continue;
+                }
+                let verdict = said(comment, &rule.ty);
+                assert_ne!(verdict, Some(false), "{member}: {comment} but {:?}", rule.ty);
+                compared += usize::from(verdict.is_some());
+            }
+        }
+        println!("{}: {compared} types", path.display());
+        assert!(compared > 80, "{compared}");
+    }
+}
+
 /// What a specification says that is not so, or not so here. The header is what counts: the kernel was built from it.
 const NOT_AS_SPECIFIED: &[(&str, &str)] = &[
     // The specification has no `drop`, so that what follows it has a number too few.
