@@ -183,10 +183,12 @@ fn a_dump_that_fails_begins_anew_or_says_so() {
 fn of_a_batch_what_is_lost_is_named() {
     let mut client = Client::new();
     let dp_ifindex = client.make(vec![0]);
-    client.kernel.inject(Fault::Reorder);
-    let mut requests = client.flows(dp_ifindex, 100);
-    assert!(client.socket.batch(&mut requests, |_, _| Ok(())).unwrap().iter().all(Result::is_ok));
-    assert_eq!(client.kernel.faults(), []);
+    for fault in [Fault::Reorder, Fault::Duplicate] {
+        client.kernel.inject(fault);
+        let mut requests = client.flows(dp_ifindex, 100);
+        assert!(client.socket.batch(&mut requests, |_, _| Ok(())).unwrap().iter().all(Result::is_ok));
+        assert_eq!(client.kernel.faults(), []);
+    }
 
     // Three answers are lost; all requests took effect.
     client.kernel.inject(Fault::Overrun(3));

@@ -57,6 +57,8 @@ pub enum Fault {
     Overrun(usize),
     /// The answers to the requests of the next system call that has several come in the opposite order.
     Reorder,
+    /// All answers to the requests of the next system call that has several come twice.
+    Duplicate,
     /// An answer has an attribute that nobody knows.
     UnknownAttribute,
     /// An answer belongs to no request that was sent.
@@ -157,6 +159,9 @@ impl FakeKernel {
             }
             if requests.len() > 1 && state.happens(|fault| fault == Fault::Reorder) {
                 answers.reverse();
+            }
+            if requests.len() > 1 && state.happens(|fault| fault == Fault::Duplicate) {
+                answers = answers.iter().flat_map(|answer| [answer.clone(), answer.clone()]).collect();
             }
             for answer in answers {
                 state.send(port, &answer);
