@@ -7,8 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ovs_fuzz::TARGETS;
-use ovs_netlink::ovs::{Command, Datapath, Vport, VportType};
-use ovs_netlink::{Flags, MessageBuilder};
+use ovs_netlink::attr::Nest;
+use ovs_netlink::nf::{ConnectionFilter, CtAttr, L4, NfHeader, TimeoutPolicy, Tuple};
+use ovs_netlink::ovs::{
+    Action, Band, Command, CtLimitCommand, CtLimits, Datapath, Flow, Key, KeyEthernet, KeyIpv4, MaskedKey, Meter,
+    MeterCommand, NshBase, NshKey, Packet, PacketCommand, PsampleAttr, SampleAttr, TunnelKey, UserspaceAttr, Vport,
+    VportType, VxlanExt, ZoneLimit,
+};
+use ovs_netlink::{EncodeError, Flags, Header, Writer, nf};
 use ovs_ofproto::FlowMod;
 use ovs_ofproto::codec::{FlowStatsReply, FlowStatsRequest, Hello, Message, PacketIn, PacketOut, Version};
 use ovs_packet::{Match, OfPort, compose, edit, pcap};
@@ -221,26 +227,146 @@ fn messages(corpora: &Corpora, flows: Vec<FlowMod>, frames: &[Vec<u8>]) -> Resul
     corpora.put_all(STREAM_TARGETS, "stream", &stream)
 }
 
+fn attributes(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    write(&mut Writer::new(&mut bytes))?;
+    Ok(bytes)
+}
+
 fn netlink(corpora: &Corpora) -> Result<(), Any> {
-    let vport = Vport { dp_ifindex: 7, name: Some("eth1".parse()?), ty: Some(VportType::NETDEV), ..Vport::default() };
-    let datapath = Datapath { name: Some("dp0".parse()?), ..Datapath::default() };
-    let mut nested = MessageBuilder::new(16, Flags::REQUEST);
-    nested.u8(1, 2).be32(3, 4).nest(5, |inner| inner.nest(6, |b| b.str(7, "deep").map(|_| ())).map(|_| ()))?;
-    let built = [
-        vport.encode(31, Command::New, Flags::REQUEST | Flags::ACK)?.finish(1, 0)?,
-        datapath.encode(30, Command::New, Flags::REQUEST)?.finish(2, 0)?,
-        ovs_netlink::Family::request("ovs_vport")?.finish(3, 0)?,
-        nested.finish(4, 0)?,
-    ];
-    for (i, bytes) in built.iter().enumerate() {
-        corpora.put("netlink_message", &format!("{i:02}"), bytes)?;
-        corpora.put(
-            "netlink_attributes",
-            &format!("{i:02}"),
-            &bytes[if i == 3 { 16 } else { 24.min(bytes.len()) }..],
-        )?;
+    let key = attributes(|key| {
+        key.put(Key::InPort(1))?.put(Key::Ethernet(KeyEthernet { src: [2; 6], dst: [4; 6] }))?;
+        key.put(Key::Ethertype(0x8100))?.put(Key::Vlan(0x1005))?;
+        key.nest(Key::ENCAP, |inner| inner.put(Key::Ethertype(0x0800))?.put(Key::Ipv4(KeyIpv4::default())).map(drop))?;
+        key.put(Key::CtLabels([1; 16]))?.nest(Key::NSH, |nsh| nsh.put(NshKey::Base(NshBase::default())).map(drop))?;
+        Ok(())
+    })?;
+    let masked = attributes(|set| {
+        set.put(MaskedKey::SkbMark(Default::default()))?.put(MaskedKey::Ipv6(Default::default())).map(drop)
+    })?;
+    let tunnel = attributes(|tunnel| {
+        tunnel
+            .put(TunnelKey::Id(5))?
+            .put(TunnelKey::Ipv6Dst([1; 16]))?
+            .put(TunnelKey::GeneveOpts(&[0, 1, 2, 1, 9, 9, 9, 9]))?;
+        tunnel.nest(TunnelKey::VXLAN_OPTS, |ext| ext.put(VxlanExt::Gbp(3)).map(drop))?.put(TunnelKey::Csum).map(drop)
+    })?;
+    let actions = attributes(|actions| {
+        actions.nest(Action::SAMPLE, |sample| {
+            sample.put(SampleAttr::Probability(9))?;
+            sample
+                .nest(SampleAttr::ACTIONS, |inner| inner.put(Action::Output(1))?.put(Action::PopVlan).map(drop))
+                .map(drop)
+        })?;
+        actions.nest(Action::USERSPACE, |user| {
+            user.put(UserspaceAttr::Pid(7))?.put(UserspaceAttr::Userdata(b"u")).map(drop)
+        })?;
+        actions
+            .nest(Action::PSAMPLE, |sample| sample.put(PsampleAttr::Group(1)).map(drop))?
+            .put(Action::Recirc(1))
+            .map(drop)
+    })?;
+    let nsh = attributes(|nsh| nsh.put(NshKey::Base(NshBase::default()))?.put(NshKey::Md2(&[1; 8])).map(drop))?;
+    let tuple = Tuple {
+        src: "10.0.0.1".parse()?,
+        dst: "10.0.0.2".parse()?,
+        proto: 6,
+        l4: L4::Ports { src: 1, dst: 2 },
+        zone: None,
+    };
+    let connection = attributes(|ct| {
+        tuple.encode(CtAttr::TUPLE_ORIG, ct)?;
+        tuple.encode(CtAttr::TUPLE_REPLY, ct)?;
+        ct.put(CtAttr::Zone(7))?.put(CtAttr::Labels(&[1; 16]))?.put(CtAttr::Status(14)).map(drop)
+    })?;
+    for (which, set) in [&key, &masked, &actions, &tunnel, &nsh, &connection].into_iter().enumerate() {
+        corpora.put("netlink_sets", &format!("{which:02}"), &[&[which as u8], set.as_slice()].concat())?;
     }
-    corpora.put("netlink_message", "all", &built.concat())
+
+    let mut built = vec![Vec::new(); 9];
+    let [vport, datapath, flow, packet, meter, limits, family, echoed, nested] = built.as_mut_slice() else {
+        return Err("nine".into());
+    };
+    let flags = Flags::REQUEST | Flags::ACK;
+    Vport { dp_ifindex: 7, name: Some("eth1".parse()?), ty: Some(VportType::NETDEV), ..Vport::default() }.encode(
+        vport,
+        31,
+        Command::New,
+        flags,
+    )?;
+    Datapath { name: Some("dp0".parse()?), ..Datapath::default() }.encode(datapath, 30, Command::New, flags)?;
+    let (keys, acts) = (Some(Nest::new(&key)), Some(Nest::new(&actions)));
+    Flow { key: keys, mask: keys, actions: acts, ufid: Some(&[1; 16]), ..Flow::default() }.encode(
+        flow,
+        32,
+        Command::New,
+        flags,
+    )?;
+    Packet { key: keys, actions: acts, packet: Some(&[0; 60]), upcall_pid: Some(1), ..Packet::default() }.encode(
+        packet,
+        33,
+        PacketCommand::Execute,
+        flags,
+    )?;
+    Meter { id: Some(1), bands: vec![Band::default()], ..Meter::default() }.encode(
+        meter,
+        34,
+        MeterCommand::Set,
+        flags,
+    )?;
+    CtLimits { dp_ifindex: 1, zones: vec![ZoneLimit::default()] }.encode(limits, 35, CtLimitCommand::Set, flags)?;
+    ovs_netlink::Family::request(family, Some("ovs_vport"))?;
+    // A refusal with words.
+    Writer::message(echoed, 2, Flags::CAPPED | Flags::ACK_ATTRIBUTES, |ack| {
+        ack.raw(&(-22_i32).to_ne_bytes()).raw(&[0; 16]).str(1, "why")?.u32(2, 20);
+        Ok(())
+    })?;
+    Writer::message(nested, 16, Flags::REQUEST, |message| {
+        message.u8(1, 2).be32(3, 4).nest(5, |inner| inner.nest(6, |b| b.str(7, "deep").map(drop)).map(drop)).map(drop)
+    })?;
+    for (i, bytes) in built.iter_mut().enumerate() {
+        Header::stamp(bytes, 1, 0);
+        corpora.put("netlink_message", &format!("{i:02}"), bytes)?;
+        let attributes = &bytes[if i == 8 { 16 } else { 24.min(bytes.len()) }..];
+        corpora.put("netlink_attributes", &format!("{i:02}"), attributes)?;
+    }
+    corpora.put("netlink_message", "all", &built.concat())?;
+
+    let mut filters = vec![Vec::new(); 3];
+    let [made, policy, dump] = filters.as_mut_slice() else { return Err("three".into()) };
+    NfHeader { family: NfHeader::IPV4, ..NfHeader::default() }.message(
+        made,
+        nf::message::CONNECTION_NEW,
+        Flags::MULTI,
+        |writer| {
+            writer.raw(&connection);
+            Ok(())
+        },
+    )?;
+    TimeoutPolicy { name: b"tp".to_vec(), protocol: 6, seconds: vec![(1, 2)], ..TimeoutPolicy::default() }
+        .encode_set(policy)?;
+    ConnectionFilter { zone: Some(1), mark: Some((1, 2)), family: 2 }.encode_dump(dump)?;
+    for (i, bytes) in filters.iter().enumerate() {
+        corpora.put("netlink_netfilter", &format!("{i:02}"), bytes)?;
+    }
+
+    // RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH and RTM_NEWRULE with a header of their own and an attribute.
+    for (kind, header, attribute) in [
+        (16, 16, (3, &b"eth0\0"[..])),
+        (20, 8, (2, &[10, 0, 0, 1])),
+        (24, 12, (1, &[10, 0, 0, 0])),
+        (28, 12, (1, &[10, 0, 0, 1])),
+        (32, 12, (6, &[1, 0, 0, 0])),
+    ] {
+        let mut bytes = Vec::new();
+        Writer::message(&mut bytes, kind, Flags::MULTI, |message| {
+            let mut fixed = vec![0; header];
+            fixed[0] = if kind == 16 { 0 } else { 2 };
+            message.raw(&fixed).bytes(attribute.0, attribute.1).map(drop)
+        })?;
+        corpora.put("netlink_route", &format!("{kind:02}"), &bytes)?;
+    }
+    Ok(())
 }
 
 /// What a server sends to a client that has just connected, for the schema of the database fuzz targets.

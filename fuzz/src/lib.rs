@@ -27,7 +27,7 @@ pub use db_client::{ovsdb_client, ovsdb_updates, unixctl_server};
 pub use extraction::frame_sequence;
 pub use fields::{edit_sequence, tunnel_options};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
-pub use netlink::{netlink_attributes, netlink_message};
+pub use netlink::{netlink_attributes, netlink_message, netlink_netfilter, netlink_route, netlink_sets};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
 pub use switch::{datapath_ledger, datapath_text, megaflow_soundness, openflow_execute};
 pub use tables::{classifier, megaflow_table};
@@ -53,6 +53,7 @@ targets! {
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger datapath_text
     netlink_message netlink_attributes
+    netlink_sets netlink_netfilter netlink_route
     json_text ovsdb_schema ovsdb_stream ovsdb_transact
     ovsdb_client ovsdb_updates unixctl_server
 }

@@ -1,7 +1,18 @@
 //! Netlink messages and attributes.
 
-use ovs_netlink::ovs::{Command, Datapath, OvsHeader, Vport};
-use ovs_netlink::{Ack, Attributes, Exchange, Family, Flags, GenericHeader, Message, MessageBuilder, Messages};
+use std::fmt::Debug;
+
+use ovs_netlink::attr::{Nest, Typed};
+use ovs_netlink::nf::{Connection, CpuStats, CtAttr, Expectation, NfHeader, TableStats, TimeoutPolicy};
+use ovs_netlink::ovs::{
+    Action, Command, CtLimitCommand, CtLimits, Datapath, Flow, Key, MaskedKey, Meter, MeterCommand, NshKey, OvsHeader,
+    Packet, PacketCommand, TunnelKey, Vport, geneve_options,
+};
+use ovs_netlink::psample::Sample;
+use ovs_netlink::route::Event;
+use ovs_netlink::{
+    Ack, Attributes, DecodeError, EncodeError, Exchange, Family, Flags, GenericHeader, Message, Messages, Writer,
+};
 
 /// The one message of a datagram that we wrote.
 fn only(bytes: &[u8]) -> Message<'_> {
@@ -9,6 +20,18 @@ fn only(bytes: &[u8]) -> Message<'_> {
     let first = messages.next().expect("one").expect("what we wrote");
     assert!(messages.next().is_none());
     first
+}
+
+/// Values that are read are written as values that are read the same.
+fn again<T: PartialEq + Debug>(
+    value: &T,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    same: impl FnOnce(&Message<'_>) -> bool,
+) {
+    let mut bytes = Vec::new();
+    if write(&mut bytes).is_ok() {
+        assert!(same(&only(&bytes)), "{value:?}");
+    }
 }
 
 /// Datagrams: messages and their payloads lie within them and in order; values that are read are written as values
@@ -25,25 +48,31 @@ pub fn netlink_message(data: &[u8]) {
         end = message.offset() + message.payload().len();
         assert_eq!(message.payload(), &data[message.offset()..end]);
         let (kind, flags) = (message.header.kind, Flags::REQUEST);
-        if let Ok(vport) = Vport::decode(&message)
-            && let Ok(builder) = vport.encode(kind, Command::New, flags)
-        {
-            let bytes = builder.finish(1, 0).expect("short");
-            assert_eq!(Vport::decode(&only(&bytes)).as_ref(), Ok(&vport));
+        if let Ok(v) = Vport::decode(&message) {
+            again(&v, |b| v.encode(b, kind, Command::New, flags), |m| Vport::decode(m).as_ref() == Ok(&v));
         }
-        if let Ok(datapath) = Datapath::decode(&message)
-            && let Ok(builder) = datapath.encode(kind, Command::New, flags)
-        {
-            let bytes = builder.finish(1, 0).expect("short");
-            assert_eq!(Datapath::decode(&only(&bytes)).as_ref(), Ok(&datapath));
+        if let Ok(v) = Datapath::decode(&message) {
+            again(&v, |b| v.encode(b, kind, Command::New, flags), |m| Datapath::decode(m).as_ref() == Ok(&v));
         }
-        if let Ok(family) = Family::decode(&message)
-            && let Ok(builder) = family.encode()
-        {
-            let bytes = builder.finish(1, 0).expect("short");
-            assert_eq!(Family::decode(&only(&bytes)).as_ref(), Ok(&family));
+        if let Ok(v) = Flow::decode(&message) {
+            again(&v, |b| v.encode(b, kind, Command::New, flags), |m| Flow::decode(m).as_ref() == Ok(&v));
+            let _ = format!("{v:?}");
+        }
+        if let Ok(v) = Packet::decode(&message) {
+            let execute = PacketCommand::Execute;
+            again(&v, |b| v.encode(b, kind, execute, flags), |m| Packet::decode(m).as_ref() == Ok(&v));
+        }
+        if let Ok(v) = Meter::decode(&message) {
+            again(&v, |b| v.encode(b, kind, MeterCommand::Set, flags), |m| Meter::decode(m).as_ref() == Ok(&v));
+        }
+        if let Ok(v) = CtLimits::decode(&message) {
+            again(&v, |b| v.encode(b, kind, CtLimitCommand::Set, flags), |m| CtLimits::decode(m).as_ref() == Ok(&v));
+        }
+        if let Ok(v) = Family::decode(&message) {
+            again(&v, |b| v.encode(b, flags), |m| Family::decode(m).as_ref() == Ok(&v));
         }
         let _ = (Ack::decode(&message), GenericHeader::decode(&message), OvsHeader::decode(&message));
+        let _ = (Family::requested(&message), Sample::decode(&message));
         let _ = exchange.step(message);
     }
 }
@@ -51,11 +80,9 @@ pub fn netlink_message(data: &[u8]) {
 /// Attributes: they lie within their bytes, and what is read is written as what is read the same, as deep as it nests.
 pub fn netlink_attributes(data: &[u8]) {
     let Some(tree) = tree(Attributes::new(data, 0), data.len()) else { return };
-    let mut builder = MessageBuilder::new(16, Flags::REQUEST);
-    if write(&mut builder, &tree).is_ok() {
-        let bytes = builder.finish(1, 0).expect("short");
-        let message = only(&bytes);
-        assert_eq!(self::tree(message.attributes(0).expect("from its start"), bytes.len()), Some(tree));
+    let mut bytes = Vec::new();
+    if write(&mut Writer::new(&mut bytes), &tree).is_ok() {
+        assert_eq!(self::tree(Attributes::new(&bytes, 0), bytes.len()), Some(tree));
     }
 }
 
@@ -79,12 +106,76 @@ fn tree(attributes: Attributes<'_>, len: usize) -> Option<Vec<Node>> {
     Some(nodes)
 }
 
-fn write(builder: &mut MessageBuilder, nodes: &[Node]) -> Result<(), ovs_netlink::EncodeError> {
+fn write(writer: &mut Writer<'_>, nodes: &[Node]) -> Result<(), EncodeError> {
     for node in nodes {
         match node {
-            Node::Leaf(kind, payload) => builder.bytes(*kind, payload).map(|_| ())?,
-            Node::Nest(kind, inner) => builder.nest(*kind, |b| write(b, inner)).map(|_| ())?,
+            Node::Leaf(kind, payload) => writer.bytes(*kind, payload).map(|_| ())?,
+            Node::Nest(kind, inner) => writer.nest(*kind, |writer| self::write(writer, inner)).map(|_| ())?,
         }
     }
     Ok(())
+}
+
+/// Attributes as sets whose types are known, the first byte says which: a value that is read is written as one that is
+/// read the same; what is in order by the policy is read without an error, as deep as it nests.
+pub fn netlink_sets(data: &[u8]) {
+    let Some((which, data)) = data.split_first() else { return };
+    match which % 6 {
+        0 => set::<Key<'_>>(data),
+        1 => set::<MaskedKey<'_>>(data),
+        2 => set::<Action<'_>>(data),
+        3 => set::<TunnelKey<'_>>(data),
+        4 => set::<NshKey<'_>>(data),
+        _ => set::<CtAttr<'_>>(data),
+    }
+    let read: usize = geneve_options(data).map_while(Result::ok).map(|option| option.data.len() + 4).sum();
+    assert!(read <= data.len());
+}
+
+fn set<'a, T: Typed<'a> + PartialEq>(data: &'a [u8]) {
+    let values: Result<Vec<T>, DecodeError> = Nest::new(data).iter().collect();
+    let checked = T::policy().check(Attributes::new(data, 0));
+    match &values {
+        Ok(values) => {
+            let text = format!("{values:?}");
+            assert!(checked.is_err() || !text.contains("Err("), "{text}");
+            let mut originals = Attributes::new(data, 0);
+            for value in values {
+                let mut bytes = Vec::new();
+                Writer::new(&mut bytes).put(*value).expect("what was read can be written");
+                let read = Attributes::new(&bytes, 0).next().expect("one").expect("what was written");
+                assert_eq!(read.kind(), value.kind());
+                let original = originals.next().expect("as many").expect("read before");
+                // Padding at the end of a structure is written as zeroes.
+                let same = read.payload().iter().zip(original.payload()).filter(|(new, old)| new != old && **new != 0);
+                assert_eq!((read.payload().len(), same.count()), (original.payload().len(), 0), "{value:?}");
+            }
+        }
+        Err(error) => assert!(error.offset <= data.len() && checked.is_err(), "{error}"),
+    }
+}
+
+/// Messages of netfilter.
+pub fn netlink_netfilter(data: &[u8]) {
+    for message in Messages::new(data).map_while(Result::ok) {
+        if let Ok(v) = TimeoutPolicy::decode(&message) {
+            again(&v, |b| v.encode_set(b), |m| TimeoutPolicy::decode(m).as_ref() == Ok(&v));
+        }
+        if let Ok(connection) = Connection::decode(&message) {
+            let new = |buffer: &mut Vec<u8>| connection.encode_new(buffer, Flags::REQUEST);
+            again(&connection, new, |message| {
+                let read = Connection::decode(message).expect("what was written");
+                (read.orig, read.reply, read.zone) == (connection.orig, connection.reply, connection.zone)
+            });
+        }
+        let _ = (Expectation::decode(&message), CpuStats::decode(&message), TableStats::decode(&message));
+        let _ = NfHeader::decode(&message);
+    }
+}
+
+/// Messages about links, addresses, routes, rules and neighbours.
+pub fn netlink_route(data: &[u8]) {
+    for message in Messages::new(data).map_while(Result::ok) {
+        let _ = Event::decode(&message);
+    }
 }

@@ -1,5 +1,5 @@
-//! Shows the kernel's datapaths and their ports, or why there are none; with `create NAME`, makes a datapath and a port,
-//! shows them and deletes them again.
+//! Shows the kernel's datapaths, their ports and flows, or why there are none; with `create NAME`, makes a datapath and a
+//! port, shows them and deletes them again.
 //!
 //! ```text
 //! cargo run --example probe
@@ -8,8 +8,8 @@
 
 use std::process::ExitCode;
 
-use ovs_netlink::ovs::{Command, Datapath, IfName, UserFeatures, Vport, VportType};
-use ovs_netlink::{Flags, GenericSocket, SocketError, probe_datapath};
+use ovs_netlink::ovs::{Command, Datapath, Flow, IfName, UserFeatures, Vport, VportType};
+use ovs_netlink::{Families, Flags, Protocol, Socket, SocketError, probe_datapath};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -81,36 +81,44 @@ fn create(name: IfName) -> Result<()> {
 
 /// A socket and the numbers of the families.
 struct Kernel {
-    socket: GenericSocket,
-    datapath: u16,
-    vport: u16,
+    socket: Socket,
+    families: Families,
 }
 
 impl Kernel {
-    fn open() -> std::result::Result<Kernel, SocketError> {
-        let mut socket = GenericSocket::open()?;
-        let datapath = socket.resolve_family(Datapath::FAMILY)?;
-        let vport = socket.resolve_family(Vport::FAMILY)?;
-        Ok(Kernel { socket, datapath: datapath.id, vport: vport.id })
+    fn open() -> Result<Kernel> {
+        let mut socket = Socket::open(Protocol::Generic)?;
+        let families = Families::resolve(&mut socket)?;
+        Ok(Kernel { socket, families })
     }
 
     fn datapath(&mut self, datapath: &Datapath, command: Command) -> std::result::Result<Datapath, SocketError> {
-        let request = datapath.encode(self.datapath, command, Flags::REQUEST | Flags::ECHO)?;
-        self.socket.transact_one(request, Datapath::decode)
+        let mut request = Vec::new();
+        datapath.encode(&mut request, self.families.datapath.id, command, Flags::ECHO)?;
+        self.socket.transact_one(&mut request, Datapath::decode)
     }
 
     fn vport(&mut self, vport: &Vport, command: Command) -> std::result::Result<Vport, SocketError> {
-        let request = vport.encode(self.vport, command, Flags::REQUEST | Flags::ECHO)?;
-        self.socket.transact_one(request, Vport::decode)
+        let mut request = Vec::new();
+        vport.encode(&mut request, self.families.vport.id, command, Flags::ECHO)?;
+        self.socket.transact_one(&mut request, Vport::decode)
     }
 
     fn show(&mut self, datapath: &Datapath) -> Result<()> {
         println!("{datapath:?}");
+        let mut request = Vec::new();
         let all = Vport { dp_ifindex: datapath.dp_ifindex, ..Vport::default() };
-        let request = all.encode(self.vport, Command::Get, Flags::REQUEST)?;
-        for port in self.socket.dump(request, 1 << 16, Vport::decode)? {
+        all.encode(&mut request, self.families.vport.id, Command::Get, Flags::empty())?;
+        for port in self.socket.dump(&mut request, 1 << 16, Vport::decode)? {
             println!("  {port:?}");
         }
+        let mut request = Vec::new();
+        let flows = Flow { dp_ifindex: datapath.dp_ifindex, ..Flow::default() };
+        flows.encode(&mut request, self.families.flow.id, Command::Get, Flags::empty())?;
+        self.socket.dump_each(&mut request, |message| {
+            println!("  {:?}", Flow::decode(message)?);
+            Ok(())
+        })?;
         Ok(())
     }
 }

@@ -70,6 +70,12 @@ pub enum DecodeErrorKind {
         /// The type of the attribute.
         attribute: u16,
     },
+    /// The set has no such attribute: see [`Policy::check`](crate::attr::Policy::check).
+    #[error("attribute {attribute} is unknown")]
+    Unknown {
+        /// The type of the attribute.
+        attribute: u16,
+    },
     /// An attribute that the message must have is not there.
     #[error("attribute {attribute} is missing")]
     Missing {
@@ -88,6 +94,14 @@ pub enum EncodeError {
         /// The type of the attribute.
         attribute: u16,
         /// The bytes that it would have.
+        length: usize,
+    },
+    /// Bytes are fewer or more than the attribute may have.
+    #[error("attribute {attribute} cannot have {length} bytes")]
+    WrongSize {
+        /// The type of the attribute.
+        attribute: u16,
+        /// The bytes given.
         length: usize,
     },
     /// A string has a NUL inside.

@@ -1,7 +1,7 @@
 //! Generic netlink: the header that all its families share (`linux/genetlink.h`: `struct genlmsghdr`), and the controller
 //! family, which knows the others by name.
 
-use crate::attr::{Attribute, Attributes, MessageBuilder};
+use crate::attr::{Attribute, Attributes, Writer};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::message::{Flags, Message};
 
@@ -59,10 +59,11 @@ pub struct MulticastGroup {
 /// A generic netlink family, as the controller describes it.
 ///
 /// ```
-/// use ovs_netlink::{Family, Messages};
+/// use ovs_netlink::{Family, Flags, Messages};
 ///
 /// let family = Family { id: 30, name: "ovs_datapath".into(), version: 2, header_size: 4, max_attribute: 9, groups: vec![] };
-/// let bytes = family.encode()?.finish(1, 0)?;
+/// let mut bytes = Vec::new();
+/// family.encode(&mut bytes, Flags::empty())?;
 /// assert_eq!(Family::decode(&Messages::new(&bytes).next().unwrap()?)?, family);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -83,35 +84,51 @@ pub struct Family {
 }
 
 impl Family {
-    /// The request for the family called `name`.
+    /// Appends the request for the family called `name` to `buffer`; for all families when there is no name.
     ///
     /// # Errors
     /// [`EncodeError`] for a name that no family can have.
-    pub fn request(name: &str) -> Result<MessageBuilder, EncodeError> {
-        let mut builder = MessageBuilder::new(CONTROLLER, Flags::REQUEST | Flags::ACK);
-        builder.raw(&GenericHeader { command: CMD_GET_FAMILY, version: 1 }.encode()).str(ATTR_NAME, name)?;
-        Ok(builder)
+    pub fn request(buffer: &mut Vec<u8>, name: Option<&str>) -> Result<(), EncodeError> {
+        Writer::message(buffer, CONTROLLER, Flags::REQUEST | Flags::ACK, |writer| {
+            writer.raw(&GenericHeader { command: CMD_GET_FAMILY, version: 1 }.encode());
+            name.map_or(Ok(()), |name| writer.str(ATTR_NAME, name).map(drop))
+        })
     }
 
-    /// The answer that describes this family.
+    /// The name in a request that [`Family::request`] wrote; nothing in one for all families.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn requested<'a>(message: &Message<'a>) -> Result<Option<&'a str>, DecodeError> {
+        let named = message.attributes(GenericHeader::SIZE)?.find(|attribute| match attribute {
+            Ok(attribute) => attribute.kind() == ATTR_NAME,
+            Err(_) => true,
+        });
+        named.map(|attribute| attribute?.str()).transpose()
+    }
+
+    /// Appends the answer that describes this family to `buffer`.
     ///
     /// # Errors
     /// [`EncodeError`] for names and lists that do not fit.
-    pub fn encode(&self) -> Result<MessageBuilder, EncodeError> {
-        let mut builder = MessageBuilder::new(CONTROLLER, Flags::empty());
-        builder.raw(&GenericHeader { command: CMD_NEW_FAMILY, version: 2 }.encode());
-        builder.str(ATTR_NAME, &self.name)?.u16(ATTR_ID, self.id).u32(ATTR_VERSION, self.version);
-        builder.u32(ATTR_HEADER_SIZE, self.header_size).u32(ATTR_MAX_ATTRIBUTE, self.max_attribute);
+    pub fn encode(&self, buffer: &mut Vec<u8>, flags: Flags) -> Result<(), EncodeError> {
+        Writer::message(buffer, CONTROLLER, flags, |writer| self.write(writer))
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        writer.raw(&GenericHeader { command: CMD_NEW_FAMILY, version: 2 }.encode());
+        writer.str(ATTR_NAME, &self.name)?.u16(ATTR_ID, self.id).u32(ATTR_VERSION, self.version);
+        writer.u32(ATTR_HEADER_SIZE, self.header_size).u32(ATTR_MAX_ATTRIBUTE, self.max_attribute);
         if !self.groups.is_empty() {
-            builder.nest(ATTR_GROUPS, |groups| {
+            writer.nest(ATTR_GROUPS, |groups| {
                 (1..).zip(&self.groups).try_for_each(|(number, group)| {
                     let write =
-                        |one: &mut MessageBuilder| one.u32(GROUP_ID, group.id).str(GROUP_NAME, &group.name).map(drop);
+                        |one: &mut Writer<'_>| one.u32(GROUP_ID, group.id).str(GROUP_NAME, &group.name).map(drop);
                     groups.nest(number, write).map(drop)
                 })
             })?;
         }
-        Ok(builder)
+        Ok(())
     }
 
     /// Reads the answer to [`Family::request`]. Attributes that are not of interest here are skipped.
@@ -171,21 +188,24 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn bytes_of_a_request() {
-        let bytes = Family::request("nlctrl").unwrap().finish(1, 0).unwrap();
+        let mut bytes = Vec::new();
+        Family::request(&mut bytes, Some("nlctrl")).unwrap();
         #[rustfmt::skip]
         let expected = [
-            32, 0, 0, 0, 16, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+            32, 0, 0, 0, 16, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             3, 1, 0, 0,
             11, 0, 2, 0, b'n', b'l', b'c', b't', b'r', b'l', 0, 0,
         ];
         assert_eq!(bytes, expected);
+        let message = Messages::new(&bytes).next().unwrap().unwrap();
+        assert_eq!(Family::requested(&message), Ok(Some("nlctrl")));
     }
 
     #[test]
     fn an_answer_without_a_number_is_refused() {
-        let mut builder = MessageBuilder::new(CONTROLLER, Flags::empty());
-        builder.raw(&[1, 2, 0, 0]).str(ATTR_NAME, "x").unwrap();
-        let bytes = builder.finish(1, 0).unwrap();
+        let mut bytes = Vec::new();
+        let content = |writer: &mut Writer<'_>| writer.raw(&[1, 2, 0, 0]).str(ATTR_NAME, "x").map(drop);
+        Writer::message(&mut bytes, CONTROLLER, Flags::empty(), content).unwrap();
         let error = Family::decode(&Messages::new(&bytes).next().unwrap().unwrap()).unwrap_err();
         assert_eq!(error.kind, DecodeErrorKind::Missing { attribute: ATTR_ID });
     }
@@ -199,13 +219,18 @@ mod tests {
         ) {
             let groups = groups.into_iter().map(|(name, id)| MulticastGroup { name, id }).collect();
             let family = Family { id, name, version, header_size, max_attribute, groups };
-            let bytes = family.encode().unwrap().finish(1, 0).unwrap();
+            let mut bytes = Vec::new();
+            family.encode(&mut bytes, Flags::empty()).unwrap();
             prop_assert_eq!(Family::decode(&Messages::new(&bytes).next().unwrap().unwrap()), Ok(family));
         }
 
         #[test]
         fn random_answers_never_panic(payload in prop::collection::vec(any::<u8>(), 0..96)) {
-            let bytes = MessageBuilder::new(CONTROLLER, Flags::empty()).raw(&payload).clone().finish(1, 0).unwrap();
+            let mut bytes = Vec::new();
+            Writer::message(&mut bytes, CONTROLLER, Flags::empty(), |writer| {
+                writer.raw(&payload);
+                Ok(())
+            }).unwrap();
             let _ = Family::decode(&Messages::new(&bytes).next().unwrap().unwrap());
         }
     }

@@ -87,6 +87,14 @@ impl Header {
         }
     }
 
+    /// Fills in the sequence number and the port of the sender of the message at the start of `message`, as
+    /// [`Writer::message`](crate::Writer::message) wrote it. Bytes that are no header stay as they are.
+    pub fn stamp(message: &mut [u8], sequence: u32, port: u32) {
+        if let Some(bytes) = message.first_chunk_mut() {
+            *bytes = Header { sequence, port, ..Header::decode(bytes) }.encode();
+        }
+    }
+
     /// The bytes of the header.
     pub fn encode(&self) -> [u8; Header::SIZE] {
         let [l0, l1, l2, l3] = self.length.to_ne_bytes();
@@ -200,15 +208,22 @@ impl FusedIterator for Messages<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attr::MessageBuilder;
+    use crate::attr::Writer;
     use proptest::prelude::*;
 
     #[test]
     fn a_datagram_of_two_and_a_half() {
-        let one = MessageBuilder::new(20, Flags::MULTI).finish(1, 0).unwrap();
-        let mut builder = MessageBuilder::new(21, Flags::MULTI);
-        let two = builder.u8(1, 5).clone().finish(2, 0).unwrap();
-        let bytes = [one.as_slice(), &two, &two[..20]].concat();
+        let mut bytes = Vec::new();
+        Writer::message(&mut bytes, 20, Flags::MULTI, |_| Ok(())).unwrap();
+        for _ in 0..2 {
+            Writer::message(&mut bytes, 21, Flags::MULTI, |two| {
+                two.u8(1, 5);
+                Ok(())
+            })
+            .unwrap();
+        }
+        bytes.truncate(60);
+        Header::stamp(&mut bytes, 1, 0);
         let mut messages = Messages::new(&bytes);
         assert_eq!(messages.next().unwrap().unwrap().header.sequence, 1);
         assert_eq!(messages.next().unwrap().unwrap().offset(), 32);

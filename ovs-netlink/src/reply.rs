@@ -134,11 +134,15 @@ pub enum Step<'a> {
 /// A request that was sent, and its answer.
 ///
 /// ```
-/// use ovs_netlink::{Exchange, Flags, MessageBuilder, Messages, Step};
+/// use ovs_netlink::{Exchange, Flags, Messages, Step, Writer};
 ///
-/// let mut exchange = Exchange::new(7);
-/// let mut datagram = MessageBuilder::new(20, Flags::MULTI).finish(7, 0)?;
-/// datagram.extend(MessageBuilder::new(3, Flags::MULTI).raw(&[0; 4]).clone().finish(7, 0)?);
+/// let mut exchange = Exchange::new(0);
+/// let mut datagram = Vec::new();
+/// Writer::message(&mut datagram, 20, Flags::MULTI, |_| Ok(()))?;
+/// Writer::message(&mut datagram, 3, Flags::MULTI, |end| {
+///     end.raw(&[0; 4]);
+///     Ok(())
+/// })?;
 /// let mut messages = Messages::new(&datagram);
 /// assert!(matches!(exchange.step(messages.next().unwrap()?)?, Step::Part(_)));
 /// assert_eq!(exchange.step(messages.next().unwrap()?)?, Step::Done);
@@ -183,20 +187,19 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attr::MessageBuilder;
+    use crate::attr::Writer;
     use crate::message::Messages;
     use proptest::prelude::*;
 
-    fn step(
-        kind: u16,
-        flags: Flags,
-        payload: &[u8],
-        attributes: impl Fn(&mut MessageBuilder),
-    ) -> Result<bool, ReplyError> {
-        let mut builder = MessageBuilder::new(kind, flags);
-        builder.raw(payload);
-        attributes(&mut builder);
-        let bytes = builder.finish(5, 0).unwrap();
+    fn step(kind: u16, flags: Flags, payload: &[u8], attributes: impl Fn(&mut Writer<'_>)) -> Result<bool, ReplyError> {
+        let mut bytes = Vec::new();
+        Writer::message(&mut bytes, kind, flags, |writer| {
+            writer.raw(payload);
+            attributes(writer);
+            Ok(())
+        })
+        .unwrap();
+        Header::stamp(&mut bytes, 5, 0);
         let message = Messages::new(&bytes).next().unwrap().unwrap();
         Exchange::new(5).step(message).map(|step| step == Step::Done)
     }
@@ -207,10 +210,15 @@ mod tests {
 
     #[test]
     fn acknowledgements_with_and_without_the_request() {
-        let request = MessageBuilder::new(30, Flags::REQUEST).u32(1, 2).clone().finish(5, 0).unwrap();
+        let mut request = Vec::new();
+        Writer::message(&mut request, 30, Flags::REQUEST, |writer| {
+            writer.u32(1, 2);
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(step(2, Flags::empty(), &error(0, &request[..16]), |_| ()), Ok(true));
-        let words = |builder: &mut MessageBuilder| {
-            builder.str(1, "no such thing").unwrap().u32(2, 20).u32(5, 3);
+        let words = |writer: &mut Writer<'_>| {
+            writer.str(1, "no such thing").unwrap().u32(2, 20).u32(5, 3);
         };
         let extended = ExtendedAck {
             message: Some("no such thing".to_owned()),

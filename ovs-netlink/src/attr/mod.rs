@@ -1,14 +1,21 @@
 //! Attributes: type, length, payload, padded to 4 bytes (`linux/netlink.h`: `struct nlattr`).
 //!
 //! - [`Attributes`], [`Attribute`]: reading, borrowed and bounds-checked.
-//! - [`MessageBuilder`]: writing, in one pass.
+//! - [`Writer`]: writing, in one pass, into a buffer of the caller's.
+//! - [`Typed`], [`Nest`]: sets of attributes whose types are known, read one by one as values.
+//! - [`Policy`], [`Type`]: what a set is made of, as data: to check messages by, and to compare with the kernel's headers.
 
-mod builder;
+mod policy;
 mod reader;
+pub(crate) mod structure;
+pub(crate) mod typed;
+mod writer;
 
-pub use builder::MessageBuilder;
-pub(crate) use builder::push_u64s;
+pub use policy::{Policy, Rule, Type};
 pub use reader::{Attribute, Attributes};
+pub use structure::{Part, StructLayout};
+pub use typed::{Masked, Nest, NestIter, NestList, Numbers, Structs, Typed};
+pub use writer::Writer;
 
 /// The deepest nesting of attributes that is read or written.
 ///

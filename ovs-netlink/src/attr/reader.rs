@@ -13,14 +13,12 @@ use crate::error::{DecodeError, DecodeErrorKind};
 /// Attributes, one after the other. An iterator that ends after its first error.
 ///
 /// ```
-/// use ovs_netlink::{Flags, MessageBuilder, Messages};
+/// use ovs_netlink::{Attributes, Writer};
 ///
-/// let mut builder = MessageBuilder::new(16, Flags::REQUEST);
-/// builder.u32(1, 7).nest(2, |inner| inner.str(3, "eth0").map(drop))?;
-/// let bytes = builder.finish(1, 0)?;
+/// let mut buffer = Vec::new();
+/// Writer::new(&mut buffer).u32(1, 7).nest(2, |inner| inner.str(3, "eth0").map(drop))?;
 ///
-/// let message = Messages::new(&bytes).next().unwrap()?;
-/// let attributes: Vec<_> = message.attributes(0)?.collect::<Result<_, _>>()?;
+/// let attributes: Vec<_> = Attributes::new(&buffer, 0).collect::<Result<_, _>>()?;
 /// assert_eq!(attributes[0].u32()?, 7);
 /// let inner = attributes[1].nested()?.next().unwrap()?;
 /// assert_eq!((inner.kind(), inner.str()?), (3, "eth0"));
@@ -39,6 +37,22 @@ impl<'a> Attributes<'a> {
         Attributes { rest: bytes, offset, depth: MAX_NESTING }
     }
 
+    /// The same, for attributes that lie in others: they may nest `depth` deeper.
+    pub(crate) fn with_depth(bytes: &'a [u8], offset: usize, depth: u8) -> Attributes<'a> {
+        Attributes { rest: bytes, offset, depth }
+    }
+
+    /// What [`Attributes::with_depth`] takes.
+    pub(crate) fn into_parts(self) -> (&'a [u8], usize, u8) {
+        (self.rest, self.offset, self.depth)
+    }
+
+    /// Ends the walk.
+    pub(crate) fn end(&mut self) {
+        self.rest = &[];
+    }
+
+    #[inline]
     fn read(&mut self) -> Result<Attribute<'a>, DecodeError> {
         let error = |kind| Err(DecodeError::new(self.offset, kind));
         let available = self.rest.len();
@@ -65,13 +79,14 @@ impl<'a> Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, DecodeError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
         }
         let result = self.read();
         if result.is_err() {
-            self.rest = &[];
+            self.end();
         }
         Some(result)
     }
@@ -82,7 +97,9 @@ impl FusedIterator for Attributes<'_> {}
 /// One attribute. The getters check the size of the payload and fail with its offset.
 ///
 /// Numbers are in the byte order of the machine unless the name of the getter says `be`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Attributes are equal whose types and payloads are, wherever they lie.
+#[derive(Debug, Clone, Copy)]
 pub struct Attribute<'a> {
     raw_kind: u16,
     payload: &'a [u8],
@@ -90,8 +107,22 @@ pub struct Attribute<'a> {
     depth: u8,
 }
 
+impl PartialEq for Attribute<'_> {
+    fn eq(&self, other: &Attribute<'_>) -> bool {
+        (self.raw_kind, self.payload) == (other.raw_kind, other.payload)
+    }
+}
+
+impl Eq for Attribute<'_> {}
+
 impl<'a> Attribute<'a> {
+    /// The type with the flags in its upper two bits.
+    pub(crate) fn raw_kind(&self) -> u16 {
+        self.raw_kind
+    }
+
     /// The type, without the flags in its upper two bits.
+    #[inline]
     pub fn kind(&self) -> u16 {
         self.raw_kind & TYPE_MASK
     }
@@ -102,6 +133,7 @@ impl<'a> Attribute<'a> {
     }
 
     /// The payload, without padding.
+    #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
@@ -123,6 +155,7 @@ impl<'a> Attribute<'a> {
     ///
     /// # Errors
     /// [`DecodeErrorKind::WrongSize`], as for the numbers below.
+    #[inline]
     pub fn array<const N: usize>(&self) -> Result<[u8; N], DecodeError> {
         self.payload.try_into().map_err(|_| self.wrong_size(N))
     }

@@ -6,26 +6,36 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-/// Options of a netlink socket that are switched on or off.
+/// Options of a netlink socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum NetlinkOption {
     /// Acknowledgements carry attributes that explain them (`NETLINK_EXT_ACK`).
     ExtendedAck,
     /// Acknowledgements do not echo the whole request (`NETLINK_CAP_ACK`).
     CapAck,
+    /// Join the multicast group of this number (`NETLINK_ADD_MEMBERSHIP`).
+    Join,
+    /// Leave the multicast group of this number (`NETLINK_DROP_MEMBERSHIP`).
+    Leave,
 }
 
 /// Switches an option on.
 pub(super) fn enable(fd: BorrowedFd<'_>, option: NetlinkOption) -> Result<(), Errno> {
+    set(fd, option, 1)
+}
+
+/// Sets an option.
+pub(super) fn set(fd: BorrowedFd<'_>, option: NetlinkOption, value: u32) -> Result<(), Errno> {
     let name = match option {
         NetlinkOption::ExtendedAck => libc::NETLINK_EXT_ACK,
         NetlinkOption::CapAck => libc::NETLINK_CAP_ACK,
+        NetlinkOption::Join => libc::NETLINK_ADD_MEMBERSHIP,
+        NetlinkOption::Leave => libc::NETLINK_DROP_MEMBERSHIP,
     };
-    let on: libc::c_int = 1;
-    let size = size_of_val(&on) as libc::socklen_t;
-    // SAFETY: 1. `fd` is open for as long as it is borrowed. 2. The pointer is to `on`, which outlives the call, and
+    let size = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: 1. `fd` is open for as long as it is borrowed. 2. The pointer is to `value`, which outlives the call, and
     // `size` is its size. 3. The kernel only reads from it.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, name, (&raw const on).cast(), size) };
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, name, (&raw const value).cast(), size) };
     if result == 0 {
         return Ok(());
     }

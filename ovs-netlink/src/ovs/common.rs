@@ -4,12 +4,13 @@ use std::fmt;
 
 use byteorder::{ByteOrder, NativeEndian};
 
-use crate::attr::{Attribute, MessageBuilder};
+use crate::attr::typed::Codec;
+use crate::attr::{Attribute, Type, Writer};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::generic::GenericHeader;
 use crate::message::{Flags, Message};
 
-/// What a message asks for, or says has happened (`OVS_DP_CMD_*`, `OVS_VPORT_CMD_*`: the same numbers).
+/// What a message asks for, or says has happened (`OVS_DP_CMD_*`, `OVS_VPORT_CMD_*`, `OVS_FLOW_CMD_*`: the same numbers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Command {
@@ -21,6 +22,13 @@ pub enum Command {
     Get = 3,
     /// Change.
     Set = 4,
+}
+
+impl Command {
+    /// The command of this number.
+    pub fn from_number(number: u8) -> Option<Command> {
+        [Command::New, Command::Delete, Command::Get, Command::Set].into_iter().find(|command| *command as u8 == number)
+    }
 }
 
 /// The header that the families of the module share (`struct ovs_header`).
@@ -51,11 +59,37 @@ impl OvsHeader {
         self.dp_ifindex.to_ne_bytes()
     }
 
-    /// A message with the three headers.
-    pub(crate) fn begin(&self, family: u16, command: Command, version: u8, flags: Flags) -> MessageBuilder {
-        let mut builder = MessageBuilder::new(family, flags);
-        builder.raw(&GenericHeader { command: command as u8, version }.encode()).raw(&self.encode());
-        builder
+    /// Appends a message with the three headers to `buffer`; `content` writes the attributes, in one pass.
+    ///
+    /// ```
+    /// use ovs_netlink::{Flags, Messages, ovs::{Action, Command, Flow, FlowAttr, Key, OvsHeader}};
+    ///
+    /// let mut buffer = Vec::new();
+    /// let header = OvsHeader { dp_ifindex: 5 };
+    /// header.message(&mut buffer, 32, Command::New as u8, Flow::VERSION, Flags::REQUEST, |flow| {
+    ///     flow.nest(FlowAttr::KEY, |key| key.put(Key::InPort(1))?.put(Key::Ethertype(0x0806)).map(drop))?;
+    ///     flow.nest(FlowAttr::ACTIONS, |actions| actions.put(Action::Output(2)).map(drop)).map(drop)
+    /// })?;
+    /// let flow = Flow::decode(&Messages::new(&buffer).next().unwrap()?)?;
+    /// assert_eq!(flow.actions.unwrap().iter().next(), Some(Ok(Action::Output(2))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `content` fails with; `buffer` is then as it was.
+    pub fn message(
+        &self,
+        buffer: &mut Vec<u8>,
+        family: u16,
+        command: u8,
+        version: u8,
+        flags: Flags,
+        content: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        Writer::message(buffer, family, flags, |message| {
+            message.raw(&GenericHeader { command, version }.encode()).raw(&self.encode());
+            content(message)
+        })
     }
 }
 
@@ -101,16 +135,22 @@ impl IfName {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.split(|byte| *byte == 0).next().unwrap_or_default()
     }
+}
 
-    pub(crate) fn decode(attribute: &Attribute<'_>) -> Result<IfName, DecodeError> {
+/// A name as the payload of an attribute.
+pub(crate) struct Name;
+
+impl Codec for Name {
+    type Value<'a> = IfName;
+    const TYPE: Type = Type::Text;
+
+    fn read<'a>(attribute: &Attribute<'a>) -> Result<IfName, DecodeError> {
         let error = |NameError| attribute.error(DecodeErrorKind::NotAName { attribute: attribute.kind() });
         IfName::new(attribute.str_bytes()?).map_err(error)
     }
 
-    pub(crate) fn write(&self, builder: &mut MessageBuilder, kind: u16) -> Result<(), EncodeError> {
-        let mut bytes = self.as_bytes().to_vec();
-        bytes.push(0);
-        builder.bytes(kind, &bytes).map(drop)
+    fn write(value: &IfName, kind: u16, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        writer.text(kind, value.as_bytes()).map(drop)
     }
 }
 
@@ -132,12 +172,6 @@ impl fmt::Debug for IfName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&String::from_utf8_lossy(self.as_bytes()), f)
     }
-}
-
-/// Numbers of 64 bits at the start of a structure.
-pub(crate) fn u64_at(bytes: &[u8], index: usize) -> u64 {
-    let (numbers, _) = bytes.as_chunks::<8>();
-    numbers.get(index).map_or(0, |eight| NativeEndian::read_u64(eight))
 }
 
 #[cfg(test)]

@@ -1,20 +1,35 @@
 //! Datapaths: the family `ovs_datapath`.
 
-use byteorder::{ByteOrder, NativeEndian};
-
-use super::common::{Command, IfName, OvsHeader, u64_at};
-use crate::attr::{Attribute, MessageBuilder, push_u64s};
+use super::common::{Command, IfName, Name, OvsHeader};
+use crate::attr::Nest;
+use crate::attr::structure::{U32 as FieldU32, U64 as FieldU64, structures};
+use crate::attr::typed::{Bytes, Numbers, Prefix, U32, U32s, attributes};
 use crate::error::{DecodeError, EncodeError};
 use crate::message::{Flags, Message};
 
-const NAME: u16 = 1;
-const UPCALL_PID: u16 = 2;
-const STATS: u16 = 3;
-const MEGAFLOW_STATS: u16 = 4;
-const USER_FEATURES: u16 = 5;
-const MASKS_CACHE_SIZE: u16 = 7;
-const PER_CPU_PIDS: u16 = 8;
-const IFINDEX: u16 = 9;
+attributes! {
+    /// An attribute of a message about a datapath: see [`Datapath`].
+    pub enum DatapathAttr = "ovs_datapath_attr", "OVS_DP_ATTR_" {
+        /// See [`Datapath::name`].
+        NAME = 1 => Name(IfName as Name),
+        /// See [`Datapath::upcall_pid`].
+        UPCALL_PID = 2 => UpcallPid(u32 as U32),
+        /// See [`Datapath::stats`].
+        STATS = 3 => Stats(DatapathStats as Prefix<DatapathStats>),
+        /// See [`Datapath::megaflow_stats`].
+        MEGAFLOW_STATS = 4 => MegaflowStats(MegaflowStats as Prefix<MegaflowStats>),
+        /// See [`Datapath::user_features`].
+        USER_FEATURES = 5 => UserFeatures(u32 as U32),
+        /// Bytes that mean nothing.
+        PAD = 6 => Pad(&'a [u8] as Bytes),
+        /// See [`Datapath::masks_cache_size`].
+        MASKS_CACHE_SIZE = 7 => MasksCacheSize(u32 as U32),
+        /// See [`Datapath::per_cpu_pids`].
+        PER_CPU_PIDS = 8 => PerCpuPids(Numbers<'a> as U32s),
+        /// See [`Datapath::ifindex`].
+        IFINDEX = 9 => Ifindex(u32 as U32),
+    }
+}
 
 bitflags::bitflags! {
     /// What the program that made the datapath can cope with (`OVS_DP_F_*`).
@@ -33,28 +48,32 @@ bitflags::bitflags! {
     }
 }
 
-/// Packets and flows of a datapath (`struct ovs_dp_stats`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DatapathStats {
-    /// Packets that matched a flow.
-    pub hit: u64,
-    /// Packets that matched none.
-    pub missed: u64,
-    /// Packets that matched none and did not reach a socket.
-    pub lost: u64,
-    /// Flows.
-    pub flows: u64,
-}
+structures! {
+    /// Packets and flows of a datapath.
+    pub struct DatapathStats = "ovs_dp_stats" {
+        /// Packets that matched a flow.
+        hit: u64 as FieldU64 = "n_hit",
+        /// Packets that matched none.
+        missed: u64 as FieldU64 = "n_missed",
+        /// Packets that matched none and did not reach a socket.
+        lost: u64 as FieldU64 = "n_lost",
+        /// Flows.
+        flows: u64 as FieldU64 = "n_flows",
+    }
 
-/// Masks of a datapath (`struct ovs_dp_megaflow_stats`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MegaflowStats {
-    /// Masks tried in all lookups together.
-    pub mask_hit: u64,
-    /// Masks.
-    pub masks: u32,
-    /// Lookups that the mask cache answered.
-    pub cache_hit: u64,
+    /// Masks of a datapath.
+    pub struct MegaflowStats = "ovs_dp_megaflow_stats" {
+        /// Masks tried in all lookups together.
+        mask_hit: u64 as FieldU64 = "n_mask_hit",
+        /// Masks.
+        masks: u32 as FieldU32 = "n_masks",
+        /// Nothing yet.
+        pad0: u32 as FieldU32 = "pad0",
+        /// Lookups that the mask cache answered.
+        cache_hit: u64 as FieldU64 = "n_cache_hit",
+        /// Nothing yet.
+        pad1: u64 as FieldU64 = "pad1",
+    }
 }
 
 /// A datapath, or what a request says of one.
@@ -68,7 +87,8 @@ pub struct MegaflowStats {
 ///     user_features: Some(UserFeatures::UNALIGNED | UserFeatures::VPORT_PIDS),
 ///     ..Datapath::default()
 /// };
-/// let bytes = datapath.encode(30, Command::New, Flags::REQUEST | Flags::ACK)?.finish(1, 0)?;
+/// let mut bytes = Vec::new();
+/// datapath.encode(&mut bytes, 30, Command::New, Flags::REQUEST | Flags::ACK)?;
 /// assert_eq!(Datapath::decode(&Messages::new(&bytes).next().unwrap()?)?, datapath);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -100,14 +120,15 @@ impl Datapath {
     /// The version of the family (`OVS_DATAPATH_VERSION`).
     pub const VERSION: u8 = 2;
 
-    /// A message about this datapath. `family` is the number that the controller gave for [`Datapath::FAMILY`].
+    /// Appends a message about this datapath to `buffer`. `family` is the number that the controller gave for
+    /// [`Datapath::FAMILY`].
     ///
     /// Without [`Flags::ECHO`] the kernel only acknowledges a request that changes something; with it, it answers with
     /// what it made, changed or deleted.
     ///
     /// # Errors
     /// [`EncodeError::AttributeTooLong`] for more than 16,382 [`per_cpu_pids`](Datapath::per_cpu_pids).
-    pub fn encode(&self, family: u16, command: Command, flags: Flags) -> Result<MessageBuilder, EncodeError> {
+    pub fn encode(&self, buffer: &mut Vec<u8>, family: u16, command: Command, flags: Flags) -> Result<(), EncodeError> {
         let Datapath {
             dp_ifindex,
             name,
@@ -119,38 +140,23 @@ impl Datapath {
             per_cpu_pids,
             ifindex,
         } = self;
-        let mut builder = OvsHeader { dp_ifindex: *dp_ifindex }.begin(family, command, Datapath::VERSION, flags);
-        if let Some(name) = name {
-            name.write(&mut builder, NAME)?;
-        }
-        let numbers = [
-            (UPCALL_PID, *upcall_pid),
-            (USER_FEATURES, user_features.map(|features| features.bits())),
-            (MASKS_CACHE_SIZE, *masks_cache_size),
-            (IFINDEX, *ifindex),
-        ];
-        for (kind, number) in numbers {
-            if let Some(number) = number {
-                builder.u32(kind, number);
+        let header = OvsHeader { dp_ifindex: *dp_ifindex };
+        header.message(buffer, family, command as u8, Datapath::VERSION, flags, |writer| {
+            let attributes = [
+                name.map(DatapathAttr::Name),
+                upcall_pid.map(DatapathAttr::UpcallPid),
+                user_features.map(|features| DatapathAttr::UserFeatures(features.bits())),
+                masks_cache_size.map(DatapathAttr::MasksCacheSize),
+                ifindex.map(DatapathAttr::Ifindex),
+                stats.map(DatapathAttr::Stats),
+                megaflow_stats.map(DatapathAttr::MegaflowStats),
+            ];
+            attributes.into_iter().flatten().try_for_each(|attribute| writer.put(attribute).map(drop))?;
+            match per_cpu_pids {
+                Some(pids) => writer.u32s(DatapathAttr::PER_CPU_PIDS, pids).map(drop),
+                None => Ok(()),
             }
-        }
-        if let Some(DatapathStats { hit, missed, lost, flows }) = stats {
-            let mut bytes = Vec::new();
-            push_u64s(&mut bytes, &[*hit, *missed, *lost, *flows]);
-            builder.bytes(STATS, &bytes)?;
-        }
-        if let Some(MegaflowStats { mask_hit, masks, cache_hit }) = megaflow_stats {
-            let mut bytes = Vec::new();
-            push_u64s(&mut bytes, &[*mask_hit]);
-            bytes.extend_from_slice(&masks.to_ne_bytes());
-            bytes.extend_from_slice(&[0; 4]);
-            push_u64s(&mut bytes, &[*cache_hit, 0]);
-            builder.bytes(MEGAFLOW_STATS, &bytes)?;
-        }
-        if let Some(pids) = per_cpu_pids {
-            builder.u32s(PER_CPU_PIDS, pids)?;
-        }
-        Ok(builder)
+        })
     }
 
     /// Reads a message of the family.
@@ -160,38 +166,22 @@ impl Datapath {
     pub fn decode(message: &Message<'_>) -> Result<Datapath, DecodeError> {
         let OvsHeader { dp_ifindex } = OvsHeader::decode(message)?;
         let mut datapath = Datapath { dp_ifindex, ..Datapath::default() };
-        for attribute in message.attributes(OvsHeader::ATTRIBUTES)? {
-            let attribute = attribute?;
-            match attribute.kind() {
-                NAME => datapath.name = Some(IfName::decode(&attribute)?),
-                UPCALL_PID => datapath.upcall_pid = Some(attribute.u32()?),
-                STATS => datapath.stats = Some(DatapathStats::decode(&attribute)?),
-                MEGAFLOW_STATS => datapath.megaflow_stats = Some(MegaflowStats::decode(&attribute)?),
-                USER_FEATURES => datapath.user_features = Some(UserFeatures::from_bits_retain(attribute.u32()?)),
-                MASKS_CACHE_SIZE => datapath.masks_cache_size = Some(attribute.u32()?),
-                PER_CPU_PIDS => datapath.per_cpu_pids = Some(attribute.u32s()?),
-                IFINDEX => datapath.ifindex = Some(attribute.u32()?),
-                _ => {}
+        for attribute in Nest::of(message, OvsHeader::ATTRIBUTES)? {
+            match attribute? {
+                DatapathAttr::Name(name) => datapath.name = Some(name),
+                DatapathAttr::UpcallPid(pid) => datapath.upcall_pid = Some(pid),
+                DatapathAttr::Stats(stats) => datapath.stats = Some(stats),
+                DatapathAttr::MegaflowStats(stats) => datapath.megaflow_stats = Some(stats),
+                DatapathAttr::UserFeatures(bits) => {
+                    datapath.user_features = Some(UserFeatures::from_bits_retain(bits));
+                }
+                DatapathAttr::MasksCacheSize(size) => datapath.masks_cache_size = Some(size),
+                DatapathAttr::PerCpuPids(pids) => datapath.per_cpu_pids = Some(pids.iter().collect()),
+                DatapathAttr::Ifindex(ifindex) => datapath.ifindex = Some(ifindex),
+                DatapathAttr::Pad(_) | DatapathAttr::Other(_) => {}
             }
         }
         Ok(datapath)
-    }
-}
-
-impl DatapathStats {
-    fn decode(attribute: &Attribute<'_>) -> Result<DatapathStats, DecodeError> {
-        let bytes = attribute.prefix::<32>()?;
-        let [hit, missed, lost, flows] = [0, 1, 2, 3].map(|index| u64_at(&bytes, index));
-        Ok(DatapathStats { hit, missed, lost, flows })
-    }
-}
-
-impl MegaflowStats {
-    fn decode(attribute: &Attribute<'_>) -> Result<MegaflowStats, DecodeError> {
-        let bytes = attribute.prefix::<32>()?;
-        let [_, _, _, _, _, _, _, _, m0, m1, m2, m3, ..] = bytes;
-        let masks = NativeEndian::read_u32(&[m0, m1, m2, m3]);
-        Ok(MegaflowStats { mask_hit: u64_at(&bytes, 0), masks, cache_hit: u64_at(&bytes, 2) })
     }
 }
 
@@ -199,6 +189,7 @@ impl MegaflowStats {
 mod tests {
     use super::super::common::tests::any_name;
     use super::*;
+    use crate::attr::Writer;
     use crate::error::DecodeErrorKind;
     use crate::message::Messages;
     use proptest::option::of;
@@ -215,6 +206,7 @@ mod tests {
             mask_hit,
             masks,
             cache_hit,
+            ..MegaflowStats::default()
         });
         let numbers = any::<(u32, Option<u32>, Option<u32>, Option<u32>, Option<u32>)>();
         let pids = of(prop::collection::vec(any::<u32>(), 0..5));
@@ -251,10 +243,11 @@ mod tests {
     fn bytes_of_a_request() {
         let name = Some("br0".parse().unwrap());
         let datapath = Datapath { dp_ifindex: 5, name, upcall_pid: Some(0), ..Datapath::default() };
-        let bytes = datapath.encode(0x1e, Command::New, Flags::REQUEST).unwrap().finish(1, 0).unwrap();
+        let mut bytes = Vec::new();
+        datapath.encode(&mut bytes, 0x1e, Command::New, Flags::REQUEST).unwrap();
         #[rustfmt::skip]
         let expected = [
-            40, 0, 0, 0, 0x1e, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+            40, 0, 0, 0, 0x1e, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             1, 2, 0, 0, // command, version
             5, 0, 0, 0, // dp_ifindex
             8, 0, 1, 0, b'b', b'r', b'0', 0,
@@ -267,32 +260,44 @@ mod tests {
     fn errors_point_at_the_attribute() {
         let header = OvsHeader { dp_ifindex: 1 };
         let message = |kind, payload: &[u8]| {
-            let mut builder = header.begin(30, Command::Get, 2, Flags::empty());
-            builder.bytes(kind, payload).unwrap();
-            decode(&builder.finish(1, 0).unwrap())
+            let mut bytes = Vec::new();
+            let content = |writer: &mut Writer<'_>| writer.bytes(kind, payload).map(drop);
+            header.message(&mut bytes, 30, Command::Get as u8, 2, Flags::empty(), content).unwrap();
+            decode(&bytes)
         };
         let wrong = |attribute, expected, found| DecodeErrorKind::WrongSize { attribute, expected, found };
-        assert_eq!(message(STATS, &[0; 31]).unwrap_err(), DecodeError::new(28, wrong(STATS, 32, 31)));
-        assert_eq!(message(PER_CPU_PIDS, &[0; 6]).unwrap_err().kind, wrong(PER_CPU_PIDS, 4, 6));
         assert_eq!(
-            message(NAME, b"0123456789abcdef\0").unwrap_err().kind,
-            DecodeErrorKind::NotAName { attribute: NAME }
+            message(DatapathAttr::STATS, &[0; 31]).unwrap_err(),
+            DecodeError::new(28, wrong(DatapathAttr::STATS, 32, 31))
+        );
+        assert_eq!(
+            message(DatapathAttr::PER_CPU_PIDS, &[0; 6]).unwrap_err().kind,
+            wrong(DatapathAttr::PER_CPU_PIDS, 4, 6)
+        );
+        assert_eq!(
+            message(DatapathAttr::NAME, b"0123456789abcdef\0").unwrap_err().kind,
+            DecodeErrorKind::NotAName { attribute: DatapathAttr::NAME }
         );
         // A structure that grew, and an attribute that is new, are no errors.
-        assert_eq!(message(STATS, &[0; 40]).unwrap().stats, Some(DatapathStats::default()));
+        assert_eq!(message(DatapathAttr::STATS, &[0; 40]).unwrap().stats, Some(DatapathStats::default()));
         assert_eq!(message(99, &[1]), Ok(Datapath { dp_ifindex: 1, ..Datapath::default() }));
     }
 
     proptest! {
         #[test]
         fn decode_inverts_encode(datapath in any_datapath()) {
-            let bytes = datapath.encode(30, Command::New, Flags::REQUEST).unwrap().finish(1, 0).unwrap();
+            let mut bytes = Vec::new();
+            datapath.encode(&mut bytes, 30, Command::New, Flags::REQUEST).unwrap();
             prop_assert_eq!(decode(&bytes), Ok(datapath));
         }
 
         #[test]
         fn random_messages_never_panic(payload in prop::collection::vec(any::<u8>(), 0..96)) {
-            let bytes = MessageBuilder::new(30, Flags::empty()).raw(&payload).clone().finish(1, 0).unwrap();
+            let mut bytes = Vec::new();
+            Writer::message(&mut bytes, 30, Flags::empty(), |writer| {
+                writer.raw(&payload);
+                Ok(())
+            }).unwrap();
             let _ = decode(&bytes);
         }
     }

@@ -2,22 +2,49 @@
 
 use std::fmt;
 
-use super::common::{Command, IfName, OvsHeader, u64_at};
-use crate::attr::{Attribute, MessageBuilder, push_u64s};
+use super::common::{Command, IfName, Name, OvsHeader};
+use super::tunnel::TunnelOption;
+use crate::attr::Nest;
+use crate::attr::structure::{U64 as FieldU64, structures};
+use crate::attr::typed::{Bytes, I32, Nested, Numbers, Prefix, U32, U32s, U64, attributes};
 use crate::error::{DecodeError, EncodeError};
 use crate::message::{Flags, Message};
 
-const PORT_NO: u16 = 1;
-const TYPE: u16 = 2;
-const NAME: u16 = 3;
-const OPTIONS: u16 = 4;
-const UPCALL_PID: u16 = 5;
-const STATS: u16 = 6;
-const IFINDEX: u16 = 8;
-const NETNSID: u16 = 9;
-const UPCALL_STATS: u16 = 10;
-const UPCALL_SUCCESS: u16 = 0;
-const UPCALL_FAIL: u16 = 1;
+attributes! {
+    /// An attribute of a message about a port: see [`Vport`].
+    pub enum VportAttr = "ovs_vport_attr", "OVS_VPORT_ATTR_" {
+        /// See [`Vport::port_no`].
+        PORT_NO = 1 => PortNo(u32 as U32),
+        /// See [`Vport::ty`].
+        TYPE = 2 => Type(u32 as U32),
+        /// See [`Vport::name`].
+        NAME = 3 => Name(IfName as Name),
+        /// See [`Vport::options`].
+        OPTIONS = 4 => Options(Nest<'a, TunnelOption<'a>> as Nested<TunnelOption<'static>>),
+        /// See [`Vport::upcall_pids`].
+        UPCALL_PID = 5 => UpcallPid(Numbers<'a> as U32s),
+        /// See [`Vport::stats`].
+        STATS = 6 => Stats(VportStats as Prefix<VportStats>),
+        /// Bytes that mean nothing.
+        PAD = 7 => Pad(&'a [u8] as Bytes),
+        /// See [`Vport::ifindex`].
+        IFINDEX = 8 => Ifindex(u32 as U32),
+        /// See [`Vport::netnsid`].
+        NETNSID = 9 => Netnsid(i32 as I32),
+        /// See [`Vport::upcall_stats`].
+        UPCALL_STATS = 10 => UpcallStats(Nest<'a, UpcallAttr<'a>> as Nested<UpcallAttr<'static>>),
+    }
+}
+
+attributes! {
+    /// A counter of upcalls.
+    pub enum UpcallAttr = "ovs_vport_upcall_attr", "OVS_VPORT_UPCALL_ATTR_" {
+        /// See [`UpcallStats::success`].
+        SUCCESS = 0 => Success(u64 as U64),
+        /// See [`UpcallStats::fail`].
+        FAIL = 1 => Fail(u64 as U64),
+    }
+}
 
 /// What a port is (`OVS_VPORT_TYPE_*`). Other numbers than the ones named here are kept as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,25 +76,26 @@ impl fmt::Display for VportType {
     }
 }
 
-/// Packets of a port (`struct ovs_vport_stats`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct VportStats {
-    /// Packets received.
-    pub rx_packets: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Bad packets received.
-    pub rx_errors: u64,
-    /// Packets that could not be sent.
-    pub tx_errors: u64,
-    /// Packets received and dropped.
-    pub rx_dropped: u64,
-    /// Packets dropped instead of sent.
-    pub tx_dropped: u64,
+structures! {
+    /// Packets of a port.
+    pub struct VportStats = "ovs_vport_stats" {
+        /// Packets received.
+        rx_packets: u64 as FieldU64 = "rx_packets",
+        /// Packets sent.
+        tx_packets: u64 as FieldU64 = "tx_packets",
+        /// Bytes received.
+        rx_bytes: u64 as FieldU64 = "rx_bytes",
+        /// Bytes sent.
+        tx_bytes: u64 as FieldU64 = "tx_bytes",
+        /// Bad packets received.
+        rx_errors: u64 as FieldU64 = "rx_errors",
+        /// Packets that could not be sent.
+        tx_errors: u64 as FieldU64 = "tx_errors",
+        /// Packets received and dropped.
+        rx_dropped: u64 as FieldU64 = "rx_dropped",
+        /// Packets dropped instead of sent.
+        tx_dropped: u64 as FieldU64 = "tx_dropped",
+    }
 }
 
 /// Upcalls of a port (`enum ovs_vport_upcall_attr`).
@@ -91,7 +119,8 @@ pub struct UpcallStats {
 ///     upcall_pids: Some(vec![0]),
 ///     ..Vport::default()
 /// };
-/// let bytes = vport.encode(31, Command::New, Flags::REQUEST | Flags::ACK)?.finish(1, 0)?;
+/// let mut bytes = Vec::new();
+/// vport.encode(&mut bytes, 31, Command::New, Flags::REQUEST | Flags::ACK)?;
 /// assert_eq!(Vport::decode(&Messages::new(&bytes).next().unwrap()?)?, vport);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -107,7 +136,7 @@ pub struct Vport {
     pub name: Option<IfName>,
     /// The attributes that a tunnel port has, as they are on the wire.
     pub options: Option<Vec<u8>>,
-    /// The sockets for upcalls; `[0]` for none. Required to make a port.
+    /// The sockets for upcalls; `[0]` for none. Required to make a port. The kernel refuses more than it has CPUs.
     pub upcall_pids: Option<Vec<u32>>,
     /// Packets.
     pub stats: Option<VportStats>,
@@ -125,48 +154,38 @@ impl Vport {
     /// The version of the family (`OVS_VPORT_VERSION`).
     pub const VERSION: u8 = 1;
 
-    /// A message about this port. `family` is the number that the controller gave for [`Vport::FAMILY`].
+    /// Appends a message about this port to `buffer`. `family` is the number that the controller gave for
+    /// [`Vport::FAMILY`].
     ///
     /// Without [`Flags::ECHO`] the kernel only acknowledges a request that changes something; with it, it answers with
     /// what it made, changed or deleted.
     ///
     /// # Errors
     /// [`EncodeError::AttributeTooLong`] for options or lists of sockets that do not fit.
-    pub fn encode(&self, family: u16, command: Command, flags: Flags) -> Result<MessageBuilder, EncodeError> {
+    pub fn encode(&self, buffer: &mut Vec<u8>, family: u16, command: Command, flags: Flags) -> Result<(), EncodeError> {
         let Vport { dp_ifindex, port_no, ty, name, options, upcall_pids, stats, ifindex, netnsid, upcall_stats } = self;
-        let mut builder = OvsHeader { dp_ifindex: *dp_ifindex }.begin(family, command, Vport::VERSION, flags);
-        for (kind, number) in [(PORT_NO, *port_no), (TYPE, ty.map(|ty| ty.0)), (IFINDEX, *ifindex)] {
-            if let Some(number) = number {
-                builder.u32(kind, number);
+        let header = OvsHeader { dp_ifindex: *dp_ifindex };
+        header.message(buffer, family, command as u8, Vport::VERSION, flags, |writer| {
+            let attributes = [
+                port_no.map(VportAttr::PortNo),
+                ty.map(|ty| VportAttr::Type(ty.0)),
+                ifindex.map(VportAttr::Ifindex),
+                name.map(VportAttr::Name),
+                options.as_deref().map(|options| VportAttr::Options(Nest::new(options))),
+                stats.map(VportAttr::Stats),
+                netnsid.map(VportAttr::Netnsid),
+            ];
+            attributes.into_iter().flatten().try_for_each(|attribute| writer.put(attribute).map(drop))?;
+            if let Some(pids) = upcall_pids {
+                writer.u32s(VportAttr::UPCALL_PID, pids)?;
             }
-        }
-        if let Some(name) = name {
-            name.write(&mut builder, NAME)?;
-        }
-        if let Some(options) = options {
-            builder.nest(OPTIONS, |inner| {
-                inner.raw_exact(options);
-                Ok(())
-            })?;
-        }
-        if let Some(pids) = upcall_pids {
-            builder.u32s(UPCALL_PID, pids)?;
-        }
-        if let Some(stats) = stats {
-            let mut bytes = Vec::new();
-            push_u64s(&mut bytes, &stats.numbers());
-            builder.bytes(STATS, &bytes)?;
-        }
-        if let Some(netnsid) = netnsid {
-            builder.i32(NETNSID, *netnsid);
-        }
-        if let Some(UpcallStats { success, fail }) = upcall_stats {
-            builder.nest(UPCALL_STATS, |inner| {
-                inner.u64(UPCALL_SUCCESS, *success).u64(UPCALL_FAIL, *fail);
-                Ok(())
-            })?;
-        }
-        Ok(builder)
+            if let Some(UpcallStats { success, fail }) = *upcall_stats {
+                writer.nest(VportAttr::UPCALL_STATS, |inner| {
+                    inner.put(UpcallAttr::Success(success))?.put(UpcallAttr::Fail(fail)).map(drop)
+                })?;
+            }
+            Ok(())
+        })
     }
 
     /// Reads a message of the family.
@@ -176,49 +195,32 @@ impl Vport {
     pub fn decode(message: &Message<'_>) -> Result<Vport, DecodeError> {
         let OvsHeader { dp_ifindex } = OvsHeader::decode(message)?;
         let mut vport = Vport { dp_ifindex, ..Vport::default() };
-        for attribute in message.attributes(OvsHeader::ATTRIBUTES)? {
-            let attribute = attribute?;
-            match attribute.kind() {
-                PORT_NO => vport.port_no = Some(attribute.u32()?),
-                TYPE => vport.ty = Some(VportType(attribute.u32()?)),
-                NAME => vport.name = Some(IfName::decode(&attribute)?),
-                OPTIONS => vport.options = Some(attribute.payload().to_vec()),
-                UPCALL_PID => vport.upcall_pids = Some(attribute.u32s()?),
-                STATS => vport.stats = Some(VportStats::decode(&attribute)?),
-                IFINDEX => vport.ifindex = Some(attribute.u32()?),
-                NETNSID => vport.netnsid = Some(attribute.i32()?),
-                UPCALL_STATS => vport.upcall_stats = Some(UpcallStats::decode(&attribute)?),
-                _ => {}
+        for attribute in Nest::of(message, OvsHeader::ATTRIBUTES)? {
+            match attribute? {
+                VportAttr::PortNo(number) => vport.port_no = Some(number),
+                VportAttr::Type(ty) => vport.ty = Some(VportType(ty)),
+                VportAttr::Name(name) => vport.name = Some(name),
+                VportAttr::Options(options) => vport.options = Some(options.payload().to_vec()),
+                VportAttr::UpcallPid(pids) => vport.upcall_pids = Some(pids.iter().collect()),
+                VportAttr::Stats(stats) => vport.stats = Some(stats),
+                VportAttr::Ifindex(ifindex) => vport.ifindex = Some(ifindex),
+                VportAttr::Netnsid(netnsid) => vport.netnsid = Some(netnsid),
+                VportAttr::UpcallStats(stats) => vport.upcall_stats = Some(UpcallStats::decode(stats)?),
+                VportAttr::Pad(_) | VportAttr::Other(_) => {}
             }
         }
         Ok(vport)
     }
 }
 
-impl VportStats {
-    fn numbers(&self) -> [u64; 8] {
-        let VportStats { rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped } =
-            *self;
-        [rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped]
-    }
-
-    fn decode(attribute: &Attribute<'_>) -> Result<VportStats, DecodeError> {
-        let bytes = attribute.prefix::<64>()?;
-        let [rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped] =
-            [0, 1, 2, 3, 4, 5, 6, 7].map(|index| u64_at(&bytes, index));
-        Ok(VportStats { rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped })
-    }
-}
-
 impl UpcallStats {
-    fn decode(attribute: &Attribute<'_>) -> Result<UpcallStats, DecodeError> {
+    fn decode(attributes: Nest<'_, UpcallAttr<'_>>) -> Result<UpcallStats, DecodeError> {
         let mut stats = UpcallStats::default();
-        for attribute in attribute.nested()? {
-            let attribute = attribute?;
-            match attribute.kind() {
-                UPCALL_SUCCESS => stats.success = attribute.u64()?,
-                UPCALL_FAIL => stats.fail = attribute.u64()?,
-                _ => {}
+        for attribute in attributes {
+            match attribute? {
+                UpcallAttr::Success(count) => stats.success = count,
+                UpcallAttr::Fail(count) => stats.fail = count,
+                UpcallAttr::Other(_) => {}
             }
         }
         Ok(stats)
@@ -229,6 +231,7 @@ impl UpcallStats {
 mod tests {
     use super::super::common::tests::any_name;
     use super::*;
+    use crate::attr::Writer;
     use crate::error::DecodeErrorKind;
     use crate::message::Messages;
     use proptest::option::of;
@@ -259,7 +262,8 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn bytes_of_a_request() {
         let vport = Vport { dp_ifindex: 5, port_no: Some(1), upcall_pids: Some(vec![7, 8]), ..Vport::default() };
-        let bytes = vport.encode(0x1f, Command::Set, Flags::REQUEST).unwrap().finish(1, 0).unwrap();
+        let mut bytes = Vec::new();
+        vport.encode(&mut bytes, 0x1f, Command::Set, Flags::REQUEST).unwrap();
         #[rustfmt::skip]
         let expected = [
             4, 1, 0, 0, // command, version
@@ -272,23 +276,30 @@ mod tests {
 
     #[test]
     fn an_error_inside_a_nest_points_into_it() {
-        let mut builder = OvsHeader::default().begin(31, Command::New, 1, Flags::empty());
-        builder.nest(UPCALL_STATS, |inner| inner.u64(UPCALL_SUCCESS, 1).bytes(UPCALL_FAIL, &[1]).map(drop)).unwrap();
-        let error = decode(&builder.finish(1, 0).unwrap()).unwrap_err();
-        let kind = DecodeErrorKind::WrongSize { attribute: UPCALL_FAIL, expected: 8, found: 1 };
+        let mut bytes = Vec::new();
+        let stats = |inner: &mut Writer<'_>| inner.u64(UpcallAttr::SUCCESS, 1).bytes(UpcallAttr::FAIL, &[1]).map(drop);
+        let content = |writer: &mut Writer<'_>| writer.nest(VportAttr::UPCALL_STATS, stats).map(drop);
+        OvsHeader::default().message(&mut bytes, 31, Command::New as u8, 1, Flags::empty(), content).unwrap();
+        let error = decode(&bytes).unwrap_err();
+        let kind = DecodeErrorKind::WrongSize { attribute: UpcallAttr::FAIL, expected: 8, found: 1 };
         assert_eq!(error, DecodeError::new(24 + 4 + 12 + 4, kind));
     }
 
     proptest! {
         #[test]
         fn decode_inverts_encode(vport in any_vport()) {
-            let bytes = vport.encode(31, Command::New, Flags::REQUEST).unwrap().finish(1, 0).unwrap();
+            let mut bytes = Vec::new();
+            vport.encode(&mut bytes, 31, Command::New, Flags::REQUEST).unwrap();
             prop_assert_eq!(decode(&bytes), Ok(vport));
         }
 
         #[test]
         fn random_messages_never_panic(payload in prop::collection::vec(any::<u8>(), 0..96)) {
-            let bytes = MessageBuilder::new(31, Flags::empty()).raw(&payload).clone().finish(1, 0).unwrap();
+            let mut bytes = Vec::new();
+            Writer::message(&mut bytes, 31, Flags::empty(), |writer| {
+                writer.raw(&payload);
+                Ok(())
+            }).unwrap();
             let _ = decode(&bytes);
         }
     }

@@ -1,26 +1,17 @@
 //! Links of a private network, over rtnetlink: virtual Ethernet pairs, their addresses, their state.
 //!
-//! One request, one answer; no other program is called. The netlink library stays inside: no public type names it.
+//! One request, one answer; no other program is called.
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use ovs_netlink::route::{self, LinkChange, LinkKind, NewLink, Route};
+use ovs_netlink::{Linux, SocketError};
 use ovs_packet::EthAddr;
 
 use super::netns::{Namespace, NamespaceError};
-
-/// Room for an answer of the kernel: it describes one link.
-const ANSWER: usize = 1 << 16;
 
 /// Why a link cannot be made, found or changed. Displays as one line.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +93,7 @@ pub struct Link {
 /// ```
 #[derive(Debug)]
 pub struct Links {
-    socket: Socket,
+    route: Mutex<Route>,
 }
 
 impl Links {
@@ -111,15 +102,14 @@ impl Links {
     /// # Errors
     /// If the namespace cannot be entered, or there is no rtnetlink socket to be had.
     pub fn open(namespace: &Namespace) -> Result<Links, LinkError> {
-        let socket = namespace.run(|| {
-            let socket = Socket::new(NETLINK_ROUTE)?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        })?;
-        match socket {
-            Ok(socket) => Ok(Links { socket }),
+        match namespace.run(|| Route::open(&Linux))? {
+            Ok(route) => Ok(Links { route: Mutex::new(route) }),
             Err(e) => Err(error("rtnetlink", "opening a socket", e)),
         }
+    }
+
+    fn route(&self) -> MutexGuard<'_, Route> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The link of this name.
@@ -127,13 +117,7 @@ impl Links {
     /// # Errors
     /// If there is none.
     pub fn get(&self, name: &str) -> Result<Link, LinkError> {
-        let mut question = named(name);
-        question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        match self.transact(RouteNetlinkMessage::GetLink(question), 0) {
-            Ok(Some(RouteNetlinkMessage::NewLink(answer))) => Ok(link_of(&answer)),
-            Ok(_) => Err(error(name, "looking it up", io::ErrorKind::InvalidData.into())),
-            Err(e) => Err(error(name, "looking it up", e)),
-        }
+        self.route().link(name).map(|link| link_of(&link)).map_err(|e| error(name, "looking it up", e))
     }
 
     /// Makes a pair: `name` here, and its other end `peer_name` in `peer`. Both are down, with addresses that the
@@ -142,10 +126,7 @@ impl Links {
     /// # Errors
     /// If either name is taken or no name for a link (empty, over 15 bytes, with a slash or space).
     pub fn add_veth(&self, name: &str, peer: &Namespace, peer_name: &str) -> Result<(), LinkError> {
-        let mut other = named(peer_name);
-        other.attributes.push(LinkAttribute::NetNsFd(peer.as_fd().as_raw_fd()));
-        let data = InfoData::Veth(InfoVeth::Peer(other));
-        self.add(name, vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)])
+        self.add(name, LinkKind::Veth { peer: peer_name, namespace: Some(peer.as_fd()) })
     }
 
     /// Makes a bridge of the kernel's own, to compare with.
@@ -153,13 +134,11 @@ impl Links {
     /// # Errors
     /// If the name is taken, or the kernel has no bridges.
     pub fn add_bridge(&self, name: &str) -> Result<(), LinkError> {
-        self.add(name, vec![LinkInfo::Kind(InfoKind::Bridge)])
+        self.add(name, LinkKind::Bridge)
     }
 
-    fn add(&self, name: &str, info: Vec<LinkInfo>) -> Result<(), LinkError> {
-        let mut order = named(name);
-        order.attributes.push(LinkAttribute::LinkInfo(info));
-        self.order(name, "making it", RouteNetlinkMessage::NewLink(order), NLM_F_CREATE | NLM_F_EXCL)
+    fn add(&self, name: &str, kind: LinkKind<'_>) -> Result<(), LinkError> {
+        self.route().add_link(&NewLink::new(name, kind)).map_err(|e| error(name, "making it", e))
     }
 
     /// Makes a link a port of `bridge`, or of nothing.
@@ -171,7 +150,7 @@ impl Links {
             Some(bridge) => self.get(bridge)?.index,
             None => 0,
         };
-        self.change(name, "setting its bridge", LinkAttribute::Controller(index))
+        self.change(name, "setting its bridge", LinkChange { master: Some(index), ..LinkChange::default() })
     }
 
     /// Gives a link another Ethernet address.
@@ -179,7 +158,7 @@ impl Links {
     /// # Errors
     /// If there is no such link, or it cannot have this address (multicast, zero).
     pub fn set_address(&self, name: &str, address: EthAddr) -> Result<(), LinkError> {
-        self.change(name, "setting its address", LinkAttribute::Address(address.0.to_vec()))
+        self.change(name, "setting its address", LinkChange { address: Some(address.0), ..LinkChange::default() })
     }
 
     /// Gives a link another MTU.
@@ -187,13 +166,7 @@ impl Links {
     /// # Errors
     /// If there is no such link, or it cannot have this MTU.
     pub fn set_mtu(&self, name: &str, mtu: u32) -> Result<(), LinkError> {
-        self.change(name, "setting its MTU", LinkAttribute::Mtu(mtu))
-    }
-
-    fn change(&self, name: &str, what: &'static str, attribute: LinkAttribute) -> Result<(), LinkError> {
-        let mut order = self.indexed(name)?;
-        order.attributes.push(attribute);
-        self.order(name, what, RouteNetlinkMessage::SetLink(order), 0)
+        self.change(name, "setting its MTU", LinkChange { mtu: Some(mtu), ..LinkChange::default() })
     }
 
     /// Brings a link up.
@@ -201,7 +174,7 @@ impl Links {
     /// # Errors
     /// If there is no such link.
     pub fn set_up(&self, name: &str) -> Result<(), LinkError> {
-        self.set_flags(name, "bringing it up", LinkFlags::Up)
+        self.change(name, "bringing it up", LinkChange { up: Some(true), ..LinkChange::default() })
     }
 
     /// Takes a link down.
@@ -209,14 +182,12 @@ impl Links {
     /// # Errors
     /// If there is no such link.
     pub fn set_down(&self, name: &str) -> Result<(), LinkError> {
-        self.set_flags(name, "taking it down", LinkFlags::empty())
+        self.change(name, "taking it down", LinkChange { up: Some(false), ..LinkChange::default() })
     }
 
-    fn set_flags(&self, name: &str, what: &'static str, flags: LinkFlags) -> Result<(), LinkError> {
-        let mut order = self.indexed(name)?;
-        order.header.flags = flags;
-        order.header.change_mask = LinkFlags::Up;
-        self.order(name, what, RouteNetlinkMessage::SetLink(order), 0)
+    fn change(&self, name: &str, what: &'static str, change: LinkChange<'_>) -> Result<(), LinkError> {
+        let index = self.get(name)?.index;
+        self.route().change_link(index, change).map_err(|e| error(name, what, e))
     }
 
     /// Gives a link an IP address in a network of `prefix` bits. An IPv6 address is usable at once: nobody is asked
@@ -225,19 +196,9 @@ impl Links {
     /// # Errors
     /// If there is no such link, it has the address, or the prefix is longer than the address.
     pub fn add_ip(&self, name: &str, address: IpAddr, prefix: u8) -> Result<(), LinkError> {
-        let mut order = AddressMessage::default();
-        order.header.index = self.get(name)?.index;
-        order.header.prefix_len = prefix;
-        order.header.family = match address {
-            IpAddr::V4(_) => AddressFamily::Inet,
-            IpAddr::V6(_) => AddressFamily::Inet6,
-        };
-        order.attributes = vec![
-            AddressAttribute::Local(address),
-            AddressAttribute::Address(address),
-            AddressAttribute::Flags(AddressFlags::Nodad),
-        ];
-        self.order(name, "adding an address", RouteNetlinkMessage::NewAddress(order), NLM_F_CREATE | NLM_F_EXCL)
+        let index = self.get(name)?.index;
+        let address = route::Address { index, ip: address, prefix };
+        self.route().add_address(address).map_err(|e| error(name, "adding an address", e))
     }
 
     /// Removes a link; of a pair, both ends.
@@ -245,67 +206,23 @@ impl Links {
     /// # Errors
     /// If there is no such link.
     pub fn delete(&self, name: &str) -> Result<(), LinkError> {
-        let order = self.indexed(name)?;
-        self.order(name, "removing it", RouteNetlinkMessage::DelLink(order), 0)
-    }
-
-    fn indexed(&self, name: &str) -> Result<LinkMessage, LinkError> {
-        let mut message = LinkMessage::default();
-        message.header.index = self.get(name)?.index;
-        Ok(message)
-    }
-
-    fn order(&self, name: &str, what: &'static str, message: RouteNetlinkMessage, flags: u16) -> Result<(), LinkError> {
-        self.transact(message, NLM_F_ACK | flags).map(|_| ()).map_err(|e| error(name, what, e))
-    }
-
-    /// Sends one message and returns the answer; `None` is an acknowledgement.
-    fn transact(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-        let mut answer = Vec::with_capacity(ANSWER);
-        self.socket.recv(&mut answer, 0)?;
-        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
-            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-        match answer.payload {
-            NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
-            NetlinkPayload::Error(e) if e.code.is_some() => Err(e.to_io()),
-            _ => Ok(None),
-        }
+        let index = self.get(name)?.index;
+        self.route().delete_link(index).map_err(|e| error(name, "removing it", e))
     }
 }
 
-fn named(name: &str) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    message
-}
-
-fn link_of(message: &LinkMessage) -> Link {
-    let mut link = Link {
-        index: message.header.index,
-        up: message.header.flags.contains(LinkFlags::Up),
-        carrier: message.header.flags.contains(LinkFlags::LowerUp),
-        mtu: 0,
-        address: None,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::Mtu(mtu) => link.mtu = *mtu as usize,
-            LinkAttribute::Address(bytes) => link.address = bytes.as_slice().try_into().ok().map(EthAddr),
-            _ => {}
-        }
+fn link_of(link: &route::Link) -> Link {
+    Link {
+        index: link.index,
+        up: link.up,
+        carrier: link.carrier,
+        mtu: link.mtu as usize,
+        address: link.address.map(EthAddr),
     }
-    link
 }
 
-fn error(name: &str, what: &'static str, source: io::Error) -> LinkError {
-    let name = name.to_owned();
+fn error(name: &str, what: &'static str, source: SocketError) -> LinkError {
+    let (name, source) = (name.to_owned(), io::Error::from(source));
     // ENODEV has no kind of its own.
     const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
     match source.kind() {

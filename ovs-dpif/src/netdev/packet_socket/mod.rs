@@ -20,7 +20,6 @@
 //! # Where it belongs
 //! A socket stays in the network namespace that it was opened in, whichever thread uses it.
 
-mod link;
 #[allow(unsafe_code, reason = "recvmmsg, sendmmsg and the packet level's options have no safe wrapper")]
 mod sys;
 mod vnet;
@@ -29,11 +28,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ovs_netlink::Linux;
+use ovs_netlink::route::{Link, Route};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{EthAddr, Packet, PacketBatch, edit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
-use self::link::{Link, Links};
 use super::{Netdev, NetdevError, NetdevStats, Offloads};
 
 /// `ARPHRD_ETHER`.
@@ -84,8 +84,8 @@ impl PacketSocket {
     /// of the kernel), the process lacks the capabilities, or the system refuses something else.
     pub fn open(name: &str) -> Result<PacketSocket, NetdevError> {
         let failed = |what| move |e: io::Error| system(name, what, e);
-        let links = Links::open().map_err(failed("opening an rtnetlink socket"))?;
-        let link = usable(&links, name)?;
+        let mut links = Route::open(&Linux).map_err(|e| system(name, "opening an rtnetlink socket", e.into()))?;
+        let link = usable(&mut links, name)?;
         let socket =
             socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
                 .map_err(|e| match e {
@@ -110,7 +110,7 @@ impl PacketSocket {
             })
             .map_err(|e| system(name, "enlarging the socket's queues", e.into()))?;
         if !link.up {
-            links.set_up(link.index).map_err(failed("bringing it up (ip link set up)"))?;
+            links.set_up(link.index, true).map_err(|e| system(name, "bringing it up (ip link set up)", e.into()))?;
         }
         sys::set_promiscuous(fd, link.index).map_err(failed("entering promiscuous mode"))?;
         // Only now: a socket of no protocol hears nothing, so that no frame of another interface gets in.
@@ -118,8 +118,8 @@ impl PacketSocket {
         Ok(PacketSocket {
             name: name.to_owned(),
             index: link.index,
-            mtu: link.mtu,
-            address: link.address,
+            mtu: link.mtu as usize,
+            address: link.address.map(EthAddr),
             socket,
             slots: sys::Slots::new(),
             stats: NetdevStats::default(),
@@ -144,20 +144,20 @@ impl PacketSocket {
 }
 
 /// The interface of this name, if a port can be made of it.
-fn usable(links: &Links, name: &str) -> Result<Link, NetdevError> {
+fn usable(links: &mut Route, name: &str) -> Result<Link, NetdevError> {
     let no_such_interface = || NetdevError::NoSuchInterface { name: name.to_owned() };
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         return Err(no_such_interface());
     }
-    let link = links.by_name(name).map_err(|e| match e.raw_os_error() {
+    let link = links.link(name).map_err(|e| match e.errno() {
         Some(libc::ENODEV) => no_such_interface(),
-        _ => system(name, "looking it up", e),
+        _ => system(name, "looking it up", e.into()),
     })?;
     if link.hardware != ETHERNET {
         return Err(NetdevError::NotEthernet { name: name.to_owned(), hardware: link.hardware });
     }
     let Some(master) = link.master else { return Ok(link) };
-    let by = match links.by_index(master) {
+    let by = match links.link_by_index(master) {
         Ok(m) if m.kind == "openvswitch" => {
             format!("it is a port of the kernel's datapath {}; to release it: ovs-vsctl del-port {name}", m.name)
         }

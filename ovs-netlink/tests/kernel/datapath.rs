@@ -1,56 +1,24 @@
-//! Against the real kernel module. Changes the network, so it runs only in a kernel made for tests, which says so by the
-//! variable `IN_KERNEL`:
-//!
-//! ```text
-//! run-in-kernel -- target/debug/deps/kernel-0123456789abcdef --nocapture
-//! ```
+//! Datapaths, ports, and what is told of them.
 
-use std::process::Command as Program;
+use ovs_netlink::attr::Nest;
+use ovs_netlink::ovs::{Command, Datapath, Flow, UserFeatures, Vport, VportType};
+use ovs_netlink::route::{Address, Event, Groups, Neighbour, Route};
+use ovs_netlink::{Flags, Linux, Protocol, ReplyError, Socket, SocketError, probe_datapath};
+use std::time::Duration;
 
-use ovs_netlink::ovs::{Command, Datapath, IfName, UserFeatures, Vport, VportType};
-use ovs_netlink::{Flags, GenericSocket, ReplyError, SocketError, probe_datapath};
-
-struct Kernel {
-    socket: GenericSocket,
-    datapath: u16,
-    vport: u16,
-}
-
-impl Kernel {
-    fn datapath(&mut self, command: Command, datapath: &Datapath) -> Result<Datapath, SocketError> {
-        let request = datapath.encode(self.datapath, command, Flags::REQUEST | Flags::ECHO)?;
-        self.socket.transact_one(request, Datapath::decode)
-    }
-
-    fn vport(&mut self, command: Command, vport: &Vport) -> Result<Vport, SocketError> {
-        let request = vport.encode(self.vport, command, Flags::REQUEST | Flags::ECHO)?;
-        self.socket.transact_one(request, Vport::decode)
-    }
-}
-
-fn name(text: &str) -> Option<IfName> {
-    Some(text.parse().unwrap())
-}
-
-fn run(line: &str) {
-    assert!(Program::new("sh").args(["-c", line]).status().unwrap().success(), "{line}");
-}
+use crate::{Kernel, MAC, is_new, name, udp_key};
 
 #[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
 fn a_datapath_from_birth_to_death() {
-    let Some(kernel) = std::env::var_os("IN_KERNEL") else {
-        println!("not in a kernel for tests: skipped");
-        return;
-    };
-    println!("in {kernel:?}");
+    let Some(_) = is_new() else { return };
     assert_eq!(probe_datapath().unwrap(), []);
-    let mut socket = GenericSocket::open().unwrap();
-    let family = socket.resolve_family(Datapath::FAMILY).unwrap();
+    let mut kernel = Kernel::open();
+    let families = kernel.families.clone();
+    let family = &families.datapath;
     assert_eq!((family.version, family.header_size), (u32::from(Datapath::VERSION), 4));
     assert!(family.group("ovs_datapath").is_some());
-    let vport_family = socket.resolve_family(Vport::FAMILY).unwrap();
-    assert_eq!(vport_family.version, u32::from(Vport::VERSION));
-    let mut kernel = Kernel { socket, datapath: family.id, vport: vport_family.id };
+    assert_eq!(families.vport.version, u32::from(Vport::VERSION));
 
     // Birth. The upcalls of the local port go to our own socket.
     let pid = kernel.socket.port();
@@ -72,37 +40,51 @@ fn a_datapath_from_birth_to_death() {
         ..Vport::default()
     };
     let one = kernel.vport(Command::New, &port("int1", &[0])).unwrap();
-    let two = kernel.vport(Command::New, &Vport { port_no: Some(9), ..port("int2", &[pid, pid]) }).unwrap();
+    // No kernel takes more sockets than it has CPUs.
+    let pids = vec![pid; std::thread::available_parallelism().unwrap().get().min(2)];
+    let two = kernel.vport(Command::New, &Vport { port_no: Some(9), ..port("int2", &pids) }).unwrap();
     assert_eq!((two.port_no, two.name, two.ty), (Some(9), name("int2"), Some(VportType::INTERNAL)));
-    assert_eq!(two.upcall_pids, Some(vec![pid, pid]));
+    assert_eq!(two.upcall_pids, Some(pids));
     assert!(one.ifindex.is_some_and(|ifindex| ifindex != 0) && one.netnsid.is_none());
     let refused = kernel.vport(Command::New, &Vport { ty: Some(VportType(99)), ..port("odd", &[0]) }).unwrap_err();
     assert!(matches!(refused, SocketError::Reply(ReplyError::Refused(_))), "{refused}");
 
     // All ports, in the kernel's order.
     let all = Vport { dp_ifindex: made.dp_ifindex, ..Vport::default() };
-    let request = all.encode(kernel.vport, Command::Get, Flags::REQUEST).unwrap();
-    let mut ports = kernel.socket.dump(request.clone(), 100, Vport::decode).unwrap();
+    let mut request = Vec::new();
+    all.encode(&mut request, kernel.families.vport.id, Command::Get, Flags::REQUEST).unwrap();
+    let mut ports = kernel.socket.dump(&mut request, 100, Vport::decode).unwrap();
     ports.sort_by_key(|port| port.port_no);
     let names: Vec<_> = ports.iter().map(|port| port.name).collect();
     assert_eq!(names, [name("dp0"), name("int1"), name("int2")]);
-    assert!(matches!(kernel.socket.dump(request, 2, Vport::decode), Err(SocketError::TooManyParts(2))));
+    assert!(matches!(kernel.socket.dump(&mut request, 2, Vport::decode), Err(SocketError::TooManyParts(2))));
 
     // Packets that the machine sends through int1 find no flow. First there is no socket to ask, then there is one, then
     // one that nobody has. The statistics are those of the device: what the machine sends through it counts as sent.
-    run("ip link set int1 up && ip addr add 10.9.9.1/24 broadcast 10.9.9.255 dev int1");
+    let mut route = Route::open(&Linux).unwrap();
+    let device = route.link("int1").unwrap();
+    assert_eq!(Some(device.index), one.ifindex);
+    route.set_up(device.index, true).unwrap();
+    route.add_address(Address { index: device.index, ip: "10.9.9.1".parse().unwrap(), prefix: 24 }).unwrap();
+    let told = Neighbour {
+        index: device.index,
+        ip: "10.9.9.7".parse().unwrap(),
+        address: Some(MAC[1]),
+        valid: true,
+        permanent: true,
+    };
+    route.set_neighbour(&told).unwrap();
     let sender = std::net::UdpSocket::bind("10.9.9.1:0").unwrap();
-    sender.set_broadcast(true).unwrap();
-    let listener = GenericSocket::open().unwrap();
+    let listener = Socket::open(Protocol::Generic).unwrap();
     let mut upcalls = Vec::new();
     for pid in [0, listener.port(), 0x7000_0000] {
         let port_no = one.port_no;
         let ask = Vport { dp_ifindex: made.dp_ifindex, port_no, upcall_pids: Some(vec![pid]), ..Vport::default() };
         assert_eq!(kernel.vport(Command::Set, &ask).unwrap().upcall_pids, ask.upcall_pids);
         for _ in 0..5 {
-            sender.send_to(b"hello", "10.9.9.255:9").unwrap();
+            sender.send_to(b"hello", "10.9.9.7:9").unwrap();
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         let found = kernel.vport(Command::Get, &Vport { name: name("int1"), ..Vport::default() }).unwrap();
         println!("upcalls to {pid}: {:?} {:?}", found.stats.unwrap(), found.upcall_stats);
         assert!(found.stats.is_some_and(|stats| stats.tx_packets >= 5 && stats.tx_bytes >= 42 * stats.tx_packets));
@@ -134,4 +116,33 @@ fn a_datapath_from_birth_to_death() {
     assert_eq!(missing.errno(), Some(19), "ENODEV: {missing}");
     kernel.datapath(Command::Delete, &Datapath { name: name("dp0"), ..Datapath::default() }).unwrap();
     assert_eq!(probe_datapath().unwrap(), []);
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn changes_are_told() {
+    let Some(_) = is_new() else { return };
+    let mut kernel = Kernel::open();
+    let mut listener = Socket::open(Protocol::Generic).unwrap();
+    for family in [&kernel.families.datapath, &kernel.families.vport, &kernel.families.flow] {
+        listener.join(family.group(&family.name).unwrap()).unwrap();
+    }
+    let mut route = Route::open(&Linux).unwrap();
+    route.listen(Groups::all()).unwrap();
+    let dp_ifindex = kernel.make("dp6", &[0]);
+    let port = kernel.internal(dp_ifindex, "ev1");
+    let (key, empty) = (udp_key(port, 1), Vec::new());
+    let flow = Flow { dp_ifindex, key: Some(Nest::new(&key)), actions: Some(Nest::new(&empty)), ..Flow::default() };
+    kernel.put(&flow).unwrap();
+    kernel.delete("dp6");
+    let mut kinds = Vec::new();
+    listener.drain(100, |message| kinds.push(message.header.kind)).unwrap();
+    for family in [&kernel.families.datapath, &kernel.families.vport, &kernel.families.flow] {
+        assert!(kinds.contains(&family.id), "{} in {kinds:?}", family.name);
+    }
+    let mut events = Vec::new();
+    let drained = route.events(1000, |event| events.push(event)).unwrap();
+    assert_eq!((drained.bad, drained.overruns), (0, 0));
+    assert!(events.iter().any(|event| matches!(event, Event::Link(link) if link.name == "ev1")));
+    assert!(events.iter().any(|event| matches!(event, Event::LinkGone(link) if link.name == "ev1")));
 }
