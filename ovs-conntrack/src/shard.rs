@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ovs_packet::Instant;
-use ovs_packet::packet::CtState;
+use ovs_packet::packet::{CtMetadata, CtState};
 
 use crate::config::{Config, TimeoutClass, Timeouts};
 use crate::connection::{Connection, Flags, Meaning};
@@ -26,7 +26,8 @@ use crate::read::{Content, Seen};
 use crate::request::CtRequest;
 use crate::siphash::SipHash13;
 use crate::stats::Stats;
-use crate::table::{Alias, Entry, MOST, Table};
+use crate::table::{Alias, Entry, MOST, NIL, Table};
+use crate::tcp::Segment;
 use crate::tuple::Tuple;
 use crate::zone::{Pool, Quota, Zone, Zones};
 
@@ -110,17 +111,17 @@ pub(crate) struct Way {
     pub(crate) rewritten: bool,
 }
 
-/// What is to be said of a packet, and done to it.
+/// Where what is to be said of a packet, and done to it, is written.
+pub(crate) struct Said<'a> {
+    /// The packet's metadata; all but the zone.
+    pub(crate) ct: &'a mut CtMetadata,
+    /// What most packets have none of.
+    pub(crate) work: &'a mut Option<Work>,
+}
+
+/// What is to be done to a packet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Verdict {
-    pub(crate) outcome: Outcome,
-    pub(crate) related: bool,
-    /// Translation that the packet has, or gets.
-    pub(crate) nat: CtState,
-    pub(crate) mark: u32,
-    pub(crate) label: u128,
-    /// Original tuple; of the control connection, if a helper expected this one.
-    pub(crate) original: Tuple,
+pub(crate) struct Work {
     /// What the packet's tuple is to become.
     pub(crate) to: Option<Tuple>,
     /// Work for a helper.
@@ -139,7 +140,7 @@ pub(crate) struct Help {
 
 /// What came of a packet that is of a connection.
 pub(crate) enum Meeting {
-    Judged(Verdict),
+    Judged(Outcome),
     Invalid(InvalidReason),
     /// The connection is gone: the packet opens another.
     Gone,
@@ -244,7 +245,14 @@ impl Shard {
     /// What has this key, as a packet from its low end or its high one sees it. What is dead is removed.
     #[inline]
     pub(crate) fn find(&mut self, key: &Key, hash: u64, from_low: bool, now: Instant) -> Found {
-        match self.table.find(key, hash) {
+        self.find_near(NIL, key, hash, from_low, now)
+    }
+
+    /// Likewise; `hint` is a number that the connection may have.
+    #[inline]
+    pub(crate) fn find_near(&mut self, hint: u32, key: &Key, hash: u64, from_low: bool, now: Instant) -> Found {
+        let guessed = self.table.get(hint).filter(|c| c.key == *key).map(|_| Entry::Connection(hint));
+        match guessed.or_else(|| self.table.find(key, hash)) {
             None => Found::Absent,
             Some(Entry::Connection(id)) => match self.get(id, now) {
                 Some(connection) => Found::Here { id, reply: from_low != connection.began_low() },
@@ -272,6 +280,7 @@ impl Shard {
     }
 
     /// Follows a packet of a connection.
+    #[inline]
     pub(crate) fn meet(
         &mut self,
         way: Way,
@@ -279,38 +288,28 @@ impl Shard {
         request: &CtRequest,
         now: Instant,
         common: &Common,
+        said: &mut Said<'_>,
     ) -> Meeting {
-        let Way { id, reply, rewritten } = way;
-        let helped = match self.table.get(id) {
-            Some(connection) if connection.flags.has(Flags::HELPER) => self.helped.get(&id).copied(),
-            Some(_) => None,
-            None => return Meeting::Gone,
-        };
-        if let Content::Error = seen.content {
-            return self.judge(way, Outcome::Related { reply }, request, None);
+        let Way { id, reply, .. } = way;
+        let Some((connection, windows)) = self.table.get_with_windows(id) else { return Meeting::Gone };
+        let mut helped = None;
+        let adjusted;
+        let mut content = &seen.content;
+        if matches!(content, Content::Error) {
+            return Meeting::Judged(self.judge(way, Outcome::Related { reply }, request, None, said));
         }
-        if request.force && reply && Connection::can_open(&seen.content) {
+        if request.force && reply && Connection::can_open(content) {
             self.replace(id);
             return Meeting::Gone;
         }
-        let adjusted;
-        let content = match (&helped, &seen.content) {
-            (Some(helped), Content::Tcp(segment)) => {
-                let [own, other] = if reply { [1, 0] } else { [0, 1] }.map(|i: usize| helped.adjust.get(i));
-                let mut segment = *segment;
-                // The tracker's numbers are each sender's own.
-                if rewritten {
-                    segment.seq = own.map_or(segment.seq, |a| a.back(segment.seq));
-                } else {
-                    segment.ack = other.map_or(segment.ack, |a| a.back(segment.ack));
-                }
-                adjusted = Content::Tcp(segment);
-                &adjusted
+        if connection.flags.has(Flags::HELPER) {
+            helped = self.helped.get(&id).copied();
+            if let (Some(helped), Content::Tcp(segment)) = (&helped, content) {
+                adjusted = Content::Tcp(own_numbers(segment, helped, way));
+                content = &adjusted;
             }
-            (_, content) => content,
-        };
+        }
         let liberal = common.liberal.load(Ordering::Relaxed);
-        let Some((connection, windows)) = self.table.get_with_windows(id) else { return Meeting::Gone };
         let class = match connection.follow(windows, content, reply, liberal) {
             Meaning::Of(class) => class,
             Meaning::Another => {
@@ -319,59 +318,74 @@ impl Shard {
             }
             Meaning::Outside => return Meeting::Invalid(InvalidReason::TcpWindow),
         };
-        let outcome = match self.table.get(id).is_some_and(Connection::answered) {
+        let outcome = match connection.answered() {
             false => Outcome::Unanswered,
             true if reply => Outcome::Reply,
             true => Outcome::Established,
         };
-        let policy = self.table.get(id).map_or(0, |c| c.policy);
-        self.table.set_deadline(id, self.deadline(policy, class, now));
-        self.judge(way, outcome, request, helped)
-    }
-
-    fn deadline(&self, policy: u16, class: TimeoutClass, now: Instant) -> Instant {
-        let policy = self.policies.get(usize::from(policy)).or(self.policies.first());
-        let nanos = policy.and_then(|p| p.nanos.get(class as usize)).copied().unwrap_or(0);
-        Instant::from_nanos(now.as_nanos().saturating_add(nanos))
-    }
-
-    /// What is said of a packet of a connection, whose mark and label are set if the request says so.
-    fn judge(&mut self, way: Way, outcome: Outcome, request: &CtRequest, helped: Option<Helped>) -> Meeting {
-        let Way { id, reply, rewritten } = way;
-        if request.commits() {
-            self.set_mark_and_label(id, request);
+        let deadline = deadline(&self.policies, connection.policy, class, now);
+        let before = core::mem::replace(&mut connection.deadline, deadline);
+        if deadline < before {
+            self.table.hasten(id, deadline);
         }
-        let Some(connection) = self.table.get(id) else { return Meeting::Gone };
+        Meeting::Judged(self.judge(way, outcome, request, helped, said))
+    }
+
+    /// Writes what is to be said of a packet of a connection, whose mark and label are set if the request says so.
+    #[inline]
+    fn judge(
+        &mut self,
+        way: Way,
+        outcome: Outcome,
+        request: &CtRequest,
+        helped: Option<Helped>,
+        said: &mut Said<'_>,
+    ) -> Outcome {
+        if request.commits() {
+            self.set_mark_and_label(way.id, request);
+        }
+        let Some(connection) = self.table.get(way.id) else { return outcome };
+        said.ct.state = outcome.state();
+        said.ct.mark = connection.mark;
+        said.ct.label = 0;
+        said.ct.original = Some(connection.key.original(connection.began_low()));
+        if connection.flags.has(Flags::ELSEWHERE) {
+            self.judge_more(way, request, helped, said);
+        }
+        outcome
+    }
+
+    /// Likewise, what is not in the connection's cache line.
+    fn judge_more(&mut self, way: Way, request: &CtRequest, helped: Option<Helped>, said: &mut Said<'_>) {
+        let Way { id, reply, rewritten } = way;
+        let Some(connection) = self.table.get(id) else { return };
         let own = connection.key.tuple(connection.began_low());
-        let mut verdict = Verdict {
-            outcome,
-            related: connection.flags.has(Flags::PARENT),
-            nat: CtState::empty(),
-            mark: connection.mark,
-            label: if connection.flags.has(Flags::LABEL) { self.table.label(id) } else { 0 },
-            original: own,
-            to: None,
-            help: None,
-        };
-        if verdict.related {
-            verdict.original = self.parents.get(&id).copied().unwrap_or(own);
+        said.ct.label = self.table.label(id);
+        if connection.flags.has(Flags::PARENT) {
+            said.ct.state |= CtState::RELATED;
+            said.ct.original = self.parents.get(&id).and_then(Tuple::original);
         }
         let answer = self.table.reply(id).map(|(key, from_low)| key.tuple(from_low));
+        let mut work = Work { to: None, help: None };
         if let Some(answer) = answer {
             let [now, then] = if reply { [answer, own.reversed()] } else { [own, answer.reversed()] };
             if rewritten || request.nat.is_some() {
-                verdict.nat = translation(&now, &then);
+                said.ct.state |= translation(&now, &then);
             }
-            verdict.to = (!rewritten && request.nat.is_some()).then_some(then);
+            work.to = (!rewritten && request.nat.is_some()).then_some(then);
         }
         // A text that names translated addresses is changed only with them.
         if let Some(helped) = helped.filter(|_| !rewritten && (answer.is_none() || request.nat.is_some())) {
             let reply = answer.unwrap_or_else(|| own.reversed());
-            verdict.help = Some(Help { helped, way, key: connection.key, original: own, reply });
+            work.help = Some(Help { helped, way, key: connection.key, original: own, reply });
         }
-        Meeting::Judged(verdict)
+        if work.to.is_some() || work.help.is_some() {
+            *said.work = Some(work);
+        }
     }
 
+
+    #[inline]
     fn set_mark_and_label(&mut self, id: u32, request: &CtRequest) {
         if let (Some((value, mask)), Some(connection)) = (request.mark, self.table.get_mut(id)) {
             connection.mark = connection.mark & !mask | value & mask;
@@ -427,7 +441,13 @@ impl Shard {
     /// Stores the connection that a packet opens, in a reserved slot, and says what is to be said of the packet.
     ///
     /// `None` if the packet opens none, or the slot was lost to a flush of everything.
-    pub(crate) fn store(&mut self, id: u32, opening: &Opening<'_>, common: &Common) -> Option<Verdict> {
+    pub(crate) fn store(
+        &mut self,
+        id: u32,
+        opening: &Opening<'_>,
+        common: &Common,
+        said: &mut Said<'_>,
+    ) -> Option<Outcome> {
         let Opening { seen, request, now, reply, expectation } = *opening;
         let number = self.zone_number(request.zone, common);
         let (mut connection, windows, class) = Connection::open(seen.key, seen.from_low, &seen.content)?;
@@ -438,7 +458,7 @@ impl Shard {
             Some(wanted) => self.policies.iter().position(|p| p.id == Some(wanted)).unwrap_or(0) as u16,
             None => policy,
         };
-        connection.deadline = self.deadline(connection.policy, class, now);
+        connection.deadline = deadline(&self.policies, connection.policy, class, now);
         connection.mark = expectation.map_or(0, |e| e.mark);
         connection.flags.set(Flags::PARENT, expectation.is_some());
         let helper = request.helper.filter(|helper| helper.proto() == seen.key.proto());
@@ -463,10 +483,7 @@ impl Shard {
             self.table.set_label(id, expectation.label);
             outcome = Outcome::Expected { created: true };
         }
-        match self.judge(Way { id, reply: false, rewritten: false }, outcome, request, helped) {
-            Meeting::Judged(verdict) => Some(verdict),
-            _ => None,
-        }
+        Some(self.judge(Way { id, reply: false, rewritten: false }, outcome, request, helped, said))
     }
 
     /// Takes a key for the replies of a connection elsewhere.
@@ -746,6 +763,27 @@ impl Shard {
     pub(crate) fn parent(&self, id: u32) -> Option<&Tuple> {
         self.parents.get(&id)
     }
+}
+
+/// When a connection ends whose packet left it in this class.
+#[inline]
+fn deadline(policies: &[Policy], policy: u16, class: TimeoutClass, now: Instant) -> Instant {
+    let policy = policies.get(usize::from(policy)).or(policies.first());
+    let nanos = policy.and_then(|p| p.nanos.get(class as usize)).copied().unwrap_or(0);
+    Instant::from_nanos(now.as_nanos().saturating_add(nanos))
+}
+
+/// A segment in the numbers that each sender gave: those are what the tracker follows.
+fn own_numbers(segment: &Segment, helped: &Helped, way: Way) -> Segment {
+    let [there, back] = helped.adjust;
+    let (own, other) = if way.reply { (back, there) } else { (there, back) };
+    let mut segment = *segment;
+    if way.rewritten {
+        segment.seq = own.back(segment.seq);
+    } else {
+        segment.ack = other.back(segment.ack);
+    }
+    segment
 }
 
 /// What of a packet differs from one tuple to another.

@@ -17,6 +17,7 @@ use crate::outcome::Outcome;
 use crate::request::CtRequest;
 use crate::shard::{Common, Shard};
 use crate::stats::Stats;
+use crate::table::NIL;
 use crate::tuple::Tuple;
 
 /// A [`Tracker`](crate::Tracker) that threads share.
@@ -71,7 +72,9 @@ impl Shards for &SharedTracker {
     }
 
     /// To fetch means to lock, which costs as much as it saves.
-    fn fetch(&mut self, _: &[u64]) {}
+    fn fetch(&mut self, _: &[u64]) -> [u32; BATCH] {
+        [NIL; BATCH]
+    }
 }
 
 impl SharedTracker {
@@ -104,7 +107,7 @@ impl SharedTracker {
     /// See [`Tracker::track`](crate::Tracker::track).
     pub fn track(&self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> Outcome {
         let seen = engine::read(&self.common, packet, key, request);
-        engine::track(&mut &*self, packet, seen, request, now)
+        engine::track(&mut &*self, packet, &seen, NIL, request, now)
     }
 
     /// See [`Tracker::track_batch`](crate::Tracker::track_batch).

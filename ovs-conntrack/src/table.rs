@@ -41,7 +41,7 @@ enum Slot {
 const _: () = assert!(size_of::<Line>() == 64);
 
 /// No slot.
-const NIL: u32 = u32::MAX;
+pub(crate) const NIL: u32 = u32::MAX;
 
 /// In the hash table: the number is that of an alias.
 const ALIAS: u32 = 1 << 31;
@@ -148,8 +148,9 @@ impl Table {
         self.alias(id & !ALIAS).map(|alias| Entry::Alias(*alias))
     }
 
-    /// Reads what [`find`](Self::find) would for these hashes, in rounds whose reads do not wait for one another.
-    pub(crate) fn fetch(&self, hashes: &[u64]) {
+    /// Reads what [`find`](Self::find) would for these hashes, in rounds whose reads do not wait for one another. Gives
+    /// numbers that connections with these hashes may have.
+    pub(crate) fn fetch(&self, hashes: &[u64]) -> [u32; BATCH] {
         let mut ids = [NIL; BATCH];
         for (id, hash) in ids.iter_mut().zip(hashes) {
             // The first number whose tag fits is most often the right one.
@@ -157,6 +158,7 @@ impl Table {
         }
         let deadlines = ids.iter().filter_map(|id| self.get(*id)).map(|c| c.deadline.as_nanos());
         core::hint::black_box(deadlines.fold(0, |all, deadline| all ^ deadline));
+        ids
     }
 
     fn alias(&self, at: u32) -> Option<&Alias> {
@@ -176,8 +178,8 @@ impl Table {
         }
     }
 
-    /// The connection with this number, to be changed; its key stays, and its deadline is set by
-    /// [`Self::set_deadline`].
+    /// The connection with this number, to be changed; its key stays, and an earlier deadline is told to
+    /// [`hasten`](Self::hasten).
     #[inline]
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Connection> {
         match self.slots.get_mut(id as usize) {
@@ -344,14 +346,9 @@ impl Table {
         }
     }
 
-    /// Gives the connection a new deadline. A later one, which is the rule, costs a store.
-    #[inline]
-    pub(crate) fn set_deadline(&mut self, id: u32, deadline: Instant) {
-        let Some(Line(Slot::Taken(connection))) = self.slots.get_mut(id as usize) else { return };
-        let before = core::mem::replace(&mut connection.deadline, deadline);
-        if deadline < before {
-            self.wheel.hasten(id, deadline);
-        }
+    /// Says that a connection's deadline was changed to an earlier one. That it became later needs not be said.
+    pub(crate) fn hasten(&mut self, id: u32, deadline: Instant) {
+        self.wheel.hasten(id, deadline);
     }
 
     /// When there will next be something for [`Self::due`].
