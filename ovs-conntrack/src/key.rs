@@ -115,6 +115,19 @@ impl Key {
         (Key { low: [0, low >> 16], high: [0, high >> 16], rest }, from <= to)
     }
 
+    /// Likewise, for IPv6.
+    #[inline]
+    pub(crate) fn of_v6(zone: u16, proto: u8, from: (u128, u16), to: (u128, u16)) -> (Key, bool) {
+        let from_low = from <= to;
+        let (low, high) = if from_low { (from, to) } else { (to, from) };
+        let rest = u64::from(low.1) << 48
+            | u64::from(high.1) << 32
+            | u64::from(zone) << 16
+            | u64::from(proto) << 8
+            | u64::from(V6);
+        (Key { low: halves(low.0), high: halves(high.0), rest }, from_low)
+    }
+
     /// The protocol.
     pub(crate) const fn proto(&self) -> u8 {
         (self.rest >> 8) as u8
@@ -191,6 +204,12 @@ pub(crate) mod tests {
                 (tuple.src, tuple.dst, tuple.transport)
             {
                 let direct = Key::of_v4(zone, tuple.proto, (src.to_bits(), sport), (dst.to_bits(), dport));
+                prop_assert_eq!(direct, (key, from_low));
+            }
+            if let (IpAddr::V6(src), IpAddr::V6(dst), Transport::Ports { src: sport, dst: dport }) =
+                (tuple.src, tuple.dst, tuple.transport)
+            {
+                let direct = Key::of_v6(zone, tuple.proto, (src.to_bits(), sport), (dst.to_bits(), dport));
                 prop_assert_eq!(direct, (key, from_low));
             }
             // Directions differ, save where the packets do not.

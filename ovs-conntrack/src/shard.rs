@@ -223,10 +223,6 @@ impl Shard {
         core::mem::take(&mut self.orphans)
     }
 
-    pub(crate) fn has_orphans(&self) -> bool {
-        !self.orphans.is_empty()
-    }
-
     fn generation(&self, zone: u16) -> Option<u32> {
         self.zones.get(zone).map(|z| z.generation)
     }
