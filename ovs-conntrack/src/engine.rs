@@ -60,6 +60,11 @@ pub(crate) fn read(
     read::read(packet, key, request.zone, common.config.verify_checksums, common.hash)
 }
 
+/// The hash of a packet's connection, as far as its flow key tells: that of ICMP is of the addresses.
+pub(crate) fn hash_of(common: &Common, key: &FlowKey, zone: u16) -> u64 {
+    read::key_of(key, zone).hash(common.hash)
+}
+
 /// Finds, follows or opens the connection of a packet that was read, writes the packet's metadata, and translates it.
 /// `hint` is a number that the connection may have.
 #[inline]

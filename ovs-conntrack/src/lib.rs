@@ -127,6 +127,7 @@
 extern crate alloc;
 
 mod assist;
+mod chunks;
 mod config;
 mod connection;
 mod engine;

@@ -100,17 +100,27 @@ pub(crate) fn read(
         }
         _ => Content::Other,
     };
-    // No transport that is known: the addresses alone are the connection.
-    let (src_port, dst_port) = match proto {
-        IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP => (src_port, dst_port),
+    let (key, from_low) = key_and_direction(flow, zone, v6);
+    Ok(Seen { key, hash: key.hash(hash), from_low, content })
+}
+
+/// The key of a packet that is no ICMP.
+pub(crate) fn key_of(flow: &FlowKey, zone: u16) -> Key {
+    key_and_direction(flow, zone, flow.eth_type.get() == ETH_TYPE_IPV6).0
+}
+
+#[inline]
+fn key_and_direction(flow: &FlowKey, zone: u16, v6: bool) -> (Key, bool) {
+    // Without a transport that is known, the addresses alone are the connection.
+    let (src, dst) = match flow.nw_proto {
+        IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP => (flow.tp_src.get(), flow.tp_dst.get()),
         _ => (0, 0),
     };
-    let (key, from_low) = if v6 {
-        Key::of_v6(zone, proto, (flow.ipv6_src.get(), src_port), (flow.ipv6_dst.get(), dst_port))
+    if v6 {
+        Key::of_v6(zone, flow.nw_proto, (flow.ipv6_src.get(), src), (flow.ipv6_dst.get(), dst))
     } else {
-        Key::of_v4(zone, proto, (flow.nw_src.get(), src_port), (flow.nw_dst.get(), dst_port))
-    };
-    Ok(Seen { key, hash: key.hash(hash), from_low, content })
+        Key::of_v4(zone, flow.nw_proto, (flow.nw_src.get(), src), (flow.nw_dst.get(), dst))
+    }
 }
 
 /// Reads a message of ICMP, or ICMPv6 if `v6`.

@@ -184,6 +184,11 @@ impl Windows {
         Windows { original: window, reply: window }
     };
 
+    /// Any word of them, to have read it.
+    pub(crate) const fn first(&self) -> u32 {
+        self.original.sent
+    }
+
     /// After the segment that opens a connection.
     pub(crate) fn open(segment: &Segment) -> Windows {
         let syn = segment.has(SYN);
