@@ -57,6 +57,8 @@ reasons! {
     TxError = "tx_error", "the egress device failed";
     /// Too many packets wait for the slow path.
     UpcallQueueFull = "upcall_queue_full", "too many packets wait for the slow path";
+    /// A fragment that connection tracking does not put together with others.
+    Fragment = "fragment", "a fragment that fits no datagram";
     /// An action could not be applied to the packet.
     EditFailed = "edit_failed", "an action does not fit it";
 }

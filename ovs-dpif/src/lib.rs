@@ -62,4 +62,4 @@ pub use dpif::{
     always_matched,
 };
 pub use drops::{DropReason, Ledger};
-pub use ovs_conntrack::CtRequest;
+pub use ovs_conntrack::{CtRequest, Helper, Nat, NatRange};

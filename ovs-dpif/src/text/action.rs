@@ -67,11 +67,21 @@ fn write_ct(f: &mut fmt::Formatter<'_>, ct: &CtRequest) -> fmt::Result {
     if let Some((value, mask)) = ct.label {
         parts.push(format!("label={value:#x}/{mask:#x}"));
     }
+    if let Some(helper) = ct.helper {
+        parts.push(format!("helper={helper}"));
+    }
+    if let Some(policy) = ct.timeout_policy {
+        parts.push(format!("timeout={policy}"));
+    }
+    if let Some(nat) = ct.nat {
+        parts.push(nat.to_string());
+    }
     if parts.is_empty() { f.write_str("ct") } else { write!(f, "ct({})", parts.join(",")) }
 }
 
 #[cfg(test)]
 mod tests {
+    use ovs_conntrack::{Helper, Nat, NatRange};
     use ovs_packet::Match;
     use ovs_packet::field::KeyAttr;
 
@@ -89,13 +99,21 @@ mod tests {
             DpAction::PushVlan { tpid: 0x8100, tci: 0x6005 },
             DpAction::Ct(CtRequest::commit(5).with_mark(1, 0xff)),
             DpAction::Ct(CtRequest::lookup(0)),
+            DpAction::Ct(
+                CtRequest::commit(0)
+                    .with_helper(Helper::Ftp)
+                    .with_timeout_policy(3)
+                    .with_nat(Nat::Source(NatRange::address([192, 0, 2, 1]).with_ports(1024, 2047).random())),
+            ),
+            DpAction::Ct(CtRequest::lookup(0).with_nat(Nat::Existing)),
             DpAction::Clone(vec![DpAction::PopVlan, DpAction::Output(PortNo(3))]),
             DpAction::Recirc(0x12),
         ];
         assert_eq!(
             actions(&list).to_string(),
             "set(eth(dst=02:00:00:00:00:01)),set(ipv4(src=10.0.0.1,ttl=63)),push_vlan(vid=5,pcp=3),\
-             ct(commit,zone=5,mark=0x1/0xff),ct,clone(pop_vlan,3),recirc(0x12)",
+             ct(commit,zone=5,mark=0x1/0xff),ct,\
+             ct(commit,helper=ftp,timeout=3,nat(src=192.0.2.1:1024-2047,random)),ct(nat),clone(pop_vlan,3),recirc(0x12)",
         );
         assert_eq!(actions(&[DpAction::Drop(DropReason::FlowDrop)]).to_string(), "drop");
     }
