@@ -235,7 +235,16 @@ fn db(corpora: &Corpora) -> Result<(), Any> {
 
 /// For bodies that take their input for choices: any bytes are an input.
 fn choices(corpora: &Corpora) -> Result<(), Any> {
-    let driven = ["classifier", "megaflow_table", "megaflow_soundness", "conntrack", "datapath_ledger", "frame_edit"];
+    let driven = [
+        "classifier",
+        "megaflow_table",
+        "megaflow_soundness",
+        "conntrack",
+        "datapath_ledger",
+        "frame_edit",
+        "conntrack_ftp",
+        "fragments",
+    ];
     for (n, target) in driven.iter().enumerate() {
         let mut random = fastrand::Rng::with_seed(n as u64);
         for i in 0..24 {

@@ -17,7 +17,7 @@ mod switch;
 mod tables;
 mod traffic;
 
-pub use conntrack::{conntrack, conntrack_frames};
+pub use conntrack::{conntrack, conntrack_frames, conntrack_ftp, fragments};
 pub use db::{json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
 pub use netlink::{netlink_attributes, netlink_message};
@@ -39,7 +39,7 @@ targets! {
     frame_extract frame_compose frame_edit frame_segment pcap_file
     match_text flow_text action_text openflow_message openflow_stream openflow_execute
     classifier megaflow_table megaflow_soundness
-    conntrack conntrack_frames datapath_ledger
+    conntrack conntrack_frames conntrack_ftp fragments datapath_ledger
     netlink_message netlink_attributes
     json_text ovsdb_schema ovsdb_stream ovsdb_transact
 }
