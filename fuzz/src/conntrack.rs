@@ -203,10 +203,13 @@ fn gather(u: &mut Unstructured) -> Result<()> {
         traffic::key_of(&mut packet);
         if let Gathered::Whole(mut whole) = fragments.gather(packet, u.int_in_range(0..=1)?, now) {
             let (n, joined) = (whole.fragments(), whole.packet.data().to_vec());
-            assert_eq!(extract::extract(&mut whole.packet, &mut ovs_packet::FlowKey::ZERO.clone()).malformed.is_some(), {
-                let mut again = Packet::from_slice(&joined);
-                extract::extract(&mut again, &mut ovs_packet::FlowKey::ZERO.clone()).malformed.is_some()
-            });
+            assert_eq!(
+                extract::extract(&mut whole.packet, &mut ovs_packet::FlowKey::ZERO.clone()).malformed.is_some(),
+                {
+                    let mut again = Packet::from_slice(&joined);
+                    extract::extract(&mut again, &mut ovs_packet::FlowKey::ZERO.clone()).malformed.is_some()
+                }
+            );
             let pieces = whole.split();
             assert_eq!(pieces.len(), n);
             // The same come together to the same.

@@ -189,7 +189,10 @@ fn zones(c: &mut Criterion) {
         began.elapsed()
     });
     let ns = best.min().unwrap_or_default().as_nanos() as f64;
-    println!("conntrack/zones_flush: {ns:.0} ns for {CONNECTIONS} connections; peer 1024000 ns: {:.0}x", 1_024_000.0 / ns);
+    println!(
+        "conntrack/zones_flush: {ns:.0} ns for {CONNECTIONS} connections; peer 1024000 ns: {:.0}x",
+        1_024_000.0 / ns
+    );
 }
 
 /// Thread CPU time, in nanoseconds.
@@ -245,7 +248,9 @@ fn two_threads(_: &mut Criterion) {
             two = two.min(shared(2, 500_000, steered));
         }
         let ratio = 2.0 * one / two;
-        println!("conntrack/shared_{name}: {one:.1} ns on one thread, {two:.1} ns on each of two: {ratio:.2}x; goal 1.9x");
+        println!(
+            "conntrack/shared_{name}: {one:.1} ns on one thread, {two:.1} ns on each of two: {ratio:.2}x; goal 1.9x"
+        );
     }
 }
 

@@ -412,8 +412,8 @@ fn open(
 
 /// Removes a dead connection that an alias leads to, and the alias. `false` if it is alive, or not stored yet.
 fn clear_way(shards: &mut impl Shards, alias: &Alias, now: Instant) -> bool {
-    let (buried, orphans) = shards
-        .with(usize::from(alias.shard), |shard, _| (shard.bury_if_dead(alias.id, now), shard.take_orphans()));
+    let (buried, orphans) =
+        shards.with(usize::from(alias.shard), |shard, _| (shard.bury_if_dead(alias.id, now), shard.take_orphans()));
     shards.bury_orphans(orphans);
     buried
 }
@@ -460,12 +460,7 @@ fn look_out(shards: &mut impl Shards, expected: &Expected, now: Instant) -> Opti
 }
 
 /// An expected connection is stored: it is expected no longer.
-fn fulfil(
-    shards: &mut impl Shards,
-    expected: Option<Expected>,
-    expectation: Option<&Expectation>,
-    outcome: Outcome,
-) {
+fn fulfil(shards: &mut impl Shards, expected: Option<Expected>, expectation: Option<&Expectation>, outcome: Outcome) {
     if let (Some(expected), Some(_), Outcome::Expected { created: true }) = (expected, expectation, outcome)
         && let Some(shard) = expectation_shard(shards.common(), &expected)
     {

@@ -140,11 +140,7 @@ fn read_icmp(packet: &Packet, flow: &FlowKey, zone: u16, v6: bool, hash: SipHash
 }
 
 fn addresses(flow: &FlowKey, v6: bool) -> (IpAddr, IpAddr) {
-    if v6 {
-        (flow.ipv6_src().into(), flow.ipv6_dst().into())
-    } else {
-        (flow.ipv4_src().into(), flow.ipv4_dst().into())
-    }
+    if v6 { (flow.ipv6_src().into(), flow.ipv6_dst().into()) } else { (flow.ipv4_src().into(), flow.ipv4_dst().into()) }
 }
 
 /// The transport header and all that it covers, which for UDP is what it says itself.

@@ -380,7 +380,6 @@ impl Shard {
         }
     }
 
-
     #[inline]
     fn set_mark_and_label(&mut self, id: u32, request: &CtRequest) {
         if let (Some((value, mask)), Some(connection)) = (request.mark, self.table.get_mut(id)) {

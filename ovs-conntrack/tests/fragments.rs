@@ -26,7 +26,7 @@ fn bytes(packets: &[Packet]) -> Vec<Vec<u8>> {
 
 fn gather(fragments: &mut Fragments, packets: impl IntoIterator<Item = Packet>) -> Option<Whole> {
     packets.into_iter().fold(None, |whole, p| match fragments.gather(p, 0, NOW) {
-        Gathered::Whole(found) => Some(*found),
+        Gathered::Whole(found) => Some(found),
         _ => whole,
     })
 }
@@ -115,7 +115,12 @@ fn headers_that_ipv6_repeats() {
     p = Packet::from_slice(&data);
     extract::extract(&mut p, &mut FlowKey::ZERO.clone());
     let sent = fragment::split(p.clone(), 1500, 0xdead_beef).unwrap();
-    assert!(sent.iter().all(|f| f.l3()[6] == 0 && f.l3()[40] == 44 && f.l3()[48] == 60 && f.l3()[52..56] == [0xde, 0xad, 0xbe, 0xef]));
+    assert!(
+        sent.iter().all(|f| f.l3()[6] == 0
+            && f.l3()[40] == 44
+            && f.l3()[48] == 60
+            && f.l3()[52..56] == [0xde, 0xad, 0xbe, 0xef])
+    );
     let whole = gather(&mut Fragments::new(FragmentLimits::default()), sent.clone()).unwrap();
     assert_eq!(whole.packet.data(), p.data());
     assert_eq!(bytes(&whole.split()), bytes(&sent));
@@ -223,7 +228,11 @@ fn floods_push_out_the_oldest_and_memory_stays_flat() {
     (limits.datagrams, limits.fragments, limits.bytes) = (10, 15, 20_000);
     let mut fragments = Fragments::new(limits);
     for i in 0..5000u32 {
-        let p = if i % 7 == 0 { piece(i as u16, 1480, 8, false, 0) } else { piece((i / 2) as u16, (i as usize % 2) * 1480, 1480, true, 0) };
+        let p = if i % 7 == 0 {
+            piece(i as u16, 1480, 8, false, 0)
+        } else {
+            piece((i / 2) as u16, (i as usize % 2) * 1480, 1480, true, 0)
+        };
         fragments.gather(p, 0, NOW);
         let s = fragments.stats();
         assert!(s.datagrams <= 10 && s.fragments <= 15 && s.bytes <= 20_000, "{s:?}");

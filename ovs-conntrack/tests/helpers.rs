@@ -351,7 +351,8 @@ fn tftp_answers_come_from_another_port() {
 #[test]
 fn a_helper_of_another_protocol_does_nothing() {
     let mut lab = Lab::new();
-    let mut p = common::with_payload("udp,nw_src=10.0.0.1,nw_dst=8.8.8.8,tp_src=4000,tp_dst=21", b"PORT 10,0,0,1,4,1\r\n");
+    let mut p =
+        common::with_payload("udp,nw_src=10.0.0.1,nw_dst=8.8.8.8,tp_src=4000,tp_dst=21", b"PORT 10,0,0,1,4,1\r\n");
     lab.track(&mut p, &commit(None, Helper::Ftp));
     assert_eq!(lab.tracker.dump(None, lab.now).next().unwrap().helper, None);
 }
@@ -364,7 +365,8 @@ fn cve_2026_34956() {
             ("PORT 192,168,123,2,113,42\r\n", "PORT 10,0,0,100,113,42\r\n"),
             ("EPRT |1|192.168.123.2|28970|\r\n", "EPRT |1|10.0.0.100|28970|\r\n"),
         ] {
-            let mut s = Session::open("192.168.123.2", "10.0.0.2", Some(Nat::Source(NatRange::address([10, 0, 0, 100]))));
+            let mut s =
+                Session::open("192.168.123.2", "10.0.0.2", Some(Nat::Source(NatRange::address([10, 0, 0, 100]))));
             let padded = format!("{text:len$}");
             let read = s.says(true, &padded);
             let shorter = padded.len() - (text.len() - becomes.len());

@@ -69,8 +69,7 @@ fn becomes(lab: &mut Lab, mut packet: Packet, request: &CtRequest, words: &str, 
 
 #[test]
 fn source_translation_both_ways_and_both_families() {
-    for (client, server, public) in
-        [("10.0.0.1", "8.8.8.8", "192.0.2.7"), ("fd00::1", "2001:db8::8", "2001:db8:1::7")]
+    for (client, server, public) in [("10.0.0.1", "8.8.8.8", "192.0.2.7"), ("fd00::1", "2001:db8::8", "2001:db8:1::7")]
     {
         let mut lab = Lab::new();
         let range = NatRange::address(public.parse::<IpAddr>().unwrap());
@@ -83,10 +82,18 @@ fn source_translation_both_ways_and_both_families() {
         assert_eq!(seen.meta.ct.original.map(|t| format!("{t:?}").contains(public)), Some(false));
         becomes(&mut lab, udp(client, 4000, server, 53), &existing(), "est snat", &translated);
         // Not asked to, it leaves the packet alone.
-        becomes(&mut lab, udp(server, 53, public, 4000), &CtRequest::lookup(0), "est rpl", &format!("{server}:53>{public}:4000"));
+        becomes(
+            &mut lab,
+            udp(server, 53, public, 4000),
+            &CtRequest::lookup(0),
+            "est rpl",
+            &format!("{server}:53>{public}:4000"),
+        );
         assert_eq!(
             lab.dump(),
-            [format!("udp,orig=(src={client},dst={server},sport=4000,dport=53),reply=(src={server},dst={public},sport=53,dport=4000)")]
+            [format!(
+                "udp,orig=(src={client},dst={server},sport=4000,dport=53),reply=(src={server},dst={public},sport=53,dport=4000)"
+            )]
         );
     }
 }
@@ -112,7 +119,13 @@ fn a_packet_that_was_translated_is_known_when_it_comes_by_again() {
     let again = becomes(&mut lab, first, &snat(range), "new snat", "192.0.2.7:4000>8.8.8.8:53");
     let again = becomes(&mut lab, again, &snat(range), "new snat", "192.0.2.7:4000>8.8.8.8:53");
     becomes(&mut lab, again, &CtRequest::lookup(0), "new snat", "192.0.2.7:4000>8.8.8.8:53");
-    let back = becomes(&mut lab, udp("8.8.8.8", 53, "192.0.2.7", 4000), &existing(), "est rpl dnat", "8.8.8.8:53>10.0.0.1:4000");
+    let back = becomes(
+        &mut lab,
+        udp("8.8.8.8", 53, "192.0.2.7", 4000),
+        &existing(),
+        "est rpl dnat",
+        "8.8.8.8:53>10.0.0.1:4000",
+    );
     becomes(&mut lab, back.clone(), &existing(), "est rpl dnat", "8.8.8.8:53>10.0.0.1:4000");
     assert_eq!(lab.tracker.len(), 1);
     // Another zone has its own connections, and its own translation.
@@ -124,7 +137,13 @@ fn a_packet_that_was_translated_is_known_when_it_comes_by_again() {
 #[test]
 fn a_stranger_with_a_translated_tuple_is_no_part_of_the_connection() {
     let mut lab = Lab::new();
-    becomes(&mut lab, udp("10.0.0.1", 4000, "8.8.8.8", 53), &snat(NatRange::address([192, 0, 2, 7])), "new snat", "192.0.2.7:4000>8.8.8.8:53");
+    becomes(
+        &mut lab,
+        udp("10.0.0.1", 4000, "8.8.8.8", 53),
+        &snat(NatRange::address([192, 0, 2, 7])),
+        "new snat",
+        "192.0.2.7:4000>8.8.8.8:53",
+    );
     let mut stranger = udp("192.0.2.7", 4000, "8.8.8.8", 53);
     assert_eq!(lab.track(&mut stranger.clone(), &CtRequest::lookup(0)), Outcome::Unknown);
     assert_eq!(lab.track(&mut stranger, &CtRequest::commit(0)), Outcome::Untranslatable);
@@ -151,7 +170,13 @@ fn clients_with_one_port_get_different_ones() {
         // The answer finds its way home.
         let (mut copy, mut key) = (p, FlowKey::ZERO);
         extract::extract(&mut copy, &mut key);
-        becomes(&mut lab, udp("8.8.8.8", 53, "192.0.2.7", key.tp_src.get()), &existing(), "est rpl dnat", &format!("8.8.8.8:53>10.0.0.{client}:4000"));
+        becomes(
+            &mut lab,
+            udp("8.8.8.8", 53, "192.0.2.7", key.tp_src.get()),
+            &existing(),
+            "est rpl dnat",
+            &format!("8.8.8.8:53>10.0.0.{client}:4000"),
+        );
     }
     assert!(seen.contains("192.0.2.7:4000>8.8.8.8:53"));
 }
@@ -214,12 +239,24 @@ fn echo_identifiers_are_translated_like_ports() {
 fn errors_are_translated_with_the_packet_inside() {
     for (client, server, public, router, error) in [
         ("10.0.0.1", "8.8.8.8", "192.0.2.7", "5.5.5.5", "icmp,nw_src=5.5.5.5,nw_dst=192.0.2.7,icmp_type=3,icmp_code=1"),
-        ("fd00::1", "2001:db8::8", "2001:db8:1::7", "2001:db8::5", "icmp6,ipv6_src=2001:db8::5,ipv6_dst=2001:db8:1::7,icmp_type=1,icmp_code=0"),
+        (
+            "fd00::1",
+            "2001:db8::8",
+            "2001:db8:1::7",
+            "2001:db8::5",
+            "icmp6,ipv6_src=2001:db8::5,ipv6_dst=2001:db8:1::7,icmp_type=1,icmp_code=0",
+        ),
     ] {
         for cut in [usize::MAX, 48] {
             let mut lab = Lab::new();
             let range = NatRange::address(public.parse::<IpAddr>().unwrap()).with_ports(9, 9);
-            let translated = becomes(&mut lab, udp(client, 4000, server, 53), &snat(range), "new snat", &format!("{public}:9>{server}:53"));
+            let translated = becomes(
+                &mut lab,
+                udp(client, 4000, server, 53),
+                &snat(range),
+                "new snat",
+                &format!("{public}:9>{server}:53"),
+            );
             let mut error = icmp_error(error, &translated, cut);
             assert_eq!(lab.track(&mut error, &existing()), Outcome::Related { reply: true });
             assert_eq!(error.meta.ct.state, state("rel rpl dnat"));
@@ -257,8 +294,10 @@ fn a_checksum_that_is_still_to_be_computed_stays_so() {
 #[test]
 fn tcp_is_translated_through_its_life() {
     let mut lab = Lab::new();
-    let there = |flags: &str| packet(&format!("tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1000,tp_dst=80,tcp_flags={flags}"));
-    let back = |flags: &str| packet(&format!("tcp,nw_src=10.0.0.9,nw_dst=10.0.0.1,tp_src=80,tp_dst=1000,tcp_flags={flags}"));
+    let there =
+        |flags: &str| packet(&format!("tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1000,tp_dst=80,tcp_flags={flags}"));
+    let back =
+        |flags: &str| packet(&format!("tcp,nw_src=10.0.0.9,nw_dst=10.0.0.1,tp_src=80,tp_dst=1000,tcp_flags={flags}"));
     let request = dnat(NatRange::address([10, 0, 0, 9]));
     becomes(&mut lab, there("syn"), &request, "new dnat", "10.0.0.1:1000>10.0.0.9:80");
     becomes(&mut lab, back("syn|ack"), &existing(), "est rpl snat", "10.0.0.2:80>10.0.0.1:1000");
@@ -277,7 +316,13 @@ fn tcp_is_translated_through_its_life() {
 #[test]
 fn force_replaces_a_translated_connection() {
     let mut lab = Lab::new();
-    becomes(&mut lab, udp("10.0.0.1", 4000, "8.8.8.8", 53), &snat(NatRange::address([192, 0, 2, 7])), "new snat", "192.0.2.7:4000>8.8.8.8:53");
+    becomes(
+        &mut lab,
+        udp("10.0.0.1", 4000, "8.8.8.8", 53),
+        &snat(NatRange::address([192, 0, 2, 7])),
+        "new snat",
+        "192.0.2.7:4000>8.8.8.8:53",
+    );
     let mut back = udp("8.8.8.8", 53, "192.0.2.7", 4000);
     assert_eq!(lab.track(&mut back, &CtRequest::force_commit(0)), Outcome::Created);
     assert_eq!((lab.tracker.len(), lab.tracker.stats().replaced), (1, 1));
@@ -287,7 +332,13 @@ fn force_replaces_a_translated_connection() {
 #[test]
 fn flush_and_lookup_take_either_tuple() {
     let mut lab = Lab::new();
-    becomes(&mut lab, udp("10.0.0.1", 4000, "8.8.8.8", 53), &snat(NatRange::address([192, 0, 2, 7])), "new snat", "192.0.2.7:4000>8.8.8.8:53");
+    becomes(
+        &mut lab,
+        udp("10.0.0.1", 4000, "8.8.8.8", 53),
+        &snat(NatRange::address([192, 0, 2, 7])),
+        "new snat",
+        "192.0.2.7:4000>8.8.8.8:53",
+    );
     let info = lab.tracker.dump(None, lab.now).next().unwrap();
     for tuple in [info.original, info.original.reversed(), info.reply, info.reply.reversed()] {
         assert_eq!(lab.tracker.get(0, &tuple, lab.now), Some(info));

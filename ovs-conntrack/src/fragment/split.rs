@@ -126,7 +126,8 @@ pub fn split(packet: Packet, size: usize, id: u32) -> Result<Vec<Packet>, SplitE
     }
     let (headers, named_at, fragment_header, id) = match ip.first().map(|b| b >> 4) {
         Some(4) => {
-            let field = |at: usize| ip.get(at..at + 2).and_then(|b| b.first_chunk::<2>()).map(|b| u16::from_be_bytes(*b));
+            let field =
+                |at: usize| ip.get(at..at + 2).and_then(|b| b.first_chunk::<2>()).map(|b| u16::from_be_bytes(*b));
             if field(6).is_none_or(|flags| flags & 0x4000 != 0) {
                 return Err(SplitError::DontFragment);
             }
@@ -182,7 +183,8 @@ fn cut(mut packet: Packet, plan: &Plan) -> Option<Vec<Packet>> {
         let mut fragment = Packet::from_slice(front);
         match plan.named_at {
             None => {
-                let headers = if start == 0 { plan.headers } else { keep_copied_options(&mut fragment, l3, plan.headers)? };
+                let headers =
+                    if start == 0 { plan.headers } else { keep_copied_options(&mut fragment, l3, plan.headers)? };
                 fragment.extend(piece);
                 let flags = offset | if more { 0x2000 } else { 0 } | if plan.dont_fragment { 0x4000 } else { 0 };
                 let ip = fragment.data_mut().get_mut(l3..)?;
