@@ -147,6 +147,7 @@ fn stock(c: &mut Criterion) {
     let zero_checksum = |p: &mut Packet| p.data_mut()[40..42].fill(0);
     batch.packets.iter_mut().for_each(zero_checksum);
     let mut tracker = Tracker::new(Config::new(1));
+    batch.track(&mut tracker, BATCH, &CtRequest::commit(0));
     goal("conntrack/stock", 30.0);
     measure(c, "conntrack/stock", 1024 * BATCH, Some(60.0), || {
         for _ in 0..1024 {

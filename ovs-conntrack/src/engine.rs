@@ -9,7 +9,9 @@
 //! then the alias leads nowhere, and a packet that comes by it is of no connection. So both tuples of a connection are
 //! unique among all tuples of all connections.
 
+use core::hash::{Hash, Hasher};
 use core::sync::atomic::Ordering;
+use std::hash::DefaultHasher;
 
 use arrayvec::ArrayVec;
 use ovs_packet::packet::{BATCH, CtMetadata, CtState};
@@ -24,8 +26,8 @@ use crate::nat::{Nat, NatRange, rewrite};
 use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{self, Content, Seen};
 use crate::request::CtRequest;
-use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Said, Shard, Way, Work};
-use crate::table::Alias;
+use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
+use crate::table::{Alias, NIL};
 use crate::tuple::{Transport, Tuple};
 
 /// The shards of a tracker.
@@ -44,7 +46,7 @@ pub(crate) trait Shards {
     fn bury_orphans(&mut self, orphans: Vec<Orphan>) {
         for orphan in orphans {
             let shard = self.common().shard_of(orphan.key.hash(self.common().hash));
-            self.with(shard, |shard, _| shard.unclaim(&orphan));
+            self.with(shard, |shard, common| shard.unclaim(&orphan, common));
             self.with(usize::from(orphan.shard), |shard, _| shard.table.release(orphan.id));
         }
     }
@@ -126,7 +128,8 @@ pub(crate) fn track_batch<'a>(
         seen.push(read);
         packets.push(packet);
     }
-    let numbers = shards.fetch(&hashes);
+    // Few packets find their connections as they are tracked: there is nothing to wait for together.
+    let numbers = if hashes.len() < 4 { [NIL; BATCH] } else { shards.fetch(&hashes) };
     let all = packets.into_iter().zip(&seen).zip(numbers);
     all.map(|((packet, seen), number)| track(shards, packet, seen, number, request, now)).collect()
 }
@@ -161,9 +164,17 @@ fn decide(
     said: &mut Said<'_>,
 ) -> Result<Outcome, InvalidReason> {
     let home = shards.common().shard_of(seen.hash);
-    let (first, orphans) = shards.with(home, |shard, common| {
+    let mut orphans = Vec::new();
+    let first = shards.with(home, |shard, common| {
+        let number = shard.table.find_number(hints.number, &seen.key, seen.hash);
+        if let Some(outcome) = number.and_then(|id| shard.meet_plainly(id, seen, request, now, common, said)) {
+            return First::Judged(outcome);
+        }
         let first = glance(shard, seen, hints, request, now, common, said);
-        (first, shard.take_orphans())
+        if shard.has_orphans() {
+            orphans = shard.take_orphans();
+        }
+        first
     });
     if !orphans.is_empty() {
         shards.bury_orphans(orphans);
@@ -213,7 +224,7 @@ fn by_alias(
     }
 }
 
-/// All that the shard of the packet's key can do alone: most of what there is to do.
+/// All that the shard of the packet's key can do alone.
 fn glance(
     shard: &mut Shard,
     seen: &Seen,
@@ -223,7 +234,7 @@ fn glance(
     common: &Common,
     said: &mut Said<'_>,
 ) -> First {
-    match shard.find_near(hints.number, &seen.key, seen.hash, seen.from_low, now) {
+    match shard.find(&seen.key, seen.hash, seen.from_low, now) {
         Found::There(alias) => return First::Alias(alias),
         Found::Here { id, reply } => {
             // A reply that is found by the original tuple is translated already, if the connection is.
@@ -343,17 +354,27 @@ fn open(
     };
     let wanted = request.nat.is_some_and(|nat| nat.range().is_some());
     if candidates.is_none() && !(wanted && expectation.is_none()) {
-        let outcome = shards.with(home, |shard, common| {
-            match shard.find(&seen.key, seen.hash, seen.from_low, now) {
+        let (outcome, orphans) = shards.with(home, |shard, common| {
+            let outcome = match shard.find(&seen.key, seen.hash, seen.from_low, now) {
                 Found::Absent => open_plain(shard, seen, expectation, request, now, common, said),
                 // Somebody else was quicker; the next packet of the connection will find it.
                 _ => unstored(seen, expectation, Outcome::Unknown, said),
-            }
+            };
+            (outcome, shard.take_orphans())
         });
+        shards.bury_orphans(orphans);
         fulfil(shards, expected, expectation, outcome);
         return Ok(outcome);
     }
 
+    // What was searched whole and found taken is taken until a translated connection goes.
+    let search =
+        Search { of: fingerprint(request, &original), releases: shards.common().releases.load(Ordering::Relaxed) };
+    let whole = candidates.as_ref().is_none_or(Choice::is_whole);
+    if whole && shards.with(home, |shard, _| shard.is_futile(&search)) {
+        shards.with(home, |shard, _| shard.stats.nat_exhausted += 1);
+        return Ok(unstored(seen, expectation, Outcome::Untranslatable, said));
+    }
     let (reserved, orphans) =
         shards.with(home, |shard, common| (shard.reserve(request.zone, now, common), shard.take_orphans()));
     shards.bury_orphans(orphans);
@@ -387,18 +408,22 @@ fn open(
         shards.with(home, |shard, common| {
             shard.release(id, request.zone, common);
             shard.stats.nat_exhausted += 1;
+            if whole {
+                shard.remember_futile(search);
+            }
         });
         return Ok(unstored(seen, expectation, Outcome::Untranslatable, said));
     };
-    let stored = shards.with(home, |shard, common| {
+    let (stored, orphans) = shards.with(home, |shard, common| {
         let free = matches!(shard.find(&seen.key, seen.hash, seen.from_low, now), Found::Absent);
         let opening = Opening { seen, request, now, reply, expectation };
         let stored = if free { shard.store(id, &opening, common, said) } else { None };
         if stored.is_none() {
             shard.uncharge(request.zone, common);
         }
-        stored
+        (stored, shard.take_orphans())
     });
+    shards.bury_orphans(orphans);
     let Some(outcome) = stored else {
         match reply {
             Some((key, _)) => shards.bury_orphans(vec![Orphan { key, shard: owner.0, id }]),
@@ -410,7 +435,8 @@ fn open(
     Ok(outcome)
 }
 
-/// Removes a dead connection that an alias leads to, and the alias. `false` if it is alive, or not stored yet.
+/// Removes a dead connection that an alias leads to, and the alias. `false` if it is alive. One that is not stored yet
+/// keeps its alias.
 fn clear_way(shards: &mut impl Shards, alias: &Alias, now: Instant) -> bool {
     let (buried, orphans) =
         shards.with(usize::from(alias.shard), |shard, _| (shard.bury_if_dead(alias.id, now), shard.take_orphans()));
@@ -418,10 +444,28 @@ fn clear_way(shards: &mut impl Shards, alias: &Alias, now: Instant) -> bool {
     buried
 }
 
+/// All that the reply tuples of a connection depend on, but for its client, who has any address and port of the range.
+fn fingerprint(request: &CtRequest, original: &Tuple) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (request.zone, request.nat, original.dst, original.proto).hash(&mut hasher);
+    match original.transport {
+        Transport::Ports { dst, .. } => dst.hash(&mut hasher),
+        Transport::Icmp { kind, .. } => kind.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
 /// Where reply tuples come from.
 enum Choice<A, B> {
     Asked(A),
     Expected(Option<B>),
+}
+
+impl<B> Choice<Candidates, B> {
+    /// Whether every reply tuple that the request allows comes up.
+    fn is_whole(&self) -> bool {
+        matches!(self, Choice::Asked(candidates) if candidates.is_whole())
+    }
 }
 
 impl<A: Iterator<Item = Tuple>, B: Iterator<Item = Tuple>> Iterator for Choice<A, B> {

@@ -10,7 +10,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ovs_packet::Instant;
@@ -26,7 +26,7 @@ use crate::read::{Content, Seen};
 use crate::request::CtRequest;
 use crate::siphash::SipHash13;
 use crate::stats::Stats;
-use crate::table::{Alias, Entry, MOST, NIL, Table};
+use crate::table::{Alias, Entry, MOST, Table};
 use crate::tcp::Segment;
 use crate::tuple::Tuple;
 use crate::zone::{Pool, Quota, Zone, Zones};
@@ -48,6 +48,8 @@ pub(crate) struct Common {
     pub(crate) limits: Mutex<ZoneLimits>,
     /// How many connections are expected, in all shards.
     pub(crate) expectations: AtomicUsize,
+    /// How many reply tuples came free.
+    pub(crate) releases: AtomicU64,
 }
 
 impl Common {
@@ -64,6 +66,7 @@ impl Common {
             pool: Pool::new(max_connections, shards),
             limits: Mutex::new(ZoneLimits::default()),
             expectations: AtomicUsize::new(0),
+            releases: AtomicU64::new(0),
         }
     }
 
@@ -154,6 +157,13 @@ pub(crate) enum Claim {
     Alias(Alias),
 }
 
+/// A search for a reply tuple: for what, and how many had come free when it began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Search {
+    pub(crate) of: u64,
+    pub(crate) releases: u64,
+}
+
 /// What a new connection is made from.
 pub(crate) struct Opening<'a> {
     pub(crate) seen: &'a Seen,
@@ -180,6 +190,8 @@ pub(crate) struct Shard {
     sweep: u32,
     /// Random numbers drawn.
     draws: u64,
+    /// The last search for a reply tuple that found all taken.
+    futile: Option<Search>,
     pub(crate) stats: Stats,
 }
 
@@ -198,6 +210,7 @@ impl Shard {
             stale: 0,
             sweep: 0,
             draws: 0,
+            futile: None,
             stats: Stats::default(),
         }
     }
@@ -223,6 +236,10 @@ impl Shard {
         core::mem::take(&mut self.orphans)
     }
 
+    pub(crate) fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
     fn generation(&self, zone: u16) -> Option<u32> {
         self.zones.get(zone).map(|z| z.generation)
     }
@@ -239,16 +256,8 @@ impl Shard {
     }
 
     /// What has this key, as a packet from its low end or its high one sees it. What is dead is removed.
-    #[inline]
     pub(crate) fn find(&mut self, key: &Key, hash: u64, from_low: bool, now: Instant) -> Found {
-        self.find_near(NIL, key, hash, from_low, now)
-    }
-
-    /// Likewise; `hint` is a number that the connection may have.
-    #[inline]
-    pub(crate) fn find_near(&mut self, hint: u32, key: &Key, hash: u64, from_low: bool, now: Instant) -> Found {
-        let guessed = self.table.get(hint).filter(|c| c.key == *key).map(|_| Entry::Connection(hint));
-        match guessed.or_else(|| self.table.find(key, hash)) {
+        match self.table.find(key, hash) {
             None => Found::Absent,
             Some(Entry::Connection(id)) => match self.get(id, now) {
                 Some(connection) => Found::Here { id, reply: from_low != connection.began_low() },
@@ -275,8 +284,51 @@ impl Shard {
         })
     }
 
-    /// Follows a packet of a connection.
+    /// Follows a packet of the connection with this number, if that has the packet's key and is alive, and nothing about
+    /// either is special: all that most packets need, with one look at the table. Otherwise nothing happens.
     #[inline]
+    pub(crate) fn meet_plainly(
+        &mut self,
+        id: u32,
+        seen: &Seen,
+        request: &CtRequest,
+        now: Instant,
+        common: &Common,
+        said: &mut Said<'_>,
+    ) -> Option<Outcome> {
+        let (connection, windows) = self.table.get_with_windows(id).filter(|(c, _)| c.key == seen.key)?;
+        let reply = seen.from_low != connection.began_low();
+        let special = connection.flags.has(Flags::ELSEWHERE)
+            || matches!(seen.content, Content::Error)
+            || request.force && reply
+            || request.label.is_some();
+        let flushed = self.zones.get(connection.zone).is_none_or(|z| z.generation != connection.generation);
+        if special || flushed || connection.is_expired(now) {
+            return None;
+        }
+        let liberal = common.liberal.load(Ordering::Relaxed);
+        let Meaning::Of(class) = connection.follow(windows, &seen.content, reply, liberal) else { return None };
+        if let Some((value, mask)) = request.mark.filter(|_| request.commits()) {
+            connection.mark = connection.mark & !mask | value & mask;
+        }
+        let outcome = match connection.answered() {
+            false => Outcome::Unanswered,
+            true if reply => Outcome::Reply,
+            true => Outcome::Established,
+        };
+        said.ct.state = outcome.state();
+        said.ct.mark = connection.mark;
+        said.ct.label = 0;
+        said.ct.original = Some(connection.key.original(connection.began_low()));
+        let deadline = deadline(&self.policies, connection.policy, class, now);
+        let before = core::mem::replace(&mut connection.deadline, deadline);
+        if deadline < before {
+            self.table.hasten(id, deadline);
+        }
+        Some(outcome)
+    }
+
+    /// Follows a packet of a connection.
     pub(crate) fn meet(
         &mut self,
         way: Way,
@@ -328,7 +380,6 @@ impl Shard {
     }
 
     /// Writes what is to be said of a packet of a connection, whose mark and label are set if the request says so.
-    #[inline]
     fn judge(
         &mut self,
         way: Way,
@@ -502,8 +553,18 @@ impl Shard {
         Claim::Done
     }
 
+    /// Whether such a search was made, found all taken, and nothing has come free since.
+    pub(crate) fn is_futile(&self, search: &Search) -> bool {
+        self.futile == Some(*search)
+    }
+
+    pub(crate) fn remember_futile(&mut self, search: Search) {
+        self.futile = Some(search);
+    }
+
     /// Removes an alias whose connection is gone, or was not made.
-    pub(crate) fn unclaim(&mut self, orphan: &Orphan) {
+    pub(crate) fn unclaim(&mut self, orphan: &Orphan, common: &Common) {
+        common.releases.fetch_add(1, Ordering::Relaxed);
         self.table.remove_alias(&orphan.key, orphan.shard, orphan.id);
     }
 
@@ -512,9 +573,9 @@ impl Shard {
         self.stats.replaced += 1;
     }
 
-    /// Removes a connection if it is dead, and says whether there was one.
+    /// Removes a connection if it is dead, and says whether there is none now.
     pub(crate) fn bury_if_dead(&mut self, id: u32, now: Instant) -> bool {
-        let dead = self.table.get(id).is_some() && self.get(id, now).is_none();
+        let dead = self.get(id, now).is_none();
         if dead {
             self.bury(id);
         }
@@ -597,6 +658,7 @@ impl Shard {
 
     /// Removes all connections of a zone, by a new generation, and says how many.
     pub(crate) fn flush_zone(&mut self, zone: u16, common: &Common) -> usize {
+        common.releases.fetch_add(1, Ordering::Relaxed);
         self.expectations.retain(|expected, _| {
             let keep = expected.zone != zone;
             common.expectations.fetch_sub(usize::from(!keep), Ordering::Relaxed);
@@ -616,6 +678,7 @@ impl Shard {
 
     /// Removes all connections, and says how many.
     pub(crate) fn flush_all(&mut self, common: &Common) -> usize {
+        common.releases.fetch_add(1, Ordering::Relaxed);
         common.expectations.fetch_sub(self.expectations.len(), Ordering::Relaxed);
         self.expectations.clear();
         let n = self.len();

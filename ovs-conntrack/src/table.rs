@@ -165,6 +165,17 @@ impl Table {
         self.alias(id & !ALIAS).map(|alias| Entry::Alias(*alias))
     }
 
+    /// The number of the connection that has this key, if it is no alias; `guess` is one that it may be.
+    #[inline]
+    pub(crate) fn find_number(&self, guess: u32, key: &Key, hash: u64) -> Option<u32> {
+        if guess != NIL {
+            return Some(guess);
+        }
+        let hash = hash as u32;
+        let fits = |n: &Number| n.hash == hash && self.get(n.id).is_some_and(|c| c.key == *key);
+        self.numbers.find(spread(hash), fits).map(|n| n.id)
+    }
+
     /// Reads what [`find`](Self::find) would for these hashes, in rounds whose reads do not wait for one another. Gives
     /// numbers that connections with these hashes may have.
     pub(crate) fn fetch(&self, hashes: &[u64]) -> [u32; BATCH] {

@@ -211,6 +211,22 @@ fn a_shared_limit_is_not_exceeded_and_nearly_reached() {
     }
 }
 
+/// The reply tuple of a connection whose time is over is free, whoever comes across it first, in whichever shard.
+#[test]
+fn a_reply_tuple_comes_free_with_its_connection() {
+    let request = CtRequest::commit(1).with_nat(Nat::Destination(NatRange::address([9, 9, 9, 9])));
+    for shards in 1..20 {
+        let tracker = SharedTracker::new(Config::new(7), shards);
+        for (round, n) in (0..).zip([3, 0, 1, 2, 0, 3]) {
+            let now = NOW + Duration::from_secs(61 * round);
+            // Whatever the client wanted, the server behind the translation sees the same.
+            let (outcome, p) = share(&tracker, udp(n, true), &request, now);
+            assert_eq!((outcome, p.meta.ct.state), (Outcome::Created, common::state("new dnat")), "{shards} shards");
+            share(&tracker, udp(n, false), &CtRequest::commit(1), now);
+        }
+    }
+}
+
 #[test]
 fn workers_have_both_directions_of_a_connection() {
     let tracker = SharedTracker::new(Config::new(1), 64);
