@@ -454,6 +454,8 @@ fn choices(corpora: &Corpora) -> Result<(), Any> {
         "frame_edit",
         "edit_sequence",
         "tunnel_options",
+        "conntrack_ftp",
+        "fragments",
     ];
     for (n, target) in driven.iter().enumerate() {
         let mut random = fastrand::Rng::with_seed(n as u64);

@@ -21,7 +21,7 @@ mod tables;
 mod traffic;
 mod wire;
 
-pub use conntrack::{conntrack, conntrack_frames};
+pub use conntrack::{conntrack, conntrack_frames, conntrack_ftp, fragments};
 pub use db::{SCHEMA, json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
 pub use db_client::{ovsdb_client, ovsdb_updates, unixctl_server};
 pub use extraction::frame_sequence;
@@ -52,6 +52,7 @@ targets! {
     match_text flow_text action_text openflow_message openflow_stream openflow_execute
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger datapath_text
+    conntrack_ftp fragments
     netlink_message netlink_attributes
     netlink_sets netlink_netfilter netlink_route
     json_text ovsdb_schema ovsdb_stream ovsdb_transact

@@ -44,6 +44,9 @@ impl Flags {
     /// A connection that announced this one.
     pub(crate) const PARENT: Flags = Flags(8);
 
+    /// Any of what is kept elsewhere.
+    pub(crate) const ELSEWHERE: Flags = Flags(1 | 2 | 4 | 8);
+
     pub(crate) const fn has(self, other: Flags) -> bool {
         self.0 & other.0 != 0
     }
@@ -109,6 +112,7 @@ impl Connection {
     }
 
     /// Follows a packet of the connection. `windows` are fetched only for TCP.
+    #[inline]
     pub(crate) fn follow(&mut self, windows: WindowsOf<'_>, content: &Content, reply: bool, liberal: bool) -> Meaning {
         let answered = self.answered();
         let class = match (&mut self.progress, content) {

@@ -9,7 +9,9 @@
 //! then the alias leads nowhere, and a packet that comes by it is of no connection. So both tuples of a connection are
 //! unique among all tuples of all connections.
 
+use core::hash::{Hash, Hasher};
 use core::sync::atomic::Ordering;
+use std::hash::DefaultHasher;
 
 use arrayvec::ArrayVec;
 use ovs_packet::packet::{BATCH, CtMetadata, CtState};
@@ -24,8 +26,8 @@ use crate::nat::{Nat, NatRange, rewrite};
 use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{self, Content, Seen};
 use crate::request::CtRequest;
-use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Shard, Verdict, Way};
-use crate::table::Alias;
+use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
+use crate::table::{Alias, NIL};
 use crate::tuple::{Transport, Tuple};
 
 /// The shards of a tracker.
@@ -36,14 +38,15 @@ pub(crate) trait Shards {
     /// Does something with one of them, which nobody else has meanwhile.
     fn with<R>(&mut self, shard: usize, f: impl FnOnce(&mut Shard, &Common) -> R) -> R;
 
-    /// Fetches what packets with these hashes will need, so that they wait for memory together.
-    fn fetch(&mut self, hashes: &[u64]);
+    /// Fetches what packets with these hashes will need, so that they wait for memory together. Gives numbers that their
+    /// connections may have, each in the shard of its hash.
+    fn fetch(&mut self, hashes: &[u64]) -> [u32; BATCH];
 
     /// Removes aliases whose connections are gone, and then gives their slots back.
     fn bury_orphans(&mut self, orphans: Vec<Orphan>) {
         for orphan in orphans {
             let shard = self.common().shard_of(orphan.key.hash(self.common().hash));
-            self.with(shard, |shard, _| shard.unclaim(&orphan));
+            self.with(shard, |shard, common| shard.unclaim(&orphan, common));
             self.with(usize::from(orphan.shard), |shard, _| shard.table.release(orphan.id));
         }
     }
@@ -59,39 +62,53 @@ pub(crate) fn read(
     read::read(packet, key, request.zone, common.config.verify_checksums, common.hash)
 }
 
+/// The hash of a packet's connection, as far as its flow key tells: that of ICMP is of the addresses.
+pub(crate) fn hash_of(common: &Common, key: &FlowKey, zone: u16) -> u64 {
+    read::key_of(key, zone).hash(common.hash)
+}
+
 /// Finds, follows or opens the connection of a packet that was read, writes the packet's metadata, and translates it.
+/// `hint` is a number that the connection may have.
+#[inline]
 pub(crate) fn track(
     shards: &mut impl Shards,
     packet: &mut Packet,
-    seen: Result<Seen, InvalidReason>,
+    seen: &Result<Seen, InvalidReason>,
+    hint: u32,
     request: &CtRequest,
     now: Instant,
 ) -> Outcome {
-    let zone = request.zone;
-    let was = packet.meta.ct;
+    let ct = &mut packet.meta.ct;
     // What was translated in this zone comes by again, perhaps: only then is it found by its translated tuple.
-    let translated = was.zone == zone && was.state.intersects(CtState::SRC_NAT | CtState::DST_NAT);
-    let judged = seen.and_then(|seen| {
-        let mut verdict = decide(shards, &seen, translated, request, now)?;
-        act(shards, packet, &seen, &mut verdict, now)?;
-        Ok(verdict)
-    });
-    match judged {
-        Ok(verdict) => {
-            let mut state = verdict.outcome.state() | verdict.nat;
-            state.set(CtState::RELATED, state.contains(CtState::RELATED) || verdict.related);
-            let original = verdict.original.original();
-            packet.meta.ct = CtMetadata { state, zone, mark: verdict.mark, label: verdict.label, original };
-            verdict.outcome
+    let translated = ct.zone == request.zone && ct.state.intersects(CtState::SRC_NAT | CtState::DST_NAT);
+    ct.zone = request.zone;
+    let mut work = None;
+    let judged = match seen {
+        Ok(seen) => {
+            let hints = Hints { translated, number: hint };
+            decide(shards, seen, hints, request, now, &mut Said { ct, work: &mut work })
         }
-        Err(reason) => {
-            let outcome = Outcome::Invalid(reason);
-            packet.meta.ct = CtMetadata { state: outcome.state(), zone, ..CtMetadata::default() };
-            let shard = seen.map_or(0, |seen| shards.common().shard_of(seen.hash));
-            shards.with(shard, |shard, _| shard.stats.count_invalid(reason));
-            outcome
+        Err(reason) => Err(*reason),
+    };
+    match (judged, seen) {
+        (Ok(outcome), Ok(seen)) => {
+            let Some(work) = work else { return outcome };
+            match act(shards, packet, seen, &work, now) {
+                Ok(()) => outcome,
+                Err(reason) => invalid(shards, packet, Some(seen), reason),
+            }
         }
+        (Err(reason), seen) => invalid(shards, packet, seen.as_ref().ok(), reason),
+        (Ok(outcome), Err(_)) => outcome,
     }
+}
+
+fn invalid(shards: &mut impl Shards, packet: &mut Packet, seen: Option<&Seen>, reason: InvalidReason) -> Outcome {
+    let outcome = Outcome::Invalid(reason);
+    packet.meta.ct = CtMetadata { state: outcome.state(), zone: packet.meta.ct.zone, ..CtMetadata::default() };
+    let shard = seen.map_or(0, |seen| shards.common().shard_of(seen.hash));
+    shards.with(shard, |shard, _| shard.stats.count_invalid(reason));
+    outcome
 }
 
 /// Likewise, of packets one after another. Memory that they need is fetched for all of them first.
@@ -102,22 +119,33 @@ pub(crate) fn track_batch<'a>(
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
     let common = shards.common();
-    let mut read: ArrayVec<_, BATCH> = batch
-        .into_iter()
-        .take(BATCH)
-        .map(|(packet, key)| {
-            let seen = self::read(common, packet, key, request);
-            (packet, seen)
-        })
-        .collect();
-    let hashes: ArrayVec<u64, BATCH> = read.iter().filter_map(|(_, seen)| seen.ok()).map(|seen| seen.hash).collect();
-    shards.fetch(&hashes);
-    read.drain(..).map(|(packet, seen)| track(shards, packet, seen, request, now)).collect()
+    let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
+    let mut seen: ArrayVec<Result<Seen, InvalidReason>, BATCH> = ArrayVec::new();
+    let mut hashes: ArrayVec<u64, BATCH> = ArrayVec::new();
+    for (packet, key) in batch.into_iter().take(BATCH) {
+        let read = read(common, packet, key, request);
+        hashes.push(read.as_ref().map_or(0, |seen| seen.hash));
+        seen.push(read);
+        packets.push(packet);
+    }
+    // Few packets find their connections as they are tracked: there is nothing to wait for together.
+    let numbers = if hashes.len() < 4 { [NIL; BATCH] } else { shards.fetch(&hashes) };
+    let all = packets.into_iter().zip(&seen).zip(numbers);
+    all.map(|((packet, seen), number)| track(shards, packet, seen, number, request, now)).collect()
+}
+
+/// What is known of a packet's connection before it is looked for.
+#[derive(Clone, Copy)]
+struct Hints {
+    /// The packet was translated in this zone already.
+    translated: bool,
+    /// The connection may have this number.
+    number: u32,
 }
 
 /// What a shard made of a packet at first sight.
 enum First {
-    Judged(Verdict),
+    Judged(Outcome),
     Invalid(InvalidReason),
     Alias(Alias),
     /// No connection has the packet's key.
@@ -126,36 +154,59 @@ enum First {
     Clash,
 }
 
+#[inline]
 fn decide(
     shards: &mut impl Shards,
     seen: &Seen,
-    translated: bool,
+    hints: Hints,
     request: &CtRequest,
     now: Instant,
-) -> Result<Verdict, InvalidReason> {
+    said: &mut Said<'_>,
+) -> Result<Outcome, InvalidReason> {
     let home = shards.common().shard_of(seen.hash);
-    let (first, orphans) = shards.with(home, |shard, common| {
-        let first = glance(shard, seen, translated, request, now, common);
-        let orphans = if shard.has_orphans() { shard.take_orphans() } else { Vec::new() };
-        (first, orphans)
+    let mut orphans = Vec::new();
+    let first = shards.with(home, |shard, common| {
+        let number = shard.table.find_number(hints.number, &seen.key, seen.hash);
+        if let Some(outcome) = number.and_then(|id| shard.meet_plainly(id, seen, request, now, common, said)) {
+            return First::Judged(outcome);
+        }
+        let first = glance(shard, seen, hints, request, now, common, said);
+        if shard.has_orphans() {
+            orphans = shard.take_orphans();
+        }
+        first
     });
     if !orphans.is_empty() {
         shards.bury_orphans(orphans);
     }
-    let alias = match first {
-        First::Judged(verdict) => return Ok(verdict),
-        First::Invalid(reason) => return Err(reason),
-        First::Clash => return clash(shards, home, seen, request),
-        First::Absent => return open(shards, home, seen, request, now),
-        First::Alias(alias) => alias,
-    };
+    match first {
+        First::Judged(outcome) => Ok(outcome),
+        First::Invalid(reason) => Err(reason),
+        First::Clash => clash(shards, home, seen, request, said),
+        First::Absent => open(shards, home, seen, request, now, said),
+        First::Alias(alias) => by_alias(shards, home, &alias, seen, hints, request, now, said),
+    }
+}
+
+/// Goes on where an alias leads.
+#[expect(clippy::too_many_arguments, reason = "the packet's state on its way through the steps")]
+fn by_alias(
+    shards: &mut impl Shards,
+    home: usize,
+    alias: &Alias,
+    seen: &Seen,
+    hints: Hints,
+    request: &CtRequest,
+    now: Instant,
+    said: &mut Said<'_>,
+) -> Result<Outcome, InvalidReason> {
     let (found, orphans) = shards.with(usize::from(alias.shard), |shard, common| {
-        let Some(way) = shard.follow_alias(&alias, seen.from_low, now) else { return (First::Absent, Vec::new()) };
-        if way.rewritten && !translated {
+        let Some(way) = shard.follow_alias(alias, seen.from_low, now) else { return (First::Absent, Vec::new()) };
+        if way.rewritten && !hints.translated {
             return (First::Clash, Vec::new());
         }
-        let found = match shard.meet(way, seen, request, now, common) {
-            Meeting::Judged(verdict) => First::Judged(verdict),
+        let found = match shard.meet(way, seen, request, now, common, said) {
+            Meeting::Judged(outcome) => First::Judged(outcome),
             Meeting::Invalid(reason) => First::Invalid(reason),
             Meeting::Gone => First::Absent,
         };
@@ -163,35 +214,36 @@ fn decide(
     });
     shards.bury_orphans(orphans);
     match found {
-        First::Judged(verdict) => Ok(verdict),
+        First::Judged(outcome) => Ok(outcome),
         First::Invalid(reason) => Err(reason),
-        First::Clash => clash(shards, home, seen, request),
+        First::Clash => clash(shards, home, seen, request, said),
         First::Absent | First::Alias(_) => {
-            clear_way(shards, &alias, now);
-            open(shards, home, seen, request, now)
+            clear_way(shards, alias, now);
+            open(shards, home, seen, request, now, said)
         }
     }
 }
 
-/// All that the shard of the packet's key can do alone: most of what there is to do.
+/// All that the shard of the packet's key can do alone.
 fn glance(
     shard: &mut Shard,
     seen: &Seen,
-    translated: bool,
+    hints: Hints,
     request: &CtRequest,
     now: Instant,
     common: &Common,
+    said: &mut Said<'_>,
 ) -> First {
     match shard.find(&seen.key, seen.hash, seen.from_low, now) {
         Found::There(alias) => return First::Alias(alias),
         Found::Here { id, reply } => {
             // A reply that is found by the original tuple is translated already, if the connection is.
             let rewritten = reply && shard.table.reply(id).is_some();
-            if rewritten && !translated {
+            if rewritten && !hints.translated {
                 return First::Clash;
             }
-            match shard.meet(Way { id, reply, rewritten }, seen, request, now, common) {
-                Meeting::Judged(verdict) => return First::Judged(verdict),
+            match shard.meet(Way { id, reply, rewritten }, seen, request, now, common, said) {
+                Meeting::Judged(outcome) => return First::Judged(outcome),
                 Meeting::Invalid(reason) => return First::Invalid(reason),
                 Meeting::Gone => {}
             }
@@ -208,7 +260,7 @@ fn glance(
     if !plain || common.expectations.load(Ordering::Relaxed) > 0 {
         return First::Absent;
     }
-    First::Judged(open_plain(shard, seen, None, request, now, common))
+    First::Judged(open_plain(shard, seen, None, request, now, common, said))
 }
 
 /// Opens a connection that is not translated, whose key nothing has.
@@ -219,32 +271,40 @@ fn open_plain(
     request: &CtRequest,
     now: Instant,
     common: &Common,
-) -> Verdict {
+    said: &mut Said<'_>,
+) -> Outcome {
     if !request.commits() {
-        return unstored(seen, expectation, Outcome::Unknown);
+        return unstored(seen, expectation, Outcome::Unknown, said);
     }
     let opening = Opening { seen, request, now, reply: None, expectation };
-    let stored = shard.reserve(request.zone, now, common).and_then(|id| shard.store(id, &opening, common));
-    stored.unwrap_or_else(|| unstored(seen, expectation, Outcome::Refused))
+    let stored = shard.reserve(request.zone, now, common).and_then(|id| shard.store(id, &opening, common, said));
+    stored.unwrap_or_else(|| unstored(seen, expectation, Outcome::Refused, said))
 }
 
 /// What is said of a packet whose connection is not stored.
-fn unstored(seen: &Seen, expectation: Option<&Expectation>, outcome: Outcome) -> Verdict {
-    let original = seen.key.tuple(seen.from_low);
-    let mut verdict =
-        Verdict { outcome, related: false, nat: CtState::empty(), mark: 0, label: 0, original, to: None, help: None };
+fn unstored(seen: &Seen, expectation: Option<&Expectation>, mut outcome: Outcome, said: &mut Said<'_>) -> Outcome {
+    (said.ct.mark, said.ct.label) = (0, 0);
+    said.ct.original = Some(seen.key.original(seen.from_low));
     if let Some(expectation) = expectation {
         if outcome == Outcome::Unknown {
-            verdict.outcome = Outcome::Expected { created: false };
+            outcome = Outcome::Expected { created: false };
         }
-        verdict.related = true;
-        (verdict.mark, verdict.label, verdict.original) = (expectation.mark, expectation.label, expectation.parent);
+        (said.ct.mark, said.ct.label) = (expectation.mark, expectation.label);
+        said.ct.original = expectation.parent.original();
     }
-    verdict
+    said.ct.state = outcome.state();
+    said.ct.state.set(CtState::RELATED, expectation.is_some());
+    outcome
 }
 
 /// A packet that would open a connection, were its tuple not a translated one's.
-fn clash(shards: &mut impl Shards, home: usize, seen: &Seen, request: &CtRequest) -> Result<Verdict, InvalidReason> {
+fn clash(
+    shards: &mut impl Shards,
+    home: usize,
+    seen: &Seen,
+    request: &CtRequest,
+    said: &mut Said<'_>,
+) -> Result<Outcome, InvalidReason> {
     if !Connection::can_open(&seen.content) {
         return Err(match seen.content {
             Content::Error => InvalidReason::Unrelated,
@@ -252,10 +312,10 @@ fn clash(shards: &mut impl Shards, home: usize, seen: &Seen, request: &CtRequest
         });
     }
     if !request.commits() {
-        return Ok(unstored(seen, None, Outcome::Unknown));
+        return Ok(unstored(seen, None, Outcome::Unknown, said));
     }
     shards.with(home, |shard, _| shard.stats.clashed += 1);
-    Ok(unstored(seen, None, Outcome::Untranslatable))
+    Ok(unstored(seen, None, Outcome::Untranslatable, said))
 }
 
 /// What comes of a packet that is of no connection, and may be expected, or translated.
@@ -265,7 +325,8 @@ fn open(
     seen: &Seen,
     request: &CtRequest,
     now: Instant,
-) -> Result<Verdict, InvalidReason> {
+    said: &mut Said<'_>,
+) -> Result<Outcome, InvalidReason> {
     if !Connection::can_open(&seen.content) {
         return Err(match seen.content {
             Content::Error => InvalidReason::Unrelated,
@@ -277,7 +338,7 @@ fn open(
     let expectation = expected.and_then(|expected| look_out(shards, &expected, now));
     let expectation = expectation.as_ref();
     if !request.commits() {
-        return Ok(unstored(seen, expectation, Outcome::Unknown));
+        return Ok(unstored(seen, expectation, Outcome::Unknown, said));
     }
     let (secret, random) = (shards.common().hash, shards.with(home, Shard::random));
     let mut candidates = match (request.nat, expectation) {
@@ -293,21 +354,31 @@ fn open(
     };
     let wanted = request.nat.is_some_and(|nat| nat.range().is_some());
     if candidates.is_none() && !(wanted && expectation.is_none()) {
-        let verdict = shards.with(home, |shard, common| {
-            match shard.find(&seen.key, seen.hash, seen.from_low, now) {
-                Found::Absent => open_plain(shard, seen, expectation, request, now, common),
+        let (outcome, orphans) = shards.with(home, |shard, common| {
+            let outcome = match shard.find(&seen.key, seen.hash, seen.from_low, now) {
+                Found::Absent => open_plain(shard, seen, expectation, request, now, common, said),
                 // Somebody else was quicker; the next packet of the connection will find it.
-                _ => unstored(seen, expectation, Outcome::Unknown),
-            }
+                _ => unstored(seen, expectation, Outcome::Unknown, said),
+            };
+            (outcome, shard.take_orphans())
         });
-        fulfil(shards, expected, expectation, &verdict);
-        return Ok(verdict);
+        shards.bury_orphans(orphans);
+        fulfil(shards, expected, expectation, outcome);
+        return Ok(outcome);
     }
 
+    // What was searched whole and found taken is taken until a translated connection goes.
+    let search =
+        Search { of: fingerprint(request, &original), releases: shards.common().releases.load(Ordering::Relaxed) };
+    let whole = candidates.as_ref().is_none_or(Choice::is_whole);
+    if whole && shards.with(home, |shard, _| shard.is_futile(&search)) {
+        shards.with(home, |shard, _| shard.stats.nat_exhausted += 1);
+        return Ok(unstored(seen, expectation, Outcome::Untranslatable, said));
+    }
     let (reserved, orphans) =
         shards.with(home, |shard, common| (shard.reserve(request.zone, now, common), shard.take_orphans()));
     shards.bury_orphans(orphans);
-    let Some(id) = reserved else { return Ok(unstored(seen, expectation, Outcome::Refused)) };
+    let Some(id) = reserved else { return Ok(unstored(seen, expectation, Outcome::Refused, said)) };
     let owner = (home as u16, id);
     let mut chosen = None;
     while let Some(reply) = candidates.as_mut().and_then(Iterator::next) {
@@ -337,30 +408,35 @@ fn open(
         shards.with(home, |shard, common| {
             shard.release(id, request.zone, common);
             shard.stats.nat_exhausted += 1;
+            if whole {
+                shard.remember_futile(search);
+            }
         });
-        return Ok(unstored(seen, expectation, Outcome::Untranslatable));
+        return Ok(unstored(seen, expectation, Outcome::Untranslatable, said));
     };
-    let stored = shards.with(home, |shard, common| {
+    let (stored, orphans) = shards.with(home, |shard, common| {
         let free = matches!(shard.find(&seen.key, seen.hash, seen.from_low, now), Found::Absent);
         let opening = Opening { seen, request, now, reply, expectation };
-        let stored = if free { shard.store(id, &opening, common) } else { None };
+        let stored = if free { shard.store(id, &opening, common, said) } else { None };
         if stored.is_none() {
             shard.uncharge(request.zone, common);
         }
-        stored
+        (stored, shard.take_orphans())
     });
-    let Some(verdict) = stored else {
+    shards.bury_orphans(orphans);
+    let Some(outcome) = stored else {
         match reply {
             Some((key, _)) => shards.bury_orphans(vec![Orphan { key, shard: owner.0, id }]),
             None => shards.with(home, |shard, _| shard.table.release(id)),
         }
-        return Ok(unstored(seen, expectation, Outcome::Unknown));
+        return Ok(unstored(seen, expectation, Outcome::Unknown, said));
     };
-    fulfil(shards, expected, expectation, &verdict);
-    Ok(verdict)
+    fulfil(shards, expected, expectation, outcome);
+    Ok(outcome)
 }
 
-/// Removes a dead connection that an alias leads to, and the alias. `false` if it is alive, or not stored yet.
+/// Removes a dead connection that an alias leads to, and the alias. `false` if it is alive. One that is not stored yet
+/// keeps its alias.
 fn clear_way(shards: &mut impl Shards, alias: &Alias, now: Instant) -> bool {
     let (buried, orphans) =
         shards.with(usize::from(alias.shard), |shard, _| (shard.bury_if_dead(alias.id, now), shard.take_orphans()));
@@ -368,10 +444,28 @@ fn clear_way(shards: &mut impl Shards, alias: &Alias, now: Instant) -> bool {
     buried
 }
 
+/// All that the reply tuples of a connection depend on, but for its client, who has any address and port of the range.
+fn fingerprint(request: &CtRequest, original: &Tuple) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (request.zone, request.nat, original.dst, original.proto).hash(&mut hasher);
+    match original.transport {
+        Transport::Ports { dst, .. } => dst.hash(&mut hasher),
+        Transport::Icmp { kind, .. } => kind.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
 /// Where reply tuples come from.
 enum Choice<A, B> {
     Asked(A),
     Expected(Option<B>),
+}
+
+impl<B> Choice<Candidates, B> {
+    /// Whether every reply tuple that the request allows comes up.
+    fn is_whole(&self) -> bool {
+        matches!(self, Choice::Asked(candidates) if candidates.is_whole())
+    }
 }
 
 impl<A: Iterator<Item = Tuple>, B: Iterator<Item = Tuple>> Iterator for Choice<A, B> {
@@ -410,8 +504,8 @@ fn look_out(shards: &mut impl Shards, expected: &Expected, now: Instant) -> Opti
 }
 
 /// An expected connection is stored: it is expected no longer.
-fn fulfil(shards: &mut impl Shards, expected: Option<Expected>, expectation: Option<&Expectation>, verdict: &Verdict) {
-    if let (Some(expected), Some(_), Outcome::Expected { created: true }) = (expected, expectation, verdict.outcome)
+fn fulfil(shards: &mut impl Shards, expected: Option<Expected>, expectation: Option<&Expectation>, outcome: Outcome) {
+    if let (Some(expected), Some(_), Outcome::Expected { created: true }) = (expected, expectation, outcome)
         && let Some(shard) = expectation_shard(shards.common(), &expected)
     {
         shards.with(shard, |shard, common| shard.fulfil(&expected, common));
@@ -429,13 +523,14 @@ fn act(
     shards: &mut impl Shards,
     packet: &mut Packet,
     seen: &Seen,
-    verdict: &mut Verdict,
+    work: &Work,
     now: Instant,
 ) -> Result<(), InvalidReason> {
-    if let Some(help) = &verdict.help {
-        assist::help(shards, packet, seen, help, (verdict.mark, verdict.label), now);
+    if let Some(help) = &work.help {
+        let ct = packet.meta.ct;
+        assist::help(shards, packet, seen, help, (ct.mark, ct.label), now);
     }
-    let Some(to) = &verdict.to else { return Ok(()) };
+    let Some(to) = &work.to else { return Ok(()) };
     let done = match seen.content {
         Content::Error => rewrite::error(packet, to),
         _ => rewrite::packet(packet, to),

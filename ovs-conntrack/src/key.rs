@@ -8,6 +8,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ovs_packet::packet::OriginalTuple;
+
 use crate::icmp::Query;
 use crate::siphash::SipHash13;
 use crate::tuple::{Transport, Tuple};
@@ -83,6 +85,49 @@ impl Key {
         Tuple { src: address(src), dst: address(dst), proto: (self.rest >> 8) as u8, transport }
     }
 
+    /// The tuple of packets that come from the low end, or the high one, as metadata carry it.
+    #[inline]
+    pub(crate) fn original(&self, from_low: bool) -> OriginalTuple {
+        let (src, dst) = if from_low { (self.low, self.high) } else { (self.high, self.low) };
+        let (low_port, high_port) = ((self.rest >> 48) as u16, (self.rest >> 32) as u16);
+        let (mut tp_src, mut tp_dst) = if from_low { (low_port, high_port) } else { (high_port, low_port) };
+        let (kind, proto) = (self.rest as u8, self.proto());
+        if kind >> QUERY_SHIFT != 0 {
+            let asks = (kind & LOW_ASKS != 0) == from_low;
+            let query = Query::from_bits(kind >> QUERY_SHIFT);
+            (tp_src, tp_dst) = (query.map_or(0, |q| q.kind(kind & V6 != 0, asks)).into(), 0);
+        }
+        if kind & V6 != 0 {
+            let address = |[top, bottom]: [u64; 2]| Ipv6Addr::from_bits(u128::from(top) << 64 | u128::from(bottom));
+            OriginalTuple::V6 { src: address(src), dst: address(dst), proto, tp_src, tp_dst }
+        } else {
+            let address = |[_, bottom]: [u64; 2]| Ipv4Addr::from_bits(bottom as u32);
+            OriginalTuple::V4 { src: address(src), dst: address(dst), proto, tp_src, tp_dst }
+        }
+    }
+
+    /// The key of a packet that is no ICMP, from its addresses and ports, and whether it comes from the low end.
+    #[inline]
+    pub(crate) fn of_v4(zone: u16, proto: u8, (src, sport): (u32, u16), (dst, dport): (u32, u16)) -> (Key, bool) {
+        let (from, to) = (u64::from(src) << 16 | u64::from(sport), u64::from(dst) << 16 | u64::from(dport));
+        let (low, high) = (from.min(to), from.max(to));
+        let rest = low << 48 | (high & 0xffff) << 32 | u64::from(zone) << 16 | u64::from(proto) << 8;
+        (Key { low: [0, low >> 16], high: [0, high >> 16], rest }, from <= to)
+    }
+
+    /// Likewise, for IPv6.
+    #[inline]
+    pub(crate) fn of_v6(zone: u16, proto: u8, from: (u128, u16), to: (u128, u16)) -> (Key, bool) {
+        let from_low = from <= to;
+        let (low, high) = if from_low { (from, to) } else { (to, from) };
+        let rest = u64::from(low.1) << 48
+            | u64::from(high.1) << 32
+            | u64::from(zone) << 16
+            | u64::from(proto) << 8
+            | u64::from(V6);
+        (Key { low: halves(low.0), high: halves(high.0), rest }, from_low)
+    }
+
     /// The protocol.
     pub(crate) const fn proto(&self) -> u8 {
         (self.rest >> 8) as u8
@@ -94,6 +139,7 @@ impl Key {
     }
 
     /// The hash of the key. IPv4 keys take two words of the five.
+    #[inline]
     pub(crate) fn hash(&self, hash: SipHash13) -> u64 {
         let ([l0, l1], [h0, h1]) = (self.low, self.high);
         if self.rest as u8 & V6 != 0 {
@@ -153,6 +199,19 @@ pub(crate) mod tests {
             prop_assert_eq!(key.zone(), zone);
             prop_assert_eq!(key.tuple(from_low), tuple);
             prop_assert_eq!(key.tuple(!from_low), tuple.reversed());
+            prop_assert_eq!(Some(key.original(from_low)), tuple.original());
+            if let (IpAddr::V4(src), IpAddr::V4(dst), Transport::Ports { src: sport, dst: dport }) =
+                (tuple.src, tuple.dst, tuple.transport)
+            {
+                let direct = Key::of_v4(zone, tuple.proto, (src.to_bits(), sport), (dst.to_bits(), dport));
+                prop_assert_eq!(direct, (key, from_low));
+            }
+            if let (IpAddr::V6(src), IpAddr::V6(dst), Transport::Ports { src: sport, dst: dport }) =
+                (tuple.src, tuple.dst, tuple.transport)
+            {
+                let direct = Key::of_v6(zone, tuple.proto, (src.to_bits(), sport), (dst.to_bits(), dport));
+                prop_assert_eq!(direct, (key, from_low));
+            }
             // Directions differ, save where the packets do not.
             prop_assert_eq!(from_low == back_from_low, tuple == tuple.reversed());
         }

@@ -21,9 +21,10 @@
 //! | `+trk+rel`, `+trk+rel+rpl` | is an ICMP error about a packet of a stored connection |
 //! | `+trk+inv` | is none of these; [`InvalidReason`] says why |
 //!
-//! - **TCP** is told open from closing by its flags, for the sake of timeouts; the states are named as in upstream's
-//!   dumps ([`TcpState`]). Connections may be picked up in their midst. When both ends are through, a SYN over the
-//!   same ports opens another connection in the place of the old.
+//! - **TCP** is followed by its flags, and by sequence numbers and windows: a packet that cannot be of the connection is
+//!   `+inv` ([`Config::tcp_liberal`] switches that off); the states are named as in upstream's dumps ([`TcpState`]).
+//!   Connections may be picked up in their midst. When both ends are through, a SYN over the same ports opens another
+//!   connection in the place of the old.
 //! - **UDP, SCTP** and protocols without ports are told by who has spoken; the latter by addresses alone.
 //! - **ICMP queries** (echo; for IPv4 also timestamp and information) are connections, told by their identifier.
 //! - **ICMP errors** are parsed for the packet they are about, and concern its connection.
@@ -31,38 +32,61 @@
 //! In one point this is stricter than upstream's userspace tracker, and like the kernel's: a connection is `+est` only
 //! when the other end has answered, also one of TCP of which only one direction is seen.
 //!
+//! # Beyond states
+//!
+//! - **Translation** ([`Nat`]): of source or destination, to ranges of addresses and ports; chosen once, for as long as
+//!   the connection lives. Original and reply tuples are unique among all of a zone. Identifiers of queries are
+//!   translated like ports, and packets inside ICMP errors with those outside. A range that is exhausted is a counted
+//!   refusal after a bounded number of tries.
+//! - **Helpers** ([`Helper`]): FTP and TFTP announce connections of their own, which are expected, `+rel`, and have the
+//!   mark and label of the one that announced them. Where addresses are translated, FTP's texts are rewritten, whatever
+//!   their length, and sequence numbers behind them shifted.
+//! - **Fragments** ([`fragment`]): put together before tracking, cut again after. It is a module of its own; a fragment
+//!   that reaches the tracker is `+inv`.
+//! - **Limits** of all connections and by zone; **timeout policies** by zone or request; flushing by zone, tuple, or any
+//!   part of what a connection has ([`Filter`]); dumps in bounded pages.
+//!
 //! # How
 //!
 //! One entry per connection. Its key is the tuple with its ends in sorted order, so that both directions find it, and
 //! one bit says who began. The hash of keys is SipHash-1-3 under a secret, because whoever sends packets chooses the
-//! keys. An entry is one cache line; labels, which few connections have, stand apart.
+//! keys. An entry is one cache line; sequence numbers, labels and translations, which not every packet needs, stand
+//! apart. A connection takes some 120 bytes, an IPv6 one no more; a translated one a second key for its replies.
 //!
 //! A packet that prolongs its connection stores an instant, and no more. A hierarchical timer wheel has each
 //! connection filed by some earlier deadline, and when that comes, looks up the present one and files it again. So
 //! expiry costs a few operations a timeout, not one a packet, and no walk through the table ever.
 //! [`Tracker::expire`] works within a budget, and [`Tracker::next_deadline`] tells an event loop when to call it.
+//! Flushing a zone starts another generation of it, and takes the same time however many connections it has.
 //!
 //! # Invariants
 //!
 //! - No packet, of whatever bytes, makes the tracker panic, and none makes it hold more than
-//!   [`Config::max_connections`]. A full tracker refuses what is new, counts it, and serves what it has.
+//!   [`Config::max_connections`], or expect more than [`Config::max_expectations`]. A full tracker refuses what is new,
+//!   counts it, and serves what it has.
 //! - A connection whose timeout has passed is found by no packet and no query, removed or not.
 //! - An invalid packet changes no connection, and learns nothing of any.
 //! - Zones are apart: nothing done in one is seen in another. Only the limit and the counters are common.
 //! - Everything follows from the sequence of calls: two runs with the same arguments agree, in dumps too. The secret
-//!   moves memory about, nothing else.
+//!   moves memory about, and chooses ports.
 //! - Every connection that was created is held, or was counted out once: expired, replaced or flushed ([`Stats`]).
+//! - No two connections of a zone have a tuple in common.
 //!
 //! # Threads
 //!
-//! One owner: tracking takes `&mut self`. A [`Tracker`] is `Send` and `Sync`, so it can be moved to a worker, and
-//! queried from several threads while nobody tracks. There is no lock and no global.
+//! A [`Tracker`] has one owner: tracking takes `&mut self`. There is no lock in its way.
+//!
+//! A [`SharedTracker`] is for several threads. Its connections are spread over shards by the hash of their keys, each
+//! shard behind a lock of its own; a packet of an established connection takes that one lock, and no other. Nothing
+//! that threads share is written to for it, nor for a new connection. [`SharedTracker::worker_of`] spreads packets so
+//! that each thread has shards of its own.
 //!
 //! # What it does not do
 //!
-//! No address translation, no helpers (FTP, TFTP), no reassembly: a fragment, first or later, is `+inv`. TCP sequence
-//! numbers are not checked, so that a forged reset is believed; nor are SCTP's chunks looked at. One set of timeouts
-//! for all zones, one limit for all zones, and a zone's connections are found by walking through all.
+//! SCTP's chunks are not looked at, and packets of it are told by who has spoken, as upstream's userspace tracker does.
+//! Helpers are FTP and TFTP. FTP announcements that are cut in two by TCP's segments are not seen. The sizes of a
+//! datagram's fragments are kept, but not congestion marks that only some of them have (RFC 3168, section 5.3).
+//! Changing addresses of IPv6 by a routing header is not followed.
 //!
 //! # Example
 //!
@@ -127,6 +151,7 @@
 extern crate alloc;
 
 mod assist;
+mod chunks;
 mod config;
 mod connection;
 mod engine;

@@ -18,7 +18,7 @@ use crate::key::Key;
 use crate::outcome::InvalidReason;
 use crate::siphash::SipHash13;
 use crate::tcp::{self, Segment};
-use crate::tuple::{Transport, Tuple};
+use crate::tuple::Tuple;
 
 /// What a packet is to the protocol of its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,13 +64,8 @@ pub(crate) fn read(
     if packet.layers().l4.is_none() {
         return Err(InvalidReason::Malformed);
     }
-    let (src, dst): (IpAddr, IpAddr) = if v6 {
-        (flow.ipv6_src().into(), flow.ipv6_dst().into())
-    } else {
-        (flow.ipv4_src().into(), flow.ipv4_dst().into())
-    };
     let proto = flow.nw_proto;
-    let segment = segment(packet, proto)?;
+    let covered = segment(packet, proto)?;
     if verify {
         if !v6 && !ipv4_header_is_right(packet.l3()) {
             return Err(InvalidReason::Checksum);
@@ -78,7 +73,7 @@ pub(crate) fn read(
         if packet.offload.l4 == L4Checksum::Unknown {
             let right = match proto {
                 IP_PROTO_SCTP => Some(sctp_is_right(packet)),
-                _ => transport_is_right(src, dst, proto, segment),
+                _ => transport_is_right(flow, v6, proto, covered),
             };
             match right {
                 Some(true) => packet.offload.l4 = L4Checksum::Good,
@@ -89,8 +84,7 @@ pub(crate) fn read(
     }
 
     let (src_port, dst_port) = (flow.tp_src.get(), flow.tp_dst.get());
-    let ports = Transport::Ports { src: src_port, dst: dst_port };
-    let (transport, content) = match proto {
+    let content = match proto {
         IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP if src_port == 0 || dst_port == 0 => {
             return Err(InvalidReason::PortZero);
         }
@@ -99,26 +93,54 @@ pub(crate) fn read(
             if tcp::contradictory(segment.flags) {
                 return Err(InvalidReason::TcpFlags);
             }
-            (ports, Content::Tcp(segment))
+            Content::Tcp(segment)
         }
-        IP_PROTO_UDP | IP_PROTO_SCTP => (ports, Content::Other),
         IP_PROTO_ICMP | IP_PROTO_ICMPV6 if v6 == (proto == IP_PROTO_ICMPV6) => {
-            let message = packet.l4();
-            if icmp::is_error(v6, src_port as u8) {
-                let undelivered = icmp::undelivered(v6, message).filter(|t| t.src == dst);
-                let (key, from_low) = undelivered.and_then(|t| Key::new(zone, &t)).ok_or(InvalidReason::IcmpError)?;
-                return Ok(Seen { key, hash: key.hash(hash), from_low: !from_low, content: Content::Error });
-            }
-            let query = icmp::query(v6, message).ok_or(InvalidReason::IcmpType)?;
-            let asks = icmp::Query::of(v6, src_port as u8).is_some_and(|(_, asks)| asks);
-            (query, Content::Query { asks })
+            return read_icmp(packet, flow, zone, v6, hash);
         }
-        // No transport that is known: the addresses alone are the connection.
-        _ => (Transport::Ports { src: 0, dst: 0 }, Content::Other),
+        _ => Content::Other,
     };
-    let tuple = Tuple { src, dst, proto, transport };
-    let (key, from_low) = Key::new(zone, &tuple).ok_or(InvalidReason::Malformed)?;
+    let (key, from_low) = key_and_direction(flow, zone, v6);
     Ok(Seen { key, hash: key.hash(hash), from_low, content })
+}
+
+/// The key of a packet that is no ICMP.
+pub(crate) fn key_of(flow: &FlowKey, zone: u16) -> Key {
+    key_and_direction(flow, zone, flow.eth_type.get() == ETH_TYPE_IPV6).0
+}
+
+#[inline]
+fn key_and_direction(flow: &FlowKey, zone: u16, v6: bool) -> (Key, bool) {
+    // Without a transport that is known, the addresses alone are the connection.
+    let (src, dst) = match flow.nw_proto {
+        IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP => (flow.tp_src.get(), flow.tp_dst.get()),
+        _ => (0, 0),
+    };
+    if v6 {
+        Key::of_v6(zone, flow.nw_proto, (flow.ipv6_src.get(), src), (flow.ipv6_dst.get(), dst))
+    } else {
+        Key::of_v4(zone, flow.nw_proto, (flow.nw_src.get(), src), (flow.nw_dst.get(), dst))
+    }
+}
+
+/// Reads a message of ICMP, or ICMPv6 if `v6`.
+fn read_icmp(packet: &Packet, flow: &FlowKey, zone: u16, v6: bool, hash: SipHash13) -> Result<Seen, InvalidReason> {
+    let (src, dst) = addresses(flow, v6);
+    let (message, kind) = (packet.l4(), flow.tp_src.get() as u8);
+    if icmp::is_error(v6, kind) {
+        let undelivered = icmp::undelivered(v6, message).filter(|t| t.src == dst);
+        let (key, from_low) = undelivered.and_then(|t| Key::new(zone, &t)).ok_or(InvalidReason::IcmpError)?;
+        return Ok(Seen { key, hash: key.hash(hash), from_low: !from_low, content: Content::Error });
+    }
+    let transport = icmp::query(v6, message).ok_or(InvalidReason::IcmpType)?;
+    let asks = icmp::Query::of(v6, kind).is_some_and(|(_, asks)| asks);
+    let tuple = Tuple { src, dst, proto: flow.nw_proto, transport };
+    let (key, from_low) = Key::new(zone, &tuple).ok_or(InvalidReason::Malformed)?;
+    Ok(Seen { key, hash: key.hash(hash), from_low, content: Content::Query { asks } })
+}
+
+fn addresses(flow: &FlowKey, v6: bool) -> (IpAddr, IpAddr) {
+    if v6 { (flow.ipv6_src().into(), flow.ipv6_dst().into()) } else { (flow.ipv4_src().into(), flow.ipv4_dst().into()) }
 }
 
 /// The transport header and all that it covers, which for UDP is what it says itself.
@@ -140,14 +162,13 @@ fn ipv4_header_is_right(ip: &[u8]) -> bool {
 }
 
 /// Whether the transport checksum is right; `None` if there is none.
-fn transport_is_right(src: IpAddr, dst: IpAddr, proto: u8, segment: &[u8]) -> Option<bool> {
+fn transport_is_right(flow: &FlowKey, v6: bool, proto: u8, segment: &[u8]) -> Option<bool> {
     let len = segment.len() as u32;
-    let pseudo = match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => checksum::pseudo_v4(src, dst, proto, len),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => checksum::pseudo_v6(src, dst, proto, len),
-        _ => 0,
+    let pseudo = match v6 {
+        false => checksum::pseudo_v4(flow.ipv4_src(), flow.ipv4_dst(), proto, len),
+        true => checksum::pseudo_v6(flow.ipv6_src(), flow.ipv6_dst(), proto, len),
     };
-    let sum = match (proto, src.is_ipv6()) {
+    let sum = match (proto, v6) {
         // A UDP checksum of zero means that there is none (RFC 768), which IPv6 forbids (RFC 8200, section 8.1).
         (IP_PROTO_UDP, v6) if matches!(segment, [_, _, _, _, _, _, 0, 0, ..]) => return v6.then_some(false),
         (IP_PROTO_TCP | IP_PROTO_UDP, _) | (IP_PROTO_ICMPV6, true) => pseudo,

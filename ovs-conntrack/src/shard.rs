@@ -10,11 +10,11 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ovs_packet::Instant;
-use ovs_packet::packet::CtState;
+use ovs_packet::packet::{CtMetadata, CtState};
 
 use crate::config::{Config, TimeoutClass, Timeouts};
 use crate::connection::{Connection, Flags, Meaning};
@@ -27,6 +27,7 @@ use crate::request::CtRequest;
 use crate::siphash::SipHash13;
 use crate::stats::Stats;
 use crate::table::{Alias, Entry, MOST, Table};
+use crate::tcp::Segment;
 use crate::tuple::Tuple;
 use crate::zone::{Pool, Quota, Zone, Zones};
 
@@ -47,6 +48,8 @@ pub(crate) struct Common {
     pub(crate) limits: Mutex<ZoneLimits>,
     /// How many connections are expected, in all shards.
     pub(crate) expectations: AtomicUsize,
+    /// How many reply tuples came free.
+    pub(crate) releases: AtomicU64,
 }
 
 impl Common {
@@ -63,6 +66,7 @@ impl Common {
             pool: Pool::new(max_connections, shards),
             limits: Mutex::new(ZoneLimits::default()),
             expectations: AtomicUsize::new(0),
+            releases: AtomicU64::new(0),
         }
     }
 
@@ -110,17 +114,17 @@ pub(crate) struct Way {
     pub(crate) rewritten: bool,
 }
 
-/// What is to be said of a packet, and done to it.
+/// Where what is to be said of a packet, and done to it, is written.
+pub(crate) struct Said<'a> {
+    /// The packet's metadata; all but the zone.
+    pub(crate) ct: &'a mut CtMetadata,
+    /// What most packets have none of.
+    pub(crate) work: &'a mut Option<Work>,
+}
+
+/// What is to be done to a packet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Verdict {
-    pub(crate) outcome: Outcome,
-    pub(crate) related: bool,
-    /// Translation that the packet has, or gets.
-    pub(crate) nat: CtState,
-    pub(crate) mark: u32,
-    pub(crate) label: u128,
-    /// Original tuple; of the control connection, if a helper expected this one.
-    pub(crate) original: Tuple,
+pub(crate) struct Work {
     /// What the packet's tuple is to become.
     pub(crate) to: Option<Tuple>,
     /// Work for a helper.
@@ -139,7 +143,7 @@ pub(crate) struct Help {
 
 /// What came of a packet that is of a connection.
 pub(crate) enum Meeting {
-    Judged(Verdict),
+    Judged(Outcome),
     Invalid(InvalidReason),
     /// The connection is gone: the packet opens another.
     Gone,
@@ -151,6 +155,13 @@ pub(crate) enum Claim {
     Taken,
     /// Taken by an alias, whose connection may be dead.
     Alias(Alias),
+}
+
+/// A search for a reply tuple: for what, and how many had come free when it began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Search {
+    pub(crate) of: u64,
+    pub(crate) releases: u64,
 }
 
 /// What a new connection is made from.
@@ -179,6 +190,8 @@ pub(crate) struct Shard {
     sweep: u32,
     /// Random numbers drawn.
     draws: u64,
+    /// The last search for a reply tuple that found all taken.
+    futile: Option<Search>,
     pub(crate) stats: Stats,
 }
 
@@ -197,6 +210,7 @@ impl Shard {
             stale: 0,
             sweep: 0,
             draws: 0,
+            futile: None,
             stats: Stats::default(),
         }
     }
@@ -242,7 +256,6 @@ impl Shard {
     }
 
     /// What has this key, as a packet from its low end or its high one sees it. What is dead is removed.
-    #[inline]
     pub(crate) fn find(&mut self, key: &Key, hash: u64, from_low: bool, now: Instant) -> Found {
         match self.table.find(key, hash) {
             None => Found::Absent,
@@ -271,6 +284,50 @@ impl Shard {
         })
     }
 
+    /// Follows a packet of the connection with this number, if that has the packet's key and is alive, and nothing about
+    /// either is special: all that most packets need, with one look at the table. Otherwise nothing happens.
+    #[inline]
+    pub(crate) fn meet_plainly(
+        &mut self,
+        id: u32,
+        seen: &Seen,
+        request: &CtRequest,
+        now: Instant,
+        common: &Common,
+        said: &mut Said<'_>,
+    ) -> Option<Outcome> {
+        let (connection, windows) = self.table.get_with_windows(id).filter(|(c, _)| c.key == seen.key)?;
+        let reply = seen.from_low != connection.began_low();
+        let special = connection.flags.has(Flags::ELSEWHERE)
+            || matches!(seen.content, Content::Error)
+            || request.force && reply
+            || request.label.is_some();
+        let flushed = self.zones.get(connection.zone).is_none_or(|z| z.generation != connection.generation);
+        if special || flushed || connection.is_expired(now) {
+            return None;
+        }
+        let liberal = common.liberal.load(Ordering::Relaxed);
+        let Meaning::Of(class) = connection.follow(windows, &seen.content, reply, liberal) else { return None };
+        if let Some((value, mask)) = request.mark.filter(|_| request.commits()) {
+            connection.mark = connection.mark & !mask | value & mask;
+        }
+        let outcome = match connection.answered() {
+            false => Outcome::Unanswered,
+            true if reply => Outcome::Reply,
+            true => Outcome::Established,
+        };
+        said.ct.state = outcome.state();
+        said.ct.mark = connection.mark;
+        said.ct.label = 0;
+        said.ct.original = Some(connection.key.original(connection.began_low()));
+        let deadline = deadline(&self.policies, connection.policy, class, now);
+        let before = core::mem::replace(&mut connection.deadline, deadline);
+        if deadline < before {
+            self.table.hasten(id, deadline);
+        }
+        Some(outcome)
+    }
+
     /// Follows a packet of a connection.
     pub(crate) fn meet(
         &mut self,
@@ -279,38 +336,28 @@ impl Shard {
         request: &CtRequest,
         now: Instant,
         common: &Common,
+        said: &mut Said<'_>,
     ) -> Meeting {
-        let Way { id, reply, rewritten } = way;
-        let helped = match self.table.get(id) {
-            Some(connection) if connection.flags.has(Flags::HELPER) => self.helped.get(&id).copied(),
-            Some(_) => None,
-            None => return Meeting::Gone,
-        };
-        if let Content::Error = seen.content {
-            return self.judge(way, Outcome::Related { reply }, request, None);
+        let Way { id, reply, .. } = way;
+        let Some((connection, windows)) = self.table.get_with_windows(id) else { return Meeting::Gone };
+        let mut helped = None;
+        let adjusted;
+        let mut content = &seen.content;
+        if matches!(content, Content::Error) {
+            return Meeting::Judged(self.judge(way, Outcome::Related { reply }, request, None, said));
         }
-        if request.force && reply && Connection::can_open(&seen.content) {
+        if request.force && reply && Connection::can_open(content) {
             self.replace(id);
             return Meeting::Gone;
         }
-        let adjusted;
-        let content = match (&helped, &seen.content) {
-            (Some(helped), Content::Tcp(segment)) => {
-                let [own, other] = if reply { [1, 0] } else { [0, 1] }.map(|i: usize| helped.adjust.get(i));
-                let mut segment = *segment;
-                // The tracker's numbers are each sender's own.
-                if rewritten {
-                    segment.seq = own.map_or(segment.seq, |a| a.back(segment.seq));
-                } else {
-                    segment.ack = other.map_or(segment.ack, |a| a.back(segment.ack));
-                }
-                adjusted = Content::Tcp(segment);
-                &adjusted
+        if connection.flags.has(Flags::HELPER) {
+            helped = self.helped.get(&id).copied();
+            if let (Some(helped), Content::Tcp(segment)) = (&helped, content) {
+                adjusted = Content::Tcp(own_numbers(segment, helped, way));
+                content = &adjusted;
             }
-            (_, content) => content,
-        };
+        }
         let liberal = common.liberal.load(Ordering::Relaxed);
-        let Some((connection, windows)) = self.table.get_with_windows(id) else { return Meeting::Gone };
         let class = match connection.follow(windows, content, reply, liberal) {
             Meaning::Of(class) => class,
             Meaning::Another => {
@@ -319,59 +366,72 @@ impl Shard {
             }
             Meaning::Outside => return Meeting::Invalid(InvalidReason::TcpWindow),
         };
-        let outcome = match self.table.get(id).is_some_and(Connection::answered) {
+        let outcome = match connection.answered() {
             false => Outcome::Unanswered,
             true if reply => Outcome::Reply,
             true => Outcome::Established,
         };
-        let policy = self.table.get(id).map_or(0, |c| c.policy);
-        self.table.set_deadline(id, self.deadline(policy, class, now));
-        self.judge(way, outcome, request, helped)
-    }
-
-    fn deadline(&self, policy: u16, class: TimeoutClass, now: Instant) -> Instant {
-        let policy = self.policies.get(usize::from(policy)).or(self.policies.first());
-        let nanos = policy.and_then(|p| p.nanos.get(class as usize)).copied().unwrap_or(0);
-        Instant::from_nanos(now.as_nanos().saturating_add(nanos))
-    }
-
-    /// What is said of a packet of a connection, whose mark and label are set if the request says so.
-    fn judge(&mut self, way: Way, outcome: Outcome, request: &CtRequest, helped: Option<Helped>) -> Meeting {
-        let Way { id, reply, rewritten } = way;
-        if request.commits() {
-            self.set_mark_and_label(id, request);
+        let deadline = deadline(&self.policies, connection.policy, class, now);
+        let before = core::mem::replace(&mut connection.deadline, deadline);
+        if deadline < before {
+            self.table.hasten(id, deadline);
         }
-        let Some(connection) = self.table.get(id) else { return Meeting::Gone };
+        Meeting::Judged(self.judge(way, outcome, request, helped, said))
+    }
+
+    /// Writes what is to be said of a packet of a connection, whose mark and label are set if the request says so.
+    fn judge(
+        &mut self,
+        way: Way,
+        outcome: Outcome,
+        request: &CtRequest,
+        helped: Option<Helped>,
+        said: &mut Said<'_>,
+    ) -> Outcome {
+        if request.commits() {
+            self.set_mark_and_label(way.id, request);
+        }
+        let Some(connection) = self.table.get(way.id) else { return outcome };
+        said.ct.state = outcome.state();
+        said.ct.mark = connection.mark;
+        said.ct.label = 0;
+        said.ct.original = Some(connection.key.original(connection.began_low()));
+        if connection.flags.has(Flags::ELSEWHERE) {
+            self.judge_more(way, request, helped, said);
+        }
+        outcome
+    }
+
+    /// Likewise, what is not in the connection's cache line.
+    fn judge_more(&mut self, way: Way, request: &CtRequest, helped: Option<Helped>, said: &mut Said<'_>) {
+        let Way { id, reply, rewritten } = way;
+        let Some(connection) = self.table.get(id) else { return };
         let own = connection.key.tuple(connection.began_low());
-        let mut verdict = Verdict {
-            outcome,
-            related: connection.flags.has(Flags::PARENT),
-            nat: CtState::empty(),
-            mark: connection.mark,
-            label: if connection.flags.has(Flags::LABEL) { self.table.label(id) } else { 0 },
-            original: own,
-            to: None,
-            help: None,
-        };
-        if verdict.related {
-            verdict.original = self.parents.get(&id).copied().unwrap_or(own);
+        said.ct.label = self.table.label(id);
+        if connection.flags.has(Flags::PARENT) {
+            said.ct.state |= CtState::RELATED;
+            said.ct.original = self.parents.get(&id).and_then(Tuple::original);
         }
         let answer = self.table.reply(id).map(|(key, from_low)| key.tuple(from_low));
+        let mut work = Work { to: None, help: None };
         if let Some(answer) = answer {
             let [now, then] = if reply { [answer, own.reversed()] } else { [own, answer.reversed()] };
             if rewritten || request.nat.is_some() {
-                verdict.nat = translation(&now, &then);
+                said.ct.state |= translation(&now, &then);
             }
-            verdict.to = (!rewritten && request.nat.is_some()).then_some(then);
+            work.to = (!rewritten && request.nat.is_some()).then_some(then);
         }
         // A text that names translated addresses is changed only with them.
         if let Some(helped) = helped.filter(|_| !rewritten && (answer.is_none() || request.nat.is_some())) {
             let reply = answer.unwrap_or_else(|| own.reversed());
-            verdict.help = Some(Help { helped, way, key: connection.key, original: own, reply });
+            work.help = Some(Help { helped, way, key: connection.key, original: own, reply });
         }
-        Meeting::Judged(verdict)
+        if work.to.is_some() || work.help.is_some() {
+            *said.work = Some(work);
+        }
     }
 
+    #[inline]
     fn set_mark_and_label(&mut self, id: u32, request: &CtRequest) {
         if let (Some((value, mask)), Some(connection)) = (request.mark, self.table.get_mut(id)) {
             connection.mark = connection.mark & !mask | value & mask;
@@ -427,7 +487,13 @@ impl Shard {
     /// Stores the connection that a packet opens, in a reserved slot, and says what is to be said of the packet.
     ///
     /// `None` if the packet opens none, or the slot was lost to a flush of everything.
-    pub(crate) fn store(&mut self, id: u32, opening: &Opening<'_>, common: &Common) -> Option<Verdict> {
+    pub(crate) fn store(
+        &mut self,
+        id: u32,
+        opening: &Opening<'_>,
+        common: &Common,
+        said: &mut Said<'_>,
+    ) -> Option<Outcome> {
         let Opening { seen, request, now, reply, expectation } = *opening;
         let number = self.zone_number(request.zone, common);
         let (mut connection, windows, class) = Connection::open(seen.key, seen.from_low, &seen.content)?;
@@ -438,7 +504,7 @@ impl Shard {
             Some(wanted) => self.policies.iter().position(|p| p.id == Some(wanted)).unwrap_or(0) as u16,
             None => policy,
         };
-        connection.deadline = self.deadline(connection.policy, class, now);
+        connection.deadline = deadline(&self.policies, connection.policy, class, now);
         connection.mark = expectation.map_or(0, |e| e.mark);
         connection.flags.set(Flags::PARENT, expectation.is_some());
         let helper = request.helper.filter(|helper| helper.proto() == seen.key.proto());
@@ -463,10 +529,7 @@ impl Shard {
             self.table.set_label(id, expectation.label);
             outcome = Outcome::Expected { created: true };
         }
-        match self.judge(Way { id, reply: false, rewritten: false }, outcome, request, helped) {
-            Meeting::Judged(verdict) => Some(verdict),
-            _ => None,
-        }
+        Some(self.judge(Way { id, reply: false, rewritten: false }, outcome, request, helped, said))
     }
 
     /// Takes a key for the replies of a connection elsewhere.
@@ -490,8 +553,18 @@ impl Shard {
         Claim::Done
     }
 
+    /// Whether such a search was made, found all taken, and nothing has come free since.
+    pub(crate) fn is_futile(&self, search: &Search) -> bool {
+        self.futile == Some(*search)
+    }
+
+    pub(crate) fn remember_futile(&mut self, search: Search) {
+        self.futile = Some(search);
+    }
+
     /// Removes an alias whose connection is gone, or was not made.
-    pub(crate) fn unclaim(&mut self, orphan: &Orphan) {
+    pub(crate) fn unclaim(&mut self, orphan: &Orphan, common: &Common) {
+        common.releases.fetch_add(1, Ordering::Relaxed);
         self.table.remove_alias(&orphan.key, orphan.shard, orphan.id);
     }
 
@@ -500,9 +573,9 @@ impl Shard {
         self.stats.replaced += 1;
     }
 
-    /// Removes a connection if it is dead, and says whether there was one.
+    /// Removes a connection if it is dead, and says whether there is none now.
     pub(crate) fn bury_if_dead(&mut self, id: u32, now: Instant) -> bool {
-        let dead = self.table.get(id).is_some() && self.get(id, now).is_none();
+        let dead = self.get(id, now).is_none();
         if dead {
             self.bury(id);
         }
@@ -585,6 +658,7 @@ impl Shard {
 
     /// Removes all connections of a zone, by a new generation, and says how many.
     pub(crate) fn flush_zone(&mut self, zone: u16, common: &Common) -> usize {
+        common.releases.fetch_add(1, Ordering::Relaxed);
         self.expectations.retain(|expected, _| {
             let keep = expected.zone != zone;
             common.expectations.fetch_sub(usize::from(!keep), Ordering::Relaxed);
@@ -604,6 +678,7 @@ impl Shard {
 
     /// Removes all connections, and says how many.
     pub(crate) fn flush_all(&mut self, common: &Common) -> usize {
+        common.releases.fetch_add(1, Ordering::Relaxed);
         common.expectations.fetch_sub(self.expectations.len(), Ordering::Relaxed);
         self.expectations.clear();
         let n = self.len();
@@ -746,6 +821,27 @@ impl Shard {
     pub(crate) fn parent(&self, id: u32) -> Option<&Tuple> {
         self.parents.get(&id)
     }
+}
+
+/// When a connection ends whose packet left it in this class.
+#[inline]
+fn deadline(policies: &[Policy], policy: u16, class: TimeoutClass, now: Instant) -> Instant {
+    let policy = policies.get(usize::from(policy)).or(policies.first());
+    let nanos = policy.and_then(|p| p.nanos.get(class as usize)).copied().unwrap_or(0);
+    Instant::from_nanos(now.as_nanos().saturating_add(nanos))
+}
+
+/// A segment in the numbers that each sender gave: those are what the tracker follows.
+fn own_numbers(segment: &Segment, helped: &Helped, way: Way) -> Segment {
+    let [there, back] = helped.adjust;
+    let (own, other) = if way.reply { (back, there) } else { (there, back) };
+    let mut segment = *segment;
+    if way.rewritten {
+        segment.seq = own.back(segment.seq);
+    } else {
+        segment.ack = other.back(segment.ack);
+    }
+    segment
 }
 
 /// What of a packet differs from one tuple to another.

@@ -17,6 +17,7 @@ use crate::outcome::Outcome;
 use crate::request::CtRequest;
 use crate::shard::{Common, Shard};
 use crate::stats::Stats;
+use crate::table::NIL;
 use crate::tuple::Tuple;
 
 /// A [`Tracker`](crate::Tracker) that threads share.
@@ -71,7 +72,9 @@ impl Shards for &SharedTracker {
     }
 
     /// To fetch means to lock, which costs as much as it saves.
-    fn fetch(&mut self, _: &[u64]) {}
+    fn fetch(&mut self, _: &[u64]) -> [u32; BATCH] {
+        [NIL; BATCH]
+    }
 }
 
 impl SharedTracker {
@@ -101,10 +104,20 @@ impl SharedTracker {
         &self.common.config
     }
 
+    /// Which of `workers` threads had best track a packet: the same for both directions of a connection.
+    ///
+    /// Each worker then has shards of its own, locks that nobody else takes and memory that nobody else writes to. A
+    /// network card that spreads packets by a symmetric hash does about as well. Replies of translated connections may
+    /// belong to another worker's shard; they are found there all the same.
+    pub fn worker_of(&self, key: &FlowKey, zone: u16, workers: usize) -> usize {
+        let hash = engine::hash_of(&self.common, key, zone);
+        self.common.shard_of(hash) * workers.max(1) / self.shards.len()
+    }
+
     /// See [`Tracker::track`](crate::Tracker::track).
     pub fn track(&self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> Outcome {
         let seen = engine::read(&self.common, packet, key, request);
-        engine::track(&mut &*self, packet, seen, request, now)
+        engine::track(&mut &*self, packet, &seen, NIL, request, now)
     }
 
     /// See [`Tracker::track_batch`](crate::Tracker::track_batch).

@@ -23,6 +23,7 @@ impl SipHash13 {
     }
 
     /// The hash of the little-endian bytes of `words`.
+    #[inline(always)]
     pub(crate) fn hash(self, words: &[u64]) -> u64 {
         // The constants spell "somepseudorandomlygeneratedbytes".
         let mut v = [

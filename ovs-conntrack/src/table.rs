@@ -19,7 +19,8 @@ use hashbrown::HashTable;
 use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
 
-use crate::connection::{Connection, Flags};
+use crate::chunks::Chunks;
+use crate::connection::{Connection, Flags, Progress};
 use crate::key::Key;
 use crate::siphash::SipHash13;
 use crate::tcp::Windows;
@@ -41,7 +42,7 @@ enum Slot {
 const _: () = assert!(size_of::<Line>() == 64);
 
 /// No slot.
-const NIL: u32 = u32::MAX;
+pub(crate) const NIL: u32 = u32::MAX;
 
 /// In the hash table: the number is that of an alias.
 const ALIAS: u32 = 1 << 31;
@@ -63,6 +64,20 @@ pub(crate) struct Alias {
     pub(crate) id: u32,
 }
 
+/// An entry of the hash table: a number, or that of an alias, and a part of its key's hash, so that the table grows
+/// without a look at the keys.
+#[derive(Clone, Copy)]
+struct Number {
+    hash: u32,
+    id: u32,
+}
+
+/// The hash that the table sees. It takes tags from the top and buckets from the bottom, so that 32 bits are spread.
+#[inline]
+const fn spread(hash: u32) -> u64 {
+    (hash as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// What a key stands for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry {
@@ -72,22 +87,22 @@ pub(crate) enum Entry {
 
 /// The windows of a connection, not fetched yet.
 pub(crate) struct WindowsOf<'a> {
-    windows: &'a mut Vec<Windows>,
+    windows: &'a mut Chunks<Windows>,
     id: u32,
 }
 
 impl<'a> WindowsOf<'a> {
     pub(crate) fn get(self) -> Option<&'a mut Windows> {
-        self.windows.get_mut(self.id as usize)
+        self.windows.get_mut(self.id)
     }
 }
 
 /// See the [module](self).
 pub(crate) struct Table {
-    slots: Vec<Line>,
+    slots: Chunks<Line>,
     free: u32,
     taken: usize,
-    windows: Vec<Windows>,
+    windows: Chunks<Windows>,
     /// By number, as far as any connection ever had a label.
     labels: Vec<u128>,
     /// By number, as far as any connection ever was translated: the reply tuple's key, and whether replies come from
@@ -95,7 +110,7 @@ pub(crate) struct Table {
     replies: Vec<(Key, bool)>,
     aliases: Vec<Result<Alias, u32>>,
     free_alias: u32,
-    numbers: HashTable<u32>,
+    numbers: HashTable<Number>,
     wheel: Wheel,
     hash: SipHash13,
 }
@@ -103,10 +118,10 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(hash: SipHash13) -> Self {
         Table {
-            slots: Vec::new(),
+            slots: Chunks::new(),
             free: NIL,
             taken: 0,
-            windows: Vec::new(),
+            windows: Chunks::new(),
             labels: Vec::new(),
             replies: Vec::new(),
             aliases: Vec::new(),
@@ -129,8 +144,8 @@ impl Table {
 
     /// Bytes of memory that are held for connections.
     pub(crate) fn memory(&self) -> usize {
-        self.slots.capacity() * size_of::<Line>()
-            + self.windows.capacity() * size_of::<Windows>()
+        self.slots.memory()
+            + self.windows.memory()
             + self.labels.capacity() * size_of::<u128>()
             + self.replies.capacity() * size_of::<(Key, bool)>()
             + self.aliases.capacity() * size_of::<Result<Alias, u32>>()
@@ -141,22 +156,48 @@ impl Table {
     /// What has this key, whose hash is `hash`.
     #[inline]
     pub(crate) fn find(&self, key: &Key, hash: u64) -> Option<Entry> {
-        let id = *self.numbers.find(hash, |id| self.key_of(*id).is_some_and(|k| k == key))?;
+        let hash = hash as u32;
+        let fits = |n: &Number| n.hash == hash && self.key_of(n.id).is_some_and(|k| k == key);
+        let id = self.numbers.find(spread(hash), fits)?.id;
         if id & ALIAS == 0 {
             return Some(Entry::Connection(id));
         }
         self.alias(id & !ALIAS).map(|alias| Entry::Alias(*alias))
     }
 
-    /// Reads what [`find`](Self::find) would for these hashes, in rounds whose reads do not wait for one another.
-    pub(crate) fn fetch(&self, hashes: &[u64]) {
+    /// The number of the connection that has this key, if it is no alias; `guess` is one that it may be.
+    #[inline]
+    pub(crate) fn find_number(&self, guess: u32, key: &Key, hash: u64) -> Option<u32> {
+        if guess != NIL {
+            return Some(guess);
+        }
+        let hash = hash as u32;
+        let fits = |n: &Number| n.hash == hash && self.get(n.id).is_some_and(|c| c.key == *key);
+        self.numbers.find(spread(hash), fits).map(|n| n.id)
+    }
+
+    /// Reads what [`find`](Self::find) would for these hashes, in rounds whose reads do not wait for one another. Gives
+    /// numbers that connections with these hashes may have.
+    pub(crate) fn fetch(&self, hashes: &[u64]) -> [u32; BATCH] {
         let mut ids = [NIL; BATCH];
         for (id, hash) in ids.iter_mut().zip(hashes) {
-            // The first number whose tag fits is most often the right one.
-            *id = self.numbers.find(*hash, |_| true).copied().unwrap_or(NIL);
+            // The number whose part of the hash fits is nearly always the right one.
+            let hash = *hash as u32;
+            *id = self.numbers.find(spread(hash), |n| n.hash == hash).map_or(NIL, |n| n.id);
         }
-        let deadlines = ids.iter().filter_map(|id| self.get(*id)).map(|c| c.deadline.as_nanos());
-        core::hint::black_box(deadlines.fold(0, |all, deadline| all ^ deadline));
+        let (mut tcp, mut read) = ([NIL; BATCH], 0);
+        for (tcp, id) in tcp.iter_mut().zip(&ids) {
+            let Some(connection) = self.get(*id) else { continue };
+            read ^= connection.deadline.as_nanos();
+            if matches!(connection.progress, Progress::Tcp(_)) {
+                *tcp = *id;
+            }
+        }
+        for windows in tcp.iter().filter_map(|id| self.windows.get(*id)) {
+            read ^= u64::from(windows.first());
+        }
+        core::hint::black_box(read);
+        ids
     }
 
     fn alias(&self, at: u32) -> Option<&Alias> {
@@ -170,17 +211,17 @@ impl Table {
     /// The connection with this number.
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&Connection> {
-        match self.slots.get(id as usize) {
+        match self.slots.get(id) {
             Some(Line(Slot::Taken(connection))) => Some(connection),
             _ => None,
         }
     }
 
-    /// The connection with this number, to be changed; its key stays, and its deadline is set by
-    /// [`Self::set_deadline`].
+    /// The connection with this number, to be changed; its key stays, and an earlier deadline is told to
+    /// [`hasten`](Self::hasten).
     #[inline]
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Connection> {
-        match self.slots.get_mut(id as usize) {
+        match self.slots.get_mut(id) {
             Some(Line(Slot::Taken(connection))) => Some(connection),
             _ => None,
         }
@@ -189,7 +230,7 @@ impl Table {
     /// Likewise, and its windows, which are not touched before they are asked for.
     #[inline]
     pub(crate) fn get_with_windows(&mut self, id: u32) -> Option<(&mut Connection, WindowsOf<'_>)> {
-        match self.slots.get_mut(id as usize) {
+        match self.slots.get_mut(id) {
             Some(Line(Slot::Taken(connection))) => Some((connection, WindowsOf { windows: &mut self.windows, id })),
             _ => None,
         }
@@ -237,7 +278,7 @@ impl Table {
 
     /// Sets a slot aside, and gives its number; it is to be [filled](Self::fill) or [given back](Self::release).
     pub(crate) fn reserve(&mut self) -> u32 {
-        match self.slots.get_mut(self.free as usize) {
+        match self.slots.get_mut(self.free) {
             Some(Line(slot)) => {
                 let id = self.free;
                 if let Slot::Free(next) = core::mem::replace(slot, Slot::Reserved) {
@@ -255,7 +296,7 @@ impl Table {
 
     /// Gives a reserved slot back.
     pub(crate) fn release(&mut self, id: u32) {
-        if let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id as usize) {
+        if let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id) {
             *slot = Slot::Free(self.free);
             self.free = id;
         }
@@ -265,10 +306,10 @@ impl Table {
     ///
     /// `false` if the slot is not reserved, since the table was emptied.
     pub(crate) fn fill(&mut self, id: u32, hash: u64, connection: Connection, windows: Windows) -> bool {
-        let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id as usize) else { return false };
+        let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id) else { return false };
         let deadline = connection.deadline;
         *slot = Slot::Taken(connection);
-        if let Some(place) = self.windows.get_mut(id as usize) {
+        if let Some(place) = self.windows.get_mut(id) {
             *place = windows;
         }
         self.taken += 1;
@@ -278,18 +319,8 @@ impl Table {
     }
 
     fn index(&mut self, hash: u64, id: u32) {
-        let Table { slots, aliases, numbers, hash: secret, .. } = self;
-        numbers.insert_unique(hash, id, |id| {
-            let key = if *id & ALIAS == 0 {
-                match slots.get(*id as usize) {
-                    Some(Line(Slot::Taken(connection))) => Some(&connection.key),
-                    _ => None,
-                }
-            } else {
-                aliases.get((*id & !ALIAS) as usize).and_then(|a| a.as_ref().ok()).map(|a| &a.key)
-            };
-            key.map_or(0, |key| key.hash(*secret))
-        });
+        let number = Number { hash: hash as u32, id };
+        self.numbers.insert_unique(spread(number.hash), number, |n| spread(n.hash));
     }
 
     /// Removes a connection, and gives it and its reply key, if that has an alias. Then its slot stays reserved, so that
@@ -297,11 +328,11 @@ impl Table {
     pub(crate) fn remove(&mut self, id: u32) -> Option<(Connection, Option<Key>)> {
         let connection = *self.get(id)?;
         let reply = self.reply(id).map(|(key, _)| key);
-        if let Ok(entry) = self.numbers.find_entry(connection.key.hash(self.hash), |other| *other == id) {
+        if let Ok(entry) = self.numbers.find_entry(spread(connection.key.hash(self.hash) as u32), |n| n.id == id) {
             entry.remove();
         }
         self.wheel.cancel(id);
-        if let Some(Line(slot)) = self.slots.get_mut(id as usize) {
+        if let Some(Line(slot)) = self.slots.get_mut(id) {
             *slot = Slot::Reserved;
         }
         if reply.is_none() {
@@ -332,26 +363,21 @@ impl Table {
     /// Removes the alias with this key, if it is of the connection `id` of `shard`.
     pub(crate) fn remove_alias(&mut self, key: &Key, shard: u16, id: u32) {
         let Table { aliases, numbers, .. } = self;
-        let found = numbers.find_entry(key.hash(self.hash), |at| {
-            let alias = aliases.get((*at & !ALIAS) as usize).and_then(|a| a.as_ref().ok());
-            *at & ALIAS != 0 && alias.is_some_and(|a| a.key == *key && (a.shard, a.id) == (shard, id))
+        let found = numbers.find_entry(spread(key.hash(self.hash) as u32), |n| {
+            let alias = aliases.get((n.id & !ALIAS) as usize).and_then(|a| a.as_ref().ok());
+            n.id & ALIAS != 0 && alias.is_some_and(|a| a.key == *key && (a.shard, a.id) == (shard, id))
         });
         let Ok(entry) = found else { return };
-        let at = entry.remove().0 & !ALIAS;
+        let at = entry.remove().0.id & !ALIAS;
         if let Some(place) = self.aliases.get_mut(at as usize) {
             *place = Err(self.free_alias);
             self.free_alias = at;
         }
     }
 
-    /// Gives the connection a new deadline. A later one, which is the rule, costs a store.
-    #[inline]
-    pub(crate) fn set_deadline(&mut self, id: u32, deadline: Instant) {
-        let Some(Line(Slot::Taken(connection))) = self.slots.get_mut(id as usize) else { return };
-        let before = core::mem::replace(&mut connection.deadline, deadline);
-        if deadline < before {
-            self.wheel.hasten(id, deadline);
-        }
+    /// Says that a connection's deadline was changed to an earlier one. That it became later needs not be said.
+    pub(crate) fn hasten(&mut self, id: u32, deadline: Instant) {
+        self.wheel.hasten(id, deadline);
     }
 
     /// When there will next be something for [`Self::due`].

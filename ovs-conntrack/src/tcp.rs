@@ -15,8 +15,20 @@
 //! 4. a reset is at the sequence number that was sent, or one beside it (compare RFC 5961, section 3).
 //!
 //! The tracker is liberal in what opens a connection: it may be picked up in its midst, and then the scale of windows
-//! is taken for the largest there is. While either end has not spoken, or one is through, 1. to 3. are asked only
-//! within 64 kB and a segment, since numbers are not known well then.
+//! is taken for the largest there is. While either end has not spoken, or one is through, only 1. and 2. are asked, and
+//! that within 64 kB and a segment, since numbers are not known well then.
+//!
+//! # Beside upstream's
+//!
+//! Random histories, of which most begin with a handshake and one packet in seven has numbers that are off, were shown
+//! to this tracker and to Open vSwitch 3.1's (`tests/differential.rs`). States and dumps agree but for these:
+//!
+//! | packet | upstream | here | why |
+//! |---|---|---|---|
+//! | a later one of who began, nothing came back yet | `+est` | `+new` | as the kernel has it: one direction is no exchange |
+//! | a SYN without ACK of an end whose own SYN was not acknowledged, in an answered connection | `+new` | `+est`, or `+inv` out of the window | it is of the connection, not before it |
+//! | after SYNs that crossed or were repeated with other numbers, what follows | judged by the first SYN | judged by each end's last | the ends go by the last, too |
+//! | data, after a SYN that offers a scale was answered by one that does not | `+inv` beyond one byte | `+est` within the window | upstream's wide window overflows its 16 bits |
 //!
 //! With [`liberal`](crate::Config::tcp_liberal) the states are followed and the numbers are not asked.
 
@@ -183,6 +195,11 @@ impl Windows {
         let window = Window { sent: 0, limit: 1, widest: 1, scale: Scale::None };
         Windows { original: window, reply: window }
     };
+
+    /// Any word of them, to have read it.
+    pub(crate) const fn first(&self) -> u32 {
+        self.original.sent
+    }
 
     /// After the segment that opens a connection.
     pub(crate) fn open(segment: &Segment) -> Windows {
@@ -364,7 +381,6 @@ fn admit(
         && reset_fits;
     let unsettled = to_state < TcpState::SynSent || to_state >= TcpState::FinWait2 || from_state >= TcpState::FinWait2;
     let near = unsettled
-        && reset_fits
         && ahead(from.limit.wrapping_add(ACK_SLACK as u32), end) >= 0
         && ahead(seq, from.sent.wrapping_sub(ACK_SLACK as u32)) >= 0;
     if !(inside || near || liberal) {
@@ -375,7 +391,7 @@ fn admit(
         from.sent = end;
     }
     let permitted = ack.wrapping_add((u32::from(window) << from_shift).max(1));
-    if ahead(permitted, to.limit) >= 0 || to.limit == 1 {
+    if ahead(permitted, to.limit) >= 0 {
         to.limit = permitted;
     }
     (*ways.0, *ways.1) = (from, to);

@@ -15,6 +15,7 @@ use crate::outcome::Outcome;
 use crate::request::CtRequest;
 use crate::shard::{Common, Shard};
 use crate::stats::Stats;
+use crate::table::NIL;
 use crate::tuple::Tuple;
 
 /// All connections, of all zones. See the [crate](crate) for what it does and an example.
@@ -37,8 +38,8 @@ impl Shards for Tracker {
         f(&mut self.shard, &self.common)
     }
 
-    fn fetch(&mut self, hashes: &[u64]) {
-        self.shard.table.fetch(hashes);
+    fn fetch(&mut self, hashes: &[u64]) -> [u32; BATCH] {
+        self.shard.table.fetch(hashes)
     }
 }
 
@@ -84,7 +85,7 @@ impl Tracker {
     /// ```
     pub fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> Outcome {
         let seen = engine::read(&self.common, packet, key, request);
-        engine::track(self, packet, seen, request, now)
+        engine::track(self, packet, &seen, NIL, request, now)
     }
 
     /// [Tracks](Self::track) packets in their order, as many as there are both packets and keys, at most [`BATCH`].

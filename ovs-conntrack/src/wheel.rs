@@ -17,9 +17,9 @@
 //!   It is equal in level 0, for the present tick, and in the list that is just being handed out, id by id. No list
 //!   begins before `elapsed`, and `elapsed` never passes a list that holds anything.
 
-use alloc::vec::Vec;
-
 use ovs_packet::Instant;
+
+use crate::chunks::Chunks;
 
 /// A tick is 2^28 ns, 268 ms.
 const TICK_BITS: u32 = 28;
@@ -63,7 +63,7 @@ impl Link {
 
 /// The wheel. Ids are small numbers, used again after they are cancelled or popped.
 pub(crate) struct Wheel {
-    links: Vec<Link>,
+    links: Chunks<Link>,
     heads: [[u32; LISTS]; LEVELS],
     /// Which lists of a level hold any id.
     occupied: [u64; LEVELS],
@@ -73,12 +73,12 @@ pub(crate) struct Wheel {
 
 impl Wheel {
     pub(crate) const fn new() -> Self {
-        Wheel { links: Vec::new(), heads: [[NIL; LISTS]; LEVELS], occupied: [0; LEVELS], elapsed: 0 }
+        Wheel { links: Chunks::new(), heads: [[NIL; LISTS]; LEVELS], occupied: [0; LEVELS], elapsed: 0 }
     }
 
     /// Bytes of memory that are held for ids.
     pub(crate) fn memory(&self) -> usize {
-        self.links.capacity() * size_of::<Link>()
+        self.links.memory()
     }
 
     /// The instant at which [`pop`](Self::pop) will next give something.
@@ -92,15 +92,15 @@ impl Wheel {
         let differ = tick ^ self.elapsed;
         let level = (u64::BITS - differ.leading_zeros()).saturating_sub(1) / DIGIT_BITS;
         let list = (tick >> (level * DIGIT_BITS)) as usize % LISTS;
-        if self.links.len() <= id as usize {
-            self.links.resize(id as usize + 1, UNFILED);
+        while self.links.len() <= id as usize {
+            self.links.push(UNFILED);
         }
         let Some(head) = self.heads.get_mut(level as usize).and_then(|l| l.get_mut(list)) else { return };
         let next = core::mem::replace(head, id);
-        if let Some(link) = self.links.get_mut(id as usize) {
+        if let Some(link) = self.links.get_mut(id) {
             *link = Link { prev: NIL, next, place: tick << 16 | u64::from(level) << 8 | (list as u64) << 1 | 1 };
         }
-        if let Some(after) = self.links.get_mut(next as usize) {
+        if let Some(after) = self.links.get_mut(next) {
             after.prev = id;
         }
         if let Some(occupied) = self.occupied.get_mut(level as usize) {
@@ -110,7 +110,7 @@ impl Wheel {
 
     /// Says that the deadline of `id` is now `deadline`, which may be earlier than what it was filed for.
     pub(crate) fn hasten(&mut self, id: u32, deadline: Instant) {
-        if self.links.get(id as usize).is_some_and(|link| link.is_filed() && tick_after(deadline) < link.tick()) {
+        if self.links.get(id).is_some_and(|link| link.is_filed() && tick_after(deadline) < link.tick()) {
             self.cancel(id);
             self.schedule(id, deadline);
         }
@@ -118,13 +118,13 @@ impl Wheel {
 
     /// Takes `id` out, if it is filed.
     pub(crate) fn cancel(&mut self, id: u32) {
-        let Some(link) = self.links.get_mut(id as usize).filter(|link| link.is_filed()) else { return };
+        let Some(link) = self.links.get_mut(id).filter(|link| link.is_filed()) else { return };
         let link = core::mem::replace(link, UNFILED);
         let Link { prev, next, .. } = link;
-        if let Some(after) = self.links.get_mut(next as usize) {
+        if let Some(after) = self.links.get_mut(next) {
             after.prev = prev;
         }
-        if let Some(before) = self.links.get_mut(prev as usize) {
+        if let Some(before) = self.links.get_mut(prev) {
             before.next = next;
         } else if let Some(head) = self.heads.get_mut(link.level()).and_then(|l| l.get_mut(link.list())) {
             *head = next;

@@ -26,7 +26,7 @@ fn bytes(packets: &[Packet]) -> Vec<Vec<u8>> {
 
 fn gather(fragments: &mut Fragments, packets: impl IntoIterator<Item = Packet>) -> Option<Whole> {
     packets.into_iter().fold(None, |whole, p| match fragments.gather(p, 0, NOW) {
-        Gathered::Whole(found) => Some(*found),
+        Gathered::Whole(found) => Some(found),
         _ => whole,
     })
 }

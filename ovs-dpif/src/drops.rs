@@ -59,6 +59,8 @@ reasons! {
     UpcallQueueFull = "upcall_queue_full", "too many packets wait for the slow path";
     /// A meter's rate is exceeded.
     MeterExceeded = "meter_exceeded", "it came faster than a meter allows";
+    /// A fragment that connection tracking does not put together with others.
+    Fragment = "fragment", "a fragment that fits no datagram";
     /// An action could not be applied to the packet.
     EditFailed = "edit_failed", "an action does not fit it";
 }

@@ -70,4 +70,4 @@ pub use dpif::{
 };
 pub use drops::{DropReason, Ledger};
 pub use key_layout::{key_field, key_layout};
-pub use ovs_conntrack::CtRequest;
+pub use ovs_conntrack::{CtRequest, Helper, Nat, NatRange};

@@ -42,7 +42,6 @@ mod split;
 
 pub use split::{SplitError, Whole, split};
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
@@ -99,7 +98,7 @@ pub enum Gathered {
     /// It is held until others come.
     Held,
     /// It was the last one that was missing.
-    Whole(Box<Whole>),
+    Whole(Whole),
     /// It was dropped, and with [`Overlap`](FragmentDrop::Overlap) all that was held of its datagram.
     Dropped(FragmentDrop),
 }
@@ -323,7 +322,7 @@ impl Fragments {
             Some(whole) => {
                 self.stats.whole += 1;
                 self.stats.joined += n as u64;
-                Gathered::Whole(Box::new(whole))
+                Gathered::Whole(whole)
             }
             // The first fragment's own headers are longer than the others', and there is no room for both.
             None => {

@@ -190,6 +190,18 @@ impl Candidates {
         self.left_here = if all.saturating_mul(addresses) <= TRIES { all } else { TRIES / addresses.min(8) };
     }
 
+    /// Whether the range has so few candidates that all of them come up.
+    pub(crate) fn is_whole(&self) -> bool {
+        let addresses = u64::from(self.addresses.as_ref().map_or(1, Addresses::len));
+        let ports = match self.original.transport {
+            Transport::Ports { .. } if !has_ports(self.original.proto) => 1,
+            _ => self.ports.map_or(u64::MAX, |(first, last)| u64::from(first.abs_diff(last)) + 1),
+        };
+        // Destination ports that are taken are tried with other sources, of which there are many; of few candidates,
+        // the packet's own port comes up twice.
+        (self.source || !has_ports(self.original.proto)) && ports.saturating_mul(addresses) < TRIES.into()
+    }
+
     fn next_port(&mut self) -> Option<Tuple> {
         self.left_here = self.left_here.checked_sub(1)?;
         loop {
@@ -237,6 +249,10 @@ const fn class(port: u16) -> (u16, u16) {
         512..1024 => (600, 1023),
         _ => (1024, u16::MAX),
     }
+}
+
+const fn has_ports(proto: u8) -> bool {
+    matches!(proto, IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP)
 }
 
 fn own_port_bits(tuple: &Tuple) -> u64 {

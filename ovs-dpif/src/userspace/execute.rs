@@ -2,7 +2,9 @@
 
 use ovs_classifier::Handle;
 use ovs_conntrack::CtRequest;
+use ovs_conntrack::fragment::Gathered;
 use ovs_packet::edit::EditError;
+use ovs_packet::extract::KeyBuffer;
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::{Instant, Packet, edit, hash};
 
@@ -182,7 +184,7 @@ impl Datapath {
                 group.iter_mut().for_each(|w| edit::push_vlan(&mut w.packet, *tpid, *tci))
             }
             DpAction::PopVlan => group.iter_mut().for_each(|w| edit::pop_vlan(&mut w.packet)),
-            DpAction::Ct(request) => self.track(group, request, round.now),
+            DpAction::Ct(request) => self.track(group, request, round),
             DpAction::CtClear => group.iter_mut().for_each(|w| w.packet.meta.ct = Default::default()),
             // Refused when they are installed.
             DpAction::LbOutput(_) | DpAction::Psample { .. } | DpAction::AddMpls { .. } => {
@@ -194,12 +196,47 @@ impl Datapath {
         }
     }
 
-    /// Connection tracking writes what it finds to the packets' metadata, for the next lookup to see.
-    fn track(&mut self, group: &mut [Work], request: &CtRequest, now: Instant) {
+    /// Connection tracking writes what it finds to the packets' metadata, for the next lookup to see, and translates
+    /// them. Fragments are tracked when all of their datagram are there, and go on as fragments.
+    fn track(&mut self, group: &mut Vec<Work>, request: &CtRequest, round: &mut Round) {
+        for mut chunk in chunks(std::mem::take(group)) {
+            let mut keys = std::mem::take(&mut self.keys);
+            let mut fragments = false;
+            for (w, buffer) in chunk.iter_mut().zip(&mut keys) {
+                buffer.extract(&mut w.packet);
+                fragments |= buffer.key().nw_frag != 0;
+            }
+            if fragments {
+                self.track_fragments(chunk, request, round, group);
+            } else {
+                let packets = chunk.iter_mut().map(|w| &mut w.packet);
+                self.conntrack.track_batch(packets.zip(keys.iter().map(KeyBuffer::key)), request, round.now);
+                group.append(&mut chunk);
+            }
+            self.keys = keys;
+        }
+    }
+
+    /// The same of packets of which some are fragments, one by one. What comes of them is appended to `group`.
+    fn track_fragments(&mut self, work: Vec<Work>, request: &CtRequest, round: &mut Round, group: &mut Vec<Work>) {
         let mut key = FlowKey::ZERO;
-        for w in group {
+        for mut w in work {
             ovs_packet::extract::extract(&mut w.packet, &mut key);
-            self.conntrack.track(&mut w.packet, &key, request, now);
+            match self.fragments.gather(w.packet, request.zone.into(), round.now) {
+                Gathered::Other(mut packet) => {
+                    self.conntrack.track(&mut packet, &key, request, round.now);
+                    group.push(Work { packet, ..w });
+                }
+                Gathered::Held => round.note(w.slot, Fate::Consumed),
+                Gathered::Dropped(_) => round.note(w.slot, Fate::Dropped(DropReason::Fragment)),
+                Gathered::Whole(mut whole) => {
+                    ovs_packet::extract::extract(&mut whole.packet, &mut key);
+                    self.conntrack.track(&mut whole.packet, &key, request, round.now);
+                    w.turns.split(whole.fragments());
+                    let Work { slot, turns, .. } = w;
+                    group.extend(whole.split().into_iter().map(|packet| Work::new(packet, slot, turns)));
+                }
+            }
         }
     }
 

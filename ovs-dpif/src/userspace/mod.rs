@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
+use ovs_conntrack::fragment::Fragments;
 use ovs_conntrack::{Config, Tracker};
 use ovs_packet::extract::KeyBuffer;
 use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
@@ -83,6 +84,8 @@ pub struct Datapath {
     conntrack: Tracker,
     meters: Meters,
     random: fastrand::Rng,
+    /// Fragments that `ct` actions wait for others of.
+    fragments: Fragments,
     keys: Vec<KeyBuffer>,
     stats: DpStats,
     ledger: Ledger,
@@ -99,6 +102,24 @@ impl Datapath {
         &self.conntrack
     }
 
+    /// The connections, to be flushed or limited.
+    pub fn conntrack_mut(&mut self) -> &mut Tracker {
+        &mut self.conntrack
+    }
+
+    /// The fragments that `ct` actions wait for others of.
+    ///
+    /// In the [`Ledger`] a fragment that is held counts as consumed, and the fragments of a datagram that is whole as
+    /// copies of the one that made it so.
+    pub fn fragments(&self) -> &Fragments {
+        &self.fragments
+    }
+
+    /// The fragments, to be limited.
+    pub fn fragments_mut(&mut self) -> &mut Fragments {
+        &mut self.fragments
+    }
+
     /// A datapath with other limits, whose hashes depend on `seed`.
     ///
     /// A daemon seeds from the system's randomness, so that nobody outside can choose packets that collide; a lab
@@ -113,6 +134,7 @@ impl Datapath {
             conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
             meters: Meters::default(),
             random: fastrand::Rng::with_seed(seed),
+            fragments: Fragments::new(Default::default()),
             keys: vec![KeyBuffer::default(); BATCH],
             stats: DpStats::default(),
             ledger: Ledger::default(),
@@ -266,6 +288,7 @@ impl Dpif for Datapath {
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
         self.conntrack.expire(now, EXPIRE_BUDGET);
+        self.fragments.expire(now);
         let mut total = 0;
         for port in self.ports.numbers() {
             let mut batch = PacketBatch::new();

@@ -48,6 +48,11 @@ impl Turns {
         self.left /= 2;
     }
 
+    /// Shares what is left among the fragments of a packet.
+    pub(super) fn split(&mut self, fragments: usize) {
+        self.left /= u16::try_from(fragments.max(1)).unwrap_or(u16::MAX);
+    }
+
     /// Counts a recirculation. False if there was one too many.
     pub(super) fn take(&mut self) -> bool {
         self.depth += 1;

@@ -1,3 +1,6 @@
+use ovs_conntrack::fragment::{self, Gathered};
+use ovs_conntrack::{CtRequest, Nat, NatRange};
+use ovs_packet::FlowKey;
 use ovs_packet::compose::compose;
 use ovs_packet::field::{FieldId, KeyAttr};
 use ovs_packet::packet::{Gso, GsoKind};
@@ -354,6 +357,39 @@ fn dumps_show_the_packet_that_made_the_megaflow() {
     // Another packet of the same flow is the same megaflow.
     let other = FlowKey { nw_dst: 0x0a09_0909.into(), ..key };
     assert_eq!(b.dp.flow_put(&other, &mask, &[]).unwrap(), ufid);
+}
+
+#[test]
+fn fragments_are_tracked_whole_and_translated() {
+    let mut b = Bench::<2>::new(100);
+    let nat = Nat::Source(NatRange::address([192, 0, 2, 7]));
+    b.install("in_port=1,recirc_id=0", &[DpAction::Ct(CtRequest::commit(1).with_nat(nat)), DpAction::Recirc(5)]);
+    b.install("in_port=1,recirc_id=5,ct_state=+new+trk", &[DpAction::Output(PortNo(2))]);
+    let datagram = compose(UDP.parse::<Match>().unwrap().key(), &[7; 8000]);
+    for fragment in fragment::split(datagram, 1500, 0).unwrap() {
+        b.ends[0].push(fragment);
+    }
+    // One that is alone, one that is too small.
+    let lone = fragment::split(compose(UDP.parse::<Match>().unwrap().key(), &[1; 3000]), 1500, 0).unwrap().remove(0);
+    b.ends[0].push(lone);
+    b.ends[0].push(fragment::split(compose(UDP.parse::<Match>().unwrap().key(), &[2; 900]), 576, 0).unwrap().remove(0));
+    assert!(b.poll().is_empty());
+    let out = b.received(2);
+    assert_eq!(out.len(), 6);
+    let mut fragments = Fragments::new(Default::default());
+    let whole = out.into_iter().fold(None, |whole, mut p| {
+        ovs_packet::extract::extract(&mut p, &mut FlowKey::ZERO.clone());
+        match fragments.gather(p, 0, Instant::ZERO) {
+            Gathered::Whole(found) => Some(found.packet),
+            _ => whole,
+        }
+    });
+    assert_eq!(whole.unwrap().l3()[12..16], [192, 0, 2, 7]);
+    let ledger = b.dp.ledger();
+    // Five of six and the lone one are held, the sixth is forwarded for them.
+    assert_eq!((ledger.received, ledger.forwarded, ledger.consumed), (8, 1, 6));
+    assert_eq!(ledger.drops(DropReason::Fragment), 1);
+    assert_eq!(b.dp.conntrack().len(), 1);
 }
 
 fn actions() -> impl Strategy<Value = Vec<DpAction>> {
