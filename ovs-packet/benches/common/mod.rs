@@ -65,9 +65,10 @@ pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<
 fn calibrate() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        const STEPS: u64 = 10_000_000;
+        // Each run is as short as a part of a sample, and there are many.
+        const STEPS: u64 = 50_000;
         let (a, b) = (black_box(0x9e37_79b9u64), black_box(0x85eb_ca6bu64));
-        let best = (0..5).map(|_| {
+        let best = (0..500).map(|_| {
             let began = Instant::now();
             // An addition and an exclusive or, each a cycle; no closed form.
             black_box((0..STEPS).fold(black_box(1), |x: u64, _| x.wrapping_add(a) ^ b));

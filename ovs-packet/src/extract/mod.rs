@@ -24,8 +24,9 @@
 //!
 //! # Speed
 //!
-//! Block 0 of the key is cleared and then written in whole words, each composed of bytes whose place in the packet was
-//! checked once for the whole header; nothing is read back. The other blocks are cleared and written by the kinds of
+//! Common packets have code of their own: TCP, UDP and ICMP in their usual headers. All others go through code that
+//! reads every kind. Both write block 0 of the key in whole words, each composed of bytes whose place in the packet was
+//! checked once for the whole header, and read nothing back. Other blocks are cleared and written by the kinds of
 //! packets that need them; a [`KeyBuffer`] clears what only the packet before needed.
 
 mod common;
@@ -208,22 +209,19 @@ impl Extractor {
     #[inline]
     pub fn extract_into(self, packet: &mut Packet, buffer: &mut KeyBuffer) -> Extraction {
         let common = common::extract(packet, &mut buffer.key);
-        if let Some(blocks) = common
-            && metadata::is_plain(packet)
-            && buffer.last == Extraction::good(blocks)
-        {
-            return buffer.last;
-        }
-        // The other ways end in a call, so that the common one needs no stack.
-        cold_path();
-        self.extract_rest_into(packet, buffer, common)
+        // The other ways end in calls, so that the common one needs no stack.
+        let Some(blocks) = common.filter(|_| metadata::is_plain(packet)) else {
+            cold_path();
+            return self.extract_rest_into(packet, buffer, common);
+        };
+        let extraction = Extraction::good(blocks);
+        if buffer.last == extraction { extraction } else { buffer.note(extraction) }
     }
 
     #[inline(never)]
     fn extract_rest_into(self, packet: &mut Packet, buffer: &mut KeyBuffer, common: Option<BlockSet>) -> Extraction {
         let extraction = self.extract_rest(packet, &mut buffer.key, common);
-        buffer.note(extraction);
-        extraction
+        if buffer.last == extraction { extraction } else { buffer.note(extraction) }
     }
 
     /// Reads each packet into the key of the same place, as many as there are of both.
@@ -324,8 +322,8 @@ impl KeyBuffer {
     }
 
     /// Notes what the last packet was, and clears what only the one before it used.
-    #[inline(always)]
-    fn note(&mut self, extraction: Extraction) {
+    #[inline(never)]
+    fn note(&mut self, extraction: Extraction) -> Extraction {
         let mut stale = self.last.blocks.bits() & !extraction.blocks.bits();
         self.last = extraction;
         let blocks = self.key.words_mut().as_chunks_mut::<8>().0;
@@ -335,6 +333,7 @@ impl KeyBuffer {
             }
             stale &= stale - 1;
         }
+        extraction
     }
 }
 
