@@ -2,7 +2,7 @@
 
 use super::proof::Evidence;
 use super::{Classifier, rank_of_priority};
-use crate::guards::Picked;
+use crate::guards::{MIDDLE, NARROW, Picked, WIDE};
 use crate::simd::Job;
 use crate::rule::{Stored, Version};
 use alloc::vec::Vec;
@@ -112,11 +112,10 @@ impl<R, const W: usize> Classifier<R, W> {
         wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Found {
-        // Up to 128 masks are looked at in one, more by the thousand.
-        if self.guards.words() <= 2 {
-            self.level.run(Search::<_, W, 2> { table: self, query, wildcards, cost })
-        } else {
-            self.level.run(Search::<_, W, 16> { table: self, query, wildcards, cost })
+        match self.guards.width() {
+            NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),
+            MIDDLE => self.level.run(Search::<_, W, MIDDLE> { table: self, query, wildcards, cost }),
+            _ => self.level.run(Search::<_, W, WIDE> { table: self, query, wildcards, cost }),
         }
     }
 
