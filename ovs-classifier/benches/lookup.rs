@@ -375,7 +375,10 @@ fn megaflows(c: &mut Criterion) {
     common::measure(c, "megaflow/8192_hostile_masks", 32, Some(75_000.0), || {
         black_box(table.lookup_batch(&keys, &mut found));
     });
-    println!("megaflow/8192_hostile_masks: {:.2} masks probed", table.stats().probes as f64 / table.stats().lookups as f64);
+    println!(
+        "megaflow/8192_hostile_masks: {:.2} masks probed",
+        table.stats().probes as f64 / table.stats().lookups as f64
+    );
 }
 
 criterion_group! { name = benches; config = common::criterion(); targets = rules, one_mask, megaflows }

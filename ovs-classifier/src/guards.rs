@@ -154,8 +154,8 @@ impl Guards {
     #[inline(always)]
     pub(crate) fn width(&self) -> usize {
         match self.stride {
-            ..=NARROW => NARROW,
-            ..=MIDDLE => MIDDLE,
+            0..=NARROW => NARROW,
+            MIDDLE => MIDDLE,
             _ => WIDE,
         }
     }
@@ -262,8 +262,8 @@ impl Guards {
         }
         // Rows of the widths in which they are picked.
         self.stride = match self.live.len() {
-            ..=NARROW => NARROW,
-            ..=MIDDLE => MIDDLE,
+            0..=NARROW => NARROW,
+            words if words <= MIDDLE => MIDDLE,
             words => (words + words / 4).next_multiple_of(WIDE),
         };
         self.guards = chosen
@@ -308,7 +308,8 @@ impl Guards {
     /// Puts first the guards that leave fewest masks; without need for proofs, drops those that leave hardly fewer.
     /// Returns how many masks are left, if the guards know nothing of one another.
     fn order_by_use(&mut self) -> f64 {
-        let mut rated: Vec<(f64, Guard)> = self.guards.drain(..).map(|guard| (guard.leaves(&self.live), guard)).collect();
+        let mut rated: Vec<(f64, Guard)> =
+            self.guards.drain(..).map(|guard| (guard.leaves(&self.live), guard)).collect();
         rated.sort_by(|a, b| a.0.total_cmp(&b.0));
         let all = self.columns.max(1) as f64;
         let mut left = all;

@@ -71,9 +71,8 @@ mod tests {
             for shift in [0, 8, 16, 24, 32, 40, 48, 52] {
                 for leading in 0..4 {
                     let words = |n: u64| (0..leading).map(|_| 0).chain([n << shift]);
-                    let hashes: Vec<u64> = (0..4096u64)
-                        .map(|n| WordHash::spread(WordHash::short(hash.words(words(n)))))
-                        .collect();
+                    let hashes: Vec<u64> =
+                        (0..4096u64).map(|n| WordHash::spread(WordHash::short(hash.words(words(n))))).collect();
                     let tags: BTreeSet<u64> = hashes.iter().map(|h| h >> 57).collect();
                     let buckets: BTreeSet<u64> = hashes.iter().map(|h| h & 4095).collect();
                     assert_eq!(tags.len(), 128, "tags for a counter at bit {shift} after {leading} words");

@@ -109,11 +109,7 @@ impl<const W: usize> Layout<W> {
     /// With a field for the id of conjunctive matches; `None` when it is not 32 bits within the key.
     #[must_use]
     pub const fn with_conjunction(self, field: Field) -> Option<Self> {
-        if Self::contains(field) && field.bits() == 32 {
-            Some(Self { conjunction: Some(field), ..self })
-        } else {
-            None
-        }
+        if Self::contains(field) && field.bits() == 32 { Some(Self { conjunction: Some(field), ..self }) } else { None }
     }
 
     /// Whether the key has all bits of a field.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Key, W, all_keys, conjunction, key, layout, low_bits, masks, pattern, pattern_among, priority};
-use ovs_classifier::{Clause, Classifier, Handle, InsertError, Layout, NewRule, Pattern, Probes, Rule, Version};
+use ovs_classifier::{Classifier, Clause, Handle, InsertError, Layout, NewRule, Pattern, Probes, Rule, Version};
 use proptest::prelude::*;
 use proptest::sample::Index;
 

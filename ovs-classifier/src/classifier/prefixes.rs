@@ -162,10 +162,8 @@ impl<R, const W: usize> Classifier<R, W> {
         if let Some(outside) = fields.iter().find(|field| !Layout::<W>::contains(**field)) {
             return Err(PrefixFieldsError::OutsideKey(*outside));
         }
-        self.prefixes = Prefixes {
-            tries: fields.iter().map(|field| (*field, Trie::default())).collect(),
-            lens: Vec::new(),
-        };
+        self.prefixes =
+            Prefixes { tries: fields.iter().map(|field| (*field, Trie::default())).collect(), lens: Vec::new() };
         let order = self.layout.order();
         for (column, subtable) in self.subtables.columns() {
             let subtable: &Subtable<State, W> = subtable;

@@ -162,15 +162,17 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         // Stages that the horizon has whole, and the proof that ends it.
         let (whole, mut best) = match first {
             Some((stage, field, len, new)) if stage <= reached => (stage, (Proof::Prefix(field, len), new)),
-            _ => match subtable.state.ports.as_ref().filter(|_| words == mask.len()).and_then(|p| p.proof(key, order)) {
-                Some((field, len)) => {
-                    let fixed = mask.expand();
-                    let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & word_of(&fixed, word)));
-                    let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
-                    (reached, (Proof::Ports(field, len), new))
+            _ => {
+                match subtable.state.ports.as_ref().filter(|_| words == mask.len()).and_then(|p| p.proof(key, order)) {
+                    Some((field, len)) => {
+                        let fixed = mask.expand();
+                        let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & word_of(&fixed, word)));
+                        let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
+                        (reached, (Proof::Ports(field, len), new))
+                    }
+                    None => (reached + 1, (Proof::Words(words), mask.missing_in(words, self.wildcards))),
                 }
-                None => (reached + 1, (Proof::Words(words), mask.missing_in(words, self.wildcards))),
-            },
+            }
         };
         let place = (column as usize / 64).wrapping_sub(self.picked.first());
         for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {

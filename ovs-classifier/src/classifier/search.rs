@@ -3,8 +3,8 @@
 use super::proof::Evidence;
 use super::{Classifier, rank_of_priority};
 use crate::guards::{MIDDLE, NARROW, Picked, WIDE};
-use crate::simd::Job;
 use crate::rule::{Stored, Version};
+use crate::simd::Job;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -106,12 +106,7 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
 
 impl<R, const W: usize> Classifier<R, W> {
     /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
-    pub(super) fn search(
-        &self,
-        query: Query<'_, W>,
-        wildcards: Option<&mut [u64; W]>,
-        cost: &mut Probes,
-    ) -> Found {
+    pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
         match self.guards.width() {
             NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),
             MIDDLE => self.level.run(Search::<_, W, MIDDLE> { table: self, query, wildcards, cost }),

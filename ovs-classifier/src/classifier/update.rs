@@ -366,7 +366,6 @@ impl<R, const W: usize> Classifier<R, W> {
 
 impl<R> Stored<R> {
     /// A rule without a place.
-    #[expect(clippy::box_collection, reason = "see the field")]
     fn new(priority: i32, payload: R, added: Version, clauses: Vec<crate::rule::Clause>) -> Self {
         let clauses: Option<Box<Vec<_>>> = (!clauses.is_empty()).then(|| Box::new(clauses));
         let removed = Version::NEVER;

@@ -85,9 +85,8 @@ impl<'a, R, const W: usize> View<'a, R, W> {
     #[must_use]
     pub fn overlaps(self, pattern: &Pattern<W>, priority: i32) -> bool {
         let table = self.table;
-        let has = |head| {
-            table.chain(head).any(|(_, rule)| rule.priority == priority && rule.is_visible_at(self.version))
-        };
+        let has =
+            |head| table.chain(head).any(|(_, rule)| rule.priority == priority && rule.is_visible_at(self.version));
         table.subtables.iter().filter(|subtable| subtable.state.priorities.contains_key(&priority)).any(|subtable| {
             if subtable.mask.within(pattern.mask()) {
                 // The pattern fixes all that these rules look at: one of them can match, if any.

@@ -176,7 +176,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         let narrow = is(NARROW).then(|| self.guarded_columns::<NARROW>(key));
         let middle = is(MIDDLE).then(|| self.guarded_columns::<MIDDLE>(key));
         let wide = is(WIDE).then(|| self.guarded_columns::<WIDE>(key));
-        let guarded = narrow.into_iter().flatten().chain(middle.into_iter().flatten()).chain(wide.into_iter().flatten());
+        let guarded =
+            narrow.into_iter().flatten().chain(middle.into_iter().flatten()).chain(wide.into_iter().flatten());
         ranked.iter().copied().chain(guarded)
     }
 
