@@ -17,7 +17,7 @@
 //! # Bounds
 //!
 //! There are at most 24 guards, and none in a table of at most [`FEW`] masks, where probing costs less. Where masks are
-//! many and the guards would leave more than a sixteenth of them, someone has masks made that differ bit by bit (a
+//! many and the guards would leave more than a quarter of them, someone has masks made that differ bit by bit (a
 //! tuple space explosion): then a guard looks at each length of prefix that there is, and there are up to 64 of them.
 //! A guard's rows are 4 to 8 for each rule that a mask has on average, at most 2^16. When as many rules have come and
 //! gone as there were, the bitmaps are made anew: twice the work in the mean, and a pause for the writer.
@@ -41,14 +41,17 @@ const USUAL_GUARDS: usize = 24;
 /// The most masks that a table probes without guards.
 pub(crate) const FEW: usize = 6;
 
-/// So few masks are probed rather than guarded further.
-const ENOUGH: u32 = 3;
+/// So few masks are probed rather than guarded further, where that costs no more.
+pub(crate) const ENOUGH: u32 = 3;
 
 /// The lengths of the runs that guards look at. Longer runs tell more apart where rules share their leading bits.
 const LENGTHS: [u8; 9] = [8, 12, 16, 20, 24, 28, 32, 48, 64];
 
 const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
+
+/// The words that the rows of a guard may take without thrift: 64 KiB.
+const CACHED_WORDS_LOG2: u32 = 13;
 
 /// The most words that the rows of a guard take: 32 MiB.
 const MAX_WORDS_LOG2: u32 = 22;
@@ -235,7 +238,7 @@ impl Guards {
     /// Makes the guards anew from the patterns that there are.
     pub(crate) fn rebuild<S, const W: usize>(&mut self, subtables: &Subtables<S, W>) {
         let left = self.make(subtables);
-        if !self.fine && left > (self.columns as f64 / 16.0).max(64.0) {
+        if !self.fine && left > (self.columns as f64 / 4.0).max(64.0) {
             self.fine = true;
             self.make(subtables);
         }
@@ -346,12 +349,12 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     /// The columns that the guards leave; what is asked again is answered the same.
     ///
-    /// The guards come with the best first, and where few columns are left it is cheaper to probe them.
+    /// The guards come with the best first, and where few columns are left (`enough`) it is cheaper to probe them.
     #[inline(always)]
-    pub(crate) fn open(&mut self) -> [u64; N] {
+    pub(crate) fn open(&mut self, enough: u32) -> [u64; N] {
         let mut open = self.live();
         for guard in 0..self.guards.len() {
-            if count(&open) <= ENOUGH {
+            if count(&open) <= enough {
                 break;
             }
             let pass = self.pass(guard);
@@ -412,7 +415,10 @@ impl Run {
 impl Guard {
     /// A guard in which no mask takes part yet, for as many patterns of each as will.
     fn new(run: Run, stride: usize, patterns: usize) -> Self {
-        let wanted = (4 * patterns.max(1)).next_power_of_two().ilog2().clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
+        let least = (4 * patterns.max(1)).next_power_of_two().ilog2();
+        // Up to four times as many where they stay in the cache.
+        let cached = CACHED_WORDS_LOG2.saturating_sub(stride.max(1).ilog2());
+        let wanted = (least + 2).min(cached).max(least).clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
         // What a row takes grows with the masks; at a million masks there are two rows.
         let room = MAX_WORDS_LOG2.saturating_sub(stride.max(1).ilog2()).max(1);
         let rows_log2 = wanted.min(u32::from(run.len) + 2).min(room);

@@ -273,7 +273,7 @@ fn run(layout: Layout<W>, seed: u64, ops: &[Op]) -> (Classifier<u32, W>, Model) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn finds_what_reading_the_list_finds(

@@ -22,7 +22,7 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{MAX_GUARDS, Picked, and};
+use crate::guards::{ENOUGH, MAX_GUARDS, Picked, and};
 use arrayvec::ArrayVec;
 
 /// The proofs of one lookup.
@@ -83,7 +83,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
     /// Proves that those of the picked masks which the guards rule out, and are above a rank, hold nothing.
     #[inline(always)]
     fn prove_closed(&mut self, floor: u64, cost: &mut Probes) {
-        let (live, open) = (self.picked.live(), self.picked.open());
+        let (live, open) = (self.picked.live(), self.picked.open(ENOUGH));
         let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
         self.pass_reported(&mut left);
         for (word, left) in (self.picked.first()..).zip(&mut left) {

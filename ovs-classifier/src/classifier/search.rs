@@ -2,7 +2,7 @@
 
 use super::proof::Evidence;
 use super::{Classifier, rank_of_priority};
-use crate::guards::{MIDDLE, NARROW, Picked, WIDE};
+use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, WIDE};
 use crate::rule::{Stored, Version};
 use crate::simd::Job;
 use alloc::vec::Vec;
@@ -51,7 +51,7 @@ impl Visits {
     /// Adds the columns that the guards leave.
     #[inline(always)]
     fn note<const W: usize, const N: usize>(&mut self, ranks: &[u64], picked: &mut Picked<'_, W, N>) {
-        for (word, open) in (picked.first()..).zip(picked.open()) {
+        for (word, open) in (picked.first()..).zip(picked.open(ENOUGH)) {
             let mut open = open;
             while open != 0 {
                 let column = word * 64 + open.trailing_zeros() as usize;

@@ -195,7 +195,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 if next >= words {
                     return None;
                 }
-                open = Picked::<W, N>::new(&self.guards, key, next).open();
+                open = Picked::<W, N>::new(&self.guards, key, next).open(1);
                 next += N;
             }
         })
