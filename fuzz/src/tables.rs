@@ -1,7 +1,7 @@
 //! The classifier's tables against lists that are read from one end to the other.
 
 use arbitrary::{Result, Unstructured};
-use ovs_classifier::{Classifier, Layout, MegaflowTable, Pattern};
+use ovs_classifier::{Classifier, Field, Layout, MegaflowTable, Pattern, Version};
 
 const W: usize = 4;
 type Key = [u64; W];
@@ -28,13 +28,30 @@ pub fn classifier(data: &[u8]) {
 fn rules(u: &mut Unstructured) -> Result<()> {
     let stages: u8 = u.arbitrary()?;
     let layout = Layout::new(std::array::from_fn(|i| stages >> (2 * i) & 3)).expect("stages are 0 to 3");
+    // Fields of two bits, that occur, so that there are guards.
+    let fields: Vec<Field> = (0..4).filter_map(|word| Field::new(word * 64 + 62, 2)).collect();
+    let layout = layout.with_fields(&fields).and_then(|l| l.with_ports(fields[3])).expect("fields of the key");
     let mut table = Classifier::with_seed(layout, u.arbitrary::<u8>()?.into());
     let mut list: Vec<(Pattern<W>, i32, usize)> = Vec::new();
     for id in 0.. {
         if u.is_empty() || id == 512 {
             return Ok(());
         }
-        match u.int_in_range(0..=7)? {
+        match u.int_in_range(0..=9)? {
+            8 => {
+                let chosen: u8 = u.arbitrary()?;
+                let chosen: Vec<_> = (0..4).filter(|i| chosen >> i & 1 != 0).map(|i| fields[i]).collect();
+                table.set_prefix_fields(&chosen).expect("four fields of the key at most");
+            }
+            9 if !list.is_empty() => {
+                // Hidden now: seen before, not since, and gone when reclaimed.
+                let (pattern, priority, id) = list.remove(u.choose_index(list.len())?);
+                let handle = table.find_exact(&pattern, priority).expect("it is in the list").handle();
+                assert!(table.hide(handle, Version(1)));
+                let payload = |version| table.at(version).find_exact(&pattern, priority).map(|r| *r.payload());
+                assert_eq!((payload(Version(0)), payload(Version(1))), (Some(id), None));
+                assert_eq!(table.reclaim(Version(1)), 1);
+            }
             0..=2 => {
                 let (pattern, priority) = (pattern(u)?, u.int_in_range(0..=3)?);
                 let known = list.iter_mut().find(|r| r.0 == pattern && r.1 == priority);

@@ -17,7 +17,7 @@
 //! # Bounds
 //!
 //! There are at most 24 guards, and none in a table of at most [`FEW`] masks, where probing costs less. Where masks are
-//! many and the guards would leave more than a sixteenth of them, someone has masks made that differ bit by bit (a
+//! many and the guards would leave more than a quarter of them, someone has masks made that differ bit by bit (a
 //! tuple space explosion): then a guard looks at each length of prefix that there is, and there are up to 64 of them.
 //! A guard's rows are 4 to 8 for each rule that a mask has on average, at most 2^16. When as many rules have come and
 //! gone as there were, the bitmaps are made anew: twice the work in the mean, and a pause for the writer.
@@ -41,14 +41,25 @@ const USUAL_GUARDS: usize = 24;
 /// The most masks that a table probes without guards.
 pub(crate) const FEW: usize = 6;
 
+/// So few masks are probed rather than guarded further, where that costs no more.
+pub(crate) const ENOUGH: u32 = 3;
+
 /// The lengths of the runs that guards look at. Longer runs tell more apart where rules share their leading bits.
 const LENGTHS: [u8; 9] = [8, 12, 16, 20, 24, 28, 32, 48, 64];
 
 const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
 
+/// The words that the rows of a guard may take without thrift: 64 KiB.
+const CACHED_WORDS_LOG2: u32 = 13;
+
 /// The most words that the rows of a guard take: 32 MiB.
 const MAX_WORDS_LOG2: u32 = 22;
+
+/// How many words of columns are picked together: up to 128 masks, up to 512, and more by the thousand.
+pub(crate) const NARROW: usize = 2;
+pub(crate) const MIDDLE: usize = 8;
+pub(crate) const WIDE: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Guards {
@@ -88,8 +99,6 @@ struct Run {
     mask: u64,
     /// How many bits there are.
     len: u8,
-    /// How many bits of the word, as a number, are behind the run.
-    shift: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -144,6 +153,16 @@ impl Guards {
         self.live.len()
     }
 
+    /// How many words of columns to pick together.
+    #[inline(always)]
+    pub(crate) fn width(&self) -> usize {
+        match self.stride {
+            0..=NARROW => NARROW,
+            MIDDLE => MIDDLE,
+            _ => WIDE,
+        }
+    }
+
     /// How many guards there are.
     pub(crate) fn len(&self) -> usize {
         self.guards.len()
@@ -191,7 +210,7 @@ impl Guards {
     pub(crate) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W]) -> bool {
         self.churn += 1;
         for guard in &mut self.guards {
-            guard.set(self.order, self.salt, self.stride, column, key);
+            guard.set(self.salt, self.stride, column, key);
         }
         self.are_due()
     }
@@ -206,7 +225,7 @@ impl Guards {
         if self.stride == 0 {
             return self.columns > FEW;
         }
-        self.churn > self.made_for.max(64) || self.columns > self.stride * 64
+        self.churn > self.made_for.max(64) || self.live.len() > self.stride
     }
 
     pub(crate) fn clear(&mut self) {
@@ -219,7 +238,7 @@ impl Guards {
     /// Makes the guards anew from the patterns that there are.
     pub(crate) fn rebuild<S, const W: usize>(&mut self, subtables: &Subtables<S, W>) {
         let left = self.make(subtables);
-        if !self.fine && left > (self.columns as f64 / 16.0).max(64.0) {
+        if !self.fine && left > (self.columns as f64 / 4.0).max(64.0) {
             self.fine = true;
             self.make(subtables);
         }
@@ -244,9 +263,12 @@ impl Guards {
         while self.live.last() == Some(&0) {
             self.live.pop();
         }
-        let columns = self.live.len().max(1);
-        // Room for half as many again, in whole words of columns.
-        self.stride = if columns == 1 { 1 } else { columns + columns.div_ceil(2) };
+        // Rows of the widths in which they are picked.
+        self.stride = match self.live.len() {
+            0..=NARROW => NARROW,
+            words if words <= MIDDLE => MIDDLE,
+            words => (words + words / 4).next_multiple_of(WIDE),
+        };
         self.guards = chosen
             .into_iter()
             .map(|(run, masks, patterns)| Guard::new(run, self.stride, 2 * patterns / masks.max(1)))
@@ -259,7 +281,7 @@ impl Guards {
             for values in subtable.patterns() {
                 let key = subtable.mask.scatter(values);
                 for guard in &mut self.guards {
-                    guard.set(self.order, self.salt, self.stride, column, &key);
+                    guard.set(self.salt, self.stride, column, &key);
                 }
             }
         }
@@ -281,8 +303,7 @@ impl Guards {
             let shorter = || LENGTHS.iter().copied().filter(|len| *len <= has).max();
             let len = if self.fine || has == piece.len { has } else { shorter()? };
             let mask = (u64::MAX.checked_shl(64 - u32::from(len))?) >> piece.first;
-            let shift = 64 - piece.first - len;
-            Some(Run { word: piece.word, mask: self.order.number(mask), len, shift })
+            Some(Run { word: piece.word, mask: self.order.number(mask), len })
         };
         self.pieces.iter().filter_map(run).collect()
     }
@@ -328,12 +349,12 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     /// The columns that the guards leave; what is asked again is answered the same.
     ///
-    /// The guards come with the best first, and where two columns are left it is cheaper to probe them.
+    /// The guards come with the best first, and where few columns are left (`enough`) it is cheaper to probe them.
     #[inline(always)]
-    pub(crate) fn open(&mut self) -> [u64; N] {
+    pub(crate) fn open(&mut self, enough: u32) -> [u64; N] {
         let mut open = self.live();
         for guard in 0..self.guards.len() {
-            if are_two_at_most(&open) {
+            if count(&open) <= enough {
                 break;
             }
             let pass = self.pass(guard);
@@ -360,13 +381,14 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         while self.passes.len() <= guard
             && let Some(next) = self.guards.guards.get(self.passes.len())
         {
-            let row = next.row(self.guards.order, self.guards.salt, self.key) * self.guards.stride;
-            let (from, to) = (self.first.min(self.guards.stride), (self.first + N).min(self.guards.stride));
-            let row = next.rows.get(row + from..row + to).unwrap_or_default();
-            let any = next.any.get(from..to).unwrap_or_default();
-            // Columns beyond the rows are not guarded.
-            let mut pass = [u64::MAX; N];
-            pass.iter_mut().zip(row.iter().zip(any)).for_each(|(pass, (row, any))| *pass = row | any);
+            let row = next.row(self.guards.salt, self.key) * self.guards.stride + self.first;
+            let row = next.rows.get(row..).and_then(<[u64]>::first_chunk::<N>);
+            let any = next.any.get(self.first..).and_then(<[u64]>::first_chunk::<N>);
+            let pass = match (row, any) {
+                (Some(row), Some(any)) => core::array::from_fn(|i| row[i] | any[i]),
+                // Columns beyond the rows are not guarded.
+                _ => [u64::MAX; N],
+            };
             self.passes.push(pass);
         }
         self.passes.get(guard).copied().unwrap_or([u64::MAX; N])
@@ -380,15 +402,8 @@ pub(crate) fn and<const N: usize>(columns: &mut [u64; N], other: &[u64; N]) {
 }
 
 #[inline(always)]
-fn are_two_at_most<const N: usize>(columns: &[u64; N]) -> bool {
-    let (mut some, mut more, mut many) = (0, 0, 0);
-    for &columns in columns {
-        let rest = columns & columns.wrapping_sub(1);
-        some += u32::from(columns != 0);
-        more += u32::from(rest != 0);
-        many |= rest & rest.wrapping_sub(1);
-    }
-    many == 0 && some + more <= 2
+fn count<const N: usize>(columns: &[u64; N]) -> u32 {
+    columns.iter().map(|columns| columns.count_ones()).sum()
 }
 
 impl Run {
@@ -400,10 +415,13 @@ impl Run {
 impl Guard {
     /// A guard in which no mask takes part yet, for as many patterns of each as will.
     fn new(run: Run, stride: usize, patterns: usize) -> Self {
-        let wanted = (4 * patterns.max(1)).next_power_of_two().ilog2().clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
+        let least = (4 * patterns.max(1)).next_power_of_two().ilog2();
+        // Up to four times as many where they stay in the cache.
+        let cached = CACHED_WORDS_LOG2.saturating_sub(stride.max(1).ilog2());
+        let wanted = (least + 2).min(cached).max(least).clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
         // What a row takes grows with the masks; at a million masks there are two rows.
         let room = MAX_WORDS_LOG2.saturating_sub(stride.max(1).ilog2()).max(1);
-        let rows_log2 = wanted.min(run.len.into()).min(room);
+        let rows_log2 = wanted.min(u32::from(run.len) + 2).min(room);
         Self { run, rows_log2, any: vec![u64::MAX; stride], rows: vec![0; stride << rows_log2] }
     }
 
@@ -420,22 +438,17 @@ impl Guard {
 
     /// The row of a key.
     #[inline(always)]
-    fn row<const W: usize>(&self, order: BitOrder, salt: u64, key: &[u64; W]) -> usize {
+    fn row<const W: usize>(&self, salt: u64, key: &[u64; W]) -> usize {
         let word = key.get(usize::from(self.run.word)).copied().unwrap_or(0);
-        if u32::from(self.run.len) <= self.rows_log2 {
-            // A row for each value.
-            (order.number(word) >> self.run.shift) as usize & ((1 << self.run.len) - 1)
-        } else {
-            (WordHash::fold((word & self.run.mask) ^ salt) >> (64 - self.rows_log2)) as usize
-        }
+        (WordHash::fold((word & self.run.mask) ^ salt) >> (64 - self.rows_log2)) as usize
     }
 
     /// Sets the bit of a column in the row of a key, if its mask takes part.
     #[inline]
-    fn set<const W: usize>(&mut self, order: BitOrder, salt: u64, stride: usize, column: u32, key: &[u64; W]) {
+    fn set<const W: usize>(&mut self, salt: u64, stride: usize, column: u32, key: &[u64; W]) {
         let word = column as usize / 64;
         if self.any.get(word).is_some_and(|any| any >> (column % 64) & 1 == 0) {
-            let row = self.row(order, salt, key) * stride;
+            let row = self.row(salt, key) * stride;
             if let Some(bits) = self.rows.get_mut(row + word) {
                 *bits |= 1 << (column % 64);
             }

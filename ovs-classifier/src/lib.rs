@@ -12,18 +12,28 @@
 //! - [`MegaflowTable`] is such a cache. Its patterns have no priorities, it looks up keys by the batch, and it
 //!   probes the busiest masks first.
 //!
+//! Rules may be parts of [conjunctive matches](Clause), and be visible to some [versions](Version) only. With the `std`
+//! feature, a [`Writer`] publishes a classifier to [`Reader`]s in other threads.
+//!
 //! # How
 //!
 //! Rules of a switch are many, their masks few. Rules with the same mask form a *subtable*, a hash table over the
-//! masked words, in which a lookup is one probe. A lookup in the whole is a probe per subtable, and three things
-//! keep it from being one for each:
+//! masked words, in which a lookup is one probe. A lookup in the whole is a probe per subtable, and these keep it from
+//! being one for each:
 //!
+//! - **Guards.** For the fields that a [`Layout`] names, bitmaps tell which masks may have a rule for a value. The AND
+//!   of a few rows is what is left to probe, mostly one or two, whatever the number of masks.
 //! - **Order.** Subtables are probed by the highest priority of their rules. A match ends the search where no
-//!   subtable left has a higher one. (A megaflow table ends at the first match, and probes by hits.)
-//! - **Stages.** A [`Layout`] deals the words into four stages. A subtable knows the prefixes of its patterns by
-//!   stage; a tracked lookup leaves it at the first stage at which nothing begins like the key, having read, and
-//!   so un-wildcarded, only the words up to there.
+//!   subtable left has a higher one. (A megaflow table ends at the first match, and probes few masks by hits.)
 //! - **Sparseness.** A mask is stored as the few words it is not zero in, a rule as its values in those.
+//!
+//! And these keep the wildcards of a tracked lookup wide, so that what is cached under them is cached for many:
+//!
+//! - **Stages.** A layout deals the words into four stages. Where no rule of a subtable begins like the key, the words
+//!   up to that stage prove it.
+//! - **Prefix tries.** Of up to four [prefix fields](Classifier::set_prefix_fields), as few leading bits are reported
+//!   as show that no rule has the key's prefix; of each subtable's ports, likewise.
+//! - **What is proven once** is not proven again: bits reported for one mask rule out others.
 //!
 //! # Invariants
 //!
@@ -31,15 +41,17 @@
 //! - A tracked lookup is *sound*: any key that agrees with the one looked up on the bits it reported gets the same
 //!   answer, while the rules stay the same.
 //! - Answers and orders follow from the sequence of updates. No clock, address or random number enters; the seed
-//!   of the hash moves memory about, nothing else.
-//! - A [`Handle`] whose megaflow is gone finds nothing, ever.
-//! - No input panics. Indexes into a key come from masks of the same width.
+//!   of the hash moves memory about, and bits where values collide, nothing else.
+//! - A [`Handle`] whose rule or megaflow is gone finds nothing, ever.
+//! - No input panics. Indexes into a key come from masks of the same width. What is refused is refused by a typed
+//!   error: a full table, a priority out of range, a duplicate, a mask longer than the key.
 //!
 //! # Threads
 //!
 //! One owner. Lookups in a [`Classifier`] take `&self` and write nothing, so any number of threads may look up while
-//! none updates; updates take `&mut self`. A [`MegaflowTable`] counts its hits and takes `&mut self` to look up:
-//! each worker has its own. Both are `Send` and `Sync` when the payload is.
+//! none updates; updates take `&mut self`. To look up while another thread updates, there are [`Writer`] and
+//! [`Reader`]. A [`MegaflowTable`] counts its hits and takes `&mut self` to look up: each worker has its own. All are
+//! `Send` and `Sync` when the payload is.
 //!
 //! # Example
 //!
@@ -93,9 +105,15 @@
 //!
 //! # Limits
 //!
-//! A key has at most [`MAX_WORDS`] words, and a layout [`STAGES`] stages. The tables do not bound themselves; their
-//! owners do, by `len`. A tracked miss un-wildcards whole masked words, not the shortest prefix that would do, and
-//! every subtable above the match is probed.
+//! A key has at most [`MAX_WORDS`] words, a layout [`STAGES`] stages and [`MAX_FIELDS`] fields, a table
+//! [`MAX_PREFIX_FIELDS`] prefix fields; rules, masks and megaflows are numbered by 32 bits. Guards know leading bits of
+//! fields: a mask that fixes other bits of them only is probed by each lookup that its priority does not exclude. They
+//! are made anew when as many rules have come and gone as there were, which delays one update by the time that takes.
+//!
+//! # Features
+//!
+//! `std` (default): [`Writer`] and [`Reader`], and code for the vector instructions that the processor has. Without it
+//! the crate needs an allocator and no more.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_code)]

@@ -181,16 +181,10 @@ fn run(layout: Layout<W>, seed: u64, ops: &[Op]) -> (Classifier<u32, W>, Model) 
                 assert_eq!(table.insert(pattern, *priority, id), Ok(before));
                 if before.is_none() {
                     let handle = table.find_exact(pattern, *priority).expect("just added").handle();
+                    let same = model.rules.iter().filter(|r| r.pattern == *pattern && r.priority == *priority);
+                    let added = same.filter_map(|rule| rule.hidden).max().unwrap_or(0);
                     let (pattern, priority) = (pattern.clone(), *priority);
-                    model.push(Listed {
-                        pattern,
-                        priority,
-                        payload: id,
-                        added: 0,
-                        hidden: None,
-                        clauses: vec![],
-                        handle,
-                    });
+                    model.push(Listed { pattern, priority, payload: id, added, hidden: None, clauses: vec![], handle });
                 }
             }
             Op::Add(pattern, priority, added, clauses) => {
@@ -279,7 +273,7 @@ fn run(layout: Layout<W>, seed: u64, ops: &[Op]) -> (Classifier<u32, W>, Model) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn finds_what_reading_the_list_finds(

@@ -19,7 +19,7 @@ fn a_bundle_shows_at_once_and_what_is_held_stays() {
         edit.insert(&rule(n), 1, n).unwrap();
     }
     assert_eq!(edit.len(), 20_000);
-    drop(edit);
+    // Dropped, an edit keeps its changes for later.
     assert_eq!((reader.load().len(), writer.pending()), (0, 20_000));
     writer.publish();
     let held = reader.load();

@@ -84,7 +84,7 @@ fn cve_2019_25076_an_explosion_of_masks_does_not_multiply_probes() {
         let ports = (ALL << (15 - j) & 0xffff) << 48 | (ALL << (15 - k) & 0xffff) << 32;
         let megaflow = Pattern::new(key, [ALL << (63 - i) & ALL << 32, ports]);
         cache.insert(&megaflow, "deny").unwrap();
-        table.insert(&megaflow, (i + j + k) as i32, "deny").unwrap();
+        table.insert(&megaflow, i + j + k, "deny").unwrap();
         masks += 1;
     }
     assert_eq!((masks, cache.mask_count()), (8192, 8192));

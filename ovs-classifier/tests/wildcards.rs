@@ -64,12 +64,12 @@ fn a_match_hides_the_masks_below_it() {
     let mut table = Classifier::new(LAYOUT);
     let vlan = Pattern::new([0, 5, 0, 0, 0], [0, 0xfff, 0, 0, 0]);
     table.insert(&vlan, 5, "vlan").unwrap();
-    table.insert(&Pattern::exact([0; W]), 5, "same priority, younger mask");
-    table.insert(&Pattern::exact([1; W]), 4, "lower");
+    table.insert(&Pattern::exact([0; W]), 5, "same priority, younger mask").unwrap();
+    table.insert(&Pattern::exact([1; W]), 4, "lower").unwrap();
     assert_eq!(tracked(&table, [9, 5, 9, 9, 9]), (Some("vlan"), [0, 0xfff, 0, 0, 0]));
 
     // One rule of higher priority brings its mask to the front.
-    table.insert(&Pattern::exact([2; W]), 6, "higher");
+    table.insert(&Pattern::exact([2; W]), 6, "higher").unwrap();
     assert_eq!(tracked(&table, [9, 5, 9, 9, 9]), (Some("vlan"), [ALL, 0xfff, 0, 0, 0]));
     table.remove(&Pattern::exact([2; W]), 6);
     assert_eq!(tracked(&table, [9, 5, 9, 9, 9]), (Some("vlan"), [0, 0xfff, 0, 0, 0]));

@@ -71,22 +71,30 @@ impl Prefixes {
         }
     }
 
-    /// The fields with the leading bits of the key that prove that a mask has nothing for it.
-    pub(super) fn proofs<'a, const W: usize>(
-        &'a self,
+    /// Offers the fields of which leading bits of the key prove that a mask has nothing for it, with how many bits
+    /// that takes; until one is taken.
+    #[inline(always)]
+    pub(super) fn offer<const W: usize>(
+        &self,
         column: u32,
-        key: &'a [u64; W],
+        key: &[u64; W],
         order: BitOrder,
-        answers: &'a mut Answers,
-    ) -> impl Iterator<Item = (Field, u8)> + 'a {
+        answers: &mut Answers,
+        mut takes: impl FnMut(Field, u8) -> bool,
+    ) {
         let lens = self.lens.get(column as usize).copied().unwrap_or_default();
-        self.tries.iter().zip(lens).zip(answers).filter_map(move |(((field, trie), len), answer)| {
-            if len == 0 {
-                return None;
+        for (i, (field, trie)) in self.tries.iter().enumerate() {
+            if let (Some(&len), Some(answer)) = (lens.get(i), answers.get_mut(i))
+                && len > 0
+            {
+                let answer = answer.get_or_insert_with(|| trie.find(field.aligned(key, order)));
+                if let Some(bits) = answer.rules_out(len)
+                    && takes(*field, bits)
+                {
+                    return;
+                }
             }
-            let answer = answer.get_or_insert_with(|| trie.find(field.aligned(key, order)));
-            Some((*field, answer.rules_out(len)?))
-        })
+        }
     }
 
     pub(super) fn clear(&mut self) {

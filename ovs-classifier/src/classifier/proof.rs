@@ -22,7 +22,7 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{MAX_GUARDS, Picked, and};
+use crate::guards::{ENOUGH, MAX_GUARDS, Picked, and};
 use arrayvec::ArrayVec;
 
 /// The proofs of one lookup.
@@ -83,7 +83,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
     /// Proves that those of the picked masks which the guards rule out, and are above a rank, hold nothing.
     #[inline(always)]
     fn prove_closed(&mut self, floor: u64, cost: &mut Probes) {
-        let (live, open) = (self.picked.live(), self.picked.open());
+        let (live, open) = (self.picked.live(), self.picked.open(ENOUGH));
         let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
         self.pass_reported(&mut left);
         for (word, left) in (self.picked.first()..).zip(&mut left) {
@@ -143,15 +143,19 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
 
         // The first trie, in the order of stages, in which the key's prefix is missing.
         let mut first: Option<(u8, Field, u8, u32)> = None;
-        for (field, len) in table.prefixes.proofs(column, key, order, &mut self.answers) {
-            let new = field.prefix(len, order).map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
-            if new == 0 {
-                return Some((Proof::Prefix(field, len), 0));
-            }
+        let (wildcards, mut known) = (&*self.wildcards, None);
+        table.prefixes.offer(column, key, order, &mut self.answers, |field, len| {
+            let new = field.prefix(len, order).map(|(word, bits)| missing(wildcards, word, bits)).sum();
             let stage = layout.stage(usize::from(field.offset()) / 64).unwrap_or(0);
-            if first.is_none_or(|(earliest, _, _, least)| (stage, new) < (earliest, least)) {
+            if new == 0 {
+                known = Some((Proof::Prefix(field, len), 0));
+            } else if first.is_none_or(|(earliest, _, _, least)| (stage, new) < (earliest, least)) {
                 first = Some((stage, field, len, new));
             }
+            new == 0
+        });
+        if known.is_some() {
+            return known;
         }
         let words = subtable.state.stages.words_of_a_miss(mask, key);
         let reached = mask.stage_of(words);

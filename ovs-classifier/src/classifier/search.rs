@@ -2,7 +2,7 @@
 
 use super::proof::Evidence;
 use super::{Classifier, rank_of_priority};
-use crate::guards::Picked;
+use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, WIDE};
 use crate::rule::{Stored, Version};
 use crate::simd::Job;
 use alloc::vec::Vec;
@@ -51,7 +51,7 @@ impl Visits {
     /// Adds the columns that the guards leave.
     #[inline(always)]
     fn note<const W: usize, const N: usize>(&mut self, ranks: &[u64], picked: &mut Picked<'_, W, N>) {
-        for (word, open) in (picked.first()..).zip(picked.open()) {
+        for (word, open) in (picked.first()..).zip(picked.open(ENOUGH)) {
             let mut open = open;
             while open != 0 {
                 let column = word * 64 + open.trailing_zeros() as usize;
@@ -107,11 +107,10 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
 impl<R, const W: usize> Classifier<R, W> {
     /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
     pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
-        // Up to 128 masks are looked at in one, more by the thousand.
-        if self.guards.words() <= 2 {
-            self.level.run(Search::<_, W, 2> { table: self, query, wildcards, cost })
-        } else {
-            self.level.run(Search::<_, W, 16> { table: self, query, wildcards, cost })
+        match self.guards.width() {
+            NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),
+            MIDDLE => self.level.run(Search::<_, W, MIDDLE> { table: self, query, wildcards, cost }),
+            _ => self.level.run(Search::<_, W, WIDE> { table: self, query, wildcards, cost }),
         }
     }
 

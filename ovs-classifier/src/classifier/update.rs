@@ -34,6 +34,8 @@ struct Place {
 impl<R, const W: usize> Classifier<R, W> {
     /// Adds a rule; replaces the payload of the rule that has the same pattern and priority, and returns the old.
     ///
+    /// The rule is visible at every version; where one with the same pattern and priority is hidden, from there on.
+    ///
     /// # Errors
     ///
     /// If the table is full, or does not take the priority.
@@ -169,7 +171,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// Puts a rule in its place. One with the same pattern and priority gives way if it is not hidden and may be
     /// replaced; else none may be visible when this one is.
-    fn put(&mut self, pattern: &Pattern<W>, rule: Stored<R>, replaces: bool) -> Result<Placed<R>, InsertError> {
+    fn put(&mut self, pattern: &Pattern<W>, mut rule: Stored<R>, replaces: bool) -> Result<Placed<R>, InsertError> {
         let (lowest, highest) = self.priorities;
         if rule.priority < lowest || rule.priority > highest {
             return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
@@ -181,9 +183,12 @@ impl<R, const W: usize> Classifier<R, W> {
             if other.priority < rule.priority {
                 break;
             }
-            let clashes = if replaces { other.removed == Version::NEVER } else { other.removed > rule.added };
-            if other.priority == rule.priority && clashes {
-                same = Some(slot);
+            if other.priority == rule.priority {
+                if replaces && other.removed < Version::NEVER {
+                    rule.added = rule.added.max(other.removed);
+                } else if other.removed > rule.added {
+                    same = Some(slot);
+                }
             }
             above = Some(slot);
         }
@@ -361,7 +366,6 @@ impl<R, const W: usize> Classifier<R, W> {
 
 impl<R> Stored<R> {
     /// A rule without a place.
-    #[expect(clippy::box_collection, reason = "see the field")]
     fn new(priority: i32, payload: R, added: Version, clauses: Vec<crate::rule::Clause>) -> Self {
         let clauses: Option<Box<Vec<_>>> = (!clauses.is_empty()).then(|| Box::new(clauses));
         let removed = Version::NEVER;

@@ -2,10 +2,43 @@
 
 use super::MegaflowTable;
 use crate::arena::Handle;
-use crate::guards::Picked;
+use crate::guards::{MIDDLE, NARROW, Picked, WIDE};
+use crate::simd::Job;
 
 /// How many keys of a batch walk the masks together; longer batches are cut.
 const BATCH: usize = 32;
+
+/// A batch over few masks, to be done at the processor's level.
+struct Walk<'a, R, const W: usize> {
+    table: &'a mut MegaflowTable<R, W>,
+    keys: &'a [&'a [u64; W]],
+    found: &'a mut [Option<Handle>],
+}
+
+/// A batch over many masks.
+struct Pass<'a, R, const W: usize, const N: usize> {
+    table: &'a mut MegaflowTable<R, W>,
+    keys: &'a [&'a [u64; W]],
+    found: &'a mut [Option<Handle>],
+}
+
+impl<R, const W: usize> Job for Walk<'_, R, W> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self) -> usize {
+        self.table.walk_masks(self.keys, self.found)
+    }
+}
+
+impl<R, const W: usize, const N: usize> Job for Pass<'_, R, W, N> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self) -> usize {
+        self.table.pass_guards::<N>(self.keys, self.found)
+    }
+}
 
 impl<R, const W: usize> MegaflowTable<R, W> {
     /// The payload of the megaflow that matches a key; counts the lookup.
@@ -38,10 +71,19 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     /// `found` is all `None`, and at least as long as `keys`, of which there are at most [`BATCH`].
     fn lookup_up_to_32(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
-        if self.guards.len() == 0 { self.walk_masks(keys, found) } else { self.pass_guards(keys, found) }
+        let level = self.level;
+        if self.guards.len() == 0 {
+            return level.run(Walk { table: self, keys, found });
+        }
+        match self.guards.width() {
+            NARROW => level.run(Pass::<_, W, NARROW> { table: self, keys, found }),
+            MIDDLE => level.run(Pass::<_, W, MIDDLE> { table: self, keys, found }),
+            _ => level.run(Pass::<_, W, WIDE> { table: self, keys, found }),
+        }
     }
 
     /// Probes the masks one after the other, by rank, each for all keys that found nothing yet.
+    #[inline(always)]
     fn walk_masks(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
         let mut hashes = [0; BATCH];
         let mut open = keys.len();
@@ -73,10 +115,11 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     /// Probes for each key the masks that the guards leave; nearly always that is one, and the megaflow is there. Each
     /// step of that is a pass over the keys, so that what one key waits for in memory is on its way for the others.
-    fn pass_guards(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
+    #[inline(always)]
+    fn pass_guards<const N: usize>(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
         let mut columns = [u32::MAX; BATCH];
         for (key, column) in keys.iter().zip(&mut columns) {
-            *column = self.open_columns(key).next().unwrap_or(u32::MAX);
+            *column = self.guarded_columns::<N>(key).next().unwrap_or(u32::MAX);
         }
         let mut hashes = [0; BATCH];
         for ((key, column), hash) in keys.iter().zip(columns).zip(&mut hashes) {
@@ -129,13 +172,16 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub(super) fn open_columns<'a>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let guarded = self.guards.len() > 0;
         let ranked = if guarded { Default::default() } else { self.order.as_slice() };
-        // Up to 64 masks, as there are in quiet times, and more by the thousand.
-        let one = if guarded && self.guards.words() == 1 { Some(self.guarded_columns::<1>(key)) } else { None };
-        let many = if guarded && self.guards.words() > 1 { Some(self.guarded_columns::<16>(key)) } else { None };
-        ranked.iter().copied().chain(one.into_iter().flatten()).chain(many.into_iter().flatten())
+        let is = |width| guarded && self.guards.width() == width;
+        let narrow = is(NARROW).then(|| self.guarded_columns::<NARROW>(key));
+        let middle = is(MIDDLE).then(|| self.guarded_columns::<MIDDLE>(key));
+        let wide = is(WIDE).then(|| self.guarded_columns::<WIDE>(key));
+        let guarded =
+            narrow.into_iter().flatten().chain(middle.into_iter().flatten()).chain(wide.into_iter().flatten());
+        ranked.iter().copied().chain(guarded)
     }
 
-    #[inline]
+    #[inline(always)]
     fn guarded_columns<'a, const N: usize>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let words = self.guards.words();
         let (mut next, mut open) = (0, [0u64; N]);
@@ -149,7 +195,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 if next >= words {
                     return None;
                 }
-                open = Picked::<W, N>::new(&self.guards, key, next).open();
+                open = Picked::<W, N>::new(&self.guards, key, next).open(1);
                 next += N;
             }
         })

@@ -16,6 +16,7 @@ use crate::guards::Guards;
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
+use crate::simd::Level;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtables;
 use alloc::vec::Vec;
@@ -59,6 +60,7 @@ use core::fmt;
 /// ```
 #[derive(Clone)]
 pub struct MegaflowTable<R, const W: usize> {
+    level: Level,
     layout: Layout<W>,
     limit: usize,
     megaflows: Arena<Stored<R>>,
@@ -159,6 +161,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub fn with_layout(layout: &Layout<W>, seed: u64) -> Self {
         let hash = WordHash::new(seed);
         Self {
+            level: Level::best(),
             layout: *layout,
             limit: CAPACITY,
             megaflows: Arena::new(),
