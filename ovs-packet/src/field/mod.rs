@@ -201,6 +201,32 @@ mod tests {
     }
 
     #[test]
+    fn each_version_has_its_preferred_number() {
+        let class = |f: FieldId, version| f.info().oxm(version).map(|id| id.class);
+        for version in 0..=6 {
+            let basic = if version >= 3 { CLASS_OPENFLOW_BASIC } else { CLASS_NXM_0 };
+            assert_eq!(class(FieldId::EthSrc, version), Some(basic));
+            // Of two extensions, Nicira's first format.
+            assert_eq!(class(FieldId::DpHash, version), Some(CLASS_NXM_1));
+            // There is but one number, whatever the version.
+            assert_eq!(class(FieldId::PacketType, version), Some(CLASS_OPENFLOW_BASIC));
+            assert_eq!(class(FieldId::Reg31, version), Some(CLASS_EXPERIMENTER));
+            let flags = [CLASS_NXM_1, CLASS_EXPERIMENTER, CLASS_OPENFLOW_BASIC];
+            assert_eq!(
+                class(FieldId::TcpFlags, version),
+                Some(
+                    flags[match version {
+                        0..=3 => 0,
+                        4 | 5 => 1,
+                        _ => 2,
+                    }]
+                )
+            );
+            assert_eq!(class(FieldId::TunTtl, version), None);
+        }
+    }
+
+    #[test]
     fn the_ingress_port_has_two_numberings() {
         let mut key = FlowKey::ZERO;
         for (narrow, wide) in [(5, 5), (0xfeff, 0xfeff), (0xfffe, 0xffff_fffe)] {
