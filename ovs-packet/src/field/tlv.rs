@@ -363,7 +363,10 @@ impl TlvTable {
             let present = m.key().tun_present.get() >> index & 1 != 0;
             let option = self.entry(index).filter(|_| present).and_then(|entry| {
                 let (value, mask) = (gather(m.key(), entry.slots), gather(&m.mask().bits, entry.slots));
-                TunOption::masked(&value, &mask).filter(|_| mask.iter().any(|m| *m != 0))
+                match mask.iter().all(|m| *m == 0xff) {
+                    true => TunOption::exact(&value).filter(|_| !value.is_empty()),
+                    false => TunOption::masked(&value, &mask).filter(|_| mask.iter().any(|m| *m != 0)),
+                }
             });
             let plain = if present { TunOption::PRESENT } else { TunOption::ABSENT };
             // All values together have no more bytes than the places they come from.

@@ -126,7 +126,7 @@ impl Terms<'_, '_> {
             (TunFlags, "tun_flags", As::Value),
         ])?;
         for (index, option) in self.m.tun_options() {
-            let has_value = !option.is_present() || option.mask().iter().any(|m| *m != 0);
+            let has_value = !option.is_present() || option.is_exact() || option.mask().iter().any(|m| *m != 0);
             if has_value {
                 self.push(format_args!("tun_metadata{index}={option}"))?;
             } else {
