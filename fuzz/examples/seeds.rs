@@ -141,6 +141,7 @@ const FRAME_TARGETS: &[(&str, &[u8])] = &[
     ("frame_compose", &[]),
     // One edit of no bits: mutations do the rest.
     ("frame_edit", &[0; 40]),
+    ("edit_sequence", &[0; 50]),
     ("frame_segment", &[0, 100, 0, 0]),
 ];
 

@@ -77,15 +77,16 @@ pub fn edit_sequence(data: &[u8]) {
 }
 
 fn sequence(u: &mut Unstructured) -> Result<()> {
-    let len = u.int_in_range(0..=u.len().min(200))?;
-    let mut packet = Packet::from_slice(u.bytes(len)?);
+    // The edits first, of a length each, so that whatever is left is the frame.
+    let plan: Vec<[u8; 49]> = (0..u.int_in_range(1..=6)?).map(|_| u.arbitrary()).collect::<Result<_>>()?;
+    let mut packet = Packet::from_slice(u.bytes(u.len())?);
     if extract(&mut packet, &mut FlowKey::ZERO.clone()).malformed.is_some() {
         return Ok(());
     }
-    for _ in 0..12 {
+    for bytes in plan {
         let before = packet.clone();
         let off = off_by(&packet);
-        match step(u, &mut packet)? {
+        match step(&mut Unstructured::new(&bytes), &mut packet)? {
             Err(e) => {
                 assert!(!e.to_string().is_empty());
                 assert_eq!(

@@ -17,9 +17,9 @@ use crate::packet::{Layers, Packet, Tunnel};
 
 /// Builds a packet that extraction reads back as `key`, with `l7` behind the last header, lengths and checksums right.
 ///
-/// What a key does not say is filled in plainly: no IP options, TCP sequence numbers zero, NSH of metadata type 1. An
-/// 802.3 frame ([`NO_ETHERTYPE`]) gets its length. Neighbour discovery and ARP have no payload: `l7` is left out of
-/// them. A key of another packet type than Ethernet gives a packet that begins at layer 3. The packet's metadata come
+/// What a key does not say is filled in plainly: no IP options, TCP sequence numbers zero, NSH without metadata of
+/// type 2. An 802.3 frame ([`NO_ETHERTYPE`]) gets its length. Neighbour discovery and ARP have no payload: `l7` is
+/// left out of them. A key of another packet type than Ethernet gives a packet that begins at layer 3. The packet's metadata come
 /// from the key too.
 ///
 /// ```
@@ -102,15 +102,14 @@ fn build(key: &FlowKey, l7: &[u8]) -> Packet {
 /// The most bytes of an NSH header (RFC 8300, section 2.2): its length is counted in words, in six bits.
 pub(crate) const NSH_MAX: usize = 63 * 4;
 
-/// An NSH header with what the key says of it, before a packet of type `np`: of metadata type 1 with the key's context,
-/// of others with `metadata`, which are whole words; what does not fit is left out.
+/// An NSH header with what the key says of it, before a packet of type `np`. Metadata other than those of type 1 are
+/// whole words; what does not fit is left out.
 pub(crate) fn nsh_header(key: &FlowKey, np: u8, metadata: &[u8]) -> ArrayVec<u8, NSH_MAX> {
     let mut header = ArrayVec::from_iter([0, 0, key.nsh_mdtype, np]);
     header.extend(key.nsh_path.get().to_be_bytes());
-    if key.nsh_mdtype == 1 {
-        header.extend(key.nsh_context.iter().flat_map(|c| c.get().to_be_bytes()));
-    } else {
-        header.extend(metadata.iter().copied().take(NSH_MAX - header.len()));
+    match key.nsh_mdtype {
+        1 => header.extend(key.nsh_context.iter().flat_map(|c| c.get().to_be_bytes())),
+        _ => header.extend(metadata.iter().copied().take(NSH_MAX - header.len())),
     }
     let words = (header.len() / 4) as u16;
     let first = u16::from(key.nsh_flags & 3) << 12 | u16::from(key.nsh_ttl & 0x3f) << 6 | words;

@@ -31,7 +31,6 @@ fn keys() -> impl Strategy<Value = FlowKey> {
         "ip,nw_frag=later",
         "udp,nw_frag=first",
         "tcp6,nw_frag=first",
-        "ipv6,nw_proto=44,nw_frag=later",
     ];
     let l2 = (any::<[u8; 6]>(), any::<[u8; 6]>(), 0..3u8, any::<u16>(), any::<u16>(), any::<bool>());
     let l3 = (any::<u32>(), any::<u32>(), any::<u128>(), any::<u128>(), any::<u8>(), any::<u8>(), 0..0x10_0000u32);

@@ -497,6 +497,12 @@ fn security_nsh_length_14fae3e09() {
     let all = FlowMask { bits: FlowKey::from_words([u64::MAX; crate::key::WORDS]) };
     assert_eq!(set(&mut packet, KeyAttr::Nsh, &all.bits, &all), Err(missing));
     assert_eq!(dec_nsh_ttl(&mut packet), Err(missing));
+    // As long as it says, but not as long as its metadata type says: nothing of it is set.
+    packet.data_mut()[15] = 0x02;
+    let short = packet.data().to_vec();
+    assert_eq!(set(&mut packet, KeyAttr::Nsh, &all.bits, &all), Err(missing));
+    assert_eq!(packet.data(), short);
+    packet.data_mut()[15] = 0x3f;
     let mut headless = Packet::from_slice(&bytes);
     headless.meta.packet_type = 0x1_894f;
     headless.set_layers(Layers { l3: Some(0), ..Layers::default() });

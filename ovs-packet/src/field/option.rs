@@ -25,6 +25,7 @@ pub const TUN_OPTION_MAX: usize = 124;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TunOption {
     present: bool,
+    exact: bool,
     len: u8,
     // Zero from `len` on, and outside the mask.
     value: [u8; TUN_OPTION_MAX],
@@ -34,16 +35,19 @@ pub struct TunOption {
 impl TunOption {
     /// The packet has the option, with any value.
     pub const PRESENT: TunOption =
-        TunOption { present: true, len: 0, value: [0; TUN_OPTION_MAX], mask: [0; TUN_OPTION_MAX] };
+        TunOption { present: true, exact: false, len: 0, value: [0; TUN_OPTION_MAX], mask: [0; TUN_OPTION_MAX] };
     /// The packet does not have the option.
     pub const ABSENT: TunOption = TunOption { present: false, ..TunOption::PRESENT };
 
-    /// The packet has the option with exactly these bytes; none if they are too many.
+    /// The packet has the option with exactly these bytes, and zeros in front of them if it is longer; none if they are
+    /// too many.
     pub fn exact(value: &[u8]) -> Option<TunOption> {
-        TunOption::masked(value, [0xff; TUN_OPTION_MAX].get(..value.len())?)
+        let masked = TunOption::masked(value, [0xff; TUN_OPTION_MAX].get(..value.len())?)?;
+        Some(TunOption { exact: true, ..masked })
     }
 
-    /// The packet has the option with these bytes under a mask as long; none if they are too many, or not as many.
+    /// The packet has the option with these bytes under a mask as long, and anything in front of them; none if they are
+    /// too many, or not as many.
     pub fn masked(value: &[u8], mask: &[u8]) -> Option<TunOption> {
         if value.len() != mask.len() {
             return None;
@@ -69,9 +73,10 @@ impl TunOption {
         self.mask.get(..usize::from(self.len)).unwrap_or(&[])
     }
 
-    /// Whether all bits count, of at least one byte.
+    /// Whether all bits of the option count, however long it is. A mask of all ones is not the same: it says nothing
+    /// of the bytes in front of it.
     pub fn is_exact(&self) -> bool {
-        self.len > 0 && self.mask().iter().all(|m| *m == 0xff)
+        self.exact
     }
 
     /// The same number in `len` bytes; none if it needs more. What is put in front of an exact value must be zero;
@@ -86,7 +91,7 @@ impl TunOption {
     /// ```
     pub fn resized(&self, len: usize) -> Option<TunOption> {
         let front = len.checked_sub(usize::from(self.len)).filter(|_| len <= TUN_OPTION_MAX)?;
-        let mut o = TunOption { len: len as u8, present: self.present, ..TunOption::PRESENT };
+        let mut o = TunOption { len: len as u8, present: self.present, exact: self.exact, ..TunOption::PRESENT };
         o.value.get_mut(front..len)?.copy_from_slice(self.value());
         o.mask.get_mut(..front)?.fill(if self.is_exact() { 0xff } else { 0 });
         o.mask.get_mut(front..len)?.copy_from_slice(self.mask());
@@ -159,7 +164,7 @@ impl fmt::Display for TunOption {
         if !self.present {
             return f.write_str("NP");
         }
-        if self.mask().iter().all(|m| *m == 0) {
+        if !self.exact && self.mask().iter().all(|m| *m == 0) {
             return Ok(());
         }
         write_hex(f, self.value())?;
@@ -196,7 +201,9 @@ mod tests {
             ("0/0xff00", 2, "0/0xff00"),
             ("010", 1, "0x8"),
             ("258", 2, "0x102"),
-            ("0x1ff/0xff", 1, "0xff"),
+            ("0x1ff/0xff", 1, "0xff/0xff"),
+            // Found by fuzzing: all ones were written as no mask, and read as bytes of another length.
+            ("0x12/0xffff", 2, "0x12/0xffff"),
         ] {
             let o = TunOption::parse(text).unwrap();
             assert_eq!((o.value().len(), &*o.to_string()), (len, again), "{text}");

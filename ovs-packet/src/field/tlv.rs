@@ -1,20 +1,10 @@
 //! The table that says which tunnel options the flow tables see, under which field, and where in the key.
 //!
-//! A controller maps options, by class, type and length, to the fields `tun_metadata0` to `tun_metadata63`
-//! (NXT_TLV_TABLE_MOD). A mapped field has a place in [`FlowKey::tun_metadata`]: as many of its 64 slots of four bytes
-//! as the option is long, not necessarily side by side, so that the table is full only when the bytes are used up.
+//! The places are slots of four bytes, as many as an option is long and not necessarily side by side, so that the table
+//! is full only when the bytes are used up.
 //!
-//! The bytes of a key have two meanings. In a key of a *datapath* they are the options as on the wire, one behind the
-//! other, and [`FlowKey::tun_present`] is their length. In a key of the *pipeline* they are values at the table's
-//! places, and `tun_present` says which fields are there. [`TlvTable::unpack`] and [`TlvTable::pack`] lead from one to
-//! the other and back, for keys and for masks.
-//!
-//! A [`Match`] read from text or from a message knows of no table: it keeps its options one behind the other with
-//! their lengths. [`TlvTable::place`] makes it one that a pipeline's keys can be held against, [`TlvTable::lift`]
-//! makes of that one to be written again.
-//!
-//! Option bytes come from the network. [`TlvTable::unpack`] refuses options that run over the end, that have another
-//! length than the table says, and unknown ones that are marked critical (RFC 8926, section 3.5).
+//! Option bytes come from the network: everything that reads them goes through [`RawOptions`], which ends at the first
+//! option that runs over the end.
 
 use core::fmt;
 
@@ -160,7 +150,19 @@ struct Entry {
     slots: u64,
 }
 
-/// The table of options. See the [module](self).
+/// The table of tunnel options: which fields stand for which options, and where in a key their values are.
+///
+/// A controller maps options, by class, type and length, to the fields `tun_metadata0` to `tun_metadata63`
+/// (NXT_TLV_TABLE_MOD of Nicira's extensions): [`add`](Self::add), [`delete`](Self::delete), [`clear`](Self::clear).
+///
+/// The bytes of [`FlowKey::tun_metadata`] have two meanings. In a key of a *datapath* they are the options as on the
+/// wire, one behind the other, and [`FlowKey::tun_present`] is their length. In a key of the *pipeline* they are values
+/// at the table's places, and `tun_present` says which fields are there. [`unpack`](Self::unpack) and
+/// [`pack`](Self::pack) lead from one to the other and back, for keys and, with `_mask`, for masks.
+///
+/// A [`Match`] read from text or from a message knows of no table: it keeps its options one behind the other with
+/// their lengths. [`place`](Self::place) makes it one that a pipeline's keys can be held against, [`lift`](Self::lift)
+/// makes of that one to be written again.
 ///
 /// ```
 /// use ovs_packet::field::{TlvMapping, TlvTable};
@@ -361,7 +363,10 @@ impl TlvTable {
             let present = m.key().tun_present.get() >> index & 1 != 0;
             let option = self.entry(index).filter(|_| present).and_then(|entry| {
                 let (value, mask) = (gather(m.key(), entry.slots), gather(&m.mask().bits, entry.slots));
-                TunOption::masked(&value, &mask).filter(|_| mask.iter().any(|m| *m != 0))
+                match mask.iter().all(|m| *m == 0xff) {
+                    true => TunOption::exact(&value).filter(|_| !value.is_empty()),
+                    false => TunOption::masked(&value, &mask).filter(|_| mask.iter().any(|m| *m != 0)),
+                }
             });
             let plain = if present { TunOption::PRESENT } else { TunOption::ABSENT };
             // All values together have no more bytes than the places they come from.

@@ -27,11 +27,18 @@ use crate::field::{FieldId, TLV_FIELDS, TunOption};
 pub struct Match {
     key: FlowKey,
     mask: FlowMask,
-    /// The lengths of the packed options; all zero if they are placed.
+    /// The lengths of the packed options, with [`EXACT`]; all zero if they are placed.
     option_lens: OptionLens,
 }
 
 pub(super) type OptionLens = [u8; TLV_FIELDS];
+
+/// Beside the length of an option: all of it counts, however long it is in the end.
+const EXACT: u8 = 0x80;
+
+fn len_of(packed: u8) -> usize {
+    usize::from(packed & !EXACT)
+}
 
 /// The options of a match do not fit the [`TUN_METADATA_BYTES`] that there are for all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,8 +137,8 @@ impl Match {
 
     /// Where the bytes of option `index` stand, or would.
     fn option_range(&self, index: usize) -> core::ops::Range<usize> {
-        let before: usize = self.option_lens.iter().take(index).map(|l| usize::from(*l)).sum();
-        before..before + self.option_lens.get(index).map_or(0, |l| usize::from(*l))
+        let before: usize = self.option_lens.iter().take(index).map(|l| len_of(*l)).sum();
+        before..before + self.option_lens.get(index).map_or(0, |l| len_of(*l))
     }
 
     /// What the match says of tunnel option number `index`; none if it says nothing.
@@ -143,7 +150,11 @@ impl Match {
             return Some(TunOption::ABSENT);
         }
         let at = self.option_range(index);
-        TunOption::masked(self.key.tun_metadata.get(at.clone())?, self.mask.bits.tun_metadata.get(at)?)
+        let value = self.key.tun_metadata.get(at.clone())?;
+        match self.option_lens.get(index)? & EXACT {
+            0 => TunOption::masked(value, self.mask.bits.tun_metadata.get(at)?),
+            _ => TunOption::exact(value),
+        }
     }
 
     /// All that the match says of tunnel options, with their numbers, ascending.
@@ -167,11 +178,11 @@ impl Match {
     /// assert_eq!(m.to_string(), "tun_metadata0,tun_metadata3=0x102");
     /// ```
     pub fn set_tun_option(&mut self, index: usize, option: &TunOption) -> Result<(), TunOptionsTooLong> {
-        let Some(old_len) = self.option_lens.get(index).copied() else { return Ok(()) };
+        let Some(old_len) = self.option_lens.get(index).map(|l| len_of(*l)) else { return Ok(()) };
         let at = self.option_range(index);
-        let used: usize = self.option_lens.iter().map(|l| usize::from(*l)).sum();
+        let used: usize = self.option_lens.iter().map(|l| len_of(*l)).sum();
         let len = option.value().len();
-        if used - usize::from(old_len) + len > TUN_METADATA_BYTES {
+        if used - old_len + len > TUN_METADATA_BYTES {
             return Err(TunOptionsTooLong);
         }
         for (bytes, new) in
@@ -179,10 +190,10 @@ impl Match {
         {
             bytes.copy_within(at.end..used, at.start + len);
             bytes.get_mut(at.start..at.start + len).unwrap_or(&mut []).copy_from_slice(new);
-            bytes.get_mut(used - usize::from(old_len) + len..).unwrap_or(&mut []).fill(0);
+            bytes.get_mut(used - old_len + len..).unwrap_or(&mut []).fill(0);
         }
         if let Some(l) = self.option_lens.get_mut(index) {
-            *l = len as u8;
+            *l = len as u8 | if option.is_exact() { EXACT } else { 0 };
         }
         let bit = 1 << index;
         self.mask.bits.tun_present = (self.mask.bits.tun_present.get() | bit).into();

@@ -354,7 +354,7 @@ fn set_bits(m: &mut Match, bits: Subfield, text: &str) -> Result<(), MatchProble
     let (value, mask) = (number(value)?, mask.map_or(Ok(bits.ones()), number)?);
     // Other bits of the field may be matched by a term of their own.
     let (before, had) = (info.get(m.key()), info.get(&m.mask().bits));
-    let (value, mask) = ((value & mask) << bits.offset, mask << bits.offset);
+    let (value, mask) = (value << bits.offset, mask << bits.offset);
     m.set_masked(bits.field, before & !bits.mask() | value, had & !bits.mask() | mask);
     Ok(())
 }

@@ -1,9 +1,4 @@
 //! Matches written, in the order and with the words of the reference.
-//!
-//! Three things are not said: that the packet begins with Ethernet, which an OpenFlow match takes for granted (a
-//! megaflow's match, known by its recirculation id, says `eth`); bits outside every field that the match's protocol
-//! has; the mask of fields that OpenFlow matches whole or not at all. The TOS of a tunnel is written as hexadecimal
-//! without a prefix, as the reference does, though it is read as decimal.
 
 use core::fmt;
 
@@ -131,7 +126,7 @@ impl Terms<'_, '_> {
             (TunFlags, "tun_flags", As::Value),
         ])?;
         for (index, option) in self.m.tun_options() {
-            let has_value = !option.is_present() || option.mask().iter().any(|m| *m != 0);
+            let has_value = !option.is_present() || option.is_exact() || option.mask().iter().any(|m| *m != 0);
             if has_value {
                 self.push(format_args!("tun_metadata{index}={option}"))?;
             } else {
@@ -143,6 +138,13 @@ impl Terms<'_, '_> {
 }
 
 /// A match with names of ports, for [`Display`](fmt::Display).
+///
+/// It is written as upstream's tools write it, and reads back as the same match but for this: that the packet begins
+/// with Ethernet is not said, since an OpenFlow match takes it for granted ([`Match::with_default_packet_type`]; the
+/// match of a megaflow, known by its recirculation id, says `eth`); bits that belong to no field of the match's protocol
+/// are left out; fields that OpenFlow matches whole or not at all are written without a mask; the TOS of a tunnel is
+/// hexadecimal without a prefix, though it is read as decimal; inner VLAN tags and lower MPLS labels, which only
+/// megaflows match, have no words that are read.
 pub struct MatchText<'a> {
     matching: &'a Match,
     ports: &'a dyn PortNames,

@@ -155,6 +155,9 @@ fn a_match_is_placed_and_lifted() {
     t.set(&mut key, 3, &TunOption::exact(&[9, 0, 0, 1, 2, 3, 4, 5]).unwrap()).unwrap();
     assert!(!placed.matches(&key));
     assert_eq!(t.lift(&placed).to_string(), "tcp,tun_metadata0=0x5/0xf,tun_metadata3=0x102030405");
+    // A mask of ones says nothing of the bytes in front of it.
+    let tail = t.place(&"tun_metadata3=0x405/0xffff".parse().unwrap()).unwrap();
+    assert!(tail.matches(&key) && t.lift(&tail).to_string() == "tun_metadata3=0x405/0xffff");
     let presence: Match = "tun_metadata0".parse().unwrap();
     assert_eq!(t.lift(&t.place(&presence).unwrap()), presence);
     let mut absent = Match::ANY;
