@@ -10,7 +10,7 @@ use ovs_packet::checksum;
 use ovs_packet::extract::{
     ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
 };
-use ovs_packet::packet::L4Checksum;
+use ovs_packet::packet::{IpChecksum, L4Checksum};
 use ovs_packet::{FlowKey, Packet};
 
 use crate::icmp;
@@ -65,11 +65,19 @@ pub(crate) fn read(
         return Err(InvalidReason::Malformed);
     }
     let proto = flow.nw_proto;
-    let covered = segment(packet, proto)?;
     if verify {
-        if !v6 && !ipv4_header_is_right(packet.l3()) {
+        if packet.offload.ip == IpChecksum::Bad || packet.offload.l4 == L4Checksum::Bad {
             return Err(InvalidReason::Checksum);
         }
+        if !v6 && packet.offload.ip == IpChecksum::Unknown {
+            if !ipv4_header_is_right(packet.l3()) {
+                return Err(InvalidReason::Checksum);
+            }
+            packet.offload.ip = IpChecksum::Good;
+        }
+    }
+    let covered = segment(packet, proto)?;
+    if verify {
         if packet.offload.l4 == L4Checksum::Unknown {
             let right = match proto {
                 IP_PROTO_SCTP => Some(sctp_is_right(packet)),

@@ -17,7 +17,8 @@ fn key_run(fields: &[FieldId]) -> Option<Field> {
     Field::from_mask(key.words(), BitOrder::Bytes)
 }
 
-/// The layout of the flow key for a classifier: stages by protocol layer, all match fields, the ports of L4.
+/// The layout of the flow key for a classifier: stages by protocol layer, all match fields, the ports of L4,
+/// and where the id of a conjunction is.
 #[must_use]
 pub fn key_layout() -> Layout<WORDS> {
     // Several fields are at the same place, as the ports of all protocols are. Pairs and fours of registers are made
@@ -32,6 +33,7 @@ pub fn key_layout() -> Layout<WORDS> {
     // The stages are the key's own, and so are the fields: none is beyond what a layout takes.
     let layout = Layout::new(STAGES).unwrap_or(Layout::flat()).with_order(BitOrder::Bytes);
     let layout = layout.with_fields(&fields).unwrap_or(layout);
+    let layout = key_field(FieldId::ConjId).and_then(|id| layout.with_conjunction(id)).unwrap_or(layout);
     key_run(&[FieldId::TcpSrc, FieldId::TcpDst]).and_then(|ports| layout.with_ports(ports)).unwrap_or(layout)
 }
 

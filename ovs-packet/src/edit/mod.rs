@@ -19,6 +19,7 @@ pub use encap::{
 };
 pub use ttl::{dec_mpls_ttl, dec_nsh_ttl, dec_ttl};
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use zerocopy::IntoBytes;
@@ -28,7 +29,7 @@ use self::transport::{set_icmp, set_ipv4, set_ipv6, set_nd, set_nd_extensions, s
 use crate::extract::{ETH_TYPE_NSH, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP};
 use crate::field::KeyAttr;
 use crate::key::{FlowKey, FlowMask, VLAN_PRESENT};
-use crate::packet::Packet;
+use crate::packet::{Packet, Tunnel};
 
 /// Why a packet was not changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -76,6 +77,7 @@ pub const fn is_settable(attr: KeyAttr) -> bool {
         Priority
             | SkbMark
             | DpHash
+            | Tunnel
             | Ethernet
             | Vlan
             | Ipv4
@@ -104,6 +106,12 @@ pub fn set(packet: &mut Packet, attr: KeyAttr, values: &FlowKey, mask: &FlowMask
         KeyAttr::Priority => merge_u32(&mut packet.meta.skb_priority, values.skb_priority.get(), m.skb_priority.get()),
         KeyAttr::SkbMark => merge_u32(&mut packet.meta.pkt_mark, values.pkt_mark.get(), m.pkt_mark.get()),
         KeyAttr::DpHash => merge_u32(&mut packet.meta.dp_hash, values.dp_hash.get(), m.dp_hash.get()),
+        KeyAttr::Tunnel => {
+            let mut tunnel = FlowKey::ZERO;
+            packet.tunnel.iter().for_each(|t| t.write(&mut tunnel));
+            tunnel.assign(values, mask);
+            packet.tunnel = Tunnel::of_key(&tunnel).map(Box::new);
+        }
         KeyAttr::Ethernet | KeyAttr::Vlan if packet.meta.packet_type != 0 => return Err(missing),
         KeyAttr::Ethernet => {
             let header = packet.data_mut().first_chunk_mut::<12>().ok_or(missing)?;

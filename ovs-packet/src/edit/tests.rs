@@ -509,3 +509,21 @@ fn security_nsh_length_14fae3e09() {
     assert_eq!(pop_nsh(&mut headless), Err(missing));
     assert_eq!((packet.data(), headless.data()), (&frame[..], &bytes[..]));
 }
+
+#[test]
+fn a_tunnel_is_set_beside_the_packet() {
+    let mut packet = packet_for("udp,nw_src=1.1.1.1", b"x");
+    let bytes = packet.data().to_vec();
+    for (text, expected) in [
+        ("tun_id=0x5,tun_dst=10.0.0.1,tun_ttl=64", "tun_id=0x5,tun_dst=10.0.0.1,tun_ttl=64"),
+        ("tun_id=0x7/0xf,tun_src=10.0.0.2", "tun_id=0x7,tun_src=10.0.0.2,tun_dst=10.0.0.1,tun_ttl=64"),
+        ("tun_dst=0.0.0.0", ""),
+    ] {
+        let m: Match = text.parse().unwrap();
+        set(&mut packet, KeyAttr::Tunnel, m.key(), m.mask()).unwrap();
+        let mut key = key_of(&mut packet);
+        key.assign(&FlowKey::ZERO, &FlowMask::of(&[FieldId::EthType, FieldId::NwProto, FieldId::NwSrc]));
+        assert_eq!(std::format!("{}", Match::exact_non_zero(key)), expected);
+    }
+    assert_eq!(packet.data(), bytes);
+}
