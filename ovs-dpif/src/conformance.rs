@@ -70,6 +70,7 @@ laws! {
     megaflows_are_found_changed_and_removed
     dumps_agree_with_one_another
     no_actions_drop
+    what_is_no_frame_is_dropped
     copies_do_not_share_edits
     headers_are_set
     tags_come_and_go
@@ -229,6 +230,18 @@ fn no_actions_drop(s: &mut dyn Subject) {
     pass(s, a);
     assert_eq!((s.take(a).len(), s.take(b).len(), s.take(c).len()), (0, 0, 0));
     assert_eq!(balanced(s).drops(DropReason::FlowDrop), 1);
+}
+
+fn what_is_no_frame_is_dropped(s: &mut dyn Subject) {
+    let [a, b, _] = three(s);
+    let (key, mask) = (FlowKey { in_port: a.0.into(), ..FlowKey::ZERO }, always_matched());
+    s.dpif().flow_put(&key, &mask, &[out(b)]).expect("a megaflow");
+    for len in [0, 2, 13] {
+        s.send(a, Packet::from_slice(&[0; 13][..len]));
+    }
+    assert!(s.settle(Duration::from_millis(1)).is_empty());
+    assert!(s.take(b).is_empty(), "a packet without an Ethernet header goes nowhere");
+    balanced(s);
 }
 
 fn copies_do_not_share_edits(s: &mut dyn Subject) {

@@ -29,6 +29,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// The packet is shorter than an Ethernet header.
+    InvalidPacket = "invalid_packet", "it is shorter than an Ethernet header";
     /// A flow without actions matched.
     FlowDrop = "flow_drop", "a flow drops it";
     /// No flow matched, and the table drops what misses.

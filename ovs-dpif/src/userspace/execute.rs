@@ -4,7 +4,7 @@ use ovs_classifier::Handle;
 use ovs_conntrack::CtRequest;
 use ovs_conntrack::fragment::Gathered;
 use ovs_packet::edit::EditError;
-use ovs_packet::extract::KeyBuffer;
+use ovs_packet::extract::{KeyBuffer, Malformed};
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::{Instant, Packet, edit, hash};
 
@@ -51,7 +51,10 @@ impl Datapath {
         let mut groups: Vec<(Handle, Vec<Work>)> = Vec::new();
         let mut keys = std::mem::take(&mut self.keys);
         for (mut w, buffer) in work.into_iter().zip(&mut keys) {
-            buffer.extract(&mut w.packet);
+            if buffer.extract(&mut w.packet).malformed == Some(Malformed::Ethernet) {
+                round.note(w.slot, Fate::Dropped(DropReason::InvalidPacket));
+                continue;
+            }
             let key = buffer.key();
             let place = self.front.place(key, buffer.blocks());
             let found = self.front.find(place, key, &self.table).or_else(|| self.table.find(key.words()));
