@@ -13,6 +13,7 @@ mod db;
 mod frame;
 mod netlink;
 mod openflow;
+mod session;
 mod switch;
 mod tables;
 mod traffic;
@@ -22,6 +23,7 @@ pub use db::{json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
 pub use netlink::{netlink_attributes, netlink_message};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
+pub use session::openflow_session;
 pub use switch::{datapath_ledger, datapath_text, megaflow_soundness, openflow_execute};
 pub use tables::{classifier, megaflow_table};
 
@@ -37,7 +39,7 @@ macro_rules! targets {
 
 targets! {
     frame_extract frame_compose frame_edit frame_segment pcap_file
-    match_text flow_text action_text openflow_message openflow_stream openflow_execute
+    match_text flow_text action_text openflow_message openflow_stream openflow_execute openflow_session
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger datapath_text
     netlink_message netlink_attributes
