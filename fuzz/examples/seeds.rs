@@ -16,7 +16,7 @@ use ovs_netlink::ovs::{
 };
 use ovs_netlink::{EncodeError, Flags, Header, Writer, nf};
 use ovs_ofproto::FlowMod;
-use ovs_ofproto::codec::{FlowStatsReply, FlowStatsRequest, Hello, Message, PacketIn, PacketOut, Version};
+use ovs_ofproto::codec::{FlowStatsReply, FlowStatsRequest, Hello, Message, PacketIn, PacketOut, Version, Versions};
 use ovs_packet::{Match, OfPort, compose, edit, pcap};
 
 type Any = Box<dyn std::error::Error>;
@@ -445,6 +445,35 @@ fn db(corpora: &Corpora) -> Result<(), Any> {
 }
 
 /// For bodies that take their input for choices: any bytes are an input.
+/// Connections that go well, and that end for one reason each. Of calls, 0 connects, 2 says hello, 3 reads, 5 sends.
+fn sessions(corpora: &Corpora) -> Result<(), Any> {
+    let hello = Message::Hello(Hello::default()).encode(Version::V1_3, 1)?;
+    let with_set = Message::Hello(Hello::new(Versions(0x12))).encode(Version::V1_3, 1)?;
+    let echo = Message::EchoRequest(b"there?".to_vec()).encode(Version::V1_3, 2)?;
+    let probe = Message::EchoReply(Vec::new()).encode(Version::V1_3, 0)?;
+    let other = Message::FeaturesRequest.encode(Version::V1_3, 3)?;
+    let refused = [1, 1, 0, 14, 0, 0, 0, 0, 0, 0, 0, 0, b'n', b'o'].to_vec();
+    let wrong = [1, 5, 0, 8, 0, 0, 0, 1].to_vec();
+    let short = [4, 5, 0, 7, 0, 0, 0, 1].to_vec();
+    let calls = [0, 3, 3, 252, 3, 5 + 248, 6, 6, 252, 252, 3, 1, 252, 0, 2, 3, 255];
+    for (name, messages) in [
+        ("well", vec![&hello, &echo, &probe, &other, &other]),
+        ("set", vec![&with_set, &other]),
+        ("refused", vec![&refused]),
+        ("no-hello", vec![&echo]),
+        ("second-hello", vec![&hello, &hello]),
+        ("version", vec![&hello, &wrong]),
+        ("short", vec![&hello, &short, &other]),
+    ] {
+        for (step, size) in [("one", 6_u8), ("all", 255)] {
+            let stream: Vec<u8> = messages.iter().flat_map(|message| message.iter().copied()).collect();
+            let input = [&[size, calls.len() as u8][..], &calls, &stream].concat();
+            corpora.put("openflow_session", &format!("{name}-{step}"), &input)?;
+        }
+    }
+    Ok(())
+}
+
 fn choices(corpora: &Corpora) -> Result<(), Any> {
     let driven = [
         "classifier",
@@ -457,6 +486,7 @@ fn choices(corpora: &Corpora) -> Result<(), Any> {
         "tunnel_options",
         "conntrack_ftp",
         "fragments",
+        "openflow_session",
     ];
     for (n, target) in driven.iter().enumerate() {
         let mut random = fastrand::Rng::with_seed(n as u64);
@@ -512,6 +542,7 @@ fn main() -> Result<(), Any> {
     let frames = frames(&corpora)?;
     let flows = texts(&corpora)?;
     messages(&corpora, flows, &frames)?;
+    sessions(&corpora)?;
     netlink(&corpora)?;
     db(&corpora)?;
     choices(&corpora)?;

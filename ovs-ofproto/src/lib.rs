@@ -1,9 +1,11 @@
 //! OpenFlow on the wire and in words, and an OpenFlow switch as a value.
 //!
-//! Two halves, of which a controller author takes the first alone (`default-features = false`):
+//! A controller author takes the first two alone (`default-features = false, features = ["session"]`), a switch the third:
 //!
 //! - [`Action`], [`Instructions`], [`FlowMod`] are what OpenFlow talks about, as values; [`codec`] is the wire form of
 //!   it, sans-IO; [`text`] the language of `ovs-ofctl`, both ways;
+//! - `session` (a feature) is the conversation between switches and controllers, sans-IO too, with `session::edge` (feature
+//!   `session-edge`) for sockets and feature `tls` for TLS;
 //! - `pipeline` (a feature, on by default) is the switch: `Ofproto` has flow tables, translates packets into megaflows,
 //!   learns addresses, keeps megaflows true, and obeys messages.
 //!
@@ -30,7 +32,7 @@
 //!
 //! # Rules
 //!
-//! The codec knows no pipeline, the pipeline no socket, thread or clock. What a peer sends is answered with a typed error
+//! The codec knows no session and no pipeline; outside `session::edge` there is no socket, and nowhere a thread or a clock. What a peer sends is answered with a typed error
 //! that has a place in OpenFlow's numbering; nothing panics on it, recurses without bound, or is dropped silently. What
 //! OpenFlow or upstream's language has and this crate has not is refused by name.
 //!
@@ -45,6 +47,8 @@
 pub mod codec;
 #[cfg(feature = "pipeline")]
 pub mod pipeline;
+#[cfg(feature = "session")]
+pub mod session;
 pub mod text;
 
 mod action;

@@ -11,6 +11,7 @@ use ovs_packet::{Match, compose};
 const LEARNING_SWITCH: &str = env!("CARGO_BIN_EXE_learning-switch");
 const FIREWALL: &str = env!("CARGO_BIN_EXE_firewall");
 const FLOW_DUMP: &str = env!("CARGO_BIN_EXE_flow-dump");
+const CONTROLLER: &str = env!("CARGO_BIN_EXE_controller");
 
 /// What a program writes if all is well.
 fn output(program: &str, args: &[&str]) -> String {
@@ -182,4 +183,39 @@ fn the_flow_dump_refuses_what_is_no_capture() {
     }
     assert_eq!(refusal(FLOW_DUMP, &[]), (2, "usage: flow-dump FILE".into()));
     assert_eq!(refusal(FLOW_DUMP, &["a", "b"]), (2, "usage: flow-dump FILE".into()));
+}
+
+/// A switch of few words, in bytes: the controller's program against the protocol itself.
+#[test]
+fn the_controller_asks_a_switch_who_it_is_and_sees_its_flow_taken() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::process::Stdio;
+
+    let mut controller = Command::new(CONTROLLER).arg("ptcp:0:127.0.0.1").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(controller.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.next().unwrap();
+    let mut switch = std::net::TcpStream::connect(address.strip_prefix("listening on ").unwrap()).unwrap();
+    switch.write_all(&[4, 0, 0, 8, 0, 0, 0, 1]).unwrap();
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&20) {
+        let mut header = [0; 8];
+        switch.read_exact(&mut header).unwrap();
+        let mut body = vec![0; usize::from(u16::from_be_bytes([header[2], header[3]])) - 8];
+        switch.read_exact(&mut body).unwrap();
+        kinds.push(header[1]);
+        if let 5 | 20 = header[1] {
+            let body: &[u8] = if header[1] == 5 { &[&[0; 6][..], &[0xab, 0xcd], &[0; 16]].concat() } else { &[] };
+            let length = 8 + body.len() as u8;
+            let answer = [&[4, header[1] + 1, 0, length][..], &header[4..], body].concat();
+            switch.write_all(&answer).unwrap();
+        }
+    }
+    assert_eq!(kinds, [0, 5, 14, 20]);
+    drop(switch);
+    let said: Vec<_> = lines.by_ref().take(4).collect();
+    controller.kill().unwrap();
+    controller.wait().unwrap();
+    let expected = ["speaks OF1.3", "is 000000000000abcd", "forwards", "connection closed by peer"];
+    assert_eq!(said, expected.map(|words| format!("switch 1: {words}")));
+    assert!(refusal(CONTROLLER, &["tcp:127.0.0.1"]).1.contains("other direction"));
 }

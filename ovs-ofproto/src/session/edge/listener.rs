@@ -1,0 +1,179 @@
+//! Places where connections are accepted.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{AddressFamily, SocketType, bind, listen, socket_with, sockopt};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use super::stream::{Socket, Stream, StreamOptions, no_tls, nonblocking, set_dscp, unix_address, with_scope};
+#[cfg(feature = "tls")]
+use super::tls::TlsConfig;
+use crate::session::ListenOn;
+
+/// Connections that may wait to be accepted.
+const LISTEN_BACKLOG: i32 = 64;
+
+/// A place where connections are accepted. The file of a Unix domain socket that was made here goes with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: ListeningSocket,
+    file: Option<PathBuf>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
+}
+
+#[derive(Debug)]
+enum ListeningSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Listens. A file that is left of an earlier socket of the name is removed; user and group may use the new one. Of a
+    /// descriptor that the program was started with a copy is used, which the system may forbid.
+    ///
+    /// # Errors
+    /// What the system says; [`InvalidInput`](io::ErrorKind::InvalidInput) for a descriptor that is no listening stream
+    /// socket, [`Unsupported`](io::ErrorKind::Unsupported) for TLS that is not built or not configured.
+    pub fn bind(place: &ListenOn, options: &StreamOptions) -> io::Result<Listener> {
+        match place {
+            ListenOn::Tcp { address, device, port } => {
+                Listener::bind_tcp(*address, device.as_deref(), *port, options.dscp)
+            }
+            #[cfg(feature = "tls")]
+            ListenOn::Ssl { address, device, port } => {
+                let tls = options.tls.clone().ok_or_else(no_tls)?;
+                let mut listener = Listener::bind_tcp(*address, device.as_deref(), *port, options.dscp)?;
+                listener.tls = Some(tls);
+                Ok(listener)
+            }
+            #[cfg(not(feature = "tls"))]
+            ListenOn::Ssl { .. } => Err(no_tls()),
+            ListenOn::Unix(path) => {
+                if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+                    fs::remove_file(path)?;
+                }
+                let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, nonblocking(), None)?;
+                // The file gets the mode of the socket: nobody else can connect in between.
+                fchmod(&fd, Mode::RWXU | Mode::RWXG)?;
+                let (address, _folder) = unix_address(path)?;
+                bind(&fd, &address)?;
+                listen(&fd, LISTEN_BACKLOG)?;
+                Ok(Listener::plain(ListeningSocket::Unix(fd.into()), Some(path.clone())))
+            }
+            ListenOn::Fd(number) => {
+                let process = pidfd_open(getpid(), PidfdFlags::empty())?;
+                Listener::from_fd(pidfd_getfd(process, *number, PidfdGetfdFlags::empty())?)
+            }
+        }
+    }
+
+    /// Accepts connections on a socket that listens already, of TCP or of the Unix domain.
+    ///
+    /// # Errors
+    /// As for [`Listener::bind`].
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
+        let is_listening = sockopt::socket_type(&fd)? == SocketType::STREAM && sockopt::socket_acceptconn(&fd)?;
+        let socket = match sockopt::socket_domain(&fd)? {
+            AddressFamily::INET | AddressFamily::INET6 if is_listening => {
+                let socket = TcpListener::from(fd);
+                socket.set_nonblocking(true)?;
+                ListeningSocket::Tcp(socket)
+            }
+            AddressFamily::UNIX if is_listening => {
+                let socket = UnixListener::from(fd);
+                socket.set_nonblocking(true)?;
+                ListeningSocket::Unix(socket)
+            }
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a listening stream socket")),
+        };
+        Ok(Listener::plain(socket, None))
+    }
+
+    fn bind_tcp(address: IpAddr, device: Option<&str>, port: u16, dscp: u8) -> io::Result<Listener> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let fd = socket_with(family, SocketType::STREAM, nonblocking(), None)?;
+        sockopt::set_socket_reuseaddr(&fd, true)?;
+        // What is accepted inherits it.
+        set_dscp(&fd, family, dscp)?;
+        bind(&fd, &with_scope(address, device, port)?)?;
+        listen(&fd, LISTEN_BACKLOG)?;
+        Ok(Listener::plain(ListeningSocket::Tcp(fd.into()), None))
+    }
+
+    fn plain(socket: ListeningSocket, file: Option<PathBuf>) -> Listener {
+        Listener {
+            socket,
+            file,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Accepts a connection, if one waits.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn accept(&self) -> io::Result<Option<Stream>> {
+        let accepted = match &self.socket {
+            ListeningSocket::Tcp(listener) => listener.accept().and_then(|(socket, _)| {
+                socket.set_nonblocking(true)?;
+                socket.set_nodelay(true)?;
+                Ok(Socket::Tcp(socket))
+            }),
+            ListeningSocket::Unix(listener) => listener.accept().and_then(|(socket, _)| {
+                socket.set_nonblocking(true)?;
+                Ok(Socket::Unix(socket))
+            }),
+        };
+        match accepted {
+            Ok(socket) => self.dress(Stream::plain(socket, false)).map(Some),
+            // Who was about to connect has gone.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn dress(&self, stream: Stream) -> io::Result<Stream> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Ok(stream.with_tls(tls.server()?));
+        }
+        Ok(stream)
+    }
+
+    /// The address, with the port that the system chose; nothing for a Unix domain socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            ListeningSocket::Tcp(listener) => listener.local_addr().ok(),
+            ListeningSocket::Unix(_) => None,
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            ListeningSocket::Tcp(listener) => listener.as_fd(),
+            ListeningSocket::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.file {
+            // It may be gone already.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
