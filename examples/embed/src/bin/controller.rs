@@ -62,12 +62,16 @@ fn run(place: &str, tls: Option<TlsOptions>) -> Result<(), Box<dyn Error>> {
             switches.push(Switch { name: format!("switch {count}"), driver, transactions: Transactions::default() });
         }
         for switch in &mut switches {
-            switch.driver.run(clock());
-            while let Some(event) = switch.driver.poll_event(clock()) {
-                switch.handle(event)?;
+            // Again after what was said in answer: it goes out, and more may have come in.
+            let mut quiet = false;
+            while !quiet {
+                quiet = true;
+                switch.driver.run(clock());
+                while let Some(event) = switch.driver.poll_event(clock()) {
+                    switch.handle(event)?;
+                    quiet = false;
+                }
             }
-            // What was said in answer goes out now.
-            switch.driver.run(clock());
         }
         switches.retain(|switch| switch.driver.session().is_alive());
         let now = clock();
