@@ -13,7 +13,7 @@ use ovs_packet::{EthAddr, OfPort};
 
 pub use parts::{
     Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Learn, LearnFlags, LearnSource, LearnSpec,
-    LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Sample, SampleDirection, Subfield,
+    LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample, SampleDirection, Subfield,
     SubfieldError,
 };
 

@@ -150,6 +150,11 @@ impl Writer {
         Writer::default()
     }
 
+    /// One that appends to what is there.
+    pub fn appending(out: Vec<u8>) -> Writer {
+        Writer { out }
+    }
+
     /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.out

@@ -210,12 +210,12 @@ errors! {
     TableFeaturesTooMany = "OFPTFFC_TOO_MANY", [(0, 6, 6, 13, 10)];
     TableFeaturesDupTable = "NXTFFC_DUP_TABLE", [(NX, 4, 6, 44, 0)];
     BadPropertyBadType = "OFPBPC_BAD_TYPE", [(NX, 1, 2, 13, 2), (NX, 3, 3, 25, 0), (0, 4, 4, 13, 2), (0, 5, 6, 14, 0)];
-    BadPropertyBadLen = "OFPBPC_BAD_LEN", [(NX, 1, 2, 13, 3), (NX, 3, 3, 26, 0), (0, 4, 4, 13, 3), (0, 5, 6, 14, 1)];
+    BadPropertyBadLength = "OFPBPC_BAD_LEN", [(NX, 1, 2, 13, 3), (NX, 3, 3, 26, 0), (0, 4, 4, 13, 3), (0, 5, 6, 14, 1)];
     BadPropertyBadValue = "OFPBPC_BAD_VALUE", [(NX, 1, 2, 13, 4), (NX, 3, 3, 27, 0), (0, 4, 4, 13, 4), (0, 5, 6, 14, 2)];
     BadPropertyTooMany = "OFPBPC_TOO_MANY", [(NX, 1, 2, 14, 3), (NX, 3, 3, 28, 0), (ONF, 4, 4, 4443, 0), (0, 5, 6, 14, 3)];
     BadPropertyDupType = "OFPBPC_DUP_TYPE", [(NX, 1, 2, 14, 4), (NX, 3, 3, 29, 0), (ONF, 4, 4, 4444, 0), (0, 5, 6, 14, 4)];
     BadPropertyBadExperimenter = "OFPBPC_BAD_EXPERIMENTER", [(NX, 1, 2, 14, 5), (NX, 3, 3, 30, 0), (ONF, 4, 4, 4445, 0), (0, 5, 6, 14, 5)];
-    BadPropertyBadExpType = "OFPBPC_BAD_EXP_TYPE", [(NX, 1, 2, 14, 6), (NX, 3, 3, 31, 0), (ONF, 4, 4, 4446, 0), (0, 5, 6, 14, 6)];
+    BadPropertyBadExperimenterType = "OFPBPC_BAD_EXP_TYPE", [(NX, 1, 2, 14, 6), (NX, 3, 3, 31, 0), (ONF, 4, 4, 4446, 0), (0, 5, 6, 14, 6)];
     BadPropertyBadExpValue = "OFPBPC_BAD_EXP_VALUE", [(NX, 1, 2, 14, 7), (NX, 3, 3, 32, 0), (ONF, 4, 4, 4447, 0), (0, 5, 6, 14, 7)];
     BadPropertyEperm = "OFPBPC_EPERM", [(NX, 1, 2, 14, 8), (NX, 3, 3, 33, 0), (ONF, 4, 4, 4448, 0), (0, 5, 6, 14, 8)];
     AsyncConfigInvalid = "OFPACFC_INVALID", [(ONF, 4, 4, 2370, 0), (0, 5, 6, 15, 0)];

@@ -1,6 +1,6 @@
 //! The first message each way, and the version that comes of it (OpenFlow 1.3, sections 6.3.1 and 7.5.1).
 
-use super::cursor::{Codec, Reader, Shape, Writer};
+use super::cursor::{Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
 
@@ -73,8 +73,8 @@ impl Hello {
     }
 }
 
-impl Codec for Hello {
-    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
+impl Hello {
+    pub(super) fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
         let Some(versions) = self.bitmap else { return Ok(()) };
         let shape = Shape { what: "a hello element", length_at: 2, align: 8, count_padding: false };
         w.prefixed(shape, |w| {
@@ -86,7 +86,7 @@ impl Codec for Hello {
     }
 
     /// Elements of other types are passed over, as the specification demands; so are versions from 32 on.
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut hello = Hello::default();
         while !r.is_empty() {
             let at = r.clone();

@@ -59,23 +59,41 @@ mod cursor;
 mod error;
 mod flow;
 mod frame;
+mod group;
 mod header;
 mod hello;
 mod instruction;
+mod io;
+mod kind;
+mod matching;
 mod message;
-pub(crate) mod nicira;
+mod meter;
 mod oxm;
 mod packet;
+mod port;
 mod report;
+mod switch;
+mod table;
 
 pub use action::MAX_NESTING;
 pub use check::check_flow;
-pub use cursor::{Codec, Reader, Writer};
-pub use error::{DecodeError, EncodeError, OfError};
-pub use flow::{FlowStats, FlowStatsReply, FlowStatsRequest};
+pub use cursor::{Reader, Writer};
+pub use error::{DecodeError, EncodeError, ErrorNumber, OfError};
+pub use flow::{
+    AggregateStats, FlowRemoved, FlowStats, FlowStatsReader, FlowStatsReply, FlowStatsRequest, FlowStatsView,
+};
 pub use frame::{FrameError, Framer};
+pub use group::{Bucket, GroupDesc, GroupFeatures, GroupMod, GroupStats, Selection};
 pub use header::{Header, MessageType, Version};
 pub use hello::{Hello, Versions, negotiate};
-pub use message::{Experimenter, Message};
-pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketOut};
-pub use report::{Capabilities, ErrorMessage, FeaturesReply};
+pub use kind::{Kind, MessageKind};
+pub use message::{Experimenter, Message, Opaque, Page};
+pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
+pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
+pub use port::{Port, PortMod, PortRequest, PortStats, PortStatus};
+pub use report::{Capabilities, ErrorMessage, FeaturesReply, SwitchConfig};
+pub use switch::{
+    AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,
+    RoleStatus,
+};
+pub use table::{TableDesc, TableMod, TableStats};
