@@ -193,7 +193,7 @@ fn message() -> impl Strategy<Value = Message> {
                 stats.duration = Duration::new(secs.into(), nanos % 1_000_000_000);
                 stats
             });
-            Message::FlowStatsReply(FlowStatsReply::pages(flows).unwrap().remove(0))
+            Message::FlowStatsReply(FlowStatsReply::pages(Version::V1_3, flows).unwrap().remove(0))
         }),
     ]
 }
@@ -340,7 +340,7 @@ fn many_flows_go_out_in_pages() {
         stats.cookie = cookie;
         stats
     });
-    let pages = FlowStatsReply::pages(flows).unwrap();
+    let pages = FlowStatsReply::pages(Version::V1_3, flows).unwrap();
     let more: Vec<bool> = pages.iter().map(|p| p.more).collect();
     assert_eq!(more, [true, true, false]);
     let cookies: Vec<u64> = pages.iter().flat_map(|p| &p.flows).map(|f| f.cookie).collect();

@@ -435,6 +435,17 @@ impl Kind {
         })
     }
 
+    /// Whether a whole message of this kind can be as long as it is.
+    ///
+    /// # Errors
+    /// OFPBRC_BAD_LEN if not.
+    pub fn fits(self, message: &[u8]) -> Result<(), DecodeError> {
+        let mut r = Reader::new(message);
+        let header = Header::read(&mut r)?;
+        Kind::read(&mut r, header)?;
+        self.check_length(&r)
+    }
+
     /// Checks how long a body is.
     pub(super) fn check_length(self, body: &Reader<'_>) -> Result<(), DecodeError> {
         let (row, len) = (self.row(), body.len());

@@ -8,7 +8,7 @@ use super::header::Version;
 use super::io::{Done, Io, Property};
 
 /// A port as a switch describes it.
-#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Port {
     /// Its number.
@@ -25,6 +25,12 @@ pub struct Port {
     pub features: [u32; 4],
     /// Kilobits per second: now and at most. OpenFlow 1.0 does not tell.
     pub speed: [u32; 2],
+}
+
+impl Default for Port {
+    fn default() -> Self {
+        Port { number: OfPort(0), hw_addr: Default::default(), name: Default::default(), config: Default::default(), state: Default::default(), features: Default::default(), speed: Default::default() }
+    }
 }
 
 const PORT: Shape = Shape { what: "a port", length_at: 4, align: 8, count_padding: true };
@@ -117,7 +123,7 @@ impl PortStatus {
 }
 
 /// Changes a port.
-#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct PortMod {
     /// Its number.
@@ -130,6 +136,12 @@ pub struct PortMod {
     pub mask: u32,
     /// `OFPPF_*` to offer; 0 leaves them.
     pub advertise: u32,
+}
+
+impl Default for PortMod {
+    fn default() -> Self {
+        PortMod { number: OfPort(0), hw_addr: Default::default(), config: Default::default(), mask: Default::default(), advertise: Default::default() }
+    }
 }
 
 impl PortMod {
@@ -167,7 +179,7 @@ impl PortMod {
 }
 
 /// The statistics of a port. All ones are not counted.
-#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct PortStats {
     /// Its number.
@@ -179,6 +191,12 @@ pub struct PortStats {
     pub duration: Option<(u32, u32)>,
     /// Nicira's and RFC 2819's counters, from OpenFlow 1.4 on, as the property has them.
     pub more: Vec<u64>,
+}
+
+impl Default for PortStats {
+    fn default() -> Self {
+        PortStats { number: OfPort(0), counts: Default::default(), duration: Default::default(), more: Default::default() }
+    }
 }
 
 const PORT_STATS: Shape = Shape { what: "the statistics of a port", length_at: 0, align: 8, count_padding: true };

@@ -70,7 +70,7 @@ impl QueueRequest {
 }
 
 /// A queue of a port.
-#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Queue {
     /// The port.
@@ -81,6 +81,12 @@ pub struct Queue {
     pub min_rate: Option<u16>,
     /// The rate that it has at most, in tenths of a percent.
     pub max_rate: Option<u16>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { port: OfPort(0), queue: Default::default(), min_rate: Default::default(), max_rate: Default::default() }
+    }
 }
 
 impl Queue {
@@ -195,7 +201,7 @@ impl QueueStatsRequest {
 }
 
 /// The statistics of a queue. All ones are not counted.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct QueueStats {
     /// The port.
@@ -206,6 +212,12 @@ pub struct QueueStats {
     pub sent: [u64; 3],
     /// How long it has existed: seconds and nanoseconds; versions before 1.3 do not tell.
     pub duration: Option<(u32, u32)>,
+}
+
+impl Default for QueueStats {
+    fn default() -> Self {
+        QueueStats { port: OfPort(0), queue: Default::default(), sent: Default::default(), duration: Default::default() }
+    }
 }
 
 impl QueueStats {

@@ -3,32 +3,11 @@
 use ovs_packet::field::FieldId;
 
 use super::error::ParseFlowError;
+use crate::action::Subfield;
 
 /// The field called `name`, in the words of matches or of the wire formats.
 pub(super) fn field(name: &str) -> Option<FieldId> {
     FieldId::by_wire_name(name).or_else(|| FieldId::by_name(name))
-}
-
-/// A run of bits of a field.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Subfield {
-    pub(super) field: FieldId,
-    /// The lowest bit.
-    pub(super) offset: u32,
-    /// How many bits.
-    pub(super) bits: u32,
-}
-
-impl Subfield {
-    /// The bits as a mask of the field.
-    pub(super) fn mask(self) -> u128 {
-        self.ones().checked_shl(self.offset).unwrap_or(0)
-    }
-
-    /// The bits as a mask of a value.
-    pub(super) fn ones(self) -> u128 {
-        u128::MAX.checked_shr(128u32.saturating_sub(self.bits)).unwrap_or(0)
-    }
 }
 
 /// Reads `FIELD[]`, `FIELD[BIT]`, `FIELD[LOW..HIGH]`; without brackets too, for the whole field.
@@ -41,9 +20,9 @@ pub(super) fn parse(text: &str) -> Result<Subfield, ParseFlowError> {
         }
     };
     let field = field(name).ok_or_else(|| ParseFlowError::expected(0, "the name of a field", name))?;
-    let width = u32::from(field.info().bits);
+    let width = field.info().bits;
     let bad = || ParseFlowError::expected(name.len(), "bits of the field: [], [BIT] or [LOW..HIGH]", range);
-    let number = |s: &str| s.parse::<u32>().ok().filter(|n| *n < width);
+    let number = |s: &str| s.parse::<u16>().ok().filter(|n| *n < width);
     let (low, high) = match range.split_once("..") {
         _ if range.is_empty() => (0, width.saturating_sub(1)),
         None => number(range).map(|n| (n, n)).ok_or_else(bad)?,
