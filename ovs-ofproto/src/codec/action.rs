@@ -344,9 +344,6 @@ impl Encoder<'_> {
             v if v >= Version::V1_5 => self.set_field(field, value, mask),
             _ if nicira => self.load2(field, value, mask),
             v if v < Version::V1_2 => self.legacy(field, value, mask),
-            // OXM has no numbers for these; OpenFlow has actions of their own.
-            _ if whole && field == FieldId::NwTtl => self.number(Code::SetNwTtl11, (value & 0xff) as u64, 1),
-            _ if whole && field == FieldId::MplsTtl => self.number(Code::SetMplsTtl, (value & 0xff) as u64, 1),
             _ if whole => self.set_field(field, value, mask),
             _ => self.loads(field, value, mask),
         }

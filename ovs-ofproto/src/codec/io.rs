@@ -88,14 +88,6 @@ impl<'a, 'w> Io<'a, 'w> {
         }
     }
 
-    /// The reader, to read what has a function for each direction.
-    pub(super) fn reader(&mut self) -> Option<&mut Reader<'a>> {
-        match &mut self.side {
-            Side::Read(r) => Some(r),
-            Side::Write(_) => None,
-        }
-    }
-
     /// Both directions of a part that has a function for each.
     pub(super) fn either<T>(
         &mut self,
@@ -148,14 +140,6 @@ impl<'a, 'w> Io<'a, 'w> {
         Ok(())
     }
 
-    /// A number in fewer bits than its value has.
-    pub(super) fn u8_as(&mut self, v: &mut u16) -> Done {
-        let mut narrow = (*v & 0xff) as u8;
-        self.u8(&mut narrow)?;
-        *v = narrow.into();
-        Ok(())
-    }
-
     pub(super) fn eth(&mut self, v: &mut EthAddr) -> Done {
         self.fixed(&mut v.0)
     }
@@ -165,13 +149,6 @@ impl<'a, 'w> Io<'a, 'w> {
             Side::Read(r) => v.iter_mut().zip(r.bytes(N)?).for_each(|(to, from)| *to = *from),
             Side::Write(w) => w.bytes(v),
         }
-        Ok(())
-    }
-
-    pub(super) fn u128(&mut self, v: &mut u128) -> Done {
-        let mut bytes = v.to_be_bytes();
-        self.fixed(&mut bytes)?;
-        *v = u128::from_be_bytes(bytes);
         Ok(())
     }
 
@@ -409,9 +386,6 @@ impl<'a> Property<'a> {
         r.u64()
     }
 
-    pub(super) fn u128(&self) -> Result<u128, DecodeError> {
-        self.whole(16)?.uint(16)
-    }
 }
 
 /// How a property is laid out.

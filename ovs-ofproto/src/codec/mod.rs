@@ -97,3 +97,56 @@ pub use switch::{
     RoleStatus,
 };
 pub use table::{TableDesc, TableMod, TableStats};
+
+use crate::action::{Action, Instructions};
+
+impl Action {
+    /// Reads a list of actions as it stands in a message of `version`.
+    ///
+    /// # Errors
+    /// What is no action there, with its place.
+    ///
+    /// ```
+    /// use ovs_ofproto::Action;
+    /// use ovs_ofproto::codec::Version;
+    ///
+    /// let actions = [Action::PushVlan(0x8100), Action::DecTtl];
+    /// let bytes = Action::encode_list(&actions, Version::V1_3)?;
+    /// assert_eq!(Action::decode_list(&bytes, Version::V1_3)?, actions);
+    /// assert!(Action::encode_list(&actions, Version::V1_0).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decode_list(bytes: &[u8], version: Version) -> Result<Vec<Action>, DecodeError> {
+        action::decode(Reader::new(bytes), version, 0)
+    }
+
+    /// Writes a list of actions as it stands in a message of `version`.
+    ///
+    /// # Errors
+    /// If the version cannot say it.
+    pub fn encode_list(actions: &[Action], version: Version) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        action::encode(actions, &mut w, version, 0)?;
+        Ok(w.into_bytes())
+    }
+}
+
+impl Instructions {
+    /// Reads instructions as they stand in a message of `version`; in OpenFlow 1.0, actions.
+    ///
+    /// # Errors
+    /// What is no instruction there, with its place.
+    pub fn decode(bytes: &[u8], version: Version) -> Result<Instructions, DecodeError> {
+        instruction::decode(&mut Reader::new(bytes), version)
+    }
+
+    /// Writes instructions as they stand in a message of `version`.
+    ///
+    /// # Errors
+    /// If the version cannot say them.
+    pub fn encode(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        instruction::encode(self, &mut w, version)?;
+        Ok(w.into_bytes())
+    }
+}

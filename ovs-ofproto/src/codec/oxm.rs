@@ -536,7 +536,7 @@ mod tests {
     #[test]
     fn every_error_of_a_match() {
         use OfError::*;
-        assert_eq!(read(&[0, 0, 0, 4, 0, 0, 0, 0]).unwrap_err().error, BadMatchBadType);
+        assert_eq!(read(&[0, 9, 0, 4, 0, 0, 0, 0]).unwrap_err().error, BadMatchBadType);
         assert_eq!(read(&[0, 1, 0, 3, 0, 0, 0, 0]).unwrap_err().error, BadMatchBadLength);
         assert_eq!(read(&[0, 1, 0, 4, 0, 0, 0]).unwrap_err().error, BadMatchBadLength);
         assert_eq!(fields(&[0x80, 0, 10, 2, 8]), Err(BadMatchBadLength));

@@ -434,7 +434,6 @@ fn nat_range(text: &str) -> Option<NatRange> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::text::{ActionList, Parser};
 
     #[test]

@@ -99,8 +99,6 @@ impl fmt::Display for Action {
             Action::Enqueue { port, queue } => write!(f, "enqueue:{port}:{queue}"),
             Action::Group(group) => write!(f, "group:{group}"),
             Action::Bundle(b) => bundle(f, b),
-            Action::SetField { field: FieldId::NwTtl, value, mask: 0xff } => write!(f, "mod_nw_ttl:{value}"),
-            Action::SetField { field: FieldId::MplsTtl, value, mask: 0xff } => write!(f, "set_mpls_ttl({value})"),
             Action::SetField { field, value, mask } | Action::SetFieldNicira { field, value, mask } => {
                 set(f, *field, *value, *mask)
             }
