@@ -97,11 +97,7 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::PopVlan),
         Just(Action::DecTtl),
         (prop::option::of((1..0xff00u32).prop_map(OfPort)), prop::option::of(0..255u8))
-            .prop_map(|(port, table)| match (port, table) {
-                // In words, a port alone is the older encoding.
-                (Some(port), None) => Action::ResubmitPort(port),
-                (port, table) => Action::Resubmit { port, table, original: false },
-            }),
+            .prop_map(|(port, table)| Action::Resubmit { port, table, original: false }),
         ct(),
         Just(Action::CtClear),
     ];

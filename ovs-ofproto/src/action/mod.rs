@@ -12,9 +12,9 @@ use ovs_packet::field::FieldId;
 use ovs_packet::{EthAddr, OfPort};
 
 pub use parts::{
-    Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Learn, LearnFlags, LearnSource, LearnSpec,
-    LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample, SampleDirection, Subfield,
-    SubfieldError,
+    Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Learn, LearnFlags, LearnSource,
+    LearnSpec, LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample,
+    SampleDirection, Subfield, SubfieldError,
 };
 
 /// What to do with a packet (OpenFlow 1.5, section 7.2.6, and the Nicira extensions).
@@ -380,18 +380,50 @@ impl Action {
     pub fn is_for_action_sets(&self) -> bool {
         use Action::{
             Ct, CtClear, DecMplsTtl, DecNshTtl, DecTtl, DecTtlTo, Decap, Encap, Group, Load, Move, Output, PopMpls,
-            PopVlan, PushMpls, PushVlan, Resubmit, ResubmitPort, SetEthDst, SetEthSrc, SetField, SetFieldNicira, SetIpEcn,
-            SetIpTos, SetIpTtl, SetIpv4Dst, SetIpv4Src, SetL4Dst, SetL4Src, SetMplsLabel, SetMplsTc, SetMplsTtl, SetQueue,
-            SetTunnel, SetTunnelOption, SetVlanPcp, SetVlanVid, StripVlan,
+            PopVlan, PushMpls, PushVlan, Resubmit, ResubmitPort, SetEthDst, SetEthSrc, SetField, SetFieldNicira,
+            SetIpEcn, SetIpTos, SetIpTtl, SetIpv4Dst, SetIpv4Src, SetL4Dst, SetL4Src, SetMplsLabel, SetMplsTc,
+            SetMplsTtl, SetQueue, SetTunnel, SetTunnelOption, SetVlanPcp, SetVlanVid, StripVlan,
         };
         matches!(
             self,
-            Ct(_) | CtClear | DecMplsTtl | DecNshTtl | DecTtl | DecTtlTo(_) | Decap(_) | Encap { .. } | Group(_)
-                | Load { .. } | Move { .. } | Output { .. } | PopMpls(_) | PopVlan | PushMpls(_) | PushVlan(_)
-                | Resubmit { .. } | ResubmitPort(_) | SetEthDst(_) | SetEthSrc(_) | SetField { .. }
-                | SetFieldNicira { .. } | SetIpEcn(_) | SetIpTos(_) | SetIpTtl(_) | SetIpv4Dst(_) | SetIpv4Src(_)
-                | SetL4Dst { .. } | SetL4Src { .. } | SetMplsLabel(_) | SetMplsTc(_) | SetMplsTtl(_) | SetQueue(_)
-                | SetTunnel { .. } | SetTunnelOption { .. } | SetVlanPcp { .. } | SetVlanVid { .. } | StripVlan
+            Ct(_)
+                | CtClear
+                | DecMplsTtl
+                | DecNshTtl
+                | DecTtl
+                | DecTtlTo(_)
+                | Decap(_)
+                | Encap { .. }
+                | Group(_)
+                | Load { .. }
+                | Move { .. }
+                | Output { .. }
+                | PopMpls(_)
+                | PopVlan
+                | PushMpls(_)
+                | PushVlan(_)
+                | Resubmit { .. }
+                | ResubmitPort(_)
+                | SetEthDst(_)
+                | SetEthSrc(_)
+                | SetField { .. }
+                | SetFieldNicira { .. }
+                | SetIpEcn(_)
+                | SetIpTos(_)
+                | SetIpTtl(_)
+                | SetIpv4Dst(_)
+                | SetIpv4Src(_)
+                | SetL4Dst { .. }
+                | SetL4Src { .. }
+                | SetMplsLabel(_)
+                | SetMplsTc(_)
+                | SetMplsTtl(_)
+                | SetQueue(_)
+                | SetTunnel { .. }
+                | SetTunnelOption { .. }
+                | SetVlanPcp { .. }
+                | SetVlanVid { .. }
+                | StripVlan
         )
     }
 }

@@ -91,7 +91,15 @@ pub struct Controller {
 
 impl Default for Controller {
     fn default() -> Self {
-        Controller { max_len: Action::WHOLE, id: 0, reason: 1, userdata: Vec::new(), pause: false, meter: None, extended: false }
+        Controller {
+            max_len: Action::WHOLE,
+            id: 0,
+            reason: 1,
+            userdata: Vec::new(),
+            pause: false,
+            meter: None,
+            extended: false,
+        }
     }
 }
 

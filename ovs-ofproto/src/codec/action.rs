@@ -19,8 +19,8 @@ use super::io::{Property, read_port};
 use super::oxm;
 use crate::action::{
     Action, Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Learn, LearnFlags, LearnSource,
-    LearnSpec, LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample, SampleDirection,
-    Subfield, SubfieldError,
+    LearnSpec, LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample,
+    SampleDirection, Subfield, SubfieldError,
 };
 
 /// How deep actions may be nested: clones within clones, and the settings of a connection.
@@ -150,9 +150,9 @@ fn space(vendor: u32, version: u8) -> usize {
 
 fn row_of(vendor: u32, number: u16, version: Version) -> Option<&'static (Code, &'static [Run])> {
     if vendor == ONF {
-        return ROWS.iter().find(|(_, runs)| {
-            runs.iter().any(|r| r.0 == ONF && r.3 == number && (r.1..=r.2).contains(&version.0))
-        });
+        return ROWS
+            .iter()
+            .find(|(_, runs)| runs.iter().any(|r| r.0 == ONF && r.3 == number && (r.1..=r.2).contains(&version.0)));
     }
     let at = BY_NUMBER.get(space(vendor, version.0))?.get(usize::from(number))?;
     ROWS.get(usize::from(*at))
@@ -200,8 +200,7 @@ impl Encoder<'_> {
 
     /// Writes an action: its header, what `body` writes, padding and length.
     fn put(&mut self, code: Code, body: impl FnOnce(&mut Encoder<'_>) -> Encoded) -> Encoded {
-        let (vendor, _, _, number, min, _) =
-            *code.run(self.version).ok_or_else(|| self.not_here("this action"))?;
+        let (vendor, _, _, number, min, _) = *code.run(self.version).ok_or_else(|| self.not_here("this action"))?;
         let start = self.w.len();
         if vendor == 0 {
             self.w.u16(number);
@@ -284,8 +283,8 @@ impl Encoder<'_> {
     /// A set of a field as OpenFlow 1.0 and 1.1 have it.
     fn legacy(&mut self, field: FieldId, value: u128, mask: u128) -> Encoded {
         use FieldId::{
-            DlVlan, DlVlanPcp, EthDst, EthSrc, IpDscp, NwDst, NwEcn, NwSrc, NwTos, TcpDst, TcpSrc, UdpDst, UdpSrc, VlanPcp,
-            VlanTci, VlanVid,
+            DlVlan, DlVlanPcp, EthDst, EthSrc, IpDscp, NwDst, NwEcn, NwSrc, NwTos, TcpDst, TcpSrc, UdpDst, UdpSrc,
+            VlanPcp, VlanTci, VlanVid,
         };
         let v10 = self.version == Version::V1_0;
         if mask != field.info().max_value() {
@@ -337,7 +336,9 @@ impl Encoder<'_> {
             _ => {}
         }
         if field == FieldId::VlanVid && !nicira && lacks_tag(value, mask) {
-            return Err(EncodeError::Inconsistent { what: "a set of the VLAN id without the bit of a tag that is there" });
+            return Err(EncodeError::Inconsistent {
+                what: "a set of the VLAN id without the bit of a tag that is there",
+            });
         }
         let whole = mask & info.max_value() == info.max_value();
         match self.version {
@@ -422,7 +423,9 @@ impl Encoder<'_> {
                 let field = FieldId::tun_metadata((*index).into());
                 let field = field.ok_or(EncodeError::Inconsistent { what: "a tunnel option above 63" })?;
                 if value.is_empty() || value.len() != mask.len() || value.len() > 124 {
-                    return Err(EncodeError::Inconsistent { what: "a tunnel option whose value and mask differ in length" });
+                    return Err(EncodeError::Inconsistent {
+                        what: "a tunnel option whose value and mask differ in length",
+                    });
                 }
                 let mask = Some(mask.as_slice()).filter(|m| m.iter().any(|b| *b != 0xff));
                 let standard = version >= Version::V1_2 && mask.is_none() && !nicira || version >= Version::V1_5;
@@ -431,7 +434,9 @@ impl Encoder<'_> {
                     true => Code::SetField12,
                     false => Code::NxRegLoad2,
                 };
-                self.put(code, |e| oxm::write_long(e.w, if standard { version.0 } else { oxm::NXM }, field, value, mask))
+                self.put(code, |e| {
+                    oxm::write_long(e.w, if standard { version.0 } else { oxm::NXM }, field, value, mask)
+                })
             }
             Action::Load { dst, value } => {
                 if dst.check_target().is_err() || dst.bits > 64 {
@@ -488,7 +493,9 @@ impl Encoder<'_> {
                     (17, false) => FieldId::UdpDst,
                     (132, true) => FieldId::SctpSrc,
                     (132, false) => FieldId::SctpDst,
-                    _ => return Err(EncodeError::Inconsistent { what: "a set of a port of neither TCP, UDP nor SCTP" }),
+                    _ => {
+                        return Err(EncodeError::Inconsistent { what: "a set of a port of neither TCP, UDP nor SCTP" });
+                    }
                 };
                 self.set_whole(field, (*port).into())
             }
@@ -521,9 +528,7 @@ impl Encoder<'_> {
             Action::PushMpls(eth_type) => self.number(Code::PushMpls, (*eth_type).into(), 2),
             Action::PopMpls(eth_type) => self.number(Code::PopMpls, (*eth_type).into(), 2),
             Action::DecNshTtl => self.put(Code::NxDecNshTtl, |_| Ok(())),
-            Action::DeleteField(field) => {
-                self.put(Code::NxDeleteField, |e| oxm::write_header(e.w, oxm::NXM, *field))
-            }
+            Action::DeleteField(field) => self.put(Code::NxDeleteField, |e| oxm::write_header(e.w, oxm::NXM, *field)),
             Action::SetQueue(queue) => self.number(Code::SetQueue, (*queue).into(), 4),
             Action::PopQueue => self.put(Code::NxPopQueue, |_| Ok(())),
             Action::FinTimeout { idle, hard } => self.put(Code::NxFinTimeout, |e| {
@@ -834,7 +839,8 @@ fn encap_property(p: &EncapProperty, w: &mut Writer) -> Encoded {
         }
         EncapProperty::NshTlv { class, kind, value } => {
             let padded = value.len().checked_next_multiple_of(8).unwrap_or(0);
-            let len = u8::try_from(padded.saturating_add(8)).map_err(|_| EncodeError::TooLong { what: "an NSH option" })?;
+            let len =
+                u8::try_from(padded.saturating_add(8)).map_err(|_| EncodeError::TooLong { what: "an NSH option" })?;
             w.u16(NSH_CLASS);
             w.u8(2);
             w.u8(len);
@@ -894,7 +900,12 @@ pub(super) fn decode(r: Reader<'_>, version: Version, depth: usize) -> Result<Ve
 }
 
 /// The same; what was read before an error stays in `actions`.
-pub(super) fn decode_into(r: Reader<'_>, version: Version, depth: usize, actions: &mut Vec<Action>) -> Result<(), DecodeError> {
+pub(super) fn decode_into(
+    r: Reader<'_>,
+    version: Version,
+    depth: usize,
+    actions: &mut Vec<Action>,
+) -> Result<(), DecodeError> {
     let mut r = r.or(OfError::BadActionBadLength);
     if depth > MAX_NESTING {
         return Err(r.error(OfError::BadActionTooMany, "actions nested less deeply"));
@@ -1008,12 +1019,11 @@ impl<'a> Body<'a> {
     /// A field by its header in 32 bits.
     fn field32(&mut self) -> Result<FieldId, DecodeError> {
         let word = self.r.u32()?;
-        let id = ovs_packet::field::OxmId {
-            class: (word >> 16) as u16,
-            field: (word >> 9 & 0x7f) as u8,
-            experimenter: 0,
-        };
-        let field = FieldId::by_oxm(id).filter(|f| word & 0x100 == 0 && (f.tun_metadata_index().is_some() || (word & 0xff) as u8 == f.info().wire_bytes));
+        let id =
+            ovs_packet::field::OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 };
+        let field = FieldId::by_oxm(id).filter(|f| {
+            word & 0x100 == 0 && (f.tun_metadata_index().is_some() || (word & 0xff) as u8 == f.info().wire_bytes)
+        });
         field.ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
     }
 
@@ -1268,9 +1278,7 @@ impl<'a> Body<'a> {
             Action::SetTunnelOption { index: index.try_into().unwrap_or(0), value, mask, nicira }
         } else {
             let e = oxm::read_entry(&mut self.r)?;
-            let no_tag = e.field == FieldId::VlanVid
-                && !nicira
-                && (e.mask & e.value & u128::from(VLAN_PRESENT) == 0);
+            let no_tag = e.field == FieldId::VlanVid && !nicira && (e.mask & e.value & u128::from(VLAN_PRESENT) == 0);
             let in_port = e.field == FieldId::InPortOxm && !nicira;
             if !e.field.info().writable || no_tag || in_port {
                 return Err(start.error(OfError::BadActionBadSetArgument, "bits of a field that can be set"));
@@ -1523,7 +1531,11 @@ impl<'a> Body<'a> {
             let address = |b: &mut Self| {
                 let n = if v6 { 16 } else { 4 };
                 let v = b.r.uint(n).map_err(|_| b.argument("an address"))?;
-                Ok(if v6 { Ipv6Addr::from_bits(v).into() } else { Ipv4Addr::from_bits((v & 0xffff_ffff) as u32).into() })
+                Ok(if v6 {
+                    Ipv6Addr::from_bits(v).into()
+                } else {
+                    Ipv4Addr::from_bits((v & 0xffff_ffff) as u32).into()
+                })
             };
             let min: IpAddr = address(&mut self)?;
             let max = if has(2 | 8) { Some(address(&mut self)?) } else { None };

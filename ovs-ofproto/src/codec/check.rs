@@ -140,7 +140,16 @@ impl Known {
                 self.set_tags(self.tags.saturating_sub(1));
                 Ok(())
             }
-            Action::DecTtl | Action::DecTtlTo(_) | Action::Ct(_) | Action::SetIpTos(_) | Action::SetIpEcn(_) | Action::SetIpTtl(_) => {
+            Action::Ct(ct) => {
+                self.needs(Prereq::Ip)?;
+                // The application's protocol must be known to be there.
+                match ct.alg {
+                    21 => self.needs(Prereq::Tcp),
+                    69 => self.needs(Prereq::Udp),
+                    _ => Ok(()),
+                }
+            }
+            Action::DecTtl | Action::DecTtlTo(_) | Action::SetIpTos(_) | Action::SetIpEcn(_) | Action::SetIpTtl(_) => {
                 self.needs(Prereq::Ip)
             }
             Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => {
@@ -166,6 +175,7 @@ impl Known {
                 self.needs(src.field.info().prereq)?;
                 self.needs(dst.field.info().prereq)
             }
+            Action::Resubmit { original: true, .. } => self.needs(Prereq::Ct),
             Action::OutputField { src, .. } | Action::Push(src) => self.needs(src.field.info().prereq),
             Action::Pop(dst) => self.needs(dst.field.info().prereq),
             Action::Clone(actions) => self.clone().follow(actions),

@@ -284,7 +284,11 @@ impl OfError {
         }
         let (_, _, runs) = self.row()?;
         let run = runs.iter().find(|(_, since, until, ..)| (*since..=*until).contains(&version.0));
-        run.map(|(experimenter, _, _, kind, code)| ErrorNumber { experimenter: *experimenter, kind: *kind, code: *code })
+        run.map(|(experimenter, _, _, kind, code)| ErrorNumber {
+            experimenter: *experimenter,
+            kind: *kind,
+            code: *code,
+        })
     }
 
     /// The error that has this place in the numbering of `version`.

@@ -508,7 +508,8 @@ impl FlowStats {
         w.prefixed(FLOW, |w| {
             w.zeros(2);
             let age = |age: Option<u32>| age.map_or(0, |a| a.saturating_add(1).try_into().unwrap_or(u16::MAX));
-            let timeouts = |w: &mut Writer| [self.priority, self.idle_timeout, self.hard_timeout].iter().for_each(|v| w.u16(*v));
+            let timeouts =
+                |w: &mut Writer| [self.priority, self.idle_timeout, self.hard_timeout].iter().for_each(|v| w.u16(*v));
             let counts = |w: &mut Writer| [self.cookie, self.packets, self.bytes].iter().for_each(|v| w.u64(*v));
             match kind {
                 Kind::StatsFlowReply10 => {
@@ -545,7 +546,8 @@ impl FlowStats {
                     w.u64(self.cookie);
                     matching::write(&self.matching, w, version)?;
                     let (packets, bytes) = (self.packets, self.bytes);
-                    Oxs { duration: Some(self.duration), idle: self.idle_age, packets, bytes, flows: u32::MAX }.write(w)?;
+                    Oxs { duration: Some(self.duration), idle: self.idle_age, packets, bytes, flows: u32::MAX }
+                        .write(w)?;
                 }
                 _ => {
                     w.u8(self.table);
@@ -752,7 +754,10 @@ impl FlowStatsReply {
     ///
     /// # Errors
     /// If one of the flows cannot be sent at all.
-    pub fn pages(version: Version, flows: impl IntoIterator<Item = FlowStats>) -> Result<Vec<FlowStatsReply>, EncodeError> {
+    pub fn pages(
+        version: Version,
+        flows: impl IntoIterator<Item = FlowStats>,
+    ) -> Result<Vec<FlowStatsReply>, EncodeError> {
         const ROOM: usize = 0xffff - 24;
         let (mut pages, mut used) = (vec![FlowStatsReply::default()], 0usize);
         for flow in flows {

@@ -48,7 +48,9 @@ impl Bucket {
     fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         let version = io.version;
         if new_form(version) {
-            return io.framed(BUCKET, 8, OfError::GroupModBadBucket, |io| io.either(self, |r| Bucket::read_15(r, version), |b, w| b.write_15(w, version)));
+            return io.framed(BUCKET, 8, OfError::GroupModBadBucket, |io| {
+                io.either(self, |r| Bucket::read_15(r, version), |b, w| b.write_15(w, version))
+            });
         }
         io.framed(BUCKET, 16, OfError::GroupModBadBucket, |io| {
             io.length()?;
@@ -147,9 +149,9 @@ impl Selection {
             w.bytes(&name);
             w.zeros(16usize.saturating_sub(name.len()));
             w.u64(self.param);
-            self.fields.iter().try_for_each(|(field, mask)| {
-                oxm::write_entry(w, version.0, *field, *mask, field.info().max_value())
-            })
+            self.fields
+                .iter()
+                .try_for_each(|(field, mask)| oxm::write_entry(w, version.0, *field, *mask, field.info().max_value()))
         })
     }
 

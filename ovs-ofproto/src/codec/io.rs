@@ -246,7 +246,11 @@ impl<'a, 'w> Io<'a, 'w> {
                 }
                 head.skip(shape.length_at)?;
                 let len = usize::from(head.u16()?);
-                let padded = if shape.count_padding { len } else { len.checked_next_multiple_of(shape.align.max(1)).unwrap_or(len) };
+                let padded = if shape.count_padding {
+                    len
+                } else {
+                    len.checked_next_multiple_of(shape.align.max(1)).unwrap_or(len)
+                };
                 if len < min || padded > r.len() || (shape.count_padding && !len.is_multiple_of(shape.align.max(1))) {
                     return Err(r.error(short, "a length that fits").into());
                 }
@@ -282,7 +286,9 @@ impl<'a, 'w> Io<'a, 'w> {
 pub(super) fn read_port(r: &mut Reader<'_>) -> Result<OfPort, DecodeError> {
     let at = r.clone();
     match OfPort(r.u32()?) {
-        OfPort(0xff00..0xffff_ff00) => Err(at.error(OfError::BadActionBadPort, "a port up to 65279, or a reserved one")),
+        OfPort(0xff00..0xffff_ff00) => {
+            Err(at.error(OfError::BadActionBadPort, "a port up to 65279, or a reserved one"))
+        }
         port => Ok(port),
     }
 }
@@ -305,7 +311,11 @@ pub(super) const fn experimenter(vendor: u32, kind: u32) -> u64 {
 
 impl<'a> Property<'a> {
     /// Reads the next property in `r`; types from `first_experimenter` on are experimenters'.
-    pub(super) fn next_with(r: &mut Reader<'a>, align: usize, first_experimenter: u32) -> Result<Option<Property<'a>>, DecodeError> {
+    pub(super) fn next_with(
+        r: &mut Reader<'a>,
+        align: usize,
+        first_experimenter: u32,
+    ) -> Result<Option<Property<'a>>, DecodeError> {
         if r.is_empty() {
             return Ok(None);
         }
@@ -385,7 +395,6 @@ impl<'a> Property<'a> {
         r.skip(padding)?;
         r.u64()
     }
-
 }
 
 /// How a property is laid out.
@@ -393,7 +402,11 @@ const PROPERTY: Shape = Shape { what: "a property", length_at: 2, align: 8, coun
 
 impl Writer {
     /// Writes a property whose value `body` writes.
-    pub(super) fn property(&mut self, kind: u64, body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+    pub(super) fn property(
+        &mut self,
+        kind: u64,
+        body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
         let vendor = (kind >> 32) as u32;
         self.property_as(if vendor == 0 { (kind & 0xffff) as u16 } else { 0xffff }, kind, body)
     }

@@ -456,7 +456,11 @@ impl Kind {
         };
         match fits {
             true => Ok(()),
-            false => Err(DecodeError { error: OfError::BadRequestBadLength, at: 2, what: "a length that the message can have" }),
+            false => Err(DecodeError {
+                error: OfError::BadRequestBadLength,
+                at: 2,
+                what: "a length that the message can have",
+            }),
         }
     }
 
@@ -533,7 +537,10 @@ mod tests {
         assert_eq!(error(&[4, 99, 0, 8, 0, 0, 0, 0]), OfError::BadRequestBadType);
         assert_eq!(error(&[4, 18, 0, 16, 0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0]), OfError::BadRequestBadMultipart);
         assert_eq!(error(&[4, 4, 0, 16, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 1]), OfError::BadRequestBadExperimenter);
-        assert_eq!(error(&[4, 4, 0, 16, 0, 0, 0, 0, 0, 0, 0x23, 0x20, 0, 0, 9, 1]), OfError::BadRequestBadExperimenterType);
+        assert_eq!(
+            error(&[4, 4, 0, 16, 0, 0, 0, 0, 0, 0, 0x23, 0x20, 0, 0, 9, 1]),
+            OfError::BadRequestBadExperimenterType
+        );
         assert_eq!(error(&[4, 4, 0, 8, 0, 0, 0, 0]), OfError::BadRequestBadLength);
     }
 }

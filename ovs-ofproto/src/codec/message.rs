@@ -3,17 +3,20 @@
 use super::cursor::{Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::flow::{AggregateStats, FlowRemoved, FlowStatsReader, FlowStatsReply, FlowStatsRequest};
+use super::group::{GroupDesc, GroupFeatures, GroupMod, GroupStats};
 use super::header::{Header, MessageType, Version};
 use super::hello::Hello;
 use super::io::{Done, Fault, Io};
 use super::kind::{Kind, MessageKind};
+use super::meter::{MeterConfig, MeterFeatures, MeterMod, MeterStats};
 use super::packet::{PacketIn, PacketInView, PacketOut};
 use super::port::{Port, PortMod, PortRequest, PortStats, PortStatus};
 use super::report::{ErrorMessage, FeaturesReply, SwitchConfig};
-use super::switch::{AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role, RoleStatus};
+use super::switch::{
+    AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,
+    RoleStatus,
+};
 use super::table::{TableDesc, TableMod, TableStats};
-use super::group::{GroupDesc, GroupFeatures, GroupMod, GroupStats};
-use super::meter::{MeterConfig, MeterFeatures, MeterMod, MeterStats};
 use crate::flow_mod::FlowMod;
 
 /// A page of a reply that may come in several messages.
@@ -388,7 +391,8 @@ impl Message {
         let kind = match Kind::read(&mut body, header) {
             Ok(kind) => kind,
             Err(e) if header.kind == MessageType::EXPERIMENTER && header.version.minor().is_some() => {
-                let unknown = matches!(e.error, OfError::BadRequestBadExperimenter | OfError::BadRequestBadExperimenterType);
+                let unknown =
+                    matches!(e.error, OfError::BadRequestBadExperimenter | OfError::BadRequestBadExperimenterType);
                 if !unknown {
                     return Err(e);
                 }
@@ -425,9 +429,7 @@ impl Message {
             MessageKind::EchoRequest => whole(Message::EchoRequest(r.remaining().to_vec())),
             MessageKind::EchoReply => whole(Message::EchoReply(r.remaining().to_vec())),
             MessageKind::PacketIn => whole(PacketInView::read(r, version, kind)?.to_owned().into()),
-            MessageKind::Resume => {
-                whole(Message::Resume(Box::new(PacketInView::read(r, version, kind)?.to_owned())))
-            }
+            MessageKind::Resume => whole(Message::Resume(Box::new(PacketInView::read(r, version, kind)?.to_owned()))),
             MessageKind::PacketOut => whole(Message::PacketOut(PacketOut::read(r, version, kind)?)),
             MessageKind::FlowMod => whole(FlowMod::read(r, version, kind)?.into()),
             MessageKind::FlowRemoved => whole(FlowRemoved::read(r, version, kind)?.into()),
@@ -435,9 +437,7 @@ impl Message {
             MessageKind::AggregateStatsRequest => {
                 whole(Message::AggregateStatsRequest(Box::new(FlowStatsRequest::read(r, kind)?)))
             }
-            MessageKind::AggregateStatsReply => {
-                whole(Message::AggregateStatsReply(AggregateStats::read(r, kind)?))
-            }
+            MessageKind::AggregateStatsReply => whole(Message::AggregateStatsReply(AggregateStats::read(r, kind)?)),
             MessageKind::FlowStatsReply => {
                 let mut reply = FlowStatsReply { more, flows: Vec::new() };
                 let mut flows = FlowStatsReader::of(r.sub(r.len())?, version, kind);

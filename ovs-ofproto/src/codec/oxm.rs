@@ -267,7 +267,13 @@ pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
 ///
 /// # Errors
 /// If the field has no number.
-pub(super) fn write_entry(w: &mut Writer, version: u8, field: FieldId, value: u128, mask: u128) -> Result<(), EncodeError> {
+pub(super) fn write_entry(
+    w: &mut Writer,
+    version: u8,
+    field: FieldId,
+    value: u128,
+    mask: u128,
+) -> Result<(), EncodeError> {
     let info = field.info();
     let id = id_in(field, version)?;
     let (bytes, masked) = (usize::from(info.wire_bytes), mask & info.max_value() != info.max_value());
@@ -280,7 +286,13 @@ pub(super) fn write_entry(w: &mut Writer, version: u8, field: FieldId, value: u1
 }
 
 /// Writes a TLV whose value and mask are bytes: a tunnel option.
-pub(super) fn write_long(w: &mut Writer, version: u8, field: FieldId, value: &[u8], mask: Option<&[u8]>) -> Result<(), EncodeError> {
+pub(super) fn write_long(
+    w: &mut Writer,
+    version: u8,
+    field: FieldId,
+    value: &[u8],
+    mask: Option<&[u8]>,
+) -> Result<(), EncodeError> {
     write_id(w, id_in(field, version)?, mask.is_some(), value.len());
     w.bytes(value);
     w.bytes(mask.unwrap_or_default());
@@ -354,7 +366,12 @@ pub(super) fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
 }
 
 /// Writes the TLVs of a match, without the structure around them.
-pub(super) fn write_fields(m: &Match, w: &mut Writer, version: u8, cookie: Option<(u64, u64)>) -> Result<(), EncodeError> {
+pub(super) fn write_fields(
+    m: &Match,
+    w: &mut Writer,
+    version: u8,
+    cookie: Option<(u64, u64)>,
+) -> Result<(), EncodeError> {
     let mut left = m.mask().bits;
     let (tci, tci_mask) = (m.key().vlan_tci.get(), left.vlan_tci.get());
     let whole_tag_absent = tci_mask == u16::MAX && tci == 0;
@@ -426,7 +443,9 @@ pub(super) fn read_fields(mut r: Reader<'_>, how: Reading) -> Result<(Match, Opt
                     let value = body.u64()?;
                     let mask = if masked { body.u64()? } else { u64::MAX };
                     if value & !mask != 0 {
-                        return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
+                        return Err(
+                            start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is")
+                        );
                     }
                     cookie = Some((value, mask));
                 } else if how.loose && id != NXM_NX_COOKIE {
@@ -470,7 +489,11 @@ pub(super) fn read_match(r: &mut Reader<'_>, len: usize, loose: bool) -> Result<
 }
 
 /// Reads TLVs of `len` bytes that are padded to 8, and a cookie.
-pub(super) fn read_nxm(r: &mut Reader<'_>, len: usize, how: Reading) -> Result<(Match, Option<(u64, u64)>), DecodeError> {
+pub(super) fn read_nxm(
+    r: &mut Reader<'_>,
+    len: usize,
+    how: Reading,
+) -> Result<(Match, Option<(u64, u64)>), DecodeError> {
     let mut all = r.clone().or(OfError::BadMatchBadLength);
     let fields = all.sub(len)?;
     all.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
@@ -502,7 +525,9 @@ mod tests {
     }
 
     fn fields(bytes: &[u8]) -> Result<Match, OfError> {
-        read_fields(Reader::new(bytes).or(OfError::BadMatchBadLength), Reading::default()).map(|(m, _)| m).map_err(|e| e.error)
+        read_fields(Reader::new(bytes).or(OfError::BadMatchBadLength), Reading::default())
+            .map(|(m, _)| m)
+            .map_err(|e| e.error)
     }
 
     #[test]

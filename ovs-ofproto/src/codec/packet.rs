@@ -118,8 +118,13 @@ impl PacketIn {
 
     pub(super) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
         let total = || u16::try_from(self.total_len).map_err(|_| EncodeError::TooLong { what: "a packet" });
-        if !matches!(kind, Kind::NxPacketIn2 | Kind::NxResume) && (!self.userdata.is_empty() || self.continuation.is_some()) {
-            return Err(EncodeError::NotInVersion { version: version.0, what: "userdata in a packet-in of this format" });
+        if !matches!(kind, Kind::NxPacketIn2 | Kind::NxResume)
+            && (!self.userdata.is_empty() || self.continuation.is_some())
+        {
+            return Err(EncodeError::NotInVersion {
+                version: version.0,
+                what: "userdata in a packet-in of this format",
+            });
         }
         let reason = self.reason.in_version(version);
         match kind {

@@ -29,7 +29,15 @@ pub struct Port {
 
 impl Default for Port {
     fn default() -> Self {
-        Port { number: OfPort(0), hw_addr: Default::default(), name: Default::default(), config: Default::default(), state: Default::default(), features: Default::default(), speed: Default::default() }
+        Port {
+            number: OfPort(0),
+            hw_addr: Default::default(),
+            name: Default::default(),
+            config: Default::default(),
+            state: Default::default(),
+            features: Default::default(),
+            speed: Default::default(),
+        }
     }
 }
 
@@ -140,7 +148,13 @@ pub struct PortMod {
 
 impl Default for PortMod {
     fn default() -> Self {
-        PortMod { number: OfPort(0), hw_addr: Default::default(), config: Default::default(), mask: Default::default(), advertise: Default::default() }
+        PortMod {
+            number: OfPort(0),
+            hw_addr: Default::default(),
+            config: Default::default(),
+            mask: Default::default(),
+            advertise: Default::default(),
+        }
     }
 }
 
@@ -195,7 +209,12 @@ pub struct PortStats {
 
 impl Default for PortStats {
     fn default() -> Self {
-        PortStats { number: OfPort(0), counts: Default::default(), duration: Default::default(), more: Default::default() }
+        PortStats {
+            number: OfPort(0),
+            counts: Default::default(),
+            duration: Default::default(),
+            more: Default::default(),
+        }
     }
 }
 

@@ -126,7 +126,6 @@ pub struct FeaturesReply {
     pub ports: Vec<Port>,
 }
 
-
 const STP_10: u32 = 8;
 
 impl FeaturesReply {
@@ -138,7 +137,8 @@ impl FeaturesReply {
         io.pad(2)?;
         let mut bits = self.capabilities.bits();
         if kind == Kind::FeaturesReply10 && !io.reads() {
-            bits = bits & !(Capabilities::STP.bits() | STP_10) | if self.capabilities.contains(Capabilities::STP) { STP_10 } else { 0 };
+            bits = bits & !(Capabilities::STP.bits() | STP_10)
+                | if self.capabilities.contains(Capabilities::STP) { STP_10 } else { 0 };
         }
         io.u32(&mut bits)?;
         if kind == Kind::FeaturesReply10 && io.reads() && bits & STP_10 != 0 {

@@ -216,7 +216,12 @@ pub struct QueueStats {
 
 impl Default for QueueStats {
     fn default() -> Self {
-        QueueStats { port: OfPort(0), queue: Default::default(), sent: Default::default(), duration: Default::default() }
+        QueueStats {
+            port: OfPort(0),
+            queue: Default::default(),
+            sent: Default::default(),
+            duration: Default::default(),
+        }
     }
 }
 

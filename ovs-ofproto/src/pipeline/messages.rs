@@ -62,8 +62,8 @@ impl Ofproto {
             }
             Message::FlowStatsRequest(request) => {
                 self.collect(dp, now);
-                let pages =
-                    FlowStatsReply::pages(Version::V1_3, self.flow_stats(&request, now)).map_err(|_| OfError::BadRequestPermission)?;
+                let pages = FlowStatsReply::pages(Version::V1_3, self.flow_stats(&request, now))
+                    .map_err(|_| OfError::BadRequestPermission)?;
                 pages.into_iter().map(Message::FlowStatsReply).collect()
             }
             // Changes take effect before they are answered: there is nothing to wait for.

@@ -59,7 +59,8 @@ impl Parser<'_> {
             let rank = match item.name {
                 "meter" if found.apply.is_empty() && found.meter.is_none() => {
                     let expected = "a meter from 1";
-                    found.meter = Some(number_at(item.arg.unwrap_or_default(), item.arg_at, expected, u32::MAX.into())?);
+                    found.meter =
+                        Some(number_at(item.arg.unwrap_or_default(), item.arg_at, expected, u32::MAX.into())?);
                     continue;
                 }
                 "clear_actions" => 1,
@@ -181,7 +182,9 @@ impl Context<'_> {
                 Err(ParseFlowError::expected(item.at, "an action, not an instruction", item.name))
             }
             "check_pkt_larger" => extended::check_packet_larger(item),
-            name if extended::is_known(name) => extended::parse(item, self.parser.ports).map_err(|e| e.moved(item.arg_at)),
+            name if extended::is_known(name) => {
+                extended::parse(item, self.parser.ports).map_err(|e| e.moved(item.arg_at))
+            }
             name if NOT_BUILT.contains(&name) => Err(not_built(item.at, format!("action {name}"))),
             name => match self.port(name) {
                 Some(port) if item.arg.is_none() => self.output_to(port, name, item.at),
@@ -242,11 +245,7 @@ impl Context<'_> {
             return bad("a port, a table, or both");
         }
         let original = more.is_some();
-        match in_port {
-            // Without a comma it was the older encoding.
-            Some(port) if table.is_none() && !original && !arg.contains(',') => Ok(Action::ResubmitPort(port)),
-            port => Ok(Action::Resubmit { port, table, original }),
-        }
+        Ok(Action::Resubmit { port: in_port, table, original })
     }
 
     fn ct(&mut self, text: &str, depth: usize) -> Result<CtAction, ParseFlowError> {

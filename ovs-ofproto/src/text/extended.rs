@@ -21,9 +21,34 @@ type Parsed<T> = Result<T, ParseFlowError>;
 
 /// The names that [`parse`] knows.
 const KNOWN: &[&str] = &[
-    "bundle", "bundle_load", "conjunction", "debug_recirc", "debug_slow", "dec_mpls_ttl", "dec_nsh_ttl", "decap",
-    "delete_field", "encap", "enqueue", "exit", "fin_timeout", "group", "learn", "meter", "move", "multipath", "note", "pop",
-    "pop_mpls", "pop_queue", "push", "push_mpls", "sample", "set_queue", "set_tunnel", "set_tunnel64",
+    "bundle",
+    "bundle_load",
+    "conjunction",
+    "debug_recirc",
+    "debug_slow",
+    "dec_mpls_ttl",
+    "dec_nsh_ttl",
+    "decap",
+    "delete_field",
+    "encap",
+    "enqueue",
+    "exit",
+    "fin_timeout",
+    "group",
+    "learn",
+    "meter",
+    "move",
+    "multipath",
+    "note",
+    "pop",
+    "pop_mpls",
+    "pop_queue",
+    "push",
+    "push_mpls",
+    "sample",
+    "set_queue",
+    "set_tunnel",
+    "set_tunnel64",
 ];
 
 pub(super) fn is_known(name: &str) -> bool {
@@ -127,7 +152,8 @@ pub(super) fn parse(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
             field.map(Action::DeleteField).ok_or_else(|| ParseFlowError::expected(0, "a tunnel option", arg))
         }
         "enqueue" => {
-            let (p, queue) = arg.split_once([':', ',']).ok_or_else(|| ParseFlowError::expected(0, "PORT:QUEUE", arg))?;
+            let (p, queue) =
+                arg.split_once([':', ',']).ok_or_else(|| ParseFlowError::expected(0, "PORT:QUEUE", arg))?;
             Ok(Action::Enqueue { port: port(p.trim(), 0, ports)?, queue: u32_at(queue.trim(), p.len() + 1)? })
         }
         "fin_timeout" => {
@@ -166,7 +192,8 @@ pub(super) fn parse(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
 /// only with white space.
 pub(super) fn check_packet_larger(item: &Item<'_>) -> Parsed<Action> {
     let arg = item.arg.unwrap_or_default();
-    let (length, dst) = arg.split_once(")->").ok_or_else(|| ParseFlowError::expected(item.arg_at, "LENGTH)->BIT", arg))?;
+    let (length, dst) =
+        arg.split_once(")->").ok_or_else(|| ParseFlowError::expected(item.arg_at, "LENGTH)->BIT", arg))?;
     let dst = target(dst, item.arg_at + length.len() + 3)?;
     if dst.bits != 1 {
         return bad(item.arg_at, "one bit", arg);
@@ -192,7 +219,8 @@ pub(super) fn output_truncated(arg: &str, ports: &dyn PortNames) -> Parsed<Actio
 
 fn multipath(arg: &str) -> Parsed<Action> {
     let all = parts(arg);
-    let [(fields, _), (basis, basis_at), (algorithm, _), (links, links_at), (number, number_at), (dst, dst_at)] = all[..]
+    let [(fields, _), (basis, basis_at), (algorithm, _), (links, links_at), (number, number_at), (dst, dst_at)] =
+        all[..]
     else {
         return bad(0, "FIELDS,BASIS,ALGORITHM,LINKS,ARG,TARGET", arg);
     };
@@ -285,7 +313,11 @@ fn learn(arg: &str) -> Parsed<Action> {
             }
             "output" => {
                 let src = bits(text, at)?;
-                l.specs.push(LearnSpec { bits: src.bits, source: LearnSource::Field(src), target: LearnTarget::Output });
+                l.specs.push(LearnSpec {
+                    bits: src.bits,
+                    source: LearnSource::Field(src),
+                    target: LearnTarget::Output,
+                });
             }
             name => {
                 let dst = bits(name, part.at)?;
@@ -372,7 +404,11 @@ fn encap(arg: &str) -> Parsed<Action> {
 
 fn decap(arg: &str) -> Parsed<Action> {
     let Some(inner) = arg.strip_prefix("packet_type(").and_then(|a| a.strip_suffix(')')) else {
-        return if arg.is_empty() { Ok(Action::Decap(Action::NEXT_PROTOCOL)) } else { bad(0, "packet_type(ns=N,type=N)", arg) };
+        return if arg.is_empty() {
+            Ok(Action::Decap(Action::NEXT_PROTOCOL))
+        } else {
+            bad(0, "packet_type(ns=N,type=N)", arg)
+        };
     };
     let (mut ns, mut kind) = (0u32, 0u32);
     for part in items(inner)? {

@@ -8,8 +8,9 @@ use ovs_packet::{FlowKey, Match, OfPort, Packet, extract};
 
 use super::print::{ActionList, Dotted, Flags, Prioritised, Seconds};
 use crate::codec::{
-    AsyncConfig, Bucket, Capabilities, DecodeError, ErrorMessage, FlowRemoved, FlowStats, GroupDesc, GroupMod, Header, Kind,
-    Message, MeterConfig, NO_BUFFER, OfError, PacketIn, PacketOut, Port, PortStats, Selection, TableDesc, Version,
+    AsyncConfig, Bucket, Capabilities, DecodeError, ErrorMessage, FlowRemoved, FlowStats, GroupDesc, GroupMod, Header,
+    Kind, Message, MeterConfig, NO_BUFFER, OfError, PacketIn, PacketOut, Port, PortStats, Selection, TableDesc,
+    Version,
 };
 use crate::flow_mod::{FlowMod, FlowModCommand, FlowModFlags};
 
@@ -227,8 +228,22 @@ const CONFIG: [(u32, &str); 7] = [
 
 /// Features of a port from OpenFlow 1.1 on; 1.0 has no rates between 10 and 100 Gbit/s.
 const FEATURES: [&str; 16] = [
-    "10MB-HD", "10MB-FD", "100MB-HD", "100MB-FD", "1GB-HD", "1GB-FD", "10GB-FD", "40GB-FD", "100GB-FD", "1TB-FD", "OTHER",
-    "COPPER", "FIBER", "AUTO_NEG", "AUTO_PAUSE", "AUTO_PAUSE_ASYM",
+    "10MB-HD",
+    "10MB-FD",
+    "100MB-HD",
+    "100MB-FD",
+    "1GB-HD",
+    "1GB-FD",
+    "10GB-FD",
+    "40GB-FD",
+    "100GB-FD",
+    "1TB-FD",
+    "OTHER",
+    "COPPER",
+    "FIBER",
+    "AUTO_NEG",
+    "AUTO_PAUSE",
+    "AUTO_PAUSE_ASYM",
 ];
 
 fn features(out: &mut String, value: u32, version: Version) -> fmt::Result {
@@ -434,7 +449,11 @@ impl Printer {
                         continue;
                     }
                     let name = ["all", "select", "indirect", "fast failover"].get(n).unwrap_or(&"");
-                    write!(out, "    {name} group:\n       max_groups={}\n       actions: ", super::print::HexNumber((*max).into()))?;
+                    write!(
+                        out,
+                        "    {name} group:\n       max_groups={}\n       actions: ",
+                        super::print::HexNumber((*max).into())
+                    )?;
                     let names: Vec<&str> =
                         ACTIONS_11.iter().filter(|(bit, _)| actions & 1 << bit != 0).map(|(_, name)| *name).collect();
                     writeln!(out, "{}", if names.is_empty() { "(none)".to_string() } else { names.join(" ") })?;
@@ -525,7 +544,13 @@ impl Printer {
                     write!(out, "  port {} queue ", q.port)?;
                     queue_name(out, q.queue)?;
                     let [bytes, packets, errors] = q.sent;
-                    write!(out, ": bytes={}, pkts={}, errors={}, duration=", Count(bytes), Count(packets), Count(errors))?;
+                    write!(
+                        out,
+                        ": bytes={}, pkts={}, errors={}, duration=",
+                        Count(bytes),
+                        Count(packets),
+                        Count(errors)
+                    )?;
                     match q.duration {
                         Some((secs, nanos)) if secs != u32::MAX => writeln!(out, "{}", duration(secs, nanos))?,
                         _ => writeln!(out, "?")?,
@@ -542,8 +567,14 @@ impl Printer {
             Message::GetAsyncReply(a) | Message::SetAsync(a) => self.async_config(a),
             Message::BundleControl(b) => {
                 let kinds = [
-                    "OPEN_REQUEST", "OPEN_REPLY", "CLOSE_REQUEST", "CLOSE_REPLY", "COMMIT_REQUEST", "COMMIT_REPLY",
-                    "DISCARD_REQUEST", "DISCARD_REPLY",
+                    "OPEN_REQUEST",
+                    "OPEN_REPLY",
+                    "CLOSE_REQUEST",
+                    "CLOSE_REPLY",
+                    "COMMIT_REQUEST",
+                    "COMMIT_REPLY",
+                    "DISCARD_REQUEST",
+                    "DISCARD_REPLY",
                 ];
                 write!(out, "\n bundle_id={} type=", super::print::HexNumber(b.bundle.into()))?;
                 write!(out, "{} flags=", kinds.get(usize::from(b.kind)).unwrap_or(&""))?;
@@ -624,8 +655,7 @@ impl Printer {
         if flow.cookie_mask != 0 {
             write!(out, "cookie:{:#x}/{:#x} ", flow.cookie, flow.cookie_mask)?;
         }
-        for (name, value) in
-            [("idle", flow.idle_timeout), ("hard", flow.hard_timeout), ("importance", flow.importance)]
+        for (name, value) in [("idle", flow.idle_timeout), ("hard", flow.hard_timeout), ("importance", flow.importance)]
         {
             if value != 0 {
                 write!(out, "{name}:{value} ")?;
@@ -776,7 +806,8 @@ impl Printer {
 
     fn port_stats(&mut self, p: &PortStats) -> fmt::Result {
         let out = &mut self.out;
-        let [rx, tx, rx_bytes, tx_bytes, rx_drop, tx_drop, rx_errs, tx_errs, frame, over, crc, coll] = p.counts.map(Count);
+        let [rx, tx, rx_bytes, tx_bytes, rx_drop, tx_drop, rx_errs, tx_errs, frame, over, crc, coll] =
+            p.counts.map(Count);
         let pad = if p.number.to_16().is_some_and(|n| n < 10) { " " } else { "" };
         writeln!(
             out,

@@ -8,8 +8,8 @@ use ovs_packet::{Match, OfPort};
 
 use super::flow::{COMMANDS, FLAGS, default_table};
 use crate::action::{
-    Action, Bundle, Controller, CtAction, EncapProperty, Instructions, Learn, LearnFlags, LearnSource, LearnTarget, Nat,
-    NatFlags, Sample, SampleDirection, Subfield,
+    Action, Bundle, Controller, CtAction, EncapProperty, Instructions, Learn, LearnFlags, LearnSource, LearnTarget,
+    Nat, NatFlags, Sample, SampleDirection, Subfield,
 };
 use crate::codec::{FlowStats, FlowStatsRequest, PacketInReason};
 use crate::flow_mod::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};

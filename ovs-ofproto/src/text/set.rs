@@ -6,9 +6,9 @@
 
 use std::net::Ipv4Addr;
 
-use ovs_packet::{EthAddr, Match};
 use ovs_packet::field::{FieldId, Prereq, Value};
 use ovs_packet::key::VLAN_PRESENT;
+use ovs_packet::{EthAddr, Match};
 
 use super::error::{ParseFlowError, Problem};
 use super::lexer::Item;
@@ -21,8 +21,8 @@ use crate::codec::action::lacks_tag;
 /// The action or actions that `item` stands for, if it is a word that sets a field.
 pub(super) fn parse(item: &Item<'_>, m: &Match) -> Option<Result<Vec<Action>, ParseFlowError>> {
     use FieldId::{
-        EthDst, EthSrc, MplsLabel, MplsTc, MplsTtl, NwDst, NwEcn, NwSrc, NwTos, NwTtl, SctpDst, SctpSrc, TcpDst, TcpSrc, UdpDst,
-        UdpSrc,
+        EthDst, EthSrc, MplsLabel, MplsTc, MplsTtl, NwDst, NwEcn, NwSrc, NwTos, NwTtl, SctpDst, SctpSrc, TcpDst,
+        TcpSrc, UdpDst, UdpSrc,
     };
     let one = |field, make: &dyn Fn(u128) -> Action| Some(whole(item, field).map(|v| vec![make(v)]));
     let (low, byte) = (|v: u128| (v & 0xffff_ffff) as u32, |v: u128| (v & 0xff) as u8);
