@@ -341,6 +341,10 @@ impl FlowStatsRequest {
                 request.cookie = r.u64()?;
                 request.cookie_mask = r.u64()?;
                 request.matching = matching::read(r, false)?;
+                if kind == Kind::StatsAggregateRequest15 {
+                    // Which statistics are asked for: all of them are told.
+                    r.remaining();
+                }
             }
         }
         Ok(request)

@@ -15,6 +15,8 @@ use crate::action::Action;
 const NO_GROUP: u32 = 0xffff_ffff;
 /// How a selection is made, as Netronome's property says it.
 const SELECTION: u64 = experimenter(0x154d, 1);
+/// The same under a number that was given in error once.
+const OLD_SELECTION: u64 = experimenter(0x1540, 1);
 
 /// What a group may do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -159,7 +161,7 @@ impl Selection {
         let mut found = None;
         while let Some(p) = Property::next(r)? {
             match p.kind {
-                SELECTION => found = Some(Selection::read(&p)?),
+                SELECTION | OLD_SELECTION => found = Some(Selection::read(&p)?),
                 _ => return Err(p.unknown()),
             }
         }

@@ -299,6 +299,23 @@ fn pass(m: &mut Message, io: &mut Io<'_, '_>, kind: Kind) -> Done {
     }
 }
 
+/// A message within a bundle has the xid of the one that it came in.
+fn check_bundled(kind: Kind, header: Header, body: &Reader<'_>) -> Result<(), DecodeError> {
+    let inner = body.peek().get(8..).unwrap_or_default();
+    let bundled = kind.of() == MessageKind::BundleAddMessage;
+    match Header::decode(inner) {
+        Ok(h)
+            if bundled
+                && h.version == header.version
+                && h.xid != header.xid
+                && (Header::LEN..=inner.len()).contains(&usize::from(h.length)) =>
+        {
+            Err(body.error(OfError::BundleMsgBadXid, "the xid of the message around it"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An empty message of a kind that [`pass`] fills.
 fn empty(of: MessageKind, more: bool) -> Option<Message> {
     fn page<T>(more: bool) -> Page<T> {
@@ -408,7 +425,11 @@ impl Message {
         }
         kind.check_length(&body)?;
         let more = more && kind.is_multipart();
-        let (message, broken) = Message::decode_body(header.version, kind, more, &mut body, keep)?;
+        let (message, broken) = {
+            let keep = keep && kind.is_multipart();
+            check_bundled(kind, header, &body)?;
+            Message::decode_body(header.version, kind, more, &mut body, keep)?
+        };
         match body.is_empty() {
             true => Ok((header, message, broken)),
             false => Err(body.error(OfError::BadRequestBadLength, "the end of the message")),

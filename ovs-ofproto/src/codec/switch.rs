@@ -121,7 +121,9 @@ impl Queue {
             io.framed(shape, min, OfError::BadRequestBadLength, |io| {
                 io.u32(&mut q.queue)?;
                 if !short {
-                    io.port32(&mut q.port)?;
+                    // The port was said in front of the queues.
+                    io.u32(&mut q.port.0)?;
+                    q.port = port;
                 }
                 io.length()?;
                 io.pad(if short { 2 } else { 6 })?;
@@ -322,6 +324,9 @@ pub struct AsyncConfig {
     pub masks: [[Option<u32>; 2]; 6],
 }
 
+/// The reasons that there are for each kind of message.
+const KNOWN_REASONS: [u32; 6] = [0x3f, 7, 0x3f, 7, 0x18, 3];
+
 impl AsyncConfig {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>, kind: Kind) -> Done {
         if !matches!(kind, Kind::GetAsyncReply14 | Kind::SetAsync14 | Kind::NxSetAsyncConfig2) {
@@ -344,7 +349,14 @@ impl AsyncConfig {
                     let place = usize::try_from(p.kind).unwrap_or(usize::MAX);
                     let pair = masks.get_mut(place / 2).and_then(|pair| pair.get_mut(1usize.wrapping_sub(place % 2)));
                     match pair {
-                        Some(mask) => *mask = Some(p.u32()?),
+                        Some(mask) => {
+                            let bits = p.u32()?;
+                            let known = KNOWN_REASONS.get(place / 2).copied().unwrap_or(0);
+                            if sets && bits & !known != 0 {
+                                return Err(p.error(OfError::AsyncConfigInvalid, "known reasons"));
+                            }
+                            *mask = Some(bits);
+                        }
                         None if sets => return Err(p.error(OfError::AsyncConfigUnsupported, "a kind of message")),
                         None => {}
                     }

@@ -9,8 +9,8 @@ use ovs_packet::{FlowKey, Match, OfPort, Packet, extract};
 use super::print::{ActionList, Dotted, Flags, Prioritised, Seconds};
 use crate::codec::{
     AsyncConfig, Bucket, Capabilities, DecodeError, ErrorMessage, FlowRemoved, FlowStats, GroupDesc, GroupMod, Header,
-    Kind, Message, MeterConfig, NO_BUFFER, OfError, PacketIn, PacketOut, Port, PortStats, Selection, TableDesc,
-    Version,
+    Hello, Kind, Message, MeterConfig, NO_BUFFER, OfError, PacketIn, PacketOut, Port, PortStats, Selection, TableDesc,
+    Version, Versions,
 };
 use crate::flow_mod::{FlowMod, FlowModCommand, FlowModFlags};
 
@@ -131,6 +131,11 @@ fn print_whole(out: &mut String, bytes: &[u8], header: Header, verbosity: u8) ->
     }
     new_line(out);
     Ok(())
+}
+
+fn hello_versions(out: &mut String, versions: Versions) -> fmt::Result {
+    let versions: Vec<String> = versions.iter().map(|v| format!("{:#04x}", v.0)).collect();
+    writeln!(out, "\n version bitmap: {}", versions.join(", "))
 }
 
 fn decode_error(out: &mut String, e: &DecodeError) -> fmt::Result {
@@ -281,6 +286,16 @@ impl Printer {
         if self.kind.is_some_and(Kind::is_multipart) && bytes.get(10..12) == Some(&[0, 1]) {
             self.out.push_str(" flags=[more]");
         }
+        if self.kind == Some(Kind::Hello) {
+            // Whatever a hello has, it is answered.
+            let (versions, understood) = Hello::lenient(bytes, self.header.version);
+            hello_versions(&mut self.out, versions)?;
+            if !understood {
+                self.out.push_str(" unknown data in hello:\n");
+                hex_dump(&mut self.out, bytes)?;
+            }
+            return Ok(None);
+        }
         match Message::decode_part(bytes, true) {
             Ok((_, message, broken)) => {
                 self.body(&message)?;
@@ -297,11 +312,7 @@ impl Printer {
     fn body(&mut self, message: &Message) -> fmt::Result {
         let out = &mut self.out;
         match message {
-            Message::Hello(hello) => {
-                let versions = hello.versions(self.header.version);
-                let versions: Vec<String> = versions.iter().map(|v| format!("{:#04x}", v.0)).collect();
-                writeln!(out, "\n version bitmap: {}", versions.join(", "))
-            }
+            Message::Hello(hello) => hello_versions(out, hello.versions(self.header.version)),
             Message::Error(e) => self.error(e),
             Message::EchoRequest(data) | Message::EchoReply(data) => {
                 writeln!(out, " {} bytes of payload", data.len())?;
@@ -322,13 +333,14 @@ impl Printer {
                     write!(out, ", auxiliary_id:{}", f.auxiliary)?;
                 }
                 write!(out, "\ncapabilities: ")?;
-                bits(out, f.capabilities.bits(), &CAPABILITIES)?;
+                let known = CAPABILITIES.iter().fold(0, |all, (bit, _)| all | bit);
+                bits(out, f.capabilities.bits() & known, &CAPABILITIES)?;
                 out.push('\n');
                 if self.header.version == Version::V1_0 && f.reserved != 0 {
                     let names = ACTIONS_10.iter().filter(|(bit, _)| f.reserved & 1 << bit != 0).map(|(_, name)| *name);
                     writeln!(out, "actions: {}", names.collect::<Vec<_>>().join(" "))?;
                 }
-                f.ports.iter().try_for_each(|p| self.port(p))
+                self.ports(&f.ports)
             }
             Message::PacketIn(p) | Message::Resume(p) => self.packet_in(p),
             Message::PacketOut(p) => self.packet_out(p),
@@ -386,7 +398,7 @@ impl Printer {
             Message::PortDescRequest(r) => write!(out, " port={}", r.port),
             Message::PortDescReply(ports) => {
                 out.push('\n');
-                ports.items.iter().try_for_each(|p| self.port(p))
+                self.ports(&ports.items)
             }
             Message::PortStatsRequest(r) => write!(out, " port_no={}", r.port),
             Message::PortStatsReply(ports) => {
@@ -413,11 +425,9 @@ impl Printer {
             Message::TableDescReply(tables) => tables.items.iter().try_for_each(|t| self.table_desc(t)),
             Message::GroupMod(g) => self.group_mod(g),
             Message::GroupStatsRequest(group) | Message::GroupDescRequest(group) => {
-                if matches!(self.kind, Some(Kind::StatsGroupDescRequest11)) {
-                    return Ok(());
-                }
                 match group {
                     0xffff_fffc => out.push_str(" group_id=ALL"),
+                    0xffff_ffff => out.push_str(" group_id=ANY"),
                     group => write!(out, " group_id={group}")?,
                 }
                 Ok(())
@@ -454,8 +464,10 @@ impl Printer {
                         "    {name} group:\n       max_groups={}\n       actions: ",
                         super::print::HexNumber((*max).into())
                     )?;
+                    let all: &[(u32, &str)] =
+                        if self.header.version == Version::V1_0 { &ACTIONS_10 } else { &ACTIONS_11 };
                     let names: Vec<&str> =
-                        ACTIONS_11.iter().filter(|(bit, _)| actions & 1 << bit != 0).map(|(_, name)| *name).collect();
+                        all.iter().filter(|(bit, _)| actions & 1 << bit != 0).map(|(_, name)| *name).collect();
                     writeln!(out, "{}", if names.is_empty() { "(none)".to_string() } else { names.join(" ") })?;
                 }
                 Ok(())
@@ -618,8 +630,7 @@ impl Printer {
             for b in &e.data {
                 match b {
                     0x20..=0x7e if *b != b'\\' && *b != b'"' => out.push(char::from(*b)),
-                    b'\n' => out.push_str("\\n"),
-                    b => write!(out, "\\x{b:02x}")?,
+                    b => write!(out, "\\{b:03o}")?,
                 }
             }
             out.push('\n');
@@ -764,6 +775,12 @@ impl Printer {
         if self.verbosity > 2 { plain_dump(&mut self.out, data) } else { Ok(()) }
     }
 
+    fn ports(&mut self, ports: &[Port]) -> fmt::Result {
+        let mut sorted: Vec<&Port> = ports.iter().collect();
+        sorted.sort_by_key(|p| p.number.0);
+        sorted.into_iter().try_for_each(|p| self.port(p))
+    }
+
     fn port(&mut self, p: &Port) -> fmt::Result {
         let version = self.header.version;
         let out = &mut self.out;
@@ -827,11 +844,14 @@ impl Printer {
     }
 
     fn table_mod(&mut self, t: &TableDesc) -> fmt::Result {
-        let new = self.table_config();
+        let (new, version) = (self.table_config(), self.header.version);
         let out = &mut self.out;
         match t.table {
             0xff => out.push_str(" table_id: ALL_TABLES"),
             table => write!(out, " table_id={table}")?,
+        }
+        if version == Version::V1_3 {
+            return Ok(());
         }
         if !new {
             let miss = ["controller", "continue", "drop", "error"].get((t.config & 3) as usize).copied();
@@ -1127,9 +1147,15 @@ fn dump(out: &mut String, data: &[u8], ascii: bool) -> fmt::Result {
         for (i, b) in bytes.iter().enumerate() {
             write!(out, "{}{b:02x}", if i == 8 { '-' } else { ' ' })?;
         }
+        // The middle is marked even where a line ends there.
+        let half = bytes.len() == 8;
+        out.push_str(if half { "-" } else { "" });
         if ascii {
             for _ in bytes.len()..16 {
                 out.push_str("   ");
+            }
+            if half {
+                out.pop();
             }
             let printable = |b: &u8| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' };
             let text: String = bytes.iter().map(printable).collect();

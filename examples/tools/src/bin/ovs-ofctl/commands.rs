@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, Write};
 
-use ovs_ofproto::codec::{Framer, Header, Hello, Message, OfError, Version, Versions};
+use ovs_ofproto::codec::{ErrorMessage, Framer, Header, Hello, Message, OfError, Version, Versions};
 use ovs_ofproto::text::{Parser, message, ofp_print, packet_match};
 use ovs_ofproto::{Action, FlowMod, FlowModCommand, Instructions};
 use ovs_packet::pcap::Reader;
@@ -160,6 +160,9 @@ fn hex_dump(bytes: &[u8]) -> String {
         for (i, b) in line.iter().enumerate() {
             text += &format!("{}{b:02x}", if i == 8 { '-' } else { ' ' });
         }
+        if line.len() == 8 {
+            text.push('-');
+        }
         text.push('\n');
     }
     text
@@ -195,25 +198,35 @@ pub(crate) fn parse_actions(out: &mut impl Write, version: &str, instructions: b
             false => Action::encode_list(&found.apply, version),
         };
         let again = again.map_err(|e| e.to_string())?;
-        if again.len() != bytes.len() {
-            write(out, format_args!("# bytes in: {} bytes, bytes out: {} bytes\n", bytes.len(), again.len()))?;
-        }
-        for (n, (old, new)) in bytes.iter().zip(&again).enumerate().filter(|(_, (old, new))| old != new) {
-            write(out, format_args!("# {n:2}: {old:02x} -> {new:02x}\n"))?;
+        for n in 0..bytes.len().max(again.len()) {
+            let side = |b: &[u8]| b.get(n).map_or("(none)".to_string(), |b| format!("{b:02x}"));
+            if bytes.get(n) != again.get(n) {
+                write(out, format_args!("{n:2}: {} -> {}\n", side(&bytes), side(&again)))?;
+            }
         }
         write(out, format_args!("\n"))?;
     }
     Ok(())
 }
 
+/// The answer to a request that fails.
+pub(crate) fn encode_error_reply(out: &mut impl Write, name: &str, request: &str) -> Result<(), String> {
+    let error = OfError::by_name(name).ok_or_else(|| format!("unknown error \"{name}\""))?;
+    let request = hex(request).map_err(|e| format!("{request}: {e}"))?;
+    let header = Header::decode(&request).map_err(|e| e.to_string())?;
+    let reply = Message::Error(ErrorMessage::new(error, &request));
+    let bytes = reply.encode(header.version, header.xid).map_err(|e| e.to_string())?;
+    write(out, format_args!("{}", hex_dump(&bytes)))
+}
+
 /// What an error is called in each version.
 pub(crate) fn print_error(out: &mut impl Write, name: &str) -> Result<(), String> {
     let error = OfError::by_name(name).ok_or_else(|| format!("unknown error \"{name}\""))?;
     for version in Version::KNOWN {
-        if let Some(n) = error.number(version) {
-            write(out, format_args!("{}: ", version.0))?;
-            let vendor = if n.experimenter == 0 { String::new() } else { format!("vendor {:#x}, ", n.experimenter) };
-            write(out, format_args!("{vendor}type {}, code {}\n", n.kind, n.code))?;
+        if let (Some(n), Some(minor)) = (error.number(version), version.minor()) {
+            let (vendor, kind, code) = (n.experimenter, n.kind, n.code);
+            let vendor = if vendor == 0 { "0".to_string() } else { format!("{vendor:#x}") };
+            write(out, format_args!("OpenFlow 1.{minor}: vendor {vendor}, type {kind}, code {code}\n"))?;
         }
     }
     Ok(())

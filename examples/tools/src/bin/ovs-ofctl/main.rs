@@ -20,6 +20,9 @@ struct Options {
     /// How results are written.
     #[arg(short = 'f', long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Levels of logging, as upstream's tools take them; nothing is logged yet.
+    #[arg(short = 'v', long = "verbose", global = true, value_name = "SPEC", action = clap::ArgAction::Append)]
+    verbose: Vec<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -96,6 +99,13 @@ enum Command {
         /// The version, such as OpenFlow13.
         version: String,
     },
+    /// Print the answer to a request that fails.
+    EncodeErrorReply {
+        /// The error, such as OFPBRC_BAD_TYPE.
+        error: String,
+        /// The request in hexadecimal.
+        request: String,
+    },
     /// Print the numbers of an error.
     PrintError {
         /// Its name, such as OFPBRC_BAD_TYPE.
@@ -142,7 +152,6 @@ const NOT_BUILT: &[&str] = &[
     "dump-table-features",
     "dump-tables",
     "dump-tlv-map",
-    "encode-error-reply",
     "get-frags",
     "insert-buckets",
     "meter-features",
@@ -204,6 +213,7 @@ fn run(options: &Options) -> Result<(), String> {
         Command::EncodeHello { bitmap } => commands::encode_hello(out, bitmap),
         Command::ParseActions { version } => commands::parse_actions(out, version, false),
         Command::ParseInstructions { version } => commands::parse_actions(out, version, true),
+        Command::EncodeErrorReply { error, request } => commands::encode_error_reply(out, error, request),
         Command::PrintError { name } => commands::print_error(out, name),
         Command::Other(words) => {
             let name = words.first().map_or("", String::as_str);
