@@ -32,6 +32,11 @@ const MATCHES: &[&str] = &[
 ];
 
 const MATCH_TEXTS: &[&str] = &[
+    "tun_metadata0=0x12/0xfff,tun_metadata1,tun_metadata63=0x102030405",
+    "tun_id=5,tun_src=1.1.1.1,tun_flags=+oam,tun_gbp_id=4,tun_erspan_ver=1,tun_erspan_idx=4,gtpu_flags=1",
+    "dl_type=0x894f,nsh_mdtype=1,nsh_spi=5,nsh_c1=0x4/0xf",
+    "packet_type=(1,0x800),nw_src=1.2.3.4,nw_proto=6,tp_dst=80",
+    "NXM_NX_REG0[4..7]=5,reg31[0]=1,in_port=\"a,b\"",
     "",
     "in_port=LOCAL,vlan_tci=0x1000/0x1000",
     "tcp,tcp_flags=+syn-ack,tp_dst=0x50/0xfff0,nw_src=10.0.0.0/8",
@@ -235,7 +240,16 @@ fn db(corpora: &Corpora) -> Result<(), Any> {
 
 /// For bodies that take their input for choices: any bytes are an input.
 fn choices(corpora: &Corpora) -> Result<(), Any> {
-    let driven = ["classifier", "megaflow_table", "megaflow_soundness", "conntrack", "datapath_ledger", "frame_edit"];
+    let driven = [
+        "classifier",
+        "megaflow_table",
+        "megaflow_soundness",
+        "conntrack",
+        "datapath_ledger",
+        "frame_edit",
+        "edit_sequence",
+        "tunnel_options",
+    ];
     for (n, target) in driven.iter().enumerate() {
         let mut random = fastrand::Rng::with_seed(n as u64);
         for i in 0..24 {

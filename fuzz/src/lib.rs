@@ -10,6 +10,7 @@
 
 mod conntrack;
 mod db;
+mod fields;
 mod frame;
 mod netlink;
 mod openflow;
@@ -19,6 +20,7 @@ mod traffic;
 
 pub use conntrack::{conntrack, conntrack_frames};
 pub use db::{json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
+pub use fields::{edit_sequence, tunnel_options};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
 pub use netlink::{netlink_attributes, netlink_message};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
@@ -37,6 +39,7 @@ macro_rules! targets {
 
 targets! {
     frame_extract frame_compose frame_edit frame_segment pcap_file
+    edit_sequence tunnel_options
     match_text flow_text action_text openflow_message openflow_stream openflow_execute
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger

@@ -29,8 +29,10 @@
 //!
 //! - [`packet`]: the owned buffer with headroom, its layer offsets, metadata and offload state;
 //! - [`key`]: the flow key, its mask, both in sparse form, and matches;
-//! - [`field`]: the table of fields, and values in words; [`text`]: matches in words;
-//! - [`extract`]: packet to key; [`compose`]: key to packet; [`edit`]: change a packet in place;
+//! - [`field`]: the table of fields, values in words, tunnel options and the table that places them; [`text`]: matches in
+//!   words;
+//! - [`extract`]: packet to key; [`compose`]: key to packet; [`edit`]: change a packet in place, put headers in front of
+//!   it and take them off;
 //! - [`checksum`], [`segment`] (software checksumming and segmentation), [`hash`], [`pcap`];
 //! - [`Instant`], [`EthAddr`], [`OfPort`]: the small values that all crates share.
 //!

@@ -7,10 +7,9 @@ use ovs_packet::{Match, OfPort};
 use super::error::{ParseFlowError, Problem};
 use super::flow::{Parser, number_at};
 use super::lexer::{Item, items};
-use super::ports::resolve;
 use super::{extended, set};
 use crate::action::{Action, Controller, CtAction, Instructions};
-use ovs_packet::text::number;
+use ovs_packet::text::{number, resolve_port};
 
 use crate::codec::check::Known;
 use crate::codec::{MAX_NESTING, OfError, PacketInReason};
@@ -194,7 +193,7 @@ impl Context<'_> {
     }
 
     fn port(&self, text: &str) -> Option<OfPort> {
-        resolve(text, self.parser.ports)
+        resolve_port(text, self.parser.ports)
     }
 
     fn output(&self, arg: &str, at: usize) -> Result<Action, ParseFlowError> {

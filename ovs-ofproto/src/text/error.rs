@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ovs_packet::field::ParseValueError;
-use ovs_packet::text::ParseMatchError;
+use ovs_packet::text::MatchProblem;
 
 use crate::codec::OfError;
 
@@ -33,7 +33,7 @@ pub enum Problem {
     /// Upstream has it, this crate does not yet.
     NotBuilt(String),
     /// The match is none.
-    Match(ParseMatchError),
+    Match(MatchProblem),
     /// The value of a field is none.
     Value(ParseValueError),
     /// The action needs the flow to match something, or to know from the match what it means.

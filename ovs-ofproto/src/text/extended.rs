@@ -4,12 +4,11 @@ use std::net::IpAddr;
 
 use ovs_packet::OfPort;
 use ovs_packet::field::Value;
-use ovs_packet::text::number;
+use ovs_packet::text::{PortNames, number, resolve_port};
 
 use super::error::{ParseFlowError, Problem};
 use super::flow::number_at;
 use super::lexer::{Item, items};
-use super::ports::{PortNames, resolve};
 use super::print::ENCAPS;
 use super::subfield;
 use crate::action::{
@@ -72,7 +71,7 @@ fn u64_at(text: &str, at: usize) -> Parsed<u64> {
 }
 
 fn port(text: &str, at: usize, ports: &dyn PortNames) -> Parsed<OfPort> {
-    resolve(text, ports).ok_or_else(|| ParseFlowError::expected(at, "a port", text))
+    resolve_port(text, ports).ok_or_else(|| ParseFlowError::expected(at, "a port", text))
 }
 
 fn bits(text: &str, at: usize) -> Parsed<Subfield> {

@@ -2,10 +2,9 @@
 
 use std::str::FromStr;
 
-use ovs_packet::text::{ParseMatchError, Term, is_match_term, match_of_terms, number, terms};
+use ovs_packet::text::{MatchProblem, NoNames, PortNames, Term, match_of_terms_with, number, resolve_port, terms};
 
 use super::error::{ParseFlowError, Problem};
-use super::ports::{NoNames, PortNames, resolve};
 use crate::codec::{OfError, check_flow};
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 
@@ -109,11 +108,11 @@ impl<'p> Parser<'p> {
         let mut flow = FlowMod { command, table: default_table(command), ..FlowMod::default() };
         let deletes = flow.table == ALL_TABLES;
         let (head, actions) = split_actions(text);
-        let all = terms(head).map_err(|e| match e {
-            ParseMatchError::Syntax { at } => {
-                ParseFlowError::expected(at, "NAME or NAME=VALUE", head.get(at..).unwrap_or_default())
+        let all = terms(head).map_err(|e| match e.problem {
+            MatchProblem::Syntax => {
+                ParseFlowError::expected(e.at, "NAME or NAME=VALUE", head.get(e.at..).unwrap_or_default())
             }
-            e => ParseFlowError { at: 0, problem: Problem::Match(e) },
+            problem => ParseFlowError { at: e.at, problem: Problem::Match(problem) },
         })?;
         let mut matching = Vec::new();
         for t in all {
@@ -121,7 +120,8 @@ impl<'p> Parser<'p> {
                 matching.push(t);
             }
         }
-        flow.matching = self.matching(&matching)?;
+        flow.matching = match_of_terms_with(&matching, self.ports)
+            .map_err(|e| ParseFlowError { at: e.at, problem: Problem::Match(e.problem) })?;
         flow.instructions = match actions {
             Some((actions, at)) => self.instructions(actions, &flow.matching).map_err(|e| e.moved(at))?,
             None if deletes => Default::default(),
@@ -165,7 +165,7 @@ impl<'p> Parser<'p> {
             "out_port" if deletes => {
                 let text = value()?;
                 let expected = || ParseFlowError::expected(value_at, "a port", text);
-                flow.out_port = resolve(text, self.ports).ok_or_else(expected)?;
+                flow.out_port = resolve_port(text, self.ports).ok_or_else(expected)?;
             }
             "out_port" => return Err(ParseFlowError::expected(t.at, "out_port in deletions only", t.name)),
             "out_group" => {
@@ -174,38 +174,6 @@ impl<'p> Parser<'p> {
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// The match that `terms` are, with names of ports in them.
-    fn matching(&self, terms: &[Term<'_>]) -> Result<ovs_packet::Match, ParseFlowError> {
-        let at = |name: &str| terms.iter().find(|t| t.name == name).map_or(0, |t| t.at);
-        if let Some(t) = terms.iter().find(|t| !is_match_term(t.name)) {
-            let e = ParseMatchError::UnknownField { name: t.name.to_string() };
-            return Err(ParseFlowError { at: t.at, problem: Problem::Match(e) });
-        }
-        let named: Vec<Option<String>> = terms
-            .iter()
-            .map(|t| match (t.name, t.value) {
-                ("in_port" | "in_port_oxm", Some(value)) => resolve(value, self.ports).map(|port| port.to_string()),
-                _ => None,
-            })
-            .collect();
-        let resolved: Vec<Term<'_>> =
-            terms.iter().zip(&named).map(|(t, named)| Term { value: named.as_deref().or(t.value), ..*t }).collect();
-        match_of_terms(&resolved).map_err(|e| {
-            let place = match &e {
-                ParseMatchError::UnknownField { name }
-                | ParseMatchError::MissingValue { name }
-                | ParseMatchError::UnexpectedValue { name }
-                | ParseMatchError::Prerequisite { name, .. } => at(name),
-                ParseMatchError::Value(v) => {
-                    terms.iter().find(|t| t.value == Some(v.text.as_str())).map_or(0, |t| t.at + t.name.len() + 1)
-                }
-                ParseMatchError::Syntax { at } => *at,
-                _ => 0,
-            };
-            ParseFlowError { at: place, problem: Problem::Match(e) }
-        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ovs_packet::field::{FieldId, Format, Value};
+use ovs_packet::field::{FieldId, Value};
 use ovs_packet::{Match, OfPort};
 
 use super::flow::{COMMANDS, FLAGS, default_table};
@@ -81,9 +81,6 @@ impl fmt::Display for HexBytes<'_> {
 /// A value of a field, with its mask if that is not exact.
 fn set(f: &mut fmt::Formatter<'_>, field: FieldId, value: u128, mask: u128) -> fmt::Result {
     let info = field.info();
-    if info.format == Format::Decimal && mask != info.max_value() {
-        return write!(f, "set_field:{value}/{mask:#x}->{}", info.name);
-    }
     write!(f, "set_field:{}->{}", Value { field, value, mask }, info.name)
 }
 

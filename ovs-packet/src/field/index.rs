@@ -1,11 +1,11 @@
-//! Finding a field by its number or name: tables built when this is compiled.
+//! Finding a field by its number, its name or its attribute: tables built when this is compiled.
 //!
 //! Numbers are looked up in one array of 128 for each space of numbers. Names are looked up in open hash tables with
 //! linear probing, a quarter full.
 
-use super::FieldId;
 use super::oxm::{OxmId, SPACES};
 use super::table::{IDS, TABLE};
+use super::{FieldId, KeyAttr};
 
 /// No field.
 const NONE: u8 = 0xff;
@@ -102,7 +102,42 @@ static BY_WIRE_NAME: Names = {
     names
 };
 
+/// How many numbers of datapath attributes there may be, without those of none.
+const ATTRS: usize = 32;
+
+/// The fields in the order of their attributes, and where each attribute's begin; those of none stand last.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static BY_ATTR: ([u8; IDS.len()], [u8; ATTRS + 1]) = {
+    let (mut order, mut starts, mut n, mut attr) = ([0; IDS.len()], [0; ATTRS + 1], 0, 0);
+    while attr <= ATTRS {
+        starts[attr] = n as u8;
+        let mut f = 0;
+        while f < TABLE.len() {
+            let own = match TABLE[f].attr {
+                Some(a) => a as usize,
+                None => ATTRS,
+            };
+            if own == attr {
+                order[n] = f as u8;
+                n += 1;
+            }
+            f += 1;
+        }
+        attr += 1;
+    }
+    assert!(n == IDS.len());
+    (order, starts)
+};
+
 impl FieldId {
+    /// The fields whose rows come under the datapath attribute `attr`, in the order of the table.
+    pub fn of_attr(attr: KeyAttr) -> impl Iterator<Item = FieldId> + Clone {
+        let (order, starts) = &BY_ATTR;
+        let place = |i: usize| starts.get(i).map_or(0, |n| usize::from(*n));
+        let own = order.get(place(attr as usize)..place(attr as usize + 1)).unwrap_or(&[]);
+        own.iter().filter_map(|f| IDS.get(usize::from(*f)).copied())
+    }
+
     /// The field called `name`, by its name or its alias.
     pub fn by_name(name: &str) -> Option<FieldId> {
         BY_NAME.find(name, |f| f.info().name == name || f.info().alias == Some(name))

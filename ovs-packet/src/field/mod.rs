@@ -2,7 +2,10 @@
 //!
 //! The file `table.rs` holds one row a field; all else (the key's accessors by field, text, OXM and NXM headers,
 //! prerequisites, the datapath's attribute) is derived from the row. A field is a run of bits at a fixed place of the
-//! [`FlowKey`], so that reading, writing, masking and hashing need to know nothing about it.
+//! [`FlowKey`](crate::FlowKey), so that reading, writing, masking and hashing need to know nothing about it.
+//!
+//! The options of tunnels are fields too, 64 of them, but of no fixed place and of up to 124 bytes: a [`TlvTable`] says
+//! where they are, and [`TunOption`] holds their values. [`Field::get`] and [`Field::put`] do not reach them.
 //!
 //! ```
 //! use ovs_packet::field::{FieldId, Prereq};
@@ -16,20 +19,27 @@
 //! ```
 
 mod index;
+mod option;
 mod oxm;
 mod prereq;
 mod row;
+mod subfield;
 mod table;
 mod text;
+mod tlv;
 
+pub use option::{TUN_OPTION_MAX, TunOption};
 pub use oxm::{
     CLASS_ERICSSON, CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, CodePoint,
     EXPERIMENTER_NSH, EXPERIMENTER_NX, EXPERIMENTER_ONF, OxmId,
 };
 pub use prereq::Prereq;
+pub(crate) use prereq::dl_type;
 pub use row::Field;
+pub use subfield::{ParseSubfieldError, Subfield};
 pub use table::FieldId;
 pub use text::{ParseValueError, Value};
+pub use tlv::{TLV_FIELDS, TlvMapping, TlvTable, TlvTableError, TunOptionError};
 
 /// How a field's value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,13 +107,6 @@ pub enum KeyAttr {
     Nsh = 28,
     PacketType = 29,
     NdExtensions = 30,
-}
-
-impl FieldId {
-    /// The first field whose row comes under the datapath attribute `attr`, and all after it.
-    pub fn of_attr(attr: KeyAttr) -> impl Iterator<Item = FieldId> {
-        FieldId::all().filter(move |f| f.info().attr == Some(attr))
-    }
 }
 
 #[cfg(test)]
@@ -187,7 +190,40 @@ mod tests {
         assert_eq!(FieldId::Xreg15.info().get(&key), 30 << 32 | 31);
         assert_eq!(FieldId::Xxreg7.info().get(&key), 28 << 96 | 29 << 64 | 30 << 32 | 31);
         assert_eq!(FieldId::NshC4.info().alias, Some("nshc4"));
+        let mut by_attr = 0;
+        for attr in FieldId::all().filter_map(|f| f.info().attr) {
+            let of: alloc::vec::Vec<_> = FieldId::all().filter(|f| f.info().attr == Some(attr)).collect();
+            assert!(FieldId::of_attr(attr).eq(of.iter().copied()), "{attr:?}");
+            by_attr += 1;
+        }
+        assert!(by_attr > 100);
         assert_eq!((FieldId::reg(32), FieldId::Reg31.info().oxm(0).unwrap().field), (None, 32));
+    }
+
+    #[test]
+    fn each_version_has_its_preferred_number() {
+        let class = |f: FieldId, version| f.info().oxm(version).map(|id| id.class);
+        for version in 0..=6 {
+            let basic = if version >= 3 { CLASS_OPENFLOW_BASIC } else { CLASS_NXM_0 };
+            assert_eq!(class(FieldId::EthSrc, version), Some(basic));
+            // Of two extensions, Nicira's first format.
+            assert_eq!(class(FieldId::DpHash, version), Some(CLASS_NXM_1));
+            // There is but one number, whatever the version.
+            assert_eq!(class(FieldId::PacketType, version), Some(CLASS_OPENFLOW_BASIC));
+            assert_eq!(class(FieldId::Reg31, version), Some(CLASS_EXPERIMENTER));
+            let flags = [CLASS_NXM_1, CLASS_EXPERIMENTER, CLASS_OPENFLOW_BASIC];
+            assert_eq!(
+                class(FieldId::TcpFlags, version),
+                Some(
+                    flags[match version {
+                        0..=3 => 0,
+                        4 | 5 => 1,
+                        _ => 2,
+                    }]
+                )
+            );
+            assert_eq!(class(FieldId::TunTtl, version), None);
+        }
     }
 
     #[test]

@@ -55,31 +55,40 @@ pub enum Prereq {
     Ct,
 }
 
+/// The Ethertype that says what the network layer is: that of a packet without Ethernet stands in its type.
+pub(crate) fn dl_type(key: &FlowKey) -> u16 {
+    match key.packet_type.get() {
+        kind @ 0x1_0000..=0x1_ffff => kind as u16,
+        _ => key.eth_type.get(),
+    }
+}
+
 impl Prereq {
     /// Whether a packet with this key has the field.
     pub fn holds(self, key: &FlowKey) -> bool {
-        let ip = || matches!(key.eth_type.get(), ETH_TYPE_IPV4 | ETH_TYPE_IPV6);
+        let eth_type = dl_type(key);
+        let ip = || matches!(eth_type, ETH_TYPE_IPV4 | ETH_TYPE_IPV6);
         let l4 = |proto| ip() && key.nw_proto == proto && key.nw_frag & FRAG_LATER == 0;
-        let icmpv6 = || key.eth_type == ETH_TYPE_IPV6 && l4(IP_PROTO_ICMPV6);
+        let icmpv6 = || eth_type == ETH_TYPE_IPV6 && l4(IP_PROTO_ICMPV6);
         let nd = |kind: u8| icmpv6() && key.tp_src == u16::from(kind) && key.tp_dst == 0;
         match self {
             Prereq::None => true,
             Prereq::Ethernet => key.packet_type == 0,
             Prereq::Vlan => key.vlan_tci.get() & VLAN_PRESENT != 0,
-            Prereq::Ipv4 => key.eth_type == ETH_TYPE_IPV4,
-            Prereq::Ipv6 => key.eth_type == ETH_TYPE_IPV6,
+            Prereq::Ipv4 => eth_type == ETH_TYPE_IPV4,
+            Prereq::Ipv6 => eth_type == ETH_TYPE_IPV6,
             Prereq::Ip => ip(),
-            Prereq::Arp => matches!(key.eth_type.get(), ETH_TYPE_ARP | ETH_TYPE_RARP),
+            Prereq::Arp => matches!(eth_type, ETH_TYPE_ARP | ETH_TYPE_RARP),
             Prereq::Tcp => l4(IP_PROTO_TCP),
             Prereq::Udp => l4(IP_PROTO_UDP),
             Prereq::Sctp => l4(IP_PROTO_SCTP),
-            Prereq::Icmpv4 => key.eth_type == ETH_TYPE_IPV4 && l4(IP_PROTO_ICMP),
+            Prereq::Icmpv4 => eth_type == ETH_TYPE_IPV4 && l4(IP_PROTO_ICMP),
             Prereq::Icmpv6 => icmpv6(),
             Prereq::Nd => nd(ND_SOLICIT) || nd(ND_ADVERT),
             Prereq::NdSolicit => nd(ND_SOLICIT),
             Prereq::NdAdvert => nd(ND_ADVERT),
-            Prereq::Mpls => matches!(key.eth_type.get(), ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST),
-            Prereq::Nsh => key.eth_type == ETH_TYPE_NSH,
+            Prereq::Mpls => matches!(eth_type, ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST),
+            Prereq::Nsh => eth_type == ETH_TYPE_NSH,
             Prereq::Ct => key.ct_state & OF_CONNECTION != 0,
         }
     }
@@ -104,6 +113,7 @@ impl Prereq {
     pub fn implied_by(self, m: &Match) -> bool {
         let pinned = |f: &FieldId| match f {
             FieldId::IpFrag | FieldId::PacketType => true,
+            FieldId::EthType if m.key().packet_type.get() >> 16 == 1 => m.mask().is_exact(FieldId::PacketType),
             FieldId::VlanVid => m.mask().bits.vlan_tci.get() & VLAN_PRESENT != 0,
             f => m.mask().is_exact(*f),
         };

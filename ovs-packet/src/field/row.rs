@@ -103,8 +103,6 @@ impl FieldId {
     pub fn accepts(self, value: u128) -> bool {
         match self {
             FieldId::NshMdtype => matches!(value, 1 | 2),
-            // The numbers between OpenFlow 1.0's last port and 1.1's reserved ones are no port's.
-            FieldId::InPortOxm | FieldId::ActsetOutput => matches!(value, 0..=0xfeff | 0xffff_ff00..=0xffff_ffff),
             _ => value & !self.info().max == 0,
         }
     }

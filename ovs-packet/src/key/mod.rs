@@ -1,7 +1,7 @@
 //! The flow key: all that matching can see of a packet, in one fixed layout of u64 words.
 //!
 //! - [`FlowKey`] is the full key, [`FlowMask`] the bits of it that matter, [`Match`] the two together;
-//! - [`SparseKey`] holds only the words that are not zero, for rules and cached flows;
+//! - [`SparseKey`], [`SparseMask`] and [`SparseMatch`] hold only the words that are not zero, for rules and cached flows;
 //! - [`WordSet`] names words of the layout, [`Block`]s group them by cache line, [`Stage`]s by protocol layer.
 //!
 //! # Layout
@@ -24,11 +24,13 @@
 //! | 8-11 | 64-95 | values of the tunnel options |
 
 mod mask;
+mod matching;
 mod sparse;
 mod words;
 
-pub use mask::{FlowMask, Match};
-pub use sparse::{SparseKey, SparseMatch};
+pub use mask::FlowMask;
+pub use matching::{Match, TunOptionsTooLong};
+pub use sparse::{SparseKey, SparseMask, SparseMatch};
 pub use words::{Block, BlockSet, STAGES, Stage, WordSet};
 
 use core::fmt;

@@ -11,47 +11,67 @@ use super::WORDS;
 /// assert_eq!(s.iter().collect::<Vec<_>>(), [1, 3]);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct WordSet(u128);
+pub struct WordSet {
+    // Two halves and not one u128, which would make whatever holds a set 16-byte aligned.
+    low: u64,
+    high: u64,
+}
 
 impl WordSet {
     /// No word.
-    pub const EMPTY: WordSet = WordSet(0);
+    pub const EMPTY: WordSet = WordSet { low: 0, high: 0 };
 
     /// The set as bits: bit `i` stands for word `i`.
     pub const fn bits(self) -> u128 {
-        self.0
+        (self.high as u128) << 64 | self.low as u128
+    }
+
+    const fn from_bits(bits: u128) -> WordSet {
+        WordSet { low: bits as u64, high: (bits >> 64) as u64 }
     }
 
     /// How many words are in the set.
     pub const fn len(self) -> usize {
-        self.0.count_ones() as usize
+        self.bits().count_ones() as usize
     }
 
     /// Whether no word is in the set.
     pub const fn is_empty(self) -> bool {
-        self.0 == 0
+        self.bits() == 0
     }
 
     /// Whether word `i` is in the set.
     pub const fn contains(self, i: usize) -> bool {
-        i < WORDS && self.0 >> i & 1 != 0
+        i < WORDS && self.bits() >> i & 1 != 0
     }
 
     /// Adds word `i`; a word that the layout does not have is ignored.
     pub const fn insert(&mut self, i: usize) {
         if i < WORDS {
-            self.0 |= 1 << i;
+            *self = WordSet::from_bits(self.bits() | 1 << i);
         }
     }
 
     /// How many words of the set lie below word `i`: the place of word `i` among packed words.
     pub const fn rank(self, i: usize) -> usize {
-        if i >= 128 { self.len() } else { (self.0 & ((1u128 << i) - 1)).count_ones() as usize }
+        if i >= 128 { self.len() } else { (self.bits() & ((1u128 << i) - 1)).count_ones() as usize }
+    }
+
+    /// The blocks that the words are in.
+    pub const fn blocks(self) -> BlockSet {
+        let (mut blocks, mut b) = (0, 0);
+        while b < WORDS / 8 {
+            if self.bits() >> (8 * b) & 0xff != 0 {
+                blocks |= 1 << b;
+            }
+            b += 1;
+        }
+        BlockSet(blocks)
     }
 
     /// The indexes in the set, ascending.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        let mut rest = self.0;
+    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
+        let mut rest = self.bits();
         core::iter::from_fn(move || {
             let i = rest.trailing_zeros() as usize;
             (i < 128).then(|| {

@@ -30,7 +30,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ovs_packet::packet::{BATCH, HEADROOM};
-use ovs_packet::{EthAddr, Packet, PacketBatch};
+use ovs_packet::{EthAddr, Packet, PacketBatch, edit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
 use self::link::{Link, Links};
@@ -39,9 +39,8 @@ use super::{Netdev, NetdevError, NetdevStats, Offloads};
 /// `ARPHRD_ETHER`.
 const ETHERNET: u16 = 1;
 
-/// Bytes of an Ethernet header, and of the two addresses that it begins with.
+/// Bytes of an Ethernet header.
 const ETH_HEADER: usize = 14;
-const ETH_ADDRESSES: usize = 12;
 
 /// Bytes that the kernel may queue each way. A TCP packet of 64 KiB counts for more than its size.
 const QUEUE: usize = 8 << 20;
@@ -181,13 +180,8 @@ fn packet_of(frame: sys::Frame<'_>) -> Option<Packet> {
     packet.extend(frame.spill);
     packet.offload = offload;
     if let Some(vlan) = frame.vlan {
-        // Not `edit::push_vlan`: that is the action, which has no drop-eligible bit. This tag is as it was.
-        packet.push_front(4);
-        let data = packet.data_mut();
-        data.copy_within(4..4 + ETH_ADDRESSES, 0);
-        let tag = data.get_mut(ETH_ADDRESSES..)?.first_chunk_mut::<4>()?;
-        let ([t0, t1], [c0, c1]) = (vlan.tpid.to_be_bytes(), vlan.tci.to_be_bytes());
-        *tag = [t0, t1, c0, c1];
+        // Not `push_vlan`: that is the action, which has no drop-eligible bit. This tag is as it was.
+        edit::insert_vlan(&mut packet, vlan.tpid, vlan.tci);
     }
     Some(packet)
 }

@@ -2,28 +2,87 @@
 
 use alloc::vec::Vec;
 
+use arrayvec::ArrayVec;
+
 use crate::checksum;
 use crate::extract::{
-    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, ETH_TYPE_VLAN,
-    IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT, ND_SOLICIT, NO_ETHERTYPE,
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
+    ETH_TYPE_VLAN, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, ND_ADVERT,
+    ND_SOLICIT, NO_ETHERTYPE,
 };
+use crate::field::dl_type;
 use crate::key::{FRAG_ANY, FRAG_LATER, FlowKey, MPLS_DEPTH, VLAN_PRESENT};
 use crate::packet::{Layers, Packet};
 
 /// Builds a packet that extraction reads back as `key`, with `l7` behind the last header, lengths and checksums right.
 ///
-/// What a key does not say is filled in plainly: no IP options, TCP sequence numbers zero. An 802.3 frame
-/// ([`NO_ETHERTYPE`]) gets its length. Neighbour discovery and ARP have no payload: `l7` is left out of them. The packet's metadata come from the key too.
+/// What a key does not say is filled in plainly: no IP options, TCP sequence numbers zero, NSH without metadata of
+/// type 2. An 802.3 frame ([`NO_ETHERTYPE`]) gets its length. Neighbour discovery and ARP have no payload: `l7` is
+/// left out of them. A key of another packet type than Ethernet gives a packet that begins at layer 3. The packet's metadata come
+/// from the key too.
+///
+/// ```
+/// use ovs_packet::{FlowKey, Match, compose, extract};
+///
+/// let m: Match = "dl_vlan=5,tcp6,ipv6_src=2001:db8::1,ipv6_dst=2001:db8::2,nw_ttl=64,tcp_dst=80".parse().unwrap();
+/// let mut packet = compose::compose(m.key(), b"GET /");
+/// let mut key = FlowKey::ZERO;
+/// extract::extract(&mut packet, &mut key);
+/// assert!(m.matches(&key));
+/// ```
 pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
+    let mut packet = build(key, l7);
+    write_l4_checksum(&mut packet);
+    packet
+}
+
+/// As [`compose`], with every checksum wrong: of the IPv4 header, and of the transport.
+///
+/// ```
+/// use ovs_packet::{Match, checksum, compose};
+///
+/// let m: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2".parse().unwrap();
+/// let bad = compose::compose_with_bad_checksums(m.key(), b"x");
+/// assert_ne!(checksum::checksum(&bad.data()[14..34]), 0);
+/// ```
+pub fn compose_with_bad_checksums(key: &FlowKey, l7: &[u8]) -> Packet {
+    let mut packet = compose(key, l7);
+    let layers = packet.layers();
+    let ip = layers.l3.filter(|_| dl_type(key) == ETH_TYPE_IPV4).map(|l3| (l3 + 10, 2));
+    let l4 = layers
+        .l4
+        .zip(checksum_offset(layers.l4_proto))
+        .map(|(l4, at)| (l4 + at, if layers.l4_proto == IP_PROTO_SCTP { 4 } else { 2 }));
+    for (at, len) in ip.into_iter().chain(l4) {
+        let field = packet.data_mut().get_mut(at..at + len).unwrap_or(&mut []);
+        field.iter_mut().for_each(|b| *b = !*b);
+        // A UDP checksum of zero is none; 0 and 0xffff are the same sum in the others.
+        if matches!(field, [0, 0] | [0xff, 0xff]) {
+            field.fill(0x55);
+        }
+    }
+    packet
+}
+
+/// The packet without its transport checksum.
+fn build(key: &FlowKey, l7: &[u8]) -> Packet {
     let mut frame = Frame { bytes: Vec::with_capacity(128 + l7.len()), layers: Layers::default() };
     if key.packet_type == 0 {
         frame.ethernet(key);
     }
+    let eth_type = dl_type(key);
+    if matches!(eth_type, ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST) {
+        frame.mpls(key);
+    }
     frame.layers.l3 = Some(frame.bytes.len());
-    match key.eth_type.get() {
+    match eth_type {
         ETH_TYPE_IPV4 => frame.ipv4(key, l7),
         ETH_TYPE_IPV6 => frame.ipv6(key, l7),
         ETH_TYPE_ARP | ETH_TYPE_RARP => frame.arp(key),
+        ETH_TYPE_NSH => {
+            frame.put(&nsh_header(key, key.nsh_np, &[]));
+            frame.put(l7);
+        }
         NO_ETHERTYPE if key.packet_type == 0 => frame.length_prefixed(l7),
         _ => frame.bytes.extend_from_slice(l7),
     }
@@ -35,8 +94,27 @@ pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
     packet.meta.pkt_mark = key.pkt_mark.get();
     packet.meta.skb_priority = key.skb_priority.get();
     packet.meta.dp_hash = key.dp_hash.get();
-    write_l4_checksum(&mut packet);
     packet
+}
+
+/// The most bytes of an NSH header (RFC 8300, section 2.2): its length is counted in words, in six bits.
+pub(crate) const NSH_MAX: usize = 63 * 4;
+
+/// An NSH header with what the key says of it, before a packet of type `np`. Metadata other than those of type 1 are
+/// whole words; what does not fit is left out.
+pub(crate) fn nsh_header(key: &FlowKey, np: u8, metadata: &[u8]) -> ArrayVec<u8, NSH_MAX> {
+    let mut header = ArrayVec::from_iter([0, 0, key.nsh_mdtype, np]);
+    header.extend(key.nsh_path.get().to_be_bytes());
+    match key.nsh_mdtype {
+        1 => header.extend(key.nsh_context.iter().flat_map(|c| c.get().to_be_bytes())),
+        _ => header.extend(metadata.iter().copied().take(NSH_MAX - header.len())),
+    }
+    let words = (header.len() / 4) as u16;
+    let first = u16::from(key.nsh_flags & 3) << 12 | u16::from(key.nsh_ttl & 0x3f) << 6 | words;
+    if let Some(base) = header.first_chunk_mut::<2>() {
+        *base = first.to_be_bytes();
+    }
+    header
 }
 
 /// Computes the transport checksum of `packet` anew, from the bytes as they are.
@@ -53,11 +131,18 @@ pub fn write_l4_checksum(packet: &mut Packet) {
             write_sctp_checksum(segment);
             return;
         }
-        (IP_PROTO_ICMP, _) => 0,
+        (IP_PROTO_ICMP | IP_PROTO_IGMP, _) => 0,
         (_, Some(4)) => addresses(packet.data(), l3 + 12, 8),
-        _ => addresses(packet.data(), l3 + 8, 32),
+        _ => {
+            let last = final_destination(packet.data().get(l3..l4).unwrap_or(&[]));
+            addresses(packet.data(), l3 + 8, 16) + addresses(packet.data(), l3 + last, 16)
+        }
     };
-    let pseudo = if layers.l4_proto == IP_PROTO_ICMP { 0 } else { u64::from(layers.l4_proto) + u64::from(len) };
+    let pseudo = if matches!(layers.l4_proto, IP_PROTO_ICMP | IP_PROTO_IGMP) {
+        0
+    } else {
+        u64::from(layers.l4_proto) + u64::from(len)
+    };
     let Some(segment) = packet.data_mut().get_mut(l4..end) else { return };
     let Some(field) = segment.get_mut(at..at + 2) else { return };
     field.fill(0);
@@ -69,6 +154,34 @@ pub fn write_l4_checksum(packet: &mut Packet) {
     if let Some(field) = segment.get_mut(at..at + 2) {
         field.copy_from_slice(&value.to_be_bytes());
     }
+}
+
+/// Where in an IPv6 packet the address of its last destination stands, which the transport's checksum counts
+/// (RFC 8200, section 8.1): in the header, or, on the way there, in a routing header.
+pub(crate) fn final_destination(ip: &[u8]) -> usize {
+    const DESTINATION: usize = 24;
+    let Some(mut next) = ip.get(6).copied() else { return DESTINATION };
+    let mut at = 40;
+    while let Some(&[after, units, kind, segments_left]) = ip.get(at..).and_then(|h| h.first_chunk::<4>()) {
+        let len = match next {
+            0 | 43 | 60 => (usize::from(units) + 1) * 8,
+            44 => 8,
+            51 => (usize::from(units) + 2) * 4,
+            _ => break,
+        };
+        if next == 43 && segments_left > 0 {
+            let last = match kind {
+                // Source routing: the addresses as they are visited (RFC 8200, section 4.4).
+                0 | 2 => at + len.saturating_sub(16),
+                // Segment routing: the addresses in reverse (RFC 8754, section 2).
+                4 => at + 8,
+                _ => DESTINATION,
+            };
+            return if last + 16 <= ip.len() { last } else { DESTINATION };
+        }
+        (next, at) = (after, at + len);
+    }
+    DESTINATION
 }
 
 fn addresses(data: &[u8], from: usize, len: usize) -> u64 {
@@ -91,7 +204,7 @@ pub(crate) fn checksum_offset(proto: u8) -> Option<usize> {
     Some(match proto {
         IP_PROTO_TCP => 16,
         IP_PROTO_UDP => 6,
-        IP_PROTO_ICMP | IP_PROTO_ICMPV6 => 2,
+        IP_PROTO_ICMP | IP_PROTO_ICMPV6 | IP_PROTO_IGMP => 2,
         IP_PROTO_SCTP => 8,
         _ => return None,
     })
@@ -120,15 +233,16 @@ impl Frame {
         if key.eth_type != NO_ETHERTYPE {
             self.put(&key.eth_type.get().to_be_bytes());
         }
-        if matches!(key.eth_type.get(), ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST) {
-            self.layers.l2_5 = Some(self.bytes.len());
-            // The key keeps three entries at most: the last of them ends the stack.
-            for (i, lse) in key.mpls_lse.iter().enumerate() {
-                let last = lse.get() & 0x100 != 0 || i + 1 == MPLS_DEPTH;
-                self.put(&(lse.get() | u32::from(last) << 8).to_be_bytes());
-                if last {
-                    break;
-                }
+    }
+
+    fn mpls(&mut self, key: &FlowKey) {
+        self.layers.l2_5 = Some(self.bytes.len());
+        // The key keeps three entries at most: the last of them ends the stack.
+        for (i, lse) in key.mpls_lse.iter().enumerate() {
+            let last = lse.get() & 0x100 != 0 || i + 1 == MPLS_DEPTH;
+            self.put(&(lse.get() | u32::from(last) << 8).to_be_bytes());
+            if last {
+                break;
             }
         }
     }
@@ -197,7 +311,7 @@ impl Frame {
             return self.put(l7);
         }
         let at = self.bytes.len();
-        let v6 = key.eth_type == ETH_TYPE_IPV6;
+        let v6 = dl_type(key) == ETH_TYPE_IPV6;
         let (src, dst) = (key.tp_src.get().to_be_bytes(), key.tp_dst.get().to_be_bytes());
         let neighbor_discovery =
             v6 && key.nw_proto == IP_PROTO_ICMPV6 && dst == [0, 0] && matches!(src[1], ND_SOLICIT | ND_ADVERT);
@@ -221,12 +335,23 @@ impl Frame {
                 self.put(&[0; 8]);
             }
             IP_PROTO_ICMP if !v6 => self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]),
+            IP_PROTO_IGMP if !v6 => {
+                self.put(&[src[1], dst[1], 0, 0]);
+                self.put(&key.igmp_group.get().to_be_bytes());
+            }
             IP_PROTO_ICMPV6 if v6 => {
-                self.put(&[src[1], dst[1], 0, 0, 0, 0, 0, 0]);
+                self.put(&[src[1], dst[1], 0, 0]);
+                self.put(&(if neighbor_discovery { key.igmp_group.get() } else { 0 }).to_be_bytes());
                 if neighbor_discovery {
                     self.put(&key.nd_target.get().to_be_bytes());
-                    for (kind, address) in [(1, key.arp_sha), (2, key.arp_tha)] {
-                        if !address.is_zero() {
+                    // The type of the first option shares a member with TCP's flags.
+                    let first = key.tcp_flags.get();
+                    let mut options = [(1, key.arp_sha), (2, key.arp_tha)];
+                    if first == 2 {
+                        options.reverse();
+                    }
+                    for (kind, address) in options {
+                        if !address.is_zero() || first == u16::from(kind) {
                             self.put(&[kind, 1]);
                             self.put(&address.0);
                         }
@@ -242,3 +367,6 @@ impl Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

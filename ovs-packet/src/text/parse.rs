@@ -1,0 +1,403 @@
+//! Matches read: terms in whatever order, those that others depend on first.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::fmt;
+use core::str::FromStr;
+
+use arrayvec::ArrayVec;
+use nom::IResult;
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::{take_while, take_while1};
+use nom::character::complete::{anychar, char, none_of};
+use nom::combinator::{opt, recognize};
+use nom::multi::many0_count;
+use nom::sequence::{delimited, preceded};
+
+use super::{NoNames, PortNames, resolve_port};
+use crate::extract::{
+    ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, IP_PROTO_ICMP,
+    IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
+};
+use crate::field::{FieldId, Format, ParseSubfieldError, ParseValueError, Prereq, Subfield, TunOption, Value, dl_type};
+use crate::key::{Match, VLAN_PRESENT};
+
+/// Protocol names that stand for an Ethertype and perhaps an IP protocol. The first of several is the one written.
+const SHORTHANDS: &[(&str, u16, Option<u8>)] = &[
+    ("ip", ETH_TYPE_IPV4, None),
+    ("ipv4", ETH_TYPE_IPV4, None),
+    ("ip4", ETH_TYPE_IPV4, None),
+    ("icmp", ETH_TYPE_IPV4, Some(IP_PROTO_ICMP)),
+    ("tcp", ETH_TYPE_IPV4, Some(IP_PROTO_TCP)),
+    ("udp", ETH_TYPE_IPV4, Some(IP_PROTO_UDP)),
+    ("sctp", ETH_TYPE_IPV4, Some(IP_PROTO_SCTP)),
+    ("ipv6", ETH_TYPE_IPV6, None),
+    ("ip6", ETH_TYPE_IPV6, None),
+    ("icmp6", ETH_TYPE_IPV6, Some(IP_PROTO_ICMPV6)),
+    ("tcp6", ETH_TYPE_IPV6, Some(IP_PROTO_TCP)),
+    ("udp6", ETH_TYPE_IPV6, Some(IP_PROTO_UDP)),
+    ("sctp6", ETH_TYPE_IPV6, Some(IP_PROTO_SCTP)),
+    ("arp", ETH_TYPE_ARP, None),
+    ("rarp", ETH_TYPE_RARP, None),
+    ("mpls", ETH_TYPE_MPLS, None),
+    ("mplsm", ETH_TYPE_MPLS_MCAST, None),
+];
+
+/// Names that mean one field or another by what else is matched, or that only a match has.
+const BY_CONTEXT: &[(&str, &[FieldId])] = {
+    use FieldId::*;
+    &[
+        // A match sees the whole number of the port, whichever way the packet or the message said it.
+        ("in_port", &[InPortOxm]),
+        ("nw_src", &[NwSrc, ArpSpa]),
+        ("nw_dst", &[NwDst, ArpTpa]),
+        ("nw_proto", &[NwProto, ArpOp]),
+        ("tp_src", &[TcpSrc, UdpSrc, SctpSrc, IcmpType, Icmpv6Type]),
+        ("tp_dst", &[TcpDst, UdpDst, SctpDst, IcmpCode, Icmpv6Code]),
+        ("icmp_type", &[IcmpType, Icmpv6Type]),
+        ("icmp_code", &[IcmpCode, Icmpv6Code]),
+        ("gtpu_flags", &[TunGtpuFlags]),
+        ("gtpu_msgtype", &[TunGtpuMsgtype]),
+    ]
+};
+
+/// The shorthand for what `m` matches of Ethertype and protocol, and whether it says the protocol too.
+pub(super) fn shorthand_of(m: &Match) -> Option<(&'static str, bool)> {
+    let proto = m.mask().is_exact(FieldId::NwProto).then_some(m.key().nw_proto);
+    let eth_type = dl_type(m.key());
+    let called = |p: Option<u8>| SHORTHANDS.iter().find(|(_, e, q)| *e == eth_type && *q == p);
+    proto.and_then(|p| called(Some(p))).or_else(|| called(None)).map(|(name, _, p)| (*name, p.is_some()))
+}
+
+/// Why a text is no match, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ParseMatchError {
+    /// Byte offset in the text of what is wrong.
+    pub at: usize,
+    /// What is wrong there.
+    pub problem: MatchProblem,
+}
+
+/// What is wrong at a place of a match.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum MatchProblem {
+    /// No field and no protocol is called so.
+    UnknownField {
+        /// The name that was read.
+        name: String,
+    },
+    /// A field stands without a value.
+    MissingValue {
+        /// The field's name.
+        name: String,
+    },
+    /// A protocol name stands with a value.
+    UnexpectedValue {
+        /// The protocol's name.
+        name: String,
+    },
+    /// The value is none of the field's.
+    Value(ParseValueError),
+    /// The field has no such bits, or may be matched only whole.
+    Bits {
+        /// What was read.
+        name: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// The field exists only in packets that the match does not confine itself to.
+    Prerequisite {
+        /// The field's name.
+        name: String,
+        /// What must be matched too.
+        needs: &'static str,
+    },
+    /// A tunnel option stands more than once.
+    Duplicate {
+        /// The field's name.
+        name: String,
+    },
+    /// The tunnel options together are longer than a match can hold.
+    OptionsTooLong,
+    /// There is something that is no term at all.
+    Syntax,
+}
+
+impl fmt::Display for ParseMatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at offset {}", self.problem, self.at)
+    }
+}
+
+impl fmt::Display for MatchProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MatchProblem::UnknownField { name } => write!(f, "unknown field {name:?}"),
+            MatchProblem::MissingValue { name } => write!(f, "field {name} needs a value: {name}=VALUE"),
+            MatchProblem::UnexpectedValue { name } => write!(f, "{name} is a protocol and takes no value"),
+            MatchProblem::Value(e) => e.fmt(f),
+            MatchProblem::Bits { name, expected } => write!(f, "{name}: expected {expected}"),
+            MatchProblem::Prerequisite { name, needs } => write!(f, "{name} needs {needs} in the match"),
+            MatchProblem::Duplicate { name } => write!(f, "{name} stands more than once"),
+            MatchProblem::OptionsTooLong => {
+                write!(f, "tunnel options of more than {} bytes", crate::key::TUN_METADATA_BYTES)
+            }
+            MatchProblem::Syntax => write!(f, "expected NAME or NAME=VALUE"),
+        }
+    }
+}
+
+impl core::error::Error for ParseMatchError {}
+impl core::error::Error for MatchProblem {}
+
+/// A term of a match as it was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Term<'a> {
+    /// The name, or the protocol.
+    pub name: &'a str,
+    /// The value behind `=`.
+    pub value: Option<&'a str>,
+    /// Byte offset of the name in the text.
+    pub at: usize,
+}
+
+impl Term<'_> {
+    fn value_at(&self) -> usize {
+        self.value.map_or(self.at, |_| self.at + self.name.len() + 1)
+    }
+
+    fn error(&self, problem: impl FnOnce(String) -> MatchProblem) -> ParseMatchError {
+        ParseMatchError { at: self.at, problem: problem(self.name.to_string()) }
+    }
+}
+
+/// Splits `text` into terms. Commas inside parentheses and quotes do not separate.
+///
+/// # Errors
+/// [`MatchProblem::Syntax`] with the place of what is no term.
+pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
+    let mut found = Vec::with_capacity(8);
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
+        if rest.is_empty() {
+            return Ok(found);
+        }
+        let at = text.len() - rest.len();
+        let syntax = |_| ParseMatchError { at, problem: MatchProblem::Syntax };
+        let (next, (name, value)) = term(rest).map_err(syntax)?;
+        found.push(Term { name, value, at });
+        rest = next;
+    }
+}
+
+fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
+    let name = take_while1(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '[' | ']' | '.'));
+    (name, opt(preceded(char('='), alt((quoted, value))))).parse(input)
+}
+
+fn quoted(input: &str) -> IResult<&str, &str> {
+    let escaped = recognize((char('\\'), anychar));
+    let plain = recognize(none_of("\"\\"));
+    recognize(delimited(char('"'), many0_count(alt((escaped, plain))), char('"'))).parse(input)
+}
+
+fn value(input: &str) -> IResult<&str, &str> {
+    let depth = Cell::new(0usize);
+    take_while(|c: char| {
+        match c {
+            '(' => depth.set(depth.get() + 1),
+            ')' => depth.set(depth.get().saturating_sub(1)),
+            _ => {}
+        }
+        depth.get() > 0 || !matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
+    })
+    .parse(input)
+}
+
+/// Whether `name` begins a term of a match, so that a larger language knows which terms are its own.
+pub fn is_match_term(name: &str) -> bool {
+    name == "eth" || SHORTHANDS.iter().any(|(s, ..)| *s == name) || !candidates(name).is_empty() || name.contains('[')
+}
+
+/// The fields that a name may mean, of which there are at most five.
+fn candidates(name: &str) -> ArrayVec<FieldId, 5> {
+    match BY_CONTEXT.iter().find(|(s, _)| *s == name) {
+        Some((_, fields)) => fields.iter().copied().collect(),
+        None => FieldId::by_name(name).into_iter().collect(),
+    }
+}
+
+/// Builds a match from terms, in whatever order they stand.
+///
+/// # Errors
+/// As [`ParseMatchError`] says.
+pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
+    match_of_terms_with(terms, &NoNames)
+}
+
+/// As [`match_of_terms`], with names of ports in the place of their numbers.
+///
+/// # Errors
+/// As [`ParseMatchError`] says.
+pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<Match, ParseMatchError> {
+    let mut m = Match::ANY;
+    let mut pending = Vec::with_capacity(terms.len());
+    for t in terms {
+        let fields = candidates(t.name);
+        let shorthand = SHORTHANDS.iter().find(|(s, ..)| fields.is_empty() && *s == t.name);
+        if t.name == "eth" || shorthand.is_some() {
+            if t.value.is_some() {
+                return Err(t.error(|name| MatchProblem::UnexpectedValue { name }));
+            }
+            match shorthand {
+                None => m.set(FieldId::PacketType, 0),
+                Some((_, eth_type, proto)) => {
+                    m.set(FieldId::EthType, u128::from(*eth_type));
+                    if let Some(proto) = proto {
+                        m.set(FieldId::NwProto, u128::from(*proto));
+                    }
+                }
+            }
+            continue;
+        }
+        let (bits, fields) = match t.name.contains('[') {
+            true => {
+                let bits = subfield(t)?;
+                (Some(bits), [bits.field].into_iter().collect())
+            }
+            false => (None, fields),
+        };
+        let first = *fields.first().ok_or_else(|| t.error(|name| MatchProblem::UnknownField { name }))?;
+        pending.push((first.info().prereq.depth(), t, bits, fields));
+    }
+    pending.sort_by_key(|(depth, ..)| *depth);
+    for (_, t, bits, fields) in pending {
+        let field = fields.iter().copied().find(|f| f.info().prereq.implied_by(&m)).ok_or_else(|| {
+            let needs = fields.first().map_or("", |f| f.info().prereq.hint());
+            t.error(|name| MatchProblem::Prerequisite { name, needs })
+        })?;
+        match field.tun_metadata_index() {
+            Some(index) => set_option(&mut m, t, index)?,
+            None => {
+                let text = t.value.ok_or_else(|| t.error(|name| MatchProblem::MissingValue { name }))?;
+                let problem = match bits {
+                    Some(bits) => set_bits(&mut m, bits, text),
+                    None => set_field(&mut m, field, text, ports).map_err(MatchProblem::Value),
+                };
+                problem.map_err(|problem| ParseMatchError { at: t.value_at(), problem })?;
+            }
+        }
+    }
+    if m.mask().touches(FieldId::EthType) && !Prereq::Ethernet.holds(m.key()) {
+        let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, ..)| *s == t.name);
+        let (at, name) = terms.iter().find(named).map_or((0, "dl_type"), |t| (t.at, t.name));
+        let needs = Prereq::Ethernet.hint();
+        return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
+    }
+    // An Ethertype put in the place of a shorthand's leaves its protocol without meaning.
+    let has_protocol = [FieldId::NwProto, FieldId::ArpOp].iter().any(|f| f.info().prereq.implied_by(&m));
+    if m.mask().touches(FieldId::NwProto) && !has_protocol {
+        let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, _, proto)| *s == t.name && proto.is_some());
+        let (at, name) = terms.iter().find(named).map_or((0, "nw_proto"), |t| (t.at, t.name));
+        let needs = FieldId::NwProto.info().prereq.hint();
+        return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
+    }
+    Ok(m)
+}
+
+fn subfield(t: &Term<'_>) -> Result<Subfield, ParseMatchError> {
+    let bits = t.name.parse::<Subfield>().map_err(|ParseSubfieldError { at, expected }| ParseMatchError {
+        at: t.at + at,
+        problem: MatchProblem::Bits { name: t.name.to_string(), expected },
+    })?;
+    let info = bits.field.info();
+    if bits.field.tun_metadata_index().is_some() || (!bits.is_whole() && !info.maskable) {
+        return Err(t.error(|name| MatchProblem::Bits { name, expected: "a field that can be matched in part" }));
+    }
+    Ok(bits)
+}
+
+fn set_option(m: &mut Match, t: &Term<'_>, index: usize) -> Result<(), ParseMatchError> {
+    let problem = |problem| ParseMatchError { at: t.value_at(), problem };
+    let option = match t.value {
+        None => TunOption::PRESENT,
+        Some(text) => TunOption::parse(text).map_err(|e| {
+            problem(MatchProblem::Value(ParseValueError {
+                field: FieldId::tun_metadata(index).unwrap_or(e.field),
+                ..e
+            }))
+        })?,
+    };
+    if m.tun_option(index).is_some() {
+        return Err(t.error(|name| MatchProblem::Duplicate { name }));
+    }
+    m.set_tun_option(index, &option).map_err(|_| problem(MatchProblem::OptionsTooLong))
+}
+
+fn set_bits(m: &mut Match, bits: Subfield, text: &str) -> Result<(), MatchProblem> {
+    let wrong = || {
+        let expected = "a number that fits the bits, perhaps with a mask";
+        MatchProblem::Value(ParseValueError { field: bits.field, text: text.to_string(), expected })
+    };
+    let (value, mask) = match text.split_once('/') {
+        Some((value, mask)) => (value, Some(mask)),
+        None => (text, None),
+    };
+    let info = bits.field.info();
+    let fits = |n: &u128| n & !bits.ones() == 0 && n << bits.offset & !info.max_value() == 0;
+    let number = |s| super::integer(s).filter(fits).ok_or_else(wrong);
+    let (value, mask) = (number(value)?, mask.map_or(Ok(bits.ones()), number)?);
+    // Other bits of the field may be matched by a term of their own.
+    let (before, had) = (info.get(m.key()), info.get(&m.mask().bits));
+    let (value, mask) = (value << bits.offset, mask << bits.offset);
+    m.set_masked(bits.field, before & !bits.mask() | value, had & !bits.mask() | mask);
+    Ok(())
+}
+
+fn set_field(m: &mut Match, field: FieldId, text: &str, ports: &dyn PortNames) -> Result<(), ParseValueError> {
+    // VLAN fields of OpenFlow 1.0 imply that there is a tag, save where the text says that there is none.
+    if field == FieldId::DlVlan && matches!(text, "none" | "0xffff" | "65535") {
+        m.set(FieldId::VlanTci, 0);
+        return Ok(());
+    }
+    let port =
+        matches!(field.info().format, Format::Port | Format::Port16).then(|| resolve_port(text, ports)).flatten();
+    let v = match port {
+        Some(port) => Value::parse(field, &port.to_string())?,
+        None => Value::parse(field, text)?,
+    };
+    m.set_masked(field, v.value, v.mask);
+    if matches!(field, FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp) && v.mask != 0 {
+        let tci = m.key().vlan_tci.get() | VLAN_PRESENT;
+        let mask = m.mask().bits.vlan_tci.get() | VLAN_PRESENT;
+        m.set_masked(FieldId::VlanTci, tci.into(), mask.into());
+    }
+    Ok(())
+}
+
+impl Prereq {
+    /// How many layers of other fields must be read before this one can be checked.
+    fn depth(self) -> u8 {
+        match self {
+            Prereq::None => 0,
+            Prereq::Ethernet => 1,
+            Prereq::Vlan | Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp => 2,
+            Prereq::Mpls | Prereq::Nsh | Prereq::Ct => 2,
+            Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => 3,
+            Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => 4,
+        }
+    }
+}
+
+impl FromStr for Match {
+    type Err = ParseMatchError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match_of_terms(&terms(s)?)
+    }
+}
