@@ -152,9 +152,7 @@ impl Known {
             Action::DecTtl | Action::DecTtlTo(_) | Action::SetIpTos(_) | Action::SetIpEcn(_) | Action::SetIpTtl(_) => {
                 self.needs(Prereq::Ip)
             }
-            Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => {
-                self.needs(Prereq::Ipv4).or_else(|e| if Prereq::Arp.implied_by(&self.m) { Ok(()) } else { Err(e) })
-            }
+            Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => self.needs(Prereq::Ipv4),
             Action::SetL4Src { .. } | Action::SetL4Dst { .. } if self.protocol() == 0 => {
                 Err(OfError::BadActionMatchInconsistent)
             }
