@@ -2,7 +2,7 @@
 
 use ovs_ofproto::codec::{
     Bucket, FlowStats, FlowStatsReader, FlowStatsReply, GroupMod, Kind, Message, PacketIn, PacketInView, PacketOut,
-    Port, PortStats, Version,
+    Page, Port, PortStats, Version,
 };
 use ovs_ofproto::text::{Parser, ofp_print};
 use ovs_ofproto::{Action, FlowMod, Instructions};
@@ -82,13 +82,11 @@ fn groups_and_ports_in_every_version() {
     (port.number, port.name) = (OfPort(1), "eth0".into());
     for version in Version::KNOWN {
         round(&group.clone().into(), version);
-        let mut page = ovs_ofproto::codec::Page::default();
-        page.items = vec![port.clone(); 2];
+        let page = Page { more: false, items: vec![port.clone(); 2] };
         round(&Message::PortDescReply(page), version);
-        let mut stats = ovs_ofproto::codec::Page::default();
         let mut one = PortStats::default();
         one.duration = Some((1, 2)).filter(|_| version >= Version::V1_3);
-        stats.items = vec![one; 2];
+        let stats = Page { more: true, items: vec![one; 2] };
         round(&Message::PortStatsReply(stats), version);
     }
 }

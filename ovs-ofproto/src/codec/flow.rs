@@ -63,7 +63,7 @@ fn read_flags(r: &mut Reader<'_>, version: Version) -> Result<FlowModFlags, Deco
 fn write_flags(flags: FlowModFlags, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
     // Earlier versions reset no counts when a flow is added: what is not asked there is done.
     let sent = flags & flags_of(version);
-    match (flags - sent).is_empty() {
+    match flags.difference(sent).is_empty() {
         true => {
             w.u16(sent.bits());
             Ok(())

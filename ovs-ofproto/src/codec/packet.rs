@@ -350,7 +350,7 @@ pub struct PacketOut {
     /// The port that it is taken to have come in by, real or [`OfPort::CONTROLLER`].
     pub in_port: OfPort,
     /// What else is taken for granted of the packet; OpenFlow 1.5 can say it. The port is not in it.
-    pub metadata: Match,
+    pub metadata: Option<Box<Match>>,
     /// What to do.
     pub actions: Vec<Action>,
     /// The packet; empty if it is in a buffer.
@@ -360,12 +360,12 @@ pub struct PacketOut {
 impl PacketOut {
     /// `actions` on a packet that is in the message.
     pub fn new(in_port: OfPort, actions: Vec<Action>, data: Vec<u8>) -> PacketOut {
-        PacketOut { buffer_id: NO_BUFFER, in_port, metadata: Match::ANY, actions, data }
+        PacketOut { buffer_id: NO_BUFFER, in_port, metadata: None, actions, data }
     }
 
     pub(super) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
         w.u32(self.buffer_id);
-        if kind != Kind::PacketOut15 && self.metadata != Match::ANY {
+        if kind != Kind::PacketOut15 && self.metadata.is_some() {
             return Err(EncodeError::NotInVersion { version: version.0, what: "metadata of a packet-out" });
         }
         let at;
@@ -383,7 +383,7 @@ impl PacketOut {
             _ => {
                 at = w.len();
                 w.zeros(4);
-                let mut metadata = self.metadata;
+                let mut metadata = self.metadata.as_deref().copied().unwrap_or(Match::ANY);
                 metadata.set(ovs_packet::field::FieldId::InPortOxm, self.in_port.0.into());
                 matching::write(&metadata, w, version)?;
             }
@@ -416,12 +416,13 @@ impl PacketOut {
                 r.skip(2)?;
                 at_port = r.clone();
                 let field = ovs_packet::field::FieldId::InPortOxm;
-                p.metadata = matching::read(r, true)?;
-                if !p.metadata.mask().touches(field) {
+                let mut metadata = matching::read(r, true)?;
+                if !metadata.mask().touches(field) {
                     return Err(at_port.error(OfError::BadRequestBadPort, "the port that the packet came in by"));
                 }
-                p.in_port = OfPort(p.metadata.key().in_port.get());
-                p.metadata.set_masked(field, 0, 0);
+                p.in_port = OfPort(metadata.key().in_port.get());
+                metadata.set_masked(field, 0, 0);
+                p.metadata = Some(Box::new(metadata)).filter(|m| **m != Match::ANY);
             }
         }
         let allowed = [OfPort::LOCAL, OfPort::ANY, OfPort::CONTROLLER];

@@ -358,7 +358,7 @@ impl Printer {
             }
             Message::FlowStatsReply(reply) => {
                 for flow in &reply.flows {
-                    self.out.push_str("\n");
+                    self.out.push('\n');
                     self.flow_stats(flow)?;
                 }
                 Ok(())
@@ -748,7 +748,7 @@ impl Printer {
     }
 
     fn packet_out(&mut self, packet: &PacketOut) -> fmt::Result {
-        let mut m = packet.metadata;
+        let mut m = packet.metadata.as_deref().copied().unwrap_or(Match::ANY);
         m.set(FieldId::InPortOxm, packet.in_port.0.into());
         write!(self.out, " {m} actions={}", ActionList(&packet.actions))?;
         match packet.buffer_id {

@@ -110,11 +110,12 @@ impl Translator<'_> {
                 Action::CtClear => self.ct_clear(),
                 Action::Clone(inner) => self.clone_of(inner),
                 a if a.is_pop_vlan() => self.pop_vlan(),
-                a => match a.as_set_field() {
-                    Some((field, value, mask)) => self.set_field(field, value, mask),
+                a => {
                     // A note says nothing; what is not built is refused where flows are added.
-                    None => {}
-                },
+                    if let Some((field, value, mask)) = a.as_set_field() {
+                        self.set_field(field, value, mask);
+                    }
+                }
             }
         }
     }
