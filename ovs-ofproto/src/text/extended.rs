@@ -126,7 +126,7 @@ pub(super) fn parse(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
         "pop_mpls" => ethertype().map(Action::PopMpls),
         "set_tunnel" | "set_tunnel64" => {
             let id = u64_at(arg, 0)?;
-            Ok(Action::SetTunnel { id, wide: item.name.ends_with("64") })
+            Ok(Action::SetTunnel { id, wide: item.name.ends_with("64") || id > u64::from(u32::MAX) })
         }
         "push" => bits(arg, 0).map(Action::Push),
         "pop" => target(arg, 0).map(Action::Pop),

@@ -356,7 +356,13 @@ fn encap(f: &mut fmt::Formatter<'_>, packet_type: u32, properties: &[EncapProper
             match p {
                 EncapProperty::NshMdType(md_type) => parts.push(format_args!("md_type={md_type}"))?,
                 EncapProperty::NshTlv { class, kind, value } => {
-                    parts.push(format_args!("tlv({class:#06x},{kind},{})", HexBytes(value)))?;
+                    // Zeros in front are bytes of the option.
+                    let zeros = value.iter().take_while(|b| **b == 0).count().min(value.len().saturating_sub(1));
+                    let zeros = "00".repeat(zeros);
+                    let digits = HexBytes(value).to_string();
+                    let digits = digits.trim_start_matches("0x");
+                    let half = if !zeros.is_empty() && digits.len() % 2 == 1 { "0" } else { "" };
+                    parts.push(format_args!("tlv({class:#06x},{kind},0x{zeros}{half}{digits})"))?;
                 }
             }
         }
