@@ -141,6 +141,8 @@ impl Selection {
             let e = oxm::read_entry(&mut r)?;
             s.fields.push((e.field, if e.masked { e.mask } else { e.value }));
         }
+        // Their order says nothing.
+        s.fields.sort_by_key(|(field, _)| *field);
         Ok(s)
     }
 

@@ -169,6 +169,8 @@ pub enum Message {
     GetAsyncReply(AsyncConfig),
     /// Tell me this.
     SetAsync(AsyncConfig),
+    /// Another controller's request changed a group or a meter: the request, whole.
+    RequestForward(Vec<u8>),
     /// Begins and ends a bundle.
     BundleControl(BundleControl),
     /// Adds a message to a bundle.
@@ -278,6 +280,10 @@ fn pass(m: &mut Message, io: &mut Io<'_, '_>, kind: Kind) -> Done {
         Message::RoleRequest(r) | Message::RoleReply(r) => r.pass(io, kind),
         Message::RoleStatus(r) => r.pass(io),
         Message::GetAsyncReply(a) | Message::SetAsync(a) => a.pass(io, kind),
+        Message::RequestForward(request) => io.either(request, read_forwarded, |request, w| {
+            w.bytes(request);
+            Ok(())
+        }),
         Message::BundleControl(b) => b.pass(io),
         Message::BundleAdd(b) => b.pass(io),
         Message::SetFlowFormat(n) | Message::SetPacketInFormat(n) | Message::FlowMonitorCancel(n) => io.u32(n),
@@ -296,6 +302,20 @@ fn pass(m: &mut Message, io: &mut Io<'_, '_>, kind: Kind) -> Done {
             io.u16(zone)
         }
         _ => Ok(()),
+    }
+}
+
+/// Reads a request within a message that forwards it.
+fn read_forwarded(r: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+    let start = r.clone();
+    let bad = |error| start.error(error, "a change of a group or of a meter");
+    let all = r.remaining();
+    let header = Header::decode(all).map_err(|_| bad(OfError::BundleMsgBadLen))?;
+    let len = usize::from(header.length);
+    let request = all.get(..len).filter(|_| len >= Header::LEN).ok_or_else(|| bad(OfError::BundleMsgBadLen))?;
+    match Kind::of_bytes(request)?.of() {
+        MessageKind::GroupMod | MessageKind::MeterMod => Message::decode(request).map(|_| request.to_vec()),
+        _ => Err(bad(OfError::BundleMsgUnsup)),
     }
 }
 
@@ -366,6 +386,7 @@ fn empty(of: MessageKind, more: bool) -> Option<Message> {
         MessageKind::GetAsyncRequest => Message::GetAsyncRequest,
         MessageKind::GetAsyncReply => Message::GetAsyncReply(AsyncConfig::default()),
         MessageKind::SetAsyncConfig => Message::SetAsync(AsyncConfig::default()),
+        MessageKind::RequestForward => Message::RequestForward(Vec::new()),
         MessageKind::BundleControl => Message::BundleControl(BundleControl::default()),
         MessageKind::BundleAddMessage => Message::BundleAdd(BundleAdd::default()),
         MessageKind::SetFlowFormat => Message::SetFlowFormat(0),
@@ -553,6 +574,7 @@ impl Message {
             Message::GetAsyncRequest => MessageKind::GetAsyncRequest,
             Message::GetAsyncReply(_) => MessageKind::GetAsyncReply,
             Message::SetAsync(_) => MessageKind::SetAsyncConfig,
+            Message::RequestForward(_) => MessageKind::RequestForward,
             Message::BundleControl(_) => MessageKind::BundleControl,
             Message::BundleAdd(_) => MessageKind::BundleAddMessage,
             Message::SetFlowFormat(_) => MessageKind::SetFlowFormat,

@@ -36,7 +36,7 @@
 //! OpenFlow 1.0 to 1.5 with the extensions of Nicira and the ONF. A [`Message`] says the same in every version: which
 //! message it is there, and in which numbers, the tables tell; what a version cannot say is refused by
 //! [`Message::encode`]. Of the 82 things that messages say, the bodies of some are not read yet, and come as
-//! [`Opaque`]: table features, table status, forwarded requests, flow monitors, the table of tunnel options, matches of
+//! [`Opaque`]: table features, table status, flow monitors, the table of tunnel options, matches of
 //! connections to forget, statistics of IPFIX. Nor are matches of tunnel options read, which need that table.
 //!
 //! What is wrong is refused with the error that OpenFlow has for it, never skipped: a switch that half understands a

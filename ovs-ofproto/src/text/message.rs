@@ -577,6 +577,14 @@ impl Printer {
                 write!(out, " reason={}", reasons.get(usize::from(r.reason)).unwrap_or(&"(unknown)"))
             }
             Message::GetAsyncReply(a) | Message::SetAsync(a) => self.async_config(a),
+            Message::RequestForward(request) => match Message::decode(request) {
+                Ok((_, request)) => {
+                    let group = matches!(request, Message::GroupMod(_));
+                    out.push_str(if group { " reason=group_mod" } else { " reason=meter_mod" });
+                    self.body(&request)
+                }
+                Err(e) => decode_error(out, &e),
+            },
             Message::BundleControl(b) => {
                 let kinds = [
                     "OPEN_REQUEST",

@@ -160,9 +160,6 @@ fn hex_dump(bytes: &[u8]) -> String {
         for (i, b) in line.iter().enumerate() {
             text += &format!("{}{b:02x}", if i == 8 { '-' } else { ' ' });
         }
-        if line.len() == 8 {
-            text.push('-');
-        }
         text.push('\n');
     }
     text
