@@ -367,8 +367,9 @@ impl Encoder<'_> {
         let (v10, legacy) = (version == Version::V1_0, version < Version::V1_2);
         match action {
             Action::Output { port, max_len } => {
-                // The length is the controller's; for other ports it is zero, as upstream sends it.
-                let max_len = if *port == OfPort::CONTROLLER { *max_len } else { 0 };
+                // The length is the controller's; for other ports zero means the whole packet.
+                let elsewhere = *port != OfPort::CONTROLLER && *max_len == Action::WHOLE;
+                let max_len = if elsewhere { 0 } else { *max_len };
                 if v10 {
                     let port = port16(*port)?;
                     return self.put(Code::Output10, |e| {
@@ -1072,7 +1073,11 @@ impl<'a> Body<'a> {
                     _ => read_port(&mut self.r)?,
                 };
                 let max_len = self.r.u16()?;
-                Action::Output { port, max_len: if port == OfPort::CONTROLLER { max_len } else { Action::WHOLE } }
+                if port == OfPort::ANY {
+                    return Err(self.bad(OfError::BadActionBadPort, "a port that can be output to"));
+                }
+                let whole = port != OfPort::CONTROLLER && max_len == 0;
+                Action::Output { port, max_len: if whole { Action::WHOLE } else { max_len } }
             }
             Code::SetVlanVid10 | Code::SetVlanVid11 => {
                 let vid = self.r.u16()?;
@@ -1195,6 +1200,9 @@ impl<'a> Body<'a> {
                 Action::Controller(Box::new(Controller { max_len, id, reason, ..Controller::default() }))
             }
             Code::NxController2 => return self.controller(),
+            Code::NxWriteMetadata if self.version != Version::V1_0 => {
+                return Err(self.bad(OfError::BadInstructionUnsupported, "an instruction instead"));
+            }
             Code::NxWriteMetadata => {
                 self.zeros(6, OfError::BadRequestMustBeZero)?;
                 Action::WriteMetadata(self.r.u64()?, self.r.u64()?)
