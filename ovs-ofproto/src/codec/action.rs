@@ -1264,7 +1264,19 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn set(mut self, may_mask: bool, nicira: bool) -> Decoded {
+    fn set(self, may_mask: bool, nicira: bool) -> Decoded {
+        // What is wrong with a field in a match, said of the same field in an action.
+        self.set_as_match(may_mask, nicira).map_err(|e| {
+            let error = match e.error {
+                OfError::BadMatchBadField => OfError::BadActionBadSetType,
+                OfError::BadMatchBadLength => OfError::BadActionBadSetLength,
+                other => other,
+            };
+            DecodeError { error, ..e }
+        })
+    }
+
+    fn set_as_match(mut self, may_mask: bool, nicira: bool) -> Decoded {
         let start = self.r.clone();
         let mut head = start.clone();
         let (id, masked, len) = oxm::read_id(&mut head)?;

@@ -123,7 +123,13 @@ impl Action {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn decode_list(bytes: &[u8], version: Version) -> Result<Vec<Action>, DecodeError> {
-        action::decode(Reader::new(bytes), version, 0)
+        let actions = action::decode(Reader::new(bytes), version, 0)?;
+        // An action in the flows of OpenFlow 1.0 alone, where it stands for the instruction.
+        let (error, what) = (OfError::BadInstructionUnsupported, "no instruction");
+        match actions.iter().any(|a| matches!(a, Action::WriteMetadata(..))) {
+            true => Err(DecodeError { error, at: 0, what }),
+            false => Ok(actions),
+        }
     }
 
     /// Writes a list of actions as it stands in a message of `version`.

@@ -169,6 +169,8 @@ fn hex_dump(bytes: &[u8]) -> String {
 fn lines_of_hex() -> Result<Vec<Vec<u8>>, String> {
     let text = String::from_utf8(read_input("-")?).map_err(|_| "standard input: not UTF-8".to_string())?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    // The table that instructions are of may stand in front.
+    let lines = lines.map(|line| line.split_once(',').map_or(line, |(_, bytes)| bytes));
     lines.filter(|line| !line.is_empty()).map(|line| hex(line).map_err(|e| format!("{line}: {e}"))).collect()
 }
 
