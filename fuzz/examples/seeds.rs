@@ -210,7 +210,7 @@ fn messages(corpora: &Corpora, flows: Vec<FlowMod>, frames: &[Vec<u8>]) -> Resul
         (stats.table, stats.matching, stats.instructions) = (flow.table, flow.matching, flow.instructions.clone());
         stats
     });
-    messages.extend(FlowStatsReply::pages(stats)?.into_iter().map(Message::FlowStatsReply));
+    messages.extend(FlowStatsReply::pages(Version::V1_3, stats)?.into_iter().map(Message::FlowStatsReply));
     let mut input = PacketIn::new(OfPort(1), frames[1].clone());
     input.metadata = "in_port=1,metadata=5,ct_state=+trk".parse()?;
     messages.push(Message::PacketIn(Box::new(input)));

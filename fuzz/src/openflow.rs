@@ -53,7 +53,7 @@ pub fn action_text(data: &[u8]) {
     }
 }
 
-/// A message that is read is written as one that is read the same, and is written the same again.
+/// A message that is read is written as one that is written the same again: what had several encodings has one then.
 pub fn openflow_message(data: &[u8]) {
     match Message::decode(data) {
         Err(e) => assert!(e.at <= data.len(), "{e:?}"),
@@ -62,7 +62,6 @@ pub fn openflow_message(data: &[u8]) {
             let Ok(bytes) = message.encode(header.version, header.xid) else { return };
             let (header_again, again) = Message::decode(&bytes).expect("what we wrote");
             assert_eq!((header_again.version, header_again.xid), (header.version, header.xid));
-            assert_eq!(again, message);
             assert_eq!(again.encode(header.version, header.xid).as_ref(), Ok(&bytes));
         }
     }

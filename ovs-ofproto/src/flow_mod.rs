@@ -60,6 +60,8 @@ pub struct FlowMod {
     pub cookie: u64,
     /// For changes and deletions: only flows whose cookie agrees in these bits.
     pub cookie_mask: u64,
+    /// For changes, where the version can say it: the mark that the flows get. Of an addition, the cookie is that.
+    pub new_cookie: Option<u64>,
     /// Seconds without a packet after which the flow ends; 0 is never.
     pub idle_timeout: u16,
     /// Seconds after which the flow ends; 0 is never.
@@ -70,6 +72,10 @@ pub struct FlowMod {
     pub flags: FlowModFlags,
     /// For deletions: only flows that output to this port; [`OfPort::ANY`] is all.
     pub out_port: OfPort,
+    /// For deletions: only flows that output to this group; 0xffffffff is all.
+    pub out_group: u32,
+    /// A packet that the switch keeps, to be handled by the new flow; 0xffffffff is none.
+    pub buffer_id: u32,
     /// What the flow does.
     pub instructions: Instructions,
 }
@@ -83,11 +89,14 @@ impl Default for FlowMod {
             priority: DEFAULT_PRIORITY,
             cookie: 0,
             cookie_mask: 0,
+            new_cookie: None,
             idle_timeout: 0,
             hard_timeout: 0,
             importance: 0,
             flags: FlowModFlags::empty(),
             out_port: OfPort::ANY,
+            out_group: 0xffff_ffff,
+            buffer_id: 0xffff_ffff,
             instructions: Instructions::default(),
         }
     }

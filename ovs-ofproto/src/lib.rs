@@ -38,9 +38,9 @@
 //!
 //! # What there is of OpenFlow
 //!
-//! On the wire, version 1.3 (and hello, error and echo of any): flow modifications, packet-in and packet-out, flow
-//! statistics, features, barriers; of the Nicira extensions resubmit, conntrack, clone and masked loads. No groups, meters
-//! or other multipart messages yet.
+//! The codec speaks OpenFlow 1.0 to 1.5 with the extensions of Nicira and the ONF; [`codec`] tells what is left. The
+//! language has all actions. The pipeline obeys version 1.3 and refuses by name what it does not execute yet: groups,
+//! meters, learning, tunnels.
 
 #![forbid(unsafe_code)]
 
@@ -54,5 +54,9 @@ pub mod text;
 mod action;
 mod flow_mod;
 
-pub use action::{Action, CtAction, Instructions};
+pub use action::{
+    Action, Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Instructions, Learn, LearnFlags,
+    LearnSource, LearnSpec, LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample,
+    SampleDirection, Subfield, SubfieldError,
+};
 pub use flow_mod::{ALL_TABLES, DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 fn matching() -> impl Strategy<Value = Match> {
     let term = |values: &'static [&'static str]| prop::sample::select(values);
     (
-        term(&["", "in_port=1", "in_port=LOCAL", "in_port=0x12345"]),
+        term(&["", "in_port=1", "in_port=LOCAL", "in_port=0x4565"]),
         term(&["", "dl_vlan=5", "dl_vlan=5,dl_vlan_pcp=3", "dl_vlan_pcp=0", "vlan_tci=0x1000/0x1000", "vlan_vid=0"]),
         term(&["", "dl_src=00:00:00:00:00:01", "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"]),
         term(&[
@@ -61,6 +61,9 @@ fn set() -> impl Strategy<Value = Action> {
             let value = if matches!(field, FieldId::InPort | FieldId::InPortOxm) { value & 0xfeff } else { value };
             // A set of the VLAN id leaves the tag where it is.
             let value = if field == FieldId::VlanVid { value | 0x1000 } else { value };
+            // The port of a packet is set in 16 bits.
+            let field = if field == FieldId::InPortOxm { FieldId::InPort } else { field };
+            let (value, mask) = (value & field.info().max_value(), mask & field.info().max_value());
             Action::SetField { field, value: value & mask, mask }
         },
     )
@@ -80,7 +83,7 @@ fn ct() -> impl Strategy<Value = Action> {
             let mut ct = CtAction::default();
             (ct.commit, ct.force, ct.zone, ct.table) = (commit, force && commit, zone, table);
             ct.exec = if commit { exec } else { vec![] };
-            Action::Ct(ct)
+            Action::Ct(Box::new(ct))
         })
 }
 
@@ -94,7 +97,7 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::PopVlan),
         Just(Action::DecTtl),
         (prop::option::of((1..0xff00u32).prop_map(OfPort)), prop::option::of(0..255u8))
-            .prop_map(|(port, table)| Action::Resubmit { port, table }),
+            .prop_map(|(port, table)| Action::Resubmit { port, table, original: false }),
         ct(),
         Just(Action::CtClear),
     ];
@@ -106,6 +109,7 @@ fn instructions() -> impl Strategy<Value = Instructions> {
     (actions(), any::<bool>(), actions(), prop::option::of(any::<(u64, u64)>()), prop::option::of(1..255u8)).prop_map(
         |(apply, clear, write, metadata, goto)| {
             let mut all = Instructions::apply(apply);
+            let write = Some(write).filter(|w| !w.is_empty());
             (all.clear, all.write, all.metadata, all.goto) = (clear, write, metadata, goto);
             all
         },
@@ -122,10 +126,11 @@ fn fit(matching: &Match, table: u8, all: Instructions) -> Instructions {
             fitting.apply.pop();
         }
     }
-    for action in all.write {
-        fitting.write.push(action);
+    for action in all.write.into_iter().flatten() {
+        let before = fitting.write.clone();
+        fitting.write.get_or_insert_default().push(action);
         if !fits(&fitting) {
-            fitting.write.pop();
+            fitting.write = before;
         }
     }
     (fitting.clear, fitting.metadata) = (all.clear, all.metadata);
@@ -148,6 +153,8 @@ fn flow_mod() -> impl Strategy<Value = FlowMod> {
             let adds = command == FlowModCommand::Add;
             let deletes = matches!(command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
             let mut flow = FlowMod::default();
+            // Only deletions are for all tables.
+            let table = if deletes { table } else { table & 0x7f };
             (flow.command, flow.table, flow.matching) = (command, table, matching);
             (flow.priority, flow.idle_timeout, flow.hard_timeout) = (priority, idle, hard);
             (flow.cookie, flow.cookie_mask) = (cookie, if adds { 0 } else { mask });
@@ -193,7 +200,7 @@ fn message() -> impl Strategy<Value = Message> {
                 stats.duration = Duration::new(secs.into(), nanos % 1_000_000_000);
                 stats
             });
-            Message::FlowStatsReply(FlowStatsReply::pages(flows).unwrap().remove(0))
+            Message::FlowStatsReply(FlowStatsReply::pages(Version::V1_5, flows).unwrap().remove(0))
         }),
     ]
 }
@@ -201,16 +208,16 @@ fn message() -> impl Strategy<Value = Message> {
 proptest! {
     #[test]
     fn messages_survive_their_bytes(message in message(), xid: u32) {
-        let bytes = message.encode(Version::V1_3, xid).unwrap();
+        let bytes = message.encode(Version::V1_5, xid).unwrap();
         let (header, read) = Message::decode(&bytes).unwrap();
         prop_assert_eq!((header.xid, usize::from(header.length)), (xid, bytes.len()));
         prop_assert_eq!(&read, &message);
-        prop_assert_eq!(read.encode(Version::V1_3, xid).unwrap(), bytes);
+        prop_assert_eq!(read.encode(Version::V1_5, xid).unwrap(), bytes);
     }
 
     #[test]
     fn a_message_cut_short_is_an_error(message in message()) {
-        let bytes = message.encode(Version::V1_3, 1).unwrap();
+        let bytes = message.encode(Version::V1_5, 1).unwrap();
         for len in 0..bytes.len() {
             // As it stands the length is wrong; with its length put right the rest must be.
             prop_assert!(Message::decode(&bytes[..len]).is_err());
@@ -265,7 +272,7 @@ proptest! {
         message in message(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let mut bytes = message.encode(Version::V1_3, 1).unwrap();
+        let mut bytes = message.encode(Version::V1_5, 1).unwrap();
         let len = bytes.len();
         for (at, byte) in changes {
             bytes[at.index(len)] = byte;
@@ -316,7 +323,7 @@ fn what_version_1_3_cannot_say_is_not_sent() {
     flow.importance = 5;
     let e = Message::from(flow).encode(Version::V1_3, 1).unwrap_err();
     assert!(matches!(e, EncodeError::NotInVersion { version: 4, .. }));
-    assert!(Message::BarrierRequest.encode(Version::V1_0, 1).is_err());
+    assert!(Message::MeterFeaturesRequest.encode(Version::V1_0, 1).is_err());
     assert!(Message::EchoRequest(vec![]).encode(Version::V1_0, 1).is_ok());
     let e = Message::EchoRequest(vec![0; 65528]).encode(Version::V1_3, 1).unwrap_err();
     assert_eq!(e, EncodeError::TooLong { what: "a message" });
@@ -325,9 +332,9 @@ fn what_version_1_3_cannot_say_is_not_sent() {
 #[test]
 fn versions_and_types_that_are_not_here_are_refused() {
     let error = |bytes: &[u8]| Message::decode(bytes).unwrap_err().error;
-    assert_eq!(error(&[1, 20, 0, 8, 0, 0, 0, 1]), OfError::BadRequestBadVersion);
+    assert_eq!(error(&[1, 29, 0, 8, 0, 0, 0, 1]), OfError::BadRequestBadType);
     assert_eq!(error(&[4, 99, 0, 8, 0, 0, 0, 1]), OfError::BadRequestBadType);
-    assert_eq!(error(&[4, 18, 0, 16, 0, 0, 0, 1, 0, 3, 0, 0, 0, 0, 0, 0]), OfError::BadRequestBadMultipart);
+    assert_eq!(error(&[4, 18, 0, 16, 0, 0, 0, 1, 0, 99, 0, 0, 0, 0, 0, 0]), OfError::BadRequestBadMultipart);
     assert_eq!(error(&[4, 20, 0, 9, 0, 0, 0, 1, 0]), OfError::BadRequestBadLength);
     assert_eq!(error(&[4, 20, 0, 9, 0, 0, 0, 1]), OfError::BadRequestBadLength);
     assert!(Message::decode(&[9, 2, 0, 8, 0, 0, 0, 1]).is_ok());
@@ -340,7 +347,7 @@ fn many_flows_go_out_in_pages() {
         stats.cookie = cookie;
         stats
     });
-    let pages = FlowStatsReply::pages(flows).unwrap();
+    let pages = FlowStatsReply::pages(Version::V1_3, flows).unwrap();
     let more: Vec<bool> = pages.iter().map(|p| p.more).collect();
     assert_eq!(more, [true, true, false]);
     let cookies: Vec<u64> = pages.iter().flat_map(|p| &p.flows).map(|f| f.cookie).collect();

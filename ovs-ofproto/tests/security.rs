@@ -1,9 +1,10 @@
 //! Messages that brought other implementations down: here each is an answer, an error or a value.
 //!
-//! The bytes are those of the reports that the names tell; none is of a message that this crate reads in full, save the
-//! packet-outs, so that what is asked is the right refusal and no panic.
+//! The bytes are those of the reports that the names tell.
 
+use ovs_ofproto::Action;
 use ovs_ofproto::codec::{Message, OfError};
+use ovs_ofproto::text::ofp_print;
 
 fn hex(s: &str) -> Vec<u8> {
     (0..s.len() / 2).map(|i| u8::from_str_radix(&s[2 * i..2 * i + 2], 16).unwrap()).collect()
@@ -20,18 +21,19 @@ fn cve_2017_9214() {
             "0115003800000001000100000000000000000001001000000001001800000000000000000000000000000000000000000000\
          000000000000"
         ),
-        OfError::BadRequestBadVersion
+        OfError::BadPropertyBadLength
     );
 }
 
 #[test]
 fn cve_2017_9263() {
-    assert_eq!(error("051e00180000000100000002ff0000000000000000000000"), OfError::BadRequestBadVersion);
+    let text = ofp_print(&hex("051e00180000000100000002ff0000000000000000000000"), 4);
+    assert!(text.contains("reason=(unknown)"), "{text}");
 }
 
 #[test]
 fn cve_2017_9265() {
-    assert_eq!(error("060f0018000000010000000000000001ffff0000ffffffff"), OfError::BadRequestBadVersion);
+    assert_eq!(error("060f0018000000010000000000000001ffff0000ffffffff"), OfError::BadRequestBadLength);
 }
 
 #[test]
@@ -41,7 +43,7 @@ fn cve_2018_17204_type() {
             "060f004000000001000077000000000100000000ffffffffffff00280000154d000000010000000068617368000000000000\
          0000000000000000000000000000"
         ),
-        OfError::BadRequestBadVersion
+        OfError::GroupModBadType
     );
 }
 
@@ -52,7 +54,7 @@ fn cve_2018_17204_cmd() {
             "060f004000000001123401000000000100000000ffffffffffff00280000154d000000010000000068617368000000000000\
          0000000000000000000000000000"
         ),
-        OfError::BadRequestBadVersion
+        OfError::GroupModBadCommand
     );
 }
 
@@ -63,7 +65,7 @@ fn cve_2017_14970() {
             "060f004000000001000001000000000100200000ffffffff00200010000000000000001000000001ffff0000000000000000\
          000800010000ffff0008deadbeef"
         ),
-        OfError::BadRequestBadVersion
+        OfError::BadPropertyBadLength
     );
 }
 
@@ -75,15 +77,14 @@ fn cve_2018_17206() {
          0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\
          0000000000000000"
         ),
-        OfError::BadRequestBadVersion
+        OfError::BadActionBadLength
     );
 }
 
 #[test]
 fn cve_2021_36980() {
-    assert_eq!(
-        error(
-            "040d05c800000001fffffffffffffffd05b0000000000000ffff05b000002320002e00000001894f00040108000000000004\
+    let (_, message) = Message::decode(&hex(
+        "040d05c800000001fffffffffffffffd05b0000000000000ffff05b000002320002e00000001894f00040108000000000004\
          0108000000000004010800000000000401080000000000040108000000000004010800000000000401080000000000040108\
          0000000000040108000000000004010800000000000401080000000000040108000000000004010800000000000401080000\
          0000000401080000000000040108000000000004010800000000000401080000000000040108000000000004010800000000\
@@ -112,32 +113,34 @@ fn cve_2021_36980() {
          0000000000040108000000000004010800000000000401080000000000040108000000000004010800000000000401080000\
          0000000401080000000000040108000000000004010800000000000401080000000000040108000000000004010800000000\
          0004010800000000000401080000000000040108000000000004010800000000000401080000000000040108000000000004\
-         010800000000000401080000000000040108000000000004010800000000"
-        ),
-        OfError::BadActionBadExperimenterType
-    );
+         010800000000000401080000000000040108000000000004010800000000",
+    ))
+    .unwrap();
+    let Message::PacketOut(out) = &message else { panic!("{message:?}") };
+    assert!(matches!(&out.actions[..], [Action::Encap { properties, .. }] if properties.len() > 100));
 }
 
 #[test]
 fn ed_prop_zero_len_be5e6d682() {
     assert_eq!(
         error("040d003000000001fffffffffffffffd0018000000000000ffff001800002320002e00000001894f0004010000000000"),
-        OfError::BadActionBadExperimenterType
+        OfError::BadActionBadLength
     );
 }
 
 #[test]
 fn bundle_add_short_5d6ac33c9() {
-    assert_eq!(error("05220012000000010000000100000000050e"), OfError::BadRequestBadVersion);
+    assert_eq!(error("05220012000000010000000100000000050e"), OfError::BundleMsgBadLen);
 }
 
 #[test]
 fn bundle_add_bad_inner_d0485f488() {
-    assert_eq!(
-        error(
-            "05220048000000010000000100000000050e003800000001ffffffffffffffffffffffffffffffffffffffffffffffffffff\
-         ffffffffffffffffffffffffffffffffffffffffffff"
-        ),
-        OfError::BadRequestBadVersion
-    );
+    let bytes =
+        hex("05220048000000010000000100000000050e003800000001ffffffffffffffffffffffffffffffffffffffffffffffffffff\
+         ffffffffffffffffffffffffffffffffffffffffffff");
+    // The message within is read by who commits the bundle.
+    let (_, message) = Message::decode(&bytes).unwrap();
+    let Message::BundleAdd(add) = message else { panic!() };
+    assert!(Message::decode(&add.message).is_err());
+    assert!(ofp_print(&bytes, 4).contains("***decode error: "));
 }

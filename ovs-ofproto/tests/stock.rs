@@ -32,8 +32,12 @@ fn the_same_words_and_the_same_bytes() {
 
 #[test]
 fn what_it_refuses_is_refused() {
+    let mut taken = Vec::new();
     for row in rows(include_str!("stock_refused.txt")) {
         let sent = row.parse::<FlowMod>().map(|flow| Message::from(flow).encode(Version::V1_3, 1));
-        assert!(!matches!(sent, Ok(Ok(_))), "{row}");
+        if matches!(sent, Ok(Ok(_))) {
+            taken.push(row);
+        }
     }
+    assert!(taken.is_empty(), "{taken:#?}");
 }

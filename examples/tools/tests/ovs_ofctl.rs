@@ -77,8 +77,20 @@ fn ofp_print_prints_messages() {
          00000000  01 02 03 04                                     |....            |\n"
     );
     assert_eq!(
-        err(&["ofp-print", "0499000800000007"], ""),
-        "decode error: OFPBRC_BAD_TYPE at byte 1: a message that is known here"
+        out(&["ofp-print", "0499000800000007"], ""),
+        "***decode error: OFPBRC_BAD_TYPE***\n\
+         00000000  04 99 00 08 00 00 00 07-                        |........        |\n"
+    );
+    assert_eq!(out(&["encode-hello", "0x12"], "").lines().last(), Some(" version bitmap: 0x01, 0x04"));
+    assert_eq!(
+        out(&["parse-actions", "OpenFlow10"], "0003000800000000 # strip\n00ff000800000000\n"),
+        "actions=strip_vlan\n\nbad OpenFlow10 actions: OFPBAC_BAD_TYPE\n\n"
+    );
+    let numbers = out(&["print-error", "OFPBRC_BAD_TYPE"], "");
+    assert_eq!(numbers.lines().next(), Some("OpenFlow 1.0: vendor 0, type 1, code 1"));
+    assert_eq!(
+        out(&["encode-error-reply", "OFPBRC_BAD_TYPE", "0400000812345678"], ""),
+        "00000000  04 01 00 14 12 34 56 78-00 01 00 01 04 00 00 08\n00000010  12 34 56 78\n"
     );
 }
 
@@ -97,12 +109,10 @@ fn parse_pcap_prints_packets() {
 #[test]
 fn bad_input_is_one_line_and_status_1() {
     assert_eq!(err(&["parse-flow", "ip"], ""), "at offset 2: expected actions=ACTIONS");
-    assert_eq!(err(&["parse-flow", "actions=learn(table=1)"], ""), "at offset 8: action learn is not built yet");
+    assert_eq!(err(&["parse-flow", "actions=copy_field(1)"], ""), "at offset 8: action copy_field is not built yet");
     assert_eq!(err(&["dump-flows", "br0"], ""), "dump-flows is not built yet; see --help for what is");
-    assert_eq!(
-        err(&["bogus"], ""),
-        "unknown command 'bogus'; the commands are parse-flow, parse-flows, parse-pcap, ofp-print"
-    );
+    let unknown = err(&["bogus"], "");
+    assert!(unknown.starts_with("unknown command 'bogus'; the commands are parse-flow, parse-flows"), "{unknown}");
     assert!(err(&["-O", "OpenFlow99", "parse-flow", "actions=drop"], "").contains("OpenFlow99"));
     assert!(err(&["-O", "OpenFlow10", "parse-flow", "actions=drop"], "").contains("only OpenFlow13"));
     assert!(err(&["parse-flows", "/does/not/exist"], "").starts_with("/does/not/exist: "));

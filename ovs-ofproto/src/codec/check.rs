@@ -30,13 +30,22 @@ use crate::flow_mod::ALL_TABLES;
 pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> Result<(), OfError> {
     let mut known = Known::of(matching);
     known.follow(&instructions.apply)?;
-    if instructions.write.iter().any(|a| matches!(a, Action::Clone(_))) {
+    if instructions.written().iter().any(|a| !a.is_for_action_sets()) {
         return Err(OfError::BadActionBadType);
     }
-    known.clone().follow(&instructions.write)?;
+    known.clone().follow(instructions.written())?;
     match instructions.goto {
         Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
         _ => Ok(()),
+    }
+}
+
+/// Writes into the actions of a flow what they must know of its match to be sent in any version.
+pub(super) fn settle(matching: &Match, instructions: &mut Instructions) {
+    let mut known = Known::of(matching);
+    known.settle(&mut instructions.apply);
+    if let Some(write) = &mut instructions.write {
+        known.settle(write);
     }
 }
 
@@ -67,6 +76,28 @@ impl Known {
         if prereq.implied_by(&self.m) { Ok(()) } else { Err(OfError::BadActionMatchInconsistent) }
     }
 
+    /// The protocol above IP, if it is TCP, UDP or SCTP.
+    fn protocol(&self) -> u8 {
+        [(Prereq::Tcp, 6), (Prereq::Udp, 17), (Prereq::Sctp, 132)]
+            .into_iter()
+            .find_map(|(prereq, protocol)| prereq.implied_by(&self.m).then_some(protocol))
+            .unwrap_or(0)
+    }
+
+    /// Writes into actions what the match says of them.
+    fn settle(&mut self, actions: &mut [Action]) {
+        for a in actions {
+            match a {
+                Action::SetVlanVid { tagged, .. } | Action::SetVlanPcp { tagged, .. } => *tagged = self.tags > 0,
+                Action::SetL4Src { protocol, .. } | Action::SetL4Dst { protocol, .. } => *protocol = self.protocol(),
+                Action::Clone(inner) => self.clone().settle(inner),
+                _ => {}
+            }
+            // What does not fit is said elsewhere.
+            let _ = self.follow_one(a);
+        }
+    }
+
     /// From here on there are `tags` tags.
     fn set_tags(&mut self, tags: u8) {
         let present = u128::from(VLAN_PRESENT);
@@ -76,8 +107,7 @@ impl Known {
 
     fn follow_one(&mut self, action: &Action) -> Result<(), OfError> {
         match action {
-            Action::Output { .. } | Action::Resubmit { .. } | Action::CtClear => Ok(()),
-            Action::SetField { field, value, mask } => {
+            Action::SetField { field, value, mask } | Action::SetFieldNicira { field, value, mask } => {
                 self.needs(field.info().prereq)?;
                 match field {
                     FieldId::VlanVid => self.needs(Prereq::Vlan),
@@ -94,13 +124,65 @@ impl Known {
                 self.set_tags(self.tags.saturating_add(1));
                 Ok(())
             }
+            Action::StripVlan => {
+                self.set_tags(self.tags.saturating_sub(1));
+                Ok(())
+            }
+            Action::SetVlanVid { push, .. } | Action::SetVlanPcp { push, .. } => {
+                if !push {
+                    self.needs(Prereq::Vlan)?;
+                }
+                self.set_tags(self.tags.max(1));
+                Ok(())
+            }
             Action::PopVlan => {
                 self.needs(Prereq::Vlan)?;
                 self.set_tags(self.tags.saturating_sub(1));
                 Ok(())
             }
-            Action::DecTtl | Action::Ct(_) => self.needs(Prereq::Ip),
+            Action::Ct(ct) => {
+                self.needs(Prereq::Ip)?;
+                // The application's protocol must be known to be there.
+                match ct.alg {
+                    21 => self.needs(Prereq::Tcp),
+                    69 => self.needs(Prereq::Udp),
+                    _ => Ok(()),
+                }
+            }
+            Action::DecTtl | Action::DecTtlTo(_) | Action::SetIpTos(_) | Action::SetIpEcn(_) | Action::SetIpTtl(_) => {
+                self.needs(Prereq::Ip)
+            }
+            Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => self.needs(Prereq::Ipv4),
+            Action::SetL4Src { .. } | Action::SetL4Dst { .. } if self.protocol() == 0 => {
+                Err(OfError::BadActionMatchInconsistent)
+            }
+            Action::SetMplsLabel(_) | Action::SetMplsTc(_) | Action::SetMplsTtl(_) | Action::DecMplsTtl => {
+                self.needs(Prereq::Mpls)
+            }
+            Action::PushMpls(eth_type) => {
+                self.m.set(FieldId::EthType, (*eth_type).into());
+                Ok(())
+            }
+            Action::PopMpls(eth_type) => {
+                self.needs(Prereq::Mpls)?;
+                self.m.set(FieldId::EthType, (*eth_type).into());
+                Ok(())
+            }
+            Action::Load { dst, .. } => self.needs(dst.field.info().prereq),
+            Action::Move { src, dst, .. } => {
+                self.needs(src.field.info().prereq)?;
+                self.needs(dst.field.info().prereq)
+            }
+            Action::Resubmit { original: true, .. } => self.needs(Prereq::Ct),
+            Action::OutputField { src, .. } | Action::Push(src) => self.needs(src.field.info().prereq),
+            Action::Pop(dst) => self.needs(dst.field.info().prereq),
             Action::Clone(actions) => self.clone().follow(actions),
+            // From here on nothing is known of the packet.
+            Action::Encap { .. } | Action::Decap(_) => {
+                self.m = Match::ANY;
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -131,7 +213,7 @@ mod tests {
         assert_eq!(check("tcp", "set_field:5->tcp_dst"), Ok(()));
         assert_eq!(check("udp", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
         assert_eq!(check("arp", "ct(commit)"), Err(OfError::BadActionMatchInconsistent));
-        let write = Instructions { write: vec![Action::Clone(vec![])], ..Instructions::default() };
+        let write = Instructions { write: Some(vec![Action::Clone(vec![])]), ..Instructions::default() };
         assert_eq!(check_flow(&Match::ANY, 0, &write), Err(OfError::BadActionBadType));
     }
 }

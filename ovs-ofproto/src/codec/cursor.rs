@@ -2,21 +2,6 @@
 
 use super::error::{DecodeError, EncodeError, OfError};
 
-/// A structure that is read from and written to the wire in OpenFlow 1.3.
-pub trait Codec: Sized {
-    /// Appends the structure.
-    ///
-    /// # Errors
-    /// If it cannot be said on the wire.
-    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError>;
-
-    /// Reads the structure from where `r` stands.
-    ///
-    /// # Errors
-    /// If the bytes are not one.
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError>;
-}
-
 /// Reads big-endian numbers and runs of bytes, knows its place in the message, and never reads past its end.
 ///
 /// What runs short is an error of the reader's own kind: that of the structure that it was made for.
@@ -31,6 +16,11 @@ impl<'a> Reader<'a> {
     /// Reads `message` from its first byte.
     pub fn new(message: &'a [u8]) -> Reader<'a> {
         Reader { rest: message, at: 0, short: OfError::BadRequestBadLength }
+    }
+
+    /// Reads bytes that stand `at` bytes behind the message's first.
+    pub(super) fn new_at(bytes: &'a [u8], at: usize) -> Reader<'a> {
+        Reader { rest: bytes, at, short: OfError::BadRequestBadLength }
     }
 
     /// The same place, with `short` as the error of what runs short.
@@ -160,6 +150,11 @@ impl Writer {
         Writer::default()
     }
 
+    /// One that appends to what is there.
+    pub fn appending(out: Vec<u8>) -> Writer {
+        Writer { out }
+    }
+
     /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
@@ -231,6 +226,14 @@ impl Writer {
     ) -> Result<(), EncodeError> {
         let start = self.len();
         body(self)?;
+        self.finish(start, shape)
+    }
+
+    /// Patches the length of the structure that begins at `start` and ends here, and pads it.
+    ///
+    /// # Errors
+    /// That the length does not fit.
+    pub(super) fn finish(&mut self, start: usize, shape: Shape) -> Result<(), EncodeError> {
         let len = self.len().saturating_sub(start);
         let padded = len.checked_next_multiple_of(shape.align.max(1)).unwrap_or(len);
         self.zeros(padded.saturating_sub(len));

@@ -1,6 +1,6 @@
 //! The first message each way, and the version that comes of it (OpenFlow 1.3, sections 6.3.1 and 7.5.1).
 
-use super::cursor::{Codec, Reader, Shape, Writer};
+use super::cursor::{Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
 
@@ -13,7 +13,7 @@ pub struct Versions(pub u32);
 impl Versions {
     /// All from OpenFlow 1.0 to `highest`: what a hello means that has no set.
     pub fn up_to(highest: Version) -> Versions {
-        Version::KNOWN.into_iter().filter(|v| *v <= highest).collect()
+        (Version::V1_0.0..=highest.0.min(31)).map(Version).collect()
     }
 
     /// Whether `version` is in the set.
@@ -67,14 +67,38 @@ impl Hello {
         Hello { bitmap: Some(versions) }
     }
 
+    /// What a whole hello says, and whether all of it was understood: what is not is passed over.
+    pub(crate) fn lenient(message: &[u8], header_version: Version) -> (Versions, bool) {
+        let mut r = Reader::new(message);
+        let (mut versions, mut understood) = (Versions::up_to(header_version), true);
+        if r.skip(super::header::Header::LEN).is_err() {
+            return (versions, false);
+        }
+        while !r.is_empty() {
+            let mut head = r.clone();
+            let (Ok(kind), Ok(len)) = (head.u16(), head.u16()) else { return (versions, false) };
+            let padded = usize::from(len).checked_next_multiple_of(8).unwrap_or(usize::MAX);
+            if len < 4 || r.skip(padded).is_err() {
+                return (versions, false);
+            }
+            // Version 0 is none.
+            let bitmap = head.u32().map(|bits| Versions(bits & !1)).ok();
+            match bitmap.filter(|bitmap| kind == ELEMENT_VERSIONBITMAP && len >= 8 && len % 4 == 0 && bitmap.0 != 0) {
+                Some(bitmap) => versions = bitmap,
+                None => understood = false,
+            }
+        }
+        (versions, understood)
+    }
+
     /// The versions that the sender speaks, of a hello with `header_version` in its header.
     pub fn versions(&self, header_version: Version) -> Versions {
         self.bitmap.unwrap_or_else(|| Versions::up_to(header_version))
     }
 }
 
-impl Codec for Hello {
-    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
+impl Hello {
+    pub(super) fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
         let Some(versions) = self.bitmap else { return Ok(()) };
         let shape = Shape { what: "a hello element", length_at: 2, align: 8, count_padding: false };
         w.prefixed(shape, |w| {
@@ -86,7 +110,7 @@ impl Codec for Hello {
     }
 
     /// Elements of other types are passed over, as the specification demands; so are versions from 32 on.
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut hello = Hello::default();
         while !r.is_empty() {
             let at = r.clone();

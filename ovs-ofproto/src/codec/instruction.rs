@@ -1,11 +1,12 @@
-//! Instructions of OpenFlow 1.3 (section 7.2.4 of that specification).
+//! Instructions of OpenFlow 1.1 and later, and what stands for them in OpenFlow 1.0.
 //!
 //! They are executed in a fixed order whatever their order on the wire, and there is at most one of each kind. Written
-//! in that order; lists of no actions are not written, for they say nothing.
+//! in that order; an empty list of actions to apply is not written, for it says nothing.
 
 use super::action;
-use super::cursor::{Codec, Reader, Shape, Writer, next_tlv};
+use super::cursor::{Reader, Shape, Writer, next_tlv};
 use super::error::{DecodeError, EncodeError, OfError};
+use super::header::Version;
 use crate::action::{Action, Instructions};
 
 const GOTO_TABLE: u16 = 1;
@@ -18,85 +19,130 @@ const EXPERIMENTER: u16 = 0xffff;
 
 const INSTRUCTION: Shape = Shape::tlv("an instruction");
 
-/// Instructions up to the end of the reader.
-impl Codec for Instructions {
-    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
-        let Instructions { apply, clear, write, metadata, goto } = self;
-        let actions = |w: &mut Writer, kind: u16, actions: &[Action]| {
-            if actions.is_empty() {
-                return Ok(());
-            }
-            w.prefixed(INSTRUCTION, |w| {
-                w.u16(kind);
-                w.zeros(6);
-                action::encode(actions, w, 0)
-            })
-        };
-        let fixed = |w: &mut Writer, kind: u16, body: &[u8]| {
-            w.prefixed(INSTRUCTION, |w| {
-                w.u16(kind);
-                w.zeros(2);
-                w.bytes(body);
-                Ok(())
-            })
-        };
-        actions(w, APPLY_ACTIONS, apply)?;
-        if *clear {
-            fixed(w, CLEAR_ACTIONS, &[0; 4])?;
+/// Writes what a flow does, up to the end of what it is in.
+pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
+    let Instructions { meter, apply, clear, write, metadata, goto } = i;
+    if version == Version::V1_0 {
+        if meter.is_some() || *clear || write.is_some() {
+            return Err(EncodeError::NotInVersion { version: version.0, what: "instructions" });
         }
-        actions(w, WRITE_ACTIONS, write)?;
+        action::encode(apply, w, version, 0)?;
         if let Some((value, mask)) = metadata {
-            let (value, mask) = (value.to_be_bytes(), mask.to_be_bytes());
-            fixed(w, WRITE_METADATA, &[&[0; 4][..], &value, &mask].concat())?;
+            action::encode(&[Action::WriteMetadata(*value, *mask)], w, version, 0)?;
         }
-        match goto {
-            Some(table) => fixed(w, GOTO_TABLE, &[*table, 0, 0, 0]),
+        return match goto {
+            Some(table) => action::encode(&[Action::resubmit(*table)], w, version, 0),
             None => Ok(()),
-        }
+        };
     }
+    let fixed = |w: &mut Writer, kind: u16, body: &[u8]| {
+        w.prefixed(INSTRUCTION, |w| {
+            w.u16(kind);
+            w.zeros(2);
+            w.bytes(body);
+            Ok(())
+        })
+    };
+    let actions = |w: &mut Writer, kind: u16, first: &[Action], actions: &[Action]| {
+        w.prefixed(INSTRUCTION, |w| {
+            w.u16(kind);
+            w.zeros(6);
+            action::encode(first, w, version, 0)?;
+            action::encode(actions, w, version, 0)
+        })
+    };
+    // What was an instruction is an action from OpenFlow 1.5 on.
+    let first = match meter {
+        Some(meter) if version >= Version::V1_5 => Some(Action::Meter(*meter)),
+        Some(meter) if version >= Version::V1_3 => {
+            fixed(w, METER, &meter.to_be_bytes())?;
+            None
+        }
+        Some(_) => return Err(EncodeError::NotInVersion { version: version.0, what: "meters" }),
+        None => None,
+    };
+    if !apply.is_empty() || first.is_some() {
+        actions(w, APPLY_ACTIONS, first.as_slice(), apply)?;
+    }
+    if *clear {
+        fixed(w, CLEAR_ACTIONS, &[0; 4])?;
+    }
+    if let Some(write) = write {
+        actions(w, WRITE_ACTIONS, &[], write)?;
+    }
+    if let Some((value, mask)) = metadata {
+        let (value, mask) = (value.to_be_bytes(), mask.to_be_bytes());
+        fixed(w, WRITE_METADATA, &[&[0; 4][..], &value, &mask].concat())?;
+    }
+    match goto {
+        Some(table) => fixed(w, GOTO_TABLE, &[*table, 0, 0, 0]),
+        None => Ok(()),
+    }
+}
 
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut r_all = r.clone().or(OfError::BadInstructionBadLength);
-        r.remaining();
-        let mut found = Instructions::default();
-        let mut seen = 0u16;
-        loop {
-            let start = r_all.clone();
-            let Some((kind, mut body)) = next_tlv(&mut r_all, 8)? else { return Ok(found) };
-            let bit = 1u16.checked_shl(kind.into()).unwrap_or(0);
-            if seen & bit != 0 {
-                return Err(start.error(OfError::BadInstructionDuplicate, "an instruction that was not there yet"));
+/// Reads what a flow does, up to the end of `r`.
+pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instructions, DecodeError> {
+    let mut r_all = r.clone().or(OfError::BadInstructionBadLength);
+    r.remaining();
+    if version == Version::V1_0 {
+        return action::decode(r_all, version, 0).map(Instructions::apply);
+    }
+    let mut found = Instructions::default();
+    let mut seen = 0u16;
+    loop {
+        let start = r_all.clone();
+        let Some((kind, mut body)) = next_tlv(&mut r_all, 8)? else { return Ok(found) };
+        let bit = 1u16.checked_shl(kind.into()).unwrap_or(0);
+        if seen & bit != 0 {
+            return Err(start.error(OfError::BadInstructionDuplicate, "an instruction that was not there yet"));
+        }
+        seen |= bit;
+        match kind {
+            GOTO_TABLE => {
+                found.goto = Some(body.u8()?);
+                body.skip(3)?;
+                if found.goto == Some(0xff) {
+                    return Err(start.error(OfError::BadInstructionBadTable, "a table below 255"));
+                }
             }
-            seen |= bit;
-            match kind {
-                GOTO_TABLE => {
-                    found.goto = Some(body.u8()?);
-                    body.skip(3)?;
-                }
-                WRITE_METADATA => {
-                    body.skip(4)?;
-                    found.metadata = Some((body.u64()?, body.u64()?));
-                }
-                WRITE_ACTIONS | APPLY_ACTIONS => {
-                    body.skip(4)?;
-                    let actions = action::decode(body.sub(body.len())?, 0)?;
-                    if kind == WRITE_ACTIONS { found.write = actions } else { found.apply = actions }
-                }
-                CLEAR_ACTIONS => {
-                    found.clear = true;
-                    body.skip(4)?;
-                }
-                METER => {
-                    return Err(start.error(OfError::BadInstructionUnsupported, "no meter: they are not built yet"));
-                }
-                EXPERIMENTER => {
-                    return Err(start.error(OfError::BadInstructionBadExperimenter, "no experimenter's instruction"));
-                }
-                _ => return Err(start.error(OfError::BadInstructionUnknown, "an instruction of OpenFlow 1.3")),
+            WRITE_METADATA => {
+                body.skip(4)?;
+                found.metadata = Some((body.u64()?, body.u64()?));
             }
-            if !body.is_empty() {
-                return Err(body.error(OfError::BadInstructionBadLength, "the end of the instruction"));
+            WRITE_ACTIONS => {
+                body.skip(4)?;
+                let actions = action::decode(body.sub(body.len())?, version, 0)?;
+                if !actions.iter().all(Action::is_for_action_sets) {
+                    return Err(start.error(OfError::BadActionBadType, "actions that an action set may have"));
+                }
+                found.write = Some(actions);
             }
+            APPLY_ACTIONS => {
+                body.skip(4)?;
+                found.apply = action::decode(body.sub(body.len())?, version, 0)?;
+                if let (None, Some(Action::Meter(meter))) = (found.meter, found.apply.first()) {
+                    found.meter = Some(*meter);
+                    found.apply.remove(0);
+                }
+            }
+            CLEAR_ACTIONS => {
+                found.clear = true;
+                body.skip(4)?;
+            }
+            METER => {
+                let at = body.clone();
+                match body.u32()? {
+                    0 => return Err(at.error(OfError::BadActionBadMeter, "a meter above 0")),
+                    meter => found.meter = Some(meter),
+                }
+            }
+            EXPERIMENTER => {
+                return Err(start.error(OfError::BadInstructionBadExperimenter, "no experimenter's instruction"));
+            }
+            _ => return Err(start.error(OfError::BadInstructionUnknown, "an instruction that is known")),
+        }
+        if !body.is_empty() {
+            return Err(body.error(OfError::BadInstructionBadLength, "the end of the instruction"));
         }
     }
 }
@@ -108,24 +154,26 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<Instructions, OfError> {
-        Instructions::decode(&mut Reader::new(bytes)).map_err(|e| e.error)
+        decode(&mut Reader::new(bytes), Version::V1_3).map_err(|e| e.error)
     }
 
     #[test]
     fn all_of_them_in_order() {
         let all = Instructions {
+            meter: Some(9),
             apply: vec![Action::output(OfPort(1))],
             clear: true,
-            write: vec![Action::output(OfPort(3))],
+            write: Some(vec![Action::output(OfPort(3))]),
             metadata: Some((5, 15)),
             goto: Some(7),
         };
-        let mut w = Writer::new();
-        all.encode(&mut w).unwrap();
-        let bytes = w.into_bytes();
-        let kinds: Vec<u8> = [0, 24, 32, 56, 80].iter().map(|at| bytes[at + 1]).collect();
-        assert_eq!(kinds, [4, 5, 3, 2, 1]);
-        assert_eq!(read(&bytes), Ok(all));
+        for version in [Version::V1_3, Version::V1_4, Version::V1_5] {
+            let mut w = Writer::new();
+            encode(&all, &mut w, version).unwrap();
+            assert_eq!(decode(&mut Reader::new(&w.into_bytes()), version).as_ref(), Ok(&all));
+        }
+        assert!(encode(&all, &mut Writer::new(), Version::V1_2).is_err());
+        assert!(encode(&all, &mut Writer::new(), Version::V1_0).is_err());
     }
 
     #[test]
@@ -134,7 +182,6 @@ mod tests {
         assert_eq!(read(&[0, 1, 0, 8, 7, 0, 0, 0, 0, 1, 0, 8, 8, 0, 0, 0]), Err(BadInstructionDuplicate));
         assert_eq!(read(&[0, 1, 0, 16, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(BadInstructionBadLength));
         assert_eq!(read(&[0, 1, 0, 0]), Err(BadInstructionBadLength));
-        assert_eq!(read(&[0, 6, 0, 8, 0, 0, 0, 1]), Err(BadInstructionUnsupported));
         assert_eq!(read(&[0, 7, 0, 8, 0, 0, 0, 1]), Err(BadInstructionUnknown));
         assert_eq!(read(&[0xff, 0xff, 0, 8, 0, 0, 0x23, 0x20]), Err(BadInstructionBadExperimenter));
     }

@@ -21,26 +21,32 @@
 //!
 //! # What is where
 //!
-//! - `header`: [`Version`], [`MessageType`], [`Header`]; `frame`: [`Framer`];
-//! - `message`: [`Message`], which dispatches to `hello`, `packet` (packet-in and packet-out), `flow` (flow-mod and flow
-//!   statistics) and `report` (error and features);
-//! - `oxm`: matches and single fields as OXM TLVs, driven by the [table of fields](ovs_packet::field);
-//! - `action`, `nicira`, `instruction`: what flows do; `check`: whether that fits what they match ([`check_flow`]);
-//! - `cursor`: the one reader, the one writer and the one way to write a structure that begins with its length;
-//! - `error`: [`OfError`], the numbers that go into an OFPT_ERROR, and [`DecodeError`], which adds the place.
+//! - `header`: [`Version`], [`MessageType`], [`Header`]; `frame`: [`Framer`]; `kind`: the table of [message kinds](Kind);
+//! - `error`: the table of [errors](OfError), the numbers that go into an OFPT_ERROR, and [`DecodeError`], which adds the
+//!   place; `action`: the table of the encodings of actions, and their bodies;
+//! - `message`: [`Message`], the same for all versions; the bodies of hot messages have a function each way (`flow`,
+//!   `packet`), the others one for both (`hello`, `report`, `port`, `table`, `group`, `meter`, `switch`, by `io`);
+//! - `oxm`: fields and matches as TLVs, by the [table of fields](ovs_packet::field); `matching`: the matches of
+//!   OpenFlow 1.0 and 1.1, and which form a version has; `instruction`; `check`: whether what a flow does fits what it
+//!   matches ([`check_flow`]);
+//! - `cursor`: the one reader, the one writer and the one way to write a structure that begins with its length.
 //!
 //! # What is spoken
 //!
-//! Hello, error and echo in every version; everything else in OpenFlow 1.3 (wire version 0x04) with the Nicira
-//! extensions that [`Action`](crate::Action) has values for. Whatever else arrives is refused with the error that
-//! OpenFlow has for it, never skipped: a switch that half understands a flow must not install it.
+//! OpenFlow 1.0 to 1.5 with the extensions of Nicira and the ONF. A [`Message`] says the same in every version: which
+//! message it is there, and in which numbers, the tables tell; what a version cannot say is refused by
+//! [`Message::encode`]. Of the 82 things that messages say, the bodies of some are not read yet, and come as
+//! [`Opaque`]: table features, table status, flow monitors, the table of tunnel options, matches of
+//! connections to forget, statistics of IPFIX. Nor are matches of tunnel options read, which need that table.
+//!
+//! What is wrong is refused with the error that OpenFlow has for it, never skipped: a switch that half understands a
+//! flow must not install it. Only packet-ins are read loosely, as fields that are not known do no harm there.
 //!
 //! # Invariants
 //!
 //! No input panics or recurses deeper than [`MAX_NESTING`] actions. What is decoded is at most a small multiple of
-//! the input's 64 KiB. `decode(encode(v)) == v` for what can be encoded, and `encode(decode(b)) == b` for canonical
-//! bytes: zero padding, fields in the order of the encoder, no empty instruction, the standard action where there are
-//! two encodings.
+//! the input's 64 KiB. [`PacketInView`] and [`FlowStatsReader`] allocate nothing. `decode(encode(v)) == v` for what has
+//! one encoding in the version; several say the same in some: the port sets of OpenFlow 1.0 are sets of a field later.
 
 #![cfg_attr(
     not(test),
@@ -59,23 +65,100 @@ mod cursor;
 mod error;
 mod flow;
 mod frame;
+mod group;
 mod header;
 mod hello;
 mod instruction;
+mod io;
+mod kind;
+mod matching;
 mod message;
-pub(crate) mod nicira;
+mod meter;
 mod oxm;
 mod packet;
+mod port;
 mod report;
+mod switch;
+mod table;
 
 pub use action::MAX_NESTING;
 pub use check::check_flow;
-pub use cursor::{Codec, Reader, Writer};
-pub use error::{DecodeError, EncodeError, OfError};
-pub use flow::{FlowStats, FlowStatsReply, FlowStatsRequest};
+pub use cursor::{Reader, Writer};
+pub use error::{DecodeError, EncodeError, ErrorNumber, OfError};
+pub use flow::{
+    AggregateStats, FlowRemoved, FlowStats, FlowStatsReader, FlowStatsReply, FlowStatsRequest, FlowStatsView,
+};
 pub use frame::{FrameError, Framer};
+pub use group::{Bucket, GroupDesc, GroupFeatures, GroupMod, GroupStats, Selection};
 pub use header::{Header, MessageType, Version};
 pub use hello::{Hello, Versions, negotiate};
-pub use message::{Experimenter, Message};
-pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketOut};
-pub use report::{Capabilities, ErrorMessage, FeaturesReply};
+pub use kind::{Kind, MessageKind};
+pub use message::{Experimenter, Message, Opaque, Page};
+pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
+pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
+pub use port::{Port, PortMod, PortRequest, PortStats, PortStatus};
+pub use report::{Capabilities, ErrorMessage, FeaturesReply, SwitchConfig};
+pub use switch::{
+    AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,
+    RoleStatus,
+};
+pub use table::{TableDesc, TableMod, TableStats};
+
+use crate::action::{Action, Instructions};
+
+impl Action {
+    /// Reads a list of actions as it stands in a message of `version`.
+    ///
+    /// # Errors
+    /// What is no action there, with its place.
+    ///
+    /// ```
+    /// use ovs_ofproto::Action;
+    /// use ovs_ofproto::codec::Version;
+    ///
+    /// let actions = [Action::PushVlan(0x8100), Action::DecTtl];
+    /// let bytes = Action::encode_list(&actions, Version::V1_3)?;
+    /// assert_eq!(Action::decode_list(&bytes, Version::V1_3)?, actions);
+    /// assert!(Action::encode_list(&actions, Version::V1_0).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decode_list(bytes: &[u8], version: Version) -> Result<Vec<Action>, DecodeError> {
+        let actions = action::decode(Reader::new(bytes), version, 0)?;
+        // An action in the flows of OpenFlow 1.0 alone, where it stands for the instruction.
+        let (error, what) = (OfError::BadInstructionUnsupported, "no instruction");
+        match actions.iter().any(|a| matches!(a, Action::WriteMetadata(..))) {
+            true => Err(DecodeError { error, at: 0, what }),
+            false => Ok(actions),
+        }
+    }
+
+    /// Writes a list of actions as it stands in a message of `version`.
+    ///
+    /// # Errors
+    /// If the version cannot say it.
+    pub fn encode_list(actions: &[Action], version: Version) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        action::encode(actions, &mut w, version, 0)?;
+        Ok(w.into_bytes())
+    }
+}
+
+impl Instructions {
+    /// Reads instructions as they stand in a message of `version`; in OpenFlow 1.0, actions.
+    ///
+    /// # Errors
+    /// What is no instruction there, with its place.
+    pub fn decode(bytes: &[u8], version: Version) -> Result<Instructions, DecodeError> {
+        instruction::decode(&mut Reader::new(bytes), version)
+    }
+
+    /// Writes instructions as they stand in a message of `version`.
+    ///
+    /// # Errors
+    /// If the version cannot say them.
+    pub fn encode(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        instruction::encode(self, &mut w, version)?;
+        Ok(w.into_bytes())
+    }
+}

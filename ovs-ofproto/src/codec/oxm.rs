@@ -1,26 +1,34 @@
-//! Fields and matches as OXM TLVs (OpenFlow 1.3, section 7.2.3), from the table of fields.
+//! Matches and fields as TLVs: Nicira's (NXM) and OpenFlow's (OXM), from the table of fields.
 //!
 //! A TLV is a header (class, field, whether there is a mask, length), an experimenter number if the class says so,
 //! the value and perhaps a mask as long as the value. Which fields exist, their numbers, widths, masks and
-//! prerequisites are the [table's](ovs_packet::field); here is only the order in which a match is written, and the
-//! VLAN tag, which OXM splits in two and Nicira's format does not.
+//! prerequisites are the [table's](ovs_packet::field); here is only the order in which a match is written, and what the
+//! two formats split differently: VLAN tag, ingress port, TOS byte.
 //!
 //! A match may read the same bits as several fields (a TCP port is no UDP port; two registers are one wide register).
 //! Writing goes through the fields in order and takes each bit once, under the first field whose prerequisites the
 //! match meets; bits that no field takes make the match one that cannot be said.
 //!
-//! "No VLAN tag" is written as `vlan_vid` 0 (OFPVID_NONE), whether the match has the whole tag or the id with the
+//! "No VLAN tag" is written in OXM as `vlan_vid` 0 (OFPVID_NONE), whether the match has the whole tag or the id with the
 //! present bit; it is read as the latter. No packet tells the two apart.
 
-use ovs_packet::field::{CLASS_EXPERIMENTER, FieldId, OxmId};
-use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
-use ovs_packet::{FlowKey, FlowMask, Match, OfPort};
+use std::sync::LazyLock;
 
-use super::cursor::{Codec, Reader, Shape, Writer};
+use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId};
+use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT, WORDS};
+use ovs_packet::{FlowKey, FlowMask, Match};
+
+use super::cursor::{Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
 
-const OFPMT_OXM: u16 = 1;
+pub(super) const OFPMT_OXM: u16 = 1;
+
+/// Of a version where Nicira's format is meant.
+pub(super) const NXM: u8 = 0;
+
+/// Cookie and mask as a match's TLV, which Nicira's format has.
+const NXM_NX_COOKIE: OxmId = OxmId { class: CLASS_NXM_1, field: 30, experimenter: 0 };
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
 const ORDER: &[FieldId] = {
@@ -30,6 +38,7 @@ const ORDER: &[FieldId] = {
         RecircId,
         ConjId,
         PacketType,
+        InPort,
         InPortOxm,
         ActsetOutput,
         EthSrc,
@@ -47,6 +56,7 @@ const ORDER: &[FieldId] = {
         Ipv6Src,
         Ipv6Dst,
         IpFrag,
+        NwTos,
         IpDscp,
         NwEcn,
         NwTtl,
@@ -97,6 +107,22 @@ const ORDER: &[FieldId] = {
         TunErspanHwid,
         TunGtpuFlags,
         TunGtpuMsgtype,
+        Xreg0,
+        Xreg1,
+        Xreg2,
+        Xreg3,
+        Xreg4,
+        Xreg5,
+        Xreg6,
+        Xreg7,
+        Xreg8,
+        Xreg9,
+        Xreg10,
+        Xreg11,
+        Xreg12,
+        Xreg13,
+        Xreg14,
+        Xreg15,
         Reg0,
         Reg1,
         Reg2,
@@ -145,6 +171,45 @@ const ORDER: &[FieldId] = {
     ]
 };
 
+/// The places of [`ORDER`] whose fields are in a word of the key, as bits.
+type Places = [u64; 3];
+
+static BY_WORD: LazyLock<Vec<Places>> = LazyLock::new(|| {
+    let mut words = vec![[0; 3]; WORDS];
+    for (at, field) in ORDER.iter().enumerate() {
+        let mut key = FlowKey::ZERO;
+        field.info().put(&mut key, u128::MAX);
+        for (places, word) in words.iter_mut().zip(key.words()) {
+            if let (true, Some(bits)) = (*word != 0, places.get_mut(at / 64)) {
+                *bits |= 1u64.checked_shl((at % 64).try_into().unwrap_or(0)).unwrap_or(0);
+            }
+        }
+    }
+    words
+});
+
+/// The fields that `mask` has bits of, in order.
+fn fields_of(mask: &FlowKey) -> impl Iterator<Item = FieldId> + use<> {
+    let mut found: Places = [0; 3];
+    for (word, places) in mask.words().iter().zip(BY_WORD.iter()) {
+        if *word != 0 {
+            found.iter_mut().zip(places).for_each(|(f, p)| *f |= p);
+        }
+    }
+    let mut at = 0usize;
+    std::iter::from_fn(move || {
+        while let Some(bits) = found.get_mut(at) {
+            if *bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                *bits &= bits.wrapping_sub(1);
+                return ORDER.get(at.wrapping_mul(64).wrapping_add(bit)).copied();
+            }
+            at = at.wrapping_add(1);
+        }
+        None
+    })
+}
+
 /// A field with the bits of it that a TLV speaks of, right-aligned. The value is zero outside the mask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Entry {
@@ -155,17 +220,17 @@ pub(super) struct Entry {
     pub(super) masked: bool,
 }
 
-/// The number that a field is written with in OpenFlow 1.3: OXM's where that version has one, else Nicira's.
-fn number(field: FieldId) -> Option<OxmId> {
-    field.info().oxm(Version::V1_3.0)
-}
-
-/// Whether the field has a number in OpenFlow 1.3.
+/// Whether the field has a number.
 pub(super) fn has_number(field: FieldId) -> bool {
-    number(field).is_some()
+    field.info().oxm(NXM).is_some()
 }
 
-fn write_header(w: &mut Writer, id: OxmId, masked: bool, value_bytes: usize) {
+/// Whether the field has a number of Nicira's, whose headers have no experimenter.
+pub(super) fn has_nxm(field: FieldId) -> bool {
+    field.info().oxm(NXM).is_some_and(|id| id.class == CLASS_NXM_0 || id.class == CLASS_NXM_1)
+}
+
+fn write_id(w: &mut Writer, id: OxmId, masked: bool, value_bytes: usize) {
     let doubled = if masked { value_bytes.saturating_mul(2) } else { value_bytes };
     let experimenter = if id.class == CLASS_EXPERIMENTER { 4 } else { 0 };
     w.u16(id.class);
@@ -176,16 +241,43 @@ fn write_header(w: &mut Writer, id: OxmId, masked: bool, value_bytes: usize) {
     }
 }
 
+fn id_in(field: FieldId, version: u8) -> Result<OxmId, EncodeError> {
+    let info = field.info();
+    info.oxm(version).ok_or(EncodeError::NotInVersion { version, what: info.name })
+}
+
+/// Writes the header of a field without its value.
+///
+/// # Errors
+/// If the field has no number.
+pub(super) fn write_header(w: &mut Writer, version: u8, field: FieldId) -> Result<(), EncodeError> {
+    write_id(w, id_in(field, version)?, false, field.info().wire_bytes.into());
+    Ok(())
+}
+
+/// The header of a field in 32 bits, in which an experimenter's has no room.
+pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
+    let points = field.info().code_points().map(|p| p.id).find(|id| id.class != CLASS_EXPERIMENTER);
+    let id = points.ok_or(EncodeError::NotInVersion { version: NXM, what: field.info().name })?;
+    let word = u32::from(id.class) << 16 | u32::from(id.field & 0x7f) << 9;
+    Ok(word | u32::from(field.info().wire_bytes))
+}
+
 /// Writes a TLV; without a mask if all bits of the field count.
 ///
 /// # Errors
 /// If the field has no number.
-pub(super) fn write_entry(w: &mut Writer, field: FieldId, value: u128, mask: u128) -> Result<(), EncodeError> {
+pub(super) fn write_entry(
+    w: &mut Writer,
+    version: u8,
+    field: FieldId,
+    value: u128,
+    mask: u128,
+) -> Result<(), EncodeError> {
     let info = field.info();
-    let not_here = EncodeError::NotInVersion { version: Version::V1_3.0, what: info.name };
-    let id = number(field).ok_or(not_here)?;
+    let id = id_in(field, version)?;
     let (bytes, masked) = (usize::from(info.wire_bytes), mask & info.max_value() != info.max_value());
-    write_header(w, id, masked, bytes);
+    write_id(w, id, masked, bytes);
     w.uint(value & mask & info.max_value(), bytes);
     if masked {
         w.uint(mask & info.max_value(), bytes);
@@ -193,8 +285,22 @@ pub(super) fn write_entry(w: &mut Writer, field: FieldId, value: u128, mask: u12
     Ok(())
 }
 
+/// Writes a TLV whose value and mask are bytes: a tunnel option.
+pub(super) fn write_long(
+    w: &mut Writer,
+    version: u8,
+    field: FieldId,
+    value: &[u8],
+    mask: Option<&[u8]>,
+) -> Result<(), EncodeError> {
+    write_id(w, id_in(field, version)?, mask.is_some(), value.len());
+    w.bytes(value);
+    w.bytes(mask.unwrap_or_default());
+    Ok(())
+}
+
 /// Reads the number of a field: a TLV's header, with the length of what follows it.
-pub(super) fn read_header(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), DecodeError> {
+pub(super) fn read_id(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), DecodeError> {
     let class = r.u16()?;
     let (field, mut len) = (r.u8()?, usize::from(r.clone().u8()?));
     let experimenter = if class == CLASS_EXPERIMENTER {
@@ -208,19 +314,37 @@ pub(super) fn read_header(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), De
     Ok((OxmId { class, field: field >> 1, experimenter }, field & 1 != 0, len))
 }
 
+fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeError> {
+    let what = if id.is_known_class() { "a field of this class" } else { "a known class of fields" };
+    FieldId::by_oxm(id).ok_or_else(|| start.error(OfError::BadMatchBadField, what))
+}
+
+/// Reads the header of a field without its value.
+///
+/// # Errors
+/// OFPBMC_BAD_MASK if it announces a mask, OFPBMC_BAD_FIELD, OFPBMC_BAD_LEN.
+pub(super) fn read_header(r: &mut Reader<'_>) -> Result<FieldId, DecodeError> {
+    let start = r.clone();
+    let (id, masked, len) = read_id(r)?;
+    if masked {
+        return Err(start.error(OfError::BadMatchBadMask, "a field without a mask"));
+    }
+    let field = known(id, &start)?;
+    let bytes = usize::from(field.info().wire_bytes);
+    if len != bytes && (field.tun_metadata_index().is_none() || len == 0 || len > bytes) {
+        return Err(start.error(OfError::BadMatchBadLength, "the length of the field"));
+    }
+    Ok(field)
+}
+
 /// Reads a TLV.
 ///
 /// # Errors
 /// OFPBMC_BAD_FIELD, OFPBMC_BAD_LEN, OFPBMC_BAD_MASK, OFPBMC_BAD_WILDCARDS, OFPBMC_BAD_VALUE.
 pub(super) fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     let start = r.clone();
-    let (id, masked, len) = read_header(r)?;
-    let field = FieldId::by_oxm(id).ok_or_else(|| {
-        start.error(
-            OfError::BadMatchBadField,
-            if id.is_known_class() { "a field of this class" } else { "a known class of fields" },
-        )
-    })?;
+    let (id, masked, len) = read_id(r)?;
+    let field = known(id, &start)?;
     let info = field.info();
     let bytes = usize::from(info.wire_bytes);
     if len != if masked { bytes.saturating_mul(2) } else { bytes } {
@@ -230,60 +354,59 @@ pub(super) fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     let value = r.uint(bytes)?;
     let wire_mask = if masked { r.uint(bytes)? } else { u128::MAX };
     let mask = wire_mask & info.max_value();
-    if value & !info.max_value() != 0 {
-        Err(at.error(OfError::BadMatchBadValue, "a value within the field's width"))
-    } else if value & !wire_mask != 0 {
+    if value & !wire_mask != 0 {
         Err(at.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"))
-    } else if mask != info.max_value() && !info.maskable {
+    } else if mask != info.max_value() && mask != 0 && !info.maskable {
         Err(at.error(OfError::BadMatchBadMask, "no mask, or one of all bits"))
+    } else if value & !info.max_value() != 0 || (value & mask == value && !field.accepts(value)) {
+        Err(at.error(OfError::BadMatchBadValue, "a value that the field can have"))
     } else {
         Ok(Entry { field, value, mask, masked })
     }
 }
 
-/// A 16-bit port number of OpenFlow 1.0 and of Nicira's actions, whose reserved numbers begin at 0xff00.
-#[derive(Clone, Copy)]
-pub(super) struct OfPort10(pub(super) u16);
-
-impl OfPort10 {
-    pub(super) fn port(self) -> OfPort {
-        match u32::from(self.0) {
-            n @ 0xff00.. => OfPort(n | 0xffff_0000),
-            n => OfPort(n),
-        }
-    }
-
-    /// # Errors
-    /// If the number does not fit.
-    pub(super) fn of(port: OfPort) -> Result<OfPort10, EncodeError> {
-        match port.0 {
-            n @ (0..=0xfeff | 0xffff_ff00..) => Ok(OfPort10((n & 0xffff) as u16)),
-            n => Err(EncodeError::Port(n)),
-        }
-    }
-}
-
 /// Writes the TLVs of a match, without the structure around them.
-pub(super) fn write_fields(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
+pub(super) fn write_fields(
+    m: &Match,
+    w: &mut Writer,
+    version: u8,
+    cookie: Option<(u64, u64)>,
+) -> Result<(), EncodeError> {
     let mut left = m.mask().bits;
     let (tci, tci_mask) = (m.key().vlan_tci.get(), left.vlan_tci.get());
     let whole_tag_absent = tci_mask == u16::MAX && tci == 0;
     let pcp = tci_mask & VLAN_PCP_MASK;
     let splits = pcp == 0 || pcp == VLAN_PCP_MASK && tci & tci_mask & VLAN_PRESENT != 0;
-    for field in ORDER {
+    for field in fields_of(&m.mask().bits) {
         let info = field.info();
         let mask = info.get(&left);
         if mask == 0 || (mask != info.max_value() && !info.maskable) || !info.prereq.implied_by(m) {
             continue;
         }
         match field {
+            FieldId::VlanVid | FieldId::VlanPcp | FieldId::InPortOxm | FieldId::IpDscp if version == NXM => continue,
+            FieldId::InPort | FieldId::NwTos if version != NXM => continue,
+            FieldId::InPort if ovs_packet::OfPort(m.key().in_port.get()).to_16().is_none() => continue,
+            // Wide registers are OpenFlow 1.5's.
+            f if (FieldId::Xreg0..=FieldId::Xreg15).contains(&f) && version < Version::V1_5.0 => continue,
             // A tag that does not split into id and priority is left to the next but one, which takes it whole.
             FieldId::VlanVid | FieldId::VlanPcp if !splits && !whole_tag_absent => continue,
             FieldId::VlanVid if whole_tag_absent => FieldId::VlanTci.info().put(&mut left, 0),
             _ => {}
         }
-        write_entry(w, *field, info.get(m.key()), mask)?;
+        write_entry(w, version, field, info.get(m.key()), mask)?;
         info.put(&mut left, 0);
+    }
+    if let Some((value, mask)) = cookie.filter(|(_, mask)| *mask != 0) {
+        let masked = mask != u64::MAX;
+        write_id(w, NXM_NX_COOKIE, masked, 8);
+        w.u64(value & mask);
+        if masked {
+            w.u64(mask);
+        }
+    }
+    if left.words().iter().all(|word| *word == 0) {
+        return Ok(());
     }
     match FieldId::all().find(|f| f.info().get(&left) != 0) {
         Some(f) => Err(EncodeError::Match { field: f.info().name }),
@@ -291,50 +414,100 @@ pub(super) fn write_fields(m: &Match, w: &mut Writer) -> Result<(), EncodeError>
     }
 }
 
-/// Reads TLVs up to the end of `r` as a match.
-pub(super) fn read_fields(mut r: Reader<'_>) -> Result<Match, DecodeError> {
-    let (mut key, mut mask) = (FlowKey::ZERO, FlowMask::EMPTY);
-    while !r.is_empty() {
-        let start = r.clone();
-        let e = read_entry(&mut r)?;
-        let info = e.field.info();
-        if mask.touches(e.field) {
-            return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
-        }
-        if !info.prereq.implied_by(&Match::new(key, mask)) {
-            return Err(start.error(OfError::BadMatchPrerequisite, info.prereq.hint()));
-        }
-        info.put(&mut key, e.value);
-        info.put(&mut mask.bits, e.mask);
-    }
-    Ok(Match::new(key, mask))
+/// What is read of a match's TLVs.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Reading {
+    /// Pass over fields that are not known.
+    pub(super) loose: bool,
+    /// There may be a cookie.
+    pub(super) cookie: bool,
 }
 
-/// The structure `ofp_match`.
-impl Codec for Match {
-    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
-        let shape = Shape { what: "a match", length_at: 2, align: 8, count_padding: false };
-        w.prefixed(shape, |w| {
-            w.u16(OFPMT_OXM);
-            w.u16(0);
-            write_fields(self, w)
-        })
-    }
-
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut r_match = r.clone().or(OfError::BadMatchBadLength);
-        let start = r_match.clone();
-        if r_match.u16()? != OFPMT_OXM {
-            return Err(start.error(OfError::BadMatchBadType, "an OXM match"));
+/// Reads TLVs up to the end of `r` as a match, and perhaps a cookie with its mask.
+pub(super) fn read_fields(mut r: Reader<'_>, how: Reading) -> Result<(Match, Option<(u64, u64)>), DecodeError> {
+    let (mut m, mut cookie) = (Match::new(FlowKey::ZERO, FlowMask::EMPTY), None);
+    while !r.is_empty() {
+        let start = r.clone();
+        let e = match read_entry(&mut r) {
+            Ok(e) => e,
+            Err(e) if e.error == OfError::BadMatchBadField => {
+                let mut body = start.clone();
+                let (id, masked, len) = read_id(&mut body)?;
+                if id == NXM_NX_COOKIE && how.cookie {
+                    if cookie.is_some() {
+                        return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
+                    }
+                    if len != if masked { 16 } else { 8 } {
+                        return Err(start.error(OfError::BadMatchBadLength, "the length of a cookie"));
+                    }
+                    let value = body.u64()?;
+                    let mask = if masked { body.u64()? } else { u64::MAX };
+                    if value & !mask != 0 {
+                        return Err(
+                            start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is")
+                        );
+                    }
+                    cookie = Some((value, mask));
+                } else if how.loose && id != NXM_NX_COOKIE {
+                    body.skip(len)?;
+                } else {
+                    return Err(e);
+                }
+                r = body;
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let info = e.field.info();
+        if !info.prereq.implied_by(&m) {
+            return Err(start.error(OfError::BadMatchPrerequisite, info.prereq.hint()));
         }
-        let len = usize::from(r_match.u16()?);
-        let fields =
-            len.checked_sub(4).ok_or_else(|| start.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
-        let m = read_fields(r_match.sub(fields)?)?;
-        r_match.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
-        r.skip(r_match.at().saturating_sub(r.at()))?;
-        Ok(m)
+        if m.mask().touches(e.field) {
+            return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
+        }
+        m.set_masked(e.field, e.value, e.mask);
     }
+    Ok((m, cookie))
+}
+
+/// Writes the structure `ofp_match` with OXM TLVs.
+pub(super) fn write_match(m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
+    let shape = Shape { what: "a match", length_at: 2, align: 8, count_padding: false };
+    w.prefixed(shape, |w| {
+        w.u16(OFPMT_OXM);
+        w.u16(0);
+        write_fields(m, w, version, None)
+    })
+}
+
+/// Reads what stands behind type and length of the structure `ofp_match` with OXM TLVs, and its padding.
+pub(super) fn read_match(r: &mut Reader<'_>, len: usize, loose: bool) -> Result<Match, DecodeError> {
+    let fields = len.checked_sub(4).ok_or_else(|| r.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
+    let fields = r.sub(fields)?;
+    r.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
+    read_fields(fields, Reading { loose, cookie: false }).map(|(m, _)| m)
+}
+
+/// Reads TLVs of `len` bytes that are padded to 8, and a cookie.
+pub(super) fn read_nxm(
+    r: &mut Reader<'_>,
+    len: usize,
+    how: Reading,
+) -> Result<(Match, Option<(u64, u64)>), DecodeError> {
+    let mut all = r.clone().or(OfError::BadMatchBadLength);
+    let fields = all.sub(len)?;
+    all.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
+    r.skip(all.at().saturating_sub(r.at()))?;
+    read_fields(fields, how)
+}
+
+/// Writes TLVs padded to 8, and gives their length before the padding.
+pub(super) fn write_nxm(m: &Match, w: &mut Writer, cookie: Option<(u64, u64)>) -> Result<u16, EncodeError> {
+    let start = w.len();
+    write_fields(m, w, NXM, cookie)?;
+    let len = w.len().saturating_sub(start);
+    w.zeros(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len));
+    u16::try_from(len).map_err(|_| EncodeError::TooLong { what: "a match" })
 }
 
 #[cfg(test)]
@@ -343,16 +516,18 @@ mod tests {
 
     fn bytes(text: &str) -> Vec<u8> {
         let mut w = Writer::new();
-        text.parse::<Match>().unwrap().encode(&mut w).unwrap();
+        write_match(&text.parse::<Match>().unwrap(), &mut w, 4).unwrap();
         w.into_bytes()
     }
 
     fn read(bytes: &[u8]) -> Result<Match, DecodeError> {
-        Match::decode(&mut Reader::new(bytes))
+        super::super::matching::read(&mut Reader::new(bytes), false)
     }
 
     fn fields(bytes: &[u8]) -> Result<Match, OfError> {
-        read_fields(Reader::new(bytes).or(OfError::BadMatchBadLength)).map_err(|e| e.error)
+        read_fields(Reader::new(bytes).or(OfError::BadMatchBadLength), Reading::default())
+            .map(|(m, _)| m)
+            .map_err(|e| e.error)
     }
 
     #[test]
@@ -376,7 +551,7 @@ mod tests {
         ] {
             let m: Match = text.parse().unwrap();
             let mut w = Writer::new();
-            write_fields(&m, &mut w).unwrap();
+            write_fields(&m, &mut w, 4, None).unwrap();
             assert_eq!(w.into_bytes(), oxm, "{text}");
             let read = fields(oxm).unwrap();
             assert!(read == m || text == "vlan_tci=0", "{text}: {read}");
@@ -386,7 +561,7 @@ mod tests {
     #[test]
     fn every_error_of_a_match() {
         use OfError::*;
-        assert_eq!(read(&[0, 0, 0, 4, 0, 0, 0, 0]).unwrap_err().error, BadMatchBadType);
+        assert_eq!(read(&[0, 9, 0, 4, 0, 0, 0, 0]).unwrap_err().error, BadMatchBadType);
         assert_eq!(read(&[0, 1, 0, 3, 0, 0, 0, 0]).unwrap_err().error, BadMatchBadLength);
         assert_eq!(read(&[0, 1, 0, 4, 0, 0, 0]).unwrap_err().error, BadMatchBadLength);
         assert_eq!(fields(&[0x80, 0, 10, 2, 8]), Err(BadMatchBadLength));
@@ -415,10 +590,10 @@ mod tests {
     fn bits_that_no_field_has_are_refused() {
         let mut m = Match::ANY;
         m.set(FieldId::SkbPriority, 1);
-        assert_eq!(write_fields(&m, &mut Writer::new()), Err(EncodeError::Match { field: "skb_priority" }));
+        assert_eq!(write_fields(&m, &mut Writer::new(), 4, None), Err(EncodeError::Match { field: "skb_priority" }));
         let mut m = Match::ANY;
         m.set(FieldId::NwSrc, 1);
-        assert!(write_fields(&m, &mut Writer::new()).is_err());
+        assert!(write_fields(&m, &mut Writer::new(), 4, None).is_err());
     }
 
     #[test]
@@ -430,7 +605,7 @@ mod tests {
                 || matches!(f, FieldId::NwTos | FieldId::InPort)
                 || f.tun_metadata_index().is_some()
         };
-        for f in FieldId::all().filter(|f| number(*f).is_some() && !views(f)) {
+        for f in FieldId::all().filter(|f| has_number(*f) && !views(f)) {
             assert!(ORDER.contains(&f), "{}", f.info().name);
         }
     }

@@ -1,10 +1,14 @@
-//! Packets to and from a controller (OpenFlow 1.3, sections 7.3.7 and 7.4.1).
+//! Packets to and from a controller, in all versions and formats.
 
 use ovs_packet::{Match, OfPort};
 
-use super::action;
-use super::cursor::{Codec, Reader, Writer};
+use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
+use super::header::{Header, Version};
+use super::io::{Property, read_port};
+use super::kind::{Kind, MessageKind};
+use super::oxm::Reading;
+use super::{action, matching, oxm};
 use crate::action::Action;
 
 /// Of a buffer id: none, the packet is in the message (OFP_NO_BUFFER).
@@ -21,6 +25,33 @@ impl PacketInReason {
     pub const ACTION: PacketInReason = PacketInReason(1);
     /// Its TTL is used up.
     pub const INVALID_TTL: PacketInReason = PacketInReason(2);
+    /// The action set sent it.
+    pub const ACTION_SET: PacketInReason = PacketInReason(3);
+    /// A group sent it.
+    pub const GROUP: PacketInReason = PacketInReason(4);
+    /// A packet-out sent it.
+    pub const PACKET_OUT: PacketInReason = PacketInReason(5);
+
+    const WORDS: [&str; 6] = ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];
+
+    /// The word in upstream's language.
+    pub fn word(self) -> Option<&'static str> {
+        Self::WORDS.get(usize::from(self.0)).copied()
+    }
+
+    /// The reason with this word.
+    pub fn by_word(word: &str) -> Option<PacketInReason> {
+        let at = Self::WORDS.iter().position(|w| *w == word)?;
+        u8::try_from(at).ok().map(PacketInReason)
+    }
+
+    /// The reason as a version has it that does not tell all of them apart.
+    fn in_version(self, version: Version) -> u8 {
+        match self.0 {
+            3..=5 if version < Version::V1_4 => 1,
+            other => other,
+        }
+    }
 }
 
 /// A packet for the controller.
@@ -30,10 +61,10 @@ pub struct PacketIn {
     /// Number that the switch keeps the packet under, or [`NO_BUFFER`].
     pub buffer_id: u32,
     /// Length of the whole packet, of which `data` may be the beginning.
-    pub total_len: u16,
+    pub total_len: u32,
     /// Why it is sent.
     pub reason: PacketInReason,
-    /// Table of the flow that sent it.
+    /// Table of the flow that sent it; 0 if it is not told.
     pub table: u8,
     /// Cookie of that flow; all ones if there is none.
     pub cookie: u64,
@@ -41,6 +72,11 @@ pub struct PacketIn {
     pub metadata: Match,
     /// The packet, or its beginning.
     pub data: Vec<u8>,
+    /// What the flow had the packet-in repeat.
+    pub userdata: Vec<u8>,
+    /// How to go on with the packet: properties that the switch alone understands, and gets back to resume it. None if
+    /// the packet is not waiting.
+    pub continuation: Option<Vec<u8>>,
 }
 
 impl PacketIn {
@@ -50,34 +86,258 @@ impl PacketIn {
         metadata.set(ovs_packet::field::FieldId::InPortOxm, port.0.into());
         PacketIn {
             buffer_id: NO_BUFFER,
-            total_len: data.len().try_into().unwrap_or(u16::MAX),
+            total_len: data.len().try_into().unwrap_or(u32::MAX),
             reason: PacketInReason::ACTION,
             table: 0,
             cookie: u64::MAX,
             metadata,
             data,
+            userdata: Vec::new(),
+            continuation: None,
         }
     }
 }
 
-impl Codec for PacketIn {
-    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
-        w.u32(self.buffer_id);
-        w.u16(self.total_len);
-        w.u8(self.reason.0);
-        w.u8(self.table);
-        w.u64(self.cookie);
-        self.metadata.encode(w)?;
-        w.zeros(2);
+/// Of a packet-in as properties.
+mod property {
+    pub(super) const PACKET: u64 = 0;
+    pub(super) const FULL_LEN: u64 = 1;
+    pub(super) const BUFFER_ID: u64 = 2;
+    pub(super) const TABLE_ID: u64 = 3;
+    pub(super) const COOKIE: u64 = 4;
+    pub(super) const REASON: u64 = 5;
+    pub(super) const METADATA: u64 = 6;
+    pub(super) const USERDATA: u64 = 7;
+    pub(super) const CONTINUATION: u64 = 8;
+}
+
+impl PacketIn {
+    fn in_port(&self) -> OfPort {
+        OfPort(self.metadata.key().in_port.get())
+    }
+
+    pub(super) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
+        let total = || u16::try_from(self.total_len).map_err(|_| EncodeError::TooLong { what: "a packet" });
+        if !matches!(kind, Kind::NxPacketIn2 | Kind::NxResume)
+            && (!self.userdata.is_empty() || self.continuation.is_some())
+        {
+            return Err(EncodeError::NotInVersion {
+                version: version.0,
+                what: "userdata in a packet-in of this format",
+            });
+        }
+        let reason = self.reason.in_version(version);
+        match kind {
+            Kind::PacketIn10 => {
+                w.u32(self.buffer_id);
+                w.u16(total()?);
+                let port = self.in_port();
+                w.u16(port.to_16().ok_or(EncodeError::Port(port.0))?);
+                w.u8(reason);
+                w.zeros(1);
+            }
+            Kind::PacketIn11 => {
+                w.u32(self.buffer_id);
+                w.u32(self.in_port().0);
+                w.u32(self.in_port().0);
+                w.u16(total()?);
+                w.u8(reason);
+                w.u8(self.table);
+            }
+            Kind::NxPacketIn2 | Kind::NxResume => return self.write_properties(w, version),
+            _ => {
+                w.u32(self.buffer_id);
+                w.u16(total()?);
+                w.u8(reason);
+                w.u8(self.table);
+                if kind != Kind::PacketIn12 {
+                    w.u64(self.cookie);
+                }
+                if kind == Kind::NxPacketIn {
+                    let at = w.len();
+                    w.zeros(8);
+                    let len = oxm::write_nxm(&self.metadata, w, None)?;
+                    w.patch_u16(at, len);
+                } else {
+                    oxm::write_match(&self.metadata, w, version.0)?;
+                }
+                w.zeros(2);
+            }
+        }
         w.bytes(&self.data);
         Ok(())
     }
 
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (buffer_id, total_len, reason) = (r.u32()?, r.u16()?, PacketInReason(r.u8()?));
-        let (table, cookie, metadata) = (r.u8()?, r.u64()?, Match::decode(r)?);
-        r.skip(2)?;
-        Ok(PacketIn { buffer_id, total_len, reason, table, cookie, metadata, data: r.remaining().to_vec() })
+    fn write_properties(&self, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
+        w.property_bytes(property::PACKET, &self.data)?;
+        if usize::try_from(self.total_len) != Ok(self.data.len()) {
+            w.property_u32(property::FULL_LEN, self.total_len)?;
+        }
+        if self.buffer_id != NO_BUFFER {
+            w.property_u32(property::BUFFER_ID, self.buffer_id)?;
+        }
+        w.property_bytes(property::TABLE_ID, &[self.table])?;
+        if self.cookie != u64::MAX {
+            w.property_u64(property::COOKIE, self.cookie)?;
+        }
+        w.property_bytes(property::REASON, &[self.reason.in_version(version)])?;
+        w.property(property::METADATA, |w| oxm::write_fields(&self.metadata, w, version.0, None))?;
+        if !self.userdata.is_empty() {
+            w.property_bytes(property::USERDATA, &self.userdata)?;
+        }
+        match &self.continuation {
+            Some(continuation) => w.property(property::CONTINUATION, |w| {
+                w.zeros(4);
+                w.bytes(continuation);
+                Ok(())
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A packet-in that is still in its bytes: nothing is allocated to read it.
+///
+/// ```
+/// use ovs_ofproto::codec::{Message, PacketIn, PacketInView, Version};
+/// use ovs_packet::OfPort;
+///
+/// let packet = PacketIn::new(OfPort(3), vec![1, 2, 3]);
+/// let bytes = Message::from(packet.clone()).encode(Version::V1_5, 1)?;
+/// let view = PacketInView::new(&bytes)?;
+/// assert_eq!(view.data, [1, 2, 3]);
+/// assert_eq!(view.to_owned(), packet);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "as those of PacketIn")]
+pub struct PacketInView<'a> {
+    pub buffer_id: u32,
+    pub total_len: u32,
+    pub reason: PacketInReason,
+    pub table: u8,
+    pub cookie: u64,
+    pub metadata: Match,
+    pub data: &'a [u8],
+    pub userdata: &'a [u8],
+    pub continuation: Option<&'a [u8]>,
+}
+
+impl<'a> PacketInView<'a> {
+    /// Reads a whole message.
+    ///
+    /// # Errors
+    /// What is not understood, or that it is no packet-in.
+    pub fn new(message: &'a [u8]) -> Result<PacketInView<'a>, DecodeError> {
+        let mut r = Reader::new(message);
+        let header = Header::read(&mut r)?;
+        let kind = Kind::read(&mut r, header)?;
+        kind.check_length(&r)?;
+        match kind.of() {
+            MessageKind::PacketIn => PacketInView::read(&mut r, header.version, kind),
+            _ => Err(r.error(OfError::BadRequestBadType, "a packet-in")),
+        }
+    }
+
+    /// The packet-in as a value.
+    pub fn to_owned(&self) -> PacketIn {
+        PacketIn {
+            buffer_id: self.buffer_id,
+            total_len: self.total_len,
+            reason: self.reason,
+            table: self.table,
+            cookie: self.cookie,
+            metadata: self.metadata,
+            data: self.data.to_vec(),
+            userdata: self.userdata.to_vec(),
+            continuation: self.continuation.map(<[u8]>::to_vec),
+        }
+    }
+
+    pub(super) fn read(r: &mut Reader<'a>, version: Version, kind: Kind) -> Result<PacketInView<'a>, DecodeError> {
+        let mut p = PacketInView {
+            buffer_id: NO_BUFFER,
+            total_len: 0,
+            reason: PacketInReason(0),
+            table: 0,
+            cookie: u64::MAX,
+            metadata: Match::ANY,
+            data: &[],
+            userdata: &[],
+            continuation: None,
+        };
+        let loose = Reading { loose: true, cookie: false };
+        let in_port = |p: &mut Self, port: OfPort| p.metadata.set(ovs_packet::field::FieldId::InPortOxm, port.0.into());
+        match kind {
+            Kind::NxPacketIn2 | Kind::NxResume => {
+                p.read_properties(r, kind == Kind::NxPacketIn2)?;
+                return Ok(p);
+            }
+            Kind::PacketIn10 => {
+                p.buffer_id = r.u32()?;
+                p.total_len = r.u16()?.into();
+                in_port(&mut p, OfPort::from_16(r.u16()?));
+                p.reason = PacketInReason(r.u8()?);
+                r.skip(1)?;
+            }
+            Kind::PacketIn11 => {
+                p.buffer_id = r.u32()?;
+                in_port(&mut p, read_port(r)?);
+                r.skip(4)?;
+                p.total_len = r.u16()?.into();
+                p.reason = PacketInReason(r.u8()?);
+                p.table = r.u8()?;
+            }
+            _ => {
+                p.buffer_id = r.u32()?;
+                p.total_len = r.u16()?.into();
+                p.reason = PacketInReason(r.u8()?);
+                p.table = r.u8()?;
+                if kind != Kind::PacketIn12 {
+                    p.cookie = r.u64()?;
+                }
+                if kind == Kind::NxPacketIn {
+                    let len = r.u16()?;
+                    r.skip(6)?;
+                    (p.metadata, _) = oxm::read_nxm(r, len.into(), loose)?;
+                } else {
+                    p.metadata = matching::read(r, true)?;
+                }
+                r.skip(2)?;
+            }
+        }
+        let _ = version;
+        p.data = r.remaining();
+        Ok(p)
+    }
+
+    fn read_properties(&mut self, r: &mut Reader<'a>, loose: bool) -> Result<(), DecodeError> {
+        let start = r.clone();
+        while let Some(p) = Property::next(r)? {
+            match p.kind {
+                property::PACKET => self.data = p.value,
+                property::FULL_LEN => self.total_len = p.u32()?,
+                property::BUFFER_ID => self.buffer_id = p.u32()?,
+                property::TABLE_ID => self.table = p.u8()?,
+                property::COOKIE => self.cookie = p.u64()?,
+                property::REASON => self.reason = PacketInReason(p.u8()?),
+                property::METADATA => {
+                    let fields = p.reader().or(OfError::BadMatchBadLength);
+                    (self.metadata, _) = oxm::read_fields(fields, Reading { loose, cookie: false })?;
+                }
+                property::USERDATA => self.userdata = p.value,
+                property::CONTINUATION => self.continuation = Some(p.nested()?.peek()),
+                _ if loose => {}
+                _ => return Err(p.unknown()),
+            }
+        }
+        let len = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
+        if len == 0 || (self.total_len != 0 && self.total_len < len) {
+            return Err(start.error(OfError::BadRequestBadLength, "a packet, and its length"));
+        }
+        self.total_len = self.total_len.max(len);
+        Ok(())
     }
 }
 
@@ -89,6 +349,8 @@ pub struct PacketOut {
     pub buffer_id: u32,
     /// The port that it is taken to have come in by, real or [`OfPort::CONTROLLER`].
     pub in_port: OfPort,
+    /// What else is taken for granted of the packet; OpenFlow 1.5 can say it. The port is not in it.
+    pub metadata: Option<Box<Match>>,
     /// What to do.
     pub actions: Vec<Action>,
     /// The packet; empty if it is in a buffer.
@@ -98,33 +360,83 @@ pub struct PacketOut {
 impl PacketOut {
     /// `actions` on a packet that is in the message.
     pub fn new(in_port: OfPort, actions: Vec<Action>, data: Vec<u8>) -> PacketOut {
-        PacketOut { buffer_id: NO_BUFFER, in_port, actions, data }
+        PacketOut { buffer_id: NO_BUFFER, in_port, metadata: None, actions, data }
     }
-}
 
-impl Codec for PacketOut {
-    fn encode(&self, w: &mut Writer) -> Result<(), EncodeError> {
+    pub(super) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
         w.u32(self.buffer_id);
-        w.u32(self.in_port.0);
-        let mut list = Writer::new();
-        action::encode(&self.actions, &mut list, 0)?;
-        let list = list.into_bytes();
-        w.u16(list.len().try_into().map_err(|_| EncodeError::TooLong { what: "the actions of a packet-out" })?);
-        w.zeros(6);
-        w.bytes(&list);
+        if kind != Kind::PacketOut15 && self.metadata.is_some() {
+            return Err(EncodeError::NotInVersion { version: version.0, what: "metadata of a packet-out" });
+        }
+        let at;
+        match kind {
+            Kind::PacketOut10 => {
+                w.u16(self.in_port.to_16().ok_or(EncodeError::Port(self.in_port.0))?);
+                at = w.len();
+                w.zeros(2);
+            }
+            Kind::PacketOut11 => {
+                w.u32(self.in_port.0);
+                at = w.len();
+                w.zeros(8);
+            }
+            _ => {
+                at = w.len();
+                w.zeros(4);
+                let mut metadata = self.metadata.as_deref().copied().unwrap_or(Match::ANY);
+                metadata.set(ovs_packet::field::FieldId::InPortOxm, self.in_port.0.into());
+                matching::write(&metadata, w, version)?;
+            }
+        }
+        let start = w.len();
+        action::encode(&self.actions, w, version, 0)?;
+        let len = u16::try_from(w.len().saturating_sub(start));
+        w.patch_u16(at, len.map_err(|_| EncodeError::TooLong { what: "a list of actions" })?);
         w.bytes(&self.data);
         Ok(())
     }
 
-    /// The ingress port must be a real one, the switch's own, or the controller, as in upstream.
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (buffer_id, at_port, in_port, len) = (r.u32()?, r.clone(), OfPort(r.u32()?), r.u16()?);
-        if in_port.is_reserved() && ![OfPort::CONTROLLER, OfPort::ANY].contains(&in_port) {
-            return Err(at_port.error(OfError::BadRequestBadPort, "a port that a packet can come in by"));
+    pub(super) fn read(r: &mut Reader<'_>, version: Version, kind: Kind) -> Result<PacketOut, DecodeError> {
+        let mut p = PacketOut::new(OfPort::ANY, Vec::new(), Vec::new());
+        p.buffer_id = r.u32()?;
+        let mut at_port = r.clone();
+        let len;
+        match kind {
+            Kind::PacketOut10 => {
+                p.in_port = OfPort::from_16(r.u16()?);
+                len = r.u16()?;
+            }
+            Kind::PacketOut11 => {
+                p.in_port = read_port(r)?;
+                len = r.u16()?;
+                r.skip(6)?;
+            }
+            _ => {
+                len = r.u16()?;
+                r.skip(2)?;
+                at_port = r.clone();
+                let field = ovs_packet::field::FieldId::InPortOxm;
+                let mut metadata = matching::read(r, true)?;
+                if !metadata.mask().touches(field) {
+                    return Err(at_port.error(OfError::BadRequestBadPort, "the port that the packet came in by"));
+                }
+                p.in_port = OfPort(metadata.key().in_port.get());
+                metadata.set_masked(field, 0, 0);
+                p.metadata = Some(Box::new(metadata)).filter(|m| **m != Match::ANY);
+            }
         }
-        r.skip(6)?;
-        let actions = action::decode(r.clone().or(OfError::BadRequestBadLength).sub(len.into())?, 0)?;
+        let allowed = [OfPort::LOCAL, OfPort::ANY, OfPort::CONTROLLER];
+        if p.in_port.is_reserved() && !allowed.contains(&p.in_port) {
+            return Err(at_port.error(OfError::BadRequestBadPort, "a real port, or the controller"));
+        }
+        let mut all = r.clone().or(OfError::BadActionBadLength);
+        let actions = all.sub(len.into())?;
+        p.actions = action::decode(actions, version, 0)?;
         r.skip(len.into())?;
-        Ok(PacketOut { buffer_id, in_port, actions, data: r.remaining().to_vec() })
+        let data = r.remaining();
+        if p.buffer_id == NO_BUFFER {
+            p.data = data.to_vec();
+        }
+        Ok(p)
     }
 }

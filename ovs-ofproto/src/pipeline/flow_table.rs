@@ -303,7 +303,7 @@ impl Flow {
                 _ => false,
             })
         }
-        port == OfPort::ANY || any(&self.instructions.apply, port) || any(&self.instructions.write, port)
+        port == OfPort::ANY || any(&self.instructions.apply, port) || any(self.instructions.written(), port)
     }
 
     /// When the flow ends if no packet comes, and why.
@@ -324,34 +324,51 @@ fn check(m: &Match, table: u8, instructions: &Instructions) -> Result<(), FlowMo
         return Err(FlowModError::BadGoto(goto));
     }
     check_actions(&instructions.apply, 0)?;
-    check_actions(&instructions.write, 0)
+    if instructions.meter.is_some() {
+        return Err(FlowModError::BadAction("a meter: they are not built yet"));
+    }
+    check_actions(instructions.written(), 0)
 }
 
 fn check_actions(actions: &[Action], depth: usize) -> Result<(), FlowModError> {
     if depth > super::MAX_NESTING {
         return Err(FlowModError::BadAction("actions nest too deep"));
     }
+    let tracks = |field| matches!(field, FieldId::CtMark | FieldId::CtLabel);
     actions.iter().try_for_each(|a| match a {
-        Action::SetField { field, .. } if !field.info().writable => {
+        a if a.as_set_field().is_some_and(|(field, ..)| !field.info().writable) => {
             Err(FlowModError::BadAction("a field that cannot be set"))
         }
-        Action::SetField {
-            field: ovs_packet::field::FieldId::CtMark | ovs_packet::field::FieldId::CtLabel, ..
-        } => Err(FlowModError::BadAction("ct_mark and ct_label are set inside ct(exec(...)) only")),
+        a if a.as_set_field().is_some_and(|(field, ..)| tracks(field)) => {
+            Err(FlowModError::BadAction("ct_mark and ct_label are set inside ct(exec(...)) only"))
+        }
         Action::PushVlan(tpid) if !matches!(tpid, 0x8100 | 0x88a8) => {
             Err(FlowModError::BadAction("push_vlan of a tag that is none"))
+        }
+        Action::Resubmit { original: true, .. } => Err(FlowModError::BadAction("resubmit with the original tuple")),
+        Action::Ct(ct) if ct.zone_src.is_some() || ct.alg != 0 => {
+            Err(FlowModError::BadAction("ct with a zone from a field, or alg"))
         }
         Action::Ct(ct) if ct.table.is_some_and(|t| usize::from(t) >= TABLES) => {
             Err(FlowModError::BadAction("ct into a table that is not there"))
         }
-        Action::Ct(ct) => ct.exec.iter().try_for_each(|e| match e {
-            Action::SetField {
-                field: ovs_packet::field::FieldId::CtMark | ovs_packet::field::FieldId::CtLabel,
-                ..
-            } => Ok(()),
+        Action::Ct(ct) => ct.exec.iter().try_for_each(|e| match e.as_set_field() {
+            Some((field, ..)) if tracks(field) => Ok(()),
             _ => Err(FlowModError::BadAction("ct(exec(...)) sets ct_mark and ct_label only")),
         }),
         Action::Clone(inner) => check_actions(inner, depth + 1),
-        _ => Ok(()),
+        Action::Output { .. }
+        | Action::Resubmit { .. }
+        | Action::ResubmitPort(_)
+        | Action::PushVlan(_)
+        | Action::SetVlanVid { .. }
+        | Action::SetVlanPcp { .. }
+        | Action::SetL4Src { .. }
+        | Action::SetL4Dst { .. }
+        | Action::DecTtl
+        | Action::CtClear
+        | Action::Note(_) => Ok(()),
+        a if a.is_pop_vlan() || a.as_set_field().is_some() => Ok(()),
+        _ => Err(FlowModError::BadAction("an action that is not built yet")),
     })
 }

@@ -18,7 +18,13 @@ impl Ofproto {
     /// When the answer to a barrier is given, every packet obeys what came before it.
     pub fn handle_message(&mut self, dp: &mut dyn Dpif, request: &[u8], now: Instant) -> Vec<Vec<u8>> {
         let Ok(header) = Header::decode(request) else { return Vec::new() };
+        let any_version = |m: &Message| {
+            matches!(m, Message::Hello(_) | Message::EchoRequest(_) | Message::EchoReply(_) | Message::Error(_))
+        };
         let answers = match Message::decode(request) {
+            Ok((_, message)) if header.version != Version::V1_3 && !any_version(&message) => {
+                Err(OfError::BadRequestBadVersion)
+            }
             Ok((_, message)) => self.obey(dp, header, message, now),
             Err(e) => Err(e.error),
         };
@@ -56,8 +62,8 @@ impl Ofproto {
             }
             Message::FlowStatsRequest(request) => {
                 self.collect(dp, now);
-                let pages =
-                    FlowStatsReply::pages(self.flow_stats(&request, now)).map_err(|_| OfError::BadRequestPermission)?;
+                let pages = FlowStatsReply::pages(Version::V1_3, self.flow_stats(&request, now))
+                    .map_err(|_| OfError::BadRequestPermission)?;
                 pages.into_iter().map(Message::FlowStatsReply).collect()
             }
             // Changes take effect before they are answered: there is nothing to wait for.
@@ -65,9 +71,8 @@ impl Ofproto {
             Message::Experimenter(_) => return Err(OfError::BadRequestBadExperimenter),
             // Answers and errors that come from a controller need none.
             Message::Error(_) | Message::EchoReply(_) => Vec::new(),
-            Message::FeaturesReply(_) | Message::PacketIn(_) | Message::FlowStatsReply(_) | Message::BarrierReply => {
-                return Err(OfError::BadRequestBadType);
-            }
+            // Answers that a controller should not send, and what this switch has not.
+            _ => return Err(OfError::BadRequestBadType),
         })
     }
 
@@ -113,6 +118,7 @@ impl Flow {
             bytes: self.bytes,
             matching: self.matching,
             instructions: self.instructions.clone(),
+            ..FlowStats::default()
         }
     }
 }

@@ -7,49 +7,15 @@ use ovs_packet::{Match, OfPort};
 use super::error::{ParseFlowError, Problem};
 use super::flow::{Parser, number_at};
 use super::lexer::{Item, items};
-use super::set;
-use crate::action::{Action, CtAction, Instructions};
-use ovs_packet::text::number;
-use ovs_packet::text::resolve_port;
+use super::{extended, set};
+use crate::action::{Action, Controller, CtAction, Instructions};
+use ovs_packet::text::{number, resolve_port};
 
 use crate::codec::check::Known;
-use crate::codec::{MAX_NESTING, OfError};
+use crate::codec::{MAX_NESTING, OfError, PacketInReason};
 
 /// What upstream's language has and this one does not.
-const NOT_BUILT: &[&str] = &[
-    "bundle",
-    "bundle_load",
-    "check_pkt_larger",
-    "conjunction",
-    "copy_field",
-    "debug_recirc",
-    "debug_slow",
-    "dec_mpls_ttl",
-    "dec_nsh_ttl",
-    "decap",
-    "delete_field",
-    "encap",
-    "enqueue",
-    "exit",
-    "fin_timeout",
-    "group",
-    "learn",
-    "meter",
-    "move",
-    "multipath",
-    "note",
-    "pop",
-    "pop_mpls",
-    "pop_queue",
-    "push",
-    "push_mpls",
-    "sample",
-    "set_queue",
-    "set_tunnel",
-    "set_tunnel64",
-    "strip_mpls",
-    "unroll_xlate",
-];
+const NOT_BUILT: &[&str] = &["copy_field", "unroll_xlate"];
 
 /// What a list of actions is read with.
 #[derive(Clone, Copy)]
@@ -90,6 +56,12 @@ impl Parser<'_> {
         let mut last = 0;
         for item in &all {
             let rank = match item.name {
+                "meter" if found.apply.is_empty() && found.meter.is_none() => {
+                    let expected = "a meter from 1";
+                    found.meter =
+                        Some(number_at(item.arg.unwrap_or_default(), item.arg_at, expected, u32::MAX.into())?);
+                    continue;
+                }
                 "clear_actions" => 1,
                 "write_actions" => 2,
                 "write_metadata" => 3,
@@ -113,7 +85,7 @@ impl Parser<'_> {
                 2 => {
                     let text = item.arg.unwrap_or_default();
                     let mut inner = context;
-                    found.write = inner.list(text, 1).map_err(|e| e.moved(item.arg_at))?;
+                    found.write = Some(inner.list(text, 1).map_err(|e| e.moved(item.arg_at))?);
                 }
                 3 => found.metadata = Some(metadata(item)?),
                 4 => {
@@ -190,11 +162,15 @@ impl Context<'_> {
                 Some(tpid @ (0x8100 | 0x88a8)) => Ok(Action::PushVlan(tpid as u16)),
                 _ => Err(ParseFlowError::expected(item.arg_at, "tag protocol 0x8100 or 0x88a8", arg)),
             },
-            "pop_vlan" | "strip_vlan" => no_argument(item).map(|()| Action::PopVlan),
-            "dec_ttl" if !arg.is_empty() => Err(not_built(item.arg_at, "dec_ttl with controller ids")),
+            "pop_vlan" => no_argument(item).map(|()| Action::PopVlan),
+            "strip_vlan" => no_argument(item).map(|()| Action::StripVlan),
+            "dec_ttl" if !arg.is_empty() => {
+                let ids = arg.split(',').map(|id| number_at(id.trim(), item.arg_at, "the id of a controller", 0xffff));
+                ids.collect::<Result<_, _>>().map(Action::DecTtlTo)
+            }
             "dec_ttl" => Ok(Action::DecTtl),
             "resubmit" => self.resubmit(item, arg),
-            "ct" => self.ct(arg, depth).map(Action::Ct).map_err(|e| e.moved(item.arg_at)),
+            "ct" => self.ct(arg, depth).map(|ct| Action::Ct(Box::new(ct))).map_err(|e| e.moved(item.arg_at)),
             "ct_clear" => no_argument(item).map(|()| Action::CtClear),
             "clone" => {
                 let mut inner = *self;
@@ -203,6 +179,10 @@ impl Context<'_> {
             "drop" => Err(ParseFlowError::expected(item.at, "nothing else beside drop", item.name)),
             "clear_actions" | "write_actions" | "write_metadata" | "goto_table" | "apply_actions" => {
                 Err(ParseFlowError::expected(item.at, "an action, not an instruction", item.name))
+            }
+            "check_pkt_larger" => extended::check_packet_larger(item),
+            name if extended::is_known(name) => {
+                extended::parse(item, self.parser.ports).map_err(|e| e.moved(item.arg_at))
             }
             name if NOT_BUILT.contains(&name) => Err(not_built(item.at, format!("action {name}"))),
             name => match self.port(name) {
@@ -219,8 +199,13 @@ impl Context<'_> {
     fn output(&self, arg: &str, at: usize) -> Result<Action, ParseFlowError> {
         match self.port(arg) {
             Some(port) => self.output_to(port, arg, at),
-            None if arg.contains("max_len") => Err(not_built(at, "output of part of a packet")),
-            None if super::subfield::parse(arg).is_ok() => Err(not_built(at, "output to a port from a field")),
+            None if arg.contains("max_len") => {
+                extended::output_truncated(arg, self.parser.ports).map_err(|e| e.moved(at))
+            }
+            None if super::subfield::parse(arg).is_ok() => {
+                let src = super::subfield::parse(arg).map_err(|e| e.moved(at))?;
+                Ok(Action::OutputField { src, max_len: Action::WHOLE, wide: false })
+            }
             None => Err(ParseFlowError::expected(at, "a port", arg)),
         }
     }
@@ -238,9 +223,8 @@ impl Context<'_> {
         let (port, table, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
         let bad = |expected| Err(ParseFlowError::expected(item.arg_at, expected, arg));
         match more {
-            Some("ct") => return Err(not_built(item.arg_at, "resubmit with the connection's original tuple")),
+            Some("ct") | None => {}
             Some(_) => return bad("PORT, PORT,TABLE or ,TABLE"),
-            None => {}
         }
         let in_port = match port {
             "" => None,
@@ -259,7 +243,8 @@ impl Context<'_> {
         if in_port.is_none() && table.is_none() && arg != "," {
             return bad("a port, a table, or both");
         }
-        Ok(Action::Resubmit { port: in_port, table })
+        let original = more.is_some();
+        Ok(Action::Resubmit { port: in_port, table, original })
     }
 
     fn ct(&mut self, text: &str, depth: usize) -> Result<CtAction, ParseFlowError> {
@@ -278,43 +263,60 @@ impl Context<'_> {
                 }
                 "table" => ct.table = Some(number_at(arg, item.arg_at, "a table from 0 to 254", 254)?),
                 "zone" if super::subfield::parse(arg).is_ok() => {
-                    return Err(not_built(item.arg_at, "a ct zone from a field"));
+                    let zone = super::subfield::parse(arg).map_err(|e| e.moved(item.arg_at))?;
+                    if zone.bits != 16 {
+                        return Err(ParseFlowError::expected(item.arg_at, "16 bits of a field", arg));
+                    }
+                    ct.zone_src = Some(zone);
                 }
                 "zone" => ct.zone = number_at(arg, item.arg_at, "a zone from 0 to 65535", 0xffff)?,
                 "exec" => {
                     exec_at = item.at;
-                    ct.exec = self.list(arg, depth + 1).map_err(|e| e.moved(item.arg_at))?;
+                    ct.exec.extend(self.list(arg, depth + 1).map_err(|e| e.moved(item.arg_at))?);
                 }
-                "nat" => return Err(not_built(item.at, "ct with nat")),
-                "alg" => return Err(not_built(item.at, "ct with alg")),
+                "nat" => {
+                    exec_at = item.at;
+                    let nat = extended::nat(arg).map_err(|e| e.moved(item.arg_at))?;
+                    ct.exec.insert(0, Action::Nat(Box::new(nat)));
+                }
+                "alg" => {
+                    ct.alg = match arg {
+                        "ftp" => 21,
+                        "tftp" => 69,
+                        other => return Err(ParseFlowError::expected(item.arg_at, "ftp or tftp", other)),
+                    };
+                }
                 name => {
                     let expected = "commit, force, zone=N, table=N or exec(...)";
                     return Err(ParseFlowError::expected(item.at, expected, name));
                 }
             }
         }
-        crate::codec::nicira::ct_is_consistent(&ct)
+        crate::codec::action::ct_is_consistent(&ct)
             .map_err(|why| refused(exec_at, OfError::BadActionBadArgument, why))?;
         Ok(ct)
     }
 }
 
-/// `controller`, `controller:MAX` or `controller(max_len=MAX)`.
+/// `controller`, `controller:MAX` or `controller(max_len=MAX)`, and what else a packet-in may be given.
 fn controller(item: &Item<'_>, arg: &str) -> Result<Action, ParseFlowError> {
-    let mut max_len = Action::WHOLE;
+    let mut c = Controller::default();
     let length = |text, at| number_at(text, at, "a length from 0 to 65535", 0xffff);
     if number(arg).is_some() {
-        max_len = length(arg, item.arg_at)?;
+        c.max_len = length(arg, item.arg_at)?;
     } else {
         for part in items(arg).map_err(|e| e.moved(item.arg_at))? {
             let at = item.arg_at + part.arg_at;
             match (part.name, part.arg.unwrap_or_default()) {
-                ("max_len", text) => max_len = length(text, at)?,
-                // The defaults.
-                ("reason", "action") | ("id", "0") => {}
-                (name @ ("reason" | "id" | "userdata" | "pause" | "meter_id"), _) => {
-                    return Err(not_built(item.arg_at + part.at, format!("controller with {name}")));
+                ("max_len", text) => c.max_len = length(text, at)?,
+                ("reason", word) => {
+                    let reason = PacketInReason::by_word(word);
+                    c.reason = reason.ok_or_else(|| ParseFlowError::expected(at, "a reason such as action", word))?.0;
                 }
+                ("id", text) => c.id = number_at(text, at, "an id from 0 to 65535", 0xffff)?,
+                ("userdata", text) => c.userdata = extended::dotted(text, at)?,
+                ("pause", "") => c.pause = true,
+                ("meter_id", text) => c.meter = Some(number_at(text, at, "a meter", u32::MAX.into())?),
                 (name, _) => {
                     let expected = "a length, or max_len=LENGTH";
                     return Err(ParseFlowError::expected(item.arg_at + part.at, expected, name));
@@ -322,5 +324,8 @@ fn controller(item: &Item<'_>, arg: &str) -> Result<Action, ParseFlowError> {
             }
         }
     }
-    Ok(Action::Output { port: OfPort::CONTROLLER, max_len })
+    Ok(match c.reason == 1 && c.id == 0 && c.userdata.is_empty() && !c.pause && c.meter.is_none() {
+        true => Action::Output { port: OfPort::CONTROLLER, max_len: c.max_len },
+        false => Action::Controller(Box::new(c)),
+    })
 }

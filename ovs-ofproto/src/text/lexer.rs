@@ -73,7 +73,15 @@ pub(super) fn items(text: &str) -> Result<Vec<Item<'_>>, ParseFlowError> {
             Some(c) => {
                 let unbalanced = || ParseFlowError::expected(arg_at, "balanced parentheses", behind);
                 let (behind, arg) = argument(behind, c == '(').ok_or_else(unbalanced)?;
-                (behind, Some(arg))
+                match behind.strip_prefix("->") {
+                    // A target behind the parentheses: `check_pkt_larger(100)->reg0[0]`.
+                    Some(_) => {
+                        let end = behind.find(is_space).unwrap_or(behind.len());
+                        let rest = behind.get(end..).unwrap_or_default();
+                        (rest, text.get(arg_at..offset(rest)))
+                    }
+                    None => (behind, Some(arg)),
+                }
             }
         };
         if !behind.is_empty() && !behind.starts_with(is_space) {

@@ -33,6 +33,7 @@
 
 mod action;
 mod error;
+mod extended;
 mod flow;
 mod lexer;
 mod message;
@@ -42,6 +43,6 @@ mod subfield;
 
 pub use error::{ParseFlowError, Problem};
 pub use flow::Parser;
-pub use message::{message, packet_match};
+pub use message::{message, ofp_print, packet_match};
 pub use ovs_packet::text::{NoNames, PortNames};
 pub use print::ActionList;

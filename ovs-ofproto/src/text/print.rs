@@ -7,8 +7,11 @@ use ovs_packet::field::{FieldId, Value};
 use ovs_packet::{Match, OfPort};
 
 use super::flow::{COMMANDS, FLAGS, default_table};
-use crate::action::{Action, CtAction, Instructions};
-use crate::codec::{FlowStats, FlowStatsRequest};
+use crate::action::{
+    Action, Bundle, Controller, CtAction, EncapProperty, Instructions, Learn, LearnFlags, LearnSource, LearnTarget,
+    Nat, NatFlags, Sample, SampleDirection, Subfield,
+};
+use crate::codec::{FlowStats, FlowStatsRequest, PacketInReason};
 use crate::flow_mod::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};
 
 /// A list of actions in words; `drop` for an empty one.
@@ -36,31 +39,341 @@ impl fmt::Display for ActionList<'_> {
     }
 }
 
+impl fmt::Display for Subfield {
+    /// `NXM_NX_REG0[4..7]`: the name in Nicira's format, or else OpenFlow's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.field.info();
+        f.write_str(info.code_points().next().map_or(info.name, |p| p.name))?;
+        match self.bits {
+            _ if self.is_whole() => f.write_str("[]"),
+            1 => write!(f, "[{}]", self.offset),
+            bits => write!(f, "[{}..{}]", self.offset, self.offset.saturating_add(bits).saturating_sub(1)),
+        }
+    }
+}
+
+/// Bytes in hexadecimal with a character between them.
+pub(super) struct Dotted<'a>(pub(super) &'a [u8]);
+
+impl fmt::Display for Dotted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(n, b)| write!(f, "{}{b:02x}", if n == 0 { "" } else { "." }))
+    }
+}
+
+/// Bytes as one number in hexadecimal.
+pub(super) struct HexBytes<'a>(pub(super) &'a [u8]);
+
+impl fmt::Display for HexBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0x")?;
+        match self.0.iter().position(|b| *b != 0) {
+            None => f.write_str("0"),
+            Some(first) => {
+                let mut bytes = self.0.iter().skip(first);
+                bytes.next().map_or(Ok(()), |b| write!(f, "{b:x}"))?;
+                bytes.try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+    }
+}
+
+/// A value of a field, with its mask if that is not exact.
+fn set(f: &mut fmt::Formatter<'_>, field: FieldId, value: u128, mask: u128) -> fmt::Result {
+    let info = field.info();
+    write!(f, "set_field:{}->{}", Value { field, value, mask }, info.name)
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Output { port: OfPort::CONTROLLER, max_len } => write!(f, "CONTROLLER:{max_len}"),
             Action::Output { port, .. } if port.is_reserved() || *port == OfPort::LOCAL => write!(f, "{port}"),
             Action::Output { port, .. } => write!(f, "output:{port}"),
-            Action::SetField { field: FieldId::NwTtl, value, mask: 0xff } => write!(f, "mod_nw_ttl:{value}"),
-            Action::SetField { field: FieldId::MplsTtl, value, mask: 0xff } => write!(f, "set_mpls_ttl({value})"),
-            Action::SetField { field, value, mask } => {
-                let v = Value { field: *field, value: *value, mask: *mask };
-                write!(f, "set_field:{v}->{}", field.info().name)
+            Action::OutputField { src, .. } => write!(f, "output:{src}"),
+            Action::OutputTruncated { port, max_len } => write!(f, "output(port={port},max_len={max_len})"),
+            Action::Controller(c) => controller(f, c),
+            Action::Enqueue { port, queue } => write!(f, "enqueue:{port}:{queue}"),
+            Action::Group(group) => write!(f, "group:{group}"),
+            Action::Bundle(b) => bundle(f, b),
+            Action::SetField { field, value, mask } | Action::SetFieldNicira { field, value, mask } => {
+                set(f, *field, *value, *mask)
             }
-            Action::PushVlan(tpid) => write!(f, "push_vlan:{tpid:#06x}"),
+            Action::SetTunnelOption { index, value, mask, .. } => {
+                write!(f, "set_field:{}", HexBytes(value))?;
+                if mask.iter().any(|b| *b != 0xff) {
+                    write!(f, "/{}", HexBytes(mask))?;
+                }
+                write!(f, "->tun_metadata{index}")
+            }
+            Action::Load { dst, value } => write!(f, "load:{}->{dst}", HexNumber(*value)),
+            Action::Move { src, dst, .. } => write!(f, "move:{src}->{dst}"),
+            Action::Push(src) => write!(f, "push:{src}"),
+            Action::Pop(dst) => write!(f, "pop:{dst}"),
+            Action::SetVlanVid { vid, push, .. } => write!(f, "{}_vlan_vid:{vid}", if *push { "mod" } else { "set" }),
+            Action::SetVlanPcp { pcp, push, .. } => write!(f, "{}_vlan_pcp:{pcp}", if *push { "mod" } else { "set" }),
+            Action::StripVlan => f.write_str("strip_vlan"),
             Action::PopVlan => f.write_str("pop_vlan"),
+            Action::PushVlan(tpid) => write!(f, "push_vlan:{tpid:#06x}"),
+            Action::SetEthSrc(a) => write!(f, "mod_dl_src:{a}"),
+            Action::SetEthDst(a) => write!(f, "mod_dl_dst:{a}"),
+            Action::SetIpv4Src(a) => write!(f, "mod_nw_src:{a}"),
+            Action::SetIpv4Dst(a) => write!(f, "mod_nw_dst:{a}"),
+            Action::SetIpTos(v) => write!(f, "mod_nw_tos:{v}"),
+            Action::SetIpEcn(v) => write!(f, "mod_nw_ecn:{v}"),
+            Action::SetIpTtl(v) => write!(f, "mod_nw_ttl:{v}"),
+            Action::SetL4Src { port, .. } => write!(f, "mod_tp_src:{port}"),
+            Action::SetL4Dst { port, .. } => write!(f, "mod_tp_dst:{port}"),
             Action::DecTtl => f.write_str("dec_ttl"),
-            Action::Resubmit { port: None, table: None } => f.write_str("resubmit(,)"),
-            Action::Resubmit { port: Some(port), table: None } => write!(f, "resubmit:{port}"),
-            Action::Resubmit { port: None, table: Some(table) } => write!(f, "resubmit(,{table})"),
-            Action::Resubmit { port: Some(port), table: Some(table) } => write!(f, "resubmit({port},{table})"),
+            Action::DecTtlTo(ids) => {
+                f.write_str("dec_ttl(")?;
+                ids.iter().enumerate().try_for_each(|(n, id)| write!(f, "{}{id}", if n == 0 { "" } else { "," }))?;
+                f.write_str(")")
+            }
+            Action::SetMplsLabel(v) => write!(f, "set_mpls_label({v})"),
+            Action::SetMplsTc(v) => write!(f, "set_mpls_tc({v})"),
+            Action::SetMplsTtl(v) => write!(f, "set_mpls_ttl({v})"),
+            Action::DecMplsTtl => f.write_str("dec_mpls_ttl"),
+            Action::PushMpls(v) => write!(f, "push_mpls:{v:#06x}"),
+            Action::PopMpls(v) => write!(f, "pop_mpls:{v:#06x}"),
+            Action::DecNshTtl => f.write_str("dec_nsh_ttl"),
+            Action::DeleteField(field) => write!(f, "delete_field:{}", field.info().name),
+            Action::SetTunnel { id, wide } => {
+                write!(f, "set_tunnel{}:{}", if *wide || *id > u64::from(u32::MAX) { "64" } else { "" }, HexNumber(*id))
+            }
+            Action::SetQueue(v) => write!(f, "set_queue:{v}"),
+            Action::PopQueue => f.write_str("pop_queue"),
+            Action::FinTimeout { idle, hard } => {
+                f.write_str("fin_timeout(")?;
+                let mut parts = Commas { f, any: false };
+                for (name, value) in [("idle", idle), ("hard", hard)] {
+                    if *value != 0 {
+                        parts.push(format_args!("{name}_timeout={value}"))?;
+                    }
+                }
+                f.write_str(")")
+            }
+            Action::ResubmitPort(OfPort::IN_PORT) => f.write_str("resubmit(,)"),
+            Action::ResubmitPort(port) => write!(f, "resubmit:{port}"),
+            Action::Resubmit { port: Some(port), table: None, .. } => write!(f, "resubmit:{port}"),
+            Action::Resubmit { port, table, original } => {
+                f.write_str("resubmit(")?;
+                port.map_or(Ok(()), |p| write!(f, "{p}"))?;
+                f.write_str(",")?;
+                table.map_or(Ok(()), |t| write!(f, "{t}"))?;
+                f.write_str(if *original { ",ct)" } else { ")" })
+            }
+            Action::Learn(l) => learn(f, l),
+            Action::Conjunction { id, clause, clauses } => {
+                write!(f, "conjunction({id},{}/{clauses})", u16::from(*clause).saturating_add(1))
+            }
+            Action::Multipath(m) => {
+                let links = u32::from(m.max_link).saturating_add(1);
+                let (fields, algorithm) = (m.fields.word(), m.algorithm.word());
+                write!(f, "multipath({fields},{},{algorithm},{links},{},{})", m.basis, m.arg, m.dst)
+            }
+            Action::Note(bytes) => write!(f, "note:{}", Dotted(bytes)),
+            Action::Exit => f.write_str("exit"),
+            Action::Sample(s) => sample(f, s),
             Action::Ct(ct) => ct.fmt(f),
             Action::CtClear => f.write_str("ct_clear"),
+            Action::Nat(n) => nat(f, n),
             Action::Clone(actions) => write!(f, "clone({})", ActionList(actions)),
+            Action::CheckPacketLarger { length, dst } => write!(f, "check_pkt_larger({length})->{dst}"),
+            Action::Encap { packet_type, properties, .. } => encap(f, *packet_type, properties),
+            Action::Decap(Action::NEXT_PROTOCOL) => f.write_str("decap()"),
+            Action::Decap(t) => write!(f, "decap(packet_type(ns={},type={}))", t >> 16, HexNumber((t & 0xffff).into())),
+            Action::Meter(v) => write!(f, "meter:{v}"),
+            Action::WriteMetadata(value, mask) => metadata(f, *value, *mask),
+            Action::DebugRecirc => f.write_str("debug_recirc"),
+            Action::DebugSlow => f.write_str("debug_slow"),
         }
     }
 }
+
+/// Hexadecimal with a prefix, save 0.
+pub(super) struct HexNumber(pub(super) u64);
+
+impl fmt::Display for HexNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { f.write_str("0") } else { write!(f, "{:#x}", self.0) }
+    }
+}
+
+fn metadata(f: &mut fmt::Formatter<'_>, value: u64, mask: u64) -> fmt::Result {
+    write!(f, "write_metadata:{}", HexNumber(value))?;
+    if mask == u64::MAX { Ok(()) } else { write!(f, "/{}", HexNumber(mask)) }
+}
+
+fn controller(f: &mut fmt::Formatter<'_>, c: &Controller) -> fmt::Result {
+    if c.reason == 1 && c.id == 0 && c.userdata.is_empty() && !c.pause && c.meter.is_none() {
+        return write!(f, "CONTROLLER:{}", c.max_len);
+    }
+    f.write_str("controller(")?;
+    let mut parts = Commas { f, any: false };
+    match PacketInReason(c.reason).word() {
+        _ if c.reason == 1 => {}
+        Some(word) => parts.push(format_args!("reason={word}"))?,
+        None => parts.push(format_args!("reason={}", c.reason))?,
+    }
+    if c.max_len != Action::WHOLE {
+        parts.push(format_args!("max_len={}", c.max_len))?;
+    }
+    if c.id != 0 {
+        parts.push(format_args!("id={}", c.id))?;
+    }
+    if !c.userdata.is_empty() {
+        parts.push(format_args!("userdata={}", Dotted(&c.userdata)))?;
+    }
+    if c.pause {
+        parts.push(format_args!("pause"))?;
+    }
+    if let Some(meter) = c.meter {
+        parts.push(format_args!("meter_id={meter}"))?;
+    }
+    f.write_str(")")
+}
+
+fn bundle(f: &mut fmt::Formatter<'_>, b: &Bundle) -> fmt::Result {
+    let name = if b.dst.is_some() { "bundle_load" } else { "bundle" };
+    write!(f, "{name}({},{},{},ofport,", b.fields.word(), b.basis, b.algorithm.word())?;
+    if let Some(dst) = b.dst {
+        write!(f, "{dst},")?;
+    }
+    f.write_str("members:")?;
+    b.members.iter().enumerate().try_for_each(|(n, port)| write!(f, "{}{port}", if n == 0 { "" } else { "," }))?;
+    f.write_str(")")
+}
+
+fn learn(f: &mut fmt::Formatter<'_>, l: &Learn) -> fmt::Result {
+    write!(f, "learn(table={}", l.table)?;
+    for (name, value) in [
+        ("idle_timeout", l.idle_timeout),
+        ("hard_timeout", l.hard_timeout),
+        ("fin_idle_timeout", l.fin_idle_timeout),
+        ("fin_hard_timeout", l.fin_hard_timeout),
+    ] {
+        if value != 0 {
+            write!(f, ",{name}={value}")?;
+        }
+    }
+    if l.priority != DEFAULT_PRIORITY {
+        write!(f, ",priority={}", l.priority)?;
+    }
+    for (name, flag) in [("send_flow_rem", LearnFlags::SEND_FLOW_REM), ("delete_learned", LearnFlags::DELETE_LEARNED)] {
+        if l.flags.contains(flag) {
+            write!(f, ",{name}")?;
+        }
+    }
+    if l.cookie != 0 {
+        write!(f, ",cookie={:#x}", l.cookie)?;
+    }
+    if l.limit != 0 {
+        write!(f, ",limit={}", l.limit)?;
+    }
+    if let Some(result) = l.result {
+        write!(f, ",result_dst={result}")?;
+    }
+    for spec in &l.specs {
+        f.write_str(",")?;
+        match (&spec.source, &spec.target) {
+            (LearnSource::Immediate(bytes), LearnTarget::Match(dst)) if dst.is_whole() => {
+                let value = bytes.iter().fold(0u128, |v, b| v << 8 | u128::from(*b));
+                let mask = dst.field.info().max_value();
+                write!(f, "{}={}", dst.field.info().name, Value { field: dst.field, value, mask })?;
+            }
+            (LearnSource::Immediate(bytes), LearnTarget::Match(dst)) => write!(f, "{dst}={}", HexBytes(bytes))?,
+            (LearnSource::Field(src), LearnTarget::Match(dst)) if src == dst => write!(f, "{dst}")?,
+            (LearnSource::Field(src), LearnTarget::Match(dst)) => write!(f, "{dst}={src}")?,
+            (LearnSource::Immediate(bytes), LearnTarget::Load(dst)) => write!(f, "load:{}->{dst}", HexBytes(bytes))?,
+            (LearnSource::Field(src), LearnTarget::Load(dst)) => write!(f, "load:{src}->{dst}")?,
+            (LearnSource::Field(src), LearnTarget::Output) => write!(f, "output:{src}")?,
+            (LearnSource::Immediate(bytes), LearnTarget::Output) => write!(f, "output:{}", HexBytes(bytes))?,
+        }
+    }
+    f.write_str(")")
+}
+
+fn sample(f: &mut fmt::Formatter<'_>, s: &Sample) -> fmt::Result {
+    write!(f, "sample(probability={},collector_set_id={}", s.probability, s.collector_set)?;
+    for (name, id) in [("domain", &s.domain), ("point", &s.point)] {
+        match id {
+            Ok(id) => write!(f, ",obs_{name}_id={id}")?,
+            Err(field) => write!(f, ",obs_{name}_id={field}")?,
+        }
+    }
+    if s.port != OfPort::ANY {
+        write!(f, ",sampling_port={}", s.port)?;
+    }
+    f.write_str(match s.direction {
+        SampleDirection::Default => ")",
+        SampleDirection::Ingress => ",ingress)",
+        SampleDirection::Egress => ",egress)",
+    })
+}
+
+fn nat(f: &mut fmt::Formatter<'_>, n: &Nat) -> fmt::Result {
+    f.write_str("nat")?;
+    if !n.flags.intersects(NatFlags::SRC | NatFlags::DST) {
+        return Ok(());
+    }
+    f.write_str(if n.flags.contains(NatFlags::SRC) { "(src" } else { "(dst" })?;
+    if let Some(range) = n.range {
+        f.write_str("=")?;
+        let bracket = |f: &mut fmt::Formatter<'_>, a: &std::net::IpAddr| match a {
+            std::net::IpAddr::V6(a) if range.port_min != 0 => write!(f, "[{a}]"),
+            a => write!(f, "{a}"),
+        };
+        bracket(f, &range.min)?;
+        if let Some(max) = range.max.filter(|max| *max != range.min) {
+            f.write_str("-")?;
+            bracket(f, &max)?;
+        }
+        if range.port_min != 0 {
+            write!(f, ":{}", range.port_min)?;
+            if range.port_max != 0 && range.port_max != range.port_min {
+                write!(f, "-{}", range.port_max)?;
+            }
+        }
+        for (flag, word) in
+            [(NatFlags::PERSISTENT, "persistent"), (NatFlags::HASH, "hash"), (NatFlags::RANDOM, "random")]
+        {
+            if n.flags.contains(flag) {
+                write!(f, ",{word}")?;
+            }
+        }
+    }
+    f.write_str(")")
+}
+
+fn encap(f: &mut fmt::Formatter<'_>, packet_type: u32, properties: &[EncapProperty]) -> fmt::Result {
+    let name = ENCAPS.iter().find(|(_, t)| *t == packet_type).map_or("UNKNOWN", |(name, _)| name);
+    write!(f, "encap({name}")?;
+    if !properties.is_empty() {
+        f.write_str("(")?;
+        let mut parts = Commas { f, any: false };
+        for p in properties {
+            match p {
+                EncapProperty::NshMdType(md_type) => parts.push(format_args!("md_type={md_type}"))?,
+                EncapProperty::NshTlv { class, kind, value } => {
+                    // Zeros in front are bytes of the option.
+                    let zeros = value.iter().take_while(|b| **b == 0).count().min(value.len().saturating_sub(1));
+                    let zeros = "00".repeat(zeros);
+                    let digits = HexBytes(value).to_string();
+                    let digits = digits.trim_start_matches("0x");
+                    let half = if !zeros.is_empty() && digits.len() % 2 == 1 { "0" } else { "" };
+                    parts.push(format_args!("tlv({class:#06x},{kind},0x{zeros}{half}{digits})"))?;
+                }
+            }
+        }
+        f.write_str(")")?;
+    }
+    f.write_str(")")
+}
+
+/// What can be put in front of a packet.
+pub(super) const ENCAPS: [(&str, u32); 4] =
+    [("ethernet", 0), ("nsh", 0x1_894f), ("mpls", 0x1_8847), ("mpls_mc", 0x1_8848)];
 
 /// Writes parts with commas between them.
 struct Commas<'a, 'b> {
@@ -90,43 +403,50 @@ impl fmt::Display for CtAction {
         if let Some(table) = self.table {
             parts.push(format_args!("table={table}"))?;
         }
-        if self.zone != 0 {
+        if let Some(zone) = self.zone_src {
+            parts.push(format_args!("zone={zone}"))?;
+        } else if self.zone != 0 {
             parts.push(format_args!("zone={}", self.zone))?;
         }
-        if !self.exec.is_empty() {
-            parts.push(format_args!("exec({})", ActionList(&self.exec)))?;
+        let exec = match self.exec.split_first() {
+            Some((nat @ Action::Nat(_), rest)) => {
+                parts.push(format_args!("{nat}"))?;
+                rest
+            }
+            _ => &self.exec,
+        };
+        if !exec.is_empty() {
+            parts.push(format_args!("exec({})", ActionList(exec)))?;
+        }
+        match self.alg {
+            0 => {}
+            21 => parts.push(format_args!("alg=ftp"))?,
+            69 => parts.push(format_args!("alg=tftp"))?,
+            other => parts.push(format_args!("alg={other}"))?,
         }
         f.write_str(")")
-    }
-}
-
-/// Hexadecimal with a prefix, save 0.
-struct Hex(u64);
-
-impl fmt::Display for Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { f.write_str("0") } else { write!(f, "{:#x}", self.0) }
     }
 }
 
 /// Written behind `actions=`; `drop` for none.
 impl fmt::Display for Instructions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Instructions { apply, clear, write, metadata, goto } = self;
+        let Instructions { meter, apply, clear, write, metadata: bits, goto } = self;
         let mut parts = Commas { f, any: false };
+        if let Some(meter) = meter {
+            parts.push(format_args!("meter:{meter}"))?;
+        }
         if !apply.is_empty() {
             parts.push(format_args!("{}", ActionList(apply)))?;
         }
         if *clear {
             parts.push(format_args!("clear_actions"))?;
         }
-        if !write.is_empty() {
+        if let Some(write) = write {
             parts.push(format_args!("write_actions({})", ActionList(write)))?;
         }
-        match metadata {
-            Some((value, u64::MAX)) => parts.push(format_args!("write_metadata:{}", Hex(*value)))?,
-            Some((value, mask)) => parts.push(format_args!("write_metadata:{}/{}", Hex(*value), Hex(*mask)))?,
-            None => {}
+        if let Some((value, mask)) = bits {
+            parts.push(format_args!("{}", Action::WriteMetadata(*value, *mask)))?;
         }
         if let Some(table) = goto {
             parts.push(format_args!("goto_table:{table}"))?;
@@ -226,6 +546,14 @@ impl fmt::Display for FlowStats {
             }
         }
         write!(f, "{}", Flags(self.flags))?;
+        if self.importance != 0 {
+            write!(f, "importance={}, ", self.importance)?;
+        }
+        for (name, age) in [("idle_age", self.idle_age), ("hard_age", self.hard_age)] {
+            if let Some(age) = age {
+                write!(f, "{name}={age}, ")?;
+            }
+        }
         let matching = Prioritised(self.priority, &self.matching).to_string();
         write!(f, "{matching}{}actions={}", if matching.is_empty() { "" } else { " " }, self.instructions)
     }

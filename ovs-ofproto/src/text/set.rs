@@ -1,12 +1,14 @@
 //! Words that set fields: `set_field`, `load`, and the `mod_*` of OpenFlow 1.0.
 //!
 //! The words of OpenFlow 1.0 speak of packets that may be of any kind: `mod_tp_dst` sets the port of whatever protocol
-//! there is, and `mod_vlan_vid` pushes a tag where there is none. Here they become a set of one field, so that the match
-//! must say which: a protocol with ports, a tag, or no tag.
+//! there is, and `mod_vlan_vid` pushes a tag where there is none. They become actions of their own, which note what the
+//! match says.
 
-use ovs_packet::Match;
+use std::net::Ipv4Addr;
+
 use ovs_packet::field::{FieldId, Prereq, Value};
 use ovs_packet::key::VLAN_PRESENT;
+use ovs_packet::{EthAddr, Match};
 
 use super::error::{ParseFlowError, Problem};
 use super::lexer::Item;
@@ -18,28 +20,28 @@ use crate::codec::action::lacks_tag;
 
 /// The action or actions that `item` stands for, if it is a word that sets a field.
 pub(super) fn parse(item: &Item<'_>, m: &Match) -> Option<Result<Vec<Action>, ParseFlowError>> {
-    use FieldId::*;
-    let one = |field| Some(whole(item, field).map(|a| vec![a]));
+    use FieldId::{
+        EthDst, EthSrc, MplsLabel, MplsTc, MplsTtl, NwDst, NwEcn, NwSrc, NwTos, NwTtl, SctpDst, SctpSrc, TcpDst,
+        TcpSrc, UdpDst, UdpSrc,
+    };
+    let one = |field, make: &dyn Fn(u128) -> Action| Some(whole(item, field).map(|v| vec![make(v)]));
+    let (low, byte) = (|v: u128| (v & 0xffff_ffff) as u32, |v: u128| (v & 0xff) as u8);
     match item.name {
         "set_field" => Some(set_field(item).map(|a| vec![a])),
         "load" => Some(load(item).map(|a| vec![a])),
-        "mod_dl_src" => one(EthSrc),
-        "mod_dl_dst" => one(EthDst),
-        "mod_nw_src" => one(NwSrc),
-        "mod_nw_dst" => one(NwDst),
-        "mod_nw_ttl" => one(NwTtl),
-        "mod_nw_ecn" => one(NwEcn),
-        "set_mpls_label" => one(MplsLabel),
-        "set_mpls_tc" => one(MplsTc),
-        "set_mpls_ttl" => one(MplsTtl),
-        "mod_nw_tos" => Some(whole(item, NwTos).map(|a| match a {
-            Action::SetField { value, .. } => vec![Action::SetField { field: IpDscp, value: value >> 2, mask: 0x3f }],
-            other => vec![other],
-        })),
+        "mod_dl_src" => one(EthSrc, &|v| Action::SetEthSrc(mac(v))),
+        "mod_dl_dst" => one(EthDst, &|v| Action::SetEthDst(mac(v))),
+        "mod_nw_src" => one(NwSrc, &|v| Action::SetIpv4Src(Ipv4Addr::from_bits(low(v)))),
+        "mod_nw_dst" => one(NwDst, &|v| Action::SetIpv4Dst(Ipv4Addr::from_bits(low(v)))),
+        "mod_nw_ttl" => one(NwTtl, &|v| Action::SetIpTtl(byte(v))),
+        "mod_nw_ecn" => one(NwEcn, &|v| Action::SetIpEcn(byte(v))),
+        "set_mpls_label" => one(MplsLabel, &|v| Action::SetMplsLabel(low(v))),
+        "set_mpls_tc" => one(MplsTc, &|v| Action::SetMplsTc(byte(v))),
+        "set_mpls_ttl" => one(MplsTtl, &|v| Action::SetMplsTtl(byte(v))),
+        "mod_nw_tos" => one(NwTos, &|v| Action::SetIpTos(byte(v))),
         "mod_tp_src" => Some(by_protocol(item, m, [TcpSrc, UdpSrc, SctpSrc])),
         "mod_tp_dst" => Some(by_protocol(item, m, [TcpDst, UdpDst, SctpDst])),
-        "mod_vlan_vid" | "set_vlan_vid" => Some(vlan(item, m, VlanVid)),
-        "mod_vlan_pcp" | "set_vlan_pcp" => Some(vlan(item, m, VlanPcp)),
+        "mod_vlan_vid" | "set_vlan_vid" | "mod_vlan_pcp" | "set_vlan_pcp" => Some(vlan(item, m)),
         _ => None,
     }
 }
@@ -52,44 +54,45 @@ fn value(item: &Item<'_>, field: FieldId, text: &str) -> Result<Value, ParseFlow
     Value::parse(field, text).map_err(|e| ParseFlowError { at: item.arg_at, problem: Problem::Value(e) })
 }
 
+fn mac(v: u128) -> EthAddr {
+    let mut a = EthAddr::default();
+    a.0.iter_mut().zip(v.to_be_bytes().iter().skip(10)).for_each(|(to, from)| *to = *from);
+    a
+}
+
 /// A value for all of `field`.
-fn whole(item: &Item<'_>, field: FieldId) -> Result<Action, ParseFlowError> {
+fn whole(item: &Item<'_>, field: FieldId) -> Result<u128, ParseFlowError> {
     let text = argument(item, "a value behind a colon")?;
     let Value { value, mask, .. } = value(item, field, text)?;
     if mask != field.info().max_value() {
         return Err(ParseFlowError::expected(item.arg_at, "a value without a mask", text));
     }
-    Ok(Action::SetField { field, value, mask })
+    Ok(value)
 }
 
 fn by_protocol(item: &Item<'_>, m: &Match, fields: [FieldId; 3]) -> Result<Vec<Action>, ParseFlowError> {
-    let field = fields.into_iter().find(|f| f.info().prereq.implied_by(m)).ok_or_else(|| ParseFlowError {
-        at: item.at,
-        problem: Problem::NeedsMatch { action: item.name.to_string(), needs: "tcp, udp or sctp" },
-    })?;
-    whole(item, field).map(|a| vec![a])
+    let at = fields.iter().position(|f| f.info().prereq.implied_by(m));
+    let field = at.and_then(|at| fields.get(at)).copied().unwrap_or(fields[0]);
+    let port = (whole(item, field)? & 0xffff) as u16;
+    let protocol = at.and_then(|at| [6, 17, 132].get(at)).copied().unwrap_or(0);
+    Ok(vec![match item.name {
+        "mod_tp_src" => Action::SetL4Src { port, protocol },
+        _ => Action::SetL4Dst { port, protocol },
+    }])
 }
 
 /// Sets the VLAN id or priority of the tag that there is, or pushes one.
-fn vlan(item: &Item<'_>, m: &Match, field: FieldId) -> Result<Vec<Action>, ParseFlowError> {
+fn vlan(item: &Item<'_>, m: &Match) -> Result<Vec<Action>, ParseFlowError> {
     let text = argument(item, "a value behind a colon")?;
-    let expected = if field == FieldId::VlanVid { "a VLAN id below 4096" } else { "a priority below 8" };
-    let limit = if field == FieldId::VlanVid { 0xfff } else { 7 };
+    let vid = item.name.ends_with("vid");
+    let (expected, limit) = if vid { ("a VLAN id below 4096", 0xfff) } else { ("a priority below 8", 7) };
     let value = number(text).filter(|v| *v <= limit);
     let value = value.ok_or_else(|| ParseFlowError::expected(item.arg_at, expected, text))?;
-    let set = if field == FieldId::VlanVid {
-        Action::SetField { field, value: value | u128::from(VLAN_PRESENT), mask: field.info().max_value() }
-    } else {
-        Action::SetField { field, value, mask: field.info().max_value() }
-    };
-    if Prereq::Vlan.implied_by(m) {
-        Ok(vec![set])
-    } else if m.mask().bits.vlan_tci.get() & VLAN_PRESENT != 0 {
-        Ok(vec![Action::PushVlan(0x8100), set])
-    } else {
-        let needs = "to know whether there is a tag: dl_vlan=VID, vlan_tci=0x1000/0x1000 or vlan_tci=0";
-        Err(ParseFlowError { at: item.at, problem: Problem::NeedsMatch { action: item.name.to_string(), needs } })
-    }
+    let (push, tagged) = (item.name.starts_with("mod"), Prereq::Vlan.implied_by(m));
+    Ok(vec![match vid {
+        true => Action::SetVlanVid { vid: (value & 0xfff) as u16, push, tagged },
+        false => Action::SetVlanPcp { pcp: (value & 7) as u8, push, tagged },
+    }])
 }
 
 /// `VALUE[/MASK]->FIELD`.
@@ -124,12 +127,14 @@ fn load(item: &Item<'_>) -> Result<Action, ParseFlowError> {
     let (value, name) = text.split_once("->").ok_or_else(split)?;
     let at = item.arg_at + value.len() + 2;
     let dst = subfield::parse(name).map_err(|e| e.moved(at))?;
-    let info = dst.field.info();
-    if !info.writable || (dst.mask() != info.max_value() && !info.maskable) {
+    if dst.check_target().is_err() {
         return Err(ParseFlowError::expected(at, "bits of a field that can be set", name));
     }
     let fits = |v: &u128| v & !dst.ones() == 0;
     let number = number(value).filter(fits);
     let value = number.ok_or_else(|| ParseFlowError::expected(item.arg_at, "a number that fits the bits", value))?;
-    Ok(Action::SetField { field: dst.field, value: value << dst.offset, mask: dst.mask() })
+    match u64::try_from(value) {
+        Ok(value) if dst.bits <= 64 => Ok(Action::Load { dst, value }),
+        _ => Ok(Action::SetField { field: dst.field, value: value << dst.offset, mask: dst.mask() }),
+    }
 }

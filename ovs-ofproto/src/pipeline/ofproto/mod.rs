@@ -273,7 +273,7 @@ impl Ofproto {
         let data = packet.get(..wanted).unwrap_or(packet).to_vec();
         let mut message = PacketIn::new(in_port.map_or(OfPort::ANY, |p| p.number), data);
         // What does not fit the message's field is said as the most that does.
-        message.total_len = packet.len().try_into().unwrap_or(u16::MAX);
+        message.total_len = packet.len().min(usize::from(u16::MAX)) as u32;
         (message.reason, message.table, message.cookie) = (PacketInReason(reason), table, rule_cookie);
         self.event(Event::PacketIn(Box::new(message)));
     }

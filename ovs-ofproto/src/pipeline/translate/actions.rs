@@ -49,7 +49,7 @@ impl Translator<'_> {
             if instructions.clear {
                 self.action_set.clear();
             }
-            instructions.write.iter().for_each(|a| self.write_to_set(a));
+            instructions.written().iter().for_each(|a| self.write_to_set(a));
             if let Some((value, mask)) = instructions.metadata {
                 self.tracked.write(FieldId::Metadata, value.into(), mask.into());
             }
@@ -64,17 +64,19 @@ impl Translator<'_> {
     /// executes them in a fixed order (OpenFlow 1.5, section 5.6).
     fn write_to_set(&mut self, action: &Action) {
         let place = |a: &Action| match a {
-            Action::PopVlan => 0,
+            a if a.is_pop_vlan() => 0,
             Action::PushVlan(_) => 1,
             Action::DecTtl => 2,
-            Action::SetField { .. } => 3,
             Action::CtClear | Action::Ct(_) => 4,
-            Action::Clone(_) | Action::Resubmit { .. } => 5,
+            Action::Clone(_) | Action::Resubmit { .. } | Action::ResubmitPort(_) => 5,
             Action::Output { .. } => 6,
+            _ => 3,
         };
-        let same = |a: &Action| match (a, action) {
-            (Action::SetField { field: a, .. }, Action::SetField { field: b, .. }) => a == b,
-            (a, b) => place(a) == place(b),
+        let field = |a: &Action| a.as_set_field().map(|(field, ..)| field);
+        let same = |a: &Action| match (field(a), field(action)) {
+            (Some(a), Some(b)) => a == b,
+            _ if place(a) == 3 => std::mem::discriminant(a) == std::mem::discriminant(action),
+            _ => place(a) == place(action),
         };
         self.action_set.retain(|a| !same(a));
         let at = self.action_set.partition_point(|a| place(a) <= place(action));
@@ -88,19 +90,51 @@ impl Translator<'_> {
             }
             match action {
                 Action::Output { port, max_len } => self.output(*port, *max_len),
-                Action::SetField { field, value, mask } => self.set_field(*field, *value, *mask),
                 Action::PushVlan(tpid) => self.push_vlan(*tpid),
-                Action::PopVlan => self.pop_vlan(),
+                Action::SetVlanVid { vid, push, .. } => self.set_tag(FieldId::VlanVid, *vid | VLAN_PRESENT, *push),
+                Action::SetVlanPcp { pcp, push, .. } => self.set_tag(FieldId::VlanPcp, (*pcp).into(), *push),
+                Action::SetL4Src { port, .. } => {
+                    self.set_port([FieldId::TcpSrc, FieldId::UdpSrc, FieldId::SctpSrc], *port);
+                }
+                Action::SetL4Dst { port, .. } => {
+                    self.set_port([FieldId::TcpDst, FieldId::UdpDst, FieldId::SctpDst], *port);
+                }
                 Action::DecTtl => {
                     if self.dec_ttl() {
                         return;
                     }
                 }
-                Action::Resubmit { port, table } => self.lookup_and_execute(table.unwrap_or(self.table), *port),
+                Action::Resubmit { port, table, .. } => self.lookup_and_execute(table.unwrap_or(self.table), *port),
+                Action::ResubmitPort(port) => self.lookup_and_execute(self.table, Some(*port)),
                 Action::Ct(ct) => self.ct(ct),
                 Action::CtClear => self.ct_clear(),
                 Action::Clone(inner) => self.clone_of(inner),
+                a if a.is_pop_vlan() => self.pop_vlan(),
+                a => {
+                    // A note says nothing; what is not built is refused where flows are added.
+                    if let Some((field, value, mask)) = a.as_set_field() {
+                        self.set_field(field, value, mask);
+                    }
+                }
             }
+        }
+    }
+
+    /// Sets a part of the tag, which is pushed first if there is none and `push`.
+    fn set_tag(&mut self, field: FieldId, value: u16, push: bool) {
+        let tagged = self.tracked.holds(Prereq::Vlan);
+        if !tagged && push {
+            self.push_vlan(0x8100);
+        }
+        if tagged || push {
+            self.tracked.write(field, value.into(), u128::MAX);
+        }
+    }
+
+    /// Sets the port of the protocol that the packet has.
+    fn set_port(&mut self, fields: [FieldId; 3], port: u16) {
+        for field in fields {
+            self.set_field(field, port.into(), field.info().max_value());
         }
     }
 
@@ -162,8 +196,8 @@ impl Translator<'_> {
         }
         self.commit();
         let exec = |field: FieldId| {
-            ct.exec.iter().rev().find_map(|a| match a {
-                Action::SetField { field: f, value, mask } if *f == field => Some((*value, *mask)),
+            ct.exec.iter().rev().find_map(|a| match a.as_set_field() {
+                Some((f, value, mask)) if f == field => Some((value, mask)),
                 _ => None,
             })
         };

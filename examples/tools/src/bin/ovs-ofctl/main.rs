@@ -20,6 +20,9 @@ struct Options {
     /// How results are written.
     #[arg(short = 'f', long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Levels of logging, as upstream's tools take them; nothing is logged yet.
+    #[arg(short = 'v', long = "verbose", global = true, value_name = "SPEC", action = clap::ArgAction::Append)]
+    verbose: Vec<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -70,7 +73,43 @@ enum Command {
     /// Print an OpenFlow message.
     OfpPrint {
         /// Its bytes in hexadecimal; or a file that has them; or - for standard input.
+        #[arg(default_value = "")]
         message: String,
+        /// How much to say, from 0 to 5.
+        #[arg(default_value_t = 2)]
+        verbosity: u8,
+    },
+    /// Print the OpenFlow messages of a file, one after the other.
+    OfpParse {
+        /// The file, or - for standard input.
+        file: String,
+    },
+    /// Print the hello of one who speaks some versions.
+    EncodeHello {
+        /// The versions, a bit each.
+        bitmap: String,
+    },
+    /// Read lists of actions in hexadecimal from standard input, one a line, and print them.
+    ParseActions {
+        /// The version, such as OpenFlow13.
+        version: String,
+    },
+    /// The same of instructions.
+    ParseInstructions {
+        /// The version, such as OpenFlow13.
+        version: String,
+    },
+    /// Print the answer to a request that fails.
+    EncodeErrorReply {
+        /// The error, such as OFPBRC_BAD_TYPE.
+        error: String,
+        /// The request in hexadecimal.
+        request: String,
+    },
+    /// Print the numbers of an error.
+    PrintError {
+        /// Its name, such as OFPBRC_BAD_TYPE.
+        name: String,
     },
     /// What is not built yet.
     #[command(external_subcommand)]
@@ -113,8 +152,6 @@ const NOT_BUILT: &[&str] = &[
     "dump-table-features",
     "dump-tables",
     "dump-tlv-map",
-    "encode-error-reply",
-    "encode-hello",
     "get-frags",
     "insert-buckets",
     "meter-features",
@@ -125,12 +162,9 @@ const NOT_BUILT: &[&str] = &[
     "mod-port",
     "mod-table",
     "monitor",
-    "ofp-parse",
     "ofp-parse-pcap",
     "packet-out",
-    "parse-actions",
     "parse-group",
-    "parse-instructions",
     "parse-key-value",
     "parse-nx-match",
     "parse-nxm",
@@ -139,7 +173,6 @@ const NOT_BUILT: &[&str] = &[
     "parse-oxm",
     "parse-packet",
     "ping",
-    "print-error",
     "probe",
     "queue-get-config",
     "queue-stats",
@@ -175,7 +208,13 @@ fn run(options: &Options) -> Result<(), String> {
         Command::ParseFlow { flow } => speaks("parse-flow").and_then(|()| commands::parse_flow(out, flow, json)),
         Command::ParseFlows { file } => speaks("parse-flows").and_then(|()| commands::parse_flows(out, file, json)),
         Command::ParsePcap { files } => files.iter().try_for_each(|f| commands::parse_pcap(out, f, json)),
-        Command::OfpPrint { message } => commands::ofp_print(out, message, json),
+        Command::OfpPrint { message, verbosity } => commands::print_message(out, message, *verbosity, json),
+        Command::OfpParse { file } => commands::ofp_parse(out, file),
+        Command::EncodeHello { bitmap } => commands::encode_hello(out, bitmap),
+        Command::ParseActions { version } => commands::parse_actions(out, version, false),
+        Command::ParseInstructions { version } => commands::parse_actions(out, version, true),
+        Command::EncodeErrorReply { error, request } => commands::encode_error_reply(out, error, request),
+        Command::PrintError { name } => commands::print_error(out, name),
         Command::Other(words) => {
             let name = words.first().map_or("", String::as_str);
             if NOT_BUILT.contains(&name) {

@@ -1,0 +1,477 @@
+//! Matches of OpenFlow 1.0 and 1.1, which are structures of fixed size, and the choice between them and TLVs.
+
+use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::{EthAddr, Match, OfPort};
+
+use super::cursor::{Reader, Writer};
+use super::error::{DecodeError, EncodeError, OfError};
+use super::header::Version;
+use super::oxm;
+
+/// Length of the match of OpenFlow 1.0.
+pub(super) const LEN_10: usize = 40;
+/// Length of the match of OpenFlow 1.1.
+const LEN_11: u16 = 88;
+const OFPMT_STANDARD: u16 = 0;
+
+const VID_MASK: u16 = 0xfff;
+/// A frame without an Ethertype, as the key has it; OpenFlow says it otherwise from 1.0 on, but with this number too.
+const TP: [(FieldId, FieldId); 5] = [
+    (FieldId::TcpSrc, FieldId::TcpDst),
+    (FieldId::UdpSrc, FieldId::UdpDst),
+    (FieldId::SctpSrc, FieldId::SctpDst),
+    (FieldId::IcmpType, FieldId::IcmpCode),
+    (FieldId::Icmpv6Type, FieldId::Icmpv6Code),
+];
+
+/// The fields that ports stand for in packets that `m` matches.
+fn ports_of(m: &Match) -> Option<(FieldId, FieldId)> {
+    TP.into_iter().find(|(src, _)| src.info().prereq.implied_by(m))
+}
+
+fn mac(a: EthAddr) -> u128 {
+    a.0.iter().fold(0, |v, b| v << 8 | u128::from(*b))
+}
+
+fn eth(r: &mut Reader<'_>) -> Result<EthAddr, DecodeError> {
+    let mut a = EthAddr::default();
+    a.0.iter_mut().zip(r.bytes(6)?).for_each(|(to, from)| *to = *from);
+    Ok(a)
+}
+
+/// Sets bits of the VLAN tag.
+fn set_tag(m: &mut Match, value: u16, mask: u16) {
+    m.set_masked(FieldId::VlanTci, value.into(), mask.into());
+}
+
+/// Sets a field if what is matched already implies that it is there; else it says nothing.
+fn set_if_there(m: &mut Match, field: FieldId, value: u128, mask: u128) {
+    if mask != 0 && field.info().prereq.implied_by(m) {
+        m.set_masked(field, value & mask, mask);
+    }
+}
+
+fn prefix(bits: u32) -> u128 {
+    u32::MAX.checked_shl(bits & 0x3f).unwrap_or(0).into()
+}
+
+/// The addresses of IPv4, or of ARP.
+fn addresses(m: &Match) -> Option<(FieldId, FieldId)> {
+    [(FieldId::NwSrc, FieldId::NwDst), (FieldId::ArpSpa, FieldId::ArpTpa)]
+        .into_iter()
+        .find(|(src, _)| src.info().prereq.implied_by(m))
+}
+
+/// The protocol of IP, or the operation of ARP.
+fn protocol(m: &Match) -> Option<FieldId> {
+    [FieldId::NwProto, FieldId::ArpOp].into_iter().find(|f| f.info().prereq.implied_by(m))
+}
+
+/// Reads a match of OpenFlow 1.0. What it says of headers that the packets need not have is dropped, as upstream drops it.
+pub(super) fn read_10(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
+    let wildcards = r.u32()?;
+    let (in_port, src, dst, vid, pcp) = (r.u16()?, eth(r)?, eth(r)?, r.u16()?, r.u8()?);
+    r.skip(1)?;
+    let (eth_type, tos, proto) = (r.u16()?, r.u8()?, r.u8()?);
+    r.skip(2)?;
+    let (nw_src, nw_dst, tp_src, tp_dst) = (r.u32()?, r.u32()?, r.u16()?, r.u16()?);
+    let exact = |bit: u32| wildcards & 1u32.checked_shl(bit).unwrap_or(0) == 0;
+    let mut m = Match::ANY;
+    if exact(0) {
+        m.set(FieldId::InPortOxm, OfPort::from_16(in_port).0.into());
+    }
+    if exact(2) {
+        m.set(FieldId::EthSrc, mac(src));
+    }
+    if exact(3) {
+        m.set(FieldId::EthDst, mac(dst));
+    }
+    match (exact(1), exact(20)) {
+        (true, _) if vid == 0xffff => set_tag(&mut m, 0, u16::MAX),
+        (false, false) => {}
+        (by_vid, by_pcp) => {
+            let mask = VLAN_PRESENT | if by_vid { VID_MASK } else { 0 } | if by_pcp { VLAN_PCP_MASK } else { 0 };
+            let tci = VLAN_PRESENT | vid & VID_MASK | u16::from(pcp).wrapping_shl(13);
+            set_tag(&mut m, tci & mask, mask);
+        }
+    }
+    if exact(4) {
+        m.set(FieldId::EthType, eth_type.into());
+    }
+    if exact(21) {
+        set_if_there(&mut m, FieldId::NwTos, u128::from(tos) & 0xfc, 0xfc);
+    }
+    if let (true, Some(field)) = (exact(5), protocol(&m)) {
+        m.set(field, proto.into());
+    }
+    if let Some((s, d)) = addresses(&m) {
+        set_if_there(&mut m, s, nw_src.into(), prefix(wildcards >> 8));
+        set_if_there(&mut m, d, nw_dst.into(), prefix(wildcards >> 14));
+    }
+    if let Some((s, d)) = ports_of(&m) {
+        let whole = |f: FieldId| f.info().max_value();
+        if exact(6) {
+            set_if_there(&mut m, s, tp_src.into(), whole(s));
+        }
+        if exact(7) {
+            set_if_there(&mut m, d, tp_dst.into(), whole(d));
+        }
+    }
+    Ok(m)
+}
+
+/// Takes the bits of `field` out of what is left to be said.
+struct Left<'a> {
+    m: &'a Match,
+    bits: ovs_packet::FlowKey,
+}
+
+impl<'a> Left<'a> {
+    fn of(m: &'a Match) -> Left<'a> {
+        Left { m, bits: m.mask().bits }
+    }
+
+    /// Value and mask.
+    fn take(&mut self, field: FieldId) -> (u128, u128) {
+        let info = field.info();
+        let mask = info.get(&self.bits);
+        if mask == 0 || !info.prereq.implied_by(self.m) {
+            return (0, 0);
+        }
+        info.put(&mut self.bits, 0);
+        (info.get(self.m.key()), mask)
+    }
+
+    /// The value if all of the field is matched; a part of it cannot be said.
+    fn whole(&mut self, field: FieldId) -> Result<Option<u128>, EncodeError> {
+        match self.take(field) {
+            (_, 0) => Ok(None),
+            (value, mask) if mask == field.info().max_value() => Ok(Some(value)),
+            _ => Err(EncodeError::Match { field: field.info().name }),
+        }
+    }
+
+    fn done(self) -> Result<(), EncodeError> {
+        match FieldId::all().find(|f| *f != FieldId::PacketType && f.info().get(&self.bits) != 0) {
+            Some(f) => Err(EncodeError::Match { field: f.info().name }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Wildcard bits of an address mask of OpenFlow 1.0.
+fn wildcard_bits(field: FieldId, mask: u128) -> Result<u32, EncodeError> {
+    let mask = u32::try_from(mask).unwrap_or(0);
+    match mask.leading_ones().wrapping_add(mask.trailing_zeros()) {
+        32 => Ok(mask.trailing_zeros()),
+        _ if mask == 0 => Ok(32),
+        _ => Err(EncodeError::Match { field: field.info().name }),
+    }
+}
+
+fn low16(v: Option<u128>) -> u16 {
+    (v.unwrap_or(0) & 0xffff) as u16
+}
+
+fn low8(v: Option<u128>) -> u8 {
+    (v.unwrap_or(0) & 0xff) as u8
+}
+
+fn low32(v: u128) -> u32 {
+    (v & 0xffff_ffff) as u32
+}
+
+/// What matches of OpenFlow 1.0 and 1.1 say of VLAN tags: id, or that there is no tag, or that there is one; priority.
+enum Tag {
+    Any,
+    Absent,
+    Present { vid: Option<u16>, pcp: Option<u8> },
+}
+
+fn tag(left: &mut Left<'_>) -> Result<Tag, EncodeError> {
+    let (value, mask) = left.take(FieldId::VlanTci);
+    let (value, mask) = ((value & 0xffff) as u16, (mask & 0xffff) as u16);
+    let bad = Err(EncodeError::Match { field: "vlan_tci" });
+    if mask == 0 {
+        return Ok(Tag::Any);
+    }
+    if mask & VLAN_PRESENT == 0 {
+        return bad;
+    }
+    if value & VLAN_PRESENT == 0 {
+        return if value == 0 { Ok(Tag::Absent) } else { bad };
+    }
+    let part = |bits: u16| match mask & bits {
+        0 => Ok(None),
+        all if all == bits => Ok(Some(value & bits)),
+        _ => Err(EncodeError::Match { field: "vlan_tci" }),
+    };
+    Ok(Tag::Present { vid: part(VID_MASK)?, pcp: part(VLAN_PCP_MASK)?.map(|p| (p >> 13) as u8) })
+}
+
+/// Writes a match of OpenFlow 1.0.
+///
+/// # Errors
+/// If it has bits that have no place there.
+pub(super) fn write_10(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
+    let mut left = Left::of(m);
+    let mut wildcards = 0u32;
+    let mut wild = |bit: u32, is: bool| wildcards |= u32::from(is) << (bit & 31);
+    let in_port = left.whole(FieldId::InPortOxm)?;
+    let (src, dst) = (left.whole(FieldId::EthSrc)?, left.whole(FieldId::EthDst)?);
+    let (vid, pcp) = match tag(&mut left)? {
+        Tag::Any => {
+            wild(1, true);
+            wild(20, true);
+            (0, 0)
+        }
+        Tag::Absent => (0xffff, 0),
+        Tag::Present { vid, pcp } => {
+            wild(1, vid.is_none());
+            wild(20, pcp.is_none());
+            (vid.unwrap_or(0), pcp.unwrap_or(0))
+        }
+    };
+    let tos = match left.take(FieldId::NwTos) {
+        (_, 0) => None,
+        (value, 0xfc) => Some(value),
+        _ => return Err(EncodeError::Match { field: "nw_tos" }),
+    };
+    let mut address = |field: Option<FieldId>| {
+        let Some(field) = field else { return Ok((0, 32)) };
+        let (value, mask) = left.take(field);
+        Ok((low32(value), wildcard_bits(field, mask)?))
+    };
+    let pair = addresses(m);
+    let ((nw_src, src_bits), (nw_dst, dst_bits)) = (address(pair.map(|p| p.0))?, address(pair.map(|p| p.1))?);
+    let (tp_src, tp_dst) = match ports_of(m) {
+        Some((s, d)) => (left.whole(s)?, left.whole(d)?),
+        None => (None, None),
+    };
+    let proto = match protocol(m) {
+        Some(field) => left.whole(field)?,
+        None => None,
+    };
+    let eth_type = left.whole(FieldId::EthType)?;
+    left.done()?;
+    for (bit, is) in [
+        (0, in_port.is_none()),
+        (2, src.is_none()),
+        (3, dst.is_none()),
+        (4, eth_type.is_none()),
+        (5, proto.is_none()),
+        (6, tp_src.is_none()),
+        (7, tp_dst.is_none()),
+        (21, tos.is_none()),
+    ] {
+        wild(bit, is);
+    }
+    w.u32(wildcards | src_bits << 8 | dst_bits << 14);
+    let port = OfPort(low32(in_port.unwrap_or(0)));
+    w.u16(port.to_16().ok_or(EncodeError::Port(port.0))?);
+    w.uint(src.unwrap_or(0), 6);
+    w.uint(dst.unwrap_or(0), 6);
+    w.u16(vid);
+    w.u8(pcp);
+    w.zeros(1);
+    w.u16(low16(eth_type));
+    w.u8(low8(tos));
+    w.u8(low8(proto));
+    w.zeros(2);
+    w.u32(nw_src);
+    w.u32(nw_dst);
+    w.u16(low16(tp_src));
+    w.u16(low16(tp_dst));
+    Ok(())
+}
+
+/// Reads what stands behind type and length of a match of OpenFlow 1.1.
+fn read_11(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
+    let start = r.clone();
+    let bad = |what| start.error(OfError::BadMatchBadValue, what);
+    let (in_port, wildcards) = (r.u32()?, r.u32()?);
+    let (src, src_mask, dst, dst_mask) = (eth(r)?, eth(r)?, eth(r)?, eth(r)?);
+    let (vid, pcp) = (r.u16()?, r.u8()?);
+    r.skip(1)?;
+    let (eth_type, tos, proto) = (r.u16()?, r.u8()?, r.u8()?);
+    let (nw_src, nw_src_mask, nw_dst, nw_dst_mask) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
+    let (tp_src, tp_dst, label, tc) = (r.u16()?, r.u16()?, r.u32()?, r.u8()?);
+    r.skip(3)?;
+    let (metadata, metadata_mask) = (r.u64()?, r.u64()?);
+    let exact = |bit: u32| wildcards & 1u32.checked_shl(bit).unwrap_or(0) == 0;
+    let mut m = Match::ANY;
+    if exact(0) {
+        if (0xff00..0xffff_ff00).contains(&in_port) {
+            return Err(bad("a port"));
+        }
+        m.set(FieldId::InPortOxm, in_port.into());
+    }
+    const ALL: u128 = 0xffff_ffff_ffff;
+    for (field, value, mask) in [(FieldId::EthSrc, src, src_mask), (FieldId::EthDst, dst, dst_mask)] {
+        let mask = !mac(mask) & ALL;
+        m.set_masked(field, mac(value) & mask, mask);
+    }
+    if exact(1) {
+        match vid {
+            0xffff => set_tag(&mut m, 0, u16::MAX),
+            0xfffe => set_tag(&mut m, VLAN_PRESENT, VLAN_PRESENT),
+            0..=VID_MASK => set_tag(&mut m, VLAN_PRESENT | vid, VLAN_PRESENT | VID_MASK),
+            _ => return Err(bad("a VLAN id")),
+        }
+        if exact(2) && vid != 0xffff {
+            if pcp > 7 {
+                return Err(bad("a VLAN priority"));
+            }
+            m.set(FieldId::VlanPcp, pcp.into());
+        }
+    }
+    if exact(3) {
+        m.set(FieldId::EthType, eth_type.into());
+    }
+    let ipv4 = exact(3) && eth_type == 0x0800;
+    if ipv4 && exact(4) {
+        if tos & 3 != 0 {
+            return Err(bad("a TOS byte without ECN bits"));
+        }
+        m.set(FieldId::NwTos, tos.into());
+    }
+    if let Some((s, d)) = addresses(&m) {
+        if let (true, Some(field)) = (exact(5), protocol(&m)) {
+            m.set(field, proto.into());
+        }
+        set_if_there(&mut m, s, nw_src.into(), (!nw_src_mask).into());
+        set_if_there(&mut m, d, nw_dst.into(), (!nw_dst_mask).into());
+    }
+    if let (true, Some((s, d))) = (ipv4, ports_of(&m)) {
+        for (wanted, field, value) in [(exact(6), s, tp_src), (exact(7), d, tp_dst)] {
+            if wanted && u128::from(value) > field.info().max_value() {
+                return Err(start.error(OfError::BadMatchBadField, "a type or code of ICMP"));
+            }
+            if wanted {
+                m.set(field, value.into());
+            }
+        }
+    }
+    if Prereq::Mpls.implied_by(&m) {
+        if exact(8) {
+            m.set(FieldId::MplsLabel, u128::from(label) & 0xf_ffff);
+        }
+        if exact(9) {
+            m.set(FieldId::MplsTc, u128::from(tc) & 7);
+        }
+    }
+    m.set_masked(FieldId::Metadata, u128::from(metadata & !metadata_mask), (!metadata_mask).into());
+    Ok(m)
+}
+
+/// Writes a match of OpenFlow 1.1.
+///
+/// # Errors
+/// If it has bits that have no place there.
+pub(super) fn write_11(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
+    let mut left = Left::of(m);
+    let mut wildcards = 0u32;
+    let mut wild = |bit: u32, is: bool| wildcards |= u32::from(is) << (bit & 31);
+    let in_port = left.whole(FieldId::InPortOxm)?;
+    let (src, dst) = (left.take(FieldId::EthSrc), left.take(FieldId::EthDst));
+    let (vid, pcp) = match tag(&mut left)? {
+        Tag::Any => {
+            wild(1, true);
+            wild(2, true);
+            (0, 0)
+        }
+        Tag::Absent => {
+            wild(2, true);
+            (0xffff, 0)
+        }
+        Tag::Present { vid, pcp } => {
+            wild(2, pcp.is_none());
+            (vid.unwrap_or(0xfffe), pcp.unwrap_or(0))
+        }
+    };
+    let tos = match left.take(FieldId::NwTos) {
+        (_, 0) => None,
+        (value, 0xfc) => Some(value),
+        _ => return Err(EncodeError::Match { field: "nw_tos" }),
+    };
+    let (nw_src, nw_dst) = match addresses(m) {
+        Some((s, d)) => (left.take(s), left.take(d)),
+        None => ((0, 0), (0, 0)),
+    };
+    let (tp_src, tp_dst) = match ports_of(m) {
+        Some((s, d)) => (left.whole(s)?, left.whole(d)?),
+        None => (None, None),
+    };
+    let (label, tc) = (left.whole(FieldId::MplsLabel)?, left.whole(FieldId::MplsTc)?);
+    let proto = match protocol(m) {
+        Some(field) => left.whole(field)?,
+        None => None,
+    };
+    let (eth_type, metadata) = (left.whole(FieldId::EthType)?, left.take(FieldId::Metadata));
+    left.done()?;
+    for (bit, is) in [
+        (0, in_port.is_none()),
+        (3, eth_type.is_none()),
+        (4, tos.is_none()),
+        (5, proto.is_none()),
+        (6, tp_src.is_none()),
+        (7, tp_dst.is_none()),
+        (8, label.is_none()),
+        (9, tc.is_none()),
+    ] {
+        wild(bit, is);
+    }
+    w.u16(OFPMT_STANDARD);
+    w.u16(LEN_11);
+    w.u32(low32(in_port.unwrap_or(0)));
+    w.u32(wildcards);
+    for (value, mask) in [src, dst] {
+        w.uint(value, 6);
+        w.uint(!mask, 6);
+    }
+    w.u16(vid);
+    w.u8(pcp);
+    w.zeros(1);
+    w.u16(low16(eth_type));
+    w.u8(low8(tos));
+    w.u8(low8(proto));
+    for (value, mask) in [nw_src, nw_dst] {
+        w.u32(low32(value));
+        w.u32(!low32(mask));
+    }
+    w.u16(low16(tp_src));
+    w.u16(low16(tp_dst));
+    w.u32(low32(label.unwrap_or(0)));
+    w.u8(low8(tc));
+    w.zeros(3);
+    w.uint(metadata.0, 8);
+    w.uint(!metadata.1, 8);
+    Ok(())
+}
+
+/// Reads the structure `ofp_match` of OpenFlow 1.1 and later, whichever form it has.
+pub(super) fn read(r: &mut Reader<'_>, loose: bool) -> Result<Match, DecodeError> {
+    let mut inner = r.clone().or(OfError::BadMatchBadLength);
+    let start = inner.clone();
+    let (kind, len) = (inner.u16()?, inner.u16()?);
+    let m = match kind {
+        OFPMT_STANDARD if len == LEN_11 => read_11(&mut inner)?,
+        OFPMT_STANDARD => return Err(start.error(OfError::BadMatchBadLength, "the length of a match of OpenFlow 1.1")),
+        oxm::OFPMT_OXM => oxm::read_match(&mut inner, len.into(), loose)?,
+        _ => return Err(start.error(OfError::BadMatchBadType, "a standard match or an OXM match")),
+    };
+    r.skip(inner.at().saturating_sub(r.at()))?;
+    Ok(m)
+}
+
+/// Writes a match as `version` has it, from OpenFlow 1.1 on.
+///
+/// # Errors
+/// If it cannot be said there.
+pub(super) fn write(m: &Match, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
+    match version {
+        Version::V1_1 => write_11(m, w),
+        _ => oxm::write_match(m, w, version.0),
+    }
+}

@@ -1,0 +1,316 @@
+//! Ports: descriptions, statistics, changes.
+
+use ovs_packet::{EthAddr, OfPort};
+
+use super::cursor::Shape;
+use super::error::{EncodeError, OfError};
+use super::header::Version;
+use super::io::{Done, Io, Property};
+
+/// A port as a switch describes it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct Port {
+    /// Its number.
+    pub number: OfPort,
+    /// Its address.
+    pub hw_addr: EthAddr,
+    /// Its name, of which 16 bytes are sent.
+    pub name: String,
+    /// `OFPPC_*`, as the version has them.
+    pub config: u32,
+    /// `OFPPS_*`, as the version has them.
+    pub state: u32,
+    /// `OFPPF_*`, as the version has them: now, offered, supported, and what the peer offers.
+    pub features: [u32; 4],
+    /// Kilobits per second: now and at most. OpenFlow 1.0 does not tell.
+    pub speed: [u32; 2],
+}
+
+impl Default for Port {
+    fn default() -> Self {
+        Port {
+            number: OfPort(0),
+            hw_addr: Default::default(),
+            name: Default::default(),
+            config: Default::default(),
+            state: Default::default(),
+            features: Default::default(),
+            speed: Default::default(),
+        }
+    }
+}
+
+const PORT: Shape = Shape { what: "a port", length_at: 4, align: 8, count_padding: true };
+
+impl Port {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        let version = io.version;
+        if version >= Version::V1_4 {
+            return io.framed(PORT, 40, OfError::BadRequestBadLength, |io| self.pass_14(io));
+        }
+        io.port(&mut self.number)?;
+        if version != Version::V1_0 {
+            io.pad(4)?;
+        }
+        io.eth(&mut self.hw_addr)?;
+        if version != Version::V1_0 {
+            io.pad(2)?;
+        }
+        io.text(&mut self.name, 16)?;
+        io.u32(&mut self.config)?;
+        io.u32(&mut self.state)?;
+        self.features.iter_mut().try_for_each(|f| io.u32(f))?;
+        if version != Version::V1_0 {
+            self.speed.iter_mut().try_for_each(|s| io.u32(s))?;
+        }
+        Ok(())
+    }
+
+    fn pass_14(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.port32(&mut self.number)?;
+        io.length()?;
+        io.pad(2)?;
+        io.eth(&mut self.hw_addr)?;
+        io.pad(2)?;
+        io.text(&mut self.name, 16)?;
+        io.u32(&mut self.config)?;
+        io.u32(&mut self.state)?;
+        let mut ethernet = [0; 6];
+        for (to, from) in ethernet.iter_mut().zip(self.features.iter().chain(&self.speed)) {
+            *to = *from;
+        }
+        io.either(
+            &mut ethernet,
+            |r| {
+                let mut found = [0; 6];
+                while let Some(p) = Property::next(r)? {
+                    if p.kind != 0 {
+                        // Optical and pipeline properties say nothing here, nor do experimenters'.
+                        continue;
+                    }
+                    let mut body = p.reader();
+                    body.skip(4)?;
+                    for number in &mut found {
+                        *number = body.u32()?;
+                    }
+                }
+                Ok(found)
+            },
+            |numbers, w| {
+                w.property(0, |w| {
+                    w.zeros(4);
+                    numbers.iter().for_each(|n| w.u32(*n));
+                    Ok(())
+                })
+            },
+        )?;
+        let (features, speed) = ethernet.split_at(4);
+        self.features.iter_mut().zip(features).for_each(|(to, from)| *to = *from);
+        self.speed.iter_mut().zip(speed).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+}
+
+/// A port came, went or changed.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct PortStatus {
+    /// 0 it came, 1 it went, 2 it changed.
+    pub reason: u8,
+    /// The port.
+    pub port: Port,
+}
+
+impl PortStatus {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.u8(&mut self.reason)?;
+        io.pad(7)?;
+        self.port.pass(io)
+    }
+}
+
+/// Changes a port.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct PortMod {
+    /// Its number.
+    pub number: OfPort,
+    /// Its address, which must be right.
+    pub hw_addr: EthAddr,
+    /// `OFPPC_*`.
+    pub config: u32,
+    /// The bits of `config` to change.
+    pub mask: u32,
+    /// `OFPPF_*` to offer; 0 leaves them.
+    pub advertise: u32,
+}
+
+impl Default for PortMod {
+    fn default() -> Self {
+        PortMod {
+            number: OfPort(0),
+            hw_addr: Default::default(),
+            config: Default::default(),
+            mask: Default::default(),
+            advertise: Default::default(),
+        }
+    }
+}
+
+impl PortMod {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        let version = io.version;
+        io.port(&mut self.number)?;
+        if version != Version::V1_0 {
+            io.pad(4)?;
+        }
+        io.eth(&mut self.hw_addr)?;
+        if version != Version::V1_0 {
+            io.pad(2)?;
+        }
+        io.u32(&mut self.config)?;
+        io.u32(&mut self.mask)?;
+        if version >= Version::V1_4 {
+            return io.either(
+                &mut self.advertise,
+                |r| {
+                    let mut advertise = 0;
+                    while let Some(p) = Property::next(r)? {
+                        match p.kind {
+                            0 => advertise = p.u32()?,
+                            _ => return Err(p.unknown()),
+                        }
+                    }
+                    Ok(advertise)
+                },
+                |advertise, w| if *advertise == 0 { Ok(()) } else { w.property_u32(0, *advertise) },
+            );
+        }
+        io.u32(&mut self.advertise)?;
+        io.pad(4)
+    }
+}
+
+/// The statistics of a port. All ones are not counted.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct PortStats {
+    /// Its number.
+    pub number: OfPort,
+    /// In OpenFlow's order: packets received and sent, bytes, dropped, errors; frame, overrun and CRC errors;
+    /// collisions.
+    pub counts: [u64; 12],
+    /// How long it has existed, in seconds and nanoseconds; versions before 1.3 do not tell.
+    pub duration: Option<(u32, u32)>,
+    /// Nicira's and RFC 2819's counters, from OpenFlow 1.4 on, as the property has them.
+    pub more: Vec<u64>,
+}
+
+impl Default for PortStats {
+    fn default() -> Self {
+        PortStats {
+            number: OfPort(0),
+            counts: Default::default(),
+            duration: Default::default(),
+            more: Default::default(),
+        }
+    }
+}
+
+const PORT_STATS: Shape = Shape { what: "the statistics of a port", length_at: 0, align: 8, count_padding: true };
+const ETHERNET_COUNTS: usize = 4;
+
+impl PortStats {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        let version = io.version;
+        if version >= Version::V1_4 {
+            return io.framed(PORT_STATS, 80, OfError::BadRequestBadLength, |io| self.pass_14(io));
+        }
+        io.port(&mut self.number)?;
+        io.pad(if version == Version::V1_0 { 6 } else { 4 })?;
+        self.counts.iter_mut().try_for_each(|c| io.u64(c))?;
+        if version >= Version::V1_3 {
+            let mut duration = self.duration.unwrap_or_default();
+            io.u32(&mut duration.0)?;
+            io.u32(&mut duration.1)?;
+            self.duration = Some(duration);
+        }
+        Ok(())
+    }
+
+    fn pass_14(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.length()?;
+        io.pad(2)?;
+        io.port32(&mut self.number)?;
+        let mut duration = self.duration.unwrap_or_default();
+        io.u32(&mut duration.0)?;
+        io.u32(&mut duration.1)?;
+        self.duration = Some(duration);
+        let general = self.counts.len().saturating_sub(ETHERNET_COUNTS);
+        self.counts.iter_mut().take(general).try_for_each(|c| io.u64(c))?;
+        let mut rest: (Vec<u64>, Vec<u64>) = (self.counts.iter().skip(general).copied().collect(), self.more.clone());
+        io.either(
+            &mut rest,
+            |r| {
+                let mut found = (vec![u64::MAX; ETHERNET_COUNTS], Vec::new());
+                while let Some(p) = Property::next(r)? {
+                    match p.kind {
+                        0 => {
+                            let mut body = p.reader();
+                            body.skip(4)?;
+                            for count in &mut found.0 {
+                                *count = body.u64()?;
+                            }
+                        }
+                        k if k == super::io::experimenter(0x2320, 1) => {
+                            let mut body = p.reader();
+                            body.skip(4)?;
+                            while !body.is_empty() {
+                                found.1.push(body.u64()?);
+                            }
+                        }
+                        _ => return Err(p.unknown()),
+                    }
+                }
+                Ok(found)
+            },
+            |(ethernet, more), w| {
+                let counts = |counts: &[u64]| {
+                    let counts = counts.to_vec();
+                    move |w: &mut super::cursor::Writer| {
+                        w.zeros(4);
+                        counts.iter().for_each(|c| w.u64(*c));
+                        Ok::<(), EncodeError>(())
+                    }
+                };
+                w.property(0, counts(ethernet))?;
+                if more.is_empty() { Ok(()) } else { w.property(super::io::experimenter(0x2320, 1), counts(more)) }
+            },
+        )?;
+        self.counts.iter_mut().skip(general).zip(rest.0).for_each(|(to, from)| *to = from);
+        self.more = rest.1;
+        Ok(())
+    }
+}
+
+/// Asks for one port, or for all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct PortRequest {
+    /// The port; [`OfPort::ANY`] is all.
+    pub port: OfPort,
+}
+
+impl Default for PortRequest {
+    fn default() -> Self {
+        PortRequest { port: OfPort::ANY }
+    }
+}
+
+impl PortRequest {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.port(&mut self.port)?;
+        io.pad(if io.version == Version::V1_0 { 6 } else { 4 })
+    }
+}

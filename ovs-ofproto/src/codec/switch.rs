@@ -1,0 +1,447 @@
+//! Descriptions, queues, roles, unasked messages and bundles.
+
+use ovs_packet::OfPort;
+
+use super::cursor::Shape;
+use super::error::OfError;
+use super::header::{Header, Version};
+use super::io::{Done, Io, Property};
+use super::kind::{Kind, MessageKind};
+
+/// What a switch is, in words.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct Description {
+    /// Who made it.
+    pub manufacturer: String,
+    /// Its hardware.
+    pub hardware: String,
+    /// Its software.
+    pub software: String,
+    /// Its serial number.
+    pub serial: String,
+    /// What it is for.
+    pub datapath: String,
+}
+
+impl Description {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.text(&mut self.manufacturer, 256)?;
+        io.text(&mut self.hardware, 256)?;
+        io.text(&mut self.software, 256)?;
+        io.text(&mut self.serial, 32)?;
+        io.text(&mut self.datapath, 256)
+    }
+}
+
+/// Asks which queues a port has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct QueueRequest {
+    /// The port; [`OfPort::ANY`] is all.
+    pub port: OfPort,
+    /// The queue; all ones is all. Before OpenFlow 1.4, always all.
+    pub queue: u32,
+}
+
+impl Default for QueueRequest {
+    fn default() -> Self {
+        QueueRequest { port: OfPort::ANY, queue: u32::MAX }
+    }
+}
+
+impl QueueRequest {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>, kind: Kind) -> Done {
+        match kind {
+            Kind::QueueGetConfigRequest10 => {
+                io.port16(&mut self.port)?;
+                io.pad(2)
+            }
+            Kind::QueueGetConfigRequest11 => {
+                io.port32(&mut self.port)?;
+                io.pad(4)
+            }
+            _ => {
+                io.port32(&mut self.port)?;
+                io.u32(&mut self.queue)
+            }
+        }
+    }
+}
+
+/// A queue of a port.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct Queue {
+    /// The port.
+    pub port: OfPort,
+    /// Its number.
+    pub queue: u32,
+    /// The rate that it has at least, in tenths of a percent.
+    pub min_rate: Option<u16>,
+    /// The rate that it has at most, in tenths of a percent.
+    pub max_rate: Option<u16>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { port: OfPort(0), queue: Default::default(), min_rate: Default::default(), max_rate: Default::default() }
+    }
+}
+
+impl Queue {
+    /// All queues of a reply, which before OpenFlow 1.4 are of one port.
+    pub(super) fn pass_reply(queues: &mut Vec<Queue>, io: &mut Io<'_, '_>, kind: Kind) -> Done {
+        if kind == Kind::StatsQueueDescReply14 {
+            return io.list(queues, |io, q| {
+                let shape = Shape { what: "a queue", length_at: 8, align: 8, count_padding: true };
+                io.framed(shape, 16, OfError::BadRequestBadLength, |io| {
+                    io.port32(&mut q.port)?;
+                    io.u32(&mut q.queue)?;
+                    io.length()?;
+                    io.pad(6)?;
+                    q.properties(io, false)
+                })
+            });
+        }
+        let mut port = queues.first().map_or(OfPort::ANY, |q| q.port);
+        if kind == Kind::QueueGetConfigReply10 {
+            io.port16(&mut port)?;
+            io.pad(6)?;
+        } else {
+            io.port32(&mut port)?;
+            io.pad(4)?;
+        }
+        let version = io.version;
+        io.list(queues, |io, q| {
+            let short = version < Version::V1_2;
+            let (length_at, min) = if short { (4, 8) } else { (8, 16) };
+            let shape = Shape { what: "a queue", length_at, align: 8, count_padding: true };
+            q.port = port;
+            io.framed(shape, min, OfError::BadRequestBadLength, |io| {
+                io.u32(&mut q.queue)?;
+                if !short {
+                    // The port was said in front of the queues.
+                    io.u32(&mut q.port.0)?;
+                    q.port = port;
+                }
+                io.length()?;
+                io.pad(if short { 2 } else { 6 })?;
+                q.properties(io, true)
+            })
+        })
+    }
+
+    /// `old`: properties have 16 bytes.
+    fn properties(&mut self, io: &mut Io<'_, '_>, old: bool) -> Done {
+        let mut both = (self.min_rate, self.max_rate);
+        io.either(
+            &mut both,
+            |r| {
+                let mut found = (None, None);
+                while let Some(p) = Property::next(r)? {
+                    let mut body = p.reader();
+                    if old {
+                        body.skip(4)?;
+                    }
+                    match p.kind {
+                        1 => found.0 = Some(body.u16()?),
+                        2 => found.1 = Some(body.u16()?),
+                        _ => {}
+                    }
+                }
+                Ok(found)
+            },
+            |(min, max), w| {
+                for (kind, rate) in [(1, min), (2, max)] {
+                    if let Some(rate) = rate {
+                        w.property(kind, |w| {
+                            w.zeros(if old { 4 } else { 0 });
+                            w.u16(*rate);
+                            w.zeros(if old { 6 } else { 2 });
+                            Ok(())
+                        })?;
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        (self.min_rate, self.max_rate) = both;
+        Ok(())
+    }
+}
+
+/// Asks what queues have seen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct QueueStatsRequest {
+    /// The port; [`OfPort::ANY`] is all.
+    pub port: OfPort,
+    /// The queue; all ones is all.
+    pub queue: u32,
+}
+
+impl Default for QueueStatsRequest {
+    fn default() -> Self {
+        QueueStatsRequest { port: OfPort::ANY, queue: u32::MAX }
+    }
+}
+
+impl QueueStatsRequest {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        // All ports are another number in OpenFlow 1.0 than none, which is what later versions say.
+        if io.version == Version::V1_0 {
+            let mut port = if self.port == OfPort::ANY { OfPort::ALL } else { self.port };
+            io.port16(&mut port)?;
+            self.port = if port == OfPort::ALL { OfPort::ANY } else { port };
+            io.pad(2)?;
+        } else {
+            io.port32(&mut self.port)?;
+        }
+        io.u32(&mut self.queue)
+    }
+}
+
+/// The statistics of a queue. All ones are not counted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct QueueStats {
+    /// The port.
+    pub port: OfPort,
+    /// The queue.
+    pub queue: u32,
+    /// Bytes, packets and errors sent.
+    pub sent: [u64; 3],
+    /// How long it has existed: seconds and nanoseconds; versions before 1.3 do not tell.
+    pub duration: Option<(u32, u32)>,
+}
+
+impl Default for QueueStats {
+    fn default() -> Self {
+        QueueStats {
+            port: OfPort(0),
+            queue: Default::default(),
+            sent: Default::default(),
+            duration: Default::default(),
+        }
+    }
+}
+
+impl QueueStats {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        if io.version >= Version::V1_4 {
+            let shape = Shape { what: "the statistics of a queue", length_at: 0, align: 8, count_padding: true };
+            return io.framed(shape, 48, OfError::BadRequestBadLength, |io| {
+                io.length()?;
+                io.pad(6)?;
+                self.body(io)
+            });
+        }
+        self.body(io)
+    }
+
+    fn body(&mut self, io: &mut Io<'_, '_>) -> Done {
+        let version = io.version;
+        io.port(&mut self.port)?;
+        if version == Version::V1_0 {
+            io.pad(2)?;
+        }
+        io.u32(&mut self.queue)?;
+        self.sent.iter_mut().try_for_each(|n| io.u64(n))?;
+        if version >= Version::V1_3 {
+            let mut duration = self.duration.unwrap_or_default();
+            io.u32(&mut duration.0)?;
+            io.u32(&mut duration.1)?;
+            self.duration = Some(duration);
+        }
+        Ok(())
+    }
+}
+
+/// The role of a controller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct Role {
+    /// 0 leaves it, 1 is equal, 2 primary, 3 secondary.
+    pub role: u32,
+    /// Which election this is of.
+    pub generation: Option<u64>,
+}
+
+impl Role {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>, kind: Kind) -> Done {
+        let bad = OfError::RoleRequestBadRole;
+        if matches!(kind, Kind::NxRoleRequest | Kind::NxRoleReply) {
+            let mut role = self.role.saturating_sub(1);
+            io.u32(&mut role)?;
+            io.check(role <= 2, bad, "a role from 0 to 2")?;
+            self.role = role.saturating_add(1);
+            return Ok(());
+        }
+        io.u32(&mut self.role)?;
+        io.check(self.role <= 3, bad, "a role from 0 to 3")?;
+        io.pad(4)?;
+        let asks = kind == Kind::RoleRequest12;
+        let mut generation = self.generation.unwrap_or(if asks { 0 } else { u64::MAX });
+        io.u64(&mut generation)?;
+        let none = if asks { self.role == 0 } else { generation == u64::MAX };
+        self.generation = Some(generation).filter(|_| !none);
+        Ok(())
+    }
+}
+
+/// A controller has another role now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct RoleStatus {
+    /// As of [`Role`].
+    pub role: u32,
+    /// 0 another is primary, 1 the switch was set up so, 2 an experimenter's.
+    pub reason: u8,
+    /// Which election this is of.
+    pub generation: u64,
+}
+
+impl RoleStatus {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.u32(&mut self.role)?;
+        io.check(self.role <= 3, OfError::RoleRequestBadRole, "a role from 0 to 3")?;
+        io.u8(&mut self.reason)?;
+        io.pad(3)?;
+        io.u64(&mut self.generation)?;
+        let mut properties = Vec::new();
+        if io.reads() { io.rest(&mut properties) } else { Ok(()) }
+    }
+}
+
+/// Which messages come unasked: of each kind, the reasons for which one comes, a bit each, to a secondary and to another
+/// controller.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct AsyncConfig {
+    /// Packet-in, port status, flow removed, role status, table status, requests forwarded: primary, then secondary.
+    /// None: it is not said.
+    pub masks: [[Option<u32>; 2]; 6],
+}
+
+/// The reasons that there are for each kind of message.
+const KNOWN_REASONS: [u32; 6] = [0x3f, 7, 0x3f, 7, 0x18, 3];
+
+impl AsyncConfig {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>, kind: Kind) -> Done {
+        if !matches!(kind, Kind::GetAsyncReply14 | Kind::SetAsync14 | Kind::NxSetAsyncConfig2) {
+            for pair in self.masks.iter_mut().take(3) {
+                for mask in pair {
+                    let mut bits = mask.unwrap_or(0);
+                    io.u32(&mut bits)?;
+                    *mask = Some(bits);
+                }
+            }
+            return Ok(());
+        }
+        let sets = kind != Kind::GetAsyncReply14;
+        io.either(
+            &mut self.masks,
+            |r| {
+                let mut masks = [[None; 2]; 6];
+                while let Some(p) = Property::next(r)? {
+                    // Types come in pairs: of the secondary, then of the primary.
+                    let place = usize::try_from(p.kind).unwrap_or(usize::MAX);
+                    let pair = masks.get_mut(place / 2).and_then(|pair| pair.get_mut(1usize.wrapping_sub(place % 2)));
+                    match pair {
+                        Some(mask) => {
+                            let bits = p.u32()?;
+                            let known = KNOWN_REASONS.get(place / 2).copied().unwrap_or(0);
+                            if sets && bits & !known != 0 {
+                                return Err(p.error(OfError::AsyncConfigInvalid, "known reasons"));
+                            }
+                            *mask = Some(bits);
+                        }
+                        None if sets => return Err(p.error(OfError::AsyncConfigUnsupported, "a kind of message")),
+                        None => {}
+                    }
+                }
+                Ok(masks)
+            },
+            |masks, w| {
+                for (n, pair) in (0u64..).zip(masks) {
+                    for (kind, mask) in [(0, pair[1]), (1, pair[0])] {
+                        if let Some(mask) = mask {
+                            w.property_u32(n.saturating_mul(2).saturating_add(kind), mask)?;
+                        }
+                    }
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+/// Begins, closes and ends a bundle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct BundleControl {
+    /// Which bundle.
+    pub bundle: u32,
+    /// `OFPBCT_*`: 0 open, 2 close, 4 commit, 6 discard, and each one's reply behind it.
+    pub kind: u16,
+    /// 1 atomic, 2 in order.
+    pub flags: u16,
+}
+
+impl BundleControl {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.u32(&mut self.bundle)?;
+        io.u16(&mut self.kind)?;
+        io.u16(&mut self.flags)?;
+        let mut properties = Vec::new();
+        if io.reads() { io.rest(&mut properties) } else { Ok(()) }
+    }
+}
+
+/// Adds a message to a bundle.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct BundleAdd {
+    /// Which bundle.
+    pub bundle: u32,
+    /// 1 atomic, 2 in order.
+    pub flags: u16,
+    /// The message, whole; version and xid must be those of this one.
+    pub message: Vec<u8>,
+}
+
+impl BundleAdd {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.u32(&mut self.bundle)?;
+        io.pad(2)?;
+        io.u16(&mut self.flags)?;
+        let version = io.version;
+        io.either(
+            &mut self.message,
+            |r| {
+                let start = r.clone();
+                let all = r.remaining();
+                let bad = |error| start.error(error, "a message that bundles may have");
+                let header = Header::decode(all).map_err(|_| bad(OfError::BundleMsgBadLen))?;
+                if header.version != version {
+                    return Err(bad(OfError::BundleBadVersion));
+                }
+                let len = usize::from(header.length);
+                let Some(message) = all.get(..len).filter(|_| len >= Header::LEN) else {
+                    return Err(bad(OfError::BundleMsgBadLen));
+                };
+                let kind = Kind::of_bytes(message)?;
+                let fits = [MessageKind::PortMod, MessageKind::FlowMod, MessageKind::GroupMod, MessageKind::PacketOut];
+                match fits.contains(&kind.of()) {
+                    true => Ok(message.to_vec()),
+                    false => Err(bad(OfError::BundleMsgUnsup)),
+                }
+            },
+            |message, w| {
+                w.bytes(message);
+                Ok(())
+            },
+        )
+    }
+}
