@@ -77,17 +77,15 @@ pub(crate) fn read(
         }
     }
     let covered = segment(packet, proto)?;
-    if verify {
-        if packet.offload.l4 == L4Checksum::Unknown {
-            let right = match proto {
-                IP_PROTO_SCTP => Some(sctp_is_right(packet)),
-                _ => transport_is_right(flow, v6, proto, covered),
-            };
-            match right {
-                Some(true) => packet.offload.l4 = L4Checksum::Good,
-                Some(false) => return Err(InvalidReason::Checksum),
-                None => {}
-            }
+    if verify && packet.offload.l4 == L4Checksum::Unknown {
+        let right = match proto {
+            IP_PROTO_SCTP => Some(sctp_is_right(packet)),
+            _ => transport_is_right(flow, v6, proto, covered),
+        };
+        match right {
+            Some(true) => packet.offload.l4 = L4Checksum::Good,
+            Some(false) => return Err(InvalidReason::Checksum),
+            None => {}
         }
     }
 
