@@ -1,6 +1,8 @@
 //! The command-line tools, one small binary each.
 //!
-//! This library is what they share: options, hexadecimal text, and input that is a file or standard input.
+//! This library is what they share: options, log lines, hexadecimal text, and input that is a file or standard input.
+
+pub mod logging;
 
 use std::fs;
 use std::io::{self, Read};

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ovs_ofproto::codec::Version;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Flows and OpenFlow messages, read and printed.
 #[derive(Parser, Debug)]
@@ -20,9 +21,9 @@ struct Options {
     /// How results are written.
     #[arg(short = 'f', long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Levels of logging, as upstream's tools take them; nothing is logged yet.
-    #[arg(short = 'v', long = "verbose", global = true, value_name = "SPEC", action = clap::ArgAction::Append)]
-    verbose: Vec<String>,
+    /// Level of the log lines on standard error: off, emer, err, warn, info or dbg.
+    #[arg(short = 'v', long = "verbose", global = true, value_name = "LEVEL", value_parser = ovs_tools::logging::level, action = clap::ArgAction::Append)]
+    verbose: Vec<LevelFilter>,
     #[command(subcommand)]
     command: Command,
 }
@@ -188,6 +189,7 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(status) => return status,
     };
+    ovs_tools::logging::start(options.verbose.last().copied());
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
