@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ovs_ofproto::codec::Version;
-use tracing_subscriber::filter::LevelFilter;
+use ovs_tools::logging::Verbose;
 
 /// Flows and OpenFlow messages, read and printed.
 #[derive(Parser, Debug)]
@@ -21,9 +21,9 @@ struct Options {
     /// How results are written.
     #[arg(short = 'f', long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Level of the log lines on standard error: off, emer, err, warn, info or dbg.
-    #[arg(short = 'v', long = "verbose", global = true, value_name = "LEVEL", value_parser = ovs_tools::logging::level, action = clap::ArgAction::Append)]
-    verbose: Vec<LevelFilter>,
+    /// Log lines on standard error: their level (off, emer, err, warn, info or dbg), or PATTERN:console:FORM.
+    #[arg(short = 'v', long = "verbose", global = true, value_name = "SPEC", value_parser = ovs_tools::logging::verbose, action = clap::ArgAction::Append)]
+    verbose: Vec<Verbose>,
     #[command(subcommand)]
     command: Command,
 }
@@ -189,7 +189,7 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(status) => return status,
     };
-    ovs_tools::logging::start(options.verbose.last().copied());
+    ovs_tools::logging::start(&options.verbose);
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
