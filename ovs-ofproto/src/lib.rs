@@ -32,9 +32,10 @@
 //!
 //! # Rules
 //!
-//! The codec knows no session and no pipeline; outside `session::edge` there is no socket, and nowhere a thread or a clock. What a peer sends is answered with a typed error
-//! that has a place in OpenFlow's numbering; nothing panics on it, recurses without bound, or is dropped silently. What
-//! OpenFlow or upstream's language has and this crate has not is refused by name.
+//! The codec knows no session and no pipeline; outside `session::edge` there is no socket, and nowhere a thread or a
+//! clock. What a peer sends is answered with a typed error that has a place in OpenFlow's numbering; nothing panics on
+//! it, recurses without bound, or is dropped silently. What OpenFlow or upstream's language has and this crate has not is
+//! refused by name.
 //!
 //! # What there is of OpenFlow
 //!

@@ -226,8 +226,9 @@ impl Extractor {
 
     /// Reads each packet into the key of the same place, as many as there are of both.
     ///
-    /// Before the first is read, every packet's headers are asked for, so that memory delivers those of all at once: of
-    /// packets that no cache holds, a batch takes less than half the time that they take one by one.
+    /// Before the first is read, every packet's headers are asked for, so that memory delivers those of all at once. That
+    /// is for packets that no cache holds; how much it gains depends on the memory, and those that a cache holds gain
+    /// nothing.
     pub fn extract_batch(self, packets: &mut [Packet], keys: &mut [KeyBuffer]) {
         let asked = packets.iter().fold(0, |asked, packet| {
             let data = packet.data();
