@@ -53,7 +53,9 @@ use crate::tuple::Tuple;
 /// ```
 pub struct SharedTracker {
     common: Common,
-    shards: Box<[Padded]>,
+    /// A tracker has a shard at least, with the number 0.
+    first: Padded,
+    others: Box<[Padded]>,
     /// Where the next call of `expire` begins.
     turn: AtomicUsize,
 }
@@ -82,21 +84,22 @@ impl SharedTracker {
     pub fn new(config: Config, shards: usize) -> Self {
         let shards = shards.clamp(1, 4096);
         let common = Common::new(config, shards);
-        let shards = (0..shards).map(|i| Padded(Mutex::new(Shard::new(i, &common)))).collect();
-        SharedTracker { common, shards, turn: AtomicUsize::new(0) }
+        let shard = |i| Padded(Mutex::new(Shard::new(i, &common)));
+        let (first, others) = (shard(0), (1..shards).map(shard).collect());
+        SharedTracker { common, first, others, turn: AtomicUsize::new(0) }
     }
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        // There is one shard at least, so that the remainder is of one.
-        let shard = self.shards.get(shard).or(self.shards.first());
-        match shard {
-            Some(shard) => shard.0.lock().unwrap_or_else(PoisonError::into_inner),
-            None => unreachable!("a tracker has a shard"),
-        }
+        let shard = shard.checked_sub(1).and_then(|n| self.others.get(n)).unwrap_or(&self.first);
+        shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) -> usize {
+        1 + self.others.len()
     }
 
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
-        (0..self.shards.len()).map(|i| self.lock(i))
+        (0..self.count()).map(|i| self.lock(i))
     }
 
     /// The settings that the tracker was made with.
@@ -111,7 +114,7 @@ impl SharedTracker {
     /// belong to another worker's shard; they are found there all the same.
     pub fn worker_of(&self, key: &FlowKey, zone: u16, workers: usize) -> usize {
         let hash = engine::hash_of(&self.common, key, zone);
-        self.common.shard_of(hash) * workers.max(1) / self.shards.len()
+        self.common.shard_of(hash) * workers.max(1) / self.count()
     }
 
     /// See [`Tracker::track`](crate::Tracker::track).
@@ -133,11 +136,11 @@ impl SharedTracker {
     /// See [`Tracker::expire`](crate::Tracker::expire). Each call begins with the shard after the last one's.
     pub fn expire(&self, now: Instant, budget: usize) -> usize {
         let (mut removed, mut left) = (0, budget);
-        for _ in 0..self.shards.len() {
+        for _ in 0..self.count() {
             if left == 0 {
                 break;
             }
-            let shard = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+            let shard = self.turn.fetch_add(1, Ordering::Relaxed) % self.count();
             let (gone, looked) = manage::expire(&mut &*self, shard, now, left);
             removed += gone;
             left -= looked.min(left);
@@ -187,12 +190,12 @@ impl SharedTracker {
         now: Instant,
     ) -> (Vec<ConnectionInfo>, Option<Cursor>) {
         let mut page = Vec::new();
-        if from.shard >= self.shards.len() {
+        if from.shard >= self.count() {
             return (page, None);
         }
         let next = manage::page(&self.lock(from.shard), filter, from, most, now, &mut page);
         let after = from.shard + 1;
-        (page, next.or((after < self.shards.len()).then_some(Cursor { shard: after, slot: 0 })))
+        (page, next.or((after < self.count()).then_some(Cursor { shard: after, slot: 0 })))
     }
 
     /// See [`Tracker::get`](crate::Tracker::get).
@@ -291,6 +294,6 @@ impl SharedTracker {
 /// Says how many connections there are, not which, and keeps the secret.
 impl fmt::Debug for SharedTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedTracker").field("shards", &self.shards.len()).field("stats", &self.stats()).finish()
+        f.debug_struct("SharedTracker").field("shards", &self.count()).field("stats", &self.stats()).finish()
     }
 }
