@@ -3,6 +3,8 @@
 //! Live tests make private networks of their own. Where that is refused they say so and do nothing.
 #![cfg(target_os = "linux")]
 
+mod common;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::net::Ipv4Addr;
@@ -13,6 +15,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::TempDir;
 use ovs_packet::pcap::{Reader, Writer};
 use ovs_packet::{Match, compose};
 use ovs_switch::demo::links::Links;
@@ -29,43 +32,12 @@ const LONG: Duration = Duration::from_secs(60);
 /// An unprivileged user.
 const NOBODY: u32 = 65534;
 
-/// A folder of a test's own, gone when the test ends.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new() -> TempDir {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("ovs-vswitchd-test-{}-{n}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        TempDir(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    /// A copy of the program that anybody may run, and that no other test runs.
-    fn program(&self) -> PathBuf {
-        let copy = self.file("ovs-vswitchd");
-        fs::copy(VSWITCHD, &copy).unwrap();
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-        copy
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A copy of the program that anybody may run, and that no other test runs.
+fn program(dir: &TempDir) -> PathBuf {
+    let copy = dir.file("ovs-vswitchd");
+    fs::copy(VSWITCHD, &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    copy
 }
 
 /// A program that is running; killed if the test ends before it.
@@ -243,7 +215,7 @@ fn the_demo_without_privileges_runs_over_memory_and_says_so() {
     let Some(_) = namespace() else { return };
     let dir = TempDir::new();
     let run = |args: &[&str]| {
-        let mut command = Command::new(dir.program());
+        let mut command = Command::new(program(&dir));
         command.args(args).current_dir("/").uid(NOBODY).gid(NOBODY).output().unwrap()
     };
     let told = text(run(&["demo"]));
@@ -274,7 +246,7 @@ fn assert_no_process_of(program: &Path) {
 fn the_demo_can_be_stopped_at_any_time() {
     let Some(_) = namespace() else { return };
     let dir = TempDir::new();
-    let program = dir.program();
+    let program = program(&dir);
     for (signal, status) in [(Signal::INT, Some(130)), (Signal::TERM, Some(130)), (Signal::KILL, None)] {
         // Most of a minute's worth of traffic.
         let mut demo = Running::start(Command::new(&program).args(["demo", "--transfer", "100000"]));
@@ -562,7 +534,7 @@ fn interfaces_that_cannot_be_ports_are_refused_in_a_line() {
 fn a_user_without_the_capability_is_told_so() {
     let Some(net) = Net::new() else { return };
     let dir = TempDir::new();
-    let program = dir.program();
+    let program = program(&dir);
     let run =
         || Command::new(&program).args(["run", "--port", "left"]).current_dir("/").uid(NOBODY).gid(NOBODY).output();
     let out = net.ports.run(run).unwrap().unwrap();
