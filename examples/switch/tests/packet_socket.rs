@@ -10,102 +10,34 @@
 
 #![cfg(target_os = "linux")]
 
+mod common;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use common::network::{EXPERIMENTAL, LONG, Network, OURS, batch, frame, receive_ours, wait_readable};
 use ovs_dpif::netdev::{Netdev, NetdevError, Offloads, PacketSocket};
 use ovs_packet::packet::{Gso, GsoKind, L4Checksum};
 use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose, edit, extract, segment};
-use ovs_switch::demo::links::Links;
 use ovs_switch::demo::netns::Namespace;
 use ovs_switch::demo::traffic;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-/// Enough for anything here; nothing is asserted about time.
-const LONG: Duration = Duration::from_secs(30);
-
-struct Network {
-    left: Namespace,
-    switch: Namespace,
-    right: Namespace,
-}
-
-impl Network {
-    fn new() -> Option<Network> {
-        let namespace = || Namespace::new().inspect_err(|e| eprintln!("skipped: {e}")).ok();
-        let network = Network { left: namespace()?, switch: namespace()?, right: namespace()? };
-        let of_switch = network.links(&network.switch);
-        for (host, port, n) in [(&network.left, "p1", 1), (&network.right, "p2", 2)] {
-            let links = network.links(host);
-            links.add_veth("eth0", &network.switch, port).unwrap();
-            links.set_address("eth0", EthAddr([2, 0, 0, 0, 0, n])).unwrap();
-            links.add_ip("eth0", [10, 1, 0, n].into(), 24).unwrap();
-            links.add_ip("eth0", [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(n)].into(), 64).unwrap();
-            links.set_up("eth0").unwrap();
-            of_switch.set_up(port).unwrap();
-        }
-        Some(network)
-    }
-
-    fn links(&self, of: &Namespace) -> Links {
-        Links::open(of).unwrap()
-    }
-
-    /// Both ends of the left link.
-    fn left_link(&self) -> (PacketSocket, PacketSocket) {
-        (open(&self.left, "eth0").unwrap(), open(&self.switch, "p1").unwrap())
-    }
+/// Both ends of the left link.
+fn left_link(network: &Network) -> (PacketSocket, PacketSocket) {
+    (open(&network.left, "eth0").unwrap(), open(&network.switch, "p1").unwrap())
 }
 
 fn open(namespace: &Namespace, name: &str) -> Result<PacketSocket, NetdevError> {
     namespace.run(|| PacketSocket::open(name)).unwrap()
 }
 
-fn wait_readable(ports: &[&PacketSocket]) {
-    let fds = ports.iter().map(|p| p.fd().unwrap()).collect::<Vec<_>>();
-    let mut fds = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect::<Vec<_>>();
-    let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 }));
-}
-
-/// The source of the frames made here: the kernel's own (IPv6 makes some on each new link) are told apart by it.
-const OURS: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
-
-/// A frame of `len` bytes from [`OURS`] to nobody in particular.
-fn frame(len: usize, ethertype_on: &[u8]) -> Packet {
-    let mut data = [&[2, 0, 0, 0, 0, 0x77][..], &OURS, ethertype_on].concat();
-    let from = data.len();
-    data.extend((from..len).map(|n| n as u8));
-    Packet::from_slice(&data)
-}
-
-/// Waits for `n` of our frames.
-fn receive_ours(port: &mut PacketSocket, n: usize) -> Vec<Packet> {
-    let end = Instant::now() + LONG;
-    let mut ours = Vec::new();
-    while ours.len() < n && Instant::now() < end {
-        let mut batch = PacketBatch::new();
-        if port.receive(&mut batch).unwrap() == 0 {
-            wait_readable(&[port]);
-        }
-        ours.extend(batch.into_iter().filter(|p| p.data()[6..12] == OURS));
-    }
-    assert_eq!(ours.len(), n);
-    ours
-}
-
-fn batch(packets: impl IntoIterator<Item = Packet>) -> PacketBatch {
-    packets.into_iter().collect()
-}
-
-const EXPERIMENTAL: [u8; 2] = [0x88, 0xb5];
-
 #[test]
 fn frames_go_both_ways() {
     let Some(network) = Network::new() else { return };
-    let (mut a, mut b) = network.left_link();
+    let (mut a, mut b) = left_link(&network);
     assert_eq!((b.name(), b.kind(), b.mtu(), b.offloads()), ("p1", "system", 1500, Offloads::ALL));
     assert_eq!(a.address(), Some(EthAddr([2, 0, 0, 0, 0, 1])));
     for len in [14, 60, 1514] {
@@ -126,7 +58,7 @@ fn frames_go_both_ways() {
 #[test]
 fn tags_come_in_with_their_frame() {
     let Some(network) = Network::new() else { return };
-    let (mut a, mut b) = network.left_link();
+    let (mut a, mut b) = left_link(&network);
     let tagged = [
         frame(64, &[0x81, 0, 0x60, 7, 0x88, 0xb5]),
         frame(1518, &[0x81, 0, 0, 1, 0x88, 0xb5]),
@@ -143,7 +75,7 @@ fn tags_come_in_with_their_frame() {
 #[test]
 fn what_the_kernel_refuses_does_not_block_the_rest() {
     let Some(network) = Network::new() else { return };
-    let (mut a, mut b) = network.left_link();
+    let (mut a, mut b) = left_link(&network);
     let mut nonsense = frame(60, &EXPERIMENTAL);
     nonsense.offload.l4 = L4Checksum::Partial { start: 59, offset: 16 };
     let mut far = frame(60, &EXPERIMENTAL);
@@ -168,7 +100,7 @@ fn what_the_kernel_refuses_does_not_block_the_rest() {
 #[test]
 fn work_that_is_left_reaches_the_other_end() {
     let Some(network) = Network::new() else { return };
-    let (mut a, mut b) = network.left_link();
+    let (mut a, mut b) = left_link(&network);
     let cases = [
         ("tcp,nw_src=10.1.0.1,nw_dst=10.1.0.9,tp_dst=80", GsoKind::TcpV4, true, (34, 16)),
         ("tcp6,ipv6_src=fd00::1,ipv6_dst=fd00::9,tp_dst=80", GsoKind::TcpV6, false, (54, 16)),
@@ -194,7 +126,7 @@ fn work_that_is_left_reaches_the_other_end() {
 #[test]
 fn frames_that_find_no_room_are_counted() {
     let Some(network) = Network::new() else { return };
-    let (mut a, b) = network.left_link();
+    let (mut a, b) = left_link(&network);
     for _ in 0..1000 {
         a.send(&mut batch((0..32).map(|_| frame(1514, &EXPERIMENTAL)))).unwrap();
     }
@@ -206,7 +138,7 @@ fn frames_that_find_no_room_are_counted() {
 #[test]
 fn an_interface_may_go_down_and_come_back() {
     let Some(network) = Network::new() else { return };
-    let (mut a, mut b) = network.left_link();
+    let (mut a, mut b) = left_link(&network);
     let links = network.links(&network.switch);
     links.set_down("p1").unwrap();
     let mut in_batch = PacketBatch::new();
@@ -225,7 +157,7 @@ fn an_interface_may_go_down_and_come_back() {
 #[test]
 fn an_interface_that_is_removed_is_an_error() {
     let Some(network) = Network::new() else { return };
-    let (mut a, mut b) = network.left_link();
+    let (mut a, mut b) = left_link(&network);
     network.links(&network.switch).delete("p1").unwrap();
     for port in [&mut a, &mut b] {
         let mut in_batch = PacketBatch::new();

@@ -2,15 +2,21 @@
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
 //! [`MemPort`], a pair of queues within a process, and on Linux (feature `packet-socket`) [`PacketSocket`], an
-//! interface of the kernel.
+//! interface of the kernel that the stack goes on seeing, and (feature `af-xdp`) [`XdpSocket`], one that it does not.
 
+#[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
+mod interface;
 mod mem;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+mod xdp;
 
 pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 
 use std::fmt;
 use std::io;

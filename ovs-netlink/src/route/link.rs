@@ -34,6 +34,8 @@ pub struct Link {
     pub max_mtu: u32,
     /// The hardware address, where it has one of 6 bytes.
     pub address: Option<[u8; 6]>,
+    /// How many receive queues it can have.
+    pub rx_queues: u32,
     /// The device that it is a port of.
     pub master: Option<u32>,
     /// The device below it, as of a VLAN.
@@ -61,6 +63,7 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::MaxMtu(mtu) => link.max_mtu = mtu,
                 LinkAttribute::Address(bytes) => link.address = bytes.try_into().ok(),
+                LinkAttribute::NumRxQueues(count) => link.rx_queues = count,
                 LinkAttribute::Controller(index) if index != 0 => link.master = Some(index),
                 LinkAttribute::Link(index) => link.link = Some(index),
                 LinkAttribute::LinkNetNsId(id) => link.link_netnsid = Some(id),

@@ -1,4 +1,8 @@
-//! What several tests need.
+//! What several tests need; each takes some of it.
+
+#![allow(dead_code, reason = "each test program takes what it needs")]
+
+pub(crate) mod network;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +29,6 @@ impl TempDir {
     }
 
     /// The names of the files in it.
-    #[allow(dead_code, reason = "each test program takes what it needs")]
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

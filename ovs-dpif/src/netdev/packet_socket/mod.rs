@@ -29,15 +29,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ovs_netlink::Linux;
-use ovs_netlink::route::{Link, Route};
+use ovs_netlink::route::Route;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{EthAddr, Packet, PacketBatch, edit};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
+use super::interface::{broken, system, usable};
 use super::{Netdev, NetdevError, NetdevStats, Offloads};
-
-/// `ARPHRD_ETHER`.
-const ETHERNET: u16 = 1;
 
 /// Bytes of an Ethernet header.
 const ETH_HEADER: usize = 14;
@@ -132,43 +130,11 @@ impl PacketSocket {
         NetdevError::NoSuchInterface { name: self.name.clone() }
     }
 
-    /// Says what an error of the socket means: an interface that is down may come up again, one that is gone may not.
     fn broken(&mut self, what: &'static str, error: io::Error) -> NetdevError {
-        let lost = matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENXIO | libc::ENODEV));
-        if lost && netdevice::index_to_name(&self.socket, self.index).is_err() {
-            self.gone = true;
-            return self.no_such_interface();
-        }
-        system(&self.name, what, error)
+        let error = broken(&self.name, self.index, self.socket.as_fd(), what, error);
+        self.gone = matches!(error, NetdevError::NoSuchInterface { .. });
+        error
     }
-}
-
-/// The interface of this name, if a port can be made of it.
-fn usable(links: &mut Route, name: &str) -> Result<Link, NetdevError> {
-    let no_such_interface = || NetdevError::NoSuchInterface { name: name.to_owned() };
-    if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
-        return Err(no_such_interface());
-    }
-    let link = links.link(name).map_err(|e| match e.errno() {
-        Some(libc::ENODEV) => no_such_interface(),
-        _ => system(name, "looking it up", e.into()),
-    })?;
-    if link.hardware != ETHERNET {
-        return Err(NetdevError::NotEthernet { name: name.to_owned(), hardware: link.hardware });
-    }
-    let Some(master) = link.master else { return Ok(link) };
-    let by = match links.link_by_index(master) {
-        Ok(m) if m.kind == "openvswitch" => {
-            format!("it is a port of the kernel's datapath {}; to release it: ovs-vsctl del-port {name}", m.name)
-        }
-        Ok(m) => format!("it is a port of {} {}; to release it: ip link set {name} nomaster", m.kind, m.name),
-        Err(_) => format!("it is a port of interface {master}; to release it: ip link set {name} nomaster"),
-    };
-    Err(NetdevError::Busy { name: name.to_owned(), by })
-}
-
-fn system(name: &str, what: &'static str, source: io::Error) -> NetdevError {
-    NetdevError::System { name: name.to_owned(), what, source }
 }
 
 /// The packet that a frame is, with its tag back in its place; `None` if it makes no sense.

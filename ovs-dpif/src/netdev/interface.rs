@@ -1,0 +1,56 @@
+//! Interfaces of the Linux kernel: which ones a port can be made of, and what errors about them mean.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use ovs_netlink::route::{Link, Route};
+use rustix::net::netdevice;
+
+use super::NetdevError;
+
+/// `ARPHRD_ETHER`.
+const ETHERNET: u16 = 1;
+
+/// The interface of this name, if a port can be made of it.
+pub(super) fn usable(links: &mut Route, name: &str) -> Result<Link, NetdevError> {
+    let no_such_interface = || NetdevError::NoSuchInterface { name: name.to_owned() };
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
+        return Err(no_such_interface());
+    }
+    let link = links.link(name).map_err(|e| match e.errno() {
+        Some(libc::ENODEV) => no_such_interface(),
+        _ => system(name, "looking it up", e.into()),
+    })?;
+    if link.hardware != ETHERNET {
+        return Err(NetdevError::NotEthernet { name: name.to_owned(), hardware: link.hardware });
+    }
+    let Some(master) = link.master else { return Ok(link) };
+    let by = match links.link_by_index(master) {
+        Ok(m) if m.kind == "openvswitch" => {
+            format!("it is a port of the kernel's datapath {}; to release it: ovs-vsctl del-port {name}", m.name)
+        }
+        Ok(m) => format!("it is a port of {} {}; to release it: ip link set {name} nomaster", m.kind, m.name),
+        Err(_) => format!("it is a port of interface {master}; to release it: ip link set {name} nomaster"),
+    };
+    Err(NetdevError::Busy { name: name.to_owned(), by })
+}
+
+/// Says what an error of a socket on an interface means: one that is down may come up again, one that is gone may not.
+pub(super) fn broken(
+    name: &str,
+    index: u32,
+    socket: BorrowedFd<'_>,
+    what: &'static str,
+    error: io::Error,
+) -> NetdevError {
+    let lost = matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENXIO | libc::ENODEV));
+    if lost && netdevice::index_to_name(socket, index).is_err() {
+        return NetdevError::NoSuchInterface { name: name.to_owned() };
+    }
+    system(name, what, error)
+}
+
+/// What the system refused.
+pub(super) fn system(name: &str, what: &'static str, source: io::Error) -> NetdevError {
+    NetdevError::System { name: name.to_owned(), what, source }
+}
