@@ -209,7 +209,7 @@ fn talk(network: &Network, from: &Namespace, at: &Namespace, listen: SocketAddr,
     for end in [&stream, &other] {
         end.set_read_timeout(Some(LONG)).unwrap();
     }
-    let speech: Vec<u8> = (0..SPEECH).map(|n| (n * 7 >> 3) as u8).collect();
+    let speech: Vec<u8> = (0..SPEECH).map(|n| (n * 7 / 8) as u8).collect();
     for _ in 0..2 {
         let mut heard = vec![0; SPEECH];
         thread::scope(|scope| {

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use common::TempDir;
@@ -290,7 +290,7 @@ const A_TO_ALL: &str = "udp,dl_src=02:00:00:00:00:0a,dl_dst=ff:ff:ff:ff:ff:ff,nw
 
 fn demo_capture(dir: &TempDir, capture: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(VSWITCHD);
-    command.arg("demo").arg("--pcap").arg(capture).arg("--out").arg(&dir.0).args(more).output().unwrap()
+    command.arg("demo").arg("--pcap").arg(capture).arg("--out").arg(dir.path()).args(more).output().unwrap()
 }
 
 #[test]
@@ -369,8 +369,8 @@ fn a_capture_that_cannot_be_read_is_refused_in_a_line() {
         assert_eq!(out.names(), [""; 0], "{name}");
     }
     let out = TempDir::new();
-    let line = refusal(demo_capture(&out, &dir.0, &[]));
-    assert_eq!(line, format!("ovs-vswitchd: {}: Is a directory (os error 21)", dir.0.display()));
+    let line = refusal(demo_capture(&out, dir.path(), &[]));
+    assert_eq!(line, format!("ovs-vswitchd: {}: Is a directory (os error 21)", dir.path().display()));
 
     let line = refusal(demo_capture(&out, &whole, &["--flow", "tcp,actions=nonsense"]));
     assert!(line.starts_with("ovs-vswitchd: flow \"tcp,actions=nonsense\": "), "{line}");
