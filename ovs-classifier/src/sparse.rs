@@ -106,6 +106,12 @@ impl<const W: usize> SparseMask<W> {
         Self::sum(&self.words, key)
     }
 
+    /// The hash of a key that has these values under this mask.
+    pub(crate) fn hash_of_values(&self, values: &[u64]) -> u64 {
+        let terms = self.words.iter().zip(values).map(|(word, value)| WordHash::fold(value ^ word.salt));
+        terms.fold(0, u64::wrapping_add)
+    }
+
     /// What the words at positions `from..to` of this mask add to the hash.
     #[inline(always)]
     pub(crate) fn hash_range(&self, from: usize, to: usize, key: &[u64; W]) -> u64 {
@@ -185,6 +191,7 @@ mod tests {
         assert!(mask.gather(&key).eq([2, 0x40, 0xff]));
         assert_eq!(mask.stage_ends(), &[2, 2, 2, 3]);
         assert_eq!(mask.hash(&key), HASH.words([2, 0x40, 0xff]));
+        assert_eq!(mask.hash_of_values(&[2, 0x40, 0xff]), mask.hash(&key));
         let half = mask.hash_range(0, 2, &key);
         assert_eq!(half, HASH.words([2, 0x40]));
         assert_eq!(half.wrapping_add(mask.hash_range(2, 3, &key)), mask.hash(&key));
