@@ -1,6 +1,7 @@
 //! Rules: what is given to a classifier, and what lookups and iteration show.
 
-use crate::arena::Handle;
+use crate::arena::{Arena, Handle};
+use crate::entries::Entries;
 use crate::pattern::Pattern;
 use crate::sparse::SparseMask;
 use alloc::boxed::Box;
@@ -137,10 +138,12 @@ impl<R> Stored<R> {
 
 /// A rule of a classifier, by reference: a pattern with a priority and what the caller keeps with it.
 pub struct Rule<'a, R, const W: usize> {
-    pub(crate) handle: Handle,
-    pub(crate) mask: &'a SparseMask<W>,
-    pub(crate) values: &'a [u64],
+    pub(crate) rules: &'a Arena<Stored<R>>,
+    pub(crate) slot: u32,
     pub(crate) stored: &'a Stored<R>,
+    pub(crate) mask: &'a SparseMask<W>,
+    /// What the patterns of the mask have; read when the pattern is asked for, not by the lookup.
+    pub(crate) entries: &'a Entries,
 }
 
 impl<R, const W: usize> Clone for Rule<'_, R, W> {
@@ -154,14 +157,18 @@ impl<R, const W: usize> Copy for Rule<'_, R, W> {}
 impl<'a, R, const W: usize> Rule<'a, R, W> {
     /// The handle by which the table knows the rule.
     #[must_use]
-    pub const fn handle(&self) -> Handle {
-        self.handle
+    pub fn handle(&self) -> Handle {
+        self.rules.handle_of_live(self.slot)
+    }
+
+    fn values(&self) -> &'a [u64] {
+        self.entries.get(self.stored.place).unwrap_or_default()
     }
 
     /// The pattern, expanded to full width: not for the packet path.
     #[must_use]
     pub fn pattern(&self) -> Pattern<W> {
-        self.mask.pattern(self.values)
+        self.mask.pattern(self.values())
     }
 
     /// The priority; higher wins.
@@ -191,13 +198,13 @@ impl<'a, R, const W: usize> Rule<'a, R, W> {
     /// Whether the rule's pattern matches a key.
     #[must_use]
     pub fn matches(&self, key: &[u64; W]) -> bool {
-        self.mask.matches(self.values, key)
+        self.mask.matches(self.values(), key)
     }
 
     /// Whether the rule's pattern fixes at least the bits that `criteria` fixes, to the same values.
     #[must_use]
     pub fn is_covered_by(&self, criteria: &Pattern<W>) -> bool {
-        self.mask.is_covered_by(self.values, criteria)
+        self.mask.is_covered_by(self.values(), criteria)
     }
 }
 

@@ -49,6 +49,7 @@ impl Level {
         use std::arch::is_x86_feature_detected as has;
         let v3 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt");
         let v4 = v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+        let v4 = v4 && has!("avx512vpopcntdq");
         Self(match (v3, v4) {
             (_, true) => Instructions::Avx512,
             (true, _) => Instructions::Avx2,
@@ -150,7 +151,7 @@ mod sys {
 
     #[inline]
     pub(super) fn avx512<J: Job>(job: J) -> J::Output {
-        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
         fn run<J: Job>(job: J) -> J::Output {
             job.run()
         }

@@ -79,12 +79,18 @@ impl<const W: usize> SparseMask<W> {
         mask
     }
 
+    /// The bits of one word of the key.
+    pub(crate) fn bits_of(&self, index: usize) -> u64 {
+        self.words.iter().find(|word| usize::from(word.index) == index).map_or(0, |word| word.bits)
+    }
+
     /// Whether this is the sparse form of a pattern's mask.
     pub(crate) fn is_of(&self, pattern: &Pattern<W>) -> bool {
         self.len() == pattern.used_words() && self.words.iter().all(|word| word.bits == word.of(pattern.mask()))
     }
 
     /// Whether every bit of this mask is in `other`.
+    #[inline(always)]
     pub(crate) fn within(&self, other: &[u64; W]) -> bool {
         self.words.iter().all(|word| word.bits & !word.of(other) == 0)
     }

@@ -32,7 +32,7 @@ struct Node {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Bit `n - 1` is set when a prefix of length `n` is the value's.
-    lens: u128,
+    pub(crate) lens: u128,
     /// So many leading bits of the value decide that.
     pub(crate) bits: u8,
 }

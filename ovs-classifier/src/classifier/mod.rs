@@ -287,10 +287,9 @@ impl<R, const W: usize> Classifier<R, W> {
     /// The rule in a slot, as the outside sees it.
     #[inline]
     fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
-        let (handle, stored) = (self.rules.handle(slot)?, self.rules.get(slot)?);
+        let stored = self.rules.get(slot)?;
         let subtable = self.subtables.get(stored.column)?;
-        let values = subtable.entries.get(stored.place)?;
-        Some(Rule { handle, mask: &subtable.mask, values, stored })
+        Some(Rule { rules: &self.rules, slot, stored, mask: &subtable.mask, entries: &subtable.entries })
     }
 
     /// The rules with the same pattern as the one in slot `head`, from there down, with their slots.

@@ -25,8 +25,57 @@ pub const MAX_PREFIX_FIELDS: usize = 4;
 #[derive(Clone, Default)]
 pub(super) struct Prefixes {
     tries: ArrayVec<(Field, Trie), MAX_PREFIX_FIELDS>,
+    /// For each trie, which masks fix a prefix of the field.
+    lengths: ArrayVec<Lengths, MAX_PREFIX_FIELDS>,
     /// By column, the length of the prefix of each field that the mask fixes; 0 where it fixes none, or no prefix.
     lens: Vec<[u8; MAX_PREFIX_FIELDS]>,
+}
+
+/// The masks that fix a prefix of a field, as bits by column.
+#[derive(Clone, Default)]
+struct Lengths {
+    /// Bit `n - 1` is set when a mask fixes `n` bits.
+    there: u128,
+    any: Vec<u64>,
+    /// By length less one.
+    columns: Vec<Vec<u64>>,
+}
+
+impl Lengths {
+    fn heap_bytes(&self) -> usize {
+        let words: usize = self.columns.iter().map(Vec::capacity).sum();
+        (words + self.any.capacity()) * size_of::<u64>() + self.columns.capacity() * size_of::<Vec<u64>>()
+    }
+
+    fn set(&mut self, column: u32, len: u8, on: bool) {
+        let (Some(i), word, bit) = (len.checked_sub(1), column as usize / 64, 1u64 << (column % 64)) else { return };
+        if self.columns.len() <= usize::from(i) {
+            self.columns.resize(usize::from(i) + 1, Vec::new());
+        }
+        let Some(columns) = self.columns.get_mut(usize::from(i)) else { return };
+        for words in [columns, &mut self.any] {
+            if words.len() <= word {
+                words.resize(word + 1, 0);
+            }
+            if let Some(word) = words.get_mut(word) {
+                *word = if on { *word | bit } else { *word & !bit };
+            }
+        }
+        let is_there = self.columns.get(usize::from(i)).is_some_and(|columns| columns.iter().any(|word| *word != 0));
+        self.there = self.there & !(1 << i) | u128::from(is_there) << i;
+    }
+
+    /// The masks that fix one of these lengths, of a range of `64 * N` columns.
+    #[inline(always)]
+    fn of<const N: usize>(&self, lens: u128, first: usize) -> [u64; N] {
+        let (mut left, mut all) = (lens & self.there, [0; N]);
+        while left != 0 {
+            let columns = self.columns.get(left.trailing_zeros() as usize).map_or(&[][..], |columns| columns);
+            left &= left - 1;
+            all.iter_mut().zip(columns.get(first..).unwrap_or_default()).for_each(|(all, columns)| *all |= columns);
+        }
+        all
+    }
 }
 
 /// What a lookup found in the tries so far.
@@ -35,7 +84,8 @@ pub(super) type Answers = [Option<Answer>; MAX_PREFIX_FIELDS];
 impl Prefixes {
     pub(super) fn heap_bytes(&self) -> usize {
         let tries: usize = self.tries.iter().map(|(_, trie)| trie.heap_bytes()).sum();
-        tries + self.lens.capacity() * MAX_PREFIX_FIELDS
+        let lengths: usize = self.lengths.iter().map(Lengths::heap_bytes).sum();
+        tries + lengths + self.lens.capacity() * MAX_PREFIX_FIELDS
     }
 
     pub(super) fn add_column<const W: usize>(&mut self, column: u32, mask: &[u64; W], order: BitOrder) {
@@ -49,6 +99,17 @@ impl Prefixes {
         }
         if let Some(place) = self.lens.get_mut(column) {
             *place = lens;
+        }
+        for (lengths, len) in self.lengths.iter_mut().zip(lens) {
+            lengths.set(column as u32, len, true);
+        }
+    }
+
+    /// Takes a mask's column away.
+    pub(super) fn remove_column(&mut self, column: u32) {
+        let lens = self.lens.get_mut(column as usize).map(core::mem::take).unwrap_or_default();
+        for (lengths, len) in self.lengths.iter_mut().zip(lens) {
+            lengths.set(column, len, false);
         }
     }
 
@@ -97,9 +158,43 @@ impl Prefixes {
         }
     }
 
+    /// Drops of a range of columns those of which the bits among `wildcards` prove that their masks have nothing for
+    /// the key: where no rule has the key's prefix of their length, and what shows that is reported already.
+    #[inline(always)]
+    pub(super) fn drop_proven<const W: usize, const N: usize>(
+        &self,
+        columns: &mut [u64; N],
+        first: usize,
+        key: &[u64; W],
+        order: BitOrder,
+        answers: &mut Answers,
+        wildcards: &[u64; W],
+    ) {
+        for (((field, trie), lengths), answer) in self.tries.iter().zip(&self.lengths).zip(answers) {
+            let known = field.aligned(wildcards, order).leading_ones() as u8;
+            let any = lengths.any.get(first..).unwrap_or_default();
+            if known == 0 || columns.iter().zip(any).all(|(columns, any)| columns & any == 0) {
+                continue;
+            }
+            let answer = answer.get_or_insert_with(|| trie.find(field.aligned(key, order)));
+            if answer.bits <= known {
+                // All lengths are known: what is left are those that are there.
+                let there: [u64; N] = lengths.of(answer.lens, first);
+                for ((columns, any), there) in columns.iter_mut().zip(any).zip(there) {
+                    *columns &= !any | there;
+                }
+            } else {
+                let short = u128::MAX.checked_shr(128 - u32::from(known)).unwrap_or(0);
+                let out: [u64; N] = lengths.of(!answer.lens & short, first);
+                columns.iter_mut().zip(out).for_each(|(columns, out)| *columns &= !out);
+            }
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.lens.clear();
         self.tries.iter_mut().for_each(|(_, trie)| *trie = Trie::default());
+        self.lengths.iter_mut().for_each(|lengths| *lengths = Lengths::default());
     }
 }
 
@@ -162,8 +257,11 @@ impl<R, const W: usize> Classifier<R, W> {
         if let Some(outside) = fields.iter().find(|field| !Layout::<W>::contains(**field)) {
             return Err(PrefixFieldsError::OutsideKey(*outside));
         }
-        self.prefixes =
-            Prefixes { tries: fields.iter().map(|field| (*field, Trie::default())).collect(), lens: Vec::new() };
+        self.prefixes = Prefixes {
+            tries: fields.iter().map(|field| (*field, Trie::default())).collect(),
+            lengths: fields.iter().map(|_| Lengths::default()).collect(),
+            lens: Vec::new(),
+        };
         let order = self.layout.order();
         for (column, subtable) in self.subtables.columns() {
             let subtable: &Subtable<State, W> = subtable;

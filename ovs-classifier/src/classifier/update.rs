@@ -336,6 +336,7 @@ impl<R, const W: usize> Classifier<R, W> {
         if self.subtables.get(column).is_some_and(|subtable| subtable.state.priorities.is_empty()) {
             self.subtables.remove(column);
             self.guards.remove_column(column);
+            self.prefixes.remove_column(column);
         }
     }
 
