@@ -47,6 +47,9 @@ pub(crate) const FEW: usize = 6;
 /// So few masks are probed rather than guarded further, where that costs no more.
 pub(crate) const ENOUGH: u32 = 3;
 
+/// A guard that leaves more than this part of all masks is not asked which masks to probe.
+const USEFUL: f64 = 0.97;
+
 /// The lengths of the runs that guards look at. Longer runs tell more apart where rules share their leading bits.
 const LENGTHS: [u8; 9] = [8, 12, 16, 20, 24, 28, 32, 48, 64];
 
@@ -68,11 +71,11 @@ pub(crate) const WIDE: usize = 16;
 /// So many rules are copied at once rather than in the background.
 const AT_ONCE: usize = 256;
 
-/// How many rules an update copies into the guards to be; and while there are no guards at all.
-const STEP: usize = 4;
-const FIRST_STEP: usize = 32;
+/// For how many rules an update sets the bit of a guard to be; and while there are no guards at all.
+const STEP: usize = 48;
+const FIRST_STEP: usize = 256;
 
-/// By how many rules the use of guards is estimated.
+/// By how many rules the use of a guard is estimated.
 const SAMPLES: usize = 64;
 
 #[derive(Clone, Debug)]
@@ -123,6 +126,8 @@ struct Set {
     /// Words of a row; 0 before guards were first made.
     stride: usize,
     guards: Vec<Guard>,
+    /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
+    useful: usize,
     /// For each guard, the columns that do not take part, and then its rows.
     lines: Vec<Line>,
     /// How many bits were set when the guards were made, and how many since.
@@ -158,17 +163,19 @@ struct Guard {
     at: u32,
 }
 
-/// Guards to be, and how far they are.
+/// Guards to be, and how far they are: one guard after the other, so that its rows stay in the cache; of each, one mask
+/// after the other.
 #[derive(Clone, Debug)]
 struct Making {
     set: Set,
-    /// The column and the bucket of its rows to go on with, and how many buckets there were.
+    /// The guard, the column and the bucket of its rows to go on with, and how many buckets there were.
+    guard: usize,
     column: u32,
     bucket: usize,
     buckets: usize,
     copied: usize,
-    /// For some patterns, the rows of all guards: where they are in words.
-    samples: Vec<usize>,
+    /// The guards and the rows, as places of words, of some patterns.
+    samples: Vec<(usize, usize)>,
 }
 
 /// What the guards say of `64 * N` columns for one key.
@@ -366,7 +373,7 @@ impl Guards {
         for (column, runs) in (0..).zip(&self.runs) {
             set.take_part(column, runs);
         }
-        Making { set, column: 0, bucket: 0, buckets: 0, copied: 0, samples: Vec::new() }
+        Making { set, guard: 0, column: 0, bucket: 0, buckets: 0, copied: 0, samples: Vec::new() }
     }
 
     /// Uses guards that are made, those first that leave fewest masks; without need for proofs, drops those that leave
@@ -374,8 +381,8 @@ impl Guards {
     fn adopt(&mut self, making: Making) -> f64 {
         let Making { mut set, samples, .. } = making;
         let leaves = |i: usize, guard: &Guard| {
-            let rows = samples.iter().skip(i).step_by(set.guards.len().max(1));
-            let (rows, bits) = rows.fold((0, 0), |(rows, bits), at| (rows + 1, bits + set.count(*at)));
+            let rows = samples.iter().filter(|(guard, _)| *guard == i);
+            let (rows, bits) = rows.fold((0, 0), |(rows, bits), (_, at)| (rows + 1, bits + set.count(*at)));
             let others: u32 = set.words(guard.at as usize).zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
             f64::from(others) + f64::from(bits) / f64::from(rows.max(1))
         };
@@ -389,6 +396,7 @@ impl Guards {
             left *= leaves / all;
             is_of_use || self.proofs
         });
+        set.useful = rated.iter().take_while(|(leaves, _)| *leaves < USEFUL * all).count();
         set.guards = rated.into_iter().map(|(_, guard)| guard).collect();
         (set.made, set.since) = (set.since, 0);
         self.set = set;
@@ -466,6 +474,7 @@ impl Set {
         for run in runs {
             if self.guards.len() < most && !self.guards.iter().any(|guard| guard.is(run)) {
                 self.push(run, patterns);
+                self.useful = self.guards.len();
             }
         }
         self.take_part(column, runs);
@@ -473,20 +482,27 @@ impl Set {
 
     /// Sets the bits of a pattern.
     fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
-        let (place, bit) = (column as usize / 64, 1 << (column % 64));
-        if place >= self.stride {
-            return;
-        }
-        for guard in &self.guards {
-            if word(&self.lines, guard.at as usize + place) & bit != 0 {
-                continue;
-            }
-            let at = guard.row(salt, self.stride, key) + place;
-            if let Some(word) = self.lines.get_mut(at / 8).map(|line| line.word_mut(at)) {
-                self.since += usize::from(*word & bit == 0);
-                *word |= bit;
+        for i in 0..self.guards.len() {
+            if let Some(guard) = self.guards.get(i).filter(|guard| !self.leaves_out(guard, column)) {
+                self.set(guard.row(salt, self.stride, key), column);
             }
         }
+    }
+
+    /// Sets the bit of a column in a row.
+    fn set(&mut self, row: usize, column: u32) {
+        let bit = 1 << (column % 64);
+        if let Some(word) = self.word_mut(row + column as usize / 64) {
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            self.since += usize::from(is_new);
+        }
+    }
+
+    /// Whether the mask of a column takes no part in a guard.
+    fn leaves_out(&self, guard: &Guard, column: u32) -> bool {
+        let place = column as usize / 64;
+        place >= self.stride || word(&self.lines, guard.at as usize + place) >> (column % 64) & 1 != 0
     }
 
     fn word_mut(&mut self, at: usize) -> Option<&mut u64> {
@@ -505,7 +521,7 @@ impl Set {
 }
 
 impl Making {
-    /// Copies up to `step` patterns; whether all are copied.
+    /// Sets the bits of up to `step` patterns, and a few more; whether all are set.
     fn go_on<S, const W: usize>(
         &mut self,
         salt: u64,
@@ -515,15 +531,17 @@ impl Making {
         step: usize,
     ) -> bool {
         let every = (patterns / SAMPLES).max(1);
-        // A bucket has six patterns at most, or none; a column has none when its mask is gone.
-        let (mut copied, mut visited) = (0, 0);
-        while copied < step && visited / 4 < step {
-            visited += 1;
-            let Some(subtable) = subtables.get(self.column) else {
-                if self.column as usize >= columns {
-                    return true;
-                }
-                (self.column, self.bucket) = (self.column + 1, 0);
+        let end = self.copied.saturating_add(step);
+        // What is visited without a pattern costs less than a pattern.
+        let mut visits = step.saturating_mul(4);
+        while let Some(guard) = self.set.guards.get(self.guard).copied() {
+            if self.copied >= end || visits == 0 {
+                return false;
+            }
+            visits -= 1;
+            let subtable = subtables.get(self.column);
+            let Some(subtable) = subtable.filter(|_| !self.set.leaves_out(&guard, self.column)) else {
+                self.next_column(columns);
                 continue;
             };
             if self.buckets != subtable.rows.buckets() {
@@ -531,23 +549,28 @@ impl Making {
                 (self.bucket, self.buckets) = (0, subtable.rows.buckets());
             }
             if self.bucket >= self.buckets {
-                (self.column, self.bucket) = (self.column + 1, 0);
+                self.next_column(columns);
                 continue;
             }
             for (place, _) in subtable.rows.bucket(self.bucket) {
                 let Some(values) = subtable.entries.get(place) else { continue };
-                let key = subtable.mask.scatter(values);
-                self.set.add(salt, self.column, &key);
+                let row = guard.row_of_word(salt, self.set.stride, subtable.mask.word_of(values, guard.word));
+                self.set.set(row, self.column);
                 if self.copied % every == 0 {
-                    let (guards, stride) = (&self.set.guards, self.set.stride);
-                    self.samples.extend(guards.iter().map(|guard| guard.row(salt, stride, &key)));
+                    self.samples.push((self.guard, row));
                 }
-                copied += 1;
                 self.copied += 1;
             }
             self.bucket += 1;
         }
-        false
+        true
+    }
+
+    fn next_column(&mut self, columns: usize) {
+        (self.column, self.bucket, self.buckets) = (self.column + 1, 0, 0);
+        if self.column as usize >= columns {
+            (self.guard, self.column) = (self.guard + 1, 0);
+        }
     }
 }
 
@@ -584,8 +607,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     pub(crate) fn open(&self, enough: u32) -> [u64; N] {
         let mut open = self.live();
         // Columns beyond the rows are not guarded.
-        let guards = if self.is_guarded() { &self.guards.set.guards[..] } else { &[] };
-        for guard in guards {
+        let useful = if self.is_guarded() { self.guards.set.useful } else { 0 };
+        for guard in self.guards.set.guards.iter().take(useful) {
             if count(&open) <= enough {
                 break;
             }
@@ -599,16 +622,20 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         self.first + N <= self.guards.set.stride
     }
 
-    /// The guards that rule a column out, by their bits.
+    /// The bits that each guard looks at.
     #[inline(always)]
-    pub(crate) fn witnesses(&self, column: u32) -> impl Iterator<Item = (usize, Bits)> {
+    pub(crate) fn bits(&self) -> impl Iterator<Item = (usize, Bits)> {
+        self.guards.set.guards.iter().map(Guard::bits).enumerate()
+    }
+
+    /// Whether a guard rules a column out.
+    #[inline(always)]
+    pub(crate) fn rules_out(&self, guard: usize, column: u32) -> bool {
         let (set, place) = (&self.guards.set, column as usize / 64);
-        let guards = set.guards.iter().enumerate().filter(move |_| place < set.stride);
-        guards.filter_map(move |(i, guard)| {
-            let row = guard.row(self.guards.salt, set.stride, self.key);
-            let pass = word(&set.lines, guard.at as usize + place) | word(&set.lines, row + place);
-            (pass >> (column % 64) & 1 == 0).then(|| (i, guard.bits()))
-        })
+        let Some(guard) = set.guards.get(guard).filter(|_| place < set.stride) else { return false };
+        let row = guard.row(self.guards.salt, set.stride, self.key);
+        let pass = word(&set.lines, guard.at as usize + place) | word(&set.lines, row + place);
+        pass >> (column % 64) & 1 == 0
     }
 
     #[inline(always)]
@@ -625,7 +652,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`.
     #[inline(always)]
     pub(crate) fn drop_known(&self, columns: &mut [u64; N], wildcards: &[u64; W]) {
-        let guards = if self.is_guarded() { &self.guards.set.guards[..] } else { &[] };
+        let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
         for guard in guards {
             if columns.iter().all(|columns| *columns == 0) {
                 return;
@@ -675,6 +702,7 @@ fn rows_log2(run: &Run, stride: usize, patterns: usize) -> u32 {
 }
 
 impl Guard {
+    #[inline(always)]
     fn bits(&self) -> Bits {
         (usize::from(self.word), self.mask)
     }
@@ -686,7 +714,12 @@ impl Guard {
     /// Where the row of a key begins.
     #[inline(always)]
     fn row<const W: usize>(&self, salt: u64, stride: usize, key: &[u64; W]) -> usize {
-        let word = key.get(usize::from(self.word)).copied().unwrap_or(0);
+        self.row_of_word(salt, stride, key.get(usize::from(self.word)).copied().unwrap_or(0))
+    }
+
+    /// Where the row of the keys begins that have this word.
+    #[inline(always)]
+    fn row_of_word(&self, salt: u64, stride: usize, word: u64) -> usize {
         let row = WordHash::fold((word & self.mask) ^ salt) >> (self.shift & 63);
         self.at as usize + (row as usize + 1) * stride
     }

@@ -84,6 +84,11 @@ impl<const W: usize> SparseMask<W> {
         self.words.iter().find(|word| usize::from(word.index) == index).map_or(0, |word| word.bits)
     }
 
+    /// Of a pattern with these values, one word of the key.
+    pub(crate) fn word_of(&self, values: &[u64], index: u8) -> u64 {
+        self.words.iter().zip(values).find(|(word, _)| word.index == index).map_or(0, |(_, value)| *value)
+    }
+
     /// Whether this is the sparse form of a pattern's mask.
     pub(crate) fn is_of(&self, pattern: &Pattern<W>) -> bool {
         self.len() == pattern.used_words() && self.words.iter().all(|word| word.bits == word.of(pattern.mask()))

@@ -13,6 +13,23 @@ pub(crate) struct Trie {
     nodes: Vec<Node>,
     root: Link,
     free: Vec<u32>,
+    /// In a large trie, what is found in the nodes of fewer bits than a head has; else empty.
+    head: Vec<Head>,
+}
+
+/// How many bits of a value the head is indexed by.
+const HEAD_BITS: u32 = if cfg!(test) { 4 } else { 10 };
+
+/// From how many nodes on there is a head.
+const HEAD_FROM: usize = if cfg!(test) { 8 } else { 1 << 10 };
+
+/// Where the first bits of a value lead.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    link: Link,
+    /// As in [`Answer`], of the nodes before.
+    lens: u16,
+    bits: u8,
 }
 
 /// A node's place plus one; 0 is none.
@@ -59,7 +76,9 @@ fn common(a: u128, b: u128) -> u8 {
 
 impl Trie {
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
+        self.nodes.capacity() * size_of::<Node>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.head.capacity() * size_of::<Head>()
     }
 
     fn node(&self, link: Link) -> Option<&Node> {
@@ -70,10 +89,31 @@ impl Trie {
         self.nodes.get_mut(link.checked_sub(1)? as usize)
     }
 
-    #[inline(always)]
     pub(crate) fn find(&self, value: u128) -> Answer {
-        let mut answer = Answer::default();
-        let mut link = self.root;
+        let start = self.head.get((value >> (128 - HEAD_BITS)) as usize);
+        let start = start.copied().unwrap_or(Head { link: self.root, lens: 0, bits: 0 });
+        // The upper half is all there is of most fields, and half the work.
+        let high = (value >> 64) as u64;
+        let (mut link, mut lens, mut bits) = (start.link, u64::from(start.lens), start.bits);
+        loop {
+            let Some(node) = self.node(link) else { return Answer { lens: lens.into(), bits } };
+            if node.len >= 64 {
+                return self.find_below(link, value, Answer { lens: lens.into(), bits });
+            }
+            let agreed = (((node.path >> 64) as u64 ^ high).leading_zeros() as u8).min(node.len);
+            if agreed < node.len {
+                return Answer { lens: lens.into(), bits: agreed + 1 };
+            }
+            lens |= u64::from(node.rules > 0) << (node.len - 1);
+            // The next bit is read, whether or not something goes on from it; unless nothing can.
+            bits = node.len + u8::from(node.children != [0, 0]);
+            link = node.children[(high >> (63 - node.len) & 1) as usize];
+        }
+    }
+
+    /// Goes on with finding from a node of a length that the upper half does not have.
+    #[cold]
+    fn find_below(&self, mut link: Link, value: u128, mut answer: Answer) -> Answer {
         while let Some(node) = self.node(link) {
             let agreed = common(node.path, value).min(node.len);
             if agreed < node.len {
@@ -83,15 +123,43 @@ impl Trie {
             if node.rules > 0 {
                 answer.lens |= 1 << (node.len - 1);
             }
-            answer.bits = node.len;
-            if node.children == [0, 0] {
-                break;
-            }
-            // The next bit is read, whether or not something goes on from it.
-            answer.bits += 1;
+            answer.bits = node.len + u8::from(node.children != [0, 0]);
             link = node.children[bit(value, node.len)];
         }
         answer
+    }
+
+    /// What finding comes to with the first [`HEAD_BITS`] bits, which are in `value`: at a node that needs more.
+    fn find_head(&self, value: u128) -> Head {
+        let mut head = Head { link: self.root, lens: 0, bits: 0 };
+        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len) < HEAD_BITS) {
+            let agreed = common(node.path, value).min(node.len);
+            if agreed < node.len {
+                return Head { link: 0, bits: agreed + 1, ..head };
+            }
+            head.lens |= u16::from(node.rules > 0) << (node.len - 1);
+            head.bits = node.len + u8::from(node.children != [0, 0]);
+            head.link = node.children[bit(value, node.len)];
+        }
+        head
+    }
+
+    /// Restores the head where it depends on a node of length `len` and what it leads to.
+    fn mend(&mut self, value: u128, len: u8) {
+        if u32::from(len) >= HEAD_BITS || (self.head.is_empty() && self.nodes.len() < HEAD_FROM) {
+            return;
+        }
+        let (first, count) = match self.head.is_empty() {
+            true => (0, 1 << HEAD_BITS),
+            false => ((head(value, len) >> (128 - HEAD_BITS)) as usize, 1 << (HEAD_BITS - u32::from(len))),
+        };
+        self.head.resize(1 << HEAD_BITS, Head::default());
+        for i in first..first + count {
+            let found = self.find_head((i as u128) << (128 - HEAD_BITS));
+            if let Some(head) = self.head.get_mut(i) {
+                *head = found;
+            }
+        }
     }
 
     /// Adds the first `len` bits of `value`.
@@ -100,7 +168,13 @@ impl Trie {
             return;
         }
         let value = head(value, len);
-        let (mut above, mut link) = (None, self.root);
+        let changed = self.put(value, len);
+        self.mend(value, changed);
+    }
+
+    /// Adds a prefix; returns the length of the shortest that led somewhere else before.
+    fn put(&mut self, value: u128, len: u8) -> u8 {
+        let (mut above, mut above_len, mut link) = (None, 0, self.root);
         while let Some(node) = self.node(link).copied() {
             let agreed = common(node.path, value).min(node.len).min(len);
             if agreed < node.len {
@@ -113,28 +187,35 @@ impl Trie {
                 }
                 let fork = self.add(Node { path: head(value, agreed), children, rules, len: agreed });
                 self.point(above, fork);
-                return;
+                return above_len;
             }
             if node.len == len {
                 if let Some(node) = self.node_mut(link) {
                     node.rules += 1;
                 }
-                return;
+                return if node.rules == 0 { len } else { u8::MAX };
             }
             let side = bit(value, node.len);
-            (above, link) = (Some((link, side)), node.children[side]);
+            (above, above_len, link) = (Some((link, side)), node.len, node.children[side]);
         }
         let leaf = self.add(Node { path: value, children: [0; 2], rules: 1, len });
         self.point(above, leaf);
+        above_len
     }
 
     /// Removes a prefix that was added.
     pub(crate) fn remove(&mut self, value: u128, len: u8) {
         let value = head(value, len);
-        let (mut above, mut link) = ([None; 2], self.root);
+        let changed = self.take(value, len);
+        self.mend(value, changed);
+    }
+
+    /// Removes a prefix; returns the length of the shortest that led somewhere else before.
+    fn take(&mut self, value: u128, len: u8) -> u8 {
+        let (mut above, mut link, mut lens) = ([None; 2], self.root, [0; 2]);
         while let Some(node) = self.node(link).copied() {
             if common(node.path, value).min(len) < node.len {
-                return;
+                return u8::MAX;
             }
             if node.len == len {
                 if let Some(node) = self.node_mut(link) {
@@ -144,12 +225,13 @@ impl Trie {
                 if let Some((fork, _)) = above[0] {
                     self.prune(fork, above[1]);
                 }
-                return;
+                return if node.rules > 1 { u8::MAX } else { lens[1] };
             }
             let side = bit(value, node.len);
-            above = [Some((link, side)), above[0]];
+            (above, lens) = ([Some((link, side)), above[0]], [node.len, lens[0]]);
             link = node.children[side];
         }
+        u8::MAX
     }
 
     /// Takes a node out that no rule and no fork needs.

@@ -34,45 +34,55 @@ pub(super) struct Prefixes {
 /// The masks that fix a prefix of a field, as bits by column.
 #[derive(Clone, Default)]
 struct Lengths {
-    /// Bit `n - 1` is set when a mask fixes `n` bits.
+    /// By length: those that fix so many bits, and those that fix one or more and at most so many.
+    columns: Vec<[Vec<u64>; 2]>,
+    /// Bit `n - 1` is set when a mask may fix `n` bits.
     there: u128,
-    any: Vec<u64>,
-    /// By length less one.
-    columns: Vec<Vec<u64>>,
 }
 
 impl Lengths {
     fn heap_bytes(&self) -> usize {
-        let words: usize = self.columns.iter().map(Vec::capacity).sum();
-        (words + self.any.capacity()) * size_of::<u64>() + self.columns.capacity() * size_of::<Vec<u64>>()
+        let words: usize = self.columns.iter().flatten().map(Vec::capacity).sum();
+        words * size_of::<u64>() + self.columns.capacity() * size_of::<[Vec<u64>; 2]>()
     }
 
+    /// Notes that a mask fixes `len` bits, or no longer does.
     fn set(&mut self, column: u32, len: u8, on: bool) {
-        let (Some(i), word, bit) = (len.checked_sub(1), column as usize / 64, 1u64 << (column % 64)) else { return };
-        if self.columns.len() <= usize::from(i) {
-            self.columns.resize(usize::from(i) + 1, Vec::new());
+        let Some(i) = len.checked_sub(1) else { return };
+        let (word, bit) = (column as usize / 64, 1u64 << (column % 64));
+        if self.columns.is_empty() {
+            self.columns.resize(129, Default::default());
         }
-        let Some(columns) = self.columns.get_mut(usize::from(i)) else { return };
-        for words in [columns, &mut self.any] {
+        let put = |words: &mut Vec<u64>| {
             if words.len() <= word {
                 words.resize(word + 1, 0);
             }
             if let Some(word) = words.get_mut(word) {
                 *word = if on { *word | bit } else { *word & !bit };
             }
+        };
+        self.columns.iter_mut().skip(usize::from(len)).for_each(|[_, up_to]| put(up_to));
+        if let Some([exactly, _]) = self.columns.get_mut(usize::from(len)) {
+            put(exactly);
+            let is_there = exactly.iter().any(|word| *word != 0);
+            self.there = self.there & !(1 << i) | u128::from(is_there) << i;
         }
-        let is_there = self.columns.get(usize::from(i)).is_some_and(|columns| columns.iter().any(|word| *word != 0));
-        self.there = self.there & !(1 << i) | u128::from(is_there) << i;
     }
 
-    /// The masks that fix one of these lengths, of a range of `64 * N` columns.
+    /// The masks that fix one to `most` bits, but not one of the lengths `lens`; of a range of `64 * N` columns.
     #[inline(always)]
-    fn of<const N: usize>(&self, lens: u128, first: usize) -> [u64; N] {
-        let (mut left, mut all) = (lens & self.there, [0; N]);
+    fn but<const N: usize>(&self, most: u8, lens: u128, first: usize) -> [u64; N] {
+        let mut all = [0; N];
+        let Some([_, up_to]) = self.columns.get(usize::from(most)) else { return all };
+        all.iter_mut().zip(up_to.get(first..).unwrap_or_default()).for_each(|(all, columns)| *all = *columns);
+        let mut left = lens & self.there;
         while left != 0 {
-            let columns = self.columns.get(left.trailing_zeros() as usize).map_or(&[][..], |columns| columns);
+            let len = left.trailing_zeros() as usize + 1;
             left &= left - 1;
-            all.iter_mut().zip(columns.get(first..).unwrap_or_default()).for_each(|(all, columns)| *all |= columns);
+            if let Some([exactly, _]) = self.columns.get(len) {
+                let columns = exactly.get(first..).unwrap_or_default();
+                all.iter_mut().zip(columns).for_each(|(all, columns)| *all &= !columns);
+            }
         }
         all
     }
@@ -172,22 +182,14 @@ impl Prefixes {
     ) {
         for (((field, trie), lengths), answer) in self.tries.iter().zip(&self.lengths).zip(answers) {
             let known = field.aligned(wildcards, order).leading_ones() as u8;
-            let any = lengths.any.get(first..).unwrap_or_default();
-            if known == 0 || columns.iter().zip(any).all(|(columns, any)| columns & any == 0) {
+            if known == 0 || columns.iter().all(|columns| *columns == 0) {
                 continue;
             }
             let answer = answer.get_or_insert_with(|| trie.find(field.aligned(key, order)));
-            if answer.bits <= known {
-                // All lengths are known: what is left are those that are there.
-                let there: [u64; N] = lengths.of(answer.lens, first);
-                for ((columns, any), there) in columns.iter_mut().zip(any).zip(there) {
-                    *columns &= !any | there;
-                }
-            } else {
-                let short = u128::MAX.checked_shr(128 - u32::from(known)).unwrap_or(0);
-                let out: [u64; N] = lengths.of(!answer.lens & short, first);
-                columns.iter_mut().zip(out).for_each(|(columns, out)| *columns &= !out);
-            }
+            // What shows that no rule has a prefix of some length is that many bits, or `answer.bits` if that is less.
+            let most = if answer.bits <= known { 128 } else { known };
+            let out: [u64; N] = lengths.but(most, answer.lens, first);
+            columns.iter_mut().zip(out).for_each(|(columns, out)| *columns &= !out);
         }
     }
 

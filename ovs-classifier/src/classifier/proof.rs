@@ -22,7 +22,7 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{ENOUGH, Picked};
+use crate::guards::{ENOUGH, NARROW, Picked};
 
 /// The proofs of one lookup.
 pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
@@ -75,10 +75,16 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
     fn prove_closed(&mut self, picked: &Picked<'_, W, N>, open: &[u64; N], floor: u64, cost: &mut Probes) {
         let live = picked.live();
         let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
-        picked.drop_known(&mut left, self.wildcards);
+        // Where masks are few, most often none is above.
+        if N > NARROW {
+            picked.drop_known(&mut left, self.wildcards);
+        }
         for (word, left) in (picked.first()..).zip(&mut left) {
             let ranks = self.table.ranks.get(word * 64..).unwrap_or_default();
             *left = above(ranks, *left, floor);
+        }
+        if N <= NARROW {
+            picked.drop_known(&mut left, self.wildcards);
         }
         self.drop_proven(&mut left, picked.first());
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
@@ -152,9 +158,10 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
                 }
             }
         };
-        for (guard, (word, bits)) in picked.witnesses(column) {
+        for (guard, (word, bits)) in picked.bits() {
             let new = missing(self.wildcards, word, bits);
-            if new < best.1 && layout.stage(word).is_some_and(|stage| stage < whole) {
+            let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
+            if new < best.1 && is_within && picked.rules_out(guard, column) {
                 best = (Proof::Guard(guard), new);
             }
         }
@@ -198,6 +205,12 @@ fn missing<const W: usize>(wildcards: &[u64; W], word: usize, bits: u64) -> u32 
 /// Which of some columns have a rank above a floor: bit `i` is the column of `ranks[i]`.
 #[inline(always)]
 fn above(ranks: &[u64], columns: u64, floor: u64) -> u64 {
+    if columns.count_ones() > 6
+        && let Some(ranks) = ranks.first_chunk::<64>()
+    {
+        let bit = |(i, rank): (u32, &u64)| u64::from(*rank > floor) << i;
+        return columns & (0..).zip(ranks).map(bit).fold(0, |above, bit| above | bit);
+    }
     let (mut left, mut above) = (columns, 0);
     while left != 0 {
         let i = left.trailing_zeros();
