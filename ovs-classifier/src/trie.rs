@@ -18,15 +18,17 @@ pub(crate) struct Trie {
 }
 
 /// How many bits of a value the head is indexed by.
-const HEAD_BITS: u32 = if cfg!(test) { 4 } else { 10 };
+const HEAD_BITS: u32 = if cfg!(test) { 4 } else { 8 };
 
 /// From how many nodes on there is a head.
-const HEAD_FROM: usize = if cfg!(test) { 8 } else { 1 << 10 };
+const HEAD_FROM: usize = if cfg!(test) { 8 } else { 1 << 12 };
 
 /// Where the first bits of a value lead.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     link: Link,
+    /// The nodes above the link, the next first; none where the value's first bits leave the trie.
+    above: [Link; 2],
     /// As in [`Answer`], of the nodes before.
     lens: u16,
     bits: u8,
@@ -43,6 +45,24 @@ struct Node {
     /// How many rules have exactly this prefix.
     rules: u32,
     len: u8,
+}
+
+impl Node {
+    /// How many leading bits a value shares with the prefix.
+    #[inline(always)]
+    fn agrees(&self, value: u128) -> u8 {
+        if self.len <= 64 {
+            return (((self.path ^ value) >> 64) as u64).leading_zeros().min(u32::from(self.len)) as u8;
+        }
+        common(self.path, value).min(self.len)
+    }
+}
+
+/// The beginning of a walk: a node, the two above it, each with the side that leads down, and their lengths.
+struct Start {
+    link: Link,
+    above: [Option<(Link, usize)>; 2],
+    lens: [u8; 2],
 }
 
 /// What a value has in common with the prefixes of a trie.
@@ -91,7 +111,7 @@ impl Trie {
 
     pub(crate) fn find(&self, value: u128) -> Answer {
         let start = self.head.get((value >> (128 - HEAD_BITS)) as usize);
-        let start = start.copied().unwrap_or(Head { link: self.root, lens: 0, bits: 0 });
+        let start = start.copied().unwrap_or(Head { link: self.root, ..Head::default() });
         // The upper half is all there is of most fields, and half the work.
         let high = (value >> 64) as u64;
         let (mut link, mut lens, mut bits) = (start.link, u64::from(start.lens), start.bits);
@@ -100,7 +120,7 @@ impl Trie {
             if node.len >= 64 {
                 return self.find_below(link, value, Answer { lens: lens.into(), bits });
             }
-            let agreed = (((node.path >> 64) as u64 ^ high).leading_zeros() as u8).min(node.len);
+            let agreed = node.agrees(value);
             if agreed < node.len {
                 return Answer { lens: lens.into(), bits: agreed + 1 };
             }
@@ -115,7 +135,7 @@ impl Trie {
     #[cold]
     fn find_below(&self, mut link: Link, value: u128, mut answer: Answer) -> Answer {
         while let Some(node) = self.node(link) {
-            let agreed = common(node.path, value).min(node.len);
+            let agreed = node.agrees(value);
             if agreed < node.len {
                 answer.bits = agreed + 1;
                 break;
@@ -131,14 +151,15 @@ impl Trie {
 
     /// What finding comes to with the first [`HEAD_BITS`] bits, which are in `value`: at a node that needs more.
     fn find_head(&self, value: u128) -> Head {
-        let mut head = Head { link: self.root, lens: 0, bits: 0 };
+        let mut head = Head { link: self.root, ..Head::default() };
         while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len) < HEAD_BITS) {
-            let agreed = common(node.path, value).min(node.len);
+            let agreed = node.agrees(value);
             if agreed < node.len {
-                return Head { link: 0, bits: agreed + 1, ..head };
+                return Head { link: 0, above: [0; 2], bits: agreed + 1, ..head };
             }
             head.lens |= u16::from(node.rules > 0) << (node.len - 1);
             head.bits = node.len + u8::from(node.children != [0, 0]);
+            head.above = [head.link, head.above[0]];
             head.link = node.children[bit(value, node.len)];
         }
         head
@@ -172,13 +193,26 @@ impl Trie {
         self.mend(value, changed);
     }
 
+    /// Where a walk to a prefix of `len` bits may begin.
+    fn start(&self, value: u128, len: u8) -> Start {
+        let head = self.head.get((value >> (128 - HEAD_BITS)) as usize).filter(|_| u32::from(len) >= HEAD_BITS);
+        match head {
+            Some(Head { link, above: [above, second], .. }) if *above != 0 => {
+                let len = |link| self.node(link).map_or(0, |node| node.len);
+                let side = |link| self.node(link).map(|node| (link, bit(value, node.len)));
+                Start { link: *link, above: [side(*above), side(*second)], lens: [len(*above), len(*second)] }
+            }
+            _ => Start { link: self.root, above: [None; 2], lens: [0; 2] },
+        }
+    }
+
     /// Adds a prefix; returns the length of the shortest that led somewhere else before.
     fn put(&mut self, value: u128, len: u8) -> u8 {
-        let (mut above, mut above_len, mut link) = (None, 0, self.root);
-        while let Some(node) = self.node(link).copied() {
-            let agreed = common(node.path, value).min(node.len).min(len);
+        let Start { mut link, above: [mut above, _], lens: [mut above_len, _] } = self.start(value, len);
+        while let Some(node) = self.node(link) {
+            let agreed = node.agrees(value).min(len);
             if agreed < node.len {
-                let mut children = [0; 2];
+                let (mut children, node) = ([0; 2], *node);
                 children[bit(node.path, agreed)] = link;
                 let mut rules = 1;
                 if agreed < len {
@@ -190,10 +224,11 @@ impl Trie {
                 return above_len;
             }
             if node.len == len {
+                let is_new = node.rules == 0;
                 if let Some(node) = self.node_mut(link) {
                     node.rules += 1;
                 }
-                return if node.rules == 0 { len } else { u8::MAX };
+                return if is_new { len } else { u8::MAX };
             }
             let side = bit(value, node.len);
             (above, above_len, link) = (Some((link, side)), node.len, node.children[side]);
@@ -212,12 +247,13 @@ impl Trie {
 
     /// Removes a prefix; returns the length of the shortest that led somewhere else before.
     fn take(&mut self, value: u128, len: u8) -> u8 {
-        let (mut above, mut link, mut lens) = ([None; 2], self.root, [0; 2]);
-        while let Some(node) = self.node(link).copied() {
-            if common(node.path, value).min(len) < node.len {
+        let Start { mut link, mut above, mut lens } = self.start(value, len);
+        while let Some(node) = self.node(link) {
+            if node.agrees(value).min(len) < node.len {
                 return u8::MAX;
             }
             if node.len == len {
+                let rules = node.rules;
                 if let Some(node) = self.node_mut(link) {
                     node.rules = node.rules.saturating_sub(1);
                 }
@@ -225,7 +261,7 @@ impl Trie {
                 if let Some((fork, _)) = above[0] {
                     self.prune(fork, above[1]);
                 }
-                return if node.rules > 1 { u8::MAX } else { lens[1] };
+                return if rules > 1 { u8::MAX } else { lens[1] };
             }
             let side = bit(value, node.len);
             (above, lens) = ([Some((link, side)), above[0]], [node.len, lens[0]]);
