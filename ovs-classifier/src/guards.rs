@@ -63,7 +63,9 @@ const SPARE_WORDS: usize = 1 << 13;
 /// The most words that the rows of a guard take: 32 MiB.
 const MAX_WORDS_LOG2: u32 = 22;
 
-/// How many words of columns are picked together: up to 128 masks, up to 512, and more by the thousand.
+/// How many words of columns are picked together: up to 64 masks (where guards are proofs), up to 128, up to 512, and
+/// more by the thousand.
+pub(crate) const SINGLE: usize = 1;
 pub(crate) const NARROW: usize = 2;
 pub(crate) const MIDDLE: usize = 8;
 pub(crate) const WIDE: usize = 16;
@@ -228,6 +230,7 @@ impl Guards {
     #[inline(always)]
     pub(crate) fn width(&self) -> usize {
         match self.set.stride {
+            SINGLE => SINGLE,
             0..=NARROW => NARROW,
             MIDDLE => MIDDLE,
             _ => WIDE,
@@ -351,6 +354,7 @@ impl Guards {
         }
         // Rows of the widths in which they are picked.
         let stride = match self.live.len() {
+            0..=SINGLE if self.proofs => SINGLE,
             0..=NARROW => NARROW,
             words if words <= MIDDLE => MIDDLE,
             words => (words + words / 4).next_multiple_of(WIDE),
@@ -665,9 +669,12 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     }
 }
 
-/// A pair of words, or whole lines; all ones where there are none.
+/// A word, a pair of words, or whole lines; all ones where there are none.
 #[inline(always)]
 fn load<const N: usize>(lines: &[Line], at: usize) -> [u64; N] {
+    if N == 1 {
+        return [lines.get(at / 8).map_or(u64::MAX, |line| line.word(at)); N];
+    }
     if N <= 2 {
         let pair = lines.get(at / 8).map_or([u64::MAX; 2], |line| line.0[at / 2 % 4]);
         return core::array::from_fn(|i| pair[i % 2]);

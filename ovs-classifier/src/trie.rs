@@ -17,11 +17,9 @@ pub(crate) struct Trie {
     head: Vec<Head>,
 }
 
-/// How many bits of a value the head is indexed by.
-const HEAD_BITS: u32 = if cfg!(test) { 4 } else { 8 };
-
-/// From how many nodes on there is a head.
-const HEAD_FROM: usize = if cfg!(test) { 8 } else { 1 << 12 };
+/// How many bits of a value the head is indexed by, from how many nodes on. A change near the root costs a step for each
+/// of at most 2^12 values; there are few, where nodes are many.
+const HEADS: [(usize, u32); 2] = if cfg!(test) { [(8, 4), (24, 6)] } else { [(1 << 12, 8), (1 << 16, 12)] };
 
 /// Where the first bits of a value lead.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,8 +108,7 @@ impl Trie {
     }
 
     pub(crate) fn find(&self, value: u128) -> Answer {
-        let start = self.head.get((value >> (128 - HEAD_BITS)) as usize);
-        let start = start.copied().unwrap_or(Head { link: self.root, ..Head::default() });
+        let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
         // The upper half is all there is of most fields, and half the work.
         let high = (value >> 64) as u64;
         let (mut link, mut lens, mut bits) = (start.link, u64::from(start.lens), start.bits);
@@ -124,7 +121,7 @@ impl Trie {
             if agreed < node.len {
                 return Answer { lens: lens.into(), bits: agreed + 1 };
             }
-            lens |= u64::from(node.rules > 0) << (node.len - 1);
+            lens |= u64::from(node.rules > 0) << (node.len.wrapping_sub(1) & 63);
             // The next bit is read, whether or not something goes on from it; unless nothing can.
             bits = node.len + u8::from(node.children != [0, 0]);
             link = node.children[(high >> (63 - node.len) & 1) as usize];
@@ -141,7 +138,7 @@ impl Trie {
                 break;
             }
             if node.rules > 0 {
-                answer.lens |= 1 << (node.len - 1);
+                answer.lens |= 1 << (node.len.wrapping_sub(1) & 63);
             }
             answer.bits = node.len + u8::from(node.children != [0, 0]);
             link = node.children[bit(value, node.len)];
@@ -149,15 +146,27 @@ impl Trie {
         answer
     }
 
-    /// What finding comes to with the first [`HEAD_BITS`] bits, which are in `value`: at a node that needs more.
+    /// How many bits of a value the head is indexed by; 0 if there is none.
+    #[inline(always)]
+    fn head_bits(&self) -> u32 {
+        self.head.len().max(1).ilog2()
+    }
+
+    #[inline(always)]
+    fn head_of(&self, value: u128) -> Option<&Head> {
+        let high = (value >> 64) as u64;
+        self.head.get(high.checked_shr(64 - self.head_bits())? as usize)
+    }
+
+    /// What finding comes to with the bits that the head has, of `value`: at a node that needs more.
     fn find_head(&self, value: u128) -> Head {
         let mut head = Head { link: self.root, ..Head::default() };
-        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len) < HEAD_BITS) {
+        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len) < self.head_bits()) {
             let agreed = node.agrees(value);
             if agreed < node.len {
                 return Head { link: 0, above: [0; 2], bits: agreed + 1, ..head };
             }
-            head.lens |= u16::from(node.rules > 0) << (node.len - 1);
+            head.lens |= u16::from(node.rules > 0) << (node.len.wrapping_sub(1) & 15);
             head.bits = node.len + u8::from(node.children != [0, 0]);
             head.above = [head.link, head.above[0]];
             head.link = node.children[bit(value, node.len)];
@@ -167,16 +176,16 @@ impl Trie {
 
     /// Restores the head where it depends on a node of length `len` and what it leads to.
     fn mend(&mut self, value: u128, len: u8) {
-        if u32::from(len) >= HEAD_BITS || (self.head.is_empty() && self.nodes.len() < HEAD_FROM) {
+        let (old, nodes) = (self.head_bits(), self.nodes.len());
+        let bits = HEADS.iter().filter(|(from, _)| *from <= nodes).map(|(_, bits)| *bits).max().unwrap_or(0).max(old);
+        if bits == 0 || u32::from(len) >= bits {
             return;
         }
-        let (first, count) = match self.head.is_empty() {
-            true => (0, 1 << HEAD_BITS),
-            false => ((head(value, len) >> (128 - HEAD_BITS)) as usize, 1 << (HEAD_BITS - u32::from(len))),
-        };
-        self.head.resize(1 << HEAD_BITS, Head::default());
-        for i in first..first + count {
-            let found = self.find_head((i as u128) << (128 - HEAD_BITS));
+        let len = if bits == old { len } else { 0 };
+        self.head.resize(1 << bits, Head::default());
+        let first = (head(value, len) >> (128 - bits)) as usize;
+        for i in first..first + (1 << (bits - u32::from(len))) {
+            let found = self.find_head((i as u128) << (128 - bits));
             if let Some(head) = self.head.get_mut(i) {
                 *head = found;
             }
@@ -195,8 +204,7 @@ impl Trie {
 
     /// Where a walk to a prefix of `len` bits may begin.
     fn start(&self, value: u128, len: u8) -> Start {
-        let head = self.head.get((value >> (128 - HEAD_BITS)) as usize).filter(|_| u32::from(len) >= HEAD_BITS);
-        match head {
+        match self.head_of(value).filter(|_| u32::from(len) >= self.head_bits()) {
             Some(Head { link, above: [above, second], .. }) if *above != 0 => {
                 let len = |link| self.node(link).map_or(0, |node| node.len);
                 let side = |link| self.node(link).map(|node| (link, bit(value, node.len)));

@@ -11,6 +11,7 @@
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
+use crate::guards::{MIDDLE, NARROW, WIDE};
 use crate::layout::Layout;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
@@ -55,7 +56,7 @@ impl Lengths {
         }
         let put = |words: &mut Vec<u64>| {
             if words.len() <= word {
-                words.resize(word + 1, 0);
+                words.resize(padded(word + 1), 0);
             }
             if let Some(word) = words.get_mut(word) {
                 *word = if on { *word | bit } else { *word & !bit };
@@ -72,20 +73,38 @@ impl Lengths {
     /// The masks that fix one to `most` bits, but not one of the lengths `lens`; of a range of `64 * N` columns.
     #[inline(always)]
     fn but<const N: usize>(&self, most: u8, lens: u128, first: usize) -> [u64; N] {
-        let mut all = [0; N];
-        let Some([_, up_to]) = self.columns.get(usize::from(most)) else { return all };
-        all.iter_mut().zip(up_to.get(first..).unwrap_or_default()).for_each(|(all, columns)| *all = *columns);
+        let Some([_, up_to]) = self.columns.get(usize::from(most)) else { return [0; N] };
+        let mut all: [u64; N] = load(up_to, first);
         let mut left = lens & self.there;
         while left != 0 {
             let len = left.trailing_zeros() as usize + 1;
             left &= left - 1;
             if let Some([exactly, _]) = self.columns.get(len) {
-                let columns = exactly.get(first..).unwrap_or_default();
-                all.iter_mut().zip(columns).for_each(|(all, columns)| *all &= !columns);
+                let exactly: [u64; N] = load(exactly, first);
+                all.iter_mut().zip(exactly).for_each(|(all, columns)| *all &= !columns);
             }
         }
         all
     }
+}
+
+/// So many words that they can be loaded whole, in all widths in which columns are picked.
+fn padded(words: usize) -> usize {
+    match words {
+        0..=NARROW => words,
+        words if words <= MIDDLE => MIDDLE,
+        words => words.next_multiple_of(WIDE),
+    }
+}
+
+#[inline(always)]
+fn load<const N: usize>(words: &[u64], first: usize) -> [u64; N] {
+    let words = words.get(first..).unwrap_or_default();
+    words.first_chunk::<N>().copied().unwrap_or_else(|| {
+        let mut some = [0; N];
+        some.iter_mut().zip(words).for_each(|(some, word)| *some = *word);
+        some
+    })
 }
 
 /// What a lookup found in the tries so far.

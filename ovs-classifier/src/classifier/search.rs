@@ -2,7 +2,7 @@
 
 use super::proof::Evidence;
 use super::{Classifier, rank_of_priority};
-use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, WIDE};
+use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, SINGLE, WIDE};
 use crate::rule::{Stored, Version};
 use crate::simd::Job;
 use alloc::vec::Vec;
@@ -135,6 +135,7 @@ impl<R, const W: usize> Classifier<R, W> {
     /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
     pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
         match self.guards.width() {
+            SINGLE => self.level.run(Search::<_, W, SINGLE> { table: self, query, wildcards, cost }),
             NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),
             MIDDLE => self.level.run(Search::<_, W, MIDDLE> { table: self, query, wildcards, cost }),
             _ => self.level.run(Search::<_, W, WIDE> { table: self, query, wildcards, cost }),
