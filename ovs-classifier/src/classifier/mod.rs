@@ -23,7 +23,7 @@ pub use search::Probes;
 pub use view::View;
 
 use crate::arena::{self, Arena, CAPACITY, Handle};
-use crate::guards::Guards;
+use crate::guards::{FEW, Guards};
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
@@ -33,6 +33,7 @@ use crate::stages::StageIndex;
 use crate::subtables::Subtables;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 use core::fmt;
 use prefixes::{Ports, Prefixes};
 
@@ -93,6 +94,8 @@ pub struct Classifier<R, const W: usize> {
     guards: Guards,
     /// By column: see [`rank`]. 0 where there is no mask.
     ranks: Vec<u64>,
+    /// Where masks are few, all of them: ranks and columns, the highest first.
+    ranked: ArrayVec<(u64, u32), FEW>,
     prefixes: Prefixes,
     /// The hidden rules, by the version from which on they are.
     hidden: BTreeMap<Version, Vec<Handle>>,
@@ -168,6 +171,7 @@ impl<R, const W: usize> Classifier<R, W> {
             rules: Arena::new(),
             subtables: Subtables::new(hash),
             ranks: Vec::new(),
+            ranked: ArrayVec::new(),
             prefixes: Prefixes::default(),
             hidden: BTreeMap::new(),
             next_sequence: 0,

@@ -1,10 +1,11 @@
 //! The search for the best rule: guards, then probes by rank.
 
 use super::proof::Evidence;
-use super::{Classifier, rank_of_priority};
+use super::{Classifier, State, rank_of_priority};
 use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, SINGLE, WIDE};
 use crate::rule::{Stored, Version};
 use crate::simd::Job;
+use crate::subtables::Subtable;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -46,6 +47,26 @@ const FEW: usize = 64;
 /// How many lines are fetched ahead of the probes, in tables of more rules than a cache has room for.
 const AHEAD: usize = 4;
 const CACHED_RULES: usize = 1 << 15;
+
+/// How far a search is.
+struct Progress {
+    found: Found,
+    /// The priority of the hard match.
+    best: Option<i32>,
+    /// Masks up to this rank cannot better it.
+    ceiling: u64,
+    /// Masks above this rank had to be visited or ruled out.
+    floor: u64,
+    /// Masks that were probed and have nothing for the key; where they are more, the others are reported whole.
+    missed: ArrayVec<u32, 32>,
+}
+
+impl Progress {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { found: Found::default(), best: None, ceiling: 0, floor: 0, missed: ArrayVec::new() }
+    }
+}
 
 /// The masks to probe, with their ranks.
 struct Visits {
@@ -149,6 +170,23 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Found {
+        let mut progress = Progress::new();
+        cost.searches += 1;
+        if self.guards.len() == 0 && self.ranked.len() == self.subtables.len() {
+            cost.open += self.ranked.len() as u64;
+            for (rank, column) in &self.ranked {
+                let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > progress.ceiling) else { break };
+                let visit = Visit { rank: *rank, column: *column, hash: subtable.mask.hash(query.key) };
+                cost.probes += 1;
+                self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
+            }
+            if let Some(wildcards) = wildcards.filter(|_| !progress.missed.is_empty()) {
+                let evidence = Evidence::<_, W, N>::new(self, query.key, wildcards);
+                evidence.gather(&progress.missed, &[0; N], progress.floor, cost);
+            }
+            return progress.found;
+        }
+
         let mut visits = Visits::new();
         let first: [u64; N] = Picked::new(&self.guards, query.key, 0).open(ENOUGH);
         visits.note(&self.ranks, 0, &first);
@@ -156,54 +194,58 @@ impl<R, const W: usize> Classifier<R, W> {
             let open: [u64; N] = Picked::new(&self.guards, query.key, at).open(ENOUGH);
             visits.note(&self.ranks, at, &open);
         }
-        cost.searches += 1;
         cost.open += visits.complete() as u64;
-
-        let mut found = Found::default();
-        let mut best = None;
-        // Masks up to this rank cannot better the hard match.
-        let mut ceiling = 0;
-        // Masks above this rank had to be visited or ruled out.
-        let mut floor = 0;
-        let mut missed: ArrayVec<u32, 32> = ArrayVec::new();
         let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();
         let wanted = if self.rules.len() > CACHED_RULES { AHEAD } else { 1 };
         loop {
             while ahead.len() < wanted
                 && let Some((rank, column)) = visits.next()
-                && rank > ceiling
+                && rank > progress.ceiling
             {
                 let Some(subtable) = self.subtables.get(column) else { continue };
                 let hash = subtable.mask.hash(query.key);
                 subtable.rows.prefetch(hash);
                 ahead.push(Visit { rank, column, hash });
             }
-            let Some(Visit { rank, column, hash }) = ahead.pop_at(0) else { break };
-            let Some(subtable) = self.subtables.get(column).filter(|_| rank > ceiling) else { break };
+            let Some(visit) = ahead.pop_at(0).filter(|visit| visit.rank > progress.ceiling) else { break };
+            let Some(subtable) = self.subtables.get(visit.column) else { continue };
             cost.probes += 1;
-            let entry = subtable.find_hashed(hash, query.key);
-            if let Some(wildcards) = wildcards.as_deref_mut()
-                && (entry.is_some() || missed.try_push(column).is_err())
-            {
-                subtable.mask.fold_into(subtable.mask.len(), wildcards);
-            }
-            let Some((_, head)) = entry else { continue };
-            let Some((slot, rule)) = self.topmost(head, &query) else { continue };
-            if best.is_some_and(|best| rule.priority <= best) {
-                continue;
-            }
-            if rule.clauses.is_some() {
-                found.soft.push(slot);
-            } else {
-                (found.hard, best) = (Some(slot), Some(rule.priority));
-                ceiling = rank_of_priority(rule.priority);
-                floor = ceiling.min(rank);
-            }
+            self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
         }
         if let Some(wildcards) = wildcards {
-            Evidence::<_, W, N>::new(self, query.key, wildcards).gather(&missed, &first, floor, cost);
+            let evidence = Evidence::<_, W, N>::new(self, query.key, wildcards);
+            evidence.gather(&progress.missed, &first, progress.floor, cost);
         }
-        found
+        progress.found
+    }
+
+    /// Probes a mask.
+    #[inline(always)]
+    fn probe(
+        &self,
+        query: &Query<'_, W>,
+        subtable: &Subtable<State, W>,
+        visit: Visit,
+        progress: &mut Progress,
+        wildcards: Option<&mut [u64; W]>,
+    ) {
+        let entry = subtable.find_hashed(visit.hash, query.key);
+        if let Some(wildcards) = wildcards
+            && (entry.is_some() || progress.missed.try_push(visit.column).is_err())
+        {
+            subtable.mask.fold_into(subtable.mask.len(), wildcards);
+        }
+        let Some((slot, rule)) = entry.and_then(|(_, head)| self.topmost(head, query)) else { return };
+        if progress.best.is_some_and(|best| rule.priority <= best) {
+            return;
+        }
+        if rule.clauses.is_some() {
+            progress.found.soft.push(slot);
+        } else {
+            (progress.found.hard, progress.best) = (Some(slot), Some(rule.priority));
+            progress.ceiling = rank_of_priority(rule.priority);
+            progress.floor = progress.ceiling.min(visit.rank);
+        }
     }
 
     /// The first rule of a chain that a query sees.

@@ -7,6 +7,7 @@
 
 use super::prefixes::Ports;
 use super::{Classifier, State};
+use crate::guards::FEW;
 use crate::arena::Handle;
 use crate::error::InsertError;
 use crate::pattern::Pattern;
@@ -166,6 +167,7 @@ impl<R, const W: usize> Classifier<R, W> {
         self.guards.clear();
         self.prefixes.clear();
         self.ranks.clear();
+        self.ranked.clear();
         self.hidden.clear();
     }
 
@@ -336,6 +338,7 @@ impl<R, const W: usize> Classifier<R, W> {
         if self.subtables.get(column).is_some_and(|subtable| subtable.state.priorities.is_empty()) {
             self.subtables.remove(column);
             self.guards.remove_column(column);
+            self.rank_few();
             self.prefixes.remove_column(column);
         }
     }
@@ -346,7 +349,20 @@ impl<R, const W: usize> Classifier<R, W> {
             && let Some(rank) = self.ranks.get_mut(column as usize)
         {
             change(&mut subtable.state.priorities);
-            *rank = subtable.state.rank();
+            let new = subtable.state.rank();
+            if core::mem::replace(rank, new) != new {
+                self.rank_few();
+            }
+        }
+    }
+
+    /// Lists the masks by rank, if they are few.
+    fn rank_few(&mut self) {
+        self.ranked.clear();
+        if self.subtables.len() <= FEW {
+            let ranked = self.subtables.columns().map(|(column, subtable)| (subtable.state.rank(), column));
+            self.ranked.extend(ranked);
+            self.ranked.sort_unstable_by(|a, b| b.cmp(a));
         }
     }
 
