@@ -73,7 +73,7 @@ pub(crate) const WIDE: usize = 16;
 /// So many rules are copied at once rather than in the background.
 const AT_ONCE: usize = 256;
 
-/// For how many rules an update sets the bit of a guard to be; and while there are no guards at all.
+/// For how many rules an update sets the bit of a guard to be; and while there are masks without guards.
 const STEP: usize = 48;
 const FIRST_STEP: usize = 256;
 
@@ -329,7 +329,8 @@ impl Guards {
         let Some(making) = &mut self.making else { return };
         let step = match self.patterns {
             0..=AT_ONCE => usize::MAX,
-            _ if self.set.stride == 0 => FIRST_STEP,
+            // There are masks without guards.
+            _ if self.live.len() > self.set.stride => FIRST_STEP,
             _ => STEP,
         };
         if !making.go_on(self.salt, subtables, self.runs.len(), self.patterns, step) {
@@ -438,7 +439,9 @@ impl Set {
             return columns > FEW;
         }
         let (least, most) = (self.made_for / 2, self.made_for * 2);
-        words > self.stride
+        // Of many words some are spare, for the masks that come while guards are made.
+        let room = if self.stride < WIDE { self.stride } else { self.stride - self.stride / 16 };
+        words > room
             || self.since > self.made.max(64 * self.guards.len().max(1))
             || patterns > most.max(64)
             || (patterns < least && self.made_for > 64)
