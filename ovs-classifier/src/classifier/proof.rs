@@ -22,7 +22,7 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{ENOUGH, NARROW, Picked};
+use crate::guards::{NARROW, Picked};
 
 /// The proofs of one lookup.
 pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
@@ -66,7 +66,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         self.prove_closed(&Picked::new(guards, self.key, 0), open, floor, cost);
         for first in (N..guards.words()).step_by(N) {
             let picked = Picked::new(guards, self.key, first);
-            self.prove_closed(&picked, &picked.open(ENOUGH), floor, cost);
+            self.prove_closed(&picked, &picked.open(1), floor, cost);
         }
     }
 

@@ -187,11 +187,14 @@ impl<R, const W: usize> Classifier<R, W> {
             return progress.found;
         }
 
+        // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
+        // in vain is proven alone.
+        let enough = if wildcards.is_some() { 1 } else { ENOUGH };
         let mut visits = Visits::new();
-        let first: [u64; N] = Picked::new(&self.guards, query.key, 0).open(ENOUGH);
+        let first: [u64; N] = Picked::new(&self.guards, query.key, 0).open(enough);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
-            let open: [u64; N] = Picked::new(&self.guards, query.key, at).open(ENOUGH);
+            let open: [u64; N] = Picked::new(&self.guards, query.key, at).open(enough);
             visits.note(&self.ranks, at, &open);
         }
         cost.open += visits.complete() as u64;
