@@ -4,18 +4,89 @@
 //! prefix, or because two longer ones part here. So a value walks down as far as it agrees, and where it leaves the
 //! trie, the bits up to the one that differs prove that no longer prefix is its own.
 //!
-//! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept.
+//! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept. Fields of up to 32 bits, which
+//! most are, have nodes of their own kind, four to a cache line.
+//!
+//! A large trie has a *head*: for all values of the first bits, how far they lead. Walks begin there.
 
 use alloc::vec::Vec;
+use core::fmt::Debug;
 
+/// The prefixes of a field.
+#[derive(Clone, Debug)]
+pub(crate) enum Trie {
+    /// Of a field of at most 32 bits.
+    Short(Nodes<u32>),
+    Long(Nodes<u128>),
+}
+
+/// The nodes of a trie whose paths are `P`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trie {
-    nodes: Vec<Node>,
+pub(crate) struct Nodes<P> {
+    nodes: Vec<Node<P>>,
     root: Link,
     free: Vec<u32>,
     /// In a large trie, what is found in the nodes of fewer bits than a head has; else empty.
     head: Vec<Head>,
 }
+
+/// A left-aligned prefix.
+pub(crate) trait Path: Copy + Debug + Default {
+    /// The first bits of a value of 128.
+    fn of(value: u128) -> Self;
+
+    /// How many leading bits are the same, at most all.
+    fn common(self, other: Self) -> u8;
+
+    /// The bit after the first `at`.
+    fn bit(self, at: u8) -> usize;
+
+    /// Zero behind the first `len` bits.
+    fn head(self, len: u8) -> Self;
+
+    /// The first `bits` bits, of at most 32, as a number.
+    fn top(self, bits: u32) -> usize;
+
+    /// The path that begins with this number of `bits` bits.
+    fn from_top(top: usize, bits: u32) -> Self;
+}
+
+macro_rules! path {
+    ($type:ty, $bits:literal) => {
+        impl Path for $type {
+            #[inline(always)]
+            fn of(value: u128) -> Self {
+                (value >> (128 - $bits)) as $type
+            }
+
+            #[inline(always)]
+            fn common(self, other: Self) -> u8 {
+                (self ^ other).leading_zeros() as u8
+            }
+
+            #[inline(always)]
+            fn bit(self, at: u8) -> usize {
+                (self >> ($bits - 1 - u32::from(at.min($bits - 1))) & 1) as usize
+            }
+
+            fn head(self, len: u8) -> Self {
+                self & !<$type>::MAX.checked_shr(len.into()).unwrap_or(0)
+            }
+
+            #[inline(always)]
+            fn top(self, bits: u32) -> usize {
+                self.checked_shr($bits - bits).unwrap_or(0) as usize
+            }
+
+            fn from_top(top: usize, bits: u32) -> Self {
+                (top as $type).checked_shl($bits - bits).unwrap_or(0)
+            }
+        }
+    };
+}
+
+path!(u32, 32);
+path!(u128, 128);
 
 /// How many bits of a value the head is indexed by, from how many nodes on. A change near the root costs a step for each
 /// of at most 2^12 values; there are few, where nodes are many.
@@ -36,23 +107,48 @@ struct Head {
 type Link = u32;
 
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct Node<P> {
     /// The prefix, zero behind its end.
-    path: u128,
+    path: P,
     children: [Link; 2],
-    /// How many rules have exactly this prefix.
-    rules: u32,
-    len: u8,
+    /// How many rules have exactly this prefix, and its length in the low byte.
+    rules_and_len: u32,
 }
 
-impl Node {
+const _: () = assert!(size_of::<Node<u32>>() == 16);
+
+impl<P: Path> Node<P> {
+    fn new(path: P, len: u8, rules: u32, children: [Link; 2]) -> Self {
+        Self { path, children, rules_and_len: rules << 8 | u32::from(len) }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u8 {
+        self.rules_and_len as u8
+    }
+
+    /// How many rules there are; at 2^24 - 1 it is no longer counted, up or down, and costs bits at worst.
+    #[inline(always)]
+    fn rules(&self) -> u32 {
+        self.rules_and_len >> 8
+    }
+
+    fn count(&mut self, change: impl Fn(u32) -> u32) {
+        if self.rules() < u32::MAX >> 8 {
+            self.rules_and_len = change(self.rules()) << 8 | u32::from(self.len());
+        }
+    }
+
     /// How many leading bits a value shares with the prefix.
     #[inline(always)]
-    fn agrees(&self, value: u128) -> u8 {
-        if self.len <= 64 {
-            return (((self.path ^ value) >> 64) as u64).leading_zeros().min(u32::from(self.len)) as u8;
-        }
-        common(self.path, value).min(self.len)
+    fn agrees(&self, value: P) -> u8 {
+        self.path.common(value).min(self.len())
+    }
+
+    /// What decides that a value is here and goes on or not: the next bit, too, unless nothing can go on.
+    #[inline(always)]
+    fn bits(&self) -> u8 {
+        self.len() + u8::from(self.children != [0, 0])
     }
 }
 
@@ -80,68 +176,93 @@ impl Answer {
     }
 }
 
-fn bit(value: u128, at: u8) -> usize {
-    (value >> (127 - u32::from(at.min(127))) & 1) as usize
-}
-
-fn head(value: u128, len: u8) -> u128 {
-    value & !u128::MAX.checked_shr(len.into()).unwrap_or(0)
-}
-
-fn common(a: u128, b: u128) -> u8 {
-    (a ^ b).leading_zeros() as u8
-}
-
 impl Trie {
+    /// Without prefixes, of a field of so many bits.
+    pub(crate) fn new(bits: u8) -> Self {
+        if bits <= 32 { Self::Short(Nodes::default()) } else { Self::Long(Nodes::default()) }
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>()
+        match self {
+            Self::Short(nodes) => nodes.heap_bytes(),
+            Self::Long(nodes) => nodes.heap_bytes(),
+        }
+    }
+
+    /// What a value has in common with the prefixes.
+    #[inline]
+    pub(crate) fn find(&self, value: u128) -> Answer {
+        match self {
+            Self::Short(nodes) => nodes.find_short(u32::of(value)),
+            Self::Long(nodes) => nodes.find(value),
+        }
+    }
+
+    /// Adds the first `len` bits of `value`.
+    pub(crate) fn insert(&mut self, value: u128, len: u8) {
+        match self {
+            Self::Short(nodes) => nodes.insert(u32::of(value), len),
+            Self::Long(nodes) => nodes.insert(value, len),
+        }
+    }
+
+    /// Removes a prefix that was added.
+    pub(crate) fn remove(&mut self, value: u128, len: u8) {
+        match self {
+            Self::Short(nodes) => nodes.remove(u32::of(value), len),
+            Self::Long(nodes) => nodes.remove(value, len),
+        }
+    }
+}
+
+impl Nodes<u32> {
+    /// As [`find`](Self::find), with lengths in a word.
+    fn find_short(&self, value: u32) -> Answer {
+        let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
+        let (mut link, mut lens, mut bits) = (start.link, u32::from(start.lens), start.bits);
+        while let Some(node) = self.node(link) {
+            let agreed = node.agrees(value);
+            if agreed < node.len() {
+                bits = agreed + 1;
+                break;
+            }
+            lens |= u32::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 31);
+            bits = node.bits();
+            link = node.children[value.bit(node.len())];
+        }
+        Answer { lens: lens.into(), bits }
+    }
+}
+
+impl<P: Path> Nodes<P> {
+    fn heap_bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node<P>>()
             + self.free.capacity() * size_of::<u32>()
             + self.head.capacity() * size_of::<Head>()
     }
 
-    fn node(&self, link: Link) -> Option<&Node> {
+    #[inline(always)]
+    fn node(&self, link: Link) -> Option<&Node<P>> {
         self.nodes.get(link.checked_sub(1)? as usize)
     }
 
-    fn node_mut(&mut self, link: Link) -> Option<&mut Node> {
+    fn node_mut(&mut self, link: Link) -> Option<&mut Node<P>> {
         self.nodes.get_mut(link.checked_sub(1)? as usize)
     }
 
-    pub(crate) fn find(&self, value: u128) -> Answer {
+    fn find(&self, value: P) -> Answer {
         let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
-        // The upper half is all there is of most fields, and half the work.
-        let high = (value >> 64) as u64;
-        let (mut link, mut lens, mut bits) = (start.link, u64::from(start.lens), start.bits);
-        loop {
-            let Some(node) = self.node(link) else { return Answer { lens: lens.into(), bits } };
-            if node.len >= 64 {
-                return self.find_below(link, value, Answer { lens: lens.into(), bits });
-            }
-            let agreed = node.agrees(value);
-            if agreed < node.len {
-                return Answer { lens: lens.into(), bits: agreed + 1 };
-            }
-            lens |= u64::from(node.rules > 0) << (node.len.wrapping_sub(1) & 63);
-            // The next bit is read, whether or not something goes on from it; unless nothing can.
-            bits = node.len + u8::from(node.children != [0, 0]);
-            link = node.children[(high >> (63 - node.len) & 1) as usize];
-        }
-    }
-
-    /// Goes on with finding from a node of a length that the upper half does not have.
-    #[cold]
-    fn find_below(&self, mut link: Link, value: u128, mut answer: Answer) -> Answer {
+        let mut answer = Answer { lens: start.lens.into(), bits: start.bits };
+        let mut link = start.link;
         while let Some(node) = self.node(link) {
             let agreed = node.agrees(value);
-            if agreed < node.len {
+            if agreed < node.len() {
                 answer.bits = agreed + 1;
                 break;
             }
-            if node.rules > 0 {
-                answer.lens |= 1 << (node.len.wrapping_sub(1) & 63);
-            }
-            answer.bits = node.len + u8::from(node.children != [0, 0]);
-            link = node.children[bit(value, node.len)];
+            answer.lens |= u128::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 127);
+            answer.bits = node.bits();
+            link = node.children[value.bit(node.len())];
         }
         answer
     }
@@ -153,29 +274,28 @@ impl Trie {
     }
 
     #[inline(always)]
-    fn head_of(&self, value: u128) -> Option<&Head> {
-        let high = (value >> 64) as u64;
-        self.head.get(high.checked_shr(64 - self.head_bits())? as usize)
+    fn head_of(&self, value: P) -> Option<&Head> {
+        self.head.get(value.top(self.head_bits()))
     }
 
     /// What finding comes to with the bits that the head has, of `value`: at a node that needs more.
-    fn find_head(&self, value: u128) -> Head {
+    fn find_head(&self, value: P) -> Head {
         let mut head = Head { link: self.root, ..Head::default() };
-        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len) < self.head_bits()) {
+        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len()) < self.head_bits()) {
             let agreed = node.agrees(value);
-            if agreed < node.len {
+            if agreed < node.len() {
                 return Head { link: 0, above: [0; 2], bits: agreed + 1, ..head };
             }
-            head.lens |= u16::from(node.rules > 0) << (node.len.wrapping_sub(1) & 15);
-            head.bits = node.len + u8::from(node.children != [0, 0]);
+            head.lens |= u16::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 15);
+            head.bits = node.bits();
             head.above = [head.link, head.above[0]];
-            head.link = node.children[bit(value, node.len)];
+            head.link = node.children[value.bit(node.len())];
         }
         head
     }
 
     /// Restores the head where it depends on a node of length `len` and what it leads to.
-    fn mend(&mut self, value: u128, len: u8) {
+    fn mend(&mut self, value: P, len: u8) {
         let (old, nodes) = (self.head_bits(), self.nodes.len());
         let bits = HEADS.iter().filter(|(from, _)| *from <= nodes).map(|(_, bits)| *bits).max().unwrap_or(0).max(old);
         if bits == 0 || u32::from(len) >= bits {
@@ -183,31 +303,29 @@ impl Trie {
         }
         let len = if bits == old { len } else { 0 };
         self.head.resize(1 << bits, Head::default());
-        let first = (head(value, len) >> (128 - bits)) as usize;
+        let first = value.head(len).top(bits);
         for i in first..first + (1 << (bits - u32::from(len))) {
-            let found = self.find_head((i as u128) << (128 - bits));
+            let found = self.find_head(P::from_top(i, bits));
             if let Some(head) = self.head.get_mut(i) {
                 *head = found;
             }
         }
     }
 
-    /// Adds the first `len` bits of `value`.
-    pub(crate) fn insert(&mut self, value: u128, len: u8) {
-        if len == 0 {
-            return;
+    fn insert(&mut self, value: P, len: u8) {
+        if len > 0 {
+            let value = value.head(len);
+            let changed = self.put(value, len);
+            self.mend(value, changed);
         }
-        let value = head(value, len);
-        let changed = self.put(value, len);
-        self.mend(value, changed);
     }
 
     /// Where a walk to a prefix of `len` bits may begin.
-    fn start(&self, value: u128, len: u8) -> Start {
+    fn start(&self, value: P, len: u8) -> Start {
         match self.head_of(value).filter(|_| u32::from(len) >= self.head_bits()) {
             Some(Head { link, above: [above, second], .. }) if *above != 0 => {
-                let len = |link| self.node(link).map_or(0, |node| node.len);
-                let side = |link| self.node(link).map(|node| (link, bit(value, node.len)));
+                let len = |link| self.node(link).map_or(0, Node::len);
+                let side = |link| self.node(link).map(|node| (link, value.bit(node.len())));
                 Start { link: *link, above: [side(*above), side(*second)], lens: [len(*above), len(*second)] }
             }
             _ => Start { link: self.root, above: [None; 2], lens: [0; 2] },
@@ -215,55 +333,54 @@ impl Trie {
     }
 
     /// Adds a prefix; returns the length of the shortest that led somewhere else before.
-    fn put(&mut self, value: u128, len: u8) -> u8 {
+    fn put(&mut self, value: P, len: u8) -> u8 {
         let Start { mut link, above: [mut above, _], lens: [mut above_len, _] } = self.start(value, len);
         while let Some(node) = self.node(link) {
             let agreed = node.agrees(value).min(len);
-            if agreed < node.len {
-                let (mut children, node) = ([0; 2], *node);
-                children[bit(node.path, agreed)] = link;
+            if agreed < node.len() {
+                let (mut children, path) = ([0; 2], node.path);
+                children[path.bit(agreed)] = link;
                 let mut rules = 1;
                 if agreed < len {
-                    children[bit(value, agreed)] = self.add(Node { path: value, children: [0; 2], rules: 1, len });
+                    children[value.bit(agreed)] = self.add(Node::new(value, len, 1, [0; 2]));
                     rules = 0;
                 }
-                let fork = self.add(Node { path: head(value, agreed), children, rules, len: agreed });
+                let fork = self.add(Node::new(value.head(agreed), agreed, rules, children));
                 self.point(above, fork);
                 return above_len;
             }
-            if node.len == len {
-                let is_new = node.rules == 0;
+            if node.len() == len {
+                let is_new = node.rules() == 0;
                 if let Some(node) = self.node_mut(link) {
-                    node.rules += 1;
+                    node.count(|rules| rules + 1);
                 }
                 return if is_new { len } else { u8::MAX };
             }
-            let side = bit(value, node.len);
-            (above, above_len, link) = (Some((link, side)), node.len, node.children[side]);
+            let side = value.bit(node.len());
+            (above, above_len, link) = (Some((link, side)), node.len(), node.children[side]);
         }
-        let leaf = self.add(Node { path: value, children: [0; 2], rules: 1, len });
+        let leaf = self.add(Node::new(value, len, 1, [0; 2]));
         self.point(above, leaf);
         above_len
     }
 
-    /// Removes a prefix that was added.
-    pub(crate) fn remove(&mut self, value: u128, len: u8) {
-        let value = head(value, len);
+    fn remove(&mut self, value: P, len: u8) {
+        let value = value.head(len);
         let changed = self.take(value, len);
         self.mend(value, changed);
     }
 
     /// Removes a prefix; returns the length of the shortest that led somewhere else before.
-    fn take(&mut self, value: u128, len: u8) -> u8 {
+    fn take(&mut self, value: P, len: u8) -> u8 {
         let Start { mut link, mut above, mut lens } = self.start(value, len);
         while let Some(node) = self.node(link) {
-            if node.agrees(value).min(len) < node.len {
+            if node.agrees(value).min(len) < node.len() {
                 return u8::MAX;
             }
-            if node.len == len {
-                let rules = node.rules;
+            if node.len() == len {
+                let rules = node.rules();
                 if let Some(node) = self.node_mut(link) {
-                    node.rules = node.rules.saturating_sub(1);
+                    node.count(|rules| rules.saturating_sub(1));
                 }
                 self.prune(link, above[0]);
                 if let Some((fork, _)) = above[0] {
@@ -271,8 +388,8 @@ impl Trie {
                 }
                 return if rules > 1 { u8::MAX } else { lens[1] };
             }
-            let side = bit(value, node.len);
-            (above, lens) = ([Some((link, side)), above[0]], [node.len, lens[0]]);
+            let side = value.bit(node.len());
+            (above, lens) = ([Some((link, side)), above[0]], [node.len(), lens[0]]);
             link = node.children[side];
         }
         u8::MAX
@@ -280,7 +397,8 @@ impl Trie {
 
     /// Takes a node out that no rule and no fork needs.
     fn prune(&mut self, link: Link, above: Option<(Link, usize)>) {
-        if let Some(&Node { rules: 0, children: [only, 0] | [0, only], .. }) = self.node(link) {
+        if let Some(Node { children: [only, 0] | [0, only], .. }) = self.node(link).filter(|node| node.rules() == 0) {
+            let only = *only;
             self.point(above, only);
             self.free.push(link);
         }
@@ -297,7 +415,7 @@ impl Trie {
         }
     }
 
-    fn add(&mut self, node: Node) -> Link {
+    fn add(&mut self, node: Node<P>) -> Link {
         if let Some(link) = self.free.pop()
             && let Some(place) = self.node_mut(link)
         {
@@ -313,25 +431,33 @@ impl Trie {
 
 #[cfg(test)]
 mod tests {
-    use super::{Trie, head};
+    use super::{Nodes, Path, Trie};
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
-    /// Values of ten bits, so that prefixes meet.
-    fn prefix() -> impl Strategy<Value = (u128, u8)> {
-        (0..1024u128, 1..=10u8).prop_map(|(value, len)| (head(value << 118, len), len))
+    fn head(value: u128, len: u8) -> u128 {
+        value.head(len)
+    }
+
+    fn live<P>(nodes: &Nodes<P>) -> usize {
+        nodes.nodes.len() - nodes.free.len()
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
 
+        /// Values of ten bits, so that prefixes meet; of a short field, and of a long one after bits that all share or
+        /// not.
         #[test]
         fn says_what_a_list_says_in_no_more_bits_than_needed(
-            prefixes in prop::collection::vec(prefix(), 0..24),
-            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..16),
+            prefixes in prop::collection::vec((0..1024u128, 1..=10u8), 0..48),
+            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+            shift in prop_oneof![Just(0u8), Just(50), Just(60), Just(118)],
         ) {
-            let mut trie = Trie::default();
-            let mut list = prefixes;
+            let mut trie = Trie::new(if shift == 0 { 32 } else { 128 });
+            let at = |value: u128| value << 118 >> shift;
+            let mut list: Vec<(u128, u8)> =
+                prefixes.iter().map(|(value, len)| (head(at(*value), len + shift), len + shift)).collect();
             list.iter().for_each(|(value, len)| trie.insert(*value, *len));
             for index in gone {
                 if !list.is_empty() {
@@ -339,12 +465,15 @@ mod tests {
                     trie.remove(value, len);
                 }
             }
-            let live = trie.nodes.len() - trie.free.len();
+            let live = match &trie {
+                Trie::Short(nodes) => live(nodes),
+                Trie::Long(nodes) => live(nodes),
+            };
             prop_assert!(live <= 2 * list.len(), "{live} nodes for {} prefixes", list.len());
             for n in 0..1024u128 {
-                let value = n << 118;
+                let value = at(n);
                 let answer = trie.find(value);
-                for len in 1..=10 {
+                for len in 1..=10 + shift {
                     let there = list.iter().any(|p| p.1 == len && p.0 == head(value, len));
                     prop_assert_eq!(answer.rules_out(len).is_none(), there);
                 }
@@ -361,5 +490,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_prefix_of_too_many_rules_stays() {
+        let mut trie = Trie::new(32);
+        trie.insert(1 << 127, 1);
+        let Trie::Short(nodes) = &mut trie else { unreachable!("32 bits are few") };
+        nodes.nodes[0].rules_and_len |= u32::MAX << 8;
+        trie.insert(1 << 127, 1);
+        trie.remove(1 << 127, 1);
+        assert_eq!(trie.find(1 << 127).rules_out(1), None);
     }
 }

@@ -214,7 +214,7 @@ impl Prefixes {
 
     pub(super) fn clear(&mut self) {
         self.lens.clear();
-        self.tries.iter_mut().for_each(|(_, trie)| *trie = Trie::default());
+        self.tries.iter_mut().for_each(|(field, trie)| *trie = Trie::new(field.bits()));
         self.lengths.iter_mut().for_each(|lengths| *lengths = Lengths::default());
     }
 }
@@ -234,7 +234,7 @@ impl Ports {
     pub(super) fn new<const W: usize>(layout: &Layout<W>, mask: &SparseMask<W>) -> Option<Self> {
         let (field, mask) = (layout.ports()?, mask.expand());
         let extent = field.extent(&mask, layout.order());
-        (extent > 0).then(|| Self { field, mask: field.aligned(&mask, layout.order()), extent, trie: Trie::default() })
+        (extent > 0).then(|| Self { field, mask: field.aligned(&mask, layout.order()), extent, trie: Trie::new(field.bits()) })
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -279,7 +279,7 @@ impl<R, const W: usize> Classifier<R, W> {
             return Err(PrefixFieldsError::OutsideKey(*outside));
         }
         self.prefixes = Prefixes {
-            tries: fields.iter().map(|field| (*field, Trie::default())).collect(),
+            tries: fields.iter().map(|field| (*field, Trie::new(field.bits()))).collect(),
             lengths: fields.iter().map(|_| Lengths::default()).collect(),
             lens: Vec::new(),
         };
