@@ -57,7 +57,7 @@ const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
 
 /// The words that all rows together may take without thrift: as many for each rule, and as many at least.
-const SPARE_WORDS_PER_RULE: usize = 4;
+const SPARE_WORDS_PER_RULE: usize = 8;
 const SPARE_WORDS: usize = 1 << 13;
 
 /// The most words that the rows of a guard take: 32 MiB.
