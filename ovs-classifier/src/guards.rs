@@ -112,14 +112,23 @@ struct Piece {
     len: u8,
 }
 
-/// Leading bits of a piece.
+/// Leading bits of a piece: four bytes, since each mask has a list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Run {
     word: u8,
-    /// The bits, as they lie in a key.
-    mask: u64,
-    /// How many bits there are.
+    /// How many bits of the word, as a number, are before the run, and how many it has: one at least.
+    first: u8,
     len: u8,
+    /// Whether words are bytes rather than numbers.
+    bytes: bool,
+}
+
+impl Run {
+    /// The bits, as they lie in a key.
+    fn mask(self) -> u64 {
+        let order = if self.bytes { BitOrder::Bytes } else { BitOrder::Number };
+        order.number(u64::MAX.checked_shl(64 - u32::from(self.len)).unwrap_or(0) >> (self.first & 63))
+    }
 }
 
 /// Guards that were made together.
@@ -420,8 +429,8 @@ impl Guards {
             let has = ((self.order.number(word) << piece.first).leading_ones() as u8).min(piece.len);
             let shorter = || LENGTHS.iter().copied().filter(|len| *len <= has).max();
             let len = if self.fine || has == piece.len { has } else { shorter()? };
-            let mask = (u64::MAX.checked_shl(64 - u32::from(len))?) >> piece.first;
-            Some(Run { word: piece.word, mask: self.order.number(mask), len })
+            let bytes = self.order == BitOrder::Bytes;
+            (len > 0).then_some(Run { word: piece.word, first: piece.first, len, bytes })
         };
         self.pieces.iter().filter_map(run).collect()
     }
@@ -458,7 +467,7 @@ impl Set {
                 *word = u64::MAX;
             }
         }
-        self.guards.push(Guard { mask: run.mask, word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
+        self.guards.push(Guard { mask: run.mask(), word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
     }
 
     /// Notes in which guards a column takes part.
@@ -718,7 +727,7 @@ impl Guard {
     }
 
     fn is(&self, run: &Run) -> bool {
-        (self.word, self.mask) == (run.word, run.mask)
+        self.word == run.word && self.mask == run.mask()
     }
 
     /// Where the row of a key begins.
