@@ -43,9 +43,10 @@ fn check(table: &Classifier<u64, W>, list: &[(Pattern<W>, i32)], random: &mut Ra
         assert_eq!(found.map(|rule| rule.priority()), expected);
         assert_eq!(table.lookup(&key).map(|rule| rule.priority()), expected);
         assert!(cost.probes <= cost.open && cost.open <= table.stats().subtables as u64);
-        for _ in 0..4 {
-            let flip = [random.next() << 16 | random.next(), random.next() << 16 | random.next()];
-            let other = std::array::from_fn(|i| key[i] ^ (flip[i] & !wildcards[i]));
+        for _ in 0..8 {
+            // What is not reported is that of another key, one that rules match.
+            let filler = self::key(random);
+            let other = std::array::from_fn(|i| key[i] & wildcards[i] | filler[i] & !wildcards[i]);
             assert_eq!(table.lookup(&other).map(|rule| rule.priority()), expected, "{key:?} and {other:?}");
         }
     }
