@@ -126,7 +126,8 @@ impl Field {
     pub(crate) fn missing_in<const W: usize>(self, len: u8, order: BitOrder, wildcards: &[u64; W]) -> u32 {
         if let Some((word, skip)) = self.place_in_word() {
             let word = order.number(wildcards.get(word).copied().unwrap_or(0));
-            return (!(word << skip) & u64::MAX.checked_shl(64 - u32::from(len.min(self.bits))).unwrap_or(0)).count_ones();
+            return (!(word << skip) & u64::MAX.checked_shl(64 - u32::from(len.min(self.bits))).unwrap_or(0))
+                .count_ones();
         }
         let missing = |(word, bits): (usize, u64)| (bits & !wildcards.get(word).copied().unwrap_or(0)).count_ones();
         self.prefix(len, order).map(missing).sum()

@@ -397,7 +397,8 @@ impl Guards {
         let leaves = |i: usize, guard: &Guard| {
             let rows = samples.iter().filter(|(guard, _)| *guard == i);
             let (rows, bits) = rows.fold((0, 0), |(rows, bits), (_, at)| (rows + 1, bits + set.count(*at)));
-            let others: u32 = set.words(guard.at as usize).zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
+            let others: u32 =
+                set.words(guard.at as usize).zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
             f64::from(others) + f64::from(bits) / f64::from(rows.max(1))
         };
         let mut rated: Vec<(f64, Guard)> =
@@ -572,7 +573,7 @@ impl Making {
                 let Some(values) = subtable.entries.get(place) else { continue };
                 let row = guard.row_of_word(salt, self.set.stride, subtable.mask.word_of(values, guard.word));
                 self.set.set(row, self.column);
-                if self.copied % every == 0 {
+                if self.copied.is_multiple_of(every) {
                     self.samples.push((self.guard, row));
                 }
                 self.copied += 1;

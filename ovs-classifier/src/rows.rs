@@ -163,9 +163,11 @@ impl Rows {
         let (mut at, last) = (self.home(hash), self.buckets.len().wrapping_sub(1));
         while let Some(bucket) = self.buckets.get_mut(at) {
             let free = bucket.with(0).trailing_zeros() as usize;
-            if let (Some(tag_of), Some(place_of), Some(head_of)) =
-                (bucket.tags.get_mut(free).filter(|_| free < ROWS), bucket.places.get_mut(free), bucket.heads.get_mut(free))
-            {
+            if let (Some(tag_of), Some(place_of), Some(head_of)) = (
+                bucket.tags.get_mut(free).filter(|_| free < ROWS),
+                bucket.places.get_mut(free),
+                bucket.heads.get_mut(free),
+            ) {
                 (*tag_of, *place_of, *head_of) = (tag(hash), place, head);
                 self.len += 1;
                 return;

@@ -5,7 +5,8 @@ use ovs_classifier::{Classifier, Field, Layout, Pattern, Probes, Version};
 const W: usize = 2;
 
 fn layout() -> Layout<W> {
-    let fields = [(0, 32), (32, 32), (64, 16), (80, 16)].map(|(at, bits)| Field::new(at, bits).expect("bits of the key"));
+    let fields =
+        [(0, 32), (32, 32), (64, 16), (80, 16)].map(|(at, bits)| Field::new(at, bits).expect("bits of the key"));
     Layout::new([0, 3]).and_then(|layout| layout.with_fields(&fields)).expect("two stages, four fields")
 }
 
@@ -62,7 +63,13 @@ fn lookups_are_right_between_any_two_steps() {
         table.set_prefix_fields(&prefixes).expect("two fields");
         // It grows, then turns over, then shrinks; and rules are removed while their masks are copied.
         for step in 0..steps {
-            let grows = if step < steps / 2 { 9 } else if step < steps * 3 / 4 { 5 } else { 1 };
+            let grows = if step < steps / 2 {
+                9
+            } else if step < steps * 3 / 4 {
+                5
+            } else {
+                1
+            };
             if random.next() % 10 < grows || list.is_empty() {
                 let (pattern, priority) = rule(&mut random, masks);
                 if table.insert(&pattern, priority, step).expect("no limit").is_none() {

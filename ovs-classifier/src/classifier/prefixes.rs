@@ -234,7 +234,12 @@ impl Ports {
     pub(super) fn new<const W: usize>(layout: &Layout<W>, mask: &SparseMask<W>) -> Option<Self> {
         let (field, mask) = (layout.ports()?, mask.expand());
         let extent = field.extent(&mask, layout.order());
-        (extent > 0).then(|| Self { field, mask: field.aligned(&mask, layout.order()), extent, trie: Trie::new(field.bits()) })
+        (extent > 0).then(|| Self {
+            field,
+            mask: field.aligned(&mask, layout.order()),
+            extent,
+            trie: Trie::new(field.bits()),
+        })
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -7,9 +7,9 @@
 
 use super::prefixes::Ports;
 use super::{Classifier, State};
-use crate::guards::FEW;
 use crate::arena::Handle;
 use crate::error::InsertError;
+use crate::guards::FEW;
 use crate::pattern::Pattern;
 use crate::rule::{NewRule, Rule, Stored, Version};
 use crate::stages::StageIndex;
