@@ -40,7 +40,7 @@ impl<R, const W: usize> Classifier<R, W> {
     ) -> Option<u32> {
         let Found { mut hard, mut soft } = found;
         let priority = |slot: u32| self.rules.get(slot).map(|rule| rule.priority);
-        let standing = |rule: &Stored<R>| (rule.priority, self.ranks.get(rule.column as usize));
+        let standing = |rule: &Stored<R>| (rule.priority, self.ranks.get(rule.column.get() as usize));
         loop {
             soft.retain(|slot| priority(*slot) > hard.and_then(priority));
             let Some(highest) = soft.iter().filter_map(|slot| priority(*slot)).max() else { return hard };
