@@ -198,6 +198,15 @@ impl Trie {
         }
     }
 
+    /// What two values have in common with the prefixes of two tries: both wait for memory together.
+    #[inline]
+    pub(crate) fn find_both(&self, value: u128, other: &Self, other_value: u128) -> [Answer; 2] {
+        match (self, other) {
+            (Self::Short(a), Self::Short(b)) => find_short_both(a, u32::of(value), b, u32::of(other_value)),
+            _ => [self.find(value), other.find(other_value)],
+        }
+    }
+
     /// Adds the first `len` bits of `value`.
     pub(crate) fn insert(&mut self, value: u128, len: u8) {
         match self {
@@ -215,23 +224,56 @@ impl Trie {
     }
 }
 
+/// A value on its way through a trie of a short field.
+struct Walk {
+    link: Link,
+    lens: u32,
+    bits: u8,
+}
+
+impl Walk {
+    /// Goes on by a node; whether there may be more.
+    #[inline(always)]
+    fn step(&mut self, nodes: &Nodes<u32>, value: u32) -> bool {
+        let Some(node) = nodes.node(self.link) else { return false };
+        let agreed = node.agrees(value);
+        if agreed < node.len() {
+            (self.bits, self.link) = (agreed + 1, 0);
+            return false;
+        }
+        self.lens |= u32::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 31);
+        self.bits = node.bits();
+        self.link = node.children[value.bit(node.len())];
+        true
+    }
+
+    #[inline(always)]
+    fn answer(&self) -> Answer {
+        Answer { lens: self.lens.into(), bits: self.bits }
+    }
+}
+
 impl Nodes<u32> {
+    #[inline(always)]
+    fn walk(&self, value: u32) -> Walk {
+        let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
+        Walk { link: start.link, lens: start.lens.into(), bits: start.bits }
+    }
+
     /// As [`find`](Self::find), with lengths in a word.
     fn find_short(&self, value: u32) -> Answer {
-        let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
-        let (mut link, mut lens, mut bits) = (start.link, u32::from(start.lens), start.bits);
-        while let Some(node) = self.node(link) {
-            let agreed = node.agrees(value);
-            if agreed < node.len() {
-                bits = agreed + 1;
-                break;
-            }
-            lens |= u32::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 31);
-            bits = node.bits();
-            link = node.children[value.bit(node.len())];
-        }
-        Answer { lens: lens.into(), bits }
+        let mut walk = self.walk(value);
+        while walk.step(self, value) {}
+        walk.answer()
     }
+}
+
+/// Two walks, a step of each in turn.
+#[inline(never)]
+fn find_short_both(a: &Nodes<u32>, value: u32, b: &Nodes<u32>, other: u32) -> [Answer; 2] {
+    let (mut first, mut second) = (a.walk(value), b.walk(other));
+    while first.step(a, value) | second.step(b, other) {}
+    [first.answer(), second.answer()]
 }
 
 impl<P: Path> Nodes<P> {

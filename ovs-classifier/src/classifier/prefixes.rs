@@ -173,17 +173,32 @@ impl Prefixes {
         mut takes: impl FnMut(Field, u8) -> bool,
     ) {
         let lens = self.lens.get(column as usize).copied().unwrap_or_default();
-        for (i, (field, trie)) in self.tries.iter().enumerate() {
-            if let (Some(&len), Some(answer)) = (lens.get(i), answers.get_mut(i))
-                && len > 0
+        for ((i, (field, _)), len) in self.tries.iter().enumerate().zip(lens) {
+            if len > 0
+                && let Some(bits) = self.answer(i, key, order, answers).rules_out(len)
+                && takes(*field, bits)
             {
-                let answer = answer.get_or_insert_with(|| trie.find(field.aligned(key, order)));
-                if let Some(bits) = answer.rules_out(len)
-                    && takes(*field, bits)
-                {
-                    return;
-                }
+                return;
             }
+        }
+    }
+
+    /// What a trie says of a key. Tries are asked two by two: who needs one mostly needs the other, and both take hardly
+    /// longer than one.
+    #[inline(always)]
+    fn answer<const W: usize>(&self, i: usize, key: &[u64; W], order: BitOrder, answers: &mut Answers) -> Answer {
+        if let Some(Some(answer)) = answers.get(i) {
+            return *answer;
+        }
+        let pair = answers.get_mut(i & !1..).and_then(<[_]>::first_chunk_mut::<2>);
+        match (pair, self.tries.get(i & !1..).unwrap_or_default()) {
+            (Some(pair), [(one, trie), (two, other), ..]) => {
+                let both = trie.find_both(one.aligned(key, order), other, two.aligned(key, order));
+                *pair = both.map(Some);
+                both[i & 1]
+            }
+            (Some([first, _]), [(field, trie)]) => *first.insert(trie.find(field.aligned(key, order))),
+            _ => Answer::default(),
         }
     }
 
@@ -199,12 +214,12 @@ impl Prefixes {
         answers: &mut Answers,
         wildcards: &[u64; W],
     ) {
-        for (((field, trie), lengths), answer) in self.tries.iter().zip(&self.lengths).zip(answers) {
+        for (i, ((field, _), lengths)) in self.tries.iter().zip(&self.lengths).enumerate() {
             let known = field.aligned(wildcards, order).leading_ones() as u8;
             if known == 0 || columns.iter().all(|columns| *columns == 0) {
                 continue;
             }
-            let answer = answer.get_or_insert_with(|| trie.find(field.aligned(key, order)));
+            let answer = self.answer(i, key, order, answers);
             // What shows that no rule has a prefix of some length is that many bits, or `answer.bits` if that is less.
             let most = if answer.bits <= known { 128 } else { known };
             let out: [u64; N] = lengths.but(most, answer.lens, first);
