@@ -22,28 +22,33 @@ pub struct Handle {
     generation: NonZeroU32,
 }
 
-/// The end of a list. No slot has this index: an arena holds at most [`CAPACITY`].
+/// The end of a list. No slot has this index, nor the one before: an arena holds at most [`CAPACITY`].
 const NIL: u32 = u32::MAX;
 
 /// The most entries an arena can hold.
-pub(crate) const CAPACITY: usize = NIL as usize - 1;
+pub(crate) const CAPACITY: usize = NIL as usize - 2;
 
 #[derive(Clone)]
 pub(crate) struct Arena<T> {
-    slots: Vec<Slot<T>>,
+    values: Vec<Option<T>>,
+    /// As many as values: who looks up values need not read them.
+    links: Vec<Link>,
     free: u32,
     first: u32,
     last: u32,
     len: usize,
 }
 
-#[derive(Clone)]
-struct Slot<T> {
-    value: Option<T>,
+#[derive(Clone, Copy)]
+struct Link {
+    /// [`FREE`] where there is no value.
     prev: u32,
     next: u32,
     generation: NonZeroU32,
 }
+
+/// In a free slot, in place of what is before it.
+const FREE: u32 = NIL - 1;
 
 impl Handle {
     pub(crate) const fn index(self) -> u32 {
@@ -53,7 +58,7 @@ impl Handle {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: NIL, first: NIL, last: NIL, len: 0 }
+        Self { values: Vec::new(), links: Vec::new(), free: NIL, first: NIL, last: NIL, len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -61,24 +66,31 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot<T>>()
+        self.values.capacity() * size_of::<Option<T>>() + self.links.capacity() * size_of::<Link>()
     }
 
     #[inline(always)]
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.value.as_ref()
+        self.values.get(index as usize)?.as_ref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.value.as_mut()
+        self.values.get_mut(index as usize)?.as_mut()
     }
 
     /// The handle of the entry in a slot.
     #[inline]
     pub(crate) fn handle(&self, index: u32) -> Option<Handle> {
-        let slot = self.slots.get(index as usize)?;
-        slot.value.is_some().then_some(Handle { index, generation: slot.generation })
+        let link = self.links.get(index as usize)?;
+        (link.prev != FREE).then_some(Handle { index, generation: link.generation })
+    }
+
+    /// The handle of the entry in a slot that has one.
+    #[inline]
+    pub(crate) fn handle_of_live(&self, index: u32) -> Handle {
+        let generation = self.links.get(index as usize).map_or(NonZeroU32::MIN, |link| link.generation);
+        Handle { index, generation }
     }
 
     /// The slot of a handle, unless it is stale.
@@ -94,7 +106,7 @@ impl<T> Arena<T> {
 
     /// The slot of the entry inserted next after the one in `index`.
     pub(crate) fn after(&self, index: u32) -> Option<u32> {
-        let next = self.slots.get(index as usize)?.next;
+        let next = self.links.get(index as usize)?.next;
         (next != NIL).then_some(next)
     }
 
@@ -106,16 +118,18 @@ impl<T> Arena<T> {
     /// Adds an entry as the youngest; `None` when the arena is full.
     pub(crate) fn insert(&mut self, value: T) -> Option<Handle> {
         let (prev, next) = (self.last, NIL);
-        let handle = match self.slots.get_mut(self.free as usize) {
-            Some(slot) => {
-                let index = core::mem::replace(&mut self.free, slot.next);
-                (slot.value, slot.prev, slot.next) = (Some(value), prev, next);
-                Handle { index, generation: slot.generation }
+        let free = self.free as usize;
+        let handle = match (self.links.get_mut(free), self.values.get_mut(free)) {
+            (Some(link), Some(place)) => {
+                let index = core::mem::replace(&mut self.free, link.next);
+                (*place, link.prev, link.next) = (Some(value), prev, next);
+                Handle { index, generation: link.generation }
             }
-            None => {
-                let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < CAPACITY as u32)?;
+            _ => {
+                let index = u32::try_from(self.links.len()).ok().filter(|index| *index < CAPACITY as u32)?;
                 let generation = NonZeroU32::MIN;
-                self.slots.push(Slot { value: Some(value), prev, next, generation });
+                self.values.push(Some(value));
+                self.links.push(Link { prev, next, generation });
                 Handle { index, generation }
             }
         };
@@ -126,12 +140,13 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        let slot = self.slots.get_mut(index as usize)?;
-        let value = slot.value.take()?;
-        let (prev, next) = (slot.prev, slot.next);
-        if let Some(generation) = slot.generation.checked_add(1) {
-            slot.generation = generation;
-            slot.next = core::mem::replace(&mut self.free, index);
+        let value = self.values.get_mut(index as usize)?.take()?;
+        let link = self.links.get_mut(index as usize)?;
+        let (prev, next) = (link.prev, link.next);
+        link.prev = FREE;
+        if let Some(generation) = link.generation.checked_add(1) {
+            link.generation = generation;
+            link.next = core::mem::replace(&mut self.free, index);
         }
         *self.next_of(prev) = next;
         *self.prev_of(next) = prev;
@@ -148,16 +163,16 @@ impl<T> Arena<T> {
 
     /// The link that leads from `index` to the next younger entry.
     fn next_of(&mut self, index: u32) -> &mut u32 {
-        match self.slots.get_mut(index as usize) {
-            Some(slot) => &mut slot.next,
+        match self.links.get_mut(index as usize) {
+            Some(link) => &mut link.next,
             None => &mut self.first,
         }
     }
 
     /// The link that leads from `index` to the next older entry.
     fn prev_of(&mut self, index: u32) -> &mut u32 {
-        match self.slots.get_mut(index as usize) {
-            Some(slot) => &mut slot.prev,
+        match self.links.get_mut(index as usize) {
+            Some(link) => &mut link.prev,
             None => &mut self.last,
         }
     }
@@ -181,10 +196,10 @@ impl<'a, T> Iterator for Iter<'a, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.next;
-        let slot = self.arena.slots.get(index as usize)?;
-        self.next = slot.next;
+        let (link, value) = (self.arena.links.get(index as usize)?, self.arena.get(index)?);
+        self.next = link.next;
         self.left = self.left.saturating_sub(1);
-        Some((Handle { index, generation: slot.generation }, slot.value.as_ref()?))
+        Some((Handle { index, generation: link.generation }, value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -239,7 +254,7 @@ mod tests {
     fn a_slot_out_of_generations_retires() {
         let mut arena = Arena::new();
         let first = arena.insert('a').unwrap().index();
-        arena.slots[first as usize].generation = NonZeroU32::MAX;
+        arena.links[first as usize].generation = NonZeroU32::MAX;
         let last = arena.handle(first).unwrap();
         arena.remove(first);
         assert_eq!(arena.resolve(last), None);

@@ -105,8 +105,35 @@ impl Field {
     }
 
     /// The value with its first bit in the most significant place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn aligned<const W: usize>(self, key: &[u64; W], order: BitOrder) -> u128 {
+        if let Some((word, skip)) = self.place_in_word() {
+            let word = order.number(key.get(word).copied().unwrap_or(0));
+            return u128::from(word << skip & u64::MAX << (64 - u32::from(self.bits))) << 64;
+        }
+        self.aligned_over_words(key, order)
+    }
+
+    /// The word that has all of the field, if one has, and the bits of it before the field.
+    #[inline(always)]
+    fn place_in_word(self) -> Option<(usize, u32)> {
+        let skip = u32::from(self.offset) % 64;
+        (skip + u32::from(self.bits) <= 64).then_some((usize::from(self.offset) / 64, skip))
+    }
+
+    /// How many of the field's first `len` bits are not in `wildcards`.
+    #[inline(always)]
+    pub(crate) fn missing_in<const W: usize>(self, len: u8, order: BitOrder, wildcards: &[u64; W]) -> u32 {
+        if let Some((word, skip)) = self.place_in_word() {
+            let word = order.number(wildcards.get(word).copied().unwrap_or(0));
+            return (!(word << skip) & u64::MAX.checked_shl(64 - u32::from(len.min(self.bits))).unwrap_or(0))
+                .count_ones();
+        }
+        let missing = |(word, bits): (usize, u64)| (bits & !wildcards.get(word).copied().unwrap_or(0)).count_ones();
+        self.prefix(len, order).map(missing).sum()
+    }
+
+    fn aligned_over_words<const W: usize>(self, key: &[u64; W], order: BitOrder) -> u128 {
         self.pieces(self.bits).fold(0, |value, piece| {
             let word = order.number(key.get(piece.word).copied().unwrap_or(0)) & piece.number;
             value | u128::from(word << piece.skip) << 64 >> piece.done

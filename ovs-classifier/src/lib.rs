@@ -26,6 +26,8 @@
 //! - **Order.** Subtables are probed by the highest priority of their rules. A match ends the search where no
 //!   subtable left has a higher one. (A megaflow table ends at the first match, and probes few masks by hits.)
 //! - **Sparseness.** A mask is stored as the few words it is not zero in, a rule as its values in those.
+//! - **Lines.** Six patterns share a cache line with bits of their hashes, so that a probe that finds nothing reads one
+//!   line; a rule with a small payload is another.
 //!
 //! And these keep the wildcards of a tracked lookup wide, so that what is cached under them is cached for many:
 //!
@@ -108,7 +110,9 @@
 //! A key has at most [`MAX_WORDS`] words, a layout [`STAGES`] stages and [`MAX_FIELDS`] fields, a table
 //! [`MAX_PREFIX_FIELDS`] prefix fields; rules, masks and megaflows are numbered by 32 bits. Guards know leading bits of
 //! fields: a mask that fixes other bits of them only is probed by each lookup that its priority does not exclude. They
-//! are made anew when as many rules have come and gone as there were, which delays one update by the time that takes.
+//! are made anew in the background, a little with each update; new masks of a table that grows by many at once may be
+//! probed without guards until that is done. Masks that are nearly equal are not merged. A subtable that outgrows its
+//! buckets moves to twice as many in one update.
 //!
 //! # Features
 //!

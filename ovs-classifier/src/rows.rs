@@ -1,43 +1,125 @@
 //! From the hash of masked words to the place of the entry that has them.
 //!
-//! A row is half a hash, the place of the values and the slot of what has them (the *head*); both live elsewhere, and
-//! the caller compares the values. Growing the table therefore reads no entry, and a probe reads one only when all 32
-//! bits of the hash agree; and since the row tells both, a processor fetches the head while it compares the values.
+//! A table of buckets, each of them one cache line of six rows. A row is a tag (16 bits of the hash), the place of the
+//! values and the slot of what has them (the *head*); both live elsewhere, and the caller compares the values. So a
+//! probe that finds nothing reads one line and no entry; one that finds something reads the entry while the processor
+//! fetches the head, since the line tells both.
+//!
+//! # Invariants
+//!
+//! - A row is in the bucket that its hash names (its *home*), or in one of those that follow, if all between were full
+//!   when it came. It stays there until it is removed or the table grows.
+//! - A bucket counts the rows that passed it on the way from home to where they are. A probe ends at the first bucket
+//!   that none has passed.
+//! - A tag of a row is never zero; that of a free place is.
+//! - Some place is free, once there are buckets: so a probe ends.
 
-use crate::hash::WordHash;
-use hashbrown::HashTable;
+use crate::simd::{lanes_equal, prefetch};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How many rows a bucket has.
+const ROWS: usize = 6;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
-    table: HashTable<Row>,
+    /// A power of two of them, or none.
+    buckets: Vec<Bucket>,
+    len: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    hash: u32,
-    place: u32,
-    head: u32,
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// The tags of the rows; then how many rows have passed, and a lane without use.
+    tags: [u16; 8],
+    places: [u32; ROWS],
+    heads: [u32; ROWS],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+/// The lane in which a bucket counts those that passed.
+const PASSED: usize = 6;
+
+/// The count that is not counted on, nor back: such a bucket counts as passed for as long as the table does not grow.
+const MANY: u16 = u16::MAX;
+
+#[inline(always)]
+fn tag(hash: u64) -> u16 {
+    (hash >> 48) as u16 | 1
+}
+
+impl Bucket {
+    /// The rows with a tag, as bits.
+    #[inline(always)]
+    fn with(&self, tag: u16) -> u32 {
+        lanes_equal(&self.tags, tag) & ((1 << ROWS) - 1)
+    }
+
+    #[inline(always)]
+    fn passed(&self) -> u16 {
+        self.tags[PASSED]
+    }
+
+    fn pass(&mut self, change: impl Fn(u16) -> u16) {
+        if self.tags[PASSED] != MANY {
+            self.tags[PASSED] = change(self.tags[PASSED]);
+        }
+    }
 }
 
 impl Rows {
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len == 0
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.table.allocation_size()
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    #[inline(always)]
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & self.buckets.len().wrapping_sub(1)
+    }
+
+    /// Has the line fetched in which a probe for this hash begins.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(&self.buckets, self.home(hash));
+    }
+
+    /// The bucket and the place in it of the row with this hash that `is_it`, by its place.
+    #[inline(always)]
+    fn locate(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
+        let (mut at, tag) = (self.home(hash), tag(hash));
+        loop {
+            let bucket = self.buckets.get(at)?;
+            let mut found = bucket.with(tag);
+            while found != 0 {
+                let i = found.trailing_zeros() as usize;
+                if bucket.places.get(i).is_some_and(|place| is_it(*place)) {
+                    return Some((at, i));
+                }
+                found &= found - 1;
+            }
+            if bucket.passed() == 0 {
+                return None;
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+        }
     }
 
     /// The place and the head of the row with this hash that `is_it`, by its place.
     #[inline(always)]
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
-        let hash = WordHash::short(hash);
-        let row = self.table.find(WordHash::spread(hash), |row| row.hash == hash && is_it(row.place))?;
-        Some((row.place, row.head))
+    pub(crate) fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
+        let (bucket, i) = self.locate(hash, is_it)?;
+        let bucket = self.buckets.get(bucket)?;
+        Some((*bucket.places.get(i)?, *bucket.heads.get(i)?))
     }
 
     /// A row with this hash, which may be that of other words.
@@ -48,29 +130,135 @@ impl Rows {
 
     /// The place and the head of all rows, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.table.iter().map(|row| (row.place, row.head))
+        (0..self.buckets.len()).flat_map(|bucket| self.bucket(bucket))
     }
 
-    /// Adds a row, whose place must not be there yet.
-    pub(crate) fn insert(&mut self, hash: u64, place: u32, head: u32) {
-        let hash = WordHash::short(hash);
-        self.table.insert_unique(WordHash::spread(hash), Row { hash, place, head }, |row| WordHash::spread(row.hash));
+    /// How many buckets there are.
+    pub(crate) fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// The place and the head of the rows in a bucket; rows stay in theirs while there are as many buckets.
+    pub(crate) fn bucket(&self, bucket: usize) -> impl Iterator<Item = (u32, u32)> {
+        self.buckets.get(bucket).into_iter().flat_map(|bucket| {
+            let rows = bucket.tags.iter().zip(bucket.places.iter().zip(bucket.heads));
+            rows.filter(|(tag, _)| **tag != 0).map(|(_, (place, head))| (*place, head))
+        })
+    }
+
+    /// Adds a row, whose place must not be there yet; `hash_of` tells the hash of the other rows by their places.
+    pub(crate) fn insert(&mut self, hash: u64, place: u32, head: u32, hash_of: impl Fn(u32) -> u64) {
+        // A single bucket may be full but for one; more are filled to three quarters.
+        let most = (self.buckets.len() * ROWS * 3 / 4).max(self.buckets.len().min(1) * (ROWS - 1));
+        if self.len >= most {
+            let larger = vec![Bucket::default(); (self.buckets.len() * 2).max(1)];
+            let old = core::mem::replace(self, Self { buckets: larger, len: 0 });
+            old.iter().for_each(|(place, head)| self.put(hash_of(place), place, head));
+        }
+        self.put(hash, place, head);
+    }
+
+    /// Adds a row where there is room.
+    fn put(&mut self, hash: u64, place: u32, head: u32) {
+        let (mut at, last) = (self.home(hash), self.buckets.len().wrapping_sub(1));
+        while let Some(bucket) = self.buckets.get_mut(at) {
+            let free = bucket.with(0).trailing_zeros() as usize;
+            if let (Some(tag_of), Some(place_of), Some(head_of)) = (
+                bucket.tags.get_mut(free).filter(|_| free < ROWS),
+                bucket.places.get_mut(free),
+                bucket.heads.get_mut(free),
+            ) {
+                (*tag_of, *place_of, *head_of) = (tag(hash), place, head);
+                self.len += 1;
+                return;
+            }
+            bucket.pass(|passed| passed + 1);
+            at = (at + 1) & last;
+        }
     }
 
     pub(crate) fn set_head(&mut self, hash: u64, place: u32, head: u32) {
-        let hash = WordHash::spread(WordHash::short(hash));
-        if let Some(row) = self.table.find_mut(hash, |row| row.place == place) {
-            row.head = head;
+        if let Some((bucket, i)) = self.locate(hash, |other| other == place)
+            && let Some(row) = self.buckets.get_mut(bucket).and_then(|bucket| bucket.heads.get_mut(i))
+        {
+            *row = head;
         }
     }
 
     pub(crate) fn remove(&mut self, hash: u64, place: u32) {
-        if let Ok(row) = self.table.find_entry(WordHash::spread(WordHash::short(hash)), |row| row.place == place) {
-            row.remove();
+        let Some((found, i)) = self.locate(hash, |other| other == place) else { return };
+        let (mut at, last) = (self.home(hash), self.buckets.len().wrapping_sub(1));
+        while at != found {
+            if let Some(bucket) = self.buckets.get_mut(at) {
+                bucket.pass(|passed| passed.saturating_sub(1));
+            }
+            at = (at + 1) & last;
+        }
+        if let Some(tag) = self.buckets.get_mut(found).and_then(|bucket| bucket.tags.get_mut(i)) {
+            *tag = 0;
+            self.len -= 1;
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.table.clear();
+        self.buckets.fill(Bucket::default());
+        self.len = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MANY, PASSED, Rows};
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    /// Few homes and few tags, so that rows collide and pass.
+    fn hash(place: u32) -> u64 {
+        u64::from(place % 5) << 49 | u64::from(place % 7 / 3)
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_list_finds(changes in prop::collection::vec((any::<bool>(), 0..400u32, any::<Index>()), 0..400)) {
+            let (mut rows, mut list) = (Rows::default(), Vec::<(u32, u32)>::new());
+            for (n, (adds, place, index)) in (0..).zip(changes) {
+                if adds && !list.iter().any(|row| row.0 == place) {
+                    rows.insert(hash(place), place, n, hash);
+                    list.push((place, n));
+                } else if !list.is_empty() {
+                    let i = index.index(list.len());
+                    if adds {
+                        list[i].1 = n;
+                        rows.set_head(hash(list[i].0), list[i].0, n);
+                    } else {
+                        let (place, _) = list.swap_remove(i);
+                        rows.remove(hash(place), place);
+                    }
+                }
+                prop_assert_eq!(rows.len(), list.len());
+            }
+            for place in 0..400 {
+                let expected = list.iter().copied().find(|row| row.0 == place);
+                prop_assert_eq!(rows.find(hash(place), |other| other == place), expected);
+            }
+            let (mut all, mut listed): (Vec<_>, Vec<_>) = (rows.iter().collect(), list);
+            all.sort_unstable();
+            listed.sort_unstable();
+            prop_assert_eq!(all, listed);
+        }
+    }
+
+    #[test]
+    fn what_was_passed_is_forgotten_when_it_goes() {
+        let mut rows = Rows::default();
+        (0..100).for_each(|place| rows.insert(0, place, place, |_| 0));
+        (0..100).for_each(|place| rows.remove(0, place));
+        assert!(rows.is_empty() && rows.buckets.iter().all(|bucket| bucket.tags == [0; 8]));
+        rows.buckets[0].tags[PASSED] = MANY;
+        rows.insert(0, 1, 2, |_| 0);
+        assert_eq!(rows.find(0, |_| true), Some((1, 2)));
+        rows.remove(0, 1);
+        assert_eq!(rows.buckets[0].passed(), MANY);
     }
 }

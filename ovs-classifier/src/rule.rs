@@ -1,11 +1,13 @@
 //! Rules: what is given to a classifier, and what lookups and iteration show.
 
-use crate::arena::Handle;
+use crate::arena::{Arena, Handle};
+use crate::entries::Entries;
 use crate::pattern::Pattern;
 use crate::sparse::SparseMask;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU32;
 
 /// A point in the history of a table: a rule is visible at the versions from the one it was added at up to, and
 /// without, the one it was hidden at.
@@ -100,8 +102,9 @@ impl<R, const W: usize> NewRule<R, W> {
     }
 }
 
-/// A rule as a classifier stores it.
+/// A rule as a classifier stores it: with a payload of up to eight bytes a cache line, which a lookup reads once.
 #[derive(Clone)]
+#[repr(align(64))]
 pub(crate) struct Stored<R> {
     pub(crate) payload: R,
     pub(crate) added: Version,
@@ -113,10 +116,27 @@ pub(crate) struct Stored<R> {
     pub(crate) clauses: Option<Box<Vec<Clause>>>,
     pub(crate) priority: i32,
     /// The subtable, and the place of the pattern in it.
-    pub(crate) column: u32,
+    pub(crate) column: Column,
     pub(crate) place: u32,
     /// The slot of the rule with the same pattern and the same or the next lower priority, plus one; 0 is none.
     pub(crate) below: u32,
+}
+
+const _: () = assert!(size_of::<Option<Stored<u64>>>() == 64);
+
+/// A column that is never all ones, so that no rule takes no more room than a rule.
+#[derive(Clone, Copy)]
+pub(crate) struct Column(NonZeroU32);
+
+impl Column {
+    pub(crate) const fn new(column: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(column))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn get(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 impl<R> Stored<R> {
@@ -137,10 +157,12 @@ impl<R> Stored<R> {
 
 /// A rule of a classifier, by reference: a pattern with a priority and what the caller keeps with it.
 pub struct Rule<'a, R, const W: usize> {
-    pub(crate) handle: Handle,
-    pub(crate) mask: &'a SparseMask<W>,
-    pub(crate) values: &'a [u64],
+    pub(crate) rules: &'a Arena<Stored<R>>,
+    pub(crate) slot: u32,
     pub(crate) stored: &'a Stored<R>,
+    pub(crate) mask: &'a SparseMask<W>,
+    /// What the patterns of the mask have; read when the pattern is asked for, not by the lookup.
+    pub(crate) entries: &'a Entries,
 }
 
 impl<R, const W: usize> Clone for Rule<'_, R, W> {
@@ -154,14 +176,18 @@ impl<R, const W: usize> Copy for Rule<'_, R, W> {}
 impl<'a, R, const W: usize> Rule<'a, R, W> {
     /// The handle by which the table knows the rule.
     #[must_use]
-    pub const fn handle(&self) -> Handle {
-        self.handle
+    pub fn handle(&self) -> Handle {
+        self.rules.handle_of_live(self.slot)
+    }
+
+    fn values(&self) -> &'a [u64] {
+        self.entries.get(self.stored.place).unwrap_or_default()
     }
 
     /// The pattern, expanded to full width: not for the packet path.
     #[must_use]
     pub fn pattern(&self) -> Pattern<W> {
-        self.mask.pattern(self.values)
+        self.mask.pattern(self.values())
     }
 
     /// The priority; higher wins.
@@ -191,13 +217,13 @@ impl<'a, R, const W: usize> Rule<'a, R, W> {
     /// Whether the rule's pattern matches a key.
     #[must_use]
     pub fn matches(&self, key: &[u64; W]) -> bool {
-        self.mask.matches(self.values, key)
+        self.mask.matches(self.values(), key)
     }
 
     /// Whether the rule's pattern fixes at least the bits that `criteria` fixes, to the same values.
     #[must_use]
     pub fn is_covered_by(&self, criteria: &Pattern<W>) -> bool {
-        self.mask.is_covered_by(self.values, criteria)
+        self.mask.is_covered_by(self.values(), criteria)
     }
 }
 

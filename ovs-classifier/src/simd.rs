@@ -1,12 +1,14 @@
-//! The widest instructions that the processor has, chosen when the program runs.
+//! The widest instructions that the processor has, chosen when the program runs, and the kernels that a compiler does
+//! not find by itself.
 //!
-//! There are no intrinsics here and no second text of anything: a [`Job`] is ordinary safe code, and [`Level::run`]
-//! compiles it three times, for any processor, for those with AVX2 and for those with AVX-512, each with the bit
-//! counting instructions that come with it. Loops over rows of bits become vector operations, counts and scans of bits
-//! one instruction each. What [`Level::PORTABLE`] gives is the twin by which the others are tested.
+//! A [`Job`] is ordinary safe code, and [`Level::run`] compiles it three times: for any processor, for those with AVX2
+//! and for those with AVX-512, each with the bit counting instructions that come with it. Loops over rows of bits become
+//! vector operations, counts and scans of bits one instruction each. What [`Level::PORTABLE`] gives is the twin by which
+//! the others are tested. The code of a job is compiled for a level only as far as it is inlined into [`Job::run`], so
+//! what is worth it is marked `#[inline(always)]`.
 //!
-//! The code of a job is compiled for a level only as far as it is inlined into [`Job::run`], so what is worth it is
-//! marked `#[inline(always)]`. There are no gathers: on the processors at hand they cost more than the loads they
+//! Two kernels are written by hand: [`lanes_equal`], with a safe twin, and [`prefetch`], which has no result. Every
+//! x86-64 has their instructions. There are no gathers: on the processors at hand they cost more than the loads they
 //! replace.
 
 /// Work to be done at a level.
@@ -47,6 +49,7 @@ impl Level {
         use std::arch::is_x86_feature_detected as has;
         let v3 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt");
         let v4 = v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+        let v4 = v4 && has!("avx512vpopcntdq");
         Self(match (v3, v4) {
             (_, true) => Instructions::Avx512,
             (true, _) => Instructions::Avx2,
@@ -78,6 +81,58 @@ impl Level {
     }
 }
 
+/// Which of eight lanes are `wanted`: bit `i` is that of lane `i`.
+#[inline(always)]
+pub(crate) fn lanes_equal(lanes: &[u16; 8], wanted: u16) -> u32 {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return sse2::lanes_equal(lanes, wanted);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    return lanes_equal_portable(lanes, wanted);
+}
+
+/// The twin of [`lanes_equal`].
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+fn lanes_equal_portable(lanes: &[u16; 8], wanted: u16) -> u32 {
+    (0..).zip(lanes).fold(0, |set, (i, lane)| set | u32::from(*lane == wanted) << i)
+}
+
+/// Has the processor fetch the line in which an element begins, if there is one; it will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(elements: &[T], index: usize) {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(element) = elements.get(index) {
+        sse2::prefetch(element);
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    let _ = (elements, index);
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[allow(unsafe_code, reason = "an unaligned load of an array, and a hint about a reference")]
+mod sse2 {
+    use core::arch::x86_64::{
+        __m128i, _MM_HINT_T0, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_prefetch,
+        _mm_set1_epi16, _mm_setzero_si128,
+    };
+
+    #[inline(always)]
+    pub(super) fn lanes_equal(lanes: &[u16; 8], wanted: u16) -> u32 {
+        // SAFETY: the array is 16 bytes, which is what is read, and the load asks for no alignment. SSE2 is there: this
+        // module is compiled for targets that have it.
+        unsafe {
+            let lanes = _mm_loadu_si128(lanes.as_ptr().cast::<__m128i>());
+            let equal = _mm_cmpeq_epi16(lanes, _mm_set1_epi16(wanted.cast_signed()));
+            _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())).cast_unsigned()
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch<T>(element: &T) {
+        // SAFETY: a prefetch reads nothing that a program can see and faults at no address; this one is a reference's.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(element).cast::<i8>()) }
+    }
+}
+
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[allow(unsafe_code, reason = "the processor has the instructions that a level names: that is checked once")]
 mod sys {
@@ -96,7 +151,7 @@ mod sys {
 
     #[inline]
     pub(super) fn avx512<J: Job>(job: J) -> J::Output {
-        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
         fn run<J: Job>(job: J) -> J::Output {
             job.run()
         }
@@ -107,7 +162,7 @@ mod sys {
 
 #[cfg(test)]
 mod tests {
-    use super::{Job, Level};
+    use super::{Job, Level, lanes_equal, lanes_equal_portable, prefetch};
     use proptest::prelude::*;
 
     struct Count<'a>(&'a [u64], &'a [u64]);
@@ -122,7 +177,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_prefetch_of_what_is_not_there_is_none() {
+        prefetch(&[1, 2, 3], 2);
+        prefetch(&[1, 2, 3], 3);
+        prefetch::<u64>(&[], 0);
+    }
+
     proptest! {
+        #[test]
+        fn lanes_are_compared_as_the_twin_compares_them(
+            lanes: [u16; 8],
+            few in proptest::array::uniform8(0..3u16),
+            wanted in 0..3u16,
+        ) {
+            prop_assert_eq!(lanes_equal(&few, wanted), lanes_equal_portable(&few, wanted));
+            prop_assert_eq!(lanes_equal(&lanes, lanes[5]), lanes_equal_portable(&lanes, lanes[5]));
+        }
+
         #[test]
         fn a_job_gives_the_same_at_all_levels(a: [u64; 24], b: [u64; 24]) {
             let expected = Level::PORTABLE.run(Count(&a, &b));

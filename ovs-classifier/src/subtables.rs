@@ -54,7 +54,9 @@ impl<S, const W: usize> Subtable<S, W> {
     /// Adds the pattern that matches a key and was not there; returns its place.
     pub(crate) fn insert(&mut self, key: &[u64; W], head: u32) -> u32 {
         let place = self.entries.insert(self.mask.gather(key));
-        self.rows.insert(self.mask.hash(key), place, head);
+        let (mask, entries) = (&self.mask, &self.entries);
+        let hash_of = |place| entries.get(place).map_or(0, |values| mask.hash_of_values(values));
+        self.rows.insert(mask.hash(key), place, head, hash_of);
         place
     }
 
@@ -131,7 +133,8 @@ impl<S, const W: usize> Subtables<S, W> {
         let (state, entries) = (state(&mask), Entries::new(mask.len()));
         let subtable = Subtable { mask, mask_hash, rows: Rows::default(), entries, state };
         let column = self.subtables.insert(subtable)?.index();
-        self.by_mask.insert(mask_hash, column, 0);
+        let hash_of = |column| self.subtables.get(column).map_or(0, |subtable| subtable.mask_hash);
+        self.by_mask.insert(mask_hash, column, 0, hash_of);
         Some(column)
     }
 

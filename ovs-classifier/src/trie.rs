@@ -4,35 +4,166 @@
 //! prefix, or because two longer ones part here. So a value walks down as far as it agrees, and where it leaves the
 //! trie, the bits up to the one that differs prove that no longer prefix is its own.
 //!
-//! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept.
+//! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept. Fields of up to 32 bits, which
+//! most are, have nodes of their own kind, four to a cache line.
+//!
+//! A large trie has a *head*: for all values of the first bits, how far they lead. Walks begin there.
 
 use alloc::vec::Vec;
+use core::fmt::Debug;
 
+/// The prefixes of a field.
+#[derive(Clone, Debug)]
+pub(crate) enum Trie {
+    /// Of a field of at most 32 bits.
+    Short(Nodes<u32>),
+    Long(Nodes<u128>),
+}
+
+/// The nodes of a trie whose paths are `P`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trie {
-    nodes: Vec<Node>,
+pub(crate) struct Nodes<P> {
+    nodes: Vec<Node<P>>,
     root: Link,
     free: Vec<u32>,
+    /// In a large trie, what is found in the nodes of fewer bits than a head has; else empty.
+    head: Vec<Head>,
+}
+
+/// A left-aligned prefix.
+pub(crate) trait Path: Copy + Debug + Default {
+    /// The first bits of a value of 128.
+    fn of(value: u128) -> Self;
+
+    /// How many leading bits are the same, at most all.
+    fn common(self, other: Self) -> u8;
+
+    /// The bit after the first `at`.
+    fn bit(self, at: u8) -> usize;
+
+    /// Zero behind the first `len` bits.
+    fn head(self, len: u8) -> Self;
+
+    /// The first `bits` bits, of at most 32, as a number.
+    fn top(self, bits: u32) -> usize;
+
+    /// The path that begins with this number of `bits` bits.
+    fn from_top(top: usize, bits: u32) -> Self;
+}
+
+macro_rules! path {
+    ($type:ty, $bits:literal) => {
+        impl Path for $type {
+            #[inline(always)]
+            fn of(value: u128) -> Self {
+                (value >> (128 - $bits)) as $type
+            }
+
+            #[inline(always)]
+            fn common(self, other: Self) -> u8 {
+                (self ^ other).leading_zeros() as u8
+            }
+
+            #[inline(always)]
+            fn bit(self, at: u8) -> usize {
+                (self >> ($bits - 1 - u32::from(at.min($bits - 1))) & 1) as usize
+            }
+
+            fn head(self, len: u8) -> Self {
+                self & !<$type>::MAX.checked_shr(len.into()).unwrap_or(0)
+            }
+
+            #[inline(always)]
+            fn top(self, bits: u32) -> usize {
+                self.checked_shr($bits - bits).unwrap_or(0) as usize
+            }
+
+            fn from_top(top: usize, bits: u32) -> Self {
+                (top as $type).checked_shl($bits - bits).unwrap_or(0)
+            }
+        }
+    };
+}
+
+path!(u32, 32);
+path!(u128, 128);
+
+/// How many bits of a value the head is indexed by, from how many nodes on. A change near the root costs a step for each
+/// of at most 2^12 values; there are few, where nodes are many.
+const HEADS: [(usize, u32); 2] = if cfg!(test) { [(8, 4), (24, 6)] } else { [(1 << 12, 8), (1 << 16, 12)] };
+
+/// Where the first bits of a value lead.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    link: Link,
+    /// The nodes above the link, the next first; none where the value's first bits leave the trie.
+    above: [Link; 2],
+    /// As in [`Answer`], of the nodes before.
+    lens: u16,
+    bits: u8,
 }
 
 /// A node's place plus one; 0 is none.
 type Link = u32;
 
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct Node<P> {
     /// The prefix, zero behind its end.
-    path: u128,
+    path: P,
     children: [Link; 2],
-    /// How many rules have exactly this prefix.
-    rules: u32,
-    len: u8,
+    /// How many rules have exactly this prefix, and its length in the low byte.
+    rules_and_len: u32,
+}
+
+const _: () = assert!(size_of::<Node<u32>>() == 16);
+
+impl<P: Path> Node<P> {
+    fn new(path: P, len: u8, rules: u32, children: [Link; 2]) -> Self {
+        Self { path, children, rules_and_len: rules << 8 | u32::from(len) }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u8 {
+        self.rules_and_len as u8
+    }
+
+    /// How many rules there are; at 2^24 - 1 it is no longer counted, up or down, and costs bits at worst.
+    #[inline(always)]
+    fn rules(&self) -> u32 {
+        self.rules_and_len >> 8
+    }
+
+    fn count(&mut self, change: impl Fn(u32) -> u32) {
+        if self.rules() < u32::MAX >> 8 {
+            self.rules_and_len = change(self.rules()) << 8 | u32::from(self.len());
+        }
+    }
+
+    /// How many leading bits a value shares with the prefix.
+    #[inline(always)]
+    fn agrees(&self, value: P) -> u8 {
+        self.path.common(value).min(self.len())
+    }
+
+    /// What decides that a value is here and goes on or not: the next bit, too, unless nothing can go on.
+    #[inline(always)]
+    fn bits(&self) -> u8 {
+        self.len() + u8::from(self.children != [0, 0])
+    }
+}
+
+/// The beginning of a walk: a node, the two above it, each with the side that leads down, and their lengths.
+struct Start {
+    link: Link,
+    above: [Option<(Link, usize)>; 2],
+    lens: [u8; 2],
 }
 
 /// What a value has in common with the prefixes of a trie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Bit `n - 1` is set when a prefix of length `n` is the value's.
-    lens: u128,
+    pub(crate) lens: u128,
     /// So many leading bits of the value decide that.
     pub(crate) bits: u8,
 }
@@ -45,116 +176,271 @@ impl Answer {
     }
 }
 
-fn bit(value: u128, at: u8) -> usize {
-    (value >> (127 - u32::from(at.min(127))) & 1) as usize
-}
-
-fn head(value: u128, len: u8) -> u128 {
-    value & !u128::MAX.checked_shr(len.into()).unwrap_or(0)
-}
-
-fn common(a: u128, b: u128) -> u8 {
-    (a ^ b).leading_zeros() as u8
-}
-
 impl Trie {
+    /// Without prefixes, of a field of so many bits.
+    pub(crate) fn new(bits: u8) -> Self {
+        if bits <= 32 { Self::Short(Nodes::default()) } else { Self::Long(Nodes::default()) }
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
-    }
-
-    fn node(&self, link: Link) -> Option<&Node> {
-        self.nodes.get(link.checked_sub(1)? as usize)
-    }
-
-    fn node_mut(&mut self, link: Link) -> Option<&mut Node> {
-        self.nodes.get_mut(link.checked_sub(1)? as usize)
-    }
-
-    #[inline(always)]
-    pub(crate) fn find(&self, value: u128) -> Answer {
-        let mut answer = Answer::default();
-        let mut link = self.root;
-        while let Some(node) = self.node(link) {
-            let agreed = common(node.path, value).min(node.len);
-            if agreed < node.len {
-                answer.bits = agreed + 1;
-                break;
-            }
-            if node.rules > 0 {
-                answer.lens |= 1 << (node.len - 1);
-            }
-            answer.bits = node.len;
-            if node.children == [0, 0] {
-                break;
-            }
-            // The next bit is read, whether or not something goes on from it.
-            answer.bits += 1;
-            link = node.children[bit(value, node.len)];
+        match self {
+            Self::Short(nodes) => nodes.heap_bytes(),
+            Self::Long(nodes) => nodes.heap_bytes(),
         }
-        answer
+    }
+
+    /// What a value has in common with the prefixes.
+    #[inline]
+    pub(crate) fn find(&self, value: u128) -> Answer {
+        match self {
+            Self::Short(nodes) => nodes.find_short(u32::of(value)),
+            Self::Long(nodes) => nodes.find(value),
+        }
+    }
+
+    /// What two values have in common with the prefixes of two tries: both wait for memory together.
+    #[inline]
+    pub(crate) fn find_both(&self, value: u128, other: &Self, other_value: u128) -> [Answer; 2] {
+        match (self, other) {
+            (Self::Short(a), Self::Short(b)) => find_short_both(a, u32::of(value), b, u32::of(other_value)),
+            _ => [self.find(value), other.find(other_value)],
+        }
     }
 
     /// Adds the first `len` bits of `value`.
     pub(crate) fn insert(&mut self, value: u128, len: u8) {
-        if len == 0 {
-            return;
+        match self {
+            Self::Short(nodes) => nodes.insert(u32::of(value), len),
+            Self::Long(nodes) => nodes.insert(value, len),
         }
-        let value = head(value, len);
-        let (mut above, mut link) = (None, self.root);
-        while let Some(node) = self.node(link).copied() {
-            let agreed = common(node.path, value).min(node.len).min(len);
-            if agreed < node.len {
-                let mut children = [0; 2];
-                children[bit(node.path, agreed)] = link;
-                let mut rules = 1;
-                if agreed < len {
-                    children[bit(value, agreed)] = self.add(Node { path: value, children: [0; 2], rules: 1, len });
-                    rules = 0;
-                }
-                let fork = self.add(Node { path: head(value, agreed), children, rules, len: agreed });
-                self.point(above, fork);
-                return;
-            }
-            if node.len == len {
-                if let Some(node) = self.node_mut(link) {
-                    node.rules += 1;
-                }
-                return;
-            }
-            let side = bit(value, node.len);
-            (above, link) = (Some((link, side)), node.children[side]);
-        }
-        let leaf = self.add(Node { path: value, children: [0; 2], rules: 1, len });
-        self.point(above, leaf);
     }
 
     /// Removes a prefix that was added.
     pub(crate) fn remove(&mut self, value: u128, len: u8) {
-        let value = head(value, len);
-        let (mut above, mut link) = ([None; 2], self.root);
-        while let Some(node) = self.node(link).copied() {
-            if common(node.path, value).min(len) < node.len {
-                return;
+        match self {
+            Self::Short(nodes) => nodes.remove(u32::of(value), len),
+            Self::Long(nodes) => nodes.remove(value, len),
+        }
+    }
+}
+
+/// A value on its way through a trie of a short field.
+struct Walk {
+    link: Link,
+    lens: u32,
+    bits: u8,
+}
+
+impl Walk {
+    /// Goes on by a node; whether there may be more.
+    #[inline(always)]
+    fn step(&mut self, nodes: &Nodes<u32>, value: u32) -> bool {
+        let Some(node) = nodes.node(self.link) else { return false };
+        let agreed = node.agrees(value);
+        if agreed < node.len() {
+            (self.bits, self.link) = (agreed + 1, 0);
+            return false;
+        }
+        self.lens |= u32::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 31);
+        self.bits = node.bits();
+        self.link = node.children[value.bit(node.len())];
+        true
+    }
+
+    #[inline(always)]
+    fn answer(&self) -> Answer {
+        Answer { lens: self.lens.into(), bits: self.bits }
+    }
+}
+
+impl Nodes<u32> {
+    #[inline(always)]
+    fn walk(&self, value: u32) -> Walk {
+        let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
+        Walk { link: start.link, lens: start.lens.into(), bits: start.bits }
+    }
+
+    /// As [`find`](Self::find), with lengths in a word.
+    fn find_short(&self, value: u32) -> Answer {
+        let mut walk = self.walk(value);
+        while walk.step(self, value) {}
+        walk.answer()
+    }
+}
+
+/// Two walks, a step of each in turn.
+#[inline(never)]
+fn find_short_both(a: &Nodes<u32>, value: u32, b: &Nodes<u32>, other: u32) -> [Answer; 2] {
+    let (mut first, mut second) = (a.walk(value), b.walk(other));
+    while first.step(a, value) | second.step(b, other) {}
+    [first.answer(), second.answer()]
+}
+
+impl<P: Path> Nodes<P> {
+    fn heap_bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node<P>>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.head.capacity() * size_of::<Head>()
+    }
+
+    #[inline(always)]
+    fn node(&self, link: Link) -> Option<&Node<P>> {
+        self.nodes.get(link.checked_sub(1)? as usize)
+    }
+
+    fn node_mut(&mut self, link: Link) -> Option<&mut Node<P>> {
+        self.nodes.get_mut(link.checked_sub(1)? as usize)
+    }
+
+    fn find(&self, value: P) -> Answer {
+        let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
+        let mut answer = Answer { lens: start.lens.into(), bits: start.bits };
+        let mut link = start.link;
+        while let Some(node) = self.node(link) {
+            let agreed = node.agrees(value);
+            if agreed < node.len() {
+                answer.bits = agreed + 1;
+                break;
             }
-            if node.len == len {
+            answer.lens |= u128::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 127);
+            answer.bits = node.bits();
+            link = node.children[value.bit(node.len())];
+        }
+        answer
+    }
+
+    /// How many bits of a value the head is indexed by; 0 if there is none.
+    #[inline(always)]
+    fn head_bits(&self) -> u32 {
+        self.head.len().max(1).ilog2()
+    }
+
+    #[inline(always)]
+    fn head_of(&self, value: P) -> Option<&Head> {
+        self.head.get(value.top(self.head_bits()))
+    }
+
+    /// What finding comes to with the bits that the head has, of `value`: at a node that needs more.
+    fn find_head(&self, value: P) -> Head {
+        let mut head = Head { link: self.root, ..Head::default() };
+        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len()) < self.head_bits()) {
+            let agreed = node.agrees(value);
+            if agreed < node.len() {
+                return Head { link: 0, above: [0; 2], bits: agreed + 1, ..head };
+            }
+            head.lens |= u16::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 15);
+            head.bits = node.bits();
+            head.above = [head.link, head.above[0]];
+            head.link = node.children[value.bit(node.len())];
+        }
+        head
+    }
+
+    /// Restores the head where it depends on a node of length `len` and what it leads to.
+    fn mend(&mut self, value: P, len: u8) {
+        let (old, nodes) = (self.head_bits(), self.nodes.len());
+        let bits = HEADS.iter().filter(|(from, _)| *from <= nodes).map(|(_, bits)| *bits).max().unwrap_or(0).max(old);
+        if bits == 0 || u32::from(len) >= bits {
+            return;
+        }
+        let len = if bits == old { len } else { 0 };
+        self.head.resize(1 << bits, Head::default());
+        let first = value.head(len).top(bits);
+        for i in first..first + (1 << (bits - u32::from(len))) {
+            let found = self.find_head(P::from_top(i, bits));
+            if let Some(head) = self.head.get_mut(i) {
+                *head = found;
+            }
+        }
+    }
+
+    fn insert(&mut self, value: P, len: u8) {
+        if len > 0 {
+            let value = value.head(len);
+            let changed = self.put(value, len);
+            self.mend(value, changed);
+        }
+    }
+
+    /// Where a walk to a prefix of `len` bits may begin.
+    fn start(&self, value: P, len: u8) -> Start {
+        match self.head_of(value).filter(|_| u32::from(len) >= self.head_bits()) {
+            Some(Head { link, above: [above, second], .. }) if *above != 0 => {
+                let len = |link| self.node(link).map_or(0, Node::len);
+                let side = |link| self.node(link).map(|node| (link, value.bit(node.len())));
+                Start { link: *link, above: [side(*above), side(*second)], lens: [len(*above), len(*second)] }
+            }
+            _ => Start { link: self.root, above: [None; 2], lens: [0; 2] },
+        }
+    }
+
+    /// Adds a prefix; returns the length of the shortest that led somewhere else before.
+    fn put(&mut self, value: P, len: u8) -> u8 {
+        let Start { mut link, above: [mut above, _], lens: [mut above_len, _] } = self.start(value, len);
+        while let Some(node) = self.node(link) {
+            let agreed = node.agrees(value).min(len);
+            if agreed < node.len() {
+                let (mut children, path) = ([0; 2], node.path);
+                children[path.bit(agreed)] = link;
+                let mut rules = 1;
+                if agreed < len {
+                    children[value.bit(agreed)] = self.add(Node::new(value, len, 1, [0; 2]));
+                    rules = 0;
+                }
+                let fork = self.add(Node::new(value.head(agreed), agreed, rules, children));
+                self.point(above, fork);
+                return above_len;
+            }
+            if node.len() == len {
+                let is_new = node.rules() == 0;
                 if let Some(node) = self.node_mut(link) {
-                    node.rules = node.rules.saturating_sub(1);
+                    node.count(|rules| rules + 1);
+                }
+                return if is_new { len } else { u8::MAX };
+            }
+            let side = value.bit(node.len());
+            (above, above_len, link) = (Some((link, side)), node.len(), node.children[side]);
+        }
+        let leaf = self.add(Node::new(value, len, 1, [0; 2]));
+        self.point(above, leaf);
+        above_len
+    }
+
+    fn remove(&mut self, value: P, len: u8) {
+        let value = value.head(len);
+        let changed = self.take(value, len);
+        self.mend(value, changed);
+    }
+
+    /// Removes a prefix; returns the length of the shortest that led somewhere else before.
+    fn take(&mut self, value: P, len: u8) -> u8 {
+        let Start { mut link, mut above, mut lens } = self.start(value, len);
+        while let Some(node) = self.node(link) {
+            if node.agrees(value).min(len) < node.len() {
+                return u8::MAX;
+            }
+            if node.len() == len {
+                let rules = node.rules();
+                if let Some(node) = self.node_mut(link) {
+                    node.count(|rules| rules.saturating_sub(1));
                 }
                 self.prune(link, above[0]);
                 if let Some((fork, _)) = above[0] {
                     self.prune(fork, above[1]);
                 }
-                return;
+                return if rules > 1 { u8::MAX } else { lens[1] };
             }
-            let side = bit(value, node.len);
-            above = [Some((link, side)), above[0]];
+            let side = value.bit(node.len());
+            (above, lens) = ([Some((link, side)), above[0]], [node.len(), lens[0]]);
             link = node.children[side];
         }
+        u8::MAX
     }
 
     /// Takes a node out that no rule and no fork needs.
     fn prune(&mut self, link: Link, above: Option<(Link, usize)>) {
-        if let Some(&Node { rules: 0, children: [only, 0] | [0, only], .. }) = self.node(link) {
+        if let Some(Node { children: [only, 0] | [0, only], .. }) = self.node(link).filter(|node| node.rules() == 0) {
+            let only = *only;
             self.point(above, only);
             self.free.push(link);
         }
@@ -171,7 +457,7 @@ impl Trie {
         }
     }
 
-    fn add(&mut self, node: Node) -> Link {
+    fn add(&mut self, node: Node<P>) -> Link {
         if let Some(link) = self.free.pop()
             && let Some(place) = self.node_mut(link)
         {
@@ -187,25 +473,33 @@ impl Trie {
 
 #[cfg(test)]
 mod tests {
-    use super::{Trie, head};
+    use super::{Nodes, Path, Trie};
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
-    /// Values of ten bits, so that prefixes meet.
-    fn prefix() -> impl Strategy<Value = (u128, u8)> {
-        (0..1024u128, 1..=10u8).prop_map(|(value, len)| (head(value << 118, len), len))
+    fn head(value: u128, len: u8) -> u128 {
+        value.head(len)
+    }
+
+    fn live<P>(nodes: &Nodes<P>) -> usize {
+        nodes.nodes.len() - nodes.free.len()
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
 
+        /// Values of ten bits, so that prefixes meet; of a short field, and of a long one after bits that all share or
+        /// not.
         #[test]
         fn says_what_a_list_says_in_no_more_bits_than_needed(
-            prefixes in prop::collection::vec(prefix(), 0..24),
-            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..16),
+            prefixes in prop::collection::vec((0..1024u128, 1..=10u8), 0..48),
+            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+            shift in prop_oneof![Just(0u8), Just(50), Just(60), Just(118)],
         ) {
-            let mut trie = Trie::default();
-            let mut list = prefixes;
+            let mut trie = Trie::new(if shift == 0 { 32 } else { 128 });
+            let at = |value: u128| value << 118 >> shift;
+            let mut list: Vec<(u128, u8)> =
+                prefixes.iter().map(|(value, len)| (head(at(*value), len + shift), len + shift)).collect();
             list.iter().for_each(|(value, len)| trie.insert(*value, *len));
             for index in gone {
                 if !list.is_empty() {
@@ -213,12 +507,15 @@ mod tests {
                     trie.remove(value, len);
                 }
             }
-            let live = trie.nodes.len() - trie.free.len();
+            let live = match &trie {
+                Trie::Short(nodes) => live(nodes),
+                Trie::Long(nodes) => live(nodes),
+            };
             prop_assert!(live <= 2 * list.len(), "{live} nodes for {} prefixes", list.len());
             for n in 0..1024u128 {
-                let value = n << 118;
+                let value = at(n);
                 let answer = trie.find(value);
-                for len in 1..=10 {
+                for len in 1..=10 + shift {
                     let there = list.iter().any(|p| p.1 == len && p.0 == head(value, len));
                     prop_assert_eq!(answer.rules_out(len).is_none(), there);
                 }
@@ -235,5 +532,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_prefix_of_too_many_rules_stays() {
+        let mut trie = Trie::new(32);
+        trie.insert(1 << 127, 1);
+        let Trie::Short(nodes) = &mut trie else { unreachable!("32 bits are few") };
+        nodes.nodes[0].rules_and_len |= u32::MAX << 8;
+        trie.insert(1 << 127, 1);
+        trie.remove(1 << 127, 1);
+        assert_eq!(trie.find(1 << 127).rules_out(1), None);
     }
 }

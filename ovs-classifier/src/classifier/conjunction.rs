@@ -25,9 +25,22 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<u32> {
-        let Found { mut hard, mut soft } = self.search(query, wildcards.as_deref_mut(), cost);
+        let found = self.search(query, wildcards.as_deref_mut(), cost);
+        if found.soft.is_empty() { found.hard } else { self.resolve_soft(found, query, wildcards, cost) }
+    }
+
+    /// The slot of the rule that applies to a key for which rules with clauses were found.
+    #[cold]
+    fn resolve_soft(
+        &self,
+        found: Found,
+        query: Query<'_, W>,
+        mut wildcards: Option<&mut [u64; W]>,
+        cost: &mut Probes,
+    ) -> Option<u32> {
+        let Found { mut hard, mut soft } = found;
         let priority = |slot: u32| self.rules.get(slot).map(|rule| rule.priority);
-        let standing = |rule: &Stored<R>| (rule.priority, self.ranks.get(rule.column as usize));
+        let standing = |rule: &Stored<R>| (rule.priority, self.ranks.get(rule.column.get() as usize));
         loop {
             soft.retain(|slot| priority(*slot) > hard.and_then(priority));
             let Some(highest) = soft.iter().filter_map(|slot| priority(*slot)).max() else { return hard };

@@ -23,7 +23,7 @@ pub use search::Probes;
 pub use view::View;
 
 use crate::arena::{self, Arena, CAPACITY, Handle};
-use crate::guards::Guards;
+use crate::guards::{FEW, Guards};
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
@@ -33,6 +33,7 @@ use crate::stages::StageIndex;
 use crate::subtables::Subtables;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 use core::fmt;
 use prefixes::{Ports, Prefixes};
 
@@ -63,9 +64,14 @@ use prefixes::{Ports, Prefixes};
 ///
 /// # Cost
 ///
-/// A lookup reads a row for each of at most 24 guards, and probes the masks that they leave: in tables of rules as
-/// switches have them a handful, whatever the number of masks. The bound is the number of masks, which nothing but
-/// the rules decides: [`Probes`] counts. An update costs the same for one mask.
+/// A lookup reads a row for each of at most 24 guards, 64 where someone has made masks explode, and probes the masks
+/// that they leave and that may have a better rule: in tables of rules as switches have them a handful, whatever the
+/// number of masks. What is expected: a guard lets a mask of `n` rules that has none for the key's value pass in at most
+/// a quarter of cases, if the values of the guard's bits are `4n` or more and the rules spread over them; a mask that
+/// fixes `f` such fields is probed in vain by one lookup of `4^f`. What is the bound: all masks, where rules are chosen
+/// to pass; `CVE-2019-25076`'s 8,192 masks, which are, cost less than 128 probes. [`Probes`] counts.
+///
+/// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency.
 ///
 /// # Example
 ///
@@ -93,6 +99,8 @@ pub struct Classifier<R, const W: usize> {
     guards: Guards,
     /// By column: see [`rank`]. 0 where there is no mask.
     ranks: Vec<u64>,
+    /// Where masks are few, all of them: ranks and columns, the highest first.
+    ranked: ArrayVec<(u64, u32), FEW>,
     prefixes: Prefixes,
     /// The hidden rules, by the version from which on they are.
     hidden: BTreeMap<Version, Vec<Handle>>,
@@ -168,6 +176,7 @@ impl<R, const W: usize> Classifier<R, W> {
             rules: Arena::new(),
             subtables: Subtables::new(hash),
             ranks: Vec::new(),
+            ranked: ArrayVec::new(),
             prefixes: Prefixes::default(),
             hidden: BTreeMap::new(),
             next_sequence: 0,
@@ -287,10 +296,9 @@ impl<R, const W: usize> Classifier<R, W> {
     /// The rule in a slot, as the outside sees it.
     #[inline]
     fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
-        let (handle, stored) = (self.rules.handle(slot)?, self.rules.get(slot)?);
-        let subtable = self.subtables.get(stored.column)?;
-        let values = subtable.entries.get(stored.place)?;
-        Some(Rule { handle, mask: &subtable.mask, values, stored })
+        let stored = self.rules.get(slot)?;
+        let subtable = self.subtables.get(stored.column.get())?;
+        Some(Rule { rules: &self.rules, slot, stored, mask: &subtable.mask, entries: &subtable.entries })
     }
 
     /// The rules with the same pattern as the one in slot `head`, from there down, with their slots.

@@ -22,18 +22,14 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{ENOUGH, MAX_GUARDS, Picked, and};
-use arrayvec::ArrayVec;
+use crate::guards::{NARROW, Picked};
 
 /// The proofs of one lookup.
 pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
     table: &'a Classifier<R, W>,
     key: &'a [u64; W],
-    picked: Picked<'a, W, N>,
     answers: Answers,
     wildcards: &'a mut [u64; W],
-    /// For each guard, how many of its bits are not reported yet.
-    new: ArrayVec<u32, MAX_GUARDS>,
 }
 
 /// What proves that a mask has nothing for a key.
@@ -51,82 +47,68 @@ enum Proof {
 
 impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
     #[inline(always)]
-    pub(super) fn new(
-        table: &'a Classifier<R, W>,
-        key: &'a [u64; W],
-        picked: Picked<'a, W, N>,
-        wildcards: &'a mut [u64; W],
-    ) -> Self {
-        Self { table, key, picked, answers: Answers::default(), wildcards, new: ArrayVec::new() }
+    pub(super) fn new(table: &'a Classifier<R, W>, key: &'a [u64; W], wildcards: &'a mut [u64; W]) -> Self {
+        Self { table, key, answers: Answers::default(), wildcards }
     }
 
-    /// Proves that the masks `missed`, and all above rank `floor` that the guards ruled out, hold no better rule.
+    /// Proves that the masks `missed`, and all above rank `floor` that the guards ruled out, hold no better rule;
+    /// `open` are those of the first columns that the guards left.
     #[inline(always)]
-    pub(super) fn gather(mut self, missed: &[u32], floor: u64, cost: &mut Probes) {
-        self.recount();
-        self.picked.complete();
+    pub(super) fn gather(mut self, missed: &[u32], open: &[u64; N], floor: u64, cost: &mut Probes) {
+        let guards = &self.table.guards;
         for column in missed {
-            cost.proofs += u64::from(self.prove(*column));
+            let first = *column as usize / 64 / N * N;
+            cost.proofs += u64::from(self.prove(*column, &Picked::new(guards, self.key, first)));
         }
-        if self.table.guards.len() == 0 {
+        if guards.len() == 0 {
             return;
         }
-        for first in (0..self.table.guards.words()).step_by(N) {
-            if first != self.picked.first() {
-                self.picked = Picked::new(&self.table.guards, self.key, first);
-                self.picked.complete();
-            }
-            self.prove_closed(floor, cost);
+        self.prove_closed(&Picked::new(guards, self.key, 0), open, floor, cost);
+        for first in (N..guards.words()).step_by(N) {
+            let picked = Picked::new(guards, self.key, first);
+            self.prove_closed(&picked, &picked.open(1), floor, cost);
         }
     }
 
     /// Proves that those of the picked masks which the guards rule out, and are above a rank, hold nothing.
     #[inline(always)]
-    fn prove_closed(&mut self, floor: u64, cost: &mut Probes) {
-        let (live, open) = (self.picked.live(), self.picked.open(ENOUGH));
+    fn prove_closed(&mut self, picked: &Picked<'_, W, N>, open: &[u64; N], floor: u64, cost: &mut Probes) {
+        let live = picked.live();
         let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
-        self.pass_reported(&mut left);
-        for (word, left) in (self.picked.first()..).zip(&mut left) {
+        // Where masks are few, most often none is above.
+        if N > NARROW {
+            picked.drop_known(&mut left, self.wildcards);
+        }
+        for (word, left) in (picked.first()..).zip(&mut left) {
             let ranks = self.table.ranks.get(word * 64..).unwrap_or_default();
             *left = above(ranks, *left, floor);
         }
+        if N <= NARROW {
+            picked.drop_known(&mut left, self.wildcards);
+        }
+        self.drop_proven(&mut left, picked.first());
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
-            let column = (self.picked.first() + word) * 64 + left[word].trailing_zeros() as usize;
+            let column = (picked.first() + word) * 64 + left[word].trailing_zeros() as usize;
             left[word] &= left[word] - 1;
-            if self.prove(column as u32) {
+            if self.prove(column as u32, picked) {
                 cost.proofs += 1;
-                self.pass_reported(&mut left);
+                picked.drop_known(&mut left, self.wildcards);
+                self.drop_proven(&mut left, picked.first());
             }
         }
     }
 
-    /// Keeps of the picked columns those that no guard rules out whose bits are reported already.
+    /// Keeps of some columns those that no prefix rules out whose bits are reported already.
     #[inline(always)]
-    fn pass_reported(&mut self, columns: &mut [u64; N]) {
-        if columns.iter().all(|columns| *columns == 0) {
-            return;
-        }
-        for (pass, new) in self.picked.passes().iter().zip(&self.new) {
-            if *new == 0 {
-                and(columns, pass);
-            }
-        }
-    }
-
-    /// Counts anew how many bits of the guards are not reported.
-    #[inline(always)]
-    fn recount(&mut self) {
-        self.new.clear();
-        for guard in 0..self.table.guards.len() {
-            let (word, bits) = self.table.guards.bits(guard);
-            self.new.push(missing(self.wildcards, word, bits));
-        }
+    fn drop_proven(&mut self, columns: &mut [u64; N], first: usize) {
+        let (prefixes, order) = (&self.table.prefixes, self.table.layout.order());
+        prefixes.drop_proven(columns, first, self.key, order, &mut self.answers, self.wildcards);
     }
 
     /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
     #[inline(always)]
-    fn prove(&mut self, column: u32) -> bool {
-        let Some((proof, new)) = self.cheapest(column) else { return false };
+    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>) -> bool {
+        let Some((proof, new)) = self.cheapest(column, picked) else { return false };
         if new > 0 {
             self.report(proof, column);
         }
@@ -134,18 +116,21 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
     }
 
     /// The proof within the horizon that takes the fewest new bits, and how many.
-    #[inline(always)]
-    fn cheapest(&mut self, column: u32) -> Option<(Proof, u32)> {
+    fn cheapest(&mut self, column: u32, picked: &Picked<'_, W, N>) -> Option<(Proof, u32)> {
         let (table, key) = (self.table, self.key);
         let (layout, order) = (&table.layout, table.layout.order());
         let subtable = table.subtables.get(column)?;
         let mask = &subtable.mask;
+        if mask.within(self.wildcards) {
+            // Every proof of a mask is within it, or as good as free.
+            return None;
+        }
 
         // The first trie, in the order of stages, in which the key's prefix is missing.
         let mut first: Option<(u8, Field, u8, u32)> = None;
         let (wildcards, mut known) = (&*self.wildcards, None);
         table.prefixes.offer(column, key, order, &mut self.answers, |field, len| {
-            let new = field.prefix(len, order).map(|(word, bits)| missing(wildcards, word, bits)).sum();
+            let new = field.missing_in(len, order, wildcards);
             let stage = layout.stage(usize::from(field.offset()) / 64).unwrap_or(0);
             if new == 0 {
                 known = Some((Proof::Prefix(field, len), 0));
@@ -165,8 +150,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
             _ => {
                 match subtable.state.ports.as_ref().filter(|_| words == mask.len()).and_then(|p| p.proof(key, order)) {
                     Some((field, len)) => {
-                        let fixed = mask.expand();
-                        let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & word_of(&fixed, word)));
+                        let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & mask.bits_of(word)));
                         let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
                         (reached, (Proof::Ports(field, len), new))
                     }
@@ -174,18 +158,16 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
                 }
             }
         };
-        let place = (column as usize / 64).wrapping_sub(self.picked.first());
-        for (guard, (pass, new)) in self.picked.passes().iter().zip(&self.new).enumerate() {
-            let rules_out = pass.get(place).is_some_and(|pass| pass >> (column % 64) & 1 == 0);
-            let (word, _) = table.guards.bits(guard);
-            if rules_out && *new < best.1 && layout.stage(word).is_some_and(|stage| stage < whole) {
-                best = (Proof::Guard(guard), *new);
+        for (guard, (word, bits)) in picked.bits() {
+            let new = missing(self.wildcards, word, bits);
+            let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
+            if new < best.1 && is_within && picked.rules_out(guard, column) {
+                best = (Proof::Guard(guard), new);
             }
         }
         Some(best)
     }
 
-    #[inline(always)]
     fn report(&mut self, proof: Proof, column: u32) {
         let order = self.table.layout.order();
         let subtable = self.table.subtables.get(column);
@@ -201,13 +183,11 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
             }
             (Proof::Prefix(field, len), _) => field.prefix(len, order).for_each(|(word, bits)| add(word, bits)),
             (Proof::Ports(field, len), Some(subtable)) => {
-                let mask = subtable.mask.expand();
-                field.prefix(len, order).for_each(|(word, bits)| add(word, bits & word_of(&mask, word)));
+                field.prefix(len, order).for_each(|(word, bits)| add(word, bits & subtable.mask.bits_of(word)));
             }
             (Proof::Words(words), Some(subtable)) => subtable.mask.fold_into(words, self.wildcards),
             (Proof::Ports(..) | Proof::Words(_), None) => {}
         }
-        self.recount();
     }
 }
 
@@ -225,6 +205,12 @@ fn missing<const W: usize>(wildcards: &[u64; W], word: usize, bits: u64) -> u32 
 /// Which of some columns have a rank above a floor: bit `i` is the column of `ranks[i]`.
 #[inline(always)]
 fn above(ranks: &[u64], columns: u64, floor: u64) -> u64 {
+    if columns.count_ones() > 6
+        && let Some(ranks) = ranks.first_chunk::<64>()
+    {
+        let bit = |(i, rank): (u32, &u64)| u64::from(*rank > floor) << i;
+        return columns & (0..).zip(ranks).map(bit).fold(0, |above, bit| above | bit);
+    }
     let (mut left, mut above) = (columns, 0);
     while left != 0 {
         let i = left.trailing_zeros();

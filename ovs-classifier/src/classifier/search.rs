@@ -1,10 +1,11 @@
 //! The search for the best rule: guards, then probes by rank.
 
 use super::proof::Evidence;
-use super::{Classifier, rank_of_priority};
-use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, WIDE};
+use super::{Classifier, State, rank_of_priority};
+use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, SINGLE, WIDE};
 use crate::rule::{Stored, Version};
 use crate::simd::Job;
+use crate::subtables::Subtable;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -40,50 +41,97 @@ pub(super) struct Found {
     pub(super) soft: Vec<u32>,
 }
 
+/// How many masks are chosen from without a list of all.
+const FEW: usize = 64;
+
+/// How many lines are fetched ahead of the probes, in tables of more rules than a cache has room for.
+const AHEAD: usize = 4;
+const CACHED_RULES: usize = 1 << 15;
+
+/// How far a search is.
+struct Progress {
+    found: Found,
+    /// The priority of the hard match.
+    best: Option<i32>,
+    /// Masks up to this rank cannot better it.
+    ceiling: u64,
+    /// Masks above this rank had to be visited or ruled out.
+    floor: u64,
+    /// Masks that were probed and have nothing for the key; where they are more, the others are reported whole.
+    missed: ArrayVec<u32, 32>,
+}
+
+impl Progress {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { found: Found::default(), best: None, ceiling: 0, floor: 0, missed: ArrayVec::new() }
+    }
+}
+
 /// The masks to probe, with their ranks.
 struct Visits {
-    few: ArrayVec<(u64, u32), 32>,
+    /// Where they are few: in no order, ranks beside columns.
+    ranks: ArrayVec<u64, FEW>,
+    columns: ArrayVec<u32, FEW>,
     /// All of them, by rank, the highest last: where they are many.
     many: Vec<(u64, u32)>,
 }
 
+/// A mask to probe next.
+#[derive(Clone, Copy)]
+struct Visit {
+    rank: u64,
+    column: u32,
+    /// The hash of the key under the mask.
+    hash: u64,
+}
+
 impl Visits {
-    /// Adds the columns that the guards leave.
     #[inline(always)]
-    fn note<const W: usize, const N: usize>(&mut self, ranks: &[u64], picked: &mut Picked<'_, W, N>) {
-        for (word, open) in (picked.first()..).zip(picked.open(ENOUGH)) {
-            let mut open = open;
-            while open != 0 {
-                let column = word * 64 + open.trailing_zeros() as usize;
-                open &= open - 1;
-                self.add((ranks.get(column).copied().unwrap_or(0), column as u32));
+    fn new() -> Self {
+        Self { ranks: ArrayVec::new(), columns: ArrayVec::new(), many: Vec::new() }
+    }
+
+    /// Adds columns of which the first word is `first`.
+    #[inline(always)]
+    fn note<const N: usize>(&mut self, ranks: &[u64], first: usize, columns: &[u64; N]) {
+        for (word, columns) in (first..).zip(columns) {
+            let mut left = *columns;
+            while left != 0 {
+                let column = word * 64 + left.trailing_zeros() as usize;
+                left &= left - 1;
+                self.add(ranks.get(column).copied().unwrap_or(0), column as u32);
             }
         }
     }
 
     #[inline(always)]
-    fn add(&mut self, visit: (u64, u32)) {
-        if self.many.is_empty() {
-            match self.few.try_push(visit) {
-                Ok(()) => return,
-                Err(_) => self.many.extend(self.few.drain(..)),
-            }
+    fn add(&mut self, rank: u64, column: u32) {
+        if self.ranks.try_push(rank).is_ok() {
+            let _ = self.columns.try_push(column);
+        } else {
+            self.many.push((rank, column));
         }
-        self.many.push(visit);
     }
 
-    fn len(&self) -> usize {
-        self.few.len() + self.many.len()
+    /// All are noted: puts them in order, if they are many. Returns how many there are.
+    #[inline(always)]
+    fn complete(&mut self) -> usize {
+        if !self.many.is_empty() {
+            self.many.extend(self.ranks.drain(..).zip(self.columns.drain(..)));
+            self.many.sort_unstable();
+        }
+        self.ranks.len() + self.many.len()
     }
 
     /// The mask of the highest rank that was not visited.
     #[inline(always)]
     fn next(&mut self) -> Option<(u64, u32)> {
-        if let Some(visit) = self.many.pop() {
-            return Some(visit);
-        }
-        let best = self.few.iter().enumerate().max_by_key(|(_, visit)| visit.0)?.0;
-        self.few.swap_pop(best)
+        // Ranks are distinct.
+        let Some(highest) = self.ranks.iter().copied().max() else { return self.many.pop() };
+        let place = self.ranks.iter().position(|rank| *rank == highest)?;
+        self.ranks.swap_remove(place);
+        Some((highest, self.columns.swap_pop(place)?))
     }
 }
 
@@ -108,6 +156,7 @@ impl<R, const W: usize> Classifier<R, W> {
     /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
     pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
         match self.guards.width() {
+            SINGLE => self.level.run(Search::<_, W, SINGLE> { table: self, query, wildcards, cost }),
             NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),
             MIDDLE => self.level.run(Search::<_, W, MIDDLE> { table: self, query, wildcards, cost }),
             _ => self.level.run(Search::<_, W, WIDE> { table: self, query, wildcards, cost }),
@@ -121,52 +170,85 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Found {
-        let mut picked = Picked::<W, N>::new(&self.guards, query.key, 0);
-        let mut visits = Visits { few: ArrayVec::new(), many: Vec::new() };
-        visits.note(&self.ranks, &mut picked);
-        for first in (N..self.guards.words()).step_by(N) {
-            picked = Picked::new(&self.guards, query.key, first);
-            visits.note(&self.ranks, &mut picked);
-        }
-        visits.many.sort_unstable();
+        let mut progress = Progress::new();
         cost.searches += 1;
-        cost.open += visits.len() as u64;
+        if self.guards.len() == 0 && self.ranked.len() == self.subtables.len() {
+            cost.open += self.ranked.len() as u64;
+            for (rank, column) in &self.ranked {
+                let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > progress.ceiling) else { break };
+                let visit = Visit { rank: *rank, column: *column, hash: subtable.mask.hash(query.key) };
+                cost.probes += 1;
+                self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
+            }
+            if let Some(wildcards) = wildcards.filter(|_| !progress.missed.is_empty()) {
+                let evidence = Evidence::<_, W, N>::new(self, query.key, wildcards);
+                evidence.gather(&progress.missed, &[0; N], progress.floor, cost);
+            }
+            return progress.found;
+        }
 
-        let mut found = Found::default();
-        let mut hard: Option<&Stored<R>> = None;
-        // Masks up to this rank cannot better the hard match.
-        let mut ceiling = 0;
-        // Masks above this rank had to be visited or ruled out.
-        let mut floor = 0;
-        let mut missed: ArrayVec<u32, 32> = ArrayVec::new();
-        while let Some((rank, column)) = visits.next()
-            && rank > ceiling
-        {
-            let Some(subtable) = self.subtables.get(column) else { continue };
-            cost.probes += 1;
-            let entry = subtable.find(query.key);
-            if let Some(wildcards) = wildcards.as_deref_mut()
-                && (entry.is_some() || missed.try_push(column).is_err())
+        // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
+        // in vain is proven alone.
+        let enough = if wildcards.is_some() { 1 } else { ENOUGH };
+        let mut visits = Visits::new();
+        let first: [u64; N] = Picked::new(&self.guards, query.key, 0).open(enough);
+        visits.note(&self.ranks, 0, &first);
+        for at in (N..self.guards.words()).step_by(N) {
+            let open: [u64; N] = Picked::new(&self.guards, query.key, at).open(enough);
+            visits.note(&self.ranks, at, &open);
+        }
+        cost.open += visits.complete() as u64;
+        let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();
+        let wanted = if self.rules.len() > CACHED_RULES { AHEAD } else { 1 };
+        loop {
+            while ahead.len() < wanted
+                && let Some((rank, column)) = visits.next()
+                && rank > progress.ceiling
             {
-                subtable.mask.fold_into(subtable.mask.len(), wildcards);
+                let Some(subtable) = self.subtables.get(column) else { continue };
+                let hash = subtable.mask.hash(query.key);
+                subtable.rows.prefetch(hash);
+                ahead.push(Visit { rank, column, hash });
             }
-            let Some((_, head)) = entry else { continue };
-            let Some((slot, rule)) = self.topmost(head, &query) else { continue };
-            if hard.is_some_and(|hard| rule.priority <= hard.priority) {
-                continue;
-            }
-            if rule.clauses.is_some() {
-                found.soft.push(slot);
-            } else {
-                (found.hard, hard) = (Some(slot), Some(rule));
-                ceiling = rank_of_priority(rule.priority);
-                floor = ceiling.min(rank);
-            }
+            let Some(visit) = ahead.pop_at(0).filter(|visit| visit.rank > progress.ceiling) else { break };
+            let Some(subtable) = self.subtables.get(visit.column) else { continue };
+            cost.probes += 1;
+            self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
         }
         if let Some(wildcards) = wildcards {
-            Evidence::new(self, query.key, picked, wildcards).gather(&missed, floor, cost);
+            let evidence = Evidence::<_, W, N>::new(self, query.key, wildcards);
+            evidence.gather(&progress.missed, &first, progress.floor, cost);
         }
-        found
+        progress.found
+    }
+
+    /// Probes a mask.
+    #[inline(always)]
+    fn probe(
+        &self,
+        query: &Query<'_, W>,
+        subtable: &Subtable<State, W>,
+        visit: Visit,
+        progress: &mut Progress,
+        wildcards: Option<&mut [u64; W]>,
+    ) {
+        let entry = subtable.find_hashed(visit.hash, query.key);
+        if let Some(wildcards) = wildcards
+            && (entry.is_some() || progress.missed.try_push(visit.column).is_err())
+        {
+            subtable.mask.fold_into(subtable.mask.len(), wildcards);
+        }
+        let Some((slot, rule)) = entry.and_then(|(_, head)| self.topmost(head, query)) else { return };
+        if progress.best.is_some_and(|best| rule.priority <= best) {
+            return;
+        }
+        if rule.clauses.is_some() {
+            progress.found.soft.push(slot);
+        } else {
+            (progress.found.hard, progress.best) = (Some(slot), Some(rule.priority));
+            progress.ceiling = rank_of_priority(rule.priority);
+            progress.floor = progress.ceiling.min(visit.rank);
+        }
     }
 
     /// The first rule of a chain that a query sees.

@@ -9,8 +9,9 @@ use super::prefixes::Ports;
 use super::{Classifier, State};
 use crate::arena::Handle;
 use crate::error::InsertError;
+use crate::guards::FEW;
 use crate::pattern::Pattern;
-use crate::rule::{NewRule, Rule, Stored, Version};
+use crate::rule::{Column, NewRule, Rule, Stored, Version};
 use crate::stages::StageIndex;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -166,6 +167,7 @@ impl<R, const W: usize> Classifier<R, W> {
         self.guards.clear();
         self.prefixes.clear();
         self.ranks.clear();
+        self.ranked.clear();
         self.hidden.clear();
     }
 
@@ -213,7 +215,7 @@ impl<R, const W: usize> Classifier<R, W> {
             None => head.map_or(0, |head| head + 1),
         };
         let (priority, sequence) = (rule.priority, self.next_sequence);
-        let Some(handle) = self.rules.insert(Stored { sequence, column, below, ..rule }) else {
+        let Some(handle) = self.rules.insert(Stored { sequence, column: Column::new(column), below, ..rule }) else {
             self.drop_if_empty(column);
             return Err(full);
         };
@@ -262,7 +264,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     fn remove_slot(&mut self, slot: u32) -> Option<R> {
         let stored = self.rules.get(slot)?;
-        let (column, place, below, order) = (stored.column, stored.place, stored.below, self.layout.order());
+        let (column, place, below, order) = (stored.column.get(), stored.place, stored.below, self.layout.order());
         let (key, head) = self.head_of(stored)?;
         let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
 
@@ -305,7 +307,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// A key that a rule's pattern matches, and the slot of the first rule with that pattern.
     fn head_of(&self, rule: &Stored<R>) -> Option<([u64; W], u32)> {
-        let subtable = self.subtables.get(rule.column)?;
+        let subtable = self.subtables.get(rule.column.get())?;
         let key = subtable.mask.scatter(subtable.entries.get(rule.place)?);
         let (_, head) = subtable.rows.find(subtable.mask.hash(&key), |place| place == rule.place)?;
         Some((key, head))
@@ -336,6 +338,8 @@ impl<R, const W: usize> Classifier<R, W> {
         if self.subtables.get(column).is_some_and(|subtable| subtable.state.priorities.is_empty()) {
             self.subtables.remove(column);
             self.guards.remove_column(column);
+            self.rank_few();
+            self.prefixes.remove_column(column);
         }
     }
 
@@ -345,7 +349,20 @@ impl<R, const W: usize> Classifier<R, W> {
             && let Some(rank) = self.ranks.get_mut(column as usize)
         {
             change(&mut subtable.state.priorities);
-            *rank = subtable.state.rank();
+            let new = subtable.state.rank();
+            if core::mem::replace(rank, new) != new {
+                self.rank_few();
+            }
+        }
+    }
+
+    /// Lists the masks by rank, if they are few.
+    fn rank_few(&mut self) {
+        self.ranked.clear();
+        if self.subtables.len() <= FEW {
+            let ranked = self.subtables.columns().map(|(column, subtable)| (subtable.state.rank(), column));
+            self.ranked.extend(ranked);
+            self.ranked.sort_unstable_by(|a, b| b.cmp(a));
         }
     }
 
@@ -369,6 +386,6 @@ impl<R> Stored<R> {
     fn new(priority: i32, payload: R, added: Version, clauses: Vec<crate::rule::Clause>) -> Self {
         let clauses: Option<Box<Vec<_>>> = (!clauses.is_empty()).then(|| Box::new(clauses));
         let removed = Version::NEVER;
-        Self { payload, added, removed, sequence: 0, clauses, priority, column: 0, place: 0, below: 0 }
+        Self { payload, added, removed, sequence: 0, clauses, priority, column: Column::new(0), place: 0, below: 0 }
     }
 }
