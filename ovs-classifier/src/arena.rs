@@ -74,6 +74,14 @@ impl<T> Arena<T> {
         self.slots.get_mut(index as usize)?.value.as_mut()
     }
 
+    /// Asks for a slot, ahead of its use.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, index: u32) {
+        if let Some(slot) = self.slots.get(index as usize) {
+            crate::simd::prefetch(slot);
+        }
+    }
+
     /// The handle of the entry in a slot.
     #[inline]
     pub(crate) fn handle(&self, index: u32) -> Option<Handle> {

@@ -78,10 +78,27 @@ impl Level {
     }
 }
 
+/// Asks for the cache line in which a value begins, so that it is on its way when it is used. No more than a hint.
+#[inline(always)]
+pub(crate) fn prefetch<T>(value: &T) {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    sys::prefetch(value);
+    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+    let _ = value;
+}
+
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[allow(unsafe_code, reason = "the processor has the instructions that a level names: that is checked once")]
 mod sys {
     use super::Job;
+
+    #[inline(always)]
+    pub(super) fn prefetch<T>(value: &T) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch reads nothing that a program can see; a reference is a valid
+        // address besides.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(value).cast()) }
+    }
 
     #[inline]
     pub(super) fn avx2<J: Job>(job: J) -> J::Output {
