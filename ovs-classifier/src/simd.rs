@@ -87,6 +87,46 @@ pub(crate) fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// Which of eight numbers are equal to one, as bits.
+#[inline(always)]
+pub(crate) fn equal(numbers: &[u32; 8], number: u32) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    return sse2::equal(numbers, number);
+    #[cfg(not(target_arch = "x86_64"))]
+    return equal_portable(numbers, number);
+}
+
+/// The twin of [`equal`] that is for any processor.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn equal_portable(numbers: &[u32; 8], number: u32) -> u32 {
+    numbers.iter().enumerate().fold(0, |bits, (i, n)| bits | u32::from(*n == number) << i)
+}
+
+/// What every x86-64 has, and the compiler does not find by itself.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "loads of whole vectors from references")]
+mod sse2 {
+    use core::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32, _mm_set1_epi32,
+    };
+
+    #[inline(always)]
+    pub(super) fn equal(numbers: &[u32; 8], number: u32) -> u32 {
+        let (low, high) = numbers.split_at(4);
+        // SAFETY: SSE2 is part of x86-64. Both halves are four numbers, 16 readable bytes, and the loads ask for no
+        // alignment.
+        unsafe {
+            let wanted = _mm_set1_epi32(number as i32);
+            let (low, high) = (low.as_ptr().cast::<__m128i>(), high.as_ptr().cast::<__m128i>());
+            let low = _mm_cmpeq_epi32(_mm_loadu_si128(low), wanted);
+            let high = _mm_cmpeq_epi32(_mm_loadu_si128(high), wanted);
+            // A byte for each number, and eight more of the same.
+            let halves = _mm_packs_epi32(low, high);
+            _mm_movemask_epi8(_mm_packs_epi16(halves, halves)) as u32 & 0xff
+        }
+    }
+}
+
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[allow(unsafe_code, reason = "the processor has the instructions that a level names: that is checked once")]
 mod sys {
@@ -140,6 +180,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn equal_numbers_are_found_where_they_are(numbers: [u32; 8], few in prop::array::uniform8(0..3u32), at in 0..8usize) {
+            for number in [numbers[at], !numbers[at], 0] {
+                prop_assert_eq!(super::equal(&numbers, number), super::equal_portable(&numbers, number));
+                prop_assert_eq!(super::equal(&few, few[at]), super::equal_portable(&few, few[at]));
+            }
+        }
+
         #[test]
         fn a_job_gives_the_same_at_all_levels(a: [u64; 24], b: [u64; 24]) {
             let expected = Level::PORTABLE.run(Count(&a, &b));

@@ -108,7 +108,7 @@ proptest! {
                     let found = table.find(&key);
                     check(&table, &model, &key, found);
                     let expected = found.and_then(|handle| table.get(handle)).map(|megaflow| *megaflow.payload());
-                    let payload = table.lookup(&key).copied();
+                    let payload = table.lookup(&key).map(|payload| *payload);
                     // Where several match, the cache may know another one.
                     prop_assert!(payload == expected || cache > 0 && payload.is_some() == expected.is_some());
                     lookups += 1;
@@ -182,7 +182,8 @@ fn ranking_puts_the_busiest_mask_first_and_forgets() {
     table.insert(&Pattern::new(b, [0, u64::MAX, 0, 0]), 'b').unwrap();
     let probes = |table: &mut MegaflowTable<char, W>| {
         let before = table.stats().probes;
-        (table.lookup(&b), table.stats().probes - before).1
+        table.lookup(&b);
+        table.stats().probes - before
     };
     assert_eq!((0..4).map(|_| probes(&mut table)).sum::<u64>(), 8, "the order changes at a ranking only");
     table.rank();

@@ -74,11 +74,11 @@ impl Cache {
         self.crowded = 0;
     }
 
-    /// The hashes of keys.
+    /// The hashes of keys; asks for their lines.
     #[inline(always)]
     pub(super) fn hash_all<const W: usize>(&self, secrets: &Secrets, keys: &[&[u64; W]], hashes: &mut [u32]) {
-        self.union.hash_all(secrets, keys, hashes);
-        for hash in hashes.iter().take(keys.len()) {
+        for (key, hash) in keys.iter().zip(hashes) {
+            *hash = self.union.hash(secrets, key);
             if let Some(line) = self.lines.get(self.home(*hash)) {
                 crate::simd::prefetch(line);
             }
@@ -99,8 +99,16 @@ impl Cache {
     /// The slot noted for a hash; [`NIL`] if there is none.
     #[inline(always)]
     pub(super) fn get(&self, hash: u32) -> u32 {
-        let slot = self.lines.get(self.home(hash)).map_or(NIL, |line| line.get(hash));
-        if slot != NIL { slot } else { self.lines.get(self.other(hash)).map_or(NIL, |line| line.get(hash)) }
+        let Some(line) = self.lines.get(self.home(hash)) else { return NIL };
+        match line.get(hash) {
+            NIL => self.get_other(hash),
+            slot => slot,
+        }
+    }
+
+    #[inline]
+    fn get_other(&self, hash: u32) -> u32 {
+        self.lines.get(self.other(hash)).map_or(NIL, |line| line.get(hash))
     }
 
     /// Notes the slot for a hash.
@@ -137,7 +145,7 @@ impl Line {
     /// The slot of the first entry with a hash.
     #[inline(always)]
     fn get(&self, hash: u32) -> u32 {
-        let same = self.hashes.iter().enumerate().fold(0, |bits, (i, h)| bits | u32::from(*h == hash) << i);
+        let same = crate::simd::equal(&self.hashes, hash);
         if same == 0 { NIL } else { self.slots[(same.trailing_zeros() & 7) as usize] }
     }
 

@@ -41,8 +41,7 @@ impl Bucket {
     /// The pairs with a hash, as bits; pairs that are free may be among them.
     #[inline(always)]
     fn with(&self, hash: u32) -> u32 {
-        let same = self.hashes.iter().enumerate().fold(0, |bits, (i, h)| bits | u32::from(*h == hash) << i);
-        same & ((1 << PAIRS) - 1)
+        crate::simd::equal(&self.hashes, hash) & ((1 << PAIRS) - 1)
     }
 
     #[inline(always)]

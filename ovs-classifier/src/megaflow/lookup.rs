@@ -13,6 +13,9 @@ const BATCH: usize = 32;
 /// So many hash tables are probed sooner than the cache is.
 const NEAR: usize = 2;
 
+/// Of so many megaflows what a lookup reads stays in the processor's caches: nothing is gained by asking for it ahead.
+const CACHED: usize = 4096;
+
 /// A batch, to be done at the processor's level.
 struct Batch<'a, R, const W: usize> {
     table: &'a mut MegaflowTable<R, W>,
@@ -50,15 +53,23 @@ struct Open<'a, const W: usize> {
     keys: [&'a [u64; W]; BATCH],
     places: [u8; BATCH],
     len: usize,
+    /// Whether none is missing, so that places count up.
+    is_whole: bool,
 }
 
 impl<'a, const W: usize> Open<'a, W> {
     /// All keys.
     #[inline(always)]
     fn all(keys: &[&'a [u64; W]]) -> Self {
-        let mut open =
-            Self { keys: [&[0; W]; BATCH], places: core::array::from_fn(|i| i as u8), len: keys.len().min(BATCH) };
-        open.keys.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
+        let mut open = Self {
+            keys: [&[0; W]; BATCH],
+            places: core::array::from_fn(|i| i as u8),
+            len: keys.len().min(BATCH),
+            is_whole: true,
+        };
+        for (to, key) in open.keys.iter_mut().zip(keys) {
+            *to = *key;
+        }
         open
     }
 
@@ -67,18 +78,23 @@ impl<'a, const W: usize> Open<'a, W> {
         self.keys.get(..self.len).unwrap_or_default()
     }
 
-    /// Enters what was found, by place in `candidates`, where it is a match; keeps the keys for which none was.
+    /// Enters what was found for these keys, and keeps those that found nothing.
     #[inline(always)]
-    fn settle(
-        &mut self,
-        candidates: &[u32; BATCH],
-        slots: &mut [u32; BATCH],
-        mut is_match: impl FnMut(usize, u32, &[u64; W]) -> u32,
-    ) {
+    fn settle(&mut self, found: &[u32; BATCH], slots: &mut [u32; BATCH]) {
+        let all = self.len.min(BATCH);
+        let mut missed = 0;
+        for (slot, _) in found.iter().zip(0..all) {
+            missed += usize::from(*slot == NIL);
+        }
+        if missed == 0 && self.is_whole {
+            *slots = *found;
+            self.len = 0;
+            return;
+        }
+        self.is_whole &= missed == all;
         let mut left = 0;
-        for i in 0..self.len.min(BATCH) {
-            let (key, place) = (self.keys[i], self.places[i]);
-            let slot = is_match(i, candidates[i], key);
+        for i in 0..all {
+            let (key, place, slot) = (self.keys[i], self.places[i], found[i]);
             slots[usize::from(place) % BATCH] = slot;
             (self.keys[left], self.places[left]) = (key, place);
             left += usize::from(slot == NIL);
@@ -142,7 +158,12 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             *candidate = self.cache.get(hash);
             self.prefetch(*candidate);
         }
-        open.settle(&candidates, slots, |_, slot, key| if self.is_match(slot, key) { slot } else { NIL });
+        for (candidate, key) in candidates.iter_mut().zip(open.keys()) {
+            if !self.is_match(*candidate, key) {
+                *candidate = NIL;
+            }
+        }
+        open.settle(&candidates, slots);
         self.cached += (all - open.len) as u64;
         if open.len > 0 {
             let (places, asked) = (open.places, open.len);
@@ -174,21 +195,45 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[inline(always)]
     fn probe_tuple(&mut self, at: usize, open: &mut Open<'_, W>, slots: &mut [u32; BATCH]) {
         let Some(tuple) = self.tuples.get(at) else { return };
-        let (mut hashes, mut candidates, before) = ([0; BATCH], [NIL; BATCH], open.len);
-        tuple.mask.hash_all(&self.secrets, open.keys(), &mut hashes);
-        hashes.iter().take(before).for_each(|hash| tuple.index.prefetch(*hash));
-        for (candidate, hash) in candidates.iter_mut().zip(hashes).take(before) {
-            *candidate = tuple.index.first(hash);
-            self.prefetch(*candidate);
+        let before = open.len;
+        let mut found = [NIL; BATCH];
+        if self.megaflows.len() > CACHED {
+            self.probe_far(tuple, open.keys(), &mut found);
+        } else {
+            for (found, key) in found.iter_mut().zip(open.keys()) {
+                let hash = tuple.mask.hash(&self.secrets, key);
+                *found = self.check(tuple, tuple.index.first(hash), hash, key);
+            }
         }
-        open.settle(&candidates, slots, |i, slot, key| {
-            if slot == NIL || self.is_match(slot, key) { slot } else { self.another(tuple, hashes[i % BATCH], key) }
-        });
+        open.settle(&found, slots);
         self.probes += before as u64;
         let hits = (before - open.len) as u64;
         if let Some(tuple) = self.tuples.get_mut(at) {
             tuple.hits += hits;
         }
+    }
+
+    /// The same in passes, each of which asks for what the next one reads.
+    #[inline(always)]
+    fn probe_far(&self, tuple: &Tuple, keys: &[&[u64; W]], found: &mut [u32; BATCH]) {
+        let mut hashes = [0; BATCH];
+        for (key, hash) in keys.iter().zip(&mut hashes) {
+            *hash = tuple.mask.hash(&self.secrets, key);
+            tuple.index.prefetch(*hash);
+        }
+        for ((found, hash), _) in found.iter_mut().zip(hashes).zip(keys) {
+            *found = tuple.index.first(hash);
+            self.prefetch(*found);
+        }
+        for ((found, hash), key) in found.iter_mut().zip(hashes).zip(keys) {
+            *found = self.check(tuple, *found, hash, key);
+        }
+    }
+
+    /// The slot if its megaflow matches, or another with the same hash.
+    #[inline(always)]
+    fn check(&self, tuple: &Tuple, slot: u32, hash: u32, key: &[u64; W]) -> u32 {
+        if slot == NIL || self.is_match(slot, key) { slot } else { self.another(tuple, hash, key) }
     }
 
     /// Of the members with one hash, the one that matches.
@@ -220,7 +265,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 _ => level.run(Pass::<_, W, WIDE> { table: self, keys, slots: &mut found }),
             };
         }
-        open.settle(&found, slots, |_, slot, _| slot);
+        open.settle(&found, slots);
     }
 
     /// Probes the subtables by rank: there are few.

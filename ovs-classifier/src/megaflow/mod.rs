@@ -204,6 +204,13 @@ impl Mask {
         }
     }
 
+    /// Whether a key has the values of a place beyond the first block.
+    #[inline(always)]
+    fn matches_rest<const W: usize>(&self, place: u32, key: &[u64; W]) -> bool {
+        let Some(rest) = self.rest.get(place) else { return false };
+        self.bits.matches_rest(key, rest)
+    }
+
     /// Counts a megaflow out.
     fn remove(&mut self, rest: u32) {
         self.megaflows -= 1;
@@ -342,7 +349,10 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// Whether the megaflow in a slot, if there is one, matches a key.
     #[inline(always)]
     fn is_match(&self, slot: u32, key: &[u64; W]) -> bool {
-        self.megaflow(slot).is_some_and(|megaflow| megaflow.matches(key))
+        let Some(stored) = self.megaflows.get(slot) else { return false };
+        let Some(first) = self.firsts.get(slot as usize) else { return false };
+        let Some(mask) = self.masks.get(stored.mask) else { return false };
+        mask.bits.matches_first(key, first) && (mask.bits.rest().is_empty() || mask.matches_rest(stored.rest, key))
     }
 
     /// The megaflows with their handles, in the order of their insertion.
