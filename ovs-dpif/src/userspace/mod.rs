@@ -4,21 +4,23 @@
 //! from every port, reads the packets' keys, finds their megaflows, and executes the actions of each megaflow for all
 //! packets of the batch that share it. What is sent is gathered by port and sent once a batch.
 //!
-//! Lookups try the front cache first and then the table of megaflows. The cache maps a hash of
-//! the whole key to a megaflow and is believed only if that megaflow matches, so it needs no invalidation.
+//! Lookups are those of [`MegaflowTable`], batch by batch, with its cache in front: the cache is believed only if the
+//! megaflow that it tells matches, so it needs no invalidation.
 
+mod batch;
 mod execute;
-mod front;
 mod ports;
+mod program;
 mod round;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::fragment::Fragments;
 use ovs_conntrack::{Config, Tracker};
-use ovs_packet::extract::KeyBuffer;
+use ovs_packet::extract::{Extractor, KeyBuffer};
 use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
@@ -30,10 +32,10 @@ use crate::dpif::{
 use crate::drops::Ledger;
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
-use front::FrontCache;
 use ports::Ports;
+use program::{Editor, Program};
 pub(crate) use round::Turns;
-use round::{Round, Work};
+use round::{Note, Round, Work};
 
 /// How often a packet may be looked up again.
 pub const MAX_RECIRCULATIONS: u8 = 8;
@@ -43,6 +45,12 @@ pub const MAX_RECIRCULATED_COPIES: u16 = 1024;
 
 /// How deep actions may nest.
 pub const MAX_NESTING: usize = 16;
+
+/// How many lists of packets are kept to be used again: as many as there are at once, unless actions nest deep.
+const MAX_SPARE: usize = 64;
+
+/// How many flows the cache in front of the megaflows is for.
+const CACHED_FLOWS: usize = 1 << 20;
 
 /// How many connections are looked at for expiry between two rounds.
 const EXPIRE_BUDGET: usize = 64;
@@ -68,10 +76,26 @@ impl Default for Limits {
 /// A megaflow's place in the table.
 #[derive(Clone)]
 struct Entry {
+    stats: DpFlowStats,
+    /// The last pass that had packets of this megaflow, and the number of their group in it.
+    turn: u64,
+    group: u8,
+    program: Program,
+    actions: Arc<[DpAction]>,
     ufid: Ufid,
     key: SparseKey,
-    actions: std::sync::Arc<[DpAction]>,
-    stats: DpFlowStats,
+}
+
+impl Entry {
+    fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>) -> Entry {
+        let program = Program::of(&actions);
+        Entry { stats: DpFlowStats::default(), turn: 0, group: 0, program, actions, ufid, key }
+    }
+
+    fn set_actions(&mut self, actions: Arc<[DpAction]>) {
+        self.program = Program::of(&actions);
+        self.actions = actions;
+    }
 }
 
 /// A datapath within the process. See the [module](self); everything it does, it does through [`Dpif`].
@@ -80,13 +104,19 @@ pub struct Datapath {
     ports: Ports,
     table: MegaflowTable<Entry, WORDS>,
     by_ufid: HashMap<Ufid, Handle>,
-    front: FrontCache,
     conntrack: Tracker,
     meters: Meters,
     random: fastrand::Rng,
     /// Fragments that `ct` actions wait for others of.
     fragments: Fragments,
+    extractor: Extractor,
+    vlan_headers: u8,
     keys: Vec<KeyBuffer>,
+    batch: Option<Box<PacketBatch>>,
+    spare: Vec<Vec<Work>>,
+    editor: Editor,
+    /// Counts passes.
+    turn: u64,
     stats: DpStats,
     ledger: Ledger,
 }
@@ -128,17 +158,29 @@ impl Datapath {
         Datapath {
             limits,
             ports: Ports::default(),
-            table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows),
+            table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows).with_cache(CACHED_FLOWS),
             by_ufid: HashMap::new(),
-            front: FrontCache::new(seed),
             conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
             meters: Meters::default(),
             random: fastrand::Rng::with_seed(seed),
             fragments: Fragments::new(Default::default()),
+            extractor: Extractor::new(),
+            vlan_headers: 2,
             keys: vec![KeyBuffer::default(); BATCH],
+            batch: None,
+            spare: Vec::new(),
+            editor: Editor::new(),
+            turn: 0,
             stats: DpStats::default(),
             ledger: Ledger::default(),
         }
+    }
+
+    /// Reads at most `limit` VLAN tags of a packet, the rest being payload: what `other_config:vlan-limit` sets. 0, and
+    /// what is beyond 2, is 2. Megaflows that were made under another limit are for their maker to remove.
+    pub fn set_vlan_limit(&mut self, limit: u8) {
+        self.extractor = Extractor::new().with_vlan_limit(limit);
+        self.vlan_headers = if limit == 1 { 1 } else { 2 };
     }
 
     fn check(actions: &[DpAction], depth: usize) -> Result<(), DpifError> {
@@ -213,11 +255,11 @@ impl Dpif for Datapath {
         let actions = actions.into();
         let known = self.table.find_exact(&pattern);
         if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
-            entry.actions = actions;
+            entry.set_actions(actions);
             return Ok(entry.ufid);
         }
         let ufid = Ufid::of(&matching);
-        let entry = Entry { ufid, key: key.into(), actions, stats: DpFlowStats::default() };
+        let entry = Entry::new(ufid, key.into(), actions);
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         Ok(ufid)
@@ -270,7 +312,7 @@ impl Dpif for Datapath {
 
     fn features(&self) -> Features {
         Features {
-            vlan_headers: 2,
+            vlan_headers: self.vlan_headers,
             mpls_depth: MPLS_DEPTH as u8,
             sample_nesting: MAX_NESTING as u8,
             meters: meter::MAX_METERS,
@@ -290,17 +332,24 @@ impl Dpif for Datapath {
         self.conntrack.expire(now, EXPIRE_BUDGET);
         self.fragments.expire(now);
         let mut total = 0;
-        for port in self.ports.numbers() {
-            let mut batch = PacketBatch::new();
-            total += self.ports.receive(port, &mut batch);
-            if !batch.is_empty() {
-                self.ledger.received += batch.len() as u64;
-                let mut round = Round::new(now, batch.len());
-                let work = batch.into_iter().enumerate().map(|(slot, packet)| Work::new(packet, slot, Turns::NONE));
-                self.forward(work.collect(), &mut round);
+        let mut batch = self.batch.take().unwrap_or_default();
+        for port in 0..self.ports.len() {
+            let received = self.ports.receive(port, &mut batch);
+            if received > 0 {
+                total += received;
+                self.ledger.received += received as u64;
+                let mut round = Round::new(now, received);
+                let mut again = self.spare.pop().unwrap_or_default();
+                self.pass(&mut batch, &Note::FRESH, &mut round, &mut again);
+                batch.clear();
+                if !again.is_empty() {
+                    self.forward(&mut batch, &mut again, &mut round);
+                }
+                self.give_back(again);
                 self.settle(round, upcalls);
             }
         }
+        self.batch = Some(batch);
         total
     }
 

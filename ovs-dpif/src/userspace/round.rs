@@ -1,29 +1,59 @@
 //! The fate of the packets of one batch.
 
+use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet};
 
 use super::{Datapath, MAX_RECIRCULATED_COPIES, MAX_RECIRCULATIONS};
 use crate::dpif::Upcall;
 use crate::drops::DropReason;
 
-/// A packet on its way, or a copy of one. `slot` tells whose copy: the packets of a batch are numbered.
+/// A packet on its way, or a copy of one, apart from its batch.
 #[derive(Clone)]
 pub(super) struct Work {
     pub(super) packet: Packet,
-    pub(super) slot: usize,
+    pub(super) note: Note,
+}
+
+/// What is known of a packet on its way beside the packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Note {
+    /// Whose copy it is: the packets of a batch are numbered.
+    slot: u16,
     pub(super) turns: Turns,
     /// How many bytes the next copy that leaves may have.
     pub(super) cut: Option<u32>,
 }
 
+impl Note {
+    /// The packets of a batch as they came.
+    pub(super) const FRESH: [Note; BATCH] = {
+        let mut notes = [Note { slot: 0, turns: Turns::NONE, cut: None }; BATCH];
+        let mut i = 0;
+        while i < BATCH {
+            notes[i].slot = i as u16;
+            i += 1;
+        }
+        notes
+    };
+
+    #[inline(always)]
+    pub(super) fn slot(&self) -> usize {
+        usize::from(self.slot)
+    }
+}
+
 impl Work {
     pub(super) fn new(packet: Packet, slot: usize, turns: Turns) -> Work {
-        Work { packet, slot, turns, cut: None }
+        Work { packet, note: Note { slot: slot as u16, turns, cut: None } }
+    }
+
+    pub(super) fn slot(&self) -> usize {
+        self.note.slot()
     }
 
     /// Cuts a packet that leaves.
     pub(super) fn cut(&mut self) {
-        if let Some(len) = self.cut.take() {
+        if let Some(len) = self.note.cut.take() {
             self.packet.truncate(len as usize);
         }
     }
@@ -74,22 +104,39 @@ pub(super) enum Fate {
 /// What is known of a batch while it is handled.
 pub(super) struct Round {
     pub(super) now: Instant,
-    fates: Vec<Fate>,
+    fates: [Fate; BATCH],
+    packets: usize,
     upcalls: Vec<(usize, Upcall)>,
 }
 
 impl Round {
+    /// A round for at most a batch of packets.
     pub(super) fn new(now: Instant, packets: usize) -> Round {
-        Round { now, fates: vec![Fate::Dropped(DropReason::NoOutput); packets], upcalls: Vec::new() }
+        let fates = [Fate::Dropped(DropReason::NoOutput); BATCH];
+        Round { now, fates, packets: packets.min(BATCH), upcalls: Vec::new() }
     }
 
     /// Notes a fate. Of two reasons to drop, the later one stays.
+    #[inline]
     pub(super) fn note(&mut self, slot: usize, fate: Fate) {
         if let Some(known) = self.fates.get_mut(slot) {
             *known = match (*known, fate) {
                 (Fate::Dropped(_), _) => fate,
                 (known, fate) => known.max(fate),
             };
+        }
+    }
+
+    /// Notes whether a packet was sent.
+    #[inline]
+    pub(super) fn sent(&mut self, slot: usize, result: Result<(), DropReason>) {
+        match result {
+            Ok(()) => {
+                if let Some(known) = self.fates.get_mut(slot) {
+                    *known = Fate::Forwarded;
+                }
+            }
+            Err(reason) => self.note(slot, Fate::Dropped(reason)),
         }
     }
 
@@ -106,10 +153,8 @@ impl Round {
 impl Datapath {
     /// Sends what waits, enters every packet of the round into the ledger, and hands the upcalls over.
     pub(super) fn settle(&mut self, mut round: Round, upcalls: &mut Vec<Upcall>) {
-        self.ports.flush(&mut |slot, result| {
-            round.note(slot, result.map_or_else(Fate::Dropped, |()| Fate::Forwarded));
-        });
-        for fate in &round.fates {
+        self.ports.flush(&mut |slot, result| round.sent(slot, result));
+        for fate in round.fates.iter().take(round.packets) {
             match fate {
                 Fate::Forwarded => self.ledger.forwarded += 1,
                 Fate::Waiting => self.ledger.in_flight += 1,

@@ -392,6 +392,18 @@ fn fragments_are_tracked_whole_and_translated() {
     assert_eq!(b.dp.conntrack().len(), 1);
 }
 
+#[test]
+fn packets_that_are_no_fragments_are_tracked_by_the_batch() {
+    let mut b = Bench::<2>::new(100);
+    b.install("in_port=1,recirc_id=0", &[DpAction::Ct(CtRequest::commit(1)), DpAction::Recirc(5)]);
+    b.install("in_port=1,recirc_id=5,ct_state=+new+trk", &[DpAction::Output(PortNo(2))]);
+    for port in 1..=40 {
+        b.send(1, &format!("udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src={port},tp_dst=2"));
+    }
+    assert!(b.poll().is_empty());
+    assert_eq!((b.received(2).len(), b.dp.conntrack().len()), (40, 40));
+}
+
 fn actions() -> impl Strategy<Value = Vec<DpAction>> {
     let controller = Userspace::new(Cookie::SlowPath(SlowPath::ACTION));
     let ttl = {
