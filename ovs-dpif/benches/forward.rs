@@ -19,11 +19,11 @@ use ovs_packet::field::FieldId;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{EthAddr, FlowKey, Instant, Match, Packet, PacketBatch, compose, extract};
 
-/// One of two ports that share a ring of packets: the first takes from its front, the second puts to its end.
+/// One of two ports that share a ring of batches: the first takes from its front, the second puts to its end.
 #[derive(Debug)]
 struct Ring {
     name: &'static str,
-    packets: Arc<Mutex<VecDeque<Packet>>>,
+    batches: Arc<Mutex<VecDeque<PacketBatch>>>,
     source: bool,
 }
 
@@ -37,17 +37,16 @@ impl Netdev for Ring {
     }
 
     fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
-        if !self.source {
-            return Ok(0);
+        if self.source
+            && let Some(packets) = self.batches.lock().expect("one thread").pop_front()
+        {
+            *batch = packets;
         }
-        let mut packets = self.packets.lock().expect("one thread");
-        let n = BATCH.min(packets.len());
-        batch.extend(packets.drain(..n));
-        Ok(n)
+        Ok(batch.len())
     }
 
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
-        self.packets.lock().expect("one thread").extend(batch.drain(..));
+        self.batches.lock().expect("one thread").push_back(std::mem::take(batch));
         Ok(())
     }
 
@@ -119,11 +118,10 @@ fn forward(c: &mut Criterion) {
     ] {
         let (mut dp, frames) = datapath(flows, masks);
         let mut random = Random(1);
-        let n = (flows as usize).max(64);
-        let packets = (0..n).map(|_| frames[random.below(flows) as usize].clone()).collect();
-        let packets = Arc::new(Mutex::new(packets));
+        let mut batch = || (0..BATCH).map(|_| frames[random.below(flows) as usize].clone()).collect();
+        let batches = Arc::new(Mutex::new((0..flows.div_ceil(32).max(2)).map(|_| batch()).collect()));
         for (name, source) in [("a", true), ("b", false)] {
-            let ring = Ring { name, packets: packets.clone(), source };
+            let ring = Ring { name, batches: batches.clone(), source };
             dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
         }
         let (mut upcalls, now) = (Vec::new(), Instant::from_secs(1));

@@ -1,13 +1,17 @@
 //! A batch of packets on its way: read, looked up, grouped by megaflow, sent.
 //!
 //! Each step is done for all packets before the next one, and packets stay where they are until it is known where all of
-//! them go. A group, the packets that share a megaflow, is a set of places in the batch: its statistics are entered once,
-//! and so are its actions executed. In the end the packets leave in the order in which they came: where all go out of
-//! the same port, as one.
+//! them go. Neighbours that share a megaflow are one *run*, whose statistics are entered once; most actions are a
+//! single output, and a run of those knows its way at once. Runs of other megaflows are put together into *groups*, sets
+//! of places in the batch, and the actions are executed once for each group. In the end the packets leave in the
+//! order in which they came: where all go out of the same port, as one.
+
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use ovs_classifier::Handle;
 use ovs_packet::extract::{KeyBuffer, Malformed};
+use ovs_packet::key::WORDS;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{FlowKey, PacketBatch};
 
@@ -18,14 +22,12 @@ use crate::action::{DpAction, PortNo};
 use crate::dpif::UpcallKind;
 use crate::drops::DropReason;
 
-/// Packets of a batch that share a megaflow.
+/// Packets of a batch that share a megaflow, by their places.
 struct Group {
-    handle: Handle,
-    /// By place in the batch.
+    actions: Arc<[DpAction]>,
+    /// The port of the last action, if all others are done in place.
+    straight: Option<PortNo>,
     members: u32,
-    packets: u64,
-    bytes: u64,
-    tcp_flags: u16,
 }
 
 /// Where a packet of a batch goes.
@@ -41,6 +43,56 @@ enum Way {
     Group(u8),
 }
 
+/// A batch on its way.
+pub(super) struct Flight<'a> {
+    packets: &'a mut PacketBatch,
+    notes: &'a [Note],
+    /// Whether the next copy of any packet is to be cut.
+    is_cut: bool,
+    ways: [Way; BATCH],
+    /// Where all packets go, unless they differ.
+    common: Option<Way>,
+    /// Of how many packets the way is known.
+    known: usize,
+}
+
+/// What stands in for the keys of packets that a batch does not have.
+static NO_KEY: [u64; WORDS] = [0; WORDS];
+
+impl<'a> Flight<'a> {
+    /// A batch as it was received.
+    pub(super) fn fresh(packets: &'a mut PacketBatch) -> Flight<'a> {
+        Flight { packets, notes: &Note::FRESH, is_cut: false, ways: [Way::Up; BATCH], common: None, known: 0 }
+    }
+
+    /// A batch of packets that have been looked up before, with what is known of each.
+    pub(super) fn noted(packets: &'a mut PacketBatch, notes: &'a [Note]) -> Flight<'a> {
+        let is_cut = notes.iter().any(|note| note.cut.is_some());
+        Flight { packets, notes, is_cut, ways: [Way::Up; BATCH], common: None, known: 0 }
+    }
+
+    /// Enters where the next packets go.
+    #[inline]
+    fn push(&mut self, way: Way, packets: usize) {
+        let places = self.ways.iter_mut().skip(self.known).take(packets);
+        places.for_each(|place| *place = way);
+        self.common = if self.known == 0 { Some(way) } else { self.common.filter(|common| *common == way) };
+        self.known += packets;
+    }
+
+    /// Changes where a packet goes.
+    fn redirect(&mut self, place: usize, way: Way) {
+        if let Some(known) = self.ways.get_mut(place) {
+            *known = way;
+        }
+        self.common = None;
+    }
+
+    fn slot(&self, place: usize) -> usize {
+        self.notes.get(place).map_or(0, Note::slot)
+    }
+}
+
 /// The places that are set in a set of places.
 fn places(mut members: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -52,162 +104,158 @@ fn places(mut members: u32) -> impl Iterator<Item = usize> {
 
 impl Datapath {
     /// Looks packets up and executes what is found. Recirculated ones are appended to `again`.
-    pub(super) fn pass(&mut self, packets: &mut PacketBatch, notes: &[Note], round: &mut Round, again: &mut Vec<Work>) {
+    pub(super) fn pass(&mut self, mut flight: Flight<'_>, round: &mut Round, again: &mut Vec<Work>) {
         let mut keys = std::mem::take(&mut self.keys);
-        self.extractor.extract_batch(packets, &mut keys);
-        let mut ways = [Way::Up; BATCH];
-        let groups = self.classify(packets, &keys, &mut ways, notes, round);
-        for (group, number) in groups.iter().zip(0..) {
-            self.begin(group, number, packets, &mut ways, notes, round);
+        self.extractor.extract_batch(flight.packets, &mut keys);
+        let groups = self.classify(&mut flight, &keys, round);
+        for group in &groups {
+            if let Some(port) = group.straight {
+                self.go_straight(group, port, &mut flight, round);
+            }
         }
-        let lists = self.send(packets, &ways, notes, &keys, round);
+        let lists = self.send(flight, &keys, round);
         self.keys = keys;
         for (number, mut list) in lists {
-            let entry = groups.get(usize::from(number)).and_then(|group| self.table.get(group.handle));
-            let actions = entry.map(|entry| entry.payload().actions.clone());
-            self.execute(&mut list, actions.as_deref().unwrap_or_default(), round, again);
+            let actions = groups.get(usize::from(number)).map(|group| &*group.actions);
+            self.execute(&mut list, actions.unwrap_or_default(), round, again);
             self.give_back(list);
         }
     }
 
-    /// Groups packets by megaflow, in the order of each one's first packet.
-    fn classify(
-        &mut self,
-        packets: &PacketBatch,
-        keys: &[KeyBuffer],
-        ways: &mut [Way; BATCH],
-        notes: &[Note],
-        round: &mut Round,
-    ) -> ArrayVec<Group, BATCH> {
-        let n = packets.len().min(keys.len());
-        let words: ArrayVec<_, BATCH> = keys.iter().take(n).map(|key| key.key().words()).collect();
+    /// Finds the megaflows, and with them the ways of most packets; the others are returned in groups.
+    #[inline]
+    fn classify(&mut self, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) -> ArrayVec<Group, BATCH> {
+        let n = flight.packets.len().min(keys.len());
+        let mut words = [&NO_KEY; BATCH];
+        for (words, key) in words.iter_mut().zip(keys) {
+            *words = key.key().words();
+        }
         let mut found = [None; BATCH];
         let found = found.get_mut(..n).unwrap_or_default();
-        self.table.lookup_batch(&words, found);
-
-        let mut groups: ArrayVec<Group, BATCH> = ArrayVec::new();
-        self.turn += 1;
-        let arrivals = packets.iter().zip(keys).zip(found).zip(ways).zip(notes).enumerate();
-        for (place, ((((packet, key), found), way), note)) in arrivals {
+        self.table.lookup_batch(words.get(..n).unwrap_or_default(), found);
+        // Even a megaflow that looks at nothing is none for what is not a packet.
+        for (found, key) in found.iter_mut().zip(keys) {
             if key.extraction().malformed == Some(Malformed::Ethernet) {
-                *way = Way::Gone;
-                round.note(note.slot(), Fate::Dropped(DropReason::InvalidPacket));
-                continue;
+                *found = None;
             }
-            let Some((handle, entry)) = found.and_then(|handle| Some((handle, self.table.get_mut(handle)?))) else {
-                self.stats.missed += 1;
-                continue;
-            };
-            self.stats.hits += 1;
-            if entry.turn != self.turn {
-                (entry.turn, entry.group) = (self.turn, groups.len() as u8);
-                groups.push(Group { handle, members: 0, packets: 0, bytes: 0, tcp_flags: 0 });
+        }
+
+        let mut groups = ArrayVec::new();
+        self.turn += 1;
+        let mut first = 0;
+        while let Some(handle) = found.get(first).copied() {
+            let run = 1 + found.iter().skip(first + 1).take_while(|other| **other == handle).count();
+            match handle {
+                Some(handle) => self.enter(handle, run, flight, keys, round, &mut groups),
+                None => self.miss(run, flight, keys, round),
             }
-            *way = Way::Group(entry.group);
-            if let Some(group) = groups.get_mut(usize::from(entry.group)) {
-                group.members |= 1 << place;
-                group.packets += 1;
-                group.bytes += packet.len() as u64;
-                group.tcp_flags |= key.key().tcp_flags.get();
-            }
+            first += run;
         }
         groups
     }
 
-    /// Enters a group's statistics, and does what its actions do in place.
-    fn begin(
+    /// Enters a run of packets that no megaflow matches.
+    #[cold]
+    fn miss(&mut self, run: usize, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) {
+        for key in keys.iter().skip(flight.known).take(run) {
+            if key.extraction().malformed == Some(Malformed::Ethernet) {
+                round.note(flight.slot(flight.known), Fate::Dropped(DropReason::InvalidPacket));
+                flight.push(Way::Gone, 1);
+            } else {
+                self.stats.missed += 1;
+                flight.push(Way::Up, 1);
+            }
+        }
+    }
+
+    /// Enters a run of packets of one megaflow.
+    #[inline]
+    fn enter(
         &mut self,
-        group: &Group,
-        number: u8,
-        packets: &mut PacketBatch,
-        ways: &mut [Way; BATCH],
-        notes: &[Note],
+        handle: Handle,
+        run: usize,
+        flight: &mut Flight<'_>,
+        keys: &[KeyBuffer],
         round: &mut Round,
+        groups: &mut ArrayVec<Group, BATCH>,
     ) {
-        let Some(entry) = self.table.get_mut(group.handle) else { return };
-        entry.stats.packets += group.packets;
-        entry.stats.bytes += group.bytes;
-        entry.stats.tcp_flags |= group.tcp_flags;
+        let Some(entry) = self.table.get_mut(handle) else { return self.miss(run, flight, keys, round) };
+        self.stats.hits += run as u64;
+        let first = flight.known;
+        let (mut bytes, mut tcp_flags) = (0, 0);
+        for (packet, key) in flight.packets.iter().zip(keys).skip(first).take(run) {
+            bytes += packet.len() as u64;
+            tcp_flags |= key.key().tcp_flags.get();
+        }
+        entry.stats.packets += run as u64;
+        entry.stats.bytes += bytes;
+        entry.stats.tcp_flags |= tcp_flags;
         entry.stats.used = Some(round.now);
-        let is_cut = || places(group.members).any(|place| notes.get(place).is_some_and(|note| note.cut.is_some()));
-        let way = match entry.program {
+        match entry.program {
+            Program::Output(port) if !flight.is_cut => flight.push(Way::Port(port), run),
             Program::Drop => {
-                let slots = places(group.members).filter_map(|place| Some(notes.get(place)?.slot()));
-                slots.for_each(|slot| round.note(slot, Fate::Dropped(DropReason::FlowDrop)));
-                Way::Gone
+                (first..first + run)
+                    .for_each(|place| round.note(flight.slot(place), Fate::Dropped(DropReason::FlowDrop)));
+                flight.push(Way::Gone, run);
             }
-            Program::Straight(port) if entry.actions.len() == 1 && !is_cut() => Way::Port(port),
-            Program::Straight(port) if !is_cut() => {
-                let actions = entry.actions.clone();
-                return self.go_straight(&actions, port, group.members, packets, ways, notes, round);
+            program => {
+                if entry.turn != self.turn {
+                    (entry.turn, entry.group) = (self.turn, groups.len() as u8);
+                    let straight = match program {
+                        Program::Straight(port) if !flight.is_cut => Some(port),
+                        _ => None,
+                    };
+                    groups.push(Group { actions: entry.actions.clone(), straight, members: 0 });
+                }
+                if let Some(group) = groups.get_mut(usize::from(entry.group)) {
+                    group.members |= (u32::MAX >> (BATCH - run.min(BATCH))) << first;
+                }
+                flight.push(Way::Group(entry.group), run);
             }
-            _ => Way::Group(number),
-        };
-        places(group.members).for_each(|place| ways[place % BATCH] = way);
+        }
     }
 
     /// Does all actions but the last, in place; packets that cannot be changed are gone.
-    #[expect(clippy::too_many_arguments, reason = "a batch and its sides")]
-    fn go_straight(
-        &mut self,
-        actions: &[DpAction],
-        port: PortNo,
-        mut members: u32,
-        packets: &mut PacketBatch,
-        ways: &mut [Way; BATCH],
-        notes: &[Note],
-        round: &mut Round,
-    ) {
-        places(members).for_each(|place| ways[place % BATCH] = Way::Port(port));
+    fn go_straight(&mut self, group: &Group, port: PortNo, flight: &mut Flight<'_>, round: &mut Round) {
+        let mut members = group.members;
+        places(members).for_each(|place| flight.redirect(place, Way::Port(port)));
         let mut cut = None;
-        for action in actions.iter().take(actions.len().saturating_sub(1)) {
+        for action in group.actions.iter().take(group.actions.len().saturating_sub(1)) {
             match action {
                 DpAction::Trunc(len) => cut = Some(*len as usize),
                 DpAction::Output(port) => {
-                    let copies = places(members).filter_map(|place| Some((packets.get(place)?, notes.get(place)?)));
-                    for (packet, note) in copies {
-                        let mut copy = packet.clone();
+                    for place in places(members) {
+                        let Some(mut copy) = flight.packets.get(place).cloned() else { continue };
                         copy.truncate(cut.unwrap_or(usize::MAX));
-                        self.ports.transmit(*port, copy, note.slot(), &mut |slot, result| round.sent(slot, result));
+                        let mut sent = |slot, result| round.sent(slot, result);
+                        self.ports.transmit(*port, copy, flight.slot(place), &mut sent);
                     }
                     cut = None;
                 }
                 edit => {
-                    let mut failed = 0;
-                    let group = packets.iter_mut().enumerate().filter(|(place, _)| members >> place & 1 != 0);
+                    let mut failed = 0u32;
+                    let group = flight.packets.iter_mut().enumerate().filter(|(place, _)| members >> place & 1 != 0);
                     self.editor.edit(edit, group, |place| failed |= 1 << place);
                     for place in places(failed) {
-                        ways[place % BATCH] = Way::Gone;
-                        if let Some(note) = notes.get(place) {
-                            round.note(note.slot(), Fate::Dropped(DropReason::EditFailed));
-                        }
+                        flight.redirect(place, Way::Gone);
+                        round.note(flight.slot(place), Fate::Dropped(DropReason::EditFailed));
                     }
                     members &= !failed;
                 }
             }
         }
         if let Some(len) = cut {
-            places(members).for_each(|place| {
-                if let Some(packet) = packets.get_mut(place) {
-                    packet.truncate(len);
-                }
-            });
+            let packets = flight.packets.iter_mut().enumerate().filter(|(place, _)| members >> place & 1 != 0);
+            packets.for_each(|(_, packet)| packet.truncate(len));
         }
     }
 
     /// Lets every packet go its way; those of the general way are returned, by the numbers of their groups.
-    fn send(
-        &mut self,
-        packets: &mut PacketBatch,
-        ways: &[Way; BATCH],
-        notes: &[Note],
-        keys: &[KeyBuffer],
-        round: &mut Round,
-    ) -> ArrayVec<(u8, Vec<Work>), BATCH> {
+    fn send(&mut self, flight: Flight<'_>, keys: &[KeyBuffer], round: &mut Round) -> ArrayVec<(u8, Vec<Work>), BATCH> {
         let mut general: ArrayVec<(u8, Vec<Work>), BATCH> = ArrayVec::new();
-        if let Some(Way::Port(port)) = ways.first()
-            && ways.iter().take(packets.len()).all(|way| *way == Way::Port(*port))
-            && self.ports.send_all(*port, packets, notes, &mut |slot, result| round.sent(slot, result))
+        let Flight { packets, notes, ways, common, .. } = flight;
+        if let Some(Way::Port(port)) = common
+            && self.ports.send_all(port, packets, notes, &mut |slot, result| round.sent(slot, result))
         {
             return general;
         }
@@ -215,7 +263,7 @@ impl Datapath {
             match way {
                 Way::Gone => {}
                 Way::Port(port) => {
-                    self.ports.transmit(*port, packet, note.slot(), &mut |slot, result| round.sent(slot, result));
+                    self.ports.transmit(port, packet, note.slot(), &mut |slot, result| round.sent(slot, result));
                 }
                 Way::Up => {
                     let key: Box<FlowKey> = Box::new(*key.key());
@@ -223,12 +271,12 @@ impl Datapath {
                 }
                 Way::Group(number) => {
                     let work = Work { packet, note: *note };
-                    match general.iter_mut().find(|(known, _)| known == number) {
+                    match general.iter_mut().find(|(known, _)| *known == number) {
                         Some((_, list)) => list.push(work),
                         None => {
                             let mut list = self.spare.pop().unwrap_or_default();
                             list.push(work);
-                            general.push((*number, list));
+                            general.push((number, list));
                         }
                     }
                 }

@@ -12,6 +12,7 @@ use ovs_packet::key::FlowKey;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit, hash};
 
+use super::batch::Flight;
 use super::round::{Fate, Note, Round, Turns, Work};
 use super::{Datapath, MAX_SPARE};
 use crate::action::{DpAction, HashAlgorithm, PortNo};
@@ -29,7 +30,7 @@ impl Datapath {
                     batch.push(packet);
                     notes.push(note);
                 }
-                self.pass(batch, &notes, round, &mut again);
+                self.pass(Flight::noted(batch, &notes), round, &mut again);
                 batch.clear();
             }
             work.append(&mut again);

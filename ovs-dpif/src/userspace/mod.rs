@@ -32,10 +32,11 @@ use crate::dpif::{
 use crate::drops::Ledger;
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
+use batch::Flight;
 use ports::Ports;
 use program::{Editor, Program};
 pub(crate) use round::Turns;
-use round::{Note, Round, Work};
+use round::{Round, Work};
 
 /// How often a packet may be looked up again.
 pub const MAX_RECIRCULATIONS: u8 = 8;
@@ -340,7 +341,7 @@ impl Dpif for Datapath {
                 self.ledger.received += received as u64;
                 let mut round = Round::new(now, received);
                 let mut again = self.spare.pop().unwrap_or_default();
-                self.pass(&mut batch, &Note::FRESH, &mut round, &mut again);
+                self.pass(Flight::fresh(&mut batch), &mut round, &mut again);
                 batch.clear();
                 if !again.is_empty() {
                     self.forward(&mut batch, &mut again, &mut round);

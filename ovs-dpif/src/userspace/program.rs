@@ -13,6 +13,8 @@ use crate::action::{DpAction, PortNo};
 pub(super) enum Program {
     /// There are none.
     Drop,
+    /// The packets are sent to this port, and that is all.
+    Output(PortNo),
     /// All but the last change packets in place or send copies; the last sends the packets themselves to this port.
     Straight(PortNo),
     /// Something else.
@@ -23,6 +25,7 @@ impl Program {
     pub(super) fn of(actions: &[DpAction]) -> Program {
         match actions.split_last() {
             None => Program::Drop,
+            Some((DpAction::Output(port), [])) => Program::Output(*port),
             Some((DpAction::Output(port), before)) if before.iter().all(is_straight) => Program::Straight(*port),
             Some(_) => Program::General,
         }
