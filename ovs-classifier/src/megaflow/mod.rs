@@ -367,6 +367,12 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         self.masks.iter().map(|(_, mask)| (mask.bits.expand(), mask.megaflows))
     }
 
+    /// How many hash tables were probed for all lookups so far, as in [`MegaflowStats::probes`].
+    #[must_use]
+    pub const fn probes(&self) -> u64 {
+        self.probes
+    }
+
     /// How large the table is, and what it has done.
     ///
     /// Visits every mask.

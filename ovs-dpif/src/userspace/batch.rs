@@ -13,7 +13,7 @@ use ovs_classifier::Handle;
 use ovs_packet::extract::{KeyBuffer, Malformed};
 use ovs_packet::key::WORDS;
 use ovs_packet::packet::BATCH;
-use ovs_packet::{FlowKey, PacketBatch};
+use ovs_packet::PacketBatch;
 
 use super::Datapath;
 use super::program::Program;
@@ -35,8 +35,8 @@ struct Group {
 enum Way {
     /// It is dropped, for a reason that is noted.
     Gone,
-    /// No megaflow matches it.
-    Up,
+    /// No megaflow matches it, or this one, which is stale.
+    Up(Option<Handle>),
     /// Out of a port.
     Port(PortNo),
     /// Through the general way, with its group.
@@ -62,22 +62,23 @@ static NO_KEY: [u64; WORDS] = [0; WORDS];
 impl<'a> Flight<'a> {
     /// A batch as it was received.
     pub(super) fn fresh(packets: &'a mut PacketBatch) -> Flight<'a> {
-        Flight { packets, notes: &Note::FRESH, is_cut: false, ways: [Way::Up; BATCH], common: None, known: 0 }
+        Flight { packets, notes: &Note::FRESH, is_cut: false, ways: [Way::Up(None); BATCH], common: None, known: 0 }
     }
 
     /// A batch of packets that have been looked up before, with what is known of each.
     pub(super) fn noted(packets: &'a mut PacketBatch, notes: &'a [Note]) -> Flight<'a> {
         let is_cut = notes.iter().any(|note| note.cut.is_some());
-        Flight { packets, notes, is_cut, ways: [Way::Up; BATCH], common: None, known: 0 }
+        Flight { packets, notes, is_cut, ways: [Way::Up(None); BATCH], common: None, known: 0 }
     }
 
-    /// Enters where the next packets go.
-    #[inline]
-    fn push(&mut self, way: Way, packets: usize) {
-        let places = self.ways.iter_mut().skip(self.known).take(packets);
-        places.for_each(|place| *place = way);
+    /// Enters where the packets up to place `to` go.
+    #[inline(always)]
+    fn push(&mut self, way: Way, to: usize) {
         self.common = if self.known == 0 { Some(way) } else { self.common.filter(|common| *common == way) };
-        self.known += packets;
+        for place in self.ways.get_mut(self.known..to).unwrap_or_default() {
+            *place = way;
+        }
+        self.known = to;
     }
 
     /// Changes where a packet goes.
@@ -127,7 +128,7 @@ impl Datapath {
     fn classify(&mut self, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) -> ArrayVec<Group, BATCH> {
         let n = flight.packets.len().min(keys.len());
         let mut words = [&NO_KEY; BATCH];
-        for (words, key) in words.iter_mut().zip(keys) {
+        for (words, key) in words.iter_mut().zip(keys).take(n) {
             *words = key.key().words();
         }
         let mut found = [None; BATCH];
@@ -142,61 +143,63 @@ impl Datapath {
 
         let mut groups = ArrayVec::new();
         self.turn += 1;
-        let mut first = 0;
-        while let Some(handle) = found.get(first).copied() {
-            let run = 1 + found.iter().skip(first + 1).take_while(|other| **other == handle).count();
+        while let Some(handle) = found.get(flight.known) {
             match handle {
-                Some(handle) => self.enter(handle, run, flight, keys, round, &mut groups),
-                None => self.miss(run, flight, keys, round),
+                Some(handle) => self.enter(*handle, found, flight, keys, round, &mut groups),
+                None => self.miss(flight, keys, round),
             }
-            first += run;
         }
         groups
     }
 
-    /// Enters a run of packets that no megaflow matches.
+    /// Enters the next packet, which no megaflow matches.
     #[cold]
-    fn miss(&mut self, run: usize, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) {
-        for key in keys.iter().skip(flight.known).take(run) {
-            if key.extraction().malformed == Some(Malformed::Ethernet) {
-                round.note(flight.slot(flight.known), Fate::Dropped(DropReason::InvalidPacket));
-                flight.push(Way::Gone, 1);
-            } else {
-                self.stats.missed += 1;
-                flight.push(Way::Up, 1);
-            }
+    fn miss(&mut self, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) {
+        let place = flight.known;
+        if keys.get(place).is_some_and(|key| key.extraction().malformed == Some(Malformed::Ethernet)) {
+            round.note(flight.slot(place), Fate::Dropped(DropReason::InvalidPacket));
+            flight.push(Way::Gone, place + 1);
+        } else {
+            self.stats.missed += 1;
+            flight.push(Way::Up(None), place + 1);
         }
     }
 
-    /// Enters a run of packets of one megaflow.
-    #[inline]
+    /// Enters the next packet, and those behind it that share its megaflow.
+    #[inline(always)]
     fn enter(
         &mut self,
         handle: Handle,
-        run: usize,
+        found: &[Option<Handle>],
         flight: &mut Flight<'_>,
         keys: &[KeyBuffer],
         round: &mut Round,
         groups: &mut ArrayVec<Group, BATCH>,
     ) {
-        let Some(entry) = self.table.get_mut(handle) else { return self.miss(run, flight, keys, round) };
-        self.stats.hits += run as u64;
         let first = flight.known;
-        let (mut bytes, mut tcp_flags) = (0, 0);
-        for (packet, key) in flight.packets.iter().zip(keys).skip(first).take(run) {
+        let Some(entry) = self.table.get_mut(handle) else { return self.miss(flight, keys, round) };
+        if entry.version != self.version {
+            return flight.push(Way::Up(Some(handle)), first + 1);
+        }
+        let (mut bytes, mut tcp_flags, mut end) = (0, 0, first);
+        while let (Some(packet), Some(key)) = (flight.packets.get(end), keys.get(end)) {
             bytes += packet.len() as u64;
             tcp_flags |= key.key().tcp_flags.get();
+            end += 1;
+            if found.get(end) != Some(&Some(handle)) {
+                break;
+            }
         }
-        entry.stats.packets += run as u64;
+        self.stats.hits += (end - first) as u64;
+        entry.stats.packets += (end - first) as u64;
         entry.stats.bytes += bytes;
         entry.stats.tcp_flags |= tcp_flags;
         entry.stats.used = Some(round.now);
         match entry.program {
-            Program::Output(port) if !flight.is_cut => flight.push(Way::Port(port), run),
+            Program::Output(port) if !flight.is_cut => flight.push(Way::Port(port), end),
             Program::Drop => {
-                (first..first + run)
-                    .for_each(|place| round.note(flight.slot(place), Fate::Dropped(DropReason::FlowDrop)));
-                flight.push(Way::Gone, run);
+                (first..end).for_each(|place| round.note(flight.slot(place), Fate::Dropped(DropReason::FlowDrop)));
+                flight.push(Way::Gone, end);
             }
             program => {
                 if entry.turn != self.turn {
@@ -208,9 +211,9 @@ impl Datapath {
                     groups.push(Group { actions: entry.actions.clone(), straight, members: 0 });
                 }
                 if let Some(group) = groups.get_mut(usize::from(entry.group)) {
-                    group.members |= (u32::MAX >> (BATCH - run.min(BATCH))) << first;
+                    group.members |= (u32::MAX >> (BATCH - (end - first).min(BATCH))) << first;
                 }
-                flight.push(Way::Group(entry.group), run);
+                flight.push(Way::Group(entry.group), end);
             }
         }
     }
@@ -255,8 +258,11 @@ impl Datapath {
         let mut general: ArrayVec<(u8, Vec<Work>), BATCH> = ArrayVec::new();
         let Flight { packets, notes, ways, common, .. } = flight;
         if let Some(Way::Port(port)) = common
-            && self.ports.send_all(port, packets, notes, &mut |slot, result| round.sent(slot, result))
+            && let Some((sent, refused)) = self.ports.send_all(port, packets)
         {
+            round.forwarded(notes.iter().take(sent));
+            let left = notes.iter().skip(sent).take(packets.len());
+            left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
             return general;
         }
         for (((packet, way), note), key) in packets.drain(..).zip(ways).zip(notes).zip(keys) {
@@ -265,9 +271,10 @@ impl Datapath {
                 Way::Port(port) => {
                     self.ports.transmit(port, packet, note.slot(), &mut |slot, result| round.sent(slot, result));
                 }
-                Way::Up => {
-                    let key: Box<FlowKey> = Box::new(*key.key());
-                    self.pass_up(Work { packet, note: *note }, key, UpcallKind::Miss, round);
+                Way::Up(stale) => {
+                    let stale = stale.and_then(|handle| self.table.get(handle)).map(|flow| flow.payload().ufid);
+                    let kind = stale.map_or(UpcallKind::Miss, UpcallKind::Stale);
+                    self.pass_up(Work { packet, note: *note }, Box::new(*key.key()), kind, round);
                 }
                 Way::Group(number) => {
                     let work = Work { packet, note: *note };

@@ -77,7 +77,7 @@ impl Datapath {
             round.note(work.slot(), Fate::Dropped(DropReason::UpcallQueueFull));
             return;
         }
-        let held = kind == UpcallKind::Miss;
+        let held = !matches!(kind, UpcallKind::Action(_));
         round.note(work.slot(), if held { Fate::Waiting } else { Fate::Consumed });
         round.upcall(work.slot(), Upcall { kind, key, turns: work.note.turns, packet: work.packet, held });
     }

@@ -80,6 +80,8 @@ struct Entry {
     stats: DpFlowStats,
     /// The last pass that had packets of this megaflow, and the number of their group in it.
     turn: u64,
+    /// The version of the pipeline for which it was proved last.
+    version: u64,
     group: u8,
     program: Program,
     actions: Arc<[DpAction]>,
@@ -88,14 +90,14 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>) -> Entry {
+    fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>, version: u64) -> Entry {
         let program = Program::of(&actions);
-        Entry { stats: DpFlowStats::default(), turn: 0, group: 0, program, actions, ufid, key }
+        Entry { stats: DpFlowStats::default(), turn: 0, version, group: 0, program, actions, ufid, key }
     }
 
-    fn set_actions(&mut self, actions: Arc<[DpAction]>) {
+    fn set_actions(&mut self, actions: Arc<[DpAction]>, version: u64) {
         self.program = Program::of(&actions);
-        self.actions = actions;
+        (self.actions, self.version) = (actions, version);
     }
 }
 
@@ -118,6 +120,8 @@ pub struct Datapath {
     editor: Editor,
     /// Counts passes.
     turn: u64,
+    /// The pipeline's version that was published last.
+    version: u64,
     stats: DpStats,
     ledger: Ledger,
 }
@@ -172,6 +176,7 @@ impl Datapath {
             spare: Vec::new(),
             editor: Editor::new(),
             turn: 0,
+            version: 0,
             stats: DpStats::default(),
             ledger: Ledger::default(),
         }
@@ -256,14 +261,25 @@ impl Dpif for Datapath {
         let actions = actions.into();
         let known = self.table.find_exact(&pattern);
         if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
-            entry.set_actions(actions);
+            entry.set_actions(actions, self.version);
             return Ok(entry.ufid);
         }
         let ufid = Ufid::of(&matching);
-        let entry = Entry::new(ufid, key.into(), actions);
+        let entry = Entry::new(ufid, key.into(), actions, self.version);
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         Ok(ufid)
+    }
+
+    fn publish(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    fn flow_keep(&mut self, ufid: Ufid) -> Result<(), DpifError> {
+        let entry = self.by_ufid.get(&ufid).and_then(|handle| self.table.get_mut(*handle));
+        entry.ok_or(DpifError::NoSuchFlow(ufid))?.version = self.version;
+        Ok(())
     }
 
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError> {
@@ -325,6 +341,7 @@ impl Dpif for Datapath {
             ct_clear: true,
             explicit_drop: true,
             packet_types: true,
+            versions: true,
             ..Features::NONE
         }
     }
@@ -375,7 +392,8 @@ impl Dpif for Datapath {
     }
 
     fn stats(&self) -> Result<DpStats, DpifError> {
-        Ok(DpStats { flows: self.table.len() as u64, masks: self.table.mask_count() as u64, ..self.stats })
+        let (flows, masks) = (self.table.len() as u64, self.table.mask_count() as u64);
+        Ok(DpStats { flows, masks, mask_hits: self.table.probes(), ..self.stats })
     }
 
     fn ledger(&self) -> &Ledger {

@@ -7,7 +7,6 @@ use arrayvec::ArrayVec;
 use ovs_packet::packet::{BATCH, IpChecksum, L4Checksum};
 use ovs_packet::{Packet, PacketBatch, segment};
 
-use super::round::Note;
 use crate::action::PortNo;
 use crate::dpif::{DpifError, PortInfo};
 use crate::drops::DropReason;
@@ -92,30 +91,17 @@ impl Ports {
         batch.len()
     }
 
-    /// Sends a batch as a whole, and tells `settle` the fate of each packet. False, and nothing is done, where it must go
-    /// one by one: if packets wait already, or work is left to do on one of these.
-    pub(super) fn send_all(
-        &mut self,
-        port: PortNo,
-        packets: &mut PacketBatch,
-        notes: &[Note],
-        settle: &mut impl FnMut(usize, Result<(), DropReason>),
-    ) -> bool {
-        let Some(p) = self.get_mut(port) else { return false };
+    /// Sends a batch as a whole. Returns how many packets were sent, and why the others, which stay, were not; `None`, and
+    /// nothing is done, where they must go one by one: if packets wait already, or work is left to do on one of these.
+    pub(super) fn send_all(&mut self, port: PortNo, packets: &mut PacketBatch) -> Option<(usize, DropReason)> {
+        let p = self.get_mut(port)?;
         if !p.waiting.is_empty() || !packets.iter().all(is_done) {
-            return false;
+            return None;
         }
-        let slots = notes.iter().take(packets.len()).map(Note::slot);
         let before = packets.len();
         let result = p.device.send(packets);
         p.note(result.as_ref().err());
-        let refused = if result.is_err() { DropReason::TxError } else { DropReason::TxFull };
-        let sent = before - packets.len();
-        for (i, slot) in slots.enumerate() {
-            settle(slot, if i < sent { Ok(()) } else { Err(refused) });
-        }
-        packets.clear();
-        true
+        Some((before - packets.len(), if result.is_err() { DropReason::TxError } else { DropReason::TxFull }))
     }
 
     /// Puts a packet in line. `settle` is told the fate of every packet that leaves the line meanwhile.

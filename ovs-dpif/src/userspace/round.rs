@@ -140,6 +140,16 @@ impl Round {
         }
     }
 
+    /// Notes packets that were sent.
+    #[inline]
+    pub(super) fn forwarded<'n>(&mut self, notes: impl Iterator<Item = &'n Note>) {
+        for note in notes {
+            if let Some(known) = self.fates.get_mut(note.slot()) {
+                *known = Fate::Forwarded;
+            }
+        }
+    }
+
     pub(super) fn upcall(&mut self, slot: usize, upcall: Upcall) {
         self.upcalls.push((slot, upcall));
     }

@@ -480,3 +480,108 @@ fn megaflows_are_matched_by_their_masks() {
     assert_eq!(b.poll().len(), 1);
     assert_eq!((b.dp.stats().unwrap().hits, b.dp.stats().unwrap().missed, b.dp.stats().unwrap().masks), (2, 1, 1));
 }
+
+#[test]
+fn tags_beyond_the_limit_are_payload() {
+    let mut b = Bench::<1>::new(10);
+    let mut tagged = [0; 64];
+    tagged[12..22].copy_from_slice(&[0x88, 0xa8, 0, 1, 0x81, 0x00, 0, 2, 0x08, 0x06]);
+    for (limit, inner, headers) in [(0, 0x1002, 2), (1, 0, 1), (2, 0x1002, 2)] {
+        b.dp.set_vlan_limit(limit);
+        assert_eq!(b.dp.features().vlan_headers, headers);
+        b.ends[0].push(Packet::from_slice(&tagged));
+        for upcall in b.poll() {
+            assert_eq!((upcall.key.vlan_tci.get(), upcall.key.inner_vlan_tci.get()), (0x1001, inner));
+            b.dp.resolve(upcall, Resolution::Consumed, Instant::ZERO, &mut Vec::new());
+        }
+        assert_eq!(b.dp.ledger().in_flight, 0);
+    }
+}
+
+/// CVE-2019-25076, tuple space explosion: 8,192 frames, each of which differs from the victim's in one bit of each of
+/// three fields and so has a mask of its own made.
+#[test]
+fn cve_2019_25076_a_victim_on_the_attacked_port_needs_few_probes() {
+    let mut dp = Datapath::new();
+    let (port, end) = MemPort::new("p1", 64);
+    dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+    let victim: Match = "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=11.0.0.1,tp_src=1234,tp_dst=80".parse().unwrap();
+    let prefix = |bits: u32, all: u32| if bits == 0 { 0 } else { u32::MAX << (all - bits) };
+    for (i, j, k) in (0..32).flat_map(|i| (0..16).flat_map(move |j| (0..16).map(move |k| (i, j, k)))) {
+        let mut key = *victim.key();
+        key.nw_src = (key.nw_src.get() ^ 1 << (31 - i)).into();
+        key.tp_src = (key.tp_src.get() ^ 1 << (15 - j)).into();
+        key.tp_dst = (key.tp_dst.get() ^ 1 << (15 - k)).into();
+        let mut mask = always_matched();
+        mask.add(FieldId::NwProto);
+        mask.bits.nw_src = prefix(i + 1, 32).into();
+        mask.bits.tp_src = (prefix(j + 1, 16) as u16).into();
+        mask.bits.tp_dst = (prefix(k + 1, 16) as u16).into();
+        dp.flow_put(&key, &mask, &[]).unwrap();
+    }
+    let mut mask = always_matched();
+    [FieldId::NwProto, FieldId::NwSrc, FieldId::TcpSrc, FieldId::TcpDst].iter().for_each(|field| mask.add(*field));
+    let mut key = *victim.key();
+    key.in_port = 1.into();
+    dp.flow_put(&key, &mask, &[DpAction::Output(PortNo(1))]).unwrap();
+    assert_eq!(dp.stats().unwrap().masks, 8192);
+
+    let mut worst = 0;
+    for _ in 0..64 {
+        let before = dp.stats().unwrap().mask_hits;
+        end.push(compose(victim.key(), b"victim"));
+        dp.poll(Instant::ZERO, &mut Vec::new());
+        assert!(end.pop().is_some(), "it is the victim's");
+        worst = worst.max(dp.stats().unwrap().mask_hits - before);
+    }
+    assert!(worst <= 16, "{worst} probes for a packet");
+}
+
+/// A pipeline of one rule: where packets of a protocol go.
+struct Toy {
+    ports: std::collections::BTreeMap<u8, PortNo>,
+    translations: u32,
+}
+
+impl Toy {
+    fn decide(&mut self, dp: &mut Datapath, upcall: Upcall) {
+        self.translations += 1;
+        let actions: Vec<_> = self.ports.get(&upcall.key.nw_proto).map(|p| DpAction::Output(*p)).into_iter().collect();
+        let mut mask = always_matched();
+        mask.add(FieldId::NwProto);
+        match upcall.kind {
+            UpcallKind::Stale(ufid) if dp.flow_get(ufid).unwrap().actions == actions => dp.flow_keep(ufid).unwrap(),
+            _ => drop(dp.flow_put(&upcall.key, &mask, &actions).unwrap()),
+        }
+        dp.resolve(upcall, Resolution::Execute(&actions), Instant::ZERO, &mut Vec::new());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whatever changes between two packets, each goes where the pipeline as it is says; and what did not change is not
+    /// translated more than once for each change.
+    #[test]
+    fn no_packet_takes_an_action_of_an_old_version(
+        steps in prop::collection::vec((any::<bool>(), 0..2usize, 2..4u32), 1..60)
+    ) {
+        let mut b = Bench::<3>::new(100);
+        let mut toy = Toy { ports: Default::default(), translations: 0 };
+        let (mut changes, protocols) = (1, [6u8, 17]);
+        for (change, protocol, port) in steps {
+            if change {
+                toy.ports.insert(protocols[protocol], PortNo(port));
+                b.dp.publish();
+                changes += 1;
+                continue;
+            }
+            b.send(1, ["tcp,nw_src=1.1.1.1", "udp,nw_src=1.1.1.1"][protocol]);
+            b.poll().into_iter().for_each(|upcall| toy.decide(&mut b.dp, upcall));
+            let got = (b.received(2).len(), b.received(3).len());
+            let wanted = toy.ports.get(&protocols[protocol]).map_or((0, 0), |p| ((p.0 == 2).into(), (p.0 == 3).into()));
+            prop_assert_eq!(got, wanted);
+        }
+        prop_assert!(toy.translations <= 2 * changes);
+    }
+}
