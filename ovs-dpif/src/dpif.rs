@@ -239,6 +239,9 @@ pub enum DpifError {
     /// There is no such meter, or cannot be.
     #[error(transparent)]
     Meter(#[from] meter::MeterError),
+    /// A worker failed while it was asked for something.
+    #[error("worker {0} failed")]
+    WorkerFailed(usize),
     /// An action that this datapath cannot execute.
     #[error("this kind of datapath cannot execute '{0}'")]
     Unsupported(&'static str),

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use ovs_classifier::Handle;
+use ovs_packet::PacketBatch;
 use ovs_packet::extract::{KeyBuffer, Malformed};
 use ovs_packet::key::WORDS;
 use ovs_packet::packet::BATCH;
-use ovs_packet::PacketBatch;
 
 use super::Datapath;
 use super::program::Program;

@@ -12,6 +12,7 @@ mod execute;
 mod ports;
 mod program;
 mod round;
+mod workers;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,7 +30,7 @@ use crate::action::{DpAction, PortNo};
 use crate::dpif::{
     DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall,
 };
-use crate::drops::Ledger;
+use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
 use batch::Flight;
@@ -37,6 +38,7 @@ use ports::Ports;
 use program::{Editor, Program};
 pub(crate) use round::Turns;
 use round::{Round, Work};
+pub use workers::{Assignment, Clock, Histogram, Load, Perf, WorkerPort, Workers, assign};
 
 /// How often a packet may be looked up again.
 pub const MAX_RECIRCULATIONS: u8 = 8;
@@ -187,6 +189,45 @@ impl Datapath {
     pub fn set_vlan_limit(&mut self, limit: u8) {
         self.extractor = Extractor::new().with_vlan_limit(limit);
         self.vlan_headers = if limit == 1 { 1 } else { 2 };
+    }
+
+    /// How many ports there are; their places are the numbers below.
+    fn port_count(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Forgets what is over.
+    fn tend(&mut self, now: Instant) {
+        self.conntrack.expire(now, EXPIRE_BUDGET);
+        self.fragments.expire(now);
+    }
+
+    /// Takes a batch from the port at a place, and forwards it. Returns how many packets came.
+    fn poll_port(&mut self, place: usize, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
+        let mut batch = self.batch.take().unwrap_or_default();
+        let received = self.ports.receive(place, &mut batch);
+        if received > 0 {
+            self.ledger.received += received as u64;
+            let mut round = Round::new(now, received);
+            let mut again = self.spare.pop().unwrap_or_default();
+            self.pass(Flight::fresh(&mut batch), &mut round, &mut again);
+            batch.clear();
+            if !again.is_empty() {
+                self.forward(&mut batch, &mut again, &mut round);
+            }
+            self.give_back(again);
+            self.settle(round, upcalls);
+        }
+        self.batch = Some(batch);
+        received
+    }
+
+    /// Makes good what a panic left half done: packets of that batch are dropped and accounted for.
+    fn recover(&mut self) {
+        self.keys.resize_with(BATCH, KeyBuffer::default);
+        self.ports.forget();
+        self.editor = Editor::new();
+        self.ledger.write_off(DropReason::WorkerPanic);
     }
 
     fn check(actions: &[DpAction], depth: usize) -> Result<(), DpifError> {
@@ -347,28 +388,8 @@ impl Dpif for Datapath {
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
-        self.conntrack.expire(now, EXPIRE_BUDGET);
-        self.fragments.expire(now);
-        let mut total = 0;
-        let mut batch = self.batch.take().unwrap_or_default();
-        for port in 0..self.ports.len() {
-            let received = self.ports.receive(port, &mut batch);
-            if received > 0 {
-                total += received;
-                self.ledger.received += received as u64;
-                let mut round = Round::new(now, received);
-                let mut again = self.spare.pop().unwrap_or_default();
-                self.pass(Flight::fresh(&mut batch), &mut round, &mut again);
-                batch.clear();
-                if !again.is_empty() {
-                    self.forward(&mut batch, &mut again, &mut round);
-                }
-                self.give_back(again);
-                self.settle(round, upcalls);
-            }
-        }
-        self.batch = Some(batch);
-        total
+        self.tend(now);
+        (0..self.port_count()).map(|place| self.poll_port(place, now, upcalls)).sum()
     }
 
     fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>) {

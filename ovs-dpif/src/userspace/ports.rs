@@ -77,6 +77,40 @@ impl Ports {
         self.0.len()
     }
 
+    /// The number of the port at a place among all.
+    pub(super) fn number(&self, at: usize) -> Option<PortNo> {
+        Some(self.0.get(at)?.number)
+    }
+
+    /// Puts another device in the place of a port's, and returns that.
+    pub(super) fn replace(
+        &mut self,
+        port: PortNo,
+        with: impl FnOnce(&dyn Netdev) -> Box<dyn Netdev>,
+    ) -> Option<Box<dyn Netdev>> {
+        let p = self.get_mut(port)?;
+        let device = with(&*p.device);
+        Some(std::mem::replace(&mut p.device, device))
+    }
+
+    /// Sends packets that another worker has accounted for; returns how many were not sent.
+    pub(super) fn send_out(&mut self, port: PortNo, packets: Vec<Packet>) -> usize {
+        let Some(p) = self.get_mut(port) else { return packets.len() };
+        let mut batch = PacketBatch::new();
+        batch.extend(packets.into_iter().take(BATCH));
+        let result = p.device.send(&mut batch);
+        p.note(result.as_ref().err());
+        batch.len()
+    }
+
+    /// Drops what waits, after a panic.
+    pub(super) fn forget(&mut self) {
+        for port in &mut self.0 {
+            port.waiting.clear();
+            port.slots.clear();
+        }
+    }
+
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.0.iter().filter_map(|p| p.device.fd()).collect()
     }

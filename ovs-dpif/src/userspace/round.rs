@@ -66,12 +66,22 @@ impl Work {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turns {
     depth: u8,
+    /// Which worker has the packet's account.
+    worker: u8,
     left: u16,
 }
 
 impl Turns {
     /// A packet as it came.
-    pub(super) const NONE: Turns = Turns { depth: 0, left: MAX_RECIRCULATED_COPIES };
+    pub(super) const NONE: Turns = Turns { depth: 0, worker: 0, left: MAX_RECIRCULATED_COPIES };
+
+    pub(super) fn worker(self) -> u8 {
+        self.worker
+    }
+
+    pub(super) fn set_worker(&mut self, worker: u8) {
+        self.worker = worker;
+    }
 
     /// Halves what is left: for a copy, and for what it is a copy of.
     pub(super) fn share(&mut self) {
