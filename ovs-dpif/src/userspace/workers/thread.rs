@@ -10,7 +10,7 @@ use std::time::Duration;
 use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
 
-use super::Clock;
+use super::{Clock, PARCELS};
 use super::perf::Perf;
 use super::remote::Parcel;
 use crate::action::PortNo;
@@ -68,18 +68,11 @@ impl Thread {
     pub(super) fn run(mut self) {
         let mut sleep = Duration::ZERO;
         loop {
-            loop {
-                match self.jobs.try_recv() {
-                    Ok(job) => {
-                        if catch_unwind(AssertUnwindSafe(|| job(&mut self.dp))).is_err() {
-                            self.dp.recover();
-                            self.shared.report().perf.panics += 1;
-                        }
-                        self.shared.report().ledger = self.dp.ledger().clone();
-                    }
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return,
-                }
+            // One errand a round, so that whoever waits for two knows that a round was between them.
+            match self.jobs.try_recv() {
+                Ok(job) => self.oblige(job),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
             }
             let packets = self.round();
             sleep = match packets {
@@ -90,6 +83,14 @@ impl Thread {
         }
     }
 
+    fn oblige(&mut self, job: Job) {
+        if catch_unwind(AssertUnwindSafe(|| job(&mut self.dp))).is_err() {
+            self.dp.recover();
+            self.shared.report().perf.panics += 1;
+        }
+        self.shared.report().ledger = self.dp.ledger().clone();
+    }
+
     /// A round over all ports. Returns how many packets came.
     fn round(&mut self) -> usize {
         let began = (self.clock)();
@@ -97,7 +98,8 @@ impl Thread {
         let (mut packets, mut lost) = (0, 0);
         let mut polled: Vec<(PortNo, u64, usize)> = Vec::new();
         let done = catch_unwind(AssertUnwindSafe(|| {
-            while let Ok((port, parcel)) = self.inbox.try_recv() {
+            // No more than fit, since what is for a port that is just being moved comes back.
+            for (port, parcel) in self.inbox.try_iter().take(PARCELS) {
                 lost += self.dp.ports.send_out(port, parcel) as u64;
             }
             let mut at = (self.clock)();
