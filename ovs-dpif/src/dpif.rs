@@ -204,6 +204,8 @@ pub struct DpStats {
     pub flows: u64,
     /// Distinct masks among them.
     pub masks: u64,
+    /// Megaflows that were removed because their port had more than its quota.
+    pub evicted: u64,
     /// Hash tables of megaflows probed in all lookups: one for each mask, or fewer where masks share one.
     pub mask_hits: u64,
 }
@@ -348,6 +350,12 @@ pub trait Dpif: fmt::Debug + Send {
     /// # Errors
     /// If there is none.
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError>;
+
+    /// The megaflows that the datapath itself removed since the last call, with their last counters, to make room for
+    /// others of the same port. Of very many, the oldest are forgotten.
+    fn take_evicted(&mut self) -> Vec<DpFlow> {
+        Vec::new()
+    }
 
     /// A megaflow.
     ///

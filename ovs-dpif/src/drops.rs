@@ -59,6 +59,8 @@ reasons! {
     TxError = "tx_error", "the egress device failed";
     /// Too many packets wait for the slow path.
     UpcallQueueFull = "upcall_queue_full", "too many packets wait for the slow path";
+    /// The port has more misses than it may have.
+    UpcallRate = "upcall_rate", "its port has too many packets for the slow path";
     /// A meter's rate is exceeded.
     MeterExceeded = "meter_exceeded", "it came faster than a meter allows";
     /// A fragment that connection tracking does not put together with others.

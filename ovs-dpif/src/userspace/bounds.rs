@@ -8,7 +8,7 @@
 //!   misses, as a token bucket.
 //! - **Megaflows and masks.** A port may have a quota of each. A megaflow beyond it takes the place of one of the same
 //!   port: of those looked at next in the order of insertion, the first that no packet has used since it was looked at
-//!   last. Of the masks' quota, that of one whose mask no other has, if there is one near.
+//!   last. Of the masks' quota, one whose mask no other has, if there is one near; if not, another, so that there will be.
 //!
 //! A megaflow is its input port's if it matches it wholly, as all do that a switch makes.
 
@@ -125,7 +125,7 @@ impl Bounds {
         if share.flows < limits.port_flows && !for_mask {
             return None;
         }
-        let mut second = None;
+        let (mut second, mut any) = (None, None);
         for _ in 0..LOOKS.min(share.clock.len()) {
             let Some((ufid, mask, seen)) = share.clock.pop_front() else { break };
             let Some(now) = used(ufid) else { continue };
@@ -137,8 +137,9 @@ impl Bounds {
             if frees_mask || !for_mask {
                 second = second.or(Some(ufid));
             }
+            any = any.or(Some(ufid));
         }
-        second
+        second.or(any)
     }
 }
 

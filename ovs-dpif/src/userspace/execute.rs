@@ -71,15 +71,14 @@ impl Datapath {
 
     /// Hands a packet to the slow path, if that has room for it.
     pub(super) fn pass_up(&mut self, work: Work, key: Box<FlowKey>, kind: UpcallKind, round: &mut Round) {
-        let waiting = usize::try_from(self.ledger.in_flight).unwrap_or(usize::MAX).saturating_add(round.upcalls());
-        if waiting >= self.limits.upcalls {
+        let is_miss = !matches!(kind, UpcallKind::Action(_));
+        if let Err(reason) = self.bounds.admit(work.packet.meta.in_port, &self.limits, round.now, is_miss) {
             self.stats.lost += 1;
-            round.note(work.slot(), Fate::Dropped(DropReason::UpcallQueueFull));
+            round.note(work.slot(), Fate::Dropped(reason));
             return;
         }
-        let held = !matches!(kind, UpcallKind::Action(_));
-        round.note(work.slot(), if held { Fate::Waiting } else { Fate::Consumed });
-        round.upcall(work.slot(), Upcall { kind, key, turns: work.note.turns, packet: work.packet, held });
+        round.note(work.slot(), if is_miss { Fate::Waiting } else { Fate::Consumed });
+        round.upcall(work.slot(), Upcall { kind, key, turns: work.note.turns, packet: work.packet, held: is_miss });
     }
 
     /// Executes `actions` on packets that share them, and takes the packets. Recirculated ones are appended to `again`.

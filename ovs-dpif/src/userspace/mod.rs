@@ -8,13 +8,14 @@
 //! megaflow that it tells matches, so it needs no invalidation.
 
 mod batch;
+mod bounds;
 mod execute;
 mod ports;
 mod program;
 mod round;
 mod workers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::fragment::Fragments;
 use ovs_conntrack::{Config, Tracker};
 use ovs_packet::extract::{Extractor, KeyBuffer};
-use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
+use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
@@ -34,11 +35,15 @@ use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
 use batch::Flight;
+use bounds::Bounds;
 use ports::Ports;
 use program::{Editor, Program};
 pub(crate) use round::Turns;
 use round::{Round, Work};
 pub use workers::{Assignment, Clock, Histogram, Load, Perf, WorkerPort, Workers, assign};
+
+/// How many evicted megaflows are kept for their owner.
+const MAX_EVICTED: usize = 4096;
 
 /// How often a packet may be looked up again.
 pub const MAX_RECIRCULATIONS: u8 = 8;
@@ -64,15 +69,31 @@ const EXPIRE_BUDGET: usize = 64;
 pub struct Limits {
     /// Megaflows.
     pub flows: usize,
-    /// Packets that wait for the slow path.
+    /// Packets that wait for the slow path; of one port, as many as are left free for others.
     pub upcalls: usize,
     /// Tracked connections.
     pub connections: usize,
+    /// Megaflows of one port; one more takes the place of another of the same port.
+    pub port_flows: usize,
+    /// Distinct masks among the megaflows of one port, likewise.
+    pub port_masks: usize,
+    /// How many packets of one port that match nothing may come up in a second; 0 is no limit.
+    pub port_misses_per_second: u32,
+    /// How many of them may come at once.
+    pub port_miss_burst: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { flows: 200_000, upcalls: 4096, connections: 1_000_000 }
+        Limits {
+            flows: 200_000,
+            upcalls: 4096,
+            connections: 1_000_000,
+            port_flows: usize::MAX,
+            port_masks: usize::MAX,
+            port_misses_per_second: 0,
+            port_miss_burst: 1000,
+        }
     }
 }
 
@@ -109,6 +130,8 @@ pub struct Datapath {
     ports: Ports,
     table: MegaflowTable<Entry, WORDS>,
     by_ufid: HashMap<Ufid, Handle>,
+    bounds: Bounds,
+    evicted: VecDeque<DpFlow>,
     conntrack: Tracker,
     meters: Meters,
     random: fastrand::Rng,
@@ -167,6 +190,8 @@ impl Datapath {
             ports: Ports::default(),
             table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows).with_cache(CACHED_FLOWS),
             by_ufid: HashMap::new(),
+            bounds: Bounds::default(),
+            evicted: VecDeque::new(),
             conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
             meters: Meters::default(),
             random: fastrand::Rng::with_seed(seed),
@@ -189,6 +214,21 @@ impl Datapath {
     pub fn set_vlan_limit(&mut self, limit: u8) {
         self.extractor = Extractor::new().with_vlan_limit(limit);
         self.vlan_headers = if limit == 1 { 1 } else { 2 };
+    }
+
+    /// Removes a megaflow of a port that has more than its quota with one more, of this mask.
+    fn make_room(&mut self, port: u32, mask: u64) {
+        let (table, by_ufid) = (&self.table, &self.by_ufid);
+        let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().stats.packets);
+        if let Some(victim) = self.bounds.victim(port, mask, &self.limits, used)
+            && let Ok(flow) = self.flow_del(victim)
+        {
+            self.stats.evicted += 1;
+            if self.evicted.len() >= MAX_EVICTED {
+                self.evicted.pop_front();
+            }
+            self.evicted.push_back(flow);
+        }
     }
 
     /// How many ports there are; their places are the numbers below.
@@ -273,6 +313,20 @@ impl fmt::Debug for Datapath {
     }
 }
 
+/// Whose quota a megaflow counts for, and which mask of it.
+struct Share {
+    port: u32,
+    mask: u64,
+}
+
+impl Share {
+    /// None for a megaflow that does not match its port wholly.
+    fn of(key: &FlowKey, mask: &FlowMask) -> Option<Share> {
+        let whole = mask.bits.in_port.get() == u32::MAX;
+        whole.then(|| Share { port: key.in_port.get(), mask: mask.bits.hash(BlockSet::ALL, 0) })
+    }
+}
+
 fn pattern(m: &Match) -> Pattern<WORDS> {
     Pattern::new(*m.key().words(), *m.mask().bits.words())
 }
@@ -306,9 +360,17 @@ impl Dpif for Datapath {
             return Ok(entry.ufid);
         }
         let ufid = Ufid::of(&matching);
+        let owner = Share::of(key, mask);
+        if let Some(Share { port, mask }) = owner {
+            self.make_room(port, mask);
+        }
         let entry = Entry::new(ufid, key.into(), actions, self.version);
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
+        if let Some(Share { port, mask }) = owner {
+            self.bounds.add(port, ufid, mask);
+            self.bounds.tidy(port, |ufid| self.by_ufid.contains_key(&ufid));
+        }
         Ok(ufid)
     }
 
@@ -328,7 +390,14 @@ impl Dpif for Datapath {
         if let Some(handle) = self.by_ufid.remove(&ufid) {
             self.table.remove_handle(handle);
         }
+        if let Some(Share { port, mask }) = Share::of(&(&flow.key).into(), &FlowMask { bits: (&flow.mask).into() }) {
+            self.bounds.remove(port, ufid, mask);
+        }
         Ok(flow)
+    }
+
+    fn take_evicted(&mut self) -> Vec<DpFlow> {
+        self.evicted.drain(..).collect()
     }
 
     fn flow_get(&self, ufid: Ufid) -> Result<DpFlow, DpifError> {
@@ -353,6 +422,7 @@ impl Dpif for Datapath {
     fn flow_flush(&mut self) -> Result<(), DpifError> {
         self.table.clear();
         self.by_ufid.clear();
+        self.bounds.clear_flows();
         Ok(())
     }
 
@@ -394,7 +464,10 @@ impl Dpif for Datapath {
 
     fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>) {
         let Upcall { packet, held, turns, .. } = upcall;
-        self.ledger.in_flight -= u64::from(held);
+        if held {
+            self.ledger.in_flight -= 1;
+            self.bounds.release(packet.meta.in_port);
+        }
         match resolution {
             Resolution::Execute(actions) => {
                 // A copy of a packet that is accounted for already is accounted for once more, as the switch's own.

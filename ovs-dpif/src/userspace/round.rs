@@ -163,11 +163,6 @@ impl Round {
     pub(super) fn upcall(&mut self, slot: usize, upcall: Upcall) {
         self.upcalls.push((slot, upcall));
     }
-
-    /// How many packets come up in this round so far.
-    pub(super) fn upcalls(&self) -> usize {
-        self.upcalls.len()
-    }
 }
 
 impl Datapath {
@@ -190,6 +185,7 @@ impl Datapath {
                 *fate = Fate::Consumed;
             } else {
                 upcall.held = false;
+                self.bounds.release(upcall.packet.meta.in_port);
             }
             upcalls.push(upcall);
         }

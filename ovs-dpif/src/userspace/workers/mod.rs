@@ -68,6 +68,9 @@ pub struct Workers {
     isolate: bool,
     received: u64,
     ledger: Ledger,
+    /// Whether a port may have no more than so many megaflows or masks.
+    has_quotas: bool,
+    evicted: Vec<DpFlow>,
 }
 
 struct Worker {
@@ -122,6 +125,8 @@ impl Workers {
             isolate: true,
             received: 0,
             ledger: Ledger::default(),
+            has_quotas: limits.port_flows.min(limits.port_masks) < usize::MAX,
+            evicted: Vec::new(),
         })
     }
 
@@ -260,6 +265,20 @@ impl Workers {
         self.ledger = ledger;
     }
 
+    /// Removes from all workers the megaflows that any of them evicted: each knows only how it used them itself.
+    fn evict(&mut self) -> Result<(), DpifError> {
+        for mut flow in self.ask_all(|dp| dp.take_evicted())?.into_iter().flatten() {
+            let ufid = flow.ufid;
+            for other in self.ask_all(move |dp| dp.flow_del(ufid))?.into_iter().flatten() {
+                merge(&mut flow.stats, other.stats);
+            }
+            self.evicted.push(flow);
+        }
+        let beyond = self.evicted.len().saturating_sub(super::MAX_EVICTED);
+        self.evicted.drain(..beyond);
+        Ok(())
+    }
+
     /// What one worker only can execute.
     fn check(&self, actions: &[DpAction]) -> Result<(), DpifError> {
         if self.len() == 1 {
@@ -335,7 +354,14 @@ impl Dpif for Workers {
                 break;
             }
         }
+        if self.has_quotas {
+            self.evict()?;
+        }
         ufid
+    }
+
+    fn take_evicted(&mut self) -> Vec<DpFlow> {
+        std::mem::take(&mut self.evicted)
     }
 
     fn publish(&mut self) -> u64 {
@@ -464,6 +490,7 @@ impl Dpif for Workers {
             missed: sum(|s| s.missed),
             lost: sum(|s| s.lost),
             mask_hits: sum(|s| s.mask_hits),
+            evicted: sum(|s| s.evicted),
             flows: most(|s| s.flows),
             masks: most(|s| s.masks),
         })

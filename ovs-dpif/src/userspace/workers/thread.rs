@@ -10,9 +10,9 @@ use std::time::Duration;
 use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
 
-use super::{Clock, PARCELS};
 use super::perf::Perf;
 use super::remote::Parcel;
+use super::{Clock, PARCELS};
 use crate::action::PortNo;
 use crate::dpif::{Dpif, Resolution, Upcall};
 use crate::drops::{DropReason, Ledger};
