@@ -115,6 +115,30 @@ fn datapath(flows: u64, masks: u64) -> (Datapath, Vec<Packet>) {
     (dp, frames)
 }
 
+/// Megaflows as a tuple space explosion makes them, around the frame of flow 0 and its megaflow.
+fn hostile() -> (Datapath, Vec<Packet>) {
+    let (key, packet) = frame(0);
+    let mut dp = Datapath::with_limits(Limits::default(), 1);
+    let prefix = |bits: u32| u32::MAX << (32 - bits);
+    let mut put = |flip: (u32, u32, u32), bits: (u32, u32, u32), actions: &[DpAction]| {
+        let mut key = key;
+        key.nw_src = (key.nw_src.get() ^ flip.0).into();
+        key.tp_src = (key.tp_src.get() ^ flip.1 as u16).into();
+        key.tp_dst = (key.tp_dst.get() ^ flip.2 as u16).into();
+        let mut mask = always_matched();
+        mask.add(FieldId::NwProto);
+        mask.bits.nw_src = prefix(bits.0).into();
+        mask.bits.tp_src = ((prefix(bits.1) >> 16) as u16).into();
+        mask.bits.tp_dst = ((prefix(bits.2) >> 16) as u16).into();
+        dp.flow_put(&key, &mask, actions).expect("a megaflow");
+    };
+    for (i, j, k) in (0..32).flat_map(|i| (0..16).flat_map(move |j| (0..16).map(move |k| (i, j, k)))) {
+        put((1 << (31 - i), 1 << (15 - j), 1 << (15 - k)), (i + 1, j + 1, k + 1), &[]);
+    }
+    put((0, 0, 0), (32, 16, 16), &[DpAction::Output(PortNo(2))]);
+    (dp, vec![packet])
+}
+
 fn forward(c: &mut Criterion) {
     for (flows, masks, name, peer) in [
         (1, 1, "1_flow", 30.0),
@@ -122,8 +146,9 @@ fn forward(c: &mut Criterion) {
         (1_000, 10, "1k_flows_10_masks", 163.0),
         (1_000, 50, "1k_flows_50_masks", 652.0),
         (100_000, 10, "100k_flows_10_masks", 370.0),
+        (1, 8192, "8192_hostile_masks", 75_000.0),
     ] {
-        let (mut dp, frames) = datapath(flows, masks);
+        let (mut dp, frames) = if masks == 8192 { hostile() } else { datapath(flows, masks) };
         let mut random = Random(1);
         let mut batch = || (0..BATCH).map(|_| frames[random.below(flows) as usize].clone()).collect();
         let batches = Arc::new(Mutex::new((0..flows.div_ceil(32).max(2)).map(|_| batch()).collect()));

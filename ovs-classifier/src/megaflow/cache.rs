@@ -87,7 +87,7 @@ impl Cache {
 
     #[inline(always)]
     fn home(&self, hash: u32) -> usize {
-        (u64::from(hash) * self.lines.len() as u64 >> 32) as usize
+        ((u64::from(hash) * self.lines.len() as u64) >> 32) as usize
     }
 
     /// The other line of a hash.

@@ -79,7 +79,7 @@ impl Index {
 
     #[inline(always)]
     fn home(&self, hash: u32) -> usize {
-        (u64::from(hash) * self.buckets.len() as u64 >> 32) as usize
+        ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
     }
 
     /// Asks for the bucket of a hash, ahead of its use.

@@ -93,8 +93,8 @@ impl<'a, const W: usize> Open<'a, W> {
         }
         self.is_whole &= missed == all;
         let mut left = 0;
-        for i in 0..all {
-            let (key, place, slot) = (self.keys[i], self.places[i], found[i]);
+        for (i, slot) in found.iter().copied().enumerate().take(all) {
+            let (key, place) = (self.keys[i], self.places[i]);
             slots[usize::from(place) % BATCH] = slot;
             (self.keys[left], self.places[left]) = (key, place);
             left += usize::from(slot == NIL);

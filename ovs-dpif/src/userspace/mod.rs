@@ -4,6 +4,8 @@
 //! from every port, reads the packets' keys, finds their megaflows, and executes the actions of each megaflow for all
 //! packets of the batch that share it. What is sent is gathered by port and sent once a batch.
 //!
+//! [`workers`] do the same in several threads, each with a [`Datapath`] of its own.
+//!
 //! Lookups are those of [`MegaflowTable`], batch by batch, with its cache in front: the cache is believed only if the
 //! megaflow that it tells matches, so it needs no invalidation.
 
@@ -13,7 +15,7 @@ mod execute;
 mod ports;
 mod program;
 mod round;
-mod workers;
+pub mod workers;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -40,7 +42,6 @@ use ports::Ports;
 use program::{Editor, Program};
 pub(crate) use round::Turns;
 use round::{Round, Work};
-pub use workers::{Assignment, Clock, Histogram, Load, Perf, WorkerPort, Workers, assign};
 
 /// How many evicted megaflows are kept for their owner.
 const MAX_EVICTED: usize = 4096;

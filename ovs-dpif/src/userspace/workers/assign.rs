@@ -33,7 +33,7 @@ pub struct Load {
 ///
 /// ```
 /// use ovs_dpif::PortNo;
-/// use ovs_dpif::userspace::{Assignment, Load, assign};
+/// use ovs_dpif::userspace::workers::{Assignment, Load, assign};
 ///
 /// let load = |port, nanos| Load { port: PortNo(port), nanos, pinned: None };
 /// let loads = [load(1, 10), load(2, 70), load(3, 40), load(4, 20)];

@@ -8,7 +8,7 @@ const BUCKETS: usize = 64;
 /// How often a number was how large, by powers of two.
 ///
 /// ```
-/// use ovs_dpif::userspace::Histogram;
+/// use ovs_dpif::userspace::workers::Histogram;
 ///
 /// let mut h = Histogram::default();
 /// [0, 1, 5, 6].iter().for_each(|n| h.note(*n));
