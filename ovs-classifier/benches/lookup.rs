@@ -414,7 +414,10 @@ fn million(c: &mut Criterion) {
     let shares: Vec<f64> = (0..6).map(|_| all(&mut table)).collect();
     let bytes = (table.stats().bytes - before.bytes) as f64 / FLOWS as f64;
     let last = shares.last().copied().unwrap_or(0.0);
-    println!("megaflow/cache: {:.2} % of a million flows found, at {bytes:.1} bytes a flow; goal 99 %, 16 bytes", 100.0 * last);
+    println!(
+        "megaflow/cache: {:.2} % of a million flows found, at {bytes:.1} bytes a flow; goal 99 %, 16 bytes",
+        100.0 * last
+    );
     common::measure(c, "megaflow/cache/1m_flows", 4096, None, || {
         for batch in keys[..4096].chunks(32) {
             black_box(table.lookup_batch(batch, &mut found));

@@ -7,6 +7,7 @@
 #[path = "../../ovs-packet/benches/common/mod.rs"]
 mod common;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use common::Random;
@@ -18,22 +19,12 @@ use ovs_packet::field::FieldId;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{EthAddr, FlowKey, Instant, Match, Packet, PacketBatch, compose, extract};
 
-/// One of two ports that share a ring of batches: the first takes from it, the second puts back where there is room.
+/// One of two ports that share a ring of batches: the first takes from its front, the second puts to its end.
 #[derive(Debug)]
 struct Ring {
     name: &'static str,
-    batches: Arc<Mutex<Vec<PacketBatch>>>,
-    next: usize,
+    batches: Arc<Mutex<VecDeque<PacketBatch>>>,
     source: bool,
-}
-
-impl Ring {
-    fn exchange(&mut self, batch: &mut PacketBatch) {
-        let mut batches = self.batches.lock().expect("one thread");
-        let taken = std::mem::take(&mut batches[self.next]);
-        batches[self.next] = std::mem::replace(batch, taken);
-        self.next = (self.next + 1) % batches.len();
-    }
 }
 
 impl Netdev for Ring {
@@ -46,14 +37,16 @@ impl Netdev for Ring {
     }
 
     fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
-        if self.source {
-            self.exchange(batch);
+        if self.source
+            && let Some(packets) = self.batches.lock().expect("one thread").pop_front()
+        {
+            *batch = packets;
         }
         Ok(batch.len())
     }
 
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
-        self.exchange(batch);
+        self.batches.lock().expect("one thread").push_back(std::mem::take(batch));
         Ok(())
     }
 
@@ -153,7 +146,7 @@ fn forward(c: &mut Criterion) {
         let mut batch = || (0..BATCH).map(|_| frames[random.below(flows) as usize].clone()).collect();
         let batches = Arc::new(Mutex::new((0..flows.div_ceil(32).max(2)).map(|_| batch()).collect()));
         for (name, source) in [("a", true), ("b", false)] {
-            let ring = Ring { name, batches: batches.clone(), next: 0, source };
+            let ring = Ring { name, batches: batches.clone(), source };
             dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
         }
         let (mut upcalls, now) = (Vec::new(), Instant::from_secs(1));
