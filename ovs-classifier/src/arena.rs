@@ -79,6 +79,14 @@ impl<T> Arena<T> {
         self.values.get_mut(index as usize)?.as_mut()
     }
 
+    /// Asks for a slot, ahead of its use.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, index: u32) {
+        if let Some(value) = self.values.get(index as usize) {
+            crate::simd::prefetch(value);
+        }
+    }
+
     /// The handle of the entry in a slot.
     #[inline]
     pub(crate) fn handle(&self, index: u32) -> Option<Handle> {

@@ -70,6 +70,7 @@ impl Bucket {
 }
 
 impl Rows {
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -90,7 +91,9 @@ impl Rows {
     /// Has the line fetched in which a probe for this hash begins.
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(&self.buckets, self.home(hash));
+        if let Some(bucket) = self.buckets.get(self.home(hash)) {
+            prefetch(bucket);
+        }
     }
 
     /// The bucket and the place in it of the row with this hash that `is_it`, by its place.

@@ -96,23 +96,37 @@ fn lanes_equal_portable(lanes: &[u16; 8], wanted: u16) -> u32 {
     (0..).zip(lanes).fold(0, |set, (i, lane)| set | u32::from(*lane == wanted) << i)
 }
 
-/// Has the processor fetch the line in which an element begins, if there is one; it will be read soon.
+/// Which of eight numbers are equal to one, as bits.
 #[inline(always)]
-pub(crate) fn prefetch<T>(elements: &[T], index: usize) {
+pub(crate) fn equal(numbers: &[u32; 8], number: u32) -> u32 {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    if let Some(element) = elements.get(index) {
-        sse2::prefetch(element);
-    }
+    return sse2::equal(numbers, number);
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
-    let _ = (elements, index);
+    return equal_portable(numbers, number);
 }
 
+/// The twin of [`equal`].
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+fn equal_portable(numbers: &[u32; 8], number: u32) -> u32 {
+    (0..).zip(numbers).fold(0, |set, (i, n)| set | u32::from(*n == number) << i)
+}
+
+/// Has the processor fetch the line in which a value begins; it will be read soon. No more than a hint.
+#[inline(always)]
+pub(crate) fn prefetch<T>(value: &T) {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    sse2::prefetch(value);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    let _ = value;
+}
+
+/// What every x86-64 has, and the compiler does not find by itself.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[allow(unsafe_code, reason = "an unaligned load of an array, and a hint about a reference")]
+#[allow(unsafe_code, reason = "unaligned loads of arrays, and a hint about a reference")]
 mod sse2 {
     use core::arch::x86_64::{
-        __m128i, _MM_HINT_T0, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_prefetch,
-        _mm_set1_epi16, _mm_setzero_si128,
+        __m128i, _MM_HINT_T0, _mm_cmpeq_epi16, _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16,
+        _mm_packs_epi32, _mm_prefetch, _mm_set1_epi16, _mm_set1_epi32, _mm_setzero_si128,
     };
 
     #[inline(always)]
@@ -127,9 +141,23 @@ mod sse2 {
     }
 
     #[inline(always)]
-    pub(super) fn prefetch<T>(element: &T) {
+    pub(super) fn equal(numbers: &[u32; 8], number: u32) -> u32 {
+        let (low, high) = numbers.split_at(4);
+        // SAFETY: as above; both halves are four numbers, 16 readable bytes.
+        unsafe {
+            let wanted = _mm_set1_epi32(number.cast_signed());
+            let (low, high) = (low.as_ptr().cast::<__m128i>(), high.as_ptr().cast::<__m128i>());
+            let low = _mm_cmpeq_epi32(_mm_loadu_si128(low), wanted);
+            let high = _mm_cmpeq_epi32(_mm_loadu_si128(high), wanted);
+            let halves = _mm_packs_epi32(low, high);
+            _mm_movemask_epi8(_mm_packs_epi16(halves, _mm_setzero_si128())).cast_unsigned()
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch<T>(value: &T) {
         // SAFETY: a prefetch reads nothing that a program can see and faults at no address; this one is a reference's.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(element).cast::<i8>()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(value).cast::<i8>()) }
     }
 }
 
@@ -162,7 +190,7 @@ mod sys {
 
 #[cfg(test)]
 mod tests {
-    use super::{Job, Level, lanes_equal, lanes_equal_portable, prefetch};
+    use super::{Job, Level, equal, equal_portable, lanes_equal, lanes_equal_portable};
     use proptest::prelude::*;
 
     struct Count<'a>(&'a [u64], &'a [u64]);
@@ -177,13 +205,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_prefetch_of_what_is_not_there_is_none() {
-        prefetch(&[1, 2, 3], 2);
-        prefetch(&[1, 2, 3], 3);
-        prefetch::<u64>(&[], 0);
-    }
-
     proptest! {
         #[test]
         fn lanes_are_compared_as_the_twin_compares_them(
@@ -193,6 +214,14 @@ mod tests {
         ) {
             prop_assert_eq!(lanes_equal(&few, wanted), lanes_equal_portable(&few, wanted));
             prop_assert_eq!(lanes_equal(&lanes, lanes[5]), lanes_equal_portable(&lanes, lanes[5]));
+        }
+
+        #[test]
+        fn equal_numbers_are_found_where_they_are(numbers: [u32; 8], few in prop::array::uniform8(0..3u32), at in 0..8usize) {
+            for number in [numbers[at], !numbers[at], 0] {
+                prop_assert_eq!(equal(&numbers, number), equal_portable(&numbers, number));
+                prop_assert_eq!(equal(&few, few[at]), equal_portable(&few, few[at]));
+            }
         }
 
         #[test]

@@ -69,6 +69,7 @@ laws! {
     a_megaflow_answers_for_its_packets
     megaflows_are_found_changed_and_removed
     dumps_agree_with_one_another
+    megaflows_obey_what_is_published
     no_actions_drop
     what_is_no_frame_is_dropped
     copies_do_not_share_edits
@@ -222,6 +223,35 @@ fn dumps_agree_with_one_another(s: &mut dyn Subject) {
     assert_eq!(terse, dump.iter().map(|f| (f.ufid, f.stats.packets)).collect::<Vec<_>>());
     s.dpif().flow_flush().expect("a flush");
     assert!(s.dpif().flow_dump().expect("a dump").is_empty());
+}
+
+fn megaflows_obey_what_is_published(s: &mut dyn Subject) {
+    let [a, b, c] = three(s);
+    let ufid = install(s, a, &[out(b)]);
+    let version = s.dpif().publish();
+    if !s.dpif().features().versions {
+        assert_eq!(version, 0);
+        return;
+    }
+    // The first packet waits, and goes as it is decided now.
+    s.send(a, packet(UDP));
+    let mut upcalls = s.settle(Duration::from_millis(1));
+    assert!(s.take(b).is_empty(), "no packet takes an old action");
+    let upcall = upcalls.pop().expect("it comes up");
+    assert_eq!(upcall.kind, UpcallKind::Stale(ufid));
+    let now = s.now();
+    s.dpif().flow_keep(ufid).expect("it is there");
+    s.dpif().resolve(upcall, Resolution::Execute(&[out(b)]), now, &mut upcalls);
+    pass(s, a);
+    assert_eq!((s.take(b).len(), balanced(s).in_flight), (2, 0), "what was kept holds");
+    assert!(s.dpif().publish() > version);
+    assert_eq!(install(s, a, &[out(c)]), ufid);
+    pass(s, a);
+    assert_eq!((s.take(b).len(), s.take(c).len()), (0, 1), "what was put holds");
+    let stats = s.dpif().flow_get(ufid).expect("it is there").stats;
+    assert_eq!(stats.packets, 2, "a packet that came up is its owner's to credit");
+    s.dpif().flow_del(ufid).expect("it is there");
+    assert!(matches!(s.dpif().flow_keep(ufid), Err(DpifError::NoSuchFlow(u)) if u == ufid));
 }
 
 fn no_actions_drop(s: &mut dyn Subject) {

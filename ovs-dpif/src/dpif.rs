@@ -75,6 +75,8 @@ pub struct DpFlow {
 pub enum UpcallKind {
     /// No megaflow matched it.
     Miss,
+    /// This megaflow matched it, but was proved for a pipeline that has [changed](Dpif::publish) since.
+    Stale(Ufid),
     /// An action sent it up.
     Action(Userspace),
 }
@@ -162,6 +164,8 @@ pub struct Features {
     pub lb_output: bool,
     /// `psample` actions.
     pub psample: bool,
+    /// Whether megaflows [obey](Dpif#megaflows-that-obey) a pipeline that [publishes](Dpif::publish) its changes.
+    pub versions: bool,
 }
 
 impl Features {
@@ -182,6 +186,7 @@ impl Features {
         packet_types: false,
         lb_output: false,
         psample: false,
+        versions: false,
     };
 }
 
@@ -199,6 +204,10 @@ pub struct DpStats {
     pub flows: u64,
     /// Distinct masks among them.
     pub masks: u64,
+    /// Megaflows that were removed because their port had more than its quota.
+    pub evicted: u64,
+    /// Hash tables of megaflows probed in all lookups: one for each mask, or fewer where masks share one.
+    pub mask_hits: u64,
 }
 
 /// Why a datapath refuses an operation.
@@ -232,6 +241,9 @@ pub enum DpifError {
     /// There is no such meter, or cannot be.
     #[error(transparent)]
     Meter(#[from] meter::MeterError),
+    /// A worker failed while it was asked for something.
+    #[error("worker {0} failed")]
+    WorkerFailed(usize),
     /// An action that this datapath cannot execute.
     #[error("this kind of datapath cannot execute '{0}'")]
     Unsupported(&'static str),
@@ -246,6 +258,47 @@ pub enum DpifError {
 /// - A packet that no megaflow matches comes up by [`poll`](Dpif::poll), once, and waits until it is
 ///   [resolved](Dpif::resolve). The number of packets that wait is bounded; what is beyond is dropped and counted.
 /// - [`Ledger::balanced`] holds after every call.
+///
+/// # Megaflows that obey
+///
+/// A megaflow is what a pipeline decided, and the pipeline changes. Whoever owns both has two ways to keep the one true to
+/// the other: to look at all megaflows after each change, during which packets take old actions; or, where the datapath
+/// [can](Features::versions), to [publish](Dpif::publish) the change. From then on every megaflow is *stale*: the first
+/// packet that it matches comes up as [`UpcallKind::Stale`] and waits, as one that nothing matches does. The owner
+/// decides anew. If it comes to the same, [`flow_keep`](Dpif::flow_keep) says so at the cost of a number; if not,
+/// [`flow_put`](Dpif::flow_put) gives the megaflow other actions, or [`flow_del`](Dpif::flow_del) and a put others bits.
+/// Then it resolves the packet. So what is published before a barrier is answered holds for every packet after it, and
+/// nothing is flushed.
+///
+/// ```
+/// use ovs_dpif::netdev::MemPort;
+/// use ovs_dpif::userspace::Datapath;
+/// use ovs_dpif::{DpAction, Dpif, PortNo, PortSpec, Resolution, UpcallKind, always_matched};
+/// use ovs_packet::{FlowKey, Instant, Packet};
+///
+/// let mut dp = Datapath::new();
+/// let (a, host) = MemPort::new("a", 10);
+/// dp.port_add(PortSpec::Device(Box::new(a)), None)?;
+/// let mut key = FlowKey::ZERO;
+/// key.in_port = 1.into();
+/// key.eth_type = 0x88b5.into();
+/// let old = dp.flow_put(&key, &always_matched(), &[])?;
+/// let mut frame = [0; 60];
+/// frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+///
+/// // A rule was added: what was decided before must be decided again.
+/// dp.publish();
+/// host.push(Packet::from_slice(&frame));
+/// let (now, mut upcalls) = (Instant::ZERO, Vec::new());
+/// dp.poll(now, &mut upcalls);
+/// let upcall = upcalls.remove(0);
+/// assert_eq!(upcall.kind, UpcallKind::Stale(old));
+/// let actions = [DpAction::Output(PortNo(1))];
+/// dp.flow_put(&upcall.key, &always_matched(), &actions)?;
+/// dp.resolve(upcall, Resolution::Execute(&actions), now, &mut upcalls);
+/// assert!(host.pop().is_some());
+/// # Ok::<(), ovs_dpif::DpifError>(())
+/// ```
 pub trait Dpif: fmt::Debug + Send {
     /// The kind of datapath, as the `datapath_type` column has it: `netdev`, `system`.
     fn kind(&self) -> &'static str;
@@ -277,11 +330,32 @@ pub trait Dpif: fmt::Debug + Send {
     /// If the table is full or the actions cannot be executed.
     fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError>;
 
+    /// Notes that the pipeline has changed: what megaflows say is to be [proved](Dpif#megaflows-that-obey) again, one by
+    /// one, as packets come. Returns the number of the new version. A datapath that [cannot](Features::versions) returns
+    /// 0, and its owner revalidates all megaflows itself.
+    fn publish(&mut self) -> u64 {
+        0
+    }
+
+    /// Says that a megaflow is still right, as it is, under the version that was published last.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn flow_keep(&mut self, ufid: Ufid) -> Result<(), DpifError> {
+        self.flow_get(ufid).map(drop)
+    }
+
     /// Removes a megaflow and returns it with its last counters.
     ///
     /// # Errors
     /// If there is none.
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError>;
+
+    /// The megaflows that the datapath itself removed since the last call, with their last counters, to make room for
+    /// others of the same port. Of very many, the oldest are forgotten.
+    fn take_evicted(&mut self) -> Vec<DpFlow> {
+        Vec::new()
+    }
 
     /// A megaflow.
     ///

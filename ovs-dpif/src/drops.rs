@@ -59,10 +59,14 @@ reasons! {
     TxError = "tx_error", "the egress device failed";
     /// Too many packets wait for the slow path.
     UpcallQueueFull = "upcall_queue_full", "too many packets wait for the slow path";
+    /// The port has more misses than it may have.
+    UpcallRate = "upcall_rate", "its port has too many packets for the slow path";
     /// A meter's rate is exceeded.
     MeterExceeded = "meter_exceeded", "it came faster than a meter allows";
     /// A fragment that connection tracking does not put together with others.
     Fragment = "fragment", "a fragment that fits no datagram";
+    /// The worker that had it panicked.
+    WorkerPanic = "worker_panic", "the worker that had it failed";
     /// An action could not be applied to the packet.
     EditFailed = "edit_failed", "an action does not fit it";
 }
@@ -121,9 +125,30 @@ impl Ledger {
     }
 
     pub(crate) fn drop_one(&mut self, reason: DropReason) {
+        self.drop_all(reason, 1);
+    }
+
+    fn drop_all(&mut self, reason: DropReason, packets: u64) {
         if let Some(n) = self.drops.get_mut(reason as usize) {
-            *n += 1;
+            *n += packets;
         }
+    }
+
+    /// Accounts for packets that came in and were lost on their way.
+    pub(crate) fn write_off(&mut self, reason: DropReason) {
+        let out = self.forwarded + self.consumed + self.in_flight + self.dropped_total();
+        self.drop_all(reason, (self.received + self.injected).saturating_sub(out));
+    }
+
+    /// Adds the accounts of another part of the datapath.
+    pub(crate) fn merge(&mut self, other: &Ledger) {
+        let Ledger { received, injected, forwarded, consumed, in_flight, drops } = other;
+        self.received += received;
+        self.injected += injected;
+        self.forwarded += forwarded;
+        self.consumed += consumed;
+        self.in_flight += in_flight;
+        self.drops.iter_mut().zip(drops).for_each(|(a, b)| *a += b);
     }
 }
 

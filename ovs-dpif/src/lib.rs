@@ -42,7 +42,7 @@
 //! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
 //! - `conformance` (feature of that name): the laws that every datapath keeps, as a test kit;
 //! - [`meter`]: token buckets that `meter` actions go through;
-//! - [`userspace`]: a whole datapath within the process;
+//! - [`userspace`]: a whole datapath within the process, in one thread or several;
 //! - [`netdev`]: devices for it;
 //! - [`key_layout`], [`key_field`]: what a classifier over flow keys knows of them;
 //! - [`text`]: keys and actions in the words of `ovs-dpctl`.

@@ -1,33 +1,41 @@
 //! Lookups that count: one key, a batch of keys, and the ranking that follows from the counts.
 
 use super::MegaflowTable;
+use super::index::NIL;
+use super::tuples::Tuple;
 use crate::arena::Handle;
 use crate::guards::{MIDDLE, NARROW, Picked, WIDE};
 use crate::simd::Job;
 
-/// How many keys of a batch walk the masks together; longer batches are cut.
+/// How many keys of a batch are looked up together; longer batches are cut.
 const BATCH: usize = 32;
 
-/// A batch over few masks, to be done at the processor's level.
-struct Walk<'a, R, const W: usize> {
+/// So many hash tables are probed sooner than the cache is.
+const NEAR: usize = 2;
+
+/// Of so many megaflows what a lookup reads stays in the processor's caches: nothing is gained by asking for it ahead.
+const CACHED: usize = 4096;
+
+/// A batch, to be done at the processor's level.
+struct Batch<'a, R, const W: usize> {
     table: &'a mut MegaflowTable<R, W>,
     keys: &'a [&'a [u64; W]],
-    found: &'a mut [Option<Handle>],
+    slots: &'a mut [u32; BATCH],
 }
 
-/// A batch over many masks.
+/// What the tuples left over, with guards to ask.
 struct Pass<'a, R, const W: usize, const N: usize> {
     table: &'a mut MegaflowTable<R, W>,
     keys: &'a [&'a [u64; W]],
-    found: &'a mut [Option<Handle>],
+    slots: &'a mut [u32; BATCH],
 }
 
-impl<R, const W: usize> Job for Walk<'_, R, W> {
+impl<R, const W: usize> Job for Batch<'_, R, W> {
     type Output = usize;
 
     #[inline(always)]
     fn run(self) -> usize {
-        self.table.walk_masks(self.keys, self.found)
+        self.table.search(self.keys, self.slots)
     }
 }
 
@@ -36,7 +44,62 @@ impl<R, const W: usize, const N: usize> Job for Pass<'_, R, W, N> {
 
     #[inline(always)]
     fn run(self) -> usize {
-        self.table.pass_guards::<N>(self.keys, self.found)
+        self.table.pass_guards::<N>(self.keys, self.slots)
+    }
+}
+
+/// Some keys of a batch, by their places in it.
+struct Open<'a, const W: usize> {
+    keys: [&'a [u64; W]; BATCH],
+    places: [u8; BATCH],
+    len: usize,
+    /// Whether none is missing, so that places count up.
+    is_whole: bool,
+}
+
+impl<'a, const W: usize> Open<'a, W> {
+    /// All keys.
+    #[inline(always)]
+    fn all(keys: &[&'a [u64; W]]) -> Self {
+        let mut open = Self {
+            keys: [&[0; W]; BATCH],
+            places: core::array::from_fn(|i| i as u8),
+            len: keys.len().min(BATCH),
+            is_whole: true,
+        };
+        for (to, key) in open.keys.iter_mut().zip(keys) {
+            *to = *key;
+        }
+        open
+    }
+
+    #[inline(always)]
+    fn keys(&self) -> &[&'a [u64; W]] {
+        self.keys.get(..self.len).unwrap_or_default()
+    }
+
+    /// Enters what was found for these keys, and keeps those that found nothing.
+    #[inline(always)]
+    fn settle(&mut self, found: &[u32; BATCH], slots: &mut [u32; BATCH]) {
+        let all = self.len.min(BATCH);
+        let mut missed = 0;
+        for (slot, _) in found.iter().zip(0..all) {
+            missed += usize::from(*slot == NIL);
+        }
+        if missed == 0 && self.is_whole {
+            *slots = *found;
+            self.len = 0;
+            return;
+        }
+        self.is_whole &= missed == all;
+        let mut left = 0;
+        for (i, slot) in found.iter().copied().enumerate().take(all) {
+            let (key, place) = (self.keys[i], self.places[i]);
+            slots[usize::from(place) % BATCH] = slot;
+            (self.keys[left], self.places[left]) = (key, place);
+            left += usize::from(slot == NIL);
+        }
+        self.len = left;
     }
 }
 
@@ -55,68 +118,174 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// references, so that the caller can borrow the payloads mutably one after the other with
     /// [`get_mut`](Self::get_mut), also when two keys found the same megaflow.
     ///
-    /// Batches of up to 32 keys walk the masks once. Where one slice is longer than the other, keys without a place
+    /// Batches of up to 32 keys are looked up together. Where one slice is longer than the other, keys without a place
     /// in `found` are not looked up, and places without a key become `None`.
     pub fn lookup_batch(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
-        found.fill(None);
         let mut hits = 0;
-        for (keys, found) in keys.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
+        let mut chunks = keys.chunks(BATCH);
+        for found in found.chunks_mut(BATCH) {
+            let keys = chunks.next().unwrap_or_default();
             let keys = keys.get(..found.len()).unwrap_or(keys);
-            hits += self.lookup_up_to_32(keys, found);
+            let (level, mut slots) = (self.level, [NIL; BATCH]);
+            hits += level.run(Batch { table: self, keys, slots: &mut slots });
+            for (found, slot) in found.iter_mut().zip(slots) {
+                *found = self.megaflows.handle(slot);
+            }
             self.lookups += keys.len() as u64;
         }
         self.hits += hits as u64;
         hits
     }
 
-    /// `found` is all `None`, and at least as long as `keys`, of which there are at most [`BATCH`].
-    fn lookup_up_to_32(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
-        let level = self.level;
-        if self.guards.len() == 0 {
-            return level.run(Walk { table: self, keys, found });
+    /// Enters the slots of at most [`BATCH`] keys; those of keys that match nothing stay [`NIL`].
+    #[inline(always)]
+    fn search(&mut self, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
+        let mut open = Open::all(keys);
+        let far = self.tuples.len() > NEAR || !self.order.is_empty();
+        if far && self.cache.is_on() {
+            return self.search_cached(open, slots);
         }
-        match self.guards.width() {
-            NARROW => level.run(Pass::<_, W, NARROW> { table: self, keys, found }),
-            MIDDLE => level.run(Pass::<_, W, MIDDLE> { table: self, keys, found }),
-            _ => level.run(Pass::<_, W, WIDE> { table: self, keys, found }),
+        self.search_tables(&mut open, slots);
+        keys.len() - open.len
+    }
+
+    /// Tries the cache first, and notes there what is found elsewhere.
+    #[inline(always)]
+    fn search_cached(&mut self, mut open: Open<'_, W>, slots: &mut [u32; BATCH]) -> usize {
+        let (mut hashes, mut candidates, all) = ([0; BATCH], [NIL; BATCH], open.len);
+        self.cache.hash_all(&self.secrets, open.keys(), &mut hashes);
+        for (candidate, hash) in candidates.iter_mut().zip(hashes).take(all) {
+            *candidate = self.cache.get(hash);
+            self.prefetch(*candidate);
+        }
+        for (candidate, key) in candidates.iter_mut().zip(open.keys()) {
+            if !self.is_match(*candidate, key) {
+                *candidate = NIL;
+            }
+        }
+        open.settle(&candidates, slots);
+        self.cached += (all - open.len) as u64;
+        if open.len > 0 {
+            let (places, asked) = (open.places, open.len);
+            self.search_tables(&mut open, slots);
+            for place in places.iter().take(asked) {
+                let place = usize::from(*place) % BATCH;
+                if slots[place] != NIL {
+                    self.cache.note(hashes[place], slots[place]);
+                }
+            }
+        }
+        all - open.len
+    }
+
+    /// Probes the tuples by rank, and behind them the subtables, for the keys that are open.
+    #[inline(always)]
+    fn search_tables(&mut self, open: &mut Open<'_, W>, slots: &mut [u32; BATCH]) {
+        for at in 0..self.tuples.len() {
+            if open.len == 0 {
+                return;
+            }
+            self.probe_tuple(at, open, slots);
+        }
+        if open.len > 0 && !self.order.is_empty() {
+            self.search_alone(open, slots);
         }
     }
 
-    /// Probes the masks one after the other, by rank, each for all keys that found nothing yet.
     #[inline(always)]
-    fn walk_masks(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
+    fn probe_tuple(&mut self, at: usize, open: &mut Open<'_, W>, slots: &mut [u32; BATCH]) {
+        let Some(tuple) = self.tuples.get(at) else { return };
+        let before = open.len;
+        let mut found = [NIL; BATCH];
+        if self.megaflows.len() > CACHED {
+            self.probe_far(tuple, open.keys(), &mut found);
+        } else {
+            for (found, key) in found.iter_mut().zip(open.keys()) {
+                let hash = tuple.mask.hash(&self.secrets, key);
+                *found = self.check(tuple, tuple.index.first(hash), hash, key);
+            }
+        }
+        open.settle(&found, slots);
+        self.probes += before as u64;
+        let hits = (before - open.len) as u64;
+        if let Some(tuple) = self.tuples.get_mut(at) {
+            tuple.hits += hits;
+        }
+    }
+
+    /// The same in passes, each of which asks for what the next one reads.
+    #[inline(always)]
+    fn probe_far(&self, tuple: &Tuple, keys: &[&[u64; W]], found: &mut [u32; BATCH]) {
         let mut hashes = [0; BATCH];
-        let mut open = keys.len();
-        for &column in &self.order {
-            if open == 0 {
-                break;
-            }
-            let Some(subtable) = self.subtables.get_mut(column) else { continue };
-            self.probes += open as u64;
-            // Two passes, so that no probe stands between two hashes and none waits for its own hash.
-            for ((hash, key), found) in hashes.iter_mut().zip(keys).zip(&*found) {
-                if found.is_none() {
-                    *hash = subtable.mask.hash(key);
-                }
-            }
-            let before = open;
-            for ((hash, key), found) in hashes.iter().zip(keys).zip(&mut *found) {
-                if found.is_none()
-                    && let Some((_, head)) = subtable.find_hashed(*hash, key)
-                {
-                    *found = self.megaflows.handle(head);
-                    open -= 1;
-                }
-            }
-            subtable.state.0 += (before - open) as u64;
+        for (key, hash) in keys.iter().zip(&mut hashes) {
+            *hash = tuple.mask.hash(&self.secrets, key);
+            tuple.index.prefetch(*hash);
         }
-        keys.len() - open
+        for ((found, hash), _) in found.iter_mut().zip(hashes).zip(keys) {
+            *found = tuple.index.first(hash);
+            self.prefetch(*found);
+        }
+        for ((found, hash), key) in found.iter_mut().zip(hashes).zip(keys) {
+            *found = self.check(tuple, *found, hash, key);
+        }
     }
 
-    /// Probes for each key the masks that the guards leave; nearly always that is one, and the megaflow is there. Each
-    /// step of that is a pass over the keys, so that what one key waits for in memory is on its way for the others.
+    /// The slot if its megaflow matches, or another with the same hash.
     #[inline(always)]
-    fn pass_guards<const N: usize>(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
+    fn check(&self, tuple: &Tuple, slot: u32, hash: u32, key: &[u64; W]) -> u32 {
+        if slot == NIL || self.is_match(slot, key) { slot } else { self.another(tuple, hash, key) }
+    }
+
+    /// Of the members with one hash, the one that matches.
+    #[cold]
+    fn another(&self, tuple: &Tuple, hash: u32, key: &[u64; W]) -> u32 {
+        tuple.index.all(hash).find(|slot| self.is_match(*slot, key)).unwrap_or(NIL)
+    }
+
+    /// Asks for all of a megaflow that a lookup reads.
+    #[inline(always)]
+    fn prefetch(&self, slot: u32) {
+        if let Some(first) = self.firsts.get(slot as usize) {
+            crate::simd::prefetch(first);
+        }
+        self.megaflows.prefetch(slot);
+    }
+
+    /// Looks in the subtables for what is in no tuple.
+    #[inline(never)]
+    fn search_alone(&mut self, open: &mut Open<'_, W>, slots: &mut [u32; BATCH]) {
+        let (level, mut found, keys) = (self.level, [NIL; BATCH], open.keys);
+        let keys = keys.get(..open.len).unwrap_or_default();
+        if self.guards.len() == 0 {
+            self.walk_subtables(keys, &mut found);
+        } else {
+            match self.guards.width() {
+                NARROW => level.run(Pass::<_, W, NARROW> { table: self, keys, slots: &mut found }),
+                MIDDLE => level.run(Pass::<_, W, MIDDLE> { table: self, keys, slots: &mut found }),
+                _ => level.run(Pass::<_, W, WIDE> { table: self, keys, slots: &mut found }),
+            };
+        }
+        open.settle(&found, slots);
+    }
+
+    /// Probes the subtables by rank: there are few.
+    fn walk_subtables(&mut self, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) {
+        for (key, slot) in keys.iter().zip(slots) {
+            for &column in &self.order {
+                let Some(subtable) = self.subtables.get_mut(column) else { continue };
+                self.probes += 1;
+                if let Some((_, head)) = subtable.find(key) {
+                    (*slot, subtable.state.0) = (head, subtable.state.0 + 1);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Probes for each key the subtables that the guards leave; nearly always that is one, and the megaflow is there.
+    /// Each step of that is a pass over the keys, so that what one key waits for in memory is on its way for the others.
+    #[inline(always)]
+    fn pass_guards<const N: usize>(&mut self, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
         let mut columns = [u32::MAX; BATCH];
         for (key, column) in keys.iter().zip(&mut columns) {
             *column = self.guarded_columns::<N>(key).next().unwrap_or(u32::MAX);
@@ -135,7 +304,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             *head = subtable.and_then(|(subtable, (place, head))| subtable.holds(place, key).then_some(head));
         }
         let mut hits = 0;
-        for ((key, column), (head, found)) in keys.iter().zip(columns).zip(heads.into_iter().zip(found)) {
+        for ((key, column), (head, slot)) in keys.iter().zip(columns).zip(heads.into_iter().zip(slots)) {
             if column == u32::MAX {
                 continue;
             }
@@ -145,7 +314,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 None => self.probe_open(key),
             };
             if let Some((column, head)) = hit {
-                *found = self.megaflows.handle(head);
+                *slot = head;
                 hits += 1;
                 if let Some(subtable) = self.subtables.get_mut(column) {
                     subtable.state.0 += 1;
@@ -155,7 +324,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         hits
     }
 
-    /// Probes all masks that the guards leave for a key, of which the first has been counted.
+    /// Probes all subtables that the guards leave for a key, of which the first has been counted.
     #[cold]
     fn probe_open(&mut self, key: &[u64; W]) -> Option<(u32, u32)> {
         let mut probes = 0;
@@ -167,7 +336,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         hit
     }
 
-    /// The columns of the masks that the guards leave for a key; all of them, by rank, where there are no guards.
+    /// The columns of the subtables that the guards leave for a key; all, by rank, where there are no guards.
     #[inline]
     pub(super) fn open_columns<'a>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let guarded = self.guards.len() > 0;
@@ -201,9 +370,9 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         })
     }
 
-    /// Orders the masks by their recent hits, so that later lookups probe the busiest first, where they are few.
+    /// Orders the hash tables by their recent hits, so that later lookups probe the busiest first.
     ///
-    /// Call it now and then, say once a second: it sorts, and it halves the counts so that old traffic fades. Masks
+    /// Call it now and then, say once a second: it sorts, and it halves the counts so that old traffic fades. Those
     /// with as many hits keep their order.
     ///
     /// ```
@@ -220,6 +389,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// # Ok::<(), ovs_classifier::TableFull>(())
     /// ```
     pub fn rank(&mut self) {
+        self.tuples.sort_by_key(|tuple| core::cmp::Reverse(tuple.hits));
+        self.tuples.iter_mut().for_each(|tuple| tuple.hits /= 2);
         let subtables = &self.subtables;
         let hits = |column: &u32| subtables.get(*column).map_or(0, |subtable| subtable.state.0);
         self.order.sort_by_key(|column| core::cmp::Reverse(hits(column)));

@@ -4,23 +4,43 @@
 //! common key were cut from the same decision, so the first one found is as good as any: no priorities, no stages,
 //! no wildcards, and the masks may be probed in whatever order finds most keys soonest.
 //!
-//! The unit is the batch, and its work is done in passes over the keys, so that the loads of one pass overlap instead
-//! of waiting for one another: few masks are walked once by all keys; where they are many, the
-//! [guards](crate::guards) leave each key a mask or two of its own.
+//! # Where a megaflow is
+//!
+//! - Every megaflow has a slot, with the values of its first block beside it, and the number of its mask.
+//! - Lookups find the slot by [tuples], which megaflows of near-equal masks share: one pipeline's masks
+//!   are a few tuples, often one, however many they are.
+//! - What suits no tuple is in the subtable of its mask; there the [guards](crate::guards) leave each key a subtable
+//!   or two, whatever the number of masks. This is where an explosion of masks ends.
+//! - In front of both may be a [cache], which is tried where a key would otherwise be looked for in several places.
+//!
+//! A slot that any of them tells is a guess, which counts if the megaflow's values under its mask are the key's.
+//!
+//! # How
+//!
+//! The unit is the batch, and its work is done in passes over the keys: hash all and ask for the lines of the index;
+//! read those and ask for the megaflows; compare. So what one key waits for in memory is on its way for the others.
 
+mod block;
+mod cache;
+mod index;
 mod lookup;
+mod tuples;
 mod update;
 
 use crate::arena::{Arena, CAPACITY, Handle};
+use crate::entries::Entries;
 use crate::guards::Guards;
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
+use crate::rows::Rows;
 use crate::simd::Level;
-use crate::sparse::SparseMask;
 use crate::subtables::Subtables;
 use alloc::vec::Vec;
+use block::{Block, BlockMask, Secrets};
+use cache::Cache;
 use core::fmt;
+use tuples::Tuple;
 
 /// Finds the pattern that matches a key, where at most one answer per key is right.
 ///
@@ -34,9 +54,10 @@ use core::fmt;
 /// # Bound
 ///
 /// Traffic fills this table: give it a [limit](Self::with_limit), and evict with [`retain`](Self::retain) or
-/// [`remove_handle`](Self::remove_handle). A lookup probes the masks that have a megaflow with the key's value in
-/// each of the fields that most masks have, by [layout](Self::with_layout): one or two, whatever the number of masks,
-/// unless someone chooses megaflows that agree in all of them. At worst it probes [`mask_count`](Self::mask_count).
+/// [`remove_handle`](Self::remove_handle). A lookup probes at most eight hash tables that near-equal masks share, and
+/// behind them the masks that have a megaflow with the key's value in each of the fields that most masks have, by
+/// [layout](Self::with_layout): one or two, whatever the number of masks, unless someone chooses megaflows that agree in
+/// all of them. At worst it probes as many as there are masks.
 ///
 /// # Example
 ///
@@ -63,13 +84,22 @@ pub struct MegaflowTable<R, const W: usize> {
     level: Level,
     layout: Layout<W>,
     limit: usize,
+    hash: WordHash,
+    secrets: Secrets,
     megaflows: Arena<Stored<R>>,
+    /// By slot, the values of a megaflow in the first block of its mask.
+    firsts: Vec<Block>,
+    masks: Arena<Mask>,
+    by_mask: Rows,
+    cache: Cache,
+    tuples: Vec<Tuple>,
     subtables: Subtables<Hits, W>,
     guards: Guards,
     /// The columns of the subtables, in the order of probing where there are no guards.
     order: Vec<u32>,
     lookups: u64,
     hits: u64,
+    cached: u64,
     probes: u64,
 }
 
@@ -77,18 +107,39 @@ pub struct MegaflowTable<R, const W: usize> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hits(u64);
 
-/// A megaflow as the table stores it: the mask's column, the pattern's place there, and the payload.
+/// A mask, and what the megaflows that have it have beyond its first block.
+#[derive(Clone)]
+struct Mask {
+    bits: BlockMask,
+    /// The hash of the mask.
+    hash: u64,
+    rest: Entries,
+    megaflows: usize,
+}
+
+/// A megaflow as the table stores it, beside its first values.
 #[derive(Clone)]
 struct Stored<R> {
+    mask: u32,
+    /// The place of its other values, where the mask has more than one block.
+    rest: u32,
+    /// Its row, if it is in no tuple.
+    seat: Option<Seat>,
+    payload: R,
+}
+
+/// Where a megaflow is that is in no tuple: the column of its subtable, and the place there.
+#[derive(Clone, Copy)]
+struct Seat {
     column: u32,
     place: u32,
-    payload: R,
 }
 
 /// A megaflow, by reference.
 pub struct Megaflow<'a, R, const W: usize> {
-    mask: &'a SparseMask<W>,
-    values: &'a [u64],
+    mask: &'a BlockMask,
+    first: &'a Block,
+    rest: &'a [u64],
     payload: &'a R,
 }
 
@@ -115,7 +166,10 @@ pub struct MegaflowStats {
     pub lookups: u64,
     /// Keys among them that found a megaflow.
     pub hits: u64,
-    /// Masks probed for them; `probes / lookups` is the mean cost of a lookup.
+    /// Keys among those that the [cache](MegaflowTable::with_cache) found.
+    pub cached: u64,
+    /// Hash tables probed for the others: of several masks together, or of one. `probes / lookups` is the mean cost of a
+    /// lookup.
     pub probes: u64,
 }
 
@@ -123,7 +177,7 @@ impl<'a, R, const W: usize> Megaflow<'a, R, W> {
     /// The pattern, expanded to full width: not for the packet path.
     #[must_use]
     pub fn pattern(&self) -> Pattern<W> {
-        self.mask.pattern(self.values)
+        Pattern::new(self.mask.scatter(self.first, self.rest), self.mask.expand())
     }
 
     /// What the caller keeps with the megaflow.
@@ -136,7 +190,33 @@ impl<'a, R, const W: usize> Megaflow<'a, R, W> {
     #[inline]
     #[must_use]
     pub fn matches(&self, key: &[u64; W]) -> bool {
-        self.mask.matches(self.values, key)
+        self.mask.matches(key, self.first, self.rest)
+    }
+}
+
+impl Mask {
+    /// Counts a megaflow in, by a key that it matches, and returns the place of its values beyond the first block.
+    fn add<const W: usize>(&mut self, key: &[u64; W]) -> u32 {
+        self.megaflows += 1;
+        match self.bits.rest() {
+            [] => 0,
+            _ => self.rest.insert(self.bits.gather_rest(key).into_iter()),
+        }
+    }
+
+    /// Whether a key has the values of a place beyond the first block.
+    #[inline(always)]
+    fn matches_rest<const W: usize>(&self, place: u32, key: &[u64; W]) -> bool {
+        let Some(rest) = self.rest.get(place) else { return false };
+        self.bits.matches_rest(key, rest)
+    }
+
+    /// Counts a megaflow out.
+    fn remove(&mut self, rest: u32) {
+        self.megaflows -= 1;
+        if !self.bits.rest().is_empty() {
+            self.rest.remove(rest);
+        }
     }
 }
 
@@ -164,12 +244,20 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             level: Level::best(),
             layout: *layout,
             limit: CAPACITY,
+            hash,
+            secrets: Secrets::new::<W>(hash),
             megaflows: Arena::new(),
+            firsts: Vec::new(),
+            masks: Arena::new(),
+            by_mask: Rows::default(),
+            cache: Cache::new(0),
+            tuples: Vec::new(),
             subtables: Subtables::new(hash),
             guards: Guards::new(layout, hash, false),
             order: Vec::new(),
             lookups: 0,
             hits: 0,
+            cached: 0,
             probes: 0,
         }
     }
@@ -178,6 +266,15 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[must_use]
     pub fn with_limit(self, megaflows: usize) -> Self {
         Self { limit: megaflows.min(CAPACITY), ..self }
+    }
+
+    /// The table with a cache in front of it, for as many flows as given: of keys that no megaflow tells apart, one.
+    ///
+    /// It takes 16 bytes for each flow that there is, up to `flows`, and is tried where a key might have to be looked for
+    /// in several hash tables. What it finds is checked, so it changes what a lookup costs and nothing else.
+    #[must_use]
+    pub fn with_cache(self, flows: usize) -> Self {
+        Self { cache: Cache::new(flows), ..self }
     }
 
     /// The number of megaflows.
@@ -195,49 +292,85 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// The number of distinct masks.
     #[must_use]
     pub fn mask_count(&self) -> usize {
-        self.subtables.len()
+        self.masks.len()
     }
 
     /// The megaflow that matches a key, without counting a lookup: for traces and for the control path.
     #[must_use]
     pub fn find(&self, key: &[u64; W]) -> Option<Handle> {
-        let (_, head) = self.open_columns(key).find_map(|column| self.subtables.get(column)?.find(key))?;
-        self.megaflows.handle(head)
+        let shared = self.tuples.iter().find_map(|tuple| {
+            let mut slots = tuple.index.all(tuple.mask.hash(&self.secrets, key));
+            slots.find(|slot| self.is_match(*slot, key))
+        });
+        let alone = || self.open_columns(key).find_map(|column| self.subtables.get(column)?.find(key));
+        self.megaflows.handle(shared.or_else(|| Some(alone()?.1))?)
     }
 
     /// The megaflow with exactly this pattern.
     #[must_use]
     pub fn find_exact(&self, pattern: &Pattern<W>) -> Option<Handle> {
-        let subtable = self.subtables.get(self.subtables.find(pattern)?)?;
-        let (_, head) = subtable.find(pattern.key())?;
-        self.megaflows.handle(head)
+        let mask = self.find_mask(pattern)?;
+        let key = pattern.key();
+        let is_it = |slot: &u32| {
+            self.megaflows.get(*slot).is_some_and(|megaflow| megaflow.mask == mask) && self.is_match(*slot, key)
+        };
+        let shared = |tuple: &Tuple| tuple.index.all(tuple.mask.hash(&self.secrets, key)).find(is_it);
+        let shared = self.tuples.iter().find_map(shared);
+        let alone = || Some(self.subtables.get(self.subtables.find(pattern)?)?.find(key)?.1);
+        self.megaflows.handle(shared.or_else(alone)?)
+    }
+
+    /// The number of a pattern's mask, if a megaflow has it.
+    fn find_mask(&self, pattern: &Pattern<W>) -> Option<u32> {
+        let is_it = |mask| self.masks.get(mask).is_some_and(|mask| mask.bits.is_of(pattern));
+        self.by_mask.find(self.hash_mask(pattern), is_it).map(|(mask, _)| mask)
+    }
+
+    fn hash_mask(&self, pattern: &Pattern<W>) -> u64 {
+        self.hash.words(pattern.used().flat_map(|(index, bits)| [index as u64, bits]))
     }
 
     /// The megaflow of a handle, unless it has been removed.
     #[inline]
     #[must_use]
     pub fn get(&self, handle: Handle) -> Option<Megaflow<'_, R, W>> {
-        self.megaflow(self.megaflows.get(self.megaflows.resolve(handle)?)?)
+        self.megaflow(self.megaflows.resolve(handle)?)
     }
 
-    #[inline]
-    fn megaflow<'a>(&'a self, stored: &'a Stored<R>) -> Option<Megaflow<'a, R, W>> {
-        let subtable = self.subtables.get(stored.column)?;
-        let values = subtable.entries.get(stored.place)?;
-        Some(Megaflow { mask: &subtable.mask, values, payload: &stored.payload })
+    #[inline(always)]
+    fn megaflow(&self, slot: u32) -> Option<Megaflow<'_, R, W>> {
+        let stored = self.megaflows.get(slot)?;
+        let first = self.firsts.get(slot as usize)?;
+        let mask = self.masks.get(stored.mask)?;
+        let rest = if mask.bits.rest().is_empty() { &[] } else { mask.rest.get(stored.rest)? };
+        Some(Megaflow { mask: &mask.bits, first, rest, payload: &stored.payload })
+    }
+
+    /// Whether the megaflow in a slot, if there is one, matches a key.
+    #[inline(always)]
+    fn is_match(&self, slot: u32, key: &[u64; W]) -> bool {
+        let Some(stored) = self.megaflows.get(slot) else { return false };
+        let Some(first) = self.firsts.get(slot as usize) else { return false };
+        let Some(mask) = self.masks.get(stored.mask) else { return false };
+        mask.bits.matches_first(key, first) && (mask.bits.rest().is_empty() || mask.matches_rest(stored.rest, key))
     }
 
     /// The megaflows with their handles, in the order of their insertion.
     ///
     /// A megaflow that replaced another has its place.
     pub fn iter(&self) -> impl Iterator<Item = (Handle, Megaflow<'_, R, W>)> {
-        self.megaflows.iter().filter_map(|(handle, stored)| Some((handle, self.megaflow(stored)?)))
+        self.megaflows.iter().filter_map(|(handle, _)| Some((handle, self.megaflow(handle.index())?)))
     }
 
-    /// The distinct masks by [rank](Self::rank), each with the number of its megaflows.
+    /// The distinct masks, each with the number of its megaflows; oldest first.
     pub fn masks(&self) -> impl Iterator<Item = ([u64; W], usize)> {
-        let subtables = self.order.iter().filter_map(|column| self.subtables.get(*column));
-        subtables.map(|subtable| (subtable.mask.expand(), subtable.rows.len()))
+        self.masks.iter().map(|(_, mask)| (mask.bits.expand(), mask.megaflows))
+    }
+
+    /// How many hash tables were probed for all lookups so far, as in [`MegaflowStats::probes`].
+    #[must_use]
+    pub const fn probes(&self) -> u64 {
+        self.probes
     }
 
     /// How large the table is, and what it has done.
@@ -249,11 +382,18 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             megaflows: self.len(),
             masks: self.mask_count(),
             bytes: self.megaflows.heap_bytes()
+                + self.firsts.capacity() * size_of::<Block>()
+                + self.masks.heap_bytes()
+                + self.masks.iter().map(|(_, mask)| mask.bits.heap_bytes() + mask.rest.heap_bytes()).sum::<usize>()
+                + self.by_mask.heap_bytes()
+                + self.cache.heap_bytes()
+                + self.tuples.iter().map(Tuple::heap_bytes).sum::<usize>()
                 + self.subtables.heap_bytes()
                 + self.guards.heap_bytes()
                 + self.order.capacity() * size_of::<u32>(),
             lookups: self.lookups,
             hits: self.hits,
+            cached: self.cached,
             probes: self.probes,
         }
     }

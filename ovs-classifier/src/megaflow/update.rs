@@ -1,9 +1,13 @@
-//! Changes to a megaflow table. A mask is in the probe order, and has a column, exactly while a megaflow has it.
+//! Changes to a megaflow table. A mask is known, and a tuple or a subtable there, exactly while a megaflow has it.
 
-use super::{Hits, MegaflowTable, Stored};
+use super::block::{Block, BlockMask};
+use super::tuples::{self, Tuple};
+use super::{Hits, Mask, MegaflowTable, Seat, Stored};
 use crate::arena::Handle;
+use crate::entries::Entries;
 use crate::error::TableFull;
 use crate::pattern::Pattern;
+use alloc::vec::Vec;
 
 impl<R, const W: usize> MegaflowTable<R, W> {
     /// Adds a megaflow; replaces the payload of the one with the same pattern, and returns the old.
@@ -17,33 +21,97 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     ///
     /// If the pattern is new and the table full.
     pub fn insert(&mut self, pattern: &Pattern<W>, payload: R) -> Result<(Handle, Option<R>), TableFull> {
-        let full = TableFull { limit: self.limit };
-        let known = self.subtables.find(pattern);
-        let head = known.and_then(|column| self.subtables.get(column)?.find(pattern.key())).map(|(_, head)| head);
-        if let Some(handle) = head.and_then(|head| self.megaflows.handle(head))
+        if let Some(handle) = self.find_exact(pattern)
             && let Some(old) = self.get_mut(handle)
         {
             return Ok((handle, Some(core::mem::replace(old, payload))));
         }
+        let full = TableFull { limit: self.limit };
         if self.len() >= self.limit {
             return Err(full);
         }
-        let column = match known {
-            Some(column) => column,
-            None => self.add_subtable(pattern).ok_or(full)?,
+        // The limit is at most what an arena holds, unless slots are worn out.
+        let handle = self.megaflows.insert(Stored { mask: 0, rest: 0, seat: None, payload }).ok_or(full)?;
+        let Some((mask, bits)) = self.mask_of(pattern) else {
+            self.megaflows.remove(handle.index());
+            return Err(full);
         };
-        // The limit is at most what an arena holds.
-        let handle = self.megaflows.insert(Stored { column, place: 0, payload }).ok_or(full)?;
-        if let Some(subtable) = self.subtables.get_mut(column) {
-            let place = subtable.insert(pattern.key(), handle.index());
-            if let Some(stored) = self.megaflows.get_mut(handle.index()) {
-                stored.place = place;
-            }
+        let (key, slot) = (pattern.key(), handle.index() as usize);
+        if self.firsts.len() <= slot {
+            self.firsts.resize(slot + 1, Block::default());
         }
+        if let Some(first) = self.firsts.get_mut(slot) {
+            *first = Block::of(key, bits.at()).and(bits.first());
+        }
+        let rest = self.masks.get_mut(mask).map_or(0, |mask| mask.add(key));
+        if let Some(stored) = self.megaflows.get_mut(handle.index()) {
+            (stored.mask, stored.rest) = (mask, rest);
+        }
+        let seat = self.seat(&bits, pattern, handle.index());
+        if let Some(stored) = self.megaflows.get_mut(handle.index()) {
+            stored.seat = seat;
+        }
+        Ok((handle, None))
+    }
+
+    /// The number of a pattern's mask, which becomes known if it was not, and the mask.
+    fn mask_of(&mut self, pattern: &Pattern<W>) -> Option<(u32, BlockMask)> {
+        let bits = BlockMask::new(pattern.mask());
+        if let Some(mask) = self.find_mask(pattern) {
+            return Some((mask, bits));
+        }
+        self.cache.widen(&bits);
+        let hash = self.hash_mask(pattern);
+        let rest = Entries::new(bits.rest().len() * 8);
+        let mask = self.masks.insert(Mask { bits: bits.clone(), hash, rest, megaflows: 0 })?.index();
+        let masks = &self.masks;
+        self.by_mask.insert(hash, mask, 0, |other| masks.get(other).map_or(0, |mask| mask.hash));
+        Some((mask, bits))
+    }
+
+    /// Finds a place for a megaflow where lookups will find it: in a tuple that suits, in one that is made to, in a new
+    /// one; where there are enough of those, in a subtable.
+    fn seat(&mut self, bits: &BlockMask, pattern: &Pattern<W>, slot: u32) -> Option<Seat> {
+        let (secrets, key) = (&self.secrets, pattern.key());
+        if self.tuples.iter_mut().any(|tuple| tuple.join(secrets, bits, key, slot)) {
+            return None;
+        }
+        let mut tuples = core::mem::take(&mut self.tuples);
+        let mut narrowed = |tuple: &mut Tuple| {
+            tuple.narrow(&self.secrets, bits, |slot| self.key_of(slot)) && tuple.join(&self.secrets, bits, key, slot)
+        };
+        let mut seated = tuples.iter_mut().any(&mut narrowed);
+        if !seated && tuples.len() < tuples::MOST {
+            let mut tuple = Tuple::new(bits.clone());
+            seated = tuple.join(&self.secrets, bits, key, slot);
+            tuples.push(tuple);
+        }
+        self.tuples = tuples;
+        if seated { None } else { self.seat_alone(pattern, slot) }
+    }
+
+    /// Finds a place in the subtable of the pattern's mask.
+    fn seat_alone(&mut self, pattern: &Pattern<W>, slot: u32) -> Option<Seat> {
+        let column = match self.subtables.find(pattern) {
+            Some(column) => column,
+            None => {
+                let column = self.subtables.insert(&self.layout, pattern, |_| Hits::default())?;
+                self.order.push(column);
+                self.guards.add_column(column, pattern.mask());
+                column
+            }
+        };
+        let place = self.subtables.get_mut(column)?.insert(pattern.key(), slot);
         if self.guards.add(column, pattern.key()) {
             self.guards.rebuild(&self.subtables);
         }
-        Ok((handle, None))
+        Some(Seat { column, place })
+    }
+
+    /// A key that the megaflow in a slot matches.
+    fn key_of(&self, slot: u32) -> Option<[u64; W]> {
+        let megaflow = self.megaflow(slot)?;
+        Some(megaflow.mask.scatter(megaflow.first, megaflow.rest))
     }
 
     /// The payload of a handle's megaflow, to change, unless it has been removed.
@@ -60,23 +128,53 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     /// Removes the megaflow of a handle, and returns its payload; `None` when it has been removed before.
     pub fn remove_handle(&mut self, handle: Handle) -> Option<R> {
-        let stored = self.megaflows.remove(self.megaflows.resolve(handle)?)?;
-        let is_due = self.guards.remove();
-        if let Some(subtable) = self.subtables.get_mut(stored.column)
-            && let Some(values) = subtable.entries.get(stored.place)
+        let slot = self.megaflows.resolve(handle)?;
+        let key = self.key_of(slot)?;
+        let stored = self.megaflows.remove(slot)?;
+        match stored.seat {
+            Some(seat) => self.leave_alone(seat, &key),
+            None => self.leave_tuple(&key, slot),
+        }
+        if let Some(mask) = self.masks.get_mut(stored.mask) {
+            mask.remove(stored.rest);
+            if mask.megaflows == 0 {
+                self.by_mask.remove(mask.hash, stored.mask);
+                self.masks.remove(stored.mask);
+            }
+        }
+        if self.is_empty() {
+            self.cache.clear();
+        }
+        Some(stored.payload)
+    }
+
+    /// Takes a megaflow out of the tuple that has it; a tuple without members goes.
+    fn leave_tuple(&mut self, key: &[u64; W], slot: u32) {
+        let left = self.tuples.iter_mut().position(|tuple| {
+            let hash = tuple.mask.hash(&self.secrets, key);
+            tuple.index.remove(hash, slot)
+        });
+        if let Some(at) = left
+            && self.tuples.get(at).is_some_and(|tuple| tuple.index.len() == 0)
         {
-            let key = subtable.mask.scatter(values);
-            subtable.remove(&key, stored.place);
+            self.tuples.remove(at);
+        }
+    }
+
+    /// Takes a megaflow out of the subtable of its mask; a subtable without rows goes.
+    fn leave_alone(&mut self, Seat { column, place }: Seat, key: &[u64; W]) {
+        let is_due = self.guards.remove();
+        if let Some(subtable) = self.subtables.get_mut(column) {
+            subtable.remove(key, place);
             if subtable.rows.is_empty() {
-                self.subtables.remove(stored.column);
-                self.guards.remove_column(stored.column);
-                self.order.retain(|column| *column != stored.column);
+                self.subtables.remove(column);
+                self.guards.remove_column(column);
+                self.order.retain(|other| *other != column);
             }
         }
         if is_due {
             self.guards.rebuild(&self.subtables);
         }
-        Some(stored.payload)
     }
 
     /// Removes the megaflows for which `keep` returns false; asks in the order of insertion.
@@ -95,15 +193,13 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// Removes all megaflows; keeps the counters and some of the memory.
     pub fn clear(&mut self) {
         self.megaflows.clear();
+        self.firsts.clear();
+        self.masks.clear();
+        self.by_mask.clear();
+        self.tuples = Vec::new();
         self.subtables.clear();
         self.guards.clear();
         self.order.clear();
-    }
-
-    fn add_subtable(&mut self, pattern: &Pattern<W>) -> Option<u32> {
-        let column = self.subtables.insert(&self.layout, pattern, |_| Hits::default())?;
-        self.order.push(column);
-        self.guards.add_column(column, pattern.mask());
-        Some(column)
+        self.cache.clear();
     }
 }

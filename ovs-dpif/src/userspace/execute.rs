@@ -1,32 +1,40 @@
-//! From packets to megaflows, and from megaflows to what they do.
+//! The general way of actions: what may split a batch, hold packets, copy them or look them up again.
+//!
+//! Packets are in lists here, one for each branch. The lists are used again, so that a datapath that has seen its traffic
+//! allocates nothing for it.
 
-use ovs_classifier::Handle;
+use arrayvec::ArrayVec;
 use ovs_conntrack::CtRequest;
 use ovs_conntrack::fragment::Gathered;
 use ovs_packet::edit::EditError;
-use ovs_packet::extract::{KeyBuffer, Malformed};
-use ovs_packet::key::{FlowKey, FlowMask, Match};
-use ovs_packet::{Instant, Packet, edit, hash};
+use ovs_packet::extract::KeyBuffer;
+use ovs_packet::key::FlowKey;
+use ovs_packet::packet::BATCH;
+use ovs_packet::{Instant, Packet, PacketBatch, edit, hash};
 
-use super::Datapath;
-use super::round::{Fate, Round, Turns, Work};
+use super::batch::Flight;
+use super::round::{Fate, Note, Round, Turns, Work};
+use super::{Datapath, MAX_SPARE};
 use crate::action::{DpAction, HashAlgorithm, PortNo};
 use crate::dpif::{Upcall, UpcallKind};
 use crate::drops::DropReason;
 
 impl Datapath {
-    /// Looks packets up and executes what is found, recirculated ones again until none is left.
-    pub(super) fn forward(&mut self, work: Vec<Work>, round: &mut Round) {
-        let mut next = work;
-        while !next.is_empty() {
-            let mut again = Vec::new();
-            for chunk in chunks(next) {
-                for (handle, group) in self.classify(chunk, round) {
-                    let actions = self.table.get(handle).map(|flow| flow.payload().actions.clone());
-                    self.execute(group, actions.as_deref().unwrap_or_default(), round, &mut again);
+    /// Passes packets, and those that they make be looked up again, until none is left.
+    pub(super) fn forward(&mut self, batch: &mut PacketBatch, work: &mut Vec<Work>, round: &mut Round) {
+        while !work.is_empty() {
+            let mut again = self.spare.pop().unwrap_or_default();
+            while !work.is_empty() {
+                let mut notes = ArrayVec::<Note, BATCH>::new();
+                for Work { packet, note } in work.drain(..work.len().min(BATCH)) {
+                    batch.push(packet);
+                    notes.push(note);
                 }
+                self.pass(Flight::noted(batch, &notes), round, &mut again);
+                batch.clear();
             }
-            next = again;
+            work.append(&mut again);
+            self.give_back(again);
         }
     }
 
@@ -40,203 +48,201 @@ impl Datapath {
         upcalls: &mut Vec<Upcall>,
     ) {
         let mut round = Round::new(now, 1);
-        let mut again = Vec::new();
-        self.execute(vec![Work::new(packet, 0, turns)], actions, &mut round, &mut again);
-        self.forward(again, &mut round);
+        let (mut list, mut again) = (self.spare.pop().unwrap_or_default(), self.spare.pop().unwrap_or_default());
+        list.push(Work::new(packet, 0, turns));
+        self.execute(&mut list, actions, &mut round, &mut again);
+        if !again.is_empty() {
+            let mut batch = self.batch.take().unwrap_or_default();
+            self.forward(&mut batch, &mut again, &mut round);
+            self.batch = Some(batch);
+        }
+        self.give_back(list);
+        self.give_back(again);
         self.settle(round, upcalls);
     }
 
-    /// Groups at most a batch of packets by megaflow, in the order of each one's first packet. Those without come up.
-    fn classify(&mut self, work: Vec<Work>, round: &mut Round) -> Vec<(Handle, Vec<Work>)> {
-        let mut groups: Vec<(Handle, Vec<Work>)> = Vec::new();
-        let mut keys = std::mem::take(&mut self.keys);
-        for (mut w, buffer) in work.into_iter().zip(&mut keys) {
-            if buffer.extract(&mut w.packet).malformed == Some(Malformed::Ethernet) {
-                round.note(w.slot, Fate::Dropped(DropReason::InvalidPacket));
-                continue;
-            }
-            let key = buffer.key();
-            let place = self.front.place(key, buffer.blocks());
-            let found = self.front.find(place, key, &self.table).or_else(|| self.table.find(key.words()));
-            let Some(handle) = found else {
-                self.stats.missed += 1;
-                let key = Box::new(*key);
-                self.pass_up(w, key, UpcallKind::Miss, round);
-                continue;
-            };
-            self.front.note(place, handle);
-            self.stats.hits += 1;
-            if let Some(entry) = self.table.get_mut(handle) {
-                entry.stats.packets += 1;
-                entry.stats.bytes += w.packet.len() as u64;
-                entry.stats.used = Some(round.now);
-                entry.stats.tcp_flags |= key.tcp_flags.get();
-            }
-            match groups.iter_mut().find(|(h, _)| *h == handle) {
-                Some((_, group)) => group.push(w),
-                None => groups.push((handle, vec![w])),
-            }
+    /// Keeps a list to be used again.
+    pub(super) fn give_back(&mut self, mut list: Vec<Work>) {
+        list.clear();
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(list);
         }
-        self.keys = keys;
-        groups
     }
 
-    fn pass_up(&mut self, work: Work, key: Box<FlowKey>, kind: UpcallKind, round: &mut Round) {
-        let waiting = usize::try_from(self.ledger.in_flight).unwrap_or(usize::MAX).saturating_add(round.upcalls());
-        if waiting >= self.limits.upcalls {
+    /// Hands a packet to the slow path, if that has room for it.
+    pub(super) fn pass_up(&mut self, work: Work, key: Box<FlowKey>, kind: UpcallKind, round: &mut Round) {
+        let is_miss = !matches!(kind, UpcallKind::Action(_));
+        if let Err(reason) = self.bounds.admit(work.packet.meta.in_port, &self.limits, round.now, is_miss) {
             self.stats.lost += 1;
-            round.note(work.slot, Fate::Dropped(DropReason::UpcallQueueFull));
+            round.note(work.slot(), Fate::Dropped(reason));
             return;
         }
-        let held = kind == UpcallKind::Miss;
-        round.note(work.slot, if held { Fate::Waiting } else { Fate::Consumed });
-        round.upcall(work.slot, Upcall { kind, key, packet: work.packet, held, turns: work.turns });
+        round.note(work.slot(), if is_miss { Fate::Waiting } else { Fate::Consumed });
+        round.upcall(work.slot(), Upcall { kind, key, turns: work.note.turns, packet: work.packet, held: is_miss });
     }
 
-    /// Executes `actions` on packets that share them. Recirculated packets are appended to `again`.
-    fn execute(&mut self, mut group: Vec<Work>, actions: &[DpAction], round: &mut Round, again: &mut Vec<Work>) {
-        let Some((last, before)) = actions.split_last() else {
-            group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(DropReason::FlowDrop)));
-            return;
-        };
-        for action in before {
-            self.step(&mut group, action, false, round, again);
+    /// Executes `actions` on packets that share them, and takes the packets. Recirculated ones are appended to `again`.
+    pub(super) fn execute(
+        &mut self,
+        group: &mut Vec<Work>,
+        actions: &[DpAction],
+        round: &mut Round,
+        again: &mut Vec<Work>,
+    ) {
+        if actions.is_empty() {
+            group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::FlowDrop)));
         }
-        self.step(&mut group, last, true, round, again);
+        for (action, left) in actions.iter().zip((0..actions.len()).rev()) {
+            self.step(group, action, left == 0, round, again);
+        }
+        group.clear();
+    }
+
+    /// Executes the actions of a branch on copies of packets, or on the packets themselves if this is the last action.
+    fn branch(
+        &mut self,
+        group: &mut Vec<Work>,
+        mut take: impl FnMut(&Work) -> bool,
+        (actions, last): (&[DpAction], bool),
+        round: &mut Round,
+        again: &mut Vec<Work>,
+    ) {
+        let mut list = self.spare.pop().unwrap_or_default();
+        if last {
+            list.extend(group.extract_if(.., |w| take(w)));
+        } else {
+            list.extend(group.iter().filter(|w| take(w)).cloned());
+        }
+        self.execute(&mut list, actions, round, again);
+        self.give_back(list);
     }
 
     /// One action. The last one of a list takes the packets themselves, the others copies.
     fn step(&mut self, group: &mut Vec<Work>, action: &DpAction, last: bool, round: &mut Round, again: &mut Vec<Work>) {
         if !last && recirculates(action) {
-            group.iter_mut().for_each(|w| w.turns.share());
+            group.iter_mut().for_each(|w| w.note.turns.share());
         }
-        let mut take = || if last { std::mem::take(group) } else { group.clone() };
-        let leaves = matches!(action, DpAction::Output(_) | DpAction::Userspace(_));
         match action {
-            DpAction::Output(port) => take().into_iter().for_each(|w| self.output(*port, w, round)),
-            DpAction::Trunc(len) => group.iter_mut().for_each(|w| w.cut = Some(*len)),
+            DpAction::Output(port) => {
+                each(group, last, |w| self.output(*port, w, round));
+                group.iter_mut().for_each(|w| w.note.cut = None);
+            }
+            DpAction::Trunc(len) => group.iter_mut().for_each(|w| w.note.cut = Some(*len)),
             DpAction::Userspace(copy) => {
-                for mut w in take() {
+                each(group, last, |mut w| {
                     let mut key = Box::new(FlowKey::ZERO);
-                    ovs_packet::extract::extract(&mut w.packet, &mut key);
+                    self.extractor.extract(&mut w.packet, &mut key);
                     w.cut();
                     self.pass_up(w, key, UpcallKind::Action(copy.clone()), round);
+                });
+                group.iter_mut().for_each(|w| w.note.cut = None);
+            }
+            DpAction::Recirc(id) => each(group, last, |mut w| {
+                w.packet.meta.recirc_id = *id;
+                if w.note.turns.take() {
+                    again.push(w);
+                } else {
+                    round.note(w.slot(), Fate::Dropped(DropReason::RecirculationDepth));
                 }
-            }
-            DpAction::Recirc(id) => {
-                for mut w in take() {
-                    w.packet.meta.recirc_id = *id;
-                    if w.turns.take() {
-                        again.push(w);
-                    } else {
-                        round.note(w.slot, Fate::Dropped(DropReason::RecirculationDepth));
-                    }
-                }
-            }
-            DpAction::Clone(actions) => {
-                let copies = take();
-                self.execute(copies, actions, round, again);
-            }
+            }),
+            DpAction::Clone(actions) => self.branch(group, |_| true, (actions, last), round, again),
             DpAction::Sample { probability, actions } => {
-                let copies =
-                    take().into_iter().filter(|_| self.random.u32(..) < *probability || *probability == u32::MAX);
-                let copies = copies.collect();
-                self.execute(copies, actions, round, again);
+                let mut random = self.random.fork();
+                let take = |_: &Work| random.u32(..) < *probability || *probability == u32::MAX;
+                self.branch(group, take, (actions, last), round, again);
             }
             DpAction::CheckPktLen { len, greater, less_equal } => {
-                let (long, short) = take().into_iter().partition(|w| w.packet.len() > usize::from(*len));
-                self.execute(long, greater, round, again);
-                self.execute(short, less_equal, round, again);
+                let is_long = |w: &Work| w.packet.len() > usize::from(*len);
+                self.branch(group, is_long, (greater, last), round, again);
+                self.branch(group, |w| !is_long(w), (less_equal, last), round, again);
             }
             DpAction::DecTtl(used_up) => {
                 // What has no TTL goes on as it is.
                 let expires = |w: &mut Work| edit::dec_ttl(&mut w.packet) == Err(EditError::TtlExpired);
-                let dead = group.extract_if(.., expires).collect();
-                self.execute(dead, used_up, round, again);
+                let mut dead = self.spare.pop().unwrap_or_default();
+                dead.extend(group.extract_if(.., expires));
+                self.execute(&mut dead, used_up, round, again);
+                self.give_back(dead);
             }
             DpAction::Meter(id) => group.retain(|w| {
                 let passes = self.meters.admit(*id, w.packet.len(), round.now);
                 if !passes {
-                    round.note(w.slot, Fate::Dropped(DropReason::MeterExceeded));
+                    round.note(w.slot(), Fate::Dropped(DropReason::MeterExceeded));
                 }
                 passes
             }),
             DpAction::Hash { algorithm, basis } => {
                 let mut key = FlowKey::ZERO;
                 for w in group.iter_mut() {
-                    ovs_packet::extract::extract(&mut w.packet, &mut key);
+                    self.extractor.extract(&mut w.packet, &mut key);
                     w.packet.meta.dp_hash = hash(&key, *algorithm, *basis);
                 }
             }
-            DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(*reason))),
-            DpAction::Set(attr, to) => {
-                let to = Match::from(to);
-                let (values, mask): (&FlowKey, &FlowMask) = (to.key(), to.mask());
-                edit_all(group, round, |packet| edit::set(packet, *attr, values, mask));
-            }
-            DpAction::PushMpls { eth_type, lse } => edit_all(group, round, |p| edit::push_mpls(p, *eth_type, *lse)),
-            DpAction::PopMpls(eth_type) => edit_all(group, round, |p| edit::pop_mpls(p, *eth_type)),
-            DpAction::PushEth { src, dst } => edit_all(group, round, |p| edit::push_eth(p, *dst, *src)),
-            DpAction::PopEth => edit_all(group, round, edit::pop_eth),
-            DpAction::PushNsh { header, metadata } => {
-                let header = FlowKey::from(header);
-                edit_all(group, round, |p| edit::push_nsh(p, &header, metadata));
-            }
-            DpAction::PopNsh => edit_all(group, round, edit::pop_nsh),
-            DpAction::PushVlan { tpid, tci } => {
-                group.iter_mut().for_each(|w| edit::push_vlan(&mut w.packet, *tpid, *tci))
-            }
-            DpAction::PopVlan => group.iter_mut().for_each(|w| edit::pop_vlan(&mut w.packet)),
+            DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(*reason))),
             DpAction::Ct(request) => self.track(group, request, round),
-            DpAction::CtClear => group.iter_mut().for_each(|w| w.packet.meta.ct = Default::default()),
             // Refused when they are installed.
             DpAction::LbOutput(_) | DpAction::Psample { .. } | DpAction::AddMpls { .. } => {
-                group.iter().for_each(|w| round.note(w.slot, Fate::Dropped(DropReason::EditFailed)));
+                group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::EditFailed)));
             }
-        }
-        if leaves {
-            group.iter_mut().for_each(|w| w.cut = None);
+            edit => {
+                let mut failed = Vec::new();
+                let packets = group.iter_mut().map(|w| &mut w.packet).enumerate();
+                self.editor.edit(edit, packets, |place| failed.push(place));
+                for place in failed.into_iter().rev() {
+                    let slot = group.remove(place).slot();
+                    round.note(slot, Fate::Dropped(DropReason::EditFailed));
+                }
+            }
         }
     }
 
     /// Connection tracking writes what it finds to the packets' metadata, for the next lookup to see, and translates
     /// them. Fragments are tracked when all of their datagram are there, and go on as fragments.
     fn track(&mut self, group: &mut Vec<Work>, request: &CtRequest, round: &mut Round) {
-        for mut chunk in chunks(std::mem::take(group)) {
-            let mut keys = std::mem::take(&mut self.keys);
+        let mut keys = std::mem::take(&mut self.keys);
+        let mut work = std::mem::replace(group, self.spare.pop().unwrap_or_default());
+        while !work.is_empty() {
+            let n = work.len().min(BATCH);
             let mut fragments = false;
-            for (w, buffer) in chunk.iter_mut().zip(&mut keys) {
-                buffer.extract(&mut w.packet);
+            for (w, buffer) in work.iter_mut().take(n).zip(&mut keys) {
+                self.extractor.extract_into(&mut w.packet, buffer);
                 fragments |= buffer.key().nw_frag != 0;
             }
             if fragments {
-                self.track_fragments(chunk, request, round, group);
-            } else {
-                let packets = chunk.iter_mut().map(|w| &mut w.packet);
-                self.conntrack.track_batch(packets.zip(keys.iter().map(KeyBuffer::key)), request, round.now);
-                group.append(&mut chunk);
+                self.track_fragments(work.drain(..n), request, round, group);
+                continue;
             }
-            self.keys = keys;
+            let packets = work.iter_mut().take(n).map(|w| &mut w.packet);
+            self.conntrack.track_batch(packets.zip(keys.iter().map(KeyBuffer::key)), request, round.now);
+            group.extend(work.drain(..n));
         }
+        self.give_back(work);
+        self.keys = keys;
     }
 
     /// The same of packets of which some are fragments, one by one. What comes of them is appended to `group`.
-    fn track_fragments(&mut self, work: Vec<Work>, request: &CtRequest, round: &mut Round, group: &mut Vec<Work>) {
+    fn track_fragments(
+        &mut self,
+        work: impl Iterator<Item = Work>,
+        request: &CtRequest,
+        round: &mut Round,
+        group: &mut Vec<Work>,
+    ) {
         let mut key = FlowKey::ZERO;
         for mut w in work {
-            ovs_packet::extract::extract(&mut w.packet, &mut key);
+            self.extractor.extract(&mut w.packet, &mut key);
             match self.fragments.gather(w.packet, request.zone.into(), round.now) {
                 Gathered::Other(mut packet) => {
                     self.conntrack.track(&mut packet, &key, request, round.now);
                     group.push(Work { packet, ..w });
                 }
-                Gathered::Held => round.note(w.slot, Fate::Consumed),
-                Gathered::Dropped(_) => round.note(w.slot, Fate::Dropped(DropReason::Fragment)),
+                Gathered::Held => round.note(w.note.slot(), Fate::Consumed),
+                Gathered::Dropped(_) => round.note(w.note.slot(), Fate::Dropped(DropReason::Fragment)),
                 Gathered::Whole(mut whole) => {
-                    ovs_packet::extract::extract(&mut whole.packet, &mut key);
+                    self.extractor.extract(&mut whole.packet, &mut key);
                     self.conntrack.track(&mut whole.packet, &key, request, round.now);
-                    w.turns.split(whole.fragments());
-                    let Work { slot, turns, .. } = w;
+                    w.note.turns.split(whole.fragments());
+                    let (slot, turns) = (w.note.slot(), w.note.turns);
                     group.extend(whole.split().into_iter().map(|packet| Work::new(packet, slot, turns)));
                 }
             }
@@ -245,21 +251,18 @@ impl Datapath {
 
     fn output(&mut self, port: PortNo, mut work: Work, round: &mut Round) {
         work.cut();
-        self.ports.transmit(port, work.packet, work.slot, &mut |slot, result| {
-            round.note(slot, result.map_or_else(Fate::Dropped, |()| Fate::Forwarded));
-        });
+        let slot = work.slot();
+        self.ports.transmit(port, work.packet, slot, &mut |slot, result| round.sent(slot, result));
     }
 }
 
-/// Changes all packets of a group; those that cannot be changed are dropped.
-fn edit_all(group: &mut Vec<Work>, round: &mut Round, mut edit: impl FnMut(&mut Packet) -> Result<(), EditError>) {
-    group.retain_mut(|w| {
-        let done = edit(&mut w.packet);
-        if done.is_err() {
-            round.note(w.slot, Fate::Dropped(DropReason::EditFailed));
-        }
-        done.is_ok()
-    });
+/// Calls `f` with each packet of a group: with the packets themselves if this is the `last` that is done to them.
+fn each(group: &mut Vec<Work>, last: bool, f: impl FnMut(Work)) {
+    if last {
+        group.drain(..).for_each(f);
+    } else {
+        group.iter().cloned().for_each(f);
+    }
 }
 
 /// A packet's hash for a lookup: never zero, which stands for none.
@@ -276,13 +279,4 @@ fn recirculates(action: &DpAction) -> bool {
         DpAction::Recirc(_) => true,
         action => action.nested().flatten().any(recirculates),
     }
-}
-
-/// Cuts work into batches, since there are keys for one.
-fn chunks(mut work: Vec<Work>) -> impl Iterator<Item = Vec<Work>> {
-    std::iter::from_fn(move || {
-        let rest = work.split_off(work.len().min(ovs_packet::packet::BATCH));
-        let chunk = std::mem::replace(&mut work, rest);
-        (!chunk.is_empty()).then_some(chunk)
-    })
 }

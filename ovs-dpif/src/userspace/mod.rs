@@ -4,22 +4,28 @@
 //! from every port, reads the packets' keys, finds their megaflows, and executes the actions of each megaflow for all
 //! packets of the batch that share it. What is sent is gathered by port and sent once a batch.
 //!
-//! Lookups try the front cache first and then the table of megaflows. The cache maps a hash of
-//! the whole key to a megaflow and is believed only if that megaflow matches, so it needs no invalidation.
+//! [`workers`] do the same in several threads, each with a [`Datapath`] of its own.
+//!
+//! Lookups are those of [`MegaflowTable`], batch by batch, with its cache in front: the cache is believed only if the
+//! megaflow that it tells matches, so it needs no invalidation.
 
+mod batch;
+mod bounds;
 mod execute;
-mod front;
 mod ports;
+mod program;
 mod round;
+pub mod workers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::fragment::Fragments;
 use ovs_conntrack::{Config, Tracker};
-use ovs_packet::extract::KeyBuffer;
-use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
+use ovs_packet::extract::{Extractor, KeyBuffer};
+use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
@@ -27,13 +33,18 @@ use crate::action::{DpAction, PortNo};
 use crate::dpif::{
     DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall,
 };
-use crate::drops::Ledger;
+use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
-use front::FrontCache;
+use batch::Flight;
+use bounds::Bounds;
 use ports::Ports;
+use program::{Editor, Program};
 pub(crate) use round::Turns;
 use round::{Round, Work};
+
+/// How many evicted megaflows are kept for their owner.
+const MAX_EVICTED: usize = 4096;
 
 /// How often a packet may be looked up again.
 pub const MAX_RECIRCULATIONS: u8 = 8;
@@ -44,6 +55,12 @@ pub const MAX_RECIRCULATED_COPIES: u16 = 1024;
 /// How deep actions may nest.
 pub const MAX_NESTING: usize = 16;
 
+/// How many lists of packets are kept to be used again: as many as there are at once, unless actions nest deep.
+const MAX_SPARE: usize = 64;
+
+/// How many flows the cache in front of the megaflows is for.
+const CACHED_FLOWS: usize = 1 << 20;
+
 /// How many connections are looked at for expiry between two rounds.
 const EXPIRE_BUDGET: usize = 64;
 
@@ -53,25 +70,59 @@ const EXPIRE_BUDGET: usize = 64;
 pub struct Limits {
     /// Megaflows.
     pub flows: usize,
-    /// Packets that wait for the slow path.
+    /// Packets that wait for the slow path; of one port, as many as are left free for others.
     pub upcalls: usize,
     /// Tracked connections.
     pub connections: usize,
+    /// Megaflows of one port; one more takes the place of another of the same port.
+    pub port_flows: usize,
+    /// Distinct masks among the megaflows of one port, likewise.
+    pub port_masks: usize,
+    /// How many packets of one port that match nothing may come up in a second; 0 is no limit.
+    pub port_misses_per_second: u32,
+    /// How many of them may come at once.
+    pub port_miss_burst: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { flows: 200_000, upcalls: 4096, connections: 1_000_000 }
+        Limits {
+            flows: 200_000,
+            upcalls: 4096,
+            connections: 1_000_000,
+            port_flows: usize::MAX,
+            port_masks: usize::MAX,
+            port_misses_per_second: 0,
+            port_miss_burst: 1000,
+        }
     }
 }
 
 /// A megaflow's place in the table.
 #[derive(Clone)]
 struct Entry {
+    stats: DpFlowStats,
+    /// The last pass that had packets of this megaflow, and the number of their group in it.
+    turn: u64,
+    /// The version of the pipeline for which it was proved last.
+    version: u64,
+    group: u8,
+    program: Program,
+    actions: Arc<[DpAction]>,
     ufid: Ufid,
     key: SparseKey,
-    actions: std::sync::Arc<[DpAction]>,
-    stats: DpFlowStats,
+}
+
+impl Entry {
+    fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>, version: u64) -> Entry {
+        let program = Program::of(&actions);
+        Entry { stats: DpFlowStats::default(), turn: 0, version, group: 0, program, actions, ufid, key }
+    }
+
+    fn set_actions(&mut self, actions: Arc<[DpAction]>, version: u64) {
+        self.program = Program::of(&actions);
+        (self.actions, self.version) = (actions, version);
+    }
 }
 
 /// A datapath within the process. See the [module](self); everything it does, it does through [`Dpif`].
@@ -80,13 +131,23 @@ pub struct Datapath {
     ports: Ports,
     table: MegaflowTable<Entry, WORDS>,
     by_ufid: HashMap<Ufid, Handle>,
-    front: FrontCache,
+    bounds: Bounds,
+    evicted: VecDeque<DpFlow>,
     conntrack: Tracker,
     meters: Meters,
     random: fastrand::Rng,
     /// Fragments that `ct` actions wait for others of.
     fragments: Fragments,
+    extractor: Extractor,
+    vlan_headers: u8,
     keys: Vec<KeyBuffer>,
+    batch: Option<Box<PacketBatch>>,
+    spare: Vec<Vec<Work>>,
+    editor: Editor,
+    /// Counts passes.
+    turn: u64,
+    /// The pipeline's version that was published last.
+    version: u64,
     stats: DpStats,
     ledger: Ledger,
 }
@@ -128,17 +189,86 @@ impl Datapath {
         Datapath {
             limits,
             ports: Ports::default(),
-            table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows),
+            table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows).with_cache(CACHED_FLOWS),
             by_ufid: HashMap::new(),
-            front: FrontCache::new(seed),
+            bounds: Bounds::default(),
+            evicted: VecDeque::new(),
             conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
             meters: Meters::default(),
             random: fastrand::Rng::with_seed(seed),
             fragments: Fragments::new(Default::default()),
+            extractor: Extractor::new(),
+            vlan_headers: 2,
             keys: vec![KeyBuffer::default(); BATCH],
+            batch: None,
+            spare: Vec::new(),
+            editor: Editor::new(),
+            turn: 0,
+            version: 0,
             stats: DpStats::default(),
             ledger: Ledger::default(),
         }
+    }
+
+    /// Reads at most `limit` VLAN tags of a packet, the rest being payload: what `other_config:vlan-limit` sets. 0, and
+    /// what is beyond 2, is 2. Megaflows that were made under another limit are for their maker to remove.
+    pub fn set_vlan_limit(&mut self, limit: u8) {
+        self.extractor = Extractor::new().with_vlan_limit(limit);
+        self.vlan_headers = if limit == 1 { 1 } else { 2 };
+    }
+
+    /// Removes a megaflow of a port that has more than its quota with one more, of this mask.
+    fn make_room(&mut self, port: u32, mask: u64) {
+        let (table, by_ufid) = (&self.table, &self.by_ufid);
+        let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().stats.packets);
+        if let Some(victim) = self.bounds.victim(port, mask, &self.limits, used)
+            && let Ok(flow) = self.flow_del(victim)
+        {
+            self.stats.evicted += 1;
+            if self.evicted.len() >= MAX_EVICTED {
+                self.evicted.pop_front();
+            }
+            self.evicted.push_back(flow);
+        }
+    }
+
+    /// How many ports there are; their places are the numbers below.
+    fn port_count(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Forgets what is over.
+    fn tend(&mut self, now: Instant) {
+        self.conntrack.expire(now, EXPIRE_BUDGET);
+        self.fragments.expire(now);
+    }
+
+    /// Takes a batch from the port at a place, and forwards it. Returns how many packets came.
+    fn poll_port(&mut self, place: usize, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
+        let mut batch = self.batch.take().unwrap_or_default();
+        let received = self.ports.receive(place, &mut batch);
+        if received > 0 {
+            self.ledger.received += received as u64;
+            let mut round = Round::new(now, received);
+            let mut again = self.spare.pop().unwrap_or_default();
+            self.pass(Flight::fresh(&mut batch), &mut round, &mut again);
+            batch.clear();
+            if !again.is_empty() {
+                self.forward(&mut batch, &mut again, &mut round);
+            }
+            self.give_back(again);
+            self.settle(round, upcalls);
+        }
+        self.batch = Some(batch);
+        received
+    }
+
+    /// Makes good what a panic left half done: packets of that batch are dropped and accounted for.
+    fn recover(&mut self) {
+        self.keys.resize_with(BATCH, KeyBuffer::default);
+        self.ports.forget();
+        self.editor = Editor::new();
+        self.ledger.write_off(DropReason::WorkerPanic);
     }
 
     fn check(actions: &[DpAction], depth: usize) -> Result<(), DpifError> {
@@ -184,6 +314,20 @@ impl fmt::Debug for Datapath {
     }
 }
 
+/// Whose quota a megaflow counts for, and which mask of it.
+struct Share {
+    port: u32,
+    mask: u64,
+}
+
+impl Share {
+    /// None for a megaflow that does not match its port wholly.
+    fn of(key: &FlowKey, mask: &FlowMask) -> Option<Share> {
+        let whole = mask.bits.in_port.get() == u32::MAX;
+        whole.then(|| Share { port: key.in_port.get(), mask: mask.bits.hash(BlockSet::ALL, 0) })
+    }
+}
+
 fn pattern(m: &Match) -> Pattern<WORDS> {
     Pattern::new(*m.key().words(), *m.mask().bits.words())
 }
@@ -213,14 +357,33 @@ impl Dpif for Datapath {
         let actions = actions.into();
         let known = self.table.find_exact(&pattern);
         if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
-            entry.actions = actions;
+            entry.set_actions(actions, self.version);
             return Ok(entry.ufid);
         }
         let ufid = Ufid::of(&matching);
-        let entry = Entry { ufid, key: key.into(), actions, stats: DpFlowStats::default() };
+        let owner = Share::of(key, mask);
+        if let Some(Share { port, mask }) = owner {
+            self.make_room(port, mask);
+        }
+        let entry = Entry::new(ufid, key.into(), actions, self.version);
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
+        if let Some(Share { port, mask }) = owner {
+            self.bounds.add(port, ufid, mask);
+            self.bounds.tidy(port, |ufid| self.by_ufid.contains_key(&ufid));
+        }
         Ok(ufid)
+    }
+
+    fn publish(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    fn flow_keep(&mut self, ufid: Ufid) -> Result<(), DpifError> {
+        let entry = self.by_ufid.get(&ufid).and_then(|handle| self.table.get_mut(*handle));
+        entry.ok_or(DpifError::NoSuchFlow(ufid))?.version = self.version;
+        Ok(())
     }
 
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError> {
@@ -228,7 +391,14 @@ impl Dpif for Datapath {
         if let Some(handle) = self.by_ufid.remove(&ufid) {
             self.table.remove_handle(handle);
         }
+        if let Some(Share { port, mask }) = Share::of(&(&flow.key).into(), &FlowMask { bits: (&flow.mask).into() }) {
+            self.bounds.remove(port, ufid, mask);
+        }
         Ok(flow)
+    }
+
+    fn take_evicted(&mut self) -> Vec<DpFlow> {
+        self.evicted.drain(..).collect()
     }
 
     fn flow_get(&self, ufid: Ufid) -> Result<DpFlow, DpifError> {
@@ -253,6 +423,7 @@ impl Dpif for Datapath {
     fn flow_flush(&mut self) -> Result<(), DpifError> {
         self.table.clear();
         self.by_ufid.clear();
+        self.bounds.clear_flows();
         Ok(())
     }
 
@@ -270,7 +441,7 @@ impl Dpif for Datapath {
 
     fn features(&self) -> Features {
         Features {
-            vlan_headers: 2,
+            vlan_headers: self.vlan_headers,
             mpls_depth: MPLS_DEPTH as u8,
             sample_nesting: MAX_NESTING as u8,
             meters: meter::MAX_METERS,
@@ -282,31 +453,22 @@ impl Dpif for Datapath {
             ct_clear: true,
             explicit_drop: true,
             packet_types: true,
+            versions: true,
             ..Features::NONE
         }
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
-        self.conntrack.expire(now, EXPIRE_BUDGET);
-        self.fragments.expire(now);
-        let mut total = 0;
-        for port in self.ports.numbers() {
-            let mut batch = PacketBatch::new();
-            total += self.ports.receive(port, &mut batch);
-            if !batch.is_empty() {
-                self.ledger.received += batch.len() as u64;
-                let mut round = Round::new(now, batch.len());
-                let work = batch.into_iter().enumerate().map(|(slot, packet)| Work::new(packet, slot, Turns::NONE));
-                self.forward(work.collect(), &mut round);
-                self.settle(round, upcalls);
-            }
-        }
-        total
+        self.tend(now);
+        (0..self.port_count()).map(|place| self.poll_port(place, now, upcalls)).sum()
     }
 
     fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>) {
         let Upcall { packet, held, turns, .. } = upcall;
-        self.ledger.in_flight -= u64::from(held);
+        if held {
+            self.ledger.in_flight -= 1;
+            self.bounds.release(packet.meta.in_port);
+        }
         match resolution {
             Resolution::Execute(actions) => {
                 // A copy of a packet that is accounted for already is accounted for once more, as the switch's own.
@@ -325,7 +487,8 @@ impl Dpif for Datapath {
     }
 
     fn stats(&self) -> Result<DpStats, DpifError> {
-        Ok(DpStats { flows: self.table.len() as u64, masks: self.table.mask_count() as u64, ..self.stats })
+        let (flows, masks) = (self.table.len() as u64, self.table.mask_count() as u64);
+        Ok(DpStats { flows, masks, mask_hits: self.table.probes(), ..self.stats })
     }
 
     fn ledger(&self) -> &Ledger {

@@ -1,11 +1,10 @@
 //! The ports of a userspace datapath, and what waits to be sent on them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
-use ovs_packet::packet::BATCH;
+use ovs_packet::packet::{BATCH, IpChecksum, L4Checksum};
 use ovs_packet::{Packet, PacketBatch, segment};
 
 use crate::action::PortNo;
@@ -17,42 +16,56 @@ use crate::netdev::{Netdev, NetdevError};
 const LAST: u32 = 65_279;
 
 struct Port {
+    number: PortNo,
     device: Box<dyn Netdev>,
     /// Packets to be sent, and the slot of the round that each belongs to.
     waiting: PacketBatch,
-    slots: ArrayVec<usize, BATCH>,
+    slots: ArrayVec<u16, BATCH>,
     /// The last error was reported; the device is tried again all the same.
     failing: bool,
 }
 
+/// The ports, by number.
 #[derive(Default)]
-pub(super) struct Ports(BTreeMap<PortNo, Port>);
+pub(super) struct Ports(Vec<Port>);
 
 impl Ports {
     pub(super) fn add(&mut self, device: Box<dyn Netdev>, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        if self.0.values().any(|p| p.device.name() == device.name()) {
+        if self.0.iter().any(|p| p.device.name() == device.name()) {
             return Err(DpifError::PortExists(device.name().to_string()));
         }
         let number = match wanted {
-            Some(port) if self.0.contains_key(&port) => return Err(DpifError::PortNumberTaken(port)),
             Some(port) => port,
-            None => (1..=LAST)
-                .map(PortNo)
-                .find(|p| !self.0.contains_key(p))
-                .ok_or(DpifError::PortNumberTaken(PortNo(LAST)))?,
+            None => {
+                let free = |number: &PortNo| self.find(*number).is_err();
+                (1..=LAST).map(PortNo).find(free).ok_or(DpifError::PortNumberTaken(PortNo(LAST)))?
+            }
         };
-        let port = Port { device, waiting: PacketBatch::new(), slots: ArrayVec::new(), failing: false };
-        self.0.insert(number, port);
+        let Err(at) = self.find(number) else { return Err(DpifError::PortNumberTaken(number)) };
+        let port = Port { number, device, waiting: PacketBatch::new(), slots: ArrayVec::new(), failing: false };
+        self.0.insert(at, port);
         Ok(number)
     }
 
     pub(super) fn remove(&mut self, port: PortNo) -> Result<(), DpifError> {
-        self.0.remove(&port).map(drop).ok_or(DpifError::NoSuchPort(port))
+        let at = self.find(port).map_err(|_| DpifError::NoSuchPort(port))?;
+        self.0.remove(at);
+        Ok(())
+    }
+
+    /// Where a port is, or where it would be.
+    fn find(&self, port: PortNo) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&port, |p| p.number)
+    }
+
+    fn get_mut(&mut self, port: PortNo) -> Option<&mut Port> {
+        let at = self.find(port).ok()?;
+        self.0.get_mut(at)
     }
 
     pub(super) fn info(&self) -> Vec<PortInfo> {
-        let info = |(port, p): (&PortNo, &Port)| PortInfo {
-            port: *port,
+        let info = |p: &Port| PortInfo {
+            port: p.number,
             name: p.device.name().to_string(),
             kind: p.device.kind(),
             stats: p.device.stats(),
@@ -60,21 +73,69 @@ impl Ports {
         self.0.iter().map(info).collect()
     }
 
-    pub(super) fn numbers(&self) -> Vec<PortNo> {
-        self.0.keys().copied().collect()
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The number of the port at a place among all.
+    pub(super) fn number(&self, at: usize) -> Option<PortNo> {
+        Some(self.0.get(at)?.number)
+    }
+
+    /// Puts another device in the place of a port's, and returns that.
+    pub(super) fn replace(
+        &mut self,
+        port: PortNo,
+        with: impl FnOnce(&dyn Netdev) -> Box<dyn Netdev>,
+    ) -> Option<Box<dyn Netdev>> {
+        let p = self.get_mut(port)?;
+        let device = with(&*p.device);
+        Some(std::mem::replace(&mut p.device, device))
+    }
+
+    /// Sends packets that another worker has accounted for; returns how many were not sent.
+    pub(super) fn send_out(&mut self, port: PortNo, packets: Vec<Packet>) -> usize {
+        let Some(p) = self.get_mut(port) else { return packets.len() };
+        let mut batch = PacketBatch::new();
+        batch.extend(packets.into_iter().take(BATCH));
+        let result = p.device.send(&mut batch);
+        p.note(result.as_ref().err());
+        batch.len()
+    }
+
+    /// Drops what waits, after a panic.
+    pub(super) fn forget(&mut self) {
+        for port in &mut self.0 {
+            port.waiting.clear();
+            port.slots.clear();
+        }
     }
 
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.0.values().filter_map(|p| p.device.fd()).collect()
+        self.0.iter().filter_map(|p| p.device.fd()).collect()
     }
 
-    /// Takes a batch from a port's device; the packets know their port then.
-    pub(super) fn receive(&mut self, port: PortNo, batch: &mut PacketBatch) -> usize {
-        let Some(p) = self.0.get_mut(&port) else { return 0 };
+    /// Takes a batch from the device of the port at a place among all; the packets know their port then.
+    pub(super) fn receive(&mut self, at: usize, batch: &mut PacketBatch) -> usize {
+        let Some(p) = self.0.get_mut(at) else { return 0 };
         let result = p.device.receive(batch);
-        p.note(port, result.as_ref().err());
-        batch.iter_mut().for_each(|packet| packet.meta.in_port = port.0);
+        p.note(result.as_ref().err());
+        let number = p.number.0;
+        batch.iter_mut().for_each(|packet| packet.meta.in_port = number);
         batch.len()
+    }
+
+    /// Sends a batch as a whole. Returns how many packets were sent, and why the others, which stay, were not; `None`, and
+    /// nothing is done, where they must go one by one: if packets wait already, or work is left to do on one of these.
+    pub(super) fn send_all(&mut self, port: PortNo, packets: &mut PacketBatch) -> Option<(usize, DropReason)> {
+        let p = self.get_mut(port)?;
+        if !p.waiting.is_empty() || !packets.iter().all(is_done) {
+            return None;
+        }
+        let before = packets.len();
+        let result = p.device.send(packets);
+        p.note(result.as_ref().err());
+        Some((before - packets.len(), if result.is_err() { DropReason::TxError } else { DropReason::TxFull }))
     }
 
     /// Puts a packet in line. `settle` is told the fate of every packet that leaves the line meanwhile.
@@ -85,41 +146,52 @@ impl Ports {
         slot: usize,
         settle: &mut impl FnMut(usize, Result<(), DropReason>),
     ) {
-        let Some(p) = self.0.get_mut(&port) else { return settle(slot, Err(DropReason::UnknownPort)) };
+        let Some(p) = self.get_mut(port) else { return settle(slot, Err(DropReason::UnknownPort)) };
+        if is_done(&packet) {
+            return p.wait(packet, slot, settle);
+        }
         let can = p.device.offloads();
         let finished = can.checksum && (can.segmentation || packet.offload.gso.is_none());
         let parts = if finished { Vec::from([packet]) } else { segment::finish(packet) };
-        for part in parts {
-            p.waiting.push(part);
-            p.slots.push(slot);
-            if p.waiting.is_full() {
-                p.flush(port, settle);
-            }
-        }
+        parts.into_iter().for_each(|part| p.wait(part, slot, settle));
     }
 
     /// Sends all that waits.
     pub(super) fn flush(&mut self, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
-        for (number, port) in self.0.iter_mut().filter(|(_, p)| !p.waiting.is_empty()) {
-            port.flush(*number, settle);
-        }
+        self.0.iter_mut().filter(|p| !p.waiting.is_empty()).for_each(|port| port.flush(settle));
     }
 }
 
+/// Whether there is nothing left for a card to do to a packet.
+fn is_done(packet: &Packet) -> bool {
+    let offload = &packet.offload;
+    let partial = matches!(offload.l4, L4Checksum::Partial { .. }) | matches!(offload.ip, IpChecksum::Partial { .. });
+    offload.gso.is_none() & !partial
+}
+
 impl Port {
-    fn flush(&mut self, number: PortNo, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
+    fn wait(&mut self, packet: Packet, slot: usize, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
+        self.waiting.push(packet);
+        self.slots.push(slot as u16);
+        if self.waiting.is_full() {
+            self.flush(settle);
+        }
+    }
+
+    fn flush(&mut self, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
         let result = self.device.send(&mut self.waiting);
-        self.note(number, result.as_ref().err());
+        self.note(result.as_ref().err());
         let sent = self.slots.len() - self.waiting.len();
         let refused = if result.is_err() { DropReason::TxError } else { DropReason::TxFull };
         for (i, slot) in self.slots.drain(..).enumerate() {
-            settle(slot, if i < sent { Ok(()) } else { Err(refused) });
+            settle(slot.into(), if i < sent { Ok(()) } else { Err(refused) });
         }
         self.waiting.clear();
     }
 
     /// Reports a device's failure once, until it works again.
-    fn note(&mut self, number: PortNo, error: Option<&NetdevError>) {
+    fn note(&mut self, error: Option<&NetdevError>) {
+        let number = self.number;
         match error {
             Some(e) if !self.failing => tracing::warn!(port = %number, error = %e, "device failed"),
             None if self.failing => tracing::info!(port = %number, device = self.device.name(), "device works again"),
@@ -131,6 +203,6 @@ impl Port {
 
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter().map(|(n, p)| (n, &p.device))).finish()
+        f.debug_map().entries(self.0.iter().map(|p| (p.number, &p.device))).finish()
     }
 }

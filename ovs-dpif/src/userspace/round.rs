@@ -1,29 +1,59 @@
 //! The fate of the packets of one batch.
 
+use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet};
 
 use super::{Datapath, MAX_RECIRCULATED_COPIES, MAX_RECIRCULATIONS};
 use crate::dpif::Upcall;
 use crate::drops::DropReason;
 
-/// A packet on its way, or a copy of one. `slot` tells whose copy: the packets of a batch are numbered.
+/// A packet on its way, or a copy of one, apart from its batch.
 #[derive(Clone)]
 pub(super) struct Work {
     pub(super) packet: Packet,
-    pub(super) slot: usize,
+    pub(super) note: Note,
+}
+
+/// What is known of a packet on its way beside the packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Note {
+    /// Whose copy it is: the packets of a batch are numbered.
+    slot: u16,
     pub(super) turns: Turns,
     /// How many bytes the next copy that leaves may have.
     pub(super) cut: Option<u32>,
 }
 
+impl Note {
+    /// The packets of a batch as they came.
+    pub(super) const FRESH: [Note; BATCH] = {
+        let mut notes = [Note { slot: 0, turns: Turns::NONE, cut: None }; BATCH];
+        let mut i = 0;
+        while i < BATCH {
+            notes[i].slot = i as u16;
+            i += 1;
+        }
+        notes
+    };
+
+    #[inline(always)]
+    pub(super) fn slot(&self) -> usize {
+        usize::from(self.slot)
+    }
+}
+
 impl Work {
     pub(super) fn new(packet: Packet, slot: usize, turns: Turns) -> Work {
-        Work { packet, slot, turns, cut: None }
+        Work { packet, note: Note { slot: slot as u16, turns, cut: None } }
+    }
+
+    pub(super) fn slot(&self) -> usize {
+        self.note.slot()
     }
 
     /// Cuts a packet that leaves.
     pub(super) fn cut(&mut self) {
-        if let Some(len) = self.cut.take() {
+        if let Some(len) = self.note.cut.take() {
             self.packet.truncate(len as usize);
         }
     }
@@ -36,12 +66,22 @@ impl Work {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turns {
     depth: u8,
+    /// Which worker has the packet's account.
+    worker: u8,
     left: u16,
 }
 
 impl Turns {
     /// A packet as it came.
-    pub(super) const NONE: Turns = Turns { depth: 0, left: MAX_RECIRCULATED_COPIES };
+    pub(super) const NONE: Turns = Turns { depth: 0, worker: 0, left: MAX_RECIRCULATED_COPIES };
+
+    pub(super) fn worker(self) -> u8 {
+        self.worker
+    }
+
+    pub(super) fn set_worker(&mut self, worker: u8) {
+        self.worker = worker;
+    }
 
     /// Halves what is left: for a copy, and for what it is a copy of.
     pub(super) fn share(&mut self) {
@@ -74,16 +114,20 @@ pub(super) enum Fate {
 /// What is known of a batch while it is handled.
 pub(super) struct Round {
     pub(super) now: Instant,
-    fates: Vec<Fate>,
+    fates: [Fate; BATCH],
+    packets: usize,
     upcalls: Vec<(usize, Upcall)>,
 }
 
 impl Round {
+    /// A round for at most a batch of packets.
     pub(super) fn new(now: Instant, packets: usize) -> Round {
-        Round { now, fates: vec![Fate::Dropped(DropReason::NoOutput); packets], upcalls: Vec::new() }
+        let fates = [Fate::Dropped(DropReason::NoOutput); BATCH];
+        Round { now, fates, packets: packets.min(BATCH), upcalls: Vec::new() }
     }
 
     /// Notes a fate. Of two reasons to drop, the later one stays.
+    #[inline]
     pub(super) fn note(&mut self, slot: usize, fate: Fate) {
         if let Some(known) = self.fates.get_mut(slot) {
             *known = match (*known, fate) {
@@ -93,23 +137,39 @@ impl Round {
         }
     }
 
-    pub(super) fn upcall(&mut self, slot: usize, upcall: Upcall) {
-        self.upcalls.push((slot, upcall));
+    /// Notes whether a packet was sent.
+    #[inline]
+    pub(super) fn sent(&mut self, slot: usize, result: Result<(), DropReason>) {
+        match result {
+            Ok(()) => {
+                if let Some(known) = self.fates.get_mut(slot) {
+                    *known = Fate::Forwarded;
+                }
+            }
+            Err(reason) => self.note(slot, Fate::Dropped(reason)),
+        }
     }
 
-    /// How many packets come up in this round so far.
-    pub(super) fn upcalls(&self) -> usize {
-        self.upcalls.len()
+    /// Notes packets that were sent.
+    #[inline]
+    pub(super) fn forwarded<'n>(&mut self, notes: impl Iterator<Item = &'n Note>) {
+        for note in notes {
+            if let Some(known) = self.fates.get_mut(note.slot()) {
+                *known = Fate::Forwarded;
+            }
+        }
+    }
+
+    pub(super) fn upcall(&mut self, slot: usize, upcall: Upcall) {
+        self.upcalls.push((slot, upcall));
     }
 }
 
 impl Datapath {
     /// Sends what waits, enters every packet of the round into the ledger, and hands the upcalls over.
     pub(super) fn settle(&mut self, mut round: Round, upcalls: &mut Vec<Upcall>) {
-        self.ports.flush(&mut |slot, result| {
-            round.note(slot, result.map_or_else(Fate::Dropped, |()| Fate::Forwarded));
-        });
-        for fate in &round.fates {
+        self.ports.flush(&mut |slot, result| round.sent(slot, result));
+        for fate in round.fates.iter().take(round.packets) {
             match fate {
                 Fate::Forwarded => self.ledger.forwarded += 1,
                 Fate::Waiting => self.ledger.in_flight += 1,
@@ -125,6 +185,7 @@ impl Datapath {
                 *fate = Fate::Consumed;
             } else {
                 upcall.held = false;
+                self.bounds.release(upcall.packet.meta.in_port);
             }
             upcalls.push(upcall);
         }

@@ -86,14 +86,83 @@ fn a_miss_comes_up_and_is_resolved() {
 }
 
 #[test]
-fn upcalls_are_bounded() {
-    let mut b = Bench::<1>::new(100);
+fn upcalls_are_bounded_and_no_port_takes_all_the_room() {
+    let mut b = Bench::<2>::new(100);
     (0..8).for_each(|_| b.send(1, UDP));
-    let upcalls = b.poll();
-    assert_eq!(
-        (upcalls.len(), b.dp.stats().unwrap().lost, b.dp.ledger().drops(DropReason::UpcallQueueFull)),
-        (5, 3, 3)
-    );
+    let mut upcalls = b.poll();
+    // Of five places, as many as are left free.
+    let lost = |b: &Bench<2>| (b.dp.stats().unwrap().lost, b.dp.ledger().drops(DropReason::UpcallQueueFull));
+    assert_eq!((upcalls.len(), lost(&b)), (3, (5, 5)));
+    (0..8).for_each(|_| b.send(2, UDP));
+    upcalls.extend(b.poll());
+    assert_eq!((upcalls.len(), lost(&b)), (4, (12, 12)));
+    upcalls.drain(..).for_each(|u| b.dp.resolve(u, Resolution::Consumed, Instant::ZERO, &mut Vec::new()));
+    b.send(1, UDP);
+    assert_eq!(b.poll().len(), 1, "room comes back");
+}
+
+#[test]
+fn misses_of_a_port_have_a_rate() {
+    let limits = Limits { port_misses_per_second: 10, port_miss_burst: 3, ..Limits::default() };
+    let mut dp = Datapath::with_limits(limits, 1);
+    let ends = ["p1", "p2"].map(|name| {
+        let (port, end) = MemPort::new(name, 100);
+        dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+        end
+    });
+    let mut at = |millis: u64, from: usize, n: usize| {
+        (0..n).for_each(|_| assert!(ends[from].push(compose(UDP.parse::<Match>().unwrap().key(), b""))));
+        let (now, mut upcalls) = (Instant::from_millis(millis), Vec::new());
+        dp.poll(now, &mut upcalls);
+        let came = upcalls.len();
+        upcalls.into_iter().for_each(|u| dp.resolve(u, Resolution::Consumed, now, &mut Vec::new()));
+        (came, dp.ledger().drops(DropReason::UpcallRate))
+    };
+    assert_eq!(at(1000, 0, 5), (3, 2), "the burst");
+    assert_eq!(at(1000, 1, 2), (2, 2), "another port has its own");
+    assert_eq!(at(1150, 0, 5), (1, 6));
+    assert_eq!(at(1200, 0, 5), (1, 10), "what was left of a hundredth counts");
+    assert_eq!(at(9000, 0, 5), (3, 12), "no more than the burst");
+}
+
+#[test]
+fn a_port_beyond_its_quota_loses_its_own_megaflows() {
+    let limits = Limits { port_flows: 8, port_masks: 4, ..Limits::default() };
+    let mut dp = Datapath::with_limits(limits, 1);
+    let (port, end) = MemPort::new("p1", 100);
+    dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+    let put = |dp: &mut Datapath, port: u32, dst: u32, prefix: u32| {
+        let mut mask = always_matched();
+        mask.bits.nw_dst = (u32::MAX << (32 - prefix)).into();
+        let m: Match = format!("in_port={port},udp").parse().unwrap();
+        let key = FlowKey { nw_dst: dst.into(), ..*m.key() };
+        dp.flow_put(&key, &mask, &[DpAction::Drop(DropReason::FlowDrop)]).unwrap()
+    };
+    let other = put(&mut dp, 2, 1, 32);
+    let used = put(&mut dp, 1, 0x0a00_0002, 32);
+    let first = put(&mut dp, 1, 2, 32);
+    for dst in 3..9 {
+        put(&mut dp, 1, dst, 32);
+    }
+    assert!(dp.take_evicted().is_empty());
+    end.push(compose(UDP.parse::<Match>().unwrap().key(), b""));
+    dp.poll(Instant::ZERO, &mut Vec::new());
+    put(&mut dp, 1, 9, 32);
+    let gone: Vec<_> = dp.take_evicted().iter().map(|flow| flow.ufid).collect();
+    assert_eq!(gone, [first], "the one that is used has a second chance");
+    // Masks: one after the other, each with a megaflow.
+    for prefix in 1..=31 {
+        put(&mut dp, 1, 0x8000_0000, prefix);
+    }
+    assert!(dp.flow_get(other).is_ok() && dp.flow_get(used).is_ok());
+    let flows = dp.flow_dump().unwrap();
+    let of_port: Vec<_> = flows.iter().filter(|flow| FlowKey::from(&flow.key).in_port.get() == 1).collect();
+    let masks: std::collections::BTreeSet<_> = of_port.iter().map(|flow| flow.mask.words().to_vec()).collect();
+    assert!(of_port.len() <= 8 && masks.len() <= 4, "{} megaflows, {} masks", of_port.len(), masks.len());
+    assert_eq!(dp.stats().unwrap().evicted as usize, 1 + dp.take_evicted().len());
+    dp.flow_flush().unwrap();
+    put(&mut dp, 1, 1, 32);
+    assert!(dp.take_evicted().is_empty());
 }
 
 #[test]
@@ -392,6 +461,18 @@ fn fragments_are_tracked_whole_and_translated() {
     assert_eq!(b.dp.conntrack().len(), 1);
 }
 
+#[test]
+fn packets_that_are_no_fragments_are_tracked_by_the_batch() {
+    let mut b = Bench::<2>::new(100);
+    b.install("in_port=1,recirc_id=0", &[DpAction::Ct(CtRequest::commit(1)), DpAction::Recirc(5)]);
+    b.install("in_port=1,recirc_id=5,ct_state=+new+trk", &[DpAction::Output(PortNo(2))]);
+    for port in 1..=40 {
+        b.send(1, &format!("udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src={port},tp_dst=2"));
+    }
+    assert!(b.poll().is_empty());
+    assert_eq!((b.received(2).len(), b.dp.conntrack().len()), (40, 40));
+}
+
 fn actions() -> impl Strategy<Value = Vec<DpAction>> {
     let controller = Userspace::new(Cookie::SlowPath(SlowPath::ACTION));
     let ttl = {
@@ -467,4 +548,211 @@ fn megaflows_are_matched_by_their_masks() {
     b.send(1, "udp,nw_src=10.0.0.1,nw_dst=10.0.0.3");
     assert_eq!(b.poll().len(), 1);
     assert_eq!((b.dp.stats().unwrap().hits, b.dp.stats().unwrap().missed, b.dp.stats().unwrap().masks), (2, 1, 1));
+}
+
+#[test]
+fn tags_beyond_the_limit_are_payload() {
+    let mut b = Bench::<1>::new(10);
+    let mut tagged = [0; 64];
+    tagged[12..22].copy_from_slice(&[0x88, 0xa8, 0, 1, 0x81, 0x00, 0, 2, 0x08, 0x06]);
+    for (limit, inner, headers) in [(0, 0x1002, 2), (1, 0, 1), (2, 0x1002, 2)] {
+        b.dp.set_vlan_limit(limit);
+        assert_eq!(b.dp.features().vlan_headers, headers);
+        b.ends[0].push(Packet::from_slice(&tagged));
+        for upcall in b.poll() {
+            assert_eq!((upcall.key.vlan_tci.get(), upcall.key.inner_vlan_tci.get()), (0x1001, inner));
+            b.dp.resolve(upcall, Resolution::Consumed, Instant::ZERO, &mut Vec::new());
+        }
+        assert_eq!(b.dp.ledger().in_flight, 0);
+    }
+}
+
+/// CVE-2019-25076, tuple space explosion: 8,192 frames, each of which differs from the victim's in one bit of each of
+/// three fields and so has a mask of its own made.
+#[test]
+fn cve_2019_25076_a_victim_on_the_attacked_port_needs_few_probes() {
+    let mut dp = Datapath::new();
+    let (port, end) = MemPort::new("p1", 64);
+    dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+    let victim: Match = "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=11.0.0.1,tp_src=1234,tp_dst=80".parse().unwrap();
+    let prefix = |bits: u32, all: u32| if bits == 0 { 0 } else { u32::MAX << (all - bits) };
+    for (i, j, k) in (0..32).flat_map(|i| (0..16).flat_map(move |j| (0..16).map(move |k| (i, j, k)))) {
+        let mut key = *victim.key();
+        key.nw_src = (key.nw_src.get() ^ 1 << (31 - i)).into();
+        key.tp_src = (key.tp_src.get() ^ 1 << (15 - j)).into();
+        key.tp_dst = (key.tp_dst.get() ^ 1 << (15 - k)).into();
+        let mut mask = always_matched();
+        mask.add(FieldId::NwProto);
+        mask.bits.nw_src = prefix(i + 1, 32).into();
+        mask.bits.tp_src = (prefix(j + 1, 16) as u16).into();
+        mask.bits.tp_dst = (prefix(k + 1, 16) as u16).into();
+        dp.flow_put(&key, &mask, &[]).unwrap();
+    }
+    let mut mask = always_matched();
+    [FieldId::NwProto, FieldId::NwSrc, FieldId::TcpSrc, FieldId::TcpDst].iter().for_each(|field| mask.add(*field));
+    let mut key = *victim.key();
+    key.in_port = 1.into();
+    dp.flow_put(&key, &mask, &[DpAction::Output(PortNo(1))]).unwrap();
+    assert_eq!(dp.stats().unwrap().masks, 8192);
+
+    let mut worst = 0;
+    for _ in 0..64 {
+        let before = dp.stats().unwrap().mask_hits;
+        end.push(compose(victim.key(), b"victim"));
+        dp.poll(Instant::ZERO, &mut Vec::new());
+        assert!(end.pop().is_some(), "it is the victim's");
+        worst = worst.max(dp.stats().unwrap().mask_hits - before);
+    }
+    assert!(worst <= 16, "{worst} probes for a packet");
+}
+
+/// A pipeline of one rule: where packets of a protocol go.
+struct Toy {
+    ports: std::collections::BTreeMap<u8, PortNo>,
+    translations: u32,
+}
+
+impl Toy {
+    fn decide(&mut self, dp: &mut Datapath, upcall: Upcall) {
+        self.translations += 1;
+        let actions: Vec<_> = self.ports.get(&upcall.key.nw_proto).map(|p| DpAction::Output(*p)).into_iter().collect();
+        let mut mask = always_matched();
+        mask.add(FieldId::NwProto);
+        match upcall.kind {
+            UpcallKind::Stale(ufid) if dp.flow_get(ufid).unwrap().actions == actions => dp.flow_keep(ufid).unwrap(),
+            _ => drop(dp.flow_put(&upcall.key, &mask, &actions).unwrap()),
+        }
+        dp.resolve(upcall, Resolution::Execute(&actions), Instant::ZERO, &mut Vec::new());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whatever changes between two packets, each goes where the pipeline as it is says; and what did not change is not
+    /// translated more than once for each change.
+    #[test]
+    fn no_packet_takes_an_action_of_an_old_version(
+        steps in prop::collection::vec((any::<bool>(), 0..2usize, 2..4u32), 1..60)
+    ) {
+        let mut b = Bench::<3>::new(100);
+        let mut toy = Toy { ports: Default::default(), translations: 0 };
+        let (mut changes, protocols) = (1, [6u8, 17]);
+        for (change, protocol, port) in steps {
+            if change {
+                toy.ports.insert(protocols[protocol], PortNo(port));
+                b.dp.publish();
+                changes += 1;
+                continue;
+            }
+            b.send(1, ["tcp,nw_src=1.1.1.1", "udp,nw_src=1.1.1.1"][protocol]);
+            b.poll().into_iter().for_each(|upcall| toy.decide(&mut b.dp, upcall));
+            let got = (b.received(2).len(), b.received(3).len());
+            let wanted = toy.ports.get(&protocols[protocol]).map_or((0, 0), |p| ((p.0 == 2).into(), (p.0 == 3).into()));
+            prop_assert_eq!(got, wanted);
+        }
+        prop_assert!(toy.translations <= 2 * changes);
+    }
+}
+
+/// A pipeline that reads different bits of different packets, and tells which.
+fn decide(key: &FlowKey) -> (FlowMask, Vec<DpAction>) {
+    let mut mask = always_matched();
+    mask.add(FieldId::NwProto);
+    mask.bits.tp_dst = 1.into();
+    let out = |n: u32| DpAction::Output(PortNo(n));
+    let ttl = |n: u128| {
+        let mut m = Match::ANY;
+        m.set(FieldId::NwTtl, n);
+        DpAction::Set(KeyAttr::Ipv4, (&m).into())
+    };
+    let actions = if key.tp_dst.get() & 1 == 0 {
+        mask.bits.nw_dst = 0xff.into();
+        match key.nw_dst.get() & 0xff {
+            0 => vec![],
+            1 => vec![out(2)],
+            2 => vec![DpAction::PushVlan { tpid: 0x8100, tci: 0x1005 }, out(3)],
+            n => vec![ttl(n.into()), out(2), DpAction::Trunc(40), out(3)],
+        }
+    } else if key.nw_proto == 6 {
+        mask.bits.nw_src = 0xffff_ff00.into();
+        mask.bits.tp_src = 0xf.into();
+        let n = u32::from(key.tp_src.get() & 0xf);
+        match n % 4 {
+            0 => vec![DpAction::Clone(vec![ttl(9), out(3)]), out(2)],
+            1 => vec![DpAction::CheckPktLen { len: 60, greater: vec![out(3)], less_equal: vec![out(2)] }],
+            2 => vec![out(2 + (key.nw_src.get() >> 8 & 1))],
+            _ => vec![DpAction::PopVlan, out(9)],
+        }
+    } else {
+        mask.bits.nw_dst = 0xffff_ffff.into();
+        vec![out(2 + (key.nw_dst.get() & 1))]
+    };
+    (mask, actions)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What batches, megaflows and the cache make of packets is what is decided for each alone.
+    #[test]
+    fn cached_equals_uncached_and_the_same_megaflow_has_the_same_actions(
+        packets in prop::collection::vec((0..4u32, 0..6u32, 0..40u16, 0..6u16, any::<bool>(), 0..80usize), 1..150),
+        chunk in 1..70usize,
+    ) {
+        let frames: Vec<Packet> = packets.iter().map(|(src, dst, from, to, tcp, len)| {
+            let proto = if *tcp { "tcp" } else { "udp" };
+            let words = format!("{proto},nw_src=10.0.{src}.7,nw_dst=10.1.0.{dst},tp_src={from},tp_dst={to},nw_ttl=64");
+            compose(words.parse::<Match>().unwrap().key(), &vec![7; *len])
+        }).collect();
+        let limits = Limits { upcalls: 1000, ..Limits::default() };
+        let make = |cache: usize| {
+            let mut dp = Datapath::with_limits(limits, 1);
+            dp.table = MegaflowTable::with_layout(&key_layout(), 1).with_cache(cache);
+            let ends = [1, 2, 3].map(|n| {
+                let (port, end) = MemPort::new(format!("p{n}"), 1000);
+                dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+                end
+            });
+            (dp, ends)
+        };
+        let sent = |ends: &[MemPortPeer; 3]| {
+            let all = |end: &MemPortPeer| {
+                let mut all: Vec<_> = std::iter::from_fn(|| end.pop()).map(|p| p.data().to_vec()).collect();
+                all.sort();
+                all
+            };
+            [all(&ends[0]), all(&ends[1]), all(&ends[2])]
+        };
+        let (mut alone, alone_ends) = make(0);
+        for frame in &frames {
+            let mut packet = frame.clone();
+            packet.meta.in_port = 1;
+            let mut key = FlowKey::ZERO;
+            ovs_packet::extract::extract(&mut packet, &mut key);
+            alone.inject(packet, &decide(&key).1, Instant::ZERO, &mut Vec::new());
+        }
+        let expected = sent(&alone_ends);
+        for cache in [0, 1000] {
+            let (mut dp, ends) = make(cache);
+            for frames in frames.chunks(chunk) {
+                frames.iter().for_each(|frame| assert!(ends[0].push(frame.clone())));
+                let mut upcalls = Vec::new();
+                while dp.poll(Instant::ZERO, &mut upcalls) > 0 {}
+                for upcall in upcalls {
+                    let (mask, actions) = decide(&upcall.key);
+                    dp.flow_put(&upcall.key, &mask, &actions).unwrap();
+                    dp.resolve(upcall, Resolution::Execute(&actions), Instant::ZERO, &mut Vec::new());
+                }
+            }
+            prop_assert_eq!(&sent(&ends), &expected);
+            let (counts, truth) = (dp.ledger(), alone.ledger());
+            prop_assert!(counts.balanced());
+            prop_assert_eq!(counts.forwarded, truth.forwarded);
+            prop_assert_eq!(counts.dropped().collect::<Vec<_>>(), truth.dropped().collect::<Vec<_>>());
+            let stats = dp.stats().unwrap();
+            prop_assert_eq!(stats.hits + stats.missed, frames.len() as u64);
+            prop_assert_eq!(dp.flow_dump().unwrap().iter().map(|f| f.stats.packets).sum::<u64>(), stats.hits);
+        }
+    }
 }

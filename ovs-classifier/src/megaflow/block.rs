@@ -1,0 +1,328 @@
+//! Keys by the block of eight words: how megaflows are masked, hashed and compared.
+//!
+//! A rule of an OpenFlow table fixes a few words of a key and is looked up once per decision; a megaflow fixes most of
+//! one block and is looked up by every packet. So its mask and values are stored as whole blocks, zeros and all: what is
+//! done to a block has no branch and no indexes, and is a handful of vector instructions on the
+//! [levels](crate::simd) that have them.
+//!
+//! The hash is multilinear: each word, its upper half folded into the lower, times a secret odd number, summed modulo
+//! 2^64. Two keys that differ have sums that agree in the leading `n` bits with a probability of about 2^(1-n) over the
+//! secrets, whatever the keys are: of words that differ, one differs in its lower half after folding, and the product of
+//! that difference with its number is spread over all upper bits. What is kept of a sum is mixed once more.
+
+use crate::hash::WordHash;
+use crate::pattern::Pattern;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// Words of a block.
+const LANES: usize = 8;
+
+/// Eight words, a cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(64))]
+pub(super) struct Block([u64; LANES]);
+
+/// The bits that a megaflow fixes, by block. There is a first block always, even if it has no bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BlockMask {
+    at: usize,
+    first: Block,
+    rest: Box<[(usize, Block)]>,
+}
+
+/// The secret numbers of the hash, by block.
+#[derive(Clone, Debug)]
+pub(super) struct Secrets(Box<[Block]>);
+
+impl Block {
+    /// A block of a key; zeros where the key ends.
+    #[inline(always)]
+    pub(super) fn of<const W: usize>(key: &[u64; W], at: usize) -> Self {
+        let (blocks, rest) = key.as_chunks::<LANES>();
+        match blocks.get(at) {
+            Some(block) => Self(*block),
+            None if at == blocks.len() => Self::from_slice(rest),
+            None => Self::default(),
+        }
+    }
+
+    /// As many words as there are, then zeros.
+    #[inline]
+    pub(super) fn from_slice(words: &[u64]) -> Self {
+        let mut block = Self::default();
+        block.0.iter_mut().zip(words).for_each(|(to, word)| *to = *word);
+        block
+    }
+
+    /// The bits that both have.
+    #[inline(always)]
+    pub(super) fn and(self, other: &Self) -> Self {
+        Self(core::array::from_fn(|i| self.0[i] & other.0[i]))
+    }
+
+    #[inline(always)]
+    fn or(self, other: &Self) -> Self {
+        Self(core::array::from_fn(|i| self.0[i] | other.0[i]))
+    }
+
+    fn is_zero(&self) -> bool {
+        self.0 == [0; LANES]
+    }
+
+    fn count_ones(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Whether the bits of `mask` are those of `values`, which has no others.
+    #[inline(always)]
+    pub(super) fn has(&self, mask: &Self, values: &Self) -> bool {
+        let mut differ = 0;
+        for i in 0..LANES {
+            differ |= (self.0[i] & mask.0[i]) ^ values.0[i];
+        }
+        differ == 0
+    }
+
+    /// What the bits of `mask` add to the hash.
+    #[inline(always)]
+    fn hash(&self, mask: &Self, secret: &Self) -> u64 {
+        let mut products = [0; LANES];
+        for (i, product) in products.iter_mut().enumerate() {
+            let word = self.0[i] & mask.0[i];
+            *product = (word ^ word >> 32).wrapping_mul(secret.0[i]);
+        }
+        let [a, b, c, d, e, f, g, h] = products;
+        let half = (a.wrapping_add(e), b.wrapping_add(f), c.wrapping_add(g), d.wrapping_add(h));
+        half.0.wrapping_add(half.2).wrapping_add(half.1.wrapping_add(half.3))
+    }
+}
+
+impl Secrets {
+    pub(super) fn new<const W: usize>(hash: WordHash) -> Self {
+        let block = |at: usize| Block(core::array::from_fn(|i| hash.salt(at * LANES + i) | 1));
+        Self((0..W.div_ceil(LANES)).map(block).collect())
+    }
+
+    #[inline(always)]
+    fn of(&self, at: usize) -> Block {
+        match self.0.get(at) {
+            Some(block) => *block,
+            None => Block::default(),
+        }
+    }
+}
+
+/// The part of a sum that tables keep, mixed: sums of keys that count up are apart, but may be close to one another.
+#[inline(always)]
+const fn short(sum: u64) -> u32 {
+    WordHash::short(WordHash::fold(sum))
+}
+
+impl BlockMask {
+    pub(super) fn new<const W: usize>(mask: &[u64; W]) -> Self {
+        Self::from_blocks((0..W.div_ceil(LANES)).map(|at| (at, Block::of(mask, at))))
+    }
+
+    fn from_blocks(blocks: impl Iterator<Item = (usize, Block)>) -> Self {
+        let mut blocks = blocks.filter(|(_, bits)| !bits.is_zero());
+        let (at, first) = blocks.next().unwrap_or_default();
+        Self { at, first, rest: blocks.collect() }
+    }
+
+    /// Which block of a key is the first of the mask.
+    #[inline(always)]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The bits in the first block.
+    #[inline(always)]
+    pub(super) fn first(&self) -> &Block {
+        &self.first
+    }
+
+    /// The other blocks that have bits, with their places in a key.
+    #[inline(always)]
+    pub(super) fn rest(&self) -> &[(usize, Block)] {
+        &self.rest
+    }
+
+    /// All blocks, with their places.
+    fn blocks(&self) -> impl Iterator<Item = (usize, Block)> {
+        core::iter::once((self.at, self.first)).chain(self.rest.iter().copied())
+    }
+
+    fn block(&self, at: usize) -> Block {
+        self.blocks().find(|(place, _)| *place == at).map_or(Block::default(), |(_, bits)| bits)
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.rest)
+    }
+
+    /// Whether this is a pattern's mask.
+    pub(super) fn is_of<const W: usize>(&self, pattern: &Pattern<W>) -> bool {
+        (0..W.div_ceil(LANES)).all(|at| self.block(at) == Block::of(pattern.mask(), at))
+    }
+
+    /// How many bits the mask has.
+    pub(super) fn len(&self) -> u32 {
+        self.blocks().map(|(_, bits)| bits.count_ones()).sum()
+    }
+
+    /// Whether every bit of this mask is in `other`.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.blocks().all(|(at, bits)| bits.and(&other.block(at)) == bits)
+    }
+
+    /// The bits that both masks have.
+    pub(super) fn common(&self, other: &Self) -> Self {
+        Self::from_blocks(self.blocks().map(|(at, bits)| (at, bits.and(&other.block(at)))))
+    }
+
+    /// The bits that either mask has.
+    pub(super) fn union(&self, other: &Self) -> Self {
+        let end = self.blocks().chain(other.blocks()).map(|(at, _)| at + 1).max().unwrap_or(0);
+        Self::from_blocks((0..end).map(|at| (at, self.block(at).or(&other.block(at)))))
+    }
+
+    /// The mask in full width.
+    pub(super) fn expand<const W: usize>(&self) -> [u64; W] {
+        scatter(self.blocks())
+    }
+
+    /// The key that has these values in the blocks of the mask, one after the other, and is zero elsewhere.
+    pub(super) fn scatter<const W: usize>(&self, first: &Block, rest: &[u64]) -> [u64; W] {
+        let rest = self.rest.iter().zip(rest.chunks(LANES)).map(|((at, _), words)| (*at, Block::from_slice(words)));
+        scatter(core::iter::once((self.at, *first)).chain(rest))
+    }
+
+    /// The masked words of a key in all blocks but the first: what [`matches`](Self::matches) wants as `rest`.
+    pub(super) fn gather_rest<const W: usize>(&self, key: &[u64; W]) -> Vec<u64> {
+        self.rest.iter().flat_map(|(at, bits)| Block::of(key, *at).and(bits).0).collect()
+    }
+
+    /// Whether a key has these values under the mask.
+    #[inline(always)]
+    pub(super) fn matches<const W: usize>(&self, key: &[u64; W], first: &Block, rest: &[u64]) -> bool {
+        self.matches_first(key, first) && self.matches_rest(key, rest)
+    }
+
+    /// Whether a key has these values under the first block of the mask.
+    #[inline(always)]
+    pub(super) fn matches_first<const W: usize>(&self, key: &[u64; W], first: &Block) -> bool {
+        Block::of(key, self.at).has(&self.first, first)
+    }
+
+    /// Whether a key has these values under the other blocks of the mask.
+    #[inline(always)]
+    pub(super) fn matches_rest<const W: usize>(&self, key: &[u64; W], rest: &[u64]) -> bool {
+        for ((at, bits), values) in self.rest.iter().zip(rest.as_chunks::<LANES>().0) {
+            if !Block::of(key, *at).has(bits, &Block(*values)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The hash of a key under the mask.
+    #[inline(always)]
+    pub(super) fn hash<const W: usize>(&self, secrets: &Secrets, key: &[u64; W]) -> u32 {
+        let mut sum = Block::of(key, self.at).hash(&self.first, &secrets.of(self.at));
+        for (at, bits) in &self.rest {
+            // The way out keeps the compiler from doing eight blocks at once, for which it would gather words.
+            let Some(secret) = secrets.0.get(*at) else { break };
+            sum = sum.wrapping_add(Block::of(key, *at).hash(bits, secret));
+        }
+        short(sum)
+    }
+}
+
+fn scatter<const W: usize>(blocks: impl Iterator<Item = (usize, Block)>) -> [u64; W] {
+    let mut key = [0; W];
+    for (at, block) in blocks {
+        key.iter_mut().skip(at * LANES).zip(block.0).for_each(|(to, word)| *to = word);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Job, Level};
+    use alloc::collections::BTreeSet;
+    use proptest::prelude::*;
+
+    const W: usize = 20;
+
+    struct Kernels<'a>(&'a BlockMask, &'a Secrets, &'a [u64; W], &'a [u64; W]);
+
+    impl Job for Kernels<'_> {
+        type Output = (u32, bool);
+
+        #[inline(always)]
+        fn run(self) -> Self::Output {
+            let Self(mask, secrets, key, other) = self;
+            let first = Block::of(other, mask.at).and(&mask.first);
+            (mask.hash(secrets, key), mask.matches(key, &first, &mask.gather_rest(other)))
+        }
+    }
+
+    fn word() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => Just(0), 1 => any::<u64>(), 1 => Just(u64::MAX), 1 => 0..4u64]
+    }
+
+    fn words() -> impl Strategy<Value = [u64; W]> {
+        prop::collection::vec(word(), W).prop_map(|words| core::array::from_fn(|i| words[i]))
+    }
+
+    fn and(a: &[u64; W], b: &[u64; W]) -> [u64; W] {
+        core::array::from_fn(|i| a[i] & b[i])
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_answer_as_words_do(a in words(), b in words(), key in words(), flip in 0..W * 64, seed: u64) {
+            let (mask, other) = (BlockMask::new(&a), BlockMask::new(&b));
+            let secrets = Secrets::new::<W>(WordHash::new(seed));
+            prop_assert_eq!(mask.expand::<W>(), a);
+            prop_assert_eq!(mask.len(), a.iter().map(|word| word.count_ones()).sum::<u32>());
+            prop_assert_eq!(mask.common(&other).expand::<W>(), and(&a, &b));
+            prop_assert_eq!(mask.union(&other).expand::<W>(), core::array::from_fn(|i| a[i] | b[i]));
+            prop_assert_eq!(mask.is_within(&other), and(&a, &b) == a);
+            let first = Block::of(&key, mask.at()).and(mask.first());
+            prop_assert_eq!(mask.scatter::<W>(&first, &mask.gather_rest(&key)), and(&key, &a));
+
+            let mut near = key;
+            near[flip / 64] ^= 1 << (flip % 64);
+            let same = and(&key, &a) == and(&near, &a);
+            for level in Level::all() {
+                let (hash, matches) = level.run(Kernels(&mask, &secrets, &near, &key));
+                prop_assert_eq!(matches, same);
+                prop_assert_eq!(hash, mask.hash(&secrets, &near));
+                prop_assert_eq!(hash == mask.hash(&secrets, &key), same, "bits that matter move the hash");
+            }
+        }
+    }
+
+    #[test]
+    fn counters_anywhere_in_a_word_spread_over_the_leading_bits() {
+        let mask = BlockMask::new(&[u64::MAX; 8]);
+        for seed in 0..4 {
+            let secrets = Secrets::new::<8>(WordHash::new(seed));
+            for shift in [0, 8, 16, 24, 32, 40, 48, 52] {
+                for (a, b) in [(0, 1), (2, 7), (5, 6)] {
+                    // A counter in one word, and in two words at once, which must not cancel one another.
+                    let keys = (0..4096u64).map(|n| {
+                        let mut key = [0; 8];
+                        (key[a], key[b]) = ((n & 63) << shift, (n >> 6) << shift);
+                        key
+                    });
+                    let buckets: BTreeSet<u32> = keys.map(|key| mask.hash(&secrets, &key) >> 20).collect();
+                    assert!(buckets.len() > 1600, "{} buckets of 4096 for counters at bit {shift}", buckets.len());
+                }
+            }
+        }
+    }
+}

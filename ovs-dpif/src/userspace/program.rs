@@ -1,0 +1,120 @@
+//! What a megaflow's actions come to: most lists are short and go straight ahead.
+//!
+//! A list that changes the packet in place, sends copies, and ends with an output needs no lists of packets of its own:
+//! it is done to the packets where they are in their batch, and the last output takes them. Everything else, which may
+//! split a batch, hold packets or look them up again, is left to the general way ([`super::execute`]).
+
+use ovs_packet::{FlowKey, Packet, edit, key::FlowMask};
+
+use crate::action::{DpAction, PortNo};
+
+/// How a megaflow's actions are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Program {
+    /// There are none.
+    Drop,
+    /// The packets are sent to this port, and that is all.
+    Output(PortNo),
+    /// All but the last change packets in place or send copies; the last sends the packets themselves to this port.
+    Straight(PortNo),
+    /// Something else.
+    General,
+}
+
+impl Program {
+    pub(super) fn of(actions: &[DpAction]) -> Program {
+        match actions.split_last() {
+            None => Program::Drop,
+            Some((DpAction::Output(port), [])) => Program::Output(*port),
+            Some((DpAction::Output(port), before)) if before.iter().all(is_straight) => Program::Straight(*port),
+            Some(_) => Program::General,
+        }
+    }
+}
+
+fn is_straight(action: &DpAction) -> bool {
+    matches!(action, DpAction::Output(_) | DpAction::Trunc(_)) || is_edit(action)
+}
+
+/// Whether [`Editor::edit`] knows the action.
+pub(super) fn is_edit(action: &DpAction) -> bool {
+    use DpAction::*;
+    matches!(
+        action,
+        Set(..)
+            | PushVlan { .. }
+            | PopVlan
+            | PushMpls { .. }
+            | PopMpls(_)
+            | PushEth { .. }
+            | PopEth
+            | PushNsh { .. }
+            | PopNsh
+            | CtClear
+    )
+}
+
+/// Room for the values of a `set` in full width, all zero between two uses.
+pub(super) struct Editor {
+    values: Box<FlowKey>,
+    mask: Box<FlowMask>,
+}
+
+impl Editor {
+    pub(super) fn new() -> Editor {
+        Editor { values: Box::default(), mask: Box::new(FlowMask::EMPTY) }
+    }
+
+    /// Changes packets in place, and calls `failed` with the place of each that cannot be changed.
+    pub(super) fn edit<'p>(
+        &mut self,
+        action: &DpAction,
+        packets: impl Iterator<Item = (usize, &'p mut Packet)>,
+        mut failed: impl FnMut(usize),
+    ) {
+        let mut all = |packets: &mut dyn Iterator<Item = (usize, &'p mut Packet)>,
+                       edit: &mut dyn FnMut(&mut Packet) -> Result<(), edit::EditError>| {
+            packets.for_each(|(place, packet)| {
+                if edit(packet).is_err() {
+                    failed(place);
+                }
+            });
+        };
+        let mut packets = packets;
+        let packets = &mut packets;
+        match action {
+            DpAction::Set(attr, to) => {
+                self.fill(to.key().iter(), to.mask().iter());
+                all(packets, &mut |packet| edit::set(packet, *attr, &self.values, &self.mask));
+                let zeros = to.mask().iter().map(|(i, _)| (i, 0));
+                self.fill(zeros.clone(), zeros);
+            }
+            DpAction::PushVlan { tpid, tci } => packets.for_each(|(_, p)| edit::push_vlan(p, *tpid, *tci)),
+            DpAction::PopVlan => packets.for_each(|(_, p)| edit::pop_vlan(p)),
+            DpAction::PushMpls { eth_type, lse } => all(packets, &mut |p| edit::push_mpls(p, *eth_type, *lse)),
+            DpAction::PopMpls(eth_type) => all(packets, &mut |p| edit::pop_mpls(p, *eth_type)),
+            DpAction::PushEth { src, dst } => all(packets, &mut |p| edit::push_eth(p, *dst, *src)),
+            DpAction::PopEth => all(packets, &mut edit::pop_eth),
+            DpAction::PushNsh { header, metadata } => {
+                let header = FlowKey::from(header);
+                all(packets, &mut |p| edit::push_nsh(p, &header, metadata));
+            }
+            DpAction::PopNsh => all(packets, &mut edit::pop_nsh),
+            DpAction::CtClear => packets.for_each(|(_, p)| p.meta.ct = Default::default()),
+            _ => {}
+        }
+    }
+
+    fn fill(&mut self, values: impl Iterator<Item = (usize, u64)>, mask: impl Iterator<Item = (usize, u64)>) {
+        put(self.values.words_mut(), values);
+        put(self.mask.bits.words_mut(), mask);
+    }
+}
+
+fn put(words: &mut [u64], from: impl Iterator<Item = (usize, u64)>) {
+    for (i, word) in from {
+        if let Some(to) = words.get_mut(i) {
+            *to = word;
+        }
+    }
+}
