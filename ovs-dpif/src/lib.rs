@@ -58,6 +58,8 @@ pub mod conformance;
 mod dpif;
 mod drops;
 mod key_layout;
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+pub mod kernel;
 pub mod meter;
 pub mod netdev;
 pub mod text;
