@@ -41,9 +41,11 @@
 //! - [`Dpif`]: the trait, with its contract for implementers;
 //! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
 //! - `conformance` (feature of that name): the laws that every datapath keeps, as a test kit;
+//! - [`connections`]: what is asked of a datapath's connection tracking;
 //! - [`meter`]: token buckets that `meter` actions go through;
 //! - [`userspace`]: a whole datapath within the process;
-//! - [`netdev`]: devices for it;
+//! - `kernel` (feature of that name): the datapath of the Linux kernel, over netlink;
+//! - [`netdev`]: devices for the one within the process;
 //! - [`key_layout`], [`key_field`]: what a classifier over flow keys knows of them;
 //! - [`text`]: keys and actions in the words of `ovs-dpctl`.
 //!
@@ -55,6 +57,7 @@
 mod action;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod connections;
 mod dpif;
 mod drops;
 mod key_layout;
@@ -67,8 +70,8 @@ pub mod userspace;
 
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall, UpcallKind,
-    always_matched,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Operation, Outcome, PortChange, PortInfo, PortSpec,
+    PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,
 };
 pub use drops::{DropReason, Ledger};
 pub use key_layout::{key_field, key_layout};

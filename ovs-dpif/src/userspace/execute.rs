@@ -90,7 +90,7 @@ impl Datapath {
         }
         let held = kind == UpcallKind::Miss;
         round.note(work.slot, if held { Fate::Waiting } else { Fate::Consumed });
-        round.upcall(work.slot, Upcall { kind, key, packet: work.packet, held, turns: work.turns });
+        round.upcall(work.slot, Upcall::new(kind, key, work.packet, held, work.turns));
     }
 
     /// Executes `actions` on packets that share them. Recirculated packets are appended to `again`.

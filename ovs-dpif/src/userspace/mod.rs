@@ -7,6 +7,7 @@
 //! Lookups try the front cache first and then the table of megaflows. The cache maps a hash of
 //! the whole key to a megaflow and is believed only if that megaflow matches, so it needs no invalidation.
 
+mod connections;
 mod execute;
 mod front;
 mod ports;
@@ -24,8 +25,10 @@ use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
 use crate::action::{DpAction, PortNo};
+use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, PutMode, Resolution, Ufid,
+    Upcall,
 };
 use crate::drops::Ledger;
 use crate::key_layout::key_layout;
@@ -194,7 +197,7 @@ impl Dpif for Datapath {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec;
+        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
         self.ports.add(device, wanted)
     }
 
@@ -207,17 +210,33 @@ impl Dpif for Datapath {
     }
 
     fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError> {
-        Datapath::check(actions, 0)?;
-        let matching = Match::new(*key, *mask);
+        self.flow_install(&FlowPut::new(key, mask, actions))
+    }
+
+    fn flow_install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
+        Datapath::check(put.actions, 0)?;
+        let matching = Match::new(*put.key, *put.mask);
         let pattern = pattern(&matching);
-        let actions = actions.into();
+        let actions = put.actions.into();
         let known = self.table.find_exact(&pattern);
         if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
+            if put.mode == PutMode::Create {
+                return Err(DpifError::FlowExists(entry.ufid));
+            }
             entry.actions = actions;
+            if put.zero_stats {
+                entry.stats = DpFlowStats::default();
+            }
             return Ok(entry.ufid);
         }
-        let ufid = Ufid::of(&matching);
-        let entry = Entry { ufid, key: key.into(), actions, stats: DpFlowStats::default() };
+        let ufid = put.ufid.unwrap_or_else(|| Ufid::of(&matching));
+        if put.mode == PutMode::Modify {
+            return Err(DpifError::NoSuchFlow(ufid));
+        }
+        if self.by_ufid.contains_key(&ufid) {
+            return Err(DpifError::FlowExists(ufid));
+        }
+        let entry = Entry { ufid, key: put.key.into(), actions, stats: DpFlowStats::default() };
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         Ok(ufid)
@@ -282,8 +301,17 @@ impl Dpif for Datapath {
             ct_clear: true,
             explicit_drop: true,
             packet_types: true,
+            ct: true,
+            ct_zones: true,
+            ct_labels: true,
+            ct_timeouts: true,
+            whole_ledger: true,
             ..Features::NONE
         }
+    }
+
+    fn conntrack(&mut self) -> Option<&mut dyn Connections> {
+        Some(self)
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {

@@ -41,7 +41,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     /// A packet as it came.
-    pub(super) const NONE: Turns = Turns { depth: 0, left: MAX_RECIRCULATED_COPIES };
+    pub(crate) const NONE: Turns = Turns { depth: 0, left: MAX_RECIRCULATED_COPIES };
 
     /// Halves what is left: for a copy, and for what it is a copy of.
     pub(super) fn share(&mut self) {
