@@ -177,8 +177,8 @@ impl Datapath {
             ask(&mut socket, &families, Command::Get, &Described { name: wanted, ..Described::default() })
         };
         let known = known.map_err(|error| match error.errno() {
-            Some(libc_errno::EEXIST) => DpifError::DatapathExists(name.into()),
-            Some(libc_errno::ENODEV) => DpifError::NoSuchDatapath(name.into()),
+            Some(errno::EEXIST) => DpifError::DatapathExists(name.into()),
+            Some(errno::ENODEV) => DpifError::NoSuchDatapath(name.into()),
             _ => failed("datapath")(error),
         })?;
         let events = kernel.connect(Protocol::Generic).map_err(failed("netlink"))?;
@@ -227,7 +227,7 @@ impl Datapath {
             let set = ask(self.socket.get_mut(), &self.families, Command::Set, &change);
             self.per_cpu = match set {
                 Ok(now) => now.user_features.is_some_and(|f| f.contains(UserFeatures::DISPATCH_UPCALL_PER_CPU)),
-                Err(error) if matches!(error.errno(), Some(libc_errno::EOPNOTSUPP | libc_errno::EINVAL)) => false,
+                Err(error) if matches!(error.errno(), Some(errno::EOPNOTSUPP | errno::EINVAL)) => false,
                 Err(error) => return Err(failed("upcall sockets")(error)),
             };
         }
@@ -351,7 +351,7 @@ impl Datapath {
         }
         let known = match self.meter(command, &asked) {
             Ok(known) => known,
-            Err(error) if error.errno() == Some(libc_errno::ENOENT) => return Err(none),
+            Err(error) if error.errno() == Some(errno::ENOENT) => return Err(none),
             Err(error) => return Err(failed("meter")(error)),
         };
         let Some(input) = known.stats else { return Err(none) };
@@ -362,13 +362,12 @@ impl Datapath {
 }
 
 /// The error numbers that are told apart.
-pub(super) mod libc_errno {
+pub(super) mod errno {
     pub(crate) const ENOENT: i32 = 2;
     pub(crate) const EBUSY: i32 = 16;
     pub(crate) const EEXIST: i32 = 17;
     pub(crate) const ENODEV: i32 = 19;
     pub(crate) const EINVAL: i32 = 22;
-    pub(crate) const ENOSPC: i32 = 28;
     pub(crate) const EOPNOTSUPP: i32 = 95;
 }
 

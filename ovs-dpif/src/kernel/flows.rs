@@ -4,7 +4,7 @@ use ovs_netlink::ovs::{Command, Flow, FlowAttr, OvsHeader, UfidFlags};
 use ovs_netlink::{DecodeError, EncodeError, Flags, Message, SocketError};
 use ovs_packet::Match;
 
-use super::datapath::{Datapath, failed, libc_errno as errno, refused};
+use super::datapath::{Datapath, failed, errno, refused};
 use super::key::{ConvertError, Fitness, beyond, put_key, put_mask, read_key, read_mask};
 use super::put_action::{ActionContext, MAX_NESTING, Unsupported, put_actions, unsupported};
 use super::read_action::read_actions;
@@ -37,9 +37,9 @@ pub(super) fn encode_put(
     probe: bool,
 ) -> Result<(), EncodeError> {
     let (command, flags) = match put.mode {
-        // The kernel takes CREATE for EXCLUSIVE here: without it, what is there is changed.
-        PutMode::Put => (Command::New, Flags::empty()),
-        PutMode::Create => (Command::New, Flags::CREATE),
+        // The kernel would change what is there, but only if the key has no bit outside the mask: it compares the whole
+        // of it with one that was masked. So a second request changes what the first found there.
+        PutMode::Put | PutMode::Create => (Command::New, Flags::CREATE),
         PutMode::Modify => (Command::Set, Flags::empty()),
     };
     let header = OvsHeader { dp_ifindex };
@@ -96,7 +96,19 @@ impl Datapath {
         encode_put(&mut request, self.families.flow.id, self.dp_ifindex, put, pid, ufid, false)
             .map_err(|e| failed("flow")(e.into()))?;
         let done = self.socket.get_mut().transact(&mut request, |_| Ok(()));
-        done.map(|()| ufid).map_err(|error| meant(ufid, "flow", error))
+        match done.map_err(|error| meant(ufid, "flow", error)) {
+            Err(DpifError::FlowExists(_)) if put.mode == PutMode::Put => self.change(put, ufid),
+            done => done.map(|()| ufid),
+        }
+    }
+
+    /// Changes the megaflow that a put found there.
+    fn change(&mut self, put: &FlowPut<'_>, ufid: Ufid) -> Result<Ufid, DpifError> {
+        match self.install(&put.with_mode(PutMode::Modify)) {
+            // One of another identity is for the same packets.
+            Err(DpifError::NoSuchFlow(_)) => Err(DpifError::FlowExists(ufid)),
+            done => done,
+        }
     }
 
     pub(super) fn one_flow(&self, ufid: Ufid, command: Command) -> Result<DpFlow, DpifError> {
@@ -197,7 +209,14 @@ impl Datapath {
                 }
             }
         };
-        operations.iter().zip(plan).map(&mut outcome).collect()
+        let outcomes: Vec<_> = operations.iter().zip(plan).map(&mut outcome).collect();
+        let again = |(operation, outcome): (&Operation<'_>, Result<Outcome, DpifError>)| match (operation, outcome) {
+            (Operation::Put(put), Err(DpifError::FlowExists(ufid))) if put.mode == PutMode::Put => {
+                self.change(put, ufid).map(Outcome::Put)
+            }
+            (_, outcome) => outcome,
+        };
+        operations.iter().zip(outcomes).map(again).collect()
     }
 
     pub(super) fn terse(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError> {

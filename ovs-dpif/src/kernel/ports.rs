@@ -6,7 +6,7 @@ use ovs_netlink::ovs::{Command, Vport, VportType};
 use ovs_netlink::route::{LinkKind, NewLink};
 use ovs_netlink::{Flags, GenericHeader, SocketError};
 
-use super::datapath::{Datapath, failed, ifname, libc_errno as errno};
+use super::datapath::{Datapath, failed, ifname, errno};
 use crate::action::PortNo;
 use crate::dpif::{DpifError, PortChange, PortInfo, PortSpec, TunnelPort};
 use crate::netdev::{NetdevError, NetdevStats};

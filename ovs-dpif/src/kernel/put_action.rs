@@ -290,7 +290,6 @@ fn translate(w: &mut Writer<'_>, nat: Nat) -> Result<(), EncodeError> {
         Nat::Source(_) => drop(w.put(NatAttr::Src)?),
         Nat::Destination(_) => drop(w.put(NatAttr::Dst)?),
         Nat::Existing => return Ok(()),
-        _ => {}
     }
     let Some(NatRange { addresses, ports, persistent, hash, random, .. }) = nat.range().copied() else { return Ok(()) };
     let mut address = |kind: u16, ip: std::net::IpAddr| match ip {

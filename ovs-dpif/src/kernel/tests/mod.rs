@@ -1,0 +1,5 @@
+//! The codec alone, the backend over a kernel in this process, and over the real one (see `ovs-test-kernel`).
+
+mod convert;
+mod order;
+mod real;
