@@ -570,6 +570,22 @@ pub trait Dpif: fmt::Debug + Send {
         Vec::new()
     }
 
+    /// The caches whose sizes can be set, with their sizes in entries.
+    ///
+    /// # Errors
+    /// If a backend outside the process cannot be asked.
+    fn caches(&self) -> Result<Vec<(&'static str, u32)>, DpifError> {
+        Ok(Vec::new())
+    }
+
+    /// Gives a cache another size, and says which it got.
+    ///
+    /// # Errors
+    /// If there is no such cache, or it cannot be so large.
+    fn set_cache(&mut self, _cache: &str, _size: u32) -> Result<u32, DpifError> {
+        Err(DpifError::Unsupported("sizes of caches"))
+    }
+
     /// The connections that `ct` actions track; `None` if the datapath tracks none.
     fn conntrack(&mut self) -> Option<&mut dyn Connections> {
         None

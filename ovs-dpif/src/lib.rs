@@ -44,6 +44,7 @@
 //! - [`connections`]: what is asked of a datapath's connection tracking;
 //! - [`meter`]: token buckets that `meter` actions go through;
 //! - [`userspace`]: a whole datapath within the process;
+//! - `dpctl` (feature of that name): the sub-commands of `ovs-dpctl`, over any datapath;
 //! - `kernel` (feature of that name): the datapath of the Linux kernel, over netlink;
 //! - [`netdev`]: devices for the one within the process;
 //! - [`key_layout`], [`key_field`]: what a classifier over flow keys knows of them;
@@ -58,6 +59,8 @@ mod action;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod connections;
+#[cfg(feature = "dpctl")]
+pub mod dpctl;
 mod dpif;
 mod drops;
 mod key_layout;

@@ -76,6 +76,9 @@ impl Options {
 /// Far more datapaths, and ports, than a machine has.
 const MAX_OBJECTS: usize = 1 << 16;
 
+/// The cache of masks, as upstream's tools name it.
+const MASKS_CACHE: &str = "masks-cache";
+
 /// A datapath of the kernel's: see the [module](super).
 pub struct Datapath {
     pub(super) name: String,
@@ -279,30 +282,6 @@ impl Datapath {
         std::mem::take(&mut self.handlers)
     }
 
-    /// The sizes of the datapath's caches by their names.
-    ///
-    /// # Errors
-    /// If the kernel cannot be asked.
-    pub fn caches(&self) -> Result<Vec<(&'static str, u32)>, DpifError> {
-        let size = self.described()?.masks_cache_size;
-        Ok(size.map(|size| ("masks-cache", size)).into_iter().collect())
-    }
-
-    /// Gives a cache another size.
-    ///
-    /// # Errors
-    /// If the kernel knows no such cache, or cannot have it so large.
-    pub fn set_cache(&mut self, cache: &str, size: u32) -> Result<(), DpifError> {
-        if cache != "masks-cache" {
-            return Err(DpifError::Unsupported("this cache"));
-        }
-        let user_features = self.described()?.user_features;
-        let masks_cache_size = Some(size);
-        let change =
-            Described { dp_ifindex: self.dp_ifindex, masks_cache_size, user_features, ..Described::default() };
-        ask(self.socket.get_mut(), &self.families, Command::Set, &change).map(drop).map_err(failed("cache size"))
-    }
-
     pub(super) fn described(&self) -> Result<Described, DpifError> {
         let asked = Described { dp_ifindex: self.dp_ifindex, ..Described::default() };
         ask(&mut self.socket.borrow_mut(), &self.families, Command::Get, &asked).map_err(failed("datapath"))
@@ -473,6 +452,24 @@ impl Dpif for Datapath {
 
     fn features(&self) -> Features {
         self.features
+    }
+
+    fn caches(&self) -> Result<Vec<(&'static str, u32)>, DpifError> {
+        let size = self.described()?.masks_cache_size;
+        Ok(size.map(|size| (MASKS_CACHE, size)).into_iter().collect())
+    }
+
+    fn set_cache(&mut self, cache: &str, size: u32) -> Result<u32, DpifError> {
+        if cache != MASKS_CACHE {
+            return Err(DpifError::Unsupported("this cache"));
+        }
+        // What is left out is switched off.
+        let known = self.described()?;
+        let masks_cache_size = Some(size);
+        let (dp_ifindex, user_features) = (self.dp_ifindex, known.user_features);
+        let change = Described { dp_ifindex, masks_cache_size, user_features, ..Described::default() };
+        let now = ask(self.socket.get_mut(), &self.families, Command::Set, &change).map_err(failed("cache size"))?;
+        Ok(now.masks_cache_size.unwrap_or(size))
     }
 
     fn conntrack(&mut self) -> Option<&mut dyn Connections> {

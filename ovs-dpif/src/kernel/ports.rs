@@ -150,12 +150,17 @@ impl Datapath {
     }
 
     pub(super) fn delete_port(&mut self, port: PortNo) -> Result<(), DpifError> {
+        // Interfaces of these names are made for datapaths, by whichever program.
+        let is_made = |known: &PortInfo| {
+            known.port == port && known.name.contains("_sys") && TUNNELS.iter().any(|(_, kind)| *kind == known.kind)
+        };
+        let made = self.list_ports()?.into_iter().find(is_made).map(|known| known.name);
         let asked = Vport { dp_ifindex: self.dp_ifindex, port_no: Some(port.0), ..Vport::default() };
         self.vport(Command::Delete, &asked).map_err(|error| match error.errno() {
             Some(errno::ENODEV) => DpifError::NoSuchPort(port),
             _ => failed("port")(error),
         })?;
-        if let Some(name) = self.made.remove(&port) {
+        if let Some(name) = self.made.remove(&port).or(made) {
             self.remove_interface(&name);
         }
         Ok(())

@@ -19,6 +19,8 @@ pub(super) struct KeyText<'p> {
     pub(super) key: FlowKey,
     pub(super) mask: FlowMask,
     pub(super) ports: &'p dyn PortNames,
+    /// Whether what is not matched is written too, with a mask of zero.
+    pub(super) all: bool,
 }
 
 /// The bottom-of-stack bit of a label stack entry.
@@ -41,7 +43,7 @@ const FRONT: [A; 11] = [
 
 impl KeyText<'_> {
     pub(super) fn members(&self, members: &[Member]) -> Vec<String> {
-        let matched = members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0);
+        let matched = members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0 || self.all);
         matched
             .map(|(m, mask)| {
                 let value = value::write(m, m.place.get(&self.key), mask, self.ports);
@@ -99,15 +101,18 @@ impl KeyText<'_> {
     fn attributes(&self) -> Vec<String> {
         let mut out = Vec::new();
         let v6 = self.key.eth_type.get() == ETH_TYPE_IPV6;
+        let tuple = !self.all || self.key.ct_nw_proto != 0;
         for attr in FRONT {
-            if !matches!((attr, v6), (A::CtOrigTupleIpv4, true) | (A::CtOrigTupleIpv6, false)) {
+            if tuple && matches!((attr, v6), (A::CtOrigTupleIpv4, false) | (A::CtOrigTupleIpv6, true))
+                || !matches!(attr, A::CtOrigTupleIpv4 | A::CtOrigTupleIpv6)
+            {
                 self.add(&mut out, attr);
             }
-            if attr == A::Priority {
+            if attr == A::Priority && (!self.all || self.key.tun_dst != 0 || self.key.tun_ipv6_dst != 0) {
                 group(&mut out, "tunnel", &tunnel::write(self));
             }
         }
-        let typed = self.add(&mut out, A::PacketType);
+        let typed = self.mask.bits.packet_type != 0 && self.add(&mut out, A::PacketType);
         if self.key.packet_type == 0 {
             // Without a packet type, the attribute is what tells an Ethernet frame from a bare IP packet.
             if !self.add(&mut out, A::Ethernet) && !typed {
@@ -164,6 +169,7 @@ impl KeyText<'_> {
             IP_PROTO_UDP => &[A::Udp],
             IP_PROTO_SCTP => &[A::Sctp],
             IP_PROTO_ICMP if eth_type == ETH_TYPE_IPV4 => &[A::Icmp],
+            IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 && self.all && !is_nd(&self.key) => &[A::Icmpv6],
             IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 => &[A::Icmpv6, A::Nd, A::NdExtensions],
             _ => &[],
         };
@@ -171,6 +177,11 @@ impl KeyText<'_> {
             self.add(out, *attr);
         }
     }
+}
+
+/// Whether a packet of ICMPv6 is of neighbour discovery.
+fn is_nd(key: &FlowKey) -> bool {
+    matches!((key.tp_src.get(), key.tp_dst.get()), (135 | 136, 0))
 }
 
 /// Writes an attribute that has members; whether it had.
