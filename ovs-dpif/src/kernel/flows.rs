@@ -1,10 +1,11 @@
 //! Megaflows of the kernel's.
 
+use ovs_netlink::attr::Nest;
 use ovs_netlink::ovs::{Command, Flow, FlowAttr, OvsHeader, UfidFlags};
 use ovs_netlink::{DecodeError, EncodeError, Flags, Message, SocketError};
 use ovs_packet::Match;
 
-use super::datapath::{Datapath, failed, errno, refused};
+use super::datapath::{Datapath, Dispatch, failed, errno, refused};
 use super::key::{ConvertError, Fitness, beyond, put_key, put_mask, read_key, read_mask};
 use super::put_action::{ActionContext, MAX_NESTING, Unsupported, put_actions, unsupported};
 use super::read_action::read_actions;
@@ -112,12 +113,42 @@ impl Datapath {
     }
 
     pub(super) fn one_flow(&self, ufid: Ufid, command: Command) -> Result<DpFlow, DpifError> {
+        match self.identified_flow(ufid, command) {
+            // Who looks at another program's datapath may find flows that were put without an identity.
+            Err(DpifError::NoSuchFlow(_)) if self.options.dispatch == Dispatch::Observe => {
+                self.nameless_flow(ufid, command)
+            }
+            known => known,
+        }
+    }
+
+    /// A flow that has no identity in the kernel, which knows it by its whole key.
+    fn nameless_flow(&self, ufid: Ufid, command: Command) -> Result<DpFlow, DpifError> {
+        let found = self.dump(None, |flow| {
+            let known = self.read(flow)?;
+            let key = flow.key.filter(|_| flow.ufid.is_none() && known.ufid == ufid);
+            Ok(key.map(|key| (known, key.payload().to_vec())))
+        })?;
+        let found = found.into_iter().find_map(|flow| flow.ok().flatten());
+        let (known, key) = found.ok_or(DpifError::NoSuchFlow(ufid))?;
+        if command == Command::Delete {
+            let mut request = Vec::new();
+            let flow = Flow { dp_ifindex: self.dp_ifindex, key: Some(Nest::new(&key)), ..Flow::default() };
+            let encoded = flow.encode(&mut request, self.families.flow.id, command, Flags::REQUEST);
+            encoded.map_err(|e| failed("flow")(e.into()))?;
+            let done = self.socket.borrow_mut().transact(&mut request, |_| Ok(()));
+            done.map_err(|error| meant(ufid, "flow", error))?;
+        }
+        Ok(known)
+    }
+
+    fn identified_flow(&self, ufid: Ufid, command: Command) -> Result<DpFlow, DpifError> {
         let mut request = Vec::new();
         encode_one(&mut request, self.families.flow.id, self.dp_ifindex, ufid, command)
             .map_err(|e| failed("flow")(e.into()))?;
         if command == Command::Delete {
             // The answer to a deletion has not what the megaflow was, only its identity and counters.
-            let before = self.one_flow(ufid, Command::Get)?;
+            let before = self.identified_flow(ufid, Command::Get)?;
             let mut stats = before.stats;
             let read = |message: &Message<'_>| {
                 stats = self.counted(&Flow::decode(message)?);
@@ -134,7 +165,7 @@ impl Datapath {
         let done = self.socket.borrow_mut().transact(&mut request, read);
         done.map_err(|error| meant(ufid, "flow", error))?;
         // A flow that was asked for by its identity is told without it by old kernels.
-        Ok(DpFlow { ufid, ..found.ok_or(DpifError::NoSuchFlow(ufid))?? })
+        Ok(DpFlow { ufid, ..found.ok_or(DpifError::AnswerLost)?? })
     }
 
     /// Sends all operations together. A deletion tells what the megaflow was as of a moment before.
@@ -193,7 +224,7 @@ impl Datapath {
         };
         let mut flow = |number: usize, ufid: Ufid| match told.get_mut(number).and_then(Option::take) {
             Some(flow) => Ok(DpFlow { ufid, ..flow? }),
-            None => Err(DpifError::NoSuchFlow(ufid)),
+            None => Err(DpifError::AnswerLost),
         };
         let mut outcome = |(operation, planned): (&Operation<'_>, Result<(Ufid, usize), DpifError>)| {
             let (ufid, first) = planned?;
