@@ -58,7 +58,7 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let of_kernel = dp.kind() == "system";
     let flows = dp.flow_dump().map_err(failed("Failed to dump flows from datapath"))?;
     let passes = |flow: &DpFlow| shown && filter.as_ref().is_none_or(|filter| filter.overlaps(&flow.matching()));
-    let show = |flow: DpFlow| shown_flow(flow, &names, options.more, options.names == Some(true), of_kernel, now);
+    let show = |flow: DpFlow| shown_flow(flow, &names, options.more, options.names.unwrap_or(options.more), of_kernel, now);
     Ok(Reply::Flows(flows.into_iter().filter(passes).map(show).collect()))
 }
 
@@ -84,16 +84,13 @@ fn shown_flow(
     now: ovs_packet::Instant,
 ) -> ShownFlow {
     let matching = flow.matching();
-    let mut mask = *matching.mask();
-    if of_kernel {
-        // The kernel has no such attribute: whether there is an Ethernet header says it.
-        mask.bits.packet_type.set(0);
-    }
+    let mask = *matching.mask();
     let ports: &dyn PortNames = if named { names } else { &() };
     let whole = (&flow.key).into();
-    let key = match more {
-        true => text::full_key(&whole, &mask, ports).to_string(),
-        false => text::masked_key(&whole, &mask, ports).to_string(),
+    let key = match (of_kernel, more) {
+        (true, more) => text::kernel_key(&whole, &mask, ports, more).to_string(),
+        (false, true) => text::full_key(&whole, &mask, ports).to_string(),
+        (false, false) => text::masked_key(&whole, &mask, ports).to_string(),
     };
     let actions = text::named_actions(&flow.actions, ports).to_string();
     ShownFlow { ufid: more.then_some(flow.ufid), key, actions, stats: flow.stats, now }
@@ -180,7 +177,7 @@ pub(super) fn get(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let dp = args.open(1)?;
     let flow = dp.flow_get(ufid).map_err(failed("getting flow"))?;
     let names = names(dp)?;
-    let named = options.names == Some(true);
+    let named = options.names.unwrap_or(options.more);
     let of_kernel = dp.kind() == "system";
     Ok(Reply::Flows(vec![shown_flow(flow, &names, options.more, named, of_kernel, now)]))
 }

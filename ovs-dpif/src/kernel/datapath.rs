@@ -514,7 +514,8 @@ impl Dpif for Datapath {
             flows: stats.flows,
             masks: masks.masks.into(),
             mask_hits: known.megaflow_stats.map(|_| masks.mask_hit),
-            cache_hits: known.masks_cache_size.map(|_| masks.cache_hit),
+            // Kernels that do not count them tell zero.
+            cache_hits: Some(masks.cache_hit).filter(|hits| *hits != 0),
         })
     }
 

@@ -353,6 +353,10 @@ pub(super) fn reversed(mut label: [u8; 16]) -> [u8; 16] {
 pub fn read_key(keys: Keys<'_>) -> Result<(FlowKey, Fitness), ConvertError> {
     let mut reader = KeyReader { key: FlowKey::ZERO, mask: false, seen: 0, fitness: Fitness::Perfect };
     reader.level(keys, 0)?;
+    if !reader.saw(Key::IN_PORT) {
+        // From no port of the datapath.
+        reader.key.in_port.set(u32::MAX);
+    }
     if !reader.saw(Key::ETHERNET) {
         reader.key.packet_type.set(ETHERTYPE_NAMESPACE | u32::from(reader.key.eth_type.get()));
     }

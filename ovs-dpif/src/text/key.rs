@@ -6,7 +6,7 @@ use ovs_packet::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
     ETH_TYPE_VLAN, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, NO_ETHERTYPE,
 };
-use ovs_packet::field::KeyAttr as A;
+use ovs_packet::field::{FieldId, KeyAttr as A};
 use ovs_packet::key::{FRAG_LATER, VLAN_PRESENT};
 use ovs_packet::{FlowKey, FlowMask};
 
@@ -21,6 +21,8 @@ pub(super) struct KeyText<'p> {
     pub(super) ports: &'p dyn PortNames,
     /// Whether what is not matched is written too, with a mask of zero.
     pub(super) all: bool,
+    /// Whether masks are as wide as the kernel's attributes are.
+    pub(super) kernel: bool,
 }
 
 /// The bottom-of-stack bit of a label stack entry.
@@ -46,7 +48,15 @@ impl KeyText<'_> {
         let matched = members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0 || self.all);
         matched
             .map(|(m, mask)| {
-                let value = value::write(m, m.place.get(&self.key), mask, self.ports);
+                let value = m.place.get(&self.key);
+                let value = match m.place {
+                    attr::Place::Field(FieldId::CtState) if self.all => {
+                        format!("{}/{}", value::hex(value), value::hex(mask))
+                    }
+                    // The kernel matches eight bits of a number that has sixteen.
+                    attr::Place::Field(FieldId::ArpOp) if self.kernel => format!("{value}/{mask:#x}"),
+                    _ => value::write(m, value, mask, self.ports),
+                };
                 if m.name.is_empty() { value } else { format!("{}={value}", m.name) }
             })
             .collect()
@@ -109,7 +119,9 @@ impl KeyText<'_> {
                 self.add(&mut out, attr);
             }
             if attr == A::Priority && (!self.all || self.key.tun_dst != 0 || self.key.tun_ipv6_dst != 0) {
-                group(&mut out, "tunnel", &tunnel::write(self));
+                // Of tunnels only what is matched is worth a word.
+                let matched = KeyText { all: false, key: self.key, mask: self.mask, ..*self };
+                group(&mut out, "tunnel", &tunnel::write(&matched));
             }
         }
         let typed = self.mask.bits.packet_type != 0 && self.add(&mut out, A::PacketType);
@@ -170,6 +182,7 @@ impl KeyText<'_> {
             IP_PROTO_SCTP => &[A::Sctp],
             IP_PROTO_ICMP if eth_type == ETH_TYPE_IPV4 => &[A::Icmp],
             IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 && self.all && !is_nd(&self.key) => &[A::Icmpv6],
+            IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 && self.kernel => &[A::Icmpv6, A::Nd],
             IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 => &[A::Icmpv6, A::Nd, A::NdExtensions],
             _ => &[],
         };

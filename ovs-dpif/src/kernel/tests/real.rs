@@ -147,11 +147,10 @@ fn is_new() -> Option<bool> {
     Some((parts.next(), parts.next()) >= (Some(6), Some(17)))
 }
 
-/// Moves this thread to a CPU, modulo those that there are.
-fn run_on(cpu: usize) {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+/// Moves this thread to one of two CPUs, where there are two.
+fn run_on(cpus: &[usize]) {
     let mut set = rustix::thread::CpuSet::new();
-    set.set(cpu % cpus.max(2));
+    cpus.iter().for_each(|cpu| set.set(cpu % 2));
     let _ = rustix::thread::sched_setaffinity(None, &set);
 }
 
@@ -160,7 +159,7 @@ fn run_on(cpu: usize) {
 fn order(keep: bool) -> Vec<u8> {
     let mut subject = KernelSubject::new(Dispatch::Best);
     let ports = ["o1", "o2"].map(|name| subject.add_port(name, None).unwrap());
-    run_on(0);
+    run_on(&[0]);
     let m: ovs_packet::Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1,tp_dst=2".parse().unwrap();
     for number in 0..10 {
         subject.send(ports[0], ovs_packet::compose::compose(m.key(), &[number; 20]));
@@ -183,11 +182,11 @@ fn order(keep: bool) -> Vec<u8> {
             upcall.origin = Default::default();
         }
         // And each now on this CPU, now on that.
-        run_on(usize::from(*upcall.packet.data().last().unwrap()) * 7 / 3 + turn as usize);
+        run_on(&[usize::from(*upcall.packet.data().last().unwrap()) * 7 / 3 + turn as usize]);
         let action = if turn < 5 { crate::DpAction::Recirc(turn + 1) } else { crate::DpAction::Output(ports[1]) };
         handlers[which].execute(&upcall, &[action]).unwrap();
     }
-    run_on(0);
+    run_on(&[0, 1]);
     std::thread::sleep(Duration::from_millis(20));
     subject.take(ports[1]).iter().map(|packet| *packet.data().last().unwrap()).collect()
 }
