@@ -13,7 +13,8 @@ const KEY: &str = "recirc_id(0),dp_hash(0),skb_priority(0),tunnel(tun_id=0x5,src
     in_port(1),skb_mark(0),ct_state(est|trk),ct_mark(0x1),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),\
     eth_type(0x0800),ipv4(src=10.0.0.1,dst=10.0.0.2,proto=17,tos=0,ttl=64,frag=no),udp(src=1000,dst=53)";
 
-const ACTIONS: &str = "set(tunnel(tun_id=0x7,dst=10.1.0.3,ttl=64,flags(key))),4,userspace(pid=9,sFlow(vid=1,pcp=0,output=5)),2";
+const ACTIONS: &str =
+    "set(tunnel(tun_id=0x7,dst=10.1.0.3,ttl=64,flags(key))),4,userspace(pid=9,sFlow(vid=1,pcp=0,output=5)),2";
 
 fn flow_put(c: &mut Criterion) {
     let (key, mask) = text::parse_key(KEY, &()).expect("a key");

@@ -63,9 +63,9 @@ pub mod connections;
 pub mod dpctl;
 mod dpif;
 mod drops;
-mod key_layout;
 #[cfg(all(feature = "kernel", target_os = "linux"))]
 pub mod kernel;
+mod key_layout;
 pub mod meter;
 pub mod netdev;
 pub mod text;
@@ -73,8 +73,8 @@ pub mod userspace;
 
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Operation, Outcome, PortChange, PortInfo, PortSpec,
-    PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Operation, Outcome, PortChange, PortInfo,
+    PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,
 };
 pub use drops::{DropReason, Ledger};
 pub use key_layout::{key_field, key_layout};

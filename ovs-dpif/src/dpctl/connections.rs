@@ -1,7 +1,7 @@
 //! Connections and fragments.
 
-use ovs_conntrack::{Filter, TupleFilter};
 use ovs_conntrack::fragment::FragmentLimits;
+use ovs_conntrack::{Filter, TupleFilter};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -69,7 +69,8 @@ pub(super) fn run(args: &mut Args<'_, '_>, name: &str) -> Result<Reply, DpctlErr
             };
             ct.dump(zone, now, &mut count).map_err(failed("starting conntrack dump"))?;
             const ORDER: [&str; 8] = ["TCP", "UDP", "UDPLITE", "SCTP", "ICMP", "DCCP", "IGMP", "Other"];
-            counts.protocols = ORDER.iter().filter_map(|name| Some((name.to_string(), *protocols.get(*name)?))).collect();
+            counts.protocols =
+                ORDER.iter().filter_map(|name| Some((name.to_string(), *protocols.get(*name)?))).collect();
             if verbose {
                 counts.states = states.into_iter().collect();
             }

@@ -58,7 +58,8 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let of_kernel = dp.kind() == "system";
     let flows = dp.flow_dump().map_err(failed("Failed to dump flows from datapath"))?;
     let passes = |flow: &DpFlow| shown && filter.as_ref().is_none_or(|filter| filter.overlaps(&flow.matching()));
-    let show = |flow: DpFlow| shown_flow(flow, &names, options.more, options.names.unwrap_or(options.more), of_kernel, now);
+    let show =
+        |flow: DpFlow| shown_flow(flow, &names, options.more, options.names.unwrap_or(options.more), of_kernel, now);
     Ok(Reply::Flows(flows.into_iter().filter(passes).map(show).collect()))
 }
 
@@ -143,7 +144,8 @@ fn put_one(
     put.ufid = ufid;
     put.zero_stats = clear;
     let identity = ufid.unwrap_or_else(|| Ufid::of(&Match::new(key, mask)));
-    let before = if statistics { dp.flow_get(identity).map(|flow| flow.stats).unwrap_or_default() } else { Default::default() };
+    let before =
+        if statistics { dp.flow_get(identity).map(|flow| flow.stats).unwrap_or_default() } else { Default::default() };
     match dp.flow_install(&put) {
         // Put under an identity of somebody else's.
         Err(DpifError::NoSuchFlow(_)) if ufid.is_none() => {

@@ -69,7 +69,8 @@ fn ports_come_and_go() {
     says(&mut all, "add-if netdev@dp0 p1,type=dummy", "! adding p1 to dp0 failed (File exists)");
     says(&mut all, "add-if dp0 p3,type=odd", "! p3: failed to open network device (Operation not supported)");
     says(&mut all, "add-if other p3,type=dummy", "! opening datapath (No such device)");
-    let shown = "netdev@dp0:\n  lookups: hit:0 missed:0 lost:0\n  flows: 0\n  port 1: p2 (dummy)\n  port 7: p1 (dummy)\n";
+    let shown =
+        "netdev@dp0:\n  lookups: hit:0 missed:0 lost:0\n  flows: 0\n  port 1: p2 (dummy)\n  port 7: p1 (dummy)\n";
     let kind = all.dp.ports().unwrap()[0].kind;
     says(&mut all, "show", &shown.replace("dummy", kind));
     says(&mut all, "set-if dp0 p1,type=other", &format!("! p1: can't change type from {kind} to other"));
@@ -95,13 +96,20 @@ fn flows_are_put_shown_changed_and_removed() {
     says(&mut all, &format!("get-flow {ufid}"), &line("3"));
     let more = run(&mut all, &["dump-flows", "-m"]).unwrap().to_string();
     assert!(more.starts_with(&format!("{ufid}, recirc_id(0/0),dp_hash(0/0),skb_priority(0/0),in_port(1),")), "{more}");
-    assert!(more.contains("ipv4(src=10.0.0.0/255.0.0.0,dst=0.0.0.0/0.0.0.0,proto=0/0,tos=0/0,ttl=0/0,frag=no), pack"), "{more}");
+    assert!(
+        more.contains("ipv4(src=10.0.0.0/255.0.0.0,dst=0.0.0.0/0.0.0.0,proto=0/0,tos=0/0,ttl=0/0,frag=no), pack"),
+        "{more}"
+    );
     assert!(more.ends_with(", dp:ovs, actions:3\n"), "{more}");
     says(&mut all, "mod-flow in_port(9),eth() 3", "! updating flow table (No such file or directory)");
     says(&mut all, "mod-flow --may-create in_port(9),eth() drop", "");
     says(&mut all, &format!("del-flow -s {FLOW}"), "packets:0, bytes:0, used:never\n");
     says(&mut all, &format!("del-flow {ufid}"), "! deleting flow (No such file or directory)");
-    says(&mut all, "del-flow in_port(77)", "! deleting flow (No such file or directory)\nPerhaps you need to specify a UFID?");
+    says(
+        &mut all,
+        "del-flow in_port(77)",
+        "! deleting flow (No such file or directory)\nPerhaps you need to specify a UFID?",
+    );
     says(&mut all, "del-flows", "");
     says(&mut all, "dump-flows", "");
     let mine = "ufid:00000001-0002-0003-0004-000000000005";
@@ -125,7 +133,11 @@ fn flows_come_from_files() {
 fn actions_are_read_and_normalized() {
     let mut all = one();
     says(&mut all, "parse-actions 1,push_vlan(vid=5,pcp=0),2 drop", "1,push_vlan(vid=5,pcp=0),2\ndrop\n");
-    says(&mut all, "parse-actions x", "! odp_actions_from_string (syntax error at character 1: expected an action or a port, not 'x')");
+    says(
+        &mut all,
+        "parse-actions x",
+        "! odp_actions_from_string (syntax error at character 1: expected an action or a port, not 'x')",
+    );
     says(
         &mut all,
         "normalize-actions in_port(1),eth(),eth_type(0x8100),vlan(vid=9,pcp=0),encap(eth_type(0x1234)) 3,2,pop_vlan,5,4,push_vlan(vid=11,pcp=0),7",
@@ -141,12 +153,21 @@ fn connections_are_managed() {
     let packet: Packet = ovs_packet::compose::compose(m.key(), b"");
     let ct = crate::CtRequest::commit(5);
     all.dp.inject(packet, &[DpAction::Ct(ct)], Instant::from_secs(100), &mut Vec::new());
-    let line = "tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=80),reply=(src=10.0.0.2,dst=10.0.0.1,sport=80,dport=1)";
+    let line =
+        "tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=80),reply=(src=10.0.0.2,dst=10.0.0.1,sport=80,dport=1)";
     says(&mut all, "dump-conntrack", &format!("{line},zone=5,protoinfo=(state=SYN_SENT)\n"));
-    says(&mut all, "dump-conntrack -m -s dp0 zone=5", &format!("{line},id=0,zone=5,status=0,timeout=30,protoinfo=(state_orig=SYN_SENT,state_reply=CLOSED)\n"));
+    says(
+        &mut all,
+        "dump-conntrack -m -s dp0 zone=5",
+        &format!("{line},id=0,zone=5,status=0,timeout=30,protoinfo=(state_orig=SYN_SENT,state_reply=CLOSED)\n"),
+    );
     says(&mut all, "dump-conntrack zone=6", "");
     says(&mut all, "ct-get-nconns", "1\n");
-    says(&mut all, "ct-stats-show -m", "Connections Stats:\n    Total: 1\n  TCP: 1\n    Conn per TCP states:\n\t  [SYN_SENT]=1\n");
+    says(
+        &mut all,
+        "ct-stats-show -m",
+        "Connections Stats:\n    Total: 1\n  TCP: 1\n    Conn per TCP states:\n\t  [SYN_SENT]=1\n",
+    );
     says(&mut all, "ct-set-maxconns 77", "setting maxconns successful");
     says(&mut all, "ct-get-maxconns", "77\n");
     says(&mut all, "ct-get-tcp-seq-chk", "TCP sequence checking: enabled\n");
@@ -167,7 +188,11 @@ fn connections_are_managed() {
     says(&mut all, "dump-conntrack-exp", "");
     says(&mut all, "ipf-set-disabled v6", "disabling fragmentation reassembly successful");
     says(&mut all, "ipf-set-min-frag v4 1000", "setting minimum fragment size successful");
-    says(&mut all, "ipf-set-min-frag v4 10", "! requested minimum fragment size too small; see documentation (Invalid argument)");
+    says(
+        &mut all,
+        "ipf-set-min-frag v4 10",
+        "! requested minimum fragment size too small; see documentation (Invalid argument)",
+    );
     says(&mut all, "ipf-set-max-nfrags 500", "setting maximum fragments successful");
     let status = run(&mut all, &["ipf-get-status"]).unwrap().to_string();
     for line in ["v6 enabled: 0", "max num frags (v4/v6): 500", "min v4 frag size: 1000"] {

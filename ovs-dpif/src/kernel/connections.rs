@@ -9,7 +9,7 @@ use ovs_netlink::{Conntrack, Flags};
 use ovs_packet::Instant;
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6};
 
-use super::datapath::{Datapath, failed, errno};
+use super::datapath::{Datapath, errno, failed};
 use super::put_action::timeout_name;
 use crate::connections::{Connection, ConnectionState, Connections, ZoneLimit, ZoneLimits};
 use crate::dpif::DpifError;

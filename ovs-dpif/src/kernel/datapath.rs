@@ -10,7 +10,7 @@ use ovs_netlink::ovs::{
     Band, Command, Datapath as Described, FlowStats, IfName, Meter, MeterCommand, UserFeatures, Vport,
 };
 use ovs_netlink::route::Route;
-use ovs_netlink::{Conntrack, Connect, Families, Flags, Protocol, ReplyError, Socket, SocketError, Unavailable};
+use ovs_netlink::{Connect, Conntrack, Families, Flags, Protocol, ReplyError, Socket, SocketError, Unavailable};
 use ovs_packet::key::{FlowKey, FlowMask};
 use ovs_packet::{Instant, Packet};
 
@@ -235,11 +235,7 @@ impl Datapath {
             };
         }
         if !self.per_cpu {
-            let change = Described {
-                dp_ifindex: self.dp_ifindex,
-                user_features: Some(base),
-                ..Described::default()
-            };
+            let change = Described { dp_ifindex: self.dp_ifindex, user_features: Some(base), ..Described::default() };
             ask(self.socket.get_mut(), &self.families, Command::Set, &change).map_err(failed("upcall sockets"))?;
             // The kernel refuses more sockets of a port than it has CPUs.
             self.port_pids = pids.into_iter().take(cpus).collect();
@@ -256,7 +252,8 @@ impl Datapath {
     /// If it is gone already, or the program may not.
     pub fn remove(mut self) -> Result<(), DpifError> {
         let gone = Described { dp_ifindex: self.dp_ifindex, ..Described::default() };
-        ask(self.socket.get_mut(), &self.families, Command::Delete, &gone).map_err(failed("removal of the datapath"))?;
+        ask(self.socket.get_mut(), &self.families, Command::Delete, &gone)
+            .map_err(failed("removal of the datapath"))?;
         let made = std::mem::take(&mut self.made);
         made.into_values().for_each(|name| self.remove_interface(&name));
         Ok(())

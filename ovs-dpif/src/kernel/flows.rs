@@ -5,7 +5,7 @@ use ovs_netlink::ovs::{Command, Flow, FlowAttr, OvsHeader, UfidFlags};
 use ovs_netlink::{DecodeError, EncodeError, Flags, Message, SocketError};
 use ovs_packet::Match;
 
-use super::datapath::{Datapath, Dispatch, failed, errno, refused};
+use super::datapath::{Datapath, Dispatch, errno, failed, refused};
 use super::key::{ConvertError, Fitness, beyond, put_key, put_mask, read_key, read_mask};
 use super::put_action::{ActionContext, MAX_NESTING, Unsupported, put_actions, unsupported};
 use super::read_action::read_actions;
@@ -60,7 +60,13 @@ pub(super) fn encode_put(
 }
 
 /// The request about one megaflow.
-fn encode_one(buffer: &mut Vec<u8>, family: u16, dp_ifindex: u32, ufid: Ufid, command: Command) -> Result<(), EncodeError> {
+fn encode_one(
+    buffer: &mut Vec<u8>,
+    family: u16,
+    dp_ifindex: u32,
+    ufid: Ufid,
+    command: Command,
+) -> Result<(), EncodeError> {
     let bytes = ufid_bytes(ufid);
     let flow = Flow { dp_ifindex, ufid: Some(&bytes), ..Flow::default() };
     flow.encode(buffer, family, command, Flags::REQUEST | Flags::ECHO)

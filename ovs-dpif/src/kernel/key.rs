@@ -187,13 +187,23 @@ struct KeyWriter<'k> {
 impl KeyWriter<'_> {
     /// Writes an attribute; of a mask only if it has bits.
     #[inline]
-    fn some<T: Default + PartialEq>(&self, writer: &mut Writer<'_>, value: T, key: impl FnOnce(T) -> Key<'static>) -> Written {
+    fn some<T: Default + PartialEq>(
+        &self,
+        writer: &mut Writer<'_>,
+        value: T,
+        key: impl FnOnce(T) -> Key<'static>,
+    ) -> Written {
         if self.mask && value == T::default() { Ok(()) } else { writer.put(key(value)).map(drop) }
     }
 
     /// Writes an attribute that a key, too, has only if it has a value.
     #[inline]
-    fn maybe<T: Default + PartialEq>(&self, writer: &mut Writer<'_>, value: T, key: impl FnOnce(T) -> Key<'static>) -> Written {
+    fn maybe<T: Default + PartialEq>(
+        &self,
+        writer: &mut Writer<'_>,
+        value: T,
+        key: impl FnOnce(T) -> Key<'static>,
+    ) -> Written {
         if value == T::default() { Ok(()) } else { writer.put(key(value)).map(drop) }
     }
 

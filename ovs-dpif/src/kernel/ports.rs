@@ -6,7 +6,7 @@ use ovs_netlink::ovs::{Command, Vport, VportType};
 use ovs_netlink::route::{LinkKind, NewLink};
 use ovs_netlink::{Flags, GenericHeader, SocketError};
 
-use super::datapath::{Datapath, failed, ifname, errno};
+use super::datapath::{Datapath, errno, failed, ifname};
 use crate::action::PortNo;
 use crate::dpif::{DpifError, PortChange, PortInfo, PortSpec, TunnelPort};
 use crate::netdev::{NetdevError, NetdevStats};
@@ -63,8 +63,7 @@ impl Datapath {
     /// Tells a port where its upcalls go.
     pub(super) fn point_port(&self, port: u32) -> Result<(), DpifError> {
         let upcall_pids = Some(self.port_pids.clone());
-        let change =
-            Vport { dp_ifindex: self.dp_ifindex, port_no: Some(port), upcall_pids, ..Vport::default() };
+        let change = Vport { dp_ifindex: self.dp_ifindex, port_no: Some(port), upcall_pids, ..Vport::default() };
         self.vport(Command::Set, &change).map(drop).map_err(failed("upcall sockets"))
     }
 

@@ -44,7 +44,11 @@ fn labels(count: usize) -> Trial {
     let mut key = FlowKey::ZERO;
     key.recirc_id.set(NOWHERE);
     key.eth_type.set(0x8847);
-    key.mpls_lse.iter_mut().take(count).enumerate().for_each(|(i, lse)| lse.set(if i + 1 == count { 0x100 } else { 0x1000 }));
+    key.mpls_lse
+        .iter_mut()
+        .take(count)
+        .enumerate()
+        .for_each(|(i, lse)| lse.set(if i + 1 == count { 0x100 } else { 0x1000 }));
     knows(key, &[])
 }
 
@@ -61,7 +65,8 @@ fn tags(count: usize) -> Trial {
 
 fn nested(depth: usize) -> Trial {
     let inner = vec![DpAction::Output(PortNo::LOCAL)];
-    let deep = (0..depth).fold(inner, |actions, _| vec![DpAction::Sample { probability: 1, actions }, DpAction::PopVlan]);
+    let deep =
+        (0..depth).fold(inner, |actions, _| vec![DpAction::Sample { probability: 1, actions }, DpAction::PopVlan]);
     let mut trial = tags(1);
     trial.actions = deep;
     trial

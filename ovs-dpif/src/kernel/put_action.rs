@@ -251,10 +251,7 @@ fn track(w: &mut Writer<'_>, ct: &CtRequest, context: &ActionContext) -> Result<
         w.put(CtAttr::Mark(Masked { value, mask }))?;
     }
     if let Some((value, mask)) = ct.label {
-        w.put(CtAttr::Labels(Masked {
-            value: reversed(value.to_be_bytes()),
-            mask: reversed(mask.to_be_bytes()),
-        }))?;
+        w.put(CtAttr::Labels(Masked { value: reversed(value.to_be_bytes()), mask: reversed(mask.to_be_bytes()) }))?;
     }
     if let Some(helper) = ct.helper {
         w.put(CtAttr::Helper(helper.name().as_bytes()))?;
@@ -308,10 +305,6 @@ fn translate(w: &mut Writer<'_>, nat: Nat) -> Result<(), EncodeError> {
             w.put(NatAttr::ProtoMax(last))?;
         }
     }
-    let flags = [
-        (persistent, NatAttr::Persistent),
-        (hash, NatAttr::ProtoHash),
-        (random, NatAttr::ProtoRandom),
-    ];
+    let flags = [(persistent, NatAttr::Persistent), (hash, NatAttr::ProtoHash), (random, NatAttr::ProtoRandom)];
     flags.into_iter().filter(|(set, _)| *set).try_for_each(|(_, flag)| w.put(flag).map(drop))
 }

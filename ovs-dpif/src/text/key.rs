@@ -45,7 +45,8 @@ const FRONT: [A; 11] = [
 
 impl KeyText<'_> {
     pub(super) fn members(&self, members: &[Member]) -> Vec<String> {
-        let matched = members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0 || self.all);
+        let matched =
+            members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0 || self.all);
         matched
             .map(|(m, mask)| {
                 let value = m.place.get(&self.key);

@@ -70,15 +70,33 @@ fn keys_of_all_kinds_of_packets() {
 #[test]
 fn text_and_netlink_agree_on_what_is_matched() {
     for (text, widened) in [
-        ("recirc_id(0),in_port(1),eth(src=02:00:00:00:00:01),eth_type(0x0800),ipv4(src=10.0.0.0/255.0.0.0,proto=6,frag=no),tcp(dst=80),tcp_flags(+syn-ack)", ""),
-        ("recirc_id(0x5),in_port(1),skb_mark(0x3/0xff),ct_state(+trk),ct_zone(0x5),ct_mark(0x1/0xf),ct_label(0x10/0xf0),eth(),eth_type(0x86dd),ipv6(dst=fe80::/ffff::,frag=no)", ""),
-        ("recirc_id(0),tunnel(tun_id=0x5,src=1.1.1.1,dst=2.2.2.2,ttl=64,flags(-df+key)),in_port(1),eth(),eth_type(0x0806),arp(sip=1.1.1.1,op=1)", ""),
-        ("recirc_id(0),tunnel(tun_id=0x5/0xff,dst=2.2.2.2,geneve({class=0x1,type=0x2,len=4,0xa/0xff}),flags(+key)),in_port(1),eth(),eth_type(0x1234)", ""),
+        (
+            "recirc_id(0),in_port(1),eth(src=02:00:00:00:00:01),eth_type(0x0800),ipv4(src=10.0.0.0/255.0.0.0,proto=6,frag=no),tcp(dst=80),tcp_flags(+syn-ack)",
+            "",
+        ),
+        (
+            "recirc_id(0x5),in_port(1),skb_mark(0x3/0xff),ct_state(+trk),ct_zone(0x5),ct_mark(0x1/0xf),ct_label(0x10/0xf0),eth(),eth_type(0x86dd),ipv6(dst=fe80::/ffff::,frag=no)",
+            "",
+        ),
+        (
+            "recirc_id(0),tunnel(tun_id=0x5,src=1.1.1.1,dst=2.2.2.2,ttl=64,flags(-df+key)),in_port(1),eth(),eth_type(0x0806),arp(sip=1.1.1.1,op=1)",
+            "",
+        ),
+        (
+            "recirc_id(0),tunnel(tun_id=0x5/0xff,dst=2.2.2.2,geneve({class=0x1,type=0x2,len=4,0xa/0xff}),flags(+key)),in_port(1),eth(),eth_type(0x1234)",
+            "",
+        ),
         ("recirc_id(0),in_port(1),eth(),eth_type(0x8100),vlan(vid=5),encap(eth_type(0x0800),ipv4(frag=no))", ""),
-        ("recirc_id(0),in_port(1),eth(),eth_type(0x88a8),vlan(vid=5,pcp=0),encap(eth_type(0x8100),vlan(vid=6),encap(eth_type(0x0800),ipv4(frag=no)))", ""),
+        (
+            "recirc_id(0),in_port(1),eth(),eth_type(0x88a8),vlan(vid=5,pcp=0),encap(eth_type(0x8100),vlan(vid=6),encap(eth_type(0x0800),ipv4(frag=no)))",
+            "",
+        ),
         ("recirc_id(0),in_port(1),eth(),eth_type(0x8847),mpls(label=1,tc=0,ttl=0,bos=0,label=2,tc=0,ttl=0,bos=1)", ""),
         ("recirc_id(0),in_port(1),eth(),eth_type(0x0800),ct_tuple4(src=1.1.1.1,proto=17,tp_dst=5),ipv4(frag=no)", ""),
-        ("recirc_id(0),in_port(1),eth(),eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=135,code=0),nd(target=::3)", ""),
+        (
+            "recirc_id(0),in_port(1),eth(),eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=135,code=0),nd(target=::3)",
+            "",
+        ),
         ("recirc_id(0),in_port(1),eth(),eth_type(0/0xffff)", ""),
     ] {
         let (key, mut mask) = text::parse_key(text, &()).unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -131,15 +149,53 @@ fn fitness_and_errors() {
         w.put(Key::Ethernet(Default::default())).unwrap().put(Key::Ethertype(0x0800)).unwrap();
     };
     assert_eq!(read(&|w| front(w)), Ok(Fitness::TooLittle));
-    assert_eq!(read(&|w| { front(w); w.put(Key::Ipv4(ip)).unwrap(); }), Ok(Fitness::TooLittle));
+    assert_eq!(
+        read(&|w| {
+            front(w);
+            w.put(Key::Ipv4(ip)).unwrap();
+        }),
+        Ok(Fitness::TooLittle)
+    );
     let later = KeyIpv4 { frag: 2, ..ip };
-    assert_eq!(read(&|w| { front(w); w.put(Key::Ipv4(later)).unwrap(); }), Ok(Fitness::Perfect));
+    assert_eq!(
+        read(&|w| {
+            front(w);
+            w.put(Key::Ipv4(later)).unwrap();
+        }),
+        Ok(Fitness::Perfect)
+    );
     let odd = KeyIpv4 { frag: 9, proto: 99, ..ip };
-    assert_eq!(read(&|w| { front(w); w.put(Key::Ipv4(odd)).unwrap(); }), Ok(Fitness::TooMuch));
-    assert_eq!(read(&|w| { w.put(Key::CtState(0x100)).unwrap(); }), Ok(Fitness::TooMuch));
-    assert_eq!(read(&|w| { w.u32(99, 1); }), Err(ConvertError::Unknown { what: "key", attribute: 99 }));
-    assert!(matches!(read(&|w| { w.u8(Key::IN_PORT, 1); }), Err(ConvertError::Decode(_))));
-    assert!(read(&|w| { w.put(Key::Vlan(0x1001)).unwrap(); }).is_err());
+    assert_eq!(
+        read(&|w| {
+            front(w);
+            w.put(Key::Ipv4(odd)).unwrap();
+        }),
+        Ok(Fitness::TooMuch)
+    );
+    assert_eq!(
+        read(&|w| {
+            w.put(Key::CtState(0x100)).unwrap();
+        }),
+        Ok(Fitness::TooMuch)
+    );
+    assert_eq!(
+        read(&|w| {
+            w.u32(99, 1);
+        }),
+        Err(ConvertError::Unknown { what: "key", attribute: 99 })
+    );
+    assert!(matches!(
+        read(&|w| {
+            w.u8(Key::IN_PORT, 1);
+        }),
+        Err(ConvertError::Decode(_))
+    ));
+    assert!(
+        read(&|w| {
+            w.put(Key::Vlan(0x1001)).unwrap();
+        })
+        .is_err()
+    );
     let deep = |w: &mut Writer<'_>| {
         w.put(Key::Vlan(0x1001)).unwrap();
         w.nest(Key::ENCAP, |w| {

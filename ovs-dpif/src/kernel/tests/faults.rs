@@ -1,6 +1,6 @@
 //! What goes wrong between a datapath and its kernel.
 
-use ovs_netlink::fake::{Fault, FakeKernel};
+use ovs_netlink::fake::{FakeKernel, Fault};
 use ovs_netlink::{Connect, Protocol};
 use ovs_packet::{FlowKey, FlowMask, Instant, Match};
 

@@ -293,11 +293,10 @@ fn connections_limits_timeouts_and_caches() {
         ct.set_timeouts(3, None).unwrap();
         ct.set_timeouts(3, None).unwrap();
     }
-    let mut filter = ovs_conntrack::Filter::default();
-    filter.mark = Some((8, !0));
-    assert_eq!(ct.flush(&filter, now()).unwrap(), 0);
-    filter.mark = Some((7, !0));
-    assert_eq!(ct.flush(&filter, now()).unwrap(), 1);
+    for (mark, gone) in [(8, 0), (7, 1)] {
+        let filter = ovs_conntrack::Filter { mark: Some((mark, !0)), ..Default::default() };
+        assert_eq!(ct.flush(&filter, now()).unwrap(), gone);
+    }
     let dp = subject.dp();
     if let [(cache, size)] = dp.caches().unwrap()[..] {
         assert_eq!(dp.set_cache(cache, size * 2).unwrap(), size * 2);
