@@ -100,6 +100,7 @@ pub struct Upcall {
     /// How often the packet was recirculated before it came up.
     pub(crate) turns: Turns,
     /// How it came, where the datapath is outside the process.
+    #[cfg_attr(not(feature = "kernel"), allow(dead_code, reason = "only the kernel is outside"))]
     pub(crate) origin: Origin,
 }
 
