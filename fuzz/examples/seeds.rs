@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ovs_dpif::kernel;
 use ovs_fuzz::TARGETS;
 use ovs_netlink::attr::Nest;
 use ovs_netlink::nf::{ConnectionFilter, CtAttr, L4, NfHeader, TimeoutPolicy, Tuple};
@@ -51,6 +52,17 @@ const MATCH_TEXTS: &[&str] = &[
     "ipv6,ipv6_src=2001:db8::/32,ipv6_dst=::1/ffff::ffff,ipv6_label=1",
     "dl_src=00:00:00:00:00:01,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00",
     "pkt_mark=5,dp_hash=5/0xf,recirc_id=1,nw_frag=not_later,ip",
+];
+
+/// What the kernel has and the texts for datapaths have not.
+const KERNEL_TEXTS: &[&str] = &[
+    "set(eth(src=00:01:02:03:04:05)),set(ipv4(src=1.1.1.1,ttl=9)),set(tcp(dst=80)),set(nsh(spi=0x123/0x00ffffff)),1",
+    "set(tunnel(tun_id=0x5,dst=2.2.2.2,ttl=64,geneve({class=0x1,type=0x2,len=4,0xa}),flags(key))),2",
+    "ct(commit,zone=5,mark=0x1/0xff,label=0x2/0xf,helper=ftp,timeout=3,nat(src=10.0.0.1-10.0.0.9:1000-2000)),recirc(0x5)",
+    "check_pkt_len(size=100,gt(1),le(drop)),dec_ttl(le_1(5)),psample(group=3,cookie=0x102),meter(3),hash(l4(0))",
+    "userspace(pid=6,sFlow(vid=9,pcp=7,output=10),actions,tunnel_out_port=10),push_mpls(label=5,tc=1,ttl=64,bos=1,eth_type=0x8847)",
+    "recirc_id(0),tunnel(tun_id=0x5,src=1.1.1.1,dst=2.2.2.2,ttl=64,flags(-df+key)),in_port(1),eth(),eth_type(0x0806),arp(op=1)",
+    "in_port(1),eth(),eth_type(0x88a8),vlan(vid=5,pcp=0),encap(eth_type(0x8100),vlan(vid=6),encap(eth_type(0x8847),mpls(label=1,bos=1)))",
 ];
 
 const DATAPATH_TEXTS: &[&str] = &[
@@ -282,6 +294,18 @@ fn netlink(corpora: &Corpora) -> Result<(), Any> {
     })?;
     for (which, set) in [&key, &masked, &actions, &tunnel, &nsh, &connection].into_iter().enumerate() {
         corpora.put("netlink_sets", &format!("{which:02}"), &[&[which as u8], set.as_slice()].concat())?;
+    }
+    corpora.put("kernel_keys", "netlink", &key)?;
+    corpora.put("kernel_actions", "netlink", &actions)?;
+    for (i, text) in DATAPATH_TEXTS.iter().chain(KERNEL_TEXTS).enumerate() {
+        if let Ok((key, mask)) = ovs_dpif::text::parse_key(text, &()) {
+            corpora.put("kernel_keys", &format!("key-{i:02}"), &attributes(|w| kernel::put_key(w, &key))?)?;
+            corpora.put("kernel_keys", &format!("mask-{i:02}"), &attributes(|w| kernel::put_mask(w, &key, &mask))?)?;
+        } else if let Ok(list) = ovs_dpif::text::parse_actions(text, &()) {
+            let context = kernel::ActionContext { upcall_pid: 7, eth_type: 0x0800, nw_proto: 6 };
+            let bytes = attributes(|w| kernel::put_actions(w, &list, &context))?;
+            corpora.put("kernel_actions", &format!("list-{i:02}"), &bytes)?;
+        }
     }
 
     let mut built = vec![Vec::new(); 9];

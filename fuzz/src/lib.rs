@@ -14,6 +14,7 @@ mod db_client;
 mod extraction;
 mod fields;
 mod frame;
+mod kernel;
 mod netlink;
 mod openflow;
 mod session;
@@ -28,6 +29,7 @@ pub use db_client::{ovsdb_client, ovsdb_updates, unixctl_server};
 pub use extraction::frame_sequence;
 pub use fields::{edit_sequence, tunnel_options};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
+pub use kernel::{kernel_actions, kernel_keys};
 pub use netlink::{netlink_attributes, netlink_message, netlink_netfilter, netlink_route, netlink_sets};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
 pub use session::openflow_session;
@@ -58,6 +60,7 @@ targets! {
     conntrack_ftp fragments
     netlink_message netlink_attributes
     netlink_sets netlink_netfilter netlink_route
+    kernel_keys kernel_actions
     json_text ovsdb_schema ovsdb_stream ovsdb_transact
     ovsdb_client ovsdb_updates unixctl_server
 }

@@ -20,7 +20,9 @@ use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch};
 use ovs_packet::{Instant, Packet, compose, extract};
 
 use crate::action::{Cookie, DpAction, PortNo, SlowPath, Userspace};
-use crate::dpif::{DpifError, Features, PortSpec, Resolution, Upcall, UpcallKind, always_matched};
+use crate::dpif::{
+    DpifError, Features, FlowPut, Operation, Outcome, PortSpec, PutMode, Resolution, Upcall, UpcallKind, always_matched,
+};
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
 use crate::netdev::{MemPort, MemPortPeer};
@@ -68,6 +70,8 @@ laws! {
     a_miss_comes_up_once_and_waits
     a_megaflow_answers_for_its_packets
     megaflows_are_found_changed_and_removed
+    identities_and_modes_are_the_callers
+    batches_are_answered_one_by_one
     dumps_agree_with_one_another
     megaflows_obey_what_is_published
     no_actions_drop
@@ -114,7 +118,10 @@ fn set(attr: KeyAttr, words: &str) -> DpAction {
 fn flow(port: PortNo) -> (FlowKey, FlowMask) {
     let mut key = key_of(&packet(UDP));
     key.in_port.set(port.0);
-    (key, always_matched())
+    // Actions write headers only where the megaflow says that they are there.
+    let mut mask = always_matched();
+    mask.add(ovs_packet::field::FieldId::NwProto);
+    (key, mask)
 }
 
 fn three(s: &mut dyn Subject) -> [PortNo; 3] {
@@ -136,6 +143,11 @@ fn balanced(s: &mut dyn Subject) -> Ledger {
     let ledger = s.dpif().ledger().clone();
     assert!(ledger.balanced(), "packets are not accounted for: {ledger}");
     ledger
+}
+
+/// Whether the ledger tells of a packet that the datapath dropped for this reason, where it tells of all packets.
+fn dropped_one(s: &mut dyn Subject, reason: DropReason) -> bool {
+    balanced(s).drops(reason) == 1 || !s.dpif().features().whole_ledger
 }
 
 fn ports_have_names_and_numbers(s: &mut dyn Subject) {
@@ -205,6 +217,53 @@ fn megaflows_are_found_changed_and_removed(s: &mut dyn Subject) {
     assert_eq!(s.dpif().stats().expect("counters").flows, 0);
 }
 
+fn identities_and_modes_are_the_callers(s: &mut dyn Subject) {
+    let [a, b, c] = three(s);
+    let ((key, mask), ufid) = (flow(a), crate::Ufid(0x1234_5678 << 96 | 7));
+    let (to_b, to_c) = ([out(b)], [out(c)]);
+    let put = FlowPut::new(&key, &mask, &to_b).with_ufid(ufid);
+    let missing = s.dpif().flow_install(&put.with_mode(PutMode::Modify));
+    assert!(matches!(missing, Err(DpifError::NoSuchFlow(u)) if u == ufid), "{missing:?}");
+    assert_eq!(s.dpif().flow_install(&put.with_mode(PutMode::Create)).expect("it is made"), ufid);
+    let again = s.dpif().flow_install(&put.with_mode(PutMode::Create));
+    assert!(matches!(again, Err(DpifError::FlowExists(u)) if u == ufid), "{again:?}");
+    pass(s, a);
+    let put = FlowPut::new(&key, &mask, &to_c).with_ufid(ufid).with_mode(PutMode::Modify);
+    assert_eq!(s.dpif().flow_install(&put).expect("it is changed"), ufid);
+    let got = s.dpif().flow_get(ufid).expect("by the identity it was given");
+    assert_eq!((got.ufid, got.stats.packets, got.actions), (ufid, 1, to_c.to_vec()));
+    s.dpif().flow_install(&put.with_zero_stats()).expect("it is changed");
+    assert_eq!(s.dpif().flow_get(ufid).expect("it is there").stats.packets, 0);
+    assert_eq!(s.dpif().flow_dump().expect("a dump").iter().map(|f| f.ufid).collect::<Vec<_>>(), [ufid]);
+}
+
+fn batches_are_answered_one_by_one(s: &mut dyn Subject) {
+    let [a, b, c] = three(s);
+    let ((key, mask), (key_c, mask_c)) = (flow(a), flow(c));
+    let (to_b, missing) = ([out(b)], crate::Ufid(5));
+    let first = FlowPut::new(&key, &mask, &to_b);
+    let second = FlowPut::new(&key_c, &mask_c, &to_b).with_ufid(crate::Ufid(9));
+    let done = s.dpif().operate(&[Operation::Put(first), Operation::Get(missing), Operation::Put(second)]);
+    let ufid = match done.as_slice() {
+        [Ok(Outcome::Put(ufid)), Err(DpifError::NoSuchFlow(odd)), Ok(Outcome::Put(crate::Ufid(9)))] => {
+            assert_eq!(*odd, missing);
+            *ufid
+        }
+        other => panic!("{other:?}"),
+    };
+    pass(s, a);
+    let done = s.dpif().operate(&[Operation::Get(ufid), Operation::Delete(ufid), Operation::Delete(ufid)]);
+    match done.as_slice() {
+        [Ok(Outcome::Found(got)), Ok(Outcome::Deleted(gone)), Err(DpifError::NoSuchFlow(odd))] => {
+            assert_eq!((got.stats.packets, got.actions.as_slice(), *odd), (1, &to_b[..], ufid));
+            assert_eq!((gone.ufid, gone.stats.packets, &gone.key, &gone.actions), (ufid, 1, &got.key, &got.actions));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(s.dpif().stats().expect("counters").flows, 1);
+    assert!(s.dpif().operate(&[]).is_empty());
+}
+
 fn dumps_agree_with_one_another(s: &mut dyn Subject) {
     let [a, b, c] = three(s);
     let mut ufids = [install(s, a, &[out(b)]), install(s, b, &[out(a)]), install(s, c, &[])];
@@ -259,7 +318,7 @@ fn no_actions_drop(s: &mut dyn Subject) {
     install(s, a, &[]);
     pass(s, a);
     assert_eq!((s.take(a).len(), s.take(b).len(), s.take(c).len()), (0, 0, 0));
-    assert_eq!(balanced(s).drops(DropReason::FlowDrop), 1);
+    assert!(dropped_one(s, DropReason::FlowDrop));
 }
 
 fn what_is_no_frame_is_dropped(s: &mut dyn Subject) {
@@ -359,7 +418,7 @@ fn recirculation_ends(s: &mut dyn Subject) {
     s.dpif().flow_put(&key, &mask, &[DpAction::Recirc(7)]).expect("a megaflow");
     pass(s, a);
     assert!(s.take(b).is_empty());
-    assert_eq!(balanced(s).drops(DropReason::RecirculationDepth), 1);
+    assert!(dropped_one(s, DropReason::RecirculationDepth));
 }
 
 fn nesting_ends(s: &mut dyn Subject) {
@@ -435,7 +494,8 @@ fn userspace_gets_a_copy(s: &mut dyn Subject) {
     let now = s.now();
     s.dpif().resolve(upcall, Resolution::Consumed, now, &mut upcalls);
     let ledger = balanced(s);
-    assert_eq!((ledger.forwarded, ledger.in_flight), (1, 0));
+    let forwarded = u64::from(s.dpif().features().whole_ledger);
+    assert_eq!((ledger.forwarded, ledger.in_flight), (forwarded, 0));
 }
 
 fn packets_of_the_switch_are_sent(s: &mut dyn Subject) {
@@ -457,7 +517,7 @@ fn ports_that_are_gone_take_nothing(s: &mut dyn Subject) {
     pass(s, a);
     assert_eq!(s.take(c).len(), 1, "the others still get theirs");
     pass(s, c);
-    assert_eq!(balanced(s).drops(DropReason::UnknownPort), 1);
+    assert!(dropped_one(s, DropReason::UnknownPort));
 }
 
 /// The [`Subject`] of the datapath in [`userspace`](crate::userspace), over [`MemPort`]s.

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use ovs_packet::key::{FlowKey, FlowMask, Match, SparseKey};
+use ovs_packet::packet::Tunnel;
 use ovs_packet::{Instant, Packet};
 
 use crate::action::{DpAction, PortNo, Userspace};
+use crate::connections::Connections;
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
 use crate::netdev::{Netdev, NetdevError, NetdevStats};
@@ -93,8 +95,34 @@ pub struct Upcall {
     pub packet: Packet,
     /// Whether the packet waits here for its fate, and not just a copy of it.
     pub(crate) held: bool,
+    /// The actions of the megaflow that sent it up, where its `userspace` action asked for them.
+    pub flow_actions: Vec<DpAction>,
+    /// The outer header that the packet would leave with, where its `userspace` action named a tunnel port.
+    pub egress_tunnel: Option<Box<Tunnel>>,
     /// How often the packet was recirculated before it came up.
     pub(crate) turns: Turns,
+    /// How it came, where the datapath is outside the process.
+    #[cfg_attr(not(feature = "kernel"), allow(dead_code, reason = "only the kernel is outside"))]
+    pub(crate) origin: Origin,
+}
+
+/// How an upcall came from a datapath outside the process: what goes back with the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(not(feature = "kernel"), allow(dead_code, reason = "only the kernel is outside"))]
+pub(crate) struct Origin {
+    /// Address of the socket that it came through; 0 for none.
+    pub(crate) socket: u32,
+    /// The longest fragment that the packet was made of.
+    pub(crate) mru: Option<u16>,
+    /// The kernel's hash of the packet.
+    pub(crate) hash: Option<u64>,
+}
+
+impl Upcall {
+    pub(crate) fn new(kind: UpcallKind, key: Box<FlowKey>, packet: Packet, held: bool, turns: Turns) -> Upcall {
+        let (flow_actions, egress_tunnel, origin) = (Vec::new(), None, Origin::default());
+        Upcall { kind, key, packet, held, flow_actions, egress_tunnel, turns, origin }
+    }
 }
 
 /// What the slow path decided on an [`Upcall`].
@@ -114,6 +142,144 @@ pub enum Resolution<'a> {
 pub enum PortSpec {
     /// A device that the datapath polls itself. Backends that forward outside the process refuse it.
     Device(Box<dyn Netdev>),
+    /// A network interface of the machine, which is there. Backends within the process refuse it, and the others below:
+    /// they want a [`Device`](PortSpec::Device).
+    Interface(String),
+    /// A network interface that the datapath makes, for the machine to talk through the switch.
+    Internal(String),
+    /// A tunnel, by a network interface of this name that is made, if there is none, and that keeps no peer of its own.
+    Tunnel {
+        /// The interface.
+        name: String,
+        /// What kind of tunnel.
+        kind: TunnelPort,
+    },
+}
+
+/// A tunnel port of a datapath outside the process: it takes outer addresses and key from actions, and tells them in keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum TunnelPort {
+    /// VXLAN (RFC 7348).
+    Vxlan {
+        /// The UDP port.
+        port: u16,
+        /// With the group policy extension.
+        gbp: bool,
+        /// With the generic protocol extension; excludes the other.
+        gpe: bool,
+    },
+    /// Geneve (RFC 8926).
+    Geneve {
+        /// The UDP port.
+        port: u16,
+    },
+    /// GRE over IPv4 (RFC 2784, RFC 2890), with Ethernet frames inside.
+    Gre,
+    /// The same over IPv6.
+    Ip6Gre,
+    /// ERSPAN over IPv4.
+    Erspan,
+    /// ERSPAN over IPv6.
+    Ip6Erspan,
+    /// IP or MPLS in UDP.
+    Bareudp {
+        /// The UDP port.
+        port: u16,
+        /// The Ethertype of what is inside.
+        eth_type: u16,
+    },
+}
+
+/// A change of a datapath's ports that someone else may have made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PortChange {
+    /// A port is there, or is other than it was.
+    Changed(PortNo),
+    /// A port is gone.
+    Removed(PortNo),
+    /// Changes were lost: list all ports anew.
+    Lost,
+}
+
+/// What a megaflow is put for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum PutMode {
+    /// It is made, or the one that is there is changed.
+    #[default]
+    Put,
+    /// It is made; that there is one already is an error.
+    Create,
+    /// The one that is there is changed; that there is none is an error.
+    Modify,
+}
+
+/// A megaflow to install, or to change.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FlowPut<'a> {
+    /// The key of the packet that it is made for, whole.
+    pub key: &'a FlowKey,
+    /// The bits that a packet must share with it.
+    pub mask: &'a FlowMask,
+    /// What is done with packets.
+    pub actions: &'a [DpAction],
+    /// Its identity; by default [`Ufid::of`] its match.
+    pub ufid: Option<Ufid>,
+    /// Whether it may be there, or must.
+    pub mode: PutMode,
+    /// Whether the counters of the one that is there begin anew.
+    pub zero_stats: bool,
+}
+
+impl<'a> FlowPut<'a> {
+    /// A megaflow that is made, or changed with its counters kept.
+    pub const fn new(key: &'a FlowKey, mask: &'a FlowMask, actions: &'a [DpAction]) -> FlowPut<'a> {
+        FlowPut { key, mask, actions, ufid: None, mode: PutMode::Put, zero_stats: false }
+    }
+
+    /// The same with an identity of the caller's choice.
+    #[must_use]
+    pub const fn with_ufid(self, ufid: Ufid) -> FlowPut<'a> {
+        FlowPut { ufid: Some(ufid), ..self }
+    }
+
+    /// The same in another mode.
+    #[must_use]
+    pub const fn with_mode(self, mode: PutMode) -> FlowPut<'a> {
+        FlowPut { mode, ..self }
+    }
+
+    /// The same, with the counters at zero.
+    #[must_use]
+    pub const fn with_zero_stats(self) -> FlowPut<'a> {
+        FlowPut { zero_stats: true, ..self }
+    }
+}
+
+/// One of the operations of a [batch](Dpif::operate).
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Operation<'a> {
+    /// [`Dpif::flow_install`].
+    Put(FlowPut<'a>),
+    /// [`Dpif::flow_del`].
+    Delete(Ufid),
+    /// [`Dpif::flow_get`].
+    Get(Ufid),
+}
+
+/// What came of an [`Operation`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The megaflow of this identity is there.
+    Put(Ufid),
+    /// It was this.
+    Deleted(Box<DpFlow>),
+    /// It is this.
+    Found(Box<DpFlow>),
 }
 
 /// A port of a datapath.
@@ -166,6 +332,16 @@ pub struct Features {
     pub psample: bool,
     /// Whether megaflows [obey](Dpif#megaflows-that-obey) a pipeline that [publishes](Dpif::publish) its changes.
     pub versions: bool,
+    /// `ct` actions and what keys tell of them.
+    pub ct: bool,
+    /// Zones of connection tracking.
+    pub ct_zones: bool,
+    /// Labels of connections.
+    pub ct_labels: bool,
+    /// Timeout policies in `ct` actions.
+    pub ct_timeouts: bool,
+    /// Whether the [ledger](Dpif::ledger) tells the fate of every packet, and not only of those that came up.
+    pub whole_ledger: bool,
 }
 
 impl Features {
@@ -187,6 +363,11 @@ impl Features {
         lb_output: false,
         psample: false,
         versions: false,
+        ct: false,
+        ct_zones: false,
+        ct_labels: false,
+        ct_timeouts: false,
+        whole_ledger: false,
     };
 }
 
@@ -206,8 +387,12 @@ pub struct DpStats {
     pub masks: u64,
     /// Megaflows that were removed because their port had more than its quota.
     pub evicted: u64,
-    /// Hash tables of megaflows probed in all lookups: one for each mask, or fewer where masks share one.
-    pub mask_hits: u64,
+    /// Hash tables of megaflows probed in all lookups, where masks may share one and that is counted.
+    pub probes: Option<u64>,
+    /// Masks tried in all lookups together, where each is tried alone and that is counted.
+    pub mask_hits: Option<u64>,
+    /// Lookups that a cache of masks answered, where there is one.
+    pub cache_hits: Option<u64>,
 }
 
 /// Why a datapath refuses an operation.
@@ -229,6 +414,30 @@ pub enum DpifError {
     /// There is no such megaflow.
     #[error("the datapath has no flow {0}")]
     NoSuchFlow(Ufid),
+    /// There is such a megaflow already.
+    #[error("the datapath has flow {0} already")]
+    FlowExists(Ufid),
+    /// There is no such datapath.
+    #[error("there is no datapath {0}")]
+    NoSuchDatapath(String),
+    /// There is such a datapath already.
+    #[error("there is a datapath {0} already")]
+    DatapathExists(String),
+    /// The system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The kernel's answer was lost: whether the operation took effect, only asking can tell.
+    #[error("the answer was lost")]
+    AnswerLost,
+    /// A key, mask or actions of the kernel's cannot be read.
+    #[cfg(all(feature = "kernel", target_os = "linux"))]
+    #[error(transparent)]
+    Convert(#[from] crate::kernel::ConvertError),
     /// The table of megaflows is full.
     #[error("the datapath is full: {0} flows")]
     FlowTableFull(usize),
@@ -345,6 +554,35 @@ pub trait Dpif: fmt::Debug + Send {
         self.flow_get(ufid).map(drop)
     }
 
+    /// Installs or changes a megaflow, under an identity of the caller's if it has one.
+    ///
+    /// The default has identities of its own only ([`Ufid::of`] the match), and no modes: it refuses others.
+    ///
+    /// # Errors
+    /// As [`flow_put`](Dpif::flow_put), and as [`PutMode`] says.
+    fn flow_install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
+        let own = Ufid::of(&Match::new(*put.key, *put.mask));
+        match put {
+            FlowPut { ufid: Some(ufid), .. } if *ufid != own => Err(DpifError::Unsupported("explicit ufid")),
+            FlowPut { zero_stats: true, .. } => Err(DpifError::Unsupported("zeroing of counters")),
+            FlowPut { mode: PutMode::Put, .. } => self.flow_put(put.key, put.mask, put.actions),
+            FlowPut { mode: PutMode::Create, .. } if self.flow_get(own).is_ok() => Err(DpifError::FlowExists(own)),
+            FlowPut { mode: PutMode::Modify, .. } if self.flow_get(own).is_err() => Err(DpifError::NoSuchFlow(own)),
+            FlowPut { .. } => self.flow_put(put.key, put.mask, put.actions),
+        }
+    }
+
+    /// Does several things, in order; one that fails does not stop those behind it. A backend outside the process sends
+    /// them together.
+    fn operate(&mut self, operations: &[Operation<'_>]) -> Vec<Result<Outcome, DpifError>> {
+        let one = |operation: &Operation<'_>| match operation {
+            Operation::Put(put) => self.flow_install(put).map(Outcome::Put),
+            Operation::Delete(ufid) => self.flow_del(*ufid).map(|flow| Outcome::Deleted(Box::new(flow))),
+            Operation::Get(ufid) => self.flow_get(*ufid).map(|flow| Outcome::Found(Box::new(flow))),
+        };
+        operations.iter().map(one).collect()
+    }
+
     /// Removes a megaflow and returns it with its last counters.
     ///
     /// # Errors
@@ -401,6 +639,32 @@ pub trait Dpif: fmt::Debug + Send {
 
     /// What the datapath can do.
     fn features(&self) -> Features;
+
+    /// What changed of the ports since the last time, where others than the caller can change them.
+    fn port_changes(&mut self) -> Vec<PortChange> {
+        Vec::new()
+    }
+
+    /// The caches whose sizes can be set, with their sizes in entries.
+    ///
+    /// # Errors
+    /// If a backend outside the process cannot be asked.
+    fn caches(&self) -> Result<Vec<(&'static str, u32)>, DpifError> {
+        Ok(Vec::new())
+    }
+
+    /// Gives a cache another size, and says which it got.
+    ///
+    /// # Errors
+    /// If there is no such cache, or it cannot be so large.
+    fn set_cache(&mut self, _cache: &str, _size: u32) -> Result<u32, DpifError> {
+        Err(DpifError::Unsupported("sizes of caches"))
+    }
+
+    /// The connections that `ct` actions track; `None` if the datapath tracks none.
+    fn conntrack(&mut self) -> Option<&mut dyn Connections> {
+        None
+    }
 
     /// Does a bounded amount of work: takes what ports received, forwards it, and appends what must come up. Returns
     /// how many packets were received; zero means that there is nothing to do now.

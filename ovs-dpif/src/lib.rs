@@ -41,9 +41,12 @@
 //! - [`Dpif`]: the trait, with its contract for implementers;
 //! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
 //! - `conformance` (feature of that name): the laws that every datapath keeps, as a test kit;
+//! - [`connections`]: what is asked of a datapath's connection tracking;
 //! - [`meter`]: token buckets that `meter` actions go through;
 //! - [`userspace`]: a whole datapath within the process, in one thread or several;
-//! - [`netdev`]: devices for it;
+//! - `dpctl` (feature of that name): the sub-commands of `ovs-dpctl`, over any datapath;
+//! - `kernel` (feature of that name): the datapath of the Linux kernel, over netlink;
+//! - [`netdev`]: devices for the one within the process;
 //! - [`key_layout`], [`key_field`]: what a classifier over flow keys knows of them;
 //! - [`text`]: keys and actions in the words of `ovs-dpctl`.
 //!
@@ -56,8 +59,13 @@
 mod action;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod connections;
+#[cfg(feature = "dpctl")]
+pub mod dpctl;
 mod dpif;
 mod drops;
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+pub mod kernel;
 mod key_layout;
 pub mod meter;
 pub mod netdev;
@@ -66,8 +74,8 @@ pub mod userspace;
 
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall, UpcallKind,
-    always_matched,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Operation, Outcome, PortChange, PortInfo,
+    PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,
 };
 pub use drops::{DropReason, Ledger};
 pub use key_layout::{key_field, key_layout};

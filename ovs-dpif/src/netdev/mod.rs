@@ -57,6 +57,10 @@ pub struct NetdevStats {
     pub tx_bytes: u64,
     /// Packets that the device would not take.
     pub tx_dropped: u64,
+    /// Bad packets received.
+    pub rx_errors: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
 }
 
 /// Why a device cannot be opened or used. Displays as one line that says what is wrong and what to do.

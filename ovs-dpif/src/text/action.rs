@@ -46,7 +46,12 @@ impl<'a> ActionsText<'a> {
             DpAction::Userspace(copy) => write_userspace(f, copy),
             DpAction::Set(attr, to) => {
                 let m = Match::from(to);
-                write!(f, "set({})", KeyText { key: *m.key(), mask: *m.mask(), ports: self.ports }.of_attr(*attr))
+                write!(
+                    f,
+                    "set({})",
+                    KeyText { key: *m.key(), mask: *m.mask(), ports: self.ports, all: false, kernel: false }
+                        .of_attr(*attr)
+                )
             }
             DpAction::PushVlan { tpid, tci } => {
                 f.write_str("push_vlan(")?;

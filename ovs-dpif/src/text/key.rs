@@ -6,7 +6,7 @@ use ovs_packet::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
     ETH_TYPE_VLAN, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, NO_ETHERTYPE,
 };
-use ovs_packet::field::KeyAttr as A;
+use ovs_packet::field::{FieldId, KeyAttr as A};
 use ovs_packet::key::{FRAG_LATER, VLAN_PRESENT};
 use ovs_packet::{FlowKey, FlowMask};
 
@@ -19,6 +19,10 @@ pub(super) struct KeyText<'p> {
     pub(super) key: FlowKey,
     pub(super) mask: FlowMask,
     pub(super) ports: &'p dyn PortNames,
+    /// Whether what is not matched is written too, with a mask of zero.
+    pub(super) all: bool,
+    /// Whether masks are as wide as the kernel's attributes are.
+    pub(super) kernel: bool,
 }
 
 /// The bottom-of-stack bit of a label stack entry.
@@ -41,10 +45,19 @@ const FRONT: [A; 11] = [
 
 impl KeyText<'_> {
     pub(super) fn members(&self, members: &[Member]) -> Vec<String> {
-        let matched = members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0);
+        let matched =
+            members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0 || self.all);
         matched
             .map(|(m, mask)| {
-                let value = value::write(m, m.place.get(&self.key), mask, self.ports);
+                let value = m.place.get(&self.key);
+                let value = match m.place {
+                    attr::Place::Field(FieldId::CtState) if self.all => {
+                        format!("{}/{}", value::hex(value), value::hex(mask))
+                    }
+                    // The kernel matches eight bits of a number that has sixteen.
+                    attr::Place::Field(FieldId::ArpOp) if self.kernel => format!("{value}/{mask:#x}"),
+                    _ => value::write(m, value, mask, self.ports),
+                };
                 if m.name.is_empty() { value } else { format!("{}={value}", m.name) }
             })
             .collect()
@@ -99,15 +112,20 @@ impl KeyText<'_> {
     fn attributes(&self) -> Vec<String> {
         let mut out = Vec::new();
         let v6 = self.key.eth_type.get() == ETH_TYPE_IPV6;
+        let tuple = !self.all || self.key.ct_nw_proto != 0;
         for attr in FRONT {
-            if !matches!((attr, v6), (A::CtOrigTupleIpv4, true) | (A::CtOrigTupleIpv6, false)) {
+            if tuple && matches!((attr, v6), (A::CtOrigTupleIpv4, false) | (A::CtOrigTupleIpv6, true))
+                || !matches!(attr, A::CtOrigTupleIpv4 | A::CtOrigTupleIpv6)
+            {
                 self.add(&mut out, attr);
             }
-            if attr == A::Priority {
-                group(&mut out, "tunnel", &tunnel::write(self));
+            if attr == A::Priority && (!self.all || self.key.tun_dst != 0 || self.key.tun_ipv6_dst != 0) {
+                // Of tunnels only what is matched is worth a word.
+                let matched = KeyText { all: false, key: self.key, mask: self.mask, ..*self };
+                group(&mut out, "tunnel", &tunnel::write(&matched));
             }
         }
-        let typed = self.add(&mut out, A::PacketType);
+        let typed = self.mask.bits.packet_type != 0 && self.add(&mut out, A::PacketType);
         if self.key.packet_type == 0 {
             // Without a packet type, the attribute is what tells an Ethernet frame from a bare IP packet.
             if !self.add(&mut out, A::Ethernet) && !typed {
@@ -164,6 +182,8 @@ impl KeyText<'_> {
             IP_PROTO_UDP => &[A::Udp],
             IP_PROTO_SCTP => &[A::Sctp],
             IP_PROTO_ICMP if eth_type == ETH_TYPE_IPV4 => &[A::Icmp],
+            IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 && self.all && !is_nd(&self.key) => &[A::Icmpv6],
+            IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 && self.kernel => &[A::Icmpv6, A::Nd],
             IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 => &[A::Icmpv6, A::Nd, A::NdExtensions],
             _ => &[],
         };
@@ -171,6 +191,11 @@ impl KeyText<'_> {
             self.add(out, *attr);
         }
     }
+}
+
+/// Whether a packet of ICMPv6 is of neighbour discovery.
+fn is_nd(key: &FlowKey) -> bool {
+    matches!((key.tp_src.get(), key.tp_dst.get()), (135 | 136, 0))
 }
 
 /// Writes an attribute that has members; whether it had.

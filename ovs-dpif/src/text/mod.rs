@@ -39,7 +39,7 @@ use ovs_packet::packet::TunnelFlags;
 use ovs_packet::{FlowKey, FlowMask, Instant};
 
 use crate::action::DpAction;
-use crate::dpif::DpFlow;
+use crate::dpif::{DpFlow, DpFlowStats};
 
 /// The names of ports, for texts that say `eth0` for `3`.
 pub trait PortNames {
@@ -70,7 +70,26 @@ pub fn key(m: &Match) -> impl fmt::Display {
 ///
 /// Values are written with the bits outside the mask, as they are in `key`: a megaflow tells so which packet made it.
 pub fn masked_key<'p>(key: &FlowKey, mask: &FlowMask, ports: &'p dyn PortNames) -> impl fmt::Display + use<'p> {
-    key::KeyText { key: *key, mask: *mask, ports }
+    key::KeyText { key: *key, mask: *mask, ports, all: false, kernel: false }
+}
+
+/// The same with what is not matched of the packet's headers too, under masks of zero (`dump-flows -m`).
+pub fn full_key<'p>(key: &FlowKey, mask: &FlowMask, ports: &'p dyn PortNames) -> impl fmt::Display + use<'p> {
+    key::KeyText { key: *key, mask: *mask, ports, all: true, kernel: false }
+}
+
+/// The key of a megaflow in the kernel, with all of it or with what is matched: attributes that the kernel has, and masks
+/// as wide as its attributes.
+pub fn kernel_key<'p>(
+    key: &FlowKey,
+    mask: &FlowMask,
+    ports: &'p dyn PortNames,
+    all: bool,
+) -> impl fmt::Display + use<'p> {
+    let mut mask = *mask;
+    // Whether there is an Ethernet header says it.
+    mask.bits.packet_type.set(0);
+    key::KeyText { key: *key, mask, ports, all, kernel: true }
 }
 
 /// A packet's whole key as a datapath key.
@@ -151,9 +170,26 @@ impl fmt::Display for FlowText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DpFlow { ufid: _, key, mask, actions: acts, stats } = self.flow;
         let key = masked_key(&key.into(), &FlowMask { bits: mask.into() }, &());
-        write!(f, "{key}, packets:{}, bytes:{}, used:", stats.packets, stats.bytes)?;
+        write!(f, "{key}, {}, actions:{}", flow_stats(stats, self.now), actions(acts))
+    }
+}
+
+/// What went through a megaflow, as in a line of `dpctl/dump-flows`.
+pub fn flow_stats(stats: &DpFlowStats, now: Instant) -> impl fmt::Display {
+    StatsText { stats: *stats, now }
+}
+
+struct StatsText {
+    stats: DpFlowStats,
+    now: Instant,
+}
+
+impl fmt::Display for StatsText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StatsText { stats, now } = self;
+        write!(f, "packets:{}, bytes:{}, used:", stats.packets, stats.bytes)?;
         match stats.used {
-            Some(used) => write!(f, "{:.3}s", (self.now - used).as_secs_f64())?,
+            Some(used) => write!(f, "{:.3}s", (*now - used).as_secs_f64())?,
             None => f.write_str("never")?,
         }
         if stats.tcp_flags != 0 {
@@ -161,7 +197,7 @@ impl fmt::Display for FlowText<'_> {
             let set = "FSRP.UECN".chars().enumerate().filter(|(bit, _)| stats.tcp_flags >> bit & 1 != 0);
             set.into_iter().try_for_each(|(_, name)| write!(f, "{name}"))?;
         }
-        write!(f, ", actions:{}", actions(acts))
+        Ok(())
     }
 }
 

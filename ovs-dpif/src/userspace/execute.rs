@@ -78,7 +78,7 @@ impl Datapath {
             return;
         }
         round.note(work.slot(), if is_miss { Fate::Waiting } else { Fate::Consumed });
-        round.upcall(work.slot(), Upcall { kind, key, turns: work.note.turns, packet: work.packet, held: is_miss });
+        round.upcall(work.slot(), Upcall::new(kind, key, work.packet, is_miss, work.note.turns));
     }
 
     /// Executes `actions` on packets that share them, and takes the packets. Recirculated ones are appended to `again`.

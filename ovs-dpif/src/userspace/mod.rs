@@ -11,6 +11,7 @@
 
 mod batch;
 mod bounds;
+mod connections;
 mod execute;
 mod ports;
 mod program;
@@ -30,8 +31,10 @@ use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
 use crate::action::{DpAction, PortNo};
+use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, PutMode, Resolution, Ufid,
+    Upcall,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
@@ -338,7 +341,7 @@ impl Dpif for Datapath {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec;
+        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
         self.ports.add(device, wanted)
     }
 
@@ -351,21 +354,37 @@ impl Dpif for Datapath {
     }
 
     fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError> {
-        Datapath::check(actions, 0)?;
-        let matching = Match::new(*key, *mask);
+        self.flow_install(&FlowPut::new(key, mask, actions))
+    }
+
+    fn flow_install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
+        Datapath::check(put.actions, 0)?;
+        let matching = Match::new(*put.key, *put.mask);
         let pattern = pattern(&matching);
-        let actions = actions.into();
+        let actions = put.actions.into();
         let known = self.table.find_exact(&pattern);
         if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
+            if put.mode == PutMode::Create {
+                return Err(DpifError::FlowExists(entry.ufid));
+            }
             entry.set_actions(actions, self.version);
+            if put.zero_stats {
+                entry.stats = DpFlowStats::default();
+            }
             return Ok(entry.ufid);
         }
-        let ufid = Ufid::of(&matching);
-        let owner = Share::of(key, mask);
+        let ufid = put.ufid.unwrap_or_else(|| Ufid::of(&matching));
+        if put.mode == PutMode::Modify {
+            return Err(DpifError::NoSuchFlow(ufid));
+        }
+        if self.by_ufid.contains_key(&ufid) {
+            return Err(DpifError::FlowExists(ufid));
+        }
+        let owner = Share::of(put.key, put.mask);
         if let Some(Share { port, mask }) = owner {
             self.make_room(port, mask);
         }
-        let entry = Entry::new(ufid, key.into(), actions, self.version);
+        let entry = Entry::new(ufid, put.key.into(), actions, self.version);
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         if let Some(Share { port, mask }) = owner {
@@ -454,8 +473,17 @@ impl Dpif for Datapath {
             explicit_drop: true,
             packet_types: true,
             versions: true,
+            ct: true,
+            ct_zones: true,
+            ct_labels: true,
+            ct_timeouts: true,
+            whole_ledger: true,
             ..Features::NONE
         }
+    }
+
+    fn conntrack(&mut self) -> Option<&mut dyn Connections> {
+        Some(self)
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
@@ -488,7 +516,7 @@ impl Dpif for Datapath {
 
     fn stats(&self) -> Result<DpStats, DpifError> {
         let (flows, masks) = (self.table.len() as u64, self.table.mask_count() as u64);
-        Ok(DpStats { flows, masks, mask_hits: self.table.probes(), ..self.stats })
+        Ok(DpStats { flows, masks, probes: Some(self.table.probes()), ..self.stats })
     }
 
     fn ledger(&self) -> &Ledger {

@@ -73,7 +73,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     /// A packet as it came.
-    pub(super) const NONE: Turns = Turns { depth: 0, worker: 0, left: MAX_RECIRCULATED_COPIES };
+    pub(crate) const NONE: Turns = Turns { depth: 0, worker: 0, left: MAX_RECIRCULATED_COPIES };
 
     pub(super) fn worker(self) -> u8 {
         self.worker

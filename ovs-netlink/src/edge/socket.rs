@@ -111,6 +111,12 @@ pub trait Connect {
     fn connect(&self, protocol: Protocol) -> Result<Socket, SocketError>;
 }
 
+impl<C: Connect + ?Sized> Connect for &C {
+    fn connect(&self, protocol: Protocol) -> Result<Socket, SocketError> {
+        (**self).connect(protocol)
+    }
+}
+
 /// The kernel that runs this program, in the network namespace of the thread that asks for a socket.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Linux;

@@ -306,7 +306,7 @@ impl Dpif for Workers {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec;
+        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
         let new = Load { port: PortNo(u32::MAX), nanos: 0, pinned: None };
         let loads: Vec<Load> = self.worker_ports().into_iter().map(|port| port.load).chain([new]).collect();
         let to = assign(self.policy, &loads, self.len(), self.isolate).last().copied().unwrap_or(0);
@@ -489,10 +489,11 @@ impl Dpif for Workers {
             hits: sum(|s| s.hits),
             missed: sum(|s| s.missed),
             lost: sum(|s| s.lost),
-            mask_hits: sum(|s| s.mask_hits),
+            probes: Some(sum(|s| s.probes.unwrap_or(0))),
             evicted: sum(|s| s.evicted),
             flows: most(|s| s.flows),
             masks: most(|s| s.masks),
+            ..DpStats::default()
         })
     }
 

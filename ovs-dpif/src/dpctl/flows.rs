@@ -1,0 +1,282 @@
+//! Megaflows: shown, put, changed, removed.
+
+use ovs_packet::Match;
+
+use super::args::{Args, Names};
+use super::reply::{Reply, ShownFlow};
+use super::{DpctlError, failed, usage};
+use crate::dpif::{DpFlow, Dpif, DpifError, FlowPut, PutMode, Ufid};
+use crate::text::{self, PortNames};
+
+/// What a line of a file does, unless it says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Add,
+    Modify,
+    Delete,
+}
+
+/// The types of megaflows that upstream knows; here all are the datapath's own and none is offloaded.
+const TYPES: [(&str, bool); 7] = [
+    ("ovs", true),
+    ("non-offloaded", true),
+    ("all", true),
+    ("tc", false),
+    ("dpdk", false),
+    ("offloaded", false),
+    ("partially-offloaded", false),
+];
+
+fn names(dp: &dyn Dpif) -> Result<Names, DpctlError> {
+    dp.ports().map(Names).map_err(failed("listing ports"))
+}
+
+pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
+    let types = args.take("type=");
+    let pmd = args.take("pmd=");
+    let filter = args.take("filter=");
+    let options = args.options;
+    let now = args.datapaths.now();
+    let mut shown = true;
+    if let Some(types) = types {
+        let mut any = false;
+        for name in types.split(',').filter(|name| !name.is_empty()) {
+            let Some((_, has)) = TYPES.iter().find(|(known, _)| *known == name) else {
+                return usage(format!("Failed to parse type ({name}) (Invalid argument)"));
+            };
+            any |= has;
+        }
+        shown &= any;
+    }
+    if let Some(pmd) = pmd {
+        // Only the main thread, -1, has megaflows.
+        shown &= pmd.parse::<i32>().map_err(|_| DpctlError::Usage(format!("invalid pmd '{pmd}'")))? == -1;
+    }
+    let dp = args.open(2)?;
+    let names = names(dp)?;
+    let filter = filter.map(|text| matched(text, &names)).transpose()?;
+    let of_kernel = dp.kind() == "system";
+    let flows = dp.flow_dump().map_err(failed("Failed to dump flows from datapath"))?;
+    let passes = |flow: &DpFlow| shown && filter.as_ref().is_none_or(|filter| filter.overlaps(&flow.matching()));
+    let show =
+        |flow: DpFlow| shown_flow(flow, &names, options.more, options.names.unwrap_or(options.more), of_kernel, now);
+    Ok(Reply::Flows(flows.into_iter().filter(passes).map(show).collect()))
+}
+
+/// An OpenFlow match, in which ports may be named as in the datapath.
+fn matched(text: &str, names: &Names) -> Result<Match, DpctlError> {
+    let port = |word: &str| match word.strip_prefix("in_port=") {
+        Some(name) => match names.number(name) {
+            Some(number) => format!("in_port={number}"),
+            None => word.to_string(),
+        },
+        None => word.to_string(),
+    };
+    let text: Vec<_> = text.split(',').map(port).collect();
+    text.join(",").parse().map_err(|error| DpctlError::Usage(format!("Failed to parse filter ({error})")))
+}
+
+fn shown_flow(
+    flow: DpFlow,
+    names: &Names,
+    more: bool,
+    named: bool,
+    of_kernel: bool,
+    now: ovs_packet::Instant,
+) -> ShownFlow {
+    let matching = flow.matching();
+    let mask = *matching.mask();
+    let ports: &dyn PortNames = if named { names } else { &() };
+    let whole = (&flow.key).into();
+    let key = match (of_kernel, more) {
+        (true, more) => text::kernel_key(&whole, &mask, ports, more).to_string(),
+        (false, true) => text::full_key(&whole, &mask, ports).to_string(),
+        (false, false) => text::masked_key(&whole, &mask, ports).to_string(),
+    };
+    let actions = text::named_actions(&flow.actions, ports).to_string();
+    ShownFlow { ufid: more.then_some(flow.ufid), key, actions, stats: flow.stats, now }
+}
+
+/// The identity at the front of a text, if there is one, and what is behind it.
+fn ufid(text: &str) -> Result<(Option<Ufid>, &str), DpctlError> {
+    let Some(rest) = text.strip_prefix("ufid:") else { return Ok((None, text)) };
+    let end = rest.find([',', ' ']).unwrap_or(rest.len());
+    let (digits, behind) = rest.split_at(end);
+    let hex: String = digits.chars().filter(|c| *c != '-').collect();
+    let hex = hex.strip_prefix("0x").unwrap_or(&hex);
+    let number = u128::from_str_radix(hex, 16).ok().filter(|_| !hex.is_empty());
+    match number {
+        Some(number) => Ok((Some(Ufid(number)), behind.trim_start_matches([',', ' ']))),
+        None => usage("parsing flow ufid (Invalid argument)"),
+    }
+}
+
+pub(super) fn put(args: &mut Args<'_, '_>, add: bool) -> Result<Reply, DpctlError> {
+    let (Some(actions), Some(flow)) = (args.rest.pop(), args.rest.pop()) else { return usage("a flow and actions") };
+    let options = args.options;
+    let now = args.datapaths.now();
+    let mode = match (add, options.may_create) {
+        (true, _) => PutMode::Create,
+        (false, false) => PutMode::Modify,
+        (false, true) => PutMode::Put,
+    };
+    let dp = args.open(1)?;
+    let before = put_one(dp, flow, actions, mode, options.clear, options.statistics)?;
+    Ok(if options.statistics { Reply::Stats(before, now) } else { Reply::Nothing })
+}
+
+/// Puts a megaflow; gives what had gone through it.
+fn put_one(
+    dp: &mut dyn Dpif,
+    flow: &str,
+    actions: &str,
+    mode: PutMode,
+    clear: bool,
+    statistics: bool,
+) -> Result<crate::DpFlowStats, DpctlError> {
+    let names = names(dp)?;
+    let (ufid, key) = ufid(flow)?;
+    let (key, mask) =
+        text::parse_key(key, &names).map_err(|source| DpctlError::Text { what: "parsing flow key", source })?;
+    let actions =
+        text::parse_actions(actions, &names).map_err(|source| DpctlError::Text { what: "parsing actions", source })?;
+    let mut put = FlowPut::new(&key, &mask, &actions).with_mode(mode);
+    put.ufid = ufid;
+    put.zero_stats = clear;
+    let identity = ufid.unwrap_or_else(|| Ufid::of(&Match::new(key, mask)));
+    let before =
+        if statistics { dp.flow_get(identity).map(|flow| flow.stats).unwrap_or_default() } else { Default::default() };
+    match dp.flow_install(&put) {
+        // Put under an identity of somebody else's.
+        Err(DpifError::NoSuchFlow(_)) if ufid.is_none() => {
+            put.ufid = found(dp, &Match::new(key, mask))?;
+            match put.ufid {
+                Some(_) => dp.flow_install(&put),
+                None => Err(DpifError::NoSuchFlow(identity)),
+            }
+        }
+        done => done,
+    }
+    .map_err(failed("updating flow table"))?;
+    Ok(before)
+}
+
+/// The megaflow that is for the same packets.
+fn found(dp: &dyn Dpif, wanted: &Match) -> Result<Option<Ufid>, DpctlError> {
+    let flows = dp.flow_dump().map_err(failed("Failed to dump flows from datapath"))?;
+    let same = |flow: &&DpFlow| {
+        let flow = flow.matching();
+        // What the datapath matches beyond what was asked makes no other megaflow.
+        flow.mask().covers(wanted.mask()) && flow.overlaps(wanted)
+    };
+    Ok(flows.iter().find(same).map(|flow| flow.ufid))
+}
+
+pub(super) fn get(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
+    let Some(text) = args.rest.pop() else { return usage("a ufid") };
+    let (options, now) = (args.options, args.datapaths.now());
+    let (Some(ufid), _) = ufid(text)? else { return usage("parsing flow ufid (Invalid argument)") };
+    let dp = args.open(1)?;
+    let flow = dp.flow_get(ufid).map_err(failed("getting flow"))?;
+    let names = names(dp)?;
+    let named = options.names.unwrap_or(options.more);
+    let of_kernel = dp.kind() == "system";
+    Ok(Reply::Flows(vec![shown_flow(flow, &names, options.more, named, of_kernel, now)]))
+}
+
+pub(super) fn delete(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
+    let Some(text) = args.rest.pop() else { return usage("a flow") };
+    let (options, now) = (args.options, args.datapaths.now());
+    let dp = args.open(1)?;
+    let gone = delete_one(dp, text)?;
+    Ok(if options.statistics { Reply::Stats(gone.stats, now) } else { Reply::Nothing })
+}
+
+fn delete_one(dp: &mut dyn Dpif, flow: &str) -> Result<DpFlow, DpctlError> {
+    let (named, key) = ufid(flow)?;
+    let identity = match named {
+        Some(ufid) => ufid,
+        None => {
+            let names = names(dp)?;
+            let (key, mask) =
+                text::parse_key(key, &names).map_err(|source| DpctlError::Text { what: "parsing flow key", source })?;
+            let wanted = Match::new(key, mask);
+            let own = Ufid::of(&wanted);
+            match dp.flow_get(own) {
+                Ok(_) => own,
+                Err(_) => found(dp, &wanted)?.unwrap_or(own),
+            }
+        }
+    };
+    dp.flow_del(identity).map_err(|error| match error {
+        DpifError::NoSuchFlow(_) if named.is_none() => DpctlError::Usage(
+            "deleting flow (No such file or directory)\nPerhaps you need to specify a UFID?".to_string(),
+        ),
+        error => failed("deleting flow")(error),
+    })
+}
+
+pub(super) fn delete_all(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
+    let names = args.datapaths.names().map_err(failed("listing datapaths"))?;
+    let is_datapath = |word: &str| args.bare(word).is_ok_and(|name| names.iter().any(|n| n == name));
+    let from_file = match args.rest.as_slice() {
+        [] => false,
+        [one] => !is_datapath(one),
+        _ => true,
+    };
+    if from_file {
+        return process(args, Verb::Delete);
+    }
+    args.open(1)?.flow_flush().map_err(failed("deleting all flows"))?;
+    Ok(Reply::Nothing)
+}
+
+/// Does what the lines of a file say. Lines that cannot be done do not stop the others.
+pub(super) fn process(args: &mut Args<'_, '_>, verb: Verb) -> Result<Reply, DpctlError> {
+    let Some(file) = args.rest.pop() else { return usage("a file") };
+    let read = args.datapaths.read(file);
+    let text = read.map_err(|source| DpctlError::File { file: file.to_string(), source })?;
+    let dp = args.open(1)?;
+    let mut errors = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        if let Err(error) = one_line(dp, line, verb, number + 1) {
+            errors.push(error.to_string());
+        }
+    }
+    if errors.is_empty() { Ok(Reply::Nothing) } else { Err(DpctlError::Lines(errors)) }
+}
+
+fn one_line(dp: &mut dyn Dpif, line: &str, verb: Verb, number: usize) -> Result<(), DpctlError> {
+    let end = line.find([',', ' ', '\t']).unwrap_or(line.len());
+    let (first, rest) = line.split_at(end);
+    // A verb may be cut short.
+    let verbs = [("add", Verb::Add), ("delete", Verb::Delete), ("modify", Verb::Modify)];
+    let said = verbs.iter().find(|(name, _)| !first.is_empty() && name.starts_with(first));
+    let (verb, rest) = match said {
+        Some((_, said)) => (*said, rest.trim_start_matches([',', ' ', '\t'])),
+        None => (verb, line),
+    };
+    let (flow, actions) = rest.split_once([' ', '\t']).map_or((rest, ""), |(flow, actions)| (flow, actions.trim()));
+    let wrong = flow.is_empty() || (verb == Verb::Delete) != actions.is_empty();
+    if wrong {
+        return usage(format!("Failed parsing line number {number}, skipped!"));
+    }
+    match verb {
+        Verb::Add => put_one(dp, flow, actions, PutMode::Create, false, false).map(drop),
+        Verb::Modify => put_one(dp, flow, actions, PutMode::Modify, false, false).map(drop),
+        Verb::Delete => delete_one(dp, flow).map(drop),
+    }
+}
+
+pub(super) fn parse_actions(args: &Args<'_, '_>) -> Result<Reply, DpctlError> {
+    let parse = |words: &&str| {
+        let list = text::parse_actions(words, &());
+        let list = list.map_err(|source| DpctlError::Text { what: "odp_actions_from_string", source })?;
+        Ok(text::actions(&list).to_string())
+    };
+    args.rest.iter().map(parse).collect::<Result<_, _>>().map(Reply::Names)
+}

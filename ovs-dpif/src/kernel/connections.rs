@@ -1,0 +1,208 @@
+//! Connections that the kernel tracks: netfilter's, and the limits of the datapath's.
+
+use std::time::Duration;
+
+use ovs_conntrack::{ExpectationInfo, Filter, Timeouts, Transport, Tuple};
+use ovs_netlink::nf::{self, ConnectionFilter, L4, TimeoutPolicy, TimeoutSingleAttr, TimeoutTcpAttr, TimeoutUdpAttr};
+use ovs_netlink::ovs::{CtLimitCommand, CtLimits, ZoneLimit as Limit};
+use ovs_netlink::{Conntrack, Flags};
+use ovs_packet::Instant;
+use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6};
+
+use super::datapath::{Datapath, errno, failed};
+use super::put_action::timeout_name;
+use crate::connections::{Connection, ConnectionState, Connections, ZoneLimit, ZoneLimits};
+use crate::dpif::DpifError;
+
+/// More connections than this are not listed at once.
+const MAX_CONNECTIONS: usize = 1 << 22;
+
+/// The kernel's states of TCP (`TCP_CONNTRACK_*`) in the words of upstream's dumps.
+const TCP_STATES: [&str; 11] = [
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+    "MAX_STATE",
+];
+
+/// The same of SCTP (`SCTP_CONNTRACK_*`).
+const SCTP_STATES: [&str; 9] = [
+    "NONE",
+    "CLOSED",
+    "COOKIE_WAIT",
+    "COOKIE_ECHOED",
+    "ESTABLISHED",
+    "SHUTDOWN_SENT",
+    "SHUTDOWN_RECD",
+    "SHUTDOWN_ACK_SENT",
+    "HEARTBEAT_SENT",
+];
+
+fn tuple(of: &nf::Tuple) -> Tuple {
+    let transport = match of.l4 {
+        L4::Icmp { id, ty, code } => Transport::Icmp { id, kind: ty, code },
+        L4::Ports { src, dst } => Transport::Ports { src, dst },
+        _ => Transport::Ports { src: 0, dst: 0 },
+    };
+    Tuple { src: of.src, dst: of.dst, proto: of.proto, transport }
+}
+
+fn connection(of: &nf::Connection) -> Connection {
+    let state = |names: &[&'static str]| {
+        let name = of.state.and_then(|state| names.get(usize::from(state)));
+        name.map_or(ConnectionState::None, |name| ConnectionState::One(name))
+    };
+    Connection {
+        parent: of.master.as_ref().map(tuple),
+        state: match of.orig.proto {
+            6 => state(&TCP_STATES),
+            132 => state(&SCTP_STATES),
+            _ => ConnectionState::None,
+        },
+        mark: of.mark,
+        label: of.labels.map_or(0, u128::from_le_bytes),
+        timeout: Duration::from_secs(of.timeout.unwrap_or(0).into()),
+        helper: of.helper.as_ref().map(|name| String::from_utf8_lossy(name).into_owned()),
+        id: of.id.unwrap_or(0),
+        status: of.status.bits(),
+        counters: of.orig_counters.zip(of.reply_counters),
+        ..Connection::new(of.zone, tuple(&of.orig), tuple(&of.reply))
+    }
+}
+
+impl Datapath {
+    fn tracker(&mut self) -> Result<&mut Conntrack, DpifError> {
+        self.tracker.as_mut().ok_or(DpifError::Unsupported("connection tracking"))
+    }
+
+    fn limit_request(&mut self, command: CtLimitCommand, zones: Vec<Limit>) -> Result<CtLimits, DpifError> {
+        let family = self.families.ct_limit.as_ref().ok_or(DpifError::Unsupported("limits of zones"))?.id;
+        let mut request = Vec::new();
+        let asked = CtLimits { dp_ifindex: self.dp_ifindex, zones };
+        let encoded = asked.encode(&mut request, family, command, Flags::REQUEST);
+        encoded.map_err(|e| failed("limits")(e.into()))?;
+        let mut told = CtLimits::default();
+        let answer = self.socket.get_mut().transact(&mut request, |message| {
+            told = CtLimits::decode(message)?;
+            Ok(())
+        });
+        answer.map(|()| told).map_err(failed("limits"))
+    }
+}
+
+impl Connections for Datapath {
+    fn dump(&mut self, zone: Option<u16>, _: Instant, f: &mut dyn FnMut(Connection)) -> Result<(), DpifError> {
+        let filter = ConnectionFilter { zone, ..ConnectionFilter::default() };
+        let all = self.tracker()?.connections(&filter, MAX_CONNECTIONS).map_err(failed("dump of connections"))?;
+        all.iter().map(connection).for_each(f);
+        Ok(())
+    }
+
+    fn flush(&mut self, filter: &Filter, _: Instant) -> Result<usize, DpifError> {
+        let tracker = self.tracker()?;
+        if *filter == Filter::default() {
+            return tracker.flush(&ConnectionFilter::default()).map_err(failed("flush of connections"));
+        }
+        let zone = ConnectionFilter { zone: filter.zone, ..ConnectionFilter::default() };
+        let all = tracker.connections(&zone, MAX_CONNECTIONS).map_err(failed("flush of connections"))?;
+        let mut gone = 0;
+        for meant in all.iter().filter(|of| connection(of).is_meant(filter)) {
+            match tracker.delete(&meant.orig, meant.zone) {
+                Ok(()) => gone += 1,
+                // It ended meanwhile.
+                Err(error) if error.errno() == Some(errno::ENOENT) => {}
+                Err(error) => return Err(failed("flush of connections")(error)),
+            }
+        }
+        Ok(gone)
+    }
+
+    fn expectations(&mut self, _: Instant) -> Result<Vec<ExpectationInfo>, DpifError> {
+        Err(DpifError::Unsupported("a dump of expectations"))
+    }
+
+    fn count(&mut self) -> Result<(u32, u32), DpifError> {
+        let table = self.tracker()?.table().map_err(failed("count of connections"))?;
+        Ok((table.entries, table.max_entries.unwrap_or(0)))
+    }
+
+    fn limits(&mut self, zones: &[u16]) -> Result<ZoneLimits, DpifError> {
+        let asked = zones.iter().map(|zone| Limit { zone: (*zone).into(), limit: 0, count: 0 }).collect();
+        let told = self.limit_request(CtLimitCommand::Get, asked)?;
+        let some = |limit: u32| (limit != 0).then_some(limit);
+        let mut limits = ZoneLimits::default();
+        for limit in told.zones {
+            match u16::try_from(limit.zone) {
+                Ok(zone) => limits.zones.push(ZoneLimit { zone, limit: some(limit.limit), count: limit.count }),
+                Err(_) => limits.default = some(limit.limit),
+            }
+        }
+        limits.zones.sort_by_key(|limit| limit.zone);
+        Ok(limits)
+    }
+
+    fn set_limit(&mut self, zone: Option<u16>, limit: Option<u32>) -> Result<(), DpifError> {
+        let zone = zone.map_or(Limit::DEFAULT, i32::from);
+        let of = |limit| vec![Limit { zone, limit, count: 0 }];
+        let done = match limit {
+            Some(limit) => self.limit_request(CtLimitCommand::Set, of(limit)),
+            // The limit of all others is not forgotten, but set to none.
+            None if zone == Limit::DEFAULT => self.limit_request(CtLimitCommand::Set, of(0)),
+            None => self.limit_request(CtLimitCommand::Delete, of(0)),
+        };
+        done.map(drop)
+    }
+
+    fn set_timeouts(&mut self, id: u32, timeouts: Option<&Timeouts>) -> Result<(), DpifError> {
+        let tracker = self.tracker()?;
+        for (eth_type, ethertype) in [(ETH_TYPE_IPV4, TimeoutPolicy::IPV4), (ETH_TYPE_IPV6, TimeoutPolicy::IPV6)] {
+            let icmp = if eth_type == ETH_TYPE_IPV4 { 1 } else { 58 };
+            for protocol in [6, 17, icmp] {
+                let name = timeout_name(id, eth_type, protocol);
+                let done = match timeouts {
+                    Some(timeouts) => tracker.set_timeout_policy(&TimeoutPolicy {
+                        name: name.as_bytes().to_vec(),
+                        ethertype,
+                        protocol,
+                        seconds: seconds(timeouts, protocol),
+                        users: None,
+                    }),
+                    None => tracker.delete_timeout_policy(name.as_bytes()),
+                };
+                match done {
+                    Ok(()) => {}
+                    Err(error) if timeouts.is_none() && error.errno() == Some(errno::ENOENT) => {}
+                    Err(error) => return Err(failed("timeout policy")(error)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's states, and how long a connection may be in each.
+fn seconds(timeouts: &Timeouts, protocol: u8) -> Vec<(u16, u32)> {
+    let of = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    match protocol {
+        6 => vec![
+            (TimeoutTcpAttr::SYN_SENT, of(timeouts.tcp_syn_sent)),
+            (TimeoutTcpAttr::SYN_RECV, of(timeouts.tcp_syn_recv)),
+            (TimeoutTcpAttr::ESTABLISHED, of(timeouts.tcp_established)),
+            (TimeoutTcpAttr::FIN_WAIT, of(timeouts.tcp_fin_wait)),
+            (TimeoutTcpAttr::TIME_WAIT, of(timeouts.tcp_time_wait)),
+            (TimeoutTcpAttr::CLOSE, of(timeouts.tcp_close)),
+        ],
+        17 => vec![
+            (TimeoutUdpAttr::UNREPLIED, of(timeouts.udp_single)),
+            (TimeoutUdpAttr::REPLIED, of(timeouts.udp_multiple)),
+        ],
+        _ => vec![(TimeoutSingleAttr::TIMEOUT, of(timeouts.icmp_first))],
+    }
+}

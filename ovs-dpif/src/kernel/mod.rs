@@ -1,0 +1,41 @@
+//! The datapath of the Linux kernel, over netlink.
+//!
+//! The kernel forwards; what no megaflow matches it sends up through sockets, and what is decided goes back as an order
+//! to execute. [`Datapath`] is that behind [`Dpif`](crate::Dpif). [`list`], [`create`](Datapath::create),
+//! [`open`](Datapath::open) and [`remove`](Datapath::remove) are its life.
+//!
+//! - **Upcalls**: one socket for each CPU, of which the kernel takes that of the CPU on which the packet missed; where it
+//!   does not know that, each port has sockets, as many as the kernel lets it have. [`Dpif::poll`](crate::Dpif::poll)
+//!   takes from all of them. Threads of one's own take them by [`Datapath::take_handlers`], and each works alone.
+//! - **Order**: a packet that is executed carries the socket that it came through, so that its next miss comes up there
+//!   too, behind what came before it. Kernels before 6.17 ignore that.
+//! - **Overruns**: what the kernel could not deliver it drops until the socket is empty; so a socket that overran is
+//!   emptied before anything else, and what was lost is in [`DpStats::lost`](crate::DpStats::lost).
+//! - **Time**: the kernel tells by its monotonic clock when a megaflow was used. Callers whose time is another say in
+//!   [`Options::epoch`] what the monotonic clock was at their [`Instant::ZERO`](ovs_packet::Instant::ZERO).
+//! - **Ledger**: it has the packets that came up or were made here. The others the kernel's counters tell of
+//!   ([`Features::whole_ledger`](crate::Features::whole_ledger) is off).
+//!
+//! [`put_key`], [`put_mask`], [`read_key`], [`read_mask`], [`put_actions`] and [`read_actions`] translate between flow keys
+//! and the kernel's attributes, for those who talk to it themselves.
+
+mod connections;
+mod cookie;
+mod datapath;
+mod flows;
+mod key;
+mod ports;
+mod probe;
+mod put_action;
+mod read_action;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod upcalls;
+
+pub use cookie::COOKIE_BYTES;
+pub use datapath::{Datapath, Dispatch, Options, list};
+pub use key::{ConvertError, Fitness, beyond, put_key, put_mask, read_key, read_mask};
+pub use put_action::{ActionContext, MAX_NESTING, Unsupported, put_actions, unsupported};
+pub use read_action::read_actions;
+pub use upcalls::Handler;

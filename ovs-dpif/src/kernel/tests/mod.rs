@@ -1,0 +1,6 @@
+//! The codec alone, the backend over a kernel in this process, and over the real one (see `ovs-test-kernel`).
+
+mod convert;
+mod faults;
+mod order;
+mod real;
