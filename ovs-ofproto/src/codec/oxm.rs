@@ -435,7 +435,7 @@ pub(super) fn read_fields(mut r: Reader<'_>, how: Reading) -> Result<(Match, Opt
         let start = r.clone();
         let e = match read_entry(&mut r) {
             Ok(e) => e,
-            Err(e) if e.error == OfError::BadMatchBadField => {
+            Err(e) if e.error == OfError::BadMatchBadField || how.loose && e.error == OfError::BadMatchBadLength => {
                 let mut body = start.clone();
                 let (id, masked, len) = read_id(&mut body)?;
                 if id == NXM_NX_COOKIE && how.cookie {

@@ -13,7 +13,7 @@ use crate::codec::io::{Done, Io};
 
 /// Bits of OpenFlow 1.0's wildcards. An address has six of them.
 const WILDCARDS_10: [(u32, FieldId); 12] = [
-    (1, FieldId::InPortOxm),
+    (1, FieldId::InPort),
     (1 << 1, FieldId::VlanVid),
     (1 << 2, FieldId::EthSrc),
     (1 << 3, FieldId::EthDst),
@@ -24,16 +24,16 @@ const WILDCARDS_10: [(u32, FieldId); 12] = [
     (0x3f << 8, FieldId::NwSrc),
     (0x3f << 14, FieldId::NwDst),
     (1 << 20, FieldId::VlanPcp),
-    (1 << 21, FieldId::IpDscp),
+    (1 << 21, FieldId::NwTos),
 ];
 
 /// Bits of OpenFlow 1.1's fields (`OFPFMF_*`).
 const FIELDS_11: [(u32, FieldId); 15] = [
-    (1, FieldId::InPortOxm),
+    (1, FieldId::InPort),
     (1 << 1, FieldId::VlanVid),
     (1 << 2, FieldId::VlanPcp),
     (1 << 3, FieldId::EthType),
-    (1 << 4, FieldId::IpDscp),
+    (1 << 4, FieldId::NwTos),
     (1 << 5, FieldId::NwProto),
     (1 << 6, FieldId::TcpSrc),
     (1 << 7, FieldId::TcpDst),

@@ -33,16 +33,16 @@ impl Printer {
     pub(super) fn ct_flush(&mut self, c: &CtFlush) -> fmt::Result {
         write!(self.out, " zone={} ", c.zone.unwrap_or(0))?;
         if let Some((mark, mask)) = c.mark.filter(|(_, mask)| *mask != 0) {
-            write!(self.out, "mark={}", hex(mark))?;
+            write!(self.out, "mark={}", hex(mark.into()))?;
             if mask != u32::MAX {
-                write!(self.out, "/{}", hex(mask))?;
+                write!(self.out, "/{}", hex(mask.into()))?;
             }
             self.out.push(' ');
         }
         if let Some((labels, mask)) = c.labels.filter(|(_, mask)| *mask != 0) {
-            write!(self.out, "labels={labels:#x}")?;
+            write!(self.out, "labels={}", hex(labels))?;
             if mask != u128::MAX {
-                write!(self.out, "/{mask:#x}")?;
+                write!(self.out, "/{}", hex(mask))?;
             }
             self.out.push(' ');
         }
@@ -86,6 +86,6 @@ impl Printer {
 }
 
 /// A number in hexadecimal; zero without its mark.
-fn hex(n: u32) -> String {
+fn hex(n: u128) -> String {
     if n == 0 { "0".into() } else { format!("{n:#x}") }
 }
