@@ -84,7 +84,7 @@ impl CtFlush {
                 property::MARK_MASK => mark.1 = Some(p.u32()?),
                 property::LABELS => labels.0 = Some(p.sized(16)?.uint(16)?),
                 property::LABELS_MASK => labels.1 = Some(p.sized(16)?.uint(16)?),
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("NXT_CT_FLUSH")),
             }
             let families = [found.original.src, found.original.dst, found.reply.src, found.reply.dst];
             let mut families = families.into_iter().flatten().map(|a| a.is_ipv4());
@@ -144,7 +144,7 @@ impl CtTuple {
                 4 => t.icmp.0 = p.u16()?,
                 5 => t.icmp.1 = p.u8()?,
                 6 => t.icmp.2 = p.u8()?,
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("NXT_CT_TUPLE")),
             }
         }
         Ok(t)

@@ -96,13 +96,22 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If there are fewer.
     pub fn uint(&mut self, n: usize) -> Result<u128, DecodeError> {
-        Ok(self.bytes(n)?.iter().fold(0, |v, b| v << 8 | u128::from(*b)))
+        Ok(match n {
+            1 => self.u8()?.into(),
+            2 => self.u16()?.into(),
+            4 => self.u32()?.into(),
+            8 => self.u64()?.into(),
+            16 => u128::from_be_bytes(self.array()?),
+            n => self.bytes(n)?.iter().fold(0, |v, b| v << 8 | u128::from(*b)),
+        })
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let mut out = [0; N];
-        out.iter_mut().zip(self.bytes(N)?).for_each(|(o, b)| *o = *b);
-        Ok(out)
+        let (read, rest) =
+            self.rest.split_first_chunk::<N>().ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
+        self.rest = rest;
+        self.at = self.at.saturating_add(N);
+        Ok(*read)
     }
 
     /// A byte.
@@ -150,6 +159,11 @@ impl Writer {
         Writer::default()
     }
 
+    /// An empty one with room for a small message.
+    pub(super) fn for_message() -> Writer {
+        Writer { out: Vec::with_capacity(256) }
+    }
+
     /// One that appends to what is there.
     pub fn appending(out: Vec<u8>) -> Writer {
         Writer { out }
@@ -187,6 +201,13 @@ impl Writer {
 
     /// Appends the low `n` bytes of a number, `n` at most 16.
     pub fn uint(&mut self, v: u128, n: usize) {
+        match n {
+            1 => return self.u8((v & 0xff) as u8),
+            2 => return self.u16((v & 0xffff) as u16),
+            4 => return self.u32((v & 0xffff_ffff) as u32),
+            8 => return self.u64((v & u128::from(u64::MAX)) as u64),
+            _ => {}
+        }
         let all = v.to_be_bytes();
         self.bytes(all.get(all.len().saturating_sub(n)..).unwrap_or(&all));
     }

@@ -179,7 +179,7 @@ impl PortMod {
                     while let Some(p) = Property::next(r)? {
                         match p.kind {
                             0 => advertise = p.u32()?,
-                            _ => return Err(p.unknown()),
+                            _ => return Err(p.unknown("port_mod")),
                         }
                     }
                     Ok(advertise)
@@ -270,7 +270,8 @@ impl PortStats {
                                 found.1.push(body.u64()?);
                             }
                         }
-                        _ => return Err(p.unknown()),
+                        // What is counted by others is passed over.
+                        _ => {}
                     }
                 }
                 Ok(found)
