@@ -36,16 +36,19 @@ impl<'a> Reader<'a> {
     }
 
     /// How many bytes are left.
+    #[inline]
     pub fn len(&self) -> usize {
         self.rest.len()
     }
 
     /// Whether none is left.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The bytes that are left, without reading them.
+    #[inline]
     pub fn peek(&self) -> &'a [u8] {
         self.rest
     }
@@ -59,6 +62,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
         let (read, rest) =
             self.rest.split_at_checked(n).ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
@@ -78,6 +82,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn skip(&mut self, n: usize) -> Result<(), DecodeError> {
         self.bytes(n).map(|_| ())
     }
@@ -86,6 +91,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn sub(&mut self, n: usize) -> Result<Reader<'a>, DecodeError> {
         let at = self.at;
         Ok(Reader { rest: self.bytes(n)?, at, short: self.short })
@@ -95,6 +101,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn uint(&mut self, n: usize) -> Result<u128, DecodeError> {
         Ok(match n {
             1 => self.u8()?.into(),
@@ -106,6 +113,7 @@ impl<'a> Reader<'a> {
         })
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (read, rest) =
             self.rest.split_first_chunk::<N>().ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
@@ -118,6 +126,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there is none.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
@@ -126,6 +135,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }
@@ -134,6 +144,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -142,6 +153,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
@@ -180,16 +192,19 @@ impl Writer {
     }
 
     /// How many bytes were written.
+    #[inline]
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
     /// Whether nothing was written.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
@@ -200,6 +215,7 @@ impl Writer {
     }
 
     /// Appends the low `n` bytes of a number, `n` at most 16.
+    #[inline]
     pub fn uint(&mut self, v: u128, n: usize) {
         match n {
             1 => return self.u8((v & 0xff) as u8),
@@ -213,21 +229,25 @@ impl Writer {
     }
 
     /// Appends a byte.
+    #[inline]
     pub fn u8(&mut self, v: u8) {
         self.out.push(v);
     }
 
     /// Appends two bytes.
+    #[inline]
     pub fn u16(&mut self, v: u16) {
         self.bytes(&v.to_be_bytes());
     }
 
     /// Appends four bytes.
+    #[inline]
     pub fn u32(&mut self, v: u32) {
         self.bytes(&v.to_be_bytes());
     }
 
     /// Appends eight bytes.
+    #[inline]
     pub fn u64(&mut self, v: u64) {
         self.bytes(&v.to_be_bytes());
     }

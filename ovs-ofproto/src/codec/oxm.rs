@@ -177,7 +177,7 @@ const ORDER: &[FieldId] = {
 };
 
 /// The place of [`BEHIND_OPTIONS`] in [`ORDER`].
-#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated when compiled")]
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 const PLACE_OF_OPTIONS: usize = {
     let mut at = 0;
     while ORDER[at] as usize != BEHIND_OPTIONS as usize {
@@ -209,8 +209,14 @@ const BEHIND_OPTIONS: FieldId = FieldId::Xreg0;
 /// The fields that `mask` has bits of, and [`BEHIND_OPTIONS`] if it has bits of options, in order.
 fn fields_of(mask: &FlowKey) -> impl Iterator<Item = FieldId> + use<> {
     let mut found: Places = [0; 3];
-    for (word, places) in mask.words().iter().zip(BY_WORD.iter()) {
-        if *word != 0 {
+    // Most words are zero: they are passed over eight at a time.
+    let (words, _) = mask.words().as_chunks::<8>();
+    let (by_word, _) = BY_WORD.as_chunks::<8>();
+    for (words, places) in words.iter().zip(by_word) {
+        if words.iter().fold(0, |any, word| any | word) == 0 {
+            continue;
+        }
+        for (_, places) in words.iter().zip(places).filter(|(word, _)| **word != 0) {
             found.iter_mut().zip(places).for_each(|(f, p)| *f |= p);
         }
     }
@@ -480,7 +486,7 @@ pub(super) fn write_fields(
             w.u64(mask);
         }
     }
-    if left.words().iter().all(|word| *word == 0) {
+    if left.words().iter().fold(0, |any, word| any | word) == 0 {
         return Ok(());
     }
     match FieldId::all().find(|f| f.info().get(&left) != 0) {

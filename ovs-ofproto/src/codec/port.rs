@@ -171,6 +171,10 @@ impl PortMod {
         }
         io.u32(&mut self.config)?;
         io.u32(&mut self.mask)?;
+        if io.reads() {
+            // What is not to be changed says nothing.
+            self.config &= self.mask;
+        }
         if version >= Version::V1_4 {
             return io.either(
                 &mut self.advertise,

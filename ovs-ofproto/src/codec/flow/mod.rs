@@ -97,7 +97,7 @@ impl FlowMod {
 
     pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
         let adds = self.command == FlowModCommand::Add;
-        if self.importance != 0 && (version < Version::V1_4 || !adds) {
+        if self.importance != 0 && (version < Version::V1_4 || kind == Kind::NxFlowMod || !adds) {
             return Err(EncodeError::NotInVersion { version: version.0, what: "the importance of a flow" });
         }
         // The cookie that flows get; all ones leave theirs.

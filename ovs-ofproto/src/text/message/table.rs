@@ -30,10 +30,8 @@ impl Printer {
             eviction_flags(out, flags)?;
         }
         write!(out, ", vacancy={}", if t.config & 8 != 0 { "on" } else { "off" })?;
-        match t.vacancy {
-            Some((down, up, _)) if t.config & 8 != 0 => write!(out, " vacancy:{down},{up}"),
-            _ => Ok(()),
-        }
+        let (down, up, _) = t.vacancy.unwrap_or_default();
+        if t.config & 8 != 0 { write!(out, " vacancy:{down},{up}") } else { Ok(()) }
     }
 
     pub(super) fn table_status(&mut self, s: &TableStatus) -> fmt::Result {
@@ -48,7 +46,8 @@ impl Printer {
         write!(out, "   eviction={} eviction_flags=", if t.config & 4 != 0 { "on" } else { "off" })?;
         eviction_flags(out, t.eviction.unwrap_or(u32::MAX))?;
         write!(out, "\n   vacancy={}", if t.config & 8 != 0 { "on" } else { "off" })?;
-        if let (Some((down, up, now)), true) = (t.vacancy, t.config & 8 != 0) {
+        if t.config & 8 != 0 {
+            let (down, up, now) = t.vacancy.unwrap_or_default();
             write!(out, " vacancy_down={down}% vacancy_up={up}% vacancy={now}%")?;
         }
         out.push('\n');
@@ -62,6 +61,11 @@ pub(super) fn eviction_flags(out: &mut String, flags: u32) -> fmt::Result {
             out.push_str("(default)");
             Ok(())
         }
-        flags => bits(out, flags, &[(1, "OTHER"), (2, "IMPORTANCE"), (4, "LIFETIME")]),
+        flags => {
+            let mut names = String::new();
+            bits(&mut names, flags, &[(1, "OTHER"), (2, "IMPORTANCE"), (4, "LIFETIME")])?;
+            out.push_str(&names.replace(' ', "|"));
+            Ok(())
+        }
     }
 }
