@@ -158,7 +158,7 @@ const FRAME_TARGETS: &[(&str, &[u8])] = &[
 ];
 
 const STREAM_TARGETS: &[(&str, &[u8])] =
-    &[("openflow_message", &[]), ("openflow_stream", &[3]), ("openflow_execute", &[])];
+    &[("openflow_message", &[]), ("openflow_print", &[]), ("openflow_stream", &[3]), ("openflow_execute", &[])];
 
 fn frames(corpora: &Corpora) -> Result<Vec<Vec<u8>>, Any> {
     let mut all = Vec::new();

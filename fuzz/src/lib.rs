@@ -31,7 +31,7 @@ pub use fields::{edit_sequence, tunnel_options};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
 pub use kernel::{kernel_actions, kernel_keys};
 pub use netlink::{netlink_attributes, netlink_message, netlink_netfilter, netlink_route, netlink_sets};
-pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_stream};
+pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_print, openflow_stream};
 pub use session::openflow_session;
 pub use switch::{datapath_ledger, datapath_text, megaflow_soundness, openflow_execute};
 pub use tables::{classifier, megaflow_table};
@@ -53,7 +53,7 @@ targets! {
     frame_extract frame_sequence frame_compose frame_edit frame_segment pcap_file
     wire_lldp wire_lacp wire_stp wire_cfm wire_bfd wire_membership wire_neighbour wire_tunnel
     edit_sequence tunnel_options
-    match_text flow_text action_text openflow_message openflow_stream openflow_execute
+    match_text flow_text action_text openflow_message openflow_print openflow_stream openflow_execute
     openflow_session
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger datapath_text

@@ -67,6 +67,16 @@ pub fn openflow_message(data: &[u8]) {
     }
 }
 
+/// Whatever the bytes are, they are printed, in lines, at every verbosity, and not at length out of proportion.
+pub fn openflow_print(data: &[u8]) {
+    for verbosity in 0..=5 {
+        let words = text::ofp_print(data, verbosity);
+        assert!(words.ends_with('\n'));
+        // A number or an address takes more room than its bytes; a mask of a field has its name besides.
+        assert!(words.len() <= 4096 + 512 * data.len(), "{} bytes of {}", words.len(), data.len());
+    }
+}
+
 /// A stream gives the same messages however it is cut, and they are the stream.
 pub fn openflow_stream(data: &[u8]) {
     let mut u = Unstructured::new(data);

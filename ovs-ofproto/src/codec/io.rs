@@ -76,6 +76,11 @@ impl<'a, 'w> Io<'a, 'w> {
         self.broken.take()
     }
 
+    /// Whether it reads what somebody will look at, not act on.
+    pub(super) fn keeps(&self) -> bool {
+        self.keep
+    }
+
     pub(super) fn reads(&self) -> bool {
         matches!(self.side, Side::Read(_))
     }
@@ -362,7 +367,18 @@ impl<'a> Property<'a> {
         DecodeError { error, at: self.at, what }
     }
 
-    pub(super) fn unknown(&self) -> DecodeError {
+    /// That it is none of those that `what` has.
+    pub(super) fn unknown(&self, what: &str) -> DecodeError {
+        match self.header {
+            4 => tracing::warn!(target: "ofp_prop", "unknown {what} property type {}", self.kind),
+            _ => {
+                let (vendor, kind) = (self.kind >> 32, self.kind & 0xffff_ffff);
+                tracing::warn!(
+                    target: "ofp_prop",
+                    "unknown {what} property type for exp_id {vendor:#x}, exp_type {kind}"
+                );
+            }
+        }
         match self.header {
             4 => self.error(OfError::BadPropertyBadType, "a property that is known here"),
             _ => self.error(OfError::BadPropertyBadExperimenterType, "an experimenter's property that is known here"),
@@ -377,8 +393,8 @@ impl<'a> Property<'a> {
         self.reader().u16()
     }
 
-    /// The whole value as a number.
-    fn whole(&self, n: usize) -> Result<Reader<'a>, DecodeError> {
+    /// The value, if it has `n` bytes.
+    pub(super) fn sized(&self, n: usize) -> Result<Reader<'a>, DecodeError> {
         match self.value.len() == n {
             true => Ok(self.reader()),
             false => Err(self.error(OfError::BadPropertyBadLength, "a value of its size")),
@@ -386,12 +402,12 @@ impl<'a> Property<'a> {
     }
 
     pub(super) fn u32(&self) -> Result<u32, DecodeError> {
-        self.whole(4)?.u32()
+        self.sized(4)?.u32()
     }
 
     pub(super) fn u64(&self) -> Result<u64, DecodeError> {
         let padding = self.header.checked_next_multiple_of(8).unwrap_or(0).saturating_sub(self.header);
-        let mut r = self.whole(padding.saturating_add(8))?;
+        let mut r = self.sized(padding.saturating_add(8))?;
         r.skip(padding)?;
         r.u64()
     }

@@ -25,7 +25,8 @@
 //! - `error`: the table of [errors](OfError), the numbers that go into an OFPT_ERROR, and [`DecodeError`], which adds the
 //!   place; `action`: the table of the encodings of actions, and their bodies;
 //! - `message`: [`Message`], the same for all versions; the bodies of hot messages have a function each way (`flow`,
-//!   `packet`), the others one for both (`hello`, `report`, `port`, `table`, `group`, `meter`, `switch`, by `io`);
+//!   `packet`, `monitor`), the others one for both (`hello`, `report`, `port`, `table`, `group`, `meter`, `switch`, `tlv`,
+//!   `connection`, `ipfix`, by `io`); `continuation`: what a switch may say of a packet that waits;
 //! - `oxm`: fields and matches as TLVs, by the [table of fields](ovs_packet::field); `matching`: the matches of
 //!   OpenFlow 1.0 and 1.1, and which form a version has; `instruction`; `check`: whether what a flow does fits what it
 //!   matches ([`check_flow`]);
@@ -33,11 +34,17 @@
 //!
 //! # What is spoken
 //!
-//! OpenFlow 1.0 to 1.5 with the extensions of Nicira and the ONF. A [`Message`] says the same in every version: which
-//! message it is there, and in which numbers, the tables tell; what a version cannot say is refused by
-//! [`Message::encode`]. Of the 82 things that messages say, the bodies of some are not read yet, and come as
-//! [`Opaque`]: table features, table status, flow monitors, the table of tunnel options, matches of
-//! connections to forget, statistics of IPFIX. Nor are matches of tunnel options read, which need that table.
+//! OpenFlow 1.0 to 1.5 with the extensions of Nicira and the ONF: all 161 kinds of messages that upstream knows, each a
+//! typed value. A [`Message`] says the same in every version: which message it is there, and in which numbers, the tables
+//! tell; what a version cannot say is refused by [`Message::encode`]. Tunnel options in matches and actions are kept
+//! with the lengths that they have on the wire; whether a switch's table of options has them, it must ask
+//! [`TlvTable::place`](ovs_packet::field::TlvTable::place).
+//!
+//! What there is of OpenFlow beyond upstream is not spoken: auxiliary connections, controller status, flow statistics
+//! triggers and the light flow statistics of OpenFlow 1.5 (its OFPMP_FLOW_STATS), scheduled bundles, synchronised tables.
+//! Of ports, tables and queues, properties that are optical, of the pipeline or an experimenter's are passed over where
+//! a switch tells them, so that they do not survive, and are refused where a controller asks for them; so are properties
+//! of bundles and roles passed over. A message that nests another ([`BundleAdd`], forwarded requests) keeps its bytes.
 //!
 //! What is wrong is refused with the error that OpenFlow has for it, never skipped: a switch that half understands a
 //! flow must not install it. Only packet-ins are read loosely, as fields that are not known do no harm there.
@@ -61,6 +68,8 @@
 
 pub(crate) mod action;
 pub(crate) mod check;
+mod connection;
+mod continuation;
 mod cursor;
 mod error;
 mod flow;
@@ -70,19 +79,26 @@ mod header;
 mod hello;
 mod instruction;
 mod io;
+mod ipfix;
 mod kind;
 mod matching;
 mod message;
 mod meter;
+mod monitor;
 mod oxm;
 mod packet;
 mod port;
 mod report;
 mod switch;
 mod table;
+#[cfg(test)]
+mod tests;
+mod tlv;
 
 pub use action::MAX_NESTING;
 pub use check::check_flow;
+pub use connection::{CtFlush, CtTuple};
+pub use continuation::{Continuation, Remaining};
 pub use cursor::{Reader, Writer};
 pub use error::{DecodeError, EncodeError, ErrorNumber, OfError};
 pub use flow::{
@@ -92,9 +108,11 @@ pub use frame::{FrameError, Framer};
 pub use group::{Bucket, GroupDesc, GroupFeatures, GroupMod, GroupStats, Selection};
 pub use header::{Header, MessageType, Version};
 pub use hello::{Hello, Versions, negotiate};
+pub use ipfix::IpfixStats;
 pub use kind::{Kind, MessageKind};
-pub use message::{Experimenter, Message, Opaque, Page};
+pub use message::{Experimenter, Message, Page};
 pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
+pub use monitor::{FlowChange, FlowEvent, FlowMonitorRequest, FlowUpdate, MonitorCommand, MonitorFlags};
 pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
 pub use port::{Port, PortMod, PortRequest, PortStats, PortStatus};
 pub use report::{Capabilities, ErrorMessage, FeaturesReply, SwitchConfig};
@@ -102,7 +120,11 @@ pub use switch::{
     AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,
     RoleStatus,
 };
-pub use table::{TableDesc, TableMod, TableStats};
+pub use table::{
+    ActionAbilities, InstructionAbilities, TableAbilities, TableDesc, TableFeatures, TableMiss, TableMod, TableStats,
+    TableStatus,
+};
+pub use tlv::{TlvTableMod, TlvTableReply};
 
 use crate::action::{Action, Instructions};
 
