@@ -202,6 +202,16 @@ impl<'p> Parser<'p> {
         Ok(Read { value: flow, protocols })
     }
 
+    /// The same of a line that may begin with its command, and adds the flow if it does not.
+    ///
+    /// # Errors
+    /// What is wrong, with its place.
+    pub fn flow_command(&self, text: &str) -> Parsed<Read<FlowMod>> {
+        let (command, rest) = split_command(text);
+        let read = self.flow(rest, command.unwrap_or_default());
+        read.map_err(|e| e.moved(text.len().saturating_sub(rest.len())))
+    }
+
     /// Reads what selects flows for statistics, as `dump-flows` takes it.
     ///
     /// # Errors

@@ -39,6 +39,18 @@ pub(super) fn items(text: &str) -> Items<'_> {
     Items { text, rest: text }
 }
 
+/// The items of a list, such as those of actions: names, and what stands behind a colon or an equals sign or in
+/// parentheses; nothing if there is none.
+///
+/// ```
+/// use ovs_ofproto::text::key_values;
+///
+/// assert!(key_values("a:b,c(d(e),f) g").eq([("a", "b"), ("c", "d(e),f"), ("g", "")]));
+/// ```
+pub fn key_values(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    items(text).map(|item| (item.name, item.arg))
+}
+
 impl Items<'_> {
     /// Byte offset of what is not read yet.
     pub(super) fn at(&self) -> usize {

@@ -34,6 +34,7 @@
 
 mod action;
 mod error;
+mod fields;
 mod flow;
 mod group;
 mod lexer;
@@ -47,8 +48,10 @@ mod subfield;
 mod table;
 
 pub use error::{ParseFlowError, Problem};
+pub use fields::{fields_of, fields_text};
 pub use flow::{Parser, Read};
 pub use group::GroupCommand;
+pub use lexer::key_values;
 pub use message::{message, ofp_print, packet_match};
 pub use meter::MeterCommand;
 pub use ovs_packet::text::{NoNames, PortNames};

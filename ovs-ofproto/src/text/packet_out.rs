@@ -4,7 +4,7 @@ use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
 
 use super::error::{ParseFlowError, Parsed, invalid};
-use super::flow::{Parser, Read, forms_of_match, split_actions, split_command, split_terms};
+use super::flow::{Parser, Read, forms_of_match, split_actions, split_terms};
 use super::number::{hex_bytes, port_of};
 use super::protocol::Protocols;
 use crate::codec::{GroupMod, NO_BUFFER, PacketOut};
@@ -106,13 +106,9 @@ impl Parser<'_> {
         let rest = start.get(word.len()..).unwrap_or_default();
         let at = text.len().saturating_sub(rest.len());
         let read = match word {
-            "flow" => {
-                let (command, flow) = split_command(rest);
-                let skipped = rest.len().saturating_sub(flow.len());
-                self.flow(flow, command.unwrap_or_default())
-                    .map(|r| Read { value: BundleLine::Flow(Box::new(r.value)), protocols: r.protocols })
-                    .map_err(|e| e.moved(skipped))
-            }
+            "flow" => self
+                .flow_command(rest)
+                .map(|r| Read { value: BundleLine::Flow(Box::new(r.value)), protocols: r.protocols }),
             "group" => self
                 .group_command(rest)
                 .map(|r| Read { value: BundleLine::Group(Box::new(r.value)), protocols: r.protocols }),

@@ -242,6 +242,25 @@ impl Client {
         }
     }
 
+    /// The next message that belongs to no transaction, if there is one; nothing is waited for. For one who waits for
+    /// [`Client::driver`] and other things.
+    ///
+    /// # Errors
+    /// As for [`Client::transact`].
+    pub fn try_receive(&mut self) -> Result<Option<Frame>, ClientError> {
+        let now = (self.clock)();
+        loop {
+            if let Some(frame) = self.inbox.pop_front() {
+                return Ok(Some(frame));
+            }
+            self.driver.run(now);
+            match self.driver.poll_event(now) {
+                Some(event) => self.keep_event(event)?,
+                None => return Ok(None),
+            }
+        }
+    }
+
     fn until(&self, now: Instant) -> Option<Instant> {
         self.timeout.map(|timeout| now + timeout)
     }

@@ -1,0 +1,95 @@
+//! Tables.
+
+use ovs_ofproto::ALL_TABLES;
+use ovs_ofproto::codec::{Message, TableDesc, TableMod, Version, Versions};
+use ovs_ofproto::text::{Parser, TableSetting};
+
+use super::statistics::trivial;
+use super::switch::Switch;
+use crate::context::{Context, Done, Failure, VersionNames, refuse};
+
+/// Of a table's configuration: flows are evicted.
+const EVICTION: u32 = 4;
+/// Of a table's configuration: vacancy is told.
+const VACANCY: u32 = 8;
+
+pub(crate) fn features(context: &mut Context) -> Done {
+    super::statistics::opaque(context, ovs_ofproto::codec::MessageKind::TableFeaturesStatsRequest)
+}
+
+pub(crate) fn descriptions(context: &mut Context) -> Done {
+    trivial(context, &Message::TableDescRequest)
+}
+
+pub(crate) fn change(context: &mut Context) -> Done {
+    let (name, table, setting) =
+        (context.argument(0).to_string(), context.argument(1).to_string(), context.argument(2).to_string());
+    let read = Parser::default().table_setting(&table, &setting).map_err(|e| refuse(&setting, &e))?;
+    let usable = read.protocols.versions();
+    let common = Versions(context.versions.0 & usable.0);
+    if common == Versions(0) {
+        let names = VersionNames(usable);
+        return Err(format!("table_mod '{setting}' requires one of the OpenFlow versions {names}").into());
+    }
+    context.versions = common;
+    let mut switch = Switch::open(context, &name)?;
+    let setting = read.value;
+    if let Some(new_name) = &setting.name {
+        return rename(context, &mut switch, setting.table, new_name);
+    }
+    let requests = match switch.version() >= Version::V1_4 {
+        // What is not named must stay as it is.
+        true => {
+            let wanted = |t: &TableDesc| setting.table == ALL_TABLES || t.table == setting.table;
+            let mut found: Vec<TableDesc> = now(&mut switch)?.into_iter().filter(wanted).collect();
+            found.iter_mut().for_each(|table| apply(table, &setting));
+            found
+        }
+        false => {
+            let mut table = TableDesc::default();
+            table.table = setting.table;
+            table.config = setting.miss.unwrap_or(0);
+            vec![table]
+        }
+    };
+    for desc in requests {
+        let mut change = TableMod::default();
+        change.desc = desc;
+        let request = switch.frame(&Message::TableMod(change))?;
+        switch.tell(context, vec![request])?;
+    }
+    Ok(())
+}
+
+/// How the tables are set up now.
+fn now(switch: &mut Switch) -> Result<Vec<TableDesc>, Failure> {
+    let mut found = Vec::new();
+    let request = switch.frame(&Message::TableDescRequest)?;
+    switch.ask_each(request, |bytes| match Message::decode(bytes) {
+        Ok((_, Message::TableDescReply(page))) => {
+            found.extend(page.items);
+            Ok(())
+        }
+        _ => Err("bad reply to a request for the setup of tables".into()),
+    })?;
+    Ok(found)
+}
+
+fn apply(table: &mut TableDesc, setting: &TableSetting) {
+    let mut set = |bit: u32, on: bool| table.config = if on { table.config | bit } else { table.config & !bit };
+    if let Some(on) = setting.eviction {
+        set(EVICTION, on);
+    }
+    if let Some(vacancy) = setting.vacancy {
+        set(VACANCY, vacancy.is_some());
+        if let Some((down, up)) = vacancy {
+            table.vacancy = Some((down, up, 0));
+        }
+    }
+    // By what flows are evicted is for the switch to say.
+    table.eviction = None;
+}
+
+fn rename(_: &Context, _: &mut Switch, _: u8, _: &str) -> Done {
+    Err("not yet".into())
+}
