@@ -5,7 +5,7 @@
 
 use ovs_packet::Match;
 use ovs_packet::field::{FieldId, Prereq};
-use ovs_packet::key::{FRAG_LATER, VLAN_PRESENT};
+use ovs_packet::key::VLAN_PRESENT;
 
 use super::error::OfError;
 use crate::action::{Action, Instructions, Learn, LearnSource, LearnTarget};
@@ -83,23 +83,9 @@ impl Known {
         actions.iter().try_for_each(|a| self.follow_one(a))
     }
 
-    /// Whether packets have what a field needs. Later fragments have nothing of the protocol above IP.
+    /// Whether packets have what a field needs.
     pub(crate) fn has(&self, prereq: Prereq) -> bool {
-        let above_ip = !matches!(
-            prereq,
-            Prereq::None
-                | Prereq::Ethernet
-                | Prereq::Vlan
-                | Prereq::Ipv4
-                | Prereq::Ipv6
-                | Prereq::Ip
-                | Prereq::Arp
-                | Prereq::Mpls
-                | Prereq::Nsh
-                | Prereq::Ct
-        );
-        let is_later = self.m.key().nw_frag & self.m.mask().bits.nw_frag & FRAG_LATER != 0;
-        prereq.implied_by(&self.m) && !(above_ip && is_later)
+        prereq.implied_by(&self.m)
     }
 
     fn needs(&self, prereq: Prereq) -> Result<(), OfError> {

@@ -55,7 +55,12 @@ pub(super) fn port_of(
     ports: &dyn PortNames,
     says: impl FnOnce(&str) -> String,
 ) -> Parsed<OfPort> {
-    resolve_port(text, ports).ok_or_else(|| ParseFlowError::invalid(at, says(text)))
+    port(text, ports).ok_or_else(|| ParseFlowError::invalid(at, says(text)))
+}
+
+/// A port that there can be: OpenFlow 1.0 has no numbers for others, and no switch has them.
+pub(super) fn port(text: &str, ports: &dyn PortNames) -> Option<OfPort> {
+    resolve_port(text, ports).filter(|port| port.to_16().is_some())
 }
 
 /// A table by its number.

@@ -1,6 +1,6 @@
 //! Parts of fields by name: `reg0[4..7]`, `NXM_NX_REG0[]`, `OXM_OF_METADATA[3]`.
 
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{CLASS_EXPERIMENTER, FieldId};
 
 use super::error::{ParseFlowError, Parsed, invalid};
 use crate::action::Subfield;
@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str, at: usize) -> Parsed<Subfield> {
 
 /// Whether Nicira's and OpenFlow's own classes have the field, which older actions need.
 pub(super) fn is_plain(field: FieldId) -> bool {
-    field.info().code_points().any(|p| p.id.experimenter == 0)
+    field.info().oxm(0).is_some_and(|id| id.class != CLASS_EXPERIMENTER)
 }
 
 #[cfg(test)]

@@ -115,6 +115,8 @@ impl Prereq {
             FieldId::IpFrag | FieldId::PacketType => true,
             FieldId::EthType if m.key().packet_type.get() >> 16 == 1 => m.mask().is_exact(FieldId::PacketType),
             FieldId::VlanVid => m.mask().bits.vlan_tci.get() & VLAN_PRESENT != 0,
+            // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
+            FieldId::Icmpv6Code => true,
             f => m.mask().is_exact(*f),
         };
         if self == Prereq::Ct {
@@ -140,9 +142,9 @@ impl Prereq {
             Prereq::Sctp => "sctp or sctp6",
             Prereq::Icmpv4 => "icmp",
             Prereq::Icmpv6 => "icmp6",
-            Prereq::Nd => "icmp6,icmp_type=135 or 136,icmp_code=0",
-            Prereq::NdSolicit => "icmp6,icmp_type=135,icmp_code=0",
-            Prereq::NdAdvert => "icmp6,icmp_type=136,icmp_code=0",
+            Prereq::Nd => "icmp6,icmp_type=135 or 136",
+            Prereq::NdSolicit => "icmp6,icmp_type=135",
+            Prereq::NdAdvert => "icmp6,icmp_type=136",
             Prereq::Mpls => "mpls or mplsm",
             Prereq::Nsh => "dl_type=0x894f",
             Prereq::Ct => "ct_state with +new, +est, +rel, +rpl, or +trk-inv",

@@ -277,7 +277,9 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
     }
     pending.sort_by_key(|(depth, ..)| *depth);
     for (_, t, bits, fields) in pending {
-        let field = fields.iter().copied().find(|f| f.info().prereq.implied_by(&m)).ok_or_else(|| {
+        // A priority of a VLAN tag says that there is one.
+        let fits = |f: &FieldId| *f == FieldId::VlanPcp || f.info().prereq.implied_by(&m);
+        let field = fields.iter().copied().find(fits).ok_or_else(|| {
             let needs = fields.first().map_or("", |f| f.info().prereq.hint());
             t.error(|name| MatchProblem::Prerequisite { name, needs })
         })?;

@@ -9,14 +9,14 @@ use std::net::Ipv4Addr;
 use ovs_packet::EthAddr;
 use ovs_packet::field::{FieldId, Format, Prereq, TunOption, Value};
 use ovs_packet::key::VLAN_PRESENT;
-use ovs_packet::text::{integer, resolve_port};
+use ovs_packet::text::integer;
 
 use super::Reader;
 use crate::action::{Action, Subfield};
 use crate::codec::action::lacks_tag;
 use crate::text::error::{ParseFlowError, Parsed, Problem, field_value, invalid};
 use crate::text::lexer::Item;
-use crate::text::number::{u8_of, u16_of, u32_of, u64_of};
+use crate::text::number::{port, u8_of, u16_of, u32_of, u64_of};
 use crate::text::protocol::Protocols;
 use crate::text::subfield;
 
@@ -162,7 +162,7 @@ fn set_field(item: &Item<'_>, reader: &mut Reader<'_>) -> Parsed<Action> {
         return Ok(Action::SetTunnelOption { index, value, mask, nicira: false });
     }
     // A port may have a name.
-    let port = matches!(info.format, Format::Port | Format::Port16).then(|| resolve_port(text, reader.ports)).flatten();
+    let port = matches!(info.format, Format::Port | Format::Port16).then(|| port(text, reader.ports)).flatten();
     let Value { value, mask, .. } = match port {
         Some(port) => field_value(field, &port.to_string(), at)?,
         None => field_value(field, text, at)?,

@@ -1,13 +1,13 @@
 //! `learn`: what a flow is to have that a packet makes.
 
 use ovs_packet::field::{Format, Value};
-use ovs_packet::text::{PortNames, integer, resolve_port};
+use ovs_packet::text::{PortNames, integer};
 
 use super::fields::{move_parts, target};
 use crate::action::{Action, Learn, LearnFlags, LearnSource, LearnSpec, LearnTarget, Subfield};
 use crate::text::error::{ParseFlowError, Parsed, field_value, invalid};
 use crate::text::lexer::{Item, items};
-use crate::text::number::{first_digits, table_of, u64_of};
+use crate::text::number::{first_digits, port, table_of, u64_of};
 use crate::text::subfield;
 
 /// Reads the argument of `learn`.
@@ -114,8 +114,12 @@ fn source(learn: &Item<'_>, part: &Item<'_>, dst: Subfield, ports: &dyn PortName
 fn whole_value(dst: Subfield, text: &str, at: usize, ports: &dyn PortNames) -> Parsed<u128> {
     let info = dst.field.info();
     let is_port = matches!(info.format, Format::Port | Format::Port16);
-    let value = match is_port.then(|| resolve_port(text, ports)).flatten() {
-        Some(port) => field_value(dst.field, &port.to_string(), at)?,
+    let value = match is_port.then(|| port(text, ports)) {
+        Some(Some(port)) => field_value(dst.field, &port.to_string(), at)?,
+        Some(None) if info.format == Format::Port => {
+            return invalid(at, format!("{text}: port value out of range for {}", info.name));
+        }
+        Some(None) => return invalid(at, format!("{text}: invalid or unknown port for {}", info.name)),
         None => field_value(dst.field, text, at)?,
     };
     match value.mask == info.max_value() {
@@ -136,12 +140,16 @@ fn load(text: &str, at: usize) -> Parsed<LearnSpec> {
         let (src, dst) = move_parts(text, at)?;
         return Ok(LearnSpec { bits: src.bits, source: LearnSource::Field(src), target: LearnTarget::Load(dst) });
     }
-    let Some(value) = integer(from) else {
-        return invalid(at, format!("load: garbage before `->' in `{text}'"));
+    let is_hexadecimal = |s: &str| s.strip_prefix("0x").is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+    let value = match integer(from) {
+        Some(value) => Some(value),
+        // More than any field holds.
+        None if is_hexadecimal(from) => None,
+        None => return invalid(at, format!("load: garbage before `->' in `{text}'")),
     };
     let dst = plain(target(to, at.saturating_add(from.len()).saturating_add(2))?, to, text, at)?;
-    if value & !dst.ones() != 0 {
+    let Some(value) = value.filter(|value| value & !dst.ones() == 0) else {
         return invalid(at, format!("{text}: value does not fit into {} bits", dst.bits));
-    }
+    };
     Ok(LearnSpec { bits: dst.bits, source: immediate(value, dst.bits), target: LearnTarget::Load(dst) })
 }

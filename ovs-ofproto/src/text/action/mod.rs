@@ -14,12 +14,12 @@ mod output;
 
 use ovs_packet::Match;
 use ovs_packet::field::FieldId;
-use ovs_packet::text::{PortNames, resolve_port};
+use ovs_packet::text::PortNames;
 
 use super::error::{ParseFlowError, Parsed, Problem, invalid};
 use super::flow::Parser;
 use super::lexer::{Item, items};
-use super::number::{table_of, u32_of, u64_of};
+use super::number::{port, table_of, u32_of, u64_of};
 use super::protocol::Protocols;
 use crate::action::{Action, Instructions, LearnSource, LearnTarget};
 use crate::codec::check::Known;
@@ -246,7 +246,7 @@ impl<'p> Reader<'p> {
             (None, "nat") => ct::nat(item.arg, item.arg_at).map(|nat| Action::Nat(Box::new(nat))),
             (None, "ct") => self.ct(item),
             (None, "clone") => self.nested(item.arg, item.arg_at, Outer::Clone).map(Action::Clone),
-            (None, name) => match resolve_port(name, self.ports) {
+            (None, name) => match port(name, self.ports) {
                 Some(port) => Ok(output::to(port)),
                 None => Err(ParseFlowError { at: item.at, problem: Problem::UnknownAction(name.to_string()) }),
             },

@@ -1,13 +1,13 @@
 //! Where packets go: `output`, `controller`, `enqueue`, `resubmit`, `group`.
 
 use ovs_packet::OfPort;
-use ovs_packet::text::{PortNames, resolve_port};
+use ovs_packet::text::PortNames;
 
 use crate::action::{Action, Controller};
 use crate::codec::PacketInReason;
 use crate::text::error::{ParseFlowError, Parsed, invalid};
 use crate::text::lexer::{Item, items};
-use crate::text::number::{hex_bytes, port_of, table_of, u16_of, u32_of};
+use crate::text::number::{hex_bytes, port, port_of, table_of, u16_of, u32_of};
 use crate::text::subfield;
 
 /// The action that `item` stands for, if it is one of these.
@@ -32,7 +32,7 @@ fn output(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
     if arg.contains("port") && arg.contains("max_len") {
         return truncated(item, ports);
     }
-    if let Some(port) = resolve_port(arg, ports) {
+    if let Some(port) = port(arg, ports) {
         return Ok(Action::output(port));
     }
     match subfield::parse(arg, item.arg_at) {

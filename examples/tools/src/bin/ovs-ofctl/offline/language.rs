@@ -42,8 +42,11 @@ fn print_flow(context: &mut Context, flow: FlowMod, protocol: Protocols, xid: u3
 pub(crate) fn flow(context: &mut Context) -> Done {
     let text = context.argument(0).to_string();
     let read = Parser::default().flow(&text, FlowModCommand::Add).map_err(|e| refuse(&text, &e))?;
+    // A form that can say each field may still not say all that is matched of it.
+    let sayable = |p: &Protocols| p.encode_flow_mod(read.value.clone(), 1).is_ok();
+    let first = (read.protocols & context.protocols).iter().find(sayable);
     let chosen = choose(context, read.protocols)?;
-    print_flow(context, read.value, chosen, 1)
+    print_flow(context, read.value, first.unwrap_or(chosen), 1)
 }
 
 /// A file that can be read twice: what comes by a pipe is kept in a file of no name meanwhile.
