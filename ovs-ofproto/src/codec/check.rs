@@ -83,9 +83,9 @@ impl Known {
         actions.iter().try_for_each(|a| self.follow_one(a))
     }
 
-    /// Whether packets have what a field needs.
+    /// Whether packets have what a field needs. What the match leaves open is taken for zero, as upstream takes it.
     pub(crate) fn has(&self, prereq: Prereq) -> bool {
-        prereq.implied_by(&self.m)
+        prereq.holds(self.m.key())
     }
 
     fn needs(&self, prereq: Prereq) -> Result<(), OfError> {

@@ -160,6 +160,11 @@ impl Writer {
         self.out
     }
 
+    /// What was written so far.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.out
+    }
+
     /// How many bytes were written.
     pub fn len(&self) -> usize {
         self.out.len()

@@ -251,7 +251,12 @@ fn id_in(field: FieldId, version: u8) -> Result<OxmId, EncodeError> {
 /// # Errors
 /// If the field has no number.
 pub(super) fn write_header(w: &mut Writer, version: u8, field: FieldId) -> Result<(), EncodeError> {
-    write_id(w, id_in(field, version)?, false, field.info().wire_bytes.into());
+    write_header_as(w, version, field, false)
+}
+
+/// The same, announcing a mask or none.
+pub(super) fn write_header_as(w: &mut Writer, version: u8, field: FieldId, masked: bool) -> Result<(), EncodeError> {
+    write_id(w, id_in(field, version)?, masked, field.info().wire_bytes.into());
     Ok(())
 }
 
@@ -276,7 +281,9 @@ pub(super) fn write_entry(
 ) -> Result<(), EncodeError> {
     let info = field.info();
     let id = id_in(field, version)?;
-    let (bytes, masked) = (usize::from(info.wire_bytes), mask & info.max_value() != info.max_value());
+    // The states that there are do not fill the field: all of them are not all of it.
+    let masked = mask & info.max_value() != info.max_value() || field == FieldId::CtState;
+    let bytes = usize::from(info.wire_bytes);
     write_id(w, id, masked, bytes);
     w.uint(value & mask & info.max_value(), bytes);
     if masked {
@@ -314,7 +321,7 @@ pub(super) fn read_id(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), Decode
     Ok((OxmId { class, field: field >> 1, experimenter }, field & 1 != 0, len))
 }
 
-fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeError> {
+pub(super) fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeError> {
     let what = if id.is_known_class() { "a field of this class" } else { "a known class of fields" };
     FieldId::by_oxm(id).ok_or_else(|| start.error(OfError::BadMatchBadField, what))
 }
@@ -428,31 +435,30 @@ pub(super) fn read_fields(mut r: Reader<'_>, how: Reading) -> Result<(Match, Opt
     let (mut m, mut cookie) = (Match::new(FlowKey::ZERO, FlowMask::EMPTY), None);
     while !r.is_empty() {
         let start = r.clone();
+        if how.cookie {
+            // A field of Nicira's has the same number; the length tells them apart.
+            let mut body = start.clone();
+            let (id, masked, len) = read_id(&mut body)?;
+            if id == NXM_NX_COOKIE && len == if masked { 16 } else { 8 } {
+                let value = body.u64()?;
+                let mask = if masked { body.u64()? } else { u64::MAX };
+                if cookie.is_some() {
+                    return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
+                }
+                if value & !mask != 0 {
+                    return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
+                }
+                cookie = Some((value, mask));
+                r = body;
+                continue;
+            }
+        }
         let e = match read_entry(&mut r) {
             Ok(e) => e,
-            Err(e) if e.error == OfError::BadMatchBadField => {
+            Err(e) if how.loose && matches!(e.error, OfError::BadMatchBadField | OfError::BadMatchBadLength) => {
                 let mut body = start.clone();
-                let (id, masked, len) = read_id(&mut body)?;
-                if id == NXM_NX_COOKIE && how.cookie {
-                    if cookie.is_some() {
-                        return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
-                    }
-                    if len != if masked { 16 } else { 8 } {
-                        return Err(start.error(OfError::BadMatchBadLength, "the length of a cookie"));
-                    }
-                    let value = body.u64()?;
-                    let mask = if masked { body.u64()? } else { u64::MAX };
-                    if value & !mask != 0 {
-                        return Err(
-                            start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is")
-                        );
-                    }
-                    cookie = Some((value, mask));
-                } else if how.loose && id != NXM_NX_COOKIE {
-                    body.skip(len)?;
-                } else {
-                    return Err(e);
-                }
+                let (_, _, len) = read_id(&mut body)?;
+                body.skip(len)?;
                 r = body;
                 continue;
             }

@@ -17,7 +17,8 @@
 //! # What is where
 //!
 //! - `flow`: [`Parser::flow`], the keys of a flow around its [match](ovs_packet::text); `action`: [`Parser::actions`] and
-//!   [`Parser::instructions`]; `group`, `meter`, `packet_out`, `table`: what else the commands take;
+//!   [`Parser::instructions`]; `group`, `meter`, `packet_out`, `table`, `monitor`, `connection`, `tlv`: what else the
+//!   commands take; `fields`: TLVs by name;
 //! - `protocol`: [`Protocols`], the forms of OpenFlow that can say what was read;
 //! - `lexer`: what cuts lists into items; `subfield`: names such as `NXM_NX_REG0[0..7]`; `number`;
 //! - `error`: [`ParseFlowError`], the place of what is wrong, and what it is, in upstream's words;
@@ -33,6 +34,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod action;
+mod connection;
 mod error;
 mod fields;
 mod flow;
@@ -40,13 +42,16 @@ mod group;
 mod lexer;
 mod message;
 mod meter;
+mod monitor;
 mod number;
 mod packet_out;
 mod print;
 mod protocol;
 mod subfield;
 mod table;
+mod tlv;
 
+pub use connection::connections;
 pub use error::{ParseFlowError, Problem};
 pub use fields::{fields_of, fields_text};
 pub use flow::{Parser, Read};
@@ -59,3 +64,4 @@ pub use packet_out::BundleLine;
 pub use print::ActionList;
 pub use protocol::{Protocols, UnknownProtocol};
 pub use table::TableSetting;
+pub use tlv::tlv_mappings;

@@ -166,8 +166,12 @@ impl FlowMod {
         let mut fm = FlowMod::default();
         match kind {
             Kind::FlowMod10 | Kind::NxFlowMod => {
+                let mut exact = false;
                 if kind == Kind::FlowMod10 {
+                    let came = matching::read_10_whole(&mut r.clone())?;
+                    exact = matching::is_exact_10(r);
                     fm.matching = matching::read_10(r)?;
+                    matching::tell_normalised(&came, &fm.matching);
                 }
                 let cookie = r.u64()?;
                 let at_command = r.clone();
@@ -177,6 +181,10 @@ impl FlowMod {
                 fm.idle_timeout = r.u16()?;
                 fm.hard_timeout = r.u16()?;
                 fm.priority = r.u16()?;
+                if exact {
+                    // Nothing goes before a flow that leaves nothing open (OpenFlow 1.0, section 3.4).
+                    fm.priority = u16::MAX;
+                }
                 fm.buffer_id = r.u32()?;
                 fm.out_port = read_port16(r)?;
                 let at_flags = r.clone();

@@ -110,7 +110,7 @@ impl FlowRemoved {
             }
             _ => {
                 if kind == Kind::FlowRemoved10 {
-                    f.matching = matching::read_10(r)?;
+                    f.matching = matching::read_10_whole(r)?;
                 }
                 f.cookie = r.u64()?;
                 f.priority = r.u16()?;

@@ -174,7 +174,7 @@ impl<'a> FlowStatsView<'a> {
             Kind::StatsFlowReply10 => {
                 f.table = r.u8()?;
                 r.skip(1)?;
-                f.matching = matching::read_10(&mut r)?;
+                f.matching = matching::read_10_whole(&mut r)?;
                 f.duration = duration(&mut r)?;
                 timeouts(&mut f, &mut r)?;
                 r.skip(6)?;

@@ -68,11 +68,8 @@ impl Printer {
         self.out.push(' ');
         self.matching(flow.priority, &flow.matching)?;
         let out = &mut self.out;
-        let reasons = ["idle", "hard", "delete", "group_delete", "meter_delete", "eviction"];
-        match reasons.get(usize::from(flow.reason)) {
-            Some(reason) => write!(out, " reason={reason}")?,
-            None => write!(out, " reason={}", flow.reason)?,
-        }
+        out.push_str(" reason=");
+        removed_reason(out, flow.reason)?;
         if let Some(table) = flow.table.filter(|t| *t != 255) {
             write!(out, " table_id={table}")?;
         }
@@ -84,5 +81,14 @@ impl Printer {
             write!(out, " hard{}", flow.hard_timeout)?;
         }
         writeln!(out, " pkts{} bytes{}", flow.packets, flow.bytes)
+    }
+}
+
+/// Why a flow ended.
+pub(super) fn removed_reason(out: &mut String, reason: u8) -> fmt::Result {
+    let reasons = ["idle", "hard", "delete", "group_delete", "meter_delete", "eviction"];
+    match reasons.get(usize::from(reason)) {
+        Some(reason) => out.write_str(reason),
+        None => write!(out, "{reason}"),
     }
 }

@@ -1,8 +1,11 @@
 //! Whole messages in words, as `ovs-ofctl ofp-print` writes them.
 
 mod dump;
+mod extension;
+mod features;
 mod flow;
 mod group;
+mod monitor;
 mod packet;
 mod port;
 mod switch;
@@ -17,7 +20,7 @@ use self::dump::hex_dump;
 use self::group::METER_FLAGS;
 use self::group::meter_id;
 use self::port::{CONFIG, features, wire_features};
-use self::switch::{ACTIONS_10, ACTIONS_11, BUNDLE_FLAGS, CAPABILITIES, queue_name, role};
+use self::switch::{ACTIONS_10, BUNDLE_FLAGS, CAPABILITIES, action_names, queue_name, role};
 use super::print::{Prioritised, Seconds};
 use crate::codec::{DecodeError, ErrorMessage, Header, Hello, Kind, Message, OfError, Version, Versions};
 
@@ -45,10 +48,7 @@ struct Printed<'a> {
 impl fmt::Display for Printed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let says = self.message.says();
-        let kind = match self.message {
-            Message::Opaque(opaque) => Some(opaque.kind),
-            _ => says.and_then(|says| Kind::saying(says, self.header.version)),
-        };
+        let kind = says.and_then(|says| Kind::saying(says, self.header.version));
         let name = kind.map_or("OFPT_EXPERIMENTER", Kind::name);
         let mut text = String::new();
         head(&mut text, name, self.header)?;
@@ -235,9 +235,27 @@ impl Printer {
                 writeln!(out, " experimenter={:#010x} type={:#x}", e.experimenter, e.kind)?;
                 hex_dump(out, &e.data)
             }
-            Message::Opaque(opaque) => {
-                writeln!(out)?;
-                hex_dump(out, &opaque.body)
+            Message::TableStatsReply(tables) => self.table_stats(&tables.items),
+            Message::TableFeaturesRequest(tables) | Message::TableFeaturesReply(tables) => {
+                self.table_features(&tables.items)
+            }
+            Message::TableStatus(s) => self.table_status(s),
+            Message::FlowMonitorRequest(monitors) => monitors.items.iter().try_for_each(|m| self.monitor_request(m)),
+            Message::FlowMonitorReply(updates) => updates.items.iter().try_for_each(|u| self.flow_update(u)),
+            Message::CtFlush(flush) => self.ct_flush(flush),
+            Message::TlvTableMod(t) => self.tlv_mod(t),
+            Message::TlvTableReply(t) => self.tlv_reply(t),
+            Message::IpfixBridgeStatsReply(stats) => {
+                out.push_str("\n  bridge ipfix: ");
+                self.ipfix(stats, 16)
+            }
+            Message::IpfixFlowStatsReply(sets) => {
+                writeln!(out, " {} ids", sets.items.len())?;
+                for stats in &sets.items {
+                    write!(self.out, "  id {:3}: ", stats.collector_set)?;
+                    self.ipfix(stats, 10)?;
+                }
+                Ok(())
             }
             Message::FeaturesReply(f) => {
                 writeln!(out, " dpid:{:016x}", f.datapath_id)?;
@@ -377,10 +395,7 @@ impl Printer {
                         "    {name} group:\n       max_groups={}\n       actions: ",
                         crate::text::print::HexNumber((*max).into())
                     )?;
-                    let all: &[(u32, &str)] =
-                        if self.header.version == Version::V1_0 { &ACTIONS_10 } else { &ACTIONS_11 };
-                    let names: Vec<&str> =
-                        all.iter().filter(|(bit, _)| actions & 1 << bit != 0).map(|(_, name)| *name).collect();
+                    let names = action_names(*actions, self.header.version);
                     writeln!(out, "{}", if names.is_empty() { "(none)".to_string() } else { names.join(" ") })?;
                 }
                 Ok(())

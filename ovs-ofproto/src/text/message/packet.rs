@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::{FlowKey, Match, Packet, extract};
 
 use super::Printer;
@@ -117,6 +117,12 @@ pub fn packet_match(key: &FlowKey) -> Match {
     ];
     for field in headers.into_iter().filter(|f| f.info().prereq.holds(key)) {
         m.set(field, field.info().get(key));
+    }
+    if Prereq::Vlan.holds(key) {
+        // Whether there is a second tag.
+        let mut mask = *m.mask();
+        mask.bits.inner_vlan_tci = u16::MAX.into();
+        m = Match::new(*key, mask);
     }
     m
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::Printer;
-use crate::codec::{AsyncConfig, Capabilities};
+use crate::codec::{AsyncConfig, Capabilities, Version};
 
 pub(super) const CAPABILITIES: [(u32, &str); 11] = [
     (Capabilities::FLOW_STATS.bits(), "FLOW_STATS"),
@@ -36,7 +36,7 @@ pub(super) const ACTIONS_10: [(u32, &str); 12] = [
 ];
 
 /// The same of OpenFlow 1.1 and later.
-pub(super) const ACTIONS_11: [(u32, &str); 17] = [
+const ACTIONS_11: [(u32, &str); 17] = [
     (0, "output"),
     (22, "group"),
     (25, "set_field"),
@@ -55,6 +55,12 @@ pub(super) const ACTIONS_11: [(u32, &str); 17] = [
     (20, "pop_mpls"),
     (21, "set_queue"),
 ];
+
+/// The names of the actions whose bits are set, as a version numbers them.
+pub(super) fn action_names(actions: u32, version: Version) -> Vec<&'static str> {
+    let all: &[(u32, &str)] = if version == Version::V1_0 { &ACTIONS_10 } else { &ACTIONS_11 };
+    all.iter().filter(|(bit, _)| actions & 1 << bit != 0).map(|(_, name)| *name).collect()
+}
 
 impl Printer {
     pub(super) fn async_config(&mut self, a: &AsyncConfig) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{Printer, bits};
-use crate::codec::{TableDesc, Version};
+use crate::codec::{TableDesc, TableStatus, Version};
 
 impl Printer {
     pub(super) fn table_config(&self) -> bool {
@@ -34,6 +34,12 @@ impl Printer {
             Some((down, up, _)) if t.config & 8 != 0 => write!(out, " vacancy:{down},{up}"),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn table_status(&mut self, s: &TableStatus) -> fmt::Result {
+        let reason = if s.reason == 3 { "VACANCY_DOWN" } else { "VACANCY_UP" };
+        write!(self.out, " reason={reason}\ntable_desc:-")?;
+        self.table_desc(&s.desc)
     }
 
     pub(super) fn table_desc(&mut self, t: &TableDesc) -> fmt::Result {

@@ -1,9 +1,10 @@
 //! Connections that a switch tracks.
 
 use ovs_ofproto::codec::Message;
+use ovs_ofproto::text::connections;
 
 use super::switch::Switch;
-use crate::context::{Context, Done};
+use crate::context::{Context, Done, Failure};
 
 fn tell(context: &mut Context, message: &Message) -> Done {
     let name = context.argument(0).to_string();
@@ -19,6 +20,9 @@ pub(crate) fn flush_zone(context: &mut Context) -> Done {
     tell(context, &Message::CtFlushZone(zone))
 }
 
-pub(crate) fn flush(_: &mut Context) -> Done {
-    Err("not yet".into())
+pub(crate) fn flush(context: &mut Context) -> Done {
+    let arguments: Vec<&str> = context.arguments.iter().skip(1).map(String::as_str).collect();
+    let read = connections(&arguments);
+    let flush = read.map_err(|e| Failure::from(format!("Failed to parse CT match: {}", e.problem)))?;
+    tell(context, &Message::CtFlush(Box::new(flush)))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ovs_db::net;
 use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply, Server, control_path, run_directory};
-use ovs_ofproto::codec::{Message, Version, Versions};
+use ovs_ofproto::codec::{Message, Page, Version, Versions};
 use ovs_ofproto::session::edge::ClientError;
 use ovs_ofproto::session::{CloseReason, Frame};
 use ovs_ofproto::text::{Parser, ofp_print};
@@ -105,8 +105,25 @@ fn report_ttl(context: &Context, switch: &mut Switch) -> Done {
     }
 }
 
-fn watch(_: &mut Context, _: &mut Switch, _: &str) -> Done {
-    Err("not yet".into())
+fn watch(context: &mut Context, switch: &mut Switch, text: &str) -> Done {
+    let read = {
+        let names = Names::of(context, context.argument(0));
+        Parser::new(&names).flow_monitor(text).map_err(|e| refuse(text, &e))?
+    };
+    if (read.protocols & context.protocols).is_empty() {
+        return Err(format!(
+            "none of the usable flow formats ({}) is among the allowed flow formats ({})",
+            read.protocols, context.protocols
+        )
+        .into());
+    }
+    let request = switch.frame(&Message::FlowMonitorRequest(Page { more: false, items: vec![read.value] }))?;
+    if context.options.more > 0 {
+        let verbosity = context.verbosity(2);
+        print(context, request.bytes(), verbosity)?;
+    }
+    switch.dump(context, request)?;
+    context.finish()
 }
 
 /// Asks for packets in the form that is wanted, or else in the one that says most.

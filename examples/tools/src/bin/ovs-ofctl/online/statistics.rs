@@ -1,7 +1,6 @@
 //! What a switch is, and what it has seen.
 
-use ovs_ofproto::codec::{Kind, Message, MessageKind, Opaque, PortRequest, SwitchConfig, Version};
-use ovs_ofproto::text::ofp_print;
+use ovs_ofproto::codec::{Message, PortRequest, SwitchConfig, Version};
 
 use super::switch::Switch;
 use crate::context::{Context, Done, Failure};
@@ -11,14 +10,6 @@ pub(super) fn trivial(context: &mut Context, request: &Message) -> Done {
     let name = context.argument(0).to_string();
     let mut switch = Switch::open(context, &name)?;
     let request = switch.frame(request)?;
-    switch.dump(context, request)
-}
-
-pub(super) fn opaque(context: &mut Context, of: MessageKind) -> Done {
-    let name = context.argument(0).to_string();
-    let mut switch = Switch::open(context, &name)?;
-    let kind = Kind::saying(of, switch.version()).ok_or("this version of OpenFlow has no such request")?;
-    let request = switch.frame(&Message::Opaque(Opaque { kind, more: false, body: Vec::new() }))?;
     switch.dump(context, request)
 }
 
@@ -47,11 +38,11 @@ pub(crate) fn tables(context: &mut Context) -> Done {
 }
 
 pub(crate) fn ipfix_bridge(context: &mut Context) -> Done {
-    opaque(context, MessageKind::IpfixBridgeStatsRequest)
+    trivial(context, &Message::IpfixBridgeStatsRequest)
 }
 
 pub(crate) fn ipfix_flow(context: &mut Context) -> Done {
-    opaque(context, MessageKind::IpfixFlowStatsRequest)
+    trivial(context, &Message::IpfixFlowStatsRequest)
 }
 
 const MODES: [&str; 4] = ["normal", "drop", "reassemble", "nx-match"];
@@ -96,9 +87,4 @@ pub(crate) fn set_fragments(context: &mut Context) -> Done {
         )
         .into()),
     }
-}
-
-/// What a message says on standard error, as upstream says what a switch refuses.
-pub(super) fn complain(context: &Context, bytes: &[u8]) {
-    eprint!("{}", ofp_print(bytes, context.verbosity(1)));
 }

@@ -1,7 +1,7 @@
 //! Tables.
 
 use ovs_ofproto::ALL_TABLES;
-use ovs_ofproto::codec::{Message, TableDesc, TableMod, Version, Versions};
+use ovs_ofproto::codec::{Message, Page, TableDesc, TableMod, Version, Versions};
 use ovs_ofproto::text::{Parser, TableSetting};
 
 use super::statistics::trivial;
@@ -14,7 +14,7 @@ const EVICTION: u32 = 4;
 const VACANCY: u32 = 8;
 
 pub(crate) fn features(context: &mut Context) -> Done {
-    super::statistics::opaque(context, ovs_ofproto::codec::MessageKind::TableFeaturesStatsRequest)
+    trivial(context, &Message::TableFeaturesRequest(Page::default()))
 }
 
 pub(crate) fn descriptions(context: &mut Context) -> Done {
@@ -90,6 +90,26 @@ fn apply(table: &mut TableDesc, setting: &TableSetting) {
     table.eviction = None;
 }
 
-fn rename(_: &Context, _: &mut Switch, _: u8, _: &str) -> Done {
-    Err("not yet".into())
+/// Has a table called otherwise: its features are asked for, and sent back with the name.
+fn rename(context: &Context, switch: &mut Switch, table: u8, name: &str) -> Done {
+    let mut found = None;
+    let request = switch.frame(&Message::TableFeaturesRequest(Page::default()))?;
+    switch.ask_each(request, |bytes| match Message::decode(bytes) {
+        Ok((_, Message::TableFeaturesReply(page))) => {
+            found = found.take().or(page.items.into_iter().find(|t| t.table == table));
+            Ok(())
+        }
+        _ => Err("bad reply to a request for the features of tables".into()),
+    })?;
+    let mut features = found.ok_or_else(|| format!("the switch has no table {table}"))?;
+    features.name = name.to_string();
+    // Nothing but the name is to change.
+    features.abilities = None;
+    features.command = 1;
+    let request = switch.frame(&Message::TableFeaturesRequest(Page { more: false, items: vec![features] }))?;
+    let verbosity = context.verbosity(2);
+    switch.ask_each(request, |bytes| match Message::decode(bytes) {
+        Ok((_, Message::TableFeaturesReply(_))) => Ok(()),
+        _ => Err(format!("the switch refused: {}", ovs_ofproto::text::ofp_print(bytes, verbosity).trim_end()).into()),
+    })
 }
