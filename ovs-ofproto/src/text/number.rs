@@ -60,7 +60,16 @@ pub(super) fn port_of(
 
 /// A port that there can be: OpenFlow 1.0 has no numbers for others, and no switch has them.
 pub(super) fn port(text: &str, ports: &dyn PortNames) -> Option<OfPort> {
-    resolve_port(text, ports).filter(|port| port.to_16().is_some())
+    let port = resolve_port(text, ports)?;
+    if port.to_16().is_none() {
+        let (low, high) = (0xffff_ff00u32, u32::MAX);
+        tracing::warn!(
+            target: "ofp_port",
+            "port {text} is outside the supported range 0 through ffff or {low:#x} through {high:#x}"
+        );
+        return None;
+    }
+    Some(port)
 }
 
 /// A table by its number.

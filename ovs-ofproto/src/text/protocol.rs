@@ -144,7 +144,7 @@ impl Protocols {
     /// The forms that can say a match whose fields can be said: those of OpenFlow 1.0 and 1.1 know nothing of what is
     /// within IPv6.
     pub(super) fn of_ipv6(m: &Match) -> Protocols {
-        let within = [FieldId::NwProto, FieldId::NwTos, FieldId::TcpSrc, FieldId::TcpDst];
+        let within = [FieldId::NwProto, FieldId::NwTos, FieldId::NwEcn, FieldId::TcpSrc, FieldId::TcpDst];
         match m.key().eth_type.get() == 0x86dd && within.iter().any(|f| f.info().get(&m.mask().bits) != 0) {
             true => Protocols::TLV,
             false => Protocols::ANY,

@@ -218,12 +218,15 @@ impl Client {
         let now = (self.clock)();
         let until = self.until(now);
         self.push(&message, until)?;
-        while !self.driver.session().transmit().is_empty() {
+        loop {
+            self.driver.run((self.clock)());
+            if self.driver.session().transmit().is_empty() {
+                return Ok(());
+            }
             if let Some(event) = self.turn(until)? {
                 self.keep_event(event)?;
             }
         }
-        Ok(())
     }
 
     /// The next message that belongs to no transaction.

@@ -147,7 +147,9 @@ fn load(text: &str, at: usize) -> Parsed<LearnSpec> {
         None if is_hexadecimal(from) => None,
         None => return invalid(at, format!("load: garbage before `->' in `{text}'")),
     };
-    let dst = plain(target(to, at.saturating_add(from.len()).saturating_add(2))?, to, text, at)?;
+    let to_at = at.saturating_add(from.len()).saturating_add(2);
+    plain(subfield::parse(to, to_at)?, to, text, at)?;
+    let dst = target(to, to_at)?;
     let Some(value) = value.filter(|value| value & !dst.ones() == 0) else {
         return invalid(at, format!("{text}: value does not fit into {} bits", dst.bits));
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
-use ovs_ofproto::codec::{Version, Versions};
+use ovs_ofproto::codec::{OfError, Version, Versions};
 use ovs_ofproto::text::{ParseFlowError, Problem, Protocols};
 
 use crate::options::Options;
@@ -136,7 +136,7 @@ pub(crate) fn refuse(text: &str, error: &ParseFlowError) -> Failure {
 
 /// The same, with the place of the text in front.
 pub(crate) fn refuse_in(place: &str, text: &str, error: &ParseFlowError) -> Failure {
-    if let Problem::Refused { why, .. } = &error.problem
+    if let Problem::Refused { error: OfError::BadActionMatchInconsistent, why } = &error.problem
         && !why.is_empty()
     {
         tracing::warn!(target: "meta_flow", "{why}");

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::setsid;
 
 use ovs_db::unixctl::run_directory;
@@ -88,7 +88,7 @@ pub(crate) fn write_pid(context: &Context) -> Result<Option<PidFile>, Failure> {
     let mut file = File::create(&path).map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     // Who looks for us sees by the lock that we are there.
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
     Ok(Some(PidFile { path, _file: file }))
 }
 

@@ -19,6 +19,9 @@ use crate::offline::print::print;
 /// How long to wait for a switch that says nothing, where upstream waits for ever; -t is for less.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The first transaction id; the hello has the one before.
+const FIRST_XID: u32 = 2;
+
 /// Which socket of a bridge.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Socket {
@@ -91,7 +94,13 @@ impl Switch {
     fn open_in(context: &Context, name: &str, socket: Socket, versions: Versions) -> Result<Switch, Failure> {
         let (place, called) = endpoint(name, socket)?;
         let stream = stream_options(context)?;
-        let options = ClientOptions { versions, timeout: Some(PATIENCE), stream, ..ClientOptions::default() };
+        let options = ClientOptions {
+            versions,
+            timeout: Some(PATIENCE),
+            first_xid: FIRST_XID,
+            stream,
+            ..ClientOptions::default()
+        };
         let client = Client::connect(&place, options, clock()).map_err(|e| match &e {
             _ if name.contains(':') => Failure::from(format!("connecting to {name} ({e})")),
             _ => format!("{name}: failed to connect to socket ({e})").into(),
