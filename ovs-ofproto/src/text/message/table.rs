@@ -62,6 +62,11 @@ pub(super) fn eviction_flags(out: &mut String, flags: u32) -> fmt::Result {
             out.push_str("(default)");
             Ok(())
         }
-        flags => bits(out, flags, &[(1, "OTHER"), (2, "IMPORTANCE"), (4, "LIFETIME")]),
+        flags => {
+            let mut names = String::new();
+            bits(&mut names, flags, &[(1, "OTHER"), (2, "IMPORTANCE"), (4, "LIFETIME")])?;
+            out.push_str(&names.replace(' ', "|"));
+            Ok(())
+        }
     }
 }

@@ -74,6 +74,13 @@ fn from_file(context: &mut Context, file: &str, command: GroupCommand) -> Done {
 fn send(context: &mut Context, name: &str, groups: Vec<GroupMod>, usable: Protocols) -> Done {
     let bundled = context.options.bundle;
     let usable = if bundled { usable & Protocols::OF13_UP } else { usable };
+    if (usable & context.protocols).is_empty() {
+        let by_bucket =
+            |command: u16| [(3, "insert-bucket"), (5, "remove-bucket")].into_iter().find(|(c, _)| *c == command);
+        if let Some((_, command)) = groups.iter().find_map(|g| by_bucket(g.command)) {
+            return Err(format!("{command} needs OpenFlow 1.5 or later ('-O OpenFlow15')").into());
+        }
+    }
     let mut switch = Switch::open_for_flows(context, name, usable)?;
     let frames = groups.into_iter().map(|group| switch.frame(&Message::from(group)));
     let frames: Vec<Frame> = frames.collect::<Result<_, _>>()?;

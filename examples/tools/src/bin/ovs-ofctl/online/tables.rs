@@ -1,8 +1,8 @@
 //! Tables.
 
 use ovs_ofproto::ALL_TABLES;
-use ovs_ofproto::codec::{Message, Page, TableDesc, TableMod, Version, Versions};
-use ovs_ofproto::text::{Parser, TableSetting};
+use ovs_ofproto::codec::{Header, Message, MessageType, Page, TableDesc, TableFeatures, TableMod, Version, Versions};
+use ovs_ofproto::text::{Parser, TableSetting, message};
 
 use super::statistics::trivial;
 use super::switch::Switch;
@@ -13,8 +13,34 @@ const EVICTION: u32 = 4;
 /// Of a table's configuration: vacancy is told.
 const VACANCY: u32 = 8;
 
+/// All parts of the answer are printed as one, in which tables that are like the one before are not said again.
 pub(crate) fn features(context: &mut Context) -> Done {
-    trivial(context, &Message::TableFeaturesRequest(Page::default()))
+    let name = context.argument(0).to_string();
+    let mut switch = Switch::open(context, &name)?;
+    let (found, xid) = all_features(&mut switch)?;
+    let reply = Message::TableFeaturesReply(Page { more: false, items: found });
+    let header = Header { version: switch.version(), kind: MessageType::MULTIPART_REPLY, length: 0, xid };
+    let text = message(&header, &reply).to_string();
+    // The head is that of a message that there is not.
+    let body = text.split_once('\n').map_or("", |(_, body)| body);
+    context.print(body.trim_start_matches('\n'))
+}
+
+/// The features of all tables, and the transaction id of the answer.
+fn all_features(switch: &mut Switch) -> Result<(Vec<TableFeatures>, u32), Failure> {
+    let (mut found, mut xid) = (Vec::new(), 0);
+    let request = switch.frame(&Message::TableFeaturesRequest(Page::default()))?;
+    switch.ask_each(request, |bytes| match Message::decode(bytes) {
+        Ok((header, Message::TableFeaturesReply(page))) => {
+            xid = header.xid;
+            found.extend(page.items);
+            Ok(())
+        }
+        Ok((_, Message::Error(e))) => Err(format!("the switch refused: {}", e.error).into()),
+        Ok(_) => Err("bad reply to a request for the features of tables".into()),
+        Err(e) => Err(format!("decode error: {}", e.error).into()),
+    })?;
+    Ok((found, xid))
 }
 
 pub(crate) fn descriptions(context: &mut Context) -> Done {
@@ -92,20 +118,10 @@ fn apply(table: &mut TableDesc, setting: &TableSetting) {
 
 /// Has a table called otherwise: its features are asked for, and sent back with the name.
 fn rename(context: &Context, switch: &mut Switch, table: u8, name: &str) -> Done {
-    let mut found = None;
-    let request = switch.frame(&Message::TableFeaturesRequest(Page::default()))?;
-    switch.ask_each(request, |bytes| match Message::decode(bytes) {
-        Ok((_, Message::TableFeaturesReply(page))) => {
-            found = found.take().or(page.items.into_iter().find(|t| t.table == table));
-            Ok(())
-        }
-        _ => Err("bad reply to a request for the features of tables".into()),
-    })?;
-    let mut features = found.ok_or_else(|| format!("the switch has no table {table}"))?;
+    let (found, _) = all_features(switch)?;
+    let mut features =
+        found.into_iter().find(|t| t.table == table).ok_or_else(|| format!("the switch has no table {table}"))?;
     features.name = name.to_string();
-    // Nothing but the name is to change.
-    features.abilities = None;
-    features.command = 1;
     let request = switch.frame(&Message::TableFeaturesRequest(Page { more: false, items: vec![features] }))?;
     let verbosity = context.verbosity(2);
     switch.ask_each(request, |bytes| match Message::decode(bytes) {
