@@ -2,9 +2,11 @@
 
 use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
+use ovs_packet::text::Term;
 
 use super::error::{ParseFlowError, Parsed, invalid};
-use super::flow::{Parser, Read, forms_of_match, split_actions, split_terms};
+use super::flow::{Parser, Read, forms_of_match, split_actions};
+use super::lexer::items;
 use super::number::{hex_bytes, port_of};
 use super::protocol::Protocols;
 use crate::codec::{GroupMod, NO_BUFFER, PacketOut};
@@ -48,13 +50,13 @@ impl Parser<'_> {
             actions: Vec::new(),
             data: Vec::new(),
         };
-        let mut metadata = Vec::new();
-        for t in split_terms(head)? {
-            let value_at = t.at.saturating_add(t.name.len()).saturating_add(1);
-            let Some(value) = t.value.filter(|v| !v.is_empty()) else {
-                return invalid(t.at, format!("field {} missing value", t.name));
-            };
-            match t.name {
+        let (mut metadata, mut packet_type) = (Vec::new(), None);
+        for item in items(head) {
+            let (value, value_at) = (item.arg, item.arg_at);
+            if value.is_empty() {
+                return invalid(item.at, format!("field {} missing value", item.name));
+            }
+            match item.name {
                 "in_port" => {
                     out.in_port =
                         port_of(value, value_at, self.ports, |t| format!("{t} is not a valid OpenFlow port"))?;
@@ -69,20 +71,27 @@ impl Parser<'_> {
                         return invalid(value_at, "packet: Packet data too short for Ethernet");
                     }
                 }
+                "packet_type" => packet_type = Some((value, value_at)),
                 name => {
                     let field = FieldId::by_name(name)
-                        .ok_or_else(|| ParseFlowError::invalid(t.at, format!("unknown keyword {name}")))?;
+                        .ok_or_else(|| ParseFlowError::invalid(item.at, format!("unknown keyword {name}")))?;
                     if !is_of_pipeline(field) {
-                        return invalid(t.at, format!("{name} is not a valid pipeline field for PACKET_OUT"));
+                        return invalid(item.at, format!("{name} is not a valid pipeline field for PACKET_OUT"));
                     }
-                    metadata.push(t);
+                    metadata.push(Term { name, value: Some(value), at: item.at });
                 }
             }
         }
         let mut protocols = Protocols::ANY;
-        if !metadata.is_empty() {
-            let m = self.matching(&metadata)?;
+        if !metadata.is_empty() || packet_type.is_some() {
+            let mut m = self.matching(&metadata)?;
             protocols &= forms_of_match(&metadata, &m);
+            if let Some((text, at)) = packet_type {
+                let bad = || ParseFlowError::invalid(at, format!("packet_type({text}) can't be interpreted"));
+                let (ns, kind) = text.split_once(',').ok_or_else(bad)?;
+                let number = |t: &str| ovs_packet::text::integer(t.trim()).filter(|n| *n <= 0xffff).ok_or_else(bad);
+                m.set(FieldId::PacketType, number(ns)? << 16 | number(kind)?);
+            }
             out.metadata = Some(Box::new(m));
         }
         if out.data.is_empty() {

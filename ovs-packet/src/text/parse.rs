@@ -367,6 +367,12 @@ fn set_field(m: &mut Match, field: FieldId, text: &str, ports: &dyn PortNames) -
         m.set(FieldId::VlanTci, 0);
         return Ok(());
     }
+    // Bits above the VLAN id are not looked at.
+    if field == FieldId::DlVlan
+        && let Some(vid) = super::integer(text).filter(|vid| (0x1000..0xffff).contains(vid))
+    {
+        return set_field(m, field, &(vid & 0xfff).to_string(), ports);
+    }
     let port =
         matches!(field.info().format, Format::Port | Format::Port16).then(|| resolve_port(text, ports)).flatten();
     let v = match port {

@@ -149,8 +149,6 @@ fn choose_packet_in(context: &Context, switch: &mut Switch) -> Done {
 struct Watcher {
     server: Server,
     socket: Option<ControlSocket>,
-    /// Messages go there.
-    output: Box<dyn Write>,
     /// Who waits for the answer to a barrier.
     barrier: Option<InvocationKey>,
     blocked: bool,
@@ -181,15 +179,7 @@ fn run(context: &mut Context, switch: &mut Switch, resumes: bool) -> Done {
     };
     let pid_file = daemon::write_pid(context)?;
     daemon::ready(context)?;
-    let mut watcher = Watcher {
-        server,
-        socket,
-        output: Box::new(std::io::stderr()),
-        barrier: None,
-        blocked: false,
-        over: false,
-        resumes,
-    };
+    let mut watcher = Watcher { server, socket, barrier: None, blocked: false, over: false, resumes };
     let done = turn_until_over(context, switch, &mut watcher);
     drop(pid_file);
     done
@@ -242,7 +232,7 @@ fn show(context: &Context, switch: &mut Switch, watcher: &mut Watcher, frame: &F
         text += &format!("{} {}: ", date(time), time_of_day(time));
     }
     text += &ofp_print(frame.bytes(), context.verbosity(2));
-    watcher.output.write_all(text.as_bytes()).and_then(|()| watcher.output.flush()).map_err(failed)?;
+    std::io::stderr().write_all(text.as_bytes()).map_err(failed)?;
     match Message::decode(frame.bytes()) {
         Ok((_, Message::BarrierReply)) => {
             if let Some(key) = watcher.barrier.take() {
@@ -252,7 +242,7 @@ fn show(context: &Context, switch: &mut Switch, watcher: &mut Watcher, frame: &F
         Ok((_, Message::PacketIn(packet))) if watcher.resumes && packet.continuation.is_some() => {
             let resume = switch.frame(&Message::Resume(packet))?;
             let text = format!("send: {}", ofp_print(resume.bytes(), context.verbosity(2)));
-            watcher.output.write_all(text.as_bytes()).map_err(failed)?;
+            std::io::stderr().write_all(text.as_bytes()).map_err(failed)?;
             switch.client().send(resume).map_err(|e| switch.talking(&e))?;
         }
         _ => {}
@@ -282,10 +272,11 @@ fn obey(
             done()
         }
         "ofctl/set-output-file" => match File::create(arguments.first().map_or("", String::as_str)) {
-            Ok(file) => {
-                watcher.output = Box::new(file);
-                done()
-            }
+            // What goes wrong later is said there too.
+            Ok(file) => match rustix::stdio::dup2_stderr(&file) {
+                Ok(()) => done(),
+                Err(e) => Ok(Some(Reply::Error(e.to_string()))),
+            },
             Err(e) => Ok(Some(Reply::Error(e.to_string().into()))),
         },
         "ofctl/barrier" => {
@@ -310,21 +301,16 @@ fn obey(
                 Ok(read) => switch.frame(&Message::PacketOut(read.value))?,
             };
             let shown = ofp_print(message.bytes(), context.verbosity(0));
-            watcher.output.write_all(shown.as_bytes()).map_err(|e| format!("output: {e}"))?;
+            std::io::stderr().write_all(shown.as_bytes()).map_err(|e| format!("output: {e}"))?;
             switch.client().send(message).map_err(|e| switch.talking(&e))?;
             done()
         }
-        _ => send_all(context, switch, watcher, arguments).map(Some),
+        _ => send_all(context, switch, arguments).map(Some),
     }
 }
 
 /// Sends messages in hexadecimal as they are.
-fn send_all(
-    context: &Context,
-    switch: &mut Switch,
-    watcher: &mut Watcher,
-    arguments: &[String],
-) -> Result<Reply, Failure> {
+fn send_all(context: &Context, switch: &mut Switch, arguments: &[String]) -> Result<Reply, Failure> {
     let (mut said, mut well) = (String::new(), true);
     for digits in arguments {
         let read = hex(digits).map_err(|_| "Trailing garbage in hex data").and_then(|bytes| match bytes.len() {
@@ -338,7 +324,7 @@ fn send_all(
             }
             Ok(frame) => {
                 let shown = format!("send: {}", ofp_print(frame.bytes(), context.verbosity(0)));
-                watcher.output.write_all(shown.as_bytes()).map_err(|e| format!("output: {e}"))?;
+                std::io::stderr().write_all(shown.as_bytes()).map_err(|e| format!("output: {e}"))?;
                 switch.client().send(frame).map_err(|e| switch.talking(&e))?;
                 said += "sent";
             }

@@ -112,6 +112,9 @@ fn apply(table: &mut TableDesc, setting: &TableSetting) {
             table.vacancy = Some((down, up, 0));
         }
     }
+    if table.config & VACANCY == 0 {
+        table.vacancy = None;
+    }
     // By what flows are evicted is for the switch to say.
     table.eviction = None;
 }
