@@ -29,6 +29,8 @@ pub struct ClientOptions {
     pub first_xid: u32,
     /// How connections are made.
     pub stream: StreamOptions,
+    /// As of [`SessionOptions::any_version`].
+    pub any_version: bool,
 }
 
 impl Default for ClientOptions {
@@ -39,6 +41,7 @@ impl Default for ClientOptions {
             timeout: None,
             first_xid: 1,
             stream: StreamOptions::default(),
+            any_version: false,
         }
     }
 }
@@ -111,11 +114,11 @@ impl Client {
         options: ClientOptions,
         mut clock: impl FnMut() -> Instant + 'static,
     ) -> Result<Client, ClientError> {
-        let ClientOptions { versions, timeout, first_xid, stream } = options;
+        let ClientOptions { versions, timeout, first_xid, stream, any_version } = options;
         // How long to wait is for the calls to say.
         let reconnect =
             ReconnectOptions { probe_interval: None, connect_timeout: Duration::MAX, ..ReconnectOptions::default() };
-        let session = SessionOptions { versions, reconnect, ..SessionOptions::default() };
+        let session = SessionOptions { versions, reconnect, any_version, ..SessionOptions::default() };
         let now = clock();
         let mut client = Client {
             driver: Driver::active(endpoint.clone(), session, stream, now),

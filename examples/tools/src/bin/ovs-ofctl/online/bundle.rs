@@ -51,31 +51,36 @@ fn control(switch: &mut Switch, kind: u16) -> Result<Frame, Failure> {
 pub(super) fn transact(context: &mut Context, switch: &mut Switch, messages: Vec<Frame>) -> Done {
     let mut refused = Vec::new();
     let open = control(switch, OPEN)?;
-    let outcome = match perform(switch, open, &mut refused)? {
-        Some(error) => Err(error),
-        None => {
-            let mut sent = Vec::new();
-            for message in messages {
-                let xid = switch.next_xid();
-                let message = message.with_xid(xid);
-                let mut add = BundleAdd::default();
-                (add.flags, add.message) = (FLAGS, message.bytes().to_vec());
-                let frame = switch.frame(&Message::BundleAdd(add))?.with_xid(xid);
-                switch.client().send(frame).map_err(|e| switch.talking(&e))?;
-                sent.push(message);
-            }
-            let commit = control(switch, COMMIT)?;
-            let failed = perform(switch, commit, &mut refused)?;
-            if failed.is_some() {
-                let discard = control(switch, DISCARD)?;
-                let mut ignored = Vec::new();
-                perform(switch, discard, &mut ignored)?;
-            }
-            say(context, &refused, &sent);
-            failed.map_or(Ok(()), Err)
+    if let Some(error) = perform(switch, open, &mut refused)? {
+        say(context, &refused, &[]);
+        return Err(broken(switch, error));
+    }
+    let mut sent = Vec::new();
+    for message in messages {
+        let xid = switch.next_xid();
+        let message = message.with_xid(xid);
+        let mut add = BundleAdd::default();
+        (add.flags, add.message) = (FLAGS, message.bytes().to_vec());
+        let frame = switch.frame(&Message::BundleAdd(add))?.with_xid(xid);
+        switch.client().send(frame).map_err(|e| switch.talking(&e))?;
+        // What was refused meanwhile must not fill the connection.
+        while let Some(frame) = switch.client().try_receive().map_err(|e| switch.talking(&e))? {
+            refused.push(frame);
         }
-    };
-    outcome.map_err(|error| format!("talking to {} ({error})", switch.name()).into())
+        sent.push(message);
+    }
+    // A message that is refused does not end the bundle: the barrier tells when all were looked at.
+    let xid = switch.next_xid();
+    let barrier = switch.frame(&Message::BarrierRequest)?.with_xid(xid);
+    let failed = perform(switch, barrier, &mut refused)?.is_some() || !refused.is_empty();
+    let last = control(switch, if failed { DISCARD } else { COMMIT })?;
+    let failed = perform(switch, last, &mut refused)?.is_some() || failed;
+    say(context, &refused, &sent);
+    if failed { Err(broken(switch, "Protocol error")) } else { Ok(()) }
+}
+
+fn broken(switch: &Switch, why: impl std::fmt::Display) -> Failure {
+    format!("talking to {} ({why})", switch.name()).into()
 }
 
 /// Sends a control message, and waits for its answer; gives the error that it is, and gathers those of other messages.

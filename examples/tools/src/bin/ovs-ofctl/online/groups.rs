@@ -75,10 +75,9 @@ fn send(context: &mut Context, name: &str, groups: Vec<GroupMod>, usable: Protoc
     let bundled = context.options.bundle;
     let usable = if bundled { usable & Protocols::OF13_UP } else { usable };
     if (usable & context.protocols).is_empty() {
-        let by_bucket =
-            |command: u16| [(3, "insert-bucket"), (5, "remove-bucket")].into_iter().find(|(c, _)| *c == command);
-        if let Some((_, command)) = groups.iter().find_map(|g| by_bucket(g.command)) {
-            return Err(format!("{command} needs OpenFlow 1.5 or later ('-O OpenFlow15')").into());
+        let inserts = |g: &GroupMod| g.command == GroupCommand::InsertBucket as u16;
+        if groups.iter().any(inserts) {
+            return Err("insert-bucket needs OpenFlow 1.5 or later ('-O OpenFlow15')".into());
         }
     }
     let mut switch = Switch::open_for_flows(context, name, usable)?;

@@ -94,7 +94,10 @@ impl Switch {
     fn open_in(context: &Context, name: &str, socket: Socket, versions: Versions) -> Result<Switch, Failure> {
         let (place, called) = endpoint(name, socket)?;
         let stream = stream_options(context)?;
+        // What is sent by hand may be of any version, and what is listened to is.
+        let any_version = socket == Socket::Snoop || context.options.words.first().is_some_and(|w| w == "monitor");
         let options = ClientOptions {
+            any_version,
             versions,
             timeout: Some(PATIENCE),
             first_xid: FIRST_XID,
@@ -241,9 +244,14 @@ impl Switch {
     }
 
     /// Sends a request, and hands on each part of the answer, the last of which may be an error.
-    pub(crate) fn ask_each(&mut self, request: Frame, mut each: impl FnMut(&[u8]) -> Done) -> Done {
+    pub(crate) fn ask_each(&mut self, request: Frame, each: impl FnMut(&[u8]) -> Done) -> Done {
+        self.ask_in_parts(vec![request], each)
+    }
+
+    /// The same with a request in several parts.
+    pub(crate) fn ask_in_parts(&mut self, request: Vec<Frame>, mut each: impl FnMut(&[u8]) -> Done) -> Done {
         let mut done = Ok(());
-        let asked = self.client.transact_each(vec![request], |frame| {
+        let asked = self.client.transact_each(request, |frame| {
             if done.is_ok() {
                 done = each(frame.bytes());
             }

@@ -10,6 +10,10 @@ use crate::context::{Context, Done, Failure, VersionNames, refuse};
 
 /// Of a table's configuration: flows are evicted.
 const EVICTION: u32 = 4;
+/// Of a change of features: of the tables that are named only.
+const MODIFY: u8 = 1;
+/// So many tables surely fit in a message, with all that they can do.
+const TABLES_IN_A_MESSAGE: usize = 16;
 /// Of a table's configuration: vacancy is told.
 const VACANCY: u32 = 8;
 
@@ -23,7 +27,7 @@ pub(crate) fn features(context: &mut Context) -> Done {
     let text = message(&header, &reply).to_string();
     // The head is that of a message that there is not.
     let body = text.split_once('\n').map_or("", |(_, body)| body);
-    context.print(body.trim_start_matches('\n'))
+    context.print(format_args!("{}\n", body.trim_start_matches('\n')))
 }
 
 /// The features of all tables, and the transaction id of the answer.
@@ -121,13 +125,24 @@ fn apply(table: &mut TableDesc, setting: &TableSetting) {
 
 /// Has a table called otherwise: its features are asked for, and sent back with the name.
 fn rename(context: &Context, switch: &mut Switch, table: u8, name: &str) -> Done {
-    let (found, _) = all_features(switch)?;
-    let mut features =
-        found.into_iter().find(|t| t.table == table).ok_or_else(|| format!("the switch has no table {table}"))?;
+    let (mut found, _) = all_features(switch)?;
+    let place = found.iter().position(|t| t.table == table);
+    let features = place.and_then(|n| found.get_mut(n)).ok_or_else(|| format!("switch does not have table {table}"))?;
     features.name = name.to_string();
-    let request = switch.frame(&Message::TableFeaturesRequest(Page { more: false, items: vec![features] }))?;
+    let pages: Vec<Vec<TableFeatures>> = match switch.version() >= Version::V1_5 {
+        // One table may be changed, and nothing of it but the name.
+        true => {
+            (features.command, features.abilities) = (MODIFY, None);
+            vec![vec![features.clone()]]
+        }
+        // Before OpenFlow 1.5 all that the tables can do is said again.
+        false => found.chunks(TABLES_IN_A_MESSAGE).map(<[TableFeatures]>::to_vec).collect(),
+    };
+    let last = pages.len().saturating_sub(1);
+    let page = |(n, items)| switch.frame(&Message::TableFeaturesRequest(Page { more: n < last, items }));
+    let requests = pages.into_iter().enumerate().map(page).collect::<Result<Vec<_>, _>>()?;
     let verbosity = context.verbosity(2);
-    switch.ask_each(request, |bytes| match Message::decode(bytes) {
+    switch.ask_in_parts(requests, |bytes| match Message::decode(bytes) {
         Ok((_, Message::TableFeaturesReply(_))) => Ok(()),
         _ => Err(format!("the switch refused: {}", ovs_ofproto::text::ofp_print(bytes, verbosity).trim_end()).into()),
     })
