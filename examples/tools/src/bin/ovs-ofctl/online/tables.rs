@@ -13,7 +13,7 @@ const EVICTION: u32 = 4;
 /// Of a change of features: of the tables that are named only.
 const MODIFY: u8 = 1;
 /// So many tables surely fit in a message, with all that they can do.
-const TABLES_IN_A_MESSAGE: usize = 16;
+const TABLES_IN_A_MESSAGE: usize = 8;
 /// Of a table's configuration: vacancy is told.
 const VACANCY: u32 = 8;
 
