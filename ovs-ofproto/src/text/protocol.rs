@@ -165,11 +165,8 @@ impl Protocols {
             matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict),
         );
         match version {
-            Version::V1_0 => {
-                if !self.intersects(Protocols::TABLED) {
-                    flow.table = 0;
-                }
-            }
+            Version::V1_0 if !self.intersects(Protocols::TABLED) => flow.table = 0,
+            Version::V1_0 => {}
             Version::V1_1 if flow.table == ALL_TABLES => flow.table = 0,
             _ if flow.table == ALL_TABLES && !deletes => flow.table = 0,
             _ => {}

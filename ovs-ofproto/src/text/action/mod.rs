@@ -181,10 +181,11 @@ impl<'p> Reader<'p> {
                 return invalid(item.at, "input too big");
             }
         }
-        if let (Some((at, _)), true) = (steps.iter().find(|(_, s)| matches!(s, Step::Drop)), steps.len() > 1) {
-            if !steps.iter().all(|(_, s)| matches!(s, Step::Drop)) {
-                return invalid(*at, "\"drop\" must not be accompanied by any other action or instruction");
-            }
+        let drops = |(_, step): &&(usize, Step)| matches!(step, Step::Drop);
+        if let Some((at, _)) = steps.iter().find(drops)
+            && steps.iter().filter(drops).count() < steps.len()
+        {
+            return invalid(*at, "\"drop\" must not be accompanied by any other action or instruction");
         }
         verify(&steps, outer)?;
         Ok(steps)
