@@ -7,8 +7,9 @@ use ovs_ofproto::codec::{FlowStats, FlowStatsReader, FlowStatsReply, Message, Pa
 use ovs_ofproto::{FlowMod, Instructions};
 use ovs_packet::OfPort;
 
-const FLOW: &str = "table=3,priority=1000,cookie=0x1234,idle_timeout=60,tcp,in_port=1,reg0=5,nw_src=10.0.0.0/8,\
-                    nw_dst=10.1.2.3,tp_dst=80,actions=load:0x5->NXM_NX_REG1[],resubmit(,4)";
+/// A match of five fields, and three actions.
+const FLOW: &str = "table=3,priority=1000,cookie=0x1234,idle_timeout=60,tcp,nw_src=10.0.0.1,nw_dst=10.1.2.3,tp_src=1234,\
+                    tp_dst=80,actions=load:0x5->NXM_NX_REG1[],dec_ttl,output:2";
 
 const VERSIONS: [(&str, Version); 3] = [("1.0+NXM", Version::V1_0), ("1.3", Version::V1_3), ("1.5", Version::V1_5)];
 

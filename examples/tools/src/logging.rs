@@ -95,9 +95,9 @@ pub fn verbose(spec: &str) -> Result<Verbose, String> {
 }
 
 /// Sends log lines to standard error: of at least the last level asked for, in the last form. Without a level there are
-/// warnings only.
+/// notes and what is worse.
 pub fn start(asked: &[Verbose]) {
-    let mut level = LevelFilter::WARN;
+    let mut level = LevelFilter::INFO;
     let mut pattern = Pattern(vec![
         Part::Program,
         Part::Text("|".into()),

@@ -37,25 +37,69 @@ pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> R
 /// As [`check_flow`], but whether all actions fit the match is said apart: OpenFlow 1.0 takes actions of its own that do
 /// not, and passes over them where packets are not of the kind.
 pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instructions) -> Result<bool, OfError> {
-    let mut known = Known::of(matching);
-    known.follow(&instructions.apply)?;
-    if instructions.written().iter().any(|a| !a.is_for_action_sets()) {
+    let written = instructions.written();
+    let needs = |actions: &[Action]| actions.iter().any(has_context);
+    let mut known = (needs(&instructions.apply) || needs(written)).then(|| Known::of(matching));
+    if let Some(known) = &mut known {
+        known.follow(&instructions.apply)?;
+    }
+    if written.iter().any(|a| !a.is_for_action_sets()) {
         return Err(OfError::BadActionBadType);
     }
-    known.follow(instructions.written())?;
+    if let Some(known) = &mut known {
+        known.follow(written)?;
+    }
     match instructions.goto {
         Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
-        _ => Ok(known.fits),
+        _ => Ok(known.is_none_or(|known| known.fits)),
     }
 }
 
 /// Writes into the actions of a flow what they must know of its match to be sent in any version.
 pub(super) fn settle(matching: &Match, instructions: &mut Instructions) {
+    let needs = |actions: &[Action]| actions.iter().any(is_unsettled);
+    if !needs(&instructions.apply) && !needs(instructions.written()) {
+        return;
+    }
     let mut known = Known::of(matching);
     known.settle(&mut instructions.apply);
     if let Some(write) = &mut instructions.write {
         known.settle(write);
     }
+}
+
+/// Whether an action asks anything of the packets that it meets, or tells anything to those behind it; most do not, and
+/// what is known of the packets need not be copied for them.
+fn has_context(action: &Action) -> bool {
+    let tag = |field| matches!(field, FieldId::VlanTci | FieldId::VlanVid | FieldId::VlanPcp);
+    let free = |field: FieldId| field.info().prereq == Prereq::None && !tag(field);
+    match action {
+        Action::Output { .. }
+        | Action::Controller(_)
+        | Action::Group(_)
+        | Action::SetQueue(_)
+        | Action::SetTunnel { .. }
+        | Action::ResubmitPort(_)
+        | Action::Resubmit { original: false, .. }
+        | Action::Note(_)
+        | Action::Conjunction { .. } => false,
+        Action::Load { dst, .. } => !free(dst.field),
+        Action::Move { src, dst, .. } => !(free(src.field) && free(dst.field)),
+        Action::SetField { field, .. } | Action::SetFieldNicira { field, .. } => !free(*field),
+        _ => true,
+    }
+}
+
+/// Whether what an action means hangs on the match.
+fn is_unsettled(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SetVlanVid { .. }
+            | Action::SetVlanPcp { .. }
+            | Action::SetL4Src { .. }
+            | Action::SetL4Dst { .. }
+            | Action::Clone(_)
+    )
 }
 
 /// How many VLAN tags a packet can have, as far as this switch looks.

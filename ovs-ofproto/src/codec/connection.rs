@@ -84,14 +84,13 @@ impl CtFlush {
                 property::MARK_MASK => mark.1 = Some(p.u32()?),
                 property::LABELS => labels.0 = Some(p.sized(16)?.uint(16)?),
                 property::LABELS_MASK => labels.1 = Some(p.sized(16)?.uint(16)?),
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("NXT_CT_FLUSH")),
             }
             let families = [found.original.src, found.original.dst, found.reply.src, found.reply.dst];
             let mut families = families.into_iter().flatten().map(|a| a.is_ipv4());
-            if let Some(first) = families.next() {
-                if families.any(|other| other != first) {
-                    return Err(p.error(OfError::BadPropertyBadValue, "addresses of one kind"));
-                }
+            let first = families.next();
+            if families.any(|other| Some(other) != first) {
+                return Err(p.error(OfError::BadPropertyBadValue, "addresses of one kind"));
             }
         }
         // A mask that is not there is one of all bits.
@@ -144,7 +143,7 @@ impl CtTuple {
                 4 => t.icmp.0 = p.u16()?,
                 5 => t.icmp.1 = p.u8()?,
                 6 => t.icmp.2 = p.u8()?,
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("NXT_CT_TUPLE")),
             }
         }
         Ok(t)

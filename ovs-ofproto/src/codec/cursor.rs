@@ -36,16 +36,19 @@ impl<'a> Reader<'a> {
     }
 
     /// How many bytes are left.
+    #[inline]
     pub fn len(&self) -> usize {
         self.rest.len()
     }
 
     /// Whether none is left.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The bytes that are left, without reading them.
+    #[inline]
     pub fn peek(&self) -> &'a [u8] {
         self.rest
     }
@@ -59,6 +62,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
         let (read, rest) =
             self.rest.split_at_checked(n).ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
@@ -78,6 +82,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn skip(&mut self, n: usize) -> Result<(), DecodeError> {
         self.bytes(n).map(|_| ())
     }
@@ -86,6 +91,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn sub(&mut self, n: usize) -> Result<Reader<'a>, DecodeError> {
         let at = self.at;
         Ok(Reader { rest: self.bytes(n)?, at, short: self.short })
@@ -95,20 +101,32 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn uint(&mut self, n: usize) -> Result<u128, DecodeError> {
-        Ok(self.bytes(n)?.iter().fold(0, |v, b| v << 8 | u128::from(*b)))
+        Ok(match n {
+            1 => self.u8()?.into(),
+            2 => self.u16()?.into(),
+            4 => self.u32()?.into(),
+            8 => self.u64()?.into(),
+            16 => u128::from_be_bytes(self.array()?),
+            n => self.bytes(n)?.iter().fold(0, |v, b| v << 8 | u128::from(*b)),
+        })
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let mut out = [0; N];
-        out.iter_mut().zip(self.bytes(N)?).for_each(|(o, b)| *o = *b);
-        Ok(out)
+        let (read, rest) =
+            self.rest.split_first_chunk::<N>().ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
+        self.rest = rest;
+        self.at = self.at.saturating_add(N);
+        Ok(*read)
     }
 
     /// A byte.
     ///
     /// # Errors
     /// If there is none.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
@@ -117,6 +135,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }
@@ -125,6 +144,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -133,6 +153,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
@@ -148,6 +169,11 @@ impl Writer {
     /// An empty one.
     pub fn new() -> Writer {
         Writer::default()
+    }
+
+    /// An empty one with room for a small message.
+    pub(super) fn for_message() -> Writer {
+        Writer { out: Vec::with_capacity(256) }
     }
 
     /// One that appends to what is there.
@@ -166,16 +192,19 @@ impl Writer {
     }
 
     /// How many bytes were written.
+    #[inline]
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
     /// Whether nothing was written.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
@@ -186,27 +215,39 @@ impl Writer {
     }
 
     /// Appends the low `n` bytes of a number, `n` at most 16.
+    #[inline]
     pub fn uint(&mut self, v: u128, n: usize) {
+        match n {
+            1 => return self.u8((v & 0xff) as u8),
+            2 => return self.u16((v & 0xffff) as u16),
+            4 => return self.u32((v & 0xffff_ffff) as u32),
+            8 => return self.u64((v & u128::from(u64::MAX)) as u64),
+            _ => {}
+        }
         let all = v.to_be_bytes();
         self.bytes(all.get(all.len().saturating_sub(n)..).unwrap_or(&all));
     }
 
     /// Appends a byte.
+    #[inline]
     pub fn u8(&mut self, v: u8) {
         self.out.push(v);
     }
 
     /// Appends two bytes.
+    #[inline]
     pub fn u16(&mut self, v: u16) {
         self.bytes(&v.to_be_bytes());
     }
 
     /// Appends four bytes.
+    #[inline]
     pub fn u32(&mut self, v: u32) {
         self.bytes(&v.to_be_bytes());
     }
 
     /// Appends eight bytes.
+    #[inline]
     pub fn u64(&mut self, v: u64) {
         self.bytes(&v.to_be_bytes());
     }

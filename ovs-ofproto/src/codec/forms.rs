@@ -42,11 +42,20 @@ pub type MatchAndCookie = (Match, Option<(u64, u64)>);
 /// What is not understood, with its place.
 pub fn decode_match(form: MatchForm, bytes: &[u8], loose: bool) -> Result<MatchAndCookie, DecodeError> {
     let mut r = Reader::new(bytes).or(OfError::BadMatchBadLength);
-    match form {
-        MatchForm::OpenFlow10 => matching::read_10(&mut r).map(|m| (m, None)),
-        MatchForm::OpenFlow11 | MatchForm::Oxm(_) => matching::read(&mut r, loose).map(|m| (m, None)),
-        MatchForm::Nxm => oxm::read_fields(r, Reading { loose, cookie: true }),
-    }
+    let mut m = Match::ANY;
+    let how = Reading { loose, ..Reading::STRICT };
+    let cookie = match form {
+        MatchForm::OpenFlow10 => {
+            m = matching::read_10(&mut r)?;
+            None
+        }
+        MatchForm::OpenFlow11 | MatchForm::Oxm(_) => {
+            matching::read(&mut r, how, &mut m)?;
+            None
+        }
+        MatchForm::Nxm => oxm::read_fields(r, Reading { cookie: true, ..how }, &mut m)?,
+    };
+    Ok((m, cookie))
 }
 
 /// Writes a match that stands alone; with Nicira's fields, a cookie with its mask too, and without the padding.

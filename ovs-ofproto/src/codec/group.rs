@@ -87,7 +87,7 @@ impl Bucket {
                 0 => b.weight = p.u16()?,
                 1 => b.watch_port = super::io::read_port(&mut p.reader())?,
                 2 => b.watch_group = p.u32()?,
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("group bucket")),
             }
         }
         Ok(b)
@@ -164,7 +164,7 @@ impl Selection {
         while let Some(p) = Property::next(r)? {
             match p.kind {
                 SELECTION | OLD_SELECTION => found = Some(Selection::read(&p)?),
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("group")),
             }
         }
         Ok(found)

@@ -82,7 +82,11 @@ impl Hello {
                 return (versions, false);
             }
             // Version 0 is none.
-            let bitmap = head.u32().map(|bits| Versions(bits & !1)).ok();
+            let raw = head.u32().ok();
+            let bitmap = raw.map(|bits| Versions(bits & !1));
+            if kind == ELEMENT_VERSIONBITMAP && raw.is_some_and(|bits| bits & 1 != 0) {
+                tracing::warn!(target: "ofp_util", "peer claims to support invalid OpenFlow version 0x00");
+            }
             if kind == ELEMENT_VERSIONBITMAP && bitmap == Some(Versions(0)) {
                 let what = "peer does not support any OpenFlow version (between 0x01 and 0x1f)";
                 tracing::warn!(target: "ofp_util", "{what}");

@@ -367,7 +367,18 @@ impl<'a> Property<'a> {
         DecodeError { error, at: self.at, what }
     }
 
-    pub(super) fn unknown(&self) -> DecodeError {
+    /// That it is none of those that `what` has.
+    pub(super) fn unknown(&self, what: &str) -> DecodeError {
+        match self.header {
+            4 => tracing::warn!(target: "ofp_prop", "unknown {what} property type {}", self.kind),
+            _ => {
+                let (vendor, kind) = (self.kind >> 32, self.kind & 0xffff_ffff);
+                tracing::warn!(
+                    target: "ofp_prop",
+                    "unknown {what} property type for exp_id {vendor:#x}, exp_type {kind}"
+                );
+            }
+        }
         match self.header {
             4 => self.error(OfError::BadPropertyBadType, "a property that is known here"),
             _ => self.error(OfError::BadPropertyBadExperimenterType, "an experimenter's property that is known here"),

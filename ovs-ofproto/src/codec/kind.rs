@@ -5,6 +5,8 @@
 //! derived: the names, which kind bytes are, what a header of a kind looks like, which kind says an abstract type in a
 //! version.
 
+use std::sync::LazyLock;
+
 use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::{Header, MessageType, Version};
@@ -310,6 +312,53 @@ pub enum MessageKind {
     IpfixFlowStatsReply,
 }
 
+/// Versions with places in the indexes.
+const VERSIONS: usize = 7;
+/// How many things messages say.
+const SAID: usize = MessageKind::IpfixFlowStatsReply as usize + 1;
+/// Standard numbers are below this.
+const NUMBERS: usize = 64;
+
+/// For what is said, and each version, the row that says it: a standard message where there is one, else an extension's.
+static SAYING: LazyLock<[[Option<Kind>; VERSIONS]; SAID]> = LazyLock::new(|| {
+    let standard = |s| matches!(s, Space::Message | Space::MultipartRequest | Space::MultipartReply);
+    let mut index = [[None; VERSIONS]; SAID];
+    for wanted in [true, false] {
+        for row in ROWS.iter().filter(|row| standard(row.space) == wanted) {
+            let kinds = index.get_mut(row.of as usize).into_iter().flatten();
+            for (place, _) in kinds.zip(0u8..).filter(|(_, v)| (row.since..=row.until).contains(v)) {
+                place.get_or_insert(row.kind);
+            }
+        }
+    }
+    index
+});
+
+/// Of standard messages: for messages, requests and replies in turn, and each version, the row of a number.
+static STANDARD: LazyLock<Vec<[Option<Kind>; NUMBERS]>> = LazyLock::new(|| {
+    let mut index = vec![[None; NUMBERS]; VERSIONS * 3];
+    for row in ROWS {
+        for version in 0..VERSIONS as u8 {
+            let place = standard_place(row.space, Version(version));
+            let numbers = place.filter(|_| (row.since..=row.until).contains(&version)).and_then(|p| index.get_mut(p));
+            if let Some(place) = numbers.and_then(|n| n.get_mut(row.number as usize)) {
+                place.get_or_insert(row.kind);
+            }
+        }
+    }
+    index
+});
+
+fn standard_place(space: Space, version: Version) -> Option<usize> {
+    let n: usize = match space {
+        Space::Message => 0,
+        Space::MultipartRequest => 1,
+        Space::MultipartReply => 2,
+        _ => return None,
+    };
+    Some(n.wrapping_mul(VERSIONS).wrapping_add(usize::from(version.0))).filter(|_| usize::from(version.0) < VERSIONS)
+}
+
 const VENDOR: u8 = 4;
 const MULTIPART_VENDOR: u16 = 0xffff;
 
@@ -403,9 +452,10 @@ impl Kind {
 
     /// The kind that says `what` in `version`: a standard message where there is one, else an extension's.
     pub fn saying(what: MessageKind, version: Version) -> Option<Kind> {
-        let standard = |s| matches!(s, Space::Message | Space::MultipartRequest | Space::MultipartReply);
-        let rows = || ROWS.iter().filter(|row| row.of == what && row.kind.is_in(version));
-        rows().find(|row| standard(row.space)).or_else(|| rows().next()).map(|row| row.kind)
+        match SAYING.get(what as usize)?.get(usize::from(version.0)) {
+            Some(kind) => *kind,
+            None => ROWS.iter().find(|row| row.of == what && row.kind.is_in(version)).map(|row| row.kind),
+        }
     }
 
     /// The kind of a message by the beginning of its bytes.
@@ -422,10 +472,15 @@ impl Kind {
     /// Reads the rest of a header.
     pub(super) fn read(r: &mut Reader<'_>, header: Header) -> Result<Kind, DecodeError> {
         let found = numbers(r, header)?;
-        let row = ROWS
-            .iter()
-            .find(|row| row.space == found.space && row.number == found.number && row.kind.is_in(header.version));
-        row.map(|row| row.kind).ok_or_else(|| {
+        let indexed = standard_place(found.space, header.version).and_then(|p| STANDARD.get(p));
+        let kind = match indexed {
+            Some(numbers) => numbers.get(found.number as usize).copied().flatten(),
+            None => {
+                let is = |row: &&Row| row.space == found.space && row.number == found.number;
+                ROWS.iter().filter(is).map(|row| row.kind).find(|kind| kind.is_in(header.version))
+            }
+        };
+        kind.ok_or_else(|| {
             let (error, at) = match found.space {
                 Space::Message => (OfError::BadRequestBadType, 1),
                 Space::MultipartRequest | Space::MultipartReply => (OfError::BadRequestBadMultipart, 8),

@@ -1,8 +1,10 @@
 //! Matches of OpenFlow 1.0 and 1.1, which are structures of fixed size, and the choice between them and TLVs.
 
+use std::sync::LazyLock;
+
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
-use ovs_packet::{EthAddr, Match, OfPort};
+use ovs_packet::{EthAddr, FlowMask, Match, OfPort};
 
 use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
@@ -231,6 +233,31 @@ fn tag(left: &mut Left<'_>) -> Result<Tag, EncodeError> {
         _ => Err(EncodeError::Match { field: "vlan_tci" }),
     };
     Ok(Tag::Present { vid: part(VID_MASK)?, pcp: part(VLAN_PCP_MASK)?.map(|p| (p >> 13) as u8) })
+}
+
+/// The fields that matches of OpenFlow 1.0 have.
+const FIELDS_10: [FieldId; 13] = [
+    FieldId::PacketType,
+    FieldId::InPortOxm,
+    FieldId::EthSrc,
+    FieldId::EthDst,
+    FieldId::EthType,
+    FieldId::VlanTci,
+    FieldId::NwTos,
+    FieldId::NwProto,
+    FieldId::NwSrc,
+    FieldId::NwDst,
+    FieldId::TcpSrc,
+    FieldId::TcpDst,
+    FieldId::Icmpv6Type,
+];
+
+/// The bits of those fields.
+static MASK_10: LazyLock<FlowMask> = LazyLock::new(|| FlowMask::of(&FIELDS_10));
+
+/// Whether a match can be said as OpenFlow 1.0 does.
+pub(super) fn fits_10(m: &Match) -> bool {
+    MASK_10.covers(m.mask()) && write_10(m, &mut Writer::for_message()).is_ok()
 }
 
 /// Writes a match of OpenFlow 1.0.
@@ -473,19 +500,18 @@ pub(super) fn write_11(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
     Ok(())
 }
 
-/// Reads the structure `ofp_match` of OpenFlow 1.1 and later, whichever form it has.
-pub(super) fn read(r: &mut Reader<'_>, loose: bool) -> Result<Match, DecodeError> {
+/// Reads the structure `ofp_match` of OpenFlow 1.1 and later, whichever form it has, into a match that says nothing yet.
+pub(super) fn read(r: &mut Reader<'_>, how: oxm::Reading, m: &mut Match) -> Result<(), DecodeError> {
     let mut inner = r.clone().or(OfError::BadMatchBadLength);
     let start = inner.clone();
     let (kind, len) = (inner.u16()?, inner.u16()?);
-    let m = match kind {
-        OFPMT_STANDARD if len == LEN_11 => read_11(&mut inner)?,
+    match kind {
+        OFPMT_STANDARD if len == LEN_11 => *m = read_11(&mut inner)?,
         OFPMT_STANDARD => return Err(start.error(OfError::BadMatchBadLength, "the length of a match of OpenFlow 1.1")),
-        oxm::OFPMT_OXM => oxm::read_match(&mut inner, len.into(), loose)?,
+        oxm::OFPMT_OXM => oxm::read_match(&mut inner, len.into(), how, m)?,
         _ => return Err(start.error(OfError::BadMatchBadType, "a standard match or an OXM match")),
-    };
-    r.skip(inner.at().saturating_sub(r.at()))?;
-    Ok(m)
+    }
+    r.skip(inner.at().saturating_sub(r.at()))
 }
 
 /// Writes a match as `version` has it, from OpenFlow 1.1 on.

@@ -554,7 +554,7 @@ impl Message {
             MessageKind::PacketIn => whole(PacketInView::read(r, version, kind)?.to_owned().into()),
             MessageKind::Resume => whole(Message::Resume(Box::new(PacketInView::read(r, version, kind)?.to_owned()))),
             MessageKind::PacketOut => whole(Message::PacketOut(PacketOut::read(r, version, kind)?)),
-            MessageKind::FlowMod => whole(FlowMod::read(r, version, kind)?.into()),
+            MessageKind::FlowMod => whole(Message::FlowMod(FlowMod::read(r, version, kind)?)),
             MessageKind::FlowRemoved => whole(FlowRemoved::read(r, version, kind)?.into()),
             MessageKind::FlowStatsRequest => whole(FlowStatsRequest::read(r, kind)?.into()),
             MessageKind::AggregateStatsRequest => {
@@ -707,7 +707,7 @@ impl Message {
     /// # Errors
     /// If the version cannot say it, or it is too long.
     pub fn encode(&self, version: Version, xid: u32) -> Result<Vec<u8>, EncodeError> {
-        let mut w = Writer::new();
+        let mut w = Writer::for_message();
         self.write(&mut w, version, xid, None)?;
         Ok(w.into_bytes())
     }

@@ -62,6 +62,7 @@
 pub(crate) mod action;
 pub(crate) mod check;
 mod connection;
+mod continuation;
 mod cursor;
 mod error;
 mod flow;
@@ -84,11 +85,14 @@ mod port;
 mod report;
 mod switch;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tlv;
 
 pub use action::MAX_NESTING;
 pub use check::check_flow;
 pub use connection::{CtFlush, CtTuple};
+pub use continuation::{Continuation, Remaining};
 pub use cursor::{Reader, Writer};
 pub use error::{DecodeError, EncodeError, ErrorNumber, OfError};
 pub use flow::{

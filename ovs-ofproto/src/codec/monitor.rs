@@ -176,7 +176,7 @@ impl FlowMonitorRequest {
                 let len = r.u16()?;
                 m.table = r.u8()?;
                 zeros(r, 5)?;
-                (m.matching, _) = oxm::read_nxm(r, len.into(), Reading::default())?;
+                oxm::read_nxm(r, len.into(), Reading::STRICT, &mut m.matching)?;
             }
             Kind::OnfStatsFlowMonitorRequest13 => {
                 m.flags = MonitorFlags::read(r, true)?;
@@ -184,7 +184,7 @@ impl FlowMonitorRequest {
                 m.out_port = read_port(r)?;
                 m.table = r.u8()?;
                 zeros(r, 3)?;
-                m.matching = matching::read(r, false)?;
+                matching::read(r, Reading::STRICT, &mut m.matching)?;
             }
             _ => {
                 let mut tail = r.clone();
@@ -200,7 +200,8 @@ impl FlowMonitorRequest {
                     *r = tail;
                     // Upstream leaves the match away.
                     if !r.is_empty() {
-                        matching::read(r, false)?;
+                        matching::read(r, Reading::STRICT, &mut m.matching)?;
+                        m.matching = Match::ANY;
                     }
                     return Ok(m);
                 }
@@ -209,7 +210,7 @@ impl FlowMonitorRequest {
                 m.flags = MonitorFlags::read(r, false)?;
                 m.table = r.u8()?;
                 r.skip(1)?;
-                m.matching = matching::read(r, false)?;
+                matching::read(r, Reading::STRICT, &mut m.matching)?;
             }
         }
         Ok(m)
@@ -406,7 +407,7 @@ impl FlowChange {
             (c.idle_timeout, c.hard_timeout, c.priority) = (r.u16()?, r.u16()?, r.u16()?);
             r.skip(4)?;
             c.cookie = r.u64()?;
-            c.matching = matching::read(r, false)?;
+            matching::read(r, Reading::STRICT, &mut c.matching)?;
         } else {
             c.event = removed(r.u16()?);
             (c.priority, c.idle_timeout, c.hard_timeout) = (r.u16()?, r.u16()?, r.u16()?);
@@ -418,9 +419,9 @@ impl FlowChange {
                 return Err(start.error(OfError::BadRequestBadLength, "a match within the update"));
             }
             if kind == Kind::NxStatsFlowMonitorReply {
-                (c.matching, _) = oxm::read_nxm(r, len, Reading::default())?;
+                oxm::read_nxm(r, len, Reading::STRICT, &mut c.matching)?;
             } else {
-                c.matching = matching::read(r, false)?;
+                matching::read(r, Reading::STRICT, &mut c.matching)?;
             }
         }
         c.instructions = match kind {

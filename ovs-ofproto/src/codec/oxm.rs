@@ -9,14 +9,19 @@
 //! Writing goes through the fields in order and takes each bit once, under the first field whose prerequisites the
 //! match meets; bits that no field takes make the match one that cannot be said.
 //!
+//! Tunnel options have no place of their own: a match keeps them with their lengths, and that is what is written and
+//! read. Whether a switch's table of options has them is for [`place`](ovs_packet::field::TlvTable::place) to say.
+//!
 //! "No VLAN tag" is written in OXM as `vlan_vid` 0 (OFPVID_NONE), whether the match has the whole tag or the id with the
 //! present bit; it is read as the latter. No packet tells the two apart.
 
 use std::sync::LazyLock;
 
-use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId};
-use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT, WORDS};
-use ovs_packet::{FlowKey, FlowMask, Match};
+use ovs_packet::field::{
+    CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId, Prereq, TUN_OPTION_MAX, TunOption,
+};
+use ovs_packet::key::{TUN_METADATA_BYTES, VLAN_PCP_MASK, VLAN_PRESENT, WORDS};
+use ovs_packet::{FlowKey, Match};
 
 use super::cursor::{Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
@@ -171,6 +176,16 @@ const ORDER: &[FieldId] = {
     ]
 };
 
+/// The place of [`BEHIND_OPTIONS`] in [`ORDER`].
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const PLACE_OF_OPTIONS: usize = {
+    let mut at = 0;
+    while ORDER[at] as usize != BEHIND_OPTIONS as usize {
+        at += 1;
+    }
+    at
+};
+
 /// The places of [`ORDER`] whose fields are in a word of the key, as bits.
 type Places = [u64; 3];
 
@@ -188,12 +203,27 @@ static BY_WORD: LazyLock<Vec<Places>> = LazyLock::new(|| {
     words
 });
 
-/// The fields that `mask` has bits of, in order.
+/// Tunnel options are written in front of this field.
+const BEHIND_OPTIONS: FieldId = FieldId::Xreg0;
+
+/// The fields that `mask` has bits of, and [`BEHIND_OPTIONS`] if it has bits of options, in order.
 fn fields_of(mask: &FlowKey) -> impl Iterator<Item = FieldId> + use<> {
     let mut found: Places = [0; 3];
-    for (word, places) in mask.words().iter().zip(BY_WORD.iter()) {
-        if *word != 0 {
+    // Most words are zero: they are passed over eight at a time.
+    let (words, _) = mask.words().as_chunks::<8>();
+    let (by_word, _) = BY_WORD.as_chunks::<8>();
+    for (words, places) in words.iter().zip(by_word) {
+        if words.iter().fold(0, |any, word| any | word) == 0 {
+            continue;
+        }
+        for (_, places) in words.iter().zip(places).filter(|(word, _)| **word != 0) {
             found.iter_mut().zip(places).for_each(|(f, p)| *f |= p);
+        }
+    }
+    if mask.tun_present != 0 {
+        let at = PLACE_OF_OPTIONS;
+        if let Some(bits) = found.get_mut(at / 64) {
+            *bits |= 1u64.checked_shl((at % 64) as u32).unwrap_or(0);
         }
     }
     let mut at = 0usize;
@@ -268,6 +298,27 @@ pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
     Ok(word | u32::from(field.info().wire_bytes))
 }
 
+/// The header of a TLV of a field without a mask, and with one.
+type Heads = [([u8; 8], u8); 2];
+
+/// How many versions have numbers of their own, Nicira's format being one.
+const VERSIONS: usize = 7;
+
+/// The headers of all fields that have a number, by version.
+static HEADS: LazyLock<Vec<[Option<Heads>; VERSIONS]>> = LazyLock::new(|| {
+    let heads = |field: FieldId, version: u8| {
+        let head = |masked| {
+            let mut w = Writer::new();
+            write_id(&mut w, id_in(field, version).ok()?, masked, field.info().wire_bytes.into());
+            let (mut bytes, len) = ([0; 8], w.len().try_into().ok()?);
+            bytes.iter_mut().zip(w.written()).for_each(|(to, from)| *to = *from);
+            Some((bytes, len))
+        };
+        Some([head(false)?, head(true)?])
+    };
+    FieldId::all().map(|f| core::array::from_fn(|v| heads(f, v as u8))).collect()
+});
+
 /// Writes a TLV; without a mask if all bits of the field count.
 ///
 /// # Errors
@@ -280,14 +331,30 @@ pub(super) fn write_entry(
     mask: u128,
 ) -> Result<(), EncodeError> {
     let info = field.info();
-    let id = id_in(field, version)?;
+    let heads = HEADS.get(field as usize).and_then(|h| h.get(usize::from(version))?.as_ref());
+    let [plain, with_mask] = heads.ok_or(EncodeError::NotInVersion { version, what: info.name })?;
+    let (all, bytes) = (info.max_value(), usize::from(info.wire_bytes));
     // The states that there are do not fill the field: all of them are not all of it.
-    let masked = mask & info.max_value() != info.max_value() || field == FieldId::CtState;
-    let bytes = usize::from(info.wire_bytes);
-    write_id(w, id, masked, bytes);
-    w.uint(value & mask & info.max_value(), bytes);
+    let masked = mask & all != all || field == FieldId::CtState;
+    let (head, len) = if masked { with_mask } else { plain };
+    w.bytes(head.get(..usize::from(*len)).unwrap_or_default());
+    w.uint(value & mask & all, bytes);
     if masked {
-        w.uint(mask & info.max_value(), bytes);
+        w.uint(mask & all, bytes);
+    }
+    Ok(())
+}
+
+/// Writes the tunnel options of a match.
+fn write_options(m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
+    for (index, option) in m.tun_options() {
+        let field = FieldId::tun_metadata(index).unwrap_or(FieldId::TunMetadata0);
+        match (option.is_present(), option.value()) {
+            // There is no TLV for an option that is not there.
+            (false, _) => return Err(EncodeError::Match { field: field.info().name }),
+            (true, []) => write_long(w, version, field, &[0], Some(&[0]))?,
+            (true, value) => write_long(w, version, field, value, Some(option.mask()).filter(|_| !option.is_exact()))?,
+        }
     }
     Ok(())
 }
@@ -372,6 +439,10 @@ pub(super) fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     }
 }
 
+fn is_there(prereq: Prereq, m: &Match) -> bool {
+    prereq == Prereq::None || prereq.implied_by(m)
+}
+
 /// Writes the TLVs of a match, without the structure around them.
 pub(super) fn write_fields(
     m: &Match,
@@ -386,8 +457,12 @@ pub(super) fn write_fields(
     let splits = pcp == 0 || pcp == VLAN_PCP_MASK && tci & tci_mask & VLAN_PRESENT != 0;
     for field in fields_of(&m.mask().bits) {
         let info = field.info();
+        if field == BEHIND_OPTIONS && left.tun_present != 0 {
+            write_options(m, w, version)?;
+            (left.tun_present, left.tun_metadata) = (0.into(), [0; TUN_METADATA_BYTES]);
+        }
         let mask = info.get(&left);
-        if mask == 0 || (mask != info.max_value() && !info.maskable) || !info.prereq.implied_by(m) {
+        if mask == 0 || (mask != info.max_value() && !info.maskable) || !is_there(info.prereq, m) {
             continue;
         }
         match field {
@@ -412,7 +487,7 @@ pub(super) fn write_fields(
             w.u64(mask);
         }
     }
-    if left.words().iter().all(|word| *word == 0) {
+    if left.words().iter().fold(0, |any, word| any | word) == 0 {
         return Ok(());
     }
     match FieldId::all().find(|f| f.info().get(&left) != 0) {
@@ -428,13 +503,30 @@ pub(super) struct Reading {
     pub(super) loose: bool,
     /// There may be a cookie.
     pub(super) cookie: bool,
+    /// Fields of the packet's headers may not be there.
+    pub(super) pipeline: bool,
 }
 
-/// Reads TLVs up to the end of `r` as a match, and perhaps a cookie with its mask.
-pub(super) fn read_fields(mut r: Reader<'_>, how: Reading) -> Result<(Match, Option<(u64, u64)>), DecodeError> {
-    let (mut m, mut cookie) = (Match::new(FlowKey::ZERO, FlowMask::EMPTY), None);
+impl Reading {
+    /// Pass over what is not known, and leave prerequisites out of account.
+    pub(super) const LOOSE: Reading = Reading { loose: true, cookie: false, pipeline: false };
+    /// The same of a packet that a controller sends.
+    pub(super) const PIPELINE: Reading = Reading { loose: true, cookie: false, pipeline: true };
+    /// There may be a cookie.
+    pub(super) const COOKIE: Reading = Reading { loose: false, cookie: true, pipeline: false };
+    /// A match of a flow.
+    pub(super) const STRICT: Reading = Reading { loose: false, cookie: false, pipeline: false };
+}
+
+/// Reads TLVs up to the end of `r` into a match that says nothing yet, and perhaps a cookie with its mask.
+pub(super) fn read_fields(mut r: Reader<'_>, how: Reading, m: &mut Match) -> Result<Option<(u64, u64)>, DecodeError> {
+    let mut cookie = None;
     while !r.is_empty() {
         let start = r.clone();
+        if is_option(&r) {
+            read_option(&mut r, m)?;
+            continue;
+        }
         if how.cookie {
             // A field of Nicira's has the same number; the length tells them apart.
             let mut body = start.clone();
@@ -465,15 +557,65 @@ pub(super) fn read_fields(mut r: Reader<'_>, how: Reading) -> Result<(Match, Opt
             Err(e) => return Err(e),
         };
         let info = e.field.info();
-        if !info.prereq.implied_by(&m) {
+        if !how.loose && !is_there(info.prereq, m) {
             return Err(start.error(OfError::BadMatchPrerequisite, info.prereq.hint()));
+        }
+        if how.pipeline && !is_pipeline(e.field) {
+            return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
         }
         if m.mask().touches(e.field) {
             return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
         m.set_masked(e.field, e.value, e.mask);
     }
-    Ok((m, cookie))
+    Ok(cookie)
+}
+
+/// Whether the next TLV is a tunnel option.
+fn is_option(r: &Reader<'_>) -> bool {
+    match r.peek() {
+        [high, low, field, ..] if u16::from_be_bytes([*high, *low]) == CLASS_NXM_1 => {
+            let id = OxmId { class: CLASS_NXM_1, field: field >> 1, experimenter: 0 };
+            FieldId::by_oxm(id).is_some_and(|f| f.tun_metadata_index().is_some())
+        }
+        _ => false,
+    }
+}
+
+/// Reads a tunnel option, which has any length up to [`TUN_OPTION_MAX`].
+fn read_option(r: &mut Reader<'_>, m: &mut Match) -> Result<(), DecodeError> {
+    let start = r.clone();
+    let bad = |error, what| start.error(error, what);
+    let (id, masked, len) = read_id(r)?;
+    let index = known(id, &start)?.tun_metadata_index().unwrap_or(0);
+    let bytes = if masked { len / 2 } else { len };
+    if bytes == 0 || bytes > TUN_OPTION_MAX || masked && !len.is_multiple_of(2) {
+        return Err(bad(OfError::BadMatchBadLength, "the length of a tunnel option"));
+    }
+    let value = r.bytes(bytes)?;
+    let option = match masked.then(|| r.bytes(bytes)).transpose()? {
+        None => TunOption::exact(value),
+        Some(mask) if value.iter().zip(mask).any(|(v, m)| v & !m != 0) => {
+            return Err(bad(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
+        }
+        Some(mask) if mask.iter().all(|b| *b == 0) => Some(TunOption::PRESENT),
+        Some(mask) => TunOption::masked(value, mask),
+    };
+    let option = option.ok_or_else(|| bad(OfError::BadMatchBadLength, "the length of a tunnel option"))?;
+    if m.tun_option(index).is_some() {
+        return Err(bad(OfError::BadMatchDuplicate, "an option that was not there yet"));
+    }
+    m.set_tun_option(index, &option).map_err(|_| bad(OfError::BadMatchBadLength, "room for the tunnel options"))
+}
+
+/// Whether a field is of the pipeline, not of a packet's headers (OpenFlow 1.5, section 7.2.3.9), so that a controller
+/// can say it of a packet that it sends.
+fn is_pipeline(field: FieldId) -> bool {
+    let tunnel = (FieldId::TunId..=FieldId::TunMetadata63).contains(&field);
+    let register = (FieldId::Reg0..=FieldId::Xxreg7).contains(&field);
+    let none = matches!(field, FieldId::TunTtl | FieldId::TunTos);
+    let other = matches!(field, FieldId::Metadata | FieldId::InPort | FieldId::InPortOxm | FieldId::PacketType);
+    (tunnel || register || other) && !none
 }
 
 /// Writes the structure `ofp_match` with OXM TLVs.
@@ -487,11 +629,11 @@ pub(super) fn write_match(m: &Match, w: &mut Writer, version: u8) -> Result<(), 
 }
 
 /// Reads what stands behind type and length of the structure `ofp_match` with OXM TLVs, and its padding.
-pub(super) fn read_match(r: &mut Reader<'_>, len: usize, loose: bool) -> Result<Match, DecodeError> {
+pub(super) fn read_match(r: &mut Reader<'_>, len: usize, how: Reading, m: &mut Match) -> Result<(), DecodeError> {
     let fields = len.checked_sub(4).ok_or_else(|| r.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
     let fields = r.sub(fields)?;
     r.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
-    read_fields(fields, Reading { loose, cookie: false }).map(|(m, _)| m)
+    read_fields(fields, how, m).map(|_| ())
 }
 
 /// Reads TLVs of `len` bytes that are padded to 8, and a cookie.
@@ -499,12 +641,13 @@ pub(super) fn read_nxm(
     r: &mut Reader<'_>,
     len: usize,
     how: Reading,
-) -> Result<(Match, Option<(u64, u64)>), DecodeError> {
+    m: &mut Match,
+) -> Result<Option<(u64, u64)>, DecodeError> {
     let mut all = r.clone().or(OfError::BadMatchBadLength);
     let fields = all.sub(len)?;
     all.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
     r.skip(all.at().saturating_sub(r.at()))?;
-    read_fields(fields, how)
+    read_fields(fields, how, m)
 }
 
 /// Writes TLVs padded to 8, and gives their length before the padding.
@@ -527,12 +670,14 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Match, DecodeError> {
-        super::super::matching::read(&mut Reader::new(bytes), false)
+        let mut m = Match::ANY;
+        super::super::matching::read(&mut Reader::new(bytes), Reading::STRICT, &mut m).map(|()| m)
     }
 
     fn fields(bytes: &[u8]) -> Result<Match, OfError> {
-        read_fields(Reader::new(bytes).or(OfError::BadMatchBadLength), Reading::default())
-            .map(|(m, _)| m)
+        let mut m = Match::ANY;
+        read_fields(Reader::new(bytes).or(OfError::BadMatchBadLength), Reading::STRICT, &mut m)
+            .map(|_| m)
             .map_err(|e| e.error)
     }
 
@@ -590,6 +735,20 @@ mod tests {
     #[test]
     fn the_ingress_port_of_openflow_1_0_is_read() {
         assert_eq!(fields(&[0, 0, 0, 2, 0xff, 0xfe]), Ok("in_port=LOCAL".parse().unwrap()));
+    }
+
+    #[test]
+    fn tunnel_options_have_their_own_lengths() {
+        let m: Match = "tun_id=5,tun_metadata0=0x1234,tun_metadata63=0x5/0xf,reg0=1".parse().unwrap();
+        let mut w = Writer::new();
+        write_fields(&m, &mut w, NXM, None).unwrap();
+        let bytes = w.into_bytes();
+        assert_eq!(fields(&bytes), Ok(m));
+        assert!(bytes.windows(6).any(|b| b == [0, 1, 40 << 1, 2, 0x12, 0x34]), "{bytes:x?}");
+        assert_eq!(fields(&[0, 1, 80, 2, 1, 2, 0, 1, 80, 2, 1, 2]), Err(OfError::BadMatchDuplicate));
+        assert_eq!(fields(&[0, 1, 80, 0]), Err(OfError::BadMatchBadLength));
+        assert_eq!(fields(&[0, 1, 81, 2, 1, 0]), Err(OfError::BadMatchBadWildcards));
+        assert_eq!(fields(&[0, 1, 81, 3, 0, 0, 0]), Err(OfError::BadMatchBadLength));
     }
 
     #[test]

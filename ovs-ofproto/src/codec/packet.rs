@@ -267,7 +267,6 @@ impl<'a> PacketInView<'a> {
             userdata: &[],
             continuation: None,
         };
-        let loose = Reading { loose: true, cookie: false };
         let in_port = |p: &mut Self, port: OfPort| p.metadata.set(ovs_packet::field::FieldId::InPortOxm, port.0.into());
         match kind {
             Kind::NxPacketIn2 | Kind::NxResume => {
@@ -300,9 +299,9 @@ impl<'a> PacketInView<'a> {
                 if kind == Kind::NxPacketIn {
                     let len = r.u16()?;
                     r.skip(6)?;
-                    (p.metadata, _) = oxm::read_nxm(r, len.into(), loose)?;
+                    oxm::read_nxm(r, len.into(), Reading::LOOSE, &mut p.metadata)?;
                 } else {
-                    p.metadata = matching::read(r, true)?;
+                    matching::read(r, Reading::LOOSE, &mut p.metadata)?;
                 }
                 r.skip(2)?;
             }
@@ -324,12 +323,14 @@ impl<'a> PacketInView<'a> {
                 property::REASON => self.reason = PacketInReason(p.u8()?),
                 property::METADATA => {
                     let fields = p.reader().or(OfError::BadMatchBadLength);
-                    (self.metadata, _) = oxm::read_fields(fields, Reading { loose, cookie: false })?;
+                    let how = if loose { Reading::LOOSE } else { Reading::STRICT };
+                    self.metadata = Match::ANY;
+                    oxm::read_fields(fields, how, &mut self.metadata)?;
                 }
                 property::USERDATA => self.userdata = p.value,
                 property::CONTINUATION => self.continuation = Some(p.nested()?.peek()),
                 _ if loose => {}
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("NX_PACKET_IN2")),
             }
         }
         let len = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
@@ -416,7 +417,8 @@ impl PacketOut {
                 r.skip(2)?;
                 at_port = r.clone();
                 let field = ovs_packet::field::FieldId::InPortOxm;
-                let mut metadata = matching::read(r, true)?;
+                let mut metadata = Match::ANY;
+                matching::read(r, Reading::PIPELINE, &mut metadata)?;
                 if !metadata.mask().touches(field) {
                     return Err(at_port.error(OfError::BadRequestBadPort, "the port that the packet came in by"));
                 }

@@ -171,6 +171,10 @@ impl PortMod {
         }
         io.u32(&mut self.config)?;
         io.u32(&mut self.mask)?;
+        if io.reads() {
+            // What is not to be changed says nothing.
+            self.config &= self.mask;
+        }
         if version >= Version::V1_4 {
             return io.either(
                 &mut self.advertise,
@@ -179,7 +183,7 @@ impl PortMod {
                     while let Some(p) = Property::next(r)? {
                         match p.kind {
                             0 => advertise = p.u32()?,
-                            _ => return Err(p.unknown()),
+                            _ => return Err(p.unknown("port_mod")),
                         }
                     }
                     Ok(advertise)
@@ -270,7 +274,8 @@ impl PortStats {
                                 found.1.push(body.u64()?);
                             }
                         }
-                        _ => return Err(p.unknown()),
+                        // What is counted by others is passed over.
+                        _ => {}
                     }
                 }
                 Ok(found)

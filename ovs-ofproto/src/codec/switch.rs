@@ -331,14 +331,21 @@ pub(crate) const KINDS: [&str; 6] =
 /// The reasons that there are for each kind of message.
 const KNOWN_REASONS: [u32; 6] = [0x3f, 7, 0x3f, 7, 0x18, 3];
 
+/// The same of a version: those of packet-ins that OpenFlow 1.4 tells apart are one before.
+fn known_reasons(place: usize, version: Version) -> u32 {
+    let all = KNOWN_REASONS.get(place).copied().unwrap_or(0);
+    if place == 0 && version < Version::V1_4 { all & 7 } else { all }
+}
+
 impl AsyncConfig {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>, kind: Kind) -> Done {
+        let version = io.version;
         if !matches!(kind, Kind::GetAsyncReply14 | Kind::SetAsync14 | Kind::NxSetAsyncConfig2) {
-            for pair in self.masks.iter_mut().take(3) {
+            for (place, pair) in self.masks.iter_mut().take(3).enumerate() {
                 for mask in pair {
                     let mut bits = mask.unwrap_or(0);
                     io.u32(&mut bits)?;
-                    *mask = Some(bits);
+                    *mask = Some(bits & known_reasons(place, version));
                 }
             }
             return Ok(());
@@ -355,7 +362,7 @@ impl AsyncConfig {
                     match pair {
                         Some(mask) => {
                             let bits = p.u32()?;
-                            let known = KNOWN_REASONS.get(place / 2).copied().unwrap_or(0);
+                            let known = known_reasons(place / 2, version);
                             if bits & !known != 0 {
                                 let name = KINDS.get(place / 2).unwrap_or(&"");
                                 let what = "bad value";

@@ -111,20 +111,27 @@ impl Prereq {
     ///
     /// A match that says nothing of fragments is taken to mean packets that have an L4 header, as in OpenFlow.
     pub fn implied_by(self, m: &Match) -> bool {
-        let pinned = |f: &FieldId| match f {
-            FieldId::IpFrag | FieldId::PacketType => true,
-            FieldId::EthType if m.key().packet_type.get() >> 16 == 1 => m.mask().is_exact(FieldId::PacketType),
-            FieldId::VlanVid => m.mask().bits.vlan_tci.get() & VLAN_PRESENT != 0,
-            // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
-            FieldId::Icmpv6Code => true,
-            f => m.mask().is_exact(*f),
+        let bits = &m.mask().bits;
+        let dl_type = || match m.key().packet_type.get() >> 16 {
+            1 => bits.packet_type.get() == u32::MAX,
+            _ => bits.eth_type.get() == u16::MAX,
+        };
+        let l4 = || dl_type() && bits.nw_proto == u8::MAX;
+        // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
+        let kind = || m.mask().is_exact(FieldId::Icmpv6Type);
+        let pinned = match self {
+            Prereq::None | Prereq::Ethernet | Prereq::Ct => true,
+            Prereq::Vlan => bits.vlan_tci.get() & VLAN_PRESENT != 0,
+            Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls | Prereq::Nsh => dl_type(),
+            Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => l4(),
+            Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => l4() && kind(),
         };
         if self == Prereq::Ct {
             let (state, known) = (m.key().ct_state, m.mask().bits.ct_state);
             let valid = state & Ct::TRACKED.bits() != 0 && known & !state & Ct::INVALID.bits() != 0;
             return state & ABOUT_CONNECTION != 0 || valid;
         }
-        self.reads().iter().all(pinned) && self.holds(m.key())
+        pinned && self.holds(m.key())
     }
 
     /// What the match lacks, in the words of the match language.

@@ -397,7 +397,7 @@ impl Body<'_> {
                 3 => c.userdata = p.value.to_vec(),
                 4 => c.pause = true,
                 5 => c.meter = Some(p.u32()?),
-                _ => return Err(p.unknown()),
+                _ => return Err(p.unknown("NXAST_RAW_CONTROLLER2")),
             }
         }
         Ok(Action::Controller(Box::new(c)))

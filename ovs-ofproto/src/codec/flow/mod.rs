@@ -92,12 +92,12 @@ fn write_port16(port: OfPort, w: &mut Writer) -> Result<(), EncodeError> {
 impl FlowMod {
     /// Whether [`FlowMod`] needs Nicira's message in OpenFlow 1.0: its match or its cookies have no place in the other.
     pub(in crate::codec) fn needs_nxm(&self) -> bool {
-        self.cookie_mask != 0 || matching::write_10(&self.matching, &mut Writer::new()).is_err()
+        self.cookie_mask != 0 || !matching::fits_10(&self.matching)
     }
 
     pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
         let adds = self.command == FlowModCommand::Add;
-        if self.importance != 0 && (version < Version::V1_4 || !adds) {
+        if self.importance != 0 && (version < Version::V1_4 || kind == Kind::NxFlowMod || !adds) {
             return Err(EncodeError::NotInVersion { version: version.0, what: "the importance of a flow" });
         }
         // The cookie that flows get; all ones leave theirs.
@@ -161,9 +161,13 @@ impl FlowMod {
 
     /// The table stands in the upper half of the command in OpenFlow 1.0, where the extension for that is on; a
     /// controller that did not turn it on sends 0 there.
-    pub(in crate::codec) fn read(r: &mut Reader<'_>, version: Version, kind: Kind) -> Result<FlowMod, DecodeError> {
+    pub(in crate::codec) fn read(
+        r: &mut Reader<'_>,
+        version: Version,
+        kind: Kind,
+    ) -> Result<Box<FlowMod>, DecodeError> {
         let bad_command = |at: &Reader<'_>| at.error(OfError::FlowModBadCommand, "a command from 0 to 4");
-        let mut fm = FlowMod::default();
+        let mut fm = Box::<FlowMod>::default();
         match kind {
             Kind::FlowMod10 | Kind::NxFlowMod => {
                 let mut exact = false;
@@ -202,7 +206,7 @@ impl FlowMod {
                     let at_match = r.clone();
                     let len = r.u16()?;
                     r.skip(6)?;
-                    (fm.matching, by_cookie) = oxm::read_nxm(r, len.into(), Reading { loose: false, cookie: true })?;
+                    by_cookie = oxm::read_nxm(r, len.into(), Reading::COOKIE, &mut fm.matching)?;
                     if by_cookie.is_some_and(|(_, mask)| mask != 0) && fm.command == FlowModCommand::Add {
                         return Err(at_match.error(OfError::BadRequestNxmInvalid, "no cookie to match in an addition"));
                     }
@@ -238,7 +242,7 @@ impl FlowMod {
                 fm.out_group = Some(r.u32()?).filter(|_| deletes).unwrap_or(OFPG_ANY);
                 fm.flags = read_flags(r, version)?;
                 fm.importance = Some(r.u16()?).filter(|_| version >= Version::V1_4 && adds).unwrap_or(0);
-                fm.matching = matching::read(r, false)?;
+                matching::read(r, Reading::STRICT, &mut fm.matching)?;
             }
         }
         let at_instructions = r.clone();

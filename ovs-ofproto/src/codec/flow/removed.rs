@@ -103,7 +103,7 @@ impl FlowRemoved {
                 f.reason = r.u8()?;
                 (f.priority, f.idle_timeout, f.hard_timeout) = (r.u16()?, r.u16()?, r.u16()?);
                 f.cookie = r.u64()?;
-                f.matching = matching::read(r, false)?;
+                matching::read(r, Reading::STRICT, &mut f.matching)?;
                 let oxs = Oxs::read(r)?;
                 f.duration = oxs.duration.unwrap_or_default();
                 (f.packets, f.bytes) = (oxs.packets, oxs.bytes);
@@ -127,10 +127,12 @@ impl FlowRemoved {
                 (f.packets, f.bytes) = (r.u64()?, r.u64()?);
                 match kind {
                     Kind::FlowRemoved10 => {}
-                    Kind::NxFlowRemoved => (f.matching, _) = oxm::read_nxm(r, hard.into(), Reading::default())?,
+                    Kind::NxFlowRemoved => {
+                        oxm::read_nxm(r, hard.into(), Reading::STRICT, &mut f.matching)?;
+                    }
                     _ => {
                         f.hard_timeout = if version >= Version::V1_2 { hard } else { 0 };
-                        f.matching = matching::read(r, false)?;
+                        matching::read(r, Reading::STRICT, &mut f.matching)?;
                     }
                 }
             }

@@ -45,7 +45,7 @@ impl Default for FlowStatsRequest {
 
 impl FlowStatsRequest {
     pub(in crate::codec) fn needs_nxm(&self) -> bool {
-        self.cookie_mask != 0 || matching::write_10(&self.matching, &mut Writer::new()).is_err()
+        self.cookie_mask != 0 || !matching::fits_10(&self.matching)
     }
 
     pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
@@ -99,9 +99,7 @@ impl FlowStatsRequest {
                 let len = r.u16()?;
                 request.table = r.u8()?;
                 r.skip(3)?;
-                let how = Reading { loose: false, cookie: true };
-                let (m, cookie) = oxm::read_nxm(r, len.into(), how)?;
-                request.matching = m;
+                let cookie = oxm::read_nxm(r, len.into(), Reading::COOKIE, &mut request.matching)?;
                 (request.cookie, request.cookie_mask) = cookie.unwrap_or((0, 0));
                 if !r.is_empty() {
                     return Err(r.error(OfError::BadRequestBadLength, "the end of the request"));
@@ -115,7 +113,7 @@ impl FlowStatsRequest {
                 r.skip(4)?;
                 request.cookie = r.u64()?;
                 request.cookie_mask = r.u64()?;
-                request.matching = matching::read(r, false)?;
+                matching::read(r, Reading::STRICT, &mut request.matching)?;
                 if kind == Kind::StatsAggregateRequest15 {
                     // Which statistics are asked for: all of them are told.
                     r.remaining();

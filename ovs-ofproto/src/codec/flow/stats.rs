@@ -192,7 +192,7 @@ impl<'a> FlowStatsView<'a> {
                 if match_len.checked_next_multiple_of(8).is_none_or(|n| n > r.len()) {
                     return Err(start.error(OfError::BadRequestBadLength, "a match within the flow"));
                 }
-                (f.matching, _) = oxm::read_nxm(&mut r, match_len, Reading::default())?;
+                oxm::read_nxm(&mut r, match_len, Reading::STRICT, &mut f.matching)?;
             }
             Kind::StatsFlowReply15 => {
                 r.skip(2)?;
@@ -202,7 +202,7 @@ impl<'a> FlowStatsView<'a> {
                 f.flags = read_flags(&mut r, version)?;
                 f.importance = r.u16()?;
                 f.cookie = r.u64()?;
-                f.matching = matching::read(&mut r, false)?;
+                matching::read(&mut r, Reading::STRICT, &mut f.matching)?;
                 let oxs = Oxs::read(&mut r)?;
                 (f.packets, f.bytes, f.idle_age) = (oxs.packets, oxs.bytes, oxs.idle);
                 f.duration = oxs.duration.unwrap_or_default();
@@ -220,7 +220,7 @@ impl<'a> FlowStatsView<'a> {
                 f.importance = Some(r.u16()?).filter(|_| version >= Version::V1_4).unwrap_or(0);
                 r.skip(2)?;
                 counts(&mut f, &mut r)?;
-                f.matching = matching::read(&mut r, false)?;
+                matching::read(&mut r, Reading::STRICT, &mut f.matching)?;
             }
         }
         Ok(FlowStatsView { flow: f, version, instructions: r })
@@ -294,9 +294,7 @@ pub struct FlowStatsReply {
 impl FlowStatsReply {
     /// Whether the flows need Nicira's message in OpenFlow 1.0.
     pub(in crate::codec) fn needs_nxm(&self) -> bool {
-        self.flows.iter().any(|f| {
-            f.idle_age.is_some() || f.hard_age.is_some() || matching::write_10(&f.matching, &mut Writer::new()).is_err()
-        })
+        self.flows.iter().any(|f| f.idle_age.is_some() || f.hard_age.is_some() || !matching::fits_10(&f.matching))
     }
 
     /// As many replies as `flows` need so that each fits into a message: at least one, and all but the last say that

@@ -152,7 +152,7 @@ fn read_all(r: &mut Reader<'_>, version: Version, loose: bool) -> Result<Option<
             if loose {
                 continue;
             }
-            return Err(p.unknown());
+            return Err(p.unknown("table features"));
         }
         let bit = 1u32.checked_shl(p.raw.into()).unwrap_or(0);
         if seen & bit != 0 {
@@ -176,7 +176,7 @@ fn read_all(r: &mut Reader<'_>, version: Version, loose: bool) -> Result<Option<
             }
             property::WILDCARDS if p.raw & 1 == 0 => both.wildcards = read_fields(&p, loose, None)?,
             _ if loose => {}
-            _ => return Err(p.unknown()),
+            _ => return Err(p.unknown("table features")),
         }
     }
     let has = |n: u16| seen & 1u32.checked_shl(n.into()).unwrap_or(0) != 0;

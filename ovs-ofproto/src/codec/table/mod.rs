@@ -115,7 +115,11 @@ impl TableDesc {
                         2 => found.0 = Some(p.u32()?),
                         3 => {
                             let mut body = p.sized(4)?;
-                            found.1 = Some((body.u8()?, body.u8()?, body.u8()?));
+                            let (down, up, now) = (body.u8()?, body.u8()?, body.u8()?);
+                            if !loose && (down > up || up > 100 || now != 0) {
+                                return Err(p.error(OfError::BadPropertyBadValue, "percent, the lower ones first"));
+                            }
+                            found.1 = Some((down, up, now));
                         }
                         _ if loose => {}
                         _ => return Err(p.error(OfError::BadRequestBadType, "a property that is known here")),

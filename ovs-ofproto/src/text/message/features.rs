@@ -219,7 +219,9 @@ fn instructions(
         if before.is_some_and(|b| b.instructions == i.instructions) {
             out.push_str("      (same instructions)\n");
         } else {
-            let has = |n: u32| i.instructions & 1u32.checked_shl(n).unwrap_or(0) != 0;
+            // Meters are OpenFlow 1.3's.
+            let known = |n: u32| n != 6 || version >= Version::V1_3;
+            let has = |n: u32| known(n) && i.instructions & 1u32.checked_shl(n).unwrap_or(0) != 0;
             let names: Vec<&str> = INSTRUCTIONS.iter().filter(|(n, _)| has(*n)).map(|(_, name)| *name).collect();
             writeln!(out, "      instructions: {}", names.join(" "))?;
         }

@@ -6,7 +6,7 @@ use ovs_packet::OfPort;
 
 use super::Printer;
 use crate::codec::{FlowRemoved, FlowStats, NO_BUFFER, Version};
-use crate::flow_mod::{FlowMod, FlowModCommand, FlowModFlags};
+use crate::flow_mod::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};
 use crate::text::print::{Flags, Seconds};
 
 impl Printer {
@@ -23,7 +23,12 @@ impl Printer {
             write!(out, " table:{}", flow.table)?;
         }
         out.push(' ');
-        self.matching(flow.priority, &flow.matching)?;
+        let raw = self.raw_match.take();
+        let needs_priority = raw.is_some() && flow.priority != DEFAULT_PRIORITY;
+        match raw {
+            Some(raw) => self.out.push_str(&raw),
+            None => self.matching(flow.priority, &flow.matching)?,
+        }
         let out = &mut self.out;
         if !out.ends_with(' ') {
             out.push(' ');
@@ -42,6 +47,9 @@ impl Printer {
             if value != 0 {
                 write!(out, "{name}:{value} ")?;
             }
+        }
+        if needs_priority {
+            write!(out, "pri:{} ", flow.priority)?;
         }
         if flow.buffer_id != NO_BUFFER {
             write!(out, "buf:{:#x} ", flow.buffer_id)?;

@@ -122,22 +122,30 @@ pub(super) fn selection(out: &mut String, s: &Selection) -> fmt::Result {
     if s.param != 0 {
         write!(out, ",selection_method_param={}", s.param)?;
     }
-    let whole = |(field, mask): &(FieldId, u128)| *mask == field.info().max_value();
     match s.fields.as_slice() {
         [] => {}
-        [one] if whole(one) => write!(out, ",fields={}", one.0.info().name)?,
+        [one] => {
+            out.push_str(",fields=");
+            selected(out, one)?;
+        }
         fields => {
             out.push_str(",fields(");
-            for (n, (field, mask)) in fields.iter().enumerate() {
+            for (n, one) in fields.iter().enumerate() {
                 out.push_str(if n == 0 { "" } else { "," });
-                out.push_str(field.info().name);
-                if *mask != field.info().max_value() {
-                    let v = ovs_packet::field::Value { field: *field, value: *mask, mask: field.info().max_value() };
-                    write!(out, "={v}")?;
-                }
+                selected(out, one)?;
             }
             out.push(')');
         }
     }
     Ok(())
+}
+
+/// A field that is hashed, with its mask if that is not of all bits.
+fn selected(out: &mut String, (field, mask): &(FieldId, u128)) -> fmt::Result {
+    out.push_str(field.info().name);
+    let all = field.info().max_value();
+    match *mask == all {
+        true => Ok(()),
+        false => write!(out, "={}", ovs_packet::field::Value { field: *field, value: *mask, mask: all }),
+    }
 }

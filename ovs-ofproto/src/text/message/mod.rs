@@ -8,6 +8,7 @@ mod group;
 mod monitor;
 mod packet;
 mod port;
+mod raw;
 mod switch;
 mod table;
 
@@ -22,7 +23,7 @@ use self::group::meter_id;
 use self::port::{CONFIG, features, wire_features};
 use self::switch::{ACTIONS_10, BUNDLE_FLAGS, CAPABILITIES, action_names, queue_name, role};
 use super::print::{Prioritised, Seconds};
-use crate::codec::{DecodeError, ErrorMessage, Header, Hello, Kind, Message, OfError, Version, Versions};
+use crate::codec::{DecodeError, ErrorMessage, Header, Hello, Kind, Message, OfError, Reader, Version, Versions};
 
 pub use packet::packet_match;
 
@@ -52,7 +53,7 @@ impl fmt::Display for Printed<'_> {
         let name = kind.map_or("OFPT_EXPERIMENTER", Kind::name);
         let mut text = String::new();
         head(&mut text, name, self.header)?;
-        let mut p = Printer { out: text, header: *self.header, kind, verbosity: 1 };
+        let mut p = Printer { out: text, header: *self.header, kind, verbosity: 1, raw_match: None };
         p.body(self.message)?;
         let text = p.out.trim_end_matches(' ');
         f.write_str(text)?;
@@ -112,7 +113,7 @@ fn print_whole(out: &mut String, bytes: &[u8], header: Header, verbosity: u8) ->
         Ok(kind) => {
             head(out, kind.name(), &header)?;
             let start = out.len();
-            let mut p = Printer { out: core::mem::take(out), header, kind: Some(kind), verbosity };
+            let mut p = Printer { out: core::mem::take(out), header, kind: Some(kind), verbosity, raw_match: None };
             let broken = p.whole(bytes);
             *out = p.out;
             match broken {
@@ -189,6 +190,8 @@ struct Printer {
     header: Header,
     kind: Option<Kind>,
     verbosity: u8,
+    /// The match of a flow modification as its bytes say it, if that is to be shown.
+    raw_match: Option<String>,
 }
 
 /// What prints, or else what a message broke off with.
@@ -208,6 +211,9 @@ impl Printer {
                 hex_dump(&mut self.out, bytes)?;
             }
             return Ok(None);
+        }
+        if self.verbosity >= 3 {
+            self.raw_match = raw_match(bytes, self.kind);
         }
         match Message::decode_part(bytes, true) {
             Ok((_, message, broken)) => {
@@ -582,5 +588,24 @@ struct Count(u64);
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == u64::MAX { f.write_str("?") } else { self.0.fmt(f) }
+    }
+}
+
+/// The match of a flow modification of OpenFlow 1.0 or of Nicira's as its bytes say it.
+fn raw_match(bytes: &[u8], kind: Option<Kind>) -> Option<String> {
+    let mut r = Reader::new(bytes);
+    match kind? {
+        Kind::FlowMod10 => {
+            r.skip(8).ok()?;
+            raw::match_10(r).ok()
+        }
+        Kind::NxFlowMod => {
+            // Behind the header and what else a flow has.
+            r.skip(40).ok()?;
+            let len = r.u16().ok()?;
+            r.skip(6).ok()?;
+            r.sub(len.into()).ok().map(raw::nxm)
+        }
+        _ => None,
     }
 }

@@ -7,8 +7,8 @@ use ovs_packet::{FlowKey, Match, Packet, extract};
 
 use super::Printer;
 use super::dump::plain_dump;
-use crate::codec::{NO_BUFFER, PacketIn, PacketOut};
-use crate::text::print::{ActionList, Dotted};
+use crate::codec::{Continuation, NO_BUFFER, PacketIn, PacketOut};
+use crate::text::print::{ActionList, Dotted, HexBytes};
 
 impl Printer {
     pub(super) fn packet_in(&mut self, packet: &PacketIn) -> fmt::Result {
@@ -40,7 +40,55 @@ impl Printer {
         if !packet.userdata.is_empty() {
             writeln!(out, " userdata={}", Dotted(&packet.userdata))?;
         }
+        if let Some(continuation) = &packet.continuation {
+            match Continuation::decode(continuation, self.header.version) {
+                Ok(left) => self.continuation(&left)?,
+                // What another switch put there is its own.
+                Err(_) => writeln!(self.out, " continuation={}", Dotted(continuation))?,
+            }
+        }
         self.packet(&packet.data)
+    }
+
+    fn continuation(&mut self, left: &Continuation) -> fmt::Result {
+        let out = &mut self.out;
+        if left.bridge != 0 {
+            let digits = format!("{:032x}", left.bridge);
+            let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+            let parts = [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)];
+            writeln!(out, " continuation.bridge={}", parts.join("-"))?;
+        }
+        if !left.stack.is_empty() {
+            out.push_str(" continuation.stack=(top)");
+            for value in &left.stack {
+                let zero = value.iter().all(|b| *b == 0);
+                out.push(' ');
+                if zero { out.push('0') } else { write!(out, "{}", HexBytes(value))? }
+            }
+            out.push_str(" (bottom)\n");
+        }
+        if left.mirrors != 0 {
+            writeln!(out, " continuation.mirrors={:#x}", left.mirrors)?;
+        }
+        if left.tracked {
+            out.push_str(" continuation.conntracked=true\n");
+        }
+        let groups = left.remaining.iter().map(|r| {
+            let comma = if r.actions.is_empty() { "" } else { "," };
+            let list = if r.actions.is_empty() { String::new() } else { ActionList(&r.actions).to_string() };
+            format!("unroll_xlate(table={}, cookie={}){comma}{list}", r.table, r.cookie)
+        });
+        let groups: Vec<String> = groups.collect();
+        if !groups.is_empty() {
+            writeln!(out, " continuation.actions={}", groups.join(","))?;
+        }
+        if !left.action_set.is_empty() {
+            writeln!(out, " continuation.action_set={}", ActionList(&left.action_set))?;
+        }
+        if left.datapath_port != 0 {
+            writeln!(out, " continuation.odp_port={}", left.datapath_port)?;
+        }
+        Ok(())
     }
 
     pub(super) fn packet_out(&mut self, packet: &PacketOut) -> fmt::Result {

@@ -35,31 +35,43 @@ pub(super) const ACTIONS_10: [(u32, &str); 12] = [
     (10, "mod_tp_dst"),
 ];
 
-/// The same of OpenFlow 1.1 and later.
-const ACTIONS_11: [(u32, &str); 17] = [
-    (0, "output"),
-    (22, "group"),
-    (25, "set_field"),
-    (1, "set_vlan_vid"),
-    (2, "set_vlan_pcp"),
-    (18, "strip_vlan"),
-    (17, "push_vlan"),
-    (3, "mod_dl_src"),
-    (4, "mod_dl_dst"),
-    (5, "mod_nw_src"),
-    (23, "mod_nw_ttl"),
-    (24, "dec_ttl"),
-    (15, "set_mpls_ttl"),
-    (16, "dec_mpls_ttl"),
-    (19, "push_mpls"),
-    (20, "pop_mpls"),
-    (21, "set_queue"),
+/// The same of OpenFlow 1.1 and later, with the last version that has them.
+const ACTIONS_11: [(u32, &str, Version); 24] = [
+    (0, "output", Version::V1_5),
+    (22, "group", Version::V1_5),
+    (25, "set_field", Version::V1_5),
+    (1, "set_vlan_vid", Version::V1_1),
+    (2, "set_vlan_pcp", Version::V1_1),
+    (18, "strip_vlan", Version::V1_5),
+    (17, "push_vlan", Version::V1_5),
+    (3, "mod_dl_src", Version::V1_1),
+    (4, "mod_dl_dst", Version::V1_1),
+    (5, "mod_nw_src", Version::V1_1),
+    (6, "mod_nw_dst", Version::V1_1),
+    (7, "mod_nw_tos", Version::V1_1),
+    (8, "mod_nw_ecn", Version::V1_1),
+    (23, "mod_nw_ttl", Version::V1_5),
+    (9, "mod_tp_src", Version::V1_1),
+    (10, "mod_tp_dst", Version::V1_1),
+    (24, "dec_ttl", Version::V1_5),
+    (13, "set_mpls_label", Version::V1_1),
+    (14, "set_mpls_tc", Version::V1_1),
+    (15, "set_mpls_ttl", Version::V1_5),
+    (16, "dec_mpls_ttl", Version::V1_5),
+    (19, "push_mpls", Version::V1_5),
+    (20, "pop_mpls", Version::V1_5),
+    (21, "set_queue", Version::V1_5),
 ];
 
 /// The names of the actions whose bits are set, as a version numbers them.
 pub(super) fn action_names(actions: u32, version: Version) -> Vec<&'static str> {
-    let all: &[(u32, &str)] = if version == Version::V1_0 { &ACTIONS_10 } else { &ACTIONS_11 };
-    all.iter().filter(|(bit, _)| actions & 1 << bit != 0).map(|(_, name)| *name).collect()
+    let has = |bit: u32| actions & 1 << bit != 0;
+    if version == Version::V1_0 {
+        return ACTIONS_10.iter().filter(|(bit, _)| has(*bit)).map(|(_, name)| *name).collect();
+    }
+    // Set-field is OpenFlow 1.2's.
+    let known = |bit: u32, last: Version| version <= last && !(bit == 25 && version == Version::V1_1);
+    ACTIONS_11.iter().filter(|(bit, _, last)| has(*bit) && known(*bit, *last)).map(|(_, name, _)| *name).collect()
 }
 
 impl Printer {

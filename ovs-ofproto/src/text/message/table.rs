@@ -30,10 +30,8 @@ impl Printer {
             eviction_flags(out, flags)?;
         }
         write!(out, ", vacancy={}", if t.config & 8 != 0 { "on" } else { "off" })?;
-        match t.vacancy {
-            Some((down, up, _)) if t.config & 8 != 0 => write!(out, " vacancy:{down},{up}"),
-            _ => Ok(()),
-        }
+        let (down, up, _) = t.vacancy.unwrap_or_default();
+        if t.config & 8 != 0 { write!(out, " vacancy:{down},{up}") } else { Ok(()) }
     }
 
     pub(super) fn table_status(&mut self, s: &TableStatus) -> fmt::Result {
@@ -48,7 +46,8 @@ impl Printer {
         write!(out, "   eviction={} eviction_flags=", if t.config & 4 != 0 { "on" } else { "off" })?;
         eviction_flags(out, t.eviction.unwrap_or(u32::MAX))?;
         write!(out, "\n   vacancy={}", if t.config & 8 != 0 { "on" } else { "off" })?;
-        if let (Some((down, up, now)), true) = (t.vacancy, t.config & 8 != 0) {
+        if t.config & 8 != 0 {
+            let (down, up, now) = t.vacancy.unwrap_or_default();
             write!(out, " vacancy_down={down}% vacancy_up={up}% vacancy={now}%")?;
         }
         out.push('\n');

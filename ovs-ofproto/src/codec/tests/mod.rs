@@ -1,0 +1,76 @@
+//! Every kind of message in every version: what is written is read, what is read is written again, and tshark reads it
+//! too.
+
+mod any;
+mod stock;
+mod tshark;
+
+use proptest::prelude::*;
+
+use super::{Kind, Message, Version};
+use crate::text::ofp_print;
+use any::Any;
+
+/// The kinds, with each version that has them.
+fn kinds() -> impl Iterator<Item = (Kind, Version)> {
+    Kind::all().flat_map(|kind| Version::KNOWN.into_iter().filter(move |v| kind.is_in(*v)).map(move |v| (kind, v)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn every_kind_survives_its_bytes_in_every_version(seed: u64) {
+        let mut any = Any::new(seed);
+        for (kind, version) in kinds() {
+            let message = any.message(kind, version);
+            let bytes = message.encode_as(kind, version, 7);
+            let bytes = bytes.unwrap_or_else(|e| panic!("{kind:?} {version}: {e}: {message:?}"));
+            prop_assert_eq!(Kind::of_bytes(&bytes), Ok(kind), "{}: {:?}", version, message);
+            let read = Message::decode(&bytes);
+            let (header, read) = read.unwrap_or_else(|e| panic!("{kind:?} {version}: {e}: {message:?}"));
+            prop_assert_eq!((header.version, header.xid), (version, 7));
+            prop_assert_eq!(&read, &message, "{:?} {}", kind, version);
+            prop_assert_eq!(read.encode_as(kind, version, 7), Ok(bytes.clone()), "{:?} {}", kind, version);
+            let words = ofp_print(&bytes, 3);
+            prop_assert!(!words.contains("***"), "{:?} {}: {}", kind, version, words);
+        }
+    }
+
+    #[test]
+    fn every_kind_cut_short_or_changed_gives_an_answer(seed: u64) {
+        let mut any = Any::new(seed);
+        for (kind, version) in kinds() {
+            let bytes = any.message(kind, version).encode_as(kind, version, 7).unwrap();
+            for _ in 0..4 {
+                let mut broken = bytes.clone();
+                broken.truncate(any.below(bytes.len() as u32 + 1) as usize);
+                if !broken.is_empty() {
+                    let at = any.below(broken.len() as u32) as usize;
+                    broken[at] ^= 1 << any.below(8);
+                }
+                if let Some(len) = broken.get_mut(2..4) {
+                    let whole = if any.flag() { bytes.len() } else { 0 };
+                    len.copy_from_slice(&(whole as u16).to_be_bytes());
+                }
+                if let (Some(_), true) = (broken.get(3), any.flag()) {
+                    let len = broken.len() as u16;
+                    broken[2..4].copy_from_slice(&len.to_be_bytes());
+                }
+                if let Err(e) = Message::decode(&broken) {
+                    prop_assert!(e.at <= broken.len().max(12), "{}: {:x?}", e, broken);
+                }
+                prop_assert!(ofp_print(&broken, 5).ends_with('\n'));
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_that_is_said_lacks_a_value() {
+    // A message of a kind says what the kind says: none is anything else, or opaque.
+    let mut any = Any::new(1);
+    for (kind, version) in kinds() {
+        assert_eq!(any.message(kind, version).says(), Some(kind.of()));
+    }
+}
