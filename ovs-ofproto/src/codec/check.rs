@@ -43,6 +43,8 @@ pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instruct
     if let Some(known) = &mut known {
         known.follow(&instructions.apply)?;
     }
+    // The action set is for packets of whatever kind they are then.
+    let fits = known.as_ref().is_none_or(|known| known.fits);
     if written.iter().any(|a| !a.is_for_action_sets()) {
         return Err(OfError::BadActionBadType);
     }
@@ -51,7 +53,7 @@ pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instruct
     }
     match instructions.goto {
         Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
-        _ => Ok(known.is_none_or(|known| known.fits)),
+        _ => Ok(fits),
     }
 }
 

@@ -152,8 +152,9 @@ impl<'p> Reader<'p> {
         let before = self.known;
         let actions = self.list(text, outer).map_err(|e| e.moved(at));
         self.depth = self.depth.saturating_sub(1);
-        // What they do to packets is not seen behind them, but whether they fit counts.
-        let fits = self.known.fits;
+        // What they do to packets is not seen behind them, but whether they fit counts; not in the action set, which is
+        // for packets of whatever kind they are then.
+        let fits = if outer == Outer::WriteActions { before.fits } else { self.known.fits };
         if outer != Outer::Ct {
             self.known = before;
         }
@@ -355,7 +356,9 @@ fn lacking(action: &Action, known: &Known) -> String {
                 _ => None,
             })
         }
-        other => set_by(other).and_then(|field| target(field, known)),
+        other => set_by(other)
+            .filter(|field| !known.has(field.info().prereq))
+            .map(|field| format!("set_field {} lacks correct prerequisites", field.info().name)),
     };
     found.unwrap_or_default()
 }
