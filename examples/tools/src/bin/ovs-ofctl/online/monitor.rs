@@ -277,7 +277,7 @@ fn obey(
                 Ok(()) => done(),
                 Err(e) => Ok(Some(Reply::Error(e.to_string()))),
             },
-            Err(e) => Ok(Some(Reply::Error(e.to_string().into()))),
+            Err(e) => Ok(Some(Reply::Error(e.to_string()))),
         },
         "ofctl/barrier" => {
             if watcher.barrier.is_some() {
@@ -293,7 +293,7 @@ fn obey(
             let text = arguments.first().map_or("", String::as_str);
             let read = Parser::default().packet_out(text);
             let message = match read {
-                Err(e) => return Ok(Some(Reply::Error(format!("{}\n", e.problem).into()))),
+                Err(e) => return Ok(Some(Reply::Error(format!("{}\n", e.problem)))),
                 Ok(read) if !read.protocols.contains(switch.protocol()) => {
                     let says = "PACKET_OUT actions are incompatible with the OpenFlow connection.\n";
                     return Ok(Some(Reply::Error(says.into())));
@@ -331,7 +331,7 @@ fn send_all(context: &Context, switch: &mut Switch, arguments: &[String]) -> Res
         }
         said.push('\n');
     }
-    Ok(if well { Reply::Text(said) } else { Reply::Error(said.into()) })
+    Ok(if well { Reply::Text(said) } else { Reply::Error(said) })
 }
 
 #[cfg(test)]

@@ -96,14 +96,7 @@ impl Switch {
         let stream = stream_options(context)?;
         // What is sent by hand may be of any version, and what is listened to is.
         let any_version = socket == Socket::Snoop || context.options.words.first().is_some_and(|w| w == "monitor");
-        let options = ClientOptions {
-            any_version,
-            versions,
-            timeout: Some(PATIENCE),
-            first_xid: FIRST_XID,
-            stream,
-            ..ClientOptions::default()
-        };
+        let options = ClientOptions { any_version, versions, timeout: Some(PATIENCE), first_xid: FIRST_XID, stream };
         let client = Client::connect(&place, options, clock()).map_err(|e| match &e {
             _ if name.contains(':') => Failure::from(format!("connecting to {name} ({e})")),
             _ => format!("{name}: failed to connect to socket ({e})").into(),
