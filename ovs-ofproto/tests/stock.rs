@@ -4,7 +4,7 @@
 
 use ovs_ofproto::FlowMod;
 use ovs_ofproto::codec::{Message, Version};
-use ovs_ofproto::text::message;
+use ovs_ofproto::text::{Parser, Protocols, message};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -34,8 +34,10 @@ fn the_same_words_and_the_same_bytes() {
 fn what_it_refuses_is_refused() {
     let mut taken = Vec::new();
     for row in rows(include_str!("stock_refused.txt")) {
-        let sent = row.parse::<FlowMod>().map(|flow| Message::from(flow).encode(Version::V1_3, 1));
-        if matches!(sent, Ok(Ok(_))) {
+        // Some are refused only because no form of OpenFlow 1.3 can say them.
+        let read = Parser::default().flow_command(row).ok().filter(|r| r.protocols.contains(Protocols::OF13));
+        let sent = read.map(|r| Protocols::OF13.encode_flow_mod(r.value, 1));
+        if matches!(sent, Some(Ok(_))) {
             taken.push(row);
         }
     }

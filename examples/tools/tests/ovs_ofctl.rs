@@ -36,17 +36,22 @@ fn err(args: &[&str], input: &str) -> String {
 fn parse_flow_prints_the_message() {
     assert_eq!(
         out(&["-O", "OpenFlow13", "parse-flow", "table=1,priority=10,tcp,tp_dst=80,actions=2"], ""),
-        "usable protocols: OXM-OpenFlow13\nchosen protocol: OXM-OpenFlow13\n\
+        "usable protocols: OXM,OpenFlow10+table_id,NXM+table_id,OpenFlow11\nchosen protocol: OXM-OpenFlow13\n\
          OFPT_FLOW_MOD (OF1.3) (xid=0x1): ADD table:1 priority=10,tcp,tp_dst=80 actions=output:2\n"
+    );
+    assert_eq!(
+        out(&["-Fnxm", "parse-flow", "reg0=5,actions=drop"], ""),
+        "usable protocols: NXM,OXM\nchosen protocol: NXM-table_id\nNXT_FLOW_MOD (xid=0x1): ADD reg0=0x5 actions=drop\n"
     );
 }
 
 #[test]
 fn parse_flow_prints_json() {
-    let text = out(&["parse-flow", "--format", "json", "ip,actions=drop"], "");
+    let text = out(&["-O", "openflow13", "parse-flow", "--format", "json", "ip,actions=drop"], "");
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["flow"]["match"], "ip");
     assert_eq!(value["flow"]["actions"], "drop");
+    assert_eq!(value["protocol"], "OXM-OpenFlow13");
     assert!(value["bytes"].as_str().unwrap().starts_with("040e"));
 }
 
@@ -57,33 +62,50 @@ fn parse_flows_reads_standard_input() {
     let lines: Vec<&str> = text.lines().skip(2).collect();
     assert_eq!(
         lines,
-        [
-            "OFPT_FLOW_MOD (OF1.3) (xid=0x1): ADD ip actions=output:1",
-            "OFPT_FLOW_MOD (OF1.3) (xid=0x2): ADD arp actions=NORMAL"
-        ]
+        ["OFPT_FLOW_MOD (xid=0x1): ADD ip actions=output:1", "OFPT_FLOW_MOD (xid=0x2): ADD arp actions=NORMAL"]
     );
+    // The forms are those that can say every line.
+    let narrow = out(&["parse-flows", "-"], "ip actions=1\nreg0=1 actions=1\n");
+    assert!(narrow.starts_with("usable protocols: NXM,OXM\nchosen protocol: NXM-table_id\nNXT_FLOW_MOD"));
+    assert_eq!(err(&["parse-flows", "-"], "ip actions=1\nip actions=bogus\n"), "-:2: unknown action bogus");
+}
+
+#[test]
+fn the_language_has_more_than_flows() {
     assert_eq!(
-        err(&["parse-flows", "-"], "ip actions=1\nip actions=bogus\n"),
-        "-:2: at offset 11: unknown action \"bogus\""
+        out(&["-O", "OpenFlow15", "parse-group", "group_id=1,type=select,bucket=weight:5,actions=output:1"], ""),
+        "usable protocols: any\nchosen version: OpenFlow15\nOFPT_GROUP_MOD (OF1.5) (xid=0x1):\n \
+         ADD group_id=1,type=select,bucket=bucket_id:0,weight:5,actions=output:1\n"
     );
+    assert_eq!(out(&["parse-key-value", "a:b,c(d,e)", "f"], ""), "a=b, c=d,e\nf\n");
+    assert_eq!(
+        out(&["parse-nx-match"], "NXM_OF_IN_PORT(0001)\n\n# x\n<any>\n"),
+        "NXM_OF_IN_PORT(0001)\n\n# x\n<any>\n"
+    );
+    assert_eq!(out(&["parse-oxm", "OpenFlow12"], "OXM_OF_ETH_TYPE(0800)\n"), "OXM_OF_ETH_TYPE(0800)\n");
+    let vlan = out(&["check-vlan", "1abc", "1fff"], "");
+    assert!(vlan.starts_with("dl_vlan=2748 -> 1abc/1fff\nNXM: NXM_OF_VLAN_TCI_W(1abc/1fff) -> 1abc/1fff\n"), "{vlan}");
+    let packet =
+        out(&["--bare", "compose-packet", "eth_src=50:54:00:00:00:05,ip,nw_src=10.0.0.1,nw_ttl=64,udp,udp_dst=5"], "");
+    assert!(packet.starts_with("0000000000005054000000050800"), "{packet}");
 }
 
 #[test]
 fn ofp_print_prints_messages() {
     assert_eq!(out(&["ofp-print", "0414000800000007"], ""), "OFPT_BARRIER_REQUEST (OF1.3) (xid=0x7):\n");
     assert_eq!(
-        out(&["ofp-print", "-"], "04 02 00 0c 00 00 00 0a\n01 02 03 04\n"),
+        out(&["ofp-print", "-"], "04 02 00 0c 00 00 00 0a 01 02 03 04\n"),
         "OFPT_ECHO_REQUEST (OF1.3) (xid=0xa): 4 bytes of payload\n\
          00000000  01 02 03 04                                     |....            |\n"
     );
     assert_eq!(
-        out(&["ofp-print", "0499000800000007"], ""),
+        out(&["-voff", "ofp-print", "0499000800000007"], ""),
         "***decode error: OFPBRC_BAD_TYPE***\n\
          00000000  04 99 00 08 00 00 00 07-                        |........        |\n"
     );
     assert_eq!(out(&["encode-hello", "0x12"], "").lines().last(), Some(" version bitmap: 0x01, 0x04"));
     assert_eq!(
-        out(&["parse-actions", "OpenFlow10"], "0003000800000000 # strip\n00ff000800000000\n"),
+        out(&["-voff", "parse-actions", "OpenFlow10"], "0003000800000000 # strip\n00ff000800000000\n"),
         "actions=strip_vlan\n\nbad OpenFlow10 actions: OFPBAC_BAD_TYPE\n\n"
     );
     let numbers = out(&["print-error", "OFPBRC_BAD_TYPE"], "");
@@ -108,18 +130,56 @@ fn parse_pcap_prints_packets() {
 
 #[test]
 fn bad_input_is_one_line_and_status_1() {
-    assert_eq!(err(&["parse-flow", "ip"], ""), "at offset 2: expected actions=ACTIONS");
-    assert_eq!(err(&["parse-flow", "actions=copy_field(1)"], ""), "at offset 8: action copy_field is not built yet");
-    assert_eq!(err(&["dump-flows", "br0"], ""), "dump-flows is not built yet; see --help for what is");
-    let unknown = err(&["bogus"], "");
-    assert!(unknown.starts_with("unknown command 'bogus'; the commands are parse-flow, parse-flows"), "{unknown}");
+    assert_eq!(err(&["parse-flow", "ip"], ""), "must specify an action");
+    assert_eq!(err(&["parse-flow", "actions=copy_field(1)"], ""), "unknown action copy_field");
+    assert_eq!(err(&["dump-flows", "no-such-bridge"], ""), "no-such-bridge is not a bridge or a socket");
+    assert_eq!(err(&["bogus"], ""), "unknown command 'bogus'; use --help for help");
+    assert_eq!(err(&["parse-flow"], ""), "'parse-flow' command requires at least 1 arguments");
+    assert_eq!(err(&["show", "a", "b"], ""), "'show' command takes at most 1 arguments");
     assert!(err(&["-O", "OpenFlow99", "parse-flow", "actions=drop"], "").contains("OpenFlow99"));
-    assert!(err(&["-O", "OpenFlow10", "parse-flow", "actions=drop"], "").contains("only OpenFlow13"));
-    assert!(err(&["parse-flows", "/does/not/exist"], "").starts_with("/does/not/exist: "));
-    assert!(err(&[], "").contains("--help"));
+    assert_eq!(err(&["-F", "xyz", "parse-flow", "actions=drop"], ""), "xyz: unknown flow protocol");
+    assert!(
+        err(&["-F", "oxm", "parse-flow", "actions=drop"], "")
+            .starts_with("None of the enabled OpenFlow versions (OpenFlow10)")
+    );
+    assert!(err(&["parse-flows", "/does/not/exist"], "").starts_with("/does/not/exist: open failed"));
+    assert_eq!(err(&[], ""), "missing command name; use --help for help");
+    assert_eq!(err(&["--read-only", "del-flows", "br0"], ""), "'del-flows' command does not work in read only mode");
+    assert!(err(&["--bogus"], "").contains("--bogus"));
 }
 
 #[test]
-fn help_has_examples() {
-    assert!(out(&["--help"], "").contains("ovs-ofctl parse-flow 'tcp,tp_dst=80,actions=output:2'"));
+fn help_has_examples_and_every_command() {
+    let help = out(&["--help"], "");
+    assert!(help.contains("ovs-ofctl parse-flow 'tcp,tp_dst=80,actions=output:2'"));
+    for command in ["add-flow SWITCH FLOW", "monitor SWITCH", "dump-ipfix-flow SWITCH", "ct-flush SWITCH"] {
+        assert!(help.contains(command), "{command}");
+    }
+    let listed = out(&["list-commands"], "");
+    assert!(listed.lines().count() > 75, "{listed}");
+}
+
+#[test]
+fn switches_and_files_are_compared() {
+    let path = |n: u8| std::env::temp_dir().join(format!("ovs-ofctl-test-{}-{n}.txt", std::process::id()));
+    std::fs::write(path(1), "priority=5,ip,actions=drop\ntable=1,actions=1\n").unwrap();
+    std::fs::write(path(2), "table=1,actions=2\npriority=5,ip,actions=drop\n").unwrap();
+    let (one, two) = (path(1), path(2));
+    let output = run(&["diff-flows", one.to_str().unwrap(), two.to_str().unwrap()], "");
+    let same = run(&["diff-flows", one.to_str().unwrap(), one.to_str().unwrap()], "");
+    for n in [1, 2] {
+        std::fs::remove_file(path(n)).unwrap();
+    }
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "-table=1  actions=output:1\n+table=1  actions=output:2\n");
+    assert_eq!((same.status.code(), same.stdout.len()), (Some(0), 0));
+}
+
+#[test]
+fn time_ends_by_a_signal() {
+    use std::os::unix::process::ExitStatusExt;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("tcp:{}", listener.local_addr().unwrap());
+    // It connects, and nobody speaks.
+    assert_eq!(run(&["-t1", "show", &place], "").status.signal(), Some(14));
 }

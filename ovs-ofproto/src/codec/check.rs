@@ -8,7 +8,7 @@ use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::VLAN_PRESENT;
 
 use super::error::OfError;
-use crate::action::{Action, Instructions};
+use crate::action::{Action, Instructions, Learn, LearnSource, LearnTarget};
 use crate::flow_mod::ALL_TABLES;
 
 /// Checks the instructions of a flow that matches `matching` in `table`.
@@ -28,21 +28,32 @@ use crate::flow_mod::ALL_TABLES;
 /// # Ok::<(), ovs_packet::text::ParseMatchError>(())
 /// ```
 pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> Result<(), OfError> {
+    match check_loosely(matching, table, instructions)? {
+        true => Ok(()),
+        false => Err(OfError::BadActionMatchInconsistent),
+    }
+}
+
+/// As [`check_flow`], but whether all actions fit the match is said apart: OpenFlow 1.0 takes actions of its own that do
+/// not, and passes over them where packets are not of the kind.
+pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instructions) -> Result<bool, OfError> {
     let written = instructions.written();
     let needs = |actions: &[Action]| actions.iter().any(has_context);
     let mut known = (needs(&instructions.apply) || needs(written)).then(|| Known::of(matching));
     if let Some(known) = &mut known {
         known.follow(&instructions.apply)?;
     }
+    // The action set is for packets of whatever kind they are then.
+    let fits = known.as_ref().is_none_or(|known| known.fits);
     if written.iter().any(|a| !a.is_for_action_sets()) {
         return Err(OfError::BadActionBadType);
     }
-    if let Some(mut known) = known {
+    if let Some(known) = &mut known {
         known.follow(written)?;
     }
     match instructions.goto {
         Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
-        _ => Ok(()),
+        _ => Ok(fits),
     }
 }
 
@@ -103,12 +114,14 @@ pub(crate) struct Known {
     pub(crate) m: Match,
     /// How many VLAN tags they have at least.
     tags: u8,
+    /// Whether all actions so far find what they are for; those that do not are the ones that OpenFlow 1.0 has too.
+    pub(crate) fits: bool,
 }
 
 impl Known {
     /// What is known of packets that a flow matches.
     pub(crate) fn of(matching: &Match) -> Known {
-        Known { m: *matching, tags: Prereq::Vlan.implied_by(matching).into() }
+        Known { m: *matching, tags: Prereq::Vlan.implied_by(matching).into(), fits: true }
     }
 
     /// Checks actions one after the other. Nesting is bounded where lists are made: by the decoder and the parser.
@@ -116,16 +129,49 @@ impl Known {
         actions.iter().try_for_each(|a| self.follow_one(a))
     }
 
+    /// Whether packets have what a field needs. What the match leaves open is taken for zero, as upstream takes it.
+    pub(crate) fn has(&self, prereq: Prereq) -> bool {
+        prereq.holds(self.m.key())
+    }
+
     fn needs(&self, prereq: Prereq) -> Result<(), OfError> {
-        // What the match leaves open is taken for zero, as upstream takes it.
-        if prereq.holds(self.m.key()) { Ok(()) } else { Err(OfError::BadActionMatchInconsistent) }
+        if self.has(prereq) { Ok(()) } else { Err(OfError::BadActionMatchInconsistent) }
+    }
+
+    /// As `needs`, of an action that does nothing where it does not fit.
+    fn would_need(&mut self, prereq: Prereq) -> Result<(), OfError> {
+        self.fits &= self.has(prereq);
+        Ok(())
+    }
+
+    /// What a flow matches that is learned must be there to be learned from, and to be matched and changed then.
+    fn learns(&self, learn: &Learn) -> Result<(), OfError> {
+        let mut learned = Known::of(&Match::ANY);
+        for spec in &learn.specs {
+            if let LearnSource::Field(src) = spec.source {
+                self.needs(src.field.info().prereq)?;
+            }
+            match &spec.target {
+                LearnTarget::Match(dst) => {
+                    learned.needs(dst.field.info().prereq)?;
+                    if let LearnSource::Immediate(bytes) = &spec.source {
+                        let value = bytes.iter().fold(0u128, |v, b| v << 8 | u128::from(*b));
+                        let value = value.checked_shl(dst.offset.into()).unwrap_or(0);
+                        learned.m.set_masked(dst.field, value & dst.mask(), dst.mask());
+                    }
+                }
+                LearnTarget::Load(dst) => learned.needs(dst.field.info().prereq)?,
+                LearnTarget::Output => {}
+            }
+        }
+        Ok(())
     }
 
     /// The protocol above IP, if it is TCP, UDP or SCTP.
     fn protocol(&self) -> u8 {
         [(Prereq::Tcp, 6), (Prereq::Udp, 17), (Prereq::Sctp, 132)]
             .into_iter()
-            .find_map(|(prereq, protocol)| prereq.implied_by(&self.m).then_some(protocol))
+            .find_map(|(prereq, protocol)| self.has(prereq).then_some(protocol))
             .unwrap_or(0)
     }
 
@@ -170,18 +216,19 @@ impl Known {
                 Ok(())
             }
             Action::StripVlan => {
+                self.would_need(Prereq::Vlan)?;
                 self.set_tags(self.tags.saturating_sub(1));
                 Ok(())
             }
             Action::SetVlanVid { push, .. } | Action::SetVlanPcp { push, .. } => {
                 if !push {
-                    self.needs(Prereq::Vlan)?;
+                    self.would_need(Prereq::Vlan)?;
                 }
                 self.set_tags(self.tags.max(1));
                 Ok(())
             }
             Action::PopVlan => {
-                self.needs(Prereq::Vlan)?;
+                self.would_need(Prereq::Vlan)?;
                 self.set_tags(self.tags.saturating_sub(1));
                 Ok(())
             }
@@ -195,21 +242,27 @@ impl Known {
                 }
             }
             Action::DecTtl | Action::DecTtlTo(_) | Action::SetIpTos(_) | Action::SetIpEcn(_) | Action::SetIpTtl(_) => {
-                self.needs(Prereq::Ip)
+                self.would_need(Prereq::Ip)
             }
-            Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => self.needs(Prereq::Ipv4),
-            Action::SetL4Src { .. } | Action::SetL4Dst { .. } if self.protocol() == 0 => {
-                Err(OfError::BadActionMatchInconsistent)
+            Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => self.would_need(Prereq::Ipv4),
+            Action::SetL4Src { .. } | Action::SetL4Dst { .. } => {
+                self.fits &= self.protocol() != 0;
+                Ok(())
             }
             Action::SetMplsLabel(_) | Action::SetMplsTc(_) | Action::SetMplsTtl(_) | Action::DecMplsTtl => {
-                self.needs(Prereq::Mpls)
+                self.would_need(Prereq::Mpls)
             }
+            Action::FinTimeout { .. } => self.would_need(Prereq::Tcp),
+            Action::DecNshTtl => self.would_need(Prereq::Nsh),
+            Action::Learn(learn) => self.learns(learn),
+            Action::Multipath(m) => self.needs(m.dst.field.info().prereq),
+            Action::Bundle(b) => b.dst.map_or(Ok(()), |dst| self.needs(dst.field.info().prereq)),
             Action::PushMpls(eth_type) => {
                 self.m.set(FieldId::EthType, (*eth_type).into());
                 Ok(())
             }
             Action::PopMpls(eth_type) => {
-                self.needs(Prereq::Mpls)?;
+                self.would_need(Prereq::Mpls)?;
                 self.m.set(FieldId::EthType, (*eth_type).into());
                 Ok(())
             }
@@ -221,7 +274,12 @@ impl Known {
             Action::Resubmit { original: true, .. } => self.needs(Prereq::Ct),
             Action::OutputField { src, .. } | Action::Push(src) => self.needs(src.field.info().prereq),
             Action::Pop(dst) => self.needs(dst.field.info().prereq),
-            Action::Clone(actions) => self.clone().follow(actions),
+            Action::Clone(actions) => {
+                let mut inner = *self;
+                let followed = inner.follow(actions);
+                self.fits &= inner.fits;
+                followed
+            }
             // From here on nothing is known of the packet.
             Action::Encap { .. } | Action::Decap(_) => {
                 self.m = Match::ANY;
@@ -246,6 +304,8 @@ mod tests {
     fn tags_are_counted() {
         use OfError::*;
         assert_eq!(check("", "pop_vlan"), Err(BadActionMatchInconsistent));
+        let pop = Instructions::apply(vec![Action::PopVlan]);
+        assert_eq!(check_loosely(&Match::ANY, 0, &pop), Ok(false));
         assert_eq!(check("dl_vlan=5", "pop_vlan,pop_vlan"), Err(BadActionMatchInconsistent));
         assert_eq!(check("dl_vlan=5", "push_vlan:0x8100,pop_vlan,pop_vlan"), Ok(()));
         assert_eq!(check("", "push_vlan:0x8100,push_vlan:0x8100"), Ok(()));
@@ -258,6 +318,11 @@ mod tests {
         assert_eq!(check("tcp", "set_field:5->tcp_dst"), Ok(()));
         assert_eq!(check("udp", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
         assert_eq!(check("arp", "ct(commit)"), Err(OfError::BadActionMatchInconsistent));
+        assert_eq!(check("tcp,ip_frag=later", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
+        let learn = "learn(eth_type=0x800,NXM_OF_IP_SRC[]=NXM_OF_IP_DST[])";
+        assert_eq!((check("ip", learn), check("arp", learn)), (Ok(()), Err(OfError::BadActionMatchInconsistent)));
+        let learn = "learn(NXM_OF_IP_SRC[]=NXM_OF_IP_DST[])";
+        assert_eq!(check("ip", learn), Err(OfError::BadActionMatchInconsistent));
         let write = Instructions { write: Some(vec![Action::Clone(vec![])]), ..Instructions::default() };
         assert_eq!(check_flow(&Match::ANY, 0, &write), Err(OfError::BadActionBadType));
     }

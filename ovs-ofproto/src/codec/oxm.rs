@@ -334,7 +334,8 @@ pub(super) fn write_entry(
     let heads = HEADS.get(field as usize).and_then(|h| h.get(usize::from(version))?.as_ref());
     let [plain, with_mask] = heads.ok_or(EncodeError::NotInVersion { version, what: info.name })?;
     let (all, bytes) = (info.max_value(), usize::from(info.wire_bytes));
-    let masked = mask & all != all;
+    // The states that there are do not fill the field: all of them are not all of it.
+    let masked = mask & all != all || field == FieldId::CtState;
     let (head, len) = if masked { with_mask } else { plain };
     w.bytes(head.get(..usize::from(*len)).unwrap_or_default());
     w.uint(value & mask & all, bytes);
@@ -526,31 +527,30 @@ pub(super) fn read_fields(mut r: Reader<'_>, how: Reading, m: &mut Match) -> Res
             read_option(&mut r, m)?;
             continue;
         }
+        if how.cookie {
+            // A field of Nicira's has the same number; the length tells them apart.
+            let mut body = start.clone();
+            let (id, masked, len) = read_id(&mut body)?;
+            if id == NXM_NX_COOKIE && len == if masked { 16 } else { 8 } {
+                let value = body.u64()?;
+                let mask = if masked { body.u64()? } else { u64::MAX };
+                if cookie.is_some() {
+                    return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
+                }
+                if value & !mask != 0 {
+                    return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
+                }
+                cookie = Some((value, mask));
+                r = body;
+                continue;
+            }
+        }
         let e = match read_entry(&mut r) {
             Ok(e) => e,
-            Err(e) if e.error == OfError::BadMatchBadField || how.loose && e.error == OfError::BadMatchBadLength => {
+            Err(e) if how.loose && matches!(e.error, OfError::BadMatchBadField | OfError::BadMatchBadLength) => {
                 let mut body = start.clone();
-                let (id, masked, len) = read_id(&mut body)?;
-                if id == NXM_NX_COOKIE && how.cookie {
-                    if cookie.is_some() {
-                        return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
-                    }
-                    if len != if masked { 16 } else { 8 } {
-                        return Err(start.error(OfError::BadMatchBadLength, "the length of a cookie"));
-                    }
-                    let value = body.u64()?;
-                    let mask = if masked { body.u64()? } else { u64::MAX };
-                    if value & !mask != 0 {
-                        return Err(
-                            start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is")
-                        );
-                    }
-                    cookie = Some((value, mask));
-                } else if how.loose && id != NXM_NX_COOKIE {
-                    body.skip(len)?;
-                } else {
-                    return Err(e);
-                }
+                let (_, _, len) = read_id(&mut body)?;
+                body.skip(len)?;
                 r = body;
                 continue;
             }

@@ -10,7 +10,8 @@ use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Action, Instructions};
-use crate::codec::{OfError, check_flow};
+use crate::codec::OfError;
+use crate::codec::check::check_loosely;
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 
 /// How many tables a switch has.
@@ -319,7 +320,8 @@ impl Flow {
 
 /// Whether instructions can be executed for packets of a match in `table`.
 fn check(m: &Match, table: u8, instructions: &Instructions) -> Result<(), FlowModError> {
-    check_flow(m, table, instructions).map_err(FlowModError::Inconsistent)?;
+    // Whether all actions fit is for the version to say that the flow came in.
+    check_loosely(m, table, instructions).map_err(FlowModError::Inconsistent)?;
     if let Some(goto) = instructions.goto.filter(|t| usize::from(*t) >= TABLES) {
         return Err(FlowModError::BadGoto(goto));
     }

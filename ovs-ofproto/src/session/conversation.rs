@@ -28,6 +28,8 @@ pub struct SessionOptions {
     pub reconnect: ReconnectOptions,
     /// What may wait.
     pub limits: SessionLimits,
+    /// Whether messages of other versions go in and out too: for tools that look on, or see what becomes of them.
+    pub any_version: bool,
 }
 
 impl Default for SessionOptions {
@@ -37,6 +39,7 @@ impl Default for SessionOptions {
             versions: Versions::up_to(Version::V1_5),
             reconnect: ReconnectOptions::default(),
             limits: SessionLimits::default(),
+            any_version: false,
         }
     }
 }
@@ -379,7 +382,7 @@ impl Session {
             return Err(SendError::NotConnected);
         }
         let found = frame.version();
-        if found != agreed && !wire::is_of_any_version(frame.kind()) {
+        if found != agreed && !self.options.any_version && !wire::is_of_any_version(frame.kind()) {
             return Err(SendError::Version { found, agreed });
         }
         let (limits, of_class, total) = (&self.options.limits, self.outgoing.of(class), self.outgoing.total());
@@ -412,7 +415,7 @@ impl Session {
             self.handle_hello(now, &frame);
             return None;
         };
-        if frame.version() != agreed && !wire::is_of_any_version(kind) {
+        if frame.version() != agreed && !self.options.any_version && !wire::is_of_any_version(kind) {
             let error = ProtocolError::Version { found: frame.version(), kind, agreed };
             self.fail(now, error, Some(wire::bad_version(&frame, agreed)));
             return None;

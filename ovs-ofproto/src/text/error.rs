@@ -1,13 +1,21 @@
-//! What can be wrong with a flow in words, and where.
+//! What can be wrong with a text of the language, and where.
 
 use std::fmt;
 
-use ovs_packet::field::ParseValueError;
-use ovs_packet::text::MatchProblem;
+use ovs_packet::field::{FieldId, Format, ParseValueError, Value};
+use ovs_packet::text::{MatchProblem, integer};
 
 use crate::codec::OfError;
 
-/// Why a text is no flow or no list of actions.
+/// Why a text is not of the language.
+///
+/// ```
+/// use ovs_ofproto::FlowMod;
+///
+/// let error = "priority=5,actions=output:2,bogus".parse::<FlowMod>().unwrap_err();
+/// assert_eq!(error.to_string(), "at offset 28: unknown action bogus");
+/// assert_eq!((error.at, error.problem.to_string().as_str()), (28, "unknown action bogus"));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ParseFlowError {
@@ -17,7 +25,7 @@ pub struct ParseFlowError {
     pub problem: Problem,
 }
 
-/// What is wrong at a place of a text.
+/// What is wrong at a place of a text. Where upstream's tools say something of it, these are their words.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Problem {
@@ -30,29 +38,25 @@ pub enum Problem {
     },
     /// No action is called so, and no port.
     UnknownAction(String),
-    /// Upstream has it, this crate does not yet.
-    NotBuilt(String),
+    /// Something is not what it should be, as the text says.
+    Invalid(String),
     /// The match is none.
     Match(MatchProblem),
     /// The value of a field is none.
     Value(ParseValueError),
-    /// The action needs the flow to match something, or to know from the match what it means.
-    NeedsMatch {
-        /// The action.
-        action: String,
-        /// What the match must say.
-        needs: &'static str,
-    },
     /// The instructions would be refused with this error.
     Refused {
         /// The error of OpenFlow.
         error: OfError,
-        /// What is wrong.
-        why: &'static str,
+        /// What is wrong; may be empty.
+        why: String,
     },
     /// Lists are nested deeper than [`MAX_NESTING`](crate::codec::MAX_NESTING).
     TooDeep,
 }
+
+/// What a reader of the language gives.
+pub(super) type Parsed<T> = Result<T, ParseFlowError>;
 
 impl ParseFlowError {
     pub(super) fn expected(at: usize, expected: &'static str, found: &str) -> ParseFlowError {
@@ -63,6 +67,14 @@ impl ParseFlowError {
         ParseFlowError { at, problem: Problem::Expected { expected, found } }
     }
 
+    pub(super) fn invalid(at: usize, says: impl Into<String>) -> ParseFlowError {
+        ParseFlowError { at, problem: Problem::Invalid(says.into()) }
+    }
+
+    pub(super) fn refused(at: usize, error: OfError, why: impl Into<String>) -> ParseFlowError {
+        ParseFlowError { at, problem: Problem::Refused { error, why: why.into() } }
+    }
+
     /// The same error, of a text that begins `by` bytes before the one that was read.
     pub(super) fn moved(mut self, by: usize) -> ParseFlowError {
         self.at = self.at.saturating_add(by);
@@ -70,21 +82,72 @@ impl ParseFlowError {
     }
 }
 
+/// What `says` of the text at `at`, as an error.
+pub(super) fn invalid<T>(at: usize, says: impl Into<String>) -> Parsed<T> {
+    Err(ParseFlowError::invalid(at, says))
+}
+
 impl fmt::Display for ParseFlowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at offset {}: ", self.at)?;
-        match &self.problem {
+        write!(f, "at offset {}: {}", self.at, self.problem)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Problem::Expected { expected, found } if found.is_empty() => write!(f, "expected {expected}"),
             Problem::Expected { expected, found } => write!(f, "expected {expected}, not {found:?}"),
-            Problem::UnknownAction(name) => write!(f, "unknown action {name:?}"),
-            Problem::NotBuilt(what) => write!(f, "{what} is not built yet"),
+            Problem::UnknownAction(name) => write!(f, "unknown action {name}"),
+            Problem::Invalid(says) => f.write_str(says),
+            Problem::Match(MatchProblem::UnknownField { name }) => write!(f, "unknown keyword {name}"),
+            Problem::Match(MatchProblem::MissingValue { name }) => write!(f, "field {name} missing value"),
+            Problem::Match(MatchProblem::Value(e)) | Problem::Value(e) => value(f, e),
             Problem::Match(e) => e.fmt(f),
-            Problem::Value(e) => e.fmt(f),
-            Problem::NeedsMatch { action, needs } => write!(f, "{action} needs {needs} in the match"),
-            Problem::Refused { error, why } => write!(f, "{why} ({error})"),
-            Problem::TooDeep => write!(f, "actions are nested more than {} deep", crate::codec::MAX_NESTING),
+            Problem::Refused { error, .. } => write!(f, "actions are invalid with specified match ({error})"),
+            Problem::TooDeep => f.write_str("Action nested too deeply"),
         }
     }
+}
+
+/// What is wrong with the value of a field.
+fn value(f: &mut fmt::Formatter<'_>, e: &ParseValueError) -> fmt::Result {
+    let (text, info) = (&e.text, e.field.info());
+    let (number, mask) = text.split_once('/').map_or((text.as_str(), None), |(value, mask)| (value, Some(mask)));
+    let bytes = info.bits.div_ceil(8);
+    let too_large = |n: Option<u128>| n.is_some_and(|n| n.checked_shr((bytes * 8).into()).unwrap_or(0) != 0);
+    match info.format {
+        Format::Decimal | Format::Hexadecimal => {
+            let (value, bits) = (integer(number), mask.map(integer));
+            match (value, bits) {
+                (None, _) => write!(f, "{text}: bad syntax for {} value", info.name),
+                (_, Some(None)) => write!(f, "{text}: bad syntax for {} mask", info.name),
+                (value, _) if too_large(value) => {
+                    write!(f, "{text}: value too large for {bytes}-byte field {}", info.name)
+                }
+                (_, Some(bits)) if too_large(bits) => {
+                    write!(f, "{text}: mask too large for {bytes}-byte field {}", info.name)
+                }
+                (_, Some(_)) if !info.maskable => write!(f, "{text}: invalid mask for field {}", info.name),
+                _ => write!(f, "{text} is not a valid value for field {}", info.name),
+            }
+        }
+        Format::Ethernet => write!(f, "{text}: invalid Ethernet address"),
+        Format::Ipv4 => write!(f, "{text}: invalid IP address"),
+        Format::Ipv6 => write!(f, "{text}: invalid IPv6 address"),
+        Format::Port16 => write!(f, "{text}: invalid or unknown port for {}", info.name),
+        Format::Port => write!(f, "{text}: port value out of range for {}", info.name),
+        Format::Fragment => write!(
+            f,
+            "{text}: unknown fragment type (valid types are \"no\", \"yes\", \"first\", \"later\", \"not_later\""
+        ),
+        _ => write!(f, "{text}: expected {} for {}", e.expected, info.name),
+    }
+}
+
+/// Reads the value of a field, with a mask or without.
+pub(super) fn field_value(field: FieldId, text: &str, at: usize) -> Parsed<Value> {
+    Value::parse(field, text).map_err(|e| ParseFlowError { at, problem: Problem::Value(e) })
 }
 
 impl std::error::Error for ParseFlowError {

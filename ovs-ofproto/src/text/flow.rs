@@ -1,25 +1,27 @@
-//! Reads flow modifications: `KEY=VALUE` terms and flags, a match among them, and `actions=` at the end.
+//! Reads flows: `KEY=VALUE` terms and flags, a match among them, and `actions=` at the end.
 
 use std::str::FromStr;
 
-use ovs_packet::text::{MatchProblem, NoNames, PortNames, Term, match_of_terms_with, number, resolve_port, terms};
+use ovs_packet::Match;
+use ovs_packet::field::FieldId;
+use ovs_packet::text::{MatchProblem, NoNames, PortNames, Term, match_of_terms_with, terms};
 
-use super::error::{ParseFlowError, Problem};
-use crate::codec::{OfError, check_flow};
+use super::error::{ParseFlowError, Parsed, Problem, invalid};
+use super::number::{port_of, table_of, u16_of, u64_of};
+use super::protocol::Protocols;
+use crate::codec::{FlowStatsRequest, OfError};
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 
-/// A number up to `max`, or the error that `expected` describes.
-pub(super) fn number_at<T: TryFrom<u128>>(
-    text: &str,
-    at: usize,
-    expected: &'static str,
-    max: u128,
-) -> Result<T, ParseFlowError> {
-    let fits = number(text).filter(|n| *n <= max).and_then(|n| T::try_from(n).ok());
-    fits.ok_or_else(|| ParseFlowError::expected(at, expected, text))
+/// What was read, and the forms of OpenFlow that can say it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Read<T> {
+    /// What was read.
+    pub value: T,
+    /// The forms that can say it.
+    pub protocols: Protocols,
 }
 
-/// Reads flows and actions, with names of ports if somebody knows them.
+/// Reads the language, with names of ports if somebody knows them.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -50,7 +52,7 @@ impl Default for Parser<'_> {
     }
 }
 
-/// The flags of a flow, in the order in which they are written.
+/// The flags of a flow, in the order in which they are written, and the forms that have them.
 pub(super) const FLAGS: [(&str, FlowModFlags); 5] = [
     ("send_flow_rem", FlowModFlags::SEND_FLOW_REM),
     ("check_overlap", FlowModFlags::CHECK_OVERLAP),
@@ -58,6 +60,14 @@ pub(super) const FLAGS: [(&str, FlowModFlags); 5] = [
     ("no_packet_counts", FlowModFlags::NO_PKT_COUNTS),
     ("no_byte_counts", FlowModFlags::NO_BYT_COUNTS),
 ];
+
+fn forms_of(flag: FlowModFlags) -> Protocols {
+    match flag {
+        FlowModFlags::RESET_COUNTS => Protocols::OXM,
+        FlowModFlags::NO_PKT_COUNTS | FlowModFlags::NO_BYT_COUNTS => Protocols::OF13_UP,
+        _ => Protocols::ANY,
+    }
+}
 
 /// The commands, in the words that begin a line of a file of flows.
 pub(super) const COMMANDS: [(&str, FlowModCommand); 5] = [
@@ -68,8 +78,23 @@ pub(super) const COMMANDS: [(&str, FlowModCommand); 5] = [
     ("delete_strict", FlowModCommand::DeleteStrict),
 ];
 
-/// What `dump-flows` says of a flow and no flow-mod can say.
-const STATISTICS: [&str; 5] = ["duration", "n_packets", "n_bytes", "idle_age", "hard_age"];
+/// What is passed over: what `dump-flows` says of a flow and nothing else can, and what a switch's own tools say.
+const PASSED_OVER: [&str; 7] =
+    ["duration", "n_packets", "n_bytes", "idle_age", "hard_age", "no_readonly_table", "allow_hidden_fields"];
+
+/// Names that mean one field or another by what else is matched; which forms have it does not depend on that.
+const BY_CONTEXT: [(&str, FieldId); 10] = [
+    ("nw_src", FieldId::NwSrc),
+    ("nw_dst", FieldId::NwDst),
+    ("nw_proto", FieldId::NwProto),
+    ("ip_src", FieldId::NwSrc),
+    ("ip_dst", FieldId::NwDst),
+    ("ip_proto", FieldId::NwProto),
+    ("tp_src", FieldId::TcpSrc),
+    ("tp_dst", FieldId::TcpDst),
+    ("icmp_type", FieldId::IcmpType),
+    ("icmp_code", FieldId::IcmpCode),
+];
 
 /// The table of a command that names none.
 pub(super) fn default_table(command: FlowModCommand) -> u8 {
@@ -80,17 +105,44 @@ pub(super) fn default_table(command: FlowModCommand) -> u8 {
 }
 
 /// Splits at the term `actions=`: what is before it, and what is behind it with its place.
-fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
-    let mut begins = true;
-    for (at, c) in text.char_indices() {
+pub(super) fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find("action")).map(|at| from.saturating_add(at)) {
         let rest = text.get(at..).unwrap_or_default();
         let behind = rest.strip_prefix("actions=").or_else(|| rest.strip_prefix("action="));
+        let head = text.get(..at).unwrap_or_default();
+        let begins = head.ends_with([',', ' ', '\t', '\r', '\n', '(']) || head.is_empty();
         if let (true, Some(behind)) = (begins, behind) {
-            return (text.get(..at).unwrap_or_default(), Some((behind, text.len() - behind.len())));
+            return (head, Some((behind, text.len().saturating_sub(behind.len()))));
         }
-        begins = matches!(c, ',' | ' ' | '\t' | '\r' | '\n');
+        from = at.saturating_add("action".len());
     }
     (text, None)
+}
+
+/// Which keys a command has.
+#[derive(Clone, Copy)]
+struct Keys {
+    /// Actions, timeouts, flags.
+    sets: bool,
+    /// The importance.
+    adds: bool,
+    /// The priority.
+    one: bool,
+    /// Where the flows lead to.
+    selects: bool,
+}
+
+impl Keys {
+    fn of(command: FlowModCommand) -> Keys {
+        let deletes = matches!(command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
+        Keys {
+            sets: !deletes,
+            adds: command == FlowModCommand::Add,
+            one: command != FlowModCommand::Delete,
+            selects: deletes,
+        }
+    }
 }
 
 impl<'p> Parser<'p> {
@@ -100,102 +152,209 @@ impl<'p> Parser<'p> {
     }
 
     /// Reads a flow as `add-flow`, `mod-flows` or `del-flows` take it. What `dump-flows` prints can be read too: what
-    /// it says of packets and ages is passed over.
+    /// it says of packets and ages is passed over. The table of a flow that names none is 0, in deletions all.
     ///
     /// # Errors
     /// What is wrong, with its place.
-    pub fn flow_mod(&self, text: &str, command: FlowModCommand) -> Result<FlowMod, ParseFlowError> {
-        let mut flow = FlowMod { command, table: default_table(command), ..FlowMod::default() };
-        let deletes = flow.table == ALL_TABLES;
-        let (head, actions) = split_actions(text);
-        let all = terms(head).map_err(|e| match e.problem {
-            MatchProblem::Syntax => {
-                ParseFlowError::expected(e.at, "NAME or NAME=VALUE", head.get(e.at..).unwrap_or_default())
-            }
-            problem => ParseFlowError { at: e.at, problem: Problem::Match(problem) },
-        })?;
-        let mut matching = Vec::new();
-        for t in all {
-            if !self.key(&mut flow, &t)? {
-                matching.push(t);
-            }
-        }
-        flow.matching = match_of_terms_with(&matching, self.ports)
-            .map_err(|e| ParseFlowError { at: e.at, problem: Problem::Match(e.problem) })?;
-        flow.instructions = match actions {
-            Some((actions, at)) => self.instructions(actions, &flow.matching).map_err(|e| e.moved(at))?,
-            None if deletes => Default::default(),
-            None => return Err(ParseFlowError::expected(text.len(), "actions=ACTIONS", "")),
-        };
-        if !deletes {
-            check_flow(&flow.matching, flow.table, &flow.instructions).map_err(|error| {
-                let why = match error {
-                    OfError::BadInstructionBadTable => "goto_table must lead to a later table",
-                    _ => "the actions do not fit the match",
-                };
-                ParseFlowError { at: actions.map_or(0, |(_, at)| at), problem: Problem::Refused { error, why } }
-            })?;
+    pub fn flow_mod(&self, text: &str, command: FlowModCommand) -> Parsed<FlowMod> {
+        let mut flow = self.flow(text, command)?.value;
+        if flow.table == ALL_TABLES {
+            flow.table = default_table(command);
         }
         Ok(flow)
     }
 
+    /// The same, with the forms that can say it. The table of a flow that names none is [`ALL_TABLES`], for the switch to
+    /// choose.
+    ///
+    /// ```
+    /// use ovs_ofproto::FlowModCommand;
+    /// use ovs_ofproto::text::{Parser, Protocols};
+    ///
+    /// let flow = Parser::default().flow("tcp,tp_src=0x10/0xf0,actions=drop", FlowModCommand::Add)?;
+    /// assert_eq!(flow.protocols.to_string(), "NXM,OXM");
+    /// assert_eq!(flow.protocols.first(), Some(Protocols::NXM));
+    /// # Ok::<(), ovs_ofproto::text::ParseFlowError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong, with its place.
+    pub fn flow(&self, text: &str, command: FlowModCommand) -> Parsed<Read<FlowMod>> {
+        let keys = Keys::of(command);
+        let (head, actions) = if keys.sets { split_actions(text) } else { (text, None) };
+        if keys.sets && actions.is_none() {
+            return invalid(text.len(), "must specify an action");
+        }
+        let mut flow = FlowMod { command, table: ALL_TABLES, ..FlowMod::default() };
+        let mut protocols = self.head(head, keys, &mut flow)?;
+        if let Some((actions, at)) = actions {
+            let (instructions, forms) = self.flow_instructions(actions, &flow.matching).map_err(|e| e.moved(at))?;
+            flow.instructions = instructions;
+            protocols &= forms;
+            if flow.instructions.goto.is_some_and(|next| next <= flow.table && flow.table != ALL_TABLES) {
+                let why = "goto_table must lead to a later table";
+                return Err(ParseFlowError::refused(at, OfError::BadInstructionBadTable, why));
+            }
+            if protocols.is_empty() {
+                return Err(ParseFlowError::refused(at, OfError::BadActionMatchInconsistent, ""));
+            }
+        }
+        Ok(Read { value: flow, protocols })
+    }
+
+    /// The same of a line that may begin with its command, and adds the flow if it does not.
+    ///
+    /// # Errors
+    /// What is wrong, with its place.
+    pub fn flow_command(&self, text: &str) -> Parsed<Read<FlowMod>> {
+        let (command, rest) = split_command(text);
+        let read = self.flow(rest, command.unwrap_or_default());
+        read.map_err(|e| e.moved(text.len().saturating_sub(rest.len())))
+    }
+
+    /// Reads what selects flows for statistics, as `dump-flows` takes it.
+    ///
+    /// # Errors
+    /// What is wrong, with its place.
+    pub fn flow_stats_request(&self, text: &str) -> Parsed<Read<FlowStatsRequest>> {
+        let keys = Keys { sets: false, adds: false, one: false, selects: true };
+        let mut flow = FlowMod { command: FlowModCommand::Delete, table: ALL_TABLES, ..FlowMod::default() };
+        let mut protocols = self.head(text, keys, &mut flow)?;
+        // Statistics name their table in every form.
+        for (tabled, plain) in [(Protocols::OF10_TID, Protocols::OF10), (Protocols::NXM_TID, Protocols::NXM)] {
+            if protocols.contains(tabled) {
+                protocols |= plain;
+            }
+        }
+        let value = FlowStatsRequest {
+            table: flow.table,
+            out_port: flow.out_port,
+            out_group: flow.out_group,
+            cookie: flow.cookie,
+            cookie_mask: flow.cookie_mask,
+            matching: flow.matching,
+        };
+        Ok(Read { value, protocols })
+    }
+
+    /// Reads keys and match.
+    fn head(&self, head: &str, keys: Keys, flow: &mut FlowMod) -> Parsed<Protocols> {
+        let mut protocols = Protocols::ANY;
+        let all = split_terms(head)?;
+        let mut matching = Vec::with_capacity(all.len());
+        for t in all {
+            if !self.key(flow, keys, &t, &mut protocols)? {
+                matching.push(t);
+            }
+        }
+        flow.matching = self.matching(&matching)?;
+        protocols &= forms_of_match(&matching, &flow.matching);
+        Ok(protocols)
+    }
+
+    /// Builds a match from terms.
+    pub(super) fn matching(&self, terms: &[Term<'_>]) -> Parsed<Match> {
+        match_of_terms_with(terms, self.ports)
+            .map_err(|e| ParseFlowError { at: e.at, problem: Problem::Match(e.problem) })
+    }
+
     /// Takes `t` if it is a key of the flow and not a term of its match.
-    fn key(&self, flow: &mut FlowMod, t: &Term<'_>) -> Result<bool, ParseFlowError> {
-        let value_at = t.value.map_or(t.at, |_| t.at + t.name.len() + 1);
-        let deletes = matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
-        if let Some((_, flag)) = FLAGS.iter().find(|(name, _)| *name == t.name) {
-            if let Some(value) = t.value {
-                return Err(ParseFlowError::expected(value_at, "a flag without a value", value));
-            }
+    fn key(&self, flow: &mut FlowMod, keys: Keys, t: &Term<'_>, protocols: &mut Protocols) -> Parsed<bool> {
+        let value_at = t.value.map_or(t.at, |_| t.at.saturating_add(t.name.len()).saturating_add(1));
+        if let (Some((_, flag)), true) = (FLAGS.iter().find(|(name, _)| *name == t.name), keys.sets) {
             flow.flags |= *flag;
+            *protocols &= forms_of(*flag);
             return Ok(true);
         }
-        if STATISTICS.contains(&t.name) {
+        if PASSED_OVER.contains(&t.name) {
             return Ok(true);
         }
-        let value = || t.value.ok_or_else(|| ParseFlowError::expected(t.at + t.name.len(), "a value", ""));
-        let seconds = |text| number_at(text, value_at, "a number from 0 to 65535", 0xffff);
+        let value = || match t.value {
+            Some(value) if !value.is_empty() => Ok(value),
+            _ => invalid(t.at, format!("field {} missing value", t.name)),
+        };
         match t.name {
-            "table" => flow.table = number_at(value()?, value_at, "a table from 0 to 255", 255)?,
-            "priority" => flow.priority = number_at(value()?, value_at, "a priority from 0 to 65535", 0xffff)?,
-            "idle_timeout" => flow.idle_timeout = seconds(value()?)?,
-            "hard_timeout" => flow.hard_timeout = seconds(value()?)?,
-            "importance" => flow.importance = seconds(value()?)?,
-            "cookie" => cookie(flow, value()?, value_at)?,
-            "out_port" if deletes => {
+            "table" => {
+                flow.table = table_of(value()?, value_at, |text| format!("unknown table \"{text}\""))?;
+                if flow.table != ALL_TABLES {
+                    *protocols &= Protocols::TABLED;
+                }
+            }
+            "out_port" if keys.selects => {
+                let says = |text: &str| format!("{text} is not a valid OpenFlow port");
+                flow.out_port = port_of(value()?, value_at, self.ports, says)?;
+            }
+            "out_group" if keys.selects => {
+                *protocols &= Protocols::OF11_UP;
                 let text = value()?;
-                let expected = || ParseFlowError::expected(value_at, "a port", text);
-                flow.out_port = resolve_port(text, self.ports).ok_or_else(expected)?;
+                flow.out_group = super::group::group_id(text).ok_or_else(|| {
+                    ParseFlowError::invalid(value_at, format!("{text} is not a valid OpenFlow group"))
+                })?;
             }
-            "out_port" => return Err(ParseFlowError::expected(t.at, "out_port in deletions only", t.name)),
-            "out_group" => {
-                return Err(ParseFlowError { at: t.at, problem: Problem::NotBuilt("out_group".to_string()) });
-            }
+            "priority" if keys.one => flow.priority = u16_of(value()?, value_at, t.name)?,
+            "idle_timeout" if keys.sets => flow.idle_timeout = u16_of(value()?, value_at, t.name)?,
+            "hard_timeout" if keys.sets => flow.hard_timeout = u16_of(value()?, value_at, t.name)?,
+            "importance" if keys.adds => flow.importance = u16_of(value()?, value_at, t.name)?,
+            "cookie" => cookie(flow, keys, value()?, value_at, protocols)?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 }
 
-/// `VALUE` for an addition, `VALUE/MASK` for the others, where -1 is a mask of all ones.
-fn cookie(flow: &mut FlowMod, text: &str, at: usize) -> Result<(), ParseFlowError> {
-    let word = |s: &str| match s {
-        "-1" => Some(u64::MAX),
-        s => number(s).and_then(|n| u64::try_from(n).ok()),
-    };
-    let (value, mask) = text.split_once('/').map_or((text, None), |(v, m)| (v, Some(m)));
-    let expected = || ParseFlowError::expected(at, "a 64-bit number", text);
-    flow.cookie = word(value).ok_or_else(expected)?;
-    flow.cookie_mask = mask.map_or(Some(0), word).ok_or_else(expected)?;
-    match (flow.command, mask) {
-        (FlowModCommand::Add, Some(_)) => {
-            Err(ParseFlowError::expected(at, "a cookie without a mask for an addition", text))
+/// Cuts what stands before actions into terms.
+pub(super) fn split_terms(head: &str) -> Parsed<Vec<Term<'_>>> {
+    terms(head).map_err(|e| match e.problem {
+        MatchProblem::Syntax => {
+            ParseFlowError::expected(e.at, "NAME or NAME=VALUE", head.get(e.at..).unwrap_or_default())
         }
-        (FlowModCommand::Add, None) | (_, Some(_)) => Ok(()),
-        (_, None) => {
-            let expected = "COOKIE/MASK to select flows by (such as COOKIE/-1): a cookie cannot be changed";
-            Err(ParseFlowError::expected(at, expected, text))
+        problem => ParseFlowError { at: e.at, problem: Problem::Match(problem) },
+    })
+}
+
+/// The forms that can say a match that was read from `terms`.
+pub(super) fn forms_of_match(terms: &[Term<'_>], m: &Match) -> Protocols {
+    let mut protocols = Protocols::of_ipv6(m);
+    for t in terms {
+        let name = t.name.split('[').next().unwrap_or_default();
+        let by_context = BY_CONTEXT.iter().find(|(n, _)| *n == name).map(|(_, field)| *field);
+        let Some(field) = by_context.or_else(|| super::subfield::field(name)) else { continue };
+        let mask = field.info().get(&m.mask().bits);
+        let says_nothing = mask == 0 && t.value.is_some_and(|v| v == "*" || v.contains('/'));
+        if !(says_nothing && field.tun_metadata_index().is_none()) {
+            protocols &= Protocols::of_field(field, mask);
         }
+    }
+    protocols
+}
+
+/// `VALUE` where flows get a cookie, `VALUE/MASK` where they are selected by theirs.
+fn cookie(flow: &mut FlowMod, keys: Keys, text: &str, at: usize, protocols: &mut Protocols) -> Parsed<()> {
+    match text.split_once('/') {
+        Some(_) if keys.adds => return invalid(at, "flow additions cannot use a cookie mask"),
+        Some((value, mask)) => {
+            (flow.cookie, flow.cookie_mask) = (u64_of(value, at)?, u64_of(mask, at)?);
+            if flow.cookie_mask != 0 {
+                *protocols &= Protocols::NXM_OF11_UP;
+            }
+        }
+        None if keys.adds => flow.cookie = u64_of(text, at)?,
+        None if keys.sets => flow.new_cookie = Some(u64_of(text, at)?),
+        None => {
+            let says = "cannot set cookie (to match on a cookie, specify a mask, e.g. ";
+            return invalid(at, format!("{says}cookie={text}/-1)"));
+        }
+    }
+    Ok(())
+}
+
+/// The word that begins a text, if it is a command, and what stands behind it.
+pub(super) fn split_command(text: &str) -> (Option<FlowModCommand>, &str) {
+    let start = text.trim_start();
+    let first = start.split([',', ' ', '\t', '\r', '\n']).next().unwrap_or_default();
+    match COMMANDS.iter().find(|(word, _)| *word == first) {
+        Some((word, command)) => (Some(*command), start.get(word.len()..).unwrap_or_default()),
+        None => (None, text),
     }
 }
 
@@ -204,15 +363,48 @@ impl FromStr for FlowMod {
     type Err = ParseFlowError;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let text = s.trim_start();
-        let first = text.split([',', ' ', '\t', '\r', '\n']).next().unwrap_or_default();
-        let parser = Parser::default();
-        match COMMANDS.iter().find(|(word, _)| *word == first) {
-            Some((word, command)) => {
-                let rest = text.get(word.len()..).unwrap_or_default();
-                parser.flow_mod(rest, *command).map_err(|e| e.moved(s.len() - rest.len()))
-            }
-            None => parser.flow_mod(s, FlowModCommand::Add),
-        }
+        let (command, rest) = split_command(s);
+        let flow = Parser::default().flow_mod(rest, command.unwrap_or_default());
+        flow.map_err(|e| e.moved(s.len().saturating_sub(rest.len())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_narrow() {
+        let forms = |text: &str| {
+            let read = Parser::default().flow(text, FlowModCommand::Add);
+            read.map(|r| r.protocols.to_string()).unwrap_or_else(|e| e.to_string())
+        };
+        assert_eq!(forms("ip,nw_src=10.0.0.0/8,actions=drop"), "any");
+        assert_eq!(forms("table=1,actions=drop"), "OXM,OpenFlow10+table_id,NXM+table_id,OpenFlow11");
+        assert_eq!(forms("udp6,udp_dst=1,actions=drop"), "NXM,OXM");
+        assert_eq!(forms("actions=mod_nw_src:1.2.3.4"), "OpenFlow10,NXM");
+        assert_eq!(forms("reset_counts,actions=drop"), "OXM");
+        assert_eq!(forms("dl_dst=*,actions=drop"), "any");
+        assert_eq!(
+            forms("skb_priority=0,actions=drop"),
+            "at offset 23: actions are invalid with specified match (OFPBAC_MATCH_INCONSISTENT)"
+        );
+    }
+
+    #[test]
+    fn keys_of_other_commands_are_refused() {
+        use FlowModCommand::*;
+        let says = |text: &str, command| Parser::default().flow(text, command).unwrap_err().problem.to_string();
+        assert_eq!(says("out_port=1,actions=drop", Add), "unknown keyword out_port");
+        assert_eq!(says("priority=1", Delete), "unknown keyword priority");
+        assert_eq!(says("importance=1,actions=drop", Modify), "unknown keyword importance");
+        assert_eq!(says("cookie=1/1,actions=drop", Add), "flow additions cannot use a cookie mask");
+        assert_eq!(
+            says("cookie=1", Delete),
+            "cannot set cookie (to match on a cookie, specify a mask, e.g. cookie=1/-1)"
+        );
+        assert_eq!(says("ip", Add), "must specify an action");
+        assert_eq!(says("table=x", Delete), "unknown table \"x\"");
+        assert_eq!(says("idle_timeout=,actions=drop", Add), "field idle_timeout missing value");
     }
 }

@@ -1,30 +1,61 @@
-//! Cuts a list of actions into items: `NAME`, `NAME:ARGUMENT`, `NAME=ARGUMENT` or `NAME(ARGUMENT)`, with commas or
-//! white space between them.
+//! Cuts a list into items: `NAME`, `NAME:ARGUMENT`, `NAME=ARGUMENT` or `NAME(ARGUMENT)`, with commas or white space
+//! between them.
 //!
-//! An argument behind a colon ends where the next comma or white space stands outside parentheses. The scan is one pass
-//! without recursion, however the parentheses nest.
+//! An argument behind a colon ends where the next comma or white space stands outside parentheses; one in parentheses
+//! where they close, or where `->TARGET` behind them ends. Parentheses that do not close end with the text, as upstream
+//! has it: no text is refused here. The scan is one pass without recursion, however the parentheses nest.
 
 use nom::IResult;
 use nom::Parser;
-use nom::bytes::complete::{take_while, take_while1};
+use nom::bytes::complete::take_while;
 use nom::character::complete::one_of;
-
-use super::error::ParseFlowError;
+use nom::combinator::opt;
 
 /// An item of a list, as it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Item<'a> {
     pub(super) name: &'a str,
-    /// What stands behind the colon or in the parentheses.
-    pub(super) arg: Option<&'a str>,
+    /// What stands behind the colon or in the parentheses; nothing if there is none.
+    pub(super) arg: &'a str,
     /// Byte offset of the name.
     pub(super) at: usize,
     /// Byte offset of the argument, or of the end of the name.
     pub(super) arg_at: usize,
 }
 
-fn is_space(c: char) -> bool {
+pub(super) fn is_space(c: char) -> bool {
     matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
+}
+
+/// The items of a text, one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Items<'a> {
+    text: &'a str,
+    rest: &'a str,
+}
+
+/// The items of `text`.
+pub(super) fn items(text: &str) -> Items<'_> {
+    Items { text, rest: text }
+}
+
+/// The items of a list, such as those of actions: names, and what stands behind a colon or an equals sign or in
+/// parentheses; nothing if there is none.
+///
+/// ```
+/// use ovs_ofproto::text::key_values;
+///
+/// assert!(key_values("a:b,c(d(e),f) g").eq([("a", "b"), ("c", "d(e),f"), ("g", "")]));
+/// ```
+pub fn key_values(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    items(text).map(|item| (item.name, item.arg))
+}
+
+impl Items<'_> {
+    /// Byte offset of what is not read yet.
+    pub(super) fn at(&self) -> usize {
+        self.text.len().saturating_sub(self.rest.len())
+    }
 }
 
 fn space(input: &str) -> IResult<&str, &str> {
@@ -32,63 +63,57 @@ fn space(input: &str) -> IResult<&str, &str> {
 }
 
 fn name(input: &str) -> IResult<&str, &str> {
-    take_while1(|c: char| !is_space(c) && !matches!(c, ':' | '=' | '(' | ')')).parse(input)
+    take_while(|c: char| !is_space(c) && !matches!(c, ':' | '=' | '(')).parse(input)
 }
 
-fn opening(input: &str) -> IResult<&str, char> {
-    one_of(":=(").parse(input)
+fn opening(input: &str) -> IResult<&str, Option<char>> {
+    opt(one_of(":=(")).parse(input)
 }
 
-/// Splits an argument off: up to the parenthesis that closes it if it was `opened`, else up to a separator.
-fn argument(input: &str, opened: bool) -> Option<(&str, &str)> {
+/// Length of what stands before the first character that ends it outside parentheses.
+fn value(input: &str, ends: impl Fn(char) -> bool) -> usize {
     let mut depth = 0usize;
     for (at, c) in input.char_indices() {
         match c {
-            ')' if depth == 0 => return if opened { Some((input.get(at + 1..)?, input.get(..at)?)) } else { None },
-            ')' => depth -= 1,
-            '(' => depth += 1,
-            c if is_space(c) && depth == 0 && !opened => return Some((input.get(at..)?, input.get(..at)?)),
+            c if depth == 0 && ends(c) => return at,
+            '(' => depth = depth.saturating_add(1),
+            ')' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    (depth == 0 && !opened).then_some(("", input))
+    input.len()
 }
 
-/// The items of `text`.
-pub(super) fn items(text: &str) -> Result<Vec<Item<'_>>, ParseFlowError> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    loop {
-        rest = space(rest).map_or(rest, |(rest, _)| rest);
+impl<'a> Iterator for Items<'a> {
+    type Item = Item<'a>;
+
+    fn next(&mut self) -> Option<Item<'a>> {
+        let (rest, _) = space(self.rest).ok()?;
+        self.rest = rest;
         if rest.is_empty() {
-            return Ok(found);
+            return None;
         }
-        let offset = |rest: &str| text.len().saturating_sub(rest.len());
-        let at = offset(rest);
-        let (behind, name) = name(rest).map_err(|_| ParseFlowError::expected(at, "an action", rest))?;
-        let (behind, open) = opening(behind).map_or((behind, None), |(b, c)| (b, Some(c)));
-        let arg_at = offset(behind);
-        let (behind, arg) = match open {
-            None => (behind, None),
-            Some(c) => {
-                let unbalanced = || ParseFlowError::expected(arg_at, "balanced parentheses", behind);
-                let (behind, arg) = argument(behind, c == '(').ok_or_else(unbalanced)?;
-                match behind.strip_prefix("->") {
-                    // A target behind the parentheses: `check_pkt_larger(100)->reg0[0]`.
-                    Some(_) => {
-                        let end = behind.find(is_space).unwrap_or(behind.len());
-                        let rest = behind.get(end..).unwrap_or_default();
-                        (rest, text.get(arg_at..offset(rest)))
-                    }
-                    None => (behind, Some(arg)),
-                }
+        let at = self.at();
+        let (rest, name) = name(rest).ok()?;
+        let (rest, open) = opening(rest).ok()?;
+        self.rest = rest;
+        let arg_at = self.at();
+        let len = match open {
+            None => 0,
+            Some('(') => {
+                let len = value(rest, |c| c == ')');
+                let behind = rest.get(len..).unwrap_or_default();
+                len.saturating_add(if behind.starts_with(")->") { value(behind, is_space) } else { 0 })
             }
+            Some(_) => value(rest, is_space),
         };
-        if !behind.is_empty() && !behind.starts_with(is_space) {
-            return Err(ParseFlowError::expected(offset(behind), "a comma", behind));
-        }
-        found.push(Item { name, arg, at, arg_at });
-        rest = behind;
+        let (arg, behind) = rest.split_at_checked(len)?;
+        // What ended the argument belongs to nothing.
+        self.rest = match open {
+            None => behind,
+            Some(_) => behind.char_indices().nth(1).map_or("", |(at, _)| behind.get(at..).unwrap_or_default()),
+        };
+        Some(Item { name, arg, at, arg_at })
     }
 }
 
@@ -96,20 +121,31 @@ pub(super) fn items(text: &str) -> Result<Vec<Item<'_>>, ParseFlowError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn items_of_all_shapes() {
-        let text = " a,b:c(d,e)f  g(h,(i)),,j=k ";
-        let found: Vec<_> = items(text).unwrap().iter().map(|i| (i.name, i.arg, i.at, i.arg_at)).collect();
-        assert_eq!(
-            found,
-            [("a", None, 1, 2), ("b", Some("c(d,e)f"), 3, 5), ("g", Some("h,(i)"), 14, 16), ("j", Some("k"), 24, 26)]
-        );
+    fn cut(text: &str) -> Vec<(&str, &str, usize, usize)> {
+        items(text).map(|i| (i.name, i.arg, i.at, i.arg_at)).collect()
     }
 
     #[test]
-    fn parentheses_must_balance() {
-        for (text, at) in [("a(b", 2), ("a)", 1), ("a:(b", 2), ("a:b)", 2), ("a(b)c", 4), ("(a)", 0)] {
-            assert_eq!(items(text).unwrap_err().at, at, "{text}");
-        }
+    fn items_of_all_shapes() {
+        assert_eq!(
+            cut(" a,b:c(d,e)f  g(h,(i)),,j=k "),
+            [("a", "", 1, 2), ("b", "c(d,e)f", 3, 5), ("g", "h,(i)", 14, 16), ("j", "k", 24, 26)]
+        );
+        assert_eq!(cut("check(100)->reg0[0],x"), [("check", "100)->reg0[0]", 0, 6), ("x", "", 20, 21)]);
+        assert_eq!(cut(":x"), [("", "x", 0, 1)]);
+    }
+
+    #[test]
+    fn parentheses_need_not_balance() {
+        assert_eq!(cut("a(b"), [("a", "b", 0, 2)]);
+        assert_eq!(cut("a(b(c)"), [("a", "b(c)", 0, 2)]);
+        assert_eq!(cut("a=b(c"), [("a", "b(c", 0, 2)]);
+        assert_eq!(cut("a(b))"), [("a", "b", 0, 2), (")", "", 4, 5)]);
+        assert_eq!(items(&"(".repeat(100_000)).count(), 1);
+    }
+
+    #[test]
+    fn places_are_bytes() {
+        assert_eq!(cut("é(ü)ö:ä"), [("é", "ü", 0, 3), ("ö", "ä", 6, 9)]);
     }
 }

@@ -10,39 +10,58 @@
 //! assert_eq!(flow.to_string(), "table=1,priority=10,tcp,tp_dst=80 actions=output:2");
 //!
 //! let error = "table=1,actions=output:2,bogus".parse::<FlowMod>().unwrap_err();
-//! assert_eq!((error.at, error.to_string().as_str()), (25, "at offset 25: unknown action \"bogus\""));
+//! assert_eq!((error.at, error.to_string().as_str()), (25, "at offset 25: unknown action bogus"));
 //! # Ok::<(), ovs_ofproto::text::ParseFlowError>(())
 //! ```
 //!
 //! # What is where
 //!
-//! - `flow`: [`Parser::flow_mod`], the keys of a flow around its [match](ovs_packet::text);
-//! - `action` and `set`: [`Parser::actions`] and [`Parser::instructions`]; `subfield`: names such as
-//!   `NXM_NX_REG0[0..7]`; `lexer`: what cuts lists of actions into items;
+//! - `flow`: [`Parser::flow`], the keys of a flow around its [match](ovs_packet::text); `action`: [`Parser::actions`] and
+//!   [`Parser::instructions`]; `group`, `meter`, `packet_out`, `table`, `monitor`, `connection`, `tlv`: what else the
+//!   commands take; `fields`: TLVs by name;
+//! - `protocol`: [`Protocols`], the forms of OpenFlow that can say what was read;
+//! - `lexer`: what cuts lists into items; `subfield`: names such as `NXM_NX_REG0[0..7]`; `number`;
+//! - `error`: [`ParseFlowError`], the place of what is wrong, and what it is, in upstream's words;
 //! - `print`: `Display` of actions, instructions, flow modifications and flow statistics;
 //! - `message`: [`message()`], what `ofp-print` says of a whole message, and [`packet_match`] of a packet.
 //!
 //! # Rules
 //!
-//! What is printed is read as the same value. What upstream's language has and [`Action`](crate::Action) has no value
-//! for is refused by name, never dropped. Where a word means one action or another by what the flow matches
-//! (`mod_tp_dst`, `mod_vlan_vid`), the match must say which. No text recurses deeper than
+//! What is printed is read as the same value. Where a word means one action or another by what the flow matches
+//! (`mod_tp_dst`, `mod_vlan_vid`), the match must say which, but in OpenFlow 1.0. No text recurses deeper than
 //! [`MAX_NESTING`](crate::codec::MAX_NESTING) lists, and none takes more than time linear in its length for each of them.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod action;
+mod connection;
 mod error;
-mod extended;
+mod fields;
 mod flow;
+mod group;
 mod lexer;
 mod message;
+mod meter;
+mod monitor;
+mod number;
+mod packet_out;
 mod print;
-mod set;
+mod protocol;
 mod subfield;
+mod table;
+mod tlv;
 
+pub use connection::connections;
 pub use error::{ParseFlowError, Problem};
-pub use flow::Parser;
+pub use fields::{fields_of, fields_text};
+pub use flow::{Parser, Read};
+pub use group::GroupCommand;
+pub use lexer::key_values;
 pub use message::{message, ofp_print, packet_match};
+pub use meter::MeterCommand;
 pub use ovs_packet::text::{NoNames, PortNames};
+pub use packet_out::BundleLine;
 pub use print::ActionList;
+pub use protocol::{Protocols, UnknownProtocol};
+pub use table::TableSetting;
+pub use tlv::tlv_mappings;

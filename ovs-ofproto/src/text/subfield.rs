@@ -1,34 +1,54 @@
 //! Parts of fields by name: `reg0[4..7]`, `NXM_NX_REG0[]`, `OXM_OF_METADATA[3]`.
 
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{CLASS_EXPERIMENTER, FieldId};
 
-use super::error::ParseFlowError;
+use super::error::{ParseFlowError, Parsed, invalid};
 use crate::action::Subfield;
 
 /// The field called `name`, in the words of matches or of the wire formats.
 pub(super) fn field(name: &str) -> Option<FieldId> {
-    FieldId::by_wire_name(name).or_else(|| FieldId::by_name(name))
+    FieldId::by_wire_name(name)
+        .or_else(|| FieldId::by_name(name))
+        .or_else(|| FieldId::by_wire_name(name.strip_suffix("_W")?))
 }
 
-/// Reads `FIELD[]`, `FIELD[BIT]`, `FIELD[LOW..HIGH]`; without brackets too, for the whole field.
-pub(super) fn parse(text: &str) -> Result<Subfield, ParseFlowError> {
-    let (name, range) = match text.split_once('[') {
-        None => (text, ""),
-        Some((name, rest)) => {
-            let end = || ParseFlowError::expected(text.len(), "a closing bracket", "");
-            (name, rest.strip_suffix(']').ok_or_else(end)?)
-        }
-    };
-    let field = field(name).ok_or_else(|| ParseFlowError::expected(0, "the name of a field", name))?;
+/// Splits `FIELD[]`, `FIELD[BIT]`, `FIELD[LOW..HIGH]`, or `FIELD` for all of it, off the front of `text`; gives what is
+/// left.
+pub(super) fn split(text: &str, at: usize) -> Parsed<(Subfield, &str)> {
+    let fail = |says: String| ParseFlowError::invalid(at, format!("{text}: {says}"));
+    let name_end = text.find(['[', '-']).unwrap_or(text.len());
+    let (name, rest) = text.split_at_checked(name_end).unwrap_or((text, ""));
+    let field = field(name).ok_or_else(|| fail(format!("unknown field `{name}'")))?;
     let width = field.info().bits;
-    let bad = || ParseFlowError::expected(name.len(), "bits of the field: [], [BIT] or [LOW..HIGH]", range);
-    let number = |s: &str| s.parse::<u16>().ok().filter(|n| *n < width);
+    let Some(range) = rest.strip_prefix('[') else { return Ok((Subfield::whole(field), rest)) };
+    let syntax = || fail("syntax error expecting [] or [<bit>] or [<start>..<end>]".to_string());
+    let (range, rest) = range.split_once(']').ok_or_else(syntax)?;
+    let number = |s: &str| s.trim().parse::<u16>().map_err(|_| syntax());
     let (low, high) = match range.split_once("..") {
-        _ if range.is_empty() => (0, width.saturating_sub(1)),
-        None => number(range).map(|n| (n, n)).ok_or_else(bad)?,
-        Some((low, high)) => number(low).zip(number(high)).filter(|(l, h)| l <= h).ok_or_else(bad)?,
+        _ if range.is_empty() => return Ok((Subfield::whole(field), rest)),
+        None => number(range).map(|n| (n, n))?,
+        Some((low, high)) => (number(low)?, number(high)?),
     };
-    Ok(Subfield { field, offset: low, bits: high - low + 1 })
+    let narrow = |which, bit| fail(format!("{which} bit {bit} is not valid because field is only {width} bits wide"));
+    match () {
+        () if low > high => Err(fail(format!("starting bit {low} is after ending bit {high}"))),
+        () if low >= width => Err(narrow("starting", low)),
+        () if high >= width => Err(narrow("ending", high)),
+        () => Ok((Subfield { field, offset: low, bits: high.saturating_sub(low).saturating_add(1) }, rest)),
+    }
+}
+
+/// Reads a text that is one part of a field.
+pub(super) fn parse(text: &str, at: usize) -> Parsed<Subfield> {
+    match split(text, at)? {
+        (subfield, "") => Ok(subfield),
+        _ => invalid(at, format!("{text}: extra input following subfield")),
+    }
+}
+
+/// Whether Nicira's and OpenFlow's own classes have the field, which older actions need.
+pub(super) fn is_plain(field: FieldId) -> bool {
+    field.info().oxm(0).is_some_and(|id| id.class != CLASS_EXPERIMENTER)
 }
 
 #[cfg(test)]
@@ -60,14 +80,15 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let range = |s: &str| parse(s).map(|s| (s.offset, s.bits)).ok();
+        let range = |s: &str| parse(s, 0).map(|s| (s.offset, s.bits)).ok();
         assert_eq!(range("reg0[]"), Some((0, 32)));
         assert_eq!(range("reg0[4..7]"), Some((4, 4)));
         assert_eq!(range("NXM_NX_REG0[31]"), Some((31, 1)));
-        for bad in ["reg0[", "reg0[32]", "reg0[5..4]", "reg0[x]", "reg0[..]", "bogus[]"] {
+        for bad in ["reg0[", "reg0[32]", "reg0[5..4]", "reg0[x]", "reg0[..]", "bogus[]", "reg0[]x"] {
             assert_eq!(range(bad), None, "{bad}");
         }
-        assert_eq!(parse("reg0[4..7]").unwrap().mask(), 0xf0);
-        assert_eq!(parse("xxreg0[]").unwrap().mask(), u128::MAX);
+        assert_eq!(parse("reg0[4..7]", 0).unwrap().mask(), 0xf0);
+        assert_eq!(parse("xxreg0[]", 0).unwrap().mask(), u128::MAX);
+        assert_eq!(split("reg0[1]->reg1", 0).unwrap().1, "->reg1");
     }
 }

@@ -117,13 +117,14 @@ impl Prereq {
             _ => bits.eth_type.get() == u16::MAX,
         };
         let l4 = || dl_type() && bits.nw_proto == u8::MAX;
-        let code = || m.mask().is_exact(FieldId::Icmpv6Type) && m.mask().is_exact(FieldId::Icmpv6Code);
+        // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
+        let kind = || m.mask().is_exact(FieldId::Icmpv6Type);
         let pinned = match self {
             Prereq::None | Prereq::Ethernet | Prereq::Ct => true,
             Prereq::Vlan => bits.vlan_tci.get() & VLAN_PRESENT != 0,
             Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls | Prereq::Nsh => dl_type(),
             Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => l4(),
-            Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => l4() && code(),
+            Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => l4() && kind(),
         };
         if self == Prereq::Ct {
             let (state, known) = (m.key().ct_state, m.mask().bits.ct_state);
@@ -148,9 +149,9 @@ impl Prereq {
             Prereq::Sctp => "sctp or sctp6",
             Prereq::Icmpv4 => "icmp",
             Prereq::Icmpv6 => "icmp6",
-            Prereq::Nd => "icmp6,icmp_type=135 or 136,icmp_code=0",
-            Prereq::NdSolicit => "icmp6,icmp_type=135,icmp_code=0",
-            Prereq::NdAdvert => "icmp6,icmp_type=136,icmp_code=0",
+            Prereq::Nd => "icmp6,icmp_type=135 or 136",
+            Prereq::NdSolicit => "icmp6,icmp_type=135",
+            Prereq::NdAdvert => "icmp6,icmp_type=136",
             Prereq::Mpls => "mpls or mplsm",
             Prereq::Nsh => "dl_type=0x894f",
             Prereq::Ct => "ct_state with +new, +est, +rel, +rpl, or +trk-inv",

@@ -106,7 +106,8 @@ impl Value {
                 parse_masked(text, address, Some(128)).ok_or_else(|| error("an IPv6 address"))?
             }
         };
-        let exact = mask & all == all;
+        // A mask that is written must have all bits of the value's bytes to be none.
+        let exact = mask & all == all && (mask == u128::MAX || info.bits.is_multiple_of(8));
         // The low bits of nw_tos are not the field's: a value that has them is refused rather than trimmed.
         if value & !all != 0 || (mask != u128::MAX && mask & !all != 0) {
             return Err(error("a value that fits the field"));

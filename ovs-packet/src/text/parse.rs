@@ -277,7 +277,9 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
     }
     pending.sort_by_key(|(depth, ..)| *depth);
     for (_, t, bits, fields) in pending {
-        let field = fields.iter().copied().find(|f| f.info().prereq.implied_by(&m)).ok_or_else(|| {
+        // A priority of a VLAN tag says that there is one.
+        let fits = |f: &FieldId| *f == FieldId::VlanPcp || f.info().prereq.implied_by(&m);
+        let field = fields.iter().copied().find(fits).ok_or_else(|| {
             let needs = fields.first().map_or("", |f| f.info().prereq.hint());
             t.error(|name| MatchProblem::Prerequisite { name, needs })
         })?;
@@ -364,6 +366,12 @@ fn set_field(m: &mut Match, field: FieldId, text: &str, ports: &dyn PortNames) -
     if field == FieldId::DlVlan && matches!(text, "none" | "0xffff" | "65535") {
         m.set(FieldId::VlanTci, 0);
         return Ok(());
+    }
+    // Bits above the VLAN id are not looked at.
+    if field == FieldId::DlVlan
+        && let Some(vid) = super::integer(text).filter(|vid| (0x1000..0xffff).contains(vid))
+    {
+        return set_field(m, field, &(vid & 0xfff).to_string(), ports);
     }
     let port =
         matches!(field.info().format, Format::Port | Format::Port16).then(|| resolve_port(text, ports)).flatten();

@@ -120,7 +120,6 @@ fn errors_say_what_is_wrong_and_where() {
         ("ip=1", "ip is a protocol and takes no value at offset 0"),
         ("nw_src=1.1.1.1", "nw_src needs ip in the match at offset 0"),
         ("udp,tcp_dst=80", "tcp_dst needs tcp or tcp6 in the match at offset 4"),
-        ("vlan_pcp=3", "vlan_pcp needs a VLAN (vlan_tci=0x1000/0x1000) in the match at offset 0"),
         ("nsh_si=3", "nsh_si needs dl_type=0x894f in the match at offset 0"),
         (
             "ct_nw_proto=3",

@@ -7,7 +7,7 @@ mod stats;
 
 use ovs_packet::OfPort;
 
-use super::check::{check_flow, settle};
+use super::check::{check_loosely, settle};
 use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
@@ -249,8 +249,11 @@ impl FlowMod {
         fm.instructions = instruction::decode(r, version)?;
         settle(&fm.matching, &mut fm.instructions);
         if !deletes(fm.command) {
-            check_flow(&fm.matching, fm.table, &fm.instructions)
-                .map_err(|e| at_instructions.error(e, "instructions that fit the match and the table"))?;
+            let what = "instructions that fit the match and the table";
+            let fits = check_loosely(&fm.matching, fm.table, &fm.instructions);
+            if !fits.map_err(|e| at_instructions.error(e, what))? && version != Version::V1_0 {
+                return Err(at_instructions.error(OfError::BadActionMatchInconsistent, what));
+            }
         }
         Ok(fm)
     }

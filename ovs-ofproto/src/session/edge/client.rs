@@ -29,6 +29,8 @@ pub struct ClientOptions {
     pub first_xid: u32,
     /// How connections are made.
     pub stream: StreamOptions,
+    /// As of [`SessionOptions::any_version`].
+    pub any_version: bool,
 }
 
 impl Default for ClientOptions {
@@ -39,6 +41,7 @@ impl Default for ClientOptions {
             timeout: None,
             first_xid: 1,
             stream: StreamOptions::default(),
+            any_version: false,
         }
     }
 }
@@ -111,11 +114,11 @@ impl Client {
         options: ClientOptions,
         mut clock: impl FnMut() -> Instant + 'static,
     ) -> Result<Client, ClientError> {
-        let ClientOptions { versions, timeout, first_xid, stream } = options;
+        let ClientOptions { versions, timeout, first_xid, stream, any_version } = options;
         // How long to wait is for the calls to say.
         let reconnect =
             ReconnectOptions { probe_interval: None, connect_timeout: Duration::MAX, ..ReconnectOptions::default() };
-        let session = SessionOptions { versions, reconnect, ..SessionOptions::default() };
+        let session = SessionOptions { versions, reconnect, any_version, ..SessionOptions::default() };
         let now = clock();
         let mut client = Client {
             driver: Driver::active(endpoint.clone(), session, stream, now),
@@ -218,12 +221,15 @@ impl Client {
         let now = (self.clock)();
         let until = self.until(now);
         self.push(&message, until)?;
-        while !self.driver.session().transmit().is_empty() {
+        loop {
+            self.driver.run((self.clock)());
+            if self.driver.session().transmit().is_empty() {
+                return Ok(());
+            }
             if let Some(event) = self.turn(until)? {
                 self.keep_event(event)?;
             }
         }
-        Ok(())
     }
 
     /// The next message that belongs to no transaction.
@@ -239,6 +245,25 @@ impl Client {
             }
             let event = self.next_event(until)?;
             self.keep_event(event)?;
+        }
+    }
+
+    /// The next message that belongs to no transaction, if there is one; nothing is waited for. For one who waits for
+    /// [`Client::driver`] and other things.
+    ///
+    /// # Errors
+    /// As for [`Client::transact`].
+    pub fn try_receive(&mut self) -> Result<Option<Frame>, ClientError> {
+        let now = (self.clock)();
+        loop {
+            if let Some(frame) = self.inbox.pop_front() {
+                return Ok(Some(frame));
+            }
+            self.driver.run(now);
+            match self.driver.poll_event(now) {
+                Some(event) => self.keep_event(event)?,
+                None => return Ok(None),
+            }
         }
     }
 

@@ -1,232 +1,169 @@
-//! The sub-commands.
+//! The table of the sub-commands.
 
-use std::fs::File;
-use std::io::{BufReader, Write};
+use crate::context::{Context, Done};
+use crate::offline::{compose, errors, language, matches, packets, print, streams, wire};
+use crate::online::{
+    bundle, compare, conntrack, dump, flows, groups, meters, monitor, packet_out, ports, probe, statistics, tables, tlv,
+};
 
-use ovs_ofproto::codec::{ErrorMessage, Framer, Header, Hello, Message, OfError, Version, Versions};
-use ovs_ofproto::text::{Parser, message, ofp_print, packet_match};
-use ovs_ofproto::{Action, FlowMod, FlowModCommand, Instructions};
-use ovs_packet::pcap::Reader;
-use ovs_packet::{FlowKey, OfPort, Packet, extract};
-use ovs_tools::{hex, read_input};
-use serde_json::{Value, json};
-
-/// A message as JSON: its header, the text, and the bytes.
-fn as_json(header: &Header, body: &Message, bytes: &[u8]) -> Value {
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let mut object = json!({
-        "version": header.version.to_string(),
-        "xid": header.xid,
-        "text": message(header, body).to_string().trim_end(),
-        "bytes": hex,
-    });
-    if let (Message::FlowMod(flow), Some(object)) = (body, object.as_object_mut()) {
-        object.insert("flow".to_string(), flow_json(flow));
-    }
-    object
+/// A sub-command.
+struct Command {
+    name: &'static str,
+    /// Its arguments in words.
+    arguments: &'static str,
+    /// How few and how many arguments it takes.
+    count: (usize, usize),
+    /// Whether it changes a switch.
+    changes: bool,
+    help: &'static str,
+    run: fn(&mut Context) -> Done,
 }
 
-fn flow_json(flow: &FlowMod) -> Value {
-    json!({
-        "table": flow.table,
-        "priority": flow.priority,
-        "cookie": flow.cookie,
-        "match": flow.matching.to_string(),
-        "idle_timeout": flow.idle_timeout,
-        "hard_timeout": flow.hard_timeout,
-        "actions": flow.instructions.to_string(),
-    })
-}
+const MANY: usize = usize::MAX;
 
-fn write(out: &mut impl Write, text: std::fmt::Arguments<'_>) -> Result<(), String> {
-    out.write_fmt(text).map_err(|e| format!("standard output: {e}"))
-}
-
-/// Prints what a flow becomes on the wire.
-fn print_flow(out: &mut impl Write, text: &str, xid: u32, json: bool) -> Result<(), String> {
-    let flow = Parser::default().flow_mod(text, FlowModCommand::Add).map_err(|e| e.to_string())?;
-    let bytes = Message::from(flow).encode(Version::V1_3, xid).map_err(|e| e.to_string())?;
-    // What is printed is what a switch would read.
-    let (header, body) = Message::decode(&bytes).map_err(|e| e.to_string())?;
-    match json {
-        true => write(out, format_args!("{}\n", as_json(&header, &body, &bytes))),
-        false => write(out, format_args!("{}", message(&header, &body))),
-    }
-}
-
-pub(crate) fn parse_flow(out: &mut impl Write, flow: &str, json: bool) -> Result<(), String> {
-    head(out, json)?;
-    print_flow(out, flow, 1, json)
-}
-
-pub(crate) fn parse_flows(out: &mut impl Write, file: &str, json: bool) -> Result<(), String> {
-    let bytes = read_input(file)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| format!("{file}: not UTF-8 from offset {}", e.utf8_error().valid_up_to()))?;
-    head(out, json)?;
-    let mut xid = 0;
-    for (number, line) in text.lines().enumerate() {
-        let flow = line.split('#').next().unwrap_or_default();
-        if !flow.trim().is_empty() {
-            xid += 1;
-            print_flow(out, flow, xid, json).map_err(|e| format!("{file}:{}: {e}", number + 1))?;
-        }
-    }
-    Ok(())
-}
-
-/// What upstream's tool says first; there is one protocol to choose.
-fn head(out: &mut impl Write, json: bool) -> Result<(), String> {
-    if json {
-        return Ok(());
-    }
-    write(out, format_args!("usable protocols: OXM-OpenFlow13\nchosen protocol: OXM-OpenFlow13\n"))
-}
-
-pub(crate) fn parse_pcap(out: &mut impl Write, file: &str, json: bool) -> Result<(), String> {
-    let input = File::open(file).map_err(|e| format!("{file}: {e}"))?;
-    let reader = Reader::new(BufReader::new(input)).map_err(|e| format!("{file}: {e}"))?;
-    for record in reader {
-        let record = record.map_err(|e| format!("{file}: {e}"))?;
-        let mut key = FlowKey::ZERO;
-        extract::extract(&mut Packet::from_slice(&record.data), &mut key);
-        // A capture file does not say by which port a packet came in.
-        key.in_port = OfPort::ANY.0.into();
-        let m = packet_match(&key);
-        match json {
-            true => {
-                let seconds = record.time.as_secs_f64();
-                write(
-                    out,
-                    format_args!("{}\n", json!({"time": seconds, "len": record.wire_len, "flow": m.to_string()})),
-                )?;
-            }
-            false => write(out, format_args!("{m}\n"))?,
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn print_message(out: &mut impl Write, argument: &str, verbosity: u8, json: bool) -> Result<(), String> {
-    let text = match hex(argument) {
-        Ok(bytes) => Ok(bytes),
-        Err(_) => {
-            let input = read_input(argument)?;
-            let text = String::from_utf8(input).map_err(|_| format!("{argument}: not a text of hexadecimal digits"))?;
-            hex(&text).map_err(|e| format!("{argument}: {e}"))
-        }
+macro_rules! commands {
+    ($($name:literal $arguments:literal $min:literal..$max:tt $kind:ident $run:path, $help:literal;)+) => {
+        &[$(Command {
+            name: $name,
+            arguments: $arguments,
+            count: ($min, $max),
+            changes: commands!(@$kind),
+            help: $help,
+            run: $run,
+        },)+]
     };
-    let bytes = text?;
-    if json {
-        let (header, body) = Message::decode(&bytes).map_err(|e| format!("decode error: {e}"))?;
-        return write(out, format_args!("{}\n", as_json(&header, &body, &bytes)));
-    }
-    write(out, format_args!("{}", ofp_print(&bytes, verbosity)))
+    (@reads) => { false };
+    (@changes) => { true };
 }
 
-/// Messages one after the other in a file, as they stand in a stream.
-pub(crate) fn ofp_parse(out: &mut impl Write, file: &str) -> Result<(), String> {
-    let mut framer = Framer::new();
-    framer.push(&read_input(file)?);
-    for frame in framer.by_ref() {
-        let frame = frame.map_err(|e| format!("{file}: {e}"))?;
-        write(out, format_args!("{}", ofp_print(&frame, 4)))?;
-    }
-    match framer.waiting() {
-        0 => Ok(()),
-        n => Err(format!("{file}: {n} bytes left of a message that does not end")),
-    }
+const COMMANDS: &[Command] = commands! {
+    "show" "SWITCH" 1..1 reads statistics::show, "what the switch is and has, and its ports";
+    "dump-desc" "SWITCH" 1..1 reads statistics::description, "who made the switch";
+    "dump-tables" "SWITCH" 1..1 reads statistics::tables, "statistics of tables";
+    "dump-table-features" "SWITCH" 1..1 reads tables::features, "what tables can do";
+    "dump-table-desc" "SWITCH" 1..1 reads tables::descriptions, "how tables are set up";
+    "mod-table" "SWITCH TABLE SETTING" 3..3 changes tables::change, "drop, continue, controller, [no]evict, [no]vacancy:DOWN,UP, name:NAME";
+    "get-frags" "SWITCH" 1..1 reads statistics::fragments, "how fragments are treated";
+    "set-frags" "SWITCH MODE" 2..2 changes statistics::set_fragments, "treat fragments so: normal, drop, reassemble or nx-match";
+    "dump-ports" "SWITCH [PORT]" 1..2 reads ports::statistics, "statistics of ports";
+    "dump-ports-desc" "SWITCH [PORT]" 1..2 reads ports::descriptions, "what ports are";
+    "mod-port" "SWITCH PORT ACTION" 3..3 changes ports::change, "up, down, [no-]stp, -receive, -flood, -forward, -packet-in";
+    "queue-stats" "SWITCH [PORT [QUEUE]]" 1..3 reads ports::queue_statistics, "statistics of queues";
+    "queue-get-config" "SWITCH [PORT [QUEUE]]" 1..3 reads ports::queues, "how queues are set up";
+    "dump-flows" "SWITCH [FLOW]" 1..2 reads dump::flows, "the flows, or those within FLOW";
+    "dump-aggregate" "SWITCH [FLOW]" 1..2 reads dump::aggregate, "what they come to";
+    "add-flow" "SWITCH FLOW" 2..2 changes flows::add, "add a flow";
+    "add-flows" "SWITCH FILE" 2..2 changes flows::add_file, "add the flows of a file";
+    "mod-flows" "SWITCH FLOW" 2..2 changes flows::modify, "change what flows do";
+    "del-flows" "SWITCH [FLOW]" 1..2 changes flows::delete, "delete all flows, or those within FLOW";
+    "replace-flows" "SWITCH FILE" 2..2 changes compare::replace, "make the flows those of a file";
+    "diff-flows" "SOURCE1 SOURCE2" 2..2 reads compare::differences, "compare the flows of two switches or files";
+    "packet-out" "SWITCH \"in_port=PORT packet=HEX actions=...\"" 2..MANY changes packet_out::send, "send a packet";
+    "add-group" "SWITCH GROUP" 1..2 changes groups::add, "add a group";
+    "add-groups" "SWITCH FILE" 2..2 changes groups::add_file, "add the groups of a file";
+    "mod-group" "SWITCH GROUP" 1..2 changes groups::modify, "change a group";
+    "del-groups" "SWITCH [GROUP]" 1..2 changes groups::delete, "delete all groups, or one";
+    "insert-buckets" "SWITCH GROUP" 1..2 changes groups::insert_buckets, "insert buckets into a group";
+    "remove-buckets" "SWITCH GROUP" 1..2 changes groups::remove_buckets, "remove buckets from a group";
+    "dump-groups" "SWITCH [GROUP]" 1..2 reads groups::descriptions, "the groups, or one";
+    "dump-group-stats" "SWITCH [GROUP]" 1..2 reads groups::statistics, "statistics of groups";
+    "dump-group-features" "SWITCH" 1..1 reads groups::features, "which groups there can be";
+    "add-meter" "SWITCH METER" 2..2 changes meters::add, "add a meter";
+    "mod-meter" "SWITCH METER" 2..2 changes meters::modify, "change a meter";
+    "del-meter" "SWITCH METER" 1..2 changes meters::delete, "delete a meter";
+    "del-meters" "SWITCH" 1..2 changes meters::delete, "delete all meters";
+    "dump-meter" "SWITCH METER" 1..2 reads meters::configurations, "how a meter is set up";
+    "dump-meters" "SWITCH" 1..2 reads meters::configurations, "how meters are set up";
+    "meter-stats" "SWITCH [METER]" 1..2 reads meters::statistics, "statistics of meters";
+    "meter-features" "SWITCH" 1..1 reads meters::features, "which meters there can be";
+    "bundle" "SWITCH FILE" 2..2 changes bundle::file, "do all that a file says or nothing";
+    "add-tlv-map" "SWITCH MAP" 2..2 reads tlv::add, "map tunnel options to fields";
+    "del-tlv-map" "SWITCH [MAP]" 1..2 reads tlv::delete, "end these maps, or all";
+    "dump-tlv-map" "SWITCH" 1..1 reads tlv::dump, "which tunnel options are mapped";
+    "dump-ipfix-bridge" "SWITCH" 1..1 reads statistics::ipfix_bridge, "what the exporter of the bridge has done";
+    "dump-ipfix-flow" "SWITCH" 1..1 reads statistics::ipfix_flow, "what the exporters of flows have done";
+    "ct-flush-zone" "SWITCH ZONE" 2..2 changes conntrack::flush_zone, "forget the connections of a zone";
+    "ct-flush" "SWITCH [zone=N] [mark=X[/M]] [labels=Y[/N]] [ORIGINAL [REPLY]]" 1..6 changes conntrack::flush, "forget connections";
+    "monitor" "SWITCH [MISSLEN] [invalid_ttl] [watch:...]" 1..4 reads monitor::monitor, "print what the switch sends";
+    "snoop" "SWITCH" 1..1 reads monitor::snoop, "print what the switch and its controllers say";
+    "probe" "TARGET" 1..1 reads probe::probe, "whether there is a switch";
+    "ping" "TARGET [N]" 1..2 reads probe::ping, "how long echoes of N bytes take";
+    "benchmark" "TARGET N COUNT" 3..3 reads probe::benchmark, "how many echoes of N bytes there are in a second";
+    "ofp-parse" "FILE" 1..1 reads streams::file, "print the messages of a file";
+    "ofp-parse-pcap" "FILE [PORT...]" 1..MANY reads streams::capture, "print the messages of a capture file";
+    "ofp-print" "HEX [VERBOSITY]" 1..2 reads print::message, "print a message; - reads it from standard input";
+    "parse-flow" "FLOW" 1..1 reads language::flow, "print what a flow becomes on the wire";
+    "parse-flows" "FILE" 1..1 reads language::flows, "the same of the flows of a file";
+    "parse-group" "GROUP" 1..1 reads language::group, "print what a group becomes on the wire";
+    "parse-key-value" "TEXT..." 1..MANY reads language::key_value, "print the items of lists";
+    "parse-actions" "VERSION" 1..1 reads wire::actions, "read lists of actions in hexadecimal, one a line";
+    "parse-instructions" "VERSION" 1..1 reads wire::instructions, "the same of instructions";
+    "parse-nx-match" "" 0..0 reads matches::nxm, "read matches as NXM fields, one a line";
+    "parse-nxm" "" 0..0 reads matches::nxm, "the same";
+    "parse-oxm" "VERSION" 1..1 reads matches::oxm, "read matches as OXM fields, one a line";
+    "parse-ofp10-match" "" 0..0 reads matches::openflow10, "read matches of OpenFlow 1.0 in hexadecimal";
+    "parse-ofp11-match" "" 0..0 reads matches::openflow11, "the same of OpenFlow 1.1";
+    "check-vlan" "TCI MASK" 2..2 reads matches::vlan, "print what becomes of a VLAN tag in every form";
+    "parse-pcap" "FILE..." 1..MANY reads packets::capture, "print the packets of capture files as flows";
+    "parse-packet" "" 0..0 reads packets::packet, "print a packet of standard input as a flow";
+    "compose-packet" "FLOW [L7]" 1..2 reads compose::packet, "make a packet";
+    "print-error" "ERROR" 1..1 reads errors::numbers, "print the numbers of an error";
+    "encode-error-reply" "ERROR HEX" 2..2 reads errors::reply, "print the answer to a request that fails";
+    "encode-hello" "BITMAP" 1..1 reads errors::hello, "print the hello of one who speaks some versions";
+    "list-commands" "" 0..MANY reads list, "print the commands";
+    "help" "" 0..MANY reads print_help, "print this help";
+};
+
+const EXAMPLES: &str = "
+SWITCH is the name of a bridge, a socket, or a place such as tcp:127.0.0.1:6653.
+
+Examples:
+  ovs-ofctl add-flow br0 'table=0,priority=10,tcp,tp_dst=80,actions=output:2'
+  ovs-ofctl -O OpenFlow13 --names dump-flows br0
+  ovs-ofctl --bundle replace-flows br0 flows.txt
+  ovs-ofctl monitor br0 65535 watch:table=1
+  ovs-ofctl parse-flow 'tcp,tp_dst=80,actions=output:2'
+  ovs-ofctl --format json parse-flows flows.txt
+  echo '0414000800000001' | ovs-ofctl ofp-print -
+
+The exit status is 0 if all went well, 1 if it did not, and of diff-flows 2 if there are differences; when the time of -t
+is over, the program ends by the signal ALRM.";
+
+/// What stands below the options in the help.
+pub(crate) fn help() -> String {
+    let lines = COMMANDS.iter().map(|c| format!("  {:<44} {}", format!("{} {}", c.name, c.arguments), c.help));
+    format!("Commands:\n{}\n{EXAMPLES}", lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// The hello of one who speaks the versions whose bits are set.
-pub(crate) fn encode_hello(out: &mut impl Write, bitmap: &str) -> Result<(), String> {
-    let bits = bitmap.strip_prefix("0x").map_or_else(|| bitmap.parse(), |hex| u32::from_str_radix(hex, 16));
-    let versions = Versions(bits.map_err(|_| format!("{bitmap}: not a number of 32 bits"))?);
-    let highest = versions.highest().ok_or("no version in the bitmap")?;
-    // A set without holes below the highest needs no list.
-    let hello = match Versions::up_to(highest) == versions {
-        true => Hello::default(),
-        false => Hello::new(versions),
+fn print_help(_: &mut Context) -> Done {
+    use clap::CommandFactory;
+    // Whoever reads it may have seen enough.
+    let _ = crate::options::Options::command().after_help(help()).print_help();
+    Ok(())
+}
+
+fn list(context: &mut Context) -> Done {
+    context.print("The available commands are:\n")?;
+    let mut names: Vec<_> = COMMANDS.iter().map(|c| (c.name, c.arguments)).collect();
+    names.sort_unstable();
+    names.into_iter().try_for_each(|(name, arguments)| context.print(format_args!("  {name:<23} {arguments}\n")))
+}
+
+/// Runs the command that the command line names.
+pub(crate) fn run(context: &mut Context) -> Done {
+    let Some(name) = context.options.words.first().cloned() else {
+        return Err("missing command name; use --help for help".into());
     };
-    let bytes = Message::Hello(hello).encode(highest, 1).map_err(|e| e.to_string())?;
-    write(out, format_args!("{}{}", hex_dump(&bytes), ofp_print(&bytes, 0)))
-}
-
-/// Sixteen bytes a line.
-fn hex_dump(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for (n, line) in bytes.chunks(16).enumerate() {
-        text += &format!("{:08x} ", n * 16);
-        for (i, b) in line.iter().enumerate() {
-            text += &format!("{}{b:02x}", if i == 8 { '-' } else { ' ' });
+    let Some(command) = COMMANDS.iter().find(|c| c.name == name) else {
+        return Err(format!("unknown command '{name}'; use --help for help").into());
+    };
+    let (min, max) = command.count;
+    match context.arguments.len() {
+        n if n < min => Err(format!("'{name}' command requires at least {min} arguments").into()),
+        n if n > max => Err(format!("'{name}' command takes at most {max} arguments").into()),
+        _ if command.changes && context.options.read_only => {
+            Err(format!("'{name}' command does not work in read only mode").into())
         }
-        text.push('\n');
+        _ => (command.run)(context),
     }
-    text
-}
-
-/// Reads each line of the standard input as bytes; `#` begins a comment.
-fn lines_of_hex() -> Result<Vec<Vec<u8>>, String> {
-    let text = String::from_utf8(read_input("-")?).map_err(|_| "standard input: not UTF-8".to_string())?;
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    // The table that instructions are of may stand in front.
-    let lines = lines.map(|line| line.split_once(',').map_or(line, |(_, bytes)| bytes));
-    lines.filter(|line| !line.is_empty()).map(|line| hex(line).map_err(|e| format!("{line}: {e}"))).collect()
-}
-
-/// Actions or instructions in hexadecimal, a list a line: prints them, and what differs if they are written again.
-pub(crate) fn parse_actions(out: &mut impl Write, version: &str, instructions: bool) -> Result<(), String> {
-    let version = Version::by_name(version).ok_or_else(|| format!("{version}: not an OpenFlow version"))?;
-    let what = if instructions { "instructions" } else { "actions" };
-    for bytes in lines_of_hex()? {
-        let read = match instructions {
-            true => Instructions::decode(&bytes, version),
-            false => Action::decode_list(&bytes, version).map(Instructions::apply),
-        };
-        let found = match read {
-            Ok(found) => found,
-            Err(e) => {
-                let name = version.to_string().replace("OF", "OpenFlow").replace('.', "");
-                write(out, format_args!("bad {name} {what}: {}\n\n", e.error))?;
-                continue;
-            }
-        };
-        write(out, format_args!("actions={found}\n"))?;
-        let again = match instructions {
-            true => found.encode(version),
-            false => Action::encode_list(&found.apply, version),
-        };
-        let again = again.map_err(|e| e.to_string())?;
-        for n in 0..bytes.len().max(again.len()) {
-            let side = |b: &[u8]| b.get(n).map_or("(none)".to_string(), |b| format!("{b:02x}"));
-            if bytes.get(n) != again.get(n) {
-                write(out, format_args!("{n:2}: {} -> {}\n", side(&bytes), side(&again)))?;
-            }
-        }
-        write(out, format_args!("\n"))?;
-    }
-    Ok(())
-}
-
-/// The answer to a request that fails.
-pub(crate) fn encode_error_reply(out: &mut impl Write, name: &str, request: &str) -> Result<(), String> {
-    let error = OfError::by_name(name).ok_or_else(|| format!("unknown error \"{name}\""))?;
-    let request = hex(request).map_err(|e| format!("{request}: {e}"))?;
-    let header = Header::decode(&request).map_err(|e| e.to_string())?;
-    let reply = Message::Error(ErrorMessage::new(error, &request));
-    let bytes = reply.encode(header.version, header.xid).map_err(|e| e.to_string())?;
-    write(out, format_args!("{}", hex_dump(&bytes)))
-}
-
-/// What an error is called in each version.
-pub(crate) fn print_error(out: &mut impl Write, name: &str) -> Result<(), String> {
-    let error = OfError::by_name(name).ok_or_else(|| format!("unknown error \"{name}\""))?;
-    for version in Version::KNOWN {
-        if let (Some(n), Some(minor)) = (error.number(version), version.minor()) {
-            let (vendor, kind, code) = (n.experimenter, n.kind, n.code);
-            let vendor = if vendor == 0 { "0".to_string() } else { format!("{vendor:#x}") };
-            write(out, format_args!("OpenFlow 1.{minor}: vendor {vendor}, type {kind}, code {code}\n"))?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,55 @@
+//! Makes packets.
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ovs_ofproto::text::packet_match;
+use ovs_packet::text::{match_of_terms, terms};
+use ovs_packet::{OfPort, compose, pcap};
+use ovs_tools::hex;
+
+use super::packets::flow_of;
+use super::print::hex_dump;
+use crate::context::{Context, Done, Failure};
+
+/// Length of the payload if none is given.
+const PAYLOAD: usize = 64;
+
+pub(crate) fn packet(context: &mut Context) -> Done {
+    if context.options.pcap && context.options.bare {
+        return Err("--bare and --pcap are mutually exclusive".into());
+    }
+    if context.options.pcap && io::stdout().is_terminal() {
+        return Err("not writing pcap data to stdout; redirect to a file or pipe to tcpdump instead".into());
+    }
+    let text = context.argument(0);
+    let terms = terms(text).map_err(|e| e.to_string())?;
+    let mut key = *match_of_terms(&terms).map_err(|e| e.to_string())?.key();
+    let payload = match context.arguments.get(1) {
+        Some(digits) => hex(digits).map_err(|_| format!("{digits}: trailing garbage in packet data"))?,
+        None => (0..PAYLOAD).map(|n| n as u8).collect(),
+    };
+    let packet = match context.options.bad_csum {
+        true => compose::compose_with_bad_checksums(&key, &payload),
+        false => compose::compose(&key, &payload),
+    };
+    let data = packet.data();
+    if context.options.pcap {
+        let mut writer = pcap::Writer::new(&mut context.out).map_err(|e| e.to_string())?;
+        writer.write(Duration::ZERO, data).and_then(|()| writer.flush()).map_err(|e| e.to_string())?;
+    } else if context.options.bare {
+        let digits: String = data.iter().map(|b| format!("{b:02x}")).collect();
+        context.print(digits)?;
+    } else {
+        context.print(hex_dump(data))?;
+    }
+    key.in_port = OfPort::ANY.0.into();
+    let (extracted, shown) = flow_of(data);
+    if key == extracted {
+        return Ok(());
+    }
+    context.finish()?;
+    eprintln!("specified and extracted flows differ:\nspecified: {}\nextracted: {shown}", packet_match(&key));
+    Err(Failure::Status(ExitCode::FAILURE))
+}

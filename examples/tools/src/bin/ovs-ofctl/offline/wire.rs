@@ -1,0 +1,98 @@
+//! Actions and instructions on the wire, in hexadecimal.
+
+use ovs_ofproto::codec::{DecodeError, OfError, Version, check_flow_in};
+use ovs_ofproto::{Action, Instructions};
+use ovs_packet::Match;
+use ovs_tools::hex;
+
+use super::print::hex_dump;
+use crate::context::{Context, Done, lines, read_text};
+
+pub(crate) fn actions(context: &mut Context) -> Done {
+    lists(context, false)
+}
+
+pub(crate) fn instructions(context: &mut Context) -> Done {
+    lists(context, true)
+}
+
+/// Reads a list a line: prints it, and what differs if it is written again.
+fn lists(context: &mut Context, instructions: bool) -> Done {
+    let name = context.argument(0).to_string();
+    let version = Version::by_name(&name).ok_or_else(|| format!("{name}: not a valid OpenFlow version"))?;
+    let what = if instructions { "instructions" } else { "actions" };
+    let mut logged = 0;
+    for (_, line) in lines(&read_text("-")?) {
+        // The table that instructions are of may stand in front.
+        let (table, line) = line.split_once(',').map_or((0, line), |(t, rest)| (t.trim().parse().unwrap_or(0), rest));
+        let bytes = hex(line).map_err(|_| "Trailing garbage in hex data")?;
+        let read = match instructions {
+            true => Instructions::decode(&bytes, version).map(|found| (found, table)),
+            false => Action::decode_list(&bytes, version).map(|list| (Instructions::apply(list), table)),
+        };
+        let checked: Result<Instructions, OfError> = match read {
+            Ok((found, table)) if instructions => check_flow_in(version, &Match::ANY, table, &found).map(|()| found),
+            Ok((found, _)) => Ok(found),
+            Err(e) => {
+                if !instructions && logged < LOGGED {
+                    logged += 1;
+                    log(&bytes, &e);
+                }
+                Err(e.error)
+            }
+        };
+        let found = match checked {
+            Ok(found) => found,
+            Err(error) => {
+                context.print(format_args!("bad {name} {what}: {error}\n\n"))?;
+                continue;
+            }
+        };
+        context.print(format_args!("actions={found}\n"))?;
+        let again = match instructions {
+            true => found.encode(version),
+            false => Action::encode_list(&found.apply, version),
+        };
+        let again = again.map_err(|e| e.to_string())?;
+        context.print(differences("", &bytes, &again))?;
+        context.print("\n")?;
+    }
+    Ok(())
+}
+
+/// How many lists of actions are logged that are none; upstream logs as many before it keeps silent for a while.
+const LOGGED: usize = 5;
+
+/// Logs what is wrong with a list of actions, as upstream logs it.
+fn log(bytes: &[u8], e: &DecodeError) {
+    if e.error == OfError::BadInstructionUnsupported {
+        tracing::warn!(target: "ofp_actions", "write_metadata instruction not allowed here");
+        return;
+    }
+    // The action that the place is in: each says its length in its second word.
+    let mut start = 0;
+    while let Some([a, b]) = bytes.get(start + 2..start + 4) {
+        let len = usize::from(u16::from_be_bytes([*a, *b])).max(8);
+        if e.at < start + len {
+            break;
+        }
+        start += len;
+    }
+    let mut dump = hex_dump(bytes);
+    dump.truncate(dump.trim_end().len());
+    // The middle of a line is marked even where it ends there.
+    let mark = if bytes.len() % 16 == 8 { "-" } else { "" };
+    tracing::warn!(target: "ofp_actions", "bad action at offset {start} ({}):\n{dump}{mark}", e.error);
+}
+
+/// Which bytes differ, a line each.
+pub(crate) fn differences(prefix: &str, before: &[u8], after: &[u8]) -> String {
+    let mut text = String::new();
+    for n in 0..before.len().max(after.len()) {
+        let side = |b: &[u8]| b.get(n).map_or("(none)".to_string(), |b| format!("{b:02x}"));
+        if before.get(n) != after.get(n) {
+            text += &format!("{prefix}{n:2}: {} -> {}\n", side(before), side(after));
+        }
+    }
+    text
+}

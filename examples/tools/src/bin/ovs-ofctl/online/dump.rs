@@ -1,0 +1,154 @@
+//! The flows of a switch.
+
+use std::cmp::Ordering;
+
+use ovs_ofproto::codec::{FlowStats, FlowStatsRequest, Kind, Message, Version};
+use ovs_ofproto::session::Frame;
+use ovs_ofproto::text::{Parser, Protocols, ofp_print};
+
+use super::switch::{Names, Switch};
+use crate::context::{Context, Done, Failure, refuse};
+use crate::options::Criterion;
+
+/// Connects for the flows that the arguments select.
+fn prepare(context: &Context) -> Result<(Switch, FlowStatsRequest), Failure> {
+    let (name, text) = (context.argument(0).to_string(), context.argument(1).to_string());
+    let read = {
+        let names = Names::of(context, &name);
+        Parser::new(&names).flow_stats_request(&text).map_err(|e| refuse(&text, &e))?
+    };
+    let mut switch = Switch::open(context, &name)?;
+    switch.agree_for_dump(context, read.protocols)?;
+    Ok((switch, read.value))
+}
+
+/// The request as the switch takes it now.
+fn frame(switch: &Switch, request: FlowStatsRequest, aggregate: bool) -> Result<Frame, Failure> {
+    let (message, nxm) = match aggregate {
+        true => (Message::AggregateStatsRequest(Box::new(request)), Kind::NxStatsAggregateRequest),
+        false => (Message::FlowStatsRequest(Box::new(request)), Kind::NxStatsFlowRequest),
+    };
+    let by_nxm = switch.version() == Version::V1_0 && switch.protocol().is_nxm();
+    if by_nxm { switch.frame_as(nxm, &message) } else { switch.frame(&message) }
+}
+
+pub(crate) fn aggregate(context: &mut Context) -> Done {
+    let (mut switch, request) = prepare(context)?;
+    let request = frame(&switch, request, true)?;
+    switch.dump(context, request)
+}
+
+pub(crate) fn flows(context: &mut Context) -> Done {
+    let criteria = context.options.criteria();
+    let plain = criteria.is_empty() && context.options.shows_statistics() && !context.options.shows_names();
+    let (mut switch, request) = prepare(context)?;
+    if plain || context.options.is_json() {
+        let request = frame(&switch, request, false)?;
+        return switch.dump(context, request);
+    }
+    let mut found = fetch(&mut switch, context, request)?;
+    if !criteria.is_empty() {
+        found.sort_by(|a, b| compare(&criteria, a, b));
+    }
+    for flow in found {
+        let line = if context.options.shows_statistics() { flow.to_string() } else { without_statistics(flow) };
+        context.print(format_args!("{line}\n"))?;
+    }
+    Ok(())
+}
+
+/// All flows of a switch that a request selects.
+pub(super) fn fetch(
+    switch: &mut Switch,
+    context: &Context,
+    request: FlowStatsRequest,
+) -> Result<Vec<FlowStats>, Failure> {
+    let mut found = Vec::new();
+    let request = frame(switch, request, false)?;
+    let verbosity = context.verbosity(2);
+    switch.ask_each(request, |bytes| match Message::decode(bytes) {
+        Ok((_, Message::FlowStatsReply(reply))) => {
+            found.extend(reply.flows);
+            Ok(())
+        }
+        _ => Err(format!("dump flows: {}", ofp_print(bytes, verbosity).trim_end()).into()),
+    })?;
+    Ok(found)
+}
+
+/// Every flow.
+pub(super) fn fetch_all(switch: &mut Switch, context: &Context, usable: Protocols) -> Result<Vec<FlowStats>, Failure> {
+    switch.agree_for_dump(context, usable)?;
+    fetch(switch, context, FlowStatsRequest::default())
+}
+
+/// By each criterion in turn. Flows that do not match a field come last in either order.
+fn compare(criteria: &[Criterion], a: &FlowStats, b: &FlowStats) -> Ordering {
+    for criterion in criteria {
+        let ordering = match criterion.field {
+            None => a.priority.cmp(&b.priority),
+            Some(field) => {
+                let info = field.info();
+                let value = |flow: &FlowStats| {
+                    let matched = info.get(&flow.matching.mask().bits) != 0 && info.prereq.implied_by(&flow.matching);
+                    matched.then(|| info.get(flow.matching.key()))
+                };
+                match (value(a), value(b)) {
+                    (Some(a), Some(b)) => a.cmp(&b),
+                    (Some(_), None) => return Ordering::Less,
+                    (None, Some(_)) => return Ordering::Greater,
+                    (None, None) => continue,
+                }
+            }
+        };
+        let ordering = if criterion.descending { ordering.reverse() } else { ordering };
+        if ordering != Ordering::Equal {
+            return ordering;
+        }
+    }
+    Ordering::Equal
+}
+
+/// A flow without what it has seen; cookie and table only if there is something to say of them.
+fn without_statistics(mut flow: FlowStats) -> String {
+    (flow.idle_age, flow.hard_age) = (None, None);
+    let (cookie, table) = (flow.cookie, flow.table);
+    let line = flow.to_string();
+    // Cookie, duration, table, packets and bytes stand in front.
+    let rest = line.splitn(6, ", ").nth(5).unwrap_or_default();
+    let cookie = if cookie == 0 { String::new() } else { format!("cookie={cookie:#x}, ") };
+    let table = if table == 0 { String::new() } else { format!("table={table}, ") };
+    format!(" {cookie}{table}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(text: &str, priority: u16) -> FlowStats {
+        let mut flow = FlowStats::default();
+        (flow.matching, flow.priority) = (text.parse().unwrap(), priority);
+        flow
+    }
+
+    #[test]
+    fn what_is_not_matched_comes_last() {
+        let by = |text: &str, descending| Criterion { field: ovs_packet::field::FieldId::by_name(text), descending };
+        let (one, two, none) = (flow("in_port=1", 5), flow("in_port=2", 5), flow("ip", 9));
+        for descending in [false, true] {
+            let criteria = [by("in_port", descending)];
+            let first = if descending { Ordering::Greater } else { Ordering::Less };
+            assert_eq!(compare(&criteria, &one, &two), first);
+            assert_eq!(compare(&criteria, &none, &two), Ordering::Greater);
+        }
+        let criteria = [Criterion { field: None, descending: true }];
+        assert_eq!(compare(&criteria, &none, &two), Ordering::Less);
+    }
+
+    #[test]
+    fn statistics_are_left_out() {
+        let mut seen = flow("ip", 5);
+        (seen.packets, seen.table, seen.idle_timeout, seen.idle_age) = (7, 2, 3, Some(1));
+        assert_eq!(without_statistics(seen), " table=2, idle_timeout=3, priority=5,ip actions=drop");
+    }
+}

@@ -1,0 +1,152 @@
+//! `ct` and `nat`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Outer, Reader};
+use crate::action::{Action, CtAction, Nat, NatFlags, NatRange};
+use crate::codec::OfError;
+use crate::codec::action::ct_is_consistent;
+use crate::text::error::{ParseFlowError, Parsed, invalid};
+use crate::text::lexer::{Item, items};
+use crate::text::number::{table_of, u16_of};
+use crate::text::subfield;
+
+impl Reader<'_> {
+    /// Reads the argument of `ct`.
+    pub(super) fn ct(&mut self, item: &Item<'_>) -> Parsed<Action> {
+        let mut ct = CtAction::default();
+        let mut nats = Vec::new();
+        for part in items(item.arg) {
+            let (at, text) = (item.arg_at.saturating_add(part.arg_at), part.arg);
+            match part.name {
+                "commit" => ct.commit = true,
+                "force" => ct.force = true,
+                "table" => {
+                    let table = table_of(text, at, |t| format!("unknown table {t}"))?;
+                    if table == 255 {
+                        return invalid(at, "invalid table 0xff");
+                    }
+                    ct.table = Some(table);
+                }
+                "zone" => match u16_of(text, at, "zone") {
+                    Ok(zone) => ct.zone = zone,
+                    Err(_) => {
+                        let zone = subfield::parse(text, at)?;
+                        if zone.bits != 16 {
+                            return Err(ParseFlowError::expected(at, "16 bits of a field", text));
+                        }
+                        ct.zone_src = Some(zone);
+                    }
+                },
+                "alg" => {
+                    ct.alg = match text {
+                        "ftp" => 21,
+                        "tftp" => 69,
+                        other => return invalid(at, format!("invalid conntrack helper \"{other}\"")),
+                    };
+                }
+                "nat" => nats.push(Action::Nat(Box::new(nat(text, at)?))),
+                "exec" => ct.exec.extend(self.nested(text, at, Outer::Ct)?),
+                name => {
+                    let at = item.arg_at.saturating_add(part.at);
+                    return invalid(at, format!("invalid argument to \"ct\" action: `{name}'"));
+                }
+            }
+        }
+        if ct.force && !ct.commit {
+            return invalid(item.at, "\"force\" flag requires \"commit\" flag.");
+        }
+        nats.append(&mut ct.exec);
+        ct.exec = nats;
+        if let (Err(why), None) = (ct_is_consistent(&ct), &self.misfit) {
+            self.misfit = Some(ParseFlowError::refused(item.at, OfError::BadActionBadArgument, why));
+        }
+        Ok(Action::Ct(Box::new(ct)))
+    }
+}
+
+/// Reads `src=A-B:P-Q,persistent`, which stands at `start`.
+pub(super) fn nat(arg: &str, start: usize) -> Parsed<Nat> {
+    let mut nat = Nat::default();
+    for part in items(arg) {
+        let at = start.saturating_add(part.arg_at);
+        match part.name {
+            "src" | "dst" => {
+                nat.flags |= if part.name == "src" { NatFlags::SRC } else { NatFlags::DST };
+                nat.range = range(part.arg, at)?;
+            }
+            "persistent" => nat.flags |= NatFlags::PERSISTENT,
+            "hash" => nat.flags |= NatFlags::HASH,
+            "random" => nat.flags |= NatFlags::RANDOM,
+            name => {
+                return invalid(start.saturating_add(part.at), format!("invalid key \"{name}\" in \"nat\" argument"));
+            }
+        }
+    }
+    let directions = nat.flags & (NatFlags::SRC | NatFlags::DST);
+    match () {
+        () if directions == NatFlags::SRC | NatFlags::DST => {
+            invalid(start, "May only specify one of \"src\" or \"dst\".")
+        }
+        () if directions.is_empty() && !nat.flags.is_empty() => {
+            invalid(start, "Flags allowed only with \"src\" or \"dst\".")
+        }
+        () if nat.flags.contains(NatFlags::HASH | NatFlags::RANDOM) => {
+            invalid(start, "Both \"hash\" and \"random\" are not allowed.")
+        }
+        () => Ok(nat),
+    }
+}
+
+/// An address at the front of `text`, perhaps in brackets if it is of IPv6, and what is behind it.
+fn address(text: &str) -> Option<(IpAddr, &str)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        return Some((address.parse::<Ipv6Addr>().ok()?.into(), rest));
+    }
+    let v4_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (v4, rest) = text.split_at_checked(v4_end)?;
+    if let Ok(address) = v4.parse::<Ipv4Addr>() {
+        return Some((address.into(), rest));
+    }
+    let v6_end = text.find(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.').unwrap_or(text.len());
+    let (v6, rest) = text.split_at_checked(v6_end)?;
+    Some((v6.parse::<Ipv6Addr>().ok()?.into(), rest))
+}
+
+fn port(text: &str) -> Option<(u16, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = text.split_at_checked(end)?;
+    Some((number.parse().ok()?, rest))
+}
+
+/// `A[-B][:P[-Q]]`; nothing for an empty text.
+fn range(text: &str, at: usize) -> Parsed<Option<NatRange>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bad = || ParseFlowError::invalid(at, format!("invalid nat range \"{text}\""));
+    let garbage = |rest: &str| {
+        let pos = text.len().saturating_sub(rest.len());
+        ParseFlowError::invalid(at, format!("garbage ({rest}) after nat range \"{text}\" (pos: {pos})"))
+    };
+    let (min, mut rest) = address(text).ok_or_else(|| garbage(text))?;
+    let mut range = NatRange { min, max: None, port_min: 0, port_max: 0 };
+    if let Some(behind) = rest.strip_prefix('-') {
+        let (max, behind) = address(behind).ok_or_else(bad)?;
+        if max < min || max.is_ipv4() != min.is_ipv4() {
+            return Err(bad());
+        }
+        (range.max, rest) = (Some(max), behind);
+    }
+    if let Some(behind) = rest.strip_prefix(':') {
+        (range.port_min, rest) = port(behind).ok_or_else(bad)?;
+        if let Some(behind) = rest.strip_prefix('-') {
+            (range.port_max, rest) = port(behind).ok_or_else(bad)?;
+            if range.port_max < range.port_min {
+                return Err(bad());
+            }
+        }
+    }
+    if rest.is_empty() { Ok(Some(range)) } else { Err(garbage(rest)) }
+}
