@@ -73,9 +73,10 @@ pub(crate) const WIDE: usize = 16;
 /// So many rules are copied at once rather than in the background.
 const AT_ONCE: usize = 256;
 
-/// For how many rules an update sets the bit of a guard to be; and while there are masks without guards.
-const STEP: usize = 48;
-const FIRST_STEP: usize = 256;
+/// For how many rules an update sets the bits of all guards to be: they are done when an eighth as many updates as there
+/// are rules have come. And how many bits it sets at least.
+const STEP: usize = 8;
+const LEAST_STEP: usize = 256;
 
 /// By how many rules the use of a guard is estimated.
 const SAMPLES: usize = 64;
@@ -338,9 +339,7 @@ impl Guards {
         let Some(making) = &mut self.making else { return };
         let step = match self.patterns {
             0..=AT_ONCE => usize::MAX,
-            // There are masks without guards.
-            _ if self.live.len() > self.set.stride => FIRST_STEP,
-            _ => STEP,
+            _ => (STEP * making.set.guards.len()).max(LEAST_STEP),
         };
         if !making.go_on(self.salt, subtables, self.runs.len(), self.patterns, step) {
             return;
@@ -411,7 +410,9 @@ impl Guards {
             left *= leaves / all;
             is_of_use || self.proofs
         });
-        set.useful = rated.iter().take_while(|(leaves, _)| *leaves < USEFUL * all).count();
+        // Where each looks at a length of its own, each rules out few masks, and only all of them most.
+        let useful = |leaves: f64| self.fine || leaves < USEFUL * all;
+        set.useful = rated.iter().take_while(|(leaves, _)| useful(*leaves)).count();
         set.guards = rated.into_iter().map(|(_, guard)| guard).collect();
         (set.made, set.since) = (set.since, 0);
         self.set = set;

@@ -42,7 +42,7 @@ use ovs_packet::{Instant, Packet};
 use super::{Datapath, Limits};
 use crate::action::{DpAction, PortNo};
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, PortInfo, PortSpec, Resolution, Ufid, Upcall,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, Ufid, Upcall,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter::{self, MeterError};
@@ -343,13 +343,21 @@ impl Dpif for Workers {
     }
 
     fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError> {
-        self.check(actions)?;
-        let told: Arc<(FlowKey, FlowMask, Vec<DpAction>)> = Arc::new((*key, *mask, actions.to_vec()));
+        self.flow_install(&FlowPut::new(key, mask, actions))
+    }
+
+    fn flow_install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
+        self.check(put.actions)?;
+        let told: Arc<(FlowKey, FlowMask, Vec<DpAction>)> = Arc::new((*put.key, *put.mask, put.actions.to_vec()));
+        let FlowPut { ufid: own, mode, zero_stats, .. } = *put;
         // All have the same megaflows: what the first takes, the others do.
         let mut ufid = Err(DpifError::WorkerFailed(0));
         for worker in 0..self.len() {
             let told = told.clone();
-            ufid = self.ask(worker, move |dp| dp.flow_put(&told.0, &told.1, &told.2))?;
+            ufid = self.ask(worker, move |dp| {
+                let (key, mask, actions) = &*told;
+                dp.flow_install(&FlowPut { key, mask, actions, ufid: own, mode, zero_stats })
+            })?;
             if ufid.is_err() {
                 break;
             }
