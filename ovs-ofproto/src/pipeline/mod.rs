@@ -19,6 +19,8 @@
 
 mod flow_table;
 mod group;
+mod hooks;
+mod l2;
 mod mac;
 mod megaflow;
 mod messages;
@@ -26,8 +28,11 @@ mod meter;
 mod ofproto;
 mod port;
 mod recirc;
+mod snooping;
+mod trace;
 mod tracked;
 mod translate;
+mod vlan;
 
 use std::time::Duration;
 
@@ -35,10 +40,17 @@ pub use flow_table::{DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, Rule
 pub use group::{
     ALL_GROUPS, ANY_GROUP, Bucket, Counts, Group, GroupKey, GroupKind, GroupTable, MAX_GROUP, SelectionMethod,
 };
-pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacChanges, MacEntry, MacTable};
+pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
+pub use l2::L2Config;
+pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable};
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
 pub use ofproto::{Event, Ofproto, TableStats};
-pub use port::{Port, VlanMode, VlanSet};
+pub use port::Port;
+pub use snooping::{
+    DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig,
+};
+pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Resumption, Trace};
+pub use vlan::{PriorityTags, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.
 pub const MAX_RESUBMIT_DEPTH: usize = 64;

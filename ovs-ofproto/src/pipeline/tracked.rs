@@ -7,10 +7,12 @@
 //! Bits that were overwritten are noted as well: of those, what the pipeline read later says nothing of the packet as it
 //! came, which is what [`Tracked::seen`] tells.
 
+use std::sync::LazyLock;
+
 use ovs_classifier::{Classifier, Rule};
 use ovs_packet::field::{FieldId, Prereq, TlvTable, TunOption};
 use ovs_packet::hash::HashFields;
-use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, VLAN_PRESENT, WORDS};
+use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, REGISTERS, VLAN_PRESENT, WORDS};
 
 /// In an MPLS label stack entry: the bottom of the stack (RFC 3032, section 2.1).
 pub(super) const MPLS_BOS: u32 = 0x100;
@@ -138,6 +140,28 @@ impl Tracked {
         found
     }
 
+    /// As [`lookup`](Self::lookup), with the original tuple of the packet's connection in the place of its own.
+    pub(super) fn lookup_original<'t, R>(&mut self, table: &'t Classifier<R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
+        swap_tuples(&mut self.key);
+        swap_tuples(&mut self.mask.bits);
+        let found = self.lookup(table);
+        swap_tuples(&mut self.key);
+        swap_tuples(&mut self.mask.bits);
+        found
+    }
+
+    /// For a trace: the flows that made a conjunction complete, if the rule found matches one's id.
+    pub(super) fn conjunction_of<R>(&self, found: &Match, table: Option<&Classifier<R, WORDS>>) -> Vec<String> {
+        let id = found.key().conj_id.get();
+        let Some(table) = table.filter(|_| found.mask().touches(FieldId::ConjId)) else { return Vec::new() };
+        let parts = table.iter().filter(|r| r.clauses().iter().any(|c| c.id() == id) && r.matches(self.key.words()));
+        let lines = parts.map(|r| {
+            let m = Match::from_words(*r.pattern().key(), *r.pattern().mask());
+            format!("-> conj. {m}, priority {}", r.priority())
+        });
+        lines.collect()
+    }
+
     /// A hash of the packet.
     pub(super) fn hash(&mut self, fields: HashFields, basis: u64) -> u32 {
         fields.mask(&self.key, &mut self.mask);
@@ -180,12 +204,19 @@ impl Tracked {
         self.set_tags([tag, outer]);
     }
 
-    /// Takes the outermost VLAN tag off.
+    /// Takes the outermost VLAN tag off. What it says does not matter, but whoever reads the tag in its place then reads
+    /// the inner one.
     pub(super) fn pop_tag(&mut self) {
-        if self.read_bits(FieldId::VlanTci, VLAN_PRESENT.into()) != 0 {
-            let [_, inner] = self.all_tags();
-            self.set_tags([inner, Tag::default()]);
+        if self.read_bits(FieldId::VlanTci, VLAN_PRESENT.into()) == 0 {
+            return;
         }
+        let [_, inner] = tags_of(&self.key);
+        let m = &mut self.mask.bits;
+        m.inner_vlan_tci.set(m.inner_vlan_tci.get() | VLAN_PRESENT);
+        if inner.tci & VLAN_PRESENT != 0 {
+            (m.inner_vlan_tpid, m.inner_vlan_tci) = (u16::MAX.into(), u16::MAX.into());
+        }
+        self.set_tags([inner, Tag::default()]);
     }
 
     /// Both places for VLAN tags, outermost first. Those that hold tags count as read, of the others that they do not.
@@ -201,6 +232,17 @@ impl Tracked {
             (tpid.set(u16::MAX), tci.set(u16::MAX));
         }
         tags
+    }
+
+    /// All of the first `n` tags counts as read.
+    pub(super) fn read_tags(&mut self, n: usize) {
+        let m = &mut self.mask.bits;
+        if n > 0 {
+            (m.vlan_tpid, m.vlan_tci) = (u16::MAX.into(), u16::MAX.into());
+        }
+        if n > 1 {
+            (m.inner_vlan_tpid, m.inner_vlan_tci) = (u16::MAX.into(), u16::MAX.into());
+        }
     }
 
     /// Gives the packet these tags, which do not count as read.
@@ -263,6 +305,28 @@ impl Tracked {
     pub(super) fn go_back(&mut self, saved: &Saved) {
         self.key = *saved.0;
     }
+}
+
+/// What of a key belongs to the pipeline and not to packets: registers, metadata.
+pub(super) fn pipeline_mask() -> &'static FlowMask {
+    static MASK: LazyLock<FlowMask> = LazyLock::new(|| {
+        let mut mask = FlowMask::EMPTY;
+        mask.bits.regs = [u32::MAX.into(); REGISTERS];
+        mask.bits.metadata = u64::MAX.into();
+        mask
+    });
+    &MASK
+}
+
+/// Exchanges the packet's tuple with the original one of its connection.
+fn swap_tuples(k: &mut FlowKey) {
+    std::mem::swap(&mut k.nw_proto, &mut k.ct_nw_proto);
+    std::mem::swap(&mut k.nw_src, &mut k.ct_nw_src);
+    std::mem::swap(&mut k.nw_dst, &mut k.ct_nw_dst);
+    std::mem::swap(&mut k.ipv6_src, &mut k.ct_ipv6_src);
+    std::mem::swap(&mut k.ipv6_dst, &mut k.ct_ipv6_dst);
+    std::mem::swap(&mut k.tp_src, &mut k.ct_tp_src);
+    std::mem::swap(&mut k.tp_dst, &mut k.ct_tp_dst);
 }
 
 /// Both places for VLAN tags of a key, outermost first.
