@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn counters(&self, priority: u16) -> (u64, u64) {
-        let flow = self.of.flows().find(|f| f.priority == priority).unwrap();
+        let flow = self.of.flows().find(|f| f.priority == i32::from(priority)).unwrap();
         (flow.packets, flow.bytes)
     }
 }

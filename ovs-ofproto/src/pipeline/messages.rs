@@ -3,13 +3,12 @@
 use ovs_dpif::Dpif;
 use ovs_packet::{Instant, Packet};
 
-use super::flow_table::{Flow, TABLES};
+use super::flow_table::TABLES;
 use super::ofproto::Ofproto;
 use crate::codec::{
     Capabilities, ErrorMessage, FeaturesReply, FlowStats, FlowStatsReply, FlowStatsRequest, Header, Hello, Message,
     NO_BUFFER, OfError, PacketOut, Version, Versions, negotiate,
 };
-use crate::flow_mod::ALL_TABLES;
 
 impl Ofproto {
     /// Obeys one whole message of a controller's and gives the answers, ready to send. What is wrong with it is
@@ -94,31 +93,6 @@ impl Ofproto {
     }
 
     fn flow_stats(&self, request: &FlowStatsRequest, now: Instant) -> Vec<FlowStats> {
-        let wanted = |f: &&Flow| {
-            (request.table == ALL_TABLES || request.table == f.table)
-                && f.matching.is_within(&request.matching)
-                && (f.cookie ^ request.cookie) & request.cookie_mask == 0
-                && f.outputs_to(request.out_port)
-        };
-        self.flows().filter(wanted).map(|f| f.stats(now)).collect()
-    }
-}
-
-impl Flow {
-    fn stats(&self, now: Instant) -> FlowStats {
-        FlowStats {
-            table: self.table,
-            duration: now - self.created,
-            priority: self.priority,
-            idle_timeout: self.idle_timeout,
-            hard_timeout: self.hard_timeout,
-            flags: self.flags,
-            cookie: self.cookie,
-            packets: self.packets,
-            bytes: self.bytes,
-            matching: self.matching,
-            instructions: self.instructions.clone(),
-            ..FlowStats::default()
-        }
+        self.chosen(request).map(|f| f.stats(now)).collect()
     }
 }

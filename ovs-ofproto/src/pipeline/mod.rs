@@ -36,7 +36,9 @@ mod vlan;
 
 use std::time::Duration;
 
-pub use flow_table::{DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES};
+pub use flow_table::{
+    DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES, TableConfig, TableMiss, VISIBLE_TABLES,
+};
 pub use group::{
     ALL_GROUPS, ANY_GROUP, Bucket, Counts, Group, GroupKey, GroupKind, GroupTable, MAX_GROUP, SelectionMethod,
 };

@@ -5,15 +5,17 @@ use std::collections::{HashSet, VecDeque};
 use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind, Userspace};
 use ovs_packet::{FlowKey, Instant, OfPort, Packet, extract};
 
-use super::flow_table::{Flow, FlowModError, FlowTables, RemovedReason, TABLES};
+use super::flow_table::{Criteria, Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES};
+use super::group::GroupTable;
 use super::mac::{MacChanges, MacTable};
 use super::megaflow::{Megaflow, Megaflows};
+use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::translate::{Effect, View, translate, translate_actions};
 use super::{MAX_EVENTS, MAX_IDLE, STATS_INTERVAL};
 use crate::action::Action;
-use crate::codec::{PacketIn, PacketInReason};
+use crate::codec::{FlowStatsRequest, PacketIn, PacketInReason};
 use crate::flow_mod::{FlowMod, FlowModFlags};
 
 /// What controllers should hear.
@@ -73,6 +75,8 @@ pub struct TableStats {
 #[derive(Debug)]
 pub struct Ofproto {
     tables: FlowTables,
+    groups: GroupTable,
+    meters: MeterTable,
     ports: Ports,
     macs: MacTable,
     recirc: RecircIds,
@@ -98,6 +102,8 @@ impl Ofproto {
     pub fn new() -> Ofproto {
         Ofproto {
             tables: FlowTables::new(),
+            groups: GroupTable::default(),
+            meters: MeterTable::default(),
             ports: Ports::default(),
             macs: MacTable::default(),
             recirc: RecircIds::default(),
@@ -134,8 +140,22 @@ impl Ofproto {
     }
 
     /// The flows, by table and falling priority.
-    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
         self.tables.iter().map(|(_, f)| f)
+    }
+
+    /// The flows that a controller's request is about.
+    pub(super) fn chosen(&self, request: &FlowStatsRequest) -> impl Iterator<Item = Flow> {
+        let chosen = self.tables.chosen(&Criteria {
+            table: request.table,
+            matching: request.matching,
+            strict: None,
+            cookie: request.cookie,
+            cookie_mask: request.cookie_mask,
+            out_port: request.out_port,
+            out_group: request.out_group,
+        });
+        chosen.into_iter().filter_map(|id| self.tables.flow(id))
     }
 
     /// How many flows there are.
@@ -198,10 +218,10 @@ impl Ofproto {
     pub fn flow_mod(&mut self, dp: &mut dyn Dpif, fm: &FlowMod, now: Instant) -> Result<(), FlowModError> {
         // What went through so far belongs to the flows as they are.
         self.collect(dp, now);
-        let removed = self.tables.modify(fm, now)?;
-        for flow in removed {
-            self.report_removed(flow, RemovedReason::Delete);
-        }
+        let known = Known { groups: &self.groups, meters: &self.meters };
+        let mut log = Log::default();
+        self.tables.modify(fm, known, now, &mut log)?;
+        self.commit(log);
         self.revalidate(dp, now);
         Ok(())
     }
@@ -225,6 +245,13 @@ impl Ofproto {
         let mut upcalls = Vec::new();
         dp.inject(packet, &t.actions, now, &mut upcalls);
         upcalls.into_iter().for_each(|u| self.handle_upcall(dp, u, now));
+    }
+
+    /// Makes what a log says true, and tells of the flows that ended.
+    fn commit(&mut self, log: Log) {
+        let mut ended = Vec::new();
+        self.tables.commit(log, |flow, reason| ended.push((flow, reason)));
+        ended.into_iter().for_each(|(flow, reason)| self.report_removed(flow, reason));
     }
 
     // Packets.
@@ -300,10 +327,10 @@ impl Ofproto {
         if now >= self.next_stats || flows_due {
             self.collect(dp, now);
             self.drop_idle(dp, now);
-            for (flow, reason) in self.tables.expire(now) {
-                self.changed = true;
-                self.report_removed(flow, reason);
-            }
+            let mut log = Log::default();
+            self.tables.expire(now, &mut log);
+            self.changed |= log.len() > 0;
+            self.commit(log);
             self.next_stats = now + STATS_INTERVAL;
             let mut used = HashSet::new();
             self.megaflows.iter().for_each(|(_, m)| m.translation.recirculations(&mut used));
