@@ -250,7 +250,7 @@ fn loops_end() {
 fn a_used_up_ttl_goes_to_the_controllers() {
     let mut b = Bench::with(&["cookie=0x77,ip,actions=dec_ttl,2"]);
     assert!(b.send(3, &UDP.replace("nw_ttl=64", "nw_ttl=1")).is_empty());
-    let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
+    let Some(Event::PacketIn(p, _)) = b.of.poll_event() else { panic!("no packet-in") };
     assert_eq!(
         (p.reason, p.cookie, p.metadata.to_string().as_str(), p.table),
         (PacketInReason::INVALID_TTL, 0x77, "in_port=3", 0)
@@ -263,7 +263,7 @@ fn a_used_up_ttl_goes_to_the_controllers() {
 fn controllers_get_as_much_as_they_want() {
     let mut b = Bench::with(&["actions=controller:20,2"]);
     assert_eq!(b.send(1, UDP).len(), 1);
-    let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
+    let Some(Event::PacketIn(p, _)) = b.of.poll_event() else { panic!("no packet-in") };
     assert_eq!((p.reason, p.total_len, p.data.len()), (PacketInReason::ACTION, 49, 20));
     // With nobody there to take them, events are bounded.
     (0..5000).for_each(|_| drop(b.send(1, UDP)));

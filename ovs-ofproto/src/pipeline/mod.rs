@@ -28,10 +28,12 @@ mod meter;
 mod ofproto;
 mod port;
 mod recirc;
+mod revalidate;
 mod snooping;
 mod trace;
 mod tracked;
 mod translate;
+mod upcall;
 mod vlan;
 
 use std::time::Duration;
@@ -45,6 +47,7 @@ pub use group::{
 pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
 pub use l2::L2Config;
 pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable};
+pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
 pub use ofproto::{Event, Ofproto, TableStats};
 pub use port::Port;
@@ -68,6 +71,12 @@ pub const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// How often the datapath's counters are read.
 pub const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Of more rules that come at once, it is not asked which megaflows can have seen them.
+const MAX_REVALIDATE_ONE_BY_ONE: usize = 64;
+
+/// How often what a change brings about is followed at once, before the rest waits for the next round.
+const MAX_SETTLING: usize = 8;
 
 /// How many events wait for whoever takes them; more are dropped and counted.
 pub const MAX_EVENTS: usize = 4096;

@@ -9,10 +9,10 @@
 
 use std::sync::LazyLock;
 
-use ovs_classifier::{Classifier, Rule};
+use ovs_classifier::{Rule, View};
 use ovs_packet::field::{FieldId, Prereq, TlvTable, TunOption};
 use ovs_packet::hash::HashFields;
-use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, REGISTERS, VLAN_PRESENT, WORDS};
+use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, REGISTERS, VLAN_PRESENT, VLAN_VID_MASK, WORDS};
 
 /// In an MPLS label stack entry: the bottom of the stack (RFC 3032, section 2.1).
 pub(super) const MPLS_BOS: u32 = 0x100;
@@ -122,14 +122,14 @@ impl Tracked {
     // Lookups.
 
     /// Finds the rule of the highest priority. What the answer depended on counts as read.
-    pub(super) fn lookup<'t, R>(&mut self, table: &'t Classifier<R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
+    pub(super) fn lookup<'t, R>(&mut self, table: View<'t, R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
         table.lookup_tracked(self.key.words(), self.mask.bits.words_mut())
     }
 
     /// As [`lookup`](Self::lookup), as if the packet had come in by another port.
     pub(super) fn lookup_from<'t, R>(
         &mut self,
-        table: &'t Classifier<R, WORDS>,
+        table: View<'t, R, WORDS>,
         in_port: Option<u32>,
     ) -> Option<Rule<'t, R, WORDS>> {
         let Some(port) = in_port else { return self.lookup(table) };
@@ -141,7 +141,7 @@ impl Tracked {
     }
 
     /// As [`lookup`](Self::lookup), with the original tuple of the packet's connection in the place of its own.
-    pub(super) fn lookup_original<'t, R>(&mut self, table: &'t Classifier<R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
+    pub(super) fn lookup_original<'t, R>(&mut self, table: View<'t, R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
         swap_tuples(&mut self.key);
         swap_tuples(&mut self.mask.bits);
         let found = self.lookup(table);
@@ -151,7 +151,7 @@ impl Tracked {
     }
 
     /// For a trace: the flows that made a conjunction complete, if the rule found matches one's id.
-    pub(super) fn conjunction_of<R>(&self, found: &Match, table: Option<&Classifier<R, WORDS>>) -> Vec<String> {
+    pub(super) fn conjunction_of<R>(&self, found: &Match, table: Option<View<'_, R, WORDS>>) -> Vec<String> {
         let id = found.key().conj_id.get();
         let Some(table) = table.filter(|_| found.mask().touches(FieldId::ConjId)) else { return Vec::new() };
         let parts = table.iter().filter(|r| r.clauses().iter().any(|c| c.id() == id) && r.matches(self.key.words()));
@@ -242,6 +242,17 @@ impl Tracked {
         }
         if n > 1 {
             (m.inner_vlan_tpid, m.inner_vlan_tci) = (u16::MAX.into(), u16::MAX.into());
+        }
+    }
+
+    /// The VLAN of the second tag; 0 if there is none.
+    pub(super) fn inner_vid(&mut self) -> u16 {
+        let read = VLAN_PRESENT | VLAN_VID_MASK;
+        let m = &mut self.mask.bits.inner_vlan_tci;
+        m.set(m.get() | read);
+        match self.key.inner_vlan_tci.get() & read {
+            tci if tci & VLAN_PRESENT != 0 => tci & VLAN_VID_MASK,
+            _ => 0,
         }
     }
 

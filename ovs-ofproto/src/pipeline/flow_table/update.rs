@@ -260,7 +260,7 @@ impl FlowTables {
         }
     }
 
-    fn exact(&self, table: u8, m: &Match, priority: i32) -> Option<RuleId> {
+    pub(super) fn exact(&self, table: u8, m: &Match, priority: i32) -> Option<RuleId> {
         self.table(table)?.view().find_exact(&pattern(m), priority).map(|r| *r.payload())
     }
 

@@ -183,7 +183,7 @@ impl Translator<'_> {
             let last = i + 1 == state.steps.len() && step.then.is_none();
             self.execute(&step.actions, last);
             if let Some(rest) = &step.then {
-                self.carry_out(rest, i + 1 == state.steps.len());
+                self.instructions(rest, i + 1 == state.steps.len());
             }
             if self.freezing.is_some() {
                 // What was left before comes after what is left now.

@@ -48,7 +48,7 @@ use super::l2::L2Config;
 use super::mac::MacTable;
 use super::meter::MeterTable;
 use super::port::{Port, Ports};
-use super::recirc::{Frozen, RecircIds, Stack, Step};
+use super::recirc::{RecircIds, Stack, Step};
 use super::snooping::Snooping;
 use super::trace::{Kind, Tracer};
 use super::tracked::Tracked;

@@ -177,12 +177,12 @@ impl Translator<'_> {
         meter: Option<u32>,
     ) {
         self.commit();
-        let reason = match self.rule.and_then(|r| self.bridge.tables.get(r)) {
-            // What the flow of lowest priority for everything does is a miss in OpenFlow's words.
-            Some(flow) if reason == PacketInReason::ACTION && flow.priority == 0 && flow.matching.mask().is_empty() => {
-                PacketInReason::NO_MATCH
-            }
-            _ => reason,
+        // What the flow of lowest priority for everything does is a miss in OpenFlow's words.
+        let lowest = self.rule.filter(|r| self.bridge.tables.get(*r).is_some_and(|r| r.priority == 0));
+        let is_miss = || lowest.and_then(|r| self.bridge.tables.matching(r)).is_some_and(|m| m.mask().is_empty());
+        let reason = match reason {
+            PacketInReason::ACTION if is_miss() => PacketInReason::NO_MATCH,
+            reason => reason,
         };
         let Some(recirc_id) = self.userspace_id(userdata) else { return };
         let copy = DpAction::Userspace(Userspace::new(Cookie::Controller {

@@ -1,18 +1,24 @@
 //! The walk through tables, instructions and the action set (OpenFlow 1.5, sections 5.1 to 5.6).
 
+use std::sync::LazyLock;
+
 use ovs_dpif::DropReason;
 use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
+use ovs_packet::key::FlowMask;
 
 use super::{Effect, Translator};
 use crate::action::{Action, Instructions};
 use crate::codec::PacketInReason;
-use crate::pipeline::flow_table::RuleId;
+use crate::pipeline::flow_table::{RuleId, TABLES, TableMiss};
 use crate::pipeline::trace::Kind;
 use crate::pipeline::{MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 
 /// The output of an action set that has none, as a match sees it (OpenFlow 1.5, section 7.2.3.7).
 pub(super) const UNSET: OfPort = OfPort(0xffff_fff7);
+
+/// Where a key has the id of a conjunction.
+static CONJ: LazyLock<FlowMask> = LazyLock::new(|| FlowMask::of(&[FieldId::ConjId]));
 
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -26,7 +32,7 @@ pub(super) struct Lookup {
     pub(super) resubmit: bool,
 }
 
-impl<'a> Translator<'a> {
+impl Translator<'_> {
     /// Whether there is room for another lookup; gives up if there is none.
     pub(super) fn may_go_on(&mut self) -> bool {
         if self.depth >= MAX_RESUBMIT_DEPTH {
@@ -61,20 +67,38 @@ impl<'a> Translator<'a> {
     }
 
     fn find(&mut self, lookup: Lookup) -> Option<RuleId> {
-        let classifier = self.bridge.tables.classifier(lookup.table)?;
+        let classifier = self.bridge.tables.view(lookup.table)?;
         self.dependencies.note_table(self.at, lookup.table);
         let found = match lookup.original {
             true => self.tracked.lookup_original(classifier),
             false => self.tracked.lookup_from(classifier, lookup.port.map(|p| p.0)),
         };
         let id = found.map(|r| *r.payload());
+        if found.is_some_and(|r| r.pattern().mask().iter().zip(CONJ.bits.words()).any(|(m, c)| m & c != 0)) {
+            // The flows that make a conjunction complete are not met by themselves.
+            self.dependencies.volatile = true;
+        }
         self.effect(Effect::Table { table: lookup.table, matched: id.is_some() });
         id
     }
 
     /// Nothing matched.
-    fn miss(&mut self, _resubmit: bool) {
+    fn miss(&mut self, resubmit: bool) {
         let table = self.table;
+        let miss = if resubmit { TableMiss::Drop } else { self.bridge.tables.miss(table) };
+        let quiet = self.bridge.ports.get(self.in_port).is_some_and(|p| !p.may_packet_in());
+        match miss {
+            TableMiss::Continue if usize::from(table) + 1 < TABLES => {
+                let next = Lookup { table: table + 1, ..Lookup::default() };
+                return self.lookup_and_execute(next, true);
+            }
+            TableMiss::Controller if !quiet => {
+                self.trace(Kind::Table, |_| format!("{table:2}. No match, and a \"packet-in\" is called for."));
+                self.packet_in(PacketInReason::NO_MATCH, crate::action::Action::WHOLE, 0, &[], None);
+                return;
+            }
+            _ => {}
+        }
         self.trace(Kind::Table, |_| format!("{table:2}. No match."));
         self.descend();
         self.trace(Kind::Action, |_| "drop".to_string());
@@ -83,37 +107,33 @@ impl<'a> Translator<'a> {
     }
 
     fn follow(&mut self, id: RuleId, last: bool) {
-        let Some(flow) = self.bridge.tables.get(id) else { return };
+        let Some(rule) = self.bridge.tables.get(id) else { return };
         self.effect(Effect::Rule(id));
-        (self.rule, self.rule_cookie) = (Some(id), flow.cookie);
+        (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
         if self.tracer.is_some() {
-            let table = self.table;
-            let cookie = if flow.cookie == 0 { String::new() } else { format!(", cookie {:#x}", flow.cookie) };
-            let conjunction = self.tracked.conjunction_of(&flow.matching, self.bridge.tables.classifier(table));
-            let m = flow.matching.to_string();
+            let (table, tables) = (self.table, self.bridge.tables);
+            let matching = tables.matching(id).unwrap_or_default();
+            let m = self.bridge.tlv.lift(&matching).to_string();
+            let cookie = if rule.cookie == 0 { String::new() } else { format!(", cookie {:#x}", rule.cookie) };
             let comma = if m.is_empty() { "" } else { ", " };
-            let priority = flow.priority;
+            let priority = rule.priority;
             self.trace(Kind::Table, |_| format!("{table:2}. {m}{comma}priority {priority}{cookie}"));
             self.descend();
-            conjunction.into_iter().for_each(|line| self.trace(Kind::Detail, |_| line));
-            self.ascend();
+            let lines = self.tracked.conjunction_of(&matching, tables.view(table));
+            lines.into_iter().for_each(|line| self.trace(Kind::Detail, |_| line));
+        } else {
+            self.descend();
         }
-        self.descend();
-        if flow.instructions.is_drop() {
+        if rule.instructions.is_drop() {
             self.because(DropReason::FlowDrop);
             self.trace(Kind::Action, |_| "drop".to_string());
         }
-        self.instructions(&flow.instructions, last);
+        self.instructions(&rule.instructions, last);
         self.ascend();
     }
 
     /// Executes the instructions of a flow, in their order.
-    pub(super) fn instructions(&mut self, i: &'a Instructions, last: bool) {
-        self.carry_out(i, last);
-    }
-
-    /// As [`instructions`](Self::instructions), of those that were left for later.
-    pub(super) fn carry_out(&mut self, i: &Instructions, last: bool) {
+    pub(super) fn instructions(&mut self, i: &Instructions, last: bool) {
         if let Some(meter) = i.meter {
             self.trace(Kind::Action, |_| format!("meter:{meter}"));
             self.meter(meter);
