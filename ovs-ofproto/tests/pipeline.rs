@@ -10,7 +10,7 @@ use ovs_ofproto::FlowModCommand::{self, Add, Delete, DeleteStrict, Modify, Modif
 use ovs_ofproto::codec::{
     ErrorMessage, FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version,
 };
-use ovs_ofproto::pipeline::{Event, FlowModError, Ofproto, Port, RemovedReason};
+use ovs_ofproto::pipeline::{ConnectionConfig, Event, FlowModError, Ofproto, Port, RemovedReason};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, FlowMask};
@@ -91,6 +91,16 @@ impl Bench {
             .collect();
         lines.sort();
         lines
+    }
+
+    /// Sends a message over a new connection; the answers.
+    fn exchange(&mut self, message: &[u8]) -> Vec<Vec<u8>> {
+        let c = self.of.connect(&ConnectionConfig::new(Version::V1_3));
+        self.of.handle_message(&mut self.dp, c, message, self.now).unwrap();
+        let answers =
+            std::iter::from_fn(|| self.of.poll_output(&mut self.dp, c, self.now)).map(|o| o.message).collect();
+        assert!(self.of.disconnect(c));
+        answers
     }
 
     fn drops(&self, reason: DropReason) -> u64 {
@@ -250,7 +260,7 @@ fn loops_end() {
 fn a_used_up_ttl_goes_to_the_controllers() {
     let mut b = Bench::with(&["cookie=0x77,ip,actions=dec_ttl,2"]);
     assert!(b.send(3, &UDP.replace("nw_ttl=64", "nw_ttl=1")).is_empty());
-    let Some(Event::PacketIn(p, _)) = b.of.poll_event() else { panic!("no packet-in") };
+    let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
     assert_eq!(
         (p.reason, p.cookie, p.metadata.to_string().as_str(), p.table),
         (PacketInReason::INVALID_TTL, 0x77, "in_port=3", 0)
@@ -263,7 +273,7 @@ fn a_used_up_ttl_goes_to_the_controllers() {
 fn controllers_get_as_much_as_they_want() {
     let mut b = Bench::with(&["actions=controller:20,2"]);
     assert_eq!(b.send(1, UDP).len(), 1);
-    let Some(Event::PacketIn(p, _)) = b.of.poll_event() else { panic!("no packet-in") };
+    let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
     assert_eq!((p.reason, p.total_len, p.data.len()), (PacketInReason::ACTION, 49, 20));
     // With nobody there to take them, events are bounded.
     (0..5000).for_each(|_| drop(b.send(1, UDP)));
@@ -426,7 +436,7 @@ fn messages_are_obeyed_and_answered() {
     b.of.set_datapath_id(0xabc);
     let ask = |b: &mut Bench, message: Message| {
         let bytes = message.encode(Version::V1_3, 7).unwrap();
-        let answers = b.of.handle_message(&mut b.dp, &bytes, b.now);
+        let answers = b.exchange(&bytes);
         answers.iter().map(|a| Message::decode(a).map(|(h, m)| (h.xid, m)).unwrap()).collect::<Vec<_>>()
     };
     let add: ovs_ofproto::FlowMod = "priority=10,udp,tp_dst=53 actions=output:2".parse().unwrap();
@@ -448,11 +458,11 @@ fn messages_are_obeyed_and_answered() {
     let mut overlap: ovs_ofproto::FlowMod = "check_overlap,priority=10,ip actions=output:2".parse().unwrap();
     overlap.table = 0;
     let request = Message::from(overlap).encode(Version::V1_3, 9).unwrap();
-    let answers = b.of.handle_message(&mut b.dp, &request, b.now);
+    let answers = b.exchange(&request);
     let (Header { xid: 9, .. }, Message::Error(e)) = Message::decode(&answers[0]).unwrap() else { panic!() };
     assert_eq!(e, ErrorMessage::new(OfError::FlowModOverlap, &request));
     for garbage in [&[][..], &[4, 99, 0, 8, 0, 0, 0, 1], &[1, 14, 0, 8, 0, 0, 0, 1], &[4, 14, 0, 99, 0, 0, 0, 1]] {
-        let answers = b.of.handle_message(&mut b.dp, garbage, b.now);
+        let answers = b.exchange(garbage);
         assert_eq!(answers.len(), usize::from(garbage.len() >= 8), "{garbage:?}");
         assert!(answers.iter().all(|a| matches!(Message::decode(a), Ok((h, Message::Error(_))) if h.xid == 1)));
     }

@@ -17,6 +17,7 @@
 //!
 //! A megaflow's mask covers every bit that its translation depended on: the translation cannot read one otherwise.
 
+mod connection;
 mod flow_table;
 mod group;
 mod hooks;
@@ -38,6 +39,9 @@ mod vlan;
 
 use std::time::Duration;
 
+pub use connection::{
+    ConnectionConfig, ConnectionId, ConnectionKind, Output, PacketInStats, RateLimit, Traffic, limits,
+};
 pub use flow_table::{
     DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES, TableConfig, TableMiss, VISIBLE_TABLES,
 };
@@ -48,9 +52,10 @@ pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
 pub use l2::L2Config;
 pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable};
 pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
+pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
-pub use ofproto::{Event, Ofproto, TableStats};
-pub use port::Port;
+pub use ofproto::{Event, Fragments, Ofproto, TableStats};
+pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{
     DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig,
 };

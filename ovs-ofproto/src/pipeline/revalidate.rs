@@ -15,7 +15,7 @@ use super::flow_table::{Changes, Known, Log, RuleId, Step};
 use super::mac::MacChanges;
 use super::megaflow::Megaflow;
 use super::ofproto::Ofproto;
-use super::translate::{Effect, Extra};
+use super::translate::{Effect, Extra, recirculations};
 use super::upcall::{World, slow_action};
 use super::{MAX_REVALIDATE_ONE_BY_ONE, STATS_INTERVAL};
 
@@ -108,6 +108,9 @@ impl Ofproto {
 
 impl World<'_> {
     pub(super) fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        if let Some(own) = self.own() {
+            own.run_connections(now);
+        }
         let due = self.own().is_some_and(|own| {
             now >= own.next_stats || own.tables.next_expiry().is_some_and(|at| at <= now)
         });
@@ -117,14 +120,13 @@ impl World<'_> {
             let Some(own) = self.own() else { return };
             let mut log = Log::default();
             own.tables.expire(now, &mut log);
-            own.commit(log);
+            own.commit(log, None, now);
             own.next_stats = now + STATS_INTERVAL;
             let mut used = HashSet::new();
-            own.megaflows.iter().for_each(|(_, m)| {
-                used.insert(m.key.word(0) as u32);
-                super::translate::recirculations(&m.actions, &mut used);
-            });
-            own.megaflows.iter().for_each(|(_, m)| drop(used.insert(FlowKey::from(&m.key).recirc_id.get())));
+            for (_, m) in own.megaflows.iter() {
+                used.insert(FlowKey::from(&m.key).recirc_id.get());
+                recirculations(&m.actions, &mut used);
+            }
             own.recirc.collect(&used);
         }
         if let Some(own) = self.own() {
@@ -289,7 +291,7 @@ impl World<'_> {
                     let known = Known { groups: &b.groups, meters: &b.meters };
                     let mut log = Log::default();
                     match b.tables.learn(learned, known, used, &mut log) {
-                        Ok(()) => b.commit(log),
+                        Ok(()) => b.commit(log, None, used),
                         Err(e) => tracing::debug!(error = %e, "a flow is not learnt"),
                     }
                 }

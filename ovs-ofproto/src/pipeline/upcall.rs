@@ -10,10 +10,12 @@ use ovs_packet::key::FlowMask;
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
 use super::megaflow::Megaflow;
+use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
 use super::translate::{BridgeView, Extra, Outcome, Report, View, translate, translate_actions};
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
+use crate::session::AsyncConfig;
 
 /// Switches that share a datapath, of which one is at work.
 pub(super) struct World<'a> {
@@ -30,7 +32,20 @@ impl Ofproto {
     /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
     /// (OpenFlow 1.5, section 7.3.6).
     pub fn packet_out(&mut self, dp: &mut dyn Dpif, packet: Packet, in_port: OfPort, actions: &[Action], now: Instant) {
-        self.world().packet_out(dp, packet, in_port, actions, now);
+        self.packet_out_with(dp, packet, in_port, None, actions, now);
+    }
+
+    /// The same, with what is taken for granted of the packet beside its port.
+    pub(super) fn packet_out_with(
+        &mut self,
+        dp: &mut dyn Dpif,
+        packet: Packet,
+        in_port: OfPort,
+        metadata: Option<&Match>,
+        actions: &[Action],
+        now: Instant,
+    ) {
+        self.world().packet_out(dp, packet, in_port, metadata, actions, now);
     }
 
     /// The switch alone.
@@ -50,6 +65,8 @@ impl Ofproto {
             l2: &self.l2,
             tlv: &self.tlv,
             hooks: &self.hooks,
+            fragments: self.fragments,
+            tells_misses: self.connections.want_misses(),
         }
     }
 }
@@ -101,7 +118,7 @@ impl World<'_> {
                         self.slow(dp, upcall, now, &mut again);
                     }
                     UpcallKind::Action(Userspace { cookie, .. }) => {
-                        self.note(&upcall, &cookie.clone());
+                        self.note(&upcall, &cookie.clone(), now);
                         dp.resolve(upcall, Resolution::Consumed, now, &mut again);
                     }
                     _ => self.miss(dp, upcall, now, &mut again),
@@ -166,6 +183,7 @@ impl World<'_> {
         dp: &mut dyn Dpif,
         mut packet: Packet,
         in_port: OfPort,
+        metadata: Option<&Match>,
         actions: &[Action],
         now: Instant,
     ) {
@@ -173,6 +191,10 @@ impl World<'_> {
         packet.meta.in_port = datapath;
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
+        if let Some(m) = metadata {
+            key.assign(m.key(), m.mask());
+            key.in_port = datapath.into();
+        }
         let len = packet.len() as u64;
         let extra = Extra { packet: Some(&packet), tracer: None };
         let Some(outcome) = self.translate_actions(dp, &key, in_port, actions, extra) else { return };
@@ -186,7 +208,7 @@ impl World<'_> {
 
     // What others should hear of.
 
-    fn note(&mut self, upcall: &Upcall, cookie: &Cookie) {
+    fn note(&mut self, upcall: &Upcall, cookie: &Cookie, now: Instant) {
         match *cookie {
             Cookie::Controller { reason, continuation, recirc_id, rule_cookie, table, max_len, controller_id, .. } => {
                 let state = self.own().and_then(|own| own.recirc.thaw(recirc_id));
@@ -201,14 +223,17 @@ impl World<'_> {
                 let mut message = PacketIn::new(in_port, data);
                 // What does not fit the message's field is said as the most that does.
                 message.total_len = packet.len().min(usize::from(u16::MAX)) as u32;
-                (message.reason, message.table, message.cookie) = (PacketInReason(reason), table, rule_cookie);
+                (message.reason, message.table, message.cookie) = (said_reason(reason), table, rule_cookie);
                 if let Some(state) = &state {
                     message.metadata = metadata(in_port, &state.key(), &upcall.key, state.conntracked);
                     message.userdata.clone_from(&state.userdata);
                     message.continuation = continuation.then(|| recirc_id.to_be_bytes().to_vec());
                 }
-                let own = self.bridges.get_mut(at);
-                own.into_iter().for_each(|b| b.event(Event::PacketIn(Box::new(message.clone()), controller_id)));
+                if let Some(b) = self.bridges.get_mut(at) {
+                    let punt = Punt { reason, controller: controller_id, message };
+                    b.punt(&punt, now);
+                    b.event(Event::PacketIn(Box::new(punt.message)));
+                }
             }
             ref cookie => {
                 let in_port = self.ingress(upcall);
@@ -253,6 +278,14 @@ impl Ofproto {
     /// continuation. False if it means nothing any more.
     pub fn resume(&mut self, dp: &mut dyn Dpif, packet: Packet, token: &[u8], now: Instant) -> bool {
         self.world().resume(dp, packet, token, now)
+    }
+}
+
+/// A reason as packet-ins tell it: both kinds of misses are one.
+fn said_reason(reason: u8) -> PacketInReason {
+    match reason {
+        AsyncConfig::EXPLICIT_MISS | AsyncConfig::IMPLICIT_MISS => PacketInReason::NO_MATCH,
+        reason => PacketInReason(reason),
     }
 }
 

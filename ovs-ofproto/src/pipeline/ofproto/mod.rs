@@ -7,7 +7,8 @@ use ovs_packet::field::TlvTable;
 use ovs_packet::{Instant, OfPort};
 
 use super::MAX_EVENTS;
-use super::flow_table::{Criteria, Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES};
+use super::connection::{ConnectionId, Connections};
+use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
 use super::group::GroupTable;
 use super::hooks::Hooks;
 use super::l2::L2Config;
@@ -17,15 +18,15 @@ use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
-use crate::codec::{FlowStatsRequest, PacketIn};
+use crate::codec::{Description, PacketIn, Version};
 use crate::flow_mod::{FlowMod, FlowModFlags};
 
-/// What controllers should hear.
+/// What the switch's owner should know.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A packet, for the controllers with this id.
-    PacketIn(Box<PacketIn>, u16),
+    /// A packet.
+    PacketIn(Box<PacketIn>),
     /// A packet that was sampled for a collector.
     Sample {
         /// For whom, and what of it is known.
@@ -37,6 +38,13 @@ pub enum Event {
     },
     /// A flow ended that was to be reported.
     FlowRemoved(Box<Flow>, RemovedReason),
+    /// A controller changed how a port shall be: its device is to be taken up or down as [`Port::config`] says.
+    PortConfig(OfPort),
+    /// A controller wants the connections of a zone to be forgotten.
+    FlushConnections {
+        /// The zone.
+        zone: u16,
+    },
 }
 
 /// What went through a table.
@@ -89,6 +97,9 @@ pub struct Ofproto {
     pub(super) groups: GroupTable,
     pub(super) meters: MeterTable,
     pub(super) ports: Ports,
+    pub(super) connections: Connections,
+    pub(super) fragments: Fragments,
+    pub(super) description: Description,
     pub(super) macs: MacTable,
     pub(super) snooping: Option<Snooping>,
     pub(super) l2: L2Config,
@@ -100,7 +111,8 @@ pub struct Ofproto {
     name: String,
     pub(super) recirc: RecircIds,
     pub(super) megaflows: Megaflows,
-    /// Something changed that any megaflow may depend on. The table of addresses tells its changes itself.
+    /// Something changed that any megaflow may depend on. The tables of flows and of addresses tell their changes
+    /// themselves.
     pub(super) changed: bool,
 
     pub(super) next_stats: Instant,
@@ -108,6 +120,26 @@ pub struct Ofproto {
     events: VecDeque<Event>,
     events_lost: u64,
     datapath_id: u64,
+}
+
+/// How IP fragments are treated (`OFPC_FRAG_*`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[repr(u16)]
+pub enum Fragments {
+    /// As other packets; ports of all are zero.
+    #[default]
+    Normal = 0,
+    /// They are dropped.
+    Drop = 1,
+    /// As other packets; the first has its ports.
+    NxMatch = 3,
+}
+
+impl Fragments {
+    /// The way with this number, of those that there are.
+    pub(super) fn by_number(number: u16) -> Option<Fragments> {
+        [Fragments::Normal, Fragments::Drop, Fragments::NxMatch].into_iter().find(|f| *f as u16 == number)
+    }
 }
 
 impl Default for Ofproto {
@@ -124,6 +156,9 @@ impl Ofproto {
             groups: GroupTable::default(),
             meters: MeterTable::default(),
             ports: Ports::default(),
+            connections: Connections::default(),
+            fragments: Fragments::default(),
+            description: Description::default(),
             macs: MacTable::default(),
             snooping: None,
             l2: L2Config::default(),
@@ -148,7 +183,35 @@ impl Ofproto {
         self.datapath_id = id;
     }
 
+    /// Says what the switch is, to be repeated to controllers.
+    pub fn set_description(&mut self, description: Description) {
+        self.description = description;
+    }
+
+    /// Sets a table up. Flows beyond its limit give way, as far as they can. False if there is no such table.
+    pub fn configure_table(&mut self, table: u8, config: TableConfig, now: Instant) -> bool {
+        let mut log = Log::default();
+        let known = self.tables.configure(table, config, &mut log);
+        self.commit(log, None, now);
+        known
+    }
+
     // Queries.
+
+    /// The groups.
+    pub fn groups(&self) -> &GroupTable {
+        &self.groups
+    }
+
+    /// The meters.
+    pub fn meters(&self) -> &MeterTable {
+        &self.meters
+    }
+
+    /// How fragments are treated.
+    pub fn fragments(&self) -> Fragments {
+        self.fragments
+    }
 
     /// The switch's number; 0 until it is given one.
     pub fn datapath_id(&self) -> u64 {
@@ -168,20 +231,6 @@ impl Ofproto {
     /// The flows, by table and falling priority.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
         self.tables.iter().map(|(_, f)| f)
-    }
-
-    /// The flows that a controller's request is about.
-    pub(super) fn chosen(&self, request: &FlowStatsRequest) -> impl Iterator<Item = Flow> {
-        let chosen = self.tables.chosen(&Criteria {
-            table: request.table,
-            matching: request.matching,
-            strict: None,
-            cookie: request.cookie,
-            cookie_mask: request.cookie_mask,
-            out_port: request.out_port,
-            out_group: request.out_group,
-        });
-        chosen.into_iter().filter_map(|id| self.tables.flow(id))
     }
 
     /// How many flows there are.
@@ -246,13 +295,23 @@ impl Ofproto {
         let changed = self.changed || self.macs.has_changes() || self.tables.has_changes();
         let changed = (changed || snooped.is_some_and(Snooping::has_changed)).then_some(Instant::ZERO);
         let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
-        [stats, changed].into_iter().chain(expiries).flatten().min()
+        [stats, changed, self.connections.next_deadline()].into_iter().chain(expiries).flatten().min()
     }
 
     // Changes.
 
     /// Adds a port, or gives one that is there another configuration. Takes effect with the next [`run`](Self::run).
-    pub fn port_add(&mut self, port: Port) {
+    pub fn port_add(&mut self, mut port: Port) {
+        let old = self.ports.remove(port.number);
+        if let Some(old) = &old {
+            port.config = old.config;
+        }
+        let reason = if old.is_some() { 2 } else { 0 };
+        let is_news =
+            old.is_none_or(|old| [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)));
+        if is_news {
+            self.tell_of_port(reason, &port, None);
+        }
         self.ports.insert(port);
         self.changed = true;
     }
@@ -263,6 +322,7 @@ impl Ofproto {
         self.macs.forget_port(number);
         self.snooping.iter_mut().for_each(|s| s.forget_port(number));
         self.changed = true;
+        self.tell_of_port(1, &port, None);
         Some(port)
     }
 
@@ -322,16 +382,24 @@ impl Ofproto {
         let mut log = Log::default();
         self.tables.modify(fm, known, now, &mut log)?;
         self.credit_before(dp, &log, now);
-        self.commit(log);
+        self.commit(log, None, now);
         self.revalidate(dp, now);
         Ok(())
     }
 
-    /// Makes what a log says true, and tells of the flows that ended.
-    pub(super) fn commit(&mut self, log: Log) {
+    /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
+    pub(super) fn commit(&mut self, log: Log, _source: Option<(ConnectionId, u32)>, now: Instant) {
         let mut ended = Vec::new();
         self.tables.commit(log, |flow, reason| ended.push((flow, reason)));
-        ended.into_iter().for_each(|(flow, reason)| self.report_removed(flow, reason));
+        for (flow, reason) in ended.into_iter().filter(|(f, _)| f.flags.contains(FlowModFlags::SEND_FLOW_REM)) {
+            self.tell_of_removed(&flow, reason, now);
+            self.event(Event::FlowRemoved(Box::new(flow), reason));
+        }
+    }
+
+    /// Tells the owner that a controller changed a port.
+    pub(super) fn port_config_changed(&mut self, port: &Port) {
+        self.event(Event::PortConfig(port.number));
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -339,12 +407,6 @@ impl Ofproto {
             self.events.push_back(event);
         } else {
             self.events_lost += 1;
-        }
-    }
-
-    fn report_removed(&mut self, flow: Flow, reason: RemovedReason) {
-        if flow.flags.contains(FlowModFlags::SEND_FLOW_REM) {
-            self.event(Event::FlowRemoved(Box::new(flow), reason));
         }
     }
 }

@@ -31,7 +31,7 @@ impl Translator<'_> {
 
     pub(super) fn bundle(&mut self, b: &Bundle, last: bool) {
         let ports = self.bridge.ports;
-        let up = |p: &OfPort| ports.get(*p).is_some_and(|p| p.is_live());
+        let up = |p: &OfPort| ports.get(*p).is_some_and(|p| p.is_up());
         let chosen = match b.algorithm {
             BundleAlgorithm::ActiveBackup => b.members.iter().copied().find(up),
             BundleAlgorithm::HighestRandomWeight => {

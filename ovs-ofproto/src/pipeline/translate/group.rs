@@ -85,7 +85,7 @@ impl Translator<'_> {
             self.dependencies.groups.push((self.at, bucket.watch_group));
         }
         let ports = self.bridge.ports;
-        self.bridge.groups.bucket_is_alive(bucket, &|p: OfPort| ports.get(p).is_some_and(|p| p.is_live()))
+        self.bridge.groups.bucket_is_alive(bucket, &|p: OfPort| ports.get(p).is_some_and(|p| p.is_up()))
     }
 
     /// The place of the bucket that a packet goes through.

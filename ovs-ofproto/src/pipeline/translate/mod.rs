@@ -47,6 +47,7 @@ use super::hooks::Hooks;
 use super::l2::L2Config;
 use super::mac::MacTable;
 use super::meter::MeterTable;
+use super::ofproto::Fragments;
 use super::port::{Port, Ports};
 use super::recirc::{RecircIds, Stack, Step};
 use super::snooping::Snooping;
@@ -61,6 +62,9 @@ const MAX_ACTIONS: usize = 2048;
 
 /// How many values the stack holds.
 const MAX_STACK: usize = 4096;
+
+/// The group address of spanning trees (IEEE 802.1D-2004, table 7-10).
+const STP_ADDRESS: u128 = 0x0180_c200_0000;
 
 /// What a packet changes in the switch beside being forwarded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -163,6 +167,9 @@ pub(super) struct BridgeView<'a> {
     pub(super) l2: &'a L2Config,
     pub(super) tlv: &'a TlvTable,
     pub(super) hooks: &'a Hooks,
+    pub(super) fragments: Fragments,
+    /// Whether a controller hears of packets that match nothing.
+    pub(super) tells_misses: bool,
 }
 
 /// What a translation sees.
@@ -370,7 +377,7 @@ impl<'a> Translator<'a> {
         self.descend();
         match ingress {
             None => self.fail(DropReason::UnknownIngress, || "the ingress port is unknown".to_string()),
-            Some(port) if !port.may_receive() => {
+            Some(port) if !self.may_receive(port) => {
                 self.fail(DropReason::ForwardingDisabled, || "the ingress port takes no packets in".to_string());
             }
             Some(_) if self.failed.is_some() => {}
@@ -380,6 +387,16 @@ impl<'a> Translator<'a> {
             }
         }
         self.ascend();
+    }
+
+    /// Whether a port takes the packet in.
+    fn may_receive(&mut self, port: &Port) -> bool {
+        let plain = port.receives(false);
+        // Only where it matters is the packet looked at.
+        if plain == port.receives(true) {
+            return plain;
+        }
+        port.receives(self.tracked.read(FieldId::EthDst) == STP_ADDRESS)
     }
 
     /// Gives the translation up.

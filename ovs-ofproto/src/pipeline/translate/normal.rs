@@ -94,7 +94,7 @@ impl Translator<'_> {
     // Ways out.
 
     fn flood_in_vlan(&mut self, ingress: &Port, inside: Inside, last: bool) {
-        let others = self.bridge.ports.iter().filter(|p| p.number != self.in_port && p.flood);
+        let others = self.bridge.ports.iter().filter(|p| p.number != self.in_port && p.floods());
         let numbers: Vec<_> = others.map(|p| p.number).collect();
         self.send_to(&numbers, ingress, inside, last);
     }

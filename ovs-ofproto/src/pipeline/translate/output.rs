@@ -11,6 +11,7 @@ use crate::action::Subfield;
 use crate::codec::PacketInReason;
 use crate::pipeline::hooks::{PacketKey, Peer, Way};
 use crate::pipeline::trace::Kind;
+use crate::session::AsyncConfig;
 
 impl Translator<'_> {
     pub(super) fn output(&mut self, port: OfPort, max_len: u16, last: bool) {
@@ -75,7 +76,7 @@ impl Translator<'_> {
     }
 
     fn flood(&mut self, all: bool, last: bool) {
-        let others = self.bridge.ports.iter().filter(|p| p.number != self.in_port && (all || p.flood));
+        let others = self.bridge.ports.iter().filter(|p| p.number != self.in_port && (all || p.floods()));
         let numbers: Vec<_> = others.map(|p| p.number).collect();
         let end = numbers.len();
         for (i, port) in numbers.into_iter().enumerate() {
@@ -90,7 +91,7 @@ impl Translator<'_> {
             self.because(DropReason::UnknownPort);
             return;
         };
-        if !p.may_send() {
+        if !p.forwards() {
             self.detail(|| "the port takes no packets".to_string());
             self.because(DropReason::ForwardingDisabled);
             return;
@@ -141,7 +142,7 @@ impl Translator<'_> {
             return;
         }
         self.trace(Kind::Bridge, |_| format!("bridge(\"{}\")", bridge.name));
-        let may_receive = port.may_receive();
+        let may_receive = self.may_receive(port);
         let outer = (self.bridge, self.at, self.table, self.rule, self.rule_cookie, self.mirrors);
         self.depth += 1;
         self.in_copy(last, |t| {
@@ -181,7 +182,7 @@ impl Translator<'_> {
         let lowest = self.rule.filter(|r| self.bridge.tables.get(*r).is_some_and(|r| r.priority == 0));
         let is_miss = || lowest.and_then(|r| self.bridge.tables.matching(r)).is_some_and(|m| m.mask().is_empty());
         let reason = match reason {
-            PacketInReason::ACTION if is_miss() => PacketInReason::NO_MATCH,
+            PacketInReason::ACTION if is_miss() => PacketInReason(AsyncConfig::EXPLICIT_MISS),
             reason => reason,
         };
         let Some(recirc_id) = self.userspace_id(userdata) else { return };

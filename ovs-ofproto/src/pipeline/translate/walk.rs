@@ -11,7 +11,10 @@ use super::{Effect, Translator};
 use crate::action::{Action, Instructions};
 use crate::codec::PacketInReason;
 use crate::pipeline::flow_table::{RuleId, TABLES, TableMiss};
+use crate::pipeline::ofproto::Fragments;
+use crate::pipeline::port::PortConfig;
 use crate::pipeline::trace::Kind;
+use crate::session::AsyncConfig;
 use crate::pipeline::{MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 
 /// The output of an action set that has none, as a match sees it (OpenFlow 1.5, section 7.2.3.7).
@@ -56,6 +59,12 @@ impl Translator<'_> {
         // What only goes forward comes to an end by itself.
         let deepens = lookup.resubmit && lookup.table <= outer.0;
         self.table = lookup.table;
+        if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
+            self.detail(|| "Packets are IP fragments and the fragment handling mode is \"drop\".".to_string());
+            self.because(DropReason::Fragment);
+            self.table = outer.0;
+            return;
+        }
         self.depth += usize::from(deepens);
         self.resubmits += 1;
         match self.find(lookup) {
@@ -86,15 +95,21 @@ impl Translator<'_> {
     fn miss(&mut self, resubmit: bool) {
         let table = self.table;
         let miss = if resubmit { TableMiss::Drop } else { self.bridge.tables.miss(table) };
-        let quiet = self.bridge.ports.get(self.in_port).is_some_and(|p| !p.may_packet_in());
-        match miss {
-            TableMiss::Continue if usize::from(table) + 1 < TABLES => {
+        let port = self.bridge.ports.get(self.in_port);
+        let quiet = port.is_some_and(|p| p.config.contains(PortConfig::NO_PACKET_IN));
+        let reason = match miss {
+            TableMiss::Default if self.bridge.tells_misses => Some(AsyncConfig::IMPLICIT_MISS),
+            TableMiss::Controller => Some(PacketInReason::NO_MATCH.0),
+            _ => None,
+        };
+        match (miss, reason) {
+            (TableMiss::Continue, _) if usize::from(table) + 1 < TABLES => {
                 let next = Lookup { table: table + 1, ..Lookup::default() };
                 return self.lookup_and_execute(next, true);
             }
-            TableMiss::Controller if !quiet => {
+            (_, Some(reason)) if !quiet => {
                 self.trace(Kind::Table, |_| format!("{table:2}. No match, and a \"packet-in\" is called for."));
-                self.packet_in(PacketInReason::NO_MATCH, crate::action::Action::WHOLE, 0, &[], None);
+                self.packet_in(PacketInReason(reason), crate::action::Action::WHOLE, 0, &[], None);
                 return;
             }
             _ => {}
