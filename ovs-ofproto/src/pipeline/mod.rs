@@ -32,6 +32,7 @@ mod recirc;
 mod revalidate;
 mod snooping;
 mod trace;
+mod tracing;
 mod tracked;
 mod translate;
 mod upcall;
@@ -59,6 +60,7 @@ pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{
     DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig,
 };
+pub use tracing::TraceRequest;
 pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Resumption, Trace};
 pub use vlan::{PriorityTags, VlanMode, VlanSet};
 

@@ -7,6 +7,7 @@
 //! Bits that were overwritten are noted as well: of those, what the pipeline read later says nothing of the packet as it
 //! came, which is what [`Tracked::seen`] tells.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use ovs_classifier::{Rule, View};
@@ -284,9 +285,9 @@ impl Tracked {
         MPLS_DEPTH
     }
 
-    /// The label stack entries, all of which count as read.
-    pub(super) fn labels(&mut self, n: usize) -> [u32; MPLS_DEPTH] {
-        self.mask.bits.mpls_lse.iter_mut().take(n).for_each(|m| m.set(u32::MAX));
+    /// The label stack entries, of which those in `read` count as read.
+    pub(super) fn labels(&mut self, read: Range<usize>) -> [u32; MPLS_DEPTH] {
+        self.mask.bits.mpls_lse.iter_mut().skip(read.start).take(read.len()).for_each(|m| m.set(u32::MAX));
         self.key.mpls_lse.map(|l| l.get())
     }
 

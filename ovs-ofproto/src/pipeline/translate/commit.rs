@@ -128,8 +128,7 @@ impl Translator<'_> {
         if new == labels_of(&self.base) && key.packet_type == self.base.packet_type {
             return;
         }
-        // Entries are set as a whole.
-        self.tracked.labels(labels_of(&self.base).len());
+        let known = labels_of(&self.base).len();
         loop {
             let old = labels_of(&self.base);
             let common = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -139,6 +138,8 @@ impl Translator<'_> {
             if old.len() == common + 1 && new.len() > common {
                 // The outermost one becomes another.
                 let Some(lse) = new.len().checked_sub(old.len()).and_then(|i| new.get(i)) else { break };
+                // Entries are set as a whole.
+                self.tracked.labels(0..known);
                 self.base.mpls_lse[0] = (*lse).into();
                 let mut mask = FlowMask::EMPTY;
                 mask.bits.mpls_lse[0] = u32::MAX.into();
@@ -155,6 +156,7 @@ impl Translator<'_> {
         let old = labels_of(&self.base).len();
         for lse in new.iter().rev().skip(old) {
             let (eth_type, lse) = (key.eth_type.get(), *lse);
+            self.tracked.labels(0..known);
             self.out.push(match whole_packet {
                 true => DpAction::AddMpls { eth_type, lse },
                 false => DpAction::PushMpls { eth_type, lse },

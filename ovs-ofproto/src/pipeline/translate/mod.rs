@@ -37,7 +37,7 @@ use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched};
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
-use ovs_packet::field::{FieldId, TlvTable};
+use ovs_packet::field::{FieldId, Prereq, TlvTable};
 use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch, VLAN_PRESENT};
 use ovs_packet::{EthAddr, OfPort, Packet};
 
@@ -223,6 +223,8 @@ struct Translator<'a> {
     stack: Stack,
     rule: Option<RuleId>,
     rule_cookie: u64,
+    /// The cookie of the first flow, which the action set goes by.
+    first_cookie: Option<u64>,
     depth: usize,
     resubmits: usize,
     mirrors: u32,
@@ -338,6 +340,7 @@ impl<'a> Translator<'a> {
             stack: Stack::new(),
             rule: None,
             rule_cookie: u64::MAX,
+            first_cookie: None,
             depth: 0,
             resubmits: 0,
             mirrors: 0,
@@ -520,6 +523,10 @@ fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {
     // Of fragments, every packet that is none has but that.
     if !matches!(key.eth_type.get(), ETH_TYPE_IPV4 | ETH_TYPE_IPV6) {
         m.nw_frag = 0;
+    }
+    // What pushed labels were read of is not the packet's.
+    if !Prereq::Mpls.holds(key) {
+        m.mpls_lse = [0.into(); 3];
     }
     // Of a tag that is not there, nothing is.
     for (tci, tpid, present) in [

@@ -35,7 +35,7 @@ impl Translator<'_> {
 
     /// Puts a label in front of `n` others: the same as the outermost, or else what the packet below suggests.
     pub(super) fn put_label(&mut self, n: usize, eth_type: u16) {
-        let old = self.tracked.labels(n);
+        let old = self.tracked.labels(0..n);
         let top = match old.first() {
             Some(lse) if n > 0 => lse & !MPLS_BOS,
             _ => {
@@ -69,7 +69,8 @@ impl Translator<'_> {
         if n == 0 {
             return;
         }
-        let labels = self.tracked.labels(n);
+        // The outermost entry does not matter; the others come to be where it was.
+        let labels = self.tracked.labels(1..n);
         if n == MPLS_DEPTH && labels[MPLS_DEPTH - 1] & MPLS_BOS == 0 {
             self.fail(DropReason::TooManyLabels, || format!("the packet has more than {MPLS_DEPTH} MPLS labels"));
             return;

@@ -47,10 +47,15 @@ impl Translator<'_> {
     }
 
     pub(super) fn output_truncated(&mut self, port: OfPort, max_len: u32, last: bool) {
-        let port = if port == OfPort::IN_PORT { self.in_port } else { port };
+        let back = port == OfPort::IN_PORT;
+        let port = if back { self.in_port } else { port };
         let real = port == OfPort::LOCAL || port.0 <= OfPort::MAX.0;
         if !real || self.bridge.hooks.peer(port).is_some() {
             self.warn(|| format!("output_trunc does not support port: {port}"));
+            return;
+        }
+        if port == self.in_port && !back {
+            self.detail(|| "skipping output to input port".to_string());
             return;
         }
         if !self.view.features.trunc {
@@ -68,7 +73,11 @@ impl Translator<'_> {
     }
 
     pub(super) fn enqueue(&mut self, port: OfPort, queue: u32, last: bool) {
-        let port = if port == OfPort::IN_PORT { self.in_port } else { port };
+        let port = match port {
+            OfPort::IN_PORT => self.in_port,
+            port if port == self.in_port => return self.detail(|| "skipping output to input port".to_string()),
+            port => port,
+        };
         let before = self.tracked.read(FieldId::SkbPriority) as u32;
         self.set_queue(queue);
         self.send(port, last);
@@ -188,7 +197,8 @@ impl Translator<'_> {
         let Some(recirc_id) = self.userspace_id(userdata) else { return };
         let copy = DpAction::Userspace(Userspace::new(Cookie::Controller {
             reason: reason.0,
-            dont_send: false,
+            // Who traces a packet wants nobody to hear of it.
+            dont_send: self.tracer.is_some(),
             continuation: false,
             recirc_id,
             rule_cookie: self.rule_cookie,

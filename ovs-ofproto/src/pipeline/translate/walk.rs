@@ -125,6 +125,7 @@ impl Translator<'_> {
         let Some(rule) = self.bridge.tables.get(id) else { return };
         self.effect(Effect::Rule(id));
         (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
+        self.first_cookie.get_or_insert(rule.cookie);
         if self.tracer.is_some() {
             let (table, tables) = (self.table, self.bridge.tables);
             let matching = tables.matching(id).unwrap_or_default();
@@ -205,6 +206,8 @@ impl Translator<'_> {
     pub(super) fn end_of_pipeline(&mut self) {
         if self.failed.is_none() && self.freezing.is_none() && !self.action_set.is_empty() {
             self.in_action_set = true;
+            let outer = self.rule_cookie;
+            self.rule_cookie = self.first_cookie.unwrap_or(outer);
             let ordered = in_order(&self.action_set);
             self.trace(Kind::Table, |_| "--. Executing action set:".to_string());
             self.descend();
@@ -214,6 +217,7 @@ impl Translator<'_> {
             self.execute(&ordered, true);
             self.ascend();
             self.in_action_set = false;
+            self.rule_cookie = outer;
         }
         self.freeze_if_asked();
     }
