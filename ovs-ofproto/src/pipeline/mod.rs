@@ -17,6 +17,7 @@
 //!
 //! A megaflow's mask covers every bit that its translation depended on: the translation cannot read one otherwise.
 
+mod bridges;
 mod connection;
 mod flow_table;
 mod group;
@@ -40,6 +41,7 @@ mod vlan;
 
 use std::time::Duration;
 
+pub use bridges::{Bridges, MAX_BRIDGES};
 pub use connection::{
     ConnectionConfig, ConnectionId, ConnectionKind, Output, PacketInStats, RateLimit, Traffic, limits,
 };

@@ -10,6 +10,9 @@ use crate::codec::{self, Version};
 
 use super::vlan::{PriorityTags, VlanMode};
 
+/// What ports have for their number in the datapath that are none of it.
+const NOT_OF_DATAPATH: PortNo = PortNo(u32::MAX);
+
 bitflags! {
     /// How controllers want a port to be (`OFPPC_*`), in the numbering of OpenFlow 1.0, which has most of it.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -137,6 +140,11 @@ impl Port {
         }
     }
 
+    /// A port that leads to another switch, and is none of the datapath's.
+    pub fn patch(number: OfPort, name: impl Into<String>) -> Port {
+        Port::new(number, NOT_OF_DATAPATH, name)
+    }
+
     /// Whether packets can leave by it: it has a link, and nobody took it down. What a group's bucket watches.
     pub fn is_up(&self) -> bool {
         self.link_up && !self.config.contains(PortConfig::DOWN)
@@ -188,7 +196,9 @@ impl Ports {
     /// Adds a port, or gives one of the same number a new configuration.
     pub(super) fn insert(&mut self, port: Port) {
         self.remove(port.number);
-        self.by_datapath.insert(port.datapath, port.number);
+        if port.datapath != NOT_OF_DATAPATH {
+            self.by_datapath.insert(port.datapath, port.number);
+        }
         self.by_number.insert(port.number, port);
     }
 

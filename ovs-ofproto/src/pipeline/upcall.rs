@@ -9,6 +9,7 @@ use ovs_packet::field::FieldId;
 use ovs_packet::key::FlowMask;
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
+use super::bridges::Held;
 use super::megaflow::Megaflow;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
@@ -45,12 +46,17 @@ impl Ofproto {
         actions: &[Action],
         now: Instant,
     ) {
+        if self.is_placed {
+            let (metadata, actions) = (metadata.copied().map(Box::new), actions.to_vec());
+            return self.held.push(Held { packet, in_port, metadata, actions });
+        }
         self.world().packet_out(dp, packet, in_port, metadata, actions, now);
     }
 
-    /// The switch alone.
+    /// The switch alone; nothing if it is one of several, who see to it.
     pub(super) fn world(&mut self) -> World<'_> {
-        World { bridges: std::slice::from_mut(self), at: 0 }
+        let bridges = if self.is_placed { &mut [] } else { std::slice::from_mut(self) };
+        World { bridges, at: 0 }
     }
 
     pub(super) fn view(&self) -> BridgeView<'_> {

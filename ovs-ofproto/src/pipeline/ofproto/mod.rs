@@ -7,6 +7,7 @@ use ovs_packet::field::TlvTable;
 use ovs_packet::{Instant, OfPort};
 
 use super::MAX_EVENTS;
+use super::bridges::Held;
 use super::connection::{ConnectionId, Connections};
 use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
 use super::group::GroupTable;
@@ -109,6 +110,9 @@ pub struct Ofproto {
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     name: String,
+    /// It is one of several, and what reaches beyond it is theirs to do.
+    pub(super) is_placed: bool,
+    pub(super) held: Vec<Held>,
     pub(super) recirc: RecircIds,
     pub(super) megaflows: Megaflows,
     /// Something changed that any megaflow may depend on. The tables of flows and of addresses tell their changes
@@ -167,6 +171,8 @@ impl Ofproto {
             flow_limit: FlowLimit::default(),
             revalidated: 0,
             name: "br0".to_string(),
+            is_placed: false,
+            held: Vec::new(),
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
             changed: false,
