@@ -34,7 +34,7 @@ impl Ofproto {
         &mut self,
         dp: &mut dyn Dpif,
         request: &Request<'_>,
-        mut fm: FlowMod,
+        mut fm: Box<FlowMod>,
         now: Instant,
     ) -> Result<Answer, OfError> {
         self.settle(request.from, request.kind, request.version, &mut fm)?;
