@@ -27,6 +27,8 @@ mod log;
 mod rule;
 mod slab;
 mod table;
+#[cfg(test)]
+mod tests;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -37,7 +39,7 @@ use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Instructions, Subfield};
-use crate::codec::OfError;
+use crate::codec::{FlowStats, OfError};
 use crate::flow_mod::ALL_TABLES;
 use eviction::Eviction;
 use slab::Slab;
@@ -209,6 +211,14 @@ impl FlowTables {
         Some(Flow::of(self.rules.get(id)?, self.matching(id)?))
     }
 
+    /// Writes what a controller sees of a rule by `now` over what stands there. False if the rule is gone.
+    pub(super) fn stats_into(&self, id: RuleId, now: Instant, stats: &mut FlowStats) -> bool {
+        let (Some(rule), Some(matching)) = (self.rules.get(id), self.matching(id)) else { return false };
+        stats.matching = matching;
+        rule.stats_into(now, stats);
+        true
+    }
+
     /// How many flows there are, hidden ones among them.
     pub(super) fn len(&self) -> usize {
         self.rules.len()
@@ -216,10 +226,11 @@ impl FlowTables {
 
     /// The flows, by table and priority, in the order in which they were added; hidden ones too.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, Flow)> {
-        let mut rules: Vec<_> =
-            self.rules.iter().map(|(id, r)| ((r.table, std::cmp::Reverse(r.priority), id), id)).collect();
-        rules.sort_unstable();
-        rules.into_iter().filter_map(|(_, id)| Some((id, self.flow(id)?)))
+        self.tables.iter().filter(|t| t.flows > 0).flat_map(|t| {
+            let mut rules: Vec<_> = t.view().iter().map(|r| (std::cmp::Reverse(r.priority()), *r.payload())).collect();
+            rules.sort_by_key(|(priority, _)| *priority);
+            rules.into_iter().filter_map(|(_, id)| Some((id, self.flow(id)?)))
+        })
     }
 
     /// The flows that a controller's request is about; none that it does not see.

@@ -18,6 +18,7 @@ mod abilities;
 mod modify;
 mod report;
 mod setup;
+mod table_features;
 mod unasked;
 
 use std::collections::VecDeque;
@@ -30,7 +31,9 @@ use super::connection::{
 };
 use super::flow_table::RuleId;
 use super::ofproto::Ofproto;
-use crate::codec::{DecodeError, ErrorMessage, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, Version};
+use crate::codec::{
+    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, Version,
+};
 use crate::session::{Class, Role};
 
 pub(super) use unasked::Punt;
@@ -238,7 +241,7 @@ impl Ofproto {
             // Changes take effect before they are answered: there is nothing to wait for.
             Message::BarrierRequest => Ok(Message::BarrierReply.into()),
 
-            Message::FlowMod(fm) => self.obey_flow_mod(dp, request, *fm, now),
+            Message::FlowMod(fm) => self.obey_flow_mod(dp, request, fm, now),
             Message::GroupMod(gm) => self.obey_group_mod(dp, request, *gm, now),
             Message::MeterMod(mm) => self.obey_meter_mod(dp, request, mm, now),
             Message::PortMod(pm) => self.obey_port_mod(&pm, request.from),
@@ -261,7 +264,7 @@ impl Ofproto {
             Message::FlowAge => Ok(Answer::Done),
 
             Message::FlowStatsRequest(r) => self.flow_stats(dp, &r, now),
-            Message::AggregateStatsRequest(r) => self.aggregate_stats(dp, &r, now),
+            Message::AggregateStatsRequest(r) => self.aggregate_stats(dp, request, &r, now),
             Message::TableStatsRequest => Ok(self.table_stats_reply(dp, request.version, now)),
             Message::TableDescRequest => Ok(self.table_descs()),
             Message::PortDescRequest(r) => Ok(self.port_descs(r, request.version)),
@@ -280,6 +283,7 @@ impl Ofproto {
 
             Message::CtFlushZone(zone) => Ok(self.flush_connections(zone)),
             Message::Experimenter(_) => Err(OfError::BadRequestBadExperimenter),
+            Message::Opaque(o) if o.kind == Kind::StatsTableFeaturesRequest13 => self.table_features(request, &o.body),
             other => match other.says() {
                 // Nothing is exported: there is nothing to tell.
                 Some(MessageKind::IpfixBridgeStatsRequest | MessageKind::IpfixFlowStatsRequest) => {
@@ -295,11 +299,11 @@ impl Ofproto {
     /// Makes the next message of a dump.
     fn go_on(&mut self, connection: ConnectionId, mut dump: Dump, now: Instant) {
         let Ok(mut page) = FlowStatsWriter::new(dump.kind, dump.version, dump.xid) else { return };
-        let mut more = false;
+        let (mut more, mut stats) = (false, FlowStats::default());
         while let Some(id) = dump.left.as_slice().first() {
             // A flow that is gone by now is not told of.
-            if let Some(flow) = self.tables.flow(*id) {
-                match page.push(&flow.stats(now)) {
+            if self.tables.stats_into(*id, now, &mut stats) {
+                match page.push(&stats) {
                     Ok(true) => {}
                     Ok(false) => {
                         more = true;
@@ -318,7 +322,9 @@ impl Ofproto {
     }
 
     fn refuse(&mut self, connection: ConnectionId, error: OfError, request: &[u8], xid: u32) {
-        self.say(connection, Class::Reply, &Message::Error(ErrorMessage::new(error, request)), xid);
+        // All of the request, or as much of it as there is room for.
+        let data = request.iter().copied().take(0xf000).collect();
+        self.say(connection, Class::Reply, &Message::Error(ErrorMessage { error, data }), xid);
     }
 
     fn say(&mut self, connection: ConnectionId, class: Class, message: &Message, xid: u32) {

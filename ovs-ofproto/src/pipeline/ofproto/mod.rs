@@ -146,6 +146,15 @@ impl Fragments {
     }
 }
 
+/// What a switch says it is, unless it is told something else.
+fn description() -> Description {
+    let mut d = Description::default();
+    (d.manufacturer, d.hardware) = ("ovs-rs".into(), "Open vSwitch".into());
+    d.software = env!("CARGO_PKG_VERSION").into();
+    (d.serial, d.datapath) = ("None".into(), "None".into());
+    d
+}
+
 impl Default for Ofproto {
     fn default() -> Self {
         Ofproto::new()
@@ -162,7 +171,7 @@ impl Ofproto {
             ports: Ports::default(),
             connections: Connections::default(),
             fragments: Fragments::default(),
-            description: Description::default(),
+            description: description(),
             macs: MacTable::default(),
             snooping: None,
             l2: L2Config::default(),
@@ -396,8 +405,8 @@ impl Ofproto {
     /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
     pub(super) fn commit(&mut self, log: Log, _source: Option<(ConnectionId, u32)>, now: Instant) {
         let mut ended = Vec::new();
-        self.tables.commit(log, |flow, reason| ended.push((flow, reason)));
-        for (flow, reason) in ended.into_iter().filter(|(f, _)| f.flags.contains(FlowModFlags::SEND_FLOW_REM)) {
+        self.tables.commit(log, false, |flow, reason| ended.push((flow, reason)));
+        for (flow, reason) in ended {
             self.tell_of_removed(&flow, reason, now);
             self.event(Event::FlowRemoved(Box::new(flow), reason));
         }
