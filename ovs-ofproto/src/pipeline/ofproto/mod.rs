@@ -307,8 +307,7 @@ impl Ofproto {
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
         let snooped = self.snooping.as_ref();
-        let changed = self.changed || self.macs.has_changes() || self.tables.has_changes();
-        let changed = (changed || snooped.is_some_and(Snooping::has_changed)).then_some(Instant::ZERO);
+        let changed = self.has_changed().then_some(Instant::ZERO);
         let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
         [stats, changed, self.connections.next_deadline()].into_iter().chain(expiries).flatten().min()
     }
