@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ovs_dpif::netdev::MemPort;
@@ -11,7 +12,7 @@ use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, PortNo, PortSpec, text};
 use ovs_ofproto::FlowModCommand::Add;
 use ovs_ofproto::codec::{Bucket, GroupMod, Message, Version};
-use ovs_ofproto::pipeline::{ConnectionConfig, Ofproto, Port, TraceRequest};
+use ovs_ofproto::pipeline::{ConnectionConfig, Ofproto, Port, PriorityTags, TraceRequest, VlanMode};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;
 use ovs_packet::{Instant, Match, OfPort};
@@ -29,7 +30,9 @@ impl Stock {
         if !schema.exists() || !["ovs-vswitchd", "ovsdb-server", "ovs-ofctl", "ovs-appctl"].into_iter().all(there) {
             return None;
         }
-        let dir = std::env::temp_dir().join(format!("ovs-rs-trace-{}", std::process::id()));
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("ovs-rs-trace-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).ok()?;
         let mut s = Stock { dir, daemons: Vec::new() };
         let db = s.path("conf.db");
@@ -440,4 +443,98 @@ fn stock_and_ours_agree() {
     }
     println!("{agreed} of {traced} agree, {known} differ for known reasons; {wider} of our megaflows are wider");
     assert!(differences.is_empty(), "{} differences of {traced}:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// How a port is set up, in stock's words and in ours.
+type Setup = (u32, &'static str, fn(&mut Port));
+
+const SETUPS: &[&[Setup]] = &[
+    &[
+        (1, "tag=10", |p| p.vlan = VlanMode::Access(10)),
+        (2, "trunks=10,20", |p| p.vlan = VlanMode::Trunk([10, 20].into_iter().collect())),
+        (3, "tag=10 vlan_mode=native-untagged trunks=10,20", |p| {
+            p.vlan = VlanMode::NativeUntagged(10, [20].into_iter().collect());
+        }),
+        (4, "tag=20 vlan_mode=native-tagged trunks=10,20", |p| {
+            p.vlan = VlanMode::NativeTagged(20, [10].into_iter().collect());
+        }),
+    ],
+    &[
+        (1, "tag=20 other_config:priority-tags=if-nonzero", |p| {
+            (p.vlan, p.priority_tags) = (VlanMode::Access(20), PriorityTags::IfNonzero);
+        }),
+        (2, "tag=10 other_config:priority-tags=always", |p| {
+            (p.vlan, p.priority_tags) = (VlanMode::Access(10), PriorityTags::Always);
+        }),
+        (3, "trunks=0,10,20 protected=true", |p| {
+            (p.vlan, p.protected) = (VlanMode::Trunk([0, 10, 20].into_iter().collect()), true);
+        }),
+        (4, "trunks=10,20 protected=true", |p| {
+            (p.vlan, p.protected) = (VlanMode::Trunk([10, 20].into_iter().collect()), true);
+        }),
+    ],
+];
+
+#[test]
+fn stock_and_ours_agree_on_vlans() {
+    let Some(stock) = Stock::start() else {
+        eprintln!("skipped: stock programs are not installed");
+        return;
+    };
+    stock.set_flows(&["actions=NORMAL"]);
+    let (mut agreed, mut differences) = (0, Vec::new());
+    for setup in SETUPS {
+        let (mut of, dp) = ours(&["actions=NORMAL"], &[]);
+        let mut args = vec![format!("--db=unix:{}", stock.path("db.sock"))];
+        for (n, words, change) in *setup {
+            let mut port = of.port(OfPort(*n)).unwrap().clone();
+            change(&mut port);
+            of.port_add(port);
+            let clear = format!("-- clear port p{n} tag trunks vlan_mode other_config -- set port p{n} {words}");
+            args.extend(clear.split_whitespace().map(String::from));
+        }
+        stock.run("ovs-vsctl", &args.iter().map(String::as_str).collect::<Vec<_>>());
+        for port in 1..=4 {
+            for (vid, pcp) in [(None, 0), (Some(10), 0), (Some(20), 3), (Some(0), 5), (Some(30), 0)] {
+                let tag = vid.map_or(String::new(), |vid| format!(",dl_vlan={vid},dl_vlan_pcp={pcp}"));
+                let came = vid.map_or("none".to_string(), |vid| format!("push_vlan(vid={vid},pcp={pcp})"));
+                for kind in ["udp", "arp"] {
+                    let packet = format!("in_port={port},{kind},dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02{tag}");
+                    let theirs: Vec<_> = stock.trace(&packet).into_iter().map(|(_, a)| copies(&a, &came)).collect();
+                    let trace = of.trace(&dp, &TraceRequest::flow(&packet.parse().unwrap()));
+                    let mine: Vec<_> = trace.passes.iter().map(|p| copies(&text::actions(&p.actions).to_string(), &came)).collect();
+                    match theirs == mine {
+                        true => agreed += 1,
+                        false => differences.push(format!("{packet}: {theirs:?}, ours {mine:?}")),
+                    }
+                }
+            }
+        }
+    }
+    println!("{agreed} agree");
+    assert!(differences.is_empty(), "{} of {}:\n{}", differences.len(), differences.len() + agreed, differences.join("\n"));
+}
+
+/// The copies that actions on tags make, in whatever order: ports with the tag that each gets, of a packet that came with
+/// one.
+fn copies(actions: &str, came: &str) -> Vec<String> {
+    let (mut tag, mut out, mut depth) = (came.to_string(), Vec::new(), 0);
+    let words = actions.split(|c| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        c == ',' && depth == 0
+    });
+    for word in words {
+        match word {
+            "drop" => {}
+            "pop_vlan" => tag = "none".into(),
+            push if push.starts_with("push_vlan") => tag = push.to_string(),
+            port => out.push(format!("{port}: {tag}")),
+        }
+    }
+    out.sort();
+    out
 }

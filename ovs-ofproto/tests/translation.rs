@@ -17,6 +17,7 @@ use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;
 use ovs_packet::key::FlowKey;
 use ovs_packet::{Instant, Match, OfPort, Packet, compose, extract};
+use proptest::prelude::*;
 
 struct Lab {
     of: Ofproto,
@@ -471,4 +472,89 @@ fn what_is_below_labels_is_found_by_going_round() {
     let out = l.forward(1, labelled);
     let k = key(out[0].1.clone());
     assert_eq!((out[0].0, k.eth_type.get(), k.nw_ttl, k.tp_dst.get()), (2, 0x0800, 63, 53));
+}
+
+// The oracle of tables and counters: every packet is counted by just those flows that a search through lists finds.
+
+/// Follows a packet through flows, the lookup being a search for the highest priority, and counts whom it meets.
+fn follow(flows: &[ovs_ofproto::FlowMod], table: u8, key: &mut FlowKey, met: &mut Vec<u64>, depth: usize) {
+    let found = flows.iter().filter(|f| f.table == table && f.matching.matches(key)).max_by_key(|f| f.priority);
+    let Some(f) = found.filter(|_| depth < 60) else { return };
+    met.push(f.cookie);
+    for a in &f.instructions.apply {
+        match a {
+            ovs_ofproto::Action::Resubmit { table: Some(t), .. } => follow(flows, *t, key, met, depth + 1),
+            a => {
+                if let Some((field, value, mask)) = a.as_set_field() {
+                    let old = field.info().get(key);
+                    field.info().put(key, old & !mask | value & mask);
+                }
+            }
+        }
+    }
+    if let Some(t) = f.instructions.goto {
+        follow(flows, t, key, met, depth + 1);
+    }
+}
+
+fn some_flows() -> impl Strategy<Value = Vec<String>> {
+    let matches = prop_oneof![
+        Just(String::new()),
+        (0u8..4).prop_map(|n| format!("ip,nw_src=10.0.{n}.0/24,")),
+        (0u8..4).prop_map(|n| format!("ip,nw_dst=10.{n}.0.0/16,")),
+        (0u16..4).prop_map(|n| format!("tcp,tp_dst={n},")),
+        (0u16..4).prop_map(|n| format!("udp,tp_src={n}/0x3,")),
+        (0u8..4).prop_map(|n| format!("dl_dst=02:00:00:00:00:0{n},")),
+        (0u8..3).prop_map(|n| format!("reg0={n}/0x3,")),
+        Just("in_port=1,".to_string()),
+    ];
+    let actions = prop_oneof![
+        Just("drop".to_string()),
+        Just("2".to_string()),
+        (1u8..4).prop_map(|t| format!("resubmit(,{t}),3")),
+        (0u8..4, 1u8..4).prop_map(|(n, t)| format!("load:{n}->NXM_NX_REG0[],resubmit(,{t}),2")),
+        (0u8..4, 1u8..4).prop_map(|(n, t)| format!("mod_dl_dst:02:00:00:00:00:0{n},resubmit(,{t}),2")),
+        Just("2,goto_table:4".to_string()),
+    ];
+    prop::collection::vec((0u8..4, matches, actions), 1..25).prop_map(|flows| {
+        let flow = |(i, (table, m, actions)): (usize, (u8, String, String))| {
+            format!("cookie={},table={table},priority={},{m}actions={actions}", i + 1, 10 + 7 * i % 1000)
+        };
+        flows.into_iter().enumerate().map(flow).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn flows_count_what_a_search_through_lists_finds(
+        flows in some_flows(),
+        packets in prop::collection::vec((0u8..4, 0u8..4, 0u8..4, 0u16..4, 0u16..4, any::<bool>()), 1..12),
+    ) {
+        // Flows that lead back to an earlier table may go on for ever.
+        let forward = |f: &&String| {
+            let fm = Parser::default().flow_mod(f, Add);
+            fm.is_ok_and(|fm| fm.instructions.apply.iter().all(|a| match a {
+                ovs_ofproto::Action::Resubmit { table: Some(t), .. } => *t > fm.table,
+                _ => true,
+            }))
+        };
+        let flows: Vec<&str> = flows.iter().filter(forward).map(String::as_str).collect();
+        let list: Vec<_> = flows.iter().map(|f| Parser::default().flow_mod(f, Add).unwrap()).collect();
+        let mut l = Lab::new(&flows);
+        let mut expected = std::collections::BTreeMap::<u64, u64>::new();
+        for (s, d, m, sp, dp, tcp) in packets {
+            let kind = if tcp { "tcp" } else { "udp" };
+            let words = format!("{kind},dl_src=02:00:00:00:00:09,dl_dst=02:00:00:00:00:0{m},nw_src=10.0.{s}.1,nw_dst=10.{d}.0.1,nw_ttl=9,tp_src={sp},tp_dst={dp}");
+            l.send(1, &words);
+            let mut key = *words.parse::<Match>().unwrap().key();
+            key.in_port = 1.into();
+            let mut met = Vec::new();
+            follow(&list, 0, &mut key, &mut met, 0);
+            met.into_iter().for_each(|c| *expected.entry(c).or_default() += 1);
+        }
+        l.pass(1);
+        for f in l.of.flows() {
+            prop_assert_eq!(f.packets, expected.get(&f.cookie).copied().unwrap_or(0), "{:?}", flows);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::flow_table::{Changes, Known, Log, RuleId, Step};
 use super::mac::MacChanges;
 use super::megaflow::Megaflow;
 use super::ofproto::Ofproto;
-use super::translate::{Effect, Extra, recirculations};
+use super::translate::{Effect, recirculations};
 use super::upcall::{World, slow_action};
 use super::{MAX_REVALIDATE_ONE_BY_ONE, STATS_INTERVAL};
 
@@ -181,7 +181,7 @@ impl World<'_> {
         let Some(key) = self.own().and_then(|own| own.megaflows.get(ufid)).map(|m| FlowKey::from(&m.key)) else {
             return;
         };
-        let Some(outcome) = self.translate(dp, &key, Extra::default()) else { return };
+        let Some(outcome) = self.translate(dp, &key, None) else { return };
         let t = outcome.translation;
         let Some(own) = self.own() else { return };
         let Some(m) = own.megaflows.get(ufid) else { return };

@@ -189,7 +189,7 @@ impl Snooping {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let pseudo = checksum::pseudo_v6(source, destination, ovs_packet::extract::IP_PROTO_ICMPV6, len);
         // One's complement: all ones is zero.
-        if checksum::sum(data, pseudo) % 0xffff != 0 {
+        if !checksum::sum(data, pseudo).is_multiple_of(0xffff) {
             return;
         }
         let Ok(message) = mld::View::new(data) else { return };

@@ -11,7 +11,7 @@ use ovs_packet::{OfPort, Packet, extract};
 
 use super::ofproto::Ofproto;
 use super::trace::{Pass, Resumption, Trace, Tracer};
-use super::translate::{Extra, Outcome};
+use super::translate::Outcome;
 use super::upcall::World;
 use crate::action::Action;
 
@@ -94,12 +94,12 @@ impl World<'_> {
         while let Some(next) = queue.pop_front()
             && trace.passes.len() < MAX_PASSES
         {
-            let extra = Extra { packet: request.packet.as_ref(), tracer: Some(Tracer::default()) };
+            let tracer = Some(Tracer::default());
             let outcome = match &request.actions {
                 Some(actions) if next.resumed.is_none() => {
-                    self.translate_actions(dp, &next.key, in_port, actions, extra)
+                    self.translate_actions(dp, &next.key, in_port, actions, tracer)
                 }
-                _ => self.translate(dp, &next.key, extra),
+                _ => self.translate(dp, &next.key, tracer),
             };
             let Some(Outcome { translation: t, tracer, last, failed, .. }) = outcome else { break };
             let last = last.unwrap_or_default();

@@ -240,7 +240,8 @@ impl Tracked {
                 tci.set(tci.get() | VLAN_PRESENT);
                 break;
             }
-            (tpid.set(u16::MAX), tci.set(u16::MAX));
+            tpid.set(u16::MAX);
+            tci.set(u16::MAX);
         }
         tags
     }

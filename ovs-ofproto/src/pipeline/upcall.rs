@@ -13,7 +13,8 @@ use super::bridges::Held;
 use super::megaflow::Megaflow;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
-use super::translate::{BridgeView, Extra, Outcome, Report, View, translate, translate_actions};
+use super::trace::Tracer;
+use super::translate::{BridgeView, Outcome, Report, View, translate, translate_actions};
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
 use crate::session::AsyncConfig;
@@ -98,8 +99,8 @@ impl World<'_> {
         outcome
     }
 
-    pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, extra: Extra<'_>) -> Option<Outcome> {
-        self.with_view(dp, |view| translate(view, key, extra))
+    pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, tracer: Option<Tracer>) -> Option<Outcome> {
+        self.with_view(dp, |view| translate(view, key, tracer))
     }
 
     pub(super) fn translate_actions(
@@ -108,9 +109,9 @@ impl World<'_> {
         key: &FlowKey,
         in_port: OfPort,
         actions: &[Action],
-        extra: Extra<'_>,
+        tracer: Option<Tracer>,
     ) -> Option<Outcome> {
-        self.with_view(dp, |view| translate_actions(view, key, in_port, actions, extra))
+        self.with_view(dp, |view| translate_actions(view, key, in_port, actions, tracer))
     }
 
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
@@ -136,8 +137,7 @@ impl World<'_> {
     }
 
     fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
-        let extra = Extra { packet: Some(&upcall.packet), tracer: None };
-        let Some(outcome) = self.translate(dp, &upcall.key, extra) else { return };
+        let Some(outcome) = self.translate(dp, &upcall.key, None) else { return };
         let (t, reports) = (outcome.translation, outcome.reports);
         let len = upcall.packet.len() as u64;
         self.hear(&reports, &upcall.packet, &upcall.key, now);
@@ -164,8 +164,7 @@ impl World<'_> {
 
     /// A packet of a megaflow whose packets all come up. The megaflow counts it.
     fn slow(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
-        let extra = Extra { packet: Some(&upcall.packet), tracer: None };
-        let Some(outcome) = self.translate(dp, &upcall.key, extra) else { return };
+        let Some(outcome) = self.translate(dp, &upcall.key, None) else { return };
         self.hear(&outcome.reports, &upcall.packet, &upcall.key, now);
         let packet = upcall.packet.clone();
         dp.resolve(upcall, Resolution::Consumed, now, pending);
@@ -202,8 +201,7 @@ impl World<'_> {
             key.in_port = datapath.into();
         }
         let len = packet.len() as u64;
-        let extra = Extra { packet: Some(&packet), tracer: None };
-        let Some(outcome) = self.translate_actions(dp, &key, in_port, actions, extra) else { return };
+        let Some(outcome) = self.translate_actions(dp, &key, in_port, actions, None) else { return };
         self.hear(&outcome.reports, &packet, &key, now);
         self.credit(&outcome.translation.effects, 1, len, key.tcp_flags.get(), now);
         let mut upcalls = Vec::new();
@@ -270,8 +268,7 @@ impl World<'_> {
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
         let len = packet.len() as u64;
-        let extra = Extra { packet: Some(&packet), tracer: None };
-        let Some(outcome) = self.translate(dp, &key, extra) else { return false };
+        let Some(outcome) = self.translate(dp, &key, None) else { return false };
         self.credit(&outcome.translation.effects, 1, len, key.tcp_flags.get(), now);
         packet.meta.recirc_id = 0;
         let mut upcalls = Vec::new();

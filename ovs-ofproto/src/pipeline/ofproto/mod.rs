@@ -20,7 +20,7 @@ use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
 use crate::codec::{Description, PacketIn, Version};
-use crate::flow_mod::{FlowMod, FlowModFlags};
+use crate::flow_mod::FlowMod;
 
 /// What the switch's owner should know.
 #[derive(Clone, Debug)]

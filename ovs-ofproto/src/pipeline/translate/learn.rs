@@ -49,17 +49,20 @@ impl Translator<'_> {
                 }
             }
         }
-        let mut flow = FlowMod::default();
-        flow.command = FlowModCommand::Add;
-        flow.table = l.table;
-        flow.matching = m;
-        flow.priority = l.priority;
-        flow.cookie = l.cookie;
-        (flow.idle_timeout, flow.hard_timeout) = (l.idle_timeout, l.hard_timeout);
-        if l.flags.contains(LearnFlags::SEND_FLOW_REM) {
-            flow.flags |= FlowModFlags::SEND_FLOW_REM;
-        }
-        flow.instructions = Instructions::apply(actions);
+        let mut flags = FlowModFlags::empty();
+        flags.set(FlowModFlags::SEND_FLOW_REM, l.flags.contains(LearnFlags::SEND_FLOW_REM));
+        let flow = FlowMod {
+            command: FlowModCommand::Add,
+            table: l.table,
+            matching: m,
+            priority: l.priority,
+            cookie: l.cookie,
+            idle_timeout: l.idle_timeout,
+            hard_timeout: l.hard_timeout,
+            flags,
+            instructions: Instructions::apply(actions),
+            ..FlowMod::default()
+        };
         let learned = Learned { flow, limit: l.limit };
         let fits = self.fits(&learned);
         if let (true, Some(bit)) = (l.flags.contains(LearnFlags::WRITE_RESULT), l.result) {

@@ -39,7 +39,7 @@ use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched}
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
 use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch, VLAN_PRESENT};
-use ovs_packet::{EthAddr, OfPort, Packet};
+use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
 use super::group::{GroupKey, GroupTable};
@@ -131,14 +131,6 @@ pub(super) struct Translation {
     pub(super) slow: SlowPath,
 }
 
-impl Translation {
-    /// The recirculation ids that packets of this megaflow come from or go to.
-    pub(super) fn recirculations(&self, ids: &mut HashSet<u32>) {
-        ids.insert(self.matching.key().recirc_id.get());
-        recirculations(&self.actions, ids);
-    }
-}
-
 /// The recirculation ids in actions.
 pub(super) fn recirculations(actions: &[DpAction], ids: &mut HashSet<u32>) {
     for a in actions {
@@ -182,15 +174,6 @@ pub(super) struct View<'a> {
     pub(super) bridges: &'a [BridgeView<'a>],
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
-}
-
-/// The packet itself, where it is at hand, and what is asked beside actions.
-#[derive(Default)]
-pub(super) struct Extra<'a> {
-    /// The packet. Without it, what depends on more than the key is left out.
-    pub(super) packet: Option<&'a Packet>,
-    /// Writes down what happens.
-    pub(super) tracer: Option<Tracer>,
 }
 
 /// What one packet does, beside what all packets of its megaflow do.
@@ -253,7 +236,6 @@ struct Translator<'a> {
     /// A limit was hit: nothing more is executed, and what was written counts for nothing.
     failed: Option<DropReason>,
     tracer: Option<Tracer>,
-    packet: Option<&'a Packet>,
 }
 
 /// What came of a translation, with what concerns the one packet.
@@ -268,11 +250,11 @@ pub(super) struct Outcome {
 }
 
 /// Translates a packet's key, in datapath port numbers.
-pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, extra: Extra<'a>) -> Outcome {
+pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer>) -> Outcome {
     let id = key.recirc_id.get();
     let frozen = (id != 0).then(|| view.recirc.thaw(id));
     let ingress = view.own.ports.of_datapath(PortNo(key.in_port.get()));
-    let mut t = Translator::new(view, key, ingress, extra);
+    let mut t = Translator::new(view, key, ingress, tracer);
     match frozen {
         None => t.start(ingress),
         Some(Some(state)) => t.thaw(&state),
@@ -287,9 +269,9 @@ pub(super) fn translate_actions<'a>(
     key: &FlowKey,
     in_port: OfPort,
     actions: &[Action],
-    extra: Extra<'a>,
+    tracer: Option<Tracer>,
 ) -> Outcome {
-    let mut t = Translator::new(view, key, None, extra);
+    let mut t = Translator::new(view, key, None, tracer);
     t.enter(in_port);
     t.in_packet_out = true;
     t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
@@ -301,7 +283,7 @@ pub(super) fn translate_actions<'a>(
 }
 
 impl<'a> Translator<'a> {
-    fn new(view: View<'a>, key: &FlowKey, ingress: Option<&Port>, extra: Extra<'a>) -> Translator<'a> {
+    fn new(view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
         let mut first = *key;
@@ -356,8 +338,7 @@ impl<'a> Translator<'a> {
             slow: SlowPath::empty(),
             reason: None,
             failed: None,
-            tracer: extra.tracer,
-            packet: extra.packet,
+            tracer,
         };
         if let Err(e) = unpacked {
             t.tracked.note(commit::tunnel_mask());
