@@ -462,6 +462,24 @@ fn what_overflows_is_dropped_for_its_reason() {
     assert_eq!(l.dp.ledger().drops(DropReason::TooManyLabels), 1);
 }
 
+/// A pipeline as long as there are tables is followed to its end; what never ends, or grows without bound, is not.
+#[test]
+fn long_ways_end() {
+    let mut l = Lab::new(&["table=253,actions=2"]);
+    for t in 0..253 {
+        l.add(&format!("table={t},actions=resubmit(,{})", t + 1));
+    }
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
+    l.add("table=253,actions=resubmit(,0)");
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), []);
+    assert_eq!(l.dp.ledger().drops(DropReason::TooDeep), 1);
+    // Each test of a length makes two ways of one.
+    let doubling = "check_pkt_larger(100)->NXM_NX_REG0[0],".repeat(40);
+    let mut l = Lab::new(&[&format!("actions={doubling}2")]);
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), []);
+    assert_eq!(l.dp.ledger().drops(DropReason::ActionsTooLong), 1);
+}
+
 #[test]
 fn what_is_below_labels_is_found_by_going_round() {
     let mut l =

@@ -72,6 +72,12 @@ pub const MAX_RESUBMIT_DEPTH: usize = 64;
 /// How many lookups one translation may make.
 pub const MAX_RESUBMITS: usize = 4096;
 
+/// How deep lookups may nest that never lead back, so that a stack of 2 MB does for them.
+pub const MAX_LOOKUP_DEPTH: usize = 320;
+
+/// How many actions one translation may come to.
+pub const MAX_STEPS: usize = 1 << 18;
+
 /// How deep actions may nest.
 pub const MAX_NESTING: usize = 16;
 

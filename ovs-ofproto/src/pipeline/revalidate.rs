@@ -42,7 +42,10 @@ impl Changed {
             .filter_map(|id| Some((b.tables.get(id)?.table, SparseMatch::from(&b.tables.matching(id)?))))
             .collect();
         let other = b.snooping.as_mut().is_some_and(|s| s.take_changed());
-        let everything = everything | std::mem::take(&mut b.changed) | (added.len() > MAX_REVALIDATE_ONE_BY_ONE);
+        let misses = b.connections.want_misses();
+        let misses = std::mem::replace(&mut b.tells_misses, misses) != misses;
+        let everything =
+            everything | misses | std::mem::take(&mut b.changed) | (added.len() > MAX_REVALIDATE_ONE_BY_ONE);
         Changed {
             bridge,
             everything,
@@ -87,7 +90,8 @@ impl Ofproto {
     /// Whether there is something that megaflows may not be true to.
     pub(super) fn has_changed(&self) -> bool {
         let snooped = self.snooping.as_ref().is_some_and(|s| s.has_changed());
-        self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
+        let misses = self.tells_misses != self.connections.want_misses();
+        misses || self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
     }
 
     /// Reads the datapath's counters and credits what is new.

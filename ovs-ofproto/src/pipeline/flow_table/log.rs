@@ -83,6 +83,14 @@ impl Changes {
         self.bound();
     }
 
+    /// Takes note that a rule is to be looked at as one that came.
+    pub(super) fn came(&mut self, id: RuleId) {
+        if !self.everything {
+            self.added.push(id);
+            self.bound();
+        }
+    }
+
     /// Takes note that a group came, went or changed.
     pub(in crate::pipeline) fn group(&mut self, group: u32) {
         self.groups.push(group);

@@ -120,6 +120,12 @@ impl FlowTables {
         let mut touched = [false; TABLES];
         for step in &log.steps {
             self.changes.note(*step);
+            // Who matches a part of a conjunction does not meet it: whoever matches it may come out otherwise.
+            if let Step::Modified { old, new } = *step
+                && [old, new].iter().any(|id| self.rules.get(*id).is_some_and(|r| !clauses(&r.instructions).is_empty()))
+            {
+                self.changes.came(new);
+            }
             let (gone, reason) = match *step {
                 Step::Added { replaced, .. } => (replaced, None),
                 Step::Modified { old, .. } => (Some(old), None),

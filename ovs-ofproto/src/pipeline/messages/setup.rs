@@ -77,6 +77,7 @@ impl Ofproto {
                 Some(fragments) => {
                     self.changed |= self.fragments != fragments;
                     self.fragments = fragments;
+                    self.changed = true;
                 }
                 None => tracing::info!("a controller wants fragments put together, which this switch does not do"),
             }

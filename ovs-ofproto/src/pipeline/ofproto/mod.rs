@@ -109,6 +109,8 @@ pub struct Ofproto {
     pub(super) flow_limit: FlowLimit,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
+    /// Whether megaflows are such that a controller hears of packets that match nothing.
+    pub(super) tells_misses: bool,
     name: String,
     /// It is one of several, and what reaches beyond it is theirs to do.
     pub(super) is_placed: bool,
@@ -179,6 +181,7 @@ impl Ofproto {
             hooks: Hooks::default(),
             flow_limit: FlowLimit::default(),
             revalidated: 0,
+            tells_misses: false,
             name: "br0".to_string(),
             is_placed: false,
             held: Vec::new(),

@@ -7,6 +7,7 @@ use super::walk::Lookup;
 use super::{Effect, Translator, freeze};
 use crate::action::{Action, Subfield};
 use crate::codec::PacketInReason;
+use crate::pipeline::MAX_STEPS;
 use crate::pipeline::trace::Kind;
 
 impl Translator<'_> {
@@ -14,6 +15,10 @@ impl Translator<'_> {
     pub(super) fn execute(&mut self, actions: &[Action], last: bool) {
         for (i, action) in actions.iter().enumerate() {
             let rest = actions.get(i + 1..).unwrap_or_default();
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                self.fail(DropReason::ActionsTooLong, || format!("over {MAX_STEPS} actions"));
+            }
             if self.failed.is_some() {
                 return;
             }

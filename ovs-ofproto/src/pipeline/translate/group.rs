@@ -69,7 +69,7 @@ impl Translator<'_> {
         let id = bucket.id;
         self.trace(Kind::Bucket, |_| format!("bucket {id}"));
         let actions = walk::in_order(&bucket.actions);
-        self.depth += 1;
+        (self.depth, self.nested) = (self.depth + 1, self.nested + 1);
         self.descend();
         self.in_copy(last, |t| {
             t.in_group = true;
@@ -77,7 +77,7 @@ impl Translator<'_> {
             t.freeze_if_asked();
         });
         self.ascend();
-        self.depth -= 1;
+        (self.depth, self.nested) = (self.depth - 1, self.nested - 1);
     }
 
     fn is_alive(&mut self, bucket: &Bucket) -> bool {

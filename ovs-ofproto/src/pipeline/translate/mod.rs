@@ -208,7 +208,11 @@ struct Translator<'a> {
     rule_cookie: u64,
     /// The cookie of the first flow, which the action set goes by.
     first_cookie: Option<u64>,
+    /// How many lookups led back to the same or an earlier table, and how many are under way.
     depth: usize,
+    nested: usize,
+    /// How many actions were executed.
+    steps: usize,
     resubmits: usize,
     mirrors: u32,
     /// The queue that the packet came with.
@@ -322,6 +326,8 @@ impl<'a> Translator<'a> {
             rule_cookie: u64::MAX,
             first_cookie: None,
             depth: 0,
+            nested: 0,
+            steps: 0,
             resubmits: 0,
             mirrors: 0,
             first_priority: key.skb_priority.get(),

@@ -11,7 +11,7 @@ use crate::pipeline::flow_table::{RuleId, TABLES, TableMiss};
 use crate::pipeline::ofproto::Fragments;
 use crate::pipeline::port::PortConfig;
 use crate::pipeline::trace::Kind;
-use crate::pipeline::{MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
+use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
 
 /// The output of an action set that has none, as a match sees it (OpenFlow 1.5, section 7.2.3.7).
@@ -32,7 +32,7 @@ pub(super) struct Lookup {
 impl Translator<'_> {
     /// Whether there is room for another lookup; gives up if there is none.
     pub(super) fn may_go_on(&mut self) -> bool {
-        if self.depth >= MAX_RESUBMIT_DEPTH {
+        if self.depth >= MAX_RESUBMIT_DEPTH || self.nested >= MAX_LOOKUP_DEPTH {
             self.fail(DropReason::TooDeep, || format!("over max translation depth {MAX_RESUBMIT_DEPTH}"));
         } else if self.resubmits >= MAX_RESUBMITS {
             self.fail(DropReason::TooManyResubmits, || format!("over {MAX_RESUBMITS} resubmit actions"));
@@ -50,13 +50,14 @@ impl Translator<'_> {
             return;
         }
         let outer = (self.table, self.rule_cookie, self.rule);
+        self.nested += 1;
         // What only goes forward comes to an end by itself.
         let deepens = lookup.resubmit && lookup.table <= outer.0;
         self.table = lookup.table;
         if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
             self.detail(|| "Packets are IP fragments and the fragment handling mode is \"drop\".".to_string());
             self.because(DropReason::Fragment);
-            self.table = outer.0;
+            (self.table, self.nested) = (outer.0, self.nested - 1);
             return;
         }
         self.depth += usize::from(deepens);
@@ -66,6 +67,7 @@ impl Translator<'_> {
             None => self.miss(lookup.resubmit),
         }
         self.depth -= usize::from(deepens);
+        self.nested -= 1;
         (self.table, self.rule_cookie, self.rule) = outer;
     }
 
@@ -117,24 +119,32 @@ impl Translator<'_> {
         (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
         self.first_cookie.get_or_insert(rule.cookie);
         if self.tracer.is_some() {
-            let (table, tables) = (self.table, self.bridge.tables);
-            let matching = tables.matching(id).unwrap_or_default();
-            let m = self.bridge.tlv.lift(&matching).to_string();
-            let cookie = if rule.cookie == 0 { String::new() } else { format!(", cookie {:#x}", rule.cookie) };
-            let comma = if m.is_empty() { "" } else { ", " };
-            let priority = rule.priority;
-            self.trace(Kind::Table, |_| format!("{table:2}. {m}{comma}priority {priority}{cookie}"));
-            self.descend();
-            let lines = self.tracked.conjunction_of(&matching, tables.view(table));
-            lines.into_iter().for_each(|line| self.trace(Kind::Detail, |_| line));
-        } else {
-            self.descend();
+            self.trace_rule(id);
         }
+        self.descend();
         if rule.instructions.is_drop() {
             self.because(DropReason::FlowDrop);
             self.trace(Kind::Action, |_| "drop".to_string());
         }
         self.instructions(&rule.instructions, last);
+        self.ascend();
+    }
+
+    /// Writes down which flow was found, and by way of what. Apart, so that it takes no room while lookups nest.
+    #[cold]
+    #[inline(never)]
+    fn trace_rule(&mut self, id: RuleId) {
+        let (table, tables) = (self.table, self.bridge.tables);
+        let Some(rule) = tables.get(id) else { return };
+        let matching = tables.matching(id).unwrap_or_default();
+        let m = self.bridge.tlv.lift(&matching).to_string();
+        let cookie = if rule.cookie == 0 { String::new() } else { format!(", cookie {:#x}", rule.cookie) };
+        let comma = if m.is_empty() { "" } else { ", " };
+        let priority = rule.priority;
+        self.trace(Kind::Table, |_| format!("{table:2}. {m}{comma}priority {priority}{cookie}"));
+        self.descend();
+        let lines = self.tracked.conjunction_of(&matching, tables.view(table));
+        lines.into_iter().for_each(|line| self.trace(Kind::Detail, |_| line));
         self.ascend();
     }
 
@@ -202,8 +212,6 @@ impl Translator<'_> {
             self.trace(Kind::Table, |_| "--. Executing action set:".to_string());
             self.descend();
             self.action_set.clear();
-            // An exit ends actions that are applied, not the set.
-            self.exit = false;
             self.execute(&ordered, true);
             self.ascend();
             self.in_action_set = false;
