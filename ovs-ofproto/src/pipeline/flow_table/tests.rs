@@ -31,8 +31,9 @@ impl Bench {
         Ok(self.commit(log))
     }
 
-    fn commit(&mut self, log: Log) -> Vec<(u64, RemovedReason)> {
+    fn commit(&mut self, mut log: Log) -> Vec<(u64, RemovedReason)> {
         let mut ended = Vec::new();
+        self.tables.complete(&mut log);
         self.tables.commit(log, true, |flow, reason| ended.push((flow.cookie, reason)));
         self.tables.check();
         ended

@@ -113,9 +113,8 @@ impl FlowTables {
     }
 
     /// Makes the next version the present one. Tells the flows that ended, with the reason: `all`, or those that are to be
-    /// reported. Where one has learnt others that end with it, they do.
-    pub(in crate::pipeline) fn commit(&mut self, mut log: Log, all: bool, mut ended: impl FnMut(Flow, RemovedReason)) {
-        self.end_learnt(&mut log);
+    /// reported.
+    pub(in crate::pipeline) fn commit(&mut self, log: Log, all: bool, mut ended: impl FnMut(Flow, RemovedReason)) {
         self.version = Version(self.version.0 + 1);
         let mut touched = [false; TABLES];
         for step in &log.steps {
@@ -364,8 +363,9 @@ impl FlowTables {
         Some(rule)
     }
 
-    /// Ends the flows whose learners all go with what is in the log, and those that these learnt.
-    fn end_learnt(&mut self, log: &mut Log) {
+    /// Ends the flows whose learners all go with what is in the log, and those that these learnt. Nothing may be done
+    /// between this and the commit.
+    pub(in crate::pipeline) fn complete(&mut self, log: &mut Log) {
         let mut at = 0;
         while let Some(step) = log.steps.get(at).copied() {
             at += 1;

@@ -1,12 +1,12 @@
 //! Changes that controllers ask for: of flows, groups, meters, ports and tables, one by one or in bundles.
 
 use ovs_dpif::Dpif;
-use ovs_packet::{Instant, OfPort, Packet};
+use ovs_packet::{Instant, Match, OfPort, Packet};
 
 use super::{Answer, Request};
 use crate::codec::{
-    BundleAdd, BundleControl, GroupMod, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod, TableMod,
-    Version,
+    BundleAdd, BundleControl, GroupMod, Header, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod,
+    TableMod, Version,
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 use crate::pipeline::connection::{ATOMIC, Bundle, ConnectionId};
@@ -60,8 +60,17 @@ impl Ofproto {
             }
             fm.table = ALL_TABLES;
         }
+        self.place_options(&mut fm.matching)?;
         if version <= Version::V1_1 && fm.command == FlowModCommand::Add {
             fm.flags |= FlowModFlags::RESET_COUNTS;
+        }
+        Ok(())
+    }
+
+    /// Puts the tunnel options of a match where the switch's table of them has them.
+    pub(super) fn place_options(&self, m: &mut Match) -> Result<(), OfError> {
+        if m.tun_options().next().is_some() {
+            *m = self.options.place(m).map_err(|_| OfError::FlowModNxInvalidTlvField)?;
         }
         Ok(())
     }
@@ -307,7 +316,8 @@ impl Ofproto {
         if let Err((e, message)) = done {
             self.tables.undo(&mut t.log, 0);
             t.groups.into_iter().rev().for_each(|undo| self.groups.undo(undo));
-            self.refuse(request.from, e, &message, request.xid);
+            let xid = Header::decode(&message).map_or(request.xid, |h| h.xid);
+            self.refuse(request.from, e, &message, xid);
             return Err(OfError::BundleMsgFailed);
         }
         self.commit(t.log, Some((request.from, request.xid)), now);

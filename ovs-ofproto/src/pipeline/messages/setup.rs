@@ -1,11 +1,17 @@
 //! How the switch and a connection are set up.
 
 use super::{Answer, Request};
-use crate::codec::{self, Capabilities, FeaturesReply, Message, OfError, RoleStatus, SwitchConfig, Version};
+use ovs_packet::field::{TLV_FIELDS, TlvTableError};
+use ovs_packet::key::TUN_METADATA_BYTES;
+
+use crate::codec::{
+    self, Capabilities, CtFlush, FeaturesReply, Message, OfError, RoleStatus, SwitchConfig, TlvTableMod, TlvTableReply,
+    Version,
+};
 use crate::pipeline::Event;
 use crate::pipeline::connection::{Connection, ConnectionId, ConnectionKind, DEFAULT_MISS_SEND_LEN, PacketInFormat};
 use crate::pipeline::flow_table::VISIBLE_TABLES;
-use crate::pipeline::messages::abilities;
+use crate::pipeline::messages::table_features;
 use crate::pipeline::ofproto::{Fragments, Ofproto};
 use crate::session::{AsyncConfig, AsyncKind, Class, Role, RoleRequest};
 
@@ -37,7 +43,7 @@ impl Ofproto {
             | since(Version::V1_4, Capabilities::BUNDLES)
             | since(Version::V1_4, Capabilities::FLOW_MONITORING);
         if version == Version::V1_0 {
-            f.reserved = abilities::actions(version);
+            f.reserved = table_features::actions(version);
         }
         if version < Version::V1_3 {
             f.ports = self.ports.iter().map(|p| p.desc(version)).collect();
@@ -163,7 +169,43 @@ impl Ofproto {
 
     /// Connections are the datapath's: its owner forgets them.
     pub(super) fn flush_connections(&mut self, zone: u16) -> Answer {
-        self.event(Event::FlushConnections { zone });
+        let mut what = CtFlush::default();
+        what.zone = Some(zone);
+        self.flush_some(what)
+    }
+
+    pub(super) fn flush_some(&mut self, what: CtFlush) -> Answer {
+        self.event(Event::FlushConnections(Box::new(what)));
         Answer::Done
+    }
+
+    // Tunnel options.
+
+    pub(super) fn tlv_table(&self) -> Answer {
+        let mut said = TlvTableReply::default();
+        said.max_option_space = TUN_METADATA_BYTES as u32;
+        said.max_fields = TLV_FIELDS as u16;
+        said.mappings = self.options.mappings().collect();
+        Message::TlvTableReply(said).into()
+    }
+
+    pub(super) fn obey_tlv_table_mod(&mut self, tm: &TlvTableMod) -> Result<Answer, OfError> {
+        let indexes: Vec<u16> = tm.mappings.iter().map(|m| m.index).collect();
+        // A mapping that flows match by cannot go.
+        let in_use = if tm.command == 0 { 0 } else { self.tables.options_in_use(&self.options) };
+        let done = match tm.command {
+            0 => self.options.add(&tm.mappings),
+            1 => self.options.delete(&indexes, in_use),
+            _ => self.options.clear(in_use),
+        };
+        self.changed = true;
+        done.map(|()| Answer::Done).map_err(|e| match e {
+            TlvTableError::BadLength { .. } => OfError::TlvTableModBadOptLen,
+            TlvTableError::BadIndex { .. } => OfError::TlvTableModBadFieldIdx,
+            TlvTableError::AlreadyMapped { .. } => OfError::TlvTableModAlreadyMapped,
+            TlvTableError::DuplicateOption { .. } => OfError::TlvTableModDupEntry,
+            TlvTableError::InUse { .. } => OfError::TlvTableModInvalidTlvDel,
+            _ => OfError::TlvTableModTableFull,
+        })
     }
 }

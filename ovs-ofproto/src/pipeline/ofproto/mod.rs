@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind, Userspace};
+use ovs_packet::field::TlvTable;
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
 use super::connection::{ConnectionId, Connections};
@@ -17,7 +18,7 @@ use super::recirc::RecircIds;
 use super::translate::{Effect, View, translate, translate_actions};
 use super::{MAX_EVENTS, MAX_IDLE, STATS_INTERVAL};
 use crate::action::Action;
-use crate::codec::{Description, PacketIn, PacketInReason, Version};
+use crate::codec::{CtFlush, Description, PacketIn, PacketInReason, Version};
 use crate::flow_mod::{FlowMod, FlowModFlags};
 
 /// What the switch's owner should know.
@@ -30,11 +31,8 @@ pub enum Event {
     FlowRemoved(Box<Flow>, RemovedReason),
     /// A controller changed how a port shall be: its device is to be taken up or down as [`Port::config`] says.
     PortConfig(OfPort),
-    /// A controller wants the connections of a zone to be forgotten.
-    FlushConnections {
-        /// The zone.
-        zone: u16,
-    },
+    /// A controller wants connections to be forgotten that the datapath tracks.
+    FlushConnections(Box<CtFlush>),
 }
 
 /// What went through a table.
@@ -90,6 +88,8 @@ pub struct Ofproto {
     pub(super) connections: Connections,
     pub(super) fragments: Fragments,
     pub(super) description: Description,
+    /// Which tunnel options the fields for them are.
+    pub(super) options: TlvTable,
     macs: MacTable,
     recirc: RecircIds,
     megaflows: Megaflows,
@@ -150,6 +150,7 @@ impl Ofproto {
             connections: Connections::default(),
             fragments: Fragments::default(),
             description: description(),
+            options: TlvTable::default(),
             macs: MacTable::default(),
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
@@ -330,13 +331,16 @@ impl Ofproto {
     }
 
     /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
-    pub(super) fn commit(&mut self, log: Log, _source: Option<(ConnectionId, u32)>, now: Instant) {
+    pub(super) fn commit(&mut self, mut log: Log, source: Option<(ConnectionId, u32)>, now: Instant) {
+        self.tables.complete(&mut log);
+        self.tell_monitors(&log, source);
         let mut ended = Vec::new();
         self.tables.commit(log, false, |flow, reason| ended.push((flow, reason)));
         for (flow, reason) in ended {
             self.tell_of_removed(&flow, reason, now);
             self.event(Event::FlowRemoved(Box::new(flow), reason));
         }
+        self.tell_of_vacancies();
     }
 
     /// Tells the owner that a controller changed a port.
