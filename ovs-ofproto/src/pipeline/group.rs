@@ -487,6 +487,20 @@ impl GroupTable {
         old
     }
 
+    /// Asserts the invariants. For tests: it looks at everything.
+    pub(super) fn check(&self) {
+        let mut of_kind = [0; 4];
+        for (id, e) in &self.groups {
+            assert_eq!((*id, e.group.buckets.len()), (e.group.id, e.buckets.len()));
+            let numbers: HashSet<u32> = e.group.buckets.iter().map(|b| b.id).collect();
+            assert!(numbers.len() == e.buckets.len() && !self.would_loop(&e.group), "group {id}");
+            if let Some(n) = of_kind.get_mut(e.group.kind as usize) {
+                *n += 1;
+            }
+        }
+        assert_eq!(of_kind, self.of_kind);
+    }
+
     /// Whether `group` would lead to itself.
     fn would_loop(&self, group: &Group) -> bool {
         let mut ahead: Vec<u32> = group.leads_to().collect();

@@ -348,6 +348,13 @@ impl Ofproto {
         self.event(Event::PortConfig(port.number));
     }
 
+    /// Asserts what must hold between any two calls. For tests: it looks at everything.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.tables.check();
+        self.groups.check();
+    }
+
     // Packets.
 
     /// Decides on a packet that came up, and on those that come up from what is decided.
