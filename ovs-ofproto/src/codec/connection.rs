@@ -88,10 +88,10 @@ impl CtFlush {
             }
             let families = [found.original.src, found.original.dst, found.reply.src, found.reply.dst];
             let mut families = families.into_iter().flatten().map(|a| a.is_ipv4());
-            if let Some(first) = families.next() {
-                if families.any(|other| other != first) {
-                    return Err(p.error(OfError::BadPropertyBadValue, "addresses of one kind"));
-                }
+            if let Some(first) = families.next()
+                && families.any(|other| other != first)
+            {
+                return Err(p.error(OfError::BadPropertyBadValue, "addresses of one kind"));
             }
         }
         // A mask that is not there is one of all bits.

@@ -33,7 +33,7 @@ impl TlvTableMod {
         io.u16(&mut self.command)?;
         io.check(self.command <= 2, OfError::TlvTableModBadCommand, "a command from 0 to 2")?;
         io.pad(6)?;
-        io.either(&mut self.mappings, |r| read(r, TLV_FIELDS), |mappings, w| write(mappings, w))
+        io.either(&mut self.mappings, |r| read(r, TLV_FIELDS), write)
     }
 }
 
@@ -43,7 +43,7 @@ impl TlvTableReply {
         io.u16(&mut self.max_fields)?;
         io.pad(10)?;
         let fields = self.max_fields.into();
-        io.either(&mut self.mappings, |r| read(r, fields), |mappings, w| write(mappings, w))
+        io.either(&mut self.mappings, |r| read(r, fields), write)
     }
 }
 

@@ -44,7 +44,7 @@ pub use group::{
 pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacChanges, MacEntry, MacTable};
 pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
-pub use ofproto::{Event, Fragments, Ofproto, TableStats};
+pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, Ofproto, TableStats};
 pub use port::{LinkFeatures, Port, PortConfig, Queue, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.

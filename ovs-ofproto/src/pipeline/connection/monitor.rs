@@ -81,11 +81,6 @@ impl Monitors {
         self.all.remove(&id).map(drop).ok_or(OfError::FlowMonitorUnknownMonitor)
     }
 
-    /// The monitors, as they were asked for.
-    pub(in crate::pipeline) fn iter(&self) -> impl Iterator<Item = &FlowMonitorRequest> {
-        self.all.values()
-    }
-
     /// What monitors that ask for `kind` want to know of a flow.
     fn flags_for(&self, kind: MonitorFlags, concerns: impl Fn(&FlowMonitorRequest) -> bool) -> MonitorFlags {
         let asked = self.all.values().filter(|m| m.flags.contains(kind) && concerns(m));
@@ -102,13 +97,19 @@ impl Monitors {
         let flags = self.flags_for(kind, concerns);
         if let Some(missed) = &mut self.paused {
             let was_added = c.old.is_some_and(|old| missed.added.remove(&old));
-            c.old.iter().for_each(|old| drop(missed.modified.remove(old)));
-            match c.event {
-                // One that it never heard of.
-                FlowEvent::Removed(_) if missed.added.remove(&c.id) => return,
-                FlowEvent::Removed(_) => drop(missed.modified.remove(&c.id)),
-                FlowEvent::Modified if !was_added => return drop(missed.modified.insert(c.id)),
-                _ => return drop(missed.added.insert(c.id)),
+            if let Some(old) = &c.old {
+                missed.modified.remove(old);
+            }
+            if !matches!(c.event, FlowEvent::Removed(_)) {
+                let known = c.event == FlowEvent::Modified && !was_added;
+                let noted = if known { &mut missed.modified } else { &mut missed.added };
+                noted.insert(c.id);
+                return;
+            }
+            missed.modified.remove(&c.id);
+            // One that it never heard of.
+            if missed.added.remove(&c.id) {
+                return;
             }
         }
         if flags.is_empty() {

@@ -129,9 +129,6 @@ pub(super) struct Criteria {
     pub(super) out_group: u32,
 }
 
-/// A rule as a lookup finds it.
-pub(super) type Found<'a> = ovs_classifier::Rule<'a, RuleId, WORDS>;
-
 /// All tables of a switch.
 #[derive(Debug)]
 pub(super) struct FlowTables {

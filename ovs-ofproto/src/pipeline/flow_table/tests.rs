@@ -245,9 +245,9 @@ proptest! {
         let (mut b, mut twin) = (Bench::new(), Bench::new());
         for b in [&mut b, &mut twin] {
             let config = TableConfig { limit: Some(3), evict_by: evicts.then(Vec::new), ..TableConfig::default() };
-            (0..3).for_each(|n| drop(b.tables.configure(n, config.clone(), &mut Log::default())));
+            assert!((0..3).all(|n| b.tables.configure(n, config.clone(), &mut Log::default())));
         }
-        let mut apply = |b: &mut Bench, fm: &FlowMod| {
+        let apply = |b: &mut Bench, fm: &FlowMod| {
             let mut log = Log::default();
             let done = b.modify(fm, &mut log);
             (done, b.commit(log))

@@ -269,7 +269,9 @@ impl FlowTables {
         let table = rule.table;
         let full = FlowModError::TableFull(table);
         let id = self.rules.next_id().ok_or(full)?;
-        old.into_iter().for_each(|old| drop(self.hide(old)));
+        if let Some(old) = old {
+            self.hide(old);
+        }
         let next = Version(self.version.0 + 1);
         let instructions = rule.instructions.clone();
         let placed = self.tables.get_mut(usize::from(table)).and_then(|t| {
@@ -287,8 +289,12 @@ impl FlowTables {
         if rule.cookie != 0 {
             self.cookies.insert((rule.cookie, id));
         }
-        groups_of(&instructions).into_iter().for_each(|g| drop(self.groups.entry(g).or_default().insert(id)));
-        meters_of(&instructions).into_iter().for_each(|m| drop(self.meters.entry(m).or_default().insert(id)));
+        for group in groups_of(&instructions) {
+            self.groups.entry(group).or_default().insert(id);
+        }
+        for meter in meters_of(&instructions) {
+            self.meters.entry(meter).or_default().insert(id);
+        }
         count_learners(&mut self.learners, &instructions, true);
         if let Some(t) = self.tables.get_mut(usize::from(table)) {
             t.flows += 1;

@@ -44,12 +44,11 @@ pub(super) use unasked::Punt;
 pub struct Overrun;
 
 /// A request, and how to answer it.
-struct Request<'a> {
+struct Request {
     from: ConnectionId,
     version: Version,
     kind: Kind,
     xid: u32,
-    bytes: &'a [u8],
 }
 
 /// What is said to a request.
@@ -201,7 +200,7 @@ impl Ofproto {
         let read = if header.version == version { Message::decode(bytes) } else { Err(wrong_version()) };
         let answer = read.map_err(|e| e.error).and_then(|(_, message)| {
             let kind = Kind::of_bytes(bytes).unwrap_or(Kind::Hello);
-            let request = Request { from, version, kind, xid: header.xid, bytes };
+            let request = Request { from, version, kind, xid: header.xid };
             self.answer(dp, &request, message, now)
         });
         let xid = header.xid;
@@ -229,7 +228,7 @@ impl Ofproto {
     fn answer(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         message: Message,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -359,21 +358,21 @@ fn wrong_version() -> DecodeError {
 
 /// What a secondary controller may not send.
 fn changes_the_switch(message: &Message) -> bool {
-    match message {
+    matches!(
+        message,
         Message::FlowMod(_)
-        | Message::GroupMod(_)
-        | Message::MeterMod(_)
-        | Message::PortMod(_)
-        | Message::TableMod(_)
-        | Message::PacketOut(_)
-        | Message::Resume(_)
-        | Message::BundleControl(_)
-        | Message::BundleAdd(_)
-        | Message::TlvTableMod(_)
-        | Message::CtFlush(_)
-        | Message::CtFlushZone(_) => true,
-        _ => false,
-    }
+            | Message::GroupMod(_)
+            | Message::MeterMod(_)
+            | Message::PortMod(_)
+            | Message::TableMod(_)
+            | Message::PacketOut(_)
+            | Message::Resume(_)
+            | Message::BundleControl(_)
+            | Message::BundleAdd(_)
+            | Message::TlvTableMod(_)
+            | Message::CtFlush(_)
+            | Message::CtFlushZone(_)
+    )
 }
 
 /// Cuts a list into messages that are not too long: `len` is what an item takes at most.

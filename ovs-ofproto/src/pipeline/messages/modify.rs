@@ -33,7 +33,7 @@ impl Ofproto {
     pub(super) fn obey_flow_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         mut fm: Box<FlowMod>,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -78,7 +78,7 @@ impl Ofproto {
     pub(super) fn obey_group_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         mut gm: GroupMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -115,7 +115,7 @@ impl Ofproto {
     pub(super) fn obey_meter_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         mm: MeterMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -228,7 +228,7 @@ impl Ofproto {
 
     pub(super) fn obey_bundle_add(
         &mut self,
-        request: &Request<'_>,
+        request: &Request,
         b: &BundleAdd,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -252,7 +252,7 @@ impl Ofproto {
     pub(super) fn obey_bundle_control(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         b: BundleControl,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -279,7 +279,7 @@ impl Ofproto {
     fn commit_bundle(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         bundle: Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
@@ -331,7 +331,7 @@ impl Ofproto {
     }
 
     /// Tells others of a request that changed groups or meters, in the words of their own versions.
-    fn forward_request(&mut self, request: &Request<'_>, kind: AsyncKind, reason: u8, message: &Message) {
+    fn forward_request(&mut self, request: &Request, kind: AsyncKind, reason: u8, message: &Message) {
         for (id, c) in self.connections.wanting(kind, reason) {
             if id == request.from {
                 continue;

@@ -37,7 +37,7 @@ impl Connection {
 impl Ofproto {
     pub(super) fn obey_monitors(
         &mut self,
-        request: &Request<'_>,
+        request: &Request,
         asked: Vec<FlowMonitorRequest>,
     ) -> Result<Answer, OfError> {
         let Some(c) = self.connections.get_mut(request.from) else { return Ok(Answer::Done) };
@@ -50,7 +50,9 @@ impl Ofproto {
                 }
                 Err(e) => {
                     // All of them or none.
-                    begun.iter().for_each(|id| drop(c.monitors.cancel(*id)));
+                    for id in begun {
+                        let _ = c.monitors.cancel(id);
+                    }
                     return Err(e);
                 }
             }
@@ -73,7 +75,7 @@ impl Ofproto {
         Ok(pages(updates.collect(), len, |items, more| Message::FlowMonitorReply(Page { more, items })))
     }
 
-    pub(super) fn cancel_monitor(&mut self, request: &Request<'_>, id: u32) -> Result<Answer, OfError> {
+    pub(super) fn cancel_monitor(&mut self, request: &Request, id: u32) -> Result<Answer, OfError> {
         let c = self.connections.get_mut(request.from);
         c.map_or(Ok(()), |c| c.monitors.cancel(id)).map(|()| Answer::Done)
     }

@@ -54,22 +54,21 @@ impl Ofproto {
     pub(super) fn aggregate_stats(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         r: &FlowStatsRequest,
         now: Instant,
     ) -> Result<Answer, OfError> {
         let criteria = self.criteria(r)?;
         self.collect(dp, now);
         let chosen = self.tables.chosen(&criteria);
-        let mut sum = AggregateStats::default();
-        sum.flows = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
         let rules = || chosen.iter().filter_map(|id| self.tables.get(*id));
         // What nobody counts of one flow is not known of all.
         let counted = |flag| !rules().any(|r| r.flags.contains(flag));
         let total = |f: fn(&Rule) -> u64| rules().fold(0u64, |n, r| n.saturating_add(f(r)));
-        sum.packets = if counted(FlowModFlags::NO_PKT_COUNTS) { total(|r| r.packets) } else { u64::MAX };
-        sum.bytes = if counted(FlowModFlags::NO_BYT_COUNTS) { total(|r| r.bytes) } else { u64::MAX };
-        let said = Message::AggregateStatsReply(sum);
+        let packets = if counted(FlowModFlags::NO_PKT_COUNTS) { total(|r| r.packets) } else { u64::MAX };
+        let bytes = if counted(FlowModFlags::NO_BYT_COUNTS) { total(|r| r.bytes) } else { u64::MAX };
+        let flows = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
+        let said = Message::AggregateStatsReply(AggregateStats { packets, bytes, flows });
         // Who asks in the words of the extension is answered so.
         match request.kind {
             Kind::NxStatsAggregateRequest => Ok(Answer::As(Kind::NxStatsAggregateReply, said)),
@@ -135,11 +134,8 @@ impl Ofproto {
             Vec::new()
         });
         let stats = |p: &Port| {
-            let mut s = PortStats::default();
-            s.number = p.number;
-            s.counts = counts(infos.iter().find(|i| i.port == p.datapath));
-            s.duration = Some(duration(now - p.created));
-            s
+            let counts = counts(infos.iter().find(|i| i.port == p.datapath));
+            PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), more: Vec::new() }
         };
         let ports = self.asked(r.port).into_iter().map(stats).collect();
         pages(ports, |_| 128, |items, more| Message::PortStatsReply(Page { more, items }))

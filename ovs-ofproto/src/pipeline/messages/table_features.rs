@@ -36,11 +36,9 @@ pub(super) const fn actions(version: Version) -> u32 {
 /// What a table can do that has others behind it, or has not.
 fn abilities(version: Version, next: impl Iterator<Item = u8>) -> TableAbilities {
     let numbered = || FieldId::all().filter(|f| f.info().oxm(version.0).is_some());
-    let can = || {
-        let mut a = ActionAbilities::default();
-        a.actions = actions(version);
-        a.set_fields = numbered().filter(|f| f.info().writable).collect();
-        a
+    let can = || ActionAbilities {
+        actions: actions(version),
+        set_fields: numbered().filter(|f| f.info().writable).collect(),
     };
     let (mut flows, mut all) = (InstructionAbilities::default(), TableAbilities::default());
     flows.next = next.collect();

@@ -1,10 +1,14 @@
 //! The switch itself.
 
+mod fail_mode;
+
 use std::collections::{HashSet, VecDeque};
 
 use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind, Userspace};
 use ovs_packet::field::TlvTable;
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
+
+pub use fail_mode::{FailMode, HIDDEN_PRIORITY};
 
 use super::connection::{ConnectionId, Connections};
 use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
@@ -19,7 +23,8 @@ use super::translate::{Effect, View, translate, translate_actions};
 use super::{MAX_EVENTS, MAX_IDLE, STATS_INTERVAL};
 use crate::action::Action;
 use crate::codec::{CtFlush, Description, PacketIn, PacketInReason, Version};
-use crate::flow_mod::{FlowMod, FlowModFlags};
+use crate::flow_mod::FlowMod;
+use fail_mode::StandIn;
 
 /// What the switch's owner should know.
 #[derive(Clone, Debug)]
@@ -90,6 +95,7 @@ pub struct Ofproto {
     pub(super) description: Description,
     /// Which tunnel options the fields for them are.
     pub(super) options: TlvTable,
+    stand_in: StandIn,
     macs: MacTable,
     recirc: RecircIds,
     megaflows: Megaflows,
@@ -151,6 +157,7 @@ impl Ofproto {
             fragments: Fragments::default(),
             description: description(),
             options: TlvTable::default(),
+            stand_in: StandIn::default(),
             macs: MacTable::default(),
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
@@ -247,10 +254,17 @@ impl Ofproto {
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
         let changed = (self.changed || self.macs.has_changes()).then_some(Instant::ZERO);
-        [stats, changed, self.tables.next_expiry(), self.macs.next_expiry(), self.connections.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            stats,
+            changed,
+            self.tables.next_expiry(),
+            self.macs.next_expiry(),
+            self.connections.next_deadline(),
+            self.take_over_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     // Changes.
@@ -422,6 +436,7 @@ impl Ofproto {
     pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
         let flows_due = self.tables.next_expiry().is_some_and(|at| at <= now);
         self.run_connections(now);
+        self.run_stand_in(now);
         if now >= self.next_stats || flows_due {
             self.collect(dp, now);
             self.drop_idle(dp, now);
