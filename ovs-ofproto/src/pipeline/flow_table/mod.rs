@@ -22,6 +22,7 @@
 
 mod check;
 mod eviction;
+mod learn;
 mod log;
 mod rule;
 mod slab;
@@ -33,7 +34,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ovs_classifier::{Classifier, Pattern, Version, View};
+use ovs_classifier::{Pattern, Version, View};
 use ovs_packet::field::TlvTable;
 use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
@@ -174,11 +175,6 @@ impl FlowTables {
     /// A table's rules at the present version, to look packets up in.
     pub(super) fn view(&self, table: u8) -> Option<View<'_, RuleId, WORDS>> {
         self.tables.get(usize::from(table)).map(|t| t.classifier.at(self.version))
-    }
-
-    /// A table's rules at all versions.
-    pub(super) fn classifier(&self, table: u8) -> Option<&Classifier<RuleId, WORDS>> {
-        self.tables.get(usize::from(table)).map(|t| &t.classifier)
     }
 
     /// A table.

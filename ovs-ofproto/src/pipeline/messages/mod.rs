@@ -305,8 +305,8 @@ impl Ofproto {
         while let Some(id) = dump.left.as_slice().first() {
             // A flow that is gone by now is not told of.
             if self.tables.stats_into(*id, now, &mut stats) {
-                if self.options.used_bytes() > 0 {
-                    stats.matching = self.options.lift(&stats.matching);
+                if self.tlv.used_bytes() > 0 {
+                    stats.matching = self.tlv.lift(&stats.matching);
                 }
                 match page.push(&stats) {
                     Ok(true) => {}

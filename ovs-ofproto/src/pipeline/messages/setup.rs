@@ -178,7 +178,7 @@ impl Ofproto {
         let said = TlvTableReply {
             max_option_space: TUN_METADATA_BYTES as u32,
             max_fields: TLV_FIELDS as u16,
-            mappings: self.options.mappings().collect(),
+            mappings: self.tlv.mappings().collect(),
         };
         Message::TlvTableReply(said).into()
     }
@@ -186,11 +186,11 @@ impl Ofproto {
     pub(super) fn obey_tlv_table_mod(&mut self, tm: &TlvTableMod) -> Result<Answer, OfError> {
         let indexes: Vec<u16> = tm.mappings.iter().map(|m| m.index).collect();
         // A mapping that flows match by cannot go.
-        let in_use = if tm.command == 0 { 0 } else { self.tables.options_in_use(&self.options) };
+        let in_use = if tm.command == 0 { 0 } else { self.tables.options_in_use(&self.tlv) };
         let done = match tm.command {
-            0 => self.options.add(&tm.mappings),
-            1 => self.options.delete(&indexes, in_use),
-            _ => self.options.clear(in_use),
+            0 => self.tlv.add(&tm.mappings),
+            1 => self.tlv.delete(&indexes, in_use),
+            _ => self.tlv.clear(in_use),
         };
         self.changed = true;
         done.map(|()| Answer::Done).map_err(|e| match e {

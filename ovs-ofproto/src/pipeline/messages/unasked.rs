@@ -56,7 +56,7 @@ impl Ofproto {
     /// Tells of a flow that ended.
     pub(in crate::pipeline) fn tell_of_removed(&mut self, flow: &Flow, reason: RemovedReason, now: Instant) {
         let mut said = FlowRemoved::default();
-        (said.matching, said.cookie, said.reason) = (self.options.lift(&flow.matching), flow.cookie, reason as u8);
+        (said.matching, said.cookie, said.reason) = (self.tlv.lift(&flow.matching), flow.cookie, reason as u8);
         (said.idle_timeout, said.hard_timeout) = (flow.idle_timeout, flow.hard_timeout);
         said.priority = u16::try_from(flow.priority).unwrap_or(u16::MAX);
         said.table = Some(flow.table);

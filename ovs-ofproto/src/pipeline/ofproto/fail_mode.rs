@@ -100,7 +100,7 @@ impl Ofproto {
     }
 
     /// Takes over or gives way.
-    pub(super) fn run_stand_in(&mut self, now: Instant) {
+    pub(in crate::pipeline) fn run_stand_in(&mut self, now: Instant) {
         let has_controller = self.connections.iter().any(|(_, c)| c.kind == ConnectionKind::Primary);
         self.stand_in.alone_since = if has_controller { None } else { self.stand_in.alone_since.or(Some(now)) };
         if self.stand_in.due().is_some_and(|at| at <= now) {
