@@ -7,9 +7,7 @@ use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, DropReason, PortSpec, text};
 use ovs_ofproto::FlowModCommand::{self, Add, Delete, DeleteStrict, Modify, ModifyStrict};
-use ovs_ofproto::codec::{
-    ErrorMessage, FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version,
-};
+use ovs_ofproto::codec::{FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version};
 use ovs_ofproto::pipeline::{ConnectionConfig, Event, FlowModError, Ofproto, Port, RemovedReason};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;

@@ -20,7 +20,9 @@ use super::upcall::World;
 /// How many switches a datapath can have.
 pub const MAX_BRIDGES: usize = LANES as usize;
 
-/// Switches that share a datapath. See the [module](self).
+/// Switches that share a datapath. Each keeps the megaflows of the packets that come in by its ports; patches lead from one
+/// to another, and one megaflow stands for the whole way. What is done to a switch in here goes through
+/// [`change`](Bridges::change), so that all megaflows are true when it returns.
 ///
 /// ```
 /// use ovs_dpif::userspace::Datapath;

@@ -8,10 +8,15 @@
 //! 1. A packet that the datapath has no megaflow for comes up. Its key is *translated* through the flow tables into
 //!    datapath actions, a mask of all that was read on the way, and the effects of such a packet on the switch.
 //! 2. The megaflow is installed, and the packet goes on its way.
-//! 3. Now and then the datapath's counters are read, and the effects credited: rules count packets, learnt addresses
-//!    stay fresh. A megaflow that was idle for [`MAX_IDLE`] goes.
-//! 4. When flows or ports change, every megaflow is translated again; when a learnt address does, those that asked for it.
-//!    One that comes out otherwise is changed or removed, before the change is acknowledged.
+//! 3. Now and then the datapath's counters are read, and the effects credited: rules, groups and their buckets count
+//!    packets, learnt addresses and flows stay fresh. A megaflow that was idle for [`MAX_IDLE`] goes.
+//! 4. A translation notes what of the switch it looked at. When something changes, the megaflows that can have seen it are
+//!    translated again: those that met a rule which went, those that looked a packet up which a new rule matches, those that
+//!    asked for a group or a station. One that comes out otherwise is changed or removed, before the change is
+//!    acknowledged.
+//!
+//! Switches that share a datapath are [`Bridges`]; what is behind ports beside devices plugs in by [`Hooks`]. What would
+//! become of a packet is a [`Trace`].
 //!
 //! # Invariant
 //!
@@ -59,7 +64,7 @@ pub use mac::{
 pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
 pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
-pub use ofproto::{Event, Fragments, Ofproto, TableStats};
+pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, Ofproto, TableStats};
 pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
 pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Resumption, Trace};

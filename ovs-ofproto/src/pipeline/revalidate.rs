@@ -116,6 +116,7 @@ impl World<'_> {
     pub(super) fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
         if let Some(own) = self.own() {
             own.run_connections(now);
+            own.run_stand_in(now);
         }
         let due =
             self.own().is_some_and(|own| now >= own.next_stats || own.tables.next_expiry().is_some_and(|at| at <= now));
