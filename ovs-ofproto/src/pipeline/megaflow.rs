@@ -31,7 +31,7 @@ impl Megaflow {
     pub(super) fn new(key: &FlowKey, t: Translation, now: Instant) -> Megaflow {
         Megaflow {
             key: key.into(),
-            matching: (&t.matching).into(),
+            matching: (&*t.matching).into(),
             actions: t.actions,
             effects: t.effects.into(),
             dependencies: t.dependencies,
@@ -47,7 +47,7 @@ impl Megaflow {
             && self.slow == t.slow
             && *self.effects == *t.effects
             && self.dependencies == t.dependencies
-            && self.matching == SparseMatch::from(&t.matching)
+            && self.matching == SparseMatch::from(&*t.matching)
     }
 
     /// What went through since the last time, which counts as credited from now on: packets and bytes.

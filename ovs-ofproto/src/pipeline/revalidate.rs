@@ -194,7 +194,7 @@ impl World<'_> {
         if m.is(&t) {
             return;
         }
-        let same_packets = m.matching == SparseMatch::from(&t.matching);
+        let same_packets = m.matching == SparseMatch::from(&*t.matching);
         // What went through before the change is credited as it was.
         if let Ok(flow) = dp.flow_get(ufid) {
             self.credit_megaflow(ufid, flow.stats, now);

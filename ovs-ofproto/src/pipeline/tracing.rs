@@ -130,7 +130,7 @@ impl World<'_> {
             let mut end = *last;
             (end.recirc_id, end.actset_output) = (next.key.recirc_id, 0.into());
             let end = describe(&end);
-            let mut megaflow = t.matching;
+            let mut megaflow = *t.matching;
             megaflow.set(FieldId::InPortOxm, in_port.0.into());
             trace.passes.push(Pass {
                 resumed: next.resumed,

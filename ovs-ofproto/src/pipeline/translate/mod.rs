@@ -120,7 +120,7 @@ impl Dependencies {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Translation {
     /// What packets like this one have in common, in datapath port numbers.
-    pub(super) matching: Match,
+    pub(super) matching: Box<Match>,
     /// What the datapath does with them.
     pub(super) actions: Vec<DpAction>,
     /// What they change, and in which switch.
@@ -433,7 +433,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn finish(mut self, key: &FlowKey) -> Outcome {
+    fn finish(&mut self, key: &FlowKey) -> Outcome {
         let wanted = self.slow.is_empty();
         if self.out.len() > MAX_ACTIONS {
             self.fail(DropReason::ActionsTooLong, || "the actions are too long for a datapath".to_string());
@@ -459,17 +459,17 @@ impl<'a> Translator<'a> {
         let mut mask = datapath_mask(mask, key);
         mask |= &ALWAYS;
         let translation = Translation {
-            matching: Match::new(*key, mask),
-            actions: self.out,
-            effects: self.effects,
-            dependencies: self.dependencies,
+            matching: Box::new(Match::new(*key, mask)),
+            actions: std::mem::take(&mut self.out),
+            effects: std::mem::take(&mut self.effects),
+            dependencies: std::mem::take(&mut self.dependencies),
             slow: self.slow,
         };
         Outcome {
             translation,
-            reports: self.reports,
+            reports: std::mem::take(&mut self.reports),
             last: self.tracer.is_some().then(|| Box::new(*self.tracked.shown())),
-            tracer: self.tracer,
+            tracer: self.tracer.take(),
             failed: self.failed,
         }
     }
