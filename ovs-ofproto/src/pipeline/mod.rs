@@ -1,7 +1,14 @@
 //! The switch: tables, translation, MAC learning, revalidation.
 //!
 //! [`Ofproto`] is an OpenFlow switch as a value. It has no socket, thread or clock: a datapath, upcalls and the time
-//! come in as arguments, and what controllers should hear comes out as [`Event`]s.
+//! come in as arguments; what controllers should hear comes out of [`Ofproto::poll_output`], what the switch's owner should
+//! know as [`Event`]s.
+//!
+//! # How a message goes
+//!
+//! A controller that has said hello [connects](Ofproto::connect). Its messages go in by [`Ofproto::handle_message`], in any
+//! version, while the switch [wants input](Ofproto::wants_input) of it; [`Ofproto::poll_output`] gives answers, and what it
+//! is told unasked, as fast as they are read. Changes go through a log, which is committed, or taken back as a whole.
 //!
 //! # How a megaflow lives
 //!

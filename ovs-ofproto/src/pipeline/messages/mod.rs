@@ -24,7 +24,7 @@ mod unasked;
 use std::collections::VecDeque;
 
 use ovs_dpif::Dpif;
-use ovs_packet::Instant;
+use ovs_packet::{Instant, Packet};
 
 use super::connection::{
     Connection, ConnectionConfig, ConnectionId, Output, PacketInStats, RateLimit, Scheduler, Traffic, limits,
@@ -248,6 +248,11 @@ impl Ofproto {
             Message::PortMod(pm) => self.obey_port_mod(&pm, request.from),
             Message::TableMod(tm) => self.obey_table_mod(&tm, request.version),
             Message::PacketOut(out) => self.obey_packet_out(dp, out, now),
+            Message::Resume(waiting) => {
+                let token = waiting.continuation.as_deref().unwrap_or_default();
+                let known = self.resume(dp, Packet::from_slice(&waiting.data), token, now);
+                if known { Ok(Answer::Done) } else { Err(OfError::ResumeStale) }
+            }
             Message::BundleControl(b) => self.obey_bundle_control(dp, request, b, now),
             Message::BundleAdd(b) => self.obey_bundle_add(request, &b, now),
 

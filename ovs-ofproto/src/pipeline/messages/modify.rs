@@ -53,7 +53,7 @@ impl Ofproto {
         let by_extension = self.connections.get(from).is_some_and(|c| c.tables_in_flow_mods);
         if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) && !by_extension {
             // Where the extension is off, the table is a part of the command, which has no such numbers.
-            if fm.table != 0 {
+            if !matches!(fm.table, 0 | ALL_TABLES) {
                 return Err(OfError::FlowModBadCommand);
             }
             fm.table = ALL_TABLES;
