@@ -88,8 +88,9 @@ impl CtFlush {
             }
             let families = [found.original.src, found.original.dst, found.reply.src, found.reply.dst];
             let mut families = families.into_iter().flatten().map(|a| a.is_ipv4());
-            let first = families.next();
-            if families.any(|other| Some(other) != first) {
+            if let Some(first) = families.next()
+                && families.any(|other| other != first)
+            {
                 return Err(p.error(OfError::BadPropertyBadValue, "addresses of one kind"));
             }
         }

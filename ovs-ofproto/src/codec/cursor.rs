@@ -186,6 +186,11 @@ impl Writer {
         self.out
     }
 
+    /// Takes back what was written behind the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
+    }
+
     /// What was written so far.
     pub(super) fn written(&self) -> &[u8] {
         &self.out

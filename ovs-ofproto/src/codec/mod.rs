@@ -73,6 +73,7 @@ mod continuation;
 mod cursor;
 mod error;
 mod flow;
+mod flow_writer;
 mod forms;
 mod frame;
 mod group;
@@ -105,6 +106,7 @@ pub use error::{DecodeError, EncodeError, ErrorNumber, OfError};
 pub use flow::{
     AggregateStats, FlowRemoved, FlowStats, FlowStatsReader, FlowStatsReply, FlowStatsRequest, FlowStatsView,
 };
+pub use flow_writer::FlowStatsWriter;
 pub use forms::{MatchAndCookie, MatchForm, check_flow_in, decode_match, encode_match};
 pub use frame::{FrameError, Framer};
 pub use group::{Bucket, GroupDesc, GroupFeatures, GroupMod, GroupStats, Selection};

@@ -1,44 +1,94 @@
 //! The switch: tables, translation, MAC learning, revalidation.
 //!
 //! [`Ofproto`] is an OpenFlow switch as a value. It has no socket, thread or clock: a datapath, upcalls and the time
-//! come in as arguments, and what controllers should hear comes out as [`Event`]s.
+//! come in as arguments; what controllers should hear comes out of [`Ofproto::poll_output`], what the switch's owner should
+//! know as [`Event`]s.
+//!
+//! # How a message goes
+//!
+//! A controller that has said hello [connects](Ofproto::connect). Its messages go in by [`Ofproto::handle_message`], in any
+//! version, while the switch [wants input](Ofproto::wants_input) of it; [`Ofproto::poll_output`] gives answers, and what it
+//! is told unasked, as fast as they are read. Changes go through a log, which is committed, or taken back as a whole.
 //!
 //! # How a megaflow lives
 //!
 //! 1. A packet that the datapath has no megaflow for comes up. Its key is *translated* through the flow tables into
 //!    datapath actions, a mask of all that was read on the way, and the effects of such a packet on the switch.
 //! 2. The megaflow is installed, and the packet goes on its way.
-//! 3. Now and then the datapath's counters are read, and the effects credited: rules count packets, learnt addresses
-//!    stay fresh. A megaflow that was idle for [`MAX_IDLE`] goes.
-//! 4. When flows or ports change, every megaflow is translated again; when a learnt address does, those that asked for it.
-//!    One that comes out otherwise is changed or removed, before the change is acknowledged.
+//! 3. Now and then the datapath's counters are read, and the effects credited: rules, groups and their buckets count
+//!    packets, learnt addresses and flows stay fresh. A megaflow that was idle for [`MAX_IDLE`] goes.
+//! 4. A translation notes what of the switch it looked at. When something changes, the megaflows that can have seen it are
+//!    translated again: those that met a rule which went, those that looked a packet up which a new rule matches, those that
+//!    asked for a group or a station. One that comes out otherwise is changed or removed, before the change is
+//!    acknowledged.
+//!
+//! Switches that share a datapath are [`Bridges`]; what is behind ports beside devices plugs in by [`Hooks`]. What would
+//! become of a packet is a [`Trace`].
 //!
 //! # Invariant
 //!
 //! A megaflow's mask covers every bit that its translation depended on: the translation cannot read one otherwise.
 
+mod bridges;
+mod connection;
 mod flow_table;
+mod group;
+mod hooks;
+mod l2;
 mod mac;
 mod megaflow;
 mod messages;
+mod meter;
 mod ofproto;
 mod port;
 mod recirc;
+mod revalidate;
+mod snooping;
+mod trace;
+mod tracing;
 mod tracked;
 mod translate;
+mod upcall;
+mod vlan;
 
 use std::time::Duration;
 
-pub use flow_table::{DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES};
-pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacChanges, MacEntry, MacTable};
-pub use ofproto::{Event, Ofproto, TableStats};
-pub use port::{Port, VlanMode, VlanSet};
+pub use bridges::{Bridges, MAX_BRIDGES};
+pub use connection::{
+    ConnectionConfig, ConnectionId, ConnectionKind, Output, PacketInStats, RateLimit, Traffic, limits,
+};
+pub use flow_table::{
+    DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES, TableConfig, TableMiss, VISIBLE_TABLES,
+};
+pub use group::{
+    ALL_GROUPS, ANY_GROUP, Bucket, Counts, Group, GroupKey, GroupKind, GroupTable, MAX_GROUP, SelectionMethod,
+};
+pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
+pub use l2::L2Config;
+pub use mac::{
+    DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable,
+};
+pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
+pub use messages::Overrun;
+pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
+pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, Ofproto, TableStats};
+pub use port::{LinkFeatures, Port, PortConfig, Queue};
+pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
+pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Resumption, Trace};
+pub use tracing::TraceRequest;
+pub use vlan::{PriorityTags, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.
 pub const MAX_RESUBMIT_DEPTH: usize = 64;
 
 /// How many lookups one translation may make.
 pub const MAX_RESUBMITS: usize = 4096;
+
+/// How deep lookups may nest that never lead back, so that a stack of 2 MB does for them.
+pub const MAX_LOOKUP_DEPTH: usize = 320;
+
+/// How many actions one translation may come to.
+pub const MAX_STEPS: usize = 1 << 18;
 
 /// How deep actions may nest.
 pub const MAX_NESTING: usize = 16;
@@ -48,6 +98,12 @@ pub const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// How often the datapath's counters are read.
 pub const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Of more rules that come at once, it is not asked which megaflows can have seen them.
+const MAX_REVALIDATE_ONE_BY_ONE: usize = 64;
+
+/// How often what a change brings about is followed at once, before the rest waits for the next round.
+const MAX_SETTLING: usize = 8;
 
 /// How many events wait for whoever takes them; more are dropped and counted.
 pub const MAX_EVENTS: usize = 4096;
