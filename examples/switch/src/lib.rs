@@ -7,13 +7,18 @@
 //!
 //! The binary `ovs-vswitchd` is a thin layer over these; `ovs-vswitchd --help` tells what it does.
 
+pub mod config;
+pub mod daemon;
 pub mod demo;
 pub mod lab;
+pub mod vlog;
+pub mod vswitch;
 
 mod live;
 mod switch;
 
 pub use live::LiveSwitch;
+pub use vswitch::Vswitch;
 pub use switch::{FailMode, Switch, SwitchConfig, SwitchError};
 
 /// The README's programs are compiled and run as documentation tests.

@@ -1,14 +1,19 @@
 //! Network devices: where packets come from and go to.
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
-//! [`MemPort`], a pair of queues within a process, and on Linux (feature `packet-socket`) [`PacketSocket`], an
+//! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports; [`PatchPort`], an end of a cable
+//! between two; and on Linux (feature `packet-socket`) [`PacketSocket`], an
 //! interface of the kernel.
 
+mod dummy;
 mod mem;
+mod patch;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
 
+pub use dummy::{Capture, DummyControl, DummyPort};
 pub use mem::{MemPort, MemPortPeer};
+pub use patch::{PatchPort, PatchSocket};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
 

@@ -1,0 +1,411 @@
+//! A bridge: an OpenFlow switch, its ports, and the datapath that is lent to it.
+
+use std::collections::BTreeMap;
+
+use ovs_dpif::{Dpif, PortNo, Upcall};
+use ovs_ofproto::pipeline::{Event, Flow, MacTable, Ofproto, Port, VlanMode};
+use ovs_ofproto::{Action, FlowMod, Instructions};
+use ovs_packet::{EthAddr, Instant, OfPort};
+
+use super::datapath::SharedDatapath;
+use super::devices::Devices;
+use crate::config::{BridgeConfig, InterfaceConfig, PortConfig};
+use crate::switch::FailMode;
+
+/// Numbers that ports get without asking are below this.
+const MAX_AUTOMATIC: u32 = 32_768;
+
+/// A port of a bridge.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BridgePort {
+    /// Its name.
+    pub name: String,
+    /// Its number in OpenFlow.
+    pub number: OfPort,
+    /// Its number in the datapath.
+    pub datapath: PortNo,
+    /// The kind of its device.
+    pub kind: &'static str,
+    /// The kind that was asked for.
+    pub configured_kind: String,
+    interface: InterfaceConfig,
+    vlan: VlanMode,
+}
+
+impl BridgePort {
+    /// The configuration of its interface.
+    pub fn interface(&self) -> &InterfaceConfig {
+        &self.interface
+    }
+}
+
+/// A bridge.
+#[derive(Debug)]
+pub struct Bridge {
+    name: String,
+    kind: &'static str,
+    of: Ofproto,
+    ports: BTreeMap<String, BridgePort>,
+    by_datapath: BTreeMap<PortNo, String>,
+    /// The last number that was given to a port that asked for none.
+    last_number: u32,
+    /// When numbers were given up: one that was in use a while ago is not given again while there are others.
+    given_up: BTreeMap<u32, Instant>,
+    address: EthAddr,
+    config: BridgeConfig,
+    problems: Option<String>,
+    has_default_flow: bool,
+}
+
+/// How long a number rests before it is given to another port.
+const REST: std::time::Duration = std::time::Duration::from_secs(3600);
+
+impl Bridge {
+    pub(super) fn new(name: &str, kind: &'static str) -> Bridge {
+        Bridge {
+            name: name.to_string(),
+            kind,
+            of: Ofproto::new(),
+            ports: BTreeMap::new(),
+            by_datapath: BTreeMap::new(),
+            last_number: 0,
+            given_up: BTreeMap::new(),
+            address: EthAddr::default(),
+            config: BridgeConfig::new(name),
+            problems: None,
+            has_default_flow: false,
+        }
+    }
+
+    // Queries.
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type of its datapath.
+    pub fn datapath_type(&self) -> &'static str {
+        self.kind
+    }
+
+    /// How it is configured.
+    pub fn config(&self) -> &BridgeConfig {
+        &self.config
+    }
+
+    /// The number that controllers know it by.
+    pub fn datapath_id(&self) -> u64 {
+        self.of.datapath_id()
+    }
+
+    /// The address of its local port.
+    pub fn address(&self) -> EthAddr {
+        self.address
+    }
+
+    /// Its ports, by name.
+    pub fn ports(&self) -> impl Iterator<Item = &BridgePort> {
+        self.ports.values()
+    }
+
+    /// A port.
+    pub fn port(&self, name: &str) -> Option<&BridgePort> {
+        self.ports.get(name)
+    }
+
+    /// What of its configuration is not done.
+    pub fn problems(&self) -> Option<&str> {
+        self.problems.as_deref()
+    }
+
+    /// Its flows.
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.of.flows()
+    }
+
+    /// The addresses that it has learnt.
+    pub fn macs(&self) -> &MacTable {
+        self.of.macs()
+    }
+
+    pub(super) fn has_datapath_port(&self, port: PortNo) -> bool {
+        self.by_datapath.contains_key(&port)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.of.next_deadline()
+    }
+
+    // Ports.
+
+    /// Makes a port what it is to be. Nothing if that is all done; a text if part of it is not.
+    pub(super) fn apply_port(
+        &mut self,
+        port: &PortConfig,
+        interface: &InterfaceConfig,
+        kind: &str,
+        datapath: &mut SharedDatapath,
+        devices: &mut dyn Devices,
+        now: Instant,
+    ) -> Result<Option<String>, String> {
+        let vlan = port.vlan()?;
+        let opened = match (kind, datapath.is_dummy()) {
+            ("internal", true) => "dummy-internal",
+            (kind, _) => kind,
+        };
+        if let Some(there) = self.ports.get_mut(&interface.name) {
+            if there.interface != *interface {
+                devices.configure(opened, interface)?;
+                there.interface = interface.clone();
+            }
+            if there.vlan != vlan {
+                there.vlan = vlan.clone();
+                let changed = there.clone();
+                self.publish(&changed);
+            }
+        } else {
+            self.add_port(interface, kind, opened, vlan, datapath, devices, now)?;
+        }
+        if kind == "internal"
+            && interface.name != self.name
+            && let Some(mac) = interface.mac
+        {
+            set_address(devices, &interface.name, mac);
+        } else if interface.name == self.name && interface.mac.is_some() {
+            let name = &interface.name;
+            tracing::error!(
+                target: "bridge",
+                "interface {name}: ignoring mac in Interface record (use Bridge record to set local port's mac)"
+            );
+        }
+        Ok(left_out(port, interface))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a port is made of, taken apart by the only caller")]
+    fn add_port(
+        &mut self,
+        interface: &InterfaceConfig,
+        kind: &str,
+        opened: &str,
+        vlan: VlanMode,
+        datapath: &mut SharedDatapath,
+        devices: &mut dyn Devices,
+        now: Instant,
+    ) -> Result<(), String> {
+        let name = &interface.name;
+        let fail = |e: String| format!("could not open network device {name} ({e})");
+        if ["ovs-netdev", "ovs-dummy", "ovs-system"].contains(&name.as_str()) {
+            return Err(format!("could not create interface {name}, name is reserved"));
+        }
+        let device = devices.open(opened, interface).map_err(fail)?;
+        let device_kind = device.kind();
+        let number = match datapath.add(device, None) {
+            Ok(number) => number,
+            Err(e) => {
+                devices.closed(name);
+                return Err(format!("could not add network device {name} to ofproto ({e})"));
+            }
+        };
+        let port = BridgePort {
+            name: name.clone(),
+            number: self.pick_number(interface, now),
+            datapath: number,
+            kind: device_kind,
+            configured_kind: kind.to_string(),
+            interface: interface.clone(),
+            vlan,
+        };
+        self.publish(&port);
+        let shown = port.number.to_16().unwrap_or(u16::MAX);
+        tracing::info!(target: "bridge", "bridge {}: added interface {name} on port {shown}", self.name);
+        self.by_datapath.insert(number, name.clone());
+        self.ports.insert(name.clone(), port);
+        Ok(())
+    }
+
+    /// Tells the pipeline of a port.
+    fn publish(&mut self, port: &BridgePort) {
+        let mut described = Port::new(port.number, port.datapath, port.name.clone());
+        described.vlan = port.vlan.clone();
+        self.of.port_add(described);
+    }
+
+    fn pick_number(&mut self, interface: &InterfaceConfig, now: Instant) -> OfPort {
+        if interface.name == self.name {
+            return OfPort::LOCAL;
+        }
+        let used: std::collections::BTreeSet<u32> = self.ports.values().map(|p| p.number.0).collect();
+        if let Some(wanted) = super::requested(interface)
+            && !used.contains(&wanted.0)
+        {
+            return wanted;
+        }
+        self.given_up.retain(|_, at| now.since(*at) < REST);
+        let next = |from: u32| (1..MAX_AUTOMATIC).map(move |i| (from + i - 1) % (MAX_AUTOMATIC - 1) + 1);
+        let free = next(self.last_number).find(|n| !used.contains(n) && !self.given_up.contains_key(n));
+        let free = free.or_else(|| next(self.last_number).find(|n| !used.contains(n))).unwrap_or(MAX_AUTOMATIC);
+        self.last_number = free;
+        OfPort(free)
+    }
+
+    pub(super) fn remove_port(&mut self, name: &str, datapath: &mut SharedDatapath, now: Instant) {
+        let Some(port) = self.ports.remove(name) else { return };
+        self.by_datapath.remove(&port.datapath);
+        self.given_up.insert(port.number.0, now);
+        self.of.port_remove(port.number);
+        self.of.run(datapath.dpif_mut(), now);
+        // It may have vanished from the datapath before.
+        let _ = datapath.dpif_mut().port_del(port.datapath);
+    }
+
+    // Configuration of the whole.
+
+    pub(super) fn configure(
+        &mut self,
+        config: &BridgeConfig,
+        datapath: &mut SharedDatapath,
+        devices: &mut dyn Devices,
+        is_new: bool,
+        now: Instant,
+    ) {
+        self.config = config.clone();
+        self.problems = problems(config);
+        if let Some(problems) = &self.problems {
+            tracing::warn!(target: "bridge", "bridge {}: {problems}", self.name);
+        }
+        self.address = self.pick_address(config, devices);
+        if self.ports.contains_key(&self.name) {
+            set_address(devices, &self.name, self.address);
+        }
+        let id = config.datapath_id().unwrap_or_else(|| number_of(self.address));
+        if is_new {
+            tracing::info!(target: "bridge", "bridge {}: using datapath ID {id:016x}", self.name);
+        }
+        self.of.set_datapath_id(id);
+        self.set_fail_mode(config, datapath, now);
+    }
+
+    /// A bridge without controllers that is to stand alone has one flow, which forwards as a learning switch.
+    fn set_fail_mode(&mut self, config: &BridgeConfig, datapath: &mut SharedDatapath, now: Instant) {
+        let wanted = config.fail_mode == FailMode::Standalone && config.controllers.is_empty();
+        if wanted == self.has_default_flow {
+            return;
+        }
+        self.has_default_flow = wanted;
+        let mut flow = FlowMod::default();
+        flow.priority = 0;
+        if wanted {
+            flow.instructions = Instructions::apply(vec![Action::output(OfPort::NORMAL)]);
+        } else {
+            flow.command = ovs_ofproto::FlowModCommand::DeleteStrict;
+            flow.table = 0;
+        }
+        if let Err(e) = self.of.flow_mod(datapath.dpif_mut(), &flow, now) {
+            tracing::error!(target: "bridge", "bridge {}: the flow of its fail mode is refused: {e}", self.name);
+        }
+    }
+
+    /// `other_config:hwaddr`, or the least global address of its ports, or one that is made from its name.
+    fn pick_address(&self, config: &BridgeConfig, devices: &dyn Devices) -> EthAddr {
+        let is_zero = |a: &EthAddr| *a == EthAddr::default();
+        if let Some(address) = config.other_config.get("hwaddr").and_then(|a| a.parse::<EthAddr>().ok()) {
+            if address.is_multicast() {
+                tracing::error!(
+                    target: "bridge", "bridge {}: cannot set MAC address to multicast address {address}", self.name
+                );
+            } else if is_zero(&address) {
+                tracing::error!(target: "bridge", "bridge {}: cannot set MAC address to zero", self.name);
+            } else {
+                return address;
+            }
+        }
+        let others = self.ports.values().filter(|p| p.number != OfPort::LOCAL);
+        let addresses = others.filter_map(|p| devices.attributes(&p.name)?.address);
+        let is_global = |a: &EthAddr| !a.is_multicast() && a.0[0] & 2 == 0 && !is_zero(a);
+        addresses.filter(is_global).min().unwrap_or_else(|| {
+            // Stable from one run to the next, as a datapath's number should be.
+            let hash = self.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+            EthAddr::local(hash & 0x3fff_ffff_ffff)
+        })
+    }
+
+    // Work: the seam to the pipeline.
+
+    pub(super) fn handle_upcall(&mut self, datapath: &mut SharedDatapath, upcall: Upcall, now: Instant) {
+        self.of.handle_upcall(datapath.dpif_mut(), upcall, now);
+    }
+
+    pub(super) fn run(&mut self, datapath: &mut SharedDatapath, now: Instant) {
+        self.of.run(datapath.dpif_mut(), now);
+    }
+
+    /// Obeys a message and gives the answers.
+    pub fn handle_message(&mut self, dp: &mut dyn Dpif, message: &[u8], now: Instant) -> Vec<Vec<u8>> {
+        self.of.handle_message(dp, message, now)
+    }
+
+    /// What controllers should hear next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.of.poll_event()
+    }
+
+    /// Forgets all learnt addresses.
+    pub fn flush_macs(&mut self) {
+        self.of.flush_macs();
+    }
+
+    /// Reads the datapath's counters and makes all megaflows true, now.
+    pub fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        self.of.run(dp, now);
+    }
+}
+
+fn set_address(devices: &mut dyn Devices, name: &str, address: EthAddr) {
+    let result = if address.is_multicast() {
+        Err("it is a multicast address".to_string())
+    } else if address == EthAddr::default() {
+        Err("it is zero".to_string())
+    } else {
+        devices.set_address(name, address)
+    };
+    if let Err(e) = result {
+        tracing::error!(target: "bridge", "interface {name}: setting MAC failed ({e})");
+    }
+}
+
+fn number_of(address: EthAddr) -> u64 {
+    address.0.iter().fold(0, |n, b| n << 8 | u64::from(*b))
+}
+
+/// What of a port's configuration is not done though the port is there.
+fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
+    let mut what: Vec<String> = interface.others.iter().map(|c| c.to_string()).collect();
+    if port.protected {
+        what.push("protected".into());
+    }
+    for key in ["priority-tags", "qinq-ethtype", "rstp-enable", "stp-enable", "lacp-system-id"] {
+        if port.other_config.contains_key(key) {
+            what.push(format!("other_config:{key}"));
+        }
+    }
+    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+}
+
+/// What of a bridge's configuration is not done though the bridge is there.
+fn problems(config: &BridgeConfig) -> Option<String> {
+    let mut what: Vec<String> = config.others.iter().map(|c| c.to_string()).collect();
+    for (is_wanted, name) in [
+        (config.mcast_snooping_enable, "mcast_snooping_enable"),
+        (config.stp_enable, "stp_enable"),
+        (config.rstp_enable, "rstp_enable"),
+        (!config.flood_vlans.is_empty(), "flood_vlans"),
+    ] {
+        if is_wanted {
+            what.push(name.into());
+        }
+    }
+    what.extend(config.controllers.iter().flat_map(|c| &c.others).map(|c| format!("controller: {c}")));
+    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+}
