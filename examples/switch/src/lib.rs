@@ -8,12 +8,16 @@
 //! The binary `ovs-vswitchd` is a thin layer over these; `ovs-vswitchd --help` tells what it does.
 
 pub mod config;
+pub mod coverage;
 pub mod daemon;
 pub mod demo;
 pub mod lab;
+pub mod openflow;
+pub mod server;
 pub mod vlog;
 pub mod vswitch;
 
+mod commands;
 mod live;
 mod switch;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ovs_dpif::{Dpif, PortNo, Upcall};
+use ovs_ofproto::codec::{Version, Versions};
 use ovs_ofproto::pipeline::{Event, Flow, MacTable, Ofproto, Port, VlanMode};
 use ovs_ofproto::{Action, FlowMod, Instructions};
 use ovs_packet::{EthAddr, Instant, OfPort};
@@ -14,6 +15,9 @@ use crate::switch::FailMode;
 
 /// Numbers that ports get without asking are below this.
 const MAX_AUTOMATIC: u32 = 32_768;
+
+/// The versions of OpenFlow that the pipeline obeys.
+const OBEYED: [Version; 1] = [Version::V1_3];
 
 /// A port of a bridge.
 #[derive(Debug, Clone)]
@@ -93,6 +97,12 @@ impl Bridge {
     /// How it is configured.
     pub fn config(&self) -> &BridgeConfig {
         &self.config
+    }
+
+    /// The versions of OpenFlow that it speaks: those that are configured and obeyed.
+    pub fn versions(&self) -> Versions {
+        let configured = self.config.versions();
+        OBEYED.into_iter().filter(|v| configured.contains(*v)).collect()
     }
 
     /// The number that controllers know it by.
@@ -358,7 +368,12 @@ impl Bridge {
 
     /// Reads the datapath's counters and makes all megaflows true, now.
     pub fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.of.run(dp, now);
+        self.of.synchronise(dp, now);
+    }
+
+    /// Removes every megaflow of the bridge.
+    pub fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        self.of.purge(dp, now);
     }
 }
 

@@ -374,6 +374,18 @@ impl Ofproto {
         idle.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
     }
 
+    /// Removes every megaflow, after what went through it is credited.
+    pub fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let all: Vec<_> = self.megaflows.iter().map(|(ufid, _)| ufid).collect();
+        all.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
+    }
+
+    /// Reads the datapath's counters and credits what is new, now.
+    pub fn synchronise(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        self.run(dp, now);
+        self.collect(dp, now);
+    }
+
     fn uninstall(&mut self, dp: &mut dyn Dpif, ufid: Ufid, now: Instant) {
         if let Ok(flow) = dp.flow_del(ufid) {
             self.credit_megaflow(ufid, flow.stats, now);

@@ -1,0 +1,421 @@
+//! The OpenFlow connections of all bridges: controllers that are connected to, controllers that connect, the management
+//! socket `BRIDGE.mgmt`, and `BRIDGE.snoop`, where what is said with controllers can be heard.
+//!
+//! This is an edge: it has sockets. It obeys a bounded number of messages of each connection before everything else has
+//! its turn.
+//!
+//! Messages are shown in the log of module `vconn` at level DBG, as upstream does it.
+
+mod target;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ovs_ofproto::codec::{FlowRemoved, Message, Versions};
+use ovs_ofproto::pipeline::{Event, RemovedReason};
+use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions};
+use ovs_ofproto::session::{
+    AsyncConfig, AsyncKind, Class, Frame, ListenOn, ReconnectOptions, ReconnectState, Role, SessionEvent, SessionOptions,
+};
+use ovs_ofproto::text;
+use ovs_packet::Instant;
+
+use crate::config::{ControllerConfig, Settings};
+use crate::vswitch::{Bridge, Vswitch};
+use target::Place;
+
+/// Messages of one connection that are obeyed before the others have their turn.
+const SLICE: usize = 64;
+
+/// Connections of a bridge, at most.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long the other end of a management connection may be silent.
+const MANAGEMENT_PROBE: Duration = Duration::from_secs(60);
+
+/// Of what kind a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// To a controller that the configuration names: it hears of packets and changes.
+    Primary,
+    /// From somebody who asks: a tool, or a controller that connects.
+    Service,
+    /// From somebody who listens only.
+    Snoop,
+}
+
+#[derive(Debug)]
+struct Connection {
+    kind: Kind,
+    name: String,
+    driver: Driver,
+    /// What was configured, of an active one.
+    target: Option<String>,
+}
+
+#[derive(Debug)]
+struct Passive {
+    kind: Kind,
+    target: String,
+    prefix: &'static str,
+    probe: Option<Duration>,
+    listener: Listener,
+}
+
+#[derive(Debug, Default)]
+struct Service {
+    versions: Versions,
+    passives: Vec<Passive>,
+    connections: Vec<Connection>,
+    accepted: u64,
+    controllers: Vec<ControllerConfig>,
+}
+
+/// What is known of a controller (the Controller table's status columns).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ControllerStatus {
+    /// Whether there is a connection.
+    pub is_connected: bool,
+    /// Its role.
+    pub role: Option<&'static str>,
+    /// When it came and went, and why.
+    pub status: Settings,
+}
+
+/// The OpenFlow connections of all bridges. See the [module](self).
+#[derive(Debug)]
+pub struct OpenFlow {
+    folder: PathBuf,
+    is_confined: bool,
+    services: BTreeMap<String, Service>,
+}
+
+impl OpenFlow {
+    /// No connections yet. Sockets are in `folder`; the database may name sockets elsewhere unless `is_confined`.
+    pub fn new(folder: impl Into<PathBuf>, is_confined: bool) -> OpenFlow {
+        OpenFlow { folder: folder.into(), is_confined, services: BTreeMap::new() }
+    }
+
+    // Configuration.
+
+    /// Listens and connects as the bridges of a switch are configured. What is as it was stays connected.
+    pub fn configure(&mut self, switch: &Vswitch, now: Instant) {
+        self.services.retain(|name, _| switch.bridge(name).is_some());
+        for bridge in switch.bridges() {
+            let service = self.services.entry(bridge.name().to_string()).or_default();
+            service.configure(bridge, &self.folder, self.is_confined, now);
+        }
+    }
+
+    /// Has all connections of a bridge, or of all, made anew.
+    ///
+    /// # Errors
+    /// If there is no such bridge.
+    pub fn reconnect(&mut self, bridge: Option<&str>, now: Instant) -> Result<(), String> {
+        if let Some(name) = bridge.filter(|name| !self.services.contains_key(*name)) {
+            return Err(format!("{name}: no such bridge"));
+        }
+        for (_, service) in self.services.iter_mut().filter(|(name, _)| bridge.is_none_or(|b| b == *name)) {
+            service.connections.iter_mut().for_each(|c| c.driver.session_mut().close(now, "reconnect was asked for"));
+        }
+        Ok(())
+    }
+
+    /// Closes everything.
+    pub fn close(&mut self) {
+        self.services.clear();
+    }
+
+    // Queries.
+
+    /// What is known of a controller of a bridge, by its target; nothing of one that connects itself.
+    pub fn controller(&self, bridge: &str, target: &str, now: Instant) -> Option<ControllerStatus> {
+        let service = self.services.get(bridge)?;
+        let connection = service.connections.iter().find(|c| c.target.as_deref() == Some(target))?;
+        Some(status(connection, now))
+    }
+
+    /// How many connections there are, and how many wait for something.
+    pub fn count(&self) -> usize {
+        self.services.values().map(|s| s.connections.len()).sum()
+    }
+
+    // Work.
+
+    /// Does all that can be done without waiting, up to a bound. True if there may be more.
+    pub fn run(&mut self, switch: &mut Vswitch, now: Instant) -> bool {
+        let mut more = false;
+        for (name, service) in &mut self.services {
+            service.accept(now);
+            more |= service.serve(name, switch, now);
+            service.tell(name, switch, now);
+            service.connections.retain(|c| c.target.is_some() || c.driver.session().is_alive());
+        }
+        more
+    }
+
+    /// The descriptors to wait for, and what for.
+    pub fn interest(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
+        self.services.values().flat_map(|s| {
+            let listening = s.passives.iter().map(|p| (p.listener.as_fd(), Interest { read: true, write: false }));
+            listening.chain(s.connections.iter().filter_map(|c| c.driver.interest()))
+        })
+    }
+
+    /// How long to wait at most, if nothing happens to a descriptor.
+    pub fn timeout(&self, now: Instant) -> Option<Duration> {
+        let connections = self.services.values().flat_map(|s| &s.connections);
+        connections.filter_map(|c| c.driver.timeout(now)).min()
+    }
+}
+
+fn status(connection: &Connection, now: Instant) -> ControllerStatus {
+    let session = connection.driver.session();
+    let reconnect = session.reconnect();
+    let state = match reconnect.state() {
+        ReconnectState::Void => "VOID",
+        ReconnectState::Backoff => "BACKOFF",
+        ReconnectState::Connecting => "CONNECTING",
+        ReconnectState::Idle => "IDLE",
+        _ => "ACTIVE",
+    };
+    let mut status = Settings::from([("state".to_string(), state.to_string())]);
+    if let Some(reason) = session.last_close() {
+        status.insert("last_error".into(), reason.to_string());
+    }
+    for (key, at) in
+        [("sec_since_connect", reconnect.last_connected()), ("sec_since_disconnect", reconnect.last_disconnected())]
+    {
+        if let Some(at) = at {
+            status.insert(key.into(), now.since(at).as_secs().to_string());
+        }
+    }
+    let is_connected = session.is_connected();
+    ControllerStatus { is_connected, role: is_connected.then_some("other"), status }
+}
+
+impl Service {
+    fn configure(&mut self, bridge: &Bridge, folder: &Path, is_confined: bool, now: Instant) {
+        let name = bridge.name();
+        let versions = bridge.versions();
+        if versions != self.versions {
+            // Those who speak a version that is not allowed any more must go; all others need not know.
+            for c in &mut self.connections {
+                let spoken = c.driver.session().version();
+                if c.driver.session().is_connected() && spoken.is_some_and(|v| !versions.contains(v)) {
+                    c.driver.session_mut().close(now, "its version of OpenFlow is not allowed any more");
+                }
+                if c.target.is_some() {
+                    c.driver.session_mut().set_options(options(versions, Some(Duration::from_secs(5)), None));
+                }
+            }
+            self.versions = versions;
+        }
+        let mut passives = vec![
+            (Kind::Service, format!("punix:{name}.mgmt"), Place::Listen(ListenOn::Unix(folder.join(format!("{name}.mgmt"))))),
+            (Kind::Snoop, format!("punix:{name}.snoop"), Place::Listen(ListenOn::Unix(folder.join(format!("{name}.snoop"))))),
+        ];
+        let mut actives = Vec::new();
+        for controller in &bridge.config().controllers {
+            match target::place(&controller.target, name, folder, is_confined) {
+                Ok(place @ Place::Listen(_)) => passives.push((Kind::Service, controller.target.clone(), place)),
+                Ok(Place::Connect(endpoint)) => actives.push((controller, endpoint)),
+                Err(why) => tracing::error!(target: "bridge", "{why}"),
+            }
+        }
+        self.passives.retain(|p| passives.iter().any(|(kind, target, _)| (*kind, target) == (p.kind, &p.target)));
+        for (kind, target, place) in passives {
+            if let Place::Listen(place) = place
+                && !self.passives.iter().any(|p| p.target == target)
+            {
+                self.listen(kind, target, &place);
+            }
+        }
+        self.connections.retain(|c| c.target.as_ref().is_none_or(|t| actives.iter().any(|(a, _)| a.target == *t)));
+        for (controller, endpoint) in actives {
+            let probe = controller.inactivity_probe.map_or(5000, |ms| if ms == 0 { 0 } else { ms.max(5000) });
+            let probe = (probe > 0).then(|| Duration::from_millis(probe));
+            let backoff = controller.max_backoff.map(|ms| Duration::from_millis(ms.max(1000)));
+            let options = options(versions, probe, backoff);
+            let known = self.connections.iter_mut().find(|c| c.target.as_deref() == Some(&controller.target));
+            match known {
+                Some(c) if self.controllers.contains(controller) => drop(c),
+                Some(c) => c.driver.session_mut().set_options(options),
+                None => {
+                    let driver = Driver::active(endpoint, options, StreamOptions::default(), now);
+                    let target = controller.target.clone();
+                    let name = format!("{name}<->{target}");
+                    tracing::info!(target: "rconn", "{name}: connecting...");
+                    self.connections.push(Connection { kind: Kind::Primary, name, driver, target: Some(target) });
+                }
+            }
+        }
+        self.controllers.clone_from(&bridge.config().controllers);
+    }
+
+    fn listen(&mut self, kind: Kind, target: String, place: &ListenOn) {
+        let prefix = match place {
+            ListenOn::Unix(_) => "unix",
+            ListenOn::Ssl { .. } => "ssl",
+            _ => "tcp",
+        };
+        let probe = (kind == Kind::Service).then_some(MANAGEMENT_PROBE);
+        match Listener::bind(place, &StreamOptions::default()) {
+            Ok(listener) => {
+                if let Some(address) = listener.address() {
+                    tracing::info!(
+                        target: "socket_util", "0:{}: listening on port {}", address.ip(), address.port()
+                    );
+                }
+                self.passives.push(Passive { kind, target, prefix, probe, listener });
+            }
+            Err(e) => tracing::error!(target: "connmgr", "{target}: listen failed ({e})"),
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        for passive in &self.passives {
+            while self.connections.len() < MAX_CONNECTIONS {
+                match passive.listener.accept() {
+                    Ok(Some(stream)) => {
+                        let name = format!("{}#{}", passive.prefix, self.accepted);
+                        self.accepted += 1;
+                        let driver = Driver::passive(stream, options(self.versions, passive.probe, None), now);
+                        self.connections.push(Connection { kind: passive.kind, name, driver, target: None });
+                    }
+                    Ok(None) => break,
+                    Err(e) => {
+                        tracing::warn!(target: "connmgr", "{}: accept failed ({e})", passive.target);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Obeys what came in. True if there may be more.
+    fn serve(&mut self, bridge: &str, switch: &mut Vswitch, now: Instant) -> bool {
+        let mut more = false;
+        let mut heard = Vec::new();
+        for c in &mut self.connections {
+            c.driver.run(now);
+            let mut left = SLICE;
+            while left > 0 {
+                let Some(event) = c.driver.poll_event(now) else { break };
+                left -= 1;
+                match event {
+                    SessionEvent::Message(frame) if c.kind != Kind::Snoop => {
+                        log(&c.name, "received", frame.bytes());
+                        let answers = switch.with_bridge(bridge, |b, dp| b.handle_message(dp, frame.bytes(), now));
+                        if c.kind == Kind::Primary {
+                            heard.push(frame);
+                        }
+                        for answer in answers.into_iter().flatten() {
+                            heard.extend(c.send(answer, Class::Reply));
+                        }
+                    }
+                    SessionEvent::Message(_) => {}
+                    SessionEvent::Connected { .. } if c.target.is_some() => {
+                        tracing::info!(target: "rconn", "{}: connected", c.name);
+                    }
+                    SessionEvent::Connected { .. } => {}
+                    SessionEvent::Closed(reason) if c.target.is_some() => {
+                        tracing::info!(target: "rconn", "{}: {reason}", c.name);
+                    }
+                    SessionEvent::Closed(reason) => tracing::debug!(target: "rconn", "{}: {reason}", c.name),
+                }
+            }
+            more |= left == 0;
+            c.driver.run(now);
+        }
+        self.snoop(&heard, now);
+        more
+    }
+
+    /// Tells controllers what happened.
+    fn tell(&mut self, bridge: &str, switch: &mut Vswitch, now: Instant) {
+        let events = switch.with_bridge(bridge, |b, _| std::iter::from_fn(|| b.poll_event()).take(SLICE).collect());
+        let events: Vec<Event> = events.unwrap_or_default();
+        let mut heard = Vec::new();
+        for event in events {
+            let (message, kind, reason, class) = match event {
+                Event::PacketIn(packet) => {
+                    let reason = packet.reason.0;
+                    (Message::PacketIn(packet), AsyncKind::PacketIn, reason, Class::PacketIn)
+                }
+                Event::FlowRemoved(flow, why) => {
+                    let reason = match why {
+                        RemovedReason::Idle => 0,
+                        RemovedReason::Hard => 1,
+                        _ => 2,
+                    };
+                    let mut removed = FlowRemoved::default();
+                    (removed.matching, removed.priority, removed.cookie) = (flow.matching, flow.priority, flow.cookie);
+                    (removed.reason, removed.table) = (reason, Some(flow.table));
+                    removed.duration = now.since(flow.created);
+                    (removed.idle_timeout, removed.hard_timeout) = (flow.idle_timeout, flow.hard_timeout);
+                    (removed.packets, removed.bytes) = (flow.packets, flow.bytes);
+                    (Message::FlowRemoved(Box::new(removed)), AsyncKind::FlowRemoved, reason, Class::Other)
+                }
+                _ => continue,
+            };
+            for c in self.connections.iter_mut().filter(|c| c.kind != Kind::Snoop) {
+                let Some(version) = c.driver.session().version().filter(|_| c.driver.session().is_connected()) else {
+                    continue;
+                };
+                let is_wanted = AsyncConfig::of_version(version).wants(Role::Equal, kind, reason);
+                // Packets go only to those who said that they are controllers: a tool that asks for flows is none.
+                if c.kind == Kind::Primary && is_wanted {
+                    match message.encode(version, 0) {
+                        Ok(bytes) => heard.extend(c.send(bytes, class)),
+                        Err(e) => tracing::warn!(target: "connmgr", "{}: what happened cannot be told: {e}", c.name),
+                    }
+                }
+            }
+        }
+        self.snoop(&heard, now);
+    }
+
+    /// Has those who listen hear what was said with controllers.
+    fn snoop(&mut self, heard: &[Frame], now: Instant) {
+        for c in self.connections.iter_mut().filter(|c| c.kind == Kind::Snoop) {
+            for frame in heard {
+                // Whoever listens too slowly misses something, or speaks another version.
+                let _ = c.driver.send(frame, Class::Monitor);
+            }
+            c.driver.run(now);
+        }
+        if !heard.is_empty() {
+            self.connections.iter_mut().for_each(|c| c.driver.run(now));
+        }
+    }
+}
+
+impl Connection {
+    /// Sends a message, and gives it to be snooped if the connection is a controller's.
+    fn send(&mut self, bytes: Vec<u8>, class: Class) -> Option<Frame> {
+        log(&self.name, "sent (Success)", &bytes);
+        let frame = Frame::new(bytes).ok()?;
+        if let Err(e) = self.driver.send(&frame, class) {
+            tracing::debug!(target: "rconn", "{}: a message is not sent: {e}", self.name);
+        }
+        (self.kind == Kind::Primary).then_some(frame)
+    }
+}
+
+/// Shows a message in the log.
+fn log(name: &str, what: &str, bytes: &[u8]) {
+    if tracing::enabled!(target: "vconn", tracing::Level::DEBUG) {
+        let text = text::ofp_print(bytes, 1);
+        tracing::debug!(target: "vconn", "{name}: {what}: {}", text.trim_end());
+    }
+}
+
+fn options(versions: Versions, probe: Option<Duration>, backoff: Option<Duration>) -> SessionOptions {
+    let usual = ReconnectOptions::default();
+    let reconnect =
+        ReconnectOptions { probe_interval: probe, max_backoff: backoff.unwrap_or(Duration::from_secs(8)), ..usual };
+    SessionOptions { versions, reconnect, ..SessionOptions::default() }
+}
