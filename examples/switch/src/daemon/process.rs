@@ -1,7 +1,7 @@
 //! How a daemon leaves its terminal, keeps its pid file, and is watched (daemon(8) of upstream's manual).
 //!
 //! A process in Rust cannot safely fork, so a stage of the daemon starts the next by executing the program again with the
-//! same command line and one word more, [`STAGE`]:
+//! same command line and one word more, `--daemon-stage`:
 //!
 //! 1. the program as it was called, which with `--detach` starts 2 or 3, waits until the daemon says that it serves, and
 //!    ends with status 0, or with the daemon's own status if that ended before;
@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 
+use crate::vlog::Vlog;
+
 /// The option that tells a process which stage it is; not for people.
-pub const STAGE: &str = "--daemon-stage";
+const STAGE: &str = "--daemon-stage";
 
 /// Signals that tell of an error in the program, after which a monitor starts it again: ABRT, ALRM, BUS, FPE, ILL, PIPE,
 /// SEGV, XCPU, XFSZ, KILL excepted (somebody wanted that).
@@ -97,7 +99,7 @@ impl Conduct {
     ///
     /// # Errors
     /// What went wrong, in a line.
-    pub fn start(&self, log: &super::super::vlog::Vlog) -> Result<Next, String> {
+    pub fn start(&self, log: &Vlog) -> Result<Next, String> {
         match self.stage {
             Stage::First if self.detach => {
                 let next = if self.monitor { "monitor" } else { "daemon" };
@@ -146,7 +148,7 @@ impl Conduct {
     }
 
     /// Starts the daemon, and again as often as it crashes.
-    fn watch(&self, log: &super::super::vlog::Vlog) -> Result<Next, String> {
+    fn watch(&self, log: &Vlog) -> Result<Next, String> {
         let mut told = false;
         loop {
             let started = Instant::now();
@@ -181,7 +183,7 @@ fn tell() {
 }
 
 /// Leaves standard input, output and error to whoever else has them.
-fn leave_terminal(log: &super::super::vlog::Vlog) {
+fn leave_terminal(log: &Vlog) {
     log.detach_console();
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
         // If the system refuses, the terminal stays open: no harm is done.
@@ -199,7 +201,7 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 
 impl Daemon {
     /// Says, the first time, that the daemon serves: whoever started it need not wait any more.
-    pub fn serves(&mut self, conduct: &Conduct, log: &super::super::vlog::Vlog) {
+    pub fn serves(&mut self, conduct: &Conduct, log: &Vlog) {
         if std::mem::replace(&mut self.told, true) || !self.detached {
             return;
         }

@@ -239,9 +239,11 @@ impl Service {
             let probe = (probe > 0).then(|| Duration::from_millis(probe));
             let backoff = controller.max_backoff.map(|ms| Duration::from_millis(ms.max(1000)));
             let options = options(versions, probe, backoff);
+            if self.controllers.contains(controller) {
+                continue;
+            }
             let known = self.connections.iter_mut().find(|c| c.target.as_deref() == Some(&controller.target));
             match known {
-                Some(c) if self.controllers.contains(controller) => drop(c),
                 Some(c) => c.driver.session_mut().set_options(options),
                 None => {
                     let driver = Driver::active(endpoint, options, StreamOptions::default(), now);

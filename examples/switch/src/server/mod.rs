@@ -54,7 +54,6 @@ pub struct Server {
     pub(crate) database: Option<Database>,
     pub(crate) log: Vlog,
     pub(crate) coverage: Coverage,
-    pub(crate) has_dummies: bool,
     commands: Commands,
     control: Option<ControlSocket>,
     /// Who asked for the program to end.
@@ -87,7 +86,6 @@ impl Server {
             database: None,
             log,
             coverage: Coverage::default(),
-            has_dummies: options.dummies != crate::vswitch::DummyLevel::Off,
             commands: Commands::new(&version_line(), options.dummies != crate::vswitch::DummyLevel::Off),
             control,
             leaving: None,

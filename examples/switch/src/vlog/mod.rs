@@ -229,7 +229,8 @@ struct Listener(Vlog);
 impl<S: Subscriber> Layer<S> for Listener {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         let level = Level::of(*metadata.level());
-        if metadata.is_event() && self.0.state().is_heard(module_of(metadata.target()), level) {
+        // Beside events there are questions whether one would be heard.
+        if !metadata.is_span() && self.0.state().is_heard(module_of(metadata.target()), level) {
             Interest::always()
         } else {
             Interest::never()
