@@ -19,12 +19,13 @@
 //! let bytes = Message::from(flow).encode(Version::V1_3, 1)?;
 //! # #[cfg(feature = "pipeline")] {
 //! use ovs_dpif::userspace::Datapath;
-//! use ovs_ofproto::pipeline::Ofproto;
+//! use ovs_ofproto::pipeline::{ConnectionConfig, Ofproto};
 //! use ovs_packet::Instant;
 //!
 //! let (mut datapath, mut switch) = (Datapath::new(), Ofproto::new());
-//! let answers = switch.handle_message(&mut datapath, &bytes, Instant::ZERO);
-//! assert!(answers.is_empty()); // no error
+//! let controller = switch.connect(&ConnectionConfig::new(Version::V1_3));
+//! switch.handle_message(&mut datapath, controller, &bytes, Instant::ZERO)?;
+//! assert!(switch.poll_output(&mut datapath, controller, Instant::ZERO).is_none()); // no error
 //! assert_eq!(switch.flows().next().unwrap().priority, 10);
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -40,8 +41,7 @@
 //! # What there is of OpenFlow
 //!
 //! The codec speaks OpenFlow 1.0 to 1.5 with the extensions of Nicira and the ONF; [`codec`] tells what is left. The
-//! language has all actions. The pipeline obeys version 1.3 and refuses by name what it does not execute yet: groups,
-//! meters, learning, tunnels.
+//! language has all actions. The pipeline obeys all six versions.
 
 #![forbid(unsafe_code)]
 

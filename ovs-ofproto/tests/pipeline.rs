@@ -10,7 +10,7 @@ use ovs_ofproto::FlowModCommand::{self, Add, Delete, DeleteStrict, Modify, Modif
 use ovs_ofproto::codec::{
     ErrorMessage, FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version,
 };
-use ovs_ofproto::pipeline::{Event, FlowModError, Ofproto, Port, RemovedReason};
+use ovs_ofproto::pipeline::{ConnectionConfig, Event, FlowModError, Ofproto, Port, RemovedReason};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, FlowMask};
@@ -93,12 +93,22 @@ impl Bench {
         lines
     }
 
+    /// Sends a message over a new connection; the answers.
+    fn exchange(&mut self, message: &[u8]) -> Vec<Vec<u8>> {
+        let c = self.of.connect(&ConnectionConfig::new(Version::V1_3));
+        self.of.handle_message(&mut self.dp, c, message, self.now).unwrap();
+        let answers =
+            std::iter::from_fn(|| self.of.poll_output(&mut self.dp, c, self.now)).map(|o| o.message).collect();
+        assert!(self.of.disconnect(c));
+        answers
+    }
+
     fn drops(&self, reason: DropReason) -> u64 {
         self.dp.ledger().drops(reason)
     }
 
     fn counters(&self, priority: u16) -> (u64, u64) {
-        let flow = self.of.flows().find(|f| f.priority == priority).unwrap();
+        let flow = self.of.flows().find(|f| f.priority == i32::from(priority)).unwrap();
         (flow.packets, flow.bytes)
     }
 }
@@ -426,7 +436,7 @@ fn messages_are_obeyed_and_answered() {
     b.of.set_datapath_id(0xabc);
     let ask = |b: &mut Bench, message: Message| {
         let bytes = message.encode(Version::V1_3, 7).unwrap();
-        let answers = b.of.handle_message(&mut b.dp, &bytes, b.now);
+        let answers = b.exchange(&bytes);
         answers.iter().map(|a| Message::decode(a).map(|(h, m)| (h.xid, m)).unwrap()).collect::<Vec<_>>()
     };
     let add: ovs_ofproto::FlowMod = "priority=10,udp,tp_dst=53 actions=output:2".parse().unwrap();
@@ -448,11 +458,11 @@ fn messages_are_obeyed_and_answered() {
     let mut overlap: ovs_ofproto::FlowMod = "check_overlap,priority=10,ip actions=output:2".parse().unwrap();
     overlap.table = 0;
     let request = Message::from(overlap).encode(Version::V1_3, 9).unwrap();
-    let answers = b.of.handle_message(&mut b.dp, &request, b.now);
+    let answers = b.exchange(&request);
     let (Header { xid: 9, .. }, Message::Error(e)) = Message::decode(&answers[0]).unwrap() else { panic!() };
     assert_eq!(e, ErrorMessage::new(OfError::FlowModOverlap, &request));
     for garbage in [&[][..], &[4, 99, 0, 8, 0, 0, 0, 1], &[1, 14, 0, 8, 0, 0, 0, 1], &[4, 14, 0, 99, 0, 0, 0, 1]] {
-        let answers = b.of.handle_message(&mut b.dp, garbage, b.now);
+        let answers = b.exchange(garbage);
         assert_eq!(answers.len(), usize::from(garbage.len() >= 8), "{garbage:?}");
         assert!(answers.iter().all(|a| matches!(Message::decode(a), Ok((h, Message::Error(_))) if h.xid == 1)));
     }

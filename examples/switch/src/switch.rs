@@ -213,7 +213,7 @@ impl Switch {
     }
 
     /// The flows.
-    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
         self.of.flows()
     }
 

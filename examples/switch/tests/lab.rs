@@ -103,7 +103,7 @@ fn counters_and_timeouts_follow_the_virtual_clock() {
     s.add_flow("priority=9,icmp,hard_timeout=20,actions=NORMAL", now).unwrap();
     lab.ping(a, B, 10, SECOND);
     lab.run_for(SECOND * 10);
-    let flow = |lab: &Lab, priority| lab.switch_ref(nodes[0]).flows().find(|f| f.priority == priority).cloned();
+    let flow = |lab: &Lab, priority: i32| lab.switch_ref(nodes[0]).flows().find(|f| f.priority == priority);
     let busy = flow(&lab, 10).unwrap();
     assert_eq!((busy.packets, busy.bytes), (20, 20 * (14 + 20 + 8 + 32)));
     // The last packet was at 9.002 s or so.

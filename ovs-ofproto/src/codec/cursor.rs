@@ -160,6 +160,11 @@ impl Writer {
         self.out
     }
 
+    /// Takes back what was written behind the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
+    }
+
     /// How many bytes were written.
     pub fn len(&self) -> usize {
         self.out.len()

@@ -64,6 +64,7 @@ pub(crate) mod check;
 mod cursor;
 mod error;
 mod flow;
+mod flow_writer;
 mod frame;
 mod group;
 mod header;
@@ -88,6 +89,7 @@ pub use error::{DecodeError, EncodeError, ErrorNumber, OfError};
 pub use flow::{
     AggregateStats, FlowRemoved, FlowStats, FlowStatsReader, FlowStatsReply, FlowStatsRequest, FlowStatsView,
 };
+pub use flow_writer::FlowStatsWriter;
 pub use frame::{FrameError, Framer};
 pub use group::{Bucket, GroupDesc, GroupFeatures, GroupMod, GroupStats, Selection};
 pub use header::{Header, MessageType, Version};

@@ -17,10 +17,13 @@
 //!
 //! A megaflow's mask covers every bit that its translation depended on: the translation cannot read one otherwise.
 
+mod connection;
 mod flow_table;
+mod group;
 mod mac;
 mod megaflow;
 mod messages;
+mod meter;
 mod ofproto;
 mod port;
 mod recirc;
@@ -29,10 +32,20 @@ mod translate;
 
 use std::time::Duration;
 
-pub use flow_table::{DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES};
+pub use connection::{
+    ConnectionConfig, ConnectionId, ConnectionKind, Output, PacketInStats, RateLimit, Traffic, limits,
+};
+pub use flow_table::{
+    DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES, TableConfig, TableMiss, VISIBLE_TABLES,
+};
+pub use group::{
+    ALL_GROUPS, ANY_GROUP, Bucket, Counts, Group, GroupKey, GroupKind, GroupTable, MAX_GROUP, SelectionMethod,
+};
 pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacChanges, MacEntry, MacTable};
-pub use ofproto::{Event, Ofproto, TableStats};
-pub use port::{Port, VlanMode, VlanSet};
+pub use messages::Overrun;
+pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
+pub use ofproto::{Event, Fragments, Ofproto, TableStats};
+pub use port::{LinkFeatures, Port, PortConfig, Queue, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.
 pub const MAX_RESUBMIT_DEPTH: usize = 64;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bitflags::bitflags;
 use ovs_dpif::PortNo;
-use ovs_packet::OfPort;
 use ovs_packet::key::VLAN_VID_MASK;
+use ovs_packet::{EthAddr, Instant, OfPort};
+
+use crate::codec::{self, Version};
 
 /// How a port treats VLANs under the NORMAL action (the `vlan_mode` column of the Port table).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +89,75 @@ impl VlanMode {
     }
 }
 
+bitflags! {
+    /// How controllers want a port to be (`OFPPC_*`), in the numbering of OpenFlow 1.0, which has most of it.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+    pub struct PortConfig: u32 {
+        /// It is down.
+        const DOWN = 1;
+        /// The spanning tree leaves it alone.
+        const NO_STP = 1 << 1;
+        /// What comes in is dropped, but for what is meant for the spanning tree.
+        const NO_RECV = 1 << 2;
+        /// What comes in for the spanning tree is dropped.
+        const NO_RECV_STP = 1 << 3;
+        /// Floods do not leave by it.
+        const NO_FLOOD = 1 << 4;
+        /// Nothing leaves by it.
+        const NO_FWD = 1 << 5;
+        /// What comes in is not sent to controllers.
+        const NO_PACKET_IN = 1 << 6;
+    }
+}
+
+impl PortConfig {
+    /// What OpenFlow 1.1 and later can say.
+    const SINCE_1_1: PortConfig =
+        PortConfig::DOWN.union(PortConfig::NO_RECV).union(PortConfig::NO_FWD).union(PortConfig::NO_PACKET_IN);
+
+    /// The bits that `version` can say.
+    pub(super) fn of_version(version: Version) -> PortConfig {
+        if version == Version::V1_0 { PortConfig::all() } else { PortConfig::SINCE_1_1 }
+    }
+}
+
+/// What a link does and could do (`OFPPF_*`), in the numbering of OpenFlow 1.1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct LinkFeatures {
+    /// What it does now.
+    pub current: u32,
+    /// What it tells its peer that it can do.
+    pub advertised: u32,
+    /// What it can do.
+    pub supported: u32,
+    /// What its peer can do.
+    pub peer: u32,
+    /// Speed in kilobits a second.
+    pub speed: u32,
+    /// Speed at most.
+    pub max_speed: u32,
+}
+
+/// Bits of [`LinkFeatures`] in OpenFlow 1.0: speeds to 10 Gb/s are as later, 40 Gb/s and more are not there, and the rest
+/// follows at once.
+fn features_10(bits: u32) -> u32 {
+    bits & 0x7f | bits >> 4 & 0xf80
+}
+
+/// A queue of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub struct Queue {
+    /// The rate that it has at least, in tenths of a percent of the port's.
+    pub min_rate: Option<u16>,
+    /// The rate that it has at most, in tenths of a percent of the port's.
+    pub max_rate: Option<u16>,
+    /// Bytes, packets and errors sent, where they are counted.
+    pub sent: [Option<u64>; 3],
+    /// When it came to be.
+    pub created: Option<Instant>,
+}
+
 /// A port of the switch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -100,12 +172,75 @@ pub struct Port {
     pub vlan: VlanMode,
     /// Whether floods leave by it.
     pub flood: bool,
+    /// Its address.
+    pub hw_addr: EthAddr,
+    /// How controllers want it. A port that is given anew keeps what the old one of its number had.
+    pub config: PortConfig,
+    /// Whether it has a link.
+    pub link_up: bool,
+    /// What the link does.
+    pub link: LinkFeatures,
+    /// When it came.
+    pub created: Instant,
+    /// Its queues, by number.
+    pub queues: BTreeMap<u32, Queue>,
 }
 
 impl Port {
     /// A trunk for all VLANs that takes part in floods.
     pub fn new(number: OfPort, datapath: PortNo, name: impl Into<String>) -> Port {
-        Port { number, datapath, name: name.into(), vlan: VlanMode::default(), flood: true }
+        Port {
+            number,
+            datapath,
+            name: name.into(),
+            vlan: VlanMode::default(),
+            flood: true,
+            hw_addr: EthAddr::default(),
+            config: PortConfig::empty(),
+            link_up: true,
+            link: LinkFeatures::default(),
+            created: Instant::ZERO,
+            queues: BTreeMap::new(),
+        }
+    }
+
+    /// Whether packets can leave by it: it has a link, and nobody took it down. What a group's bucket watches.
+    pub fn is_up(&self) -> bool {
+        self.link_up && !self.config.contains(PortConfig::DOWN)
+    }
+
+    /// Whether a flood leaves by it.
+    pub fn floods(&self) -> bool {
+        self.flood && !self.config.intersects(PortConfig::NO_FLOOD | PortConfig::NO_FWD | PortConfig::DOWN)
+    }
+
+    /// Whether anything leaves by it.
+    pub fn forwards(&self) -> bool {
+        !self.config.intersects(PortConfig::NO_FWD | PortConfig::DOWN)
+    }
+
+    /// Whether what comes in is looked at; where it is `for_stp`, by the spanning tree.
+    pub fn receives(&self, for_stp: bool) -> bool {
+        let refused = if for_stp { PortConfig::NO_RECV_STP } else { PortConfig::NO_RECV };
+        !self.config.intersects(refused | PortConfig::DOWN)
+    }
+
+    /// As controllers of `version` see it.
+    pub(super) fn desc(&self, version: Version) -> codec::Port {
+        const LINK_DOWN: u32 = 1;
+        const LIVE: u32 = 4;
+        let mut p = codec::Port::default();
+        let old = version == Version::V1_0;
+        (p.number, p.hw_addr, p.name) = (self.number, self.hw_addr, self.name.clone());
+        p.config = (self.config & PortConfig::of_version(version)).bits();
+        p.state = if self.link_up { 0 } else { LINK_DOWN };
+        if !old && self.is_up() {
+            p.state |= LIVE;
+        }
+        let l = &self.link;
+        p.features = [l.current, l.advertised, l.supported, l.peer].map(|f| if old { features_10(f) } else { f });
+        p.speed = [l.speed, l.max_speed];
+        p
     }
 }
 
@@ -136,6 +271,10 @@ impl Ports {
 
     pub(super) fn of_datapath(&self, port: PortNo) -> Option<&Port> {
         self.get(*self.by_datapath.get(&port)?)
+    }
+
+    pub(super) fn get_mut(&mut self, number: OfPort) -> Option<&mut Port> {
+        self.by_number.get_mut(&number)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Port> {

@@ -3,20 +3,24 @@
 use std::collections::{HashSet, VecDeque};
 
 use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind, Userspace};
-use ovs_packet::{FlowKey, Instant, OfPort, Packet, extract};
+use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
-use super::flow_table::{Flow, FlowModError, FlowTables, RemovedReason, TABLES};
+use super::connection::{ConnectionId, Connections};
+use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
+use super::group::GroupTable;
 use super::mac::{MacChanges, MacTable};
 use super::megaflow::{Megaflow, Megaflows};
+use super::messages::Punt;
+use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::translate::{Effect, View, translate, translate_actions};
 use super::{MAX_EVENTS, MAX_IDLE, STATS_INTERVAL};
 use crate::action::Action;
-use crate::codec::{PacketIn, PacketInReason};
+use crate::codec::{Description, PacketIn, PacketInReason, Version};
 use crate::flow_mod::{FlowMod, FlowModFlags};
 
-/// What controllers should hear.
+/// What the switch's owner should know.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -24,6 +28,13 @@ pub enum Event {
     PacketIn(Box<PacketIn>),
     /// A flow ended that was to be reported.
     FlowRemoved(Box<Flow>, RemovedReason),
+    /// A controller changed how a port shall be: its device is to be taken up or down as [`Port::config`] says.
+    PortConfig(OfPort),
+    /// A controller wants the connections of a zone to be forgotten.
+    FlushConnections {
+        /// The zone.
+        zone: u16,
+    },
 }
 
 /// What went through a table.
@@ -72,19 +83,45 @@ pub struct TableStats {
 /// ```
 #[derive(Debug)]
 pub struct Ofproto {
-    tables: FlowTables,
-    ports: Ports,
+    pub(super) tables: FlowTables,
+    pub(super) groups: GroupTable,
+    pub(super) meters: MeterTable,
+    pub(super) ports: Ports,
+    pub(super) connections: Connections,
+    pub(super) fragments: Fragments,
+    pub(super) description: Description,
     macs: MacTable,
     recirc: RecircIds,
     megaflows: Megaflows,
-    /// Something changed that any megaflow may depend on. The table of addresses tells its changes itself.
-    changed: bool,
+    /// Something changed that any megaflow may depend on. The tables of flows and of addresses tell their changes
+    /// themselves.
+    pub(super) changed: bool,
 
     next_stats: Instant,
     table_stats: Vec<TableStats>,
     events: VecDeque<Event>,
     events_lost: u64,
     datapath_id: u64,
+}
+
+/// How IP fragments are treated (`OFPC_FRAG_*`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[repr(u16)]
+pub enum Fragments {
+    /// As other packets; ports of all are zero.
+    #[default]
+    Normal = 0,
+    /// They are dropped.
+    Drop = 1,
+    /// As other packets; the first has its ports.
+    NxMatch = 3,
+}
+
+impl Fragments {
+    /// The way with this number, of those that there are.
+    pub(super) fn by_number(number: u16) -> Option<Fragments> {
+        [Fragments::Normal, Fragments::Drop, Fragments::NxMatch].into_iter().find(|f| *f as u16 == number)
+    }
 }
 
 impl Default for Ofproto {
@@ -98,7 +135,12 @@ impl Ofproto {
     pub fn new() -> Ofproto {
         Ofproto {
             tables: FlowTables::new(),
+            groups: GroupTable::default(),
+            meters: MeterTable::default(),
             ports: Ports::default(),
+            connections: Connections::default(),
+            fragments: Fragments::default(),
+            description: Description::default(),
             macs: MacTable::default(),
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
@@ -116,7 +158,35 @@ impl Ofproto {
         self.datapath_id = id;
     }
 
+    /// Says what the switch is, to be repeated to controllers.
+    pub fn set_description(&mut self, description: Description) {
+        self.description = description;
+    }
+
+    /// Sets a table up. Flows beyond its limit give way, as far as they can. False if there is no such table.
+    pub fn configure_table(&mut self, table: u8, config: TableConfig, now: Instant) -> bool {
+        let mut log = Log::default();
+        let known = self.tables.configure(table, config, &mut log);
+        self.commit(log, None, now);
+        known
+    }
+
     // Queries.
+
+    /// The groups.
+    pub fn groups(&self) -> &GroupTable {
+        &self.groups
+    }
+
+    /// The meters.
+    pub fn meters(&self) -> &MeterTable {
+        &self.meters
+    }
+
+    /// How fragments are treated.
+    pub fn fragments(&self) -> Fragments {
+        self.fragments
+    }
 
     /// The switch's number; 0 until it is given one.
     pub fn datapath_id(&self) -> u64 {
@@ -134,7 +204,7 @@ impl Ofproto {
     }
 
     /// The flows, by table and falling priority.
-    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
         self.tables.iter().map(|(_, f)| f)
     }
 
@@ -167,13 +237,26 @@ impl Ofproto {
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
         let changed = (self.changed || self.macs.has_changes()).then_some(Instant::ZERO);
-        [stats, changed, self.tables.next_expiry(), self.macs.next_expiry()].into_iter().flatten().min()
+        [stats, changed, self.tables.next_expiry(), self.macs.next_expiry(), self.connections.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // Changes.
 
     /// Adds a port, or gives one that is there another configuration. Takes effect with the next [`run`](Self::run).
-    pub fn port_add(&mut self, port: Port) {
+    pub fn port_add(&mut self, mut port: Port) {
+        let old = self.ports.remove(port.number);
+        if let Some(old) = &old {
+            port.config = old.config;
+        }
+        let reason = if old.is_some() { 2 } else { 0 };
+        let is_news =
+            old.is_none_or(|old| [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)));
+        if is_news {
+            self.tell_of_port(reason, &port, None);
+        }
         self.ports.insert(port);
         self.changed = true;
     }
@@ -183,6 +266,7 @@ impl Ofproto {
         let port = self.ports.remove(number)?;
         self.macs.forget_port(number);
         self.changed = true;
+        self.tell_of_port(1, &port, None);
         Some(port)
     }
 
@@ -198,33 +282,57 @@ impl Ofproto {
     pub fn flow_mod(&mut self, dp: &mut dyn Dpif, fm: &FlowMod, now: Instant) -> Result<(), FlowModError> {
         // What went through so far belongs to the flows as they are.
         self.collect(dp, now);
-        let removed = self.tables.modify(fm, now)?;
-        for flow in removed {
-            self.report_removed(flow, RemovedReason::Delete);
-        }
+        let known = Known { groups: &self.groups, meters: &self.meters };
+        let mut log = Log::default();
+        self.tables.modify(fm, known, now, &mut log)?;
+        self.commit(log, None, now);
         self.revalidate(dp, now);
         Ok(())
     }
 
     /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
     /// (OpenFlow 1.5, section 7.3.6).
-    pub fn packet_out(
+    pub fn packet_out(&mut self, dp: &mut dyn Dpif, packet: Packet, in_port: OfPort, actions: &[Action], now: Instant) {
+        self.packet_out_with(dp, packet, in_port, None, actions, now);
+    }
+
+    /// The same, with what is taken for granted of the packet beside its port.
+    pub(super) fn packet_out_with(
         &mut self,
         dp: &mut dyn Dpif,
         mut packet: Packet,
         in_port: OfPort,
+        metadata: Option<&Match>,
         actions: &[Action],
         now: Instant,
     ) {
         packet.meta.in_port = self.ports.get(in_port).map_or(u32::MAX, |p| p.datapath.0);
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
+        if let Some(m) = metadata {
+            key.assign(m.key(), m.mask());
+        }
         let len = packet.len() as u64;
         let t = translate_actions(self.view(), &key, in_port, actions);
         self.credit(&t.effects, 1, len, now);
         let mut upcalls = Vec::new();
         dp.inject(packet, &t.actions, now, &mut upcalls);
         upcalls.into_iter().for_each(|u| self.handle_upcall(dp, u, now));
+    }
+
+    /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
+    pub(super) fn commit(&mut self, log: Log, _source: Option<(ConnectionId, u32)>, now: Instant) {
+        let mut ended = Vec::new();
+        self.tables.commit(log, |flow, reason| ended.push((flow, reason)));
+        for (flow, reason) in ended.into_iter().filter(|(f, _)| f.flags.contains(FlowModFlags::SEND_FLOW_REM)) {
+            self.tell_of_removed(&flow, reason, now);
+            self.event(Event::FlowRemoved(Box::new(flow), reason));
+        }
+    }
+
+    /// Tells the owner that a controller changed a port.
+    pub(super) fn port_config_changed(&mut self, port: &Port) {
+        self.event(Event::PortConfig(port.number));
     }
 
     // Packets.
@@ -238,7 +346,7 @@ impl Ofproto {
             for upcall in pending {
                 match upcall.kind {
                     UpcallKind::Action(Userspace { ref cookie, .. }) => {
-                        self.packet_in(&upcall, cookie);
+                        self.packet_in(&upcall, cookie, now);
                         dp.resolve(upcall, Resolution::Consumed, now, &mut again);
                     }
                     _ => self.miss(dp, upcall, now, &mut again),
@@ -265,8 +373,8 @@ impl Ofproto {
         dp.resolve(upcall, Resolution::Execute(&actions), now, pending);
     }
 
-    fn packet_in(&mut self, upcall: &Upcall, cookie: &Cookie) {
-        let Cookie::Controller { reason, rule_cookie, table, max_len, .. } = *cookie else { return };
+    fn packet_in(&mut self, upcall: &Upcall, cookie: &Cookie, now: Instant) {
+        let Cookie::Controller { reason, rule_cookie, table, max_len, controller_id, .. } = *cookie else { return };
         let packet = upcall.packet.data();
         let wanted = if max_len == Action::WHOLE { packet.len() } else { usize::from(max_len) };
         let in_port = self.ports.of_datapath(ovs_dpif::PortNo(upcall.packet.meta.in_port));
@@ -275,20 +383,16 @@ impl Ofproto {
         // What does not fit the message's field is said as the most that does.
         message.total_len = packet.len().min(usize::from(u16::MAX)) as u32;
         (message.reason, message.table, message.cookie) = (PacketInReason(reason), table, rule_cookie);
-        self.event(Event::PacketIn(Box::new(message)));
+        let punt = Punt { reason, controller: controller_id, message };
+        self.punt(&punt, now);
+        self.event(Event::PacketIn(Box::new(punt.message)));
     }
 
-    fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         } else {
             self.events_lost += 1;
-        }
-    }
-
-    fn report_removed(&mut self, flow: Flow, reason: RemovedReason) {
-        if flow.flags.contains(FlowModFlags::SEND_FLOW_REM) {
-            self.event(Event::FlowRemoved(Box::new(flow), reason));
         }
     }
 
@@ -297,13 +401,14 @@ impl Ofproto {
     /// Does what time or changes ask for: reads counters, ends what is over, makes megaflows true again.
     pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
         let flows_due = self.tables.next_expiry().is_some_and(|at| at <= now);
+        self.run_connections(now);
         if now >= self.next_stats || flows_due {
             self.collect(dp, now);
             self.drop_idle(dp, now);
-            for (flow, reason) in self.tables.expire(now) {
-                self.changed = true;
-                self.report_removed(flow, reason);
-            }
+            let mut log = Log::default();
+            self.tables.expire(now, &mut log);
+            self.changed |= log.len() > 0;
+            self.commit(log, None, now);
             self.next_stats = now + STATS_INTERVAL;
             let mut used = HashSet::new();
             self.megaflows.iter().for_each(|(_, m)| m.translation.recirculations(&mut used));
@@ -394,7 +499,7 @@ impl Ofproto {
     }
 
     /// Translates every megaflow again, and changes or removes those that come out otherwise.
-    fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
+    pub(super) fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
         self.changed = false;
         let all: Vec<_> = self.megaflows.iter().map(|(ufid, _)| ufid).collect();
         all.into_iter().for_each(|ufid| self.revalidate_one(dp, ufid, now));

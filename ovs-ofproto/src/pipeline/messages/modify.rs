@@ -1,0 +1,340 @@
+//! Changes that controllers ask for: of flows, groups, meters, ports and tables, one by one or in bundles.
+
+use ovs_dpif::Dpif;
+use ovs_packet::{Instant, OfPort, Packet};
+
+use super::{Answer, Request};
+use crate::codec::{
+    BundleAdd, BundleControl, GroupMod, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod, TableMod,
+    Version,
+};
+use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
+use crate::pipeline::connection::{ATOMIC, Bundle, ConnectionId};
+use crate::pipeline::flow_table::{FlowModError, Known, Log, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent};
+use crate::pipeline::group;
+use crate::pipeline::ofproto::Ofproto;
+use crate::pipeline::port::PortConfig;
+use crate::session::{AsyncKind, Class};
+
+/// Changes under way that become true together, or not at all.
+#[derive(Default)]
+struct Transaction {
+    log: Log,
+    groups: Vec<group::Undo>,
+}
+
+/// `OFPTC_*` of OpenFlow 1.4.
+const EVICTION: u32 = 1 << 2;
+const VACANCY_EVENTS: u32 = 1 << 3;
+
+impl Ofproto {
+    // One by one.
+
+    pub(super) fn obey_flow_mod(
+        &mut self,
+        dp: &mut dyn Dpif,
+        request: &Request<'_>,
+        mut fm: FlowMod,
+        now: Instant,
+    ) -> Result<Answer, OfError> {
+        self.settle(request.from, request.kind, request.version, &mut fm)?;
+        // What went through so far belongs to the flows as they are, where these go or change.
+        if fm.command != FlowModCommand::Add {
+            self.collect(dp, now);
+        }
+        let mut log = Log::default();
+        let known = Known { groups: &self.groups, meters: &self.meters };
+        self.tables.modify(&fm, known, now, &mut log)?;
+        self.commit(log, Some((request.from, request.xid)), now);
+        self.revalidate(dp, now);
+        Ok(Answer::Done)
+    }
+
+    /// Reads a flow-mod as its version and its connection mean it.
+    fn settle(&self, from: ConnectionId, kind: Kind, version: Version, fm: &mut FlowMod) -> Result<(), OfError> {
+        let by_extension = self.connections.get(from).is_some_and(|c| c.tables_in_flow_mods);
+        if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) && !by_extension {
+            // Where the extension is off, the table is a part of the command, which has no such numbers.
+            if fm.table != 0 {
+                return Err(OfError::FlowModBadCommand);
+            }
+            fm.table = ALL_TABLES;
+        }
+        if version <= Version::V1_1 && fm.command == FlowModCommand::Add {
+            fm.flags |= FlowModFlags::RESET_COUNTS;
+        }
+        Ok(())
+    }
+
+    pub(super) fn obey_group_mod(
+        &mut self,
+        dp: &mut dyn Dpif,
+        request: &Request<'_>,
+        mut gm: GroupMod,
+        now: Instant,
+    ) -> Result<Answer, OfError> {
+        number_buckets(request.kind, &mut gm);
+        self.collect(dp, now);
+        let mut t = Transaction::default();
+        self.group_mod(&gm, now, &mut t)?;
+        self.commit(t.log, Some((request.from, request.xid)), now);
+        self.revalidate(dp, now);
+        self.forward_request(request, AsyncKind::RequestForward, 0, &Message::GroupMod(Box::new(gm)));
+        Ok(Answer::Done)
+    }
+
+    fn group_mod(&mut self, gm: &GroupMod, now: Instant, t: &mut Transaction) -> Result<(), OfError> {
+        let known = Known { groups: &self.groups, meters: &self.meters };
+        for b in &gm.desc.buckets {
+            // What a bucket leads to may come later, but for itself.
+            match known.check_actions(&b.actions) {
+                Err(FlowModError::NoGroup(_)) | Ok(()) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let change = self.groups.modify(gm, now)?;
+        for id in change.undo.groups() {
+            self.tables.changes_mut().group(id);
+        }
+        for id in &change.deleted {
+            self.tables.remove_users(Some(*id), None, &mut t.log);
+        }
+        t.groups.push(change.undo);
+        Ok(())
+    }
+
+    pub(super) fn obey_meter_mod(
+        &mut self,
+        dp: &mut dyn Dpif,
+        request: &Request<'_>,
+        mm: MeterMod,
+        now: Instant,
+    ) -> Result<Answer, OfError> {
+        let gone = self.meters.modify(dp, &mm, now)?;
+        if !gone.is_empty() {
+            self.collect(dp, now);
+            let mut log = Log::default();
+            gone.iter().for_each(|meter| self.tables.remove_users(None, Some(*meter), &mut log));
+            self.commit(log, Some((request.from, request.xid)), now);
+            self.changed = true;
+            self.revalidate(dp, now);
+        }
+        self.forward_request(request, AsyncKind::RequestForward, 1, &Message::MeterMod(mm));
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn obey_port_mod(&mut self, pm: &PortMod, from: ConnectionId) -> Result<Answer, OfError> {
+        self.check_port_mod(pm)?;
+        let version = self.connections.get(from).map_or(Version::V1_0, |c| c.version);
+        let Some(port) = self.ports.get_mut(pm.number) else { return Err(OfError::PortModBadPort) };
+        let mask = PortConfig::from_bits_truncate(pm.mask) & PortConfig::of_version(version);
+        let before = port.clone();
+        port.config = port.config & !mask | PortConfig::from_bits_truncate(pm.config) & mask;
+        if pm.advertise != 0 {
+            port.link.advertised = pm.advertise;
+        }
+        if *port != before {
+            let port = port.clone();
+            self.changed = true;
+            self.port_config_changed(&port);
+            self.tell_of_port(2, &port, Some(from));
+        }
+        Ok(Answer::Done)
+    }
+
+    fn check_port_mod(&self, pm: &PortMod) -> Result<(), OfError> {
+        let port = self.ports.get(pm.number).ok_or(OfError::PortModBadPort)?;
+        if port.hw_addr == pm.hw_addr { Ok(()) } else { Err(OfError::PortModBadHwAddr) }
+    }
+
+    pub(super) fn obey_table_mod(&mut self, tm: &TableMod, version: Version) -> Result<Answer, OfError> {
+        let (table, config) = (tm.desc.table, tm.desc.config);
+        let miss = match (version, config & 3) {
+            (Version::V1_1 | Version::V1_2, 0) => Some(TableMiss::Controller),
+            (Version::V1_1 | Version::V1_2, 1) => Some(TableMiss::Continue),
+            (Version::V1_1 | Version::V1_2, 2) => Some(TableMiss::Drop),
+            (Version::V1_1 | Version::V1_2, _) => return Err(OfError::TableModBadConfig),
+            _ => None,
+        };
+        if let Some((down, up, _)) = tm.desc.vacancy.filter(|(down, up, now)| *now != 0 || down > up || *up > 100) {
+            tracing::debug!(down, up, "limits of vacancy that cannot be");
+            return Err(OfError::BadPropertyBadValue);
+        }
+        let tables = match usize::from(table) {
+            _ if table == ALL_TABLES => 0..=(VISIBLE_TABLES - 1) as u8,
+            t if t < VISIBLE_TABLES => table..=table,
+            _ => return Err(OfError::TableModBadTable),
+        };
+        for n in tables {
+            let Some(t) = self.tables.table_mut(n) else { continue };
+            if let Some(miss) = miss {
+                self.changed |= t.miss != miss;
+                t.miss = miss;
+            }
+            if version < Version::V1_4 {
+                continue;
+            }
+            let asked = tm.desc.vacancy.filter(|_| config & VACANCY_EVENTS != 0);
+            t.vacancy = asked.map(|(down, up, _)| {
+                let next = if t.vacant() < up { VacancyEvent::Up } else { VacancyEvent::Down };
+                Vacancy { down, up, next: t.vacancy.map_or(next, |v| v.next) }
+            });
+            let evicts = config & EVICTION != 0;
+            if t.evicts != evicts {
+                t.evicts = evicts;
+                self.tables.reset_eviction(n);
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn obey_packet_out(
+        &mut self,
+        dp: &mut dyn Dpif,
+        out: PacketOut,
+        now: Instant,
+    ) -> Result<Answer, OfError> {
+        self.check_packet_out(&out)?;
+        self.send_out(dp, &out, now);
+        Ok(Answer::Done)
+    }
+
+    fn check_packet_out(&self, out: &PacketOut) -> Result<(), OfError> {
+        if out.buffer_id != NO_BUFFER {
+            return Err(OfError::BadRequestBufferUnknown);
+        }
+        if out.in_port > OfPort::MAX && !out.in_port.is_reserved() {
+            return Err(OfError::BadRequestBadPort);
+        }
+        let known = Known { groups: &self.groups, meters: &self.meters };
+        Ok(known.check_actions(&out.actions)?)
+    }
+
+    fn send_out(&mut self, dp: &mut dyn Dpif, out: &PacketOut, now: Instant) {
+        let packet = Packet::from_slice(&out.data);
+        self.packet_out_with(dp, packet, out.in_port, out.metadata.as_deref(), &out.actions, now);
+    }
+
+    // Bundles.
+
+    pub(super) fn obey_bundle_add(
+        &mut self,
+        request: &Request<'_>,
+        b: &BundleAdd,
+        now: Instant,
+    ) -> Result<Answer, OfError> {
+        let (_, message) = Message::decode(&b.message).map_err(|e| e.error)?;
+        let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
+        match message {
+            Message::FlowMod(mut fm) => self.settle(request.from, kind, request.version, &mut fm)?,
+            Message::PacketOut(out) => self.check_packet_out(&out)?,
+            Message::GroupMod(_) | Message::PortMod(_) => {}
+            _ => return Err(OfError::BundleMsgUnsup),
+        }
+        let c = self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?;
+        c.bundles.add(b.bundle, b.flags, &b.message, now)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn obey_bundle_control(
+        &mut self,
+        dp: &mut dyn Dpif,
+        request: &Request<'_>,
+        b: BundleControl,
+        now: Instant,
+    ) -> Result<Answer, OfError> {
+        let bundles = &mut self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?.bundles;
+        match b.kind {
+            0 => bundles.open(b.bundle, b.flags, now)?,
+            2 => bundles.close(b.bundle, b.flags, now)?,
+            4 => {
+                let bundle = bundles.take(b.bundle).ok_or(OfError::BundleBadId)?;
+                if bundle.flags != b.flags {
+                    return Err(OfError::BundleBadFlags);
+                }
+                self.commit_bundle(dp, request, &bundle, now)?;
+            }
+            6 => drop(bundles.take(b.bundle).ok_or(OfError::BundleBadId)?),
+            _ => return Err(OfError::BundleBadType),
+        }
+        let mut reply = BundleControl::default();
+        (reply.bundle, reply.kind) = (b.bundle, b.kind + 1);
+        Ok(Message::BundleControl(reply).into())
+    }
+
+    /// Carries the messages of a bundle out. If one of them cannot be, that is told, and nothing has happened.
+    fn commit_bundle(
+        &mut self,
+        dp: &mut dyn Dpif,
+        request: &Request<'_>,
+        bundle: &Bundle,
+        now: Instant,
+    ) -> Result<(), OfError> {
+        self.collect(dp, now);
+        let mut t = Transaction::default();
+        let (mut ports, mut packets) = (Vec::new(), Vec::new());
+        for bytes in bundle.messages() {
+            let read = Message::decode(bytes).map_err(|e| e.error);
+            let done = read.and_then(|(_, message)| match message {
+                Message::FlowMod(mut fm) => {
+                    let kind = Kind::of_bytes(bytes).map_err(|e| e.error)?;
+                    self.settle(request.from, kind, request.version, &mut fm)?;
+                    let known = Known { groups: &self.groups, meters: &self.meters };
+                    Ok(self.tables.modify(&fm, known, now, &mut t.log)?)
+                }
+                Message::GroupMod(mut gm) => {
+                    let kind = Kind::of_bytes(bytes).map_err(|e| e.error)?;
+                    number_buckets(kind, &mut gm);
+                    self.group_mod(&gm, now, &mut t)
+                }
+                // Changes of ports reach beyond the switch, from where they cannot be taken back.
+                Message::PortMod(_) if bundle.flags & ATOMIC != 0 => Err(OfError::BundleMsgFailed),
+                Message::PortMod(pm) => {
+                    self.check_port_mod(&pm)?;
+                    ports.push(pm);
+                    Ok(())
+                }
+                Message::PacketOut(out) => {
+                    self.check_packet_out(&out)?;
+                    packets.push(out);
+                    Ok(())
+                }
+                _ => Err(OfError::BundleMsgUnsup),
+            });
+            if let Err(e) = done {
+                self.tables.undo(&mut t.log, 0);
+                t.groups.into_iter().rev().for_each(|undo| self.groups.undo(undo));
+                self.refuse(request.from, e, bytes, request.xid);
+                return Err(OfError::BundleMsgFailed);
+            }
+        }
+        self.commit(t.log, Some((request.from, request.xid)), now);
+        for pm in &ports {
+            // It was checked.
+            let _ = self.obey_port_mod(pm, request.from);
+        }
+        self.revalidate(dp, now);
+        packets.iter().for_each(|out| self.send_out(dp, out, now));
+        Ok(())
+    }
+
+    /// Tells others of a request that changed groups or meters, in the words of their own versions.
+    fn forward_request(&mut self, request: &Request<'_>, kind: AsyncKind, reason: u8, message: &Message) {
+        for (id, c) in self.connections.wanting(kind, reason) {
+            if id == request.from {
+                continue;
+            }
+            match message.encode(c.version, request.xid) {
+                Ok(bytes) => c.push(Class::Other, &Message::RequestForward(bytes), 0),
+                Err(e) => tracing::debug!(error = %e, "a request is not forwarded"),
+            }
+        }
+    }
+}
+
+/// Buckets have no numbers before OpenFlow 1.5: there they are counted.
+fn number_buckets(kind: Kind, gm: &mut GroupMod) {
+    if kind == Kind::GroupMod11 {
+        gm.desc.buckets.iter_mut().zip(0..).for_each(|(b, n)| b.id = n);
+    }
+}
