@@ -34,7 +34,7 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let now = server.clock.now();
     server.switch.with_bridge(name, |b, dp| b.revalidate(dp, now));
     let Some(bridge) = server.switch.bridge(name) else { return error("Unknown bridge") };
-    text(bridge.flows().map(|f| format!("{}\n", flow_line(f, now))).collect::<String>())
+    text(bridge.flows().map(|f| format!("{}\n", flow_line(&f, now))).collect::<String>())
 }
 
 fn flow_line(flow: &ovs_ofproto::pipeline::Flow, now: Instant) -> String {

@@ -115,10 +115,13 @@ fn interface(row: RowView<'_, Interface>) -> InterfaceConfig {
 
 fn controller(row: RowView<'_, Controller>) -> ControllerConfig {
     let positive = |value: Option<i64>| value.and_then(|v| u64::try_from(v).ok());
+    let small = |value: Option<i64>| value.and_then(|v| u32::try_from(v).ok());
     ControllerConfig {
         target: row.get(Controller::TARGET).to_string(),
         max_backoff: positive(row.get(Controller::MAX_BACKOFF)),
         inactivity_probe: positive(row.get(Controller::INACTIVITY_PROBE)),
-        others: set_columns(&row, &["controller_rate_limit", "controller_burst_limit", "controller_queue_size"]),
+        rate_limit: small(row.get(Controller::CONTROLLER_RATE_LIMIT)),
+        burst_limit: small(row.get(Controller::CONTROLLER_BURST_LIMIT)),
+        queue_size: small(row.get(Controller::CONTROLLER_QUEUE_SIZE)),
     }
 }

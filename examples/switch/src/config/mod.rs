@@ -229,9 +229,12 @@ pub struct ControllerConfig {
     pub max_backoff: Option<u64>,
     /// After how many silent milliseconds it is probed; 0 for never.
     pub inactivity_probe: Option<u64>,
-    /// What of the Controller table is set and has no place here, by column.
-    #[serde(skip)]
-    pub others: Vec<&'static str>,
+    /// Packets a second that it gets; all if not given.
+    pub rate_limit: Option<u32>,
+    /// Packets that it gets at once, with a rate limit.
+    pub burst_limit: Option<u32>,
+    /// Packets that wait for it, with a rate limit.
+    pub queue_size: Option<u32>,
 }
 
 #[cfg(test)]

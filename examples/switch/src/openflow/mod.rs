@@ -13,11 +13,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ovs_ofproto::codec::{FlowRemoved, Message, Versions};
-use ovs_ofproto::pipeline::{Event, RemovedReason};
+use ovs_ofproto::codec::Versions;
+use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, ConnectionKind, RateLimit};
 use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions};
 use ovs_ofproto::session::{
-    AsyncConfig, AsyncKind, Class, Frame, ListenOn, ReconnectOptions, ReconnectState, Role, SessionEvent, SessionOptions,
+    Class, Frame, ListenOn, ReconnectOptions, ReconnectState, Role, SessionEvent, SessionOptions,
 };
 use ovs_ofproto::text;
 use ovs_packet::Instant;
@@ -28,6 +28,9 @@ use target::Place;
 
 /// Messages of one connection that are obeyed before the others have their turn.
 const SLICE: usize = 64;
+
+/// Bytes that wait to be sent on a connection, above which the bridge is not asked for more.
+const MAX_QUEUED: usize = 256 << 10;
 
 /// Connections of a bridge, at most.
 const MAX_CONNECTIONS: usize = 64;
@@ -53,6 +56,9 @@ struct Connection {
     driver: Driver,
     /// What was configured, of an active one.
     target: Option<String>,
+    /// What the bridge calls it, while it is connected.
+    id: Option<ConnectionId>,
+    rate_limit: Option<RateLimit>,
 }
 
 #[derive(Debug)]
@@ -71,6 +77,8 @@ struct Service {
     connections: Vec<Connection>,
     accepted: u64,
     controllers: Vec<ControllerConfig>,
+    /// Connections that are to be forgotten.
+    gone: Vec<ConnectionId>,
 }
 
 /// What is known of a controller (the Controller table's status columns).
@@ -131,10 +139,11 @@ impl OpenFlow {
     // Queries.
 
     /// What is known of a controller of a bridge, by its target; nothing of one that connects itself.
-    pub fn controller(&self, bridge: &str, target: &str, now: Instant) -> Option<ControllerStatus> {
+    pub fn controller(&self, switch: &Vswitch, bridge: &str, target: &str, now: Instant) -> Option<ControllerStatus> {
         let service = self.services.get(bridge)?;
         let connection = service.connections.iter().find(|c| c.target.as_deref() == Some(target))?;
-        Some(status(connection, now))
+        let role = connection.id.zip(switch.bridge(bridge)).map(|(id, b)| b.role(id));
+        Some(status(connection, role, now))
     }
 
     /// How many connections there are, and how many wait for something.
@@ -150,8 +159,16 @@ impl OpenFlow {
         for (name, service) in &mut self.services {
             service.accept(now);
             more |= service.serve(name, switch, now);
-            service.tell(name, switch, now);
-            service.connections.retain(|c| c.target.is_some() || c.driver.session().is_alive());
+            for c in service.gone.drain(..) {
+                switch.with_bridge(name, |b, _| b.disconnect(c));
+            }
+            service.connections.retain_mut(|c| {
+                let stays = c.target.is_some() || c.driver.session().is_alive();
+                if !stays {
+                    c.leave(name, switch);
+                }
+                stays
+            });
         }
         more
     }
@@ -171,7 +188,7 @@ impl OpenFlow {
     }
 }
 
-fn status(connection: &Connection, now: Instant) -> ControllerStatus {
+fn status(connection: &Connection, role: Option<Role>, now: Instant) -> ControllerStatus {
     let session = connection.driver.session();
     let reconnect = session.reconnect();
     let state = match reconnect.state() {
@@ -193,7 +210,12 @@ fn status(connection: &Connection, now: Instant) -> ControllerStatus {
         }
     }
     let is_connected = session.is_connected();
-    ControllerStatus { is_connected, role: is_connected.then_some("other"), status }
+    let role = role.map(|role| match role {
+        Role::Primary => "master",
+        Role::Secondary => "slave",
+        _ => "other",
+    });
+    ControllerStatus { is_connected, role, status }
 }
 
 impl Service {
@@ -233,7 +255,11 @@ impl Service {
                 self.listen(kind, target, &place);
             }
         }
-        self.connections.retain(|c| c.target.as_ref().is_none_or(|t| actives.iter().any(|(a, _)| a.target == *t)));
+        self.connections.retain(|c| {
+            let stays = c.target.as_ref().is_none_or(|t| actives.iter().any(|(a, _)| a.target == *t));
+            self.gone.extend(c.id.filter(|_| !stays));
+            stays
+        });
         for (controller, endpoint) in actives {
             let probe = controller.inactivity_probe.map_or(5000, |ms| if ms == 0 { 0 } else { ms.max(5000) });
             let probe = (probe > 0).then(|| Duration::from_millis(probe));
@@ -246,11 +272,12 @@ impl Service {
             match known {
                 Some(c) => c.driver.session_mut().set_options(options),
                 None => {
+                    let rate_limit = rate_limit(controller);
                     let driver = Driver::active(endpoint, options, StreamOptions::default(), now);
                     let target = controller.target.clone();
                     let name = format!("{name}<->{target}");
                     tracing::info!(target: "rconn", "{name}: connecting...");
-                    self.connections.push(Connection { kind: Kind::Primary, name, driver, target: Some(target) });
+                    self.connections.push(Connection { kind: Kind::Primary, name, driver, target: Some(target), id: None, rate_limit });
                 }
             }
         }
@@ -285,7 +312,7 @@ impl Service {
                         let name = format!("{}#{}", passive.prefix, self.accepted);
                         self.accepted += 1;
                         let driver = Driver::passive(stream, options(self.versions, passive.probe, None), now);
-                        self.connections.push(Connection { kind: passive.kind, name, driver, target: None });
+                        self.connections.push(Connection { kind: passive.kind, name, driver, target: None, id: None, rate_limit: None });
                     }
                     Ok(None) => break,
                     Err(e) => {
@@ -297,87 +324,24 @@ impl Service {
         }
     }
 
-    /// Obeys what came in. True if there may be more.
+    /// Obeys what came in, and says what there is to say. True if there may be more.
     fn serve(&mut self, bridge: &str, switch: &mut Vswitch, now: Instant) -> bool {
         let mut more = false;
         let mut heard = Vec::new();
         for c in &mut self.connections {
             c.driver.run(now);
             let mut left = SLICE;
-            while left > 0 {
+            while left > 0 && c.takes_input(bridge, switch) {
                 let Some(event) = c.driver.poll_event(now) else { break };
                 left -= 1;
-                match event {
-                    SessionEvent::Message(frame) if c.kind != Kind::Snoop => {
-                        log(&c.name, "received", frame.bytes());
-                        let answers = switch.with_bridge(bridge, |b, dp| b.handle_message(dp, frame.bytes(), now));
-                        if c.kind == Kind::Primary {
-                            heard.push(frame);
-                        }
-                        for answer in answers.into_iter().flatten() {
-                            heard.extend(c.send(answer, Class::Reply));
-                        }
-                    }
-                    SessionEvent::Message(_) => {}
-                    SessionEvent::Connected { .. } if c.target.is_some() => {
-                        tracing::info!(target: "rconn", "{}: connected", c.name);
-                    }
-                    SessionEvent::Connected { .. } => {}
-                    SessionEvent::Closed(reason) if c.target.is_some() => {
-                        tracing::info!(target: "rconn", "{}: {reason}", c.name);
-                    }
-                    SessionEvent::Closed(reason) => tracing::debug!(target: "rconn", "{}: {reason}", c.name),
-                }
+                c.handle(bridge, switch, event, &mut heard, now);
             }
             more |= left == 0;
+            more |= c.say(bridge, switch, &mut heard, now);
             c.driver.run(now);
         }
         self.snoop(&heard, now);
         more
-    }
-
-    /// Tells controllers what happened.
-    fn tell(&mut self, bridge: &str, switch: &mut Vswitch, now: Instant) {
-        let events = switch.with_bridge(bridge, |b, _| std::iter::from_fn(|| b.poll_event()).take(SLICE).collect());
-        let events: Vec<Event> = events.unwrap_or_default();
-        let mut heard = Vec::new();
-        for event in events {
-            let (message, kind, reason, class) = match event {
-                Event::PacketIn(packet) => {
-                    let reason = packet.reason.0;
-                    (Message::PacketIn(packet), AsyncKind::PacketIn, reason, Class::PacketIn)
-                }
-                Event::FlowRemoved(flow, why) => {
-                    let reason = match why {
-                        RemovedReason::Idle => 0,
-                        RemovedReason::Hard => 1,
-                        _ => 2,
-                    };
-                    let mut removed = FlowRemoved::default();
-                    (removed.matching, removed.priority, removed.cookie) = (flow.matching, flow.priority, flow.cookie);
-                    (removed.reason, removed.table) = (reason, Some(flow.table));
-                    removed.duration = now.since(flow.created);
-                    (removed.idle_timeout, removed.hard_timeout) = (flow.idle_timeout, flow.hard_timeout);
-                    (removed.packets, removed.bytes) = (flow.packets, flow.bytes);
-                    (Message::FlowRemoved(Box::new(removed)), AsyncKind::FlowRemoved, reason, Class::Other)
-                }
-                _ => continue,
-            };
-            for c in self.connections.iter_mut().filter(|c| c.kind != Kind::Snoop) {
-                let Some(version) = c.driver.session().version().filter(|_| c.driver.session().is_connected()) else {
-                    continue;
-                };
-                let is_wanted = AsyncConfig::of_version(version).wants(Role::Equal, kind, reason);
-                // Packets go only to those who said that they are controllers: a tool that asks for flows is none.
-                if c.kind == Kind::Primary && is_wanted {
-                    match message.encode(version, 0) {
-                        Ok(bytes) => heard.extend(c.send(bytes, class)),
-                        Err(e) => tracing::warn!(target: "connmgr", "{}: what happened cannot be told: {e}", c.name),
-                    }
-                }
-            }
-        }
-        self.snoop(&heard, now);
     }
 
     /// Has those who listen hear what was said with controllers.
@@ -396,15 +360,95 @@ impl Service {
 }
 
 impl Connection {
-    /// Sends a message, and gives it to be snooped if the connection is a controller's.
-    fn send(&mut self, bytes: Vec<u8>, class: Class) -> Option<Frame> {
-        log(&self.name, "sent (Success)", &bytes);
-        let frame = Frame::new(bytes).ok()?;
-        if let Err(e) = self.driver.send(&frame, class) {
-            tracing::debug!(target: "rconn", "{}: a message is not sent: {e}", self.name);
-        }
-        (self.kind == Kind::Primary).then_some(frame)
+    /// Whether the bridge looks at what comes now.
+    fn takes_input(&self, bridge: &str, switch: &Vswitch) -> bool {
+        self.id.is_none_or(|id| switch.bridge(bridge).is_some_and(|b| b.wants_input(id)))
     }
+
+    fn handle(
+        &mut self,
+        bridge: &str,
+        switch: &mut Vswitch,
+        event: SessionEvent,
+        heard: &mut Vec<Frame>,
+        now: Instant,
+    ) {
+        match event {
+            SessionEvent::Message(frame) => {
+                let Some(id) = self.id else { return };
+                log(&self.name, "received", frame.bytes());
+                let obeyed = switch.with_bridge(bridge, |b, dp| b.handle_message(dp, id, frame.bytes(), now));
+                if let Some(Err(e)) = obeyed {
+                    self.driver.session_mut().close(now, &e.to_string());
+                }
+                if self.kind == Kind::Primary {
+                    heard.push(frame);
+                }
+            }
+            SessionEvent::Connected { version } => {
+                if self.target.is_some() {
+                    tracing::info!(target: "rconn", "{}: connected", self.name);
+                }
+                let mut config = ConnectionConfig::new(version);
+                config.rate_limit = self.rate_limit;
+                config.kind = match self.kind {
+                    Kind::Primary => ConnectionKind::Primary,
+                    Kind::Service => ConnectionKind::Service,
+                    // Whoever listens is no connection to the switch.
+                    Kind::Snoop => return,
+                };
+                self.id = switch.with_bridge(bridge, |b, _| b.connect(&config));
+            }
+            SessionEvent::Closed(reason) => {
+                if self.target.is_some() {
+                    tracing::info!(target: "rconn", "{}: {reason}", self.name);
+                } else {
+                    tracing::debug!(target: "rconn", "{}: {reason}", self.name);
+                }
+                self.leave(bridge, switch);
+            }
+        }
+    }
+
+    /// Has the bridge forget the connection.
+    fn leave(&mut self, bridge: &str, switch: &mut Vswitch) {
+        if let Some(id) = self.id.take() {
+            switch.with_bridge(bridge, |b, _| b.disconnect(id));
+        }
+    }
+
+    /// Sends what the bridge has to say, as much as may wait. True if there may be more.
+    fn say(&mut self, bridge: &str, switch: &mut Vswitch, heard: &mut Vec<Frame>, now: Instant) -> bool {
+        let Some(id) = self.id else { return false };
+        for _ in 0..SLICE {
+            if self.driver.session().queued().bytes >= MAX_QUEUED {
+                self.driver.run(now);
+                if self.driver.session().queued().bytes >= MAX_QUEUED {
+                    // It goes on when the other end has read.
+                    return false;
+                }
+            }
+            let output = switch.with_bridge(bridge, |b, dp| b.poll_output(dp, id, now)).flatten();
+            let Some(output) = output else { return false };
+            log(&self.name, "sent (Success)", &output.message);
+            let Ok(frame) = Frame::new(output.message) else { continue };
+            if let Err(e) = self.driver.send(&frame, output.class) {
+                tracing::debug!(target: "rconn", "{}: a message is not sent: {e}", self.name);
+            }
+            if self.kind == Kind::Primary {
+                heard.push(frame);
+            }
+        }
+        true
+    }
+}
+
+/// How many packets a controller gets (columns `controller_rate_limit`, `controller_burst_limit`, `controller_queue_size`).
+fn rate_limit(controller: &ControllerConfig) -> Option<RateLimit> {
+    let rate = controller.rate_limit.filter(|r| *r > 0)?;
+    let mut limit = RateLimit::new(rate.max(100), controller.burst_limit.unwrap_or(0));
+    limit.queue = controller.queue_size.map_or(limit.queue, |n| n as usize);
+    Some(limit)
 }
 
 /// Shows a message in the log.

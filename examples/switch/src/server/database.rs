@@ -219,7 +219,7 @@ impl Database {
                 write_interface(txn, &interface, there, switch);
             }
             for controller in row.get(Bridge::CONTROLLER).iter().filter_map(|id| replica.row(id)) {
-                write_controller(txn, &controller, name, openflow, now, false);
+                write_controller(txn, &controller, name, (switch, openflow), now, false);
             }
         }
     }
@@ -244,7 +244,7 @@ impl Database {
         }
         for row in replica.rows::<Bridge>() {
             for controller in row.get(Bridge::CONTROLLER).iter().filter_map(|id| replica.row(id)) {
-                write_controller(txn, &controller, row.get(Bridge::NAME), openflow, now, true);
+                write_controller(txn, &controller, row.get(Bridge::NAME), (switch, openflow), now, true);
             }
         }
     }
@@ -304,11 +304,11 @@ fn write_controller(
     txn: &mut Transaction,
     row: &Row<'_, Controller>,
     bridge: &str,
-    openflow: &OpenFlow,
+    (switch, openflow): (&Vswitch, &OpenFlow),
     now: Instant,
     with_times: bool,
 ) {
-    let known = openflow.controller(bridge, row.get(Controller::TARGET), now).unwrap_or_default();
+    let known = openflow.controller(switch, bridge, row.get(Controller::TARGET), now).unwrap_or_default();
     let changed = known.is_connected != row.get(Controller::IS_CONNECTED);
     txn.set(row.id(), Controller::IS_CONNECTED, known.is_connected);
     txn.set(row.id(), Controller::ROLE, known.role);

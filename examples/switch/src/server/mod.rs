@@ -231,6 +231,7 @@ impl Server {
 
     /// Has what is known of interfaces written to the database.
     pub(crate) fn state_changed(&mut self) {
+        self.switch.meet_devices();
         if let Some(database) = &mut self.database {
             database.status_changed();
         }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use ovs_dpif::{Dpif, PortNo, Upcall};
 use ovs_ofproto::codec::{Version, Versions};
-use ovs_ofproto::pipeline::{Event, Flow, MacTable, Ofproto, Port, VlanMode};
+use ovs_ofproto::pipeline::{
+    ConnectionConfig, ConnectionId, Event, Flow, MacTable, Ofproto, Output, Overrun, Port, PortConfig as PortState, VlanMode,
+};
+use ovs_ofproto::session::Role;
 use ovs_ofproto::{Action, FlowMod, Instructions};
 use ovs_packet::{EthAddr, Instant, OfPort};
 
@@ -17,7 +20,7 @@ use crate::switch::FailMode;
 const MAX_AUTOMATIC: u32 = 32_768;
 
 /// The versions of OpenFlow that the pipeline obeys.
-const OBEYED: [Version; 1] = [Version::V1_3];
+const OBEYED: [Version; 6] = Version::KNOWN;
 
 /// A port of a bridge.
 #[derive(Debug, Clone)]
@@ -35,6 +38,7 @@ pub struct BridgePort {
     pub configured_kind: String,
     interface: InterfaceConfig,
     vlan: VlanMode,
+    created: Instant,
 }
 
 impl BridgePort {
@@ -131,7 +135,7 @@ impl Bridge {
     }
 
     /// Its flows.
-    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
         self.of.flows()
     }
 
@@ -173,7 +177,7 @@ impl Bridge {
             if there.vlan != vlan {
                 there.vlan = vlan.clone();
                 let changed = there.clone();
-                self.publish(&changed);
+                self.publish(&changed, devices);
             }
         } else {
             self.add_port(interface, kind, opened, vlan, datapath, devices, now)?;
@@ -226,8 +230,9 @@ impl Bridge {
             configured_kind: kind.to_string(),
             interface: interface.clone(),
             vlan,
+            created: now,
         };
-        self.publish(&port);
+        self.publish(&port, devices);
         let shown = port.number.to_16().unwrap_or(u16::MAX);
         tracing::info!(target: "bridge", "bridge {}: added interface {name} on port {shown}", self.name);
         self.by_datapath.insert(number, name.clone());
@@ -236,9 +241,17 @@ impl Bridge {
     }
 
     /// Tells the pipeline of a port.
-    fn publish(&mut self, port: &BridgePort) {
+    fn publish(&mut self, port: &BridgePort, devices: &dyn Devices) {
         let mut described = Port::new(port.number, port.datapath, port.name.clone());
         described.vlan = port.vlan.clone();
+        described.created = port.created;
+        if let Some(known) = devices.attributes(&port.name) {
+            described.hw_addr = known.address.unwrap_or_default();
+            described.link_up = known.carrier;
+            if !known.up {
+                described.config |= PortState::DOWN;
+            }
+        }
         self.of.port_add(described);
     }
 
@@ -351,14 +364,73 @@ impl Bridge {
         self.of.run(datapath.dpif_mut(), now);
     }
 
-    /// Obeys a message and gives the answers.
-    pub fn handle_message(&mut self, dp: &mut dyn Dpif, message: &[u8], now: Instant) -> Vec<Vec<u8>> {
-        self.of.handle_message(dp, message, now)
+    /// Takes note of somebody who has said hello.
+    pub fn connect(&mut self, config: &ConnectionConfig) -> ConnectionId {
+        self.of.connect(config)
     }
 
-    /// What controllers should hear next.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.of.poll_event()
+    /// Forgets a connection.
+    pub fn disconnect(&mut self, connection: ConnectionId) {
+        self.of.disconnect(connection);
+    }
+
+    /// Whether messages of a connection are looked at now.
+    pub fn wants_input(&self, connection: ConnectionId) -> bool {
+        self.of.wants_input(connection)
+    }
+
+    /// The role of a controller.
+    pub fn role(&self, connection: ConnectionId) -> Role {
+        self.of.role(connection)
+    }
+
+    /// Obeys a message.
+    ///
+    /// # Errors
+    /// If too many wait: the connection must be closed.
+    pub fn handle_message(
+        &mut self,
+        dp: &mut dyn Dpif,
+        connection: ConnectionId,
+        message: &[u8],
+        now: Instant,
+    ) -> Result<(), Overrun> {
+        self.of.handle_message(dp, connection, message, now)
+    }
+
+    /// The next message for a connection.
+    pub fn poll_output(&mut self, dp: &mut dyn Dpif, connection: ConnectionId, now: Instant) -> Option<Output> {
+        self.of.poll_output(dp, connection, now)
+    }
+
+    /// Does what controllers asked of devices, and has them know what became of devices.
+    pub(super) fn meet_devices(&mut self, devices: &mut dyn Devices) {
+        while let Some(event) = self.of.poll_event() {
+            match event {
+                Event::PortConfig(number) => {
+                    let Some(port) = self.of.port(number) else { continue };
+                    let up = !port.config.contains(PortState::DOWN);
+                    if let Err(e) = devices.set_up(&port.name, up) {
+                        tracing::warn!(target: "bridge", "{}: {e}", port.name);
+                    }
+                }
+                Event::FlushConnections { zone } => {
+                    tracing::warn!(target: "ofproto", "zone {zone}: connections are not flushed: not available");
+                }
+                // Those who are connected were told.
+                _ => {}
+            }
+        }
+        let ports: Vec<BridgePort> = self.ports.values().cloned().collect();
+        for port in ports {
+            let Some(known) = devices.attributes(&port.name) else { continue };
+            let is_news = self.of.port(port.number).is_some_and(|p| {
+                p.link_up != known.carrier || known.address.is_some_and(|a| a != p.hw_addr)
+            });
+            if is_news {
+                self.publish(&port, devices);
+            }
+        }
     }
 
     /// Forgets all learnt addresses.
@@ -421,6 +493,5 @@ fn problems(config: &BridgeConfig) -> Option<String> {
             what.push(name.into());
         }
     }
-    what.extend(config.controllers.iter().flat_map(|c| &c.others).map(|c| format!("controller: {c}")));
     (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
 }

@@ -271,6 +271,7 @@ impl Vswitch {
             }
         }
         bridge.configure(config, datapath, devices, is_new, now);
+        bridge.meet_devices(devices);
     }
 
     // Work.
@@ -298,6 +299,12 @@ impl Vswitch {
             }
         }
         taken
+    }
+
+    /// Does what controllers asked of devices, and tells them what became of devices. Call it when a device's state may have
+    /// changed, and now and then.
+    pub fn meet_devices(&mut self) {
+        self.bridges.values_mut().for_each(|b| b.meet_devices(self.devices.as_mut()));
     }
 
     /// Has `f` do something with a bridge and its datapath.
