@@ -352,7 +352,7 @@ impl GroupTable {
 
     /// What groups there can be. `actions` are those that buckets may have, as bits.
     pub(super) fn features(&self, actions: u32) -> GroupFeatures {
-        /// Weights in select groups, liveness of ports and groups, chaining, and the check for loops.
+        /// Weights in groups that select, liveness of what is watched, chaining, and the check for loops.
         const CAPABILITIES: u32 = 0b1111;
         let mut f = GroupFeatures::default();
         f.types = 0b1111;

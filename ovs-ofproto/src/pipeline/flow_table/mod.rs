@@ -26,6 +26,8 @@ mod log;
 mod rule;
 mod slab;
 mod table;
+#[cfg(test)]
+mod tests;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -215,10 +217,11 @@ impl FlowTables {
 
     /// The flows, by table and priority, in the order in which they were added; hidden ones too.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, Flow)> {
-        let mut rules: Vec<_> =
-            self.rules.iter().map(|(id, r)| ((r.table, std::cmp::Reverse(r.priority), id), id)).collect();
-        rules.sort_unstable();
-        rules.into_iter().filter_map(|(_, id)| Some((id, self.flow(id)?)))
+        self.tables.iter().filter(|t| t.flows > 0).flat_map(|t| {
+            let mut rules: Vec<_> = t.view().iter().map(|r| (std::cmp::Reverse(r.priority()), *r.payload())).collect();
+            rules.sort_by_key(|(priority, _)| *priority);
+            rules.into_iter().filter_map(|(_, id)| Some((id, self.flow(id)?)))
+        })
     }
 
     /// The flows that a controller's request is about; none that it does not see.

@@ -34,7 +34,7 @@ pub enum TableMiss {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct TableConfig {
-    /// Its name; `None` is `tableN`.
+    /// Its name, if it has one.
     pub name: Option<String>,
     /// How many flows it may have; `None` is [`DEFAULT_FLOW_LIMIT`].
     pub limit: Option<usize>,

@@ -16,10 +16,6 @@ use crate::action::{Action, Instructions, LearnFlags};
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 use crate::pipeline::group::ANY_GROUP;
 
-/// The flags that stay with a flow.
-const KEPT: FlowModFlags =
-    FlowModFlags::SEND_FLOW_REM.union(FlowModFlags::NO_PKT_COUNTS).union(FlowModFlags::NO_BYT_COUNTS);
-
 /// The parts of conjunctive matches that actions say the flow is.
 fn clauses(instructions: &Instructions) -> Vec<Clause> {
     let clause = |a: &Action| match a {
@@ -408,7 +404,7 @@ impl FlowTables {
             idle_timeout: fm.idle_timeout,
             hard_timeout: fm.hard_timeout,
             importance: fm.importance,
-            flags: fm.flags & KEPT,
+            flags: fm.flags,
             table,
             removed: false,
         }

@@ -20,7 +20,7 @@ pub(super) const fn actions(version: Version) -> u32 {
 }
 
 /// What statistics of tables say beside numbers, as it stands in them (`ofp_table_stats`).
-pub(super) fn of_tables(version: Version, miss: u32) -> Vec<u8> {
+pub(super) fn of_tables(version: Version, miss: u32, last: bool) -> Vec<u8> {
     /// Every field, `OFPFW_ALL` and `OFPFMF_ALL` of the first two versions; of the second, without ports under MPLS.
     const FIELDS_1_0: u32 = bits(0, 21);
     const FIELDS_1_1: u32 = bits(0, 15) & !(1 << 10);
@@ -28,14 +28,14 @@ pub(super) fn of_tables(version: Version, miss: u32) -> Vec<u8> {
     const FIELDS_1_2: u64 = (1 << 37) - 1 & !(1 << 1) | 1 << 44;
     /// Of these, those that can be written: no types and protocols, nor the end of labels.
     const WRITTEN_1_2: u64 = (1 << 36) - 1 & !(1 << 1 | 1 << 5 | 1 << 10);
-    /// Go on in a table, metadata, write, apply and clear actions.
-    const INSTRUCTIONS: u32 = bits(1, 5);
+    // Metadata, write, apply and clear actions; going on in a table, if there is one behind.
+    let instructions = bits(2, 5) | u32::from(!last) << 1;
     let mut out = Vec::new();
     let mut u32s = |values: &[u32]| values.iter().for_each(|v| out.extend(v.to_be_bytes()));
     let can = actions(version);
     match version {
         Version::V1_0 => u32s(&[FIELDS_1_0]),
-        Version::V1_1 => u32s(&[FIELDS_1_1, FIELDS_1_1, INSTRUCTIONS, can, can, miss]),
+        Version::V1_1 => u32s(&[FIELDS_1_1, FIELDS_1_1, instructions, can, can, miss]),
         Version::V1_2 => {
             let halves = |v: u64| [(v >> 32) as u32, v as u32];
             let [fields, written] = [halves(FIELDS_1_2), halves(WRITTEN_1_2)];
@@ -45,7 +45,7 @@ pub(super) fn of_tables(version: Version, miss: u32) -> Vec<u8> {
             u32s(&written);
             u32s(&written);
             u32s(&[u32::MAX; 4]);
-            u32s(&[INSTRUCTIONS, miss]);
+            u32s(&[instructions, miss]);
         }
         _ => {}
     }
@@ -59,11 +59,11 @@ mod tests {
     #[test]
     fn as_stock_says_it() {
         let hex = |v: Vec<u8>| v.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        assert_eq!(hex(of_tables(Version::V1_0, 0)), "003fffff");
-        assert_eq!(hex(of_tables(Version::V1_1, 2)), "0000fbff0000fbff0000003e01ffe7ff01ffe7ff00000002");
+        assert_eq!(hex(of_tables(Version::V1_0, 0, false)), "003fffff");
+        assert_eq!(hex(of_tables(Version::V1_1, 2, true)), "0000fbff0000fbff0000003c01ffe7ff01ffe7ff00000002");
         let stock = "0000101ffffffffd0000101ffffffffd03ff800103ff80010000000ffffffbdd0000000ffffffbdd\
                      ffffffffffffffffffffffffffffffff0000003e00000000";
-        assert_eq!(hex(of_tables(Version::V1_2, 0)), stock);
-        assert!(of_tables(Version::V1_3, 0).is_empty());
+        assert_eq!(hex(of_tables(Version::V1_2, 0, false)), stock);
+        assert!(of_tables(Version::V1_3, 0, false).is_empty());
     }
 }

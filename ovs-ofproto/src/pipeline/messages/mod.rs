@@ -18,6 +18,7 @@ mod abilities;
 mod modify;
 mod report;
 mod setup;
+mod table_features;
 mod unasked;
 
 use std::collections::VecDeque;
@@ -261,7 +262,7 @@ impl Ofproto {
             Message::FlowAge => Ok(Answer::Done),
 
             Message::FlowStatsRequest(r) => self.flow_stats(dp, &r, now),
-            Message::AggregateStatsRequest(r) => self.aggregate_stats(dp, &r, now),
+            Message::AggregateStatsRequest(r) => self.aggregate_stats(dp, request, &r, now),
             Message::TableStatsRequest => Ok(self.table_stats_reply(dp, request.version, now)),
             Message::TableDescRequest => Ok(self.table_descs()),
             Message::PortDescRequest(r) => Ok(self.port_descs(r, request.version)),
@@ -280,6 +281,7 @@ impl Ofproto {
 
             Message::CtFlushZone(zone) => Ok(self.flush_connections(zone)),
             Message::Experimenter(_) => Err(OfError::BadRequestBadExperimenter),
+            Message::Opaque(o) if o.kind == Kind::StatsTableFeaturesRequest13 => self.table_features(request, &o.body),
             other => match other.says() {
                 // Nothing is exported: there is nothing to tell.
                 Some(MessageKind::IpfixBridgeStatsRequest | MessageKind::IpfixFlowStatsRequest) => {
@@ -318,7 +320,9 @@ impl Ofproto {
     }
 
     fn refuse(&mut self, connection: ConnectionId, error: OfError, request: &[u8], xid: u32) {
-        self.say(connection, Class::Reply, &Message::Error(ErrorMessage::new(error, request)), xid);
+        // All of the request, or as much of it as there is room for.
+        let data = request.iter().copied().take(0xf000).collect();
+        self.say(connection, Class::Reply, &Message::Error(ErrorMessage { error, data }), xid);
     }
 
     fn say(&mut self, connection: ConnectionId, class: Class, message: &Message, xid: u32) {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use ovs_dpif::{Dpif, PortInfo};
 use ovs_packet::{Instant, OfPort};
 
-use super::{Answer, abilities, pages};
+use super::{Answer, Request, abilities, pages};
 use crate::action::Action;
 use crate::codec::{
-    self, AggregateStats, FlowStatsRequest, GroupDesc, Message, OfError, Page, PortRequest, PortStats, QueueRequest,
-    QueueStats, QueueStatsRequest, TableDesc, TableStats, Version,
+    self, AggregateStats, FlowStatsRequest, GroupDesc, Kind, Message, OfError, Page, PortRequest, PortStats,
+    QueueRequest, QueueStats, QueueStatsRequest, TableDesc, TableStats, Version,
 };
 use crate::flow_mod::{ALL_TABLES, FlowModFlags};
 use crate::pipeline::flow_table::{Criteria, Rule, TABLES, TableMiss, VISIBLE_TABLES};
@@ -20,7 +20,7 @@ use crate::pipeline::port::{Port, Queue};
 
 /// What tables say that they can hold, as upstream's switch does, where they have no smaller limit: there is none that
 /// could be told beforehand.
-const SAID_LIMIT: usize = 1_000_000;
+pub(super) const SAID_LIMIT: usize = 1_000_000;
 
 fn duration(d: Duration) -> (u32, u32) {
     (u32::try_from(d.as_secs()).unwrap_or(u32::MAX), d.subsec_nanos())
@@ -41,6 +41,7 @@ impl Ofproto {
     pub(super) fn aggregate_stats(
         &mut self,
         dp: &mut dyn Dpif,
+        request: &Request<'_>,
         r: &FlowStatsRequest,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -55,7 +56,12 @@ impl Ofproto {
         let total = |f: fn(&Rule) -> u64| rules().fold(0u64, |n, r| n.saturating_add(f(r)));
         sum.packets = if counted(FlowModFlags::NO_PKT_COUNTS) { total(|r| r.packets) } else { u64::MAX };
         sum.bytes = if counted(FlowModFlags::NO_BYT_COUNTS) { total(|r| r.bytes) } else { u64::MAX };
-        Ok(Message::AggregateStatsReply(sum).into())
+        let said = Message::AggregateStatsReply(sum);
+        // Who asks in the words of the extension is answered so.
+        match request.kind {
+            Kind::NxStatsAggregateRequest => Ok(Answer::As(Kind::NxStatsAggregateReply, said)),
+            _ => Ok(said.into()),
+        }
     }
 
     pub(super) fn table_stats_reply(&mut self, dp: &mut dyn Dpif, version: Version, now: Instant) -> Answer {
@@ -64,11 +70,11 @@ impl Ofproto {
             let (seen, mut s) = (self.table_stats(n), TableStats::default());
             let table = self.tables.table(n)?;
             s.table = n;
-            s.name = table.config.name.clone().unwrap_or_else(|| format!("table{n}"));
+            s.name = table.config.name.clone().unwrap_or_default();
             s.active = u32::try_from(table.len()).unwrap_or(u32::MAX);
             (s.lookups, s.matched) = (seen.lookups, seen.matches);
             s.max_entries = u32::try_from(table.limit().min(SAID_LIMIT)).unwrap_or(u32::MAX);
-            s.abilities = abilities::of_tables(version, miss_bits(table.miss));
+            s.abilities = abilities::of_tables(version, miss_bits(table.miss), usize::from(n) + 1 == VISIBLE_TABLES);
             Some(s)
         };
         let tables = (0..VISIBLE_TABLES as u8).filter_map(of_table).collect();

@@ -124,6 +124,15 @@ impl Fragments {
     }
 }
 
+/// What a switch says it is, unless it is told something else.
+fn description() -> Description {
+    let mut d = Description::default();
+    (d.manufacturer, d.hardware) = ("ovs-rs".into(), "Open vSwitch".into());
+    d.software = env!("CARGO_PKG_VERSION").into();
+    (d.serial, d.datapath) = ("None".into(), "None".into());
+    d
+}
+
 impl Default for Ofproto {
     fn default() -> Self {
         Ofproto::new()
@@ -140,7 +149,7 @@ impl Ofproto {
             ports: Ports::default(),
             connections: Connections::default(),
             fragments: Fragments::default(),
-            description: Description::default(),
+            description: description(),
             macs: MacTable::default(),
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
