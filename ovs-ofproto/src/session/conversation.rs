@@ -128,6 +128,7 @@ pub struct Session {
     /// The peer closed the connection; what it said before is still to be given out.
     ended: Option<CloseReason>,
     version: Option<Version>,
+    peer_hello: Option<Frame>,
     last_close: Option<CloseReason>,
     counters: SessionCounters,
 }
@@ -154,6 +155,7 @@ impl Session {
             events: VecDeque::new(),
             ended: None,
             version: None,
+            peer_hello: None,
             last_close: None,
             counters: SessionCounters::default(),
         }
@@ -172,6 +174,11 @@ impl Session {
     /// The version that is spoken, or was last.
     pub fn version(&self) -> Option<Version> {
         self.version
+    }
+
+    /// What the other side said hello with, on the connection that is or was last: for those who show what is said.
+    pub fn peer_hello(&self) -> Option<&Frame> {
+        self.peer_hello.as_ref()
     }
 
     /// State, times and number of connections.
@@ -440,6 +447,7 @@ impl Session {
             return self.fail(now, ProtocolError::NoHello { version, kind }, None);
         }
         let (ours, theirs) = (self.options.versions, wire::hello_versions(frame));
+        self.peer_hello = Some(frame.clone());
         match negotiate(ours, theirs) {
             Some(version) => {
                 self.phase = Phase::Open(version);

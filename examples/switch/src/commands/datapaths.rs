@@ -214,7 +214,9 @@ fn dpctl_dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     };
     let now = server.clock.now();
     match server.switch.with_datapath(&dp, |dp| dump.write(dp, |_| true, now))? {
-        Ok(shown) => text(shown),
+        Ok(shown) if shown.is_empty() => text(""),
+        // Who forwards by these flows: of one thread there is one list.
+        Ok(shown) => text(format!("flow-dump from the main thread:\n{shown}")),
         Err(why) => error(why),
     }
 }

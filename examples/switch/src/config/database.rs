@@ -1,11 +1,11 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
-use ovs_db::vswitch::{self, Bridge, Controller, Interface, OpenVSwitch, Port};
+use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port};
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::session::parse_versions;
 
-use super::{BridgeConfig, Config, ControllerConfig, InterfaceConfig, PortConfig, Settings};
+use super::{BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings};
 use crate::switch::FailMode;
 
 /// Columns that a switch writes: their changes are no reason to look again.
@@ -34,7 +34,7 @@ const IGNORED: &[(&str, &str)] = &[("Open_vSwitch", "manager_options"), ("Interf
 pub fn monitor() -> Monitor {
     let mut monitor = Monitor::new(vswitch::schema());
     let schema = vswitch::schema();
-    for table in ["Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "SSL", "Mirror", "QoS"] {
+    for table in ["Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "Flow_Table", "SSL", "Mirror", "QoS"] {
         let Some(columns) = schema.table(table) else { continue };
         let written = WRITTEN.iter().find(|(t, _)| *t == table).map_or(&[][..], |(_, c)| c);
         for column in columns.columns.keys() {
@@ -81,8 +81,24 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
         mcast_snooping_enable: row.get(Bridge::MCAST_SNOOPING_ENABLE),
         stp_enable: row.get(Bridge::STP_ENABLE),
         rstp_enable: row.get(Bridge::RSTP_ENABLE),
+        tables: row
+            .get(Bridge::FLOW_TABLES)
+            .iter()
+            .filter_map(|(number, id)| Some((u8::try_from(number).ok()?, flow_table(replica.row(id)?))))
+            .collect(),
         other_config: settings(row.get(Bridge::OTHER_CONFIG)),
-        others: set_columns(&row, &["mirrors", "netflow", "sflow", "ipfix", "flow_tables", "auto_attach"]),
+        others: set_columns(&row, &["mirrors", "netflow", "sflow", "ipfix", "auto_attach"]),
+    }
+}
+
+fn flow_table(row: RowView<'_, FlowTable>) -> FlowTableConfig {
+    let prefixes: Vec<String> = row.get(FlowTable::PREFIXES).iter().map(String::from).collect();
+    FlowTableConfig {
+        name: row.get(FlowTable::NAME).map(String::from),
+        flow_limit: row.get(FlowTable::FLOW_LIMIT).and_then(|n| usize::try_from(n).ok()),
+        evict: row.get(FlowTable::OVERFLOW_POLICY) == Some("evict"),
+        groups: row.get(FlowTable::GROUPS).iter().map(String::from).collect(),
+        prefixes: (!prefixes.is_empty()).then_some(prefixes),
     }
 }
 

@@ -83,6 +83,9 @@ pub struct BridgeConfig {
     pub stp_enable: bool,
     /// Whether the rapid spanning tree protocol runs.
     pub rstp_enable: bool,
+    /// How its flow tables are set up, by number.
+    #[serde(skip)]
+    pub tables: BTreeMap<u8, FlowTableConfig>,
     /// `other_config` of the Bridge table.
     pub other_config: Settings,
     /// What of the Bridge table is set and has no place here, by column: mirrors, exporters, tables.
@@ -215,6 +218,29 @@ impl InterfaceConfig {
     /// An interface of the kind `system`.
     pub fn new(name: impl Into<String>) -> InterfaceConfig {
         InterfaceConfig { name: name.into(), ..InterfaceConfig::default() }
+    }
+}
+
+/// How a flow table is set up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FlowTableConfig {
+    /// Its name.
+    pub name: Option<String>,
+    /// How many flows it may have.
+    pub flow_limit: Option<usize>,
+    /// Whether a flow gives way to a new one where there are too many.
+    pub evict: bool,
+    /// The fields by which flows are told apart into groups, of which the largest gives way.
+    pub groups: Vec<String>,
+    /// The fields whose prefixes are tracked.
+    pub prefixes: Option<Vec<String>>,
+}
+
+impl ControllerConfig {
+    /// Whether the switch connects to it: such a controller is responsible for the flows.
+    pub fn is_primary(&self) -> bool {
+        !["ptcp:", "pssl:", "punix:", "pfd:"].iter().any(|p| self.target.starts_with(p))
     }
 }
 

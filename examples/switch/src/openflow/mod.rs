@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ovs_ofproto::codec::Versions;
+use ovs_ofproto::codec::{Hello, Message, Version, Versions};
 use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, ConnectionKind, RateLimit};
 use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions};
 use ovs_ofproto::session::{
@@ -59,6 +59,10 @@ struct Connection {
     /// What the bridge calls it, while it is connected.
     id: Option<ConnectionId>,
     rate_limit: Option<RateLimit>,
+    versions: Versions,
+    probe: Option<Duration>,
+    /// It was probed and has not answered yet.
+    is_idle: bool,
 }
 
 #[derive(Debug)]
@@ -273,11 +277,15 @@ impl Service {
                 Some(c) => c.driver.session_mut().set_options(options),
                 None => {
                     let rate_limit = rate_limit(controller);
-                    let driver = Driver::active(endpoint, options, StreamOptions::default(), now);
+                    let mut driver = Driver::active(endpoint, options, StreamOptions::default(), now);
+                    if controller.inactivity_probe.is_some() {
+                        // Asked for, a peer is probed even where its end would be noticed without.
+                        driver.session_mut().set_options(options);
+                    }
                     let target = controller.target.clone();
                     let name = format!("{name}<->{target}");
                     tracing::info!(target: "rconn", "{name}: connecting...");
-                    self.connections.push(Connection { kind: Kind::Primary, name, driver, target: Some(target), id: None, rate_limit });
+                    self.connections.push(Connection { kind: Kind::Primary, name, driver, target: Some(target), id: None, rate_limit, versions, probe, is_idle: false });
                 }
             }
         }
@@ -312,7 +320,7 @@ impl Service {
                         let name = format!("{}#{}", passive.prefix, self.accepted);
                         self.accepted += 1;
                         let driver = Driver::passive(stream, options(self.versions, passive.probe, None), now);
-                        self.connections.push(Connection { kind: passive.kind, name, driver, target: None, id: None, rate_limit: None });
+                        self.connections.push(Connection { kind: passive.kind, name, driver, target: None, id: None, rate_limit: None, versions: self.versions, probe: passive.probe, is_idle: false });
                     }
                     Ok(None) => break,
                     Err(e) => {
@@ -337,6 +345,7 @@ impl Service {
                 c.handle(bridge, switch, event, &mut heard, now);
             }
             more |= left == 0;
+            c.log_silence();
             more |= c.say(bridge, switch, &mut heard, now);
             c.driver.run(now);
         }
@@ -386,6 +395,7 @@ impl Connection {
                 }
             }
             SessionEvent::Connected { version } => {
+                self.log_hello(version);
                 if self.target.is_some() {
                     tracing::info!(target: "rconn", "{}: connected", self.name);
                 }
@@ -408,6 +418,39 @@ impl Connection {
                 self.leave(bridge, switch);
             }
         }
+    }
+
+    /// Shows how the version was agreed upon.
+    fn log_hello(&self, version: Version) {
+        if !tracing::enabled!(target: "vconn", tracing::Level::DEBUG) {
+            return;
+        }
+        let session = self.driver.session();
+        let ours = self.versions;
+        let own = ours.highest().and_then(|v| Message::Hello(Hello::new(ours)).encode(v, 0).ok());
+        own.iter().for_each(|bytes| log(&self.name, "sent (Success)", bytes));
+        let Some(theirs) = session.peer_hello() else { return };
+        log(&self.name, "received", theirs.bytes());
+        let known = match Message::decode(theirs.bytes()) {
+            Ok((_, Message::Hello(hello))) => hello.versions(theirs.version()),
+            _ => Versions::default(),
+        };
+        tracing::debug!(
+            target: "vconn",
+            "{}: negotiated OpenFlow version {:#04x} (we support {}, peer supports {})",
+            self.name, version.0, in_words(ours), in_words(known)
+        );
+    }
+
+    /// Shows that the other end is silent.
+    fn log_silence(&mut self) {
+        let reconnect = self.driver.session().reconnect();
+        let is_idle = reconnect.state() == ReconnectState::Idle;
+        if is_idle && !std::mem::replace(&mut self.is_idle, is_idle) {
+            let seconds = self.probe.unwrap_or_default().as_secs();
+            tracing::debug!(target: "rconn", "{}: idle {seconds} seconds, sending inactivity probe", self.name);
+        }
+        self.is_idle = is_idle;
     }
 
     /// Has the bridge forget the connection.
@@ -449,6 +492,19 @@ fn rate_limit(controller: &ControllerConfig) -> Option<RateLimit> {
     let mut limit = RateLimit::new(rate.max(100), controller.burst_limit.unwrap_or(0));
     limit.queue = controller.queue_size.map_or(limit.queue, |n| n as usize);
     Some(limit)
+}
+
+/// A set of versions as upstream's log says it.
+fn in_words(versions: Versions) -> String {
+    match versions.highest() {
+        None => "no version".into(),
+        Some(v) if versions == Versions::up_to(v) && v > Version::V1_0 => format!("version {:#04x} and earlier", v.0),
+        Some(v) if versions.iter().count() == 1 => format!("version {:#04x}", v.0),
+        Some(_) => {
+            let all: Vec<String> = versions.iter().map(|v| format!("{:#04x}", v.0)).collect();
+            format!("versions {}", all.join(", "))
+        }
+    }
 }
 
 /// Shows a message in the log.

@@ -149,6 +149,7 @@ impl Server {
             }
         }
         self.busy |= self.openflow.run(&mut self.switch, now);
+        self.switch.obey_controllers();
         self.forward(now);
         self.coverage.run(now);
         if let Some(database) = &mut self.database {

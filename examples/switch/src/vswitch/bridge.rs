@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use ovs_dpif::{Dpif, PortNo, Upcall};
-use ovs_ofproto::codec::{Version, Versions};
+use ovs_ofproto::codec::{GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::{
-    ConnectionConfig, ConnectionId, Event, Flow, MacTable, Ofproto, Output, Overrun, Port, PortConfig as PortState, VlanMode,
+    ALL_GROUPS, ALL_METERS,
+    ConnectionConfig, ConnectionId, ConnectionKind, Event, Flow, MacTable, Ofproto, Output, Overrun, Port, PortConfig as PortState, Queue,
+    TableConfig, VISIBLE_TABLES, VlanMode,
 };
 use ovs_ofproto::session::Role;
-use ovs_ofproto::{Action, FlowMod, Instructions};
+use ovs_ofproto::{Action, FlowMod, Instructions, Subfield};
+use ovs_packet::field::FieldId;
 use ovs_packet::{EthAddr, Instant, OfPort};
 
 use super::datapath::SharedDatapath;
 use super::devices::Devices;
-use crate::config::{BridgeConfig, InterfaceConfig, PortConfig};
+use crate::config::{BridgeConfig, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig};
 use crate::switch::FailMode;
 
 /// Numbers that ports get without asking are below this.
@@ -64,6 +67,8 @@ pub struct Bridge {
     config: BridgeConfig,
     problems: Option<String>,
     has_default_flow: bool,
+    has_controllers: bool,
+    tables: BTreeMap<u8, FlowTableConfig>,
 }
 
 /// How long a number rests before it is given to another port.
@@ -83,6 +88,8 @@ impl Bridge {
             config: BridgeConfig::new(name),
             problems: None,
             has_default_flow: false,
+            has_controllers: false,
+            tables: BTreeMap::new(),
         }
     }
 
@@ -245,6 +252,10 @@ impl Bridge {
         let mut described = Port::new(port.number, port.datapath, port.name.clone());
         described.vlan = port.vlan.clone();
         described.created = port.created;
+        if port.kind.starts_with("dummy") {
+            // Such a device has one queue, always.
+            described.queues.insert(0, Queue::default());
+        }
         if let Some(known) = devices.attributes(&port.name) {
             described.hw_addr = known.address.unwrap_or_default();
             described.link_up = known.carrier;
@@ -307,12 +318,54 @@ impl Bridge {
             tracing::info!(target: "bridge", "bridge {}: using datapath ID {id:016x}", self.name);
         }
         self.of.set_datapath_id(id);
+        self.configure_tables(config, now);
+        let has_controllers = config.controllers.iter().any(ControllerConfig::is_primary);
+        if has_controllers != std::mem::replace(&mut self.has_controllers, has_controllers) {
+            // What one who is responsible no more has set up is nobody's.
+            self.clear(datapath, now);
+        }
         self.set_fail_mode(config, datapath, now);
+    }
+
+    fn configure_tables(&mut self, config: &BridgeConfig, now: Instant) {
+        for table in 0..VISIBLE_TABLES {
+            let Ok(table) = u8::try_from(table) else { break };
+            let wanted = config.tables.get(&table);
+            if wanted != self.tables.get(&table) {
+                self.of.configure_table(table, wanted.map(of_table).unwrap_or_default(), now);
+            }
+        }
+        self.tables = config.tables.clone();
+    }
+
+    /// Removes all flows, groups and meters, as a controller would.
+    fn clear(&mut self, datapath: &mut SharedDatapath, now: Instant) {
+        let mut config = ConnectionConfig::new(Version::V1_3);
+        config.kind = ConnectionKind::Service;
+        let own = self.of.connect(&config);
+        let mut flows = FlowMod::default();
+        flows.command = ovs_ofproto::FlowModCommand::Delete;
+        flows.table = ovs_ofproto::ALL_TABLES;
+        let mut groups = GroupMod::default();
+        // The numbers of the commands are the same in all versions (OFPGC_DELETE, OFPMC_DELETE).
+        groups.command = 2;
+        groups.desc.group = ALL_GROUPS;
+        let mut meters = MeterMod::default();
+        meters.command = 2;
+        meters.config.meter = ALL_METERS;
+        for message in [Message::from(flows), Message::GroupMod(Box::new(groups)), Message::MeterMod(meters)] {
+            if let Ok(bytes) = message.encode(Version::V1_3, 0) {
+                // One message after the other never is too many.
+                let _ = self.of.handle_message(datapath.dpif_mut(), own, &bytes, now);
+            }
+        }
+        self.of.disconnect(own);
+        self.has_default_flow = false;
     }
 
     /// A bridge without controllers that is to stand alone has one flow, which forwards as a learning switch.
     fn set_fail_mode(&mut self, config: &BridgeConfig, datapath: &mut SharedDatapath, now: Instant) {
-        let wanted = config.fail_mode == FailMode::Standalone && config.controllers.is_empty();
+        let wanted = config.fail_mode == FailMode::Standalone && !self.has_controllers;
         if wanted == self.has_default_flow {
             return;
         }
@@ -403,15 +456,18 @@ impl Bridge {
         self.of.poll_output(dp, connection, now)
     }
 
-    /// Does what controllers asked of devices, and has them know what became of devices.
-    pub(super) fn meet_devices(&mut self, devices: &mut dyn Devices) {
+    /// Does what controllers asked of devices.
+    pub(super) fn obey_controllers(&mut self, devices: &mut dyn Devices) {
         while let Some(event) = self.of.poll_event() {
             match event {
                 Event::PortConfig(number) => {
                     let Some(port) = self.of.port(number) else { continue };
-                    let up = !port.config.contains(PortState::DOWN);
-                    if let Err(e) = devices.set_up(&port.name, up) {
-                        tracing::warn!(target: "bridge", "{}: {e}", port.name);
+                    let (name, up) = (port.name.clone(), !port.config.contains(PortState::DOWN));
+                    if let Err(e) = devices.set_up(&name, up) {
+                        tracing::warn!(target: "bridge", "{name}: {e}");
+                    }
+                    if let Some(port) = self.ports.get(&name).cloned() {
+                        self.publish(&port, devices);
                     }
                 }
                 Event::FlushConnections { zone } => {
@@ -421,6 +477,10 @@ impl Bridge {
                 _ => {}
             }
         }
+    }
+
+    /// Has controllers know what became of devices.
+    pub(super) fn meet_devices(&mut self, devices: &mut dyn Devices) {
         let ports: Vec<BridgePort> = self.ports.values().cloned().collect();
         for port in ports {
             let Some(known) = devices.attributes(&port.name) else { continue };
@@ -494,4 +554,30 @@ fn problems(config: &BridgeConfig) -> Option<String> {
         }
     }
     (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+}
+
+/// What of a table's configuration the pipeline is told.
+fn of_table(config: &FlowTableConfig) -> TableConfig {
+    let mut table = TableConfig::default();
+    table.name = config.name.clone();
+    table.limit = config.flow_limit;
+    // Fields that are none are said by `problems`.
+    table.evict_by = config.evict.then(|| config.groups.iter().filter_map(|g| subfield(g)).collect());
+    table.prefixes = config.prefixes.as_ref().map(|names| names.iter().filter_map(|n| FieldId::by_name(n)).collect());
+    table
+}
+
+/// A field or a part of one, as the column `groups` has it: `NXM_OF_IN_PORT[]`.
+fn subfield(text: &str) -> Option<Subfield> {
+    let (name, bits) = text.split_once('[')?;
+    let field = FieldId::by_name(name)?;
+    let whole = Subfield::whole(field);
+    let bits = bits.strip_suffix(']')?;
+    if bits.is_empty() {
+        return Some(whole);
+    }
+    let (first, last) = bits.split_once("..").unwrap_or((bits, bits));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    let len = last.checked_sub(first)?.checked_add(1)?;
+    (last < whole.bits).then_some(Subfield { offset: first, bits: len, ..whole })
 }

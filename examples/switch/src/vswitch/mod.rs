@@ -301,8 +301,12 @@ impl Vswitch {
         taken
     }
 
-    /// Does what controllers asked of devices, and tells them what became of devices. Call it when a device's state may have
-    /// changed, and now and then.
+    /// Does what controllers asked of devices.
+    pub fn obey_controllers(&mut self) {
+        self.bridges.values_mut().for_each(|b| b.obey_controllers(self.devices.as_mut()));
+    }
+
+    /// Tells controllers what became of devices. Call it when a device's state may have changed, and now and then.
     pub fn meet_devices(&mut self) {
         self.bridges.values_mut().for_each(|b| b.meet_devices(self.devices.as_mut()));
     }
