@@ -220,12 +220,23 @@ impl Vswitch {
             .map(|i| (i.name.as_str(), (effective_kind(name, i), requested(i))))
             .collect();
         let there: BTreeSet<String> = datapath.port_names();
+        let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
-            let Some((kind, request)) = wanted.get(p.name.as_str()) else { return true };
+            let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
             // A port that vanished from the datapath is added again.
-            *kind != p.configured_kind || request.is_some_and(|r| r != p.number) || !there.contains(&p.name)
+            kind != Some(p.configured_kind.as_str()) || !there.contains(&p.name)
         };
-        let gone: Vec<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();
+        let mut gone: BTreeSet<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();
+        for port in bridge.ports() {
+            let Some(number) = request_of(port).filter(|n| *n != port.number && port.number != OfPort::LOCAL) else {
+                continue;
+            };
+            match bridge.ports().find(|p| p.number == number) {
+                // Both ask for it: who has it keeps it.
+                Some(other) if request_of(other) == Some(number) => {}
+                other => gone.extend(other.into_iter().chain([port]).map(|p| p.name.clone())),
+            }
+        }
         for port in gone {
             bridge.remove_port(&port, datapath, now);
             self.devices.closed(&port);
@@ -251,7 +262,9 @@ impl Vswitch {
         });
         // The local port first: others may be numbered by it, and it names the bridge.
         let mut ports: Vec<_> = implied.iter().chain(&config.ports).collect();
-        ports.sort_by_key(|p| p.name != name);
+        // Then those that ask for numbers, before others are given these.
+        let asks = |p: &crate::config::PortConfig| p.interfaces.iter().any(|i| requested(i).is_some());
+        ports.sort_by_key(|p| (p.name != name, !asks(p)));
         for port in ports {
             let bonded = port.interfaces.len() > 1;
             for interface in &port.interfaces {
