@@ -28,20 +28,33 @@ use crate::flow_mod::ALL_TABLES;
 /// # Ok::<(), ovs_packet::text::ParseMatchError>(())
 /// ```
 pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> Result<(), OfError> {
+    if instructions.goto.is_some_and(|next| next <= table && table != ALL_TABLES) {
+        return Err(OfError::BadInstructionBadTable);
+    }
+    if are_plain(instructions) {
+        return Ok(());
+    }
     let mut known = Known::of(matching);
     known.follow(&instructions.apply)?;
     if instructions.written().iter().any(|a| !a.is_for_action_sets()) {
         return Err(OfError::BadActionBadType);
     }
-    known.clone().follow(instructions.written())?;
-    match instructions.goto {
-        Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
-        _ => Ok(()),
-    }
+    known.clone().follow(instructions.written())
+}
+
+/// Whether all actions suit any packet and leave it as it is, so that nothing has to be known of the match: most flows are
+/// so, and a match is large.
+fn are_plain(instructions: &Instructions) -> bool {
+    let plain =
+        |a: &Action| matches!(a, Action::Output { .. } | Action::Group(_) | Action::Resubmit { original: false, .. });
+    instructions.apply.iter().chain(instructions.written()).all(plain)
 }
 
 /// Writes into the actions of a flow what they must know of its match to be sent in any version.
 pub(super) fn settle(matching: &Match, instructions: &mut Instructions) {
+    if are_plain(instructions) {
+        return;
+    }
     let mut known = Known::of(matching);
     known.settle(&mut instructions.apply);
     if let Some(write) = &mut instructions.write {

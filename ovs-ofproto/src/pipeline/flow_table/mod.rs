@@ -38,7 +38,7 @@ use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Instructions, Subfield};
-use crate::codec::OfError;
+use crate::codec::{FlowStats, OfError};
 use crate::flow_mod::ALL_TABLES;
 use eviction::Eviction;
 use slab::Slab;
@@ -208,6 +208,14 @@ impl FlowTables {
     /// A rule as others see it.
     pub(super) fn flow(&self, id: RuleId) -> Option<Flow> {
         Some(Flow::of(self.rules.get(id)?, self.matching(id)?))
+    }
+
+    /// Writes what a controller sees of a rule by `now` over what stands there. False if the rule is gone.
+    pub(super) fn stats_into(&self, id: RuleId, now: Instant, stats: &mut FlowStats) -> bool {
+        let (Some(rule), Some(matching)) = (self.rules.get(id), self.matching(id)) else { return false };
+        stats.matching = matching;
+        rule.stats_into(now, stats);
+        true
     }
 
     /// How many flows there are, hidden ones among them.

@@ -37,6 +37,22 @@ pub(in crate::pipeline) struct Rule {
 }
 
 impl Rule {
+    /// Writes what it has seen by `now`, as a controller sees it, over what stands there. All but what it matches.
+    pub(super) fn stats_into(&self, now: Instant, stats: &mut FlowStats) {
+        let age = |since: Instant| Some(u32::try_from((now - since).as_secs()).unwrap_or(u32::MAX));
+        stats.table = self.table;
+        stats.duration = now - self.created;
+        stats.priority = u16::try_from(self.priority).unwrap_or(u16::MAX);
+        (stats.idle_timeout, stats.hard_timeout) = (self.idle_timeout, self.hard_timeout);
+        (stats.importance, stats.flags, stats.cookie) = (self.importance, self.flags, self.cookie);
+        (stats.idle_age, stats.hard_age) = (age(self.used), age(self.modified));
+        (stats.packets, stats.bytes) = (self.packets, self.bytes);
+        let (from, to) = (&*self.instructions, &mut stats.instructions);
+        (to.meter, to.clear, to.metadata, to.goto) = (from.meter, from.clear, from.metadata, from.goto);
+        to.apply.clone_from(&from.apply);
+        to.write.clone_from(&from.write);
+    }
+
     /// Whether it is the switch's own, which controllers neither see nor change.
     pub(in crate::pipeline) fn is_hidden(&self) -> bool {
         self.priority > i32::from(u16::MAX)
@@ -153,27 +169,6 @@ impl Flow {
             used: rule.used,
             packets: rule.packets,
             bytes: rule.bytes,
-        }
-    }
-
-    /// As a controller sees it at `now`.
-    pub fn stats(&self, now: Instant) -> FlowStats {
-        let age = |since: Instant| u32::try_from((now - since).as_secs()).unwrap_or(u32::MAX);
-        FlowStats {
-            table: self.table,
-            duration: now - self.created,
-            priority: u16::try_from(self.priority).unwrap_or(u16::MAX),
-            idle_timeout: self.idle_timeout,
-            hard_timeout: self.hard_timeout,
-            importance: self.importance,
-            flags: self.flags,
-            idle_age: Some(age(self.used)),
-            hard_age: Some(age(self.modified)),
-            cookie: self.cookie,
-            packets: self.packets,
-            bytes: self.bytes,
-            matching: self.matching,
-            instructions: Instructions::clone(&self.instructions),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Bench {
 
     fn commit(&mut self, log: Log) -> Vec<(u64, RemovedReason)> {
         let mut ended = Vec::new();
-        self.tables.commit(log, |flow, reason| ended.push((flow.cookie, reason)));
+        self.tables.commit(log, true, |flow, reason| ended.push((flow.cookie, reason)));
         self.tables.check();
         ended
     }

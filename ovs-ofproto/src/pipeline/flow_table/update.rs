@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ovs_classifier::{Clause, NewRule, Version};
-use ovs_packet::key::Match;
+use ovs_classifier::{Clause, NewRule, Pattern, Version};
+use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
 
 use super::check::Known;
@@ -31,12 +31,6 @@ pub(super) fn learnt(instructions: &Instructions) -> impl Iterator<Item = (u8, u
         Action::Learn(l) if l.flags.contains(LearnFlags::DELETE_LEARNED) => Some((l.table, l.cookie)),
         _ => None,
     })
-}
-
-/// A rule that is to be put in.
-struct New {
-    matching: Match,
-    rule: Rule,
 }
 
 impl FlowTables {
@@ -72,9 +66,10 @@ impl FlowTables {
         log: &mut Log,
     ) -> Result<RuleId, FlowModError> {
         let fm = FlowMod { table, instructions, ..FlowMod::default() };
-        let new = New { matching, rule: Rule { priority, ..self.new_rule(&fm, table, now) } };
-        let old = self.exact(table, &matching, priority);
-        let id = self.put(new, old)?;
+        let rule = Rule { priority, ..self.new_rule(&fm, table, now) };
+        let pattern = pattern(&matching);
+        let old = self.exact(table, &pattern, priority);
+        let id = self.put(&pattern, rule, old)?;
         log.steps.push(Step::Added { new: id, replaced: old });
         Ok(id)
     }
@@ -117,9 +112,9 @@ impl FlowTables {
         }
     }
 
-    /// Makes the next version the present one. Tells each flow that ended, with the reason, and each flow that learnt
-    /// others which end with it goes on to end them.
-    pub(in crate::pipeline) fn commit(&mut self, mut log: Log, mut ended: impl FnMut(Flow, RemovedReason)) {
+    /// Makes the next version the present one. Tells the flows that ended, with the reason: `all`, or those that are to be
+    /// reported. Where one has learnt others that end with it, they do.
+    pub(in crate::pipeline) fn commit(&mut self, mut log: Log, all: bool, mut ended: impl FnMut(Flow, RemovedReason)) {
         self.end_learnt(&mut log);
         self.version = Version(self.version.0 + 1);
         let mut touched = [false; TABLES];
@@ -131,7 +126,8 @@ impl FlowTables {
                 Step::Removed { id, reason } => (Some(id), Some(reason)),
             };
             let Some(id) = gone else { continue };
-            if let Some((flow, reason)) = reason.and_then(|r| Some((self.flow(id)?, r))) {
+            let told = all || self.rules.get(id).is_some_and(|r| r.flags.contains(FlowModFlags::SEND_FLOW_REM));
+            if let Some((flow, reason)) = reason.filter(|_| told).and_then(|r| Some((self.flow(id)?, r))) {
                 ended(flow, reason);
             }
             if let Some(rule) = self.unlink(id)
@@ -172,7 +168,8 @@ impl FlowTables {
             return Err(FlowModError::NoBuffer(fm.buffer_id));
         }
         let mut rule = self.new_rule(fm, table, now);
-        let old = self.exact(table, &fm.matching, rule.priority);
+        let pattern = pattern(&fm.matching);
+        let old = self.exact(table, &pattern, rule.priority);
         match old.and_then(|id| self.rules.get(id)) {
             // A flow that takes another's place keeps its counters unless it is told to reset them.
             Some(old) => {
@@ -185,9 +182,7 @@ impl FlowTables {
             }
             None => {
                 let t = self.table(table).ok_or(FlowModError::BadTable(table))?;
-                if fm.flags.contains(FlowModFlags::CHECK_OVERLAP)
-                    && t.view().overlaps(&pattern(&fm.matching), rule.priority)
-                {
+                if fm.flags.contains(FlowModFlags::CHECK_OVERLAP) && t.view().overlaps(&pattern, rule.priority) {
                     return Err(FlowModError::Overlap(table));
                 }
                 if t.flows >= t.limit() && !self.evict(table, log) {
@@ -195,7 +190,7 @@ impl FlowTables {
                 }
             }
         }
-        let new = self.put(New { matching: fm.matching, rule }, old)?;
+        let new = self.put(&pattern, rule, old)?;
         log.steps.push(Step::Added { new, replaced: old });
         Ok(())
     }
@@ -220,7 +215,7 @@ impl FlowTables {
             if fm.flags.contains(FlowModFlags::RESET_COUNTS) {
                 (rule.packets, rule.bytes) = (0, 0);
             }
-            let new = self.put(New { matching, rule }, Some(id))?;
+            let new = self.put(&pattern(&matching), rule, Some(id))?;
             log.steps.push(Step::Modified { old: id, new });
         }
         Ok(())
@@ -256,8 +251,8 @@ impl FlowTables {
         }
     }
 
-    fn exact(&self, table: u8, m: &Match, priority: i32) -> Option<RuleId> {
-        self.table(table)?.view().find_exact(&pattern(m), priority).map(|r| *r.payload())
+    fn exact(&self, table: u8, pattern: &Pattern<WORDS>, priority: i32) -> Option<RuleId> {
+        self.table(table)?.view().find_exact(pattern, priority).map(|r| *r.payload())
     }
 
     /// Makes room for a flow. False if no flow can give way.
@@ -271,22 +266,22 @@ impl FlowTables {
     }
 
     /// Puts a rule in from the next version on, in the place of `old`.
-    fn put(&mut self, new: New, old: Option<RuleId>) -> Result<RuleId, FlowModError> {
-        let table = new.rule.table;
+    fn put(&mut self, pattern: &Pattern<WORDS>, rule: Rule, old: Option<RuleId>) -> Result<RuleId, FlowModError> {
+        let table = rule.table;
         let full = FlowModError::TableFull(table);
         let id = self.rules.next_id().ok_or(full)?;
         old.into_iter().for_each(|old| drop(self.hide(old)));
         let next = Version(self.version.0 + 1);
-        let instructions = new.rule.instructions.clone();
+        let instructions = rule.instructions.clone();
         let placed = self.tables.get_mut(usize::from(table)).and_then(|t| {
-            let rule = NewRule::new(pattern(&new.matching), new.rule.priority, id).from_version(next);
-            t.classifier.add(rule.with_clauses(clauses(&instructions))).ok()
+            let new = NewRule::new(pattern.clone(), rule.priority, id).from_version(next);
+            t.classifier.add(new.with_clauses(clauses(&instructions))).ok()
         });
         let Some(handle) = placed else {
             old.into_iter().for_each(|old| self.unhide(old));
             return Err(full);
         };
-        let rule = Rule { handle: Some(handle), removed: false, ..new.rule };
+        let rule = Rule { handle: Some(handle), removed: false, ..rule };
         if let Some((at, _)) = rule.deadline() {
             self.timers.insert((at, id));
         }
@@ -299,7 +294,7 @@ impl FlowTables {
         if let Some(t) = self.tables.get_mut(usize::from(table)) {
             t.flows += 1;
             if let Some(eviction) = &mut t.eviction {
-                eviction.add(id, &rule, &new.matching);
+                eviction.add(id, &rule, &Match::from_words(*pattern.key(), *pattern.mask()));
             }
         }
         self.rules.insert(rule);

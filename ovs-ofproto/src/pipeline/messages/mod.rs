@@ -31,7 +31,9 @@ use super::connection::{
 };
 use super::flow_table::RuleId;
 use super::ofproto::Ofproto;
-use crate::codec::{DecodeError, ErrorMessage, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, Version};
+use crate::codec::{
+    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, Version,
+};
 use crate::session::{Class, Role};
 
 pub(super) use unasked::Punt;
@@ -239,7 +241,7 @@ impl Ofproto {
             // Changes take effect before they are answered: there is nothing to wait for.
             Message::BarrierRequest => Ok(Message::BarrierReply.into()),
 
-            Message::FlowMod(fm) => self.obey_flow_mod(dp, request, *fm, now),
+            Message::FlowMod(fm) => self.obey_flow_mod(dp, request, fm, now),
             Message::GroupMod(gm) => self.obey_group_mod(dp, request, *gm, now),
             Message::MeterMod(mm) => self.obey_meter_mod(dp, request, mm, now),
             Message::PortMod(pm) => self.obey_port_mod(&pm, request.from),
@@ -297,11 +299,11 @@ impl Ofproto {
     /// Makes the next message of a dump.
     fn go_on(&mut self, connection: ConnectionId, mut dump: Dump, now: Instant) {
         let Ok(mut page) = FlowStatsWriter::new(dump.kind, dump.version, dump.xid) else { return };
-        let mut more = false;
+        let (mut more, mut stats) = (false, FlowStats::default());
         while let Some(id) = dump.left.as_slice().first() {
             // A flow that is gone by now is not told of.
-            if let Some(flow) = self.tables.flow(*id) {
-                match page.push(&flow.stats(now)) {
+            if self.tables.stats_into(*id, now, &mut stats) {
+                match page.push(&stats) {
                     Ok(true) => {}
                     Ok(false) => {
                         more = true;

@@ -34,7 +34,7 @@ impl Ofproto {
         &mut self,
         dp: &mut dyn Dpif,
         request: &Request<'_>,
-        mut fm: FlowMod,
+        mut fm: Box<FlowMod>,
         now: Instant,
     ) -> Result<Answer, OfError> {
         self.settle(request.from, request.kind, request.version, &mut fm)?;
@@ -225,14 +225,18 @@ impl Ofproto {
     ) -> Result<Answer, OfError> {
         let (_, message) = Message::decode(&b.message).map_err(|e| e.error)?;
         let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
+        let mut flow_mod = None;
         match message {
-            Message::FlowMod(mut fm) => self.settle(request.from, kind, request.version, &mut fm)?,
+            Message::FlowMod(mut fm) => {
+                self.settle(request.from, kind, request.version, &mut fm)?;
+                flow_mod = Some(*fm);
+            }
             Message::PacketOut(out) => self.check_packet_out(&out)?,
             Message::GroupMod(_) | Message::PortMod(_) => {}
             _ => return Err(OfError::BundleMsgUnsup),
         }
         let c = self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?;
-        c.bundles.add(b.bundle, b.flags, &b.message, now)?;
+        c.bundles.add(b.bundle, b.flags, &b.message, flow_mod, now)?;
         Ok(Answer::Done)
     }
 
@@ -252,7 +256,7 @@ impl Ofproto {
                 if bundle.flags != b.flags {
                     return Err(OfError::BundleBadFlags);
                 }
-                self.commit_bundle(dp, request, &bundle, now)?;
+                self.commit_bundle(dp, request, bundle, now)?;
             }
             6 => drop(bundles.take(b.bundle).ok_or(OfError::BundleBadId)?),
             _ => return Err(OfError::BundleBadType),
@@ -267,28 +271,26 @@ impl Ofproto {
         &mut self,
         dp: &mut dyn Dpif,
         request: &Request<'_>,
-        bundle: &Bundle,
+        bundle: Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
         self.collect(dp, now);
         let mut t = Transaction::default();
-        let (mut ports, mut packets) = (Vec::new(), Vec::new());
-        for bytes in bundle.messages() {
-            let read = Message::decode(bytes).map_err(|e| e.error);
-            let done = read.and_then(|(_, message)| match message {
-                Message::FlowMod(mut fm) => {
-                    let kind = Kind::of_bytes(bytes).map_err(|e| e.error)?;
-                    self.settle(request.from, kind, request.version, &mut fm)?;
-                    let known = Known { groups: &self.groups, meters: &self.meters };
-                    Ok(self.tables.modify(&fm, known, now, &mut t.log)?)
-                }
+        let (mut ports, mut packets, flags) = (Vec::new(), Vec::new(), bundle.flags);
+        let done = bundle.carry_out(|bytes, flow_mod| {
+            if let Some(fm) = flow_mod {
+                let known = Known { groups: &self.groups, meters: &self.meters };
+                return Ok(self.tables.modify(&fm, known, now, &mut t.log)?);
+            }
+            let (_, message) = Message::decode(bytes).map_err(|e| e.error)?;
+            match message {
                 Message::GroupMod(mut gm) => {
                     let kind = Kind::of_bytes(bytes).map_err(|e| e.error)?;
                     number_buckets(kind, &mut gm);
                     self.group_mod(&gm, now, &mut t)
                 }
                 // Changes of ports reach beyond the switch, from where they cannot be taken back.
-                Message::PortMod(_) if bundle.flags & ATOMIC != 0 => Err(OfError::BundleMsgFailed),
+                Message::PortMod(_) if flags & ATOMIC != 0 => Err(OfError::BundleMsgFailed),
                 Message::PortMod(pm) => {
                     self.check_port_mod(&pm)?;
                     ports.push(pm);
@@ -300,13 +302,13 @@ impl Ofproto {
                     Ok(())
                 }
                 _ => Err(OfError::BundleMsgUnsup),
-            });
-            if let Err(e) = done {
-                self.tables.undo(&mut t.log, 0);
-                t.groups.into_iter().rev().for_each(|undo| self.groups.undo(undo));
-                self.refuse(request.from, e, bytes, request.xid);
-                return Err(OfError::BundleMsgFailed);
             }
+        });
+        if let Err((e, message)) = done {
+            self.tables.undo(&mut t.log, 0);
+            t.groups.into_iter().rev().for_each(|undo| self.groups.undo(undo));
+            self.refuse(request.from, e, &message, request.xid);
+            return Err(OfError::BundleMsgFailed);
         }
         self.commit(t.log, Some((request.from, request.xid)), now);
         for pm in &ports {

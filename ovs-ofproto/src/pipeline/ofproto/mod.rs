@@ -332,8 +332,8 @@ impl Ofproto {
     /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
     pub(super) fn commit(&mut self, log: Log, _source: Option<(ConnectionId, u32)>, now: Instant) {
         let mut ended = Vec::new();
-        self.tables.commit(log, |flow, reason| ended.push((flow, reason)));
-        for (flow, reason) in ended.into_iter().filter(|(f, _)| f.flags.contains(FlowModFlags::SEND_FLOW_REM)) {
+        self.tables.commit(log, false, |flow, reason| ended.push((flow, reason)));
+        for (flow, reason) in ended {
             self.tell_of_removed(&flow, reason, now);
             self.event(Event::FlowRemoved(Box::new(flow), reason));
         }
