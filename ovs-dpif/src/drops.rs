@@ -44,7 +44,25 @@ reasons! {
     /// The ingress port takes part in no forwarding.
     UnknownIngress = "unknown_ingress", "its ingress port is unknown";
     /// Translation went round too often.
-    TooManyResubmits = "too_many_resubmits", "too many or too deep resubmits";
+    TooManyResubmits = "too_many_resubmits", "too many resubmits";
+    /// Lookups led back to earlier tables too often.
+    TooDeep = "too_deep", "too deep resubmits";
+    /// The pipeline's stack is full.
+    StackTooDeep = "stack_too_deep", "too much was pushed onto the stack";
+    /// The actions are too long.
+    ActionsTooLong = "actions_too_long", "too many actions";
+    /// Too many MPLS labels.
+    TooManyLabels = "too_many_labels", "more MPLS labels than a key holds";
+    /// The options of its tunnel make no sense.
+    TunnelMetadata = "tunnel_metadata", "the options of its tunnel cannot be read";
+    /// An action that packets of its type cannot have.
+    UnsupportedPacketType = "unsupported_packet_type", "an action does not fit its type";
+    /// An action that the datapath cannot execute.
+    UnsupportedAction = "unsupported_action", "the datapath cannot execute an action";
+    /// All recirculation ids are in use.
+    NoRecirculation = "no_recirculation", "no recirculation id is free";
+    /// The port does not take packets in, or give them out.
+    ForwardingDisabled = "forwarding_disabled", "the port does not forward";
     /// The TTL is used up.
     TtlExpired = "ttl_expired", "its TTL is used up";
     /// The recirculation id means nothing any more.

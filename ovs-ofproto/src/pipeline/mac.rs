@@ -1,8 +1,10 @@
 //! What a learning switch has learnt: which address is behind which port, by VLAN (IEEE 802.1Q-2014, clause 8.8).
 //!
-//! The table is bounded: a new address evicts the one that was silent longest. Addresses age out.
+//! The table is bounded, and fair: where it is full, a new address evicts one of the port that has most of them, the one
+//! that was silent longest. Addresses age out. A gratuitous ARP tells where a station is now: for a while after it, what
+//! seems to come from the station by another port is taken for its own echo. Static addresses stay, whatever is heard.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use ovs_packet::{EthAddr, Instant, OfPort};
@@ -12,6 +14,9 @@ pub const DEFAULT_AGING: Duration = Duration::from_secs(300);
 
 /// How many addresses are kept.
 pub const DEFAULT_LIMIT: usize = 8192;
+
+/// How long a gratuitous ARP counts for more than other packets.
+pub const GRATUITOUS_HOLD: Duration = Duration::from_secs(5);
 
 /// An address in a VLAN; VLAN 0 is that of untagged packets where there are no VLANs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -24,6 +29,9 @@ struct Station {
 struct Entry {
     port: OfPort,
     used: Instant,
+    /// Until when only another gratuitous ARP moves it.
+    held: Instant,
+    is_static: bool,
 }
 
 /// A learnt address, as listed.
@@ -38,6 +46,22 @@ pub struct MacEntry {
     pub port: OfPort,
     /// How long nothing was heard of it.
     pub age: Duration,
+    /// Whether it was set, and not learnt.
+    pub is_static: bool,
+}
+
+/// What happened to learnt addresses (`fdb/stats-show`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct MacStats {
+    /// Learnt.
+    pub learned: u64,
+    /// Aged out.
+    pub expired: u64,
+    /// Made room for others.
+    pub evicted: u64,
+    /// Came to be behind another port.
+    pub moved: u64,
 }
 
 /// The table of learnt addresses.
@@ -56,10 +80,13 @@ pub struct MacEntry {
 #[derive(Clone, Debug)]
 pub struct MacTable {
     entries: HashMap<Station, Entry>,
+    /// Those that were learnt.
     by_use: BTreeSet<(Instant, Station)>,
+    /// The same, by port.
+    by_port: BTreeMap<OfPort, BTreeSet<(Instant, Station)>>,
     limit: usize,
     aging: Duration,
-    evicted: u64,
+    stats: MacStats,
     changes: MacChanges,
 }
 
@@ -90,41 +117,97 @@ impl MacTable {
         MacTable {
             entries: HashMap::new(),
             by_use: BTreeSet::new(),
+            by_port: BTreeMap::new(),
             limit: limit.max(1),
             aging,
-            evicted: 0,
+            stats: MacStats::default(),
             changes: MacChanges::default(),
         }
     }
 
     /// Notes that `address` was heard of behind `port`. True if that is news: packets to it go elsewhere now.
     pub fn learn(&mut self, vlan: u16, address: EthAddr, port: OfPort, now: Instant) -> bool {
+        self.hear(vlan, address, port, false, now)
+    }
+
+    /// As [`learn`](Self::learn), by a gratuitous ARP of the station.
+    pub fn learn_gratuitous(&mut self, vlan: u16, address: EthAddr, port: OfPort, now: Instant) -> bool {
+        self.hear(vlan, address, port, true, now)
+    }
+
+    fn hear(&mut self, vlan: u16, address: EthAddr, port: OfPort, gratuitous: bool, now: Instant) -> bool {
         let station = Station { vlan, address };
-        if let Some(entry) = self.entries.get_mut(&station) {
+        let held = if gratuitous { now + GRATUITOUS_HOLD } else { Instant::ZERO };
+        if let Some(known) = self.entries.get(&station).copied() {
             // Counters are read late: what they tell of the time before a move is no news.
-            if now < entry.used {
+            let echo = known.port != port && !gratuitous && now < known.held;
+            if known.is_static || now < known.used || echo {
                 return false;
             }
-            self.by_use.remove(&(entry.used, station));
-            entry.used = now;
-            self.by_use.insert((entry.used, station));
-            let moved = std::mem::replace(&mut entry.port, port) != port;
+            self.unlist(station);
+            let moved = known.port != port;
+            self.list(station, Entry { port, used: now, held: known.held.max(held), is_static: false });
             if moved {
+                self.stats.moved += 1;
                 self.note(station);
             }
             return moved;
         }
-        if self.entries.len() >= self.limit
-            && let Some((_, oldest)) = self.by_use.pop_first()
-        {
-            self.entries.remove(&oldest);
-            self.evicted += 1;
-            self.note(oldest);
+        if self.entries.len() >= self.limit {
+            self.make_room();
         }
         self.note(station);
-        self.entries.insert(station, Entry { port, used: now });
-        self.by_use.insert((now, station));
+        self.stats.learned += 1;
+        self.list(station, Entry { port, used: now, held, is_static: false });
         true
+    }
+
+    /// Of the port that has most, the address goes that was silent longest.
+    fn make_room(&mut self) {
+        let most = self.by_port.values().max_by_key(|stations| stations.len());
+        if let Some((_, oldest)) = most.and_then(|stations| stations.first().copied()) {
+            self.unlist(oldest);
+            self.stats.evicted += 1;
+            self.note(oldest);
+        }
+    }
+
+    fn list(&mut self, station: Station, entry: Entry) {
+        if !entry.is_static {
+            self.by_use.insert((entry.used, station));
+            self.by_port.entry(entry.port).or_default().insert((entry.used, station));
+        }
+        self.entries.insert(station, entry);
+    }
+
+    fn unlist(&mut self, station: Station) {
+        let Some(entry) = self.entries.remove(&station) else { return };
+        self.by_use.remove(&(entry.used, station));
+        if let Some(stations) = self.by_port.get_mut(&entry.port) {
+            stations.remove(&(entry.used, station));
+            if stations.is_empty() {
+                self.by_port.remove(&entry.port);
+            }
+        }
+    }
+
+    /// Has `address` be behind `port` for good.
+    pub fn add_static(&mut self, vlan: u16, address: EthAddr, port: OfPort) {
+        let station = Station { vlan, address };
+        self.unlist(station);
+        self.list(station, Entry { port, used: Instant::ZERO, held: Instant::ZERO, is_static: true });
+        self.note(station);
+    }
+
+    /// Forgets an address, static or learnt. False if it is not known.
+    pub fn remove(&mut self, vlan: u16, address: EthAddr) -> bool {
+        let station = Station { vlan, address };
+        let known = self.entries.contains_key(&station);
+        if known {
+            self.unlist(station);
+            self.note(station);
+        }
+        known
     }
 
     /// The port that `address` is behind, if that is known.
@@ -137,8 +220,9 @@ impl MacTable {
         let mut expired = 0;
         while let Some((used, station)) = self.by_use.first().copied().filter(|(used, _)| now - *used >= self.aging) {
             self.by_use.remove(&(used, station));
-            self.entries.remove(&station);
+            self.unlist(station);
             self.note(station);
+            self.stats.expired += 1;
             expired += 1;
         }
         expired
@@ -151,21 +235,28 @@ impl MacTable {
 
     /// Forgets all addresses behind `port`, and says how many.
     pub fn forget_port(&mut self, port: OfPort) -> usize {
-        let gone: Vec<_> =
-            self.by_use.iter().filter(|(_, s)| self.entries.get(s).is_some_and(|e| e.port == port)).copied().collect();
-        for (used, station) in &gone {
-            self.by_use.remove(&(*used, *station));
-            self.entries.remove(station);
+        let gone: Vec<_> = self.entries.iter().filter(|(_, e)| e.port == port).map(|(s, _)| *s).collect();
+        for station in &gone {
+            self.unlist(*station);
             self.note(*station);
         }
         gone.len()
     }
 
-    /// Forgets everything.
+    /// Forgets everything that was learnt.
     pub fn flush(&mut self) {
-        self.entries.clear();
+        self.entries.retain(|_, e| e.is_static);
         self.by_use.clear();
+        self.by_port.clear();
         self.changes = MacChanges::All;
+    }
+
+    /// Keeps at most `limit` addresses from now on, each for `aging` after it was last heard of.
+    pub fn configure(&mut self, limit: usize, aging: Duration) {
+        (self.limit, self.aging) = (limit.max(1), aging);
+        while self.entries.len() > self.limit && !self.by_use.is_empty() {
+            self.make_room();
+        }
     }
 
     /// Whether anything changed since [`take_changes`](Self::take_changes).
@@ -197,16 +288,24 @@ impl MacTable {
         self.entries.is_empty()
     }
 
-    /// How many addresses had to make room for others.
-    pub fn evicted(&self) -> u64 {
-        self.evicted
+    /// What happened to addresses.
+    pub fn stats(&self) -> MacStats {
+        self.stats
     }
 
-    /// The addresses, the one that was silent longest first.
+    /// Counts from zero again.
+    pub fn clear_stats(&mut self) {
+        self.stats = MacStats::default();
+    }
+
+    /// The static addresses, then the learnt ones, of which the one that was silent longest comes first.
     pub fn iter(&self, now: Instant) -> impl Iterator<Item = MacEntry> {
-        self.by_use.iter().filter_map(move |(used, s)| {
-            let port = self.entries.get(s)?.port;
-            Some(MacEntry { vlan: s.vlan, address: s.address, port, age: now - *used })
+        let mut fixed: Vec<_> = self.entries.iter().filter(|(_, e)| e.is_static).map(|(s, _)| *s).collect();
+        fixed.sort_unstable();
+        fixed.into_iter().chain(self.by_use.iter().map(|(_, s)| *s)).filter_map(move |s| {
+            let Entry { port, used, is_static, .. } = *self.entries.get(&s)?;
+            let age = if is_static { Duration::ZERO } else { now - used };
+            Some(MacEntry { vlan: s.vlan, address: s.address, port, age, is_static })
         })
     }
 }
@@ -226,7 +325,7 @@ mod tests {
         t.learn(0, EthAddr::local(2), OfPort(1), Instant::from_secs(2));
         t.learn(0, EthAddr::local(1), OfPort(1), Instant::from_secs(3));
         t.learn(0, EthAddr::local(3), OfPort(1), Instant::from_secs(4));
-        assert_eq!((t.lookup(0, EthAddr::local(2)), t.len(), t.evicted()), (None, 2, 1));
+        assert_eq!((t.lookup(0, EthAddr::local(2)), t.len(), t.stats().evicted), (None, 2, 1));
     }
 
     proptest! {

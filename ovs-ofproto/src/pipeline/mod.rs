@@ -17,9 +17,12 @@
 //!
 //! A megaflow's mask covers every bit that its translation depended on: the translation cannot read one otherwise.
 
+mod bridges;
 mod connection;
 mod flow_table;
 mod group;
+mod hooks;
+mod l2;
 mod mac;
 mod megaflow;
 mod messages;
@@ -27,11 +30,18 @@ mod meter;
 mod ofproto;
 mod port;
 mod recirc;
+mod revalidate;
+mod snooping;
+mod trace;
+mod tracing;
 mod tracked;
 mod translate;
+mod upcall;
+mod vlan;
 
 use std::time::Duration;
 
+pub use bridges::{Bridges, MAX_BRIDGES};
 pub use connection::{
     ConnectionConfig, ConnectionId, ConnectionKind, Output, PacketInStats, RateLimit, Traffic, limits,
 };
@@ -41,11 +51,20 @@ pub use flow_table::{
 pub use group::{
     ALL_GROUPS, ANY_GROUP, Bucket, Counts, Group, GroupKey, GroupKind, GroupTable, MAX_GROUP, SelectionMethod,
 };
-pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, MacChanges, MacEntry, MacTable};
+pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
+pub use l2::L2Config;
+pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable};
+pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
 pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
 pub use ofproto::{Event, Fragments, Ofproto, TableStats};
-pub use port::{LinkFeatures, Port, PortConfig, Queue, VlanMode, VlanSet};
+pub use port::{LinkFeatures, Port, PortConfig, Queue};
+pub use snooping::{
+    DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig,
+};
+pub use tracing::TraceRequest;
+pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Resumption, Trace};
+pub use vlan::{PriorityTags, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.
 pub const MAX_RESUBMIT_DEPTH: usize = 64;
@@ -61,6 +80,12 @@ pub const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// How often the datapath's counters are read.
 pub const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Of more rules that come at once, it is not asked which megaflows can have seen them.
+const MAX_REVALIDATE_ONE_BY_ONE: usize = 64;
+
+/// How often what a change brings about is followed at once, before the rest waits for the next round.
+const MAX_SETTLING: usize = 8;
 
 /// How many events wait for whoever takes them; more are dropped and counted.
 pub const MAX_EVENTS: usize = 4096;

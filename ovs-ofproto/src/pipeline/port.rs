@@ -1,93 +1,17 @@
-//! The ports of a switch, and which VLANs they carry.
+//! The ports of a switch.
 
 use std::collections::BTreeMap;
 
 use bitflags::bitflags;
 use ovs_dpif::PortNo;
-use ovs_packet::key::VLAN_VID_MASK;
 use ovs_packet::{EthAddr, Instant, OfPort};
 
 use crate::codec::{self, Version};
 
-/// How a port treats VLANs under the NORMAL action (the `vlan_mode` column of the Port table).
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum VlanMode {
-    /// Untagged packets, of one VLAN.
-    Access(u16),
-    /// Packets tagged with one of these VLANs; untagged ones are in VLAN 0.
-    Trunk(VlanSet),
-    /// As a trunk, but untagged packets are in this VLAN; those of this VLAN leave tagged.
-    NativeTagged(u16, VlanSet),
-    /// Likewise, but those of this VLAN leave untagged.
-    NativeUntagged(u16, VlanSet),
-}
+use super::vlan::{PriorityTags, VlanMode};
 
-impl Default for VlanMode {
-    fn default() -> Self {
-        VlanMode::Trunk(VlanSet::ALL)
-    }
-}
-
-/// A set of VLANs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct VlanSet([u64; 64]);
-
-impl VlanSet {
-    /// Every VLAN.
-    pub const ALL: VlanSet = VlanSet([u64::MAX; 64]);
-    /// None.
-    pub const NONE: VlanSet = VlanSet([0; 64]);
-
-    /// Whether `vlan` is in the set.
-    pub fn contains(&self, vlan: u16) -> bool {
-        let vlan = vlan & VLAN_VID_MASK;
-        self.0.get(usize::from(vlan / 64)).is_some_and(|w| w >> (vlan % 64) & 1 != 0)
-    }
-}
-
-impl FromIterator<u16> for VlanSet {
-    fn from_iter<I: IntoIterator<Item = u16>>(vlans: I) -> Self {
-        let mut set = VlanSet::NONE;
-        for vlan in vlans {
-            let vlan = vlan & VLAN_VID_MASK;
-            if let Some(w) = set.0.get_mut(usize::from(vlan / 64)) {
-                *w |= 1 << (vlan % 64);
-            }
-        }
-        set
-    }
-}
-
-impl VlanMode {
-    /// The VLAN of a packet that comes in with this tag, or `None` if the port does not carry it.
-    pub(super) fn ingress(&self, tag: Option<u16>) -> Option<u16> {
-        // A tag with VLAN 0 gives a priority and no VLAN (IEEE 802.1Q-2014, 6.9.1).
-        let tag = tag.filter(|v| *v != 0);
-        match (self, tag) {
-            (VlanMode::Access(vlan), None) => Some(*vlan),
-            (VlanMode::Access(_), Some(_)) => None,
-            (VlanMode::Trunk(set), None) => set.contains(0).then_some(0),
-            (VlanMode::NativeTagged(vlan, _) | VlanMode::NativeUntagged(vlan, _), None) => Some(*vlan),
-            (VlanMode::Trunk(set), Some(vlan)) => set.contains(vlan).then_some(vlan),
-            (VlanMode::NativeTagged(native, set) | VlanMode::NativeUntagged(native, set), Some(vlan)) => {
-                (vlan == *native || set.contains(vlan)).then_some(vlan)
-            }
-        }
-    }
-
-    /// How a packet of `vlan` leaves: not at all, untagged, or with a tag.
-    pub(super) fn egress(&self, vlan: u16) -> Option<Option<u16>> {
-        let tagged = (vlan != 0).then_some(vlan);
-        match self {
-            VlanMode::Access(own) => (*own == vlan).then_some(None),
-            VlanMode::Trunk(set) => set.contains(vlan).then_some(tagged),
-            VlanMode::NativeTagged(native, set) => (vlan == *native || set.contains(vlan)).then_some(tagged),
-            VlanMode::NativeUntagged(native, _) if vlan == *native => Some(None),
-            VlanMode::NativeUntagged(_, set) => set.contains(vlan).then_some(tagged),
-        }
-    }
-}
+/// What ports have for their number in the datapath that are none of it.
+const NOT_OF_DATAPATH: PortNo = PortNo(u32::MAX);
 
 bitflags! {
     /// How controllers want a port to be (`OFPPC_*`), in the numbering of OpenFlow 1.0, which has most of it.
@@ -172,6 +96,14 @@ pub struct Port {
     pub vlan: VlanMode,
     /// Whether floods leave by it.
     pub flood: bool,
+    /// Whether packets leave with a tag for their priority though they are in no VLAN.
+    pub priority_tags: PriorityTags,
+    /// Whether what comes from another protected port stays away from it.
+    pub protected: bool,
+    /// Whether all packets for group addresses leave by it, where those are snooped.
+    pub flood_groups: bool,
+    /// Whether reports of who listens to group addresses leave by it.
+    pub flood_reports: bool,
     /// Its address.
     pub hw_addr: EthAddr,
     /// How controllers want it. A port that is given anew keeps what the old one of its number had.
@@ -195,6 +127,10 @@ impl Port {
             name: name.into(),
             vlan: VlanMode::default(),
             flood: true,
+            priority_tags: PriorityTags::default(),
+            protected: false,
+            flood_groups: false,
+            flood_reports: false,
             hw_addr: EthAddr::default(),
             config: PortConfig::empty(),
             link_up: true,
@@ -202,6 +138,11 @@ impl Port {
             created: Instant::ZERO,
             queues: BTreeMap::new(),
         }
+    }
+
+    /// A port that leads to another switch, and is none of the datapath's.
+    pub fn patch(number: OfPort, name: impl Into<String>) -> Port {
+        Port::new(number, NOT_OF_DATAPATH, name)
     }
 
     /// Whether packets can leave by it: it has a link, and nobody took it down. What a group's bucket watches.
@@ -255,7 +196,9 @@ impl Ports {
     /// Adds a port, or gives one of the same number a new configuration.
     pub(super) fn insert(&mut self, port: Port) {
         self.remove(port.number);
-        self.by_datapath.insert(port.datapath, port.number);
+        if port.datapath != NOT_OF_DATAPATH {
+            self.by_datapath.insert(port.datapath, port.number);
+        }
         self.by_number.insert(port.number, port);
     }
 
@@ -279,30 +222,5 @@ impl Ports {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Port> {
         self.by_number.values()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modes_by_the_book() {
-        let set: VlanSet = [10, 20].into_iter().collect();
-        let (access, trunk) = (VlanMode::Access(5), VlanMode::Trunk(set));
-        let (tagged, untagged) = (VlanMode::NativeTagged(5, set), VlanMode::NativeUntagged(5, set));
-        // Tag on the way in, for each mode: none, priority only, the native one, one of the set, another.
-        let ins = |m: &VlanMode| [None, Some(0), Some(5), Some(10), Some(30)].map(|tag| m.ingress(tag));
-        assert_eq!(ins(&access), [Some(5), Some(5), None, None, None]);
-        assert_eq!(ins(&trunk), [None, None, None, Some(10), None]);
-        assert_eq!(ins(&tagged), [Some(5), Some(5), Some(5), Some(10), None]);
-        assert_eq!(ins(&untagged), [Some(5), Some(5), Some(5), Some(10), None]);
-        // And out: no VLAN, the native one, one of the set, another.
-        let outs = |m: &VlanMode| [0, 5, 10, 30].map(|vlan| m.egress(vlan));
-        assert_eq!(outs(&access), [None, Some(None), None, None]);
-        assert_eq!(outs(&trunk), [None, None, Some(Some(10)), None]);
-        assert_eq!(outs(&tagged), [None, Some(Some(5)), Some(Some(10)), None]);
-        assert_eq!(outs(&untagged), [None, Some(None), Some(Some(10)), None]);
-        assert_eq!(VlanMode::default().egress(0), Some(None));
     }
 }

@@ -3,23 +3,73 @@
 //! An action such as `ct(table=N)` has the datapath do something first. What translation knows by then is *frozen*
 //! under a recirculation id, and the id goes into the datapath's actions. Equal states share an id, so that
 //! translating the same thing again gives the same actions.
+//!
+//! Switches that share a datapath draw their ids from lanes of their own, so that no two give out the same one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ovs_packet::OfPort;
-use ovs_packet::key::REGISTERS;
+use ovs_packet::key::{FlowKey, SparseKey};
+
+use crate::action::{Action, Instructions};
 
 /// How many states are kept.
 const LIMIT: usize = 1 << 16;
 
+/// How many lanes there are.
+pub(super) const LANES: u32 = 256;
+
+/// Values on the stack: bits, right-aligned, and how many.
+pub(super) type Stack = Vec<(u128, u16)>;
+
 /// What translation knows beside the packet.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub(super) struct Frozen {
+    /// Which of the switches of the datapath goes on.
+    pub(super) bridge: usize,
+    /// The table that the packet is looked up in first, if it is.
+    pub(super) table: Option<u8>,
+    /// What is executed then.
+    pub(super) steps: Vec<Step>,
+    pub(super) in_port: OfPortOrNone,
+    /// Registers, metadata, and what goes into a tunnel's header.
+    pub(super) metadata: SparseKey,
+    pub(super) action_set: Vec<Action>,
+    pub(super) stack: Stack,
+    /// Mirrors that have the packet already.
+    pub(super) mirrors: u32,
+    /// Whether what connection tracking said of the packet is to be seen.
+    pub(super) conntracked: bool,
+    /// For a controller: bytes that it gave.
+    pub(super) userdata: Vec<u8>,
+}
+
+/// A port number, of which none is the default.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct OfPortOrNone(pub(super) OfPort);
+
+impl Default for OfPortOrNone {
+    fn default() -> Self {
+        OfPortOrNone(OfPort::ANY)
+    }
+}
+
+/// The rest of a flow that was left in the middle.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Step {
     pub(super) table: u8,
-    pub(super) in_port: OfPort,
-    pub(super) metadata: u64,
-    pub(super) registers: [u32; REGISTERS],
+    pub(super) cookie: u64,
+    pub(super) actions: Vec<Action>,
+    /// What of its instructions comes after the actions.
+    pub(super) then: Option<Box<Instructions>>,
+}
+
+impl Frozen {
+    /// The metadata as members of a key.
+    pub(super) fn key(&self) -> FlowKey {
+        FlowKey::from(&self.metadata)
+    }
 }
 
 #[derive(Default, Debug)]
@@ -28,10 +78,16 @@ pub(super) struct RecircIds {
     by_id: HashMap<u32, Arc<Frozen>>,
     /// Ids that nothing used when last looked at.
     idle: HashSet<u32>,
+    lane: u32,
     last: u32,
 }
 
 impl RecircIds {
+    /// Gives out ids of this lane from now on.
+    pub(super) fn set_lane(&mut self, lane: u32) {
+        self.lane = lane % LANES;
+    }
+
     /// The id of a state. `None` if there are too many.
     pub(super) fn freeze(&mut self, state: Frozen) -> Option<u32> {
         if let Some(id) = self.by_state.get(&state) {
@@ -41,14 +97,15 @@ impl RecircIds {
         if self.by_id.len() >= LIMIT {
             return None;
         }
-        // Id 0 means that a packet was not recirculated.
-        let next = |id: u32| id.checked_add(1).unwrap_or(1);
-        let mut id = next(self.last);
-        while self.by_id.contains_key(&id) {
-            id = next(id);
+        // Id 0 means that a packet was not recirculated. The lane is in the upper bits.
+        let lane = self.lane * (u32::MAX / LANES + 1);
+        let next = |n: u32| if n >= u32::MAX / LANES { 1 } else { n + 1 };
+        let mut n = next(self.last);
+        while self.by_id.contains_key(&(lane | n)) {
+            n = next(n);
         }
-        self.last = id;
-        let state = Arc::new(state);
+        self.last = n;
+        let (id, state) = (lane | n, Arc::new(state));
         self.by_state.insert(state.clone(), id);
         self.by_id.insert(id, state);
         Some(id)
@@ -78,9 +135,12 @@ impl RecircIds {
 mod tests {
     use super::*;
 
+    fn state(table: u8) -> Frozen {
+        Frozen { table: Some(table), ..Frozen::default() }
+    }
+
     #[test]
     fn equal_states_share_an_id_and_unused_ones_go() {
-        let state = |table| Frozen { table, in_port: OfPort(1), metadata: 0, registers: [0; REGISTERS] };
         let mut ids = RecircIds::default();
         let (a, b) = (ids.freeze(state(1)).unwrap(), ids.freeze(state(2)).unwrap());
         assert_ne!(a, b);
@@ -90,5 +150,13 @@ mod tests {
         assert!(ids.thaw(b).is_some());
         ids.collect(&used);
         assert!(ids.thaw(b).is_none() && ids.thaw(a).is_some());
+    }
+
+    #[test]
+    fn lanes_do_not_meet() {
+        let (mut one, mut other) = (RecircIds::default(), RecircIds::default());
+        other.set_lane(255);
+        let (a, b) = (one.freeze(state(1)).unwrap(), other.freeze(state(1)).unwrap());
+        assert_eq!((a, b), (1, 0xff00_0001));
     }
 }

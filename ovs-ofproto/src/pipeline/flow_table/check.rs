@@ -66,7 +66,7 @@ impl Known<'_> {
             Action::Group(group) if self.groups.get(*group).is_none() => Err(FlowModError::NoGroup(*group)),
             Action::Meter(meter) => self.meter(*meter),
             Action::Output { port, .. } | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. }
-                if *port == OfPort::ANY || (*port > OfPort::MAX && !port.is_reserved()) =>
+                if *port == OfPort::ANY || (*port > OfPort::MAX && *port != OfPort::LOCAL && !port.is_reserved()) =>
             {
                 Err(FlowModError::BadPort(*port))
             }

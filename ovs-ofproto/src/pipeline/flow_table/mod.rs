@@ -22,6 +22,7 @@
 
 mod check;
 mod eviction;
+mod learn;
 mod log;
 mod rule;
 mod slab;

@@ -251,7 +251,7 @@ impl FlowTables {
         }
     }
 
-    fn exact(&self, table: u8, pattern: &Pattern<WORDS>, priority: i32) -> Option<RuleId> {
+    pub(super) fn exact(&self, table: u8, pattern: &Pattern<WORDS>, priority: i32) -> Option<RuleId> {
         self.table(table)?.view().find_exact(pattern, priority).map(|r| *r.payload())
     }
 

@@ -38,13 +38,11 @@ impl Ofproto {
         now: Instant,
     ) -> Result<Answer, OfError> {
         self.settle(request.from, request.kind, request.version, &mut fm)?;
-        // What went through so far belongs to the flows as they are, where these go or change.
-        if fm.command != FlowModCommand::Add {
-            self.collect(dp, now);
-        }
         let mut log = Log::default();
         let known = Known { groups: &self.groups, meters: &self.meters };
         self.tables.modify(&fm, known, now, &mut log)?;
+        // What went through so far belongs to the flows as they are, where these go or change.
+        self.credit_before(dp, &log, now);
         self.commit(log, Some((request.from, request.xid)), now);
         self.revalidate(dp, now);
         Ok(Answer::Done)

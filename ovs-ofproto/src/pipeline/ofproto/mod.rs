@@ -1,23 +1,25 @@
 //! The switch itself.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
-use ovs_dpif::{Cookie, DpFlowStats, Dpif, Resolution, Ufid, Upcall, UpcallKind, Userspace};
-use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
+use ovs_dpif::{Cookie, Dpif};
+use ovs_packet::field::TlvTable;
+use ovs_packet::{Instant, OfPort};
 
+use super::MAX_EVENTS;
+use super::bridges::Held;
 use super::connection::{ConnectionId, Connections};
 use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
 use super::group::GroupTable;
-use super::mac::{MacChanges, MacTable};
-use super::megaflow::{Megaflow, Megaflows};
-use super::messages::Punt;
+use super::hooks::Hooks;
+use super::l2::L2Config;
+use super::mac::MacTable;
+use super::megaflow::{FlowLimit, Megaflows};
 use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
-use super::translate::{Effect, View, translate, translate_actions};
-use super::{MAX_EVENTS, MAX_IDLE, STATS_INTERVAL};
-use crate::action::Action;
-use crate::codec::{Description, PacketIn, PacketInReason, Version};
+use super::snooping::{Snooping, SnoopingConfig};
+use crate::codec::{Description, PacketIn, Version};
 use crate::flow_mod::{FlowMod, FlowModFlags};
 
 /// What the switch's owner should know.
@@ -26,6 +28,15 @@ use crate::flow_mod::{FlowMod, FlowModFlags};
 pub enum Event {
     /// A packet.
     PacketIn(Box<PacketIn>),
+    /// A packet that was sampled for a collector.
+    Sample {
+        /// For whom, and what of it is known.
+        cookie: Cookie,
+        /// Port that it came in by.
+        in_port: OfPort,
+        /// The packet.
+        packet: Vec<u8>,
+    },
     /// A flow ended that was to be reported.
     FlowRemoved(Box<Flow>, RemovedReason),
     /// A controller changed how a port shall be: its device is to be taken up or down as [`Port::config`] says.
@@ -90,15 +101,26 @@ pub struct Ofproto {
     pub(super) connections: Connections,
     pub(super) fragments: Fragments,
     pub(super) description: Description,
-    macs: MacTable,
-    recirc: RecircIds,
-    megaflows: Megaflows,
+    pub(super) macs: MacTable,
+    pub(super) snooping: Option<Snooping>,
+    pub(super) l2: L2Config,
+    pub(super) tlv: TlvTable,
+    pub(super) hooks: Hooks,
+    pub(super) flow_limit: FlowLimit,
+    /// How many megaflows were decided anew.
+    pub(super) revalidated: u64,
+    name: String,
+    /// It is one of several, and what reaches beyond it is theirs to do.
+    pub(super) is_placed: bool,
+    pub(super) held: Vec<Held>,
+    pub(super) recirc: RecircIds,
+    pub(super) megaflows: Megaflows,
     /// Something changed that any megaflow may depend on. The tables of flows and of addresses tell their changes
     /// themselves.
     pub(super) changed: bool,
 
-    next_stats: Instant,
-    table_stats: Vec<TableStats>,
+    pub(super) next_stats: Instant,
+    pub(super) table_stats: Vec<TableStats>,
     events: VecDeque<Event>,
     events_lost: u64,
     datapath_id: u64,
@@ -151,6 +173,15 @@ impl Ofproto {
             fragments: Fragments::default(),
             description: description(),
             macs: MacTable::default(),
+            snooping: None,
+            l2: L2Config::default(),
+            tlv: TlvTable::default(),
+            hooks: Hooks::default(),
+            flow_limit: FlowLimit::default(),
+            revalidated: 0,
+            name: "br0".to_string(),
+            is_placed: false,
+            held: Vec::new(),
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
             changed: false,
@@ -232,6 +263,36 @@ impl Ofproto {
         &self.macs
     }
 
+    /// What is known of who listens to group addresses; `None` if that is not snooped.
+    pub fn snooping(&self) -> Option<&Snooping> {
+        self.snooping.as_ref()
+    }
+
+    /// How the switch treats packets as a learning switch.
+    pub fn l2(&self) -> &L2Config {
+        &self.l2
+    }
+
+    /// What is behind its ports.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    /// Its name, as traces tell it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many megaflows there are, and may be.
+    pub fn megaflow_count(&self) -> (usize, FlowLimit) {
+        (self.megaflows.len(), self.flow_limit)
+    }
+
+    /// How many megaflows were decided anew because of changes.
+    pub fn revalidated(&self) -> u64 {
+        self.revalidated
+    }
+
     /// How many events were lost because nobody took them.
     pub fn events_lost(&self) -> u64 {
         self.events_lost
@@ -245,11 +306,11 @@ impl Ofproto {
     /// When [`run`](Self::run) has something to do, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
-        let changed = (self.changed || self.macs.has_changes()).then_some(Instant::ZERO);
-        [stats, changed, self.tables.next_expiry(), self.macs.next_expiry(), self.connections.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let snooped = self.snooping.as_ref();
+        let changed = self.changed || self.macs.has_changes() || self.tables.has_changes();
+        let changed = (changed || snooped.is_some_and(Snooping::has_changed)).then_some(Instant::ZERO);
+        let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
+        [stats, changed, self.connections.next_deadline()].into_iter().chain(expiries).flatten().min()
     }
 
     // Changes.
@@ -274,9 +335,52 @@ impl Ofproto {
     pub fn port_remove(&mut self, number: OfPort) -> Option<Port> {
         let port = self.ports.remove(number)?;
         self.macs.forget_port(number);
+        self.snooping.iter_mut().for_each(|s| s.forget_port(number));
         self.changed = true;
         self.tell_of_port(1, &port, None);
         Some(port)
+    }
+
+    /// Treats packets otherwise as a learning switch.
+    pub fn set_l2(&mut self, l2: L2Config) {
+        self.l2 = l2;
+        self.changed = true;
+    }
+
+    /// Names the switch.
+    pub fn set_name(&mut self, name: impl Into<String>) {
+        self.name = name.into();
+    }
+
+    /// Snoops group addresses, or stops.
+    pub fn set_snooping(&mut self, config: Option<SnoopingConfig>) {
+        match (config, &mut self.snooping) {
+            (Some(config), Some(snooping)) => snooping.configure(config),
+            (config, snooping) => *snooping = config.map(Snooping::new),
+        }
+        self.changed = true;
+    }
+
+    /// Changes what is behind ports. To be called, too, when an [`Egress`](super::Egress) would answer otherwise than
+    /// before.
+    pub fn hooks_changed(&mut self, change: impl FnOnce(&mut Hooks)) {
+        change(&mut self.hooks);
+        self.changed = true;
+    }
+
+    /// Lets there be at most so many megaflows.
+    pub fn set_flow_limit(&mut self, most: usize) {
+        self.flow_limit = FlowLimit::new(most);
+    }
+
+    /// To change what is learnt of addresses, or how.
+    pub fn macs_mut(&mut self) -> &mut MacTable {
+        &mut self.macs
+    }
+
+    /// To change what is known of listeners to group addresses.
+    pub fn snooping_mut(&mut self) -> Option<&mut Snooping> {
+        self.snooping.as_mut()
     }
 
     /// Forgets all learnt addresses.
@@ -289,44 +393,13 @@ impl Ofproto {
     /// # Errors
     /// As [`FlowModError`] says; the tables are unchanged then.
     pub fn flow_mod(&mut self, dp: &mut dyn Dpif, fm: &FlowMod, now: Instant) -> Result<(), FlowModError> {
-        // What went through so far belongs to the flows as they are.
-        self.collect(dp, now);
         let known = Known { groups: &self.groups, meters: &self.meters };
         let mut log = Log::default();
         self.tables.modify(fm, known, now, &mut log)?;
+        self.credit_before(dp, &log, now);
         self.commit(log, None, now);
         self.revalidate(dp, now);
         Ok(())
-    }
-
-    /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
-    /// (OpenFlow 1.5, section 7.3.6).
-    pub fn packet_out(&mut self, dp: &mut dyn Dpif, packet: Packet, in_port: OfPort, actions: &[Action], now: Instant) {
-        self.packet_out_with(dp, packet, in_port, None, actions, now);
-    }
-
-    /// The same, with what is taken for granted of the packet beside its port.
-    pub(super) fn packet_out_with(
-        &mut self,
-        dp: &mut dyn Dpif,
-        mut packet: Packet,
-        in_port: OfPort,
-        metadata: Option<&Match>,
-        actions: &[Action],
-        now: Instant,
-    ) {
-        packet.meta.in_port = self.ports.get(in_port).map_or(u32::MAX, |p| p.datapath.0);
-        let mut key = FlowKey::ZERO;
-        extract::extract(&mut packet, &mut key);
-        if let Some(m) = metadata {
-            key.assign(m.key(), m.mask());
-        }
-        let len = packet.len() as u64;
-        let t = translate_actions(self.view(), &key, in_port, actions);
-        self.credit(&t.effects, 1, len, now);
-        let mut upcalls = Vec::new();
-        dp.inject(packet, &t.actions, now, &mut upcalls);
-        upcalls.into_iter().for_each(|u| self.handle_upcall(dp, u, now));
     }
 
     /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
@@ -344,191 +417,11 @@ impl Ofproto {
         self.event(Event::PortConfig(port.number));
     }
 
-    // Packets.
-
-    /// Decides on a packet that came up, and on those that come up from what is decided.
-    pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
-        // The datapath bounds how often a packet comes up again, by its bound on recirculation.
-        let mut pending = vec![upcall];
-        while !pending.is_empty() {
-            let mut again = Vec::new();
-            for upcall in pending {
-                match upcall.kind {
-                    UpcallKind::Action(Userspace { ref cookie, .. }) => {
-                        self.packet_in(&upcall, cookie, now);
-                        dp.resolve(upcall, Resolution::Consumed, now, &mut again);
-                    }
-                    _ => self.miss(dp, upcall, now, &mut again),
-                }
-            }
-            pending = again;
-        }
-    }
-
-    fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
-        let t = translate(self.view(), &upcall.key);
-        self.credit(&t.effects, 1, upcall.packet.len() as u64, now);
-        let actions = t.actions.clone();
-        match dp.flow_put(&upcall.key, t.matching.mask(), &t.actions) {
-            Ok(ufid) => {
-                let known = self.megaflows.remove(ufid);
-                let mut megaflow = Megaflow::new(upcall.key.clone(), t, now);
-                // A second packet of the same flow came up before the first one's megaflow was there.
-                megaflow.credited = known.map_or(DpFlowStats::default(), |m| m.credited);
-                self.megaflows.insert(ufid, megaflow);
-            }
-            Err(e) => tracing::debug!(error = %e, "megaflow not installed"),
-        }
-        dp.resolve(upcall, Resolution::Execute(&actions), now, pending);
-    }
-
-    fn packet_in(&mut self, upcall: &Upcall, cookie: &Cookie, now: Instant) {
-        let Cookie::Controller { reason, rule_cookie, table, max_len, controller_id, .. } = *cookie else { return };
-        let packet = upcall.packet.data();
-        let wanted = if max_len == Action::WHOLE { packet.len() } else { usize::from(max_len) };
-        let in_port = self.ports.of_datapath(ovs_dpif::PortNo(upcall.packet.meta.in_port));
-        let data = packet.get(..wanted).unwrap_or(packet).to_vec();
-        let mut message = PacketIn::new(in_port.map_or(OfPort::ANY, |p| p.number), data);
-        // What does not fit the message's field is said as the most that does.
-        message.total_len = packet.len().min(usize::from(u16::MAX)) as u32;
-        (message.reason, message.table, message.cookie) = (PacketInReason(reason), table, rule_cookie);
-        let punt = Punt { reason, controller: controller_id, message };
-        self.punt(&punt, now);
-        self.event(Event::PacketIn(Box::new(punt.message)));
-    }
-
     pub(super) fn event(&mut self, event: Event) {
         if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         } else {
             self.events_lost += 1;
-        }
-    }
-
-    // Upkeep.
-
-    /// Does what time or changes ask for: reads counters, ends what is over, makes megaflows true again.
-    pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        let flows_due = self.tables.next_expiry().is_some_and(|at| at <= now);
-        self.run_connections(now);
-        if now >= self.next_stats || flows_due {
-            self.collect(dp, now);
-            self.drop_idle(dp, now);
-            let mut log = Log::default();
-            self.tables.expire(now, &mut log);
-            self.changed |= log.len() > 0;
-            self.commit(log, None, now);
-            self.next_stats = now + STATS_INTERVAL;
-            let mut used = HashSet::new();
-            self.megaflows.iter().for_each(|(_, m)| m.translation.recirculations(&mut used));
-            self.recirc.collect(&used);
-        }
-        self.macs.expire(now);
-        match self.macs.take_changes() {
-            _ if self.changed => self.revalidate(dp, now),
-            MacChanges::All => self.revalidate(dp, now),
-            MacChanges::Some(stations) => {
-                let concerned = self.megaflows.that_asked(&stations);
-                concerned.into_iter().for_each(|ufid| self.revalidate_one(dp, ufid, now));
-            }
-        }
-    }
-
-    fn view(&mut self) -> View<'_> {
-        View { tables: &self.tables, ports: &self.ports, macs: &self.macs, recirc: &mut self.recirc }
-    }
-
-    fn credit(&mut self, effects: &[Effect], packets: u64, bytes: u64, used: Instant) {
-        for effect in effects {
-            match effect {
-                Effect::Rule(id) => self.tables.credit(*id, packets, bytes, used),
-                Effect::Table { table, matched } => {
-                    if let Some(t) = self.table_stats.get_mut(usize::from(*table)) {
-                        t.lookups += packets;
-                        t.matches += if *matched { packets } else { 0 };
-                    }
-                }
-                Effect::Learn { vlan, address, port } => {
-                    self.macs.learn(*vlan, *address, *port, used);
-                }
-            }
-        }
-    }
-
-    /// Reads the datapath's counters and credits what is new.
-    pub(super) fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        let mut news = Vec::new();
-        let dumped = dp.flow_stats(&mut |ufid, stats| {
-            if stats.packets > 0 {
-                news.push((ufid, stats));
-            }
-        });
-        if let Err(e) = dumped {
-            // What is missing is credited the next time.
-            tracing::warn!(error = %e, "counters of the datapath not read to the end");
-        }
-        news.sort_unstable_by_key(|(ufid, _)| *ufid);
-        for (ufid, stats) in news {
-            self.credit_megaflow(ufid, stats, now);
-        }
-    }
-
-    fn credit_megaflow(&mut self, ufid: Ufid, stats: DpFlowStats, now: Instant) {
-        let Some(megaflow) = self.megaflows.get_mut(ufid) else { return };
-        let (packets, bytes) = megaflow.news(stats);
-        if packets > 0 {
-            let effects = megaflow.translation.effects.clone();
-            self.credit(&effects, packets, bytes, stats.used.unwrap_or(now));
-        }
-    }
-
-    fn drop_idle(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        let idle = |m: &Megaflow| now - m.used() >= MAX_IDLE;
-        let idle: Vec<_> = self.megaflows.iter().filter(|(_, m)| idle(m)).map(|(ufid, _)| ufid).collect();
-        idle.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
-    }
-
-    /// Removes every megaflow, after what went through it is credited.
-    pub fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        let all: Vec<_> = self.megaflows.iter().map(|(ufid, _)| ufid).collect();
-        all.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
-    }
-
-    /// Reads the datapath's counters and credits what is new, now.
-    pub fn synchronise(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.run(dp, now);
-        self.collect(dp, now);
-    }
-
-    fn uninstall(&mut self, dp: &mut dyn Dpif, ufid: Ufid, now: Instant) {
-        if let Ok(flow) = dp.flow_del(ufid) {
-            self.credit_megaflow(ufid, flow.stats, now);
-        }
-        self.megaflows.remove(ufid);
-    }
-
-    /// Translates every megaflow again, and changes or removes those that come out otherwise.
-    pub(super) fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.changed = false;
-        let all: Vec<_> = self.megaflows.iter().map(|(ufid, _)| ufid).collect();
-        all.into_iter().for_each(|ufid| self.revalidate_one(dp, ufid, now));
-    }
-
-    fn revalidate_one(&mut self, dp: &mut dyn Dpif, ufid: Ufid, now: Instant) {
-        let Some(key) = self.megaflows.get(ufid).map(|m| m.key.clone()) else { return };
-        let t = translate(self.view(), &key);
-        if self.megaflows.get(ufid).is_some_and(|m| m.translation == t) {
-            return;
-        }
-        // What went through before the change is credited as it was.
-        if let Ok(flow) = dp.flow_get(ufid) {
-            self.credit_megaflow(ufid, flow.stats, now);
-        }
-        let same_packets = self.megaflows.get(ufid).is_some_and(|m| m.translation.matching == t.matching);
-        if same_packets && dp.flow_put(&key, t.matching.mask(), &t.actions).is_ok() {
-            self.megaflows.retranslate(ufid, t);
-        } else {
-            self.uninstall(dp, ufid, now);
         }
     }
 }

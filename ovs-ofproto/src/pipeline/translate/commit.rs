@@ -1,55 +1,43 @@
 //! From changed fields to datapath actions.
+//!
+//! What the pipeline changed is compared with the packet as the datapath has it, and set where that differs: in bits
+//! that were written, which all count as read. The order is fixed: headers put in front or taken off, Ethernet, the
+//! network and transport layers, MPLS, VLAN tags, priority, mark.
+
+use std::sync::LazyLock;
 
 use ovs_dpif::DpAction;
-use ovs_packet::extract::ETH_TYPE_VLAN;
+use ovs_packet::extract::{ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_VLAN};
 use ovs_packet::field::{FieldId, KeyAttr};
+use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, VLAN_PRESENT};
 
 use super::Translator;
-use crate::pipeline::tracked::tags_of;
+use crate::pipeline::tracked::{MPLS_BOS, Tag, pipeline_mask, put_tags, tags_of};
+
+/// An attribute with the fields that it sets.
+struct Row {
+    attr: KeyAttr,
+    fields: Vec<FieldId>,
+}
 
 /// The attributes that can have changed, in the order in which they are set.
-const ATTRS: [KeyAttr; 12] = [
-    KeyAttr::Ethernet,
-    KeyAttr::Mpls,
-    KeyAttr::Ipv4,
-    KeyAttr::Ipv6,
-    KeyAttr::Arp,
-    KeyAttr::Nd,
-    KeyAttr::Tcp,
-    KeyAttr::Udp,
-    KeyAttr::Sctp,
-    KeyAttr::Icmp,
-    KeyAttr::Icmpv6,
-    KeyAttr::SkbMark,
-];
-
-impl Translator<'_> {
-    /// Writes the datapath actions that make the packet what its key says now.
-    pub(super) fn commit(&mut self) {
-        self.commit_tags();
-        for attr in ATTRS {
-            // Fields of several attributes share bits of the key: those that the packet has are the ones meant.
-            let present = |f: &FieldId| f.info().prereq.holds(&self.base);
-            let fields = fields_of(attr).filter(present);
-            if let Some(m) = self.tracked.changes(&self.base, fields) {
-                self.tracked.committed(&mut self.base, &m);
-                self.out.push(DpAction::Set(attr, (&m).into()));
-            }
-        }
-    }
-
-    fn commit_tags(&mut self) {
-        let new = self.tracked.tags();
-        let old = tags_of(&self.base);
-        let common = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-        (common..old.len()).for_each(|_| self.out.push(DpAction::PopVlan));
-        for (tpid, tci) in new.iter().rev().skip(common) {
-            let tpid = if *tpid == 0 { ETH_TYPE_VLAN } else { *tpid };
-            self.out.push(DpAction::PushVlan { tpid, tci: *tci });
-        }
-        self.tracked.copy_tags(&mut self.base);
-    }
-}
+static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    const ATTRS: [KeyAttr; 12] = [
+        KeyAttr::Ethernet,
+        KeyAttr::Ipv4,
+        KeyAttr::Ipv6,
+        KeyAttr::Arp,
+        KeyAttr::Icmp,
+        KeyAttr::Icmpv6,
+        KeyAttr::Nd,
+        KeyAttr::NdExtensions,
+        KeyAttr::Nsh,
+        KeyAttr::Tcp,
+        KeyAttr::Udp,
+        KeyAttr::Sctp,
+    ];
+    ATTRS.into_iter().map(|attr| Row { attr, fields: fields_of(attr).collect() }).collect()
+});
 
 /// The fields that one attribute sets. IPv4 and IPv6 share the rows of what both have.
 fn fields_of(attr: KeyAttr) -> impl Iterator<Item = FieldId> {
@@ -57,4 +45,166 @@ fn fields_of(attr: KeyAttr) -> impl Iterator<Item = FieldId> {
     let shared = matches!(attr, KeyAttr::Ipv6).then_some([NwTos, NwEcn, NwTtl]).into_iter().flatten();
     let own = FieldId::of_attr(attr).filter(|f| f.info().writable && *f != FieldId::IpDscp);
     own.chain(shared)
+}
+
+/// The members of a key that tell of a tunnel.
+pub(super) fn tunnel_mask() -> &'static FlowMask {
+    static MASK: LazyLock<FlowMask> = LazyLock::new(|| {
+        let mut mask = FlowMask::EMPTY;
+        FieldId::of_attr(KeyAttr::Tunnel).for_each(|f| mask.add(f));
+        let m = &mut mask.bits;
+        (m.tun_flags, m.tun_tp_src, m.tun_tp_dst) = (u8::MAX, u16::MAX.into(), u16::MAX.into());
+        (m.tun_present, m.tun_metadata) = (u64::MAX.into(), [u8::MAX; 256]);
+        mask
+    });
+    &MASK
+}
+
+/// What commits do not compare: what only the pipeline knows, and what says where the packet came from.
+static NOT_COMPARED: LazyLock<FlowMask> = LazyLock::new(|| {
+    let mut mask = *pipeline_mask();
+    mask |= tunnel_mask();
+    use FieldId::{ActsetOutput, ConjId, CtLabel, CtMark, CtState, CtZone, InPortOxm, RecircId};
+    mask |= &FlowMask::of(&[ActsetOutput, ConjId, CtLabel, CtMark, CtState, CtZone, InPortOxm, RecircId]);
+    mask
+});
+
+impl Translator<'_> {
+    /// Writes the datapath actions that make the packet what its key says now.
+    pub(super) fn commit(&mut self) {
+        self.commit_tunnel();
+        if self.pending == super::encap::Pending::None && !self.tracked.differs(&self.base, &NOT_COMPARED) {
+            return;
+        }
+        self.commit_headers();
+        let key = *self.tracked.shown();
+        for row in ROWS.iter() {
+            // Fields of several attributes share bits of the key: those that the packet has are the ones meant.
+            if row.fields.first().is_some_and(|f| !present(*f, &key)) {
+                continue;
+            }
+            let fields: &[FieldId] = &row.fields;
+            if row.attr == KeyAttr::Nd {
+                // Of solicitations and advertisements, each has one address of its own.
+                let own: Vec<_> = fields.iter().copied().filter(|f| present(*f, &key)).collect();
+                self.commit_fields(row.attr, &own);
+            } else {
+                self.commit_fields(row.attr, fields);
+            }
+        }
+        self.commit_labels(false);
+        self.commit_tags();
+        self.commit_fields(KeyAttr::Priority, &[FieldId::SkbPriority]);
+        self.commit_fields(KeyAttr::SkbMark, &[FieldId::PktMark]);
+    }
+
+    fn commit_fields(&mut self, attr: KeyAttr, fields: &[FieldId]) {
+        if let Some(m) = self.tracked.changes(&self.base, fields) {
+            self.tracked.committed(&mut self.base, &m);
+            self.out.push(DpAction::Set(attr, (&m).into()));
+        }
+    }
+
+    /// A tunnel's header is set as a whole, where there is a destination to go to.
+    fn commit_tunnel(&mut self) {
+        let key = self.tracked.shown();
+        if !self.to_tunnel || key.tun_dst == 0 && key.tun_ipv6_dst == 0 {
+            return;
+        }
+        let packed = self.bridge.tlv.pack(key).unwrap_or(*key);
+        let (new, old) = (packed.masked(tunnel_mask()), self.base.masked(tunnel_mask()));
+        if new != old {
+            self.base.assign(&new, tunnel_mask());
+            let m = Match::new(new, *tunnel_mask());
+            self.out.push(DpAction::Set(KeyAttr::Tunnel, (&m).into()));
+        }
+    }
+
+    // Labels.
+
+    pub(super) fn commit_labels(&mut self, whole_packet: bool) {
+        let key = *self.tracked.shown();
+        let new = labels_of(&key);
+        if new == labels_of(&self.base) && key.packet_type == self.base.packet_type {
+            return;
+        }
+        let known = labels_of(&self.base).len();
+        loop {
+            let old = labels_of(&self.base);
+            let common = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+            if old.len() == common {
+                break;
+            }
+            if old.len() == common + 1 && new.len() > common {
+                // The outermost one becomes another.
+                let Some(lse) = new.len().checked_sub(old.len()).and_then(|i| new.get(i)) else { break };
+                // Entries are set as a whole.
+                self.tracked.labels(0..known);
+                self.base.mpls_lse[0] = (*lse).into();
+                let mut mask = FlowMask::EMPTY;
+                mask.bits.mpls_lse[0] = u32::MAX.into();
+                self.out.push(DpAction::Set(KeyAttr::Mpls, (&Match::new(self.base, mask)).into()));
+                continue;
+            }
+            let is_mpls = matches!(key.eth_type.get(), ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST);
+            let eth_type = if !is_mpls && old.len() > 1 { ETH_TYPE_MPLS } else { key.eth_type.get() };
+            self.out.push(DpAction::PopMpls(eth_type));
+            let [_, b, c] = self.base.mpls_lse;
+            self.base.mpls_lse = [b, c, 0.into()];
+            self.base.eth_type = eth_type.into();
+        }
+        let old = labels_of(&self.base).len();
+        for lse in new.iter().rev().skip(old) {
+            let (eth_type, lse) = (key.eth_type.get(), *lse);
+            self.tracked.labels(0..known);
+            self.out.push(match whole_packet {
+                true => DpAction::AddMpls { eth_type, lse },
+                false => DpAction::PushMpls { eth_type, lse },
+            });
+            let [a, b, _] = self.base.mpls_lse;
+            self.base.mpls_lse = [lse.into(), a, b];
+            self.base.eth_type = eth_type.into();
+        }
+        if whole_packet || key.packet_type != self.base.packet_type {
+            self.base.packet_type = key.packet_type;
+        }
+    }
+
+    // Tags.
+
+    fn commit_tags(&mut self) {
+        let (new, old) = (self.tracked.tags(), tags_of(&self.base));
+        if new == old {
+            return;
+        }
+        let is_tag = |t: &&Tag| t.tci & VLAN_PRESENT != 0;
+        let (new_n, old_n) = (new.iter().filter(is_tag).count(), old.iter().filter(is_tag).count());
+        let inner = |tags: &[Tag; 2], n: usize| tags.iter().take(n).rev().copied().collect::<Vec<_>>();
+        let (new_tags, old_tags) = (inner(&new, new_n), inner(&old, old_n));
+        let common = old_tags.iter().zip(&new_tags).take_while(|(a, b)| a == b).count();
+        if common < new_n {
+            // What is pushed may come from what is popped.
+            self.tracked.read_tags(old_n);
+        }
+        (common..old_n).for_each(|_| self.out.push(DpAction::PopVlan));
+        for tag in new_tags.iter().skip(common) {
+            let tpid = if tag.tpid == 0 { ETH_TYPE_VLAN } else { tag.tpid };
+            self.out.push(DpAction::PushVlan { tpid, tci: tag.tci });
+        }
+        put_tags(&mut self.base, new);
+    }
+}
+
+fn present(field: FieldId, key: &FlowKey) -> bool {
+    field.info().prereq.holds(key)
+}
+
+/// The label stack entries of a key, outermost first, as far as it has them.
+fn labels_of(key: &FlowKey) -> Vec<u32> {
+    let bottom = key.mpls_lse.iter().position(|l| l.get() & MPLS_BOS != 0).map_or(MPLS_DEPTH, |i| i + 1);
+    let labels = key.mpls_lse.iter().take(bottom).map(|l| l.get());
+    match key.mpls_lse.iter().all(|l| *l == 0) {
+        true => Vec::new(),
+        false => labels.collect(),
+    }
 }

@@ -2,30 +2,69 @@
 //!
 //! A translation walks the flow tables as OpenFlow says and writes down datapath actions instead of executing them. It
 //! reads the key through [`Tracked`], so its mask covers all that the outcome depended on. What a packet would change in
-//! the switch (counters, learnt addresses) is written down too, as [`Effect`]s, and credited with every packet that
-//! takes the megaflow later.
+//! the switch (counters, learnt addresses, learnt flows) is written down too, as [`Effect`]s, and credited with every
+//! packet that takes the megaflow later. What of the switch it looked at is written down as [`Dependencies`], so that a
+//! change has only those translated again that can have seen it.
 //!
-//! - `actions.rs` walks tables and actions, `commit.rs` turns changed fields into datapath actions, `normal.rs` is the
-//!   NORMAL action.
+//! - `walk.rs` goes through tables, instructions and the action set; `actions.rs` through lists of actions;
+//! - `freeze.rs` stops in the middle, for the datapath to do something first, and goes on afterwards;
+//! - `fields.rs`, `mpls.rs`, `encap.rs` change the packet; `commit.rs` makes datapath actions of the changes;
+//! - `output.rs`, `group.rs`, `balance.rs`, `ct.rs`, `sample.rs` send it somewhere, `normal.rs` as a learning switch does;
+//! - `learn.rs` makes flows of packets.
+//!
+//! # Bounds
+//!
+//! Lookups, their depth, the stack and the length of the actions are bounded as upstream's are; beyond, the packet is
+//! dropped and the reason counted.
 
 mod actions;
+mod balance;
 mod commit;
+mod ct;
+mod encap;
+mod fields;
+mod freeze;
+mod group;
+mod learn;
+mod mpls;
 mod normal;
+mod output;
+mod sample;
+mod walk;
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
-use ovs_dpif::{DpAction, DropReason, PortNo, always_matched};
-use ovs_packet::extract::{IP_PROTO_ICMP, IP_PROTO_ICMPV6};
-use ovs_packet::field::FieldId;
-use ovs_packet::key::{FlowKey, FlowMask, Match, REGISTERS, VLAN_PRESENT};
-use ovs_packet::{EthAddr, OfPort};
+use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched};
+use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
+use ovs_packet::field::{FieldId, Prereq, TlvTable};
+use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch, VLAN_PRESENT};
+use ovs_packet::{EthAddr, OfPort, Packet};
 
 use super::flow_table::{FlowTables, RuleId};
+use super::group::{GroupKey, GroupTable};
+use super::hooks::Hooks;
+use super::l2::L2Config;
 use super::mac::MacTable;
+use super::meter::MeterTable;
+use super::ofproto::Fragments;
 use super::port::{Port, Ports};
-use super::recirc::{Frozen, RecircIds};
+use super::recirc::{RecircIds, Stack, Step};
+use super::snooping::Snooping;
+use super::trace::{Kind, Tracer};
 use super::tracked::Tracked;
 use crate::action::Action;
+
+pub(super) use learn::Learned;
+
+/// How many bytes of actions a datapath takes, about.
+const MAX_ACTIONS: usize = 2048;
+
+/// How many values the stack holds.
+const MAX_STACK: usize = 4096;
+
+/// The group address of spanning trees (IEEE 802.1D-2004, table 7-10).
+const STP_ADDRESS: u128 = 0x0180_c200_0000;
 
 /// What a packet changes in the switch beside being forwarded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +74,46 @@ pub(super) enum Effect {
     /// It was looked up in this table and matched, or did not.
     Table { table: u8, matched: bool },
     /// Its source is behind this port.
-    Learn { vlan: u16, address: EthAddr, port: OfPort },
+    Station { vlan: u16, address: EthAddr, port: OfPort, gratuitous: bool },
+    /// It makes a flow.
+    Learn(Box<Learned>),
+    /// If it ends a TCP connection, the rule is to end soon after.
+    FinTimeout { rule: RuleId, idle: u16, hard: u16 },
+    /// It went through a group, and the bucket at this place if one was chosen.
+    Group { group: GroupKey, bucket: Option<usize> },
+}
+
+/// What of the switches a translation looked at.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Dependencies {
+    /// Tables, by switch.
+    pub(super) tables: Vec<(usize, [u64; 4])>,
+    /// What all lookups have in common: a flow that this does not overlap was none of them's business.
+    pub(super) seen: SparseMatch,
+    /// Groups, by switch and number.
+    pub(super) groups: Vec<(usize, u32)>,
+    /// Addresses asked for in tables of learnt addresses, by switch and VLAN.
+    pub(super) stations: Vec<(usize, u16, EthAddr)>,
+    /// Whether it asked who listens to group addresses, or what the limit of a `learn` left to make.
+    pub(super) volatile: bool,
+}
+
+impl Dependencies {
+    fn note_table(&mut self, bridge: usize, table: u8) {
+        let at = self.tables.iter().position(|(b, _)| *b == bridge).unwrap_or_else(|| {
+            self.tables.push((bridge, [0; 4]));
+            self.tables.len() - 1
+        });
+        if let Some(word) = self.tables.get_mut(at).and_then(|(_, set)| set.get_mut(usize::from(table / 64))) {
+            *word |= 1 << (table % 64);
+        }
+    }
+
+    /// Whether a table was looked up in.
+    pub(super) fn has_table(&self, bridge: usize, table: u8) -> bool {
+        let set = self.tables.iter().find(|(b, _)| *b == bridge);
+        set.and_then(|(_, set)| set.get(usize::from(table / 64))).is_some_and(|w| w >> (table % 64) & 1 != 0)
+    }
 }
 
 /// The outcome of a translation.
@@ -45,161 +123,422 @@ pub(super) struct Translation {
     pub(super) matching: Match,
     /// What the datapath does with them.
     pub(super) actions: Vec<DpAction>,
-    /// What they change.
-    pub(super) effects: Vec<Effect>,
-    /// Whom it asked for in the table of learnt addresses, by VLAN and address.
-    pub(super) stations: Vec<(u16, EthAddr)>,
+    /// What they change, and in which switch.
+    pub(super) effects: Vec<(usize, Effect)>,
+    /// What it depended on beside the packet.
+    pub(super) dependencies: Dependencies,
+    /// Whether each packet has to come up, and why.
+    pub(super) slow: SlowPath,
 }
 
 impl Translation {
     /// The recirculation ids that packets of this megaflow come from or go to.
     pub(super) fn recirculations(&self, ids: &mut HashSet<u32>) {
-        fn of(actions: &[DpAction], ids: &mut HashSet<u32>) {
-            for a in actions {
-                match a {
-                    DpAction::Recirc(id) => drop(ids.insert(*id)),
-                    DpAction::Clone(inner) => of(inner, ids),
-                    _ => {}
-                }
-            }
-        }
         ids.insert(self.matching.key().recirc_id.get());
-        of(&self.actions, ids);
+        recirculations(&self.actions, ids);
     }
 }
 
-/// What of the switch a translation sees.
-pub(super) struct View<'a> {
+/// The recirculation ids in actions.
+pub(super) fn recirculations(actions: &[DpAction], ids: &mut HashSet<u32>) {
+    for a in actions {
+        match a {
+            DpAction::Recirc(id) => drop(ids.insert(*id)),
+            DpAction::Userspace(u) => {
+                if let ovs_dpif::Cookie::Controller { recirc_id, .. } = u.cookie {
+                    ids.insert(recirc_id);
+                }
+            }
+            a => a.nested().for_each(|inner| recirculations(inner, ids)),
+        }
+    }
+}
+
+/// What a translation sees of one switch.
+#[derive(Clone, Copy)]
+pub(super) struct BridgeView<'a> {
+    pub(super) name: &'a str,
     pub(super) tables: &'a FlowTables,
     pub(super) ports: &'a Ports,
+    pub(super) groups: &'a GroupTable,
+    pub(super) meters: &'a MeterTable,
     pub(super) macs: &'a MacTable,
+    pub(super) snooping: Option<&'a Snooping>,
+    pub(super) l2: &'a L2Config,
+    pub(super) tlv: &'a TlvTable,
+    pub(super) hooks: &'a Hooks,
+    pub(super) fragments: Fragments,
+    /// Whether a controller hears of packets that match nothing.
+    pub(super) tells_misses: bool,
+}
+
+/// What a translation sees.
+pub(super) struct View<'a> {
+    /// The switch whose packet it is.
+    pub(super) own: BridgeView<'a>,
+    /// Its place among those that share the datapath.
+    pub(super) at: usize,
+    /// All of them; none if there are no others.
+    pub(super) bridges: &'a [BridgeView<'a>],
     pub(super) recirc: &'a mut RecircIds,
+    pub(super) features: Features,
+}
+
+/// The packet itself, where it is at hand, and what is asked beside actions.
+#[derive(Default)]
+pub(super) struct Extra<'a> {
+    /// The packet. Without it, what depends on more than the key is left out.
+    pub(super) packet: Option<&'a Packet>,
+    /// Writes down what happens.
+    pub(super) tracer: Option<Tracer>,
+}
+
+/// What one packet does, beside what all packets of its megaflow do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Report {
+    /// What it says of who listens to group addresses.
+    Snoop { bridge: usize, vlan: u16, port: OfPort },
 }
 
 /// A translation under way.
 struct Translator<'a> {
     view: View<'a>,
+    /// The switch that the packet is in.
+    bridge: BridgeView<'a>,
+    /// Its place among the switches.
+    at: usize,
+    /// The key as the pipeline met it first.
+    first: Box<FlowKey>,
     tracked: Tracked,
     /// The key as the packet is after the datapath actions written so far.
     base: FlowKey,
     in_port: OfPort,
     table: u8,
     out: Vec<DpAction>,
-    effects: Vec<Effect>,
-    stations: Vec<(u16, EthAddr)>,
+    effects: Vec<(usize, Effect)>,
+    reports: Vec<Report>,
+    dependencies: Dependencies,
     /// Actions to execute where the pipeline ends.
     action_set: Vec<Action>,
+    stack: Stack,
+    rule: Option<RuleId>,
     rule_cookie: u64,
+    /// The cookie of the first flow, which the action set goes by.
+    first_cookie: Option<u64>,
     depth: usize,
     resubmits: usize,
+    mirrors: u32,
+    /// The queue that the packet came with.
+    first_priority: u32,
+    /// Whether what connection tracking said of the packet counts.
+    conntracked: bool,
+    /// Whether what is below an MPLS label stack came to light, unseen.
+    was_mpls: bool,
+    /// The packet is on its way to a tunnel.
+    to_tunnel: bool,
+    /// What is done to headers by the next commit.
+    pending: encap::Pending,
+    /// Within a bucket of a group, the action set, a controller's own list.
+    in_group: bool,
+    in_action_set: bool,
+    in_packet_out: bool,
+    /// Nothing more is executed.
+    exit: bool,
+    /// The rest is left for later.
+    freezing: Option<freeze::Cause>,
+    frozen: Vec<Step>,
+    slow: SlowPath,
     /// Why nothing was sent, if something said so.
     reason: Option<DropReason>,
     /// A limit was hit: nothing more is executed, and what was written counts for nothing.
-    failed: bool,
+    failed: Option<DropReason>,
+    tracer: Option<Tracer>,
+    packet: Option<&'a Packet>,
 }
 
-/// Translates a packet's key, in datapath port numbers. The packet itself is not at hand: what depends on more than
-/// its key is left to the datapath.
-pub(super) fn translate(view: View<'_>, key: &FlowKey) -> Translation {
-    let ingress = view.ports.of_datapath(PortNo(key.in_port.get())).cloned();
+/// What came of a translation, with what concerns the one packet.
+pub(super) struct Outcome {
+    pub(super) translation: Translation,
+    pub(super) reports: Vec<Report>,
+    pub(super) tracer: Option<Tracer>,
+    /// The key as the pipeline left it.
+    pub(super) last: Box<FlowKey>,
+    /// The mask in the pipeline's terms.
+    pub(super) mask: Box<FlowMask>,
+    /// A limit that was hit.
+    pub(super) failed: Option<DropReason>,
+}
+
+/// Translates a packet's key, in datapath port numbers.
+pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, extra: Extra<'a>) -> Outcome {
     let id = key.recirc_id.get();
     let frozen = (id != 0).then(|| view.recirc.thaw(id));
-    let reason = match (&ingress, &frozen) {
-        (None, _) => Some(DropReason::UnknownIngress),
-        (_, Some(None)) => Some(DropReason::UnknownRecirculation),
-        _ => None,
-    };
-    let mut t = Translator::new(view, key, ingress.as_ref(), frozen.flatten().as_deref());
-    match reason {
-        Some(reason) => t.reason = Some(reason),
-        None => t.run(),
+    let ingress = view.own.ports.of_datapath(PortNo(key.in_port.get()));
+    let mut t = Translator::new(view, key, ingress, extra);
+    match frozen {
+        None => t.start(ingress),
+        Some(Some(state)) => t.thaw(&state),
+        Some(None) => t.fail(DropReason::UnknownRecirculation, || format!("no state is frozen under {id:#x}")),
     }
     t.finish(key)
 }
 
 /// Translates actions for a packet of the switch's own making, as if it had come in by `in_port`.
-pub(super) fn translate_actions(view: View<'_>, key: &FlowKey, in_port: OfPort, actions: &[Action]) -> Translation {
-    let mut t = Translator::new(view, key, None, None);
-    t.in_port = in_port;
-    t.tracked.restore(FieldId::InPortOxm, in_port.0.into());
-    t.execute(actions);
+pub(super) fn translate_actions<'a>(
+    view: View<'a>,
+    key: &FlowKey,
+    in_port: OfPort,
+    actions: &[Action],
+    extra: Extra<'a>,
+) -> Outcome {
+    let mut t = Translator::new(view, key, None, extra);
+    t.enter(in_port);
+    t.in_packet_out = true;
+    t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+    t.descend();
+    t.execute(actions, true);
+    t.end_of_pipeline();
+    t.ascend();
     t.finish(key)
 }
 
 impl<'a> Translator<'a> {
-    fn new(view: View<'a>, key: &FlowKey, ingress: Option<&Port>, frozen: Option<&Frozen>) -> Translator<'a> {
-        let number = ingress.map_or(OfPort::ANY, |p| p.number);
-        let mut tracked = Tracked::new(*key);
-        tracked.restore(FieldId::InPortOxm, number.0.into());
-        // A flow of OpenFlow does not see recirculation: it is one pass to it.
-        tracked.restore(FieldId::RecircId, 0);
-        let mut in_port = number;
-        if let Some(frozen) = frozen {
-            in_port = frozen.in_port;
-            tracked.restore(FieldId::InPortOxm, frozen.in_port.0.into());
-            tracked.restore(FieldId::Metadata, frozen.metadata.into());
-            let registers = (0..REGISTERS).filter_map(FieldId::reg);
-            registers.zip(frozen.registers).for_each(|(f, v)| tracked.restore(f, v.into()));
+    fn new(view: View<'a>, key: &FlowKey, ingress: Option<&Port>, extra: Extra<'a>) -> Translator<'a> {
+        let (at, bridge) = (view.at, view.own);
+        let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
+        let mut first = *key;
+        let unpacked = bridge.tlv.unpack(key);
+        if let Ok(unpacked) = &unpacked {
+            first = *unpacked;
         }
-        Translator {
+        // A flow of OpenFlow does not see recirculation: it is one pass to it.
+        (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
+        first.actset_output = walk::UNSET.0.into();
+        let mut tracked = Tracked::new(first);
+        if first.tun_dst != 0 || first.tun_ipv6_dst != 0 {
+            // What tells one tunnel from another always counts.
+            use FieldId::{TunDst, TunFlags, TunId, TunIpv6Dst, TunIpv6Src, TunSrc, TunTos};
+            tracked.note(&FlowMask::of(&[TunId, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunFlags, TunTos]));
+        }
+        // The datapath forgets the tunnel that a packet came through unless it is told.
+        let mut base = FlowKey { recirc_id: 0.into(), ..*key };
+        base.assign(&FlowKey::ZERO, commit::tunnel_mask());
+        let mut t = Translator {
             view,
+            bridge,
+            at,
+            first: Box::new(first),
             tracked,
-            base: *key,
+            base,
             in_port,
-            table: frozen.map_or(0, |f| f.table),
+            table: 0,
             out: Vec::new(),
             effects: Vec::new(),
-            stations: Vec::new(),
+            reports: Vec::new(),
+            dependencies: Dependencies::default(),
             action_set: Vec::new(),
-            rule_cookie: 0,
+            stack: Stack::new(),
+            rule: None,
+            rule_cookie: u64::MAX,
+            first_cookie: None,
             depth: 0,
             resubmits: 0,
+            mirrors: 0,
+            first_priority: key.skb_priority.get(),
+            conntracked: key.ct_state != 0,
+            was_mpls: false,
+            to_tunnel: false,
+            pending: encap::Pending::None,
+            in_group: false,
+            in_action_set: false,
+            in_packet_out: false,
+            exit: false,
+            freezing: None,
+            frozen: Vec::new(),
+            slow: SlowPath::empty(),
             reason: None,
-            failed: false,
+            failed: None,
+            tracer: extra.tracer,
+            packet: extra.packet,
+        };
+        if let Err(e) = unpacked {
+            t.tracked.note(commit::tunnel_mask());
+            t.fail(DropReason::TunnelMetadata, || format!("the options of the tunnel cannot be read: {e}"));
+        }
+        t
+    }
+
+    /// The packet is taken to have come in by `port`.
+    fn enter(&mut self, port: OfPort) {
+        self.in_port = port;
+        self.tracked.restore(FieldId::InPortOxm, port.0.into());
+    }
+
+    /// A packet as it came from a port.
+    fn start(&mut self, ingress: Option<&Port>) {
+        self.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+        self.descend();
+        match ingress {
+            None => self.fail(DropReason::UnknownIngress, || "the ingress port is unknown".to_string()),
+            Some(port) if !self.may_receive(port) => {
+                self.fail(DropReason::ForwardingDisabled, || "the ingress port takes no packets in".to_string());
+            }
+            Some(_) if self.failed.is_some() => {}
+            Some(_) => {
+                self.lookup_and_execute(walk::Lookup::default(), true);
+                self.end_of_pipeline();
+            }
+        }
+        self.ascend();
+    }
+
+    /// Whether a port takes the packet in.
+    fn may_receive(&mut self, port: &Port) -> bool {
+        let plain = port.receives(false);
+        // Only where it matters is the packet looked at.
+        if plain == port.receives(true) {
+            return plain;
+        }
+        port.receives(self.tracked.read(FieldId::EthDst) == STP_ADDRESS)
+    }
+
+    /// Gives the translation up.
+    fn fail(&mut self, reason: DropReason, text: impl FnOnce() -> String) {
+        self.trace(Kind::Error, |_| text());
+        self.failed = self.failed.or(Some(reason));
+    }
+
+    /// Notes why a packet might have been sent nowhere.
+    fn because(&mut self, reason: DropReason) {
+        self.reason = self.reason.or(Some(reason));
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.effects.push((self.at, effect));
+    }
+
+    // Tracing.
+
+    /// Writes a line of the trace.
+    fn trace(&mut self, kind: Kind, text: impl FnOnce(&Translator<'a>) -> String) {
+        if let Some(mut tracer) = self.tracer.take() {
+            tracer.add(kind, text(self));
+            self.tracer = Some(tracer);
         }
     }
 
-    fn run(&mut self) {
-        self.lookup_and_execute(self.table, None);
-        let set = std::mem::take(&mut self.action_set);
-        self.execute(&set);
+    fn detail(&mut self, text: impl FnOnce() -> String) {
+        self.trace(Kind::Detail, |_| text());
     }
 
-    fn finish(mut self, key: &FlowKey) -> Translation {
-        if self.failed {
+    fn warn(&mut self, text: impl FnOnce() -> String) {
+        self.trace(Kind::Warn, |_| text());
+    }
+
+    /// The lines that follow belong to the last one.
+    fn descend(&mut self) {
+        if let Some(t) = &mut self.tracer {
+            t.descend();
+        }
+    }
+
+    fn ascend(&mut self) {
+        if let Some(t) = &mut self.tracer {
+            t.ascend();
+        }
+    }
+
+    fn finish(mut self, key: &FlowKey) -> Outcome {
+        let wanted = self.slow.is_empty();
+        if self.out.len() > MAX_ACTIONS {
+            self.fail(DropReason::ActionsTooLong, || "the actions are too long for a datapath".to_string());
+        }
+        if let Some(reason) = self.failed {
             self.out.clear();
-            self.reason = Some(DropReason::TooManyResubmits);
+            self.reason = Some(reason);
         }
-        if self.out.is_empty() {
+        if self.out.is_empty() && wanted {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
-        let mut mask = datapath_mask(self.tracked.mask(), key);
-        mask |= &always_matched();
-        Translation {
+        let seen = self.tracked.seen(&self.first);
+        self.dependencies.seen = (&seen).into();
+        self.dependencies.groups.sort_unstable();
+        self.dependencies.groups.dedup();
+        let mut mask = *self.tracked.mask();
+        let pipeline = mask;
+        if key.tun_present.get() != 0
+            && let Ok(packed) = self.bridge.tlv.pack_mask(key, &mask)
+        {
+            mask = packed;
+        }
+        let mut mask = datapath_mask(mask, key);
+        mask |= &ALWAYS;
+        let translation = Translation {
             matching: Match::new(*key, mask),
             actions: self.out,
             effects: self.effects,
-            stations: self.stations,
+            dependencies: self.dependencies,
+            slow: self.slow,
+        };
+        Outcome {
+            translation,
+            reports: self.reports,
+            tracer: self.tracer,
+            last: Box::new(*self.tracked.shown()),
+            mask: Box::new(pipeline),
+            failed: self.failed,
         }
     }
 }
 
+impl std::fmt::Debug for BridgeView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("BridgeView").field(&self.name).finish()
+    }
+}
+
+static ALWAYS: LazyLock<FlowMask> = LazyLock::new(always_matched);
+
+/// What a datapath's key has at all.
+static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {
+    let mut mask = FlowMask::EMPTY;
+    FieldId::all().filter(|f| f.info().attr.is_some()).for_each(|f| mask.add(f));
+    let m = &mut mask.bits;
+    (m.vlan_tpid, m.inner_vlan_tci, m.inner_vlan_tpid) = (u16::MAX.into(), u16::MAX.into(), u16::MAX.into());
+    m.mpls_lse = [u32::MAX.into(); 3];
+    m.ct_nw_proto = u8::MAX;
+    (m.tun_tp_src, m.tun_tp_dst) = (u16::MAX.into(), u16::MAX.into());
+    (m.tun_present, m.tun_metadata, m.tun_flags) = (u64::MAX.into(), [u8::MAX; 256], u8::MAX);
+    mask
+});
+
 /// The bits of a mask that a datapath knows, in a packet with this key.
-fn datapath_mask(mask: &FlowMask, key: &FlowKey) -> FlowMask {
-    let mut mask = *mask;
-    FieldId::all().filter(|f| f.info().attr.is_none()).for_each(|f| f.info().put(&mut mask.bits, 0));
+fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {
+    mask.bits.words_mut().iter_mut().zip(OF_DATAPATHS.bits.words()).for_each(|(m, known)| *m &= known);
     let m = &mut mask.bits;
     // Type and code of ICMP are bytes where others have ports: their upper bytes are zero for every such packet.
     if matches!(key.nw_proto, IP_PROTO_ICMP | IP_PROTO_ICMPV6) {
         (m.tp_src, m.tp_dst) = ((m.tp_src.get() & 0xff).into(), (m.tp_dst.get() & 0xff).into());
+    }
+    // Of fragments, every packet that is none has but that.
+    if !matches!(key.eth_type.get(), ETH_TYPE_IPV4 | ETH_TYPE_IPV6) {
+        m.nw_frag = 0;
+    }
+    // What pushed labels were read of is not the packet's.
+    if !Prereq::Mpls.holds(key) {
+        m.mpls_lse = [0.into(); 3];
     }
     // Of a tag that is not there, nothing is.
     for (tci, tpid, present) in [
         (&mut m.vlan_tci, &mut m.vlan_tpid, key.vlan_tci != 0),
         (&mut m.inner_vlan_tci, &mut m.inner_vlan_tpid, key.inner_vlan_tci != 0),
     ] {
-        if !present && *tci != 0 {
-            (*tci, *tpid) = (VLAN_PRESENT.into(), 0.into());
+        if *tci == 0 && *tpid == 0 {
+            continue;
+        }
+        *tci = if present { (tci.get() | VLAN_PRESENT).into() } else { VLAN_PRESENT.into() };
+        if !present {
+            *tpid = 0.into();
         }
     }
     mask

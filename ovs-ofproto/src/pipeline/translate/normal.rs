@@ -1,44 +1,75 @@
-//! The NORMAL action: what a learning switch with VLANs does (IEEE 802.1Q-2014, clause 8).
+//! The NORMAL action: what a learning switch with VLANs does (IEEE 802.1Q-2014, clause 8; RFC 4541 for group addresses).
 
-use ovs_dpif::DropReason;
-use ovs_packet::field::FieldId;
-use ovs_packet::key::{VLAN_PRESENT, VLAN_VID_MASK};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ovs_dpif::{DropReason, SlowPath};
+use ovs_packet::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMPV6, IP_PROTO_IGMP};
+use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
 use ovs_packet::{EthAddr, OfPort};
 
-use super::{Effect, Translator};
+use super::{Effect, Report, Translator};
+use crate::pipeline::port::Port;
+use crate::pipeline::snooping::{Snooping, is_local};
+use crate::pipeline::tracked::Tag;
+use crate::pipeline::vlan::{Inside, PriorityTags, tpid_or_default};
+
+/// Types of IGMP messages.
+const IGMP_QUERY: u128 = 0x11;
+const IGMP_REPORTS: [u128; 4] = [0x12, 0x16, 0x17, 0x22];
+/// Types of MLD messages, which are ICMPv6's.
+const MLD_QUERY: u128 = 130;
+const MLD_REPORTS: [u128; 3] = [131, 132, 143];
 
 impl Translator<'_> {
-    pub(super) fn normal(&mut self) {
-        let Some(ingress) = self.view.ports.get(self.in_port) else {
-            self.reason = Some(DropReason::UnknownIngress);
-            return;
-        };
-        let tci = self.tracked.read(FieldId::VlanVid) as u16;
-        let tag = (tci & VLAN_PRESENT != 0).then_some(tci & VLAN_VID_MASK);
-        let Some(vlan) = ingress.vlan.ingress(tag) else {
-            self.reason = Some(DropReason::VlanFiltered);
+    pub(super) fn normal(&mut self, last: bool) {
+        let Some(ingress) = self.bridge.ports.get(self.in_port) else {
+            self.warn(|| "no input bundle, dropping".to_string());
+            self.because(DropReason::UnknownIngress);
             return;
         };
         let destination = self.address(FieldId::EthDst);
-        if destination.is_reserved() {
-            self.reason = Some(DropReason::ReservedAddress);
+        let source = self.address(FieldId::EthSrc);
+        let tci = self.tracked.read_bits(FieldId::VlanTci, (VLAN_PRESENT | VLAN_VID_MASK).into()) as u16;
+        let Some(inside) = ingress.vlan.ingress(tci & VLAN_VID_MASK) else {
+            self.warn(|| "disallowed VLAN VID for this input port, dropping".to_string());
+            self.because(DropReason::VlanFiltered);
+            return;
+        };
+        if destination.is_reserved() && !self.bridge.l2.forward_bpdu {
+            self.detail(|| "packet has reserved destination MAC, dropping".to_string());
+            self.because(DropReason::ReservedAddress);
             return;
         }
-        let source = self.address(FieldId::EthSrc);
-        if !source.is_multicast() {
-            self.effects.push(Effect::Learn { vlan, address: source, port: self.in_port });
+        let vlan = inside.vlan();
+        let flooded = self.bridge.l2.flood_vlans.contains(vlan);
+        let gratuitous = self.is_gratuitous_arp(destination);
+        if !source.is_multicast() && !flooded && self.tracked.read(FieldId::PacketType) == 0 {
+            let effect = Effect::Station { vlan, address: source, port: self.in_port, gratuitous };
+            self.effect(effect);
         }
-        let known = (!destination.is_multicast()).then(|| {
-            self.stations.push((vlan, destination));
-            self.view.macs.lookup(vlan, destination)
+        let snooped = destination.is_multicast() && !destination.is_broadcast();
+        if let Some(snooping) = self.bridge.snooping.filter(|_| snooped)
+            && self.tracked.holds(Prereq::Ip)
+        {
+            return self.multicast(snooping, ingress, inside, last);
+        }
+        let known = (!destination.is_multicast() && !flooded).then(|| {
+            self.dependencies.stations.push((self.at, vlan, destination));
+            self.bridge.macs.lookup(vlan, destination)
         });
         match known.flatten() {
-            Some(port) if port == self.in_port => self.reason = Some(DropReason::NoOutput),
-            Some(port) => self.send_in_vlan(port, vlan),
+            Some(port) if port == self.in_port => {
+                self.detail(|| "learned port is input port, dropping".to_string());
+                self.because(DropReason::NoOutput);
+            }
+            Some(port) => {
+                self.detail(|| "forwarding to learned port".to_string());
+                self.send_to(&[port], ingress, inside, last);
+            }
             None => {
-                let others = self.view.ports.iter().filter(|p| p.number != self.in_port && p.flood);
-                let numbers: Vec<_> = others.map(|p| p.number).collect();
-                numbers.into_iter().for_each(|port| self.send_in_vlan(port, vlan));
+                self.detail(|| "no learned MAC for destination, flooding".to_string());
+                self.flood_in_vlan(ingress, inside, last);
             }
         }
     }
@@ -48,18 +79,167 @@ impl Translator<'_> {
         EthAddr([a, b, c, d, e, f])
     }
 
-    /// Sends the packet with the tag that the port wants, and leaves it as it was.
-    fn send_in_vlan(&mut self, port: OfPort, vlan: u16) {
-        let Some(tag) = self.view.ports.get(port).and_then(|p| p.vlan.egress(vlan)) else { return };
-        let saved = self.tracked.save();
-        let present = self.tracked.read(FieldId::VlanTci) as u16 & VLAN_PRESENT != 0;
-        match tag {
-            Some(vid) if present => self.tracked.write(FieldId::DlVlan, vid.into(), u128::MAX),
-            Some(vid) => self.tracked.push_tag(0, vid | VLAN_PRESENT),
-            None if present => self.tracked.pop_tag(),
-            None => {}
+    /// Whether a station tells where it is now.
+    fn is_gratuitous_arp(&mut self, destination: EthAddr) -> bool {
+        if self.tracked.read(FieldId::EthType) != ETH_TYPE_ARP.into() || !destination.is_broadcast() {
+            return false;
         }
-        self.send(port);
+        match self.tracked.read(FieldId::ArpOp) {
+            2 => true,
+            1 => self.tracked.read(FieldId::ArpSpa) == self.tracked.read(FieldId::ArpTpa),
+            _ => false,
+        }
+    }
+
+    // Ways out.
+
+    fn flood_in_vlan(&mut self, ingress: &Port, inside: Inside, last: bool) {
+        let others = self.bridge.ports.iter().filter(|p| p.number != self.in_port && p.floods());
+        let numbers: Vec<_> = others.map(|p| p.number).collect();
+        self.send_to(&numbers, ingress, inside, last);
+    }
+
+    /// Sends the packet out of those of the ports that carry its VLAN.
+    fn send_to(&mut self, ports: &[OfPort], ingress: &Port, inside: Inside, last: bool) {
+        let carrying: Vec<_> = ports.iter().filter_map(|p| self.bridge.ports.get(*p)).collect();
+        let mut chosen = Vec::with_capacity(carrying.len());
+        for p in carrying {
+            if ingress.protected && p.protected {
+                continue;
+            }
+            let vlan = inside.vlan();
+            let tracked = &mut self.tracked;
+            let mut inner = || match inside {
+                Inside::AsTagged(0) | Inside::Assigned(_) => 0,
+                Inside::AsTagged(_) => tracked.inner_vid(),
+                Inside::Pushed { customer, .. } => customer,
+            };
+            if p.vlan.carries(vlan, &mut inner) {
+                chosen.push(p);
+            }
+        }
+        if chosen.is_empty() {
+            self.because(DropReason::NoOutput);
+        }
+        let end = chosen.len();
+        for (i, p) in chosen.into_iter().enumerate() {
+            self.send_in_vlan(p, inside, last && i + 1 == end);
+        }
+    }
+
+    /// Sends the packet with the tags that the port wants, and leaves it as it was.
+    fn send_in_vlan(&mut self, port: &Port, inside: Inside, last: bool) {
+        let vlan = inside.vlan();
+        let [outer, inner] = self.tracked.tags();
+        let own = |vid: u16, pcp: u16, tpid: u16| Tag { tpid: tpid_or_default(tpid), tci: VLAN_PRESENT | pcp | vid };
+        // The tags as they are within the switch.
+        let within = match inside {
+            Inside::AsTagged(_) => [outer, inner],
+            Inside::Assigned(vlan) => [own(vlan, outer.tci & VLAN_PCP_MASK, outer.tpid), Tag::default()],
+            Inside::Pushed { vlan, tpid, .. } => [own(vlan, 0, tpid), outer],
+        };
+        let mut out = match port.vlan.strips(vlan) {
+            0 => within,
+            1 => [within[1], Tag::default()],
+            _ => [Tag::default(); 2],
+        };
+        let priorities = port.priority_tags != PriorityTags::Never;
+        let pcp_matters = priorities || out[0].tci & VLAN_VID_MASK == 0 && out[0].tci & VLAN_PRESENT != 0;
+        if pcp_matters {
+            // A tag that says nothing is left out.
+            let pcp = self.tracked.read_bits(FieldId::VlanTci, VLAN_PCP_MASK.into()) as u16;
+            let vid = out[0].tci & VLAN_VID_MASK;
+            let kept = if priorities { pcp } else { out[0].tci & VLAN_PCP_MASK };
+            let always = port.priority_tags == PriorityTags::Always && (outer.tpid != 0 || vid != 0);
+            out[0] = match vid | kept {
+                0 if !always => Tag::default(),
+                tci => Tag { tpid: tpid_or_default(out[0].tpid), tci: tci | VLAN_PRESENT },
+            };
+            if out[0] == Tag::default() {
+                out = [out[1], Tag::default()];
+            }
+        }
+        let number = port.number;
+        if out == [outer, inner] {
+            return self.send(number, last);
+        }
+        let saved = self.tracked.save();
+        if within[1] != inner || out[1] != inner {
+            // Tags that move are read where they come to be.
+            self.tracked.all_tags();
+        }
+        self.tracked.set_tags(out);
+        self.send(number, last);
         self.tracked.go_back(&saved);
+    }
+
+    // Group addresses.
+
+    fn multicast(&mut self, snooping: &Snooping, ingress: &Port, inside: Inside, last: bool) {
+        let vlan = inside.vlan();
+        self.dependencies.volatile = true;
+        let (report, query) = self.membership();
+        if report || query {
+            // Every packet says something new: they come up one by one.
+            self.slow |= SlowPath::ACTION;
+            if !ingress.flood_groups {
+                self.reports.push(Report::Snoop { bridge: self.at, vlan, port: self.in_port });
+            }
+        }
+        if report {
+            // For routers only, so that hosts do not keep silent because of each other (RFC 4541, section 2.1.1).
+            let wanted = self.bridge.ports.iter().filter(|p| p.flood_reports).map(|p| p.number);
+            let ports: Vec<_> = snooping.routers(vlan).chain(wanted).collect();
+            return self.send_each(ports, ingress, inside, last);
+        }
+        let group = if self.tracked.holds(Prereq::Ipv4) {
+            Ipv4Addr::from_bits(self.tracked.read(FieldId::NwDst) as u32).to_ipv6_mapped()
+        } else {
+            Ipv6Addr::from_bits(self.tracked.read(FieldId::Ipv6Dst))
+        };
+        if query || is_local(group) {
+            self.detail(|| "multicast traffic for the link, flooding".to_string());
+            return self.flood_in_vlan(ingress, inside, last);
+        }
+        let always = self.bridge.ports.iter().filter(|p| p.flood_groups).map(|p| p.number);
+        match snooping.listeners(vlan, group) {
+            Some(listeners) => {
+                self.detail(|| "forwarding to mcast group ports".to_string());
+                let ports: Vec<_> = listeners.chain(always).chain(snooping.routers(vlan)).collect();
+                self.send_each(ports, ingress, inside, last);
+            }
+            None if snooping.config().flood_unregistered => {
+                self.detail(|| "unregistered multicast, flooding".to_string());
+                self.flood_in_vlan(ingress, inside, last);
+            }
+            None => {
+                let ports: Vec<_> = snooping.routers(vlan).chain(always).collect();
+                self.send_each(ports, ingress, inside, last);
+            }
+        }
+    }
+
+    /// Sends to ports, each once and none of them back.
+    fn send_each(&mut self, mut ports: Vec<OfPort>, ingress: &Port, inside: Inside, last: bool) {
+        let mut seen = std::collections::BTreeSet::from([self.in_port]);
+        ports.retain(|p| seen.insert(*p));
+        self.send_to(&ports, ingress, inside, last);
+    }
+
+    /// Whether the packet reports of listeners, or asks for them.
+    fn membership(&mut self) -> (bool, bool) {
+        let protocol = self.tracked.read(FieldId::NwProto) as u8;
+        let eth_type = self.tracked.read(FieldId::EthType) as u16;
+        match (eth_type, protocol) {
+            (ETH_TYPE_IPV4, IP_PROTO_IGMP) => {
+                let kind = self.tracked.read(FieldId::TcpSrc);
+                (IGMP_REPORTS.contains(&kind), kind == IGMP_QUERY)
+            }
+            (ETH_TYPE_IPV6, IP_PROTO_ICMPV6) => {
+                let kind = self.tracked.read(FieldId::Icmpv6Type);
+                (MLD_REPORTS.contains(&kind), kind == MLD_QUERY)
+            }
+            _ => (false, false),
+        }
     }
 }

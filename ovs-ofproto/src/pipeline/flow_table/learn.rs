@@ -1,0 +1,47 @@
+//! Flows that packets make.
+
+use ovs_packet::Instant;
+
+use super::check::Known;
+use super::log::Log;
+use super::{FlowModError, FlowTables};
+use crate::pipeline::translate::Learned;
+
+impl FlowTables {
+    /// Whether a flow may be learnt: it is there already, or its table has fewer with its cookie than its limit says.
+    pub(in crate::pipeline) fn learns(&self, l: &Learned) -> bool {
+        let fm = &l.flow;
+        if l.limit == 0 || self.exact(fm.table, &super::pattern(&fm.matching), fm.priority.into()).is_some() {
+            return true;
+        }
+        let of_table = |id| self.rules.get(id).is_some_and(|r| r.table == fm.table && !r.removed);
+        let mine = self.cookies.range((fm.cookie, super::RuleId::FIRST)..);
+        let mine = mine.take_while(|(cookie, _)| *cookie == fm.cookie).filter(|(_, id)| of_table(*id));
+        let limit = usize::try_from(l.limit).unwrap_or(usize::MAX);
+        mine.take(limit).count() < limit
+    }
+
+    /// Learns a flow. One that is there and does the same starts its hard time-out again.
+    pub(in crate::pipeline) fn learn(
+        &mut self,
+        l: &Learned,
+        known: Known<'_>,
+        now: Instant,
+        log: &mut Log,
+    ) -> Result<(), FlowModError> {
+        let fm = &l.flow;
+        let old = self.exact(fm.table, &super::pattern(&fm.matching), fm.priority.into());
+        if let Some(rule) = old.and_then(|id| self.rules.get_mut(id))
+            && *rule.instructions == fm.instructions
+            && rule.cookie == fm.cookie
+            && (rule.idle_timeout, rule.hard_timeout) == (fm.idle_timeout, fm.hard_timeout)
+        {
+            rule.modified = rule.modified.max(now);
+            return Ok(());
+        }
+        if !self.learns(l) {
+            return Ok(());
+        }
+        self.modify(fm, known, now, log)
+    }
+}

@@ -1,0 +1,108 @@
+//! Where others plug into translation: what is behind a port beside a device.
+//!
+//! A port may lead to another switch of the same datapath ([`Peer`]), or to something that decides for each kind of
+//! packet where it goes: a tunnel, a bond ([`Egress`]). Whoever decides reads the packet through [`PacketKey`], so that
+//! the megaflow depends on what was read, and may change it on its way out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use ovs_dpif::{DropReason, HashAlgorithm, PortNo};
+use ovs_packet::OfPort;
+use ovs_packet::field::FieldId;
+
+use super::tracked::Tracked;
+
+/// The other end of a patch: a port of a switch, of which this is the place among those of the datapath.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Peer {
+    /// The switch, as [`Bridges`](super::Bridges) counts them.
+    pub bridge: usize,
+    /// Its port.
+    pub port: OfPort,
+}
+
+/// Where a packet goes that is sent out of a port with an [`Egress`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Way {
+    /// Out of a port of the datapath.
+    Port(PortNo),
+    /// Through a tunnel: out of a port of the datapath, with the outer header that the key tells of.
+    Tunnel(PortNo),
+    /// The datapath hashes it and looks it up again under an id of the owner's.
+    Hash {
+        /// Of what the hash is.
+        algorithm: HashAlgorithm,
+        /// What it begins with.
+        basis: u32,
+        /// The recirculation id.
+        recirc_id: u32,
+    },
+    /// Nowhere.
+    Drop(DropReason),
+}
+
+/// Decides where packets go that are sent out of a port. The answer must follow from what was read of the packet, until
+/// [`Ofproto::hooks_changed`](super::Ofproto::hooks_changed) is called.
+pub trait Egress: fmt::Debug + Send + Sync {
+    /// Where this packet goes. What is written to it is undone once it is sent.
+    fn send(&self, packet: &mut PacketKey<'_>) -> Way;
+}
+
+/// A packet's key, for who decides on it: what is read becomes a part of the megaflow.
+#[derive(Debug)]
+pub struct PacketKey<'a>(pub(super) &'a mut Tracked);
+
+impl PacketKey<'_> {
+    /// A field's value, right-aligned.
+    pub fn read(&mut self, field: FieldId) -> u128 {
+        self.0.read(field)
+    }
+
+    /// Whether the packet has a field.
+    pub fn has(&mut self, field: FieldId) -> bool {
+        self.0.holds(field.info().prereq)
+    }
+
+    /// Overwrites bits of a field.
+    pub fn write(&mut self, field: FieldId, value: u128, mask: u128) {
+        self.0.write(field, value, mask);
+    }
+}
+
+/// What is behind the ports of a switch.
+#[derive(Clone, Default, Debug)]
+pub struct Hooks {
+    peers: BTreeMap<OfPort, Peer>,
+    egress: BTreeMap<OfPort, Arc<dyn Egress>>,
+}
+
+impl Hooks {
+    /// Makes a port one end of a patch, or none.
+    pub fn set_peer(&mut self, port: OfPort, peer: Option<Peer>) {
+        match peer {
+            Some(peer) => drop(self.peers.insert(port, peer)),
+            None => drop(self.peers.remove(&port)),
+        }
+    }
+
+    /// Has `egress` decide on what is sent out of a port, or nobody.
+    pub fn set_egress(&mut self, port: OfPort, egress: Option<Arc<dyn Egress>>) {
+        match egress {
+            Some(egress) => drop(self.egress.insert(port, egress)),
+            None => drop(self.egress.remove(&port)),
+        }
+    }
+
+    /// The other end of a port that is one of a patch.
+    pub fn peer(&self, port: OfPort) -> Option<Peer> {
+        self.peers.get(&port).copied()
+    }
+
+    /// Who decides on what is sent out of a port.
+    pub fn egress(&self, port: OfPort) -> Option<&Arc<dyn Egress>> {
+        self.egress.get(&port)
+    }
+}

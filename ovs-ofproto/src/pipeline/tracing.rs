@@ -1,0 +1,215 @@
+//! Tracing a packet: translation without effects, for each pass of the packet through the pipeline.
+
+use std::collections::VecDeque;
+
+use ovs_dpif::{DpAction, Dpif};
+use ovs_packet::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_RARP};
+use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::key::{FlowKey, FlowMask, Match};
+use ovs_packet::packet::CtState;
+use ovs_packet::{OfPort, Packet, extract};
+
+use super::ofproto::Ofproto;
+use super::trace::{Pass, Resumption, Trace, Tracer};
+use super::translate::{Extra, Outcome};
+use super::upcall::World;
+use crate::action::Action;
+
+/// How often a packet is followed through the datapath and back.
+const MAX_PASSES: usize = 64;
+
+/// What [`Ofproto::trace`] is asked.
+///
+/// ```
+/// use ovs_dpif::userspace::Datapath;
+/// use ovs_ofproto::pipeline::{Ofproto, TraceRequest};
+///
+/// let (datapath, mut switch) = (Datapath::new(), Ofproto::new());
+/// let request = TraceRequest::flow(&"in_port=1,icmp".parse().unwrap());
+/// let trace = switch.trace(&datapath, &request);
+/// assert!(trace.to_string().contains("the ingress port is unknown"));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TraceRequest {
+    /// The packet's key, with port numbers of OpenFlow.
+    pub key: FlowKey,
+    /// The packet, if there is one.
+    pub packet: Option<Packet>,
+    /// Execute these instead of looking the packet up, as a packet-out does.
+    pub actions: Option<Vec<Action>>,
+    /// The states that connection tracking is to give the packet, each time that it is tracked (`--ct-next`); then `trk|new`.
+    pub ct_next: Vec<CtState>,
+}
+
+impl TraceRequest {
+    /// A packet in words.
+    pub fn flow(m: &Match) -> TraceRequest {
+        TraceRequest { key: *m.key(), packet: None, actions: None, ct_next: Vec::new() }
+    }
+
+    /// A packet that came in by a port.
+    pub fn packet(mut packet: Packet, in_port: OfPort) -> TraceRequest {
+        let mut key = FlowKey::ZERO;
+        extract::extract(&mut packet, &mut key);
+        key.in_port = in_port.0.into();
+        TraceRequest { key, packet: Some(packet), actions: None, ct_next: Vec::new() }
+    }
+
+    /// This, as a packet-out with these actions.
+    #[must_use]
+    pub fn with_actions(self, actions: Vec<Action>) -> TraceRequest {
+        TraceRequest { actions: Some(actions), ..self }
+    }
+
+    /// This, with states for when the packet is tracked.
+    #[must_use]
+    pub fn with_ct_next(self, states: Vec<CtState>) -> TraceRequest {
+        TraceRequest { ct_next: states, ..self }
+    }
+}
+
+impl Ofproto {
+    /// What would become of a packet (`ofproto/trace`). Nothing changes by it.
+    pub fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
+        self.world().trace(dp, request)
+    }
+}
+
+/// A pass that is still to come.
+struct Next {
+    key: FlowKey,
+    resumed: Option<(u32, Resumption)>,
+    ct_state: Option<(u8, bool)>,
+}
+
+impl World<'_> {
+    pub(super) fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
+        let in_port = OfPort(request.key.in_port.get());
+        let port = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
+        let first = FlowKey { in_port: port.into(), ..request.key };
+        let mut states = request.ct_next.iter();
+        let mut queue = VecDeque::from([Next { key: first, resumed: None, ct_state: None }]);
+        let mut trace = Trace::default();
+        while let Some(next) = queue.pop_front()
+            && trace.passes.len() < MAX_PASSES
+        {
+            let extra = Extra { packet: request.packet.as_ref(), tracer: Some(Tracer::default()) };
+            let outcome = match &request.actions {
+                Some(actions) if next.resumed.is_none() => {
+                    self.translate_actions(dp, &next.key, in_port, actions, extra)
+                }
+                _ => self.translate(dp, &next.key, extra),
+            };
+            let Some(Outcome { translation: t, tracer, last, failed, .. }) = outcome else { break };
+            let (nodes, resumes) = tracer.unwrap_or_default().finish();
+            for (id, why) in resumes {
+                let mut key = next.key;
+                // The packet goes on as the actions before left it.
+                key.assign(&last, &FlowMask::EMPTY);
+                let at = t.actions.iter().position(|a| matches!(a, DpAction::Recirc(i) if *i == id));
+                let before = at.and_then(|at| t.actions.get(..at)).unwrap_or(&t.actions);
+                apply(&mut key, before);
+                key.recirc_id = id.into();
+                let mut ct_state = None;
+                match why {
+                    Resumption::Conntrack => {
+                        let told = states.next();
+                        let state = told.copied().unwrap_or(CtState::TRACKED | CtState::NEW);
+                        key.ct_state = state.bits();
+                        ct_state = Some((state.bits(), told.is_none()));
+                    }
+                    // Any will do, but that it is one.
+                    Resumption::Hash => key.dp_hash = key.dp_hash.get().max(1).into(),
+                    Resumption::Mpls => {}
+                }
+                queue.push_back(Next { key, resumed: Some((id, why)), ct_state });
+            }
+            let shown = |key: &FlowKey| FlowKey { in_port: in_port.0.into(), ..*key };
+            let flow = describe(&shown(&next.key));
+            let mut end = *last;
+            (end.recirc_id, end.actset_output) = (next.key.recirc_id, 0.into());
+            let end = describe(&end);
+            let mut megaflow = t.matching;
+            megaflow.set(FieldId::InPortOxm, in_port.0.into());
+            trace.passes.push(Pass {
+                resumed: next.resumed,
+                ct_state: next.ct_state,
+                last: (end != flow).then_some(end),
+                flow,
+                nodes,
+                megaflow,
+                actions: t.actions,
+                failed,
+            });
+        }
+        trace
+    }
+}
+
+/// What actions do to a key, as far as that is known without the packet.
+fn apply(key: &mut FlowKey, actions: &[DpAction]) {
+    for a in actions {
+        match a {
+            DpAction::Set(_, to) => {
+                let m = Match::from(to);
+                key.assign(m.key(), m.mask());
+            }
+            DpAction::PushVlan { tpid, tci } => {
+                (key.inner_vlan_tpid, key.inner_vlan_tci) = (key.vlan_tpid, key.vlan_tci);
+                (key.vlan_tpid, key.vlan_tci) = ((*tpid).into(), (*tci).into());
+            }
+            DpAction::PopVlan => {
+                (key.vlan_tpid, key.vlan_tci) = (key.inner_vlan_tpid, key.inner_vlan_tci);
+                (key.inner_vlan_tpid, key.inner_vlan_tci) = (0.into(), 0.into());
+            }
+            DpAction::PushMpls { eth_type, lse } | DpAction::AddMpls { eth_type, lse } => {
+                let [a, b, _] = key.mpls_lse;
+                key.mpls_lse = [(*lse).into(), a, b];
+                key.eth_type = (*eth_type).into();
+            }
+            DpAction::PopMpls(eth_type) => {
+                let [_, b, c] = key.mpls_lse;
+                key.mpls_lse = [b, c, 0.into()];
+                key.eth_type = (*eth_type).into();
+            }
+            DpAction::Ct(request) => key.ct_zone = request.zone.into(),
+            DpAction::CtClear => {
+                let mask = FlowMask::of(&[FieldId::CtState, FieldId::CtZone, FieldId::CtMark, FieldId::CtLabel]);
+                key.assign(&FlowKey::ZERO, &mask);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// All that there is of a packet, in the order of upstream's words: what every packet of its kind has, and the rest where
+/// it is not zero.
+fn describe(key: &FlowKey) -> Match {
+    use FieldId::*;
+    let mut m = Match::exact_non_zero(*key).without_tun_options();
+    let mut say = |fields: &[FieldId]| fields.iter().for_each(|f| m.set(*f, f.info().get(key)));
+    say(&[InPortOxm]);
+    if key.packet_type == 0 {
+        say(&[EthSrc, EthDst, EthType, VlanTci]);
+    }
+    match key.eth_type.get() {
+        ETH_TYPE_IPV4 => say(&[NwSrc, NwDst, NwProto, NwTos, NwEcn, NwTtl, IpFrag]),
+        ETH_TYPE_IPV6 => say(&[Ipv6Src, Ipv6Dst, Ipv6Label, NwProto, NwTos, NwEcn, NwTtl, IpFrag]),
+        ETH_TYPE_ARP | ETH_TYPE_RARP => say(&[ArpSpa, ArpTpa, ArpOp, ArpSha, ArpTha]),
+        _ => {}
+    }
+    for (prereq, fields) in [
+        (Prereq::Tcp, &[TcpSrc, TcpDst, TcpFlags][..]),
+        (Prereq::Udp, &[UdpSrc, UdpDst]),
+        (Prereq::Sctp, &[SctpSrc, SctpDst]),
+        (Prereq::Icmpv4, &[IcmpType, IcmpCode]),
+        (Prereq::Icmpv6, &[Icmpv6Type, Icmpv6Code]),
+        (Prereq::Mpls, &[MplsLabel, MplsTc, MplsTtl, MplsBos]),
+    ] {
+        if prereq.holds(key) {
+            say(fields);
+        }
+    }
+    m
+}

@@ -1,0 +1,195 @@
+//! Groups: which buckets a packet goes through (OpenFlow 1.5, section 5.10).
+
+use std::sync::Arc;
+
+use ovs_dpif::{DropReason, HashAlgorithm};
+use ovs_packet::OfPort;
+use ovs_packet::field::FieldId;
+use ovs_packet::hash::HashFields;
+
+use super::{Effect, Translator, freeze, walk};
+use crate::pipeline::group::{Bucket, Group, GroupKind, SelectionMethod};
+use crate::pipeline::trace::Kind;
+
+/// How many values of a hash buckets are spread over, at most and by default.
+const MAX_SLOTS: usize = 256;
+const DEFAULT_MAX_SLOTS: usize = 64;
+const MIN_SLOTS: usize = 16;
+
+impl Translator<'_> {
+    /// Has a packet go through a group. False if there is none: the list of actions ends there.
+    pub(super) fn group(&mut self, id: u32, last: bool) -> bool {
+        if !self.may_go_on() {
+            return true;
+        }
+        self.dependencies.groups.push((self.at, id));
+        let Some(group) = self.bridge.groups.get(id).cloned() else {
+            self.warn(|| format!("output to nonexistent group {id}"));
+            return false;
+        };
+        match group.kind {
+            GroupKind::All | GroupKind::Indirect => {
+                let end = group.buckets.len();
+                for (i, bucket) in group.buckets.iter().enumerate() {
+                    self.bucket(bucket, last && i + 1 == end);
+                }
+                self.effect(Effect::Group { group: group.key(), bucket: None });
+                return true;
+            }
+            GroupKind::FastFailover => {
+                let chosen = group.buckets.iter().position(|b| b.watches() && self.is_alive(b));
+                self.through(&group, chosen, last);
+            }
+            GroupKind::Select => {
+                let chosen = self.select(&group);
+                if self.freezing.is_some() {
+                    // The group is looked at again when the packet comes back.
+                    self.leave(&[crate::Action::Group(id)], None);
+                    return true;
+                }
+                self.through(&group, chosen, last);
+            }
+        }
+        true
+    }
+
+    fn through(&mut self, group: &Arc<Group>, chosen: Option<usize>, last: bool) {
+        let Some((at, bucket)) = chosen.and_then(|i| Some((i, group.buckets.get(i)?))) else {
+            self.detail(|| "no live bucket".to_string());
+            self.because(DropReason::NoOutput);
+            return;
+        };
+        let id = bucket.id;
+        self.detail(|| format!("using bucket {id}"));
+        self.bucket(bucket, last);
+        self.effect(Effect::Group { group: group.key(), bucket: Some(at) });
+    }
+
+    fn bucket(&mut self, bucket: &Bucket, last: bool) {
+        let id = bucket.id;
+        self.trace(Kind::Bucket, |_| format!("bucket {id}"));
+        let actions = walk::in_order(&bucket.actions);
+        self.depth += 1;
+        self.descend();
+        self.in_copy(last, |t| {
+            t.in_group = true;
+            t.execute(&actions, last);
+            t.freeze_if_asked();
+        });
+        self.ascend();
+        self.depth -= 1;
+    }
+
+    fn is_alive(&mut self, bucket: &Bucket) -> bool {
+        if bucket.watch_group != crate::pipeline::ANY_GROUP {
+            self.dependencies.groups.push((self.at, bucket.watch_group));
+        }
+        let ports = self.bridge.ports;
+        self.bridge.groups.bucket_is_alive(bucket, &|p: OfPort| ports.get(p).is_some_and(|p| p.is_up()))
+    }
+
+    /// The place of the bucket that a packet goes through.
+    fn select(&mut self, group: &Group) -> Option<usize> {
+        if self.was_mpls {
+            // What is hashed may have come to light just now.
+            self.freeze(freeze::Cause::Recirculate);
+            return None;
+        }
+        match &group.method {
+            SelectionMethod::Hash { fields, basis } => {
+                let mut hash = *basis;
+                for (field, mask) in fields {
+                    if self.tracked.holds(field.info().prereq) {
+                        hash = mix(hash, self.tracked.read_bits(*field, *mask));
+                    }
+                }
+                self.heaviest(group, hash)
+            }
+            SelectionMethod::DpHash { algorithm, basis } => match slots(group, MAX_SLOTS) {
+                Some(slots) => {
+                    let algorithm = if *algorithm == 1 { HashAlgorithm::SymmetricL4 } else { HashAlgorithm::L4 };
+                    self.by_datapath(group, &slots, algorithm, *basis)
+                }
+                None => self.by_default(group),
+            },
+            SelectionMethod::Default => match slots(group, DEFAULT_MAX_SLOTS) {
+                Some(slots) => self.by_datapath(group, &slots, HashAlgorithm::SymmetricL4, 0),
+                None => self.by_default(group),
+            },
+        }
+    }
+
+    fn by_default(&mut self, group: &Group) -> Option<usize> {
+        let hash = self.tracked.hash(HashFields::SymmetricL4, 0);
+        self.heaviest(group, hash.into())
+    }
+
+    /// By a hash that the datapath computes, which it is asked for first.
+    fn by_datapath(&mut self, group: &Group, slots: &[usize], algorithm: HashAlgorithm, basis: u32) -> Option<usize> {
+        // A hash is never zero, so that whether there is one need not be matched.
+        if self.tracked.shown().dp_hash == 0 {
+            self.detail(|| "selection method in use: dp_hash, recirculating".to_string());
+            self.freeze(freeze::Cause::Hash(algorithm, basis));
+            return None;
+        }
+        let mask = slots.len() - 1;
+        let hash = self.tracked.read_bits(FieldId::DpHash, mask as u128) as usize;
+        (0..slots.len()).find_map(|i| {
+            let chosen = *slots.get((hash + i) & mask)?;
+            let bucket = group.buckets.get(chosen)?;
+            self.is_alive(bucket).then_some(chosen)
+        })
+    }
+
+    /// The live bucket for which hash and weight together are greatest.
+    fn heaviest(&mut self, group: &Group, hash: u64) -> Option<usize> {
+        let alive: Vec<_> = (0..group.buckets.len())
+            .filter(|i| group.buckets.get(*i).is_some_and(|b| b.weight > 0 && self.is_alive(b)))
+            .collect();
+        let score = |i: &usize| {
+            let b = group.buckets.get(*i);
+            let draw = mix(hash, b.map_or(0, |b| u128::from(b.id))) & 0xffff;
+            draw * b.map_or(0, |b| u64::from(b.weight))
+        };
+        // Of equal ones the first.
+        alive.into_iter().rev().max_by_key(score)
+    }
+}
+
+/// A hash and another value as one hash.
+pub(super) fn mix(hash: u64, value: u128) -> u64 {
+    let mut h = hash ^ 0x9e37_79b9_7f4a_7c15;
+    for word in [value as u64, (value >> 64) as u64] {
+        let m = u128::from(h ^ word) * 0xa076_1d64_78bd_642f_u128;
+        h = (m as u64) ^ ((m >> 64) as u64) ^ h.rotate_left(23);
+    }
+    h
+}
+
+/// The buckets spread over a power of two of slots in proportion to their weights, as parliaments are by the method of
+/// Webster. `None` if so many slots do not do.
+fn slots(group: &Group, max: usize) -> Option<Vec<usize>> {
+    let weights: Vec<u64> = group.buckets.iter().map(|b| b.weight.into()).collect();
+    let least = weights.iter().copied().filter(|w| *w > 0).min()?;
+    let total: u64 = weights.iter().sum();
+    let wanted = usize::try_from(total.div_ceil(least)).ok()?.max(MIN_SLOTS).next_power_of_two();
+    if wanted > max {
+        return None;
+    }
+    let mut seats = vec![0u64; weights.len()];
+    let mut slots = Vec::with_capacity(wanted);
+    for _ in 0..wanted {
+        // Who has the most weight for each seat, counting half of the next one.
+        let better = |a: &usize, b: &usize| {
+            let quotient = |i: &usize| (weights.get(*i).copied().unwrap_or(0), 2 * seats.get(*i).copied().unwrap_or(0) + 1);
+            let ((wa, da), (wb, db)) = (quotient(a), quotient(b));
+            (wa * db).cmp(&(wb * da)).then(b.cmp(a))
+        };
+        let winner = (0..weights.len()).max_by(better)?;
+        if let Some(s) = seats.get_mut(winner) {
+            *s += 1;
+        }
+        slots.push(winner);
+    }
+    Some(slots)
+}

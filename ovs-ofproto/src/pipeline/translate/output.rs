@@ -1,0 +1,225 @@
+//! Sending packets somewhere.
+
+use ovs_dpif::{Cookie, DpAction, DropReason, Userspace};
+use ovs_packet::OfPort;
+use ovs_packet::field::FieldId;
+use ovs_packet::key::{FlowKey, FlowMask};
+
+use super::walk::{Lookup, UNSET};
+use super::{Translator, freeze};
+use crate::action::Subfield;
+use crate::codec::PacketInReason;
+use crate::pipeline::hooks::{PacketKey, Peer, Way};
+use crate::pipeline::trace::Kind;
+use crate::session::AsyncConfig;
+
+impl Translator<'_> {
+    pub(super) fn output(&mut self, port: OfPort, max_len: u16, last: bool) {
+        match port {
+            OfPort::IN_PORT => self.send(self.in_port, last),
+            OfPort::NORMAL => self.normal(last),
+            OfPort::FLOOD => self.flood(false, last),
+            OfPort::ALL => self.flood(true, last),
+            OfPort::CONTROLLER => self.packet_in(self.output_reason(), max_len, 0, &[], None),
+            OfPort::TABLE => {
+                let lookup = Lookup { resubmit: true, ..Lookup::default() };
+                self.lookup_and_execute(lookup, last);
+            }
+            OfPort::ANY => {}
+            // A packet goes back where it came from only if it is told so by name.
+            port if port == self.in_port => {
+                self.detail(|| "skipping output to input port".to_string());
+                self.because(DropReason::NoOutput);
+            }
+            port => self.send(port, last),
+        }
+    }
+
+    pub(super) fn output_field(&mut self, src: Subfield, max_len: u16, last: bool) {
+        let value = self.value_of(src);
+        let port = match u32::try_from(value) {
+            Ok(port) if src.bits <= 16 => OfPort::from_16(port as u16),
+            Ok(port) => OfPort(port),
+            Err(_) => OfPort::ANY,
+        };
+        self.detail(|| format!("output port is {port}"));
+        self.output(port, max_len, last);
+    }
+
+    pub(super) fn output_truncated(&mut self, port: OfPort, max_len: u32, last: bool) {
+        let back = port == OfPort::IN_PORT;
+        let port = if back { self.in_port } else { port };
+        let real = port == OfPort::LOCAL || port.0 <= OfPort::MAX.0;
+        if !real || self.bridge.hooks.peer(port).is_some() {
+            self.warn(|| format!("output_trunc does not support port: {port}"));
+            return;
+        }
+        if port == self.in_port && !back {
+            self.detail(|| "skipping output to input port".to_string());
+            return;
+        }
+        if !self.view.features.trunc {
+            self.fail(DropReason::UnsupportedAction, || "the datapath cannot truncate packets".to_string());
+            return;
+        }
+        // What is cut has to be whole by then.
+        self.commit();
+        let before = self.out.len();
+        self.out.push(DpAction::Trunc(max_len));
+        self.send(port, last);
+        if self.out.len() == before + 1 {
+            self.out.pop();
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, port: OfPort, queue: u32, last: bool) {
+        let port = match port {
+            OfPort::IN_PORT => self.in_port,
+            port if port == self.in_port => return self.detail(|| "skipping output to input port".to_string()),
+            port => port,
+        };
+        let before = self.tracked.read(FieldId::SkbPriority) as u32;
+        self.set_queue(queue);
+        self.send(port, last);
+        self.set_queue(before);
+    }
+
+    fn flood(&mut self, all: bool, last: bool) {
+        let others = self.bridge.ports.iter().filter(|p| p.number != self.in_port && (all || p.floods()));
+        let numbers: Vec<_> = others.map(|p| p.number).collect();
+        let end = numbers.len();
+        for (i, port) in numbers.into_iter().enumerate() {
+            self.send(port, last && i + 1 == end);
+        }
+    }
+
+    /// Sends the packet as it is now.
+    pub(super) fn send(&mut self, port: OfPort, last: bool) {
+        let Some(p) = self.bridge.ports.get(port) else {
+            self.detail(|| "Nonexistent output port".to_string());
+            self.because(DropReason::UnknownPort);
+            return;
+        };
+        if !p.forwards() {
+            self.detail(|| "the port takes no packets".to_string());
+            self.because(DropReason::ForwardingDisabled);
+            return;
+        }
+        let datapath = p.datapath;
+        if let Some(peer) = self.bridge.hooks.peer(port) {
+            return self.patch(peer, last);
+        }
+        let Some(egress) = self.bridge.hooks.egress(port).cloned() else {
+            self.commit();
+            self.out.push(DpAction::Output(datapath));
+            return;
+        };
+        let saved = self.tracked.save();
+        match egress.send(&mut PacketKey(&mut self.tracked)) {
+            Way::Port(port) => {
+                self.commit();
+                self.out.push(DpAction::Output(port));
+            }
+            Way::Tunnel(port) => {
+                self.to_tunnel = true;
+                self.commit();
+                self.to_tunnel = false;
+                self.out.push(DpAction::Output(port));
+            }
+            Way::Hash { algorithm, basis, recirc_id } => {
+                self.commit();
+                self.out.push(DpAction::Hash { algorithm, basis });
+                self.out.push(DpAction::Recirc(recirc_id));
+            }
+            Way::Drop(reason) => self.because(reason),
+        }
+        self.tracked.go_back(&saved);
+    }
+
+    /// Goes through the switch at the other end of a patch.
+    fn patch(&mut self, peer: Peer, last: bool) {
+        let Some(bridge) = self.view.bridges.get(peer.bridge).copied() else {
+            self.because(DropReason::UnknownPort);
+            return;
+        };
+        let Some(port) = bridge.ports.get(peer.port) else {
+            self.detail(|| "the other end of the patch is gone".to_string());
+            self.because(DropReason::UnknownPort);
+            return;
+        };
+        if !self.may_go_on() {
+            return;
+        }
+        self.trace(Kind::Bridge, |_| format!("bridge(\"{}\")", bridge.name));
+        let may_receive = self.may_receive(port);
+        let outer = (self.bridge, self.at, self.table, self.rule, self.rule_cookie, self.mirrors);
+        self.depth += 1;
+        self.in_copy(last, |t| {
+            (t.bridge, t.at, t.mirrors) = (bridge, peer.bridge, 0);
+            // The other switch knows nothing of what this one noted.
+            let mut forgotten = *freeze::METADATA;
+            forgotten |= &FlowMask::of(&[FieldId::ActsetOutput]);
+            t.tracked.restore_all(&FlowKey::ZERO, &forgotten);
+            t.tracked.restore(FieldId::ActsetOutput, UNSET.0.into());
+            t.forget_connection();
+            t.conntracked = false;
+            t.enter(peer.port);
+            t.descend();
+            if may_receive {
+                t.lookup_and_execute(Lookup::default(), true);
+                t.end_of_pipeline();
+            } else {
+                t.because(DropReason::ForwardingDisabled);
+            }
+            t.ascend();
+        });
+        self.depth -= 1;
+        (self.bridge, self.at, self.table, self.rule, self.rule_cookie, self.mirrors) = outer;
+    }
+
+    /// Sends a copy to controllers.
+    pub(super) fn packet_in(
+        &mut self,
+        reason: PacketInReason,
+        max_len: u16,
+        controller: u16,
+        userdata: &[u8],
+        meter: Option<u32>,
+    ) {
+        self.commit();
+        // What the flow of lowest priority for everything does is a miss in OpenFlow's words.
+        let lowest = self.rule.filter(|r| self.bridge.tables.get(*r).is_some_and(|r| r.priority == 0));
+        let is_miss = || lowest.and_then(|r| self.bridge.tables.matching(r)).is_some_and(|m| m.mask().is_empty());
+        let reason = match reason {
+            PacketInReason::ACTION if is_miss() => PacketInReason(AsyncConfig::EXPLICIT_MISS),
+            reason => reason,
+        };
+        let Some(recirc_id) = self.userspace_id(userdata) else { return };
+        let copy = DpAction::Userspace(Userspace::new(Cookie::Controller {
+            reason: reason.0,
+            // Who traces a packet wants nobody to hear of it.
+            dont_send: self.tracer.is_some(),
+            continuation: false,
+            recirc_id,
+            rule_cookie: self.rule_cookie,
+            table: self.table,
+            controller_id: controller,
+            max_len,
+        }));
+        // The meter of one output is for this copy alone; without one, that of all controllers.
+        let meters = self.bridge.meters;
+        let meter = meter.or(Some(crate::pipeline::CONTROLLER_METER)).and_then(|m| meters.datapath_id(m));
+        self.out.push(match meter {
+            Some(meter) => DpAction::Clone(vec![DpAction::Meter(meter), copy]),
+            None => copy,
+        });
+    }
+
+    /// Forgets what connection tracking said.
+    pub(super) fn forget_connection(&mut self) {
+        use FieldId::{CtLabel, CtMark, CtNwDst, CtNwProto, CtNwSrc, CtState, CtTpDst, CtTpSrc, CtZone};
+        use FieldId::{CtIpv6Dst, CtIpv6Src};
+        let fields = [CtState, CtZone, CtMark, CtLabel, CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst];
+        self.tracked.restore_all(&FlowKey::ZERO, &FlowMask::of(&fields));
+    }
+}

@@ -1,0 +1,297 @@
+//! The walk through tables, instructions and the action set (OpenFlow 1.5, sections 5.1 to 5.6).
+
+use std::sync::LazyLock;
+
+use ovs_dpif::DropReason;
+use ovs_packet::OfPort;
+use ovs_packet::field::FieldId;
+use ovs_packet::key::FlowMask;
+
+use super::{Effect, Translator};
+use crate::action::{Action, Instructions};
+use crate::codec::PacketInReason;
+use crate::pipeline::flow_table::{RuleId, TABLES, TableMiss};
+use crate::pipeline::ofproto::Fragments;
+use crate::pipeline::port::PortConfig;
+use crate::pipeline::trace::Kind;
+use crate::session::AsyncConfig;
+use crate::pipeline::{MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
+
+/// The output of an action set that has none, as a match sees it (OpenFlow 1.5, section 7.2.3.7).
+pub(super) const UNSET: OfPort = OfPort(0xffff_fff7);
+
+/// Where a key has the id of a conjunction.
+static CONJ: LazyLock<FlowMask> = LazyLock::new(|| FlowMask::of(&[FieldId::ConjId]));
+
+/// Where and how a packet is looked up.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Lookup {
+    pub(super) table: u8,
+    /// As if it had come in by this port.
+    pub(super) port: Option<OfPort>,
+    /// With the original tuple of its connection in the place of its own.
+    pub(super) original: bool,
+    /// By a resubmit, for which a table says nothing of what misses, and which may be nested for ever.
+    pub(super) resubmit: bool,
+}
+
+impl Translator<'_> {
+    /// Whether there is room for another lookup; gives up if there is none.
+    pub(super) fn may_go_on(&mut self) -> bool {
+        if self.depth >= MAX_RESUBMIT_DEPTH {
+            self.fail(DropReason::TooDeep, || format!("over max translation depth {MAX_RESUBMIT_DEPTH}"));
+        } else if self.resubmits >= MAX_RESUBMITS {
+            self.fail(DropReason::TooManyResubmits, || format!("over {MAX_RESUBMITS} resubmit actions"));
+        } else if self.out.len() > super::MAX_ACTIONS {
+            self.fail(DropReason::ActionsTooLong, || "resubmits yielded too many actions".to_string());
+        } else if self.stack.len() > super::MAX_STACK {
+            self.fail(DropReason::StackTooDeep, || "resubmits yielded too much stack".to_string());
+        }
+        self.failed.is_none()
+    }
+
+    /// Looks the packet up in a table and executes what is found. `last` says that nothing comes after.
+    pub(super) fn lookup_and_execute(&mut self, lookup: Lookup, last: bool) {
+        if !self.may_go_on() {
+            return;
+        }
+        let outer = (self.table, self.rule_cookie, self.rule);
+        // What only goes forward comes to an end by itself.
+        let deepens = lookup.resubmit && lookup.table <= outer.0;
+        self.table = lookup.table;
+        if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
+            self.detail(|| "Packets are IP fragments and the fragment handling mode is \"drop\".".to_string());
+            self.because(DropReason::Fragment);
+            self.table = outer.0;
+            return;
+        }
+        self.depth += usize::from(deepens);
+        self.resubmits += 1;
+        match self.find(lookup) {
+            Some(id) => self.follow(id, last),
+            None => self.miss(lookup.resubmit),
+        }
+        self.depth -= usize::from(deepens);
+        (self.table, self.rule_cookie, self.rule) = outer;
+    }
+
+    fn find(&mut self, lookup: Lookup) -> Option<RuleId> {
+        let classifier = self.bridge.tables.view(lookup.table)?;
+        self.dependencies.note_table(self.at, lookup.table);
+        let found = match lookup.original {
+            true => self.tracked.lookup_original(classifier),
+            false => self.tracked.lookup_from(classifier, lookup.port.map(|p| p.0)),
+        };
+        let id = found.map(|r| *r.payload());
+        if found.is_some_and(|r| r.pattern().mask().iter().zip(CONJ.bits.words()).any(|(m, c)| m & c != 0)) {
+            // The flows that make a conjunction complete are not met by themselves.
+            self.dependencies.volatile = true;
+        }
+        self.effect(Effect::Table { table: lookup.table, matched: id.is_some() });
+        id
+    }
+
+    /// Nothing matched.
+    fn miss(&mut self, resubmit: bool) {
+        let table = self.table;
+        let miss = if resubmit { TableMiss::Drop } else { self.bridge.tables.miss(table) };
+        let port = self.bridge.ports.get(self.in_port);
+        let quiet = port.is_some_and(|p| p.config.contains(PortConfig::NO_PACKET_IN));
+        let reason = match miss {
+            TableMiss::Default if self.bridge.tells_misses => Some(AsyncConfig::IMPLICIT_MISS),
+            TableMiss::Controller => Some(PacketInReason::NO_MATCH.0),
+            _ => None,
+        };
+        match (miss, reason) {
+            (TableMiss::Continue, _) if usize::from(table) + 1 < TABLES => {
+                let next = Lookup { table: table + 1, ..Lookup::default() };
+                return self.lookup_and_execute(next, true);
+            }
+            (_, Some(reason)) if !quiet => {
+                self.trace(Kind::Table, |_| format!("{table:2}. No match, and a \"packet-in\" is called for."));
+                self.packet_in(PacketInReason(reason), crate::action::Action::WHOLE, 0, &[], None);
+                return;
+            }
+            _ => {}
+        }
+        self.trace(Kind::Table, |_| format!("{table:2}. No match."));
+        self.descend();
+        self.trace(Kind::Action, |_| "drop".to_string());
+        self.ascend();
+        self.because(DropReason::TableMiss);
+    }
+
+    fn follow(&mut self, id: RuleId, last: bool) {
+        let Some(rule) = self.bridge.tables.get(id) else { return };
+        self.effect(Effect::Rule(id));
+        (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
+        self.first_cookie.get_or_insert(rule.cookie);
+        if self.tracer.is_some() {
+            let (table, tables) = (self.table, self.bridge.tables);
+            let matching = tables.matching(id).unwrap_or_default();
+            let m = self.bridge.tlv.lift(&matching).to_string();
+            let cookie = if rule.cookie == 0 { String::new() } else { format!(", cookie {:#x}", rule.cookie) };
+            let comma = if m.is_empty() { "" } else { ", " };
+            let priority = rule.priority;
+            self.trace(Kind::Table, |_| format!("{table:2}. {m}{comma}priority {priority}{cookie}"));
+            self.descend();
+            let lines = self.tracked.conjunction_of(&matching, tables.view(table));
+            lines.into_iter().for_each(|line| self.trace(Kind::Detail, |_| line));
+        } else {
+            self.descend();
+        }
+        if rule.instructions.is_drop() {
+            self.because(DropReason::FlowDrop);
+            self.trace(Kind::Action, |_| "drop".to_string());
+        }
+        self.instructions(&rule.instructions, last);
+        self.ascend();
+    }
+
+    /// Executes the instructions of a flow, in their order.
+    pub(super) fn instructions(&mut self, i: &Instructions, last: bool) {
+        if let Some(meter) = i.meter {
+            self.trace(Kind::Action, |_| format!("meter:{meter}"));
+            self.meter(meter);
+        }
+        let rest = i.clear || i.write.is_some() || i.metadata.is_some() || i.goto.is_some();
+        if !i.apply.is_empty() {
+            let only = last && i.goto.is_none() && i.write.is_none() && self.action_set.is_empty();
+            self.execute(&i.apply, only);
+        }
+        if self.freezing.is_some() && rest {
+            let rest = Instructions { meter: None, apply: Vec::new(), ..i.clone() };
+            self.leave(&[], Some(rest));
+        }
+        if self.exit || self.failed.is_some() {
+            return;
+        }
+        if i.clear {
+            self.trace(Kind::Action, |_| "clear_actions".to_string());
+            self.action_set.clear();
+            self.tracked.restore(FieldId::ActsetOutput, UNSET.0.into());
+        }
+        if let Some(written) = &i.write {
+            self.trace(Kind::Action, |_| format!("write_actions({})", crate::text::ActionList(written)));
+            self.write_to_set(written);
+        }
+        if let Some((value, mask)) = i.metadata {
+            self.trace(Kind::Action, |_| match mask {
+                u64::MAX => format!("write_metadata:{value:#x}"),
+                mask => format!("write_metadata:{value:#x}/{mask:#x}"),
+            });
+            self.tracked.write(FieldId::Metadata, value.into(), mask.into());
+        }
+        if let Some(table) = i.goto {
+            self.trace(Kind::Action, |_| format!("goto_table:{table}"));
+            self.lookup_and_execute(Lookup { table, ..Lookup::default() }, last);
+        }
+    }
+
+    // The action set.
+
+    /// Merges actions into the action set.
+    pub(super) fn write_to_set(&mut self, actions: &[Action]) {
+        self.action_set.extend_from_slice(actions);
+        let output = in_order(&self.action_set);
+        let port = output.iter().find_map(|a| match a {
+            Action::Output { port, .. } => Some(*port),
+            Action::Group(_) => Some(UNSET),
+            _ => None,
+        });
+        self.tracked.restore(FieldId::ActsetOutput, port.unwrap_or(UNSET).0.into());
+    }
+
+    /// What comes when no table is left: the action set, and what was left for later.
+    pub(super) fn end_of_pipeline(&mut self) {
+        if self.failed.is_none() && self.freezing.is_none() && !self.action_set.is_empty() {
+            self.in_action_set = true;
+            let outer = self.rule_cookie;
+            self.rule_cookie = self.first_cookie.unwrap_or(outer);
+            let ordered = in_order(&self.action_set);
+            self.trace(Kind::Table, |_| "--. Executing action set:".to_string());
+            self.descend();
+            self.action_set.clear();
+            // An exit ends actions that are applied, not the set.
+            self.exit = false;
+            self.execute(&ordered, true);
+            self.ascend();
+            self.in_action_set = false;
+            self.rule_cookie = outer;
+        }
+        self.freeze_if_asked();
+    }
+
+    /// The reason that a packet-in gives for an output to the controllers.
+    pub(super) fn output_reason(&self) -> PacketInReason {
+        match () {
+            () if self.in_packet_out => PacketInReason::PACKET_OUT,
+            () if self.in_group => PacketInReason::GROUP,
+            () if self.in_action_set => PacketInReason::ACTION_SET,
+            () => PacketInReason::ACTION,
+        }
+    }
+}
+
+/// The actions of a set in the order in which they are executed (OpenFlow 1.5, section 5.6, with what Nicira adds): of
+/// each kind the one that was written last, sets of fields in the order in which they were written, and one that sends
+/// the packet somewhere, without which there is nothing to do.
+pub(super) fn in_order(set: &[Action]) -> Vec<Action> {
+    let last = |is: fn(&Action) -> bool| set.iter().rev().find(|a| is(a)).cloned();
+    const KINDS: [fn(&Action) -> bool; 9] = [
+        Action::is_pop_vlan,
+        |a| matches!(a, Action::PopMpls(_)),
+        |a| matches!(a, Action::Decap(_)),
+        |a| matches!(a, Action::Encap { .. }),
+        |a| matches!(a, Action::PushMpls(_)),
+        |a| matches!(a, Action::PushVlan(_)),
+        |a| matches!(a, Action::DecTtl | Action::DecTtlTo(_)),
+        |a| matches!(a, Action::DecMplsTtl),
+        |a| matches!(a, Action::DecNshTtl),
+    ];
+    const ENDS: [fn(&Action) -> bool; 5] = [
+        |a| matches!(a, Action::Group(_)),
+        |a| matches!(a, Action::Output { .. }),
+        |a| matches!(a, Action::Resubmit { .. } | Action::ResubmitPort(_)),
+        |a| matches!(a, Action::CtClear),
+        |a| matches!(a, Action::Ct(_)),
+    ];
+    let Some(end) = ENDS.into_iter().find_map(last) else { return Vec::new() };
+    let mut ordered: Vec<_> = KINDS.into_iter().filter_map(last).collect();
+    let sets = |a: &&Action| {
+        a.as_set_field().is_some()
+            || matches!(
+                a,
+                Action::Move { .. }
+                    | Action::SetTunnelOption { .. }
+                    | Action::SetVlanVid { .. }
+                    | Action::SetVlanPcp { .. }
+                    | Action::SetL4Src { .. }
+                    | Action::SetL4Dst { .. }
+                    | Action::SetQueue(_)
+            )
+    };
+    ordered.extend(set.iter().filter(sets).cloned());
+    ordered.push(end);
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{ActionList, Parser};
+
+    #[test]
+    fn action_sets_have_an_order() {
+        for (written, executed) in [
+            ("output:1,pop_vlan,output:2", "pop_vlan,output:2"),
+            ("group:1,output:2", "group:1"),
+            ("set_field:1->reg0,set_field:2->reg0,output:3", "set_field:0x1->reg0,set_field:0x2->reg0,output:3"),
+            ("set_field:1->reg0", "drop"),
+            ("output:1,dec_ttl,push_vlan:0x8100,push_mpls:0x8847", "push_mpls:0x8847,push_vlan:0x8100,dec_ttl,output:1"),
+        ] {
+            let set = Parser::default().actions(written).unwrap();
+            assert_eq!(ActionList(&in_order(&set)).to_string(), executed);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Packets that the datapath passes up.
+//!
+//! A [`World`] is the switches that share a datapath, of which one is at work: that whose port the packet came in by, and
+//! who keeps the megaflow. By patches its packets may come to the others, read their tables, and change what they know.
+
+use ovs_dpif::{Cookie, DpAction, DpFlowStats, Dpif, PortNo, Resolution, SlowPath, Upcall, UpcallKind, Userspace};
+use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
+use ovs_packet::field::FieldId;
+use ovs_packet::key::FlowMask;
+use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
+
+use super::bridges::Held;
+use super::megaflow::Megaflow;
+use super::messages::Punt;
+use super::ofproto::{Event, Ofproto};
+use super::translate::{BridgeView, Extra, Outcome, Report, View, translate, translate_actions};
+use crate::action::Action;
+use crate::codec::{PacketIn, PacketInReason};
+use crate::session::AsyncConfig;
+
+/// Switches that share a datapath, of which one is at work.
+pub(super) struct World<'a> {
+    pub(super) bridges: &'a mut [Ofproto],
+    pub(super) at: usize,
+}
+
+impl Ofproto {
+    /// Decides on a packet that came up, and on those that come up from what is decided.
+    pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
+        self.world().handle_upcall(dp, upcall, now);
+    }
+
+    /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
+    /// (OpenFlow 1.5, section 7.3.6).
+    pub fn packet_out(&mut self, dp: &mut dyn Dpif, packet: Packet, in_port: OfPort, actions: &[Action], now: Instant) {
+        self.packet_out_with(dp, packet, in_port, None, actions, now);
+    }
+
+    /// The same, with what is taken for granted of the packet beside its port.
+    pub(super) fn packet_out_with(
+        &mut self,
+        dp: &mut dyn Dpif,
+        packet: Packet,
+        in_port: OfPort,
+        metadata: Option<&Match>,
+        actions: &[Action],
+        now: Instant,
+    ) {
+        if self.is_placed {
+            let (metadata, actions) = (metadata.copied().map(Box::new), actions.to_vec());
+            return self.held.push(Held { packet, in_port, metadata, actions });
+        }
+        self.world().packet_out(dp, packet, in_port, metadata, actions, now);
+    }
+
+    /// The switch alone; nothing if it is one of several, who see to it.
+    pub(super) fn world(&mut self) -> World<'_> {
+        let bridges = if self.is_placed { &mut [] } else { std::slice::from_mut(self) };
+        World { bridges, at: 0 }
+    }
+
+    pub(super) fn view(&self) -> BridgeView<'_> {
+        BridgeView {
+            name: self.name(),
+            tables: &self.tables,
+            ports: &self.ports,
+            groups: &self.groups,
+            meters: &self.meters,
+            macs: &self.macs,
+            snooping: self.snooping.as_ref(),
+            l2: &self.l2,
+            tlv: &self.tlv,
+            hooks: &self.hooks,
+            fragments: self.fragments,
+            tells_misses: self.connections.want_misses(),
+        }
+    }
+}
+
+impl World<'_> {
+    pub(super) fn own(&mut self) -> Option<&mut Ofproto> {
+        self.bridges.get_mut(self.at)
+    }
+
+    /// Has `f` translate with what there is to see. `None` if the switch at work is none.
+    fn with_view<T>(&mut self, dp: &dyn Dpif, f: impl FnOnce(View<'_>) -> T) -> Option<T> {
+        let mut recirc = std::mem::take(&mut self.own()?.recirc);
+        let views: Vec<_> = match self.bridges.len() {
+            1 => Vec::new(),
+            _ => self.bridges.iter().map(Ofproto::view).collect(),
+        };
+        let outcome = self.bridges.get(self.at).map(|own| {
+            f(View { own: own.view(), at: self.at, bridges: &views, recirc: &mut recirc, features: dp.features() })
+        });
+        if let Some(own) = self.own() {
+            own.recirc = recirc;
+        }
+        outcome
+    }
+
+    pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, extra: Extra<'_>) -> Option<Outcome> {
+        self.with_view(dp, |view| translate(view, key, extra))
+    }
+
+    pub(super) fn translate_actions(
+        &mut self,
+        dp: &dyn Dpif,
+        key: &FlowKey,
+        in_port: OfPort,
+        actions: &[Action],
+        extra: Extra<'_>,
+    ) -> Option<Outcome> {
+        self.with_view(dp, |view| translate_actions(view, key, in_port, actions, extra))
+    }
+
+    pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
+        // The datapath bounds how often a packet comes up again, by its bound on recirculation.
+        let mut pending = vec![upcall];
+        while !pending.is_empty() {
+            let mut again = Vec::new();
+            for upcall in pending {
+                match &upcall.kind {
+                    UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
+                        self.slow(dp, upcall, now, &mut again);
+                    }
+                    UpcallKind::Action(Userspace { cookie, .. }) => {
+                        self.note(&upcall, &cookie.clone(), now);
+                        dp.resolve(upcall, Resolution::Consumed, now, &mut again);
+                    }
+                    _ => self.miss(dp, upcall, now, &mut again),
+                }
+            }
+            pending = again;
+        }
+        self.settle(dp, now);
+    }
+
+    fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
+        let extra = Extra { packet: Some(&upcall.packet), tracer: None };
+        let Some(outcome) = self.translate(dp, &upcall.key, extra) else { return };
+        let (t, reports) = (outcome.translation, outcome.reports);
+        let len = upcall.packet.len() as u64;
+        self.hear(&reports, &upcall.packet, &upcall.key, now);
+        self.credit(&t.effects, 1, len, upcall.key.tcp_flags.get(), now);
+        let actions = t.actions.clone();
+        let full = self.own().is_none_or(|own| own.megaflows.len() >= own.flow_limit.now());
+        if !full {
+            let installed = if t.slow.is_empty() { t.actions.clone() } else { vec![slow_action(t.slow)] };
+            match dp.flow_put(&upcall.key, t.matching.mask(), &installed) {
+                Ok(ufid) => {
+                    if let Some(own) = self.own() {
+                        let known = own.megaflows.remove(ufid);
+                        let mut megaflow = Megaflow::new(&upcall.key, t, now);
+                        // A second packet of the same flow came up before the first one's megaflow was there.
+                        megaflow.credited = known.map_or(DpFlowStats::default(), |m| m.credited);
+                        own.megaflows.insert(ufid, megaflow);
+                    }
+                }
+                Err(e) => tracing::debug!(error = %e, "megaflow not installed"),
+            }
+        }
+        dp.resolve(upcall, Resolution::Execute(&actions), now, pending);
+    }
+
+    /// A packet of a megaflow whose packets all come up. The megaflow counts it.
+    fn slow(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
+        let extra = Extra { packet: Some(&upcall.packet), tracer: None };
+        let Some(outcome) = self.translate(dp, &upcall.key, extra) else { return };
+        self.hear(&outcome.reports, &upcall.packet, &upcall.key, now);
+        let packet = upcall.packet.clone();
+        dp.resolve(upcall, Resolution::Consumed, now, pending);
+        dp.inject(packet, &outcome.translation.actions, now, pending);
+    }
+
+    /// Takes note of what packets tell of listeners.
+    fn hear(&mut self, reports: &[Report], packet: &Packet, key: &FlowKey, now: Instant) {
+        for Report::Snoop { bridge, vlan, port } in reports {
+            let Some(snooping) = self.bridges.get_mut(*bridge).and_then(|b| b.snooping.as_mut()) else { continue };
+            match key.nw_proto {
+                IP_PROTO_IGMP => snooping.igmp(*vlan, *port, key.ipv4_src(), packet.l4(), now),
+                IP_PROTO_ICMPV6 => snooping.mld(*vlan, *port, key.ipv6_src(), key.ipv6_dst(), packet.l4(), now),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn packet_out(
+        &mut self,
+        dp: &mut dyn Dpif,
+        mut packet: Packet,
+        in_port: OfPort,
+        metadata: Option<&Match>,
+        actions: &[Action],
+        now: Instant,
+    ) {
+        let datapath = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
+        packet.meta.in_port = datapath;
+        let mut key = FlowKey::ZERO;
+        extract::extract(&mut packet, &mut key);
+        if let Some(m) = metadata {
+            key.assign(m.key(), m.mask());
+            key.in_port = datapath.into();
+        }
+        let len = packet.len() as u64;
+        let extra = Extra { packet: Some(&packet), tracer: None };
+        let Some(outcome) = self.translate_actions(dp, &key, in_port, actions, extra) else { return };
+        self.hear(&outcome.reports, &packet, &key, now);
+        self.credit(&outcome.translation.effects, 1, len, key.tcp_flags.get(), now);
+        let mut upcalls = Vec::new();
+        dp.inject(packet, &outcome.translation.actions, now, &mut upcalls);
+        upcalls.into_iter().for_each(|u| self.handle_upcall(dp, u, now));
+        self.settle(dp, now);
+    }
+
+    // What others should hear of.
+
+    fn note(&mut self, upcall: &Upcall, cookie: &Cookie, now: Instant) {
+        match *cookie {
+            Cookie::Controller { reason, continuation, recirc_id, rule_cookie, table, max_len, controller_id, .. } => {
+                let state = self.own().and_then(|own| own.recirc.thaw(recirc_id));
+                let at = state.as_ref().map_or(self.at, |s| s.bridge);
+                let packet = upcall.packet.data();
+                let wanted = if max_len == Action::WHOLE { packet.len() } else { usize::from(max_len) };
+                let data = packet.get(..wanted).unwrap_or(packet).to_vec();
+                let in_port = match &state {
+                    Some(s) => s.in_port.0,
+                    None => self.ingress(upcall),
+                };
+                let mut message = PacketIn::new(in_port, data);
+                // What does not fit the message's field is said as the most that does.
+                message.total_len = packet.len().min(usize::from(u16::MAX)) as u32;
+                (message.reason, message.table, message.cookie) = (said_reason(reason), table, rule_cookie);
+                if let Some(state) = &state {
+                    message.metadata = metadata(in_port, &state.key(), &upcall.key, state.conntracked);
+                    message.userdata.clone_from(&state.userdata);
+                    message.continuation = continuation.then(|| recirc_id.to_be_bytes().to_vec());
+                }
+                if let Some(b) = self.bridges.get_mut(at) {
+                    let punt = Punt { reason, controller: controller_id, message };
+                    b.punt(&punt, now);
+                    b.event(Event::PacketIn(Box::new(punt.message)));
+                }
+            }
+            ref cookie => {
+                let in_port = self.ingress(upcall);
+                let (cookie, packet) = (cookie.clone(), upcall.packet.data().to_vec());
+                let own = self.own();
+                own.into_iter().for_each(|b| {
+                    b.event(Event::Sample { cookie: cookie.clone(), in_port, packet: packet.clone() });
+                });
+            }
+        }
+    }
+
+    fn ingress(&mut self, upcall: &Upcall) -> OfPort {
+        let port = PortNo(upcall.packet.meta.in_port);
+        self.own().and_then(|own| own.ports.of_datapath(port)).map_or(OfPort::ANY, |p| p.number)
+    }
+
+    /// Goes on with a packet that waits for a controller: `token` is what its packet-in gave for its continuation. False
+    /// if it means nothing any more.
+    pub(super) fn resume(&mut self, dp: &mut dyn Dpif, mut packet: Packet, token: &[u8], now: Instant) -> bool {
+        let Ok(id) = token.try_into().map(u32::from_be_bytes) else { return false };
+        let Some(state) = self.own().and_then(|own| own.recirc.thaw(id)) else { return false };
+        let ports = self.bridges.get(state.bridge).map(|b| &b.ports);
+        packet.meta.in_port = ports.and_then(|p| p.get(state.in_port.0)).map_or(u32::MAX, |p| p.datapath.0);
+        packet.meta.recirc_id = id;
+        let mut key = FlowKey::ZERO;
+        extract::extract(&mut packet, &mut key);
+        let len = packet.len() as u64;
+        let extra = Extra { packet: Some(&packet), tracer: None };
+        let Some(outcome) = self.translate(dp, &key, extra) else { return false };
+        self.credit(&outcome.translation.effects, 1, len, key.tcp_flags.get(), now);
+        packet.meta.recirc_id = 0;
+        let mut upcalls = Vec::new();
+        dp.inject(packet, &outcome.translation.actions, now, &mut upcalls);
+        upcalls.into_iter().for_each(|u| self.handle_upcall(dp, u, now));
+        true
+    }
+}
+
+impl Ofproto {
+    /// Goes on with a packet that waits for a controller (`NXT_RESUME`): `token` is what its packet-in gave for its
+    /// continuation. False if it means nothing any more.
+    pub fn resume(&mut self, dp: &mut dyn Dpif, packet: Packet, token: &[u8], now: Instant) -> bool {
+        self.world().resume(dp, packet, token, now)
+    }
+}
+
+/// A reason as packet-ins tell it: both kinds of misses are one.
+fn said_reason(reason: u8) -> PacketInReason {
+    match reason {
+        AsyncConfig::EXPLICIT_MISS | AsyncConfig::IMPLICIT_MISS => PacketInReason::NO_MATCH,
+        reason => PacketInReason(reason),
+    }
+}
+
+/// Has every packet come up.
+pub(super) fn slow_action(why: SlowPath) -> DpAction {
+    DpAction::Userspace(Userspace::new(Cookie::SlowPath(why)))
+}
+
+/// What a packet-in tells beside the packet: what is not zero of the pipeline's fields.
+fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: bool) -> Match {
+    let mut all = *pipeline;
+    all.in_port = in_port.0.into();
+    if conntracked {
+        let mask = FlowMask::of(&[FieldId::CtState, FieldId::CtZone, FieldId::CtMark, FieldId::CtLabel]);
+        all.assign(key, &mask);
+    }
+    all.pkt_mark = key.pkt_mark;
+    let mut m = Match::ANY;
+    m.set(FieldId::InPortOxm, in_port.0.into());
+    for f in FieldId::all().filter(|f| f.tun_metadata_index().is_none() && f.info().get(&all) != 0) {
+        let wide = (FieldId::Xreg0..=FieldId::Xxreg7).contains(&f);
+        if !wide && f != FieldId::InPort {
+            m.set(f, f.info().get(&all));
+        }
+    }
+    m
+}

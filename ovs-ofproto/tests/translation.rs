@@ -1,0 +1,468 @@
+//! What actions do, and what follows from it: learnt flows, groups, paused packets, patches, snooping, revalidation.
+#![cfg(feature = "pipeline")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ovs_dpif::netdev::{MemPort, MemPortPeer};
+use ovs_dpif::userspace::Datapath;
+use ovs_dpif::{Dpif, DropReason, PortNo, PortSpec, text};
+use ovs_ofproto::FlowModCommand::{Add, Delete, DeleteStrict};
+use ovs_ofproto::codec::{Bucket, GroupMod, Message, Version};
+use ovs_ofproto::pipeline::{
+    Bridges, ConnectionConfig, ConnectionId, Egress, Event, L2Config, Ofproto, PacketKey, Peer, Port, PriorityTags,
+    SnoopingConfig, TraceRequest, VlanMode, Way,
+};
+use ovs_ofproto::text::Parser;
+use ovs_packet::field::FieldId;
+use ovs_packet::key::FlowKey;
+use ovs_packet::{Instant, Match, OfPort, Packet, compose, extract};
+
+struct Lab {
+    of: Ofproto,
+    dp: Datapath,
+    ends: Vec<MemPortPeer>,
+    now: Instant,
+    controller: ConnectionId,
+}
+
+impl Lab {
+    fn new(flows: &[&str]) -> Lab {
+        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
+        for n in 1..=4 {
+            let (port, end) = MemPort::new(format!("p{n}"), 100);
+            let number = dp.port_add(PortSpec::Device(Box::new(port)), Some(PortNo(n))).unwrap();
+            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+            ends.push(end);
+        }
+        let controller = of.connect(&ConnectionConfig::new(Version::V1_5));
+        let mut lab = Lab { of, dp, ends, now: Instant::from_secs(100), controller };
+        flows.iter().for_each(|f| lab.add(f));
+        lab
+    }
+
+    fn add(&mut self, flow: &str) {
+        let fm = Parser::default().flow_mod(flow, Add).unwrap_or_else(|e| panic!("{flow}: {e}"));
+        self.of.flow_mod(&mut self.dp, &fm, self.now).unwrap_or_else(|e| panic!("{flow}: {e}"));
+    }
+
+    fn group(&mut self, id: u32, kind: u8, buckets: &[(u32, &str)]) {
+        let mut gm = GroupMod::default();
+        gm.command = 0x8000;
+        (gm.desc.group, gm.desc.kind) = (id, kind);
+        for (i, (watch, actions)) in buckets.iter().enumerate() {
+            let mut b = Bucket::default();
+            (b.id, b.weight) = (i as u32, u16::from(kind == 1));
+            if *watch != 0 {
+                b.watch_port = OfPort(*watch);
+            }
+            b.actions = Parser::default().actions(actions).unwrap();
+            gm.desc.buckets.push(b);
+        }
+        let bytes = Message::GroupMod(Box::new(gm)).encode(Version::V1_5, 1).unwrap();
+        self.of.handle_message(&mut self.dp, self.controller, &bytes, self.now).unwrap();
+    }
+
+    fn run(&mut self) {
+        let mut upcalls = Vec::new();
+        loop {
+            let taken = self.dp.poll(self.now, &mut upcalls);
+            upcalls.drain(..).for_each(|u| self.of.handle_upcall(&mut self.dp, u, self.now));
+            self.of.run(&mut self.dp, self.now);
+            if taken == 0 {
+                break;
+            }
+        }
+        assert!(self.dp.ledger().balanced() && self.dp.ledger().in_flight == 0, "{}", self.dp.ledger());
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now += Duration::from_secs(1);
+            self.run();
+        }
+    }
+
+    fn forward(&mut self, port: u32, packet: Packet) -> Vec<(u32, Packet)> {
+        self.ends[port as usize - 1].push(packet);
+        self.run();
+        let ends = self.ends.iter().zip(1..);
+        ends.flat_map(|(e, n)| std::iter::from_fn(move || e.pop()).map(move |p| (n, p))).collect()
+    }
+
+    fn send(&mut self, port: u32, packet: &str) -> Vec<(u32, FlowKey)> {
+        let m: Match = packet.parse().unwrap();
+        let out = self.forward(port, compose::compose(m.key(), b"payload"));
+        out.into_iter().map(|(n, p)| (n, key(p))).collect()
+    }
+
+    fn ports(&mut self, port: u32, packet: &str) -> Vec<u32> {
+        self.send(port, packet).into_iter().map(|(n, _)| n).collect()
+    }
+
+    fn megaflows(&self) -> Vec<String> {
+        self.dp.flow_dump().unwrap().iter().map(|f| text::actions(&f.actions).to_string()).collect()
+    }
+}
+
+fn key(mut p: Packet) -> FlowKey {
+    let mut k = FlowKey::ZERO;
+    assert_eq!(extract::extract(&mut p, &mut k).malformed, None);
+    k
+}
+
+fn udp(src: u32, dst: u32, sport: u32) -> String {
+    format!("udp,dl_src=02:00:00:00:00:{src:02x},dl_dst=02:00:00:00:00:{dst:02x},nw_src=10.0.0.{src},nw_dst=10.0.0.{dst},nw_ttl=64,tp_src={sport},tp_dst=53")
+}
+
+#[test]
+fn flows_are_learnt_and_end() {
+    let mut l = Lab::new(&[
+        "table=0,actions=learn(table=1,idle_timeout=5,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),resubmit(,1)",
+        "table=1,priority=0,actions=4",
+    ]);
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [4]);
+    assert_eq!(l.ports(2, &udp(2, 1, 5)), [1]);
+    // The megaflow of the first packet has changed though no controller did anything.
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
+    assert_eq!(l.of.flow_count(), 4);
+    // Packets of a megaflow keep what they learn from ageing, and what learns nothing ends.
+    for _ in 0..10 {
+        l.pass(1);
+        assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
+    }
+    l.pass(20);
+    assert_eq!((l.of.flow_count(), l.ports(1, &udp(1, 2, 5))), (2, vec![4]));
+}
+
+#[test]
+fn learning_has_a_limit_and_tells() {
+    let mut l = Lab::new(&[
+        "table=0,in_port=1,actions=learn(table=1,cookie=7,limit=2,result_dst=NXM_NX_REG0[0],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),resubmit(,2)",
+        "table=2,reg0=1,actions=2",
+        "table=2,reg0=0,actions=3",
+    ]);
+    let out: Vec<_> = (1..=3).map(|n| l.ports(1, &udp(n, 9, 5))).collect();
+    assert_eq!(out, [[2], [2], [3]]);
+    // When one goes, there is room again.
+    let fm = Parser::default().flow_mod("table=1,dl_dst=02:00:00:00:00:01", Delete).unwrap();
+    l.of.flow_mod(&mut l.dp, &fm, l.now).unwrap();
+    assert_eq!(l.ports(1, &udp(3, 9, 5)), [2]);
+}
+
+#[test]
+fn groups_choose() {
+    let mut l = Lab::new(&[]);
+    l.group(1, 3, &[(2, "output:2"), (3, "output:3")]);
+    l.group(2, 0, &[(0, "mod_dl_src:02:00:00:00:00:77,output:1"), (0, "output:3"), (0, "group:1")]);
+    l.add("in_port=1,actions=group:1");
+    l.add("in_port=2,actions=group:2,4");
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
+    // A port that goes down is noticed, and what was decided by it decided anew.
+    let mut port = l.of.port(OfPort(2)).unwrap().clone();
+    port.link_up = false;
+    l.of.port_add(port);
+    l.run();
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
+    // What a bucket changes is not seen behind it.
+    let out = l.send(2, &udp(1, 2, 5));
+    let source = |k: &FlowKey| k.eth_src.0[5];
+    assert_eq!(out.iter().map(|(p, k)| (*p, source(k))).collect::<Vec<_>>(), [(1, 0x77), (3, 1), (3, 1), (4, 1)]);
+    l.pass(1);
+    let (group, buckets) = l.of.groups().counts(1).unwrap();
+    assert_eq!((group.packets, buckets[0].packets, buckets[1].packets), (3, 1, 2));
+}
+
+#[test]
+fn a_selection_is_spread_and_stays() {
+    let mut l = Lab::new(&[]);
+    l.group(1, 1, &[(0, "output:2"), (0, "output:3"), (0, "output:4")]);
+    l.add("actions=group:1");
+    let mut used = [0; 5];
+    for sport in 0..60 {
+        // The hash that is the same in both directions leaves the ports of UDP out.
+        let tcp = udp(1, 2, sport).replace("udp", "tcp");
+        let first = l.ports(1, &tcp);
+        assert_eq!(first, l.ports(1, &tcp));
+        used[first[0] as usize] += 1;
+    }
+    assert!(used[2..].iter().all(|n| *n > 5), "{used:?}");
+    // One megaflow to hash, and at most one for each of 16 values of the hash.
+    assert!(l.megaflows().len() <= 17 && l.megaflows().contains(&"hash(sym_l4(0)),recirc(0x1)".to_string()));
+}
+
+#[test]
+fn a_paused_packet_goes_on() {
+    let mut l = Lab::new(&[
+        "table=0,ip,actions=load:5->NXM_NX_REG0[],mod_nw_tos:32,resubmit(,1),3",
+        "table=1,actions=push:NXM_NX_REG0[],controller(pause,userdata=01.02),pop:NXM_NX_REG1[],resubmit(,2)",
+        "table=2,reg1=5,actions=2",
+    ]);
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), []);
+    let Some(Event::PacketIn(p)) = l.of.poll_event() else { panic!("no packet-in") };
+    assert_eq!((p.userdata.clone(), p.metadata.key().regs[0].get()), (vec![1, 2], 5));
+    let packet = Packet::from_slice(&p.data);
+    assert!(l.of.resume(&mut l.dp, packet.clone(), &p.continuation.unwrap(), l.now));
+    let ends: Vec<_> = l.ends.iter().zip(1..).flat_map(|(e, n)| e.pop().map(|p| (n, key(p).nw_tos))).collect();
+    assert_eq!(ends, [(2, 32), (3, 32)]);
+    assert!(!l.of.resume(&mut l.dp, packet.clone(), &[1], l.now) && !l.of.resume(&mut l.dp, packet, &[9; 4], l.now));
+}
+
+#[test]
+fn patches_lead_to_other_switches() {
+    let (mut dp, mut bridges, now) = (Datapath::new(), Bridges::default(), Instant::from_secs(1));
+    let mut ends = Vec::new();
+    for place in 0..2 {
+        let mut of = Ofproto::new();
+        of.set_name(format!("br{place}"));
+        for n in 1..=2u32 {
+            let (port, end) = MemPort::new(format!("b{place}p{n}"), 100);
+            let number = dp.port_add(PortSpec::Device(Box::new(port)), Some(PortNo(10 * place as u32 + n))).unwrap();
+            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+            ends.push(end);
+        }
+        assert_eq!(bridges.add(of), Some(place));
+    }
+    bridges.patch(Peer { bridge: 0, port: OfPort(9) }, Peer { bridge: 1, port: OfPort(9) });
+    let change = |bridges: &mut Bridges, dp: &mut Datapath, place, command, flow: &str| {
+        let fm = Parser::default().flow_mod(flow, command).unwrap();
+        bridges.change(place, dp, now, |of, dp| of.flow_mod(dp, &fm, now)).unwrap().unwrap();
+    };
+    change(&mut bridges, &mut dp, 0, Add, "in_port=1,ip,actions=load:1->NXM_NX_REG0[],mod_nw_tos:32,9,2");
+    change(&mut bridges, &mut dp, 1, Add, "reg0=1,priority=9,actions=drop");
+    change(&mut bridges, &mut dp, 1, Add, "in_port=9,ip,actions=mod_nw_ttl:7,1");
+    let packet = compose::compose(udp(1, 2, 5).parse::<Match>().unwrap().key(), b"x");
+    let go = |bridges: &mut Bridges, dp: &mut Datapath, ends: &[MemPortPeer], at| {
+        ends[0].push(packet.clone());
+        let mut upcalls = Vec::new();
+        while dp.poll(at, &mut upcalls) > 0 {
+            upcalls.drain(..).for_each(|u| bridges.handle_upcall(dp, u, at));
+            bridges.run(dp, at);
+        }
+        ends.iter().zip(0..).flat_map(|(e, n)| e.pop().map(|p| (n, key(p).nw_ttl))).collect::<Vec<_>>()
+    };
+    assert_eq!(go(&mut bridges, &mut dp, &ends, now), [(1, 64), (2, 7)]);
+    assert_eq!(go(&mut bridges, &mut dp, &ends, now), [(1, 64), (2, 7)]);
+    assert_eq!(dp.stats().unwrap().flows, 1);
+    let later = now + Duration::from_secs(1);
+    bridges.run(&mut dp, later);
+    let packets = |b: &Bridges, at: usize| b.get(at).unwrap().flows().map(|f| f.packets).max();
+    assert_eq!((packets(&bridges, 0), packets(&bridges, 1)), (Some(2), Some(2)));
+    // A change behind the patch is noticed in front of it.
+    change(&mut bridges, &mut dp, 1, Delete, "in_port=9");
+    assert_eq!(go(&mut bridges, &mut dp, &ends, later), [(1, 64)]);
+    let mut request = TraceRequest::flow(&udp(1, 2, 5).parse().unwrap());
+    request.key.in_port = 1.into();
+    let trace = bridges.trace(0, &dp, &request).to_string();
+    assert!(trace.contains("bridge(\"br1\")\n") && trace.contains("No match."), "{trace}");
+}
+
+#[test]
+fn group_addresses_are_snooped() {
+    let mut l = Lab::new(&["actions=NORMAL"]);
+    l.of.set_snooping(Some(SnoopingConfig::default()));
+    let data = "udp,dl_src=02:00:00:00:00:01,dl_dst=01:00:5e:01:01:01,nw_src=10.0.0.1,nw_dst=239.1.1.1,nw_ttl=4,tp_src=1,tp_dst=2";
+    let flood = |l: &mut Lab| l.ports(1, data);
+    assert_eq!(flood(&mut l), [2, 3, 4]);
+    let igmp = |kind: u8, group: [u8; 4], src: u8| {
+        let words = format!("ip,nw_proto=2,dl_src=02:00:00:00:00:{src:02x},dl_dst=01:00:5e:01:01:01,nw_src=10.0.0.{src},nw_dst=239.1.1.1,nw_ttl=1");
+        let head = compose::compose(words.parse::<Match>().unwrap().key(), b"").data()[..34].to_vec();
+        let mut message = vec![kind, 0, 0, 0];
+        message.extend(group);
+        let sum = ovs_packet::checksum::checksum(&message);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut bytes = head;
+        bytes[16..18].copy_from_slice(&28u16.to_be_bytes());
+        bytes[24..26].fill(0);
+        let sum = ovs_packet::checksum::checksum(&bytes[14..34]);
+        bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+        bytes.extend(message);
+        Packet::from_slice(&bytes)
+    };
+    let to = |l: &mut Lab, port, p| l.forward(port, p).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+    // A report goes nowhere while no router is known; a query goes everywhere, and tells where one is.
+    assert_eq!(to(&mut l, 3, igmp(0x16, [239, 1, 1, 1], 3)), []);
+    assert_eq!(to(&mut l, 4, igmp(0x11, [0; 4], 4)), [1, 2, 3]);
+    assert_eq!(to(&mut l, 2, igmp(0x16, [239, 1, 1, 1], 2)), [4]);
+    assert_eq!(flood(&mut l), [2, 3, 4]);
+    assert_eq!(to(&mut l, 2, igmp(0x17, [239, 1, 1, 1], 2)), [4]);
+    assert_eq!(flood(&mut l), [3, 4]);
+    assert_eq!(l.of.snooping().unwrap().iter(l.now).count(), 2);
+    l.pass(301);
+    assert_eq!((l.of.snooping().unwrap().iter(l.now).count(), flood(&mut l)), (0, vec![2, 3, 4]));
+}
+
+#[test]
+fn vlans_of_ports() {
+    let mut l = Lab::new(&["actions=NORMAL"]);
+    let set = |l: &mut Lab, n: u32, change: &dyn Fn(&mut Port)| {
+        let mut p = l.of.port(OfPort(n)).unwrap().clone();
+        change(&mut p);
+        l.of.port_add(p);
+        l.run();
+    };
+    let trunk = || VlanMode::Trunk([10, 20].into_iter().collect());
+    set(&mut l, 1, &|p| p.vlan = VlanMode::Access(10));
+    set(&mut l, 2, &|p| p.vlan = trunk());
+    set(&mut l, 3, &|p| p.vlan = VlanMode::NativeUntagged(10, [20].into_iter().collect()));
+    set(&mut l, 4, &|p| p.vlan = VlanMode::tunnel(20));
+    let tags = |out: Vec<(u32, FlowKey)>| {
+        let tag = |(n, k): (u32, FlowKey)| (n, k.vlan_vid(), (k.inner_vlan_tci != 0).then(|| k.inner_vlan_tci.get() & 0xfff));
+        out.into_iter().map(tag).collect::<Vec<_>>()
+    };
+    let base = udp(1, 2, 5);
+    assert_eq!(tags(l.send(1, &base)), [(2, Some(10), None), (3, None, None)]);
+    assert_eq!(tags(l.send(2, &format!("{base},dl_vlan=10"))), [(1, None, None), (3, None, None)]);
+    assert_eq!(tags(l.send(2, &format!("{base},dl_vlan=20"))), [(3, Some(20), None), (4, None, None)]);
+    assert_eq!(tags(l.send(4, &format!("{base},dl_vlan=7"))), [(2, Some(20), Some(7)), (3, Some(20), Some(7))]);
+    assert_eq!(tags(l.send(1, &format!("{base},dl_vlan=10"))), []);
+    assert_eq!(l.dp.ledger().drops(DropReason::VlanFiltered), 1);
+    // Priorities of packets in no VLAN.
+    set(&mut l, 1, &|p| p.priority_tags = PriorityTags::IfNonzero);
+    let out = l.send(2, &format!("{base},dl_vlan=10,dl_vlan_pcp=5"));
+    assert_eq!(out.iter().map(|(n, k)| (*n, k.vlan_tci.get())).collect::<Vec<_>>(), [(1, 0xb000), (3, 0)]);
+    // Protected ports keep apart; VLANs that are flooded learn nothing.
+    set(&mut l, 1, &|p| p.protected = true);
+    set(&mut l, 3, &|p| p.protected = true);
+    assert_eq!(tags(l.send(1, &base)), [(2, Some(10), None)]);
+    let mut l2 = L2Config::default();
+    l2.flood_vlans = [10].into_iter().collect();
+    l.of.set_l2(l2);
+    l.run();
+    l.of.flush_macs();
+    l.send(1, &base);
+    assert!(l.of.macs().is_empty());
+}
+
+#[test]
+fn a_station_that_moves_is_found_at_once() {
+    let mut l = Lab::new(&["actions=NORMAL"]);
+    l.send(2, &udp(2, 1, 5));
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
+    l.send(3, &udp(2, 1, 5));
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
+    // After a gratuitous ARP its echo by another port is no move.
+    let arp = "arp,dl_src=02:00:00:00:00:02,dl_dst=ff:ff:ff:ff:ff:ff,arp_spa=10.0.0.2,arp_tpa=10.0.0.2,arp_op=1,arp_sha=02:00:00:00:00:02";
+    l.send(4, arp);
+    l.send(3, &udp(2, 1, 6));
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [4]);
+    l.of.macs_mut().add_static(0, ovs_packet::EthAddr::local(2), OfPort(2));
+    l.send(3, &udp(2, 1, 7));
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
+}
+
+#[test]
+fn a_change_is_looked_into_only_where_it_can_matter() {
+    let mut l = Lab::new(&["table=0,actions=resubmit(,1)", "table=1,priority=0,actions=4"]);
+    for n in 1..=100 {
+        l.add(&format!("table=1,ip,nw_dst=10.0.0.{n},actions=2"));
+    }
+    for n in 1..=100 {
+        l.ports(1, &udp(200, n, 5));
+    }
+    let flows = l.dp.stats().unwrap().flows;
+    assert!(flows >= 90, "{flows}");
+    let before = l.of.revalidated();
+    let looked = |l: &Lab| l.of.revalidated() - before;
+    l.add("table=1,priority=40000,ip,nw_dst=10.0.0.7,actions=3");
+    assert_eq!((looked(&l), l.ports(1, &udp(200, 7, 5))), (1, vec![3]));
+    // One that goes, and one in a table that nobody asks.
+    let fm = Parser::default().flow_mod("table=1,priority=40000,ip,nw_dst=10.0.0.7", DeleteStrict).unwrap();
+    l.of.flow_mod(&mut l.dp, &fm, l.now).unwrap();
+    assert_eq!((looked(&l), l.ports(1, &udp(200, 7, 5))), (2, vec![2]));
+    l.add("table=9,actions=drop");
+    assert_eq!(looked(&l), 2);
+    // A flow for everything concerns everything that it stands in front of.
+    l.add("table=1,priority=50000,actions=drop");
+    assert!(looked(&l) >= flows && l.ports(1, &udp(200, 9, 5)).is_empty());
+}
+
+#[test]
+fn conjunctions_are_explained_and_followed() {
+    let mut l = Lab::new(&[
+        "conj_id=1,ip,actions=2",
+        "ip,nw_src=10.0.0.1,actions=conjunction(1,1/2)",
+        "udp,tp_dst=53,actions=conjunction(1,2/2)",
+        "priority=1,actions=3",
+    ]);
+    let mut request = TraceRequest::flow(&udp(1, 2, 5).parse().unwrap());
+    request.key.in_port = 1.into();
+    let trace = l.of.trace(&l.dp, &request);
+    let text = trace.to_string();
+    assert!(text.contains("-> conj. ") && text.contains("nw_src=10.0.0.1") && text.contains("tp_dst=53"), "{text}");
+    assert!(trace.to_json().contains(r#""kind":"table""#));
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
+    // A clause that goes takes the conjunction along.
+    let fm = Parser::default().flow_mod("udp,tp_dst=53", DeleteStrict).unwrap();
+    l.of.flow_mod(&mut l.dp, &fm, l.now).unwrap();
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
+}
+
+/// A tunnel that takes what the flow says for its far end, and a fixed one else.
+#[derive(Debug)]
+struct Tunnel;
+
+impl Egress for Tunnel {
+    fn send(&self, packet: &mut PacketKey<'_>) -> Way {
+        if packet.read(FieldId::TunDst) == 0 {
+            packet.write(FieldId::TunDst, 0xac10_0001, u128::MAX);
+        }
+        let tos = packet.read(FieldId::NwTos);
+        packet.write(FieldId::TunTos, tos, u128::MAX);
+        Way::Tunnel(PortNo(4))
+    }
+}
+
+#[test]
+fn hooks_decide_and_megaflows_know_by_what() {
+    let mut l = Lab::new(&["udp,tp_src=1,actions=set_tunnel:7,3,2", "actions=set_field:1.2.3.4->tun_dst,3"]);
+    l.of.hooks_changed(|h| h.set_egress(OfPort(3), Some(Arc::new(Tunnel))));
+    let mut request = TraceRequest::flow(&format!("in_port=1,{}", udp(1, 2, 1)).parse().unwrap());
+    request.key.nw_tos = 32;
+    let pass = &l.of.trace(&l.dp, &request).passes[0];
+    let actions = text::actions(&pass.actions).to_string();
+    assert!(actions.starts_with("set(tunnel(tun_id=0x7,") && actions.ends_with("),4,2"), "{actions}");
+    assert!(actions.contains(",dst=172.16.0.1,") && actions.contains(",tos=0x20,"), "{actions}");
+    assert!(pass.megaflow.mask().is_exact(FieldId::NwTos));
+    request.key.tp_src = 2.into();
+    let pass = &l.of.trace(&l.dp, &request).passes[0];
+    assert!(text::actions(&pass.actions).to_string().contains("dst=1.2.3.4"), "{}", text::actions(&pass.actions));
+}
+
+#[test]
+fn a_flow_ends_soon_after_its_connection() {
+    let mut l = Lab::new(&["tcp,idle_timeout=60,actions=fin_timeout(idle_timeout=2),2"]);
+    let tcp = "tcp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=1.1.1.1,nw_dst=2.2.2.2,tp_src=1,tp_dst=2";
+    l.send(1, &format!("{tcp},tcp_flags=ack"));
+    l.pass(10);
+    assert_eq!(l.of.flow_count(), 1);
+    l.send(1, &format!("{tcp},tcp_flags=fin|ack"));
+    l.pass(5);
+    assert_eq!(l.of.flow_count(), 0);
+}
+
+#[test]
+fn what_overflows_is_dropped_for_its_reason() {
+    let pushes = "push:NXM_NX_REG0[],".repeat(200);
+    let mut l = Lab::new(&[&format!("table=0,actions={pushes}resubmit(,1)")]);
+    for t in 1..30 {
+        l.add(&format!("table={t},actions={pushes}resubmit(,{})", t + 1));
+    }
+    assert_eq!(l.ports(1, &udp(1, 2, 5)), []);
+    assert_eq!(l.dp.ledger().drops(DropReason::StackTooDeep), 1);
+    let mut l = Lab::new(&["mpls,actions=push_mpls:0x8847,push_mpls:0x8847,push_mpls:0x8847,2"]);
+    let mpls = "mpls,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,mpls_label=1,mpls_bos=1,mpls_ttl=9";
+    assert_eq!(l.ports(1, mpls), []);
+    assert_eq!(l.dp.ledger().drops(DropReason::TooManyLabels), 1);
+}
+
+#[test]
+fn what_is_below_labels_is_found_by_going_round() {
+    let mut l = Lab::new(&["mpls,actions=pop_mpls:0x0800,dec_ttl,2", "ip,actions=push_mpls:0x8847,set_field:9->mpls_label,1"]);
+    let out = l.forward(2, compose::compose(udp(1, 2, 5).parse::<Match>().unwrap().key(), b"x"));
+    let labelled = out[0].1.clone();
+    assert_eq!((out[0].0, key(labelled.clone()).mpls_lse[0].get() >> 12), (1, 9));
+    let out = l.forward(1, labelled);
+    let k = key(out[0].1.clone());
+    assert_eq!((out[0].0, k.eth_type.get(), k.nw_ttl, k.tp_dst.get()), (2, 0x0800, 63, 53));
+}
