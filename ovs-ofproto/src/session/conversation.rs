@@ -211,6 +211,11 @@ impl Session {
         self.framer.waiting()
     }
 
+    /// Whether something came in that [`Session::poll_event`] has not looked at.
+    pub fn is_unread(&self) -> bool {
+        self.is_unread || self.ended.is_some() || !self.events.is_empty()
+    }
+
     /// Whether the connection is to be read from. False while the owner takes too little out, and while the peer takes
     /// too little of what is sent to it.
     pub fn wants_input(&self) -> bool {

@@ -2,8 +2,8 @@
 
 use ovs_db::json::Json;
 use ovs_db::unixctl::{Format, Reply};
-use ovs_ofproto::pipeline::MacTable;
-use ovs_packet::{Instant, OfPort};
+use ovs_ofproto::pipeline::{ListenerProtocol, MacTable, MdbEntry};
+use ovs_packet::{EthAddr, Instant, OfPort};
 
 use super::{ANY, Call, Command, command, error, text};
 use crate::server::Server;
@@ -14,7 +14,19 @@ pub(super) const COMMANDS: &[Command] = &[
     command("bridge/reconnect", "[bridge]", 0, 1, reconnect),
     command("fdb/flush", "[bridge]", 0, 1, fdb_flush),
     command("fdb/show", "[bridge...]", 0, ANY, fdb_show),
+    command("fdb/add", "bridge port vlan mac", 4, 4, fdb_add),
+    command("fdb/del", "bridge vlan mac", 3, 3, fdb_del),
+    command("fdb/stats-clear", "[bridge]", 0, 1, fdb_stats_clear),
     command("fdb/stats-show", "bridge", 1, 1, fdb_stats),
+    command("mdb/flush", "[bridge]", 0, 1, mdb_flush),
+    command("mdb/show", "bridge", 1, 1, mdb_show),
+    command(
+        "ofproto/trace",
+        "{[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet]",
+        1,
+        ANY,
+        super::trace::trace,
+    ),
     command("ofproto/list", "", 0, 0, list),
     command("qos/show-types", "interface", 1, 1, qos_types),
     command("qos/show", "interface", 1, 1, qos_show),
@@ -74,6 +86,7 @@ fn fdb_flush(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 
 /// What of a learnt address is shown.
 struct Station {
+    is_static: bool,
     port: OfPort,
     vlan: u16,
     address: String,
@@ -85,6 +98,7 @@ fn stations(macs: &MacTable, now: Instant) -> Vec<Station> {
     let mut all: Vec<Station> = macs
         .iter(now)
         .map(|e| Station {
+            is_static: e.is_static,
             port: e.port,
             vlan: e.vlan,
             address: e.address.to_string(),
@@ -148,7 +162,8 @@ fn fdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
             if is_many {
                 shown += &format!(" {:<width$}", if at == 0 { bridge.name() } else { "" });
             }
-            shown += &format!("{:>5}  {:>4}  {}  {:>3}\n", port_word(s.port), s.vlan, s.address, s.age);
+            let age = if s.is_static { "static".to_string() } else { format!("{:>3}", s.age) };
+            shown += &format!("{:>5}  {:>4}  {}  {age}\n", port_word(s.port), s.vlan, s.address);
         }
     }
     text(shown)
@@ -158,11 +173,120 @@ fn fdb_stats(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let name = call.argument(0)?;
     let Some(bridge) = server.switch.bridge(name) else { return error(NO_BRIDGE) };
     let macs = bridge.macs();
+    let fixed = macs.iter(server.clock.now()).filter(|e| e.is_static).count();
+    let limit = bridge.mac_limit();
+    let seen = macs.stats();
     text(format!(
-        "Statistics for bridge \"{name}\":\n  Current/maximum MAC entries in the table: {}/{}\n",
+        "Statistics for bridge \"{name}\":\n  Current/maximum MAC entries in the table: {}/{limit}\n  \
+         Current static MAC entries in the table : {fixed}\n  Total number of learned MAC entries     : {}\n  \
+         Total number of expired MAC entries     : {}\n  Total number of evicted MAC entries     : {}\n  \
+         Total number of port moved MAC entries  : {}\n",
         macs.len(),
-        ovs_ofproto::pipeline::DEFAULT_MAC_LIMIT,
+        seen.learned,
+        seen.expired,
+        seen.evicted,
+        seen.moved,
     ))
+}
+
+/// Those bridges that are named, or all.
+fn chosen(server: &Server, name: Option<&str>) -> Vec<String> {
+    match name {
+        Some(name) => vec![name.to_string()],
+        None => server.switch.bridges().map(|b| b.name().to_string()).collect(),
+    }
+}
+
+fn fdb_stats_clear(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    for name in chosen(server, call.argument(0)) {
+        if server.switch.with_bridge(&name, |b, _| b.macs_mut().clear_stats()).is_none() {
+            return error(NO_BRIDGE);
+        }
+    }
+    text("statistics successfully cleared")
+}
+
+/// A VLAN and an address.
+fn station(vlan: &str, mac: &str) -> Result<(u16, EthAddr), String> {
+    let vlan = vlan.parse().ok().filter(|v| *v < 4096).ok_or_else(|| "Invalid VLAN ID".to_string())?;
+    let mac = mac.parse().map_err(|_| "Invalid MAC address".to_string())?;
+    Ok((vlan, mac))
+}
+
+fn fdb_add(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let [name, port, vlan, mac] = call.arguments.as_slice() else { return error(NO_BRIDGE) };
+    let Some(bridge) = server.switch.bridge(name) else { return error(NO_BRIDGE) };
+    let by_number = || bridge.ports().find(|p| port.parse() == Ok(p.number));
+    let Some(number) = bridge.port(port).or_else(by_number).map(|p| p.number) else { return error("no such port") };
+    match station(vlan, mac) {
+        Ok((vlan, mac)) => {
+            server.switch.with_bridge(name, |b, _| b.macs_mut().add_static(vlan, mac, number));
+            text("")
+        }
+        Err(why) => error(why),
+    }
+}
+
+fn fdb_del(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let [name, vlan, mac] = call.arguments.as_slice() else { return error(NO_BRIDGE) };
+    let (vlan, mac) = match station(vlan, mac) {
+        Ok(station) => station,
+        Err(why) => return error(why),
+    };
+    match server.switch.with_bridge(name, |b, _| b.macs_mut().remove(vlan, mac)) {
+        None => error(NO_BRIDGE),
+        Some(false) => error("MAC entry not found"),
+        Some(true) => text(""),
+    }
+}
+
+fn mdb_flush(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    for name in chosen(server, call.argument(0)) {
+        let flushed = server.switch.with_bridge(&name, |b, _| b.snooping_mut().map(|s| s.flush()));
+        match flushed {
+            None => return error(NO_BRIDGE),
+            Some(None) if call.argument(0).is_some() => return error("multicast snooping is disabled"),
+            Some(_) => {}
+        }
+    }
+    text("table successfully flushed")
+}
+
+fn protocol_word(protocol: ListenerProtocol) -> &'static str {
+    match protocol {
+        ListenerProtocol::IgmpV1 => "IGMPv1",
+        ListenerProtocol::IgmpV2 => "IGMPv2",
+        ListenerProtocol::IgmpV3 => "IGMPv3",
+        ListenerProtocol::MldV1 => "MLDv1",
+        ListenerProtocol::MldV2 => "MLDv2",
+        _ => "",
+    }
+}
+
+fn mdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
+    let entries = server.switch.with_bridge(call.argument(0)?, |b, _| {
+        b.snooping_mut().map(|s| s.iter(now).collect::<Vec<_>>())
+    });
+    let entries = match entries {
+        None => return error(NO_BRIDGE),
+        Some(None) => return error("multicast snooping is disabled"),
+        Some(Some(entries)) => entries,
+    };
+    let mut shown = String::from(" port  VLAN  protocol  GROUP                Age\n");
+    let (groups, routers): (Vec<&MdbEntry>, Vec<&MdbEntry>) = entries.iter().partition(|e| e.group.is_some());
+    for e in groups.into_iter().chain(routers) {
+        let (port, age) = (port_word(e.port), e.age.as_secs());
+        let protocol = e.protocol.map_or("", protocol_word);
+        match e.group {
+            Some(group) => {
+                let group = group.to_ipv4_mapped().map_or(group.to_string(), |v4| v4.to_string());
+                shown += &format!("{port:>5}  {:>4}  {protocol:<8}  {group}         {age:>3}\n", e.vlan);
+            }
+            None => shown += &format!("{port:>5}  {:>4}  {protocol:<8}  querier             {age:>3}\n", e.vlan),
+        }
+    }
+    text(shown)
 }
 
 fn qos_types(_: &mut Server, _: &Call<'_>) -> Option<Reply> {

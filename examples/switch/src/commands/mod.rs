@@ -7,6 +7,7 @@ mod bridges;
 mod datapaths;
 mod devices;
 mod general;
+mod trace;
 
 use std::collections::BTreeMap;
 

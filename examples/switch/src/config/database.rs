@@ -110,6 +110,7 @@ fn port(replica: &Replica, row: RowView<'_, Port>) -> PortConfig {
         vlan_mode: row.get(Port::VLAN_MODE).map(String::from),
         tag: row.get(Port::TAG).and_then(|t| u16::try_from(t).ok()),
         trunks: row.get(Port::TRUNKS).iter().filter_map(|t| u16::try_from(t).ok()).collect(),
+        cvlans: row.get(Port::CVLANS).iter().filter_map(|t| u16::try_from(t).ok()).collect(),
         protected: row.get(Port::PROTECTED),
         other_config: settings(row.get(Port::OTHER_CONFIG)),
     }

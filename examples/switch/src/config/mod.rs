@@ -136,6 +136,8 @@ pub struct PortConfig {
     pub tag: Option<u16>,
     /// The VLANs of tagged packets; all if empty.
     pub trunks: Vec<u16>,
+    /// The customer's VLANs that pass a `dot1q-tunnel`; all if empty.
+    pub cvlans: Vec<u16>,
     /// Whether it sends nothing to other protected ports.
     pub protected: bool,
     /// `other_config` of the Port table.
@@ -181,6 +183,20 @@ impl PortConfig {
             Some("trunk") => Ok(VlanMode::Trunk(trunks)),
             Some("native-tagged") => Ok(VlanMode::NativeTagged(tag, trunks)),
             Some("native-untagged") => Ok(VlanMode::NativeUntagged(tag, trunks)),
+            Some("dot1q-tunnel") => {
+                let mut mode = VlanMode::tunnel(tag);
+                if let VlanMode::Dot1qTunnel { customers, tpid, .. } = &mut mode {
+                    if !self.cvlans.is_empty() {
+                        *customers = self.cvlans.iter().copied().collect();
+                    }
+                    match self.other_config.get("qinq-ethtype").map(String::as_str) {
+                        None | Some("802.1ad") => {}
+                        Some("802.1q") => *tpid = 0x8100,
+                        Some(other) => return Err(format!("port {}: qinq-ethtype {other}: not 802.1ad or 802.1q", self.name)),
+                    }
+                }
+                Ok(mode)
+            }
             Some(other) => Err(format!("port {}: vlan_mode {other} is not available", self.name)),
             None if self.tag.is_some() => Ok(VlanMode::Access(tag)),
             None => Ok(VlanMode::Trunk(trunks)),

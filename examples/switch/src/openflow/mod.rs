@@ -337,17 +337,30 @@ impl Service {
         let mut more = false;
         let mut heard = Vec::new();
         for c in &mut self.connections {
-            c.driver.run(now);
+            // Until a look finds nothing more: what the last look brought in is not to wait for the next wake.
             let mut left = SLICE;
-            while left > 0 && c.takes_input(bridge, switch) {
-                let Some(event) = c.driver.poll_event(now) else { break };
-                left -= 1;
-                c.handle(bridge, switch, event, &mut heard, now);
+            loop {
+                c.driver.run(now);
+                let before = left;
+                while left > 0 && c.takes_input(bridge, switch) {
+                    let Some(event) = c.driver.poll_event(now) else { break };
+                    left -= 1;
+                    c.handle(bridge, switch, event, &mut heard, now);
+                }
+                more |= c.say(bridge, switch, &mut heard, now);
+                if left == 0 {
+                    more = true;
+                    c.driver.run(now);
+                    break;
+                }
+                if left == before {
+                    // What there is to say now is not due to anything that came in.
+                    c.driver.run(now);
+                    more |= c.driver.session().is_unread();
+                    break;
+                }
             }
-            more |= left == 0;
             c.log_silence();
-            more |= c.say(bridge, switch, &mut heard, now);
-            c.driver.run(now);
         }
         self.snoop(&heard, now);
         more

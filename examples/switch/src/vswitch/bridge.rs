@@ -1,13 +1,14 @@
 //! A bridge: an OpenFlow switch, its ports, and the datapath that is lent to it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ovs_dpif::{Dpif, PortNo, Upcall};
 use ovs_ofproto::codec::{GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::{
     ALL_GROUPS, ALL_METERS,
-    ConnectionConfig, ConnectionId, ConnectionKind, Event, Flow, MacTable, Ofproto, Output, Overrun, Port, PortConfig as PortState, Queue,
-    TableConfig, VISIBLE_TABLES, VlanMode,
+    ConnectionConfig, ConnectionId, ConnectionKind, Event, Flow, MacTable, Ofproto, Output, Overrun, L2Config, Port, PortConfig as PortState, PriorityTags, Queue, Snooping, SnoopingConfig,
+    TableConfig, Trace, TraceRequest, VISIBLE_TABLES, VlanMode, DEFAULT_AGING, DEFAULT_MAC_LIMIT,
 };
 use ovs_ofproto::session::Role;
 use ovs_ofproto::{Action, FlowMod, Instructions, Subfield};
@@ -40,8 +41,38 @@ pub struct BridgePort {
     /// The kind that was asked for.
     pub configured_kind: String,
     interface: InterfaceConfig,
-    vlan: VlanMode,
+    settings: Settings,
     created: Instant,
+}
+
+/// What a port is to be in its bridge, whatever its device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Settings {
+    vlan: VlanMode,
+    priority_tags: PriorityTags,
+    protected: bool,
+    flood_groups: bool,
+    flood_reports: bool,
+}
+
+impl Settings {
+    fn of(port: &PortConfig) -> Result<Settings, String> {
+        let is_on = |key: &str| port.other_config.get(key).is_some_and(|v| v == "true");
+        let tags = port.other_config.get("priority-tags").map_or("no", String::as_str);
+        let priority_tags = match tags {
+            "no" | "never" | "false" => PriorityTags::Never,
+            "if-nonzero" | "true" => PriorityTags::IfNonzero,
+            "always" => PriorityTags::Always,
+            other => return Err(format!("port {}: priority-tags {other}: not never, if-nonzero or always", port.name)),
+        };
+        Ok(Settings {
+            vlan: port.vlan()?,
+            priority_tags,
+            protected: port.protected,
+            flood_groups: is_on("mcast-snooping-flood"),
+            flood_reports: is_on("mcast-snooping-flood-reports"),
+        })
+    }
 }
 
 impl BridgePort {
@@ -72,14 +103,16 @@ pub struct Bridge {
 }
 
 /// How long a number rests before it is given to another port.
-const REST: std::time::Duration = std::time::Duration::from_secs(3600);
+const REST: Duration = Duration::from_secs(3600);
 
 impl Bridge {
     pub(super) fn new(name: &str, kind: &'static str) -> Bridge {
+        let mut of = Ofproto::new();
+        of.set_name(name);
         Bridge {
             name: name.to_string(),
             kind,
-            of: Ofproto::new(),
+            of,
             ports: BTreeMap::new(),
             by_datapath: BTreeMap::new(),
             last_number: 0,
@@ -171,7 +204,7 @@ impl Bridge {
         devices: &mut dyn Devices,
         now: Instant,
     ) -> Result<Option<String>, String> {
-        let vlan = port.vlan()?;
+        let settings = Settings::of(port)?;
         let opened = match (kind, datapath.is_dummy()) {
             ("internal", true) => "dummy-internal",
             (kind, _) => kind,
@@ -181,13 +214,13 @@ impl Bridge {
                 devices.configure(opened, interface)?;
                 there.interface = interface.clone();
             }
-            if there.vlan != vlan {
-                there.vlan = vlan.clone();
+            if there.settings != settings {
+                there.settings = settings;
                 let changed = there.clone();
                 self.publish(&changed, devices);
             }
         } else {
-            self.add_port(interface, kind, opened, vlan, datapath, devices, now)?;
+            self.add_port(interface, kind, opened, settings, datapath, devices, now)?;
         }
         if kind == "internal"
             && interface.name != self.name
@@ -210,7 +243,7 @@ impl Bridge {
         interface: &InterfaceConfig,
         kind: &str,
         opened: &str,
-        vlan: VlanMode,
+        settings: Settings,
         datapath: &mut SharedDatapath,
         devices: &mut dyn Devices,
         now: Instant,
@@ -236,7 +269,7 @@ impl Bridge {
             kind: device_kind,
             configured_kind: kind.to_string(),
             interface: interface.clone(),
-            vlan,
+            settings,
             created: now,
         };
         self.publish(&port, devices);
@@ -250,7 +283,10 @@ impl Bridge {
     /// Tells the pipeline of a port.
     fn publish(&mut self, port: &BridgePort, devices: &dyn Devices) {
         let mut described = Port::new(port.number, port.datapath, port.name.clone());
-        described.vlan = port.vlan.clone();
+        let settings = port.settings.clone();
+        (described.vlan, described.priority_tags) = (settings.vlan, settings.priority_tags);
+        (described.protected, described.flood_groups) = (settings.protected, settings.flood_groups);
+        described.flood_reports = settings.flood_reports;
         described.created = port.created;
         if port.kind.starts_with("dummy") {
             // Such a device has one queue, always.
@@ -318,6 +354,7 @@ impl Bridge {
             tracing::info!(target: "bridge", "bridge {}: using datapath ID {id:016x}", self.name);
         }
         self.of.set_datapath_id(id);
+        self.configure_normal(config);
         self.configure_tables(config, now);
         let has_controllers = config.controllers.iter().any(ControllerConfig::is_primary);
         if has_controllers != std::mem::replace(&mut self.has_controllers, has_controllers) {
@@ -325,6 +362,35 @@ impl Bridge {
             self.clear(datapath, now);
         }
         self.set_fail_mode(config, datapath, now);
+    }
+
+    /// What the NORMAL action does.
+    fn configure_normal(&mut self, config: &BridgeConfig) {
+        let number = |key: &str| config.other_config.get(key).and_then(|v| v.parse::<u64>().ok());
+        let is_on = |key: &str| config.other_config.get(key).is_some_and(|v| v == "true");
+        let mut l2 = L2Config::default();
+        l2.forward_bpdu = is_on("forward-bpdu");
+        l2.flood_vlans = config.flood_vlans.iter().copied().collect();
+        if *self.of.l2() != l2 {
+            self.of.set_l2(l2);
+        }
+        let aging = number("mac-aging-time").map_or(DEFAULT_AGING, |s| Duration::from_secs(s.clamp(15, 3600)));
+        let limit = self.mac_limit();
+        self.of.macs_mut().configure(limit, aging);
+        let snooping = config.mcast_snooping_enable.then(|| {
+            let mut snooping = SnoopingConfig::default();
+            if let Some(groups) = number("mcast-snooping-table-size") {
+                snooping.groups = groups.clamp(10, 1_000_000) as usize;
+            }
+            if let Some(aging) = number("mcast-snooping-aging-time") {
+                snooping.aging = Duration::from_secs(aging.clamp(15, 3600));
+            }
+            snooping.flood_unregistered = !is_on("mcast-snooping-disable-flood-unregistered");
+            snooping
+        });
+        if self.of.snooping().map(Snooping::config) != snooping.as_ref() {
+            self.of.set_snooping(snooping);
+        }
     }
 
     fn configure_tables(&mut self, config: &BridgeConfig, now: Instant) {
@@ -493,6 +559,27 @@ impl Bridge {
         }
     }
 
+    /// What would become of a packet.
+    pub fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
+        self.of.trace(dp, request)
+    }
+
+    /// The learnt addresses, to be changed.
+    pub fn macs_mut(&mut self) -> &mut MacTable {
+        self.of.macs_mut()
+    }
+
+    /// How many addresses it learns at most.
+    pub fn mac_limit(&self) -> usize {
+        let wanted = self.config.other_config.get("mac-table-size").and_then(|v| v.parse::<usize>().ok());
+        wanted.map_or(DEFAULT_MAC_LIMIT, |n| n.clamp(10, 1_000_000))
+    }
+
+    /// Who listens to which group addresses, if that is snooped.
+    pub fn snooping_mut(&mut self) -> Option<&mut Snooping> {
+        self.of.snooping_mut()
+    }
+
     /// Forgets all learnt addresses.
     pub fn flush_macs(&mut self) {
         self.of.flush_macs();
@@ -529,10 +616,7 @@ fn number_of(address: EthAddr) -> u64 {
 /// What of a port's configuration is not done though the port is there.
 fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
     let mut what: Vec<String> = interface.others.iter().map(|c| c.to_string()).collect();
-    if port.protected {
-        what.push("protected".into());
-    }
-    for key in ["priority-tags", "qinq-ethtype", "rstp-enable", "stp-enable", "lacp-system-id"] {
+    for key in ["qinq-ethtype", "rstp-enable", "stp-enable", "lacp-system-id"] {
         if port.other_config.contains_key(key) {
             what.push(format!("other_config:{key}"));
         }
@@ -544,10 +628,8 @@ fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
 fn problems(config: &BridgeConfig) -> Option<String> {
     let mut what: Vec<String> = config.others.iter().map(|c| c.to_string()).collect();
     for (is_wanted, name) in [
-        (config.mcast_snooping_enable, "mcast_snooping_enable"),
         (config.stp_enable, "stp_enable"),
         (config.rstp_enable, "rstp_enable"),
-        (!config.flood_vlans.is_empty(), "flood_vlans"),
     ] {
         if is_wanted {
             what.push(name.into());
