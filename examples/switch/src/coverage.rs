@@ -96,7 +96,13 @@ mod tests {
         coverage.run(Instant::ZERO + INTERVAL);
         coverage.add("busy", 50);
         assert_eq!(coverage.get("busy"), Some(150));
-        assert!(coverage.show().contains("busy                      10.0/sec     2.500/sec        0.0417/sec   total: 150\n"), "{}", coverage.show());
+        assert!(
+            coverage
+                .show()
+                .contains("busy                      10.0/sec     2.500/sec        0.0417/sec   total: 150\n"),
+            "{}",
+            coverage.show()
+        );
         assert!(coverage.show().ends_with("1 events never hit\n"));
     }
 }

@@ -22,8 +22,8 @@ mod live;
 mod switch;
 
 pub use live::LiveSwitch;
-pub use vswitch::Vswitch;
 pub use switch::{FailMode, Switch, SwitchConfig, SwitchError};
+pub use vswitch::Vswitch;
 
 /// The README's programs are compiled and run as documentation tests.
 #[cfg(doctest)]

@@ -350,7 +350,9 @@ mod tests {
         control.add_address("10.0.0.9".parse().unwrap(), 24);
         let mut batch = PacketBatch::new();
         for target in ["10.0.0.8", "10.0.0.9"] {
-            let ask = format!("arp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_spa=10.0.0.1,arp_tpa={target}");
+            let ask = format!(
+                "arp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_spa=10.0.0.1,arp_tpa={target}"
+            );
             batch.push(frame(&ask));
         }
         port.send(&mut batch).unwrap();

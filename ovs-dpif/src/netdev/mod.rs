@@ -7,15 +7,15 @@
 
 mod dummy;
 mod mem;
-mod patch;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
+mod patch;
 
 pub use dummy::{Capture, DummyControl, DummyPort};
 pub use mem::{MemPort, MemPortPeer};
-pub use patch::{PatchPort, PatchSocket};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
+pub use patch::{PatchPort, PatchSocket};
 
 use std::fmt;
 use std::io;

@@ -265,9 +265,8 @@ fn protocol_word(protocol: ListenerProtocol) -> &'static str {
 
 fn mdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let now = server.clock.now();
-    let entries = server.switch.with_bridge(call.argument(0)?, |b, _| {
-        b.snooping_mut().map(|s| s.iter(now).collect::<Vec<_>>())
-    });
+    let entries =
+        server.switch.with_bridge(call.argument(0)?, |b, _| b.snooping_mut().map(|s| s.iter(now).collect::<Vec<_>>()));
     let entries = match entries {
         None => return error(NO_BRIDGE),
         Some(None) => return error("multicast snooping is disabled"),

@@ -20,13 +20,23 @@ pub(super) const COMMANDS: &[Command] = &[
     command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
     command("dpctl/dump-dps", "", 0, 0, dpctl_dump_dps),
     command("dpctl/show", "[dp...]", 0, ANY, dpctl_show),
-    command("dpctl/dump-flows", "[-m] [--names | --no-names] [dp] [filter=..] [type=..] [pmd=..]", 0, ANY, dpctl_dump_flows),
+    command(
+        "dpctl/dump-flows",
+        "[-m] [--names | --no-names] [dp] [filter=..] [type=..] [pmd=..]",
+        0,
+        ANY,
+        dpctl_dump_flows,
+    ),
     command("dpctl/del-if", "dp iface...", 2, ANY, dpctl_del_if),
     command("upcall/show", "", 0, 0, upcall_show),
     command("revalidator/wait", "", 0, 0, revalidate),
     command("revalidator/purge", "", 0, 0, purge),
-    hidden("revalidator/pause", 0, 0, |_, _| error("the revalidator of this switch is part of its loop and does not pause")),
-    hidden("revalidator/resume", 0, 0, |_, _| error("the revalidator of this switch is part of its loop and does not pause")),
+    hidden("revalidator/pause", 0, 0, |_, _| {
+        error("the revalidator of this switch is part of its loop and does not pause")
+    }),
+    hidden("revalidator/resume", 0, 0, |_, _| {
+        error("the revalidator of this switch is part of its loop and does not pause")
+    }),
 ];
 
 /// Names of the ports of a datapath.
@@ -78,7 +88,10 @@ fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
             bridges.push((bridge.name().to_string(), Json::object(ports)));
         }
         let counts = [("hit", stats.hits), ("missed", stats.missed)].map(|(k, n)| (k, Json::string(n.to_string())));
-        json.push((dp.full_name(), Json::object([("stats", Json::object(counts)), ("bridges", Json::object(bridges))])));
+        json.push((
+            dp.full_name(),
+            Json::object([("stats", Json::object(counts)), ("bridges", Json::object(bridges))]),
+        ));
     }
     if call.format == Format::Json { Some(Reply::Json(Json::object(json))) } else { text(shown) }
 }
@@ -107,7 +120,9 @@ fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let Some(Some(f)) = call.argument(0).map(|name| server.switch.with_bridge(name, |_, dp| dp.features())) else {
         return error("no such bridge");
     };
-    let Features { vlan_headers, mpls_depth, sample_nesting, clone, trunc, check_pkt_len, ct_clear, explicit_drop, .. } = f;
+    let Features {
+        vlan_headers, mpls_depth, sample_nesting, clone, trunc, check_pkt_len, ct_clear, explicit_drop, ..
+    } = f;
     let yes = |b: bool| if b { "Yes" } else { "No" }.to_string();
     let rows = [
         ("Masked set action", yes(true)),
@@ -177,9 +192,8 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let dump = Dump::of(&call.arguments);
     let now = server.clock.now();
     let [name] = dump.rest.as_slice() else { return error("no such bridge") };
-    let is_own = |bridge: &Bridge, flow: &DpFlow| {
-        bridge.ports().any(|p| p.datapath.0 == FlowKey::from(&flow.key).in_port.get())
-    };
+    let is_own =
+        |bridge: &Bridge, flow: &DpFlow| bridge.ports().any(|p| p.datapath.0 == FlowKey::from(&flow.key).in_port.get());
     let written = server.switch.with_bridge(name, |bridge, dp| dump.write(dp, |f| is_own(bridge, f), now));
     match written {
         Some(Ok(shown)) => text(shown),

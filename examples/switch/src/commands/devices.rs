@@ -70,11 +70,8 @@ fn receive(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 
 /// A frame in hexadecimal digits; nothing if it is not one.
 fn hex(text: &str) -> Option<Packet> {
-    let digits: Vec<u8> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).map(|d| d as u8))
-        .collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
     let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
     (rest.is_empty() && bytes.len() >= ETH_HEADER).then(|| Packet::from_slice(&bytes))

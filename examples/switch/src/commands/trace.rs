@@ -10,7 +10,7 @@ use ovs_ofproto::text::Parser;
 use ovs_packet::packet::CtState;
 use ovs_packet::{FlowKey, OfPort, Packet, compose};
 
-use super::{Call, error, text};
+use super::{Call, error};
 use crate::server::Server;
 use crate::vswitch::Bridge;
 
@@ -28,7 +28,8 @@ impl<'a> Asked<'a> {
         let mut asked = Asked::default();
         let mut rest = arguments.iter();
         while let Some(word) = rest.next() {
-            let mut value = |name: &str| rest.next().copied().ok_or_else(|| format!("Missing argument for option {name}"));
+            let mut value =
+                |name: &str| rest.next().copied().ok_or_else(|| format!("Missing argument for option {name}"));
             match *word {
                 "-generate" | "--generate" => asked.generate = true,
                 "--ct-next" => asked.ct_next.push(ct_state(value("--ct-next")?)?),

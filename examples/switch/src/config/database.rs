@@ -12,23 +12,57 @@ use crate::switch::FailMode;
 const WRITTEN: &[(&str, &[&str])] = &[
     (
         "Open_vSwitch",
-        &["cur_cfg", "ovs_version", "db_version", "datapath_types", "iface_types", "statistics", "dpdk_version",
-            "dpdk_initialized", "system_type", "system_version"],
+        &[
+            "cur_cfg",
+            "ovs_version",
+            "db_version",
+            "datapath_types",
+            "iface_types",
+            "statistics",
+            "dpdk_version",
+            "dpdk_initialized",
+            "system_type",
+            "system_version",
+        ],
     ),
     ("Bridge", &["datapath_id", "datapath_version", "status", "rstp_status"]),
     ("Port", &["status", "statistics", "rstp_status", "rstp_statistics", "bond_active_slave"]),
     (
         "Interface",
-        &["ofport", "error", "mac_in_use", "admin_state", "link_state", "link_speed", "duplex", "mtu", "ifindex",
-            "link_resets", "statistics", "status", "cfm_fault", "cfm_fault_status", "cfm_flap_count", "cfm_health",
-            "cfm_remote_mpids", "cfm_remote_opstate", "bfd_status", "lacp_current"],
+        &[
+            "ofport",
+            "error",
+            "mac_in_use",
+            "admin_state",
+            "link_state",
+            "link_speed",
+            "duplex",
+            "mtu",
+            "ifindex",
+            "link_resets",
+            "statistics",
+            "status",
+            "cfm_fault",
+            "cfm_fault_status",
+            "cfm_flap_count",
+            "cfm_health",
+            "cfm_remote_mpids",
+            "cfm_remote_opstate",
+            "bfd_status",
+            "lacp_current",
+        ],
     ),
     ("Controller", &["is_connected", "role", "status"]),
 ];
 
 /// Columns that only people and other programs look at.
-const IGNORED: &[(&str, &str)] = &[("Open_vSwitch", "manager_options"), ("Interface", "external_ids"),
-    ("Port", "external_ids"), ("Bridge", "external_ids"), ("Open_vSwitch", "external_ids")];
+const IGNORED: &[(&str, &str)] = &[
+    ("Open_vSwitch", "manager_options"),
+    ("Interface", "external_ids"),
+    ("Port", "external_ids"),
+    ("Bridge", "external_ids"),
+    ("Open_vSwitch", "external_ids"),
+];
 
 /// What a switch watches of its database.
 pub fn monitor() -> Monitor {
@@ -74,7 +108,11 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
         datapath_type: row.get(Bridge::DATAPATH_TYPE).to_string(),
         fail_mode: if row.get(Bridge::FAIL_MODE) == Some("secure") { FailMode::Secure } else { FailMode::Standalone },
         // The schema allows no other names.
-        protocols: if names.is_empty() { Versions::default() } else { parse_versions(&names.join(",")).unwrap_or_default() },
+        protocols: if names.is_empty() {
+            Versions::default()
+        } else {
+            parse_versions(&names.join(",")).unwrap_or_default()
+        },
         controllers: controllers.collect(),
         ports: ports.collect(),
         flood_vlans: vlans.collect(),

@@ -192,7 +192,9 @@ impl PortConfig {
                     match self.other_config.get("qinq-ethtype").map(String::as_str) {
                         None | Some("802.1ad") => {}
                         Some("802.1q") => *tpid = 0x8100,
-                        Some(other) => return Err(format!("port {}: qinq-ethtype {other}: not 802.1ad or 802.1q", self.name)),
+                        Some(other) => {
+                            return Err(format!("port {}: qinq-ethtype {other}: not 802.1ad or 802.1q", self.name));
+                        }
                     }
                 }
                 Ok(mode)
@@ -286,7 +288,8 @@ mod tests {
     #[test]
     fn vlan_columns_by_the_manual() {
         let vlan = |mode: Option<&str>, tag, trunks: &[u16]| {
-            PortConfig { vlan_mode: mode.map(String::from), tag, trunks: trunks.to_vec(), ..PortConfig::new("p") }.vlan()
+            PortConfig { vlan_mode: mode.map(String::from), tag, trunks: trunks.to_vec(), ..PortConfig::new("p") }
+                .vlan()
         };
         let some: VlanSet = [10, 20].into_iter().collect();
         assert_eq!(vlan(None, None, &[]), Ok(VlanMode::Trunk(VlanSet::ALL)));

@@ -240,8 +240,16 @@ impl Service {
             self.versions = versions;
         }
         let mut passives = vec![
-            (Kind::Service, format!("punix:{name}.mgmt"), Place::Listen(ListenOn::Unix(folder.join(format!("{name}.mgmt"))))),
-            (Kind::Snoop, format!("punix:{name}.snoop"), Place::Listen(ListenOn::Unix(folder.join(format!("{name}.snoop"))))),
+            (
+                Kind::Service,
+                format!("punix:{name}.mgmt"),
+                Place::Listen(ListenOn::Unix(folder.join(format!("{name}.mgmt")))),
+            ),
+            (
+                Kind::Snoop,
+                format!("punix:{name}.snoop"),
+                Place::Listen(ListenOn::Unix(folder.join(format!("{name}.snoop")))),
+            ),
         ];
         let mut actives = Vec::new();
         for controller in &bridge.config().controllers {
@@ -285,7 +293,17 @@ impl Service {
                     let target = controller.target.clone();
                     let name = format!("{name}<->{target}");
                     tracing::info!(target: "rconn", "{name}: connecting...");
-                    self.connections.push(Connection { kind: Kind::Primary, name, driver, target: Some(target), id: None, rate_limit, versions, probe, is_idle: false });
+                    self.connections.push(Connection {
+                        kind: Kind::Primary,
+                        name,
+                        driver,
+                        target: Some(target),
+                        id: None,
+                        rate_limit,
+                        versions,
+                        probe,
+                        is_idle: false,
+                    });
                 }
             }
         }
@@ -320,7 +338,17 @@ impl Service {
                         let name = format!("{}#{}", passive.prefix, self.accepted);
                         self.accepted += 1;
                         let driver = Driver::passive(stream, options(self.versions, passive.probe, None), now);
-                        self.connections.push(Connection { kind: passive.kind, name, driver, target: None, id: None, rate_limit: None, versions: self.versions, probe: passive.probe, is_idle: false });
+                        self.connections.push(Connection {
+                            kind: passive.kind,
+                            name,
+                            driver,
+                            target: None,
+                            id: None,
+                            rate_limit: None,
+                            versions: self.versions,
+                            probe: passive.probe,
+                            is_idle: false,
+                        });
                     }
                     Ok(None) => break,
                     Err(e) => {
@@ -356,7 +384,7 @@ impl Service {
                 if left == before {
                     // What there is to say now is not due to anything that came in.
                     c.driver.run(now);
-                    more |= c.driver.session().is_unread();
+                    more |= c.driver.session().is_unread() && c.takes_input(bridge, switch);
                     break;
                 }
             }

@@ -66,7 +66,9 @@ mod tests {
         assert_eq!(place("punix:/run/br0.void"), Ok(Place::Listen(ListenOn::Unix("/run/br0.void".into()))));
         assert_eq!(place("unix:controller"), Ok(Place::Connect(Endpoint::Unix("/run/controller".into()))));
         assert_eq!(place("unix:/run/x/y"), Ok(Place::Connect(Endpoint::Unix("/run/x/y".into()))));
-        for bad in ["punix:/run/br0.void/../file", "punix:/run/br1.void", "punix:/etc/br0.x", "unix:/etc/x", "unix:../x"] {
+        for bad in
+            ["punix:/run/br0.void/../file", "punix:/run/br1.void", "punix:/etc/br0.x", "unix:/etc/x", "unix:../x"]
+        {
             assert!(place(bad).is_err(), "{bad}");
         }
         assert!(matches!(place("ptcp:0"), Ok(Place::Listen(ListenOn::Tcp { .. }))));

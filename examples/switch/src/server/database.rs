@@ -233,14 +233,18 @@ impl Database {
         for row in replica.rows::<Interface>() {
             let Some(s) = stats.get(row.get(Interface::NAME)) else { continue };
             let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            txn.set(row.id(), Interface::STATISTICS, [
-                ("rx_packets", count(s.rx_packets)),
-                ("rx_bytes", count(s.rx_bytes)),
-                ("rx_dropped", count(s.rx_dropped)),
-                ("tx_packets", count(s.tx_packets)),
-                ("tx_bytes", count(s.tx_bytes)),
-                ("tx_dropped", count(s.tx_dropped)),
-            ]);
+            txn.set(
+                row.id(),
+                Interface::STATISTICS,
+                [
+                    ("rx_packets", count(s.rx_packets)),
+                    ("rx_bytes", count(s.rx_bytes)),
+                    ("rx_dropped", count(s.rx_dropped)),
+                    ("tx_packets", count(s.tx_packets)),
+                    ("tx_bytes", count(s.tx_bytes)),
+                    ("tx_dropped", count(s.tx_dropped)),
+                ],
+            );
         }
         for row in replica.rows::<Bridge>() {
             for controller in row.get(Bridge::CONTROLLER).iter().filter_map(|id| replica.row(id)) {
@@ -313,7 +317,10 @@ fn write_controller(
     txn.set(row.id(), Controller::IS_CONNECTED, known.is_connected);
     txn.set(row.id(), Controller::ROLE, known.role);
     // Seconds pass always: that alone is written with the statistics.
-    if with_times || changed || row.get(Controller::STATUS).get("state") != known.status.get("state").map(String::as_str) {
+    if with_times
+        || changed
+        || row.get(Controller::STATUS).get("state") != known.status.get("state").map(String::as_str)
+    {
         let status: Vec<(&str, &str)> = known.status.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         txn.set(row.id(), Controller::STATUS, status);
     }

@@ -124,7 +124,8 @@ impl Links {
             if self.0.contains_key(name) {
                 continue;
             }
-            let failed = |what: String| tracing::warn!(target: "netdev_dummy", "{name}: {target}: open failed ({what})");
+            let failed =
+                |what: String| tracing::warn!(target: "netdev_dummy", "{name}: {target}: open failed ({what})");
             let end = if options.contains_key("stream") {
                 match target.parse::<Endpoint>() {
                     Ok(endpoint) => End::Active { endpoint, retry_at: now },
@@ -135,7 +136,8 @@ impl Links {
                 }
             } else {
                 let bound = target.parse::<ListenOn>().map_err(|e| e.to_string());
-                let bound = bound.and_then(|p| Listener::bind(&p, &StreamOptions::default()).map_err(|e| e.to_string()));
+                let bound =
+                    bound.and_then(|p| Listener::bind(&p, &StreamOptions::default()).map_err(|e| e.to_string()));
                 match bound {
                     Ok(listener) => End::Passive(listener),
                     Err(e) => {

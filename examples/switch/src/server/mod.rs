@@ -225,7 +225,15 @@ impl Server {
         let database = self.database.iter().filter_map(Database::interest).map(of_db);
         let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
         let signals = std::iter::once((signals.pipe.as_fd(), Interest { read: true, write: false }));
-        wait(control.chain(database).chain(ports).chain(signals).chain(self.openflow.interest()).chain(self.links.interest()), timeout)
+        wait(
+            control
+                .chain(database)
+                .chain(ports)
+                .chain(signals)
+                .chain(self.openflow.interest())
+                .chain(self.links.interest()),
+            timeout,
+        )
     }
 
     // What commands ask for.
@@ -383,7 +391,9 @@ fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> 
         Next::Serve(daemon) => daemon,
     };
     options.common.open_log(&log)?;
-    if options.mlockall && let Err(e) = lock_memory() {
+    if options.mlockall
+        && let Err(e) = lock_memory()
+    {
         tracing::error!(target: "vswitchd", "mlockall failed: {e}");
     }
     let signals = Signals::new().map_err(|e| format!("cannot listen for signals: {e}"))?;

@@ -149,7 +149,9 @@ mod tests {
         let Ok(Wanted::Serve(options)) = parse(line) else { panic!() };
         assert!(options.common.conduct.detach && options.common.conduct.pidfile.is_some());
         assert_eq!((options.types.resolve("dummy"), options.types.resolve("")), (Ok("dummy"), Ok("netdev")));
-        assert!(matches!(parse("--version"), Ok(Wanted::Print(text)) if text.starts_with("ovs-vswitchd (Open vSwitch) ")));
+        assert!(
+            matches!(parse("--version"), Ok(Wanted::Print(text)) if text.starts_with("ovs-vswitchd (Open vSwitch) "))
+        );
         assert!(parse("tcp:127.0.0.1:6640").is_ok());
         for bad in ["a b", "--dpdk", "-vnonesuch", "--nonesuch", "--private-key=x", "telephone:5"] {
             assert!(parse(bad).is_err(), "{bad}");

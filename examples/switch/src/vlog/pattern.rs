@@ -203,18 +203,16 @@ mod tests {
             pattern.write(&entry, &mut line);
             line
         };
-        assert_eq!(
-            line(&Pattern::default_of(Destination::File)),
-            "2024-02-29T12:34:56.789Z|00007|bridge|WARN|oops"
-        );
+        assert_eq!(line(&Pattern::default_of(Destination::File)), "2024-02-29T12:34:56.789Z|00007|bridge|WARN|oops");
         assert_eq!(line(&Pattern::parse("<%-6p>%%%B%r").unwrap()), "<WARN  >%<28>12");
         assert!(Pattern::parse("%d").is_err() && Pattern::parse("%").is_err() && Pattern::parse("%x").is_err());
     }
 
     #[test]
     fn days_have_dates() {
-        assert_eq!([0, 59, 11_016, 19_782, -1].map(civil), [
-            (1970, 1, 1), (1970, 3, 1), (2000, 2, 29), (2024, 2, 29), (1969, 12, 31)
-        ]);
+        assert_eq!(
+            [0, 59, 11_016, 19_782, -1].map(civil),
+            [(1970, 1, 1), (1970, 3, 1), (2000, 2, 29), (2024, 2, 29), (1969, 12, 31)]
+        );
     }
 }

@@ -168,9 +168,8 @@ impl State {
     }
 
     pub(super) fn levels(&self) -> String {
-        let mut text = String::from(
-            "                 console    syslog    file\n                 -------    ------    ------\n",
-        );
+        let mut text =
+            String::from("                 console    syslog    file\n                 -------    ------    ------\n");
         for (name, m) in &self.modules {
             let level = |d: Destination| m.levels[d as usize].as_str();
             let (c, s, f) = (level(Destination::Console), level(Destination::Syslog), level(Destination::File));
@@ -234,14 +233,7 @@ impl State {
         }
     }
 
-    pub(super) fn write(
-        &mut self,
-        module: &str,
-        level: Level,
-        message: &str,
-        thread: &str,
-        site: (&'static str, u32),
-    ) {
+    pub(super) fn write(&mut self, module: &str, level: Level, message: &str, thread: &str, site: (&'static str, u32)) {
         let m = *self.modules.entry(module.to_string()).or_insert(self.default);
         let lost = match self.admit(m.limited, site) {
             Some(lost) => lost,

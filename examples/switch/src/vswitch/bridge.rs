@@ -6,9 +6,9 @@ use std::time::Duration;
 use ovs_dpif::{Dpif, PortNo, Upcall};
 use ovs_ofproto::codec::{GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::{
-    ALL_GROUPS, ALL_METERS,
-    ConnectionConfig, ConnectionId, ConnectionKind, Event, Flow, MacTable, Ofproto, Output, Overrun, L2Config, Port, PortConfig as PortState, PriorityTags, Queue, Snooping, SnoopingConfig,
-    TableConfig, Trace, TraceRequest, VISIBLE_TABLES, VlanMode, DEFAULT_AGING, DEFAULT_MAC_LIMIT,
+    ALL_GROUPS, ALL_METERS, ConnectionConfig, ConnectionId, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, Event,
+    Flow, L2Config, MacTable, Ofproto, Output, Overrun, Port, PortConfig as PortState, PriorityTags, Queue, Snooping,
+    SnoopingConfig, TableConfig, Trace, TraceRequest, VISIBLE_TABLES, VlanMode,
 };
 use ovs_ofproto::session::Role;
 use ovs_ofproto::{Action, FlowMod, Instructions, Subfield};
@@ -468,7 +468,10 @@ impl Bridge {
         let is_global = |a: &EthAddr| !a.is_multicast() && a.0[0] & 2 == 0 && !is_zero(a);
         addresses.filter(is_global).min().unwrap_or_else(|| {
             // Stable from one run to the next, as a datapath's number should be.
-            let hash = self.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+            let hash = self
+                .name
+                .bytes()
+                .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
             EthAddr::local(hash & 0x3fff_ffff_ffff)
         })
     }
@@ -550,9 +553,10 @@ impl Bridge {
         let ports: Vec<BridgePort> = self.ports.values().cloned().collect();
         for port in ports {
             let Some(known) = devices.attributes(&port.name) else { continue };
-            let is_news = self.of.port(port.number).is_some_and(|p| {
-                p.link_up != known.carrier || known.address.is_some_and(|a| a != p.hw_addr)
-            });
+            let is_news = self
+                .of
+                .port(port.number)
+                .is_some_and(|p| p.link_up != known.carrier || known.address.is_some_and(|a| a != p.hw_addr));
             if is_news {
                 self.publish(&port, devices);
             }
@@ -627,10 +631,7 @@ fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
 /// What of a bridge's configuration is not done though the bridge is there.
 fn problems(config: &BridgeConfig) -> Option<String> {
     let mut what: Vec<String> = config.others.iter().map(|c| c.to_string()).collect();
-    for (is_wanted, name) in [
-        (config.stp_enable, "stp_enable"),
-        (config.rstp_enable, "rstp_enable"),
-    ] {
+    for (is_wanted, name) in [(config.stp_enable, "stp_enable"), (config.rstp_enable, "rstp_enable")] {
         if is_wanted {
             what.push(name.into());
         }

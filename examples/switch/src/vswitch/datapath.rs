@@ -26,11 +26,7 @@ pub struct DatapathTypes {
 impl DatapathTypes {
     /// `netdev`, within the process; `system`, the kernel's, is refused for the reason given.
     pub fn userspace(why_no_system: impl Into<String>) -> DatapathTypes {
-        DatapathTypes {
-            available: vec!["netdev"],
-            dummy: Vec::new(),
-            refused: vec![("system", why_no_system.into())],
-        }
+        DatapathTypes { available: vec!["netdev"], dummy: Vec::new(), refused: vec![("system", why_no_system.into())] }
     }
 
     /// Every kind stands for a dummy datapath, as with `--enable-dummy=override`.
@@ -147,12 +143,7 @@ impl<'a> DatapathInfo<'a> {
 
 impl SharedDatapath {
     /// A datapath with the one port that it always has: port 0, of its own name.
-    pub(super) fn new(
-        kind: &'static str,
-        is_dummy: bool,
-        seed: u64,
-        devices: &mut dyn Devices,
-    ) -> SharedDatapath {
+    pub(super) fn new(kind: &'static str, is_dummy: bool, seed: u64, devices: &mut dyn Devices) -> SharedDatapath {
         let dp = Box::new(Datapath::with_limits(Limits::default(), seed));
         let mut datapath = SharedDatapath { kind, name: format!("ovs-{kind}"), is_dummy, dp };
         if is_dummy {

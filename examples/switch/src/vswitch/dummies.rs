@@ -19,8 +19,7 @@ const KINDS: [&str; 3] = ["dummy", "dummy-internal", "dummy-pmd"];
 const MAX_QUEUES: usize = 8;
 
 /// Options that a dummy device knows. Those that emulate offloads are not among them.
-const OPTIONS: [&str; 9] =
-    ["ifindex", "stream", "pstream", "pcap", "rxq_pcap", "tx_pcap", "n_rxq", "n_txq", "numa_id"];
+const OPTIONS: [&str; 9] = ["ifindex", "stream", "pstream", "pcap", "rxq_pcap", "tx_pcap", "n_rxq", "n_txq", "numa_id"];
 
 /// Addresses are numbered from here: `aa:55:aa:55:00:00`.
 const FIRST_ADDRESS: u32 = 0xaa55_0000;
@@ -160,7 +159,10 @@ impl Devices for Dummies {
 
     fn configure(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<(), String> {
         if kind == "patch" {
-            return Err(format!("{}: the peer of a patch port changes only when the port is made anew", interface.name));
+            return Err(format!(
+                "{}: the peer of a patch port changes only when the port is made anew",
+                interface.name
+            ));
         }
         let mut registry = self.registry();
         let Some(dummy) = registry.devices.get_mut(&interface.name) else { return Ok(()) };
