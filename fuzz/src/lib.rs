@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod conntrack;
+mod controllers;
 mod db;
 mod db_client;
 mod extraction;
@@ -23,6 +24,7 @@ mod traffic;
 mod wire;
 
 pub use conntrack::{conntrack, conntrack_frames, conntrack_ftp, fragments};
+pub use controllers::openflow_switch;
 pub use db::{SCHEMA, json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
 pub use db_client::{ovsdb_client, ovsdb_updates, unixctl_server};
 pub use extraction::frame_sequence;
@@ -51,7 +53,7 @@ targets! {
     frame_extract frame_sequence frame_compose frame_edit frame_segment pcap_file
     wire_lldp wire_lacp wire_stp wire_cfm wire_bfd wire_membership wire_neighbour wire_tunnel
     edit_sequence tunnel_options
-    match_text flow_text action_text openflow_message openflow_stream openflow_execute
+    match_text flow_text action_text openflow_message openflow_stream openflow_execute openflow_switch
     openflow_session
     classifier megaflow_table megaflow_soundness
     conntrack conntrack_frames datapath_ledger datapath_text

@@ -7,9 +7,7 @@ use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, DropReason, PortSpec, text};
 use ovs_ofproto::FlowModCommand::{self, Add, Delete, DeleteStrict, Modify, ModifyStrict};
-use ovs_ofproto::codec::{
-    ErrorMessage, FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version,
-};
+use ovs_ofproto::codec::{FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version};
 use ovs_ofproto::pipeline::{ConnectionConfig, Event, FlowModError, Ofproto, Port, RemovedReason};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;
@@ -463,7 +461,7 @@ fn messages_are_obeyed_and_answered() {
     let request = Message::from(overlap).encode(Version::V1_3, 9).unwrap();
     let answers = b.exchange(&request);
     let (Header { xid: 9, .. }, Message::Error(e)) = Message::decode(&answers[0]).unwrap() else { panic!() };
-    assert_eq!(e, ErrorMessage::new(OfError::FlowModOverlap, &request));
+    assert_eq!((e.error, e.data), (OfError::FlowModOverlap, request));
     for garbage in [&[][..], &[4, 99, 0, 8, 0, 0, 0, 1], &[1, 14, 0, 8, 0, 0, 0, 1], &[4, 14, 0, 99, 0, 0, 0, 1]] {
         let answers = b.exchange(garbage);
         assert_eq!(answers.len(), usize::from(garbage.len() >= 8), "{garbage:?}");

@@ -156,7 +156,9 @@ fn group(words: &str) -> GroupMod {
     for term in head.split(',') {
         match term.split_once('=').unwrap() {
             ("group_id", id) => gm.desc.group = id.parse().unwrap(),
-            ("type", kind) => gm.desc.kind = ["all", "select", "indirect", "ff"].iter().position(|k| *k == kind).unwrap() as u8,
+            ("type", kind) => {
+                gm.desc.kind = ["all", "select", "indirect", "ff"].iter().position(|k| *k == kind).unwrap() as u8
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -211,7 +213,17 @@ fn settled(actions: &str) -> String {
 /// The fields in which a megaflow asks for bits that another does not.
 fn beyond(ours: &Match, theirs: &Match) -> Vec<&'static str> {
     // The words of a match do not tell of all that a datapath's key has.
-    let hidden = |f: &FieldId| matches!(f, FieldId::RecircId | FieldId::PacketType | FieldId::InPort | FieldId::InPortOxm | FieldId::EthType | FieldId::IpFrag);
+    let hidden = |f: &FieldId| {
+        matches!(
+            f,
+            FieldId::RecircId
+                | FieldId::PacketType
+                | FieldId::InPort
+                | FieldId::InPortOxm
+                | FieldId::EthType
+                | FieldId::IpFrag
+        )
+    };
     let more = |f: &FieldId| {
         // Whether there is a tag is known to every datapath flow, and not told.
         let bits = |m: &Match| {
@@ -237,7 +249,8 @@ const TAGGED: &str = "in_port=2,tcp,dl_vlan=10,dl_vlan_pcp=3,dl_src=02:00:00:00:
 const ARP: &str = "in_port=3,arp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,arp_spa=10.0.0.1,arp_tpa=10.0.0.2,arp_op=1,arp_sha=02:00:00:00:00:01";
 const TCP6: &str = "in_port=1,tcp6,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,ipv6_src=fe80::1,ipv6_dst=fe80::2,nw_ttl=64,tcp_src=80,tcp_dst=5000";
 const ICMP: &str = "in_port=4,icmp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=10.1.0.1,nw_dst=10.0.0.2,nw_ttl=64,icmp_type=8,icmp_code=0";
-const MPLS: &str = "in_port=1,mpls,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,mpls_label=100,mpls_tc=3,mpls_ttl=64,mpls_bos=1";
+const MPLS: &str =
+    "in_port=1,mpls,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,mpls_label=100,mpls_tc=3,mpls_ttl=64,mpls_bos=1";
 const ALL: &[&str] = &[UDP, TCP, TAGGED, ARP, TCP6, ICMP, MPLS];
 
 const fn case(flows: &'static [&'static str]) -> Case {
@@ -266,13 +279,26 @@ const CASES: &[Case] = &[
     case(&["actions=push_vlan:0x88a8,set_field:4196->vlan_vid,push_vlan:0x8100,set_field:4197->vlan_vid,2"]),
     case(&["actions=resubmit(,1),2", "table=1,ip,actions=mod_nw_src:1.1.1.1,resubmit(,2),3", "table=2,actions=4"]),
     case(&["actions=resubmit(3,1),2", "table=1,in_port=3,actions=4", "table=1,priority=1,actions=3"]),
-    case(&["actions=load:5->NXM_NX_REG0[],resubmit(,1)", "table=1,reg0=5,ip,actions=move:NXM_OF_IP_SRC[]->NXM_NX_REG1[],resubmit(,2)", "table=2,reg1=0x0a000001,actions=3", "table=2,priority=1,actions=4"]),
-    case(&["actions=write_metadata:0x7/0xff,goto_table:5", "table=5,metadata=7/0xf,actions=write_actions(output:2),goto_table:6", "table=6,tcp,actions=clear_actions", "table=6,priority=1,actions=3"]),
+    case(&[
+        "actions=load:5->NXM_NX_REG0[],resubmit(,1)",
+        "table=1,reg0=5,ip,actions=move:NXM_OF_IP_SRC[]->NXM_NX_REG1[],resubmit(,2)",
+        "table=2,reg1=0x0a000001,actions=3",
+        "table=2,priority=1,actions=4",
+    ]),
+    case(&[
+        "actions=write_metadata:0x7/0xff,goto_table:5",
+        "table=5,metadata=7/0xf,actions=write_actions(output:2),goto_table:6",
+        "table=6,tcp,actions=clear_actions",
+        "table=6,priority=1,actions=3",
+    ]),
     case(&["ip,actions=write_actions(set_field:1.2.3.4->ip_dst,output:4,dec_ttl),goto_table:1", "table=1,actions=2"]),
     case(&["actions=push:NXM_OF_ETH_SRC[],push:NXM_OF_ETH_DST[],pop:NXM_OF_ETH_SRC[],pop:NXM_OF_ETH_DST[],IN_PORT"]),
     case(&["actions=clone(mod_dl_dst:02:00:00:00:00:99,2),3"]),
     case(&["ip,actions=clone(ct(commit),2),3"]),
-    case(&["ip,actions=ct(table=1,zone=5),2", "table=1,ct_state=+trk+new,ip,actions=ct(commit,zone=5,exec(set_field:0x1/0xf->ct_mark)),3"]),
+    case(&[
+        "ip,actions=ct(table=1,zone=5),2",
+        "table=1,ct_state=+trk+new,ip,actions=ct(commit,zone=5,exec(set_field:0x1/0xf->ct_mark)),3",
+    ]),
     case(&["ip,actions=ct(commit,nat(src=1.1.1.1-1.1.1.9:1000-2000,random)),2"]),
     case(&["tcp,actions=ct(commit,force,alg=ftp,zone=NXM_NX_REG0[0..15]),3", "priority=1,actions=2"]),
     case(&["ip,actions=ct(table=1,nat)", "table=1,ct_zone=0,ct_state=+trk,ip,actions=ct_clear,4"]),
@@ -290,22 +316,59 @@ const CASES: &[Case] = &[
     case(&["actions=output(port=2,max_len=100),3"]),
     case(&["actions=load:3->NXM_NX_REG2[],output:NXM_NX_REG2[]"]),
     case(&["actions=set_field:5->pkt_mark,2"]),
-    case(&["arp,actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],load:2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],IN_PORT"]),
+    case(&[
+        "arp,actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],load:2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],IN_PORT",
+    ]),
     case(&["icmp,actions=set_field:0->icmp_type,IN_PORT"]),
-    case(&["actions=check_pkt_larger(1000)->NXM_NX_REG0[0],resubmit(,1)", "table=1,reg0=1,actions=2", "table=1,reg0=0,actions=3"]),
+    case(&[
+        "actions=check_pkt_larger(1000)->NXM_NX_REG0[0],resubmit(,1)",
+        "table=1,reg0=1,actions=2",
+        "table=1,reg0=0,actions=3",
+    ]),
     case(&["ip,actions=note:01.02,exit,2"]),
-    case(&["priority=10,ip,conj_id=1,actions=3", "priority=10,ip,nw_src=10.0.0.1,actions=conjunction(1,1/2)", "priority=10,udp,tp_dst=53,actions=conjunction(1,2/2)", "priority=1,actions=2"]),
+    case(&[
+        "priority=10,ip,conj_id=1,actions=3",
+        "priority=10,ip,nw_src=10.0.0.1,actions=conjunction(1,1/2)",
+        "priority=10,udp,tp_dst=53,actions=conjunction(1,2/2)",
+        "priority=1,actions=2",
+    ]),
     case(&["actions=learn(table=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),2"]),
     case(&["actions=fin_timeout(idle_timeout=1),2"]),
     case(&["actions=debug_recirc,2"]),
-    case(&["ip,actions=mod_nw_src:1.1.1.1,debug_recirc,mod_nw_dst:2.2.2.2,resubmit(,1),3", "table=1,actions=debug_recirc,4"]),
+    case(&[
+        "ip,actions=mod_nw_src:1.1.1.1,debug_recirc,mod_nw_dst:2.2.2.2,resubmit(,1),3",
+        "table=1,actions=debug_recirc,4",
+    ]),
     case(&["in_port=1,actions=resubmit(,0)", "priority=1,actions=2"]),
     case(&["tcp,tcp_flags=+syn,actions=2", "tcp,actions=3", "priority=1,actions=4"]),
-    Case { flows: &["actions=group:1"], groups: &["group_id=1,type=all,bucket=output:2,bucket=mod_dl_src:02:00:00:00:00:77,output:3"], packets: ALL },
-    Case { flows: &["actions=group:1,4"], groups: &["group_id=1,type=indirect,bucket=mod_dl_src:02:00:00:00:00:77,output:3"], packets: ALL },
-    Case { flows: &["actions=group:1"], groups: &["group_id=1,type=ff,bucket=watch_port:2,output:2,bucket=watch_port:3,output:3"], packets: ALL },
-    Case { flows: &["actions=group:1"], groups: &["group_id=1,type=select,bucket=output:2,bucket=output:2"], packets: &[UDP] },
-    Case { flows: &["actions=group:2"], groups: &["group_id=1,type=all,bucket=output:2,bucket=output:3", "group_id=2,type=all,bucket=group:1,bucket=output:4"], packets: ALL },
+    Case {
+        flows: &["actions=group:1"],
+        groups: &["group_id=1,type=all,bucket=output:2,bucket=mod_dl_src:02:00:00:00:00:77,output:3"],
+        packets: ALL,
+    },
+    Case {
+        flows: &["actions=group:1,4"],
+        groups: &["group_id=1,type=indirect,bucket=mod_dl_src:02:00:00:00:00:77,output:3"],
+        packets: ALL,
+    },
+    Case {
+        flows: &["actions=group:1"],
+        groups: &["group_id=1,type=ff,bucket=watch_port:2,output:2,bucket=watch_port:3,output:3"],
+        packets: ALL,
+    },
+    Case {
+        flows: &["actions=group:1"],
+        groups: &["group_id=1,type=select,bucket=output:2,bucket=output:2"],
+        packets: &[UDP],
+    },
+    Case {
+        flows: &["actions=group:2"],
+        groups: &[
+            "group_id=1,type=all,bucket=output:2,bucket=output:3",
+            "group_id=2,type=all,bucket=group:1,bucket=output:4",
+        ],
+        packets: ALL,
+    },
 ];
 
 /// Where ours is otherwise, and why.
@@ -351,13 +414,15 @@ fn stock_and_ours_agree() {
             let my_actions: Vec<_> = mine.iter().map(|a| settled(a)).collect();
             // Stock follows a packet through connection tracking alone.
             let shown = my_actions.iter().take(their_actions.len()).cloned().collect::<Vec<_>>();
-            let mut different = (their_actions != shown).then(|| format!("actions {their_actions:?}, ours {my_actions:?}"));
+            let mut different =
+                (their_actions != shown).then(|| format!("actions {their_actions:?}, ours {my_actions:?}"));
             for ((megaflow, _), pass) in theirs.iter().zip(&trace.passes) {
                 // Stock writes fields that the packet has not.
                 let Ok(theirs) = megaflow.parse::<Match>() else { continue };
                 let more = beyond(&pass.megaflow, &theirs);
                 if !more.is_empty() {
-                    different = different.or(Some(format!("megaflow {megaflow}, ours asks for {more:?}: {}", pass.megaflow)));
+                    different =
+                        different.or(Some(format!("megaflow {megaflow}, ours asks for {more:?}: {}", pass.megaflow)));
                 } else if !beyond(&theirs, &pass.megaflow).is_empty() {
                     wider += 1;
                 }

@@ -112,7 +112,9 @@ fn key(mut p: Packet) -> FlowKey {
 }
 
 fn udp(src: u32, dst: u32, sport: u32) -> String {
-    format!("udp,dl_src=02:00:00:00:00:{src:02x},dl_dst=02:00:00:00:00:{dst:02x},nw_src=10.0.0.{src},nw_dst=10.0.0.{dst},nw_ttl=64,tp_src={sport},tp_dst=53")
+    format!(
+        "udp,dl_src=02:00:00:00:00:{src:02x},dl_dst=02:00:00:00:00:{dst:02x},nw_src=10.0.0.{src},nw_dst=10.0.0.{dst},nw_ttl=64,tp_src={sport},tp_dst=53"
+    )
 }
 
 #[test]
@@ -265,7 +267,9 @@ fn group_addresses_are_snooped() {
     let flood = |l: &mut Lab| l.ports(1, data);
     assert_eq!(flood(&mut l), [2, 3, 4]);
     let igmp = |kind: u8, group: [u8; 4], src: u8| {
-        let words = format!("ip,nw_proto=2,dl_src=02:00:00:00:00:{src:02x},dl_dst=01:00:5e:01:01:01,nw_src=10.0.0.{src},nw_dst=239.1.1.1,nw_ttl=1");
+        let words = format!(
+            "ip,nw_proto=2,dl_src=02:00:00:00:00:{src:02x},dl_dst=01:00:5e:01:01:01,nw_src=10.0.0.{src},nw_dst=239.1.1.1,nw_ttl=1"
+        );
         let head = compose::compose(words.parse::<Match>().unwrap().key(), b"").data()[..34].to_vec();
         let mut message = vec![kind, 0, 0, 0];
         message.extend(group);
@@ -307,7 +311,8 @@ fn vlans_of_ports() {
     set(&mut l, 3, &|p| p.vlan = VlanMode::NativeUntagged(10, [20].into_iter().collect()));
     set(&mut l, 4, &|p| p.vlan = VlanMode::tunnel(20));
     let tags = |out: Vec<(u32, FlowKey)>| {
-        let tag = |(n, k): (u32, FlowKey)| (n, k.vlan_vid(), (k.inner_vlan_tci != 0).then(|| k.inner_vlan_tci.get() & 0xfff));
+        let tag =
+            |(n, k): (u32, FlowKey)| (n, k.vlan_vid(), (k.inner_vlan_tci != 0).then(|| k.inner_vlan_tci.get() & 0xfff));
         out.into_iter().map(tag).collect::<Vec<_>>()
     };
     let base = udp(1, 2, 5);
@@ -458,7 +463,8 @@ fn what_overflows_is_dropped_for_its_reason() {
 
 #[test]
 fn what_is_below_labels_is_found_by_going_round() {
-    let mut l = Lab::new(&["mpls,actions=pop_mpls:0x0800,dec_ttl,2", "ip,actions=push_mpls:0x8847,set_field:9->mpls_label,1"]);
+    let mut l =
+        Lab::new(&["mpls,actions=pop_mpls:0x0800,dec_ttl,2", "ip,actions=push_mpls:0x8847,set_field:9->mpls_label,1"]);
     let out = l.forward(2, compose::compose(udp(1, 2, 5).parse::<Match>().unwrap().key(), b"x"));
     let labelled = out[0].1.clone();
     assert_eq!((out[0].0, key(labelled.clone()).mpls_lse[0].get() >> 12), (1, 9));

@@ -169,7 +169,8 @@ fn what_cannot_be_is_said_in_its_column_and_the_rest_goes_on() {
     let Some(world) = World::new(DUMMY) else { return };
     world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
     // Who adds a port that cannot be is told so.
-    let complains = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("Error detected while setting up");
+    let complains =
+        |output: &Output| String::from_utf8_lossy(&output.stderr).contains("Error detected while setting up");
     let words = "-t 10 add-port br0 gone -- set interface gone type=tape";
     let output = world.run("ovs-vsctl", &words.split(' ').collect::<Vec<_>>());
     assert!(complains(&output), "{output:?}");
@@ -182,7 +183,8 @@ fn what_cannot_be_is_said_in_its_column_and_the_rest_goes_on() {
     assert_eq!(world.of_interface("p1", "error"), "[]");
     world.vsctl("set bridge br0 stp_enable=true");
     assert!(world.vsctl("get bridge br0 status").contains("not available: stp_enable"));
-    let output = world.run("ovs-vsctl", &["-t", "10", "add-br", "odd", "--", "set", "bridge", "odd", "datapath_type=odd"]);
+    let output =
+        world.run("ovs-vsctl", &["-t", "10", "add-br", "odd", "--", "set", "bridge", "odd", "datapath_type=odd"]);
     assert!(complains(&output), "{output:?}");
     assert!(world.vsctl("get bridge odd status").contains("unknown datapath type odd"));
     assert_eq!(world.appctl(&["ofproto/list"]), "br0\n");
@@ -238,7 +240,8 @@ fn the_daemon_behaves() {
     assert!(!world.ok("ovs-ofctl", &["dump-flows", "br0"]).contains("idle_timeout=10"));
     // A second daemon does not take the pid file, and leaves the first alone.
     let mut second = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
-    let refused = in_folder(second.args(["--enable-dummy", "--pidfile", "-vconsole:off"]), &world.folder).output().unwrap();
+    let refused =
+        in_folder(second.args(["--enable-dummy", "--pidfile", "-vconsole:off"]), &world.folder).output().unwrap();
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("already running as pid"));
     world.appctl(&["exit"]);

@@ -86,7 +86,8 @@ impl Known {
     }
 
     fn needs(&self, prereq: Prereq) -> Result<(), OfError> {
-        if prereq.implied_by(&self.m) { Ok(()) } else { Err(OfError::BadActionMatchInconsistent) }
+        // What the match leaves open is taken for zero, as upstream takes it.
+        if prereq.holds(self.m.key()) { Ok(()) } else { Err(OfError::BadActionMatchInconsistent) }
     }
 
     /// The protocol above IP, if it is TCP, UDP or SCTP.

@@ -165,6 +165,11 @@ impl Writer {
         self.out.truncate(len);
     }
 
+    /// What was written so far.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.out
+    }
+
     /// How many bytes were written.
     pub fn len(&self) -> usize {
         self.out.len()

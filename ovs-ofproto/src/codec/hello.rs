@@ -83,6 +83,10 @@ impl Hello {
             }
             // Version 0 is none.
             let bitmap = head.u32().map(|bits| Versions(bits & !1)).ok();
+            if kind == ELEMENT_VERSIONBITMAP && bitmap == Some(Versions(0)) {
+                let what = "peer does not support any OpenFlow version (between 0x01 and 0x1f)";
+                tracing::warn!(target: "ofp_util", "{what}");
+            }
             match bitmap.filter(|bitmap| kind == ELEMENT_VERSIONBITMAP && len >= 8 && len % 4 == 0 && bitmap.0 != 0) {
                 Some(bitmap) => versions = bitmap,
                 None => understood = false,

@@ -76,6 +76,11 @@ impl<'a, 'w> Io<'a, 'w> {
         self.broken.take()
     }
 
+    /// Whether it reads what somebody will look at, not act on.
+    pub(super) fn keeps(&self) -> bool {
+        self.keep
+    }
+
     pub(super) fn reads(&self) -> bool {
         matches!(self.side, Side::Read(_))
     }
@@ -377,8 +382,8 @@ impl<'a> Property<'a> {
         self.reader().u16()
     }
 
-    /// The whole value as a number.
-    fn whole(&self, n: usize) -> Result<Reader<'a>, DecodeError> {
+    /// The value, if it has `n` bytes.
+    pub(super) fn sized(&self, n: usize) -> Result<Reader<'a>, DecodeError> {
         match self.value.len() == n {
             true => Ok(self.reader()),
             false => Err(self.error(OfError::BadPropertyBadLength, "a value of its size")),
@@ -386,12 +391,12 @@ impl<'a> Property<'a> {
     }
 
     pub(super) fn u32(&self) -> Result<u32, DecodeError> {
-        self.whole(4)?.u32()
+        self.sized(4)?.u32()
     }
 
     pub(super) fn u64(&self) -> Result<u64, DecodeError> {
         let padding = self.header.checked_next_multiple_of(8).unwrap_or(0).saturating_sub(self.header);
-        let mut r = self.whole(padding.saturating_add(8))?;
+        let mut r = self.sized(padding.saturating_add(8))?;
         r.skip(padding)?;
         r.u64()
     }

@@ -431,6 +431,13 @@ impl Kind {
                 Space::MultipartRequest | Space::MultipartReply => (OfError::BadRequestBadMultipart, 8),
                 _ => (OfError::BadRequestBadExperimenterType, 12),
             };
+            let (version, kind) = (header.version.0, header.kind.0);
+            let which = match found.space {
+                Space::Message => String::new(),
+                Space::MultipartRequest | Space::MultipartReply => format!(", stat {}", found.number),
+                _ => format!(", subtype {}", found.number),
+            };
+            tracing::warn!(target: "ofp_msgs", "unknown OpenFlow message (version {version}, type {kind}{which})");
             DecodeError { error, at, what: "a message that is known in this version" }
         })
     }
@@ -456,11 +463,17 @@ impl Kind {
         };
         match fits {
             true => Ok(()),
-            false => Err(DecodeError {
-                error: OfError::BadRequestBadLength,
-                at: 2,
-                what: "a length that the message can have",
-            }),
+            false => {
+                let (len, min) = (body.at().saturating_add(len), body.at().saturating_add(row.min));
+                let expected = match row.multiple {
+                    0 => format!("expected length {min}"),
+                    1 => format!("expected length at least {min} bytes"),
+                    n => format!("must be exactly {min} bytes or longer by an integer multiple of {n} bytes"),
+                };
+                tracing::warn!(target: "ofp_msgs", "received {} with incorrect length {len} ({expected})", row.name);
+                let what = "a length that the message can have";
+                Err(DecodeError { error: OfError::BadRequestBadLength, at: 2, what })
+            }
         }
     }
 

@@ -68,8 +68,32 @@ fn protocol(m: &Match) -> Option<FieldId> {
     [FieldId::NwProto, FieldId::ArpOp].into_iter().find(|f| f.info().prereq.implied_by(m))
 }
 
-/// Reads a match of OpenFlow 1.0. What it says of headers that the packets need not have is dropped, as upstream drops it.
+/// Reads a match of OpenFlow 1.0. What it says of headers that the packets need not have is dropped, as upstream drops
+/// it, if it is one that a flow shall have.
 pub(super) fn read_10(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
+    read_10_as(r, false)
+}
+
+/// Reads a match of OpenFlow 1.0 with all that it says; of a flow that is there, and that nobody will look up.
+pub(super) fn read_10_whole(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
+    read_10_as(r, true)
+}
+
+/// Tells that a match is not as it came.
+pub(super) fn tell_normalised(came: &Match, taken: &Match) {
+    if came != taken {
+        tracing::info!(target: "ofp_match", "normalization changed ofp_match, details:");
+        tracing::info!(target: "ofp_match", " pre: {came}");
+        tracing::info!(target: "ofp_match", "post: {taken}");
+    }
+}
+
+/// Whether a match of OpenFlow 1.0 leaves nothing open.
+pub(super) fn is_exact_10(r: &Reader<'_>) -> bool {
+    r.clone().u32().is_ok_and(|wildcards| wildcards & 0x3f_ffff == 0)
+}
+
+fn read_10_as(r: &mut Reader<'_>, whole: bool) -> Result<Match, DecodeError> {
     let wildcards = r.u32()?;
     let (in_port, src, dst, vid, pcp) = (r.u16()?, eth(r)?, eth(r)?, r.u16()?, r.u8()?);
     r.skip(1)?;
@@ -99,23 +123,22 @@ pub(super) fn read_10(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
     if exact(4) {
         m.set(FieldId::EthType, eth_type.into());
     }
-    if exact(21) {
-        set_if_there(&mut m, FieldId::NwTos, u128::from(tos) & 0xfc, 0xfc);
+    let there = |m: &Match, field: FieldId| whole || field.info().prereq.implied_by(m);
+    if exact(21) && there(&m, FieldId::NwTos) {
+        m.set_masked(FieldId::NwTos, u128::from(tos) & 0xfc, 0xfc);
     }
-    if let (true, Some(field)) = (exact(5), protocol(&m)) {
+    if let (true, Some(field)) = (exact(5), protocol(&m).or(whole.then_some(FieldId::NwProto))) {
         m.set(field, proto.into());
     }
-    if let Some((s, d)) = addresses(&m) {
+    if let Some((s, d)) = addresses(&m).or(whole.then_some((FieldId::NwSrc, FieldId::NwDst))) {
         set_if_there(&mut m, s, nw_src.into(), prefix(wildcards >> 8));
         set_if_there(&mut m, d, nw_dst.into(), prefix(wildcards >> 14));
     }
-    if let Some((s, d)) = ports_of(&m) {
-        let whole = |f: FieldId| f.info().max_value();
-        if exact(6) {
-            set_if_there(&mut m, s, tp_src.into(), whole(s));
-        }
-        if exact(7) {
-            set_if_there(&mut m, d, tp_dst.into(), whole(d));
+    if let Some((s, d)) = ports_of(&m).or(whole.then_some((FieldId::TcpSrc, FieldId::TcpDst))) {
+        for (is, field, value) in [(exact(6), s, tp_src), (exact(7), d, tp_dst)] {
+            if is && there(&m, field) {
+                m.set(field, value.into());
+            }
         }
     }
     Ok(m)

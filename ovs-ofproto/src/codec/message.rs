@@ -1,5 +1,6 @@
 //! Messages: the header, and one of the bodies.
 
+use super::connection::CtFlush;
 use super::cursor::{Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::flow::{AggregateStats, FlowRemoved, FlowStatsReader, FlowStatsReply, FlowStatsRequest};
@@ -7,8 +8,10 @@ use super::group::{GroupDesc, GroupFeatures, GroupMod, GroupStats};
 use super::header::{Header, MessageType, Version};
 use super::hello::Hello;
 use super::io::{Done, Fault, Io};
+use super::ipfix::IpfixStats;
 use super::kind::{Kind, MessageKind};
 use super::meter::{MeterConfig, MeterFeatures, MeterMod, MeterStats};
+use super::monitor::{FlowMonitorRequest, FlowUpdate};
 use super::packet::{PacketIn, PacketInView, PacketOut};
 use super::port::{Port, PortMod, PortRequest, PortStats, PortStatus};
 use super::report::{ErrorMessage, FeaturesReply, SwitchConfig};
@@ -16,7 +19,8 @@ use super::switch::{
     AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,
     RoleStatus,
 };
-use super::table::{TableDesc, TableMod, TableStats};
+use super::table::{TableDesc, TableFeatures, TableMod, TableStats, TableStatus};
+use super::tlv::{TlvTableMod, TlvTableReply};
 use crate::flow_mod::FlowMod;
 
 /// A page of a reply that may come in several messages.
@@ -117,6 +121,12 @@ pub enum Message {
     TableStatsReply(Page<TableStats>),
     /// Change a table.
     TableMod(TableMod),
+    /// What can tables do? With tables: let them do this (OpenFlow 1.3 and later).
+    TableFeaturesRequest(Page<TableFeatures>),
+    /// This.
+    TableFeaturesReply(Page<TableFeatures>),
+    /// The vacancy of a table crossed a threshold.
+    TableStatus(TableStatus),
     /// How are tables set up?
     TableDescRequest,
     /// So.
@@ -185,16 +195,35 @@ pub enum Message {
     FlowAge,
     /// Which controller this is.
     SetControllerId(u16),
-    /// End a monitor.
+    /// Monitor flows.
+    FlowMonitorRequest(Page<FlowMonitorRequest>),
+    /// Flows that there are, or that changed.
+    FlowMonitorReply(Page<FlowUpdate>),
+    /// End a monitor. From OpenFlow 1.4 on it goes out, and is read, as a [`FlowMonitorRequest`].
     FlowMonitorCancel(u32),
-    /// Flows are not monitored for a while.
+    /// Flows are not monitored for a while. From OpenFlow 1.4 on it goes out, and is read, as a [`FlowUpdate`], as does
+    /// the next.
     FlowMonitorPaused,
     /// They are again.
     FlowMonitorResumed,
     /// Forget the connections of a zone.
     CtFlushZone(u16),
-    /// A message whose header is understood and whose body is not, as it came.
-    Opaque(Opaque),
+    /// Forget some connections.
+    CtFlush(Box<CtFlush>),
+    /// Change the table of tunnel options.
+    TlvTableMod(TlvTableMod),
+    /// Which tunnel options are there?
+    TlvTableRequest,
+    /// These.
+    TlvTableReply(TlvTableReply),
+    /// What has the bridge exported by IPFIX?
+    IpfixBridgeStatsRequest,
+    /// This.
+    IpfixBridgeStatsReply(IpfixStats),
+    /// What have flows exported by IPFIX?
+    IpfixFlowStatsRequest,
+    /// This, by sets of collectors.
+    IpfixFlowStatsReply(Page<IpfixStats>),
 }
 
 /// A message that an extension defines, with the bytes that it consists of.
@@ -206,17 +235,6 @@ pub struct Experimenter {
     pub kind: u32,
     /// The rest.
     pub data: Vec<u8>,
-}
-
-/// A message of which the kind alone is known here.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Opaque {
-    /// Its kind.
-    pub kind: Kind,
-    /// Whether another follows with the same xid.
-    pub more: bool,
-    /// Its body.
-    pub body: Vec<u8>,
 }
 
 macro_rules! boxed {
@@ -253,6 +271,12 @@ fn pass(m: &mut Message, io: &mut Io<'_, '_>, kind: Kind) -> Done {
         Message::TableStatsReply(t) => io.list(&mut t.items, |io, t| t.pass(io)),
         Message::TableMod(t) => t.pass(io),
         Message::TableDescReply(t) => io.list(&mut t.items, |io, t| t.pass(io)),
+        Message::TableFeaturesRequest(t) => {
+            let loose = io.keeps();
+            io.list(&mut t.items, |io, t| t.pass(io, loose))
+        }
+        Message::TableFeaturesReply(t) => io.list(&mut t.items, |io, t| t.pass(io, true)),
+        Message::TableStatus(t) => t.pass(io),
         Message::GroupMod(g) => g.pass(io, kind),
         Message::GroupStatsRequest(n) => {
             io.u32(n)?;
@@ -286,6 +310,16 @@ fn pass(m: &mut Message, io: &mut Io<'_, '_>, kind: Kind) -> Done {
         }),
         Message::BundleControl(b) => b.pass(io),
         Message::BundleAdd(b) => b.pass(io),
+        Message::FlowMonitorCancel(id) if kind == Kind::StatsFlowMonitorRequest14 => {
+            let version = io.version;
+            io.either(id, |r| r.u32(), |id, w| FlowMonitorRequest::delete(*id).write(w, version, kind))
+        }
+        Message::FlowMonitorPaused if kind == Kind::StatsFlowMonitorReply14 => {
+            write_update(&FlowUpdate::Paused, io, kind)
+        }
+        Message::FlowMonitorResumed if kind == Kind::StatsFlowMonitorReply14 => {
+            write_update(&FlowUpdate::Resumed, io, kind)
+        }
         Message::SetFlowFormat(n) | Message::SetPacketInFormat(n) | Message::FlowMonitorCancel(n) => io.u32(n),
         Message::FlowModTableId(on) => {
             let mut byte = u8::from(*on);
@@ -301,8 +335,27 @@ fn pass(m: &mut Message, io: &mut Io<'_, '_>, kind: Kind) -> Done {
             io.zeros(6)?;
             io.u16(zone)
         }
+        Message::CtFlush(c) => c.pass(io),
+        Message::TlvTableMod(t) => t.pass(io),
+        Message::TlvTableReply(t) => t.pass(io),
+        Message::IpfixBridgeStatsReply(i) => i.pass(io),
+        Message::IpfixFlowStatsReply(i) => io.list(&mut i.items, |io, i| i.pass(io)),
+        Message::FlowMonitorRequest(m) => io.list(&mut m.items, |io, m| {
+            let version = io.version;
+            io.either(m, |r| FlowMonitorRequest::read(r, kind), |m, w| m.write(w, version, kind))
+        }),
+        Message::FlowMonitorReply(m) => io.list(&mut m.items, |io, u| {
+            let version = io.version;
+            io.either(u, |r| FlowUpdate::read(r, version, kind), |u, w| u.write(w, version, kind))
+        }),
         _ => Ok(()),
     }
+}
+
+/// Writes an update that stands for a message of its own in other versions.
+fn write_update(update: &FlowUpdate, io: &mut Io<'_, '_>, kind: Kind) -> Done {
+    let version = io.version;
+    io.either(&mut (), |_| Ok(()), |(), w| update.write(w, version, kind))
 }
 
 /// Reads a request within a message that forwards it.
@@ -398,7 +451,33 @@ fn empty(of: MessageKind, more: bool) -> Option<Message> {
         MessageKind::FlowMonitorPaused => Message::FlowMonitorPaused,
         MessageKind::FlowMonitorResumed => Message::FlowMonitorResumed,
         MessageKind::CtFlushZone => Message::CtFlushZone(0),
-        _ => return None,
+        MessageKind::CtFlush => Message::CtFlush(Box::default()),
+        MessageKind::TableFeaturesStatsRequest => Message::TableFeaturesRequest(page(more)),
+        MessageKind::TableFeaturesStatsReply => Message::TableFeaturesReply(page(more)),
+        MessageKind::TableStatus => Message::TableStatus(TableStatus::default()),
+        MessageKind::FlowMonitorStatsRequest => Message::FlowMonitorRequest(page(more)),
+        MessageKind::FlowMonitorStatsReply => Message::FlowMonitorReply(page(more)),
+        MessageKind::TlvTableMod => Message::TlvTableMod(TlvTableMod::default()),
+        MessageKind::TlvTableRequest => Message::TlvTableRequest,
+        MessageKind::TlvTableReply => Message::TlvTableReply(TlvTableReply::default()),
+        MessageKind::IpfixBridgeStatsRequest => Message::IpfixBridgeStatsRequest,
+        MessageKind::IpfixBridgeStatsReply => Message::IpfixBridgeStatsReply(IpfixStats::default()),
+        MessageKind::IpfixFlowStatsRequest => Message::IpfixFlowStatsRequest,
+        MessageKind::IpfixFlowStatsReply => Message::IpfixFlowStatsReply(page(more)),
+        // These have functions of their own.
+        MessageKind::Hello
+        | MessageKind::Error
+        | MessageKind::EchoRequest
+        | MessageKind::EchoReply
+        | MessageKind::PacketIn
+        | MessageKind::Resume
+        | MessageKind::PacketOut
+        | MessageKind::FlowMod
+        | MessageKind::FlowRemoved
+        | MessageKind::FlowStatsRequest
+        | MessageKind::FlowStatsReply
+        | MessageKind::AggregateStatsRequest
+        | MessageKind::AggregateStatsReply => return None,
     })
 }
 
@@ -440,7 +519,9 @@ impl Message {
             }
             Err(e) => return Err(e),
         };
-        if kind.is_multipart_request() && r.peek().get(2..4) != Some(&[0, 0]) {
+        // Only tables to set up may need several requests.
+        let parts = kind.of() == MessageKind::TableFeaturesStatsRequest && more;
+        if kind.is_multipart_request() && !parts && r.peek().get(2..4) != Some(&[0, 0]) {
             let what = "a request in one message";
             return Err(DecodeError { error: OfError::BadRequestMultipartOverflow, at: 10, what });
         }
@@ -494,9 +575,8 @@ impl Message {
                 }
             }
             of => {
-                let Some(mut m) = empty(of, more) else {
-                    return whole(Message::Opaque(Opaque { kind, more, body: r.remaining().to_vec() }));
-                };
+                let what = "a message that is known in this version";
+                let mut m = empty(of, more).ok_or_else(|| r.error(OfError::BadRequestBadType, what))?;
                 let mut io = Io::reading(version, r.clone());
                 if keep {
                     io = io.keeping();
@@ -586,7 +666,19 @@ impl Message {
             Message::FlowMonitorPaused => MessageKind::FlowMonitorPaused,
             Message::FlowMonitorResumed => MessageKind::FlowMonitorResumed,
             Message::CtFlushZone(_) => MessageKind::CtFlushZone,
-            Message::Opaque(opaque) => opaque.kind.of(),
+            Message::CtFlush(_) => MessageKind::CtFlush,
+            Message::TableFeaturesRequest(_) => MessageKind::TableFeaturesStatsRequest,
+            Message::TableFeaturesReply(_) => MessageKind::TableFeaturesStatsReply,
+            Message::TableStatus(_) => MessageKind::TableStatus,
+            Message::FlowMonitorRequest(_) => MessageKind::FlowMonitorStatsRequest,
+            Message::FlowMonitorReply(_) => MessageKind::FlowMonitorStatsReply,
+            Message::TlvTableMod(_) => MessageKind::TlvTableMod,
+            Message::TlvTableRequest => MessageKind::TlvTableRequest,
+            Message::TlvTableReply(_) => MessageKind::TlvTableReply,
+            Message::IpfixBridgeStatsRequest => MessageKind::IpfixBridgeStatsRequest,
+            Message::IpfixBridgeStatsReply(_) => MessageKind::IpfixBridgeStatsReply,
+            Message::IpfixFlowStatsRequest => MessageKind::IpfixFlowStatsRequest,
+            Message::IpfixFlowStatsReply(_) => MessageKind::IpfixFlowStatsReply,
         })
     }
 
@@ -594,7 +686,10 @@ impl Message {
     fn kind_in(&self, of: MessageKind, version: Version) -> Option<Kind> {
         let nxm = |needs: bool, kind: Kind| Some(kind).filter(|_| needs && version == Version::V1_0);
         let special = match self {
-            Message::Opaque(opaque) => Some(opaque.kind),
+            Message::FlowMonitorCancel(_) if version >= Version::V1_4 => Some(Kind::StatsFlowMonitorRequest14),
+            Message::FlowMonitorPaused | Message::FlowMonitorResumed if version >= Version::V1_4 => {
+                Some(Kind::StatsFlowMonitorReply14)
+            }
             Message::FlowMod(fm) => nxm(version == Version::V1_0 && fm.needs_nxm(), Kind::NxFlowMod),
             Message::FlowStatsRequest(r) => nxm(version == Version::V1_0 && r.needs_nxm(), Kind::NxStatsFlowRequest),
             Message::AggregateStatsRequest(r) => {
@@ -671,7 +766,10 @@ impl Message {
     fn has_more(&self) -> bool {
         match self {
             Message::FlowStatsReply(r) => r.more,
-            Message::Opaque(o) => o.more,
+            Message::TableFeaturesRequest(p) | Message::TableFeaturesReply(p) => p.more,
+            Message::FlowMonitorRequest(p) => p.more,
+            Message::FlowMonitorReply(p) => p.more,
+            Message::IpfixFlowStatsReply(p) => p.more,
             Message::PortDescReply(p) => p.more,
             Message::PortStatsReply(p) => p.more,
             Message::TableStatsReply(p) => p.more,
@@ -692,10 +790,6 @@ impl Message {
             Message::Error(e) => e.write(w, version),
             Message::EchoRequest(data) | Message::EchoReply(data) => {
                 w.bytes(data);
-                Ok(())
-            }
-            Message::Opaque(opaque) => {
-                w.bytes(&opaque.body);
                 Ok(())
             }
             Message::PacketIn(packet) | Message::Resume(packet) => packet.write(w, version, kind),

@@ -61,6 +61,7 @@
 
 pub(crate) mod action;
 pub(crate) mod check;
+mod connection;
 mod cursor;
 mod error;
 mod flow;
@@ -71,19 +72,23 @@ mod header;
 mod hello;
 mod instruction;
 mod io;
+mod ipfix;
 mod kind;
 mod matching;
 mod message;
 mod meter;
+mod monitor;
 mod oxm;
 mod packet;
 mod port;
 mod report;
 mod switch;
 mod table;
+mod tlv;
 
 pub use action::MAX_NESTING;
 pub use check::check_flow;
+pub use connection::{CtFlush, CtTuple};
 pub use cursor::{Reader, Writer};
 pub use error::{DecodeError, EncodeError, ErrorNumber, OfError};
 pub use flow::{
@@ -94,9 +99,11 @@ pub use frame::{FrameError, Framer};
 pub use group::{Bucket, GroupDesc, GroupFeatures, GroupMod, GroupStats, Selection};
 pub use header::{Header, MessageType, Version};
 pub use hello::{Hello, Versions, negotiate};
+pub use ipfix::IpfixStats;
 pub use kind::{Kind, MessageKind};
-pub use message::{Experimenter, Message, Opaque, Page};
+pub use message::{Experimenter, Message, Page};
 pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
+pub use monitor::{FlowChange, FlowEvent, FlowMonitorRequest, FlowUpdate, MonitorCommand, MonitorFlags};
 pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
 pub use port::{Port, PortMod, PortRequest, PortStats, PortStatus};
 pub use report::{Capabilities, ErrorMessage, FeaturesReply, SwitchConfig};
@@ -104,7 +111,11 @@ pub use switch::{
     AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,
     RoleStatus,
 };
-pub use table::{TableDesc, TableMod, TableStats};
+pub use table::{
+    ActionAbilities, InstructionAbilities, TableAbilities, TableDesc, TableFeatures, TableMiss, TableMod, TableStats,
+    TableStatus,
+};
+pub use tlv::{TlvTableMod, TlvTableReply};
 
 use crate::action::{Action, Instructions};
 

@@ -251,7 +251,12 @@ fn id_in(field: FieldId, version: u8) -> Result<OxmId, EncodeError> {
 /// # Errors
 /// If the field has no number.
 pub(super) fn write_header(w: &mut Writer, version: u8, field: FieldId) -> Result<(), EncodeError> {
-    write_id(w, id_in(field, version)?, false, field.info().wire_bytes.into());
+    write_header_as(w, version, field, false)
+}
+
+/// The same, announcing a mask or none.
+pub(super) fn write_header_as(w: &mut Writer, version: u8, field: FieldId, masked: bool) -> Result<(), EncodeError> {
+    write_id(w, id_in(field, version)?, masked, field.info().wire_bytes.into());
     Ok(())
 }
 
@@ -314,7 +319,7 @@ pub(super) fn read_id(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), Decode
     Ok((OxmId { class, field: field >> 1, experimenter }, field & 1 != 0, len))
 }
 
-fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeError> {
+pub(super) fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeError> {
     let what = if id.is_known_class() { "a field of this class" } else { "a known class of fields" };
     FieldId::by_oxm(id).ok_or_else(|| start.error(OfError::BadMatchBadField, what))
 }
@@ -430,7 +435,7 @@ pub(super) fn read_fields(mut r: Reader<'_>, how: Reading) -> Result<(Match, Opt
         let start = r.clone();
         let e = match read_entry(&mut r) {
             Ok(e) => e,
-            Err(e) if e.error == OfError::BadMatchBadField => {
+            Err(e) if e.error == OfError::BadMatchBadField || how.loose && e.error == OfError::BadMatchBadLength => {
                 let mut body = start.clone();
                 let (id, masked, len) = read_id(&mut body)?;
                 if id == NXM_NX_COOKIE && how.cookie {

@@ -24,6 +24,11 @@ const EXPERIMENTER: u16 = 0xffff;
 /// Of an error's type and code: an extension's, in OpenFlow 1.0 and 1.1.
 const NXET_VENDOR: u16 = 0xb0c2;
 
+/// A version as people say it.
+fn dotted(version: Version) -> String {
+    version.to_string().trim_start_matches("OF").to_string()
+}
+
 impl ErrorMessage {
     /// How much of a request an error repeats.
     pub const REPEATED: usize = 64;
@@ -37,8 +42,11 @@ impl ErrorMessage {
         // Errors of a connection without a version are said in the words of OpenFlow 1.0.
         let known = if Version::KNOWN.contains(&version) { version } else { Version::V1_0 };
         let number = self.error.number(known);
-        // An error that the version has no number for is said as one that fits them all.
-        let number = number.or_else(|| OfError::BadRequestPermission.number(known));
+        // An error that the version has no number for is said as that one.
+        if number.is_none() {
+            tracing::error!(target: "ofp_errors", "cannot encode {} for OpenFlow {}", self.error, dotted(known));
+        }
+        let number = number.or_else(|| OfError::BadRequestUnencodableError.number(known));
         let number = number.ok_or(EncodeError::NotInVersion { version: version.0, what: "this error" })?;
         match number.experimenter {
             0 => {

@@ -324,6 +324,10 @@ pub struct AsyncConfig {
     pub masks: [[Option<u32>; 2]; 6],
 }
 
+/// The kinds of messages, as upstream calls them.
+pub(crate) const KINDS: [&str; 6] =
+    ["PACKET_IN", "PORT_STATUS", "FLOW_REMOVED", "ROLE_STATUS", "TABLE_STATUS", "REQUESTFORWARD"];
+
 /// The reasons that there are for each kind of message.
 const KNOWN_REASONS: [u32; 6] = [0x3f, 7, 0x3f, 7, 0x18, 3];
 
@@ -352,12 +356,20 @@ impl AsyncConfig {
                         Some(mask) => {
                             let bits = p.u32()?;
                             let known = KNOWN_REASONS.get(place / 2).copied().unwrap_or(0);
+                            if bits & !known != 0 {
+                                let name = KINDS.get(place / 2).unwrap_or(&"");
+                                let what = "bad value";
+                                tracing::warn!(target: "ofp_util", "{what} {bits:#x} for {name} (allowed mask {known:#x})");
+                            }
                             if sets && bits & !known != 0 {
                                 return Err(p.error(OfError::AsyncConfigInvalid, "known reasons"));
                             }
                             *mask = Some(bits);
                         }
-                        None if sets => return Err(p.error(OfError::AsyncConfigUnsupported, "a kind of message")),
+                        None if sets => {
+                            tracing::warn!(target: "ofp_util", "unknown async config property type {}", p.raw);
+                            return Err(p.error(OfError::AsyncConfigUnsupported, "a kind of message"));
+                        }
                         None => {}
                     }
                 }
@@ -435,7 +447,11 @@ impl BundleAdd {
                 let fits = [MessageKind::PortMod, MessageKind::FlowMod, MessageKind::GroupMod, MessageKind::PacketOut];
                 match fits.contains(&kind.of()) {
                     true => Ok(message.to_vec()),
-                    false => Err(bad(OfError::BundleMsgUnsup)),
+                    false => {
+                        let (name, what) = (kind.name(), "message not allowed inside OFPT14_BUNDLE_ADD_MESSAGE");
+                        tracing::warn!(target: "ofp_bundle", "{name} {what}");
+                        Err(bad(OfError::BundleMsgUnsup))
+                    }
                 }
             },
             |message, w| {

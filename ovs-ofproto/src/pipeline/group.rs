@@ -155,13 +155,13 @@ impl Bucket {
     }
 
     fn desc(&self) -> codec::Bucket {
-        let mut b = codec::Bucket::default();
-        b.id = self.id;
-        b.weight = self.weight;
-        b.watch_port = self.watch_port;
-        b.watch_group = self.watch_group;
-        b.actions.clone_from(&self.actions);
-        b
+        codec::Bucket {
+            id: self.id,
+            weight: self.weight,
+            watch_port: self.watch_port,
+            watch_group: self.watch_group,
+            actions: self.actions.clone(),
+        }
     }
 }
 
@@ -216,12 +216,12 @@ impl Group {
 
     /// As OpenFlow describes it.
     pub fn desc(&self) -> GroupDesc {
-        let mut d = GroupDesc::default();
-        d.group = self.id;
-        d.kind = self.kind as u8;
-        d.buckets = self.buckets.iter().map(Bucket::desc).collect();
-        d.selection.clone_from(&self.selection);
-        d
+        GroupDesc {
+            group: self.id,
+            kind: self.kind as u8,
+            buckets: self.buckets.iter().map(Bucket::desc).collect(),
+            selection: self.selection.clone(),
+        }
     }
 }
 
@@ -340,26 +340,21 @@ impl GroupTable {
     /// The statistics of a group, as far as the table knows them: the flows that name it are counted by who has them.
     pub(super) fn stats(&self, id: u32, flows: usize, now: Instant) -> Option<GroupStats> {
         let e = self.groups.get(&id)?;
-        let mut s = GroupStats::default();
-        s.group = id;
-        s.references = u32::try_from(flows).unwrap_or(u32::MAX);
-        s.counts = (e.counts.packets, e.counts.bytes);
         let age = now - e.group.created;
-        s.duration = Some((u32::try_from(age.as_secs()).unwrap_or(u32::MAX), age.subsec_nanos()));
-        s.buckets = e.buckets.iter().map(|c| (c.packets, c.bytes)).collect();
-        Some(s)
+        Some(GroupStats {
+            group: id,
+            references: u32::try_from(flows).unwrap_or(u32::MAX),
+            counts: (e.counts.packets, e.counts.bytes),
+            duration: Some((u32::try_from(age.as_secs()).unwrap_or(u32::MAX), age.subsec_nanos())),
+            buckets: e.buckets.iter().map(|c| (c.packets, c.bytes)).collect(),
+        })
     }
 
     /// What groups there can be. `actions` are those that buckets may have, as bits.
     pub(super) fn features(&self, actions: u32) -> GroupFeatures {
         /// Weights in groups that select, liveness of what is watched, chaining, and the check for loops.
         const CAPABILITIES: u32 = 0b1111;
-        let mut f = GroupFeatures::default();
-        f.types = 0b1111;
-        f.capabilities = CAPABILITIES;
-        f.max_groups = self.limits;
-        f.actions = [actions; 4];
-        f
+        GroupFeatures { types: 0b1111, capabilities: CAPABILITIES, max_groups: self.limits, actions: [actions; 4] }
     }
 
     // Changes.
@@ -487,6 +482,20 @@ impl GroupTable {
         old
     }
 
+    /// Asserts the invariants. For tests: it looks at everything.
+    pub(super) fn check(&self) {
+        let mut of_kind = [0; 4];
+        for (id, e) in &self.groups {
+            assert_eq!((*id, e.group.buckets.len()), (e.group.id, e.buckets.len()));
+            let numbers: HashSet<u32> = e.group.buckets.iter().map(|b| b.id).collect();
+            assert!(numbers.len() == e.buckets.len() && !self.would_loop(&e.group), "group {id}");
+            if let Some(n) = of_kind.get_mut(e.group.kind as usize) {
+                *n += 1;
+            }
+        }
+        assert_eq!(of_kind, self.of_kind);
+    }
+
     /// Whether `group` would lead to itself.
     fn would_loop(&self, group: &Group) -> bool {
         let mut ahead: Vec<u32> = group.leads_to().collect();
@@ -550,10 +559,7 @@ mod tests {
     }
 
     fn bucket(id: u32, actions: &str) -> codec::Bucket {
-        let mut b = codec::Bucket::default();
-        b.id = id;
-        b.actions = Parser::default().actions(actions).unwrap();
-        b
+        codec::Bucket { id, actions: Parser::default().actions(actions).unwrap(), ..codec::Bucket::default() }
     }
 
     fn watching(id: u32, port: OfPort, group: u32) -> codec::Bucket {

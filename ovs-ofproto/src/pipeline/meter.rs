@@ -85,20 +85,21 @@ impl MeterTable {
         let m = self.meters.get(&meter)?;
         // A datapath that has lost it has counted nothing.
         let counted = dp.meter_stats(m.datapath).unwrap_or_default();
-        let mut s = MeterStats::default();
-        s.meter = meter;
-        s.flows = u32::try_from(flows).unwrap_or(u32::MAX);
-        s.input = (counted.input.packets, counted.input.bytes);
         let age = now - m.created;
-        s.duration = (u32::try_from(age.as_secs()).unwrap_or(u32::MAX), age.subsec_nanos());
-        s.bands = m
+        let bands = m
             .config
             .bands
             .iter()
             .enumerate()
             .map(|(i, _)| counted.bands.get(i).map_or((0, 0), |c| (c.packets, c.bytes)))
             .collect();
-        Some(s)
+        Some(MeterStats {
+            meter,
+            flows: u32::try_from(flows).unwrap_or(u32::MAX),
+            input: (counted.input.packets, counted.input.bytes),
+            duration: (u32::try_from(age.as_secs()).unwrap_or(u32::MAX), age.subsec_nanos()),
+            bands,
+        })
     }
 
     /// What meters there can be in a datapath.

@@ -53,17 +53,17 @@ pub use group::{
 };
 pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
 pub use l2::L2Config;
-pub use mac::{DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable};
+pub use mac::{
+    DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable,
+};
 pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
 pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
-pub use ofproto::{Event, Fragments, Ofproto, TableStats};
+pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, Ofproto, TableStats};
 pub use port::{LinkFeatures, Port, PortConfig, Queue};
-pub use snooping::{
-    DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig,
-};
-pub use tracing::TraceRequest;
+pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
 pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Resumption, Trace};
+pub use tracing::TraceRequest;
 pub use vlan::{PriorityTags, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.

@@ -54,11 +54,7 @@ impl Changed {
     }
 
     fn is_empty(&self) -> bool {
-        !self.everything
-            && !self.other
-            && self.removed.is_empty()
-            && self.added.is_empty()
-            && self.groups.is_empty()
+        !self.everything && !self.other && self.removed.is_empty() && self.added.is_empty() && self.groups.is_empty()
     }
 
     /// Whether a megaflow can have seen it.
@@ -86,6 +82,12 @@ impl Ofproto {
     /// Makes megaflows true after changes that are not yet told to the datapath.
     pub(super) fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
         self.world().settle(dp, now);
+    }
+
+    /// Whether there is something that megaflows may not be true to.
+    pub(super) fn has_changed(&self) -> bool {
+        let snooped = self.snooping.as_ref().is_some_and(|s| s.has_changed());
+        self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
     }
 
     /// Reads the datapath's counters and credits what is new.
@@ -124,10 +126,10 @@ impl World<'_> {
     pub(super) fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
         if let Some(own) = self.own() {
             own.run_connections(now);
+            own.run_stand_in(now);
         }
-        let due = self.own().is_some_and(|own| {
-            now >= own.next_stats || own.tables.next_expiry().is_some_and(|at| at <= now)
-        });
+        let due =
+            self.own().is_some_and(|own| now >= own.next_stats || own.tables.next_expiry().is_some_and(|at| at <= now));
         if due {
             self.collect(dp, now);
             self.drop_idle(dp, now);
@@ -154,6 +156,9 @@ impl World<'_> {
     pub(super) fn settle(&mut self, dp: &mut dyn Dpif, now: Instant) {
         // What is decided may change something again, as crediting what went through before does.
         for _ in 0..super::MAX_SETTLING {
+            if !self.bridges.iter().any(Ofproto::has_changed) {
+                return;
+            }
             let mut changed = Vec::new();
             let mut stations = Vec::new();
             let mut all = false;
@@ -188,7 +193,9 @@ impl World<'_> {
     }
 
     fn revalidate_one(&mut self, dp: &mut dyn Dpif, ufid: Ufid, now: Instant) {
-        let Some(key) = self.own().and_then(|own| own.megaflows.get(ufid)).map(|m| FlowKey::from(&m.key)) else { return };
+        let Some(key) = self.own().and_then(|own| own.megaflows.get(ufid)).map(|m| FlowKey::from(&m.key)) else {
+            return;
+        };
         let Some(outcome) = self.translate(dp, &key, Extra::default()) else { return };
         let t = outcome.translation;
         let Some(own) = self.own() else { return };

@@ -102,11 +102,11 @@ impl World<'_> {
                 _ => self.translate(dp, &next.key, extra),
             };
             let Some(Outcome { translation: t, tracer, last, failed, .. }) = outcome else { break };
+            let last = last.unwrap_or_default();
             let (nodes, resumes) = tracer.unwrap_or_default().finish();
             for (id, why) in resumes {
                 let mut key = next.key;
                 // The packet goes on as the actions before left it.
-                key.assign(&last, &FlowMask::EMPTY);
                 let at = t.actions.iter().position(|a| matches!(a, DpAction::Recirc(i) if *i == id));
                 let before = at.and_then(|at| t.actions.get(..at)).unwrap_or(&t.actions);
                 apply(&mut key, before);

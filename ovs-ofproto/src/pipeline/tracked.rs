@@ -25,6 +25,8 @@ pub(super) struct Tracked {
     mask: FlowMask,
     /// The bits that no longer are as they were at first.
     written: FlowMask,
+    /// Whether a lookup found what it did by way of a conjunction.
+    conjoined: bool,
 }
 
 /// The values of a key at one time, to go back to: what was read since stays read.
@@ -41,7 +43,7 @@ pub(super) struct Tag {
 impl Tracked {
     /// Watches `key`; nothing was read yet.
     pub(super) fn new(key: FlowKey) -> Tracked {
-        Tracked { key, mask: FlowMask::EMPTY, written: FlowMask::EMPTY }
+        Tracked { key, mask: FlowMask::EMPTY, written: FlowMask::EMPTY, conjoined: false }
     }
 
     /// What was read so far.
@@ -124,7 +126,15 @@ impl Tracked {
 
     /// Finds the rule of the highest priority. What the answer depended on counts as read.
     pub(super) fn lookup<'t, R>(&mut self, table: View<'t, R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
-        table.lookup_tracked(self.key.words(), self.mask.bits.words_mut())
+        let found = table.lookup_tracked(self.key.words(), self.mask.bits.words_mut());
+        // A rule that does not match the key as it is matches it with a conjunction's id.
+        self.conjoined |= found.as_ref().is_some_and(|r| !r.matches(self.key.words()));
+        found
+    }
+
+    /// Whether a lookup found what it did by way of a conjunction, the rules of which are not met by themselves.
+    pub(super) fn is_conjoined(&self) -> bool {
+        self.conjoined
     }
 
     /// As [`lookup`](Self::lookup), as if the packet had come in by another port.

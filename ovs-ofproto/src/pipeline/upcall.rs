@@ -216,7 +216,9 @@ impl World<'_> {
 
     fn note(&mut self, upcall: &Upcall, cookie: &Cookie, now: Instant) {
         match *cookie {
-            Cookie::Controller { reason, continuation, recirc_id, rule_cookie, table, max_len, controller_id, .. } => {
+            Cookie::Controller {
+                reason, continuation, recirc_id, rule_cookie, table, max_len, controller_id, ..
+            } => {
                 let state = self.own().and_then(|own| own.recirc.thaw(recirc_id));
                 let at = state.as_ref().map_or(self.at, |s| s.bridge);
                 let packet = upcall.packet.data();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ovs_dpif::{Dpif, PortNo, Upcall};
 use ovs_ofproto::codec::{GroupMod, Message, MeterMod, Version, Versions};
+use ovs_ofproto::pipeline::FailMode as TakeOver;
 use ovs_ofproto::pipeline::{
     ALL_GROUPS, ALL_METERS, ConnectionConfig, ConnectionId, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, Event,
     Flow, L2Config, MacTable, Ofproto, Output, Overrun, Port, PortConfig as PortState, PriorityTags, Queue, Snooping,
@@ -362,6 +363,12 @@ impl Bridge {
             self.clear(datapath, now);
         }
         self.set_fail_mode(config, datapath, now);
+        // Upstream waits for three times the probe interval before it takes over.
+        let after = Duration::from_secs(15);
+        self.of.set_fail_mode(match config.fail_mode {
+            FailMode::Standalone if has_controllers => TakeOver::Standalone { after },
+            _ => TakeOver::Secure,
+        });
     }
 
     /// What the NORMAL action does.
@@ -539,8 +546,11 @@ impl Bridge {
                         self.publish(&port, devices);
                     }
                 }
-                Event::FlushConnections { zone } => {
-                    tracing::warn!(target: "ofproto", "zone {zone}: connections are not flushed: not available");
+                Event::FlushConnections(_) => {
+                    tracing::warn!(
+                        target: "ofproto",
+                        "{}: connections are not flushed: the datapath cannot be told", self.name
+                    );
                 }
                 // Those who are connected were told.
                 _ => {}

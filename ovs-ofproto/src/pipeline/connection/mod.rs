@@ -16,6 +16,7 @@
 //! reads; of what it is told unasked, what is beyond is dropped and counted.
 
 mod bundle;
+mod monitor;
 mod outgoing;
 mod packet_in;
 
@@ -28,6 +29,7 @@ use crate::codec::Version;
 use crate::session::{AsyncConfig, AsyncKind, Role, Roles};
 
 pub(super) use bundle::{ATOMIC, Bundle, Bundles};
+pub(super) use monitor::{Change, Monitors};
 pub(super) use outgoing::Outgoing;
 pub use outgoing::{Output, Traffic};
 pub(super) use packet_in::Scheduler;
@@ -118,6 +120,7 @@ pub(super) struct Connection {
     /// Whether flow-mods of OpenFlow 1.0 name their table.
     pub(super) tables_in_flow_mods: bool,
     pub(super) bundles: Bundles,
+    pub(super) monitors: Monitors,
     /// Of packets that no flow matched, and of others.
     pub(super) schedulers: [Option<Scheduler>; 2],
     /// Whether what it is told comes in Nicira's words, where OpenFlow 1.0 has poorer ones.
@@ -140,6 +143,7 @@ impl Connection {
             controller_id: 0,
             tables_in_flow_mods: false,
             bundles: Bundles::default(),
+            monitors: Monitors::default(),
             schedulers: [scheduler(), scheduler()],
             nxm: false,
             inbox: Inbox::default(),

@@ -69,13 +69,17 @@ impl Eviction {
     pub(super) fn add(&mut self, id: RuleId, rule: &Rule, m: &Match) {
         let Some(rank) = rank(rule).filter(|_| rule.has_timeout() && !rule.is_hidden()) else { return };
         let group = self.group_of(m);
-        self.resize(&group, |set| drop(set.insert((rank, id))));
+        self.resize(&group, |set| {
+            set.insert((rank, id));
+        });
         self.places.insert(id, (group, rank));
     }
 
     pub(super) fn remove(&mut self, id: RuleId) {
         if let Some((group, rank)) = self.places.remove(&id) {
-            self.resize(&group, |set| drop(set.remove(&(rank, id))));
+            self.resize(&group, |set| {
+                set.remove(&(rank, id));
+            });
         }
     }
 

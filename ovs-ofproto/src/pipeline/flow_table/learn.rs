@@ -4,14 +4,14 @@ use ovs_packet::Instant;
 
 use super::check::Known;
 use super::log::Log;
-use super::{FlowModError, FlowTables};
+use super::{FlowModError, FlowTables, pattern};
 use crate::pipeline::translate::Learned;
 
 impl FlowTables {
     /// Whether a flow may be learnt: it is there already, or its table has fewer with its cookie than its limit says.
     pub(in crate::pipeline) fn learns(&self, l: &Learned) -> bool {
         let fm = &l.flow;
-        if l.limit == 0 || self.exact(fm.table, &super::pattern(&fm.matching), fm.priority.into()).is_some() {
+        if l.limit == 0 || self.exact(fm.table, &pattern(&fm.matching), fm.priority.into()).is_some() {
             return true;
         }
         let of_table = |id| self.rules.get(id).is_some_and(|r| r.table == fm.table && !r.removed);
@@ -30,7 +30,7 @@ impl FlowTables {
         log: &mut Log,
     ) -> Result<(), FlowModError> {
         let fm = &l.flow;
-        let old = self.exact(fm.table, &super::pattern(&fm.matching), fm.priority.into());
+        let old = self.exact(fm.table, &pattern(&fm.matching), fm.priority.into());
         if let Some(rule) = old.and_then(|id| self.rules.get_mut(id))
             && *rule.instructions == fm.instructions
             && rule.cookie == fm.cookie

@@ -34,7 +34,8 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ovs_classifier::{Classifier, Pattern, Version, View};
+use ovs_classifier::{Pattern, Version, View};
+use ovs_packet::field::TlvTable;
 use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
 
@@ -129,9 +130,6 @@ pub(super) struct Criteria {
     pub(super) out_group: u32,
 }
 
-/// A rule as a lookup finds it.
-pub(super) type Found<'a> = ovs_classifier::Rule<'a, RuleId, WORDS>;
-
 /// All tables of a switch.
 #[derive(Debug)]
 pub(super) struct FlowTables {
@@ -177,11 +175,6 @@ impl FlowTables {
     /// A table's rules at the present version, to look packets up in.
     pub(super) fn view(&self, table: u8) -> Option<View<'_, RuleId, WORDS>> {
         self.tables.get(usize::from(table)).map(|t| t.classifier.at(self.version))
-    }
-
-    /// A table's rules at all versions.
-    pub(super) fn classifier(&self, table: u8) -> Option<&Classifier<RuleId, WORDS>> {
-        self.tables.get(usize::from(table)).map(|t| &t.classifier)
     }
 
     /// A table.
@@ -279,6 +272,19 @@ impl FlowTables {
     /// How many flows use a meter.
     pub(super) fn using_meter(&self, meter: u32) -> usize {
         self.meters.get(&meter).map_or(0, BTreeSet::len)
+    }
+
+    /// Which fields for tunnel options flows match, a bit each.
+    pub(super) fn options_in_use(&self, options: &TlvTable) -> u64 {
+        let matches = self.rules.iter().filter_map(|(id, _)| self.matching(id));
+        let fields = |m: Match| options.lift(&m).tun_options().fold(0u64, |bits, (i, _)| bits | 1 << (i & 63));
+        matches.map(fields).fold(0, |a, b| a | b)
+    }
+
+    /// What is to be told of how full tables are.
+    pub(super) fn take_vacancy_events(&mut self) -> Vec<(u8, VacancyEvent)> {
+        let tables = (0..=u8::MAX).zip(&mut self.tables).filter(|(_, t)| t.vacancy.is_some());
+        tables.filter_map(|(n, t)| Some((n, t.take_vacancy_event()?))).collect()
     }
 
     /// When to look again whether a flow's time is up.

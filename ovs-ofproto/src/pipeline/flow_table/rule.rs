@@ -75,23 +75,27 @@ impl Rule {
 
     /// Whether it outputs to `port`, which [`OfPort::ANY`] does not ask.
     pub(super) fn outputs_to(&self, port: OfPort) -> bool {
-        fn any(actions: &[Action], wanted: OfPort) -> bool {
-            actions.iter().any(|a| match a {
-                Action::Output { port, .. } | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. } => {
-                    *port == wanted
-                }
-                Action::Controller(_) => wanted == OfPort::CONTROLLER,
-                Action::Clone(inner) => any(inner, wanted),
-                _ => false,
-            })
-        }
-        port == OfPort::ANY || any(&self.instructions.apply, port) || any(self.instructions.written(), port)
+        outputs_to(&self.instructions, port)
     }
 
     /// Whether it names `group`, which [`ANY_GROUP`] does not ask.
     pub(super) fn names_group(&self, group: u32) -> bool {
         group == ANY_GROUP || groups_of(&self.instructions).contains(&group)
     }
+}
+
+fn outputs_to(instructions: &Instructions, port: OfPort) -> bool {
+    fn any(actions: &[Action], wanted: OfPort) -> bool {
+        actions.iter().any(|a| match a {
+            Action::Output { port, .. } | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. } => {
+                *port == wanted
+            }
+            Action::Controller(_) => wanted == OfPort::CONTROLLER,
+            Action::Clone(inner) => any(inner, wanted),
+            _ => false,
+        })
+    }
+    port == OfPort::ANY || any(&instructions.apply, port) || any(instructions.written(), port)
 }
 
 /// The groups that instructions name.
@@ -153,6 +157,16 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether it outputs to `port`, which [`OfPort::ANY`] does not ask.
+    pub(in crate::pipeline) fn outputs_to(&self, port: OfPort) -> bool {
+        outputs_to(&self.instructions, port)
+    }
+
+    /// Whether it names `group`, which [`ANY_GROUP`] does not ask.
+    pub(in crate::pipeline) fn names_group(&self, group: u32) -> bool {
+        group == ANY_GROUP || groups_of(&self.instructions).contains(&group)
+    }
+
     pub(super) fn of(rule: &Rule, matching: Match) -> Flow {
         Flow {
             table: rule.table,

@@ -31,8 +31,9 @@ impl Bench {
         Ok(self.commit(log))
     }
 
-    fn commit(&mut self, log: Log) -> Vec<(u64, RemovedReason)> {
+    fn commit(&mut self, mut log: Log) -> Vec<(u64, RemovedReason)> {
         let mut ended = Vec::new();
+        self.tables.complete(&mut log);
         self.tables.commit(log, true, |flow, reason| ended.push((flow.cookie, reason)));
         self.tables.check();
         ended
@@ -244,9 +245,9 @@ proptest! {
         let (mut b, mut twin) = (Bench::new(), Bench::new());
         for b in [&mut b, &mut twin] {
             let config = TableConfig { limit: Some(3), evict_by: evicts.then(Vec::new), ..TableConfig::default() };
-            (0..3).for_each(|n| drop(b.tables.configure(n, config.clone(), &mut Log::default())));
+            assert!((0..3).all(|n| b.tables.configure(n, config.clone(), &mut Log::default())));
         }
-        let mut apply = |b: &mut Bench, fm: &FlowMod| {
+        let apply = |b: &mut Bench, fm: &FlowMod| {
             let mut log = Log::default();
             let done = b.modify(fm, &mut log);
             (done, b.commit(log))

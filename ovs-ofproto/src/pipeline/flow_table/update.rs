@@ -113,9 +113,8 @@ impl FlowTables {
     }
 
     /// Makes the next version the present one. Tells the flows that ended, with the reason: `all`, or those that are to be
-    /// reported. Where one has learnt others that end with it, they do.
-    pub(in crate::pipeline) fn commit(&mut self, mut log: Log, all: bool, mut ended: impl FnMut(Flow, RemovedReason)) {
-        self.end_learnt(&mut log);
+    /// reported.
+    pub(in crate::pipeline) fn commit(&mut self, log: Log, all: bool, mut ended: impl FnMut(Flow, RemovedReason)) {
         self.version = Version(self.version.0 + 1);
         let mut touched = [false; TABLES];
         for step in &log.steps {
@@ -270,7 +269,9 @@ impl FlowTables {
         let table = rule.table;
         let full = FlowModError::TableFull(table);
         let id = self.rules.next_id().ok_or(full)?;
-        old.into_iter().for_each(|old| drop(self.hide(old)));
+        if let Some(old) = old {
+            self.hide(old);
+        }
         let next = Version(self.version.0 + 1);
         let instructions = rule.instructions.clone();
         let placed = self.tables.get_mut(usize::from(table)).and_then(|t| {
@@ -288,8 +289,12 @@ impl FlowTables {
         if rule.cookie != 0 {
             self.cookies.insert((rule.cookie, id));
         }
-        groups_of(&instructions).into_iter().for_each(|g| drop(self.groups.entry(g).or_default().insert(id)));
-        meters_of(&instructions).into_iter().for_each(|m| drop(self.meters.entry(m).or_default().insert(id)));
+        for group in groups_of(&instructions) {
+            self.groups.entry(group).or_default().insert(id);
+        }
+        for meter in meters_of(&instructions) {
+            self.meters.entry(meter).or_default().insert(id);
+        }
         count_learners(&mut self.learners, &instructions, true);
         if let Some(t) = self.tables.get_mut(usize::from(table)) {
             t.flows += 1;
@@ -364,8 +369,9 @@ impl FlowTables {
         Some(rule)
     }
 
-    /// Ends the flows whose learners all go with what is in the log, and those that these learnt.
-    fn end_learnt(&mut self, log: &mut Log) {
+    /// Ends the flows whose learners all go with what is in the log, and those that these learnt. Nothing may be done
+    /// between this and the commit.
+    pub(in crate::pipeline) fn complete(&mut self, log: &mut Log) {
         let mut at = 0;
         while let Some(step) = log.steps.get(at).copied() {
             at += 1;

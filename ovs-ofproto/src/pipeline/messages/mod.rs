@@ -14,8 +14,8 @@
 //! - `report`: what there is and what it has seen; `setup`: how the switch and a connection are set up;
 //! - `unasked`: what controllers are told without a request.
 
-mod abilities;
 mod modify;
+mod monitor;
 mod report;
 mod setup;
 mod table_features;
@@ -44,12 +44,11 @@ pub(super) use unasked::Punt;
 pub struct Overrun;
 
 /// A request, and how to answer it.
-struct Request<'a> {
+struct Request {
     from: ConnectionId,
     version: Version,
     kind: Kind,
     xid: u32,
-    bytes: &'a [u8],
 }
 
 /// What is said to a request.
@@ -180,7 +179,7 @@ impl Ofproto {
                 self.go_on(connection, dump, now);
             } else if let Some(message) = c.inbox.waiting.pop_front() {
                 self.obey(dp, connection, &message, now);
-            } else {
+            } else if !self.resume_monitors(connection) {
                 return None;
             }
         }
@@ -188,7 +187,9 @@ impl Ofproto {
 
     /// Whether [`poll_output`](Self::poll_output) has something to do.
     pub fn has_output(&self, connection: ConnectionId) -> bool {
-        self.connections.get(connection).is_some_and(|c| !c.out.is_empty() || c.inbox.is_busy())
+        self.connections
+            .get(connection)
+            .is_some_and(|c| !c.out.is_empty() || c.inbox.is_busy() || c.monitors.is_paused())
     }
 
     /// Obeys a message and says what there is to say.
@@ -199,7 +200,7 @@ impl Ofproto {
         let read = if header.version == version { Message::decode(bytes) } else { Err(wrong_version()) };
         let answer = read.map_err(|e| e.error).and_then(|(_, message)| {
             let kind = Kind::of_bytes(bytes).unwrap_or(Kind::Hello);
-            let request = Request { from, version, kind, xid: header.xid, bytes };
+            let request = Request { from, version, kind, xid: header.xid };
             self.answer(dp, &request, message, now)
         });
         let xid = header.xid;
@@ -227,7 +228,7 @@ impl Ofproto {
     fn answer(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         message: Message,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -274,7 +275,7 @@ impl Ofproto {
             Message::GroupStatsRequest(group) => Ok(self.group_stats(dp, group, now)),
             Message::GroupDescRequest(group) => Ok(self.group_descs(group, request.version)),
             Message::GroupFeaturesRequest => {
-                let actions = abilities::actions(request.version);
+                let actions = table_features::actions(request.version);
                 Ok(Message::GroupFeaturesReply(self.groups.features(actions)).into())
             }
             Message::MeterStatsRequest(meter) => self.meter_stats(dp, meter, now),
@@ -283,16 +284,17 @@ impl Ofproto {
 
             Message::CtFlushZone(zone) => Ok(self.flush_connections(zone)),
             Message::Experimenter(_) => Err(OfError::BadRequestBadExperimenter),
-            Message::Opaque(o) if o.kind == Kind::StatsTableFeaturesRequest13 => self.table_features(request, &o.body),
-            other => match other.says() {
-                // Nothing is exported: there is nothing to tell.
-                Some(MessageKind::IpfixBridgeStatsRequest | MessageKind::IpfixFlowStatsRequest) => {
-                    Err(OfError::StatsNotConfigured)
-                }
-                _ if request.kind.is_multipart() => Err(OfError::BadRequestBadMultipart),
-                // Answers that a controller should not send, a second hello, and what this switch has not.
-                _ => Err(OfError::BadRequestBadType),
-            },
+            Message::TableFeaturesRequest(page) => self.table_features(&page.items, request.version),
+            Message::FlowMonitorRequest(page) => self.obey_monitors(request, page.items),
+            Message::FlowMonitorCancel(id) => self.cancel_monitor(request, id),
+            Message::CtFlush(what) => Ok(self.flush_some(*what)),
+            Message::TlvTableMod(tm) => self.obey_tlv_table_mod(&tm),
+            Message::TlvTableRequest => Ok(self.tlv_table()),
+            // Nothing is exported: there is nothing to tell.
+            Message::IpfixBridgeStatsRequest | Message::IpfixFlowStatsRequest => Err(OfError::StatsNotConfigured),
+            _ if request.kind.is_multipart() => Err(OfError::BadRequestBadMultipart),
+            // Answers that a controller should not send, a second hello, and what this switch has not.
+            _ => Err(OfError::BadRequestBadType),
         }
     }
 
@@ -303,6 +305,9 @@ impl Ofproto {
         while let Some(id) = dump.left.as_slice().first() {
             // A flow that is gone by now is not told of.
             if self.tables.stats_into(*id, now, &mut stats) {
+                if self.tlv.used_bytes() > 0 {
+                    stats.matching = self.tlv.lift(&stats.matching);
+                }
                 match page.push(&stats) {
                     Ok(true) => {}
                     Ok(false) => {
@@ -353,19 +358,21 @@ fn wrong_version() -> DecodeError {
 
 /// What a secondary controller may not send.
 fn changes_the_switch(message: &Message) -> bool {
-    match message {
+    matches!(
+        message,
         Message::FlowMod(_)
-        | Message::GroupMod(_)
-        | Message::MeterMod(_)
-        | Message::PortMod(_)
-        | Message::TableMod(_)
-        | Message::PacketOut(_)
-        | Message::Resume(_)
-        | Message::BundleControl(_)
-        | Message::BundleAdd(_)
-        | Message::CtFlushZone(_) => true,
-        other => matches!(other.says(), Some(MessageKind::TlvTableMod | MessageKind::CtFlush)),
-    }
+            | Message::GroupMod(_)
+            | Message::MeterMod(_)
+            | Message::PortMod(_)
+            | Message::TableMod(_)
+            | Message::PacketOut(_)
+            | Message::Resume(_)
+            | Message::BundleControl(_)
+            | Message::BundleAdd(_)
+            | Message::TlvTableMod(_)
+            | Message::CtFlush(_)
+            | Message::CtFlushZone(_)
+    )
 }
 
 /// Cuts a list into messages that are not too long: `len` is what an item takes at most.

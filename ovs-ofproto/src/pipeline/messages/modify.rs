@@ -1,12 +1,12 @@
 //! Changes that controllers ask for: of flows, groups, meters, ports and tables, one by one or in bundles.
 
 use ovs_dpif::Dpif;
-use ovs_packet::{Instant, OfPort, Packet};
+use ovs_packet::{Instant, Match, OfPort, Packet};
 
 use super::{Answer, Request};
 use crate::codec::{
-    BundleAdd, BundleControl, GroupMod, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod, TableMod,
-    Version,
+    BundleAdd, BundleControl, GroupMod, Header, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod,
+    TableMod, Version,
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 use crate::pipeline::connection::{ATOMIC, Bundle, ConnectionId};
@@ -33,7 +33,7 @@ impl Ofproto {
     pub(super) fn obey_flow_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         mut fm: Box<FlowMod>,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -58,8 +58,17 @@ impl Ofproto {
             }
             fm.table = ALL_TABLES;
         }
+        self.place_options(&mut fm.matching)?;
         if version <= Version::V1_1 && fm.command == FlowModCommand::Add {
             fm.flags |= FlowModFlags::RESET_COUNTS;
+        }
+        Ok(())
+    }
+
+    /// Puts the tunnel options of a match where the switch's table of them has them.
+    pub(super) fn place_options(&self, m: &mut Match) -> Result<(), OfError> {
+        if m.tun_options().next().is_some() {
+            *m = self.tlv.place(m).map_err(|_| OfError::FlowModNxInvalidTlvField)?;
         }
         Ok(())
     }
@@ -67,7 +76,7 @@ impl Ofproto {
     pub(super) fn obey_group_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         mut gm: GroupMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -104,7 +113,7 @@ impl Ofproto {
     pub(super) fn obey_meter_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         mm: MeterMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -217,7 +226,7 @@ impl Ofproto {
 
     pub(super) fn obey_bundle_add(
         &mut self,
-        request: &Request<'_>,
+        request: &Request,
         b: &BundleAdd,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -241,7 +250,7 @@ impl Ofproto {
     pub(super) fn obey_bundle_control(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         b: BundleControl,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -268,7 +277,7 @@ impl Ofproto {
     fn commit_bundle(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         bundle: Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
@@ -305,7 +314,8 @@ impl Ofproto {
         if let Err((e, message)) = done {
             self.tables.undo(&mut t.log, 0);
             t.groups.into_iter().rev().for_each(|undo| self.groups.undo(undo));
-            self.refuse(request.from, e, &message, request.xid);
+            let xid = Header::decode(&message).map_or(request.xid, |h| h.xid);
+            self.refuse(request.from, e, &message, xid);
             return Err(OfError::BundleMsgFailed);
         }
         self.commit(t.log, Some((request.from, request.xid)), now);
@@ -319,7 +329,7 @@ impl Ofproto {
     }
 
     /// Tells others of a request that changed groups or meters, in the words of their own versions.
-    fn forward_request(&mut self, request: &Request<'_>, kind: AsyncKind, reason: u8, message: &Message) {
+    fn forward_request(&mut self, request: &Request, kind: AsyncKind, reason: u8, message: &Message) {
         for (id, c) in self.connections.wanting(kind, reason) {
             if id == request.from {
                 continue;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ovs_dpif::{Dpif, PortInfo};
 use ovs_packet::{Instant, OfPort};
 
-use super::{Answer, Request, abilities, pages};
+use super::{Answer, Request, pages};
 use crate::action::Action;
 use crate::codec::{
     self, AggregateStats, FlowStatsRequest, GroupDesc, Kind, Message, OfError, Page, PortRequest, PortStats,
@@ -18,10 +18,6 @@ use crate::pipeline::meter::{ALL_METERS, MeterTable};
 use crate::pipeline::ofproto::Ofproto;
 use crate::pipeline::port::{Port, Queue};
 
-/// What tables say that they can hold, as upstream's switch does, where they have no smaller limit: there is none that
-/// could be told beforehand.
-pub(super) const SAID_LIMIT: usize = 1_000_000;
-
 fn duration(d: Duration) -> (u32, u32) {
     (u32::try_from(d.as_secs()).unwrap_or(u32::MAX), d.subsec_nanos())
 }
@@ -33,30 +29,46 @@ impl Ofproto {
         r: &FlowStatsRequest,
         now: Instant,
     ) -> Result<Answer, OfError> {
-        let criteria = criteria(r)?;
+        let criteria = self.criteria(r)?;
         self.collect(dp, now);
         Ok(Answer::Flows(self.tables.chosen(&criteria)))
+    }
+
+    fn criteria(&self, r: &FlowStatsRequest) -> Result<Criteria, OfError> {
+        if r.table != ALL_TABLES && usize::from(r.table) >= TABLES {
+            return Err(OfError::BadRequestBadTable);
+        }
+        let mut matching = r.matching;
+        self.place_options(&mut matching)?;
+        Ok(Criteria {
+            table: r.table,
+            matching,
+            strict: None,
+            cookie: r.cookie,
+            cookie_mask: r.cookie_mask,
+            out_port: r.out_port,
+            out_group: r.out_group,
+        })
     }
 
     pub(super) fn aggregate_stats(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request<'_>,
+        request: &Request,
         r: &FlowStatsRequest,
         now: Instant,
     ) -> Result<Answer, OfError> {
-        let criteria = criteria(r)?;
+        let criteria = self.criteria(r)?;
         self.collect(dp, now);
         let chosen = self.tables.chosen(&criteria);
-        let mut sum = AggregateStats::default();
-        sum.flows = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
         let rules = || chosen.iter().filter_map(|id| self.tables.get(*id));
         // What nobody counts of one flow is not known of all.
         let counted = |flag| !rules().any(|r| r.flags.contains(flag));
         let total = |f: fn(&Rule) -> u64| rules().fold(0u64, |n, r| n.saturating_add(f(r)));
-        sum.packets = if counted(FlowModFlags::NO_PKT_COUNTS) { total(|r| r.packets) } else { u64::MAX };
-        sum.bytes = if counted(FlowModFlags::NO_BYT_COUNTS) { total(|r| r.bytes) } else { u64::MAX };
-        let said = Message::AggregateStatsReply(sum);
+        let packets = if counted(FlowModFlags::NO_PKT_COUNTS) { total(|r| r.packets) } else { u64::MAX };
+        let bytes = if counted(FlowModFlags::NO_BYT_COUNTS) { total(|r| r.bytes) } else { u64::MAX };
+        let flows = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
+        let said = Message::AggregateStatsReply(AggregateStats { packets, bytes, flows });
         // Who asks in the words of the extension is answered so.
         match request.kind {
             Kind::NxStatsAggregateRequest => Ok(Answer::As(Kind::NxStatsAggregateReply, said)),
@@ -66,33 +78,42 @@ impl Ofproto {
 
     pub(super) fn table_stats_reply(&mut self, dp: &mut dyn Dpif, version: Version, now: Instant) -> Answer {
         self.collect(dp, now);
+        let mut features = Vec::new();
+        if version < Version::V1_3 {
+            features = self.tables_and_features(version);
+        }
         let of_table = |n: u8| {
             let (seen, mut s) = (self.table_stats(n), TableStats::default());
             let table = self.tables.table(n)?;
             s.table = n;
-            s.name = table.config.name.clone().unwrap_or_default();
             s.active = u32::try_from(table.len()).unwrap_or(u32::MAX);
             (s.lookups, s.matched) = (seen.lookups, seen.matches);
-            s.max_entries = u32::try_from(table.limit().min(SAID_LIMIT)).unwrap_or(u32::MAX);
-            s.abilities = abilities::of_tables(version, miss_bits(table.miss), usize::from(n) + 1 == VISIBLE_TABLES);
+            s.miss = Some(match table.miss {
+                TableMiss::Default | TableMiss::Controller => codec::TableMiss::Controller,
+                TableMiss::Continue => codec::TableMiss::Continue,
+                TableMiss::Drop => codec::TableMiss::Drop,
+            });
+            s.features = features.get(usize::from(n)).cloned().map(Box::new);
             Some(s)
         };
         let tables = (0..VISIBLE_TABLES as u8).filter_map(of_table).collect();
         pages(tables, |_| 128, |items, more| Message::TableStatsReply(Page { more, items }))
     }
 
-    pub(super) fn table_descs(&self) -> Answer {
+    /// How a table is set up.
+    pub(in crate::pipeline) fn table_desc(&self, n: u8) -> Option<TableDesc> {
         /// What eviction goes by: something else, importance, lifetime.
         const EVICTED_BY: u32 = 0b111;
-        let of_table = |n: u8| {
-            let (table, mut d) = (self.tables.table(n)?, TableDesc::default());
-            d.table = n;
-            d.config = u32::from(table.evicts) << 2 | u32::from(table.vacancy.is_some()) << 3;
-            d.eviction = Some(EVICTED_BY);
-            d.vacancy = table.vacancy.map(|v| (v.down, v.up, table.vacant()));
-            Some(d)
-        };
-        let tables = (0..VISIBLE_TABLES as u8).filter_map(of_table).collect();
+        let (table, mut d) = (self.tables.table(n)?, TableDesc::default());
+        d.table = n;
+        d.config = u32::from(table.evicts) << 2 | u32::from(table.vacancy.is_some()) << 3;
+        d.eviction = Some(EVICTED_BY);
+        d.vacancy = table.vacancy.map(|v| (v.down, v.up, table.vacant()));
+        Some(d)
+    }
+
+    pub(super) fn table_descs(&self) -> Answer {
+        let tables = (0..VISIBLE_TABLES as u8).filter_map(|n| self.table_desc(n)).collect();
         pages(tables, |_| 24, |items, more| Message::TableDescReply(Page { more, items }))
     }
 
@@ -113,11 +134,8 @@ impl Ofproto {
             Vec::new()
         });
         let stats = |p: &Port| {
-            let mut s = PortStats::default();
-            s.number = p.number;
-            s.counts = counts(infos.iter().find(|i| i.port == p.datapath));
-            s.duration = Some(duration(now - p.created));
-            s
+            let counts = counts(infos.iter().find(|i| i.port == p.datapath));
+            PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), more: Vec::new() }
         };
         let ports = self.asked(r.port).into_iter().map(stats).collect();
         pages(ports, |_| 128, |items, more| Message::PortStatsReply(Page { more, items }))
@@ -221,28 +239,4 @@ fn counts(info: Option<&PortInfo>) -> [u64; 12] {
     let s = &i.stats;
     let known = [s.rx_packets, s.tx_packets, s.rx_bytes, s.tx_bytes, s.rx_dropped, s.tx_dropped];
     std::array::from_fn(|n| known.get(n).copied().unwrap_or(UNKNOWN))
-}
-
-fn criteria(r: &FlowStatsRequest) -> Result<Criteria, OfError> {
-    if r.table != ALL_TABLES && usize::from(r.table) >= TABLES {
-        return Err(OfError::BadRequestBadTable);
-    }
-    Ok(Criteria {
-        table: r.table,
-        matching: r.matching,
-        strict: None,
-        cookie: r.cookie,
-        cookie_mask: r.cookie_mask,
-        out_port: r.out_port,
-        out_group: r.out_group,
-    })
-}
-
-/// `OFPTC11_TABLE_MISS_*`.
-fn miss_bits(miss: TableMiss) -> u32 {
-    match miss {
-        TableMiss::Default | TableMiss::Controller => 0,
-        TableMiss::Continue => 1,
-        TableMiss::Drop => 2,
-    }
 }

@@ -1,11 +1,17 @@
 //! How the switch and a connection are set up.
 
 use super::{Answer, Request};
-use crate::codec::{self, Capabilities, FeaturesReply, Message, OfError, RoleStatus, SwitchConfig, Version};
+use ovs_packet::field::{TLV_FIELDS, TlvTableError};
+use ovs_packet::key::TUN_METADATA_BYTES;
+
+use crate::codec::{
+    self, Capabilities, CtFlush, FeaturesReply, Message, OfError, RoleStatus, SwitchConfig, TlvTableMod, TlvTableReply,
+    Version,
+};
 use crate::pipeline::Event;
 use crate::pipeline::connection::{Connection, ConnectionId, ConnectionKind, DEFAULT_MISS_SEND_LEN, PacketInFormat};
 use crate::pipeline::flow_table::VISIBLE_TABLES;
-use crate::pipeline::messages::abilities;
+use crate::pipeline::messages::table_features;
 use crate::pipeline::ofproto::{Fragments, Ofproto};
 use crate::session::{AsyncConfig, AsyncKind, Class, Role, RoleRequest};
 
@@ -23,9 +29,8 @@ fn has_invalid_ttl(version: Version) -> bool {
 
 impl Ofproto {
     pub(super) fn features(&self, version: Version) -> Message {
-        let mut f = FeaturesReply::default();
-        f.datapath_id = self.datapath_id();
-        f.tables = VISIBLE_TABLES as u8;
+        let (datapath_id, tables) = (self.datapath_id(), VISIBLE_TABLES as u8);
+        let mut f = FeaturesReply { datapath_id, tables, ..FeaturesReply::default() };
         let since = |v: Version, c| if version >= v { c } else { Capabilities::empty() };
         let until = |v: Version, c| if version <= v { c } else { Capabilities::empty() };
         f.capabilities = Capabilities::FLOW_STATS
@@ -37,7 +42,7 @@ impl Ofproto {
             | since(Version::V1_4, Capabilities::BUNDLES)
             | since(Version::V1_4, Capabilities::FLOW_MONITORING);
         if version == Version::V1_0 {
-            f.reserved = abilities::actions(version);
+            f.reserved = table_features::actions(version);
         }
         if version < Version::V1_3 {
             f.ports = self.ports.iter().map(|p| p.desc(version)).collect();
@@ -49,7 +54,7 @@ impl Ofproto {
     }
 
     /// Changes what a connection is like.
-    pub(super) fn set_up(&mut self, request: &Request<'_>, f: impl FnOnce(&mut Connection)) -> Result<Answer, OfError> {
+    pub(super) fn set_up(&mut self, request: &Request, f: impl FnOnce(&mut Connection)) -> Result<Answer, OfError> {
         if let Some(c) = self.connections.get_mut(request.from) {
             f(c);
         }
@@ -67,7 +72,7 @@ impl Ofproto {
         Message::GetConfigReply(config)
     }
 
-    pub(super) fn set_switch_config(&mut self, request: &Request<'_>, config: SwitchConfig) -> Result<Answer, OfError> {
+    pub(super) fn set_switch_config(&mut self, request: &Request, config: SwitchConfig) -> Result<Answer, OfError> {
         let allowed = FRAGMENTS | if has_invalid_ttl(request.version) { INVALID_TTL } else { 0 };
         if config.flags & !allowed != 0 {
             return Err(OfError::SwitchConfigBadFlags);
@@ -90,7 +95,7 @@ impl Ofproto {
         })
     }
 
-    pub(super) fn obey_role_request(&mut self, request: &Request<'_>, role: codec::Role) -> Result<Answer, OfError> {
+    pub(super) fn obey_role_request(&mut self, request: &Request, role: codec::Role) -> Result<Answer, OfError> {
         let asked = RoleRequest { role: Role::from_code(role.role), generation_id: role.generation };
         let reply = self.connections.roles.request(request.from, asked).map_err(|_| OfError::RoleRequestStale)?;
         if let Some(demoted) = reply.demoted {
@@ -115,7 +120,7 @@ impl Ofproto {
         }
     }
 
-    pub(super) fn async_config(&self, request: &Request<'_>) -> Message {
+    pub(super) fn async_config(&self, request: &Request) -> Message {
         let mut said = codec::AsyncConfig::default();
         if let Some(c) = self.connections.get(request.from) {
             for (pair, kind) in said.masks.iter_mut().zip(AsyncKind::ALL) {
@@ -125,11 +130,7 @@ impl Ofproto {
         Message::GetAsyncReply(said)
     }
 
-    pub(super) fn set_async_config(
-        &mut self,
-        request: &Request<'_>,
-        said: &codec::AsyncConfig,
-    ) -> Result<Answer, OfError> {
+    pub(super) fn set_async_config(&mut self, request: &Request, said: &codec::AsyncConfig) -> Result<Answer, OfError> {
         // In OpenFlow 1.3 and Nicira's message, all kinds that it can say are set; what else there is goes.
         let all = matches!(request.kind, codec::Kind::SetAsync13 | codec::Kind::NxSetAsyncConfig);
         self.set_up(request, |c| {
@@ -149,12 +150,12 @@ impl Ofproto {
         })
     }
 
-    pub(super) fn set_packet_in_format(&mut self, request: &Request<'_>, format: u32) -> Result<Answer, OfError> {
+    pub(super) fn set_packet_in_format(&mut self, request: &Request, format: u32) -> Result<Answer, OfError> {
         let format = PacketInFormat::by_number(format).ok_or(OfError::BadRequestPermission)?;
         self.set_up(request, |c| c.packet_in_format = format)
     }
 
-    pub(super) fn set_flow_format(&mut self, request: &Request<'_>, format: u32) -> Result<Answer, OfError> {
+    pub(super) fn set_flow_format(&mut self, request: &Request, format: u32) -> Result<Answer, OfError> {
         match format {
             0 | 2 => self.set_up(request, |c| c.nxm = format == 2),
             _ => Err(OfError::BadRequestPermission),
@@ -163,7 +164,42 @@ impl Ofproto {
 
     /// Connections are the datapath's: its owner forgets them.
     pub(super) fn flush_connections(&mut self, zone: u16) -> Answer {
-        self.event(Event::FlushConnections { zone });
+        self.flush_some(CtFlush { zone: Some(zone), ..CtFlush::default() })
+    }
+
+    pub(super) fn flush_some(&mut self, what: CtFlush) -> Answer {
+        self.event(Event::FlushConnections(Box::new(what)));
         Answer::Done
+    }
+
+    // Tunnel options.
+
+    pub(super) fn tlv_table(&self) -> Answer {
+        let said = TlvTableReply {
+            max_option_space: TUN_METADATA_BYTES as u32,
+            max_fields: TLV_FIELDS as u16,
+            mappings: self.tlv.mappings().collect(),
+        };
+        Message::TlvTableReply(said).into()
+    }
+
+    pub(super) fn obey_tlv_table_mod(&mut self, tm: &TlvTableMod) -> Result<Answer, OfError> {
+        let indexes: Vec<u16> = tm.mappings.iter().map(|m| m.index).collect();
+        // A mapping that flows match by cannot go.
+        let in_use = if tm.command == 0 { 0 } else { self.tables.options_in_use(&self.tlv) };
+        let done = match tm.command {
+            0 => self.tlv.add(&tm.mappings),
+            1 => self.tlv.delete(&indexes, in_use),
+            _ => self.tlv.clear(in_use),
+        };
+        self.changed = true;
+        done.map(|()| Answer::Done).map_err(|e| match e {
+            TlvTableError::BadLength { .. } => OfError::TlvTableModBadOptLen,
+            TlvTableError::BadIndex { .. } => OfError::TlvTableModBadFieldIdx,
+            TlvTableError::AlreadyMapped { .. } => OfError::TlvTableModAlreadyMapped,
+            TlvTableError::DuplicateOption { .. } => OfError::TlvTableModDupEntry,
+            TlvTableError::InUse { .. } => OfError::TlvTableModInvalidTlvDel,
+            _ => OfError::TlvTableModTableFull,
+        })
     }
 }

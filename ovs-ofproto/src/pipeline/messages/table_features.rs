@@ -1,119 +1,102 @@
-//! What each table can do, property by property (OFPMP_TABLE_FEATURES, OpenFlow 1.5, section 7.3.5.18).
+//! What each table can do (OFPMP_TABLE_FEATURES, OpenFlow 1.5, section 7.3.5.18; before 1.3, in the statistics of tables).
 //!
 //! All tables can do the same: match and write every field that the version has a number for, and go on in any table
 //! behind them.
 
-use ovs_packet::field::{CLASS_EXPERIMENTER, FieldId, OxmId};
+use ovs_packet::field::FieldId;
 
-use super::{Answer, Request, abilities};
-use crate::codec::{Kind, Message, OfError, Opaque, Version, Writer};
-use crate::pipeline::flow_table::VISIBLE_TABLES;
+use super::{Answer, pages};
+use crate::codec::{
+    ActionAbilities, InstructionAbilities, Message, OfError, Page, TableAbilities, TableFeatures, Version,
+};
+use crate::pipeline::flow_table::{TABLES, VISIBLE_TABLES};
 use crate::pipeline::ofproto::Ofproto;
 
-/// `OFPTFPT_*` of flows; those of the table-miss flow follow each, where there are any.
-mod property {
-    pub(super) const INSTRUCTIONS: u16 = 0;
-    pub(super) const NEXT_TABLES: u16 = 2;
-    pub(super) const WRITE_ACTIONS: u16 = 4;
-    pub(super) const APPLY_ACTIONS: u16 = 6;
-    pub(super) const MATCH: u16 = 8;
-    pub(super) const WILDCARDS: u16 = 10;
-    pub(super) const WRITE_SETFIELD: u16 = 12;
-    pub(super) const APPLY_SETFIELD: u16 = 14;
+/// What tables say that they can hold, as upstream's switch does, where they have no smaller limit: there is none that
+/// could be told beforehand.
+const SAID_LIMIT: usize = 1_000_000;
+
+/// Bits from `first` to `last`.
+const fn bits(first: u32, last: u32) -> u32 {
+    u32::MAX >> (31 - last + first) << first
 }
 
-/// Room for tables in a message.
-const ROOM: usize = 0xffff - 32;
+/// The actions that flows and buckets can have (`OFPAT_*` as bits).
+///
+/// OpenFlow 1.0 has twelve, all of which there are; later ones are there but copies of TTLs, and from 1.2 on those that
+/// set one field each are numbered no more.
+pub(super) const fn actions(version: Version) -> u32 {
+    match version {
+        Version::V1_0 => bits(0, 11),
+        Version::V1_1 => bits(0, 10) | bits(13, 24),
+        _ => 1 | bits(15, 25),
+    }
+}
+
+/// What a table can do that has others behind it, or has not.
+fn abilities(version: Version, next: impl Iterator<Item = u8>) -> TableAbilities {
+    let numbered = || FieldId::all().filter(|f| f.info().oxm(version.0).is_some());
+    let can = || ActionAbilities {
+        actions: actions(version),
+        set_fields: numbered().filter(|f| f.info().writable).collect(),
+    };
+    let (mut flows, mut all) = (InstructionAbilities::default(), TableAbilities::default());
+    flows.next = next.collect();
+    // All but experimenters'; before OpenFlow 1.3 there are no meters, and from 1.5 on they are actions.
+    let meters = matches!(version, Version::V1_3 | Version::V1_4);
+    flows.instructions = bits(2, 5) | u32::from(!flows.next.is_empty()) << 1 | u32::from(meters) << 6;
+    (flows.write, flows.apply) = (can(), can());
+    all.miss = flows.clone();
+    all.flows = flows;
+    all.matching = numbered().collect();
+    all.masks = numbered().filter(|f| f.info().maskable).collect();
+    all.wildcards.clone_from(&all.matching);
+    all
+}
 
 impl Ofproto {
-    pub(super) fn table_features(&self, request: &Request<'_>, body: &[u8]) -> Result<Answer, OfError> {
-        // Tables are set up by the switch's owner.
-        if !body.is_empty() {
-            return Err(OfError::TableFeaturesEperm);
-        }
-        let (mut said, mut page) = (Vec::new(), Vec::new());
-        let say = |body, more| Message::Opaque(Opaque { kind: Kind::StatsTableFeaturesReply13, more, body });
-        for n in 0..VISIBLE_TABLES as u8 {
-            let table = self.of_table(n, request.version);
-            if page.len() + table.len() > ROOM {
-                said.push(say(std::mem::take(&mut page), true));
+    /// What the tables can do, those that controllers see.
+    pub(super) fn tables_and_features(&self, version: Version) -> Vec<TableFeatures> {
+        let base = abilities(version, 0..VISIBLE_TABLES as u8);
+        let of_table = |n: u8| {
+            let (table, mut f) = (self.tables.table(n)?, TableFeatures::default());
+            f.table = n;
+            f.name = table.config.name.clone().unwrap_or_default();
+            (f.metadata_match, f.metadata_write) = (u64::MAX, u64::MAX);
+            (f.eviction, f.vacancy_events) = (Some(version >= Version::V1_4), Some(version >= Version::V1_4));
+            f.max_entries = u32::try_from(table.limit().min(SAID_LIMIT)).unwrap_or(u32::MAX);
+            let mut can = Box::new(base.clone());
+            for one in [&mut can.flows, &mut can.miss] {
+                one.next = one.next.split_off(&(n + 1));
+                if one.next.is_empty() {
+                    one.instructions &= !(1 << 1);
+                }
             }
-            page.extend(table);
-        }
-        said.push(say(page, false));
-        Ok(Answer::Say(said))
-    }
-
-    fn of_table(&self, n: u8, version: Version) -> Vec<u8> {
-        let Some(table) = self.tables.table(n) else { return Vec::new() };
-        let mut w = Writer::new();
-        w.zeros(2);
-        w.u8(n);
-        w.zeros(5);
-        let name: Vec<u8> = table.config.name.iter().flat_map(|n| n.bytes()).take(31).collect();
-        w.bytes(&name);
-        w.zeros(32 - name.len());
-        // Metadata that can be matched and written.
-        w.u64(u64::MAX);
-        w.u64(u64::MAX);
-        // Eviction and events of vacancy.
-        w.u32(if version >= Version::V1_4 { 0b1100 } else { 0 });
-        w.u32(u32::try_from(table.limit().min(super::report::SAID_LIMIT)).unwrap_or(u32::MAX));
-        let last = usize::from(n) + 1 >= VISIBLE_TABLES;
-        let ids = |w: &mut Writer, bits: u32| {
-            (0..32u16).filter(|b| bits >> b & 1 != 0).for_each(|b| {
-                w.u16(b);
-                w.u16(4);
-            });
+            f.abilities = Some(can);
+            Some(f)
         };
-        for miss in 0..2 {
-            // From the last table there is nowhere to go on; a meter is an instruction to OpenFlow 1.4.
-            let instructions = 0b111_1110 & !(u32::from(last) << 1) & !(u32::from(version >= Version::V1_5) << 6);
-            put(&mut w, property::INSTRUCTIONS + miss, |w| ids(w, instructions));
-            put(&mut w, property::NEXT_TABLES + miss, |w| (n + 1..VISIBLE_TABLES as u8).for_each(|t| w.u8(t)));
-            for (actions, fields) in [
-                (property::WRITE_ACTIONS, property::WRITE_SETFIELD),
-                (property::APPLY_ACTIONS, property::APPLY_SETFIELD),
-            ] {
-                put(&mut w, actions + miss, |w| ids(w, abilities::actions(version)));
-                put(&mut w, fields + miss, |w| fields_of(w, version, |f| f.info().writable, false));
-            }
+        (0..VISIBLE_TABLES as u8).filter_map(of_table).collect()
+    }
+
+    pub(super) fn table_features(&self, asked: &[TableFeatures], version: Version) -> Result<Answer, OfError> {
+        // Tables are set up by the switch's owner.
+        if let Some(first) = asked.first() {
+            let there = usize::from(first.table) < TABLES;
+            return Err(if there { OfError::TableFeaturesEperm } else { OfError::TableFeaturesBadTable });
         }
-        put(&mut w, property::MATCH, |w| fields_of(w, version, |_| true, true));
-        put(&mut w, property::WILDCARDS, |w| fields_of(w, version, |_| true, false));
-        let len = u16::try_from(w.len()).unwrap_or(u16::MAX);
-        w.patch_u16(0, len);
-        w.into_bytes()
+        // They take some 5 kB each.
+        let say = |items, more| Message::TableFeaturesReply(Page { more, items });
+        Ok(pages(self.tables_and_features(version), |_| 8 << 10, say))
     }
 }
 
-/// Writes a property: its type and length, and what fills it up.
-fn put(w: &mut Writer, kind: u16, body: impl FnOnce(&mut Writer)) {
-    let start = w.len();
-    w.u16(kind);
-    w.zeros(2);
-    body(w);
-    let len = w.len() - start;
-    w.patch_u16(start + 2, u16::try_from(len).unwrap_or(u16::MAX));
-    w.zeros(len.next_multiple_of(8) - len);
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The fields that have a number, as headers without values.
-fn fields_of(w: &mut Writer, version: Version, wanted: impl Fn(FieldId) -> bool, with_masks: bool) {
-    let mut seen: Vec<OxmId> = Vec::new();
-    for field in FieldId::all().filter(|f| wanted(*f)) {
-        let info = field.info();
-        let Some(id) = info.oxm(version.0).filter(|id| !seen.contains(id)) else { continue };
-        seen.push(id);
-        let masked = with_masks && info.maskable;
-        let experimenter = id.class == CLASS_EXPERIMENTER;
-        let len =
-            info.wire_bytes.saturating_mul(if masked { 2 } else { 1 }).saturating_add(if experimenter { 4 } else { 0 });
-        w.u16(id.class);
-        w.u8((id.field & 0x7f) << 1 | u8::from(masked));
-        w.u8(len);
-        if experimenter {
-            w.u32(id.experimenter);
-        }
+    #[test]
+    fn actions_as_stock_says_them() {
+        let numbers = [Version::V1_0, Version::V1_1, Version::V1_2].map(actions);
+        assert_eq!(numbers, [0xfff, 0x01ff_e7ff, 0x03ff_8001]);
     }
 }

@@ -2,7 +2,7 @@
 
 use ovs_packet::Instant;
 
-use crate::codec::{ErrorMessage, FlowRemoved, Kind, Message, OfError, PacketIn, PortStatus, Version};
+use crate::codec::{ErrorMessage, FlowRemoved, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version};
 use crate::pipeline::connection::{Connection, ConnectionId, PacketInFormat};
 use crate::pipeline::flow_table::{Flow, RemovedReason};
 use crate::pipeline::ofproto::Ofproto;
@@ -56,7 +56,7 @@ impl Ofproto {
     /// Tells of a flow that ended.
     pub(in crate::pipeline) fn tell_of_removed(&mut self, flow: &Flow, reason: RemovedReason, now: Instant) {
         let mut said = FlowRemoved::default();
-        (said.matching, said.cookie, said.reason) = (flow.matching, flow.cookie, reason as u8);
+        (said.matching, said.cookie, said.reason) = (self.tlv.lift(&flow.matching), flow.cookie, reason as u8);
         (said.idle_timeout, said.hard_timeout) = (flow.idle_timeout, flow.hard_timeout);
         said.priority = u16::try_from(flow.priority).unwrap_or(u16::MAX);
         said.table = Some(flow.table);
@@ -88,6 +88,17 @@ impl Ofproto {
             }
             let status = PortStatus { reason, port: port.desc(c.version) };
             c.push(Class::Other, &Message::PortStatus(status), 0);
+        }
+    }
+
+    /// Tells of tables that have become fuller or emptier than someone wants to know.
+    pub(in crate::pipeline) fn tell_of_vacancies(&mut self) {
+        for (n, event) in self.tables.take_vacancy_events() {
+            let Some(desc) = self.table_desc(n) else { continue };
+            for (_, c) in self.connections.wanting(AsyncKind::TableStatus, event as u8) {
+                let status = TableStatus { reason: event as u8, desc: desc.clone() };
+                c.push(Class::Other, &Message::TableStatus(status), 0);
+            }
         }
     }
 

@@ -1,10 +1,14 @@
 //! The switch itself.
 
+mod fail_mode;
+
 use std::collections::VecDeque;
 
 use ovs_dpif::{Cookie, Dpif};
 use ovs_packet::field::TlvTable;
 use ovs_packet::{Instant, OfPort};
+
+pub use fail_mode::{FailMode, HIDDEN_PRIORITY};
 
 use super::MAX_EVENTS;
 use super::bridges::Held;
@@ -19,8 +23,9 @@ use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
-use crate::codec::{Description, PacketIn, Version};
-use crate::flow_mod::{FlowMod, FlowModFlags};
+use crate::codec::{CtFlush, Description, PacketIn, Version};
+use crate::flow_mod::FlowMod;
+use fail_mode::StandIn;
 
 /// What the switch's owner should know.
 #[derive(Clone, Debug)]
@@ -41,11 +46,8 @@ pub enum Event {
     FlowRemoved(Box<Flow>, RemovedReason),
     /// A controller changed how a port shall be: its device is to be taken up or down as [`Port::config`] says.
     PortConfig(OfPort),
-    /// A controller wants the connections of a zone to be forgotten.
-    FlushConnections {
-        /// The zone.
-        zone: u16,
-    },
+    /// A controller wants connections to be forgotten that the datapath tracks.
+    FlushConnections(Box<CtFlush>),
 }
 
 /// What went through a table.
@@ -101,6 +103,7 @@ pub struct Ofproto {
     pub(super) connections: Connections,
     pub(super) fragments: Fragments,
     pub(super) description: Description,
+    stand_in: StandIn,
     pub(super) macs: MacTable,
     pub(super) snooping: Option<Snooping>,
     pub(super) l2: L2Config,
@@ -172,6 +175,7 @@ impl Ofproto {
             connections: Connections::default(),
             fragments: Fragments::default(),
             description: description(),
+            stand_in: StandIn::default(),
             macs: MacTable::default(),
             snooping: None,
             l2: L2Config::default(),
@@ -307,10 +311,13 @@ impl Ofproto {
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
         let snooped = self.snooping.as_ref();
-        let changed = self.changed || self.macs.has_changes() || self.tables.has_changes();
-        let changed = (changed || snooped.is_some_and(Snooping::has_changed)).then_some(Instant::ZERO);
+        let changed = self.has_changed().then_some(Instant::ZERO);
         let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
-        [stats, changed, self.connections.next_deadline()].into_iter().chain(expiries).flatten().min()
+        [stats, changed, self.connections.next_deadline(), self.take_over_at()]
+            .into_iter()
+            .chain(expiries)
+            .flatten()
+            .min()
     }
 
     // Changes.
@@ -403,18 +410,28 @@ impl Ofproto {
     }
 
     /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
-    pub(super) fn commit(&mut self, log: Log, _source: Option<(ConnectionId, u32)>, now: Instant) {
+    pub(super) fn commit(&mut self, mut log: Log, source: Option<(ConnectionId, u32)>, now: Instant) {
+        self.tables.complete(&mut log);
+        self.tell_monitors(&log, source);
         let mut ended = Vec::new();
         self.tables.commit(log, false, |flow, reason| ended.push((flow, reason)));
         for (flow, reason) in ended {
             self.tell_of_removed(&flow, reason, now);
             self.event(Event::FlowRemoved(Box::new(flow), reason));
         }
+        self.tell_of_vacancies();
     }
 
     /// Tells the owner that a controller changed a port.
     pub(super) fn port_config_changed(&mut self, port: &Port) {
         self.event(Event::PortConfig(port.number));
+    }
+
+    /// Asserts what must hold between any two calls. For tests: it looks at everything.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.tables.check();
+        self.groups.check();
     }
 
     pub(super) fn event(&mut self, event: Event) {

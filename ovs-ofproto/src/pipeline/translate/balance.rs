@@ -3,8 +3,8 @@
 use ovs_packet::OfPort;
 use ovs_packet::hash;
 
-use super::group::mix;
 use super::Translator;
+use super::group::mix;
 use crate::action::{Bundle, BundleAlgorithm, HashFields, Multipath, MultipathAlgorithm};
 
 /// Beyond so many links the highest weight is not looked for.

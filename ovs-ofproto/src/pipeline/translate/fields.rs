@@ -1,12 +1,12 @@
 //! Actions that change fields, and the stack.
 
 use ovs_dpif::DropReason;
+use ovs_packet::OfPort;
 use ovs_packet::field::{FieldId, Prereq, TUN_OPTION_MAX, TunOption};
 use ovs_packet::key::VLAN_PRESENT;
-use ovs_packet::OfPort;
 
-use super::actions::Next;
 use super::Translator;
+use super::actions::Next;
 use crate::action::{Action, Subfield};
 use crate::codec::PacketInReason;
 use crate::pipeline::tracked::Tag;

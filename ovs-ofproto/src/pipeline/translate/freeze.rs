@@ -44,12 +44,8 @@ impl Translator<'_> {
         if actions.is_empty() && then.is_none() {
             return;
         }
-        let step = Step {
-            table: self.table,
-            cookie: self.rule_cookie,
-            actions: actions.to_vec(),
-            then: then.map(Box::new),
-        };
+        let step =
+            Step { table: self.table, cookie: self.rule_cookie, actions: actions.to_vec(), then: then.map(Box::new) };
         self.frozen.push(step);
     }
 
@@ -83,7 +79,8 @@ impl Translator<'_> {
         let state = self.state(Some(table), Vec::new());
         if let Some(id) = self.id_of(state) {
             self.detail(|| {
-                "A clone of the packet is forked to recirculate. The forked pipeline will be resumed at table ".to_string()
+                "A clone of the packet is forked to recirculate. The forked pipeline will be resumed at table "
+                    .to_string()
                     + &table.to_string()
                     + "."
             });

@@ -181,7 +181,8 @@ fn slots(group: &Group, max: usize) -> Option<Vec<usize>> {
     for _ in 0..wanted {
         // Who has the most weight for each seat, counting half of the next one.
         let better = |a: &usize, b: &usize| {
-            let quotient = |i: &usize| (weights.get(*i).copied().unwrap_or(0), 2 * seats.get(*i).copied().unwrap_or(0) + 1);
+            let quotient =
+                |i: &usize| (weights.get(*i).copied().unwrap_or(0), 2 * seats.get(*i).copied().unwrap_or(0) + 1);
             let ((wa, da), (wb, db)) = (quotient(a), quotient(b));
             (wa * db).cmp(&(wb * da)).then(b.cmp(a))
         };

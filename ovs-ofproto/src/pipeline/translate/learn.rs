@@ -1,9 +1,9 @@
 //! Making flows of packets.
 
 use ovs_dpif::DropReason;
+use ovs_packet::OfPort;
 use ovs_packet::field::{FieldId, Prereq, TunOption};
 use ovs_packet::key::Match;
-use ovs_packet::OfPort;
 
 use super::{Effect, Translator};
 use crate::action::{Action, Instructions, Learn, LearnFlags, LearnSource, LearnTarget, Subfield};

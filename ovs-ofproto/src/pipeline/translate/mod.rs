@@ -261,10 +261,8 @@ pub(super) struct Outcome {
     pub(super) translation: Translation,
     pub(super) reports: Vec<Report>,
     pub(super) tracer: Option<Tracer>,
-    /// The key as the pipeline left it.
-    pub(super) last: Box<FlowKey>,
-    /// The mask in the pipeline's terms.
-    pub(super) mask: Box<FlowMask>,
+    /// The key as the pipeline left it, of a packet that is traced.
+    pub(super) last: Option<Box<FlowKey>>,
     /// A limit that was hit.
     pub(super) failed: Option<DropReason>,
 }
@@ -333,7 +331,7 @@ impl<'a> Translator<'a> {
             in_port,
             table: 0,
             out: Vec::new(),
-            effects: Vec::new(),
+            effects: Vec::with_capacity(8),
             reports: Vec::new(),
             dependencies: Dependencies::default(),
             action_set: Vec::new(),
@@ -462,10 +460,10 @@ impl<'a> Translator<'a> {
         }
         let seen = self.tracked.seen(&self.first);
         self.dependencies.seen = (&seen).into();
+        self.dependencies.volatile |= self.tracked.is_conjoined();
         self.dependencies.groups.sort_unstable();
         self.dependencies.groups.dedup();
         let mut mask = *self.tracked.mask();
-        let pipeline = mask;
         if key.tun_present.get() != 0
             && let Ok(packed) = self.bridge.tlv.pack_mask(key, &mask)
         {
@@ -483,9 +481,8 @@ impl<'a> Translator<'a> {
         Outcome {
             translation,
             reports: self.reports,
+            last: self.tracer.is_some().then(|| Box::new(*self.tracked.shown())),
             tracer: self.tracer,
-            last: Box::new(*self.tracked.shown()),
-            mask: Box::new(pipeline),
             failed: self.failed,
         }
     }

@@ -217,9 +217,10 @@ impl Translator<'_> {
 
     /// Forgets what connection tracking said.
     pub(super) fn forget_connection(&mut self) {
-        use FieldId::{CtLabel, CtMark, CtNwDst, CtNwProto, CtNwSrc, CtState, CtTpDst, CtTpSrc, CtZone};
         use FieldId::{CtIpv6Dst, CtIpv6Src};
-        let fields = [CtState, CtZone, CtMark, CtLabel, CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst];
+        use FieldId::{CtLabel, CtMark, CtNwDst, CtNwProto, CtNwSrc, CtState, CtTpDst, CtTpSrc, CtZone};
+        let fields =
+            [CtState, CtZone, CtMark, CtLabel, CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst];
         self.tracked.restore_all(&FlowKey::ZERO, &FlowMask::of(&fields));
     }
 }

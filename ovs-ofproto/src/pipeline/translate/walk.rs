@@ -1,11 +1,8 @@
 //! The walk through tables, instructions and the action set (OpenFlow 1.5, sections 5.1 to 5.6).
 
-use std::sync::LazyLock;
-
 use ovs_dpif::DropReason;
 use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
-use ovs_packet::key::FlowMask;
 
 use super::{Effect, Translator};
 use crate::action::{Action, Instructions};
@@ -14,14 +11,11 @@ use crate::pipeline::flow_table::{RuleId, TABLES, TableMiss};
 use crate::pipeline::ofproto::Fragments;
 use crate::pipeline::port::PortConfig;
 use crate::pipeline::trace::Kind;
-use crate::session::AsyncConfig;
 use crate::pipeline::{MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
+use crate::session::AsyncConfig;
 
 /// The output of an action set that has none, as a match sees it (OpenFlow 1.5, section 7.2.3.7).
 pub(super) const UNSET: OfPort = OfPort(0xffff_fff7);
-
-/// Where a key has the id of a conjunction.
-static CONJ: LazyLock<FlowMask> = LazyLock::new(|| FlowMask::of(&[FieldId::ConjId]));
 
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -83,10 +77,6 @@ impl Translator<'_> {
             false => self.tracked.lookup_from(classifier, lookup.port.map(|p| p.0)),
         };
         let id = found.map(|r| *r.payload());
-        if found.is_some_and(|r| r.pattern().mask().iter().zip(CONJ.bits.words()).any(|(m, c)| m & c != 0)) {
-            // The flows that make a conjunction complete are not met by themselves.
-            self.dependencies.volatile = true;
-        }
         self.effect(Effect::Table { table: lookup.table, matched: id.is_some() });
         id
     }
@@ -288,7 +278,10 @@ mod tests {
             ("group:1,output:2", "group:1"),
             ("set_field:1->reg0,set_field:2->reg0,output:3", "set_field:0x1->reg0,set_field:0x2->reg0,output:3"),
             ("set_field:1->reg0", "drop"),
-            ("output:1,dec_ttl,push_vlan:0x8100,push_mpls:0x8847", "push_mpls:0x8847,push_vlan:0x8100,dec_ttl,output:1"),
+            (
+                "output:1,dec_ttl,push_vlan:0x8100,push_mpls:0x8847",
+                "push_mpls:0x8847,push_vlan:0x8100,dec_ttl,output:1",
+            ),
         ] {
             let set = Parser::default().actions(written).unwrap();
             assert_eq!(ActionList(&in_order(&set)).to_string(), executed);

@@ -1,58 +1,75 @@
-//! Tables: statistics, setup.
+//! Tables: statistics, setup, and what they can do.
+
+mod features;
+mod old;
 
 use super::cursor::Shape;
 use super::error::OfError;
 use super::header::Version;
 use super::io::{Done, Io, Property};
 
-/// The statistics of a table. What a version does not tell is zero.
+pub use features::{ActionAbilities, InstructionAbilities, TableAbilities, TableFeatures};
+
+/// What becomes of packets that meet no flow of a table (`OFPTC_TABLE_MISS_*`): OpenFlow 1.1 and 1.2 have it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TableMiss {
+    /// They go to the controllers.
+    Controller,
+    /// They go on with the next table.
+    Continue,
+    /// They are dropped.
+    Drop,
+}
+
+impl TableMiss {
+    /// The miss that a configuration of OpenFlow 1.1 or 1.2 has.
+    pub fn from_config(config: u32) -> TableMiss {
+        match config & 3 {
+            1 => TableMiss::Continue,
+            2 => TableMiss::Drop,
+            _ => TableMiss::Controller,
+        }
+    }
+
+    /// The word in upstream's language.
+    pub fn word(self) -> &'static str {
+        match self {
+            TableMiss::Controller => "controller",
+            TableMiss::Continue => "continue",
+            TableMiss::Drop => "drop",
+        }
+    }
+}
+
+/// The statistics of a table.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 #[non_exhaustive]
 pub struct TableStats {
     /// Its number.
     pub table: u8,
-    /// Its name; versions before 1.3 tell.
-    pub name: String,
     /// Flows in it.
     pub active: u32,
     /// Packets looked up.
     pub lookups: u64,
     /// Packets that met a flow.
     pub matched: u64,
-    /// How many flows it can have; versions before 1.3 tell.
-    pub max_entries: u32,
-    /// What else versions before 1.3 tell of what it can do, as it stands there: fields that can be wildcarded or
-    /// matched, actions, instructions.
-    pub abilities: Vec<u8>,
+    /// What becomes of the others; OpenFlow 1.1 and 1.2 tell.
+    pub miss: Option<TableMiss>,
+    /// What it can do, as far as versions before 1.3 tell here; later [`TableFeatures`] come on their own.
+    pub features: Option<Box<TableFeatures>>,
 }
 
 impl TableStats {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
-        let version = io.version;
-        io.u8(&mut self.table)?;
-        if version >= Version::V1_3 {
-            io.pad(3)?;
-            io.u32(&mut self.active)?;
-            io.u64(&mut self.lookups)?;
-            return io.u64(&mut self.matched);
+        if io.version < Version::V1_3 {
+            return self.pass_old(io);
         }
-        io.pad(if version == Version::V1_0 { 3 } else { 7 })?;
-        io.text(&mut self.name, 32)?;
-        let n = match version {
-            Version::V1_0 => 4,
-            Version::V1_1 => 24,
-            _ => 64,
-        };
-        io.either(
-            &mut self.abilities,
-            |r| Ok(r.bytes(n)?.to_vec()),
-            |v, w| {
-                w.bytes(v.get(..n).unwrap_or(v));
-                w.zeros(n.saturating_sub(v.len()));
-                Ok(())
-            },
-        )?;
-        io.u32(&mut self.max_entries)?;
+        io.u8(&mut self.table)?;
+        io.pad(3)?;
+        self.counts(io)
+    }
+
+    fn counts(&mut self, io: &mut Io<'_, '_>) -> Done {
         io.u32(&mut self.active)?;
         io.u64(&mut self.lookups)?;
         io.u64(&mut self.matched)
@@ -82,11 +99,12 @@ impl TableDesc {
             io.u8(&mut self.table)?;
             io.pad(1)?;
             io.u32(&mut self.config)?;
-            self.properties(io)
+            self.properties(io, true)
         })
     }
 
-    fn properties(&mut self, io: &mut Io<'_, '_>) -> Done {
+    /// `loose`: pass over what is not known.
+    fn properties(&mut self, io: &mut Io<'_, '_>, loose: bool) -> Done {
         let mut both = (self.eviction, self.vacancy);
         io.either(
             &mut both,
@@ -96,11 +114,11 @@ impl TableDesc {
                     match p.kind {
                         2 => found.0 = Some(p.u32()?),
                         3 => {
-                            let mut body = p.reader();
+                            let mut body = p.sized(4)?;
                             found.1 = Some((body.u8()?, body.u8()?, body.u8()?));
                         }
-                        0xffff => return Err(p.unknown()),
-                        _ => {}
+                        _ if loose => {}
+                        _ => return Err(p.error(OfError::BadRequestBadType, "a property that is known here")),
                     }
                 }
                 Ok(found)
@@ -133,6 +151,31 @@ impl TableMod {
         io.u8(&mut self.desc.table)?;
         io.pad(3)?;
         io.u32(&mut self.desc.config)?;
-        if io.version >= Version::V1_4 { self.desc.properties(io) } else { Ok(()) }
+        if io.version >= Version::V1_4 { self.desc.properties(io, false) } else { Ok(()) }
+    }
+}
+
+/// The vacancy of a table crossed a threshold.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct TableStatus {
+    /// 3 less is vacant than the lower one, 4 more than the upper one.
+    pub reason: u8,
+    /// The table, as it is set up.
+    pub desc: TableDesc,
+}
+
+impl Default for TableStatus {
+    fn default() -> Self {
+        TableStatus { reason: 3, desc: TableDesc::default() }
+    }
+}
+
+impl TableStatus {
+    pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
+        io.u8(&mut self.reason)?;
+        io.check(matches!(self.reason, 3 | 4), OfError::BadPropertyBadValue, "vacancy that went down or up")?;
+        io.pad(7)?;
+        self.desc.pass(io)
     }
 }

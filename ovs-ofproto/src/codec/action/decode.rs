@@ -1,0 +1,448 @@
+//! Bytes to actions.
+
+use std::net::Ipv4Addr;
+
+use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF, FieldId};
+use ovs_packet::key::VLAN_PRESENT;
+use ovs_packet::{EthAddr, OfPort};
+
+use super::{Code, EXPERIMENTER, MAX_NESTING, MORE, row_of};
+use crate::action::{Action, Controller, Subfield, SubfieldError};
+use crate::codec::cursor::Reader;
+use crate::codec::error::{DecodeError, OfError};
+use crate::codec::header::Version;
+use crate::codec::io::read_port;
+use crate::codec::oxm;
+
+/// Reads the actions up to the end of `r`, `depth` lists deep.
+pub(in crate::codec) fn decode(r: Reader<'_>, version: Version, depth: usize) -> Result<Vec<Action>, DecodeError> {
+    let mut actions = Vec::new();
+    decode_into(r, version, depth, &mut actions)?;
+    Ok(actions)
+}
+
+/// The same; what was read before an error stays in `actions`.
+pub(in crate::codec) fn decode_into(
+    r: Reader<'_>,
+    version: Version,
+    depth: usize,
+    actions: &mut Vec<Action>,
+) -> Result<(), DecodeError> {
+    let mut r = r.or(OfError::BadActionBadLength);
+    if depth > MAX_NESTING {
+        return Err(r.error(OfError::BadActionTooMany, "actions nested less deeply"));
+    }
+    while !r.is_empty() {
+        let start = r.clone();
+        let action = decode_one(&mut r, version, depth)?;
+        let misplaced = match &action {
+            // Beside conjunctions there may be notes only, and translations are within ct only.
+            Action::Nat(_) => true,
+            Action::Conjunction { .. } => {
+                !actions.iter().all(|a| matches!(a, Action::Conjunction { .. } | Action::Note(_)))
+            }
+            Action::Note(_) => false,
+            _ => matches!(actions.iter().find(|a| !matches!(a, Action::Note(_))), Some(Action::Conjunction { .. })),
+        };
+        if misplaced && !(matches!(action, Action::Nat(_)) && depth > 0) {
+            let error = match action {
+                Action::Nat(_) => OfError::BadActionUnsupportedOrder,
+                _ => OfError::BadActionBadConjunction,
+            };
+            return Err(start.error(error, "an action that may stand here"));
+        }
+        actions.push(action);
+    }
+    Ok(())
+}
+
+pub(super) struct Body<'a> {
+    pub(super) r: Reader<'a>,
+    start: Reader<'a>,
+    version: Version,
+    depth: usize,
+}
+
+pub(super) type Decoded = Result<Action, DecodeError>;
+
+pub(super) fn decode_one(r: &mut Reader<'_>, version: Version, depth: usize) -> Decoded {
+    let start = r.clone();
+    let mut head = r.clone();
+    let (kind, len) = (head.u16()?, usize::from(head.u16()?));
+    if len < 8 || !len.is_multiple_of(8) || len > r.len() {
+        return Err(start.error(OfError::BadActionBadLength, "a length that is a multiple of 8, not this one"));
+    }
+    let mut body = r.sub(len)?;
+    body.skip(4)?;
+    let (vendor, number) = match kind {
+        EXPERIMENTER => {
+            let vendor = body.u32()?;
+            if vendor != NX && vendor != ONF {
+                return Err(start.error(OfError::BadActionBadExperimenter, "an experimenter that is known here"));
+            }
+            (vendor, body.u16()?)
+        }
+        kind => (0, kind),
+    };
+    let debug = vendor == NX && (254..=255).contains(&number);
+    let row = row_of(vendor, number, version).filter(|_| !debug);
+    let Some((code, run)) = row.and_then(|(code, _)| code.run(version).map(|run| (*code, run))) else {
+        let error = if vendor == 0 { OfError::BadActionBadType } else { OfError::BadActionBadExperimenterType };
+        return Err(start.error(error, "an action that is known in this version"));
+    };
+    let min = usize::from(run.4);
+    if len < min || (len > min && run.5 != MORE) {
+        return Err(start.error(OfError::BadActionBadLength, "the length of the action"));
+    }
+    Body { r: body, start, version, depth }.action(code, vendor)
+}
+
+/// Whether a set of the VLAN id would take away the bit that says that there is a tag (OFPVID_PRESENT).
+pub(crate) fn lacks_tag(value: u128, mask: u128) -> bool {
+    mask & !value & u128::from(VLAN_PRESENT) != 0
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn bad(&self, error: OfError, what: &'static str) -> DecodeError {
+        self.start.error(error, what)
+    }
+
+    pub(super) fn argument(&self, what: &'static str) -> DecodeError {
+        self.bad(OfError::BadActionBadArgument, what)
+    }
+
+    pub(super) fn zeros(&mut self, n: usize, error: OfError) -> Result<(), DecodeError> {
+        match self.r.bytes(n)?.iter().all(|b| *b == 0) {
+            true => Ok(()),
+            false => Err(self.bad(error, "zeros")),
+        }
+    }
+
+    pub(super) fn end(&mut self, error: OfError) -> Result<(), DecodeError> {
+        self.zeros(self.r.len(), error)
+    }
+
+    /// A number at the place that is usual.
+    pub(super) fn number(&mut self, vendor: u32, n: usize) -> Result<u64, DecodeError> {
+        self.r.skip(match (vendor == NX, n) {
+            (true, 4) => 2,
+            (true, 8) => 6,
+            _ => 0,
+        })?;
+        Ok((self.r.uint(n)? & u128::from(u64::MAX)) as u64)
+    }
+
+    pub(super) fn eth(&mut self) -> Result<EthAddr, DecodeError> {
+        let mut a = EthAddr::default();
+        a.0.iter_mut().zip(self.r.bytes(6)?).for_each(|(to, from)| *to = *from);
+        Ok(a)
+    }
+
+    /// A field by its header in 32 bits.
+    pub(super) fn field32(&mut self) -> Result<FieldId, DecodeError> {
+        let word = self.r.u32()?;
+        let id =
+            ovs_packet::field::OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 };
+        let field = FieldId::by_oxm(id).filter(|f| {
+            word & 0x100 == 0 && (f.tun_metadata_index().is_some() || (word & 0xff) as u8 == f.info().wire_bytes)
+        });
+        field.ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
+    }
+
+    pub(super) fn field(&mut self) -> Result<FieldId, DecodeError> {
+        oxm::read_header(&mut self.r)
+    }
+
+    pub(super) fn source(&self, s: Subfield) -> Result<Subfield, DecodeError> {
+        match s.check_source() {
+            Ok(()) => Ok(s),
+            Err(_) => Err(self.bad(OfError::BadActionBadSetLength, "bits of the field")),
+        }
+    }
+
+    pub(super) fn target(&self, s: Subfield) -> Result<Subfield, DecodeError> {
+        match s.check_target() {
+            Ok(()) => Ok(s),
+            Err(SubfieldError::ReadOnly) => Err(self.bad(OfError::BadActionBadSetArgument, "a field that can be set")),
+            Err(_) => Err(self.bad(OfError::BadActionBadSetLength, "bits of the field")),
+        }
+    }
+
+    pub(super) fn bits(word: u16) -> (u16, u16) {
+        (word >> 6, (word & 0x3f).wrapping_add(1))
+    }
+
+    /// Where and how many bits in 16 bits, then the field in 32.
+    pub(super) fn subfield32(&mut self) -> Result<Subfield, DecodeError> {
+        let (offset, bits) = Self::bits(self.r.u16()?);
+        Ok(Subfield { field: self.field32()?, offset, bits })
+    }
+
+    pub(super) fn nested(&mut self) -> Result<Vec<Action>, DecodeError> {
+        let rest = self.r.sub(self.r.len())?;
+        decode(rest, self.version, self.depth.saturating_add(1))
+    }
+
+    pub(super) fn action(mut self, code: Code, vendor: u32) -> Decoded {
+        let low8 = |v: u64| (v & 0xff) as u8;
+        let low16 = |v: u64| (v & 0xffff) as u16;
+        let low32 = |v: u64| (v & 0xffff_ffff) as u32;
+        Ok(match code {
+            Code::Output10 | Code::Output11 => {
+                let port = match code {
+                    Code::Output10 => OfPort::from_16(self.r.u16()?),
+                    _ => read_port(&mut self.r)?,
+                };
+                let max_len = self.r.u16()?;
+                if port == OfPort::ANY {
+                    return Err(self.bad(OfError::BadActionBadPort, "a port that can be output to"));
+                }
+                let whole = port != OfPort::CONTROLLER && max_len == 0;
+                Action::Output { port, max_len: if whole { Action::WHOLE } else { max_len } }
+            }
+            Code::SetVlanVid10 | Code::SetVlanVid11 => {
+                let vid = self.r.u16()?;
+                if vid > 0xfff {
+                    return Err(self.argument("a VLAN id"));
+                }
+                Action::SetVlanVid { vid, push: code == Code::SetVlanVid10, tagged: false }
+            }
+            Code::SetVlanPcp10 | Code::SetVlanPcp11 => {
+                let pcp = self.r.u8()?;
+                if pcp > 7 {
+                    return Err(self.argument("a VLAN priority"));
+                }
+                Action::SetVlanPcp { pcp, push: code == Code::SetVlanPcp10, tagged: false }
+            }
+            Code::PushVlan11 => match self.r.u16()? {
+                tpid @ (0x8100 | 0x88a8) => Action::PushVlan(tpid),
+                _ => return Err(self.argument("tag protocol 0x8100 or 0x88a8")),
+            },
+            Code::StripVlan10 => Action::StripVlan,
+            Code::PopVlan11 => Action::PopVlan,
+            Code::SetDlSrc => Action::SetEthSrc(self.eth()?),
+            Code::SetDlDst => Action::SetEthDst(self.eth()?),
+            Code::SetNwSrc => Action::SetIpv4Src(Ipv4Addr::from_bits(self.r.u32()?)),
+            Code::SetNwDst => Action::SetIpv4Dst(Ipv4Addr::from_bits(self.r.u32()?)),
+            Code::SetNwTos => match self.r.u8()? {
+                tos if tos & 3 == 0 => Action::SetIpTos(tos),
+                _ => return Err(self.argument("a TOS byte without ECN bits")),
+            },
+            Code::SetNwEcn11 => match self.r.u8()? {
+                ecn @ 0..=3 => Action::SetIpEcn(ecn),
+                _ => return Err(self.argument("two bits")),
+            },
+            Code::SetNwTtl11 => Action::SetIpTtl(self.r.u8()?),
+            Code::SetTpSrc => Action::SetL4Src { port: self.r.u16()?, protocol: 0 },
+            Code::SetTpDst => Action::SetL4Dst { port: self.r.u16()?, protocol: 0 },
+            Code::Enqueue10 => {
+                let port = OfPort::from_16(self.r.u16()?);
+                if port.is_reserved() && !matches!(port, OfPort::IN_PORT | OfPort::LOCAL) {
+                    return Err(self.bad(OfError::BadActionBadPort, "a port that has queues"));
+                }
+                self.r.skip(6)?;
+                Action::Enqueue { port, queue: self.r.u32()? }
+            }
+            Code::SetMplsLabel => match low32(self.number(vendor, 4)?) {
+                label @ 0..=0xf_ffff => Action::SetMplsLabel(label),
+                label => Action::SetMplsLabel(label & 0xf_ffff),
+            },
+            Code::SetMplsTc => Action::SetMplsTc(low8(self.number(vendor, 1)?)),
+            Code::SetMplsTtl => Action::SetMplsTtl(low8(self.number(vendor, 1)?)),
+            Code::DecMplsTtl => Action::DecMplsTtl,
+            Code::PushMpls => match low16(self.number(vendor, 2)?) {
+                eth_type @ (0x8847 | 0x8848) => Action::PushMpls(eth_type),
+                _ => return Err(self.argument("the Ethertype of MPLS")),
+            },
+            Code::PopMpls => Action::PopMpls(low16(self.number(vendor, 2)?)),
+            Code::SetQueue => Action::SetQueue(low32(self.number(vendor, 4)?)),
+            Code::Group => match low32(self.number(vendor, 4)?) {
+                group @ 0..=0xffff_ff00 => Action::Group(group),
+                _ => return Err(self.bad(OfError::BadActionBadGroup, "a group")),
+            },
+            Code::DecNwTtl => Action::DecTtl,
+            Code::SetField12 | Code::SetField15 => return self.set(code == Code::SetField15, false),
+            Code::NxRegLoad2 => return self.set(true, true),
+            Code::CopyField15 | Code::OnfCopyField13 | Code::NxRegMove => return self.copy(code),
+            Code::Meter15 => match self.r.u32()? {
+                0 => return Err(self.bad(OfError::BadActionBadMeter, "a meter above 0")),
+                meter => Action::Meter(meter),
+            },
+            Code::NxDecTtlCntIds => {
+                let n = usize::from(self.r.u16()?);
+                self.zeros(4, OfError::BadActionMustBeZero)?;
+                let mut ids = self.r.sub(n.saturating_mul(2))?;
+                Action::DecTtlTo((0..n).map(|_| ids.u16()).collect::<Result<_, _>>()?)
+            }
+            Code::NxRegLoad => {
+                let dst = self.subfield32()?;
+                let dst = self.target(dst)?;
+                let value = self.r.u64()?;
+                if u128::from(value) & !dst.ones() != 0 {
+                    return Err(self.argument("a value that fits the bits"));
+                }
+                Action::Load { dst, value }
+            }
+            Code::NxResubmit => Action::ResubmitPort(OfPort::from_16(self.r.u16()?)),
+            Code::NxResubmitTable | Code::NxResubmitTableCt => {
+                let (port, table) = (OfPort::from_16(self.r.u16()?), self.r.u8()?);
+                self.zeros(3, OfError::BadActionBadArgument)?;
+                Action::Resubmit {
+                    port: Some(port).filter(|p| *p != OfPort::IN_PORT),
+                    table: Some(table).filter(|t| *t != 0xff),
+                    original: code == Code::NxResubmitTableCt,
+                }
+            }
+            Code::NxSetTunnel => Action::SetTunnel { id: self.number(NX, 4)?, wide: false },
+            Code::NxSetTunnel64 => Action::SetTunnel { id: self.number(NX, 8)?, wide: true },
+            Code::NxPopQueue => Action::PopQueue,
+            Code::NxNote => Action::Note(self.r.remaining().to_vec()),
+            Code::NxMultipath => return self.multipath(),
+            Code::NxBundle | Code::NxBundleLoad => return self.bundle(code == Code::NxBundleLoad),
+            Code::NxOutputReg => {
+                let src = self.subfield32()?;
+                let src = self.source(src)?;
+                let max_len = self.r.u16()?;
+                self.end(OfError::BadActionBadArgument)?;
+                Action::OutputField { src, max_len, wide: false }
+            }
+            Code::NxOutputReg2 => {
+                let (offset, bits) = Self::bits(self.r.u16()?);
+                let max_len = self.r.u16()?;
+                let src = Subfield { field: self.field()?, offset, bits };
+                self.end(OfError::BadRequestMustBeZero)?;
+                Action::OutputField { src: self.source(src)?, max_len, wide: true }
+            }
+            Code::NxLearn | Code::NxLearn2 => return self.learn(code == Code::NxLearn2),
+            Code::NxExit => Action::Exit,
+            Code::NxFinTimeout => Action::FinTimeout { idle: self.r.u16()?, hard: self.r.u16()? },
+            Code::NxController => {
+                let (max_len, id, reason) = (self.r.u16()?, self.r.u16()?, self.r.u8()?);
+                Action::Controller(Box::new(Controller { max_len, id, reason, ..Controller::default() }))
+            }
+            Code::NxController2 => return self.controller(),
+            Code::NxWriteMetadata if self.version != Version::V1_0 => {
+                return Err(self.bad(OfError::BadInstructionUnsupported, "an instruction instead"));
+            }
+            Code::NxWriteMetadata => {
+                self.zeros(6, OfError::BadRequestMustBeZero)?;
+                Action::WriteMetadata(self.r.u64()?, self.r.u64()?)
+            }
+            Code::NxStackPush | Code::NxStackPop => {
+                let offset = self.r.u16()?;
+                let field = self.field()?;
+                let s = Subfield { field, offset, bits: self.r.u16()? };
+                self.end(OfError::BadActionMustBeZero)?;
+                match code {
+                    Code::NxStackPush => Action::Push(self.source(s)?),
+                    _ => Action::Pop(self.target(s)?),
+                }
+            }
+            Code::NxSample | Code::NxSample2 | Code::NxSample3 | Code::NxSample4 => return self.sample(code),
+            Code::NxConjunction => {
+                let (clause, clauses, id) = (self.r.u8()?, self.r.u8()?, self.r.u32()?);
+                if !(2..=64).contains(&clauses) || clause >= clauses {
+                    return Err(self.bad(OfError::BadActionBadConjunction, "a clause of 2 to 64"));
+                }
+                Action::Conjunction { id, clause, clauses }
+            }
+            Code::NxCt => return self.ct(),
+            Code::NxNat => return self.nat(),
+            Code::NxOutputTrunc => {
+                let (port, max_len) = (OfPort::from_16(self.r.u16()?), self.r.u32()?);
+                if max_len < 14 {
+                    return Err(self.argument("14 bytes at least"));
+                }
+                Action::OutputTruncated { port, max_len }
+            }
+            Code::NxClone => {
+                self.r.skip(6)?;
+                Action::Clone(self.nested()?)
+            }
+            Code::NxCtClear => Action::CtClear,
+            Code::NxEncap => return self.encap(),
+            Code::NxDecap => {
+                self.r.skip(2)?;
+                Action::Decap(self.r.u32()?)
+            }
+            Code::NxDecNshTtl => Action::DecNshTtl,
+            Code::NxCheckPktLarger => {
+                let (length, offset) = (self.r.u16()?, self.r.u16()?);
+                let dst = Subfield { field: self.field()?, offset, bits: 1 };
+                self.end(OfError::BadActionMustBeZero)?;
+                Action::CheckPacketLarger { length, dst: self.target(dst)? }
+            }
+            Code::NxDeleteField => {
+                let field = self.field()?;
+                self.end(OfError::BadRequestMustBeZero)?;
+                if field.tun_metadata_index().is_none() {
+                    return Err(self.bad(OfError::BadActionBadSetArgument, "a tunnel option"));
+                }
+                Action::DeleteField(field)
+            }
+            Code::NxDebugSlow => Action::DebugSlow,
+            Code::NxDebugRecirc => Action::DebugRecirc,
+        })
+    }
+
+    pub(super) fn set(self, may_mask: bool, nicira: bool) -> Decoded {
+        // What is wrong with a field in a match, said of the same field in an action.
+        self.set_as_match(may_mask, nicira).map_err(|e| {
+            let error = match e.error {
+                OfError::BadMatchBadField => OfError::BadActionBadSetType,
+                OfError::BadMatchBadLength => OfError::BadActionBadSetLength,
+                other => other,
+            };
+            DecodeError { error, ..e }
+        })
+    }
+
+    pub(super) fn set_as_match(mut self, may_mask: bool, nicira: bool) -> Decoded {
+        let start = self.r.clone();
+        let mut head = start.clone();
+        let (id, masked, len) = oxm::read_id(&mut head)?;
+        let option = FieldId::by_oxm(id).and_then(|f| f.tun_metadata_index());
+        if masked && !may_mask {
+            return Err(start.error(OfError::BadActionBadSetMask, "a field without a mask"));
+        }
+        let action = if let Some(index) = option {
+            let bytes = if masked { len / 2 } else { len };
+            if bytes == 0 || bytes > 124 || (masked && len % 2 != 0) {
+                return Err(start.error(OfError::BadMatchBadLength, "the length of a tunnel option"));
+            }
+            let value = head.bytes(bytes)?.to_vec();
+            let mask = if masked { head.bytes(bytes)?.to_vec() } else { vec![0xff; bytes] };
+            if value.iter().zip(&mask).any(|(v, m)| v & !m != 0) {
+                return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
+            }
+            self.r = head;
+            Action::SetTunnelOption { index: index.try_into().unwrap_or(0), value, mask, nicira }
+        } else {
+            let e = oxm::read_entry(&mut self.r)?;
+            let no_tag = e.field == FieldId::VlanVid && !nicira && (e.mask & e.value & u128::from(VLAN_PRESENT) == 0);
+            let in_port = e.field == FieldId::InPortOxm && !nicira;
+            if !e.field.info().writable || no_tag || in_port {
+                return Err(start.error(OfError::BadActionBadSetArgument, "bits of a field that can be set"));
+            }
+            let (field, value, mask) = (e.field, e.value, e.mask);
+            if nicira { Action::SetFieldNicira { field, value, mask } } else { Action::SetField { field, value, mask } }
+        };
+        self.end(OfError::BadActionBadSetArgument)?;
+        Ok(action)
+    }
+
+    pub(super) fn copy(mut self, code: Code) -> Decoded {
+        if code == Code::OnfCopyField13 {
+            self.r.skip(2)?;
+        }
+        let (bits, src, dst) = (self.r.u16()?, self.r.u16()?, self.r.u16()?);
+        if code != Code::NxRegMove {
+            self.r.skip(2)?;
+        }
+        let src = Subfield { field: self.field()?, offset: src, bits };
+        let dst = Subfield { field: self.field()?, offset: dst, bits };
+        self.end(OfError::BadRequestMustBeZero)?;
+        self.source(src)?;
+        Ok(Action::Move { src, dst: self.target(dst)?, onf: code != Code::NxRegMove })
+    }
+}

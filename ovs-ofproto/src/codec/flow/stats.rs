@@ -1,0 +1,341 @@
+//! The statistics of flows.
+
+use std::time::Duration;
+
+use ovs_packet::Match;
+
+use super::oxs::{Oxs, seconds};
+use super::{read_flags, write_flags};
+use crate::action::Instructions;
+use crate::codec::check::settle;
+use crate::codec::cursor::{Reader, Shape, Writer};
+use crate::codec::error::{DecodeError, EncodeError, OfError};
+use crate::codec::header::{Header, Version};
+use crate::codec::kind::{Kind, MessageKind};
+use crate::codec::oxm::Reading;
+use crate::codec::{instruction, matching, oxm};
+use crate::flow_mod::FlowModFlags;
+
+/// A flow and what it has seen: one line of `dump-flows`.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct FlowStats {
+    /// Its table.
+    pub table: u8,
+    /// How long it has existed; what is beyond 2^32 seconds is not sent.
+    pub duration: Duration,
+    /// Its priority.
+    pub priority: u16,
+    /// Seconds without a packet after which it ends; 0 is never.
+    pub idle_timeout: u16,
+    /// Seconds after which it ends; 0 is never.
+    pub hard_timeout: u16,
+    /// How unwilling the switch is to evict it.
+    pub importance: u16,
+    /// Its flags; versions before 1.3 do not tell.
+    pub flags: FlowModFlags,
+    /// Seconds since its last packet, if that is told.
+    pub idle_age: Option<u32>,
+    /// Seconds since it was added or changed, if that is told.
+    pub hard_age: Option<u32>,
+    /// Its cookie.
+    pub cookie: u64,
+    /// Packets that met it; all ones if nobody counts.
+    pub packets: u64,
+    /// Bytes of those packets; all ones if nobody counts.
+    pub bytes: u64,
+    /// What it matches.
+    pub matching: Match,
+    /// What it does.
+    pub instructions: Instructions,
+}
+
+const FLOW: Shape = Shape { what: "the statistics of a flow", length_at: 0, align: 8, count_padding: true };
+
+impl FlowStats {
+    pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
+        let (secs, nanos) = (seconds(self.duration), self.duration.subsec_nanos());
+        w.prefixed(FLOW, |w| {
+            w.zeros(2);
+            let age = |age: Option<u32>| age.map_or(0, |a| a.saturating_add(1).try_into().unwrap_or(u16::MAX));
+            let timeouts =
+                |w: &mut Writer| [self.priority, self.idle_timeout, self.hard_timeout].iter().for_each(|v| w.u16(*v));
+            let counts = |w: &mut Writer| [self.cookie, self.packets, self.bytes].iter().for_each(|v| w.u64(*v));
+            match kind {
+                Kind::StatsFlowReply10 => {
+                    w.u8(self.table);
+                    w.zeros(1);
+                    matching::write_10(&self.matching, w)?;
+                    w.u32(secs);
+                    w.u32(nanos);
+                    timeouts(w);
+                    w.zeros(6);
+                    counts(w);
+                }
+                Kind::NxStatsFlowReply => {
+                    w.u8(self.table);
+                    w.zeros(1);
+                    w.u32(secs);
+                    w.u32(nanos);
+                    timeouts(w);
+                    let at = w.len();
+                    w.zeros(2);
+                    w.u16(age(self.idle_age));
+                    w.u16(age(self.hard_age));
+                    counts(w);
+                    let len = oxm::write_nxm(&self.matching, w, None)?;
+                    w.patch_u16(at, len);
+                }
+                Kind::StatsFlowReply15 => {
+                    w.zeros(2);
+                    w.u8(self.table);
+                    w.zeros(1);
+                    timeouts(w);
+                    write_flags(self.flags, w, version)?;
+                    w.u16(self.importance);
+                    w.u64(self.cookie);
+                    matching::write(&self.matching, w, version)?;
+                    let (packets, bytes) = (self.packets, self.bytes);
+                    Oxs { duration: Some(self.duration), idle: self.idle_age, packets, bytes, flows: u32::MAX }
+                        .write(w)?;
+                }
+                _ => {
+                    w.u8(self.table);
+                    w.zeros(1);
+                    w.u32(secs);
+                    w.u32(nanos);
+                    timeouts(w);
+                    write_flags(if version >= Version::V1_3 { self.flags } else { FlowModFlags::empty() }, w, version)?;
+                    w.u16(if version >= Version::V1_4 { self.importance } else { 0 });
+                    w.zeros(2);
+                    counts(w);
+                    matching::write(&self.matching, w, version)?;
+                }
+            }
+            instruction::encode(&self.instructions, w, version)
+        })
+    }
+}
+
+/// A flow of a reply that is still in its bytes. Nothing is allocated to read it; [`stats`](FlowStatsView::stats) does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FlowStatsView<'a> {
+    /// All of it but what it does, which is empty here.
+    pub flow: FlowStats,
+    version: Version,
+    instructions: Reader<'a>,
+}
+
+impl<'a> FlowStatsView<'a> {
+    /// Reads what the flow does.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its place.
+    pub fn instructions(&self) -> Result<Instructions, DecodeError> {
+        let mut found = instruction::decode(&mut self.instructions.clone(), self.version)?;
+        settle(&self.flow.matching, &mut found);
+        Ok(found)
+    }
+
+    /// The flow as a value.
+    ///
+    /// # Errors
+    /// What is wrong with what it does.
+    pub fn stats(self) -> Result<FlowStats, DecodeError> {
+        let instructions = self.instructions()?;
+        Ok(FlowStats { instructions, ..self.flow })
+    }
+
+    pub(in crate::codec) fn read(r: &mut Reader<'a>, version: Version, kind: Kind) -> Result<Self, DecodeError> {
+        let start = r.clone();
+        let len = usize::from(r.clone().u16()?);
+        let min = match kind {
+            Kind::StatsFlowReply10 => 88,
+            Kind::NxStatsFlowReply | Kind::StatsFlowReply11 | Kind::StatsFlowReply13 => 48,
+            _ => 24,
+        };
+        if len < min {
+            return Err(start.error(OfError::BadRequestBadLength, "a length of a flow"));
+        }
+        let mut r = r.sub(len)?;
+        r.skip(2)?;
+        let mut f = FlowStats::default();
+        let duration = |r: &mut Reader<'_>| Ok(Duration::new(r.u32()?.into(), r.u32()?.min(999_999_999)));
+        let timeouts = |f: &mut FlowStats, r: &mut Reader<'_>| {
+            (f.priority, f.idle_timeout, f.hard_timeout) = (r.u16()?, r.u16()?, r.u16()?);
+            Ok(())
+        };
+        let counts = |f: &mut FlowStats, r: &mut Reader<'_>| {
+            (f.cookie, f.packets, f.bytes) = (r.u64()?, r.u64()?, r.u64()?);
+            Ok(())
+        };
+        match kind {
+            Kind::StatsFlowReply10 => {
+                f.table = r.u8()?;
+                r.skip(1)?;
+                f.matching = matching::read_10_whole(&mut r)?;
+                f.duration = duration(&mut r)?;
+                timeouts(&mut f, &mut r)?;
+                r.skip(6)?;
+                counts(&mut f, &mut r)?;
+            }
+            Kind::NxStatsFlowReply => {
+                f.table = r.u8()?;
+                r.skip(1)?;
+                f.duration = duration(&mut r)?;
+                timeouts(&mut f, &mut r)?;
+                let match_len = usize::from(r.u16()?);
+                let age = |n: u16| n.checked_sub(1).map(u32::from);
+                (f.idle_age, f.hard_age) = (age(r.u16()?), age(r.u16()?));
+                counts(&mut f, &mut r)?;
+                if match_len.checked_next_multiple_of(8).is_none_or(|n| n > r.len()) {
+                    return Err(start.error(OfError::BadRequestBadLength, "a match within the flow"));
+                }
+                (f.matching, _) = oxm::read_nxm(&mut r, match_len, Reading::default())?;
+            }
+            Kind::StatsFlowReply15 => {
+                r.skip(2)?;
+                f.table = r.u8()?;
+                r.skip(1)?;
+                timeouts(&mut f, &mut r)?;
+                f.flags = read_flags(&mut r, version)?;
+                f.importance = r.u16()?;
+                f.cookie = r.u64()?;
+                f.matching = matching::read(&mut r, false)?;
+                let oxs = Oxs::read(&mut r)?;
+                (f.packets, f.bytes, f.idle_age) = (oxs.packets, oxs.bytes, oxs.idle);
+                f.duration = oxs.duration.unwrap_or_default();
+            }
+            _ => {
+                f.table = r.u8()?;
+                r.skip(1)?;
+                f.duration = duration(&mut r)?;
+                timeouts(&mut f, &mut r)?;
+                if kind == Kind::StatsFlowReply13 {
+                    f.flags = read_flags(&mut r, version)?;
+                } else {
+                    r.skip(2)?;
+                }
+                f.importance = Some(r.u16()?).filter(|_| version >= Version::V1_4).unwrap_or(0);
+                r.skip(2)?;
+                counts(&mut f, &mut r)?;
+                f.matching = matching::read(&mut r, false)?;
+            }
+        }
+        Ok(FlowStatsView { flow: f, version, instructions: r })
+    }
+}
+
+/// The flows of a reply, one after the other, without reading more than is asked for.
+///
+/// ```
+/// use ovs_ofproto::codec::{FlowStats, FlowStatsReader, FlowStatsReply, Message, Version};
+///
+/// let pages = FlowStatsReply::pages(Version::V1_3, [FlowStats::default(), FlowStats::default()])?;
+/// let bytes = Message::FlowStatsReply(pages[0].clone()).encode(Version::V1_3, 1)?;
+/// let flows = FlowStatsReader::new(&bytes)?;
+/// assert_eq!(flows.map(|f| f.map(|f| f.flow.packets)).sum::<Result<u64, _>>()?, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FlowStatsReader<'a> {
+    r: Reader<'a>,
+    version: Version,
+    kind: Kind,
+}
+
+impl<'a> FlowStatsReader<'a> {
+    /// The flows of a whole message.
+    ///
+    /// # Errors
+    /// If it is no reply with flows.
+    pub fn new(message: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(message);
+        let header = Header::read(&mut r)?;
+        let kind = Kind::read(&mut r, header)?;
+        match kind.of() {
+            MessageKind::FlowStatsReply => Ok(Self::of(r, header.version, kind)),
+            _ => Err(r.error(OfError::BadRequestBadType, "a reply with flows")),
+        }
+    }
+
+    pub(in crate::codec) fn of(r: Reader<'a>, version: Version, kind: Kind) -> Self {
+        FlowStatsReader { r, version, kind }
+    }
+}
+
+impl<'a> Iterator for FlowStatsReader<'a> {
+    type Item = Result<FlowStatsView<'a>, DecodeError>;
+
+    /// The next flow; nothing after an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.r.is_empty() {
+            return None;
+        }
+        let found = FlowStatsView::read(&mut self.r, self.version, self.kind);
+        if found.is_err() {
+            self.r.remaining();
+        }
+        Some(found)
+    }
+}
+
+/// The statistics of flows, or a part of them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct FlowStatsReply {
+    /// Whether another part follows with the same xid (OFPMPF_REPLY_MORE).
+    pub more: bool,
+    /// The flows.
+    pub flows: Vec<FlowStats>,
+}
+
+impl FlowStatsReply {
+    /// Whether the flows need Nicira's message in OpenFlow 1.0.
+    pub(in crate::codec) fn needs_nxm(&self) -> bool {
+        self.flows.iter().any(|f| {
+            f.idle_age.is_some() || f.hard_age.is_some() || matching::write_10(&f.matching, &mut Writer::new()).is_err()
+        })
+    }
+
+    /// As many replies as `flows` need so that each fits into a message: at least one, and all but the last say that
+    /// more follows.
+    ///
+    /// # Errors
+    /// If one of the flows cannot be sent at all.
+    pub fn pages(
+        version: Version,
+        flows: impl IntoIterator<Item = FlowStats>,
+    ) -> Result<Vec<FlowStatsReply>, EncodeError> {
+        const ROOM: usize = 0xffff - 24;
+        let (mut pages, mut used) = (vec![FlowStatsReply::default()], 0usize);
+        for flow in flows {
+            let mut w = Writer::new();
+            let kind = match version {
+                Version::V1_0 => Kind::NxStatsFlowReply,
+                Version::V1_1 | Version::V1_2 => Kind::StatsFlowReply11,
+                Version::V1_5 => Kind::StatsFlowReply15,
+                _ => Kind::StatsFlowReply13,
+            };
+            flow.write(&mut w, version, kind)?;
+            // A match of OpenFlow 1.0 may be longer than the same as TLVs, by its own length at most.
+            let len = w.len().saturating_add(if version == Version::V1_0 { matching::LEN_10 } else { 0 });
+            if len > ROOM {
+                return Err(EncodeError::TooLong { what: "the statistics of a flow" });
+            }
+            used = used.saturating_add(len);
+            if used > ROOM {
+                if let Some(page) = pages.last_mut() {
+                    page.more = true;
+                }
+                pages.push(FlowStatsReply::default());
+                used = len;
+            }
+            if let Some(page) = pages.last_mut() {
+                page.flows.push(flow);
+            }
+        }
+        Ok(pages)
+    }
+}

@@ -1,0 +1,128 @@
+//! Packets.
+
+use std::fmt::{self, Write};
+
+use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::{FlowKey, Match, Packet, extract};
+
+use super::Printer;
+use super::dump::plain_dump;
+use crate::codec::{NO_BUFFER, PacketIn, PacketOut};
+use crate::text::print::{ActionList, Dotted};
+
+impl Printer {
+    pub(super) fn packet_in(&mut self, packet: &PacketIn) -> fmt::Result {
+        let out = &mut self.out;
+        if packet.table != 0 {
+            write!(out, " table_id={}", packet.table)?;
+        }
+        if packet.cookie != u64::MAX {
+            write!(out, " cookie={:#x}", packet.cookie)?;
+        }
+        write!(out, " total_len={} {}", packet.total_len, packet.metadata)?;
+        match packet.reason.word() {
+            Some(word) => write!(out, " (via {word})")?,
+            None => write!(out, " (via {})", packet.reason.0)?,
+        }
+        write!(out, " data_len={}", packet.data.len())?;
+        let (total, len) = (u64::from(packet.total_len), packet.data.len() as u64);
+        match packet.buffer_id {
+            NO_BUFFER => {
+                out.push_str(" (unbuffered)");
+                out.push_str(if total == len { "" } else { " (***total_len != data_len***)" });
+            }
+            id => {
+                write!(out, " buffer={id:#010x}")?;
+                out.push_str(if total >= len { "" } else { " (***total_len < data_len***)" });
+            }
+        }
+        out.push('\n');
+        if !packet.userdata.is_empty() {
+            writeln!(out, " userdata={}", Dotted(&packet.userdata))?;
+        }
+        self.packet(&packet.data)
+    }
+
+    pub(super) fn packet_out(&mut self, packet: &PacketOut) -> fmt::Result {
+        let mut m = packet.metadata.as_deref().copied().unwrap_or(Match::ANY);
+        m.set(FieldId::InPortOxm, packet.in_port.0.into());
+        write!(self.out, " {m} actions={}", ActionList(&packet.actions))?;
+        match packet.buffer_id {
+            NO_BUFFER => {
+                write!(self.out, " data_len={}", packet.data.len())?;
+                if self.verbosity > 0 && !packet.data.is_empty() {
+                    self.out.push('\n');
+                }
+                if packet.data.is_empty() { Ok(()) } else { self.packet(&packet.data) }
+            }
+            id => write!(self.out, " buffer={id:#010x}"),
+        }
+    }
+
+    /// What the headers of a packet say, on a line, and its bytes.
+    pub(super) fn packet(&mut self, data: &[u8]) -> fmt::Result {
+        if self.verbosity > 0 {
+            let mut key = FlowKey::ZERO;
+            extract::extract(&mut Packet::from_slice(data), &mut key);
+            write!(self.out, "{}", packet_match(&key))?;
+            checksums(&mut self.out, &key, data)?;
+            self.out.push('\n');
+        }
+        if self.verbosity > 2 { plain_dump(&mut self.out, data) } else { Ok(()) }
+    }
+}
+
+/// Of TCP, UDP, SCTP and ICMP, what the checksum in the packet is.
+pub(super) fn checksums(out: &mut String, key: &FlowKey, data: &[u8]) -> fmt::Result {
+    let (name, at) = match (key.eth_type.get(), key.nw_proto) {
+        (0x0800 | 0x86dd, 6) => ("tcp", 16usize),
+        (0x0800 | 0x86dd, 17) => ("udp", 6),
+        (0x0800, 1) | (0x86dd, 58) => ("icmp", 2),
+        (0x0800 | 0x86dd, 132) => ("sctp", 8),
+        _ => return Ok(()),
+    };
+    let mut packet = Packet::from_slice(data);
+    let mut again = FlowKey::ZERO;
+    extract::extract(&mut packet, &mut again);
+    let bytes = packet.l4().get(at..).unwrap_or_default();
+    match (name, bytes) {
+        ("sctp", [a, b, c, d, ..]) => write!(out, " sctp_csum:{:x}", u32::from_be_bytes([*a, *b, *c, *d])),
+        (name, [a, b, ..]) => write!(out, " {name}_csum:{:x}", u16::from_be_bytes([*a, *b])),
+        _ => Ok(()),
+    }
+}
+
+/// The match of all that a packet's headers say, zero or not, as far as it has them: what a packet with this key is
+/// printed as.
+///
+/// ```
+/// use ovs_ofproto::text::packet_match;
+/// use ovs_packet::FlowKey;
+///
+/// let key = FlowKey { eth_type: 0x0806.into(), nw_proto: 1, ..FlowKey::ZERO };
+/// let text = packet_match(&key).to_string();
+/// assert!(text.starts_with("arp,vlan_tci=0x0000,") && text.ends_with("arp_tha=00:00:00:00:00:00"));
+/// ```
+pub fn packet_match(key: &FlowKey) -> Match {
+    use FieldId::{
+        ArpOp, ArpSha, ArpSpa, ArpTha, ArpTpa, EthDst, EthSrc, EthType, IcmpCode, IcmpType, Icmpv6Code, Icmpv6Type,
+        IpFrag, Ipv6Dst, Ipv6Label, Ipv6Src, MplsBos, MplsLabel, MplsTc, MplsTtl, NdSll, NdTarget, NdTll, NwDst, NwEcn,
+        NwProto, NwSrc, NwTos, NwTtl, SctpDst, SctpSrc, TcpDst, TcpFlags, TcpSrc, UdpDst, UdpSrc, VlanTci,
+    };
+    let mut m = Match::exact_non_zero(*key);
+    let headers = [
+        VlanTci, EthSrc, EthDst, EthType, MplsLabel, MplsTc, MplsBos, MplsTtl, NwSrc, NwDst, Ipv6Src, Ipv6Dst,
+        Ipv6Label, NwTos, NwEcn, NwTtl, IpFrag, NwProto, ArpOp, ArpSpa, ArpTpa, ArpSha, ArpTha, TcpSrc, TcpDst,
+        TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, IcmpType, IcmpCode, Icmpv6Type, Icmpv6Code, NdTarget, NdSll, NdTll,
+    ];
+    for field in headers.into_iter().filter(|f| f.info().prereq.holds(key)) {
+        m.set(field, field.info().get(key));
+    }
+    if Prereq::Vlan.holds(key) {
+        // Whether there is a second tag.
+        let mut mask = *m.mask();
+        mask.bits.inner_vlan_tci = u16::MAX.into();
+        m = Match::new(*key, mask);
+    }
+    m
+}
