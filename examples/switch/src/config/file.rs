@@ -94,7 +94,7 @@ mod tests {
         "#;
         let config = Config::from_toml(text).unwrap();
         let bridge = &config.bridges[0];
-        assert_eq!(bridge.versions().to_string(), parse_versions("OpenFlow10,OpenFlow13").unwrap().to_string());
+        assert_eq!(bridge.versions(), parse_versions("OpenFlow10,OpenFlow13").unwrap());
         assert_eq!(bridge.ports[0].interfaces[0].ofport_request, Some(7));
         for (text, says) in [
             ("[[bridge]]", "a bridge has no name"),
