@@ -5,6 +5,10 @@
 //! - [`lab`] runs many on a virtual clock, with links and hosts, for tests that need no privileges.
 //! - [`demo`] is what `ovs-vswitchd demo` shows: a private network with real traffic in it.
 //!
+//! - [`Vswitch`] is a whole switch of several bridges, as a [`config::Config`] says: from a database, a TOML file, or Rust.
+//! - [`server`] is `ovs-vswitchd` around it: database, OpenFlow connections ([`openflow`]), commands, clock; [`daemon`] and
+//!   [`vlog`] are what every daemon has.
+//!
 //! The binary `ovs-vswitchd` is a thin layer over these; `ovs-vswitchd --help` tells what it does.
 
 pub mod config;
