@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn frames_by_digits_and_by_flows() {
         assert_eq!(hex("ffffffffffff 505400000009 0806").unwrap().len(), 14);
-        assert!(hex("ffff").is_none() && hex("fffffffffffff505400000009080").is_none() && hex("in_port(1)").is_none());
+        assert!(hex("ffff").is_none() && hex("fffffffffffff50540000000908").is_none() && hex("in_port(1)").is_none());
         let udp = "in_port(1),eth(src=50:54:00:00:00:09,dst=50:54:00:00:00:0a),eth_type(0x0800),\
                    ipv4(src=10.0.0.2,dst=10.0.0.1,proto=17,tos=0,ttl=64,frag=no),udp(src=1,dst=2)";
         assert_eq!(described(udp, 0).unwrap().len(), 106);
