@@ -220,7 +220,39 @@ impl Json {
 
     /// The text of this value for people: a line for each member and element, indented by two spaces a level.
     pub fn to_pretty_text(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        let mut text = String::new();
+        self.write_pretty(0, &mut text);
+        text
+    }
+
+    /// Closing brackets stand behind the last element, as upstream's tools have it.
+    fn write_pretty(&self, depth: usize, text: &mut String) {
+        let indent = "  ".repeat(depth.saturating_add(1));
+        let deeper = depth.saturating_add(1);
+        let separator = |at: usize| if at == 0 { "\n" } else { ",\n" };
+        match self {
+            Json::Object(members) if !members.is_empty() => {
+                text.push('{');
+                for (at, (name, value)) in members.iter().enumerate() {
+                    text.push_str(separator(at));
+                    text.push_str(&indent);
+                    text.push_str(&Json::string(name).to_text());
+                    text.push_str(": ");
+                    value.write_pretty(deeper, text);
+                }
+                text.push('}');
+            }
+            Json::Array(elements) if !elements.is_empty() => {
+                text.push('[');
+                for (at, value) in elements.iter().enumerate() {
+                    text.push_str(separator(at));
+                    text.push_str(&indent);
+                    value.write_pretty(deeper, text);
+                }
+                text.push(']');
+            }
+            other => text.push_str(&other.to_text()),
+        }
     }
 }
 
@@ -481,7 +513,7 @@ pub(crate) mod tests {
     #[test]
     fn text_for_people() {
         let value = parse(br#"{"b":[1,{}],"a":{"c":[]}}"#).unwrap();
-        let text = "{\n  \"a\": {\n    \"c\": []\n  },\n  \"b\": [\n    1,\n    {}\n  ]\n}";
+        let text = "{\n  \"a\": {\n    \"c\": []},\n  \"b\": [\n    1,\n    {}]}";
         assert_eq!(value.to_pretty_text(), text);
     }
 

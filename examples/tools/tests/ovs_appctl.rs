@@ -112,7 +112,7 @@ fn answers_of_our_server() {
         (&["-t", "zood", "later"], "at last\n"),
         (&["-t", "zood", "-f", "json", "version"], "{\"reply\":\"zood 1.0\",\"reply-format\":\"plain\"}\n"),
         (&["-t", "zood", "--format=JSON", "animals"], "{\"emu\":2}\n"),
-        (&["-t", "zood", "-f", "json", "--pretty", "animals"], "{\n  \"emu\": 2\n}\n"),
+        (&["-t", "zood", "-f", "json", "--pretty", "animals"], "{\n  \"emu\": 2}\n"),
     ] {
         let answer = zoo.ask(args);
         assert_eq!((answer.out.as_str(), answer.err.as_str(), answer.code), (out, "", Some(0)), "{args:?}");

@@ -1,20 +1,25 @@
 //! Network devices: where packets come from and go to.
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
-//! [`MemPort`], a pair of queues within a process, and on Linux (feature `packet-socket`) [`PacketSocket`], an
-//! interface of the kernel that the stack goes on seeing, and (feature `af-xdp`) [`XdpSocket`], one that it does not.
+//! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports; [`PatchPort`],
+//! an end of a cable between two; and on Linux (feature `packet-socket`) [`PacketSocket`], an interface of the kernel that
+//! the stack goes on seeing, and (feature `af-xdp`) [`XdpSocket`], one that it does not.
 
+mod dummy;
 #[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
 mod interface;
 mod mem;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
+mod patch;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod xdp;
 
+pub use dummy::{Capture, DummyControl, DummyPort};
 pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
+pub use patch::{PatchPort, PatchSocket};
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 

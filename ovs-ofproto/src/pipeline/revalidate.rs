@@ -104,6 +104,20 @@ impl Ofproto {
         self.world().credit_before(dp, log, now);
     }
 
+    /// Removes every megaflow, after what went through it is credited.
+    pub fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let all: Vec<_> = self.megaflows.iter().map(|(ufid, _)| ufid).collect();
+        let mut world = self.world();
+        all.into_iter().for_each(|ufid| world.uninstall(dp, ufid, now));
+    }
+
+    /// Reads the datapath's counters, credits what is new, and makes all megaflows true, now.
+    pub fn synchronise(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        self.run(dp, now);
+        self.collect(dp, now);
+        self.revalidate(dp, now);
+    }
+
     /// Takes note of how long it took, on whatever clock, to go through all megaflows: there may be as many as can be
     /// kept true in time.
     pub fn revalidation_took(&mut self, time: Duration) {

@@ -131,6 +131,7 @@ pub struct Session {
     /// The peer closed the connection; what it said before is still to be given out.
     ended: Option<CloseReason>,
     version: Option<Version>,
+    peer_hello: Option<Frame>,
     last_close: Option<CloseReason>,
     counters: SessionCounters,
 }
@@ -157,6 +158,7 @@ impl Session {
             events: VecDeque::new(),
             ended: None,
             version: None,
+            peer_hello: None,
             last_close: None,
             counters: SessionCounters::default(),
         }
@@ -175,6 +177,11 @@ impl Session {
     /// The version that is spoken, or was last.
     pub fn version(&self) -> Option<Version> {
         self.version
+    }
+
+    /// What the other side said hello with, on the connection that is or was last: for those who show what is said.
+    pub fn peer_hello(&self) -> Option<&Frame> {
+        self.peer_hello.as_ref()
     }
 
     /// State, times and number of connections.
@@ -205,6 +212,11 @@ impl Session {
     /// Bytes that came in and were not taken out.
     pub fn incoming(&self) -> usize {
         self.framer.waiting()
+    }
+
+    /// Whether something came in that [`Session::poll_event`] has not looked at.
+    pub fn is_unread(&self) -> bool {
+        self.is_unread || self.ended.is_some() || !self.events.is_empty()
     }
 
     /// Whether the connection is to be read from. False while the owner takes too little out, and while the peer takes
@@ -443,6 +455,7 @@ impl Session {
             return self.fail(now, ProtocolError::NoHello { version, kind }, None);
         }
         let (ours, theirs) = (self.options.versions, wire::hello_versions(frame));
+        self.peer_hello = Some(frame.clone());
         match negotiate(ours, theirs) {
             Some(version) => {
                 self.phase = Phase::Open(version);

@@ -127,7 +127,14 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// Exit status after an interrupt, as the shell has it for SIGINT.
 const INTERRUPTED: u8 = 130;
 
+/// The words that come first where the program is not to be a daemon.
+const COMMANDS: [&str; 4] = ["demo", "run", "datapaths", "help"];
+
 fn main() -> ExitCode {
+    let is_command = std::env::args().nth(1).is_some_and(|word| COMMANDS.contains(&word.as_str()));
+    if !is_command {
+        return ovs_switch::server::main(std::env::args().skip(1));
+    }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter()).init();
     let options = Options::parse();
     let result = match options.command {

@@ -1,0 +1,308 @@
+//! Commands about datapaths: what they are, and their megaflows.
+
+use std::collections::BTreeMap;
+
+use ovs_db::json::Json;
+use ovs_db::unixctl::{Format, Reply};
+use ovs_dpif::text::{self as words, PortNames};
+use ovs_dpif::{DpFlow, Dpif, Features};
+use ovs_packet::key::FlowMask;
+use ovs_packet::{FlowKey, Instant};
+
+use super::{ANY, Call, Command, command, error, hidden, text};
+use crate::server::Server;
+use crate::vswitch::Bridge;
+
+pub(super) const COMMANDS: &[Command] = &[
+    command("dpif/show", "", 0, 0, show),
+    command("dpif/dump-dps", "", 0, 0, dump_dps),
+    command("dpif/show-dp-features", "bridge", 1, 1, features),
+    command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
+    command("dpctl/dump-dps", "", 0, 0, dpctl_dump_dps),
+    command("dpctl/show", "[dp...]", 0, ANY, dpctl_show),
+    command(
+        "dpctl/dump-flows",
+        "[-m] [--names | --no-names] [dp] [filter=..] [type=..] [pmd=..]",
+        0,
+        ANY,
+        dpctl_dump_flows,
+    ),
+    command("dpctl/del-if", "dp iface...", 2, ANY, dpctl_del_if),
+    command("upcall/show", "", 0, 0, upcall_show),
+    command("revalidator/wait", "", 0, 0, revalidate),
+    command("revalidator/purge", "", 0, 0, purge),
+    hidden("revalidator/pause", 0, 0, |_, _| {
+        error("the revalidator of this switch is part of its loop and does not pause")
+    }),
+    hidden("revalidator/resume", 0, 0, |_, _| {
+        error("the revalidator of this switch is part of its loop and does not pause")
+    }),
+];
+
+/// Names of the ports of a datapath.
+struct Names(BTreeMap<u32, String>);
+
+impl Names {
+    fn of(dp: &dyn Dpif) -> Names {
+        Names(dp.ports().unwrap_or_default().into_iter().map(|p| (p.port.0, p.name)).collect())
+    }
+}
+
+impl PortNames for Names {
+    fn name(&self, number: u32) -> Option<String> {
+        self.0.get(&number).cloned()
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.0.iter().find(|(_, n)| *n == name).map(|(number, _)| *number)
+    }
+}
+
+fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let (mut shown, mut json) = (String::new(), Vec::new());
+    for dp in server.switch.datapaths() {
+        let stats = dp.stats().unwrap_or_default();
+        shown += &format!("{}: hit:{} missed:{}\n", dp.full_name(), stats.hits, stats.missed);
+        let there: Vec<String> = dp.ports().unwrap_or_default().into_iter().map(|p| p.name).collect();
+        let mut bridges = Vec::new();
+        for bridge in server.switch.bridges().filter(|b| b.datapath_type() == dp.kind()) {
+            shown += &format!("  {}:\n", bridge.name());
+            let mut ports = Vec::new();
+            for port in bridge.ports().filter(|p| there.contains(&p.name)) {
+                let number = if port.kind == "patch" { "none".to_string() } else { port.datapath.to_string() };
+                let of_port = port.number.to_16().unwrap_or(u16::MAX);
+                let options: Vec<(String, String)> = shown_options(port);
+                let listed: Vec<String> = options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                let listed = if listed.is_empty() { String::new() } else { format!(": {}", listed.join(", ")) };
+                shown += &format!("    {} {of_port}/{number}: ({}{listed})\n", port.name, port.kind);
+                let mut members = vec![
+                    ("ofport", Json::string(of_port.to_string())),
+                    ("port_no", Json::string(number)),
+                    ("type", Json::string(port.kind)),
+                ];
+                if !options.is_empty() {
+                    members.push(("config", Json::object(options.into_iter().map(|(k, v)| (k, Json::string(v))))));
+                }
+                ports.push((port.name.clone(), Json::object(members)));
+            }
+            bridges.push((bridge.name().to_string(), Json::object(ports)));
+        }
+        let counts = [("hit", stats.hits), ("missed", stats.missed)].map(|(k, n)| (k, Json::string(n.to_string())));
+        json.push((
+            dp.full_name(),
+            Json::object([("stats", Json::object(counts)), ("bridges", Json::object(bridges))]),
+        ));
+    }
+    if call.format == Format::Json { Some(Reply::Json(Json::object(json))) } else { text(shown) }
+}
+
+/// The options of a port that its device tells back.
+fn shown_options(port: &crate::vswitch::BridgePort) -> Vec<(String, String)> {
+    let options = &port.interface().options;
+    let told = |(k, _): &(&String, &String)| match port.kind {
+        "patch" => *k == "peer",
+        "dummy-pmd" => matches!(k.as_str(), "n_rxq" | "n_txq" | "numa_id"),
+        _ => *k == "ifindex",
+    };
+    options.iter().filter(told).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+fn dump_dps(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
+    let lines = server.switch.bridges().map(|b| format!("{}@{}\n", b.datapath_type(), b.name()));
+    text(lines.collect::<String>())
+}
+
+fn dpctl_dump_dps(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
+    text(server.switch.datapaths().map(|d| format!("{}\n", d.full_name())).collect::<String>())
+}
+
+fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let Some(Some(f)) = call.argument(0).map(|name| server.switch.with_bridge(name, |_, dp| dp.features())) else {
+        return error("no such bridge");
+    };
+    let Features {
+        vlan_headers, mpls_depth, sample_nesting, clone, trunc, check_pkt_len, ct_clear, explicit_drop, ..
+    } = f;
+    let yes = |b: bool| if b { "Yes" } else { "No" }.to_string();
+    let rows = [
+        ("Masked set action", yes(true)),
+        ("Tunnel push pop", yes(false)),
+        ("Ufid", yes(true)),
+        ("Truncate action", yes(trunc)),
+        ("Clone action", yes(clone)),
+        ("Sample nesting", sample_nesting.to_string()),
+        ("Conntrack clear", yes(ct_clear)),
+        ("Check pkt length action", yes(check_pkt_len)),
+        ("Explicit Drop action", yes(explicit_drop)),
+        ("Optimized Balance TCP mode", yes(f.lb_output)),
+        ("MPLS Label add", yes(f.add_mpls)),
+        ("psample", yes(f.psample)),
+        ("Max VLAN headers", vlan_headers.to_string()),
+        ("Max MPLS depth", mpls_depth.to_string()),
+        ("Recirc", yes(true)),
+        ("CT state", yes(true)),
+        ("CT zone", yes(true)),
+        ("CT mark", yes(true)),
+        ("CT label", yes(true)),
+        ("CT state NAT", yes(true)),
+    ];
+    text(rows.map(|(name, value)| format!("{name}: {value}\n")).concat())
+}
+
+fn flow_line(flow: &DpFlow, names: &dyn PortNames, with_id: bool, now: Instant) -> String {
+    let id = if with_id { format!("{} ", flow.ufid) } else { String::new() };
+    let key = words::masked_key(&(&flow.key).into(), &FlowMask { bits: (&flow.mask).into() }, names);
+    // What is said of counters has no names in it.
+    let whole = words::flow(flow, now).to_string();
+    let counters = whole.find(", packets:").zip(whole.find(", actions:"));
+    let counters = counters.and_then(|(from, to)| whole.get(from..to)).unwrap_or_default();
+    format!("{id}{key}{counters}, actions:{}\n", words::named_actions(&flow.actions, names))
+}
+
+/// Options of both commands that dump flows, and what else was said.
+struct Dump<'a> {
+    more: bool,
+    names: bool,
+    rest: Vec<&'a str>,
+}
+
+impl<'a> Dump<'a> {
+    fn of(arguments: &[&'a str]) -> Dump<'a> {
+        let (mut more, mut names, mut rest) = (false, None, Vec::new());
+        for word in arguments {
+            match *word {
+                "-m" | "--more" => more = true,
+                "--names" => names = Some(true),
+                "--no-names" => names = Some(false),
+                other => rest.push(other),
+            }
+        }
+        Dump { more, names: names.unwrap_or(more), rest }
+    }
+
+    fn write(&self, dp: &dyn Dpif, wanted: impl Fn(&DpFlow) -> bool, now: Instant) -> Result<String, String> {
+        let flows = dp.flow_dump().map_err(|e| e.to_string())?;
+        let known = Names::of(dp);
+        let names: &dyn PortNames = if self.names { &known } else { &() };
+        Ok(flows.iter().filter(|f| wanted(f)).map(|f| flow_line(f, names, self.more, now)).collect())
+    }
+}
+
+fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let dump = Dump::of(&call.arguments);
+    let now = server.clock.now();
+    let [name] = dump.rest.as_slice() else { return error("no such bridge") };
+    let is_own =
+        |bridge: &Bridge, flow: &DpFlow| bridge.ports().any(|p| p.datapath.0 == FlowKey::from(&flow.key).in_port.get());
+    let written = server.switch.with_bridge(name, |bridge, dp| dump.write(dp, |f| is_own(bridge, f), now));
+    match written {
+        Some(Ok(shown)) => text(shown),
+        Some(Err(e)) => error(format!("dpif/dump_flows failed: {e}")),
+        None => error("no such bridge"),
+    }
+}
+
+/// The datapath that is named, or the only one.
+fn chosen(server: &Server, name: Option<&str>) -> Result<String, String> {
+    let all: Vec<String> = server.switch.datapaths().map(|d| d.full_name()).collect();
+    match (name, all.as_slice()) {
+        (Some(name), _) => match server.switch.datapath(name) {
+            Some(dp) => Ok(dp.full_name()),
+            None => Err(format!("ovs-vswitchd: opening datapath {name} failed (No such device)\n")),
+        },
+        (None, [one]) => Ok(one.clone()),
+        (None, []) => Err("no datapaths exist".into()),
+        (None, _) => Err("multiple datapaths, specify one".into()),
+    }
+}
+
+fn dpctl_dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let dump = Dump::of(&call.arguments);
+    let (filters, names): (Vec<&str>, Vec<&str>) = dump.rest.iter().partition(|w| w.contains('='));
+    if let Some(filter) = filters.first() {
+        return error(format!("{filter}: filters are not available"));
+    }
+    let dp = match chosen(server, names.first().copied()) {
+        Ok(dp) => dp,
+        Err(why) => return error(why),
+    };
+    let now = server.clock.now();
+    match server.switch.with_datapath(&dp, |dp| dump.write(dp, |_| true, now))? {
+        Ok(shown) if shown.is_empty() => text(""),
+        // Who forwards by these flows: of one thread there is one list.
+        Ok(shown) => text(format!("flow-dump from the main thread:\n{shown}")),
+        Err(why) => error(why),
+    }
+}
+
+fn dpctl_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let mut shown = String::new();
+    let names: Vec<String> = match call.arguments.as_slice() {
+        [] => server.switch.datapaths().map(|d| d.full_name()).collect(),
+        some => some.iter().map(|n| n.to_string()).collect(),
+    };
+    for name in names {
+        let name = match chosen(server, Some(&name)) {
+            Ok(name) => name,
+            Err(why) => return error(why),
+        };
+        let dp = server.switch.datapath(&name)?;
+        let stats = dp.stats().unwrap_or_default();
+        shown += &format!("{name}:\n  lookups: hit:{} missed:{} lost:{}\n", stats.hits, stats.missed, stats.lost);
+        shown += &format!("  flows: {}\n", stats.flows);
+        for port in dp.ports().unwrap_or_default() {
+            let kind = if port.kind == "system" { String::new() } else { format!(" ({})", port.kind) };
+            shown += &format!("  port {}: {}{kind}\n", port.port, port.name);
+        }
+    }
+    text(shown)
+}
+
+fn dpctl_del_if(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let (name, ports) = call.arguments.split_first()?;
+    let dp = match chosen(server, Some(name)) {
+        Ok(dp) => dp,
+        Err(why) => return error(why),
+    };
+    let mut failures = String::new();
+    server.switch.with_datapath(&dp, |dp| {
+        for port in ports {
+            let number = Names::of(dp).number(port).or_else(|| port.parse().ok());
+            let deleted = match number {
+                Some(n) => dp.port_del(ovs_dpif::PortNo(n)).map_err(|e| e.to_string()),
+                None => Err("no such port".to_string()),
+            };
+            if let Err(why) = deleted {
+                failures += &format!("ovs-vswitchd: deleting port {port} from {name} failed ({why})\n");
+            }
+        }
+    });
+    if failures.is_empty() { text("") } else { error(failures) }
+}
+
+fn upcall_show(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
+    let mut shown = String::new();
+    for dp in server.switch.datapaths() {
+        let flows = dp.stats().unwrap_or_default().flows;
+        shown += &format!("{}:\n  flows         : (current {flows})\n\n", dp.full_name());
+    }
+    text(shown)
+}
+
+fn revalidate(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
+    let names: Vec<String> = server.switch.bridges().map(|b| b.name().to_string()).collect();
+    for name in names {
+        server.switch.with_bridge(&name, |b, dp| b.revalidate(dp, now));
+    }
+    text("")
+}
+
+fn purge(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
+    let names: Vec<String> = server.switch.bridges().map(|b| b.name().to_string()).collect();
+    for name in names {
+        server.switch.with_bridge(&name, |b, dp| b.purge(dp, now));
+    }
+    text("")
+}

@@ -1,0 +1,151 @@
+//! `ofproto/trace`: what would become of a packet.
+
+use std::collections::BTreeMap;
+
+use ovs_db::unixctl::{Format, Reply};
+use ovs_dpif::text as words;
+use ovs_ofproto::FlowModCommand;
+use ovs_ofproto::pipeline::TraceRequest;
+use ovs_ofproto::text::Parser;
+use ovs_packet::packet::CtState;
+use ovs_packet::{FlowKey, OfPort, Packet, compose};
+
+use super::{Call, error};
+use crate::server::Server;
+use crate::vswitch::Bridge;
+
+/// What was asked.
+#[derive(Debug, Default)]
+struct Asked<'a> {
+    words: Vec<&'a str>,
+    generate: bool,
+    ct_next: Vec<CtState>,
+    payload: Option<Vec<u8>>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(arguments: &[&'a str]) -> Result<Asked<'a>, String> {
+        let mut asked = Asked::default();
+        let mut rest = arguments.iter();
+        while let Some(word) = rest.next() {
+            let mut value =
+                |name: &str| rest.next().copied().ok_or_else(|| format!("Missing argument for option {name}"));
+            match *word {
+                "-generate" | "--generate" => asked.generate = true,
+                "--ct-next" => asked.ct_next.push(ct_state(value("--ct-next")?)?),
+                "--l7" => asked.payload = Some(hex(value("--l7")?).ok_or("Invalid hex digits in l7 payload")?),
+                "--l7-len" => {
+                    let len: usize = value("--l7-len")?.parse().map_err(|_| "Invalid number for l7-len")?;
+                    asked.payload = Some((0..len.min(0xffff)).map(|i| i as u8).collect());
+                }
+                "--names" | "--no-names" => return Err(format!("{word}: names of ports in traces are not available")),
+                option if option.starts_with("--") => return Err(format!("Invalid option {option}")),
+                other => asked.words.push(other),
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// States of connection tracking by name, with commas or bars between.
+fn ct_state(text: &str) -> Result<CtState, String> {
+    let of = |word: &str| match word {
+        "new" => Ok(CtState::NEW),
+        "est" => Ok(CtState::ESTABLISHED),
+        "rel" => Ok(CtState::RELATED),
+        "rpl" => Ok(CtState::REPLY),
+        "inv" => Ok(CtState::INVALID),
+        "trk" => Ok(CtState::TRACKED),
+        "snat" => Ok(CtState::SRC_NAT),
+        "dnat" => Ok(CtState::DST_NAT),
+        other => Err(format!("unknown ct state {other}")),
+    };
+    let states = text.split(['|', ',']).map(str::trim).filter(|w| !w.is_empty());
+    states.map(of).try_fold(CtState::TRACKED, |all, one| Ok(all | one?))
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    (rest.is_empty() && !pairs.is_empty()).then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+pub(super) fn trace(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    match traced(server, call) {
+        Ok(reply) => Some(reply),
+        Err(why) => error(why),
+    }
+}
+
+fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
+    let mut asked = Asked::of(&call.arguments)?;
+    let packet = match asked.words.as_slice() {
+        [_, .., last] => hex(last).filter(|bytes| bytes.len() >= 14),
+        _ => None,
+    };
+    if packet.is_some() {
+        asked.words.pop();
+    }
+    let (bridge, key) = match asked.words.as_slice() {
+        [name, flow] => match server.switch.bridge(name) {
+            Some(bridge) => (bridge, openflow_key(bridge, flow)?),
+            None if server.switch.datapath(name).is_some() => datapath_key(server, flow)?,
+            None => return Err("Unknown bridge".to_string()),
+        },
+        [flow] => datapath_key(server, flow)?,
+        _ => return Err("Syntax error".to_string()),
+    };
+    let name = bridge.name().to_string();
+    let payload = asked.payload.unwrap_or_default();
+    let request = match (packet, asked.generate) {
+        (Some(bytes), _) => TraceRequest::packet(Packet::from_slice(&bytes), OfPort(key.in_port.get())),
+        (None, generate) => {
+            let mut request = TraceRequest::flow(&ovs_packet::Match::exact_non_zero(key));
+            request.packet = (generate || !payload.is_empty()).then(|| compose::compose(&key, &payload));
+            request
+        }
+    };
+    let request = request.with_ct_next(asked.ct_next);
+    let trace = server.switch.with_bridge(&name, |b, dp| b.trace(dp, &request));
+    let trace = trace.ok_or("Unknown bridge")?;
+    Ok(match call.format {
+        Format::Json => match ovs_db::json::parse(trace.to_json().as_bytes()) {
+            Ok(json) => Reply::Json(json),
+            Err(e) => Reply::Error(e.to_string()),
+        },
+        Format::Text => Reply::Text(trace.to_string()),
+    })
+}
+
+/// A packet in the words of OpenFlow.
+fn openflow_key(bridge: &Bridge, flow: &str) -> Result<FlowKey, String> {
+    let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
+    let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
+    let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
+    Ok(*parsed.matching.key())
+}
+
+/// A packet in the words of a datapath, and the bridge that it comes to.
+fn datapath_key<'s>(server: &'s Server, flow: &str) -> Result<(&'s Bridge, FlowKey), String> {
+    let (mut key, _) = words::parse_key(flow, &()).map_err(|e| e.to_string())?;
+    let number = key.in_port.get();
+    let found = server.switch.bridges().find_map(|b| Some((b, b.ports().find(|p| p.datapath.0 == number)?)));
+    let (bridge, port) = found.ok_or("Invalid datapath flow")?;
+    key.in_port = port.number.0.into();
+    Ok((bridge, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_asked() {
+        let asked = Asked::of(&["br0", "--ct-next", "est,rpl", "in_port=1", "-generate"]).unwrap();
+        assert_eq!((asked.words, asked.generate), (vec!["br0", "in_port=1"], true));
+        assert_eq!(asked.ct_next, [CtState::TRACKED | CtState::ESTABLISHED | CtState::REPLY]);
+        for bad in [&["--ct-next"][..], &["--ct-next", "odd"], &["--l7", "xyz"], &["--odd"]] {
+            assert!(Asked::of(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Configuration from a database: what a switch watches of it, and what that says.
+
+use ovs_db::client::{MapView, Monitor, Replica, RowView};
+use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port};
+use ovs_ofproto::codec::Versions;
+use ovs_ofproto::session::parse_versions;
+
+use super::{BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings};
+use crate::switch::FailMode;
+
+/// Columns that a switch writes: their changes are no reason to look again.
+const WRITTEN: &[(&str, &[&str])] = &[
+    (
+        "Open_vSwitch",
+        &[
+            "cur_cfg",
+            "ovs_version",
+            "db_version",
+            "datapath_types",
+            "iface_types",
+            "statistics",
+            "dpdk_version",
+            "dpdk_initialized",
+            "system_type",
+            "system_version",
+        ],
+    ),
+    ("Bridge", &["datapath_id", "datapath_version", "status", "rstp_status"]),
+    ("Port", &["status", "statistics", "rstp_status", "rstp_statistics", "bond_active_slave"]),
+    (
+        "Interface",
+        &[
+            "ofport",
+            "error",
+            "mac_in_use",
+            "admin_state",
+            "link_state",
+            "link_speed",
+            "duplex",
+            "mtu",
+            "ifindex",
+            "link_resets",
+            "statistics",
+            "status",
+            "cfm_fault",
+            "cfm_fault_status",
+            "cfm_flap_count",
+            "cfm_health",
+            "cfm_remote_mpids",
+            "cfm_remote_opstate",
+            "bfd_status",
+            "lacp_current",
+        ],
+    ),
+    ("Controller", &["is_connected", "role", "status"]),
+];
+
+/// Columns that only people and other programs look at.
+const IGNORED: &[(&str, &str)] = &[
+    ("Open_vSwitch", "manager_options"),
+    ("Interface", "external_ids"),
+    ("Port", "external_ids"),
+    ("Bridge", "external_ids"),
+    ("Open_vSwitch", "external_ids"),
+];
+
+/// What a switch watches of its database.
+pub fn monitor() -> Monitor {
+    let mut monitor = Monitor::new(vswitch::schema());
+    let schema = vswitch::schema();
+    for table in ["Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "Flow_Table", "SSL", "Mirror", "QoS"] {
+        let Some(columns) = schema.table(table) else { continue };
+        let written = WRITTEN.iter().find(|(t, _)| *t == table).map_or(&[][..], |(_, c)| c);
+        for column in columns.columns.keys() {
+            if written.contains(&column.as_str()) {
+                monitor.watch_quietly_named(table, column);
+            } else if !IGNORED.contains(&(table, column)) {
+                monitor.watch_named(table, column);
+            }
+        }
+    }
+    monitor
+}
+
+/// What the database says that the switch is to be; nothing as long as it has no row of the Open_vSwitch table.
+pub fn read(replica: &Replica) -> Option<Config> {
+    let root = replica.single::<OpenVSwitch>()?;
+    let bridges = root.get(OpenVSwitch::BRIDGES).iter().filter_map(|id| replica.row(id)).map(|b| bridge(replica, b));
+    Some(Config { bridges: bridges.collect(), other_config: settings(root.get(OpenVSwitch::OTHER_CONFIG)) })
+}
+
+fn settings(map: MapView<'_, str, str>) -> Settings {
+    map.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+/// Those of some columns that are not empty.
+fn set_columns<T>(row: &RowView<'_, T>, columns: &[&'static str]) -> Vec<&'static str> {
+    columns.iter().copied().filter(|c| row.cell(c).is_some_and(|d| !d.is_empty())).collect()
+}
+
+fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
+    let names: Vec<&str> = row.get(Bridge::PROTOCOLS).iter().collect();
+    let ports = row.get(Bridge::PORTS).iter().filter_map(|id| replica.row(id)).map(|p| port(replica, p));
+    let controllers = row.get(Bridge::CONTROLLER).iter().filter_map(|id| replica.row(id)).map(controller);
+    let vlans = row.get(Bridge::FLOOD_VLANS).iter().filter_map(|v| u16::try_from(v).ok());
+    BridgeConfig {
+        name: row.get(Bridge::NAME).to_string(),
+        datapath_type: row.get(Bridge::DATAPATH_TYPE).to_string(),
+        fail_mode: if row.get(Bridge::FAIL_MODE) == Some("secure") { FailMode::Secure } else { FailMode::Standalone },
+        // The schema allows no other names.
+        protocols: if names.is_empty() {
+            Versions::default()
+        } else {
+            parse_versions(&names.join(",")).unwrap_or_default()
+        },
+        controllers: controllers.collect(),
+        ports: ports.collect(),
+        flood_vlans: vlans.collect(),
+        mcast_snooping_enable: row.get(Bridge::MCAST_SNOOPING_ENABLE),
+        stp_enable: row.get(Bridge::STP_ENABLE),
+        rstp_enable: row.get(Bridge::RSTP_ENABLE),
+        tables: row
+            .get(Bridge::FLOW_TABLES)
+            .iter()
+            .filter_map(|(number, id)| Some((u8::try_from(number).ok()?, flow_table(replica.row(id)?))))
+            .collect(),
+        other_config: settings(row.get(Bridge::OTHER_CONFIG)),
+        others: set_columns(&row, &["mirrors", "netflow", "sflow", "ipfix", "auto_attach"]),
+    }
+}
+
+fn flow_table(row: RowView<'_, FlowTable>) -> FlowTableConfig {
+    let prefixes: Vec<String> = row.get(FlowTable::PREFIXES).iter().map(String::from).collect();
+    FlowTableConfig {
+        name: row.get(FlowTable::NAME).map(String::from),
+        flow_limit: row.get(FlowTable::FLOW_LIMIT).and_then(|n| usize::try_from(n).ok()),
+        evict: row.get(FlowTable::OVERFLOW_POLICY) == Some("evict"),
+        groups: row.get(FlowTable::GROUPS).iter().map(String::from).collect(),
+        prefixes: (!prefixes.is_empty()).then_some(prefixes),
+    }
+}
+
+fn port(replica: &Replica, row: RowView<'_, Port>) -> PortConfig {
+    let interfaces = row.get(Port::INTERFACES).iter().filter_map(|id| replica.row(id)).map(interface);
+    PortConfig {
+        name: row.get(Port::NAME).to_string(),
+        interfaces: interfaces.collect(),
+        vlan_mode: row.get(Port::VLAN_MODE).map(String::from),
+        tag: row.get(Port::TAG).and_then(|t| u16::try_from(t).ok()),
+        trunks: row.get(Port::TRUNKS).iter().filter_map(|t| u16::try_from(t).ok()).collect(),
+        cvlans: row.get(Port::CVLANS).iter().filter_map(|t| u16::try_from(t).ok()).collect(),
+        protected: row.get(Port::PROTECTED),
+        other_config: settings(row.get(Port::OTHER_CONFIG)),
+    }
+}
+
+fn interface(row: RowView<'_, Interface>) -> InterfaceConfig {
+    let small = |value: Option<i64>| value.and_then(|v| u16::try_from(v).ok());
+    InterfaceConfig {
+        name: row.get(Interface::NAME).to_string(),
+        kind: row.get(Interface::TYPE).to_string(),
+        ofport_request: small(row.get(Interface::OFPORT_REQUEST)),
+        mac: row.get(Interface::MAC).and_then(|m| m.parse().ok()),
+        mtu_request: small(row.get(Interface::MTU_REQUEST)),
+        options: settings(row.get(Interface::OPTIONS)),
+        other_config: settings(row.get(Interface::OTHER_CONFIG)),
+        others: set_columns(&row, &["bfd", "cfm_mpid", "lldp"]),
+    }
+}
+
+fn controller(row: RowView<'_, Controller>) -> ControllerConfig {
+    let positive = |value: Option<i64>| value.and_then(|v| u64::try_from(v).ok());
+    let small = |value: Option<i64>| value.and_then(|v| u32::try_from(v).ok());
+    ControllerConfig {
+        target: row.get(Controller::TARGET).to_string(),
+        max_backoff: positive(row.get(Controller::MAX_BACKOFF)),
+        inactivity_probe: positive(row.get(Controller::INACTIVITY_PROBE)),
+        rate_limit: small(row.get(Controller::CONTROLLER_RATE_LIMIT)),
+        burst_limit: small(row.get(Controller::CONTROLLER_BURST_LIMIT)),
+        queue_size: small(row.get(Controller::CONTROLLER_QUEUE_SIZE)),
+    }
+}

@@ -1,0 +1,439 @@
+//! `ovs-vswitchd` as a library: a switch, its database, its controllers, and the commands it takes, on one thread.
+//!
+//! [`Server::turn`] does everything that can be done without waiting; [`Server::wait`] waits for descriptors and deadlines.
+//! Work is cut in slices: after a bounded number of packets, of messages of a connection, of commands, everything else has
+//! its turn.
+
+mod database;
+mod links;
+mod options;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply};
+use ovs_ofproto::session::edge::{Interest, wait};
+use ovs_packet::Instant;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::commands::Commands;
+use crate::config::Config;
+use crate::coverage::Coverage;
+use crate::daemon::{Clock, Daemon, Next, WARP_PAUSE};
+use crate::openflow::OpenFlow;
+use crate::vlog::Vlog;
+use crate::vswitch::{Dummies, StandardDevices, Vswitch};
+
+pub use database::{Database, Request};
+pub use links::Links;
+pub use options::{Options, Wanted};
+
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `version` and `--version` say.
+pub fn version_line() -> String {
+    format!("ovs-vswitchd (Open vSwitch) {VERSION}")
+}
+
+/// Rounds of packets before everything else has its turn.
+const ROUNDS: usize = 8;
+
+/// A running switch.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) clock: Clock,
+    pub(crate) switch: Vswitch,
+    pub(crate) dummies: Dummies,
+    pub(crate) openflow: OpenFlow,
+    pub(crate) links: Links,
+    pub(crate) database: Option<Database>,
+    pub(crate) log: Vlog,
+    pub(crate) coverage: Coverage,
+    commands: Commands,
+    control: Option<ControlSocket>,
+    /// Who asked for the program to end.
+    leaving: Option<Vec<InvocationKey>>,
+    /// Who waits for a warp.
+    warping: Option<InvocationKey>,
+    /// There may be more to do at once.
+    busy: bool,
+}
+
+impl Server {
+    /// A switch as the command line says, with its control socket if it is to have one.
+    ///
+    /// # Errors
+    /// If the control socket cannot be, or a configuration file is not one.
+    pub fn new(options: &Options, log: Vlog) -> Result<Server, String> {
+        let clock = Clock::new();
+        let now = clock.now();
+        let devices = StandardDevices::new(options.dummies);
+        let dummies = devices.dummies().clone();
+        let control = match options.common.control_path() {
+            Some(path) => Some(bind(&path)?),
+            None => None,
+        };
+        let mut server = Server {
+            switch: Vswitch::new(options.types.clone(), Box::new(devices), fastrand::u64(..)),
+            dummies,
+            openflow: OpenFlow::new(&options.common.folders.run, options.is_confined),
+            links: Links::default(),
+            database: None,
+            log,
+            coverage: Coverage::default(),
+            commands: Commands::new(&version_line(), options.dummies != crate::vswitch::DummyLevel::Off),
+            control,
+            leaving: None,
+            warping: None,
+            busy: false,
+            clock,
+        };
+        match &options.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                let config = Config::from_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+                server.apply(&config, now);
+            }
+            None => server.database = Some(Database::new(options.remotes.clone(), now)),
+        }
+        Ok(server)
+    }
+
+    /// Whether whoever started the program need not wait any more.
+    pub fn is_ready(&self) -> bool {
+        self.database.as_ref().is_none_or(Database::is_ready)
+    }
+
+    fn apply(&mut self, config: &Config, now: Instant) {
+        self.coverage.add("bridge_reconfigure", 1);
+        self.switch.apply(config, now);
+        self.openflow.configure(&self.switch, now);
+        self.links.configure(&self.dummies, now);
+        self.busy = true;
+    }
+
+    /// Does all that can be done without waiting, up to a bound. True as long as the program is to go on.
+    pub fn turn(&mut self) -> bool {
+        if self.clock.is_warping() {
+            let is_over = self.clock.step();
+            if is_over && let Some(key) = self.warping.take() {
+                // Everything that the warp made due is done before the answer goes out.
+                self.work();
+                self.commands.reply(key, Reply::Text("warped".into()));
+            }
+        }
+        self.work();
+        self.serve_control();
+        self.leaving.is_none()
+    }
+
+    /// Packets, messages, the database.
+    fn work(&mut self) {
+        let now = self.clock.now();
+        self.busy = false;
+        if let Some(database) = &mut self.database {
+            match database.run(now) {
+                Request::Nothing => {}
+                Request::Yield => self.apply(&Config::default(), now),
+                Request::Apply(config) => {
+                    self.apply(&config, now);
+                    if let Some(database) = &mut self.database {
+                        database.configured(&self.switch, &self.openflow, now);
+                    }
+                }
+            }
+        }
+        self.busy |= self.openflow.run(&mut self.switch, now);
+        self.switch.obey_controllers();
+        self.forward(now);
+        self.coverage.run(now);
+        if let Some(database) = &mut self.database {
+            database.refresh(&self.switch, &self.openflow, now);
+            // What was written is sent now, and not after the wait.
+            if let Request::Apply(config) = database.run(now) {
+                self.apply(&config, now);
+                if let Some(database) = &mut self.database {
+                    database.configured(&self.switch, &self.openflow, now);
+                }
+            }
+        }
+    }
+
+    /// Packets that wait, up to a bound.
+    fn forward(&mut self, now: Instant) {
+        for _ in 0..ROUNDS {
+            self.links.run(now);
+            if self.switch.run(now) == 0 {
+                self.links.run(now);
+                return;
+            }
+        }
+        self.busy = true;
+    }
+
+    /// Commands that wait.
+    fn serve_control(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        if let Err(e) = control.run(self.commands.server_mut()) {
+            tracing::warn!(target: "unixctl", "{}: accept failed: {e}", control.path().display());
+        }
+        while let Some(invocation) = self.commands.server_mut().poll() {
+            tracing::debug!(
+                target: "unixctl", "received request {}{:?}", invocation.command, invocation.arguments
+            );
+            let key = invocation.key;
+            if let Some(reply) = crate::commands::execute(self, &invocation) {
+                self.commands.reply(key, reply);
+            }
+            // What a command did is done whole before the next one looks.
+            self.work();
+        }
+        if let Some(control) = &mut self.control {
+            // Said already.
+            let _ = control.run(self.commands.server_mut());
+        }
+    }
+
+    /// Waits for descriptors and deadlines, but no longer than `longest`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait(&self, signals: &Signals, longest: Option<Duration>) -> io::Result<()> {
+        let now = self.clock.now();
+        let deadlines = [self.switch.next_deadline(), self.database.as_ref().and_then(Database::deadline)];
+        let mut timeout = deadlines.into_iter().flatten().min().and_then(|at| self.clock.until(at));
+        let relative = [self.openflow.timeout(now), self.links.timeout(now)];
+        for left in relative.into_iter().flatten() {
+            if left.is_zero() || !self.clock.is_stopped() {
+                timeout = Some(timeout.map_or(left, |t| t.min(left)));
+            }
+        }
+        if self.clock.is_warping() {
+            timeout = Some(WARP_PAUSE);
+        }
+        if self.busy {
+            timeout = Some(Duration::ZERO);
+        }
+        let timeout = timeout.into_iter().chain(longest).min();
+        let of_db = |(fd, i): (_, ovs_db::net::Interest)| (fd, Interest { read: i.read, write: i.write });
+        let control = self.control.iter().flat_map(|c| c.interest(self.commands.server())).map(of_db);
+        let database = self.database.iter().filter_map(Database::interest).map(of_db);
+        let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
+        let signals = std::iter::once((signals.pipe.as_fd(), Interest { read: true, write: false }));
+        wait(
+            control
+                .chain(database)
+                .chain(ports)
+                .chain(signals)
+                .chain(self.openflow.interest())
+                .chain(self.links.interest()),
+            timeout,
+        )
+    }
+
+    // What commands ask for.
+
+    /// Has what is known of interfaces written to the database.
+    pub(crate) fn state_changed(&mut self) {
+        self.switch.meet_devices();
+        if let Some(database) = &mut self.database {
+            database.status_changed();
+        }
+    }
+
+    /// Has the counters of events tell what others count.
+    pub(crate) fn count(&mut self) {
+        // Batches have room for 32 packets, always.
+        self.coverage.set("dp_packet_batch_grow", 0);
+        let mut totals = std::collections::BTreeMap::new();
+        for datapath in self.switch.datapaths() {
+            let ledger = datapath.dpif().ledger();
+            *totals.entry("netdev_received").or_insert(0) += ledger.received;
+            for reason in ovs_dpif::DropReason::ALL {
+                *totals.entry(drop_counter(*reason)).or_insert(0) += ledger.drops(*reason);
+            }
+        }
+        totals.into_iter().for_each(|(name, total)| self.coverage.set(name, total));
+    }
+
+    /// What the switch holds, by kind.
+    pub(crate) fn usage(&self) -> Vec<(&'static str, u64)> {
+        let bridges = || self.switch.bridges();
+        let flows: usize = bridges().map(|b| b.flows().count()).sum();
+        let megaflows: u64 = self.switch.datapaths().map(|d| d.stats().unwrap_or_default().flows).sum();
+        let ports: usize = bridges().map(|b| b.ports().count()).sum();
+        vec![
+            ("handlers", 0),
+            ("ofconns", self.openflow.count() as u64),
+            ("ports", ports as u64),
+            ("revalidators", 0),
+            ("rules", flows as u64),
+            ("udpif keys", megaflows),
+        ]
+    }
+
+    pub(crate) fn leave(&mut self, key: InvocationKey) {
+        self.leaving.get_or_insert_default().push(key);
+    }
+
+    pub(crate) fn warp(&mut self, key: InvocationKey, total: Duration, step: Duration) -> Result<(), String> {
+        if self.warping.is_some() || !self.clock.warp(total, step) {
+            return Err("A previous warp in progress".into());
+        }
+        self.warping = Some(key);
+        Ok(())
+    }
+
+    /// Ends: bridges go, and whoever asked for the end is answered last.
+    fn finish(mut self) {
+        let now = self.clock.now();
+        self.openflow.close();
+        self.switch.apply(&Config::default(), now);
+        for key in self.leaving.take().into_iter().flatten() {
+            self.commands.reply(key, Reply::Text(String::new()));
+        }
+        if let Some(control) = &mut self.control {
+            let _ = control.run(self.commands.server_mut());
+        }
+    }
+}
+
+/// What upstream's coverage counters call a reason to drop; its own name where upstream has none.
+fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
+    use ovs_dpif::DropReason as R;
+    match reason {
+        R::FlowDrop => "drop_action_of_pipeline",
+        R::TooManyResubmits => "drop_action_too_many_resubmit",
+        R::RecirculationDepth => "datapath_drop_recirc_error",
+        R::UnknownPort => "datapath_drop_invalid_port",
+        R::InvalidPacket => "datapath_drop_rx_invalid_packet",
+        R::MeterExceeded => "datapath_drop_meter",
+        R::UpcallQueueFull => "datapath_drop_upcall_error",
+        other => other.id(),
+    }
+}
+
+fn bind(path: &Path) -> Result<ControlSocket, String> {
+    ControlSocket::bind(path).map_err(|e| format!("could not initialize control socket {} ({e})", path.display()))
+}
+
+/// Signals that came, as something to wait for.
+#[derive(Debug)]
+pub struct Signals {
+    pipe: UnixStream,
+    hangup: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    end: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Signals {
+    /// Listens for the signals that a daemon heeds: HUP, INT, TERM.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new() -> io::Result<Signals> {
+        let (pipe, sender) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        sender.set_nonblocking(true)?;
+        let signals = Signals { pipe, hangup: Default::default(), end: Default::default() };
+        signal_hook::flag::register(SIGHUP, signals.hangup.clone())?;
+        for signal in [SIGINT, SIGTERM] {
+            let number = usize::try_from(signal).unwrap_or(0);
+            signal_hook::flag::register_usize(signal, signals.end.clone(), number)?;
+        }
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
+        }
+        Ok(signals)
+    }
+
+    /// Whether the log is to be opened anew, and which signal asked for the end.
+    fn take(&self) -> (bool, Option<i32>) {
+        use std::io::Read;
+        use std::sync::atomic::Ordering::SeqCst;
+        // The bytes say only that something came.
+        let _ = (&self.pipe).read(&mut [0; 64]);
+        let end = i32::try_from(self.end.load(SeqCst)).ok().filter(|n| *n != 0);
+        (self.hangup.swap(false, SeqCst), end)
+    }
+}
+
+/// Runs `ovs-vswitchd` with these arguments until it is told to end.
+pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    match run(arguments) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("ovs-vswitchd: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> {
+    let log = Vlog::new("ovs-vswitchd");
+    if let Some(method) = std::env::var_os("OVS_SYSLOG_METHOD") {
+        log.set_syslog_method(&method.to_string_lossy())?;
+    }
+    let options = match Options::parse(arguments, &log)? {
+        Wanted::Print(text) => {
+            print!("{text}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Wanted::Serve(options) => options,
+    };
+    log.start()?;
+    let mut daemon = match options.common.conduct.start(&log)? {
+        Next::Exit(code) => return Ok(code),
+        Next::Serve(daemon) => daemon,
+    };
+    options.common.open_log(&log)?;
+    if options.mlockall
+        && let Err(e) = lock_memory()
+    {
+        tracing::error!(target: "vswitchd", "mlockall failed: {e}");
+    }
+    let signals = Signals::new().map_err(|e| format!("cannot listen for signals: {e}"))?;
+    let mut server = Server::new(&options, log.clone())?;
+    let mut told = false;
+    let ended = loop {
+        if !server.turn() {
+            break None;
+        }
+        let (hangup, end) = signals.take();
+        if hangup && let Err(e) = log.reopen() {
+            tracing::warn!(target: "vlog", "SIGHUP: {e}");
+        }
+        if end.is_some() {
+            break end;
+        }
+        if !told && server.is_ready() {
+            told = true;
+            serves(&mut daemon, &options, &log);
+        }
+        server.wait(&signals, None).map_err(|e| format!("cannot wait: {e}"))?;
+    };
+    server.finish();
+    drop(daemon);
+    if let Some(signal) = ended {
+        // Whoever waits for the process is to see what ended it.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serves(daemon: &mut Daemon, options: &Options, log: &Vlog) {
+    daemon.serves(&options.common.conduct, log);
+    tracing::info!(target: "vswitchd", "{}", version_line());
+}
+
+fn lock_memory() -> io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE;
+    // Kernels before 4.4 lock pages at once only.
+    mlockall(all | MlockAllFlags::ONFAULT).or_else(|_| mlockall(all))?;
+    Ok(())
+}

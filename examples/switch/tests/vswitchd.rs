@@ -1,0 +1,296 @@
+//! `ovs-vswitchd` driven by stock tools: a database server, `ovs-vsctl`, `ovs-ofctl`, `ovs-appctl`, in a folder of their own.
+//!
+//! A machine without these tools skips the tests, and says so.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ovs-db/schema/vswitch.ovsschema");
+
+/// A database server and our daemon, in a folder of their own.
+struct World {
+    folder: PathBuf,
+    server: Child,
+    daemon: Child,
+}
+
+fn tool_is_there(name: &str) -> bool {
+    let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        eprintln!("skipped: there is no {name} on this machine");
+    }
+    found
+}
+
+/// Waits for something, for as long as no machine is slow.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl World {
+    /// A world, unless the machine lacks the tools.
+    fn new(options: &[&str]) -> Option<World> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if !["ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ovs-appctl"].iter().all(|t| tool_is_there(t)) {
+            return None;
+        }
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Names of sockets are short.
+        let folder = std::env::temp_dir().join(format!("vsw-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let database = folder.join("conf.db");
+        let made = Command::new("ovsdb-tool").arg("create").arg(&database).arg(SCHEMA).status().unwrap();
+        assert!(made.success());
+        let socket = format!("--remote=punix:{}", folder.join("db.sock").display());
+        let server = in_folder(Command::new("ovsdb-server").arg(&database).arg(socket), &folder).spawn().unwrap();
+        wait_until("the database server has a socket", || folder.join("db.sock").exists());
+        let init = in_folder(Command::new("ovs-vsctl").args(["--no-wait", "init"]), &folder).status().unwrap();
+        assert!(init.success());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
+        command.args(["--disable-system", "--pidfile", "--log-file", "-vconsole:off"]).args(options);
+        let daemon = in_folder(&mut command, &folder).spawn().unwrap();
+        let world = World { folder, server, daemon };
+        wait_until("the daemon has a pid file", || world.folder.join("ovs-vswitchd.pid").exists());
+        wait_until("the daemon answers", || world.run("ovs-appctl", &["-T", "5", "version"]).status.success());
+        Some(world)
+    }
+
+    fn run(&self, tool: &str, arguments: &[&str]) -> Output {
+        in_folder(Command::new(tool).args(arguments), &self.folder).stdout(Stdio::piped()).output().unwrap()
+    }
+
+    /// What a tool prints; it must not fail.
+    fn ok(&self, tool: &str, arguments: &[&str]) -> String {
+        let output = self.run(tool, arguments);
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{tool} {arguments:?}: {said}{complained}\n{}", self.log());
+        said.into_owned()
+    }
+
+    fn vsctl(&self, line: &str) -> String {
+        let words: Vec<&str> = ["-t", "10"].into_iter().chain(line.split_whitespace()).collect();
+        self.ok("ovs-vsctl", &words)
+    }
+
+    fn appctl(&self, arguments: &[&str]) -> String {
+        let words: Vec<&str> = ["-T", "10"].into_iter().chain(arguments.iter().copied()).collect();
+        self.ok("ovs-appctl", &words)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("ovs-vswitchd.log")).unwrap_or_default()
+    }
+
+    /// What is said of a column of an interface.
+    fn of_interface(&self, name: &str, column: &str) -> String {
+        self.vsctl(&format!("get interface {name} {column}")).trim().to_string()
+    }
+}
+
+fn in_folder<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
+    for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
+        command.env(variable, folder);
+    }
+    command.env("OVS_SYSLOG_METHOD", "null").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped())
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in [&mut self.daemon, &mut self.server] {
+            // They may have ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+const DUMMY: &[&str] = &["--enable-dummy"];
+
+fn udp(source: u8, destination: u8) -> String {
+    format!(
+        "in_port(1),eth(src=02:00:00:00:00:{source:02x},dst=02:00:00:00:00:{destination:02x}),eth_type(0x0800),\
+         ipv4(src=10.0.0.{source},dst=10.0.0.{destination},proto=17,tos=0,ttl=64,frag=no),udp(src=1,dst=2)"
+    )
+}
+
+#[test]
+fn two_bridges_patches_vlans_and_flows() {
+    let Some(world) = World::new(DUMMY) else { return };
+    let dummy = "datapath_type=dummy fail_mode=secure";
+    world.vsctl(&format!("add-br br0 -- set bridge br0 {dummy} -- add-br br1 -- set bridge br1 {dummy}"));
+    for (bridge, port, rest) in [
+        ("br0", "p1", "-- set port p1 tag=5 -- set interface p1 type=dummy ofport_request=1"),
+        ("br0", "p2", "-- set port p2 tag=6 -- set interface p2 type=dummy ofport_request=2"),
+        ("br0", "to1", "-- set interface to1 type=patch options:peer=to0 ofport_request=9"),
+        ("br1", "to0", "-- set interface to0 type=patch options:peer=to1 ofport_request=9"),
+        ("br1", "p3", "-- set interface p3 type=dummy ofport_request=3"),
+        ("br1", "p4", "-- set port p4 tag=5 -- set interface p4 type=dummy ofport_request=4"),
+    ] {
+        world.vsctl(&format!("add-port {bridge} {port} {rest}"));
+    }
+    world.ok("ovs-ofctl", &["add-flow", "br0", "actions=normal"]);
+    world.ok("ovs-ofctl", &["add-flow", "br1", "actions=normal"]);
+    world.appctl(&["netdev-dummy/receive", "p1", &udp(1, 2)]);
+    // The packet of VLAN 5 leaves the other bridge with a tag by the trunk, without one by the access port.
+    let sent = |port: &str| {
+        world.appctl(&["time/warp", "6000"]);
+        let (packets, bytes) = ("tx_packets", "tx_bytes");
+        [packets, bytes].map(|c| world.of_interface(port, &format!("statistics:{c}")))
+    };
+    wait_until("statistics come", || world.of_interface("p3", "statistics") != "{}" || sent("p3")[0] == "1");
+    assert_eq!(sent("p3"), ["1", "110"]);
+    assert_eq!(sent("p4"), ["1", "106"]);
+    assert_eq!(sent("p2"), ["0", "0"]);
+    let learnt = world.appctl(&["fdb/show", "br1"]);
+    assert!(learnt.contains("    9     5  02:00:00:00:00:01"), "{learnt}");
+    // A flow that drops is obeyed at once.
+    world.ok("ovs-ofctl", &["add-flow", "br1", "priority=65535,udp,actions=drop"]);
+    world.appctl(&["netdev-dummy/receive", "p1", &udp(1, 2)]);
+    assert_eq!(sent("p3")[0], "1");
+    assert!(world.ok("ovs-ofctl", &["dump-flows", "br1"]).contains("udp actions=drop"));
+    let trace = world.appctl(&["ofproto/trace", "br1", "in_port=3,udp"]);
+    assert!(trace.contains("Datapath actions: drop"), "{trace}");
+    assert_eq!(world.of_interface("p1", "ofport"), "1");
+    assert_eq!(world.of_interface("br0", "ofport"), "65534");
+    assert_eq!(world.appctl(&["ofproto/list"]), "br0\nbr1\n");
+    world.vsctl("del-br br0");
+    assert_eq!(world.appctl(&["ofproto/list"]), "br1\n");
+}
+
+#[test]
+fn what_cannot_be_is_said_in_its_column_and_the_rest_goes_on() {
+    let Some(world) = World::new(DUMMY) else { return };
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    // Who adds a port that cannot be is told so.
+    let complains =
+        |output: &Output| String::from_utf8_lossy(&output.stderr).contains("Error detected while setting up");
+    let words = "-t 10 add-port br0 gone -- set interface gone type=tape";
+    let output = world.run("ovs-vsctl", &words.split(' ').collect::<Vec<_>>());
+    assert!(complains(&output), "{output:?}");
+    assert_eq!(world.of_interface("gone", "error"), "\"could not open network device gone (gone: unknown type tape)\"");
+    assert_eq!(world.of_interface("gone", "ofport"), "-1");
+    world.vsctl("add-port br0 p1 -- set interface p1 type=dummy");
+    let _ = world.run("ovs-vsctl", &["-t", "10", "set", "interface", "p1", "options:colour=red"]);
+    assert!(world.of_interface("p1", "error").contains("option colour of a dummy device is not available"));
+    world.vsctl("clear interface p1 options");
+    assert_eq!(world.of_interface("p1", "error"), "[]");
+    world.vsctl("set bridge br0 stp_enable=true");
+    assert!(world.vsctl("get bridge br0 status").contains("not available: stp_enable"));
+    let output =
+        world.run("ovs-vsctl", &["-t", "10", "add-br", "odd", "--", "set", "bridge", "odd", "datapath_type=odd"]);
+    assert!(complains(&output), "{output:?}");
+    assert!(world.vsctl("get bridge odd status").contains("unknown datapath type odd"));
+    assert_eq!(world.appctl(&["ofproto/list"]), "br0\n");
+}
+
+#[test]
+fn controllers_connect_both_ways_and_learn_what_is_missed() {
+    let Some(world) = World::new(DUMMY) else { return };
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy fail_mode=secure");
+    world.vsctl("add-port br0 p1 -- set interface p1 type=dummy ofport_request=1");
+    let passive = world.folder.join("br0.extra");
+    world.vsctl(&format!("set-controller br0 punix:{} unix:nowhere", passive.display()));
+    wait_until("the daemon listens for a controller", || passive.exists());
+    let monitor = world.folder.join("monitor.log");
+    let mut listener = in_folder(
+        Command::new("ovs-ofctl").args(["monitor", &format!("unix:{}", passive.display()), "65534"]),
+        &world.folder,
+    )
+    .stdout(std::fs::File::create(&monitor).unwrap())
+    .stderr(std::fs::File::create(&monitor).unwrap())
+    .spawn()
+    .unwrap();
+    world.ok("ovs-ofctl", &["add-flow", "br0", "actions=controller"]);
+    wait_until("the controller hears of a packet", || {
+        world.appctl(&["netdev-dummy/receive", "p1", &udp(1, 2)]);
+        std::fs::read_to_string(&monitor).unwrap().contains("in_port=1 (via action)")
+    });
+    let _ = listener.kill();
+    let _ = listener.wait();
+    let status = world.vsctl("--columns=target,is_connected,status list controller");
+    assert!(status.contains("is_connected        : false"), "{status}");
+}
+
+#[test]
+fn the_daemon_behaves() {
+    let Some(mut world) = World::new(&["--enable-dummy", "-vvconn"]) else { return };
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    assert!(world.appctl(&["version"]).starts_with("ovs-vswitchd (Open vSwitch) "));
+    assert!(world.appctl(&["list-commands"]).contains("  netdev-dummy/receive    name [--qid queue_id] packet|flow"));
+    world.appctl(&["vlog/set", "bridge:file:dbg"]);
+    assert!(world.appctl(&["vlog/list"]).contains("bridge             OFF       INFO        DBG"));
+    assert!(!world.run("ovs-appctl", &["vlog/set", "nonesuch"]).status.success());
+    // A log that was moved away is begun anew.
+    std::fs::rename(world.folder.join("ovs-vswitchd.log"), world.folder.join("old.log")).unwrap();
+    world.appctl(&["vlog/reopen"]);
+    assert!(world.log().contains("|vlog|INFO|opened log file"));
+    // Time stands still when told so.
+    world.ok("ovs-ofctl", &["add-flow", "br0", "idle_timeout=10,actions=drop"]);
+    world.appctl(&["time/stop"]);
+    world.appctl(&["time/warp", "5000", "1000"]);
+    assert!(world.ok("ovs-ofctl", &["dump-flows", "br0"]).contains("idle_timeout=10"));
+    world.appctl(&["time/warp", "6000", "1000"]);
+    assert!(!world.ok("ovs-ofctl", &["dump-flows", "br0"]).contains("idle_timeout=10"));
+    // A second daemon does not take the pid file, and leaves the first alone.
+    let mut second = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
+    let refused =
+        in_folder(second.args(["--enable-dummy", "--pidfile", "-vconsole:off"]), &world.folder).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("already running as pid"));
+    world.appctl(&["exit"]);
+    assert!(world.daemon.wait().unwrap().success());
+    assert!(!world.folder.join("ovs-vswitchd.pid").exists());
+}
+
+#[test]
+fn it_detaches_when_it_serves() {
+    let Some(mut world) = World::new(DUMMY) else { return };
+    world.appctl(&["exit"]);
+    world.daemon.wait().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
+    command.args(["--enable-dummy", "--detach", "--no-chdir", "--pidfile", "--log-file", "-vconsole:off"]);
+    // The caller's output is closed when the daemon serves: this does not wait for the daemon's end.
+    let output = in_folder(&mut command, &world.folder).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    let pid = std::fs::read_to_string(world.folder.join("ovs-vswitchd.pid")).unwrap();
+    world.appctl(&["exit"]);
+    wait_until("the daemon ends", || !Path::new(&format!("/proc/{}", pid.trim())).exists());
+    // One that cannot serve says so before it leaves.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
+    command.args(["--detach", "--pidfile=/nonexistent-folder/x.pid", "-vconsole:off"]);
+    let output = in_folder(&mut command, &world.folder).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("create failed"));
+}
+
+#[test]
+fn a_file_is_enough() {
+    let folder = std::env::temp_dir().join(format!("vsw-file-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("switch.toml");
+    std::fs::write(&file, "[[bridge]]\nname = 'br0'\ndatapath_type = 'dummy'\n[[bridge.port]]\nname = 'p1'\ninterface = [{ name = 'p1', type = 'dummy' }]\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
+    command.args(["--enable-dummy", "-vconsole:off", "--unixctl=ctl"]).arg(format!("--config={}", file.display()));
+    let mut daemon = in_folder(&mut command, &folder).spawn().unwrap();
+    wait_until("the bridge has its socket", || folder.join("br0.mgmt").exists());
+    let socket = folder.join("ctl");
+    let start = Instant::now();
+    let mut client =
+        ovs_db::unixctl::Client::connect(&socket, Duration::from_secs(10), move || start.elapsed()).unwrap();
+    let shown = client.call("dpif/show", &[]).unwrap().unwrap();
+    assert_eq!(
+        shown.as_str().unwrap(),
+        "dummy@ovs-dummy: hit:0 missed:0\n  br0:\n    br0 65534/100: (dummy-internal)\n    p1 1/1: (dummy)\n"
+    );
+    client.call("exit", &[]).unwrap().unwrap();
+    assert!(daemon.wait().unwrap().success());
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -1,0 +1,405 @@
+//! The dummy device: a port that its owner holds by a handle, for tests of whole switches.
+//!
+//! What upstream's test world asks of its `dummy` devices is here: packets put in by queue, an address and an MTU that can be
+//! set, an administrative state that is only shown, IP addresses that answer ARP, captures of both directions, and a tail of
+//! what was sent for an owner that links two of them. A link to another process is the owner's to make: here is no socket.
+//!
+//! A [`DummyPort`] goes into a datapath, its [`DummyControl`] stays with the owner; both may be on different threads.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ovs_packet::extract::{self, ETH_TYPE_ARP};
+use ovs_packet::field::FieldId;
+use ovs_packet::pcap::Writer;
+use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose};
+
+use super::{Netdev, NetdevError, NetdevStats, Offloads};
+
+/// Packets that wait in each receive queue, and packets sent that nobody took, at most.
+const QUEUE: usize = 500;
+
+/// Bytes of an Ethernet header, and of a VLAN tag.
+const ETH_HEADER: usize = 14;
+const VLAN_TAG: usize = 4;
+
+const ARP_REQUEST: u128 = 1;
+const ARP_REPLY: u128 = 2;
+
+/// A capture file. Several captures may be one file.
+pub type Capture = Arc<Mutex<Writer<Box<dyn Write + Send>>>>;
+
+struct Shared {
+    /// By queue.
+    incoming: Vec<VecDeque<Packet>>,
+    next_queue: usize,
+    /// What was sent, if somebody wants it.
+    outgoing: VecDeque<Packet>,
+    linked: bool,
+    address: EthAddr,
+    mtu: usize,
+    up: bool,
+    addresses: Vec<(IpAddr, u8)>,
+    stats: NetdevStats,
+    rx_capture: Option<Capture>,
+    tx_capture: Option<Capture>,
+    /// The time that captures are stamped with.
+    time: Duration,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting: usize = self.incoming.iter().map(VecDeque::len).sum();
+        f.debug_struct("Shared").field("waiting", &waiting).field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+/// A dummy device. See the [module](self).
+///
+/// ```
+/// use ovs_dpif::netdev::{DummyPort, Netdev};
+/// use ovs_packet::{EthAddr, Packet, PacketBatch};
+///
+/// let (mut port, control) = DummyPort::new("p1", "dummy", EthAddr::local(1));
+/// assert!(control.receive(Packet::from_slice(&[0; 60]), 0));
+/// let mut batch = PacketBatch::new();
+/// assert_eq!(port.receive(&mut batch).unwrap(), 1);
+/// assert_eq!(control.stats().rx_packets, 1);
+/// ```
+#[derive(Debug)]
+pub struct DummyPort {
+    name: String,
+    kind: &'static str,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// The owner's handle on a [`DummyPort`]. Clones are the same handle.
+#[derive(Clone, Debug)]
+pub struct DummyControl {
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// A panic while the lock was held leaves the device as it is: every change to it is whole.
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl DummyPort {
+    /// A device with one receive queue, an MTU of 1500, administratively up.
+    pub fn new(name: impl Into<String>, kind: &'static str, address: EthAddr) -> (DummyPort, DummyControl) {
+        let shared = Arc::new(Mutex::new(Shared {
+            incoming: vec![VecDeque::new()],
+            next_queue: 0,
+            outgoing: VecDeque::new(),
+            linked: false,
+            address,
+            mtu: 1500,
+            up: true,
+            addresses: Vec::new(),
+            stats: NetdevStats::default(),
+            rx_capture: None,
+            tx_capture: None,
+            time: Duration::ZERO,
+        }));
+        (DummyPort { name: name.into(), kind, shared: shared.clone() }, DummyControl { shared })
+    }
+}
+
+impl DummyControl {
+    /// Puts a packet into a receive queue. False if the queue is full or there is none of this number; the device counts
+    /// the packet as dropped then.
+    pub fn receive(&self, packet: Packet, queue: usize) -> bool {
+        lock(&self.shared).enqueue(packet, queue)
+    }
+
+    /// How many receive queues there are.
+    pub fn queues(&self) -> usize {
+        lock(&self.shared).incoming.len()
+    }
+
+    /// Gives the device this many receive queues, at least one. What waits in queues that go is lost.
+    pub fn set_queues(&self, queues: usize) {
+        lock(&self.shared).incoming.resize_with(queues.max(1), VecDeque::new);
+    }
+
+    /// Whether what is sent is kept for [`pop`](Self::pop).
+    pub fn set_linked(&self, linked: bool) {
+        let mut shared = lock(&self.shared);
+        shared.linked = linked;
+        shared.outgoing.clear();
+    }
+
+    /// The next packet that the device sent, if it is linked.
+    pub fn pop(&self) -> Option<Packet> {
+        lock(&self.shared).outgoing.pop_front()
+    }
+
+    /// The device's address.
+    pub fn address(&self) -> EthAddr {
+        lock(&self.shared).address
+    }
+
+    /// Gives the device another address.
+    pub fn set_address(&self, address: EthAddr) {
+        lock(&self.shared).address = address;
+    }
+
+    /// The device's MTU.
+    pub fn mtu(&self) -> usize {
+        lock(&self.shared).mtu
+    }
+
+    /// Gives the device another MTU.
+    pub fn set_mtu(&self, mtu: usize) {
+        lock(&self.shared).mtu = mtu;
+    }
+
+    /// Whether the device is administratively up.
+    pub fn is_up(&self) -> bool {
+        lock(&self.shared).up
+    }
+
+    /// Sets the administrative state. It is shown and changes nothing else.
+    pub fn set_up(&self, up: bool) {
+        lock(&self.shared).up = up;
+    }
+
+    /// The IP addresses, with the lengths of their prefixes.
+    pub fn addresses(&self) -> Vec<(IpAddr, u8)> {
+        lock(&self.shared).addresses.clone()
+    }
+
+    /// Gives the device an IP address. It answers ARP requests for IPv4 ones.
+    pub fn add_address(&self, address: IpAddr, prefix: u8) {
+        lock(&self.shared).addresses.push((address, prefix));
+    }
+
+    /// Has what is received and what is sent written to capture files from now on, or no more.
+    pub fn set_captures(&self, received: Option<Capture>, sent: Option<Capture>) {
+        let mut shared = lock(&self.shared);
+        shared.rx_capture = received;
+        shared.tx_capture = sent;
+    }
+
+    /// Sets the time that captures are stamped with, since the Unix epoch.
+    pub fn set_time(&self, time: Duration) {
+        lock(&self.shared).time = time;
+    }
+
+    /// What went through.
+    pub fn stats(&self) -> NetdevStats {
+        lock(&self.shared).stats
+    }
+}
+
+impl Shared {
+    fn enqueue(&mut self, packet: Packet, queue: usize) -> bool {
+        capture(&self.rx_capture, self.time, packet.data());
+        let fits = match self.incoming.get_mut(queue) {
+            Some(waiting) if waiting.len() < QUEUE => {
+                waiting.push_back(packet);
+                true
+            }
+            _ => false,
+        };
+        self.stats.rx_dropped += u64::from(!fits);
+        fits
+    }
+
+    /// Whether a packet is longer than a frame may be.
+    fn is_too_long(&self, packet: &Packet) -> bool {
+        let tagged = packet.data().get(12..14) == Some(&[0x81, 0x00]);
+        packet.offload.gso.is_none() && packet.len() > self.mtu + ETH_HEADER + if tagged { VLAN_TAG } else { 0 }
+    }
+
+    fn sent(&mut self, packet: Packet) {
+        self.stats.tx_packets += 1;
+        self.stats.tx_bytes += packet.len() as u64;
+        capture(&self.tx_capture, self.time, packet.data());
+        if let Some(reply) = self.arp_reply(&packet) {
+            self.enqueue(reply, 0);
+        }
+        if self.linked && self.outgoing.len() < QUEUE {
+            self.outgoing.push_back(packet);
+        }
+    }
+
+    /// The answer to an ARP request for an address of the device's own.
+    fn arp_reply(&self, packet: &Packet) -> Option<Packet> {
+        if self.addresses.is_empty() || packet.data().get(12..14) != Some(&ETH_TYPE_ARP.to_be_bytes()) {
+            return None;
+        }
+        let mut asked = FlowKey::ZERO;
+        extract::extract(&mut packet.clone(), &mut asked);
+        let value = |f: FieldId| f.info().get(&asked);
+        let is_own = |(ip, _): &(IpAddr, u8)| matches!(ip, IpAddr::V4(v4) if u128::from(u32::from(*v4)) == value(FieldId::ArpTpa));
+        if value(FieldId::ArpOp) != ARP_REQUEST || !self.addresses.iter().any(is_own) {
+            return None;
+        }
+        let [a, b, c, d, e, f] = self.address.0;
+        let own = u128::from(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+        let mut key = FlowKey::ZERO;
+        for (field, value) in [
+            (FieldId::EthType, ETH_TYPE_ARP.into()),
+            (FieldId::EthSrc, own),
+            (FieldId::EthDst, value(FieldId::EthSrc)),
+            (FieldId::ArpOp, ARP_REPLY),
+            (FieldId::ArpSha, own),
+            (FieldId::ArpTha, value(FieldId::EthSrc)),
+            (FieldId::ArpSpa, value(FieldId::ArpTpa)),
+            (FieldId::ArpTpa, value(FieldId::ArpSpa)),
+        ] {
+            field.info().put(&mut key, value);
+        }
+        Some(compose::compose(&key, &[]))
+    }
+}
+
+fn capture(to: &Option<Capture>, time: Duration, frame: &[u8]) {
+    if let Some(file) = to {
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(e) = file.write(time, frame).and_then(|()| file.flush()) {
+            tracing::warn!(error = %e, "a packet was not captured");
+        }
+    }
+}
+
+impl Netdev for DummyPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+        let mut shared = lock(&self.shared);
+        let (queues, mut taken) = (shared.incoming.len(), 0);
+        for _ in 0..queues {
+            let queue = shared.next_queue % queues;
+            shared.next_queue = queue + 1;
+            while !batch.is_full() {
+                let Some(packet) = shared.incoming.get_mut(queue).and_then(VecDeque::pop_front) else { break };
+                shared.stats.rx_packets += 1;
+                shared.stats.rx_bytes += packet.len() as u64;
+                batch.push(packet);
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
+        let mut shared = lock(&self.shared);
+        let good = batch.iter().position(|p| p.len() < ETH_HEADER || shared.is_too_long(p)).unwrap_or(batch.len());
+        batch.drain(..good).for_each(|packet| shared.sent(packet));
+        shared.stats.tx_dropped += batch.len() as u64;
+        Ok(())
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::NONE
+    }
+
+    fn address(&self) -> Option<EthAddr> {
+        Some(lock(&self.shared).address)
+    }
+
+    fn mtu(&self) -> usize {
+        lock(&self.shared).mtu
+    }
+
+    fn stats(&self) -> NetdevStats {
+        lock(&self.shared).stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ovs_packet::Match;
+
+    use super::*;
+
+    fn frame(text: &str) -> Packet {
+        compose::compose(text.parse::<Match>().unwrap().key(), &[0; 64])
+    }
+
+    #[test]
+    fn queues_are_bounded_and_served_in_turn() {
+        let (mut port, control) = DummyPort::new("p", "dummy", EthAddr::local(1));
+        control.set_queues(2);
+        assert!((0..QUEUE).all(|_| control.receive(frame("ip"), 0)));
+        assert!(!control.receive(frame("ip"), 0) && !control.receive(frame("ip"), 2));
+        assert!(control.receive(frame("arp"), 1));
+        let mut batch = PacketBatch::new();
+        port.receive(&mut batch).unwrap();
+        batch.clear();
+        port.receive(&mut batch).unwrap();
+        assert_eq!(batch.iter().next().unwrap().data()[12..14], [8, 6]);
+        assert_eq!(control.stats().rx_dropped, 2);
+    }
+
+    #[test]
+    fn it_answers_arp_for_its_own_addresses() {
+        let (mut port, control) = DummyPort::new("p", "dummy", EthAddr([2, 0, 0, 0, 0, 9]));
+        control.add_address("10.0.0.9".parse().unwrap(), 24);
+        let mut batch = PacketBatch::new();
+        for target in ["10.0.0.8", "10.0.0.9"] {
+            let ask = format!(
+                "arp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_spa=10.0.0.1,arp_tpa={target}"
+            );
+            batch.push(frame(&ask));
+        }
+        port.send(&mut batch).unwrap();
+        assert_eq!(port.receive(&mut batch).unwrap(), 1);
+        let mut key = FlowKey::ZERO;
+        extract::extract(batch.iter_mut().next().unwrap(), &mut key);
+        let reply = "arp,dl_src=02:00:00:00:00:09,dl_dst=02:00:00:00:00:01,arp_op=2,arp_spa=10.0.0.9,arp_tpa=10.0.0.1,arp_sha=02:00:00:00:00:09,arp_tha=02:00:00:00:00:01";
+        assert!(reply.parse::<Match>().unwrap().matches(&key));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_with_what_is_behind_it() {
+        let (mut port, control) = DummyPort::new("p", "dummy", EthAddr::local(1));
+        control.set_linked(true);
+        control.set_mtu(100);
+        let mut batch = PacketBatch::new();
+        for len in [114, 115, 60] {
+            batch.push(Packet::from_slice(&vec![0; len]));
+        }
+        port.send(&mut batch).unwrap();
+        assert_eq!((batch.len(), control.stats().tx_packets, control.stats().tx_dropped), (2, 1, 2));
+        assert_eq!(control.pop().unwrap().len(), 114);
+    }
+
+    #[test]
+    fn captures_have_both_directions() {
+        #[derive(Clone, Default)]
+        struct Sink(Arc<Mutex<Vec<u8>>>);
+        impl Write for Sink {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (mut port, control) = DummyPort::new("p", "dummy", EthAddr::local(1));
+        let sink = Sink::default();
+        let file: Capture = Arc::new(Mutex::new(Writer::new(Box::new(sink.clone()) as Box<dyn Write + Send>).unwrap()));
+        control.set_captures(Some(file.clone()), Some(file));
+        control.receive(Packet::from_slice(&[1; 60]), 0);
+        let mut batch = PacketBatch::new();
+        batch.push(Packet::from_slice(&[2; 60]));
+        port.send(&mut batch).unwrap();
+        let bytes = sink.0.lock().unwrap().clone();
+        let records: Vec<_> = ovs_packet::pcap::Reader::new(&bytes[..]).unwrap().map(|r| r.unwrap().data).collect();
+        assert_eq!(records, [vec![1; 60], vec![2; 60]]);
+    }
+}
