@@ -385,7 +385,7 @@ fn a_capture_that_cannot_be_read_is_refused_in_a_line() {
 
 #[test]
 fn wrong_usage_is_told_with_status_2() {
-    for args in [&["demo", "--flow", "actions=drop"][..], &["run"], &["demo", "--memory", "--pcap", "x"], &[]] {
+    for args in [&["demo", "--flow", "actions=drop"][..], &["run"], &["demo", "--memory", "--pcap", "x"]] {
         let out = vswitchd(args);
         assert_eq!((out.status.code(), out.stdout.is_empty()), (Some(2), true), "{args:?}");
         assert!(String::from_utf8(out.stderr).unwrap().contains("Usage:"), "{args:?}");

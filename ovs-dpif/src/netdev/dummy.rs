@@ -58,7 +58,8 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A dummy device. See the [module](self).
+/// A device for tests of whole switches: what it receives and whether it is up is said by its [`DummyControl`], which also
+/// hears what it sends.
 ///
 /// ```
 /// use ovs_dpif::netdev::{DummyPort, Netdev};
@@ -281,6 +282,9 @@ impl Netdev for DummyPort {
         let mut shared = lock(&self.shared);
         let (queues, mut taken) = (shared.incoming.len(), 0);
         for _ in 0..queues {
+            if batch.is_full() {
+                break;
+            }
             let queue = shared.next_queue % queues;
             shared.next_queue = queue + 1;
             while !batch.is_full() {

@@ -37,7 +37,7 @@ pub enum Request {
     Yield,
 }
 
-/// The database of a running switch. See the [module](self).
+/// The database of a running switch: what it says is applied, and what became of it is written back.
 #[derive(Debug)]
 pub struct Database {
     driver: Driver,

@@ -106,7 +106,7 @@ struct Link {
     wires: Vec<Wire>,
 }
 
-/// The cables of all dummy devices. See the [module](self).
+/// The cables of all dummy devices, as their options `stream` and `pstream` ask for them.
 #[derive(Debug, Default)]
 pub struct Links(BTreeMap<String, Link>);
 

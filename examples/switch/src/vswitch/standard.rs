@@ -23,7 +23,7 @@ pub enum DummyLevel {
     All,
 }
 
-/// The devices of a daemon. See the [module](self).
+/// The devices of a daemon: interfaces of the kernel, cables, and dummy devices where they are enabled.
 #[derive(Debug, Clone)]
 pub struct StandardDevices {
     dummies: Dummies,
