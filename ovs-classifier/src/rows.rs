@@ -10,9 +10,9 @@
 //! - A row is in the bucket that its hash names (its *home*), or in one of those that follow, if all between were full
 //!   when it came. It stays there until it is removed or the table grows.
 //! - A bucket counts the rows that passed it on the way from home to where they are. A probe ends at the first bucket
-//!   that none has passed.
+//!   that none has passed; since rows of different homes may have passed all of them, it ends where it began, too.
 //! - A tag of a row is never zero; that of a free place is.
-//! - Some place is free, once there are buckets: so a probe ends.
+//! - Some place is free, once there are buckets: so a row that comes finds one.
 
 use crate::simd::{lanes_equal, prefetch};
 use alloc::vec;
@@ -99,7 +99,8 @@ impl Rows {
     /// The bucket and the place in it of the row with this hash that `is_it`, by its place.
     #[inline(always)]
     fn locate(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
-        let (mut at, tag) = (self.home(hash), tag(hash));
+        let (home, tag) = (self.home(hash), tag(hash));
+        let mut at = home;
         loop {
             let bucket = self.buckets.get(at)?;
             let mut found = bucket.with(tag);
@@ -114,6 +115,9 @@ impl Rows {
                 return None;
             }
             at = (at + 1) & (self.buckets.len() - 1);
+            if at == home {
+                return None;
+            }
         }
     }
 
@@ -219,6 +223,26 @@ mod tests {
     /// Few homes and few tags, so that rows collide and pass.
     fn hash(place: u32) -> u64 {
         u64::from(place % 5) << 49 | u64::from(place % 7 / 3)
+    }
+
+    /// Found by the fuzz target `megaflow_table`: rows of both homes stand in the other's bucket, and no bucket is one that
+    /// none has passed.
+    #[test]
+    fn a_probe_ends_where_all_buckets_were_passed() {
+        let mut rows = Rows::default();
+        let of_home = |place: u32| u64::from(place % 2);
+        // Evens first, which run over into the other bucket; then odds, into places that evens left.
+        (0..7).for_each(|n| rows.insert(of_home(2 * n), 2 * n, 0, of_home));
+        assert_eq!(rows.buckets(), 2);
+        rows.remove(0, 0);
+        rows.remove(0, 2);
+        (0..4).for_each(|n| rows.insert(of_home(2 * n + 1), 2 * n + 1, 0, of_home));
+        rows.remove(0, 4);
+        rows.remove(0, 6);
+        (4..6).for_each(|n| rows.insert(of_home(2 * n + 1), 2 * n + 1, 0, of_home));
+        assert!(rows.buckets.iter().all(|bucket| bucket.passed() > 0), "{rows:?}");
+        assert_eq!(rows.find(0, |_| false), None);
+        assert_eq!(rows.find(1, |_| false), None);
     }
 
     proptest! {
