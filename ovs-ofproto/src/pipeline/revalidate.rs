@@ -161,6 +161,7 @@ impl World<'_> {
         // What is decided may change something again, as crediting what went through before does.
         for _ in 0..super::MAX_SETTLING {
             if !self.bridges.iter().any(Ofproto::has_changed) {
+                self.bridges.iter_mut().for_each(|b| b.tables.forget_the_gone());
                 return;
             }
             let mut changed = Vec::new();

@@ -135,6 +135,9 @@ pub(super) struct Criteria {
 pub(super) struct FlowTables {
     tables: Vec<Table>,
     rules: Slab,
+    /// Rules that took the place of others, with their counters: what goes through megaflows of the old rule until those
+    /// are decided anew is theirs.
+    heirs: HashMap<RuleId, RuleId>,
     /// When to look whether a flow's time is up. A packet puts that off, which shows only then.
     timers: BTreeSet<(Instant, RuleId)>,
     /// Rules with a cookie that is not zero.
@@ -159,6 +162,7 @@ impl FlowTables {
         FlowTables {
             tables: vec![Table::new(); TABLES],
             rules: Slab::default(),
+            heirs: HashMap::new(),
             timers: BTreeSet::new(),
             cookies: BTreeSet::new(),
             groups: HashMap::new(),
@@ -346,13 +350,21 @@ impl FlowTables {
         t.eviction = eviction;
     }
 
-    /// Credits packets to a rule, if it is there still.
-    pub(super) fn credit(&mut self, id: RuleId, packets: u64, bytes: u64, used: Instant) {
+    /// Credits packets to a rule, if it is there still, or to the one that has its counters.
+    pub(super) fn credit(&mut self, mut id: RuleId, packets: u64, bytes: u64, used: Instant) {
+        while let Some(heir) = self.heirs.get(&id) {
+            id = *heir;
+        }
         if let Some(rule) = self.rules.get_mut(id) {
             rule.packets = rule.packets.saturating_add(packets);
             rule.bytes = rule.bytes.saturating_add(bytes);
             rule.used = rule.used.max(used);
         }
+    }
+
+    /// No megaflow knows a rule any more that has gone.
+    pub(super) fn forget_the_gone(&mut self) {
+        self.heirs.clear();
     }
 
     /// Asserts the invariants. For tests: it looks at everything.

@@ -152,10 +152,14 @@ impl FlowTables {
             match log.steps.pop() {
                 Some(Step::Added { new, replaced }) => {
                     self.discard(new);
-                    replaced.into_iter().for_each(|old| self.unhide(old));
+                    if let Some(old) = replaced {
+                        self.heirs.remove(&old);
+                        self.unhide(old);
+                    }
                 }
                 Some(Step::Modified { old, new }) => {
                     self.discard(new);
+                    self.heirs.remove(&old);
                     self.unhide(old);
                 }
                 Some(Step::Removed { id, .. }) => self.unhide(id),
@@ -196,6 +200,9 @@ impl FlowTables {
             }
         }
         let new = self.put(&pattern, rule, old)?;
+        if let Some(old) = old.filter(|_| !fm.flags.contains(FlowModFlags::RESET_COUNTS)) {
+            self.heirs.insert(old, new);
+        }
         log.steps.push(Step::Added { new, replaced: old });
         Ok(())
     }
@@ -221,6 +228,9 @@ impl FlowTables {
                 (rule.packets, rule.bytes) = (0, 0);
             }
             let new = self.put(&pattern(&matching), rule, Some(id))?;
+            if !fm.flags.contains(FlowModFlags::RESET_COUNTS) {
+                self.heirs.insert(id, new);
+            }
             log.steps.push(Step::Modified { old: id, new });
         }
         Ok(())
