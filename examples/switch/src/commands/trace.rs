@@ -106,7 +106,12 @@ fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
         }
     };
     let request = request.with_ct_next(asked.ct_next);
-    let trace = server.switch.with_bridge(&name, |b, dp| b.trace(dp, &request));
+    let now = server.clock.now();
+    // A packet in words alone teaches nothing.
+    let trace = server.switch.with_bridge(&name, |b, dp| match request.packet {
+        Some(_) => b.trace_and_learn(dp, &request, now),
+        None => b.trace(dp, &request),
+    });
     let trace = trace.ok_or("Unknown bridge")?;
     Ok(match call.format {
         Format::Json => match ovs_db::json::parse(trace.to_json().as_bytes()) {

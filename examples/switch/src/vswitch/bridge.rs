@@ -578,6 +578,11 @@ impl Bridge {
         self.of.trace(dp, request)
     }
 
+    /// The same, and what the packet teaches is learnt.
+    pub fn trace_and_learn(&mut self, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
+        self.of.trace_and_learn(dp, request, now)
+    }
+
     /// The learnt addresses, to be changed.
     pub fn macs_mut(&mut self) -> &mut MacTable {
         self.of.macs_mut()
