@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use ovs_dpif::{DpAction, Dpif};
 use ovs_packet::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_RARP};
-use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::field::{FieldId, Prereq, TunOptionError};
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::packet::CtState;
 use ovs_packet::{Instant, OfPort, Packet, extract};
@@ -45,7 +45,12 @@ pub struct TraceRequest {
 impl TraceRequest {
     /// A packet in words.
     pub fn flow(m: &Match) -> TraceRequest {
-        TraceRequest { key: *m.key(), packet: None, actions: None, ct_next: Vec::new() }
+        TraceRequest::key(*m.key())
+    }
+
+    /// A packet of which there is the key alone.
+    pub fn key(key: FlowKey) -> TraceRequest {
+        TraceRequest { key, packet: None, actions: None, ct_next: Vec::new() }
     }
 
     /// A packet that came in by a port.
@@ -70,6 +75,14 @@ impl TraceRequest {
 }
 
 impl Ofproto {
+    /// A packet in words as [`TraceRequest::key`] has it, with options of tunnels by this switch's table of them.
+    ///
+    /// # Errors
+    /// If it has a field that stands for no option, or more options than a header can carry.
+    pub fn key_of(&self, m: &Match) -> Result<FlowKey, TunOptionError> {
+        self.tlv.pack(self.tlv.place(m)?.key())
+    }
+
     /// What would become of a packet (`ofproto/trace`). Nothing changes by it.
     pub fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
         self.world().trace(dp, request)
@@ -129,7 +142,7 @@ impl World<'_> {
                 _ => self.translate(dp, &next.key, tracer),
             };
             let Some(outcome) = outcome else { break };
-            let Outcome { translation: t, reports, tracer, last, failed, tag_unasked } = outcome;
+            let Outcome { translation: t, reports, tracer, last, failed, tag_asked } = outcome;
             changes.effects.extend(t.effects.into_iter().filter(|(_, e)| e.is_learning()));
             changes.reports.extend(reports);
             let last = last.unwrap_or_default();
@@ -152,7 +165,7 @@ impl World<'_> {
             (end.recirc_id, end.actset_output) = (next.key.recirc_id, 0.into());
             let end = describe(&end);
             let mut megaflow = *t.matching;
-            if tag_unasked {
+            if !tag_asked {
                 megaflow.set_masked(FieldId::VlanTci, 0, 0);
             }
             megaflow.set(FieldId::InPortOxm, in_port.0.into());

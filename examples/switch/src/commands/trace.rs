@@ -100,7 +100,7 @@ fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
     let request = match (packet, asked.generate) {
         (Some(bytes), _) => TraceRequest::packet(Packet::from_slice(&bytes), OfPort(key.in_port.get())),
         (None, generate) => {
-            let mut request = TraceRequest::flow(&ovs_packet::Match::exact_non_zero(key));
+            let mut request = TraceRequest::key(key);
             request.packet = (generate || !payload.is_empty()).then(|| compose::compose(&key, &payload));
             request
         }
@@ -127,7 +127,7 @@ fn openflow_key(bridge: &Bridge, flow: &str) -> Result<FlowKey, String> {
     let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
     let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
     let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
-    Ok(*parsed.matching.key())
+    bridge.key_of(&parsed.matching)
 }
 
 /// A packet in the words of a datapath, and the bridge that it comes to.

@@ -258,8 +258,8 @@ pub(super) struct Outcome {
     pub(super) last: Option<Box<FlowKey>>,
     /// A limit that was hit.
     pub(super) failed: Option<DropReason>,
-    /// Nobody asked for the tag: the megaflow has it only because a datapath tells types of tagged packets apart.
-    pub(super) tag_unasked: bool,
+    /// The packet has a tag that was asked for. That there is none follows from the Ethertype.
+    pub(super) tag_asked: bool,
 }
 
 /// Translates a packet's key, in datapath port numbers.
@@ -466,7 +466,7 @@ impl<'a> Translator<'a> {
             mask = packed;
         }
         let mut mask = datapath_mask(mask, key);
-        let tag_unasked = mask.bits.vlan_tci == 0;
+        let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
         mask |= &ALWAYS;
         let translation = Translation {
             matching: Box::new(Match::new(*key, mask)),
@@ -481,7 +481,7 @@ impl<'a> Translator<'a> {
             last: self.tracer.is_some().then(|| Box::new(*self.tracked.shown())),
             tracer: self.tracer.take(),
             failed: self.failed,
-            tag_unasked,
+            tag_asked,
         }
     }
 }
