@@ -395,13 +395,34 @@ fn conjunctions_are_explained_and_followed() {
     request.key.in_port = 1.into();
     let trace = l.of.trace(&l.dp, &request);
     let text = trace.to_string();
-    assert!(text.contains("-> conj. ") && text.contains("nw_src=10.0.0.1") && text.contains("tp_dst=53"), "{text}");
+    for part in ["     -> conj. ip,nw_src=10.0.0.1\n", "     -> conj. udp,tp_dst=53\n"] {
+        assert!(text.contains(part), "{text}");
+    }
     assert!(trace.to_json().contains(r#""kind":"table""#));
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
     // A clause that goes takes the conjunction along.
     let fm = Parser::default().flow_mod("udp,tp_dst=53", DeleteStrict).unwrap();
     l.of.flow_mod(&mut l.dp, &fm, l.now).unwrap();
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
+}
+
+#[test]
+fn a_traced_packet_teaches_only_who_wants_it() {
+    let mut l =
+        Lab::new(&["actions=learn(table=1,limit=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),2"]);
+    let mut request = TraceRequest::flow(&udp(1, 2, 5).parse().unwrap());
+    request.key.in_port = 1.into();
+    let learnt = |l: &Lab| l.of.flows().filter(|f| f.table == 1).count();
+    let pass = &l.of.trace(&l.dp, &request).passes[0];
+    // No flow asked for a tag: that there is none goes without saying.
+    assert!(!pass.megaflow.mask().touches(FieldId::VlanTci), "{}", pass.megaflow);
+    assert_eq!(learnt(&l), 0);
+    l.of.trace_and_learn(&mut l.dp, &request, l.now);
+    assert_eq!((learnt(&l), l.of.flows().map(|f| f.packets).max()), (1, Some(0)));
+    // A flow without cookie counts for the limit as others do.
+    request.key.eth_src = "02:00:00:00:00:77".parse().unwrap();
+    let text = l.of.trace_and_learn(&mut l.dp, &request, l.now).to_string();
+    assert!(text.contains("learn limit reached") && learnt(&l) == 1, "{text}");
 }
 
 /// A tunnel that takes what the flow says for its far end, and a fixed one else.

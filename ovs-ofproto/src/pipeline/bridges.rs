@@ -128,6 +128,11 @@ impl Bridges {
         self.world(place).trace(dp, request)
     }
 
+    /// The same, and what the packet teaches is learnt: see [`Ofproto::trace_and_learn`].
+    pub fn trace_and_learn(&mut self, place: usize, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
+        self.world(place).trace_and_learn(dp, request, now)
+    }
+
     fn world(&mut self, at: usize) -> World<'_> {
         World { bridges: &mut self.all, at }
     }

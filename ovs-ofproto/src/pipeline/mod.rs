@@ -74,7 +74,7 @@ pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_M
 pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, Ofproto, TableStats};
 pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
-pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Resumption, Trace};
+pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Trace};
 pub use tracing::TraceRequest;
 pub use vlan::{PriorityTags, VlanMode, VlanSet};
 

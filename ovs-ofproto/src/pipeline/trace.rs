@@ -1,6 +1,8 @@
 //! What becomes of a packet, step by step: `ofproto/trace` as a value.
 //!
-//! A [`Trace`] is a tree for each pass of the packet through the pipeline: more than one if the datapath looks it up again.
+//! A [`Trace`] is a tree for each pass of the packet through the pipeline: more than one if connection tracking has seen it
+//! in between. Where the datapath looks it up again for something that only the packet tells (what an MPLS label stack hid,
+//! a hash), the trace ends with that.
 //! It is printed as upstream prints it, and as JSON.
 
 use std::fmt::{self, Write as _};
@@ -62,24 +64,12 @@ pub struct Node {
     pub children: Vec<Node>,
 }
 
-/// Why a packet is looked up again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[non_exhaustive]
-pub enum Resumption {
-    /// Connection tracking has seen it.
-    Conntrack,
-    /// What is below an MPLS label stack is asked for.
-    Mpls,
-    /// A hash of it was asked for.
-    Hash,
-}
-
 /// One pass of a packet through the pipeline.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Pass {
-    /// The recirculation id that it comes with, and why; none for the first.
-    pub resumed: Option<(u32, Resumption)>,
+    /// The recirculation id that it comes with from connection tracking; none for the first.
+    pub resumed: Option<u32>,
     /// For a packet that connection tracking has seen, what is taken to be its state: bits of
     /// [`CtState`](ovs_packet::packet::CtState), and whether nobody said so.
     pub ct_state: Option<(u8, bool)>,
@@ -114,25 +104,20 @@ impl fmt::Display for Trace {
 
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((id, why)) = self.resumed {
+        if let Some(id) = self.resumed {
             let rule = "=".repeat(79);
             write!(f, "\n{rule}\nrecirc({id:#x})")?;
-            match why {
-                Resumption::Conntrack => {
-                    let (state, default) = self.ct_state.unwrap_or((0, true));
-                    let names = ovs_packet::packet::CtState::NAMES;
-                    let set = names.iter().enumerate().filter(|(i, _)| state >> i & 1 != 0);
-                    // Upstream names the tracked state first.
-                    let mut names: Vec<_> = set.map(|(_, n)| *n).collect();
-                    names.sort_by_key(|n| *n != "trk");
-                    match default {
-                        true => f.write_str(
-                            " - resume conntrack with default ct_state=trk|new (use --ct-next to customize)",
-                        )?,
-                        false => write!(f, " - resume conntrack with ct_state={}", names.join("|"))?,
-                    }
+            let (state, default) = self.ct_state.unwrap_or((0, true));
+            let names = ovs_packet::packet::CtState::NAMES;
+            let set = names.iter().enumerate().filter(|(i, _)| state >> i & 1 != 0);
+            // Upstream names the tracked state first.
+            let mut names: Vec<_> = set.map(|(_, n)| *n).collect();
+            names.sort_by_key(|n| *n != "trk");
+            match default {
+                true => {
+                    f.write_str(" - resume conntrack with default ct_state=trk|new (use --ct-next to customize)")?
                 }
-                Resumption::Mpls | Resumption::Hash => {}
+                false => write!(f, " - resume conntrack with ct_state={}", names.join("|"))?,
             }
             write!(f, "\n{rule}\n\n")?;
         }
@@ -177,7 +162,7 @@ impl Trace {
 
 impl Pass {
     fn json(&self) -> String {
-        let resumed = self.resumed.map_or("null".to_string(), |(id, _)| id.to_string());
+        let resumed = self.resumed.map_or("null".to_string(), |id| id.to_string());
         let nodes: Vec<_> = self.nodes.iter().map(Node::json).collect();
         let last = self.last.as_ref().unwrap_or(&self.flow);
         let failed = self.failed.map_or("null".to_string(), |r| quoted(r.id()));
@@ -220,7 +205,7 @@ fn quoted(s: &str) -> String {
 pub(super) struct Tracer {
     /// Lists of lines, each of which belongs to the last line of the one before.
     open: Vec<Vec<Node>>,
-    resumes: Vec<(u32, Resumption)>,
+    resumes: Vec<u32>,
 }
 
 impl Default for Tracer {
@@ -256,12 +241,12 @@ impl Tracer {
     }
 
     /// The packet will come back under this id.
-    pub(super) fn resume(&mut self, id: u32, why: Resumption) {
-        self.resumes.push((id, why));
+    pub(super) fn resume(&mut self, id: u32) {
+        self.resumes.push(id);
     }
 
     /// The lines, and under which ids the packet comes back.
-    pub(super) fn finish(mut self) -> (Vec<Node>, Vec<(u32, Resumption)>) {
+    pub(super) fn finish(mut self) -> (Vec<Node>, Vec<u32>) {
         while self.open.len() > 1 {
             self.ascend();
         }

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use ovs_dpif::{DpAction, Dpif};
 use ovs_packet::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_RARP};
-use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::field::{FieldId, Prereq, TunOptionError};
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::packet::CtState;
-use ovs_packet::{OfPort, Packet, extract};
+use ovs_packet::{Instant, OfPort, Packet, extract};
 
 use super::ofproto::Ofproto;
-use super::trace::{Pass, Resumption, Trace, Tracer};
-use super::translate::Outcome;
+use super::trace::{Pass, Trace, Tracer};
+use super::translate::{Effect, Outcome, Report};
 use super::upcall::World;
 use crate::action::Action;
 
@@ -45,7 +45,12 @@ pub struct TraceRequest {
 impl TraceRequest {
     /// A packet in words.
     pub fn flow(m: &Match) -> TraceRequest {
-        TraceRequest { key: *m.key(), packet: None, actions: None, ct_next: Vec::new() }
+        TraceRequest::key(*m.key())
+    }
+
+    /// A packet of which there is the key alone.
+    pub fn key(key: FlowKey) -> TraceRequest {
+        TraceRequest { key, packet: None, actions: None, ct_next: Vec::new() }
     }
 
     /// A packet that came in by a port.
@@ -70,27 +75,62 @@ impl TraceRequest {
 }
 
 impl Ofproto {
+    /// A packet in words as [`TraceRequest::key`] has it, with options of tunnels by this switch's table of them.
+    ///
+    /// # Errors
+    /// If it has a field that stands for no option, or more options than a header can carry.
+    pub fn key_of(&self, m: &Match) -> Result<FlowKey, TunOptionError> {
+        self.tlv.pack(self.tlv.place(m)?.key())
+    }
+
     /// What would become of a packet (`ofproto/trace`). Nothing changes by it.
     pub fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
         self.world().trace(dp, request)
+    }
+
+    /// The same, and what the packet teaches is learnt: where its sender is, flows of `learn`, who listens to which group
+    /// address, that a connection ended. Nothing is counted, and the packet goes nowhere.
+    pub fn trace_and_learn(&mut self, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
+        self.world().trace_and_learn(dp, request, now)
     }
 }
 
 /// A pass that is still to come.
 struct Next {
     key: FlowKey,
-    resumed: Option<(u32, Resumption)>,
+    resumed: Option<u32>,
     ct_state: Option<(u8, bool)>,
+}
+
+/// What a packet teaches.
+#[derive(Default)]
+struct Changes {
+    effects: Vec<(usize, Effect)>,
+    reports: Vec<Report>,
 }
 
 impl World<'_> {
     pub(super) fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
+        self.follow(dp, request).0
+    }
+
+    pub(super) fn trace_and_learn(&mut self, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
+        let (trace, changes) = self.follow(dp, request);
+        if let Some(packet) = &request.packet {
+            self.hear(&changes.reports, packet, &request.key, now);
+        }
+        self.credit(&changes.effects, 0, 0, request.key.tcp_flags.get(), now);
+        self.settle(dp, now);
+        trace
+    }
+
+    fn follow(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> (Trace, Changes) {
         let in_port = OfPort(request.key.in_port.get());
         let port = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
         let first = FlowKey { in_port: port.into(), ..request.key };
         let mut states = request.ct_next.iter();
         let mut queue = VecDeque::from([Next { key: first, resumed: None, ct_state: None }]);
-        let mut trace = Trace::default();
+        let (mut trace, mut changes) = (Trace::default(), Changes::default());
         while let Some(next) = queue.pop_front()
             && trace.passes.len() < MAX_PASSES
         {
@@ -101,29 +141,23 @@ impl World<'_> {
                 }
                 _ => self.translate(dp, &next.key, tracer),
             };
-            let Some(Outcome { translation: t, tracer, last, failed, .. }) = outcome else { break };
+            let Some(outcome) = outcome else { break };
+            let Outcome { translation: t, reports, tracer, last, failed, tag_asked } = outcome;
+            changes.effects.extend(t.effects.into_iter().filter(|(_, e)| e.is_learning()));
+            changes.reports.extend(reports);
             let last = last.unwrap_or_default();
             let (nodes, resumes) = tracer.unwrap_or_default().finish();
-            for (id, why) in resumes {
+            for id in resumes {
                 let mut key = next.key;
                 // The packet goes on as the actions before left it.
                 let at = t.actions.iter().position(|a| matches!(a, DpAction::Recirc(i) if *i == id));
                 let before = at.and_then(|at| t.actions.get(..at)).unwrap_or(&t.actions);
                 apply(&mut key, before);
                 key.recirc_id = id.into();
-                let mut ct_state = None;
-                match why {
-                    Resumption::Conntrack => {
-                        let told = states.next();
-                        let state = told.copied().unwrap_or(CtState::TRACKED | CtState::NEW);
-                        key.ct_state = state.bits();
-                        ct_state = Some((state.bits(), told.is_none()));
-                    }
-                    // Any will do, but that it is one.
-                    Resumption::Hash => key.dp_hash = key.dp_hash.get().max(1).into(),
-                    Resumption::Mpls => {}
-                }
-                queue.push_back(Next { key, resumed: Some((id, why)), ct_state });
+                let told = states.next();
+                let state = told.copied().unwrap_or(CtState::TRACKED | CtState::NEW);
+                key.ct_state = state.bits();
+                queue.push_back(Next { key, resumed: Some(id), ct_state: Some((state.bits(), told.is_none())) });
             }
             let shown = |key: &FlowKey| FlowKey { in_port: in_port.0.into(), ..*key };
             let flow = describe(&shown(&next.key));
@@ -131,6 +165,9 @@ impl World<'_> {
             (end.recirc_id, end.actset_output) = (next.key.recirc_id, 0.into());
             let end = describe(&end);
             let mut megaflow = *t.matching;
+            if !tag_asked {
+                megaflow.set_masked(FieldId::VlanTci, 0, 0);
+            }
             megaflow.set(FieldId::InPortOxm, in_port.0.into());
             trace.passes.push(Pass {
                 resumed: next.resumed,
@@ -143,7 +180,7 @@ impl World<'_> {
                 failed,
             });
         }
-        trace
+        (trace, changes)
     }
 }
 

@@ -162,15 +162,12 @@ impl Tracked {
     }
 
     /// For a trace: the flows that made a conjunction complete, if the rule found matches one's id.
-    pub(super) fn conjunction_of<R>(&self, found: &Match, table: Option<View<'_, R, WORDS>>) -> Vec<String> {
+    pub(super) fn conjunction_of<R>(&self, found: &Match, table: Option<View<'_, R, WORDS>>) -> Vec<(u16, Match)> {
         let id = found.key().conj_id.get();
         let Some(table) = table.filter(|_| found.mask().touches(FieldId::ConjId)) else { return Vec::new() };
         let parts = table.iter().filter(|r| r.clauses().iter().any(|c| c.id() == id) && r.matches(self.key.words()));
-        let lines = parts.map(|r| {
-            let m = Match::from_words(*r.pattern().key(), *r.pattern().mask());
-            format!("-> conj. {m}, priority {}", r.priority())
-        });
-        lines.collect()
+        let pattern = |r: &Rule<'_, R, WORDS>| Match::from_words(*r.pattern().key(), *r.pattern().mask());
+        parts.map(|r| (u16::try_from(r.priority()).unwrap_or(u16::MAX), pattern(&r))).collect()
     }
 
     /// A hash of the packet.

@@ -172,7 +172,7 @@ impl World<'_> {
     }
 
     /// Takes note of what packets tell of listeners.
-    fn hear(&mut self, reports: &[Report], packet: &Packet, key: &FlowKey, now: Instant) {
+    pub(super) fn hear(&mut self, reports: &[Report], packet: &Packet, key: &FlowKey, now: Instant) {
         for Report::Snoop { bridge, vlan, port } in reports {
             let Some(snooping) = self.bridges.get_mut(*bridge).and_then(|b| b.snooping.as_mut()) else { continue };
             match key.nw_proto {

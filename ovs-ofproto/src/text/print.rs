@@ -456,7 +456,7 @@ impl fmt::Display for Instructions {
 }
 
 /// Priority, if it is not the default, and match.
-pub(super) struct Prioritised<'a>(pub(super) u16, pub(super) &'a Match);
+pub(crate) struct Prioritised<'a>(pub(crate) u16, pub(crate) &'a Match);
 
 impl fmt::Display for Prioritised<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -100,13 +100,18 @@ fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
     let request = match (packet, asked.generate) {
         (Some(bytes), _) => TraceRequest::packet(Packet::from_slice(&bytes), OfPort(key.in_port.get())),
         (None, generate) => {
-            let mut request = TraceRequest::flow(&ovs_packet::Match::exact_non_zero(key));
+            let mut request = TraceRequest::key(key);
             request.packet = (generate || !payload.is_empty()).then(|| compose::compose(&key, &payload));
             request
         }
     };
     let request = request.with_ct_next(asked.ct_next);
-    let trace = server.switch.with_bridge(&name, |b, dp| b.trace(dp, &request));
+    let now = server.clock.now();
+    // A packet in words alone teaches nothing.
+    let trace = server.switch.with_bridge(&name, |b, dp| match request.packet {
+        Some(_) => b.trace_and_learn(dp, &request, now),
+        None => b.trace(dp, &request),
+    });
     let trace = trace.ok_or("Unknown bridge")?;
     Ok(match call.format {
         Format::Json => match ovs_db::json::parse(trace.to_json().as_bytes()) {
@@ -122,7 +127,7 @@ fn openflow_key(bridge: &Bridge, flow: &str) -> Result<FlowKey, String> {
     let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
     let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
     let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
-    Ok(*parsed.matching.key())
+    bridge.key_of(&parsed.matching)
 }
 
 /// A packet in the words of a datapath, and the bridge that it comes to.

@@ -14,7 +14,7 @@ use ovs_ofproto::pipeline::{
 use ovs_ofproto::session::Role;
 use ovs_ofproto::{Action, FlowMod, Instructions, Subfield};
 use ovs_packet::field::FieldId;
-use ovs_packet::{EthAddr, Instant, OfPort};
+use ovs_packet::{EthAddr, FlowKey, Instant, Match, OfPort};
 
 use super::datapath::SharedDatapath;
 use super::devices::Devices;
@@ -573,9 +573,22 @@ impl Bridge {
         }
     }
 
+    /// A packet in words, as a trace is asked of it.
+    ///
+    /// # Errors
+    /// What is wrong with its tunnel's options, in a line.
+    pub fn key_of(&self, m: &Match) -> Result<FlowKey, String> {
+        self.of.key_of(m).map_err(|e| e.to_string())
+    }
+
     /// What would become of a packet.
     pub fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
         self.of.trace(dp, request)
+    }
+
+    /// The same, and what the packet teaches is learnt.
+    pub fn trace_and_learn(&mut self, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
+        self.of.trace_and_learn(dp, request, now)
     }
 
     /// The learnt addresses, to be changed.

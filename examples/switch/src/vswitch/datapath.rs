@@ -11,6 +11,9 @@ use ovs_packet::Instant;
 use super::devices::Devices;
 use crate::config::InterfaceConfig;
 
+/// Numbers of ends of patches begin here.
+const FIRST_PATCH: u32 = 0xf000;
+
 /// Port numbers of names that begin with `br` begin here in a dummy datapath.
 const DUMMY_BRIDGES: u32 = 100;
 
@@ -183,9 +186,13 @@ impl SharedDatapath {
     }
 
     /// Adds a device. In a dummy datapath its number is the first number in its name, where that is free: people who
-    /// write tests know it then.
+    /// write tests know it then. Ends of patches, which are no devices to anybody else, leave the low numbers to others.
     pub(super) fn add(&mut self, device: Box<dyn Netdev>, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let wanted = wanted.or_else(|| if self.is_dummy { self.number_in(device.name()) } else { None });
+        let wanted = wanted.or_else(|| match device.kind() {
+            "patch" => (FIRST_PATCH..).map(PortNo).find(|n| !self.is_taken(*n)),
+            _ if self.is_dummy => self.number_in(device.name()),
+            _ => None,
+        });
         let name = device.name().to_string();
         let number = self.dp.port_add(PortSpec::Device(device), wanted)?;
         tracing::debug!(target: "dpif", "{}@{}: added {name} as port {number}", self.kind, self.name);
@@ -197,8 +204,11 @@ impl SharedDatapath {
         let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
         let number: u32 = digits.get(..end)?.parse().ok()?;
         let number = PortNo(number.checked_add(if name.starts_with("br") { DUMMY_BRIDGES } else { 0 })?);
-        let taken = self.dp.ports().unwrap_or_default().iter().any(|p| p.port == number);
-        (number.0 != 0 && number.0 != u32::MAX && !taken).then_some(number)
+        (number.0 != 0 && number.0 != u32::MAX && !self.is_taken(number)).then_some(number)
+    }
+
+    fn is_taken(&self, number: PortNo) -> bool {
+        self.dp.ports().unwrap_or_default().iter().any(|p| p.port == number)
     }
 
     pub(super) fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {

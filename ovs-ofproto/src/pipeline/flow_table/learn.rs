@@ -14,10 +14,16 @@ impl FlowTables {
         if l.limit == 0 || self.exact(fm.table, &pattern(&fm.matching), fm.priority.into()).is_some() {
             return true;
         }
+        let limit = usize::try_from(l.limit).unwrap_or(usize::MAX);
+        if fm.cookie == 0 {
+            // No cookie is not kept an index of: most flows have none, of which the first few decide.
+            let all = self.view(fm.table).into_iter().flat_map(|t| t.iter());
+            let mine = all.filter(|r| self.rules.get(*r.payload()).is_some_and(|r| r.cookie == 0 && !r.removed));
+            return mine.take(limit).count() < limit;
+        }
         let of_table = |id| self.rules.get(id).is_some_and(|r| r.table == fm.table && !r.removed);
         let mine = self.cookies.range((fm.cookie, super::RuleId::FIRST)..);
         let mine = mine.take_while(|(cookie, _)| *cookie == fm.cookie).filter(|(_, id)| of_table(*id));
-        let limit = usize::try_from(l.limit).unwrap_or(usize::MAX);
         mine.take(limit).count() < limit
     }
 

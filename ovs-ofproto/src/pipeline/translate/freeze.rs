@@ -11,7 +11,7 @@ use ovs_packet::key::{FlowKey, FlowMask, SparseKey};
 use super::{Translator, commit, walk};
 use crate::action::{Action, Controller, Instructions};
 use crate::pipeline::recirc::{Frozen, OfPortOrNone, Step};
-use crate::pipeline::trace::{Kind, Resumption};
+use crate::pipeline::trace::Kind;
 use crate::pipeline::tracked::pipeline_mask;
 
 /// Why translation stops.
@@ -84,14 +84,10 @@ impl Translator<'_> {
                     + &table.to_string()
                     + "."
             });
-            self.resume_later(id, Resumption::Conntrack);
+            if let Some(t) = &mut self.tracer {
+                t.resume(id);
+            }
             self.out.push(DpAction::Recirc(id));
-        }
-    }
-
-    fn resume_later(&mut self, id: u32, why: Resumption) {
-        if let Some(t) = &mut self.tracer {
-            t.resume(id, why);
         }
     }
 
@@ -122,7 +118,6 @@ impl Translator<'_> {
                     self.out.push(DpAction::Hash { algorithm, basis });
                 }
                 let Some(id) = self.id_of(state) else { return };
-                self.resume_later(id, if self.was_mpls { Resumption::Mpls } else { Resumption::Hash });
                 self.out.push(DpAction::Recirc(id));
             }
         }

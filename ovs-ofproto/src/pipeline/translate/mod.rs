@@ -83,6 +83,13 @@ pub(super) enum Effect {
     Group { group: GroupKey, bucket: Option<usize> },
 }
 
+impl Effect {
+    /// Whether it is more than something counted.
+    pub(super) fn is_learning(&self) -> bool {
+        matches!(self, Effect::Station { .. } | Effect::Learn(_) | Effect::FinTimeout { .. })
+    }
+}
+
 /// What of the switches a translation looked at.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Dependencies {
@@ -251,6 +258,8 @@ pub(super) struct Outcome {
     pub(super) last: Option<Box<FlowKey>>,
     /// A limit that was hit.
     pub(super) failed: Option<DropReason>,
+    /// The packet has a tag that was asked for. That there is none follows from the Ethertype.
+    pub(super) tag_asked: bool,
 }
 
 /// Translates a packet's key, in datapath port numbers.
@@ -457,6 +466,7 @@ impl<'a> Translator<'a> {
             mask = packed;
         }
         let mut mask = datapath_mask(mask, key);
+        let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
         mask |= &ALWAYS;
         let translation = Translation {
             matching: Box::new(Match::new(*key, mask)),
@@ -471,6 +481,7 @@ impl<'a> Translator<'a> {
             last: self.tracer.is_some().then(|| Box::new(*self.tracked.shown())),
             tracer: self.tracer.take(),
             failed: self.failed,
+            tag_asked,
         }
     }
 }

@@ -95,7 +95,9 @@ impl Translator<'_> {
 
     fn flood_in_vlan(&mut self, ingress: &Port, inside: Inside, last: bool) {
         let others = self.bridge.ports.iter().filter(|p| p.number != self.in_port && p.floods());
-        let numbers: Vec<_> = others.map(|p| p.number).collect();
+        let mut numbers: Vec<_> = others.map(|p| p.number).collect();
+        // The switch's own port first, as it was there first.
+        numbers.sort_by_key(|p| *p != OfPort::LOCAL);
         self.send_to(&numbers, ingress, inside, last);
     }
 

@@ -13,6 +13,7 @@ use crate::pipeline::port::PortConfig;
 use crate::pipeline::trace::Kind;
 use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
+use crate::text::Prioritised;
 
 /// The output of an action set that has none, as a match sees it (OpenFlow 1.5, section 7.2.3.7).
 pub(super) const UNSET: OfPort = OfPort(0xffff_fff7);
@@ -143,8 +144,10 @@ impl Translator<'_> {
         let priority = rule.priority;
         self.trace(Kind::Table, |_| format!("{table:2}. {m}{comma}priority {priority}{cookie}"));
         self.descend();
-        let lines = self.tracked.conjunction_of(&matching, tables.view(table));
-        lines.into_iter().for_each(|line| self.trace(Kind::Detail, |_| line));
+        let parts = self.tracked.conjunction_of(&matching, tables.view(table));
+        for (priority, part) in parts {
+            self.trace(Kind::Detail, |t| format!("conj. {}", Prioritised(priority, &t.bridge.tlv.lift(&part))));
+        }
         self.ascend();
     }
 
