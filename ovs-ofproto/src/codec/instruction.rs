@@ -107,6 +107,9 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
             }
             WRITE_METADATA => {
                 body.skip(4)?;
+                if found.metadata.is_some() {
+                    return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
+                }
                 found.metadata = Some((body.u64()?, body.u64()?));
             }
             WRITE_ACTIONS => {
@@ -119,7 +122,12 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
             }
             APPLY_ACTIONS => {
                 body.skip(4)?;
-                found.apply = action::decode(body.sub(body.len())?, version, 0)?;
+                let written;
+                (found.apply, written) = action::decode_applied(body.sub(body.len())?, version)?;
+                if written.is_some() && found.metadata.is_some() {
+                    return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
+                }
+                found.metadata = found.metadata.or(written);
                 if let (None, Some(Action::Meter(meter))) = (found.meter, found.apply.first()) {
                     found.meter = Some(*meter);
                     found.apply.remove(0);
