@@ -5,8 +5,8 @@ use ovs_packet::Match;
 use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
-use super::oxm::{self, Reading};
 use super::matching::Said;
+use super::oxm::{self, Reading};
 use super::{check, matching};
 use crate::action::Instructions;
 

@@ -1,7 +1,7 @@
 //! Instructions of OpenFlow 1.1 and later, and what stands for them in OpenFlow 1.0.
 //!
 //! They are executed in a fixed order whatever their order on the wire, and there is at most one of each kind. Written
-//! in that order; an empty list of actions to apply is not written, for it says nothing.
+//! in that order; an empty list of actions, to apply or to write into the set, is not written, for it says nothing.
 
 use super::action;
 use super::cursor::{Reader, Shape, Writer, next_tlv};
@@ -67,7 +67,7 @@ pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Resu
     if *clear {
         fixed(w, CLEAR_ACTIONS, &[0; 4])?;
     }
-    if let Some(write) = write {
+    if let Some(write) = write.as_ref().filter(|write| !write.is_empty()) {
         actions(w, WRITE_ACTIONS, &[], write)?;
     }
     if let Some((value, mask)) = metadata {

@@ -170,14 +170,12 @@ impl<'a> Body<'a> {
         Ok(a)
     }
 
-    /// A field by its header in 32 bits.
+    /// A field by its header in 32 bits. Upstream does not look at the length there.
     pub(super) fn field32(&mut self) -> Result<FieldId, DecodeError> {
         let word = self.r.u32()?;
         let id =
             ovs_packet::field::OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 };
-        let field = FieldId::by_oxm(id).filter(|f| {
-            word & 0x100 == 0 && (f.tun_metadata_index().is_some() || (word & 0xff) as u8 == f.info().wire_bytes)
-        });
+        let field = FieldId::by_oxm(id).filter(|_| word & 0x100 == 0);
         field.ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
     }
 

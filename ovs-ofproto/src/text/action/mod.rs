@@ -340,7 +340,8 @@ fn lacking(action: &Action, known: &Known) -> String {
                 _ => None,
             })
         }
-        other => other.target()
+        other => other
+            .target()
             .filter(|field| !known.has(field.info().prereq))
             .map(|field| format!("set_field {} lacks correct prerequisites", field.info().name)),
     };

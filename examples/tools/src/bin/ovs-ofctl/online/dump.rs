@@ -102,14 +102,12 @@ fn compare(criteria: &[Criterion], a: &FlowStats, b: &FlowStats) -> Ordering {
     for criterion in criteria {
         let ordering = match criterion.field {
             None => a.priority.cmp(&b.priority),
-            Some(field) => {
-                match (value(field, a), value(field, b)) {
-                    (Some(a), Some(b)) => a.cmp(&b),
-                    (Some(_), None) => return Ordering::Less,
-                    (None, Some(_)) => return Ordering::Greater,
-                    (None, None) => continue,
-                }
-            }
+            Some(field) => match (value(field, a), value(field, b)) {
+                (Some(a), Some(b)) => a.cmp(&b),
+                (Some(_), None) => return Ordering::Less,
+                (None, Some(_)) => return Ordering::Greater,
+                (None, None) => continue,
+            },
         };
         let ordering = if criterion.descending { ordering.reverse() } else { ordering };
         if ordering != Ordering::Equal {
