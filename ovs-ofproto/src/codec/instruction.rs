@@ -87,6 +87,11 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
     if version == Version::V1_0 {
         return action::decode(r_all, version, 0).map(Instructions::apply);
     }
+    let len = r_all.len();
+    if !len.is_multiple_of(8) {
+        tracing::warn!(target: "ofp_actions", "OpenFlow message instructions length {len} is not a multiple of 8");
+        return Err(r_all.error(OfError::BadInstructionBadLength, "instructions of a multiple of 8 bytes"));
+    }
     let mut found = Instructions::default();
     let mut seen = 0u16;
     loop {

@@ -170,13 +170,12 @@ impl<'a> Body<'a> {
         Ok(a)
     }
 
-    /// A field by its header in 32 bits. Upstream does not look at the length there.
+    /// A field by its header in 32 bits, of which upstream looks at class and number only: not at mask and length.
     pub(super) fn field32(&mut self) -> Result<FieldId, DecodeError> {
         let word = self.r.u32()?;
         let id =
             ovs_packet::field::OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 };
-        let field = FieldId::by_oxm(id).filter(|_| word & 0x100 == 0);
-        field.ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
+        FieldId::by_oxm(id).ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
     }
 
     pub(super) fn field(&mut self) -> Result<FieldId, DecodeError> {
