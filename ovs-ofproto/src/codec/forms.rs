@@ -111,3 +111,29 @@ pub fn check_flow_in(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ovs_packet::field::FieldId;
+
+    use super::*;
+    use crate::action::Action;
+
+    #[test]
+    fn what_has_no_place_is_left_out_of_what_is_only_told() {
+        let m: Match = "tcp,reg0=5,tp_dst=80".parse().unwrap();
+        for form in [MatchForm::OpenFlow10, MatchForm::OpenFlow11] {
+            assert!(encode_match(form, &m, None).is_err());
+            let bytes = encode_nearest_match(form, &m).unwrap();
+            assert_eq!(decode_match(form, &bytes, false).unwrap().0, "tcp,tp_dst=80".parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn marks_are_set_within_ct_only() {
+        let set = Action::SetFieldNicira { field: FieldId::CtMark, value: 5, mask: 0xffff_ffff };
+        let bytes = Action::encode_list(&[set], Version::V1_0).unwrap();
+        let read = Action::decode_list(&bytes, Version::V1_0).map_err(|e| e.error);
+        assert_eq!(read, Err(OfError::BadActionBadSetArgument));
+    }
+}
