@@ -190,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn a_write_of_metadata_may_stand_behind_what_is_applied() {
+        let write = [
+            0xff, 0xff, 0, 32, 0, 0, 0x23, 0x20, 0, 22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+            15,
+        ];
+        let apply = [&[0u8, 4, 0, 40, 0, 0, 0, 0][..], &write].concat();
+        assert_eq!(read(&apply).unwrap().metadata, Some((5, 15)));
+        let twice = [&[0u8, 4, 0, 72, 0, 0, 0, 0][..], &write, &write].concat();
+        assert_eq!(read(&twice), Err(OfError::BadActionUnsupportedOrder));
+    }
+
+    #[test]
     fn every_error_of_an_instruction() {
         use OfError::*;
         assert_eq!(read(&[0, 1, 0, 8, 7, 0, 0, 0, 0, 1, 0, 8, 8, 0, 0, 0]), Err(BadInstructionDuplicate));
