@@ -282,6 +282,21 @@ impl Action {
         Action::Resubmit { port: None, table: Some(table), original: false }
     }
 
+    /// The field that an action sets by name.
+    pub(crate) fn target(&self) -> Option<FieldId> {
+        match self {
+            Action::Move { dst, .. } | Action::Load { dst, .. } => Some(dst.field),
+            Action::SetTunnelOption { index, .. } => FieldId::tun_metadata(usize::from(*index)),
+            Action::SetField { field, .. } | Action::SetFieldNicira { field, .. } => Some(*field),
+            _ => None,
+        }
+    }
+
+    /// Whether it sets the mark or the label of a connection, which `ct` alone can.
+    pub(crate) fn sets_connection(&self) -> bool {
+        matches!(self.target(), Some(FieldId::CtMark | FieldId::CtLabel))
+    }
+
     /// The set of one field that the action is, if it is one: field, value and mask.
     pub fn as_set_field(&self) -> Option<(FieldId, u128, u128)> {
         use FieldId::{EthDst, EthSrc, MplsLabel, MplsTc, MplsTtl, NwDst, NwEcn, NwSrc, NwTos, NwTtl, TunId};

@@ -1,7 +1,7 @@
 //! Instructions of OpenFlow 1.1 and later, and what stands for them in OpenFlow 1.0.
 //!
 //! They are executed in a fixed order whatever their order on the wire, and there is at most one of each kind. Written
-//! in that order; an empty list of actions to apply is not written, for it says nothing.
+//! in that order; an empty list of actions, to apply or to write into the set, is not written, for it says nothing.
 
 use super::action;
 use super::cursor::{Reader, Shape, Writer, next_tlv};
@@ -67,7 +67,7 @@ pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Resu
     if *clear {
         fixed(w, CLEAR_ACTIONS, &[0; 4])?;
     }
-    if let Some(write) = write {
+    if let Some(write) = write.as_ref().filter(|write| !write.is_empty()) {
         actions(w, WRITE_ACTIONS, &[], write)?;
     }
     if let Some((value, mask)) = metadata {
@@ -86,6 +86,11 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
     r.remaining();
     if version == Version::V1_0 {
         return action::decode(r_all, version, 0).map(Instructions::apply);
+    }
+    let len = r_all.len();
+    if !len.is_multiple_of(8) {
+        tracing::warn!(target: "ofp_actions", "OpenFlow message instructions length {len} is not a multiple of 8");
+        return Err(r_all.error(OfError::BadInstructionBadLength, "instructions of a multiple of 8 bytes"));
     }
     let mut found = Instructions::default();
     let mut seen = 0u16;
@@ -107,6 +112,9 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
             }
             WRITE_METADATA => {
                 body.skip(4)?;
+                if found.metadata.is_some() {
+                    return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
+                }
                 found.metadata = Some((body.u64()?, body.u64()?));
             }
             WRITE_ACTIONS => {
@@ -119,7 +127,12 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
             }
             APPLY_ACTIONS => {
                 body.skip(4)?;
-                found.apply = action::decode(body.sub(body.len())?, version, 0)?;
+                let written;
+                (found.apply, written) = action::decode_applied(body.sub(body.len())?, version)?;
+                if written.is_some() && found.metadata.is_some() {
+                    return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
+                }
+                found.metadata = found.metadata.or(written);
                 if let (None, Some(Action::Meter(meter))) = (found.meter, found.apply.first()) {
                     found.meter = Some(*meter);
                     found.apply.remove(0);
@@ -174,6 +187,18 @@ mod tests {
         }
         assert!(encode(&all, &mut Writer::new(), Version::V1_2).is_err());
         assert!(encode(&all, &mut Writer::new(), Version::V1_0).is_err());
+    }
+
+    #[test]
+    fn a_write_of_metadata_may_stand_behind_what_is_applied() {
+        let write = [
+            0xff, 0xff, 0, 32, 0, 0, 0x23, 0x20, 0, 22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+            15,
+        ];
+        let apply = [&[0u8, 4, 0, 40, 0, 0, 0, 0][..], &write].concat();
+        assert_eq!(read(&apply).unwrap().metadata, Some((5, 15)));
+        let twice = [&[0u8, 4, 0, 72, 0, 0, 0, 0][..], &write, &write].concat();
+        assert_eq!(read(&twice), Err(OfError::BadActionUnsupportedOrder));
     }
 
     #[test]

@@ -167,7 +167,8 @@ impl<'a, 'w> Io<'a, 'w> {
                 Ok(text.iter().map(|b| char::from(*b)).collect())
             },
             |v, w| {
-                let bytes: Vec<u8> = v.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).take(n).collect();
+                let bytes: Vec<u8> =
+                    v.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).take(n.saturating_sub(1)).collect();
                 w.bytes(&bytes);
                 w.zeros(n.saturating_sub(bytes.len()));
                 Ok(())

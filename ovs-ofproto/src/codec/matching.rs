@@ -133,8 +133,12 @@ fn read_10_as(r: &mut Reader<'_>, whole: bool) -> Result<Match, DecodeError> {
         m.set(field, proto.into());
     }
     if let Some((s, d)) = addresses(&m).or(whole.then_some((FieldId::NwSrc, FieldId::NwDst))) {
-        set_if_there(&mut m, s, nw_src.into(), prefix(wildcards >> 8));
-        set_if_there(&mut m, d, nw_dst.into(), prefix(wildcards >> 14));
+        for (field, value, bits) in [(s, nw_src, wildcards >> 8), (d, nw_dst, wildcards >> 14)] {
+            let mask = prefix(bits);
+            if mask != 0 && there(&m, field) {
+                m.set_masked(field, u128::from(value) & mask, mask);
+            }
+        }
     }
     if let Some((s, d)) = ports_of(&m).or(whole.then_some((FieldId::TcpSrc, FieldId::TcpDst))) {
         for (is, field, value) in [(exact(6), s, tp_src), (exact(7), d, tp_dst)] {
@@ -146,22 +150,35 @@ fn read_10_as(r: &mut Reader<'_>, whole: bool) -> Result<Match, DecodeError> {
     Ok(m)
 }
 
+/// How much of a match must be said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    /// All of it.
+    All,
+    /// What there is a place for, of a flow that is only told of; the rest of it is left out. A VLAN id of which some
+    /// bits are matched is given whole, and so is a priority, as upstream gives them.
+    Nearest,
+    /// All of it, though the packets need not have what it speaks of.
+    Whole,
+}
+
 /// Takes the bits of `field` out of what is left to be said.
 struct Left<'a> {
     m: &'a Match,
     bits: ovs_packet::FlowKey,
+    said: Said,
 }
 
 impl<'a> Left<'a> {
-    fn of(m: &'a Match) -> Left<'a> {
-        Left { m, bits: m.mask().bits }
+    fn of(m: &'a Match, said: Said) -> Left<'a> {
+        Left { m, bits: m.mask().bits, said }
     }
 
     /// Value and mask.
     fn take(&mut self, field: FieldId) -> (u128, u128) {
         let info = field.info();
         let mask = info.get(&self.bits);
-        if mask == 0 || !info.prereq.implied_by(self.m) {
+        if mask == 0 || self.said != Said::Whole && !info.prereq.implied_by(self.m) {
             return (0, 0);
         }
         info.put(&mut self.bits, 0);
@@ -173,11 +190,31 @@ impl<'a> Left<'a> {
         match self.take(field) {
             (_, 0) => Ok(None),
             (value, mask) if mask == field.info().max_value() => Ok(Some(value)),
-            _ => Err(EncodeError::Match { field: field.info().name }),
+            _ => self.partly(field.info().name).map(|()| None),
+        }
+    }
+
+    /// The TOS byte without its ECN bits.
+    fn tos(&mut self) -> Result<Option<u128>, EncodeError> {
+        match self.take(FieldId::NwTos) {
+            (_, 0) => Ok(None),
+            (value, 0xfc) => Ok(Some(value)),
+            _ => self.partly("nw_tos").map(|()| None),
+        }
+    }
+
+    /// A field that cannot be said as it is matched.
+    fn partly(&self, field: &'static str) -> Result<(), EncodeError> {
+        match self.said {
+            Said::All | Said::Whole => Err(EncodeError::Match { field }),
+            Said::Nearest => Ok(()),
         }
     }
 
     fn done(self) -> Result<(), EncodeError> {
+        if self.said == Said::Nearest {
+            return Ok(());
+        }
         match FieldId::all().find(|f| *f != FieldId::PacketType && f.info().get(&self.bits) != 0) {
             Some(f) => Err(EncodeError::Match { field: f.info().name }),
             None => Ok(()),
@@ -221,6 +258,13 @@ fn tag(left: &mut Left<'_>) -> Result<Tag, EncodeError> {
     if mask == 0 {
         return Ok(Tag::Any);
     }
+    if left.said == Said::Nearest {
+        let part = |bits: u16| (mask & bits != 0).then_some(value & bits);
+        return Ok(match mask & VLAN_PRESENT != 0 && value & VLAN_PRESENT == 0 {
+            true => Tag::Absent,
+            false => Tag::Present { vid: part(VID_MASK), pcp: part(VLAN_PCP_MASK).map(|p| (p >> 13) as u8) },
+        });
+    }
     if mask & VLAN_PRESENT == 0 {
         return bad;
     }
@@ -257,15 +301,15 @@ static MASK_10: LazyLock<FlowMask> = LazyLock::new(|| FlowMask::of(&FIELDS_10));
 
 /// Whether a match can be said as OpenFlow 1.0 does.
 pub(super) fn fits_10(m: &Match) -> bool {
-    MASK_10.covers(m.mask()) && write_10(m, &mut Writer::for_message()).is_ok()
+    MASK_10.covers(m.mask()) && write_10(m, &mut Writer::for_message(), Said::All).is_ok()
 }
 
 /// Writes a match of OpenFlow 1.0.
 ///
 /// # Errors
-/// If it has bits that have no place there.
-pub(super) fn write_10(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
-    let mut left = Left::of(m);
+/// If it has bits that have no place there, and all is to be said.
+pub(super) fn write_10(m: &Match, w: &mut Writer, said: Said) -> Result<(), EncodeError> {
+    let mut left = Left::of(m, said);
     let mut wildcards = 0u32;
     let mut wild = |bit: u32, is: bool| wildcards |= u32::from(is) << (bit & 31);
     let in_port = left.whole(FieldId::InPortOxm)?;
@@ -283,23 +327,24 @@ pub(super) fn write_10(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
             (vid.unwrap_or(0), pcp.unwrap_or(0))
         }
     };
-    let tos = match left.take(FieldId::NwTos) {
-        (_, 0) => None,
-        (value, 0xfc) => Some(value),
-        _ => return Err(EncodeError::Match { field: "nw_tos" }),
-    };
+    let tos = left.tos()?;
     let mut address = |field: Option<FieldId>| {
         let Some(field) = field else { return Ok((0, 32)) };
         let (value, mask) = left.take(field);
-        Ok((low32(value), wildcard_bits(field, mask)?))
+        match wildcard_bits(field, mask) {
+            Ok(bits) => Ok((low32(value), bits)),
+            Err(_) if left.said == Said::Nearest => Ok((0, 32)),
+            Err(e) => Err(e),
+        }
     };
-    let pair = addresses(m);
+    let whole = said == Said::Whole;
+    let pair = addresses(m).or(whole.then_some((FieldId::NwSrc, FieldId::NwDst)));
     let ((nw_src, src_bits), (nw_dst, dst_bits)) = (address(pair.map(|p| p.0))?, address(pair.map(|p| p.1))?);
-    let (tp_src, tp_dst) = match ports_of(m) {
+    let (tp_src, tp_dst) = match ports_of(m).or(whole.then_some((FieldId::TcpSrc, FieldId::TcpDst))) {
         Some((s, d)) => (left.whole(s)?, left.whole(d)?),
         None => (None, None),
     };
-    let proto = match protocol(m) {
+    let proto = match protocol(m).or(whole.then_some(FieldId::NwProto)) {
         Some(field) => left.whole(field)?,
         None => None,
     };
@@ -418,9 +463,9 @@ fn read_11(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
 /// Writes a match of OpenFlow 1.1.
 ///
 /// # Errors
-/// If it has bits that have no place there.
-pub(super) fn write_11(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
-    let mut left = Left::of(m);
+/// If it has bits that have no place there, and all is to be said.
+pub(super) fn write_11(m: &Match, w: &mut Writer, said: Said) -> Result<(), EncodeError> {
+    let mut left = Left::of(m, said);
     let mut wildcards = 0u32;
     let mut wild = |bit: u32, is: bool| wildcards |= u32::from(is) << (bit & 31);
     let in_port = left.whole(FieldId::InPortOxm)?;
@@ -440,11 +485,7 @@ pub(super) fn write_11(m: &Match, w: &mut Writer) -> Result<(), EncodeError> {
             (vid.unwrap_or(0xfffe), pcp.unwrap_or(0))
         }
     };
-    let tos = match left.take(FieldId::NwTos) {
-        (_, 0) => None,
-        (value, 0xfc) => Some(value),
-        _ => return Err(EncodeError::Match { field: "nw_tos" }),
-    };
+    let tos = left.tos()?;
     let (nw_src, nw_dst) = match addresses(m) {
         Some((s, d)) => (left.take(s), left.take(d)),
         None => ((0, 0), (0, 0)),
@@ -519,8 +560,20 @@ pub(super) fn read(r: &mut Reader<'_>, how: oxm::Reading, m: &mut Match) -> Resu
 /// # Errors
 /// If it cannot be said there.
 pub(super) fn write(m: &Match, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
+    write_as(m, w, version, Said::All)
+}
+
+/// The same of a flow that is only told of.
+///
+/// # Errors
+/// If it cannot be said from OpenFlow 1.2 on.
+pub(super) fn write_nearest(m: &Match, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
+    write_as(m, w, version, Said::Nearest)
+}
+
+fn write_as(m: &Match, w: &mut Writer, version: Version, said: Said) -> Result<(), EncodeError> {
     match version {
-        Version::V1_1 => write_11(m, w),
+        Version::V1_1 => write_11(m, w, said),
         _ => oxm::write_match(m, w, version.0),
     }
 }

@@ -107,7 +107,7 @@ pub use flow::{
     AggregateStats, FlowRemoved, FlowStats, FlowStatsReader, FlowStatsReply, FlowStatsRequest, FlowStatsView,
 };
 pub use flow_writer::FlowStatsWriter;
-pub use forms::{MatchAndCookie, MatchForm, check_flow_in, decode_match, encode_match};
+pub use forms::{MatchAndCookie, MatchForm, check_flow_in, decode_match, encode_match, encode_nearest_match};
 pub use frame::{FrameError, Framer};
 pub use group::{Bucket, GroupDesc, GroupFeatures, GroupMod, GroupStats, Selection};
 pub use header::{Header, MessageType, Version};

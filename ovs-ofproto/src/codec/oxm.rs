@@ -452,7 +452,8 @@ pub(super) fn write_fields(
 ) -> Result<(), EncodeError> {
     let mut left = m.mask().bits;
     let (tci, tci_mask) = (m.key().vlan_tci.get(), left.vlan_tci.get());
-    let whole_tag_absent = tci_mask == u16::MAX && tci == 0;
+    // Where there is no tag, there is no priority to be told apart.
+    let tag_absent = tci_mask & VLAN_PRESENT != 0 && tci & tci_mask == 0;
     let pcp = tci_mask & VLAN_PCP_MASK;
     let splits = pcp == 0 || pcp == VLAN_PCP_MASK && tci & tci_mask & VLAN_PRESENT != 0;
     for field in fields_of(&m.mask().bits) {
@@ -472,8 +473,8 @@ pub(super) fn write_fields(
             // Wide registers are OpenFlow 1.5's.
             f if (FieldId::Xreg0..=FieldId::Xreg15).contains(&f) && version < Version::V1_5.0 => continue,
             // A tag that does not split into id and priority is left to the next but one, which takes it whole.
-            FieldId::VlanVid | FieldId::VlanPcp if !splits && !whole_tag_absent => continue,
-            FieldId::VlanVid if whole_tag_absent => FieldId::VlanTci.info().put(&mut left, 0),
+            FieldId::VlanVid | FieldId::VlanPcp if !splits && !tag_absent => continue,
+            FieldId::VlanVid if tag_absent => FieldId::VlanTci.info().put(&mut left, 0),
             _ => {}
         }
         write_entry(w, version, field, info.get(m.key()), mask)?;

@@ -15,7 +15,7 @@ pub struct Port {
     pub number: OfPort,
     /// Its address.
     pub hw_addr: EthAddr,
-    /// Its name, of which 16 bytes are sent.
+    /// Its name, of which 15 bytes are sent.
     pub name: String,
     /// `OFPPC_*`, as the version has them.
     pub config: u32,

@@ -136,6 +136,10 @@ fn value(f: &mut fmt::Formatter<'_>, e: &ParseValueError) -> fmt::Result {
         Format::Ipv4 => write!(f, "{text}: invalid IP address"),
         Format::Ipv6 => write!(f, "{text}: invalid IPv6 address"),
         Format::Port16 => write!(f, "{text}: invalid or unknown port for {}", info.name),
+        Format::Port if integer(text).is_none() => {
+            let name = info.name.trim_end_matches("_oxm");
+            write!(f, "{text}: invalid or unknown port for {name}")
+        }
         Format::Port => write!(f, "{text}: port value out of range for {}", info.name),
         Format::Fragment => write!(
             f,

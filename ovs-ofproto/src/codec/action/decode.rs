@@ -14,46 +14,78 @@ use crate::codec::header::Version;
 use crate::codec::io::read_port;
 use crate::codec::oxm;
 
-/// Reads the actions up to the end of `r`, `depth` lists deep.
-pub(in crate::codec) fn decode(r: Reader<'_>, version: Version, depth: usize) -> Result<Vec<Action>, DecodeError> {
-    let mut actions = Vec::new();
-    decode_into(r, version, depth, &mut actions)?;
-    Ok(actions)
+/// What a list of actions is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outer {
+    /// A flow, a bucket, a packet that is sent, or a clone.
+    Packet,
+    /// The settings of a connection.
+    Ct,
 }
 
-/// The same; what was read before an error stays in `actions`.
-pub(in crate::codec) fn decode_into(
+/// Value and mask that are written into the metadata.
+type Metadata = Option<(u64, u64)>;
+
+/// Reads the actions up to the end of `r`, `depth` lists deep.
+pub(in crate::codec) fn decode(r: Reader<'_>, version: Version, depth: usize) -> Result<Vec<Action>, DecodeError> {
+    let (actions, metadata) = decode_within(r.clone(), version, depth, Outer::Packet)?;
+    match metadata {
+        None => Ok(actions),
+        Some(_) => Err(r.error(OfError::BadInstructionUnsupported, "an instruction instead of an action")),
+    }
+}
+
+/// Reads the actions that a flow applies. A write of metadata, which from OpenFlow 1.1 on is an instruction, may stand
+/// behind them, as upstream takes it.
+pub(in crate::codec) fn decode_applied(
+    r: Reader<'_>,
+    version: Version,
+) -> Result<(Vec<Action>, Metadata), DecodeError> {
+    decode_within(r, version, 0, Outer::Packet)
+}
+
+fn decode_within(
     r: Reader<'_>,
     version: Version,
     depth: usize,
-    actions: &mut Vec<Action>,
-) -> Result<(), DecodeError> {
+    outer: Outer,
+) -> Result<(Vec<Action>, Metadata), DecodeError> {
     let mut r = r.or(OfError::BadActionBadLength);
     if depth > MAX_NESTING {
         return Err(r.error(OfError::BadActionTooMany, "actions nested less deeply"));
     }
+    let (mut actions, mut metadata) = (Vec::new(), None);
     while !r.is_empty() {
         let start = r.clone();
         let action = decode_one(&mut r, version, depth)?;
-        let misplaced = match &action {
-            // Beside conjunctions there may be notes only, and translations are within ct only.
-            Action::Nat(_) => true,
-            Action::Conjunction { .. } => {
-                !actions.iter().all(|a| matches!(a, Action::Conjunction { .. } | Action::Note(_)))
-            }
-            Action::Note(_) => false,
-            _ => matches!(actions.iter().find(|a| !matches!(a, Action::Note(_))), Some(Action::Conjunction { .. })),
-        };
-        if misplaced && !(matches!(action, Action::Nat(_)) && depth > 0) {
-            let error = match action {
-                Action::Nat(_) => OfError::BadActionUnsupportedOrder,
-                _ => OfError::BadActionBadConjunction,
-            };
+        if metadata.is_some() {
+            return Err(start.error(OfError::BadActionUnsupportedOrder, "no action behind a write of metadata"));
+        }
+        if let (Action::WriteMetadata(value, mask), true) = (&action, version != Version::V1_0) {
+            metadata = Some((*value, *mask));
+            continue;
+        }
+        if let Err(error) = may_stand(&action, &actions, outer) {
             return Err(start.error(error, "an action that may stand here"));
         }
         actions.push(action);
     }
-    Ok(())
+    Ok((actions, metadata))
+}
+
+/// Whether an action may stand behind others.
+fn may_stand(action: &Action, before: &[Action], outer: Outer) -> Result<(), OfError> {
+    if outer == Outer::Packet && action.sets_connection() {
+        return Err(OfError::BadActionBadSetArgument);
+    }
+    // Beside conjunctions there may be notes only, and translations are within ct only.
+    let fits = match action {
+        Action::Nat(_) if outer == Outer::Packet => return Err(OfError::BadActionUnsupportedOrder),
+        Action::Conjunction { .. } => before.iter().all(|a| matches!(a, Action::Conjunction { .. } | Action::Note(_))),
+        Action::Note(_) => true,
+        _ => !matches!(before.iter().find(|a| !matches!(a, Action::Note(_))), Some(Action::Conjunction { .. })),
+    };
+    if fits { Ok(()) } else { Err(OfError::BadActionBadConjunction) }
 }
 
 pub(super) struct Body<'a> {
@@ -138,15 +170,12 @@ impl<'a> Body<'a> {
         Ok(a)
     }
 
-    /// A field by its header in 32 bits.
+    /// A field by its header in 32 bits, of which upstream looks at class and number only: not at mask and length.
     pub(super) fn field32(&mut self) -> Result<FieldId, DecodeError> {
         let word = self.r.u32()?;
         let id =
             ovs_packet::field::OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 };
-        let field = FieldId::by_oxm(id).filter(|f| {
-            word & 0x100 == 0 && (f.tun_metadata_index().is_some() || (word & 0xff) as u8 == f.info().wire_bytes)
-        });
-        field.ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
+        FieldId::by_oxm(id).ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
     }
 
     pub(super) fn field(&mut self) -> Result<FieldId, DecodeError> {
@@ -178,9 +207,12 @@ impl<'a> Body<'a> {
         Ok(Subfield { field: self.field32()?, offset, bits })
     }
 
-    pub(super) fn nested(&mut self) -> Result<Vec<Action>, DecodeError> {
+    pub(super) fn nested(&mut self, outer: Outer) -> Result<Vec<Action>, DecodeError> {
         let rest = self.r.sub(self.r.len())?;
-        decode(rest, self.version, self.depth.saturating_add(1))
+        match decode_within(rest, self.version, self.depth.saturating_add(1), outer)? {
+            (actions, None) => Ok(actions),
+            _ => Err(self.bad(OfError::BadInstructionUnsupported, "an instruction instead of an action")),
+        }
     }
 
     pub(super) fn action(mut self, code: Code, vendor: u32) -> Decoded {
@@ -321,9 +353,6 @@ impl<'a> Body<'a> {
                 Action::Controller(Box::new(Controller { max_len, id, reason, ..Controller::default() }))
             }
             Code::NxController2 => return self.controller(),
-            Code::NxWriteMetadata if self.version != Version::V1_0 => {
-                return Err(self.bad(OfError::BadInstructionUnsupported, "an instruction instead"));
-            }
             Code::NxWriteMetadata => {
                 self.zeros(6, OfError::BadRequestMustBeZero)?;
                 Action::WriteMetadata(self.r.u64()?, self.r.u64()?)
@@ -357,7 +386,7 @@ impl<'a> Body<'a> {
             }
             Code::NxClone => {
                 self.r.skip(6)?;
-                Action::Clone(self.nested()?)
+                Action::Clone(self.nested(Outer::Packet)?)
             }
             Code::NxCtClear => Action::CtClear,
             Code::NxEncap => return self.encap(),

@@ -112,7 +112,7 @@ impl Encoder<'_> {
 
     /// A run of ones of the mask after the other, 64 bits at most.
     pub(super) fn loads(&mut self, field: FieldId, value: u128, mask: u128) -> Encoded {
-        if !oxm::has_nxm(field) {
+        if oxm::header32(field).is_err() {
             return self.load2(field, value, mask);
         }
         let mut mask = mask;
@@ -298,7 +298,7 @@ impl Encoder<'_> {
                 let (wide, mask) = (u128::from(*value) << (dst.offset & 127), dst.mask());
                 match version >= Version::V1_5 {
                     true => self.set_field(dst.field, wide, mask),
-                    false if oxm::has_nxm(dst.field) => self.load(*dst, *value),
+                    false if oxm::header32(dst.field).is_ok() => self.load(*dst, *value),
                     false => self.load2(dst.field, wide, mask),
                 }
             }

@@ -16,8 +16,8 @@ use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF};
 use super::cursor::Shape;
 use super::header::Version;
 
-pub(super) use decode::decode;
 pub(crate) use decode::lacks_tag;
+pub(super) use decode::{decode, decode_applied};
 pub(super) use encode::encode;
 pub(crate) use nicira::ct_is_consistent;
 

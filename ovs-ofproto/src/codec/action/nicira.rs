@@ -6,7 +6,7 @@ use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
 
 use super::Code;
-use super::decode::{Body, Decoded};
+use super::decode::{Body, Decoded, Outer};
 use super::encode::{Encoded, Encoder, ofs_nbits, port16};
 use crate::action::{
     Action, Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Learn, LearnFlags, LearnSource,
@@ -31,10 +31,10 @@ impl Encoder<'_> {
         self.put(Code::NxController2, |e| {
             e.w.zeros(6);
             if c.max_len != Action::WHOLE {
-                e.w.property_bytes(0, &c.max_len.to_be_bytes())?;
+                e.w.property_u16(0, c.max_len)?;
             }
             if c.id != 0 {
-                e.w.property_bytes(1, &c.id.to_be_bytes())?;
+                e.w.property_u16(1, c.id)?;
             }
             if c.reason != 1 {
                 e.w.property_bytes(2, &[c.reason])?;
@@ -243,12 +243,7 @@ pub(crate) fn ct_is_consistent(ct: &CtAction) -> Result<(), &'static str> {
     if nats > 1 || (nats == 1 && !matches!(ct.exec.first(), Some(Action::Nat(_)))) {
         return Err("nat comes first, and once");
     }
-    let sets = |a: &Action| match a {
-        Action::Nat(_) => true,
-        Action::Move { dst, .. } => matches!(dst.field, FieldId::CtMark | FieldId::CtLabel),
-        a => matches!(a.as_set_field(), Some((FieldId::CtMark | FieldId::CtLabel, ..))),
-    };
-    match ct.exec.iter().all(sets) {
+    match ct.exec.iter().all(|a| matches!(a, Action::Nat(_)) || a.sets_connection()) {
         true => Ok(()),
         false => Err("sets of ct_mark and ct_label"),
     }
@@ -474,7 +469,7 @@ impl Body<'_> {
         ct.table = Some(self.r.u8()?).filter(|t| *t != 0xff);
         self.r.skip(3)?;
         ct.alg = self.r.u16()?;
-        ct.exec = self.nested()?;
+        ct.exec = self.nested(Outer::Ct)?;
         ct_is_consistent(&ct).map_err(|what| self.argument(what))?;
         Ok(Action::Ct(Box::new(ct)))
     }

@@ -109,7 +109,7 @@ impl FlowMod {
                 if !adds && self.cookie_mask != 0 {
                     return Err(EncodeError::NotInVersion { version: version.0, what: "flows by their cookie" });
                 }
-                matching::write_10(&self.matching, w)?;
+                matching::write_10(&self.matching, w, matching::Said::All)?;
                 w.u64(new_cookie);
                 w.u16(tabled);
                 w.u16(self.idle_timeout);

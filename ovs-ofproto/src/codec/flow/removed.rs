@@ -44,7 +44,7 @@ impl FlowRemoved {
         let table = self.table.unwrap_or(0);
         match kind {
             Kind::FlowRemoved10 => {
-                matching::write_10(&self.matching, w)?;
+                matching::write_10(&self.matching, w, matching::Said::Nearest)?;
                 w.u64(self.cookie);
                 w.u16(self.priority);
                 w.u8(self.reason);
@@ -64,7 +64,7 @@ impl FlowRemoved {
                 w.u16(self.idle_timeout);
                 w.u16(self.hard_timeout);
                 w.u64(self.cookie);
-                matching::write(&self.matching, w, version)?;
+                matching::write_nearest(&self.matching, w, version)?;
                 let (packets, bytes) = (self.packets, self.bytes);
                 Oxs { duration: Some(self.duration), packets, bytes, ..Oxs::default() }.write(w)
             }
@@ -89,7 +89,7 @@ impl FlowRemoved {
                     w.patch_u16(at, len);
                     return Ok(());
                 }
-                matching::write(&self.matching, w, version)
+                matching::write_nearest(&self.matching, w, version)
             }
         }
     }

@@ -57,7 +57,7 @@ impl FlowStatsRequest {
                 if self.cookie_mask != 0 {
                     return Err(EncodeError::NotInVersion { version: version.0, what: "flows by their cookie" });
                 }
-                matching::write_10(&self.matching, w)?;
+                matching::write_10(&self.matching, w, matching::Said::All)?;
                 w.u8(self.table);
                 w.zeros(1);
                 write_port16(self.out_port, w)

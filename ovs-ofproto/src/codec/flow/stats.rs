@@ -65,7 +65,7 @@ impl FlowStats {
                 Kind::StatsFlowReply10 => {
                     w.u8(self.table);
                     w.zeros(1);
-                    matching::write_10(&self.matching, w)?;
+                    matching::write_10(&self.matching, w, matching::Said::Nearest)?;
                     w.u32(secs);
                     w.u32(nanos);
                     timeouts(w);
@@ -94,7 +94,7 @@ impl FlowStats {
                     write_flags(self.flags, w, version)?;
                     w.u16(self.importance);
                     w.u64(self.cookie);
-                    matching::write(&self.matching, w, version)?;
+                    matching::write_nearest(&self.matching, w, version)?;
                     let (packets, bytes) = (self.packets, self.bytes);
                     Oxs { duration: Some(self.duration), idle: self.idle_age, packets, bytes, flows: u32::MAX }
                         .write(w)?;
@@ -109,7 +109,7 @@ impl FlowStats {
                     w.u16(if version >= Version::V1_4 { self.importance } else { 0 });
                     w.zeros(2);
                     counts(w);
-                    matching::write(&self.matching, w, version)?;
+                    matching::write_nearest(&self.matching, w, version)?;
                 }
             }
             instruction::encode(&self.instructions, w, version)

@@ -14,6 +14,7 @@ use crate::session::{
     Class, CloseReason, Endpoint, ErrorReply, Frame, Progress, ReconnectOptions, SendError, SessionEvent,
     SessionOptions, TransactionId, Transactions, Xids,
 };
+use crate::text::ofp_print;
 
 /// Messages that came unasked during a transaction and are kept for [`Client::receive`].
 const INBOX: usize = 4096;
@@ -96,6 +97,8 @@ pub struct Client {
     inbox: VecDeque<Frame>,
     missed: u64,
     clock: Box<dyn FnMut() -> Instant>,
+    /// What the other side is called in the log.
+    peer: String,
 }
 
 impl fmt::Debug for Client {
@@ -128,6 +131,7 @@ impl Client {
             inbox: VecDeque::new(),
             missed: 0,
             clock: Box::new(clock),
+            peer: endpoint.to_string(),
         };
         let until = client.until(now);
         loop {
@@ -295,7 +299,10 @@ impl Client {
         loop {
             while let Some(frame) = frames.peek() {
                 match self.driver.send(frame, Class::Other) {
-                    Ok(()) => drop(frames.next()),
+                    Ok(()) => {
+                        self.log("sent (Success)", frame);
+                        drop(frames.next());
+                    }
                     Err(SendError::Full(_)) => break,
                     Err(error) => return Err(error.into()),
                 }
@@ -306,6 +313,7 @@ impl Client {
                 SessionEvent::Closed(reason) => return Err(reason.into()),
                 SessionEvent::Connected { .. } => continue,
             };
+            self.log("received", &frame);
             let progress = self.transactions.handle(frame);
             let is_last = match &progress {
                 Progress::Reply { is_last, .. } | Progress::Refused { is_last, .. } => *is_last,
@@ -331,14 +339,29 @@ impl Client {
                         self.keep_event(event)?;
                     }
                 }
-                result => return Ok(result?),
+                result => {
+                    result?;
+                    self.log("sent (Success)", message);
+                    return Ok(());
+                }
             }
+        }
+    }
+
+    /// Shows a message in the log.
+    fn log(&self, what: &str, frame: &Frame) {
+        if tracing::enabled!(target: "vconn", tracing::Level::DEBUG) {
+            let text = ofp_print(frame.bytes(), 1);
+            tracing::debug!(target: "vconn", "{}: {what}: {}", self.peer, text.trim_end());
         }
     }
 
     fn keep_event(&mut self, event: SessionEvent) -> Result<(), ClientError> {
         match event {
-            SessionEvent::Message(frame) => self.keep(frame),
+            SessionEvent::Message(frame) => {
+                self.log("received", &frame);
+                self.keep(frame);
+            }
             SessionEvent::Closed(reason) => return Err(reason.into()),
             SessionEvent::Connected { .. } => {}
         }

@@ -256,22 +256,6 @@ impl<'p> Reader<'p> {
     }
 }
 
-/// Whether a field is one of a connection, which `ct` alone sets.
-fn is_of_connection(field: FieldId) -> bool {
-    matches!(field, FieldId::CtMark | FieldId::CtLabel)
-}
-
-/// The field that an action sets by name.
-fn set_by(action: &Action) -> Option<FieldId> {
-    match action {
-        Action::Move { dst, .. } => Some(dst.field),
-        Action::SetTunnelOption { index, .. } => FieldId::tun_metadata(usize::from(*index)),
-        Action::SetField { field, .. } | Action::SetFieldNicira { field, .. } => Some(*field),
-        Action::Load { dst, .. } => Some(dst.field),
-        _ => None,
-    }
-}
-
 /// Checks the order of instructions, and what may stand within what.
 fn verify(steps: &[(usize, Step)], outer: Outer) -> Parsed<()> {
     let conjunction = |s: &Step| matches!(s, Step::Action(Action::Conjunction { .. }));
@@ -315,8 +299,8 @@ fn verify(steps: &[(usize, Step)], outer: Outer) -> Parsed<()> {
 }
 
 fn may_stand_in(action: &Action, outer: Outer) -> Result<(), String> {
-    let field = set_by(action);
-    if field.is_some_and(is_of_connection) && outer != Outer::Ct {
+    let field = action.target();
+    if action.sets_connection() && outer != Outer::Ct {
         return Err("cannot set CT fields outside of ct action".into());
     }
     if matches!(action, Action::Nat(_)) {
@@ -324,7 +308,7 @@ fn may_stand_in(action: &Action, outer: Outer) -> Result<(), String> {
     }
     match (outer, field) {
         (Outer::Ct, None) => Err(format!("ct action doesn't support nested action {}", action.name())),
-        (Outer::Ct, Some(field)) if !is_of_connection(field) => {
+        (Outer::Ct, Some(field)) if !action.sets_connection() => {
             Err(format!("ct action doesn't support nested modification of {}", field.info().name))
         }
         _ => Ok(()),
@@ -356,7 +340,8 @@ fn lacking(action: &Action, known: &Known) -> String {
                 _ => None,
             })
         }
-        other => set_by(other)
+        other => other
+            .target()
             .filter(|field| !known.has(field.info().prereq))
             .map(|field| format!("set_field {} lacks correct prerequisites", field.info().name)),
     };

@@ -1,13 +1,13 @@
 //! Matches alone, in each of the forms that messages have them in.
 
-use ovs_ofproto::codec::{MatchForm, OfError, Version, decode_match, encode_match};
+use ovs_ofproto::codec::{MatchForm, OfError, Version, decode_match, encode_match, encode_nearest_match};
 use ovs_ofproto::text::{fields_of, fields_text};
 use ovs_packet::Match;
 use ovs_packet::field::FieldId;
 use ovs_tools::hex;
 
 use super::print::hex_dump;
-use super::wire::differences;
+use super::wire::{LOGGED, differences};
 use crate::context::{Context, Done, Failure, lines, read_text};
 
 /// Type and length of the structure that has OXM fields.
@@ -100,13 +100,24 @@ fn structure(line: &str, len: usize) -> Result<Vec<u8>, Failure> {
 
 /// `x` stands for a digit that must not matter: it is read as another than the one that is expected back.
 pub(crate) fn openflow10(context: &mut Context) -> Done {
+    let mut logged = 0;
     for (n, line) in lines(&read_text("-")?) {
         let digit = char::from_digit((n % 15) as u32 + 1, 16).unwrap_or('f');
         let given = structure(&line.replace('x', &digit.to_string()), 40)?;
         let expected = structure(&line.replace('x', "0"), 40)?;
-        let (m, _) = decode_match(MatchForm::OpenFlow10, &given, false).map_err(|e| e.to_string())?;
-        let again = encode_match(MatchForm::OpenFlow10, &m, None).map_err(|e| e.to_string())?;
-        context.print(format_args!("{m}\n{}\n", differences("", &expected, &again)))?;
+        let whole = MatchForm::OpenFlow10Whole;
+        let (came, _) = decode_match(whole, &given, false).map_err(|e| e.to_string())?;
+        let again = encode_match(whole, &came, None).map_err(|e| e.to_string())?;
+        context.print(format_args!("{came}\n{}", differences("", &expected, &again)))?;
+        let (taken, _) = decode_match(MatchForm::OpenFlow10, &given, false).map_err(|e| e.to_string())?;
+        if came != taken && logged < LOGGED {
+            logged += 1;
+            tracing::info!(target: "ofp_match", "normalization changed ofp_match, details:");
+            tracing::info!(target: "ofp_match", " pre: {came}");
+            tracing::info!(target: "ofp_match", "post: {taken}");
+        }
+        let normal = encode_match(MatchForm::OpenFlow10, &taken, None).map_err(|e| e.to_string())?;
+        context.print(format_args!("{}\n", differences("normal: ", &again, &normal)))?;
     }
     Ok(())
 }
@@ -157,7 +168,7 @@ pub(crate) fn vlan(context: &mut Context) -> Done {
         ("OF1.1", MatchForm::OpenFlow11),
     ];
     for (name, form) in forms {
-        let bytes = match encode_match(form, &m, None) {
+        let bytes = match encode_nearest_match(form, &m) {
             Ok(bytes) => bytes,
             Err(e) => {
                 context.print(format_args!("{name}: {e}\n"))?;

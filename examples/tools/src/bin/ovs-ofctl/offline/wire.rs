@@ -60,8 +60,8 @@ fn lists(context: &mut Context, instructions: bool) -> Done {
     Ok(())
 }
 
-/// How many lists of actions are logged that are none; upstream logs as many before it keeps silent for a while.
-const LOGGED: usize = 5;
+/// How many inputs are logged that are not as they should be; upstream logs as many before it keeps silent for a while.
+pub(super) const LOGGED: usize = 5;
 
 /// Logs what is wrong with a list of actions, as upstream logs it.
 fn log(bytes: &[u8], e: &DecodeError) {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use ovs_ofproto::codec::{FlowStats, FlowStatsRequest, Kind, Message, Version};
 use ovs_ofproto::session::Frame;
 use ovs_ofproto::text::{Parser, Protocols, ofp_print};
+use ovs_packet::field::{FieldId, TUN_OPTION_MAX};
 
 use super::switch::{Names, Switch};
 use crate::context::{Context, Done, Failure, refuse};
@@ -82,24 +83,31 @@ pub(super) fn fetch_all(switch: &mut Switch, context: &Context, usable: Protocol
     fetch(switch, context, FlowStatsRequest::default())
 }
 
+/// What a flow matches of a field, as bytes that are in order as the values are.
+fn value(field: FieldId, flow: &FlowStats) -> Option<Vec<u8>> {
+    let (info, m) = (field.info(), &flow.matching);
+    if let Some(index) = field.tun_metadata_index() {
+        // Options may be shorter than their field.
+        let option = m.tun_option(index)?;
+        let mut bytes = vec![0; TUN_OPTION_MAX.saturating_sub(option.value().len())];
+        bytes.extend(option.value());
+        return Some(bytes);
+    }
+    let matched = info.get(&m.mask().bits) != 0 && info.prereq.implied_by(m);
+    matched.then(|| info.get(m.key()).to_be_bytes().to_vec())
+}
+
 /// By each criterion in turn. Flows that do not match a field come last in either order.
 fn compare(criteria: &[Criterion], a: &FlowStats, b: &FlowStats) -> Ordering {
     for criterion in criteria {
         let ordering = match criterion.field {
             None => a.priority.cmp(&b.priority),
-            Some(field) => {
-                let info = field.info();
-                let value = |flow: &FlowStats| {
-                    let matched = info.get(&flow.matching.mask().bits) != 0 && info.prereq.implied_by(&flow.matching);
-                    matched.then(|| info.get(flow.matching.key()))
-                };
-                match (value(a), value(b)) {
-                    (Some(a), Some(b)) => a.cmp(&b),
-                    (Some(_), None) => return Ordering::Less,
-                    (None, Some(_)) => return Ordering::Greater,
-                    (None, None) => continue,
-                }
-            }
+            Some(field) => match (value(field, a), value(field, b)) {
+                (Some(a), Some(b)) => a.cmp(&b),
+                (Some(_), None) => return Ordering::Less,
+                (None, Some(_)) => return Ordering::Greater,
+                (None, None) => continue,
+            },
         };
         let ordering = if criterion.descending { ordering.reverse() } else { ordering };
         if ordering != Ordering::Equal {
@@ -141,6 +149,10 @@ mod tests {
             assert_eq!(compare(&criteria, &one, &two), first);
             assert_eq!(compare(&criteria, &none, &two), Ordering::Greater);
         }
+        assert_eq!(
+            compare(&[by("tun_metadata0", false)], &flow("tun_metadata0=0xab", 1), &flow("tun_metadata0=0xcd", 2)),
+            Ordering::Less
+        );
         let criteria = [Criterion { field: None, descending: true }];
         assert_eq!(compare(&criteria, &none, &two), Ordering::Less);
     }

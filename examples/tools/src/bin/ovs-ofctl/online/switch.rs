@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ovs_db::unixctl::run_directory;
-use ovs_ofproto::codec::{Kind, Message, PortRequest, Version, Versions};
+use ovs_ofproto::codec::{Kind, Message, Port, PortRequest, Version, Versions};
 use ovs_ofproto::session::edge::{Client, ClientError, ClientOptions, StreamOptions, TlsConfig, TlsOptions};
 use ovs_ofproto::session::{CloseReason, Endpoint, Frame};
 use ovs_ofproto::text::{PortNames, Protocols, ofp_print};
@@ -278,7 +278,7 @@ impl Switch {
     }
 
     /// Its ports.
-    pub(crate) fn ports(&mut self) -> Result<Vec<ovs_ofproto::codec::Port>, Failure> {
+    pub(crate) fn ports(&mut self) -> Result<Vec<Port>, Failure> {
         if self.version() < Version::V1_3
             && let Message::FeaturesReply(features) = self.answer(&Message::FeaturesRequest)?
             && self.version() != Version::V1_0
@@ -321,7 +321,12 @@ impl<'c> Names<'c> {
                 return BTreeMap::new();
             }
             let ports = Switch::open(self.context, &self.name).and_then(|mut switch| switch.ports());
-            ports.unwrap_or_default().into_iter().map(|p| (p.name, p.number)).collect()
+            let ports = ports.unwrap_or_default();
+            // Long names are cut short: what two ports are called then means neither.
+            let mut times = BTreeMap::<&str, usize>::new();
+            ports.iter().for_each(|p| *times.entry(&p.name).or_default() += 1);
+            let own = |p: &&Port| times.get(p.name.as_str()) == Some(&1);
+            ports.iter().filter(own).map(|p| (p.name.clone(), p.number)).collect()
         })
     }
 }
