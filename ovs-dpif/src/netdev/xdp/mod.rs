@@ -39,6 +39,7 @@ mod sys;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use ovs_netlink::Linux;
 use ovs_netlink::route::Route;
@@ -73,6 +74,10 @@ const TAGS: usize = 8;
 /// Sizes that a frame of the shared memory may have.
 const SMALL_FRAME: usize = 2048;
 const LARGE_FRAME: usize = 4096;
+
+/// How often, and after what pause, a socket asks for a queue that another one has.
+const BIND_TRIES: u32 = 40;
+const BIND_PAUSE: Duration = Duration::from_millis(5);
 
 /// `XDP_FLAGS_SKB_MODE`, `XDP_FLAGS_DRV_MODE`.
 const GENERIC: u32 = 1 << 1;
@@ -372,7 +377,16 @@ impl Opening<'_> {
             true => SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP,
             false => SocketAddrXdpFlags::empty(),
         };
-        bind(fd, &SocketAddrXdp::new(flags | wakeup, self.index, number))?;
+        let address = SocketAddrXdp::new(flags | wakeup, self.index, number);
+        // The kernel takes a queue back from a socket a moment after that was closed.
+        let mut left = BIND_TRIES;
+        while let Err(e) = bind(fd, &address) {
+            if e != Errno::BUSY || left == 0 {
+                return Err(e);
+            }
+            left -= 1;
+            std::thread::sleep(BIND_PAUSE);
+        }
         if self.mode == XdpMode::NativeZeroCopy
             && !sockopt::xdp_options(fd)?.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY)
         {
