@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ovs_dpif::{Dpif, PortNo, Upcall};
-use ovs_ofproto::codec::{GroupMod, Message, MeterMod, Version, Versions};
+use ovs_dpif::connections::{Filter, TupleFilter};
+use ovs_dpif::{Dpif, DpifError, PortNo, Upcall};
+use ovs_ofproto::codec::{CtFlush, CtTuple, GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::FailMode as TakeOver;
 use ovs_ofproto::pipeline::{
     ALL_GROUPS, ALL_METERS, ConnectionConfig, ConnectionId, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, Event,
@@ -533,7 +534,7 @@ impl Bridge {
     }
 
     /// Does what controllers asked of devices.
-    pub(super) fn obey_controllers(&mut self, devices: &mut dyn Devices) {
+    pub(super) fn obey_controllers(&mut self, dp: &mut dyn Dpif, devices: &mut dyn Devices, now: Instant) {
         while let Some(event) = self.of.poll_event() {
             match event {
                 Event::PortConfig(number) => {
@@ -546,11 +547,14 @@ impl Bridge {
                         self.publish(&port, devices);
                     }
                 }
-                Event::FlushConnections(_) => {
-                    tracing::warn!(
-                        target: "ofproto",
-                        "{}: connections are not flushed: the datapath cannot be told", self.name
-                    );
+                Event::FlushConnections(which) => {
+                    let flushed = match dp.conntrack() {
+                        Some(connections) => connections.flush(&filter(&which), now).map(drop),
+                        None => Err(DpifError::Unsupported("connection tracking")),
+                    };
+                    if let Err(e) = flushed {
+                        tracing::warn!(target: "ofproto", "{}: connections are not flushed: {e}", self.name);
+                    }
                 }
                 // Those who are connected were told.
                 _ => {}
@@ -625,6 +629,31 @@ fn set_address(devices: &mut dyn Devices, name: &str, address: EthAddr) {
 
 fn number_of(address: EthAddr) -> u64 {
     address.0.iter().fold(0, |n, b| n << 8 | u64::from(*b))
+}
+
+/// Which connections a controller wants forgotten.
+fn filter(which: &CtFlush) -> Filter {
+    let way = |tuple: &CtTuple| {
+        let (is_icmp, (id, kind, code)) = (which.is_icmp(), tuple.icmp);
+        let port = |port: u16| Some(port).filter(|port| *port != 0 && !is_icmp);
+        TupleFilter {
+            src: tuple.src,
+            dst: tuple.dst,
+            proto: Some(which.protocol).filter(|p| *p != 0),
+            src_port: port(tuple.src_port),
+            dst_port: port(tuple.dst_port),
+            icmp_id: Some(id).filter(|id| *id != 0 && is_icmp),
+            icmp_type: Some(kind).filter(|kind| *kind != 0 && is_icmp),
+            icmp_code: Some(code).filter(|code| *code != 0 && is_icmp),
+        }
+    };
+    Filter {
+        zone: which.zone,
+        mark: which.mark,
+        label: which.labels,
+        original: way(&which.original),
+        reply: way(&which.reply),
+    }
 }
 
 /// What of a port's configuration is not done though the port is there.
