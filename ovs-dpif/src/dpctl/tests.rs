@@ -177,7 +177,7 @@ fn connections_are_managed() {
     says(&mut all, "ct-set-limits default=10 zone=5,limit=3 zone=6,limit=4", "");
     says(&mut all, "ct-get-limits zone=5,6", "default limit=10\nzone=5,limit=3,count=1\nzone=6,limit=4,count=0\n");
     says(&mut all, "ct-del-limits zone=5,6", "");
-    says(&mut all, "ct-set-limits dp0 zone=5", "! failed to parse zone limit");
+    says(&mut all, "ct-set-limits dp0 zone=5", "! failed to parse zone limit (Invalid argument)");
     says(&mut all, "ct-set-limits", "! 'ct-set-limits' command requires at least 1 arguments");
     says(&mut all, "flush-conntrack ct_nw_src=10.0.0.9", "");
     says(&mut all, "ct-get-nconns", "1\n");
