@@ -74,9 +74,9 @@ impl<'a> Args<'a, '_> {
         let names = self.datapaths.names().map_err(failed("listing datapaths"))?;
         let first = self.rest.first().copied().unwrap_or_default();
         // A type with an `@` behind it begins nothing but the name of a datapath.
-        let is_typed = first.split_once('@').is_some_and(|(kind, _)| {
-            !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric())
-        });
+        let is_typed = first
+            .split_once('@')
+            .is_some_and(|(kind, _)| !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric()));
         if is_typed || self.is_datapath(first)? || (self.rest.len() >= most && most > 0) {
             self.rest.remove(0);
             return self.full(first);

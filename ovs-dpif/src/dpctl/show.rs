@@ -62,8 +62,8 @@ pub(super) fn add_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
         let spec = args.datapaths.port(name, kind.unwrap_or("system"), &options);
         let spec = spec.map_err(failed(format!("{name}: failed to open network device")));
         let opened = args.datapaths.open(&dp).map_err(failed("opening datapath"))?;
-        let added =
-            spec.and_then(|spec| opened.port_add(spec, port).map_err(failed(format!("adding {name} to {first} failed"))));
+        let added = spec
+            .and_then(|spec| opened.port_add(spec, port).map_err(failed(format!("adding {name} to {first} failed"))));
         errors.extend(added.err().map(|error| error.to_string()));
     }
     all_done(errors)

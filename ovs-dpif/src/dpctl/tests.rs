@@ -96,7 +96,12 @@ fn flows_are_put_shown_changed_and_removed() {
     let ufid = all.dp.flow_dump().unwrap()[0].ufid;
     says(&mut all, &format!("get-flow {ufid}"), &one("3"));
     let more = run(&mut all, &["dump-flows", "-m"]).unwrap().to_string();
-    assert!(more.starts_with(&format!("flow-dump from the main thread:\n{ufid}, recirc_id(0),dp_hash(0/0),skb_priority(0/0),in_port(1),")), "{more}");
+    assert!(
+        more.starts_with(&format!(
+            "flow-dump from the main thread:\n{ufid}, recirc_id(0),dp_hash(0/0),skb_priority(0/0),in_port(1),"
+        )),
+        "{more}"
+    );
     assert!(
         more.contains("ipv4(src=10.0.0.0/255.0.0.0,dst=0.0.0.0/0.0.0.0,proto=0/0,tos=0/0,ttl=0/0,frag=no), pack"),
         "{more}"

@@ -119,7 +119,8 @@ fn close(switch: &mut Vswitch, before: &BTreeSet<(String, String)>, opened: Vec<
     }
     let is_bridges = |dp: &str, port: &str| {
         let is_shared = dp.split_once('@').is_some_and(|(kind, bare)| bare == format!("ovs-{kind}"));
-        is_shared && switch.bridges().any(|b| dp.starts_with(&format!("{}@", b.datapath_type())) && b.port(port).is_some())
+        is_shared
+            && switch.bridges().any(|b| dp.starts_with(&format!("{}@", b.datapath_type())) && b.port(port).is_some())
     };
     let gone = before.difference(&after).filter(|(dp, port)| !is_bridges(dp, port));
     unused.extend(gone.map(|(_, port)| port.clone()).collect::<Vec<_>>());

@@ -343,8 +343,10 @@ impl Bridge {
         now: Instant,
     ) {
         self.config = config.clone();
-        self.problems = problems(config);
-        if let Some(problems) = &self.problems {
+        let before = std::mem::replace(&mut self.problems, problems(config));
+        if let Some(problems) = &self.problems
+            && self.problems != before
+        {
             tracing::warn!(target: "bridge", "bridge {}: {problems}", self.name);
         }
         self.address = self.pick_address(config, devices);
@@ -656,15 +658,36 @@ fn filter(which: &CtFlush) -> Filter {
     }
 }
 
+/// Keys of `other_config` that are obeyed, by table. Those of protocols and of bonds are told where these are asked for.
+const PORT_KEYS: &[&str] =
+    &["mcast-snooping-flood", "mcast-snooping-flood-reports", "priority-tags", "qinq-ethtype", "transient"];
+const BRIDGE_KEYS: &[&str] = &[
+    "datapath-id",
+    // No flows of its own are what a bridge has.
+    "disable-in-band",
+    "forward-bpdu",
+    "hwaddr",
+    "mac-aging-time",
+    "mac-table-size",
+    "mcast-snooping-aging-time",
+    "mcast-snooping-disable-flood-unregistered",
+    "mcast-snooping-table-size",
+];
+
+/// Keys that are not obeyed.
+pub(super) fn unknown(settings: &crate::config::Settings, known: &[&str]) -> impl Iterator<Item = String> {
+    settings.keys().filter(|key| !known.contains(&key.as_str())).map(|key| format!("other_config:{key}"))
+}
+
+fn not_available(what: &[String]) -> Option<String> {
+    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+}
+
 /// What of a port's configuration is not done though the port is there.
 fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
-    let mut what: Vec<String> = interface.others.iter().map(|c| c.to_string()).collect();
-    for key in ["qinq-ethtype", "rstp-enable", "stp-enable", "lacp-system-id"] {
-        if port.other_config.contains_key(key) {
-            what.push(format!("other_config:{key}"));
-        }
-    }
-    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+    let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
+    let keys = unknown(&port.other_config, PORT_KEYS).chain(unknown(&interface.other_config, &[]));
+    not_available(&columns.chain(keys).collect::<Vec<_>>())
 }
 
 /// What of a bridge's configuration is not done though the bridge is there.
@@ -675,7 +698,22 @@ fn problems(config: &BridgeConfig) -> Option<String> {
             what.push(name.into());
         }
     }
-    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+    // How a protocol is to run that is not to run is nothing to be done.
+    let keys = unknown(&config.other_config, BRIDGE_KEYS);
+    what.extend(keys.filter(|key| !key.contains(":stp-") && !key.contains(":rstp-")));
+    for controller in &config.controllers {
+        what.extend(controller.others.iter().map(|column| format!("{column} of controller {}", controller.target)));
+    }
+    let mut all: Vec<String> = not_available(&what).into_iter().collect();
+    for (number, table) in &config.tables {
+        let groups = table.groups.iter().filter(|text| subfield(text).is_none()).map(|text| ("groups", text));
+        let prefixes = table.prefixes.iter().flatten().filter(|text| FieldId::by_name(text).is_none());
+        let prefixes = prefixes.map(|text| ("prefixes", text));
+        all.extend(
+            groups.chain(prefixes).map(|(column, text)| format!("flow table {number}: {column}: {text} is no field")),
+        );
+    }
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// What of a table's configuration the pipeline is told.

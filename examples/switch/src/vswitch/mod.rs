@@ -40,6 +40,9 @@ pub use standard::{DummyLevel, StandardDevices};
 
 use datapath::SharedDatapath;
 
+/// Keys of `other_config` of the whole that are obeyed: this one by who writes the database.
+const KEYS: &[&str] = &["stats-update-interval"];
+
 /// How many rounds a datapath is polled before everything else has its turn.
 const ROUNDS: usize = 64;
 
@@ -77,6 +80,8 @@ pub struct Vswitch {
     /// What was said of bridges that are not there.
     refused: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
+    /// Settings of the whole that are not obeyed, as they were told last.
+    unknown: Vec<String>,
 }
 
 impl Vswitch {
@@ -91,6 +96,7 @@ impl Vswitch {
             bridges: BTreeMap::new(),
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
+            unknown: Vec::new(),
         }
     }
 
@@ -157,6 +163,11 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
+        let unknown: Vec<String> = bridge::unknown(&config.other_config, KEYS).collect();
+        if !unknown.is_empty() && unknown != self.unknown {
+            tracing::warn!(target: "bridge", "Open_vSwitch: not available: {}", unknown.join(", "));
+        }
+        self.unknown = unknown;
         let wanted = self.wanted(config);
         let gone: Vec<String> = self
             .bridges
@@ -256,10 +267,9 @@ impl Vswitch {
     fn apply_bridge(&mut self, name: &str, config: &BridgeConfig, kind: &'static str, now: Instant) {
         let seed = self.seed;
         let devices = self.devices.as_mut();
-        let datapath = self
-            .datapaths
-            .entry(kind)
-            .or_insert_with(|| SharedDatapath::new(kind, format!("ovs-{kind}"), self.types.is_dummy(kind), seed, devices));
+        let datapath = self.datapaths.entry(kind).or_insert_with(|| {
+            SharedDatapath::new(kind, format!("ovs-{kind}"), self.types.is_dummy(kind), seed, devices)
+        });
         let is_new = !self.bridges.contains_key(name);
         let bridge = self.bridges.entry(name.to_string()).or_insert_with(|| Bridge::new(name, kind));
         let local = local_interface(name);
@@ -390,11 +400,7 @@ impl Vswitch {
     }
 
     /// Has `f` do something with a bridge and its datapath.
-    pub fn with_bridge<T>(
-        &mut self,
-        name: &str,
-        f: impl FnOnce(&mut Bridge, &mut dyn Dpif) -> T,
-    ) -> Option<T> {
+    pub fn with_bridge<T>(&mut self, name: &str, f: impl FnOnce(&mut Bridge, &mut dyn Dpif) -> T) -> Option<T> {
         let bridge = self.bridges.get_mut(name)?;
         let datapath = self.datapaths.get_mut(bridge.datapath_type())?;
         Some(f(bridge, datapath.dpif_mut()))

@@ -68,14 +68,17 @@ fn of_kernel(name: &str) -> Attributes {
 /// The options of an interface of type `afxdp`.
 fn xdp_config(interface: &InterfaceConfig) -> Result<XdpConfig, String> {
     let name = &interface.name;
-    interface.options.iter().try_fold(XdpConfig::default(), |config, (key, value)| match (key.as_str(), value.as_str()) {
-        ("xdp-mode", mode) => {
-            let mode = XdpMode::by_name(mode).ok_or_else(|| format!("{name}: option xdp-mode: there is no mode {mode}"))?;
-            Ok(config.with_mode(mode))
+    interface.options.iter().try_fold(XdpConfig::default(), |config, (key, value)| {
+        match (key.as_str(), value.as_str()) {
+            ("xdp-mode", mode) => {
+                let mode = XdpMode::by_name(mode)
+                    .ok_or_else(|| format!("{name}: option xdp-mode: there is no mode {mode}"))?;
+                Ok(config.with_mode(mode))
+            }
+            ("use-need-wakeup", "true" | "false") => Ok(config.with_need_wakeup(value == "true")),
+            ("use-need-wakeup", _) => Err(format!("{name}: option use-need-wakeup: {value} is not true or false")),
+            _ => Err(format!("{name}: option {key} of an afxdp device is not available")),
         }
-        ("use-need-wakeup", "true" | "false") => Ok(config.with_need_wakeup(value == "true")),
-        ("use-need-wakeup", _) => Err(format!("{name}: option use-need-wakeup: {value} is not true or false")),
-        _ => Err(format!("{name}: option {key} of an afxdp device is not available")),
     })
 }
 
