@@ -126,3 +126,37 @@ fn close(switch: &mut Vswitch, before: &BTreeSet<(String, String)>, opened: Vec<
     unused.extend(gone.map(|(_, port)| port.clone()).collect::<Vec<_>>());
     unused.iter().for_each(|name| switch.device_closed(name));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vswitch::{DatapathTypes, Dummies};
+
+    /// A command and what it closes, as [`run`] does it.
+    fn says(switch: &mut Vswitch, words: &str) -> String {
+        let before = ports(switch);
+        let mut lent = Lent { switch, opened: Vec::new(), now: Instant::ZERO };
+        let done = dpctl::run(&mut lent, &words.split(' ').collect::<Vec<_>>());
+        let opened = lent.opened;
+        close(switch, &before, opened);
+        done.map_or_else(|e| format!("! {e}"), |reply| reply.to_string())
+    }
+
+    #[test]
+    fn devices_are_closed_when_no_datapath_has_them() {
+        let dummies = Dummies::default();
+        let mut switch = Vswitch::new(DatapathTypes::dummy(), Box::new(dummies.clone()), 7);
+        assert_eq!(says(&mut switch, "add-dp dummy@dp1"), "");
+        assert_eq!(says(&mut switch, "add-dp dummy@dp1"), "! add_dp (File exists)");
+        assert_eq!(says(&mut switch, "dump-dps"), "dummy@dp1\n");
+        assert_eq!(says(&mut switch, "add-if dp1 p1,type=dummy"), "");
+        assert_eq!(says(&mut switch, "add-if dp1 p1,type=dummy"), "! adding p1 to dp1 failed (File exists)");
+        assert!(says(&mut switch, "del-if dp1 dp1").starts_with("! deleting port dp1 from dp1 failed"));
+        assert!(dummies.get("p1").is_some());
+        assert_eq!(says(&mut switch, "del-if dp1 p1"), "");
+        assert!(dummies.get("p1").is_none() && dummies.get("dp1").is_some());
+        assert_eq!(says(&mut switch, "del-dp dp1"), "");
+        assert!(dummies.get("dp1").is_none());
+        assert!(says(&mut switch, "del-dp dp1").starts_with("! opening datapath"));
+    }
+}

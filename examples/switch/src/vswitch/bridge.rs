@@ -729,15 +729,63 @@ fn of_table(config: &FlowTableConfig) -> TableConfig {
 
 /// A field or a part of one, as the column `groups` has it: `NXM_OF_IN_PORT[]`.
 fn subfield(text: &str) -> Option<Subfield> {
-    let (name, bits) = text.split_once('[')?;
-    let field = FieldId::by_name(name)?;
-    let whole = Subfield::whole(field);
-    let bits = bits.strip_suffix(']')?;
-    if bits.is_empty() {
-        return Some(whole);
+    let ovs_packet::field::Subfield { field, offset, bits } = text.parse().ok()?;
+    Some(Subfield { field, offset, bits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_done_is_told() {
+        let mut bridge = BridgeConfig::new("br0");
+        assert_eq!(problems(&bridge), None);
+        for key in ["hwaddr", "stp-priority", "dp-desc"] {
+            bridge.other_config.insert(key.into(), "x".into());
+        }
+        let mut controller = ControllerConfig { target: "tcp:192.0.2.1".into(), ..ControllerConfig::default() };
+        controller.others = vec!["connection_mode:in-band"];
+        bridge.controllers.push(controller);
+        let table = FlowTableConfig {
+            groups: vec!["NXM_OF_IN_PORT[]".into(), "colour[]".into()],
+            prefixes: Some(vec!["ip_dst".into(), "taste".into()]),
+            ..FlowTableConfig::default()
+        };
+        bridge.tables.insert(3, table);
+        assert_eq!(
+            problems(&bridge).unwrap(),
+            "not available: other_config:dp-desc, connection_mode:in-band of controller tcp:192.0.2.1; \
+             flow table 3: groups: colour[] is no field; flow table 3: prefixes: taste is no field"
+        );
+        let mut port = PortConfig::new("p1");
+        port.other_config.insert("priority-tags".into(), "always".into());
+        let mut interface = InterfaceConfig::new("p1");
+        assert_eq!(left_out(&port, &interface), None);
+        port.others.push("qos");
+        port.other_config.insert("lacp-time".into(), "fast".into());
+        interface.others.push("ingress_policing_rate");
+        interface.other_config.insert("emc-enable".into(), "false".into());
+        assert_eq!(
+            left_out(&port, &interface).unwrap(),
+            "not available: qos, ingress_policing_rate, other_config:lacp-time, other_config:emc-enable"
+        );
     }
-    let (first, last) = bits.split_once("..").unwrap_or((bits, bits));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    let len = last.checked_sub(first)?.checked_add(1)?;
-    (last < whole.bits).then_some(Subfield { offset: first, bits: len, ..whole })
+
+    #[test]
+    fn what_controllers_want_forgotten() {
+        let mut which = CtFlush::default();
+        assert_eq!(filter(&which), Filter::default());
+        (which.zone, which.protocol) = (Some(5), 1);
+        which.original.icmp = (7, 8, 0);
+        which.original.src_port = 9;
+        let asked = filter(&which);
+        assert_eq!((asked.zone, asked.original.proto, asked.original.src_port), (Some(5), Some(1), None));
+        assert_eq!(
+            (asked.original.icmp_id, asked.original.icmp_type, asked.original.icmp_code),
+            (Some(7), Some(8), None)
+        );
+        (which.protocol, which.original.icmp) = (17, (0, 0, 0));
+        assert_eq!(filter(&which).original.src_port, Some(9));
+    }
 }

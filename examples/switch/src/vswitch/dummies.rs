@@ -261,6 +261,22 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_is_open_is_shared_until_nobody_has_it() {
+        let mut dummies = Dummies::default();
+        let first = dummies.open("dummy", &interface(&[])).unwrap();
+        let second = dummies.open("dummy", &interface(&[])).unwrap();
+        assert_eq!(first.address(), second.address());
+        assert_eq!(
+            dummies.open("dummy-pmd", &interface(&[])).unwrap_err(),
+            "p1: in use as another device, of type dummy"
+        );
+        dummies.closed("p1");
+        assert!(dummies.get("p1").is_some());
+        dummies.closed("p1");
+        assert!(dummies.get("p1").is_none());
+    }
+
+    #[test]
     fn captures_are_continued() {
         let path = std::env::temp_dir().join(format!("ovs-switch-{}.pcap", std::process::id()));
         let path = path.to_str().unwrap();
