@@ -2,7 +2,7 @@
 
 use super::{Datapaths, DpctlError, failed, usage};
 use crate::action::PortNo;
-use crate::dpif::{Dpif, DpifError, PortInfo};
+use crate::dpif::{Dpif, PortInfo};
 use crate::text::PortNames;
 
 /// Options, wherever they stand.
@@ -46,26 +46,40 @@ pub(super) struct Args<'a, 'd> {
 }
 
 impl<'a> Args<'a, '_> {
-    /// The name of a datapath without its type.
-    pub(super) fn bare<'n>(&self, name: &'n str) -> Result<&'n str, DpctlError> {
-        match name.split_once('@') {
-            None => Ok(name),
-            Some((kind, name)) if kind == self.datapaths.kind() => Ok(name),
-            Some(_) => Err(failed("opening datapath")(DpifError::NoSuchDatapath(name.into()))),
+    /// The name of a datapath with its type in front, which it may have already.
+    pub(super) fn full(&mut self, name: &str) -> Result<String, DpctlError> {
+        let usual = self.full_new(name);
+        let names = self.datapaths.names().map_err(failed("listing datapaths"))?;
+        if name.contains('@') || names.contains(&usual) {
+            return Ok(usual);
         }
+        let known = names.into_iter().find(|known| known.split_once('@').is_some_and(|(_, bare)| bare == name));
+        Ok(known.unwrap_or(usual))
+    }
+
+    /// As [`full`](Self::full), of a datapath that is not there yet.
+    pub(super) fn full_new(&self, name: &str) -> String {
+        if name.contains('@') { name.to_string() } else { format!("{}@{name}", self.datapaths.kind()) }
+    }
+
+    /// Whether a word is the name of a datapath that is there.
+    pub(super) fn is_datapath(&mut self, word: &str) -> Result<bool, DpctlError> {
+        let full = self.full(word)?;
+        Ok(self.datapaths.names().map_err(failed("listing datapaths"))?.contains(&full))
     }
 
     /// The name of the datapath: the first argument if there are `most`, or if it is one's name and there are fewer; else
     /// the one that there is.
     pub(super) fn datapath(&mut self, most: usize) -> Result<String, DpctlError> {
         let names = self.datapaths.names().map_err(failed("listing datapaths"))?;
-        let named = self.rest.first().is_some_and(|first| {
-            let known = self.bare(first).is_ok_and(|name| names.iter().any(|n| n == name));
-            known || first.split_once('@').is_some_and(|(kind, _)| kind == self.datapaths.kind())
-        });
-        if named || (self.rest.len() >= most && most > 0) {
-            let first = self.rest.remove(0);
-            return Ok(self.bare(first)?.to_string());
+        let first = self.rest.first().copied().unwrap_or_default();
+        // A type with an `@` behind it begins nothing but the name of a datapath.
+        let is_typed = first
+            .split_once('@')
+            .is_some_and(|(kind, _)| !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric()));
+        if is_typed || self.is_datapath(first)? || (self.rest.len() >= most && most > 0) {
+            self.rest.remove(0);
+            return self.full(first);
         }
         match names.as_slice() {
             [one] => Ok(one.clone()),

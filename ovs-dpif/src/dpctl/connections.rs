@@ -113,7 +113,10 @@ pub(super) fn run(args: &mut Args<'_, '_>, name: &str) -> Result<Reply, DpctlErr
             let on = tracker(args.open(1)?)?.checks_tcp().map_err(failed("TCP sequence checking query failed"))?;
             Ok(Reply::Note(format!("TCP sequence checking: {}\n", if on { "enabled" } else { "disabled" })))
         }
-        "ct-set-limits" | "ct-del-limits" | "ct-get-limits" => limits(args, name),
+        "ct-set-limits" | "ct-del-limits" | "ct-get-limits" => limits(args, name).map_err(|error| match error {
+            DpctlError::Usage(text) => DpctlError::Usage(format!("{text} (Invalid argument)")),
+            other => other,
+        }),
         "ct-get-sweep-interval" | "ct-set-sweep-interval" => {
             if name == "ct-set-sweep-interval" {
                 let text = args.rest.pop().unwrap_or_default();

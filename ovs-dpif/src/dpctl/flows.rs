@@ -1,6 +1,7 @@
 //! Megaflows: shown, put, changed, removed.
 
-use ovs_packet::Match;
+use ovs_packet::key::FlowMask;
+use ovs_packet::{FlowKey, Match};
 
 use super::args::{Args, Names};
 use super::reply::{Reply, ShownFlow};
@@ -60,7 +61,9 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let passes = |flow: &DpFlow| shown && filter.as_ref().is_none_or(|filter| filter.overlaps(&flow.matching()));
     let show =
         |flow: DpFlow| shown_flow(flow, &names, options.more, options.names.unwrap_or(options.more), of_kernel, now);
-    Ok(Reply::Flows(flows.into_iter().filter(passes).map(show).collect()))
+    let flows = flows.into_iter().filter(passes).map(show).collect();
+    // What the kernel's module forwards by is nobody's thread.
+    Ok(Reply::Flows { flows, thread: (!of_kernel).then_some("main") })
 }
 
 /// An OpenFlow match, in which ports may be named as in the datapath.
@@ -125,6 +128,17 @@ pub(super) fn put(args: &mut Args<'_, '_>, add: bool) -> Result<Reply, DpctlErro
     Ok(if options.statistics { Reply::Stats(before, now) } else { Reply::Nothing })
 }
 
+/// A key and its mask in words. A datapath within the process has every flow for one recirculation id, and so for none
+/// where none is said.
+fn key_and_mask(dp: &dyn Dpif, text: &str, names: &Names) -> Result<(FlowKey, FlowMask), DpctlError> {
+    let parsed = text::parse_key(text, names);
+    let (key, mut mask) = parsed.map_err(|source| DpctlError::Text { what: "parsing flow key", source })?;
+    if dp.kind() != "system" {
+        mask.bits.recirc_id = u32::MAX.into();
+    }
+    Ok((key, mask))
+}
+
 /// Puts a megaflow; gives what had gone through it.
 fn put_one(
     dp: &mut dyn Dpif,
@@ -136,8 +150,7 @@ fn put_one(
 ) -> Result<crate::DpFlowStats, DpctlError> {
     let names = names(dp)?;
     let (ufid, key) = ufid(flow)?;
-    let (key, mask) =
-        text::parse_key(key, &names).map_err(|source| DpctlError::Text { what: "parsing flow key", source })?;
+    let (key, mask) = key_and_mask(dp, key, &names)?;
     let actions =
         text::parse_actions(actions, &names).map_err(|source| DpctlError::Text { what: "parsing actions", source })?;
     let mut put = FlowPut::new(&key, &mask, &actions).with_mode(mode);
@@ -181,7 +194,8 @@ pub(super) fn get(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let names = names(dp)?;
     let named = options.names.unwrap_or(options.more);
     let of_kernel = dp.kind() == "system";
-    Ok(Reply::Flows(vec![shown_flow(flow, &names, options.more, named, of_kernel, now)]))
+    let flows = vec![shown_flow(flow, &names, options.more, named, of_kernel, now)];
+    Ok(Reply::Flows { flows, thread: None })
 }
 
 pub(super) fn delete(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
@@ -198,8 +212,7 @@ fn delete_one(dp: &mut dyn Dpif, flow: &str) -> Result<DpFlow, DpctlError> {
         Some(ufid) => ufid,
         None => {
             let names = names(dp)?;
-            let (key, mask) =
-                text::parse_key(key, &names).map_err(|source| DpctlError::Text { what: "parsing flow key", source })?;
+            let (key, mask) = key_and_mask(dp, key, &names)?;
             let wanted = Match::new(key, mask);
             let own = Ufid::of(&wanted);
             match dp.flow_get(own) {
@@ -217,11 +230,9 @@ fn delete_one(dp: &mut dyn Dpif, flow: &str) -> Result<DpFlow, DpctlError> {
 }
 
 pub(super) fn delete_all(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
-    let names = args.datapaths.names().map_err(failed("listing datapaths"))?;
-    let is_datapath = |word: &str| args.bare(word).is_ok_and(|name| names.iter().any(|n| n == name));
     let from_file = match args.rest.as_slice() {
         [] => false,
-        [one] => !is_datapath(one),
+        &[one] => !args.is_datapath(one)?,
         _ => true,
     };
     if from_file {

@@ -17,7 +17,7 @@
 //!         "netdev"
 //!     }
 //!     fn names(&mut self) -> Result<Vec<String>, DpifError> {
-//!         Ok(vec!["ovs-netdev".into()])
+//!         Ok(vec!["netdev@ovs-netdev".into()])
 //!     }
 //!     fn open(&mut self, _: &str) -> Result<&mut dyn Dpif, DpifError> {
 //!         Ok(&mut self.0)
@@ -30,7 +30,8 @@
 //! let mut all = One(Datapath::new());
 //! dpctl::run(&mut all, &["add-flow", "in_port(1),eth(),eth_type(0x0806)", "2"])?;
 //! let dump = dpctl::run(&mut all, &["dump-flows"])?;
-//! assert_eq!(dump.to_string(), "in_port(1),eth(),eth_type(0x0806), packets:0, bytes:0, used:never, actions:2\n");
+//! let flow = "recirc_id(0),in_port(1),eth(),eth_type(0x0806), packets:0, bytes:0, used:never, actions:2\n";
+//! assert_eq!(dump.to_string(), format!("flow-dump from the main thread:\n{flow}"));
 //! assert_eq!(dump.json()[0]["actions"], "2");
 //! let error = dpctl::run(&mut all, &["add-flow", "in_port(x)", "2"]).unwrap_err();
 //! assert!(error.to_string().starts_with("parsing flow key"));
@@ -56,10 +57,10 @@ use crate::text::TextError;
 
 /// The datapaths that commands may be about.
 pub trait Datapaths {
-    /// What kind of datapaths they are: `system`, `netdev`.
+    /// The type that a name without one means, unless there is a datapath of that name: `system`, `netdev`.
     fn kind(&self) -> &'static str;
 
-    /// Their names.
+    /// Their names, with their types in front: `system@br0`. The other methods take them so.
     ///
     /// # Errors
     /// If they cannot be listed.

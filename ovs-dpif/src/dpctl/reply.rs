@@ -108,7 +108,12 @@ pub enum Reply {
     /// Caches.
     Caches(Vec<Caches>),
     /// Megaflows.
-    Flows(Vec<ShownFlow>),
+    Flows {
+        /// The megaflows.
+        flows: Vec<ShownFlow>,
+        /// The thread that forwards by them, where it is a thread of this program and they are all that it has.
+        thread: Option<&'static str>,
+    },
     /// What went through a megaflow, and when that was looked at.
     Stats(DpFlowStats, Instant),
     /// Connections.
@@ -224,7 +229,12 @@ impl Display for Reply {
                 writeln!(f, "{}:", caches.datapath)?;
                 write_caches(f, &caches.sizes)
             }),
-            Reply::Flows(flows) => flows.iter().try_for_each(|flow| writeln!(f, "{flow}")),
+            Reply::Flows { flows, thread } => {
+                if let Some(thread) = thread.filter(|_| !flows.is_empty()) {
+                    writeln!(f, "flow-dump from the {thread} thread:")?;
+                }
+                flows.iter().try_for_each(|flow| writeln!(f, "{flow}"))
+            }
             Reply::Stats(stats, now) => writeln!(f, "{}", text::flow_stats(stats, *now)),
             Reply::Connections { all, more, statistics } => {
                 all.iter().try_for_each(|connection| writeln!(f, "{}", connection.text(*more, *statistics)))
@@ -343,7 +353,7 @@ impl Reply {
                 let one = |c: &Caches| json!({ "name": c.datapath, "caches": caches_json(&c.sizes) });
                 all.iter().map(one).collect()
             }
-            Reply::Flows(flows) => {
+            Reply::Flows { flows, .. } => {
                 let one = |flow: &ShownFlow| {
                     let mut value = flow_stats_json(&flow.stats, flow.now);
                     value["flow"] = json!(flow.key);

@@ -4,25 +4,24 @@ use super::args::{Args, number};
 use super::reply::{Caches, PortShown, Reply, Shown};
 use super::{DpctlError, failed, usage};
 use crate::action::PortNo;
+use crate::dpif::DpifError;
 
 pub(super) fn add_dp(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let first = args.rest.first().copied().unwrap_or_default();
-    let name = args.bare(first)?.to_string();
+    let name = args.full_new(first);
     args.datapaths.create(&name).map_err(failed("add_dp"))?;
     if args.rest.len() > 1 { add_if(args) } else { Ok(Reply::Nothing) }
 }
 
 pub(super) fn del_dp(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let first = args.rest.first().copied().unwrap_or_default();
-    let name = args.bare(first)?.to_string();
+    let name = args.full(first)?;
     args.datapaths.remove(&name).map_err(failed("opening datapath"))?;
     Ok(Reply::Nothing)
 }
 
 pub(super) fn dump_dps(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
-    let kind = args.datapaths.kind();
-    let names = args.datapaths.names().map_err(failed("listing datapaths"))?;
-    Ok(Reply::Names(names.into_iter().map(|name| format!("{kind}@{name}")).collect()))
+    args.datapaths.names().map(Reply::Names).map_err(failed("listing datapaths"))
 }
 
 /// A port as it is named: `NAME[,OPTION=VALUE]...`.
@@ -56,15 +55,15 @@ fn interface(text: &str) -> Result<Interface<'_>, DpctlError> {
 
 pub(super) fn add_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let first = args.rest.remove(0);
-    let dp = args.bare(first)?.to_string();
+    let dp = args.full(first)?;
     let mut errors = Vec::new();
     for text in std::mem::take(&mut args.rest) {
         let Interface { name, kind, port, options } = interface(text)?;
         let spec = args.datapaths.port(name, kind.unwrap_or("system"), &options);
         let spec = spec.map_err(failed(format!("{name}: failed to open network device")));
         let opened = args.datapaths.open(&dp).map_err(failed("opening datapath"))?;
-        let added =
-            spec.and_then(|spec| opened.port_add(spec, port).map_err(failed(format!("adding {name} to {dp} failed"))));
+        let added = spec
+            .and_then(|spec| opened.port_add(spec, port).map_err(failed(format!("adding {name} to {first} failed"))));
         errors.extend(added.err().map(|error| error.to_string()));
     }
     all_done(errors)
@@ -77,14 +76,14 @@ fn all_done(errors: Vec<String>) -> Result<Reply, DpctlError> {
 /// A port's type and number cannot change, and other options no port here has.
 pub(super) fn set_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let first = args.rest.remove(0);
-    let dp = args.bare(first)?.to_string();
+    let dp = args.full(first)?;
     let wanted = std::mem::take(&mut args.rest);
     let ports = args.datapaths.open(&dp).and_then(|dp| dp.ports()).map_err(failed("opening datapath"))?;
     let mut errors = Vec::new();
     for text in wanted {
         let Interface { name, kind, port, options } = interface(text)?;
         let Some(known) = ports.iter().find(|port| port.name == name) else {
-            errors.push(format!("{name}: failed to query port in {dp} (No such device)"));
+            errors.push(format!("{name}: failed to query port in {first} (No such device)"));
             continue;
         };
         if let Some(kind) = kind.filter(|kind| *kind != known.kind) {
@@ -100,7 +99,7 @@ pub(super) fn set_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
 
 pub(super) fn del_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let first = args.rest.remove(0);
-    let dp = args.bare(first)?.to_string();
+    let dp = args.full(first)?;
     let opened = args.datapaths.open(&dp).map_err(failed("opening datapath"))?;
     let ports = opened.ports().map_err(failed("opening datapath"))?;
     let mut errors = Vec::new();
@@ -110,7 +109,12 @@ pub(super) fn del_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
         match known {
             None => errors.push(format!("no port named {name}")),
             Some(port) => {
-                let gone = opened.port_del(port.port).map_err(failed(format!("deleting port {name} from {dp} failed")));
+                // Port 0 is the datapath's own.
+                let gone = match port.port {
+                    PortNo(0) => Err(DpifError::Unsupported("removal of the datapath's own port")),
+                    number => opened.port_del(number),
+                };
+                let gone = gone.map_err(failed(format!("deleting port {name} from {first} failed")));
                 errors.extend(gone.err().map(|error| error.to_string()));
             }
         }
@@ -124,11 +128,11 @@ fn some_or_all(args: &mut Args<'_, '_>) -> Result<Vec<String>, DpctlError> {
     if named.is_empty() {
         return args.datapaths.names().map_err(failed("listing datapaths"));
     }
-    named.into_iter().map(|name| args.bare(name).map(str::to_string)).collect()
+    named.into_iter().map(|name| args.full(name)).collect()
 }
 
 pub(super) fn show(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
-    let (kind, statistics) = (args.datapaths.kind(), args.options.statistics);
+    let statistics = args.options.statistics;
     let mut shown = Vec::new();
     for name in some_or_all(args)? {
         let dp = args.datapaths.open(&name);
@@ -140,18 +144,17 @@ pub(super) fn show(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
             kind: port.kind,
             stats: statistics.then_some(port.stats),
         });
-        shown.push(Shown { name: format!("{kind}@{name}"), stats, caches, ports: ports.collect() });
+        shown.push(Shown { name, stats, caches, ports: ports.collect() });
     }
     Ok(Reply::Datapaths(shown))
 }
 
 pub(super) fn cache_sizes(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
-    let kind = args.datapaths.kind();
     let mut all = Vec::new();
     for name in some_or_all(args)? {
         let dp = args.datapaths.open(&name).map_err(failed(format!("Opening datapath {name} failed")))?;
         let sizes = dp.caches().map_err(failed("cache sizes"))?;
-        all.push(Caches { datapath: format!("{kind}@{name}"), sizes });
+        all.push(Caches { datapath: name, sizes });
     }
     Ok(Reply::Caches(all))
 }
@@ -159,8 +162,8 @@ pub(super) fn cache_sizes(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> 
 pub(super) fn set_cache_size(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let &[name, cache, size] = args.rest.as_slice() else { return usage("Invalid number of arguments") };
     let size = size.parse().map_err(|_| DpctlError::Usage("size is malformed (Invalid argument)".into()))?;
-    let bare = args.bare(name)?.to_string();
-    let dp = args.datapaths.open(&bare).map_err(failed(format!("Opening datapath {name} failed")))?;
+    let full = args.full(name)?;
+    let dp = args.datapaths.open(&full).map_err(failed(format!("Opening datapath {name} failed")))?;
     if !dp.caches().map_err(failed("cache sizes"))?.iter().any(|(known, _)| *known == cache) {
         return usage(format!("Cache name \"{cache}\" not found on dpif (Invalid argument)"));
     }

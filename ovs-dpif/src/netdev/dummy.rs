@@ -117,6 +117,11 @@ impl DummyControl {
         lock(&self.shared).enqueue(packet, queue)
     }
 
+    /// Another port of the same device, for a datapath that shares it: what the device receives goes to whoever asks first.
+    pub fn port(&self, name: impl Into<String>, kind: &'static str) -> DummyPort {
+        DummyPort { name: name.into(), kind, shared: self.shared.clone() }
+    }
+
     /// How many receive queues there are.
     pub fn queues(&self) -> usize {
         lock(&self.shared).incoming.len()

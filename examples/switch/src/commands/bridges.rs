@@ -259,9 +259,12 @@ fn protocol_word(protocol: ListenerProtocol) -> &'static str {
         ListenerProtocol::IgmpV3 => "IGMPv3",
         ListenerProtocol::MldV1 => "MLDv1",
         ListenerProtocol::MldV2 => "MLDv2",
-        _ => "",
+        _ => UNKNOWN,
     }
 }
+
+/// A protocol that no message told of: that of routers, which are learnt by their queries.
+const UNKNOWN: &str = "UNKNOWN";
 
 fn mdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let now = server.clock.now();
@@ -276,7 +279,7 @@ fn mdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let (groups, routers): (Vec<&MdbEntry>, Vec<&MdbEntry>) = entries.iter().partition(|e| e.group.is_some());
     for e in groups.into_iter().chain(routers) {
         let (port, age) = (port_word(e.port), e.age.as_secs());
-        let protocol = e.protocol.map_or("", protocol_word);
+        let protocol = e.protocol.map_or(UNKNOWN, protocol_word);
         match e.group {
             Some(group) => {
                 let group = group.to_ipv4_mapped().map_or(group.to_string(), |v4| v4.to_string());

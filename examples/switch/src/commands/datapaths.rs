@@ -18,16 +18,6 @@ pub(super) const COMMANDS: &[Command] = &[
     command("dpif/dump-dps", "", 0, 0, dump_dps),
     command("dpif/show-dp-features", "bridge", 1, 1, features),
     command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
-    command("dpctl/dump-dps", "", 0, 0, dpctl_dump_dps),
-    command("dpctl/show", "[dp...]", 0, ANY, dpctl_show),
-    command(
-        "dpctl/dump-flows",
-        "[-m] [--names | --no-names] [dp] [filter=..] [type=..] [pmd=..]",
-        0,
-        ANY,
-        dpctl_dump_flows,
-    ),
-    command("dpctl/del-if", "dp iface...", 2, ANY, dpctl_del_if),
     command("upcall/show", "", 0, 0, upcall_show),
     command("revalidator/wait", "", 0, 0, revalidate),
     command("revalidator/purge", "", 0, 0, purge),
@@ -110,10 +100,6 @@ fn shown_options(port: &crate::vswitch::BridgePort) -> Vec<(String, String)> {
 fn dump_dps(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
     let lines = server.switch.bridges().map(|b| format!("{}@{}\n", b.datapath_type(), b.name()));
     text(lines.collect::<String>())
-}
-
-fn dpctl_dump_dps(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
-    text(server.switch.datapaths().map(|d| format!("{}\n", d.full_name())).collect::<String>())
 }
 
 fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
@@ -200,84 +186,6 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         Some(Err(e)) => error(format!("dpif/dump_flows failed: {e}")),
         None => error("no such bridge"),
     }
-}
-
-/// The datapath that is named, or the only one.
-fn chosen(server: &Server, name: Option<&str>) -> Result<String, String> {
-    let all: Vec<String> = server.switch.datapaths().map(|d| d.full_name()).collect();
-    match (name, all.as_slice()) {
-        (Some(name), _) => match server.switch.datapath(name) {
-            Some(dp) => Ok(dp.full_name()),
-            None => Err(format!("ovs-vswitchd: opening datapath {name} failed (No such device)\n")),
-        },
-        (None, [one]) => Ok(one.clone()),
-        (None, []) => Err("no datapaths exist".into()),
-        (None, _) => Err("multiple datapaths, specify one".into()),
-    }
-}
-
-fn dpctl_dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let dump = Dump::of(&call.arguments);
-    let (filters, names): (Vec<&str>, Vec<&str>) = dump.rest.iter().partition(|w| w.contains('='));
-    if let Some(filter) = filters.first() {
-        return error(format!("{filter}: filters are not available"));
-    }
-    let dp = match chosen(server, names.first().copied()) {
-        Ok(dp) => dp,
-        Err(why) => return error(why),
-    };
-    let now = server.clock.now();
-    match server.switch.with_datapath(&dp, |dp| dump.write(dp, |_| true, now))? {
-        Ok(shown) if shown.is_empty() => text(""),
-        // Who forwards by these flows: of one thread there is one list.
-        Ok(shown) => text(format!("flow-dump from the main thread:\n{shown}")),
-        Err(why) => error(why),
-    }
-}
-
-fn dpctl_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let mut shown = String::new();
-    let names: Vec<String> = match call.arguments.as_slice() {
-        [] => server.switch.datapaths().map(|d| d.full_name()).collect(),
-        some => some.iter().map(|n| n.to_string()).collect(),
-    };
-    for name in names {
-        let name = match chosen(server, Some(&name)) {
-            Ok(name) => name,
-            Err(why) => return error(why),
-        };
-        let dp = server.switch.datapath(&name)?;
-        let stats = dp.stats().unwrap_or_default();
-        shown += &format!("{name}:\n  lookups: hit:{} missed:{} lost:{}\n", stats.hits, stats.missed, stats.lost);
-        shown += &format!("  flows: {}\n", stats.flows);
-        for port in dp.ports().unwrap_or_default() {
-            let kind = if port.kind == "system" { String::new() } else { format!(" ({})", port.kind) };
-            shown += &format!("  port {}: {}{kind}\n", port.port, port.name);
-        }
-    }
-    text(shown)
-}
-
-fn dpctl_del_if(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let (name, ports) = call.arguments.split_first()?;
-    let dp = match chosen(server, Some(name)) {
-        Ok(dp) => dp,
-        Err(why) => return error(why),
-    };
-    let mut failures = String::new();
-    server.switch.with_datapath(&dp, |dp| {
-        for port in ports {
-            let number = Names::of(dp).number(port).or_else(|| port.parse().ok());
-            let deleted = match number {
-                Some(n) => dp.port_del(ovs_dpif::PortNo(n)).map_err(|e| e.to_string()),
-                None => Err("no such port".to_string()),
-            };
-            if let Err(why) = deleted {
-                failures += &format!("ovs-vswitchd: deleting port {port} from {name} failed ({why})\n");
-            }
-        }
-    });
-    if failures.is_empty() { text("") } else { error(failures) }
 }
 
 fn upcall_show(server: &mut Server, _: &Call<'_>) -> Option<Reply> {

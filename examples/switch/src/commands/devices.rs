@@ -79,7 +79,19 @@ fn hex(text: &str) -> Option<Packet> {
 
 /// A frame that is described by a datapath flow; with a length of 0, of the usual length.
 fn described(flow: &str, len: usize) -> Result<Packet, String> {
-    let (key, _) = words::parse_key(flow, &()).map_err(|e| format!("syntax error in {flow}: {e}"))?;
+    let (mut key, mask) = words::parse_key(flow, &()).map_err(|e| format!("syntax error in {flow}: {e}"))?;
+    if mask.bits.eth_type.get() == 0 {
+        // Headers of IP say what they are.
+        let has = |header: &str| flow.split(',').any(|part| part.trim_start().starts_with(header));
+        let implied = if has("ipv4(") {
+            0x0800
+        } else if has("ipv6(") {
+            0x86dd
+        } else {
+            0
+        };
+        key.eth_type = implied.into();
+    }
     let payload: Vec<u8> = (0..MAX_LEN).map(|i| i as u8).collect();
     if len == 0 {
         return Ok(compose::compose(&key, &payload[..PAYLOAD]));
@@ -160,6 +172,10 @@ mod tests {
         let udp = "in_port(1),eth(src=50:54:00:00:00:09,dst=50:54:00:00:00:0a),eth_type(0x0800),\
                    ipv4(src=10.0.0.2,dst=10.0.0.1,proto=17,tos=0,ttl=64,frag=no),udp(src=1,dst=2)";
         assert_eq!(described(udp, 0).unwrap().len(), 106);
+        assert_eq!(
+            described(&udp.replace("eth_type(0x0800),", ""), 0).unwrap().data(),
+            described(udp, 0).unwrap().data()
+        );
         assert_eq!(described(udp, 200).unwrap().len(), 200);
         let arp = "in_port(1),eth(src=50:54:00:00:00:05,dst=ff:ff:ff:ff:ff:ff),eth_type(0x0806),\
                    arp(sip=10.0.0.1,tip=10.0.0.2,op=1,sha=50:54:00:00:00:05,tha=00:00:00:00:00:00)";

@@ -6,6 +6,7 @@
 mod bridges;
 mod datapaths;
 mod devices;
+mod dpctl;
 mod general;
 mod trace;
 
@@ -74,6 +75,9 @@ impl Commands {
                 None => server.register_hidden(c.name, c.min, c.max),
             }
         }
+        for (name, usage) in dpctl::commands() {
+            server.register(name, usage, 0, ANY);
+        }
         Commands { server }
     }
 
@@ -102,6 +106,9 @@ pub(crate) fn execute(server: &mut Server, invocation: &Invocation) -> Option<Re
         arguments: invocation.arguments.iter().map(String::as_str).collect(),
         format: invocation.format,
     };
+    if let Some(command) = invocation.command.strip_prefix(dpctl::PREFIX) {
+        return Some(dpctl::run(server, command, &call));
+    }
     match by_name.get(invocation.command.as_str()) {
         Some(command) => (command.run)(server, &call),
         None => error(format!("\"{}\" is not available", invocation.command)),

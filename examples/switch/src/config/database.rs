@@ -98,6 +98,12 @@ fn set_columns<T>(row: &RowView<'_, T>, columns: &[&'static str]) -> Vec<&'stati
     columns.iter().copied().filter(|c| row.cell(c).is_some_and(|d| !d.is_empty())).collect()
 }
 
+/// Columns that are set, and with them those of which that is to be said for another reason.
+fn others<const N: usize>(mut set: Vec<&'static str>, more: [(&'static str, bool); N]) -> Vec<&'static str> {
+    set.extend(more.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name));
+    set
+}
+
 fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
     let names: Vec<&str> = row.get(Bridge::PROTOCOLS).iter().collect();
     let ports = row.get(Bridge::PORTS).iter().filter_map(|id| replica.row(id)).map(|p| port(replica, p));
@@ -151,6 +157,7 @@ fn port(replica: &Replica, row: RowView<'_, Port>) -> PortConfig {
         cvlans: row.get(Port::CVLANS).iter().filter_map(|t| u16::try_from(t).ok()).collect(),
         protected: row.get(Port::PROTECTED),
         other_config: settings(row.get(Port::OTHER_CONFIG)),
+        others: others(set_columns(&row, &["qos"]), [("lacp", row.get(Port::LACP).is_some_and(|mode| mode != "off"))]),
     }
 }
 
@@ -164,7 +171,13 @@ fn interface(row: RowView<'_, Interface>) -> InterfaceConfig {
         mtu_request: small(row.get(Interface::MTU_REQUEST)),
         options: settings(row.get(Interface::OPTIONS)),
         other_config: settings(row.get(Interface::OTHER_CONFIG)),
-        others: set_columns(&row, &["bfd", "cfm_mpid", "lldp"]),
+        others: others(
+            set_columns(&row, &["bfd", "cfm_mpid", "lldp"]),
+            [
+                ("ingress_policing_rate", row.get(Interface::INGRESS_POLICING_RATE) != 0),
+                ("ingress_policing_kpkts_rate", row.get(Interface::INGRESS_POLICING_KPKTS_RATE) != 0),
+            ],
+        ),
     }
 }
 
@@ -178,5 +191,12 @@ fn controller(row: RowView<'_, Controller>) -> ControllerConfig {
         rate_limit: small(row.get(Controller::CONTROLLER_RATE_LIMIT)),
         burst_limit: small(row.get(Controller::CONTROLLER_BURST_LIMIT)),
         queue_size: small(row.get(Controller::CONTROLLER_QUEUE_SIZE)),
+        others: others(
+            set_columns(&row, &["local_gateway", "local_ip", "local_netmask", "other_config"]),
+            [
+                ("connection_mode:in-band", row.get(Controller::CONNECTION_MODE) == Some("in-band")),
+                ("enable_async_messages:false", row.get(Controller::ENABLE_ASYNC_MESSAGES) == Some(false)),
+            ],
+        ),
     }
 }

@@ -142,6 +142,9 @@ pub struct PortConfig {
     pub protected: bool,
     /// `other_config` of the Port table.
     pub other_config: Settings,
+    /// What of the Port table is set and has no place here, by column: `qos`, `lacp`.
+    #[serde(skip)]
+    pub others: Vec<&'static str>,
 }
 
 impl PortConfig {
@@ -227,7 +230,7 @@ pub struct InterfaceConfig {
     pub options: Settings,
     /// `other_config` of the Interface table.
     pub other_config: Settings,
-    /// What of the Interface table is set and has no place here, by column: `bfd`, `cfm_mpid`...
+    /// What of the Interface table is set and has no place here, by column: `bfd`, `ingress_policing_rate`...
     #[serde(skip)]
     pub others: Vec<&'static str>,
 }
@@ -279,6 +282,9 @@ pub struct ControllerConfig {
     pub burst_limit: Option<u32>,
     /// Packets that wait for it, with a rate limit.
     pub queue_size: Option<u32>,
+    /// What of the Controller table is set and has no place here, by column: `connection_mode`, `local_ip`.
+    #[serde(skip)]
+    pub others: Vec<&'static str>,
 }
 
 #[cfg(test)]

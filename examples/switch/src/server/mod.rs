@@ -149,7 +149,7 @@ impl Server {
             }
         }
         self.busy |= self.openflow.run(&mut self.switch, now);
-        self.switch.obey_controllers();
+        self.switch.obey_controllers(now);
         self.forward(now);
         self.coverage.run(now);
         if let Some(database) = &mut self.database {
@@ -251,7 +251,7 @@ impl Server {
         // Batches have room for 32 packets, always.
         self.coverage.set("dp_packet_batch_grow", 0);
         let mut totals = std::collections::BTreeMap::new();
-        for datapath in self.switch.datapaths() {
+        for datapath in self.switch.all_datapaths() {
             let ledger = datapath.dpif().ledger();
             *totals.entry("netdev_received").or_insert(0) += ledger.received;
             for reason in ovs_dpif::DropReason::ALL {
@@ -309,7 +309,14 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
     match reason {
         R::FlowDrop => "drop_action_of_pipeline",
         R::TooManyResubmits => "drop_action_too_many_resubmit",
-        R::RecirculationDepth => "datapath_drop_recirc_error",
+        R::TooDeep => "drop_action_recursion_too_deep",
+        R::StackTooDeep => "drop_action_stack_too_deep",
+        R::TooManyLabels => "drop_action_too_many_mpls_labels",
+        R::TunnelMetadata => "drop_action_invalid_tunnel_metadata",
+        R::UnsupportedPacketType => "drop_action_unsupported_packet_type",
+        R::NoRecirculation => "drop_action_no_recirculation_context",
+        R::ForwardingDisabled => "drop_action_forwarding_disabled",
+        R::RecirculationDepth | R::UnknownRecirculation => "datapath_drop_recirc_error",
         R::UnknownPort => "datapath_drop_invalid_port",
         R::InvalidPacket => "datapath_drop_rx_invalid_packet",
         R::MeterExceeded => "datapath_drop_meter",

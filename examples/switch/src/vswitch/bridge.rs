@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ovs_dpif::{Dpif, PortNo, Upcall};
-use ovs_ofproto::codec::{GroupMod, Message, MeterMod, Version, Versions};
+use ovs_dpif::connections::{Filter, TupleFilter};
+use ovs_dpif::{Dpif, DpifError, PortNo, Upcall};
+use ovs_ofproto::codec::{CtFlush, CtTuple, GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::FailMode as TakeOver;
 use ovs_ofproto::pipeline::{
     ALL_GROUPS, ALL_METERS, ConnectionConfig, ConnectionId, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, Event,
@@ -342,8 +343,10 @@ impl Bridge {
         now: Instant,
     ) {
         self.config = config.clone();
-        self.problems = problems(config);
-        if let Some(problems) = &self.problems {
+        let before = std::mem::replace(&mut self.problems, problems(config));
+        if let Some(problems) = &self.problems
+            && self.problems != before
+        {
             tracing::warn!(target: "bridge", "bridge {}: {problems}", self.name);
         }
         self.address = self.pick_address(config, devices);
@@ -533,7 +536,7 @@ impl Bridge {
     }
 
     /// Does what controllers asked of devices.
-    pub(super) fn obey_controllers(&mut self, devices: &mut dyn Devices) {
+    pub(super) fn obey_controllers(&mut self, dp: &mut dyn Dpif, devices: &mut dyn Devices, now: Instant) {
         while let Some(event) = self.of.poll_event() {
             match event {
                 Event::PortConfig(number) => {
@@ -546,11 +549,14 @@ impl Bridge {
                         self.publish(&port, devices);
                     }
                 }
-                Event::FlushConnections(_) => {
-                    tracing::warn!(
-                        target: "ofproto",
-                        "{}: connections are not flushed: the datapath cannot be told", self.name
-                    );
+                Event::FlushConnections(which) => {
+                    let flushed = match dp.conntrack() {
+                        Some(connections) => connections.flush(&filter(&which), now).map(drop),
+                        None => Err(DpifError::Unsupported("connection tracking")),
+                    };
+                    if let Err(e) = flushed {
+                        tracing::warn!(target: "ofproto", "{}: connections are not flushed: {e}", self.name);
+                    }
                 }
                 // Those who are connected were told.
                 _ => {}
@@ -640,15 +646,61 @@ fn number_of(address: EthAddr) -> u64 {
     address.0.iter().fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
+/// Which connections a controller wants forgotten.
+fn filter(which: &CtFlush) -> Filter {
+    let way = |tuple: &CtTuple| {
+        let (is_icmp, (id, kind, code)) = (which.is_icmp(), tuple.icmp);
+        let port = |port: u16| Some(port).filter(|port| *port != 0 && !is_icmp);
+        TupleFilter {
+            src: tuple.src,
+            dst: tuple.dst,
+            proto: Some(which.protocol).filter(|p| *p != 0),
+            src_port: port(tuple.src_port),
+            dst_port: port(tuple.dst_port),
+            icmp_id: Some(id).filter(|id| *id != 0 && is_icmp),
+            icmp_type: Some(kind).filter(|kind| *kind != 0 && is_icmp),
+            icmp_code: Some(code).filter(|code| *code != 0 && is_icmp),
+        }
+    };
+    Filter {
+        zone: which.zone,
+        mark: which.mark,
+        label: which.labels,
+        original: way(&which.original),
+        reply: way(&which.reply),
+    }
+}
+
+/// Keys of `other_config` that are obeyed, by table. Those of protocols and of bonds are told where these are asked for.
+const PORT_KEYS: &[&str] =
+    &["mcast-snooping-flood", "mcast-snooping-flood-reports", "priority-tags", "qinq-ethtype", "transient"];
+const BRIDGE_KEYS: &[&str] = &[
+    "datapath-id",
+    // No flows of its own are what a bridge has.
+    "disable-in-band",
+    "forward-bpdu",
+    "hwaddr",
+    "mac-aging-time",
+    "mac-table-size",
+    "mcast-snooping-aging-time",
+    "mcast-snooping-disable-flood-unregistered",
+    "mcast-snooping-table-size",
+];
+
+/// Keys that are not obeyed.
+pub(super) fn unknown(settings: &crate::config::Settings, known: &[&str]) -> impl Iterator<Item = String> {
+    settings.keys().filter(|key| !known.contains(&key.as_str())).map(|key| format!("other_config:{key}"))
+}
+
+fn not_available(what: &[String]) -> Option<String> {
+    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+}
+
 /// What of a port's configuration is not done though the port is there.
 fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
-    let mut what: Vec<String> = interface.others.iter().map(|c| c.to_string()).collect();
-    for key in ["qinq-ethtype", "rstp-enable", "stp-enable", "lacp-system-id"] {
-        if port.other_config.contains_key(key) {
-            what.push(format!("other_config:{key}"));
-        }
-    }
-    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+    let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
+    let keys = unknown(&port.other_config, PORT_KEYS).chain(unknown(&interface.other_config, &[]));
+    not_available(&columns.chain(keys).collect::<Vec<_>>())
 }
 
 /// What of a bridge's configuration is not done though the bridge is there.
@@ -659,7 +711,22 @@ fn problems(config: &BridgeConfig) -> Option<String> {
             what.push(name.into());
         }
     }
-    (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
+    // How a protocol is to run that is not to run is nothing to be done.
+    let keys = unknown(&config.other_config, BRIDGE_KEYS);
+    what.extend(keys.filter(|key| !key.contains(":stp-") && !key.contains(":rstp-")));
+    for controller in &config.controllers {
+        what.extend(controller.others.iter().map(|column| format!("{column} of controller {}", controller.target)));
+    }
+    let mut all: Vec<String> = not_available(&what).into_iter().collect();
+    for (number, table) in &config.tables {
+        let groups = table.groups.iter().filter(|text| subfield(text).is_none()).map(|text| ("groups", text));
+        let prefixes = table.prefixes.iter().flatten().filter(|text| FieldId::by_name(text).is_none());
+        let prefixes = prefixes.map(|text| ("prefixes", text));
+        all.extend(
+            groups.chain(prefixes).map(|(column, text)| format!("flow table {number}: {column}: {text} is no field")),
+        );
+    }
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// What of a table's configuration the pipeline is told.
@@ -675,15 +742,63 @@ fn of_table(config: &FlowTableConfig) -> TableConfig {
 
 /// A field or a part of one, as the column `groups` has it: `NXM_OF_IN_PORT[]`.
 fn subfield(text: &str) -> Option<Subfield> {
-    let (name, bits) = text.split_once('[')?;
-    let field = FieldId::by_name(name)?;
-    let whole = Subfield::whole(field);
-    let bits = bits.strip_suffix(']')?;
-    if bits.is_empty() {
-        return Some(whole);
+    let ovs_packet::field::Subfield { field, offset, bits } = text.parse().ok()?;
+    Some(Subfield { field, offset, bits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_done_is_told() {
+        let mut bridge = BridgeConfig::new("br0");
+        assert_eq!(problems(&bridge), None);
+        for key in ["hwaddr", "stp-priority", "dp-desc"] {
+            bridge.other_config.insert(key.into(), "x".into());
+        }
+        let mut controller = ControllerConfig { target: "tcp:192.0.2.1".into(), ..ControllerConfig::default() };
+        controller.others = vec!["connection_mode:in-band"];
+        bridge.controllers.push(controller);
+        let table = FlowTableConfig {
+            groups: vec!["NXM_OF_IN_PORT[]".into(), "colour[]".into()],
+            prefixes: Some(vec!["ip_dst".into(), "taste".into()]),
+            ..FlowTableConfig::default()
+        };
+        bridge.tables.insert(3, table);
+        assert_eq!(
+            problems(&bridge).unwrap(),
+            "not available: other_config:dp-desc, connection_mode:in-band of controller tcp:192.0.2.1; \
+             flow table 3: groups: colour[] is no field; flow table 3: prefixes: taste is no field"
+        );
+        let mut port = PortConfig::new("p1");
+        port.other_config.insert("priority-tags".into(), "always".into());
+        let mut interface = InterfaceConfig::new("p1");
+        assert_eq!(left_out(&port, &interface), None);
+        port.others.push("qos");
+        port.other_config.insert("lacp-time".into(), "fast".into());
+        interface.others.push("ingress_policing_rate");
+        interface.other_config.insert("emc-enable".into(), "false".into());
+        assert_eq!(
+            left_out(&port, &interface).unwrap(),
+            "not available: qos, ingress_policing_rate, other_config:lacp-time, other_config:emc-enable"
+        );
     }
-    let (first, last) = bits.split_once("..").unwrap_or((bits, bits));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    let len = last.checked_sub(first)?.checked_add(1)?;
-    (last < whole.bits).then_some(Subfield { offset: first, bits: len, ..whole })
+
+    #[test]
+    fn what_controllers_want_forgotten() {
+        let mut which = CtFlush::default();
+        assert_eq!(filter(&which), Filter::default());
+        (which.zone, which.protocol) = (Some(5), 1);
+        which.original.icmp = (7, 8, 0);
+        which.original.src_port = 9;
+        let asked = filter(&which);
+        assert_eq!((asked.zone, asked.original.proto, asked.original.src_port), (Some(5), Some(1), None));
+        assert_eq!(
+            (asked.original.icmp_id, asked.original.icmp_type, asked.original.icmp_code),
+            (Some(7), Some(8), None)
+        );
+        (which.protocol, which.original.icmp) = (17, (0, 0, 0));
+        assert_eq!(filter(&which).original.src_port, Some(9));
+    }
 }

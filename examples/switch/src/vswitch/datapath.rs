@@ -146,9 +146,15 @@ impl<'a> DatapathInfo<'a> {
 
 impl SharedDatapath {
     /// A datapath with the one port that it always has: port 0, of its own name.
-    pub(super) fn new(kind: &'static str, is_dummy: bool, seed: u64, devices: &mut dyn Devices) -> SharedDatapath {
+    pub(super) fn new(
+        kind: &'static str,
+        name: String,
+        is_dummy: bool,
+        seed: u64,
+        devices: &mut dyn Devices,
+    ) -> SharedDatapath {
         let dp = Box::new(Datapath::with_limits(Limits::default(), seed));
-        let mut datapath = SharedDatapath { kind, name: format!("ovs-{kind}"), is_dummy, dp };
+        let mut datapath = SharedDatapath { kind, name, is_dummy, dp };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());
             let added = devices

@@ -30,6 +30,8 @@ struct Dummy {
     kind: &'static str,
     options: Settings,
     carrier_resets: u64,
+    /// Datapaths that have a port of it.
+    users: usize,
 }
 
 #[derive(Debug, Default)]
@@ -59,19 +61,27 @@ impl Dummies {
         self.registry().devices.iter().map(|(name, d)| (name.clone(), d.options.clone())).collect()
     }
 
-    /// Opens a dummy device that calls its kind by another name: one that stands for a device of that kind.
+    /// Opens a dummy device that calls its kind by another name: one that stands for a device of that kind. A device that
+    /// is open is shared.
     ///
     /// # Errors
     /// What of its options cannot be, in a line.
     pub fn open_as(&self, kind: &'static str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
         let captures = check(kind, interface)?;
         let mut registry = self.registry();
+        if let Some(there) = registry.devices.get_mut(&interface.name) {
+            if there.kind != kind || there.options != interface.options {
+                return Err(format!("{}: in use as another device, of type {}", interface.name, there.kind));
+            }
+            there.users += 1;
+            return Ok(Box::new(there.control.port(&interface.name, kind)));
+        }
         let number = FIRST_ADDRESS.wrapping_add(registry.opened);
         registry.opened += 1;
         let [a, b, c, d] = number.to_be_bytes();
         let (port, control) = DummyPort::new(&interface.name, kind, EthAddr([0xaa, 0x55, a, b, c, d]));
         apply(&control, kind, interface, captures);
-        let dummy = Dummy { control, kind, options: interface.options.clone(), carrier_resets: 0 };
+        let dummy = Dummy { control, kind, options: interface.options.clone(), carrier_resets: 0, users: 1 };
         registry.devices.insert(interface.name.clone(), dummy);
         Ok(Box::new(port))
     }
@@ -210,7 +220,12 @@ impl Devices for Dummies {
 
     fn closed(&mut self, name: &str) {
         let mut registry = self.registry();
-        registry.devices.remove(name);
+        if let Some(dummy) = registry.devices.get_mut(name) {
+            dummy.users -= 1;
+            if dummy.users == 0 {
+                registry.devices.remove(name);
+            }
+        }
         registry.patches.closed();
     }
 }
@@ -241,6 +256,22 @@ mod tests {
         assert_eq!(dummies.get("p1").unwrap().queues(), 3);
         assert_eq!(dummies.attributes("p1").unwrap().index, Some(9));
         assert_eq!(dummies.attributes("p1").unwrap().address, Some("aa:55:aa:55:00:00".parse().unwrap()));
+        dummies.closed("p1");
+        assert!(dummies.get("p1").is_none());
+    }
+
+    #[test]
+    fn a_device_that_is_open_is_shared_until_nobody_has_it() {
+        let mut dummies = Dummies::default();
+        let first = dummies.open("dummy", &interface(&[])).unwrap();
+        let second = dummies.open("dummy", &interface(&[])).unwrap();
+        assert_eq!(first.address(), second.address());
+        assert_eq!(
+            dummies.open("dummy-pmd", &interface(&[])).unwrap_err(),
+            "p1: in use as another device, of type dummy"
+        );
+        dummies.closed("p1");
+        assert!(dummies.get("p1").is_some());
         dummies.closed("p1");
         assert!(dummies.get("p1").is_none());
     }

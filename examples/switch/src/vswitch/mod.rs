@@ -26,7 +26,8 @@ mod standard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 
-use ovs_dpif::{DropReason, Resolution, Upcall};
+use ovs_dpif::netdev::Netdev;
+use ovs_dpif::{Dpif, DpifError, DropReason, Resolution, Upcall};
 use ovs_packet::{Instant, OfPort};
 
 use crate::config::{BridgeConfig, Config, InterfaceConfig};
@@ -38,6 +39,9 @@ pub use dummies::Dummies;
 pub use standard::{DummyLevel, StandardDevices};
 
 use datapath::SharedDatapath;
+
+/// Keys of `other_config` of the whole that are obeyed: this one by who writes the database.
+const KEYS: &[&str] = &["stats-update-interval"];
 
 /// How many rounds a datapath is polled before everything else has its turn.
 const ROUNDS: usize = 64;
@@ -70,10 +74,14 @@ pub struct Vswitch {
     devices: Box<dyn Devices>,
     seed: u64,
     datapaths: BTreeMap<&'static str, SharedDatapath>,
+    /// Datapaths that no bridge uses, by type and name.
+    spare: BTreeMap<String, SharedDatapath>,
     bridges: BTreeMap<String, Bridge>,
     /// What was said of bridges that are not there.
     refused: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
+    /// Settings of the whole that are not obeyed, as they were told last.
+    unknown: Vec<String>,
 }
 
 impl Vswitch {
@@ -84,9 +92,11 @@ impl Vswitch {
             devices,
             seed,
             datapaths: BTreeMap::new(),
+            spare: BTreeMap::new(),
             bridges: BTreeMap::new(),
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
+            unknown: Vec::new(),
         }
     }
 
@@ -117,9 +127,14 @@ impl Vswitch {
         self.datapaths.values().map(SharedDatapath::info)
     }
 
+    /// All datapaths: those that bridges use, and those that were [made](Self::create_datapath) besides.
+    pub fn all_datapaths(&self) -> impl Iterator<Item = DatapathInfo<'_>> {
+        self.datapaths.values().chain(self.spare.values()).map(SharedDatapath::info)
+    }
+
     /// A datapath by its name, with or without its type in front: `dummy@ovs-dummy`, `ovs-dummy`.
     pub fn datapath(&self, name: &str) -> Option<DatapathInfo<'_>> {
-        self.datapaths().find(|d| d.full_name() == name || d.name() == name)
+        self.all_datapaths().find(|d| d.full_name() == name || d.name() == name)
     }
 
     /// Why an interface is not as it was configured.
@@ -134,7 +149,7 @@ impl Vswitch {
 
     /// Descriptors that become readable when ports have received something.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.datapaths.values().flat_map(SharedDatapath::fds).collect()
+        self.datapaths.values().chain(self.spare.values()).flat_map(SharedDatapath::fds).collect()
     }
 
     /// When [`run`](Self::run) is due even if nothing is received.
@@ -148,6 +163,11 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
+        let unknown: Vec<String> = bridge::unknown(&config.other_config, KEYS).collect();
+        if !unknown.is_empty() && unknown != self.unknown {
+            tracing::warn!(target: "bridge", "Open_vSwitch: not available: {}", unknown.join(", "));
+        }
+        self.unknown = unknown;
         let wanted = self.wanted(config);
         let gone: Vec<String> = self
             .bridges
@@ -247,10 +267,9 @@ impl Vswitch {
     fn apply_bridge(&mut self, name: &str, config: &BridgeConfig, kind: &'static str, now: Instant) {
         let seed = self.seed;
         let devices = self.devices.as_mut();
-        let datapath = self
-            .datapaths
-            .entry(kind)
-            .or_insert_with(|| SharedDatapath::new(kind, self.types.is_dummy(kind), seed, devices));
+        let datapath = self.datapaths.entry(kind).or_insert_with(|| {
+            SharedDatapath::new(kind, format!("ovs-{kind}"), self.types.is_dummy(kind), seed, devices)
+        });
         let is_new = !self.bridges.contains_key(name);
         let bridge = self.bridges.entry(name.to_string()).or_insert_with(|| Bridge::new(name, kind));
         let local = local_interface(name);
@@ -287,6 +306,51 @@ impl Vswitch {
         bridge.meet_devices(devices);
     }
 
+    /// Makes a datapath that no bridge uses, by its type and name (`dummy@dp1`), with a port of its own name.
+    ///
+    /// # Errors
+    /// [`DpifError::DatapathExists`], also for the names of those that bridges use; a type that there is not.
+    pub fn create_datapath(&mut self, name: &str) -> Result<(), DpifError> {
+        let (kind, bare) = name.split_once('@').unwrap_or(("", name));
+        let no_such = |why: String| DpifError::System { what: "datapath", source: std::io::Error::other(why) };
+        let kind = self.types.resolve(kind).map_err(no_such)?;
+        let full = format!("{kind}@{bare}");
+        if self.spare.contains_key(&full) || bare == format!("ovs-{kind}") {
+            return Err(DpifError::DatapathExists(full));
+        }
+        let (is_dummy, devices) = (self.types.is_dummy(kind), self.devices.as_mut());
+        self.spare.insert(full, SharedDatapath::new(kind, bare.to_string(), is_dummy, self.seed, devices));
+        Ok(())
+    }
+
+    /// Removes a datapath that was [made](Self::create_datapath). The devices of its ports are for the caller to
+    /// [close](Self::device_closed).
+    ///
+    /// # Errors
+    /// [`DpifError::NoSuchDatapath`]; [`DpifError::Unsupported`] for one that bridges use.
+    pub fn remove_datapath(&mut self, name: &str) -> Result<(), DpifError> {
+        if self.spare.remove(name).is_some() {
+            return Ok(());
+        }
+        match self.datapath(name) {
+            Some(_) => Err(DpifError::Unsupported("removal of a datapath that bridges use")),
+            None => Err(DpifError::NoSuchDatapath(name.to_string())),
+        }
+    }
+
+    /// Opens a device for a port that is no bridge's.
+    ///
+    /// # Errors
+    /// Why not, in a line.
+    pub fn open_device(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
+        self.devices.open(kind, interface)
+    }
+
+    /// A device of [`open_device`](Self::open_device), or of a datapath that was made, is nobody's port any more.
+    pub fn device_closed(&mut self, name: &str) {
+        self.devices.closed(name);
+    }
+
     // Work.
 
     /// Takes what the ports received, forwards it, and does what is due. Returns how many packets it took: while that is
@@ -306,6 +370,13 @@ impl Vswitch {
                 }
             }
         }
+        for datapath in self.spare.values_mut() {
+            let mut upcalls = Vec::new();
+            taken += datapath.poll(now, &mut upcalls);
+            for upcall in upcalls {
+                dispatch(&mut BTreeMap::new(), datapath, upcall, now);
+            }
+        }
         for bridge in self.bridges.values_mut() {
             if let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) {
                 bridge.run(datapath, now);
@@ -315,8 +386,12 @@ impl Vswitch {
     }
 
     /// Does what controllers asked of devices.
-    pub fn obey_controllers(&mut self) {
-        self.bridges.values_mut().for_each(|b| b.obey_controllers(self.devices.as_mut()));
+    pub fn obey_controllers(&mut self, now: Instant) {
+        for bridge in self.bridges.values_mut() {
+            if let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) {
+                bridge.obey_controllers(datapath.dpif_mut(), self.devices.as_mut(), now);
+            }
+        }
     }
 
     /// Tells controllers what became of devices. Call it when a device's state may have changed, and now and then.
@@ -325,20 +400,22 @@ impl Vswitch {
     }
 
     /// Has `f` do something with a bridge and its datapath.
-    pub fn with_bridge<T>(
-        &mut self,
-        name: &str,
-        f: impl FnOnce(&mut Bridge, &mut dyn ovs_dpif::Dpif) -> T,
-    ) -> Option<T> {
+    pub fn with_bridge<T>(&mut self, name: &str, f: impl FnOnce(&mut Bridge, &mut dyn Dpif) -> T) -> Option<T> {
         let bridge = self.bridges.get_mut(name)?;
         let datapath = self.datapaths.get_mut(bridge.datapath_type())?;
         Some(f(bridge, datapath.dpif_mut()))
     }
 
+    /// A datapath by its name, as [`datapath`](Self::datapath) takes it.
+    pub fn datapath_mut(&mut self, name: &str) -> Option<&mut dyn Dpif> {
+        let mut all = self.datapaths.values_mut().chain(self.spare.values_mut());
+        let found = all.find(|d| d.info().full_name() == name || d.info().name() == name);
+        found.map(SharedDatapath::dpif_mut)
+    }
+
     /// Has `f` do something with a datapath, by its name.
-    pub fn with_datapath<T>(&mut self, name: &str, f: impl FnOnce(&mut dyn ovs_dpif::Dpif) -> T) -> Option<T> {
-        let kind = self.datapath(name)?.kind();
-        self.datapaths.get_mut(kind).map(|d| f(d.dpif_mut()))
+    pub fn with_datapath<T>(&mut self, name: &str, f: impl FnOnce(&mut dyn Dpif) -> T) -> Option<T> {
+        self.datapath_mut(name).map(f)
     }
 }
 

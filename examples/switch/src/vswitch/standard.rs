@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ovs_dpif::netdev::{Netdev, PacketSocket};
+use ovs_dpif::netdev::{Netdev, PacketSocket, XdpConfig, XdpMode, XdpSocket};
 use ovs_packet::EthAddr;
 
 use super::devices::{Attributes, Devices};
 use super::dummies::Dummies;
-use crate::config::InterfaceConfig;
+use crate::config::{InterfaceConfig, Settings};
 
 /// For which kinds dummy devices stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,8 +28,8 @@ pub enum DummyLevel {
 pub struct StandardDevices {
     dummies: Dummies,
     level: DummyLevel,
-    /// What is known of interfaces of the kernel.
-    system: BTreeMap<String, Attributes>,
+    /// The options of interfaces of the kernel that are open.
+    system: BTreeMap<String, Settings>,
 }
 
 impl StandardDevices {
@@ -65,9 +65,26 @@ fn of_kernel(name: &str) -> Attributes {
     }
 }
 
+/// The options of an interface of type `afxdp`.
+fn xdp_config(interface: &InterfaceConfig) -> Result<XdpConfig, String> {
+    let name = &interface.name;
+    interface.options.iter().try_fold(XdpConfig::default(), |config, (key, value)| {
+        match (key.as_str(), value.as_str()) {
+            ("xdp-mode", mode) => {
+                let mode = XdpMode::by_name(mode)
+                    .ok_or_else(|| format!("{name}: option xdp-mode: there is no mode {mode}"))?;
+                Ok(config.with_mode(mode))
+            }
+            ("use-need-wakeup", "true" | "false") => Ok(config.with_need_wakeup(value == "true")),
+            ("use-need-wakeup", _) => Err(format!("{name}: option use-need-wakeup: {value} is not true or false")),
+            _ => Err(format!("{name}: option {key} of an afxdp device is not available")),
+        }
+    })
+}
+
 impl Devices for StandardDevices {
     fn kinds(&self) -> Vec<&'static str> {
-        let mut kinds = vec!["patch", "system"];
+        let mut kinds = vec!["afxdp", "patch", "system"];
         if self.level != DummyLevel::Off {
             kinds.extend(["dummy", "dummy-internal", "dummy-pmd"]);
         }
@@ -87,12 +104,25 @@ impl Devices for StandardDevices {
             ("system", DummyLevel::System | DummyLevel::All) => self.dummies.open_as("system", interface),
             ("internal", DummyLevel::All) => self.dummies.open_as("internal", interface),
             ("tap", DummyLevel::All) => self.dummies.open_as("tap", interface),
+            ("afxdp", DummyLevel::All) => self.dummies.open_as("afxdp", interface),
+            ("afxdp", _) => {
+                let device = XdpSocket::open(&interface.name, xdp_config(interface)?).map_err(|e| e.to_string())?;
+                for why in device.fallbacks() {
+                    tracing::warn!(target: "netdev_afxdp", "{}: {why}", interface.name);
+                }
+                tracing::info!(
+                    target: "netdev_afxdp",
+                    "{}: XDP mode {}, {} queues", interface.name, device.mode().name(), device.queues()
+                );
+                self.system.insert(interface.name.clone(), interface.options.clone());
+                Ok(Box::new(device))
+            }
             ("system", _) => {
                 if let Some(option) = interface.options.keys().next() {
                     return Err(format!("{}: option {option} of a system device is not available", interface.name));
                 }
                 let device = PacketSocket::open(&interface.name).map_err(|e| e.to_string())?;
-                self.system.insert(interface.name.clone(), of_kernel(&interface.name));
+                self.system.insert(interface.name.clone(), Settings::new());
                 Ok(Box::new(device))
             }
             ("internal" | "tap", _) => Err(format!("{}: devices of type {kind} are not available", interface.name)),
@@ -101,10 +131,15 @@ impl Devices for StandardDevices {
     }
 
     fn configure(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<(), String> {
-        if self.system.contains_key(&interface.name) {
-            return match interface.options.keys().next() {
-                Some(key) => Err(format!("{}: option {key} of a system device is not available", interface.name)),
-                None => Ok(()),
+        if let Some(options) = self.system.get(&interface.name) {
+            let keys = options.keys().chain(interface.options.keys());
+            let changed = keys.into_iter().find(|key| options.get(*key) != interface.options.get(*key));
+            return match (changed, kind) {
+                (None, _) => Ok(()),
+                (Some(key), "afxdp") => {
+                    Err(format!("{}: option {key} changes only when the port is made anew", interface.name))
+                }
+                (Some(key), _) => Err(format!("{}: option {key} of a {kind} device is not available", interface.name)),
             };
         }
         self.dummies.configure(kind, interface)
@@ -125,6 +160,29 @@ impl Devices for StandardDevices {
     fn closed(&mut self, name: &str) {
         if self.system.remove(name).is_none() {
             self.dummies.closed(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_xdp_are_known_or_refused() {
+        let of = |options: &[(&str, &str)]| {
+            let mut interface = InterfaceConfig::new("p1");
+            interface.options = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            xdp_config(&interface)
+        };
+        let config = of(&[("xdp-mode", "generic"), ("use-need-wakeup", "false")]).unwrap();
+        assert_eq!((config.mode, config.need_wakeup), (XdpMode::Generic, false));
+        for (options, says) in [
+            (("xdp-mode", "fast"), "p1: option xdp-mode: there is no mode fast"),
+            (("use-need-wakeup", "1"), "p1: option use-need-wakeup: 1 is not true or false"),
+            (("n_rxq", "2"), "p1: option n_rxq of an afxdp device is not available"),
+        ] {
+            assert_eq!(of(&[options]).unwrap_err(), says);
         }
     }
 }

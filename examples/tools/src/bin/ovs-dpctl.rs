@@ -65,16 +65,22 @@ struct Kernel {
     open: BTreeMap<String, Datapath>,
 }
 
+/// The name of a datapath of the kernel without its type.
+fn bare(name: &str) -> Result<&str, DpifError> {
+    name.strip_prefix("system@").ok_or_else(|| DpifError::NoSuchDatapath(name.to_string()))
+}
+
 impl Datapaths for Kernel {
     fn kind(&self) -> &'static str {
         "system"
     }
 
     fn names(&mut self) -> Result<Vec<String>, DpifError> {
-        kernel::list(&Linux)
+        Ok(kernel::list(&Linux)?.into_iter().map(|name| format!("system@{name}")).collect())
     }
 
     fn open(&mut self, name: &str) -> Result<&mut dyn Dpif, DpifError> {
+        let name = bare(name)?;
         if !self.open.contains_key(name) {
             self.open.insert(name.to_string(), Datapath::open(&Linux, name, Opening::OBSERVE)?);
         }
@@ -85,11 +91,13 @@ impl Datapaths for Kernel {
     }
 
     fn create(&mut self, name: &str) -> Result<(), DpifError> {
+        let name = bare(name)?;
         self.open.insert(name.to_string(), Datapath::create(&Linux, name, Opening::OBSERVE)?);
         Ok(())
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DpifError> {
+        let name = bare(name)?;
         match self.open.remove(name) {
             Some(datapath) => datapath.remove(),
             None => Datapath::open(&Linux, name, Opening::OBSERVE)?.remove(),
