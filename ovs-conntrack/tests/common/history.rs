@@ -34,11 +34,14 @@ pub(crate) struct Turn {
     pub(crate) packet: Packet,
     pub(crate) client: bool,
     pub(crate) flags: &'static str,
-    /// How far its numbers are off.
-    pub(crate) seq_off: i32,
-    pub(crate) ack_off: i32,
-    /// Payload.
-    pub(crate) len: usize,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    /// The sequence number behind it.
+    pub(crate) end: u32,
+    /// The window that it announces, without its scale.
+    pub(crate) window: u16,
+    /// Whether one of its numbers is off.
+    pub(crate) off: bool,
     /// The turn in words.
     pub(crate) words: String,
 }
@@ -52,6 +55,7 @@ pub(crate) struct History<'a> {
     pub(crate) shifts: [Option<u8>; 2],
     step: u32,
     steps: u32,
+    orderly: bool,
 }
 
 impl<'a> History<'a> {
@@ -59,7 +63,12 @@ impl<'a> History<'a> {
         let sent = [random.below(u32::MAX), random.below(u32::MAX)];
         let shifts = [random.one_of(&[None, Some(0), Some(7)]), random.one_of(&[None, Some(0), Some(7)])];
         let steps = 4 + random.below(LONGEST - 4);
-        History { random, sent, shifts, step: 0, steps }
+        History { random, sent, shifts, step: 0, steps, orderly: false }
+    }
+
+    /// One that begins with a handshake, whose numbers are right, whose windows are wide, and that has no other SYN.
+    pub(crate) fn orderly(random: &'a mut Random) -> Self {
+        History { orderly: true, ..History::new(random) }
     }
 }
 
@@ -72,7 +81,10 @@ impl Iterator for History<'_> {
         }
         let random = &mut *self.random;
         let (client, flags) = match self.step {
-            0..=2 if random.below(5) > 0 => [(true, "syn"), (false, "syn|ack"), (true, "ack")][self.step as usize],
+            0..=2 if self.orderly || random.below(5) > 0 => [(true, "syn"), (false, "syn|ack"), (true, "ack")][self.step as usize],
+            _ if self.orderly => {
+                (random.below(2) == 0, random.one_of(&["ack", "ack", "ack", "psh|ack", "psh|ack", "fin|ack", "rst", "rst|ack"]))
+            }
             _ => {
                 let all = ["ack", "ack", "psh|ack", "fin|ack", "rst", "rst|ack", "syn", "syn|ack", "psh|ack"];
                 (random.below(2) == 0, random.one_of(&all))
@@ -84,20 +96,23 @@ impl Iterator for History<'_> {
         let len = if control { 0 } else { random.one_of(&[0, 0, 1, 100, 1400]) };
         let off = [1, -1, 1000, -1000, 70_000, -70_000, 1 << 30];
         let (seq_off, ack_off) = match random.below(14) {
+            _ if self.orderly => (0, 0),
             0 => (random.one_of(&off), 0),
             1 => (0, random.one_of(&off)),
             _ => (0, 0),
         };
-        let window = random.one_of(&[0, 1, 1000, 65535, 65535]);
+        let window = if self.orderly { 65535 } else { random.one_of(&[0, 1, 1000, 65535, 65535]) };
         let (seq, ack) = (self.sent[own].wrapping_add_signed(seq_off), self.sent[other].wrapping_add_signed(ack_off));
         let packet = segment(client, flags, seq, ack, window, len, self.shifts[own]);
+        let numbered = flags.contains("syn") || flags.contains("fin");
+        let end = seq.wrapping_add(len as u32 + u32::from(numbered));
         if seq_off == 0 {
-            let numbered = flags.contains("syn") || flags.contains("fin");
-            self.sent[own] = self.sent[own].wrapping_add(len as u32 + u32::from(numbered));
+            self.sent[own] = end;
         }
-        let end = if client { 'C' } else { 'S' };
-        let words = format!("{end} {flags} {seq_off:+},{ack_off:+} w{window} n{len}");
-        Some(Turn { packet, client, flags, seq_off, ack_off, len, words })
+        let who = if client { 'C' } else { 'S' };
+        let words = format!("{who} {flags} {seq_off:+},{ack_off:+} w{window} n{len}");
+        let off = seq_off != 0 || ack_off != 0;
+        Some(Turn { packet, client, flags, seq, ack, end, window, off, words })
     }
 }
 
