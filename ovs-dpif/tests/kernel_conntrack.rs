@@ -15,7 +15,7 @@ use ovs_conntrack::{Filter, TcpState};
 use ovs_dpif::connections::ConnectionState;
 use ovs_dpif::kernel::{self, Options};
 use ovs_dpif::netdev::MemPort;
-use ovs_dpif::{CtRequest, DpAction, Dpif, PortSpec, Resolution, userspace};
+use ovs_dpif::{CtRequest, DpAction, Dpif, Nat, NatRange, PortSpec, Resolution, userspace};
 use ovs_netlink::Linux;
 use ovs_packet::packet::CtState;
 use ovs_packet::{FlowKey, Instant, Packet};
@@ -39,14 +39,14 @@ struct Side {
 }
 
 impl Side {
-    fn pair() -> [Side; 2] {
+    fn pair(name: &str) -> [Side; 2] {
         // No packets of the machine's own.
         for which in ["default", "all"] {
             let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1");
         }
-        let theirs = Box::new(kernel::Datapath::create(&Linux, "twin", Options::default()).unwrap());
-        let theirs = Side::with(theirs, PortSpec::Internal("twin1".into()));
-        let (device, _) = MemPort::new("twin1", 1);
+        let theirs = Box::new(kernel::Datapath::create(&Linux, name, Options::default()).unwrap());
+        let theirs = Side::with(theirs, PortSpec::Internal(format!("{name}1")));
+        let (device, _) = MemPort::new("end", 1);
         [theirs, Side::with(Box::new(userspace::Datapath::new()), PortSpec::Device(Box::new(device)))]
     }
 
@@ -68,7 +68,7 @@ impl Side {
     }
 
     /// What the packet is after tracking; nothing if tracking dropped it.
-    fn track(&mut self, packet: &Packet, request: &CtRequest) -> Option<Box<FlowKey>> {
+    fn track(&mut self, packet: &Packet, request: &CtRequest) -> Option<(Box<FlowKey>, Packet)> {
         let mut packet = packet.clone();
         packet.meta.in_port = self.port;
         let mut upcalls = Vec::new();
@@ -76,9 +76,9 @@ impl Side {
         for _ in 0..10 {
             if let Some(at) = upcalls.iter().position(|upcall| upcall.key.recirc_id.get() == 1) {
                 let upcall = upcalls.remove(at);
-                let key = upcall.key.clone();
+                let tracked = (upcall.key.clone(), upcall.packet.clone());
                 self.dp.resolve(upcall, Resolution::Consumed, now(), &mut Vec::new());
-                return Some(key);
+                return Some(tracked);
             }
             if self.dp.poll(now(), &mut upcalls) == 0 {
                 std::thread::sleep(Duration::from_millis(1));
@@ -89,9 +89,8 @@ impl Side {
 }
 
 /// State bits in words.
-fn words(key: Option<&FlowKey>) -> String {
-    let Some(key) = key else { return "dropped".into() };
-    let set = |i: &usize| key.ct_state >> i & 1 != 0;
+fn words(state: CtState) -> String {
+    let set = |i: &usize| state.bits() >> i & 1 != 0;
     (0..8).filter(set).map(|i| CtState::NAMES[i]).filter(|name| *name != "trk").collect::<Vec<_>>().join(" ")
 }
 
@@ -165,7 +164,9 @@ impl Difference<'_> {
             (true, false) if syn && !first => "a SYN of who answered",
             (_, false) if syn && through => "a SYN after both have finished",
             (true, false) if has("ack") && beyond(turn.ack, seen.end[other]) => "acknowledges what was not seen",
-            (false, true) if beyond(turn.end, seen.limit[other]) && !beyond(turn.seq, seen.limit[other]) => "ends beyond the window",
+            (false, true) if beyond(turn.end, seen.limit[other]) && !beyond(turn.seq, seen.limit[other]) => {
+                "ends beyond the window"
+            }
             (false, true) if *kernel == Some("SYN_SENT") && !first && !syn => "an answer to a SYN that is none",
             (false, _) if syn => "a SYN within the connection",
             (false, true) if has("rst") => "a reset of another number",
@@ -175,8 +176,9 @@ impl Difference<'_> {
     }
 }
 
-fn state_of(key: Option<&FlowKey>) -> CtState {
-    key.map_or(CtState::empty(), |key| CtState::from_bits_retain(key.ct_state))
+/// The state that tracking gave a packet; nothing if it dropped it.
+fn state_of(tracked: Option<(Box<FlowKey>, Packet)>) -> CtState {
+    tracked.map_or(CtState::empty(), |(key, _)| CtState::from_bits_retain(key.ct_state))
 }
 
 /// Whether the one state of the kernel's connection and those of its ends here are of the same moment.
@@ -212,13 +214,19 @@ fn compare([kernel, userspace]: &mut [Side; 2], histories: u32, orderly: bool) {
             let theirs = kernel.track(&turn.packet, &CtRequest::commit(0));
             let ours = userspace.track(&turn.packet, &CtRequest::commit(0));
             packets += 1;
-            story.push(format!("{} [{was:?} {own:?}] -> {}", turn.words, words(theirs.as_deref())));
+            let (theirs, ours) = (state_of(theirs), state_of(ours));
+            story.push(format!("{} [{was:?} {own:?}] -> {}", turn.words, words(theirs)));
             seen.off |= turn.off;
-            let (theirs, ours) = (state_of(theirs.as_deref()), state_of(ours.as_deref()));
             if theirs != ours {
                 same = false;
-                let own = match own { Some(ConnectionState::Ends(a, b)) => Some((a, b)), _ => None };
-                let was = match was { Some(ConnectionState::One(name)) => Some(name), _ => None };
+                let own = match own {
+                    Some(ConnectionState::Ends(a, b)) => Some((a, b)),
+                    _ => None,
+                };
+                let was = match was {
+                    Some(ConnectionState::One(name)) => Some(name),
+                    _ => None,
+                };
                 let difference = Difference { turn: &turn, seen: &seen, kernel: was, own, theirs, ours };
                 match difference.reason() {
                     Some(reason) => *explained.entry(reason).or_default() += 1,
@@ -254,7 +262,119 @@ fn compare([kernel, userspace]: &mut [Side; 2], histories: u32, orderly: bool) {
 #[ignore = "needs a kernel for tests: run by in_a_kernel"]
 fn tcp_histories() {
     let Some(_) = ovs_test_kernel::inside() else { return };
-    let mut sides = Side::pair();
-    compare(&mut sides, 1000, true);
-    compare(&mut sides, 1000, false);
+    let mut sides = Side::pair("tcp");
+    compare(&mut sides, 150, true);
+    compare(&mut sides, 300, false);
+}
+
+/// A datagram of some client, or a ping if that may be.
+fn fresh(random: &mut Random, pings: bool) -> Packet {
+    let ends = random.one_of(&[("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1"), ("10.0.0.3", "10.0.0.2")]);
+    let ends = format!("nw_src={},nw_dst={}", ends.0, ends.1);
+    if !pings || random.below(2) == 0 {
+        let ports = random.one_of(&[(1001, 53), (1002, 53), (53, 1001)]);
+        return common::with_payload(&format!("udp,{ends},tp_src={},tp_dst={}", ports.0, ports.1), b"a datagram");
+    }
+    let kind = random.one_of(&[8, 8, 8, 0, 13, 9]);
+    common::icmp(&format!("icmp,{ends},icmp_type={kind},icmp_code=0"), 1 + random.below(2) as u16)
+}
+
+/// The answer to a packet that left.
+fn answer(key: &FlowKey, packet: &Packet) -> Packet {
+    let [from, to] = [key.nw_dst, key.nw_src].map(|address| std::net::Ipv4Addr::from_bits(address.get()));
+    let ends = format!("nw_src={from},nw_dst={to}");
+    if key.nw_proto == 17 {
+        return common::with_payload(&format!("udp,{ends},tp_src={},tp_dst={}", key.tp_dst, key.tp_src), b"an answer");
+    }
+    let id = &packet.l3()[24..26];
+    let kind = 8 - key.tp_src.get();
+    common::icmp(&format!("icmp,{ends},icmp_type={kind},icmp_code=0"), u16::from_be_bytes([id[0], id[1]]))
+}
+
+/// Pings and datagrams, their answers, and errors about them, as they are and translated.
+///
+/// A turn is a packet of a client, or an answer to a packet that was let through, or an error about one, as it left.
+/// Keys and packets behind tracking must be the same, byte for byte.
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn datagrams_pings_errors_and_translation() {
+    let Some(_) = ovs_test_kernel::inside() else { return };
+    let mut random = Random::new();
+    let [mut kernel, mut userspace] = Side::pair("others");
+    let mut states = BTreeMap::<String, u32>::new();
+    let (mut marked, mut truncated, mut exhausted) = (0, 0, 0);
+    let outside: std::net::IpAddr = [192, 0, 2, 1].into();
+    let server: std::net::IpAddr = [10, 0, 0, 7].into();
+    let translations = [
+        None,
+        Some(Nat::Existing),
+        Some(Nat::Source(NatRange::address(outside))),
+        Some(Nat::Source(NatRange::address(outside).with_ports(7000, 7000))),
+        Some(Nat::Destination(NatRange::address(server))),
+        Some(Nat::Destination(NatRange::address(server).with_ports(54, 54))),
+    ];
+    for _ in 0..150 {
+        kernel.flush();
+        userspace.flush();
+        let nat = random.one_of(&translations);
+        let request = |nat: Option<Nat>| nat.map_or(CtRequest::commit(0), |nat| CtRequest::commit(0).with_nat(nat));
+        let (mut left, mut story) = (Vec::<(Box<FlowKey>, Packet)>::new(), Vec::new());
+        for _ in 0..10 {
+            let old = (!left.is_empty()).then(|| &left[random.below(left.len() as u32) as usize]);
+            let (packet, request) = match (random.below(4), old) {
+                (2, Some((key, packet))) => (answer(key, packet), request(nat.map(|_| Nat::Existing))),
+                (3, Some((key, packet))) => {
+                    let from = random.one_of(&["10.0.0.2", "10.0.0.9"]);
+                    let to = std::net::Ipv4Addr::from_bits(key.nw_src.get());
+                    let (kind, code) = random.one_of(&[(3, 1), (3, 3), (3, 4), (5, 1), (11, 0), (12, 0)]);
+                    let text = format!("icmp,nw_src={from},nw_dst={to},icmp_type={kind},icmp_code={code}");
+                    let error = common::icmp_error(&text, packet, random.one_of(&[1500, 28, 27, 12]) as usize);
+                    (error, request(nat.map(|_| Nat::Existing)))
+                }
+                _ => {
+                    // The kernel takes a range of ports for one of identifiers; here they are kept.
+                    let pings = nat.and_then(|nat| nat.range()?.ports).is_none();
+                    (fresh(&mut random, pings), request(nat))
+                }
+            };
+            let theirs = kernel.track(&packet, &request);
+            let ours = userspace.track(&packet, &request);
+            story.push(format!("{:02x?} {:?}", packet.l3(), request.nat));
+            let short = packet.l3()[9] == 1 && (48..56).contains(&packet.l3().len());
+            let Some((mut our_key, our_packet)) = ours else { panic!("dropped here: {story:#?}") };
+            if short && our_key.ct_state == (CtState::INVALID | CtState::TRACKED).bits() {
+                // The kernel is content with the ports in it, but cannot translate it.
+                truncated += 1;
+                continue;
+            }
+            let one_port = request.nat.and_then(|nat| nat.range()?.ports).is_some();
+            if theirs.is_none() && one_port && our_key.ct_state == (CtState::NEW | CtState::TRACKED).bits() {
+                // No port is left: the kernel drops the packet; here it stays as it is, and is not committed.
+                exhausted += 1;
+                continue;
+            }
+            let Some((mut their_key, their_packet)) = theirs else {
+                panic!("dropped by the kernel, {our_key:?}: {story:#?}")
+            };
+            our_key.in_port = their_key.in_port;
+            // The kernel marks as translated also the end that it left as it is: the packets below are the same.
+            let both = (CtState::SRC_NAT | CtState::DST_NAT).bits();
+            if their_key.ct_state & both == both && our_key.ct_state & both != 0 {
+                let more = their_key.ct_state & !our_key.ct_state;
+                their_key.ct_state &= !(more & both);
+                marked += u32::from(more & both != 0);
+            }
+            let state = words(CtState::from_bits_retain(their_key.ct_state));
+            assert_eq!(state, words(CtState::from_bits_retain(our_key.ct_state)), "kernel, ours: {story:#?}");
+            assert_eq!(their_key, our_key, "{story:#?}");
+            assert_eq!(their_packet.data(), our_packet.data(), "{story:#?}");
+            if their_key.nw_proto != 1 || [0, 8].contains(&their_key.tp_src.get()) {
+                left.push((their_key, their_packet));
+            }
+            *states.entry(state).or_default() += 1;
+        }
+    }
+    println!(
+        "packets by state: {states:?}; marked twice by the kernel: {marked}; short errors: {truncated}; no port left: {exhausted}"
+    );
 }

@@ -81,10 +81,13 @@ impl Iterator for History<'_> {
         }
         let random = &mut *self.random;
         let (client, flags) = match self.step {
-            0..=2 if self.orderly || random.below(5) > 0 => [(true, "syn"), (false, "syn|ack"), (true, "ack")][self.step as usize],
-            _ if self.orderly => {
-                (random.below(2) == 0, random.one_of(&["ack", "ack", "ack", "psh|ack", "psh|ack", "fin|ack", "rst", "rst|ack"]))
+            0..=2 if self.orderly || random.below(5) > 0 => {
+                [(true, "syn"), (false, "syn|ack"), (true, "ack")][self.step as usize]
             }
+            _ if self.orderly => (
+                random.below(2) == 0,
+                random.one_of(&["ack", "ack", "ack", "psh|ack", "psh|ack", "fin|ack", "rst", "rst|ack"]),
+            ),
             _ => {
                 let all = ["ack", "ack", "psh|ack", "fin|ack", "rst", "rst|ack", "syn", "syn|ack", "psh|ack"];
                 (random.below(2) == 0, random.one_of(&all))
