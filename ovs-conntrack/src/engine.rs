@@ -532,7 +532,7 @@ fn act(
     }
     let Some(to) = &work.to else { return Ok(()) };
     let done = match seen.content {
-        Content::Error => rewrite::error(packet, to),
+        Content::Error => rewrite::error(packet, &seen.key.tuple(seen.from_low), to),
         _ => rewrite::packet(packet, to),
     };
     done.ok_or(InvalidReason::Untranslated)

@@ -30,6 +30,27 @@
 //! | after SYNs that crossed or were repeated with other numbers, what follows | judged by the first SYN | judged by each end's last | the ends go by the last, too |
 //! | data, after a SYN that offers a scale was answered by one that does not | `+inv` beyond one byte | `+est` within the window | upstream's wide window overflows its 16 bits |
 //!
+//! # Beside the kernel's
+//!
+//! Linux 6.1's and 7.3's trackers are shown the same histories by `ovs-dpif/tests/kernel_conntrack.rs`. In orderly ones
+//! (a handshake, right numbers, wide windows, then data, FINs and resets as they come) all bits and states agree. In the
+//! others, what a packet is called differs first for one of these reasons; upstream's tracker in userspace sides with
+//! this one unless the table above says otherwise:
+//!
+//! | packet | kernel | here |
+//! |---|---|---|
+//! | a FIN or RST first | `+inv`: only a SYN or ACK opens | `+new` |
+//! | before a SYN-ACK, anything but a SYN of who began; a FIN as the answer | `+inv` | followed |
+//! | a SYN-ACK of who began; a SYN of who answered | `+inv` | followed if in the window |
+//! | a SYN within the connection, or crossing | `+est`, passed without a look | `+new` before an answer, then by the window |
+//! | an answer to a SYN that is none | `+est`, passed without a look | opens the window |
+//! | a SYN after both have finished, from who answered | `+inv` | `+new`: another connection |
+//! | after a reset | `+inv`, or `+new` where it forgot the connection | `+est`, `+new` for a SYN |
+//! | acknowledges what was not seen | `+inv` | let pass within 64 kB and a segment |
+//! | begins within the window and ends beyond it | `+est` | `+inv` |
+//! | a reset of another number | `+est`, but not believed | `+inv` |
+//! | after numbers that were off, or taken by a SYN that was passed | by its own windows | by these |
+//!
 //! With [`liberal`](crate::Config::tcp_liberal) the states are followed and the numbers are not asked.
 
 use core::fmt;

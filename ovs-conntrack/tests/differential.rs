@@ -12,29 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Lab;
+use common::history::{History, Random};
 use ovs_conntrack::CtRequest;
+use ovs_packet::Packet;
 use ovs_packet::packet::CtState;
-use ovs_packet::{Match, Packet, compose};
 
-/// Histories, and packets in each at most.
+/// Histories.
 const HISTORIES: u32 = 150;
-const LONGEST: u32 = 14;
-
-/// Choices, the same in every run (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u32) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ x >> 31) >> 32) as u32 % n
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u32) as usize]
-    }
-}
 
 /// A stock switch with one dummy port, in a folder of its own.
 struct Stock {
@@ -127,26 +111,6 @@ impl Drop for Stock {
     }
 }
 
-/// A segment of one end, whose numbers are `seq` and `ack`.
-fn segment(client: bool, flags: &str, seq: u32, ack: u32, window: u16, len: usize, shift: Option<u8>) -> Packet {
-    let ends = match client {
-        true => "nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1000,tp_dst=80",
-        false => "nw_src=10.0.0.2,nw_dst=10.0.0.1,tp_src=80,tp_dst=1000",
-    };
-    let options = shift.filter(|_| flags.contains("syn")).map_or(vec![], |shift| vec![3, 3, shift, 1]);
-    let payload = [options.clone(), vec![b'x'; len]].concat();
-    let key: Match = format!("tcp,{ends},tcp_flags={flags}").parse().unwrap();
-    let mut p = compose::compose(key.key(), &payload);
-    let l4 = p.layers().l4.unwrap();
-    let data = p.data_mut();
-    data[l4 + 4..l4 + 8].copy_from_slice(&seq.to_be_bytes());
-    data[l4 + 8..l4 + 12].copy_from_slice(&if flags.contains("ack") { ack } else { 0 }.to_be_bytes());
-    data[l4 + 12] = (5 + options.len() as u8 / 4) << 4;
-    data[l4 + 14..l4 + 16].copy_from_slice(&window.to_be_bytes());
-    compose::write_l4_checksum(&mut p);
-    p
-}
-
 /// The states that dumps show.
 fn states(dump: &str) -> Vec<&str> {
     dump.split("state=").skip(1).filter_map(|rest| rest.split(')').next()).collect()
@@ -155,51 +119,24 @@ fn states(dump: &str) -> Vec<&str> {
 #[test]
 #[ignore = "starts a stock Open vSwitch"]
 fn tcp_histories() {
-    let mut random = Random(std::env::var("OVS_DIFFERENTIAL_SEED").map_or(1, |seed| seed.parse().expect("a number")));
+    let mut random = Random::new();
     let mut stock = Stock::start();
     let (mut packets, mut explained) = (0, BTreeMap::<&str, u32>::new());
     for _ in 0..HISTORIES {
         stock.control(&["dpctl/flush-conntrack"]);
         let mut lab = Lab::new();
-        let mut sent = [random.below(u32::MAX), random.below(u32::MAX)];
-        let shifts = [random.one_of(&[None, Some(0), Some(7)]), random.one_of(&[None, Some(0), Some(7)])];
         let (mut story, mut syns) = (Vec::new(), [0; 2]);
+        let history = History::new(&mut random);
+        let shifts = history.shifts;
         let scaled = shifts.map(|shift| shift.is_some_and(|shift| shift > 0));
-        for step in 0..4 + random.below(LONGEST - 4) {
-            let (client, flags) = match step {
-                0..=2 if random.below(5) > 0 => [(true, "syn"), (false, "syn|ack"), (true, "ack")][step as usize],
-                _ => {
-                    let all = ["ack", "ack", "psh|ack", "fin|ack", "rst", "rst|ack", "syn", "syn|ack", "psh|ack"];
-                    (random.below(2) == 0, random.one_of(&all))
-                }
-            };
-            let (own, other) = (usize::from(!client), usize::from(client));
-            let control = flags.contains("syn") || flags.contains("rst");
-            let len = if control { 0 } else { random.one_of(&[0, 0, 1, 100, 1400]) };
-            let off = [1, 1u32.wrapping_neg(), 1000, 1000u32.wrapping_neg(), 70_000, 70_000u32.wrapping_neg(), 1 << 30];
-            let (seq_off, ack_off) = match random.below(14) {
-                0 => (random.one_of(&off), 0),
-                1 => (0, random.one_of(&off)),
-                _ => (0, 0),
-            };
-            let window = random.one_of(&[0, 1, 1000, 65535, 65535]);
-            let (seq, ack) = (sent[own].wrapping_add(seq_off), sent[other].wrapping_add(ack_off));
-            let mut p = segment(client, flags, seq, ack, window, len, shifts[own]);
-            story.push(format!(
-                "{} {flags} {:+},{:+} w{window} n{len}",
-                if client { 'C' } else { 'S' },
-                seq_off as i32,
-                ack_off as i32
-            ));
+        for turn in history {
+            let (mut p, flags) = (turn.packet, turn.flags);
+            story.push(turn.words);
             let (theirs, their_dump) = stock.track(&p);
             lab.track(&mut p, &CtRequest::commit(0));
             let (ours, our_dump) = (p.meta.ct.state.bits(), lab.dump().join("\n"));
             packets += 1;
-            if seq_off == 0 {
-                let numbered = flags.contains("syn") || flags.contains("fin");
-                sent[own] = sent[own].wrapping_add(len as u32 + u32::from(numbered));
-            }
-            syns[own] += u32::from(flags == "syn");
+            syns[usize::from(!turn.client)] += u32::from(flags == "syn");
             if (theirs, states(&their_dump)) == (ours, states(&our_dump)) {
                 continue;
             }

@@ -5,6 +5,9 @@
 //! becomes the reply tuple reversed, one of the reply direction the original tuple reversed. So source and destination,
 //! addresses and ports, are one mechanism, and nothing is chosen twice.
 //!
+//! Beside the kernel's (`ovs-dpif/tests/kernel_conntrack.rs`): it marks also an end that it left as it is; it drops what
+//! finds no port, and redirects; its ports are also identifiers of pings; mirrored tuples may both be stored.
+//!
 //! - [`choose`] goes through candidates for the reply tuple.
 //! - [`rewrite`] changes packets, and the packets inside ICMP errors.
 

@@ -14,7 +14,7 @@ use crate::tuple::{Transport, Tuple};
 /// Gives a packet the addresses, ports or identifier of `to`, whose protocol is the packet's. `None` if the packet's
 /// layers do not allow it.
 pub(crate) fn packet(packet: &mut Packet, to: &Tuple) -> Option<()> {
-    addresses(packet, to)?;
+    addresses(packet, to, (true, true))?;
     match to.transport {
         Transport::Ports { src, dst } => {
             let attr = match to.proto {
@@ -40,9 +40,13 @@ pub(crate) fn packet(packet: &mut Packet, to: &Tuple) -> Option<()> {
     }
 }
 
-/// Gives an ICMP error the addresses of `to`, and the packet inside, which goes the other way, those of `to` reversed.
-pub(crate) fn error(packet: &mut Packet, to: &Tuple) -> Option<()> {
-    addresses(packet, to)?;
+/// Translates an ICMP error that goes with `from` to one that goes with `to`, and the packet inside, which goes the other
+/// way, to `to` reversed.
+///
+/// An end that is not translated keeps its address in the error: that of a router on the way, who is not of the
+/// connection. One that is translated has the address of `to`, also if it is a router behind it that reports.
+pub(crate) fn error(packet: &mut Packet, from: &Tuple, to: &Tuple) -> Option<()> {
+    addresses(packet, to, (from.src != to.src, from.dst != to.dst))?;
     let v6 = to.src.is_ipv6();
     let l4 = packet.layers().l4?;
     let end = packet.len() - packet.layers().l2_pad.min(packet.len());
@@ -55,21 +59,22 @@ pub(crate) fn error(packet: &mut Packet, to: &Tuple) -> Option<()> {
     Some(())
 }
 
-fn addresses(packet: &mut Packet, to: &Tuple) -> Option<()> {
+/// Gives a packet the source of `to`, its destination, or both.
+fn addresses(packet: &mut Packet, to: &Tuple, (src_too, dst_too): (bool, bool)) -> Option<()> {
     let (mut values, mut mask) = (FlowKey::ZERO, FlowMask::EMPTY);
     let attr = match (to.src, to.dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             values.nw_src.set(src.to_bits());
             values.nw_dst.set(dst.to_bits());
-            mask.bits.nw_src.set(!0);
-            mask.bits.nw_dst.set(!0);
+            mask.bits.nw_src.set(if src_too { !0 } else { 0 });
+            mask.bits.nw_dst.set(if dst_too { !0 } else { 0 });
             KeyAttr::Ipv4
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             values.ipv6_src.set(src.to_bits());
             values.ipv6_dst.set(dst.to_bits());
-            mask.bits.ipv6_src.set(!0);
-            mask.bits.ipv6_dst.set(!0);
+            mask.bits.ipv6_src.set(if src_too { !0 } else { 0 });
+            mask.bits.ipv6_dst.set(if dst_too { !0 } else { 0 });
             KeyAttr::Ipv6
         }
         _ => return None,

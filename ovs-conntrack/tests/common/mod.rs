@@ -1,6 +1,8 @@
 //! Packets in words, and a tracker with a clock.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod history;
+
 use std::time::Duration;
 
 use ovs_conntrack::{Config, CtRequest, Outcome, Tracker, Tuple};
