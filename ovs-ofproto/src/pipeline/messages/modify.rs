@@ -59,6 +59,7 @@ impl Ofproto {
             fm.table = ALL_TABLES;
         }
         self.place_options(&mut fm.matching)?;
+        fm.keep_cookie = version == Version::V1_1 && kind != Kind::NxFlowMod;
         if version <= Version::V1_1 && fm.command == FlowModCommand::Add {
             fm.flags |= FlowModFlags::RESET_COUNTS;
         }
@@ -207,12 +208,7 @@ impl Ofproto {
     }
 
     fn check_packet_out(&self, out: &PacketOut) -> Result<(), OfError> {
-        if out.buffer_id != NO_BUFFER {
-            return Err(OfError::BadRequestBufferUnknown);
-        }
-        if out.in_port > OfPort::MAX && !out.in_port.is_reserved() {
-            return Err(OfError::BadRequestBadPort);
-        }
+        check_source(out)?;
         let known = Known { groups: &self.groups, meters: &self.meters };
         Ok(known.check_actions(&out.actions)?)
     }
@@ -234,7 +230,8 @@ impl Ofproto {
         let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
         match message {
             Message::FlowMod(mut fm) => self.settle(request.from, kind, request.version, &mut fm)?,
-            Message::PacketOut(out) => self.check_packet_out(&out)?,
+            // The groups that it needs may come in the bundle, too.
+            Message::PacketOut(out) => check_source(&out)?,
             Message::GroupMod(_) | Message::PortMod(_) => {}
             _ => return Err(OfError::BundleMsgUnsup),
         }
@@ -338,6 +335,17 @@ impl Ofproto {
             }
         }
     }
+}
+
+/// Whether there is a packet, from where one can come.
+fn check_source(out: &PacketOut) -> Result<(), OfError> {
+    if out.buffer_id != NO_BUFFER {
+        return Err(OfError::BadRequestBufferUnknown);
+    }
+    if out.in_port > OfPort::MAX && !out.in_port.is_reserved() {
+        return Err(OfError::BadRequestBadPort);
+    }
+    Ok(())
 }
 
 /// Buckets have no numbers before OpenFlow 1.5: there they are counted.

@@ -92,9 +92,14 @@ impl Ofproto {
                 Step::Removed { id, reason } => (FlowEvent::Removed(reason as u8), id, None),
             };
             let Some(flow) = visible(&self.tables, id) else { continue };
+            // Whoever looks at an output or a group is told, too, when a flow ceases to name it.
+            let before = old.and_then(|old| self.tables.flow(old));
+            let concerns = |m: &FlowMonitorRequest| {
+                concerns(m, &flow) || before.as_ref().is_some_and(|before| concerns(m, before))
+            };
             for (connection, c) in self.connections.iter_mut().filter(|(_, c)| !c.monitors.is_empty()) {
                 let own = source.filter(|(from, _)| *from == connection).map(|(_, xid)| xid);
-                c.monitors.note(Change { event, flow: &flow, id, old, own }, |m| concerns(m, &flow));
+                c.monitors.note(Change { event, flow: &flow, id, old, own }, concerns);
             }
         }
         for (_, c) in self.connections.iter_mut() {

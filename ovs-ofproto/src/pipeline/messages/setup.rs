@@ -24,7 +24,7 @@ const ANOTHER_IS_PRIMARY: u8 = 0;
 
 /// Whether the version has a flag for packets with a used-up TTL.
 fn has_invalid_ttl(version: Version) -> bool {
-    matches!(version, Version::V1_1 | Version::V1_2)
+    version <= Version::V1_2
 }
 
 impl Ofproto {
@@ -39,8 +39,7 @@ impl Ofproto {
             | Capabilities::QUEUE_STATS
             | until(Version::V1_1, Capabilities::ARP_MATCH_IP)
             | since(Version::V1_1, Capabilities::GROUP_STATS)
-            | since(Version::V1_4, Capabilities::BUNDLES)
-            | since(Version::V1_4, Capabilities::FLOW_MONITORING);
+            | since(Version::V1_4, Capabilities::BUNDLES);
         if version == Version::V1_0 {
             f.reserved = table_features::actions(version);
         }
@@ -113,8 +112,8 @@ impl Ofproto {
 
     fn tell_of_role(&mut self, to: ConnectionId, reason: u8) {
         let (role, generation) = (self.role(to), self.connections.roles.generation_id());
-        let told = self.connections.wanting(AsyncKind::RoleStatus, reason).find(|(id, _)| *id == to);
-        if let Some((_, c)) = told.filter(|(_, c)| c.version >= Version::V1_3) {
+        // Whoever loses a role is told, whatever it wants to be told unasked: upstream asks nobody either.
+        if let Some(c) = self.connections.get_mut(to).filter(|c| c.version >= Version::V1_3) {
             let mut status = RoleStatus::default();
             (status.role, status.reason, status.generation) = (role.code(), reason, generation.unwrap_or(u64::MAX));
             c.push(Class::Other, &Message::RoleStatus(status), 0);
