@@ -13,7 +13,7 @@ use ovs_ofproto::pipeline::{
 };
 use ovs_ofproto::session::Role;
 use ovs_ofproto::{Action, FlowMod, Instructions, Subfield};
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{self, FieldId};
 use ovs_packet::{EthAddr, Instant, OfPort};
 
 use super::datapath::SharedDatapath;
@@ -371,6 +371,11 @@ impl Bridge {
         });
     }
 
+    /// Lets controllers' bundles be idle for so long, or for the default.
+    pub(super) fn set_bundle_idle_timeout(&mut self, idle: Option<Duration>) {
+        self.of.set_bundle_idle_timeout(idle);
+    }
+
     /// What the NORMAL action does.
     fn configure_normal(&mut self, config: &BridgeConfig) {
         let number = |key: &str| config.other_config.get(key).and_then(|v| v.parse::<u64>().ok());
@@ -662,15 +667,6 @@ fn of_table(config: &FlowTableConfig) -> TableConfig {
 
 /// A field or a part of one, as the column `groups` has it: `NXM_OF_IN_PORT[]`.
 fn subfield(text: &str) -> Option<Subfield> {
-    let (name, bits) = text.split_once('[')?;
-    let field = FieldId::by_name(name)?;
-    let whole = Subfield::whole(field);
-    let bits = bits.strip_suffix(']')?;
-    if bits.is_empty() {
-        return Some(whole);
-    }
-    let (first, last) = bits.split_once("..").unwrap_or((bits, bits));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    let len = last.checked_sub(first)?.checked_add(1)?;
-    (last < whole.bits).then_some(Subfield { offset: first, bits: len, ..whole })
+    let s: field::Subfield = text.parse().ok()?;
+    Some(Subfield { field: s.field, offset: s.offset, bits: s.bits })
 }

@@ -44,11 +44,12 @@ pub(super) use unasked::Punt;
 pub struct Overrun;
 
 /// A request, and how to answer it.
-struct Request {
+struct Request<'a> {
     from: ConnectionId,
     version: Version,
     kind: Kind,
     xid: u32,
+    bytes: &'a [u8],
 }
 
 /// What is said to a request.
@@ -200,7 +201,7 @@ impl Ofproto {
         let read = if header.version == version { Message::decode(bytes) } else { Err(wrong_version()) };
         let answer = read.map_err(|e| e.error).and_then(|(_, message)| {
             let kind = Kind::of_bytes(bytes).unwrap_or(Kind::Hello);
-            let request = Request { from, version, kind, xid: header.xid };
+            let request = Request { from, version, kind, xid: header.xid, bytes };
             self.answer(dp, &request, message, now)
         });
         let xid = header.xid;
@@ -228,7 +229,7 @@ impl Ofproto {
     fn answer(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         message: Message,
         now: Instant,
     ) -> Result<Answer, OfError> {

@@ -33,7 +33,7 @@ impl Ofproto {
     pub(super) fn obey_flow_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         mut fm: Box<FlowMod>,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -77,7 +77,7 @@ impl Ofproto {
     pub(super) fn obey_group_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         mut gm: GroupMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -114,7 +114,7 @@ impl Ofproto {
     pub(super) fn obey_meter_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         mm: MeterMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -222,7 +222,7 @@ impl Ofproto {
 
     pub(super) fn obey_bundle_add(
         &mut self,
-        request: &Request,
+        request: &Request<'_>,
         b: &BundleAdd,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -236,20 +236,20 @@ impl Ofproto {
             _ => return Err(OfError::BundleMsgUnsup),
         }
         let c = self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?;
-        c.bundles.add(b.bundle, b.flags, &b.message, now)?;
+        c.bundles.add(b.bundle, b.flags, &b.message, request.bytes, now)?;
         Ok(Answer::Done)
     }
 
     pub(super) fn obey_bundle_control(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         b: BundleControl,
         now: Instant,
     ) -> Result<Answer, OfError> {
         let bundles = &mut self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?.bundles;
         match b.kind {
-            0 => bundles.open(b.bundle, b.flags, now)?,
+            0 => bundles.open(b.bundle, b.flags, request.bytes, now)?,
             2 => bundles.close(b.bundle, b.flags, now)?,
             4 => {
                 let bundle = bundles.take(b.bundle).ok_or(OfError::BundleBadId)?;
@@ -270,7 +270,7 @@ impl Ofproto {
     fn commit_bundle(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         bundle: &Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
@@ -324,7 +324,7 @@ impl Ofproto {
     }
 
     /// Tells others of a request that changed groups or meters, in the words of their own versions.
-    fn forward_request(&mut self, request: &Request, kind: AsyncKind, reason: u8, message: &Message) {
+    fn forward_request(&mut self, request: &Request<'_>, kind: AsyncKind, reason: u8, message: &Message) {
         for (id, c) in self.connections.wanting(kind, reason) {
             if id == request.from {
                 continue;

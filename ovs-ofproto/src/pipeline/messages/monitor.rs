@@ -37,7 +37,7 @@ impl Connection {
 impl Ofproto {
     pub(super) fn obey_monitors(
         &mut self,
-        request: &Request,
+        request: &Request<'_>,
         asked: Vec<FlowMonitorRequest>,
     ) -> Result<Answer, OfError> {
         let Some(c) = self.connections.get_mut(request.from) else { return Ok(Answer::Done) };
@@ -75,7 +75,7 @@ impl Ofproto {
         Ok(pages(updates.collect(), len, |items, more| Message::FlowMonitorReply(Page { more, items })))
     }
 
-    pub(super) fn cancel_monitor(&mut self, request: &Request, id: u32) -> Result<Answer, OfError> {
+    pub(super) fn cancel_monitor(&mut self, request: &Request<'_>, id: u32) -> Result<Answer, OfError> {
         let c = self.connections.get_mut(request.from);
         c.map_or(Ok(()), |c| c.monitors.cancel(id)).map(|()| Answer::Done)
     }
@@ -92,8 +92,8 @@ impl Ofproto {
                 Step::Removed { id, reason } => (FlowEvent::Removed(reason as u8), id, None),
             };
             let Some(flow) = visible(&self.tables, id) else { continue };
-            // Whoever looks at an output or a group is told, too, when a flow ceases to name it.
-            let before = old.and_then(|old| self.tables.flow(old));
+            // Whoever looks at an output or a group is told, too, when a flow is changed so that it ceases to name it.
+            let before = old.filter(|_| event == FlowEvent::Modified).and_then(|old| self.tables.flow(old));
             let concerns = |m: &FlowMonitorRequest| {
                 concerns(m, &flow) || before.as_ref().is_some_and(|before| concerns(m, before))
             };

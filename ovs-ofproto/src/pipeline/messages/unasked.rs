@@ -2,7 +2,7 @@
 
 use ovs_packet::Instant;
 
-use crate::codec::{ErrorMessage, FlowRemoved, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version};
+use crate::codec::{ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version};
 use crate::pipeline::connection::{Connection, ConnectionId, PacketInFormat};
 use crate::pipeline::flow_table::{Flow, RemovedReason};
 use crate::pipeline::ofproto::Ofproto;
@@ -110,8 +110,9 @@ impl Ofproto {
                     c.out.push(Class::PacketIn, message);
                 }
             }
-            while c.bundles.expire(now).is_some() {
-                c.push(Class::Other, &Message::Error(ErrorMessage::new(OfError::BundleTimeout, &[])), 0);
+            while let Some(request) = c.bundles.expire(now) {
+                let xid = Header::decode(&request).map_or(0, |h| h.xid);
+                c.push(Class::Other, &Message::Error(ErrorMessage::new(OfError::BundleTimeout, &request)), xid);
             }
         }
     }

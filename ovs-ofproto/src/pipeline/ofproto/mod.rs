@@ -3,6 +3,7 @@
 mod fail_mode;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use ovs_dpif::{Cookie, Dpif};
 use ovs_packet::field::TlvTable;
@@ -381,6 +382,11 @@ impl Ofproto {
     /// Lets there be at most so many megaflows.
     pub fn set_flow_limit(&mut self, most: usize) {
         self.flow_limit = FlowLimit::new(most);
+    }
+
+    /// Lets controllers' bundles be idle for so long before they are discarded; ten seconds if nothing is said.
+    pub fn set_bundle_idle_timeout(&mut self, idle: Option<Duration>) {
+        self.connections.set_bundle_idle(idle);
     }
 
     /// To change what is learnt of addresses, or how.
