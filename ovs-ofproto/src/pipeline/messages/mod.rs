@@ -21,7 +21,7 @@ mod setup;
 mod table_features;
 mod unasked;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ovs_dpif::Dpif;
 use ovs_packet::{Instant, Packet};
@@ -32,7 +32,7 @@ use super::connection::{
 use super::flow_table::RuleId;
 use super::ofproto::Ofproto;
 use crate::codec::{
-    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, Version,
+    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, TableFeatures, Version,
 };
 use crate::session::{Class, Role};
 
@@ -84,6 +84,8 @@ pub(super) struct Dump {
 pub(super) struct Inbox {
     waiting: VecDeque<Vec<u8>>,
     dump: Option<Dump>,
+    /// Of a request that has begun, by its xid: at most one of each table.
+    table_features: Option<(u32, BTreeMap<u8, TableFeatures>)>,
 }
 
 impl Inbox {
@@ -290,7 +292,7 @@ impl Ofproto {
 
             Message::CtFlushZone(zone) => Ok(self.flush_connections(zone)),
             Message::Experimenter(_) => Err(OfError::BadRequestBadExperimenter),
-            Message::TableFeaturesRequest(page) => self.table_features(&page.items, request.version),
+            Message::TableFeaturesRequest(page) => self.table_features(request, page),
             Message::FlowMonitorRequest(page) => self.obey_monitors(request, page.items),
             Message::FlowMonitorCancel(id) => self.cancel_monitor(request, id),
             Message::CtFlush(what) => Ok(self.flush_some(*what)),

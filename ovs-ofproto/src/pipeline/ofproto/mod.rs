@@ -332,11 +332,12 @@ impl Ofproto {
         if let Some(old) = &old {
             port.config = old.config;
         }
-        let reason = if old.is_some() { 2 } else { 0 };
-        let is_news =
-            old.is_none_or(|old| [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)));
-        if is_news {
-            self.tell_of_port(reason, &port, None);
+        match old {
+            None => self.tell_of_new_port(&port),
+            Some(old) if [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)) => {
+                self.tell_of_port(2, &port, None);
+            }
+            Some(_) => {}
         }
         self.ports.insert(port);
         self.changed = true;
