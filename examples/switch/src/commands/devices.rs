@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use ovs_dpif::text as words;
-use ovs_packet::extract::{
-    ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_TCP, IP_PROTO_UDP,
-};
+use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_TCP, IP_PROTO_UDP};
 use ovs_packet::{FlowKey, Packet, compose};
 
 use super::{ANY, Call, Command, command, error, text};

@@ -32,7 +32,8 @@ use super::connection::{
 use super::flow_table::RuleId;
 use super::ofproto::Ofproto;
 use crate::codec::{
-    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, TableFeatures, Version,
+    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, TableFeatures,
+    Version,
 };
 use crate::session::{Class, Role};
 

@@ -7,6 +7,7 @@ use crate::pipeline::connection::{Change, Connection, ConnectionId};
 use crate::pipeline::flow_table::{Criteria, Flow, FlowTables, Log, RuleId, Step};
 use crate::pipeline::ofproto::Ofproto;
 use crate::session::Class;
+use ovs_packet::field::TlvTable;
 
 /// How many bytes an update takes at most, nearly.
 fn len(u: &FlowUpdate) -> usize {
@@ -26,7 +27,12 @@ fn concerns(m: &FlowMonitorRequest, flow: &Flow) -> bool {
 
 impl Connection {
     /// Says updates under `xid`, in as many messages as they need.
-    fn say_updates(&mut self, class: Class, updates: Vec<FlowUpdate>, xid: u32) {
+    fn say_updates(&mut self, class: Class, mut updates: Vec<FlowUpdate>, tlv: &TlvTable, xid: u32) {
+        for update in &mut updates {
+            if let FlowUpdate::Change(change) = update {
+                change.matching = tlv.lift(&change.matching);
+            }
+        }
         let say = |items, more| Message::FlowMonitorReply(Page { more, items });
         if let Answer::Say(messages) = pages(updates, len, say) {
             messages.iter().for_each(|m| self.push(class, m, xid));
@@ -38,8 +44,11 @@ impl Ofproto {
     pub(super) fn obey_monitors(
         &mut self,
         request: &Request<'_>,
-        asked: Vec<FlowMonitorRequest>,
+        mut asked: Vec<FlowMonitorRequest>,
     ) -> Result<Answer, OfError> {
+        for r in &mut asked {
+            self.place_options(&mut r.matching)?;
+        }
         let Some(c) = self.connections.get_mut(request.from) else { return Ok(Answer::Done) };
         let (mut begun, mut initial) = (Vec::new(), Vec::new());
         for r in asked {
@@ -67,6 +76,7 @@ impl Ofproto {
             c.monitors.tell(FlowEvent::Initial, &flow, |m| concerns(m, &flow)).map(|update| match update {
                 FlowUpdate::Change(mut change) => {
                     change.event = event;
+                    change.matching = self.tlv.lift(&change.matching);
                     FlowUpdate::Change(change)
                 }
                 other => other,
@@ -105,7 +115,7 @@ impl Ofproto {
         for (_, c) in self.connections.iter_mut() {
             let updates = c.monitors.take_updates();
             if !updates.is_empty() {
-                c.say_updates(Class::Monitor, updates, 0);
+                c.say_updates(Class::Monitor, updates, &self.tlv, 0);
             }
             if c.monitors.pause(c.out.monitor_bytes()) {
                 c.push(Class::Monitor, &Message::FlowMonitorPaused, 0);
@@ -125,7 +135,7 @@ impl Ofproto {
             })
             .collect();
         if !updates.is_empty() {
-            c.say_updates(Class::Monitor, updates, 0);
+            c.say_updates(Class::Monitor, updates, &self.tlv, 0);
         }
         c.push(Class::Monitor, &Message::FlowMonitorResumed, 0);
         true

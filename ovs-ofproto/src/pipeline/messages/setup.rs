@@ -130,7 +130,11 @@ impl Ofproto {
         Message::GetAsyncReply(said)
     }
 
-    pub(super) fn set_async_config(&mut self, request: &Request<'_>, said: &codec::AsyncConfig) -> Result<Answer, OfError> {
+    pub(super) fn set_async_config(
+        &mut self,
+        request: &Request<'_>,
+        said: &codec::AsyncConfig,
+    ) -> Result<Answer, OfError> {
         // In OpenFlow 1.3 and Nicira's message, all kinds that it can say are set; what else there is goes.
         let all = matches!(request.kind, codec::Kind::SetAsync13 | codec::Kind::NxSetAsyncConfig);
         self.set_up(request, |c| {

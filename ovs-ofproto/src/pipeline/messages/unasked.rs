@@ -2,7 +2,9 @@
 
 use ovs_packet::Instant;
 
-use crate::codec::{ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version};
+use crate::codec::{
+    ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version,
+};
 use crate::pipeline::connection::{Connection, ConnectionId, PacketInFormat};
 use crate::pipeline::flow_table::{Flow, RemovedReason};
 use crate::pipeline::ofproto::Ofproto;
