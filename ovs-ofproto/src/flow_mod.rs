@@ -62,6 +62,9 @@ pub struct FlowMod {
     pub cookie_mask: u64,
     /// For changes, where the version can say it: the mark that the flows get. Of an addition, the cookie is that.
     pub new_cookie: Option<u64>,
+    /// For changes: [`new_cookie`](Self::new_cookie) is only for a flow that is added because there was none to change,
+    /// as OpenFlow 1.1 has it.
+    pub keep_cookie: bool,
     /// Seconds without a packet after which the flow ends; 0 is never.
     pub idle_timeout: u16,
     /// Seconds after which the flow ends; 0 is never.
@@ -90,6 +93,7 @@ impl Default for FlowMod {
             cookie: 0,
             cookie_mask: 0,
             new_cookie: None,
+            keep_cookie: false,
             idle_timeout: 0,
             hard_timeout: 0,
             importance: 0,

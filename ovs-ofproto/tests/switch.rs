@@ -284,7 +284,11 @@ fn a_bundle_happens_as_a_whole_or_not_at_all() {
         assert!(matches!(&w.ask(c, v, control(0, 0))[..], [Message::BundleControl(_)]));
         w.now += Duration::from_secs(11);
         w.of.run(&mut w.dp, w.now);
-        assert!(matches!(&w.heard(c)[..], [(0, Message::Error(e))] if e.error == OfError::BundleTimeout));
+        // What is told of it repeats the request that began it.
+        let heard = w.heard(c);
+        let [(7, Message::Error(e))] = &heard[..] else { panic!("{heard:?}") };
+        assert_eq!(e.error, OfError::BundleTimeout);
+        assert!(matches!(Message::decode(&e.data), Ok((_, Message::BundleControl(b))) if b.kind == 0));
     }
 }
 

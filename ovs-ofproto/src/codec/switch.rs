@@ -104,7 +104,9 @@ impl Queue {
                 })
             });
         }
-        let mut port = queues.first().map_or(OfPort::ANY, |q| q.port);
+        // Queues of several ports answer a request for all ports, whose number the reply repeats.
+        let first = queues.first().map_or(OfPort::ANY, |q| q.port);
+        let mut port = if queues.iter().all(|q| q.port == first) { first } else { OfPort::ANY };
         if kind == Kind::QueueGetConfigReply10 {
             io.port16(&mut port)?;
             io.pad(6)?;
@@ -117,14 +119,13 @@ impl Queue {
             let short = version < Version::V1_2;
             let (length_at, min) = if short { (4, 8) } else { (8, 16) };
             let shape = Shape { what: "a queue", length_at, align: 8, count_padding: true };
-            q.port = port;
             io.framed(shape, min, OfError::BadRequestBadLength, |io| {
                 io.u32(&mut q.queue)?;
                 if !short {
-                    // The port was said in front of the queues.
                     io.u32(&mut q.port.0)?;
-                    q.port = port;
                 }
+                // What was said in front of the queues counts.
+                q.port = port;
                 io.length()?;
                 io.pad(if short { 2 } else { 6 })?;
                 q.properties(io, true)

@@ -352,8 +352,8 @@ impl GroupTable {
 
     /// What groups there can be. `actions` are those that buckets may have, as bits.
     pub(super) fn features(&self, actions: u32) -> GroupFeatures {
-        /// Weights in groups that select, liveness of what is watched, chaining, and the check for loops.
-        const CAPABILITIES: u32 = 0b1111;
+        /// Weights in groups that select, liveness of what is watched, and chaining.
+        const CAPABILITIES: u32 = 0b111;
         GroupFeatures { types: 0b1111, capabilities: CAPABILITIES, max_groups: self.limits, actions: [actions; 4] }
     }
 

@@ -168,16 +168,22 @@ impl Port {
 
     /// As controllers of `version` see it.
     pub(super) fn desc(&self, version: Version) -> codec::Port {
-        const LINK_DOWN: u32 = 1;
         const LIVE: u32 = 4;
+        let mut p = self.desc_without_life(version);
+        if version > Version::V1_0 && self.is_up() {
+            p.state |= LIVE;
+        }
+        p
+    }
+
+    /// The same, not told whether it is live.
+    pub(super) fn desc_without_life(&self, version: Version) -> codec::Port {
+        const LINK_DOWN: u32 = 1;
         let mut p = codec::Port::default();
         let old = version == Version::V1_0;
         (p.number, p.hw_addr, p.name) = (self.number, self.hw_addr, self.name.clone());
         p.config = (self.config & PortConfig::of_version(version)).bits();
         p.state = if self.link_up { 0 } else { LINK_DOWN };
-        if !old && self.is_up() {
-            p.state |= LIVE;
-        }
         let l = &self.link;
         p.features = [l.current, l.advertised, l.supported, l.peer].map(|f| if old { features_10(f) } else { f });
         p.speed = [l.speed, l.max_speed];

@@ -194,6 +194,10 @@ impl World<'_> {
     ) {
         let datapath = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
         packet.meta.in_port = datapath;
+        // What kind of packet it is, the packet alone does not say.
+        if let Some(m) = metadata.filter(|m| m.mask().bits.packet_type != 0) {
+            packet.meta.packet_type = m.key().packet_type.get();
+        }
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
         if let Some(m) = metadata {

@@ -428,8 +428,10 @@ impl Session {
             return None;
         };
         if frame.version() != agreed && !self.options.any_version && !wire::is_of_any_version(kind) {
-            let error = ProtocolError::Version { found: frame.version(), kind, agreed };
-            self.fail(now, error, Some(wire::bad_version(&frame, agreed)));
+            // It is refused as its sender spoke, who may go on as agreed.
+            let known = Version::KNOWN.contains(&frame.version());
+            self.answer(&wire::bad_version(&frame, if known { frame.version() } else { agreed }));
+            self.counters.wrong_version = self.counters.wrong_version.saturating_add(1);
             return None;
         }
         match kind {

@@ -86,16 +86,6 @@ pub enum ProtocolError {
     /// A second hello.
     #[error("a second hello")]
     SecondHello,
-    /// A message of another version than that agreed upon.
-    #[error("message of {found} and type {}, where {agreed} is spoken", kind.0)]
-    Version {
-        /// Its version.
-        found: Version,
-        /// Its type.
-        kind: MessageType,
-        /// What was agreed upon.
-        agreed: Version,
-    },
 }
 
 /// A message was not taken.
@@ -130,6 +120,8 @@ pub struct SessionCounters {
     pub refused: u64,
     /// Messages that waited to be sent when their connection ended.
     pub discarded: u64,
+    /// Messages of another version than that agreed upon: they are answered by an error, and are for nobody.
+    pub wrong_version: u64,
     /// Probes sent.
     pub probes: u64,
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use ovs_dpif::text as words;
-use ovs_packet::{Packet, compose};
+use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_TCP, IP_PROTO_UDP};
+use ovs_packet::{FlowKey, Packet, compose};
 
 use super::{ANY, Call, Command, command, error, text};
 use crate::server::Server;
@@ -77,6 +78,19 @@ fn hex(text: &str) -> Option<Packet> {
     (rest.is_empty() && bytes.len() >= ETH_HEADER).then(|| Packet::from_slice(&bytes))
 }
 
+/// Whether a packet that a flow describes gets a payload: of TCP, where it neither opens nor ends a connection, of UDP,
+/// and of echoes.
+fn has_payload(key: &FlowKey) -> bool {
+    const OPENS_OR_ENDS: u16 = 0b111;
+    let code = key.tp_dst.get();
+    match (key.eth_type.get(), key.nw_proto, key.tp_src.get()) {
+        (ETH_TYPE_IPV4 | ETH_TYPE_IPV6, IP_PROTO_TCP, _) => key.tcp_flags.get() & OPENS_OR_ENDS == 0,
+        (ETH_TYPE_IPV4 | ETH_TYPE_IPV6, IP_PROTO_UDP, _) => true,
+        (ETH_TYPE_IPV4, IP_PROTO_ICMP, 0 | 8) | (ETH_TYPE_IPV6, IP_PROTO_ICMPV6, 128 | 129) => code == 0,
+        _ => false,
+    }
+}
+
 /// A frame that is described by a datapath flow; with a length of 0, of the usual length.
 fn described(flow: &str, len: usize) -> Result<Packet, String> {
     let (mut key, mask) = words::parse_key(flow, &()).map_err(|e| format!("syntax error in {flow}: {e}"))?;
@@ -94,7 +108,8 @@ fn described(flow: &str, len: usize) -> Result<Packet, String> {
     }
     let payload: Vec<u8> = (0..MAX_LEN).map(|i| i as u8).collect();
     if len == 0 {
-        return Ok(compose::compose(&key, &payload[..PAYLOAD]));
+        let payload = if has_payload(&key) { &payload[..PAYLOAD] } else { &[] };
+        return Ok(compose::compose(&key, payload));
     }
     let bare = compose::compose(&key, &[]).len();
     let Some(missing) = len.checked_sub(bare) else {

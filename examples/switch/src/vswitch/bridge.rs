@@ -374,6 +374,11 @@ impl Bridge {
         });
     }
 
+    /// Lets controllers' bundles be idle for so long, or for the default.
+    pub(super) fn set_bundle_idle_timeout(&mut self, idle: Option<Duration>) {
+        self.of.set_bundle_idle_timeout(idle);
+    }
+
     /// What the NORMAL action does.
     fn configure_normal(&mut self, config: &BridgeConfig) {
         let number = |key: &str| config.other_config.get(key).and_then(|v| v.parse::<u64>().ok());

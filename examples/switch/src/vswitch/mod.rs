@@ -25,6 +25,7 @@ mod standard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use ovs_dpif::netdev::Netdev;
 use ovs_dpif::{Dpif, DpifError, DropReason, Resolution, Upcall};
@@ -185,6 +186,9 @@ impl Vswitch {
         for (name, (config, kind)) in &wanted {
             self.apply_bridge(name, config, kind, now);
         }
+        let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
+        let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
+        self.bridges.values_mut().for_each(|b| b.set_bundle_idle_timeout(idle));
         let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
         self.datapaths.retain(|kind, _| used.contains(kind));
     }

@@ -21,6 +21,7 @@ mod outgoing;
 mod packet_in;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ovs_packet::Instant;
 
@@ -164,14 +165,23 @@ pub(super) struct Connections {
     all: BTreeMap<ConnectionId, Connection>,
     pub(super) roles: Roles<ConnectionId>,
     last: u64,
+    /// How long bundles may be idle, if not as long as by default.
+    bundle_idle: Option<Duration>,
 }
 
 impl Connections {
     pub(super) fn open(&mut self, config: &ConnectionConfig) -> ConnectionId {
         self.last += 1;
         let id = ConnectionId(self.last);
-        self.all.insert(id, Connection::new(config));
+        let mut connection = Connection::new(config);
+        connection.bundles.set_idle(self.bundle_idle);
+        self.all.insert(id, connection);
         id
+    }
+
+    pub(super) fn set_bundle_idle(&mut self, idle: Option<Duration>) {
+        self.bundle_idle = idle;
+        self.all.values_mut().for_each(|c| c.bundles.set_idle(idle));
     }
 
     pub(super) fn close(&mut self, id: ConnectionId) -> bool {

@@ -327,6 +327,9 @@ impl FlowTables {
         {
             t.track_prefixes(fields);
         }
+        if config.name.is_some() {
+            t.said_name = None;
+        }
         t.config = config;
         self.reset_eviction(table);
         while self.table(table).is_some_and(|t| t.flows > t.limit()) && self.evict(table, log) {}

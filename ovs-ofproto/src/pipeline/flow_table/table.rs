@@ -68,6 +68,8 @@ pub(in crate::pipeline) struct Table {
     pub(super) flows: usize,
     pub(in crate::pipeline) config: TableConfig,
     pub(in crate::pipeline) miss: TableMiss,
+    /// The name that a controller gave it, which counts where the owner gave none.
+    pub(in crate::pipeline) said_name: Option<String>,
     /// A controller asked for eviction, whatever the owner did.
     pub(in crate::pipeline) evicts: bool,
     pub(in crate::pipeline) vacancy: Option<Vacancy>,
@@ -82,6 +84,7 @@ impl Table {
             flows: 0,
             config: TableConfig::default(),
             miss: TableMiss::Default,
+            said_name: None,
             evicts: false,
             vacancy: None,
             eviction: None,
@@ -100,6 +103,11 @@ impl Table {
     /// The rules that are not removed.
     pub(super) fn view(&self) -> View<'_, RuleId, WORDS> {
         self.classifier.at(ovs_classifier::Version::LAST)
+    }
+
+    /// Its name.
+    pub(in crate::pipeline) fn name(&self) -> Option<&str> {
+        self.config.name.as_deref().or(self.said_name.as_deref())
     }
 
     /// How many flows it has.

@@ -223,7 +223,7 @@ impl FlowTables {
             known.check(&matching, old.table, &fm.instructions)?;
             // A rule's identity goes with what it does: what was credited to it before stays with the flow.
             let mut rule = Rule { instructions: instructions.clone(), modified: now, ..old.clone() };
-            rule.cookie = fm.new_cookie.unwrap_or(rule.cookie);
+            rule.cookie = fm.new_cookie.filter(|_| !fm.keep_cookie).unwrap_or(rule.cookie);
             if fm.flags.contains(FlowModFlags::RESET_COUNTS) {
                 (rule.packets, rule.bytes) = (0, 0);
             }

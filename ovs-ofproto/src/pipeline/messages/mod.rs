@@ -21,7 +21,7 @@ mod setup;
 mod table_features;
 mod unasked;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ovs_dpif::Dpif;
 use ovs_packet::{Instant, Packet};
@@ -32,7 +32,8 @@ use super::connection::{
 use super::flow_table::RuleId;
 use super::ofproto::Ofproto;
 use crate::codec::{
-    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, Version,
+    DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, TableFeatures,
+    Version,
 };
 use crate::session::{Class, Role};
 
@@ -44,11 +45,12 @@ pub(super) use unasked::Punt;
 pub struct Overrun;
 
 /// A request, and how to answer it.
-struct Request {
+struct Request<'a> {
     from: ConnectionId,
     version: Version,
     kind: Kind,
     xid: u32,
+    bytes: &'a [u8],
 }
 
 /// What is said to a request.
@@ -83,6 +85,8 @@ pub(super) struct Dump {
 pub(super) struct Inbox {
     waiting: VecDeque<Vec<u8>>,
     dump: Option<Dump>,
+    /// Of a request that has begun, by its xid: at most one of each table.
+    table_features: Option<(u32, BTreeMap<u8, TableFeatures>)>,
 }
 
 impl Inbox {
@@ -200,7 +204,7 @@ impl Ofproto {
         let read = if header.version == version { Message::decode(bytes) } else { Err(wrong_version()) };
         let answer = read.map_err(|e| e.error).and_then(|(_, message)| {
             let kind = Kind::of_bytes(bytes).unwrap_or(Kind::Hello);
-            let request = Request { from, version, kind, xid: header.xid };
+            let request = Request { from, version, kind, xid: header.xid, bytes };
             self.answer(dp, &request, message, now)
         });
         let xid = header.xid;
@@ -228,7 +232,7 @@ impl Ofproto {
     fn answer(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         message: Message,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -289,7 +293,7 @@ impl Ofproto {
 
             Message::CtFlushZone(zone) => Ok(self.flush_connections(zone)),
             Message::Experimenter(_) => Err(OfError::BadRequestBadExperimenter),
-            Message::TableFeaturesRequest(page) => self.table_features(&page.items, request.version),
+            Message::TableFeaturesRequest(page) => self.table_features(request, page),
             Message::FlowMonitorRequest(page) => self.obey_monitors(request, page.items),
             Message::FlowMonitorCancel(id) => self.cancel_monitor(request, id),
             Message::CtFlush(what) => Ok(self.flush_some(*what)),

@@ -33,7 +33,7 @@ impl Ofproto {
     pub(super) fn obey_flow_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         mut fm: Box<FlowMod>,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -59,6 +59,7 @@ impl Ofproto {
             fm.table = ALL_TABLES;
         }
         self.place_options(&mut fm.matching)?;
+        fm.keep_cookie = version == Version::V1_1 && kind != Kind::NxFlowMod;
         if version <= Version::V1_1 && fm.command == FlowModCommand::Add {
             fm.flags |= FlowModFlags::RESET_COUNTS;
         }
@@ -76,7 +77,7 @@ impl Ofproto {
     pub(super) fn obey_group_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         mut gm: GroupMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -113,7 +114,7 @@ impl Ofproto {
     pub(super) fn obey_meter_mod(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         mm: MeterMod,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -207,12 +208,7 @@ impl Ofproto {
     }
 
     fn check_packet_out(&self, out: &PacketOut) -> Result<(), OfError> {
-        if out.buffer_id != NO_BUFFER {
-            return Err(OfError::BadRequestBufferUnknown);
-        }
-        if out.in_port > OfPort::MAX && !out.in_port.is_reserved() {
-            return Err(OfError::BadRequestBadPort);
-        }
+        check_source(out)?;
         let known = Known { groups: &self.groups, meters: &self.meters };
         Ok(known.check_actions(&out.actions)?)
     }
@@ -226,7 +222,7 @@ impl Ofproto {
 
     pub(super) fn obey_bundle_add(
         &mut self,
-        request: &Request,
+        request: &Request<'_>,
         b: &BundleAdd,
         now: Instant,
     ) -> Result<Answer, OfError> {
@@ -234,25 +230,26 @@ impl Ofproto {
         let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
         match message {
             Message::FlowMod(mut fm) => self.settle(request.from, kind, request.version, &mut fm)?,
-            Message::PacketOut(out) => self.check_packet_out(&out)?,
+            // The groups that it needs may come in the bundle, too.
+            Message::PacketOut(out) => check_source(&out)?,
             Message::GroupMod(_) | Message::PortMod(_) => {}
             _ => return Err(OfError::BundleMsgUnsup),
         }
         let c = self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?;
-        c.bundles.add(b.bundle, b.flags, &b.message, now)?;
+        c.bundles.add(b.bundle, b.flags, &b.message, request.bytes, now)?;
         Ok(Answer::Done)
     }
 
     pub(super) fn obey_bundle_control(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         b: BundleControl,
         now: Instant,
     ) -> Result<Answer, OfError> {
         let bundles = &mut self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?.bundles;
         match b.kind {
-            0 => bundles.open(b.bundle, b.flags, now)?,
+            0 => bundles.open(b.bundle, b.flags, request.bytes, now)?,
             2 => bundles.close(b.bundle, b.flags, now)?,
             4 => {
                 let bundle = bundles.take(b.bundle).ok_or(OfError::BundleBadId)?;
@@ -273,7 +270,7 @@ impl Ofproto {
     fn commit_bundle(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         bundle: &Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
@@ -327,7 +324,7 @@ impl Ofproto {
     }
 
     /// Tells others of a request that changed groups or meters, in the words of their own versions.
-    fn forward_request(&mut self, request: &Request, kind: AsyncKind, reason: u8, message: &Message) {
+    fn forward_request(&mut self, request: &Request<'_>, kind: AsyncKind, reason: u8, message: &Message) {
         for (id, c) in self.connections.wanting(kind, reason) {
             if id == request.from {
                 continue;
@@ -338,6 +335,17 @@ impl Ofproto {
             }
         }
     }
+}
+
+/// Whether there is a packet, from where one can come.
+fn check_source(out: &PacketOut) -> Result<(), OfError> {
+    if out.buffer_id != NO_BUFFER {
+        return Err(OfError::BadRequestBufferUnknown);
+    }
+    if out.in_port > OfPort::MAX && !out.in_port.is_reserved() {
+        return Err(OfError::BadRequestBadPort);
+    }
+    Ok(())
 }
 
 /// Buckets have no numbers before OpenFlow 1.5: there they are counted.

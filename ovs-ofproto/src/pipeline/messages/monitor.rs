@@ -7,6 +7,7 @@ use crate::pipeline::connection::{Change, Connection, ConnectionId};
 use crate::pipeline::flow_table::{Criteria, Flow, FlowTables, Log, RuleId, Step};
 use crate::pipeline::ofproto::Ofproto;
 use crate::session::Class;
+use ovs_packet::field::TlvTable;
 
 /// How many bytes an update takes at most, nearly.
 fn len(u: &FlowUpdate) -> usize {
@@ -26,7 +27,12 @@ fn concerns(m: &FlowMonitorRequest, flow: &Flow) -> bool {
 
 impl Connection {
     /// Says updates under `xid`, in as many messages as they need.
-    fn say_updates(&mut self, class: Class, updates: Vec<FlowUpdate>, xid: u32) {
+    fn say_updates(&mut self, class: Class, mut updates: Vec<FlowUpdate>, tlv: &TlvTable, xid: u32) {
+        for update in &mut updates {
+            if let FlowUpdate::Change(change) = update {
+                change.matching = tlv.lift(&change.matching);
+            }
+        }
         let say = |items, more| Message::FlowMonitorReply(Page { more, items });
         if let Answer::Say(messages) = pages(updates, len, say) {
             messages.iter().for_each(|m| self.push(class, m, xid));
@@ -37,9 +43,12 @@ impl Connection {
 impl Ofproto {
     pub(super) fn obey_monitors(
         &mut self,
-        request: &Request,
-        asked: Vec<FlowMonitorRequest>,
+        request: &Request<'_>,
+        mut asked: Vec<FlowMonitorRequest>,
     ) -> Result<Answer, OfError> {
+        for r in &mut asked {
+            self.place_options(&mut r.matching)?;
+        }
         let Some(c) = self.connections.get_mut(request.from) else { return Ok(Answer::Done) };
         let (mut begun, mut initial) = (Vec::new(), Vec::new());
         for r in asked {
@@ -67,6 +76,7 @@ impl Ofproto {
             c.monitors.tell(FlowEvent::Initial, &flow, |m| concerns(m, &flow)).map(|update| match update {
                 FlowUpdate::Change(mut change) => {
                     change.event = event;
+                    change.matching = self.tlv.lift(&change.matching);
                     FlowUpdate::Change(change)
                 }
                 other => other,
@@ -75,7 +85,7 @@ impl Ofproto {
         Ok(pages(updates.collect(), len, |items, more| Message::FlowMonitorReply(Page { more, items })))
     }
 
-    pub(super) fn cancel_monitor(&mut self, request: &Request, id: u32) -> Result<Answer, OfError> {
+    pub(super) fn cancel_monitor(&mut self, request: &Request<'_>, id: u32) -> Result<Answer, OfError> {
         let c = self.connections.get_mut(request.from);
         c.map_or(Ok(()), |c| c.monitors.cancel(id)).map(|()| Answer::Done)
     }
@@ -92,15 +102,20 @@ impl Ofproto {
                 Step::Removed { id, reason } => (FlowEvent::Removed(reason as u8), id, None),
             };
             let Some(flow) = visible(&self.tables, id) else { continue };
+            // Whoever looks at an output or a group is told, too, when a flow is changed so that it ceases to name it.
+            let before = old.filter(|_| event == FlowEvent::Modified).and_then(|old| self.tables.flow(old));
+            let concerns = |m: &FlowMonitorRequest| {
+                concerns(m, &flow) || before.as_ref().is_some_and(|before| concerns(m, before))
+            };
             for (connection, c) in self.connections.iter_mut().filter(|(_, c)| !c.monitors.is_empty()) {
                 let own = source.filter(|(from, _)| *from == connection).map(|(_, xid)| xid);
-                c.monitors.note(Change { event, flow: &flow, id, old, own }, |m| concerns(m, &flow));
+                c.monitors.note(Change { event, flow: &flow, id, old, own }, concerns);
             }
         }
         for (_, c) in self.connections.iter_mut() {
             let updates = c.monitors.take_updates();
             if !updates.is_empty() {
-                c.say_updates(Class::Monitor, updates, 0);
+                c.say_updates(Class::Monitor, updates, &self.tlv, 0);
             }
             if c.monitors.pause(c.out.monitor_bytes()) {
                 c.push(Class::Monitor, &Message::FlowMonitorPaused, 0);
@@ -120,7 +135,7 @@ impl Ofproto {
             })
             .collect();
         if !updates.is_empty() {
-            c.say_updates(Class::Monitor, updates, 0);
+            c.say_updates(Class::Monitor, updates, &self.tlv, 0);
         }
         c.push(Class::Monitor, &Message::FlowMonitorResumed, 0);
         true

@@ -54,7 +54,7 @@ impl Ofproto {
     pub(super) fn aggregate_stats(
         &mut self,
         dp: &mut dyn Dpif,
-        request: &Request,
+        request: &Request<'_>,
         r: &FlowStatsRequest,
         now: Instant,
     ) -> Result<Answer, OfError> {

@@ -24,7 +24,7 @@ const ANOTHER_IS_PRIMARY: u8 = 0;
 
 /// Whether the version has a flag for packets with a used-up TTL.
 fn has_invalid_ttl(version: Version) -> bool {
-    matches!(version, Version::V1_1 | Version::V1_2)
+    version <= Version::V1_2
 }
 
 impl Ofproto {
@@ -39,8 +39,7 @@ impl Ofproto {
             | Capabilities::QUEUE_STATS
             | until(Version::V1_1, Capabilities::ARP_MATCH_IP)
             | since(Version::V1_1, Capabilities::GROUP_STATS)
-            | since(Version::V1_4, Capabilities::BUNDLES)
-            | since(Version::V1_4, Capabilities::FLOW_MONITORING);
+            | since(Version::V1_4, Capabilities::BUNDLES);
         if version == Version::V1_0 {
             f.reserved = table_features::actions(version);
         }
@@ -54,7 +53,7 @@ impl Ofproto {
     }
 
     /// Changes what a connection is like.
-    pub(super) fn set_up(&mut self, request: &Request, f: impl FnOnce(&mut Connection)) -> Result<Answer, OfError> {
+    pub(super) fn set_up(&mut self, request: &Request<'_>, f: impl FnOnce(&mut Connection)) -> Result<Answer, OfError> {
         if let Some(c) = self.connections.get_mut(request.from) {
             f(c);
         }
@@ -72,7 +71,7 @@ impl Ofproto {
         Message::GetConfigReply(config)
     }
 
-    pub(super) fn set_switch_config(&mut self, request: &Request, config: SwitchConfig) -> Result<Answer, OfError> {
+    pub(super) fn set_switch_config(&mut self, request: &Request<'_>, config: SwitchConfig) -> Result<Answer, OfError> {
         let allowed = FRAGMENTS | if has_invalid_ttl(request.version) { INVALID_TTL } else { 0 };
         if config.flags & !allowed != 0 {
             return Err(OfError::SwitchConfigBadFlags);
@@ -96,7 +95,7 @@ impl Ofproto {
         })
     }
 
-    pub(super) fn obey_role_request(&mut self, request: &Request, role: codec::Role) -> Result<Answer, OfError> {
+    pub(super) fn obey_role_request(&mut self, request: &Request<'_>, role: codec::Role) -> Result<Answer, OfError> {
         let asked = RoleRequest { role: Role::from_code(role.role), generation_id: role.generation };
         let reply = self.connections.roles.request(request.from, asked).map_err(|_| OfError::RoleRequestStale)?;
         if let Some(demoted) = reply.demoted {
@@ -113,8 +112,8 @@ impl Ofproto {
 
     fn tell_of_role(&mut self, to: ConnectionId, reason: u8) {
         let (role, generation) = (self.role(to), self.connections.roles.generation_id());
-        let told = self.connections.wanting(AsyncKind::RoleStatus, reason).find(|(id, _)| *id == to);
-        if let Some((_, c)) = told.filter(|(_, c)| c.version >= Version::V1_3) {
+        // Whoever loses a role is told, whatever it wants to be told unasked: upstream asks nobody either.
+        if let Some(c) = self.connections.get_mut(to).filter(|c| c.version >= Version::V1_3) {
             let mut status = RoleStatus::default();
             (status.role, status.reason, status.generation) = (role.code(), reason, generation.unwrap_or(u64::MAX));
             c.push(Class::Other, &Message::RoleStatus(status), 0);
@@ -131,7 +130,11 @@ impl Ofproto {
         Message::GetAsyncReply(said)
     }
 
-    pub(super) fn set_async_config(&mut self, request: &Request, said: &codec::AsyncConfig) -> Result<Answer, OfError> {
+    pub(super) fn set_async_config(
+        &mut self,
+        request: &Request<'_>,
+        said: &codec::AsyncConfig,
+    ) -> Result<Answer, OfError> {
         // In OpenFlow 1.3 and Nicira's message, all kinds that it can say are set; what else there is goes.
         let all = matches!(request.kind, codec::Kind::SetAsync13 | codec::Kind::NxSetAsyncConfig);
         self.set_up(request, |c| {
@@ -151,12 +154,12 @@ impl Ofproto {
         })
     }
 
-    pub(super) fn set_packet_in_format(&mut self, request: &Request, format: u32) -> Result<Answer, OfError> {
+    pub(super) fn set_packet_in_format(&mut self, request: &Request<'_>, format: u32) -> Result<Answer, OfError> {
         let format = PacketInFormat::by_number(format).ok_or(OfError::BadRequestPermission)?;
         self.set_up(request, |c| c.packet_in_format = format)
     }
 
-    pub(super) fn set_flow_format(&mut self, request: &Request, format: u32) -> Result<Answer, OfError> {
+    pub(super) fn set_flow_format(&mut self, request: &Request<'_>, format: u32) -> Result<Answer, OfError> {
         match format {
             0 | 2 => self.set_up(request, |c| c.nxm = format == 2),
             _ => Err(OfError::BadRequestPermission),

@@ -2,7 +2,9 @@
 
 use ovs_packet::Instant;
 
-use crate::codec::{ErrorMessage, FlowRemoved, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version};
+use crate::codec::{
+    ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version,
+};
 use crate::pipeline::connection::{Connection, ConnectionId, PacketInFormat};
 use crate::pipeline::flow_table::{Flow, RemovedReason};
 use crate::pipeline::ofproto::Ofproto;
@@ -79,7 +81,7 @@ impl Ofproto {
         }
     }
 
-    /// Tells of a port: 0 it came, 1 it went, 2 it changed.
+    /// Tells of a port: 1 it went, 2 it changed.
     pub(in crate::pipeline) fn tell_of_port(&mut self, reason: u8, port: &Port, source: Option<ConnectionId>) {
         for (id, c) in self.connections.wanting(AsyncKind::PortStatus, reason) {
             // Before OpenFlow 1.5, who changed a port is taken to know.
@@ -88,6 +90,20 @@ impl Ofproto {
             }
             let status = PortStatus { reason, port: port.desc(c.version) };
             c.push(Class::Other, &Message::PortStatus(status), 0);
+        }
+    }
+
+    /// Tells of a port that came. As upstream has it, that a port is live is news of its own behind that.
+    pub(in crate::pipeline) fn tell_of_new_port(&mut self, port: &Port) {
+        for (_, c) in self.connections.wanting(AsyncKind::PortStatus, 0) {
+            let status = PortStatus { reason: 0, port: port.desc_without_life(c.version) };
+            c.push(Class::Other, &Message::PortStatus(status), 0);
+        }
+        for (_, c) in self.connections.wanting(AsyncKind::PortStatus, 2) {
+            let status = PortStatus { reason: 2, port: port.desc(c.version) };
+            if status.port != port.desc_without_life(c.version) {
+                c.push(Class::Other, &Message::PortStatus(status), 0);
+            }
         }
     }
 
@@ -110,8 +126,9 @@ impl Ofproto {
                     c.out.push(Class::PacketIn, message);
                 }
             }
-            while c.bundles.expire(now).is_some() {
-                c.push(Class::Other, &Message::Error(ErrorMessage::new(OfError::BundleTimeout, &[])), 0);
+            while let Some(request) = c.bundles.expire(now) {
+                let xid = Header::decode(&request).map_or(0, |h| h.xid);
+                c.push(Class::Other, &Message::Error(ErrorMessage::new(OfError::BundleTimeout, &request)), xid);
             }
         }
     }

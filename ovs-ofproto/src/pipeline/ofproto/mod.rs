@@ -3,6 +3,7 @@
 mod fail_mode;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use ovs_dpif::{Cookie, Dpif};
 use ovs_packet::field::TlvTable;
@@ -331,11 +332,12 @@ impl Ofproto {
         if let Some(old) = &old {
             port.config = old.config;
         }
-        let reason = if old.is_some() { 2 } else { 0 };
-        let is_news =
-            old.is_none_or(|old| [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)));
-        if is_news {
-            self.tell_of_port(reason, &port, None);
+        match old {
+            None => self.tell_of_new_port(&port),
+            Some(old) if [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)) => {
+                self.tell_of_port(2, &port, None);
+            }
+            Some(_) => {}
         }
         self.ports.insert(port);
         self.changed = true;
@@ -381,6 +383,11 @@ impl Ofproto {
     /// Lets there be at most so many megaflows.
     pub fn set_flow_limit(&mut self, most: usize) {
         self.flow_limit = FlowLimit::new(most);
+    }
+
+    /// Lets controllers' bundles be idle for so long before they are discarded; ten seconds if nothing is said.
+    pub fn set_bundle_idle_timeout(&mut self, idle: Option<Duration>) {
+        self.connections.set_bundle_idle(idle);
     }
 
     /// To change what is learnt of addresses, or how.

@@ -191,11 +191,7 @@ fn turn_until_over(context: &Context, switch: &mut Switch, watcher: &mut Watcher
         if let Some(socket) = &mut watcher.socket {
             socket.run(&mut watcher.server).map_err(|e| format!("control socket: {e}"))?;
         }
-        while let Some(call) = watcher.server.poll() {
-            if let Some(reply) = obey(context, switch, watcher, &call.command, &call.arguments, call.key)? {
-                watcher.server.reply(call.key, reply);
-            }
-        }
+        obey_calls(context, switch, watcher)?;
         if !watcher.blocked {
             while let Some(frame) = switch.client().try_receive().map_err(|e| lost(&e))? {
                 show(context, switch, watcher, &frame)?;
@@ -207,6 +203,10 @@ fn turn_until_over(context: &Context, switch: &mut Switch, watcher: &mut Watcher
         if watcher.over {
             return Ok(());
         }
+        // Calls that came in by now are not waited for.
+        if obey_calls(context, switch, watcher)? {
+            continue;
+        }
         let driver = switch.client().driver();
         let timeout = driver.timeout(now());
         let speaks = (!watcher.blocked).then(|| driver.interest()).flatten();
@@ -214,6 +214,18 @@ fn turn_until_over(context: &Context, switch: &mut Switch, watcher: &mut Watcher
         let controls = watcher.socket.as_ref().map(|socket| socket.interest(&watcher.server));
         net::wait(speaks.into_iter().chain(controls.into_iter().flatten()), timeout).map_err(|e| e.to_string())?;
     }
+}
+
+/// Obeys what came in on the control socket. Whether anything did.
+fn obey_calls(context: &Context, switch: &mut Switch, watcher: &mut Watcher) -> Result<bool, Failure> {
+    let mut any = false;
+    while let Some(call) = watcher.server.poll() {
+        any = true;
+        if let Some(reply) = obey(context, switch, watcher, &call.command, &call.arguments, call.key)? {
+            watcher.server.reply(call.key, reply);
+        }
+    }
+    Ok(any)
 }
 
 fn lost(error: &ClientError) -> Failure {
