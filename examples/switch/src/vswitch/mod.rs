@@ -41,8 +41,8 @@ pub use standard::{DummyLevel, StandardDevices};
 
 use datapath::SharedDatapath;
 
-/// Keys of `other_config` of the whole that are obeyed: this one by who writes the database.
-const KEYS: &[&str] = &["stats-update-interval"];
+/// Keys of `other_config` of the whole that are obeyed: the second by who writes the database.
+const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval"];
 
 /// How many rounds a datapath is polled before everything else has its turn.
 const ROUNDS: usize = 64;
