@@ -62,6 +62,7 @@ pub use meter::MeterCommand;
 pub use ovs_packet::text::{NoNames, PortNames};
 pub use packet_out::BundleLine;
 pub use print::ActionList;
+#[cfg(feature = "pipeline")]
 pub(crate) use print::Prioritised;
 pub use protocol::{Protocols, UnknownProtocol};
 pub use table::TableSetting;
