@@ -5,12 +5,12 @@ use super::{
     IP_PROTO_UDP, Malformed, ND_ADVERT, ND_SOLICIT, claim,
 };
 use crate::key::{Block, FRAG_LATER, FlowKey};
-use crate::packet::{CtMetadata, Metadata, OriginalTuple, Packet, Places, Tunnel};
+use crate::packet::{Body, CtMetadata, Metadata, OriginalTuple, Packet, Places, Tunnel};
 
 /// Whether all that is known of a packet is its port and recirculation, and that it begins with Ethernet.
 #[inline(always)]
 pub(super) fn is_plain(packet: &Packet) -> bool {
-    let Packet { meta, tunnel, .. } = packet;
+    let Body { meta, tunnel, .. } = &**packet;
     tunnel.is_none() && meta.dp_hash | meta.skb_priority | meta.pkt_mark | u32::from(meta.ct.state.bits()) == 0
 }
 

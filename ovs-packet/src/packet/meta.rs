@@ -111,3 +111,16 @@ pub struct Metadata {
     /// Connection tracking.
     pub ct: CtMetadata,
 }
+
+impl Metadata {
+    /// Of a packet about which nothing is known.
+    pub(super) const NONE: Metadata = Metadata {
+        in_port: 0,
+        recirc_id: 0,
+        dp_hash: 0,
+        skb_priority: 0,
+        pkt_mark: 0,
+        packet_type: 0,
+        ct: CtMetadata { state: CtState::empty(), zone: 0, mark: 0, label: 0, original: None },
+    };
+}

@@ -75,6 +75,9 @@ pub struct Offload {
 }
 
 impl Offload {
+    /// Nothing to do, as far as anybody knows.
+    pub(super) const NONE: Offload = Offload { ip: IpChecksum::Unknown, l4: L4Checksum::Unknown, gso: None };
+
     pub(crate) fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
         if let IpChecksum::Partial { start } = self.ip {
             let start = by(start as usize).and_then(|start| u32::try_from(start).ok());

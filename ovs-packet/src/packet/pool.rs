@@ -9,10 +9,11 @@
 //! Buffers of other sizes, made for one packet that is copied, are none of the pool's. Without the feature `std` there is
 //! no pool, since there are no threads to have one.
 
+use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
 
 use super::HEADROOM;
+use super::body::Body;
 
 /// Bytes of a frame that a small buffer holds behind its headroom: more than an Ethernet frame has on the wire.
 pub const SMALL: usize = 2048;
@@ -26,50 +27,35 @@ pub const MAX_FREE_SMALL: usize = 1024;
 /// How many free large buffers a thread keeps: 4.2 MB.
 pub const MAX_FREE_LARGE: usize = 64;
 
-/// Memory that may come from a pool, and then goes back to one. All of it is initialized, by zeros or earlier packets.
-#[derive(Default, Debug)]
-pub(super) struct Buffer(Vec<u8>);
-
-impl Buffer {
-    /// Takes over memory from outside.
-    pub(super) fn of(bytes: Vec<u8>) -> Buffer {
-        Buffer(bytes)
-    }
-
-    /// At least `len` bytes of any contents: a pool's buffer, where one is large enough.
-    pub(super) fn pooled(len: usize) -> Buffer {
-        let class = if len <= HEADROOM + SMALL {
-            HEADROOM + SMALL
-        } else if len <= HEADROOM + LARGE {
-            HEADROOM + LARGE
-        } else {
-            return Buffer(vec![0; len]);
-        };
-        Buffer(pool::take(class).unwrap_or_else(|| vec![0; class]))
-    }
-
-    /// At least `len` bytes of any contents: a pool's buffer only if it has one to spare, so that many packets that stay
-    /// take no more memory than they need.
-    pub(super) fn small(len: usize) -> Buffer {
-        let spare = if len <= HEADROOM + SMALL { pool::take(HEADROOM + SMALL) } else { None };
-        Buffer(spare.unwrap_or_else(|| vec![0; len]))
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
+/// At least `len` bytes of any contents: a pool's, where one is large enough.
+pub(super) fn pooled(len: usize) -> Box<Body> {
+    let class = if len <= HEADROOM + SMALL {
+        HEADROOM + SMALL
+    } else if len <= HEADROOM + LARGE {
+        HEADROOM + LARGE
+    } else {
+        return fresh(len);
+    };
+    thread::take(class).unwrap_or_else(|| fresh(class))
 }
 
-impl Drop for Buffer {
-    #[inline]
-    fn drop(&mut self) {
-        if matches!(self.0.len(), len if len == HEADROOM + SMALL || len == HEADROOM + LARGE) {
-            pool::give(core::mem::take(&mut self.0));
-        }
+/// At least `len` bytes of any contents: a pool's only if it has some to spare, so that many packets that stay take no
+/// more memory than they need.
+pub(super) fn small(len: usize) -> Box<Body> {
+    let spare = if len <= HEADROOM + SMALL { thread::take(HEADROOM + SMALL) } else { None };
+    spare.unwrap_or_else(|| fresh(len))
+}
+
+fn fresh(len: usize) -> Box<Body> {
+    Box::new(Body::of(vec![0; len]))
+}
+
+/// Takes back the memory of a packet that is dropped.
+#[inline]
+pub(super) fn give(mut body: Box<Body>) {
+    if matches!(body.buffer.len(), len if len == HEADROOM + SMALL || len == HEADROOM + LARGE) {
+        body.forget();
+        thread::give(body);
     }
 }
 
@@ -101,20 +87,21 @@ pub struct PoolStats {
 impl PoolStats {
     /// The pool of the calling thread.
     pub fn of_this_thread() -> PoolStats {
-        pool::stats()
+        thread::stats()
     }
 }
 
 #[cfg(feature = "std")]
-mod pool {
+mod thread {
+    use alloc::boxed::Box;
     use alloc::vec::Vec;
     use core::cell::RefCell;
 
-    use super::{HEADROOM, MAX_FREE_LARGE, MAX_FREE_SMALL, PoolStats, SMALL};
+    use super::{Body, HEADROOM, MAX_FREE_LARGE, MAX_FREE_SMALL, PoolStats, SMALL};
 
     struct Pool {
-        small: Vec<Vec<u8>>,
-        large: Vec<Vec<u8>>,
+        small: Vec<Box<Body>>,
+        large: Vec<Box<Body>>,
         reused: u64,
         allocated: u64,
     }
@@ -129,7 +116,7 @@ mod pool {
         POOL.try_with(|pool| pool.try_borrow_mut().ok().map(|mut pool| f(&mut pool))).ok().flatten()
     }
 
-    pub(super) fn take(class: usize) -> Option<Vec<u8>> {
+    pub(super) fn take(class: usize) -> Option<Box<Body>> {
         with(|pool| {
             let free = if class == HEADROOM + SMALL { &mut pool.small } else { &mut pool.large };
             let taken = free.pop();
@@ -142,14 +129,14 @@ mod pool {
         .flatten()
     }
 
-    pub(super) fn give(buffer: Vec<u8>) {
+    pub(super) fn give(body: Box<Body>) {
         with(|pool| {
-            let (free, most) = match buffer.len() == HEADROOM + SMALL {
+            let (free, most) = match body.buffer.len() == HEADROOM + SMALL {
                 true => (&mut pool.small, MAX_FREE_SMALL),
                 false => (&mut pool.large, MAX_FREE_LARGE),
             };
             if free.len() < most {
-                free.push(buffer);
+                free.push(body);
             }
         });
     }
@@ -166,15 +153,17 @@ mod pool {
 }
 
 #[cfg(not(feature = "std"))]
-mod pool {
-    use alloc::vec::Vec;
+mod thread {
+    use alloc::boxed::Box;
 
-    pub(super) fn take(_class: usize) -> Option<Vec<u8>> {
+    use super::Body;
+
+    pub(super) fn take(_class: usize) -> Option<Box<Body>> {
         None
     }
 
-    pub(super) fn give(buffer: Vec<u8>) {
-        drop(buffer);
+    pub(super) fn give(body: Box<Body>) {
+        drop(body);
     }
 
     pub(super) fn stats() -> super::PoolStats {
@@ -185,8 +174,9 @@ mod pool {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use std::thread;
+    use std::vec::Vec;
 
-    use super::*;
+    use super::{HEADROOM, MAX_FREE_LARGE, MAX_FREE_SMALL, PoolStats, SMALL};
     use crate::Packet;
 
     fn free() -> (usize, usize) {
@@ -243,7 +233,7 @@ mod tests {
     fn packets_that_stay_take_what_they_need() {
         alone(|| {
             let packet = Packet::from_slice(&[1; 60]);
-            assert_eq!(packet.buffer.bytes().len(), HEADROOM + 60);
+            assert_eq!(packet.buffer.len(), HEADROOM + 60);
             drop(packet);
             assert_eq!(free(), (0, 0));
         });
