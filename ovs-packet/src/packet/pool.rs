@@ -100,7 +100,10 @@ mod thread {
     use super::{Body, HEADROOM, MAX_FREE_LARGE, MAX_FREE_SMALL, PoolStats, SMALL};
 
     struct Pool {
+        /// What a packet takes is the box, not what is in it.
+        #[expect(clippy::vec_box)]
         small: Vec<Box<Body>>,
+        #[expect(clippy::vec_box)]
         large: Vec<Box<Body>>,
         reused: u64,
         allocated: u64,
