@@ -100,10 +100,9 @@ mod thread {
     use super::{Body, HEADROOM, MAX_FREE_LARGE, MAX_FREE_SMALL, PoolStats, SMALL};
 
     struct Pool {
-        /// What a packet takes is the box, not what is in it.
-        #[expect(clippy::vec_box)]
+        #[expect(clippy::vec_box, reason = "a packet takes the box, not what is in it")]
         small: Vec<Box<Body>>,
-        #[expect(clippy::vec_box)]
+        #[expect(clippy::vec_box, reason = "likewise")]
         large: Vec<Box<Body>>,
         reused: u64,
         allocated: u64,
