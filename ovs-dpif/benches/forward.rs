@@ -6,66 +6,16 @@
 
 #[path = "../../ovs-packet/benches/common/mod.rs"]
 mod common;
-
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+mod ring;
 
 use common::Random;
 use criterion::{Criterion, criterion_group, criterion_main};
-use ovs_dpif::netdev::{Netdev, NetdevError, NetdevStats, Offloads};
 use ovs_dpif::userspace::{Datapath, Limits};
 use ovs_dpif::{DpAction, Dpif, PortNo, PortSpec, always_matched};
 use ovs_packet::field::FieldId;
 use ovs_packet::packet::BATCH;
-use ovs_packet::{EthAddr, FlowKey, Instant, Match, Packet, PacketBatch, compose, extract};
-
-/// One of two ports that share a ring of batches: the first takes from its front, the second puts to its end.
-#[derive(Debug)]
-struct Ring {
-    name: &'static str,
-    batches: Arc<Mutex<VecDeque<PacketBatch>>>,
-    source: bool,
-}
-
-impl Netdev for Ring {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "bench"
-    }
-
-    fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
-        if self.source
-            && let Some(packets) = self.batches.lock().expect("one thread").pop_front()
-        {
-            *batch = packets;
-        }
-        Ok(batch.len())
-    }
-
-    fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
-        self.batches.lock().expect("one thread").push_back(std::mem::take(batch));
-        Ok(())
-    }
-
-    fn offloads(&self) -> Offloads {
-        Offloads::NONE
-    }
-
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-
-    fn mtu(&self) -> usize {
-        1500
-    }
-
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
-    }
-}
+use ovs_packet::{FlowKey, Instant, Match, Packet, compose, extract};
+use ring::Ring;
 
 /// The key and the frame of flow `i`.
 fn frame(i: u64) -> (FlowKey, Packet) {
@@ -144,9 +94,7 @@ fn forward(c: &mut Criterion) {
         let (mut dp, frames) = if masks == 8192 { hostile() } else { datapath(flows, masks) };
         let mut random = Random(1);
         let mut batch = || (0..BATCH).map(|_| frames[random.below(flows) as usize].clone()).collect();
-        let batches = Arc::new(Mutex::new((0..flows.div_ceil(32).max(2)).map(|_| batch()).collect()));
-        for (name, source) in [("a", true), ("b", false)] {
-            let ring = Ring { name, batches: batches.clone(), source };
+        for ring in Ring::pair((0..flows.div_ceil(32).max(2)).map(|_| batch())) {
             dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
         }
         let (mut upcalls, now) = (Vec::new(), Instant::from_secs(1));
