@@ -53,6 +53,7 @@ pub(crate) trait Shards {
 }
 
 /// Reads a packet; what is to be done with it comes next.
+#[inline(always)]
 pub(crate) fn read(
     common: &Common,
     packet: &mut Packet,
@@ -120,12 +121,12 @@ pub(crate) fn track_batch<'a>(
 ) -> ArrayVec<Outcome, BATCH> {
     let common = shards.common();
     let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
-    let mut seen: ArrayVec<Result<Seen, InvalidReason>, BATCH> = ArrayVec::new();
+    let mut seen = [const { Err(InvalidReason::NotIp) }; BATCH];
     let mut hashes: ArrayVec<u64, BATCH> = ArrayVec::new();
-    for (packet, key) in batch.into_iter().take(BATCH) {
-        let read = read(common, packet, key, request);
-        hashes.push(read.as_ref().map_or(0, |seen| seen.hash));
-        seen.push(read);
+    for (seen, (packet, key)) in seen.iter_mut().zip(batch) {
+        // Read to where it stays: to copy it just when it was written would take longer than to read it.
+        *seen = read(common, packet, key, request);
+        hashes.push(seen.as_ref().map_or(0, |seen| seen.hash));
         packets.push(packet);
     }
     // Few packets find their connections as they are tracked: there is nothing to wait for together.

@@ -107,7 +107,7 @@ impl Key {
     }
 
     /// The key of a packet that is no ICMP, from its addresses and ports, and whether it comes from the low end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_v4(zone: u16, proto: u8, (src, sport): (u32, u16), (dst, dport): (u32, u16)) -> (Key, bool) {
         let (from, to) = (u64::from(src) << 16 | u64::from(sport), u64::from(dst) << 16 | u64::from(dport));
         let (low, high) = (from.min(to), from.max(to));
@@ -116,7 +116,7 @@ impl Key {
     }
 
     /// Likewise, for IPv6.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_v6(zone: u16, proto: u8, from: (u128, u16), to: (u128, u16)) -> (Key, bool) {
         let from_low = from <= to;
         let (low, high) = if from_low { (from, to) } else { (to, from) };
@@ -139,7 +139,7 @@ impl Key {
     }
 
     /// The hash of the key. IPv4 keys take two words of the five.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, hash: SipHash13) -> u64 {
         let ([l0, l1], [h0, h1]) = (self.low, self.high);
         if self.rest as u8 & V6 != 0 {

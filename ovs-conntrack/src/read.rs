@@ -46,6 +46,7 @@ pub(crate) struct Seen {
 }
 
 /// Reads `packet`, whose extracted key is `flow`. A transport checksum that proves right is noted in the packet.
+#[inline(always)]
 pub(crate) fn read(
     packet: &mut Packet,
     flow: &FlowKey,
@@ -89,43 +90,56 @@ pub(crate) fn read(
         }
     }
 
-    let (src_port, dst_port) = (flow.tp_src.get(), flow.tp_dst.get());
-    let content = match proto {
-        IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP if src_port == 0 || dst_port == 0 => {
-            return Err(InvalidReason::PortZero);
+    match proto {
+        IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP if flow.tp_src.get() == 0 || flow.tp_dst.get() == 0 => {
+            Err(InvalidReason::PortZero)
         }
         IP_PROTO_TCP => {
             let segment = Segment::read(packet.l4()).ok_or(InvalidReason::Malformed)?;
             if tcp::contradictory(segment.flags) {
                 return Err(InvalidReason::TcpFlags);
             }
-            Content::Tcp(segment)
+            Ok(seen(flow, zone, v6, hash, Content::Tcp(segment)))
         }
-        IP_PROTO_ICMP | IP_PROTO_ICMPV6 if v6 == (proto == IP_PROTO_ICMPV6) => {
-            return read_icmp(packet, flow, zone, v6, hash);
-        }
-        _ => Content::Other,
-    };
-    let (key, from_low) = key_and_direction(flow, zone, v6);
-    Ok(Seen { key, hash: key.hash(hash), from_low, content })
+        IP_PROTO_ICMP | IP_PROTO_ICMPV6 if v6 == (proto == IP_PROTO_ICMPV6) => read_icmp(packet, flow, zone, v6, hash),
+        _ => Ok(seen(flow, zone, v6, hash, Content::Other)),
+    }
+}
+
+/// Key and content are each written where they stay: what is moved as soon as it is written, in pieces of other sizes,
+/// keeps the processor waiting.
+#[inline(always)]
+fn seen(flow: &FlowKey, zone: u16, v6: bool, hash: SipHash13, content: Content) -> Seen {
+    let seen = |(key, from_low): (Key, bool)| Seen { key, hash: key.hash(hash), from_low, content };
+    if v6 { seen(key_of_v6(flow, zone)) } else { seen(key_of_v4(flow, zone)) }
 }
 
 /// The key of a packet that is no ICMP.
 pub(crate) fn key_of(flow: &FlowKey, zone: u16) -> Key {
-    key_and_direction(flow, zone, flow.eth_type.get() == ETH_TYPE_IPV6).0
+    match flow.eth_type.get() {
+        ETH_TYPE_IPV6 => key_of_v6(flow, zone).0,
+        _ => key_of_v4(flow, zone).0,
+    }
 }
 
-#[inline]
-fn key_and_direction(flow: &FlowKey, zone: u16, v6: bool) -> (Key, bool) {
-    // Without a transport that is known, the addresses alone are the connection.
-    let (src, dst) = match flow.nw_proto {
+#[inline(always)]
+fn key_of_v4(flow: &FlowKey, zone: u16) -> (Key, bool) {
+    let (src, dst) = ports(flow);
+    Key::of_v4(zone, flow.nw_proto, (flow.nw_src.get(), src), (flow.nw_dst.get(), dst))
+}
+
+#[inline(always)]
+fn key_of_v6(flow: &FlowKey, zone: u16) -> (Key, bool) {
+    let (src, dst) = ports(flow);
+    Key::of_v6(zone, flow.nw_proto, (flow.ipv6_src.get(), src), (flow.ipv6_dst.get(), dst))
+}
+
+/// Without a transport that is known, the addresses alone are the connection.
+#[inline(always)]
+fn ports(flow: &FlowKey) -> (u16, u16) {
+    match flow.nw_proto {
         IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP => (flow.tp_src.get(), flow.tp_dst.get()),
         _ => (0, 0),
-    };
-    if v6 {
-        Key::of_v6(zone, flow.nw_proto, (flow.ipv6_src.get(), src), (flow.ipv6_dst.get(), dst))
-    } else {
-        Key::of_v4(zone, flow.nw_proto, (flow.nw_src.get(), src), (flow.nw_dst.get(), dst))
     }
 }
 

@@ -137,14 +137,24 @@ impl Datapath {
                 });
                 group.iter_mut().for_each(|w| w.note.cut = None);
             }
-            DpAction::Recirc(id) => each(group, last, |mut w| {
-                w.packet.meta.recirc_id = *id;
-                if w.note.turns.take() {
-                    again.push(w);
+            DpAction::Recirc(id) => {
+                let from = again.len();
+                if last {
+                    again.append(group);
                 } else {
-                    round.note(w.slot(), Fate::Dropped(DropReason::RecirculationDepth));
+                    again.extend(group.iter().cloned());
                 }
-            }),
+                let mut at = from;
+                while let Some(w) = again.get_mut(at) {
+                    w.packet.meta.recirc_id = *id;
+                    if w.note.turns.take() {
+                        at += 1;
+                    } else {
+                        let w = again.swap_remove(at);
+                        round.note(w.slot(), Fate::Dropped(DropReason::RecirculationDepth));
+                    }
+                }
+            }
             DpAction::Clone(actions) => self.branch(group, |_| true, (actions, last), round, again),
             DpAction::Sample { probability, actions } => {
                 let mut random = self.random.fork();
@@ -200,23 +210,25 @@ impl Datapath {
     /// them. Fragments are tracked when all of their datagram are there, and go on as fragments.
     fn track(&mut self, group: &mut Vec<Work>, request: &CtRequest, round: &mut Round) {
         let mut keys = std::mem::take(&mut self.keys);
-        let mut work = std::mem::replace(group, self.spare.pop().unwrap_or_default());
-        while !work.is_empty() {
-            let n = work.len().min(BATCH);
+        let mut from = 0;
+        while let Some(rest) = group.get_mut(from..).filter(|rest| !rest.is_empty()) {
+            let n = rest.len().min(BATCH);
             let mut fragments = false;
-            for (w, buffer) in work.iter_mut().take(n).zip(&mut keys) {
+            for (w, buffer) in rest.iter_mut().take(n).zip(&mut keys) {
                 self.extractor.extract_into(&mut w.packet, buffer);
                 fragments |= buffer.key().nw_frag != 0;
             }
             if fragments {
-                self.track_fragments(work.drain(..n), request, round, group);
-                continue;
+                let mut work = self.spare.pop().unwrap_or_default();
+                work.extend(group.drain(from..));
+                self.track_fragments(work.drain(..), request, round, group);
+                self.give_back(work);
+                break;
             }
-            let packets = work.iter_mut().take(n).map(|w| &mut w.packet);
+            let packets = rest.iter_mut().take(n).map(|w| &mut w.packet);
             self.conntrack.track_batch(packets.zip(keys.iter().map(KeyBuffer::key)), request, round.now);
-            group.extend(work.drain(..n));
+            from += n;
         }
-        self.give_back(work);
         self.keys = keys;
     }
 
