@@ -24,7 +24,7 @@ use crate::key::Key;
 use crate::nat::choose::Candidates;
 use crate::nat::{Nat, NatRange, rewrite};
 use crate::outcome::{InvalidReason, Outcome};
-use crate::read::{self, Content, Seen};
+use crate::read::{self, Content, Reading, Seen};
 use crate::request::CtRequest;
 use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
 use crate::table::{Alias, NIL};
@@ -52,15 +52,14 @@ pub(crate) trait Shards {
     }
 }
 
+/// What is not read yet.
+const UNREAD: Reading = Err(InvalidReason::NotIp);
+
 /// Reads a packet; what is to be done with it comes next.
-#[inline(always)]
-pub(crate) fn read(
-    common: &Common,
-    packet: &mut Packet,
-    key: &FlowKey,
-    request: &CtRequest,
-) -> Result<Seen, InvalidReason> {
-    read::read(packet, key, request.zone, common.config.verify_checksums, common.hash)
+pub(crate) fn read(common: &Common, packet: &mut Packet, key: &FlowKey, request: &CtRequest) -> Reading {
+    let mut reading = UNREAD;
+    read::read(&mut reading, packet, key, request.zone, common.config.verify_checksums, common.hash);
+    reading
 }
 
 /// The hash of a packet's connection, as far as its flow key tells: that of ICMP is of the addresses.
@@ -121,11 +120,10 @@ pub(crate) fn track_batch<'a>(
 ) -> ArrayVec<Outcome, BATCH> {
     let common = shards.common();
     let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
-    let mut seen = [const { Err(InvalidReason::NotIp) }; BATCH];
+    let mut seen = [UNREAD; BATCH];
     let mut hashes: ArrayVec<u64, BATCH> = ArrayVec::new();
     for (seen, (packet, key)) in seen.iter_mut().zip(batch) {
-        // Read to where it stays: to copy it just when it was written would take longer than to read it.
-        *seen = read(common, packet, key, request);
+        read::read(seen, packet, key, request.zone, common.config.verify_checksums, common.hash);
         hashes.push(seen.as_ref().map_or(0, |seen| seen.hash));
         packets.push(packet);
     }

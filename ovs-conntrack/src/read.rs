@@ -45,15 +45,36 @@ pub(crate) struct Seen {
     pub(crate) content: Content,
 }
 
-/// Reads `packet`, whose extracted key is `flow`. A transport checksum that proves right is noted in the packet.
-#[inline(always)]
+/// What is read of a packet, or what is wrong with it.
+pub(crate) type Reading = Result<Seen, InvalidReason>;
+
+/// Reads `packet`, whose extracted key is `flow`, to `reading`. A transport checksum that proves right is noted in the
+/// packet.
+///
+/// All is written where it stays: what is moved as soon as it is written, in pieces of other sizes, keeps the processor
+/// waiting for longer than this takes.
 pub(crate) fn read(
+    reading: &mut Reading,
     packet: &mut Packet,
     flow: &FlowKey,
     zone: u16,
     verify: bool,
     hash: SipHash13,
-) -> Result<Seen, InvalidReason> {
+) {
+    if let Err(reason) = try_read(reading, packet, flow, zone, verify, hash) {
+        *reading = Err(reason);
+    }
+}
+
+#[inline(always)]
+fn try_read(
+    reading: &mut Reading,
+    packet: &mut Packet,
+    flow: &FlowKey,
+    zone: u16,
+    verify: bool,
+    hash: SipHash13,
+) -> Result<(), InvalidReason> {
     let v6 = match flow.eth_type.get() {
         ETH_TYPE_IPV4 => false,
         ETH_TYPE_IPV6 => true,
@@ -92,26 +113,25 @@ pub(crate) fn read(
 
     match proto {
         IP_PROTO_TCP | IP_PROTO_UDP | IP_PROTO_SCTP if flow.tp_src.get() == 0 || flow.tp_dst.get() == 0 => {
-            Err(InvalidReason::PortZero)
+            return Err(InvalidReason::PortZero);
         }
         IP_PROTO_TCP => {
             let segment = Segment::read(packet.l4()).ok_or(InvalidReason::Malformed)?;
             if tcp::contradictory(segment.flags) {
                 return Err(InvalidReason::TcpFlags);
             }
-            Ok(seen(flow, zone, v6, hash, Content::Tcp(segment)))
+            let (key, from_low) = if v6 { key_of_v6(flow, zone) } else { key_of_v4(flow, zone) };
+            *reading = Ok(Seen { key, hash: key.hash(hash), from_low, content: Content::Tcp(segment) });
         }
-        IP_PROTO_ICMP | IP_PROTO_ICMPV6 if v6 == (proto == IP_PROTO_ICMPV6) => read_icmp(packet, flow, zone, v6, hash),
-        _ => Ok(seen(flow, zone, v6, hash, Content::Other)),
+        IP_PROTO_ICMP | IP_PROTO_ICMPV6 if v6 == (proto == IP_PROTO_ICMPV6) => {
+            *reading = read_icmp(packet, flow, zone, v6, hash);
+        }
+        _ => {
+            let (key, from_low) = if v6 { key_of_v6(flow, zone) } else { key_of_v4(flow, zone) };
+            *reading = Ok(Seen { key, hash: key.hash(hash), from_low, content: Content::Other });
+        }
     }
-}
-
-/// Key and content are each written where they stay: what is moved as soon as it is written, in pieces of other sizes,
-/// keeps the processor waiting.
-#[inline(always)]
-fn seen(flow: &FlowKey, zone: u16, v6: bool, hash: SipHash13, content: Content) -> Seen {
-    let seen = |(key, from_low): (Key, bool)| Seen { key, hash: key.hash(hash), from_low, content };
-    if v6 { seen(key_of_v6(flow, zone)) } else { seen(key_of_v4(flow, zone)) }
+    Ok(())
 }
 
 /// The key of a packet that is no ICMP.

@@ -265,8 +265,8 @@ impl Datapath {
             left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
             return general;
         }
-        for (((packet, way), note), key) in packets.drain(..).zip(ways).zip(notes).zip(keys) {
-            match way {
+        for ((((packet, way), note), key), place) in packets.drain(..).zip(&ways).zip(notes).zip(keys).zip(0..) {
+            match *way {
                 Way::Gone => {}
                 Way::Port(port) => {
                     self.ports.transmit(port, packet, note.slot(), &mut |slot, result| round.sent(slot, result));
@@ -277,14 +277,16 @@ impl Datapath {
                     self.pass_up(Work { packet, note: *note }, Box::new(*key.key()), kind, round);
                 }
                 Way::Group(number) => {
-                    let work = Work { packet, note: *note };
-                    match general.iter_mut().find(|(known, _)| *known == number) {
-                        Some((_, list)) => list.push(work),
+                    let known = match general.iter().position(|(known, _)| *known == number) {
+                        Some(known) => known,
                         None => {
-                            let mut list = self.spare.pop().unwrap_or_default();
-                            list.push(work);
-                            general.push((number, list));
+                            general.push((number, self.spare.pop().unwrap_or_default()));
+                            general.len() - 1
                         }
+                    };
+                    if let Some((_, list)) = general.get_mut(known) {
+                        list.push(Work { packet, note: *note });
+                        list.last_mut().into_iter().for_each(|work| work.note.key = Some(place));
                     }
                 }
             }

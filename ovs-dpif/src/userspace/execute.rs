@@ -7,7 +7,6 @@ use arrayvec::ArrayVec;
 use ovs_conntrack::CtRequest;
 use ovs_conntrack::fragment::Gathered;
 use ovs_packet::edit::EditError;
-use ovs_packet::extract::KeyBuffer;
 use ovs_packet::key::FlowKey;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit, hash};
@@ -168,7 +167,10 @@ impl Datapath {
             }
             DpAction::DecTtl(used_up) => {
                 // What has no TTL goes on as it is.
-                let expires = |w: &mut Work| edit::dec_ttl(&mut w.packet) == Err(EditError::TtlExpired);
+                let expires = |w: &mut Work| {
+                    w.note.key = None;
+                    edit::dec_ttl(&mut w.packet) == Err(EditError::TtlExpired)
+                };
                 let mut dead = self.spare.pop().unwrap_or_default();
                 dead.extend(group.extract_if(.., expires));
                 self.execute(&mut dead, used_up, round, again);
@@ -196,6 +198,7 @@ impl Datapath {
             }
             edit => {
                 let mut failed = Vec::new();
+                group.iter_mut().for_each(|w| w.note.key = None);
                 let packets = group.iter_mut().map(|w| &mut w.packet).enumerate();
                 self.editor.edit(edit, packets, |place| failed.push(place));
                 for place in failed.into_iter().rev() {
@@ -209,27 +212,48 @@ impl Datapath {
     /// Connection tracking writes what it finds to the packets' metadata, for the next lookup to see, and translates
     /// them. Fragments are tracked when all of their datagram are there, and go on as fragments.
     fn track(&mut self, group: &mut Vec<Work>, request: &CtRequest, round: &mut Round) {
-        let mut keys = std::mem::take(&mut self.keys);
-        let mut from = 0;
-        while let Some(rest) = group.get_mut(from..).filter(|rest| !rest.is_empty()) {
-            let n = rest.len().min(BATCH);
-            let mut fragments = false;
-            for (w, buffer) in rest.iter_mut().take(n).zip(&mut keys) {
-                self.extractor.extract_into(&mut w.packet, buffer);
-                fragments |= buffer.key().nw_frag != 0;
+        let mut done = 0;
+        while let Some(left) = group.get_mut(done..).filter(|left| !left.is_empty()) {
+            let n = left.len().min(BATCH);
+            if self.track_whole(left.iter_mut().take(n), request, round) {
+                done += n;
+                continue;
             }
-            if fragments {
-                let mut work = self.spare.pop().unwrap_or_default();
-                work.extend(group.drain(from..));
-                self.track_fragments(work.drain(..), request, round, group);
-                self.give_back(work);
-                break;
-            }
-            let packets = rest.iter_mut().take(n).map(|w| &mut w.packet);
-            self.conntrack.track_batch(packets.zip(keys.iter().map(KeyBuffer::key)), request, round.now);
-            from += n;
+            let mut work = self.spare.pop().unwrap_or_default();
+            work.extend(group.drain(done..));
+            self.track_fragments(work.drain(..), request, round, group);
+            self.give_back(work);
+            break;
         }
-        self.keys = keys;
+    }
+
+    /// The same of a batch, unless there is a fragment among them.
+    fn track_whole<'w>(
+        &mut self,
+        batch: impl Iterator<Item = &'w mut Work>,
+        request: &CtRequest,
+        round: &mut Round,
+    ) -> bool {
+        let (mut packets, mut keys) = (ArrayVec::<_, BATCH>::new(), ArrayVec::<&FlowKey, BATCH>::new());
+        for (w, buffer) in batch.zip(&mut self.changed) {
+            let known = w.note.key.and_then(|place| self.keys.get(usize::from(place)));
+            keys.push(match known {
+                Some(known) => known.key(),
+                None => {
+                    self.extractor.extract_into(&mut w.packet, buffer);
+                    buffer.key()
+                }
+            });
+            if request.nat.is_some() {
+                w.note.key = None;
+            }
+            packets.push(&mut w.packet);
+        }
+        let whole = keys.iter().all(|key| key.nw_frag == 0);
+        if whole {
+            self.conntrack.track_batch(packets.into_iter().zip(keys), request, round.now);
+        }
+        whole
     }
 
     /// The same of packets of which some are fragments, one by one. What comes of them is appended to `group`.
@@ -246,6 +270,7 @@ impl Datapath {
             match self.fragments.gather(w.packet, request.zone.into(), round.now) {
                 Gathered::Other(mut packet) => {
                     self.conntrack.track(&mut packet, &key, request, round.now);
+                    w.note.key = None;
                     group.push(Work { packet, ..w });
                 }
                 Gathered::Held => round.note(w.note.slot(), Fate::Consumed),

@@ -143,7 +143,10 @@ pub struct Datapath {
     fragments: Fragments,
     extractor: Extractor,
     vlan_headers: u8,
+    /// Those of the packets of the batch under way, by their places in it.
     keys: Vec<KeyBuffer>,
+    /// Those of packets that changed since.
+    changed: Vec<KeyBuffer>,
     batch: Option<Box<PacketBatch>>,
     spare: Vec<Vec<Work>>,
     editor: Editor,
@@ -203,6 +206,7 @@ impl Datapath {
             extractor: Extractor::new(),
             vlan_headers: 2,
             keys: vec![KeyBuffer::default(); BATCH],
+            changed: vec![KeyBuffer::default(); BATCH],
             batch: None,
             spare: Vec::new(),
             editor: Editor::new(),

@@ -19,6 +19,8 @@ pub(super) struct Work {
 pub(super) struct Note {
     /// Whose copy it is: the packets of a batch are numbered.
     slot: u16,
+    /// Which of the batch's keys is the packet's, where nothing changed its headers since it was looked up.
+    pub(super) key: Option<u8>,
     pub(super) turns: Turns,
     /// How many bytes the next copy that leaves may have.
     pub(super) cut: Option<u32>,
@@ -27,7 +29,7 @@ pub(super) struct Note {
 impl Note {
     /// The packets of a batch as they came.
     pub(super) const FRESH: [Note; BATCH] = {
-        let mut notes = [Note { slot: 0, turns: Turns::NONE, cut: None }; BATCH];
+        let mut notes = [Note { slot: 0, key: None, turns: Turns::NONE, cut: None }; BATCH];
         let mut i = 0;
         while i < BATCH {
             notes[i].slot = i as u16;
@@ -44,7 +46,7 @@ impl Note {
 
 impl Work {
     pub(super) fn new(packet: Packet, slot: usize, turns: Turns) -> Work {
-        Work { packet, note: Note { slot: slot as u16, turns, cut: None } }
+        Work { packet, note: Note { slot: slot as u16, key: None, turns, cut: None } }
     }
 
     pub(super) fn slot(&self) -> usize {
