@@ -461,6 +461,23 @@ fn fragments_are_tracked_whole_and_translated() {
     assert_eq!(b.dp.conntrack().len(), 1);
 }
 
+/// What the lookup read of a packet is right for tracking until an action changes the packet.
+#[test]
+fn what_is_tracked_is_the_packet_as_the_actions_before_left_it() {
+    let mut b = Bench::<2>::new(100);
+    let set = |to: &str| DpAction::Set(KeyAttr::Ipv4, (&format!("ip,nw_dst={to}").parse::<Match>().unwrap()).into());
+    let ct = |zone| DpAction::Ct(CtRequest::commit(zone));
+    let nat = CtRequest::commit(3).with_nat(Nat::Destination(NatRange::address([10, 9, 9, 9])));
+    b.install("in_port=1", &[ct(1), set("10.7.7.7"), ct(2), DpAction::Ct(nat), ct(4), DpAction::Output(PortNo(2))]);
+    (0..2).for_each(|_| b.send(1, UDP));
+    assert!(b.poll().is_empty());
+    let destinations = b.dp.conntrack().dump(None, Instant::from_secs(1)).map(|c| (c.zone, c.original.dst.to_string()));
+    let mut destinations: Vec<_> = destinations.collect();
+    destinations.sort();
+    let expected = [(1, "10.0.0.2"), (2, "10.7.7.7"), (3, "10.7.7.7"), (4, "10.9.9.9")];
+    assert_eq!(destinations, expected.map(|(zone, to)| (zone, to.to_string())));
+}
+
 #[test]
 fn packets_that_are_no_fragments_are_tracked_by_the_batch() {
     let mut b = Bench::<2>::new(100);
