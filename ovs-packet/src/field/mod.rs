@@ -34,7 +34,7 @@ pub use oxm::{
     EXPERIMENTER_NSH, EXPERIMENTER_NX, EXPERIMENTER_ONF, OxmId,
 };
 pub use prereq::Prereq;
-pub(crate) use prereq::dl_type;
+pub(crate) use prereq::{dl_type, dl_type_in};
 pub use row::Field;
 pub use subfield::{ParseSubfieldError, Subfield};
 pub use table::FieldId;

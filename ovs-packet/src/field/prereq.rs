@@ -57,40 +57,59 @@ pub enum Prereq {
 
 /// The Ethertype that says what the network layer is: that of a packet without Ethernet stands in its type.
 pub(crate) fn dl_type(key: &FlowKey) -> u16 {
-    match key.packet_type.get() {
+    dl_type_in(|i| key.word(i))
+}
+
+/// The same of a key of which `word` gives the words.
+#[inline]
+pub(crate) fn dl_type_in(word: impl Fn(usize) -> u64) -> u16 {
+    match FieldId::PacketType.info().read(&word) {
         kind @ 0x1_0000..=0x1_ffff => kind as u16,
-        _ => key.eth_type.get(),
+        _ => FieldId::EthType.info().read(&word) as u16,
     }
 }
 
 impl Prereq {
     /// Whether a packet with this key has the field.
     pub fn holds(self, key: &FlowKey) -> bool {
-        let eth_type = dl_type(key);
-        let ip = || matches!(eth_type, ETH_TYPE_IPV4 | ETH_TYPE_IPV6);
-        let l4 = |proto| ip() && key.nw_proto == proto && key.nw_frag & FRAG_LATER == 0;
-        let icmpv6 = || eth_type == ETH_TYPE_IPV6 && l4(IP_PROTO_ICMPV6);
-        let nd = |kind: u8| icmpv6() && key.tp_src == u16::from(kind) && key.tp_dst == 0;
+        self.holds_in(|i| key.word(i))
+    }
+
+    /// The same of a key of which `word` gives the words.
+    #[inline]
+    fn holds_in(self, word: impl Fn(usize) -> u64) -> bool {
+        let small = |field: FieldId| field.info().read(&word) as u32;
+        let ip = || matches!(dl_type_in(&word), ETH_TYPE_IPV4 | ETH_TYPE_IPV6);
+        let l4 = |proto: u8| {
+            ip() && small(FieldId::NwProto) == proto.into() && small(FieldId::IpFrag) & u32::from(FRAG_LATER) == 0
+        };
+        let icmpv6 = || dl_type_in(&word) == ETH_TYPE_IPV6 && l4(IP_PROTO_ICMPV6);
+        let nd = |kind: u8| icmpv6() && small(FieldId::TcpSrc) == kind.into() && small(FieldId::TcpDst) == 0;
         match self {
             Prereq::None => true,
-            Prereq::Ethernet => key.packet_type == 0,
-            Prereq::Vlan => key.vlan_tci.get() & VLAN_PRESENT != 0,
-            Prereq::Ipv4 => eth_type == ETH_TYPE_IPV4,
-            Prereq::Ipv6 => eth_type == ETH_TYPE_IPV6,
+            Prereq::Ethernet => small(FieldId::PacketType) == 0,
+            Prereq::Vlan => small(FieldId::VlanTci) & u32::from(VLAN_PRESENT) != 0,
+            Prereq::Ipv4 => dl_type_in(&word) == ETH_TYPE_IPV4,
+            Prereq::Ipv6 => dl_type_in(&word) == ETH_TYPE_IPV6,
             Prereq::Ip => ip(),
-            Prereq::Arp => matches!(eth_type, ETH_TYPE_ARP | ETH_TYPE_RARP),
+            Prereq::Arp => matches!(dl_type_in(&word), ETH_TYPE_ARP | ETH_TYPE_RARP),
             Prereq::Tcp => l4(IP_PROTO_TCP),
             Prereq::Udp => l4(IP_PROTO_UDP),
             Prereq::Sctp => l4(IP_PROTO_SCTP),
-            Prereq::Icmpv4 => eth_type == ETH_TYPE_IPV4 && l4(IP_PROTO_ICMP),
+            Prereq::Icmpv4 => dl_type_in(&word) == ETH_TYPE_IPV4 && l4(IP_PROTO_ICMP),
             Prereq::Icmpv6 => icmpv6(),
             Prereq::Nd => nd(ND_SOLICIT) || nd(ND_ADVERT),
             Prereq::NdSolicit => nd(ND_SOLICIT),
             Prereq::NdAdvert => nd(ND_ADVERT),
-            Prereq::Mpls => matches!(eth_type, ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST),
-            Prereq::Nsh => eth_type == ETH_TYPE_NSH,
-            Prereq::Ct => key.ct_state & OF_CONNECTION != 0,
+            Prereq::Mpls => matches!(dl_type_in(&word), ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST),
+            Prereq::Nsh => dl_type_in(&word) == ETH_TYPE_NSH,
+            Prereq::Ct => small(FieldId::CtState) & u32::from(OF_CONNECTION) != 0,
         }
+    }
+
+    /// Whether a packet has the field if what a match leaves open is zero in it.
+    pub fn holds_for(self, m: &Match) -> bool {
+        self.holds_in(|i| m.word(i).0)
     }
 
     /// The fields that the prerequisite reads.
@@ -111,27 +130,27 @@ impl Prereq {
     ///
     /// A match that says nothing of fragments is taken to mean packets that have an L4 header, as in OpenFlow.
     pub fn implied_by(self, m: &Match) -> bool {
-        let bits = &m.mask().bits;
-        let dl_type = || match m.key().packet_type.get() >> 16 {
-            1 => bits.packet_type.get() == u32::MAX,
-            _ => bits.eth_type.get() == u16::MAX,
+        let dl_type = || match m.get(FieldId::PacketType).0 >> 16 {
+            1 => m.is_exact(FieldId::PacketType),
+            _ => m.is_exact(FieldId::EthType),
         };
-        let l4 = || dl_type() && bits.nw_proto == u8::MAX;
+        let l4 = || dl_type() && m.is_exact(FieldId::NwProto);
         // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
-        let kind = || m.mask().is_exact(FieldId::Icmpv6Type);
+        let kind = || m.is_exact(FieldId::Icmpv6Type);
         let pinned = match self {
             Prereq::None | Prereq::Ethernet | Prereq::Ct => true,
-            Prereq::Vlan => bits.vlan_tci.get() & VLAN_PRESENT != 0,
+            Prereq::Vlan => m.get(FieldId::VlanTci).1 & u128::from(VLAN_PRESENT) != 0,
             Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls | Prereq::Nsh => dl_type(),
             Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => l4(),
             Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => l4() && kind(),
         };
         if self == Prereq::Ct {
-            let (state, known) = (m.key().ct_state, m.mask().bits.ct_state);
-            let valid = state & Ct::TRACKED.bits() != 0 && known & !state & Ct::INVALID.bits() != 0;
-            return state & ABOUT_CONNECTION != 0 || valid;
+            let (state, known) = m.get(FieldId::CtState);
+            let has = |bits: u8| state & u128::from(bits) != 0;
+            let not_invalid = known & !state & u128::from(Ct::INVALID.bits()) != 0;
+            return has(ABOUT_CONNECTION) || has(Ct::TRACKED.bits()) && not_invalid;
         }
-        pinned && self.holds(m.key())
+        pinned && self.holds_for(m)
     }
 
     /// What the match lacks, in the words of the match language.
