@@ -108,7 +108,7 @@ fn is_unsettled(action: &Action) -> bool {
 const MAX_TAGS: u8 = 2;
 
 /// What is known of packets between two actions.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Known {
     /// What they match.
     pub(crate) m: Match,
@@ -121,7 +121,7 @@ pub(crate) struct Known {
 impl Known {
     /// What is known of packets that a flow matches.
     pub(crate) fn of(matching: &Match) -> Known {
-        Known { m: *matching, tags: Prereq::Vlan.implied_by(matching).into(), fits: true }
+        Known { m: matching.clone(), tags: Prereq::Vlan.implied_by(matching).into(), fits: true }
     }
 
     /// Checks actions one after the other. Nesting is bounded where lists are made: by the decoder and the parser.
@@ -131,7 +131,7 @@ impl Known {
 
     /// Whether packets have what a field needs. What the match leaves open is taken for zero, as upstream takes it.
     pub(crate) fn has(&self, prereq: Prereq) -> bool {
-        prereq.holds(self.m.key())
+        prereq.holds_for(&self.m)
     }
 
     fn needs(&self, prereq: Prereq) -> Result<(), OfError> {
@@ -275,7 +275,7 @@ impl Known {
             Action::OutputField { src, .. } | Action::Push(src) => self.needs(src.field.info().prereq),
             Action::Pop(dst) => self.needs(dst.field.info().prereq),
             Action::Clone(actions) => {
-                let mut inner = *self;
+                let mut inner = self.clone();
                 let followed = inner.follow(actions);
                 self.fits &= inner.fits;
                 followed

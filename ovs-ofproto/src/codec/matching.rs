@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use ovs_packet::field::{FieldId, Prereq};
-use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::key::{Rest, VLAN_PCP_MASK, VLAN_PRESENT, WordSet};
 use ovs_packet::{EthAddr, FlowMask, Match, OfPort};
 
 use super::cursor::{Reader, Writer};
@@ -162,27 +162,24 @@ pub(super) enum Said {
     Whole,
 }
 
-/// Takes the bits of `field` out of what is left to be said.
+/// What is left to be said of a match, and how much of that must be.
 struct Left<'a> {
     m: &'a Match,
-    bits: ovs_packet::FlowKey,
+    rest: Rest<'a>,
     said: Said,
 }
 
 impl<'a> Left<'a> {
     fn of(m: &'a Match, said: Said) -> Left<'a> {
-        Left { m, bits: m.mask().bits, said }
+        Left { m, rest: m.rest(), said }
     }
 
     /// Value and mask.
     fn take(&mut self, field: FieldId) -> (u128, u128) {
-        let info = field.info();
-        let mask = info.get(&self.bits);
-        if mask == 0 || self.said != Said::Whole && !info.prereq.implied_by(self.m) {
+        if self.said != Said::Whole && !field.info().prereq.implied_by(self.m) {
             return (0, 0);
         }
-        info.put(&mut self.bits, 0);
-        (info.get(self.m.key()), mask)
+        self.rest.take(field)
     }
 
     /// The value if all of the field is matched; a part of it cannot be said.
@@ -211,11 +208,13 @@ impl<'a> Left<'a> {
         }
     }
 
-    fn done(self) -> Result<(), EncodeError> {
-        if self.said == Said::Nearest {
+    fn done(mut self) -> Result<(), EncodeError> {
+        // That packets begin with Ethernet is taken for granted.
+        self.rest.take(FieldId::PacketType);
+        if self.said == Said::Nearest || self.rest.is_empty() {
             return Ok(());
         }
-        match FieldId::all().find(|f| *f != FieldId::PacketType && f.info().get(&self.bits) != 0) {
+        match self.rest.field() {
             Some(f) => Err(EncodeError::Match { field: f.info().name }),
             None => Ok(()),
         }
@@ -279,29 +278,18 @@ fn tag(left: &mut Left<'_>) -> Result<Tag, EncodeError> {
     Ok(Tag::Present { vid: part(VID_MASK)?, pcp: part(VLAN_PCP_MASK)?.map(|p| (p >> 13) as u8) })
 }
 
-/// The fields that matches of OpenFlow 1.0 have.
-const FIELDS_10: [FieldId; 13] = [
-    FieldId::PacketType,
-    FieldId::InPortOxm,
-    FieldId::EthSrc,
-    FieldId::EthDst,
-    FieldId::EthType,
-    FieldId::VlanTci,
-    FieldId::NwTos,
-    FieldId::NwProto,
-    FieldId::NwSrc,
-    FieldId::NwDst,
-    FieldId::TcpSrc,
-    FieldId::TcpDst,
-    FieldId::Icmpv6Type,
-];
-
-/// The bits of those fields.
-static MASK_10: LazyLock<FlowMask> = LazyLock::new(|| FlowMask::of(&FIELDS_10));
+/// The words of the key that matches of OpenFlow 1.0 have fields in.
+static WORDS_10: LazyLock<WordSet> = LazyLock::new(|| {
+    use FieldId::{
+        EthDst, EthSrc, EthType, InPortOxm, NwDst, NwProto, NwSrc, NwTos, PacketType, TcpDst, TcpSrc, VlanTci,
+    };
+    let fields = [PacketType, InPortOxm, EthSrc, EthDst, EthType, VlanTci, NwTos, NwProto, NwSrc, NwDst, TcpSrc, TcpDst];
+    FlowMask::of(&fields).bits.non_zero()
+});
 
 /// Whether a match can be said as OpenFlow 1.0 does.
 pub(super) fn fits_10(m: &Match) -> bool {
-    MASK_10.covers(m.mask()) && write_10(m, &mut Writer::for_message(), Said::All).is_ok()
+    m.map().is_within(*WORDS_10) && write_10(m, &mut Writer::for_message(), Said::All).is_ok()
 }
 
 /// Writes a match of OpenFlow 1.0.

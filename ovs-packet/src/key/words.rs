@@ -73,6 +73,11 @@ impl WordSet {
         }
     }
 
+    /// Whether every word of this set is in `other`.
+    pub const fn is_within(self, other: WordSet) -> bool {
+        self.low & !other.low | self.high & !other.high == 0
+    }
+
     /// The blocks that the words are in.
     pub const fn blocks(self) -> BlockSet {
         let (mut blocks, mut b) = (0, 0);
