@@ -104,6 +104,12 @@ fn is_unsettled(action: &Action) -> bool {
     )
 }
 
+/// The upper half of a packet type, and there: the lower half is an Ethertype (OpenFlow 1.5, section 7.2.3.11).
+const NAMESPACE: u128 = 0xffff_0000;
+const ETHERTYPE_NAMESPACE: u128 = 0x1_0000;
+/// The type of a packet of which nothing is known: no field of a header is there.
+const UNKNOWN_TYPE: u128 = 0xffff_ffff;
+
 /// How many VLAN tags a packet can have, as far as this switch looks.
 const MAX_TAGS: u8 = 2;
 
@@ -186,6 +192,14 @@ impl Known {
             }
             // What does not fit is said elsewhere.
             let _ = self.follow_one(a);
+        }
+    }
+
+    /// A packet without Ethernet has its Ethertype in its packet type.
+    fn set_ethertype_of_packet(&mut self) {
+        let (kind, _) = self.m.get(FieldId::PacketType);
+        if kind & NAMESPACE == ETHERTYPE_NAMESPACE {
+            self.m.set(FieldId::EthType, kind & !NAMESPACE);
         }
     }
 
@@ -280,9 +294,26 @@ impl Known {
                 self.fits &= inner.fits;
                 followed
             }
-            // From here on nothing is known of the packet.
-            Action::Encap { .. } | Action::Decap(_) => {
+            Action::Encap { packet_type, .. } => {
+                let inside = self.m.get(FieldId::EthType);
                 self.m = Match::ANY;
+                self.m.set(FieldId::PacketType, (*packet_type).into());
+                if *packet_type == 0 {
+                    // What is behind the Ethernet header is what was there before.
+                    self.m.set_masked(FieldId::EthType, inside.0, inside.1);
+                }
+                self.set_ethertype_of_packet();
+                Ok(())
+            }
+            Action::Decap(_) if self.has(Prereq::Ethernet) => {
+                let inside = self.m.get(FieldId::EthType).0;
+                self.m.set(FieldId::PacketType, ETHERTYPE_NAMESPACE | inside);
+                Ok(())
+            }
+            // From here on nothing is known of the packet.
+            Action::Decap(_) => {
+                self.m = Match::ANY;
+                self.m.set(FieldId::PacketType, UNKNOWN_TYPE);
                 Ok(())
             }
             _ => Ok(()),
@@ -319,6 +350,12 @@ mod tests {
         assert_eq!(check("udp", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
         assert_eq!(check("arp", "ct(commit)"), Err(OfError::BadActionMatchInconsistent));
         assert_eq!(check("tcp,ip_frag=later", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
+        let labels = "encap(mpls),set_field:1->mpls_label,encap(mpls),set_field:2->mpls_label,encap(ethernet),\
+                      set_field:0:0:0:0:0:2->eth_dst";
+        assert_eq!(check("", labels), Ok(()));
+        assert_eq!(check("", "encap(mpls),set_field:0:0:0:0:0:2->eth_dst"), Err(OfError::BadActionMatchInconsistent));
+        assert_eq!(check("tcp", "decap,dec_ttl"), Ok(()));
+        assert_eq!(check("tcp", "decap,decap,dec_ttl"), Err(OfError::BadActionMatchInconsistent));
         let learn = "learn(eth_type=0x800,NXM_OF_IP_SRC[]=NXM_OF_IP_DST[])";
         assert_eq!((check("ip", learn), check("arp", learn)), (Ok(()), Err(OfError::BadActionMatchInconsistent)));
         let learn = "learn(NXM_OF_IP_SRC[]=NXM_OF_IP_DST[])";

@@ -55,15 +55,27 @@ impl Field {
         self.read(|i| key.word(i))
     }
 
+    /// The word that the field is in, if it is in one only.
+    #[inline(always)]
+    pub(crate) fn single_word(&self) -> Option<usize> {
+        if self.shift >= 64 { Some(self.word.into()) } else { None }
+    }
+
+    /// The field's bits of the first of its words, right-aligned: all of it, where it is in one only.
+    #[inline(always)]
+    pub(crate) fn part(&self, word: u64) -> u64 {
+        u64::from_be(word) >> (self.shift & 63) & self.max as u64
+    }
+
     /// The field's value in a key of which `word` gives the words.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, word: impl Fn(usize) -> u64) -> u128 {
         let at = usize::from(self.word);
-        let first = u64::from_be(word(at));
-        if self.shift >= 64 {
-            return u128::from(first >> (self.shift - 64)) & self.max;
+        let first = word(at);
+        if self.single_word().is_some() {
+            return self.part(first).into();
         }
-        (u128::from(first) << 64 | u128::from(u64::from_be(word(at + 1)))) >> self.shift & self.max
+        (u128::from(u64::from_be(first)) << 64 | u128::from(u64::from_be(word(at + 1)))) >> self.shift & self.max
     }
 
     /// Where `value` stands in a key; bits of it above the field's width are dropped.
@@ -74,8 +86,11 @@ impl Field {
             ones = u32::MAX.into();
             value |= if value >= 0xff00 { 0xffff_0000 } else { 0 };
         }
-        let words = |bits: u128| [((bits >> 64) as u64).to_be(), (bits as u64).to_be()];
-        Place { word: self.word.into(), ones: words(ones << self.shift), value: words(value << self.shift) }
+        let words = |bits: u128| match self.single_word() {
+            Some(_) => [((bits as u64) << (self.shift & 63)).to_be(), 0],
+            None => [((bits << self.shift >> 64) as u64).to_be(), ((bits << self.shift) as u64).to_be()],
+        };
+        Place { word: self.word.into(), ones: words(ones), value: words(value) }
     }
 
     /// Writes the field's value into `key`; bits of `value` above the field's width are dropped.

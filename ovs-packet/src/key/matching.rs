@@ -64,7 +64,9 @@ impl Words {
     fn insert(&mut self, at: usize, word: Word) {
         match self {
             Words::Few(words) => {
-                if words.try_insert(at, word).is_err() {
+                // Most come in order.
+                let put = if at == words.len() { words.try_push(word) } else { words.try_insert(at, word) };
+                if put.is_err() {
                     let mut many = Vec::with_capacity(2 * FEW);
                     many.extend_from_slice(words);
                     many.insert(at, word);
@@ -212,8 +214,14 @@ impl Match {
         self.map.iter().zip(self.words.as_slice()).map(|(i, w)| (i, w.value, w.mask))
     }
 
+    /// The value of the word that is stored as number `at`.
+    #[inline(always)]
+    pub(super) fn value_at(&self, at: usize) -> u64 {
+        self.words.as_slice().get(at).map_or(0, |w| w.value)
+    }
+
     /// Value and mask of the word at place `i` of the key; both zero where nothing of it is matched.
-    #[inline]
+    #[inline(always)]
     pub fn word(&self, i: usize) -> (u64, u64) {
         if !self.map.contains(i) {
             return (0, 0);
@@ -225,8 +233,14 @@ impl Match {
     /// [`tun_option`](Match::tun_option).
     #[inline]
     pub fn get(&self, field: FieldId) -> (u128, u128) {
-        let mask = field.info().read(|i| self.word(i).1);
-        if mask == 0 { (0, 0) } else { (field.info().read(|i| self.word(i).0), mask) }
+        let info = field.info();
+        match info.single_word() {
+            Some(i) => {
+                let (value, mask) = self.word(i);
+                (info.part(value).into(), info.part(mask).into())
+            }
+            None => (info.read(|i| self.word(i).0), info.read(|i| self.word(i).1)),
+        }
     }
 
     /// Whether any bit of `field` is matched.
@@ -283,7 +297,44 @@ impl Match {
         }
     }
 
+    /// As [`set_masked`](Match::set_masked) if nothing of the field is matched yet; else nothing is changed, and the
+    /// answer is no.
+    pub fn add_masked(&mut self, field: FieldId, value: u128, mask: u128) -> bool {
+        let (values, masks) = (field.info().place(value & mask), field.info().place(mask));
+        let ([first, second], [value_bits, _], [mask_bits, _]) = (values.ones, values.value, masks.value);
+        if second == 0 {
+            return self.add_bits(values.word, first, Word { value: value_bits, mask: mask_bits });
+        }
+        let taken = |i: usize, ones: u64| ones != 0 && self.word(values.word + i).1 & ones != 0;
+        if taken(0, first) || taken(1, second) {
+            return false;
+        }
+        for (i, ((ones, value), mask)) in values.ones.into_iter().zip(values.value).zip(masks.value).enumerate() {
+            if ones != 0 {
+                self.set_bits(values.word + i, ones, Word { value, mask });
+            }
+        }
+        true
+    }
+
+    /// As [`set_bits`](Match::set_bits) if nothing is said of the bits yet.
+    #[inline]
+    fn add_bits(&mut self, i: usize, ones: u64, new: Word) -> bool {
+        let at = self.map.rank(i);
+        if !self.map.contains(i) {
+            if new.mask != 0 {
+                self.words.insert(at, new);
+                self.map.insert(i);
+            }
+            return true;
+        }
+        let Some(word) = self.words.get_mut(at).filter(|w| w.mask & ones == 0) else { return false };
+        *word = Word { value: word.value | new.value, mask: word.mask | new.mask };
+        true
+    }
+
     /// Puts `new` in the place of what is said of the bits `ones` of a word.
+    #[inline]
     fn set_bits(&mut self, i: usize, ones: u64, new: Word) {
         let at = self.map.rank(i);
         if !self.map.contains(i) {

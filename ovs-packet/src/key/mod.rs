@@ -277,7 +277,7 @@ impl FlowKey {
     }
 
     /// The word at place `i` of the layout; zero beyond it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn word(&self, i: usize) -> u64 {
         self.words().get(i).copied().unwrap_or(0)
     }

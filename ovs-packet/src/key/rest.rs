@@ -39,33 +39,55 @@ impl Match {
 }
 
 impl Rest<'_> {
-    /// What is left of the word at place `i` of the key.
-    #[inline]
-    pub fn word(&self, i: usize) -> u64 {
+    /// Value, and what is left of the mask, of the word at place `i` of the key.
+    #[inline(always)]
+    fn word(&self, i: usize) -> (u64, u64) {
         let map = self.m.map();
-        if map.contains(i) { self.masks.get(map.rank(i)).copied().unwrap_or(0) } else { 0 }
+        let at = map.rank(i);
+        match self.masks.get(at).filter(|_| map.contains(i)) {
+            Some(mask) => (self.m.value_at(at), *mask),
+            None => (0, 0),
+        }
     }
 
-    /// The bits of a field that are left, right-aligned.
+    /// The bits of a field that are left: value and mask, right-aligned, the mask zero if there are none.
     #[inline]
-    pub fn mask(&self, field: FieldId) -> u128 {
-        field.info().read(|i| self.word(i))
+    pub fn get(&self, field: FieldId) -> (u128, u128) {
+        let info = field.info();
+        match info.single_word() {
+            Some(i) => {
+                let (value, mask) = self.word(i);
+                (info.part(value & mask).into(), info.part(mask).into())
+            }
+            None => (info.read(|i| self.word(i).0 & self.word(i).1), info.read(|i| self.word(i).1)),
+        }
     }
 
     /// Takes the bits of a field: value and mask, right-aligned, both zero if none is left.
     pub fn take(&mut self, field: FieldId) -> (u128, u128) {
-        let mask = self.mask(field);
-        if mask == 0 {
-            return (0, 0);
+        let found = self.get(field);
+        if found.1 != 0 {
+            self.clear(field);
         }
+        found
+    }
+
+    /// Takes the bits of a field without a look at them.
+    pub fn clear(&mut self, field: FieldId) {
         let (place, map) = (field.info().place(0), self.m.map());
+        let [first, second] = place.ones;
+        if second == 0 {
+            if let Some(left) = self.masks.get_mut(map.rank(place.word)).filter(|_| map.contains(place.word)) {
+                *left &= !first;
+            }
+            return;
+        }
         for (i, ones) in place.ones.into_iter().enumerate().filter(|(_, ones)| *ones != 0) {
             let i = place.word + i;
             if let Some(left) = self.masks.get_mut(map.rank(i)).filter(|_| map.contains(i)) {
                 *left &= !ones;
             }
         }
-        (self.m.get(field).0 & mask, mask)
     }
 
     /// Takes all that is said of tunnel options.
@@ -85,6 +107,6 @@ impl Rest<'_> {
     /// The first field of the table that bits are left of. None if all was taken; or if bits are left that no field has,
     /// such as those of an inner VLAN tag.
     pub fn field(&self) -> Option<FieldId> {
-        FieldId::all().find(|f| self.mask(*f) != 0)
+        FieldId::all().find(|f| self.get(*f).1 != 0)
     }
 }

@@ -41,7 +41,7 @@ impl WordSet {
     }
 
     /// Whether word `i` is in the set.
-    #[inline]
+    #[inline(always)]
     pub const fn contains(self, i: usize) -> bool {
         i < WORDS && (if i < 64 { self.low >> i } else { self.high >> (i - 64) }) & 1 != 0
     }
@@ -61,7 +61,7 @@ impl WordSet {
     }
 
     /// How many words of the set lie below word `i`: the place of word `i` among packed words.
-    #[inline]
+    #[inline(always)]
     pub const fn rank(self, i: usize) -> usize {
         const fn below(bits: u64, i: usize) -> usize {
             (bits & ((1 << (i & 63)) - 1)).count_ones() as usize

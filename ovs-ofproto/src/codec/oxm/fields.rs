@@ -40,10 +40,6 @@ impl Reading {
     pub(in crate::codec) const STRICT: Reading = Reading { loose: false, cookie: false, pipeline: false };
 }
 
-fn is_there(prereq: Prereq, m: &Match) -> bool {
-    prereq == Prereq::None || prereq.implied_by(m)
-}
-
 /// Writes the TLVs of a match, without the structure around them.
 pub(in crate::codec) fn write_fields(
     m: &Match,
@@ -51,7 +47,7 @@ pub(in crate::codec) fn write_fields(
     version: u8,
     cookie: Option<(u64, u64)>,
 ) -> Result<(), EncodeError> {
-    let mut left = m.rest();
+    let (mut left, there) = (m.rest(), m.prereqs());
     let (tci, tci_mask) = m.get(FieldId::VlanTci);
     let (present, all_pcp) = (u128::from(VLAN_PRESENT), u128::from(VLAN_PCP_MASK));
     // Where there is no tag, there is no priority to be told apart.
@@ -64,8 +60,11 @@ pub(in crate::codec) fn write_fields(
             write_options(m, w, version)?;
             left.take_tun_options();
         }
-        let mask = left.mask(field);
-        if mask == 0 || (mask != info.max_value() && !info.maskable) || !is_there(info.prereq, m) {
+        if !there.contains(info.prereq) {
+            continue;
+        }
+        let (value, mask) = left.get(field);
+        if mask == 0 || (mask != info.max_value() && !info.maskable) {
             continue;
         }
         match field {
@@ -76,11 +75,11 @@ pub(in crate::codec) fn write_fields(
             f if (FieldId::Xreg0..=FieldId::Xreg15).contains(&f) && version < Version::V1_5.0 => continue,
             // A tag that does not split into id and priority is left to the next but one, which takes it whole.
             FieldId::VlanVid | FieldId::VlanPcp if !splits && !tag_absent => continue,
-            FieldId::VlanVid if tag_absent => drop(left.take(FieldId::VlanTci)),
+            FieldId::VlanVid if tag_absent => left.clear(FieldId::VlanTci),
             _ => {}
         }
-        write_entry(w, version, field, m.get(field).0, mask)?;
-        left.take(field);
+        write_entry(w, version, field, value, mask)?;
+        left.clear(field);
     }
     if let Some((value, mask)) = cookie.filter(|(_, mask)| *mask != 0) {
         let masked = mask != u64::MAX;
@@ -105,7 +104,7 @@ pub(in crate::codec) fn read_fields(
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
-    let mut cookie = None;
+    let (mut cookie, mut there) = (None, None);
     while !r.is_empty() {
         let start = r.clone();
         let (id, masked, len) = read_id(&mut r)?;
@@ -140,16 +139,18 @@ pub(in crate::codec) fn read_fields(
         }
         let e = read_value(&mut r, &start, (field, masked, len))?;
         let info = field.info();
-        if !how.loose && !is_there(info.prereq, m) {
+        if !how.loose && info.prereq != Prereq::None && !there.get_or_insert_with(|| m.prereqs()).contains(info.prereq) {
             return Err(start.error(OfError::BadMatchPrerequisite, info.prereq.hint()));
         }
         if how.pipeline && !is_pipeline(field) {
             return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
         }
-        if m.touches(field) {
+        if !m.add_masked(field, e.value, e.mask) {
             return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
-        m.set_masked(field, e.value, e.mask);
+        if Prereq::may_hang_on(field) {
+            there = None;
+        }
     }
     Ok(cookie)
 }

@@ -87,8 +87,9 @@ pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
     Ok(word | u32::from(field.info().wire_bytes))
 }
 
-/// The header of a TLV of a field without a mask, and with one.
-type Heads = [([u8; 8], u8); 2];
+/// The header of a TLV of a field without a mask, and with one: as a number, and whether that has 32 bits or, with an
+/// experimenter, 64.
+type Heads = [(u64, bool); 2];
 
 /// How many versions have numbers of their own, Nicira's format being one.
 const VERSIONS: usize = 7;
@@ -99,9 +100,7 @@ static HEADS: LazyLock<Vec<[Option<Heads>; VERSIONS]>> = LazyLock::new(|| {
         let head = |masked| {
             let mut w = Writer::new();
             write_id(&mut w, id_in(field, version).ok()?, masked, field.info().wire_bytes.into());
-            let (mut bytes, len) = ([0; 8], w.len().try_into().ok()?);
-            bytes.iter_mut().zip(w.written()).for_each(|(to, from)| *to = *from);
-            Some((bytes, len))
+            Some((w.written().iter().fold(0, |n, b| n << 8 | u64::from(*b)), w.len() == 4))
         };
         Some([head(false)?, head(true)?])
     };
@@ -125,8 +124,10 @@ pub(super) fn write_entry(
     let (all, bytes) = (info.max_value(), usize::from(info.wire_bytes));
     // The states that there are do not fill the field: all of them are not all of it.
     let masked = mask & all != all || field == FieldId::CtState;
-    let (head, len) = if masked { with_mask } else { plain };
-    w.bytes(head.get(..usize::from(*len)).unwrap_or_default());
+    match if masked { *with_mask } else { *plain } {
+        (head, true) => w.u32(head as u32),
+        (head, false) => w.u64(head),
+    }
     w.uint(value & mask & all, bytes);
     if masked {
         w.uint(mask & all, bytes);
