@@ -135,6 +135,28 @@ impl<const W: usize> Pattern<W> {
     }
 }
 
+/// The pattern of words: index, value and mask. Bits of a value outside its mask are dropped, and of two words for one index
+/// the later counts; an index that a key does not have is ignored.
+///
+/// ```
+/// use ovs_classifier::Pattern;
+///
+/// let few = [(2, 0x17, 0xf0), (9, 1, 1)];
+/// assert_eq!(Pattern::<4>::from_iter(few), Pattern::new([0, 0, 0x10, 0], [0, 0, 0xf0, 0]));
+/// ```
+impl<const W: usize> FromIterator<(usize, u64, u64)> for Pattern<W> {
+    fn from_iter<I: IntoIterator<Item = (usize, u64, u64)>>(words: I) -> Self {
+        let mut pattern = Self::any();
+        for (index, value, mask) in words {
+            let (key, bits) = (pattern.key.get_mut(index), pattern.mask.get_mut(index));
+            let (Some(key), Some(bits), Some(used)) = (key, bits, pattern.used.get_mut(index / 64)) else { continue };
+            (*key, *bits) = (value & mask, mask);
+            *used = *used & !(1 << (index % 64)) | u64::from(mask != 0) << (index % 64);
+        }
+        pattern
+    }
+}
+
 /// Shows the words that matter, each as `index: value/mask`.
 impl<const W: usize> fmt::Debug for Pattern<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -184,6 +184,11 @@ impl<'a, R, const W: usize> Rule<'a, R, W> {
         self.entries.get(self.stored.place).unwrap_or_default()
     }
 
+    /// The words that the pattern fixes bits of, each once and in no order that is promised: index, value and mask.
+    pub fn words(&self) -> impl Iterator<Item = (usize, u64, u64)> + use<'a, R, W> {
+        self.mask.words().zip(self.values()).map(|((index, mask), value)| (index, *value, mask))
+    }
+
     /// The pattern, expanded to full width: not for the packet path.
     #[must_use]
     pub fn pattern(&self) -> Pattern<W> {

@@ -58,6 +58,11 @@ impl<const W: usize> SparseMask<W> {
         self.words.len()
     }
 
+    /// The words with their indexes, in the order of this mask.
+    pub(crate) fn words(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.words.iter().map(|word| (usize::from(word.index), word.bits))
+    }
+
     /// For each stage, how many words lie in it and the stages before.
     pub(crate) fn stage_ends(&self) -> &[usize; STAGES] {
         &self.stage_ends

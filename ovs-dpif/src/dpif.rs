@@ -21,7 +21,8 @@ impl Ufid {
     /// The identity of the megaflow with this match. The same match has the same identity in every run.
     pub fn of(m: &Match) -> Ufid {
         let all = ovs_packet::key::BlockSet::ALL;
-        let half = |seed: u64| m.key().hash(all, m.mask().bits.hash(all, seed));
+        let (key, mask) = (m.key(), m.mask());
+        let half = |seed: u64| key.hash(all, mask.bits.hash(all, seed));
         Ufid(u128::from(half(0x75f1_d001)) << 64 | u128::from(half(0x75f1_d002)))
     }
 }

@@ -36,7 +36,7 @@ fn messages(c: &mut Criterion) {
             b.iter(|| PacketInView::new(black_box(&packet)).unwrap().data.len());
         });
         let mut stats = FlowStats::default();
-        stats.matching = flow.matching;
+        stats.matching = flow.matching.clone();
         stats.instructions = Instructions::apply(flow.instructions.apply.clone());
         let page = FlowStatsReply::pages(version, vec![stats; 100]).unwrap().remove(0);
         let bytes = Message::FlowStatsReply(page).encode(version, 1).unwrap();

@@ -64,7 +64,7 @@ impl Lab {
         let (mut took, mut upcalls, mut n) = (Duration::ZERO, Vec::new(), 0);
         while n < megaflows {
             for _ in 0..128.min(megaflows - n) {
-                let mut key = *m.key();
+                let mut key = m.key();
                 key.nw_dst = (0x0b00_0000 + n).into();
                 let packet: Packet = compose::compose(&key, b"x");
                 self.end.push(packet);

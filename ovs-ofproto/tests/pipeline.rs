@@ -215,7 +215,7 @@ fn actions_and_their_megaflows() {
 
 /// The bits of a tag that the words of a match leave open: whether priority 0 was said.
 fn vlan_free(m: Match) -> FlowKey {
-    *m.key()
+    m.key()
 }
 
 #[test]
@@ -676,7 +676,7 @@ proptest! {
             let flows = cached.dp.flow_dump().unwrap();
             let megaflow = flows.iter().find(|f| f.matching().matches(&key));
             let Some((megaflow, again)) = megaflow.map(|f| (f.matching(), text::actions(&f.actions).to_string().contains("recirc"))) else { continue };
-            let other = disturb(&key, megaflow.mask(), &noise);
+            let other = disturb(&key, &megaflow.mask(), &noise);
             prop_assert!(megaflow.matches(&other));
             let packet = compose::compose(&other, b"payload");
             // Time enough for counters to be read: what is learnt by megaflows is learnt then.

@@ -260,7 +260,7 @@ proptest! {
         let mut stats = ovs_ofproto::codec::FlowStats::default();
         // There is no table 255: it stands for the switch's choice.
         let table = flow.table % 255;
-        (stats.table, stats.matching, stats.priority) = (table, flow.matching, flow.priority);
+        (stats.table, stats.matching, stats.priority) = (table, flow.matching.clone(), flow.priority);
         (stats.cookie, stats.flags) = (flow.cookie, flow.flags);
         let read: FlowMod = stats.to_string().parse().unwrap();
         prop_assert_eq!((read.table, read.priority, read.cookie), (table, flow.priority, flow.cookie));

@@ -585,7 +585,7 @@ proptest! {
             let kind = if tcp { "tcp" } else { "udp" };
             let words = format!("{kind},dl_src=02:00:00:00:00:09,dl_dst=02:00:00:00:00:0{m},nw_src=10.0.{s}.1,nw_dst=10.{d}.0.1,nw_ttl=9,tp_src={sp},tp_dst={dp}");
             l.send(1, &words);
-            let mut key = *words.parse::<Match>().unwrap().key();
+            let mut key = words.parse::<Match>().unwrap().key();
             key.in_port = 1.into();
             let mut met = Vec::new();
             follow(&list, 0, &mut key, &mut met, 0);

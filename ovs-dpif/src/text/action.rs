@@ -49,7 +49,7 @@ impl<'a> ActionsText<'a> {
                 write!(
                     f,
                     "set({})",
-                    KeyText { key: *m.key(), mask: *m.mask(), ports: self.ports, all: false, kernel: false }
+                    KeyText { key: m.key(), mask: m.mask(), ports: self.ports, all: false, kernel: false }
                         .of_attr(*attr)
                 )
             }

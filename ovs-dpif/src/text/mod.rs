@@ -63,7 +63,7 @@ impl PortNames for () {
 
 /// A match as a datapath key: only what is matched, with masks where they are not whole.
 pub fn key(m: &Match) -> impl fmt::Display {
-    masked_key(m.key(), m.mask(), &())
+    masked_key(&m.key(), &m.mask(), &())
 }
 
 /// A key as a datapath key, with those of its fields that `mask` has bits of, and masks where they are not whole.

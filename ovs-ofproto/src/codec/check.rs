@@ -104,11 +104,17 @@ fn is_unsettled(action: &Action) -> bool {
     )
 }
 
+/// The upper half of a packet type, and there: the lower half is an Ethertype (OpenFlow 1.5, section 7.2.3.11).
+const NAMESPACE: u128 = 0xffff_0000;
+const ETHERTYPE_NAMESPACE: u128 = 0x1_0000;
+/// The type of a packet of which nothing is known: no field of a header is there.
+const UNKNOWN_TYPE: u128 = 0xffff_ffff;
+
 /// How many VLAN tags a packet can have, as far as this switch looks.
 const MAX_TAGS: u8 = 2;
 
 /// What is known of packets between two actions.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Known {
     /// What they match.
     pub(crate) m: Match,
@@ -121,7 +127,7 @@ pub(crate) struct Known {
 impl Known {
     /// What is known of packets that a flow matches.
     pub(crate) fn of(matching: &Match) -> Known {
-        Known { m: *matching, tags: Prereq::Vlan.implied_by(matching).into(), fits: true }
+        Known { m: matching.clone(), tags: Prereq::Vlan.implied_by(matching).into(), fits: true }
     }
 
     /// Checks actions one after the other. Nesting is bounded where lists are made: by the decoder and the parser.
@@ -131,7 +137,7 @@ impl Known {
 
     /// Whether packets have what a field needs. What the match leaves open is taken for zero, as upstream takes it.
     pub(crate) fn has(&self, prereq: Prereq) -> bool {
-        prereq.holds(self.m.key())
+        prereq.holds_for(&self.m)
     }
 
     fn needs(&self, prereq: Prereq) -> Result<(), OfError> {
@@ -186,6 +192,14 @@ impl Known {
             }
             // What does not fit is said elsewhere.
             let _ = self.follow_one(a);
+        }
+    }
+
+    /// A packet without Ethernet has its Ethertype in its packet type.
+    fn set_ethertype_of_packet(&mut self) {
+        let (kind, _) = self.m.get(FieldId::PacketType);
+        if kind & NAMESPACE == ETHERTYPE_NAMESPACE {
+            self.m.set(FieldId::EthType, kind & !NAMESPACE);
         }
     }
 
@@ -275,14 +289,31 @@ impl Known {
             Action::OutputField { src, .. } | Action::Push(src) => self.needs(src.field.info().prereq),
             Action::Pop(dst) => self.needs(dst.field.info().prereq),
             Action::Clone(actions) => {
-                let mut inner = *self;
+                let mut inner = self.clone();
                 let followed = inner.follow(actions);
                 self.fits &= inner.fits;
                 followed
             }
-            // From here on nothing is known of the packet.
-            Action::Encap { .. } | Action::Decap(_) => {
+            Action::Encap { packet_type, .. } => {
+                let inside = self.m.get(FieldId::EthType);
                 self.m = Match::ANY;
+                self.m.set(FieldId::PacketType, (*packet_type).into());
+                if *packet_type == 0 {
+                    // What is behind the Ethernet header is what was there before.
+                    self.m.set_masked(FieldId::EthType, inside.0, inside.1);
+                }
+                self.set_ethertype_of_packet();
+                Ok(())
+            }
+            Action::Decap(_) if self.has(Prereq::Ethernet) => {
+                let inside = self.m.get(FieldId::EthType).0;
+                self.m.set(FieldId::PacketType, ETHERTYPE_NAMESPACE | inside);
+                Ok(())
+            }
+            // From here on nothing is known of the packet.
+            Action::Decap(_) => {
+                self.m = Match::ANY;
+                self.m.set(FieldId::PacketType, UNKNOWN_TYPE);
                 Ok(())
             }
             _ => Ok(()),
@@ -319,6 +350,12 @@ mod tests {
         assert_eq!(check("udp", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
         assert_eq!(check("arp", "ct(commit)"), Err(OfError::BadActionMatchInconsistent));
         assert_eq!(check("tcp,ip_frag=later", "set_field:5->tcp_dst"), Err(OfError::BadActionMatchInconsistent));
+        let labels = "encap(mpls),set_field:1->mpls_label,encap(mpls),set_field:2->mpls_label,encap(ethernet),\
+                      set_field:0:0:0:0:0:2->eth_dst";
+        assert_eq!(check("", labels), Ok(()));
+        assert_eq!(check("", "encap(mpls),set_field:0:0:0:0:0:2->eth_dst"), Err(OfError::BadActionMatchInconsistent));
+        assert_eq!(check("tcp", "decap,dec_ttl"), Ok(()));
+        assert_eq!(check("tcp", "decap,decap,dec_ttl"), Err(OfError::BadActionMatchInconsistent));
         let learn = "learn(eth_type=0x800,NXM_OF_IP_SRC[]=NXM_OF_IP_DST[])";
         assert_eq!((check("ip", learn), check("arp", learn)), (Ok(()), Err(OfError::BadActionMatchInconsistent)));
         let learn = "learn(NXM_OF_IP_SRC[]=NXM_OF_IP_DST[])";

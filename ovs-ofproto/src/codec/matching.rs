@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use ovs_packet::field::{FieldId, Prereq};
-use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::field::{FieldId, Prereq, PrereqSet};
+use ovs_packet::key::{Rest, VLAN_PCP_MASK, VLAN_PRESENT, WordSet};
 use ovs_packet::{EthAddr, FlowMask, Match, OfPort};
 
 use super::cursor::{Reader, Writer};
@@ -27,9 +27,9 @@ const TP: [(FieldId, FieldId); 5] = [
     (FieldId::Icmpv6Type, FieldId::Icmpv6Code),
 ];
 
-/// The fields that ports stand for in packets that `m` matches.
-fn ports_of(m: &Match) -> Option<(FieldId, FieldId)> {
-    TP.into_iter().find(|(src, _)| src.info().prereq.implied_by(m))
+/// The fields that ports stand for in packets that have what is `there`.
+fn ports_of(there: PrereqSet) -> Option<(FieldId, FieldId)> {
+    TP.into_iter().find(|(src, _)| there.contains(src.info().prereq))
 }
 
 fn mac(a: EthAddr) -> u128 {
@@ -47,47 +47,44 @@ fn set_tag(m: &mut Match, value: u16, mask: u16) {
     m.set_masked(FieldId::VlanTci, value.into(), mask.into());
 }
 
-/// Sets a field if what is matched already implies that it is there; else it says nothing.
-fn set_if_there(m: &mut Match, field: FieldId, value: u128, mask: u128) {
-    if mask != 0 && field.info().prereq.implied_by(m) {
-        m.set_masked(field, value & mask, mask);
-    }
-}
-
 fn prefix(bits: u32) -> u128 {
     u32::MAX.checked_shl(bits & 0x3f).unwrap_or(0).into()
 }
 
 /// The addresses of IPv4, or of ARP.
-fn addresses(m: &Match) -> Option<(FieldId, FieldId)> {
+fn addresses(there: PrereqSet) -> Option<(FieldId, FieldId)> {
     [(FieldId::NwSrc, FieldId::NwDst), (FieldId::ArpSpa, FieldId::ArpTpa)]
         .into_iter()
-        .find(|(src, _)| src.info().prereq.implied_by(m))
+        .find(|(src, _)| there.contains(src.info().prereq))
 }
 
 /// The protocol of IP, or the operation of ARP.
-fn protocol(m: &Match) -> Option<FieldId> {
-    [FieldId::NwProto, FieldId::ArpOp].into_iter().find(|f| f.info().prereq.implied_by(m))
+fn protocol(there: PrereqSet) -> Option<FieldId> {
+    [FieldId::NwProto, FieldId::ArpOp].into_iter().find(|f| there.contains(f.info().prereq))
 }
 
 /// Reads a match of OpenFlow 1.0. What it says of headers that the packets need not have is dropped, as upstream drops
 /// it, if it is one that a flow shall have.
 pub(super) fn read_10(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
-    read_10_as(r, false)
+    read_10_as(r, false).map(|(m, _)| m)
 }
 
-/// Reads a match of OpenFlow 1.0 with all that it says; of a flow that is there, and that nobody will look up.
-pub(super) fn read_10_whole(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
-    read_10_as(r, true)
-}
-
-/// Tells that a match is not as it came.
-pub(super) fn tell_normalised(came: &Match, taken: &Match) {
-    if came != taken {
+/// The same, and tells what was dropped.
+pub(super) fn read_10_telling(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
+    let start = r.clone();
+    let (taken, dropped) = read_10_as(r, false)?;
+    if dropped {
+        let came = read_10_whole(&mut start.clone())?;
         tracing::info!(target: "ofp_match", "normalization changed ofp_match, details:");
         tracing::info!(target: "ofp_match", " pre: {came}");
         tracing::info!(target: "ofp_match", "post: {taken}");
     }
+    Ok(taken)
+}
+
+/// Reads a match of OpenFlow 1.0 with all that it says; of a flow that is there, and that nobody will look up.
+pub(super) fn read_10_whole(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
+    read_10_as(r, true).map(|(m, _)| m)
 }
 
 /// Whether a match of OpenFlow 1.0 leaves nothing open.
@@ -95,7 +92,8 @@ pub(super) fn is_exact_10(r: &Reader<'_>) -> bool {
     r.clone().u32().is_ok_and(|wildcards| wildcards & 0x3f_ffff == 0)
 }
 
-fn read_10_as(r: &mut Reader<'_>, whole: bool) -> Result<Match, DecodeError> {
+/// Reads a match of OpenFlow 1.0, `whole` or what packets have of it; and whether something of it was dropped.
+fn read_10_as(r: &mut Reader<'_>, whole: bool) -> Result<(Match, bool), DecodeError> {
     let wildcards = r.u32()?;
     let (in_port, src, dst, vid, pcp) = (r.u16()?, eth(r)?, eth(r)?, r.u16()?, r.u8()?);
     r.skip(1)?;
@@ -125,29 +123,38 @@ fn read_10_as(r: &mut Reader<'_>, whole: bool) -> Result<Match, DecodeError> {
     if exact(4) {
         m.set(FieldId::EthType, eth_type.into());
     }
-    let there = |m: &Match, field: FieldId| whole || field.info().prereq.implied_by(m);
-    if exact(21) && there(&m, FieldId::NwTos) {
-        m.set_masked(FieldId::NwTos, u128::from(tos) & 0xfc, 0xfc);
+    let mut dropped = false;
+    let mut add = |m: &mut Match, field: Option<FieldId>, value: u128, mask: u128| match field {
+        Some(field) => m.set_masked(field, value & mask, mask),
+        None => dropped = true,
+    };
+    let or = |field: Option<FieldId>, otherwise: FieldId| field.or(whole.then_some(otherwise));
+    let there = m.prereqs();
+    if exact(21) {
+        let field = Some(FieldId::NwTos).filter(|_| whole || there.contains(Prereq::Ip));
+        add(&mut m, field, tos.into(), 0xfc);
     }
-    if let (true, Some(field)) = (exact(5), protocol(&m).or(whole.then_some(FieldId::NwProto))) {
-        m.set(field, proto.into());
+    if exact(5) {
+        add(&mut m, or(protocol(there), FieldId::NwProto), proto.into(), u128::MAX);
     }
-    if let Some((s, d)) = addresses(&m).or(whole.then_some((FieldId::NwSrc, FieldId::NwDst))) {
-        for (field, value, bits) in [(s, nw_src, wildcards >> 8), (d, nw_dst, wildcards >> 14)] {
-            let mask = prefix(bits);
-            if mask != 0 && there(&m, field) {
-                m.set_masked(field, u128::from(value) & mask, mask);
-            }
+    let pair = addresses(there).unzip();
+    for (field, value, bits) in
+        [(or(pair.0, FieldId::NwSrc), nw_src, wildcards >> 8), (or(pair.1, FieldId::NwDst), nw_dst, wildcards >> 14)]
+    {
+        let mask = prefix(bits);
+        if mask != 0 {
+            add(&mut m, field, value.into(), mask);
         }
     }
-    if let Some((s, d)) = ports_of(&m).or(whole.then_some((FieldId::TcpSrc, FieldId::TcpDst))) {
-        for (is, field, value) in [(exact(6), s, tp_src), (exact(7), d, tp_dst)] {
-            if is && there(&m, field) {
-                m.set(field, value.into());
-            }
+    let pair = ports_of(m.prereqs()).unzip();
+    for (is, field, value) in
+        [(exact(6), or(pair.0, FieldId::TcpSrc), tp_src), (exact(7), or(pair.1, FieldId::TcpDst), tp_dst)]
+    {
+        if is {
+            add(&mut m, field, value.into(), u128::MAX);
         }
     }
-    Ok(m)
+    Ok((m, dropped))
 }
 
 /// How much of a match must be said.
@@ -162,27 +169,24 @@ pub(super) enum Said {
     Whole,
 }
 
-/// Takes the bits of `field` out of what is left to be said.
+/// What is left to be said of a match, and how much of that must be.
 struct Left<'a> {
-    m: &'a Match,
-    bits: ovs_packet::FlowKey,
+    rest: Rest<'a>,
+    there: PrereqSet,
     said: Said,
 }
 
 impl<'a> Left<'a> {
     fn of(m: &'a Match, said: Said) -> Left<'a> {
-        Left { m, bits: m.mask().bits, said }
+        Left { rest: m.rest(), there: m.prereqs(), said }
     }
 
     /// Value and mask.
     fn take(&mut self, field: FieldId) -> (u128, u128) {
-        let info = field.info();
-        let mask = info.get(&self.bits);
-        if mask == 0 || self.said != Said::Whole && !info.prereq.implied_by(self.m) {
+        if self.said != Said::Whole && !self.there.contains(field.info().prereq) {
             return (0, 0);
         }
-        info.put(&mut self.bits, 0);
-        (info.get(self.m.key()), mask)
+        self.rest.take(field)
     }
 
     /// The value if all of the field is matched; a part of it cannot be said.
@@ -211,11 +215,13 @@ impl<'a> Left<'a> {
         }
     }
 
-    fn done(self) -> Result<(), EncodeError> {
-        if self.said == Said::Nearest {
+    fn done(mut self) -> Result<(), EncodeError> {
+        // That packets begin with Ethernet is taken for granted.
+        self.rest.take(FieldId::PacketType);
+        if self.said == Said::Nearest || self.rest.is_empty() {
             return Ok(());
         }
-        match FieldId::all().find(|f| *f != FieldId::PacketType && f.info().get(&self.bits) != 0) {
+        match self.rest.field() {
             Some(f) => Err(EncodeError::Match { field: f.info().name }),
             None => Ok(()),
         }
@@ -279,29 +285,18 @@ fn tag(left: &mut Left<'_>) -> Result<Tag, EncodeError> {
     Ok(Tag::Present { vid: part(VID_MASK)?, pcp: part(VLAN_PCP_MASK)?.map(|p| (p >> 13) as u8) })
 }
 
-/// The fields that matches of OpenFlow 1.0 have.
-const FIELDS_10: [FieldId; 13] = [
-    FieldId::PacketType,
-    FieldId::InPortOxm,
-    FieldId::EthSrc,
-    FieldId::EthDst,
-    FieldId::EthType,
-    FieldId::VlanTci,
-    FieldId::NwTos,
-    FieldId::NwProto,
-    FieldId::NwSrc,
-    FieldId::NwDst,
-    FieldId::TcpSrc,
-    FieldId::TcpDst,
-    FieldId::Icmpv6Type,
-];
-
-/// The bits of those fields.
-static MASK_10: LazyLock<FlowMask> = LazyLock::new(|| FlowMask::of(&FIELDS_10));
+/// The words of the key that matches of OpenFlow 1.0 have fields in.
+static WORDS_10: LazyLock<WordSet> = LazyLock::new(|| {
+    use FieldId::{
+        EthDst, EthSrc, EthType, InPortOxm, NwDst, NwProto, NwSrc, NwTos, PacketType, TcpDst, TcpSrc, VlanTci,
+    };
+    let fields = [PacketType, InPortOxm, EthSrc, EthDst, EthType, VlanTci, NwTos, NwProto, NwSrc, NwDst, TcpSrc, TcpDst];
+    FlowMask::of(&fields).bits.non_zero()
+});
 
 /// Whether a match can be said as OpenFlow 1.0 does.
 pub(super) fn fits_10(m: &Match) -> bool {
-    MASK_10.covers(m.mask()) && write_10(m, &mut Writer::for_message(), Said::All).is_ok()
+    m.map().is_within(*WORDS_10) && write_10(m, &mut Writer::for_message(), Said::All).is_ok()
 }
 
 /// Writes a match of OpenFlow 1.0.
@@ -328,6 +323,7 @@ pub(super) fn write_10(m: &Match, w: &mut Writer, said: Said) -> Result<(), Enco
         }
     };
     let tos = left.tos()?;
+    let there = left.there;
     let mut address = |field: Option<FieldId>| {
         let Some(field) = field else { return Ok((0, 32)) };
         let (value, mask) = left.take(field);
@@ -338,13 +334,13 @@ pub(super) fn write_10(m: &Match, w: &mut Writer, said: Said) -> Result<(), Enco
         }
     };
     let whole = said == Said::Whole;
-    let pair = addresses(m).or(whole.then_some((FieldId::NwSrc, FieldId::NwDst)));
+    let pair = addresses(there).or(whole.then_some((FieldId::NwSrc, FieldId::NwDst)));
     let ((nw_src, src_bits), (nw_dst, dst_bits)) = (address(pair.map(|p| p.0))?, address(pair.map(|p| p.1))?);
-    let (tp_src, tp_dst) = match ports_of(m).or(whole.then_some((FieldId::TcpSrc, FieldId::TcpDst))) {
+    let (tp_src, tp_dst) = match ports_of(left.there).or(whole.then_some((FieldId::TcpSrc, FieldId::TcpDst))) {
         Some((s, d)) => (left.whole(s)?, left.whole(d)?),
         None => (None, None),
     };
-    let proto = match protocol(m).or(whole.then_some(FieldId::NwProto)) {
+    let proto = match protocol(left.there).or(whole.then_some(FieldId::NwProto)) {
         Some(field) => left.whole(field)?,
         None => None,
     };
@@ -431,14 +427,15 @@ fn read_11(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
         }
         m.set(FieldId::NwTos, tos.into());
     }
-    if let Some((s, d)) = addresses(&m) {
-        if let (true, Some(field)) = (exact(5), protocol(&m)) {
+    let there = m.prereqs();
+    if let Some((s, d)) = addresses(there) {
+        if let (true, Some(field)) = (exact(5), protocol(there)) {
             m.set(field, proto.into());
         }
-        set_if_there(&mut m, s, nw_src.into(), (!nw_src_mask).into());
-        set_if_there(&mut m, d, nw_dst.into(), (!nw_dst_mask).into());
+        m.set_masked(s, nw_src.into(), (!nw_src_mask).into());
+        m.set_masked(d, nw_dst.into(), (!nw_dst_mask).into());
     }
-    if let (true, Some((s, d))) = (ipv4, ports_of(&m)) {
+    if let (true, Some((s, d))) = (ipv4, ports_of(m.prereqs())) {
         for (wanted, field, value) in [(exact(6), s, tp_src), (exact(7), d, tp_dst)] {
             if wanted && u128::from(value) > field.info().max_value() {
                 return Err(start.error(OfError::BadMatchBadField, "a type or code of ICMP"));
@@ -448,7 +445,7 @@ fn read_11(r: &mut Reader<'_>) -> Result<Match, DecodeError> {
             }
         }
     }
-    if Prereq::Mpls.implied_by(&m) {
+    if there.contains(Prereq::Mpls) {
         if exact(8) {
             m.set(FieldId::MplsLabel, u128::from(label) & 0xf_ffff);
         }
@@ -486,16 +483,16 @@ pub(super) fn write_11(m: &Match, w: &mut Writer, said: Said) -> Result<(), Enco
         }
     };
     let tos = left.tos()?;
-    let (nw_src, nw_dst) = match addresses(m) {
+    let (nw_src, nw_dst) = match addresses(left.there) {
         Some((s, d)) => (left.take(s), left.take(d)),
         None => ((0, 0), (0, 0)),
     };
-    let (tp_src, tp_dst) = match ports_of(m) {
+    let (tp_src, tp_dst) = match ports_of(left.there) {
         Some((s, d)) => (left.whole(s)?, left.whole(d)?),
         None => (None, None),
     };
     let (label, tc) = (left.whole(FieldId::MplsLabel)?, left.whole(FieldId::MplsTc)?);
-    let proto = match protocol(m) {
+    let proto = match protocol(left.there) {
         Some(field) => left.whole(field)?,
         None => None,
     };

@@ -248,7 +248,7 @@ impl<'a> PacketInView<'a> {
             reason: self.reason,
             table: self.table,
             cookie: self.cookie,
-            metadata: self.metadata,
+            metadata: self.metadata.clone(),
             data: self.data.to_vec(),
             userdata: self.userdata.to_vec(),
             continuation: self.continuation.map(<[u8]>::to_vec),
@@ -384,7 +384,7 @@ impl PacketOut {
             _ => {
                 at = w.len();
                 w.zeros(4);
-                let mut metadata = self.metadata.as_deref().copied().unwrap_or(Match::ANY);
+                let mut metadata = self.metadata.as_deref().cloned().unwrap_or(Match::ANY);
                 metadata.set(ovs_packet::field::FieldId::InPortOxm, self.in_port.0.into());
                 matching::write(&metadata, w, version)?;
             }

@@ -215,7 +215,7 @@ impl World<'_> {
             self.credit_megaflow(ufid, flow.stats, now);
         }
         let actions = if t.slow.is_empty() { t.actions.clone() } else { vec![slow_action(t.slow)] };
-        let kept = same_packets && dp.flow_put(&key, t.matching.mask(), &actions).is_ok();
+        let kept = same_packets && dp.flow_put(&key, &t.matching.mask(), &actions).is_ok();
         match self.own() {
             Some(own) if kept => own.megaflows.retranslate(ufid, t),
             _ => self.uninstall(dp, ufid, now),

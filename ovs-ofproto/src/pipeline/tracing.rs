@@ -45,7 +45,7 @@ pub struct TraceRequest {
 impl TraceRequest {
     /// A packet in words.
     pub fn flow(m: &Match) -> TraceRequest {
-        TraceRequest::key(*m.key())
+        TraceRequest::key(m.key())
     }
 
     /// A packet of which there is the key alone.
@@ -80,7 +80,7 @@ impl Ofproto {
     /// # Errors
     /// If it has a field that stands for no option, or more options than a header can carry.
     pub fn key_of(&self, m: &Match) -> Result<FlowKey, TunOptionError> {
-        self.tlv.pack(self.tlv.place(m)?.key())
+        self.tlv.pack(&self.tlv.place(m)?.key())
     }
 
     /// What would become of a packet (`ofproto/trace`). Nothing changes by it.
@@ -190,7 +190,7 @@ fn apply(key: &mut FlowKey, actions: &[DpAction]) {
         match a {
             DpAction::Set(_, to) => {
                 let m = Match::from(to);
-                key.assign(m.key(), m.mask());
+                key.assign(&m.key(), &m.mask());
             }
             DpAction::PushVlan { tpid, tci } => {
                 (key.inner_vlan_tpid, key.inner_vlan_tci) = (key.vlan_tpid, key.vlan_tci);

@@ -166,7 +166,7 @@ impl Tracked {
         let id = found.key().conj_id.get();
         let Some(table) = table.filter(|_| found.mask().touches(FieldId::ConjId)) else { return Vec::new() };
         let parts = table.iter().filter(|r| r.clauses().iter().any(|c| c.id() == id) && r.matches(self.key.words()));
-        let pattern = |r: &Rule<'_, R, WORDS>| Match::from_words(*r.pattern().key(), *r.pattern().mask());
+        let pattern = |r: &Rule<'_, R, WORDS>| r.words().collect::<Match>();
         parts.map(|r| (u16::try_from(r.priority()).unwrap_or(u16::MAX), pattern(&r))).collect()
     }
 
@@ -201,7 +201,7 @@ impl Tracked {
 
     /// Takes the changed bits of `m` over into `base`: the packet has them now.
     pub(super) fn committed(&self, base: &mut FlowKey, m: &Match) {
-        base.assign(&self.key, m.mask());
+        base.assign(&self.key, &m.mask());
     }
 
     // VLAN tags.

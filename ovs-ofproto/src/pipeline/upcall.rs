@@ -48,7 +48,7 @@ impl Ofproto {
         now: Instant,
     ) {
         if self.is_placed {
-            let (metadata, actions) = (metadata.copied().map(Box::new), actions.to_vec());
+            let (metadata, actions) = (metadata.cloned().map(Box::new), actions.to_vec());
             return self.held.push(Held { packet, in_port, metadata, actions });
         }
         self.world().packet_out(dp, packet, in_port, metadata, actions, now);
@@ -146,7 +146,7 @@ impl World<'_> {
         let full = self.own().is_none_or(|own| own.megaflows.len() >= own.flow_limit.now());
         if !full {
             let installed = if t.slow.is_empty() { t.actions.clone() } else { vec![slow_action(t.slow)] };
-            match dp.flow_put(&upcall.key, t.matching.mask(), &installed) {
+            match dp.flow_put(&upcall.key, &t.matching.mask(), &installed) {
                 Ok(ufid) => {
                     if let Some(own) = self.own() {
                         let known = own.megaflows.remove(ufid);
@@ -201,7 +201,7 @@ impl World<'_> {
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
         if let Some(m) = metadata {
-            key.assign(m.key(), m.mask());
+            key.assign(&m.key(), &m.mask());
             key.in_port = datapath.into();
         }
         let len = packet.len() as u64;

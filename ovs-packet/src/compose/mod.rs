@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use arrayvec::ArrayVec;
 
@@ -20,7 +21,7 @@ use crate::packet::{Layers, Packet, Tunnel};
 /// What a key does not say is filled in plainly: no IP options, TCP sequence numbers zero, NSH without metadata of
 /// type 2. An 802.3 frame ([`NO_ETHERTYPE`]) gets its length. Neighbour discovery and ARP have no payload: `l7` is
 /// left out of them. A key of another packet type than Ethernet gives a packet that begins at layer 3. The packet's metadata come
-/// from the key too.
+/// from the key too. The key may be given by value, as [`Match::key`](crate::Match::key) gives it.
 ///
 /// ```
 /// use ovs_packet::{FlowKey, Match, compose, extract};
@@ -31,8 +32,8 @@ use crate::packet::{Layers, Packet, Tunnel};
 /// extract::extract(&mut packet, &mut key);
 /// assert!(m.matches(&key));
 /// ```
-pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
-    let mut packet = build(key, l7);
+pub fn compose(key: impl Borrow<FlowKey>, l7: &[u8]) -> Packet {
+    let mut packet = build(key.borrow(), l7);
     write_l4_checksum(&mut packet);
     packet
 }
@@ -46,7 +47,8 @@ pub fn compose(key: &FlowKey, l7: &[u8]) -> Packet {
 /// let bad = compose::compose_with_bad_checksums(m.key(), b"x");
 /// assert_ne!(checksum::checksum(&bad.data()[14..34]), 0);
 /// ```
-pub fn compose_with_bad_checksums(key: &FlowKey, l7: &[u8]) -> Packet {
+pub fn compose_with_bad_checksums(key: impl Borrow<FlowKey>, l7: &[u8]) -> Packet {
+    let key = key.borrow();
     let mut packet = compose(key, l7);
     let layers = packet.layers();
     let ip = layers.l3.filter(|_| dl_type(key) == ETH_TYPE_IPV4).map(|l3| (l3 + 10, 2));

@@ -44,7 +44,7 @@ fn keys() -> impl Strategy<Value = FlowKey> {
     let l3 = (any::<u32>(), any::<u32>(), any::<u128>(), any::<u128>(), any::<u8>(), any::<u8>(), 0..0x10_0000u32);
     let l4 = (any::<u16>(), any::<u16>(), 0..0x1000u16, any::<u128>(), any::<[u32; 3]>());
     (prop::sample::select(classes.to_vec()), l2, l3, l4).prop_map(|(class, l2, l3, l4)| {
-        let mut key = *class.parse::<Match>().unwrap().key();
+        let mut key = class.parse::<Match>().unwrap().key();
         // Without Ethernet, there are no addresses and no tags; the Ethertype stands in the packet's type.
         let tags = if key.packet_type == 0 { l2.2 } else { 0 };
         match key.packet_type.get() {
@@ -208,7 +208,7 @@ fn a_packet_may_begin_at_layer_3() {
 
 #[test]
 fn igmp_and_neighbour_discovery_in_bytes() {
-    let mut key = *"ip,nw_proto=2,nw_src=1.1.1.1,nw_dst=224.0.0.1".parse::<Match>().unwrap().key();
+    let mut key = "ip,nw_proto=2,nw_src=1.1.1.1,nw_dst=224.0.0.1".parse::<Match>().unwrap().key();
     (key.tp_src, key.igmp_group) = (0x16.into(), 0xe001_0203.into());
     let igmp = compose(&key, b"");
     assert_eq!((&igmp.l4()[..2], &igmp.l4()[4..]), (&[0x16, 0][..], &[0xe0, 1, 2, 3][..]));
@@ -216,7 +216,7 @@ fn igmp_and_neighbour_discovery_in_bytes() {
 
     let text =
         "icmp6,icmp_type=136,icmp_code=0,nd_target=fe80::1,nd_tll=2:0:0:0:0:2,nd_reserved=0x60000000,nd_options_type=2";
-    let mut key = *text.parse::<Match>().unwrap().key();
+    let mut key = text.parse::<Match>().unwrap().key();
     key.arp_sha = EthAddr([2, 0, 0, 0, 0, 1]);
     let nd = compose(&key, b"left out");
     assert_eq!(nd.l4()[4..8], [0x60, 0, 0, 0]);

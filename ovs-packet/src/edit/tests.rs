@@ -182,7 +182,7 @@ fn a_tag_keeps_all_its_bits_where_it_was_taken_off() {
     let id = Match::from_words(*Match::ANY.key().words(), *Match::ANY.key().words());
     let mut m = id;
     m.set(FieldId::DlVlan, 7);
-    set(&mut packet, KeyAttr::Vlan, m.key(), m.mask()).unwrap();
+    set(&mut packet, KeyAttr::Vlan, &m.key(), &m.mask()).unwrap();
     assert_eq!(packet.data()[14..16], [0xb0, 7]);
     pop_vlan(&mut packet);
     push_vlan(&mut packet, 0x88a8, 0xb005);
@@ -266,7 +266,7 @@ fn ethernet_is_pushed_and_popped() {
 #[test]
 fn nsh_is_pushed_set_and_popped() {
     let text = "packet_type=(1,0x894f),nsh_flags=2,nsh_ttl=5,nsh_mdtype=1,nsh_spi=0x123456,nsh_si=9,nsh_c2=7";
-    let header = *text.parse::<Match>().unwrap().key();
+    let header = text.parse::<Match>().unwrap().key();
     let inner = packet_for("arp,arp_op=1", b"").data().to_vec();
     let mut packet = Packet::from_slice(&inner);
     push_nsh(&mut packet, &header, &[]).unwrap();
@@ -275,7 +275,7 @@ fn nsh_is_pushed_set_and_popped() {
     assert_eq!(packet.data(), expected.data());
 
     let m: Match = "dl_type=0x894f,nsh_flags=1/1,nsh_spi=0xabcdef,nsh_c2=0xf00/0xf00,nsh_ttl=63".parse().unwrap();
-    set(&mut packet, KeyAttr::Nsh, m.key(), m.mask()).unwrap();
+    set(&mut packet, KeyAttr::Nsh, &m.key(), &m.mask()).unwrap();
     assert_eq!(packet.data()[..8], [0x3f, 0xc6, 1, 3, 0xab, 0xcd, 0xef, 9]);
     assert_eq!(packet.data()[12..16], [0, 0, 0x0f, 7]);
     assert_eq!(dec_nsh_ttl(&mut packet), Ok(62));
@@ -312,17 +312,17 @@ fn neighbour_discovery_extensions_are_set() {
     let text = "icmp6,icmp_type=136,icmp_code=0,ipv6_src=::1,nd_target=::5,nd_tll=2:0:0:0:0:1";
     let mut packet = packet_for(text, b"");
     let m: Match = "icmp6,icmp_type=136,icmp_code=0,nd_reserved=0xa0000001,nd_options_type=1".parse().unwrap();
-    set(&mut packet, KeyAttr::NdExtensions, m.key(), m.mask()).unwrap();
+    set(&mut packet, KeyAttr::NdExtensions, &m.key(), &m.mask()).unwrap();
     assert_eq!((&packet.l4()[4..8], packet.l4()[24]), (&[0xa0, 0, 0, 1][..], 1));
     let edited = packet.data().to_vec();
     write_l4_checksum(&mut packet);
     assert_eq!(packet.data(), edited);
     // Without an option there is no type to set, and an echo request is no neighbour discovery.
     let mut bare = packet_for("icmp6,icmp_type=135,icmp_code=0,nd_target=::5", b"");
-    assert_eq!(set(&mut bare, KeyAttr::NdExtensions, m.key(), m.mask()), Ok(()));
+    assert_eq!(set(&mut bare, KeyAttr::NdExtensions, &m.key(), &m.mask()), Ok(()));
     let mut echo = packet_for("icmp6,icmp_type=128", &[0; 40]);
     for attr in [KeyAttr::Nd, KeyAttr::NdExtensions] {
-        assert_eq!(set(&mut echo, attr, m.key(), m.mask()), Err(EditError::NoSuchHeader(attr)));
+        assert_eq!(set(&mut echo, attr, &m.key(), &m.mask()), Err(EditError::NoSuchHeader(attr)));
     }
 }
 
@@ -439,7 +439,7 @@ proptest! {
         n in 0..EDITS.len(), edits in prop::collection::vec((0..EDIT_KINDS, any::<u128>(), any::<u128>()), 0..12),
         l7 in prop::collection::vec(any::<u8>(), 0..40), bad: bool,
     ) {
-        let key = *EDITS[n].0.parse::<Match>().unwrap().key();
+        let key = EDITS[n].0.parse::<Match>().unwrap().key();
         let mut packet = if bad { compose_with_bad_checksums(&key, &l7) } else { compose(&key, &l7) };
         let v4 = key.eth_type == 0x0800;
         let before = off_by(&packet, v4);
@@ -520,7 +520,7 @@ fn a_tunnel_is_set_beside_the_packet() {
         ("tun_dst=0.0.0.0", ""),
     ] {
         let m: Match = text.parse().unwrap();
-        set(&mut packet, KeyAttr::Tunnel, m.key(), m.mask()).unwrap();
+        set(&mut packet, KeyAttr::Tunnel, &m.key(), &m.mask()).unwrap();
         let mut key = key_of(&mut packet);
         key.assign(&FlowKey::ZERO, &FlowMask::of(&[FieldId::EthType, FieldId::NwProto, FieldId::NwSrc]));
         assert_eq!(std::format!("{}", Match::exact_non_zero(key)), expected);

@@ -33,8 +33,8 @@ pub use oxm::{
     CLASS_ERICSSON, CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, CodePoint,
     EXPERIMENTER_NSH, EXPERIMENTER_NX, EXPERIMENTER_ONF, OxmId,
 };
-pub use prereq::Prereq;
-pub(crate) use prereq::dl_type;
+pub use prereq::{Prereq, PrereqSet};
+pub(crate) use prereq::{dl_type, dl_type_in};
 pub use row::Field;
 pub use subfield::{ParseSubfieldError, Subfield};
 pub use table::FieldId;

@@ -13,9 +13,25 @@ const OF_CONNECTION: u8 = Ct::NEW.union(Ct::ESTABLISHED).union(Ct::REPLY).bits()
 /// States that a match may ask for to be sure of a connection.
 const ABOUT_CONNECTION: u8 = OF_CONNECTION | Ct::RELATED.union(Ct::SRC_NAT).union(Ct::DST_NAT).bits();
 
+/// The fields that prerequisites are read from, as bits, with other fields of the same bits.
+const HINGES: [u64; 4] = {
+    use FieldId::*;
+    let fields = [
+        PacketType, EthType, VlanTci, VlanVid, DlVlan, NwProto, ArpOp, IpFrag, Icmpv6Type, Icmpv6Code, IcmpType, IcmpCode,
+        CtState,
+    ];
+    let (mut bits, mut i) = ([0; 4], 0);
+    while i < fields.len() {
+        bits[fields[i] as usize / 64] |= 1 << (fields[i] as usize % 64);
+        i += 1;
+    }
+    bits
+};
+
 /// A field's prerequisite (OpenFlow 1.5, section 7.2.3.6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Prereq {
     /// Every packet has the field.
     None,
@@ -57,39 +73,129 @@ pub enum Prereq {
 
 /// The Ethertype that says what the network layer is: that of a packet without Ethernet stands in its type.
 pub(crate) fn dl_type(key: &FlowKey) -> u16 {
-    match key.packet_type.get() {
+    dl_type_in(|i| key.word(i))
+}
+
+/// The same of a key of which `word` gives the words.
+#[inline(always)]
+pub(crate) fn dl_type_in(word: impl Fn(usize) -> u64) -> u16 {
+    match small(FieldId::PacketType, &word) {
         kind @ 0x1_0000..=0x1_ffff => kind as u16,
-        _ => key.eth_type.get(),
+        _ => small(FieldId::EthType, &word) as u16,
+    }
+}
+
+/// A field that is in one word.
+#[inline(always)]
+fn small(field: FieldId, word: impl Fn(usize) -> u64) -> u64 {
+    let info = field.info();
+    info.single_word().map_or(0, |i| info.part(word(i)))
+}
+
+/// Prerequisites.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct PrereqSet(u32);
+
+impl PrereqSet {
+    /// Whether a prerequisite is among them.
+    #[inline]
+    pub const fn contains(self, prereq: Prereq) -> bool {
+        self.0 >> prereq as u8 & 1 != 0
+    }
+
+    fn insert(&mut self, prereq: Prereq, is: bool) {
+        self.0 |= u32::from(is) << prereq as u8;
+    }
+
+    /// All but [`Prereq::Ct`], by values and masks of the words of a key.
+    #[inline(always)]
+    fn of(word: impl Fn(usize) -> (u64, u64)) -> PrereqSet {
+        let word_of = |field: FieldId| field.info().single_word().map_or((0, 0), &word);
+        let part = |field: FieldId, word: u64| field.info().part(word);
+        let is_exact = |field: FieldId, mask: u64| u128::from(part(field, mask)) == field.info().max_value();
+        let mut set = PrereqSet(1 << Prereq::None as u8);
+        let (first, (l2, l2_mask)) = (word_of(FieldId::PacketType), word_of(FieldId::EthType));
+        let kind = part(FieldId::PacketType, first.0);
+        set.insert(Prereq::Ethernet, kind == 0);
+        set.insert(Prereq::Vlan, part(FieldId::VlanTci, l2 & l2_mask) & u64::from(VLAN_PRESENT) != 0);
+        let (eth_type, known) = match kind >> 16 {
+            1 => (kind as u16, is_exact(FieldId::PacketType, first.1)),
+            _ => (part(FieldId::EthType, l2) as u16, is_exact(FieldId::EthType, l2_mask)),
+        };
+        if !known {
+            return set;
+        }
+        let (ipv4, ipv6) = (eth_type == ETH_TYPE_IPV4, eth_type == ETH_TYPE_IPV6);
+        if !ipv4 && !ipv6 {
+            set.insert(Prereq::Arp, matches!(eth_type, ETH_TYPE_ARP | ETH_TYPE_RARP));
+            set.insert(Prereq::Mpls, matches!(eth_type, ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST));
+            set.insert(Prereq::Nsh, eth_type == ETH_TYPE_NSH);
+            return set;
+        }
+        set.insert(Prereq::Ip, true);
+        set.insert(Prereq::Ipv4, ipv4);
+        set.insert(Prereq::Ipv6, ipv6);
+        // A match that says nothing of fragments means packets that have an L4 header, as in OpenFlow.
+        let (l3, l3_mask) = word_of(FieldId::NwProto);
+        if !is_exact(FieldId::NwProto, l3_mask) || part(FieldId::IpFrag, l3) & u64::from(FRAG_LATER) != 0 {
+            return set;
+        }
+        let proto = part(FieldId::NwProto, l3) as u8;
+        set.insert(Prereq::Tcp, proto == IP_PROTO_TCP);
+        set.insert(Prereq::Udp, proto == IP_PROTO_UDP);
+        set.insert(Prereq::Sctp, proto == IP_PROTO_SCTP);
+        set.insert(Prereq::Icmpv4, ipv4 && proto == IP_PROTO_ICMP);
+        if ipv6 && proto == IP_PROTO_ICMPV6 {
+            set.insert(Prereq::Icmpv6, true);
+            // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
+            let (l4, l4_mask) = word_of(FieldId::TcpSrc);
+            let nd = is_exact(FieldId::Icmpv6Type, l4_mask) && part(FieldId::TcpDst, l4) == 0;
+            let kind = part(FieldId::TcpSrc, l4);
+            let (solicit, advert) = (kind == u64::from(ND_SOLICIT), kind == u64::from(ND_ADVERT));
+            set.insert(Prereq::NdSolicit, nd && solicit);
+            set.insert(Prereq::NdAdvert, nd && advert);
+            set.insert(Prereq::Nd, nd && (solicit || advert));
+        }
+        set
+    }
+}
+
+impl Match {
+    /// The prerequisites that every packet has which meets the match.
+    ///
+    /// ```
+    /// use ovs_packet::Match;
+    /// use ovs_packet::field::Prereq;
+    ///
+    /// let all = "tcp,tp_dst=80".parse::<Match>().unwrap().prereqs();
+    /// assert!(all.contains(Prereq::Ip) && all.contains(Prereq::Tcp) && !all.contains(Prereq::Udp));
+    /// ```
+    pub fn prereqs(&self) -> PrereqSet {
+        let mut set = PrereqSet::of(|i| self.word(i));
+        let (state, known) = self.get(FieldId::CtState);
+        let has = |bits: u8| state & u128::from(bits) != 0;
+        let not_invalid = known & !state & u128::from(Ct::INVALID.bits()) != 0;
+        set.insert(Prereq::Ct, has(ABOUT_CONNECTION) || has(Ct::TRACKED.bits()) && not_invalid);
+        set
     }
 }
 
 impl Prereq {
     /// Whether a packet with this key has the field.
     pub fn holds(self, key: &FlowKey) -> bool {
-        let eth_type = dl_type(key);
-        let ip = || matches!(eth_type, ETH_TYPE_IPV4 | ETH_TYPE_IPV6);
-        let l4 = |proto| ip() && key.nw_proto == proto && key.nw_frag & FRAG_LATER == 0;
-        let icmpv6 = || eth_type == ETH_TYPE_IPV6 && l4(IP_PROTO_ICMPV6);
-        let nd = |kind: u8| icmpv6() && key.tp_src == u16::from(kind) && key.tp_dst == 0;
         match self {
             Prereq::None => true,
-            Prereq::Ethernet => key.packet_type == 0,
-            Prereq::Vlan => key.vlan_tci.get() & VLAN_PRESENT != 0,
-            Prereq::Ipv4 => eth_type == ETH_TYPE_IPV4,
-            Prereq::Ipv6 => eth_type == ETH_TYPE_IPV6,
-            Prereq::Ip => ip(),
-            Prereq::Arp => matches!(eth_type, ETH_TYPE_ARP | ETH_TYPE_RARP),
-            Prereq::Tcp => l4(IP_PROTO_TCP),
-            Prereq::Udp => l4(IP_PROTO_UDP),
-            Prereq::Sctp => l4(IP_PROTO_SCTP),
-            Prereq::Icmpv4 => eth_type == ETH_TYPE_IPV4 && l4(IP_PROTO_ICMP),
-            Prereq::Icmpv6 => icmpv6(),
-            Prereq::Nd => nd(ND_SOLICIT) || nd(ND_ADVERT),
-            Prereq::NdSolicit => nd(ND_SOLICIT),
-            Prereq::NdAdvert => nd(ND_ADVERT),
-            Prereq::Mpls => matches!(eth_type, ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST),
-            Prereq::Nsh => eth_type == ETH_TYPE_NSH,
             Prereq::Ct => key.ct_state & OF_CONNECTION != 0,
+            _ => PrereqSet::of(|i| (key.word(i), u64::MAX)).contains(self),
+        }
+    }
+
+    /// Whether a packet has the field if what a match leaves open is zero in it.
+    pub fn holds_for(self, m: &Match) -> bool {
+        match self {
+            Prereq::None => true,
+            Prereq::Ct => m.get(FieldId::CtState).0 & u128::from(OF_CONNECTION) != 0,
+            _ => PrereqSet::of(|i| (m.word(i).0, u64::MAX)).contains(self),
         }
     }
 
@@ -109,29 +215,16 @@ impl Prereq {
 
     /// Whether every packet that meets `m` has the field.
     ///
-    /// A match that says nothing of fragments is taken to mean packets that have an L4 header, as in OpenFlow.
+    /// A match that says nothing of fragments is taken to mean packets that have an L4 header, as in OpenFlow. Who asks
+    /// for several asks the match once, for its [`prereqs`](Match::prereqs).
     pub fn implied_by(self, m: &Match) -> bool {
-        let bits = &m.mask().bits;
-        let dl_type = || match m.key().packet_type.get() >> 16 {
-            1 => bits.packet_type.get() == u32::MAX,
-            _ => bits.eth_type.get() == u16::MAX,
-        };
-        let l4 = || dl_type() && bits.nw_proto == u8::MAX;
-        // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
-        let kind = || m.mask().is_exact(FieldId::Icmpv6Type);
-        let pinned = match self {
-            Prereq::None | Prereq::Ethernet | Prereq::Ct => true,
-            Prereq::Vlan => bits.vlan_tci.get() & VLAN_PRESENT != 0,
-            Prereq::Ipv4 | Prereq::Ipv6 | Prereq::Ip | Prereq::Arp | Prereq::Mpls | Prereq::Nsh => dl_type(),
-            Prereq::Tcp | Prereq::Udp | Prereq::Sctp | Prereq::Icmpv4 | Prereq::Icmpv6 => l4(),
-            Prereq::Nd | Prereq::NdSolicit | Prereq::NdAdvert => l4() && kind(),
-        };
-        if self == Prereq::Ct {
-            let (state, known) = (m.key().ct_state, m.mask().bits.ct_state);
-            let valid = state & Ct::TRACKED.bits() != 0 && known & !state & Ct::INVALID.bits() != 0;
-            return state & ABOUT_CONNECTION != 0 || valid;
-        }
-        pinned && self.holds(m.key())
+        self == Prereq::None || m.prereqs().contains(self)
+    }
+
+    /// Whether what a match says of `field` can change which prerequisites it implies.
+    #[inline]
+    pub fn may_hang_on(field: FieldId) -> bool {
+        HINGES[field as usize / 64 % 4] >> (field as usize % 64) & 1 != 0
     }
 
     /// What the match lacks, in the words of the match language.
@@ -156,5 +249,26 @@ impl Prereq {
             Prereq::Nsh => "dl_type=0x894f",
             Prereq::Ct => "ct_state with +new, +est, +rel, +rpl, or +trk-inv",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_together_is_in_one_word() {
+        let word = |field: FieldId| field.info().single_word().unwrap();
+        assert_eq!(word(FieldId::EthType), word(FieldId::VlanTci));
+        assert_eq!(word(FieldId::NwProto), word(FieldId::IpFrag));
+        assert_eq!(word(FieldId::TcpSrc), word(FieldId::TcpDst));
+    }
+
+    #[test]
+    fn fields_on_which_prerequisites_hang_are_known() {
+        for hinge in FieldId::all().flat_map(|f| f.info().prereq.reads()) {
+            assert!(Prereq::may_hang_on(*hinge), "{}", hinge.info().name);
+        }
+        assert!(!Prereq::may_hang_on(FieldId::NwSrc) && !Prereq::may_hang_on(FieldId::Metadata));
     }
 }

@@ -1,9 +1,7 @@
 //! What a row says of a field, and the words that the table is written in.
 
-use zerocopy::IntoBytes;
-
 use super::{CodePoint, FieldId, Format, KeyAttr, OxmId, Prereq};
-use crate::key::FlowKey;
+use crate::key::{FlowKey, WORDS};
 
 /// A row of the table. See the [module](super).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,25 +27,70 @@ pub struct Field {
     /// The datapath key attribute; none for what only the OpenFlow pipeline knows.
     pub attr: Option<KeyAttr>,
     points: [Option<CodePoint>; 3],
-    /// Where the 16 bytes of the key begin that the field is in.
-    window: u16,
-    /// Bits of the window below the field.
+    /// The word of the key that the field begins in; it ends there, or in the next.
+    word: u8,
+    /// Bits of the two words, as one big-endian number, below the field. A field of which none is in the second word has
+    /// 64 or more.
     shift: u8,
     max: u128,
     /// A view of 32 bits with reserved port numbers in 16.
     port16: bool,
 }
 
+/// A field's bits in the two words of a key that it may be in, as those stand in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Which word is the first.
+    pub(crate) word: usize,
+    /// The bits of the field.
+    pub(crate) ones: [u64; 2],
+    /// The bits of a value for it.
+    pub(crate) value: [u64; 2],
+}
+
 impl Field {
     /// The field's value in `key`, right-aligned. A tunnel option is nowhere without its table: 0.
     #[inline]
     pub fn get(&self, key: &FlowKey) -> u128 {
-        self.window_of(key) >> self.shift & self.max
+        self.read(|i| key.word(i))
     }
 
-    fn window_of(&self, key: &FlowKey) -> u128 {
-        let bytes = key.as_bytes().get(usize::from(self.window)..).and_then(|b| b.first_chunk::<16>());
-        bytes.map_or(0, |b| u128::from_be_bytes(*b))
+    /// The word that the field is in, if it is in one only.
+    #[inline(always)]
+    pub(crate) fn single_word(&self) -> Option<usize> {
+        if self.shift >= 64 { Some(self.word.into()) } else { None }
+    }
+
+    /// The field's bits of the first of its words, right-aligned: all of it, where it is in one only.
+    #[inline(always)]
+    pub(crate) fn part(&self, word: u64) -> u64 {
+        u64::from_be(word) >> (self.shift & 63) & self.max as u64
+    }
+
+    /// The field's value in a key of which `word` gives the words.
+    #[inline(always)]
+    pub(crate) fn read(&self, word: impl Fn(usize) -> u64) -> u128 {
+        let at = usize::from(self.word);
+        let first = word(at);
+        if self.single_word().is_some() {
+            return self.part(first).into();
+        }
+        (u128::from(u64::from_be(first)) << 64 | u128::from(u64::from_be(word(at + 1)))) >> self.shift & self.max
+    }
+
+    /// Where `value` stands in a key; bits of it above the field's width are dropped.
+    #[inline]
+    pub(crate) fn place(&self, value: u128) -> Place {
+        let (mut ones, mut value) = (self.max, value & self.max);
+        if self.port16 {
+            ones = u32::MAX.into();
+            value |= if value >= 0xff00 { 0xffff_0000 } else { 0 };
+        }
+        let words = |bits: u128| match self.single_word() {
+            Some(_) => [((bits as u64) << (self.shift & 63)).to_be(), 0],
+            None => [((bits << self.shift >> 64) as u64).to_be(), ((bits << self.shift) as u64).to_be()],
+        };
+        Place { word: self.word.into(), ones: words(ones), value: words(value) }
     }
 
     /// Writes the field's value into `key`; bits of `value` above the field's width are dropped.
@@ -55,15 +98,10 @@ impl Field {
     /// A tunnel option has no place without its table, and is not written.
     #[inline]
     pub fn put(&self, key: &mut FlowKey, value: u128) {
-        let (mut ones, mut value) = (self.max, value & self.max);
-        if self.port16 {
-            ones = u32::MAX.into();
-            value |= if value >= 0xff00 { 0xffff_0000 } else { 0 };
-        }
-        let word = self.window_of(key) & !(ones << self.shift) | value << self.shift;
-        let at = usize::from(self.window);
-        if let Some(bytes) = key.as_mut_bytes().get_mut(at..).and_then(|b| b.first_chunk_mut::<16>()) {
-            *bytes = word.to_be_bytes();
+        let place = self.place(value);
+        let words = key.words_mut().iter_mut().skip(place.word);
+        for ((word, ones), value) in words.zip(place.ones).zip(place.value) {
+            *word = *word & !ones | value;
         }
     }
 
@@ -112,7 +150,11 @@ impl FieldId {
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     field: Field,
+    /// Where the bytes of the key begin that hold it, and how many they are.
+    offset: usize,
     storage: u8,
+    /// Bits of these below the field.
+    above: u8,
     names: &'static [&'static str],
     aliases: &'static [&'static str],
     wires: &'static [&'static str],
@@ -121,7 +163,6 @@ pub(super) struct Row {
 impl Row {
     /// A field that fills `storage` bytes of the key from `offset` on.
     pub(super) const fn at(offset: usize, storage: usize) -> Row {
-        assert!(offset + 16 <= size_of::<FlowKey>());
         let field = Field {
             name: "",
             alias: None,
@@ -133,19 +174,19 @@ impl Row {
             format: Format::Decimal,
             attr: None,
             points: [None; 3],
-            window: offset as u16,
-            shift: 128 - 8 * storage as u8,
+            word: 0,
+            shift: 0,
             max: u128::MAX >> (128 - 8 * storage),
             port16: false,
         };
-        Row { field, storage: storage as u8, names: &[], aliases: &[], wires: &[] }
+        Row { field, offset, storage: storage as u8, above: 0, names: &[], aliases: &[], wires: &[] }
     }
 
     /// A field without a fixed place.
     pub(super) const fn tunnel_option() -> Row {
         let mut row = Row::at(0, 1);
-        row.field.max = 0;
         row.storage = 0;
+        row.field.max = 0;
         row.bits(124 * 8).wire_bytes(124)
     }
 
@@ -153,7 +194,14 @@ impl Row {
     #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
     pub(super) const fn member(&self, n: usize) -> Field {
         let mut field = self.field;
-        field.window += n as u16 * self.storage as u16;
+        let offset = self.offset + n * self.storage as usize;
+        let mut end = offset % 8 + self.storage as usize;
+        if self.storage == 0 {
+            // No field: all shifts are the same to it.
+            end = 8;
+        }
+        assert!(end <= 16 && offset / 8 + 1 < WORDS);
+        (field.word, field.shift) = ((offset / 8) as u8, 128 - 8 * end as u8 + self.above);
         if !self.names.is_empty() {
             field.name = self.names[n];
         }
@@ -188,7 +236,7 @@ impl Row {
 
     /// `bits` bits, `above` of them the lowest of the storage.
     pub(super) const fn part(mut self, above: u8, bits: u8) -> Row {
-        self.field.shift += above;
+        self.above = above;
         self.field.bits = bits as u16;
         self.field.max = (1 << bits) - 1;
         self

@@ -346,7 +346,7 @@ impl TlvTable {
     /// # Errors
     /// If it names a field that stands for no option, or with more bytes than the option has.
     pub fn place(&self, m: &Match) -> Result<Match, TunOptionError> {
-        let (mut key, mut mask) = (*m.key(), *m.mask());
+        let (mut key, mut mask) = (m.key(), m.mask());
         (key.tun_metadata, mask.bits.tun_metadata) = ([0; TUN_METADATA_BYTES], [0; TUN_METADATA_BYTES]);
         for (index, option) in m.tun_options() {
             let (entry, option) = self.fit(index, &option)?;
@@ -359,10 +359,14 @@ impl TlvTable {
     /// The reverse of [`place`](TlvTable::place): a match of a pipeline as it can be written.
     pub fn lift(&self, m: &Match) -> Match {
         let mut written = m.without_tun_options();
-        for index in (0..TLV_FIELDS).filter(|i| m.mask().bits.tun_present.get() >> i & 1 != 0) {
-            let present = m.key().tun_present.get() >> index & 1 != 0;
+        if written == *m {
+            return written;
+        }
+        let (key, mask) = (m.key(), m.mask());
+        for index in (0..TLV_FIELDS).filter(|i| mask.bits.tun_present.get() >> i & 1 != 0) {
+            let present = key.tun_present.get() >> index & 1 != 0;
             let option = self.entry(index).filter(|_| present).and_then(|entry| {
-                let (value, mask) = (gather(m.key(), entry.slots), gather(&m.mask().bits, entry.slots));
+                let (value, mask) = (gather(&key, entry.slots), gather(&mask.bits, entry.slots));
                 match mask.iter().all(|m| *m == 0xff) {
                     true => TunOption::exact(&value).filter(|_| !value.is_empty()),
                     false => TunOption::masked(&value, &mask).filter(|_| mask.iter().any(|m| *m != 0)),

@@ -1,19 +1,108 @@
 //! What a rule matches: values for the bits of a mask.
+//!
+//! A match says something of a few words of the hundred that a key has, and holds those: for each its place, the value
+//! and the mask. Up to [`FEW`] words, which is what nearly every rule has, need no memory beside the match; so to read
+//! one from a message, to compare, to keep or to send it costs what it says and not what a key could say.
+//!
+//! # Invariants
+//!
+//! - The words are in the order of their places, and the bits of `map` are those places.
+//! - No mask is zero, and no value has a bit outside its mask.
+//! - What fits [`Words::Few`] is there.
+//!
+//! So equal matches are stored equally: comparing and hashing what is stored is comparing and hashing matches.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
+use core::mem::offset_of;
 
-use super::{FlowKey, FlowMask, TUN_METADATA_BYTES, WORDS};
+use arrayvec::ArrayVec;
+
+use super::{FlowKey, FlowMask, TUN_METADATA_BYTES, WORDS, WordSet};
 use crate::field::{FieldId, TLV_FIELDS, TunOption};
+
+/// How many words a match holds without memory of its own: IPv6 addresses and ports take seven.
+const FEW: usize = 8;
+
+/// The word of the key that says which tunnel options there are.
+const PRESENT: usize = offset_of!(FlowKey, tun_present) / 8;
+
+/// The words of the key that hold the tunnel options' values.
+const OPTIONS: core::ops::Range<usize> =
+    offset_of!(FlowKey, tun_metadata) / 8..(offset_of!(FlowKey, tun_metadata) + TUN_METADATA_BYTES) / 8;
+
+/// What is said of a word of the key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Word {
+    value: u64,
+    mask: u64,
+}
+
+#[derive(Clone)]
+enum Words {
+    Few(ArrayVec<Word, FEW>),
+    Many(Vec<Word>),
+}
+
+impl Words {
+    #[inline]
+    fn as_slice(&self) -> &[Word] {
+        match self {
+            Words::Few(words) => words,
+            Words::Many(words) => words,
+        }
+    }
+
+    fn get_mut(&mut self, at: usize) -> Option<&mut Word> {
+        match self {
+            Words::Few(words) => words.get_mut(at),
+            Words::Many(words) => words.get_mut(at),
+        }
+    }
+
+    fn insert(&mut self, at: usize, word: Word) {
+        match self {
+            Words::Few(words) => {
+                // Most come in order.
+                let put = if at == words.len() { words.try_push(word) } else { words.try_insert(at, word) };
+                if put.is_err() {
+                    let mut many = Vec::with_capacity(2 * FEW);
+                    many.extend_from_slice(words);
+                    many.insert(at, word);
+                    *self = Words::Many(many);
+                }
+            }
+            Words::Many(words) => words.insert(at, word),
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        match self {
+            Words::Few(words) => drop(words.remove(at)),
+            Words::Many(words) => {
+                words.remove(at);
+                if words.len() <= FEW {
+                    *self = Words::Few(words.iter().copied().collect());
+                }
+            }
+        }
+    }
+}
 
 /// Values for the bits of a mask: what a rule matches.
 ///
-/// Invariant: the values are zero outside the mask, so that equal matches compare equal.
+/// It holds the words of the key that it says something of, and nothing of the others: a usual one is a tenth of a key,
+/// without memory of its own. [`get`](Match::get) and [`set_masked`](Match::set_masked) read and write it by field,
+/// [`words`](Match::words) as it is; [`key`](Match::key) and [`mask`](Match::mask) expand it.
 ///
 /// ```
+/// use ovs_packet::field::FieldId;
 /// use ovs_packet::key::{FlowKey, Match};
 ///
 /// let m: Match = "tcp,nw_dst=10.1.0.0/16,tp_dst=80".parse().unwrap();
 /// assert_eq!(m.to_string(), "tcp,nw_dst=10.1.0.0/16,tp_dst=80");
+/// assert_eq!(m.get(FieldId::NwDst), (0x0a01_0000, 0xffff_0000));
 /// assert!(!m.matches(&FlowKey::ZERO));
 /// ```
 ///
@@ -23,15 +112,18 @@ use crate::field::{FieldId, TLV_FIELDS, TunOption};
 /// numbers, with lengths of their own ([`set_tun_option`](Match::set_tun_option)). To hold a key against it, it must
 /// be [placed](crate::field::TlvTable::place) where the table of options has them; without options it may stay as it
 /// is. A match made of words, or from a key and a mask, is taken to be placed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Match {
-    key: FlowKey,
-    mask: FlowMask,
-    /// The lengths of the packed options, with [`EXACT`]; all zero if they are placed.
-    option_lens: OptionLens,
+    map: WordSet,
+    words: Words,
+    /// The lengths of the packed options, with [`EXACT`]; none if all are zero, or if the options are placed.
+    option_lens: Option<Box<OptionLens>>,
 }
 
 pub(super) type OptionLens = [u8; TLV_FIELDS];
+
+// What is copied whenever a match is handed on.
+const _: () = assert!(size_of::<Match>() <= 176);
 
 /// Beside the length of an option: all of it counts, however long it is in the end.
 const EXACT: u8 = 0x80;
@@ -54,25 +146,30 @@ impl core::error::Error for TunOptionsTooLong {}
 
 impl Match {
     /// The match that every packet meets.
-    pub const ANY: Match = Match { key: FlowKey::ZERO, mask: FlowMask::EMPTY, option_lens: [0; TLV_FIELDS] };
+    pub const ANY: Match =
+        Match { map: WordSet::EMPTY, words: Words::Few(ArrayVec::new_const()), option_lens: None };
 
     /// The match of `key` in the bits of `mask`; bits of `key` outside are dropped.
     pub fn new(key: FlowKey, mask: FlowMask) -> Match {
-        Match { key: key.masked(&mask), mask, option_lens: [0; TLV_FIELDS] }
+        Match::from_words(*key.words(), *mask.bits.words())
     }
 
     /// The match of words, as [`FlowKey::words`] and the mask's words are.
     pub fn from_words(key: [u64; WORDS], mask: [u64; WORDS]) -> Match {
-        Match::new(FlowKey::from_words(key), FlowMask { bits: FlowKey::from_words(mask) })
+        let map: WordSet = mask.iter().enumerate().filter(|(_, mask)| **mask != 0).map(|(i, _)| i).collect();
+        let said = key.iter().zip(&mask).filter(|(_, mask)| **mask != 0);
+        let said = said.map(|(value, mask)| Word { value: value & mask, mask: *mask });
+        let words = if map.len() <= FEW { Words::Few(said.collect()) } else { Words::Many(said.collect()) };
+        Match { map, words, option_lens: None }
     }
 
-    pub(super) fn with_option_lens(mut self, lens: OptionLens) -> Match {
-        self.option_lens = lens;
+    pub(super) fn with_option_lens(mut self, lens: Option<&OptionLens>) -> Match {
+        self.option_lens = lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));
         self
     }
 
-    pub(super) fn option_lens(&self) -> &OptionLens {
-        &self.option_lens
+    pub(super) fn option_lens(&self) -> Option<&OptionLens> {
+        self.option_lens.as_deref()
     }
 
     /// The match of exactly those fields of `key` that are not zero.
@@ -82,31 +179,104 @@ impl Match {
         Match::new(key, mask)
     }
 
-    /// The values, zero outside the mask.
-    pub fn key(&self) -> &FlowKey {
-        &self.key
+    // What it says.
+
+    /// The values as a key, zero outside the mask.
+    pub fn key(&self) -> FlowKey {
+        let mut key = FlowKey::ZERO;
+        for (i, value, _) in self.words() {
+            if let Some(word) = key.words_mut().get_mut(i) {
+                *word = value;
+            }
+        }
+        key
     }
 
-    /// The bits that are matched.
-    pub fn mask(&self) -> &FlowMask {
-        &self.mask
+    /// The bits that are matched, as a mask.
+    pub fn mask(&self) -> FlowMask {
+        let mut mask = FlowMask::EMPTY;
+        for (i, _, bits) in self.words() {
+            if let Some(word) = mask.bits.words_mut().get_mut(i) {
+                *word = bits;
+            }
+        }
+        mask
+    }
+
+    /// The words of the key of which it matches any bit.
+    pub fn map(&self) -> WordSet {
+        self.map
+    }
+
+    /// The words of the key of which it matches any bit: place, value and mask, in the order of the places. They are in
+    /// the byte order of memory, as [`FlowKey::words`] are.
+    pub fn words(&self) -> impl Iterator<Item = (usize, u64, u64)> + Clone {
+        self.map.iter().zip(self.words.as_slice()).map(|(i, w)| (i, w.value, w.mask))
+    }
+
+    /// The value of the word that is stored as number `at`.
+    #[inline(always)]
+    pub(super) fn value_at(&self, at: usize) -> u64 {
+        self.words.as_slice().get(at).map_or(0, |w| w.value)
+    }
+
+    /// Value and mask of the word at place `i` of the key; both zero where nothing of it is matched.
+    #[inline(always)]
+    pub fn word(&self, i: usize) -> (u64, u64) {
+        if !self.map.contains(i) {
+            return (0, 0);
+        }
+        self.words.as_slice().get(self.map.rank(i)).map_or((0, 0), |w| (w.value, w.mask))
+    }
+
+    /// Value and mask of a field, right-aligned; both zero if nothing of it is matched. Tunnel options are read by
+    /// [`tun_option`](Match::tun_option).
+    #[inline]
+    pub fn get(&self, field: FieldId) -> (u128, u128) {
+        let info = field.info();
+        match info.single_word() {
+            Some(i) => {
+                let (value, mask) = self.word(i);
+                (info.part(value).into(), info.part(mask).into())
+            }
+            None => (info.read(|i| self.word(i).0), info.read(|i| self.word(i).1)),
+        }
+    }
+
+    /// Whether any bit of `field` is matched.
+    #[inline]
+    pub fn touches(&self, field: FieldId) -> bool {
+        field.info().read(|i| self.word(i).1) != 0
+    }
+
+    /// Whether all bits of `field` are matched.
+    #[inline]
+    pub fn is_exact(&self, field: FieldId) -> bool {
+        field.info().read(|i| self.word(i).1) == field.info().max_value()
     }
 
     /// Whether `key` agrees with this match.
     pub fn matches(&self, key: &FlowKey) -> bool {
-        self.key.agrees(key, &self.mask)
+        self.words().all(|(i, value, mask)| key.word(i) & mask == value)
     }
 
     /// Whether there are keys that meet this match and `other` both.
     pub fn overlaps(&self, other: &Match) -> bool {
-        let both = self.key.masked(&other.mask);
-        both.agrees(&other.key, &self.mask)
+        self.words().all(|(i, value, mask)| {
+            let (theirs, their_mask) = other.word(i);
+            (value ^ theirs) & mask & their_mask == 0
+        })
     }
 
     /// Whether every key that meets `self` meets `other` too because `other` matches no more bits.
     pub fn is_within(&self, other: &Match) -> bool {
-        self.mask.covers(&other.mask) && other.matches(&self.key)
+        other.words().all(|(i, value, mask)| {
+            let (mine, my_mask) = self.word(i);
+            mask & !my_mask == 0 && mine & mask == value
+        })
     }
+
+    // Changes.
 
     /// Matches all bits of `field` against `value`, given right-aligned; bits above the field's width are dropped.
     ///
@@ -119,15 +289,73 @@ impl Match {
     ///
     /// Bits of the field outside `mask` are no longer matched.
     pub fn set_masked(&mut self, field: FieldId, value: u128, mask: u128) {
-        let info = field.info();
-        info.put(&mut self.mask.bits, mask);
-        info.put(&mut self.key, value & mask);
+        let (values, masks) = (field.info().place(value & mask), field.info().place(mask));
+        for (i, ((ones, value), mask)) in values.ones.into_iter().zip(values.value).zip(masks.value).enumerate() {
+            if ones != 0 {
+                self.set_bits(values.word + i, ones, Word { value, mask });
+            }
+        }
+    }
+
+    /// As [`set_masked`](Match::set_masked) if nothing of the field is matched yet; else nothing is changed, and the
+    /// answer is no.
+    pub fn add_masked(&mut self, field: FieldId, value: u128, mask: u128) -> bool {
+        let (values, masks) = (field.info().place(value & mask), field.info().place(mask));
+        let ([first, second], [value_bits, _], [mask_bits, _]) = (values.ones, values.value, masks.value);
+        if second == 0 {
+            return self.add_bits(values.word, first, Word { value: value_bits, mask: mask_bits });
+        }
+        let taken = |i: usize, ones: u64| ones != 0 && self.word(values.word + i).1 & ones != 0;
+        if taken(0, first) || taken(1, second) {
+            return false;
+        }
+        for (i, ((ones, value), mask)) in values.ones.into_iter().zip(values.value).zip(masks.value).enumerate() {
+            if ones != 0 {
+                self.set_bits(values.word + i, ones, Word { value, mask });
+            }
+        }
+        true
+    }
+
+    /// As [`set_bits`](Match::set_bits) if nothing is said of the bits yet.
+    #[inline]
+    fn add_bits(&mut self, i: usize, ones: u64, new: Word) -> bool {
+        let at = self.map.rank(i);
+        if !self.map.contains(i) {
+            if new.mask != 0 {
+                self.words.insert(at, new);
+                self.map.insert(i);
+            }
+            return true;
+        }
+        let Some(word) = self.words.get_mut(at).filter(|w| w.mask & ones == 0) else { return false };
+        *word = Word { value: word.value | new.value, mask: word.mask | new.mask };
+        true
+    }
+
+    /// Puts `new` in the place of what is said of the bits `ones` of a word.
+    #[inline]
+    fn set_bits(&mut self, i: usize, ones: u64, new: Word) {
+        let at = self.map.rank(i);
+        if !self.map.contains(i) {
+            if new.mask != 0 {
+                self.words.insert(at, new);
+                self.map.insert(i);
+            }
+            return;
+        }
+        let Some(word) = self.words.get_mut(at) else { return };
+        *word = Word { value: word.value & !ones | new.value, mask: word.mask & !ones | new.mask };
+        if word.mask == 0 {
+            self.words.remove(at);
+            self.map.remove(i);
+        }
     }
 
     /// The match of packets that begin with Ethernet, if it says nothing of their type: what OpenFlow takes for
     /// granted (OpenFlow 1.5, section 7.2.3.11), and the words of a match leave out.
     pub fn with_default_packet_type(mut self) -> Match {
-        if !self.mask.touches(FieldId::PacketType) {
+        if !self.touches(FieldId::PacketType) {
             self.set(FieldId::PacketType, 0);
         }
         self
@@ -135,31 +363,68 @@ impl Match {
 
     // Tunnel options, packed.
 
+    /// Which options it says something of, and which of them must be there: a bit each.
+    fn options(&self) -> (u64, u64) {
+        let (value, mask) = self.word(PRESENT);
+        (u64::from_be(mask), u64::from_be(value))
+    }
+
+    /// The bytes of all options: values and masks.
+    fn option_bytes(&self) -> [[u8; TUN_METADATA_BYTES]; 2] {
+        let mut bytes = [[0; TUN_METADATA_BYTES]; 2];
+        let [values, masks] = &mut bytes;
+        let places = values.as_chunks_mut::<8>().0.iter_mut().zip(masks.as_chunks_mut::<8>().0);
+        for (i, (value, mask)) in OPTIONS.zip(places) {
+            let word = self.word(i);
+            (*value, *mask) = (word.0.to_ne_bytes(), word.1.to_ne_bytes());
+        }
+        bytes
+    }
+
+    fn set_option_bytes(&mut self, [values, masks]: &[[u8; TUN_METADATA_BYTES]; 2]) {
+        for (i, (value, mask)) in OPTIONS.zip(values.as_chunks::<8>().0.iter().zip(masks.as_chunks::<8>().0)) {
+            let (value, mask) = (u64::from_ne_bytes(*value), u64::from_ne_bytes(*mask));
+            self.set_bits(i, u64::MAX, Word { value: value & mask, mask });
+        }
+    }
+
+    /// The packed length of option `index`, with [`EXACT`].
+    fn option_len(&self, index: usize) -> u8 {
+        self.option_lens.as_ref().and_then(|lens| lens.get(index)).copied().unwrap_or(0)
+    }
+
     /// Where the bytes of option `index` stand, or would.
     fn option_range(&self, index: usize) -> core::ops::Range<usize> {
-        let before: usize = self.option_lens.iter().take(index).map(|l| len_of(*l)).sum();
-        before..before + self.option_lens.get(index).map_or(0, |l| len_of(*l))
+        let before: usize = (0..index).map(|i| len_of(self.option_len(i))).sum();
+        before..before + len_of(self.option_len(index))
     }
 
     /// What the match says of tunnel option number `index`; none if it says nothing.
     pub fn tun_option(&self, index: usize) -> Option<TunOption> {
-        if index >= TLV_FIELDS || self.mask.bits.tun_present.get() >> index & 1 == 0 {
+        let (said, present) = self.options();
+        if index >= TLV_FIELDS || said >> index & 1 == 0 {
             return None;
         }
-        if self.key.tun_present.get() >> index & 1 == 0 {
+        if present >> index & 1 == 0 {
             return Some(TunOption::ABSENT);
         }
-        let at = self.option_range(index);
-        let value = self.key.tun_metadata.get(at.clone())?;
-        match self.option_lens.get(index)? & EXACT {
-            0 => TunOption::masked(value, self.mask.bits.tun_metadata.get(at)?),
+        let (at, [values, masks]) = (self.option_range(index), self.option_bytes());
+        let value = values.get(at.clone())?;
+        match self.option_len(index) & EXACT {
+            0 => TunOption::masked(value, masks.get(at)?),
             _ => TunOption::exact(value),
         }
     }
 
+    /// Whether it says anything of tunnel options.
+    pub fn has_tun_options(&self) -> bool {
+        self.map.contains(PRESENT)
+    }
+
     /// All that the match says of tunnel options, with their numbers, ascending.
     pub fn tun_options(&self) -> impl Iterator<Item = (usize, TunOption)> {
-        (0..TLV_FIELDS).filter_map(|i| Some((i, self.tun_option(i)?)))
+        let indexes = if self.has_tun_options() { 0..TLV_FIELDS } else { 0..0 };
+        indexes.filter_map(|i| Some((i, self.tun_option(i)?)))
     }
 
     /// Matches tunnel option number `index`, in the place of what was said of it before. There are
@@ -178,38 +443,75 @@ impl Match {
     /// assert_eq!(m.to_string(), "tun_metadata0,tun_metadata3=0x102");
     /// ```
     pub fn set_tun_option(&mut self, index: usize, option: &TunOption) -> Result<(), TunOptionsTooLong> {
-        let Some(old_len) = self.option_lens.get(index).map(|l| len_of(*l)) else { return Ok(()) };
-        let at = self.option_range(index);
-        let used: usize = self.option_lens.iter().map(|l| len_of(*l)).sum();
+        if index >= TLV_FIELDS {
+            return Ok(());
+        }
+        let (at, used) = (self.option_range(index), self.option_range(TLV_FIELDS).start);
         let len = option.value().len();
-        if used - old_len + len > TUN_METADATA_BYTES {
+        let left = used - at.len() + len;
+        if left > TUN_METADATA_BYTES {
             return Err(TunOptionsTooLong);
         }
-        for (bytes, new) in
-            [(&mut self.key.tun_metadata, option.value()), (&mut self.mask.bits.tun_metadata, option.mask())]
-        {
+        let mut bytes = self.option_bytes();
+        for (bytes, new) in bytes.iter_mut().zip([option.value(), option.mask()]) {
             bytes.copy_within(at.end..used, at.start + len);
             bytes.get_mut(at.start..at.start + len).unwrap_or(&mut []).copy_from_slice(new);
-            bytes.get_mut(used - old_len + len..).unwrap_or(&mut []).fill(0);
+            bytes.get_mut(left..).unwrap_or(&mut []).fill(0);
         }
-        if let Some(l) = self.option_lens.get_mut(index) {
+        self.set_option_bytes(&bytes);
+        let mut lens = self.option_lens.as_deref().copied().unwrap_or([0; TLV_FIELDS]);
+        if let Some(l) = lens.get_mut(index) {
             *l = len as u8 | if option.is_exact() { EXACT } else { 0 };
         }
-        let bit = 1 << index;
-        self.mask.bits.tun_present = (self.mask.bits.tun_present.get() | bit).into();
-        let present = self.key.tun_present.get() & !bit | if option.is_present() { bit } else { 0 };
-        self.key.tun_present = present.into();
+        self.option_lens = lens.iter().any(|l| *l != 0).then(|| Box::new(lens));
+        let bit = (1u64 << index).to_be();
+        self.set_bits(PRESENT, bit, Word { value: if option.is_present() { bit } else { 0 }, mask: bit });
         Ok(())
     }
 
     /// The match without what it says of tunnel options.
     pub fn without_tun_options(&self) -> Match {
-        let mut m = *self;
-        for k in [&mut m.key, &mut m.mask.bits] {
-            (k.tun_present, k.tun_metadata) = (0.into(), [0; TUN_METADATA_BYTES]);
+        match self.has_tun_options() {
+            false => self.clone(),
+            true => self.words().filter(|(i, ..)| !Match::is_of_options(*i)).collect(),
         }
-        m.option_lens = [0; TLV_FIELDS];
+    }
+
+    /// Whether a word of the key is about tunnel options.
+    pub(super) fn is_of_options(i: usize) -> bool {
+        i == PRESENT || OPTIONS.contains(&i)
+    }
+}
+
+/// The match of words of a key: place, value and mask, in whatever order. Bits of a value outside its mask are dropped; of
+/// two words for one place the later counts, and places that a key does not have are ignored.
+impl FromIterator<(usize, u64, u64)> for Match {
+    fn from_iter<I: IntoIterator<Item = (usize, u64, u64)>>(words: I) -> Match {
+        let mut m = Match::ANY;
+        for (i, value, mask) in words.into_iter().filter(|(i, ..)| *i < WORDS) {
+            if mask != 0 || m.map.contains(i) {
+                m.set_bits(i, u64::MAX, Word { value: value & mask, mask });
+            }
+        }
         m
+    }
+}
+
+impl PartialEq for Match {
+    fn eq(&self, other: &Match) -> bool {
+        self.map == other.map
+            && self.words.as_slice() == other.words.as_slice()
+            && self.option_lens == other.option_lens
+    }
+}
+
+impl Eq for Match {}
+
+impl core::hash::Hash for Match {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.map.hash(state);
+        self.words.as_slice().hash(state);
+        self.option_lens.hash(state);
     }
 }
 
@@ -227,6 +529,10 @@ impl fmt::Debug for Match {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn m(s: &str) -> Match {
@@ -251,6 +557,76 @@ mod tests {
     fn values_outside_the_mask_are_dropped() {
         let mut a = Match::ANY;
         a.set_masked(FieldId::NwSrc, 0x0a01_0203, 0xff00_0000);
-        assert_eq!(a.key().nw_src, 0x0a00_0000);
+        assert_eq!(a.get(FieldId::NwSrc), (0x0a00_0000, 0xff00_0000));
+    }
+
+    #[test]
+    fn a_usual_rule_needs_no_memory_of_its_own() {
+        let words = |text: &str| m(text).words;
+        let v4 = "tcp,in_port=1,dl_dst=2:0:0:0:0:1,nw_src=10.0.0.0/8,nw_dst=10.1.1.1,tp_dst=80,metadata=5,reg0=1";
+        let v6 = "tcp6,in_port=1,ipv6_src=::1,ipv6_dst=::2,tp_src=1,tp_dst=2";
+        assert!(matches!(words(v4), Words::Few(_)) && matches!(words(v6), Words::Few(_)));
+        assert!(matches!(words(&(v6.to_string() + ",metadata=1")), Words::Many(_)));
+    }
+
+    /// A match as two full keys: what this one is held against.
+    #[derive(Clone, Copy, Debug)]
+    struct Full {
+        key: FlowKey,
+        mask: FlowMask,
+    }
+
+    fn set() -> impl Strategy<Value = (FieldId, u128, u128)> {
+        let fields = FieldId::all().filter(|f| f.tun_metadata_index().is_none()).collect::<Vec<_>>();
+        // Few values and masks, so that two agree now and then; no mask takes a field out again.
+        let bits = || prop_oneof![Just(0), Just(u128::MAX), any::<u128>(), (0..128u32).prop_map(|b| 1 << b)];
+        (prop::sample::select(fields), bits(), bits())
+    }
+
+    fn built() -> impl Strategy<Value = (Match, Full)> {
+        prop::collection::vec(set(), 0..12).prop_map(|sets| {
+            let (mut m, mut full) = (Match::ANY, Full { key: FlowKey::ZERO, mask: FlowMask::EMPTY });
+            for (field, value, mask) in sets {
+                m.set_masked(field, value, mask);
+                field.info().put(&mut full.mask.bits, mask);
+                field.info().put(&mut full.key, value & mask);
+            }
+            full.key = full.key.masked(&full.mask);
+            (m, full)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_match_answers_as_two_full_keys(
+            (m, full) in built(),
+            (other, other_full) in built(),
+            packet in prop::array::uniform32(any::<u64>()),
+        ) {
+            prop_assert_eq!((m.key(), m.mask()), (full.key, full.mask));
+            prop_assert_eq!(Match::new(full.key, full.mask), m.clone());
+            let mut reversed: Vec<_> = m.words().collect();
+            reversed.reverse();
+            prop_assert_eq!(reversed.into_iter().collect::<Match>(), m.clone());
+            prop_assert_eq!(matches!(m.words, Words::Few(_)), m.map().len() <= FEW);
+            for f in FieldId::all() {
+                let bits = (f.info().get(&full.key), f.info().get(&full.mask.bits));
+                prop_assert_eq!(m.get(f), if bits.1 == 0 { (0, 0) } else { bits });
+                prop_assert_eq!(m.touches(f), full.mask.touches(f));
+                prop_assert_eq!(m.is_exact(f), full.mask.is_exact(f));
+                let prereq = f.info().prereq;
+                prop_assert_eq!(prereq.holds_for(&m), prereq.holds(&full.key));
+            }
+            let packet = FlowKey::from_words(core::array::from_fn(|i| packet[i % 32]));
+            let mut agreeing = packet;
+            agreeing.assign(&full.key, &full.mask);
+            prop_assert!(m.matches(&agreeing));
+            prop_assert_eq!(m.matches(&packet), full.key.agrees(&packet, &full.mask));
+            prop_assert_eq!(m == other, (full.key, full.mask) == (other_full.key, other_full.mask));
+            let both = full.key.masked(&other_full.mask);
+            prop_assert_eq!(m.overlaps(&other), both.agrees(&other_full.key, &full.mask));
+            let covers = full.mask.covers(&other_full.mask);
+            prop_assert_eq!(m.is_within(&other), covers && other_full.key.agrees(&full.key, &other_full.mask));
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The flow key: all that matching can see of a packet, in one fixed layout of u64 words.
 //!
-//! - [`FlowKey`] is the full key, [`FlowMask`] the bits of it that matter, [`Match`] the two together;
-//! - [`SparseKey`], [`SparseMask`] and [`SparseMatch`] hold only the words that are not zero, for rules and cached flows;
+//! - [`FlowKey`] is the full key, [`FlowMask`] the bits of it that matter;
+//! - [`Match`] is what a rule matches: values for the bits of a mask, without the words of which nothing is matched;
+//! - [`SparseKey`], [`SparseMask`] and [`SparseMatch`] hold only the words that are not zero, for cached flows;
 //! - [`WordSet`] names words of the layout, [`Block`]s group them by cache line, [`Stage`]s by protocol layer.
 //!
 //! # Layout
@@ -25,11 +26,13 @@
 
 mod mask;
 mod matching;
+mod rest;
 mod sparse;
 mod words;
 
 pub use mask::FlowMask;
 pub use matching::{Match, TunOptionsTooLong};
+pub use rest::Rest;
 pub use sparse::{SparseKey, SparseMask, SparseMatch};
 pub use words::{Block, BlockSet, STAGES, Stage, WordSet};
 
@@ -271,6 +274,12 @@ impl FlowKey {
     /// The key as words that can be changed.
     pub fn words_mut(&mut self) -> &mut [u64; WORDS] {
         zerocopy::transmute_mut!(self)
+    }
+
+    /// The word at place `i` of the layout; zero beyond it.
+    #[inline(always)]
+    pub(crate) fn word(&self, i: usize) -> u64 {
+        self.words().get(i).copied().unwrap_or(0)
     }
 
     /// The key made of words.

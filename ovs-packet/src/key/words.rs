@@ -41,8 +41,9 @@ impl WordSet {
     }
 
     /// Whether word `i` is in the set.
+    #[inline(always)]
     pub const fn contains(self, i: usize) -> bool {
-        i < WORDS && self.bits() >> i & 1 != 0
+        i < WORDS && (if i < 64 { self.low >> i } else { self.high >> (i - 64) }) & 1 != 0
     }
 
     /// Adds word `i`; a word that the layout does not have is ignored.
@@ -52,9 +53,29 @@ impl WordSet {
         }
     }
 
+    /// Takes word `i` out.
+    pub const fn remove(&mut self, i: usize) {
+        if i < WORDS {
+            *self = WordSet::from_bits(self.bits() & !(1 << i));
+        }
+    }
+
     /// How many words of the set lie below word `i`: the place of word `i` among packed words.
+    #[inline(always)]
     pub const fn rank(self, i: usize) -> usize {
-        if i >= 128 { self.len() } else { (self.bits() & ((1u128 << i) - 1)).count_ones() as usize }
+        const fn below(bits: u64, i: usize) -> usize {
+            (bits & ((1 << (i & 63)) - 1)).count_ones() as usize
+        }
+        match i {
+            0..64 => below(self.low, i),
+            64..128 => self.low.count_ones() as usize + below(self.high, i),
+            _ => self.len(),
+        }
+    }
+
+    /// Whether every word of this set is in `other`.
+    pub const fn is_within(self, other: WordSet) -> bool {
+        self.low & !other.low | self.high & !other.high == 0
     }
 
     /// The blocks that the words are in.

@@ -21,7 +21,7 @@ use crate::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, IP_PROTO_ICMP,
     IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
 };
-use crate::field::{FieldId, Format, ParseSubfieldError, ParseValueError, Prereq, Subfield, TunOption, Value, dl_type};
+use crate::field::{FieldId, Format, ParseSubfieldError, ParseValueError, Prereq, Subfield, TunOption, Value, dl_type_in};
 use crate::key::{Match, VLAN_PRESENT};
 
 /// Protocol names that stand for an Ethertype and perhaps an IP protocol. The first of several is the one written.
@@ -65,8 +65,8 @@ const BY_CONTEXT: &[(&str, &[FieldId])] = {
 
 /// The shorthand for what `m` matches of Ethertype and protocol, and whether it says the protocol too.
 pub(super) fn shorthand_of(m: &Match) -> Option<(&'static str, bool)> {
-    let proto = m.mask().is_exact(FieldId::NwProto).then_some(m.key().nw_proto);
-    let eth_type = dl_type(m.key());
+    let proto = m.is_exact(FieldId::NwProto).then(|| m.get(FieldId::NwProto).0 as u8);
+    let eth_type = dl_type_in(|i| m.word(i).0);
     let called = |p: Option<u8>| SHORTHANDS.iter().find(|(_, e, q)| *e == eth_type && *q == p);
     proto.and_then(|p| called(Some(p))).or_else(|| called(None)).map(|(name, _, p)| (*name, p.is_some()))
 }
@@ -295,7 +295,7 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
             }
         }
     }
-    if m.mask().touches(FieldId::EthType) && !Prereq::Ethernet.holds(m.key()) {
+    if m.touches(FieldId::EthType) && !Prereq::Ethernet.holds_for(&m) {
         let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, ..)| *s == t.name);
         let (at, name) = terms.iter().find(named).map_or((0, "dl_type"), |t| (t.at, t.name));
         let needs = Prereq::Ethernet.hint();
@@ -303,7 +303,7 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
     }
     // An Ethertype put in the place of a shorthand's leaves its protocol without meaning.
     let has_protocol = [FieldId::NwProto, FieldId::ArpOp].iter().any(|f| f.info().prereq.implied_by(&m));
-    if m.mask().touches(FieldId::NwProto) && !has_protocol {
+    if m.touches(FieldId::NwProto) && !has_protocol {
         let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, _, proto)| *s == t.name && proto.is_some());
         let (at, name) = terms.iter().find(named).map_or((0, "nw_proto"), |t| (t.at, t.name));
         let needs = FieldId::NwProto.info().prereq.hint();
@@ -355,7 +355,7 @@ fn set_bits(m: &mut Match, bits: Subfield, text: &str) -> Result<(), MatchProble
     let number = |s| super::integer(s).filter(fits).ok_or_else(wrong);
     let (value, mask) = (number(value)?, mask.map_or(Ok(bits.ones()), number)?);
     // Other bits of the field may be matched by a term of their own.
-    let (before, had) = (info.get(m.key()), info.get(&m.mask().bits));
+    let (before, had) = m.get(bits.field);
     let (value, mask) = (value << bits.offset, mask << bits.offset);
     m.set_masked(bits.field, before & !bits.mask() | value, had & !bits.mask() | mask);
     Ok(())
@@ -381,9 +381,8 @@ fn set_field(m: &mut Match, field: FieldId, text: &str, ports: &dyn PortNames) -
     };
     m.set_masked(field, v.value, v.mask);
     if matches!(field, FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp) && v.mask != 0 {
-        let tci = m.key().vlan_tci.get() | VLAN_PRESENT;
-        let mask = m.mask().bits.vlan_tci.get() | VLAN_PRESENT;
-        m.set_masked(FieldId::VlanTci, tci.into(), mask.into());
+        let ((tci, mask), present) = (m.get(FieldId::VlanTci), u128::from(VLAN_PRESENT));
+        m.set_masked(FieldId::VlanTci, tci | present, mask | present);
     }
     Ok(())
 }

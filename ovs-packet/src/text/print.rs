@@ -6,7 +6,7 @@ use super::parse::shorthand_of;
 use super::{NoNames, PortNames, PortText};
 use crate::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV6, ETH_TYPE_NSH, ETH_TYPE_RARP, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use crate::field::{FieldId, Prereq, Value, dl_type};
-use crate::key::{Block, Match, VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
+use crate::key::{Block, FlowKey, FlowMask, Match, VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
 use crate::port::OfPort;
 
 /// A number as C's `%#x` writes it: zero has no prefix.
@@ -39,6 +39,9 @@ enum As {
 struct Terms<'a, 'b> {
     f: &'a mut fmt::Formatter<'b>,
     m: &'a Match,
+    /// What it matches, expanded once: many fields are asked for.
+    key: FlowKey,
+    mask: FlowMask,
     first: bool,
 }
 
@@ -53,7 +56,7 @@ impl Terms<'_, '_> {
     /// The field, if the match has any bit of it, under `name`.
     fn field(&mut self, field: FieldId, name: &str, how: As) -> fmt::Result {
         let info = field.info();
-        let (value, mask) = (info.get(self.m.key()), info.get(&self.m.mask().bits));
+        let (value, mask) = (info.get(&self.key), info.get(&self.mask.bits));
         if mask == 0 {
             return Ok(());
         }
@@ -77,8 +80,8 @@ impl Terms<'_, '_> {
     }
 
     fn port(&mut self, field: FieldId, name: &str, ports: &dyn PortNames) -> fmt::Result {
-        if self.m.mask().touches(field) {
-            let port = OfPort(field.info().get(self.m.key()) as u32);
+        if self.mask.touches(field) {
+            let port = OfPort(field.info().get(&self.key) as u32);
             self.push(format_args!("{name}={}", PortText(port, ports)))?;
         }
         Ok(())
@@ -184,7 +187,7 @@ impl fmt::Display for MatchText<'_> {
         use FieldId::*;
         let m = self.matching;
         let (key, mask) = (m.key(), m.mask());
-        let mut t = Terms { f, m, first: true };
+        let mut t = Terms { f, m, key, mask, first: true };
         t.fields(&[
             (PktMark, "pkt_mark", As::Hex),
             (RecircId, "recirc_id", As::Hex),
@@ -213,13 +216,13 @@ impl fmt::Display for MatchText<'_> {
                 t.push(format_args!("eth"))?;
             }
         }
-        let eth_type = dl_type(key);
+        let eth_type = dl_type(&key);
         let shorthand = if mask.touches(EthType) { shorthand_of(m) } else { None };
         if let Some((name, _)) = shorthand {
             t.push(format_args!("{name}"))?;
         }
         // Few matches have any of these many.
-        let blocks = mask.bits.non_zero().blocks();
+        let blocks = m.map().blocks();
         let touched = |block: Block| blocks.contains(block as usize);
         if touched(Block::Registers) || touched(Block::UpperRegisters) {
             for reg in (0..crate::key::REGISTERS).filter_map(FieldId::reg) {
@@ -298,6 +301,6 @@ impl fmt::Display for MatchText<'_> {
             ])?,
             _ => t.fields(&[(TcpSrc, "tp_src", As::Decimal(0)), (TcpDst, "tp_dst", As::Decimal(0))])?,
         }
-        if Prereq::Tcp.holds(key) { t.field(TcpFlags, "tcp_flags", As::Value) } else { Ok(()) }
+        if Prereq::Tcp.holds(&key) { t.field(TcpFlags, "tcp_flags", As::Value) } else { Ok(()) }
     }
 }

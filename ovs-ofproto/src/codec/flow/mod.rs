@@ -172,10 +172,8 @@ impl FlowMod {
             Kind::FlowMod10 | Kind::NxFlowMod => {
                 let mut exact = false;
                 if kind == Kind::FlowMod10 {
-                    let came = matching::read_10_whole(&mut r.clone())?;
                     exact = matching::is_exact_10(r);
-                    fm.matching = matching::read_10(r)?;
-                    matching::tell_normalised(&came, &fm.matching);
+                    fm.matching = matching::read_10_telling(r)?;
                 }
                 let cookie = r.u64()?;
                 let at_command = r.clone();

@@ -1,7 +1,8 @@
 //! Bundles: messages that wait to be carried out together (OpenFlow 1.5, sections 6.8 and 7.3.9).
 //!
-//! A bundle keeps its messages as they came, one behind the other in one buffer: a million of them are a hundred
-//! megabytes, not a million allocations. They were read once when they came, so that what is wrong with them is said then.
+//! A bundle keeps what its messages say: they are read once, when they come, so that what is wrong with them is said then,
+//! and to carry them out is no more than that. It keeps them as they came too, one behind the other in one buffer, for the
+//! error that names the one which could not be carried out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use ovs_packet::Instant;
 
 use super::limits;
-use crate::codec::OfError;
+use crate::action::Action;
+use crate::codec::{GroupMod, Kind, OfError, PacketOut, PortMod};
+use crate::flow_mod::FlowMod;
 
 /// How long a bundle may be idle, unless the switch's owner says otherwise.
 const IDLE: Duration = Duration::from_secs(10);
@@ -20,6 +23,39 @@ const REPEATED: usize = 64;
 /// `OFPBF_ATOMIC`.
 pub(in crate::pipeline) const ATOMIC: u16 = 1;
 
+/// A message of a bundle: what it says.
+#[derive(Debug)]
+pub(in crate::pipeline) enum Bundled {
+    Flow(Box<FlowMod>),
+    Group(Box<GroupMod>),
+    Port(PortMod),
+    Packet(PacketOut),
+}
+
+impl Bundled {
+    /// How many bytes it takes, beside those that stand in the message too.
+    fn weight(&self) -> usize {
+        fn of(actions: &[Action]) -> usize {
+            let inner = |a: &Action| match a {
+                Action::Clone(inner) => of(inner),
+                Action::Ct(ct) => of(&ct.exec),
+                Action::Learn(learn) => size_of_val(&*learn.specs),
+                _ => 0,
+            };
+            size_of_val(actions) + actions.iter().map(inner).sum::<usize>()
+        }
+        match self {
+            Bundled::Flow(fm) => size_of::<FlowMod>() + of(&fm.instructions.apply) + of(fm.instructions.written()),
+            Bundled::Group(gm) => {
+                let buckets = &gm.desc.buckets;
+                size_of::<GroupMod>() + size_of_val(&**buckets) + buckets.iter().map(|b| of(&b.actions)).sum::<usize>()
+            }
+            Bundled::Port(_) => 0,
+            Bundled::Packet(out) => of(&out.actions),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(in crate::pipeline) struct Bundle {
     pub(in crate::pipeline) flags: u16,
@@ -28,19 +64,36 @@ pub(in crate::pipeline) struct Bundle {
     closed: bool,
     used: Instant,
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// What the messages say, each with its kind and where it ends in `bytes`.
+    changes: Vec<(Bundled, Kind, usize)>,
+    /// What it counts for against the limit.
+    weight: usize,
 }
 
 impl Bundle {
     fn new(flags: u16, request: &[u8], now: Instant) -> Bundle {
         let request = request.iter().copied().take(REPEATED).collect();
-        Bundle { flags, request, closed: false, used: now, bytes: Vec::new(), ends: Vec::new() }
+        Bundle { flags, request, closed: false, used: now, bytes: Vec::new(), changes: Vec::new(), weight: 0 }
     }
 
-    /// The messages, in order.
-    pub(in crate::pipeline) fn messages(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(from, to)| self.bytes.get(from..*to).unwrap_or_default())
+    /// What the messages say, in order, each with its kind, and all of them as they came.
+    pub(in crate::pipeline) fn into_messages(self) -> (impl Iterator<Item = (Bundled, Kind)>, Messages) {
+        let ends = self.changes.iter().map(|(.., end)| *end).collect();
+        (self.changes.into_iter().map(|(change, kind, _)| (change, kind)), Messages { bytes: self.bytes, ends })
+    }
+}
+
+/// The messages of a bundle as they came.
+pub(in crate::pipeline) struct Messages {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Messages {
+    /// Message number `n`, counted from 0.
+    pub(in crate::pipeline) fn get(&self, n: usize) -> &[u8] {
+        let start = n.checked_sub(1).and_then(|n| self.ends.get(n)).copied().unwrap_or(0);
+        self.ends.get(n).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default()
     }
 }
 
@@ -48,13 +101,13 @@ impl Bundle {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Bundles {
     all: BTreeMap<u32, Bundle>,
-    bytes: usize,
+    weight: usize,
     idle: Duration,
 }
 
 impl Default for Bundles {
     fn default() -> Bundles {
-        Bundles { all: BTreeMap::new(), bytes: 0, idle: IDLE }
+        Bundles { all: BTreeMap::new(), weight: 0, idle: IDLE }
     }
 }
 
@@ -91,12 +144,12 @@ impl Bundles {
         Ok(())
     }
 
-    /// Adds a message; one for a bundle that is not there opens it.
+    /// Adds a message, which says `change`; one for a bundle that is not there opens it.
     pub(in crate::pipeline) fn add(
         &mut self,
-        id: u32,
-        flags: u16,
+        (id, flags): (u32, u16),
         message: &[u8],
+        (change, kind): (Bundled, Kind),
         request: &[u8],
         now: Instant,
     ) -> Result<(), OfError> {
@@ -104,14 +157,16 @@ impl Bundles {
             Err(OfError::BundleBadId) => self.open(id, flags, request, now)?,
             other => other?,
         }
-        if self.bytes.saturating_add(message.len()) > limits::BUNDLE_BYTES {
+        let weight = message.len() + size_of::<(Bundled, Kind, usize)>() + change.weight();
+        if self.weight.saturating_add(weight) > limits::BUNDLE_BYTES {
             self.take(id);
             return Err(OfError::BundleMsgTooMany);
         }
         if let Some(b) = self.all.get_mut(&id) {
-            self.bytes += message.len();
+            self.weight += weight;
+            b.weight += weight;
             b.bytes.extend_from_slice(message);
-            b.ends.push(b.bytes.len());
+            b.changes.push((change, kind, b.bytes.len()));
             b.used = now;
         }
         Ok(())
@@ -132,7 +187,7 @@ impl Bundles {
     /// Takes a bundle out.
     pub(in crate::pipeline) fn take(&mut self, id: u32) -> Option<Bundle> {
         let bundle = self.all.remove(&id)?;
-        self.bytes -= bundle.bytes.len();
+        self.weight -= bundle.weight;
         Some(bundle)
     }
 
@@ -154,22 +209,24 @@ mod tests {
     #[test]
     fn misuse_ends_a_bundle() {
         let (mut b, now) = (Bundles::default(), Instant::from_secs(5));
-        b.add(1, 3, b"ab", b"", now).unwrap();
-        b.add(1, 3, b"cde", b"", now).unwrap();
+        let change = || (Bundled::Flow(Box::default()), Kind::FlowMod11);
+        b.add((1, 3), b"ab", change(), b"", now).unwrap();
+        b.add((1, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!(b.open(1, 3, b"begun", now), Err(OfError::BundleBadId));
         assert_eq!(b.close(1, 3, now), Err(OfError::BundleBadId));
         b.open(1, 3, b"begun", now).unwrap();
-        assert_eq!(b.add(1, 1, b"ab", b"", now), Err(OfError::BundleBadFlags));
-        b.add(1, 3, b"ab", b"", now).unwrap();
-        b.add(1, 3, b"", b"", now).unwrap();
-        b.add(1, 3, b"cde", b"", now).unwrap();
+        assert_eq!(b.add((1, 1), b"ab", change(), b"", now), Err(OfError::BundleBadFlags));
+        b.add((1, 3), b"ab", change(), b"", now).unwrap();
+        b.add((1, 3), b"", change(), b"", now).unwrap();
+        b.add((1, 3), b"cde", change(), b"", now).unwrap();
         b.close(1, 3, now).unwrap();
-        assert_eq!(b.add(1, 3, b"ab", b"", now), Err(OfError::BundleBundleClosed));
-        b.add(2, 3, b"ab", b"", now).unwrap();
-        b.add(2, 3, b"cde", b"", now).unwrap();
+        assert_eq!(b.add((1, 3), b"ab", change(), b"", now), Err(OfError::BundleBundleClosed));
+        b.add((2, 3), b"ab", change(), b"", now).unwrap();
+        b.add((2, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!((b.next_expiry(), b.expire(Instant::from_secs(14))), (Some(Instant::from_secs(15)), None));
-        assert_eq!(b.take(2).unwrap().messages().collect::<Vec<_>>(), [b"ab".as_slice(), b"cde"]);
+        let (changes, messages) = b.take(2).unwrap().into_messages();
+        assert_eq!((changes.count(), messages.get(0), messages.get(1)), (2, &b"ab"[..], &b"cde"[..]));
         b.open(3, 0, b"begun", now).unwrap();
-        assert_eq!((b.expire(Instant::from_secs(15)), b.bytes), (Some(b"begun".to_vec()), 0));
+        assert_eq!((b.expire(Instant::from_secs(15)), b.weight), (Some(b"begun".to_vec()), 0));
     }
 }

@@ -29,7 +29,7 @@ use super::messages::Inbox;
 use crate::codec::Version;
 use crate::session::{AsyncConfig, AsyncKind, Role, Roles};
 
-pub(super) use bundle::{ATOMIC, Bundle, Bundles};
+pub(super) use bundle::{ATOMIC, Bundle, Bundled, Bundles};
 pub(super) use monitor::{Change, Monitors};
 pub(super) use outgoing::Outgoing;
 pub use outgoing::{Output, Traffic};

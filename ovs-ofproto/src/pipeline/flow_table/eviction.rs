@@ -40,9 +40,8 @@ impl Eviction {
 
     fn group_of(&self, m: &Match) -> GroupId {
         let value = |s: &Subfield| {
-            let info = s.field.info();
-            match info.prereq.implied_by(m) {
-                true => info.get(m.key()) >> s.offset & s.ones(),
+            match s.field.info().prereq.implied_by(m) {
+                true => m.get(s.field).0 >> s.offset & s.ones(),
                 false => 0,
             }
         };

@@ -118,7 +118,7 @@ impl From<FlowModError> for OfError {
 }
 
 /// Which flows a request is about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Criteria {
     pub(super) table: u8,
     pub(super) matching: Match,
@@ -154,7 +154,12 @@ pub(super) struct FlowTables {
 }
 
 fn pattern(m: &Match) -> Pattern<WORDS> {
-    Pattern::new(*m.key().words(), *m.mask().bits.words())
+    m.words().collect()
+}
+
+/// What a rule of a classifier matches.
+fn matching_of(rule: &ovs_classifier::Rule<'_, RuleId, WORDS>) -> Match {
+    rule.words().collect()
 }
 
 impl FlowTables {
@@ -198,9 +203,7 @@ impl FlowTables {
     /// What a rule matches.
     pub(super) fn matching(&self, id: RuleId) -> Option<Match> {
         let rule = self.rules.get(id)?;
-        let found = self.table(rule.table)?.classifier.get(rule.handle?)?;
-        let pattern = found.pattern();
-        Some(Match::from_words(*pattern.key(), *pattern.mask()))
+        self.table(rule.table)?.classifier.get(rule.handle?).as_ref().map(matching_of)
     }
 
     /// A rule as others see it.
@@ -343,10 +346,9 @@ impl FlowTables {
         let mut eviction = fields.map(|f| Box::new(Eviction::new(f)));
         if let Some(eviction) = &mut eviction {
             for found in t.view().iter() {
-                let (id, pattern) = (*found.payload(), found.pattern());
-                let m = Match::from_words(*pattern.key(), *pattern.mask());
+                let id = *found.payload();
                 if let Some(rule) = self.rules.get(id) {
-                    eviction.add(id, rule, &m);
+                    eviction.add(id, rule, &matching_of(&found));
                 }
             }
         }

@@ -192,7 +192,7 @@ fn list_modify(list: &mut Vec<Listed>, fm: &FlowMod, limit: usize) -> bool {
                 return false;
             }
             list.retain(|f| !same(f));
-            list.push((fm.table, fm.matching, fm.priority, fm.cookie, fm.instructions.clone()));
+            list.push((fm.table, fm.matching.clone(), fm.priority, fm.cookie, fm.instructions.clone()));
         }
         Modify | FlowModCommand::ModifyStrict => {
             list.iter_mut().filter(|f| named(f)).for_each(|f| f.4 = fm.instructions.clone());

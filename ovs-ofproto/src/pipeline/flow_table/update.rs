@@ -251,7 +251,7 @@ impl FlowTables {
         let deletion = matches!(fm.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
         let chosen = self.chosen(&Criteria {
             table: fm.table,
-            matching: fm.matching,
+            matching: fm.matching.clone(),
             strict: strict.then_some(fm.priority.into()),
             cookie: fm.cookie,
             cookie_mask: fm.cookie_mask,

@@ -9,7 +9,7 @@ use crate::codec::{
     TableMod, Version,
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
-use crate::pipeline::connection::{ATOMIC, Bundle, ConnectionId};
+use crate::pipeline::connection::{ATOMIC, Bundle, Bundled, ConnectionId};
 use crate::pipeline::flow_table::{FlowModError, Known, Log, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent};
 use crate::pipeline::group;
 use crate::pipeline::ofproto::Ofproto;
@@ -48,14 +48,28 @@ impl Ofproto {
         Ok(Answer::Done)
     }
 
+    /// Whether a flow-mod's table is a part of its command, which has no such numbers: its version has it so, and the
+    /// extension for tables is off.
+    fn lacks_table(&self, from: ConnectionId, kind: Kind) -> bool {
+        matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod)
+            && !self.connections.get(from).is_some_and(|c| c.tables_in_flow_mods)
+    }
+
+    /// Whether [`settle`](Self::settle) would do.
+    fn can_settle(&self, from: ConnectionId, kind: Kind, fm: &FlowMod) -> Result<(), OfError> {
+        if self.lacks_table(from, kind) && !matches!(fm.table, 0 | ALL_TABLES) {
+            return Err(OfError::FlowModBadCommand);
+        }
+        match fm.matching.has_tun_options() {
+            true => self.place_options(&mut fm.matching.clone()),
+            false => Ok(()),
+        }
+    }
+
     /// Reads a flow-mod as its version and its connection mean it.
     fn settle(&self, from: ConnectionId, kind: Kind, version: Version, fm: &mut FlowMod) -> Result<(), OfError> {
-        let by_extension = self.connections.get(from).is_some_and(|c| c.tables_in_flow_mods);
-        if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) && !by_extension {
-            // Where the extension is off, the table is a part of the command, which has no such numbers.
-            if !matches!(fm.table, 0 | ALL_TABLES) {
-                return Err(OfError::FlowModBadCommand);
-            }
+        self.can_settle(from, kind, fm)?;
+        if self.lacks_table(from, kind) {
             fm.table = ALL_TABLES;
         }
         self.place_options(&mut fm.matching)?;
@@ -68,7 +82,7 @@ impl Ofproto {
 
     /// Puts the tunnel options of a match where the switch's table of them has them.
     pub(super) fn place_options(&self, m: &mut Match) -> Result<(), OfError> {
-        if m.tun_options().next().is_some() {
+        if m.has_tun_options() {
             *m = self.tlv.place(m).map_err(|_| OfError::FlowModNxInvalidTlvField)?;
         }
         Ok(())
@@ -228,15 +242,22 @@ impl Ofproto {
     ) -> Result<Answer, OfError> {
         let (_, message) = Message::decode(&b.message).map_err(|e| e.error)?;
         let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
-        match message {
-            Message::FlowMod(mut fm) => self.settle(request.from, kind, request.version, &mut fm)?,
+        let change = match message {
+            Message::FlowMod(fm) => {
+                self.can_settle(request.from, kind, &fm)?;
+                Bundled::Flow(fm)
+            }
             // The groups that it needs may come in the bundle, too.
-            Message::PacketOut(out) => check_source(&out)?,
-            Message::GroupMod(_) | Message::PortMod(_) => {}
+            Message::PacketOut(out) => {
+                check_source(&out)?;
+                Bundled::Packet(out)
+            }
+            Message::GroupMod(gm) => Bundled::Group(gm),
+            Message::PortMod(pm) => Bundled::Port(pm),
             _ => return Err(OfError::BundleMsgUnsup),
-        }
+        };
         let c = self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?;
-        c.bundles.add(b.bundle, b.flags, &b.message, request.bytes, now)?;
+        c.bundles.add((b.bundle, b.flags), &b.message, (change, kind), request.bytes, now)?;
         Ok(Answer::Done)
     }
 
@@ -256,7 +277,7 @@ impl Ofproto {
                 if bundle.flags != b.flags {
                     return Err(OfError::BundleBadFlags);
                 }
-                self.commit_bundle(dp, request, &bundle, now)?;
+                self.commit_bundle(dp, request, bundle, now)?;
             }
             6 => drop(bundles.take(b.bundle).ok_or(OfError::BundleBadId)?),
             _ => return Err(OfError::BundleBadType),
@@ -271,41 +292,31 @@ impl Ofproto {
         &mut self,
         dp: &mut dyn Dpif,
         request: &Request<'_>,
-        bundle: &Bundle,
+        bundle: Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
         self.collect(dp, now);
         let mut t = Transaction::default();
         let (mut ports, mut packets) = (Vec::new(), Vec::new());
-        for bytes in bundle.messages() {
-            let read = Message::decode(bytes).map_err(|e| e.error);
-            let done = read.and_then(|(_, message)| match message {
-                Message::FlowMod(mut fm) => {
-                    let kind = Kind::of_bytes(bytes).map_err(|e| e.error)?;
-                    self.settle(request.from, kind, request.version, &mut fm)?;
+        let atomic = bundle.flags & ATOMIC != 0;
+        let (changes, messages) = bundle.into_messages();
+        for (n, (change, kind)) in changes.enumerate() {
+            let done = match change {
+                Bundled::Flow(mut fm) => self.settle(request.from, kind, request.version, &mut fm).and_then(|()| {
                     let known = Known { groups: &self.groups, meters: &self.meters };
                     Ok(self.tables.modify(&fm, known, now, &mut t.log)?)
-                }
-                Message::GroupMod(mut gm) => {
-                    let kind = Kind::of_bytes(bytes).map_err(|e| e.error)?;
+                }),
+                Bundled::Group(mut gm) => {
                     number_buckets(kind, &mut gm);
                     self.group_mod(&gm, now, &mut t)
                 }
                 // Changes of ports reach beyond the switch, from where they cannot be taken back.
-                Message::PortMod(_) if bundle.flags & ATOMIC != 0 => Err(OfError::BundleMsgFailed),
-                Message::PortMod(pm) => {
-                    self.check_port_mod(&pm)?;
-                    ports.push(pm);
-                    Ok(())
-                }
-                Message::PacketOut(out) => {
-                    self.check_packet_out(&out)?;
-                    packets.push(out);
-                    Ok(())
-                }
-                _ => Err(OfError::BundleMsgUnsup),
-            });
+                Bundled::Port(_) if atomic => Err(OfError::BundleMsgFailed),
+                Bundled::Port(pm) => self.check_port_mod(&pm).map(|()| ports.push(pm)),
+                Bundled::Packet(out) => self.check_packet_out(&out).map(|()| packets.push(out)),
+            };
             if let Err(e) = done {
+                let bytes = messages.get(n);
                 self.tables.undo(&mut t.log, 0);
                 t.groups.into_iter().rev().for_each(|undo| self.groups.undo(undo));
                 let xid = Header::decode(bytes).map_or(request.xid, |h| h.xid);

@@ -150,7 +150,7 @@ fn visible(tables: &FlowTables, id: RuleId) -> Option<Flow> {
 fn criteria(m: &FlowMonitorRequest) -> Criteria {
     Criteria {
         table: m.table,
-        matching: m.matching,
+        matching: m.matching.clone(),
         strict: None,
         cookie: 0,
         cookie_mask: 0,

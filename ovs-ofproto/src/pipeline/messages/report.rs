@@ -38,7 +38,7 @@ impl Ofproto {
         if r.table != ALL_TABLES && usize::from(r.table) >= TABLES {
             return Err(OfError::BadRequestBadTable);
         }
-        let mut matching = r.matching;
+        let mut matching = r.matching.clone();
         self.place_options(&mut matching)?;
         Ok(Criteria {
             table: r.table,

@@ -103,7 +103,7 @@ fn match_bits(m: &mut Match, dst: Subfield, value: u128) {
         return;
     }
     let info = dst.field.info();
-    let (old, known) = (info.get(m.key()), info.get(&m.mask().bits));
+    let (old, known) = m.get(dst.field);
     let (value, mask) = ((old & !dst.mask()) | value << dst.offset, known | dst.mask());
     m.set_masked(dst.field, value, mask);
     let needs_ethernet = info.prereq == Prereq::Ethernet && !m.mask().touches(FieldId::PacketType);

@@ -149,7 +149,7 @@ impl<'p> Reader<'p> {
         if self.depth > MAX_NESTING {
             return Err(ParseFlowError { at, problem: Problem::TooDeep });
         }
-        let before = self.known;
+        let before = self.known.clone();
         let actions = self.list(text, outer).map_err(|e| e.moved(at));
         self.depth = self.depth.saturating_sub(1);
         // What they do to packets is not seen behind them, but whether they fit counts; not in the action set, which is
@@ -194,7 +194,7 @@ impl<'p> Reader<'p> {
 
     /// Notes whether an action fits, and what the ones behind it meet.
     fn follow(&mut self, action: &Action, at: usize) {
-        let before = self.known;
+        let before = self.known.clone();
         if let (Err(error), None) = (self.known.follow(std::slice::from_ref(action)), &self.misfit) {
             self.misfit = Some(ParseFlowError::refused(at, error, lacking(action, &before)));
         }

@@ -92,7 +92,7 @@ impl Printer {
     }
 
     pub(super) fn packet_out(&mut self, packet: &PacketOut) -> fmt::Result {
-        let mut m = packet.metadata.as_deref().copied().unwrap_or(Match::ANY);
+        let mut m = packet.metadata.as_deref().cloned().unwrap_or(Match::ANY);
         m.set(FieldId::InPortOxm, packet.in_port.0.into());
         write!(self.out, " {m} actions={}", ActionList(&packet.actions))?;
         match packet.buffer_id {
@@ -168,7 +168,7 @@ pub fn packet_match(key: &FlowKey) -> Match {
     }
     if Prereq::Vlan.holds(key) {
         // Whether there is a second tag.
-        let mut mask = *m.mask();
+        let mut mask = m.mask();
         mask.bits.inner_vlan_tci = u16::MAX.into();
         m = Match::new(*key, mask);
     }

@@ -21,7 +21,7 @@ fn read(bytes: &[u8]) -> (FlowKey, Extraction, Layers) {
 }
 
 fn key(text: &str) -> FlowKey {
-    *text.parse::<Match>().unwrap().key()
+    text.parse::<Match>().unwrap().key()
 }
 
 /// One key of every kind of packet.

@@ -1,0 +1,159 @@
+//! Messages from bytes.
+
+use super::kinds::empty;
+use super::pass::pass;
+use super::{Experimenter, Message};
+use crate::codec::cursor::Reader;
+use crate::codec::error::{DecodeError, OfError};
+use crate::codec::flow::{AggregateStats, FlowRemoved, FlowStatsReader, FlowStatsReply, FlowStatsRequest};
+use crate::codec::header::{Header, MessageType, Version};
+use crate::codec::hello::Hello;
+use crate::codec::io::{Fault, Io};
+use crate::codec::kind::{Kind, MessageKind};
+use crate::codec::packet::{PacketInView, PacketOut};
+use crate::codec::report::ErrorMessage;
+use crate::flow_mod::FlowMod;
+
+/// Reads a request within a message that forwards it.
+pub(super) fn read_forwarded(r: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+    let start = r.clone();
+    let bad = |error| start.error(error, "a change of a group or of a meter");
+    let all = r.remaining();
+    let header = Header::decode(all).map_err(|_| bad(OfError::BundleMsgBadLen))?;
+    let len = usize::from(header.length);
+    let request = all.get(..len).filter(|_| len >= Header::LEN).ok_or_else(|| bad(OfError::BundleMsgBadLen))?;
+    match Kind::of_bytes(request)?.of() {
+        MessageKind::GroupMod | MessageKind::MeterMod => Message::decode(request).map(|_| request.to_vec()),
+        _ => Err(bad(OfError::BundleMsgUnsup)),
+    }
+}
+
+/// A message within a bundle has the xid of the one that it came in.
+fn check_bundled(kind: Kind, header: Header, body: &Reader<'_>) -> Result<(), DecodeError> {
+    let inner = body.peek().get(8..).unwrap_or_default();
+    let bundled = kind.of() == MessageKind::BundleAddMessage;
+    match Header::decode(inner) {
+        Ok(h)
+            if bundled
+                && h.version == header.version
+                && h.xid != header.xid
+                && (Header::LEN..=inner.len()).contains(&usize::from(h.length)) =>
+        {
+            Err(body.error(OfError::BundleMsgBadXid, "the xid of the message around it"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Message {
+    /// Reads a whole message, as a [`Framer`](super::Framer) gives it.
+    ///
+    /// # Errors
+    /// What is not understood, with the error to answer with and the place. [`ErrorMessage::new`] makes the answer,
+    /// which takes version and xid from [`Header::decode`].
+    pub fn decode(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
+        let (header, message, broken) = Message::decode_part(bytes, false)?;
+        match broken {
+            Some(e) => Err(e),
+            None => Ok((header, message)),
+        }
+    }
+
+    /// The same. With `keep`, a list that is broken gives what stands before the break, and the error.
+    pub(crate) fn decode_part(bytes: &[u8], keep: bool) -> Result<(Header, Message, Option<DecodeError>), DecodeError> {
+        let mut r = Reader::new(bytes).or(OfError::BadRequestBadLength);
+        let header = Header::read(&mut r)?;
+        if usize::from(header.length) != bytes.len() {
+            let what = "the number of bytes that there are";
+            return Err(DecodeError { error: OfError::BadRequestBadLength, at: 2, what });
+        }
+        let more = r.peek().get(2..4) == Some(&[0, 1]);
+        let mut body = r.clone();
+        let kind = match Kind::read(&mut body, header) {
+            Ok(kind) => kind,
+            Err(e) if header.kind == MessageType::EXPERIMENTER && header.version.minor().is_some() => {
+                let unknown =
+                    matches!(e.error, OfError::BadRequestBadExperimenter | OfError::BadRequestBadExperimenterType);
+                if !unknown {
+                    return Err(e);
+                }
+                let (experimenter, kind) = (r.u32()?, r.u32()?);
+                let data = r.remaining().to_vec();
+                return Ok((header, Message::Experimenter(Experimenter { experimenter, kind, data }), None));
+            }
+            Err(e) => return Err(e),
+        };
+        // Only tables to set up may need several requests.
+        let parts = kind.of() == MessageKind::TableFeaturesStatsRequest && more;
+        if kind.is_multipart_request() && !parts && r.peek().get(2..4) != Some(&[0, 0]) {
+            let what = "a request in one message";
+            return Err(DecodeError { error: OfError::BadRequestMultipartOverflow, at: 10, what });
+        }
+        kind.check_length(&body)?;
+        let more = more && kind.is_multipart();
+        let (message, broken) = {
+            let keep = keep && kind.is_multipart();
+            check_bundled(kind, header, &body)?;
+            Message::decode_body(header.version, kind, more, &mut body, keep)?
+        };
+        match body.is_empty() {
+            true => Ok((header, message, broken)),
+            false => Err(body.error(OfError::BadRequestBadLength, "the end of the message")),
+        }
+    }
+
+    fn decode_body(
+        version: Version,
+        kind: Kind,
+        more: bool,
+        r: &mut Reader<'_>,
+        keep: bool,
+    ) -> Result<(Message, Option<DecodeError>), DecodeError> {
+        let whole = |m| Ok((m, None));
+        match kind.of() {
+            MessageKind::Hello => whole(Message::Hello(Hello::decode(r)?)),
+            MessageKind::Error => whole(Message::Error(ErrorMessage::read(r, version)?)),
+            MessageKind::EchoRequest => whole(Message::EchoRequest(r.remaining().to_vec())),
+            MessageKind::EchoReply => whole(Message::EchoReply(r.remaining().to_vec())),
+            MessageKind::PacketIn => whole(PacketInView::read(r, version, kind)?.to_owned().into()),
+            MessageKind::Resume => whole(Message::Resume(Box::new(PacketInView::read(r, version, kind)?.to_owned()))),
+            MessageKind::PacketOut => whole(Message::PacketOut(PacketOut::read(r, version, kind)?)),
+            MessageKind::FlowMod => whole(Message::FlowMod(FlowMod::read(r, version, kind)?)),
+            MessageKind::FlowRemoved => whole(FlowRemoved::read(r, version, kind)?.into()),
+            MessageKind::FlowStatsRequest => whole(FlowStatsRequest::read(r, kind)?.into()),
+            MessageKind::AggregateStatsRequest => {
+                whole(Message::AggregateStatsRequest(Box::new(FlowStatsRequest::read(r, kind)?)))
+            }
+            MessageKind::AggregateStatsReply => whole(Message::AggregateStatsReply(AggregateStats::read(r, kind)?)),
+            MessageKind::FlowStatsReply => {
+                let mut reply = FlowStatsReply { more, flows: Vec::new() };
+                let mut flows = FlowStatsReader::of(r.sub(r.len())?, version, kind);
+                let found = flows.try_for_each(|flow| {
+                    reply.flows.push(flow?.stats()?);
+                    Ok(())
+                });
+                match found {
+                    Err(e) if keep => Ok((Message::FlowStatsReply(reply), Some(e))),
+                    Err(e) => Err(e),
+                    Ok(()) => whole(Message::FlowStatsReply(reply)),
+                }
+            }
+            of => {
+                let what = "a message that is known in this version";
+                let mut m = empty(of, more).ok_or_else(|| r.error(OfError::BadRequestBadType, what))?;
+                let mut io = Io::reading(version, r.clone());
+                if keep {
+                    io = io.keeping();
+                }
+                match pass(&mut m, &mut io, kind) {
+                    Ok(()) => {}
+                    Err(Fault::Decode(e)) => return Err(e),
+                    Err(Fault::Encode(_)) => return Err(r.error(OfError::BadRequestBadLength, "what can be said")),
+                }
+                let (left, broken) = (io.left(), io.take_broken());
+                r.skip(r.len().saturating_sub(left))?;
+                Ok((m, broken))
+            }
+        }
+    }
+}

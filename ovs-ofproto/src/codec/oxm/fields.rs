@@ -1,0 +1,207 @@
+//! Matches as lists of TLVs, and the structures around those.
+//!
+//! A match may read the same bits as several fields (a TCP port is no UDP port; two registers are one wide register).
+//! Writing goes through the fields in order and takes each bit once, under the first field whose prerequisites the
+//! match meets; bits that no field takes make the match one that cannot be said.
+//!
+//! "No VLAN tag" is written in OXM as `vlan_vid` 0 (OFPVID_NONE), whether the match has the whole tag or the id with the
+//! present bit; it is read as the latter. No packet tells the two apart.
+
+use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::{Match, OfPort};
+
+use super::options::{read_option, write_options};
+use super::order::{BEHIND_OPTIONS, fields_of};
+use super::{NXM, NXM_NX_COOKIE, OFPMT_OXM, known, read_id, read_value, wire_len, write_entry, write_id};
+use crate::codec::cursor::{Reader, Shape, Writer};
+use crate::codec::error::{DecodeError, EncodeError, OfError};
+use crate::codec::header::Version;
+
+/// What is read of a match's TLVs.
+#[derive(Clone, Copy, Default, Debug)]
+pub(in crate::codec) struct Reading {
+    /// Pass over fields that are not known.
+    pub(in crate::codec) loose: bool,
+    /// There may be a cookie.
+    pub(in crate::codec) cookie: bool,
+    /// Fields of the packet's headers may not be there.
+    pub(in crate::codec) pipeline: bool,
+}
+
+impl Reading {
+    /// Pass over what is not known, and leave prerequisites out of account.
+    pub(in crate::codec) const LOOSE: Reading = Reading { loose: true, cookie: false, pipeline: false };
+    /// The same of a packet that a controller sends.
+    pub(in crate::codec) const PIPELINE: Reading = Reading { loose: true, cookie: false, pipeline: true };
+    /// There may be a cookie.
+    pub(in crate::codec) const COOKIE: Reading = Reading { loose: false, cookie: true, pipeline: false };
+    /// A match of a flow.
+    pub(in crate::codec) const STRICT: Reading = Reading { loose: false, cookie: false, pipeline: false };
+}
+
+/// Writes the TLVs of a match, without the structure around them.
+pub(in crate::codec) fn write_fields(
+    m: &Match,
+    w: &mut Writer,
+    version: u8,
+    cookie: Option<(u64, u64)>,
+) -> Result<(), EncodeError> {
+    let (mut left, there) = (m.rest(), m.prereqs());
+    let (tci, tci_mask) = m.get(FieldId::VlanTci);
+    let (present, all_pcp) = (u128::from(VLAN_PRESENT), u128::from(VLAN_PCP_MASK));
+    // Where there is no tag, there is no priority to be told apart.
+    let tag_absent = tci_mask & present != 0 && tci == 0;
+    let pcp = tci_mask & all_pcp;
+    let splits = pcp == 0 || pcp == all_pcp && tci & present != 0;
+    for field in fields_of(m) {
+        let info = field.info();
+        if field == BEHIND_OPTIONS && m.has_tun_options() {
+            write_options(m, w, version)?;
+            left.take_tun_options();
+        }
+        if !there.contains(info.prereq) {
+            continue;
+        }
+        let (value, mask) = left.get(field);
+        if mask == 0 || (mask != info.max_value() && !info.maskable) {
+            continue;
+        }
+        match field {
+            FieldId::VlanVid | FieldId::VlanPcp | FieldId::InPortOxm | FieldId::IpDscp if version == NXM => continue,
+            FieldId::InPort | FieldId::NwTos if version != NXM => continue,
+            FieldId::InPort if OfPort(m.get(FieldId::InPortOxm).0 as u32).to_16().is_none() => continue,
+            // Wide registers are OpenFlow 1.5's.
+            f if (FieldId::Xreg0..=FieldId::Xreg15).contains(&f) && version < Version::V1_5.0 => continue,
+            // A tag that does not split into id and priority is left to the next but one, which takes it whole.
+            FieldId::VlanVid | FieldId::VlanPcp if !splits && !tag_absent => continue,
+            FieldId::VlanVid if tag_absent => left.clear(FieldId::VlanTci),
+            _ => {}
+        }
+        write_entry(w, version, field, value, mask)?;
+        left.clear(field);
+    }
+    if let Some((value, mask)) = cookie.filter(|(_, mask)| *mask != 0) {
+        let masked = mask != u64::MAX;
+        write_id(w, NXM_NX_COOKIE, masked, 8);
+        w.u64(value & mask);
+        if masked {
+            w.u64(mask);
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    match left.field() {
+        Some(f) => Err(EncodeError::Match { field: f.info().name }),
+        None => Ok(()),
+    }
+}
+
+/// Reads TLVs up to the end of `r` into a match that says nothing yet, and perhaps a cookie with its mask.
+pub(in crate::codec) fn read_fields(
+    mut r: Reader<'_>,
+    how: Reading,
+    m: &mut Match,
+) -> Result<Option<(u64, u64)>, DecodeError> {
+    let (mut cookie, mut there) = (None, None);
+    while !r.is_empty() {
+        let start = r.clone();
+        let (id, masked, len) = read_id(&mut r)?;
+        // A field of Nicira's has the same number; the length tells them apart.
+        if how.cookie && id == NXM_NX_COOKIE && len == if masked { 16 } else { 8 } {
+            let value = r.u64()?;
+            let mask = if masked { r.u64()? } else { u64::MAX };
+            if cookie.is_some() {
+                return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
+            }
+            if value & !mask != 0 {
+                return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
+            }
+            cookie = Some((value, mask));
+            continue;
+        }
+        let field = match known(id, &start) {
+            Ok(field) => field,
+            Err(_) if how.loose => {
+                r.skip(len)?;
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        if let Some(index) = field.tun_metadata_index() {
+            read_option(&mut r, &start, (index, masked, len), m)?;
+            continue;
+        }
+        if how.loose && len != wire_len(field, masked) {
+            r.skip(len)?;
+            continue;
+        }
+        let e = read_value(&mut r, &start, (field, masked, len))?;
+        let info = field.info();
+        if !how.loose && info.prereq != Prereq::None && !there.get_or_insert_with(|| m.prereqs()).contains(info.prereq) {
+            return Err(start.error(OfError::BadMatchPrerequisite, info.prereq.hint()));
+        }
+        if how.pipeline && !is_pipeline(field) {
+            return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
+        }
+        if !m.add_masked(field, e.value, e.mask) {
+            return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
+        }
+        if Prereq::may_hang_on(field) {
+            there = None;
+        }
+    }
+    Ok(cookie)
+}
+
+/// Whether a field is of the pipeline, not of a packet's headers (OpenFlow 1.5, section 7.2.3.9), so that a controller
+/// can say it of a packet that it sends.
+fn is_pipeline(field: FieldId) -> bool {
+    let tunnel = (FieldId::TunId..=FieldId::TunMetadata63).contains(&field);
+    let register = (FieldId::Reg0..=FieldId::Xxreg7).contains(&field);
+    let none = matches!(field, FieldId::TunTtl | FieldId::TunTos);
+    let other = matches!(field, FieldId::Metadata | FieldId::InPort | FieldId::InPortOxm | FieldId::PacketType);
+    (tunnel || register || other) && !none
+}
+
+/// Writes the structure `ofp_match` with OXM TLVs.
+pub(in crate::codec) fn write_match(m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
+    let shape = Shape { what: "a match", length_at: 2, align: 8, count_padding: false };
+    w.prefixed(shape, |w| {
+        w.u16(OFPMT_OXM);
+        w.u16(0);
+        write_fields(m, w, version, None)
+    })
+}
+
+/// Reads what stands behind type and length of the structure `ofp_match` with OXM TLVs, and its padding.
+pub(in crate::codec) fn read_match(r: &mut Reader<'_>, len: usize, how: Reading, m: &mut Match) -> Result<(), DecodeError> {
+    let fields = len.checked_sub(4).ok_or_else(|| r.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
+    let fields = r.sub(fields)?;
+    r.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
+    read_fields(fields, how, m).map(|_| ())
+}
+
+/// Reads TLVs of `len` bytes that are padded to 8, and a cookie.
+pub(in crate::codec) fn read_nxm(
+    r: &mut Reader<'_>,
+    len: usize,
+    how: Reading,
+    m: &mut Match,
+) -> Result<Option<(u64, u64)>, DecodeError> {
+    let mut all = r.clone().or(OfError::BadMatchBadLength);
+    let fields = all.sub(len)?;
+    all.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
+    r.skip(all.at().saturating_sub(r.at()))?;
+    read_fields(fields, how, m)
+}
+
+/// Writes TLVs padded to 8, and gives their length before the padding.
+pub(in crate::codec) fn write_nxm(m: &Match, w: &mut Writer, cookie: Option<(u64, u64)>) -> Result<u16, EncodeError> {
+    let start = w.len();
+    write_fields(m, w, NXM, cookie)?;
+    let len = w.len().saturating_sub(start);
+    w.zeros(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len));
+    u16::try_from(len).map_err(|_| EncodeError::TooLong { what: "a match" })
+}

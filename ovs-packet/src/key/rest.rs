@@ -1,0 +1,112 @@
+//! A match said field by field: what of it is still to be said.
+//!
+//! Several fields read the same bits: a TCP port is where a UDP port is, two registers are one wide register. Whoever
+//! writes a match as fields takes each bit once, under the first field that fits; what is left at the end is what those
+//! fields cannot say.
+
+use arrayvec::ArrayVec;
+
+use super::{Match, WORDS};
+use crate::field::FieldId;
+
+/// The bits of a [`Match`] that no field was taken for yet.
+///
+/// ```
+/// use ovs_packet::Match;
+/// use ovs_packet::field::FieldId;
+///
+/// let m: Match = "udp,tp_src=53".parse().unwrap();
+/// let mut rest = m.rest();
+/// assert_eq!(rest.take(FieldId::UdpSrc), (53, 0xffff));
+/// assert_eq!(rest.take(FieldId::TcpSrc), (0, 0));
+/// rest.take(FieldId::EthType);
+/// assert_eq!(rest.field(), Some(FieldId::NwProto));
+/// rest.take(FieldId::NwProto);
+/// assert!(rest.is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rest<'m> {
+    m: &'m Match,
+    /// The masks of the match's words, without what was taken.
+    masks: ArrayVec<u64, WORDS>,
+}
+
+impl Match {
+    /// The bits that it matches, to be taken field by field.
+    pub fn rest(&self) -> Rest<'_> {
+        Rest { m: self, masks: self.words().map(|(_, _, mask)| mask).collect() }
+    }
+}
+
+impl Rest<'_> {
+    /// Value, and what is left of the mask, of the word at place `i` of the key.
+    #[inline(always)]
+    fn word(&self, i: usize) -> (u64, u64) {
+        let map = self.m.map();
+        let at = map.rank(i);
+        match self.masks.get(at).filter(|_| map.contains(i)) {
+            Some(mask) => (self.m.value_at(at), *mask),
+            None => (0, 0),
+        }
+    }
+
+    /// The bits of a field that are left: value and mask, right-aligned, the mask zero if there are none.
+    #[inline]
+    pub fn get(&self, field: FieldId) -> (u128, u128) {
+        let info = field.info();
+        match info.single_word() {
+            Some(i) => {
+                let (value, mask) = self.word(i);
+                (info.part(value & mask).into(), info.part(mask).into())
+            }
+            None => (info.read(|i| self.word(i).0 & self.word(i).1), info.read(|i| self.word(i).1)),
+        }
+    }
+
+    /// Takes the bits of a field: value and mask, right-aligned, both zero if none is left.
+    pub fn take(&mut self, field: FieldId) -> (u128, u128) {
+        let found = self.get(field);
+        if found.1 != 0 {
+            self.clear(field);
+        }
+        found
+    }
+
+    /// Takes the bits of a field without a look at them.
+    pub fn clear(&mut self, field: FieldId) {
+        let (place, map) = (field.info().place(0), self.m.map());
+        let [first, second] = place.ones;
+        if second == 0 {
+            if let Some(left) = self.masks.get_mut(map.rank(place.word)).filter(|_| map.contains(place.word)) {
+                *left &= !first;
+            }
+            return;
+        }
+        for (i, ones) in place.ones.into_iter().enumerate().filter(|(_, ones)| *ones != 0) {
+            let i = place.word + i;
+            if let Some(left) = self.masks.get_mut(map.rank(i)).filter(|_| map.contains(i)) {
+                *left &= !ones;
+            }
+        }
+    }
+
+    /// Takes all that is said of tunnel options.
+    pub fn take_tun_options(&mut self) {
+        for (i, left) in self.m.map().iter().zip(&mut self.masks) {
+            if Match::is_of_options(i) {
+                *left = 0;
+            }
+        }
+    }
+
+    /// Whether all was taken.
+    pub fn is_empty(&self) -> bool {
+        self.masks.iter().all(|mask| *mask == 0)
+    }
+
+    /// The first field of the table that bits are left of. None if all was taken; or if bits are left that no field has,
+    /// such as those of an inner VLAN tag.
+    pub fn field(&self) -> Option<FieldId> {
+        FieldId::all().find(|f| self.get(*f).1 != 0)
+    }
+}
