@@ -46,6 +46,8 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+#[cfg(feature = "serde")]
+pub mod json;
 #[cfg(feature = "pipeline")]
 pub mod pipeline;
 #[cfg(feature = "session")]

@@ -25,6 +25,8 @@
 
 mod mask;
 mod matching;
+#[cfg(feature = "serde")]
+mod serialize;
 mod sparse;
 mod words;
 
