@@ -9,6 +9,7 @@
 //! What is read may name any field; two that share bits are refused. Whether what a field needs is matched too is not
 //! asked: encoding does.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::fmt;
@@ -17,10 +18,13 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{FlowKey, Match, TUN_METADATA_BYTES};
+use super::{FlowKey, FlowMask, Match, TUN_METADATA_BYTES, WORDS};
 use crate::field::serialize::{Said, ValueOnly, field_by_name};
 use crate::field::{FieldId, TLV_FIELDS, Value};
 use crate::text::number;
+
+/// The first word of the values of tunnel options.
+const FIRST_OF_OPTIONS: usize = WORDS - TUN_METADATA_BYTES / 8;
 
 /// The field's name, which for the ingress port is that of either width.
 fn name_of(field: FieldId) -> &'static str {
@@ -42,12 +46,12 @@ fn is_wide_register(field: FieldId) -> bool {
 
 /// The fields of a match, one after the other, and the bits that none has.
 fn split(m: &Match, mut each: impl FnMut(Value)) -> FlowKey {
-    let mut left = m.mask().bits;
+    let (key, mut left) = (m.key().to_owned(), m.mask().bits.to_owned());
     let mut take = |field: FieldId| {
         let info = field.info();
         let mask = info.get(&left);
         if mask != 0 {
-            each(Value { field, value: info.get(m.key()) & mask, mask });
+            each(Value { field, value: info.get(&key) & mask, mask });
             info.put(&mut left, 0);
         }
     };
@@ -74,17 +78,20 @@ impl Serialize for Match {
             }
         });
         failed?;
+        let mut packed = false;
         for (index, option) in self.tun_options() {
+            packed |= !option.value().is_empty();
             if let Some(field) = FieldId::tun_metadata(index) {
                 map.serialize_entry(field.info().name, &option)?;
             }
         }
         left.tun_present = 0.into();
-        if self.option_lens().iter().any(|l| *l != 0) {
+        if packed {
             left.tun_metadata = [0; TUN_METADATA_BYTES];
         }
+        let key = self.key().to_owned();
         let hex = |w: u64| alloc::format!("{:#x}", u64::from_be(w));
-        let words = left.words().iter().zip(self.key().words()).enumerate().filter(|(_, (mask, _))| **mask != 0);
+        let words = left.words().iter().zip(key.words()).enumerate().filter(|(_, (mask, _))| **mask != 0);
         let other: BTreeMap<usize, Word> =
             words.map(|(n, (mask, value))| (n, Word { value: hex(value & mask), mask: hex(*mask) })).collect();
         if !other.is_empty() {
@@ -110,51 +117,63 @@ impl<'de> Visitor<'de> for OfFields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Match, A::Error> {
-        let mut m = Match::ANY;
+        let (mut key, mut mask) = (FlowKey::ZERO, FlowKey::ZERO);
+        let (mut options, mut words) = (BTreeMap::new(), BTreeMap::<usize, Word>::new());
         while let Some(name) = map.next_key::<String>()? {
             if name == "other" {
-                add_words(&mut m, &map.next_value()?)?;
+                words = map.next_value()?;
                 continue;
             }
+            let twice = || A::Error::custom(format_args!("{name} says what is said before"));
             let said: Said = map.next_value()?;
             let field = match field_by_name(&name)? {
                 FieldId::InPort => FieldId::InPortOxm,
                 field => field,
             };
-            let twice = || A::Error::custom(format_args!("{name} says what is said before"));
             if let Some(index) = field.tun_metadata_index().filter(|i| *i < TLV_FIELDS) {
-                if m.tun_option(index).is_some() {
-                    return Err(twice());
+                match options.insert(index, said.option()?) {
+                    None => continue,
+                    Some(_) => return Err(twice()),
                 }
-                m.set_tun_option(index, &said.option()?).map_err(A::Error::custom)?;
-                continue;
             }
-            let Value { value, mask, .. } = said.read(field)?;
+            let value = said.read(field)?;
             let info = field.info();
-            let (old, old_mask) = (info.get(m.key()), info.get(&m.mask().bits));
-            if old_mask & mask != 0 {
+            let (old, old_mask) = (info.get(&key), info.get(&mask));
+            if old_mask & value.mask != 0 {
                 return Err(twice());
             }
-            m.set_masked(field, old | value, old_mask | mask);
+            info.put(&mut key, old | value.value);
+            info.put(&mut mask, old_mask | value.mask);
+        }
+        // Where options have their places already, it is known of each whether it is there, and no more.
+        let placed = words.keys().any(|n| *n >= FIRST_OF_OPTIONS);
+        if placed {
+            for (index, option) in core::mem::take(&mut options) {
+                if !option.value().is_empty() {
+                    return Err(A::Error::custom("tunnel options with and without their places"));
+                }
+                let bit = 1 << index;
+                mask.tun_present = (mask.tun_present.get() | bit).into();
+                key.tun_present = (key.tun_present.get() | if option.is_present() { bit } else { 0 }).into();
+            }
+        }
+        for (n, word) in &words {
+            let part = |text: &str| number(text).and_then(|v| u64::try_from(v).ok()).map(u64::to_be);
+            let places = key.words_mut().get_mut(*n).zip(mask.words_mut().get_mut(*n));
+            let (Some((k, m)), Some(value), Some(bits)) = (places, part(&word.value), part(&word.mask)) else {
+                return Err(A::Error::custom(format_args!(
+                    "word {n} of a match is not there, or no number of 64 bits"
+                )));
+            };
+            *k |= value & bits;
+            *m |= bits;
+        }
+        let mut m = Match::new(key, FlowMask { bits: mask });
+        for (index, option) in options {
+            m.set_tun_option(index, &option).map_err(A::Error::custom)?;
         }
         Ok(m)
     }
-}
-
-fn add_words<E: Error>(m: &mut Match, words: &BTreeMap<usize, Word>) -> Result<(), E> {
-    let lens = *m.option_lens();
-    let (mut key, mut mask) = (*m.key().words(), *m.mask().bits.words());
-    for (n, word) in words {
-        let part = |text: &str| number(text).and_then(|v| u64::try_from(v).ok()).map(u64::to_be);
-        let places = key.get_mut(*n).zip(mask.get_mut(*n));
-        let (Some((k, m)), Some(value), Some(bits)) = (places, part(&word.value), part(&word.mask)) else {
-            return Err(E::custom(format_args!("word {n} of a match is not there, or no number of 64 bits")));
-        };
-        *k |= value & bits;
-        *m |= bits;
-    }
-    *m = Match::from_words(key, mask).with_option_lens(lens);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -164,7 +183,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key::WORDS;
 
     fn m(text: &str) -> Match {
         text.parse().unwrap()

@@ -81,6 +81,14 @@ impl Context {
         writeln!(self.out, "{value}").map_err(broken)
     }
 
+    /// Writes text, or what it says as a line of JSON.
+    pub(crate) fn print_either(&mut self, text: impl fmt::Display, value: impl FnOnce() -> serde_json::Value) -> Done {
+        match self.options.is_json() {
+            true => self.print_json(&value()),
+            false => self.print(text),
+        }
+    }
+
     /// Writes what is still held back.
     pub(crate) fn finish(&mut self) -> Done {
         self.out.flush().map_err(broken)

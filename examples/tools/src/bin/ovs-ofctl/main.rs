@@ -45,7 +45,9 @@ use std::process::ExitCode;
 use context::{Context, Failure};
 
 fn main() -> ExitCode {
+    let mut json = false;
     let result = options::read().and_then(|options| {
+        json = options.is_json();
         ovs_tools::logging::start(&options.verbose);
         watchdog::start(options.timeout);
         let mut context = Context::new(options)?;
@@ -55,7 +57,10 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Says(text)) => {
-            eprintln!("ovs-ofctl: {text}");
+            match json {
+                true => eprintln!("{}", serde_json::json!({"error": text})),
+                false => eprintln!("ovs-ofctl: {text}"),
+            }
             ExitCode::FAILURE
         }
         Err(Failure::Status(status)) => status,

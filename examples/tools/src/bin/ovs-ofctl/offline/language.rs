@@ -28,8 +28,10 @@ fn print_flow(context: &mut Context, flow: FlowMod, protocol: Protocols, xid: u3
     let bytes = protocol.encode_flow_mod(flow, xid).map_err(|e| e.to_string())?;
     match context.options.is_json() {
         true => {
-            let mut object = as_json(&bytes)?;
-            object.as_object_mut().map(|o| o.insert("protocol".to_string(), json!(protocol.to_string())));
+            let mut object = as_json(&bytes);
+            if let Some(object) = object.as_object_mut() {
+                object.insert("protocol".to_string(), json!(protocol.to_string()));
+            }
             context.print_json(&object)
         }
         false => {
@@ -118,7 +120,7 @@ pub(crate) fn group(context: &mut Context) -> Done {
     let version = (read.protocols & context.protocols).first().and_then(Protocols::version);
     let bytes = |version: Version| Message::from(read.value.clone()).encode(version, 1).map_err(|e| e.to_string());
     if context.options.is_json() {
-        let object = as_json(&bytes(version.ok_or("no usable protocol")?)?)?;
+        let object = as_json(&bytes(version.ok_or("no usable protocol")?)?);
         return context.print_json(&object);
     }
     context.print(format_args!("usable protocols: {}\n", read.protocols))?;
@@ -133,7 +135,10 @@ pub(crate) fn key_value(context: &mut Context) -> Done {
         let items: Vec<String> = key_values(&text)
             .map(|(key, value)| if value.is_empty() { key.to_string() } else { format!("{key}={value}") })
             .collect();
-        context.print(format_args!("{}\n", items.join(", ")))?;
+        context.print_either(format_args!("{}\n", items.join(", ")), || {
+            let pairs = key_values(&text).map(|(key, value)| json!([key, value]));
+            json!({"items": pairs.collect::<Vec<_>>()})
+        })?;
     }
     Ok(())
 }

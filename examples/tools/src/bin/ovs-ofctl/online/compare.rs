@@ -8,6 +8,7 @@ use ovs_ofproto::codec::FlowStats;
 use ovs_ofproto::text::{ActionList, Parser, Protocols};
 use ovs_ofproto::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags, Instructions};
 use ovs_packet::Match;
+use serde_json::json;
 
 use super::switch::{Names, Switch};
 use super::{bundle, dump, flows};
@@ -187,7 +188,10 @@ pub(crate) fn differences(context: &mut Context) -> Done {
         differ = true;
         for (sign, version) in ['-', '+'].iter().zip(versions) {
             if let Some(version) = version {
-                context.print(format_args!("{sign}{}", version.line(key)))?;
+                context.print_either(format_args!("{sign}{}", version.line(key)), || {
+                    let side = if *sign == '-' { 1 } else { 2 };
+                    json!({"source": side, "flow": version.flow(key, FlowModCommand::Add)})
+                })?;
             }
         }
     }

@@ -7,9 +7,14 @@ use ovs_ofproto::session::Frame;
 use ovs_ofproto::text::{Parser, Protocols, ofp_print};
 use ovs_packet::field::{FieldId, TUN_OPTION_MAX};
 
+use serde_json::Value;
+
 use super::switch::{Names, Switch};
 use crate::context::{Context, Done, Failure, refuse};
 use crate::options::Criterion;
+
+/// The members of a flow that are what it has seen.
+const STATISTICS: [&str; 5] = ["duration", "idle_age", "hard_age", "packet_count", "byte_count"];
 
 /// Connects for the flows that the arguments select.
 fn prepare(context: &Context) -> Result<(Switch, FlowStatsRequest), Failure> {
@@ -43,7 +48,7 @@ pub(crate) fn flows(context: &mut Context) -> Done {
     let criteria = context.options.criteria();
     let plain = criteria.is_empty() && context.options.shows_statistics() && !context.options.shows_names();
     let (mut switch, request) = prepare(context)?;
-    if plain || context.options.is_json() {
+    if plain || context.options.is_json() && criteria.is_empty() && context.options.shows_statistics() {
         let request = frame(&switch, request, false)?;
         return switch.dump(context, request);
     }
@@ -51,11 +56,24 @@ pub(crate) fn flows(context: &mut Context) -> Done {
     if !criteria.is_empty() {
         found.sort_by(|a, b| compare(&criteria, a, b));
     }
+    if context.options.is_json() {
+        let shows_statistics = context.options.shows_statistics();
+        return found.iter().try_for_each(|flow| context.print_json(&flow_json(flow, shows_statistics)?));
+    }
     for flow in found {
         let line = if context.options.shows_statistics() { flow.to_string() } else { without_statistics(flow) };
         context.print(format_args!("{line}\n"))?;
     }
     Ok(())
+}
+
+/// A flow as JSON, perhaps without what it has seen.
+fn flow_json(flow: &FlowStats, with_statistics: bool) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(flow).map_err(|e| e.to_string())?;
+    if let (false, Some(object)) = (with_statistics, value.as_object_mut()) {
+        object.retain(|name, _| !STATISTICS.contains(&name.as_str()));
+    }
+    Ok(value)
 }
 
 /// All flows of a switch that a request selects.

@@ -2,6 +2,8 @@
 
 use ovs_ofproto::codec::{Message, PortRequest, SwitchConfig, Version};
 
+use serde_json::json;
+
 use super::switch::Switch;
 use crate::context::{Context, Done, Failure};
 
@@ -65,7 +67,7 @@ pub(crate) fn fragments(context: &mut Context) -> Done {
     let name = context.argument(0).to_string();
     let config = configuration(&mut Switch::open(context, &name)?)?;
     let mode = MODES.get(usize::from(config.flags & 3)).copied().unwrap_or_default();
-    context.print(format_args!("{mode}\n"))
+    context.print_either(format_args!("{mode}\n"), || json!({"fragments": mode}))
 }
 
 pub(crate) fn set_fragments(context: &mut Context) -> Done {

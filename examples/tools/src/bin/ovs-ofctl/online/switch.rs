@@ -14,7 +14,7 @@ use ovs_ofproto::text::{PortNames, Protocols, ofp_print};
 use ovs_packet::{Instant, OfPort};
 
 use crate::context::{Context, Done, Failure};
-use crate::offline::print::print;
+use crate::offline::print::{as_json, print};
 
 /// How long to wait for a switch that says nothing, where upstream waits for ever; -t is for less.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -267,7 +267,10 @@ impl Switch {
     pub(crate) fn tell(&mut self, context: &Context, requests: Vec<Frame>) -> Done {
         let refused = self.client.transact_noreply(requests).map_err(|e| self.talking(&e))?;
         let Some((_, error)) = refused.first() else { return Ok(()) };
-        eprint!("{}", ofp_print(error.to_frame().bytes(), context.verbosity(2)));
+        match context.options.is_json() {
+            true => eprintln!("{}", as_json(error.to_frame().bytes())),
+            false => eprint!("{}", ofp_print(error.to_frame().bytes(), context.verbosity(2))),
+        }
         Err(Failure::Status(ExitCode::FAILURE))
     }
 

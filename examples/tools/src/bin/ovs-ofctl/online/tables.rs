@@ -2,6 +2,7 @@
 
 use ovs_ofproto::ALL_TABLES;
 use ovs_ofproto::codec::{Header, Message, MessageType, Page, TableDesc, TableFeatures, TableMod, Version, Versions};
+use ovs_ofproto::json::Document;
 use ovs_ofproto::text::{Parser, TableSetting, message};
 
 use super::statistics::trivial;
@@ -23,6 +24,10 @@ pub(crate) fn features(context: &mut Context) -> Done {
     let mut switch = Switch::open(context, &name)?;
     let (found, xid) = all_features(&mut switch)?;
     let reply = Message::TableFeaturesReply(Page { more: false, items: found });
+    if context.options.is_json() {
+        let document = Document::new(switch.version(), xid, reply);
+        return context.print_json(&serde_json::to_value(document).map_err(|e| e.to_string())?);
+    }
     let header = Header { version: switch.version(), kind: MessageType::MULTIPART_REPLY, length: 0, xid };
     let text = message(&header, &reply).to_string();
     // The head is that of a message that there is not.
