@@ -32,11 +32,12 @@ fn actions_of_all_kinds_survive() {
         "ct(commit,force,zone=NXM_NX_REG0[0..15],table=3,alg=ftp,nat(src=10.0.0.1-10.0.0.9:5-10,random),exec(set_field:5->ct_mark))",
         "ct(commit,nat(dst=10.0.0.1:80,persistent,hash)),ct(zone=5,nat)",
         "clone(output:1,clone(set_queue:2)),check_pkt_larger(100)->NXM_NX_REG0[3]",
-        "encap(nsh(md_type=2,tlv(0x1000,10,0x12345678))),encap(ethernet),decap(),decap(packet_type(ns=0,type=0)),dec_nsh_ttl",
+        "encap(nsh(md_type=2,tlv(0x1000,10,0x12345678))),dec_nsh_ttl,encap(ethernet),decap(),decap(packet_type(ns=0,type=0))",
         "meter:3",
     ];
     for text in texts {
-        let flow: FlowMod = format!("ct_state=+trk+est,tcp,actions={text}").parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let flow: FlowMod =
+            format!("ct_state=+trk+est,tcp,actions={text}").parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let actions = flow.instructions;
         let json = value(&actions);
         let read: Instructions = serde_json::from_value(json.clone()).unwrap_or_else(|e| panic!("{text}: {e}: {json}"));

@@ -57,13 +57,13 @@ pub use fields::{fields_of, fields_text};
 pub use flow::{Parser, Read};
 pub use group::GroupCommand;
 pub use lexer::key_values;
-pub use message::{message, ofp_print, packet_match};
+pub use message::{message, ofp_print, ofp_print_in_names, packet_match};
 pub use meter::MeterCommand;
-pub use ovs_packet::text::{NoNames, PortNames};
+pub use ovs_packet::text::{NoNames, PortNames, TableText};
 pub use packet_out::BundleLine;
-pub use print::ActionList;
 #[cfg(feature = "pipeline")]
 pub(crate) use print::Prioritised;
+pub use print::{ActionList, InNames};
 pub use protocol::{Protocols, UnknownProtocol};
 pub use table::TableSetting;
 pub use tlv::tlv_mappings;

@@ -43,7 +43,7 @@ fn print_flow(context: &mut Context, flow: FlowMod, protocol: Protocols, xid: u3
 
 pub(crate) fn flow(context: &mut Context) -> Done {
     let text = context.argument(0).to_string();
-    let read = Parser::default().flow(&text, FlowModCommand::Add).map_err(|e| refuse(&text, &e))?;
+    let read = Parser::default().normalising().flow(&text, FlowModCommand::Add).map_err(|e| refuse(&text, &e))?;
     // A form that can say each field may still not say all that is matched of it.
     let sayable = |p: &Protocols| p.encode_flow_mod(read.value.clone(), 1).is_ok();
     let first = (read.protocols & context.protocols).iter().find(sayable);
@@ -97,7 +97,7 @@ fn each_line(file: &mut File, name: &str, mut each: impl FnMut(usize, &str) -> D
 pub(crate) fn flows(context: &mut Context) -> Done {
     let name = context.argument(0).to_string();
     let mut file = open_twice(&name)?;
-    let parser = Parser::default();
+    let parser = Parser::default().normalising();
     let mut usable = Protocols::ANY;
     each_line(&mut file, &name, |number, line| {
         let read = parser.flow(line, FlowModCommand::Add);

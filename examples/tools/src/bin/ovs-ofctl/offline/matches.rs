@@ -162,13 +162,15 @@ pub(crate) fn openflow11(context: &mut Context) -> Done {
     Ok(())
 }
 
-/// What OXM's own fields can say of a VLAN tag: its priority only where there is one (OpenFlow 1.5, section 7.2.3.8). For
-/// the rest, Nicira's field would have to stand among them.
+/// What OXM's own fields can say of a VLAN tag: its priority only where there is one, and whole (OpenFlow 1.5, section
+/// 7.2.3.8). For the rest, Nicira's field would have to stand among them.
 fn in_oxm_fields(mut m: Match) -> Match {
     let (tag, mask) = (m.key().vlan_tci.get(), m.mask().bits.vlan_tci.get());
-    if tag & mask & VLAN_PRESENT == 0 {
-        m.set_masked(FieldId::VlanTci, tag.into(), (mask & !VLAN_PCP_MASK).into());
-    }
+    let mask = match mask & VLAN_PCP_MASK != 0 && tag & mask & VLAN_PRESENT != 0 {
+        true => mask | VLAN_PCP_MASK,
+        false => mask & !VLAN_PCP_MASK,
+    };
+    m.set_masked(FieldId::VlanTci, tag.into(), mask.into());
     m
 }
 

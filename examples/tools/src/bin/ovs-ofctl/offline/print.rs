@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use ovs_ofproto::json::Document;
-use ovs_ofproto::text::ofp_print;
+use ovs_ofproto::text::ofp_print_in_names;
 use ovs_tools::hex;
 use serde_json::{Value, json};
 
@@ -27,7 +27,10 @@ pub(crate) fn digits(bytes: &[u8]) -> String {
 pub(crate) fn print(context: &mut Context, bytes: &[u8], verbosity: u8) -> Done {
     match context.options.is_json() {
         true => context.print_json(&as_json(bytes)),
-        false => context.print(ofp_print(bytes, verbosity)),
+        false => {
+            let text = ofp_print_in_names(bytes, verbosity, &*context.names);
+            context.print(text)
+        }
     }
 }
 

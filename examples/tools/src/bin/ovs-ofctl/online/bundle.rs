@@ -24,7 +24,7 @@ pub(crate) fn file(context: &mut Context) -> Done {
     let (mut changes, mut usable) = (Vec::new(), Protocols::OF13_UP);
     {
         let names = Names::of(context, &name);
-        let parser = Parser::new(&names);
+        let parser = Parser::new(&names).normalising();
         for (number, line) in lines(&text) {
             let read = parser.bundle_line(line).map_err(|e| refuse_in(&format!("{file}:{number}: "), line, &e))?;
             usable &= read.protocols;

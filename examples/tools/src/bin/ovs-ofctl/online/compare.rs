@@ -133,7 +133,7 @@ pub(crate) fn replace(context: &mut Context) -> Done {
     let mut both = Both::new();
     let usable = {
         let names = Names::of(context, &name);
-        from_file(&mut both, &file, &Parser::new(&names), FILE)?
+        from_file(&mut both, &file, &Parser::new(&names).normalising(), FILE)?
     };
     let mut switch = Switch::open(context, &name)?;
     let found = dump::fetch_all(&mut switch, context, usable)?;
@@ -166,7 +166,7 @@ pub(crate) fn replace(context: &mut Context) -> Done {
 fn source(context: &Context, both: &mut Both, name: &str, side: usize) -> Done {
     let is_file = name.starts_with(['/', '.']) || (!name.contains(':') && Path::new(name).exists());
     if is_file {
-        return from_file(both, name, &Parser::default(), side).map(|_| ());
+        return from_file(both, name, &Parser::default().normalising(), side).map(|_| ());
     }
     let mut switch = Switch::open(context, name)?;
     let found = dump::fetch_all(&mut switch, context, Protocols::ANY)?;

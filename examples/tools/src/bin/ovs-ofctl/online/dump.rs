@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use ovs_ofproto::codec::{FlowStats, FlowStatsRequest, Kind, Message, Version};
 use ovs_ofproto::session::Frame;
-use ovs_ofproto::text::{Parser, Protocols, ofp_print};
+use ovs_ofproto::text::{InNames, Parser, PortNames, Protocols, TableText, ofp_print};
 use ovs_packet::field::{FieldId, TUN_OPTION_MAX};
 
 use serde_json::Value;
@@ -46,12 +46,13 @@ pub(crate) fn aggregate(context: &mut Context) -> Done {
 
 pub(crate) fn flows(context: &mut Context) -> Done {
     let criteria = context.options.criteria();
-    let plain = criteria.is_empty() && context.options.shows_statistics() && !context.options.shows_names();
+    let plain = criteria.is_empty() && context.options.shows_statistics();
     let (mut switch, request) = prepare(context)?;
     if plain || context.options.is_json() && criteria.is_empty() && context.options.shows_statistics() {
         let request = frame(&switch, request, false)?;
         return switch.dump(context, request);
     }
+    context.names = Names::to_show(context, &context.argument(0).to_string());
     let mut found = fetch(&mut switch, context, request)?;
     if !criteria.is_empty() {
         found.sort_by(|a, b| compare(&criteria, a, b));
@@ -61,7 +62,10 @@ pub(crate) fn flows(context: &mut Context) -> Done {
         return found.iter().try_for_each(|flow| context.print_json(&flow_json(flow, shows_statistics)?));
     }
     for flow in found {
-        let line = if context.options.shows_statistics() { flow.to_string() } else { without_statistics(flow) };
+        let line = match context.options.shows_statistics() {
+            true => InNames(&flow, &*context.names).to_string(),
+            false => without_statistics(flow, &*context.names),
+        };
         context.print(format_args!("{line}\n"))?;
     }
     Ok(())
@@ -136,19 +140,27 @@ fn compare(criteria: &[Criterion], a: &FlowStats, b: &FlowStats) -> Ordering {
 }
 
 /// A flow without what it has seen; cookie and table only if there is something to say of them.
-fn without_statistics(mut flow: FlowStats) -> String {
+fn without_statistics(mut flow: FlowStats, names: &dyn PortNames) -> String {
     (flow.idle_age, flow.hard_age) = (None, None);
     let (cookie, table) = (flow.cookie, flow.table);
-    let line = flow.to_string();
+    // Which has no name that could be taken for something else.
+    flow.table = ovs_ofproto::ALL_TABLES;
+    let line = InNames(&flow, names).to_string();
     // Cookie, duration, table, packets and bytes stand in front.
     let rest = line.splitn(6, ", ").nth(5).unwrap_or_default();
     let cookie = if cookie == 0 { String::new() } else { format!("cookie={cookie:#x}, ") };
-    let table = if table == 0 { String::new() } else { format!("table={table}, ") };
+    let table = if table == 0 && names.table_name(0).is_none() {
+        String::new()
+    } else {
+        format!("table={}, ", TableText(table, names))
+    };
     format!(" {cookie}{table}{rest}")
 }
 
 #[cfg(test)]
 mod tests {
+    use ovs_ofproto::text::NoNames;
+
     use super::*;
 
     fn flow(text: &str, priority: u16) -> FlowStats {
@@ -179,6 +191,6 @@ mod tests {
     fn statistics_are_left_out() {
         let mut seen = flow("ip", 5);
         (seen.packets, seen.table, seen.idle_timeout, seen.idle_age) = (7, 2, 3, Some(1));
-        assert_eq!(without_statistics(seen), " table=2, idle_timeout=3, priority=5,ip actions=drop");
+        assert_eq!(without_statistics(seen, &NoNames), " table=2, idle_timeout=3, priority=5,ip actions=drop");
     }
 }

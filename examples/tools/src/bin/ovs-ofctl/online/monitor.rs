@@ -9,7 +9,7 @@ use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply, Server, control_path,
 use ovs_ofproto::codec::{Message, Page, Version, Versions};
 use ovs_ofproto::session::edge::ClientError;
 use ovs_ofproto::session::{CloseReason, Frame};
-use ovs_ofproto::text::{Parser, ofp_print};
+use ovs_ofproto::text::{Parser, ofp_print_in_names};
 use ovs_tools::hex;
 
 use super::daemon;
@@ -78,6 +78,7 @@ pub(crate) fn monitor(context: &mut Context) -> Done {
         }
     }
     choose_packet_in(context, &mut switch)?;
+    context.names = Names::to_show(context, &name);
     run(context, &mut switch, resumes)
 }
 
@@ -265,7 +266,7 @@ fn shown(context: &Context, prefix: &str, bytes: &[u8], verbosity: u8) -> String
         (context.options.timestamp && prefix.is_empty()).then(|| format!("{} {}", date(time), time_of_day(time)));
     if !context.options.is_json() {
         let stamp = stamp.map(|stamp| stamp + ": ").unwrap_or_default();
-        return format!("{prefix}{stamp}{}", ofp_print(bytes, verbosity));
+        return format!("{prefix}{stamp}{}", ofp_print_in_names(bytes, verbosity, &*context.names));
     }
     let mut value = as_json(bytes);
     if let Some(object) = value.as_object_mut() {

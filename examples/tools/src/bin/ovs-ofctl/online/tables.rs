@@ -6,7 +6,7 @@ use ovs_ofproto::json::Document;
 use ovs_ofproto::text::{Parser, TableSetting, message};
 
 use super::statistics::trivial;
-use super::switch::Switch;
+use super::switch::{Names, Switch, refused};
 use crate::context::{Context, Done, Failure, VersionNames, refuse};
 
 /// Of a table's configuration: flows are evicted.
@@ -59,7 +59,10 @@ pub(crate) fn descriptions(context: &mut Context) -> Done {
 pub(crate) fn change(context: &mut Context) -> Done {
     let (name, table, setting) =
         (context.argument(0).to_string(), context.argument(1).to_string(), context.argument(2).to_string());
-    let read = Parser::default().table_setting(&table, &setting).map_err(|e| refuse(&setting, &e))?;
+    let read = {
+        let names = Names::of(context, &name);
+        Parser::new(&names).table_setting(&table, &setting).map_err(|e| refuse(&setting, &e))?
+    };
     let usable = read.protocols.versions();
     let common = Versions(context.versions.0 & usable.0);
     if common == Versions(0) {
@@ -146,9 +149,9 @@ fn rename(context: &Context, switch: &mut Switch, table: u8, name: &str) -> Done
     let last = pages.len().saturating_sub(1);
     let page = |(n, items)| switch.frame(&Message::TableFeaturesRequest(Page { more: n < last, items }));
     let requests = pages.into_iter().enumerate().map(page).collect::<Result<Vec<_>, _>>()?;
-    let verbosity = context.verbosity(2);
+    let (verbosity, json) = (context.verbosity(2), context.options.is_json());
     switch.ask_in_parts(requests, |bytes| match Message::decode(bytes) {
         Ok((_, Message::TableFeaturesReply(_))) => Ok(()),
-        _ => Err(format!("the switch refused: {}", ovs_ofproto::text::ofp_print(bytes, verbosity).trim_end()).into()),
+        _ => Err(refused(json, bytes, verbosity)),
     })
 }
