@@ -46,7 +46,7 @@ pub(crate) fn aggregate(context: &mut Context) -> Done {
 
 pub(crate) fn flows(context: &mut Context) -> Done {
     let criteria = context.options.criteria();
-    let plain = criteria.is_empty() && context.options.shows_statistics();
+    let plain = criteria.is_empty() && context.options.shows_statistics() && !context.options.shows_names();
     let (mut switch, request) = prepare(context)?;
     if plain || context.options.is_json() && criteria.is_empty() && context.options.shows_statistics() {
         let request = frame(&switch, request, false)?;
