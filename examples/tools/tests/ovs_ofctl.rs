@@ -73,7 +73,10 @@ fn whatever_is_printed_is_json_if_it_shall_be() {
         true
     );
     assert_eq!(json(&["parse-nx-match"], "NXM_OF_IN_PORT(0001)\n\n# x\n")[0]["match"]["in_port"], 1);
-    assert_eq!(json(&["parse-oxm", "OpenFlow12"], "OXM_OF_IP_PROTO(06)\n")[0]["error"], "OFPBMC_BAD_PREREQ");
+    assert_eq!(
+        json(&["--strict", "parse-oxm", "OpenFlow12"], "OXM_OF_IP_PROTO(06)\n")[0]["error"],
+        "OFPBMC_BAD_PREREQ"
+    );
     assert_eq!(json(&["check-vlan", "1abc", "1fff"], "").len(), 5);
     assert_eq!(json(&["print-error", "OFPBRC_BAD_TYPE"], "")[0]["number"]["type"], 1);
     assert_eq!(json(&["encode-hello", "0x12"], "")[0]["body"]["versions"][1], "OpenFlow13");

@@ -135,7 +135,7 @@ fn a_stock_switch_takes_all_that_the_tool_changes() {
     with(&["add-flow", "br0", "ip,actions=meter:1,group:1"]);
     assert!(with(&["--names", "dump-groups", "br0"]).contains("actions=output:p1"));
     assert!(with(&["dump-meters", "br0"]).contains("type=drop rate=100"));
-    std::fs::write(stock.path("flows"), "arp,actions=2\nudp,tp_dst=53,actions=p1\n").unwrap();
+    std::fs::write(stock.path("flows"), "arp,actions=2\nudp,tp_dst=53,actions=1\n").unwrap();
     with(&["--bundle", "replace-flows", "br0", &stock.path("flows")]);
     let same = with(&["diff-flows", "br0", &stock.path("flows")]);
     assert_eq!(same, "");

@@ -32,7 +32,8 @@ fn actions_of_all_kinds_survive() {
         "ct(commit,force,zone=NXM_NX_REG0[0..15],table=3,alg=ftp,nat(src=10.0.0.1-10.0.0.9:5-10,random),exec(set_field:5->ct_mark))",
         "ct(commit,nat(dst=10.0.0.1:80,persistent,hash)),ct(zone=5,nat)",
         "clone(output:1,clone(set_queue:2)),check_pkt_larger(100)->NXM_NX_REG0[3]",
-        "encap(nsh(md_type=2,tlv(0x1000,10,0x12345678))),dec_nsh_ttl,encap(ethernet),decap(),decap(packet_type(ns=0,type=0))",
+        "encap(nsh(md_type=2,tlv(0x1000,10,0x12345678))),encap(ethernet)",
+        "decap(),decap(packet_type(ns=0,type=0))",
         "meter:3",
     ];
     for text in texts {
@@ -127,6 +128,27 @@ fn what_is_wrong_is_said() {
     assert!(Action::encode_list(&[action], Version::V1_3).is_err());
     let deeper = format!(r#"{}"dec_ttl"{}"#, r#"{"clone":["#.repeat(10_000), "]}".repeat(10_000));
     assert!(serde_json::from_str::<Action>(&deeper).is_err());
+}
+
+#[test]
+fn all_errors_by_name_and_by_number() {
+    let errors: Vec<OfError> = OfError::named().collect();
+    assert_eq!(errors.len(), 198);
+    for error in errors {
+        let json = value(error);
+        assert_eq!(json.as_str(), error.name());
+        assert_eq!(serde_json::from_value::<OfError>(json).unwrap(), error);
+        let sayable = Version::KNOWN.into_iter().filter_map(|v| Some((v, error.number(v)?)));
+        assert!(sayable.clone().count() > 0, "{error}");
+        for (version, number) in sayable {
+            let read = OfError::from_number(version, number);
+            assert_eq!(read.number(version), Some(number), "{error} in {version}");
+            let report = Message::Error(crate::codec::ErrorMessage::new(error, &[version.0, 0, 0, 8, 0, 0, 0, 1]));
+            let bytes = report.encode(version, 1).unwrap();
+            let Ok((_, Message::Error(back))) = Message::decode(&bytes) else { panic!("{error} in {version}") };
+            assert_eq!(back.error, read, "{error} in {version}");
+        }
+    }
 }
 
 proptest! {

@@ -22,7 +22,8 @@
 //! - `protocol`: [`Protocols`], the forms of OpenFlow that can say what was read;
 //! - `lexer`: what cuts lists into items; `subfield`: names such as `NXM_NX_REG0[0..7]`; `number`;
 //! - `error`: [`ParseFlowError`], the place of what is wrong, and what it is, in upstream's words;
-//! - `print`: `Display` of actions, instructions, flow modifications and flow statistics;
+//! - `print`: `Display` of actions, instructions, flow modifications and flow statistics, and the same with names
+//!   ([`InNames`]);
 //! - `message`: [`message()`], what `ofp-print` says of a whole message, and [`packet_match`] of a packet.
 //!
 //! # Rules
