@@ -16,6 +16,7 @@ mod extraction;
 mod fields;
 mod frame;
 mod kernel;
+mod language;
 mod netlink;
 mod openflow;
 mod session;
@@ -32,6 +33,7 @@ pub use extraction::frame_sequence;
 pub use fields::{edit_sequence, tunnel_options};
 pub use frame::{frame_compose, frame_edit, frame_extract, frame_segment, pcap_file};
 pub use kernel::{kernel_actions, kernel_keys};
+pub use language::{openflow_json, openflow_language};
 pub use netlink::{netlink_attributes, netlink_message, netlink_netfilter, netlink_route, netlink_sets};
 pub use openflow::{action_text, flow_text, match_text, openflow_message, openflow_print, openflow_stream};
 pub use session::openflow_session;
@@ -56,6 +58,7 @@ targets! {
     wire_lldp wire_lacp wire_stp wire_cfm wire_bfd wire_membership wire_neighbour wire_tunnel
     edit_sequence tunnel_options
     match_text flow_text action_text openflow_message openflow_print openflow_stream openflow_execute
+    openflow_json openflow_language
     openflow_switch
     openflow_session
     classifier megaflow_table megaflow_soundness

@@ -4,6 +4,8 @@ use bitflags::bitflags;
 use ovs_packet::{Match, OfPort};
 
 use crate::action::Instructions;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// Of [`FlowMod::table`]: every table, for a deletion; the switch's choice, for an addition.
 pub const ALL_TABLES: u8 = 0xff;
@@ -13,6 +15,7 @@ pub const DEFAULT_PRIORITY: u16 = 0x8000;
 
 /// What to do with the flows that a [`FlowMod`] names (OpenFlow 1.5, section 7.3.4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum FlowModCommand {
     /// Add a flow; one with the same match and priority is replaced.
     #[default]
@@ -46,21 +49,27 @@ bitflags! {
 
 /// A change of the flow tables.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FlowMod {
     /// What to do.
     pub command: FlowModCommand,
     /// Where: a table, or [`ALL_TABLES`].
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Which packets.
+    #[cfg_attr(feature = "serde", serde(rename = "match"))]
     pub matching: Match,
     /// The higher, the earlier.
     pub priority: u16,
     /// The controller's own mark on the flow.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie: u64,
     /// For changes and deletions: only flows whose cookie agrees in these bits.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie_mask: u64,
     /// For changes, where the version can say it: the mark that the flows get. Of an addition, the cookie is that.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Hex>>"))]
     pub new_cookie: Option<u64>,
     /// For changes: [`new_cookie`](Self::new_cookie) is only for a flow that is added because there was none to change,
     /// as OpenFlow 1.1 has it.
@@ -72,12 +81,15 @@ pub struct FlowMod {
     /// How unwilling the switch should be to evict the flow.
     pub importance: u16,
     /// Flags.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Set>"))]
     pub flags: FlowModFlags,
     /// For deletions: only flows that output to this port; [`OfPort::ANY`] is all.
     pub out_port: OfPort,
     /// For deletions: only flows that output to this group; 0xffffffff is all.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<GroupId>>"))]
     pub out_group: u32,
     /// A packet that the switch keeps, to be handled by the new flow; 0xffffffff is none.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<BufferId>>"))]
     pub buffer_id: u32,
     /// What the flow does.
     pub instructions: Instructions,

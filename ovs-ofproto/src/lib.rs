@@ -4,6 +4,7 @@
 //!
 //! - [`Action`], [`Instructions`], [`FlowMod`] are what OpenFlow talks about, as values; [`codec`] is the wire form of
 //!   it, sans-IO; [`text`] the language of `ovs-ofctl`, both ways;
+//! - `json` (feature `serde`) is the same values in JSON, both ways;
 //! - `session` (a feature) is the conversation between switches and controllers, sans-IO too, with `session::edge` (feature
 //!   `session-edge`) for sockets and feature `tls` for TLS;
 //! - `pipeline` (a feature, on by default) is the switch: `Ofproto` has flow tables, translates packets into megaflows,
@@ -46,6 +47,8 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+#[cfg(feature = "serde")]
+pub mod json;
 #[cfg(feature = "pipeline")]
 pub mod pipeline;
 #[cfg(feature = "session")]

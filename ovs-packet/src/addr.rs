@@ -17,7 +17,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(transparent)]
 pub struct EthAddr(pub [u8; 6]);
 
@@ -94,6 +93,22 @@ impl FromStr for EthAddr {
             *octet = well_formed.then(|| u8::from_str_radix(part, 16).ok()).flatten().ok_or(ParseEthAddrError)?;
         }
         if parts.next().is_some() { Err(ParseEthAddrError) } else { Ok(EthAddr(octets)) }
+    }
+}
+
+/// As it is written.
+#[cfg(feature = "serde")]
+impl serde::Serialize for EthAddr {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for EthAddr {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<EthAddr, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -13,7 +13,6 @@ use core::str::FromStr;
 /// assert_eq!(OfPort(7).to_string(), "7");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OfPort(pub u32);
 
 macro_rules! reserved {
@@ -108,5 +107,42 @@ impl FromStr for OfPort {
             n if n <= 0xffff => Ok(OfPort::from_16(n as u16)),
             n => Ok(OfPort(n)),
         }
+    }
+}
+
+/// The name of a reserved port, and the number of any other.
+#[cfg(feature = "serde")]
+impl serde::Serialize for OfPort {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match NAMES.iter().find(|(port, _)| port == self) {
+            Some((_, name)) => s.serialize_str(name),
+            None => s.serialize_u32(self.0),
+        }
+    }
+}
+
+/// A number of 32 bits, or what [`FromStr`] reads.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for OfPort {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<OfPort, D::Error> {
+        struct NumberOrName;
+
+        impl serde::de::Visitor<'_> for NumberOrName {
+            type Value = OfPort;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&ParseOfPortError, f)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<OfPort, E> {
+                u32::try_from(number).map(OfPort).map_err(|_| E::custom(ParseOfPortError))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<OfPort, E> {
+                name.parse().map_err(E::custom)
+            }
+        }
+
+        d.deserialize_any(NumberOrName)
     }
 }

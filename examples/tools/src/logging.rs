@@ -1,20 +1,25 @@
 //! Log lines of a tool, on standard error, as `-v` asks for them.
 
 use std::fmt;
+use std::os::unix::net::UnixDatagram;
 use std::str::FromStr;
 
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// What one `-v` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Verbose {
-    /// Lines of at least this level.
-    Level(LevelFilter),
+    /// Lines of at least some level.
+    Level(Threshold),
     /// Lines of this form.
     Pattern(Pattern),
 }
@@ -66,38 +71,117 @@ impl FromStr for Pattern {
     }
 }
 
-/// Reads the argument of `-v`: a level, `any:any:LEVEL`, `console:LEVEL` or `PATTERN:console:FORM`.
+/// Where a level is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Threshold {
+    /// The module that speaks; any without one.
+    pub module: Option<String>,
+    /// Where it is written; everywhere without one.
+    pub facility: Option<Facility>,
+    /// Lines of at least this level.
+    pub level: LevelFilter,
+}
+
+/// Where lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Facility {
+    /// Standard error: notes and what is worse, if nothing is asked for.
+    Console,
+    /// The log of the system, by its socket: nothing, if nothing is asked for.
+    Syslog,
+}
+
+/// The modules that speak.
+const MODULES: &[&str] = &[
+    "meta_flow",
+    "nx_match",
+    "ofp_actions",
+    "ofp_bundle",
+    "ofp_errors",
+    "ofp_flow",
+    "ofp_match",
+    "ofp_msgs",
+    "ofp_port",
+    "ofp_prop",
+    "ofp_util",
+    "vconn",
+];
+
+/// Reads the argument of `-v`: module, facility and level in any order, with colons between them, each of which may be
+/// missing, or `PATTERN:console:FORM`.
 ///
 /// # Errors
-/// What is wrong, in a line: a level or a part of a form that there is none of, or a module or another facility, which
-/// cannot be chosen.
+/// What is wrong, in a line: what is neither of them, or a form that there is none of.
 pub fn verbose(spec: &str) -> Result<Verbose, String> {
     let mut parts = spec.splitn(3, ':');
     if let (Some("PATTERN" | "pattern"), Some(facility), Some(form)) = (parts.next(), parts.next(), parts.next()) {
         if !matches!(facility, "console" | "any" | "CONSOLE" | "ANY") {
-            return Err(format!("{facility}: not console; there is no other facility"));
+            return Err(format!("{facility}: not console, which alone has a form"));
         }
         return form.parse().map(Verbose::Pattern);
     }
-    let mut level = LevelFilter::TRACE;
-    for word in spec.split(':') {
-        level = match word.to_ascii_lowercase().as_str() {
-            "any" | "console" => level,
-            "off" => LevelFilter::OFF,
-            "emer" | "err" => LevelFilter::ERROR,
-            "warn" => LevelFilter::WARN,
-            "info" => LevelFilter::INFO,
-            "dbg" => LevelFilter::TRACE,
-            _ => return Err(format!("{word}: not off, emer, err, warn, info or dbg; modules cannot be chosen")),
-        };
+    let mut threshold = Threshold { module: None, facility: None, level: LevelFilter::TRACE };
+    for word in spec.split([':', ' ', ',']).filter(|word| !word.is_empty()) {
+        let word = word.to_ascii_lowercase();
+        match word.as_str() {
+            "any" => {}
+            "console" => threshold.facility = Some(Facility::Console),
+            "syslog" => threshold.facility = Some(Facility::Syslog),
+            "file" => return Err("file: there is no log file here".to_string()),
+            "off" => threshold.level = LevelFilter::OFF,
+            "emer" | "err" => threshold.level = LevelFilter::ERROR,
+            "warn" => threshold.level = LevelFilter::WARN,
+            "info" => threshold.level = LevelFilter::INFO,
+            "dbg" => threshold.level = LevelFilter::TRACE,
+            module if MODULES.contains(&module) => threshold.module = Some(word),
+            _ => return Err(format!("no facility, level, or module \"{word}\"")),
+        }
     }
-    Ok(Verbose::Level(level))
+    Ok(Verbose::Level(threshold))
 }
 
-/// Sends log lines to standard error: of at least the last level asked for, in the last form. Without a level there are
-/// notes and what is worse.
+/// The module that speaks.
+fn module_of(metadata: &Metadata<'_>) -> &'static str {
+    let target = metadata.target().rsplit("::").next().unwrap_or_default();
+    MODULES.iter().find(|m| **m == target).copied().unwrap_or_default()
+}
+
+/// The levels of a facility: of all modules, and of those that were named, the last that was asked for.
+struct Levels(Vec<Threshold>);
+
+impl Levels {
+    fn of(facility: Facility, asked: &[Verbose], default: LevelFilter) -> Levels {
+        let mut all = vec![Threshold { module: None, facility: None, level: default }];
+        for verbose in asked {
+            if let Verbose::Level(t) = verbose
+                && t.facility.is_none_or(|f| f == facility)
+                // A level for all facilities at once is not meant to begin a log of the system.
+                && (facility == Facility::Console || t.facility.is_some() || t.level == LevelFilter::OFF)
+            {
+                if t.module.is_none() {
+                    all.clear();
+                }
+                all.push(t.clone());
+            }
+        }
+        Levels(all)
+    }
+
+    fn has(&self, metadata: &Metadata<'_>) -> bool {
+        let module = module_of(metadata);
+        let own = self.0.iter().rev().find(|t| t.module.as_deref().is_none_or(|m| m == module));
+        own.is_some_and(|t| *metadata.level() <= t.level)
+    }
+
+    fn highest(&self) -> LevelFilter {
+        self.0.iter().map(|t| t.level).max().unwrap_or(LevelFilter::OFF)
+    }
+}
+
+/// Sends log lines where they were asked for: to standard error, in the last form, and to the log of the system.
 pub fn start(asked: &[Verbose]) {
-    let mut level = LevelFilter::INFO;
     let mut pattern = Pattern(vec![
         Part::Program,
         Part::Text("|".into()),
@@ -108,12 +192,63 @@ pub fn start(asked: &[Verbose]) {
         Part::Message,
     ]);
     for verbose in asked {
-        match verbose {
-            Verbose::Level(last) => level = *last,
-            Verbose::Pattern(last) => pattern = last.clone(),
+        if let Verbose::Pattern(last) = verbose {
+            pattern = last.clone();
         }
     }
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).event_format(pattern).init();
+    let console = Levels::of(Facility::Console, asked, LevelFilter::INFO);
+    let system = Levels::of(Facility::Syslog, asked, LevelFilter::OFF);
+    let (console_highest, system_highest) = (console.highest(), system.highest());
+    let console = filter_fn(move |metadata| console.has(metadata)).with_max_level_hint(console_highest);
+    let system = filter_fn(move |metadata| system.has(metadata)).with_max_level_hint(system_highest);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(pattern);
+    let records = (system_highest != LevelFilter::OFF).then(|| Syslog::open().ok()).flatten();
+    let registry = tracing_subscriber::registry().with(lines.with_filter(console));
+    registry.with(records.map(|records| records.with_filter(system))).init();
+}
+
+/// The log of the system (RFC 3164), by its socket.
+struct Syslog(UnixDatagram);
+
+impl Syslog {
+    fn open() -> std::io::Result<Syslog> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect("/dev/log")?;
+        // A log that is full is not waited for.
+        socket.set_nonblocking(true)?;
+        Ok(Syslog(socket))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Syslog {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        struct Message(String);
+
+        impl Visit for Message {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let (level, module) = (*event.metadata().level(), module_of(event.metadata()));
+        // The facility of daemons is 3.
+        let priority = 3 << 3
+            | match level {
+                Level::ERROR => 3,
+                Level::WARN => 4,
+                Level::INFO => 6,
+                _ => 7,
+            };
+        // A line that is lost is lost.
+        let _ = self.0.send(
+            format!("<{priority}>{}[{}]: {module}|{}|{}", program(), std::process::id(), level_name(level), message.0)
+                .as_bytes(),
+        );
+    }
 }
 
 impl<S: Subscriber + for<'l> LookupSpan<'l>, N: for<'w> FormatFields<'w> + 'static> FormatEvent<S, N> for Pattern {
@@ -152,11 +287,16 @@ mod tests {
 
     #[test]
     fn levels_have_names_and_forms_have_parts() {
-        assert_eq!(verbose("warn"), Ok(Verbose::Level(LevelFilter::WARN)));
-        assert_eq!(verbose("ANY:any:off"), Ok(Verbose::Level(LevelFilter::OFF)));
-        assert_eq!(verbose("any"), Ok(Verbose::Level(LevelFilter::TRACE)));
-        assert!(verbose("vconn:dbg").unwrap_err().starts_with("vconn: not off"));
-        assert!(verbose("syslog:err").is_err());
+        let level = |module: Option<&str>, facility, level| {
+            Ok(Verbose::Level(Threshold { module: module.map(str::to_string), facility, level }))
+        };
+        assert_eq!(verbose("warn"), level(None, None, LevelFilter::WARN));
+        assert_eq!(verbose("ANY:any:off"), level(None, None, LevelFilter::OFF));
+        assert_eq!(verbose("any"), level(None, None, LevelFilter::TRACE));
+        assert_eq!(verbose("vconn:console:dbg"), level(Some("vconn"), Some(Facility::Console), LevelFilter::TRACE));
+        assert_eq!(verbose("syslog:off"), level(None, Some(Facility::Syslog), LevelFilter::OFF));
+        assert_eq!(verbose("bogus:dbg").unwrap_err(), "no facility, level, or module \"bogus\"");
+        assert!(verbose("file:dbg").is_err());
         assert_eq!(verbose("PATTERN:console:%c|%p|%m"), Ok(Verbose::Pattern("%c|%p|%m".parse().unwrap())));
         assert!(verbose("PATTERN:console:%").is_err());
         assert!(verbose("PATTERN:syslog:%m").is_err());

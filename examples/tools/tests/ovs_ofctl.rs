@@ -49,10 +49,68 @@ fn parse_flow_prints_the_message() {
 fn parse_flow_prints_json() {
     let text = out(&["-O", "openflow13", "parse-flow", "--format", "json", "ip,actions=drop"], "");
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(value["flow"]["match"], "ip");
-    assert_eq!(value["flow"]["actions"], "drop");
+    assert_eq!(value["body"]["match"], serde_json::json!({"eth_type": "0x800"}));
+    assert_eq!(value["body"]["instructions"]["apply_actions"], serde_json::json!([]));
+    assert_eq!((&value["type"], &value["kind"]), (&"flow_mod".into(), &"OFPT_FLOW_MOD".into()));
     assert_eq!(value["protocol"], "OXM-OpenFlow13");
-    assert!(value["bytes"].as_str().unwrap().starts_with("040e"));
+}
+
+/// Each line of what is printed, as JSON.
+fn json(args: &[&str], input: &str) -> Vec<serde_json::Value> {
+    let text = out(&[&["--format", "json", "-voff"], args].concat(), input);
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{args:?}: {e}: {line}"))).collect()
+}
+
+#[test]
+fn whatever_is_printed_is_json_if_it_shall_be() {
+    assert_eq!(json(&["ofp-print", "0414000800000007"], "")[0]["type"], "barrier_request");
+    let broken = &json(&["ofp-print", "0499000800000007"], "")[0];
+    assert_eq!((&broken["error"], &broken["bytes"]), (&"OFPBRC_BAD_TYPE".into(), &"0499000800000007".into()));
+    let list = json(&["parse-actions", "OpenFlow10"], "0003000800000000\n00ff000800000000\n");
+    assert_eq!((&list[0]["actions"][0], &list[1]["error"]), (&"strip_vlan".into(), &"OFPBAC_BAD_TYPE".into()));
+    assert_eq!(
+        json(&["parse-instructions", "OpenFlow13"], "0005000800000000\n")[0]["instructions"]["clear_actions"],
+        true
+    );
+    assert_eq!(json(&["parse-nx-match"], "NXM_OF_IN_PORT(0001)\n\n# x\n")[0]["match"]["in_port"], 1);
+    assert_eq!(
+        json(&["--strict", "parse-oxm", "OpenFlow12"], "OXM_OF_IP_PROTO(06)\n")[0]["error"],
+        "OFPBMC_BAD_PREREQ"
+    );
+    assert_eq!(json(&["check-vlan", "1abc", "1fff"], "").len(), 5);
+    assert_eq!(json(&["print-error", "OFPBRC_BAD_TYPE"], "")[0]["number"]["type"], 1);
+    assert_eq!(json(&["encode-hello", "0x12"], "")[0]["body"]["versions"][1], "OpenFlow13");
+    assert_eq!(json(&["encode-error-reply", "OFPBRC_BAD_TYPE", "0400000812345678"], "")[0]["xid"], 0x1234_5678);
+    assert_eq!(json(&["parse-key-value", "a=b"], "")[0]["items"][0][1], "b");
+    assert_eq!(json(&["compose-packet", "eth_type=0x88cc"], "")[0]["match"]["eth_type"], "0x88cc");
+    assert_eq!(json(&["list-commands"], "")[0]["name"], "show");
+    let group = json(&["-O", "OpenFlow15", "parse-group", "group_id=1,type=select,bucket=output:1"], "");
+    assert_eq!(group[0]["body"]["group"]["type"], "select");
+    let output = run(&["--format", "json", "parse-flow", "ip"], "");
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["error"], "must specify an action");
+}
+
+#[test]
+fn it_differs_from_upstream_where_the_table_says() {
+    let wide = run(&["-Fnxm", "parse-flow", "actions=output:NXM_NX_XXREG3"], "");
+    assert_eq!(wide.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wide.stderr).contains("a run of more than 64 bits of a field"));
+    let oxm = |version: &str, fields: &str| out(&["--strict", "-m", "parse-oxm", version], &format!("{fields}\n"));
+    assert!(oxm("OpenFlow15", "NXOXM_ET_ERSPAN_VER(01)").contains("ff ff 18 05-00 00 23 20 01"));
+    assert!(oxm("OpenFlow15", "NXOXM_ET_ERSPAN_IDX(01020304)").contains("OFPBMC_BAD_VALUE"));
+    assert!(oxm("OpenFlow12", "OXM_OF_VLAN_VID_W(0000/0000)").starts_with("<any>\n"));
+}
+
+#[test]
+fn what_cannot_be_there_is_left_out_and_told() {
+    let output = run(&["-vPATTERN:console:%c|%p|%m", "parse-flow", "nw_src=1.2.3.4,actions=5"], "");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "ofp_match|INFO|normalization changed ofp_match, details:\n\
+         ofp_match|INFO| pre: nw_src=1.2.3.4\nofp_match|INFO|post: \n"
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("OFPT_FLOW_MOD (xid=0x1): ADD actions=output:5\n"));
 }
 
 #[test]

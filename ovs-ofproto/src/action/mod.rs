@@ -8,6 +8,8 @@ mod parts;
 
 use std::net::Ipv4Addr;
 
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 use ovs_packet::field::FieldId;
 use ovs_packet::{EthAddr, OfPort};
 
@@ -21,6 +23,7 @@ pub use parts::{
 ///
 /// A list of no actions drops the packet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Action {
     /// Send it out of a port, real or reserved.
@@ -31,6 +34,7 @@ pub enum Action {
         max_len: u16,
     },
     /// Send it out of the port that a field names.
+    #[cfg_attr(feature = "serde", serde(rename = "output_reg"))]
     OutputField {
         /// The field.
         src: Subfield,
@@ -40,6 +44,7 @@ pub enum Action {
         wide: bool,
     },
     /// Send its first bytes out of a port.
+    #[cfg_attr(feature = "serde", serde(rename = "output_trunc"))]
     OutputTruncated {
         /// The port.
         port: OfPort,
@@ -60,6 +65,7 @@ pub enum Action {
     /// Choose one of several ports that is up.
     Bundle(Box<Bundle>),
     /// Overwrite the bits of `mask` in a field with those of `value`, both right-aligned.
+    #[cfg_attr(feature = "serde", serde(with = "OneField"))]
     SetField {
         /// The field.
         field: FieldId,
@@ -69,6 +75,7 @@ pub enum Action {
         mask: u128,
     },
     /// The same, in Nicira's encoding with a mask (`reg_load2`).
+    #[cfg_attr(feature = "serde", serde(rename = "reg_load2", with = "OneField"))]
     SetFieldNicira {
         /// The field.
         field: FieldId,
@@ -82,8 +89,10 @@ pub enum Action {
         /// Which of the 64 fields `tun_metadata`.
         index: u8,
         /// The value, at most 124 bytes; zero outside the mask.
+        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
         value: Vec<u8>,
         /// The bits to overwrite, as long as the value.
+        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
         mask: Vec<u8>,
         /// In Nicira's encoding.
         nicira: bool,
@@ -93,6 +102,7 @@ pub enum Action {
         /// Where.
         dst: Subfield,
         /// The bits.
+        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
         value: u64,
     },
     /// Copy bits of a field to another.
@@ -129,24 +139,32 @@ pub enum Action {
     /// Take the VLAN tag off, in OpenFlow 1.0's words.
     StripVlan,
     /// Add a VLAN tag with this tag protocol, VLAN id 0 and priority of the tag below.
-    PushVlan(u16),
+    PushVlan(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] u16),
     /// Take the outermost VLAN tag off.
     PopVlan,
     /// Set the Ethernet source.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_dl_src"))]
     SetEthSrc(EthAddr),
     /// Set the Ethernet destination.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_dl_dst"))]
     SetEthDst(EthAddr),
     /// Set the IPv4 source.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_nw_src"))]
     SetIpv4Src(Ipv4Addr),
     /// Set the IPv4 destination.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_nw_dst"))]
     SetIpv4Dst(Ipv4Addr),
     /// Set the TOS byte without its ECN bits.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_nw_tos"))]
     SetIpTos(u8),
     /// Set the ECN bits.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_nw_ecn"))]
     SetIpEcn(u8),
     /// Set the TTL.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_nw_ttl"))]
     SetIpTtl(u8),
     /// Set the source port of TCP, UDP or SCTP.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_tp_src"))]
     SetL4Src {
         /// The port.
         port: u16,
@@ -154,6 +172,7 @@ pub enum Action {
         protocol: u8,
     },
     /// Set the destination port of TCP, UDP or SCTP.
+    #[cfg_attr(feature = "serde", serde(rename = "mod_tp_dst"))]
     SetL4Dst {
         /// The port.
         port: u16,
@@ -163,6 +182,7 @@ pub enum Action {
     /// Take one off the TTL; a packet whose TTL is used up goes to the controllers and no further.
     DecTtl,
     /// The same, but to the controllers with these ids.
+    #[cfg_attr(feature = "serde", serde(rename = "dec_ttl_cnt_ids"))]
     DecTtlTo(Vec<u16>),
     /// Set the MPLS label.
     SetMplsLabel(u32),
@@ -173,9 +193,9 @@ pub enum Action {
     /// Take one off the MPLS TTL.
     DecMplsTtl,
     /// Push an MPLS entry; the argument is the Ethertype, 0x8847 or 0x8848.
-    PushMpls(u16),
+    PushMpls(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] u16),
     /// Pop an MPLS entry; the argument is the Ethertype of what is below.
-    PopMpls(u16),
+    PopMpls(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] u16),
     /// Take one off the TTL of the Network Service Header.
     DecNshTtl,
     /// Remove a tunnel option.
@@ -183,6 +203,7 @@ pub enum Action {
     /// Set the tunnel id.
     SetTunnel {
         /// The id.
+        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
         id: u64,
         /// Say it in 64 bits though 32 would do.
         wide: bool,
@@ -224,7 +245,7 @@ pub enum Action {
     /// Hash the packet into a field.
     Multipath(Box<Multipath>),
     /// Nothing: bytes for the controller's own use.
-    Note(Vec<u8>),
+    Note(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] Vec<u8>),
     /// End the processing.
     Exit,
     /// Sample the packet for a collector.
@@ -238,6 +259,7 @@ pub enum Action {
     /// Execute actions on a copy: what they change does not outlive them.
     Clone(Vec<Action>),
     /// Write into a bit whether the packet is longer than this.
+    #[cfg_attr(feature = "serde", serde(rename = "check_pkt_larger"))]
     CheckPacketLarger {
         /// The length in bytes.
         length: u16,
@@ -247,6 +269,7 @@ pub enum Action {
     /// Put a header in front.
     Encap {
         /// The packet's type with it: namespace and type in 16 bits each.
+        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
         packet_type: u32,
         /// Length of the header; 0 leaves it to the switch.
         header_len: u16,
@@ -254,10 +277,11 @@ pub enum Action {
         properties: Vec<EncapProperty>,
     },
     /// Take the outermost header off; the argument is the type of what is below, 0x1fffe for what the header says.
-    Decap(u32),
+    Decap(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] u32),
     /// Apply a meter.
     Meter(u32),
     /// Overwrite bits of the pipeline's metadata: value and mask. An action in OpenFlow 1.0 only.
+    #[cfg_attr(feature = "serde", serde(with = "Pair"))]
     WriteMetadata(u64, u64),
     /// For upstream's tests: recirculate the packet.
     DebugRecirc,
@@ -446,19 +470,25 @@ impl Action {
 /// What a flow does with the packets that it matches (OpenFlow 1.5, section 7.2.4): at most one instruction of each
 /// kind, in this order.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Instructions {
     /// The meter that comes before everything. From OpenFlow 1.5 on it is an action.
     pub meter: Option<u32>,
     /// Executed at once.
+    #[cfg_attr(feature = "serde", serde(rename = "apply_actions"))]
     pub apply: Vec<Action>,
     /// The action set is emptied.
+    #[cfg_attr(feature = "serde", serde(rename = "clear_actions"))]
     pub clear: bool,
     /// Merged into the action set, which is executed where the pipeline ends.
+    #[cfg_attr(feature = "serde", serde(rename = "write_actions"))]
     pub write: Option<Vec<Action>>,
     /// Bits to overwrite in the pipeline's metadata: value and mask.
+    #[cfg_attr(feature = "serde", serde(rename = "write_metadata", with = "As::<Option<Record<ValueAndMask, Hex>>>"))]
     pub metadata: Option<(u64, u64)>,
     /// The table to go on with.
+    #[cfg_attr(feature = "serde", serde(rename = "goto_table"))]
     pub goto: Option<u8>,
 }
 

@@ -7,9 +7,12 @@ use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
 
 use super::Action;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// A run of bits of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Subfield {
     /// The field.
     pub field: FieldId,
@@ -71,19 +74,24 @@ impl Subfield {
 
 /// Parameters of [`Action::Controller`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Controller {
     /// How many bytes of the packet to send; [`Action::WHOLE`] is all of them.
     pub max_len: u16,
     /// Which controllers.
+    #[cfg_attr(feature = "serde", serde(rename = "controller_id"))]
     pub id: u16,
     /// Why (`OFPR_*`).
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<Reason>>"))]
     pub reason: u8,
     /// Bytes that the packet-in repeats.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub userdata: Vec<u8>,
     /// Wait until the controller resumes the packet.
     pub pause: bool,
     /// A meter instead of the one of controllers.
+    #[cfg_attr(feature = "serde", serde(rename = "meter_id"))]
     pub meter: Option<u32>,
     /// Say it with properties though the older encoding would do.
     pub extended: bool,
@@ -135,6 +143,21 @@ macro_rules! words {
                 Self::ALL.iter().find(|(v, _)| v.number() == number).map(|(v, _)| *v)
             }
         }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(self.word())
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<$name, D::Error> {
+                let word = String::deserialize(d)?;
+                $name::by_word(&word).ok_or_else(|| serde::de::Error::unknown_variant(&word, &[$($word),+]))
+            }
+        }
     };
 }
 
@@ -184,6 +207,7 @@ words! {
 
 /// Parameters of [`Action::Bundle`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Bundle {
     /// What is hashed.
     pub fields: HashFields,
@@ -199,6 +223,7 @@ pub struct Bundle {
 
 /// Parameters of [`Action::Multipath`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Multipath {
     /// What is hashed.
     pub fields: HashFields,
@@ -229,6 +254,7 @@ bitflags! {
 
 /// Parameters of [`Action::Learn`]: the flow to make.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Learn {
     /// Seconds without a packet after which it ends; 0 is never.
@@ -238,10 +264,13 @@ pub struct Learn {
     /// Its priority.
     pub priority: u16,
     /// Its cookie.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie: u64,
     /// Flags.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Set>"))]
     pub flags: LearnFlags,
     /// Its table.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Its idle timeout once a TCP connection ends; 0 leaves it.
     pub fin_idle_timeout: u16,
@@ -278,8 +307,10 @@ impl Default for Learn {
 
 /// A term of a learnt flow.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct LearnSpec {
     /// How many bits.
+    #[cfg_attr(feature = "serde", serde(rename = "n_bits"))]
     pub bits: u16,
     /// Where they come from.
     pub source: LearnSource,
@@ -289,15 +320,17 @@ pub struct LearnSpec {
 
 /// Where bits of a learnt flow come from.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum LearnSource {
     /// The packet.
     Field(Subfield),
     /// These: big-endian, right-aligned, as many bytes as the bits need.
-    Immediate(Vec<u8>),
+    Immediate(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] Vec<u8>),
 }
 
 /// What bits of a learnt flow become.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum LearnTarget {
     /// A part of the match.
     Match(Subfield),
@@ -309,6 +342,7 @@ pub enum LearnTarget {
 
 /// Which way a sampled packet goes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum SampleDirection {
     /// It is not said.
     #[default]
@@ -324,17 +358,22 @@ pub type Observation = Result<u32, Subfield>;
 
 /// Parameters of [`Action::Sample`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Sample {
     /// Of 65535 packets, how many; not 0.
     pub probability: u16,
     /// Which collectors.
+    #[cfg_attr(feature = "serde", serde(rename = "collector_set_id"))]
     pub collector_set: u32,
     /// Observation domain id, or the field that has it.
+    #[cfg_attr(feature = "serde", serde(rename = "obs_domain_id", with = "As::<NumberOrBits>"))]
     pub domain: Observation,
     /// Observation point id, or the field that has it.
+    #[cfg_attr(feature = "serde", serde(rename = "obs_point_id", with = "As::<NumberOrBits>"))]
     pub point: Observation,
     /// The port that the sampled packet goes out of; [`OfPort::ANY`] for none.
+    #[cfg_attr(feature = "serde", serde(rename = "sampling_port"))]
     pub port: OfPort,
     /// Which way it goes.
     pub direction: SampleDirection,
@@ -358,6 +397,7 @@ impl Default for Sample {
 
 /// Parameters of [`Action::Ct`].
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CtAction {
     /// Store the connection.
@@ -395,6 +435,7 @@ bitflags! {
 
 /// Addresses and ports to choose from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct NatRange {
     /// The lowest address.
     pub min: IpAddr,
@@ -408,8 +449,10 @@ pub struct NatRange {
 
 /// Parameters of [`Action::Nat`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Nat {
     /// What to translate, and how. None: as the connection has it.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Set>"))]
     pub flags: NatFlags,
     /// To what.
     pub range: Option<NatRange>,
@@ -417,6 +460,7 @@ pub struct Nat {
 
 /// A property of [`Action::Encap`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EncapProperty {
     /// The metadata type of a Network Service Header.
@@ -426,8 +470,10 @@ pub enum EncapProperty {
         /// Class.
         class: u16,
         /// Type.
+        #[cfg_attr(feature = "serde", serde(rename = "type"))]
         kind: u8,
         /// Value.
+        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
         value: Vec<u8>,
     },
 }

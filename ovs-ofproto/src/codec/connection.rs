@@ -5,12 +5,16 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::io::{Done, Io, Property};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// The connections to forget: those that agree in all that is said.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CtFlush {
     /// Their protocol; 0 is any.
+    #[cfg_attr(feature = "serde", serde(rename = "ip_proto"))]
     pub protocol: u8,
     /// Addresses and ports of the first packet.
     pub original: CtTuple,
@@ -19,13 +23,16 @@ pub struct CtFlush {
     /// Their zone.
     pub zone: Option<u16>,
     /// Their mark, and the bits of it that count.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Record<ValueAndMask, Hex>>>"))]
     pub mark: Option<(u32, u32)>,
     /// Their labels, and the bits of them that count.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Record<ValueAndMask, Hex>>>"))]
     pub labels: Option<(u128, u128)>,
 }
 
 /// Addresses and ports of a connection's packets one way. Zeros are any.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CtTuple {
     /// Where they come from.
@@ -37,6 +44,7 @@ pub struct CtTuple {
     /// The port that they go to.
     pub dst_port: u16,
     /// Of ICMP: identifier, type and code.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Icmp>"))]
     pub icmp: (u16, u8, u8),
 }
 

@@ -9,13 +9,18 @@ use std::fmt;
 use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF};
 
 use super::header::Version;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// An error's place in the numbering of one version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ErrorNumber {
     /// 0, or the experimenter.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub experimenter: u32,
     /// The type (`OFPET_*`).
+    #[cfg_attr(feature = "serde", serde(rename = "type"))]
     pub kind: u16,
     /// The code within the type; 0 for an experimenter's from OpenFlow 1.2 on, which have none.
     pub code: u16,

@@ -57,6 +57,10 @@ impl FlowStatsWriter {
         }
         let alone = self.w.len().saturating_sub(start) > Self::ROOM - 64;
         self.w.truncate(start);
+        if alone || matches!(done, Err(EncodeError::TooLong { .. })) {
+            let what = "Flow exceeded the maximum flow statistics reply size and was excluded from the response set";
+            tracing::warn!(target: "ofp_flow", "{what}");
+        }
         done?;
         if alone { Err(EncodeError::TooLong { what: "the statistics of a flow" }) } else { Ok(false) }
     }

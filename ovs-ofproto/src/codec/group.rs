@@ -10,6 +10,8 @@ use super::io::{Done, Io, Property, experimenter};
 use super::kind::Kind;
 use super::{action, oxm};
 use crate::action::Action;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// Of a bucket: no group to watch.
 const NO_GROUP: u32 = 0xffff_ffff;
@@ -20,15 +22,18 @@ const OLD_SELECTION: u64 = experimenter(0x1540, 1);
 
 /// What a group may do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Bucket {
     /// Its number; versions before 1.5 have none.
+    #[cfg_attr(feature = "serde", serde(rename = "bucket_id", with = "As::<Named<BucketId>>"))]
     pub id: u32,
     /// How likely it is selected.
     pub weight: u16,
     /// The port that must be up; [`OfPort::ANY`] is none.
     pub watch_port: OfPort,
     /// The group that must be alive; all ones is none.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<GroupId>>"))]
     pub watch_group: u32,
     /// What it does.
     pub actions: Vec<Action>,
@@ -117,6 +122,7 @@ impl Bucket {
 
 /// How a group of kind "select" selects.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Selection {
     /// `hash` or `dp_hash`.
@@ -124,6 +130,7 @@ pub struct Selection {
     /// The method's own.
     pub param: u64,
     /// The fields that are hashed, with the bits that count.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Masks>"))]
     pub fields: Vec<(FieldId, u128)>,
 }
 
@@ -200,11 +207,14 @@ fn lists(
 
 /// A group.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct GroupDesc {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "group_id", with = "As::<Named<GroupId>>"))]
     pub group: u32,
     /// 0 all of the buckets, 1 one that is selected, 2 the one that there is, 3 the first that is alive.
+    #[cfg_attr(feature = "serde", serde(rename = "type", with = "As::<Named<GroupType>>"))]
     pub kind: u8,
     /// What it may do.
     pub buckets: Vec<Bucket>,
@@ -232,13 +242,17 @@ impl GroupDesc {
 
 /// Changes groups.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct GroupMod {
     /// 0 adds, 1 modifies, 2 deletes, 3 inserts buckets, 5 removes buckets, 0x8000 adds or modifies.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<GroupCommand>>"))]
     pub command: u16,
     /// The group.
+    #[cfg_attr(feature = "serde", serde(rename = "group"))]
     pub desc: GroupDesc,
     /// The bucket to insert behind or to remove; above 0xffffff00 first, last or all.
+    #[cfg_attr(feature = "serde", serde(rename = "command_bucket_id", with = "As::<Named<BucketId>>"))]
     pub bucket: u32,
 }
 
@@ -304,17 +318,23 @@ impl GroupMod {
 
 /// The statistics of a group. All ones are not counted.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct GroupStats {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "group_id"))]
     pub group: u32,
     /// How many flows and groups name it.
+    #[cfg_attr(feature = "serde", serde(rename = "ref_count"))]
     pub references: u32,
     /// Packets and bytes.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<PacketsAndBytes, Counter>>"))]
     pub counts: (u64, u64),
     /// How long it has existed: seconds and nanoseconds; versions 1.1 and 1.2 do not tell.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Seconds>>"))]
     pub duration: Option<(u32, u32)>,
     /// Of each bucket, packets and bytes.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Vec<Record<PacketsAndBytes, Counter>>>"))]
     pub buckets: Vec<(u64, u64)>,
 }
 
@@ -345,15 +365,20 @@ impl GroupStats {
 
 /// Which groups there can be: of each kind in turn.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct GroupFeatures {
     /// The kinds, a bit each.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<GroupTypes>>"))]
     pub types: u32,
     /// `OFPGFC_*`.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<GroupCapabilities>>"))]
     pub capabilities: u32,
     /// How many.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<GroupType>>"))]
     pub max_groups: [u32; 4],
     /// The actions that they can have, a bit each, as the version numbers them.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<GroupType, Bits>>"))]
     pub actions: [u32; 4],
 }
 

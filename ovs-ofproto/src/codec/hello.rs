@@ -3,6 +3,8 @@
 use super::cursor::{Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 const ELEMENT_VERSIONBITMAP: u16 = 1;
 
@@ -55,9 +57,11 @@ pub fn negotiate(ours: Versions, theirs: Versions) -> Option<Version> {
 
 /// OFPT_HELLO.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Hello {
     /// The versions that the sender speaks; without it, all up to the one that the message's header has.
+    #[cfg_attr(feature = "serde", serde(rename = "versions", with = "As::<Option<VersionList>>"))]
     pub bitmap: Option<Versions>,
 }
 

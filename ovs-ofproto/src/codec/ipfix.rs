@@ -1,9 +1,12 @@
 //! The statistics of flow export by IPFIX (NXST_IPFIX_*).
 
 use super::io::{Done, Io};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// What an exporter has seen. All ones are not counted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct IpfixStats {
     /// Flows, ended ones included.
@@ -13,14 +16,18 @@ pub struct IpfixStats {
     /// Packets sampled.
     pub packets: u64,
     /// Of those, of IPv4 and IPv6.
+    #[cfg_attr(feature = "serde", serde(rename = "sampled", with = "As::<Record<IpVersions>>"))]
     pub ip: [u64; 2],
     /// Packets that could not be sampled.
     pub errors: u64,
     /// Of those, of IPv4 and IPv6.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<IpVersions>>"))]
     pub ip_errors: [u64; 2],
     /// Packets sent to collectors, and those that could not be.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<IpfixSent>>"))]
     pub sent: [u64; 2],
     /// The set of collectors; 0 for that of the bridge.
+    #[cfg_attr(feature = "serde", serde(rename = "collector_set_id"))]
     pub collector_set: u32,
 }
 

@@ -3,17 +3,23 @@
 use super::cursor::Shape;
 use super::error::OfError;
 use super::io::{Done, Io};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// A band of a meter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Band {
     /// 1 drops, 2 lowers the class.
+    #[cfg_attr(feature = "serde", serde(rename = "type", with = "As::<Named<BandType>>"))]
     pub kind: u16,
     /// Kilobits or packets per second above which it does.
     pub rate: u32,
     /// How many may come at once.
+    #[cfg_attr(feature = "serde", serde(rename = "burst_size"))]
     pub burst: u32,
     /// By how much the class is lowered.
+    #[cfg_attr(feature = "serde", serde(rename = "prec_level"))]
     pub precedence: u8,
 }
 
@@ -40,11 +46,14 @@ impl Band {
 
 /// A meter as it is set up.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct MeterConfig {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "meter_id", with = "As::<Named<MeterId>>"))]
     pub meter: u32,
     /// `OFPMF_*`.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<MeterFlags>>"))]
     pub flags: u16,
     /// Its bands.
     pub bands: Vec<Band>,
@@ -65,11 +74,14 @@ impl MeterConfig {
 
 /// Changes a meter.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct MeterMod {
     /// 0 adds, 1 modifies, 2 deletes.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<MeterCommand>>"))]
     pub command: u16,
     /// The meter; bands and flags of a deletion say nothing.
+    #[cfg_attr(feature = "serde", serde(rename = "meter"))]
     pub config: MeterConfig,
 }
 
@@ -92,17 +104,23 @@ impl MeterMod {
 
 /// The statistics of a meter.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct MeterStats {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "meter_id", with = "As::<Named<MeterId>>"))]
     pub meter: u32,
     /// Flows that use it.
+    #[cfg_attr(feature = "serde", serde(rename = "flow_count"))]
     pub flows: u32,
     /// Packets and bytes that came to it.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<PacketsAndBytes, Counter>>"))]
     pub input: (u64, u64),
     /// How long it has existed: seconds and nanoseconds.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Seconds>"))]
     pub duration: (u32, u32),
     /// Of each band, packets and bytes.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Vec<Record<PacketsAndBytes, Counter>>>"))]
     pub bands: Vec<(u64, u64)>,
 }
 
@@ -129,13 +147,16 @@ impl MeterStats {
 
 /// Which meters there can be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct MeterFeatures {
     /// How many.
     pub max_meters: u32,
     /// Kinds of bands, a bit each.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<BandTypes>>"))]
     pub band_types: u32,
     /// `OFPMF_*`.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<MeterFlags>>"))]
     pub capabilities: u32,
     /// How many bands a meter may have.
     pub max_bands: u8,

@@ -94,7 +94,7 @@ mod report;
 mod switch;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tlv;
 
 pub use action::MAX_NESTING;

@@ -18,6 +18,8 @@ use super::oxm::Reading;
 use super::{action, instruction, matching, oxm};
 use crate::action::Instructions;
 use crate::flow_mod::ALL_TABLES;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 bitflags! {
     /// What a monitor tells, as OpenFlow 1.4 numbers it (`OFPFMF_*`).
@@ -65,6 +67,7 @@ impl MonitorFlags {
 
 /// What a request does with a monitor (`OFPFMC_*`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MonitorCommand {
     /// Begins it.
     #[default]
@@ -77,21 +80,27 @@ pub enum MonitorCommand {
 
 /// Asks to be told of changes of flows.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FlowMonitorRequest {
     /// The controller's number of the monitor.
+    #[cfg_attr(feature = "serde", serde(rename = "monitor_id"))]
     pub id: u32,
     /// What to do with it. Of one that ends, the rest says nothing.
     pub command: MonitorCommand,
     /// What it tells.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Set>"))]
     pub flags: MonitorFlags,
     /// Only flows that output to this port; [`OfPort::ANY`] is all.
     pub out_port: OfPort,
     /// Only flows that output to this group; 0xffffffff is all.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<GroupId>>"))]
     pub out_group: u32,
     /// The table, or [`ALL_TABLES`].
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Only flows within this match.
+    #[cfg_attr(feature = "serde", serde(rename = "match"))]
     pub matching: Match,
 }
 
@@ -225,24 +234,27 @@ fn length_of_match(w: &Writer, start: usize) -> u16 {
 
 /// What happened to a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum FlowEvent {
     /// It was there when the monitor began; before OpenFlow 1.4, it was added.
     Initial,
     /// It was added.
     Added,
     /// It ended, for this reason (`OFPRR_*`).
-    Removed(u8),
+    Removed(#[cfg_attr(feature = "serde", serde(with = "As::<Named<RemovedReason>>"))] u8),
     /// What it does changed.
     Modified,
 }
 
 /// A change of a flow, in full.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FlowChange {
     /// What happened.
     pub event: FlowEvent,
     /// Its table.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Its priority.
     pub priority: u16,
@@ -251,8 +263,10 @@ pub struct FlowChange {
     /// Its hard timeout.
     pub hard_timeout: u16,
     /// Its cookie.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie: u64,
     /// What it matches.
+    #[cfg_attr(feature = "serde", serde(rename = "match"))]
     pub matching: Match,
     /// What it does, if that was asked for.
     pub instructions: Instructions,
@@ -275,6 +289,7 @@ impl Default for FlowChange {
 
 /// What a monitor tells.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FlowUpdate {
     /// A flow changed.

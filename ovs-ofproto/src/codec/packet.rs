@@ -10,13 +10,16 @@ use super::kind::{Kind, MessageKind};
 use super::oxm::Reading;
 use super::{action, matching, oxm};
 use crate::action::Action;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// Of a buffer id: none, the packet is in the message (OFP_NO_BUFFER).
 pub const NO_BUFFER: u32 = 0xffff_ffff;
 
 /// Why a packet is sent to a controller (`OFPR_*`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct PacketInReason(pub u8);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PacketInReason(#[cfg_attr(feature = "serde", serde(with = "As::<Named<Reason>>"))] pub u8);
 
 impl PacketInReason {
     /// No flow but the table-miss flow matched.
@@ -56,26 +59,33 @@ impl PacketInReason {
 
 /// A packet for the controller.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PacketIn {
     /// Number that the switch keeps the packet under, or [`NO_BUFFER`].
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<BufferId>>"))]
     pub buffer_id: u32,
     /// Length of the whole packet, of which `data` may be the beginning.
     pub total_len: u32,
     /// Why it is sent.
     pub reason: PacketInReason,
     /// Table of the flow that sent it; 0 if it is not told.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Cookie of that flow; all ones if there is none.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie: u64,
     /// What the packet's headers do not say: ingress port, metadata, registers.
     pub metadata: Match,
     /// The packet, or its beginning.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub data: Vec<u8>,
     /// What the flow had the packet-in repeat.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>", default))]
     pub userdata: Vec<u8>,
     /// How to go on with the packet: properties that the switch alone understands, and gets back to resume it. None if
     /// the packet is not waiting.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Hex>>", default))]
     pub continuation: Option<Vec<u8>>,
 }
 
@@ -344,9 +354,11 @@ impl<'a> PacketInView<'a> {
 
 /// A packet from the controller, with what to do with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PacketOut {
     /// Number that the switch keeps the packet under, or [`NO_BUFFER`].
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<BufferId>>"))]
     pub buffer_id: u32,
     /// The port that it is taken to have come in by, real or [`OfPort::CONTROLLER`].
     pub in_port: OfPort,
@@ -355,6 +367,7 @@ pub struct PacketOut {
     /// What to do.
     pub actions: Vec<Action>,
     /// The packet; empty if it is in a buffer.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>", default))]
     pub data: Vec<u8>,
 }
 

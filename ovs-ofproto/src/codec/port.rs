@@ -6,24 +6,32 @@ use super::cursor::Shape;
 use super::error::{EncodeError, OfError};
 use super::header::Version;
 use super::io::{Done, Io, Property};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// A port as a switch describes it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Port {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub number: OfPort,
     /// Its address.
     pub hw_addr: EthAddr,
     /// Its name, of which 15 bytes are sent.
     pub name: String,
     /// `OFPPC_*`, as the version has them.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<PortConfig>>"))]
     pub config: u32,
     /// `OFPPS_*`, as the version has them.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<PortState>>"))]
     pub state: u32,
     /// `OFPPF_*`, as the version has them: now, offered, supported, and what the peer offers.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<PortFeatures, Bits>>"))]
     pub features: [u32; 4],
     /// Kilobits per second: now and at most. OpenFlow 1.0 does not tell.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<PortSpeed>>"))]
     pub speed: [u32; 2],
 }
 
@@ -114,9 +122,11 @@ impl Port {
 
 /// A port came, went or changed.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PortStatus {
     /// 0 it came, 1 it went, 2 it changed.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<PortReason>>"))]
     pub reason: u8,
     /// The port.
     pub port: Port,
@@ -132,17 +142,22 @@ impl PortStatus {
 
 /// Changes a port.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PortMod {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub number: OfPort,
     /// Its address, which must be right.
     pub hw_addr: EthAddr,
     /// `OFPPC_*`.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<PortConfig>>"))]
     pub config: u32,
     /// The bits of `config` to change.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<PortConfig>>"))]
     pub mask: u32,
     /// `OFPPF_*` to offer; 0 leaves them.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Bits>"))]
     pub advertise: u32,
 }
 
@@ -198,16 +213,21 @@ impl PortMod {
 
 /// The statistics of a port. All ones are not counted.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PortStats {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub number: OfPort,
     /// In OpenFlow's order: packets received and sent, bytes, dropped, errors; frame, overrun and CRC errors;
     /// collisions.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<PortCounters, Counter>>"))]
     pub counts: [u64; 12],
     /// How long it has existed, in seconds and nanoseconds; versions before 1.3 do not tell.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Seconds>>"))]
     pub duration: Option<(u32, u32)>,
     /// Nicira's and RFC 2819's counters, from OpenFlow 1.4 on, as the property has them.
+    #[cfg_attr(feature = "serde", serde(rename = "custom", with = "As::<Vec<Counter>>"))]
     pub more: Vec<u64>,
 }
 
@@ -301,9 +321,11 @@ impl PortStats {
 
 /// Asks for one port, or for all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PortRequest {
     /// The port; [`OfPort::ANY`] is all.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub port: OfPort,
 }
 

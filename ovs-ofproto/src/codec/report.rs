@@ -8,14 +8,18 @@ use super::header::Version;
 use super::io::{Done, Io};
 use super::kind::Kind;
 use super::port::Port;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// OFPT_ERROR.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ErrorMessage {
     /// What went wrong.
     pub error: OfError,
     /// The beginning of the request, at least 64 bytes of it if it has as many; text for a failed hello.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>", default))]
     pub data: Vec<u8>,
 }
 
@@ -116,19 +120,26 @@ bitflags! {
 
 /// What a switch says of itself.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FeaturesReply {
     /// Number of the switch: 16 bits of the implementer's choice, then a MAC address.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub datapath_id: u64,
     /// How many packets it keeps for the controller.
+    #[cfg_attr(feature = "serde", serde(rename = "n_buffers"))]
     pub buffers: u32,
     /// How many tables it has.
+    #[cfg_attr(feature = "serde", serde(rename = "n_tables"))]
     pub tables: u8,
     /// Which auxiliary connection this is; 0 is the main one.
+    #[cfg_attr(feature = "serde", serde(rename = "auxiliary_id"))]
     pub auxiliary: u8,
     /// What it can do.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Set>"))]
     pub capabilities: Capabilities,
     /// Of OpenFlow 1.0, the actions that it has, a bit each; later reserved, as they came.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Bits>"))]
     pub reserved: u32,
     /// Its ports, as far as they fit; from OpenFlow 1.3 on, they are asked for.
     pub ports: Vec<Port>,
@@ -164,9 +175,11 @@ impl FeaturesReply {
 
 /// How a switch treats packets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct SwitchConfig {
     /// Fragments (`OFPC_FRAG_*`), and in bit 2 whether packets whose TTL is used up go to the controllers.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<ConfigFlags>>"))]
     pub flags: u16,
     /// How many bytes of a packet without a flow go to the controllers.
     pub miss_send_len: u16,

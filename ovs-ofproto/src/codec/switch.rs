@@ -7,20 +7,28 @@ use super::error::OfError;
 use super::header::{Header, Version};
 use super::io::{Done, Io, Property};
 use super::kind::{Kind, MessageKind};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// What a switch is, in words.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Description {
     /// Who made it.
+    #[cfg_attr(feature = "serde", serde(rename = "mfr_desc"))]
     pub manufacturer: String,
     /// Its hardware.
+    #[cfg_attr(feature = "serde", serde(rename = "hw_desc"))]
     pub hardware: String,
     /// Its software.
+    #[cfg_attr(feature = "serde", serde(rename = "sw_desc"))]
     pub software: String,
     /// Its serial number.
+    #[cfg_attr(feature = "serde", serde(rename = "serial_num"))]
     pub serial: String,
     /// What it is for.
+    #[cfg_attr(feature = "serde", serde(rename = "dp_desc"))]
     pub datapath: String,
 }
 
@@ -36,11 +44,14 @@ impl Description {
 
 /// Asks which queues a port has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct QueueRequest {
     /// The port; [`OfPort::ANY`] is all.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub port: OfPort,
     /// The queue; all ones is all. Before OpenFlow 1.4, always all.
+    #[cfg_attr(feature = "serde", serde(rename = "queue_id", with = "As::<Named<QueueId>>"))]
     pub queue: u32,
 }
 
@@ -71,11 +82,14 @@ impl QueueRequest {
 
 /// A queue of a port.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Queue {
     /// The port.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub port: OfPort,
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "queue_id", with = "As::<Named<QueueId>>"))]
     pub queue: u32,
     /// The rate that it has at least, in tenths of a percent.
     pub min_rate: Option<u16>,
@@ -174,11 +188,14 @@ impl Queue {
 
 /// Asks what queues have seen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct QueueStatsRequest {
     /// The port; [`OfPort::ANY`] is all.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub port: OfPort,
     /// The queue; all ones is all.
+    #[cfg_attr(feature = "serde", serde(rename = "queue_id", with = "As::<Named<QueueId>>"))]
     pub queue: u32,
 }
 
@@ -205,15 +222,20 @@ impl QueueStatsRequest {
 
 /// The statistics of a queue. All ones are not counted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct QueueStats {
     /// The port.
+    #[cfg_attr(feature = "serde", serde(rename = "port_no"))]
     pub port: OfPort,
     /// The queue.
+    #[cfg_attr(feature = "serde", serde(rename = "queue_id", with = "As::<Named<QueueId>>"))]
     pub queue: u32,
     /// Bytes, packets and errors sent.
+    #[cfg_attr(feature = "serde", serde(rename = "counts", with = "As::<Record<QueueCounters, Counter>>"))]
     pub sent: [u64; 3],
     /// How long it has existed: seconds and nanoseconds; versions before 1.3 do not tell.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Seconds>>"))]
     pub duration: Option<(u32, u32)>,
 }
 
@@ -261,11 +283,14 @@ impl QueueStats {
 
 /// The role of a controller.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Role {
     /// 0 leaves it, 1 is equal, 2 primary, 3 secondary.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<RoleName>>"))]
     pub role: u32,
     /// Which election this is of.
+    #[cfg_attr(feature = "serde", serde(rename = "generation_id"))]
     pub generation: Option<u64>,
 }
 
@@ -293,13 +318,17 @@ impl Role {
 
 /// A controller has another role now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RoleStatus {
     /// As of [`Role`].
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<RoleName>>"))]
     pub role: u32,
     /// 0 another is primary, 1 the switch was set up so, 2 an experimenter's.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<RoleReason>>"))]
     pub reason: u8,
     /// Which election this is of.
+    #[cfg_attr(feature = "serde", serde(rename = "generation_id"))]
     pub generation: u64,
 }
 
@@ -318,10 +347,12 @@ impl RoleStatus {
 /// Which messages come unasked: of each kind, the reasons for which one comes, a bit each, to a secondary and to another
 /// controller.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct AsyncConfig {
     /// Packet-in, port status, flow removed, role status, table status, requests forwarded: primary, then secondary.
     /// None: it is not said.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Record<AsyncKinds, Record<AsyncRoles, Option<Bits>>>>"))]
     pub masks: [[Option<u32>; 2]; 6],
 }
 
@@ -399,13 +430,17 @@ impl AsyncConfig {
 
 /// Begins, closes and ends a bundle.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BundleControl {
     /// Which bundle.
+    #[cfg_attr(feature = "serde", serde(rename = "bundle_id"))]
     pub bundle: u32,
     /// `OFPBCT_*`: 0 open, 2 close, 4 commit, 6 discard, and each one's reply behind it.
+    #[cfg_attr(feature = "serde", serde(rename = "type", with = "As::<Named<BundleType>>"))]
     pub kind: u16,
     /// 1 atomic, 2 in order.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<BundleFlags>>"))]
     pub flags: u16,
 }
 
@@ -421,13 +456,17 @@ impl BundleControl {
 
 /// Adds a message to a bundle.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BundleAdd {
     /// Which bundle.
+    #[cfg_attr(feature = "serde", serde(rename = "bundle_id"))]
     pub bundle: u32,
     /// 1 atomic, 2 in order.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<BundleFlags>>"))]
     pub flags: u16,
     /// The message, whole; version and xid must be those of this one.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Nested>"))]
     pub message: Vec<u8>,
 }
 

@@ -5,12 +5,16 @@ use ovs_packet::field::{TLV_FIELDS, TUN_OPTION_MAX, TlvMapping};
 use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::io::{Done, Io};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// Changes the table of tunnel options, all of it or nothing.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TlvTableMod {
     /// 0 adds, 1 deletes by the numbers of the fields, 2 deletes all.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<TlvCommand>>"))]
     pub command: u16,
     /// The options.
     pub mappings: Vec<TlvMapping>,
@@ -18,6 +22,7 @@ pub struct TlvTableMod {
 
 /// The table of tunnel options.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TlvTableReply {
     /// How many bytes all options together may have.

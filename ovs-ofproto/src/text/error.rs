@@ -145,8 +145,21 @@ fn value(f: &mut fmt::Formatter<'_>, e: &ParseValueError) -> fmt::Result {
             f,
             "{text}: unknown fragment type (valid types are \"no\", \"yes\", \"first\", \"later\", \"not_later\""
         ),
+        Format::TcpFlags | Format::CtState | Format::TunnelFlags => match said_twice(text) {
+            Some(flag) => {
+                let kind = if e.field == FieldId::TcpFlags { "TCP" } else { info.name };
+                write!(f, "{flag}: Each {kind} flag can be specified only once")
+            }
+            None => write!(f, "{text}: expected {} for {}", e.expected, info.name),
+        },
         _ => write!(f, "{text}: expected {} for {}", e.expected, info.name),
     }
+}
+
+/// The first flag with a sign that stands there again.
+fn said_twice(text: &str) -> Option<&str> {
+    let flags = || text.starts_with(['+', '-']).then(|| text.split(['+', '-']).skip(1)).into_iter().flatten();
+    flags().enumerate().find(|(n, flag)| flags().take(*n).any(|before| before == *flag)).map(|(_, flag)| flag)
 }
 
 /// Reads the value of a field, with a mask or without.

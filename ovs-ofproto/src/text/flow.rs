@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use ovs_packet::Match;
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, Value};
 use ovs_packet::text::{MatchProblem, NoNames, PortNames, Term, match_of_terms_with, terms};
 
-use super::error::{ParseFlowError, Parsed, Problem, invalid};
+use super::error::{ParseFlowError, Parsed, Problem, field_value, invalid};
 use super::number::{port_of, table_of, u16_of, u64_of};
 use super::protocol::Protocols;
 use crate::codec::{FlowStatsRequest, OfError};
@@ -38,6 +38,7 @@ pub struct Read<T> {
 #[derive(Clone, Copy)]
 pub struct Parser<'p> {
     pub(super) ports: &'p dyn PortNames,
+    normalises: bool,
 }
 
 impl std::fmt::Debug for Parser<'_> {
@@ -48,7 +49,7 @@ impl std::fmt::Debug for Parser<'_> {
 
 impl Default for Parser<'_> {
     fn default() -> Self {
-        Parser { ports: &NoNames }
+        Parser { ports: &NoNames, normalises: false }
     }
 }
 
@@ -148,7 +149,13 @@ impl Keys {
 impl<'p> Parser<'p> {
     /// A parser that asks `ports` for the names that it does not know.
     pub fn new(ports: &'p dyn PortNames) -> Parser<'p> {
-        Parser { ports }
+        Parser { ports, normalises: false }
+    }
+
+    /// The same, but a flow may match fields that the rest of its match does not say to be there: as upstream's
+    /// tools do it, they are left out, which is told in the log.
+    pub fn normalising(self) -> Parser<'p> {
+        Parser { normalises: true, ..self }
     }
 
     /// Reads a flow as `add-flow`, `mod-flows` or `del-flows` take it. What `dump-flows` prints can be read too: what
@@ -247,9 +254,32 @@ impl<'p> Parser<'p> {
                 matching.push(t);
             }
         }
+        let unmet = if self.normalises { self.take_unmet(&mut matching)? } else { Vec::new() };
         flow.matching = self.matching(&matching)?;
+        if !unmet.is_empty() {
+            let mut before = flow.matching.to_owned();
+            unmet.iter().for_each(|v| before.set_masked(v.field, v.value, v.mask));
+            tracing::info!(target: "ofp_match", "normalization changed ofp_match, details:");
+            tracing::info!(target: "ofp_match", " pre: {before}");
+            tracing::info!(target: "ofp_match", "post: {}", flow.matching);
+        }
         protocols &= forms_of_match(&matching, &flow.matching);
         Ok(protocols)
+    }
+
+    /// Takes terms away that need what the others do not say, and gives what they say.
+    fn take_unmet(&self, terms: &mut Vec<Term<'_>>) -> Parsed<Vec<Value>> {
+        let mut unmet = Vec::new();
+        while let Err(e) = match_of_terms_with(terms, self.ports) {
+            let lacks = matches!(e.problem, MatchProblem::Prerequisite { .. });
+            let Some(n) = terms.iter().position(|t| lacks && t.at == e.at) else { break };
+            let t = terms.remove(n);
+            if let (Some(field), Some(text)) = (FieldId::by_name(t.name), t.value) {
+                let at = t.at.saturating_add(t.name.len()).saturating_add(1);
+                unmet.push(field_value(field, text, at)?);
+            }
+        }
+        Ok(unmet)
     }
 
     /// Builds a match from terms.
@@ -275,7 +305,7 @@ impl<'p> Parser<'p> {
         };
         match t.name {
             "table" => {
-                flow.table = table_of(value()?, value_at, |text| format!("unknown table \"{text}\""))?;
+                flow.table = table_of(value()?, value_at, self.ports, |text| format!("unknown table \"{text}\""))?;
                 if flow.table != ALL_TABLES {
                     *protocols &= Protocols::TABLED;
                 }

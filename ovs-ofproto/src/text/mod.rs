@@ -22,7 +22,8 @@
 //! - `protocol`: [`Protocols`], the forms of OpenFlow that can say what was read;
 //! - `lexer`: what cuts lists into items; `subfield`: names such as `NXM_NX_REG0[0..7]`; `number`;
 //! - `error`: [`ParseFlowError`], the place of what is wrong, and what it is, in upstream's words;
-//! - `print`: `Display` of actions, instructions, flow modifications and flow statistics;
+//! - `print`: `Display` of actions, instructions, flow modifications and flow statistics, and the same with names
+//!   ([`InNames`]);
 //! - `message`: [`message()`], what `ofp-print` says of a whole message, and [`packet_match`] of a packet.
 //!
 //! # Rules
@@ -57,13 +58,13 @@ pub use fields::{fields_of, fields_text};
 pub use flow::{Parser, Read};
 pub use group::GroupCommand;
 pub use lexer::key_values;
-pub use message::{message, ofp_print, packet_match};
+pub use message::{message, ofp_print, ofp_print_in_names, packet_match};
 pub use meter::MeterCommand;
-pub use ovs_packet::text::{NoNames, PortNames};
+pub use ovs_packet::text::{NoNames, PortNames, TableText};
 pub use packet_out::BundleLine;
-pub use print::ActionList;
 #[cfg(feature = "pipeline")]
 pub(crate) use print::Prioritised;
+pub use print::{ActionList, InNames};
 pub use protocol::{Protocols, UnknownProtocol};
 pub use table::TableSetting;
 pub use tlv::tlv_mappings;

@@ -46,7 +46,7 @@ impl Parser<'_> {
                 "table" | "out_port" | "out_group" if item.arg.is_empty() => {
                     return invalid(item.at, format!("{text}: field {} missing value", item.name));
                 }
-                "table" => request.table = table_of(item.arg, at, |t| format!("unknown table \"{t}\""))?,
+                "table" => request.table = table_of(item.arg, at, self.ports, |t| format!("unknown table \"{t}\""))?,
                 "out_port" => {
                     let says = |t: &str| format!("{t} is not a valid OpenFlow port");
                     request.out_port = port_of(item.arg, at, self.ports, says)?;

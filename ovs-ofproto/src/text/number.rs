@@ -1,7 +1,7 @@
 //! Numbers of the language: decimal, hexadecimal with `0x`, octal with a leading zero.
 
 use ovs_packet::OfPort;
-use ovs_packet::text::{PortNames, integer, resolve_port};
+use ovs_packet::text::{PortNames, integer, resolve_port, resolve_table};
 
 use super::error::{ParseFlowError, Parsed, invalid};
 
@@ -72,10 +72,9 @@ pub(super) fn port(text: &str, ports: &dyn PortNames) -> Option<OfPort> {
     Some(port)
 }
 
-/// A table by its number.
-pub(super) fn table_of(text: &str, at: usize, says: impl FnOnce(&str) -> String) -> Parsed<u8> {
-    let table = ovs_packet::text::number(text).and_then(|n| u8::try_from(n).ok());
-    table.ok_or_else(|| ParseFlowError::invalid(at, says(text)))
+/// A table by its number or name.
+pub(super) fn table_of(text: &str, at: usize, names: &dyn PortNames, says: impl FnOnce(&str) -> String) -> Parsed<u8> {
+    resolve_table(text, names).ok_or_else(|| ParseFlowError::invalid(at, says(text)))
 }
 
 /// Bytes in hexadecimal with dots or white space between them.

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use ovs_packet::field::{FieldId, Value};
+use ovs_packet::field::{Format, Value};
+use ovs_packet::text::{NoNames, PortNames, PortText, TableText};
 use ovs_packet::{Match, OfPort};
 
 use super::flow::{COMMANDS, FLAGS, default_table};
@@ -27,13 +28,65 @@ use crate::flow_mod::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};
 #[derive(Clone, Copy, Debug)]
 pub struct ActionList<'a>(pub &'a [Action]);
 
-impl fmt::Display for ActionList<'_> {
+/// Something in words, with the names that somebody knows of ports and flow tables in the place of their numbers.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use ovs_ofproto::FlowMod;
+/// use ovs_ofproto::text::InNames;
+/// use ovs_packet::OfPort;
+///
+/// let ports = BTreeMap::from([("eth0".to_string(), OfPort(7))]);
+/// let flow: FlowMod = "in_port=7,actions=IN_PORT,output:7".parse()?;
+/// assert_eq!(InNames(&flow, &ports).to_string(), "in_port=eth0 actions=IN_PORT,output:eth0");
+/// # Ok::<(), ovs_ofproto::text::ParseFlowError>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct InNames<'a, T: ?Sized>(pub &'a T, pub &'a dyn PortNames);
+
+impl<T: ?Sized> fmt::Debug for InNames<'_, T>
+where
+    Self: fmt::Display,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        write!(f, "InNames({self})")
+    }
+}
+
+macro_rules! without_names {
+    ($($(#[$doc:meta])* $type:ty),+) => {
+        $($(#[$doc])* impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                InNames(self, &NoNames).fmt(f)
+            }
+        })+
+    };
+}
+
+without_names! {
+    ActionList<'_>,
+    Action,
+    CtAction,
+    /// Written behind `actions=`; `drop` for none.
+    Instructions,
+    Prioritised<'_>,
+    /// Writes a flow as `add-flow` takes it, with the command in front if it is not an addition. What is read from it is
+    /// the same flow, if the cookie of an addition has no mask and only deletions have an output port.
+    FlowMod,
+    /// Writes a line as `dump-flows` does, with the space that it begins with.
+    FlowStats,
+    FlowStatsRequest
+}
+
+impl fmt::Display for InNames<'_, ActionList<'_>> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InNames(ActionList(actions), names) = *self;
+        match actions {
             [] => f.write_str("drop"),
             [first, rest @ ..] => {
-                first.fmt(f)?;
-                rest.iter().try_for_each(|a| write!(f, ",{a}"))
+                InNames(first, names).fmt(f)?;
+                rest.iter().try_for_each(|a| write!(f, ",{}", InNames(a, names)))
             }
         }
     }
@@ -79,25 +132,40 @@ impl fmt::Display for HexBytes<'_> {
 }
 
 /// A value of a field, with its mask if that is not exact.
-fn set(f: &mut fmt::Formatter<'_>, field: FieldId, value: u128, mask: u128) -> fmt::Result {
-    let info = field.info();
-    write!(f, "set_field:{}->{}", Value { field, value, mask }, info.name)
+fn set(f: &mut fmt::Formatter<'_>, value: Value, names: &dyn PortNames) -> fmt::Result {
+    write!(f, "set_field:{}->{}", InNames(&value, names), value.field.info().name)
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for InNames<'_, Value> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        let InNames(value, names) = *self;
+        let low = u32::try_from(value.value).unwrap_or(u32::MAX);
+        match value.field.info().format {
+            Format::Port if value.mask != 0 => PortText(OfPort(low), names).fmt(f),
+            Format::Port16 if value.mask != 0 => {
+                PortText(u16::try_from(low).map_or(OfPort(low), OfPort::from_16), names).fmt(f)
+            }
+            _ => value.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for InNames<'_, Action> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InNames(action, names) = *self;
+        let port = |port: &OfPort| PortText(*port, names);
+        match action {
             Action::Output { port: OfPort::CONTROLLER, max_len } => write!(f, "CONTROLLER:{max_len}"),
             Action::Output { port, .. } if port.is_reserved() || *port == OfPort::LOCAL => write!(f, "{port}"),
-            Action::Output { port, .. } => write!(f, "output:{port}"),
+            Action::Output { port: to, .. } => write!(f, "output:{}", port(to)),
             Action::OutputField { src, .. } => write!(f, "output:{src}"),
-            Action::OutputTruncated { port, max_len } => write!(f, "output(port={port},max_len={max_len})"),
+            Action::OutputTruncated { port: to, max_len } => write!(f, "output(port={},max_len={max_len})", port(to)),
             Action::Controller(c) => controller(f, c),
-            Action::Enqueue { port, queue } => write!(f, "enqueue:{port}:{queue}"),
+            Action::Enqueue { port: to, queue } => write!(f, "enqueue:{}:{queue}", port(to)),
             Action::Group(group) => write!(f, "group:{group}"),
-            Action::Bundle(b) => bundle(f, b),
+            Action::Bundle(b) => bundle(f, b, names),
             Action::SetField { field, value, mask } | Action::SetFieldNicira { field, value, mask } => {
-                set(f, *field, *value, *mask)
+                set(f, Value { field: *field, value: *value, mask: *mask }, names)
             }
             Action::SetTunnelOption { index, value, mask, .. } => {
                 write!(f, "set_field:{}", HexBytes(value))?;
@@ -154,16 +222,16 @@ impl fmt::Display for Action {
                 f.write_str(")")
             }
             Action::ResubmitPort(OfPort::IN_PORT) => f.write_str("resubmit(,)"),
-            Action::ResubmitPort(port) => write!(f, "resubmit:{port}"),
-            Action::Resubmit { port: Some(port), table: None, .. } => write!(f, "resubmit:{port}"),
-            Action::Resubmit { port, table, original } => {
+            Action::ResubmitPort(from) => write!(f, "resubmit:{}", port(from)),
+            Action::Resubmit { port: Some(from), table: None, .. } => write!(f, "resubmit:{}", port(from)),
+            Action::Resubmit { port: from, table, original } => {
                 f.write_str("resubmit(")?;
-                port.map_or(Ok(()), |p| write!(f, "{p}"))?;
+                from.map_or(Ok(()), |p| port(&p).fmt(f))?;
                 f.write_str(",")?;
-                table.map_or(Ok(()), |t| write!(f, "{t}"))?;
+                table.map_or(Ok(()), |t| TableText(t, names).fmt(f))?;
                 f.write_str(if *original { ",ct)" } else { ")" })
             }
-            Action::Learn(l) => learn(f, l),
+            Action::Learn(l) => learn(f, l, names),
             Action::Conjunction { id, clause, clauses } => {
                 write!(f, "conjunction({id},{}/{clauses})", u16::from(*clause).saturating_add(1))
             }
@@ -174,11 +242,11 @@ impl fmt::Display for Action {
             }
             Action::Note(bytes) => write!(f, "note:{}", Dotted(bytes)),
             Action::Exit => f.write_str("exit"),
-            Action::Sample(s) => sample(f, s),
-            Action::Ct(ct) => ct.fmt(f),
+            Action::Sample(s) => sample(f, s, names),
+            Action::Ct(ct) => InNames(&**ct, names).fmt(f),
             Action::CtClear => f.write_str("ct_clear"),
             Action::Nat(n) => nat(f, n),
-            Action::Clone(actions) => write!(f, "clone({})", ActionList(actions)),
+            Action::Clone(actions) => write!(f, "clone({})", InNames(&ActionList(actions), names)),
             Action::CheckPacketLarger { length, dst } => write!(f, "check_pkt_larger({length})->{dst}"),
             Action::Encap { packet_type, properties, .. } => encap(f, *packet_type, properties),
             Action::Decap(Action::NEXT_PROTOCOL) => f.write_str("decap()"),
@@ -234,19 +302,20 @@ fn controller(f: &mut fmt::Formatter<'_>, c: &Controller) -> fmt::Result {
     f.write_str(")")
 }
 
-fn bundle(f: &mut fmt::Formatter<'_>, b: &Bundle) -> fmt::Result {
+fn bundle(f: &mut fmt::Formatter<'_>, b: &Bundle, names: &dyn PortNames) -> fmt::Result {
     let name = if b.dst.is_some() { "bundle_load" } else { "bundle" };
     write!(f, "{name}({},{},{},ofport,", b.fields.word(), b.basis, b.algorithm.word())?;
     if let Some(dst) = b.dst {
         write!(f, "{dst},")?;
     }
     f.write_str("members:")?;
-    b.members.iter().enumerate().try_for_each(|(n, port)| write!(f, "{}{port}", if n == 0 { "" } else { "," }))?;
+    let mut members = b.members.iter().enumerate();
+    members.try_for_each(|(n, port)| write!(f, "{}{}", if n == 0 { "" } else { "," }, PortText(*port, names)))?;
     f.write_str(")")
 }
 
-fn learn(f: &mut fmt::Formatter<'_>, l: &Learn) -> fmt::Result {
-    write!(f, "learn(table={}", l.table)?;
+fn learn(f: &mut fmt::Formatter<'_>, l: &Learn, names: &dyn PortNames) -> fmt::Result {
+    write!(f, "learn(table={}", TableText(l.table, names))?;
     for (name, value) in [
         ("idle_timeout", l.idle_timeout),
         ("hard_timeout", l.hard_timeout),
@@ -280,7 +349,8 @@ fn learn(f: &mut fmt::Formatter<'_>, l: &Learn) -> fmt::Result {
             (LearnSource::Immediate(bytes), LearnTarget::Match(dst)) if dst.is_whole() => {
                 let value = bytes.iter().fold(0u128, |v, b| v << 8 | u128::from(*b));
                 let mask = dst.field.info().max_value();
-                write!(f, "{}={}", dst.field.info().name, Value { field: dst.field, value, mask })?;
+                let value = Value { field: dst.field, value, mask };
+                write!(f, "{}={}", dst.field.info().name, InNames(&value, names))?;
             }
             (LearnSource::Immediate(bytes), LearnTarget::Match(dst)) => write!(f, "{dst}={}", HexBytes(bytes))?,
             (LearnSource::Field(src), LearnTarget::Match(dst)) if src == dst => write!(f, "{dst}")?,
@@ -294,7 +364,7 @@ fn learn(f: &mut fmt::Formatter<'_>, l: &Learn) -> fmt::Result {
     f.write_str(")")
 }
 
-fn sample(f: &mut fmt::Formatter<'_>, s: &Sample) -> fmt::Result {
+fn sample(f: &mut fmt::Formatter<'_>, s: &Sample, names: &dyn PortNames) -> fmt::Result {
     write!(f, "sample(probability={},collector_set_id={}", s.probability, s.collector_set)?;
     for (name, id) in [("domain", &s.domain), ("point", &s.point)] {
         match id {
@@ -303,7 +373,7 @@ fn sample(f: &mut fmt::Formatter<'_>, s: &Sample) -> fmt::Result {
         }
     }
     if s.port != OfPort::ANY {
-        write!(f, ",sampling_port={}", s.port)?;
+        write!(f, ",sampling_port={}", PortText(s.port, names))?;
     }
     f.write_str(match s.direction {
         SampleDirection::Default => ")",
@@ -390,35 +460,36 @@ impl Commas<'_, '_> {
     }
 }
 
-impl fmt::Display for CtAction {
+impl fmt::Display for InNames<'_, CtAction> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InNames(ct, names) = *self;
         f.write_str("ct(")?;
         let mut parts = Commas { f, any: false };
-        if self.commit {
+        if ct.commit {
             parts.push(format_args!("commit"))?;
         }
-        if self.force {
+        if ct.force {
             parts.push(format_args!("force"))?;
         }
-        if let Some(table) = self.table {
-            parts.push(format_args!("table={table}"))?;
+        if let Some(table) = ct.table {
+            parts.push(format_args!("table={}", TableText(table, names)))?;
         }
-        if let Some(zone) = self.zone_src {
+        if let Some(zone) = ct.zone_src {
             parts.push(format_args!("zone={zone}"))?;
-        } else if self.zone != 0 {
-            parts.push(format_args!("zone={}", self.zone))?;
+        } else if ct.zone != 0 {
+            parts.push(format_args!("zone={}", ct.zone))?;
         }
-        let exec = match self.exec.split_first() {
+        let exec = match ct.exec.split_first() {
             Some((nat @ Action::Nat(_), rest)) => {
                 parts.push(format_args!("{nat}"))?;
                 rest
             }
-            _ => &self.exec,
+            _ => &ct.exec,
         };
         if !exec.is_empty() {
-            parts.push(format_args!("exec({})", ActionList(exec)))?;
+            parts.push(format_args!("exec({})", InNames(&ActionList(exec), names)))?;
         }
-        match self.alg {
+        match ct.alg {
             0 => {}
             21 => parts.push(format_args!("alg=ftp"))?,
             69 => parts.push(format_args!("alg=tftp"))?,
@@ -428,28 +499,27 @@ impl fmt::Display for CtAction {
     }
 }
 
-/// Written behind `actions=`; `drop` for none.
-impl fmt::Display for Instructions {
+impl fmt::Display for InNames<'_, Instructions> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Instructions { meter, apply, clear, write, metadata: bits, goto } = self;
+        let InNames(Instructions { meter, apply, clear, write, metadata: bits, goto }, names) = *self;
         let mut parts = Commas { f, any: false };
         if let Some(meter) = meter {
             parts.push(format_args!("meter:{meter}"))?;
         }
         if !apply.is_empty() {
-            parts.push(format_args!("{}", ActionList(apply)))?;
+            parts.push(format_args!("{}", InNames(&ActionList(apply), names)))?;
         }
         if *clear {
             parts.push(format_args!("clear_actions"))?;
         }
         if let Some(write) = write {
-            parts.push(format_args!("write_actions({})", ActionList(write)))?;
+            parts.push(format_args!("write_actions({})", InNames(&ActionList(write), names)))?;
         }
         if let Some((value, mask)) = bits {
             parts.push(format_args!("{}", Action::WriteMetadata(*value, *mask)))?;
         }
         if let Some(table) = goto {
-            parts.push(format_args!("goto_table:{table}"))?;
+            parts.push(format_args!("goto_table:{}", TableText(*table, names)))?;
         }
         if parts.any { Ok(()) } else { f.write_str("drop") }
     }
@@ -458,12 +528,13 @@ impl fmt::Display for Instructions {
 /// Priority, if it is not the default, and match.
 pub(crate) struct Prioritised<'a>(pub(crate) u16, pub(crate) &'a Match);
 
-impl fmt::Display for Prioritised<'_> {
+impl fmt::Display for InNames<'_, Prioritised<'_>> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let m = self.1.to_string();
+        let InNames(Prioritised(priority, matching), names) = *self;
+        let m = matching.with_names(names).to_string();
         let mut parts = Commas { f, any: false };
-        if self.0 != DEFAULT_PRIORITY {
-            parts.push(format_args!("priority={}", self.0))?;
+        if *priority != DEFAULT_PRIORITY {
+            parts.push(format_args!("priority={priority}"))?;
         }
         if m.is_empty() { Ok(()) } else { parts.push(format_args!("{m}")) }
     }
@@ -478,46 +549,45 @@ impl fmt::Display for Flags {
     }
 }
 
-/// Writes a flow as `add-flow` takes it, with the command in front if it is not an addition. What is read from it is
-/// the same flow, if the cookie of an addition has no mask and only deletions have an output port.
-impl fmt::Display for FlowMod {
+impl fmt::Display for InNames<'_, FlowMod> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let adds = self.command == FlowModCommand::Add;
-        if let (Some((word, _)), false) = (COMMANDS.iter().find(|(_, c)| *c == self.command), adds) {
+        let InNames(flow, names) = *self;
+        let adds = flow.command == FlowModCommand::Add;
+        if let (Some((word, _)), false) = (COMMANDS.iter().find(|(_, c)| *c == flow.command), adds) {
             write!(f, "{word} ")?;
         }
         let mut parts = Commas { f, any: false };
-        if self.cookie_mask != 0 || (self.cookie != 0 && !adds) {
-            parts.push(format_args!("cookie={:#x}/{:#x}", self.cookie, self.cookie_mask))?;
-        } else if self.cookie != 0 {
-            parts.push(format_args!("cookie={:#x}", self.cookie))?;
+        if flow.cookie_mask != 0 || (flow.cookie != 0 && !adds) {
+            parts.push(format_args!("cookie={:#x}/{:#x}", flow.cookie, flow.cookie_mask))?;
+        } else if flow.cookie != 0 {
+            parts.push(format_args!("cookie={:#x}", flow.cookie))?;
         }
-        if self.table != default_table(self.command) {
-            parts.push(format_args!("table={}", self.table))?;
+        if flow.table != default_table(flow.command) {
+            parts.push(format_args!("table={}", TableText(flow.table, names)))?;
         }
         for (name, value) in
-            [("idle_timeout", self.idle_timeout), ("hard_timeout", self.hard_timeout), ("importance", self.importance)]
+            [("idle_timeout", flow.idle_timeout), ("hard_timeout", flow.hard_timeout), ("importance", flow.importance)]
         {
             if value != 0 {
                 parts.push(format_args!("{name}={value}"))?;
             }
         }
-        if self.out_port != OfPort::ANY {
-            parts.push(format_args!("out_port={}", self.out_port))?;
+        if flow.out_port != OfPort::ANY {
+            parts.push(format_args!("out_port={}", PortText(flow.out_port, names)))?;
         }
-        for (name, _) in FLAGS.iter().filter(|(_, flag)| self.flags.contains(*flag)) {
+        for (name, _) in FLAGS.iter().filter(|(_, flag)| flow.flags.contains(*flag)) {
             parts.push(format_args!("{name}"))?;
         }
-        let rest = Prioritised(self.priority, &self.matching).to_string();
+        let rest = InNames(&Prioritised(flow.priority, &flow.matching), names).to_string();
         if !rest.is_empty() {
             parts.push(format_args!("{rest}"))?;
         }
         let any = parts.any;
-        if matches!(self.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) && self.instructions.is_drop()
+        if matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) && flow.instructions.is_drop()
         {
             return Ok(());
         }
-        write!(f, "{}actions={}", if any { " " } else { "" }, self.instructions)
+        write!(f, "{}actions={}", if any { " " } else { "" }, InNames(&flow.instructions, names))
     }
 }
 
@@ -535,46 +605,60 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Writes a line as `dump-flows` does, with the space that it begins with.
-impl fmt::Display for FlowStats {
+impl fmt::Display for InNames<'_, FlowStats> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, " cookie={:#x}, duration={}, table={}", self.cookie, Seconds(self.duration), self.table)?;
-        write!(f, ", n_packets={}, n_bytes={}, ", self.packets, self.bytes)?;
-        for (name, value) in [("idle_timeout", self.idle_timeout), ("hard_timeout", self.hard_timeout)] {
+        let InNames(flow, names) = *self;
+        write!(
+            f,
+            " cookie={:#x}, duration={}, table={}",
+            flow.cookie,
+            Seconds(flow.duration),
+            TableText(flow.table, names)
+        )?;
+        write!(f, ", n_packets={}, n_bytes={}, ", flow.packets, flow.bytes)?;
+        for (name, value) in [("idle_timeout", flow.idle_timeout), ("hard_timeout", flow.hard_timeout)] {
             if value != 0 {
                 write!(f, "{name}={value}, ")?;
             }
         }
-        write!(f, "{}", Flags(self.flags))?;
-        if self.importance != 0 {
-            write!(f, "importance={}, ", self.importance)?;
+        write!(f, "{}", Flags(flow.flags))?;
+        if flow.importance != 0 {
+            write!(f, "importance={}, ", flow.importance)?;
         }
-        for (name, age) in [("idle_age", self.idle_age), ("hard_age", self.hard_age)] {
+        // How long ago a flow was changed is said only if it was.
+        let changed = flow.hard_age.filter(|age| u64::from(*age) != flow.duration.as_secs());
+        for (name, age) in [("idle_age", flow.idle_age), ("hard_age", changed)] {
             if let Some(age) = age {
                 write!(f, "{name}={age}, ")?;
             }
         }
-        let matching = Prioritised(self.priority, &self.matching).to_string();
-        write!(f, "{matching}{}actions={}", if matching.is_empty() { "" } else { " " }, self.instructions)
+        let matching = InNames(&Prioritised(flow.priority, &flow.matching), names).to_string();
+        write!(
+            f,
+            "{matching}{}actions={}",
+            if matching.is_empty() { "" } else { " " },
+            InNames(&flow.instructions, names)
+        )
     }
 }
 
 /// Writes what a request asks for, as `ofp-print` does.
-impl fmt::Display for FlowStatsRequest {
+impl fmt::Display for InNames<'_, FlowStatsRequest> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.table != crate::flow_mod::ALL_TABLES {
-            write!(f, " table={}", self.table)?;
+        let InNames(request, names) = *self;
+        if request.table != crate::flow_mod::ALL_TABLES {
+            write!(f, " table={}", request.table)?;
         }
-        if self.out_port != OfPort::ANY {
-            write!(f, " out_port={}", self.out_port)?;
+        if request.out_port != OfPort::ANY {
+            write!(f, " out_port={}", request.out_port)?;
         }
-        if self.out_group != u32::MAX {
-            write!(f, " out_group={}", self.out_group)?;
+        if request.out_group != u32::MAX {
+            write!(f, " out_group={}", request.out_group)?;
         }
-        if self.cookie_mask != 0 {
-            write!(f, " cookie={:#x}/{:#x}", self.cookie, self.cookie_mask)?;
+        if request.cookie_mask != 0 {
+            write!(f, " cookie={:#x}/{:#x}", request.cookie, request.cookie_mask)?;
         }
-        let matching = self.matching.to_string();
+        let matching = request.matching.with_names(names).to_string();
         write!(f, "{}{matching}", if matching.is_empty() { "" } else { " " })
     }
 }

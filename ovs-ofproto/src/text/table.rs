@@ -30,7 +30,7 @@ impl Parser<'_> {
     pub fn table_setting(&self, table: &str, setting: &str) -> Parsed<Read<TableSetting>> {
         let number = match table {
             t if t.eq_ignore_ascii_case("all") => ALL_TABLES,
-            t => table_of(t, 0, |t| format!("unknown table \"{t}\""))?,
+            t => table_of(t, 0, self.ports, |t| format!("unknown table \"{t}\""))?,
         };
         let mut value = TableSetting { table: number, ..TableSetting::default() };
         let (old, new) = (Protocols::OF11 | Protocols::OF12, Protocols::OF14_UP);

@@ -23,6 +23,8 @@ mod option;
 mod oxm;
 mod prereq;
 mod row;
+#[cfg(feature = "serde")]
+pub(crate) mod serialize;
 mod subfield;
 mod table;
 mod text;

@@ -14,6 +14,7 @@ use super::FieldId;
 /// assert_eq!(s.to_string(), "reg0[4..7]");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Subfield {
     /// The field.
     pub field: FieldId,

@@ -50,9 +50,10 @@ impl fmt::Display for ParseValueError {
 
 impl core::error::Error for ParseValueError {}
 
-const TCP_FLAGS: [&str; 12] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
+pub(super) const TCP_FLAGS: [&str; 12] =
+    ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
 
-const TUNNEL_FLAGS: [&str; 1] = ["oam"];
+pub(super) const TUNNEL_FLAGS: [&str; 1] = ["oam"];
 
 impl Value {
     /// Reads `text` as a value, or `value/mask` where the field may be masked; `*` for one that may be anything.

@@ -24,10 +24,12 @@ const RAW_MAX: usize = 252;
 
 /// An option and the field that stands for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct TlvMapping {
     /// Class of the option.
     pub class: u16,
     /// Type of the option.
+    #[cfg_attr(feature = "serde", serde(rename = "type"))]
     pub kind: u8,
     /// Length of its value in bytes, a multiple of 4 up to 124.
     pub len: u8,

@@ -27,6 +27,8 @@
 mod mask;
 mod matching;
 mod rest;
+#[cfg(feature = "serde")]
+mod serialize;
 mod sparse;
 mod words;
 

@@ -13,7 +13,7 @@ mod ports;
 mod print;
 
 pub use parse::{MatchProblem, ParseMatchError, Term, is_match_term, match_of_terms, match_of_terms_with, terms};
-pub use ports::{NoNames, PortNames, PortText, resolve_port};
+pub use ports::{NoNames, PortNames, PortText, TableText, resolve_port, resolve_table};
 pub use print::MatchText;
 
 /// Reads a decimal number, or a hexadecimal one with `0x`; `None` for anything else.

@@ -1,4 +1,4 @@
-//! Ports by name.
+//! Ports and flow tables by name.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -6,7 +6,7 @@ use core::fmt;
 
 use crate::port::OfPort;
 
-/// Who knows which port has which name. Numbers and the names of reserved ports need nobody.
+/// Who knows which port has which name, and which flow table. Numbers and the names of reserved ports need nobody.
 pub trait PortNames {
     /// The number of the port called `name`.
     fn port(&self, name: &str) -> Option<OfPort>;
@@ -14,6 +14,18 @@ pub trait PortNames {
     /// The name of a port, to be written in the place of its number.
     fn name(&self, port: OfPort) -> Option<&str> {
         let _ = port;
+        None
+    }
+
+    /// The number of the flow table called `name`.
+    fn table(&self, name: &str) -> Option<u8> {
+        let _ = name;
+        None
+    }
+
+    /// The name of a flow table, to be written in the place of its number.
+    fn table_name(&self, table: u8) -> Option<&str> {
+        let _ = table;
         None
     }
 }
@@ -58,6 +70,14 @@ pub fn resolve_port(text: &str, names: &dyn PortNames) -> Option<OfPort> {
     }
 }
 
+/// The flow table that `text` means: a number, or a name that `names` knows, which may stand in quotes.
+pub fn resolve_table(text: &str, names: &dyn PortNames) -> Option<u8> {
+    match text.strip_prefix('"') {
+        Some(quoted) => names.table(&unescape(quoted.strip_suffix('"')?)?),
+        None => super::number(text).and_then(|n| u8::try_from(n).ok()).or_else(|| names.table(text)),
+    }
+}
+
 /// A string of JSON without its quotes.
 fn unescape(text: &str) -> Option<String> {
     let mut chars = text.chars();
@@ -98,25 +118,50 @@ impl fmt::Debug for PortText<'_> {
 impl fmt::Display for PortText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.1.name(self.0).filter(|_| !self.0.is_reserved() && self.0 != OfPort::LOCAL);
-        let Some(name) = name else { return write!(f, "{}", self.0) };
-        if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return f.write_str(name);
+        match name {
+            Some(name) => write_name(f, name),
+            None => write!(f, "{}", self.0),
         }
-        f.write_str("\"")?;
-        for c in name.chars() {
-            match c {
-                '"' | '\\' => write!(f, "\\{c}")?,
-                '\x08' => f.write_str("\\b")?,
-                '\x0c' => f.write_str("\\f")?,
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                c if c < ' ' => write!(f, "\\u{:04x}", c as u32)?,
-                c => write!(f, "{c}")?,
-            }
-        }
-        f.write_str("\"")
     }
+}
+
+/// A flow table as it is written: the name that `names` knows, in quotes if it is more than letters and digits, or the
+/// number.
+pub struct TableText<'a>(pub u8, pub &'a dyn PortNames);
+
+impl fmt::Debug for TableText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TableText({self})")
+    }
+}
+
+impl fmt::Display for TableText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1.table_name(self.0) {
+            Some(name) => write_name(f, name),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return f.write_str(name);
+    }
+    f.write_str("\"")?;
+    for c in name.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            '\x08' => f.write_str("\\b")?,
+            '\x0c' => f.write_str("\\f")?,
+            '\n' => f.write_str("\\n")?,
+            '\r' => f.write_str("\\r")?,
+            '\t' => f.write_str("\\t")?,
+            c if c < ' ' => write!(f, "\\u{:04x}", c as u32)?,
+            c => write!(f, "{c}")?,
+        }
+    }
+    f.write_str("\"")
 }
 
 #[cfg(test)]

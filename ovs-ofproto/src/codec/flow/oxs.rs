@@ -5,16 +5,22 @@ use std::time::Duration;
 use crate::codec::cursor::{Reader, Shape, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
 use crate::codec::kind::Kind;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// The sums of the statistics of flows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct AggregateStats {
     /// Packets; all ones if nobody counts.
+    #[cfg_attr(feature = "serde", serde(rename = "packet_count", with = "As::<Counter>"))]
     pub packets: u64,
     /// Bytes; all ones if nobody counts.
+    #[cfg_attr(feature = "serde", serde(rename = "byte_count", with = "As::<Counter>"))]
     pub bytes: u64,
     /// Flows.
+    #[cfg_attr(feature = "serde", serde(rename = "flow_count"))]
     pub flows: u32,
 }
 

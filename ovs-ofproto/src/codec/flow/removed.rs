@@ -11,30 +11,40 @@ use crate::codec::header::Version;
 use crate::codec::kind::Kind;
 use crate::codec::oxm::Reading;
 use crate::codec::{matching, oxm};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// A flow has ended.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FlowRemoved {
     /// What it matched.
+    #[cfg_attr(feature = "serde", serde(rename = "match"))]
     pub matching: Match,
     /// Its priority.
     pub priority: u16,
     /// Its cookie.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie: u64,
     /// Why it ended (`OFPRR_*`).
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<RemovedReason>>"))]
     pub reason: u8,
     /// Its table; OpenFlow 1.0 does not tell.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: Option<u8>,
     /// How long it existed.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Seconds>"))]
     pub duration: Duration,
     /// Its idle timeout.
     pub idle_timeout: u16,
     /// Its hard timeout; versions before 1.2 do not tell.
     pub hard_timeout: u16,
     /// Packets that met it.
+    #[cfg_attr(feature = "serde", serde(rename = "packet_count"))]
     pub packets: u64,
     /// Bytes of those packets.
+    #[cfg_attr(feature = "serde", serde(rename = "byte_count"))]
     pub bytes: u64,
 }
 

@@ -11,22 +11,30 @@ use crate::codec::kind::Kind;
 use crate::codec::oxm::Reading;
 use crate::codec::{matching, oxm};
 use crate::flow_mod::ALL_TABLES;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// Asks for the statistics of flows (OFPMP_FLOW), or for their sums (OFPMP_AGGREGATE).
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FlowStatsRequest {
     /// The table, or [`ALL_TABLES`].
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Only flows that output to this port; [`OfPort::ANY`] is all.
     pub out_port: OfPort,
     /// Only flows that output to this group; 0xffffffff is all.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<GroupId>>"))]
     pub out_group: u32,
     /// Only flows whose cookie agrees in the bits of the mask.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie: u64,
     /// The bits of the cookie that must agree.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie_mask: u64,
     /// Only flows within this match.
+    #[cfg_attr(feature = "serde", serde(rename = "match"))]
     pub matching: Match,
 }
 

@@ -15,14 +15,19 @@ use crate::codec::kind::{Kind, MessageKind};
 use crate::codec::oxm::Reading;
 use crate::codec::{instruction, matching, oxm};
 use crate::flow_mod::FlowModFlags;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// A flow and what it has seen: one line of `dump-flows`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FlowStats {
     /// Its table.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// How long it has existed; what is beyond 2^32 seconds is not sent.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Seconds>"))]
     pub duration: Duration,
     /// Its priority.
     pub priority: u16,
@@ -33,18 +38,23 @@ pub struct FlowStats {
     /// How unwilling the switch is to evict it.
     pub importance: u16,
     /// Its flags; versions before 1.3 do not tell.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Set>"))]
     pub flags: FlowModFlags,
     /// Seconds since its last packet, if that is told.
     pub idle_age: Option<u32>,
     /// Seconds since it was added or changed, if that is told.
     pub hard_age: Option<u32>,
     /// Its cookie.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub cookie: u64,
     /// Packets that met it; all ones if nobody counts.
+    #[cfg_attr(feature = "serde", serde(rename = "packet_count", with = "As::<Counter>"))]
     pub packets: u64,
     /// Bytes of those packets; all ones if nobody counts.
+    #[cfg_attr(feature = "serde", serde(rename = "byte_count", with = "As::<Counter>"))]
     pub bytes: u64,
     /// What it matches.
+    #[cfg_attr(feature = "serde", serde(rename = "match"))]
     pub matching: Match,
     /// What it does.
     pub instructions: Instructions,
@@ -283,6 +293,7 @@ impl<'a> Iterator for FlowStatsReader<'a> {
 
 /// The statistics of flows, or a part of them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FlowStatsReply {
     /// Whether another part follows with the same xid (OFPMPF_REPLY_MORE).

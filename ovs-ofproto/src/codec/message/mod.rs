@@ -26,9 +26,12 @@ use super::switch::{
 use super::table::{TableDesc, TableFeatures, TableMod, TableStats, TableStatus};
 use super::tlv::{TlvTableMod, TlvTableReply};
 use crate::flow_mod::FlowMod;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// A page of a reply that may come in several messages.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Page<T> {
     /// Whether another follows with the same xid (OFPMPF_REPLY_MORE).
     pub more: bool,
@@ -59,6 +62,8 @@ impl<T> Default for Page<T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(tag = "type", content = "body", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Message {
     /// The first message each way.
@@ -66,9 +71,9 @@ pub enum Message {
     /// A request failed.
     Error(ErrorMessage),
     /// Answer with the same bytes.
-    EchoRequest(Vec<u8>),
+    EchoRequest(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] Vec<u8>),
     /// The bytes of the request.
-    EchoReply(Vec<u8>),
+    EchoReply(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] Vec<u8>),
     /// An extension's message that is not known here, as it came.
     Experimenter(Experimenter),
     /// A packet for the controller.
@@ -138,11 +143,11 @@ pub enum Message {
     /// Change groups.
     GroupMod(Box<GroupMod>),
     /// What have groups seen? Of one, or of 0xfffffffc all.
-    GroupStatsRequest(u32),
+    GroupStatsRequest(#[cfg_attr(feature = "serde", serde(with = "As::<Named<GroupId>>"))] u32),
     /// This.
     GroupStatsReply(Page<GroupStats>),
     /// Which groups are there?
-    GroupDescRequest(u32),
+    GroupDescRequest(#[cfg_attr(feature = "serde", serde(with = "As::<Named<GroupId>>"))] u32),
     /// These.
     GroupDescReply(Page<GroupDesc>),
     /// Which groups can there be?
@@ -152,11 +157,11 @@ pub enum Message {
     /// Change a meter.
     MeterMod(MeterMod),
     /// What have meters seen? Of one, or of 0xffffffff all.
-    MeterStatsRequest(u32),
+    MeterStatsRequest(#[cfg_attr(feature = "serde", serde(with = "As::<Named<MeterId>>"))] u32),
     /// This.
     MeterStatsReply(Page<MeterStats>),
     /// Which meters are there?
-    MeterConfigRequest(u32),
+    MeterConfigRequest(#[cfg_attr(feature = "serde", serde(with = "As::<Named<MeterId>>"))] u32),
     /// These.
     MeterConfigReply(Page<MeterConfig>),
     /// Which meters can there be?
@@ -184,17 +189,17 @@ pub enum Message {
     /// Tell me this.
     SetAsync(AsyncConfig),
     /// Another controller's request changed a group or a meter: the request, whole.
-    RequestForward(Vec<u8>),
+    RequestForward(#[cfg_attr(feature = "serde", serde(with = "As::<Nested>"))] Vec<u8>),
     /// Begins and ends a bundle.
     BundleControl(BundleControl),
     /// Adds a message to a bundle.
     BundleAdd(BundleAdd),
     /// Matches are said so: 0 as OpenFlow 1.0 does, 2 as Nicira does.
-    SetFlowFormat(u32),
+    SetFlowFormat(#[cfg_attr(feature = "serde", serde(with = "As::<Named<FlowFormat>>"))] u32),
     /// Whether flow modifications name their table.
     FlowModTableId(bool),
     /// Packets come so: 0 as OpenFlow does, 1 or 2 as Nicira does.
-    SetPacketInFormat(u32),
+    SetPacketInFormat(#[cfg_attr(feature = "serde", serde(with = "As::<Named<PacketInFormat>>"))] u32),
     /// Tell the ages of flows.
     FlowAge,
     /// Which controller this is.
@@ -232,12 +237,16 @@ pub enum Message {
 
 /// A message that an extension defines, with the bytes that it consists of.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Experimenter {
     /// Whose extension.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub experimenter: u32,
     /// Its type of message.
+    #[cfg_attr(feature = "serde", serde(rename = "exp_type"))]
     pub kind: u32,
     /// The rest.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub data: Vec<u8>,
 }
 

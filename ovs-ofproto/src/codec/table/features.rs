@@ -14,12 +14,16 @@ use super::super::error::{DecodeError, EncodeError, OfError};
 use super::super::header::Version;
 use super::super::io::{Done, Io, Property};
 use super::super::oxm;
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 /// What a list of actions can have.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ActionAbilities {
     /// The actions, bit `n` for number `n` of the version (`OFPAT_*`).
+    #[cfg_attr(feature = "serde", serde(with = "As::<Bits>"))]
     pub actions: u32,
     /// The fields that can be set.
     pub set_fields: BTreeSet<FieldId>,
@@ -27,20 +31,26 @@ pub struct ActionAbilities {
 
 /// What flows can do.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct InstructionAbilities {
     /// The instructions, bit `n` for number `n` (`OFPIT_*`).
+    #[cfg_attr(feature = "serde", serde(with = "As::<Bits>"))]
     pub instructions: u32,
     /// The tables to go on with.
+    #[cfg_attr(feature = "serde", serde(rename = "next_tables"))]
     pub next: BTreeSet<u8>,
     /// Actions that can be written to the action set.
+    #[cfg_attr(feature = "serde", serde(rename = "write_actions"))]
     pub write: ActionAbilities,
     /// Actions that can be applied.
+    #[cfg_attr(feature = "serde", serde(rename = "apply_actions"))]
     pub apply: ActionAbilities,
 }
 
 /// What a table can do.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TableAbilities {
     /// What its flows can do.
@@ -48,6 +58,7 @@ pub struct TableAbilities {
     /// What the flow can do that packets meet which meet no other.
     pub miss: InstructionAbilities,
     /// Fields that can be matched.
+    #[cfg_attr(feature = "serde", serde(rename = "match"))]
     pub matching: BTreeSet<FieldId>,
     /// Those of them that can have a mask.
     pub masks: BTreeSet<FieldId>,
@@ -57,17 +68,22 @@ pub struct TableAbilities {
 
 /// A table and what it can do.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TableFeatures {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Of a request from OpenFlow 1.5 on: 0 replaces all tables, 1 changes this one, 2 enables it, 3 disables it.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<TableFeaturesCommand>>"))]
     pub command: u8,
     /// Its name.
     pub name: String,
     /// Bits of the metadata that can be matched.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub metadata_match: u64,
     /// Bits of the metadata that can be written.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub metadata_write: u64,
     /// Whether it can evict flows; versions before 1.4 do not tell.
     pub eviction: Option<bool>,

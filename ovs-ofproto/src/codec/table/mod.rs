@@ -7,11 +7,14 @@ use super::cursor::Shape;
 use super::error::OfError;
 use super::header::Version;
 use super::io::{Done, Io, Property};
+#[cfg(feature = "serde")]
+use crate::json::form::*;
 
 pub use features::{ActionAbilities, InstructionAbilities, TableAbilities, TableFeatures};
 
 /// What becomes of packets that meet no flow of a table (`OFPTC_TABLE_MISS_*`): OpenFlow 1.1 and 1.2 have it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum TableMiss {
     /// They go to the controllers.
     Controller,
@@ -43,15 +46,20 @@ impl TableMiss {
 
 /// The statistics of a table.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TableStats {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// Flows in it.
+    #[cfg_attr(feature = "serde", serde(rename = "active_count"))]
     pub active: u32,
     /// Packets looked up.
+    #[cfg_attr(feature = "serde", serde(rename = "lookup_count", with = "As::<Counter>"))]
     pub lookups: u64,
     /// Packets that met a flow.
+    #[cfg_attr(feature = "serde", serde(rename = "matched_count", with = "As::<Counter>"))]
     pub matched: u64,
     /// What becomes of the others; OpenFlow 1.1 and 1.2 tell.
     pub miss: Option<TableMiss>,
@@ -78,15 +86,20 @@ impl TableStats {
 
 /// How a table is set up.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TableDesc {
     /// Its number.
+    #[cfg_attr(feature = "serde", serde(rename = "table_id"))]
     pub table: u8,
     /// `OFPTC_*`, as the version has them.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Flags<TableConfig>>"))]
     pub config: u32,
     /// By what flows are evicted (`OFPTMPEF_*`).
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Flags<Eviction>>>"))]
     pub eviction: Option<u32>,
     /// Of events of vacancy, percent below and above which they are told, and what is vacant now.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Option<Record<Vacancy>>>"))]
     pub vacancy: Option<(u8, u8, u8)>,
 }
 
@@ -144,9 +157,11 @@ impl TableDesc {
 
 /// Changes a table.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TableMod {
     /// What it shall be.
+    #[cfg_attr(feature = "serde", serde(rename = "table"))]
     pub desc: TableDesc,
 }
 
@@ -161,11 +176,14 @@ impl TableMod {
 
 /// The vacancy of a table crossed a threshold.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TableStatus {
     /// 3 less is vacant than the lower one, 4 more than the upper one.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Named<TableReason>>"))]
     pub reason: u8,
     /// The table, as it is set up.
+    #[cfg_attr(feature = "serde", serde(rename = "table"))]
     pub desc: TableDesc,
 }
 

@@ -16,6 +16,13 @@ fn kinds() -> impl Iterator<Item = (Kind, Version)> {
     Kind::all().flat_map(|kind| Version::KNOWN.into_iter().filter(move |v| kind.is_in(*v)).map(move |v| (kind, v)))
 }
 
+/// A message of every kind in every version.
+#[cfg(feature = "serde")]
+pub(crate) fn messages(seed: u64) -> impl Iterator<Item = (Kind, Version, Message)> {
+    let mut any = Any::new(seed);
+    kinds().map(move |(kind, version)| (kind, version, any.message(kind, version)))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

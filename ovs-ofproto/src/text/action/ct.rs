@@ -22,7 +22,7 @@ impl Reader<'_> {
                 "commit" => ct.commit = true,
                 "force" => ct.force = true,
                 "table" => {
-                    let table = table_of(text, at, |t| format!("unknown table {t}"))?;
+                    let table = table_of(text, at, self.ports, |t| format!("unknown table {t}"))?;
                     if table == 255 {
                         return invalid(at, "invalid table 0xff");
                     }

@@ -18,7 +18,7 @@ pub(super) fn parse(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
         let (at, text) = (item.arg_at.saturating_add(part.arg_at), part.arg);
         match part.name {
             "table" => {
-                l.table = table_of(text, at, |t| format!("unknown table \"{t}\""))?;
+                l.table = table_of(text, at, ports, |t| format!("unknown table \"{t}\""))?;
                 if l.table == 255 {
                     return invalid(at, format!("{}: table id 255 not valid for `learn' action", item.arg));
                 }

@@ -222,7 +222,7 @@ impl<'p> Reader<'p> {
                 };
                 Step::Metadata(u64_of(value, arg_at)?, mask)
             }
-            "goto_table" => Step::Goto(table_of(arg, arg_at, |t| format!("unknown table \"{t}\""))?),
+            "goto_table" => Step::Goto(table_of(arg, arg_at, self.ports, |t| format!("unknown table \"{t}\""))?),
             "apply_actions" => return invalid(at, "apply_actions is the default instruction"),
             "meter" => {
                 self.protocols &= if outer == Outer::Flow { Protocols::OF13_UP } else { Protocols::OF15_UP };

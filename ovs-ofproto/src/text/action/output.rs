@@ -125,7 +125,7 @@ fn resubmit(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
     };
     let table = match table.unwrap_or_default() {
         "" => None,
-        text => Some(table_of(text, at, |t| format!("{t}: resubmit to unknown table"))?),
+        text => Some(table_of(text, at, ports, |t| format!("{t}: resubmit to unknown table"))?),
     };
     let original = match more {
         "" => false,

@@ -8,7 +8,7 @@ use ovs_packet::field::TlvMapping;
 use super::{Count, Printer};
 use crate::codec::{CtFlush, CtTuple, IpfixStats, TlvTableMod, TlvTableReply};
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn tlv_mod(&mut self, t: &TlvTableMod) -> fmt::Result {
         self.out.push_str(["\n ADD", "\n DEL", "\n CLEAR"].get(usize::from(t.command)).unwrap_or(&"\n "));
         if t.command == 2 { Ok(()) } else { self.mappings(&t.mappings) }

@@ -34,7 +34,7 @@ struct Table<'a> {
     stats: Option<(u32, u64, u64)>,
 }
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn table_stats(&mut self, tables: &[TableStats]) -> fmt::Result {
         let (none, nothing) = (TableFeatures::default(), TableAbilities::default());
         let tables = tables.iter().map(|t| {

@@ -3,13 +3,14 @@
 use std::fmt::{self, Write};
 
 use ovs_packet::OfPort;
+use ovs_packet::text::{PortText, TableText};
 
 use super::Printer;
 use crate::codec::{FlowRemoved, FlowStats, NO_BUFFER, Version};
 use crate::flow_mod::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};
-use crate::text::print::{Flags, Seconds};
+use crate::text::print::{Flags, InNames, Seconds};
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn flow_mod(&mut self, flow: &FlowMod) -> fmt::Result {
         let out = &mut self.out;
         out.push_str(match flow.command {
@@ -19,8 +20,8 @@ impl Printer {
             FlowModCommand::Delete => " DEL",
             FlowModCommand::DeleteStrict => " DEL_STRICT",
         });
-        if flow.table != 0 {
-            write!(out, " table:{}", flow.table)?;
+        if flow.table != 0 || self.names.table_name(0).is_some() {
+            write!(out, " table:{}", TableText(flow.table, self.names))?;
         }
         out.push(' ');
         let raw = self.raw_match.take();
@@ -55,21 +56,17 @@ impl Printer {
             write!(out, "buf:{:#x} ", flow.buffer_id)?;
         }
         if flow.out_port != OfPort::ANY {
-            write!(out, "out_port:{} ", flow.out_port)?;
+            write!(out, "out_port:{} ", PortText(flow.out_port, self.names))?;
         }
-        write!(out, "{}actions={}", Flags(flow.flags), flow.instructions)
+        write!(out, "{}actions={}", Flags(flow.flags), InNames(&flow.instructions, self.names))
     }
 
     pub(super) fn flow_stats(&mut self, flow: &FlowStats) -> fmt::Result {
         let mut shown = flow.clone();
-        // How long ago a flow was changed is said only if it was.
-        if shown.hard_age.map(u64::from) == Some(shown.duration.as_secs()) {
-            shown.hard_age = None;
-        }
         if shown.flags != FlowModFlags::empty() && self.header.version < Version::V1_3 {
             shown.flags = FlowModFlags::empty();
         }
-        write!(self.out, "{shown}")
+        write!(self.out, "{}", InNames(&shown, self.names))
     }
 
     pub(super) fn flow_removed(&mut self, flow: &FlowRemoved) -> fmt::Result {
@@ -79,7 +76,7 @@ impl Printer {
         out.push_str(" reason=");
         removed_reason(out, flow.reason)?;
         if let Some(table) = flow.table.filter(|t| *t != 255) {
-            write!(out, " table_id={table}")?;
+            write!(out, " table_id={}", TableText(table, self.names))?;
         }
         if flow.cookie != 0 {
             write!(out, " cookie:{:#x}", flow.cookie)?;

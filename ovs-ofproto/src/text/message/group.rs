@@ -4,14 +4,15 @@ use std::fmt::{self, Write};
 
 use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
+use ovs_packet::text::{PortNames, PortText};
 
 use super::Printer;
 use crate::codec::{Bucket, GroupDesc, GroupMod, MeterConfig, Selection, Version};
-use crate::text::print::ActionList;
+use crate::text::print::{ActionList, InNames};
 
 pub(super) const METER_FLAGS: [(u32, &str); 4] = [(1, "kbps"), (2, "pktps"), (4, "burst"), (8, "stats")];
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn group_mod(&mut self, g: &GroupMod) -> fmt::Result {
         let out = &mut self.out;
         out.push_str("\n ");
@@ -44,7 +45,7 @@ impl Printer {
         }
         for b in &g.buckets {
             out.push(',');
-            bucket(out, b, g.kind, version)?;
+            bucket(out, b, g.kind, version, self.names)?;
         }
         Ok(())
     }
@@ -99,19 +100,19 @@ pub(super) fn bucket_id(out: &mut String, label: &str, id: u32, version: Version
     Ok(())
 }
 
-pub(super) fn bucket(out: &mut String, b: &Bucket, kind: u8, version: Version) -> fmt::Result {
+pub(super) fn bucket(out: &mut String, b: &Bucket, kind: u8, version: Version, names: &dyn PortNames) -> fmt::Result {
     out.push_str("bucket=");
     bucket_id(out, "bucket_id:", b.id, version)?;
     if b.weight != u16::from(kind == 1) {
         write!(out, "weight:{},", b.weight)?;
     }
     if b.watch_port != OfPort::ANY {
-        write!(out, "watch_port:{},", b.watch_port)?;
+        write!(out, "watch_port:{},", PortText(b.watch_port, names))?;
     }
     if b.watch_group != u32::MAX {
         write!(out, "watch_group:{},", b.watch_group)?;
     }
-    write!(out, "actions={}", ActionList(&b.actions))
+    write!(out, "actions={}", InNames(&ActionList(&b.actions), names))
 }
 
 pub(super) fn selection(out: &mut String, s: &Selection) -> fmt::Result {

@@ -15,6 +15,7 @@ mod table;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use ovs_packet::text::{NoNames, PortNames, PortText, TableText};
 use ovs_packet::{Match, OfPort};
 
 use self::dump::hex_dump;
@@ -22,7 +23,7 @@ use self::group::METER_FLAGS;
 use self::group::meter_id;
 use self::port::{CONFIG, features, wire_features};
 use self::switch::{ACTIONS_10, BUNDLE_FLAGS, CAPABILITIES, action_names, queue_name, role};
-use super::print::{Prioritised, Seconds};
+use super::print::{InNames, Prioritised, Seconds};
 use crate::codec::{DecodeError, ErrorMessage, Header, Hello, Kind, Message, OfError, Reader, Version, Versions};
 
 pub use packet::packet_match;
@@ -53,7 +54,7 @@ impl fmt::Display for Printed<'_> {
         let name = kind.map_or("OFPT_EXPERIMENTER", Kind::name);
         let mut text = String::new();
         head(&mut text, name, self.header)?;
-        let mut p = Printer { out: text, header: *self.header, kind, verbosity: 1, raw_match: None };
+        let mut p = Printer { out: text, header: *self.header, kind, verbosity: 1, names: &NoNames, raw_match: None };
         p.body(self.message)?;
         let text = p.out.trim_end_matches(' ');
         f.write_str(text)?;
@@ -71,9 +72,14 @@ impl fmt::Display for Printed<'_> {
 /// assert_eq!(ofp_print(&[], 0), "OpenFlow message is empty\n");
 /// ```
 pub fn ofp_print(bytes: &[u8], verbosity: u8) -> String {
+    ofp_print_in_names(bytes, verbosity, &NoNames)
+}
+
+/// The same with the names that somebody knows of ports and flow tables in the place of their numbers.
+pub fn ofp_print_in_names(bytes: &[u8], verbosity: u8, names: &dyn PortNames) -> String {
     let mut out = String::new();
     // Writing to a text does not fail.
-    let _ = print(&mut out, bytes, verbosity);
+    let _ = print(&mut out, bytes, verbosity, names);
     out
 }
 
@@ -83,7 +89,7 @@ fn new_line(out: &mut String) {
     }
 }
 
-fn print(out: &mut String, bytes: &[u8], verbosity: u8) -> fmt::Result {
+fn print(out: &mut String, bytes: &[u8], verbosity: u8, names: &dyn PortNames) -> fmt::Result {
     let header = Header::decode(bytes);
     match header {
         _ if bytes.is_empty() => return writeln!(out, "OpenFlow message is empty"),
@@ -98,12 +104,12 @@ fn print(out: &mut String, bytes: &[u8], verbosity: u8) -> fmt::Result {
         Ok(header) if usize::from(header.length) < bytes.len() => {
             writeln!(out, "(***only uses {} bytes out of {}***)", header.length, bytes.len())?;
         }
-        Ok(header) => return print_whole(out, bytes, header, verbosity),
+        Ok(header) => return print_whole(out, bytes, header, verbosity, names),
     }
     hex_dump(out, bytes)
 }
 
-fn print_whole(out: &mut String, bytes: &[u8], header: Header, verbosity: u8) -> fmt::Result {
+fn print_whole(out: &mut String, bytes: &[u8], header: Header, verbosity: u8, names: &dyn PortNames) -> fmt::Result {
     let kind = Kind::of_bytes(bytes).and_then(|kind| kind.fits(bytes).map(|()| kind));
     let failed = match kind {
         Err(e) => {
@@ -113,7 +119,8 @@ fn print_whole(out: &mut String, bytes: &[u8], header: Header, verbosity: u8) ->
         Ok(kind) => {
             head(out, kind.name(), &header)?;
             let start = out.len();
-            let mut p = Printer { out: core::mem::take(out), header, kind: Some(kind), verbosity, raw_match: None };
+            let mut p =
+                Printer { out: core::mem::take(out), header, kind: Some(kind), verbosity, names, raw_match: None };
             let broken = p.whole(bytes);
             *out = p.out;
             match broken {
@@ -185,11 +192,12 @@ fn duration(secs: u32, nanos: u32) -> Seconds {
     Seconds(Duration::new(secs.into(), nanos.min(999_999_999)))
 }
 
-struct Printer {
+struct Printer<'a> {
     out: String,
     header: Header,
     kind: Option<Kind>,
     verbosity: u8,
+    names: &'a dyn PortNames,
     /// The match of a flow modification as its bytes say it, if that is to be shown.
     raw_match: Option<String>,
 }
@@ -197,7 +205,7 @@ struct Printer {
 /// What prints, or else what a message broke off with.
 type Broken = Result<Option<DecodeError>, fmt::Error>;
 
-impl Printer {
+impl Printer<'_> {
     fn whole(&mut self, bytes: &[u8]) -> Broken {
         if self.kind.is_some_and(Kind::is_multipart) && bytes.get(10..12) == Some(&[0, 1]) {
             self.out.push_str(" flags=[more]");
@@ -225,10 +233,12 @@ impl Printer {
     }
 
     fn matching(&mut self, priority: u16, m: &Match) -> fmt::Result {
-        write!(self.out, "{}", Prioritised(priority, m))
+        write!(self.out, "{}", InNames(&Prioritised(priority, m), self.names))
     }
 
     fn body(&mut self, message: &Message) -> fmt::Result {
+        let names = self.names;
+        let port = |port: OfPort| PortText(port, names);
         let out = &mut self.out;
         match message {
             Message::Hello(hello) => hello_versions(out, hello.versions(self.header.version)),
@@ -285,13 +295,13 @@ impl Printer {
             Message::FlowRemoved(flow) => self.flow_removed(flow),
             Message::FlowStatsRequest(r) | Message::AggregateStatsRequest(r) => {
                 if r.table != crate::flow_mod::ALL_TABLES {
-                    write!(out, " table={}", r.table)?;
+                    write!(out, " table={}", TableText(r.table, names))?;
                 }
                 if r.out_port != OfPort::ANY {
-                    write!(out, " out_port={}", r.out_port)?;
+                    write!(out, " out_port={}", port(r.out_port))?;
                 }
                 out.push(' ');
-                write!(out, "{}", r.matching)
+                write!(out, "{}", r.matching.with_names(names))
             }
             Message::FlowStatsReply(reply) => {
                 for flow in &reply.flows {
@@ -321,7 +331,7 @@ impl Printer {
                 self.port(&s.port)
             }
             Message::PortMod(m) => {
-                write!(out, " port: {}: addr:{}\n     config: ", m.number, m.hw_addr)?;
+                write!(out, " port: {}: addr:{}\n     config: ", port(m.number), m.hw_addr)?;
                 bits(out, m.config, &CONFIG)?;
                 out.push_str("\n     mask:   ");
                 bits(out, m.mask, &CONFIG)?;
@@ -332,12 +342,12 @@ impl Printer {
                 }
                 Ok(())
             }
-            Message::PortDescRequest(r) => write!(out, " port={}", r.port),
+            Message::PortDescRequest(r) => write!(out, " port={}", port(r.port)),
             Message::PortDescReply(ports) => {
                 out.push('\n');
                 self.ports(&ports.items)
             }
-            Message::PortStatsRequest(r) => write!(out, " port_no={}", r.port),
+            Message::PortStatsRequest(r) => write!(out, " port_no={}", port(r.port)),
             Message::PortStatsReply(ports) => {
                 writeln!(out, " {} ports", ports.items.len())?;
                 if self.verbosity < 1 {
@@ -448,7 +458,7 @@ impl Printer {
                 Ok(())
             }
             Message::QueueConfigRequest(r) => {
-                write!(out, " port={}", r.port)?;
+                write!(out, " port={}", port(r.port))?;
                 if r.queue != u32::MAX {
                     write!(out, " queue={}", r.queue)?;
                 }
@@ -462,7 +472,7 @@ impl Printer {
                 out.push(' ');
                 for q in &sorted {
                     if last != Some(q.port) {
-                        writeln!(out, "port={}", q.port)?;
+                        writeln!(out, "port={}", port(q.port))?;
                         last = Some(q.port);
                     }
                     write!(out, "queue {}:", q.queue)?;
@@ -478,7 +488,7 @@ impl Printer {
                 Ok(())
             }
             Message::QueueStatsRequest(r) => {
-                write!(out, " port={} queue=", r.port)?;
+                write!(out, " port={} queue=", port(r.port))?;
                 queue_name(out, r.queue)
             }
             Message::QueueStatsReply(queues) => {
@@ -487,7 +497,7 @@ impl Printer {
                     return Ok(());
                 }
                 for q in &queues.items {
-                    write!(out, "  port {} queue ", q.port)?;
+                    write!(out, "  port {} queue ", port(q.port))?;
                     queue_name(out, q.queue)?;
                     let [bytes, packets, errors] = q.sent;
                     write!(
@@ -538,7 +548,7 @@ impl Printer {
                 write!(out, "\n bundle_id={} flags=", crate::text::print::HexNumber(b.bundle.into()))?;
                 bits(out, b.flags.into(), &BUNDLE_FLAGS)?;
                 out.push('\n');
-                print(out, &b.message, self.verbosity)
+                print(out, &b.message, self.verbosity, self.names)
             }
             Message::SetFlowFormat(format) => {
                 let name = match format {
@@ -578,7 +588,7 @@ impl Printer {
             out.push('\n');
             return Ok(());
         }
-        print(out, &e.data, 1)
+        print(out, &e.data, 1, self.names)
     }
 }
 

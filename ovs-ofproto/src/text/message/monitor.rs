@@ -3,11 +3,13 @@
 use std::fmt::{self, Write};
 
 use ovs_packet::OfPort;
+use ovs_packet::text::{PortText, TableText};
 
 use super::Printer;
 use super::flow::removed_reason;
 use crate::codec::{FlowEvent, FlowMonitorRequest, FlowUpdate, MonitorCommand, MonitorFlags};
 use crate::flow_mod::{ALL_TABLES, DEFAULT_PRIORITY};
+use crate::text::print::InNames;
 
 const FLAGS: [(MonitorFlags, &str); 6] = [
     (MonitorFlags::INITIAL, "initial"),
@@ -18,7 +20,7 @@ const FLAGS: [(MonitorFlags, &str); 6] = [
     (MonitorFlags::OWN, "own"),
 ];
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn monitor_request(&mut self, m: &FlowMonitorRequest) -> fmt::Result {
         write!(self.out, "\n id={}", m.id)?;
         if m.command == MonitorCommand::Delete {
@@ -28,13 +30,13 @@ impl Printer {
         let flags: Vec<&str> = FLAGS.iter().filter(|(f, _)| m.flags.contains(*f)).map(|(_, name)| *name).collect();
         write!(self.out, " flags={}", if flags.is_empty() { "0".to_string() } else { flags.join(",") })?;
         if m.out_port != OfPort::ANY {
-            write!(self.out, " out_port={}", m.out_port)?;
+            write!(self.out, " out_port={}", PortText(m.out_port, self.names))?;
         }
         if !matches!(m.out_group, 0 | u32::MAX) {
             write!(self.out, " out_group={}", m.out_group)?;
         }
         if m.table != ALL_TABLES {
-            write!(self.out, " table={}", m.table)?;
+            write!(self.out, " table={}", TableText(m.table, self.names))?;
         }
         self.out.push(' ');
         self.matching(DEFAULT_PRIORITY, &m.matching)?;
@@ -61,7 +63,7 @@ impl Printer {
             }
             FlowEvent::Modified => self.out.push_str("MODIFIED"),
         }
-        write!(self.out, " table={}", change.table)?;
+        write!(self.out, " table={}", TableText(change.table, self.names))?;
         for (name, timeout) in [("idle_timeout", change.idle_timeout), ("hard_timeout", change.hard_timeout)] {
             if timeout != 0 {
                 write!(self.out, " {name}={timeout}")?;
@@ -78,6 +80,6 @@ impl Printer {
         if !self.out.ends_with(' ') {
             self.out.push(' ');
         }
-        write!(self.out, "actions={}", change.instructions)
+        write!(self.out, "actions={}", InNames(&change.instructions, self.names))
     }
 }

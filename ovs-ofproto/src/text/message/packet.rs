@@ -3,23 +3,24 @@
 use std::fmt::{self, Write};
 
 use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::text::TableText;
 use ovs_packet::{FlowKey, Match, Packet, extract};
 
 use super::Printer;
 use super::dump::plain_dump;
 use crate::codec::{Continuation, NO_BUFFER, PacketIn, PacketOut};
-use crate::text::print::{ActionList, Dotted, HexBytes};
+use crate::text::print::{ActionList, Dotted, HexBytes, InNames};
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn packet_in(&mut self, packet: &PacketIn) -> fmt::Result {
         let out = &mut self.out;
         if packet.table != 0 {
-            write!(out, " table_id={}", packet.table)?;
+            write!(out, " table_id={}", TableText(packet.table, self.names))?;
         }
         if packet.cookie != u64::MAX {
             write!(out, " cookie={:#x}", packet.cookie)?;
         }
-        write!(out, " total_len={} {}", packet.total_len, packet.metadata)?;
+        write!(out, " total_len={} {}", packet.total_len, packet.metadata.with_names(self.names))?;
         match packet.reason.word() {
             Some(word) => write!(out, " (via {word})")?,
             None => write!(out, " (via {})", packet.reason.0)?,
@@ -94,7 +95,12 @@ impl Printer {
     pub(super) fn packet_out(&mut self, packet: &PacketOut) -> fmt::Result {
         let mut m = packet.metadata.as_deref().cloned().unwrap_or(Match::ANY);
         m.set(FieldId::InPortOxm, packet.in_port.0.into());
-        write!(self.out, " {m} actions={}", ActionList(&packet.actions))?;
+        write!(
+            self.out,
+            " {} actions={}",
+            m.with_names(self.names),
+            InNames(&ActionList(&packet.actions), self.names)
+        )?;
         match packet.buffer_id {
             NO_BUFFER => {
                 write!(self.out, " data_len={}", packet.data.len())?;

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use ovs_packet::text::PortText;
+
 use super::{Count, Printer, bits, duration};
 use crate::codec::{Port, PortStats, Version};
 
@@ -50,7 +52,7 @@ pub(super) fn wire_features(value: u32, version: Version) -> u32 {
     if version == Version::V1_0 { value & 0xfff } else { value & 0xffff }
 }
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn ports(&mut self, ports: &[Port]) -> fmt::Result {
         let mut sorted: Vec<&Port> = ports.iter().collect();
         sorted.sort_by_key(|p| p.number.0);
@@ -106,7 +108,7 @@ impl Printer {
             out,
             "  port {pad}{}: rx pkts={rx}, bytes={rx_bytes}, drop={rx_drop}, errs={rx_errs}, frame={frame}, over={over}, \
              crc={crc}",
-            p.number
+            PortText(p.number, self.names)
         )?;
         writeln!(out, "           tx pkts={tx}, bytes={tx_bytes}, drop={tx_drop}, errs={tx_errs}, coll={coll}")?;
         match p.duration {

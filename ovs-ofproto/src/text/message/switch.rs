@@ -74,7 +74,7 @@ pub(super) fn action_names(actions: u32, version: Version) -> Vec<&'static str> 
     ACTIONS_11.iter().filter(|(bit, _, last)| has(*bit) && known(*bit, *last)).map(|(_, name, _)| *name).collect()
 }
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn async_config(&mut self, a: &AsyncConfig) -> fmt::Result {
         const REASONS: [(&str, &[&str]); 6] = [
             ("PACKET_IN", &["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"]),

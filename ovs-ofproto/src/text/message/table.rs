@@ -2,10 +2,12 @@
 
 use std::fmt::{self, Write};
 
+use ovs_packet::text::TableText;
+
 use super::{Printer, bits};
 use crate::codec::{TableDesc, TableStatus, Version};
 
-impl Printer {
+impl Printer<'_> {
     pub(super) fn table_config(&self) -> bool {
         self.header.version >= Version::V1_4
     }
@@ -15,7 +17,7 @@ impl Printer {
         let out = &mut self.out;
         match t.table {
             0xff => out.push_str(" table_id: ALL_TABLES"),
-            table => write!(out, " table_id={table}")?,
+            table => write!(out, " table_id={}", TableText(table, self.names))?,
         }
         if version == Version::V1_3 {
             return Ok(());
@@ -42,7 +44,7 @@ impl Printer {
 
     pub(super) fn table_desc(&mut self, t: &TableDesc) -> fmt::Result {
         let out = &mut self.out;
-        write!(out, "\n  table {}:\n", t.table)?;
+        write!(out, "\n  table {}:\n", TableText(t.table, self.names))?;
         write!(out, "   eviction={} eviction_flags=", if t.config & 4 != 0 { "on" } else { "off" })?;
         eviction_flags(out, t.eviction.unwrap_or(u32::MAX))?;
         write!(out, "\n   vacancy={}", if t.config & 8 != 0 { "on" } else { "off" })?;

@@ -1,5 +1,7 @@
 //! The table of the sub-commands.
 
+use serde_json::json;
+
 use crate::context::{Context, Done};
 use crate::offline::{compose, errors, language, matches, packets, print, streams, wire};
 use crate::online::{
@@ -143,6 +145,10 @@ fn print_help(_: &mut Context) -> Done {
 }
 
 fn list(context: &mut Context) -> Done {
+    if context.options.is_json() {
+        let all = COMMANDS.iter().map(|c| json!({"name": c.name, "arguments": c.arguments, "help": c.help}));
+        return all.into_iter().try_for_each(|command| context.print_json(&command));
+    }
     context.print("The available commands are:\n")?;
     let mut names: Vec<_> = COMMANDS.iter().map(|c| (c.name, c.arguments)).collect();
     names.sort_unstable();

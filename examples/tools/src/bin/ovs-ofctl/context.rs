@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use ovs_ofproto::codec::{OfError, Version, Versions};
-use ovs_ofproto::text::{ParseFlowError, Problem, Protocols};
+use ovs_ofproto::text::{NoNames, ParseFlowError, PortNames, Problem, Protocols};
 
 use crate::options::Options;
 
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     /// The forms in which flows may be sent.
     pub(crate) protocols: Protocols,
     pub(crate) out: BufWriter<io::Stdout>,
+    /// What ports and tables are written as.
+    pub(crate) names: Rc<dyn PortNames>,
 }
 
 impl Context {
@@ -63,7 +66,14 @@ impl Context {
         }
         let versions = protocols.versions();
         let arguments = options.words.iter().skip(1).cloned().collect();
-        Ok(Context { options, arguments, versions, protocols, out: BufWriter::new(io::stdout()) })
+        Ok(Context {
+            options,
+            arguments,
+            versions,
+            protocols,
+            out: BufWriter::new(io::stdout()),
+            names: Rc::new(NoNames),
+        })
     }
 
     /// An argument, or nothing.
@@ -79,6 +89,14 @@ impl Context {
     /// Writes a line of JSON.
     pub(crate) fn print_json(&mut self, value: &serde_json::Value) -> Done {
         writeln!(self.out, "{value}").map_err(broken)
+    }
+
+    /// Writes text, or what it says as a line of JSON.
+    pub(crate) fn print_either(&mut self, text: impl fmt::Display, value: impl FnOnce() -> serde_json::Value) -> Done {
+        match self.options.is_json() {
+            true => self.print_json(&value()),
+            false => self.print(text),
+        }
     }
 
     /// Writes what is still held back.

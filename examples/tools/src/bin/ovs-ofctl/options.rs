@@ -66,7 +66,7 @@ pub(crate) struct Options {
     /// For dump-flows, without statistics.
     #[arg(long, overrides_with = "stats")]
     no_stats: bool,
-    /// When to write in colors: always, never or auto; nothing that is written here has colors.
+    /// When to write in colors: never, or auto, which is never too; always is refused, as there are no colors here.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "auto", value_parser = color)]
     color: Option<()>,
     /// For mod-group, add the group if there is none.
@@ -180,8 +180,11 @@ fn criterion(text: &str) -> Result<Criterion, String> {
 }
 
 fn color(text: &str) -> Result<(), String> {
-    let known = ["always", "yes", "force", "never", "no", "none", "auto", "tty", "if-tty"];
-    if known.contains(&text) { Ok(()) } else { Err(format!("incorrect value `{text}' for --color")) }
+    match text {
+        "never" | "no" | "none" | "auto" | "tty" | "if-tty" => Ok(()),
+        "always" | "yes" | "force" => Err(format!("value `{text}' for --color: there are no colors here")),
+        _ => Err(format!("incorrect value `{text}' for --color")),
+    }
 }
 
 /// The command line in words that the parser takes: one list of criteria has both orders, and -v may stand alone.

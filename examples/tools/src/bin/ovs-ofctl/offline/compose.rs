@@ -8,9 +8,10 @@ use ovs_ofproto::text::packet_match;
 use ovs_packet::text::{match_of_terms, terms};
 use ovs_packet::{OfPort, compose, pcap};
 use ovs_tools::hex;
+use serde_json::json;
 
 use super::packets::flow_of;
-use super::print::hex_dump;
+use super::print::{digits, hex_dump};
 use crate::context::{Context, Done, Failure};
 
 /// Length of the payload if none is given.
@@ -39,8 +40,9 @@ pub(crate) fn packet(context: &mut Context) -> Done {
         let mut writer = pcap::Writer::new(&mut context.out).map_err(|e| e.to_string())?;
         writer.write(Duration::ZERO, data).and_then(|()| writer.flush()).map_err(|e| e.to_string())?;
     } else if context.options.bare {
-        let digits: String = data.iter().map(|b| format!("{b:02x}")).collect();
-        context.print(digits)?;
+        context.print(digits(data))?;
+    } else if context.options.is_json() {
+        context.print_json(&json!({"bytes": digits(data), "match": flow_of(data).1}))?;
     } else {
         context.print(hex_dump(data))?;
     }

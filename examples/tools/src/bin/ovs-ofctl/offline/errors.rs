@@ -3,9 +3,10 @@
 use ovs_ofproto::codec::{ErrorMessage, Header, Hello, Message, OfError, Version, Versions};
 use ovs_ofproto::text::ofp_print;
 use ovs_tools::hex;
+use serde_json::{Value, json};
 
-use super::print::hex_dump;
-use crate::context::{Context, Done, Failure};
+use super::print::{as_json, digits, hex_dump};
+use crate::context::{Context, Done, Failure, version_name};
 
 fn error_named(name: &str) -> Result<OfError, Failure> {
     OfError::by_name(name).ok_or_else(|| format!("unknown error \"{name}\"").into())
@@ -17,8 +18,11 @@ pub(crate) fn numbers(context: &mut Context) -> Done {
     for version in Version::KNOWN {
         if let (Some(n), Some(minor)) = (error.number(version), version.minor()) {
             let (vendor, kind, code) = (n.experimenter, n.kind, n.code);
-            let vendor = if vendor == 0 { "0".to_string() } else { format!("{vendor:#x}") };
-            context.print(format_args!("OpenFlow 1.{minor}: vendor {vendor}, type {kind}, code {code}\n"))?;
+            let shown = if vendor == 0 { "0".to_string() } else { format!("{vendor:#x}") };
+            context.print_either(
+                format_args!("OpenFlow 1.{minor}: vendor {shown}, type {kind}, code {code}\n"),
+                || json!({"error": error, "version": version_name(version), "number": n}),
+            )?;
         }
     }
     Ok(())
@@ -31,7 +35,16 @@ pub(crate) fn reply(context: &mut Context) -> Done {
     let header = Header::decode(&request).map_err(|_| "Request too short".to_string())?;
     let reply = Message::Error(ErrorMessage::new(error, &request));
     let bytes = reply.encode(header.version, header.xid).map_err(|e| e.to_string())?;
-    context.print(hex_dump(&bytes))
+    context.print_either(hex_dump(&bytes), || with_bytes(&bytes))
+}
+
+/// A message as JSON, with its bytes.
+fn with_bytes(bytes: &[u8]) -> Value {
+    let mut object = as_json(bytes);
+    if let Some(object) = object.as_object_mut() {
+        object.insert("bytes".to_string(), digits(bytes).into());
+    }
+    object
 }
 
 /// The hello of one who speaks the versions whose bits are set.
@@ -47,5 +60,6 @@ pub(crate) fn hello(context: &mut Context) -> Done {
     };
     let bytes = Message::Hello(hello).encode(highest, 1).map_err(|e| e.to_string())?;
     let verbosity = context.verbosity(0);
-    context.print(format_args!("{}{}", hex_dump(&bytes), ofp_print(&bytes, verbosity)))
+    let text = format!("{}{}", hex_dump(&bytes), ofp_print(&bytes, verbosity));
+    context.print_either(text, || with_bytes(&bytes))
 }

@@ -28,8 +28,10 @@ fn print_flow(context: &mut Context, flow: FlowMod, protocol: Protocols, xid: u3
     let bytes = protocol.encode_flow_mod(flow, xid).map_err(|e| e.to_string())?;
     match context.options.is_json() {
         true => {
-            let mut object = as_json(&bytes)?;
-            object.as_object_mut().map(|o| o.insert("protocol".to_string(), json!(protocol.to_string())));
+            let mut object = as_json(&bytes);
+            if let Some(object) = object.as_object_mut() {
+                object.insert("protocol".to_string(), json!(protocol.to_string()));
+            }
             context.print_json(&object)
         }
         false => {
@@ -41,7 +43,7 @@ fn print_flow(context: &mut Context, flow: FlowMod, protocol: Protocols, xid: u3
 
 pub(crate) fn flow(context: &mut Context) -> Done {
     let text = context.argument(0).to_string();
-    let read = Parser::default().flow(&text, FlowModCommand::Add).map_err(|e| refuse(&text, &e))?;
+    let read = Parser::default().normalising().flow(&text, FlowModCommand::Add).map_err(|e| refuse(&text, &e))?;
     // A form that can say each field may still not say all that is matched of it.
     let sayable = |p: &Protocols| p.encode_flow_mod(read.value.clone(), 1).is_ok();
     let first = (read.protocols & context.protocols).iter().find(sayable);
@@ -95,7 +97,7 @@ fn each_line(file: &mut File, name: &str, mut each: impl FnMut(usize, &str) -> D
 pub(crate) fn flows(context: &mut Context) -> Done {
     let name = context.argument(0).to_string();
     let mut file = open_twice(&name)?;
-    let parser = Parser::default();
+    let parser = Parser::default().normalising();
     let mut usable = Protocols::ANY;
     each_line(&mut file, &name, |number, line| {
         let read = parser.flow(line, FlowModCommand::Add);
@@ -118,7 +120,7 @@ pub(crate) fn group(context: &mut Context) -> Done {
     let version = (read.protocols & context.protocols).first().and_then(Protocols::version);
     let bytes = |version: Version| Message::from(read.value.clone()).encode(version, 1).map_err(|e| e.to_string());
     if context.options.is_json() {
-        let object = as_json(&bytes(version.ok_or("no usable protocol")?)?)?;
+        let object = as_json(&bytes(version.ok_or("no usable protocol")?)?);
         return context.print_json(&object);
     }
     context.print(format_args!("usable protocols: {}\n", read.protocols))?;
@@ -133,7 +135,10 @@ pub(crate) fn key_value(context: &mut Context) -> Done {
         let items: Vec<String> = key_values(&text)
             .map(|(key, value)| if value.is_empty() { key.to_string() } else { format!("{key}={value}") })
             .collect();
-        context.print(format_args!("{}\n", items.join(", ")))?;
+        context.print_either(format_args!("{}\n", items.join(", ")), || {
+            let pairs = key_values(&text).map(|(key, value)| json!([key, value]));
+            json!({"items": pairs.collect::<Vec<_>>()})
+        })?;
     }
     Ok(())
 }

@@ -4,10 +4,12 @@ use ovs_ofproto::codec::{MatchForm, OfError, Version, decode_match, encode_match
 use ovs_ofproto::text::{fields_of, fields_text};
 use ovs_packet::Match;
 use ovs_packet::field::FieldId;
+use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_tools::hex;
+use serde_json::json;
 
-use super::print::hex_dump;
-use super::wire::{LOGGED, differences};
+use super::print::{digits, hex_dump};
+use super::wire::{LOGGED, differences, with_again};
 use crate::context::{Context, Done, Failure, lines, read_text};
 
 /// Type and length of the structure that has OXM fields.
@@ -28,6 +30,9 @@ pub(crate) fn oxm(context: &mut Context) -> Done {
 fn fields(context: &mut Context, form: MatchForm) -> Done {
     let text = read_text("-")?;
     for line in text.lines() {
+        if context.options.is_json() && line.split('#').next().is_none_or(|words| words.trim().is_empty()) {
+            continue;
+        }
         if line.starts_with('#') {
             context.print(format_args!("{line}\n"))?;
             continue;
@@ -46,6 +51,11 @@ fn fields(context: &mut Context, form: MatchForm) -> Done {
                     MatchForm::Nxm => bytes.as_slice(),
                     _ => bytes.get(OXM_HEADER..length_of(&bytes)).unwrap_or_default(),
                 };
+                if context.options.is_json() {
+                    let cookie = cookie.map(|(value, mask)| json!({"value": value, "mask": mask}));
+                    context.print_json(&json!({"match": m, "cookie": cookie, "fields": digits(fields)}))?;
+                    continue;
+                }
                 context.print(format_args!("{}\n", fields_text(fields)))?;
                 if context.options.more > 0 {
                     if form == MatchForm::Nxm {
@@ -58,7 +68,8 @@ fn fields(context: &mut Context, form: MatchForm) -> Done {
                 if e.error == OfError::BadMatchBadWildcards {
                     warn_of_wildcards(&given, e.at);
                 }
-                context.print(format_args!("nx_pull_match() returned error {}\n", e.error))?;
+                let says = format!("nx_pull_match() returned error {}\n", e.error);
+                context.print_either(says, || json!({"error": e.error, "fields": digits(&given)}))?;
             }
         }
     }
@@ -108,7 +119,6 @@ pub(crate) fn openflow10(context: &mut Context) -> Done {
         let whole = MatchForm::OpenFlow10Whole;
         let (came, _) = decode_match(whole, &given, false).map_err(|e| e.to_string())?;
         let again = encode_match(whole, &came, None).map_err(|e| e.to_string())?;
-        context.print(format_args!("{came}\n{}", differences("", &expected, &again)))?;
         let (taken, _) = decode_match(MatchForm::OpenFlow10, &given, false).map_err(|e| e.to_string())?;
         if came != taken && logged < LOGGED {
             logged += 1;
@@ -117,7 +127,11 @@ pub(crate) fn openflow10(context: &mut Context) -> Done {
             tracing::info!(target: "ofp_match", "post: {taken}");
         }
         let normal = encode_match(MatchForm::OpenFlow10, &taken, None).map_err(|e| e.to_string())?;
-        context.print(format_args!("{}\n", differences("normal: ", &again, &normal)))?;
+        let (differs, changed) = (differences("", &expected, &again), differences("normal: ", &again, &normal));
+        context.print_either(format_args!("{came}\n{differs}{changed}\n"), || {
+            let said = json!({"match": came, "normal": taken, "normal_bytes": digits(&normal)});
+            with_again(said, &expected, &again)
+        })?;
     }
     Ok(())
 }
@@ -128,7 +142,8 @@ pub(crate) fn openflow11(context: &mut Context) -> Done {
         match decode_match(MatchForm::OpenFlow11, &given, false) {
             Ok((m, _)) => {
                 let again = encode_match(MatchForm::OpenFlow11, &m, None).map_err(|e| e.to_string())?;
-                context.print(format_args!("{m}\n{}\n", differences("", &given, &again)))?;
+                let text = format!("{m}\n{}\n", differences("", &given, &again));
+                context.print_either(text, || with_again(json!({"match": m}), &given, &again))?;
             }
             Err(e) => {
                 let port = given.get(4..8).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
@@ -139,11 +154,24 @@ pub(crate) fn openflow11(context: &mut Context) -> Done {
                         "port {port} is outside the supported range 0 through 65279 or 0xffffff00 through 0xffffffff"
                     );
                 }
-                context.print(format_args!("bad ofp11_match: {}\n\n", e.error))?;
+                let text = format!("bad ofp11_match: {}\n\n", e.error);
+                context.print_either(text, || json!({"error": e.error, "bytes": digits(&given)}))?;
             }
         }
     }
     Ok(())
+}
+
+/// What OXM's own fields can say of a VLAN tag: its priority only where there is one, and whole (OpenFlow 1.5, section
+/// 7.2.3.8). For the rest, Nicira's field would have to stand among them.
+fn in_oxm_fields(mut m: Match) -> Match {
+    let (tag, mask) = (m.key().vlan_tci.get(), m.mask().bits.vlan_tci.get());
+    let mask = match mask & VLAN_PCP_MASK != 0 && tag & mask & VLAN_PRESENT != 0 {
+        true => mask | VLAN_PCP_MASK,
+        false => mask & !VLAN_PCP_MASK,
+    };
+    m.set_masked(FieldId::VlanTci, tag.into(), mask.into());
+    m
 }
 
 /// What becomes of a VLAN tag in words and in every form; what a form cannot say is said of it.
@@ -160,7 +188,10 @@ pub(crate) fn vlan(context: &mut Context) -> Done {
     };
     let words = m.to_string();
     let read: Match = words.parse().map_err(|e| format!("{words}: {e}"))?;
-    context.print(format_args!("{words} -> {}\n", shown(&read)))?;
+    context.print_either(
+        format_args!("{words} -> {}\n", shown(&read)),
+        || json!({"form": "text", "text": words, "match": read}),
+    )?;
     let forms = [
         ("NXM", MatchForm::Nxm),
         ("OXM", MatchForm::Oxm(Version::V1_2)),
@@ -168,20 +199,27 @@ pub(crate) fn vlan(context: &mut Context) -> Done {
         ("OF1.1", MatchForm::OpenFlow11),
     ];
     for (name, form) in forms {
-        let bytes = match encode_nearest_match(form, &m) {
+        let said = if name == "OXM" { in_oxm_fields(m) } else { m };
+        let bytes = match encode_nearest_match(form, &said) {
             Ok(bytes) => bytes,
             Err(e) => {
-                context.print(format_args!("{name}: {e}\n"))?;
+                context
+                    .print_either(format_args!("{name}: {e}\n"), || json!({"form": name, "error": e.to_string()}))?;
                 continue;
             }
         };
         let back = match decode_match(form, &bytes, false) {
             Ok((back, _)) => back,
             Err(e) => {
-                context.print(format_args!("{name}: {}\n", e.error))?;
+                context
+                    .print_either(format_args!("{name}: {}\n", e.error), || json!({"form": name, "error": e.error}))?;
                 continue;
             }
         };
+        if context.options.is_json() {
+            context.print_json(&json!({"form": name, "bytes": digits(&bytes), "match": back}))?;
+            continue;
+        }
         match form {
             MatchForm::Nxm => context.print(format_args!("NXM: {} -> {}\n", fields_text(&bytes), shown(&back)))?,
             MatchForm::Oxm(_) => {

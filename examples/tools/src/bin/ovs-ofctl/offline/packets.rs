@@ -49,7 +49,7 @@ fn one_capture(context: &mut Context, file: &str) -> Result<Result<(), String>, 
         let (_, m) = flow_of(&record.data);
         if context.options.is_json() {
             let seconds = record.time.as_secs_f64();
-            context.print_json(&json!({"time": seconds, "len": record.wire_len, "flow": m.to_string()}))?;
+            context.print_json(&json!({"time": seconds, "len": record.wire_len, "match": m}))?;
         } else {
             context.print(format_args!("{m}\n"))?;
         }
@@ -65,5 +65,6 @@ pub(crate) fn packet(context: &mut Context) -> Done {
         .take(65535)
         .read_to_end(&mut data)
         .map_err(|e| format!("failed to read packet from stdin ({e})"))?;
-    context.print(format_args!("{}\n", flow_of(&data).1))
+    let (_, m) = flow_of(&data);
+    context.print_either(format_args!("{m}\n"), || json!({"match": m}))
 }

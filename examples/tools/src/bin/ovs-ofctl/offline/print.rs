@@ -2,74 +2,35 @@
 
 use std::io::{self, BufRead, Read};
 
-use ovs_ofproto::FlowMod;
-use ovs_ofproto::codec::{FlowStats, Message};
-use ovs_ofproto::text::{message as in_words, ofp_print};
+use ovs_ofproto::json::Document;
+use ovs_ofproto::text::ofp_print_in_names;
 use ovs_tools::hex;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Done, Failure};
 
-/// A message as JSON: its header, the text, and the bytes; flows in parts.
-pub(crate) fn as_json(bytes: &[u8]) -> Result<Value, Failure> {
-    let (header, body) = Message::decode(bytes).map_err(|e| format!("decode error: {e}"))?;
-    let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let mut object = json!({
-        "version": header.version.to_string(),
-        "xid": header.xid,
-        "text": in_words(&header, &body).to_string().trim_end(),
-        "bytes": digits,
-    });
-    let more = match &body {
-        Message::FlowMod(flow) => Some(("flow", flow_json(flow))),
-        Message::FlowStatsReply(reply) => {
-            Some(("flows", reply.flows.iter().map(statistics_json).collect::<Vec<_>>().into()))
-        }
-        _ => None,
-    };
-    if let (Some((name, value)), Some(object)) = (more, object.as_object_mut()) {
-        object.insert(name.to_string(), value);
+/// A message as JSON; one that cannot be read as what is wrong with it, and its bytes.
+pub(crate) fn as_json(bytes: &[u8]) -> Value {
+    let document = Document::of_bytes(bytes);
+    match &document {
+        Ok(document) => serde_json::to_value(document).unwrap_or_else(|e| json!({"error": e.to_string()})),
+        Err(e) => json!({"error": e.error, "at": e.at, "expected": e.what, "bytes": digits(bytes)}),
     }
-    Ok(object)
 }
 
-fn flow_json(flow: &FlowMod) -> Value {
-    json!({
-        "command": format!("{:?}", flow.command),
-        "table": flow.table,
-        "priority": flow.priority,
-        "cookie": flow.cookie,
-        "match": flow.matching.to_string(),
-        "idle_timeout": flow.idle_timeout,
-        "hard_timeout": flow.hard_timeout,
-        "importance": flow.importance,
-        "actions": flow.instructions.to_string(),
-    })
-}
-
-fn statistics_json(flow: &FlowStats) -> Value {
-    json!({
-        "table": flow.table,
-        "priority": flow.priority,
-        "cookie": flow.cookie,
-        "match": flow.matching.to_string(),
-        "duration": flow.duration.as_secs_f64(),
-        "packets": flow.packets,
-        "bytes": flow.bytes,
-        "idle_timeout": flow.idle_timeout,
-        "hard_timeout": flow.hard_timeout,
-        "actions": flow.instructions.to_string(),
-    })
+/// Bytes in hexadecimal.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Prints a message, in words or as JSON.
 pub(crate) fn print(context: &mut Context, bytes: &[u8], verbosity: u8) -> Done {
     match context.options.is_json() {
-        true => {
-            let object = as_json(bytes)?;
-            context.print_json(&object)
+        true => context.print_json(&as_json(bytes)),
+        false => {
+            let text = ofp_print_in_names(bytes, verbosity, &*context.names);
+            context.print(text)
         }
-        false => context.print(ofp_print(bytes, verbosity)),
     }
 }
 

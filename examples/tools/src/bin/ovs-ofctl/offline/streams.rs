@@ -8,7 +8,7 @@ use ovs_ofproto::codec::Framer;
 use ovs_packet::pcap::Reader;
 use ovs_packet::{FlowKey, Packet, extract};
 
-use super::print::print;
+use super::print::{as_json, print};
 use crate::context::{Context, Done, Failure};
 
 /// The ports of OpenFlow, where none are named.
@@ -127,6 +127,17 @@ pub(crate) fn capture(context: &mut Context) -> Done {
             frames.push(frame);
         }
         for frame in frames {
+            let [a, b] = [from, to].map(|a| a.map(|b| b.to_string()).join("."));
+            if context.options.is_json() {
+                let mut value = as_json(&frame);
+                if let Some(object) = value.as_object_mut() {
+                    object.insert("source".to_string(), format!("{a}:{source}").into());
+                    object.insert("destination".to_string(), format!("{b}:{target}").into());
+                    object.insert("time".to_string(), record.time.as_secs_f64().into());
+                }
+                context.print_json(&value)?;
+                continue;
+            }
             if !std::mem::replace(&mut first, false) {
                 context.print("\n")?;
             }
@@ -134,7 +145,6 @@ pub(crate) fn capture(context: &mut Context) -> Done {
                 let time = super::super::online::monitor::time_of_day(record.time);
                 context.print(format_args!("{time} "))?;
             }
-            let [a, b] = [from, to].map(|a| a.map(|b| b.to_string()).join("."));
             context.print(format_args!("{a}.{source} > {b}.{target}:\n"))?;
             let verbosity = context.verbosity(1);
             print(context, &frame, verbosity)?;

@@ -4,8 +4,9 @@ use ovs_ofproto::codec::{DecodeError, OfError, Version, check_flow_in};
 use ovs_ofproto::{Action, Instructions};
 use ovs_packet::Match;
 use ovs_tools::hex;
+use serde_json::{Value, json};
 
-use super::print::hex_dump;
+use super::print::{digits, hex_dump};
 use crate::context::{Context, Done, lines, read_text};
 
 pub(crate) fn actions(context: &mut Context) -> Done {
@@ -44,18 +45,21 @@ fn lists(context: &mut Context, instructions: bool) -> Done {
         let found = match checked {
             Ok(found) => found,
             Err(error) => {
-                context.print(format_args!("bad {name} {what}: {error}\n\n"))?;
+                let says = format_args!("bad {name} {what}: {error}\n\n");
+                context.print_either(says, || json!({"error": error, "bytes": digits(&bytes)}))?;
                 continue;
             }
         };
-        context.print(format_args!("actions={found}\n"))?;
         let again = match instructions {
             true => found.encode(version),
             false => Action::encode_list(&found.apply, version),
         };
         let again = again.map_err(|e| e.to_string())?;
-        context.print(differences("", &bytes, &again))?;
-        context.print("\n")?;
+        let differs = differences("", &bytes, &again);
+        context.print_either(format_args!("actions={found}\n{differs}\n"), || {
+            let said = if instructions { json!({"instructions": found}) } else { json!({"actions": found.apply}) };
+            with_again(said, &bytes, &again)
+        })?;
     }
     Ok(())
 }
@@ -83,6 +87,17 @@ fn log(bytes: &[u8], e: &DecodeError) {
     // The middle of a line is marked even where it ends there.
     let mark = if bytes.len() % 16 == 8 { "-" } else { "" };
     tracing::warn!(target: "ofp_actions", "bad action at offset {start} ({}):\n{dump}{mark}", e.error);
+}
+
+/// What was read, its bytes, and those that it is written with where they are others.
+pub(super) fn with_again(mut said: Value, bytes: &[u8], again: &[u8]) -> Value {
+    if let Some(object) = said.as_object_mut() {
+        object.insert("bytes".to_string(), digits(bytes).into());
+        if bytes != again {
+            object.insert("again".to_string(), digits(again).into());
+        }
+    }
+    said
 }
 
 /// Which bytes differ, a line each.

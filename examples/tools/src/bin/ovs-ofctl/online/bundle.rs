@@ -4,9 +4,12 @@ use ovs_ofproto::codec::{BundleAdd, BundleControl, Message, OfError};
 use ovs_ofproto::session::Frame;
 use ovs_ofproto::text::{BundleLine, Parser, Protocols, ofp_print};
 
+use serde_json::json;
+
 use super::flows;
 use super::switch::{Names, Switch};
 use crate::context::{Context, Done, Failure, lines, read_text, refuse_in};
+use crate::offline::print::as_json;
 
 const OPEN: u16 = 0;
 const COMMIT: u16 = 4;
@@ -21,7 +24,7 @@ pub(crate) fn file(context: &mut Context) -> Done {
     let (mut changes, mut usable) = (Vec::new(), Protocols::OF13_UP);
     {
         let names = Names::of(context, &name);
-        let parser = Parser::new(&names);
+        let parser = Parser::new(&names).normalising();
         for (number, line) in lines(&text) {
             let read = parser.bundle_line(line).map_err(|e| refuse_in(&format!("{file}:{number}: "), line, &e))?;
             usable &= read.protocols;
@@ -111,6 +114,10 @@ fn say(context: &Context, refused: &[Frame], sent: &[Frame]) {
     for frame in refused {
         let Ok((_, Message::Error(error))) = Message::decode(frame.bytes()) else { continue };
         let message = sent.iter().find(|m| m.xid() == frame.xid()).map_or(error.data.as_slice(), Frame::bytes);
+        if context.options.is_json() {
+            eprintln!("{}", json!({"error": error.error, "for": as_json(message)}));
+            continue;
+        }
         eprint!("Error {} for: {}", error.error, ofp_print(message, context.verbosity(1)));
     }
 }

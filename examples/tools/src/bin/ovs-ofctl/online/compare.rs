@@ -8,6 +8,7 @@ use ovs_ofproto::codec::FlowStats;
 use ovs_ofproto::text::{ActionList, Parser, Protocols};
 use ovs_ofproto::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags, Instructions};
 use ovs_packet::Match;
+use serde_json::json;
 
 use super::switch::{Names, Switch};
 use super::{bundle, dump, flows};
@@ -132,7 +133,7 @@ pub(crate) fn replace(context: &mut Context) -> Done {
     let mut both = Both::new();
     let usable = {
         let names = Names::of(context, &name);
-        from_file(&mut both, &file, &Parser::new(&names), FILE)?
+        from_file(&mut both, &file, &Parser::new(&names).normalising(), FILE)?
     };
     let mut switch = Switch::open(context, &name)?;
     let found = dump::fetch_all(&mut switch, context, usable)?;
@@ -165,7 +166,7 @@ pub(crate) fn replace(context: &mut Context) -> Done {
 fn source(context: &Context, both: &mut Both, name: &str, side: usize) -> Done {
     let is_file = name.starts_with(['/', '.']) || (!name.contains(':') && Path::new(name).exists());
     if is_file {
-        return from_file(both, name, &Parser::default(), side).map(|_| ());
+        return from_file(both, name, &Parser::default().normalising(), side).map(|_| ());
     }
     let mut switch = Switch::open(context, name)?;
     let found = dump::fetch_all(&mut switch, context, Protocols::ANY)?;
@@ -187,7 +188,10 @@ pub(crate) fn differences(context: &mut Context) -> Done {
         differ = true;
         for (sign, version) in ['-', '+'].iter().zip(versions) {
             if let Some(version) = version {
-                context.print(format_args!("{sign}{}", version.line(key)))?;
+                context.print_either(format_args!("{sign}{}", version.line(key)), || {
+                    let side = if *sign == '-' { 1 } else { 2 };
+                    json!({"source": side, "flow": version.flow(key, FlowModCommand::Add)})
+                })?;
             }
         }
     }

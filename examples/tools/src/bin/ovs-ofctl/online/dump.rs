@@ -4,12 +4,17 @@ use std::cmp::Ordering;
 
 use ovs_ofproto::codec::{FlowStats, FlowStatsRequest, Kind, Message, Version};
 use ovs_ofproto::session::Frame;
-use ovs_ofproto::text::{Parser, Protocols, ofp_print};
+use ovs_ofproto::text::{InNames, Parser, PortNames, Protocols, TableText, ofp_print};
 use ovs_packet::field::{FieldId, TUN_OPTION_MAX};
+
+use serde_json::Value;
 
 use super::switch::{Names, Switch};
 use crate::context::{Context, Done, Failure, refuse};
 use crate::options::Criterion;
+
+/// The members of a flow that are what it has seen.
+const STATISTICS: [&str; 5] = ["duration", "idle_age", "hard_age", "packet_count", "byte_count"];
 
 /// Connects for the flows that the arguments select.
 fn prepare(context: &Context) -> Result<(Switch, FlowStatsRequest), Failure> {
@@ -43,19 +48,36 @@ pub(crate) fn flows(context: &mut Context) -> Done {
     let criteria = context.options.criteria();
     let plain = criteria.is_empty() && context.options.shows_statistics() && !context.options.shows_names();
     let (mut switch, request) = prepare(context)?;
-    if plain || context.options.is_json() {
+    if plain || context.options.is_json() && criteria.is_empty() && context.options.shows_statistics() {
         let request = frame(&switch, request, false)?;
         return switch.dump(context, request);
     }
+    context.names = Names::to_show(context, &context.argument(0).to_string());
     let mut found = fetch(&mut switch, context, request)?;
     if !criteria.is_empty() {
         found.sort_by(|a, b| compare(&criteria, a, b));
     }
+    if context.options.is_json() {
+        let shows_statistics = context.options.shows_statistics();
+        return found.iter().try_for_each(|flow| context.print_json(&flow_json(flow, shows_statistics)?));
+    }
     for flow in found {
-        let line = if context.options.shows_statistics() { flow.to_string() } else { without_statistics(flow) };
+        let line = match context.options.shows_statistics() {
+            true => InNames(&flow, &*context.names).to_string(),
+            false => without_statistics(flow, &*context.names),
+        };
         context.print(format_args!("{line}\n"))?;
     }
     Ok(())
+}
+
+/// A flow as JSON, perhaps without what it has seen.
+fn flow_json(flow: &FlowStats, with_statistics: bool) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(flow).map_err(|e| e.to_string())?;
+    if let (false, Some(object)) = (with_statistics, value.as_object_mut()) {
+        object.retain(|name, _| !STATISTICS.contains(&name.as_str()));
+    }
+    Ok(value)
 }
 
 /// All flows of a switch that a request selects.
@@ -118,19 +140,27 @@ fn compare(criteria: &[Criterion], a: &FlowStats, b: &FlowStats) -> Ordering {
 }
 
 /// A flow without what it has seen; cookie and table only if there is something to say of them.
-fn without_statistics(mut flow: FlowStats) -> String {
+fn without_statistics(mut flow: FlowStats, names: &dyn PortNames) -> String {
     (flow.idle_age, flow.hard_age) = (None, None);
     let (cookie, table) = (flow.cookie, flow.table);
-    let line = flow.to_string();
+    // Which has no name that could be taken for something else.
+    flow.table = ovs_ofproto::ALL_TABLES;
+    let line = InNames(&flow, names).to_string();
     // Cookie, duration, table, packets and bytes stand in front.
     let rest = line.splitn(6, ", ").nth(5).unwrap_or_default();
     let cookie = if cookie == 0 { String::new() } else { format!("cookie={cookie:#x}, ") };
-    let table = if table == 0 { String::new() } else { format!("table={table}, ") };
+    let table = if table == 0 && names.table_name(0).is_none() {
+        String::new()
+    } else {
+        format!("table={}, ", TableText(table, names))
+    };
     format!(" {cookie}{table}{rest}")
 }
 
 #[cfg(test)]
 mod tests {
+    use ovs_ofproto::text::NoNames;
+
     use super::*;
 
     fn flow(text: &str, priority: u16) -> FlowStats {
@@ -161,6 +191,6 @@ mod tests {
     fn statistics_are_left_out() {
         let mut seen = flow("ip", 5);
         (seen.packets, seen.table, seen.idle_timeout, seen.idle_age) = (7, 2, 3, Some(1));
-        assert_eq!(without_statistics(seen), " table=2, idle_timeout=3, priority=5,ip actions=drop");
+        assert_eq!(without_statistics(seen, &NoNames), " table=2, idle_timeout=3, priority=5,ip actions=drop");
     }
 }

@@ -39,7 +39,7 @@ fn one_or_file(context: &mut Context, command: FlowModCommand) -> Done {
     let name = context.argument(0).to_string();
     let read = {
         let names = Names::of(context, &name);
-        Parser::new(&names).flow(&text, command).map_err(|e| refuse(&text, &e))?
+        Parser::new(&names).normalising().flow(&text, command).map_err(|e| refuse(&text, &e))?
     };
     send(context, &name, vec![read.value], read.protocols)
 }
@@ -51,7 +51,7 @@ fn from_file(context: &mut Context, file: &str, command: FlowModCommand) -> Done
     let (mut flows, mut usable) = (Vec::new(), Protocols::ANY);
     {
         let names = Names::of(context, &name);
-        let parser = Parser::new(&names);
+        let parser = Parser::new(&names).normalising();
         for (number, line) in lines(&text) {
             let read: Read<FlowMod> = match command {
                 FlowModCommand::Add => parser.flow_command(line),

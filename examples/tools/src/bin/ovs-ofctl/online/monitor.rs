@@ -9,14 +9,14 @@ use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply, Server, control_path,
 use ovs_ofproto::codec::{Message, Page, Version, Versions};
 use ovs_ofproto::session::edge::ClientError;
 use ovs_ofproto::session::{CloseReason, Frame};
-use ovs_ofproto::text::{Parser, ofp_print};
+use ovs_ofproto::text::{Parser, ofp_print_in_names};
 use ovs_tools::hex;
 
 use super::daemon;
 use super::statistics::{configuration, configure};
 use super::switch::{Names, Socket, Switch, clock};
 use crate::context::{Context, Done, Failure, VersionNames, refuse};
-use crate::offline::print::print;
+use crate::offline::print::{as_json, print};
 
 /// Of a switch's configuration: packets whose TTL is used up go to the controllers.
 const INVALID_TTL: u16 = 4;
@@ -78,6 +78,7 @@ pub(crate) fn monitor(context: &mut Context) -> Done {
         }
     }
     choose_packet_in(context, &mut switch)?;
+    context.names = Names::to_show(context, &name);
     run(context, &mut switch, resumes)
 }
 
@@ -238,12 +239,7 @@ fn lost(error: &ClientError) -> Failure {
 /// Writes a message, and does what it asks for.
 fn show(context: &Context, switch: &mut Switch, watcher: &mut Watcher, frame: &Frame) -> Done {
     let failed = |e: std::io::Error| Failure::from(format!("output: {e}"));
-    let mut text = String::new();
-    if context.options.timestamp {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        text += &format!("{} {}: ", date(time), time_of_day(time));
-    }
-    text += &ofp_print(frame.bytes(), context.verbosity(2));
+    let text = shown(context, "", frame.bytes(), context.verbosity(2));
     std::io::stderr().write_all(text.as_bytes()).map_err(failed)?;
     match Message::decode(frame.bytes()) {
         Ok((_, Message::BarrierReply)) => {
@@ -253,13 +249,35 @@ fn show(context: &Context, switch: &mut Switch, watcher: &mut Watcher, frame: &F
         }
         Ok((_, Message::PacketIn(packet))) if watcher.resumes && packet.continuation.is_some() => {
             let resume = switch.frame(&Message::Resume(packet))?;
-            let text = format!("send: {}", ofp_print(resume.bytes(), context.verbosity(2)));
+            let text = shown(context, "send: ", resume.bytes(), context.verbosity(2));
             std::io::stderr().write_all(text.as_bytes()).map_err(failed)?;
             switch.client().send(resume).map_err(|e| switch.talking(&e))?;
         }
         _ => {}
     }
     Ok(())
+}
+
+/// A message as it is written: in words behind a prefix and perhaps the time, or as a line of JSON, in which `sent` says
+/// that it goes to the switch.
+fn shown(context: &Context, prefix: &str, bytes: &[u8], verbosity: u8) -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stamp =
+        (context.options.timestamp && prefix.is_empty()).then(|| format!("{} {}", date(time), time_of_day(time)));
+    if !context.options.is_json() {
+        let stamp = stamp.map(|stamp| stamp + ": ").unwrap_or_default();
+        return format!("{prefix}{stamp}{}", ofp_print_in_names(bytes, verbosity, &*context.names));
+    }
+    let mut value = as_json(bytes);
+    if let Some(object) = value.as_object_mut() {
+        if !prefix.is_empty() {
+            object.insert("sent".to_string(), true.into());
+        }
+        if let Some(stamp) = stamp {
+            object.insert("time".to_string(), stamp.into());
+        }
+    }
+    format!("{value}\n")
 }
 
 /// Does what was said on the control socket. Nothing is answered yet to what takes time.
@@ -312,8 +330,8 @@ fn obey(
                 }
                 Ok(read) => switch.frame(&Message::PacketOut(read.value))?,
             };
-            let shown = ofp_print(message.bytes(), context.verbosity(0));
-            std::io::stderr().write_all(shown.as_bytes()).map_err(|e| format!("output: {e}"))?;
+            let text = shown(context, "", message.bytes(), context.verbosity(0));
+            std::io::stderr().write_all(text.as_bytes()).map_err(|e| format!("output: {e}"))?;
             switch.client().send(message).map_err(|e| switch.talking(&e))?;
             done()
         }
@@ -335,8 +353,8 @@ fn send_all(context: &Context, switch: &mut Switch, arguments: &[String]) -> Res
                 said += says;
             }
             Ok(frame) => {
-                let shown = format!("send: {}", ofp_print(frame.bytes(), context.verbosity(0)));
-                std::io::stderr().write_all(shown.as_bytes()).map_err(|e| format!("output: {e}"))?;
+                let text = shown(context, "send: ", frame.bytes(), context.verbosity(0));
+                std::io::stderr().write_all(text.as_bytes()).map_err(|e| format!("output: {e}"))?;
                 switch.client().send(frame).map_err(|e| switch.talking(&e))?;
                 said += "sent";
             }

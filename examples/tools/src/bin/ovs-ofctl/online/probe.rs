@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use ovs_ofproto::codec::Message;
 
+use serde_json::json;
+
 use super::switch::Switch;
 use crate::context::{Context, Done, Failure};
 use crate::offline::print::print;
@@ -41,13 +43,20 @@ pub(crate) fn ping(context: &mut Context) -> Done {
         let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
         if !matches!(Message::decode(reply.bytes()), Ok((_, Message::EchoReply(data))) if data == sent) {
             let verbosity = context.verbosity(2);
-            context.print("Reply does not match request.  Request:\n")?;
+            if !context.options.is_json() {
+                context.print("Reply does not match request.  Request:\n")?;
+            }
             print(context, request.bytes(), verbosity)?;
-            context.print("Reply:\n")?;
+            if !context.options.is_json() {
+                context.print("Reply:\n")?;
+            }
             print(context, reply.bytes(), verbosity)?;
         }
         let (len, xid) = (reply.body().len(), reply.xid());
-        context.print(format_args!("{len} bytes from {name}: xid={xid:08x} time={milliseconds:.1} ms\n"))?;
+        context.print_either(
+            format_args!("{len} bytes from {name}: xid={xid:08x} time={milliseconds:.1} ms\n"),
+            || json!({"target": name, "bytes": len, "xid": xid, "milliseconds": milliseconds}),
+        )?;
         context.finish()?;
     }
     Ok(())
@@ -60,10 +69,12 @@ pub(crate) fn benchmark(context: &mut Context) -> Done {
     let count: u32 = text.parse().map_err(|_| format!("{text}: not a number of packets"))?;
     let size = bytes + 8;
     let total = f64::from(count) * size as f64;
-    context.print(format_args!(
-        "Sending {count} packets * {size} bytes (with header) = {} bytes total\n",
-        u64::from(count) * size as u64
-    ))?;
+    if !context.options.is_json() {
+        context.print(format_args!(
+            "Sending {count} packets * {size} bytes (with header) = {} bytes total\n",
+            u64::from(count) * size as u64
+        ))?;
+    }
     let mut switch = Switch::open(context, &name)?;
     let start = Instant::now();
     for _ in 0..count {
@@ -71,10 +82,14 @@ pub(crate) fn benchmark(context: &mut Context) -> Done {
         switch.ask(request)?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    context.print(format_args!(
-        "Finished in {:.1} ms ({:.0} packets/s) ({:.0} bytes/s)\n",
-        seconds * 1000.0,
-        f64::from(count) / seconds,
-        total / seconds
-    ))
+    let (milliseconds, packets, bytes) = (seconds * 1000.0, f64::from(count) / seconds, total / seconds);
+    context.print_either(
+        format_args!("Finished in {milliseconds:.1} ms ({packets:.0} packets/s) ({bytes:.0} bytes/s)\n"),
+        || {
+            json!({
+                "target": name, "packets": count, "packet_size": size, "milliseconds": milliseconds,
+                "packets_per_second": packets, "bytes_per_second": bytes,
+            })
+        },
+    )
 }

@@ -2,7 +2,9 @@
 
 use ovs_ofproto::codec::{Message, PortRequest, SwitchConfig, Version};
 
-use super::switch::Switch;
+use serde_json::json;
+
+use super::switch::{Names, Switch};
 use crate::context::{Context, Done, Failure};
 
 /// Sends a request without arguments, and prints the answer.
@@ -18,6 +20,7 @@ pub(crate) fn show(context: &mut Context) -> Done {
     let mut switch = Switch::open(context, &name)?;
     let request = switch.frame(&Message::FeaturesRequest)?;
     let reply = switch.ask(request)?;
+    context.names = Names::to_show(context, &name);
     crate::offline::print::print(context, reply.bytes(), context.verbosity(1))?;
     // OpenFlow 1.0 to 1.2 tell the ports with the features, unless they are too many.
     let whole = switch.version() < Version::V1_3 && reply.bytes().len() < usize::from(u16::MAX) - 64;
@@ -65,7 +68,7 @@ pub(crate) fn fragments(context: &mut Context) -> Done {
     let name = context.argument(0).to_string();
     let config = configuration(&mut Switch::open(context, &name)?)?;
     let mode = MODES.get(usize::from(config.flags & 3)).copied().unwrap_or_default();
-    context.print(format_args!("{mode}\n"))
+    context.print_either(format_args!("{mode}\n"), || json!({"fragments": mode}))
 }
 
 pub(crate) fn set_fragments(context: &mut Context) -> Done {

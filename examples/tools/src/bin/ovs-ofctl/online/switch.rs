@@ -4,17 +4,18 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ovs_db::unixctl::run_directory;
-use ovs_ofproto::codec::{Kind, Message, Port, PortRequest, Version, Versions};
+use ovs_ofproto::codec::{Kind, Message, Page, Port, PortRequest, Version, Versions};
 use ovs_ofproto::session::edge::{Client, ClientError, ClientOptions, StreamOptions, TlsConfig, TlsOptions};
 use ovs_ofproto::session::{CloseReason, Endpoint, Frame};
-use ovs_ofproto::text::{PortNames, Protocols, ofp_print};
+use ovs_ofproto::text::{NoNames, PortNames, Protocols, ofp_print};
 use ovs_packet::{Instant, OfPort};
 
 use crate::context::{Context, Done, Failure};
-use crate::offline::print::print;
+use crate::offline::print::{as_json, print};
 
 /// How long to wait for a switch that says nothing, where upstream waits for ever; -t is for less.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -259,22 +260,47 @@ impl Switch {
 
     /// Sends a request, and prints the answer.
     pub(crate) fn dump(&mut self, context: &mut Context, request: Frame) -> Done {
+        context.names = Names::to_show(context, &context.argument(0).to_string());
         let verbosity = context.verbosity(1);
         self.ask_each(request, |bytes| print(context, bytes, verbosity))
     }
 
     /// Sends requests that have no answer, and waits until they are done. The first that is refused ends the program.
     pub(crate) fn tell(&mut self, context: &Context, requests: Vec<Frame>) -> Done {
-        let refused = self.client.transact_noreply(requests).map_err(|e| self.talking(&e))?;
-        let Some((_, error)) = refused.first() else { return Ok(()) };
-        eprint!("{}", ofp_print(error.to_frame().bytes(), context.verbosity(2)));
-        Err(Failure::Status(ExitCode::FAILURE))
+        let errors = self.client.transact_noreply(requests).map_err(|e| self.talking(&e))?;
+        let Some((_, error)) = errors.first() else { return Ok(()) };
+        Err(refused(context.options.is_json(), error.to_frame().bytes(), context.verbosity(2)))
     }
 
     /// A transaction id that no other message of this connection has.
     pub(crate) fn next_xid(&mut self) -> u32 {
         self.xid = self.xid.wrapping_add(1);
         self.xid
+    }
+
+    /// The names of its tables, as versions before OpenFlow 1.3 tell them with their statistics, later ones with their
+    /// features.
+    fn table_names(&mut self) -> Result<Vec<(u8, String)>, Failure> {
+        let asks = match self.version() < Version::V1_3 {
+            true => Message::TableStatsRequest,
+            false => Message::TableFeaturesRequest(Page::default()),
+        };
+        let mut names = Vec::new();
+        let request = self.frame(&asks)?;
+        self.ask_each(request, |bytes| {
+            match Message::decode(bytes) {
+                Ok((_, Message::TableStatsReply(page))) => {
+                    let features = page.items.into_iter().filter_map(|t| t.features);
+                    names.extend(features.map(|f| (f.table, f.name)));
+                }
+                Ok((_, Message::TableFeaturesReply(page))) => {
+                    names.extend(page.items.into_iter().map(|f| (f.table, f.name)));
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(names)
     }
 
     /// Its ports.
@@ -302,42 +328,101 @@ impl Switch {
     }
 }
 
-/// The ports of a switch by name. It is asked when the first name is met, by a connection of its own.
+/// Says what a switch answered where it should have obeyed.
+pub(super) fn refused(json: bool, answer: &[u8], verbosity: u8) -> Failure {
+    match json {
+        true => eprintln!("{}", as_json(answer)),
+        false => eprint!("{}", ofp_print(answer, verbosity)),
+    }
+    Failure::Status(ExitCode::FAILURE)
+}
+
+/// The ports and flow tables of a switch by name. It is asked when the first name is met, by a connection of its own.
 pub(crate) struct Names<'c> {
     context: &'c Context,
     name: String,
-    ports: OnceCell<BTreeMap<String, OfPort>>,
+    known: OnceCell<Rc<Known>>,
+}
+
+/// What ports and tables are called.
+#[derive(Default)]
+pub(crate) struct Known {
+    ports: BTreeMap<String, OfPort>,
+    tables: BTreeMap<String, u8>,
+}
+
+impl Known {
+    /// The names that a switch has. What does not tell has none.
+    fn ask(switch: &mut Switch) -> Known {
+        let ports = switch.ports().unwrap_or_default();
+        // Long names are cut short: what two ports are called then means neither.
+        let mut times = BTreeMap::<&str, usize>::new();
+        ports.iter().for_each(|p| *times.entry(&p.name).or_default() += 1);
+        let own = |p: &&Port| times.get(p.name.as_str()) == Some(&1);
+        let tables = switch.table_names().unwrap_or_default();
+        Known {
+            ports: ports.iter().filter(own).map(|p| (p.name.clone(), p.number)).collect(),
+            tables: tables.into_iter().filter(|(_, name)| !name.is_empty()).map(|(n, name)| (name, n)).collect(),
+        }
+    }
+}
+
+impl PortNames for Known {
+    fn port(&self, name: &str) -> Option<OfPort> {
+        self.ports.get(name).copied()
+    }
+
+    fn name(&self, port: OfPort) -> Option<&str> {
+        self.ports.name(port)
+    }
+
+    fn table(&self, name: &str) -> Option<u8> {
+        self.tables.get(name).copied()
+    }
+
+    fn table_name(&self, table: u8) -> Option<&str> {
+        self.tables.iter().find(|(_, n)| **n == table).map(|(name, _)| name.as_str())
+    }
 }
 
 impl<'c> Names<'c> {
     /// Those of the switch `name`.
     pub(crate) fn of(context: &'c Context, name: &str) -> Names<'c> {
-        Names { context, name: name.to_string(), ports: OnceCell::new() }
+        Names { context, name: name.to_string(), known: OnceCell::new() }
     }
 
-    fn map(&self) -> &BTreeMap<String, OfPort> {
-        self.ports.get_or_init(|| {
-            if !self.context.options.takes_names() {
-                return BTreeMap::new();
-            }
-            let ports = Switch::open(self.context, &self.name).and_then(|mut switch| switch.ports());
-            let ports = ports.unwrap_or_default();
-            // Long names are cut short: what two ports are called then means neither.
-            let mut times = BTreeMap::<&str, usize>::new();
-            ports.iter().for_each(|p| *times.entry(&p.name).or_default() += 1);
-            let own = |p: &&Port| times.get(p.name.as_str()) == Some(&1);
-            ports.iter().filter(own).map(|p| (p.name.clone(), p.number)).collect()
+    fn known(&self) -> &Rc<Known> {
+        self.known.get_or_init(|| {
+            let asks = self.context.options.takes_names();
+            let switch = asks.then(|| Switch::open(self.context, &self.name).ok()).flatten();
+            Rc::new(switch.map(|mut switch| Known::ask(&mut switch)).unwrap_or_default())
         })
+    }
+
+    /// What is written by name, if anything is.
+    pub(crate) fn to_show(context: &Context, name: &str) -> Rc<dyn PortNames> {
+        match context.options.shows_names() && !context.options.is_json() {
+            true => Names::of(context, name).known().clone(),
+            false => Rc::new(NoNames),
+        }
     }
 }
 
 impl PortNames for Names<'_> {
     fn port(&self, name: &str) -> Option<OfPort> {
-        self.map().get(name).copied()
+        self.known().port(name)
     }
 
     fn name(&self, port: OfPort) -> Option<&str> {
-        self.map().iter().find(|(_, p)| **p == port).map(|(name, _)| name.as_str())
+        self.known().name(port)
+    }
+
+    fn table(&self, name: &str) -> Option<u8> {
+        self.known().table(name)
+    }
+
+    fn table_name(&self, table: u8) -> Option<&str> {
+        self.known().table_name(table)
     }
 }
 

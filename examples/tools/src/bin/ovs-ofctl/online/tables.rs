@@ -2,10 +2,11 @@
 
 use ovs_ofproto::ALL_TABLES;
 use ovs_ofproto::codec::{Header, Message, MessageType, Page, TableDesc, TableFeatures, TableMod, Version, Versions};
+use ovs_ofproto::json::Document;
 use ovs_ofproto::text::{Parser, TableSetting, message};
 
 use super::statistics::trivial;
-use super::switch::Switch;
+use super::switch::{Names, Switch, refused};
 use crate::context::{Context, Done, Failure, VersionNames, refuse};
 
 /// Of a table's configuration: flows are evicted.
@@ -23,6 +24,10 @@ pub(crate) fn features(context: &mut Context) -> Done {
     let mut switch = Switch::open(context, &name)?;
     let (found, xid) = all_features(&mut switch)?;
     let reply = Message::TableFeaturesReply(Page { more: false, items: found });
+    if context.options.is_json() {
+        let document = Document::new(switch.version(), xid, reply);
+        return context.print_json(&serde_json::to_value(document).map_err(|e| e.to_string())?);
+    }
     let header = Header { version: switch.version(), kind: MessageType::MULTIPART_REPLY, length: 0, xid };
     let text = message(&header, &reply).to_string();
     // The head is that of a message that there is not.
@@ -54,7 +59,10 @@ pub(crate) fn descriptions(context: &mut Context) -> Done {
 pub(crate) fn change(context: &mut Context) -> Done {
     let (name, table, setting) =
         (context.argument(0).to_string(), context.argument(1).to_string(), context.argument(2).to_string());
-    let read = Parser::default().table_setting(&table, &setting).map_err(|e| refuse(&setting, &e))?;
+    let read = {
+        let names = Names::of(context, &name);
+        Parser::new(&names).table_setting(&table, &setting).map_err(|e| refuse(&setting, &e))?
+    };
     let usable = read.protocols.versions();
     let common = Versions(context.versions.0 & usable.0);
     if common == Versions(0) {
@@ -141,9 +149,9 @@ fn rename(context: &Context, switch: &mut Switch, table: u8, name: &str) -> Done
     let last = pages.len().saturating_sub(1);
     let page = |(n, items)| switch.frame(&Message::TableFeaturesRequest(Page { more: n < last, items }));
     let requests = pages.into_iter().enumerate().map(page).collect::<Result<Vec<_>, _>>()?;
-    let verbosity = context.verbosity(2);
+    let (verbosity, json) = (context.verbosity(2), context.options.is_json());
     switch.ask_in_parts(requests, |bytes| match Message::decode(bytes) {
         Ok((_, Message::TableFeaturesReply(_))) => Ok(()),
-        _ => Err(format!("the switch refused: {}", ovs_ofproto::text::ofp_print(bytes, verbosity).trim_end()).into()),
+        _ => Err(refused(json, bytes, verbosity)),
     })
 }
