@@ -4,7 +4,7 @@ use super::proof::Evidence;
 use super::{Classifier, State, rank_of_priority};
 use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, SINGLE, WIDE};
 use crate::rule::{Stored, Version};
-use crate::simd::Job;
+use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -147,7 +147,7 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
     type Output = Found;
 
     #[inline(always)]
-    fn run(self) -> Found {
+    fn run<K: Kernels>(self, _: K) -> Found {
         self.table.search_at_level::<N>(self.query, self.wildcards, self.cost)
     }
 }
