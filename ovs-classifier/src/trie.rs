@@ -90,7 +90,7 @@ path!(u128, 128);
 
 /// How many bits of a value the head is indexed by, from how many nodes on. A change near the root costs a step for each
 /// of at most 2^12 values; there are few, where nodes are many.
-const HEADS: [(usize, u32); 2] = if cfg!(test) { [(8, 4), (24, 6)] } else { [(1 << 12, 8), (1 << 16, 12)] };
+const HEADS: [(usize, u32); 2] = if cfg!(test) { [(8, 4), (24, 6)] } else { [(1 << 9, 8), (1 << 12, 12)] };
 
 /// Where the first bits of a value lead.
 #[derive(Clone, Copy, Debug, Default)]

@@ -97,7 +97,7 @@ pub struct Classifier<R, const W: usize> {
     rules: Arena<Stored<R>>,
     subtables: Subtables<State, W>,
     guards: Guards,
-    /// By column: see [`rank`]. 0 where there is no mask.
+    /// By column, in words of 64 columns: see [`rank`]. 0 where there is no mask.
     ranks: Vec<u64>,
     /// Where masks are few, all of them: ranks and columns, the highest first.
     ranked: ArrayVec<(u64, u32), FEW>,

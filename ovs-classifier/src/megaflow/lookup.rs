@@ -4,7 +4,7 @@ use super::MegaflowTable;
 use super::index::NIL;
 use super::tuples::Tuple;
 use crate::arena::Handle;
-use crate::guards::{MIDDLE, NARROW, Picked, WIDE};
+use crate::guards::{KeyRows, MIDDLE, NARROW, Picked, WIDE};
 use crate::simd::{Job, Kernels, Portable};
 
 /// How many keys of a batch are looked up together; longer batches are cut.
@@ -86,10 +86,11 @@ impl<'a, const W: usize> Open<'a, W> {
     }
 }
 
-/// How many keys have a slot.
+/// How many keys have a slot. Left to itself, a compiler counts the bits of a comparison one by one.
 #[inline(always)]
-fn hits(slots: &[u32; BATCH]) -> usize {
-    slots.iter().map(|slot| u32::from(*slot != NIL)).sum::<u32>() as usize
+fn hits(kernels: impl Kernels, slots: &[u32; BATCH]) -> usize {
+    let missed = slots.as_chunks::<8>().0.iter().map(|slots| kernels.equal(slots, NIL).count_ones());
+    BATCH - missed.sum::<u32>() as usize
 }
 
 impl<R, const W: usize> MegaflowTable<R, W> {
@@ -153,7 +154,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             }
         }
         let cached = *slots;
-        let hits = hits(slots);
+        let hits = hits(kernels, slots);
         self.cached += hits as u64;
         if hits == keys.len() {
             return hits;
@@ -177,7 +178,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         keys: &[&[u64; W]],
         slots: &mut [u32; BATCH],
     ) -> usize {
-        if hits(slots) == keys.len() {
+        if hits(kernels, slots) == keys.len() {
             return keys.len();
         }
         let mut open = Open::missed(keys, slots);
@@ -215,7 +216,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         for ((found, hash), key) in found.iter_mut().zip(hashes).zip(keys) {
             *found = self.check(kernels, tuple, *found, hash, key);
         }
-        let hits = hits(found);
+        let hits = hits(kernels, found);
         self.probes += keys.len() as u64;
         if let Some(tuple) = self.tuples.get_mut(at) {
             tuple.hits += hits as u64;
@@ -346,7 +347,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[inline(always)]
     fn guarded_columns<'a, const N: usize>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let words = self.guards.words();
-        let (mut next, mut open) = (0, [0u64; N]);
+        let (mut next, mut open, mut rows) = (0, [0u64; N], KeyRows::default());
         core::iter::from_fn(move || {
             loop {
                 if let Some((word, columns)) = open.iter_mut().enumerate().find(|(_, columns)| **columns != 0) {
@@ -357,7 +358,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 if next >= words {
                     return None;
                 }
-                open = Picked::<W, N>::new(&self.guards, key, next).open(1);
+                open = Picked::<W, N>::new(&self.guards, key, next).open(&mut rows, 1);
                 next += N;
             }
         })

@@ -36,6 +36,9 @@ pub(crate) trait Kernels: Copy {
 
     /// Which of eight numbers are equal to one, as bits.
     fn equal(self, numbers: &[u32; 8], number: u32) -> u32;
+
+    /// Which of 64 numbers are above a floor, as bits.
+    fn above(self, numbers: &[u64; 64], floor: u64) -> u64;
 }
 
 /// The kernels without instructions that some processor lacks.
@@ -63,6 +66,11 @@ impl Kernels for Portable {
         return sse2::equal(numbers, number);
         #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
         return equal_portable(numbers, number);
+    }
+
+    #[inline(always)]
+    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+        (0..).zip(numbers).fold(0, |set, (i, number)| set | u64::from(*number > floor) << i)
     }
 }
 
@@ -200,7 +208,35 @@ mod tests {
         }
     }
 
+    struct Above<'a>(&'a [u64; 64], u64);
+
+    impl Job for Above<'_> {
+        type Output = u64;
+
+        #[inline(always)]
+        fn run<K: Kernels>(self, kernels: K) -> u64 {
+            kernels.above(self.0, self.1)
+        }
+    }
+
     proptest! {
+        #[test]
+        fn numbers_above_a_floor_are_found(seeds: [u64; 16], floor: u64, at in 0..64usize) {
+            // Both halves of the range, the ends, and the floor itself and its neighbours.
+            let numbers = core::array::from_fn(|i| match i % 4 {
+                0 => seeds[i / 4],
+                1 => floor.wrapping_add(seeds[i / 4] % 3).wrapping_sub(1),
+                2 => [0, 1, u64::MAX, 1 << 63, (1 << 63) - 1][i / 4 % 5],
+                _ => seeds[i / 4] >> 32,
+            });
+            for floor in [floor, numbers[at], 0, u64::MAX, 1 << 63] {
+                let expected = (0..64).filter(|i| numbers[*i] > floor).fold(0u64, |set, i| set | 1 << i);
+                for level in Level::all() {
+                    prop_assert_eq!(level.run(Above(&numbers, floor)), expected);
+                }
+            }
+        }
+
         #[test]
         fn lanes_are_compared_as_the_twin_compares_them(
             lanes: [u16; 8],

@@ -87,6 +87,23 @@ fn equal_avx2(numbers: &[u32; 8], number: u32) -> u32 {
 }
 
 #[inline]
+#[target_feature(enable = "avx2")]
+fn above_avx2(numbers: &[u64; 64], floor: u64) -> u64 {
+    // Without unsigned comparisons: both sides are moved by half the range.
+    let half = _mm256_set1_epi64x(i64::MIN);
+    let floor = _mm256_xor_si256(_mm256_set1_epi64x(floor.cast_signed()), half);
+    let (mut above, (eights, _)) = (0, numbers.as_chunks::<8>());
+    for (i, eight) in eights.iter().enumerate() {
+        let [low, high] = load_halves(eight).map(|four| {
+            let above = _mm256_cmpgt_epi64(_mm256_xor_si256(four, half), floor);
+            u64::from(_mm256_movemask_pd(_mm256_castsi256_pd(above)).cast_unsigned())
+        });
+        above |= (low | high << 4) << (8 * i);
+    }
+    above
+}
+
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load(words: &[u64; 8]) -> __m512i {
     // SAFETY: eight words are 64 readable bytes, and the load asks for no alignment.
@@ -115,6 +132,17 @@ fn equal_avx512(numbers: &[u32; 8], number: u32) -> u32 {
     _mm256_cmpeq_epi32_mask(numbers, _mm256_set1_epi32(number.cast_signed())).into()
 }
 
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn above_avx512(numbers: &[u64; 64], floor: u64) -> u64 {
+    let floor = _mm512_set1_epi64(floor.cast_signed());
+    let (mut above, (eights, _)) = (0, numbers.as_chunks::<8>());
+    for (i, eight) in eights.iter().enumerate() {
+        above |= u64::from(_mm512_cmpgt_epu64_mask(load(eight), floor)) << (8 * i);
+    }
+    above
+}
+
 impl Kernels for Avx2 {
     #[inline(always)]
     fn sum(self, words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
@@ -132,6 +160,12 @@ impl Kernels for Avx2 {
     fn equal(self, numbers: &[u32; 8], number: u32) -> u32 {
         // SAFETY: as above.
         unsafe { equal_avx2(numbers, number) }
+    }
+
+    #[inline(always)]
+    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+        // SAFETY: as above.
+        unsafe { above_avx2(numbers, floor) }
     }
 }
 
@@ -152,5 +186,11 @@ impl Kernels for Avx512 {
     fn equal(self, numbers: &[u32; 8], number: u32) -> u32 {
         // SAFETY: as above.
         unsafe { equal_avx512(numbers, number) }
+    }
+
+    #[inline(always)]
+    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+        // SAFETY: as above.
+        unsafe { above_avx512(numbers, floor) }
     }
 }
