@@ -75,7 +75,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         self.prove_closed(&Picked::new(guards, self.key, 0), open, floor, cost);
         for first in (N..guards.words()).step_by(N) {
             let picked = Picked::new(guards, self.key, first);
-            let open = picked.open(self.rows, 1);
+            let open = picked.open_noting(self.rows);
             self.prove_closed(&picked, &open, floor, cost);
         }
     }

@@ -190,13 +190,16 @@ impl<R, const W: usize> Classifier<R, W> {
 
         // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
         // in vain is proven alone.
-        let enough = if wildcards.is_some() { 1 } else { ENOUGH };
+        let is_tracked = wildcards.is_some();
+        let mut pick = |at: usize| {
+            let picked = Picked::<W, N>::new(&self.guards, query.key, at);
+            if is_tracked { picked.open_noting(&mut rows) } else { picked.open(ENOUGH) }
+        };
         let mut visits = Visits::new();
-        let first: [u64; N] = Picked::new(&self.guards, query.key, 0).open(&mut rows, enough);
+        let first = pick(0);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
-            let open: [u64; N] = Picked::new(&self.guards, query.key, at).open(&mut rows, enough);
-            visits.note(&self.ranks, at, &open);
+            visits.note(&self.ranks, at, &pick(at));
         }
         cost.open += visits.complete() as u64;
         let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();

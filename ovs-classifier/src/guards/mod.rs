@@ -61,7 +61,6 @@ const USEFUL: f64 = 0.97;
 /// The lengths of the runs that guards look at. Longer runs tell more apart where rules share their leading bits.
 const LENGTHS: [u8; 9] = [8, 12, 16, 20, 24, 28, 32, 48, 64];
 
-
 /// The words that all rows together may take without thrift: as many for each rule, and as many at least.
 const SPARE_WORDS_PER_RULE: usize = 8;
 const SPARE_WORDS: usize = 1 << 13;

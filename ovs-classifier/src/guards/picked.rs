@@ -1,10 +1,10 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, Guards, MAX_GUARDS};
+use super::{Bits, Guards, MAX_GUARDS, MIDDLE};
 use arrayvec::ArrayVec;
 
-/// After so many guards it is seen whether enough columns are ruled out.
+/// After so many guards it is seen whether all columns but one are ruled out: what that tells comes late.
 const TOGETHER: usize = 4;
 
 /// Where the rows of one key are, as far as they were looked for: of the first guards, one after the other.
@@ -63,17 +63,28 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         }
     }
 
-    /// The columns that the guards leave; notes the rows of those that were asked.
-    ///
-    /// The guards come with the best first, and where few columns are left (`enough`) it is cheaper to probe them.
+    /// The columns that the guards leave, where few (`enough`) will do: the guards come with the best first.
     #[inline(always)]
-    pub(crate) fn open(&self, rows: &mut KeyRows, enough: u32) -> [u64; N] {
+    pub(crate) fn open(&self, enough: u32) -> [u64; N] {
         let mut open = self.live();
-        // Columns beyond the rows are not guarded.
-        let useful = if self.is_guarded() { self.guards.set.useful } else { 0 };
-        let useful = self.guards.set.guards.get(..useful).unwrap_or_default();
-        for (guards, from) in useful.chunks(TOGETHER).zip((0..).step_by(TOGETHER)) {
+        for guard in self.useful() {
             if count(&open) <= enough {
+                break;
+            }
+            // Rows of up to a line are picked whole.
+            let stride = if N <= MIDDLE { N } else { self.guards.set.stride };
+            let row = guard.row(self.guards.salt, stride, self.key) as u32;
+            and(&mut open, &self.pass_of(guard, row));
+        }
+        open
+    }
+
+    /// The columns that the guards leave, one or as few as can be; notes the rows of the guards that were asked.
+    #[inline(always)]
+    pub(crate) fn open_noting(&self, rows: &mut KeyRows) -> [u64; N] {
+        let mut open = self.live();
+        for (guards, from) in self.useful().chunks(TOGETHER).zip((0..).step_by(TOGETHER)) {
+            if count(&open) <= 1 {
                 break;
             }
             for (guard, i) in guards.iter().zip(from..) {
@@ -82,6 +93,13 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
             }
         }
         open
+    }
+
+    /// The guards to ask which columns are open; none for columns beyond the rows.
+    #[inline(always)]
+    fn useful(&self) -> &'a [Guard] {
+        let useful = if self.is_guarded() { self.guards.set.useful } else { 0 };
+        self.guards.set.guards.get(..useful).unwrap_or_default()
     }
 
     #[inline(always)]
@@ -153,4 +171,3 @@ fn and<const N: usize>(columns: &mut [u64; N], other: &[u64; N]) {
 fn count<const N: usize>(columns: &[u64; N]) -> u32 {
     columns.iter().map(|columns| columns.count_ones()).sum()
 }
-

@@ -190,4 +190,3 @@ pub(super) fn rows_log2(run: &Run, stride: usize, patterns: usize) -> u32 {
 pub(super) fn word(lines: &[Line], at: usize) -> u64 {
     lines.get(at / 8).map_or(0, |line| line.word(at))
 }
-

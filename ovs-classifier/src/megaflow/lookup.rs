@@ -358,7 +358,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 if next >= words {
                     return None;
                 }
-                open = Picked::<W, N>::new(&self.guards, key, next).open(&mut rows, 1);
+                open = Picked::<W, N>::new(&self.guards, key, next).open_noting(&mut rows);
                 next += N;
             }
         })
