@@ -312,7 +312,8 @@ mod tests {
     #[test]
     fn counters_anywhere_in_a_word_spread_over_the_leading_bits() {
         let mask = BlockMask::new(&[u64::MAX; 8]);
-        for seed in 0..4 {
+        // Under Miri one case takes seconds, and there is nothing unsafe.
+        for seed in if cfg!(miri) { 0..0 } else { 0..4 } {
             let secrets = Secrets::new::<8>(WordHash::new(seed));
             for shift in [0, 8, 16, 24, 32, 40, 48, 52] {
                 for (a, b) in [(0, 1), (2, 7), (5, 6)] {
