@@ -111,8 +111,9 @@
 //! [`MAX_PREFIX_FIELDS`] prefix fields; rules, masks and megaflows are numbered by 32 bits. Guards know leading bits of
 //! fields: a mask that fixes other bits of them only is probed by each lookup that its priority does not exclude. They
 //! are made anew in the background, a little with each update; new masks of a table that grows by many at once may be
-//! probed without guards until that is done. Masks that are nearly equal are not merged. A subtable that outgrows its
-//! buckets moves to twice as many in one update.
+//! probed without guards until that is done. A subtable that outgrows its buckets moves to twice as many by and by. What
+//! holds the rules, and the hash tables of a [`MegaflowTable`], are copied to twice the size in one update. A
+//! [`Classifier`] does not merge masks that are nearly equal, as a [`MegaflowTable`] does.
 //!
 //! # Features
 //!

@@ -13,16 +13,46 @@
 //!   that none has passed; since rows of different homes may have passed all of them, it ends where it began, too.
 //! - A tag of a row is never zero; that of a free place is.
 //! - Some place is free, once there are buckets: so a row that comes finds one.
+//!
+//! # Growth
+//!
+//! Few buckets grow at once. Many grow by and by, so that no insertion waits for all: first, insertions make empty buckets,
+//! some each, twice as many as there are; then each empties some of the old into the new, while probes look in both. The
+//! old are three quarters full when that begins, and new rows are in the new, so neither runs over before the end.
 
 use crate::simd::{lanes_equal, prefetch};
-use alloc::vec;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// How many rows a bucket has.
 const ROWS: usize = 6;
 
+/// So few buckets grow at once.
+const FEW: usize = if cfg!(test) { 2 } else { 128 };
+
+/// How many buckets an insertion makes, and how many it empties, while the buckets grow.
+const MADE: usize = if cfg!(test) { 3 } else { 64 };
+const EMPTIED: usize = 4;
+
+/// A quarter of the places is free when buckets begin to grow; fewer rows come until there are twice as many buckets.
+const _: () = assert!(2 * 4 < MADE * ROWS);
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
+    table: Table,
+    growth: Option<Box<Growth>>,
+}
+
+/// Buckets that are to take the place of others.
+#[derive(Clone, Debug)]
+struct Growth {
+    larger: Table,
+    /// How many of the old are empty; none before there are as many new ones as there shall be.
+    emptied: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Table {
     /// A power of two of them, or none.
     buckets: Vec<Bucket>,
     len: usize,
@@ -62,6 +92,12 @@ impl Bucket {
         self.tags[PASSED]
     }
 
+    /// The rows, with where they are; a copy, so that the bucket may change meanwhile.
+    fn rows(&self) -> impl Iterator<Item = (usize, u32, u32)> + use<> {
+        let rows = self.tags.into_iter().zip(self.places.into_iter().zip(self.heads)).enumerate();
+        rows.filter(|(_, (tag, _))| *tag != 0).map(|(i, (_, (place, head)))| (i, place, head))
+    }
+
     fn pass(&mut self, change: impl Fn(u16) -> u16) {
         if self.tags[PASSED] != MANY {
             self.tags[PASSED] = change(self.tags[PASSED]);
@@ -72,28 +108,147 @@ impl Bucket {
 impl Rows {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.table.len + self.growth.as_ref().map_or(0, |growth| growth.larger.len)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.table.len == 0 && self.growth.as_ref().is_none_or(|growth| growth.larger.len == 0)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<Bucket>()
-    }
-
-    #[inline(always)]
-    fn home(&self, hash: u64) -> usize {
-        hash as usize & self.buckets.len().wrapping_sub(1)
+        let buckets = |table: &Table| table.buckets.capacity() * size_of::<Bucket>();
+        let growth = self.growth.as_ref();
+        buckets(&self.table) + growth.map_or(0, |growth| buckets(&growth.larger) + size_of::<Growth>())
     }
 
     /// Has the line fetched in which a probe for this hash begins.
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
-        if let Some(bucket) = self.buckets.get(self.home(hash)) {
+        if let Some(bucket) = self.table.buckets.get(self.table.home(hash)) {
             prefetch(bucket);
         }
+    }
+
+    /// The place and the head of the row with this hash that `is_it`, by its place.
+    #[inline(always)]
+    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
+        match self.table.find(hash, &mut is_it) {
+            None if self.growth.is_some() => self.find_larger(hash, is_it),
+            found => found,
+        }
+    }
+
+    #[cold]
+    fn find_larger(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
+        self.growing()?.larger.find(hash, is_it)
+    }
+
+    /// The growth, once there are rows in the new buckets.
+    fn growing(&self) -> Option<&Growth> {
+        self.growth.as_deref().filter(|growth| growth.larger.buckets.len() >= 2 * self.table.buckets.len())
+    }
+
+    /// A row with this hash, which may be that of other words.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<(u32, u32)> {
+        self.find(hash, |_| true)
+    }
+
+    /// The place and the head of all rows, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
+        (0..self.buckets()).flat_map(|bucket| self.bucket(bucket))
+    }
+
+    /// How many buckets there are, old and new.
+    pub(crate) fn buckets(&self) -> usize {
+        self.table.buckets.len() + self.growing().map_or(0, |growth| growth.larger.buckets.len())
+    }
+
+    /// The place and the head of the rows in a bucket. While there are as many buckets, rows stay in theirs, or go to
+    /// one that comes later.
+    pub(crate) fn bucket(&self, bucket: usize) -> impl Iterator<Item = (u32, u32)> {
+        let larger = || self.growing()?.larger.buckets.get(bucket - self.table.buckets.len());
+        let bucket = self.table.buckets.get(bucket).or_else(larger);
+        bucket.into_iter().flat_map(Bucket::rows).map(|(_, place, head)| (place, head))
+    }
+
+    /// Adds a row, whose place must not be there yet; `hash_of` tells the hash of the other rows by their places.
+    pub(crate) fn insert(&mut self, hash: u64, place: u32, head: u32, hash_of: impl Fn(u32) -> u64) {
+        if self.growth.is_none() && self.table.len < self.table.most() {
+            return self.table.put(hash, place, head);
+        }
+        self.grow(hash_of);
+        let growing = self.growing().is_some();
+        let larger = self.growth.as_deref_mut().filter(|_| growing).map(|growth| &mut growth.larger);
+        larger.unwrap_or(&mut self.table).put(hash, place, head);
+    }
+
+    /// Makes room, or goes on with that.
+    fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
+        let old = &mut self.table;
+        let many = (old.buckets.len() * 2).max(1);
+        let begin = || Box::new(Growth { larger: Table { buckets: Vec::with_capacity(many), len: 0 }, emptied: 0 });
+        let growth = self.growth.get_or_insert_with(begin);
+        let at_once = old.buckets.len() <= FEW;
+        let larger = &mut growth.larger;
+        if larger.buckets.len() < many {
+            let made = if at_once { many } else { (larger.buckets.len() + MADE).min(many) };
+            larger.buckets.resize(made, Bucket::default());
+            if !at_once {
+                return;
+            }
+        }
+        let end = if at_once { old.buckets.len() } else { growth.emptied + EMPTIED };
+        for bucket in old.buckets.iter_mut().take(end).skip(growth.emptied) {
+            for (i, place, head) in bucket.rows() {
+                larger.put(hash_of(place), place, head);
+                old.len -= 1;
+                // What has passed stays as it is: it costs a probe at worst, and the bucket goes soon.
+                if let Some(tag) = bucket.tags.get_mut(i) {
+                    *tag = 0;
+                }
+            }
+        }
+        growth.emptied = end;
+        if end >= old.buckets.len()
+            && let Some(growth) = self.growth.take()
+        {
+            self.table = growth.larger;
+        }
+    }
+
+    pub(crate) fn set_head(&mut self, hash: u64, place: u32, head: u32) {
+        if !self.table.set_head(hash, place, head)
+            && let Some(growth) = self.growth.as_deref_mut()
+        {
+            growth.larger.set_head(hash, place, head);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, hash: u64, place: u32) {
+        if !self.table.remove(hash, place)
+            && let Some(growth) = self.growth.as_deref_mut()
+        {
+            growth.larger.remove(hash, place);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.growth = None;
+        self.table.buckets.fill(Bucket::default());
+        self.table.len = 0;
+    }
+}
+
+impl Table {
+    /// The most rows: a single bucket may be full but for one; more are filled to three quarters.
+    fn most(&self) -> usize {
+        (self.buckets.len() * ROWS * 3 / 4).max(self.buckets.len().min(1) * (ROWS - 1))
+    }
+
+    #[inline(always)]
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & self.buckets.len().wrapping_sub(1)
     }
 
     /// The bucket and the place in it of the row with this hash that `is_it`, by its place.
@@ -121,48 +276,11 @@ impl Rows {
         }
     }
 
-    /// The place and the head of the row with this hash that `is_it`, by its place.
     #[inline(always)]
-    pub(crate) fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
+    fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
         let (bucket, i) = self.locate(hash, is_it)?;
         let bucket = self.buckets.get(bucket)?;
         Some((*bucket.places.get(i)?, *bucket.heads.get(i)?))
-    }
-
-    /// A row with this hash, which may be that of other words.
-    #[inline]
-    pub(crate) fn guess(&self, hash: u64) -> Option<(u32, u32)> {
-        self.find(hash, |_| true)
-    }
-
-    /// The place and the head of all rows, in no particular order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
-        (0..self.buckets.len()).flat_map(|bucket| self.bucket(bucket))
-    }
-
-    /// How many buckets there are.
-    pub(crate) fn buckets(&self) -> usize {
-        self.buckets.len()
-    }
-
-    /// The place and the head of the rows in a bucket; rows stay in theirs while there are as many buckets.
-    pub(crate) fn bucket(&self, bucket: usize) -> impl Iterator<Item = (u32, u32)> {
-        self.buckets.get(bucket).into_iter().flat_map(|bucket| {
-            let rows = bucket.tags.iter().zip(bucket.places.iter().zip(bucket.heads));
-            rows.filter(|(tag, _)| **tag != 0).map(|(_, (place, head))| (*place, head))
-        })
-    }
-
-    /// Adds a row, whose place must not be there yet; `hash_of` tells the hash of the other rows by their places.
-    pub(crate) fn insert(&mut self, hash: u64, place: u32, head: u32, hash_of: impl Fn(u32) -> u64) {
-        // A single bucket may be full but for one; more are filled to three quarters.
-        let most = (self.buckets.len() * ROWS * 3 / 4).max(self.buckets.len().min(1) * (ROWS - 1));
-        if self.len >= most {
-            let larger = vec![Bucket::default(); (self.buckets.len() * 2).max(1)];
-            let old = core::mem::replace(self, Self { buckets: larger, len: 0 });
-            old.iter().for_each(|(place, head)| self.put(hash_of(place), place, head));
-        }
-        self.put(hash, place, head);
     }
 
     /// Adds a row where there is room.
@@ -184,16 +302,16 @@ impl Rows {
         }
     }
 
-    pub(crate) fn set_head(&mut self, hash: u64, place: u32, head: u32) {
-        if let Some((bucket, i)) = self.locate(hash, |other| other == place)
-            && let Some(row) = self.buckets.get_mut(bucket).and_then(|bucket| bucket.heads.get_mut(i))
-        {
-            *row = head;
-        }
+    /// Whether the row was here.
+    fn set_head(&mut self, hash: u64, place: u32, head: u32) -> bool {
+        let found = self.locate(hash, |other| other == place);
+        let row = found.and_then(|(bucket, i)| self.buckets.get_mut(bucket)?.heads.get_mut(i));
+        row.map(|row| *row = head).is_some()
     }
 
-    pub(crate) fn remove(&mut self, hash: u64, place: u32) {
-        let Some((found, i)) = self.locate(hash, |other| other == place) else { return };
+    /// Whether the row was here.
+    fn remove(&mut self, hash: u64, place: u32) -> bool {
+        let Some((found, i)) = self.locate(hash, |other| other == place) else { return false };
         let (mut at, last) = (self.home(hash), self.buckets.len().wrapping_sub(1));
         while at != found {
             if let Some(bucket) = self.buckets.get_mut(at) {
@@ -205,11 +323,7 @@ impl Rows {
             *tag = 0;
             self.len -= 1;
         }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.buckets.fill(Bucket::default());
-        self.len = 0;
+        true
     }
 }
 
@@ -240,7 +354,7 @@ mod tests {
         rows.remove(0, 4);
         rows.remove(0, 6);
         (4..6).for_each(|n| rows.insert(of_home(2 * n + 1), 2 * n + 1, 0, of_home));
-        assert!(rows.buckets.iter().all(|bucket| bucket.passed() > 0), "{rows:?}");
+        assert!(rows.table.buckets.iter().all(|bucket| bucket.passed() > 0), "{rows:?}");
         assert_eq!(rows.find(0, |_| false), None);
         assert_eq!(rows.find(1, |_| false), None);
     }
@@ -276,16 +390,44 @@ mod tests {
         }
     }
 
+    /// Each insertion does a bounded part of growth, and what was inserted is found, changed and removed at all times.
+    #[test]
+    fn buckets_grow_by_and_by() {
+        let (mut rows, mut growths) = (Rows::default(), 0);
+        let hash = |place: u32| u64::from(place).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for n in 0..if cfg!(miri) { 100 } else { 3000u32 } {
+            let before = (rows.table.buckets.len(), rows.growth.as_ref().map_or(0, |g| g.emptied));
+            rows.insert(hash(n), n, n, hash);
+            let after = rows.growth.as_ref().map_or(0, |growth| growth.emptied);
+            if before.0 > super::FEW {
+                growths += usize::from(rows.growth.is_some());
+                assert!(after <= before.1 + super::EMPTIED);
+            }
+            if n % 7 == 0 {
+                rows.remove(hash(n / 2), n / 2);
+                rows.insert(hash(n / 2), n / 2, 0, hash);
+                rows.set_head(hash(n / 2), n / 2, n / 2);
+            }
+            if n % 64 == 0 || (n % 8 == 0 && rows.growth.is_some()) {
+                assert!((0..=n).all(|n| rows.find(hash(n), |place| place == n) == Some((n, n))), "after {n}");
+                let mut all: Vec<_> = rows.iter().map(|row| row.0).collect();
+                all.sort_unstable();
+                assert!(all.into_iter().eq(0..=n));
+            }
+        }
+        assert!(cfg!(miri) || growths > 300, "growth takes its time: {growths}");
+    }
+
     #[test]
     fn what_was_passed_is_forgotten_when_it_goes() {
         let mut rows = Rows::default();
         (0..100).for_each(|place| rows.insert(0, place, place, |_| 0));
         (0..100).for_each(|place| rows.remove(0, place));
-        assert!(rows.is_empty() && rows.buckets.iter().all(|bucket| bucket.tags == [0; 8]));
-        rows.buckets[0].tags[PASSED] = MANY;
+        assert!(rows.is_empty() && rows.table.buckets.iter().all(|bucket| bucket.tags == [0; 8]));
+        rows.table.buckets[0].tags[PASSED] = MANY;
         rows.insert(0, 1, 2, |_| 0);
         assert_eq!(rows.find(0, |_| true), Some((1, 2)));
         rows.remove(0, 1);
-        assert_eq!(rows.buckets[0].passed(), MANY);
+        assert_eq!(rows.table.buckets[0].passed(), MANY);
     }
 }

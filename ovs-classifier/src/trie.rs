@@ -7,8 +7,10 @@
 //! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept. Fields of up to 32 bits, which
 //! most are, have nodes of their own kind, four to a cache line.
 //!
-//! A large trie has a *head*: for all values of the first bits, how far they lead. Walks begin there.
+//! A large trie has a *head*: for all values of the first bits, how far they lead. Walks begin there. It is made by and by,
+//! a few values with each change, while walks begin at the root or in a smaller head.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
@@ -28,6 +30,7 @@ pub(crate) struct Nodes<P> {
     free: Vec<u32>,
     /// In a large trie, what is found in the nodes of fewer bits than a head has; else empty.
     head: Vec<Head>,
+    making: Option<Box<Making>>,
 }
 
 /// A left-aligned prefix.
@@ -88,12 +91,23 @@ macro_rules! path {
 path!(u32, 32);
 path!(u128, 128);
 
-/// How many bits of a value the head is indexed by, from how many nodes on. A change near the root costs a step for each
-/// of at most 2^12 values; there are few, where nodes are many.
-const HEADS: [(usize, u32); 2] = if cfg!(test) { [(8, 4), (24, 6)] } else { [(1 << 12, 8), (1 << 16, 12)] };
+/// How many bits of a value the head is indexed by, from how many nodes on: some less than most walks take, since a change
+/// near the root costs a step for each of at most 2^12 values; there are few, where nodes are many.
+const HEADS: [(usize, u32); 3] =
+    if cfg!(test) { [(8, 4), (16, 5), (24, 6)] } else { [(1 << 11, 8), (1 << 13, 10), (1 << 15, 12)] };
+
+/// For how many values a change goes on with a head that is being made.
+const MADE: usize = if cfg!(test) { 3 } else { 16 };
+
+/// A head that is being made, of so many bits; it has the first values.
+#[derive(Clone, Debug)]
+struct Making {
+    bits: u32,
+    head: Vec<Head>,
+}
 
 /// Where the first bits of a value lead.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Head {
     link: Link,
     /// The nodes above the link, the next first; none where the value's first bits leave the trie.
@@ -281,6 +295,7 @@ impl<P: Path> Nodes<P> {
         self.nodes.capacity() * size_of::<Node<P>>()
             + self.free.capacity() * size_of::<u32>()
             + self.head.capacity() * size_of::<Head>()
+            + self.making.as_ref().map_or(0, |making| making.head.capacity() * size_of::<Head>())
     }
 
     #[inline(always)]
@@ -320,10 +335,10 @@ impl<P: Path> Nodes<P> {
         self.head.get(value.top(self.head_bits()))
     }
 
-    /// What finding comes to with the bits that the head has, of `value`: at a node that needs more.
-    fn find_head(&self, value: P) -> Head {
+    /// What finding comes to with the first `bits` bits of a value: at a node that needs more.
+    fn find_head(&self, value: P, bits: u32) -> Head {
         let mut head = Head { link: self.root, ..Head::default() };
-        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len()) < self.head_bits()) {
+        while let Some(node) = self.node(head.link).filter(|node| u32::from(node.len()) < bits) {
             let agreed = node.agrees(value);
             if agreed < node.len() {
                 return Head { link: 0, above: [0; 2], bits: agreed + 1, ..head };
@@ -336,21 +351,33 @@ impl<P: Path> Nodes<P> {
         head
     }
 
-    /// Restores the head where it depends on a node of length `len` and what it leads to.
+    /// Restores the heads where they depend on a node of length `len` and what it leads to; goes on making one.
     fn mend(&mut self, value: P, len: u8) {
-        let (old, nodes) = (self.head_bits(), self.nodes.len());
-        let bits = HEADS.iter().filter(|(from, _)| *from <= nodes).map(|(_, bits)| *bits).max().unwrap_or(0).max(old);
-        if bits == 0 || u32::from(len) >= bits {
-            return;
+        let (bits, mut head) = (self.head_bits(), core::mem::take(&mut self.head));
+        self.mend_head(&mut head, bits, value, len);
+        self.head = head;
+
+        let nodes = self.nodes.len();
+        let wanted = HEADS.iter().filter(|(from, _)| *from <= nodes).map(|(_, bits)| *bits).max().unwrap_or(0);
+        let begun = || (wanted > bits).then(|| Box::new(Making { bits: wanted, head: Vec::new() }));
+        let Some(mut making) = self.making.take().or_else(begun) else { return };
+        self.mend_head(&mut making.head, making.bits, value, len);
+        let (done, all) = (making.head.len(), 1 << making.bits);
+        let more = (done..all).take(MADE).map(|i| self.find_head(P::from_top(i, making.bits), making.bits));
+        making.head.extend(more);
+        if making.head.len() < all {
+            self.making = Some(making);
+        } else {
+            self.head = making.head;
         }
-        let len = if bits == old { len } else { 0 };
-        self.head.resize(1 << bits, Head::default());
-        let first = value.head(len).top(bits);
-        for i in first..first + (1 << (bits - u32::from(len))) {
-            let found = self.find_head(P::from_top(i, bits));
-            if let Some(head) = self.head.get_mut(i) {
-                *head = found;
-            }
+    }
+
+    /// Restores what there is of a head of so many bits where it depends on a node of length `len`.
+    fn mend_head(&self, head: &mut [Head], bits: u32, value: P, len: u8) {
+        if u32::from(len) < bits {
+            let first = value.head(len).top(bits);
+            let changed = head.iter_mut().enumerate().skip(first).take(1 << (bits - u32::from(len)));
+            changed.for_each(|(i, head)| *head = self.find_head(P::from_top(i, bits), bits));
         }
     }
 
@@ -532,6 +559,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_head_is_made_by_and_by() {
+        let mut nodes = Nodes::<u32>::default();
+        let (mut before, mut steps) = (0, 0);
+        for n in 0..64u32 {
+            nodes.insert(n.wrapping_mul(0x9e37_79b9), 32);
+            let made = nodes.making.as_ref().map_or(0, |making| making.head.len());
+            assert!(made <= before + super::MADE, "a change makes a few");
+            (before, steps) = (made, steps + usize::from(made > 0));
+            let heads =
+                nodes.making.iter().map(|making| (&making.head, making.bits)).chain([(&nodes.head, nodes.head_bits())]);
+            for (head, bits) in heads {
+                for (i, head) in head.iter().enumerate() {
+                    assert_eq!(*head, nodes.find_head(Path::from_top(i, bits), bits), "value {i} of {bits} bits");
+                }
+            }
+        }
+        assert!(nodes.head_bits() == 6 && steps > 16, "{steps}");
     }
 
     #[test]

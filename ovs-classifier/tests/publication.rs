@@ -90,6 +90,52 @@ fn readers_never_see_half_a_change() {
     readers.into_iter().for_each(|reader| reader.join().expect("no assertion failed"));
 }
 
+/// Each bundle writes its number to all rules, and adds or takes away a thousand more, by which buckets grow: whoever looks
+/// finds one number everywhere, and all of the thousand or none.
+#[test]
+fn readers_never_see_half_a_bundle() {
+    let (rounds, more) = if cfg!(miri) { (4, 10) } else { (120, 1_000) };
+    let mut writer = Writer::new(Classifier::new(Layout::<W>::flat()));
+    let mut edit = writer.edit();
+    (0..32).for_each(|n| assert_eq!(edit.insert(&rule(n), 1, 0u64), Ok(None)));
+    edit.publish();
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let reader = writer.reader();
+            std::thread::spawn(move || {
+                let mut last = 0;
+                while last < rounds {
+                    let table = reader.load();
+                    let round = *table.lookup(&[0, 0]).expect("always there").payload();
+                    assert!(round >= last, "no step back");
+                    for n in 0..32 {
+                        let found = table.lookup(&[n, n % 8]).map(|rule| *rule.payload());
+                        assert_eq!(found, Some(round), "rule {n}");
+                    }
+                    let there = if round % 2 == 1 { more } else { 0 };
+                    assert_eq!(table.len() as u64, 32 + there);
+                    for n in [32, 32 + more / 2, 31 + more] {
+                        assert_eq!(table.lookup(&[n, n % 8]).is_some(), there > 0, "rule {n}");
+                    }
+                    last = round;
+                }
+            })
+        })
+        .collect();
+    for round in 1..=rounds {
+        let mut edit = writer.edit();
+        (0..32).for_each(|n| assert_eq!(edit.insert(&rule(n), 1, round), Ok(Some(round - 1))));
+        for n in 32..32 + more {
+            match round % 2 {
+                1 => assert_eq!(edit.insert(&rule(n), 1, round), Ok(None)),
+                _ => assert_eq!(edit.remove(&rule(n), 1), Some(round - 1)),
+            }
+        }
+        edit.publish();
+    }
+    readers.into_iter().for_each(|reader| reader.join().expect("no assertion failed"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

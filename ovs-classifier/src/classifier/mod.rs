@@ -71,7 +71,26 @@ use prefixes::{Ports, Prefixes};
 /// fixes `f` such fields is probed in vain by one lookup of `4^f`. What is the bound: all masks, where rules are chosen
 /// to pass; `CVE-2019-25076`'s 8,192 masks, which are, cost less than 128 probes. [`Probes`] counts.
 ///
-/// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency.
+/// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency: guards,
+/// the heads of tries and larger hash tables are made by and by. What is not is the memory of the rules themselves, which
+/// is copied as a whole when it doubles.
+///
+/// ```
+/// use ovs_classifier::{Classifier, Field, Layout, Pattern, Probes, Version};
+///
+/// // A thousand masks, in which rules fix half of a field that the layout names.
+/// let field = Field::new(0, 32).expect("the first bits of a key");
+/// let layout = Layout::<2>::flat().with_fields(&[field]).expect("a field of the key");
+/// let mut table = Classifier::new(layout);
+/// for n in 0..1000u64 {
+///     table.insert(&Pattern::new([n << 48, 0], [0xffff << 48, n + 1]), 0, n)?;
+/// }
+/// let mut cost = Probes::default();
+/// let rule = table.at(Version::LAST).lookup_counted(&[7 << 48, 0], None, &mut cost);
+/// assert_eq!(rule.map(|rule| *rule.payload()), Some(7));
+/// assert!(cost.probes < 100, "of a thousand masks {} were probed", cost.probes);
+/// # Ok::<(), ovs_classifier::InsertError>(())
+/// ```
 ///
 /// # Example
 ///
@@ -97,7 +116,7 @@ pub struct Classifier<R, const W: usize> {
     rules: Arena<Stored<R>>,
     subtables: Subtables<State, W>,
     guards: Guards,
-    /// By column: see [`rank`]. 0 where there is no mask.
+    /// By column, in words of 64 columns: see [`rank`]. 0 where there is no mask.
     ranks: Vec<u64>,
     /// Where masks are few, all of them: ranks and columns, the highest first.
     ranked: ArrayVec<(u64, u32), FEW>,

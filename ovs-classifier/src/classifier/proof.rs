@@ -22,13 +22,16 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{NARROW, Picked};
+use crate::guards::{KeyRows, NARROW, Picked};
+use crate::simd::Kernels;
 
 /// The proofs of one lookup.
-pub(super) struct Evidence<'a, R, const W: usize, const N: usize> {
+pub(super) struct Evidence<'a, R, K, const W: usize, const N: usize> {
+    kernels: K,
     table: &'a Classifier<R, W>,
     key: &'a [u64; W],
     answers: Answers,
+    rows: &'a mut KeyRows,
     wildcards: &'a mut [u64; W],
 }
 
@@ -45,10 +48,16 @@ enum Proof {
     Words(usize),
 }
 
-impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
+impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N> {
     #[inline(always)]
-    pub(super) fn new(table: &'a Classifier<R, W>, key: &'a [u64; W], wildcards: &'a mut [u64; W]) -> Self {
-        Self { table, key, answers: Answers::default(), wildcards }
+    pub(super) fn new(
+        kernels: K,
+        table: &'a Classifier<R, W>,
+        key: &'a [u64; W],
+        rows: &'a mut KeyRows,
+        wildcards: &'a mut [u64; W],
+    ) -> Self {
+        Self { kernels, table, key, answers: Answers::default(), rows, wildcards }
     }
 
     /// Proves that the masks `missed`, and all above rank `floor` that the guards ruled out, hold no better rule;
@@ -66,7 +75,8 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         self.prove_closed(&Picked::new(guards, self.key, 0), open, floor, cost);
         for first in (N..guards.words()).step_by(N) {
             let picked = Picked::new(guards, self.key, first);
-            self.prove_closed(&picked, &picked.open(1), floor, cost);
+            let open = picked.open_noting(self.rows);
+            self.prove_closed(&picked, &open, floor, cost);
         }
     }
 
@@ -77,14 +87,13 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
         // Where masks are few, most often none is above.
         if N > NARROW {
-            picked.drop_known(&mut left, self.wildcards);
+            picked.drop_known(self.rows, &mut left, self.wildcards);
         }
         for (word, left) in (picked.first()..).zip(&mut left) {
-            let ranks = self.table.ranks.get(word * 64..).unwrap_or_default();
-            *left = above(ranks, *left, floor);
+            *left &= self.table.above(self.kernels, word, floor);
         }
         if N <= NARROW {
-            picked.drop_known(&mut left, self.wildcards);
+            picked.drop_known(self.rows, &mut left, self.wildcards);
         }
         self.drop_proven(&mut left, picked.first());
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
@@ -92,7 +101,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
             left[word] &= left[word] - 1;
             if self.prove(column as u32, picked) {
                 cost.proofs += 1;
-                picked.drop_known(&mut left, self.wildcards);
+                picked.drop_known(self.rows, &mut left, self.wildcards);
                 self.drop_proven(&mut left, picked.first());
             }
         }
@@ -161,7 +170,7 @@ impl<'a, R, const W: usize, const N: usize> Evidence<'a, R, W, N> {
         for (guard, (word, bits)) in picked.bits() {
             let new = missing(self.wildcards, word, bits);
             let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
-            if new < best.1 && is_within && picked.rules_out(guard, column) {
+            if new < best.1 && is_within && picked.rules_out(self.rows, guard, column) {
                 best = (Proof::Guard(guard), new);
             }
         }
@@ -200,22 +209,4 @@ fn word_of<const W: usize>(words: &[u64; W], word: usize) -> u64 {
 #[inline(always)]
 fn missing<const W: usize>(wildcards: &[u64; W], word: usize, bits: u64) -> u32 {
     (bits & !word_of(wildcards, word)).count_ones()
-}
-
-/// Which of some columns have a rank above a floor: bit `i` is the column of `ranks[i]`.
-#[inline(always)]
-fn above(ranks: &[u64], columns: u64, floor: u64) -> u64 {
-    if columns.count_ones() > 6
-        && let Some(ranks) = ranks.first_chunk::<64>()
-    {
-        let bit = |(i, rank): (u32, &u64)| u64::from(*rank > floor) << i;
-        return columns & (0..).zip(ranks).map(bit).fold(0, |above, bit| above | bit);
-    }
-    let (mut left, mut above) = (columns, 0);
-    while left != 0 {
-        let i = left.trailing_zeros();
-        left &= left - 1;
-        above |= u64::from(ranks.get(i as usize).is_some_and(|rank| *rank > floor)) << i;
-    }
-    above
 }

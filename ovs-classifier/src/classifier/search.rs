@@ -2,9 +2,9 @@
 
 use super::proof::Evidence;
 use super::{Classifier, State, rank_of_priority};
-use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, SINGLE, WIDE};
+use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE};
 use crate::rule::{Stored, Version};
-use crate::simd::Job;
+use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -147,8 +147,8 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
     type Output = Found;
 
     #[inline(always)]
-    fn run(self) -> Found {
-        self.table.search_at_level::<N>(self.query, self.wildcards, self.cost)
+    fn run<K: Kernels>(self, kernels: K) -> Found {
+        self.table.search_at_level::<K, N>(kernels, self.query, self.wildcards, self.cost)
     }
 }
 
@@ -164,13 +164,14 @@ impl<R, const W: usize> Classifier<R, W> {
     }
 
     #[inline(always)]
-    fn search_at_level<const N: usize>(
+    fn search_at_level<K: Kernels, const N: usize>(
         &self,
+        kernels: K,
         query: Query<'_, W>,
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Found {
-        let mut progress = Progress::new();
+        let (mut progress, mut rows) = (Progress::new(), KeyRows::default());
         cost.searches += 1;
         if self.guards.len() == 0 && self.ranked.len() == self.subtables.len() {
             cost.open += self.ranked.len() as u64;
@@ -181,7 +182,7 @@ impl<R, const W: usize> Classifier<R, W> {
                 self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
             }
             if let Some(wildcards) = wildcards.filter(|_| !progress.missed.is_empty()) {
-                let evidence = Evidence::<_, W, N>::new(self, query.key, wildcards);
+                let evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, wildcards);
                 evidence.gather(&progress.missed, &[0; N], progress.floor, cost);
             }
             return progress.found;
@@ -189,13 +190,16 @@ impl<R, const W: usize> Classifier<R, W> {
 
         // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
         // in vain is proven alone.
-        let enough = if wildcards.is_some() { 1 } else { ENOUGH };
+        let is_tracked = wildcards.is_some();
+        let mut pick = |at: usize| {
+            let picked = Picked::<W, N>::new(&self.guards, query.key, at);
+            if is_tracked { picked.open_noting(&mut rows) } else { picked.open(ENOUGH) }
+        };
         let mut visits = Visits::new();
-        let first: [u64; N] = Picked::new(&self.guards, query.key, 0).open(enough);
+        let first = pick(0);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
-            let open: [u64; N] = Picked::new(&self.guards, query.key, at).open(enough);
-            visits.note(&self.ranks, at, &open);
+            visits.note(&self.ranks, at, &pick(at));
         }
         cost.open += visits.complete() as u64;
         let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();
@@ -216,7 +220,7 @@ impl<R, const W: usize> Classifier<R, W> {
             self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
         }
         if let Some(wildcards) = wildcards {
-            let evidence = Evidence::<_, W, N>::new(self, query.key, wildcards);
+            let evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, wildcards);
             evidence.gather(&progress.missed, &first, progress.floor, cost);
         }
         progress.found
@@ -249,6 +253,13 @@ impl<R, const W: usize> Classifier<R, W> {
             progress.ceiling = rank_of_priority(rule.priority);
             progress.floor = progress.ceiling.min(visit.rank);
         }
+    }
+
+    /// The columns of a word of columns that have a rank above a floor.
+    #[inline(always)]
+    pub(super) fn above(&self, kernels: impl Kernels, word: usize, floor: u64) -> u64 {
+        let ranks = self.ranks.get(word * 64..).and_then(<[u64]>::first_chunk);
+        ranks.map_or(0, |ranks| kernels.above(ranks, floor))
     }
 
     /// The first rule of a chain that a query sees.

@@ -11,6 +11,7 @@
 
 use super::block::{BlockMask, Secrets};
 use super::index::NIL;
+use crate::simd::Kernels;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -76,9 +77,15 @@ impl Cache {
 
     /// The hashes of keys; asks for their lines.
     #[inline(always)]
-    pub(super) fn hash_all<const W: usize>(&self, secrets: &Secrets, keys: &[&[u64; W]], hashes: &mut [u32]) {
-        for (key, hash) in keys.iter().zip(hashes) {
-            *hash = self.union.hash(secrets, key);
+    pub(super) fn hash_all<const W: usize>(
+        &self,
+        kernels: impl Kernels,
+        secrets: &Secrets,
+        keys: &[&[u64; W]],
+        hashes: &mut [u32],
+    ) {
+        self.union.hash_all(kernels, secrets, keys, hashes);
+        for (hash, _) in hashes.iter().zip(keys) {
             if let Some(line) = self.lines.get(self.home(*hash)) {
                 crate::simd::prefetch(line);
             }
@@ -98,17 +105,17 @@ impl Cache {
 
     /// The slot noted for a hash; [`NIL`] if there is none.
     #[inline(always)]
-    pub(super) fn get(&self, hash: u32) -> u32 {
+    pub(super) fn get(&self, kernels: impl Kernels, hash: u32) -> u32 {
         let Some(line) = self.lines.get(self.home(hash)) else { return NIL };
-        match line.get(hash) {
-            NIL => self.get_other(hash),
+        match line.get(kernels, hash) {
+            NIL => self.get_other(kernels, hash),
             slot => slot,
         }
     }
 
     #[inline]
-    fn get_other(&self, hash: u32) -> u32 {
-        self.lines.get(self.other(hash)).map_or(NIL, |line| line.get(hash))
+    fn get_other(&self, kernels: impl Kernels, hash: u32) -> u32 {
+        self.lines.get(self.other(hash)).map_or(NIL, |line| line.get(kernels, hash))
     }
 
     /// Notes the slot for a hash.
@@ -144,8 +151,8 @@ impl Cache {
 impl Line {
     /// The slot of the first entry with a hash.
     #[inline(always)]
-    fn get(&self, hash: u32) -> u32 {
-        let same = crate::simd::equal(&self.hashes, hash);
+    fn get(&self, kernels: impl Kernels, hash: u32) -> u32 {
+        let same = kernels.equal(&self.hashes, hash);
         if same == 0 { NIL } else { self.slots[(same.trailing_zeros() & 7) as usize] }
     }
 

@@ -4,6 +4,7 @@
 //! its bucket full goes to the next one, and each bucket counts those that passed it by, so that a search knows where to
 //! stop, also after removals. Since the pairs have the hash, the table grows without a look at what it refers to.
 
+use crate::simd::{Kernels, Portable};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -40,8 +41,8 @@ pub(super) struct Index {
 impl Bucket {
     /// The pairs with a hash, as bits; pairs that are free may be among them.
     #[inline(always)]
-    fn with(&self, hash: u32) -> u32 {
-        crate::simd::equal(&self.hashes, hash) & ((1 << PAIRS) - 1)
+    fn with(&self, kernels: impl Kernels, hash: u32) -> u32 {
+        kernels.equal(&self.hashes, hash) & ((1 << PAIRS) - 1)
     }
 
     #[inline(always)]
@@ -92,16 +93,29 @@ impl Index {
 
     /// The first slot with a hash; [`NIL`] if there is none.
     #[inline(always)]
-    pub(super) fn first(&self, hash: u32) -> u32 {
+    pub(super) fn first(&self, kernels: impl Kernels, hash: u32) -> u32 {
         let Some(bucket) = self.buckets.get(self.home(hash)) else { return NIL };
-        let pairs = bucket.with(hash);
+        let pairs = bucket.with(kernels, hash);
         if pairs == 0 && bucket.passed_by() == 0 {
             return NIL;
         }
         match bucket.slots[(pairs.trailing_zeros() & 7) as usize] {
             slot if pairs != 0 && slot != NIL => slot,
             // In another bucket, or behind a free pair that looks alike.
-            _ => self.all(hash).next().unwrap_or(NIL),
+            _ => self.first_further(hash),
+        }
+    }
+
+    #[cold]
+    fn first_further(&self, hash: u32) -> u32 {
+        self.all(hash).next().unwrap_or(NIL)
+    }
+
+    /// The [first](Self::first) slots of hashes.
+    #[inline(always)]
+    pub(super) fn first_all(&self, kernels: impl Kernels, hashes: &[u32], slots: &mut [u32]) {
+        for (hash, slot) in hashes.iter().zip(slots) {
+            *slot = self.first(kernels, *hash);
         }
     }
 
@@ -109,7 +123,7 @@ impl Index {
     #[inline]
     pub(super) fn all(&self, hash: u32) -> impl Iterator<Item = u32> + '_ {
         let (mut at, mut left) = (self.home(hash), self.buckets.len());
-        let mut pairs = self.buckets.get(at).map_or(0, |bucket| bucket.with(hash));
+        let mut pairs = self.buckets.get(at).map_or(0, |bucket| bucket.with(Portable, hash));
         core::iter::from_fn(move || {
             loop {
                 let bucket = self.buckets.get(at)?;
@@ -126,7 +140,7 @@ impl Index {
                         return None;
                     }
                     at = self.next(at);
-                    pairs = self.buckets.get(at)?.with(hash);
+                    pairs = self.buckets.get(at)?.with(Portable, hash);
                 }
             }
         })
@@ -209,7 +223,7 @@ mod tests {
                 prop_assert_eq!(index.len(), model.len());
                 let found: BTreeSet<_> = index.all(hash).map(|slot| (hash, slot)).collect();
                 let expected: BTreeSet<_> = model.iter().copied().filter(|pair| pair.0 == hash).collect();
-                prop_assert_eq!(index.first(hash) == NIL, expected.is_empty());
+                prop_assert_eq!(index.first(Portable, hash) == NIL, expected.is_empty());
                 prop_assert_eq!(found, expected);
             }
             prop_assert_eq!(index.pairs().collect::<BTreeSet<_>>(), model.clone());

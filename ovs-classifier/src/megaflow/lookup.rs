@@ -4,8 +4,8 @@ use super::MegaflowTable;
 use super::index::NIL;
 use super::tuples::Tuple;
 use crate::arena::Handle;
-use crate::guards::{MIDDLE, NARROW, Picked, WIDE};
-use crate::simd::Job;
+use crate::guards::{KeyRows, MIDDLE, NARROW, Picked, WIDE};
+use crate::simd::{Job, Kernels, Portable};
 
 /// How many keys of a batch are looked up together; longer batches are cut.
 const BATCH: usize = 32;
@@ -34,8 +34,8 @@ impl<R, const W: usize> Job for Batch<'_, R, W> {
     type Output = usize;
 
     #[inline(always)]
-    fn run(self) -> usize {
-        self.table.search(self.keys, self.slots)
+    fn run<K: Kernels>(self, kernels: K) -> usize {
+        self.table.search(kernels, self.keys, self.slots)
     }
 }
 
@@ -43,32 +43,26 @@ impl<R, const W: usize, const N: usize> Job for Pass<'_, R, W, N> {
     type Output = usize;
 
     #[inline(always)]
-    fn run(self) -> usize {
+    fn run<K: Kernels>(self, _: K) -> usize {
         self.table.pass_guards::<N>(self.keys, self.slots)
     }
 }
 
-/// Some keys of a batch, by their places in it.
+/// The keys of a batch that found nothing yet, by their places in it.
 struct Open<'a, const W: usize> {
     keys: [&'a [u64; W]; BATCH],
     places: [u8; BATCH],
     len: usize,
-    /// Whether none is missing, so that places count up.
-    is_whole: bool,
 }
 
 impl<'a, const W: usize> Open<'a, W> {
-    /// All keys.
+    /// Those of the keys that have no slot.
     #[inline(always)]
-    fn all(keys: &[&'a [u64; W]]) -> Self {
-        let mut open = Self {
-            keys: [&[0; W]; BATCH],
-            places: core::array::from_fn(|i| i as u8),
-            len: keys.len().min(BATCH),
-            is_whole: true,
-        };
-        for (to, key) in open.keys.iter_mut().zip(keys) {
-            *to = *key;
+    fn missed(keys: &[&'a [u64; W]], slots: &[u32; BATCH]) -> Self {
+        let mut open = Self { keys: [&[0; W]; BATCH], places: [0; BATCH], len: 0 };
+        for ((key, slot), place) in keys.iter().zip(slots).zip(0..) {
+            (open.keys[open.len % BATCH], open.places[open.len % BATCH]) = (*key, place);
+            open.len += usize::from(*slot == NIL);
         }
         open
     }
@@ -81,19 +75,8 @@ impl<'a, const W: usize> Open<'a, W> {
     /// Enters what was found for these keys, and keeps those that found nothing.
     #[inline(always)]
     fn settle(&mut self, found: &[u32; BATCH], slots: &mut [u32; BATCH]) {
-        let all = self.len.min(BATCH);
-        let mut missed = 0;
-        for (slot, _) in found.iter().zip(0..all) {
-            missed += usize::from(*slot == NIL);
-        }
-        if missed == 0 && self.is_whole {
-            *slots = *found;
-            self.len = 0;
-            return;
-        }
-        self.is_whole &= missed == all;
         let mut left = 0;
-        for (i, slot) in found.iter().copied().enumerate().take(all) {
+        for (i, slot) in found.iter().copied().enumerate().take(self.len.min(BATCH)) {
             let (key, place) = (self.keys[i], self.places[i]);
             slots[usize::from(place) % BATCH] = slot;
             (self.keys[left], self.places[left]) = (key, place);
@@ -101,6 +84,13 @@ impl<'a, const W: usize> Open<'a, W> {
         }
         self.len = left;
     }
+}
+
+/// How many keys have a slot. Left to itself, a compiler counts the bits of a comparison one by one.
+#[inline(always)]
+fn hits(kernels: impl Kernels, slots: &[u32; BATCH]) -> usize {
+    let missed = slots.as_chunks::<8>().0.iter().map(|slots| kernels.equal(slots, NIL).count_ones());
+    BATCH - missed.sum::<u32>() as usize
 }
 
 impl<R, const W: usize> MegaflowTable<R, W> {
@@ -137,116 +127,120 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         hits
     }
 
-    /// Enters the slots of at most [`BATCH`] keys; those of keys that match nothing stay [`NIL`].
+    /// Enters the slots of at most [`BATCH`] keys, which are [`NIL`] before; those of keys that match nothing stay so.
+    /// Returns how many keys found one.
     #[inline(always)]
-    fn search(&mut self, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
-        let mut open = Open::all(keys);
+    fn search(&mut self, kernels: impl Kernels, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
         let far = self.tuples.len() > NEAR || !self.order.is_empty();
         if far && self.cache.is_on() {
-            return self.search_cached(open, slots);
+            return self.search_cached(kernels, keys, slots);
         }
-        self.search_tables(&mut open, slots);
-        keys.len() - open.len
+        self.probe_tuple(kernels, 0, keys, slots);
+        self.search_missed(kernels, 1, keys, slots)
     }
 
     /// Tries the cache first, and notes there what is found elsewhere.
     #[inline(always)]
-    fn search_cached(&mut self, mut open: Open<'_, W>, slots: &mut [u32; BATCH]) -> usize {
-        let (mut hashes, mut candidates, all) = ([0; BATCH], [NIL; BATCH], open.len);
-        self.cache.hash_all(&self.secrets, open.keys(), &mut hashes);
-        for (candidate, hash) in candidates.iter_mut().zip(hashes).take(all) {
-            *candidate = self.cache.get(hash);
-            self.prefetch(*candidate);
+    fn search_cached(&mut self, kernels: impl Kernels, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
+        let mut hashes = [0; BATCH];
+        self.cache.hash_all(kernels, &self.secrets, keys, &mut hashes);
+        for ((slot, hash), _) in slots.iter_mut().zip(hashes).zip(keys) {
+            *slot = self.cache.get(kernels, hash);
+            self.prefetch(*slot);
         }
-        for (candidate, key) in candidates.iter_mut().zip(open.keys()) {
-            if !self.is_match(*candidate, key) {
-                *candidate = NIL;
+        for (slot, key) in slots.iter_mut().zip(keys) {
+            if !self.is_match(kernels, *slot, key) {
+                *slot = NIL;
             }
         }
-        open.settle(&candidates, slots);
-        self.cached += (all - open.len) as u64;
-        if open.len > 0 {
-            let (places, asked) = (open.places, open.len);
-            self.search_tables(&mut open, slots);
-            for place in places.iter().take(asked) {
-                let place = usize::from(*place) % BATCH;
-                if slots[place] != NIL {
-                    self.cache.note(hashes[place], slots[place]);
-                }
+        let cached = *slots;
+        let hits = hits(kernels, slots);
+        self.cached += hits as u64;
+        if hits == keys.len() {
+            return hits;
+        }
+        let hits = self.search_missed(kernels, 0, keys, slots);
+        for ((hash, slot), (cached, _)) in hashes.iter().zip(slots).zip(cached.iter().zip(keys)) {
+            if *cached == NIL && *slot != NIL {
+                self.cache.note(*hash, *slot);
             }
         }
-        all - open.len
+        hits
     }
 
-    /// Probes the tuples by rank, and behind them the subtables, for the keys that are open.
+    /// Probes the tuples by rank from one on, and behind them the subtables, for the keys that have no slot. Returns how
+    /// many keys have one then.
     #[inline(always)]
-    fn search_tables(&mut self, open: &mut Open<'_, W>, slots: &mut [u32; BATCH]) {
-        for at in 0..self.tuples.len() {
+    fn search_missed(
+        &mut self,
+        kernels: impl Kernels,
+        from: usize,
+        keys: &[&[u64; W]],
+        slots: &mut [u32; BATCH],
+    ) -> usize {
+        if hits(kernels, slots) == keys.len() {
+            return keys.len();
+        }
+        let mut open = Open::missed(keys, slots);
+        for at in from..self.tuples.len() {
             if open.len == 0 {
-                return;
+                break;
             }
-            self.probe_tuple(at, open, slots);
+            let mut found = [NIL; BATCH];
+            self.probe_tuple(kernels, at, open.keys(), &mut found);
+            open.settle(&found, slots);
         }
         if open.len > 0 && !self.order.is_empty() {
-            self.search_alone(open, slots);
+            self.search_alone(&mut open, slots);
         }
+        keys.len() - open.len
     }
 
+    /// Enters what the keys find in a tuple; they have no slots before.
     #[inline(always)]
-    fn probe_tuple(&mut self, at: usize, open: &mut Open<'_, W>, slots: &mut [u32; BATCH]) {
+    fn probe_tuple(&mut self, kernels: impl Kernels, at: usize, keys: &[&[u64; W]], found: &mut [u32; BATCH]) {
         let Some(tuple) = self.tuples.get(at) else { return };
-        let before = open.len;
-        let mut found = [NIL; BATCH];
-        if self.megaflows.len() > CACHED {
-            self.probe_far(tuple, open.keys(), &mut found);
-        } else {
-            for (found, key) in found.iter_mut().zip(open.keys()) {
-                let hash = tuple.mask.hash(&self.secrets, key);
-                *found = self.check(tuple, tuple.index.first(hash), hash, key);
-            }
-        }
-        open.settle(&found, slots);
-        self.probes += before as u64;
-        let hits = (before - open.len) as u64;
-        if let Some(tuple) = self.tuples.get_mut(at) {
-            tuple.hits += hits;
-        }
-    }
-
-    /// The same in passes, each of which asks for what the next one reads.
-    #[inline(always)]
-    fn probe_far(&self, tuple: &Tuple, keys: &[&[u64; W]], found: &mut [u32; BATCH]) {
         let mut hashes = [0; BATCH];
-        for (key, hash) in keys.iter().zip(&mut hashes) {
-            *hash = tuple.mask.hash(&self.secrets, key);
-            tuple.index.prefetch(*hash);
-        }
-        for ((found, hash), _) in found.iter_mut().zip(hashes).zip(keys) {
-            *found = tuple.index.first(hash);
-            self.prefetch(*found);
+        tuple.mask.hash_all(kernels, &self.secrets, keys, &mut hashes);
+        if self.megaflows.len() > CACHED {
+            for (hash, _) in hashes.iter().zip(keys) {
+                tuple.index.prefetch(*hash);
+            }
+            tuple.index.first_all(kernels, hashes.get(..keys.len()).unwrap_or_default(), found);
+            for (slot, _) in found.iter().zip(keys) {
+                self.prefetch(*slot);
+            }
+        } else {
+            tuple.index.first_all(kernels, hashes.get(..keys.len()).unwrap_or_default(), found);
         }
         for ((found, hash), key) in found.iter_mut().zip(hashes).zip(keys) {
-            *found = self.check(tuple, *found, hash, key);
+            *found = self.check(kernels, tuple, *found, hash, key);
+        }
+        let hits = hits(kernels, found);
+        self.probes += keys.len() as u64;
+        if let Some(tuple) = self.tuples.get_mut(at) {
+            tuple.hits += hits as u64;
         }
     }
 
     /// The slot if its megaflow matches, or another with the same hash.
     #[inline(always)]
-    fn check(&self, tuple: &Tuple, slot: u32, hash: u32, key: &[u64; W]) -> u32 {
-        if slot == NIL || self.is_match(slot, key) { slot } else { self.another(tuple, hash, key) }
+    fn check(&self, kernels: impl Kernels, tuple: &Tuple, slot: u32, hash: u32, key: &[u64; W]) -> u32 {
+        if slot == NIL || self.is_match(kernels, slot, key) { slot } else { self.another(tuple, hash, key) }
     }
 
     /// Of the members with one hash, the one that matches.
     #[cold]
     fn another(&self, tuple: &Tuple, hash: u32, key: &[u64; W]) -> u32 {
-        tuple.index.all(hash).find(|slot| self.is_match(*slot, key)).unwrap_or(NIL)
+        tuple.index.all(hash).find(|slot| self.is_match(Portable, *slot, key)).unwrap_or(NIL)
     }
 
     /// Asks for all of a megaflow that a lookup reads.
     #[inline(always)]
     fn prefetch(&self, slot: u32) {
-        if let Some(first) = self.firsts.get(slot as usize) {
+        if let (Some(first), Some(mask)) = (self.firsts.get(slot as usize), self.mask_of.get(slot as usize)) {
             crate::simd::prefetch(first);
+            crate::simd::prefetch(mask);
         }
         self.megaflows.prefetch(slot);
     }
@@ -353,7 +347,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[inline(always)]
     fn guarded_columns<'a, const N: usize>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let words = self.guards.words();
-        let (mut next, mut open) = (0, [0u64; N]);
+        let (mut next, mut open, mut rows) = (0, [0u64; N], KeyRows::default());
         core::iter::from_fn(move || {
             loop {
                 if let Some((word, columns)) = open.iter_mut().enumerate().find(|(_, columns)| **columns != 0) {
@@ -364,7 +358,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 if next >= words {
                     return None;
                 }
-                open = Picked::<W, N>::new(&self.guards, key, next).open(1);
+                open = Picked::<W, N>::new(&self.guards, key, next).open_noting(&mut rows);
                 next += N;
             }
         })

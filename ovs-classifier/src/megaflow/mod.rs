@@ -34,7 +34,7 @@ use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
 use crate::rows::Rows;
-use crate::simd::Level;
+use crate::simd::{Kernels, Level, Portable};
 use crate::subtables::Subtables;
 use alloc::vec::Vec;
 use block::{Block, BlockMask, Secrets};
@@ -87,7 +87,9 @@ pub struct MegaflowTable<R, const W: usize> {
     hash: WordHash,
     secrets: Secrets,
     megaflows: Arena<Stored<R>>,
-    /// By slot, the values of a megaflow in the first block of its mask.
+    /// By slot, the number of a megaflow's mask; [`index::NIL`] where there is no megaflow. Beside it, the values in the
+    /// first block of the mask: what a lookup reads.
+    mask_of: Vec<u32>,
     firsts: Vec<Block>,
     masks: Arena<Mask>,
     by_mask: Rows,
@@ -117,10 +119,9 @@ struct Mask {
     megaflows: usize,
 }
 
-/// A megaflow as the table stores it, beside its first values.
+/// A megaflow as the table stores it, beside its mask and its first values.
 #[derive(Clone)]
 struct Stored<R> {
-    mask: u32,
     /// The place of its other values, where the mask has more than one block.
     rest: u32,
     /// Its row, if it is in no tuple.
@@ -247,6 +248,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             hash,
             secrets: Secrets::new::<W>(hash),
             megaflows: Arena::new(),
+            mask_of: Vec::new(),
             firsts: Vec::new(),
             masks: Arena::new(),
             by_mask: Rows::default(),
@@ -299,8 +301,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[must_use]
     pub fn find(&self, key: &[u64; W]) -> Option<Handle> {
         let shared = self.tuples.iter().find_map(|tuple| {
-            let mut slots = tuple.index.all(tuple.mask.hash(&self.secrets, key));
-            slots.find(|slot| self.is_match(*slot, key))
+            let mut slots = tuple.index.all(tuple.mask.hash(Portable, &self.secrets, key));
+            slots.find(|slot| self.is_match(Portable, *slot, key))
         });
         let alone = || self.open_columns(key).find_map(|column| self.subtables.get(column)?.find(key));
         self.megaflows.handle(shared.or_else(|| Some(alone()?.1))?)
@@ -311,10 +313,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub fn find_exact(&self, pattern: &Pattern<W>) -> Option<Handle> {
         let mask = self.find_mask(pattern)?;
         let key = pattern.key();
-        let is_it = |slot: &u32| {
-            self.megaflows.get(*slot).is_some_and(|megaflow| megaflow.mask == mask) && self.is_match(*slot, key)
-        };
-        let shared = |tuple: &Tuple| tuple.index.all(tuple.mask.hash(&self.secrets, key)).find(is_it);
+        let is_it = |slot: &u32| self.mask_of.get(*slot as usize) == Some(&mask) && self.is_match(Portable, *slot, key);
+        let shared = |tuple: &Tuple| tuple.index.all(tuple.mask.hash(Portable, &self.secrets, key)).find(is_it);
         let shared = self.tuples.iter().find_map(shared);
         let alone = || Some(self.subtables.get(self.subtables.find(pattern)?)?.find(key)?.1);
         self.megaflows.handle(shared.or_else(alone)?)
@@ -341,18 +341,24 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     fn megaflow(&self, slot: u32) -> Option<Megaflow<'_, R, W>> {
         let stored = self.megaflows.get(slot)?;
         let first = self.firsts.get(slot as usize)?;
-        let mask = self.masks.get(stored.mask)?;
+        let mask = self.masks.get(*self.mask_of.get(slot as usize)?)?;
         let rest = if mask.bits.rest().is_empty() { &[] } else { mask.rest.get(stored.rest)? };
         Some(Megaflow { mask: &mask.bits, first, rest, payload: &stored.payload })
     }
 
     /// Whether the megaflow in a slot, if there is one, matches a key.
     #[inline(always)]
-    fn is_match(&self, slot: u32, key: &[u64; W]) -> bool {
-        let Some(stored) = self.megaflows.get(slot) else { return false };
+    fn is_match(&self, kernels: impl Kernels, slot: u32, key: &[u64; W]) -> bool {
+        let Some(mask) = self.mask_of.get(slot as usize).and_then(|mask| self.masks.get(*mask)) else { return false };
         let Some(first) = self.firsts.get(slot as usize) else { return false };
-        let Some(mask) = self.masks.get(stored.mask) else { return false };
-        mask.bits.matches_first(key, first) && (mask.bits.rest().is_empty() || mask.matches_rest(stored.rest, key))
+        mask.bits.matches_first(kernels, key, first)
+            && (mask.bits.rest().is_empty() || self.matches_rest(slot, mask, key))
+    }
+
+    /// Whether a key has the values of the megaflow in a slot beyond the first block.
+    #[inline]
+    fn matches_rest(&self, slot: u32, mask: &Mask, key: &[u64; W]) -> bool {
+        self.megaflows.get(slot).is_some_and(|stored| mask.matches_rest(stored.rest, key))
     }
 
     /// The megaflows with their handles, in the order of their insertion.
@@ -383,6 +389,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             masks: self.mask_count(),
             bytes: self.megaflows.heap_bytes()
                 + self.firsts.capacity() * size_of::<Block>()
+                + self.mask_of.capacity() * size_of::<u32>()
                 + self.masks.heap_bytes()
                 + self.masks.iter().map(|(_, mask)| mask.bits.heap_bytes() + mask.rest.heap_bytes()).sum::<usize>()
                 + self.by_mask.heap_bytes()

@@ -11,6 +11,7 @@
 
 use super::block::{BlockMask, Secrets};
 use super::index::Index;
+use crate::simd::Portable;
 
 /// The most tuples.
 pub(super) const MOST: usize = 8;
@@ -55,7 +56,7 @@ impl Tuple {
         if !self.suits(mask) {
             return false;
         }
-        let hash = self.mask.hash(secrets, key);
+        let hash = self.mask.hash(Portable, secrets, key);
         if self.index.all(hash).nth(CROWD - 1).is_some() {
             return false;
         }
@@ -82,7 +83,7 @@ impl Tuple {
         self.settled = 0;
         let mut index = Index::new();
         for (_, slot) in self.index.pairs() {
-            let Some(hash) = key_of(slot).map(|key| common.hash(secrets, &key)) else { continue };
+            let Some(hash) = key_of(slot).map(|key| common.hash(Portable, secrets, &key)) else { continue };
             if index.all(hash).nth(CROWD - 1).is_some() {
                 return false;
             }

@@ -1,12 +1,14 @@
 //! Changes to a megaflow table. A mask is known, and a tuple or a subtable there, exactly while a megaflow has it.
 
 use super::block::{Block, BlockMask};
+use super::index::NIL;
 use super::tuples::{self, Tuple};
 use super::{Hits, Mask, MegaflowTable, Seat, Stored};
 use crate::arena::Handle;
 use crate::entries::Entries;
 use crate::error::TableFull;
 use crate::pattern::Pattern;
+use crate::simd::Portable;
 use alloc::vec::Vec;
 
 impl<R, const W: usize> MegaflowTable<R, W> {
@@ -31,7 +33,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             return Err(full);
         }
         // The limit is at most what an arena holds, unless slots are worn out.
-        let handle = self.megaflows.insert(Stored { mask: 0, rest: 0, seat: None, payload }).ok_or(full)?;
+        let handle = self.megaflows.insert(Stored { rest: 0, seat: None, payload }).ok_or(full)?;
         let Some((mask, bits)) = self.mask_of(pattern) else {
             self.megaflows.remove(handle.index());
             return Err(full);
@@ -39,13 +41,14 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         let (key, slot) = (pattern.key(), handle.index() as usize);
         if self.firsts.len() <= slot {
             self.firsts.resize(slot + 1, Block::default());
+            self.mask_of.resize(slot + 1, NIL);
         }
-        if let Some(first) = self.firsts.get_mut(slot) {
-            *first = Block::of(key, bits.at()).and(bits.first());
+        if let (Some(first), Some(mask_of)) = (self.firsts.get_mut(slot), self.mask_of.get_mut(slot)) {
+            (*first, *mask_of) = (Block::of(key, bits.at()).and(bits.first()), mask);
         }
         let rest = self.masks.get_mut(mask).map_or(0, |mask| mask.add(key));
         if let Some(stored) = self.megaflows.get_mut(handle.index()) {
-            (stored.mask, stored.rest) = (mask, rest);
+            stored.rest = rest;
         }
         let seat = self.seat(&bits, pattern, handle.index());
         if let Some(stored) = self.megaflows.get_mut(handle.index()) {
@@ -135,11 +138,12 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             Some(seat) => self.leave_alone(seat, &key),
             None => self.leave_tuple(&key, slot),
         }
-        if let Some(mask) = self.masks.get_mut(stored.mask) {
+        let number = self.mask_of.get_mut(slot as usize).map_or(NIL, |mask| core::mem::replace(mask, NIL));
+        if let Some(mask) = self.masks.get_mut(number) {
             mask.remove(stored.rest);
             if mask.megaflows == 0 {
-                self.by_mask.remove(mask.hash, stored.mask);
-                self.masks.remove(stored.mask);
+                self.by_mask.remove(mask.hash, number);
+                self.masks.remove(number);
             }
         }
         if self.is_empty() {
@@ -151,7 +155,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// Takes a megaflow out of the tuple that has it; a tuple without members goes.
     fn leave_tuple(&mut self, key: &[u64; W], slot: u32) {
         let left = self.tuples.iter_mut().position(|tuple| {
-            let hash = tuple.mask.hash(&self.secrets, key);
+            let hash = tuple.mask.hash(Portable, &self.secrets, key);
             tuple.index.remove(hash, slot)
         });
         if let Some(at) = left
@@ -194,6 +198,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub fn clear(&mut self) {
         self.megaflows.clear();
         self.firsts.clear();
+        self.mask_of.clear();
         self.masks.clear();
         self.by_mask.clear();
         self.tuples = Vec::new();

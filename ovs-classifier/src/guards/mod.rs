@@ -27,6 +27,12 @@
 //! background, a few rules with each update, while the old ones answer. An update sets its bits in both. So no update
 //! waits, and the work is a constant for each.
 
+mod making;
+mod picked;
+mod set;
+
+pub(crate) use picked::{KeyRows, Picked};
+
 use crate::field::{BitOrder, Field};
 use crate::hash::WordHash;
 use crate::layout::Layout;
@@ -34,6 +40,8 @@ use crate::subtables::Subtables;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use making::Making;
+use set::{Guard, Set};
 
 /// The most guards that a table has; what a lookup reads at most.
 pub(crate) const MAX_GUARDS: usize = 64;
@@ -53,15 +61,9 @@ const USEFUL: f64 = 0.97;
 /// The lengths of the runs that guards look at. Longer runs tell more apart where rules share their leading bits.
 const LENGTHS: [u8; 9] = [8, 12, 16, 20, 24, 28, 32, 48, 64];
 
-const MIN_ROWS_LOG2: u32 = 6;
-const MAX_ROWS_LOG2: u32 = 16;
-
 /// The words that all rows together may take without thrift: as many for each rule, and as many at least.
 const SPARE_WORDS_PER_RULE: usize = 8;
 const SPARE_WORDS: usize = 1 << 13;
-
-/// The most words that the rows of a guard take: 32 MiB.
-const MAX_WORDS_LOG2: u32 = 22;
 
 /// How many words of columns are picked together: up to 64 masks (where guards are proofs), up to 128, up to 512, and
 /// more by the thousand.
@@ -77,9 +79,6 @@ const AT_ONCE: usize = 256;
 /// are rules have come. And how many bits it sets at least.
 const STEP: usize = 8;
 const LEAST_STEP: usize = 256;
-
-/// By how many rules the use of a guard is estimated.
-const SAMPLES: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Guards {
@@ -130,73 +129,6 @@ impl Run {
         let order = if self.bytes { BitOrder::Bytes } else { BitOrder::Number };
         order.number(u64::MAX.checked_shl(64 - u32::from(self.len)).unwrap_or(0) >> (self.first & 63))
     }
-}
-
-/// Guards that were made together.
-#[derive(Clone, Debug, Default)]
-struct Set {
-    /// Words of a row; 0 before guards were first made.
-    stride: usize,
-    guards: Vec<Guard>,
-    /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
-    useful: usize,
-    /// For each guard, the columns that do not take part, and then its rows.
-    lines: Vec<Line>,
-    /// How many bits were set when the guards were made, and how many since.
-    made: usize,
-    since: usize,
-    /// How many patterns they were made for.
-    made_for: usize,
-}
-
-/// A cache line of columns, in pairs of words: what a row has at least.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct Line([[u64; 2]; 4]);
-
-impl Line {
-    #[inline(always)]
-    fn word(&self, at: usize) -> u64 {
-        self.0[at / 2 % 4][at % 2]
-    }
-
-    fn word_mut(&mut self, at: usize) -> &mut u64 {
-        &mut self.0[at / 2 % 4][at % 2]
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Guard {
-    mask: u64,
-    word: u8,
-    /// What a hash is shifted by to be a row.
-    shift: u8,
-    /// Where the columns stand that do not take part, in words; the rows begin after that.
-    at: u32,
-}
-
-/// Guards to be, and how far they are: one guard after the other, so that its rows stay in the cache; of each, one mask
-/// after the other.
-#[derive(Clone, Debug)]
-struct Making {
-    set: Set,
-    /// The guard, the column and the bucket of its rows to go on with, and how many buckets there were.
-    guard: usize,
-    column: u32,
-    bucket: usize,
-    buckets: usize,
-    copied: usize,
-    /// The guards and the rows, as places of words, of some patterns.
-    samples: Vec<(usize, usize)>,
-}
-
-/// What the guards say of `64 * N` columns for one key.
-#[derive(Clone, Copy)]
-pub(crate) struct Picked<'a, const W: usize, const N: usize> {
-    guards: &'a Guards,
-    key: &'a [u64; W],
-    /// The first word of columns.
-    first: usize,
 }
 
 /// A guard's bits of the key: the word and the bits in it.
@@ -378,7 +310,7 @@ impl Guards {
         let patterns = 2 * self.patterns / self.columns.max(1);
         let spare = (2 * self.patterns * SPARE_WORDS_PER_RULE).max(SPARE_WORDS);
         let words = |more: u32| {
-            let rows = |run: &Run| (stride << rows_log2(run, stride, patterns)) << more;
+            let rows = |run: &Run| (stride << set::rows_log2(run, stride, patterns)) << more;
             chosen.iter().map(|(_, run)| rows(run)).sum::<usize>()
         };
         let more = [2, 1].into_iter().find(|more| words(*more) <= spare).unwrap_or(0);
@@ -386,7 +318,7 @@ impl Guards {
         for (column, runs) in (0..).zip(&self.runs) {
             set.take_part(column, runs);
         }
-        Making { set, guard: 0, column: 0, bucket: 0, buckets: 0, copied: 0, samples: Vec::new() }
+        Making::new(set)
     }
 
     /// Uses guards that are made, those first that leave fewest masks; without need for proofs, drops those that leave
@@ -435,314 +367,6 @@ impl Guards {
             (len > 0).then_some(Run { word: piece.word, first: piece.first, len, bytes })
         };
         self.pieces.iter().filter_map(run).collect()
-    }
-}
-
-impl Set {
-    fn heap_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>() + self.guards.capacity() * size_of::<Guard>()
-    }
-
-    /// Whether it is time to make other guards.
-    #[inline]
-    fn is_worn(&self, columns: usize, patterns: usize, words: usize) -> bool {
-        if self.stride == 0 {
-            return columns > FEW;
-        }
-        let (least, most) = (self.made_for / 2, self.made_for * 2);
-        // Of many words some are spare, for the masks that come while guards are made.
-        let room = if self.stride < WIDE { self.stride } else { self.stride - self.stride / 16 };
-        words > room
-            || self.since > self.made.max(64 * self.guards.len().max(1))
-            || patterns > most.max(64)
-            || (patterns < least && self.made_for > 64)
-    }
-
-    /// Adds a guard in which no mask takes part, for as many patterns of each as will.
-    fn push(&mut self, run: &Run, patterns: usize) {
-        let rows_log2 = rows_log2(run, self.stride, patterns);
-        let at = self.lines.len() * 8;
-        let words = self.stride + (self.stride << rows_log2);
-        self.lines.resize(self.lines.len() + words.div_ceil(8), Line::default());
-        for at in at..at + self.stride {
-            if let Some(word) = self.word_mut(at) {
-                *word = u64::MAX;
-            }
-        }
-        self.guards.push(Guard { mask: run.mask(), word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
-    }
-
-    /// Notes in which guards a column takes part.
-    fn take_part(&mut self, column: u32, runs: &[Run]) {
-        for i in 0..self.guards.len() {
-            let Some(guard) = self.guards.get(i).filter(|_| (column as usize) < self.stride * 64) else { continue };
-            let (at, takes_part) = (guard.at as usize + column as usize / 64, runs.iter().any(|run| guard.is(run)));
-            if let Some(word) = self.word_mut(at) {
-                let bit = 1 << (column % 64);
-                *word = if takes_part { *word & !bit } else { *word | bit };
-            }
-        }
-    }
-
-    /// Gives a mask its column, and the guards that it would take part in, up to `most` of all.
-    fn add_column(&mut self, column: u32, runs: &[Run], patterns: usize, most: usize) {
-        if self.stride == 0 {
-            return;
-        }
-        for run in runs {
-            if self.guards.len() < most && !self.guards.iter().any(|guard| guard.is(run)) {
-                self.push(run, patterns);
-                self.useful = self.guards.len();
-            }
-        }
-        self.take_part(column, runs);
-    }
-
-    /// Sets the bits of a pattern.
-    fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
-        for i in 0..self.guards.len() {
-            if let Some(guard) = self.guards.get(i).filter(|guard| !self.leaves_out(guard, column)) {
-                self.set(guard.row(salt, self.stride, key), column);
-            }
-        }
-    }
-
-    /// Sets the bit of a column in a row.
-    fn set(&mut self, row: usize, column: u32) {
-        let bit = 1 << (column % 64);
-        if let Some(word) = self.word_mut(row + column as usize / 64) {
-            let is_new = *word & bit == 0;
-            *word |= bit;
-            self.since += usize::from(is_new);
-        }
-    }
-
-    /// Whether the mask of a column takes no part in a guard.
-    fn leaves_out(&self, guard: &Guard, column: u32) -> bool {
-        let place = column as usize / 64;
-        place >= self.stride || word(&self.lines, guard.at as usize + place) >> (column % 64) & 1 != 0
-    }
-
-    fn word_mut(&mut self, at: usize) -> Option<&mut u64> {
-        self.lines.get_mut(at / 8).map(|line| line.word_mut(at))
-    }
-
-    /// The words of a row, or of the columns that do not take part.
-    fn words(&self, at: usize) -> impl Iterator<Item = u64> {
-        (at..at + self.stride).map(|at| word(&self.lines, at))
-    }
-
-    /// How many columns a row has.
-    fn count(&self, at: usize) -> u32 {
-        self.words(at).map(u64::count_ones).sum()
-    }
-}
-
-impl Making {
-    /// Sets the bits of up to `step` patterns, and a few more; whether all are set.
-    fn go_on<S, const W: usize>(
-        &mut self,
-        salt: u64,
-        subtables: &Subtables<S, W>,
-        columns: usize,
-        patterns: usize,
-        step: usize,
-    ) -> bool {
-        let every = (patterns / SAMPLES).max(1);
-        let end = self.copied.saturating_add(step);
-        // What is visited without a pattern costs less than a pattern.
-        let mut visits = step.saturating_mul(4);
-        while let Some(guard) = self.set.guards.get(self.guard).copied() {
-            if self.copied >= end || visits == 0 {
-                return false;
-            }
-            visits -= 1;
-            let subtable = subtables.get(self.column);
-            let Some(subtable) = subtable.filter(|_| !self.set.leaves_out(&guard, self.column)) else {
-                self.next_column(columns);
-                continue;
-            };
-            if self.buckets != subtable.rows.buckets() {
-                // The subtable grew, and its rows are in other buckets.
-                (self.bucket, self.buckets) = (0, subtable.rows.buckets());
-            }
-            if self.bucket >= self.buckets {
-                self.next_column(columns);
-                continue;
-            }
-            for (place, _) in subtable.rows.bucket(self.bucket) {
-                let Some(values) = subtable.entries.get(place) else { continue };
-                let row = guard.row_of_word(salt, self.set.stride, subtable.mask.word_of(values, guard.word));
-                self.set.set(row, self.column);
-                if self.copied.is_multiple_of(every) {
-                    self.samples.push((self.guard, row));
-                }
-                self.copied += 1;
-            }
-            self.bucket += 1;
-        }
-        true
-    }
-
-    fn next_column(&mut self, columns: usize) {
-        (self.column, self.bucket, self.buckets) = (self.column + 1, 0, 0);
-        if self.column as usize >= columns {
-            (self.guard, self.column) = (self.guard + 1, 0);
-        }
-    }
-}
-
-impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
-    #[inline(always)]
-    pub(crate) fn new(guards: &'a Guards, key: &'a [u64; W], first: usize) -> Self {
-        Self { guards, key, first }
-    }
-
-    /// The first word of columns.
-    #[inline(always)]
-    pub(crate) fn first(&self) -> usize {
-        self.first
-    }
-
-    /// The columns that a mask has.
-    #[inline(always)]
-    pub(crate) fn live(&self) -> [u64; N] {
-        let live = self.guards.live.get(self.first..).unwrap_or_default();
-        match live.first_chunk::<N>() {
-            Some(live) => *live,
-            None => {
-                let mut words = [0; N];
-                words.iter_mut().zip(live).for_each(|(word, live)| *word = *live);
-                words
-            }
-        }
-    }
-
-    /// The columns that the guards leave.
-    ///
-    /// The guards come with the best first, and where few columns are left (`enough`) it is cheaper to probe them.
-    #[inline(always)]
-    pub(crate) fn open(&self, enough: u32) -> [u64; N] {
-        let mut open = self.live();
-        // Columns beyond the rows are not guarded.
-        let useful = if self.is_guarded() { self.guards.set.useful } else { 0 };
-        for guard in self.guards.set.guards.iter().take(useful) {
-            if count(&open) <= enough {
-                break;
-            }
-            and(&mut open, &self.pass_of(guard));
-        }
-        open
-    }
-
-    #[inline(always)]
-    fn is_guarded(&self) -> bool {
-        self.first + N <= self.guards.set.stride
-    }
-
-    /// The bits that each guard looks at.
-    #[inline(always)]
-    pub(crate) fn bits(&self) -> impl Iterator<Item = (usize, Bits)> {
-        self.guards.set.guards.iter().map(Guard::bits).enumerate()
-    }
-
-    /// Whether a guard rules a column out.
-    #[inline(always)]
-    pub(crate) fn rules_out(&self, guard: usize, column: u32) -> bool {
-        let (set, place) = (&self.guards.set, column as usize / 64);
-        let Some(guard) = set.guards.get(guard).filter(|_| place < set.stride) else { return false };
-        let row = guard.row(self.guards.salt, set.stride, self.key);
-        let pass = word(&set.lines, guard.at as usize + place) | word(&set.lines, row + place);
-        pass >> (column % 64) & 1 == 0
-    }
-
-    #[inline(always)]
-    fn pass_of(&self, guard: &Guard) -> [u64; N] {
-        let set = &self.guards.set;
-        // Rows of up to a line are picked whole.
-        let stride = if N <= MIDDLE { N } else { set.stride };
-        let row = guard.row(self.guards.salt, stride, self.key);
-        let any: [u64; N] = load(&set.lines, guard.at as usize + self.first);
-        let row: [u64; N] = load(&set.lines, row + self.first);
-        core::array::from_fn(|i| row[i] | any[i])
-    }
-
-    /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`.
-    #[inline(always)]
-    pub(crate) fn drop_known(&self, columns: &mut [u64; N], wildcards: &[u64; W]) {
-        let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
-        for guard in guards {
-            if columns.iter().all(|columns| *columns == 0) {
-                return;
-            }
-            let known = wildcards.get(usize::from(guard.word)).copied().unwrap_or(0);
-            if guard.mask & !known == 0 {
-                and(columns, &self.pass_of(guard));
-            }
-        }
-    }
-}
-
-/// A word, a pair of words, or whole lines; all ones where there are none.
-#[inline(always)]
-fn load<const N: usize>(lines: &[Line], at: usize) -> [u64; N] {
-    if N == 1 {
-        return [lines.get(at / 8).map_or(u64::MAX, |line| line.word(at)); N];
-    }
-    if N <= 2 {
-        let pair = lines.get(at / 8).map_or([u64::MAX; 2], |line| line.0[at / 2 % 4]);
-        return core::array::from_fn(|i| pair[i % 2]);
-    }
-    let lines = lines.get(at / 8..at / 8 + N / 8).unwrap_or_default();
-    core::array::from_fn(|i| lines.get(i / 8).map_or(u64::MAX, |line| line.word(i % 8)))
-}
-
-/// A word; none of it where there is none.
-#[inline(always)]
-fn word(lines: &[Line], at: usize) -> u64 {
-    lines.get(at / 8).map_or(0, |line| line.word(at))
-}
-
-/// Keeps of some columns those that are in `other`.
-#[inline(always)]
-pub(crate) fn and<const N: usize>(columns: &mut [u64; N], other: &[u64; N]) {
-    columns.iter_mut().zip(other).for_each(|(columns, other)| *columns &= other);
-}
-
-#[inline(always)]
-fn count<const N: usize>(columns: &[u64; N]) -> u32 {
-    columns.iter().map(|columns| columns.count_ones()).sum()
-}
-
-/// How many rows a guard has for as many patterns of each mask, as a logarithm.
-fn rows_log2(run: &Run, stride: usize, patterns: usize) -> u32 {
-    let wanted = (4 * patterns.max(1)).next_power_of_two().ilog2().clamp(MIN_ROWS_LOG2, MAX_ROWS_LOG2);
-    // What a row takes grows with the masks; at a million masks there are two rows.
-    let room = MAX_WORDS_LOG2.saturating_sub(stride.max(1).ilog2()).max(1);
-    wanted.min(u32::from(run.len) + 2).min(room)
-}
-
-impl Guard {
-    #[inline(always)]
-    fn bits(&self) -> Bits {
-        (usize::from(self.word), self.mask)
-    }
-
-    fn is(&self, run: &Run) -> bool {
-        self.word == run.word && self.mask == run.mask()
-    }
-
-    /// Where the row of a key begins.
-    #[inline(always)]
-    fn row<const W: usize>(&self, salt: u64, stride: usize, key: &[u64; W]) -> usize {
-        self.row_of_word(salt, stride, key.get(usize::from(self.word)).copied().unwrap_or(0))
-    }
-
-    /// Where the row of the keys begins that have this word.
-    #[inline(always)]
-    fn row_of_word(&self, salt: u64, stride: usize, word: u64) -> usize {
-        let row = WordHash::fold((word & self.mask) ^ salt) >> (self.shift & 63);
-        self.at as usize + (row as usize + 1) * stride
     }
 }
 

@@ -1,0 +1,196 @@
+//! The kernels for AVX2 and AVX-512.
+//!
+//! A [`Avx2`] or [`Avx512`] is made in one place only, within a function that may be called only where the processor has
+//! the instructions; so who has one may use them, and the kernels are safe functions.
+#![allow(unsafe_code, reason = "instructions that the processor has by proof of a token, and loads of whole arrays")]
+
+use super::{Job, Kernels};
+use core::arch::x86_64::*;
+
+/// Shows that the processor has AVX2, BMI1 and 2, LZCNT and POPCNT.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+/// Shows that it has AVX-512 F, BW, DQ, VL and VPOPCNTDQ, too.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+#[inline]
+pub(super) fn avx2<J: Job>(job: J) -> J::Output {
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn run<J: Job>(job: J) -> J::Output {
+        job.run(Avx2(()))
+    }
+    // SAFETY: the only way to the level that calls this is `Level::best`, which has found these features, and
+    // `Level::all`, which gives no level above it.
+    unsafe { run(job) }
+}
+
+#[inline]
+pub(super) fn avx512<J: Job>(job: J) -> J::Output {
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+    fn run<J: Job>(job: J) -> J::Output {
+        job.run(Avx512(()))
+    }
+    // SAFETY: as above.
+    unsafe { run(job) }
+}
+
+/// The halves of eight words.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_halves(words: &[u64; 8]) -> [__m256i; 2] {
+    let (low, high) = words.split_at(4);
+    // SAFETY: each half is four words, 32 readable bytes, and the loads ask for no alignment.
+    unsafe { [_mm256_loadu_si256(low.as_ptr().cast()), _mm256_loadu_si256(high.as_ptr().cast())] }
+}
+
+/// What the low 64 bits of four products are.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply(a: __m256i, b: __m256i) -> __m256i {
+    let (upper_a, upper_b) = (_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b));
+    let crossed = _mm256_add_epi64(_mm256_mul_epu32(upper_a, b), _mm256_mul_epu32(a, upper_b));
+    _mm256_add_epi64(_mm256_mul_epu32(a, b), _mm256_slli_epi64::<32>(crossed))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_avx2(words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
+    let (words, mask, secrets) = (load_halves(words), load_halves(mask), load_halves(secrets));
+    let product = |i: usize| {
+        let word = _mm256_and_si256(words[i], mask[i]);
+        multiply(_mm256_xor_si256(word, _mm256_srli_epi64::<32>(word)), secrets[i])
+    };
+    let four = _mm256_add_epi64(product(0), product(1));
+    let two = _mm_add_epi64(_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
+    let one = _mm_add_epi64(two, _mm_unpackhi_epi64(two, two));
+    _mm_cvtsi128_si64(one).cast_unsigned()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn has_avx2(words: &[u64; 8], mask: &[u64; 8], values: &[u64; 8]) -> bool {
+    let (words, mask, values) = (load_halves(words), load_halves(mask), load_halves(values));
+    let differ = |i: usize| _mm256_xor_si256(_mm256_and_si256(words[i], mask[i]), values[i]);
+    let differ = _mm256_or_si256(differ(0), differ(1));
+    _mm256_testz_si256(differ, differ) != 0
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn equal_avx2(numbers: &[u32; 8], number: u32) -> u32 {
+    // SAFETY: eight numbers are 32 readable bytes, and the load asks for no alignment.
+    let numbers = unsafe { _mm256_loadu_si256(numbers.as_ptr().cast()) };
+    let equal = _mm256_cmpeq_epi32(numbers, _mm256_set1_epi32(number.cast_signed()));
+    _mm256_movemask_ps(_mm256_castsi256_ps(equal)).cast_unsigned()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn above_avx2(numbers: &[u64; 64], floor: u64) -> u64 {
+    // Without unsigned comparisons: both sides are moved by half the range.
+    let half = _mm256_set1_epi64x(i64::MIN);
+    let floor = _mm256_xor_si256(_mm256_set1_epi64x(floor.cast_signed()), half);
+    let (mut above, (eights, _)) = (0, numbers.as_chunks::<8>());
+    for (i, eight) in eights.iter().enumerate() {
+        let [low, high] = load_halves(eight).map(|four| {
+            let above = _mm256_cmpgt_epi64(_mm256_xor_si256(four, half), floor);
+            u64::from(_mm256_movemask_pd(_mm256_castsi256_pd(above)).cast_unsigned())
+        });
+        above |= (low | high << 4) << (8 * i);
+    }
+    above
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(words: &[u64; 8]) -> __m512i {
+    // SAFETY: eight words are 64 readable bytes, and the load asks for no alignment.
+    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn sum_avx512(words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
+    let word = _mm512_and_si512(load(words), load(mask));
+    let folded = _mm512_xor_si512(word, _mm512_srli_epi64::<32>(word));
+    _mm512_reduce_add_epi64(_mm512_mullo_epi64(folded, load(secrets))).cast_unsigned()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn has_avx512(words: &[u64; 8], mask: &[u64; 8], values: &[u64; 8]) -> bool {
+    _mm512_cmpneq_epi64_mask(_mm512_and_si512(load(words), load(mask)), load(values)) == 0
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn equal_avx512(numbers: &[u32; 8], number: u32) -> u32 {
+    // SAFETY: eight numbers are 32 readable bytes, and the load asks for no alignment.
+    let numbers = unsafe { _mm256_loadu_si256(numbers.as_ptr().cast()) };
+    _mm256_cmpeq_epi32_mask(numbers, _mm256_set1_epi32(number.cast_signed())).into()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn above_avx512(numbers: &[u64; 64], floor: u64) -> u64 {
+    let floor = _mm512_set1_epi64(floor.cast_signed());
+    let (mut above, (eights, _)) = (0, numbers.as_chunks::<8>());
+    for (i, eight) in eights.iter().enumerate() {
+        above |= u64::from(_mm512_cmpgt_epu64_mask(load(eight), floor)) << (8 * i);
+    }
+    above
+}
+
+impl Kernels for Avx2 {
+    #[inline(always)]
+    fn sum(self, words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
+        // SAFETY: the token shows that the processor has these instructions.
+        unsafe { sum_avx2(words, mask, secrets) }
+    }
+
+    #[inline(always)]
+    fn has(self, words: &[u64; 8], mask: &[u64; 8], values: &[u64; 8]) -> bool {
+        // SAFETY: as above.
+        unsafe { has_avx2(words, mask, values) }
+    }
+
+    #[inline(always)]
+    fn equal(self, numbers: &[u32; 8], number: u32) -> u32 {
+        // SAFETY: as above.
+        unsafe { equal_avx2(numbers, number) }
+    }
+
+    #[inline(always)]
+    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+        // SAFETY: as above.
+        unsafe { above_avx2(numbers, floor) }
+    }
+}
+
+impl Kernels for Avx512 {
+    #[inline(always)]
+    fn sum(self, words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
+        // SAFETY: as above.
+        unsafe { sum_avx512(words, mask, secrets) }
+    }
+
+    #[inline(always)]
+    fn has(self, words: &[u64; 8], mask: &[u64; 8], values: &[u64; 8]) -> bool {
+        // SAFETY: as above.
+        unsafe { has_avx512(words, mask, values) }
+    }
+
+    #[inline(always)]
+    fn equal(self, numbers: &[u32; 8], number: u32) -> u32 {
+        // SAFETY: as above.
+        unsafe { equal_avx512(numbers, number) }
+    }
+
+    #[inline(always)]
+    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+        // SAFETY: as above.
+        unsafe { above_avx512(numbers, floor) }
+    }
+}
