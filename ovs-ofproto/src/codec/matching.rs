@@ -290,7 +290,8 @@ static WORDS_10: LazyLock<WordSet> = LazyLock::new(|| {
     use FieldId::{
         EthDst, EthSrc, EthType, InPortOxm, NwDst, NwProto, NwSrc, NwTos, PacketType, TcpDst, TcpSrc, VlanTci,
     };
-    let fields = [PacketType, InPortOxm, EthSrc, EthDst, EthType, VlanTci, NwTos, NwProto, NwSrc, NwDst, TcpSrc, TcpDst];
+    let fields =
+        [PacketType, InPortOxm, EthSrc, EthDst, EthType, VlanTci, NwTos, NwProto, NwSrc, NwDst, TcpSrc, TcpDst];
     FlowMask::of(&fields).bits.non_zero()
 });
 

@@ -17,8 +17,8 @@ const ABOUT_CONNECTION: u8 = OF_CONNECTION | Ct::RELATED.union(Ct::SRC_NAT).unio
 const HINGES: [u64; 4] = {
     use FieldId::*;
     let fields = [
-        PacketType, EthType, VlanTci, VlanVid, DlVlan, NwProto, ArpOp, IpFrag, Icmpv6Type, Icmpv6Code, IcmpType, IcmpCode,
-        CtState,
+        PacketType, EthType, VlanTci, VlanVid, DlVlan, NwProto, ArpOp, IpFrag, Icmpv6Type, Icmpv6Code, IcmpType,
+        IcmpCode, CtState,
     ];
     let (mut bits, mut i) = ([0; 4], 0);
     while i < fields.len() {

@@ -146,8 +146,7 @@ impl core::error::Error for TunOptionsTooLong {}
 
 impl Match {
     /// The match that every packet meets.
-    pub const ANY: Match =
-        Match { map: WordSet::EMPTY, words: Words::Few(ArrayVec::new_const()), option_lens: None };
+    pub const ANY: Match = Match { map: WordSet::EMPTY, words: Words::Few(ArrayVec::new_const()), option_lens: None };
 
     /// The match of `key` in the bits of `mask`; bits of `key` outside are dropped.
     pub fn new(key: FlowKey, mask: FlowMask) -> Match {

@@ -21,7 +21,9 @@ use crate::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, IP_PROTO_ICMP,
     IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
 };
-use crate::field::{FieldId, Format, ParseSubfieldError, ParseValueError, Prereq, Subfield, TunOption, Value, dl_type_in};
+use crate::field::{
+    FieldId, Format, ParseSubfieldError, ParseValueError, Prereq, Subfield, TunOption, Value, dl_type_in,
+};
 use crate::key::{Match, VLAN_PRESENT};
 
 /// Protocol names that stand for an Ethertype and perhaps an IP protocol. The first of several is the one written.

@@ -8,9 +8,7 @@ use crate::codec::kind::{Kind, MessageKind};
 use crate::codec::meter::{MeterFeatures, MeterMod};
 use crate::codec::port::{PortMod, PortRequest, PortStatus};
 use crate::codec::report::{FeaturesReply, SwitchConfig};
-use crate::codec::switch::{
-    AsyncConfig, BundleAdd, BundleControl, QueueRequest, QueueStatsRequest, Role, RoleStatus,
-};
+use crate::codec::switch::{AsyncConfig, BundleAdd, BundleControl, QueueRequest, QueueStatsRequest, Role, RoleStatus};
 use crate::codec::table::{TableMod, TableStatus};
 use crate::codec::tlv::{TlvTableMod, TlvTableReply};
 

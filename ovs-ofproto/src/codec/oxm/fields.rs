@@ -139,7 +139,8 @@ pub(in crate::codec) fn read_fields(
         }
         let e = read_value(&mut r, &start, (field, masked, len))?;
         let info = field.info();
-        if !how.loose && info.prereq != Prereq::None && !there.get_or_insert_with(|| m.prereqs()).contains(info.prereq) {
+        if !how.loose && info.prereq != Prereq::None && !there.get_or_insert_with(|| m.prereqs()).contains(info.prereq)
+        {
             return Err(start.error(OfError::BadMatchPrerequisite, info.prereq.hint()));
         }
         if how.pipeline && !is_pipeline(field) {
@@ -176,7 +177,12 @@ pub(in crate::codec) fn write_match(m: &Match, w: &mut Writer, version: u8) -> R
 }
 
 /// Reads what stands behind type and length of the structure `ofp_match` with OXM TLVs, and its padding.
-pub(in crate::codec) fn read_match(r: &mut Reader<'_>, len: usize, how: Reading, m: &mut Match) -> Result<(), DecodeError> {
+pub(in crate::codec) fn read_match(
+    r: &mut Reader<'_>,
+    len: usize,
+    how: Reading,
+    m: &mut Match,
+) -> Result<(), DecodeError> {
     let fields = len.checked_sub(4).ok_or_else(|| r.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
     let fields = r.sub(fields)?;
     r.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;

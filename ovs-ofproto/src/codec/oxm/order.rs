@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
+use ovs_packet::Match;
 use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, WORDS};
-use ovs_packet::Match;
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
 pub(super) const ORDER: &[FieldId] = {

@@ -1,8 +1,8 @@
 use super::order::ORDER;
 use super::*;
-use crate::codec::matching;
 use crate::codec::cursor::{Reader, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
+use crate::codec::matching;
 use ovs_packet::Match;
 
 fn bytes(text: &str) -> Vec<u8> {
@@ -63,10 +63,7 @@ fn every_error_of_a_match() {
     assert_eq!(fields(&[0x12, 0, 0, 1, 0]), Err(BadMatchBadField));
     assert_eq!(fields(&[0xff, 0xff, 84, 3, 0, 0, 0]), Err(BadMatchBadLength));
     assert_eq!(fields(&[0x80, 0, 11, 4, 8, 0, 0xff, 0]), Err(BadMatchBadMask));
-    assert_eq!(
-        fields(&[0x80, 0, 5, 16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]),
-        Err(BadMatchBadWildcards)
-    );
+    assert_eq!(fields(&[0x80, 0, 5, 16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), Err(BadMatchBadWildcards));
     assert_eq!(fields(&[0x80, 0, 12, 2, 0x20, 0]), Err(BadMatchBadValue));
     assert_eq!(fields(&[0x80, 0, 20, 1, 6]), Err(BadMatchPrerequisite));
     assert_eq!(fields(&[0x80, 0, 10, 2, 8, 0, 0x80, 0, 10, 2, 8, 0]), Err(BadMatchDuplicate));

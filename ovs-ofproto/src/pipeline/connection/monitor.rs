@@ -41,8 +41,13 @@ pub(in crate::pipeline) struct Change<'a> {
 }
 
 fn describe(event: FlowEvent, flow: &Flow, flags: MonitorFlags) -> FlowUpdate {
-    let mut c =
-        FlowChange { event, table: flow.table, cookie: flow.cookie, matching: flow.matching.clone(), ..FlowChange::default() };
+    let mut c = FlowChange {
+        event,
+        table: flow.table,
+        cookie: flow.cookie,
+        matching: flow.matching.clone(),
+        ..FlowChange::default()
+    };
     c.priority = u16::try_from(flow.priority).unwrap_or(u16::MAX);
     (c.idle_timeout, c.hard_timeout) = (flow.idle_timeout, flow.hard_timeout);
     if flags.contains(MonitorFlags::INSTRUCTIONS) {

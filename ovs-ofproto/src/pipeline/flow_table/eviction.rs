@@ -39,11 +39,9 @@ impl Eviction {
     }
 
     fn group_of(&self, m: &Match) -> GroupId {
-        let value = |s: &Subfield| {
-            match s.field.info().prereq.implied_by(m) {
-                true => m.get(s.field).0 >> s.offset & s.ones(),
-                false => 0,
-            }
+        let value = |s: &Subfield| match s.field.info().prereq.implied_by(m) {
+            true => m.get(s.field).0 >> s.offset & s.ones(),
+            false => 0,
         };
         self.fields.iter().map(value).collect()
     }
