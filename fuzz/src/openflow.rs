@@ -23,7 +23,7 @@ pub fn match_text(data: &[u8]) {
     match words.parse::<Match>() {
         Ok(m) => {
             let m = as_written(m);
-            assert_eq!(m.to_string().parse(), Ok(m), "{m}");
+            assert_eq!(m.to_string().parse().as_ref(), Ok(&m), "{m}");
         }
         Err(e) => assert!(!e.to_string().is_empty()),
     }

@@ -109,7 +109,7 @@ fn ledger(u: &mut Unstructured) -> Result<()> {
                 let m: Match = u.choose(&matches)?.parse().expect("a match");
                 let list = actions(u, 0)?;
                 assert!(!text::actions(&list).to_string().is_empty());
-                if let Ok(ufid) = dp.flow_put(m.key(), m.mask(), &list) {
+                if let Ok(ufid) = dp.flow_put(&m.key(), &m.mask(), &list) {
                     let flow = dp.flow_get(ufid).expect("it was put there");
                     assert!(flow.actions == list && !text::flow(&flow, now).to_string().is_empty());
                 }

@@ -130,7 +130,7 @@ fn what_is_not_tracked_is_invalid_for_a_reason() {
         p
     };
     let later_fragment = {
-        let mut key = *"ip,nw_proto=17,nw_src=10.0.0.1".parse::<Match>().unwrap().key();
+        let mut key = "ip,nw_proto=17,nw_src=10.0.0.1".parse::<Match>().unwrap().key();
         key.nw_frag = FRAG_ANY | FRAG_LATER;
         compose::compose(&key, b"12345678")
     };

@@ -88,7 +88,7 @@ fn shown_flow(
     now: ovs_packet::Instant,
 ) -> ShownFlow {
     let matching = flow.matching();
-    let mask = *matching.mask();
+    let mask = matching.mask();
     let ports: &dyn PortNames = if named { names } else { &() };
     let whole = (&flow.key).into();
     let key = match (of_kernel, more) {
@@ -180,7 +180,7 @@ fn found(dp: &dyn Dpif, wanted: &Match) -> Result<Option<Ufid>, DpctlError> {
     let same = |flow: &&DpFlow| {
         let flow = flow.matching();
         // What the datapath matches beyond what was asked makes no other megaflow.
-        flow.mask().covers(wanted.mask()) && flow.overlaps(wanted)
+        flow.mask().covers(&wanted.mask()) && flow.overlaps(wanted)
     };
     Ok(flows.iter().find(same).map(|flow| flow.ufid))
 }

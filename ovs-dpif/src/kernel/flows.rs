@@ -314,7 +314,7 @@ impl Datapath {
         let (mask, fit_mask) = match flow.mask {
             Some(mask) => read_mask(mask)?,
             // All of the key is matched.
-            None => (*Match::exact_non_zero(key).mask(), Fitness::Perfect),
+            None => (Match::exact_non_zero(key).mask(), Fitness::Perfect),
         };
         if fit.max(fit_mask) != Fitness::Perfect {
             tracing::debug!(?fit, ?fit_mask, "a flow of the kernel's does not fit a flow key");

@@ -27,7 +27,7 @@ struct Trial {
 const NOWHERE: u32 = u32::MAX;
 
 fn ip() -> FlowKey {
-    let mut key = *"tcp,nw_src=192.0.2.1".parse::<Match>().unwrap_or_default().key();
+    let mut key = "tcp,nw_src=192.0.2.1".parse::<Match>().unwrap_or_default().key();
     key.recirc_id.set(NOWHERE);
     key
 }
@@ -154,7 +154,7 @@ impl Datapath {
             trial.matches.iter().for_each(|field| mask.add(*field));
             // Whatever of the headers is told of is matched.
             let exact = Match::exact_non_zero(trial.key);
-            mask |= exact.mask();
+            mask |= &exact.mask();
             let put = FlowPut::new(&trial.key, &mask, &trial.actions);
             let mut request = Vec::new();
             let encoded = encode_put(&mut request, family, dp_ifindex, &put, u32::MAX, ufid(i), true);

@@ -101,7 +101,7 @@ fn put(w: &mut Writer<'_>, action: &DpAction, context: &ActionContext) -> Result
         DpAction::Userspace(copy) => userspace(w, copy, context),
         DpAction::Set(attr, to) => {
             let to = Match::from(to);
-            set(w, *attr, to.key(), &to.mask().bits)
+            set(w, *attr, &to.key(), &to.mask().bits)
         }
         DpAction::PushVlan { tpid, tci } => w.put(Action::PushVlan(PushVlan { tpid: *tpid, tci: *tci })).map(drop),
         DpAction::PopVlan => w.put(Action::PopVlan).map(drop),

@@ -32,7 +32,7 @@ impl<const N: usize> Bench<N> {
 
     fn install(&mut self, m: &str, actions: &[DpAction]) -> Ufid {
         let m: Match = m.parse().unwrap();
-        self.dp.flow_put(m.key(), m.mask(), actions).unwrap()
+        self.dp.flow_put(&m.key(), &m.mask(), actions).unwrap()
     }
 
     fn send(&mut self, from: usize, m: &str) {
@@ -135,7 +135,7 @@ fn a_port_beyond_its_quota_loses_its_own_megaflows() {
         let mut mask = always_matched();
         mask.bits.nw_dst = (u32::MAX << (32 - prefix)).into();
         let m: Match = format!("in_port={port},udp").parse().unwrap();
-        let key = FlowKey { nw_dst: dst.into(), ..*m.key() };
+        let key = FlowKey { nw_dst: dst.into(), ..m.key() };
         dp.flow_put(&key, &mask, &[DpAction::Drop(DropReason::FlowDrop)]).unwrap()
     };
     let other = put(&mut dp, 2, 1, 32);
@@ -558,7 +558,7 @@ fn megaflows_are_matched_by_their_masks() {
     let mut mask = always_matched();
     mask.add(FieldId::NwDst);
     let key: Match = format!("in_port=1,{UDP}").parse().unwrap();
-    b.dp.flow_put(key.key(), &mask, &[DpAction::Output(PortNo(2))]).unwrap();
+    b.dp.flow_put(&key.key(), &mask, &[DpAction::Output(PortNo(2))]).unwrap();
     b.send(1, UDP);
     b.send(1, "udp,nw_src=99.0.0.1,nw_dst=10.0.0.2,tp_src=7,tp_dst=8");
     assert!(b.poll().is_empty());
@@ -594,7 +594,7 @@ fn cve_2019_25076_a_victim_on_the_attacked_port_needs_few_probes() {
     let victim: Match = "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=11.0.0.1,tp_src=1234,tp_dst=80".parse().unwrap();
     let prefix = |bits: u32, all: u32| if bits == 0 { 0 } else { u32::MAX << (all - bits) };
     for (i, j, k) in (0..32).flat_map(|i| (0..16).flat_map(move |j| (0..16).map(move |k| (i, j, k)))) {
-        let mut key = *victim.key();
+        let mut key = victim.key();
         key.nw_src = (key.nw_src.get() ^ 1 << (31 - i)).into();
         key.tp_src = (key.tp_src.get() ^ 1 << (15 - j)).into();
         key.tp_dst = (key.tp_dst.get() ^ 1 << (15 - k)).into();
@@ -607,7 +607,7 @@ fn cve_2019_25076_a_victim_on_the_attacked_port_needs_few_probes() {
     }
     let mut mask = always_matched();
     [FieldId::NwProto, FieldId::NwSrc, FieldId::TcpSrc, FieldId::TcpDst].iter().for_each(|field| mask.add(*field));
-    let mut key = *victim.key();
+    let mut key = victim.key();
     key.in_port = 1.into();
     dp.flow_put(&key, &mask, &[DpAction::Output(PortNo(1))]).unwrap();
     assert_eq!(dp.stats().unwrap().masks, 8192);

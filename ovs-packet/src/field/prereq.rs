@@ -14,6 +14,7 @@ const OF_CONNECTION: u8 = Ct::NEW.union(Ct::ESTABLISHED).union(Ct::REPLY).bits()
 const ABOUT_CONNECTION: u8 = OF_CONNECTION | Ct::RELATED.union(Ct::SRC_NAT).union(Ct::DST_NAT).bits();
 
 /// The fields that prerequisites are read from, as bits, with other fields of the same bits.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 const HINGES: [u64; 4] = {
     use FieldId::*;
     let fields = [
@@ -224,7 +225,7 @@ impl Prereq {
     /// Whether what a match says of `field` can change which prerequisites it implies.
     #[inline]
     pub fn may_hang_on(field: FieldId) -> bool {
-        HINGES[field as usize / 64 % 4] >> (field as usize % 64) & 1 != 0
+        HINGES.get(field as usize / 64).is_some_and(|bits| bits >> (field as usize % 64) & 1 != 0)
     }
 
     /// What the match lacks, in the words of the match language.

@@ -13,7 +13,7 @@ fn datapath(kernel: &FakeKernel) -> Datapath {
 
 fn flow(number: u32) -> (FlowKey, FlowMask) {
     let m: Match = "udp,nw_src=10.0.0.1".parse().unwrap();
-    let mut key = *m.key();
+    let mut key = m.key();
     key.in_port.set(number);
     (key, always_matched())
 }

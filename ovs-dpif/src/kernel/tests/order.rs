@@ -26,7 +26,7 @@ fn run(keep: bool) -> Vec<u8> {
     let mut handlers = dp.take_handlers();
     assert_eq!(handlers.len(), HANDLERS);
     let m: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1,tp_dst=2".parse().unwrap();
-    let mut key = *m.key();
+    let mut key = m.key();
     key.in_port.set(ports[0].0);
     let mut bytes = Vec::new();
     put_key(&mut ovs_netlink::Writer::new(&mut bytes), &key).unwrap();

@@ -94,7 +94,7 @@ fn ring(crew: &mut Crew, ports: usize) -> Vec<PortNo> {
     let numbers: Vec<_> = (0..ports).map(|i| crew.add_port(&format!("p{i}"), None).unwrap()).collect();
     for (from, to) in numbers.iter().zip(numbers.iter().cycle().skip(1)) {
         let m: Match = format!("in_port={},udp", from.0).parse().unwrap();
-        crew.workers.flow_put(m.key(), &always_matched(), &[DpAction::Output(*to)]).unwrap();
+        crew.workers.flow_put(&m.key(), &always_matched(), &[DpAction::Output(*to)]).unwrap();
     }
     numbers
 }
@@ -129,7 +129,7 @@ fn what_workers_cannot_share_is_refused() {
     let m: Match = "in_port=1".parse().unwrap();
     let nested = [DpAction::Clone(vec![DpAction::Ct(ovs_conntrack::CtRequest::commit(1))])];
     for actions in [&nested[..], &[DpAction::Meter(1)]] {
-        let refused = crew.workers.flow_put(m.key(), m.mask(), actions);
+        let refused = crew.workers.flow_put(&m.key(), &m.mask(), actions);
         assert!(matches!(refused, Err(DpifError::Unsupported(_))));
     }
     assert_eq!(crew.workers.features().meters, 0);
@@ -173,7 +173,7 @@ fn a_panic_costs_its_batch_and_no_more() {
     let ports = ring(&mut crew, 2);
     let trap = crew.workers.port_add(PortSpec::Device(Box::new(Trap)), None).unwrap();
     let m: Match = format!("in_port={},arp", ports[0].0).parse().unwrap();
-    crew.workers.flow_put(m.key(), &always_matched(), &[DpAction::Output(trap)]).unwrap();
+    crew.workers.flow_put(&m.key(), &always_matched(), &[DpAction::Output(trap)]).unwrap();
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     for _ in 0..3 {

@@ -23,6 +23,9 @@ pub(super) enum Outer {
     Ct,
 }
 
+/// The most actions for which there is room before they were read.
+const ROOM: usize = 64;
+
 /// Value and mask that are written into the metadata.
 type Metadata = Option<(u64, u64)>;
 
@@ -54,7 +57,8 @@ fn decode_within(
     if depth > MAX_NESTING {
         return Err(r.error(OfError::BadActionTooMany, "actions nested less deeply"));
     }
-    let (mut actions, mut metadata) = (Vec::new(), None);
+    // Most actions take 16 bytes or more: few lists are moved as they grow, and none has much more room than it needs.
+    let (mut actions, mut metadata) = (Vec::with_capacity((r.len() / 16).min(ROOM)), None);
     while !r.is_empty() {
         let start = r.clone();
         let action = decode_one(&mut r, version, depth)?;

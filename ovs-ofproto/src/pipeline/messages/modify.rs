@@ -245,7 +245,7 @@ impl Ofproto {
         let change = match message {
             Message::FlowMod(fm) => {
                 self.can_settle(request.from, kind, &fm)?;
-                Bundled::Flow(fm)
+                Bundled::Flow(*fm)
             }
             // The groups that it needs may come in the bundle, too.
             Message::PacketOut(out) => {

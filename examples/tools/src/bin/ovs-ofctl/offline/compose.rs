@@ -26,7 +26,7 @@ pub(crate) fn packet(context: &mut Context) -> Done {
     }
     let text = context.argument(0);
     let terms = terms(text).map_err(|e| e.to_string())?;
-    let mut key = *match_of_terms(&terms).map_err(|e| e.to_string())?.key();
+    let mut key = match_of_terms(&terms).map_err(|e| e.to_string())?.key();
     let payload = match context.arguments.get(1) {
         Some(digits) => hex(digits).map_err(|_| format!("{digits}: trailing garbage in packet data"))?,
         None => (0..PAYLOAD).map(|n| n as u8).collect(),

@@ -39,7 +39,7 @@ impl Version {
 
     fn flow(&self, (table, priority, _): &Key, command: FlowModCommand) -> FlowMod {
         let mut flow = FlowMod::default();
-        (flow.command, flow.table, flow.priority, flow.matching) = (command, *table, priority.0, self.matching);
+        (flow.command, flow.table, flow.priority, flow.matching) = (command, *table, priority.0, self.matching.clone());
         if command == FlowModCommand::Add {
             (flow.cookie, flow.idle_timeout, flow.hard_timeout) = (self.cookie, self.idle_timeout, self.hard_timeout);
             (flow.importance, flow.flags) = (self.importance, self.flags);

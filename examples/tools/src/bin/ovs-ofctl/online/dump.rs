@@ -116,7 +116,7 @@ fn value(field: FieldId, flow: &FlowStats) -> Option<Vec<u8>> {
         return Some(bytes);
     }
     let matched = info.get(&m.mask().bits) != 0 && info.prereq.implied_by(m);
-    matched.then(|| info.get(m.key()).to_be_bytes().to_vec())
+    matched.then(|| m.get(field).0.to_be_bytes().to_vec())
 }
 
 /// By each criterion in turn. Flows that do not match a field come last in either order.
