@@ -53,6 +53,9 @@ impl Default for Parser<'_> {
     }
 }
 
+/// So many terms may be taken away, each of which costs another look at all: more than there are fields.
+const MAX_UNMET: usize = 256;
+
 /// The flags of a flow, in the order in which they are written, and the forms that have them.
 pub(super) const FLAGS: [(&str, FlowModFlags); 5] = [
     ("send_flow_rem", FlowModFlags::SEND_FLOW_REM),
@@ -254,8 +257,11 @@ impl<'p> Parser<'p> {
                 matching.push(t);
             }
         }
-        let unmet = if self.normalises { self.take_unmet(&mut matching)? } else { Vec::new() };
-        flow.matching = self.matching(&matching)?;
+        let unmet;
+        (flow.matching, unmet) = match self.normalises {
+            true => self.normalised(&mut matching)?,
+            false => (self.matching(&matching)?, Vec::new()),
+        };
         if !unmet.is_empty() {
             let mut before = flow.matching.to_owned();
             unmet.iter().for_each(|v| before.set_masked(v.field, v.value, v.mask));
@@ -267,19 +273,25 @@ impl<'p> Parser<'p> {
         Ok(protocols)
     }
 
-    /// Takes terms away that need what the others do not say, and gives what they say.
-    fn take_unmet(&self, terms: &mut Vec<Term<'_>>) -> Parsed<Vec<Value>> {
+    /// Builds a match from terms. Those that need what the others do not say are taken away, and what they say is given.
+    fn normalised(&self, terms: &mut Vec<Term<'_>>) -> Parsed<(Match, Vec<Value>)> {
         let mut unmet = Vec::new();
-        while let Err(e) = match_of_terms_with(terms, self.ports) {
+        loop {
+            let e = match match_of_terms_with(terms, self.ports) {
+                Ok(m) => return Ok((m, unmet)),
+                Err(e) => e,
+            };
             let lacks = matches!(e.problem, MatchProblem::Prerequisite { .. });
-            let Some(n) = terms.iter().position(|t| lacks && t.at == e.at) else { break };
+            let lacks = lacks && unmet.len() < MAX_UNMET;
+            let Some(n) = terms.iter().position(|t| lacks && t.at == e.at) else {
+                return Err(ParseFlowError { at: e.at, problem: Problem::Match(e.problem) });
+            };
             let t = terms.remove(n);
             if let (Some(field), Some(text)) = (FieldId::by_name(t.name), t.value) {
                 let at = t.at.saturating_add(t.name.len()).saturating_add(1);
                 unmet.push(field_value(field, text, at)?);
             }
         }
-        Ok(unmet)
     }
 
     /// Builds a match from terms.

@@ -52,7 +52,7 @@ pub(crate) fn flows(context: &mut Context) -> Done {
         let request = frame(&switch, request, false)?;
         return switch.dump(context, request);
     }
-    context.names = Names::to_show(context, &context.argument(0).to_string());
+    context.names = Names::to_show(context, context.argument(0));
     let mut found = fetch(&mut switch, context, request)?;
     if !criteria.is_empty() {
         found.sort_by(|a, b| compare(&criteria, a, b));

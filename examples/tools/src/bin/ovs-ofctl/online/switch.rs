@@ -260,7 +260,7 @@ impl Switch {
 
     /// Sends a request, and prints the answer.
     pub(crate) fn dump(&mut self, context: &mut Context, request: Frame) -> Done {
-        context.names = Names::to_show(context, &context.argument(0).to_string());
+        context.names = Names::to_show(context, context.argument(0));
         let verbosity = context.verbosity(1);
         self.ask_each(request, |bytes| print(context, bytes, verbosity))
     }
