@@ -9,7 +9,6 @@ use ovs_packet::field::FieldId;
 use ovs_packet::key::FlowMask;
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
-use super::bridges::Held;
 use super::megaflow::Megaflow;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
@@ -28,7 +27,7 @@ pub(super) struct World<'a> {
 impl Ofproto {
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
-        self.world().handle_upcall(dp, upcall, now);
+        self.in_world(|mut world| world.handle_upcall(dp, upcall, now));
     }
 
     /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
@@ -47,17 +46,7 @@ impl Ofproto {
         actions: &[Action],
         now: Instant,
     ) {
-        if self.is_placed {
-            let (metadata, actions) = (metadata.copied().map(Box::new), actions.to_vec());
-            return self.held.push(Held { packet, in_port, metadata, actions });
-        }
-        self.world().packet_out(dp, packet, in_port, metadata, actions, now);
-    }
-
-    /// The switch alone; nothing if it is one of several, who see to it.
-    pub(super) fn world(&mut self) -> World<'_> {
-        let bridges = if self.is_placed { &mut [] } else { std::slice::from_mut(self) };
-        World { bridges, at: 0 }
+        self.in_world(|mut world| world.packet_out(dp, packet, in_port, metadata, actions, now));
     }
 
     pub(super) fn view(&self) -> BridgeView<'_> {
@@ -286,7 +275,7 @@ impl Ofproto {
     /// Goes on with a packet that waits for a controller (`NXT_RESUME`): `token` is what its packet-in gave for its
     /// continuation. False if it means nothing any more.
     pub fn resume(&mut self, dp: &mut dyn Dpif, packet: Packet, token: &[u8], now: Instant) -> bool {
-        self.world().resume(dp, packet, token, now)
+        self.in_world(|mut world| world.resume(dp, packet, token, now))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ovs_dpif::{Dpif, PortInfo};
+use ovs_dpif::Dpif;
+use ovs_dpif::netdev::NetdevStats;
 use ovs_packet::{Instant, OfPort};
 
 use super::{Answer, Request, pages};
@@ -129,12 +130,16 @@ impl Ofproto {
     }
 
     pub(super) fn port_stats(&mut self, dp: &mut dyn Dpif, r: PortRequest, now: Instant) -> Answer {
+        if self.asked(r.port).iter().any(|p| p.is_patch()) {
+            self.collect(dp, now);
+        }
         let infos = dp.ports().unwrap_or_else(|e| {
             tracing::warn!(error = %e, "counters of ports not read");
             Vec::new()
         });
         let stats = |p: &Port| {
-            let counts = counts(infos.iter().find(|i| i.port == p.datapath));
+            let of_device = || infos.iter().find(|i| i.port == p.datapath).map(|i| i.stats);
+            let counts = counts(self.patch_stats(p.number).or_else(of_device));
             PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), more: Vec::new() }
         };
         let ports = self.asked(r.port).into_iter().map(stats).collect();
@@ -233,10 +238,9 @@ impl Ofproto {
 }
 
 /// What a port has seen, in OpenFlow's order; all ones where nobody counts.
-fn counts(info: Option<&PortInfo>) -> [u64; 12] {
+fn counts(stats: Option<NetdevStats>) -> [u64; 12] {
     const UNKNOWN: u64 = u64::MAX;
-    let Some(i) = info else { return [UNKNOWN; 12] };
-    let s = &i.stats;
+    let Some(s) = stats else { return [UNKNOWN; 12] };
     let known = [s.rx_packets, s.tx_packets, s.rx_bytes, s.tx_bytes, s.rx_dropped, s.tx_dropped];
     std::array::from_fn(|n| known.get(n).copied().unwrap_or(UNKNOWN))
 }

@@ -79,6 +79,9 @@ pub(super) enum Effect {
     Learn(Box<Learned>),
     /// If it ends a TCP connection, the rule is to end soon after.
     FinTimeout { rule: RuleId, idle: u16, hard: u16 },
+    /// It left by this end of a patch, or came in by it.
+    Sent { port: OfPort },
+    Received { port: OfPort },
     /// It went through a group, and the bucket at this place if one was chosen.
     Group { group: GroupKey, bucket: Option<usize> },
 }
