@@ -191,7 +191,7 @@ fn flows_behind_a_patch_are_credited_before_they_are_told_of_and_before_they_go(
     let mut l = Lab::new(2);
     l.patch(end(0, 9), end(1, 9));
     l.flow(0, "actions=9");
-    l.flow(1, "idle_timeout=3,actions=2");
+    l.flow(1, "idle_timeout=3,send_flow_rem,actions=2");
     l.send(0);
     l.send(0);
     l.now = l.now + Duration::from_secs(2);
