@@ -99,7 +99,8 @@ impl Lab {
 }
 
 fn packet() -> Packet {
-    let words = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1,tp_dst=2";
+    let words =
+        "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1,tp_dst=2";
     compose::compose(words.parse::<Match>().unwrap().key(), b"x")
 }
 

@@ -155,7 +155,9 @@ impl Bridges {
         self.get(end.bridge)?.hooks().peer(end.port)
     }
 
-    fn set_peer(&mut self, end: Peer, peer: Option<Peer>) {
+    /// Has a port lead to another, or nowhere; the other does not lead back by that. Takes effect with the next
+    /// [`run`](Self::run) or [`settle`](Self::settle).
+    pub fn set_peer(&mut self, end: Peer, peer: Option<Peer>) {
         if self.peer(end) != peer && self.get(end.bridge).is_some() {
             self.configure(end.bridge, |b| b.hooks_changed(|hooks| hooks.set_peer(end.port, peer)));
         }

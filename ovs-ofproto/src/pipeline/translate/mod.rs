@@ -72,18 +72,37 @@ pub(super) enum Effect {
     /// It matched this rule.
     Rule(RuleId),
     /// It was looked up in this table and matched, or did not.
-    Table { table: u8, matched: bool },
+    Table {
+        table: u8,
+        matched: bool,
+    },
     /// Its source is behind this port.
-    Station { vlan: u16, address: EthAddr, port: OfPort, gratuitous: bool },
+    Station {
+        vlan: u16,
+        address: EthAddr,
+        port: OfPort,
+        gratuitous: bool,
+    },
     /// It makes a flow.
     Learn(Box<Learned>),
     /// If it ends a TCP connection, the rule is to end soon after.
-    FinTimeout { rule: RuleId, idle: u16, hard: u16 },
+    FinTimeout {
+        rule: RuleId,
+        idle: u16,
+        hard: u16,
+    },
     /// It left by this end of a patch, or came in by it.
-    Sent { port: OfPort },
-    Received { port: OfPort },
+    Sent {
+        port: OfPort,
+    },
+    Received {
+        port: OfPort,
+    },
     /// It went through a group, and the bucket at this place if one was chosen.
-    Group { group: GroupKey, bucket: Option<usize> },
+    Group {
+        group: GroupKey,
+        bucket: Option<usize>,
+    },
 }
 
 impl Effect {
