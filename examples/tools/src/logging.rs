@@ -4,10 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// What one `-v` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +17,8 @@ use tracing_subscriber::registry::LookupSpan;
 pub enum Verbose {
     /// Lines of at least this level.
     Level(LevelFilter),
+    /// Lines of this module, of at least this level.
+    Module(String, LevelFilter),
     /// Lines of this form.
     Pattern(Pattern),
 }
@@ -66,11 +70,12 @@ impl FromStr for Pattern {
     }
 }
 
-/// Reads the argument of `-v`: a level, `any:any:LEVEL`, `console:LEVEL` or `PATTERN:console:FORM`.
+/// Reads the argument of `-v`: a level, `any:any:LEVEL`, `console:LEVEL`, `MODULE:LEVEL`, `MODULE:console:LEVEL` or
+/// `PATTERN:console:FORM`.
 ///
 /// # Errors
-/// What is wrong, in a line: a level or a part of a form that there is none of, or a module or another facility, which
-/// cannot be chosen.
+/// What is wrong, in a line: a level or a part of a form that there is none of, or another facility, which cannot be
+/// chosen.
 pub fn verbose(spec: &str) -> Result<Verbose, String> {
     let mut parts = spec.splitn(3, ':');
     if let (Some("PATTERN" | "pattern"), Some(facility), Some(form)) = (parts.next(), parts.next(), parts.next()) {
@@ -79,25 +84,28 @@ pub fn verbose(spec: &str) -> Result<Verbose, String> {
         }
         return form.parse().map(Verbose::Pattern);
     }
-    let mut level = LevelFilter::TRACE;
+    let (mut level, mut module) = (None, None);
     for word in spec.split(':') {
-        level = match word.to_ascii_lowercase().as_str() {
-            "any" | "console" => level,
-            "off" => LevelFilter::OFF,
-            "emer" | "err" => LevelFilter::ERROR,
-            "warn" => LevelFilter::WARN,
-            "info" => LevelFilter::INFO,
-            "dbg" => LevelFilter::TRACE,
-            _ => return Err(format!("{word}: not off, emer, err, warn, info or dbg; modules cannot be chosen")),
-        };
+        match word.to_ascii_lowercase().as_str() {
+            "any" | "console" => {}
+            "off" => level = Some(LevelFilter::OFF),
+            "emer" | "err" => level = Some(LevelFilter::ERROR),
+            "warn" => level = Some(LevelFilter::WARN),
+            "info" => level = Some(LevelFilter::INFO),
+            "dbg" => level = Some(LevelFilter::TRACE),
+            "syslog" | "file" | "" => return Err(format!("{word}: not console; there is no other facility")),
+            _ if module.is_none() && level.is_none() && spec.contains(':') => module = Some(word.to_string()),
+            _ => return Err(format!("{word}: not off, emer, err, warn, info or dbg")),
+        }
     }
-    Ok(Verbose::Level(level))
+    let level = level.unwrap_or(LevelFilter::TRACE);
+    Ok(module.map_or(Verbose::Level(level), |module| Verbose::Module(module, level)))
 }
 
-/// Sends log lines to standard error: of at least the last level asked for, in the last form. Without a level there are
-/// notes and what is worse.
+/// Sends log lines to standard error: of at least the last level asked for, of all modules or of the one that speaks, in
+/// the last form. Without a level there are notes and what is worse.
 pub fn start(asked: &[Verbose]) {
-    let mut level = LevelFilter::INFO;
+    let (mut level, mut modules) = (LevelFilter::INFO, Vec::new());
     let mut pattern = Pattern(vec![
         Part::Program,
         Part::Text("|".into()),
@@ -109,11 +117,22 @@ pub fn start(asked: &[Verbose]) {
     ]);
     for verbose in asked {
         match verbose {
-            Verbose::Level(last) => level = *last,
+            Verbose::Level(last) => {
+                level = *last;
+                modules.clear();
+            }
+            Verbose::Module(module, level) => modules.push((module.clone(), *level)),
             Verbose::Pattern(last) => pattern = last.clone(),
         }
     }
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).event_format(pattern).init();
+    let most = modules.iter().map(|(_, level)| *level).chain([level]).max();
+    let wanted = filter_fn(move |of| {
+        let name = module_of(of.target());
+        let own = modules.iter().rev().find(|(module, _)| module == name).map(|(_, level)| *level);
+        *of.level() <= own.unwrap_or(level)
+    });
+    let lines = tracing_subscriber::fmt().with_max_level(most.unwrap_or(level)).with_writer(std::io::stderr);
+    lines.event_format(pattern).finish().with(wanted).init();
 }
 
 impl<S: Subscriber + for<'l> LookupSpan<'l>, N: for<'w> FormatFields<'w> + 'static> FormatEvent<S, N> for Pattern {
@@ -121,7 +140,7 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>, N: for<'w> FormatFields<'w> + 'stat
         for part in &self.0 {
             match part {
                 Part::Text(text) => line.write_str(text)?,
-                Part::Module => line.write_str(event.metadata().target().rsplit("::").next().unwrap_or_default())?,
+                Part::Module => line.write_str(module_of(event.metadata().target()))?,
                 Part::Level => line.write_str(level_name(*event.metadata().level()))?,
                 Part::Message => context.format_fields(line.by_ref(), event)?,
                 Part::Program => line.write_str(&program())?,
@@ -129,6 +148,11 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>, N: for<'w> FormatFields<'w> + 'stat
         }
         line.write_char('\n')
     }
+}
+
+/// The name that a module of the program goes by.
+fn module_of(target: &str) -> &str {
+    target.rsplit("::").next().unwrap_or_default()
 }
 
 fn level_name(level: Level) -> &'static str {
@@ -155,7 +179,9 @@ mod tests {
         assert_eq!(verbose("warn"), Ok(Verbose::Level(LevelFilter::WARN)));
         assert_eq!(verbose("ANY:any:off"), Ok(Verbose::Level(LevelFilter::OFF)));
         assert_eq!(verbose("any"), Ok(Verbose::Level(LevelFilter::TRACE)));
-        assert!(verbose("vconn:dbg").unwrap_err().starts_with("vconn: not off"));
+        assert_eq!(verbose("vconn:dbg"), Ok(Verbose::Module("vconn".into(), LevelFilter::TRACE)));
+        assert_eq!(verbose("vconn:console:off"), Ok(Verbose::Module("vconn".into(), LevelFilter::OFF)));
+        assert!(verbose("loud").unwrap_err().starts_with("loud: not off"));
         assert!(verbose("syslog:err").is_err());
         assert_eq!(verbose("PATTERN:console:%c|%p|%m"), Ok(Verbose::Pattern("%c|%p|%m".parse().unwrap())));
         assert!(verbose("PATTERN:console:%").is_err());

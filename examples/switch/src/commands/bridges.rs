@@ -93,7 +93,7 @@ struct Station {
     age: u64,
 }
 
-/// The stations of a table, the one that was seen last at the end.
+/// The stations of a table: those that were learnt, the one that was seen last at the end of them, and the static ones.
 fn stations(macs: &MacTable, now: Instant) -> Vec<Station> {
     let mut all: Vec<Station> = macs
         .iter(now)
@@ -105,7 +105,7 @@ fn stations(macs: &MacTable, now: Instant) -> Vec<Station> {
             age: e.age.as_secs(),
         })
         .collect();
-    all.sort_by_key(|s| std::cmp::Reverse(s.age));
+    all.sort_by_key(|s| (s.is_static, std::cmp::Reverse(s.age)));
     all
 }
 
@@ -120,36 +120,38 @@ fn fdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         some => some.iter().map(|n| n.to_string()).collect(),
     };
     server.switch.revalidate(now);
-    let bridges: Option<Vec<&Ofproto>> = names.iter().map(|n| server.switch.ofproto(n)).collect();
-    let Some(bridges) = bridges else { return error(NO_BRIDGE) };
+    let mut bridges: Vec<&Ofproto> = Vec::new();
+    for name in &names {
+        match server.switch.ofproto(name) {
+            Some(bridge) => bridges.push(bridge),
+            None => return error(format!("{NO_BRIDGE} {name}")),
+        }
+    }
     if call.format == Format::Json {
         let tables = bridges.iter().map(|b| {
             let rows = stations(b.macs(), now).into_iter().map(|s| {
+                let age = match s.is_static {
+                    true => ("static", Json::Bool(true)),
+                    false => ("age", Json::Integer(i64::try_from(s.age).unwrap_or(i64::MAX))),
+                };
                 Json::object([
-                    ("port", Json::string(port_word(s.port))),
+                    age,
+                    ("port", Json::Integer(s.port.to_16().unwrap_or(u16::MAX).into())),
                     ("vlan", Json::Integer(s.vlan.into())),
                     ("mac", Json::string(s.address)),
-                    ("age", Json::Integer(i64::try_from(s.age).unwrap_or(i64::MAX))),
                 ])
             });
             (b.name(), Json::Array(rows.collect()))
         });
-        // One bridge that was asked for by name is its table alone.
-        return Some(Reply::Json(match bridges.as_slice() {
-            [_] if call.arguments.len() == 1 => {
-                let mut tables = tables;
-                tables.next().map_or(Json::Null, |(_, rows)| rows)
-            }
-            _ => Json::object(tables),
-        }));
+        return Some(Reply::Json(Json::object(tables)));
     }
     let width = bridges.iter().map(|b| b.name().len()).max().unwrap_or(0).max("bridge".len());
-    let is_many = call.arguments.len() != 1;
+    let is_many = bridges.len() > 1;
     let mut shown = String::new();
     if is_many {
-        shown += &format!(" {:<width$}", "bridge");
+        shown += &format!(" {:<width$} ", "Bridge");
     }
-    shown += " port  VLAN  MAC                Age\n";
+    shown += " Port  VLAN  MAC                Age\n";
     for bridge in bridges {
         let rows = stations(bridge.macs(), now);
         if is_many && rows.is_empty() {
@@ -157,7 +159,7 @@ fn fdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         }
         for (at, s) in rows.iter().enumerate() {
             if is_many {
-                shown += &format!(" {:<width$}", if at == 0 { bridge.name() } else { "" });
+                shown += &format!(" {:<width$} ", if at == 0 { bridge.name() } else { "" });
             }
             let age = if s.is_static { "static".to_string() } else { format!("{:>3}", s.age) };
             shown += &format!("{:>5}  {:>4}  {}  {age}\n", port_word(s.port), s.vlan, s.address);
@@ -221,8 +223,16 @@ fn fdb_add(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let Some(number) = bridge.port(port).or_else(by_number).map(|p| p.number) else { return error("no such port") };
     match station(vlan, mac) {
         Ok((vlan, mac)) => {
-            server.switch.with_ofproto(name, now, |of, _| of.macs_mut().add_static(vlan, mac, number));
-            text("")
+            let before = server.switch.with_ofproto(name, now, |of, _| {
+                let before = of.macs().iter(now).find(|e| (e.vlan, e.address) == (vlan, mac));
+                of.macs_mut().add_static(vlan, mac, number);
+                before
+            });
+            let changed = before.flatten().filter(|e| !e.is_static || e.port != number);
+            text(changed.map_or(String::new(), |e| {
+                let kind = if e.is_static { "static" } else { "dynamic" };
+                format!("Overriding already existing {kind} entry on {}\n", port_word(e.port))
+            }))
         }
         Err(why) => error(why),
     }

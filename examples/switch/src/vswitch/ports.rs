@@ -266,6 +266,19 @@ impl Bridge {
     pub(super) fn remove_port(&mut self, name: &str, shared: &mut Shared, now: Instant) -> Option<PortNo> {
         let port = self.ports.remove(name)?;
         self.given_up.insert(port.number.0, now);
+        let own = shared.switches.get(self.place);
+        let behind = own.map(|of| of.macs().iter(now).filter(|e| e.port == port.number && !e.is_static));
+        let behind: Vec<_> = behind.into_iter().flatten().map(|e| (e.vlan, e.address)).collect();
+        // Who was behind it comes in by another port by and by, of another bridge perhaps: none is to send it here by what
+        // it learnt before.
+        let places: Vec<usize> = shared.switches.iter().map(|(place, _)| place).collect();
+        for place in places.into_iter().filter(|_| !behind.is_empty()) {
+            shared.switches.configure(place, |of| {
+                for (vlan, address) in &behind {
+                    of.macs_mut().remove(*vlan, *address);
+                }
+            });
+        }
         shared.switches.configure(self.place, |of| of.port_remove(port.number));
         port.datapath
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use ovs_db::json::Json;
 use ovs_db::unixctl::{Client, ClientError, Format, Target, TargetError, run_directory};
+use ovs_tools::logging::Verbose;
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Query and control a running Open vSwitch daemon.
@@ -31,6 +32,9 @@ struct Options {
     /// For old scripts: what follows is the command, as without it.
     #[arg(short, long)]
     execute: bool,
+    /// What is said of the program's own doings: [MODULE:][DESTINATION:]LEVEL.
+    #[arg(short, long, value_name = "SPEC", value_parser = ovs_tools::logging::verbose, num_args = 0..=1, require_equals = false, default_missing_value = "dbg", action = clap::ArgAction::Append)]
+    verbose: Vec<Verbose>,
     /// Print the options, one a line.
     #[arg(short, long)]
     option: bool,
@@ -109,6 +113,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
+    ovs_tools::logging::start(&options.verbose);
     if options.option {
         return print(&option_list());
     }
