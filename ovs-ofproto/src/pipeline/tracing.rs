@@ -139,6 +139,7 @@ impl World<'_> {
                 Some(actions) if next.resumed.is_none() => {
                     self.translate_actions(dp, &next.key, in_port, actions, tracer)
                 }
+                _ if next.resumed.is_none() && port == u32::MAX => self.translate_from(dp, &next.key, in_port, tracer),
                 _ => self.translate(dp, &next.key, tracer),
             };
             let Some(outcome) = outcome else { break };
@@ -177,6 +178,7 @@ impl World<'_> {
                 nodes,
                 megaflow,
                 actions: t.actions,
+                slow: t.slow,
                 failed,
             });
         }

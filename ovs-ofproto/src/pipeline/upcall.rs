@@ -5,7 +5,7 @@
 
 use ovs_dpif::{Cookie, DpAction, DpFlowStats, Dpif, PortNo, Resolution, SlowPath, Upcall, UpcallKind, Userspace};
 use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::FlowMask;
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
@@ -13,7 +13,7 @@ use super::megaflow::Megaflow;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
 use super::trace::Tracer;
-use super::translate::{BridgeView, Outcome, Report, View, translate, translate_actions};
+use super::translate::{BridgeView, Outcome, Report, View, translate, translate_actions, translate_from};
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
 use crate::session::AsyncConfig;
@@ -90,6 +90,17 @@ impl World<'_> {
 
     pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, tracer: Option<Tracer>) -> Option<Outcome> {
         self.with_view(dp, |view| translate(view, key, tracer))
+    }
+
+    /// The same, of a packet that came in by a port of this number, which is not there.
+    pub(super) fn translate_from(
+        &mut self,
+        dp: &dyn Dpif,
+        key: &FlowKey,
+        in_port: OfPort,
+        tracer: Option<Tracer>,
+    ) -> Option<Outcome> {
+        self.with_view(dp, |view| translate_from(view, key, in_port, tracer))
     }
 
     pub(super) fn translate_actions(
@@ -299,6 +310,14 @@ fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: boo
     if conntracked {
         let mask = FlowMask::of(&[FieldId::CtState, FieldId::CtZone, FieldId::CtMark, FieldId::CtLabel]);
         all.assign(key, &mask);
+        if key.ct_state != 0 {
+            // What connection it is of is told in the terms of its network layer.
+            all.eth_type = key.eth_type;
+        }
+        if Prereq::Ct.holds(key) && key.ct_nw_proto != 0 {
+            use FieldId::{CtIpv6Dst, CtIpv6Src, CtNwDst, CtNwProto, CtNwSrc, CtTpDst, CtTpSrc};
+            all.assign(key, &FlowMask::of(&[CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst]));
+        }
     }
     all.pkt_mark = key.pkt_mark;
     let mut m = Match::ANY;

@@ -148,7 +148,7 @@ impl Translator<'_> {
 
     pub(super) fn push(&mut self, src: Subfield) {
         if self.stack.len() >= super::MAX_STACK {
-            self.fail(DropReason::StackTooDeep, || "too much was pushed onto the stack".to_string());
+            self.fail(DropReason::StackTooDeep, || "resubmits yielded over 64 kB of stack".to_string());
             return;
         }
         let value = self.value_of(src);
@@ -194,7 +194,20 @@ fn is_network(field: FieldId) -> bool {
     use FieldId::{IpDscp, Ipv6Dst, Ipv6Label, Ipv6Src, NwDst, NwEcn, NwSrc, NwTos, NwTtl};
     matches!(
         field,
-        NwSrc | NwDst | Ipv6Src | Ipv6Dst | Ipv6Label | NwTos | IpDscp | NwEcn | NwTtl | ArpOp | ArpSha | ArpTha | ArpSpa | ArpTpa
+        NwSrc
+            | NwDst
+            | Ipv6Src
+            | Ipv6Dst
+            | Ipv6Label
+            | NwTos
+            | IpDscp
+            | NwEcn
+            | NwTtl
+            | ArpOp
+            | ArpSha
+            | ArpTha
+            | ArpSpa
+            | ArpTpa
     )
 }
 

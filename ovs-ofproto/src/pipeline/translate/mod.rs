@@ -57,10 +57,10 @@ use crate::action::Action;
 
 pub(super) use learn::Learned;
 
-/// How many bytes of actions a datapath takes, about.
-const MAX_ACTIONS: usize = 2048;
+/// How many bytes of actions a datapath takes that is spoken to by netlink, whose lengths are numbers of 16 bits.
+const MAX_BYTES: usize = 65_535;
 
-/// How many values the stack holds.
+/// How many values the stack holds: 64 kB of the widest ones.
 const MAX_STACK: usize = 4096;
 
 /// The group address of spanning trees (IEEE 802.1D-2004, table 7-10).
@@ -227,6 +227,7 @@ struct Translator<'a> {
     in_port: OfPort,
     table: u8,
     out: Vec<DpAction>,
+    written: Written,
     effects: Vec<(usize, Effect)>,
     reports: Vec<Report>,
     dependencies: Dependencies,
@@ -271,6 +272,36 @@ struct Translator<'a> {
     tracer: Option<Tracer>,
 }
 
+/// How long a list of actions is that grows.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    actions: usize,
+    bytes: usize,
+}
+
+impl Written {
+    /// About as many bytes as netlink takes for the list, of which only what is new is looked at.
+    fn bytes(&mut self, list: &[DpAction]) -> usize {
+        if list.len() < self.actions {
+            *self = Written::default();
+        }
+        self.bytes += list.iter().skip(self.actions).map(len_of).sum::<usize>();
+        self.actions = list.len();
+        self.bytes
+    }
+}
+
+/// About as many bytes as netlink takes for an action.
+fn len_of(action: &DpAction) -> usize {
+    const HEADER: usize = 4;
+    match action {
+        DpAction::PopVlan | DpAction::PopEth | DpAction::PopNsh | DpAction::CtClear => HEADER,
+        DpAction::Set(_, to) => 2 * HEADER + 16 * to.mask().iter().count(),
+        DpAction::Userspace(_) | DpAction::PushNsh { .. } | DpAction::Ct(_) => 64,
+        a => 2 * HEADER + a.nested().flatten().map(len_of).sum::<usize>(),
+    }
+}
+
 /// What came of a translation, with what concerns the one packet.
 pub(super) struct Outcome {
     pub(super) translation: Translation,
@@ -295,6 +326,18 @@ pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer
         Some(Some(state)) => t.thaw(&state),
         Some(None) => t.fail(DropReason::UnknownRecirculation, || format!("no state is frozen under {id:#x}")),
     }
+    t.finish(key)
+}
+
+/// Translates the key of a packet that came in by a port of this number, which is not there.
+pub(super) fn translate_from<'a>(view: View<'a>, key: &FlowKey, in_port: OfPort, tracer: Option<Tracer>) -> Outcome {
+    let mut t = Translator::new(view, key, None, tracer);
+    t.enter(in_port);
+    t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+    t.descend();
+    t.lookup_and_execute(walk::Lookup::default(), true);
+    t.end_of_pipeline();
+    t.ascend();
     t.finish(key)
 }
 
@@ -348,6 +391,7 @@ impl<'a> Translator<'a> {
             in_port,
             table: 0,
             out: Vec::new(),
+            written: Written::default(),
             effects: Vec::with_capacity(8),
             reports: Vec::new(),
             dependencies: Dependencies::default(),
@@ -466,8 +510,8 @@ impl<'a> Translator<'a> {
 
     fn finish(&mut self, key: &FlowKey) -> Outcome {
         let wanted = self.slow.is_empty();
-        if self.out.len() > MAX_ACTIONS {
-            self.fail(DropReason::ActionsTooLong, || "the actions are too long for a datapath".to_string());
+        if self.written.bytes(&self.out) > MAX_BYTES {
+            self.slow |= SlowPath::ACTION;
         }
         if let Some(reason) = self.failed {
             self.out.clear();

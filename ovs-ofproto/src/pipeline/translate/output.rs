@@ -203,8 +203,7 @@ impl Translator<'_> {
         let Some(recirc_id) = self.userspace_id(userdata) else { return };
         let copy = DpAction::Userspace(Userspace::new(Cookie::Controller {
             reason: reason.0,
-            // Who traces a packet wants nobody to hear of it.
-            dont_send: self.tracer.is_some(),
+            dont_send: false,
             continuation: false,
             recirc_id,
             rule_cookie: self.rule_cookie,
