@@ -242,7 +242,7 @@ impl World<'_> {
 
     fn drop_idle(&mut self, dp: &mut dyn Dpif, now: Instant) {
         let Some(own) = self.own() else { return };
-        let max_idle = own.flow_limit.max_idle(own.megaflows.len());
+        let max_idle = own.flow_limit.max_idle(own.megaflows.len(), own.max_idle);
         let idle = |m: &Megaflow| now - m.used() >= max_idle;
         let idle: Vec<_> = own.megaflows.iter().filter(|(_, m)| idle(m)).map(|(ufid, _)| ufid).collect();
         idle.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
@@ -342,6 +342,7 @@ impl World<'_> {
                         b.tables.reduce_timeouts(*rule, *idle, *hard);
                     }
                 }
+                Effect::Bucket { group, bucket } => b.groups.credit_bucket(*group, *bucket, packets, bytes),
                 Effect::Sent { port } => {
                     let seen = b.patched.entry(*port).or_default();
                     (seen.tx_packets, seen.tx_bytes) = (seen.tx_packets + packets, seen.tx_bytes + bytes);

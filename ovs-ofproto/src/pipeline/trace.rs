@@ -237,15 +237,22 @@ pub(super) struct Tracer {
     /// Lists of lines, each of which belongs to the last line of the one before.
     open: Vec<Vec<Node>>,
     resumes: Vec<u32>,
+    /// There is a packet, which controllers hear of.
+    pub(super) has_packet: bool,
 }
 
 impl Default for Tracer {
     fn default() -> Self {
-        Tracer { open: vec![Vec::new()], resumes: Vec::new() }
+        Tracer { open: vec![Vec::new()], resumes: Vec::new(), has_packet: false }
     }
 }
 
 impl Tracer {
+    /// A tracer of a packet, or of one in words alone.
+    pub(super) fn of(has_packet: bool) -> Tracer {
+        Tracer { has_packet, ..Tracer::default() }
+    }
+
     pub(super) fn add(&mut self, kind: Kind, text: String) {
         if let Some(list) = self.open.last_mut() {
             list.push(Node { kind, text, children: Vec::new() });

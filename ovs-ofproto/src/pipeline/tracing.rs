@@ -27,7 +27,7 @@ const MAX_PASSES: usize = 64;
 /// let (datapath, mut switch) = (Datapath::new(), Ofproto::new());
 /// let request = TraceRequest::flow(&"in_port=1,icmp".parse().unwrap());
 /// let trace = switch.trace(&datapath, &request);
-/// assert!(trace.to_string().contains("the ingress port is unknown"));
+/// assert!(trace.to_string().contains("No match."));
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -134,7 +134,7 @@ impl World<'_> {
         while let Some(next) = queue.pop_front()
             && trace.passes.len() < MAX_PASSES
         {
-            let tracer = Some(Tracer::default());
+            let tracer = Some(Tracer::of(request.packet.is_some()));
             let outcome = match &request.actions {
                 Some(actions) if next.resumed.is_none() => {
                     self.translate_actions(dp, &next.key, in_port, actions, tracer)

@@ -62,6 +62,7 @@ impl Ofproto {
             tlv: &self.tlv,
             hooks: &self.hooks,
             fragments: self.fragments,
+            is_exact: self.is_exact,
             tells_misses: self.connections.want_misses(),
         }
     }
@@ -265,6 +266,10 @@ impl World<'_> {
     /// if it means nothing any more.
     pub(super) fn resume(&mut self, dp: &mut dyn Dpif, mut packet: Packet, token: &[u8], now: Instant) -> bool {
         let Ok(id) = token.try_into().map(u32::from_be_bytes) else { return false };
+        // A packet that came by a patch waits where it came in first.
+        let home = self.bridges.iter().position(|b| b.recirc.thaw(id).is_some());
+        let Some(home) = home else { return false };
+        self.at = home;
         let Some(state) = self.own().and_then(|own| own.recirc.thaw(id)) else { return false };
         let ports = self.bridges.get(state.bridge).map(|b| &b.ports);
         packet.meta.in_port = ports.and_then(|p| p.get(state.in_port.0)).map_or(u32::MAX, |p| p.datapath.0);

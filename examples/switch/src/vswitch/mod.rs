@@ -52,10 +52,16 @@ use datapath::SharedDatapath;
 use shared::Shared;
 
 /// Keys of `other_config` of the whole that are obeyed: the second by who writes the database.
-const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval"];
+const KEYS: &[&str] = &["bundle-idle-timeout", "max-idle", "stats-update-interval"];
+
+/// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
+const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
 
 /// A port that was removed: the type of its datapath, its name, and its number there if it has one.
 type Gone = (&'static str, String, Option<PortNo>);
+
+/// Megaflows may be idle for at least so long, in milliseconds (ovs-vswitchd.conf.db(5)).
+const MIN_IDLE: u64 = 500;
 
 /// How many rounds a datapath is polled before everything else has its turn.
 const ROUNDS: usize = 64;
@@ -94,6 +100,8 @@ pub struct Vswitch {
     /// What was said of bridges that are not there.
     refused: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
+    /// Megaflows match all of a packet.
+    is_exact: bool,
     /// Settings of the whole that are not obeyed, as they were told last.
     unknown: Vec<String>,
 }
@@ -110,6 +118,7 @@ impl Vswitch {
             bridges: BTreeMap::new(),
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
+            is_exact: false,
             unknown: Vec::new(),
         }
     }
@@ -204,7 +213,11 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let unknown: Vec<String> = settings::unknown(&config.other_config, KEYS).collect();
+        let known: Vec<&str> = KEYS.iter().chain(THREADS).copied().collect();
+        let unknown: Vec<String> = settings::unknown(&config.other_config, &known).collect();
+        for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
+            tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
+        }
         if !unknown.is_empty() && unknown != self.unknown {
             tracing::warn!(target: "bridge", "Open_vSwitch: not available: {}", unknown.join(", "));
         }
@@ -229,11 +242,17 @@ impl Vswitch {
         }
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
+        let max_idle = config.other_config.get("max-idle").and_then(|s| s.parse::<u64>().ok());
+        let max_idle = max_idle.map(|ms| Duration::from_millis(ms.max(MIN_IDLE)));
         for (kind, shared) in &mut self.shared {
             let bridges = self.bridges.values().filter(|b| b.datapath_type() == *kind);
             patches::join(bridges.clone(), &mut shared.switches);
             for bridge in bridges {
-                shared.switches.configure(bridge.place(), |of| of.set_bundle_idle_timeout(idle));
+                shared.switches.configure(bridge.place(), |of| {
+                    of.set_bundle_idle_timeout(idle);
+                    of.set_max_idle(max_idle);
+                    of.set_exact(self.is_exact);
+                });
             }
             shared.settle(now);
         }
@@ -488,6 +507,17 @@ impl Vswitch {
     /// Reads the counters of all datapaths and makes all megaflows true, now.
     pub fn revalidate(&mut self, now: Instant) {
         self.shared.values_mut().for_each(|s| s.synchronise(now));
+    }
+
+    /// Has megaflows match all of a packet, or as little as can be.
+    pub fn set_exact(&mut self, is_exact: bool, now: Instant) {
+        self.is_exact = is_exact;
+        for bridge in self.bridges.values() {
+            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
+                shared.switches.configure(bridge.place(), |of| of.set_exact(is_exact));
+            }
+        }
+        self.shared.values_mut().for_each(|s| s.settle(now));
     }
 
     /// Removes every megaflow.

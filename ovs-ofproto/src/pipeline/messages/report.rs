@@ -138,8 +138,11 @@ impl Ofproto {
             Vec::new()
         });
         let stats = |p: &Port| {
-            let of_device = || infos.iter().find(|i| i.port == p.datapath).map(|i| i.stats);
-            let counts = counts(self.patch_stats(p.number).or_else(of_device));
+            let counts = match (self.patch_stats(p.number), infos.iter().find(|i| i.port == p.datapath)) {
+                (Some(stats), _) => counts(Some(stats), false),
+                (None, Some(i)) => counts(Some(i.stats), !i.kind.starts_with("dummy")),
+                (None, None) => counts(None, false),
+            };
             PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), more: Vec::new() }
         };
         let ports = self.asked(r.port).into_iter().map(stats).collect();
@@ -237,10 +240,12 @@ impl Ofproto {
     }
 }
 
-/// What a port has seen, in OpenFlow's order; all ones where nobody counts.
-fn counts(stats: Option<NetdevStats>) -> [u64; 12] {
+/// What a port has seen, in OpenFlow's order; all ones where nobody counts. Of a patch or a dummy device, nobody counts what
+/// is dropped.
+fn counts(stats: Option<NetdevStats>, counts_drops: bool) -> [u64; 12] {
     const UNKNOWN: u64 = u64::MAX;
     let Some(s) = stats else { return [UNKNOWN; 12] };
     let known = [s.rx_packets, s.tx_packets, s.rx_bytes, s.tx_bytes, s.rx_dropped, s.tx_dropped];
+    let known = if counts_drops { &known[..] } else { &known[..4] };
     std::array::from_fn(|n| known.get(n).copied().unwrap_or(UNKNOWN))
 }

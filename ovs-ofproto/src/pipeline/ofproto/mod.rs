@@ -12,7 +12,6 @@ use ovs_packet::{Instant, OfPort};
 
 pub use fail_mode::{FailMode, HIDDEN_PRIORITY};
 
-use super::MAX_EVENTS;
 use super::bridges::Family;
 use super::connection::{ConnectionId, Connections};
 use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
@@ -25,6 +24,7 @@ use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
+use super::{MAX_EVENTS, MAX_IDLE};
 use crate::codec::{CtFlush, Description, PacketIn, Version};
 use crate::flow_mod::FlowMod;
 use fail_mode::StandIn;
@@ -112,6 +112,7 @@ pub struct Ofproto {
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
     pub(super) flow_limit: FlowLimit,
+    pub(super) max_idle: Duration,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
@@ -119,6 +120,8 @@ pub struct Ofproto {
     name: String,
     /// Those that it shares the datapath with, while it is one of several and is being changed.
     pub(super) family: Option<Family>,
+    /// Megaflows match all of a packet.
+    pub(super) is_exact: bool,
     /// It stands for one that went.
     pub(super) is_vacant: bool,
     pub(super) recirc: RecircIds,
@@ -189,10 +192,12 @@ impl Ofproto {
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
             flow_limit: FlowLimit::default(),
+            max_idle: MAX_IDLE,
             revalidated: 0,
             tells_misses: false,
             name: "br0".to_string(),
             family: None,
+            is_exact: false,
             is_vacant: false,
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
@@ -365,6 +370,12 @@ impl Ofproto {
         Some(port)
     }
 
+    /// Has megaflows match all of a packet, so that each stands for packets with one key; or as little as can be.
+    pub fn set_exact(&mut self, is_exact: bool) {
+        self.changed |= self.is_exact != is_exact;
+        self.is_exact = is_exact;
+    }
+
     /// Treats packets otherwise as a learning switch.
     pub fn set_l2(&mut self, l2: L2Config) {
         self.l2 = l2;
@@ -395,6 +406,11 @@ impl Ofproto {
     /// Lets there be at most so many megaflows.
     pub fn set_flow_limit(&mut self, most: usize) {
         self.flow_limit = FlowLimit::new(most);
+    }
+
+    /// Lets megaflows be idle for so long while there are not too many of them; [`MAX_IDLE`] if nothing is said.
+    pub fn set_max_idle(&mut self, idle: Option<Duration>) {
+        self.max_idle = idle.unwrap_or(MAX_IDLE);
     }
 
     /// Lets controllers' bundles be idle for so long before they are discarded; ten seconds if nothing is said.

@@ -55,6 +55,7 @@ use super::trace::{Kind, Tracer};
 use super::tracked::Tracked;
 use crate::action::Action;
 
+pub(super) use group::log_selection;
 pub(super) use learn::Learned;
 
 /// How many bytes of actions a datapath takes that is spoken to by netlink, whose lengths are numbers of 16 bits.
@@ -90,6 +91,11 @@ pub(super) enum Effect {
         rule: RuleId,
         idle: u16,
         hard: u16,
+    },
+    /// It went through the bucket at this place of a group that sends to several.
+    Bucket {
+        group: GroupKey,
+        bucket: usize,
     },
     /// It left by this end of a patch, or came in by it.
     Sent {
@@ -189,6 +195,8 @@ pub(super) struct BridgeView<'a> {
     pub(super) tlv: &'a TlvTable,
     pub(super) hooks: &'a Hooks,
     pub(super) fragments: Fragments,
+    /// Whether megaflows match all of a packet.
+    pub(super) is_exact: bool,
     /// Whether a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
 }
@@ -487,6 +495,11 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// Whether there is no packet that controllers could hear of.
+    fn is_quiet(&self) -> bool {
+        self.tracer.as_ref().is_some_and(|t| !t.has_packet)
+    }
+
     fn detail(&mut self, text: impl FnOnce() -> String) {
         self.trace(Kind::Detail, |_| text());
     }
@@ -534,6 +547,9 @@ impl<'a> Translator<'a> {
         let mut mask = datapath_mask(mask, key);
         let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
         mask |= &ALWAYS;
+        if self.view.own.is_exact {
+            mask |= &whole(key);
+        }
         let translation = Translation {
             matching: Box::new(Match::new(*key, mask)),
             actions: std::mem::take(&mut self.out),
@@ -559,6 +575,15 @@ impl std::fmt::Debug for BridgeView<'_> {
 }
 
 static ALWAYS: LazyLock<FlowMask> = LazyLock::new(always_matched);
+
+/// All that a packet with this key has for a datapath.
+fn whole(key: &FlowKey) -> FlowMask {
+    let mut mask = FlowMask::EMPTY;
+    let known = FieldId::all().filter(|f| f.info().attr.is_some() && f.info().prereq.holds(key));
+    let tunnel = commit::tunnel_mask();
+    known.filter(|f| f.info().get(&tunnel.bits) == 0 || f.info().get(key) != 0).for_each(|f| mask.add(f));
+    datapath_mask(mask, key)
+}
 
 /// What a datapath's key has at all.
 static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {

@@ -203,7 +203,8 @@ impl Translator<'_> {
         let Some(recirc_id) = self.userspace_id(userdata) else { return };
         let copy = DpAction::Userspace(Userspace::new(Cookie::Controller {
             reason: reason.0,
-            dont_send: false,
+            // Who traces a packet in words wants nobody to hear of it.
+            dont_send: self.is_quiet(),
             continuation: false,
             recirc_id,
             rule_cookie: self.rule_cookie,

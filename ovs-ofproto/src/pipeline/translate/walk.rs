@@ -52,6 +52,8 @@ impl Translator<'_> {
         if !self.may_go_on() {
             return;
         }
+        // A flow that a bucket leads to is no bucket's.
+        let in_group = std::mem::take(&mut self.in_group);
         let outer = (self.table, self.rule_cookie, self.rule);
         self.nested += 1;
         // What only goes forward comes to an end by itself.
@@ -60,7 +62,7 @@ impl Translator<'_> {
         if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
             self.detail(|| "Packets are IP fragments and the fragment handling mode is \"drop\".".to_string());
             self.because(DropReason::Fragment);
-            (self.table, self.nested) = (outer.0, self.nested - 1);
+            (self.table, self.nested, self.in_group) = (outer.0, self.nested - 1, in_group);
             return;
         }
         self.depth += usize::from(deepens);
@@ -71,6 +73,7 @@ impl Translator<'_> {
         }
         self.depth -= usize::from(deepens);
         self.nested -= 1;
+        self.in_group = in_group;
         (self.table, self.rule_cookie, self.rule) = outer;
     }
 
