@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{Dpif, PortNo, PortSpec};
+use ovs_dpif::{DpAction, Dpif, PortNo, PortSpec};
 use ovs_ofproto::FlowModCommand::{Add, Delete};
-use ovs_ofproto::codec::{Message, PacketOut, PortRequest, Version};
-use ovs_ofproto::pipeline::{Bridges, ConnectionConfig, Event, Ofproto, Peer, Port};
+use ovs_ofproto::codec::{Bucket, GroupMod, Message, PacketOut, PortRequest, Version};
+use ovs_ofproto::pipeline::{Bridges, ConnectionConfig, ConnectionKind, Event, Ofproto, Peer, Port, TraceRequest};
 use ovs_ofproto::text::Parser;
 use ovs_packet::{Instant, Match, OfPort, Packet, compose};
 
@@ -195,14 +195,14 @@ fn flows_behind_a_patch_are_credited_before_they_are_told_of_and_before_they_go(
     l.flow(1, "idle_timeout=3,send_flow_rem,actions=2");
     l.send(0);
     l.send(0);
-    l.now = l.now + Duration::from_secs(2);
+    l.now += Duration::from_secs(2);
     l.send(0);
     // Without a run in between, who asks is told of all of them.
     let request = Message::FlowStatsRequest(Default::default());
     let Message::FlowStatsReply(page) = l.ask(1, &request) else { panic!() };
     assert_eq!(page.flows[0].packets, 3);
     // What came last keeps it alive.
-    l.now = l.now + Duration::from_secs(2);
+    l.now += Duration::from_secs(2);
     l.work();
     assert_eq!(l.bridges.get(1).unwrap().flow_count(), 1);
     l.send(0);
@@ -241,4 +241,135 @@ fn many_ports_are_configured_and_followed_once() {
     l.bridges.settle(&mut l.dp, l.now);
     assert_eq!(l.bridges.get(0).unwrap().revalidated(), before + 1);
     assert_eq!(l.dp.flow_dump().unwrap()[0].actions.len(), 191);
+}
+
+#[test]
+fn a_packet_that_waits_behind_a_patch_goes_on() {
+    let mut l = Lab::new(2);
+    l.patch(end(0, 9), end(1, 9));
+    l.flow(0, "actions=9");
+    l.flow(1, "actions=controller(pause),2");
+    assert_eq!(l.send(0), [0_usize; 0]);
+    let event = l.bridges.configure(1, Ofproto::poll_event).unwrap();
+    let Some(Event::PacketIn(told)) = event else { panic!("{event:?}") };
+    let (token, now) = (told.continuation.unwrap(), l.now);
+    let resume = |l: &mut Lab, token: &[u8]| {
+        l.bridges.change(1, &mut l.dp, now, |of, dp| of.resume(dp, packet(), token, now)).unwrap()
+    };
+    assert!(!resume(&mut l, &[0, 0, 0, 99]));
+    assert!(resume(&mut l, &token));
+    assert!(l.ends[3].pop().is_some());
+}
+
+#[test]
+fn each_bucket_of_a_group_for_all_counts() {
+    let mut l = Lab::new(1);
+    let now = l.now;
+    let mut gm = GroupMod::default();
+    gm.desc.group = 7;
+    for (id, actions) in [(0, "output:2"), (1, "drop")] {
+        let mut bucket = Bucket::default();
+        (bucket.id, bucket.actions) = (id, Parser::default().actions(actions).unwrap());
+        gm.desc.buckets.push(bucket);
+    }
+    let bytes = Message::GroupMod(Box::new(gm)).encode(Version::V1_4, 1).unwrap();
+    l.bridges.change(0, &mut l.dp, now, |of, dp| {
+        let c = of.connect(&ConnectionConfig::new(Version::V1_4));
+        of.handle_message(dp, c, &bytes, now).unwrap();
+        assert!(of.poll_output(dp, c, now).is_none());
+    });
+    l.flow(0, "actions=group:7");
+    (0..3).for_each(|_| assert_eq!(l.send(0), [1]));
+    let Message::GroupStatsReply(page) = l.ask(0, &Message::GroupStatsRequest(7)) else { panic!() };
+    let counts: Vec<u64> = page.items[0].buckets.iter().map(|b| b.0).collect();
+    assert_eq!((page.items[0].counts.0, counts), (3, vec![3, 3]));
+}
+
+#[test]
+fn megaflows_match_all_of_a_packet_if_they_are_to() {
+    let mut l = Lab::new(1);
+    l.flow(0, "actions=2");
+    l.bridges.configure(0, |of| of.set_exact(true));
+    l.bridges.settle(&mut l.dp, l.now);
+    for port in [1, 2] {
+        let words = format!("udp,dl_src=02:00:00:00:00:01,nw_src=10.0.0.1,tp_src={port},tp_dst=2");
+        l.ends[0].push(compose::compose(words.parse::<Match>().unwrap().key(), b"x"));
+        l.work();
+    }
+    assert_eq!(l.dp.stats().unwrap().flows, 2);
+    l.bridges.configure(0, |of| of.set_exact(false));
+    l.bridges.settle(&mut l.dp, l.now);
+    l.send(0);
+    assert_eq!(l.dp.stats().unwrap().flows, 1);
+}
+
+#[test]
+fn megaflows_are_idle_as_long_as_is_said() {
+    let mut l = Lab::new(1);
+    l.flow(0, "actions=2");
+    l.bridges.configure(0, |of| of.set_max_idle(Some(Duration::from_secs(2))));
+    l.send(0);
+    for (after, flows) in [(1, 1), (1, 0)] {
+        l.now += Duration::from_secs(after);
+        l.work();
+        assert_eq!(l.dp.stats().unwrap().flows, flows);
+    }
+}
+
+#[test]
+fn a_trace_from_a_port_that_is_not_there_is_followed() {
+    let mut l = Lab::new(1);
+    let trace = |l: &mut Lab, words: &str| {
+        let mut request = TraceRequest::flow(&words.parse().unwrap());
+        if !words.contains("in_port") {
+            request.key.in_port = OfPort::ANY.0.into();
+        }
+        l.bridges.trace(0, &l.dp, &request).to_string()
+    };
+    l.flow(0, "actions=normal");
+    let end = |text: &str| text.lines().last().unwrap_or_default().to_string();
+    let flooded = trace(&mut l, "dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02");
+    assert_eq!(end(&flooded).matches(',').count(), 1, "{flooded}");
+    assert_eq!(l.bridges.get(0).unwrap().macs().len(), 0);
+    l.delete(0);
+    assert!(trace(&mut l, "in_port=77").contains("Final flow: unchanged"));
+    l.flow(0, "actions=resubmit(,0)");
+    assert_eq!(end(&trace(&mut l, "in_port=1")), "Translation failed (Recursion too deep), packet is dropped.");
+    // What is longer than a datapath takes is executed packet by packet.
+    l.flow(0, "actions=resubmit(,1)");
+    for table in 1..250 {
+        l.flow(0, &format!("table={table},actions={}resubmit(,{})", "in_port,".repeat(40), table + 1));
+    }
+    let long = trace(&mut l, "in_port=1");
+    assert!(long.contains("over 64 kB of actions") && long.contains("slow path because it:"));
+    assert_eq!(end(&long), "  - Uses action(s) not supported by datapath.");
+}
+
+#[test]
+fn what_is_told_of_packets_that_miss_and_of_their_connections() {
+    let mut l = Lab::new(1);
+    let now = l.now;
+    l.bridges.change(0, &mut l.dp, now, |of, _| {
+        let mut config = ConnectionConfig::new(Version::V1_0);
+        config.kind = ConnectionKind::Primary;
+        of.connect(&config);
+    });
+    let told = |l: &mut Lab| {
+        l.send(0);
+        match l.bridges.configure(0, Ofproto::poll_event).unwrap() {
+            Some(Event::PacketIn(told)) => told,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told(&mut l).cookie, 0);
+    l.flow(0, "table=0,udp,actions=ct(commit,table=1)");
+    l.flow(0, "table=1,actions=ct_clear,ct_clear,2,controller");
+    l.flow(0, "table=1,priority=40000,actions=controller");
+    let metadata = told(&mut l).metadata.to_string();
+    assert!(metadata.contains("ct_nw_src=10.0.0.1") && metadata.contains("ct_tp_dst=2"), "{metadata}");
+    l.flow(0, "table=1,priority=40000,actions=ct_clear,ct_clear,2");
+    l.send(0);
+    let flows = l.dp.flow_dump().unwrap();
+    let clears = flows.iter().flat_map(|f| &f.actions).filter(|a| matches!(a, DpAction::CtClear)).count();
+    assert_eq!(clears, 1);
 }

@@ -125,7 +125,12 @@ fn openflow_key(server: &Server, bridge: &Bridge, flow: &str) -> Result<FlowKey,
     let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
     let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
     let of = server.switch.ofproto(bridge.name()).ok_or("Unknown bridge")?;
-    of.key_of(&parsed.matching).map_err(|e| e.to_string())
+    let mut key = of.key_of(&parsed.matching).map_err(|e| e.to_string())?;
+    if key.in_port == 0 {
+        // What comes in by no port that is named.
+        key.in_port = OfPort::ANY.0.into();
+    }
+    Ok(key)
 }
 
 /// A packet in the words of a datapath, and the bridge that it comes to.
