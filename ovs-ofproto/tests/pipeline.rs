@@ -148,20 +148,20 @@ fn actions_and_their_megaflows() {
         (
             "ip,actions=mod_nw_dst:9.9.9.9,2",
             vec![(2, "nw_dst=10.0.0.2", "nw_dst=9.9.9.9")],
-            format!("{KEY}eth_type(0x0800),ipv4(dst=10.0.0.2,frag=no)"),
+            format!("{KEY}eth_type(0x0800),ipv4(dst=10.0.0.2,proto=17,frag=no)"),
             "set(ipv4(dst=9.9.9.9)),2",
         ),
         (
             // What is set to what it was needs no action.
             "ip,actions=mod_nw_dst:10.0.0.2,2",
             vec![(2, "", "")],
-            format!("{KEY}eth_type(0x0800),ipv4(dst=10.0.0.2,frag=no)"),
+            format!("{KEY}eth_type(0x0800),ipv4(dst=10.0.0.2,proto=17,frag=no)"),
             "2",
         ),
         (
             "ip,actions=set_field:0.0.0.9/0.0.0.255->ip_src,2",
             vec![(2, "nw_src=10.0.0.1", "nw_src=10.0.0.9")],
-            format!("{KEY}eth_type(0x0800),ipv4(src=0.0.0.1/0.0.0.255,frag=no)"),
+            format!("{KEY}eth_type(0x0800),ipv4(src=0.0.0.1/0.0.0.255,proto=17,frag=no)"),
             "set(ipv4(src=0.0.0.9/0.0.0.255)),2",
         ),
         (
@@ -179,7 +179,7 @@ fn actions_and_their_megaflows() {
         (
             "ip,actions=dec_ttl,2",
             vec![(2, "nw_ttl=64", "nw_ttl=63")],
-            format!("{KEY}eth_type(0x0800),ipv4(ttl=64,frag=no)"),
+            format!("{KEY}eth_type(0x0800),ipv4(proto=17,ttl=64,frag=no)"),
             "set(ipv4(ttl=63)),2",
         ),
         (
@@ -489,15 +489,33 @@ fn messages_are_obeyed_and_answered() {
 
 // Bugs that upstream had.
 
-/// CVE-2023-1668: IP protocol 0 was taken for "not IP", so that the rewrite was left out for all.
+/// CVE-2023-1668: IP protocol 0 is taken for "no network layer", in which nothing is set; it was so for all packets that
+/// came behind such a one.
 #[test]
-fn cve_2023_1668_protocol_zero_is_ip() {
-    let mut b = Bench::with(&["in_port=1,ip,nw_dst=192.168.1.20,actions=mod_nw_dst:192.168.20.20,2"]);
-    for packet in
-        ["ip,nw_proto=0,nw_src=1.1.1.1,nw_dst=192.168.1.20", "icmp,nw_src=1.1.1.1,nw_dst=192.168.1.20,icmp_type=8"]
-    {
-        let out = b.send(1, packet);
-        assert!(out.len() == 1 && out[0].contains("nw_dst=192.168.20.20"), "{packet}: {out:?}");
+fn cve_2023_1668_protocol_zero_concerns_no_other() {
+    for (action, set) in [
+        ("mod_nw_dst:192.168.20.20", "nw_dst=192.168.20.20"),
+        ("set_field:192.168.20.20->ip_dst", "nw_dst=192.168.20.20"),
+        ("move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[]", "nw_dst=1.1.1.1"),
+        ("mod_nw_tos:32", "nw_tos=32"),
+        ("dec_ttl", "nw_ttl=63"),
+    ] {
+        let mut b = Bench::with(&[&format!("in_port=1,ip,nw_dst=192.168.1.20,actions={action},2")]);
+        let rest = "nw_src=1.1.1.1,nw_dst=192.168.1.20,nw_ttl=64";
+        for (packet, is_set) in [(format!("ip,nw_proto=0,{rest}"), false), (format!("icmp,{rest},icmp_type=8"), true)] {
+            let out = b.send(1, &packet);
+            assert!(out.len() == 1 && out[0].contains(set) == is_set, "{action}: {packet}: {out:?}");
+        }
+    }
+}
+
+/// The same of ARP, whose operation stands in the same place.
+#[test]
+fn arp_operation_zero_concerns_no_other() {
+    let mut b = Bench::with(&["in_port=1,arp,actions=set_field:00:02:03:04:05:06->arp_sha,2"]);
+    for (op, is_set) in [(0, false), (1, true)] {
+        let out = b.send(1, &format!("arp,arp_op={op},arp_spa=1.1.1.1,arp_tpa=1.1.1.2"));
+        assert!(out.len() == 1 && out[0].contains("arp_sha=00:02:03:04:05:06") == is_set, "{op}: {out:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod logging;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::process::ExitCode;
@@ -16,7 +17,15 @@ use clap::Parser;
 /// # Errors
 /// The status to exit with.
 pub fn options<T: Parser>(program: &str) -> Result<T, ExitCode> {
-    T::try_parse().map_err(|e| {
+    options_of(program, std::env::args_os())
+}
+
+/// The same, of a command line whose first word is the program's name.
+///
+/// # Errors
+/// The status to exit with.
+pub fn options_of<T: Parser>(program: &str, words: impl IntoIterator<Item = OsString>) -> Result<T, ExitCode> {
+    T::try_parse_from(words).map_err(|e| {
         if e.use_stderr() {
             let text = e.to_string();
             let first = text.lines().next().unwrap_or_default();

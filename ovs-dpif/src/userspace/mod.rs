@@ -39,6 +39,7 @@ use crate::dpif::{
 use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
+use crate::text;
 use batch::Flight;
 use bounds::Bounds;
 use ports::Ports;
@@ -391,6 +392,11 @@ impl Dpif for Datapath {
         let entry = Entry::new(ufid, put.key.into(), actions, self.version);
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
+        tracing::debug!(
+            target: "dpif_netdev",
+            "flow_add: {ufid} {}, actions:{}",
+            text::masked_key(put.key, put.mask, &()), text::actions(put.actions)
+        );
         if let Some(Share { port, mask }) = owner {
             self.bounds.add(port, ufid, mask);
             self.bounds.tidy(port, |ufid| self.by_ufid.contains_key(&ufid));

@@ -4,11 +4,23 @@
 //! Patches lead from one to another ([`Peer`]): a packet that goes through one is looked up in the other's tables, and
 //! what it changes there is credited there, by one megaflow for the whole way.
 //!
-//! What is done to a switch in here goes through [`Bridges::change`], so that the megaflows of all of them are true when
-//! it returns.
+//! # How a change goes
+//!
+//! What is done to a switch in here goes through [`Bridges::change`]. While it is under way the switch has the others at
+//! hand, so that what went through anybody's megaflows is credited before a flow goes, and all megaflows that can have seen
+//! a change are true when the message behind it is answered. What takes effect with the next run anyhow, as a
+//! configuration of many ports does, goes through [`Bridges::configure`] and is followed once, by [`Bridges::settle`].
+//!
+//! # Invariants
+//!
+//! - A place keeps its number as long as its switch is there. When that goes, so does all that others knew of it: patches,
+//!   states frozen in it, megaflows that led to it. The place is given to another then.
+//! - Recirculation ids of a place are not given out again when another switch takes it, before all others were.
+
+use std::collections::BTreeSet;
 
 use ovs_dpif::{Dpif, PortNo, Resolution, Upcall};
-use ovs_packet::{Instant, OfPort};
+use ovs_packet::Instant;
 
 use super::hooks::Peer;
 use super::ofproto::Ofproto;
@@ -31,36 +43,81 @@ pub const MAX_BRIDGES: usize = LANES as usize;
 ///
 /// let (mut dp, mut bridges) = (Datapath::new(), Bridges::default());
 /// let (a, b) = (bridges.add(Ofproto::new()).unwrap(), bridges.add(Ofproto::new()).unwrap());
-/// bridges.patch(Peer { bridge: a, port: OfPort(9) }, Peer { bridge: b, port: OfPort(9) });
+/// let (one, other) = (Peer { bridge: a, port: OfPort(9) }, Peer { bridge: b, port: OfPort(9) });
+/// bridges.patch(one, other);
 /// bridges.run(&mut dp, Instant::ZERO);
 /// assert_eq!(bridges.get(a).unwrap().port(OfPort(9)).unwrap().name, "patch-9");
+///
+/// bridges.remove(b, &mut dp, Instant::ZERO);
+/// assert_eq!(bridges.get(a).unwrap().hooks().peer(OfPort(9)), None);
+/// assert_eq!(bridges.add(Ofproto::new()), Some(b));
 /// ```
 #[derive(Default, Debug)]
 pub struct Bridges {
     all: Vec<Ofproto>,
+    /// Places whose switch went. There a switch without anything stands.
+    vacant: BTreeSet<usize>,
+    /// What stands in the place of a switch that is being changed.
+    stand_in: Option<Box<Ofproto>>,
+}
+
+/// The others, lent to a switch that is being changed, and its place among them.
+#[derive(Debug)]
+pub(super) struct Family {
+    all: Vec<Ofproto>,
+    at: usize,
 }
 
 impl Bridges {
-    /// Adds a switch that has decided on no packet yet, and says its place. `None` if there are too many.
+    /// Adds a switch that has decided on no packet yet, and says its place: the lowest that is free. `None` if there are
+    /// too many.
     pub fn add(&mut self, mut switch: Ofproto) -> Option<usize> {
+        if !switch.megaflows.is_empty() {
+            return None;
+        }
+        if let Some(place) = self.vacant.pop_first() {
+            let before = self.all.get_mut(place)?;
+            switch.recirc.take_over(&before.recirc);
+            *before = switch;
+            return Some(place);
+        }
         let place = self.all.len();
-        if place >= MAX_BRIDGES || !switch.megaflows.is_empty() {
+        if place >= MAX_BRIDGES {
             return None;
         }
         switch.recirc.set_lane(place as u32);
-        switch.is_placed = true;
         self.all.push(switch);
         Some(place)
     }
 
-    /// A switch.
-    pub fn get(&self, place: usize) -> Option<&Ofproto> {
-        self.all.get(place)
+    /// Removes a switch: its megaflows, after what went through them is credited, and what others had of it. Their megaflows
+    /// are true when this returns.
+    pub fn remove(&mut self, place: usize, dp: &mut dyn Dpif, now: Instant) -> Option<Ofproto> {
+        self.get(place)?;
+        self.world(place).purge(dp, now);
+        let mut gone = std::mem::replace(self.all.get_mut(place)?, Ofproto::vacant());
+        if let Some(seat) = self.all.get_mut(place) {
+            seat.recirc.take_over(&gone.recirc);
+        }
+        gone.recirc = Default::default();
+        self.vacant.insert(place);
+        for b in &mut self.all {
+            let led_there = b.hooks.forget_bridge(place);
+            let waits_there = b.recirc.forget_bridge(place);
+            b.changed |= led_there || waits_there;
+        }
+        self.settle(dp, now);
+        Some(gone)
     }
 
-    /// The switches, in their places.
-    pub fn iter(&self) -> impl Iterator<Item = &Ofproto> {
-        self.all.iter()
+    /// A switch.
+    pub fn get(&self, place: usize) -> Option<&Ofproto> {
+        self.all.get(place).filter(|_| !self.vacant.contains(&place))
+    }
+
+    /// The switches with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Ofproto)> {
+        self.all.iter().enumerate().filter(|(place, _)| !self.vacant.contains(place))
     }
 
     /// The switch that a port of the datapath is one of.
@@ -68,16 +125,45 @@ impl Bridges {
         self.all.iter().position(|b| b.ports.of_datapath(port).is_some())
     }
 
-    /// Makes two ports, which are made if they are not there, the ends of a patch.
+    // Patches.
+
+    /// Makes two ports, which are made if they are not there, the ends of a patch. Takes effect with the next
+    /// [`run`](Self::run) or [`settle`](Self::settle).
     pub fn patch(&mut self, one: Peer, other: Peer) {
         for (end, peer) in [(one, other), (other, one)] {
-            let Some(b) = self.all.get_mut(end.bridge) else { continue };
-            if b.port(end.port).is_none() {
-                b.port_add(super::Port::patch(end.port, format!("patch-{}", end.port)));
+            if self.get(end.bridge).is_some_and(|b| b.port(end.port).is_none()) {
+                self.configure(end.bridge, |b| {
+                    b.port_add(super::Port::patch(end.port, format!("patch-{}", end.port)));
+                });
             }
-            b.hooks_changed(|hooks| hooks.set_peer(end.port, Some(peer)));
+            self.set_peer(end, Some(peer));
         }
     }
+
+    /// Takes a patch apart, of which this is an end: what is sent out of either is dropped. Both ports stay. Takes effect
+    /// with the next [`run`](Self::run) or [`settle`](Self::settle).
+    pub fn unpatch(&mut self, end: Peer) {
+        let peer = self.peer(end);
+        self.set_peer(end, None);
+        if let Some(peer) = peer.filter(|p| self.peer(*p) == Some(end)) {
+            self.set_peer(peer, None);
+        }
+    }
+
+    /// Where a port leads that is an end of a patch.
+    pub fn peer(&self, end: Peer) -> Option<Peer> {
+        self.get(end.bridge)?.hooks().peer(end.port)
+    }
+
+    /// Has a port lead to another, or nowhere; the other does not lead back by that. Takes effect with the next
+    /// [`run`](Self::run) or [`settle`](Self::settle).
+    pub fn set_peer(&mut self, end: Peer, peer: Option<Peer>) {
+        if self.peer(end) != peer && self.get(end.bridge).is_some() {
+            self.configure(end.bridge, |b| b.hooks_changed(|hooks| hooks.set_peer(end.port, peer)));
+        }
+    }
+
+    // Changes.
 
     /// Has `f` do something to a switch, such as obey a message. When this returns, the datapath does as all of them say.
     pub fn change<T>(
@@ -87,18 +173,51 @@ impl Bridges {
         now: Instant,
         f: impl FnOnce(&mut Ofproto, &mut dyn Dpif) -> T,
     ) -> Option<T> {
-        // What went through so far belongs to the flows as they are.
-        for at in 0..self.all.len() {
-            self.world(at).collect(dp, now);
-        }
-        let done = f(self.all.get_mut(place)?, dp);
-        let held = self.all.get_mut(place).map(|b| std::mem::take(&mut b.held)).unwrap_or_default();
-        self.world(place).settle(dp, now);
-        for h in held {
-            self.world(place).packet_out(dp, h.packet, h.in_port, h.metadata.as_deref(), &h.actions, now);
-        }
+        let done = self.lend(place, |b| f(b, dp))?;
+        self.settle(dp, now);
         Some(done)
     }
+
+    /// Has `f` do something to a switch that takes effect with the next [`run`](Self::run) or [`settle`](Self::settle),
+    /// such as add one port of many.
+    pub fn configure<T>(&mut self, place: usize, f: impl FnOnce(&mut Ofproto) -> T) -> Option<T> {
+        self.lend(place, f)
+    }
+
+    /// Has `f` work on a switch that has the others at hand.
+    fn lend<T>(&mut self, place: usize, f: impl FnOnce(&mut Ofproto) -> T) -> Option<T> {
+        self.get(place)?;
+        let seat = self.all.get_mut(place)?;
+        let mut own = self.stand_in.take().unwrap_or_else(|| Box::new(Ofproto::vacant()));
+        std::mem::swap(seat, &mut *own);
+        own.family = Some(Family { all: std::mem::take(&mut self.all), at: place });
+        let done = f(&mut own);
+        self.all = own.family.take().map(|family| family.all).unwrap_or_default();
+        if let Some(seat) = self.all.get_mut(place) {
+            std::mem::swap(seat, &mut *own);
+        }
+        self.stand_in = Some(own);
+        Some(done)
+    }
+
+    /// Makes the datapath do as all switches say, after changes that take effect with the next run.
+    pub fn settle(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        self.world(0).settle(dp, now);
+    }
+
+    /// Reads the datapath's counters, credits what is new, and makes all megaflows true, now.
+    pub fn synchronise(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        self.run(dp, now);
+        self.world(0).collect(dp, now);
+        self.settle(dp, now);
+    }
+
+    /// Removes every megaflow of a switch, after what went through it is credited.
+    pub fn purge(&mut self, place: usize, dp: &mut dyn Dpif, now: Instant) {
+        self.world(place).purge(dp, now);
+    }
+
+    // Work.
 
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
@@ -138,11 +257,28 @@ impl Bridges {
     }
 }
 
-/// A packet that a controller sends while the other switches are out of reach.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) packet: ovs_packet::Packet,
-    pub(super) in_port: OfPort,
-    pub(super) metadata: Option<Box<ovs_packet::Match>>,
-    pub(super) actions: Vec<crate::action::Action>,
+impl Ofproto {
+    /// A switch that is none, in a place that others know by its number.
+    fn vacant() -> Ofproto {
+        let mut none = Ofproto::new();
+        none.is_vacant = true;
+        none
+    }
+
+    /// Has `f` work in the switch's world: those that share the datapath while it is one of them and is being changed, and
+    /// else the switch alone.
+    pub(super) fn in_world<T>(&mut self, f: impl FnOnce(World<'_>) -> T) -> T {
+        let Some(Family { mut all, at }) = self.family.take() else {
+            return f(World { bridges: std::slice::from_mut(self), at: 0 });
+        };
+        if let Some(seat) = all.get_mut(at) {
+            std::mem::swap(seat, self);
+        }
+        let done = f(World { bridges: &mut all, at });
+        if let Some(seat) = all.get_mut(at) {
+            std::mem::swap(seat, self);
+        }
+        self.family = Some(Family { all, at });
+        done
+    }
 }

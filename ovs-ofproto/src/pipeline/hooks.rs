@@ -96,6 +96,19 @@ impl Hooks {
         }
     }
 
+    /// No port leads to a switch any more. Whether one did.
+    pub(super) fn forget_bridge(&mut self, bridge: usize) -> bool {
+        let before = self.peers.len();
+        self.peers.retain(|_, peer| peer.bridge != bridge);
+        self.peers.len() != before
+    }
+
+    /// Forgets what is behind a port.
+    pub(super) fn forget_port(&mut self, port: OfPort) {
+        self.set_peer(port, None);
+        self.set_egress(port, None);
+    }
+
     /// The other end of a port that is one of a patch.
     pub fn peer(&self, port: OfPort) -> Option<Peer> {
         self.peers.get(&port).copied()

@@ -9,7 +9,6 @@ use ovs_dpif::{DpAction, DpFlowStats, SlowPath, Ufid};
 use ovs_packet::key::{SparseKey, SparseMatch};
 use ovs_packet::{EthAddr, FlowKey, Instant};
 
-use super::MAX_IDLE;
 use super::translate::{Dependencies, Effect, Translation};
 
 /// A megaflow that is in the datapath.
@@ -183,7 +182,7 @@ impl FlowLimit {
     }
 
     /// How long a megaflow may be idle where there are so many: hardly at all if there are too many.
-    pub(super) fn max_idle(self, megaflows: usize) -> Duration {
-        if megaflows > self.now { Duration::from_millis(100) } else { MAX_IDLE }
+    pub(super) fn max_idle(self, megaflows: usize, usual: Duration) -> Duration {
+        if megaflows > self.now { Duration::from_millis(100).min(usual) } else { usual }
     }
 }

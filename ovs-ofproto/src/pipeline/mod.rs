@@ -90,6 +90,9 @@ pub const MAX_LOOKUP_DEPTH: usize = 320;
 /// How many actions one translation may come to.
 pub const MAX_STEPS: usize = 1 << 18;
 
+/// How many actions of the datapath one translation may come to.
+pub const MAX_ACTIONS: usize = 1 << 16;
+
 /// How deep actions may nest.
 pub const MAX_NESTING: usize = 16;
 

@@ -145,6 +145,11 @@ impl Port {
         Port::new(number, NOT_OF_DATAPATH, name)
     }
 
+    /// Whether it is none of the datapath's.
+    pub fn is_patch(&self) -> bool {
+        self.datapath == NOT_OF_DATAPATH
+    }
+
     /// Whether packets can leave by it: it has a link, and nobody took it down. What a group's bucket watches.
     pub fn is_up(&self) -> bool {
         self.link_up && !self.config.contains(PortConfig::DOWN)
@@ -202,7 +207,7 @@ impl Ports {
     /// Adds a port, or gives one of the same number a new configuration.
     pub(super) fn insert(&mut self, port: Port) {
         self.remove(port.number);
-        if port.datapath != NOT_OF_DATAPATH {
+        if !port.is_patch() {
             self.by_datapath.insert(port.datapath, port.number);
         }
         self.by_number.insert(port.number, port);

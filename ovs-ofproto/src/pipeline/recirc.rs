@@ -88,6 +88,19 @@ impl RecircIds {
         self.lane = lane % LANES;
     }
 
+    /// Goes on where another has stopped, so that what still has its ids meets no others for long.
+    pub(super) fn take_over(&mut self, other: &RecircIds) {
+        (self.lane, self.last) = (other.lane, other.last);
+    }
+
+    /// Forgets the states that a switch would go on with. Whether there were any.
+    pub(super) fn forget_bridge(&mut self, bridge: usize) -> bool {
+        let before = self.by_id.len();
+        self.by_id.retain(|_, state| state.bridge != bridge);
+        self.by_state.retain(|state, _| state.bridge != bridge);
+        self.by_id.len() != before
+    }
+
     /// The id of a state. `None` if there are too many.
     pub(super) fn freeze(&mut self, state: Frozen) -> Option<u32> {
         if let Some(id) = self.by_state.get(&state) {

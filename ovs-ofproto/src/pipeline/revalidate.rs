@@ -79,12 +79,12 @@ fn met(m: &Megaflow, bridge: usize, rules: &HashSet<RuleId>) -> bool {
 impl Ofproto {
     /// Does what time or changes ask for: reads counters, ends what is over, makes megaflows true again.
     pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.world().run(dp, now);
+        self.in_world(|mut world| world.run(dp, now));
     }
 
     /// Makes megaflows true after changes that are not yet told to the datapath.
     pub(super) fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.world().settle(dp, now);
+        self.in_world(|mut world| world.settle(dp, now));
     }
 
     /// Whether there is something that megaflows may not be true to.
@@ -96,19 +96,17 @@ impl Ofproto {
 
     /// Reads the datapath's counters and credits what is new.
     pub(super) fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.world().collect(dp, now);
+        self.in_world(|mut world| world.collect(dp, now));
     }
 
     /// Credits what went through so far to rules that are about to go, so that it is theirs when they do.
     pub(super) fn credit_before(&mut self, dp: &mut dyn Dpif, log: &Log, now: Instant) {
-        self.world().credit_before(dp, log, now);
+        self.in_world(|mut world| world.credit_before(dp, log, now));
     }
 
     /// Removes every megaflow, after what went through it is credited.
     pub fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        let all: Vec<_> = self.megaflows.iter().map(|(ufid, _)| ufid).collect();
-        let mut world = self.world();
-        all.into_iter().for_each(|ufid| world.uninstall(dp, ufid, now));
+        self.in_world(|mut world| world.purge(dp, now));
     }
 
     /// Reads the datapath's counters, credits what is new, and makes all megaflows true, now.
@@ -116,6 +114,20 @@ impl Ofproto {
         self.run(dp, now);
         self.collect(dp, now);
         self.revalidate(dp, now);
+    }
+
+    /// Ends flows whose time is over, and forgets states that nothing goes on with.
+    fn end_what_is_over(&mut self, now: Instant) {
+        let mut log = Log::default();
+        self.tables.expire(now, &mut log);
+        self.commit(log, None, now);
+        self.next_stats = now + STATS_INTERVAL;
+        let mut used = HashSet::new();
+        for (_, m) in self.megaflows.iter() {
+            used.insert(FlowKey::from(&m.key).recirc_id.get());
+            recirculations(&m.actions, &mut used);
+        }
+        self.recirc.collect(&used);
     }
 
     /// Takes note of how long it took, on whatever clock, to go through all megaflows: there may be as many as can be
@@ -128,30 +140,24 @@ impl Ofproto {
 
 impl World<'_> {
     pub(super) fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        if let Some(own) = self.own() {
-            own.run_connections(now);
-            own.run_stand_in(now);
+        for b in self.bridges.iter_mut() {
+            b.run_connections(now);
+            b.run_stand_in(now);
         }
-        let due =
-            self.own().is_some_and(|own| now >= own.next_stats || own.tables.next_expiry().is_some_and(|at| at <= now));
-        if due {
+        let is_due = |b: &Ofproto| now >= b.next_stats || b.tables.next_expiry().is_some_and(|at| at <= now);
+        if self.bridges.iter().any(|b| !b.is_vacant && is_due(b)) {
             self.collect(dp, now);
-            self.drop_idle(dp, now);
-            let Some(own) = self.own() else { return };
-            let mut log = Log::default();
-            own.tables.expire(now, &mut log);
-            own.commit(log, None, now);
-            own.next_stats = now + STATS_INTERVAL;
-            let mut used = HashSet::new();
-            for (_, m) in own.megaflows.iter() {
-                used.insert(FlowKey::from(&m.key).recirc_id.get());
-                recirculations(&m.actions, &mut used);
+            let home = self.at;
+            for at in 0..self.bridges.len() {
+                self.at = at;
+                self.drop_idle(dp, now);
+                self.own().into_iter().for_each(|own| own.end_what_is_over(now));
             }
-            own.recirc.collect(&used);
+            self.at = home;
         }
-        if let Some(own) = self.own() {
-            own.macs.expire(now);
-            own.snooping.iter_mut().for_each(|s| s.expire(now));
+        for b in self.bridges.iter_mut() {
+            b.macs.expire(now);
+            b.snooping.iter_mut().for_each(|s| s.expire(now));
         }
         self.settle(dp, now);
     }
@@ -222,6 +228,11 @@ impl World<'_> {
         }
     }
 
+    pub(super) fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let all: Vec<_> = self.own().into_iter().flat_map(|own| own.megaflows.iter()).map(|(ufid, _)| ufid).collect();
+        all.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
+    }
+
     fn uninstall(&mut self, dp: &mut dyn Dpif, ufid: Ufid, now: Instant) {
         if let Ok(flow) = dp.flow_del(ufid) {
             self.credit_megaflow(ufid, flow.stats, now);
@@ -231,7 +242,7 @@ impl World<'_> {
 
     fn drop_idle(&mut self, dp: &mut dyn Dpif, now: Instant) {
         let Some(own) = self.own() else { return };
-        let max_idle = own.flow_limit.max_idle(own.megaflows.len());
+        let max_idle = own.flow_limit.max_idle(own.megaflows.len(), own.max_idle);
         let idle = |m: &Megaflow| now - m.used() >= max_idle;
         let idle: Vec<_> = own.megaflows.iter().filter(|(_, m)| idle(m)).map(|(ufid, _)| ufid).collect();
         idle.into_iter().for_each(|ufid| self.uninstall(dp, ufid, now));
@@ -241,21 +252,26 @@ impl World<'_> {
 
     pub(super) fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
         let mut news = Vec::new();
-        let Some(own) = self.own() else { return };
+        let bridges = &*self.bridges;
         let dumped = dp.flow_stats(&mut |ufid, stats| {
-            let known = own.megaflows.get(ufid);
-            if known.is_some_and(|m| m.credited.packets != stats.packets || m.credited.used != stats.used) {
-                news.push((ufid, stats));
+            let known = bridges.iter().enumerate().find_map(|(at, b)| Some((at, b.megaflows.get(ufid)?)));
+            if let Some((at, m)) = known
+                && (m.credited.packets != stats.packets || m.credited.used != stats.used)
+            {
+                news.push((at, ufid, stats));
             }
         });
         if let Err(e) = dumped {
             // What is missing is credited the next time.
             tracing::warn!(error = %e, "counters of the datapath not read to the end");
         }
-        news.sort_unstable_by_key(|(ufid, _)| *ufid);
-        for (ufid, stats) in news {
+        news.sort_unstable_by_key(|(at, ufid, _)| (*at, *ufid));
+        let home = self.at;
+        for (at, ufid, stats) in news {
+            self.at = at;
             self.credit_megaflow(ufid, stats, now);
         }
+        self.at = home;
     }
 
     pub(super) fn credit_before(&mut self, dp: &mut dyn Dpif, log: &Log, now: Instant) {
@@ -298,7 +314,7 @@ impl World<'_> {
     /// Credits packets with what they change.
     pub(super) fn credit(&mut self, effects: &[(usize, Effect)], packets: u64, bytes: u64, flags: u16, used: Instant) {
         for (bridge, effect) in effects {
-            let Some(b) = self.bridges.get_mut(*bridge) else { continue };
+            let Some(b) = self.bridges.get_mut(*bridge).filter(|b| !b.is_vacant) else { continue };
             match effect {
                 Effect::Rule(id) => b.tables.credit(*id, packets, bytes, used),
                 Effect::Table { table, matched } => {
@@ -325,6 +341,15 @@ impl World<'_> {
                     if flags & TCP_ENDS != 0 {
                         b.tables.reduce_timeouts(*rule, *idle, *hard);
                     }
+                }
+                Effect::Bucket { group, bucket } => b.groups.credit_bucket(*group, *bucket, packets, bytes),
+                Effect::Sent { port } => {
+                    let seen = b.patched.entry(*port).or_default();
+                    (seen.tx_packets, seen.tx_bytes) = (seen.tx_packets + packets, seen.tx_bytes + bytes);
+                }
+                Effect::Received { port } => {
+                    let seen = b.patched.entry(*port).or_default();
+                    (seen.rx_packets, seen.rx_bytes) = (seen.rx_packets + packets, seen.rx_bytes + bytes);
                 }
                 Effect::Group { group, bucket } => {
                     b.groups.credit(*group, packets, bytes);

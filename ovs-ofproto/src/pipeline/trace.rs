@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
-use ovs_dpif::{DpAction, DropReason, text};
+use ovs_dpif::{DpAction, DropReason, SlowPath, text};
 use ovs_packet::Match;
 
 /// What a line of a trace tells of.
@@ -83,6 +83,8 @@ pub struct Pass {
     pub megaflow: Match,
     /// What the datapath does.
     pub actions: Vec<DpAction>,
+    /// Whether each packet has to come up, and why.
+    pub slow: SlowPath,
     /// A limit that was hit.
     pub failed: Option<DropReason>,
 }
@@ -130,9 +132,38 @@ impl fmt::Display for Pass {
         writeln!(f, "Megaflow: {}", self.megaflow)?;
         writeln!(f, "Datapath actions: {}", text::actions(&self.actions))?;
         match self.failed {
-            Some(reason) => writeln!(f, "Translation failed ({reason}), packet is dropped."),
-            None => Ok(()),
+            Some(reason) => return writeln!(f, "Translation failed ({}), packet is dropped.", failure(reason)),
+            None if self.slow.is_empty() => return Ok(()),
+            None => writeln!(f, "This flow is handled by the userspace slow path because it:")?,
         }
+        let reasons = EXPLANATIONS.iter().filter(|(why, _)| self.slow.contains(*why));
+        reasons.into_iter().try_for_each(|(_, text)| writeln!(f, "  - {text}."))
+    }
+}
+
+/// What upstream says of why packets come up.
+const EXPLANATIONS: [(SlowPath, &str); 7] = [
+    (SlowPath::CFM, "Consists of CFM packets"),
+    (SlowPath::BFD, "Consists of BFD packets"),
+    (SlowPath::LACP, "Consists of LACP packets"),
+    (SlowPath::STP, "Consists of STP packets"),
+    (SlowPath::LLDP, "Consists of LLDP packets"),
+    (SlowPath::ACTION, "Uses action(s) not supported by datapath"),
+    (SlowPath::MATCH, "Datapath can't match specifically enough"),
+];
+
+/// What upstream says of limits that are hit.
+fn failure(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::TooDeep => "Recursion too deep",
+        DropReason::TooManyResubmits => "Too many resubmits",
+        DropReason::StackTooDeep => "Stack too deep",
+        DropReason::UnknownRecirculation | DropReason::NoRecirculation => "No recirculation context",
+        DropReason::TooManyLabels => "Too many MPLS labels",
+        DropReason::TunnelMetadata => "Invalid tunnel metadata",
+        DropReason::UnsupportedPacketType => "Unsupported packet type",
+        DropReason::ForwardingDisabled => "Forwarding is disabled",
+        other => other.text(),
     }
 }
 
@@ -206,15 +237,22 @@ pub(super) struct Tracer {
     /// Lists of lines, each of which belongs to the last line of the one before.
     open: Vec<Vec<Node>>,
     resumes: Vec<u32>,
+    /// There is a packet, which controllers hear of.
+    pub(super) has_packet: bool,
 }
 
 impl Default for Tracer {
     fn default() -> Self {
-        Tracer { open: vec![Vec::new()], resumes: Vec::new() }
+        Tracer { open: vec![Vec::new()], resumes: Vec::new(), has_packet: false }
     }
 }
 
 impl Tracer {
+    /// A tracer of a packet, or of one in words alone.
+    pub(super) fn of(has_packet: bool) -> Tracer {
+        Tracer { has_packet, ..Tracer::default() }
+    }
+
     pub(super) fn add(&mut self, kind: Kind, text: String) {
         if let Some(list) = self.open.last_mut() {
             list.push(Node { kind, text, children: Vec::new() });
@@ -281,6 +319,7 @@ mod tests {
             last: None,
             megaflow: Match::ANY,
             actions: Vec::new(),
+            slow: SlowPath::empty(),
             failed: None,
         };
         let lines = "Flow: \n\nbridge(\"br0\")\n-------------\n 0. priority 0\n    resubmit(,1)\n     1. No match.\n            drop\n    output:2\n     -> a \"word\"\n\nFinal flow: unchanged\nMegaflow: \nDatapath actions: drop\n";

@@ -27,7 +27,7 @@ const MAX_PASSES: usize = 64;
 /// let (datapath, mut switch) = (Datapath::new(), Ofproto::new());
 /// let request = TraceRequest::flow(&"in_port=1,icmp".parse().unwrap());
 /// let trace = switch.trace(&datapath, &request);
-/// assert!(trace.to_string().contains("the ingress port is unknown"));
+/// assert!(trace.to_string().contains("No match."));
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -85,13 +85,13 @@ impl Ofproto {
 
     /// What would become of a packet (`ofproto/trace`). Nothing changes by it.
     pub fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
-        self.world().trace(dp, request)
+        self.in_world(|mut world| world.trace(dp, request))
     }
 
     /// The same, and what the packet teaches is learnt: where its sender is, flows of `learn`, who listens to which group
     /// address, that a connection ended. Nothing is counted, and the packet goes nowhere.
     pub fn trace_and_learn(&mut self, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
-        self.world().trace_and_learn(dp, request, now)
+        self.in_world(|mut world| world.trace_and_learn(dp, request, now))
     }
 }
 
@@ -134,11 +134,12 @@ impl World<'_> {
         while let Some(next) = queue.pop_front()
             && trace.passes.len() < MAX_PASSES
         {
-            let tracer = Some(Tracer::default());
+            let tracer = Some(Tracer::of(request.packet.is_some()));
             let outcome = match &request.actions {
                 Some(actions) if next.resumed.is_none() => {
                     self.translate_actions(dp, &next.key, in_port, actions, tracer)
                 }
+                _ if next.resumed.is_none() && port == u32::MAX => self.translate_from(dp, &next.key, in_port, tracer),
                 _ => self.translate(dp, &next.key, tracer),
             };
             let Some(outcome) = outcome else { break };
@@ -177,6 +178,7 @@ impl World<'_> {
                 nodes,
                 megaflow,
                 actions: t.actions,
+                slow: t.slow,
                 failed,
             });
         }

@@ -5,16 +5,15 @@
 
 use ovs_dpif::{Cookie, DpAction, DpFlowStats, Dpif, PortNo, Resolution, SlowPath, Upcall, UpcallKind, Userspace};
 use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::FlowMask;
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
-use super::bridges::Held;
 use super::megaflow::Megaflow;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
 use super::trace::Tracer;
-use super::translate::{BridgeView, Outcome, Report, View, translate, translate_actions};
+use super::translate::{BridgeView, Outcome, Report, View, translate, translate_actions, translate_from};
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
 use crate::session::AsyncConfig;
@@ -28,7 +27,7 @@ pub(super) struct World<'a> {
 impl Ofproto {
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
-        self.world().handle_upcall(dp, upcall, now);
+        self.in_world(|mut world| world.handle_upcall(dp, upcall, now));
     }
 
     /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
@@ -47,17 +46,7 @@ impl Ofproto {
         actions: &[Action],
         now: Instant,
     ) {
-        if self.is_placed {
-            let (metadata, actions) = (metadata.cloned().map(Box::new), actions.to_vec());
-            return self.held.push(Held { packet, in_port, metadata, actions });
-        }
-        self.world().packet_out(dp, packet, in_port, metadata, actions, now);
-    }
-
-    /// The switch alone; nothing if it is one of several, who see to it.
-    pub(super) fn world(&mut self) -> World<'_> {
-        let bridges = if self.is_placed { &mut [] } else { std::slice::from_mut(self) };
-        World { bridges, at: 0 }
+        self.in_world(|mut world| world.packet_out(dp, packet, in_port, metadata, actions, now));
     }
 
     pub(super) fn view(&self) -> BridgeView<'_> {
@@ -73,6 +62,7 @@ impl Ofproto {
             tlv: &self.tlv,
             hooks: &self.hooks,
             fragments: self.fragments,
+            is_exact: self.is_exact,
             tells_misses: self.connections.want_misses(),
         }
     }
@@ -101,6 +91,17 @@ impl World<'_> {
 
     pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, tracer: Option<Tracer>) -> Option<Outcome> {
         self.with_view(dp, |view| translate(view, key, tracer))
+    }
+
+    /// The same, of a packet that came in by a port of this number, which is not there.
+    pub(super) fn translate_from(
+        &mut self,
+        dp: &dyn Dpif,
+        key: &FlowKey,
+        in_port: OfPort,
+        tracer: Option<Tracer>,
+    ) -> Option<Outcome> {
+        self.with_view(dp, |view| translate_from(view, key, in_port, tracer))
     }
 
     pub(super) fn translate_actions(
@@ -265,6 +266,10 @@ impl World<'_> {
     /// if it means nothing any more.
     pub(super) fn resume(&mut self, dp: &mut dyn Dpif, mut packet: Packet, token: &[u8], now: Instant) -> bool {
         let Ok(id) = token.try_into().map(u32::from_be_bytes) else { return false };
+        // A packet that came by a patch waits where it came in first.
+        let home = self.bridges.iter().position(|b| b.recirc.thaw(id).is_some());
+        let Some(home) = home else { return false };
+        self.at = home;
         let Some(state) = self.own().and_then(|own| own.recirc.thaw(id)) else { return false };
         let ports = self.bridges.get(state.bridge).map(|b| &b.ports);
         packet.meta.in_port = ports.and_then(|p| p.get(state.in_port.0)).map_or(u32::MAX, |p| p.datapath.0);
@@ -286,7 +291,7 @@ impl Ofproto {
     /// Goes on with a packet that waits for a controller (`NXT_RESUME`): `token` is what its packet-in gave for its
     /// continuation. False if it means nothing any more.
     pub fn resume(&mut self, dp: &mut dyn Dpif, packet: Packet, token: &[u8], now: Instant) -> bool {
-        self.world().resume(dp, packet, token, now)
+        self.in_world(|mut world| world.resume(dp, packet, token, now))
     }
 }
 
@@ -310,6 +315,14 @@ fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: boo
     if conntracked {
         let mask = FlowMask::of(&[FieldId::CtState, FieldId::CtZone, FieldId::CtMark, FieldId::CtLabel]);
         all.assign(key, &mask);
+        if key.ct_state != 0 {
+            // What connection it is of is told in the terms of its network layer.
+            all.eth_type = key.eth_type;
+        }
+        if Prereq::Ct.holds(key) && key.ct_nw_proto != 0 {
+            use FieldId::{CtIpv6Dst, CtIpv6Src, CtNwDst, CtNwProto, CtNwSrc, CtTpDst, CtTpSrc};
+            all.assign(key, &FlowMask::of(&[CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst]));
+        }
     }
     all.pkt_mark = key.pkt_mark;
     let mut m = Match::ANY;

@@ -2,12 +2,11 @@
 
 use ovs_db::json::Json;
 use ovs_db::unixctl::{Format, Reply};
-use ovs_ofproto::pipeline::{ListenerProtocol, MacTable, MdbEntry};
+use ovs_ofproto::pipeline::{ListenerProtocol, MacTable, MdbEntry, Ofproto};
 use ovs_packet::{EthAddr, Instant, OfPort};
 
 use super::{ANY, Call, Command, command, error, text};
 use crate::server::Server;
-use crate::vswitch::Bridge;
 
 pub(super) const COMMANDS: &[Command] = &[
     command("bridge/dump-flows", "[--offload-stats] bridge", 1, 2, dump_flows),
@@ -44,9 +43,9 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         return error("Unknown option");
     }
     let now = server.clock.now();
-    server.switch.with_bridge(name, |b, dp| b.revalidate(dp, now));
-    let Some(bridge) = server.switch.bridge(name) else { return error("Unknown bridge") };
-    text(bridge.flows().map(|f| format!("{}\n", flow_line(&f, now))).collect::<String>())
+    server.switch.revalidate(now);
+    let Some(of) = server.switch.ofproto(name) else { return error("Unknown bridge") };
+    text(of.flows().map(|f| format!("{}\n", flow_line(&f, now))).collect::<String>())
 }
 
 fn flow_line(flow: &ovs_ofproto::pipeline::Flow, now: Instant) -> String {
@@ -72,12 +71,13 @@ fn reconnect(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 }
 
 fn fdb_flush(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
     let names: Vec<String> = match call.argument(0) {
         Some(name) => vec![name.to_string()],
         None => server.switch.bridges().map(|b| b.name().to_string()).collect(),
     };
     for name in names {
-        if server.switch.with_bridge(&name, |b, _| b.flush_macs()).is_none() {
+        if server.switch.with_ofproto(&name, now, |of, _| of.flush_macs()).is_none() {
             return error(NO_BRIDGE);
         }
     }
@@ -93,7 +93,7 @@ struct Station {
     age: u64,
 }
 
-/// The stations of a table, the one that was seen last at the end.
+/// The stations of a table: those that were learnt, the one that was seen last at the end of them, and the static ones.
 fn stations(macs: &MacTable, now: Instant) -> Vec<Station> {
     let mut all: Vec<Station> = macs
         .iter(now)
@@ -105,7 +105,7 @@ fn stations(macs: &MacTable, now: Instant) -> Vec<Station> {
             age: e.age.as_secs(),
         })
         .collect();
-    all.sort_by_key(|s| std::cmp::Reverse(s.age));
+    all.sort_by_key(|s| (s.is_static, std::cmp::Reverse(s.age)));
     all
 }
 
@@ -119,40 +119,39 @@ fn fdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         [] => server.switch.bridges().map(|b| b.name().to_string()).collect(),
         some => some.iter().map(|n| n.to_string()).collect(),
     };
+    server.switch.revalidate(now);
+    let mut bridges: Vec<&Ofproto> = Vec::new();
     for name in &names {
-        if server.switch.with_bridge(name, |b, dp| b.revalidate(dp, now)).is_none() {
-            return error(NO_BRIDGE);
+        match server.switch.ofproto(name) {
+            Some(bridge) => bridges.push(bridge),
+            None => return error(format!("{NO_BRIDGE} {name}")),
         }
     }
-    let bridges: Vec<&Bridge> = names.iter().filter_map(|n| server.switch.bridge(n)).collect();
     if call.format == Format::Json {
         let tables = bridges.iter().map(|b| {
             let rows = stations(b.macs(), now).into_iter().map(|s| {
+                let age = match s.is_static {
+                    true => ("static", Json::Bool(true)),
+                    false => ("age", Json::Integer(i64::try_from(s.age).unwrap_or(i64::MAX))),
+                };
                 Json::object([
-                    ("port", Json::string(port_word(s.port))),
+                    age,
+                    ("port", Json::Integer(s.port.to_16().unwrap_or(u16::MAX).into())),
                     ("vlan", Json::Integer(s.vlan.into())),
                     ("mac", Json::string(s.address)),
-                    ("age", Json::Integer(i64::try_from(s.age).unwrap_or(i64::MAX))),
                 ])
             });
             (b.name(), Json::Array(rows.collect()))
         });
-        // One bridge that was asked for by name is its table alone.
-        return Some(Reply::Json(match bridges.as_slice() {
-            [_] if call.arguments.len() == 1 => {
-                let mut tables = tables;
-                tables.next().map_or(Json::Null, |(_, rows)| rows)
-            }
-            _ => Json::object(tables),
-        }));
+        return Some(Reply::Json(Json::object(tables)));
     }
     let width = bridges.iter().map(|b| b.name().len()).max().unwrap_or(0).max("bridge".len());
-    let is_many = call.arguments.len() != 1;
+    let is_many = bridges.len() > 1;
     let mut shown = String::new();
     if is_many {
-        shown += &format!(" {:<width$}", "bridge");
+        shown += &format!(" {:<width$} ", "Bridge");
     }
-    shown += " port  VLAN  MAC                Age\n";
+    shown += " Port  VLAN  MAC                Age\n";
     for bridge in bridges {
         let rows = stations(bridge.macs(), now);
         if is_many && rows.is_empty() {
@@ -160,7 +159,7 @@ fn fdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         }
         for (at, s) in rows.iter().enumerate() {
             if is_many {
-                shown += &format!(" {:<width$}", if at == 0 { bridge.name() } else { "" });
+                shown += &format!(" {:<width$} ", if at == 0 { bridge.name() } else { "" });
             }
             let age = if s.is_static { "static".to_string() } else { format!("{:>3}", s.age) };
             shown += &format!("{:>5}  {:>4}  {}  {age}\n", port_word(s.port), s.vlan, s.address);
@@ -171,8 +170,10 @@ fn fdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 
 fn fdb_stats(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let name = call.argument(0)?;
-    let Some(bridge) = server.switch.bridge(name) else { return error(NO_BRIDGE) };
-    let macs = bridge.macs();
+    let Some((bridge, of)) = server.switch.bridge(name).zip(server.switch.ofproto(name)) else {
+        return error(NO_BRIDGE);
+    };
+    let macs = of.macs();
     let fixed = macs.iter(server.clock.now()).filter(|e| e.is_static).count();
     let limit = bridge.mac_limit();
     let seen = macs.stats();
@@ -198,8 +199,9 @@ fn chosen(server: &Server, name: Option<&str>) -> Vec<String> {
 }
 
 fn fdb_stats_clear(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
     for name in chosen(server, call.argument(0)) {
-        if server.switch.with_bridge(&name, |b, _| b.macs_mut().clear_stats()).is_none() {
+        if server.switch.with_ofproto(&name, now, |of, _| of.macs_mut().clear_stats()).is_none() {
             return error(NO_BRIDGE);
         }
     }
@@ -214,26 +216,36 @@ fn station(vlan: &str, mac: &str) -> Result<(u16, EthAddr), String> {
 }
 
 fn fdb_add(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
     let [name, port, vlan, mac] = call.arguments.as_slice() else { return error(NO_BRIDGE) };
     let Some(bridge) = server.switch.bridge(name) else { return error(NO_BRIDGE) };
     let by_number = || bridge.ports().find(|p| port.parse() == Ok(p.number));
     let Some(number) = bridge.port(port).or_else(by_number).map(|p| p.number) else { return error("no such port") };
     match station(vlan, mac) {
         Ok((vlan, mac)) => {
-            server.switch.with_bridge(name, |b, _| b.macs_mut().add_static(vlan, mac, number));
-            text("")
+            let before = server.switch.with_ofproto(name, now, |of, _| {
+                let before = of.macs().iter(now).find(|e| (e.vlan, e.address) == (vlan, mac));
+                of.macs_mut().add_static(vlan, mac, number);
+                before
+            });
+            let changed = before.flatten().filter(|e| !e.is_static || e.port != number);
+            text(changed.map_or(String::new(), |e| {
+                let kind = if e.is_static { "static" } else { "dynamic" };
+                format!("Overriding already existing {kind} entry on {}\n", port_word(e.port))
+            }))
         }
         Err(why) => error(why),
     }
 }
 
 fn fdb_del(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
     let [name, vlan, mac] = call.arguments.as_slice() else { return error(NO_BRIDGE) };
     let (vlan, mac) = match station(vlan, mac) {
         Ok(station) => station,
         Err(why) => return error(why),
     };
-    match server.switch.with_bridge(name, |b, _| b.macs_mut().remove(vlan, mac)) {
+    match server.switch.with_ofproto(name, now, |of, _| of.macs_mut().remove(vlan, mac)) {
         None => error(NO_BRIDGE),
         Some(false) => error("MAC entry not found"),
         Some(true) => text(""),
@@ -241,8 +253,9 @@ fn fdb_del(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 }
 
 fn mdb_flush(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
     for name in chosen(server, call.argument(0)) {
-        let flushed = server.switch.with_bridge(&name, |b, _| b.snooping_mut().map(|s| s.flush()));
+        let flushed = server.switch.with_ofproto(&name, now, |of, _| of.snooping_mut().map(|s| s.flush()));
         match flushed {
             None => return error(NO_BRIDGE),
             Some(None) if call.argument(0).is_some() => return error("multicast snooping is disabled"),
@@ -268,8 +281,9 @@ const UNKNOWN: &str = "UNKNOWN";
 
 fn mdb_show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let now = server.clock.now();
-    let entries =
-        server.switch.with_bridge(call.argument(0)?, |b, _| b.snooping_mut().map(|s| s.iter(now).collect::<Vec<_>>()));
+    let entries = server
+        .switch
+        .with_ofproto(call.argument(0)?, now, |of, _| of.snooping_mut().map(|s| s.iter(now).collect::<Vec<_>>()));
     let entries = match entries {
         None => return error(NO_BRIDGE),
         Some(None) => return error("multicast snooping is disabled"),

@@ -1,23 +1,24 @@
 //! Commands about datapaths: what they are, and their megaflows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ovs_db::json::Json;
 use ovs_db::unixctl::{Format, Reply};
 use ovs_dpif::text::{self as words, PortNames};
-use ovs_dpif::{DpFlow, Dpif, Features};
+use ovs_dpif::{DpFlow, Dpif, Features, PortNo};
 use ovs_packet::key::FlowMask;
 use ovs_packet::{FlowKey, Instant};
 
 use super::{ANY, Call, Command, command, error, hidden, text};
 use crate::server::Server;
-use crate::vswitch::Bridge;
 
 pub(super) const COMMANDS: &[Command] = &[
     command("dpif/show", "", 0, 0, show),
     command("dpif/dump-dps", "", 0, 0, dump_dps),
     command("dpif/show-dp-features", "bridge", 1, 1, features),
     command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
+    command("upcall/disable-megaflows", "", 0, 0, |server, _| set_exact(server, true)),
+    command("upcall/enable-megaflows", "", 0, 0, |server, _| set_exact(server, false)),
     command("upcall/show", "", 0, 0, upcall_show),
     command("revalidator/wait", "", 0, 0, revalidate),
     command("revalidator/purge", "", 0, 0, purge),
@@ -58,8 +59,8 @@ fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         for bridge in server.switch.bridges().filter(|b| b.datapath_type() == dp.kind()) {
             shown += &format!("  {}:\n", bridge.name());
             let mut ports = Vec::new();
-            for port in bridge.ports().filter(|p| there.contains(&p.name)) {
-                let number = if port.kind == "patch" { "none".to_string() } else { port.datapath.to_string() };
+            for port in bridge.ports().filter(|p| p.datapath.is_none() || there.contains(&p.name)) {
+                let number = port.datapath.map_or("none".to_string(), |n| n.to_string());
                 let of_port = port.number.to_16().unwrap_or(u16::MAX);
                 let options: Vec<(String, String)> = shown_options(port);
                 let listed: Vec<String> = options.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -103,7 +104,7 @@ fn dump_dps(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
 }
 
 fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let Some(Some(f)) = call.argument(0).map(|name| server.switch.with_bridge(name, |_, dp| dp.features())) else {
+    let Some(Some(f)) = call.argument(0).map(|name| datapath_of(server, name).map(|dp| dp.features())) else {
         return error("no such bridge");
     };
     let Features {
@@ -178,14 +179,26 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let dump = Dump::of(&call.arguments);
     let now = server.clock.now();
     let [name] = dump.rest.as_slice() else { return error("no such bridge") };
-    let is_own =
-        |bridge: &Bridge, flow: &DpFlow| bridge.ports().any(|p| p.datapath.0 == FlowKey::from(&flow.key).in_port.get());
-    let written = server.switch.with_bridge(name, |bridge, dp| dump.write(dp, |f| is_own(bridge, f), now));
-    match written {
-        Some(Ok(shown)) => text(shown),
-        Some(Err(e)) => error(format!("dpif/dump_flows failed: {e}")),
-        None => error("no such bridge"),
+    let Some((bridge, dp)) = server.switch.bridge(name).zip(datapath_of(server, name)) else {
+        return error("no such bridge");
+    };
+    let own: BTreeSet<PortNo> = bridge.ports().filter_map(|p| p.datapath).collect();
+    let is_own = |flow: &DpFlow| own.contains(&PortNo(FlowKey::from(&flow.key).in_port.get()));
+    match dump.write(dp, is_own, now) {
+        Ok(shown) => text(shown),
+        Err(e) => error(format!("dpif/dump_flows failed: {e}")),
     }
+}
+
+/// The datapath that a bridge has its ports in.
+fn datapath_of<'s>(server: &'s Server, bridge: &str) -> Option<&'s dyn Dpif> {
+    let kind = server.switch.bridge(bridge)?.datapath_type();
+    server.switch.datapaths().find(|d| d.kind() == kind).map(|d| d.dpif())
+}
+
+fn set_exact(server: &mut Server, is_exact: bool) -> Option<Reply> {
+    server.switch.set_exact(is_exact, server.clock.now());
+    text(if is_exact { "megaflows disabled\n" } else { "megaflows enabled\n" })
 }
 
 fn upcall_show(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
@@ -199,18 +212,12 @@ fn upcall_show(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
 
 fn revalidate(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
     let now = server.clock.now();
-    let names: Vec<String> = server.switch.bridges().map(|b| b.name().to_string()).collect();
-    for name in names {
-        server.switch.with_bridge(&name, |b, dp| b.revalidate(dp, now));
-    }
+    server.switch.revalidate(now);
     text("")
 }
 
 fn purge(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
     let now = server.clock.now();
-    let names: Vec<String> = server.switch.bridges().map(|b| b.name().to_string()).collect();
-    for name in names {
-        server.switch.with_bridge(&name, |b, dp| b.purge(dp, now));
-    }
+    server.switch.purge(now);
     text("")
 }

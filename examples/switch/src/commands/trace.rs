@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ovs_db::unixctl::{Format, Reply};
-use ovs_dpif::text as words;
+use ovs_dpif::{PortNo, text as words};
 use ovs_ofproto::FlowModCommand;
 use ovs_ofproto::pipeline::TraceRequest;
 use ovs_ofproto::text::Parser;
@@ -88,7 +88,7 @@ fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
     }
     let (bridge, key) = match asked.words.as_slice() {
         [name, flow] => match server.switch.bridge(name) {
-            Some(bridge) => (bridge, openflow_key(bridge, flow)?),
+            Some(bridge) => (bridge, openflow_key(server, bridge, flow)?),
             None if server.switch.datapath(name).is_some() => datapath_key(server, flow)?,
             None => return Err("Unknown bridge".to_string()),
         },
@@ -108,10 +108,7 @@ fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
     let request = request.with_ct_next(asked.ct_next);
     let now = server.clock.now();
     // A packet in words alone teaches nothing.
-    let trace = server.switch.with_bridge(&name, |b, dp| match request.packet {
-        Some(_) => b.trace_and_learn(dp, &request, now),
-        None => b.trace(dp, &request),
-    });
+    let trace = server.switch.trace(&name, &request, request.packet.is_some(), now);
     let trace = trace.ok_or("Unknown bridge")?;
     Ok(match call.format {
         Format::Json => match ovs_db::json::parse(trace.to_json().as_bytes()) {
@@ -123,18 +120,25 @@ fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
 }
 
 /// A packet in the words of OpenFlow.
-fn openflow_key(bridge: &Bridge, flow: &str) -> Result<FlowKey, String> {
+fn openflow_key(server: &Server, bridge: &Bridge, flow: &str) -> Result<FlowKey, String> {
     let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
     let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
     let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
-    bridge.key_of(&parsed.matching)
+    let of = server.switch.ofproto(bridge.name()).ok_or("Unknown bridge")?;
+    let mut key = of.key_of(&parsed.matching).map_err(|e| e.to_string())?;
+    if key.in_port == 0 {
+        // What comes in by no port that is named.
+        key.in_port = OfPort::ANY.0.into();
+    }
+    Ok(key)
 }
 
 /// A packet in the words of a datapath, and the bridge that it comes to.
 fn datapath_key<'s>(server: &'s Server, flow: &str) -> Result<(&'s Bridge, FlowKey), String> {
     let (mut key, _) = words::parse_key(flow, &()).map_err(|e| e.to_string())?;
     let number = key.in_port.get();
-    let found = server.switch.bridges().find_map(|b| Some((b, b.ports().find(|p| p.datapath.0 == number)?)));
+    let found =
+        server.switch.bridges().find_map(|b| Some((b, b.ports().find(|p| p.datapath == Some(PortNo(number)))?)));
     let (bridge, port) = found.ok_or("Invalid datapath flow")?;
     key.in_port = port.number.0.into();
     Ok((bridge, key))

@@ -146,7 +146,7 @@ impl OpenFlow {
     pub fn controller(&self, switch: &Vswitch, bridge: &str, target: &str, now: Instant) -> Option<ControllerStatus> {
         let service = self.services.get(bridge)?;
         let connection = service.connections.iter().find(|c| c.target.as_deref() == Some(target))?;
-        let role = connection.id.zip(switch.bridge(bridge)).map(|(id, b)| b.role(id));
+        let role = connection.id.zip(switch.ofproto(bridge)).map(|(id, of)| of.role(id));
         Some(status(connection, role, now))
     }
 
@@ -164,12 +164,12 @@ impl OpenFlow {
             service.accept(now);
             more |= service.serve(name, switch, now);
             for c in service.gone.drain(..) {
-                switch.with_bridge(name, |b, _| b.disconnect(c));
+                switch.with_ofproto(name, now, |of, _| of.disconnect(c));
             }
             service.connections.retain_mut(|c| {
                 let stays = c.target.is_some() || c.driver.session().is_alive();
                 if !stays {
-                    c.leave(name, switch);
+                    c.leave(name, switch, now);
                 }
                 stays
             });
@@ -412,7 +412,7 @@ impl Service {
 impl Connection {
     /// Whether the bridge looks at what comes now.
     fn takes_input(&self, bridge: &str, switch: &Vswitch) -> bool {
-        self.id.is_none_or(|id| switch.bridge(bridge).is_some_and(|b| b.wants_input(id)))
+        self.id.is_none_or(|id| switch.ofproto(bridge).is_some_and(|of| of.wants_input(id)))
     }
 
     fn handle(
@@ -427,7 +427,7 @@ impl Connection {
             SessionEvent::Message(frame) => {
                 let Some(id) = self.id else { return };
                 log(&self.name, "received", frame.bytes());
-                let obeyed = switch.with_bridge(bridge, |b, dp| b.handle_message(dp, id, frame.bytes(), now));
+                let obeyed = switch.with_ofproto(bridge, now, |of, dp| of.handle_message(dp, id, frame.bytes(), now));
                 if let Some(Err(e)) = obeyed {
                     self.driver.session_mut().close(now, &e.to_string());
                 }
@@ -448,7 +448,7 @@ impl Connection {
                     // Whoever listens is no connection to the switch.
                     Kind::Snoop => return,
                 };
-                self.id = switch.with_bridge(bridge, |b, _| b.connect(&config));
+                self.id = switch.with_ofproto(bridge, now, |of, _| of.connect(&config));
             }
             SessionEvent::Closed(reason) => {
                 if self.target.is_some() {
@@ -456,7 +456,7 @@ impl Connection {
                 } else {
                     tracing::debug!(target: "rconn", "{}: {reason}", self.name);
                 }
-                self.leave(bridge, switch);
+                self.leave(bridge, switch, now);
             }
         }
     }
@@ -495,9 +495,9 @@ impl Connection {
     }
 
     /// Has the bridge forget the connection.
-    fn leave(&mut self, bridge: &str, switch: &mut Vswitch) {
+    fn leave(&mut self, bridge: &str, switch: &mut Vswitch, now: Instant) {
         if let Some(id) = self.id.take() {
-            switch.with_bridge(bridge, |b, _| b.disconnect(id));
+            switch.with_ofproto(bridge, now, |of, _| of.disconnect(id));
         }
     }
 
@@ -512,7 +512,7 @@ impl Connection {
                     return false;
                 }
             }
-            let output = switch.with_bridge(bridge, |b, dp| b.poll_output(dp, id, now)).flatten();
+            let output = switch.with_ofproto(bridge, now, |of, dp| of.poll_output(dp, id, now)).flatten();
             let Some(output) = output else { return false };
             log(&self.name, "sent (Success)", &output.message);
             let Ok(frame) = Frame::new(output.message) else { continue };

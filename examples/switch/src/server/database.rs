@@ -158,7 +158,7 @@ impl Database {
             txn.set(id, OpenVSwitch::OVS_VERSION, Some(super::VERSION));
             let kinds: Vec<&str> = switch.types().available().to_vec();
             txn.set(id, OpenVSwitch::DATAPATH_TYPES, kinds);
-            txn.set(id, OpenVSwitch::IFACE_TYPES, switch.devices().kinds());
+            txn.set(id, OpenVSwitch::IFACE_TYPES, switch.interface_kinds());
             txn.set(id, OpenVSwitch::DPDK_INITIALIZED, false);
             txn.set(id, OpenVSwitch::DPDK_VERSION, Some("none"));
         }
@@ -230,6 +230,7 @@ impl Database {
         for datapath in switch.datapaths() {
             stats.extend(datapath.ports().unwrap_or_default().into_iter().map(|p| (p.name, p.stats)));
         }
+        stats.extend(switch.patch_stats().map(|(name, stats)| (name.to_string(), stats)));
         for row in replica.rows::<Interface>() {
             let Some(s) = stats.get(row.get(Interface::NAME)) else { continue };
             let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -287,7 +288,7 @@ fn write_interface(
     };
     txn.set(id, Interface::OFPORT, of_port);
     txn.set(id, Interface::ERROR, error);
-    let known = port.and_then(|p| switch.devices().attributes(&p.name));
+    let known = port.and_then(|p| switch.port_attributes(p));
     let up = |is: bool| if is { "up" } else { "down" };
     txn.set(id, Interface::ADMIN_STATE, known.as_ref().map(|a| up(a.up)));
     txn.set(id, Interface::LINK_STATE, known.as_ref().map(|a| up(a.carrier)));

@@ -264,7 +264,7 @@ impl Server {
     /// What the switch holds, by kind.
     pub(crate) fn usage(&self) -> Vec<(&'static str, u64)> {
         let bridges = || self.switch.bridges();
-        let flows: usize = bridges().map(|b| b.flows().count()).sum();
+        let flows: usize = bridges().filter_map(|b| self.switch.ofproto(b.name())).map(|of| of.flows().count()).sum();
         let megaflows: u64 = self.switch.datapaths().map(|d| d.stats().unwrap_or_default().flows).sum();
         let ports: usize = bridges().map(|b| b.ports().count()).sum();
         vec![

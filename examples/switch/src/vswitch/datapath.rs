@@ -11,9 +11,6 @@ use ovs_packet::Instant;
 use super::devices::Devices;
 use crate::config::InterfaceConfig;
 
-/// Numbers of ends of patches begin here.
-const FIRST_PATCH: u32 = 0xf000;
-
 /// Port numbers of names that begin with `br` begin here in a dummy datapath.
 const DUMMY_BRIDGES: u32 = 100;
 
@@ -167,10 +164,6 @@ impl SharedDatapath {
         datapath
     }
 
-    pub(super) fn kind(&self) -> &'static str {
-        self.kind
-    }
-
     pub(super) fn info(&self) -> DatapathInfo<'_> {
         DatapathInfo(self)
     }
@@ -192,13 +185,9 @@ impl SharedDatapath {
     }
 
     /// Adds a device. In a dummy datapath its number is the first number in its name, where that is free: people who
-    /// write tests know it then. Ends of patches, which are no devices to anybody else, leave the low numbers to others.
+    /// write tests know it then.
     pub(super) fn add(&mut self, device: Box<dyn Netdev>, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let wanted = wanted.or_else(|| match device.kind() {
-            "patch" => (FIRST_PATCH..).map(PortNo).find(|n| !self.is_taken(*n)),
-            _ if self.is_dummy => self.number_in(device.name()),
-            _ => None,
-        });
+        let wanted = wanted.or_else(|| if self.is_dummy { self.number_in(device.name()) } else { None });
         let name = device.name().to_string();
         let number = self.dp.port_add(PortSpec::Device(device), wanted)?;
         tracing::debug!(target: "dpif", "{}@{}: added {name} as port {number}", self.kind, self.name);

@@ -1,9 +1,8 @@
 //! Where the devices of a [`Vswitch`](super::Vswitch) come from.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use ovs_dpif::netdev::{Netdev, PatchPort, PatchSocket};
+use ovs_dpif::netdev::Netdev;
 use ovs_packet::EthAddr;
 
 use crate::config::{InterfaceConfig, Settings};
@@ -34,7 +33,7 @@ pub struct Attributes {
 
 /// Opens devices for a [`Vswitch`](super::Vswitch), and knows them as long as they are open.
 pub trait Devices: Send + fmt::Debug {
-    /// The kinds that it knows.
+    /// The kinds that it knows. Ends of patches are no devices.
     fn kinds(&self) -> Vec<&'static str>;
 
     /// Opens a device of a kind, which need not be the one in `interface`.
@@ -66,38 +65,4 @@ pub trait Devices: Send + fmt::Debug {
 
     /// A device was closed.
     fn closed(&mut self, name: &str);
-}
-
-/// Cables between bridges.
-#[derive(Debug, Default)]
-pub struct Patches {
-    /// By the name of the end that is missing, and of the one that is there.
-    sockets: BTreeMap<(String, String), PatchSocket>,
-}
-
-impl Patches {
-    /// An end of a cable, new or of the one whose other end names this one as its peer.
-    ///
-    /// # Errors
-    /// If no peer is named, or it is the port itself.
-    pub fn open(&mut self, interface: &InterfaceConfig) -> Result<PatchPort, String> {
-        let name = &interface.name;
-        let peer = interface.options.get("peer").filter(|p| !p.is_empty());
-        let peer = peer.ok_or_else(|| format!("{name}: patch type requires valid 'peer' argument"))?;
-        if let Some(other) = interface.options.keys().find(|k| *k != "peer") {
-            return Err(format!("{name}: patch has no option {other}"));
-        }
-        if peer == name {
-            return Err(format!("{name}: patch peer must not be self"));
-        }
-        let port = self.sockets.get(&(name.clone(), peer.clone())).and_then(|socket| socket.plug(name));
-        let port = port.unwrap_or_else(|| PatchPort::new(name));
-        self.sockets.insert((peer.clone(), name.clone()), port.socket());
-        Ok(port)
-    }
-
-    /// An end was taken away. The other stays, and may be joined again; a cable without ends is forgotten.
-    pub fn closed(&mut self) {
-        self.sockets.retain(|_, socket| socket.is_in_use());
-    }
 }

@@ -9,7 +9,7 @@ use ovs_dpif::netdev::{Capture, DummyControl, DummyPort, Netdev};
 use ovs_packet::EthAddr;
 use ovs_packet::pcap::Writer;
 
-use super::devices::{Attributes, Devices, Patches};
+use super::devices::{Attributes, Devices};
 use crate::config::{InterfaceConfig, Settings};
 
 /// The kinds of dummy devices.
@@ -38,10 +38,9 @@ struct Dummy {
 struct Registry {
     devices: BTreeMap<String, Dummy>,
     opened: u32,
-    patches: Patches,
 }
 
-/// The dummy devices of a switch, and the cables between its bridges. Clones are the same.
+/// The dummy devices of a switch. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Dummies(Arc<Mutex<Registry>>);
 
@@ -155,25 +154,16 @@ fn capture(path: &str) -> io::Result<Capture> {
 
 impl Devices for Dummies {
     fn kinds(&self) -> Vec<&'static str> {
-        KINDS.into_iter().chain(["patch"]).collect()
+        KINDS.to_vec()
     }
 
     fn open(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
-        if kind == "patch" {
-            return Ok(Box::new(self.registry().patches.open(interface)?));
-        }
         let kind = KINDS.into_iter().find(|k| *k == kind);
         let kind = kind.ok_or_else(|| format!("{}: unknown type {}", interface.name, interface.kind))?;
         self.open_as(kind, interface)
     }
 
-    fn configure(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<(), String> {
-        if kind == "patch" {
-            return Err(format!(
-                "{}: the peer of a patch port changes only when the port is made anew",
-                interface.name
-            ));
-        }
+    fn configure(&mut self, _kind: &str, interface: &InterfaceConfig) -> Result<(), String> {
         let mut registry = self.registry();
         let Some(dummy) = registry.devices.get_mut(&interface.name) else { return Ok(()) };
         if dummy.options != interface.options {
@@ -226,7 +216,6 @@ impl Devices for Dummies {
                 registry.devices.remove(name);
             }
         }
-        registry.patches.closed();
     }
 }
 

@@ -4,45 +4,64 @@
 //! nothing. What cannot be is left out and said, by interface ([`Vswitch::interface_error`]) or by bridge
 //! ([`Vswitch::bridge_problems`]); the rest goes on.
 //!
-//! Bridges of the same datapath type share one datapath. What comes up from it belongs to the bridge that has the port it
-//! came in by.
+//! Bridges of the same datapath type share one datapath, and patches lead from one to another within the pipeline
+//! ([`Bridges`]): one megaflow stands for the whole way. What comes up from the datapath belongs to the bridge that has the
+//! port it came in by.
 //!
 //! # Thread rules
 //!
 //! One thread owns it. It reads no clock and opens no socket: time is an argument, devices come from [`Devices`].
 //!
-//! # The seam
+//! # What is where
 //!
-//! All that this module asks of the pipeline is in `bridge.rs`: there [`Ofproto`] is lent its datapath.
+//! A [`Bridge`] is what a bridge is configured to be; the switch that it is stands among those of its datapath
+//! ([`Vswitch::ofproto`]). `ports.rs` and `patches.rs` make ports what they are to be, `settings.rs` says what of a
+//! configuration is not done, `requests.rs` does what controllers ask of devices.
 //!
-//! [`Ofproto`]: ovs_ofproto::pipeline::Ofproto
+//! [`Bridges`]: ovs_ofproto::pipeline::Bridges
 
 mod bridge;
 mod datapath;
 mod devices;
 mod dummies;
+mod patches;
+mod ports;
+mod requests;
+mod settings;
+mod shared;
 mod standard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use ovs_dpif::netdev::Netdev;
-use ovs_dpif::{Dpif, DpifError, DropReason, Resolution, Upcall};
+use ovs_dpif::netdev::{Netdev, NetdevStats};
+use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, Resolution};
+use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest};
 use ovs_packet::{Instant, OfPort};
 
 use crate::config::{BridgeConfig, Config, InterfaceConfig};
 
 pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
-pub use devices::{Attributes, Devices, Patches};
+pub use devices::{Attributes, Devices};
 pub use dummies::Dummies;
 pub use standard::{DummyLevel, StandardDevices};
 
 use datapath::SharedDatapath;
+use shared::Shared;
 
 /// Keys of `other_config` of the whole that are obeyed: the second by who writes the database.
-const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval"];
+const KEYS: &[&str] = &["bundle-idle-timeout", "max-idle", "stats-update-interval"];
+
+/// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
+const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
+
+/// A port that was removed: the type of its datapath, its name, and its number there if it has one.
+type Gone = (&'static str, String, Option<PortNo>);
+
+/// Megaflows may be idle for at least so long, in milliseconds (ovs-vswitchd.conf.db(5)).
+const MIN_IDLE: u64 = 500;
 
 /// How many rounds a datapath is polled before everything else has its turn.
 const ROUNDS: usize = 64;
@@ -54,7 +73,7 @@ const ROUNDS: usize = 64;
 /// use ovs_switch::config::{BridgeConfig, Config, PortConfig};
 /// use ovs_switch::vswitch::{DatapathTypes, Dummies, Vswitch};
 ///
-/// // Two bridges with a cable between them.
+/// // Two bridges with a patch between them.
 /// let port = |name: &str| PortConfig::new(name).kind("dummy");
 /// let patch = |name: &str, peer: &str| PortConfig::new(name).kind("patch").option("peer", peer);
 /// let mut config = Config::default();
@@ -74,13 +93,15 @@ pub struct Vswitch {
     types: DatapathTypes,
     devices: Box<dyn Devices>,
     seed: u64,
-    datapaths: BTreeMap<&'static str, SharedDatapath>,
+    shared: BTreeMap<&'static str, Shared>,
     /// Datapaths that no bridge uses, by type and name.
     spare: BTreeMap<String, SharedDatapath>,
     bridges: BTreeMap<String, Bridge>,
     /// What was said of bridges that are not there.
     refused: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
+    /// Megaflows match all of a packet.
+    is_exact: bool,
     /// Settings of the whole that are not obeyed, as they were told last.
     unknown: Vec<String>,
 }
@@ -92,11 +113,12 @@ impl Vswitch {
             types,
             devices,
             seed,
-            datapaths: BTreeMap::new(),
+            shared: BTreeMap::new(),
             spare: BTreeMap::new(),
             bridges: BTreeMap::new(),
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
+            is_exact: false,
             unknown: Vec::new(),
         }
     }
@@ -113,6 +135,33 @@ impl Vswitch {
         self.bridges.get(name)
     }
 
+    /// The switch that a bridge is.
+    pub fn ofproto(&self, bridge: &str) -> Option<&Ofproto> {
+        let bridge = self.bridges.get(bridge)?;
+        self.shared.get(bridge.datapath_type())?.switches.get(bridge.place())
+    }
+
+    /// What is to be known of a port of a bridge beside its traffic.
+    pub fn port_attributes(&self, port: &BridgePort) -> Option<Attributes> {
+        port.attributes(self.devices.as_ref())
+    }
+
+    /// What went through the ends of patches, by their names.
+    pub fn patch_stats(&self) -> impl Iterator<Item = (&str, NetdevStats)> {
+        self.bridges().flat_map(|b| {
+            let of = self.ofproto(b.name());
+            b.ports().filter_map(move |p| Some((p.name.as_str(), of?.patch_stats(p.number)?)))
+        })
+    }
+
+    /// The kinds of interfaces that there can be.
+    pub fn interface_kinds(&self) -> Vec<&'static str> {
+        let mut kinds = self.devices.kinds();
+        kinds.push(ports::PATCH);
+        kinds.sort_unstable();
+        kinds
+    }
+
     /// The kinds of datapaths and which there are.
     pub fn types(&self) -> &DatapathTypes {
         &self.types
@@ -125,12 +174,12 @@ impl Vswitch {
 
     /// The datapaths that bridges use, by type.
     pub fn datapaths(&self) -> impl Iterator<Item = DatapathInfo<'_>> {
-        self.datapaths.values().map(SharedDatapath::info)
+        self.shared.values().map(|s| s.datapath.info())
     }
 
     /// All datapaths: those that bridges use, and those that were [made](Self::create_datapath) besides.
     pub fn all_datapaths(&self) -> impl Iterator<Item = DatapathInfo<'_>> {
-        self.datapaths.values().chain(self.spare.values()).map(SharedDatapath::info)
+        self.shared.values().map(|s| &s.datapath).chain(self.spare.values()).map(SharedDatapath::info)
     }
 
     /// A datapath by its name, with or without its type in front: `dummy@ovs-dummy`, `ovs-dummy`.
@@ -150,12 +199,12 @@ impl Vswitch {
 
     /// Descriptors that become readable when ports have received something.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.datapaths.values().chain(self.spare.values()).flat_map(SharedDatapath::fds).collect()
+        self.shared.values().map(|s| &s.datapath).chain(self.spare.values()).flat_map(SharedDatapath::fds).collect()
     }
 
     /// When [`run`](Self::run) is due even if nothing is received.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.bridges.values().filter_map(Bridge::next_deadline).min()
+        self.shared.values().filter_map(|s| s.switches.next_deadline()).min()
     }
 
     // Configuration.
@@ -164,7 +213,11 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let unknown: Vec<String> = bridge::unknown(&config.other_config, KEYS).collect();
+        let known: Vec<&str> = KEYS.iter().chain(THREADS).copied().collect();
+        let unknown: Vec<String> = settings::unknown(&config.other_config, &known).collect();
+        for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
+            tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
+        }
         if !unknown.is_empty() && unknown != self.unknown {
             tracing::warn!(target: "bridge", "Open_vSwitch: not available: {}", unknown.join(", "));
         }
@@ -180,17 +233,30 @@ impl Vswitch {
             self.remove_bridge(&name, now);
         }
         // What goes makes room for what comes: names and numbers of ports.
-        for (name, (bridge, _)) in &wanted {
-            self.remove_ports(name, bridge, now);
-        }
+        let gone: Vec<Gone> =
+            wanted.iter().flat_map(|(name, (bridge, _))| self.remove_ports(name, bridge, now)).collect();
+        self.shared.values_mut().for_each(|s| s.settle(now));
+        gone.into_iter().for_each(|port| self.close(port));
         for (name, (config, kind)) in &wanted {
             self.apply_bridge(name, config, kind, now);
         }
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
-        self.bridges.values_mut().for_each(|b| b.set_bundle_idle_timeout(idle));
-        let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
-        self.datapaths.retain(|kind, _| used.contains(kind));
+        let max_idle = config.other_config.get("max-idle").and_then(|s| s.parse::<u64>().ok());
+        let max_idle = max_idle.map(|ms| Duration::from_millis(ms.max(MIN_IDLE)));
+        for (kind, shared) in &mut self.shared {
+            let bridges = self.bridges.values().filter(|b| b.datapath_type() == *kind);
+            patches::join(bridges.clone(), &mut shared.switches);
+            for bridge in bridges {
+                shared.switches.configure(bridge.place(), |of| {
+                    of.set_bundle_idle_timeout(idle);
+                    of.set_max_idle(max_idle);
+                    of.set_exact(self.is_exact);
+                });
+            }
+            shared.settle(now);
+        }
+        self.shared.retain(|kind, _| self.bridges.values().any(|b| b.datapath_type() == *kind));
     }
 
     /// The bridges that can be, with their datapath types.
@@ -223,18 +289,26 @@ impl Vswitch {
     }
 
     fn remove_bridge(&mut self, name: &str, now: Instant) {
-        let Some(mut bridge) = self.bridges.remove(name) else { return };
-        let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) else { return };
-        let ports: Vec<String> = bridge.ports().map(|p| p.name.clone()).collect();
-        for port in ports {
-            bridge.remove_port(&port, datapath, now);
-            self.devices.closed(&port);
-        }
+        let Some(bridge) = self.bridges.remove(name) else { return };
+        let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { return };
+        shared.switches.remove(bridge.place(), shared.datapath.dpif_mut(), now);
+        let ports: Vec<Gone> = bridge.ports().map(|p| (bridge.datapath_type(), p.name.clone(), p.datapath)).collect();
+        ports.into_iter().for_each(|port| self.close(port));
     }
 
-    fn remove_ports(&mut self, name: &str, config: &BridgeConfig, now: Instant) {
-        let Some(bridge) = self.bridges.get_mut(name) else { return };
-        let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) else { return };
+    /// Removes a port from its datapath, which does not send to it any more.
+    fn close(&mut self, (kind, name, number): Gone) {
+        let Some(number) = number else { return };
+        if let Some(shared) = self.shared.get_mut(kind) {
+            // It may have vanished from the datapath before.
+            let _ = shared.datapath.dpif_mut().port_del(number);
+        }
+        self.devices.closed(&name);
+    }
+
+    fn remove_ports(&mut self, name: &str, config: &BridgeConfig, now: Instant) -> Vec<Gone> {
+        let Some(bridge) = self.bridges.get_mut(name) else { return Vec::new() };
+        let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { return Vec::new() };
         let local = local_interface(name);
         let wanted: BTreeMap<&str, (&str, Option<OfPort>)> = config
             .ports
@@ -243,12 +317,12 @@ impl Vswitch {
             .chain([&local])
             .map(|i| (i.name.as_str(), (effective_kind(name, i), requested(i))))
             .collect();
-        let there: BTreeSet<String> = datapath.port_names();
+        let there: BTreeSet<String> = shared.datapath.port_names();
         let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
             let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
             // A port that vanished from the datapath is added again.
-            kind != Some(p.configured_kind.as_str()) || !there.contains(&p.name)
+            kind != Some(p.configured_kind.as_str()) || p.datapath.is_some() && !there.contains(&p.name)
         };
         let mut gone: BTreeSet<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();
         for port in bridge.ports() {
@@ -261,21 +335,33 @@ impl Vswitch {
                 other => gone.extend(other.into_iter().chain([port]).map(|p| p.name.clone())),
             }
         }
-        for port in gone {
-            bridge.remove_port(&port, datapath, now);
-            self.devices.closed(&port);
+        let kind = bridge.datapath_type();
+        let removed = gone.into_iter().map(|port| {
+            let number = bridge.remove_port(&port, shared, now);
             tracing::info!(target: "bridge", "bridge {name}: deleted interface {port}");
-        }
+            (kind, port, number)
+        });
+        removed.collect()
     }
 
     fn apply_bridge(&mut self, name: &str, config: &BridgeConfig, kind: &'static str, now: Instant) {
         let seed = self.seed;
         let devices = self.devices.as_mut();
-        let datapath = self.datapaths.entry(kind).or_insert_with(|| {
-            SharedDatapath::new(kind, format!("ovs-{kind}"), self.types.is_dummy(kind), seed, devices)
+        let shared = self.shared.entry(kind).or_insert_with(|| {
+            let is_dummy = self.types.is_dummy(kind);
+            Shared::new(SharedDatapath::new(kind, format!("ovs-{kind}"), is_dummy, seed, devices))
         });
         let is_new = !self.bridges.contains_key(name);
-        let bridge = self.bridges.entry(name.to_string()).or_insert_with(|| Bridge::new(name, kind));
+        if is_new {
+            let Some(bridge) = Bridge::new(name, kind, shared) else {
+                let why = format!("a datapath has room for {MAX_BRIDGES} bridges");
+                tracing::error!(target: "bridge", "failed to create bridge {name}: {why}");
+                self.refused.insert(name.to_string(), why);
+                return;
+            };
+            self.bridges.insert(name.to_string(), bridge);
+        }
+        let Some(bridge) = self.bridges.get_mut(name) else { return };
         let local = local_interface(name);
         let has_local = config.ports.iter().flat_map(|p| &p.interfaces).any(|i| i.name == name);
         let implied = (!has_local).then(|| crate::config::PortConfig {
@@ -294,7 +380,7 @@ impl Vswitch {
                 let result = if bonded {
                     Err(format!("port {}: bonds are not available", port.name))
                 } else {
-                    bridge.apply_port(port, interface, effective_kind(name, interface), datapath, devices, now)
+                    bridge.apply_port(port, interface, effective_kind(name, interface), shared, devices, now)
                 };
                 match result {
                     Ok(None) => {}
@@ -306,8 +392,8 @@ impl Vswitch {
                 }
             }
         }
-        bridge.configure(config, datapath, devices, is_new, now);
-        bridge.meet_devices(devices);
+        bridge.configure(config, shared, devices, is_new, now);
+        bridge.meet_devices(shared, devices);
     }
 
     /// Makes a datapath that no bridge uses, by its type and name (`dummy@dp1`), with a port of its own name.
@@ -361,58 +447,91 @@ impl Vswitch {
     /// not zero there may be more.
     pub fn run(&mut self, now: Instant) -> usize {
         let mut taken = 0;
-        for datapath in self.datapaths.values_mut() {
-            for _ in 0..ROUNDS {
-                let mut upcalls = Vec::new();
-                let received = datapath.poll(now, &mut upcalls);
-                for upcall in upcalls {
-                    dispatch(&mut self.bridges, datapath, upcall, now);
-                }
-                taken += received;
-                if received == 0 {
-                    break;
-                }
-            }
+        for shared in self.shared.values_mut() {
+            taken += shared.poll(ROUNDS, now);
         }
         for datapath in self.spare.values_mut() {
             let mut upcalls = Vec::new();
             taken += datapath.poll(now, &mut upcalls);
             for upcall in upcalls {
-                dispatch(&mut BTreeMap::new(), datapath, upcall, now);
+                let drop = Resolution::Drop(DropReason::UnknownIngress);
+                datapath.dpif_mut().resolve(upcall, drop, now, &mut Vec::new());
             }
         }
-        for bridge in self.bridges.values_mut() {
-            if let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) {
-                bridge.run(datapath, now);
-            }
-        }
+        self.shared.values_mut().for_each(|s| s.run(now));
         taken
     }
 
     /// Does what controllers asked of devices.
     pub fn obey_controllers(&mut self, now: Instant) {
         for bridge in self.bridges.values_mut() {
-            if let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) {
-                bridge.obey_controllers(datapath.dpif_mut(), self.devices.as_mut(), now);
+            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
+                bridge.obey_controllers(shared, self.devices.as_mut(), now);
             }
         }
     }
 
     /// Tells controllers what became of devices. Call it when a device's state may have changed, and now and then.
     pub fn meet_devices(&mut self) {
-        self.bridges.values_mut().for_each(|b| b.meet_devices(self.devices.as_mut()));
+        for bridge in self.bridges.values_mut() {
+            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
+                bridge.meet_devices(shared, self.devices.as_mut());
+            }
+        }
     }
 
-    /// Has `f` do something with a bridge and its datapath.
-    pub fn with_bridge<T>(&mut self, name: &str, f: impl FnOnce(&mut Bridge, &mut dyn Dpif) -> T) -> Option<T> {
-        let bridge = self.bridges.get_mut(name)?;
-        let datapath = self.datapaths.get_mut(bridge.datapath_type())?;
-        Some(f(bridge, datapath.dpif_mut()))
+    /// Has `f` do something with the switch that a bridge is, and its datapath. What follows from it is done when this
+    /// returns.
+    pub fn with_ofproto<T>(
+        &mut self,
+        bridge: &str,
+        now: Instant,
+        f: impl FnOnce(&mut Ofproto, &mut dyn Dpif) -> T,
+    ) -> Option<T> {
+        let bridge = self.bridges.get(bridge)?;
+        let shared = self.shared.get_mut(bridge.datapath_type())?;
+        shared.switches.change(bridge.place(), shared.datapath.dpif_mut(), now, f)
+    }
+
+    /// What would become of a packet that comes to a bridge; where `learns`, what it teaches is learnt.
+    pub fn trace(&mut self, bridge: &str, request: &TraceRequest, learns: bool, now: Instant) -> Option<Trace> {
+        let bridge = self.bridges.get(bridge)?;
+        let shared = self.shared.get_mut(bridge.datapath_type())?;
+        let dp = shared.datapath.dpif_mut();
+        Some(match learns {
+            true => shared.switches.trace_and_learn(bridge.place(), dp, request, now),
+            false => shared.switches.trace(bridge.place(), dp, request),
+        })
+    }
+
+    /// Reads the counters of all datapaths and makes all megaflows true, now.
+    pub fn revalidate(&mut self, now: Instant) {
+        self.shared.values_mut().for_each(|s| s.synchronise(now));
+    }
+
+    /// Has megaflows match all of a packet, or as little as can be.
+    pub fn set_exact(&mut self, is_exact: bool, now: Instant) {
+        self.is_exact = is_exact;
+        for bridge in self.bridges.values() {
+            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
+                shared.switches.configure(bridge.place(), |of| of.set_exact(is_exact));
+            }
+        }
+        self.shared.values_mut().for_each(|s| s.settle(now));
+    }
+
+    /// Removes every megaflow.
+    pub fn purge(&mut self, now: Instant) {
+        for bridge in self.bridges.values() {
+            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
+                shared.switches.purge(bridge.place(), shared.datapath.dpif_mut(), now);
+            }
+        }
     }
 
     /// A datapath by its name, as [`datapath`](Self::datapath) takes it.
     pub fn datapath_mut(&mut self, name: &str) -> Option<&mut dyn Dpif> {
-        let mut all = self.datapaths.values_mut().chain(self.spare.values_mut());
+        let mut all = self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut());
         let found = all.find(|d| d.info().full_name() == name || d.info().name() == name);
         found.map(SharedDatapath::dpif_mut)
     }
@@ -420,19 +539,6 @@ impl Vswitch {
     /// Has `f` do something with a datapath, by its name.
     pub fn with_datapath<T>(&mut self, name: &str, f: impl FnOnce(&mut dyn Dpif) -> T) -> Option<T> {
         self.datapath_mut(name).map(f)
-    }
-}
-
-/// Gives an upcall to the bridge that has the port it came in by.
-fn dispatch(bridges: &mut BTreeMap<String, Bridge>, datapath: &mut SharedDatapath, upcall: Upcall, now: Instant) {
-    let port = ovs_dpif::PortNo(upcall.key.in_port.get());
-    let owner = bridges.values_mut().find(|b| b.datapath_type() == datapath.kind() && b.has_datapath_port(port));
-    match owner {
-        Some(bridge) => bridge.handle_upcall(datapath, upcall, now),
-        None => {
-            let drop = Resolution::Drop(DropReason::UnknownIngress);
-            datapath.dpif_mut().resolve(upcall, drop, now, &mut Vec::new());
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The devices of a daemon: interfaces of the kernel, cables, and dummy devices where they are enabled.
+//! The devices of a daemon: interfaces of the kernel, and dummy devices where they are enabled.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub enum DummyLevel {
     All,
 }
 
-/// The devices of a daemon: interfaces of the kernel, cables, and dummy devices where they are enabled.
+/// The devices of a daemon: interfaces of the kernel, and dummy devices where they are enabled.
 #[derive(Debug, Clone)]
 pub struct StandardDevices {
     dummies: Dummies,
@@ -84,7 +84,7 @@ fn xdp_config(interface: &InterfaceConfig) -> Result<XdpConfig, String> {
 
 impl Devices for StandardDevices {
     fn kinds(&self) -> Vec<&'static str> {
-        let mut kinds = vec!["afxdp", "patch", "system"];
+        let mut kinds = vec!["afxdp", "system"];
         if self.level != DummyLevel::Off {
             kinds.extend(["dummy", "dummy-internal", "dummy-pmd"]);
         }
@@ -97,7 +97,6 @@ impl Devices for StandardDevices {
 
     fn open(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
         match (kind, self.level) {
-            ("patch", _) => self.dummies.open(kind, interface),
             ("dummy" | "dummy-internal" | "dummy-pmd", DummyLevel::On | DummyLevel::System | DummyLevel::All) => {
                 self.dummies.open(kind, interface)
             }

@@ -1,7 +1,7 @@
 //! `ovs-appctl`: commands to a running daemon.
 
 use std::error::Error;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use ovs_db::json::Json;
 use ovs_db::unixctl::{Client, ClientError, Format, Target, TargetError, run_directory};
+use ovs_tools::logging::Verbose;
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Query and control a running Open vSwitch daemon.
@@ -31,6 +32,9 @@ struct Options {
     /// For old scripts: what follows is the command, as without it.
     #[arg(short, long)]
     execute: bool,
+    /// Log lines on standard error, [MODULE:][console:]LEVEL: off, emer, err, warn, info or dbg.
+    #[arg(short, long, value_name = "SPEC", value_parser = ovs_tools::logging::verbose, action = clap::ArgAction::Append)]
+    verbose: Vec<Verbose>,
     /// Print the options, one a line.
     #[arg(short, long)]
     option: bool,
@@ -64,6 +68,22 @@ const PATIENCE: u32 = 120;
 /// The exit status when the daemon refuses.
 const REFUSED: u8 = 2;
 
+/// The command line with `-v` written out before the command, where it may stand alone.
+fn spelled_out(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut is_command = false;
+    let spell = |(at, word): (usize, OsString)| {
+        let text = word.to_str().unwrap_or_default().to_string();
+        is_command |= at > 0 && !text.starts_with('-');
+        match text.strip_prefix("-v") {
+            Some("") if !is_command => "--verbose=dbg".into(),
+            Some(spec) if !is_command => format!("--verbose={spec}").into(),
+            _ if text == "--verbose" && !is_command => "--verbose=dbg".into(),
+            _ => word,
+        }
+    };
+    words.enumerate().map(spell).collect()
+}
+
 fn seconds(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|seconds| *seconds > 0).ok_or("a number of seconds above 0 is needed".to_string())
 }
@@ -83,7 +103,7 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let options: Options = match ovs_tools::options("ovs-appctl") {
+    let options: Options = match ovs_tools::options_of("ovs-appctl", spelled_out(std::env::args_os())) {
         Ok(options) => options,
         Err(status) => return status,
     };
@@ -109,6 +129,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
+    ovs_tools::logging::start(&options.verbose);
     if options.option {
         return print(&option_list());
     }

@@ -120,8 +120,7 @@ pub(super) fn decode_one(r: &mut Reader<'_>, version: Version, depth: usize) -> 
         }
         kind => (0, kind),
     };
-    let debug = vendor == NX && (254..=255).contains(&number);
-    let row = row_of(vendor, number, version).filter(|_| !debug);
+    let row = row_of(vendor, number, version);
     let Some((code, run)) = row.and_then(|(code, _)| code.run(version).map(|run| (*code, run))) else {
         let error = if vendor == 0 { OfError::BadActionBadType } else { OfError::BadActionBadExperimenterType };
         return Err(start.error(error, "an action that is known in this version"));

@@ -14,6 +14,7 @@ use crate::pipeline::flow_table::{FlowModError, Known, Log, TableMiss, VISIBLE_T
 use crate::pipeline::group;
 use crate::pipeline::ofproto::Ofproto;
 use crate::pipeline::port::PortConfig;
+use crate::pipeline::translate::log_selection;
 use crate::session::{AsyncKind, Class};
 
 /// Changes under way that become true together, or not at all.
@@ -114,7 +115,9 @@ impl Ofproto {
                 Err(e) => return Err(e.into()),
             }
         }
+        let is_new = self.groups.get(gm.desc.group).is_none();
         let change = self.groups.modify(gm, now)?;
+        self.groups.get(gm.desc.group).into_iter().for_each(|group| log_selection(group, is_new));
         for id in change.undo.groups() {
             self.tables.changes_mut().group(id);
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ovs_dpif::{Dpif, PortInfo};
+use ovs_dpif::Dpif;
+use ovs_dpif::netdev::NetdevStats;
 use ovs_packet::{Instant, OfPort};
 
 use super::{Answer, Request, pages};
@@ -129,12 +130,19 @@ impl Ofproto {
     }
 
     pub(super) fn port_stats(&mut self, dp: &mut dyn Dpif, r: PortRequest, now: Instant) -> Answer {
+        if self.asked(r.port).iter().any(|p| p.is_patch()) {
+            self.collect(dp, now);
+        }
         let infos = dp.ports().unwrap_or_else(|e| {
             tracing::warn!(error = %e, "counters of ports not read");
             Vec::new()
         });
         let stats = |p: &Port| {
-            let counts = counts(infos.iter().find(|i| i.port == p.datapath));
+            let counts = match (self.patch_stats(p.number), infos.iter().find(|i| i.port == p.datapath)) {
+                (Some(stats), _) => counts(Some(stats), false),
+                (None, Some(i)) => counts(Some(i.stats), !i.kind.starts_with("dummy")),
+                (None, None) => counts(None, false),
+            };
             PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), more: Vec::new() }
         };
         let ports = self.asked(r.port).into_iter().map(stats).collect();
@@ -232,11 +240,12 @@ impl Ofproto {
     }
 }
 
-/// What a port has seen, in OpenFlow's order; all ones where nobody counts.
-fn counts(info: Option<&PortInfo>) -> [u64; 12] {
+/// What a port has seen, in OpenFlow's order; all ones where nobody counts. Of a patch or a dummy device, nobody counts what
+/// is dropped.
+fn counts(stats: Option<NetdevStats>, counts_drops: bool) -> [u64; 12] {
     const UNKNOWN: u64 = u64::MAX;
-    let Some(i) = info else { return [UNKNOWN; 12] };
-    let s = &i.stats;
+    let Some(s) = stats else { return [UNKNOWN; 12] };
     let known = [s.rx_packets, s.tx_packets, s.rx_bytes, s.tx_bytes, s.rx_dropped, s.tx_dropped];
+    let known = if counts_drops { &known[..] } else { &known[..4] };
     std::array::from_fn(|n| known.get(n).copied().unwrap_or(UNKNOWN))
 }

@@ -3,7 +3,8 @@
 use ovs_packet::Instant;
 
 use crate::codec::{
-    ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PortStatus, TableStatus, Version,
+    ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PacketInReason, PortStatus, TableStatus,
+    Version,
 };
 use crate::pipeline::connection::{Connection, ConnectionId, PacketInFormat};
 use crate::pipeline::flow_table::{Flow, RemovedReason};
@@ -39,7 +40,7 @@ impl Ofproto {
                 continue;
             }
             told += 1;
-            let message = match encode_packet_in(c, &punt.message) {
+            let message = match encode_packet_in(c, punt) {
                 Ok(message) => message,
                 Err(e) => {
                     tracing::warn!(error = %e, version = %c.version, "a packet cannot be sent to a controller");
@@ -135,9 +136,13 @@ impl Ofproto {
 }
 
 /// A packet-in in the format that the controller has chosen.
-fn encode_packet_in(c: &Connection, p: &PacketIn) -> Result<Vec<u8>, crate::codec::EncodeError> {
+fn encode_packet_in(c: &Connection, p: &Punt) -> Result<Vec<u8>, crate::codec::EncodeError> {
     let extended = c.packet_in_format == PacketInFormat::Nicira2;
-    let mut said = p.clone();
+    let mut said = p.message.clone();
+    if p.reason == AsyncConfig::EXPLICIT_MISS && c.version < Version::V1_3 {
+        // There are no table-miss flows before OpenFlow 1.3.
+        said.reason = PacketInReason::ACTION;
+    }
     if !extended {
         // There is no place for these in the other formats.
         said.userdata.clear();

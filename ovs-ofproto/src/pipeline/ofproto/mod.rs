@@ -2,17 +2,17 @@
 
 mod fail_mode;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use ovs_dpif::netdev::NetdevStats;
 use ovs_dpif::{Cookie, Dpif};
 use ovs_packet::field::TlvTable;
 use ovs_packet::{Instant, OfPort};
 
 pub use fail_mode::{FailMode, HIDDEN_PRIORITY};
 
-use super::MAX_EVENTS;
-use super::bridges::Held;
+use super::bridges::Family;
 use super::connection::{ConnectionId, Connections};
 use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
 use super::group::GroupTable;
@@ -24,6 +24,7 @@ use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
+use super::{MAX_EVENTS, MAX_IDLE};
 use crate::codec::{CtFlush, Description, PacketIn, Version};
 use crate::flow_mod::FlowMod;
 use fail_mode::StandIn;
@@ -111,14 +112,18 @@ pub struct Ofproto {
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
     pub(super) flow_limit: FlowLimit,
+    pub(super) max_idle: Duration,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
     name: String,
-    /// It is one of several, and what reaches beyond it is theirs to do.
-    pub(super) is_placed: bool,
-    pub(super) held: Vec<Held>,
+    /// Those that it shares the datapath with, while it is one of several and is being changed.
+    pub(super) family: Option<Family>,
+    /// Megaflows match all of a packet.
+    pub(super) is_exact: bool,
+    /// It stands for one that went.
+    pub(super) is_vacant: bool,
     pub(super) recirc: RecircIds,
     pub(super) megaflows: Megaflows,
     /// Something changed that any megaflow may depend on. The tables of flows and of addresses tell their changes
@@ -127,6 +132,8 @@ pub struct Ofproto {
 
     pub(super) next_stats: Instant,
     pub(super) table_stats: Vec<TableStats>,
+    /// What went through ends of patches.
+    pub(super) patched: BTreeMap<OfPort, NetdevStats>,
     events: VecDeque<Event>,
     events_lost: u64,
     datapath_id: u64,
@@ -185,16 +192,19 @@ impl Ofproto {
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
             flow_limit: FlowLimit::default(),
+            max_idle: MAX_IDLE,
             revalidated: 0,
             tells_misses: false,
             name: "br0".to_string(),
-            is_placed: false,
-            held: Vec::new(),
+            family: None,
+            is_exact: false,
+            is_vacant: false,
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
             changed: false,
             next_stats: Instant::ZERO,
             table_stats: vec![TableStats::default(); TABLES],
+            patched: BTreeMap::new(),
             events: VecDeque::new(),
             events_lost: 0,
             datapath_id: 0,
@@ -264,6 +274,11 @@ impl Ofproto {
     /// What went through a table.
     pub fn table_stats(&self, table: u8) -> TableStats {
         self.table_stats.get(usize::from(table)).copied().unwrap_or_default()
+    }
+
+    /// What went through a port that is [no device's](Port::is_patch), as far as it is credited; `None` for others.
+    pub fn patch_stats(&self, port: OfPort) -> Option<NetdevStats> {
+        self.ports.get(port).filter(|p| p.is_patch()).map(|p| self.patched.get(&p.number).copied().unwrap_or_default())
     }
 
     /// The learnt addresses.
@@ -348,9 +363,17 @@ impl Ofproto {
         let port = self.ports.remove(number)?;
         self.macs.forget_port(number);
         self.snooping.iter_mut().for_each(|s| s.forget_port(number));
+        self.hooks.forget_port(number);
+        self.patched.remove(&number);
         self.changed = true;
         self.tell_of_port(1, &port, None);
         Some(port)
+    }
+
+    /// Has megaflows match all of a packet, so that each stands for packets with one key; or as little as can be.
+    pub fn set_exact(&mut self, is_exact: bool) {
+        self.changed |= self.is_exact != is_exact;
+        self.is_exact = is_exact;
     }
 
     /// Treats packets otherwise as a learning switch.
@@ -383,6 +406,11 @@ impl Ofproto {
     /// Lets there be at most so many megaflows.
     pub fn set_flow_limit(&mut self, most: usize) {
         self.flow_limit = FlowLimit::new(most);
+    }
+
+    /// Lets megaflows be idle for so long while there are not too many of them; [`MAX_IDLE`] if nothing is said.
+    pub fn set_max_idle(&mut self, idle: Option<Duration>) {
+        self.max_idle = idle.unwrap_or(MAX_IDLE);
     }
 
     /// Lets controllers' bundles be idle for so long before they are discarded; ten seconds if nothing is said.

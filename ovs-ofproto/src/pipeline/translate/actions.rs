@@ -7,8 +7,8 @@ use super::walk::Lookup;
 use super::{Effect, Translator, freeze};
 use crate::action::{Action, Subfield};
 use crate::codec::PacketInReason;
-use crate::pipeline::MAX_STEPS;
 use crate::pipeline::trace::Kind;
+use crate::pipeline::{MAX_ACTIONS, MAX_STEPS};
 
 impl Translator<'_> {
     /// Executes actions. `last` says that nothing comes after them, so that the packet need not be kept.
@@ -16,8 +16,8 @@ impl Translator<'_> {
         for (i, action) in actions.iter().enumerate() {
             let rest = actions.get(i + 1..).unwrap_or_default();
             self.steps += 1;
-            if self.steps > MAX_STEPS {
-                self.fail(DropReason::ActionsTooLong, || format!("over {MAX_STEPS} actions"));
+            if self.steps > MAX_STEPS || self.out.len() > MAX_ACTIONS {
+                self.fail(DropReason::ActionsTooLong, || "too many actions".to_string());
             }
             if self.failed.is_some() {
                 return;

@@ -3,6 +3,9 @@
 //! What the pipeline changed is compared with the packet as the datapath has it, and set where that differs: in bits
 //! that were written, which all count as read. The order is fixed: headers put in front or taken off, Ethernet, the
 //! network and transport layers, MPLS, VLAN tags, priority, mark.
+//!
+//! A packet whose protocol, or operation in ARP, is 0 is taken to have no network layer, as upstream does: there is
+//! nothing to set in it.
 
 use std::sync::LazyLock;
 
@@ -100,6 +103,10 @@ impl Translator<'_> {
 
     fn commit_fields(&mut self, attr: KeyAttr, fields: &[FieldId]) {
         if let Some(m) = self.tracked.changes(&self.base, fields) {
+            let is_network = matches!(attr, KeyAttr::Ipv4 | KeyAttr::Ipv6 | KeyAttr::Arp);
+            if is_network && self.tracked.read_bits(FieldId::NwProto, 0xff) == 0 {
+                return;
+            }
             self.tracked.committed(&mut self.base, &m);
             self.out.push(DpAction::Set(attr, (&m).into()));
         }

@@ -65,6 +65,10 @@ impl Translator<'_> {
     }
 
     pub(super) fn ct_clear(&mut self) {
+        if !self.conntracked {
+            // There is nothing to clear.
+            return;
+        }
         self.forget_connection();
         self.conntracked = false;
         if self.view.features.ct_clear {

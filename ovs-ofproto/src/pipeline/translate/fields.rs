@@ -18,6 +18,10 @@ impl Translator<'_> {
             self.detail(|| format!("the packet has no {}", field.info().name));
             return;
         }
+        if is_network(field) {
+            // Whether there is something to set: see `commit.rs`.
+            self.tracked.read_bits(FieldId::NwProto, 0xff);
+        }
         match field {
             FieldId::VlanTci if mask & u128::from(VLAN_PRESENT) != 0 => self.set_tci(value as u16, mask as u16),
             // A VLAN id or priority makes a tag where there was none (OpenFlow 1.0's set actions).
@@ -71,6 +75,7 @@ impl Translator<'_> {
         if !self.tracked.holds(Prereq::Ip) {
             return Next::GoOn;
         }
+        self.tracked.read(FieldId::NwProto);
         self.decrement(FieldId::NwTtl, controllers)
     }
 
@@ -143,7 +148,7 @@ impl Translator<'_> {
 
     pub(super) fn push(&mut self, src: Subfield) {
         if self.stack.len() >= super::MAX_STACK {
-            self.fail(DropReason::StackTooDeep, || "too much was pushed onto the stack".to_string());
+            self.fail(DropReason::StackTooDeep, || "resubmits yielded over 64 kB of stack".to_string());
             return;
         }
         let value = self.value_of(src);
@@ -181,6 +186,29 @@ impl Translator<'_> {
     pub(super) fn set_queue(&mut self, queue: u32) {
         self.tracked.write(FieldId::SkbPriority, queue.into(), u32::MAX.into());
     }
+}
+
+/// Whether a field is of the network layer's header.
+fn is_network(field: FieldId) -> bool {
+    use FieldId::{ArpOp, ArpSha, ArpSpa, ArpTha, ArpTpa};
+    use FieldId::{IpDscp, Ipv6Dst, Ipv6Label, Ipv6Src, NwDst, NwEcn, NwSrc, NwTos, NwTtl};
+    matches!(
+        field,
+        NwSrc
+            | NwDst
+            | Ipv6Src
+            | Ipv6Dst
+            | Ipv6Label
+            | NwTos
+            | IpDscp
+            | NwEcn
+            | NwTtl
+            | ArpOp
+            | ArpSha
+            | ArpTha
+            | ArpSpa
+            | ArpTpa
+    )
 }
 
 /// The bits of a big-endian number from bit `offset` on, as many as fit.

@@ -11,10 +11,12 @@ use super::{Effect, Translator, freeze, walk};
 use crate::pipeline::group::{Bucket, Group, GroupKind, SelectionMethod};
 use crate::pipeline::trace::Kind;
 
-/// How many values of a hash buckets are spread over, at most and by default.
+/// How many values of a hash buckets are spread over, at most and at least.
 const MAX_SLOTS: usize = 256;
-const DEFAULT_MAX_SLOTS: usize = 64;
 const MIN_SLOTS: usize = 16;
+
+/// Each bucket has about so many values or more, where there is room.
+const SLOTS_EACH: usize = 4;
 
 impl Translator<'_> {
     /// Has a packet go through a group. False if there is none: the list of actions ends there.
@@ -33,7 +35,9 @@ impl Translator<'_> {
                 for (i, bucket) in group.buckets.iter().enumerate() {
                     self.bucket(bucket, last && i + 1 == end);
                 }
+                // Each of them has the packet.
                 self.effect(Effect::Group { group: group.key(), bucket: None });
+                (0..end).for_each(|at| self.effect(Effect::Bucket { group: group.key(), bucket: at }));
                 return true;
             }
             GroupKind::FastFailover => {
@@ -105,14 +109,14 @@ impl Translator<'_> {
                 }
                 self.heaviest(group, hash)
             }
-            SelectionMethod::DpHash { algorithm, basis } => match slots(group, MAX_SLOTS) {
+            SelectionMethod::DpHash { algorithm, basis } => match slots(group) {
                 Some(slots) => {
                     let algorithm = if *algorithm == 1 { HashAlgorithm::SymmetricL4 } else { HashAlgorithm::L4 };
                     self.by_datapath(group, &slots, algorithm, *basis)
                 }
                 None => self.by_default(group),
             },
-            SelectionMethod::Default => match slots(group, DEFAULT_MAX_SLOTS) {
+            SelectionMethod::Default => match slots(group) {
                 Some(slots) => self.by_datapath(group, &slots, HashAlgorithm::SymmetricL4, 0),
                 None => self.by_default(group),
             },
@@ -156,6 +160,53 @@ impl Translator<'_> {
     }
 }
 
+/// Tells in the log how packets will be spread over the buckets of a group that was added or modified, as upstream does.
+pub(in crate::pipeline) fn log_selection(group: &Group, is_new: bool) {
+    if group.kind != GroupKind::Select || !tracing::enabled!(target: "ofproto_dpif", tracing::Level::DEBUG) {
+        return;
+    }
+    let say = |text: String| tracing::debug!(target: "ofproto_dpif", "{text}");
+    say(format!("{} select group {}", if is_new { "Constructing" } else { "Modifying" }, group.id));
+    let algorithm = match &group.method {
+        SelectionMethod::Default => {
+            say("No selection method specified. Trying dp_hash.".to_string());
+            1
+        }
+        SelectionMethod::DpHash { algorithm, .. } => {
+            say("Selection method specified: dp_hash.".to_string());
+            if *algorithm > 1 {
+                say(format!("Invalid dp_hash algorithm {algorithm}. Defaulting to OVS_HASH_ALG_L4"));
+            }
+            u32::from(*algorithm == 1)
+        }
+        SelectionMethod::Hash { fields, .. } => {
+            say("Selection method specified: hash.".to_string());
+            let names: Vec<_> = fields.iter().map(|(f, _)| f.info().name).collect();
+            return match names.is_empty() {
+                true => say("No hash fields. Falling back to default hash method.".to_string()),
+                false => say(format!("Hash fields: {}", names.join(","))),
+            };
+        }
+    };
+    let weights = || group.buckets.iter().map(|b| u64::from(b.weight));
+    let total: u64 = weights().sum();
+    match weights().filter(|w| *w > 0).min() {
+        None if group.buckets.is_empty() => say("  Don't apply dp_hash method without buckets.".to_string()),
+        None => say("  Total weight is zero. No active buckets.".to_string()),
+        Some(least) => say(format!("  Minimum weight: {least}, total weight: {total}")),
+    }
+    let Some(slots) = slots(group) else {
+        return say("Falling back to default hash method.".to_string());
+    };
+    say(format!("  Using {} hash values:", slots.len()));
+    for (at, bucket) in group.buckets.iter().enumerate() {
+        let (id, weight, hits) = (bucket.id, bucket.weight, slots.iter().filter(|s| **s == at).count());
+        let target = slots.len() as f64 * f64::from(weight) / total as f64;
+        say(format!("  Bucket {id}: weight={weight}, target={target:.2} hits={hits}"));
+    }
+    say(format!("Use dp_hash with {} hash values using algorithm {algorithm}.", slots.len()));
+}
+
 /// A hash and another value as one hash.
 pub(super) fn mix(hash: u64, value: u128) -> u64 {
     let mut h = hash ^ 0x9e37_79b9_7f4a_7c15;
@@ -167,15 +218,17 @@ pub(super) fn mix(hash: u64, value: u128) -> u64 {
 }
 
 /// The buckets spread over a power of two of slots in proportion to their weights, as parliaments are by the method of
-/// Webster. `None` if so many slots do not do.
-fn slots(group: &Group, max: usize) -> Option<Vec<usize>> {
+/// Webster. `None` if the most that there can be do not do.
+fn slots(group: &Group) -> Option<Vec<usize>> {
     let weights: Vec<u64> = group.buckets.iter().map(|b| b.weight.into()).collect();
     let least = weights.iter().copied().filter(|w| *w > 0).min()?;
     let total: u64 = weights.iter().sum();
-    let wanted = usize::try_from(total.div_ceil(least)).ok()?.max(MIN_SLOTS).next_power_of_two();
-    if wanted > max {
+    let each = (SLOTS_EACH * weights.len()).min(MAX_SLOTS);
+    let wanted = usize::try_from(total.div_ceil(least)).ok()?.max(each).max(MIN_SLOTS);
+    if wanted > MAX_SLOTS {
         return None;
     }
+    let wanted = wanted.next_power_of_two();
     let mut seats = vec![0u64; weights.len()];
     let mut slots = Vec::with_capacity(wanted);
     for _ in 0..wanted {

@@ -55,12 +55,13 @@ use super::trace::{Kind, Tracer};
 use super::tracked::Tracked;
 use crate::action::Action;
 
+pub(super) use group::log_selection;
 pub(super) use learn::Learned;
 
-/// How many bytes of actions a datapath takes, about.
-const MAX_ACTIONS: usize = 2048;
+/// How many bytes of actions a datapath takes that is spoken to by netlink, whose lengths are numbers of 16 bits.
+const MAX_BYTES: usize = 65_535;
 
-/// How many values the stack holds.
+/// How many values the stack holds: 64 kB of the widest ones.
 const MAX_STACK: usize = 4096;
 
 /// The group address of spanning trees (IEEE 802.1D-2004, table 7-10).
@@ -72,15 +73,42 @@ pub(super) enum Effect {
     /// It matched this rule.
     Rule(RuleId),
     /// It was looked up in this table and matched, or did not.
-    Table { table: u8, matched: bool },
+    Table {
+        table: u8,
+        matched: bool,
+    },
     /// Its source is behind this port.
-    Station { vlan: u16, address: EthAddr, port: OfPort, gratuitous: bool },
+    Station {
+        vlan: u16,
+        address: EthAddr,
+        port: OfPort,
+        gratuitous: bool,
+    },
     /// It makes a flow.
     Learn(Box<Learned>),
     /// If it ends a TCP connection, the rule is to end soon after.
-    FinTimeout { rule: RuleId, idle: u16, hard: u16 },
+    FinTimeout {
+        rule: RuleId,
+        idle: u16,
+        hard: u16,
+    },
+    /// It went through the bucket at this place of a group that sends to several.
+    Bucket {
+        group: GroupKey,
+        bucket: usize,
+    },
+    /// It left by this end of a patch, or came in by it.
+    Sent {
+        port: OfPort,
+    },
+    Received {
+        port: OfPort,
+    },
     /// It went through a group, and the bucket at this place if one was chosen.
-    Group { group: GroupKey, bucket: Option<usize> },
+    Group {
+        group: GroupKey,
+        bucket: Option<usize>,
+    },
 }
 
 impl Effect {
@@ -167,6 +195,8 @@ pub(super) struct BridgeView<'a> {
     pub(super) tlv: &'a TlvTable,
     pub(super) hooks: &'a Hooks,
     pub(super) fragments: Fragments,
+    /// Whether megaflows match all of a packet.
+    pub(super) is_exact: bool,
     /// Whether a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
 }
@@ -205,6 +235,7 @@ struct Translator<'a> {
     in_port: OfPort,
     table: u8,
     out: Vec<DpAction>,
+    written: Written,
     effects: Vec<(usize, Effect)>,
     reports: Vec<Report>,
     dependencies: Dependencies,
@@ -249,6 +280,36 @@ struct Translator<'a> {
     tracer: Option<Tracer>,
 }
 
+/// How long a list of actions is that grows.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    actions: usize,
+    bytes: usize,
+}
+
+impl Written {
+    /// About as many bytes as netlink takes for the list, of which only what is new is looked at.
+    fn bytes(&mut self, list: &[DpAction]) -> usize {
+        if list.len() < self.actions {
+            *self = Written::default();
+        }
+        self.bytes += list.iter().skip(self.actions).map(len_of).sum::<usize>();
+        self.actions = list.len();
+        self.bytes
+    }
+}
+
+/// About as many bytes as netlink takes for an action.
+fn len_of(action: &DpAction) -> usize {
+    const HEADER: usize = 4;
+    match action {
+        DpAction::PopVlan | DpAction::PopEth | DpAction::PopNsh | DpAction::CtClear => HEADER,
+        DpAction::Set(_, to) => 2 * HEADER + 16 * to.mask().iter().count(),
+        DpAction::Userspace(_) | DpAction::PushNsh { .. } | DpAction::Ct(_) => 64,
+        a => 2 * HEADER + a.nested().flatten().map(len_of).sum::<usize>(),
+    }
+}
+
 /// What came of a translation, with what concerns the one packet.
 pub(super) struct Outcome {
     pub(super) translation: Translation,
@@ -273,6 +334,18 @@ pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer
         Some(Some(state)) => t.thaw(&state),
         Some(None) => t.fail(DropReason::UnknownRecirculation, || format!("no state is frozen under {id:#x}")),
     }
+    t.finish(key)
+}
+
+/// Translates the key of a packet that came in by a port of this number, which is not there.
+pub(super) fn translate_from<'a>(view: View<'a>, key: &FlowKey, in_port: OfPort, tracer: Option<Tracer>) -> Outcome {
+    let mut t = Translator::new(view, key, None, tracer);
+    t.enter(in_port);
+    t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+    t.descend();
+    t.lookup_and_execute(walk::Lookup::default(), true);
+    t.end_of_pipeline();
+    t.ascend();
     t.finish(key)
 }
 
@@ -326,6 +399,7 @@ impl<'a> Translator<'a> {
             in_port,
             table: 0,
             out: Vec::new(),
+            written: Written::default(),
             effects: Vec::with_capacity(8),
             reports: Vec::new(),
             dependencies: Dependencies::default(),
@@ -421,6 +495,11 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// Whether there is no packet that controllers could hear of.
+    fn is_quiet(&self) -> bool {
+        self.tracer.as_ref().is_some_and(|t| !t.has_packet)
+    }
+
     fn detail(&mut self, text: impl FnOnce() -> String) {
         self.trace(Kind::Detail, |_| text());
     }
@@ -444,8 +523,8 @@ impl<'a> Translator<'a> {
 
     fn finish(&mut self, key: &FlowKey) -> Outcome {
         let wanted = self.slow.is_empty();
-        if self.out.len() > MAX_ACTIONS {
-            self.fail(DropReason::ActionsTooLong, || "the actions are too long for a datapath".to_string());
+        if self.written.bytes(&self.out) > MAX_BYTES {
+            self.slow |= SlowPath::ACTION;
         }
         if let Some(reason) = self.failed {
             self.out.clear();
@@ -468,6 +547,9 @@ impl<'a> Translator<'a> {
         let mut mask = datapath_mask(mask, key);
         let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
         mask |= &ALWAYS;
+        if self.view.own.is_exact {
+            mask |= &whole(key);
+        }
         let translation = Translation {
             matching: Box::new(Match::new(*key, mask)),
             actions: std::mem::take(&mut self.out),
@@ -493,6 +575,15 @@ impl std::fmt::Debug for BridgeView<'_> {
 }
 
 static ALWAYS: LazyLock<FlowMask> = LazyLock::new(always_matched);
+
+/// All that a packet with this key has for a datapath.
+fn whole(key: &FlowKey) -> FlowMask {
+    let mut mask = FlowMask::EMPTY;
+    let known = FieldId::all().filter(|f| f.info().attr.is_some() && f.info().prereq.holds(key));
+    let tunnel = commit::tunnel_mask();
+    known.filter(|f| f.info().get(&tunnel.bits) == 0 || f.info().get(key) != 0).for_each(|f| mask.add(f));
+    datapath_mask(mask, key)
+}
 
 /// What a datapath's key has at all.
 static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {

@@ -23,7 +23,10 @@ const MLD_REPORTS: [u128; 3] = [131, 132, 143];
 
 impl Translator<'_> {
     pub(super) fn normal(&mut self, last: bool) {
-        let Some(ingress) = self.bridge.ports.get(self.in_port) else {
+        // What comes by no port, as a controller's own packet, comes as by a trunk, and teaches nothing.
+        let nobody = Port::patch(self.in_port, "");
+        let is_nobodys = matches!(self.in_port, OfPort::ANY | OfPort::CONTROLLER);
+        let Some(ingress) = self.bridge.ports.get(self.in_port).or(is_nobodys.then_some(&nobody)) else {
             self.warn(|| "no input bundle, dropping".to_string());
             self.because(DropReason::UnknownIngress);
             return;
@@ -44,7 +47,7 @@ impl Translator<'_> {
         let vlan = inside.vlan();
         let flooded = self.bridge.l2.flood_vlans.contains(vlan);
         let gratuitous = self.is_gratuitous_arp(destination);
-        if !source.is_multicast() && !flooded && self.tracked.read(FieldId::PacketType) == 0 {
+        if !is_nobodys && !source.is_multicast() && !flooded && self.tracked.read(FieldId::PacketType) == 0 {
             let effect = Effect::Station { vlan, address: source, port: self.in_port, gratuitous };
             self.effect(effect);
         }
@@ -190,8 +193,8 @@ impl Translator<'_> {
         }
         if report {
             // For routers only, so that hosts do not keep silent because of each other (RFC 4541, section 2.1.1).
-            let wanted = self.bridge.ports.iter().filter(|p| p.flood_reports).map(|p| p.number);
-            let ports: Vec<_> = snooping.routers(vlan).chain(wanted).collect();
+            let wanted = self.bridge.ports.iter().filter(|p| p.flood_reports).map(|p| (p.number, "flagged"));
+            let ports: Vec<_> = snooping.routers(vlan).map(|p| (p, "router")).chain(wanted).collect();
             return self.send_each(ports, ingress, inside, last);
         }
         let group = if self.tracked.holds(Prereq::Ipv4) {
@@ -203,11 +206,12 @@ impl Translator<'_> {
             self.detail(|| "multicast traffic for the link, flooding".to_string());
             return self.flood_in_vlan(ingress, inside, last);
         }
-        let always = self.bridge.ports.iter().filter(|p| p.flood_groups).map(|p| p.number);
+        let always = self.bridge.ports.iter().filter(|p| p.flood_groups).map(|p| (p.number, "flood"));
+        let routers = snooping.routers(vlan).map(|p| (p, "router"));
         match snooping.listeners(vlan, group) {
             Some(listeners) => {
-                self.detail(|| "forwarding to mcast group ports".to_string());
-                let ports: Vec<_> = listeners.chain(always).chain(snooping.routers(vlan)).collect();
+                let listeners = listeners.map(|p| (p, "group"));
+                let ports: Vec<_> = listeners.chain(always).chain(routers).collect();
                 self.send_each(ports, ingress, inside, last);
             }
             None if snooping.config().flood_unregistered => {
@@ -215,17 +219,32 @@ impl Translator<'_> {
                 self.flood_in_vlan(ingress, inside, last);
             }
             None => {
-                let ports: Vec<_> = snooping.routers(vlan).chain(always).collect();
+                let ports: Vec<_> = routers.chain(always).collect();
                 self.send_each(ports, ingress, inside, last);
             }
         }
     }
 
-    /// Sends to ports, each once and none of them back.
-    fn send_each(&mut self, mut ports: Vec<OfPort>, ingress: &Port, inside: Inside, last: bool) {
+    /// Sends to ports for what they are, each once and none of them back.
+    fn send_each(&mut self, ports: Vec<(OfPort, &str)>, ingress: &Port, inside: Inside, last: bool) {
         let mut seen = std::collections::BTreeSet::from([self.in_port]);
-        ports.retain(|p| seen.insert(*p));
-        self.send_to(&ports, ingress, inside, last);
+        let mut chosen = Vec::with_capacity(ports.len());
+        for (port, what) in ports {
+            let what = if what == "flagged" {
+                "forwarding report to mcast flagged port".into()
+            } else {
+                format!("mcast {what} port")
+            };
+            match what.starts_with("forwarding") {
+                _ if port == self.in_port => self.detail(|| format!("{what} is input port, dropping")),
+                true => self.detail(|| what),
+                false => self.detail(|| format!("forwarding to {what}")),
+            }
+            if seen.insert(port) {
+                chosen.push(port);
+            }
+        }
+        self.send_to(&chosen, ingress, inside, last);
     }
 
     /// Whether the packet reports of listeners, or asks for them.

@@ -6,7 +6,7 @@ use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, FlowMask};
 
 use super::walk::{Lookup, UNSET};
-use super::{Translator, freeze};
+use super::{Effect, Translator, freeze};
 use crate::action::Subfield;
 use crate::codec::PacketInReason;
 use crate::pipeline::hooks::{PacketKey, Peer, Way};
@@ -107,7 +107,11 @@ impl Translator<'_> {
         }
         let datapath = p.datapath;
         if let Some(peer) = self.bridge.hooks.peer(port) {
-            return self.patch(peer, last);
+            return self.patch(port, peer, last);
+        }
+        if p.is_patch() && self.bridge.hooks.egress(port).is_none() {
+            self.because(DropReason::NoOutput);
+            return;
         }
         let Some(egress) = self.bridge.hooks.egress(port).cloned() else {
             self.commit();
@@ -137,7 +141,7 @@ impl Translator<'_> {
     }
 
     /// Goes through the switch at the other end of a patch.
-    fn patch(&mut self, peer: Peer, last: bool) {
+    fn patch(&mut self, from: OfPort, peer: Peer, last: bool) {
         let Some(bridge) = self.view.bridges.get(peer.bridge).copied() else {
             self.because(DropReason::UnknownPort);
             return;
@@ -150,6 +154,7 @@ impl Translator<'_> {
         if !self.may_go_on() {
             return;
         }
+        self.effect(Effect::Sent { port: from });
         self.trace(Kind::Bridge, |_| format!("bridge(\"{}\")", bridge.name));
         let may_receive = self.may_receive(port);
         let outer = (self.bridge, self.at, self.table, self.rule, self.rule_cookie, self.mirrors);
@@ -164,6 +169,7 @@ impl Translator<'_> {
             t.forget_connection();
             t.conntracked = false;
             t.enter(peer.port);
+            t.effect(Effect::Received { port: peer.port });
             t.descend();
             if may_receive {
                 t.lookup_and_execute(Lookup::default(), true);
@@ -197,8 +203,8 @@ impl Translator<'_> {
         let Some(recirc_id) = self.userspace_id(userdata) else { return };
         let copy = DpAction::Userspace(Userspace::new(Cookie::Controller {
             reason: reason.0,
-            // Who traces a packet wants nobody to hear of it.
-            dont_send: self.tracer.is_some(),
+            // Who traces a packet in words wants nobody to hear of it.
+            dont_send: self.is_quiet(),
             continuation: false,
             recirc_id,
             rule_cookie: self.rule_cookie,

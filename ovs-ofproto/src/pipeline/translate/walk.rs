@@ -7,7 +7,7 @@ use ovs_packet::field::FieldId;
 use super::{Effect, Translator};
 use crate::action::{Action, Instructions};
 use crate::codec::PacketInReason;
-use crate::pipeline::flow_table::{RuleId, TABLES, TableMiss};
+use crate::pipeline::flow_table::{RuleId, TableMiss, VISIBLE_TABLES};
 use crate::pipeline::ofproto::Fragments;
 use crate::pipeline::port::PortConfig;
 use crate::pipeline::trace::Kind;
@@ -37,12 +37,14 @@ impl Translator<'_> {
             self.fail(DropReason::TooDeep, || format!("over max translation depth {MAX_RESUBMIT_DEPTH}"));
         } else if self.resubmits >= MAX_RESUBMITS {
             self.fail(DropReason::TooManyResubmits, || format!("over {MAX_RESUBMITS} resubmit actions"));
-        } else if self.out.len() > super::MAX_ACTIONS {
-            self.fail(DropReason::ActionsTooLong, || "resubmits yielded too many actions".to_string());
-        } else if self.stack.len() > super::MAX_STACK {
-            self.fail(DropReason::StackTooDeep, || "resubmits yielded too much stack".to_string());
+        } else if self.written.bytes(&self.out) > super::MAX_BYTES {
+            // What there is so far is executed, packet by packet.
+            self.trace(Kind::Error, |_| "resubmits yielded over 64 kB of actions".to_string());
+            self.exit = true;
+        } else if self.stack.len() >= super::MAX_STACK {
+            self.fail(DropReason::StackTooDeep, || "resubmits yielded over 64 kB of stack".to_string());
         }
-        self.failed.is_none()
+        self.failed.is_none() && !self.exit
     }
 
     /// Looks the packet up in a table and executes what is found. `last` says that nothing comes after.
@@ -50,6 +52,8 @@ impl Translator<'_> {
         if !self.may_go_on() {
             return;
         }
+        // A flow that a bucket leads to is no bucket's.
+        let in_group = std::mem::take(&mut self.in_group);
         let outer = (self.table, self.rule_cookie, self.rule);
         self.nested += 1;
         // What only goes forward comes to an end by itself.
@@ -58,7 +62,7 @@ impl Translator<'_> {
         if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
             self.detail(|| "Packets are IP fragments and the fragment handling mode is \"drop\".".to_string());
             self.because(DropReason::Fragment);
-            (self.table, self.nested) = (outer.0, self.nested - 1);
+            (self.table, self.nested, self.in_group) = (outer.0, self.nested - 1, in_group);
             return;
         }
         self.depth += usize::from(deepens);
@@ -69,6 +73,7 @@ impl Translator<'_> {
         }
         self.depth -= usize::from(deepens);
         self.nested -= 1;
+        self.in_group = in_group;
         (self.table, self.rule_cookie, self.rule) = outer;
     }
 
@@ -96,13 +101,16 @@ impl Translator<'_> {
             _ => None,
         };
         match (miss, reason) {
-            (TableMiss::Continue, _) if usize::from(table) + 1 < TABLES => {
+            (TableMiss::Continue, _) if usize::from(table) + 1 < VISIBLE_TABLES => {
                 let next = Lookup { table: table + 1, ..Lookup::default() };
                 return self.lookup_and_execute(next, true);
             }
             (_, Some(reason)) if !quiet => {
                 self.trace(Kind::Table, |_| format!("{table:2}. No match, and a \"packet-in\" is called for."));
+                // A miss is a rule's doing that nobody made: it has no cookie.
+                let outer = std::mem::replace(&mut self.rule_cookie, 0);
                 self.packet_in(PacketInReason(reason), crate::action::Action::WHOLE, 0, &[], None);
+                self.rule_cookie = outer;
                 return;
             }
             _ => {}

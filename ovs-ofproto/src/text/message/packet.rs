@@ -131,7 +131,8 @@ pub(super) fn checksums(out: &mut String, key: &FlowKey, data: &[u8]) -> fmt::Re
     let (name, at) = match (key.eth_type.get(), key.nw_proto) {
         (0x0800 | 0x86dd, 6) => ("tcp", 16usize),
         (0x0800 | 0x86dd, 17) => ("udp", 6),
-        (0x0800, 1) | (0x86dd, 58) => ("icmp", 2),
+        (0x0800, 1) => ("icmp", 2),
+        (0x86dd, 58) => ("icmp6", 2),
         (0x0800 | 0x86dd, 132) => ("sctp", 8),
         _ => return Ok(()),
     };
@@ -160,8 +161,9 @@ pub(super) fn checksums(out: &mut String, key: &FlowKey, data: &[u8]) -> fmt::Re
 pub fn packet_match(key: &FlowKey) -> Match {
     use FieldId::{
         ArpOp, ArpSha, ArpSpa, ArpTha, ArpTpa, EthDst, EthSrc, EthType, IcmpCode, IcmpType, Icmpv6Code, Icmpv6Type,
-        IpFrag, Ipv6Dst, Ipv6Label, Ipv6Src, MplsBos, MplsLabel, MplsTc, MplsTtl, NdSll, NdTarget, NdTll, NwDst, NwEcn,
-        NwProto, NwSrc, NwTos, NwTtl, SctpDst, SctpSrc, TcpDst, TcpFlags, TcpSrc, UdpDst, UdpSrc, VlanTci,
+        IpFrag, Ipv6Dst, Ipv6Label, Ipv6Src, MplsBos, MplsLabel, MplsTc, MplsTtl, NdOptionsType, NdReserved, NdSll,
+        NdTarget, NdTll, NwDst, NwEcn, NwProto, NwSrc, NwTos, NwTtl, SctpDst, SctpSrc, TcpDst, TcpFlags, TcpSrc,
+        UdpDst, UdpSrc, VlanTci,
     };
     let mut m = Match::exact_non_zero(*key);
     let headers = [
@@ -171,6 +173,11 @@ pub fn packet_match(key: &FlowKey) -> Match {
     ];
     for field in headers.into_iter().filter(|f| f.info().prereq.holds(key)) {
         m.set(field, field.info().get(key));
+    }
+    if Prereq::Nd.holds(key) {
+        // Both addresses, of which the packet has one, and not what it was found by.
+        [NdSll, NdTll].into_iter().for_each(|f| m.set(f, f.info().get(key)));
+        [NdReserved, NdOptionsType].into_iter().for_each(|f| m.set_masked(f, 0, 0));
     }
     if Prereq::Vlan.holds(key) {
         // Whether there is a second tag.

@@ -1,0 +1,285 @@
+//! The ports of a bridge: devices of its datapath, and ends of patches, which are none.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ovs_dpif::PortNo;
+use ovs_ofproto::pipeline::{Port, PortConfig as PortState, PriorityTags, Queue, VlanMode};
+use ovs_packet::{EthAddr, Instant, OfPort};
+
+use super::bridge::Bridge;
+use super::devices::{Attributes, Devices};
+use super::settings::left_out;
+use super::shared::Shared;
+use crate::config::{InterfaceConfig, PortConfig};
+
+/// The kind of ends of patches.
+pub(super) const PATCH: &str = "patch";
+
+/// Numbers that ports get without asking are below this.
+const MAX_AUTOMATIC: u32 = 32_768;
+
+/// How long a number rests before it is given to another port.
+const REST: Duration = Duration::from_secs(3600);
+
+/// A port of a bridge.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BridgePort {
+    /// Its name.
+    pub name: String,
+    /// Its number in OpenFlow.
+    pub number: OfPort,
+    /// Its number in the datapath; none of the end of a patch.
+    pub datapath: Option<PortNo>,
+    /// The kind of its device.
+    pub kind: &'static str,
+    /// The kind that was asked for.
+    pub configured_kind: String,
+    interface: InterfaceConfig,
+    settings: Settings,
+    created: Instant,
+}
+
+impl BridgePort {
+    /// The configuration of its interface.
+    pub fn interface(&self) -> &InterfaceConfig {
+        &self.interface
+    }
+
+    /// The name of the port at the other end, of the end of a patch.
+    pub fn peer(&self) -> Option<&str> {
+        if self.kind == PATCH { self.interface.options.get("peer").map(String::as_str) } else { None }
+    }
+
+    /// What is known of it: of its device, or of the end of a patch, which is always up.
+    pub(super) fn attributes(&self, devices: &dyn Devices) -> Option<Attributes> {
+        match self.kind {
+            PATCH => Some(Attributes {
+                address: Some(EthAddr::local(hash(&self.name))),
+                up: true,
+                carrier: true,
+                ..Attributes::default()
+            }),
+            _ => devices.attributes(&self.name),
+        }
+    }
+}
+
+/// What a port is to be in its bridge, whatever its device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Settings {
+    vlan: VlanMode,
+    priority_tags: PriorityTags,
+    protected: bool,
+    flood_groups: bool,
+    flood_reports: bool,
+}
+
+impl Settings {
+    fn of(port: &PortConfig) -> Result<Settings, String> {
+        let is_on = |key: &str| port.other_config.get(key).is_some_and(|v| v == "true");
+        let tags = port.other_config.get("priority-tags").map_or("no", String::as_str);
+        let priority_tags = match tags {
+            "no" | "never" | "false" => PriorityTags::Never,
+            "if-nonzero" | "true" => PriorityTags::IfNonzero,
+            "always" => PriorityTags::Always,
+            other => return Err(format!("port {}: priority-tags {other}: not never, if-nonzero or always", port.name)),
+        };
+        Ok(Settings {
+            vlan: port.vlan()?,
+            priority_tags,
+            protected: port.protected,
+            flood_groups: is_on("mcast-snooping-flood"),
+            flood_reports: is_on("mcast-snooping-flood-reports"),
+        })
+    }
+}
+
+/// A number that is the same for a name from one run to the next, as an address that is made should be: 46 bits of FNV-1a.
+pub(super) fn hash(name: &str) -> u64 {
+    let whole = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    whole & 0x3fff_ffff_ffff
+}
+
+/// Whether the options of the end of a patch can be.
+fn check_patch(interface: &InterfaceConfig) -> Result<(), String> {
+    let name = &interface.name;
+    let peer = interface.options.get("peer").filter(|p| !p.is_empty());
+    let peer = peer.ok_or_else(|| format!("{name}: patch type requires valid 'peer' argument"))?;
+    if let Some(other) = interface.options.keys().find(|k| *k != "peer") {
+        return Err(format!("{name}: patch has no option {other}"));
+    }
+    if peer == name { Err(format!("{name}: patch peer must not be self")) } else { Ok(()) }
+}
+
+pub(super) fn set_address(devices: &mut dyn Devices, name: &str, address: EthAddr) {
+    let result = if address.is_multicast() {
+        Err("it is a multicast address".to_string())
+    } else if address == EthAddr::default() {
+        Err("it is zero".to_string())
+    } else {
+        devices.set_address(name, address)
+    };
+    if let Err(e) = result {
+        tracing::error!(target: "bridge", "interface {name}: setting MAC failed ({e})");
+    }
+}
+
+impl Bridge {
+    /// Makes a port what it is to be. Nothing if that is all done; a text if part of it is not. Takes effect when the
+    /// datapath is settled.
+    pub(super) fn apply_port(
+        &mut self,
+        port: &PortConfig,
+        interface: &InterfaceConfig,
+        kind: &str,
+        shared: &mut Shared,
+        devices: &mut dyn Devices,
+        now: Instant,
+    ) -> Result<Option<String>, String> {
+        let settings = Settings::of(port)?;
+        let opened = match (kind, shared.datapath.is_dummy()) {
+            ("internal", true) => "dummy-internal",
+            (kind, _) => kind,
+        };
+        if let Some(there) = self.ports.get_mut(&interface.name) {
+            if there.interface != *interface {
+                match opened {
+                    PATCH => check_patch(interface)?,
+                    opened => devices.configure(opened, interface)?,
+                }
+                there.interface = interface.clone();
+            }
+            if there.settings != settings {
+                there.settings = settings;
+                let changed = there.clone();
+                self.publish(&changed, shared, devices);
+            }
+        } else {
+            self.add_port(interface, (kind, opened), settings, shared, devices, now)?;
+        }
+        if kind == "internal"
+            && interface.name != self.name
+            && let Some(mac) = interface.mac
+        {
+            set_address(devices, &interface.name, mac);
+        } else if interface.name == self.name && interface.mac.is_some() {
+            let name = &interface.name;
+            tracing::error!(
+                target: "bridge",
+                "interface {name}: ignoring mac in Interface record (use Bridge record to set local port's mac)"
+            );
+        }
+        Ok(left_out(port, interface))
+    }
+
+    fn add_port(
+        &mut self,
+        interface: &InterfaceConfig,
+        (kind, opened): (&str, &str),
+        settings: Settings,
+        shared: &mut Shared,
+        devices: &mut dyn Devices,
+        now: Instant,
+    ) -> Result<(), String> {
+        let name = &interface.name;
+        let fail = |e: String| format!("could not open network device {name} ({e})");
+        if ["ovs-netdev", "ovs-dummy", "ovs-system"].contains(&name.as_str()) {
+            return Err(format!("could not create interface {name}, name is reserved"));
+        }
+        let (device_kind, datapath) = if opened == PATCH {
+            check_patch(interface).map_err(fail)?;
+            (PATCH, None)
+        } else {
+            let device = devices.open(opened, interface).map_err(fail)?;
+            let device_kind = device.kind();
+            match shared.datapath.add(device, None) {
+                Ok(number) => (device_kind, Some(number)),
+                Err(e) => {
+                    devices.closed(name);
+                    return Err(format!("could not add network device {name} to ofproto ({e})"));
+                }
+            }
+        };
+        let port = BridgePort {
+            name: name.clone(),
+            number: self.pick_number(interface, now),
+            datapath,
+            kind: device_kind,
+            configured_kind: kind.to_string(),
+            interface: interface.clone(),
+            settings,
+            created: now,
+        };
+        self.publish(&port, shared, devices);
+        let shown = port.number.to_16().unwrap_or(u16::MAX);
+        tracing::info!(target: "bridge", "bridge {}: added interface {name} on port {shown}", self.name);
+        self.ports.insert(name.clone(), port);
+        Ok(())
+    }
+
+    /// Tells the pipeline of a port.
+    pub(super) fn publish(&mut self, port: &BridgePort, shared: &mut Shared, devices: &dyn Devices) {
+        let mut described = match port.datapath {
+            Some(number) => Port::new(port.number, number, port.name.clone()),
+            None => Port::patch(port.number, port.name.clone()),
+        };
+        let settings = port.settings.clone();
+        (described.vlan, described.priority_tags) = (settings.vlan, settings.priority_tags);
+        (described.protected, described.flood_groups) = (settings.protected, settings.flood_groups);
+        described.flood_reports = settings.flood_reports;
+        described.created = port.created;
+        if port.kind.starts_with("dummy") {
+            // Such a device has one queue, always.
+            described.queues.insert(0, Queue::default());
+        }
+        if let Some(known) = port.attributes(devices) {
+            described.hw_addr = known.address.unwrap_or_default();
+            described.link_up = known.carrier;
+            if !known.up {
+                described.config |= PortState::DOWN;
+            }
+        }
+        shared.switches.configure(self.place, |of| of.port_add(described));
+    }
+
+    fn pick_number(&mut self, interface: &InterfaceConfig, now: Instant) -> OfPort {
+        if interface.name == self.name {
+            return OfPort::LOCAL;
+        }
+        let used: BTreeSet<u32> = self.ports.values().map(|p| p.number.0).collect();
+        if let Some(wanted) = super::requested(interface)
+            && !used.contains(&wanted.0)
+        {
+            return wanted;
+        }
+        self.given_up.retain(|_, at| now.since(*at) < REST);
+        let next = |from: u32| (1..MAX_AUTOMATIC).map(move |i| (from + i - 1) % (MAX_AUTOMATIC - 1) + 1);
+        let free = next(self.last_number).find(|n| !used.contains(n) && !self.given_up.contains_key(n));
+        let free = free.or_else(|| next(self.last_number).find(|n| !used.contains(n))).unwrap_or(MAX_AUTOMATIC);
+        self.last_number = free;
+        OfPort(free)
+    }
+
+    /// Has the pipeline forget a port. What it has in the datapath is to be removed when that is settled.
+    pub(super) fn remove_port(&mut self, name: &str, shared: &mut Shared, now: Instant) -> Option<PortNo> {
+        let port = self.ports.remove(name)?;
+        self.given_up.insert(port.number.0, now);
+        let own = shared.switches.get(self.place);
+        let behind = own.map(|of| of.macs().iter(now).filter(|e| e.port == port.number && !e.is_static));
+        let behind: Vec<_> = behind.into_iter().flatten().map(|e| (e.vlan, e.address)).collect();
+        // Who was behind it comes in by another port by and by, of another bridge perhaps: none is to send it here by what
+        // it learnt before.
+        let places: Vec<usize> = shared.switches.iter().map(|(place, _)| place).collect();
+        for place in places.into_iter().filter(|_| !behind.is_empty()) {
+            shared.switches.configure(place, |of| {
+                for (vlan, address) in &behind {
+                    of.macs_mut().remove(*vlan, *address);
+                }
+            });
+        }
+        shared.switches.configure(self.place, |of| of.port_remove(port.number));
+        port.datapath
+    }
+}

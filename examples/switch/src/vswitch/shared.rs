@@ -1,0 +1,50 @@
+//! A datapath and the switches on it.
+
+use ovs_dpif::Upcall;
+use ovs_ofproto::pipeline::Bridges;
+use ovs_packet::Instant;
+
+use super::datapath::SharedDatapath;
+
+/// A datapath and the switches that share it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) datapath: SharedDatapath,
+    pub(super) switches: Bridges,
+}
+
+impl Shared {
+    pub(super) fn new(datapath: SharedDatapath) -> Shared {
+        Shared { datapath, switches: Bridges::default() }
+    }
+
+    /// Takes what the ports received, at most `rounds` times, and has it decided on. How many packets it took.
+    pub(super) fn poll(&mut self, rounds: usize, now: Instant) -> usize {
+        let mut taken = 0;
+        for _ in 0..rounds {
+            let mut upcalls: Vec<Upcall> = Vec::new();
+            let received = self.datapath.poll(now, &mut upcalls);
+            for upcall in upcalls {
+                self.switches.handle_upcall(self.datapath.dpif_mut(), upcall, now);
+            }
+            taken += received;
+            if received == 0 {
+                break;
+            }
+        }
+        taken
+    }
+
+    pub(super) fn run(&mut self, now: Instant) {
+        self.switches.run(self.datapath.dpif_mut(), now);
+    }
+
+    /// Makes the datapath do as all switches say.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.switches.settle(self.datapath.dpif_mut(), now);
+    }
+
+    pub(super) fn synchronise(&mut self, now: Instant) {
+        self.switches.synchronise(self.datapath.dpif_mut(), now);
+    }
+}
