@@ -59,7 +59,7 @@ pub(super) fn add_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let mut errors = Vec::new();
     for text in std::mem::take(&mut args.rest) {
         let Interface { name, kind, port, options } = interface(text)?;
-        let spec = args.datapaths.port(name, kind.unwrap_or("system"), &options);
+        let spec = args.datapaths.port(&dp, name, kind.unwrap_or("system"), &options);
         let spec = spec.map_err(failed(format!("{name}: failed to open network device")));
         let opened = args.datapaths.open(&dp).map_err(failed("opening datapath"))?;
         let added = spec

@@ -251,19 +251,10 @@ impl Bridge {
         now: Instant,
     ) -> Result<(), String> {
         let name = &interface.name;
-        let fail = |e: String| format!("could not open network device {name} ({e})");
         if ["ovs-netdev", "ovs-dummy", "ovs-system"].contains(&name.as_str()) {
             return Err(format!("could not create interface {name}, name is reserved"));
         }
-        let device = devices.open(opened, interface).map_err(fail)?;
-        let device_kind = device.kind();
-        let number = match datapath.add(device, None) {
-            Ok(number) => number,
-            Err(e) => {
-                devices.closed(name);
-                return Err(format!("could not add network device {name} to ofproto ({e})"));
-            }
-        };
+        let (number, device_kind) = datapath.add_interface(opened, interface, devices)?;
         let port = BridgePort {
             name: name.clone(),
             number: self.pick_number(interface, now),
@@ -328,8 +319,7 @@ impl Bridge {
         self.given_up.insert(port.number.0, now);
         self.of.port_remove(port.number);
         self.of.run(datapath.dpif_mut(), now);
-        // It may have vanished from the datapath before.
-        let _ = datapath.dpif_mut().port_del(port.datapath);
+        datapath.remove_port(port.datapath);
     }
 
     // Configuration of the whole.

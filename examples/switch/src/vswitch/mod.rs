@@ -21,14 +21,16 @@ mod bridge;
 mod datapath;
 mod devices;
 mod dummies;
+mod kernel;
 mod standard;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_dpif::netdev::Netdev;
-use ovs_dpif::{Dpif, DpifError, DropReason, Resolution, Upcall};
+use ovs_dpif::{Dpif, DpifError, DropReason, PortSpec, Resolution, Upcall};
 use ovs_packet::{Instant, OfPort};
 
 use crate::config::{BridgeConfig, Config, InterfaceConfig};
@@ -37,6 +39,7 @@ pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
 pub use devices::{Attributes, Devices, Patches};
 pub use dummies::Dummies;
+pub use kernel::{Kernel, LinkChanges};
 pub use standard::{DummyLevel, StandardDevices};
 
 use datapath::SharedDatapath;
@@ -150,7 +153,8 @@ impl Vswitch {
 
     /// Descriptors that become readable when ports have received something.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.datapaths.values().chain(self.spare.values()).flat_map(SharedDatapath::fds).collect()
+        let datapaths = self.datapaths.values().chain(self.spare.values());
+        datapaths.flat_map(SharedDatapath::fds).chain(self.devices.fds()).collect()
     }
 
     /// When [`run`](Self::run) is due even if nothing is received.
@@ -190,7 +194,11 @@ impl Vswitch {
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         self.bridges.values_mut().for_each(|b| b.set_bundle_idle_timeout(idle));
         let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
-        self.datapaths.retain(|kind, _| used.contains(kind));
+        let unused: Vec<_> = self.datapaths.keys().copied().filter(|kind| !used.contains(kind)).collect();
+        for datapath in unused.into_iter().filter_map(|kind| self.datapaths.remove(kind)) {
+            datapath.remove(self.devices.as_mut());
+        }
+        self.datapaths.values_mut().for_each(SharedDatapath::tidy);
     }
 
     /// The bridges that can be, with their datapath types.
@@ -210,16 +218,20 @@ impl Vswitch {
                         tracing::warn!(target: "bridge", "bridge {name} specified twice");
                     }
                 }
-                Err(why) => {
-                    tracing::error!(target: "bridge", "failed to create bridge {name}: {why}");
-                    for interface in bridge.ports.iter().flat_map(|p| &p.interfaces) {
-                        self.errors.insert(interface.name.clone(), format!("bridge {name} is not there: {why}"));
-                    }
-                    self.refused.insert(name, why);
-                }
+                Err(why) => self.refuse(bridge, why),
             }
         }
         wanted
+    }
+
+    /// Says why a bridge is not there.
+    fn refuse(&mut self, bridge: &BridgeConfig, why: String) {
+        let name = &bridge.name;
+        tracing::error!(target: "bridge", "failed to create bridge {name}: {why}");
+        for interface in bridge.ports.iter().flat_map(|p| &p.interfaces) {
+            self.errors.insert(interface.name.clone(), format!("bridge {name} is not there: {why}"));
+        }
+        self.refused.insert(name.clone(), why);
     }
 
     fn remove_bridge(&mut self, name: &str, now: Instant) {
@@ -269,11 +281,17 @@ impl Vswitch {
     }
 
     fn apply_bridge(&mut self, name: &str, config: &BridgeConfig, kind: &'static str, now: Instant) {
-        let seed = self.seed;
         let devices = self.devices.as_mut();
-        let datapath = self.datapaths.entry(kind).or_insert_with(|| {
-            SharedDatapath::new(kind, format!("ovs-{kind}"), self.types.is_dummy(kind), seed, devices)
-        });
+        let datapath = match self.datapaths.entry(kind) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(none) => {
+                let (name, types, seed) = (format!("ovs-{kind}"), &self.types, self.seed);
+                match SharedDatapath::new(kind, name, types, seed, devices, now) {
+                    Ok(datapath) => none.insert(datapath),
+                    Err(why) => return self.refuse(config, format!("datapath type {kind}: {why}")),
+                }
+            }
+        };
         let is_new = !self.bridges.contains_key(name);
         let bridge = self.bridges.entry(name.to_string()).or_insert_with(|| Bridge::new(name, kind));
         let local = local_interface(name);
@@ -314,7 +332,7 @@ impl Vswitch {
     ///
     /// # Errors
     /// [`DpifError::DatapathExists`], also for the names of those that bridges use; a type that there is not.
-    pub fn create_datapath(&mut self, name: &str) -> Result<(), DpifError> {
+    pub fn create_datapath(&mut self, name: &str, now: Instant) -> Result<(), DpifError> {
         let (kind, bare) = name.split_once('@').unwrap_or(("", name));
         let no_such = |why: String| DpifError::System { what: "datapath", source: std::io::Error::other(why) };
         let kind = self.types.resolve(kind).map_err(no_such)?;
@@ -322,8 +340,9 @@ impl Vswitch {
         if self.spare.contains_key(&full) || bare == format!("ovs-{kind}") {
             return Err(DpifError::DatapathExists(full));
         }
-        let (is_dummy, devices) = (self.types.is_dummy(kind), self.devices.as_mut());
-        self.spare.insert(full, SharedDatapath::new(kind, bare.to_string(), is_dummy, self.seed, devices));
+        let (name, devices) = (bare.to_string(), self.devices.as_mut());
+        let made = SharedDatapath::new(kind, name, &self.types, self.seed, devices, now).map_err(no_such)?;
+        self.spare.insert(full, made);
         Ok(())
     }
 
@@ -333,7 +352,8 @@ impl Vswitch {
     /// # Errors
     /// [`DpifError::NoSuchDatapath`]; [`DpifError::Unsupported`] for one that bridges use.
     pub fn remove_datapath(&mut self, name: &str) -> Result<(), DpifError> {
-        if self.spare.remove(name).is_some() {
+        if let Some(datapath) = self.spare.remove(name) {
+            datapath.remove(self.devices.as_mut());
             return Ok(());
         }
         match self.datapath(name) {
@@ -348,6 +368,20 @@ impl Vswitch {
     /// Why not, in a line.
     pub fn open_device(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
         self.devices.open(kind, interface)
+    }
+
+    /// What a port of this kind is made of in a datapath, by the datapath's name: a device that is opened for it, or an
+    /// interface of the machine.
+    ///
+    /// # Errors
+    /// Why not, in a line.
+    pub fn port_spec(&mut self, datapath: &str, kind: &str, interface: &InterfaceConfig) -> Result<PortSpec, String> {
+        let all = self.datapaths.values().chain(self.spare.values());
+        let is_outside = all.filter(|d| d.is_outside()).any(|d| d.info().full_name() == datapath);
+        match is_outside {
+            true => Kernel::port(kind, interface).map(|(spec, _)| spec),
+            false => self.open_device(kind, interface).map(PortSpec::Device),
+        }
     }
 
     /// A device of [`open_device`](Self::open_device), or of a datapath that was made, is nobody's port any more.
@@ -401,6 +435,17 @@ impl Vswitch {
     /// Tells controllers what became of devices. Call it when a device's state may have changed, and now and then.
     pub fn meet_devices(&mut self) {
         self.bridges.values_mut().for_each(|b| b.meet_devices(self.devices.as_mut()));
+    }
+
+    /// Whether the configuration is to be [applied](Self::apply) again: a port vanished by what others did, or an
+    /// interface came that is to be one. Takes note of what became of devices.
+    pub fn take_changed(&mut self) -> bool {
+        let changes = self.devices.kernel().map(Kernel::changes).unwrap_or_default();
+        if !changes.is_empty() {
+            self.datapaths.values_mut().for_each(|d| d.meet_links(&changes));
+            self.meet_devices();
+        }
+        self.datapaths.values_mut().fold(false, |changed, d| d.take_changed() | changed)
     }
 
     /// Has `f` do something with a bridge and its datapath.
