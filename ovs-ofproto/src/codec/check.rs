@@ -280,8 +280,17 @@ impl Known {
                 self.fits &= inner.fits;
                 followed
             }
+            // Of the packet with the new header only its type is known.
+            Action::Encap { packet_type, .. } => {
+                self.m = Match::ANY;
+                if packet_type >> 16 == 1 {
+                    self.m.set(FieldId::PacketType, (*packet_type).into());
+                    self.m.set(FieldId::EthType, (packet_type & 0xffff).into());
+                }
+                Ok(())
+            }
             // From here on nothing is known of the packet.
-            Action::Encap { .. } | Action::Decap(_) => {
+            Action::Decap(_) => {
                 self.m = Match::ANY;
                 Ok(())
             }

@@ -305,7 +305,7 @@ impl SharedDatapath {
     /// Takes note of what became of interfaces.
     pub(super) fn meet_links(&mut self, changes: &LinkChanges) {
         let Some(outside) = &mut self.outside else { return };
-        let came = |name: &String| changes.lost || changes.names.contains(name);
+        let came = |name: &String| changes.lost || changes.there.contains(name);
         outside.changed |= outside.missing.iter().any(came);
     }
 

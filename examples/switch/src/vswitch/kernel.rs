@@ -23,16 +23,18 @@ const MAX_EVENTS: usize = 256;
 /// What became of the machine's interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkChanges {
-    /// Those that came, went or changed, by name.
-    pub names: BTreeSet<String>,
-    /// Events were lost: any of them may have.
+    /// Those that came or changed, by name, and are there.
+    pub there: BTreeSet<String>,
+    /// Those that went.
+    pub gone: BTreeSet<String>,
+    /// Events were lost: anything may have happened.
     pub lost: bool,
 }
 
 impl LinkChanges {
     /// Whether nothing was told.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && !self.lost
+        self.there.is_empty() && self.gone.is_empty() && !self.lost
     }
 }
 
@@ -145,10 +147,16 @@ impl Kernel {
     pub fn changes(&mut self) -> LinkChanges {
         let mut changes = LinkChanges::default();
         let Some(events) = &mut self.events else { return changes };
-        let taken = events.events(MAX_EVENTS, |event| {
-            if let Event::Link(link) | Event::LinkGone(link) = event {
-                changes.names.insert(link.name);
+        let taken = events.events(MAX_EVENTS, |event| match event {
+            Event::Link(link) => {
+                changes.gone.remove(&link.name);
+                changes.there.insert(link.name);
             }
+            Event::LinkGone(link) => {
+                changes.there.remove(&link.name);
+                changes.gone.insert(link.name);
+            }
+            _ => {}
         });
         match taken {
             Ok(taken) => changes.lost = taken.overruns > 0 || taken.bad > 0,
