@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ovs_conntrack::{ExpectationInfo, Filter, Timeouts, Transport, Tuple};
+use ovs_conntrack::{ExpectationInfo, Filter, Timeouts, Transport, Tuple, TupleFilter};
 use ovs_netlink::nf::{self, ConnectionFilter, L4, TimeoutPolicy, TimeoutSingleAttr, TimeoutTcpAttr, TimeoutUdpAttr};
 use ovs_netlink::ovs::{CtLimitCommand, CtLimits, ZoneLimit as Limit};
 use ovs_netlink::{Conntrack, Flags};
@@ -77,6 +77,18 @@ fn connection(of: &nf::Connection) -> Connection {
     }
 }
 
+/// The tuple that a filter is for, if it says all of one and nothing else but the zone.
+fn whole(filter: &Filter) -> Option<nf::Tuple> {
+    let Filter { zone: _, mark: None, label: None, original, reply } = *filter else { return None };
+    let (src, dst, proto) = (original.src?, original.dst?, original.proto?);
+    let l4 = match proto {
+        1 | 58 => L4::Icmp { id: original.icmp_id?, ty: original.icmp_type?, code: original.icmp_code? },
+        _ => L4::Ports { src: original.src_port?, dst: original.dst_port? },
+    };
+    let whole = nf::Tuple { src, dst, proto, l4, zone: None };
+    (src.is_ipv4() == dst.is_ipv4() && reply == TupleFilter::default()).then_some(whole)
+}
+
 impl Datapath {
     fn tracker(&mut self) -> Result<&mut Conntrack, DpifError> {
         self.tracker.as_mut().ok_or(DpifError::Unsupported("connection tracking"))
@@ -109,6 +121,14 @@ impl Connections for Datapath {
         let tracker = self.tracker()?;
         if *filter == Filter::default() {
             return tracker.flush(&ConnectionFilter::default()).map_err(failed("flush of connections"));
+        }
+        if let Some(tuple) = whole(filter) {
+            // The kernel finds it by the tuple of either direction.
+            return match tracker.delete(&tuple, filter.zone.unwrap_or(0)) {
+                Ok(()) => Ok(1),
+                Err(error) if error.errno() == Some(errno::ENOENT) => Ok(0),
+                Err(error) => Err(failed("flush of connections")(error)),
+            };
         }
         let zone = ConnectionFilter { zone: filter.zone, ..ConnectionFilter::default() };
         let all = tracker.connections(&zone, MAX_CONNECTIONS).map_err(failed("flush of connections"))?;
@@ -204,5 +224,30 @@ fn seconds(timeouts: &Timeouts, protocol: u8) -> Vec<(u16, u32)> {
             (TimeoutUdpAttr::REPLIED, of(timeouts.udp_multiple)),
         ],
         _ => vec![(TimeoutSingleAttr::TIMEOUT, of(timeouts.icmp_first))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_tuple_is_told_from_parts_of_one() {
+        let address = |last| Some(std::net::IpAddr::from([10, 1, 1, last]));
+        let mut filter = Filter { zone: Some(3), ..Filter::default() };
+        filter.original = TupleFilter {
+            src: address(1),
+            dst: address(2),
+            proto: Some(17),
+            src_port: Some(1),
+            dst_port: Some(2),
+            ..TupleFilter::default()
+        };
+        let tuple = whole(&filter).unwrap();
+        assert_eq!((tuple.proto, tuple.l4), (17, L4::Ports { src: 1, dst: 2 }));
+        assert!(whole(&Filter { mark: Some((1, 1)), ..filter }).is_none());
+        assert!(whole(&Filter { reply: filter.original, ..filter }).is_none());
+        filter.original.proto = Some(1);
+        assert!(whole(&filter).is_none());
     }
 }

@@ -303,13 +303,31 @@ pub(super) fn slow_action(why: SlowPath) -> DpAction {
     DpAction::Userspace(Userspace::new(Cookie::SlowPath(why)))
 }
 
+/// What connection tracking tells of a packet.
+const CONNECTION: [FieldId; 11] = [
+    FieldId::CtState,
+    FieldId::CtZone,
+    FieldId::CtMark,
+    FieldId::CtLabel,
+    FieldId::CtNwSrc,
+    FieldId::CtNwDst,
+    FieldId::CtIpv6Src,
+    FieldId::CtIpv6Dst,
+    FieldId::CtNwProto,
+    FieldId::CtTpSrc,
+    FieldId::CtTpDst,
+];
+
 /// What a packet-in tells beside the packet: what is not zero of the pipeline's fields.
 fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: bool) -> Match {
     let mut all = *pipeline;
     all.in_port = in_port.0.into();
     if conntracked {
-        let mask = FlowMask::of(&[FieldId::CtState, FieldId::CtZone, FieldId::CtMark, FieldId::CtLabel]);
-        all.assign(key, &mask);
+        all.assign(key, &FlowMask::of(&CONNECTION));
+        if key.ct_nw_proto != 0 {
+            // The tuple is of the protocol that this says.
+            all.eth_type = key.eth_type;
+        }
     }
     all.pkt_mark = key.pkt_mark;
     let mut m = Match::ANY;
