@@ -10,9 +10,9 @@ use ovs_packet::Instant;
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6};
 
 use super::datapath::{Datapath, errno, failed};
-use super::put_action::timeout_name;
 use crate::connections::{Connection, ConnectionState, Connections, ZoneLimit, ZoneLimits};
 use crate::dpif::DpifError;
+use crate::text::timeout_name;
 
 /// More connections than this are not listed at once.
 const MAX_CONNECTIONS: usize = 1 << 22;
@@ -85,8 +85,10 @@ fn whole(filter: &Filter) -> Option<nf::Tuple> {
         1 | 58 => L4::Icmp { id: original.icmp_id?, ty: original.icmp_type?, code: original.icmp_code? },
         _ => L4::Ports { src: original.src_port?, dst: original.dst_port? },
     };
+    // The protocol is that of both directions.
+    let says_nothing = TupleFilter { proto: None, ..reply } == TupleFilter::default();
     let whole = nf::Tuple { src, dst, proto, l4, zone: None };
-    (src.is_ipv4() == dst.is_ipv4() && reply == TupleFilter::default()).then_some(whole)
+    (src.is_ipv4() == dst.is_ipv4() && says_nothing && reply.proto.is_none_or(|p| p == proto)).then_some(whole)
 }
 
 impl Datapath {

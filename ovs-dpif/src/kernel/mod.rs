@@ -23,6 +23,7 @@ mod connections;
 mod cookie;
 mod datapath;
 mod flows;
+mod help;
 mod key;
 mod ports;
 mod probe;

@@ -111,7 +111,9 @@ impl KeyText<'_> {
 
     fn attributes(&self) -> Vec<String> {
         let mut out = Vec::new();
-        let v6 = self.key.eth_type.get() == ETH_TYPE_IPV6;
+        let mask = &self.mask.bits;
+        // Where the tuple's addresses are matched they say of which kind it is, whatever the packet is.
+        let v6 = self.key.eth_type.get() == ETH_TYPE_IPV6 || mask.ct_ipv6_src != 0 || mask.ct_ipv6_dst != 0;
         let tuple = !self.all || self.key.ct_nw_proto != 0;
         for attr in FRONT {
             if tuple && matches!((attr, v6), (A::CtOrigTupleIpv4, false) | (A::CtOrigTupleIpv6, true))

@@ -324,8 +324,8 @@ fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: boo
     all.in_port = in_port.0.into();
     if conntracked {
         all.assign(key, &FlowMask::of(&CONNECTION));
-        if key.ct_nw_proto != 0 {
-            // The tuple is of the protocol that this says.
+        if key.ct_state != 0 {
+            // Which tuple there is, this says.
             all.eth_type = key.eth_type;
         }
     }

@@ -18,6 +18,9 @@ const FIRST_PATCH: u32 = 0xf000;
 /// Port numbers of names that begin with `br` begin here in a dummy datapath.
 const DUMMY_BRIDGES: u32 = 100;
 
+/// The most bytes in the name of an interface of the machine.
+const MAX_NAME: usize = 15;
+
 /// Which kinds of datapaths there are, and why others are not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DatapathTypes {
@@ -262,6 +265,9 @@ impl SharedDatapath {
     fn add_outside(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<(PortNo, &'static str), String> {
         let name = &interface.name;
         let fail = |e: String| format!("could not open network device {name} ({e})");
+        if name.len() > MAX_NAME {
+            return Err(fail("File name too long".into()));
+        }
         let (spec, kind) = Kernel::port(kind, interface).map_err(fail)?;
         let Some(outside) = &mut self.outside else { return Err(fail("the datapath is within the process".into())) };
         outside.missing.remove(name);
@@ -305,8 +311,14 @@ impl SharedDatapath {
     /// Takes note of what became of interfaces.
     pub(super) fn meet_links(&mut self, changes: &LinkChanges) {
         let Some(outside) = &mut self.outside else { return };
+        if changes.is_empty() {
+            return;
+        }
         let came = |name: &String| changes.lost || changes.there.contains(name);
         outside.changed |= outside.missing.iter().any(came);
+        // An interface that has another name now is not the one that was asked for.
+        let named = |p: &PortInfo| outside.ports.get(&p.port).is_none_or(|name| *name == p.name);
+        outside.changed |= !self.dp.ports().unwrap_or_default().iter().all(named);
     }
 
     /// Whether ports went, or interfaces that are to be ports came, by what others did, since the last time.
