@@ -25,7 +25,6 @@ const PACKETS: &[&str] = &[
     "eth(src=02:a0:00:00:00:01,dst=02:b0:00:00:00:02),eth_type(0x0806),arp(sip=192.0.2.7,tip=192.0.2.9,op=2,sha=02:a0:00:00:00:05,tha=02:a0:00:00:00:06)",
     "eth(src=02:a0:00:00:00:01,dst=02:b0:00:00:00:02),eth_type(0x8847),mpls(label=77,tc=2,ttl=62,bos=1)",
     "eth(src=02:a0:00:00:00:01,dst=02:b0:00:00:00:02),eth_type(0x8848),mpls(label=1048575,tc=7,ttl=255,bos=1)",
-    "eth(src=02:a0:00:00:00:01,dst=02:b0:00:00:00:02),eth_type(0x8847),mpls(label=77,tc=2,ttl=62,bos=0)",
 ];
 
 /// The same with masks.

@@ -156,7 +156,10 @@ impl Connections for Datapath {
     }
 
     fn limits(&mut self, zones: &[u16]) -> Result<ZoneLimits, DpifError> {
-        let asked = zones.iter().map(|zone| Limit { zone: (*zone).into(), limit: 0, count: 0 }).collect();
+        let one = |zone| Limit { zone, limit: 0, count: 0 };
+        // Asked for nothing the kernel tells of all; else the limit of the others must be asked for too.
+        let others = (!zones.is_empty()).then_some(Limit::DEFAULT);
+        let asked = others.into_iter().chain(zones.iter().map(|zone| i32::from(*zone))).map(one).collect();
         let told = self.limit_request(CtLimitCommand::Get, asked)?;
         let some = |limit: u32| (limit != 0).then_some(limit);
         let mut limits = ZoneLimits::default();
