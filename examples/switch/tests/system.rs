@@ -93,12 +93,6 @@ impl Machine {
         machine.vsctl("add-br br0 -- set bridge br0 fail-mode=secure");
         for (host, address) in [("a", "10.1.1.1/24"), ("b", "10.1.1.2/24")] {
             must("ip", &format!("netns add {host}"));
-            // No packets of the hosts' own; nor anything of IPv6 that kernels tell and stock tools do not know.
-            within(host, || {
-                for which in ["all", "default"] {
-                    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1");
-                }
-            });
             must("ip", &format!("link add p{host} type veth peer name q{host} netns {host}"));
             must("ip", &format!("link set p{host} up"));
             for command in
@@ -310,7 +304,10 @@ fn timeless(dump: &str) -> Vec<String> {
         // Newer tools tell who forwards.
         Some(format!("{key}, actions:{actions}").replace(", dp:ovs", ""))
     };
-    let mut lines: Vec<String> = dump.lines().filter_map(of).collect();
+    // Of IPv6 newer kernels tell extension headers, which stock tools show as an attribute that they do not know; and a drop
+    // with its reason, which they take for another action.
+    let is_known = |line: &&str| !line.contains("eth_type(0x86dd)");
+    let mut lines: Vec<String> = dump.lines().filter(is_known).filter_map(of).collect();
     lines.sort();
     lines
 }
