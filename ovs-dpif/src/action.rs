@@ -8,6 +8,7 @@ use ovs_packet::field::KeyAttr;
 use ovs_packet::key::{SparseKey, SparseMatch};
 
 use crate::drops::DropReason;
+use crate::outer::TunnelPush;
 
 /// Number of a port in a datapath. Port 0 is the datapath's own ("local") port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -70,6 +71,10 @@ pub enum DpAction {
     },
     /// Take the Ethernet header off, so that the packet begins at layer 3.
     PopEth,
+    /// Put the outer header of a native tunnel in front of the packet.
+    TunnelPush(Box<TunnelPush>),
+    /// Take the outer header of a native tunnel off, and look the packet up again as if it had come in by this port.
+    TunnelPop(PortNo),
     /// Put a network service header in front of the packet (RFC 8300).
     PushNsh {
         /// Its flags, TTL, metadata type, next protocol, path and, of metadata type 1, context.

@@ -295,6 +295,7 @@ pub trait Connections {
     }
 
     /// Limits a zone, or without one all zones that have no limit of their own; without a limit, forgets it.
+    /// A limit of 0 is none, which is remembered where the tracker can.
     ///
     /// # Errors
     /// As [`dump`](Connections::dump).

@@ -69,6 +69,7 @@ pub mod kernel;
 mod key_layout;
 pub mod meter;
 pub mod netdev;
+mod outer;
 pub mod text;
 pub mod userspace;
 
@@ -79,4 +80,5 @@ pub use dpif::{
 };
 pub use drops::{DropReason, Ledger};
 pub use key_layout::{key_field, key_layout};
+pub use outer::{Erspan, MAX_HEADER, MAX_SEGMENTS, OuterIp, OuterTunnel, OuterUdp, TunnelPush};
 pub use ovs_conntrack::{CtRequest, Helper, Nat, NatRange};

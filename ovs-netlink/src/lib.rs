@@ -108,7 +108,7 @@ pub use attr::{Attribute, Attributes, Writer};
 #[cfg(all(feature = "socket", target_os = "linux"))]
 pub use edge::{
     Connect, Conntrack, Drained, Families, Linux, Protocol, Socket, SocketError, Unavailable, Upcall, UpcallSocket,
-    probe_datapath,
+    monotonic, probe_datapath,
 };
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use generic::{CONTROLLER, Family, GenericHeader, MulticastGroup};

@@ -179,8 +179,6 @@ fn limits(args: &mut Args<'_, '_>, name: &str) -> Result<Reply, DpctlError> {
     }
     let doing = if name == "ct-set-limits" { "set" } else { "delete" };
     for (zone, limit) in asked {
-        // Zero is no limit.
-        let limit = limit.filter(|limit| *limit != 0);
         ct.set_limit(zone, limit).map_err(failed(format!("failed to {doing} conntrack limit")))?;
     }
     Ok(Reply::Nothing)

@@ -96,7 +96,10 @@ fn shown_flow(
         (false, true) => text::full_key(&whole, &mask, ports).to_string(),
         (false, false) => text::masked_key(&whole, &mask, ports).to_string(),
     };
-    let actions = text::named_actions(&flow.actions, ports).to_string();
+    let actions = match of_kernel {
+        true => text::kernel_actions(&flow.actions, &whole, ports).to_string(),
+        false => text::named_actions(&flow.actions, ports).to_string(),
+    };
     ShownFlow { ufid: more.then_some(flow.ufid), key, actions, stats: flow.stats, now }
 }
 

@@ -88,11 +88,17 @@ pub trait Datapaths {
         Err(DpifError::Unsupported("removal of datapaths"))
     }
 
-    /// What a port of this name and type (`system`, `internal`, `vxlan`, ...) with these options is in them.
+    /// What a port of this name and type (`system`, `internal`, `vxlan`, ...) with these options is in one of them.
     ///
     /// # Errors
     /// By default there is no such port.
-    fn port(&mut self, _name: &str, _kind: &str, _options: &[(&str, &str)]) -> Result<PortSpec, DpifError> {
+    fn port(
+        &mut self,
+        _datapath: &str,
+        _name: &str,
+        _kind: &str,
+        _options: &[(&str, &str)],
+    ) -> Result<PortSpec, DpifError> {
         Err(DpifError::Unsupported("a port of this type"))
     }
 

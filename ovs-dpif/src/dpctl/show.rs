@@ -59,7 +59,7 @@ pub(super) fn add_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let mut errors = Vec::new();
     for text in std::mem::take(&mut args.rest) {
         let Interface { name, kind, port, options } = interface(text)?;
-        let spec = args.datapaths.port(name, kind.unwrap_or("system"), &options);
+        let spec = args.datapaths.port(&dp, name, kind.unwrap_or("system"), &options);
         let spec = spec.map_err(failed(format!("{name}: failed to open network device")));
         let opened = args.datapaths.open(&dp).map_err(failed("opening datapath"))?;
         let added = spec
@@ -122,22 +122,23 @@ pub(super) fn del_if(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     all_done(errors)
 }
 
-/// The datapaths that the arguments name, or all.
-fn some_or_all(args: &mut Args<'_, '_>) -> Result<Vec<String>, DpctlError> {
+/// The datapaths that the arguments name, or all: as they were named, and with their types.
+fn some_or_all(args: &mut Args<'_, '_>) -> Result<Vec<(String, String)>, DpctlError> {
     let named = std::mem::take(&mut args.rest);
     if named.is_empty() {
-        return args.datapaths.names().map_err(failed("listing datapaths"));
+        let all = args.datapaths.names().map_err(failed("listing datapaths"))?;
+        return Ok(all.into_iter().map(|name| (name.clone(), name)).collect());
     }
-    named.into_iter().map(|name| args.full(name)).collect()
+    named.into_iter().map(|name| Ok((name.to_string(), args.full(name)?))).collect()
 }
 
 pub(super) fn show(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let statistics = args.options.statistics;
     let mut shown = Vec::new();
-    for name in some_or_all(args)? {
+    for (named, name) in some_or_all(args)? {
         let dp = args.datapaths.open(&name);
         let all = dp.and_then(|dp| Ok((dp.ports()?, dp.stats()?, dp.caches()?)));
-        let (ports, stats, caches) = all.map_err(failed(format!("opening datapath {name} failed")))?;
+        let (ports, stats, caches) = all.map_err(failed(format!("opening datapath {named} failed")))?;
         let ports = ports.into_iter().map(|port| PortShown {
             number: port.port,
             name: port.name,
@@ -151,8 +152,8 @@ pub(super) fn show(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
 
 pub(super) fn cache_sizes(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let mut all = Vec::new();
-    for name in some_or_all(args)? {
-        let dp = args.datapaths.open(&name).map_err(failed(format!("Opening datapath {name} failed")))?;
+    for (named, name) in some_or_all(args)? {
+        let dp = args.datapaths.open(&name).map_err(failed(format!("Opening datapath {named} failed")))?;
         let sizes = dp.caches().map_err(failed("cache sizes"))?;
         all.push(Caches { datapath: name, sizes });
     }

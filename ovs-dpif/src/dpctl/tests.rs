@@ -25,7 +25,7 @@ impl Datapaths for One {
         if name == "netdev@dp0" { Ok(&mut self.dp) } else { Err(DpifError::NoSuchDatapath(name.into())) }
     }
 
-    fn port(&mut self, name: &str, kind: &str, _: &[(&str, &str)]) -> Result<PortSpec, DpifError> {
+    fn port(&mut self, _: &str, name: &str, kind: &str, _: &[(&str, &str)]) -> Result<PortSpec, DpifError> {
         match kind {
             "dummy" => Ok(PortSpec::Device(Box::new(MemPort::new(name, 10).0))),
             _ => Err(DpifError::Unsupported("this type")),

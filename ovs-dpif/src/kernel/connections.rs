@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ovs_conntrack::{ExpectationInfo, Filter, Timeouts, Transport, Tuple};
+use ovs_conntrack::{ExpectationInfo, Filter, Timeouts, Transport, Tuple, TupleFilter};
 use ovs_netlink::nf::{self, ConnectionFilter, L4, TimeoutPolicy, TimeoutSingleAttr, TimeoutTcpAttr, TimeoutUdpAttr};
 use ovs_netlink::ovs::{CtLimitCommand, CtLimits, ZoneLimit as Limit};
 use ovs_netlink::{Conntrack, Flags};
@@ -10,9 +10,9 @@ use ovs_packet::Instant;
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6};
 
 use super::datapath::{Datapath, errno, failed};
-use super::put_action::timeout_name;
 use crate::connections::{Connection, ConnectionState, Connections, ZoneLimit, ZoneLimits};
 use crate::dpif::DpifError;
+use crate::text::timeout_name;
 
 /// More connections than this are not listed at once.
 const MAX_CONNECTIONS: usize = 1 << 22;
@@ -77,6 +77,20 @@ fn connection(of: &nf::Connection) -> Connection {
     }
 }
 
+/// The tuple that a filter is for, if it says all of one and nothing else but the zone.
+fn whole(filter: &Filter) -> Option<nf::Tuple> {
+    let Filter { zone: _, mark: None, label: None, original, reply } = *filter else { return None };
+    let (src, dst, proto) = (original.src?, original.dst?, original.proto?);
+    let l4 = match proto {
+        1 | 58 => L4::Icmp { id: original.icmp_id?, ty: original.icmp_type?, code: original.icmp_code? },
+        _ => L4::Ports { src: original.src_port?, dst: original.dst_port? },
+    };
+    // The protocol is that of both directions.
+    let says_nothing = TupleFilter { proto: None, ..reply } == TupleFilter::default();
+    let whole = nf::Tuple { src, dst, proto, l4, zone: None };
+    (src.is_ipv4() == dst.is_ipv4() && says_nothing && reply.proto.is_none_or(|p| p == proto)).then_some(whole)
+}
+
 impl Datapath {
     fn tracker(&mut self) -> Result<&mut Conntrack, DpifError> {
         self.tracker.as_mut().ok_or(DpifError::Unsupported("connection tracking"))
@@ -110,6 +124,14 @@ impl Connections for Datapath {
         if *filter == Filter::default() {
             return tracker.flush(&ConnectionFilter::default()).map_err(failed("flush of connections"));
         }
+        if let Some(tuple) = whole(filter) {
+            // The kernel finds it by the tuple of either direction.
+            return match tracker.delete(&tuple, filter.zone.unwrap_or(0)) {
+                Ok(()) => Ok(1),
+                Err(error) if error.errno() == Some(errno::ENOENT) => Ok(0),
+                Err(error) => Err(failed("flush of connections")(error)),
+            };
+        }
         let zone = ConnectionFilter { zone: filter.zone, ..ConnectionFilter::default() };
         let all = tracker.connections(&zone, MAX_CONNECTIONS).map_err(failed("flush of connections"))?;
         let mut gone = 0;
@@ -134,7 +156,10 @@ impl Connections for Datapath {
     }
 
     fn limits(&mut self, zones: &[u16]) -> Result<ZoneLimits, DpifError> {
-        let asked = zones.iter().map(|zone| Limit { zone: (*zone).into(), limit: 0, count: 0 }).collect();
+        let one = |zone| Limit { zone, limit: 0, count: 0 };
+        // Asked for nothing the kernel tells of all; else the limit of the others must be asked for too.
+        let others = (!zones.is_empty()).then_some(Limit::DEFAULT);
+        let asked = others.into_iter().chain(zones.iter().map(|zone| i32::from(*zone))).map(one).collect();
         let told = self.limit_request(CtLimitCommand::Get, asked)?;
         let some = |limit: u32| (limit != 0).then_some(limit);
         let mut limits = ZoneLimits::default();
@@ -204,5 +229,30 @@ fn seconds(timeouts: &Timeouts, protocol: u8) -> Vec<(u16, u32)> {
             (TimeoutUdpAttr::REPLIED, of(timeouts.udp_multiple)),
         ],
         _ => vec![(TimeoutSingleAttr::TIMEOUT, of(timeouts.icmp_first))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_tuple_is_told_from_parts_of_one() {
+        let address = |last| Some(std::net::IpAddr::from([10, 1, 1, last]));
+        let mut filter = Filter { zone: Some(3), ..Filter::default() };
+        filter.original = TupleFilter {
+            src: address(1),
+            dst: address(2),
+            proto: Some(17),
+            src_port: Some(1),
+            dst_port: Some(2),
+            ..TupleFilter::default()
+        };
+        let tuple = whole(&filter).unwrap();
+        assert_eq!((tuple.proto, tuple.l4), (17, L4::Ports { src: 1, dst: 2 }));
+        assert!(whole(&Filter { mark: Some((1, 1)), ..filter }).is_none());
+        assert!(whole(&Filter { reply: filter.original, ..filter }).is_none());
+        filter.original.proto = Some(1);
+        assert!(whole(&filter).is_none());
     }
 }

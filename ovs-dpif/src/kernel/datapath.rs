@@ -46,13 +46,13 @@ pub struct Options {
     pub dispatch: Dispatch,
     /// How many sockets take them; by default one for each CPU that this process may use.
     pub handlers: Option<usize>,
-    /// What the kernel's monotonic clock was when the caller's time was [`Instant::ZERO`].
-    pub epoch: Duration,
+    /// How many milliseconds the caller's clock is ahead of the kernel's monotonic one.
+    pub ahead: i64,
 }
 
 impl Options {
     /// For a look from outside: upcalls stay where they go.
-    pub const OBSERVE: Options = Options { dispatch: Dispatch::Observe, handlers: None, epoch: Duration::ZERO };
+    pub const OBSERVE: Options = Options { dispatch: Dispatch::Observe, handlers: None, ahead: 0 };
 
     /// The same with another way of upcalls.
     #[must_use]
@@ -66,10 +66,12 @@ impl Options {
         Options { handlers: Some(handlers), ..self }
     }
 
-    /// The same for a caller whose time began when the kernel's monotonic clock was this.
+    /// The same for a caller whose time is `now` when the kernel's monotonic clock is `monotonic`.
     #[must_use]
-    pub const fn with_epoch(self, epoch: Duration) -> Options {
-        Options { epoch, ..self }
+    pub const fn with_clock(self, now: Instant, monotonic: Duration) -> Options {
+        // Clocks that count from some boot are far from these bounds.
+        let ahead = now.as_millis() as i64 - monotonic.as_millis() as i64;
+        Options { ahead, ..self }
     }
 }
 
@@ -294,8 +296,7 @@ impl Datapath {
 
     /// A moment of the kernel's clock, in milliseconds, in the caller's time.
     pub(super) fn moment(&self, millis: u64) -> Instant {
-        let epoch = u64::try_from(self.options.epoch.as_millis()).unwrap_or(u64::MAX);
-        Instant::from_millis(millis.saturating_sub(epoch))
+        Instant::from_millis(millis.saturating_add_signed(self.options.ahead))
     }
 
     fn meter(&self, command: MeterCommand, meter: &Meter) -> Result<Meter, SocketError> {

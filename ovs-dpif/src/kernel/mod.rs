@@ -12,7 +12,7 @@
 //! - **Overruns**: what the kernel could not deliver it drops until the socket is empty; so a socket that overran is
 //!   emptied before anything else, and what was lost is in [`DpStats::lost`](crate::DpStats::lost).
 //! - **Time**: the kernel tells by its monotonic clock when a megaflow was used. Callers whose time is another say in
-//!   [`Options::epoch`] what the monotonic clock was at their [`Instant::ZERO`](ovs_packet::Instant::ZERO).
+//!   [`Options::with_clock`] how far apart the two are.
 //! - **Ledger**: it has the packets that came up or were made here. The others the kernel's counters tell of
 //!   ([`Features::whole_ledger`](crate::Features::whole_ledger) is off).
 //!
@@ -23,6 +23,7 @@ mod connections;
 mod cookie;
 mod datapath;
 mod flows;
+mod help;
 mod key;
 mod ports;
 mod probe;

@@ -13,10 +13,11 @@ use ovs_packet::field::KeyAttr;
 use ovs_packet::{FlowKey, Match};
 
 use super::cookie;
-use super::key::{Arp, Ethernet, Icmp, Ipv4, Ipv6, Nd, NshFront, Ports, nsh_context, reversed};
+use super::key::{Ethernet, Ipv4, Ipv6, NshFront, Ports, nsh_context, reversed};
 use super::tunnel;
 use crate::action::{DpAction, HashAlgorithm, Userspace};
 use crate::drops::DropReason;
+use crate::text::timeout_name;
 use crate::{CtRequest, Nat, NatRange};
 
 /// How deep the kernel lets actions nest, about: its own bound differs by version, and it says no where it must.
@@ -61,6 +62,8 @@ fn refused(actions: &[DpAction], depth: usize) -> Option<Unsupported> {
     actions.iter().find_map(|action| {
         let what = match action {
             DpAction::LbOutput(_) => Some("lb_output"),
+            DpAction::TunnelPush(_) => Some("tnl_push"),
+            DpAction::TunnelPop(_) => Some("tnl_pop"),
             DpAction::Set(attr, to) => (!settable(*attr) || set_gtpu(*attr, to)).then_some("set of this field"),
             DpAction::PushNsh { metadata, .. } => (metadata.len() > 244).then_some("push_nsh with so much metadata"),
             _ => None,
@@ -69,12 +72,11 @@ fn refused(actions: &[DpAction], depth: usize) -> Option<Unsupported> {
     })
 }
 
+/// ARP, ICMP and neighbour discovery the kernel can match, but not write.
 fn settable(attr: KeyAttr) -> bool {
     use KeyAttr as A;
-    matches!(
-        attr,
-        A::Priority | A::SkbMark | A::Ethernet | A::Ipv4 | A::Ipv6 | A::Tcp | A::Udp | A::Sctp | A::Icmp | A::Icmpv6
-    ) || matches!(attr, A::Arp | A::Nd | A::Mpls | A::Nsh | A::Tunnel)
+    matches!(attr, A::Priority | A::SkbMark | A::Ethernet | A::Ipv4 | A::Ipv6 | A::Tcp | A::Udp | A::Sctp)
+        || matches!(attr, A::Mpls | A::Nsh | A::Tunnel)
 }
 
 fn set_gtpu(attr: KeyAttr, to: &ovs_packet::key::SparseMatch) -> bool {
@@ -162,7 +164,7 @@ fn put(w: &mut Writer<'_>, action: &DpAction, context: &ActionContext) -> Result
             .map(drop),
         DpAction::Drop(reason) => w.put(Action::Drop(drop_number(*reason))).map(drop),
         // Refused before.
-        DpAction::LbOutput(_) => Ok(()),
+        DpAction::LbOutput(_) | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => Ok(()),
     }
 }
 
@@ -213,10 +215,6 @@ fn set(w: &mut Writer<'_>, attr: KeyAttr, value: &FlowKey, mask: &FlowKey) -> Re
         A::Tcp => both!(Tcp, |k| Ports::of(k)),
         A::Udp => both!(Udp, |k| Ports::of(k)),
         A::Sctp => both!(Sctp, |k| Ports::of(k)),
-        A::Icmp => both!(Icmp, |k| Icmp::of(k)),
-        A::Icmpv6 => both!(Icmpv6, |k| Icmp::of(k)),
-        A::Arp => both!(Arp, |k| Arp::of(k)),
-        A::Nd => both!(Nd, |k| Nd::of(k)),
         A::Mpls => both!(Mpls, |k| MplsEntry { lse: k.mpls_lse.first().map_or(0, |lse| lse.get()) }),
         A::Nsh => {
             let nested = |set: &mut Writer<'_>| {
@@ -263,23 +261,6 @@ fn track(w: &mut Writer<'_>, ct: &CtRequest, context: &ActionContext) -> Result<
         None => Ok(()),
         Some(nat) => w.nest(CtAttr::NAT, |inner| translate(inner, nat)).map(drop),
     }
-}
-
-/// The name in the kernel of the part of a timeout policy that is for these protocols, as upstream names it.
-pub(super) fn timeout_name(policy: u32, eth_type: u16, nw_proto: u8) -> arrayvec::ArrayString<31> {
-    use std::fmt::Write;
-    let mut name = arrayvec::ArrayString::new();
-    let v6 = eth_type == ovs_packet::extract::ETH_TYPE_IPV6;
-    let suffix = if v6 { "6" } else { "4" };
-    // The longest name has 7 + 10 + 1 + 5 + 1 bytes.
-    let _ = match nw_proto {
-        6 => write!(name, "ovs_tp_{policy}_tcp{suffix}"),
-        17 => write!(name, "ovs_tp_{policy}_udp{suffix}"),
-        1 => write!(name, "ovs_tp_{policy}_icmp{suffix}"),
-        58 => write!(name, "ovs_tp_{policy}_icmpv6"),
-        other => write!(name, "ovs_tp_{policy}_{other}_{suffix}"),
-    };
-    name
 }
 
 fn translate(w: &mut Writer<'_>, nat: Nat) -> Result<(), EncodeError> {

@@ -15,6 +15,7 @@ use super::key::{
 use super::put_action::drop_reason;
 use super::{cookie, tunnel};
 use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, Userspace};
+use crate::text::timeout_policy;
 use crate::{CtRequest, Helper, Nat, NatRange};
 
 /// Reads actions.
@@ -328,7 +329,7 @@ fn track(nest: Nest<'_, CtAttr<'_>>) -> Result<CtRequest, ConvertError> {
                 ct.helper = Some(helper.ok_or(ConvertError::Meaningless("a helper of this name"))?);
             }
             CtAttr::Timeout(name) => {
-                let policy = timeout_policy(name);
+                let policy = std::str::from_utf8(name).ok().and_then(timeout_policy);
                 ct.timeout_policy = Some(policy.ok_or(ConvertError::Meaningless("a timeout policy of this name"))?);
             }
             CtAttr::Nat(nest) => ct.nat = Some(translation(nest)?),
@@ -337,12 +338,6 @@ fn track(nest: Nest<'_, CtAttr<'_>>) -> Result<CtRequest, ConvertError> {
         }
     }
     Ok(ct)
-}
-
-/// The number in `ovs_tp_NUMBER_PROTOCOL`.
-pub(super) fn timeout_policy(name: &[u8]) -> Option<u32> {
-    let rest = std::str::from_utf8(name).ok()?.strip_prefix("ovs_tp_")?;
-    rest.split('_').next()?.parse().ok()
 }
 
 fn translation(nest: Nest<'_, NatAttr<'_>>) -> Result<Nat, ConvertError> {

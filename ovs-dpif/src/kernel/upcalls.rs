@@ -230,12 +230,23 @@ impl Datapath {
     }
 
     fn execute(&self, packet: &Packet, key: &FlowKey, actions: &[DpAction], origin: Origin) -> Result<(), SocketError> {
-        if unsupported(actions).is_some() {
-            return Err(SocketError::NotAMessage);
-        }
         if actions.is_empty() {
             return Ok(());
         }
+        match unsupported(actions) {
+            None => self.send_order(packet, key, actions, origin),
+            Some(_) => self.execute_helped(packet, actions, origin),
+        }
+    }
+
+    /// Orders the kernel to execute actions that it has.
+    pub(super) fn send_order(
+        &self,
+        packet: &Packet,
+        key: &FlowKey,
+        actions: &[DpAction],
+        origin: Origin,
+    ) -> Result<(), SocketError> {
         let (dp_ifindex, action_pid) = (self.dp_ifindex, self.action_pid());
         let order = Order { dp_ifindex, packet, key, actions, origin, action_pid };
         let mut request = Vec::new();

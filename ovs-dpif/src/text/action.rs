@@ -16,6 +16,8 @@ use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, SampleDirection, Sl
 pub(super) struct ActionsText<'a> {
     pub(super) actions: &'a [DpAction],
     pub(super) ports: &'a dyn PortNames,
+    /// Ethertype and transport protocol of the packets, where the kernel's names for timeout policies are wanted.
+    pub(super) protocols: Option<(u16, u8)>,
 }
 
 impl Display for ActionsText<'_> {
@@ -32,7 +34,7 @@ impl Display for ActionsText<'_> {
 
 impl<'a> ActionsText<'a> {
     fn list(&self, actions: &'a [DpAction]) -> ActionsText<'a> {
-        ActionsText { actions, ports: self.ports }
+        ActionsText { actions, ..*self }
     }
 
     fn port(&self, port: PortNo) -> String {
@@ -66,10 +68,12 @@ impl<'a> ActionsText<'a> {
             DpAction::AddMpls { eth_type, lse } => write_mpls(f, "add_mpls", *eth_type, *lse),
             DpAction::PopMpls(eth_type) => write!(f, "pop_mpls(eth_type={eth_type:#x})"),
             DpAction::PushEth { src, dst } => write!(f, "push_eth(src={src},dst={dst})"),
+            DpAction::TunnelPush(push) => super::outer::write(f, push, self.ports),
+            DpAction::TunnelPop(port) => write!(f, "tnl_pop({})", self.port(*port)),
             DpAction::PopEth => f.write_str("pop_eth"),
             DpAction::PushNsh { header, metadata } => write_nsh(f, header, metadata),
             DpAction::PopNsh => f.write_str("pop_nsh()"),
-            DpAction::Ct(request) => super::ct::write(f, request),
+            DpAction::Ct(request) => super::ct::write(f, request, self.protocols),
             DpAction::CtClear => f.write_str("ct_clear"),
             DpAction::Recirc(id) => write!(f, "recirc({})", hex((*id).into())),
             DpAction::Hash { algorithm: HashAlgorithm::L4, basis } => write!(f, "hash(l4({basis}))"),

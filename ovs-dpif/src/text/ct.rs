@@ -1,8 +1,9 @@
 //! The `ct` action in words, both ways.
 
-use std::fmt::{self, Formatter};
+use std::fmt::{self, Formatter, Write};
 use std::net::IpAddr;
 
+use arrayvec::ArrayString;
 use ovs_conntrack::{CtRequest, Helper, Nat, NatRange};
 use ovs_packet::text::number;
 
@@ -11,7 +12,9 @@ use super::tree::Term;
 use super::value::hex;
 
 /// Writes `ct` or `ct(...)`.
-pub(super) fn write(f: &mut Formatter<'_>, ct: &CtRequest) -> fmt::Result {
+///
+/// A timeout policy is a number, or the name of the kernel's part of it where the packets' protocols are given.
+pub(super) fn write(f: &mut Formatter<'_>, ct: &CtRequest, protocols: Option<(u16, u8)>) -> fmt::Result {
     let mut parts = Vec::new();
     if ct.commit || ct.force {
         parts.push(if ct.force { "force_commit" } else { "commit" }.to_string());
@@ -29,7 +32,10 @@ pub(super) fn write(f: &mut Formatter<'_>, ct: &CtRequest) -> fmt::Result {
         parts.push(format!("helper={}", helper.name()));
     }
     if let Some(policy) = ct.timeout_policy {
-        parts.push(format!("timeout={policy}"));
+        parts.push(match protocols {
+            Some((eth_type, nw_proto)) => format!("timeout={}", timeout_name(policy, eth_type, nw_proto)),
+            None => format!("timeout={policy}"),
+        });
     }
     if let Some(nat) = ct.nat {
         parts.push(nat.to_string());
@@ -58,7 +64,12 @@ pub(super) fn read(term: &Term<'_>) -> Result<CtRequest, TextError> {
                 let helper = Helper::from_name(name).ok_or_else(|| TextError::new(at, "'ftp' or 'tftp'"))?;
                 ct.helper = Some(helper);
             }
-            "timeout" => ct.timeout_policy = Some(value(arg)?),
+            "timeout" => {
+                let (text, at) = arg.value()?;
+                let policy = timeout_policy(text).or_else(|| number(text).and_then(|n| n.try_into().ok()));
+                let expected = "the number of a timeout policy, or 'ovs_tp_NUMBER_PROTOCOL'";
+                ct.timeout_policy = Some(policy.ok_or_else(|| TextError::new(at, expected))?);
+            }
             "nat" => ct.nat = Some(nat(arg)?),
             other => {
                 let expected =
@@ -80,6 +91,28 @@ pub(super) fn read(term: &Term<'_>) -> Result<CtRequest, TextError> {
         }
     }
     Ok(ct)
+}
+
+/// The name in the kernel of the part of a timeout policy that is for these protocols, as upstream names it.
+pub(crate) fn timeout_name(policy: u32, eth_type: u16, nw_proto: u8) -> ArrayString<31> {
+    let mut name = ArrayString::new();
+    let v6 = eth_type == ovs_packet::extract::ETH_TYPE_IPV6;
+    let suffix = if v6 { "6" } else { "4" };
+    // The longest name has 7 + 10 + 1 + 5 + 1 bytes.
+    let _ = match nw_proto {
+        6 => write!(name, "ovs_tp_{policy}_tcp{suffix}"),
+        17 => write!(name, "ovs_tp_{policy}_udp{suffix}"),
+        1 => write!(name, "ovs_tp_{policy}_icmp{suffix}"),
+        58 => write!(name, "ovs_tp_{policy}_icmpv6"),
+        other => write!(name, "ovs_tp_{policy}_{other}_{suffix}"),
+    };
+    name
+}
+
+/// The number in `ovs_tp_NUMBER_PROTOCOL`.
+pub(crate) fn timeout_policy(name: &str) -> Option<u32> {
+    let (number, protocol) = name.strip_prefix("ovs_tp_")?.split_once('_')?;
+    number.parse().ok().filter(|_| !protocol.is_empty())
 }
 
 fn nat(term: &Term<'_>) -> Result<Nat, TextError> {

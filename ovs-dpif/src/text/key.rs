@@ -55,7 +55,9 @@ impl KeyText<'_> {
                         format!("{}/{}", value::hex(value), value::hex(mask))
                     }
                     // The kernel matches eight bits of a number that has sixteen.
-                    attr::Place::Field(FieldId::ArpOp) if self.kernel => format!("{value}/{mask:#x}"),
+                    attr::Place::Field(FieldId::ArpOp) if self.kernel => {
+                        format!("{value}/{}", value::hex(mask))
+                    }
                     _ => value::write(m, value, mask, self.ports),
                 };
                 if m.name.is_empty() { value } else { format!("{}={value}", m.name) }
@@ -111,7 +113,12 @@ impl KeyText<'_> {
 
     fn attributes(&self) -> Vec<String> {
         let mut out = Vec::new();
-        let v6 = self.key.eth_type.get() == ETH_TYPE_IPV6;
+        let mask = &self.mask.bits;
+        // Where the tuple's addresses are matched they say of which kind it is, whatever the packet is.
+        let v6 = match (mask.ct_ipv6_src != 0 || mask.ct_ipv6_dst != 0, mask.ct_nw_src != 0 || mask.ct_nw_dst != 0) {
+            (false, false) => self.key.eth_type.get() == ETH_TYPE_IPV6,
+            (v6, _) => v6,
+        };
         let tuple = !self.all || self.key.ct_nw_proto != 0;
         for attr in FRONT {
             if tuple && matches!((attr, v6), (A::CtOrigTupleIpv4, false) | (A::CtOrigTupleIpv6, true))

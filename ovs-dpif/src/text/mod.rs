@@ -21,6 +21,7 @@ mod attr;
 mod ct;
 mod error;
 mod key;
+mod outer;
 mod parse_action;
 mod parse_key;
 #[cfg(test)]
@@ -29,6 +30,8 @@ mod tree;
 mod tunnel;
 mod value;
 
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+pub(crate) use ct::{timeout_name, timeout_policy};
 pub use error::TextError;
 
 use std::fmt;
@@ -124,7 +127,16 @@ pub fn actions(actions: &[DpAction]) -> impl fmt::Display {
 
 /// Actions, with names for ports that have one.
 pub fn named_actions<'a>(actions: &'a [DpAction], ports: &'a dyn PortNames) -> impl fmt::Display + 'a {
-    action::ActionsText { actions, ports }
+    action::ActionsText { actions, ports, protocols: None }
+}
+
+/// Actions of a megaflow in the kernel, which knows timeout policies by names that tell the protocols of `key`.
+pub fn kernel_actions<'a>(
+    actions: &'a [DpAction],
+    key: &FlowKey,
+    ports: &'a dyn PortNames,
+) -> impl fmt::Display + use<'a> {
+    action::ActionsText { actions, ports, protocols: Some((key.eth_type.get(), key.nw_proto)) }
 }
 
 /// Reads actions; `drop` is none.

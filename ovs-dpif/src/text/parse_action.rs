@@ -1,5 +1,7 @@
 //! Actions from words.
 
+use std::str::FromStr;
+
 use arrayvec::ArrayVec;
 use ovs_packet::field::KeyAttr;
 use ovs_packet::key::{SparseMatch, VLAN_PRESENT};
@@ -9,7 +11,7 @@ use super::attr::{self, VLANS};
 use super::ct::{self, narrow};
 use super::parse_key::KeyReader;
 use super::tree::Term;
-use super::{PortNames, TextError, tunnel};
+use super::{PortNames, TextError, outer, tunnel};
 use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, SampleDirection, SlowPath, Userspace};
 use crate::drops::DropReason;
 
@@ -49,6 +51,8 @@ fn action(term: &Term<'_>, ports: &dyn PortNames) -> Result<DpAction, TextError>
             args.done()?;
             DpAction::PushEth { src, dst }
         }
+        "tnl_push" => DpAction::TunnelPush(Box::new(outer::read(term, ports)?)),
+        "tnl_pop" => DpAction::TunnelPop(outer::port(term, ports)?),
         "pop_eth" => plain(term, DpAction::PopEth)?,
         "push_nsh" => push_nsh(term)?,
         "pop_nsh" => match term.args.as_deref() {
@@ -300,43 +304,48 @@ fn bytes(hex: &str, at: usize) -> Result<Vec<u8>, TextError> {
 }
 
 /// The arguments of an action, each taken once.
-struct Args<'a, 't> {
+pub(super) struct Args<'a, 't> {
     of: &'a Term<'t>,
     left: Vec<&'a Term<'t>>,
 }
 
 impl<'a, 't> Args<'a, 't> {
-    fn of(term: &'a Term<'t>) -> Result<Self, TextError> {
+    pub(super) fn of(term: &'a Term<'t>) -> Result<Self, TextError> {
         Ok(Args { of: term, left: term.args()?.iter().collect() })
     }
 
-    fn find(&mut self, name: &str) -> Option<&'a Term<'t>> {
+    pub(super) fn find(&mut self, name: &str) -> Option<&'a Term<'t>> {
         let i = self.left.iter().position(|t| t.name == name)?;
         Some(self.left.remove(i))
     }
 
-    fn named(&mut self, name: &str) -> Result<&'a Term<'t>, TextError> {
+    pub(super) fn named(&mut self, name: &str) -> Result<&'a Term<'t>, TextError> {
         let of = self.of;
         self.find(name).ok_or_else(|| TextError::new(of.at, format!("'{name}' in '{}'", of.name)))
     }
 
-    fn optional<T: TryFrom<u128>>(&mut self, name: &str) -> Result<Option<T>, TextError> {
+    pub(super) fn optional<T: TryFrom<u128>>(&mut self, name: &str) -> Result<Option<T>, TextError> {
         let Some(term) = self.find(name) else { return Ok(None) };
         let (text, at) = term.value()?;
         narrow(text, at).map(Some)
     }
 
-    fn number<T: TryFrom<u128>>(&mut self, name: &str) -> Result<T, TextError> {
+    pub(super) fn number<T: TryFrom<u128>>(&mut self, name: &str) -> Result<T, TextError> {
         let (text, at) = self.named(name)?.value()?;
         narrow(text, at)
     }
 
-    fn address(&mut self, name: &str) -> Result<EthAddr, TextError> {
+    /// A value of a form that `what` says.
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &str, what: &'static str) -> Result<T, TextError> {
         let (text, at) = self.named(name)?.value()?;
-        text.parse().map_err(|_| TextError::new(at, "an Ethernet address"))
+        text.parse().map_err(|_| TextError::new(at, what))
     }
 
-    fn flag(&mut self, name: &str) -> Result<bool, TextError> {
+    pub(super) fn address(&mut self, name: &str) -> Result<EthAddr, TextError> {
+        self.parsed(name, "an Ethernet address")
+    }
+
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, TextError> {
         self.find(name).map_or(Ok(false), |term| term.bare().map(|()| true))
     }
 
@@ -345,7 +354,7 @@ impl<'a, 't> Args<'a, 't> {
     }
 
     /// Refuses what nobody asked for.
-    fn done(self) -> Result<(), TextError> {
+    pub(super) fn done(self) -> Result<(), TextError> {
         match self.left.first() {
             None => Ok(()),
             Some(odd) => Err(TextError::new(odd.at, format!("no '{}' in '{}'", odd.name, self.of.name))),

@@ -61,7 +61,9 @@ pub(super) fn write(text: &KeyText<'_>) -> Vec<String> {
             out.push(format!("{name}({}{close}", inner.join(",")));
         }
     }
-    let options = options(&text.key, &text.mask.bits);
+    let len = text.key.tun_present.get().min(TUN_METADATA_BYTES as u64) as usize;
+    let wire = |key: &'_ FlowKey| key.tun_metadata.get(..len).unwrap_or(&[]).to_vec();
+    let options = options(&wire(&text.key), &wire(&text.mask.bits));
     if !options.is_empty() {
         out.push(format!("geneve({options})"));
     }
@@ -91,10 +93,7 @@ fn flags(value: u8, mask: u8) -> String {
 }
 
 /// The options, one after another in braces.
-fn options(key: &FlowKey, mask: &FlowKey) -> String {
-    let len = key.tun_present.get().min(TUN_METADATA_BYTES as u64) as usize;
-    let (mut values, mut masks) =
-        (key.tun_metadata.get(..len).unwrap_or(&[]), mask.tun_metadata.get(..len).unwrap_or(&[]));
+pub(super) fn options(mut values: &[u8], mut masks: &[u8]) -> String {
     let mut out = String::new();
     if masks.iter().all(|b| *b == 0) {
         return out;
@@ -181,7 +180,8 @@ fn read_flags(reader: &mut KeyReader<'_>, term: &Term<'_>) -> Result<(), TextErr
     Ok(())
 }
 
-fn read_options(reader: &mut KeyReader<'_>, term: &Term<'_>) -> Result<(), TextError> {
+/// Options as on the wire, and their masks.
+pub(super) fn option_bytes(term: &Term<'_>) -> Result<(Vec<u8>, Vec<u8>), TextError> {
     let (mut values, mut masks) = (Vec::new(), Vec::new());
     for option in term.args()? {
         let (mut class, mut kind, mut len) = ((0u16, 0u16), (0u8, 0u8), (0u8, 0u8));
@@ -213,6 +213,11 @@ fn read_options(reader: &mut KeyReader<'_>, term: &Term<'_>) -> Result<(), TextE
         values.extend(value);
         masks.extend(mask);
     }
+    Ok((values, masks))
+}
+
+fn read_options(reader: &mut KeyReader<'_>, term: &Term<'_>) -> Result<(), TextError> {
+    let (values, masks) = option_bytes(term)?;
     let too_long = || TextError::new(term.at, format!("options of at most {TUN_METADATA_BYTES} bytes"));
     let room = |at: &mut [u8; TUN_METADATA_BYTES], bytes: &[u8]| {
         at.get_mut(..bytes.len()).map(|to| to.copy_from_slice(bytes)).ok_or_else(too_long)

@@ -50,7 +50,7 @@ impl Connections for Datapath {
     }
 
     fn set_limit(&mut self, zone: Option<u16>, limit: Option<u32>) -> Result<(), DpifError> {
-        let limit = limit.map(|n| n as usize);
+        let limit = limit.filter(|n| *n != 0).map(|n| n as usize);
         match zone {
             Some(zone) => self.conntrack.set_zone_limit(zone, limit),
             None => self.conntrack.set_default_zone_limit(limit),

@@ -43,7 +43,9 @@ use crate::text;
 use batch::Flight;
 use bounds::Bounds;
 use ports::Ports;
-use program::{Editor, Program};
+use program::Program;
+#[cfg_attr(not(feature = "kernel"), allow(unused_imports, reason = "what the kernel lacks is done with them"))]
+pub(crate) use program::{Editor, is_edit};
 pub(crate) use round::Turns;
 use round::{Round, Work};
 
@@ -287,6 +289,8 @@ impl Datapath {
             match a {
                 DpAction::Set(attr, _) if !edit::is_settable(*attr) => return Err(DpifError::NotSettable(*attr)),
                 DpAction::LbOutput(_) => return Err(DpifError::Unsupported("lb_output")),
+                DpAction::TunnelPush(_) => return Err(DpifError::Unsupported("tnl_push")),
+                DpAction::TunnelPop(_) => return Err(DpifError::Unsupported("tnl_pop")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
                 DpAction::AddMpls { .. } => return Err(DpifError::Unsupported("add_mpls")),
                 _ => {}

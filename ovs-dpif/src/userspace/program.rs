@@ -37,7 +37,7 @@ fn is_straight(action: &DpAction) -> bool {
 }
 
 /// Whether [`Editor::edit`] knows the action.
-pub(super) fn is_edit(action: &DpAction) -> bool {
+pub(crate) fn is_edit(action: &DpAction) -> bool {
     use DpAction::*;
     matches!(
         action,
@@ -55,18 +55,18 @@ pub(super) fn is_edit(action: &DpAction) -> bool {
 }
 
 /// Room for the values of a `set` in full width, all zero between two uses.
-pub(super) struct Editor {
+pub(crate) struct Editor {
     values: Box<FlowKey>,
     mask: Box<FlowMask>,
 }
 
 impl Editor {
-    pub(super) fn new() -> Editor {
+    pub(crate) fn new() -> Editor {
         Editor { values: Box::default(), mask: Box::new(FlowMask::EMPTY) }
     }
 
     /// Changes packets in place, and calls `failed` with the place of each that cannot be changed.
-    pub(super) fn edit<'p>(
+    pub(crate) fn edit<'p>(
         &mut self,
         action: &DpAction,
         packets: impl Iterator<Item = (usize, &'p mut Packet)>,

@@ -17,4 +17,5 @@ pub use families::{Families, Unavailable, probe_datapath};
 #[cfg(feature = "fake-kernel")]
 pub(crate) use socket::Peer;
 pub use socket::{Connect, Drained, Linux, Protocol, Socket, SocketError};
+pub use sys::monotonic;
 pub use upcall::{Upcall, UpcallSocket};

@@ -1,10 +1,21 @@
-//! The one system call that rustix does not offer: netlink's socket options.
+//! System calls that rustix does not offer, or not everywhere: netlink's socket options, and the kernel's clock, which
+//! rustix cannot read where the kernel's vDSO lacks `getcpu`, as that of User-Mode Linux does.
 
-#![allow(unsafe_code, reason = "setsockopt at the level of netlink has no safe wrapper in rustix")]
+#![allow(unsafe_code, reason = "neither has a safe wrapper in rustix that works on all kernels")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
+
+/// The kernel's monotonic clock, by which it tells when flows were used.
+pub fn monotonic() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: 1. The pointer is to `now`, which outlives the call. 2. The clock is there on every Linux, so that the kernel
+    // writes the whole of it; if it did not, `now` would be what it was.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
 
 /// Options of a netlink socket.
 #[derive(Debug, Clone, Copy)]

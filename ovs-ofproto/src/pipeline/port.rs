@@ -157,18 +157,18 @@ impl Port {
 
     /// Whether a flood leaves by it.
     pub fn floods(&self) -> bool {
-        self.flood && !self.config.intersects(PortConfig::NO_FLOOD | PortConfig::NO_FWD | PortConfig::DOWN)
+        self.flood && !self.config.intersects(PortConfig::NO_FLOOD | PortConfig::NO_FWD)
     }
 
-    /// Whether anything leaves by it.
+    /// Whether anything leaves by it. A device that is down drops what it is given itself: megaflows need not know.
     pub fn forwards(&self) -> bool {
-        !self.config.intersects(PortConfig::NO_FWD | PortConfig::DOWN)
+        !self.config.contains(PortConfig::NO_FWD)
     }
 
     /// Whether what comes in is looked at; where it is `for_stp`, by the spanning tree.
     pub fn receives(&self, for_stp: bool) -> bool {
         let refused = if for_stp { PortConfig::NO_RECV_STP } else { PortConfig::NO_RECV };
-        !self.config.intersects(refused | PortConfig::DOWN)
+        !self.config.intersects(refused)
     }
 
     /// As controllers of `version` see it.

@@ -68,21 +68,29 @@ impl Datapaths for Lent<'_> {
     }
 
     fn create(&mut self, name: &str) -> Result<(), DpifError> {
-        self.switch.create_datapath(name)
+        self.switch.create_datapath(name, self.now)
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DpifError> {
         self.switch.remove_datapath(name)
     }
 
-    fn port(&mut self, name: &str, kind: &str, options: &[(&str, &str)]) -> Result<PortSpec, DpifError> {
+    fn port(
+        &mut self,
+        datapath: &str,
+        name: &str,
+        kind: &str,
+        options: &[(&str, &str)],
+    ) -> Result<PortSpec, DpifError> {
         let mut interface = InterfaceConfig::new(name);
         interface.kind = kind.to_string();
         interface.options = options.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let refused = |why: String| DpifError::System { what: "device", source: io::Error::other(why) };
-        let device = self.switch.open_device(kind, &interface).map_err(refused)?;
-        self.opened.push(name.to_string());
-        Ok(PortSpec::Device(device))
+        let spec = self.switch.port_spec(datapath, kind, &interface).map_err(refused)?;
+        if let PortSpec::Device(_) = spec {
+            self.opened.push(name.to_string());
+        }
+        Ok(spec)
     }
 
     fn now(&self) -> Instant {

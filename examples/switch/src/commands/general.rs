@@ -27,9 +27,8 @@ pub(super) const COMMANDS: &[Command] = &[
 
 fn exit(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     match call.argument(0) {
-        // A datapath within the process ends with it: there is nothing more to clean up.
-        None | Some("--cleanup") => {
-            server.leave(call.key);
+        option @ (None | Some("--cleanup")) => {
+            server.leave(call.key, option.is_some());
             None
         }
         Some(other) => error(format!("unknown option {other}")),

@@ -56,8 +56,12 @@ pub struct Server {
     pub(crate) coverage: Coverage,
     commands: Commands,
     control: Option<ControlSocket>,
+    /// The configuration that was applied last.
+    config: Config,
     /// Who asked for the program to end.
     leaving: Option<Vec<InvocationKey>>,
+    /// Whether what is outside the process is to go with it.
+    clean_up: bool,
     /// Who waits for a warp.
     warping: Option<InvocationKey>,
     /// There may be more to do at once.
@@ -88,7 +92,9 @@ impl Server {
             coverage: Coverage::default(),
             commands: Commands::new(&version_line(), options.dummies != crate::vswitch::DummyLevel::Off),
             control,
+            config: Config::default(),
             leaving: None,
+            clean_up: false,
             warping: None,
             busy: false,
             clock,
@@ -111,6 +117,7 @@ impl Server {
 
     fn apply(&mut self, config: &Config, now: Instant) {
         self.coverage.add("bridge_reconfigure", 1);
+        self.config.clone_from(config);
         self.switch.apply(config, now);
         self.openflow.configure(&self.switch, now);
         self.links.configure(&self.dummies, now);
@@ -147,6 +154,11 @@ impl Server {
                     }
                 }
             }
+        }
+        if self.switch.take_changed() {
+            let config = std::mem::take(&mut self.config);
+            self.apply(&config, now);
+            self.state_changed();
         }
         self.busy |= self.openflow.run(&mut self.switch, now);
         self.switch.obey_controllers(now);
@@ -277,8 +289,9 @@ impl Server {
         ]
     }
 
-    pub(crate) fn leave(&mut self, key: InvocationKey) {
+    pub(crate) fn leave(&mut self, key: InvocationKey, clean_up: bool) {
         self.leaving.get_or_insert_default().push(key);
+        self.clean_up |= clean_up;
     }
 
     pub(crate) fn warp(&mut self, key: InvocationKey, total: Duration, step: Duration) -> Result<(), String> {
@@ -289,11 +302,14 @@ impl Server {
         Ok(())
     }
 
-    /// Ends: bridges go, and whoever asked for the end is answered last.
+    /// Ends: whoever asked for the end is answered last. What is outside the process goes on forwarding, unless it is to
+    /// be cleaned up.
     fn finish(mut self) {
         let now = self.clock.now();
         self.openflow.close();
-        self.switch.apply(&Config::default(), now);
+        if self.clean_up {
+            self.switch.apply(&Config::default(), now);
+        }
         for key in self.leaving.take().into_iter().flatten() {
             self.commands.reply(key, Reply::Text(String::new()));
         }

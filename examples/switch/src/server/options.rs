@@ -107,8 +107,8 @@ impl Options {
         let remote = words.pop().unwrap_or_else(usual);
         let remotes = Remote::parse_list(&remote).map_err(|e| format!("{remote}: {e}"))?;
         let types = match dummies {
-            DummyLevel::Off => DatapathTypes::userspace(why_no_system()),
-            DummyLevel::On => DatapathTypes::userspace(why_no_system()).with_dummy(),
+            DummyLevel::Off => real_types(),
+            DummyLevel::On => real_types().with_dummy(),
             DummyLevel::System => DatapathTypes::userspace("").with_dummy_system(),
             DummyLevel::All => DatapathTypes::dummy(),
         };
@@ -117,10 +117,11 @@ impl Options {
     }
 }
 
-fn why_no_system() -> String {
+/// What there is on this machine.
+fn real_types() -> DatapathTypes {
     match ovs_netlink::probe_datapath() {
-        Ok(_) => "this program cannot drive the kernel's datapath".into(),
-        Err(e) => e.to_string(),
+        Ok(_) => DatapathTypes::all(),
+        Err(e) => DatapathTypes::userspace(e.to_string()),
     }
 }
 

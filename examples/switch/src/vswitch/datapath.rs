@@ -1,18 +1,22 @@
 //! Datapaths that bridges share, and which kinds of them there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 
-use ovs_dpif::netdev::Netdev;
+use ovs_dpif::netdev::{Netdev, NetdevError};
 use ovs_dpif::userspace::{Datapath, Limits};
-use ovs_dpif::{DpStats, Dpif, DpifError, PortInfo, PortNo, PortSpec, Upcall};
+use ovs_dpif::{DpStats, Dpif, DpifError, PortChange, PortInfo, PortNo, PortSpec, Upcall};
 use ovs_packet::Instant;
 
 use super::devices::Devices;
+use super::kernel::{Kernel, LinkChanges};
 use crate::config::InterfaceConfig;
 
 /// Port numbers of names that begin with `br` begin here in a dummy datapath.
 const DUMMY_BRIDGES: u32 = 100;
+
+/// The most bytes in the name of an interface of the machine.
+const MAX_NAME: usize = 15;
 
 /// Which kinds of datapaths there are, and why others are not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +28,11 @@ pub struct DatapathTypes {
 }
 
 impl DatapathTypes {
+    /// `netdev`, within the process, and `system`, the kernel's.
+    pub fn all() -> DatapathTypes {
+        DatapathTypes { available: vec!["netdev", "system"], dummy: Vec::new(), refused: Vec::new() }
+    }
+
     /// `netdev`, within the process; `system`, the kernel's, is refused for the reason given.
     pub fn userspace(why_no_system: impl Into<String>) -> DatapathTypes {
         DatapathTypes { available: vec!["netdev"], dummy: Vec::new(), refused: vec![("system", why_no_system.into())] }
@@ -45,7 +54,8 @@ impl DatapathTypes {
 
     /// A dummy datapath for the kernel's, as with `--enable-dummy=system`.
     pub fn with_dummy_system(mut self) -> DatapathTypes {
-        self.refused.retain(|(kind, _)| *kind != "system");
+        self = self.without_system();
+        self.refused.clear();
         self.available.push("system");
         self.dummy.push("system");
         self.with_dummy()
@@ -97,6 +107,20 @@ pub(super) struct SharedDatapath {
     name: String,
     is_dummy: bool,
     dp: Box<dyn Dpif>,
+    outside: Option<Outside>,
+}
+
+/// What is to be remembered of a datapath outside the process.
+#[derive(Debug, Default)]
+struct Outside {
+    /// Its ports, as far as they are the switch's.
+    ports: BTreeMap<PortNo, String>,
+    /// Ports that were there before the switch was, with their kinds: each is somebody's, or goes.
+    found: BTreeMap<String, (PortNo, &'static str)>,
+    /// Interfaces that could not be made ports: when they come, they are tried again.
+    missing: BTreeSet<String>,
+    /// Ports went, or interfaces came, by what others did.
+    changed: bool,
 }
 
 /// What there is to see of a datapath.
@@ -142,16 +166,28 @@ impl<'a> DatapathInfo<'a> {
 }
 
 impl SharedDatapath {
-    /// A datapath with the one port that it always has: port 0, of its own name.
+    /// A datapath of a kind that [there is](DatapathTypes::resolve). The kernel's is taken over if it is there; one that
+    /// bridges use is the only one.
     pub(super) fn new(
         kind: &'static str,
         name: String,
-        is_dummy: bool,
+        types: &DatapathTypes,
         seed: u64,
         devices: &mut dyn Devices,
-    ) -> SharedDatapath {
+        now: Instant,
+    ) -> Result<SharedDatapath, String> {
+        let is_dummy = types.is_dummy(kind);
+        if kind == "system" && !is_dummy {
+            let kernel = devices.kernel().ok_or("there is no kernel to ask for one")?;
+            let alone = name == format!("ovs-{kind}");
+            let dp = kernel.open(&name, alone, now)?;
+            let found = dp.ports().map_err(|e| e.to_string())?.into_iter().filter(|p| p.port != PortNo::LOCAL);
+            let found = found.map(|p| (p.name, (p.port, p.kind))).collect();
+            let outside = Some(Outside { found, ..Outside::default() });
+            return Ok(SharedDatapath { kind, name, is_dummy, dp, outside });
+        }
         let dp = Box::new(Datapath::with_limits(Limits::default(), seed));
-        let mut datapath = SharedDatapath { kind, name, is_dummy, dp };
+        let mut datapath = SharedDatapath { kind, name, is_dummy, dp, outside: None };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());
             let added = devices
@@ -161,7 +197,15 @@ impl SharedDatapath {
                 tracing::warn!(target: "dpif", "{}: no port of its own: {e}", datapath.name);
             }
         }
-        datapath
+        Ok(datapath)
+    }
+
+    /// Ends a datapath that nobody uses any more, outside the process too.
+    pub(super) fn remove(self, devices: &mut dyn Devices) {
+        let Some(kernel) = devices.kernel().filter(|_| self.outside.is_some()) else { return };
+        if let Err(e) = kernel.remove(&self.name) {
+            tracing::warn!(target: "dpif", "{}@{}: not removed: {e}", self.kind, self.name);
+        }
     }
 
     pub(super) fn info(&self) -> DatapathInfo<'_> {
@@ -176,12 +220,111 @@ impl SharedDatapath {
         self.dp.fds()
     }
 
+    pub(super) fn is_outside(&self) -> bool {
+        self.outside.is_some()
+    }
+
     pub(super) fn is_dummy(&self) -> bool {
         self.is_dummy
     }
 
     pub(super) fn port_names(&self) -> BTreeSet<String> {
         self.dp.ports().unwrap_or_default().into_iter().map(|p| p.name).collect()
+    }
+
+    /// Makes an interface a port: a device of the kind is opened, unless the datapath is outside the process. Says which
+    /// kind of device it is.
+    pub(super) fn add_interface(
+        &mut self,
+        kind: &str,
+        interface: &InterfaceConfig,
+        devices: &mut dyn Devices,
+    ) -> Result<(PortNo, &'static str), String> {
+        let name = &interface.name;
+        if self.outside.is_some() {
+            let (number, kind) = self.add_outside(kind, interface)?;
+            devices.adopted(name);
+            return Ok((number, kind));
+        }
+        let fail = |e: String| format!("could not open network device {name} ({e})");
+        let device = devices.open(kind, interface).map_err(fail)?;
+        let kind = device.kind();
+        self.add(device, None).map(|number| (number, kind)).map_err(|e| {
+            devices.closed(name);
+            format!("could not add network device {name} to ofproto ({e})")
+        })
+    }
+
+    fn add_outside(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<(PortNo, &'static str), String> {
+        let name = &interface.name;
+        let fail = |e: String| format!("could not open network device {name} ({e})");
+        if name.len() > MAX_NAME {
+            return Err(fail("File name too long".into()));
+        }
+        let (spec, kind) = Kernel::port(kind, interface).map_err(fail)?;
+        let Some(outside) = &mut self.outside else { return Err(fail("the datapath is within the process".into())) };
+        outside.missing.remove(name);
+        if let Some((number, known)) = outside.found.remove(name) {
+            if known == kind {
+                outside.ports.insert(number, name.clone());
+                return Ok((number, kind));
+            }
+            // It may have vanished meanwhile.
+            let _ = self.dp.port_del(number);
+        }
+        let number = self.dp.port_add(spec, None).map_err(|e| {
+            outside.missing.insert(name.clone());
+            match e {
+                DpifError::Device(NetdevError::NoSuchInterface { .. }) => fail("No such device".into()),
+                e => format!("could not add network device {name} to ofproto ({e})"),
+            }
+        })?;
+        outside.ports.insert(number, name.clone());
+        tracing::debug!(target: "dpif", "{}@{}: added {name} as port {number}", self.kind, self.name);
+        Ok((number, kind))
+    }
+
+    /// Removes a port. It may have vanished from the datapath before.
+    pub(super) fn remove_port(&mut self, port: PortNo) {
+        if let Some(outside) = &mut self.outside {
+            outside.ports.remove(&port);
+        }
+        let _ = self.dp.port_del(port);
+    }
+
+    /// Removes ports that were found in the datapath and are nobody's.
+    pub(super) fn tidy(&mut self) {
+        let Some(outside) = &mut self.outside else { return };
+        for (name, (number, _)) in std::mem::take(&mut outside.found) {
+            tracing::info!(target: "dpif", "{}@{}: {name} is nobody's port", self.kind, self.name);
+            let _ = self.dp.port_del(number);
+        }
+    }
+
+    /// Takes note of what became of interfaces.
+    pub(super) fn meet_links(&mut self, changes: &LinkChanges) {
+        let Some(outside) = &mut self.outside else { return };
+        if changes.is_empty() {
+            return;
+        }
+        let came = |name: &String| changes.lost || changes.there.contains(name);
+        outside.changed |= outside.missing.iter().any(came);
+        // An interface that has another name now is not the one that was asked for.
+        let named = |p: &PortInfo| outside.ports.get(&p.port).is_none_or(|name| *name == p.name);
+        outside.changed |= !self.dp.ports().unwrap_or_default().iter().all(named);
+    }
+
+    /// Whether ports went, or interfaces that are to be ports came, by what others did, since the last time.
+    pub(super) fn take_changed(&mut self) -> bool {
+        let Some(outside) = &mut self.outside else { return false };
+        for change in self.dp.port_changes() {
+            outside.changed |= match change {
+                PortChange::Removed(port) => outside.ports.remove(&port).is_some(),
+                PortChange::Lost => true,
+                _ => false,
+            };
+        }
+        std::mem::take(&mut outside.changed)
     }
 
     /// Adds a device. In a dummy datapath its number is the first number in its name, where that is free: people who
@@ -221,6 +364,8 @@ mod tests {
         assert_eq!(types.resolve(""), Ok("netdev"));
         assert_eq!(types.resolve("dummy"), Ok("dummy"));
         assert_eq!(types.resolve("system").unwrap_err(), "datapath type system: no module");
+        assert_eq!(DatapathTypes::all().resolve(""), Ok("system"));
+        assert_eq!(DatapathTypes::all().with_dummy_system().available(), ["dummy", "netdev", "system"]);
         assert_eq!(types.resolve("odd").unwrap_err(), "unknown datapath type odd");
         assert_eq!(DatapathTypes::userspace("").with_dummy_system().resolve(""), Ok("system"));
         assert_eq!(DatapathTypes::dummy().without_system().resolve(""), Ok("netdev"));

@@ -1,10 +1,12 @@
 //! Where the devices of a [`Vswitch`](super::Vswitch) come from.
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use ovs_dpif::netdev::Netdev;
 use ovs_packet::EthAddr;
 
+use super::kernel::Kernel;
 use crate::config::{InterfaceConfig, Settings};
 
 /// What is to be known of a device beside its traffic (the Interface table's status columns).
@@ -65,4 +67,18 @@ pub trait Devices: Send + fmt::Debug {
 
     /// A device was closed.
     fn closed(&mut self, name: &str);
+
+    /// The kernel whose datapath bridges of the type `system` share; by default there is none.
+    fn kernel(&mut self) -> Option<&mut Kernel> {
+        None
+    }
+
+    /// An interface of the machine became a port of the kernel's datapath, without being [opened](Self::open). It is known
+    /// until it is [closed](Self::closed).
+    fn adopted(&mut self, _name: &str) {}
+
+    /// Descriptors that become readable when a device changes by what others do.
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
 }

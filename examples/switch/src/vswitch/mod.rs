@@ -24,6 +24,7 @@ mod bridge;
 mod datapath;
 mod devices;
 mod dummies;
+mod kernel;
 mod patches;
 mod ports;
 mod requests;
@@ -31,12 +32,13 @@ mod settings;
 mod shared;
 mod standard;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_dpif::netdev::{Netdev, NetdevStats};
-use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, Resolution};
+use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, PortSpec, Resolution};
 use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest};
 use ovs_packet::{Instant, OfPort};
 
@@ -46,6 +48,7 @@ pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
 pub use devices::{Attributes, Devices};
 pub use dummies::Dummies;
+pub use kernel::{Kernel, LinkChanges};
 pub use standard::{DummyLevel, StandardDevices};
 
 use datapath::SharedDatapath;
@@ -199,7 +202,8 @@ impl Vswitch {
 
     /// Descriptors that become readable when ports have received something.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.shared.values().map(|s| &s.datapath).chain(self.spare.values()).flat_map(SharedDatapath::fds).collect()
+        let datapaths = self.shared.values().map(|s| &s.datapath).chain(self.spare.values());
+        datapaths.flat_map(SharedDatapath::fds).chain(self.devices.fds()).collect()
     }
 
     /// When [`run`](Self::run) is due even if nothing is received.
@@ -256,7 +260,12 @@ impl Vswitch {
             }
             shared.settle(now);
         }
-        self.shared.retain(|kind, _| self.bridges.values().any(|b| b.datapath_type() == *kind));
+        let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
+        let unused: Vec<_> = self.shared.keys().copied().filter(|kind| !used.contains(kind)).collect();
+        for shared in unused.into_iter().filter_map(|kind| self.shared.remove(kind)) {
+            shared.datapath.remove(self.devices.as_mut());
+        }
+        self.shared.values_mut().for_each(|s| s.datapath.tidy());
     }
 
     /// The bridges that can be, with their datapath types.
@@ -276,16 +285,20 @@ impl Vswitch {
                         tracing::warn!(target: "bridge", "bridge {name} specified twice");
                     }
                 }
-                Err(why) => {
-                    tracing::error!(target: "bridge", "failed to create bridge {name}: {why}");
-                    for interface in bridge.ports.iter().flat_map(|p| &p.interfaces) {
-                        self.errors.insert(interface.name.clone(), format!("bridge {name} is not there: {why}"));
-                    }
-                    self.refused.insert(name, why);
-                }
+                Err(why) => self.refuse(bridge, why),
             }
         }
         wanted
+    }
+
+    /// Says why a bridge is not there.
+    fn refuse(&mut self, bridge: &BridgeConfig, why: String) {
+        let name = &bridge.name;
+        tracing::error!(target: "bridge", "failed to create bridge {name}: {why}");
+        for interface in bridge.ports.iter().flat_map(|p| &p.interfaces) {
+            self.errors.insert(interface.name.clone(), format!("bridge {name} is not there: {why}"));
+        }
+        self.refused.insert(name.clone(), why);
     }
 
     fn remove_bridge(&mut self, name: &str, now: Instant) {
@@ -300,8 +313,7 @@ impl Vswitch {
     fn close(&mut self, (kind, name, number): Gone) {
         let Some(number) = number else { return };
         if let Some(shared) = self.shared.get_mut(kind) {
-            // It may have vanished from the datapath before.
-            let _ = shared.datapath.dpif_mut().port_del(number);
+            shared.datapath.remove_port(number);
         }
         self.devices.closed(&name);
     }
@@ -345,12 +357,17 @@ impl Vswitch {
     }
 
     fn apply_bridge(&mut self, name: &str, config: &BridgeConfig, kind: &'static str, now: Instant) {
-        let seed = self.seed;
         let devices = self.devices.as_mut();
-        let shared = self.shared.entry(kind).or_insert_with(|| {
-            let is_dummy = self.types.is_dummy(kind);
-            Shared::new(SharedDatapath::new(kind, format!("ovs-{kind}"), is_dummy, seed, devices))
-        });
+        let shared = match self.shared.entry(kind) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(none) => {
+                let (name, types, seed) = (format!("ovs-{kind}"), &self.types, self.seed);
+                match SharedDatapath::new(kind, name, types, seed, devices, now) {
+                    Ok(datapath) => none.insert(Shared::new(datapath)),
+                    Err(why) => return self.refuse(config, format!("datapath type {kind}: {why}")),
+                }
+            }
+        };
         let is_new = !self.bridges.contains_key(name);
         if is_new {
             let Some(bridge) = Bridge::new(name, kind, shared) else {
@@ -400,7 +417,7 @@ impl Vswitch {
     ///
     /// # Errors
     /// [`DpifError::DatapathExists`], also for the names of those that bridges use; a type that there is not.
-    pub fn create_datapath(&mut self, name: &str) -> Result<(), DpifError> {
+    pub fn create_datapath(&mut self, name: &str, now: Instant) -> Result<(), DpifError> {
         let (kind, bare) = name.split_once('@').unwrap_or(("", name));
         let no_such = |why: String| DpifError::System { what: "datapath", source: std::io::Error::other(why) };
         let kind = self.types.resolve(kind).map_err(no_such)?;
@@ -408,8 +425,9 @@ impl Vswitch {
         if self.spare.contains_key(&full) || bare == format!("ovs-{kind}") {
             return Err(DpifError::DatapathExists(full));
         }
-        let (is_dummy, devices) = (self.types.is_dummy(kind), self.devices.as_mut());
-        self.spare.insert(full, SharedDatapath::new(kind, bare.to_string(), is_dummy, self.seed, devices));
+        let (name, devices) = (bare.to_string(), self.devices.as_mut());
+        let made = SharedDatapath::new(kind, name, &self.types, self.seed, devices, now).map_err(no_such)?;
+        self.spare.insert(full, made);
         Ok(())
     }
 
@@ -419,7 +437,8 @@ impl Vswitch {
     /// # Errors
     /// [`DpifError::NoSuchDatapath`]; [`DpifError::Unsupported`] for one that bridges use.
     pub fn remove_datapath(&mut self, name: &str) -> Result<(), DpifError> {
-        if self.spare.remove(name).is_some() {
+        if let Some(datapath) = self.spare.remove(name) {
+            datapath.remove(self.devices.as_mut());
             return Ok(());
         }
         match self.datapath(name) {
@@ -434,6 +453,20 @@ impl Vswitch {
     /// Why not, in a line.
     pub fn open_device(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
         self.devices.open(kind, interface)
+    }
+
+    /// What a port of this kind is made of in a datapath, by the datapath's name: a device that is opened for it, or an
+    /// interface of the machine.
+    ///
+    /// # Errors
+    /// Why not, in a line.
+    pub fn port_spec(&mut self, datapath: &str, kind: &str, interface: &InterfaceConfig) -> Result<PortSpec, String> {
+        let all = self.shared.values().map(|s| &s.datapath).chain(self.spare.values());
+        let is_outside = all.filter(|d| d.is_outside()).any(|d| d.info().full_name() == datapath);
+        match is_outside {
+            true => Kernel::port(kind, interface).map(|(spec, _)| spec),
+            false => self.open_device(kind, interface).map(PortSpec::Device),
+        }
     }
 
     /// A device of [`open_device`](Self::open_device), or of a datapath that was made, is nobody's port any more.
@@ -527,6 +560,17 @@ impl Vswitch {
                 shared.switches.purge(bridge.place(), shared.datapath.dpif_mut(), now);
             }
         }
+    }
+
+    /// Whether the configuration is to be [applied](Self::apply) again: a port vanished by what others did, or an
+    /// interface came that is to be one. Takes note of what became of devices.
+    pub fn take_changed(&mut self) -> bool {
+        let changes = self.devices.kernel().map(Kernel::changes).unwrap_or_default();
+        if !changes.is_empty() {
+            self.shared.values_mut().for_each(|s| s.datapath.meet_links(&changes));
+            self.meet_devices();
+        }
+        self.shared.values_mut().fold(false, |changed, s| s.datapath.take_changed() | changed)
     }
 
     /// A datapath by its name, as [`datapath`](Self::datapath) takes it.

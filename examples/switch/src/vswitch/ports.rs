@@ -184,23 +184,15 @@ impl Bridge {
         now: Instant,
     ) -> Result<(), String> {
         let name = &interface.name;
-        let fail = |e: String| format!("could not open network device {name} ({e})");
         if ["ovs-netdev", "ovs-dummy", "ovs-system"].contains(&name.as_str()) {
             return Err(format!("could not create interface {name}, name is reserved"));
         }
         let (device_kind, datapath) = if opened == PATCH {
-            check_patch(interface).map_err(fail)?;
+            check_patch(interface).map_err(|e| format!("could not open network device {name} ({e})"))?;
             (PATCH, None)
         } else {
-            let device = devices.open(opened, interface).map_err(fail)?;
-            let device_kind = device.kind();
-            match shared.datapath.add(device, None) {
-                Ok(number) => (device_kind, Some(number)),
-                Err(e) => {
-                    devices.closed(name);
-                    return Err(format!("could not add network device {name} to ofproto ({e})"));
-                }
-            }
+            let (number, device_kind) = shared.datapath.add_interface(opened, interface, devices)?;
+            (device_kind, Some(number))
         };
         let port = BridgePort {
             name: name.clone(),

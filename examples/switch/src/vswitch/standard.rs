@@ -1,12 +1,14 @@
 //! The devices of a daemon: interfaces of the kernel, and dummy devices where they are enabled.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 
 use ovs_dpif::netdev::{Netdev, PacketSocket, XdpConfig, XdpMode, XdpSocket};
 use ovs_packet::EthAddr;
 
 use super::devices::{Attributes, Devices};
 use super::dummies::Dummies;
+use super::kernel::Kernel;
 use crate::config::{InterfaceConfig, Settings};
 
 /// For which kinds dummy devices stand.
@@ -24,10 +26,11 @@ pub enum DummyLevel {
 }
 
 /// The devices of a daemon: interfaces of the kernel, and dummy devices where they are enabled.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct StandardDevices {
     dummies: Dummies,
     level: DummyLevel,
+    kernel: Kernel,
     /// The options of interfaces of the kernel that are open.
     system: BTreeMap<String, Settings>,
 }
@@ -35,7 +38,7 @@ pub struct StandardDevices {
 impl StandardDevices {
     /// Devices with dummies among them as `level` says.
     pub fn new(level: DummyLevel) -> StandardDevices {
-        StandardDevices { dummies: Dummies::default(), level, system: BTreeMap::new() }
+        StandardDevices { dummies: Dummies::default(), level, kernel: Kernel::default(), system: BTreeMap::new() }
     }
 
     /// The dummy devices.
@@ -145,11 +148,17 @@ impl Devices for StandardDevices {
     }
 
     fn set_address(&mut self, name: &str, address: EthAddr) -> Result<(), String> {
-        self.dummies.set_address(name, address)
+        match self.system.contains_key(name) {
+            true => self.kernel.set_address(name, address),
+            false => self.dummies.set_address(name, address),
+        }
     }
 
     fn set_up(&mut self, name: &str, up: bool) -> Result<(), String> {
-        self.dummies.set_up(name, up)
+        match self.system.contains_key(name) {
+            true => self.kernel.set_up(name, up),
+            false => self.dummies.set_up(name, up),
+        }
     }
 
     fn attributes(&self, name: &str) -> Option<Attributes> {
@@ -160,6 +169,18 @@ impl Devices for StandardDevices {
         if self.system.remove(name).is_none() {
             self.dummies.closed(name);
         }
+    }
+
+    fn kernel(&mut self) -> Option<&mut Kernel> {
+        Some(&mut self.kernel)
+    }
+
+    fn adopted(&mut self, name: &str) {
+        self.system.insert(name.to_string(), Settings::new());
+    }
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.kernel.fd().into_iter().collect()
     }
 }
 

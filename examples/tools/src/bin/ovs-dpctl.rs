@@ -104,7 +104,7 @@ impl Datapaths for Kernel {
         }
     }
 
-    fn port(&mut self, name: &str, kind: &str, options: &[(&str, &str)]) -> Result<PortSpec, DpifError> {
+    fn port(&mut self, _: &str, name: &str, kind: &str, options: &[(&str, &str)]) -> Result<PortSpec, DpifError> {
         let name = name.to_string();
         let mut udp_port = None;
         for (key, value) in options {
@@ -130,9 +130,7 @@ impl Datapaths for Kernel {
 
     fn now(&self) -> Instant {
         // The clock by which the kernel tells when flows were used.
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let part = u64::try_from(now.tv_nsec).unwrap_or(0);
-        Instant::from_nanos(u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(part))
+        Instant::ZERO + ovs_netlink::monotonic()
     }
 
     fn read(&mut self, file: &str) -> std::io::Result<String> {

@@ -221,8 +221,8 @@ fn actions_of_all_kinds() {
                 pop_mpls(eth_type=0x800),push_eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),pop_eth,\
                 push_nsh(flags=0,ttl=63,mdtype=1,np=3,spi=0x1,si=255,c1=0x1,c2=0x2,c3=0x3,c4=0x4),pop_nsh(),\
                 set(eth(src=00:01:02:03:04:05)),set(ipv4(src=1.1.1.1,ttl=9)),set(ipv6(dst=::1,label=0x5)),\
-                set(tcp(dst=80)),set(udp(src=1)),set(sctp(src=2)),set(icmp(type=3)),set(skb_mark(0x1/0xf)),\
-                set(arp(sip=1.1.1.1)),set(nd(target=::1)),set(nsh(spi=0x123/0x00ffffff)),\
+                set(tcp(dst=80)),set(udp(src=1)),set(sctp(src=2)),set(skb_mark(0x1/0xf)),\
+                set(nsh(spi=0x123/0x00ffffff)),\
                 set(tunnel(tun_id=0x5,src=1.1.1.1,dst=2.2.2.2,tos=0x8,ttl=64,flags(df|csum|key))),\
                 set(tunnel(tun_id=0x5,dst=2.2.2.2,ttl=64,geneve({class=0x1,type=0x2,len=4,0xa}),flags(key))),\
                 ct(commit,zone=5,mark=0x1/0xff,label=0x2/0xf,helper=ftp,timeout=3,\
@@ -233,6 +233,21 @@ fn actions_of_all_kinds() {
     let list = text::parse_actions(text, &()).unwrap();
     let back = actions_back(&list);
     assert_eq!(text::actions(&back).to_string(), text::actions(&list).to_string());
+}
+
+#[test]
+fn what_the_kernel_cannot_do_is_told() {
+    for (text, what) in [
+        ("set(arp(sip=1.1.1.1)),1", "set of this field"),
+        ("clone(set(icmp(type=3)),1)", "set of this field"),
+        ("set(icmpv6(type=3))", "set of this field"),
+        ("set(nd(target=::1))", "set of this field"),
+        ("lb_output(1)", "lb_output"),
+        ("check_pkt_len(size=100,gt(tnl_pop(1)),le(1))", "tnl_pop"),
+    ] {
+        let list = text::parse_actions(text, &()).unwrap();
+        assert_eq!(unsupported(&list), Some(Unsupported::Action(what)), "{text}");
+    }
 }
 
 #[test]
@@ -283,12 +298,11 @@ proptest! {
             key.ipv6_dst = bytes.into();
             key.nw_ttl = bytes[0];
             key.tp_src.set(u16::from(bytes[5]));
-            key.arp_tha.0.copy_from_slice(&bytes[..6]);
             key.pkt_mark.set(u32::from(bytes[3]));
             key.mpls_lse[0].set(u32::from(bytes[7]));
             key
         };
-        let attrs = [KeyAttr::Ethernet, KeyAttr::Ipv4, KeyAttr::Ipv6, KeyAttr::Tcp, KeyAttr::Arp, KeyAttr::SkbMark,
+        let attrs = [KeyAttr::Ethernet, KeyAttr::Ipv4, KeyAttr::Ipv6, KeyAttr::Tcp, KeyAttr::Priority, KeyAttr::SkbMark,
                      KeyAttr::Mpls, KeyAttr::Udp];
         let to = SparseMatch::from(&Match::new(fill(value), FlowMask { bits: fill(mask) }));
         let list = [DpAction::Set(attrs[which], to)];

@@ -1,0 +1,381 @@
+//! Bridges over the kernel's datapath, in a kernel of their own: the daemon of this crate, and a stock one that does the
+//! same, between two hosts in network namespaces.
+//!
+//! ```text
+//!   namespace a              ovs-system               namespace b
+//!   qa 10.1.1.1 ──────────── pa  (br0)  pb ──────────── qb 10.1.1.2
+//! ```
+//!
+//! Skipped, with the reason printed, where there is no kernel for tests, or no stock database and tools.
+
+#![cfg(target_os = "linux")]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Enough for anything that is to happen.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Enough to believe that something does not happen.
+const SHORT: Duration = Duration::from_millis(3000);
+
+const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+const STOCK: &str = "/usr/sbin/ovs-vswitchd";
+const OURS: &str = env!("CARGO_BIN_EXE_ovs-vswitchd");
+
+#[test]
+fn in_a_kernel() {
+    ovs_test_kernel::run_ignored_tests();
+}
+
+/// Runs a program to its end: whether it was content, and what it wrote.
+fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[track_caller]
+fn must(program: &str, arguments: &str) -> String {
+    let words: Vec<&str> = arguments.split_whitespace().collect();
+    let (done, text) = run(program, &words);
+    assert!(done, "{program} {arguments}: {text}");
+    text
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LONG, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A database and a daemon, with a bridge and two hosts on it.
+struct Machine {
+    folder: PathBuf,
+    program: &'static str,
+    database: Child,
+    daemon: Child,
+}
+
+impl Machine {
+    fn start(program: &'static str) -> Machine {
+        // The database wants files without a name, which are in /tmp wherever else there is room.
+        static ROOM: Once = Once::new();
+        ROOM.call_once(|| drop(must("mount", "-t tmpfs tmpfs /tmp")));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let folder = PathBuf::from(format!("/run/m{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir_all(&folder).unwrap();
+        let database = folder.join("conf.db");
+        must("ovsdb-tool", &format!("create {} {SCHEMA}", database.display()));
+        let remote = format!("--remote=punix:{}", folder.join("db.sock").display());
+        let database = Command::new("ovsdb-server")
+            .arg(&database)
+            .args([&remote, "--no-chdir", "-vconsole:off"])
+            .arg(format!("--unixctl={}", folder.join("db.ctl").display()))
+            .spawn()
+            .unwrap();
+        until("the database", || folder.join("db.sock").exists());
+        let daemon = Machine::daemon(program, &folder);
+        let machine = Machine { folder, program, database, daemon };
+        machine.vsctl("init");
+        machine.vsctl("add-br br0 -- set bridge br0 fail-mode=secure");
+        for (host, address) in [("a", "10.1.1.1/24"), ("b", "10.1.1.2/24")] {
+            must("ip", &format!("netns add {host}"));
+            must("ip", &format!("link add p{host} type veth peer name q{host} netns {host}"));
+            must("ip", &format!("link set p{host} up"));
+            for command in
+                [format!("addr add {address} dev q{host}"), format!("link set q{host} up"), "link set lo up".into()]
+            {
+                must("ip", &format!("-n {host} {command}"));
+            }
+            machine.vsctl(&format!("add-port br0 p{host}"));
+        }
+        machine
+    }
+
+    fn daemon(program: &str, folder: &std::path::Path) -> Child {
+        let control = folder.join("daemon.ctl");
+        let _ = fs::remove_file(&control);
+        let daemon = Command::new(program)
+            .arg(format!("unix:{}", folder.join("db.sock").display()))
+            .args(["--no-chdir", "-vconsole:off", "-vsyslog:off"])
+            .arg(format!("--unixctl={}", control.display()))
+            .env("OVS_RUNDIR", folder)
+            .spawn()
+            .unwrap();
+        until("the daemon", || control.exists());
+        daemon
+    }
+
+    #[track_caller]
+    fn vsctl(&self, arguments: &str) -> String {
+        must("ovs-vsctl", &format!("--db=unix:{} --timeout=10 {arguments}", self.folder.join("db.sock").display()))
+    }
+
+    #[track_caller]
+    fn appctl(&self, arguments: &str) -> String {
+        must("ovs-appctl", &format!("-t {} {arguments}", self.folder.join("daemon.ctl").display()))
+    }
+
+    /// Has the bridge these flows and no others.
+    #[track_caller]
+    fn flows(&self, flows: &[&str]) {
+        let file = self.folder.join("flows");
+        fs::write(&file, flows.join("\n")).unwrap();
+        let bridge = self.folder.join("br0.mgmt");
+        must("ovs-ofctl", &format!("-O OpenFlow13 replace-flows unix:{} {}", bridge.display(), file.display()));
+        if self.program == STOCK {
+            // Its megaflows do as before for up to half a second.
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    fn stop(mut self) {
+        self.appctl("exit --cleanup");
+        self.daemon.wait().unwrap();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for child in [&mut self.daemon, &mut self.database] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for host in ["a", "b"] {
+            run("ip", &["netns", "del", host]);
+            run("ip", &["link", "del", &format!("p{host}")]);
+        }
+    }
+}
+
+/// Has a thread in a namespace do something.
+fn within<T: Send>(host: &str, f: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(format!("/run/netns/{host}")).unwrap();
+    let enter = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        f()
+    };
+    thread::scope(|scope| scope.spawn(enter).join().unwrap())
+}
+
+/// Whether an answer comes; the question may wait for an address to be found.
+fn pings(from: &str, to: &str) -> bool {
+    run("ip", &["netns", "exec", from, "ping", "-q", "-c", "1", "-i", "0.2", "-w", "4", to]).0
+}
+
+/// Whether so many bytes go over TCP.
+fn tcp(from: &str, to: &str, address: &str, bytes: usize) -> bool {
+    let address: SocketAddr = format!("{address}:5001").parse().unwrap();
+    let listener = within(to, || TcpListener::bind(address).unwrap());
+    let server = thread::spawn(move || {
+        listener.set_nonblocking(true).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < LONG {
+            if let Ok((mut stream, _)) = listener.accept() {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(LONG)).unwrap();
+                let mut all = Vec::new();
+                let _ = stream.read_to_end(&mut all);
+                return all.len();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        0
+    });
+    let sent = within(from, || {
+        let mut stream = TcpStream::connect_timeout(&address, SHORT).ok()?;
+        stream.write_all(&vec![7; bytes]).ok()
+    });
+    sent.is_some() && server.join().unwrap() == bytes
+}
+
+/// What is found out with a daemon, by name.
+fn scenarios(machine: &Machine) -> Vec<(&'static str, bool)> {
+    let mut found = Vec::new();
+    let mut note = |what, is_so| {
+        println!("  {what}: {is_so}");
+        found.push((what, is_so));
+    };
+    note("nothing passes without flows", pings("a", "10.1.1.2"));
+    machine.flows(&["actions=NORMAL"]);
+    note("ping", pings("a", "10.1.1.2"));
+    note(
+        "large packets",
+        run("ip", &["netns", "exec", "a", "ping", "-q", "-c", "1", "-s", "9000", "-w", "2", "10.1.1.2"]).0,
+    );
+    note("TCP", tcp("a", "b", "10.1.1.2", 3_000_000));
+
+    machine.vsctl("set port pa tag=10 -- set port pb tag=10");
+    note("ping within a VLAN", pings("a", "10.1.1.2"));
+    machine.vsctl("set port pb tag=20");
+    note("ping between VLANs", pings("a", "10.1.1.2"));
+    machine.vsctl("remove port pa tag 10 -- set port pb tag=30");
+    // Not every kernel has devices for tags.
+    if run("ip", &"-n a link add link qa name qa.30 type vlan id 30".split(' ').collect::<Vec<_>>()).0 {
+        must("ip", "-n a addr flush dev qa");
+        must("ip", "-n a addr add 10.1.1.1/24 dev qa.30");
+        must("ip", "-n a link set qa.30 up");
+        note("ping from a trunk", pings("a", "10.1.1.2"));
+        must("ip", "-n a link del qa.30");
+        must("ip", "-n a addr add 10.1.1.1/24 dev qa");
+    }
+    machine.vsctl("remove port pb tag 30");
+
+    machine.flows(&[
+        "priority=10,arp,actions=NORMAL",
+        "priority=10,ip,ct_state=-trk,actions=ct(table=1)",
+        "table=1,priority=10,ip,in_port=pa,ct_state=+trk+new,actions=ct(commit),pb",
+        "table=1,priority=10,ip,ct_state=+trk+est,actions=NORMAL",
+    ]);
+    note("connections from inside", tcp("a", "b", "10.1.1.2", 100_000));
+    note("connections from outside", tcp("b", "a", "10.1.1.1", 100));
+    machine.flows(&[
+        "priority=10,arp,actions=NORMAL",
+        // The kernel cannot write ARP: this is done in userspace, packet by packet.
+        "priority=20,arp,arp_op=1,arp_tpa=10.1.1.77,actions=set_field:10.1.1.2->arp_tpa,pb",
+        "priority=20,arp,arp_op=2,in_port=pb,actions=set_field:10.1.1.77->arp_spa,pa",
+        "priority=10,icmp,nw_dst=10.1.1.77,actions=mod_nw_dst:10.1.1.2,pb",
+        "priority=10,icmp,in_port=pb,actions=mod_nw_src:10.1.1.77,pa",
+    ]);
+    note("ping with an address that is rewritten", pings("a", "10.1.1.77"));
+    machine.flows(&["actions=NORMAL"]);
+    found
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn what_a_stock_daemon_carries_is_carried() {
+    if !is_possible() {
+        return;
+    }
+    println!("ours:");
+    let machine = Machine::start(OURS);
+    let ours = scenarios(&machine);
+    machine.stop();
+    let expected = ["nothing passes without flows", "ping between VLANs", "connections from outside"];
+    for (what, is_so) in &ours {
+        assert_eq!(*is_so, !expected.contains(what), "{what}");
+    }
+    // A stock daemon that finds the clock under 10 s has no threads for upcalls.
+    let uptime = || fs::read_to_string("/proc/uptime").unwrap().split('.').next().unwrap().parse::<u64>().unwrap();
+    while uptime() < 11 {
+        thread::sleep(Duration::from_millis(100));
+    }
+    println!("stock:");
+    let machine = Machine::start(STOCK);
+    let theirs = scenarios(&machine);
+    machine.stop();
+    // On a kernel without zones of connections a stock daemon tracks none at all.
+    for (what, is_so) in theirs {
+        assert!(!is_so || ours.contains(&(what, true)), "{what}");
+    }
+}
+
+/// Whether the test can run here, where it is called.
+fn is_possible() -> bool {
+    if ovs_test_kernel::inside().is_none() {
+        return false;
+    }
+    let needed = ["/usr/sbin/ovsdb-server", "/usr/bin/ovs-vsctl", STOCK, SCHEMA];
+    let missing = needed.into_iter().find(|path| !PathBuf::from(path).exists());
+    missing.inspect(|path| println!("skipped: there is no {path}")).is_none()
+}
+
+/// A dump without what passes with time: counters, and when they were counted.
+fn timeless(dump: &str) -> Vec<String> {
+    let of = |line: &str| {
+        let (key, rest) = line.split_once(", packets:")?;
+        let (_, actions) = rest.split_once(", actions:")?;
+        // A kernel without zones does not tell that a zone is not matched.
+        let key = key.replace("ct_zone(0/0),", "");
+        // Newer tools tell who forwards.
+        Some(format!("{key}, actions:{actions}").replace(", dp:ovs", ""))
+    };
+    // Of IPv6 newer kernels tell extension headers, which stock tools show as an attribute that they do not know; and a drop
+    // with its reason, which they take for another action.
+    let is_known = |line: &&str| !line.contains("eth_type(0x86dd)");
+    let mut lines: Vec<String> = dump.lines().filter(is_known).filter_map(of).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn dumps_are_those_of_stock_tools() {
+    if !is_possible() {
+        return;
+    }
+    let machine = Machine::start(OURS);
+    machine.flows(&[
+        "priority=10,arp,actions=NORMAL",
+        "priority=10,icmp,ct_state=-trk,actions=ct(table=1)",
+        "table=1,priority=10,icmp,in_port=pa,ct_state=+trk+new,actions=ct(commit,exec(load:0x5->NXM_NX_CT_MARK[])),pb",
+        "table=1,priority=10,icmp,ct_state=+trk+est,actions=mod_nw_tos:32,push_vlan:0x8100,set_field:4101->vlan_vid,pop_vlan,NORMAL",
+    ]);
+    assert!(pings("a", "10.1.1.2"));
+    for options in ["", "-m", "--names", "-m --names"] {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        // A megaflow may end between the two.
+        for _ in 0..5 {
+            ours = timeless(&machine.appctl(&format!("dpctl/dump-flows {options} system@ovs-system")));
+            theirs = timeless(&must("ovs-dpctl", &format!("dump-flows {options} system@ovs-system")));
+            if ours == theirs && ours.len() > 2 {
+                break;
+            }
+        }
+        assert!(ours.len() > 2, "{ours:#?}");
+        assert_eq!(ours, theirs, "dump-flows {options}");
+    }
+    machine.stop();
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn a_datapath_outlives_the_daemon_and_is_taken_over() {
+    if !is_possible() {
+        return;
+    }
+    let mut machine = Machine::start(OURS);
+    machine.flows(&["actions=NORMAL"]);
+    assert!(pings("a", "10.1.1.2"));
+    let ports = must("ovs-dpctl", "show");
+    machine.appctl("exit");
+    machine.daemon.wait().unwrap();
+    assert!(pings("a", "10.1.1.2"), "megaflows go on without the daemon");
+    let port_lines = |text: &str| text.lines().filter(|l| l.contains("port ")).map(String::from).collect::<Vec<_>>();
+    assert_eq!(port_lines(&must("ovs-dpctl", "show")), port_lines(&ports));
+
+    // A port that nobody asks for any more is found by the next daemon.
+    machine.vsctl("--no-wait del-port pb");
+    machine.daemon = Machine::daemon(machine.program, &machine.folder);
+    until("the port is gone", || !must("ovs-dpctl", "show").contains(": pb"));
+    machine.vsctl("add-port br0 pb");
+    machine.flows(&["actions=NORMAL"]);
+    assert!(pings("a", "10.1.1.2"), "taken over");
+
+    // An interface that goes, and comes back.
+    must("ip", "link del pa");
+    let error = || machine.vsctl("get interface pa error");
+    until("the error is told", || error().contains("No such device"));
+    must("ip", "link add pa type veth peer name qa netns a");
+    must("ip", "link set pa up");
+    must("ip", "-n a addr add 10.1.1.1/24 dev qa");
+    must("ip", "-n a link set qa up");
+    until("the error is gone", || error().trim() == "[]");
+    assert!(pings("a", "10.1.1.2"), "come back");
+    machine.stop();
+    assert_eq!(must("ovs-dpctl", "dump-dps"), "");
+}
