@@ -46,7 +46,7 @@ fn check_bundled(kind: Kind, header: Header, body: &Reader<'_>) -> Result<(), De
 }
 
 impl Message {
-    /// Reads a whole message, as a [`Framer`](super::Framer) gives it.
+    /// Reads a whole message, as a [`Framer`](crate::codec::Framer) gives it.
     ///
     /// # Errors
     /// What is not understood, with the error to answer with and the place. [`ErrorMessage::new`] makes the answer,
