@@ -199,7 +199,7 @@ pub(crate) fn vlan(context: &mut Context) -> Done {
         ("OF1.1", MatchForm::OpenFlow11),
     ];
     for (name, form) in forms {
-        let said = if name == "OXM" { in_oxm_fields(m) } else { m };
+        let said = if name == "OXM" { in_oxm_fields(m.clone()) } else { m.clone() };
         let bytes = match encode_nearest_match(form, &said) {
             Ok(bytes) => bytes,
             Err(e) => {
