@@ -68,10 +68,10 @@ pub use l2::L2Config;
 pub use mac::{
     DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable,
 };
-pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
+pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit, RevalidatorConfig};
 pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
-pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, Ofproto, TableStats};
+pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, MegaflowMemory, Ofproto, TableStats};
 pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
 pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Trace};

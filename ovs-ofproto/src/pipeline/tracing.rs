@@ -9,6 +9,7 @@ use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::packet::CtState;
 use ovs_packet::{Instant, OfPort, Packet, extract};
 
+use super::megaflow::Sum;
 use super::ofproto::Ofproto;
 use super::trace::{Pass, Trace, Tracer};
 use super::translate::{Effect, Outcome, Report};
@@ -119,7 +120,8 @@ impl World<'_> {
         if let Some(packet) = &request.packet {
             self.hear(&changes.reports, packet, &request.key, now);
         }
-        self.credit(&changes.effects, 0, 0, request.key.tcp_flags.get(), now);
+        let flags = request.key.tcp_flags.get();
+        self.credit(&changes.effects, Sum { flags, used: now, ..Sum::default() });
         self.settle(dp, now);
         trace
     }
@@ -164,7 +166,7 @@ impl World<'_> {
             let mut end = *last;
             (end.recirc_id, end.actset_output) = (next.key.recirc_id, 0.into());
             let end = describe(&end);
-            let mut megaflow = *t.matching;
+            let mut megaflow = Match::new(next.key, *t.mask);
             if !tag_asked {
                 megaflow.set_masked(FieldId::VlanTci, 0, 0);
             }

@@ -19,11 +19,12 @@ use super::group::GroupTable;
 use super::hooks::Hooks;
 use super::l2::L2Config;
 use super::mac::MacTable;
-use super::megaflow::{FlowLimit, Megaflows};
+use super::megaflow::{FlowLimit, Megaflows, RevalidatorConfig};
 use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
+use super::translate::Effect;
 use crate::codec::{CtFlush, Description, PacketIn, Version};
 use crate::flow_mod::FlowMod;
 use fail_mode::StandIn;
@@ -111,6 +112,14 @@ pub struct Ofproto {
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
     pub(super) flow_limit: FlowLimit,
+    pub(super) revalidator: RevalidatorConfig,
+    /// How long the last round through all megaflows took.
+    pub(super) round: Duration,
+    pub(super) with_megaflows: bool,
+    /// How many packets were decided on without a megaflow, for want of room.
+    pub(super) not_installed: u64,
+    /// Room to write effects to.
+    pub(super) effects: Vec<(usize, Effect)>,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
@@ -130,6 +139,24 @@ pub struct Ofproto {
     events: VecDeque<Event>,
     events_lost: u64,
     datapath_id: u64,
+}
+
+/// What megaflows take in memory, beside what the datapath keeps of them.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct MegaflowMemory {
+    /// How many there are.
+    pub megaflows: usize,
+    /// Bytes for all of them, about.
+    pub bytes: usize,
+    /// Steps of the paths through the pipeline, each kept once: at most 16 for each megaflow that there may be.
+    pub steps: usize,
+    /// How many ways there are of what was looked at.
+    pub shapes: usize,
+    /// How many are to be decided anew.
+    pub in_doubt: usize,
+    /// How many the datapath takes for stale.
+    pub unproved: usize,
 }
 
 /// How IP fragments are treated (`OFPC_FRAG_*`).
@@ -185,6 +212,11 @@ impl Ofproto {
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
             flow_limit: FlowLimit::default(),
+            revalidator: RevalidatorConfig::default(),
+            round: Duration::ZERO,
+            with_megaflows: true,
+            not_installed: 0,
+            effects: Vec::new(),
             revalidated: 0,
             tells_misses: false,
             name: "br0".to_string(),
@@ -296,6 +328,28 @@ impl Ofproto {
         (self.megaflows.len(), self.flow_limit)
     }
 
+    /// What megaflows take.
+    pub fn megaflow_memory(&self) -> MegaflowMemory {
+        let (bytes, steps, shapes) = self.megaflows.memory();
+        let (in_doubt, unproved) = self.megaflows.open();
+        MegaflowMemory { megaflows: self.megaflows.len(), bytes, steps, shapes, in_doubt, unproved }
+    }
+
+    /// How megaflows are kept true.
+    pub fn revalidator(&self) -> &RevalidatorConfig {
+        &self.revalidator
+    }
+
+    /// How long the last round through all megaflows took, as [told](Self::revalidation_took).
+    pub fn last_round(&self) -> Duration {
+        self.round
+    }
+
+    /// How many packets were decided on without a megaflow, for want of room.
+    pub fn not_installed(&self) -> u64 {
+        self.not_installed
+    }
+
     /// How many megaflows were decided anew because of changes.
     pub fn revalidated(&self) -> u64 {
         self.revalidated
@@ -315,7 +369,7 @@ impl Ofproto {
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
         let snooped = self.snooping.as_ref();
-        let changed = self.has_changed().then_some(Instant::ZERO);
+        let changed = (self.has_changed() || self.megaflows.open() != (0, 0)).then_some(Instant::ZERO);
         let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
         [stats, changed, self.connections.next_deadline(), self.take_over_at()]
             .into_iter()
@@ -382,7 +436,29 @@ impl Ofproto {
 
     /// Lets there be at most so many megaflows.
     pub fn set_flow_limit(&mut self, most: usize) {
+        self.revalidator.flow_limit = most;
         self.flow_limit = FlowLimit::new(most);
+    }
+
+    /// Lets there be so many megaflows for now (`upcall/set-flow-limit`): it adapts from there.
+    pub fn set_flow_limit_now(&mut self, now: usize) {
+        self.flow_limit = self.flow_limit.with_now(now);
+    }
+
+    /// Keeps megaflows true otherwise.
+    pub fn set_revalidator(&mut self, config: RevalidatorConfig) {
+        if config.flow_limit != self.revalidator.flow_limit {
+            self.flow_limit = FlowLimit::new(config.flow_limit);
+        }
+        self.revalidator = config;
+        self.next_stats = Instant::ZERO;
+    }
+
+    /// Makes megaflows match all that there is of a packet, or what was looked at (`upcall/disable-megaflows`). Those that
+    /// are there go.
+    pub fn set_megaflows(&mut self, dp: &mut dyn Dpif, wide: bool, now: Instant) {
+        self.with_megaflows = wide;
+        self.purge(dp, now);
     }
 
     /// Lets controllers' bundles be idle for so long before they are discarded; ten seconds if nothing is said.

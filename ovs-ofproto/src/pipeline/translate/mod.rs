@@ -32,13 +32,12 @@ mod output;
 mod sample;
 mod walk;
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched};
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
-use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch, VLAN_PRESENT};
+use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT};
 use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
@@ -69,10 +68,10 @@ const STP_ADDRESS: u128 = 0x0180_c200_0000;
 /// What a packet changes in the switch beside being forwarded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Effect {
-    /// It matched this rule.
-    Rule(RuleId),
-    /// It was looked up in this table and matched, or did not.
-    Table { table: u8, matched: bool },
+    /// It was looked up in this table and matched this rule.
+    Rule { rule: RuleId, table: u8 },
+    /// It was looked up in this table and matched nothing.
+    Miss { table: u8 },
     /// Its source is behind this port.
     Station { vlan: u16, address: EthAddr, port: OfPort, gratuitous: bool },
     /// It makes a flow.
@@ -95,8 +94,6 @@ impl Effect {
 pub(super) struct Dependencies {
     /// Tables, by switch.
     pub(super) tables: Vec<(usize, [u64; 4])>,
-    /// What all lookups have in common: a flow that this does not overlap was none of them's business.
-    pub(super) seen: SparseMatch,
     /// Groups, by switch and number.
     pub(super) groups: Vec<(usize, u32)>,
     /// Addresses asked for in tables of learnt addresses, by switch and VLAN.
@@ -115,19 +112,17 @@ impl Dependencies {
             *word |= 1 << (table % 64);
         }
     }
-
-    /// Whether a table was looked up in.
-    pub(super) fn has_table(&self, bridge: usize, table: u8) -> bool {
-        let set = self.tables.iter().find(|(b, _)| *b == bridge);
-        set.and_then(|(_, set)| set.get(usize::from(table / 64))).is_some_and(|w| w >> (table % 64) & 1 != 0)
-    }
 }
 
 /// The outcome of a translation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Translation {
-    /// What packets like this one have in common, in datapath port numbers.
-    pub(super) matching: Box<Match>,
+    /// What packets like this one have in common with it, in datapath port numbers.
+    pub(super) mask: Box<FlowMask>,
+    /// The key as the pipeline met it first, and what all lookups together saw of it: a flow that does not overlap this
+    /// was none of them's business.
+    pub(super) first: Box<FlowKey>,
+    pub(super) seen: Box<FlowMask>,
     /// What the datapath does with them.
     pub(super) actions: Vec<DpAction>,
     /// What they change, and in which switch.
@@ -139,16 +134,16 @@ pub(super) struct Translation {
 }
 
 /// The recirculation ids in actions.
-pub(super) fn recirculations(actions: &[DpAction], ids: &mut HashSet<u32>) {
+pub(super) fn recirculations(actions: &[DpAction], id: &mut dyn FnMut(u32)) {
     for a in actions {
         match a {
-            DpAction::Recirc(id) => drop(ids.insert(*id)),
+            DpAction::Recirc(to) => id(*to),
             DpAction::Userspace(u) => {
                 if let ovs_dpif::Cookie::Controller { recirc_id, .. } = u.cookie {
-                    ids.insert(recirc_id);
+                    id(recirc_id);
                 }
             }
-            a => a.nested().for_each(|inner| recirculations(inner, ids)),
+            a => a.nested().for_each(|inner| recirculations(inner, id)),
         }
     }
 }
@@ -181,6 +176,8 @@ pub(super) struct View<'a> {
     pub(super) bridges: &'a [BridgeView<'a>],
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
+    /// Where to write effects to: room that was used before.
+    pub(super) effects: Vec<(usize, Effect)>,
 }
 
 /// What one packet does, beside what all packets of its megaflow do.
@@ -296,7 +293,7 @@ pub(super) fn translate_actions<'a>(
 }
 
 impl<'a> Translator<'a> {
-    fn new(view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
+    fn new(mut view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
         let mut first = *key;
@@ -316,6 +313,7 @@ impl<'a> Translator<'a> {
         // The datapath forgets the tunnel that a packet came through unless it is told.
         let mut base = FlowKey { recirc_id: 0.into(), ..*key };
         base.assign(&FlowKey::ZERO, commit::tunnel_mask());
+        let effects = std::mem::take(&mut view.effects);
         let mut t = Translator {
             view,
             bridge,
@@ -326,7 +324,7 @@ impl<'a> Translator<'a> {
             in_port,
             table: 0,
             out: Vec::new(),
-            effects: Vec::with_capacity(8),
+            effects,
             reports: Vec::new(),
             dependencies: Dependencies::default(),
             action_set: Vec::new(),
@@ -442,7 +440,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn finish(&mut self, key: &FlowKey) -> Outcome {
+    fn finish(mut self, key: &FlowKey) -> Outcome {
         let wanted = self.slow.is_empty();
         if self.out.len() > MAX_ACTIONS {
             self.fail(DropReason::ActionsTooLong, || "the actions are too long for a datapath".to_string());
@@ -454,8 +452,7 @@ impl<'a> Translator<'a> {
         if self.out.is_empty() && wanted {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
-        let seen = self.tracked.seen(&self.first);
-        self.dependencies.seen = (&seen).into();
+        let seen = Box::new(self.tracked.seen());
         self.dependencies.volatile |= self.tracked.is_conjoined();
         self.dependencies.groups.sort_unstable();
         self.dependencies.groups.dedup();
@@ -469,7 +466,9 @@ impl<'a> Translator<'a> {
         let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
         mask |= &ALWAYS;
         let translation = Translation {
-            matching: Box::new(Match::new(*key, mask)),
+            mask: Box::new(mask),
+            first: self.first,
+            seen,
             actions: std::mem::take(&mut self.out),
             effects: std::mem::take(&mut self.effects),
             dependencies: std::mem::take(&mut self.dependencies),
@@ -506,6 +505,18 @@ static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {
     (m.tun_present, m.tun_metadata, m.tun_flags) = (u64::MAX.into(), [u8::MAX; 256], u8::MAX);
     mask
 });
+
+/// All that a datapath knows of a packet with this key.
+pub(super) fn exact_mask(key: &FlowKey) -> FlowMask {
+    let mut mask = *OF_DATAPATHS;
+    // Of the options of a tunnel, those that there are.
+    if key.tun_present.get() == 0 {
+        mask.bits.tun_metadata = [0; 256];
+    }
+    let mut mask = datapath_mask(mask, key);
+    mask |= &ALWAYS;
+    mask
+}
 
 /// The bits of a mask that a datapath knows, in a packet with this key.
 fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {
