@@ -19,7 +19,6 @@
 //! to whom it is credited when it is read. Where somebody is told a rule's last counters, or the rule learns, it is read
 //! before the rule goes.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ovs_dpif::{DpFlowStats, Dpif, FlowPut, Operation, Outcome, Ufid};
@@ -28,7 +27,7 @@ use ovs_packet::{FlowKey, Instant};
 
 use super::flow_table::{Changes, Known, Log, Step};
 use super::mac::MacChanges;
-use super::megaflow::{Key, Sum};
+use super::megaflow::{Came, Key, Sum};
 use super::ofproto::Ofproto;
 use super::translate::Effect;
 use super::upcall::{World, installed};
@@ -56,7 +55,7 @@ struct News {
     /// Any megaflow may be concerned.
     everything: bool,
     keys: Vec<Key>,
-    came: Vec<(usize, u8, SparseMatch)>,
+    came: Vec<Came>,
 }
 
 impl News {
@@ -188,21 +187,25 @@ impl World<'_> {
     }
 
     fn obey(&mut self, dp: &mut dyn Dpif, news: &News, now: Instant) {
+        let most = if dp.features().versions { AT_ONCE } else { usize::MAX };
         let concerned = |b: &mut Ofproto| match news.everything {
-            true => b.megaflows.iter().map(|(slot, _)| slot).collect(),
-            false => b.megaflows.concerned(&news.keys, &news.came),
+            true => (b.megaflows.len() <= most).then(|| b.megaflows.iter().map(|(slot, _)| slot).collect()),
+            false => b.megaflows.concerned(&news.keys, &news.came, most),
         };
-        let concerned: Vec<Vec<u32>> = self.bridges.iter_mut().map(concerned).collect();
-        if concerned.iter().map(Vec::len).sum::<usize>() > AT_ONCE && dp.features().versions {
+        let few: Option<Vec<Vec<u32>>> = self.bridges.iter_mut().map(concerned).collect();
+        let Some(few) = few else {
             dp.publish();
-            for (b, slots) in self.bridges.iter_mut().zip(&concerned) {
+            for b in self.bridges.iter_mut() {
                 b.megaflows.unprove();
-                b.megaflows.doubt(slots);
+                match news.everything {
+                    true => b.megaflows.doubt_all(),
+                    false => b.megaflows.doubt(&news.keys, &news.came),
+                }
             }
             return;
-        }
+        };
         let home = self.at;
-        for (at, slots) in concerned.iter().enumerate() {
+        for (at, slots) in few.iter().enumerate() {
             self.at = at;
             slots.iter().for_each(|slot| self.decide_anew(dp, *slot, now));
         }
@@ -211,7 +214,7 @@ impl World<'_> {
 
     /// No megaflow knows rules any more that have gone, once none is in doubt or all counters are read.
     fn forget_the_gone(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        if self.bridges.iter().all(|b| b.megaflows.open().0 == 0) {
+        if self.bridges.iter().all(|b| b.megaflows.unproved() == 0) {
             return self.bridges.iter_mut().for_each(|b| b.tables.forget_the_gone());
         }
         if self.bridges.iter().any(|b| b.tables.heirs() > MAX_HEIRS) {
@@ -228,7 +231,7 @@ impl World<'_> {
     /// Decides anew on megaflows in doubt, and says of others that they are true, as far as the effort goes.
     fn catch_up(&mut self, dp: &mut dyn Dpif, mut effort: usize, now: Instant) {
         while effort > 0
-            && let Some(slot) = self.own().and_then(|own| own.megaflows.next_open())
+            && let Some(slot) = self.own().and_then(|own| own.megaflows.next_unproved())
         {
             let Some(own) = self.own() else { return };
             let doubted = own.megaflows.is_doubted(slot);
@@ -361,11 +364,10 @@ impl World<'_> {
             if !gone.iter().any(|key| own.megaflows.met(*key)) {
                 continue;
             }
-            let users: BTreeSet<u32> = own.megaflows.concerned(&gone, &[]).into_iter().collect();
-            if users.len() > AT_ONCE {
+            let Some(users) = own.megaflows.concerned(&gone, &[], AT_ONCE) else {
                 self.collect(dp, now);
                 continue;
-            }
+            };
             for slot in users {
                 let ufid = self.own().and_then(|own| own.megaflows.get(slot)).map(|m| m.ufid);
                 if let Some(Ok(flow)) = ufid.map(|ufid| dp.flow_get(ufid)) {

@@ -7,9 +7,10 @@
 //! # Doubt
 //!
 //! A megaflow that a change concerns is decided anew at once, or it is *in doubt* until that is done, which its first packet
-//! asks for ([`UpcallKind::Stale`](ovs_dpif::UpcallKind::Stale)). Beside that the datapath may take one for stale that
-//! nothing concerns, since a change is published for all; it is *unproved*. Both are sets of places; whoever is in doubt is
-//! unproved.
+//! asks for ([`UpcallKind::Stale`](ovs_dpif::UpcallKind::Stale)). Changes are numbered. What changed has the number of its
+//! last change, a megaflow that of the last one that it is true to: so a change costs no more for many megaflows than for
+//! one. Beside that the datapath takes megaflows for stale that nothing concerns, since a change is published for all:
+//! those that it is to be told of are *unproved*. Whoever is in doubt is unproved.
 //!
 //! # Bounds
 //!
@@ -27,13 +28,14 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use ovs_dpif::{DpAction, DpFlowStats, SlowPath, Ufid};
-use ovs_packet::key::{FlowMask, SparseKey, SparseMatch};
+use ovs_packet::key::{FlowMask, SparseKey};
 use ovs_packet::{Instant, Match};
 
 pub use limit::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit, RevalidatorConfig};
 pub(super) use path::{Key, Sum};
 use path::{Paths, Tally};
 use places::Places;
+pub(super) use shape::Came;
 use shape::Shapes;
 
 use super::translate::{Effect, Translation};
@@ -55,6 +57,8 @@ pub(super) struct Megaflow {
     shape: u32,
     /// Its place in its shape.
     place: u32,
+    /// The last change that it is true to; 0 if it is in doubt.
+    proved: u64,
     /// The counters up to which its effects are credited.
     credited: DpFlowStats,
     installed: Instant,
@@ -83,8 +87,11 @@ pub(super) struct Megaflows {
     by_ufid: HashMap<Ufid, u32, RandomState>,
     paths: Paths,
     shapes: Shapes,
-    doubted: Places,
+    live: Places,
     unproved: Places,
+    /// The number of the last change, and of the last that concerned all.
+    change: u64,
+    change_of_all: u64,
     /// How often packets come, or actions lead, to a recirculation id.
     recirculated: HashMap<u32, u32, RandomState>,
 }
@@ -171,11 +178,13 @@ impl Megaflows {
             path,
             shape,
             place,
+            proved: self.change.max(1),
             credited: known.map_or(DpFlowStats::default(), |m| m.credited),
             installed: now,
         };
         self.count(&megaflow, true);
         self.by_ufid.insert(ufid, slot);
+        self.live.insert(slot);
         match self.slots.get_mut(slot as usize) {
             Some(to) => *to = Some(megaflow),
             None => self.slots.push(Some(megaflow)),
@@ -186,7 +195,7 @@ impl Megaflows {
         let m = self.slots.get_mut(slot as usize)?.take()?;
         self.by_ufid.remove(&m.ufid);
         self.free.push(slot);
-        self.doubted.remove(slot);
+        self.live.remove(slot);
         self.unproved.remove(slot);
         self.count(&m, false);
         self.unlink(slot, &m);
@@ -250,16 +259,17 @@ impl Megaflows {
 
     // What changes concern.
 
-    /// The megaflows that a change of one of these concerns, or a rule that came; each once.
-    pub(super) fn concerned(&mut self, changed: &[Key], came: &[(usize, u8, SparseMatch)]) -> Vec<u32> {
+    /// The megaflows that a change of one of these concerns, or a rule that came, each once and in order; `None` if they
+    /// are more than so many.
+    pub(super) fn concerned(&mut self, changed: &[Key], came: &[Came], most: usize) -> Option<Vec<u32>> {
         let mut found = Places::default();
-        for key in changed {
-            self.paths.users(*key, |slot| found.insert(slot));
-        }
-        for (bridge, table, rule) in came {
-            self.shapes.overlapping(*bridge, *table, rule, |slot| found.insert(slot));
-        }
-        found.iter().collect()
+        let mut note = |slot| {
+            found.insert(slot);
+            found.len() <= most
+        };
+        changed.iter().for_each(|key| self.paths.users(*key, &mut note));
+        came.iter().for_each(|rule| self.shapes.overlapping(rule, &mut note));
+        (found.len() <= most).then(|| found.iter().collect())
     }
 
     /// Whether packets of any megaflow met a rule.
@@ -269,19 +279,43 @@ impl Megaflows {
 
     /// The datapath takes all megaflows for stale from now on.
     pub(super) fn unprove(&mut self) {
-        let live = (0..).zip(&self.slots).filter_map(|(slot, m)| m.as_ref().map(|_| slot));
-        self.unproved = live.collect();
+        self.unproved = self.live.clone();
     }
 
-    /// What these say is in doubt.
-    pub(super) fn doubt(&mut self, slots: &[u32]) {
-        slots.iter().for_each(|slot| self.doubted.insert(*slot));
+    /// What megaflows say that one of these concerns is in doubt.
+    pub(super) fn doubt(&mut self, changed: &[Key], came: &[Came]) {
+        self.change = self.change.max(1) + 1;
+        changed.iter().for_each(|key| self.paths.note(*key, self.change));
+        let slots = &mut self.slots;
+        for rule in came {
+            self.shapes.note(rule, self.change, |slot| {
+                if let Some(Some(m)) = slots.get_mut(slot as usize) {
+                    m.proved = 0;
+                }
+            });
+        }
+    }
+
+    /// What all say is in doubt.
+    pub(super) fn doubt_all(&mut self) {
+        self.change = self.change.max(1) + 1;
+        self.change_of_all = self.change;
     }
 
     /// A megaflow is true, and the datapath knows.
     pub(super) fn settled(&mut self, slot: u32) {
-        self.doubted.remove(slot);
+        let change = self.change.max(1);
+        if let Some(m) = self.get_mut(slot) {
+            m.proved = change;
+        }
         self.unproved.remove(slot);
+    }
+
+    pub(super) fn is_doubted(&self, slot: u32) -> bool {
+        self.get(slot).is_some_and(|m| {
+            let of_shape = self.shapes.get(m.shape).map_or(0, |s| s.changed);
+            m.proved == 0 || m.proved < self.change_of_all.max(of_shape) || self.paths.has_changed(m.path, m.proved)
+        })
     }
 
     pub(super) fn is_unproved(&self, slot: u32) -> bool {
@@ -296,18 +330,14 @@ impl Megaflows {
         })
     }
 
-    pub(super) fn is_doubted(&self, slot: u32) -> bool {
-        self.doubted.contains(slot)
+    /// How many megaflows the datapath takes for stale.
+    pub(super) fn unproved(&self) -> usize {
+        self.unproved.len()
     }
 
-    /// How many megaflows are in doubt, and how many the datapath takes for stale.
-    pub(super) fn open(&self) -> (usize, usize) {
-        (self.doubted.len(), self.unproved.len())
-    }
-
-    /// The next that is to be decided anew, or said to be true, going round.
-    pub(super) fn next_open(&mut self) -> Option<u32> {
-        if self.doubted.is_empty() { self.unproved.next() } else { self.doubted.next() }
+    /// The next that the datapath takes for stale, going round.
+    pub(super) fn next_unproved(&mut self) -> Option<u32> {
+        self.unproved.next()
     }
 
     // Counters.
@@ -348,13 +378,14 @@ impl Megaflows {
     }
 
     /// Asserts what must hold between any two calls. For tests: it looks at everything.
-    #[cfg(test)]
     pub(super) fn check(&self) {
         self.paths.check(self.iter().map(|(slot, m)| (slot, m.path)));
         self.shapes.check();
         assert_eq!(self.iter().count(), self.len());
         assert!(self.iter().all(|(slot, m)| self.find(m.ufid) == Some(slot)));
-        assert!(self.doubted.iter().chain(self.unproved.iter()).all(|slot| self.get(slot).is_some()));
+        assert!(self.unproved.iter().all(|slot| self.get(slot).is_some()));
+        assert!(self.iter().map(|(slot, _)| slot).eq(self.live.iter()));
+        assert!(self.iter().all(|(slot, _)| !self.is_doubted(slot) || self.is_unproved(slot)));
     }
 }
 

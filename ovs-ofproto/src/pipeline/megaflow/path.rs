@@ -122,6 +122,8 @@ struct Node {
     member: u32,
     /// Where this is in the list of nodes of its key.
     place: u32,
+    /// When what it stands for changed last; 0 for never.
+    changed: u64,
 }
 
 /// The tree. Node 0 is its root.
@@ -155,8 +157,17 @@ impl Default for Paths {
     }
 }
 
+impl Node {
+    fn effect(&self) -> Option<&(usize, Effect)> {
+        match &self.step {
+            Kept::Effect(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
 fn node(step: Kept, parent: u32, depth: u32) -> Node {
-    Node { step, parent, depth, child: NONE, next: NONE, before: NONE, member: NONE, place: NONE }
+    Node { step, parent, depth, child: NONE, next: NONE, before: NONE, member: NONE, place: NONE, changed: 0 }
 }
 
 impl Paths {
@@ -314,15 +325,35 @@ impl Paths {
             .take_while(|slot| *slot != NONE)
     }
 
-    /// Calls `f` with the megaflows that a change of this concerns.
-    pub(super) fn users(&self, key: Key, mut f: impl FnMut(u32)) {
+    /// Calls `f` with the megaflows that a change of this concerns, while it says true.
+    pub(super) fn users(&self, key: Key, f: &mut dyn FnMut(u32) -> bool) {
         let mut open = self.users.get(&key).cloned().unwrap_or_default();
         while let Some(n) = open.pop() {
-            self.members(n).for_each(&mut f);
+            if !self.members(n).all(&mut *f) {
+                return;
+            }
             let first = self.at(n).map_or(NONE, |n| n.child);
             let children = std::iter::successors(Some(first), |c| self.at(*c).map(|c| c.next));
             open.extend(children.take_while(|c| *c != NONE));
         }
+    }
+
+    /// Notes that this changed.
+    pub(super) fn note(&mut self, key: Key, now: u64) {
+        for n in self.users.get(&key).into_iter().flatten() {
+            if let Some(node) = self.nodes.get_mut(*n as usize) {
+                node.changed = now;
+            }
+        }
+    }
+
+    /// Whether anything along a path changed later than then.
+    pub(super) fn has_changed(&self, leaf: u32, then: u64) -> bool {
+        self.up(leaf).any(|n| n.changed > then)
+    }
+
+    fn up(&self, leaf: u32) -> impl Iterator<Item = &Node> {
+        std::iter::successors(self.at(leaf), |n| self.at(n.parent))
     }
 
     /// Whether a change of this concerns any megaflow.
@@ -345,25 +376,16 @@ impl Paths {
 
     /// What those of a leaf did, in order.
     pub(super) fn effects(&self, leaf: u32) -> Vec<(usize, Effect)> {
-        let up = std::iter::successors(Some(leaf), |n| self.at(*n).map(|n| n.parent)).take_while(|n| *n != NONE);
-        let mut all: Vec<_> = up.filter_map(|n| self.effect(n).cloned()).collect();
+        let mut all: Vec<_> = self.up(leaf).filter_map(Node::effect).cloned().collect();
         all.reverse();
         all
     }
 
-    fn effect(&self, n: u32) -> Option<&(usize, Effect)> {
-        match &self.at(n)?.step {
-            Kept::Effect(e) => Some(e),
-            _ => None,
-        }
-    }
-
     /// Asserts the invariant: `members` tells which megaflows there are, and their leaves.
-    #[cfg(test)]
     pub(super) fn check(&self, members: impl Iterator<Item = (u32, u32)>) {
         let mut at_leaves = 0;
-        for (n, node) in self.nodes.iter().enumerate().filter(|(n, _)| !self.free.contains(&(*n as u32))) {
-            let n = n as u32;
+        let free: std::collections::HashSet<u32> = self.free.iter().copied().collect();
+        for (n, node) in (0..).zip(&self.nodes).filter(|(n, _)| !free.contains(n)) {
             assert!(n == 0 || node.child != NONE || node.member != NONE);
             at_leaves += self.members(n).count();
             let children: Vec<_> = std::iter::successors(Some(node.child), |c| self.at(*c).map(|c| c.next))
@@ -371,13 +393,16 @@ impl Paths {
                 .collect();
             assert!(children.iter().all(|c| self.at(*c).is_some_and(|c| c.parent == n && c.depth == node.depth + 1)));
             if let Some(key) = node.step.step().and_then(Step::key) {
-                assert_eq!(self.users[&key][node.place as usize], n);
+                let place = self.users.get(&key).and_then(|list| list.get(node.place as usize));
+                assert_eq!(place, Some(&n));
             }
         }
         assert_eq!(self.index.len() + 1, self.len());
         let mut expected = 0;
         for (slot, leaf) in members {
-            assert!(self.members(leaf).any(|s| s == slot));
+            let link = self.links.get(slot as usize).copied();
+            let is_first = self.at(leaf).is_some_and(|n| n.member == slot);
+            assert!(link.is_some_and(|(before, _)| is_first == (before == NONE)));
             expected += 1;
         }
         assert_eq!(at_leaves, expected);
@@ -436,7 +461,7 @@ impl Tally {
         while let Some(level) = self.levels.pop() {
             for n in level {
                 let (Some(sum), Some(node)) = (self.sums.get(n as usize).copied(), paths.at(n)) else { continue };
-                if let Some(effect) = paths.effect(n) {
+                if let Some(effect) = node.effect() {
                     f(effect, sum);
                 }
                 if node.parent != NONE {

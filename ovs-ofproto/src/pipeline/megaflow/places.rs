@@ -14,10 +14,6 @@ impl Places {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(super) fn contains(&self, place: u32) -> bool {
         self.words.get(place as usize / 64).is_some_and(|w| w >> (place % 64) & 1 != 0)
     }

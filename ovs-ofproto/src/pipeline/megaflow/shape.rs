@@ -25,6 +25,9 @@ const FEW: usize = 64;
 /// By how many sets of bits the members of a shape are sorted at most.
 const MAX_ORDERS: usize = 4;
 
+/// A rule that came: in which switch, and to which table.
+pub(in crate::pipeline) type Came = (usize, u8, SparseMatch);
+
 /// Tables, by switch.
 type Tables = Vec<(usize, [u64; 4])>;
 
@@ -36,6 +39,8 @@ pub(super) struct Shape {
     /// What packets of a megaflow have in common.
     pub(super) mask: SparseMask,
     hash: u64,
+    /// When a rule came last that concerns all of them; 0 for never.
+    pub(super) changed: u64,
     /// Megaflows; and of each the words of what was seen, one behind the other.
     members: Vec<u32>,
     values: Vec<u64>,
@@ -95,20 +100,24 @@ impl Shape {
         set.and_then(|(_, set)| set.get(usize::from(table / 64))).is_some_and(|w| w >> (table % 64) & 1 != 0)
     }
 
-    /// The members that share with a rule what it and the lookups have in common.
-    fn overlapping(&mut self, rule: &SparseMatch, f: &mut dyn FnMut(u32)) {
+    /// Whether a rule concerns all members: lookups saw nothing that it asks for.
+    fn is_within(&self, rule: &SparseMatch) -> bool {
+        self.seen.iter().all(|(i, m)| m & rule.mask().bits().word(i) == 0)
+    }
+
+    /// Calls `f` with the members that share with a rule what it and the lookups have in common, while it says true.
+    fn overlapping(&mut self, rule: &SparseMatch, f: &mut dyn FnMut(u32) -> bool) -> bool {
+        if self.is_within(rule) {
+            return self.members.iter().copied().all(f);
+        }
         let bits: Vec<u64> = self.seen.iter().map(|(i, m)| m & rule.mask().bits().word(i)).collect();
         let wanted: Vec<u64> = self.seen.iter().map(|(i, _)| rule.key().word(i)).collect();
-        if bits.iter().all(|b| *b == 0) {
-            return self.members.iter().copied().for_each(f);
-        }
         if let Some(sorted) = self.sorted_by(&bits) {
             let hash = hash_bits(&bits, &wanted);
-            return sorted.range((hash, 0)..=(hash, u32::MAX)).for_each(|(_, slot)| f(*slot));
+            return sorted.range((hash, 0)..=(hash, u32::MAX)).all(|(_, slot)| f(*slot));
         }
         let agree = |values: &[u64]| bits.iter().zip(values).zip(&wanted).all(|((b, v), w)| (v ^ w) & b == 0);
-        let all = self.members.iter().enumerate();
-        all.filter(|(place, _)| agree(self.values_of(*place))).for_each(|(_, slot)| f(*slot));
+        self.members.iter().enumerate().all(|(place, slot)| !agree(self.values_of(place)) || f(*slot))
     }
 
     /// The members sorted by these bits, if they are many, and asked for by these not for the first time.
@@ -249,6 +258,7 @@ impl Shapes {
             seen: (&*t.seen).into(),
             mask: (&*t.mask).into(),
             hash,
+            changed: 0,
             members: Vec::new(),
             values: Vec::new(),
             orders: Vec::new(),
@@ -287,21 +297,36 @@ impl Shapes {
         self.get(n).is_some_and(|s| s.is(t) && s.read(&t.first).eq(s.values_of(place as usize).iter().copied()))
     }
 
-    /// Calls `f` with the megaflows that a rule concerns which came to a table.
-    pub(super) fn overlapping(&mut self, bridge: usize, table: u8, rule: &SparseMatch, mut f: impl FnMut(u32)) {
-        let shapes = self.all.iter_mut().flatten().filter(|s| s.has_table(bridge, table));
-        shapes.for_each(|s| s.overlapping(rule, &mut f));
+    /// Calls `f` with the megaflows that a rule concerns which came to a table, while it says true.
+    pub(super) fn overlapping(&mut self, (bridge, table, rule): &Came, f: &mut dyn FnMut(u32) -> bool) {
+        let mut shapes = self.all.iter_mut().flatten().filter(|s| s.has_table(*bridge, *table));
+        shapes.all(|s| s.overlapping(rule, f));
+    }
+
+    /// Notes that a rule came; calls `f` with the megaflows that it concerns, where it does not concern all of their
+    /// shape.
+    pub(super) fn note(&mut self, (bridge, table, rule): &Came, now: u64, mut f: impl FnMut(u32)) {
+        for shape in self.all.iter_mut().flatten().filter(|s| s.has_table(*bridge, *table)) {
+            if shape.is_within(rule) {
+                shape.changed = now;
+                continue;
+            }
+            shape.overlapping(rule, &mut |slot| {
+                f(slot);
+                true
+            });
+        }
     }
 
     /// Asserts the invariant.
-    #[cfg(test)]
     pub(super) fn check(&self) {
         for shape in self.all.iter().flatten() {
             assert!(!shape.members.is_empty());
             assert_eq!(shape.values.len(), shape.members.len() * shape.width());
             for order in &shape.orders {
                 let expected: BTreeSet<_> = (0..shape.members.len())
-                    .map(|place| (order.hash(shape.values_of(place)), shape.members[place]))
+                    .zip(&shape.members)
+                    .map(|(place, slot)| (order.hash(shape.values_of(place)), *slot))
                     .collect();
                 assert!(order.sorted.as_ref().is_none_or(|sorted| *sorted == expected));
             }

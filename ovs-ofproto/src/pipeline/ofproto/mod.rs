@@ -153,9 +153,7 @@ pub struct MegaflowMemory {
     pub steps: usize,
     /// How many ways there are of what was looked at.
     pub shapes: usize,
-    /// How many are to be decided anew.
-    pub in_doubt: usize,
-    /// How many the datapath takes for stale.
+    /// How many the datapath takes for stale, of which some are to be decided anew.
     pub unproved: usize,
 }
 
@@ -331,8 +329,8 @@ impl Ofproto {
     /// What megaflows take.
     pub fn megaflow_memory(&self) -> MegaflowMemory {
         let (bytes, steps, shapes) = self.megaflows.memory();
-        let (in_doubt, unproved) = self.megaflows.open();
-        MegaflowMemory { megaflows: self.megaflows.len(), bytes, steps, shapes, in_doubt, unproved }
+        let (megaflows, unproved) = (self.megaflows.len(), self.megaflows.unproved());
+        MegaflowMemory { megaflows, bytes, steps, shapes, unproved }
     }
 
     /// How megaflows are kept true.
@@ -369,7 +367,7 @@ impl Ofproto {
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
         let snooped = self.snooping.as_ref();
-        let changed = (self.has_changed() || self.megaflows.open() != (0, 0)).then_some(Instant::ZERO);
+        let changed = (self.has_changed() || self.megaflows.unproved() > 0).then_some(Instant::ZERO);
         let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
         [stats, changed, self.connections.next_deadline(), self.take_over_at()]
             .into_iter()
@@ -518,6 +516,7 @@ impl Ofproto {
     pub fn check(&self) {
         self.tables.check();
         self.groups.check();
+        self.megaflows.check();
     }
 
     pub(super) fn event(&mut self, event: Event) {
