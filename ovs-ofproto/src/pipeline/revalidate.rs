@@ -29,7 +29,7 @@ use super::flow_table::{Changes, Known, Log, Step};
 use super::mac::MacChanges;
 use super::megaflow::{Came, Key, Sum};
 use super::ofproto::Ofproto;
-use super::translate::Effect;
+use super::translate::{Effect, Room, Translation};
 use super::upcall::{World, installed};
 use super::{MAX_REVALIDATE_ONE_BY_ONE, MAX_SETTLING};
 
@@ -161,6 +161,9 @@ impl World<'_> {
             recirc.collect(|id| megaflows.is_recirculated(id));
         }
         if let Some(own) = self.own() {
+            if own.live.as_ref().is_some_and(|l| l.until <= now) {
+                own.end_live_trace();
+            }
             own.macs.expire(now);
             own.snooping.iter_mut().for_each(|s| s.expire(now));
         }
@@ -266,25 +269,28 @@ impl World<'_> {
         let Some(own) = self.own() else { return };
         own.revalidated += 1;
         if own.megaflows.is(slot, &t) {
-            own.spare(t.effects);
+            own.give_back(t);
             if own.megaflows.is_unproved(slot) {
                 self.keep(dp, slot, now);
             }
             return;
         }
-        let same_packets = own.megaflows.has_mask(slot, &t);
+        let (same_packets, same_actions) = (own.megaflows.has_mask(slot, &t), own.megaflows.has_actions(slot, &t));
         // What went through before the change is credited as it was.
-        if let Ok(flow) = dp.flow_get(ufid) {
-            self.credit_megaflow(slot, flow.stats, now);
+        if let Ok(stats) = dp.flow_counters(ufid) {
+            self.credit_megaflow(slot, stats, now);
         }
-        let kept = same_packets && {
-            let actions = installed(&t);
-            dp.flow_install(&FlowPut::new(&key, &t.mask, actions.as_deref().unwrap_or(&t.actions))).is_ok()
-        };
+        let kept = same_packets
+            && if same_actions {
+                dp.flow_keep(ufid).is_ok()
+            } else {
+                let actions = installed(&t);
+                dp.flow_install(&FlowPut::new(&key, &t.read.mask, actions.as_deref().unwrap_or(&t.actions))).is_ok()
+            };
         match self.own() {
             Some(own) if kept => {
                 own.megaflows.retranslate(slot, &mut t);
-                own.spare(t.effects);
+                own.give_back(t);
             }
             _ => self.uninstall_all(dp, &[slot], now),
         }
@@ -370,8 +376,8 @@ impl World<'_> {
             };
             for slot in users {
                 let ufid = self.own().and_then(|own| own.megaflows.get(slot)).map(|m| m.ufid);
-                if let Some(Ok(flow)) = ufid.map(|ufid| dp.flow_get(ufid)) {
-                    self.credit_megaflow(slot, flow.stats, now);
+                if let Some(Ok(stats)) = ufid.map(|ufid| dp.flow_counters(ufid)) {
+                    self.credit_megaflow(slot, stats, now);
                 }
             }
         }
@@ -445,9 +451,11 @@ impl Ofproto {
             || self.megaflows.serves(slot, config.min_pps, config.stats_delay, now)
     }
 
-    /// Keeps room for effects to be written to again.
-    pub(super) fn spare(&mut self, mut effects: Vec<(usize, Effect)>) {
+    /// Keeps the room of a translation that is done with.
+    pub(super) fn give_back(&mut self, t: Translation) {
+        let Translation { mut effects, mut actions, read, .. } = t;
         effects.clear();
-        self.effects = effects;
+        actions.clear();
+        self.room = Room { effects, actions, read: Some(read) };
     }
 }

@@ -185,7 +185,7 @@ impl Node {
     }
 }
 
-fn quoted(s: &str) -> String {
+pub(super) fn quoted(s: &str) -> String {
     let mut out = String::from('"');
     for c in s.chars() {
         match c {
@@ -206,15 +206,22 @@ pub(super) struct Tracer {
     /// Lists of lines, each of which belongs to the last line of the one before.
     open: Vec<Vec<Node>>,
     resumes: Vec<u32>,
+    /// Whether the packet is there, and goes its way.
+    pub(super) is_live: bool,
 }
 
 impl Default for Tracer {
     fn default() -> Self {
-        Tracer { open: vec![Vec::new()], resumes: Vec::new() }
+        Tracer { open: vec![Vec::new()], resumes: Vec::new(), is_live: false }
     }
 }
 
 impl Tracer {
+    /// Of a packet that is there, and goes its way.
+    pub(super) fn live() -> Tracer {
+        Tracer { is_live: true, ..Tracer::default() }
+    }
+
     pub(super) fn add(&mut self, kind: Kind, text: String) {
         if let Some(list) = self.open.last_mut() {
             list.push(Node { kind, text, children: Vec::new() });

@@ -10,10 +10,11 @@ use ovs_packet::key::{FlowMask, SparseKey};
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
 use super::bridges::Held;
+use super::live::{LiveCause, LivePacket};
 use super::megaflow::Sum;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
-use super::trace::Tracer;
+use super::trace::{Pass, Trace, Tracer};
 use super::translate::{BridgeView, Outcome, Report, Translation, View, exact_mask, translate, translate_actions};
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
@@ -86,14 +87,14 @@ impl World<'_> {
     /// Has `f` translate with what there is to see. `None` if the switch at work is none.
     fn with_view<T>(&mut self, dp: &dyn Dpif, f: impl FnOnce(View<'_>) -> T) -> Option<T> {
         let own = self.own()?;
-        let (mut recirc, effects) = (std::mem::take(&mut own.recirc), std::mem::take(&mut own.effects));
+        let (mut recirc, room) = (std::mem::take(&mut own.recirc), std::mem::take(&mut own.room));
         let views: Vec<_> = match self.bridges.len() {
             1 => Vec::new(),
             _ => self.bridges.iter().map(Ofproto::view).collect(),
         };
         let outcome = self.bridges.get(self.at).map(|own| {
             let (recirc, features) = (&mut recirc, dp.features());
-            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, effects })
+            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room })
         });
         if let Some(own) = self.own() {
             own.recirc = recirc;
@@ -102,11 +103,29 @@ impl World<'_> {
     }
 
     pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, tracer: Option<Tracer>) -> Option<Outcome> {
-        let wide = self.own()?.with_megaflows;
         let mut outcome = self.with_view(dp, |view| translate(view, key, tracer))?;
-        if !wide {
-            *outcome.translation.mask = exact_mask(key);
+        let (own, t) = (self.own()?, &mut outcome.translation);
+        if !own.with_megaflows {
+            t.read.mask = exact_mask(key);
         }
+        if own.live.as_ref().is_some_and(|live| live.may_see(key, &t.read.mask)) {
+            t.slow |= SlowPath::ACTION;
+        }
+        Some(outcome)
+    }
+
+    /// Translates the key of a packet that came up; if somebody waits for it, in writing. `again` says that it was up
+    /// before.
+    fn translate_upcall(&mut self, dp: &dyn Dpif, upcall: &Upcall, again: bool, now: Instant) -> Option<Outcome> {
+        if !self.own()?.is_traced(&upcall.key, again) {
+            return self.translate(dp, &upcall.key, None);
+        }
+        let mut outcome = self.translate(dp, &upcall.key, Some(Tracer::live()))?;
+        let in_port = self.ingress(upcall);
+        let (pass, _) = Pass::of(&upcall.key, in_port, &mut outcome);
+        let trace = Trace { passes: vec![pass] };
+        let (came, len) = (LiveCause::of(&upcall.kind), upcall.packet.len());
+        self.own()?.note_seen(LivePacket { at: now, came, len, trace }, again);
         Some(outcome)
     }
 
@@ -124,12 +143,13 @@ impl World<'_> {
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
         // The datapath bounds how often a packet comes up again, by its bound on recirculation.
         let mut pending = vec![upcall];
+        let mut was_up = false;
         while !pending.is_empty() {
             let mut again = Vec::new();
             for upcall in pending {
                 match &upcall.kind {
                     UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
-                        self.slow(dp, upcall, now, &mut again);
+                        self.slow(dp, upcall, was_up, now, &mut again);
                     }
                     UpcallKind::Action(Userspace { cookie, .. }) => {
                         self.note(&upcall, &cookie.clone(), now);
@@ -137,25 +157,26 @@ impl World<'_> {
                     }
                     UpcallKind::Stale(ufid) => {
                         let ufid = *ufid;
-                        self.stale(dp, ufid, upcall, now, &mut again);
+                        self.stale(dp, ufid, upcall, was_up, now, &mut again);
                     }
-                    _ => self.miss(dp, upcall, now, &mut again),
+                    _ => self.miss(dp, upcall, was_up, now, &mut again),
                 }
             }
             pending = again;
+            was_up = true;
         }
         self.settle(dp, now);
     }
 
-    fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
-        let Some(outcome) = self.translate(dp, &upcall.key, None) else { return };
+    fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, pending: &mut Vec<Upcall>) {
+        let Some(outcome) = self.translate_upcall(dp, &upcall, was_up, now) else { return };
         let (mut t, reports) = (outcome.translation, outcome.reports);
         self.hear(&reports, &upcall.packet, &upcall.key, now);
         self.credit(&t.effects, one_packet(&upcall, now));
         let put = match self.own() {
             Some(own) if own.megaflows.has_room(own.flow_limit.now(), t.effects.len()) => {
                 let slow = installed(&t);
-                let put = FlowPut::new(&upcall.key, &t.mask, slow.as_deref().unwrap_or(&t.actions));
+                let put = FlowPut::new(&upcall.key, &t.read.mask, slow.as_deref().unwrap_or(&t.actions));
                 dp.flow_install(&put).inspect_err(|e| tracing::debug!(error = %e, "megaflow not installed")).ok()
             }
             own => {
@@ -172,11 +193,19 @@ impl World<'_> {
         if let (Some(ufid), Some((key, recirc))) = (put, key) {
             own.megaflows.insert(ufid, key, recirc, &mut t, now);
         }
-        own.spare(t.effects);
+        own.give_back(t);
     }
 
     /// A packet of a megaflow that was proved before something changed.
-    fn stale(&mut self, dp: &mut dyn Dpif, ufid: Ufid, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
+    fn stale(
+        &mut self,
+        dp: &mut dyn Dpif,
+        ufid: Ufid,
+        upcall: Upcall,
+        was_up: bool,
+        now: Instant,
+        pending: &mut Vec<Upcall>,
+    ) {
         let known = |world: &mut Self| {
             let own = world.own()?;
             let slot = own.megaflows.find(ufid)?;
@@ -187,13 +216,13 @@ impl World<'_> {
             Some((slot, false)) => self.keep(dp, slot, now),
             None => {}
         }
-        let Some((slot, false)) = known(self) else { return self.miss(dp, upcall, now, pending) };
+        let Some((slot, false)) = known(self) else { return self.miss(dp, upcall, was_up, now, pending) };
         let Some(own) = self.own() else { return };
         let effects = own.megaflows.effects(slot);
         let Some(m) = own.megaflows.get(slot) else { return };
         if !m.slow.is_empty() {
             self.credit(&effects, one_packet(&upcall, now));
-            return self.slow(dp, upcall, now, pending);
+            return self.slow(dp, upcall, was_up, now, pending);
         }
         let sum = one_packet(&upcall, now);
         dp.resolve(upcall, Resolution::Execute(&m.actions), now, pending);
@@ -201,8 +230,8 @@ impl World<'_> {
     }
 
     /// A packet of a megaflow whose packets all come up. The megaflow counts it.
-    fn slow(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
-        let Some(outcome) = self.translate(dp, &upcall.key, None) else { return };
+    fn slow(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, pending: &mut Vec<Upcall>) {
+        let Some(outcome) = self.translate_upcall(dp, &upcall, was_up, now) else { return };
         self.hear(&outcome.reports, &upcall.packet, &upcall.key, now);
         let packet = upcall.packet.clone();
         dp.resolve(upcall, Resolution::Consumed, now, pending);

@@ -172,7 +172,7 @@ impl Megaflows {
         let megaflow = Megaflow {
             ufid,
             key,
-            actions: std::mem::take(&mut t.actions).into_boxed_slice(),
+            actions: t.actions.drain(..).collect(),
             slow: t.slow,
             recirc,
             path,
@@ -212,18 +212,21 @@ impl Megaflows {
 
     /// Whether a translation of a megaflow's key is what it stands for.
     pub(super) fn is(&self, slot: u32, t: &Translation) -> bool {
-        self.get(slot).is_some_and(|m| {
-            *m.actions == *t.actions
-                && m.slow == t.slow
-                && self.paths.is_path(m.path, t)
-                && self.shapes.is_member(m.shape, m.place, t)
-        })
+        self.has_actions(slot, t)
+            && self
+                .get(slot)
+                .is_some_and(|m| self.paths.is_path(m.path, t) && self.shapes.is_member(m.shape, m.place, t))
+    }
+
+    /// Whether a translation has the datapath do what it does for a megaflow.
+    pub(super) fn has_actions(&self, slot: u32, t: &Translation) -> bool {
+        self.get(slot).is_some_and(|m| *m.actions == *t.actions && m.slow == t.slow)
     }
 
     /// Whether a translation is for the same packets as a megaflow.
     pub(super) fn has_mask(&self, slot: u32, t: &Translation) -> bool {
         let shape = self.get(slot).and_then(|m| self.shapes.get(m.shape));
-        shape.is_some_and(|s| s.mask == (&*t.mask).into())
+        shape.is_some_and(|s| s.has_mask(&t.read.mask))
     }
 
     /// Gives a megaflow another translation of its key.
@@ -233,7 +236,7 @@ impl Megaflows {
         self.unlink(slot, &m);
         m.path = self.paths.enter(t, slot);
         (m.shape, m.place) = self.shapes.enter(t, slot);
-        m.actions = std::mem::take(&mut t.actions).into_boxed_slice();
+        m.actions = t.actions.drain(..).collect();
         m.slow = t.slow;
         self.count(&m, true);
         if let Some(to) = self.slots.get_mut(slot as usize) {

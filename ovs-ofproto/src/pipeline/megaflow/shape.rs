@@ -72,14 +72,20 @@ fn hash_bits(bits: &[u64], values: &[u64]) -> u64 {
     })
 }
 
+/// Whether a mask that is kept is this one.
+fn same(sparse: &SparseMask, full: &FlowMask) -> bool {
+    let words = full.bits.words();
+    sparse.bits().map() == full.bits.non_zero() && sparse.iter().all(|(i, w)| words.get(i) == Some(&w))
+}
+
 impl Shape {
     fn is(&self, t: &Translation) -> bool {
-        let same = |sparse: &SparseMask, full: &FlowMask| {
-            let words = full.bits.words();
-            sparse.bits().words().len() == words.iter().filter(|w| **w != 0).count()
-                && sparse.iter().all(|(i, w)| words.get(i) == Some(&w))
-        };
-        same(&self.seen, &t.seen) && same(&self.mask, &t.mask) && self.tables == t.dependencies.tables
+        same(&self.seen, &t.read.seen) && self.has_mask(&t.read.mask) && self.tables == t.dependencies.tables
+    }
+
+    /// Whether packets of its megaflows have this in common.
+    pub(super) fn has_mask(&self, mask: &FlowMask) -> bool {
+        same(&self.mask, mask)
     }
 
     fn width(&self) -> usize {
@@ -205,7 +211,7 @@ struct ShapeOf<'a>(&'a Translation);
 
 impl Hash for ShapeOf<'_> {
     fn hash<H: Hasher>(&self, h: &mut H) {
-        for mask in [&self.0.seen, &self.0.mask] {
+        for mask in [&self.0.read.seen, &self.0.read.mask] {
             for (i, word) in mask.bits.words().iter().enumerate().filter(|(_, w)| **w != 0) {
                 h.write_u64(*word ^ (i as u64).rotate_right(8));
             }
@@ -222,6 +228,8 @@ pub(super) struct Shapes {
     free: Vec<u32>,
     by_hash: HashMap<u64, Vec<u32>, RandomState>,
     hasher: RandomState,
+    /// The shape that was found last, with both of its masks whole: the next is often the same.
+    recent: Option<(u32, Box<[FlowMask; 2]>)>,
 }
 
 impl Shapes {
@@ -243,11 +251,28 @@ impl Shapes {
     /// Makes a megaflow a member of its shape; the shape, and its place there.
     pub(super) fn enter(&mut self, t: &Translation, slot: u32) -> (u32, u32) {
         let n = self.find(t);
-        let place = self.all.get_mut(n as usize).and_then(Option::as_mut).map_or(0, |s| s.add(slot, &t.first));
+        let place = self.all.get_mut(n as usize).and_then(Option::as_mut).map_or(0, |s| s.add(slot, &t.read.first));
         (n, place)
     }
 
     fn find(&mut self, t: &Translation) -> u32 {
+        let tables = |n: u32| self.get(n).is_some_and(|s| s.tables == t.dependencies.tables);
+        if let Some((n, masks)) = &self.recent
+            && masks[0] == t.read.seen
+            && masks[1] == t.read.mask
+            && tables(*n)
+        {
+            return *n;
+        }
+        let n = self.search(t);
+        match &mut self.recent {
+            Some((recent, masks)) => (*recent, **masks) = (n, [t.read.seen, t.read.mask]),
+            none => *none = Some((n, Box::new([t.read.seen, t.read.mask]))),
+        }
+        n
+    }
+
+    fn search(&mut self, t: &Translation) -> u32 {
         let hash = self.hasher.hash_one(ShapeOf(t));
         let known = self.by_hash.get(&hash).into_iter().flatten();
         if let Some(n) = known.copied().find(|n| self.get(*n).is_some_and(|s| s.is(t))) {
@@ -255,8 +280,8 @@ impl Shapes {
         }
         let shape = Shape {
             tables: t.dependencies.tables.clone(),
-            seen: (&*t.seen).into(),
-            mask: (&*t.mask).into(),
+            seen: (&t.read.seen).into(),
+            mask: (&t.read.mask).into(),
             hash,
             changed: 0,
             members: Vec::new(),
@@ -288,13 +313,14 @@ impl Shapes {
                 *to = None;
             }
             self.free.push(n);
+            self.recent.take_if(|(recent, _)| *recent == n);
         }
         moved
     }
 
     /// Whether a translation says of a packet what the member at a place stands for.
     pub(super) fn is_member(&self, n: u32, place: u32, t: &Translation) -> bool {
-        self.get(n).is_some_and(|s| s.is(t) && s.read(&t.first).eq(s.values_of(place as usize).iter().copied()))
+        self.get(n).is_some_and(|s| s.is(t) && s.read(&t.read.first).eq(s.values_of(place as usize).iter().copied()))
     }
 
     /// Calls `f` with the megaflows that a rule concerns which came to a table, while it says true.

@@ -18,13 +18,14 @@ use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReaso
 use super::group::GroupTable;
 use super::hooks::Hooks;
 use super::l2::L2Config;
+use super::live::LiveTrace;
 use super::mac::MacTable;
 use super::megaflow::{FlowLimit, Megaflows, RevalidatorConfig};
 use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
-use super::translate::Effect;
+use super::translate::Room;
 use crate::codec::{CtFlush, Description, PacketIn, Version};
 use crate::flow_mod::FlowMod;
 use fail_mode::StandIn;
@@ -118,8 +119,8 @@ pub struct Ofproto {
     pub(super) with_megaflows: bool,
     /// How many packets were decided on without a megaflow, for want of room.
     pub(super) not_installed: u64,
-    /// Room to write effects to.
-    pub(super) effects: Vec<(usize, Effect)>,
+    pub(super) live: Option<Box<LiveTrace>>,
+    pub(super) room: Room,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
@@ -214,7 +215,8 @@ impl Ofproto {
             round: Duration::ZERO,
             with_megaflows: true,
             not_installed: 0,
-            effects: Vec::new(),
+            live: None,
+            room: Room::default(),
             revalidated: 0,
             tells_misses: false,
             name: "br0".to_string(),

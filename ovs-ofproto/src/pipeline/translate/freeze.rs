@@ -128,7 +128,7 @@ impl Translator<'_> {
     fn for_controllers(&self, controller: &Controller, id: u32) -> DpAction {
         DpAction::Userspace(Userspace::new(Cookie::Controller {
             reason: controller.reason,
-            dont_send: self.tracer.is_some(),
+            dont_send: self.tracer.as_ref().is_some_and(|t| !t.is_live),
             continuation: true,
             recirc_id: id,
             rule_cookie: self.rule_cookie,

@@ -114,15 +114,29 @@ impl Dependencies {
     }
 }
 
+/// What of a packet a translation read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Read {
+    /// The key as the pipeline met it first.
+    pub(super) first: FlowKey,
+    /// What all lookups together saw of that: a flow that does not overlap this was none of them's business.
+    pub(super) seen: FlowMask,
+    /// What packets like this one have in common with it, in datapath port numbers.
+    pub(super) mask: FlowMask,
+}
+
+/// Room that translations write to, to be used again: whoever is done with a [`Translation`] gives it back.
+#[derive(Default, Debug)]
+pub(super) struct Room {
+    pub(super) effects: Vec<(usize, Effect)>,
+    pub(super) actions: Vec<DpAction>,
+    pub(super) read: Option<Box<Read>>,
+}
+
 /// The outcome of a translation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Translation {
-    /// What packets like this one have in common with it, in datapath port numbers.
-    pub(super) mask: Box<FlowMask>,
-    /// The key as the pipeline met it first, and what all lookups together saw of it: a flow that does not overlap this
-    /// was none of them's business.
-    pub(super) first: Box<FlowKey>,
-    pub(super) seen: Box<FlowMask>,
+    pub(super) read: Box<Read>,
     /// What the datapath does with them.
     pub(super) actions: Vec<DpAction>,
     /// What they change, and in which switch.
@@ -176,8 +190,7 @@ pub(super) struct View<'a> {
     pub(super) bridges: &'a [BridgeView<'a>],
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
-    /// Where to write effects to: room that was used before.
-    pub(super) effects: Vec<(usize, Effect)>,
+    pub(super) room: Room,
 }
 
 /// What one packet does, beside what all packets of its megaflow do.
@@ -194,8 +207,7 @@ struct Translator<'a> {
     bridge: BridgeView<'a>,
     /// Its place among the switches.
     at: usize,
-    /// The key as the pipeline met it first.
-    first: Box<FlowKey>,
+    read: Box<Read>,
     tracked: Tracked,
     /// The key as the packet is after the datapath actions written so far.
     base: FlowKey,
@@ -297,10 +309,8 @@ impl<'a> Translator<'a> {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
         let mut first = *key;
-        let unpacked = bridge.tlv.unpack(key);
-        if let Ok(unpacked) = &unpacked {
-            first = *unpacked;
-        }
+        // Few packets have options of tunnels.
+        let unpacked = if key.tun_present == 0 { Ok(()) } else { bridge.tlv.unpack(key).map(|k| first = k) };
         // A flow of OpenFlow does not see recirculation: it is one pass to it.
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
         first.actset_output = walk::UNSET.0.into();
@@ -313,17 +323,20 @@ impl<'a> Translator<'a> {
         // The datapath forgets the tunnel that a packet came through unless it is told.
         let mut base = FlowKey { recirc_id: 0.into(), ..*key };
         base.assign(&FlowKey::ZERO, commit::tunnel_mask());
-        let effects = std::mem::take(&mut view.effects);
+        let Room { effects, actions, read } = std::mem::take(&mut view.room);
+        let blank = || Box::new(Read { first: FlowKey::ZERO, seen: FlowMask::EMPTY, mask: FlowMask::EMPTY });
+        let mut read = read.unwrap_or_else(blank);
+        read.first = first;
         let mut t = Translator {
             view,
             bridge,
             at,
-            first: Box::new(first),
+            read,
             tracked,
             base,
             in_port,
             table: 0,
-            out: Vec::new(),
+            out: actions,
             effects,
             reports: Vec::new(),
             dependencies: Dependencies::default(),
@@ -452,7 +465,7 @@ impl<'a> Translator<'a> {
         if self.out.is_empty() && wanted {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
-        let seen = Box::new(self.tracked.seen());
+        self.read.seen = self.tracked.seen();
         self.dependencies.volatile |= self.tracked.is_conjoined();
         self.dependencies.groups.sort_unstable();
         self.dependencies.groups.dedup();
@@ -465,10 +478,9 @@ impl<'a> Translator<'a> {
         let mut mask = datapath_mask(mask, key);
         let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
         mask |= &ALWAYS;
+        self.read.mask = mask;
         let translation = Translation {
-            mask: Box::new(mask),
-            first: self.first,
-            seen,
+            read: self.read,
             actions: std::mem::take(&mut self.out),
             effects: std::mem::take(&mut self.effects),
             dependencies: std::mem::take(&mut self.dependencies),

@@ -198,7 +198,7 @@ impl Translator<'_> {
         let copy = DpAction::Userspace(Userspace::new(Cookie::Controller {
             reason: reason.0,
             // Who traces a packet wants nobody to hear of it.
-            dont_send: self.tracer.is_some(),
+            dont_send: self.tracer.as_ref().is_some_and(|t| !t.is_live),
             continuation: false,
             recirc_id,
             rule_cookie: self.rule_cookie,
