@@ -375,3 +375,109 @@ fn where_time_is_short_megaflows_that_hardly_serve_go() {
     assert_eq!(lab.of.megaflow_count().0, 1, "ten packets a second");
     assert_eq!(lab.counters(5), 2 * 620);
 }
+
+#[test]
+fn a_megaflow_leads_back_to_its_rules() {
+    let mut lab = Lab::with(&[
+        "table=0,priority=9,cookie=0x5,udp,actions=goto_table:1",
+        "table=1,priority=7,nw_src=10.0.0.0/24,udp,actions=conjunction(3,1/2)",
+        "table=1,priority=7,udp,tp_dst=53,actions=conjunction(3,2/2)",
+        "table=1,priority=7,conj_id=3,ip,actions=resubmit(,2),NORMAL",
+    ]);
+    lab.of.set_name("br7");
+    for _ in 0..3 {
+        lab.send(1, &udp(1));
+        lab.now += Duration::from_secs(1);
+    }
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
+    let found = lab.of.detrace(ufid, lab.now).unwrap();
+    assert_eq!(
+        found.to_string(),
+        "br7\n  \
+         cookie=0x5, duration=3s, n_packets=3, n_bytes=129, priority=9,udp,actions=goto_table:1\n  \
+         table_id=1, duration=3s, n_packets=3, n_bytes=129, priority=7,conj_id=3,ip,actions=resubmit(,2),NORMAL\n  \
+         table_id=2, no match\n  \
+         learns 02:00:00:00:00:01 vlan 0 at port 1\n"
+    );
+    let json = found.to_json();
+    assert!(json.starts_with(&format!(r#"{{"ufid":"{ufid}","match":"recirc_id(0),in_port(1),"#)), "{json}");
+    assert!(
+        json.contains(
+            r#""in_doubt":false,"deeds":[{"bridge":"br7","kind":"rule","table_id":0,"priority":9,"cookie":5,"#
+        )
+    );
+    assert!(json.contains(r#"{"bridge":"br7","kind":"miss","table_id":2}"#));
+    assert!(lab.of.detrace(ovs_dpif::Ufid(5), lab.now).is_none());
+}
+
+#[test]
+fn a_megaflow_in_doubt_says_so() {
+    let mut lab = ending_alike(300);
+    let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
+    lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
+    let found = lab.of.detrace(ufid, lab.now).unwrap();
+    assert!(found.in_doubt && found.to_string().contains("table_id=1, flow that is gone"), "{found}");
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    let found = lab.of.detrace(ufid, lab.now).unwrap();
+    assert!(!found.in_doubt && found.to_string().contains("actions=output:3"), "{found}");
+}
+
+#[test]
+fn live_traces_tell_what_became_of_packets() {
+    let mut lab = Lab::with(&[
+        "priority=9,udp,tp_dst=53,actions=controller,output:2",
+        "priority=8,ip,actions=ct(table=1)",
+        "table=1,priority=5,ct_state=+trk,ip,actions=output:3",
+    ]);
+    // What goes by megaflows is seen as well as what is new.
+    let (dns, ping) = (udp(1), packet("icmp,nw_src=10.0.0.9,nw_dst=10.0.0.2,nw_ttl=64"));
+    [&dns, &ping, &dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    while lab.of.poll_event().is_some() {}
+    lab.received();
+    let watched: Match = "in_port=1,ip".parse().unwrap();
+    lab.of.trace_live(&mut lab.dp, &watched, 3, lab.now).unwrap();
+    [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    lab.send(2, &dns);
+    assert_eq!(lab.received(), [0, 1, 1, 0], "packets go where they went before");
+    assert!(matches!(lab.of.poll_event(), Some(Event::PacketIn(_))), "the controller hears of them");
+    let live = lab.of.live_trace().unwrap();
+    assert_eq!((live.seen.len(), live.left), (2, 1));
+    let text = live.to_string();
+    assert!(text.contains("priority 9") && text.contains("recirc(0x"), "{text}");
+    assert_eq!(live.seen[1].trace.passes.len(), 2, "{text}");
+    assert!(text.ends_with("2 packets seen, waiting for 1 more.\n"), "{text}");
+    assert!(
+        live.to_json().starts_with(r#"{"match":"ip,in_port=1","left":1,"packets":[{"time":100000,"#),
+        "{}",
+        live.to_json()
+    );
+    // With the last packet all is as before: what follows does not come up.
+    lab.send(1, &dns);
+    lab.of.run(&mut lab.dp, lab.now);
+    [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    let missed = lab.dp.stats().unwrap().missed;
+    [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    assert_eq!((lab.dp.stats().unwrap().missed, lab.of.live_trace().unwrap().seen.len()), (missed, 3));
+    assert!(
+        lab.dp
+            .flow_dump()
+            .unwrap()
+            .iter()
+            .all(|f| !ovs_dpif::text::actions(&f.actions).to_string().contains("slow_path"))
+    );
+}
+
+#[test]
+fn live_traces_end() {
+    let mut lab = Lab::with(&["actions=output:2"]);
+    for (bad, n) in [("reg0=1", 3), ("metadata=1", 3), ("in_port=9", 3), ("ip", 0), ("ip", 1001)] {
+        assert!(lab.of.trace_live(&mut lab.dp, &bad.parse().unwrap(), n, lab.now).is_err(), "{bad}");
+    }
+    lab.of.trace_live(&mut lab.dp, &"ip".parse().unwrap(), 3, lab.now).unwrap();
+    lab.now += Duration::from_secs(61);
+    lab.of.run(&mut lab.dp, lab.now);
+    assert!(!lab.of.live_trace().unwrap().is_waiting());
+    lab.send(1, &udp(1));
+    assert_eq!((lab.received(), lab.of.live_trace().unwrap().seen.len()), ([0, 1, 0, 0], 0));
+}

@@ -88,9 +88,7 @@ impl Bridges {
         f: impl FnOnce(&mut Ofproto, &mut dyn Dpif) -> T,
     ) -> Option<T> {
         // What went through so far belongs to the flows as they are.
-        for at in 0..self.all.len() {
-            self.world(at).collect(dp, now);
-        }
+        self.world(0).collect(dp, now);
         let done = f(self.all.get_mut(place)?, dp);
         let held = self.all.get_mut(place).map(|b| std::mem::take(&mut b.held)).unwrap_or_default();
         self.world(place).settle(dp, now);
@@ -113,9 +111,7 @@ impl Bridges {
 
     /// Does what time or changes ask for, in all switches.
     pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        for at in 0..self.all.len() {
-            self.world(at).run(dp, now);
-        }
+        self.world(0).run(dp, now);
     }
 
     /// When [`run`](Self::run) has something to do, if nothing happens before.
@@ -131,6 +127,11 @@ impl Bridges {
     /// The same, and what the packet teaches is learnt: see [`Ofproto::trace_and_learn`].
     pub fn trace_and_learn(&mut self, place: usize, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
         self.world(place).trace_and_learn(dp, request, now)
+    }
+
+    /// What a megaflow of a switch stands for: see [`Ofproto::detrace`].
+    pub fn detrace(&mut self, place: usize, ufid: ovs_dpif::Ufid, now: Instant) -> Option<super::detrace::Detrace> {
+        self.world(place).detrace(ufid, now)
     }
 
     fn world(&mut self, at: usize) -> World<'_> {

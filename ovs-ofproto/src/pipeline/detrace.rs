@@ -77,7 +77,7 @@ impl Ofproto {
     /// What a megaflow of this switch stands for; `None` if it has none of this identity. Counters are those that were
     /// read last: [`synchronise`](Self::synchronise) first for those of now.
     pub fn detrace(&mut self, ufid: Ufid, now: Instant) -> Option<Detrace> {
-        self.world().detrace(ufid, now)
+        self.in_world(|mut world| world.detrace(ufid, now))
     }
 }
 

@@ -93,12 +93,12 @@ impl News {
 impl Ofproto {
     /// Does what time or changes ask for: reads counters, ends what is over, makes megaflows true again.
     pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.world().run(dp, now);
+        self.in_world(|mut world| world.run(dp, now));
     }
 
     /// Makes megaflows true after changes that are not yet told to the datapath.
     pub(super) fn revalidate(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.world().settle(dp, now);
+        self.in_world(|mut world| world.settle(dp, now));
     }
 
     /// Whether there is something that megaflows may not be true to.
@@ -110,18 +110,17 @@ impl Ofproto {
 
     /// Reads the datapath's counters and credits what is new.
     pub(super) fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        self.world().collect(dp, now);
+        self.in_world(|mut world| world.collect(dp, now));
     }
 
     /// Credits what went through so far to rules that are about to go, where it must be theirs when they do.
     pub(super) fn credit_before(&mut self, dp: &mut dyn Dpif, log: &Log, now: Instant) {
-        self.world().credit_before(dp, log, now);
+        self.in_world(|mut world| world.credit_before(dp, log, now));
     }
 
     /// Removes every megaflow, after what went through it is credited.
     pub fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        let all: Vec<_> = self.megaflows.iter().map(|(slot, _)| slot).collect();
-        self.world().uninstall_all(dp, &all, now);
+        self.in_world(|mut world| world.purge(dp, now));
     }
 
     /// Reads the datapath's counters, credits what is new, and makes all megaflows true, now.
@@ -129,7 +128,20 @@ impl Ofproto {
         self.run(dp, now);
         self.collect(dp, now);
         self.revalidate(dp, now);
-        self.world().catch_up(dp, usize::MAX, now);
+        self.in_world(|mut world| world.catch_up(dp, usize::MAX, now));
+    }
+
+    /// Ends flows whose time is over, and forgets states that nothing goes on with.
+    fn end_what_is_over(&mut self, now: Instant) {
+        let mut log = Log::default();
+        self.tables.expire(now, &mut log);
+        self.commit(log, None, now);
+        self.next_stats = now + self.revalidator.period();
+        let (mean, most, rounds) = self.seen;
+        let megaflows = self.megaflows.len();
+        self.seen = (usize::midpoint(mean, megaflows), most.max(megaflows), rounds + 1);
+        let (recirc, megaflows) = (&mut self.recirc, &self.megaflows);
+        recirc.collect(|id| megaflows.is_recirculated(id));
     }
 
     /// Takes note of how long it took, on whatever clock, to go through all megaflows: there may be as many as can be
@@ -143,32 +155,37 @@ impl Ofproto {
 
 impl World<'_> {
     pub(super) fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        if let Some(own) = self.own() {
-            own.run_connections(now);
-            own.run_stand_in(now);
+        for b in self.bridges.iter_mut() {
+            b.run_connections(now);
+            b.run_stand_in(now);
         }
-        let due =
-            self.own().is_some_and(|own| now >= own.next_stats || own.tables.next_expiry().is_some_and(|at| at <= now));
-        if due {
+        let is_due = |b: &Ofproto| now >= b.next_stats || b.tables.next_expiry().is_some_and(|at| at <= now);
+        if self.bridges.iter().any(is_due) {
             self.collect(dp, now);
-            self.drop_idle(dp, now);
-            let Some(own) = self.own() else { return };
-            let mut log = Log::default();
-            own.tables.expire(now, &mut log);
-            own.commit(log, None, now);
-            own.next_stats = now + own.revalidator.period();
-            let (recirc, megaflows) = (&mut own.recirc, &own.megaflows);
-            recirc.collect(|id| megaflows.is_recirculated(id));
+            self.in_turn(|world| {
+                world.drop_idle(dp, now);
+                world.own().into_iter().for_each(|own| own.end_what_is_over(now));
+            });
         }
-        if let Some(own) = self.own() {
-            if own.live.as_ref().is_some_and(|l| l.until <= now) {
-                own.end_live_trace();
+        for b in self.bridges.iter_mut() {
+            if b.live.as_ref().is_some_and(|l| l.until <= now) {
+                b.end_live_trace();
             }
-            own.macs.expire(now);
-            own.snooping.iter_mut().for_each(|s| s.expire(now));
+            b.macs.expire(now);
+            b.snooping.iter_mut().for_each(|s| s.expire(now));
         }
         self.settle(dp, now);
         self.catch_up(dp, ROUND, now);
+    }
+
+    /// Has `f` work with each switch in turn as the one at work.
+    fn in_turn(&mut self, mut f: impl FnMut(&mut Self)) {
+        let home = self.at;
+        for at in 0..self.bridges.len() {
+            self.at = at;
+            f(self);
+        }
+        self.at = home;
     }
 
     /// Has the datapath obey what changed, in whatever switch.
@@ -207,12 +224,8 @@ impl World<'_> {
             }
             return;
         };
-        let home = self.at;
-        for (at, slots) in few.iter().enumerate() {
-            self.at = at;
-            slots.iter().for_each(|slot| self.decide_anew(dp, *slot, now));
-        }
-        self.at = home;
+        let mut few = few.iter();
+        self.in_turn(|world| few.next().into_iter().flatten().for_each(|slot| world.decide_anew(dp, *slot, now)));
     }
 
     /// No megaflow knows rules any more that have gone, once none is in doubt or all counters are read.
@@ -221,18 +234,18 @@ impl World<'_> {
             return self.bridges.iter_mut().for_each(|b| b.tables.forget_the_gone());
         }
         if self.bridges.iter().any(|b| b.tables.heirs() > MAX_HEIRS) {
-            let home = self.at;
-            for at in 0..self.bridges.len() {
-                self.at = at;
-                self.collect(dp, now);
-            }
-            self.at = home;
+            self.collect(dp, now);
             self.bridges.iter_mut().for_each(|b| b.tables.forget_the_gone());
         }
     }
 
     /// Decides anew on megaflows in doubt, and says of others that they are true, as far as the effort goes.
-    fn catch_up(&mut self, dp: &mut dyn Dpif, mut effort: usize, now: Instant) {
+    pub(super) fn catch_up(&mut self, dp: &mut dyn Dpif, effort: usize, now: Instant) {
+        self.in_turn(|world| world.catch_up_with_own(dp, effort, now));
+        self.settle(dp, now);
+    }
+
+    fn catch_up_with_own(&mut self, dp: &mut dyn Dpif, mut effort: usize, now: Instant) {
         while effort > 0
             && let Some(slot) = self.own().and_then(|own| own.megaflows.next_unproved())
         {
@@ -245,7 +258,6 @@ impl World<'_> {
                 true => self.uninstall_all(dp, &[slot], now),
             }
         }
-        self.settle(dp, now);
     }
 
     /// Says to the datapath that a megaflow is true. One that the datapath does not have goes.
@@ -315,8 +327,15 @@ impl World<'_> {
         }
     }
 
+    /// Removes every megaflow of the switch at work.
+    pub(super) fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let all: Vec<u32> =
+            self.own().map(|own| own.megaflows.iter().map(|(slot, _)| slot).collect()).unwrap_or_default();
+        self.uninstall_all(dp, &all, now);
+    }
+
     /// The datapath has no such megaflow any more; what went through it is credited.
-    pub(super) fn forget(&mut self, ufid: Ufid, stats: DpFlowStats, now: Instant) {
+    fn forget(&mut self, ufid: Ufid, stats: DpFlowStats, now: Instant) {
         let Some(slot) = self.own().and_then(|own| own.megaflows.find(ufid)) else { return };
         self.credit_megaflow(slot, stats, now);
         self.own().into_iter().for_each(|own| drop(own.megaflows.remove(slot)));
@@ -325,7 +344,7 @@ impl World<'_> {
     /// Forgets the megaflows that the datapath removed by itself.
     pub(super) fn forget_evicted(&mut self, dp: &mut dyn Dpif, now: Instant) {
         for flow in dp.take_evicted() {
-            self.forget(flow.ufid, flow.stats, now);
+            self.in_turn(|world| world.forget(flow.ufid, flow.stats, now));
         }
     }
 
@@ -338,21 +357,30 @@ impl World<'_> {
 
     // Counters.
 
+    /// Reads the datapath's counters, and credits what is new in all switches.
     pub(super) fn collect(&mut self, dp: &mut dyn Dpif, now: Instant) {
         self.forget_evicted(dp, now);
-        let Some(own) = self.own() else { return };
-        let mut megaflows = std::mem::take(&mut own.megaflows);
-        let news = megaflows.read(
-            |f| {
-                if let Err(e) = dp.flow_stats(f) {
-                    // What is missing is credited the next time.
-                    tracing::warn!(error = %e, "counters of the datapath not read to the end");
-                }
-            },
-            now,
-        );
-        megaflows.credit(news, |effect, sum| self.credit_one(effect, sum));
-        self.own().into_iter().for_each(|own| own.megaflows = std::mem::take(&mut megaflows));
+        let terse = self.bridges.iter().all(|b| b.terse);
+        let mut all: Vec<_> = self.bridges.iter_mut().map(|b| std::mem::take(&mut b.megaflows)).collect();
+        let mut readings: Vec<_> = all.iter_mut().map(|m| m.read(now)).collect();
+        let mut take = |ufid, stats| {
+            readings.iter_mut().any(|r| r.take(ufid, stats));
+        };
+        let dumped = match terse {
+            true => dp.flow_stats(&mut take),
+            false => dp.flow_dump().map(|flows| flows.iter().for_each(|f| take(f.ufid, f.stats))),
+        };
+        if let Err(e) = dumped {
+            // What is missing is credited the next time.
+            tracing::warn!(error = %e, "counters of the datapath not read to the end");
+        }
+        let news: Vec<_> = readings.into_iter().map(|r| r.finish()).collect();
+        for (megaflows, news) in all.iter().zip(news) {
+            megaflows.credit(news, |effect, sum| self.credit_one(effect, sum));
+        }
+        for (b, megaflows) in self.bridges.iter_mut().zip(all) {
+            b.megaflows = megaflows;
+        }
     }
 
     pub(super) fn credit_before(&mut self, dp: &mut dyn Dpif, log: &Log, now: Instant) {
@@ -364,24 +392,19 @@ impl World<'_> {
             Step::Removed { id, .. } => Some(id),
         });
         let gone: Vec<_> = gone.filter(|id| own.tables.is_told_or_learns(*id)).map(|id| Key::Rule(at, id)).collect();
-        for other in 0..self.bridges.len() {
-            self.at = other;
-            let Some(own) = self.own() else { continue };
+        self.in_turn(|world| {
+            let Some(own) = world.own() else { return };
             if !gone.iter().any(|key| own.megaflows.met(*key)) {
-                continue;
+                return;
             }
-            let Some(users) = own.megaflows.concerned(&gone, &[], AT_ONCE) else {
-                self.collect(dp, now);
-                continue;
-            };
+            let Some(users) = own.megaflows.concerned(&gone, &[], AT_ONCE) else { return world.collect(dp, now) };
             for slot in users {
-                let ufid = self.own().and_then(|own| own.megaflows.get(slot)).map(|m| m.ufid);
+                let ufid = world.own().and_then(|own| own.megaflows.get(slot)).map(|m| m.ufid);
                 if let Some(Ok(stats)) = ufid.map(|ufid| dp.flow_counters(ufid)) {
-                    self.credit_megaflow(slot, stats, now);
+                    world.credit_megaflow(slot, stats, now);
                 }
             }
-        }
-        self.at = at;
+        });
     }
 
     fn credit_megaflow(&mut self, slot: u32, stats: DpFlowStats, now: Instant) {

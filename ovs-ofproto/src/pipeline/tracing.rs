@@ -86,13 +86,13 @@ impl Ofproto {
 
     /// What would become of a packet (`ofproto/trace`). Nothing changes by it.
     pub fn trace(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> Trace {
-        self.world().trace(dp, request)
+        self.in_world(|mut world| world.trace(dp, request))
     }
 
     /// The same, and what the packet teaches is learnt: where its sender is, flows of `learn`, who listens to which group
     /// address, that a connection ended. Nothing is counted, and the packet goes nowhere.
     pub fn trace_and_learn(&mut self, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
-        self.world().trace_and_learn(dp, request, now)
+        self.in_world(|mut world| world.trace_and_learn(dp, request, now))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct World<'a> {
 impl Ofproto {
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
-        self.world().handle_upcall(dp, upcall, now);
+        self.in_world(|mut world| world.handle_upcall(dp, upcall, now));
     }
 
     /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
@@ -52,13 +52,13 @@ impl Ofproto {
             let (metadata, actions) = (metadata.copied().map(Box::new), actions.to_vec());
             return self.held.push(Held { packet, in_port, metadata, actions });
         }
-        self.world().packet_out(dp, packet, in_port, metadata, actions, now);
+        self.in_world(|mut world| world.packet_out(dp, packet, in_port, metadata, actions, now));
     }
 
-    /// The switch alone; nothing if it is one of several, who see to it.
-    pub(super) fn world(&mut self) -> World<'_> {
+    /// Has `f` work with the switch alone; with nothing if it is one of several, who see to it.
+    pub(super) fn in_world<T>(&mut self, f: impl FnOnce(World<'_>) -> T) -> T {
         let bridges = if self.is_placed { &mut [] } else { std::slice::from_mut(self) };
-        World { bridges, at: 0 }
+        f(World { bridges, at: 0 })
     }
 
     pub(super) fn view(&self) -> BridgeView<'_> {
@@ -355,7 +355,7 @@ impl Ofproto {
     /// Goes on with a packet that waits for a controller (`NXT_RESUME`): `token` is what its packet-in gave for its
     /// continuation. False if it means nothing any more.
     pub fn resume(&mut self, dp: &mut dyn Dpif, packet: Packet, token: &[u8], now: Instant) -> bool {
-        self.world().resume(dp, packet, token, now)
+        self.in_world(|mut world| world.resume(dp, packet, token, now))
     }
 }
 

@@ -18,7 +18,6 @@ pub(super) const COMMANDS: &[Command] = &[
     command("dpif/dump-dps", "", 0, 0, dump_dps),
     command("dpif/show-dp-features", "bridge", 1, 1, features),
     command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
-    command("upcall/show", "", 0, 0, upcall_show),
     command("revalidator/wait", "", 0, 0, revalidate),
     command("revalidator/purge", "", 0, 0, purge),
     hidden("revalidator/pause", 0, 0, |_, _| {
@@ -186,15 +185,6 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         Some(Err(e)) => error(format!("dpif/dump_flows failed: {e}")),
         None => error("no such bridge"),
     }
-}
-
-fn upcall_show(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
-    let mut shown = String::new();
-    for dp in server.switch.datapaths() {
-        let flows = dp.stats().unwrap_or_default().flows;
-        shown += &format!("{}:\n  flows         : (current {flows})\n\n", dp.full_name());
-    }
-    text(shown)
 }
 
 fn revalidate(server: &mut Server, _: &Call<'_>) -> Option<Reply> {

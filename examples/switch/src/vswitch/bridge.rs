@@ -628,6 +628,14 @@ impl Bridge {
         self.of.synchronise(dp, now);
     }
 
+    pub(super) fn ofproto(&self) -> &Ofproto {
+        &self.of
+    }
+
+    pub(super) fn ofproto_mut(&mut self) -> &mut Ofproto {
+        &mut self.of
+    }
+
     /// Removes every megaflow of the bridge.
     pub fn purge(&mut self, dp: &mut dyn Dpif, now: Instant) {
         self.of.purge(dp, now);

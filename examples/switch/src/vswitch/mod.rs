@@ -14,13 +14,12 @@
 //! # The seam
 //!
 //! All that this module asks of the pipeline is in `bridge.rs`: there [`Ofproto`] is lent its datapath.
-//!
-//! [`Ofproto`]: ovs_ofproto::pipeline::Ofproto
 
 mod bridge;
 mod datapath;
 mod devices;
 mod dummies;
+mod revalidator;
 mod standard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +28,7 @@ use std::time::Duration;
 
 use ovs_dpif::netdev::Netdev;
 use ovs_dpif::{Dpif, DpifError, DropReason, Resolution, Upcall};
+use ovs_ofproto::pipeline::Ofproto;
 use ovs_packet::{Instant, OfPort};
 
 use crate::config::{BridgeConfig, Config, InterfaceConfig};
@@ -164,7 +164,7 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let unknown: Vec<String> = bridge::unknown(&config.other_config, KEYS).collect();
+        let unknown: Vec<String> = bridge::unknown(&config.other_config, &[KEYS, revalidator::KEYS].concat()).collect();
         if !unknown.is_empty() && unknown != self.unknown {
             tracing::warn!(target: "bridge", "Open_vSwitch: not available: {}", unknown.join(", "));
         }
@@ -189,6 +189,8 @@ impl Vswitch {
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         self.bridges.values_mut().for_each(|b| b.set_bundle_idle_timeout(idle));
+        let revalidator = revalidator::config_of(&config.other_config);
+        self.bridges.values_mut().for_each(|b| b.ofproto_mut().set_revalidator(revalidator));
         let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
         self.datapaths.retain(|kind, _| used.contains(kind));
     }
@@ -408,6 +410,36 @@ impl Vswitch {
         let bridge = self.bridges.get_mut(name)?;
         let datapath = self.datapaths.get_mut(bridge.datapath_type())?;
         Some(f(bridge, datapath.dpif_mut()))
+    }
+
+    /// The switch that a bridge is.
+    pub fn ofproto(&self, bridge: &str) -> Option<&Ofproto> {
+        self.bridges.get(bridge).map(Bridge::ofproto)
+    }
+
+    /// Has `f` do something with the switch that a bridge is, and its datapath. What follows from it is done when this
+    /// returns.
+    pub fn with_ofproto<T>(
+        &mut self,
+        bridge: &str,
+        now: Instant,
+        f: impl FnOnce(&mut Ofproto, &mut dyn Dpif) -> T,
+    ) -> Option<T> {
+        let bridge = self.bridges.get_mut(bridge)?;
+        let datapath = self.datapaths.get_mut(bridge.datapath_type())?;
+        let done = f(bridge.ofproto_mut(), datapath.dpif_mut());
+        bridge.run(datapath, now);
+        Some(done)
+    }
+
+    /// How often all megaflows were gone through.
+    pub fn rounds(&self) -> u64 {
+        self.bridges.values().map(|b| b.ofproto().rounds()).sum()
+    }
+
+    /// Takes note of how long it took to go through all megaflows: there may be as many as can be kept true in time.
+    pub fn revalidation_took(&mut self, time: Duration) {
+        self.bridges.values_mut().for_each(|b| b.ofproto_mut().revalidation_took(time));
     }
 
     /// A datapath by its name, as [`datapath`](Self::datapath) takes it.

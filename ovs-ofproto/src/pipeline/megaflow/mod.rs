@@ -345,23 +345,10 @@ impl Megaflows {
 
     // Counters.
 
-    /// Takes the datapath's counters for all megaflows: what went through, to be credited; and which are idle for
-    /// `max_idle`.
-    pub(super) fn read(&mut self, dump: impl FnOnce(&mut dyn FnMut(Ufid, DpFlowStats)), now: Instant) -> News {
-        let mut tally = Tally::new(&self.paths);
-        let (slots, paths, by_ufid) = (&mut self.slots, &self.paths, &self.by_ufid);
-        dump(&mut |ufid, stats| {
-            let slot = by_ufid.get(&ufid).and_then(|slot| slots.get_mut(*slot as usize));
-            let Some(m) = slot.and_then(Option::as_mut) else { return };
-            if m.credited.packets == stats.packets && m.credited.used == stats.used {
-                return;
-            }
-            let news = m.news(stats, now);
-            if news.packets > 0 {
-                tally.add(paths, m.path, news);
-            }
-        });
-        News(tally)
+    /// Begins to take the datapath's counters for all megaflows.
+    pub(super) fn read(&mut self, now: Instant) -> Reading<'_> {
+        let tally = Tally::new(&self.paths);
+        Reading { slots: &mut self.slots, paths: &self.paths, by_ufid: &self.by_ufid, tally, now }
     }
 
     /// Takes the datapath's counters for one megaflow; what went through.
@@ -395,3 +382,33 @@ impl Megaflows {
 /// What went through megaflows, not credited yet.
 #[derive(Debug)]
 pub(super) struct News(Tally);
+
+/// Counters that are being read.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    slots: &'a mut [Option<Megaflow>],
+    paths: &'a Paths,
+    by_ufid: &'a HashMap<Ufid, u32, RandomState>,
+    tally: Tally,
+    now: Instant,
+}
+
+impl Reading<'_> {
+    /// Takes the counters of a megaflow. False if there is none of this identity.
+    pub(super) fn take(&mut self, ufid: Ufid, stats: DpFlowStats) -> bool {
+        let slot = self.by_ufid.get(&ufid).and_then(|slot| self.slots.get_mut(*slot as usize));
+        let Some(m) = slot.and_then(Option::as_mut) else { return false };
+        if m.credited.packets != stats.packets || m.credited.used != stats.used {
+            let news = m.news(stats, self.now);
+            if news.packets > 0 {
+                self.tally.add(self.paths, m.path, news);
+            }
+        }
+        true
+    }
+
+    /// What went through, to be [credited](Megaflows::credit).
+    pub(super) fn finish(self) -> News {
+        News(self.tally)
+    }
+}

@@ -15,7 +15,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::mem::size_of;
+use std::mem::{discriminant, size_of};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -79,9 +79,9 @@ impl Hash for Step<'_> {
             Step::Asked(key) => return key.hash(h),
             Step::Effect(e) => e,
         };
-        bridge.hash(h);
+        (bridge, discriminant(effect)).hash(h);
         match effect {
-            Effect::Rule { rule, table } => (rule, table).hash(h),
+            Effect::Rule { rule, .. } => rule.hash(h),
             Effect::Miss { table } => table.hash(h),
             Effect::Station { vlan, address, port, gratuitous } => (vlan, address, port, gratuitous).hash(h),
             Effect::Learn(l) => (l.flow.table, l.flow.cookie, l.flow.matching.key().words()).hash(h),

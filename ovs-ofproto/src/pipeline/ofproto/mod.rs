@@ -119,6 +119,10 @@ pub struct Ofproto {
     pub(super) with_megaflows: bool,
     /// How many packets were decided on without a megaflow, for want of room.
     pub(super) not_installed: u64,
+    /// Whether of the datapath's megaflows only the counters are read, and not all there is.
+    pub(super) terse: bool,
+    /// How many megaflows there were when counters were read: a mean that forgets, the most, and how often.
+    pub(super) seen: (usize, usize, u64),
     pub(super) live: Option<Box<LiveTrace>>,
     pub(super) room: Room,
     /// How many megaflows were decided anew.
@@ -215,6 +219,8 @@ impl Ofproto {
             round: Duration::ZERO,
             with_megaflows: true,
             not_installed: 0,
+            terse: true,
+            seen: (0, 0, 0),
             live: None,
             room: Room::default(),
             revalidated: 0,
@@ -350,6 +356,21 @@ impl Ofproto {
         self.not_installed
     }
 
+    /// How many megaflows there were whenever counters were read: a mean of the last times, and the most.
+    pub fn megaflows_seen(&self) -> (usize, usize) {
+        (self.seen.0, self.seen.1)
+    }
+
+    /// How often all megaflows were gone through.
+    pub fn rounds(&self) -> u64 {
+        self.seen.2
+    }
+
+    /// Whether of the datapath's megaflows only the counters are read.
+    pub fn is_terse(&self) -> bool {
+        self.terse
+    }
+
     /// How many megaflows were decided anew because of changes.
     pub fn revalidated(&self) -> u64 {
         self.revalidated
@@ -447,11 +468,19 @@ impl Ofproto {
 
     /// Keeps megaflows true otherwise.
     pub fn set_revalidator(&mut self, config: RevalidatorConfig) {
+        if config == self.revalidator {
+            return;
+        }
         if config.flow_limit != self.revalidator.flow_limit {
             self.flow_limit = FlowLimit::new(config.flow_limit);
         }
         self.revalidator = config;
         self.next_stats = Instant::ZERO;
+    }
+
+    /// Reads of the datapath's megaflows only the counters, or all there is (`upcall/disable-ufid`).
+    pub fn set_terse(&mut self, terse: bool) {
+        self.terse = terse;
     }
 
     /// Makes megaflows match all that there is of a packet, or what was looked at (`upcall/disable-megaflows`). Those that
