@@ -391,7 +391,7 @@ fn a_megaflow_leads_back_to_its_rules() {
     }
     lab.of.synchronise(&mut lab.dp, lab.now);
     let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
-    let found = lab.of.detrace(ufid, lab.now).unwrap();
+    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
     assert_eq!(
         found.to_string(),
         "br7\n  \
@@ -400,6 +400,8 @@ fn a_megaflow_leads_back_to_its_rules() {
          table_id=2, no match\n  \
          learns 02:00:00:00:00:01 vlan 0 at port 1\n"
     );
+    let explained = found.trace.to_string();
+    assert!(explained.contains("conj. priority=7,udp,nw_src=10.0.0.0/24"), "{explained}");
     let json = found.to_json();
     assert!(json.starts_with(&format!(r#"{{"ufid":"{ufid}","match":"recirc_id(0),in_port(1),"#)), "{json}");
     assert!(
@@ -408,7 +410,7 @@ fn a_megaflow_leads_back_to_its_rules() {
         )
     );
     assert!(json.contains(r#"{"bridge":"br7","kind":"miss","table_id":2}"#));
-    assert!(lab.of.detrace(ovs_dpif::Ufid(5), lab.now).is_none());
+    assert!(lab.of.detrace(&lab.dp, ovs_dpif::Ufid(5), lab.now).is_none());
 }
 
 #[test]
@@ -416,10 +418,10 @@ fn a_megaflow_in_doubt_says_so() {
     let mut lab = ending_alike(300);
     let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
     lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
-    let found = lab.of.detrace(ufid, lab.now).unwrap();
+    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
     assert!(found.in_doubt && found.to_string().contains("table_id=1, flow that is gone"), "{found}");
     lab.of.synchronise(&mut lab.dp, lab.now);
-    let found = lab.of.detrace(ufid, lab.now).unwrap();
+    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
     assert!(!found.in_doubt && found.to_string().contains("actions=output:3"), "{found}");
 }
 

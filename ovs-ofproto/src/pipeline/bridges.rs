@@ -7,9 +7,10 @@
 //! What is done to a switch in here goes through [`Bridges::change`], so that the megaflows of all of them are true when
 //! it returns.
 
-use ovs_dpif::{Dpif, PortNo, Resolution, Upcall};
+use ovs_dpif::{Dpif, PortNo, Resolution, Ufid, Upcall};
 use ovs_packet::{Instant, OfPort};
 
+use super::detrace::Detrace;
 use super::hooks::Peer;
 use super::ofproto::Ofproto;
 use super::recirc::LANES;
@@ -130,8 +131,8 @@ impl Bridges {
     }
 
     /// What a megaflow of a switch stands for: see [`Ofproto::detrace`].
-    pub fn detrace(&mut self, place: usize, ufid: ovs_dpif::Ufid, now: Instant) -> Option<super::detrace::Detrace> {
-        self.world(place).detrace(ufid, now)
+    pub fn detrace(&mut self, place: usize, dp: &dyn Dpif, ufid: Ufid, now: Instant) -> Option<Detrace> {
+        self.world(place).detrace(dp, ufid, now)
     }
 
     fn world(&mut self, at: usize) -> World<'_> {

@@ -5,13 +5,13 @@
 
 use std::fmt;
 
-use ovs_dpif::{DpAction, Ufid, text};
+use ovs_dpif::{DpAction, Dpif, PortNo, Ufid, text};
 use ovs_packet::{EthAddr, Instant, Match, OfPort};
 
 use super::flow_table::Flow;
 use super::group::Group;
 use super::ofproto::Ofproto;
-use super::trace::quoted;
+use super::trace::{Pass, Trace, Tracer, quoted};
 use super::translate::Effect;
 use super::upcall::World;
 use crate::text::Prioritised;
@@ -69,6 +69,9 @@ pub struct Detrace {
     pub deeds: Vec<(String, Deed)>,
     /// Whether something changed that it may not be true to: it is decided anew with its next packet.
     pub in_doubt: bool,
+    /// How a packet with the key that the megaflow was made for is decided on now: conjunctions are explained there, and
+    /// what was before a recirculation.
+    pub trace: Trace,
     /// When this was said, which durations count to.
     pub now: Instant,
 }
@@ -76,23 +79,29 @@ pub struct Detrace {
 impl Ofproto {
     /// What a megaflow of this switch stands for; `None` if it has none of this identity. Counters are those that were
     /// read last: [`synchronise`](Self::synchronise) first for those of now.
-    pub fn detrace(&mut self, ufid: Ufid, now: Instant) -> Option<Detrace> {
-        self.in_world(|mut world| world.detrace(ufid, now))
+    pub fn detrace(&mut self, dp: &dyn Dpif, ufid: Ufid, now: Instant) -> Option<Detrace> {
+        self.in_world(|mut world| world.detrace(dp, ufid, now))
     }
 }
 
 impl World<'_> {
-    pub(super) fn detrace(&mut self, ufid: Ufid, now: Instant) -> Option<Detrace> {
+    pub(super) fn detrace(&mut self, dp: &dyn Dpif, ufid: Ufid, now: Instant) -> Option<Detrace> {
         let own = self.own()?;
         let slot = own.megaflows.find(ufid)?;
-        let actions = own.megaflows.get(slot)?.actions.to_vec();
+        let (key, actions) =
+            own.megaflows.get(slot).map(|m| (ovs_packet::FlowKey::from(&m.key), m.actions.to_vec()))?;
+        let in_port = own.ports.of_datapath(PortNo(key.in_port.get())).map_or(OfPort::ANY, |p| p.number);
+        let mut outcome = self.translate(dp, &key, Some(Tracer::default()))?;
+        let trace = Trace { passes: vec![Pass::of(&key, in_port, &mut outcome).0] };
+        let own = self.own()?;
         let (matching, in_doubt) = (own.megaflows.matching(slot)?, own.megaflows.is_doubted(slot));
         let effects = own.megaflows.effects(slot);
         let deed = |(bridge, effect): &(usize, Effect)| {
             let b = self.bridges.get(*bridge)?;
             Some((b.name().to_string(), b.deed(effect)))
         };
-        Some(Detrace { ufid, matching, actions, deeds: effects.iter().filter_map(deed).collect(), in_doubt, now })
+        let deeds = effects.iter().filter_map(deed).collect();
+        Some(Detrace { ufid, matching, actions, deeds, in_doubt, trace, now })
     }
 }
 
@@ -174,12 +183,13 @@ impl Detrace {
     pub fn to_json(&self) -> String {
         let deeds: Vec<_> = self.deeds.iter().map(|(bridge, deed)| deed.json(bridge, self.now)).collect();
         format!(
-            r#"{{"ufid":"{}","match":{},"actions":{},"in_doubt":{},"deeds":[{}]}}"#,
+            r#"{{"ufid":"{}","match":{},"actions":{},"in_doubt":{},"deeds":[{}],"trace":{}}}"#,
             self.ufid,
             quoted(&text::key(&self.matching).to_string()),
             quoted(&text::actions(&self.actions).to_string()),
             self.in_doubt,
-            deeds.join(",")
+            deeds.join(","),
+            self.trace.to_json()
         )
     }
 }
@@ -205,8 +215,9 @@ impl fmt::Display for Detrace {
                     let duration = self.now.since(flow.created).as_secs();
                     write!(f, "duration={duration}s, n_packets={}, n_bytes={}, ", flow.packets, flow.bytes)?;
                     let priority = u16::try_from(flow.priority).unwrap_or(u16::MAX);
-                    // The action's own words begin with `actions=`.
-                    write!(f, "{},{}", Prioritised(priority, &flow.matching), flow.instructions)?;
+                    let of_all = Prioritised(priority, &flow.matching).to_string();
+                    let comma = if of_all.is_empty() { "" } else { "," };
+                    write!(f, "{of_all}{comma}actions={}", flow.instructions)?;
                 }
                 Deed::MetGone(table) => write!(f, "table_id={table}, flow that is gone")?,
                 Deed::Missed(table) => write!(f, "table_id={table}, no match")?,

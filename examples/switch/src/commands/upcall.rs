@@ -105,8 +105,9 @@ fn detrace(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     for (full_name, kind) in datapaths {
         let names: Vec<String> =
             server.switch.bridges().filter(|b| b.datapath_type() == kind).map(|b| b.name().to_string()).collect();
-        let one =
-            names.iter().find_map(|name| server.switch.with_ofproto(name, now, |of, _| of.detrace(wanted, now))?);
+        let one = names
+            .iter()
+            .find_map(|name| server.switch.with_ofproto(name, now, |of, dp| of.detrace(dp, wanted, now))?);
         match one {
             Some(one) => found = Some(one),
             None => where_not += &format!("UFID was not found for {full_name}\n"),
