@@ -125,7 +125,7 @@ fn ending_alike(megaflows: u32) -> Lab {
             lab.received();
         }
     }
-    assert_eq!(lab.dp.stats().unwrap().flows, megaflows.into());
+    assert_eq!(lab.dp.stats().unwrap().flows, u64::from(megaflows));
     lab
 }
 
@@ -152,7 +152,7 @@ fn stale_packets(megaflows: u32, trials: u32) -> u32 {
         }
     }
     lab.of.synchronise(&mut lab.dp, lab.now);
-    assert_eq!(lab.dp.stats().unwrap().flows, megaflows.into(), "nothing is deleted");
+    assert_eq!(lab.dp.stats().unwrap().flows, u64::from(megaflows), "nothing is deleted");
     assert_eq!(lab.counters(5), 2 * sent, "each of both rules counts every packet");
     assert_eq!(lab.of.megaflow_memory().unproved, 0);
     wrong
