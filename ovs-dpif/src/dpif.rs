@@ -20,9 +20,10 @@ pub struct Ufid(pub u128);
 impl Ufid {
     /// The identity of the megaflow with this match. The same match has the same identity in every run.
     pub fn of(m: &Match) -> Ufid {
-        let all = ovs_packet::key::BlockSet::ALL;
         let (key, mask) = (m.key(), m.mask());
-        let half = |seed: u64| key.hash(all, mask.bits.hash(all, seed));
+        // Outside the mask the key is zero.
+        let blocks = mask.bits.non_zero().blocks();
+        let half = |seed: u64| key.hash(blocks, mask.bits.hash(blocks, seed));
         Ufid(u128::from(half(0x75f1_d001)) << 64 | u128::from(half(0x75f1_d002)))
     }
 }
@@ -601,6 +602,14 @@ pub trait Dpif: fmt::Debug + Send {
     /// # Errors
     /// If there is none.
     fn flow_get(&self, ufid: Ufid) -> Result<DpFlow, DpifError>;
+
+    /// What went through a megaflow.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn flow_counters(&self, ufid: Ufid) -> Result<DpFlowStats, DpifError> {
+        self.flow_get(ufid).map(|flow| flow.stats)
+    }
 
     /// Calls `f` with every megaflow's identity and counters, in an order of the datapath's own: a terse dump.
     ///

@@ -439,6 +439,11 @@ impl Dpif for Datapath {
         Ok(Datapath::describe(flow.payload(), &flow.pattern()))
     }
 
+    fn flow_counters(&self, ufid: Ufid) -> Result<DpFlowStats, DpifError> {
+        let flow = self.by_ufid.get(&ufid).and_then(|h| self.table.get(*h)).ok_or(DpifError::NoSuchFlow(ufid))?;
+        Ok(flow.payload().stats)
+    }
+
     fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError> {
         for (_, flow) in self.table.iter() {
             f(flow.payload().ufid, flow.payload().stats);

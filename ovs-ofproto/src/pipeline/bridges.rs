@@ -19,9 +19,10 @@
 
 use std::collections::BTreeSet;
 
-use ovs_dpif::{Dpif, PortNo, Resolution, Upcall};
+use ovs_dpif::{Dpif, PortNo, Resolution, Ufid, Upcall};
 use ovs_packet::Instant;
 
+use super::detrace::Detrace;
 use super::hooks::Peer;
 use super::ofproto::Ofproto;
 use super::recirc::LANES;
@@ -210,6 +211,7 @@ impl Bridges {
         self.run(dp, now);
         self.world(0).collect(dp, now);
         self.settle(dp, now);
+        self.world(0).catch_up(dp, usize::MAX, now);
     }
 
     /// Removes every megaflow of a switch, after what went through it is credited.
@@ -232,9 +234,7 @@ impl Bridges {
 
     /// Does what time or changes ask for, in all switches.
     pub fn run(&mut self, dp: &mut dyn Dpif, now: Instant) {
-        for at in 0..self.all.len() {
-            self.world(at).run(dp, now);
-        }
+        self.world(0).run(dp, now);
     }
 
     /// When [`run`](Self::run) has something to do, if nothing happens before.
@@ -250,6 +250,11 @@ impl Bridges {
     /// The same, and what the packet teaches is learnt: see [`Ofproto::trace_and_learn`].
     pub fn trace_and_learn(&mut self, place: usize, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
         self.world(place).trace_and_learn(dp, request, now)
+    }
+
+    /// What a megaflow of a switch stands for: see [`Ofproto::detrace`].
+    pub fn detrace(&mut self, place: usize, dp: &dyn Dpif, ufid: Ufid, now: Instant) -> Option<Detrace> {
+        self.world(place).detrace(dp, ufid, now)
     }
 
     fn world(&mut self, at: usize) -> World<'_> {

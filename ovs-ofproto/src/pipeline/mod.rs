@@ -19,11 +19,12 @@
 //!    packets, learnt addresses and flows stay fresh. A megaflow that was idle for [`MAX_IDLE`] goes.
 //! 4. A translation notes what of the switch it looked at. When something changes, the megaflows that can have seen it are
 //!    translated again: those that met a rule which went, those that looked a packet up which a new rule matches, those that
-//!    asked for a group or a station. One that comes out otherwise is changed or removed, before the change is
-//!    acknowledged.
+//!    asked for a group or a station. One that comes out otherwise is changed or removed, before a packet takes it that
+//!    came after the change was acknowledged.
 //!
 //! Switches that share a datapath are [`Bridges`]; what is behind ports beside devices plugs in by [`Hooks`]. What would
-//! become of a packet is a [`Trace`].
+//! become of a packet is a [`Trace`], what became of those that came a [`LiveTrace`], and what a megaflow stands for a
+//! [`Detrace`].
 //!
 //! # Invariant
 //!
@@ -31,10 +32,12 @@
 
 mod bridges;
 mod connection;
+mod detrace;
 mod flow_table;
 mod group;
 mod hooks;
 mod l2;
+mod live;
 mod mac;
 mod megaflow;
 mod messages;
@@ -57,6 +60,7 @@ pub use bridges::{Bridges, MAX_BRIDGES};
 pub use connection::{
     ConnectionConfig, ConnectionId, ConnectionKind, Output, PacketInStats, RateLimit, Traffic, limits,
 };
+pub use detrace::{Deed, Detrace};
 pub use flow_table::{
     DEFAULT_FLOW_LIMIT, Flow, FlowModError, RemovedReason, RuleId, TABLES, TableConfig, TableMiss, VISIBLE_TABLES,
 };
@@ -65,13 +69,14 @@ pub use group::{
 };
 pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
 pub use l2::L2Config;
+pub use live::{LIVE_TRACE_TIME, LiveCause, LivePacket, LiveTrace, LiveTraceError, MAX_LIVE_PACKETS};
 pub use mac::{
     DEFAULT_AGING, DEFAULT_LIMIT as DEFAULT_MAC_LIMIT, GRATUITOUS_HOLD, MacChanges, MacEntry, MacStats, MacTable,
 };
-pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit};
+pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit, RevalidatorConfig};
 pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
-pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, Ofproto, TableStats};
+pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, MegaflowMemory, Ofproto, TableStats};
 pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
 pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Trace};

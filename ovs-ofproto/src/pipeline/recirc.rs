@@ -129,14 +129,16 @@ impl RecircIds {
     }
 
     /// Forgets states that nothing has used twice in a row. Once is not enough: a packet may be on its way.
-    pub(super) fn collect(&mut self, used: &HashSet<u32>) {
+    pub(super) fn collect(&mut self, used: impl Fn(u32) -> bool) {
         let mut idle = HashSet::new();
         self.by_id.retain(|id, state| {
-            let keep = used.contains(id) || !self.idle.contains(id);
-            if !keep {
-                self.by_state.remove(state);
-            } else if !used.contains(id) {
-                idle.insert(*id);
+            let (used, keep) = (used(*id), !self.idle.contains(id));
+            if used {
+                return true;
+            }
+            match keep {
+                true => drop(idle.insert(*id)),
+                false => drop(self.by_state.remove(state)),
             }
             keep
         });
@@ -158,10 +160,9 @@ mod tests {
         let (a, b) = (ids.freeze(state(1)).unwrap(), ids.freeze(state(2)).unwrap());
         assert_ne!(a, b);
         assert_eq!(ids.freeze(state(1)), Some(a));
-        let used = HashSet::from([a]);
-        ids.collect(&used);
+        ids.collect(|id| id == a);
         assert!(ids.thaw(b).is_some());
-        ids.collect(&used);
+        ids.collect(|id| id == a);
         assert!(ids.thaw(b).is_none() && ids.thaw(a).is_some());
     }
 

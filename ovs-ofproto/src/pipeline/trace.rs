@@ -216,7 +216,7 @@ impl Node {
     }
 }
 
-fn quoted(s: &str) -> String {
+pub(super) fn quoted(s: &str) -> String {
     let mut out = String::from('"');
     for c in s.chars() {
         match c {
@@ -248,7 +248,7 @@ impl Default for Tracer {
 }
 
 impl Tracer {
-    /// A tracer of a packet, or of one in words alone.
+    /// A tracer of a packet that goes its way, or of one in words alone.
     pub(super) fn of(has_packet: bool) -> Tracer {
         Tracer { has_packet, ..Tracer::default() }
     }

@@ -9,6 +9,7 @@ use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::packet::CtState;
 use ovs_packet::{Instant, OfPort, Packet, extract};
 
+use super::megaflow::Sum;
 use super::ofproto::Ofproto;
 use super::trace::{Pass, Trace, Tracer};
 use super::translate::{Effect, Outcome, Report};
@@ -119,7 +120,8 @@ impl World<'_> {
         if let Some(packet) = &request.packet {
             self.hear(&changes.reports, packet, &request.key, now);
         }
-        self.credit(&changes.effects, 0, 0, request.key.tcp_flags.get(), now);
+        let flags = request.key.tcp_flags.get();
+        self.credit(&changes.effects, Sum { flags, used: now, ..Sum::default() });
         self.settle(dp, now);
         trace
     }
@@ -143,11 +145,11 @@ impl World<'_> {
                 _ => self.translate(dp, &next.key, tracer),
             };
             let Some(outcome) = outcome else { break };
-            let Outcome { translation: t, reports, tracer, last, failed, tag_asked } = outcome;
+            let mut outcome = outcome;
+            let (mut pass, resumes) = Pass::of(&next.key, in_port, &mut outcome);
+            let Outcome { translation: t, reports, .. } = outcome;
             changes.effects.extend(t.effects.into_iter().filter(|(_, e)| e.is_learning()));
             changes.reports.extend(reports);
-            let last = last.unwrap_or_default();
-            let (nodes, resumes) = tracer.unwrap_or_default().finish();
             for id in resumes {
                 let mut key = next.key;
                 // The packet goes on as the actions before left it.
@@ -160,29 +162,39 @@ impl World<'_> {
                 key.ct_state = state.bits();
                 queue.push_back(Next { key, resumed: Some(id), ct_state: Some((state.bits(), told.is_none())) });
             }
-            let shown = |key: &FlowKey| FlowKey { in_port: in_port.0.into(), ..*key };
-            let flow = describe(&shown(&next.key));
-            let mut end = *last;
-            (end.recirc_id, end.actset_output) = (next.key.recirc_id, 0.into());
-            let end = describe(&end);
-            let mut megaflow = *t.matching;
-            if !tag_asked {
-                megaflow.set_masked(FieldId::VlanTci, 0, 0);
-            }
-            megaflow.set(FieldId::InPortOxm, in_port.0.into());
-            trace.passes.push(Pass {
-                resumed: next.resumed,
-                ct_state: next.ct_state,
-                last: (end != flow).then_some(end),
-                flow,
-                nodes,
-                megaflow,
-                actions: t.actions,
-                slow: t.slow,
-                failed,
-            });
+            (pass.resumed, pass.ct_state) = (next.resumed, next.ct_state);
+            trace.passes.push(pass);
         }
         (trace, changes)
+    }
+}
+
+impl Pass {
+    /// A pass of a packet with this key, as it was written down; and under which ids the packet goes on.
+    pub(super) fn of(key: &FlowKey, in_port: OfPort, outcome: &mut Outcome) -> (Pass, Vec<u32>) {
+        let (nodes, resumes) = outcome.tracer.take().unwrap_or_default().finish();
+        let last = outcome.last.take().unwrap_or_default();
+        let flow = describe(&FlowKey { in_port: in_port.0.into(), ..*key });
+        let mut end = *last;
+        (end.recirc_id, end.actset_output) = (key.recirc_id, 0.into());
+        let end = describe(&end);
+        let mut megaflow = Match::new(*key, outcome.translation.read.mask);
+        if !outcome.tag_asked {
+            megaflow.set_masked(FieldId::VlanTci, 0, 0);
+        }
+        megaflow.set(FieldId::InPortOxm, in_port.0.into());
+        let pass = Pass {
+            resumed: Some(key.recirc_id.get()).filter(|id| *id != 0),
+            ct_state: (key.recirc_id.get() != 0).then_some((key.ct_state, false)),
+            last: (end != flow).then_some(end),
+            flow,
+            nodes,
+            megaflow,
+            actions: outcome.translation.actions.clone(),
+            slow: outcome.translation.slow,
+            failed: outcome.failed,
+        };
+        (pass, resumes)
     }
 }
 

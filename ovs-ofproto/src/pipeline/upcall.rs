@@ -3,17 +3,20 @@
 //! A [`World`] is the switches that share a datapath, of which one is at work: that whose port the packet came in by, and
 //! who keeps the megaflow. By patches its packets may come to the others, read their tables, and change what they know.
 
-use ovs_dpif::{Cookie, DpAction, DpFlowStats, Dpif, PortNo, Resolution, SlowPath, Upcall, UpcallKind, Userspace};
+use ovs_dpif::{Cookie, DpAction, Dpif, FlowPut, PortNo, Resolution, SlowPath, Ufid, Upcall, UpcallKind, Userspace};
 use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
 use ovs_packet::field::{FieldId, Prereq};
-use ovs_packet::key::FlowMask;
+use ovs_packet::key::{FlowMask, SparseKey};
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
-use super::megaflow::Megaflow;
+use super::live::{LiveCause, LivePacket};
+use super::megaflow::Sum;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
-use super::trace::Tracer;
-use super::translate::{BridgeView, Outcome, Report, View, translate, translate_actions, translate_from};
+use super::trace::{Pass, Trace, Tracer};
+use super::translate::{
+    BridgeView, Outcome, Report, Translation, View, exact_mask, translate, translate_actions, translate_from,
+};
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
 use crate::session::AsyncConfig;
@@ -62,7 +65,6 @@ impl Ofproto {
             tlv: &self.tlv,
             hooks: &self.hooks,
             fragments: self.fragments,
-            is_exact: self.is_exact,
             tells_misses: self.connections.want_misses(),
         }
     }
@@ -75,13 +77,15 @@ impl World<'_> {
 
     /// Has `f` translate with what there is to see. `None` if the switch at work is none.
     fn with_view<T>(&mut self, dp: &dyn Dpif, f: impl FnOnce(View<'_>) -> T) -> Option<T> {
-        let mut recirc = std::mem::take(&mut self.own()?.recirc);
+        let own = self.own()?;
+        let (mut recirc, room) = (std::mem::take(&mut own.recirc), std::mem::take(&mut own.room));
         let views: Vec<_> = match self.bridges.len() {
             1 => Vec::new(),
             _ => self.bridges.iter().map(Ofproto::view).collect(),
         };
         let outcome = self.bridges.get(self.at).map(|own| {
-            f(View { own: own.view(), at: self.at, bridges: &views, recirc: &mut recirc, features: dp.features() })
+            let (recirc, features) = (&mut recirc, dp.features());
+            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room })
         });
         if let Some(own) = self.own() {
             own.recirc = recirc;
@@ -90,7 +94,30 @@ impl World<'_> {
     }
 
     pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, tracer: Option<Tracer>) -> Option<Outcome> {
-        self.with_view(dp, |view| translate(view, key, tracer))
+        let mut outcome = self.with_view(dp, |view| translate(view, key, tracer))?;
+        let (own, t) = (self.own()?, &mut outcome.translation);
+        if !own.with_megaflows {
+            t.read.mask |= &exact_mask(key);
+        }
+        if own.live.as_ref().is_some_and(|live| live.may_see(key, &t.read.mask)) {
+            t.slow |= SlowPath::ACTION;
+        }
+        Some(outcome)
+    }
+
+    /// Translates the key of a packet that came up; if somebody waits for it, in writing. `again` says that it was up
+    /// before.
+    fn translate_upcall(&mut self, dp: &dyn Dpif, upcall: &Upcall, again: bool, now: Instant) -> Option<Outcome> {
+        if !self.own()?.is_traced(&upcall.key, again) {
+            return self.translate(dp, &upcall.key, None);
+        }
+        let mut outcome = self.translate(dp, &upcall.key, Some(Tracer::of(true)))?;
+        let in_port = self.ingress(upcall);
+        let (pass, _) = Pass::of(&upcall.key, in_port, &mut outcome);
+        let trace = Trace { passes: vec![pass] };
+        let (came, len) = (LiveCause::of(&upcall.kind), upcall.packet.len());
+        self.own()?.note_seen(LivePacket { at: now, came, len, trace }, again);
+        Some(outcome)
     }
 
     /// The same, of a packet that came in by a port of this number, which is not there.
@@ -118,54 +145,95 @@ impl World<'_> {
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
         // The datapath bounds how often a packet comes up again, by its bound on recirculation.
         let mut pending = vec![upcall];
+        let mut was_up = false;
         while !pending.is_empty() {
             let mut again = Vec::new();
             for upcall in pending {
                 match &upcall.kind {
                     UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
-                        self.slow(dp, upcall, now, &mut again);
+                        self.slow(dp, upcall, was_up, now, &mut again);
                     }
                     UpcallKind::Action(Userspace { cookie, .. }) => {
                         self.note(&upcall, &cookie.clone(), now);
                         dp.resolve(upcall, Resolution::Consumed, now, &mut again);
                     }
-                    _ => self.miss(dp, upcall, now, &mut again),
+                    UpcallKind::Stale(ufid) => {
+                        let ufid = *ufid;
+                        self.stale(dp, ufid, upcall, was_up, now, &mut again);
+                    }
+                    _ => self.miss(dp, upcall, was_up, now, &mut again),
                 }
             }
             pending = again;
+            was_up = true;
         }
         self.settle(dp, now);
     }
 
-    fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
-        let Some(outcome) = self.translate(dp, &upcall.key, None) else { return };
-        let (t, reports) = (outcome.translation, outcome.reports);
-        let len = upcall.packet.len() as u64;
+    fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, pending: &mut Vec<Upcall>) {
+        let Some(outcome) = self.translate_upcall(dp, &upcall, was_up, now) else { return };
+        let (mut t, reports) = (outcome.translation, outcome.reports);
         self.hear(&reports, &upcall.packet, &upcall.key, now);
-        self.credit(&t.effects, 1, len, upcall.key.tcp_flags.get(), now);
-        let actions = t.actions.clone();
-        let full = self.own().is_none_or(|own| own.megaflows.len() >= own.flow_limit.now());
-        if !full {
-            let installed = if t.slow.is_empty() { t.actions.clone() } else { vec![slow_action(t.slow)] };
-            match dp.flow_put(&upcall.key, &t.matching.mask(), &installed) {
-                Ok(ufid) => {
-                    if let Some(own) = self.own() {
-                        let known = own.megaflows.remove(ufid);
-                        let mut megaflow = Megaflow::new(&upcall.key, t, now);
-                        // A second packet of the same flow came up before the first one's megaflow was there.
-                        megaflow.credited = known.map_or(DpFlowStats::default(), |m| m.credited);
-                        own.megaflows.insert(ufid, megaflow);
-                    }
-                }
-                Err(e) => tracing::debug!(error = %e, "megaflow not installed"),
+        self.credit(&t.effects, one_packet(&upcall, now));
+        let put = match self.own() {
+            Some(own) if own.megaflows.has_room(own.flow_limit.now(), t.effects.len()) => {
+                let slow = installed(&t);
+                let put = FlowPut::new(&upcall.key, &t.read.mask, slow.as_deref().unwrap_or(&t.actions));
+                dp.flow_install(&put).inspect_err(|e| tracing::debug!(error = %e, "megaflow not installed")).ok()
             }
+            own => {
+                own.into_iter().for_each(|own| own.not_installed += 1);
+                None
+            }
+        };
+        let key = put.map(|_| (SparseKey::from(&*upcall.key), upcall.key.recirc_id.get()));
+        dp.resolve(upcall, Resolution::Execute(&t.actions), now, pending);
+        if put.is_some() {
+            self.forget_evicted(dp, now);
         }
-        dp.resolve(upcall, Resolution::Execute(&actions), now, pending);
+        let Some(own) = self.own() else { return };
+        if let (Some(ufid), Some((key, recirc))) = (put, key) {
+            own.megaflows.insert(ufid, key, recirc, &mut t, now);
+        }
+        own.give_back(t);
+    }
+
+    /// A packet of a megaflow that was proved before something changed.
+    fn stale(
+        &mut self,
+        dp: &mut dyn Dpif,
+        ufid: Ufid,
+        upcall: Upcall,
+        was_up: bool,
+        now: Instant,
+        pending: &mut Vec<Upcall>,
+    ) {
+        let known = |world: &mut Self| {
+            let own = world.own()?;
+            let slot = own.megaflows.find(ufid)?;
+            Some((slot, own.megaflows.is_doubted(slot)))
+        };
+        match known(self) {
+            Some((slot, true)) => self.decide_anew(dp, slot, now),
+            Some((slot, false)) => self.keep(dp, slot, now),
+            None => {}
+        }
+        let Some((slot, false)) = known(self) else { return self.miss(dp, upcall, was_up, now, pending) };
+        let Some(own) = self.own() else { return };
+        let effects = own.megaflows.effects(slot);
+        let Some(m) = own.megaflows.get(slot) else { return };
+        if !m.slow.is_empty() {
+            self.credit(&effects, one_packet(&upcall, now));
+            return self.slow(dp, upcall, was_up, now, pending);
+        }
+        let sum = one_packet(&upcall, now);
+        dp.resolve(upcall, Resolution::Execute(&m.actions), now, pending);
+        self.credit(&effects, sum);
     }
 
     /// A packet of a megaflow whose packets all come up. The megaflow counts it.
-    fn slow(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant, pending: &mut Vec<Upcall>) {
-        let Some(outcome) = self.translate(dp, &upcall.key, None) else { return };
+    fn slow(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, pending: &mut Vec<Upcall>) {
+        let Some(outcome) = self.translate_upcall(dp, &upcall, was_up, now) else { return };
         self.hear(&outcome.reports, &upcall.packet, &upcall.key, now);
         let packet = upcall.packet.clone();
         dp.resolve(upcall, Resolution::Consumed, now, pending);
@@ -208,7 +276,8 @@ impl World<'_> {
         let len = packet.len() as u64;
         let Some(outcome) = self.translate_actions(dp, &key, in_port, actions, None) else { return };
         self.hear(&outcome.reports, &packet, &key, now);
-        self.credit(&outcome.translation.effects, 1, len, key.tcp_flags.get(), now);
+        let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };
+        self.credit(&outcome.translation.effects, sum);
         let mut upcalls = Vec::new();
         dp.inject(packet, &outcome.translation.actions, now, &mut upcalls);
         upcalls.into_iter().for_each(|u| self.handle_upcall(dp, u, now));
@@ -278,7 +347,8 @@ impl World<'_> {
         extract::extract(&mut packet, &mut key);
         let len = packet.len() as u64;
         let Some(outcome) = self.translate(dp, &key, None) else { return false };
-        self.credit(&outcome.translation.effects, 1, len, key.tcp_flags.get(), now);
+        let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };
+        self.credit(&outcome.translation.effects, sum);
         packet.meta.recirc_id = 0;
         let mut upcalls = Vec::new();
         dp.inject(packet, &outcome.translation.actions, now, &mut upcalls);
@@ -303,8 +373,18 @@ fn said_reason(reason: u8) -> PacketInReason {
     }
 }
 
+/// A packet that came up, as it is credited.
+fn one_packet(upcall: &Upcall, now: Instant) -> Sum {
+    Sum { packets: 1, bytes: upcall.packet.len() as u64, flags: upcall.key.tcp_flags.get(), used: now }
+}
+
+/// What the datapath does instead of a translation's actions, where each packet has to come up.
+pub(super) fn installed(t: &Translation) -> Option<Vec<DpAction>> {
+    (!t.slow.is_empty()).then(|| vec![slow_action(t.slow)])
+}
+
 /// Has every packet come up.
-pub(super) fn slow_action(why: SlowPath) -> DpAction {
+fn slow_action(why: SlowPath) -> DpAction {
     DpAction::Userspace(Userspace::new(Cookie::SlowPath(why)))
 }
 

@@ -17,9 +17,6 @@ pub(super) const COMMANDS: &[Command] = &[
     command("dpif/dump-dps", "", 0, 0, dump_dps),
     command("dpif/show-dp-features", "bridge", 1, 1, features),
     command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
-    command("upcall/disable-megaflows", "", 0, 0, |server, _| set_exact(server, true)),
-    command("upcall/enable-megaflows", "", 0, 0, |server, _| set_exact(server, false)),
-    command("upcall/show", "", 0, 0, upcall_show),
     command("revalidator/wait", "", 0, 0, revalidate),
     command("revalidator/purge", "", 0, 0, purge),
     hidden("revalidator/pause", 0, 0, |_, _| {
@@ -194,20 +191,6 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 fn datapath_of<'s>(server: &'s Server, bridge: &str) -> Option<&'s dyn Dpif> {
     let kind = server.switch.bridge(bridge)?.datapath_type();
     server.switch.datapaths().find(|d| d.kind() == kind).map(|d| d.dpif())
-}
-
-fn set_exact(server: &mut Server, is_exact: bool) -> Option<Reply> {
-    server.switch.set_exact(is_exact, server.clock.now());
-    text(if is_exact { "megaflows disabled\n" } else { "megaflows enabled\n" })
-}
-
-fn upcall_show(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
-    let mut shown = String::new();
-    for dp in server.switch.datapaths() {
-        let flows = dp.stats().unwrap_or_default().flows;
-        shown += &format!("{}:\n  flows         : (current {flows})\n\n", dp.full_name());
-    }
-    text(shown)
 }
 
 fn revalidate(server: &mut Server, _: &Call<'_>) -> Option<Reply> {

@@ -9,6 +9,7 @@ mod devices;
 mod dpctl;
 mod general;
 mod trace;
+mod upcall;
 
 use std::collections::BTreeMap;
 
@@ -95,7 +96,9 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    [general::COMMANDS, bridges::COMMANDS, datapaths::COMMANDS, devices::COMMANDS].into_iter().flatten()
+    [general::COMMANDS, bridges::COMMANDS, datapaths::COMMANDS, devices::COMMANDS, trace::COMMANDS, upcall::COMMANDS]
+        .into_iter()
+        .flatten()
 }
 
 /// Carries a command out.

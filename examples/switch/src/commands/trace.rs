@@ -1,4 +1,4 @@
-//! `ofproto/trace`: what would become of a packet.
+//! `ofproto/trace`: what would become of a packet; `ofproto/trace-live`: what became of those that came.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,20 @@ use ovs_ofproto::FlowModCommand;
 use ovs_ofproto::pipeline::TraceRequest;
 use ovs_ofproto::text::Parser;
 use ovs_packet::packet::CtState;
-use ovs_packet::{FlowKey, OfPort, Packet, compose};
+use ovs_packet::{FlowKey, Match, OfPort, Packet, compose};
 
-use super::{Call, error};
+use super::{Call, Command, command, error, text};
 use crate::server::Server;
 use crate::vswitch::Bridge;
+
+/// How many packets a live trace is of unless more are asked for.
+const LIVE_PACKETS: usize = 10;
+
+pub(super) const COMMANDS: &[Command] = &[
+    command("ofproto/trace-live", "bridge br_flow [packets]", 2, 3, trace_live),
+    command("ofproto/trace-live-show", "bridge", 1, 1, show_live),
+    command("ofproto/trace-live-stop", "bridge", 1, 1, stop_live),
+];
 
 /// What was asked.
 #[derive(Debug, Default)]
@@ -121,16 +130,21 @@ fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
 
 /// A packet in the words of OpenFlow.
 fn openflow_key(server: &Server, bridge: &Bridge, flow: &str) -> Result<FlowKey, String> {
-    let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
-    let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
-    let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
     let of = server.switch.ofproto(bridge.name()).ok_or("Unknown bridge")?;
-    let mut key = of.key_of(&parsed.matching).map_err(|e| e.to_string())?;
+    let mut key = of.key_of(&openflow_match(bridge, flow)?).map_err(|e| e.to_string())?;
     if key.in_port == 0 {
         // What comes in by no port that is named.
         key.in_port = OfPort::ANY.0.into();
     }
     Ok(key)
+}
+
+/// Packets in the words of OpenFlow.
+fn openflow_match(bridge: &Bridge, flow: &str) -> Result<Match, String> {
+    let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
+    let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
+    let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
+    Ok(parsed.matching)
 }
 
 /// A packet in the words of a datapath, and the bridge that it comes to.
@@ -142,6 +156,49 @@ fn datapath_key<'s>(server: &'s Server, flow: &str) -> Result<(&'s Bridge, FlowK
     let (bridge, port) = found.ok_or("Invalid datapath flow")?;
     key.in_port = port.number.0.into();
     Ok((bridge, key))
+}
+
+/// Has the next packets of a kind traced as they come.
+fn trace_live(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let [name, flow, count @ ..] = call.arguments.as_slice() else { return error("Syntax error") };
+    let packets = match count.first().map(|n| n.parse::<usize>()) {
+        None => LIVE_PACKETS,
+        Some(Ok(n)) => n,
+        Some(Err(_)) => return error("Invalid number of packets"),
+    };
+    let Some(bridge) = server.switch.bridge(name) else { return error("Unknown bridge") };
+    let matching = match openflow_match(bridge, flow) {
+        Ok(m) => m,
+        Err(why) => return error(why),
+    };
+    let now = server.clock.now();
+    match server.switch.with_ofproto(name, now, |of, dp| of.trace_live(dp, &matching, packets, now)) {
+        Some(Ok(())) => text(format!("waiting for {packets} packets: see ofproto/trace-live-show\n")),
+        Some(Err(e)) => error(e.to_string()),
+        None => error("Unknown bridge"),
+    }
+}
+
+fn show_live(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let Some(switch) = call.argument(0).and_then(|name| server.switch.ofproto(name)) else {
+        return error("Unknown bridge");
+    };
+    let Some(live) = switch.live_trace() else { return error("nothing is traced: see ofproto/trace-live") };
+    match call.format {
+        Format::Json => match ovs_db::json::parse(live.to_json().as_bytes()) {
+            Ok(json) => Some(Reply::Json(json)),
+            Err(e) => error(e.to_string()),
+        },
+        Format::Text => text(live.to_string()),
+    }
+}
+
+fn stop_live(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let now = server.clock.now();
+    match call.argument(0).and_then(|name| server.switch.with_ofproto(name, now, |of, _| of.end_live_trace())) {
+        Some(()) => text(""),
+        None => error("Unknown bridge"),
+    }
 }
 
 #[cfg(test)]

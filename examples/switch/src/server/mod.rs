@@ -180,7 +180,12 @@ impl Server {
     fn forward(&mut self, now: Instant) {
         for _ in 0..ROUNDS {
             self.links.run(now);
-            if self.switch.run(now) == 0 {
+            let (rounds, start) = (self.switch.rounds(), self.clock.now());
+            let taken = self.switch.run(now);
+            if self.switch.rounds() != rounds {
+                self.switch.revalidation_took(self.clock.now() - start);
+            }
+            if taken == 0 {
                 self.links.run(now);
                 return;
             }

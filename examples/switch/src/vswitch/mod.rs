@@ -28,6 +28,7 @@ mod kernel;
 mod patches;
 mod ports;
 mod requests;
+mod revalidator;
 mod settings;
 mod shared;
 mod standard;
@@ -55,16 +56,13 @@ use datapath::SharedDatapath;
 use shared::Shared;
 
 /// Keys of `other_config` of the whole that are obeyed: the second by who writes the database.
-const KEYS: &[&str] = &["bundle-idle-timeout", "max-idle", "stats-update-interval"];
+const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval"];
 
 /// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
 const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
 
 /// A port that was removed: the type of its datapath, its name, and its number there if it has one.
 type Gone = (&'static str, String, Option<PortNo>);
-
-/// Megaflows may be idle for at least so long, in milliseconds (ovs-vswitchd.conf.db(5)).
-const MIN_IDLE: u64 = 500;
 
 /// How many rounds a datapath is polled before everything else has its turn.
 const ROUNDS: usize = 64;
@@ -103,8 +101,6 @@ pub struct Vswitch {
     /// What was said of bridges that are not there.
     refused: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
-    /// Megaflows match all of a packet.
-    is_exact: bool,
     /// Settings of the whole that are not obeyed, as they were told last.
     unknown: Vec<String>,
 }
@@ -121,7 +117,6 @@ impl Vswitch {
             bridges: BTreeMap::new(),
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
-            is_exact: false,
             unknown: Vec::new(),
         }
     }
@@ -217,7 +212,7 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let known: Vec<&str> = KEYS.iter().chain(THREADS).copied().collect();
+        let known = [KEYS, THREADS, revalidator::KEYS].concat();
         let unknown: Vec<String> = settings::unknown(&config.other_config, &known).collect();
         for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
             tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
@@ -246,16 +241,14 @@ impl Vswitch {
         }
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
-        let max_idle = config.other_config.get("max-idle").and_then(|s| s.parse::<u64>().ok());
-        let max_idle = max_idle.map(|ms| Duration::from_millis(ms.max(MIN_IDLE)));
+        let revalidator = revalidator::config_of(&config.other_config);
         for (kind, shared) in &mut self.shared {
             let bridges = self.bridges.values().filter(|b| b.datapath_type() == *kind);
             patches::join(bridges.clone(), &mut shared.switches);
             for bridge in bridges {
                 shared.switches.configure(bridge.place(), |of| {
                     of.set_bundle_idle_timeout(idle);
-                    of.set_max_idle(max_idle);
-                    of.set_exact(self.is_exact);
+                    of.set_revalidator(revalidator);
                 });
             }
             shared.settle(now);
@@ -542,17 +535,6 @@ impl Vswitch {
         self.shared.values_mut().for_each(|s| s.synchronise(now));
     }
 
-    /// Has megaflows match all of a packet, or as little as can be.
-    pub fn set_exact(&mut self, is_exact: bool, now: Instant) {
-        self.is_exact = is_exact;
-        for bridge in self.bridges.values() {
-            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
-                shared.switches.configure(bridge.place(), |of| of.set_exact(is_exact));
-            }
-        }
-        self.shared.values_mut().for_each(|s| s.settle(now));
-    }
-
     /// Removes every megaflow.
     pub fn purge(&mut self, now: Instant) {
         for bridge in self.bridges.values() {
@@ -571,6 +553,20 @@ impl Vswitch {
             self.meet_devices();
         }
         self.shared.values_mut().fold(false, |changed, s| s.datapath.take_changed() | changed)
+    }
+
+    /// How often all megaflows were gone through.
+    pub fn rounds(&self) -> u64 {
+        self.shared.values().flat_map(|s| s.switches.iter()).map(|(_, of)| of.rounds()).sum()
+    }
+
+    /// Takes note of how long it took to go through all megaflows: there may be as many as can be kept true in time.
+    pub fn revalidation_took(&mut self, time: Duration) {
+        for bridge in self.bridges.values() {
+            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
+                shared.switches.configure(bridge.place(), |of| of.revalidation_took(time));
+            }
+        }
     }
 
     /// A datapath by its name, as [`datapath`](Self::datapath) takes it.

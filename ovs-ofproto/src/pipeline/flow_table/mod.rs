@@ -41,7 +41,7 @@ use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Instructions, Subfield};
 use crate::codec::{FlowStats, OfError};
-use crate::flow_mod::ALL_TABLES;
+use crate::flow_mod::{ALL_TABLES, FlowModFlags};
 use eviction::Eviction;
 use slab::Slab;
 use table::Table;
@@ -365,6 +365,17 @@ impl FlowTables {
             rule.bytes = rule.bytes.saturating_add(bytes);
             rule.used = rule.used.max(used);
         }
+    }
+
+    /// How many rules have gone that others took the place of, and are credited for.
+    pub(super) fn heirs(&self) -> usize {
+        self.heirs.len()
+    }
+
+    /// Whether somebody is told the last counters of a rule, or packets that meet it make flows: then what went through
+    /// it counts before it goes.
+    pub(super) fn is_told_or_learns(&self, id: RuleId) -> bool {
+        self.rules.get(id).is_some_and(|r| r.flags.contains(FlowModFlags::SEND_FLOW_REM) || r.learns())
     }
 
     /// No megaflow knows a rule any more that has gone.

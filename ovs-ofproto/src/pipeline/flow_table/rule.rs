@@ -63,6 +63,18 @@ impl Rule {
         self.idle_timeout > 0 || self.hard_timeout > 0
     }
 
+    /// Whether packets that meet it make flows.
+    pub(super) fn learns(&self) -> bool {
+        fn any(actions: &[Action]) -> bool {
+            actions.iter().any(|a| match a {
+                Action::Learn(_) => true,
+                Action::Clone(inner) => any(inner),
+                _ => false,
+            })
+        }
+        any(&self.instructions.apply) || any(self.instructions.written())
+    }
+
     /// When it ends if no packet comes, and why.
     pub(super) fn deadline(&self) -> Option<(Instant, RemovedReason)> {
         let after = |since: Instant, seconds: u16, reason| {

@@ -12,19 +12,21 @@ use ovs_packet::{Instant, OfPort};
 
 pub use fail_mode::{FailMode, HIDDEN_PRIORITY};
 
+use super::MAX_EVENTS;
 use super::bridges::Family;
 use super::connection::{ConnectionId, Connections};
 use super::flow_table::{Flow, FlowModError, FlowTables, Known, Log, RemovedReason, TABLES, TableConfig};
 use super::group::GroupTable;
 use super::hooks::Hooks;
 use super::l2::L2Config;
+use super::live::LiveTrace;
 use super::mac::MacTable;
-use super::megaflow::{FlowLimit, Megaflows};
+use super::megaflow::{FlowLimit, Megaflows, RevalidatorConfig};
 use super::meter::MeterTable;
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
-use super::{MAX_EVENTS, MAX_IDLE};
+use super::translate::Room;
 use crate::codec::{CtFlush, Description, PacketIn, Version};
 use crate::flow_mod::FlowMod;
 use fail_mode::StandIn;
@@ -112,7 +114,18 @@ pub struct Ofproto {
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
     pub(super) flow_limit: FlowLimit,
-    pub(super) max_idle: Duration,
+    pub(super) revalidator: RevalidatorConfig,
+    /// How long the last round through all megaflows took.
+    pub(super) round: Duration,
+    pub(super) with_megaflows: bool,
+    /// How many packets were decided on without a megaflow, for want of room.
+    pub(super) not_installed: u64,
+    /// Whether of the datapath's megaflows only the counters are read, and not all there is.
+    pub(super) terse: bool,
+    /// How many megaflows there were when counters were read: a mean that forgets, the most, and how often.
+    pub(super) seen: (usize, usize, u64),
+    pub(super) live: Option<Box<LiveTrace>>,
+    pub(super) room: Room,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
@@ -120,8 +133,6 @@ pub struct Ofproto {
     name: String,
     /// Those that it shares the datapath with, while it is one of several and is being changed.
     pub(super) family: Option<Family>,
-    /// Megaflows match all of a packet.
-    pub(super) is_exact: bool,
     /// It stands for one that went.
     pub(super) is_vacant: bool,
     pub(super) recirc: RecircIds,
@@ -137,6 +148,22 @@ pub struct Ofproto {
     events: VecDeque<Event>,
     events_lost: u64,
     datapath_id: u64,
+}
+
+/// What megaflows take in memory, beside what the datapath keeps of them.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct MegaflowMemory {
+    /// How many there are.
+    pub megaflows: usize,
+    /// Bytes for all of them, about.
+    pub bytes: usize,
+    /// Steps of the paths through the pipeline, each kept once: at most 16 for each megaflow that there may be.
+    pub steps: usize,
+    /// How many ways there are of what was looked at.
+    pub shapes: usize,
+    /// How many the datapath takes for stale, of which some are to be decided anew.
+    pub unproved: usize,
 }
 
 /// How IP fragments are treated (`OFPC_FRAG_*`).
@@ -192,12 +219,18 @@ impl Ofproto {
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
             flow_limit: FlowLimit::default(),
-            max_idle: MAX_IDLE,
+            revalidator: RevalidatorConfig::default(),
+            round: Duration::ZERO,
+            with_megaflows: true,
+            not_installed: 0,
+            terse: true,
+            seen: (0, 0, 0),
+            live: None,
+            room: Room::default(),
             revalidated: 0,
             tells_misses: false,
             name: "br0".to_string(),
             family: None,
-            is_exact: false,
             is_vacant: false,
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
@@ -311,6 +344,43 @@ impl Ofproto {
         (self.megaflows.len(), self.flow_limit)
     }
 
+    /// What megaflows take.
+    pub fn megaflow_memory(&self) -> MegaflowMemory {
+        let (bytes, steps, shapes) = self.megaflows.memory();
+        let (megaflows, unproved) = (self.megaflows.len(), self.megaflows.unproved());
+        MegaflowMemory { megaflows, bytes, steps, shapes, unproved }
+    }
+
+    /// How megaflows are kept true.
+    pub fn revalidator(&self) -> &RevalidatorConfig {
+        &self.revalidator
+    }
+
+    /// How long the last round through all megaflows took, as [told](Self::revalidation_took).
+    pub fn last_round(&self) -> Duration {
+        self.round
+    }
+
+    /// How many packets were decided on without a megaflow, for want of room.
+    pub fn not_installed(&self) -> u64 {
+        self.not_installed
+    }
+
+    /// How many megaflows there were whenever counters were read: a mean of the last times, and the most.
+    pub fn megaflows_seen(&self) -> (usize, usize) {
+        (self.seen.0, self.seen.1)
+    }
+
+    /// How often all megaflows were gone through.
+    pub fn rounds(&self) -> u64 {
+        self.seen.2
+    }
+
+    /// Whether of the datapath's megaflows only the counters are read.
+    pub fn is_terse(&self) -> bool {
+        self.terse
+    }
+
     /// How many megaflows were decided anew because of changes.
     pub fn revalidated(&self) -> u64 {
         self.revalidated
@@ -330,7 +400,7 @@ impl Ofproto {
     pub fn next_deadline(&self) -> Option<Instant> {
         let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
         let snooped = self.snooping.as_ref();
-        let changed = self.has_changed().then_some(Instant::ZERO);
+        let changed = (self.has_changed() || self.megaflows.unproved() > 0).then_some(Instant::ZERO);
         let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
         [stats, changed, self.connections.next_deadline(), self.take_over_at()]
             .into_iter()
@@ -370,12 +440,6 @@ impl Ofproto {
         Some(port)
     }
 
-    /// Has megaflows match all of a packet, so that each stands for packets with one key; or as little as can be.
-    pub fn set_exact(&mut self, is_exact: bool) {
-        self.changed |= self.is_exact != is_exact;
-        self.is_exact = is_exact;
-    }
-
     /// Treats packets otherwise as a learning switch.
     pub fn set_l2(&mut self, l2: L2Config) {
         self.l2 = l2;
@@ -405,12 +469,37 @@ impl Ofproto {
 
     /// Lets there be at most so many megaflows.
     pub fn set_flow_limit(&mut self, most: usize) {
+        self.revalidator.flow_limit = most;
         self.flow_limit = FlowLimit::new(most);
     }
 
-    /// Lets megaflows be idle for so long while there are not too many of them; [`MAX_IDLE`] if nothing is said.
-    pub fn set_max_idle(&mut self, idle: Option<Duration>) {
-        self.max_idle = idle.unwrap_or(MAX_IDLE);
+    /// Lets there be so many megaflows for now (`upcall/set-flow-limit`): it adapts from there.
+    pub fn set_flow_limit_now(&mut self, now: usize) {
+        self.flow_limit = self.flow_limit.with_now(now);
+    }
+
+    /// Keeps megaflows true otherwise.
+    pub fn set_revalidator(&mut self, config: RevalidatorConfig) {
+        if config == self.revalidator {
+            return;
+        }
+        if config.flow_limit != self.revalidator.flow_limit {
+            self.flow_limit = FlowLimit::new(config.flow_limit);
+        }
+        self.revalidator = config;
+        self.next_stats = Instant::ZERO;
+    }
+
+    /// Reads of the datapath's megaflows only the counters, or all there is (`upcall/disable-ufid`).
+    pub fn set_terse(&mut self, terse: bool) {
+        self.terse = terse;
+    }
+
+    /// Makes megaflows match all that there is of a packet, or what was looked at (`upcall/disable-megaflows`). Those that
+    /// are there go.
+    pub fn set_megaflows(&mut self, dp: &mut dyn Dpif, wide: bool, now: Instant) {
+        self.with_megaflows = wide;
+        self.purge(dp, now);
     }
 
     /// Lets controllers' bundles be idle for so long before they are discarded; ten seconds if nothing is said.
@@ -470,6 +559,7 @@ impl Ofproto {
     pub fn check(&self) {
         self.tables.check();
         self.groups.check();
+        self.megaflows.check();
     }
 
     pub(super) fn event(&mut self, event: Event) {

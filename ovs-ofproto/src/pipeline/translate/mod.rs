@@ -32,13 +32,12 @@ mod output;
 mod sample;
 mod walk;
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched};
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
-use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch, VLAN_PRESENT};
+use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT};
 use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
@@ -70,12 +69,14 @@ const STP_ADDRESS: u128 = 0x0180_c200_0000;
 /// What a packet changes in the switch beside being forwarded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Effect {
-    /// It matched this rule.
-    Rule(RuleId),
-    /// It was looked up in this table and matched, or did not.
-    Table {
+    /// It was looked up in this table and matched this rule.
+    Rule {
+        rule: RuleId,
         table: u8,
-        matched: bool,
+    },
+    /// It was looked up in this table and matched nothing.
+    Miss {
+        table: u8,
     },
     /// Its source is behind this port.
     Station {
@@ -123,8 +124,6 @@ impl Effect {
 pub(super) struct Dependencies {
     /// Tables, by switch.
     pub(super) tables: Vec<(usize, [u64; 4])>,
-    /// What all lookups have in common: a flow that this does not overlap was none of them's business.
-    pub(super) seen: SparseMatch,
     /// Groups, by switch and number.
     pub(super) groups: Vec<(usize, u32)>,
     /// Addresses asked for in tables of learnt addresses, by switch and VLAN.
@@ -143,19 +142,31 @@ impl Dependencies {
             *word |= 1 << (table % 64);
         }
     }
+}
 
-    /// Whether a table was looked up in.
-    pub(super) fn has_table(&self, bridge: usize, table: u8) -> bool {
-        let set = self.tables.iter().find(|(b, _)| *b == bridge);
-        set.and_then(|(_, set)| set.get(usize::from(table / 64))).is_some_and(|w| w >> (table % 64) & 1 != 0)
-    }
+/// What of a packet a translation read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Read {
+    /// The key as the pipeline met it first.
+    pub(super) first: FlowKey,
+    /// What all lookups together saw of that: a flow that does not overlap this was none of them's business.
+    pub(super) seen: FlowMask,
+    /// What packets like this one have in common with it, in datapath port numbers.
+    pub(super) mask: FlowMask,
+}
+
+/// Room that translations write to, to be used again: whoever is done with a [`Translation`] gives it back.
+#[derive(Default, Debug)]
+pub(super) struct Room {
+    pub(super) effects: Vec<(usize, Effect)>,
+    pub(super) actions: Vec<DpAction>,
+    pub(super) read: Option<Box<Read>>,
 }
 
 /// The outcome of a translation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Translation {
-    /// What packets like this one have in common, in datapath port numbers.
-    pub(super) matching: Box<Match>,
+    pub(super) read: Box<Read>,
     /// What the datapath does with them.
     pub(super) actions: Vec<DpAction>,
     /// What they change, and in which switch.
@@ -167,16 +178,16 @@ pub(super) struct Translation {
 }
 
 /// The recirculation ids in actions.
-pub(super) fn recirculations(actions: &[DpAction], ids: &mut HashSet<u32>) {
+pub(super) fn recirculations(actions: &[DpAction], id: &mut dyn FnMut(u32)) {
     for a in actions {
         match a {
-            DpAction::Recirc(id) => drop(ids.insert(*id)),
+            DpAction::Recirc(to) => id(*to),
             DpAction::Userspace(u) => {
                 if let ovs_dpif::Cookie::Controller { recirc_id, .. } = u.cookie {
-                    ids.insert(recirc_id);
+                    id(recirc_id);
                 }
             }
-            a => a.nested().for_each(|inner| recirculations(inner, ids)),
+            a => a.nested().for_each(|inner| recirculations(inner, id)),
         }
     }
 }
@@ -195,8 +206,6 @@ pub(super) struct BridgeView<'a> {
     pub(super) tlv: &'a TlvTable,
     pub(super) hooks: &'a Hooks,
     pub(super) fragments: Fragments,
-    /// Whether megaflows match all of a packet.
-    pub(super) is_exact: bool,
     /// Whether a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
 }
@@ -211,6 +220,7 @@ pub(super) struct View<'a> {
     pub(super) bridges: &'a [BridgeView<'a>],
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
+    pub(super) room: Room,
 }
 
 /// What one packet does, beside what all packets of its megaflow do.
@@ -227,8 +237,7 @@ struct Translator<'a> {
     bridge: BridgeView<'a>,
     /// Its place among the switches.
     at: usize,
-    /// The key as the pipeline met it first.
-    first: Box<FlowKey>,
+    read: Box<Read>,
     tracked: Tracked,
     /// The key as the packet is after the datapath actions written so far.
     base: FlowKey,
@@ -369,14 +378,12 @@ pub(super) fn translate_actions<'a>(
 }
 
 impl<'a> Translator<'a> {
-    fn new(view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
+    fn new(mut view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
         let mut first = *key;
-        let unpacked = bridge.tlv.unpack(key);
-        if let Ok(unpacked) = &unpacked {
-            first = *unpacked;
-        }
+        // Few packets have options of tunnels.
+        let unpacked = if key.tun_present == 0 { Ok(()) } else { bridge.tlv.unpack(key).map(|k| first = k) };
         // A flow of OpenFlow does not see recirculation: it is one pass to it.
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
         first.actset_output = walk::UNSET.0.into();
@@ -389,18 +396,22 @@ impl<'a> Translator<'a> {
         // The datapath forgets the tunnel that a packet came through unless it is told.
         let mut base = FlowKey { recirc_id: 0.into(), ..*key };
         base.assign(&FlowKey::ZERO, commit::tunnel_mask());
+        let Room { effects, actions, read } = std::mem::take(&mut view.room);
+        let blank = || Box::new(Read { first: FlowKey::ZERO, seen: FlowMask::EMPTY, mask: FlowMask::EMPTY });
+        let mut read = read.unwrap_or_else(blank);
+        read.first = first;
         let mut t = Translator {
             view,
             bridge,
             at,
-            first: Box::new(first),
+            read,
             tracked,
             base,
             in_port,
             table: 0,
-            out: Vec::new(),
+            out: actions,
             written: Written::default(),
-            effects: Vec::with_capacity(8),
+            effects,
             reports: Vec::new(),
             dependencies: Dependencies::default(),
             action_set: Vec::new(),
@@ -521,7 +532,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn finish(&mut self, key: &FlowKey) -> Outcome {
+    fn finish(mut self, key: &FlowKey) -> Outcome {
         let wanted = self.slow.is_empty();
         if self.written.bytes(&self.out) > MAX_BYTES {
             self.slow |= SlowPath::ACTION;
@@ -533,8 +544,7 @@ impl<'a> Translator<'a> {
         if self.out.is_empty() && wanted {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
-        let seen = self.tracked.seen(&self.first);
-        self.dependencies.seen = (&seen).into();
+        self.read.seen = self.tracked.seen();
         self.dependencies.volatile |= self.tracked.is_conjoined();
         self.dependencies.groups.sort_unstable();
         self.dependencies.groups.dedup();
@@ -547,11 +557,9 @@ impl<'a> Translator<'a> {
         let mut mask = datapath_mask(mask, key);
         let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
         mask |= &ALWAYS;
-        if self.view.own.is_exact {
-            mask |= &whole(key);
-        }
+        self.read.mask = mask;
         let translation = Translation {
-            matching: Box::new(Match::new(*key, mask)),
+            read: self.read,
             actions: std::mem::take(&mut self.out),
             effects: std::mem::take(&mut self.effects),
             dependencies: std::mem::take(&mut self.dependencies),
@@ -576,15 +584,6 @@ impl std::fmt::Debug for BridgeView<'_> {
 
 static ALWAYS: LazyLock<FlowMask> = LazyLock::new(always_matched);
 
-/// All that a packet with this key has for a datapath.
-fn whole(key: &FlowKey) -> FlowMask {
-    let mut mask = FlowMask::EMPTY;
-    let known = FieldId::all().filter(|f| f.info().attr.is_some() && f.info().prereq.holds(key));
-    let tunnel = commit::tunnel_mask();
-    known.filter(|f| f.info().get(&tunnel.bits) == 0 || f.info().get(key) != 0).for_each(|f| mask.add(f));
-    datapath_mask(mask, key)
-}
-
 /// What a datapath's key has at all.
 static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {
     let mut mask = FlowMask::EMPTY;
@@ -597,6 +596,15 @@ static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {
     (m.tun_present, m.tun_metadata, m.tun_flags) = (u64::MAX.into(), [u8::MAX; 256], u8::MAX);
     mask
 });
+
+/// All that a packet with this key has for a datapath.
+pub(super) fn exact_mask(key: &FlowKey) -> FlowMask {
+    let mut mask = FlowMask::EMPTY;
+    let known = FieldId::all().filter(|f| f.info().attr.is_some() && f.info().prereq.holds(key));
+    let tunnel = commit::tunnel_mask();
+    known.filter(|f| f.info().get(&tunnel.bits) == 0 || f.info().get(key) != 0).for_each(|f| mask.add(f));
+    datapath_mask(mask, key)
+}
 
 /// The bits of a mask that a datapath knows, in a packet with this key.
 fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {

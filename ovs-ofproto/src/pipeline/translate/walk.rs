@@ -85,7 +85,10 @@ impl Translator<'_> {
             false => self.tracked.lookup_from(classifier, lookup.port.map(|p| p.0)),
         };
         let id = found.map(|r| *r.payload());
-        self.effect(Effect::Table { table: lookup.table, matched: id.is_some() });
+        self.effect(match id {
+            Some(rule) => Effect::Rule { rule, table: lookup.table },
+            None => Effect::Miss { table: lookup.table },
+        });
         id
     }
 
@@ -124,7 +127,6 @@ impl Translator<'_> {
 
     fn follow(&mut self, id: RuleId, last: bool) {
         let Some(rule) = self.bridge.tables.get(id) else { return };
-        self.effect(Effect::Rule(id));
         (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
         self.first_cookie.get_or_insert(rule.cookie);
         if self.tracer.is_some() {

@@ -1,0 +1,485 @@
+//! What megaflows say is what the pipeline says: after a change and the answer to its barrier no packet takes an old action,
+//! however many megaflows there are; and nothing grows beyond its bound, whatever packets come.
+#![cfg(feature = "pipeline")]
+
+use std::time::Duration;
+
+use ovs_dpif::netdev::{MemPort, MemPortPeer};
+use ovs_dpif::userspace::{Datapath, Limits};
+use ovs_dpif::{Dpif, PortSpec, UpcallKind};
+use ovs_ofproto::FlowModCommand::{self, Add, DeleteStrict, ModifyStrict};
+use ovs_ofproto::codec::{Kind, Message, Version};
+use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, Event, Ofproto, Port, RevalidatorConfig};
+use ovs_ofproto::text::Parser;
+use ovs_packet::{Instant, Match, OfPort, Packet, compose};
+
+const PORTS: usize = 4;
+
+struct Lab {
+    of: Ofproto,
+    dp: Datapath,
+    ends: Vec<MemPortPeer>,
+    controller: ConnectionId,
+    now: Instant,
+    /// Packets that came up because a change was published.
+    stale: u64,
+}
+
+impl Lab {
+    fn new(limits: Limits) -> Lab {
+        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::with_limits(limits, 5), Vec::new());
+        for n in 1..=PORTS as u32 {
+            let (port, end) = MemPort::new(format!("p{n}"), 256);
+            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+            ends.push(end);
+        }
+        let controller = of.connect(&ConnectionConfig::new(Version::V1_3));
+        let mut lab = Lab { of, dp, ends, controller, now: Instant::from_secs(100), stale: 0 };
+        lab.of.set_flow_limit(1_000_000);
+        lab.of.run(&mut lab.dp, lab.now);
+        lab
+    }
+
+    fn with(flows: &[&str]) -> Lab {
+        let mut limits = Limits::default();
+        limits.flows = 1_000_000;
+        let mut lab = Lab::new(limits);
+        flows.iter().for_each(|f| lab.change(Add, f));
+        lab
+    }
+
+    fn change(&mut self, command: FlowModCommand, flow: &str) {
+        let fm = Parser::default().flow_mod(flow, command).unwrap_or_else(|e| panic!("{flow}: {e}"));
+        self.of.flow_mod(&mut self.dp, &fm, self.now).unwrap();
+    }
+
+    fn send(&mut self, port: usize, packet: &Packet) {
+        self.ends[port - 1].push(packet.clone());
+        self.forward();
+    }
+
+    fn forward(&mut self) {
+        let mut upcalls = Vec::new();
+        while self.dp.poll(self.now, &mut upcalls) > 0 || !upcalls.is_empty() {
+            for upcall in upcalls.drain(..) {
+                self.stale += u64::from(matches!(upcall.kind, UpcallKind::Stale(_)));
+                self.of.handle_upcall(&mut self.dp, upcall, self.now);
+            }
+        }
+        assert!(self.dp.ledger().balanced());
+    }
+
+    /// Which ports packets came out of since this was asked last.
+    fn received(&self) -> [usize; PORTS] {
+        std::array::from_fn(|n| std::iter::from_fn(|| self.ends[n].pop()).count())
+    }
+
+    /// Sends messages and then a barrier, and reads what is answered until that.
+    fn exchange(&mut self, messages: &[&[u8]]) {
+        for m in messages {
+            self.of.handle_message(&mut self.dp, self.controller, m, self.now).unwrap();
+        }
+        let mut last = None;
+        while let Some(output) = self.of.poll_output(&mut self.dp, self.controller, self.now) {
+            last = Kind::of_bytes(&output.message).ok();
+        }
+        assert_eq!(last, Some(Kind::BarrierReply11));
+    }
+
+    fn counters(&self, priority: i32) -> u64 {
+        self.of.flows().filter(|f| f.priority == priority).map(|f| f.packets).sum()
+    }
+}
+
+fn packet(words: &str) -> Packet {
+    compose::compose(words.parse::<Match>().unwrap().key(), b"payload")
+}
+
+fn udp(n: u32) -> Packet {
+    let m: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=10.0.0.1,nw_ttl=64,tp_src=5,tp_dst=53"
+        .parse()
+        .unwrap();
+    let mut key = *m.key();
+    key.nw_dst = (0x0b00_0000 + n).into();
+    compose::compose(&key, b"x")
+}
+
+/// The action that all packets end with.
+fn ending(port: u32) -> Vec<u8> {
+    let flow = format!("table=1,priority=5,ip,actions=output:{port}");
+    let fm = Parser::default().flow_mod(&flow, ModifyStrict).unwrap();
+    Message::from(fm).encode(Version::V1_3, 7).unwrap()
+}
+
+/// A switch with as many megaflows, all of which end with one rule.
+fn ending_alike(megaflows: u32) -> Lab {
+    let mut lab = Lab::with(&[
+        "table=0,priority=5,ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],goto_table:1",
+        "table=1,priority=5,ip,actions=output:2",
+    ]);
+    for n in 0..megaflows {
+        lab.ends[0].push(udp(n));
+        if n % 128 == 127 || n + 1 == megaflows {
+            lab.forward();
+            lab.received();
+        }
+    }
+    assert_eq!(lab.dp.stats().unwrap().flows, u64::from(megaflows));
+    lab
+}
+
+/// Changes where packets go, waits for the barrier's answer and sends a packet, again and again; how many went the old way.
+fn stale_packets(megaflows: u32, trials: u32) -> u32 {
+    let mut lab = ending_alike(megaflows);
+    let barrier = Message::BarrierRequest.encode(Version::V1_3, 8).unwrap();
+    let changes = [ending(2), ending(3)];
+    let (mut random, mut wrong, mut sent) = (fastrand(1), 0, u64::from(megaflows));
+    for trial in 0..trials {
+        let to = 1 + random() as usize % 2;
+        lab.exchange(&[&changes[to - 1], &barrier]);
+        // Of the first and of others, so that some are asked for while others wait.
+        for n in [0, random() as u32 % megaflows] {
+            lab.send(1, &udp(n));
+            sent += 1;
+            let mut expected = [0; PORTS];
+            expected[to] = 1;
+            wrong += u32::from(lab.received() != expected);
+        }
+        if trial % 7 == 0 {
+            lab.now += Duration::from_millis(1);
+            lab.of.run(&mut lab.dp, lab.now);
+        }
+    }
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    assert_eq!(lab.dp.stats().unwrap().flows, u64::from(megaflows), "nothing is deleted");
+    assert_eq!(lab.counters(5), 2 * sent, "each of both rules counts every packet");
+    assert_eq!(lab.of.megaflow_memory().unproved, 0);
+    wrong
+}
+
+/// Numbers that are the same in every run.
+fn fastrand(seed: u64) -> impl FnMut() -> u64 {
+    let mut x = seed;
+    move || {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        x >> 33
+    }
+}
+
+#[test]
+fn after_a_barrier_no_packet_takes_an_old_action() {
+    for (megaflows, trials) in [(1, 500), (255, 60), (257, 200), (3000, 300)] {
+        assert_eq!(stale_packets(megaflows, trials), 0, "{megaflows} megaflows");
+    }
+}
+
+/// The whole of it: `cargo test --release -p ovs-ofproto --test revalidation -- --ignored`.
+#[test]
+#[ignore = "3,000,000 trials"]
+fn after_a_barrier_no_packet_takes_an_old_action_in_a_million_trials() {
+    for megaflows in [1, 16_000, 200_000] {
+        assert_eq!(stale_packets(megaflows, 1_000_000), 0, "{megaflows} megaflows");
+    }
+}
+
+#[test]
+fn a_rule_concerns_those_that_it_overlaps() {
+    let mut lab = ending_alike(1000);
+    let looked_into = |lab: &mut Lab, command, flow: &str| {
+        let before = lab.of.revalidated();
+        lab.change(command, flow);
+        lab.of.revalidated() - before
+    };
+    // Ever again, so that lists are sorted, kept sorted while megaflows come, and forgotten.
+    for round in 0..4 {
+        assert_eq!(looked_into(&mut lab, Add, "table=1,priority=9,ip,nw_dst=11.0.0.7,actions=output:3"), 1);
+        assert_eq!(
+            looked_into(
+                &mut lab,
+                Add,
+                "table=0,priority=9,ip,nw_dst=11.0.1.0/28,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:4"
+            ),
+            16
+        );
+        // Where ports were looked at, it is seen that this is not for them.
+        let other_port = looked_into(&mut lab, Add, "table=0,priority=9,udp,nw_dst=11.0.0.9,tp_dst=7,actions=drop");
+        assert_eq!(other_port, u64::from(round == 0));
+        assert_eq!(looked_into(&mut lab, Add, "table=0,priority=9,ipv6,actions=drop"), 0);
+        assert_eq!(looked_into(&mut lab, Add, "table=2,priority=9,actions=drop"), 0);
+        lab.send(1, &udp(7));
+        lab.send(1, &udp(0x10f));
+        lab.send(1, &udp(9));
+        assert_eq!(lab.received(), [0, 1, 1, 1]);
+        assert_eq!(looked_into(&mut lab, DeleteStrict, "table=1,priority=9,ip,nw_dst=11.0.0.7"), 1);
+        assert_eq!(looked_into(&mut lab, DeleteStrict, "table=0,priority=9,ip,nw_dst=11.0.1.0/28"), 16);
+        assert_eq!(looked_into(&mut lab, DeleteStrict, "table=0,priority=9,udp,nw_dst=11.0.0.9,tp_dst=7"), 0);
+        assert_eq!(looked_into(&mut lab, DeleteStrict, "table=0,priority=9,ipv6"), 0);
+        assert_eq!(looked_into(&mut lab, DeleteStrict, "table=2,priority=9"), 0);
+        lab.of.check();
+        for n in 0..500 {
+            lab.send(1, &udp(2000 + round * 500 + n));
+        }
+        lab.received();
+    }
+}
+
+#[test]
+fn a_change_of_many_is_told_once_and_the_others_are_kept() {
+    let mut lab = ending_alike(600);
+    // Those of the other half go another way first, so that a change of one concerns half of them.
+    lab.change(Add, "table=0,priority=7,ip,nw_dst=11.0.0.0/24,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:4");
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    let before = lab.of.revalidated();
+    lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
+    assert_eq!(lab.of.revalidated(), before, "it waits");
+    assert_eq!(lab.of.megaflow_memory().unproved, 600);
+    for (n, to) in [(5, 3), (300, 2), (5, 3), (300, 2)] {
+        lab.send(1, &udp(n));
+        let mut expected = [0; PORTS];
+        expected[to] = 1;
+        assert_eq!(lab.received(), expected);
+    }
+    assert_eq!((lab.stale, lab.of.revalidated() - before), (2, 1), "one kept, one decided anew, each once");
+    lab.of.run(&mut lab.dp, lab.now);
+    assert_eq!((lab.of.revalidated() - before, lab.of.megaflow_memory().unproved), (344, 0));
+    assert_eq!(lab.dp.stats().unwrap().flows, 600);
+    lab.of.check();
+}
+
+#[test]
+fn what_went_through_before_a_change_is_its_rules() {
+    let mut lab = ending_alike(600);
+    lab.change(Add, "table=0,priority=9,udp,actions=output:3");
+    for n in 0..600 {
+        lab.send(1, &udp(n));
+    }
+    // Whoever is told the last counters is told them whole.
+    let fm = Parser::default().flow_mod("table=0,priority=9,udp,send_flow_rem,actions=output:3", Add).unwrap();
+    lab.of.flow_mod(&mut lab.dp, &fm, lab.now).unwrap();
+    lab.send(1, &udp(1));
+    while lab.of.poll_event().is_some() {}
+    lab.change(DeleteStrict, "table=0,priority=9,udp");
+    let Some(Event::FlowRemoved(flow, _)) = lab.of.poll_event() else { panic!() };
+    assert_eq!(flow.packets, 601);
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    assert_eq!(lab.counters(5), 2 * 600);
+}
+
+#[test]
+fn a_rule_that_changes_ever_again_is_remembered_no_longer_than_needed() {
+    let mut lab = ending_alike(600);
+    for n in 0..10_000 {
+        lab.change(ModifyStrict, &format!("table=1,priority=5,ip,actions=output:{}", 2 + n % 2));
+    }
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    assert_eq!(lab.counters(5), 2 * 600);
+    lab.send(1, &udp(1));
+    assert_eq!(lab.received(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn megaflows_that_the_datapath_evicts_are_forgotten_with_their_packets_credited() {
+    let mut limits = Limits::default();
+    (limits.port_flows, limits.port_masks) = (10, 5);
+    let mut lab = Lab::new(limits);
+    lab.change(Add, "priority=5,ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:2");
+    for n in 0..100 {
+        lab.send(1, &udp(n));
+        lab.send(1, &udp(n));
+    }
+    assert_eq!((lab.of.megaflow_count().0, lab.dp.stats().unwrap().evicted), (10, 90));
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    assert_eq!(lab.counters(5), 200);
+}
+
+/// A million packets, no two alike: the counts that may not grow beyond their bounds do not.
+#[test]
+fn hostile_packets_fill_nothing_beyond_its_bound() {
+    let packets = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
+    let mut lab = Lab::new(Limits::default());
+    let mut config = RevalidatorConfig::default();
+    (config.flow_limit, config.max_idle) = (2000, Duration::from_millis(1500));
+    lab.of.set_revalidator(config);
+    for flow in [
+        "table=0,priority=1,actions=resubmit(,1),resubmit(,2)",
+        "table=0,priority=9,tcp,tp_dst=0x8000/0x8000,actions=ct(table=1)",
+        "table=1,priority=9,tcp,nw_src=0.0.0.1/0.0.0.1,tp_src=0x10/0x10,actions=NORMAL",
+        "table=1,priority=8,udp,nw_dst=128.0.0.0/1,actions=learn(table=3,idle_timeout=1,limit=1000,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),2",
+        "table=2,priority=7,tcp,tp_dst=80,actions=multipath(symmetric_l4,0,modulo_n,3,0,NXM_NX_REG0[]),3",
+        "table=2,priority=1,actions=NORMAL",
+    ] {
+        lab.change(Add, flow);
+    }
+    let mut random = fastrand(9);
+    for n in 0..packets {
+        let proto = ["tcp", "udp", "icmp", "sctp"][random() as usize % 4];
+        let m: Match = proto.parse().unwrap();
+        let mut key = *m.key();
+        (key.eth_src.0[3], key.eth_src.0[4], key.eth_src.0[5]) = (random() as u8, random() as u8, random() as u8);
+        (key.eth_dst.0[4], key.eth_dst.0[5]) = (random() as u8, random() as u8);
+        (key.nw_src, key.nw_dst) = ((random() as u32).into(), (random() as u32).into());
+        (key.tp_src, key.tp_dst) = ((random() as u16).into(), (random() as u16).into());
+        lab.ends[n % PORTS].push(compose::compose(&key, b""));
+        if n % 64 == 63 {
+            lab.forward();
+            lab.received();
+            lab.now += Duration::from_millis(10);
+            lab.of.run(&mut lab.dp, lab.now);
+            let memory = lab.of.megaflow_memory();
+            assert!(memory.megaflows <= 2000 && memory.steps <= 16 * 2000 && memory.shapes <= 2000, "{memory:?}");
+            assert!(memory.bytes <= 2000 * 4096 + (1 << 20), "{memory:?}");
+            assert_eq!(lab.dp.stats().unwrap().flows as usize, memory.megaflows);
+            assert!(lab.of.macs().len() <= 8192 && lab.of.flow_count() <= 6 + 1000);
+        }
+    }
+    assert!(lab.of.not_installed() > 0 && lab.of.megaflow_count().0 > 0);
+    lab.of.check();
+}
+
+#[test]
+fn megaflows_may_be_disabled() {
+    let mut lab = Lab::with(&["priority=5,ip,actions=output:2"]);
+    lab.of.set_megaflows(&mut lab.dp, false, lab.now);
+    for n in [1, 2, 1] {
+        lab.send(1, &udp(n));
+    }
+    assert_eq!(lab.dp.stats().unwrap().flows, 2);
+    let exact = lab.dp.flow_dump().unwrap().iter().all(|f| f.matching().mask().bits.tp_dst == u16::MAX);
+    assert!(exact);
+    lab.change(ModifyStrict, "priority=5,ip,actions=output:3");
+    lab.received();
+    lab.send(1, &udp(1));
+    assert_eq!((lab.received(), lab.dp.stats().unwrap().flows), ([0, 0, 1, 0], 2));
+    lab.of.set_megaflows(&mut lab.dp, true, lab.now);
+    assert_eq!(lab.dp.stats().unwrap().flows, 0);
+    lab.send(1, &packet("icmp,nw_src=1.1.1.1"));
+    lab.send(1, &udp(2));
+    assert_eq!(lab.dp.stats().unwrap().flows, 1);
+}
+
+#[test]
+fn where_time_is_short_megaflows_that_hardly_serve_go() {
+    let mut lab = ending_alike(600);
+    let mut config = RevalidatorConfig::default();
+    (config.flow_limit, config.stats_delay) = (1_000_000, Duration::ZERO);
+    lab.of.set_revalidator(config);
+    lab.of.revalidation_took(Duration::from_millis(400));
+    for _ in 0..20 {
+        lab.send(1, &udp(3));
+    }
+    lab.now += Duration::from_secs(2);
+    lab.of.run(&mut lab.dp, lab.now);
+    lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    assert_eq!(lab.of.megaflow_count().0, 1, "ten packets a second");
+    assert_eq!(lab.counters(5), 2 * 620);
+}
+
+#[test]
+fn a_megaflow_leads_back_to_its_rules() {
+    let mut lab = Lab::with(&[
+        "table=0,priority=9,cookie=0x5,udp,actions=goto_table:1",
+        "table=1,priority=7,nw_src=10.0.0.0/24,udp,actions=conjunction(3,1/2)",
+        "table=1,priority=7,udp,tp_dst=53,actions=conjunction(3,2/2)",
+        "table=1,priority=7,conj_id=3,ip,actions=resubmit(,2),NORMAL",
+    ]);
+    lab.of.set_name("br7");
+    for _ in 0..3 {
+        lab.send(1, &udp(1));
+        lab.now += Duration::from_secs(1);
+    }
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
+    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
+    assert_eq!(
+        found.to_string(),
+        "br7\n  \
+         cookie=0x5, duration=3s, n_packets=3, n_bytes=129, priority=9,udp,actions=goto_table:1\n  \
+         table_id=1, duration=3s, n_packets=3, n_bytes=129, priority=7,conj_id=3,ip,actions=resubmit(,2),NORMAL\n  \
+         table_id=2, no match\n  \
+         learns 02:00:00:00:00:01 vlan 0 at port 1\n"
+    );
+    let explained = found.trace.to_string();
+    assert!(explained.contains("conj. priority=7,udp,nw_src=10.0.0.0/24"), "{explained}");
+    let json = found.to_json();
+    assert!(json.starts_with(&format!(r#"{{"ufid":"{ufid}","match":"recirc_id(0),in_port(1),"#)), "{json}");
+    assert!(
+        json.contains(
+            r#""in_doubt":false,"deeds":[{"bridge":"br7","kind":"rule","table_id":0,"priority":9,"cookie":5,"#
+        )
+    );
+    assert!(json.contains(r#"{"bridge":"br7","kind":"miss","table_id":2}"#));
+    assert!(lab.of.detrace(&lab.dp, ovs_dpif::Ufid(5), lab.now).is_none());
+}
+
+#[test]
+fn a_megaflow_in_doubt_says_so() {
+    let mut lab = ending_alike(300);
+    let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
+    lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
+    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
+    assert!(found.in_doubt && found.to_string().contains("table_id=1, flow that is gone"), "{found}");
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
+    assert!(!found.in_doubt && found.to_string().contains("actions=output:3"), "{found}");
+}
+
+#[test]
+fn live_traces_tell_what_became_of_packets() {
+    let mut lab = Lab::with(&[
+        "priority=9,udp,tp_dst=53,actions=controller,output:2",
+        "priority=8,ip,actions=ct(table=1)",
+        "table=1,priority=5,ct_state=+trk,ip,actions=output:3",
+    ]);
+    // What goes by megaflows is seen as well as what is new.
+    let (dns, ping) = (udp(1), packet("icmp,nw_src=10.0.0.9,nw_dst=10.0.0.2,nw_ttl=64"));
+    [&dns, &ping, &dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    while lab.of.poll_event().is_some() {}
+    lab.received();
+    let watched: Match = "in_port=1,ip".parse().unwrap();
+    lab.of.trace_live(&mut lab.dp, &watched, 3, lab.now).unwrap();
+    [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    lab.send(2, &dns);
+    assert_eq!(lab.received(), [0, 1, 1, 0], "packets go where they went before");
+    assert!(matches!(lab.of.poll_event(), Some(Event::PacketIn(_))), "the controller hears of them");
+    let live = lab.of.live_trace().unwrap();
+    assert_eq!((live.seen.len(), live.left), (2, 1));
+    let text = live.to_string();
+    assert!(text.contains("priority 9") && text.contains("recirc(0x"), "{text}");
+    assert_eq!(live.seen[1].trace.passes.len(), 2, "{text}");
+    assert!(text.ends_with("2 packets seen, waiting for 1 more.\n"), "{text}");
+    assert!(
+        live.to_json().starts_with(r#"{"match":"ip,in_port=1","left":1,"packets":[{"time":100000,"#),
+        "{}",
+        live.to_json()
+    );
+    // With the last packet all is as before: what follows does not come up.
+    lab.send(1, &dns);
+    lab.of.run(&mut lab.dp, lab.now);
+    [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    let missed = lab.dp.stats().unwrap().missed;
+    [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
+    assert_eq!((lab.dp.stats().unwrap().missed, lab.of.live_trace().unwrap().seen.len()), (missed, 3));
+    assert!(
+        lab.dp
+            .flow_dump()
+            .unwrap()
+            .iter()
+            .all(|f| !ovs_dpif::text::actions(&f.actions).to_string().contains("slow_path"))
+    );
+}
+
+#[test]
+fn live_traces_end() {
+    let mut lab = Lab::with(&["actions=output:2"]);
+    for (bad, n) in [("reg0=1", 3), ("metadata=1", 3), ("in_port=9", 3), ("ip", 0), ("ip", 1001)] {
+        assert!(lab.of.trace_live(&mut lab.dp, &bad.parse().unwrap(), n, lab.now).is_err(), "{bad}");
+    }
+    lab.of.trace_live(&mut lab.dp, &"ip".parse().unwrap(), 3, lab.now).unwrap();
+    lab.now += Duration::from_secs(61);
+    lab.of.run(&mut lab.dp, lab.now);
+    assert!(!lab.of.live_trace().unwrap().is_waiting());
+    lab.send(1, &udp(1));
+    assert_eq!((lab.received(), lab.of.live_trace().unwrap().seen.len()), ([0, 1, 0, 0], 0));
+}

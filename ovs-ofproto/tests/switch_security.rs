@@ -1,0 +1,352 @@
+//! Packets and messages that brought other switches down, on a switch that is there: flow tables, bundles, translation and
+//! megaflows. Each is named after its report. The bytes of the messages are read in `security.rs`; here they are obeyed.
+#![cfg(feature = "pipeline")]
+
+use ovs_dpif::netdev::{MemPort, MemPortPeer};
+use ovs_dpif::userspace::Datapath;
+use ovs_dpif::{Dpif, PortSpec};
+use ovs_ofproto::FlowModCommand::{Add, Modify, ModifyStrict};
+use ovs_ofproto::codec::{BundleAdd, BundleControl, Header, Message, OfError, Version};
+use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, FlowModError, Ofproto, Port};
+use ovs_ofproto::text::Parser;
+use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, compose, extract};
+
+struct Lab {
+    of: Ofproto,
+    dp: Datapath,
+    ends: Vec<MemPortPeer>,
+    controller: ConnectionId,
+    now: Instant,
+}
+
+impl Lab {
+    fn new(version: Version, flows: &[&str]) -> Lab {
+        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
+        for n in 1..=3 {
+            let (port, end) = MemPort::new(format!("p{n}"), 64);
+            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+            ends.push(end);
+        }
+        let controller = of.connect(&ConnectionConfig::new(version));
+        let mut lab = Lab { of, dp, ends, controller, now: Instant::from_secs(1) };
+        flows.iter().for_each(|f| lab.add(f).unwrap());
+        lab
+    }
+
+    fn add(&mut self, flow: &str) -> Result<(), FlowModError> {
+        self.of.flow_mod(&mut self.dp, &Parser::default().flow_mod(flow, Add).unwrap(), self.now)
+    }
+
+    /// Sends a packet into the first port; what came out, by port.
+    fn forward(&mut self, packet: Packet) -> Vec<(usize, Packet)> {
+        self.ends[0].push(packet);
+        let mut upcalls = Vec::new();
+        while self.dp.poll(self.now, &mut upcalls) > 0 || !upcalls.is_empty() {
+            upcalls.drain(..).for_each(|u| self.of.handle_upcall(&mut self.dp, u, self.now));
+        }
+        assert!(self.dp.ledger().balanced() && self.dp.ledger().in_flight == 0);
+        self.of.check();
+        let ends = self.ends.iter().enumerate();
+        ends.flat_map(|(i, e)| std::iter::from_fn(move || e.pop()).map(move |p| (i + 1, p))).collect()
+    }
+
+    /// Sends a message; what errors came back, by the message's number.
+    fn obey(&mut self, message: &[u8]) -> Vec<(u32, OfError)> {
+        self.of.handle_message(&mut self.dp, self.controller, message, self.now).unwrap();
+        let mut errors = Vec::new();
+        while let Some(output) = self.of.poll_output(&mut self.dp, self.controller, self.now) {
+            let (header, message) = Message::decode(&output.message).unwrap();
+            if let Message::Error(e) = message {
+                errors.push((header.xid, e.error));
+            }
+        }
+        self.of.check();
+        errors
+    }
+
+    fn flows(&self) -> Vec<String> {
+        self.of.flows().map(|f| format!("{} {} {} {}", f.table, f.matching, f.instructions, f.packets)).collect()
+    }
+
+    fn control(&mut self, kind: u16) -> Vec<(u32, OfError)> {
+        let mut b = BundleControl::default();
+        (b.bundle, b.kind, b.flags) = (1, kind, 3);
+        self.obey(&Message::BundleControl(b).encode(Version::V1_4, 50).unwrap())
+    }
+
+    fn bundle_add(&mut self, message: Vec<u8>) -> Vec<(u32, OfError)> {
+        let mut b = BundleAdd::default();
+        (b.bundle, b.flags, b.message) = (1, 3, message);
+        // Both have one number.
+        let xid = Header::decode(&b.message).unwrap().xid;
+        self.obey(&Message::BundleAdd(b).encode(Version::V1_4, xid).unwrap())
+    }
+}
+
+fn hex(s: &str) -> Vec<u8> {
+    (0..s.len() / 2).map(|i| u8::from_str_radix(&s[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
+fn frame(s: &str) -> Packet {
+    Packet::from_slice(&hex(s))
+}
+
+fn key(packet: &Packet) -> FlowKey {
+    let mut key = FlowKey::ZERO;
+    extract::extract(&mut packet.clone(), &mut key);
+    key
+}
+
+/// Two flows; a bundle changes the first and fails with the second: both are as before, with their counters.
+#[test]
+fn cve_2018_17205_a_bundle_is_taken_back_whole() {
+    let flows = ["table=1,in_port=2,actions=NORMAL", "table=1,in_port=3,actions=NORMAL", "actions=resubmit(2,1)"];
+    let mut lab = Lab::new(Version::V1_4, &flows);
+    let ping: Match = "icmp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff".parse().unwrap();
+    lab.forward(compose::compose(ping.key(), b"x"));
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    let before = (lab.flows(), lab.dp.flow_dump().unwrap());
+    let change = |flow: &str, xid| {
+        let fm = Parser::default().flow_mod(flow, ModifyStrict).unwrap();
+        Message::from(fm).encode(Version::V1_4, xid).unwrap()
+    };
+    assert_eq!(lab.control(0), []);
+    assert_eq!(lab.bundle_add(change("table=1,in_port=2,actions=drop", 60)), []);
+    assert_eq!(lab.bundle_add(change("table=1,in_port=3,actions=group:10", 61)), []);
+    let errors = lab.control(4);
+    assert!(errors.contains(&(61, OfError::BadActionBadGroup)), "{errors:?}");
+    assert!(errors.contains(&(50, OfError::BundleMsgFailed)), "{errors:?}");
+    assert_eq!((lab.flows(), lab.dp.flow_dump().unwrap()), before);
+    assert!(lab.flows().iter().any(|f| f.ends_with(" 1")), "{:?}", lab.flows());
+}
+
+/// Messages that are refused leave the switch as it was, also as parts of bundles.
+#[test]
+fn messages_of_reports_change_nothing() {
+    for (name, version, bytes, error) in [
+        (
+            "CVE-2017-9265",
+            Version::V1_5,
+            "060f0018000000010000000000000001ffff0000ffffffff",
+            OfError::BadRequestBadLength,
+        ),
+        (
+            "CVE-2018-17204/type",
+            Version::V1_5,
+            "060f004000000001000077000000000100000000ffffffffffff00280000154d000000010000000068617368000000000000\
+             0000000000000000000000000000",
+            OfError::GroupModBadType,
+        ),
+        (
+            "CVE-2018-17204/cmd",
+            Version::V1_5,
+            "060f004000000001123401000000000100000000ffffffffffff00280000154d000000010000000068617368000000000000\
+             0000000000000000000000000000",
+            OfError::GroupModBadCommand,
+        ),
+        (
+            "CVE-2017-14970",
+            Version::V1_5,
+            "060f004000000001000001000000000100200000ffffffff00200010000000000000001000000001ffff0000000000000000\
+             000800010000ffff0008deadbeef",
+            OfError::BadPropertyBadLength,
+        ),
+        (
+            "CVE-2018-17206",
+            Version::V1_0,
+            "010d006c00000001fffffffffffd0020ffff002000002320000c0001000000000000000200ff000000000000000000000000\
+             0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\
+             0000000000000000",
+            OfError::BadActionBadLength,
+        ),
+        (
+            "ed-prop-zero-len-be5e6d682",
+            Version::V1_3,
+            "040d003000000001fffffffffffffffd0018000000000000ffff001800002320002e00000001894f0004010000000000",
+            OfError::BadActionBadLength,
+        ),
+        ("bundle-add-short-5d6ac33c9", Version::V1_4, "05220012000000010000000100000000050e", OfError::BundleMsgBadLen),
+    ] {
+        let mut lab = Lab::new(version, &["priority=5,ip,actions=2"]);
+        let before = lab.flows();
+        for _ in 0..100 {
+            assert_eq!(lab.obey(&hex(bytes)), [(1, error)], "{name}");
+        }
+        assert_eq!((lab.flows(), lab.of.groups().len()), (before, 0), "{name}");
+        assert_eq!(lab.forward(compose::compose("icmp".parse::<Match>().unwrap().key(), b"x"))[0].0, 2, "{name}");
+    }
+}
+
+#[test]
+fn bundle_add_bad_inner_d0485f488_leaves_the_bundle() {
+    let mut lab = Lab::new(Version::V1_4, &[]);
+    assert_eq!(lab.control(0), []);
+    let inner = hex(&format!("050e003800000001{}", "ff".repeat(48)));
+    assert_eq!(lab.bundle_add(inner).len(), 1);
+    let fm = Parser::default().flow_mod("priority=3,actions=1", Add).unwrap();
+    assert_eq!(lab.bundle_add(Message::from(fm).encode(Version::V1_4, 9).unwrap()), []);
+    assert_eq!(lab.control(4), []);
+    assert_eq!(lab.flows().len(), 1);
+}
+
+/// 1 to 400 labels without a bottom, through flows that pop and push labels and look below them.
+#[test]
+fn cve_2016_2074_labels_without_end_pass_a_switch() {
+    let flows = [
+        "priority=9,mpls,mpls_label=16,actions=pop_mpls:0x8847,resubmit(,1)",
+        "table=1,priority=9,mpls,actions=push_mpls:0x8847,set_field:7->mpls_label,dec_mpls_ttl,2",
+        "table=1,actions=pop_mpls:0x0800,dec_ttl,3",
+    ];
+    let mut lab = Lab::new(Version::V1_3, &flows);
+    for labels in 1..400 {
+        let packet = frame(&format!("50540000000a505400000009{}{}", "8847", "00010040".repeat(labels)));
+        let out = lab.forward(packet);
+        assert!(out.len() <= 1, "{labels}");
+    }
+    assert!(lab.dp.stats().unwrap().flows <= 8);
+}
+
+/// Headers that lie about lengths have no transport layer: flows on ports do not match, nor are ports changed.
+#[test]
+fn lengths_that_lie_hide_the_transport_layer() {
+    for (name, bytes) in [
+        (
+            "CVE-2016-10377",
+            "50540000000a50540000000908004b00002800010000401154b60a0000010a000002010101010101010101010101010101010101\
+             010101010101",
+        ),
+        (
+            "ipv6-plen-4fe080160",
+            "50540000000a50540000000986dd60000000003011fffe800000000000000000000000000001fe80000000000000000000000000\
+             000203e8003500080000",
+        ),
+        ("nsh-len-14fae3e09", "50540000000a505400000009894f003f0103000001ff"),
+    ] {
+        let flows = [
+            "priority=9,udp,tp_src=0x101,actions=1",
+            "priority=9,udp6,tp_dst=53,actions=1",
+            "priority=8,udp,actions=mod_tp_dst:9,2",
+            "priority=8,udp6,actions=mod_tp_dst:9,2",
+            "priority=1,actions=3",
+        ];
+        let mut lab = Lab::new(Version::V1_3, &flows);
+        let packet = frame(bytes);
+        for (port, out) in lab.forward(packet.clone()) {
+            assert_ne!(port, 1, "{name}");
+            assert_eq!(key(&out).tp_dst, key(&packet).tp_dst, "{name}");
+        }
+    }
+}
+
+/// Options of neighbour discovery whose length reaches beyond the packet are not written to.
+#[test]
+fn nd_optlen_e150d4099_options_beyond_the_packet_are_not_set() {
+    let bytes = "50540000000a50540000000986dd6000000000283afffe800000000000000000000000000001fe8000000000000000000000\
+                 0000028700000000000000fe8000000000000000000000000000020eff0000000000000101505400000009";
+    let kinds = [("135", "nd_sll"), ("136", "nd_tll")];
+    for (kind, field) in kinds {
+        let flow =
+            format!("priority=9,icmp6,icmp_type={kind},icmp_code=0,actions=set_field:02:00:00:00:00:77->{field},2");
+        let mut lab = Lab::new(Version::V1_3, &[&flow, "priority=1,actions=3"]);
+        let packet = frame(bytes);
+        let len = packet.len();
+        for (_, out) in lab.forward(packet) {
+            assert_eq!(out.len(), len);
+            assert_eq!(out.data()[len - 8..], [1, 1, 0x50, 0x54, 0, 0, 0, 9], "the bytes behind are not touched");
+        }
+    }
+}
+
+/// Whatever is set of a packet whose protocol is 0, it is set; and the next protocol's is not taken for the same.
+#[test]
+fn cve_2023_1668_every_way_of_setting() {
+    let bytes = "50540000000a50540000000908004500001c000100004000f77bc0a80101c0a801140800000000010001";
+    for (action, differs) in [
+        ("mod_nw_dst:192.168.20.20", "nw_dst=192.168.20.20"),
+        ("mod_nw_src:192.168.20.20", "nw_src=192.168.20.20"),
+        ("mod_nw_ttl:9", "nw_ttl=9"),
+        ("mod_nw_ecn:2", "nw_ecn=2"),
+        ("mod_nw_tos:64", "nw_tos=64"),
+        ("set_field:192.168.20.20->ip_dst", "nw_dst=192.168.20.20"),
+        ("dec_ttl", "nw_ttl=63"),
+    ] {
+        let mut lab =
+            Lab::new(Version::V1_3, &[&format!("in_port=1,ip,nw_dst=192.168.1.20,actions={action},output:2")]);
+        let wanted: Match = format!("ip,{differs}").parse().unwrap();
+        let ping: Match = "icmp,nw_src=192.168.1.1,nw_dst=192.168.1.20,nw_ttl=64".parse().unwrap();
+        for packet in [frame(bytes), compose::compose(ping.key(), b"x"), frame(bytes)] {
+            let out = lab.forward(packet);
+            assert_eq!(out.len(), 1, "{action}");
+            assert!(wanted.matches(&key(&out[0].1)), "{action}: {:?}", key(&out[0].1));
+        }
+    }
+}
+
+/// 1f886f070, dc4be5989: actions that nest without end are refused, not followed.
+#[test]
+fn dc4be5989_nesting_is_bounded() {
+    for (open, close) in [("clone(", ")"), ("ct(commit,exec(", "))"), ("write_actions(clone(", "))")] {
+        let flow = format!("actions={}1{}", open.repeat(10_000), close.repeat(10_000));
+        assert!(Parser::default().flow_mod(&flow, Add).is_err(), "{open}");
+    }
+    // Each within the next, as bytes: an action of Nicira's (OFPAT_VENDOR, NXAST_CLONE) that holds another.
+    let mut actions: Vec<u8> = hex("0000001000000001ffff000000000000");
+    while actions.len() < 65_000 {
+        let len = (actions.len() + 16) as u16;
+        let mut outer = hex("ffff000000002320002a000000000000");
+        outer[2..4].copy_from_slice(&len.to_be_bytes());
+        outer.extend(&actions);
+        actions = outer;
+    }
+    let mut message = hex("040d000000000009fffffffffffffffd0000000000000000");
+    let (whole, len) = ((message.len() + actions.len()) as u16, actions.len() as u16);
+    message[2..4].copy_from_slice(&whole.to_be_bytes());
+    message[16..18].copy_from_slice(&len.to_be_bytes());
+    message.extend(actions);
+    let mut lab = Lab::new(Version::V1_3, &[]);
+    assert_eq!(Header::decode(&message).unwrap().xid, 9);
+    assert_eq!(lab.obey(&message).len(), 1);
+}
+
+/// b57b062f5, 55f2b065a: a flow of 4,000 actions, and what it comes to by resubmits, is executed or refused whole.
+#[test]
+fn b57b062f5_very_many_actions() {
+    let many = "2,3,".repeat(2000);
+    let mut lab = Lab::new(Version::V1_3, &[&format!("actions={many}drop").replace(",drop", "")]);
+    lab.ends.iter().for_each(|e| while e.pop().is_some() {});
+    let ping: Match = "icmp".parse().unwrap();
+    let out = lab.forward(compose::compose(ping.key(), b"x"));
+    assert!(out.iter().all(|(port, _)| *port != 1));
+    for table in 0..8 {
+        let next = format!("resubmit(,{}),", table + 1).repeat(9);
+        lab.add(&format!("table={table},priority=9,actions={next}2")).unwrap();
+    }
+    lab.forward(compose::compose(ping.key(), b"x"));
+}
+
+/// a05883b89, 149169836: a bundle of many masks, and the deletion of all, take memory and time by the number of flows.
+#[test]
+fn a05883b89_bundles_of_many_masks() {
+    let mut lab = Lab::new(Version::V1_4, &[]);
+    assert_eq!(lab.control(0), []);
+    for n in 0..2000u32 {
+        let flow = format!(
+            "priority={},ip,nw_dst=10.{}.{}.0/{},tp_dst=0x{:x}/0x{:x},udp,actions=2",
+            n % 60,
+            n % 7,
+            n % 250,
+            8 + n % 24,
+            0,
+            1 + n
+        );
+        let fm = Parser::default().flow_mod(&flow, Add).unwrap();
+        assert_eq!(lab.bundle_add(Message::from(fm).encode(Version::V1_4, n).unwrap()), []);
+    }
+    assert_eq!(lab.control(4), []);
+    let mut all = Parser::default().flow_mod("actions=drop", Modify).unwrap();
+    all.command = ovs_ofproto::FlowModCommand::Delete;
+    all.table = ovs_ofproto::ALL_TABLES;
+    assert_eq!(lab.obey(&Message::from(all).encode(Version::V1_4, 1).unwrap()), []);
+    assert_eq!(lab.of.flow_count(), 0);
+}
