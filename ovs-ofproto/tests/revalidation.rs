@@ -100,7 +100,7 @@ fn udp(n: u32) -> Packet {
     let m: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=10.0.0.1,nw_ttl=64,tp_src=5,tp_dst=53"
         .parse()
         .unwrap();
-    let mut key = *m.key();
+    let mut key = m.key();
     key.nw_dst = (0x0b00_0000 + n).into();
     compose::compose(&key, b"x")
 }
@@ -315,7 +315,7 @@ fn hostile_packets_fill_nothing_beyond_its_bound() {
     for n in 0..packets {
         let proto = ["tcp", "udp", "icmp", "sctp"][random() as usize % 4];
         let m: Match = proto.parse().unwrap();
-        let mut key = *m.key();
+        let mut key = m.key();
         (key.eth_src.0[3], key.eth_src.0[4], key.eth_src.0[5]) = (random() as u8, random() as u8, random() as u8);
         (key.eth_dst.0[4], key.eth_dst.0[5]) = (random() as u8, random() as u8);
         (key.nw_src, key.nw_dst) = ((random() as u32).into(), (random() as u32).into());
