@@ -8,7 +8,9 @@ use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{DpAction, Dpif, PortNo, PortSpec};
 use ovs_ofproto::FlowModCommand::{Add, Delete};
 use ovs_ofproto::codec::{Bucket, GroupMod, Message, PacketOut, PortRequest, Version};
-use ovs_ofproto::pipeline::{Bridges, ConnectionConfig, ConnectionKind, Event, Ofproto, Peer, Port, TraceRequest};
+use ovs_ofproto::pipeline::{
+    Bridges, ConnectionConfig, ConnectionKind, Event, Ofproto, Peer, Port, RevalidatorConfig, TraceRequest,
+};
 use ovs_ofproto::text::Parser;
 use ovs_packet::{Instant, Match, OfPort, Packet, compose};
 
@@ -289,16 +291,15 @@ fn each_bucket_of_a_group_for_all_counts() {
 fn megaflows_match_all_of_a_packet_if_they_are_to() {
     let mut l = Lab::new(1);
     l.flow(0, "actions=2");
-    l.bridges.configure(0, |of| of.set_exact(true));
-    l.bridges.settle(&mut l.dp, l.now);
+    let now = l.now;
+    l.bridges.change(0, &mut l.dp, now, |of, dp| of.set_megaflows(dp, false, now));
     for port in [1, 2] {
         let words = format!("udp,dl_src=02:00:00:00:00:01,nw_src=10.0.0.1,tp_src={port},tp_dst=2");
         l.ends[0].push(compose::compose(words.parse::<Match>().unwrap().key(), b"x"));
         l.work();
     }
     assert_eq!(l.dp.stats().unwrap().flows, 2);
-    l.bridges.configure(0, |of| of.set_exact(false));
-    l.bridges.settle(&mut l.dp, l.now);
+    l.bridges.change(0, &mut l.dp, now, |of, dp| of.set_megaflows(dp, true, now));
     l.send(0);
     assert_eq!(l.dp.stats().unwrap().flows, 1);
 }
@@ -307,7 +308,9 @@ fn megaflows_match_all_of_a_packet_if_they_are_to() {
 fn megaflows_are_idle_as_long_as_is_said() {
     let mut l = Lab::new(1);
     l.flow(0, "actions=2");
-    l.bridges.configure(0, |of| of.set_max_idle(Some(Duration::from_secs(2))));
+    let mut config = RevalidatorConfig::default();
+    config.max_idle = Duration::from_secs(2);
+    l.bridges.configure(0, |of| of.set_revalidator(config));
     l.send(0);
     for (after, flows) in [(1, 1), (1, 0)] {
         l.now += Duration::from_secs(after);
