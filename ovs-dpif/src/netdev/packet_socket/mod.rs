@@ -22,7 +22,6 @@
 
 #[allow(unsafe_code, reason = "recvmmsg, sendmmsg and the packet level's options have no safe wrapper")]
 mod sys;
-mod vnet;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,7 +34,7 @@ use ovs_packet::{EthAddr, Packet, PacketBatch, edit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::interface::{broken, system, usable};
-use super::{Netdev, NetdevError, NetdevStats, Offloads};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, vnet};
 
 /// Bytes of an Ethernet header.
 const ETH_HEADER: usize = 14;
@@ -88,7 +87,7 @@ impl PacketSocket {
             socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
                 .map_err(|e| match e {
                     rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
-                        NetdevError::NotPermitted { name: name.to_owned() }
+                        NetdevError::NotPermitted { name: name.to_owned(), capability: "CAP_NET_RAW" }
                     }
                     e => system(name, "opening a packet socket", e.into()),
                 })?;

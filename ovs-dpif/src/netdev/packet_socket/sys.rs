@@ -1,4 +1,4 @@
-//! The system calls of a packet socket that no library wraps safely: every `unsafe` block of this crate is here.
+//! The system calls of a packet socket that no library wraps safely: each is here.
 //!
 //! What the module gives out is safe: descriptors are borrowed for the call, memory that the kernel writes to is
 //! borrowed mutably for the call, and only bytes that the kernel says it wrote are spoken of afterwards.
@@ -10,7 +10,7 @@ use std::{fmt, io, mem, ptr};
 use ovs_packet::Packet;
 use ovs_packet::packet::{BATCH, SMALL};
 
-use super::vnet;
+use super::super::vnet;
 
 /// Bytes beyond those that a frame may have: an IP datagram of 64 KiB with its link headers.
 const SPILL: usize = 1 << 16;
