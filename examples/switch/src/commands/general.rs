@@ -27,9 +27,9 @@ pub(super) const COMMANDS: &[Command] = &[
 
 fn exit(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     match call.argument(0) {
-        // A datapath within the process ends with it: there is nothing more to clean up.
-        None | Some("--cleanup") => {
-            server.leave(call.key);
+        // A datapath within the process ends with it: what may stay is the interfaces that it has made.
+        option @ (None | Some("--cleanup")) => {
+            server.leave(call.key, option.is_none());
             None
         }
         Some(other) => error(format!("unknown option {other}")),

@@ -26,7 +26,7 @@ use crate::coverage::Coverage;
 use crate::daemon::{Clock, Daemon, Next, WARP_PAUSE};
 use crate::openflow::OpenFlow;
 use crate::vlog::Vlog;
-use crate::vswitch::{Dummies, StandardDevices, Vswitch};
+use crate::vswitch::{DeviceNews, Dummies, StandardDevices, Vswitch};
 
 pub use database::{Database, Request};
 pub use links::Links;
@@ -42,6 +42,9 @@ pub fn version_line() -> String {
 
 /// Rounds of packets before everything else has its turn.
 const ROUNDS: usize = 8;
+
+/// Devices that come and go have the configuration applied again no more often than this.
+const MIN_APPLY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A running switch.
 #[derive(Debug)]
@@ -62,6 +65,12 @@ pub struct Server {
     warping: Option<InvocationKey>,
     /// There may be more to do at once.
     busy: bool,
+    /// What was applied last, when, and when it is to be applied again because devices came or went.
+    config: Config,
+    applied_at: Instant,
+    apply_at: Option<Instant>,
+    /// Whether the program comes back: what it has made in the system stays there.
+    is_coming_back: bool,
 }
 
 impl Server {
@@ -91,13 +100,17 @@ impl Server {
             leaving: None,
             warping: None,
             busy: false,
+            config: Config::default(),
+            applied_at: now,
+            apply_at: None,
+            is_coming_back: true,
             clock,
         };
         match &options.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
                 let config = Config::from_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-                server.apply(&config, now);
+                server.apply(config, now);
             }
             None => server.database = Some(Database::new(options.remotes.clone(), now)),
         }
@@ -109,9 +122,10 @@ impl Server {
         self.database.as_ref().is_none_or(Database::is_ready)
     }
 
-    fn apply(&mut self, config: &Config, now: Instant) {
+    fn apply(&mut self, config: Config, now: Instant) {
         self.coverage.add("bridge_reconfigure", 1);
-        self.switch.apply(config, now);
+        self.switch.apply(&config, now);
+        (self.config, self.applied_at, self.apply_at) = (config, now, None);
         self.openflow.configure(&self.switch, now);
         self.links.configure(&self.dummies, now);
         self.busy = true;
@@ -139,15 +153,16 @@ impl Server {
         if let Some(database) = &mut self.database {
             match database.run(now) {
                 Request::Nothing => {}
-                Request::Yield => self.apply(&Config::default(), now),
+                Request::Yield => self.apply(Config::default(), now),
                 Request::Apply(config) => {
-                    self.apply(&config, now);
+                    self.apply(config, now);
                     if let Some(database) = &mut self.database {
                         database.configured(&self.switch, &self.openflow, now);
                     }
                 }
             }
         }
+        self.hear_devices(now);
         self.busy |= self.openflow.run(&mut self.switch, now);
         self.switch.obey_controllers(now);
         self.forward(now);
@@ -156,11 +171,28 @@ impl Server {
             database.refresh(&self.switch, &self.openflow, now);
             // What was written is sent now, and not after the wait.
             if let Request::Apply(config) = database.run(now) {
-                self.apply(&config, now);
+                self.apply(config, now);
                 if let Some(database) = &mut self.database {
                     database.configured(&self.switch, &self.openflow, now);
                 }
             }
+        }
+    }
+
+    /// What became of devices outside the process.
+    fn hear_devices(&mut self, now: Instant) {
+        let news = self.switch.hear_devices();
+        if news == DeviceNews::Apply {
+            // What cannot be opened may be news each time it is tried.
+            self.apply_at.get_or_insert(now.max(self.applied_at + MIN_APPLY_INTERVAL));
+        }
+        let is_due = self.apply_at.is_some_and(|at| at <= now);
+        if is_due {
+            let config = std::mem::take(&mut self.config);
+            self.apply(config, now);
+        }
+        if is_due || news > DeviceNews::None {
+            self.state_changed();
         }
     }
 
@@ -205,7 +237,8 @@ impl Server {
     /// What the system says.
     pub fn wait(&self, signals: &Signals, longest: Option<Duration>) -> io::Result<()> {
         let now = self.clock.now();
-        let deadlines = [self.switch.next_deadline(), self.database.as_ref().and_then(Database::deadline)];
+        let database = self.database.as_ref().and_then(Database::deadline);
+        let deadlines = [self.switch.next_deadline(), database, self.apply_at];
         let mut timeout = deadlines.into_iter().flatten().min().and_then(|at| self.clock.until(at));
         let relative = [self.openflow.timeout(now), self.links.timeout(now)];
         for left in relative.into_iter().flatten() {
@@ -277,7 +310,9 @@ impl Server {
         ]
     }
 
-    pub(crate) fn leave(&mut self, key: InvocationKey) {
+    /// Ends the program for somebody who waits for that. What it has made in the system goes only if it does not come back.
+    pub(crate) fn leave(&mut self, key: InvocationKey, is_coming_back: bool) {
+        self.is_coming_back &= is_coming_back;
         self.leaving.get_or_insert_default().push(key);
     }
 
@@ -293,6 +328,9 @@ impl Server {
     fn finish(mut self) {
         let now = self.clock.now();
         self.openflow.close();
+        if self.is_coming_back {
+            self.switch.leave_devices();
+        }
         self.switch.apply(&Config::default(), now);
         for key in self.leaving.take().into_iter().flatten() {
             self.commands.reply(key, Reply::Text(String::new()));

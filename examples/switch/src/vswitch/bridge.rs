@@ -236,7 +236,8 @@ impl Bridge {
                 "interface {name}: ignoring mac in Interface record (use Bridge record to set local port's mac)"
             );
         }
-        Ok(left_out(port, interface))
+        let told = [left_out(port, interface), devices.problem(&interface.name)];
+        Ok(told.into_iter().flatten().reduce(|a, b| format!("{a}; {b}")))
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a port is made of, taken apart by the only caller")]

@@ -21,7 +21,9 @@ mod bridge;
 mod datapath;
 mod devices;
 mod dummies;
+mod mtu;
 mod standard;
+mod system;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -83,6 +85,19 @@ pub struct Vswitch {
     errors: BTreeMap<String, String>,
     /// Settings of the whole that are not obeyed, as they were told last.
     unknown: Vec<String>,
+    /// The MTUs of bridges.
+    mtus: BTreeMap<String, usize>,
+}
+
+/// What became of devices outside the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceNews {
+    /// Nothing.
+    None,
+    /// States changed.
+    States,
+    /// A port's device is gone, or one that could not be had may be there now: apply the configuration again.
+    Apply,
 }
 
 impl Vswitch {
@@ -98,6 +113,7 @@ impl Vswitch {
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
             unknown: Vec::new(),
+            mtus: BTreeMap::new(),
         }
     }
 
@@ -148,9 +164,11 @@ impl Vswitch {
         self.refused.get(name).map(String::as_str).or_else(|| self.bridges.get(name)?.problems())
     }
 
-    /// Descriptors that become readable when ports have received something.
+    /// Descriptors that become readable when ports have received something, or something became of devices.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.datapaths.values().chain(self.spare.values()).flat_map(SharedDatapath::fds).collect()
+        let news = self.devices.fd().into_iter();
+        let ports = self.datapaths.values().chain(self.spare.values()).flat_map(SharedDatapath::fds);
+        news.chain(ports).collect()
     }
 
     /// When [`run`](Self::run) is due even if nothing is received.
@@ -186,6 +204,7 @@ impl Vswitch {
         for (name, (config, kind)) in &wanted {
             self.apply_bridge(name, config, kind, now);
         }
+        self.fit_mtus();
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         self.bridges.values_mut().for_each(|b| b.set_bundle_idle_timeout(idle));
@@ -247,8 +266,8 @@ impl Vswitch {
         let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
             let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
-            // A port that vanished from the datapath is added again.
-            kind != Some(p.configured_kind.as_str()) || !there.contains(&p.name)
+            // A port that vanished from the datapath, or whose device did, is added again.
+            kind != Some(p.configured_kind.as_str()) || !there.contains(&p.name) || self.devices.is_gone(&p.name)
         };
         let mut gone: BTreeSet<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();
         for port in bridge.ports() {
@@ -396,6 +415,23 @@ impl Vswitch {
                 bridge.obey_controllers(datapath.dpif_mut(), self.devices.as_mut(), now);
             }
         }
+    }
+
+    /// Takes note of what became of devices outside the process. What there is to do about it is for the caller, who has the
+    /// configuration and the clock.
+    pub fn hear_devices(&mut self) -> DeviceNews {
+        let changed = self.devices.run();
+        if changed.is_empty() {
+            return DeviceNews::None;
+        }
+        self.fit_mtus();
+        let is_wanted = |name: &String| self.errors.contains_key(name) || self.devices.is_gone(name);
+        if changed.iter().any(is_wanted) { DeviceNews::Apply } else { DeviceNews::States }
+    }
+
+    /// The program ends and is to come back: devices that are closed from now on stay in the system where they can.
+    pub fn leave_devices(&mut self) {
+        self.devices.leave();
     }
 
     /// Tells controllers what became of devices. Call it when a device's state may have changed, and now and then.
