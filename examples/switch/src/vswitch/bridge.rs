@@ -295,13 +295,16 @@ impl Bridge {
             // Such a device has one queue, always.
             described.queues.insert(0, Queue::default());
         }
-        if let Some(known) = devices.attributes(&port.name) {
-            described.hw_addr = known.address.unwrap_or_default();
-            described.link_up = known.carrier;
-            if !known.up {
-                described.config |= PortState::DOWN;
+        let before = self.of.port(port.number).map_or(PortState::empty(), |p| p.config);
+        described.config |= match devices.attributes(&port.name) {
+            Some(known) => {
+                described.hw_addr = known.address.unwrap_or_default();
+                described.link_up = known.carrier;
+                if known.up { PortState::empty() } else { PortState::DOWN }
             }
-        }
+            // Such a device has no state but what controllers gave the port.
+            None => before & PortState::DOWN,
+        };
         self.of.port_add(described);
     }
 
@@ -575,10 +578,10 @@ impl Bridge {
         let ports: Vec<BridgePort> = self.ports.values().cloned().collect();
         for port in ports {
             let Some(known) = devices.attributes(&port.name) else { continue };
-            let is_news = self
-                .of
-                .port(port.number)
-                .is_some_and(|p| p.link_up != known.carrier || known.address.is_some_and(|a| a != p.hw_addr));
+            let is_news = self.of.port(port.number).is_some_and(|p| {
+                let is_up = !p.config.contains(PortState::DOWN);
+                p.link_up != known.carrier || is_up != known.up || known.address.is_some_and(|a| a != p.hw_addr)
+            });
             if is_news {
                 self.publish(&port, devices);
             }
