@@ -214,9 +214,7 @@ fn controllers_by_the_bridges_own_port() {
     });
     let peer = connection.as_ref().and_then(|driver| driver.stream()?.peer_address()).unwrap();
     assert_eq!(peer.ip(), ip(OWN));
-    wait_until("the database says so", || {
-        lan.world.vsctl("--columns=is_connected list controller").contains("true")
-    });
+    wait_until("the database says so", || lan.world.vsctl("--columns=is_connected list controller").contains("true"));
 }
 
 #[test]

@@ -69,7 +69,8 @@ fn the_stack_is_the_other_end() {
     assert_eq!((tap.name(), tap.kind(), tap.mtu(), tap.offloads()), ("br0", "internal", 1500, Offloads::ALL));
     let mac = "02:00:00:00:00:99";
     // Answers of the stack, with the checksum of the longer one undone.
-    let arp = format!("arp,dl_src={mac},arp_sha={mac},dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_spa=10.1.0.9,arp_tpa={HOST}");
+    let arp =
+        format!("arp,dl_src={mac},arp_sha={mac},dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_spa=10.1.0.9,arp_tpa={HOST}");
     let arp: Match = arp.parse().unwrap();
     tap.send(&mut batch([compose::compose(arp.key(), &[])])).unwrap();
     receive(&mut tap, &format!("arp,arp_op=2,arp_spa={HOST},dl_dst={mac}"));

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::{Path};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 

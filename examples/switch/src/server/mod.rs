@@ -9,7 +9,7 @@ mod links;
 mod options;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -257,7 +257,7 @@ impl Server {
         let control = self.control.iter().flat_map(|c| c.interest(self.commands.server())).map(of_db);
         let database = self.database.iter().filter_map(Database::interest).map(of_db);
         let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
-        let signals = std::iter::once((signals.pipe.as_fd(), Interest { read: true, write: false }));
+        let signals = std::iter::once((signals.as_fd(), Interest { read: true, write: false }));
         wait(
             control
                 .chain(database)
@@ -397,7 +397,7 @@ impl Signals {
     }
 
     /// Whether the log is to be opened anew, and which signal asked for the end.
-    fn take(&self) -> (bool, Option<i32>) {
+    pub fn take(&self) -> (bool, Option<i32>) {
         use std::io::Read;
         use std::sync::atomic::Ordering::SeqCst;
         // The bytes say only that something came.
@@ -405,6 +405,19 @@ impl Signals {
         let end = i32::try_from(self.end.load(SeqCst)).ok().filter(|n| *n != 0);
         (self.hangup.swap(false, SeqCst), end)
     }
+}
+
+impl AsFd for Signals {
+    /// What becomes readable when a signal comes.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// Ends the process by a signal, so that whoever waits for it sees what ended it.
+pub fn end_by(signal: i32) {
+    // It does not come back, or the signal is none that ends a process.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 /// Runs `ovs-vswitchd` with these arguments until it is told to end.
@@ -464,8 +477,7 @@ fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> 
     server.finish();
     drop(daemon);
     if let Some(signal) = ended {
-        // Whoever waits for the process is to see what ended it.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        end_by(signal);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -145,4 +145,3 @@ impl Drop for World {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
-

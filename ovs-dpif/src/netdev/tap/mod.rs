@@ -222,11 +222,8 @@ impl Netdev for Tap {
                 break;
             }
             let (mut header, mut packet) = ([0; vnet::LEN], Packet::with_room(SMALL));
-            let mut parts = [
-                IoSliceMut::new(&mut header),
-                IoSliceMut::new(packet.data_mut()),
-                IoSliceMut::new(&mut self.spill),
-            ];
+            let mut parts =
+                [IoSliceMut::new(&mut header), IoSliceMut::new(packet.data_mut()), IoSliceMut::new(&mut self.spill)];
             match rustix::io::readv(&*self.fd, &mut parts) {
                 Ok(len) => match packet_of(len, &header, packet, &self.spill) {
                     Some(packet) => {
