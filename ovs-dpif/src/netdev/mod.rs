@@ -9,6 +9,9 @@
 mod dummy;
 #[cfg(all(any(feature = "packet-socket", feature = "af-xdp", feature = "tap"), target_os = "linux"))]
 mod interface;
+#[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
+#[allow(unsafe_code, reason = "memory that the kernel shares has no safe wrapper")]
+mod mapping;
 mod mem;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;

@@ -42,6 +42,9 @@ const ETH_HEADER: usize = 14;
 /// Bytes that the kernel may queue each way. A TCP packet of 64 KiB counts for more than its size.
 const QUEUE: usize = 8 << 20;
 
+/// Frames that are looked at for one batch.
+const ROUNDS: usize = 4 * BATCH;
+
 /// A port on an interface of the Linux kernel: a card, one end of a veth pair, a tap device.
 ///
 /// ```no_run
@@ -63,6 +66,8 @@ pub struct PacketSocket {
     mtu: usize,
     address: Option<EthAddr>,
     socket: OwnedFd,
+    ring: sys::Ring,
+    /// Where frames land that are too long for the ring.
     slots: sys::Slots,
     stats: NetdevStats,
     /// Frames that the kernel had no room for: asking it resets its own count.
@@ -106,6 +111,7 @@ impl PacketSocket {
                     .or_else(|_| sockopt::set_socket_send_buffer_size(fd, QUEUE))
             })
             .map_err(|e| system(name, "enlarging the socket's queues", e.into()))?;
+        let ring = sys::Ring::new(fd).map_err(failed("making a ring of received frames"))?;
         if !link.up {
             links.set_up(link.index, true).map_err(|e| system(name, "bringing it up (ip link set up)", e.into()))?;
         }
@@ -118,11 +124,29 @@ impl PacketSocket {
             mtu: link.mtu as usize,
             address: link.address.map(EthAddr),
             socket,
+            ring,
             slots: sys::Slots::new(),
             stats: NetdevStats::default(),
             kernel_drops: AtomicU64::new(0),
             gone: false,
         })
+    }
+
+    /// Receives a frame that waits in the socket's queue.
+    fn receive_queued(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
+        let PacketSocket { slots, socket, stats, .. } = self;
+        loop {
+            let Err(error) = slots.receive(socket.as_fd(), 1, |frame| stats.take(frame, batch)) else { return Ok(()) };
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                // The kernel has no header for the frame (SCTP to be segmented, for one), and threw it away.
+                Some(libc::EAGAIN | libc::EINVAL) => {
+                    stats.rx_dropped += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.broken("receiving", error)),
+            }
+        }
     }
 
     fn no_such_interface(&self) -> NetdevError {
@@ -151,6 +175,20 @@ fn packet_of(frame: sys::Frame<'_>) -> Option<Packet> {
     Some(packet)
 }
 
+impl NetdevStats {
+    /// Counts a frame, and puts its packet into a batch with room.
+    fn take(&mut self, frame: sys::Frame<'_>, batch: &mut PacketBatch) {
+        match packet_of(frame) {
+            Some(packet) => {
+                self.rx_packets += 1;
+                self.rx_bytes += packet.len() as u64;
+                batch.push(packet);
+            }
+            None => self.rx_dropped += 1,
+        }
+    }
+}
+
 impl Netdev for PacketSocket {
     fn name(&self) -> &str {
         &self.name
@@ -164,30 +202,20 @@ impl Netdev for PacketSocket {
         if self.gone {
             return Err(self.no_such_interface());
         }
-        let room = batch.remaining_capacity();
         let before = batch.len();
         // Goes on while all that came was dropped, so that "none" means that none is left; within bounds.
-        for _ in 0..BATCH {
-            if room == 0 || batch.len() > before {
+        for _ in 0..ROUNDS {
+            if batch.is_full() {
                 break;
             }
-            let PacketSocket { slots, socket, stats, .. } = self;
-            let received = slots.receive(socket.as_fd(), room, |frame| match packet_of(frame) {
-                Some(packet) => {
-                    stats.rx_packets += 1;
-                    stats.rx_bytes += packet.len() as u64;
-                    // There are at most as many frames as there is room for.
-                    let _ = batch.try_push(packet);
-                }
-                None => stats.rx_dropped += 1,
-            });
-            let Err(error) = received else { continue };
-            match error.raw_os_error() {
-                Some(libc::EAGAIN) => break,
-                Some(libc::EINTR) => {}
-                // The kernel has no header for the frame (SCTP to be segmented, for one), and threw it away.
-                Some(libc::EINVAL) => stats.rx_dropped += 1,
-                _ => return Err(self.broken("receiving", error)),
+            match self.ring.take() {
+                Some(sys::RingSlot::Frame(frame)) => self.stats.take(frame, batch),
+                Some(sys::RingSlot::Queued) => self.receive_queued(batch)?,
+                None if batch.len() > before => break,
+                None => match sockopt::socket_error(&self.socket) {
+                    Ok(Err(error)) => return Err(self.broken("receiving", error.into())),
+                    _ => break,
+                },
             }
         }
         Ok(batch.len() - before)

@@ -10,6 +10,10 @@ use std::{fmt, io, mem, ptr};
 use ovs_packet::Packet;
 use ovs_packet::packet::{BATCH, SMALL};
 
+mod ring;
+
+pub(super) use ring::{Ring, Slot as RingSlot};
+
 use super::super::vnet;
 
 /// Bytes beyond those that a frame may have: an IP datagram of 64 KiB with its link headers.
@@ -224,8 +228,8 @@ pub(super) fn set_promiscuous(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> 
 fn set<T: Copy>(fd: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
     let len = mem::size_of::<T>() as libc::socklen_t;
     // SAFETY:
-    // 1. `value` is `len` bytes that the kernel only reads during the call. Both types it is called with (an integer,
-    //    `packet_mreq`) are free of padding and of pointers.
+    // 1. `value` is `len` bytes that the kernel only reads during the call. All types it is called with (an integer,
+    //    `packet_mreq`, `tpacket_req`) are free of padding and of pointers.
     let rc = unsafe {
         libc::setsockopt(fd.as_raw_fd(), libc::SOL_PACKET, option, ptr::from_ref(value).cast::<c_void>(), len)
     };
