@@ -142,6 +142,12 @@ fn hosts_reach_each_other_and_the_bridges_own_port() {
         lan.world.of_interface("br0", "admin_state link_state ifindex mac_in_use")
             == format!("up\nup\n{}\n\"{}\"", known.index, known.address.unwrap())
     });
+    // It is the bridge's own port that answers for its address, and no other interface of that host.
+    let mut neighbours = Command::new("ip");
+    neighbours.args(["neigh", "show", "10.1.0.100"]).stdout(std::process::Stdio::piped());
+    let shown = spawn(Some(h1), &mut neighbours).wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(&known.address.unwrap().to_string()), "{shown}");
     // Segments went as they were made, far longer than a frame.
     wait_until("statistics are written", || lan.statistic("p1", "rx_packets") > 100);
     let mean = lan.statistic("p1", "rx_bytes") / lan.statistic("p1", "rx_packets");

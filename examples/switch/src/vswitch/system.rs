@@ -4,10 +4,15 @@
 //! What is known of an interface is what the kernel told last: it says what changes ([`SystemDevices::run`]), so that nothing
 //! has to be asked again and again, and an interface that goes, comes, or is replaced by another of its name is noticed.
 //!
+//! The stack goes on seeing what a packet socket receives. So that it does not answer there for the addresses that it has on
+//! the bridge's own port, it is told to answer ARP on each interface for that one's addresses alone (`arp_ignore`), as long
+//! as the port is there.
+//!
 //! A TAP device stays while the program is not there, with the host's addresses on it; it goes when its port does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 use ovs_dpif::netdev::{Netdev, PacketSocket, Tap, TapHandle, TapKind, XdpConfig, XdpMode, XdpSocket};
 use ovs_netlink::route::{Event, Groups, Link, LinkChange, Route};
@@ -77,6 +82,8 @@ struct Open {
     options: Settings,
     index: u32,
     tap: Option<TapHandle>,
+    /// What `arp_ignore` was before.
+    arp_ignore: Option<String>,
     carrier: bool,
     carrier_resets: u64,
     /// What of its configuration the system refuses.
@@ -167,6 +174,7 @@ impl SystemDevices {
             options: interface.options.clone(),
             index: link.index,
             tap: handle,
+            arp_ignore: (kind == "system").then(|| keep_quiet(name)).flatten(),
             carrier: link.carrier,
             carrier_resets: 0,
             problem,
@@ -335,7 +343,30 @@ impl SystemDevices {
             // It was removed by somebody else.
             tracing::debug!(target: "netdev_linux", "{name}: {e}");
         }
+        if let Some(before) = open.arp_ignore {
+            // The interface may be gone.
+            let _ = std::fs::write(arp_ignore(name), before);
+        }
         true
+    }
+}
+
+/// The setting of ARP on an interface of this network namespace (ip-sysctl of the kernel's documentation).
+fn arp_ignore(name: &str) -> PathBuf {
+    Path::new("/proc/sys/net/ipv4/conf").join(name).join("arp_ignore")
+}
+
+/// Has the stack answer ARP on an interface for that one's own addresses only. The setting that was there, if it was
+/// changed.
+fn keep_quiet(name: &str) -> Option<String> {
+    let path = arp_ignore(name);
+    let before = std::fs::read_to_string(&path).ok().filter(|before| before.trim() == "0")?;
+    match std::fs::write(&path, "1") {
+        Ok(()) => Some(before),
+        Err(e) => {
+            tracing::info!(target: "netdev_linux", "{}: {e}: the stack may answer ARP on {name}", path.display());
+            None
+        }
     }
 }
 

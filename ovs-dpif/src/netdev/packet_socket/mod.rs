@@ -10,8 +10,16 @@
 //! ports are; it stays up. It does not take it away from the kernel's own stack: an interface with an IP address goes
 //! on answering for that address too. Give a port none.
 //!
+//! # How frames come in
+//! By a ring of 8 MiB that is shared with the kernel (TPACKET_V2): a frame that fits a slot is copied out of it without a
+//! system call; one that does not (segments to be cut, an MTU beyond 1900) comes by `recvmmsg`. Against `recvmmsg` for
+//! all, veth to veth in one run: 1.80 times less CPU time of the switch for a frame of 60 bytes (567 for 1006 ns, the copy
+//! into the ring being the sender's; and 0.83 for 0.62 million forwarded in a second), the same for TCP (153 for 161 ns a
+//! kilobyte). Blocks of frames (TPACKET_V3) are handed over when they are full or a timer of at least a millisecond says
+//! so: every answer to a lone packet would wait that long.
+//!
 //! # What gets lost, and where that is counted
-//! - `rx_dropped`: frames for which the socket's queue had no room; frames whose offload header is not understood (a
+//! - `rx_dropped`: frames for which the ring or the socket's queue had no room; frames whose offload header is not understood (a
 //!   kind of segmentation that a datapath has no word for) or does not fit the frame; frames over 64 KiB (BIG TCP).
 //! - `tx_dropped`: packets that the kernel refuses each for itself: longer than the MTU and not to be segmented, no
 //!   Ethernet header, offsets beyond the end. They do not hold up those behind them. And packets that wait in the batch
@@ -208,11 +216,12 @@ impl Netdev for PacketSocket {
             if batch.is_full() {
                 break;
             }
-            match self.ring.take() {
-                Some(sys::RingSlot::Frame(frame)) => self.stats.take(frame, batch),
-                Some(sys::RingSlot::Queued) => self.receive_queued(batch)?,
-                None if batch.len() > before => break,
-                None => match sockopt::socket_error(&self.socket) {
+            let PacketSocket { ring, stats, .. } = self;
+            match ring.take(|frame| stats.take(frame, batch)) {
+                sys::Taken::Frame => {}
+                sys::Taken::Queued => self.receive_queued(batch)?,
+                sys::Taken::Nothing if batch.len() > before => break,
+                sys::Taken::Nothing => match sockopt::socket_error(&self.socket) {
                     Ok(Err(error)) => return Err(self.broken("receiving", error.into())),
                     _ => break,
                 },

@@ -12,7 +12,7 @@ use ovs_packet::packet::{BATCH, SMALL};
 
 mod ring;
 
-pub(super) use ring::{Ring, Slot as RingSlot};
+pub(super) use ring::{Ring, Taken};
 
 use super::super::vnet;
 
@@ -89,7 +89,7 @@ impl Slots {
             take(Frame {
                 vnet: slot.vnet,
                 len: slot.len,
-                vlan: slot.aux.and_then(Vlan::of),
+                vlan: slot.aux.and_then(|aux| Vlan::of(aux.tp_status, aux.tp_vlan_tci, aux.tp_vlan_tpid)),
                 head: mem::replace(&mut slot.packet, fresh()),
                 spill: spill.get(..spilt).unwrap_or(&[]),
             });
@@ -148,10 +148,18 @@ impl fmt::Debug for Slots {
 }
 
 impl Vlan {
-    fn of(aux: libc::tpacket_auxdata) -> Option<Vlan> {
-        let tagged = aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
-        let typed = aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
-        tagged.then_some(Vlan { tpid: if typed { aux.tp_vlan_tpid } else { 0x8100 }, tci: aux.tp_vlan_tci })
+    /// The tag that is told beside a frame: whether there is one, and whether its type is told, are bits of `status`.
+    fn of(status: u32, tci: u16, tpid: u16) -> Option<Vlan> {
+        let typed = status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+        let tagged = status & libc::TP_STATUS_VLAN_VALID != 0;
+        tagged.then_some(Vlan { tpid: if typed { tpid } else { 0x8100 }, tci })
+    }
+}
+
+impl Frame<'static> {
+    /// What came where no frame can be made of it.
+    fn odd() -> Frame<'static> {
+        Frame { vnet: [0; vnet::LEN], len: None, vlan: None, head: Packet::default(), spill: &[] }
     }
 }
 

@@ -31,11 +31,13 @@ pub(in super::super) struct Ring {
     next: usize,
 }
 
-/// What a slot had.
-#[derive(Debug)]
-pub(in super::super) enum Slot {
+/// What the next slot had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in super::super) enum Taken {
+    /// Nothing: it is the kernel's.
+    Nothing,
     /// A frame.
-    Frame(Frame<'static>),
+    Frame,
     /// The beginning of a frame that waits in the socket's queue.
     Queued,
 }
@@ -60,28 +62,28 @@ impl Ring {
         Ok(Ring { mapping: Mapping::of(at, SLOTS * SLOT)?, next: 0 })
     }
 
-    /// Takes what is in the next slot, if the kernel has handed that over.
-    pub(in super::super) fn take(&mut self) -> Option<Slot> {
+    /// Takes what is in the next slot, if the kernel has handed that over, and gives it to `each` if that is a frame.
+    pub(in super::super) fn take(&mut self, each: impl FnOnce(Frame<'_>)) -> Taken {
         let start = self.next * SLOT;
-        let status = self.mapping.place::<AtomicU32>(start, 1)?;
+        let Some(status) = self.mapping.place::<AtomicU32>(start, 1) else { return Taken::Nothing };
         // SAFETY:
         // 1. The place is within the mapping and aligned; all access to it, the kernel's too, is atomic.
         let status = unsafe { status.as_ref() };
         let said = status.load(Ordering::Acquire);
         if said & libc::TP_STATUS_USER == 0 {
-            return None;
+            return Taken::Nothing;
         }
-        let slot = self.copy(start, said);
+        let is_queued = said & libc::TP_STATUS_COPY != 0;
+        if !is_queued {
+            each(self.copy(start, said).unwrap_or_else(Frame::odd));
+        }
         status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.next = (self.next + 1) % SLOTS;
-        Some(slot.unwrap_or(Slot::Frame(Frame { vnet: [0; vnet::LEN], len: None, vlan: None, head: Packet::default(), spill: &[] })))
+        if is_queued { Taken::Queued } else { Taken::Frame }
     }
 
-    /// Copies what is in a slot that is this side's; `None` if its header makes no sense or its frame was cut.
-    fn copy(&self, start: usize, status: u32) -> Option<Slot> {
-        if status & libc::TP_STATUS_COPY != 0 {
-            return Some(Slot::Queued);
-        }
+    /// Copies the frame of a slot that is this side's; `None` if its header makes no sense or the frame was cut.
+    fn copy(&self, start: usize, status: u32) -> Option<Frame<'static>> {
         let header = self.mapping.place::<libc::tpacket2_hdr>(start, 1)?;
         // SAFETY:
         // 1. The place is within the mapping and aligned; the slot is this side's, so that the kernel does not write to it:
@@ -95,11 +97,8 @@ impl Ring {
         self.read(start + before, &mut vnet)?;
         let mut head = Packet::with_room(len);
         self.read(start + mac, head.data_mut())?;
-        let tagged = status & libc::TP_STATUS_VLAN_VALID != 0;
-        let typed = status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
-        let tpid = if typed { header.tp_vlan_tpid } else { 0x8100 };
-        let vlan = tagged.then_some(Vlan { tpid, tci: header.tp_vlan_tci });
-        Some(Slot::Frame(Frame { vnet, len: Some(len), vlan, head, spill: &[] }))
+        let vlan = Vlan::of(status, header.tp_vlan_tci, header.tp_vlan_tpid);
+        Some(Frame { vnet, len: Some(len), vlan, head, spill: &[] })
     }
 
     fn read(&self, offset: usize, to: &mut [u8]) -> Option<()> {
