@@ -3,15 +3,23 @@
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
 //! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports; [`PatchPort`],
 //! an end of a cable between two; and on Linux (feature `packet-socket`) [`PacketSocket`], an interface of the kernel that
-//! the stack goes on seeing, and (feature `af-xdp`) [`XdpSocket`], one that it does not.
+//! the stack goes on seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface
+//! through which the stack itself is a port's other end.
 
 mod dummy;
-#[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
+#[cfg(all(any(feature = "packet-socket", feature = "af-xdp", feature = "tap"), target_os = "linux"))]
 mod interface;
+#[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
+#[allow(unsafe_code, reason = "memory that the kernel shares has no safe wrapper")]
+mod mapping;
 mod mem;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
 mod patch;
+#[cfg(all(feature = "tap", target_os = "linux"))]
+mod tap;
+#[cfg(all(any(feature = "packet-socket", feature = "tap"), target_os = "linux"))]
+mod vnet;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod xdp;
 
@@ -20,6 +28,8 @@ pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
 pub use patch::{PatchPort, PatchSocket};
+#[cfg(all(feature = "tap", target_os = "linux"))]
+pub use tap::{Tap, TapHandle, TapKind};
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 
@@ -78,11 +88,13 @@ pub enum NetdevError {
         /// The interface.
         name: String,
     },
-    /// The process may not open packet sockets.
-    #[error("opening {name} needs the capability CAP_NET_RAW; run as root")]
+    /// The process may not open the device.
+    #[error("opening {name} needs the capability {capability}; run as root")]
     NotPermitted {
         /// The interface.
         name: String,
+        /// The capability that it lacks (capabilities(7)).
+        capability: &'static str,
     },
     /// Something else uses the interface.
     #[error("interface {name} is in use: {by}")]

@@ -25,12 +25,14 @@ mod datapath;
 mod devices;
 mod dummies;
 mod kernel;
+mod mtu;
 mod patches;
 mod ports;
 mod requests;
 mod settings;
 mod shared;
 mod standard;
+mod system;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +50,7 @@ pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
 pub use devices::{Attributes, Devices};
 pub use dummies::Dummies;
-pub use kernel::{Kernel, LinkChanges};
+pub use kernel::Kernel;
 pub use standard::{DummyLevel, StandardDevices};
 
 use datapath::SharedDatapath;
@@ -107,6 +109,19 @@ pub struct Vswitch {
     is_exact: bool,
     /// Settings of the whole that are not obeyed, as they were told last.
     unknown: Vec<String>,
+    /// The MTUs of bridges.
+    mtus: BTreeMap<String, usize>,
+}
+
+/// What became of devices outside the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceNews {
+    /// Nothing.
+    None,
+    /// States changed.
+    States,
+    /// A port's device is gone, or one that could not be had may be there now: apply the configuration again.
+    Apply,
 }
 
 impl Vswitch {
@@ -123,6 +138,7 @@ impl Vswitch {
             errors: BTreeMap::new(),
             is_exact: false,
             unknown: Vec::new(),
+            mtus: BTreeMap::new(),
         }
     }
 
@@ -200,10 +216,11 @@ impl Vswitch {
         self.refused.get(name).map(String::as_str).or_else(|| self.bridges.get(name)?.problems())
     }
 
-    /// Descriptors that become readable when ports have received something.
+    /// Descriptors that become readable when ports have received something, or something became of devices.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let news = self.devices.fd().into_iter();
         let datapaths = self.shared.values().map(|s| &s.datapath).chain(self.spare.values());
-        datapaths.flat_map(SharedDatapath::fds).chain(self.devices.fds()).collect()
+        news.chain(datapaths.flat_map(SharedDatapath::fds)).collect()
     }
 
     /// When [`run`](Self::run) is due even if nothing is received.
@@ -244,6 +261,7 @@ impl Vswitch {
         for (name, (config, kind)) in &wanted {
             self.apply_bridge(name, config, kind, now);
         }
+        self.fit_mtus();
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         let max_idle = config.other_config.get("max-idle").and_then(|s| s.parse::<u64>().ok());
@@ -333,8 +351,9 @@ impl Vswitch {
         let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
             let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
-            // A port that vanished from the datapath is added again.
-            kind != Some(p.configured_kind.as_str()) || p.datapath.is_some() && !there.contains(&p.name)
+            let has_vanished = || !there.contains(&p.name) || self.devices.is_gone(&p.name);
+            // A port that vanished from the datapath, or whose device did, is added again.
+            kind != Some(p.configured_kind.as_str()) || p.datapath.is_some() && has_vanished()
         };
         let mut gone: BTreeSet<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();
         for port in bridge.ports() {
@@ -504,6 +523,30 @@ impl Vswitch {
         }
     }
 
+    /// Takes note of what became of devices outside the process, and of ports of datapaths there. What there is to do about
+    /// it is for the caller, who has the configuration and the clock.
+    pub fn hear_devices(&mut self) -> DeviceNews {
+        let vanished = self.shared.values_mut().fold(false, |any, s| s.datapath.take_vanished() | any);
+        let changed = self.devices.run();
+        if changed.is_empty() && !vanished {
+            return DeviceNews::None;
+        }
+        self.fit_mtus();
+        let is_wanted = |name: &String| self.errors.contains_key(name) || self.devices.is_gone(name);
+        if vanished || changed.iter().any(is_wanted) { DeviceNews::Apply } else { DeviceNews::States }
+    }
+
+    /// Ends, to come back: what can be in the system without the program stays there, datapaths of the kernel with their
+    /// ports and interfaces of the stack's own.
+    pub fn leave(&mut self) {
+        self.devices.leave();
+        let bridges = std::mem::take(&mut self.bridges);
+        self.shared.clear();
+        self.spare.clear();
+        let ports = bridges.values().flat_map(Bridge::ports).filter(|p| p.datapath.is_some());
+        ports.for_each(|p| self.devices.closed(&p.name));
+    }
+
     /// Tells controllers what became of devices. Call it when a device's state may have changed, and now and then.
     pub fn meet_devices(&mut self) {
         for bridge in self.bridges.values_mut() {
@@ -560,17 +603,6 @@ impl Vswitch {
                 shared.switches.purge(bridge.place(), shared.datapath.dpif_mut(), now);
             }
         }
-    }
-
-    /// Whether the configuration is to be [applied](Self::apply) again: a port vanished by what others did, or an
-    /// interface came that is to be one. Takes note of what became of devices.
-    pub fn take_changed(&mut self) -> bool {
-        let changes = self.devices.kernel().map(Kernel::changes).unwrap_or_default();
-        if !changes.is_empty() {
-            self.shared.values_mut().for_each(|s| s.datapath.meet_links(&changes));
-            self.meet_devices();
-        }
-        self.shared.values_mut().fold(false, |changed, s| s.datapath.take_changed() | changed)
     }
 
     /// A datapath by its name, as [`datapath`](Self::datapath) takes it.
