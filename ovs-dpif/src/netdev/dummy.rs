@@ -18,10 +18,13 @@ use ovs_packet::field::FieldId;
 use ovs_packet::pcap::Writer;
 use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose};
 
-use super::{Netdev, NetdevError, NetdevStats, Offloads};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
 
 /// Packets that wait in each receive queue, and packets sent that nobody took, at most.
 const QUEUE: usize = 500;
+
+/// The kind of those devices that workers poll.
+const PMD: &str = "dummy-pmd";
 
 /// Bytes of an Ethernet header, and of a VLAN tag.
 const ETH_HEADER: usize = 14;
@@ -37,6 +40,8 @@ struct Shared {
     /// By queue.
     incoming: Vec<VecDeque<Packet>>,
     next_queue: usize,
+    tx_queues: usize,
+    numa_node: u32,
     /// What was sent, if somebody wants it.
     outgoing: VecDeque<Packet>,
     linked: bool,
@@ -95,6 +100,8 @@ impl DummyPort {
         let shared = Arc::new(Mutex::new(Shared {
             incoming: vec![VecDeque::new()],
             next_queue: 0,
+            tx_queues: 1,
+            numa_node: 0,
             outgoing: VecDeque::new(),
             linked: false,
             address,
@@ -130,6 +137,16 @@ impl DummyControl {
     /// Gives the device this many receive queues, at least one. What waits in queues that go is lost.
     pub fn set_queues(&self, queues: usize) {
         lock(&self.shared).incoming.resize_with(queues.max(1), VecDeque::new);
+    }
+
+    /// Says how many transmit queues the device has. They are only shown.
+    pub fn set_tx_queues(&self, queues: usize) {
+        lock(&self.shared).tx_queues = queues.max(1);
+    }
+
+    /// Says which NUMA node the device is on; at first it is node 0.
+    pub fn set_numa_node(&self, node: u32) {
+        lock(&self.shared).numa_node = node;
     }
 
     /// Whether what is sent is kept for [`pop`](Self::pop).
@@ -216,6 +233,18 @@ impl Shared {
         fits
     }
 
+    /// Moves what fits from a receive queue to a batch.
+    fn dequeue(&mut self, queue: usize, batch: &mut PacketBatch) -> usize {
+        let Some(waiting) = self.incoming.get_mut(queue) else { return 0 };
+        let taken = waiting.len().min(batch.remaining_capacity());
+        for packet in waiting.drain(..taken) {
+            self.stats.rx_packets += 1;
+            self.stats.rx_bytes += packet.len() as u64;
+            batch.push(packet);
+        }
+        taken
+    }
+
     /// Whether a packet is longer than a frame may be.
     fn is_too_long(&self, packet: &Packet) -> bool {
         let tagged = packet.data().get(12..14) == Some(&[0x81, 0x00]);
@@ -292,15 +321,13 @@ impl Netdev for DummyPort {
             }
             let queue = shared.next_queue % queues;
             shared.next_queue = queue + 1;
-            while !batch.is_full() {
-                let Some(packet) = shared.incoming.get_mut(queue).and_then(VecDeque::pop_front) else { break };
-                shared.stats.rx_packets += 1;
-                shared.stats.rx_bytes += packet.len() as u64;
-                batch.push(packet);
-                taken += 1;
-            }
+            taken += shared.dequeue(queue, batch);
         }
         Ok(taken)
+    }
+
+    fn receive_queue(&mut self, queue: usize, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+        Ok(lock(&self.shared).dequeue(queue, batch))
     }
 
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
@@ -325,6 +352,32 @@ impl Netdev for DummyPort {
 
     fn stats(&self) -> NetdevStats {
         lock(&self.shared).stats
+    }
+
+    /// Devices of the kind `dummy-pmd` are for workers.
+    fn polling(&self) -> Polling {
+        if self.kind == PMD { Polling::Worker } else { Polling::Control }
+    }
+
+    fn queues(&self) -> usize {
+        lock(&self.shared).incoming.len()
+    }
+
+    fn another(&self) -> Option<Box<dyn Netdev>> {
+        Some(Box::new(DummyPort { name: self.name.clone(), kind: self.kind, shared: self.shared.clone() }))
+    }
+
+    fn numa_node(&self) -> Option<u32> {
+        Some(lock(&self.shared).numa_node)
+    }
+
+    fn shown_options(&self) -> Vec<(&'static str, String)> {
+        if self.kind != PMD {
+            return Vec::new();
+        }
+        let shared = lock(&self.shared);
+        let rx = ("n_rxq", shared.incoming.len().to_string());
+        vec![rx, ("n_txq", shared.tx_queues.to_string()), ("numa_id", shared.numa_node.to_string())]
     }
 }
 

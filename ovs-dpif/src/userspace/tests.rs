@@ -458,7 +458,7 @@ fn fragments_are_tracked_whole_and_translated() {
     // Five of six and the lone one are held, the sixth is forwarded for them.
     assert_eq!((ledger.received, ledger.forwarded, ledger.consumed), (8, 1, 6));
     assert_eq!(ledger.drops(DropReason::Fragment), 1);
-    assert_eq!(b.dp.conntrack().len(), 1);
+    assert_eq!(b.dp.connection_count(), 1);
 }
 
 #[test]
@@ -470,7 +470,7 @@ fn packets_that_are_no_fragments_are_tracked_by_the_batch() {
         b.send(1, &format!("udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src={port},tp_dst=2"));
     }
     assert!(b.poll().is_empty());
-    assert_eq!((b.received(2).len(), b.dp.conntrack().len()), (40, 40));
+    assert_eq!((b.received(2).len(), b.dp.connection_count()), (40, 40));
 }
 
 fn actions() -> impl Strategy<Value = Vec<DpAction>> {
