@@ -445,7 +445,7 @@ fn fragments_are_tracked_whole_and_translated() {
     assert!(b.poll().is_empty());
     let out = b.received(2);
     assert_eq!(out.len(), 6);
-    let mut fragments = Fragments::new(Default::default());
+    let mut fragments = ovs_conntrack::fragment::Fragments::new(Default::default());
     let whole = out.into_iter().fold(None, |whole, mut p| {
         ovs_packet::extract::extract(&mut p, &mut FlowKey::ZERO.clone());
         match fragments.gather(p, 0, Instant::ZERO) {

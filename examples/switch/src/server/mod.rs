@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply};
+use ovs_dpif::userspace::workers::Hooks;
 use ovs_ofproto::session::edge::{Interest, wait};
 use ovs_packet::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,10 +24,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::coverage::Coverage;
-use crate::daemon::{Clock, Daemon, Next, WARP_PAUSE};
+use crate::daemon::{self, Clock, Daemon, Next, WARP_PAUSE};
 use crate::openflow::OpenFlow;
 use crate::vlog::Vlog;
-use crate::vswitch::{Dummies, StandardDevices, Vswitch};
+use crate::vswitch::{Dummies, Machine, StandardDevices, Vswitch};
 
 pub use database::{Database, Request};
 pub use links::Links;
@@ -72,7 +73,7 @@ impl Server {
     pub fn new(options: &Options, log: Vlog) -> Result<Server, String> {
         let clock = Clock::new();
         let now = clock.now();
-        let devices = StandardDevices::new(options.dummies);
+        let devices = StandardDevices::new(options.dummies).with_machine(machine(options, &clock));
         let dummies = devices.dummies().clone();
         let control = match options.common.control_path() {
             Some(path) => Some(bind(&path)?),
@@ -323,6 +324,19 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
         R::UpcallQueueFull => "datapath_drop_upcall_error",
         other => other.id(),
     }
+}
+
+/// The cores that there are, or are said to be, and the clocks that threads on them ask.
+fn machine(options: &Options, clock: &Clock) -> Machine {
+    let topology = options.numa.clone().unwrap_or_else(daemon::discover);
+    for (node, cores) in topology.nodes() {
+        tracing::info!(target: "ovs_numa", "Discovered {cores} CPU cores on NUMA node {node}");
+    }
+    tracing::info!(target: "ovs_numa", "Discovered {topology}");
+    let hooks = Hooks::new(clock.reader()).with_stopwatch(clock.stopwatch());
+    // Cores that are not there cannot be had.
+    let hooks = if options.numa.is_some() { hooks } else { hooks.with_start(daemon::bind) };
+    Machine { topology, hooks }
 }
 
 fn bind(path: &Path) -> Result<ControlSocket, String> {

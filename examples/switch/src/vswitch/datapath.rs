@@ -153,7 +153,13 @@ impl SharedDatapath {
         seed: u64,
         devices: &mut dyn Devices,
     ) -> SharedDatapath {
-        let dp = Box::new(Datapath::with_limits(Limits::default(), seed));
+        let dp: Box<dyn Dpif> = match devices.machine().datapath(seed) {
+            Ok(dp) => Box::new(dp),
+            Err(e) => {
+                tracing::error!(target: "dpif", "{kind}@{name}: no threads but one: {e}");
+                Box::new(Datapath::with_limits(Limits::default(), seed))
+            }
+        };
         let mut datapath = SharedDatapath { kind, name, is_dummy, dp };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());

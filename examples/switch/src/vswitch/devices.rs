@@ -6,6 +6,7 @@ use std::fmt;
 use ovs_dpif::netdev::{Netdev, PatchPort, PatchSocket};
 use ovs_packet::EthAddr;
 
+use super::threads::Machine;
 use crate::config::{InterfaceConfig, Settings};
 
 /// What is to be known of a device beside its traffic (the Interface table's status columns).
@@ -66,6 +67,11 @@ pub trait Devices: Send + fmt::Debug {
 
     /// A device was closed.
     fn closed(&mut self, name: &str);
+
+    /// The machine that datapaths run on.
+    fn machine(&self) -> Machine {
+        Machine::default()
+    }
 }
 
 /// Cables between bridges.

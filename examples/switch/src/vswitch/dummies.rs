@@ -121,6 +121,9 @@ fn apply(control: &DummyControl, kind: &str, interface: &InterfaceConfig, (recei
     if kind == "dummy-pmd" {
         let queues = interface.options.get("n_rxq").and_then(|n| n.parse().ok()).unwrap_or(1);
         control.set_queues(queues.clamp(1, MAX_QUEUES));
+        let number = |key: &str, usual| interface.options.get(key).and_then(|n| n.parse().ok()).unwrap_or(usual);
+        control.set_tx_queues(usize::try_from(number("n_txq", 1)).unwrap_or(1).clamp(1, MAX_QUEUES));
+        control.set_numa_node(number("numa_id", 0));
     }
     if let Some(mtu) = interface.mtu_request {
         control.set_mtu(mtu.into());

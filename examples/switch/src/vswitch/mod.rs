@@ -22,22 +22,25 @@ mod datapath;
 mod devices;
 mod dummies;
 mod standard;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_dpif::netdev::Netdev;
+use ovs_dpif::userspace::workers::Settings as WorkerSettings;
 use ovs_dpif::{Dpif, DpifError, DropReason, Resolution, Upcall};
 use ovs_packet::{Instant, OfPort};
 
-use crate::config::{BridgeConfig, Config, InterfaceConfig};
+use crate::config::{BridgeConfig, Config, InterfaceConfig, Settings};
 
 pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
 pub use devices::{Attributes, Devices, Patches};
 pub use dummies::Dummies;
 pub use standard::{DummyLevel, StandardDevices};
+pub use threads::Machine;
 
 use datapath::SharedDatapath;
 
@@ -83,6 +86,10 @@ pub struct Vswitch {
     errors: BTreeMap<String, String>,
     /// Settings of the whole that are not obeyed, as they were told last.
     unknown: Vec<String>,
+    /// How threads are to work.
+    threads: WorkerSettings,
+    /// What that was read from.
+    told_threads: Option<Settings>,
 }
 
 impl Vswitch {
@@ -98,6 +105,8 @@ impl Vswitch {
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
             unknown: Vec::new(),
+            threads: WorkerSettings::default(),
+            told_threads: None,
         }
     }
 
@@ -155,7 +164,9 @@ impl Vswitch {
 
     /// When [`run`](Self::run) is due even if nothing is received.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.bridges.values().filter_map(Bridge::next_deadline).min()
+        let datapaths = self.datapaths.values().chain(self.spare.values());
+        let datapaths = datapaths.filter_map(|dp| dp.info().dpif().next_deadline());
+        self.bridges.values().filter_map(Bridge::next_deadline).chain(datapaths).min()
     }
 
     // Configuration.
@@ -164,7 +175,8 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let unknown: Vec<String> = bridge::unknown(&config.other_config, KEYS).collect();
+        let known: Vec<&str> = KEYS.iter().chain(&threads::KEYS).copied().collect();
+        let unknown: Vec<String> = bridge::unknown(&config.other_config, &known).collect();
         if !unknown.is_empty() && unknown != self.unknown {
             tracing::warn!(target: "bridge", "Open_vSwitch: not available: {}", unknown.join(", "));
         }
@@ -191,6 +203,32 @@ impl Vswitch {
         self.bridges.values_mut().for_each(|b| b.set_bundle_idle_timeout(idle));
         let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
         self.datapaths.retain(|kind, _| used.contains(kind));
+        self.apply_threads(config);
+    }
+
+    /// Has the threads of datapaths be what `config` says.
+    fn apply_threads(&mut self, config: &Config) {
+        let topology = self.devices.machine().topology;
+        if self.told_threads.as_ref() != Some(&config.other_config) {
+            self.threads = threads::settings(&config.other_config, &topology);
+            self.told_threads = Some(config.other_config.clone());
+        }
+        for datapath in self.datapaths.values_mut().chain(self.spare.values_mut()) {
+            if let Some(workers) = datapath.dpif_mut().workers_mut() {
+                workers.configure(self.threads.clone());
+            }
+        }
+        for bridge in self.bridges.values() {
+            let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) else { continue };
+            let Some(workers) = datapath.dpif_mut().workers_mut() else { continue };
+            for port in bridge.ports() {
+                let pins = port.interface().other_config.get("pmd-rxq-affinity").map_or(Ok(Vec::new()), |l| threads::affinity(l));
+                match pins {
+                    Ok(pins) => drop(workers.pin(port.datapath, pins)),
+                    Err(why) => drop(self.errors.insert(port.name.clone(), format!("{}: {why}", port.name))),
+                }
+            }
+        }
     }
 
     /// The bridges that can be, with their datapath types.
@@ -323,7 +361,11 @@ impl Vswitch {
             return Err(DpifError::DatapathExists(full));
         }
         let (is_dummy, devices) = (self.types.is_dummy(kind), self.devices.as_mut());
-        self.spare.insert(full, SharedDatapath::new(kind, bare.to_string(), is_dummy, self.seed, devices));
+        let mut datapath = SharedDatapath::new(kind, bare.to_string(), is_dummy, self.seed, devices);
+        if let Some(workers) = datapath.dpif_mut().workers_mut() {
+            workers.configure(self.threads.clone());
+        }
+        self.spare.insert(full, datapath);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use ovs_packet::EthAddr;
 
 use super::devices::{Attributes, Devices};
 use super::dummies::Dummies;
+use super::threads::Machine;
 use crate::config::{InterfaceConfig, Settings};
 
 /// For which kinds dummy devices stand.
@@ -30,12 +31,19 @@ pub struct StandardDevices {
     level: DummyLevel,
     /// The options of interfaces of the kernel that are open.
     system: BTreeMap<String, Settings>,
+    machine: Machine,
 }
 
 impl StandardDevices {
     /// Devices with dummies among them as `level` says.
     pub fn new(level: DummyLevel) -> StandardDevices {
-        StandardDevices { dummies: Dummies::default(), level, system: BTreeMap::new() }
+        StandardDevices { dummies: Dummies::default(), level, system: BTreeMap::new(), machine: Machine::default() }
+    }
+
+    /// The same on a machine with cores.
+    #[must_use]
+    pub fn with_machine(self, machine: Machine) -> StandardDevices {
+        StandardDevices { machine, ..self }
     }
 
     /// The dummy devices.
@@ -161,6 +169,10 @@ impl Devices for StandardDevices {
         if self.system.remove(name).is_none() {
             self.dummies.closed(name);
         }
+    }
+
+    fn machine(&self) -> Machine {
+        self.machine.clone()
     }
 }
 

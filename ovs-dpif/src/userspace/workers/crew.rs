@@ -21,6 +21,7 @@ use crate::netdev::{Netdev, Polling};
 /// What threads and queues are arranged by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Arrangement {
+    is_configured: bool,
     cores: Option<Vec<u32>>,
     assignment: Assignment,
     isolate: bool,
@@ -128,7 +129,7 @@ impl Workers {
 
     /// Where workers are to be.
     fn wanted_cores(&self) -> Vec<Core> {
-        if !self.ports.values().any(|place| self.is_for_workers(place)) {
+        if !self.is_configured || !self.ports.values().any(|place| self.is_for_workers(place)) {
             return Vec::new();
         }
         let cores: Vec<Core> = match &self.settings.cores {
@@ -168,7 +169,13 @@ impl Workers {
         });
         let Settings { cores, assignment, isolate, .. } = &self.settings;
         let arrangement =
-            Arrangement { cores: cores.clone(), assignment: *assignment, isolate: *isolate, ports: ports.collect() };
+            Arrangement {
+                is_configured: self.is_configured,
+                cores: cores.clone(),
+                assignment: *assignment,
+                isolate: *isolate,
+                ports: ports.collect(),
+            };
         if self.arranged.as_ref() == Some(&arrangement) {
             return;
         }
@@ -188,7 +195,7 @@ impl Workers {
         }
         let there: Vec<Core> = wanted.iter().copied().filter(|core| self.crew.contains_key(&core.core)).collect();
         let (queues, plan) = self.plan(&there);
-        for remark in &plan.remarks {
+        for remark in plan.remarks.iter().filter(|_| !there.is_empty()) {
             match remark.is_warning {
                 true => tracing::warn!(target: "dpif_netdev", "{}", remark.text),
                 false => tracing::info!(target: "dpif_netdev", "{}", remark.text),
@@ -197,6 +204,8 @@ impl Workers {
         for (core, worker) in &mut self.crew {
             worker.isolated = plan.isolated.contains(core);
         }
+        // Where nobody else can, the control thread does.
+        let queues = if there.is_empty() { Vec::new() } else { queues };
         let seat_of = |core: Option<u32>| core.map_or(Seat::Nobody, |core| Seat::Thread(ThreadId::Core(core)));
         let ports: Vec<PortNo> = self.ports.keys().copied().collect();
         for port in ports {

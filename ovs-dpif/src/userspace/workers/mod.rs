@@ -3,7 +3,7 @@
 //! The *control thread* is the one that has the [`Workers`]; it polls the ports that need no thread of their own, in
 //! [`Dpif::poll`]. *Workers* are threads on cores, as [`Settings`] say, that poll receive queues without end. There are as
 //! many as are asked for and needed, which may be none: then all is done in the control thread, and a `Workers` costs
-//! nothing over a [`Datapath`].
+//! nothing over a [`Datapath`]; so it is until it is [configured](Workers::configure).
 //!
 //! Each thread owns a [`Datapath`] with caches and megaflows, and shares nothing with others while it handles packets, but for
 //! what packets of several may mean together: connections, fragments that are put together, and meters. What a worker is

@@ -280,7 +280,7 @@ fn loads_are_remembered_and_dealt_out_by() {
     let mut rounds = 0;
     while crew.seats() == before && rounds < 40 {
         rounds += 1;
-        for (core, queue, nanos) in [(0, 0, 900_000), (1, 1, 100_000), (0, 2, 500_000)] {
+        for (core, queue, nanos) in [(0, 0, 900_000_000), (1, 1, 100_000_000), (0, 2, 500_000_000)] {
             let worker = &crew.workers.crew[&core];
             let mut report = worker.shared.report();
             *report.loads.entry((p1, queue)).or_default() += nanos;

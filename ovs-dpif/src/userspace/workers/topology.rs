@@ -142,7 +142,7 @@ mod tests {
     fn masks_are_long_and_name_what_there_is() {
         let machine = Topology::uniform(70);
         let of = |mask: &str| machine.masked(mask).map(|cores| cores.map(|c| c.core).collect::<Vec<_>>());
-        assert_eq!(of("200000000000000001"), Ok(vec![0, 65]));
+        assert_eq!(of("200000000000000001"), Ok(vec![0, 69]));
         assert_eq!(of("0Xf0000000000000000000000000001"), Ok(vec![0]));
         assert_eq!(of(""), Ok(vec![]));
         assert_eq!(of("0x1g"), Err(TopologyError::BadMask('g')));
