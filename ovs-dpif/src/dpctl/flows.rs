@@ -6,9 +6,9 @@ use ovs_packet::{FlowKey, Match};
 use super::args::{Args, Names};
 use super::reply::{Reply, ShownFlow};
 use super::{DpctlError, failed, usage};
-use crate::userspace::workers::ThreadId;
 use crate::dpif::{DpFlow, Dpif, DpifError, FlowPut, PutMode, Ufid};
 use crate::text::{self, PortNames};
+use crate::userspace::workers::ThreadId;
 
 /// What a line of a file does, unless it says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -222,7 +222,11 @@ impl Vswitch {
             let Some(datapath) = self.datapaths.get_mut(bridge.datapath_type()) else { continue };
             let Some(workers) = datapath.dpif_mut().workers_mut() else { continue };
             for port in bridge.ports() {
-                let pins = port.interface().other_config.get("pmd-rxq-affinity").map_or(Ok(Vec::new()), |l| threads::affinity(l));
+                let pins = port
+                    .interface()
+                    .other_config
+                    .get("pmd-rxq-affinity")
+                    .map_or(Ok(Vec::new()), |l| threads::affinity(l));
                 match pins {
                     Ok(pins) => drop(workers.pin(port.datapath, pins)),
                     Err(why) => drop(self.errors.insert(port.name.clone(), format!("{}: {why}", port.name))),

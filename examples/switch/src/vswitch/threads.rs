@@ -88,7 +88,8 @@ pub(super) fn settings(config: &Config, topology: &Topology) -> Settings {
     }
     settings.metrics = flag("pmd-perf-metrics", false);
     let usual = Balance::default();
-    let percent = |key, usual: u8| number(key).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 100).unwrap_or(usual);
+    let percent =
+        |key, usual: u8| number(key).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 100).unwrap_or(usual);
     settings.balance.on = flag("pmd-auto-lb", false);
     settings.balance.load = percent("pmd-auto-lb-load-threshold", usual.load);
     settings.balance.improvement = percent("pmd-auto-lb-improvement-threshold", usual.improvement);

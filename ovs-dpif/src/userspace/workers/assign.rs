@@ -181,7 +181,8 @@ pub fn assign(policy: Assignment, isolate: bool, workers: &[Core], queues: &[Que
             *to = Some(core);
         }
         let measured = measured(policy, *nanos);
-        let text = format!("Core {core:2} on numa node {numa} is pinned with port '{name}' rx queue {number}{measured}");
+        let text =
+            format!("Core {core:2} on numa node {numa} is pinned with port '{name}' rx queue {number}{measured}");
         say(false, text);
     }
     if !free.is_empty() {
@@ -289,7 +290,8 @@ mod tests {
     fn a_group_is_as_even_as_it_gets() {
         let queues = queues(&[8, 7, 6, 5, 4].map(|nanos| (nanos, 0, None)));
         let plan = plan(Assignment::Group, true, "0,0", &queues);
-        let sum = |core| queues.iter().zip(&plan.cores).filter(|(_, c)| **c == Some(core)).map(|(q, _)| q.nanos).sum::<u64>();
+        let sum =
+            |core| queues.iter().zip(&plan.cores).filter(|(_, c)| **c == Some(core)).map(|(q, _)| q.nanos).sum::<u64>();
         assert_eq!((sum(0), sum(1)), (17, 13));
         assert!(assign(Assignment::Cycles, true, &[], &[]).cores.is_empty());
     }

@@ -168,14 +168,13 @@ impl Workers {
             (*port, place.seats.len(), place.numa, pins)
         });
         let Settings { cores, assignment, isolate, .. } = &self.settings;
-        let arrangement =
-            Arrangement {
-                is_configured: self.is_configured,
-                cores: cores.clone(),
-                assignment: *assignment,
-                isolate: *isolate,
-                ports: ports.collect(),
-            };
+        let arrangement = Arrangement {
+            is_configured: self.is_configured,
+            cores: cores.clone(),
+            assignment: *assignment,
+            isolate: *isolate,
+            ports: ports.collect(),
+        };
         if self.arranged.as_ref() == Some(&arrangement) {
             return;
         }
@@ -220,7 +219,8 @@ impl Workers {
                 tracing::error!(target: "dpif_netdev", "port {port}: {e}");
             }
         }
-        let unwanted: Vec<u32> = self.crew.keys().copied().filter(|c| !there.iter().any(|core| core.core == *c)).collect();
+        let unwanted: Vec<u32> =
+            self.crew.keys().copied().filter(|c| !there.iter().any(|core| core.core == *c)).collect();
         for core in unwanted {
             is_changed = true;
             self.end(core);

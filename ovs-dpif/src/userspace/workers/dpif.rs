@@ -13,8 +13,8 @@ use super::{PARCELS, Place, Seat, ThreadId, Workers};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, Ufid,
-    Upcall, UpcallKind,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, Ufid, Upcall,
+    UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
@@ -93,7 +93,9 @@ impl Workers {
                 return taken;
             }
         }
-        if known.is_none() && let Ok(ufid) = taken {
+        if known.is_none()
+            && let Ok(ufid) = taken
+        {
             self.flows.insert(ufid, port);
         }
         if self.limits.port_flows.min(self.limits.port_masks) < usize::MAX {
@@ -159,7 +161,9 @@ impl Dpif for Workers {
         let cores: Vec<u32> = self.crew.keys().copied().collect();
         for core in cores {
             let stub = match (&route, self.main.ports.device(port)) {
-                (Some(route), Some(device)) => Some(Box::new(Remote::of(device, port, route.clone())) as Box<dyn Netdev>),
+                (Some(route), Some(device)) => {
+                    Some(Box::new(Remote::of(device, port, route.clone())) as Box<dyn Netdev>)
+                }
                 _ => others.pop().flatten(),
             };
             let Some(stub) = stub else { continue };

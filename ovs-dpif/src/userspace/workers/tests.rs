@@ -290,7 +290,10 @@ fn loads_are_remembered_and_dealt_out_by() {
     }
     // A minute of load at least, and a minute between two looks.
     assert!((12..40).contains(&rounds), "{rounds}");
-    assert_eq!(crew.seats().iter().map(|(core, _, queue)| (*core, *queue)).collect::<Vec<_>>(), [(0, 0), (1, 1), (1, 2)]);
+    assert_eq!(
+        crew.seats().iter().map(|(core, _, queue)| (*core, *queue)).collect::<Vec<_>>(),
+        [(0, 0), (1, 1), (1, 2)]
+    );
     assert!(crew.workers.crew_over(1).all(|w| w.total == 0), "workers are measured anew");
     drop(queues);
 }

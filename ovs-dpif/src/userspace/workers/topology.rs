@@ -89,11 +89,8 @@ impl Topology {
     /// If a digit is none.
     pub fn masked(&self, mask: &str) -> Result<impl Iterator<Item = Core>, TopologyError> {
         let digits = mask.strip_prefix("0x").or_else(|| mask.strip_prefix("0X")).unwrap_or(mask);
-        let digits: Vec<u32> = digits
-            .chars()
-            .rev()
-            .map(|c| c.to_digit(16).ok_or(TopologyError::BadMask(c)))
-            .collect::<Result<_, _>>()?;
+        let digits: Vec<u32> =
+            digits.chars().rev().map(|c| c.to_digit(16).ok_or(TopologyError::BadMask(c))).collect::<Result<_, _>>()?;
         let is_set = move |core: &Core| {
             let digit = usize::try_from(core.core / 4).ok().and_then(|place| digits.get(place));
             digit.is_some_and(|digit| digit >> (core.core % 4) & 1 != 0)
