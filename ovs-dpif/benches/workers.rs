@@ -83,7 +83,7 @@ fn measure(workers: u32) -> (f64, f64) {
     dp.configure(settings);
     let mut mask = always_matched();
     for (word, more) in
-        mask.bits.words_mut().iter_mut().zip(FlowMask::of(&[FieldId::NwDst, FieldId::TpSrc]).bits.words())
+        mask.bits.words_mut().iter_mut().zip(FlowMask::of(&[FieldId::NwDst, FieldId::UdpSrc]).bits.words())
     {
         *word |= more;
     }

@@ -447,6 +447,9 @@ pub enum DpifError {
     #[cfg(all(feature = "kernel", target_os = "linux"))]
     #[error(transparent)]
     Convert(#[from] crate::kernel::ConvertError),
+    /// A megaflow that does not match its port wholly, where each must.
+    #[error("flow: in_port is not an exact match")]
+    PortNotMatched,
     /// The table of megaflows is full.
     #[error("the datapath is full: {0} flows")]
     FlowTableFull(usize),

@@ -72,8 +72,11 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     Ok(Reply::Flows { flows: all, threads: !of_kernel && pmd.is_none() })
 }
 
-/// The megaflows of each thread, by its core; those of the control thread have none, and a datapath without threads too.
-fn by_thread(dp: &dyn Dpif) -> Result<Vec<(Option<u32>, Vec<DpFlow>)>, DpctlError> {
+/// A thread's core, if it is not the control thread, and its megaflows.
+type OfThread = (Option<u32>, Vec<DpFlow>);
+
+/// The megaflows of each thread. A datapath without threads has those of one.
+fn by_thread(dp: &dyn Dpif) -> Result<Vec<OfThread>, DpctlError> {
     let Some(workers) = dp.workers() else {
         return Ok(vec![(None, dp.flow_dump().map_err(failed("Failed to dump flows from datapath"))?)]);
     };

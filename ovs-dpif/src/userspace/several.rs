@@ -59,7 +59,7 @@ impl Datapath {
         other.fragments = self.fragments.clone();
         other.meters = self.meters.clone();
         other.version = self.version;
-        other.extractor = self.extractor.clone();
+        other.extractor = self.extractor;
         other.vlan_headers = self.vlan_headers;
         Some(other)
     }

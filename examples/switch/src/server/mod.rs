@@ -177,16 +177,28 @@ impl Server {
         self.busy = true;
     }
 
-    /// Commands that wait.
+    /// Commands that wait, up to a bound. Answers go out with the next look whether there are more.
     fn serve_control(&mut self) {
-        let Some(control) = &mut self.control else { return };
+        for _ in 0..ROUNDS {
+            if !self.serve_commands() {
+                return;
+            }
+        }
+        self.busy = true;
+    }
+
+    /// Sends and reads what there is, and does the commands that came. True if there were any.
+    fn serve_commands(&mut self) -> bool {
+        let Some(control) = &mut self.control else { return false };
         if let Err(e) = control.run(self.commands.server_mut()) {
             tracing::warn!(target: "unixctl", "{}: accept failed: {e}", control.path().display());
         }
+        let mut any = false;
         while let Some(invocation) = self.commands.server_mut().poll() {
             tracing::debug!(
                 target: "unixctl", "received request {}{:?}", invocation.command, invocation.arguments
             );
+            any = true;
             let key = invocation.key;
             if let Some(reply) = crate::commands::execute(self, &invocation) {
                 self.commands.reply(key, reply);
@@ -194,10 +206,7 @@ impl Server {
             // What a command did is done whole before the next one looks.
             self.work();
         }
-        if let Some(control) = &mut self.control {
-            // Said already.
-            let _ = control.run(self.commands.server_mut());
-        }
+        any
     }
 
     /// Waits for descriptors and deadlines, but no longer than `longest`.

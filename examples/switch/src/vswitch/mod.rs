@@ -44,8 +44,9 @@ pub use threads::Machine;
 
 use datapath::SharedDatapath;
 
-/// Keys of `other_config` of the whole that are obeyed: the second by who writes the database.
-const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval"];
+/// Keys of `other_config` of the whole that are obeyed: the second by who writes the database. Segmentation is left to
+/// whoever can do it, always: enabling it is nothing to do.
+const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval", "userspace-tso-enable"];
 
 /// How many rounds a datapath is polled before everything else has its turn.
 const ROUNDS: usize = 64;

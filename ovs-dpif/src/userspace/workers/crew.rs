@@ -4,7 +4,7 @@
 //! with their counters, go to the threads that have its queues now; then these begin to poll. Packets wait in their
 //! device meanwhile. A worker that ends leaves its accounts to the control thread.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -25,8 +25,16 @@ pub(super) struct Arrangement {
     cores: Option<Vec<u32>>,
     assignment: Assignment,
     isolate: bool,
-    /// Ports for workers, with their queues, nodes and pins.
-    ports: Vec<(PortNo, usize, u32, Vec<(usize, u32)>)>,
+    ports: Vec<Arranged>,
+}
+
+/// What a port for workers is arranged by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Arranged {
+    port: PortNo,
+    queues: usize,
+    numa: u32,
+    pins: BTreeMap<usize, u32>,
 }
 
 impl Workers {
@@ -164,8 +172,8 @@ impl Workers {
         self.meet_devices();
         let ports = self.ports.iter().filter(|(_, place)| self.is_for_workers(place));
         let ports = ports.map(|(port, place)| {
-            let pins = place.pins.iter().map(|(queue, core)| (*queue, *core)).collect();
-            (*port, place.seats.len(), place.numa, pins)
+            let (queues, pins) = (place.seats.len(), place.pins.clone());
+            Arranged { port: *port, queues, numa: place.numa, pins }
         });
         let Settings { cores, assignment, isolate, .. } = &self.settings;
         let arrangement = Arrangement {

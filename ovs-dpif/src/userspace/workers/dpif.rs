@@ -68,8 +68,7 @@ impl Workers {
     fn install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
         let matching = Match::new(*put.key, *put.mask);
         let ufid = put.ufid.unwrap_or_else(|| Ufid::of(&matching));
-        let is_whole = put.mask.bits.in_port.get() == u32::MAX;
-        let port = (is_whole && !put.everywhere).then(|| PortNo(put.key.in_port.get()));
+        let port = (!put.everywhere).then(|| PortNo(put.key.in_port.get()));
         // Whose it is already, it stays.
         let known = self.flows.get(&ufid).copied();
         let holders = self.holders(known.unwrap_or(port));
@@ -207,6 +206,11 @@ impl Dpif for Workers {
     }
 
     fn flow_install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
+        // Whose packets it is for says which threads are to have it.
+        if put.mask.bits.in_port.get() != u32::MAX {
+            tracing::error!(target: "dpif_netdev", "{}", DpifError::PortNotMatched);
+            return Err(DpifError::PortNotMatched);
+        }
         let before = self.stats_of_flows();
         let ufid = if self.crew.is_empty() { self.main.flow_install(put)? } else { self.install(put)? };
         Workers::tell_of_put(put, ufid, self.stats_of_flows() > before);

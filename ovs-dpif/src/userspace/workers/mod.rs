@@ -22,8 +22,8 @@
 //! - A call that changes or reads megaflows or ports waits for the rounds under way, of one batch from each queue.
 //! - A panic is caught where a round ends: the packets of its batch are dropped as [`DropReason::WorkerPanic`], and the
 //!   thread goes on.
-//! - Megaflows that match their port wholly are where that port's queues are, and go with them; others, and those that are
-//!   put [everywhere](crate::FlowPut::everywhere), are in all threads.
+//! - Megaflows match their port wholly. They are where that port's queues are, and go with them; those that are put
+//!   [everywhere](crate::FlowPut::everywhere) are in all threads.
 //!
 //! ```
 //! use ovs_dpif::netdev::{DummyPort, Netdev};
