@@ -11,7 +11,7 @@
 //! receive queue to a thread, every megaflow to the threads that receive what it is for, and adds up their counters when
 //! they are read.
 //!
-//! A device with [handles](Netdev::another) for several threads is sent to by each of them. Of another, one thread has the
+//! A device with [handles](crate::netdev::Netdev::another) for several threads is sent to by each of them. Of another, one thread has the
 //! device, and what others send goes there through a bounded queue; it counts as forwarded when it is put in, and as
 //! [`Perf::tx_lost`] if the device does not take it then.
 //!
@@ -45,7 +45,6 @@
 //! ```
 //!
 //! [`DropReason::WorkerPanic`]: crate::DropReason::WorkerPanic
-//! [`Netdev::another`]: crate::netdev::Netdev::another
 
 mod assign;
 mod balance;
