@@ -154,7 +154,7 @@ impl LearningSwitch {
         if packet.reason != PacketInReason::NO_MATCH {
             return Vec::new();
         }
-        let in_port = OfPort(u32::try_from(FieldId::InPortOxm.info().get(packet.metadata.key())).unwrap_or(0));
+        let in_port = OfPort(u32::try_from(FieldId::InPortOxm.info().get(&packet.metadata.key())).unwrap_or(0));
         let mut key = FlowKey::ZERO;
         extract(&mut Packet::from_slice(&packet.data), &mut key);
         let to = self.destination(&key, in_port, now);
@@ -259,7 +259,7 @@ fn matching(key: &FlowKey, in_port: OfPort, wildcards: u32) -> Match {
         matching.set_masked(VlanTci, tci & tci_mask, tci_mask);
     }
     for (bit, fields) in FIELDS {
-        let there = fields.iter().find(|f| f.info().prereq.holds(matching.key()));
+        let there = fields.iter().find(|f| f.info().prereq.holds(&matching.key()));
         if let Some(field) = there.filter(|_| wildcards & bit == 0) {
             matching.set(*field, field.info().get(key));
         }
@@ -267,7 +267,7 @@ fn matching(key: &FlowKey, in_port: OfPort, wildcards: u32) -> Match {
     for (shift, fields) in ADDRESSES {
         let low = wildcards >> shift & 0x3f;
         let mask = u32::MAX.checked_shl(low).unwrap_or(0);
-        let there = fields.iter().find(|f| f.info().prereq.holds(matching.key()));
+        let there = fields.iter().find(|f| f.info().prereq.holds(&matching.key()));
         if let Some(field) = there.filter(|_| mask != 0) {
             matching.set_masked(*field, field.info().get(key) & u128::from(mask), mask.into());
         }

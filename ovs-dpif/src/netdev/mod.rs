@@ -56,6 +56,18 @@ impl Offloads {
     pub const ALL: Offloads = Offloads { checksum: true, segmentation: true };
 }
 
+/// Which thread of a datapath that has several polls a device.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Polling {
+    /// The one that polls the datapath.
+    #[default]
+    Control,
+    /// A worker, which is started for it if there is none.
+    Worker,
+    /// A worker where the owner of the datapath asks for workers, and else the one that polls the datapath.
+    Either,
+}
+
 /// What went through a port, from the datapath's side.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
@@ -165,5 +177,40 @@ pub trait Netdev: Send + fmt::Debug {
     /// their owner knows when it put something in.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Which thread is to poll the device.
+    fn polling(&self) -> Polling {
+        Polling::Control
+    }
+
+    /// How many receive queues can be polled apart from one another, by different threads if the device has
+    /// [another handle](Netdev::another). At least one.
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// As [`receive`](Netdev::receive), from one queue. There is nothing in a queue that is not there.
+    ///
+    /// # Errors
+    /// As [`receive`](Netdev::receive).
+    fn receive_queue(&mut self, queue: usize, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+        if queue == 0 { self.receive(batch) } else { Ok(0) }
+    }
+
+    /// Another handle on the device, for another thread to receive from other queues and to send; `None` if one thread
+    /// only can have the device. Handles share counters and configuration.
+    fn another(&self) -> Option<Box<dyn Netdev>> {
+        None
+    }
+
+    /// The NUMA node that the device is on, if that is known.
+    fn numa_node(&self) -> Option<u32> {
+        None
+    }
+
+    /// The options that the device tells back, as they are in effect (`dpctl/show`).
+    fn shown_options(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 }

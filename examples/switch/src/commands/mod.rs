@@ -8,6 +8,7 @@ mod datapaths;
 mod devices;
 mod dpctl;
 mod general;
+mod pmd;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    [general::COMMANDS, bridges::COMMANDS, datapaths::COMMANDS, devices::COMMANDS].into_iter().flatten()
+    [general::COMMANDS, bridges::COMMANDS, datapaths::COMMANDS, devices::COMMANDS, pmd::COMMANDS].into_iter().flatten()
 }
 
 /// Carries a command out.

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply};
+use ovs_dpif::userspace::workers::Hooks;
 use ovs_ofproto::session::edge::{Interest, wait};
 use ovs_packet::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,10 +24,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::coverage::Coverage;
-use crate::daemon::{Clock, Daemon, Next, WARP_PAUSE};
+use crate::daemon::{self, Clock, Daemon, Next, WARP_PAUSE};
 use crate::openflow::OpenFlow;
 use crate::vlog::Vlog;
-use crate::vswitch::{DeviceNews, Dummies, StandardDevices, Vswitch};
+use crate::vswitch::{DeviceNews, Dummies, Machine, StandardDevices, Vswitch};
 
 pub use database::{Database, Request};
 pub use links::Links;
@@ -81,7 +82,7 @@ impl Server {
     pub fn new(options: &Options, log: Vlog) -> Result<Server, String> {
         let clock = Clock::new();
         let now = clock.now();
-        let devices = StandardDevices::new(options.dummies);
+        let devices = StandardDevices::new(options.dummies).with_machine(machine(options, &clock));
         let dummies = devices.dummies().clone();
         let control = match options.common.control_path() {
             Some(path) => Some(bind(&path)?),
@@ -208,16 +209,28 @@ impl Server {
         self.busy = true;
     }
 
-    /// Commands that wait.
+    /// Commands that wait, up to a bound. Answers go out with the next look whether there are more.
     fn serve_control(&mut self) {
-        let Some(control) = &mut self.control else { return };
+        for _ in 0..ROUNDS {
+            if !self.serve_commands() {
+                return;
+            }
+        }
+        self.busy = true;
+    }
+
+    /// Sends and reads what there is, and does the commands that came. True if there were any.
+    fn serve_commands(&mut self) -> bool {
+        let Some(control) = &mut self.control else { return false };
         if let Err(e) = control.run(self.commands.server_mut()) {
             tracing::warn!(target: "unixctl", "{}: accept failed: {e}", control.path().display());
         }
+        let mut any = false;
         while let Some(invocation) = self.commands.server_mut().poll() {
             tracing::debug!(
                 target: "unixctl", "received request {}{:?}", invocation.command, invocation.arguments
             );
+            any = true;
             let key = invocation.key;
             if let Some(reply) = crate::commands::execute(self, &invocation) {
                 self.commands.reply(key, reply);
@@ -225,10 +238,7 @@ impl Server {
             // What a command did is done whole before the next one looks.
             self.work();
         }
-        if let Some(control) = &mut self.control {
-            // Said already.
-            let _ = control.run(self.commands.server_mut());
-        }
+        any
     }
 
     /// Waits for descriptors and deadlines, but no longer than `longest`.
@@ -363,6 +373,19 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
         R::UpcallQueueFull => "datapath_drop_upcall_error",
         other => other.id(),
     }
+}
+
+/// The cores that there are, or are said to be, and the clocks that threads on them ask.
+fn machine(options: &Options, clock: &Clock) -> Machine {
+    let topology = options.numa.clone().unwrap_or_else(daemon::discover);
+    for (node, cores) in topology.nodes() {
+        tracing::info!(target: "ovs_numa", "Discovered {cores} CPU cores on NUMA node {node}");
+    }
+    tracing::info!(target: "ovs_numa", "Discovered {topology}");
+    let hooks = Hooks::new(clock.reader()).with_stopwatch(clock.stopwatch());
+    // Cores that are not there cannot be had.
+    let hooks = if options.numa.is_some() { hooks } else { hooks.with_start(daemon::bind) };
+    Machine { topology, hooks }
 }
 
 fn bind(path: &Path) -> Result<ControlSocket, String> {

@@ -182,7 +182,13 @@ impl SharedDatapath {
             let outside = Some(Outside { found, ..Outside::default() });
             return Ok(SharedDatapath { kind, name, is_dummy, dp, outside });
         }
-        let dp = Box::new(Datapath::with_limits(Limits::default(), seed));
+        let dp: Box<dyn Dpif> = match devices.machine().datapath(seed) {
+            Ok(dp) => Box::new(dp),
+            Err(e) => {
+                tracing::error!(target: "dpif", "{kind}@{name}: no threads but one: {e}");
+                Box::new(Datapath::with_limits(Limits::default(), seed))
+            }
+        };
         let mut datapath = SharedDatapath { kind, name, is_dummy, dp, outside: None };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());

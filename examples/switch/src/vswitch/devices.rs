@@ -8,6 +8,7 @@ use ovs_dpif::netdev::Netdev;
 use ovs_packet::EthAddr;
 
 use super::kernel::Kernel;
+use super::threads::Machine;
 use crate::config::{InterfaceConfig, Settings};
 
 /// What is to be known of a device beside its traffic (the Interface table's status columns).
@@ -109,4 +110,9 @@ pub trait Devices: Send + fmt::Debug {
     /// An interface of the machine became a port of the kernel's datapath, without being [opened](Self::open). It is known
     /// until it is [closed](Self::closed).
     fn adopted(&mut self, _kind: &str, _interface: &InterfaceConfig) {}
+
+    /// The machine that datapaths run on.
+    fn machine(&self) -> Machine {
+        Machine::default()
+    }
 }

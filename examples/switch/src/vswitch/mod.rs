@@ -33,6 +33,7 @@ mod settings;
 mod shared;
 mod standard;
 mod system;
+mod threads;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,11 +41,12 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_dpif::netdev::{Netdev, NetdevStats};
+use ovs_dpif::userspace::workers::Settings as WorkerSettings;
 use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, PortSpec, Resolution};
 use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest};
 use ovs_packet::{Instant, OfPort};
 
-use crate::config::{BridgeConfig, Config, InterfaceConfig};
+use crate::config::{BridgeConfig, Config, InterfaceConfig, Settings};
 
 pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
@@ -52,12 +54,14 @@ pub use devices::{Attributes, Devices};
 pub use dummies::Dummies;
 pub use kernel::Kernel;
 pub use standard::{DummyLevel, StandardDevices};
+pub use threads::Machine;
 
 use datapath::SharedDatapath;
 use shared::Shared;
 
-/// Keys of `other_config` of the whole that are obeyed: the second by who writes the database.
-const KEYS: &[&str] = &["bundle-idle-timeout", "max-idle", "stats-update-interval"];
+/// Keys of `other_config` of the whole that are obeyed: the third by who writes the database. Segmentation is left to
+/// whoever can do it, always: enabling it is nothing to do.
+const KEYS: &[&str] = &["bundle-idle-timeout", "max-idle", "stats-update-interval", "userspace-tso-enable"];
 
 /// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
 const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
@@ -111,6 +115,10 @@ pub struct Vswitch {
     unknown: Vec<String>,
     /// The MTUs of bridges.
     mtus: BTreeMap<String, usize>,
+    /// How threads are to work.
+    threads: WorkerSettings,
+    /// What that was read from.
+    told_threads: Option<Settings>,
 }
 
 /// What became of devices outside the process.
@@ -139,6 +147,8 @@ impl Vswitch {
             is_exact: false,
             unknown: Vec::new(),
             mtus: BTreeMap::new(),
+            threads: WorkerSettings::default(),
+            told_threads: None,
         }
     }
 
@@ -225,7 +235,9 @@ impl Vswitch {
 
     /// When [`run`](Self::run) is due even if nothing is received.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.shared.values().filter_map(|s| s.switches.next_deadline()).min()
+        let datapaths = self.shared.values().map(|s| &s.datapath).chain(self.spare.values());
+        let datapaths = datapaths.filter_map(|dp| dp.info().dpif().next_deadline());
+        self.shared.values().filter_map(|s| s.switches.next_deadline()).chain(datapaths).min()
     }
 
     // Configuration.
@@ -234,7 +246,7 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let known: Vec<&str> = KEYS.iter().chain(THREADS).copied().collect();
+        let known: Vec<&str> = KEYS.iter().chain(THREADS).chain(&threads::KEYS).copied().collect();
         let unknown: Vec<String> = settings::unknown(&config.other_config, &known).collect();
         for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
             tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
@@ -284,6 +296,32 @@ impl Vswitch {
             shared.datapath.remove(self.devices.as_mut());
         }
         self.shared.values_mut().for_each(|s| s.datapath.tidy());
+        self.apply_threads(config);
+    }
+
+    /// Has the threads of datapaths be what `config` says.
+    fn apply_threads(&mut self, config: &Config) {
+        let topology = self.devices.machine().topology;
+        if self.told_threads.as_ref() != Some(&config.other_config) {
+            self.threads = threads::settings(&config.other_config, &topology);
+            self.told_threads = Some(config.other_config.clone());
+        }
+        for datapath in self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut()) {
+            if let Some(workers) = datapath.dpif_mut().workers_mut() {
+                workers.configure(self.threads.clone());
+            }
+        }
+        for bridge in self.bridges.values() {
+            let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { continue };
+            let Some(workers) = shared.datapath.dpif_mut().workers_mut() else { continue };
+            for (port, number) in bridge.ports().filter_map(|p| Some((p, p.datapath?))) {
+                let list = port.interface().other_config.get("pmd-rxq-affinity");
+                match list.map_or(Ok(Vec::new()), |list| threads::affinity(list)) {
+                    Ok(pins) => drop(workers.pin(number, pins)),
+                    Err(why) => drop(self.errors.insert(port.name.clone(), format!("{}: {why}", port.name))),
+                }
+            }
+        }
     }
 
     /// The bridges that can be, with their datapath types.
@@ -445,7 +483,10 @@ impl Vswitch {
             return Err(DpifError::DatapathExists(full));
         }
         let (name, devices) = (bare.to_string(), self.devices.as_mut());
-        let made = SharedDatapath::new(kind, name, &self.types, self.seed, devices, now).map_err(no_such)?;
+        let mut made = SharedDatapath::new(kind, name, &self.types, self.seed, devices, now).map_err(no_such)?;
+        if let Some(workers) = made.dpif_mut().workers_mut() {
+            workers.configure(self.threads.clone());
+        }
         self.spare.insert(full, made);
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::devices::{Attributes, Devices};
 use super::dummies::Dummies;
 use super::kernel::Kernel;
 use super::system::SystemDevices;
+use super::threads::Machine;
 use crate::config::InterfaceConfig;
 
 /// For which kinds dummy devices stand.
@@ -35,12 +36,20 @@ pub struct StandardDevices {
     dummies: Dummies,
     level: DummyLevel,
     system: SystemDevices,
+    machine: Machine,
 }
 
 impl StandardDevices {
     /// Devices with dummies among them as `level` says.
     pub fn new(level: DummyLevel) -> StandardDevices {
-        StandardDevices { dummies: Dummies::default(), level, system: SystemDevices::default() }
+        let (dummies, system) = (Dummies::default(), SystemDevices::default());
+        StandardDevices { dummies, level, system, machine: Machine::default() }
+    }
+
+    /// The same on a machine with cores.
+    #[must_use]
+    pub fn with_machine(self, machine: Machine) -> StandardDevices {
+        StandardDevices { machine, ..self }
     }
 
     /// The dummy devices.
@@ -123,6 +132,10 @@ impl Devices for StandardDevices {
         if !self.system.closed(name) {
             self.dummies.closed(name);
         }
+    }
+
+    fn machine(&self) -> Machine {
+        self.machine.clone()
     }
 
     fn kernel(&mut self) -> Option<Kernel> {
