@@ -320,3 +320,28 @@ fn what_rows_ask_of_interfaces() {
     wait_until("the bridge's own port is gone", || lan.links().get("br1").is_err());
     assert!(lan.links().get("p3").is_ok());
 }
+
+#[test]
+fn ports_go_to_workers_and_come_back() {
+    let Some(lan) = Lan::new() else { return };
+    let [h1, h2, h3] = &lan.hosts;
+    lan.is_whole();
+    let queues = || lan.world.appctl(&["dpif-netdev/pmd-rxq-show"]);
+    assert!(!queues().contains("port:"), "{}", queues());
+    lan.world.vsctl("set Open_vSwitch . other_config:pmd-cpu-mask=0x1");
+    for port in ["p1", "p2", "p3", "br0", "br1"] {
+        assert!(queues().contains(&format!("port: {port} ")), "{}", queues());
+    }
+    lan.is_whole();
+    transfer(h1, h3, ip(3));
+    transfer(lan.switch(), h2, ip(2));
+    // A worker has the port whose interface goes.
+    Links::open(h2).unwrap().delete("eth0").unwrap();
+    wait_until("the missing interface is told", || lan.world.of_interface("p2", "error").contains("no interface p2"));
+    plug(h2, lan.switch(), 2);
+    reaches(h1, ip(2));
+    lan.world.vsctl("remove Open_vSwitch . other_config pmd-cpu-mask");
+    assert!(!queues().contains("port:"), "{}", queues());
+    lan.is_whole();
+    transfer(h1, h3, ip(3));
+}

@@ -167,8 +167,10 @@ impl Ports {
         }
     }
 
+    /// What becomes readable when there is something to receive here. Of what others poll, nobody here is woken.
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.all.iter().filter_map(|p| p.device.fd()).collect()
+        let is_polled = |p: &&Port| p.queues.as_ref().is_none_or(|queues| !queues.is_empty());
+        self.all.iter().filter(is_polled).filter_map(|p| p.device.fd()).collect()
     }
 
     /// Takes a batch from what is polled at a place; the packets know their port then.

@@ -42,7 +42,7 @@ use ovs_packet::{EthAddr, Packet, PacketBatch, edit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::interface::{broken, system, usable};
-use super::{Netdev, NetdevError, NetdevStats, Offloads, vnet};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling, vnet};
 
 /// Bytes of an Ethernet header.
 const ETH_HEADER: usize = 14;
@@ -304,6 +304,10 @@ impl Netdev for PacketSocket {
         let drops = sys::take_drops(self.socket.as_fd()).unwrap_or(0);
         let drops = drops + self.kernel_drops.fetch_add(drops, Ordering::Relaxed);
         NetdevStats { rx_dropped: self.stats.rx_dropped + drops, ..self.stats }
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -34,7 +34,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::interface::{is_name, system};
-use super::{Netdev, NetdevError, NetdevStats, Offloads, vnet};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling, vnet};
 
 /// Bytes of an Ethernet header.
 const ETH_HEADER: usize = 14;
@@ -297,6 +297,10 @@ impl Netdev for Tap {
 
     fn stats(&self) -> NetdevStats {
         self.stats
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -373,3 +373,70 @@ fn a_panic_costs_its_batch_and_no_more() {
         assert_eq!(crew.workers.performance(thread).unwrap().perf.panics, 3);
     }
 }
+
+/// A device with a descriptor, and perhaps with handles for several threads.
+#[derive(Debug)]
+struct Wired {
+    wire: Arc<std::os::unix::net::UnixStream>,
+    is_shared: bool,
+}
+
+impl Netdev for Wired {
+    fn name(&self) -> &str {
+        "wired"
+    }
+
+    fn kind(&self) -> &'static str {
+        "wired"
+    }
+
+    fn receive(&mut self, _: &mut PacketBatch) -> Result<usize, NetdevError> {
+        Ok(0)
+    }
+
+    fn send(&mut self, _: &mut PacketBatch) -> Result<(), NetdevError> {
+        Ok(())
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::ALL
+    }
+
+    fn address(&self) -> Option<EthAddr> {
+        None
+    }
+
+    fn mtu(&self) -> usize {
+        1500
+    }
+
+    fn stats(&self) -> NetdevStats {
+        NetdevStats::default()
+    }
+
+    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        Some(std::os::fd::AsFd::as_fd(&*self.wire))
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
+    }
+
+    fn another(&self) -> Option<Box<dyn Netdev>> {
+        self.is_shared.then(|| Box::new(Wired { wire: self.wire.clone(), is_shared: true }) as Box<dyn Netdev>)
+    }
+}
+
+#[test]
+fn what_workers_poll_wakes_nobody_else() {
+    for is_shared in [false, true] {
+        let mut crew = Crew::new(0);
+        let wire = Arc::new(std::os::unix::net::UnixStream::pair().unwrap().0);
+        crew.workers.port_add(PortSpec::Device(Box::new(Wired { wire, is_shared })), None).unwrap();
+        assert_eq!(crew.workers.fds().len(), 2, "the device and the door");
+        crew.set(|settings| settings.cores = Some(vec![0]));
+        assert_eq!((crew.workers.crew().count(), crew.workers.fds().len()), (1, 1));
+        crew.set(|settings| settings.cores = None);
+        assert_eq!((crew.workers.crew().count(), crew.workers.fds().len()), (0, 2));
+    }
+}
