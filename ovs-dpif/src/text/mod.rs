@@ -162,7 +162,7 @@ pub fn parse_actions(text: &str, ports: &dyn PortNames) -> Result<Vec<DpAction>,
 ///
 /// let m: Match = "recirc_id=0,in_port=1,arp".parse().unwrap();
 /// let stats = DpFlowStats { packets: 3, bytes: 126, used: Some(Instant::from_millis(1500)), tcp_flags: 0 };
-/// let (key, mask) = (m.key().into(), (&m.mask().bits).into());
+/// let (key, mask) = ((&m.key()).into(), (&m.mask().bits).into());
 /// let flow = DpFlow { ufid: Ufid::of(&m), key, mask, actions: vec![DpAction::Output(PortNo(2))], stats };
 /// assert_eq!(
 ///     text::flow(&flow, Instant::from_secs(2)).to_string(),
