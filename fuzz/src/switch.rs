@@ -136,7 +136,7 @@ fn ledger(u: &mut Unstructured) -> Result<()> {
             }
         }
         assert!(dp.ledger().balanced(), "{}", dp.ledger());
-        assert!(dp.stats().expect("counters").flows <= 8 && dp.ledger().in_flight <= 4 && dp.conntrack().len() <= 4);
+        assert!(dp.stats().expect("counters").flows <= 8 && dp.ledger().in_flight <= 4 && dp.connection_count() <= 4);
         for _ in 0..64 {
             let Some(upcall) = upcalls.pop() else { break };
             let list = actions(u, 0)?;

@@ -66,7 +66,7 @@ fn live(c: &mut Criterion) {
         polled(&mut dp, rounds);
         println!("ct_pipeline/{name}: goal {goal}x");
         common::measure(c, &format!("ct_pipeline/{name}"), 32 * BATCH, Some(peer), || polled(&mut dp, 32));
-        assert_eq!(dp.conntrack().len() as u64, connections);
+        assert_eq!(dp.connection_count() as u64, connections);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::drops::{DropReason, Ledger};
 use crate::meter;
 use crate::netdev::{Netdev, NetdevError, NetdevStats};
 use crate::userspace::Turns;
+use crate::userspace::workers::Workers;
 
 /// Identity of a megaflow: a hash of its key and mask.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -233,12 +234,14 @@ pub struct FlowPut<'a> {
     pub mode: PutMode,
     /// Whether the counters of the one that is there begin anew.
     pub zero_stats: bool,
+    /// Whether every thread of the datapath gets it, and not only those that receive the port's packets.
+    pub everywhere: bool,
 }
 
 impl<'a> FlowPut<'a> {
     /// A megaflow that is made, or changed with its counters kept.
     pub const fn new(key: &'a FlowKey, mask: &'a FlowMask, actions: &'a [DpAction]) -> FlowPut<'a> {
-        FlowPut { key, mask, actions, ufid: None, mode: PutMode::Put, zero_stats: false }
+        FlowPut { key, mask, actions, ufid: None, mode: PutMode::Put, zero_stats: false, everywhere: false }
     }
 
     /// The same with an identity of the caller's choice.
@@ -257,6 +260,12 @@ impl<'a> FlowPut<'a> {
     #[must_use]
     pub const fn with_zero_stats(self) -> FlowPut<'a> {
         FlowPut { zero_stats: true, ..self }
+    }
+
+    /// The same, in every thread of the datapath: what an operator puts, for packets of any origin.
+    #[must_use]
+    pub const fn with_everywhere(self) -> FlowPut<'a> {
+        FlowPut { everywhere: true, ..self }
     }
 }
 
@@ -440,6 +449,9 @@ pub enum DpifError {
     #[cfg(all(feature = "kernel", target_os = "linux"))]
     #[error(transparent)]
     Convert(#[from] crate::kernel::ConvertError),
+    /// A megaflow that does not match its port wholly, where each must.
+    #[error("flow: in_port is not an exact match")]
+    PortNotMatched,
     /// The table of megaflows is full.
     #[error("the datapath is full: {0} flows")]
     FlowTableFull(usize),
@@ -694,6 +706,21 @@ pub trait Dpif: fmt::Debug + Send {
 
     /// The accounts of all packets.
     fn ledger(&self) -> &Ledger;
+
+    /// The datapath's threads, if it is one that can have several.
+    fn workers(&self) -> Option<&Workers> {
+        None
+    }
+
+    /// The datapath's threads, to be configured.
+    fn workers_mut(&mut self) -> Option<&mut Workers> {
+        None
+    }
+
+    /// When [`poll`](Dpif::poll) is due even if nothing comes.
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// Descriptors that become readable when [`poll`](Dpif::poll) has something to do.
     fn fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {

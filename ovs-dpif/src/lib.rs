@@ -53,8 +53,8 @@
 //! # Rules
 //!
 //! Every packet that enters is counted out exactly once, and [`Ledger::balanced`] says so at any time. Nothing blocks.
-//! Every table that traffic can fill has a bound. `unsafe` is confined to the two
-//! modules that talk to packet sockets and to AF_XDP.
+//! Every table that traffic can fill has a bound. `unsafe` is confined to the modules
+//! that talk to packet sockets, to AF_XDP and to TAP devices.
 
 mod action;
 #[cfg(any(test, feature = "conformance"))]

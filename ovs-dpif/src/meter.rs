@@ -20,6 +20,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ovs_packet::Instant;
 
@@ -124,13 +125,23 @@ pub enum MeterError {
     NoRate,
 }
 
-/// The meters of a datapath.
+/// The meters of a datapath. Clones share the meters that there are, as the threads of a datapath do: what comes to one of
+/// them counts for all. Meters that are made later belong to the clone that made them, unless they are
+/// [shared](Meters::share).
 #[derive(Clone, Default, Debug)]
 pub struct Meters {
-    meters: HashMap<u32, Meter>,
+    meters: HashMap<u32, Shared>,
 }
 
-#[derive(Clone, Debug)]
+/// A meter that several threads may hold, each under a lock of its own.
+type Shared = Arc<Mutex<Meter>>;
+
+/// A panic while the lock was held leaves the meter with less in its buckets than it should have: nothing worse.
+fn lock(meter: &Shared) -> MutexGuard<'_, Meter> {
+    meter.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug)]
 struct Meter {
     config: Config,
     /// In thousandths of a packet, or bits.
@@ -157,7 +168,7 @@ impl Meters {
         }
         let stats = Stats { bands: vec![Count::default(); config.bands.len()], ..Stats::default() };
         let buckets = config.bands.iter().map(capacity).collect();
-        self.meters.insert(id, Meter { config, buckets, filled: None, stats });
+        self.meters.insert(id, Arc::new(Mutex::new(Meter { config, buckets, filled: None, stats })));
         Ok(())
     }
 
@@ -166,22 +177,30 @@ impl Meters {
     /// # Errors
     /// If there is none.
     pub fn delete(&mut self, id: u32) -> Result<Stats, MeterError> {
-        self.meters.remove(&id).map(|m| m.stats).ok_or(MeterError::NoSuchMeter(id))
+        self.meters.remove(&id).map(|m| lock(&m).stats.clone()).ok_or(MeterError::NoSuchMeter(id))
     }
 
     /// What came to meter `id`.
-    pub fn stats(&self, id: u32) -> Option<&Stats> {
-        self.meters.get(&id).map(|m| &m.stats)
+    pub fn stats(&self, id: u32) -> Option<Stats> {
+        self.meters.get(&id).map(|m| lock(m).stats.clone())
     }
 
     /// What meter `id` does.
-    pub fn config(&self, id: u32) -> Option<&Config> {
-        self.meters.get(&id).map(|m| &m.config)
+    pub fn config(&self, id: u32) -> Option<Config> {
+        self.meters.get(&id).map(|m| lock(m).config.clone())
+    }
+
+    /// Has these meters hold meter `id` of others as it is there: the same one, or none.
+    pub fn share(&mut self, id: u32, of: &Meters) {
+        match of.meters.get(&id) {
+            Some(meter) => drop(self.meters.insert(id, meter.clone())),
+            None => drop(self.meters.remove(&id)),
+        }
     }
 
     /// Whether a packet of `len` bytes passes meter `id`. A meter that is not there lets everything pass.
-    pub fn admit(&mut self, id: u32, len: usize, now: Instant) -> bool {
-        self.meters.get_mut(&id).is_none_or(|meter| meter.admit(len, now))
+    pub fn admit(&self, id: u32, len: usize, now: Instant) -> bool {
+        self.meters.get(&id).is_none_or(|meter| lock(meter).admit(len, now))
     }
 }
 

@@ -167,6 +167,23 @@ pub fn finish(mut packet: Packet) -> Vec<Packet> {
     }
 }
 
+/// How long the longest of the packets is that `packet` goes on a wire as: its own length, or that of a segment.
+///
+/// ```
+/// use ovs_packet::packet::{Gso, GsoKind};
+/// use ovs_packet::{Match, compose, segment};
+///
+/// let m: Match = "tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80".parse().unwrap();
+/// let mut big = compose::compose(m.key(), &[0; 3000]);
+/// assert_eq!(segment::longest(&big), 3054);
+/// big.offload.gso = Some(Gso { kind: GsoKind::TcpV4, size: 1448, ecn: false });
+/// assert_eq!(segment::longest(&big), 1502);
+/// ```
+pub fn longest(packet: &Packet) -> usize {
+    let plan = packet.offload.gso.and_then(|gso| Plan::of(packet, gso));
+    plan.map_or(packet.len(), |plan| plan.payload + usize::from(plan.gso.size))
+}
+
 /// Where the cuts go.
 struct Plan {
     gso: Gso,

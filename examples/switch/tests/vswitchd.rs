@@ -2,114 +2,13 @@
 //!
 //! A machine without these tools skips the tests, and says so.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ovs-db/schema/vswitch.ovsschema");
-
-/// A database server and our daemon, in a folder of their own.
-struct World {
-    folder: PathBuf,
-    server: Child,
-    daemon: Child,
-}
-
-fn tool_is_there(name: &str) -> bool {
-    let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !found {
-        eprintln!("skipped: there is no {name} on this machine");
-    }
-    found
-}
-
-/// Waits for something, for as long as no machine is slow.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-impl World {
-    /// A world, unless the machine lacks the tools.
-    fn new(options: &[&str]) -> Option<World> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        if !["ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ovs-appctl"].iter().all(|t| tool_is_there(t)) {
-            return None;
-        }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // Names of sockets are short.
-        let folder = std::env::temp_dir().join(format!("vsw-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let database = folder.join("conf.db");
-        let made = Command::new("ovsdb-tool").arg("create").arg(&database).arg(SCHEMA).status().unwrap();
-        assert!(made.success());
-        let socket = format!("--remote=punix:{}", folder.join("db.sock").display());
-        let server = in_folder(Command::new("ovsdb-server").arg(&database).arg(socket), &folder).spawn().unwrap();
-        wait_until("the database server has a socket", || folder.join("db.sock").exists());
-        let init = in_folder(Command::new("ovs-vsctl").args(["--no-wait", "init"]), &folder).status().unwrap();
-        assert!(init.success());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
-        command.args(["--disable-system", "--pidfile", "--log-file", "-vconsole:off"]).args(options);
-        let daemon = in_folder(&mut command, &folder).spawn().unwrap();
-        let world = World { folder, server, daemon };
-        wait_until("the daemon has a pid file", || world.folder.join("ovs-vswitchd.pid").exists());
-        wait_until("the daemon answers", || world.run("ovs-appctl", &["-T", "5", "version"]).status.success());
-        Some(world)
-    }
-
-    fn run(&self, tool: &str, arguments: &[&str]) -> Output {
-        in_folder(Command::new(tool).args(arguments), &self.folder).stdout(Stdio::piped()).output().unwrap()
-    }
-
-    /// What a tool prints; it must not fail.
-    fn ok(&self, tool: &str, arguments: &[&str]) -> String {
-        let output = self.run(tool, arguments);
-        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{tool} {arguments:?}: {said}{complained}\n{}", self.log());
-        said.into_owned()
-    }
-
-    fn vsctl(&self, line: &str) -> String {
-        let words: Vec<&str> = ["-t", "10"].into_iter().chain(line.split_whitespace()).collect();
-        self.ok("ovs-vsctl", &words)
-    }
-
-    fn appctl(&self, arguments: &[&str]) -> String {
-        let words: Vec<&str> = ["-T", "10"].into_iter().chain(arguments.iter().copied()).collect();
-        self.ok("ovs-appctl", &words)
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("ovs-vswitchd.log")).unwrap_or_default()
-    }
-
-    /// What is said of a column of an interface.
-    fn of_interface(&self, name: &str, column: &str) -> String {
-        self.vsctl(&format!("get interface {name} {column}")).trim().to_string()
-    }
-}
-
-fn in_folder<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
-    for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
-        command.env(variable, folder);
-    }
-    command.env("OVS_SYSLOG_METHOD", "null").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped())
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for child in [&mut self.daemon, &mut self.server] {
-            // They may have ended.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
+use common::world::{World, in_folder, wait_until};
 
 const DUMMY: &[&str] = &["--enable-dummy"];
 

@@ -1,7 +1,9 @@
 //! The command-line tools, one small binary each.
 //!
-//! This library is what they share: options, log lines, hexadecimal text, and input that is a file or standard input.
+//! This library is what they share: options, log lines, hexadecimal text, and input that is a file or standard input; and
+//! [`learning`], what a controller says to switches that are to learn.
 
+pub mod learning;
 pub mod logging;
 
 use std::ffi::OsString;

@@ -8,6 +8,7 @@ use super::reply::{Reply, ShownFlow};
 use super::{DpctlError, failed, usage};
 use crate::dpif::{DpFlow, Dpif, DpifError, FlowPut, PutMode, Ufid};
 use crate::text::{self, PortNames};
+use crate::userspace::workers::ThreadId;
 
 /// What a line of a file does, unless it says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,21 +50,41 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
         }
         shown &= any;
     }
-    if let Some(pmd) = pmd {
-        // Only the main thread, -1, has megaflows.
-        shown &= pmd.parse::<i32>().map_err(|_| DpctlError::Usage(format!("invalid pmd '{pmd}'")))? == -1;
-    }
+    // The main thread is -1.
+    let wrong = |pmd: &str| DpctlError::Usage(format!("invalid pmd '{pmd}'"));
+    let pmd = pmd.map(|pmd| pmd.parse::<i64>().map_err(|_| wrong(pmd))).transpose()?;
     let dp = args.open(2)?;
     let names = names(dp)?;
     let filter = filter.map(|text| matched(text, &names)).transpose()?;
     let of_kernel = dp.kind() == "system";
-    let flows = dp.flow_dump().map_err(failed("Failed to dump flows from datapath"))?;
     let passes = |flow: &DpFlow| shown && filter.as_ref().is_none_or(|filter| filter.overlaps(&flow.matching()));
-    let show =
-        |flow: DpFlow| shown_flow(flow, &names, options.more, options.names.unwrap_or(options.more), of_kernel, now);
-    let flows = flows.into_iter().filter(passes).map(show).collect();
+    let mut all = Vec::new();
+    for (core, flows) in by_thread(dp)? {
+        if pmd.is_some_and(|pmd| pmd != core.map_or(-1, i64::from)) {
+            continue;
+        }
+        all.extend(flows.into_iter().filter(passes).map(|flow| {
+            let named = options.names.unwrap_or(options.more);
+            ShownFlow { core, ..shown_flow(flow, &names, options.more, named, of_kernel, now) }
+        }));
+    }
     // What the kernel's module forwards by is nobody's thread.
-    Ok(Reply::Flows { flows, thread: (!of_kernel).then_some("main") })
+    Ok(Reply::Flows { flows: all, threads: !of_kernel && pmd.is_none() })
+}
+
+/// A thread's core, if it is not the control thread, and its megaflows.
+type OfThread = (Option<u32>, Vec<DpFlow>);
+
+/// The megaflows of each thread. A datapath without threads has those of one.
+fn by_thread(dp: &dyn Dpif) -> Result<Vec<OfThread>, DpctlError> {
+    let Some(workers) = dp.workers() else {
+        return Ok(vec![(None, dp.flow_dump().map_err(failed("Failed to dump flows from datapath"))?)]);
+    };
+    let of = |thread| match thread {
+        ThreadId::Main => (None, workers.flows_of(thread)),
+        ThreadId::Core(core) => (Some(core), workers.flows_of(thread)),
+    };
+    Ok(workers.threads().map(of).collect())
 }
 
 /// An OpenFlow match, in which ports may be named as in the datapath.
@@ -100,7 +121,7 @@ fn shown_flow(
         true => text::kernel_actions(&flow.actions, &whole, ports).to_string(),
         false => text::named_actions(&flow.actions, ports).to_string(),
     };
-    ShownFlow { ufid: more.then_some(flow.ufid), key, actions, stats: flow.stats, now }
+    ShownFlow { ufid: more.then_some(flow.ufid), key, actions, stats: flow.stats, now, core: None }
 }
 
 /// The identity at the front of a text, if there is one, and what is behind it.
@@ -156,7 +177,7 @@ fn put_one(
     let (key, mask) = key_and_mask(dp, key, &names)?;
     let actions =
         text::parse_actions(actions, &names).map_err(|source| DpctlError::Text { what: "parsing actions", source })?;
-    let mut put = FlowPut::new(&key, &mask, &actions).with_mode(mode);
+    let mut put = FlowPut::new(&key, &mask, &actions).with_mode(mode).with_everywhere();
     put.ufid = ufid;
     put.zero_stats = clear;
     let identity = ufid.unwrap_or_else(|| Ufid::of(&Match::new(key, mask)));
@@ -198,7 +219,7 @@ pub(super) fn get(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let named = options.names.unwrap_or(options.more);
     let of_kernel = dp.kind() == "system";
     let flows = vec![shown_flow(flow, &names, options.more, named, of_kernel, now)];
-    Ok(Reply::Flows { flows, thread: None })
+    Ok(Reply::Flows { flows, threads: false })
 }
 
 pub(super) fn delete(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {

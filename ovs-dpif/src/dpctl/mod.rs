@@ -163,6 +163,7 @@ fn reason(error: &DpifError) -> String {
         DpifError::FlowExists(_) | DpifError::DatapathExists(_) | DpifError::PortExists(_) => "File exists".into(),
         DpifError::NoSuchDatapath(_) | DpifError::NoSuchPort(_) => "No such device".into(),
         DpifError::PortNumberTaken(_) => "Device or resource busy".into(),
+        DpifError::PortNotMatched => "Invalid argument".into(),
         DpifError::Unsupported(_) => "Operation not supported".into(),
         DpifError::System { source, .. } => plain(source),
         other => other.to_string(),

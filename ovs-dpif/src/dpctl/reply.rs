@@ -23,6 +23,8 @@ pub struct PortShown {
     pub name: String,
     /// Its type.
     pub kind: &'static str,
+    /// What its device tells of its options.
+    pub options: Vec<(&'static str, String)>,
     /// Its counters, where they were asked for.
     pub stats: Option<NetdevStats>,
 }
@@ -65,6 +67,8 @@ pub struct ShownFlow {
     pub stats: DpFlowStats,
     /// When it was looked at.
     pub now: Instant,
+    /// The core of the worker that has it, if it is not the control thread's.
+    pub core: Option<u32>,
 }
 
 /// How many connections there are of each kind.
@@ -109,10 +113,10 @@ pub enum Reply {
     Caches(Vec<Caches>),
     /// Megaflows.
     Flows {
-        /// The megaflows.
+        /// The megaflows, by the threads that have them.
         flows: Vec<ShownFlow>,
-        /// The thread that forwards by them, where it is a thread of this program and they are all that it has.
-        thread: Option<&'static str>,
+        /// Whether it is told which threads these are.
+        threads: bool,
     },
     /// What went through a megaflow, and when that was looked at.
     Stats(DpFlowStats, Instant),
@@ -189,7 +193,9 @@ impl Display for Shown {
         self.ports.iter().try_for_each(|port| {
             write!(f, "  port {}: {}", port.number, port.name)?;
             if port.kind != "system" {
-                write!(f, " ({})", port.kind)?;
+                let options: Vec<String> = port.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let options = if options.is_empty() { String::new() } else { format!(": {}", options.join(", ")) };
+                write!(f, " ({}{options})", port.kind)?;
             }
             writeln!(f)?;
             let Some(s) = port.stats else { return Ok(()) };
@@ -229,11 +235,17 @@ impl Display for Reply {
                 writeln!(f, "{}:", caches.datapath)?;
                 write_caches(f, &caches.sizes)
             }),
-            Reply::Flows { flows, thread } => {
-                if let Some(thread) = thread.filter(|_| !flows.is_empty()) {
-                    writeln!(f, "flow-dump from the {thread} thread:")?;
-                }
-                flows.iter().try_for_each(|flow| writeln!(f, "{flow}"))
+            Reply::Flows { flows, threads } => {
+                let mut last = None;
+                flows.iter().try_for_each(|flow| {
+                    if *threads && last.replace(flow.core) != Some(flow.core) {
+                        match flow.core {
+                            None => writeln!(f, "flow-dump from the main thread:")?,
+                            Some(core) => writeln!(f, "flow-dump from pmd on cpu core: {core}")?,
+                        }
+                    }
+                    writeln!(f, "{flow}")
+                })
             }
             Reply::Stats(stats, now) => writeln!(f, "{}", text::flow_stats(stats, *now)),
             Reply::Connections { all, more, statistics } => {
@@ -358,6 +370,9 @@ impl Reply {
                     let mut value = flow_stats_json(&flow.stats, flow.now);
                     value["flow"] = json!(flow.key);
                     value["actions"] = json!(flow.actions);
+                    if let Some(core) = flow.core {
+                        value["pmd"] = json!(core);
+                    }
                     if let Some(ufid) = flow.ufid {
                         value["ufid"] = json!(ufid.to_string().trim_start_matches("ufid:"));
                     }
@@ -414,6 +429,10 @@ fn shown_json(shown: &Shown) -> Value {
     let DpStats { hits, missed, lost, flows, masks, evicted, probes, mask_hits, cache_hits } = shown.stats;
     let port = |port: &PortShown| {
         let mut value = json!({ "port_no": port.number.0, "name": port.name, "type": port.kind });
+        if !port.options.is_empty() {
+            let options = port.options.iter().map(|(key, told)| (key.to_string(), json!(told)));
+            value["config"] = options.collect::<serde_json::Map<_, _>>().into();
+        }
         if let Some(s) = port.stats {
             value["statistics"] = json!({
                 "rx_packets": s.rx_packets,

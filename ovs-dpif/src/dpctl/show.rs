@@ -4,7 +4,7 @@ use super::args::{Args, number};
 use super::reply::{Caches, PortShown, Reply, Shown};
 use super::{DpctlError, failed, usage};
 use crate::action::PortNo;
-use crate::dpif::DpifError;
+use crate::dpif::{Dpif, DpifError, PortInfo};
 
 pub(super) fn add_dp(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let first = args.rest.first().copied().unwrap_or_default();
@@ -137,12 +137,17 @@ pub(super) fn show(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let mut shown = Vec::new();
     for (named, name) in some_or_all(args)? {
         let dp = args.datapaths.open(&name);
-        let all = dp.and_then(|dp| Ok((dp.ports()?, dp.stats()?, dp.caches()?)));
+        let options = |dp: &dyn Dpif, port: &PortInfo| dp.workers().map(|w| w.shown_options(port.port));
+        let all = dp.and_then(|dp| {
+            let ports = dp.ports()?.into_iter().map(|port| (options(dp, &port).unwrap_or_default(), port));
+            Ok((ports.collect::<Vec<_>>(), dp.stats()?, dp.caches()?))
+        });
         let (ports, stats, caches) = all.map_err(failed(format!("opening datapath {named} failed")))?;
-        let ports = ports.into_iter().map(|port| PortShown {
+        let ports = ports.into_iter().map(|(options, port)| PortShown {
             number: port.port,
             name: port.name,
             kind: port.kind,
+            options,
             stats: statistics.then_some(port.stats),
         });
         shown.push(Shown { name, stats, caches, ports: ports.collect() });

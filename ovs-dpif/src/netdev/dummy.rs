@@ -13,15 +13,19 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ovs_packet::extract::{self, ETH_TYPE_ARP};
+use ovs_packet::extract::{self, ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_TCP};
 use ovs_packet::field::FieldId;
+use ovs_packet::packet::{Gso, GsoKind};
 use ovs_packet::pcap::Writer;
-use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose};
+use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose, segment};
 
-use super::{Netdev, NetdevError, NetdevStats, Offloads};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
 
 /// Packets that wait in each receive queue, and packets sent that nobody took, at most.
 const QUEUE: usize = 500;
+
+/// The kind of those devices that workers poll.
+const PMD: &str = "dummy-pmd";
 
 /// Bytes of an Ethernet header, and of a VLAN tag.
 const ETH_HEADER: usize = 14;
@@ -37,6 +41,10 @@ struct Shared {
     /// By queue.
     incoming: Vec<VecDeque<Packet>>,
     next_queue: usize,
+    tx_queues: usize,
+    numa_node: u32,
+    /// Bytes of payload in segments, if the device does segmentation.
+    segment_size: Option<u16>,
     /// What was sent, if somebody wants it.
     outgoing: VecDeque<Packet>,
     linked: bool,
@@ -95,6 +103,9 @@ impl DummyPort {
         let shared = Arc::new(Mutex::new(Shared {
             incoming: vec![VecDeque::new()],
             next_queue: 0,
+            tx_queues: 1,
+            numa_node: 0,
+            segment_size: None,
             outgoing: VecDeque::new(),
             linked: false,
             address,
@@ -130,6 +141,27 @@ impl DummyControl {
     /// Gives the device this many receive queues, at least one. What waits in queues that go is lost.
     pub fn set_queues(&self, queues: usize) {
         lock(&self.shared).incoming.resize_with(queues.max(1), VecDeque::new);
+    }
+
+    /// Says how many transmit queues the device has. They are only shown.
+    pub fn set_tx_queues(&self, queues: usize) {
+        lock(&self.shared).tx_queues = queues.max(1);
+    }
+
+    /// Says which NUMA node the device is on; at first it is node 0.
+    pub fn set_numa_node(&self, node: u32) {
+        lock(&self.shared).numa_node = node;
+    }
+
+    /// Has the device do segmentation, or no more: TCP packets that it receives with more payload are to be cut into segments
+    /// of so much by whoever sends them, and it takes such packets when it is sent to. They are not cut then.
+    pub fn set_segment_size(&self, size: Option<u16>) {
+        lock(&self.shared).segment_size = size.filter(|size| *size > 0);
+    }
+
+    /// What the device takes over when it sends.
+    pub fn offloads(&self) -> Offloads {
+        lock(&self.shared).offloads()
     }
 
     /// Whether what is sent is kept for [`pop`](Self::pop).
@@ -203,8 +235,11 @@ impl DummyControl {
 }
 
 impl Shared {
-    fn enqueue(&mut self, packet: Packet, queue: usize) -> bool {
+    fn enqueue(&mut self, mut packet: Packet, queue: usize) -> bool {
         capture(&self.rx_capture, self.time, packet.data());
+        if let Some(size) = self.segment_size {
+            leave_segmentation(&mut packet, size);
+        }
         let fits = match self.incoming.get_mut(queue) {
             Some(waiting) if waiting.len() < QUEUE => {
                 waiting.push_back(packet);
@@ -216,13 +251,32 @@ impl Shared {
         fits
     }
 
+    /// Moves what fits from a receive queue to a batch.
+    fn dequeue(&mut self, queue: usize, batch: &mut PacketBatch) -> usize {
+        let Some(waiting) = self.incoming.get_mut(queue) else { return 0 };
+        let taken = waiting.len().min(batch.remaining_capacity());
+        for packet in waiting.drain(..taken) {
+            self.stats.rx_packets += 1;
+            self.stats.rx_bytes += packet.len() as u64;
+            batch.push(packet);
+        }
+        taken
+    }
+
+    fn offloads(&self) -> Offloads {
+        if self.segment_size.is_some() { Offloads::ALL } else { Offloads::NONE }
+    }
+
     /// Whether a packet is longer than a frame may be.
     fn is_too_long(&self, packet: &Packet) -> bool {
         let tagged = packet.data().get(12..14) == Some(&[0x81, 0x00]);
         packet.offload.gso.is_none() && packet.len() > self.mtu + ETH_HEADER + if tagged { VLAN_TAG } else { 0 }
     }
 
-    fn sent(&mut self, packet: Packet) {
+    fn sent(&mut self, mut packet: Packet) {
+        // What a driver would do; cut it is on the wire only.
+        packet.offload.gso = None;
+        segment::finish_checksum(&mut packet);
         self.stats.tx_packets += 1;
         self.stats.tx_bytes += packet.len() as u64;
         capture(&self.tx_capture, self.time, packet.data());
@@ -265,6 +319,23 @@ impl Shared {
     }
 }
 
+/// Makes a TCP packet with more than `size` bytes of payload one that is to be cut.
+fn leave_segmentation(packet: &mut Packet, size: u16) {
+    let mut key = FlowKey::ZERO;
+    extract::extract(packet, &mut key);
+    let kind = match (key.eth_type.get(), key.nw_proto) {
+        (ETH_TYPE_IPV4, IP_PROTO_TCP) => GsoKind::TcpV4,
+        (ETH_TYPE_IPV6, IP_PROTO_TCP) => GsoKind::TcpV6,
+        _ => return,
+    };
+    packet.offload.gso = Some(Gso { kind, size, ecn: false });
+    if key.nw_frag != 0 || segment::longest(packet) >= packet.len() {
+        packet.offload.gso = None;
+    } else {
+        segment::make_partial(packet);
+    }
+}
+
 fn capture(to: &Option<Capture>, time: Duration, frame: &[u8]) {
     if let Some(file) = to {
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,15 +363,13 @@ impl Netdev for DummyPort {
             }
             let queue = shared.next_queue % queues;
             shared.next_queue = queue + 1;
-            while !batch.is_full() {
-                let Some(packet) = shared.incoming.get_mut(queue).and_then(VecDeque::pop_front) else { break };
-                shared.stats.rx_packets += 1;
-                shared.stats.rx_bytes += packet.len() as u64;
-                batch.push(packet);
-                taken += 1;
-            }
+            taken += shared.dequeue(queue, batch);
         }
         Ok(taken)
+    }
+
+    fn receive_queue(&mut self, queue: usize, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+        Ok(lock(&self.shared).dequeue(queue, batch))
     }
 
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
@@ -312,7 +381,7 @@ impl Netdev for DummyPort {
     }
 
     fn offloads(&self) -> Offloads {
-        Offloads::NONE
+        lock(&self.shared).offloads()
     }
 
     fn address(&self) -> Option<EthAddr> {
@@ -325,6 +394,32 @@ impl Netdev for DummyPort {
 
     fn stats(&self) -> NetdevStats {
         lock(&self.shared).stats
+    }
+
+    /// Devices of the kind `dummy-pmd` are for workers.
+    fn polling(&self) -> Polling {
+        if self.kind == PMD { Polling::Worker } else { Polling::Control }
+    }
+
+    fn queues(&self) -> usize {
+        lock(&self.shared).incoming.len()
+    }
+
+    fn another(&self) -> Option<Box<dyn Netdev>> {
+        Some(Box::new(DummyPort { name: self.name.clone(), kind: self.kind, shared: self.shared.clone() }))
+    }
+
+    fn numa_node(&self) -> Option<u32> {
+        Some(lock(&self.shared).numa_node)
+    }
+
+    fn shown_options(&self) -> Vec<(&'static str, String)> {
+        if self.kind != PMD {
+            return Vec::new();
+        }
+        let shared = lock(&self.shared);
+        let rx = ("n_rxq", shared.incoming.len().to_string());
+        vec![rx, ("n_txq", shared.tx_queues.to_string()), ("numa_id", shared.numa_node.to_string())]
     }
 }
 
@@ -384,6 +479,27 @@ mod tests {
         port.send(&mut batch).unwrap();
         assert_eq!((batch.len(), control.stats().tx_packets, control.stats().tx_dropped), (2, 1, 2));
         assert_eq!(control.pop().unwrap().len(), 114);
+    }
+
+    #[test]
+    fn what_is_to_be_cut_is_taken_whole_by_a_device_that_cuts() {
+        let (mut port, control) = DummyPort::new("p", "dummy", EthAddr::local(1));
+        control.set_linked(true);
+        assert_eq!(port.offloads(), Offloads::NONE);
+        control.set_segment_size(Some(500));
+        assert_eq!(port.offloads(), Offloads::ALL);
+        let tcp = "tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2".parse::<Match>().unwrap();
+        let whole = compose::compose(tcp.key(), &[7; 2000]);
+        for packet in [whole.clone(), compose::compose(tcp.key(), &[7; 500]), frame("udp")] {
+            control.receive(packet, 0);
+        }
+        let mut batch = PacketBatch::new();
+        port.receive(&mut batch).unwrap();
+        let cuts: Vec<_> = batch.iter().map(|p| p.offload.gso.map(|gso| gso.size)).collect();
+        assert_eq!(cuts, [Some(500), None, None]);
+        assert_eq!(segment::finish(batch.iter().next().unwrap().clone()).len(), 4);
+        port.send(&mut batch).unwrap();
+        assert_eq!((batch.len(), control.pop().unwrap().data()), (0, whole.data()));
     }
 
     #[test]

@@ -1,17 +1,29 @@
 //! Interfaces of the Linux kernel: which ones a port can be made of, and what errors about them mean.
 
 use std::io;
+#[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
 use std::os::fd::BorrowedFd;
 
+#[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
 use ovs_netlink::route::{Link, Route};
+#[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
 use rustix::net::netdevice;
 
 use super::NetdevError;
 
 /// `ARPHRD_ETHER`.
+#[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
 const ETHERNET: u16 = 1;
 
+/// Whether an interface can have this name: the kernel would cut it, or take a number for `%d`.
+#[cfg(feature = "tap")]
+pub(super) fn is_name(name: &str) -> bool {
+    let fits = !name.is_empty() && name.len() < libc::IFNAMSIZ && name != "." && name != "..";
+    fits && !name.contains(|c: char| matches!(c, '/' | ':' | '%' | '\0') || c.is_whitespace())
+}
+
 /// The interface of this name, if a port can be made of it.
+#[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
 pub(super) fn usable(links: &mut Route, name: &str) -> Result<Link, NetdevError> {
     let no_such_interface = || NetdevError::NoSuchInterface { name: name.to_owned() };
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
@@ -36,6 +48,7 @@ pub(super) fn usable(links: &mut Route, name: &str) -> Result<Link, NetdevError>
 }
 
 /// Says what an error of a socket on an interface means: one that is down may come up again, one that is gone may not.
+#[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
 pub(super) fn broken(
     name: &str,
     index: u32,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ovs_packet::{EthAddr, Packet, PacketBatch};
 
-use super::{Netdev, NetdevError, NetdevStats, Offloads};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
 
 #[derive(Default, Debug)]
 struct Queues {
@@ -159,6 +159,10 @@ impl Netdev for MemPort {
 
     fn stats(&self) -> NetdevStats {
         self.stats
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
     }
 }
 

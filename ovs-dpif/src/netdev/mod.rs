@@ -3,15 +3,23 @@
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
 //! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports; [`PatchPort`],
 //! an end of a cable between two; and on Linux (feature `packet-socket`) [`PacketSocket`], an interface of the kernel that
-//! the stack goes on seeing, and (feature `af-xdp`) [`XdpSocket`], one that it does not.
+//! the stack goes on seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface
+//! through which the stack itself is a port's other end.
 
 mod dummy;
-#[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
+#[cfg(all(any(feature = "packet-socket", feature = "af-xdp", feature = "tap"), target_os = "linux"))]
 mod interface;
+#[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
+#[allow(unsafe_code, reason = "memory that the kernel shares has no safe wrapper")]
+mod mapping;
 mod mem;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
 mod patch;
+#[cfg(all(feature = "tap", target_os = "linux"))]
+mod tap;
+#[cfg(all(any(feature = "packet-socket", feature = "tap"), target_os = "linux"))]
+mod vnet;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod xdp;
 
@@ -20,6 +28,8 @@ pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
 pub use patch::{PatchPort, PatchSocket};
+#[cfg(all(feature = "tap", target_os = "linux"))]
+pub use tap::{Tap, TapHandle, TapKind};
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 
@@ -44,6 +54,18 @@ impl Offloads {
     pub const NONE: Offloads = Offloads { checksum: false, segmentation: false };
     /// Both: the other end takes packets with their work undone.
     pub const ALL: Offloads = Offloads { checksum: true, segmentation: true };
+}
+
+/// Which thread of a datapath that has several polls a device.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Polling {
+    /// The one that polls the datapath.
+    #[default]
+    Control,
+    /// A worker, which is started for it if there is none.
+    Worker,
+    /// A worker where the owner of the datapath asks for workers, and else the one that polls the datapath.
+    Either,
 }
 
 /// What went through a port, from the datapath's side.
@@ -78,11 +100,13 @@ pub enum NetdevError {
         /// The interface.
         name: String,
     },
-    /// The process may not open packet sockets.
-    #[error("opening {name} needs the capability CAP_NET_RAW; run as root")]
+    /// The process may not open the device.
+    #[error("opening {name} needs the capability {capability}; run as root")]
     NotPermitted {
         /// The interface.
         name: String,
+        /// The capability that it lacks (capabilities(7)).
+        capability: &'static str,
     },
     /// Something else uses the interface.
     #[error("interface {name} is in use: {by}")]
@@ -153,5 +177,40 @@ pub trait Netdev: Send + fmt::Debug {
     /// their owner knows when it put something in.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Which thread is to poll the device.
+    fn polling(&self) -> Polling {
+        Polling::Control
+    }
+
+    /// How many receive queues can be polled apart from one another, by different threads if the device has
+    /// [another handle](Netdev::another). At least one.
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// As [`receive`](Netdev::receive), from one queue. There is nothing in a queue that is not there.
+    ///
+    /// # Errors
+    /// As [`receive`](Netdev::receive).
+    fn receive_queue(&mut self, queue: usize, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+        if queue == 0 { self.receive(batch) } else { Ok(0) }
+    }
+
+    /// Another handle on the device, for another thread to receive from other queues and to send; `None` if one thread
+    /// only can have the device. Handles share counters and configuration.
+    fn another(&self) -> Option<Box<dyn Netdev>> {
+        None
+    }
+
+    /// The NUMA node that the device is on, if that is known.
+    fn numa_node(&self) -> Option<u32> {
+        None
+    }
+
+    /// The options that the device tells back, as they are in effect (`dpctl/show`).
+    fn shown_options(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 }

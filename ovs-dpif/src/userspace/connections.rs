@@ -14,7 +14,7 @@ fn narrow(n: usize) -> u32 {
 
 impl Connections for Datapath {
     fn dump(&mut self, zone: Option<u16>, now: Instant, f: &mut dyn FnMut(Connection)) -> Result<(), DpifError> {
-        self.conntrack.dump(zone, now).for_each(|info| f(info.into()));
+        self.conntrack.dump(zone, now, &mut |info| f(info.into()));
         Ok(())
     }
 
@@ -23,7 +23,7 @@ impl Connections for Datapath {
     }
 
     fn expectations(&mut self, now: Instant) -> Result<Vec<ExpectationInfo>, DpifError> {
-        Ok(self.conntrack.expectations(now).collect())
+        Ok(self.conntrack.expectations(now))
     }
 
     fn count(&mut self) -> Result<(u32, u32), DpifError> {
@@ -81,7 +81,7 @@ impl Connections for Datapath {
     }
 
     fn fragments(&mut self) -> Result<(FragmentLimits, FragmentStats), DpifError> {
-        Ok((*self.fragments.limits(), self.fragments.stats()))
+        Ok((self.fragments.limits(), self.fragments.stats()))
     }
 
     fn set_fragment_limits(&mut self, limits: FragmentLimits) -> Result<(), DpifError> {

@@ -9,7 +9,7 @@ use ovs_conntrack::fragment::Gathered;
 use ovs_packet::edit::EditError;
 use ovs_packet::key::FlowKey;
 use ovs_packet::packet::BATCH;
-use ovs_packet::{Instant, Packet, PacketBatch, edit, hash};
+use ovs_packet::{Instant, Packet, PacketBatch, edit, hash, segment};
 
 use super::batch::Flight;
 use super::round::{Fate, Note, Round, Turns, Work};
@@ -161,7 +161,7 @@ impl Datapath {
                 self.branch(group, take, (actions, last), round, again);
             }
             DpAction::CheckPktLen { len, greater, less_equal } => {
-                let is_long = |w: &Work| w.packet.len() > usize::from(*len);
+                let is_long = |w: &Work| segment::longest(&w.packet) > usize::from(*len);
                 self.branch(group, is_long, (greater, last), round, again);
                 self.branch(group, |w| !is_long(w), (less_equal, last), round, again);
             }

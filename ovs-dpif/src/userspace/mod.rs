@@ -16,6 +16,8 @@ mod execute;
 mod ports;
 mod program;
 mod round;
+mod several;
+mod tracking;
 pub mod workers;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,8 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
-use ovs_conntrack::fragment::Fragments;
-use ovs_conntrack::{Config, Tracker};
+use ovs_conntrack::Config;
 use ovs_packet::extract::{Extractor, KeyBuffer};
 use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
@@ -48,6 +49,7 @@ use program::Program;
 pub(crate) use program::{Editor, is_edit};
 pub(crate) use round::Turns;
 use round::{Round, Work};
+use tracking::{Reassembly, Tracking};
 
 /// How many evicted megaflows are kept for their owner.
 const MAX_EVICTED: usize = 4096;
@@ -139,11 +141,11 @@ pub struct Datapath {
     by_ufid: HashMap<Ufid, Handle>,
     bounds: Bounds,
     evicted: VecDeque<DpFlow>,
-    conntrack: Tracker,
+    conntrack: Tracking,
     meters: Meters,
     random: fastrand::Rng,
     /// Fragments that `ct` actions wait for others of.
-    fragments: Fragments,
+    fragments: Reassembly,
     extractor: Extractor,
     vlan_headers: u8,
     /// Those of the packets of the batch under way, by their places in it.
@@ -167,27 +169,13 @@ impl Datapath {
         Datapath::with_limits(Limits::default(), 0)
     }
 
-    /// The connections that `ct` actions have tracked.
-    pub fn conntrack(&self) -> &Tracker {
-        &self.conntrack
-    }
-
-    /// The connections, to be flushed or limited.
-    pub fn conntrack_mut(&mut self) -> &mut Tracker {
-        &mut self.conntrack
-    }
-
-    /// The fragments that `ct` actions wait for others of.
+    /// How many connections `ct` actions have tracked, of this datapath and of those that share them. They are managed by
+    /// [`Dpif::conntrack`].
     ///
     /// In the [`Ledger`] a fragment that is held counts as consumed, and the fragments of a datagram that is whole as
     /// copies of the one that made it so.
-    pub fn fragments(&self) -> &Fragments {
-        &self.fragments
-    }
-
-    /// The fragments, to be limited.
-    pub fn fragments_mut(&mut self) -> &mut Fragments {
-        &mut self.fragments
+    pub fn connection_count(&self) -> usize {
+        self.conntrack.len()
     }
 
     /// A datapath with other limits, whose hashes depend on `seed`.
@@ -195,6 +183,10 @@ impl Datapath {
     /// A daemon seeds from the system's randomness, so that nobody outside can choose packets that collide; a lab
     /// from its own seed.
     pub fn with_limits(limits: Limits, seed: u64) -> Datapath {
+        Datapath::with_tracking(limits, seed, Tracking::own(tracker_config(limits, seed)))
+    }
+
+    fn with_tracking(limits: Limits, seed: u64, conntrack: Tracking) -> Datapath {
         Datapath {
             limits,
             ports: Ports::default(),
@@ -202,10 +194,10 @@ impl Datapath {
             by_ufid: HashMap::new(),
             bounds: Bounds::default(),
             evicted: VecDeque::new(),
-            conntrack: Tracker::new(Config::new(seed).with_max_connections(limits.connections)),
+            conntrack,
             meters: Meters::default(),
             random: fastrand::Rng::with_seed(seed),
-            fragments: Fragments::new(Default::default()),
+            fragments: Reassembly::new(Default::default()),
             extractor: Extractor::new(),
             vlan_headers: 2,
             keys: vec![KeyBuffer::default(); BATCH],
@@ -242,7 +234,7 @@ impl Datapath {
         }
     }
 
-    /// How many ports there are; their places are the numbers below.
+    /// How many places packets are taken from: ports, or queues of ports.
     fn port_count(&self) -> usize {
         self.ports.len()
     }
@@ -253,7 +245,7 @@ impl Datapath {
         self.fragments.expire(now);
     }
 
-    /// Takes a batch from the port at a place, and forwards it. Returns how many packets came.
+    /// Takes a batch from a place, and forwards it. Returns how many packets came.
     fn poll_port(&mut self, place: usize, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
         let mut batch = self.batch.take().unwrap_or_default();
         let received = self.ports.receive(place, &mut batch);
@@ -324,6 +316,10 @@ impl fmt::Debug for Datapath {
             .field("ledger", &self.ledger)
             .finish_non_exhaustive()
     }
+}
+
+fn tracker_config(limits: Limits, seed: u64) -> Config {
+    Config::new(seed).with_max_connections(limits.connections)
 }
 
 /// Whose quota a megaflow counts for, and which mask of it.
@@ -470,7 +466,7 @@ impl Dpif for Datapath {
     }
 
     fn meter_stats(&self, id: u32) -> Result<meter::Stats, DpifError> {
-        Ok(self.meters.stats(id).cloned().ok_or(MeterError::NoSuchMeter(id))?)
+        Ok(self.meters.stats(id).ok_or(MeterError::NoSuchMeter(id))?)
     }
 
     fn meter_del(&mut self, id: u32) -> Result<meter::Stats, DpifError> {

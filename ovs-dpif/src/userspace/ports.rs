@@ -1,4 +1,7 @@
-//! The ports of a userspace datapath, and what waits to be sent on them.
+//! The ports of a userspace datapath, the receive queues that are polled, and what waits to be sent.
+//!
+//! A datapath by itself polls every port whole. One of [several](super::workers) polls the queues that it was given, and
+//! sends on all ports.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -18,6 +21,8 @@ const LAST: u32 = 65_279;
 struct Port {
     number: PortNo,
     device: Box<dyn Netdev>,
+    /// The receive queues that are polled here; `None` is the device as a whole.
+    queues: Option<Vec<usize>>,
     /// Packets to be sent, and the slot of the round that each belongs to.
     waiting: PacketBatch,
     slots: ArrayVec<u16, BATCH>,
@@ -27,11 +32,30 @@ struct Port {
 
 /// The ports, by number.
 #[derive(Default)]
-pub(super) struct Ports(Vec<Port>);
+pub(super) struct Ports {
+    all: Vec<Port>,
+    /// What is polled, one after another: places of ports among all, and the queue.
+    places: Vec<(usize, Option<usize>)>,
+    sent: Sent,
+}
+
+/// What left by all ports together.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Sent {
+    pub(super) packets: u64,
+    pub(super) batches: u64,
+}
+
+impl Sent {
+    fn note(&mut self, packets: usize) {
+        self.packets += packets as u64;
+        self.batches += u64::from(packets > 0);
+    }
+}
 
 impl Ports {
     pub(super) fn add(&mut self, device: Box<dyn Netdev>, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        if self.0.iter().any(|p| p.device.name() == device.name()) {
+        if self.all.iter().any(|p| p.device.name() == device.name()) {
             return Err(DpifError::PortExists(device.name().to_string()));
         }
         let number = match wanted {
@@ -42,25 +66,45 @@ impl Ports {
             }
         };
         let Err(at) = self.find(number) else { return Err(DpifError::PortNumberTaken(number)) };
-        let port = Port { number, device, waiting: PacketBatch::new(), slots: ArrayVec::new(), failing: false };
-        self.0.insert(at, port);
+        let (waiting, slots) = (PacketBatch::new(), ArrayVec::new());
+        self.all.insert(at, Port { number, device, queues: None, waiting, slots, failing: false });
+        self.find_places();
         Ok(number)
     }
 
     pub(super) fn remove(&mut self, port: PortNo) -> Result<(), DpifError> {
         let at = self.find(port).map_err(|_| DpifError::NoSuchPort(port))?;
-        self.0.remove(at);
+        self.all.remove(at);
+        self.find_places();
         Ok(())
+    }
+
+    /// Has these queues of a port polled and no others, or, without a list, its device as a whole.
+    pub(super) fn set_queues(&mut self, port: PortNo, queues: Option<Vec<usize>>) {
+        if let Some(p) = self.get_mut(port) {
+            p.queues = queues;
+            self.find_places();
+        }
+    }
+
+    fn find_places(&mut self) {
+        self.places.clear();
+        for (at, port) in self.all.iter().enumerate() {
+            match &port.queues {
+                None => self.places.push((at, None)),
+                Some(queues) => self.places.extend(queues.iter().map(|queue| (at, Some(*queue)))),
+            }
+        }
     }
 
     /// Where a port is, or where it would be.
     fn find(&self, port: PortNo) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&port, |p| p.number)
+        self.all.binary_search_by_key(&port, |p| p.number)
     }
 
     fn get_mut(&mut self, port: PortNo) -> Option<&mut Port> {
         let at = self.find(port).ok()?;
-        self.0.get_mut(at)
+        self.all.get_mut(at)
     }
 
     pub(super) fn info(&self) -> Vec<PortInfo> {
@@ -70,16 +114,28 @@ impl Ports {
             kind: p.device.kind(),
             stats: p.device.stats(),
         };
-        self.0.iter().map(info).collect()
+        self.all.iter().map(info).collect()
     }
 
+    /// How many places are polled.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
-    /// The number of the port at a place among all.
-    pub(super) fn number(&self, at: usize) -> Option<PortNo> {
-        Some(self.0.get(at)?.number)
+    /// The port and the queue at a place that is polled.
+    pub(super) fn queue_at(&self, place: usize) -> Option<(PortNo, usize)> {
+        let (at, queue) = self.places.get(place)?;
+        Some((self.all.get(*at)?.number, queue.unwrap_or(0)))
+    }
+
+    /// The device of a port.
+    pub(super) fn device(&self, port: PortNo) -> Option<&dyn Netdev> {
+        Some(&*self.all.get(self.find(port).ok()?)?.device)
+    }
+
+    /// What was sent so far.
+    pub(super) fn sent(&self) -> Sent {
+        self.sent
     }
 
     /// Puts another device in the place of a port's, and returns that.
@@ -105,20 +161,26 @@ impl Ports {
 
     /// Drops what waits, after a panic.
     pub(super) fn forget(&mut self) {
-        for port in &mut self.0 {
+        for port in &mut self.all {
             port.waiting.clear();
             port.slots.clear();
         }
     }
 
+    /// What becomes readable when there is something to receive here. Of what others poll, nobody here is woken.
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.0.iter().filter_map(|p| p.device.fd()).collect()
+        let is_polled = |p: &&Port| p.queues.as_ref().is_none_or(|queues| !queues.is_empty());
+        self.all.iter().filter(is_polled).filter_map(|p| p.device.fd()).collect()
     }
 
-    /// Takes a batch from the device of the port at a place among all; the packets know their port then.
-    pub(super) fn receive(&mut self, at: usize, batch: &mut PacketBatch) -> usize {
-        let Some(p) = self.0.get_mut(at) else { return 0 };
-        let result = p.device.receive(batch);
+    /// Takes a batch from what is polled at a place; the packets know their port then.
+    pub(super) fn receive(&mut self, place: usize, batch: &mut PacketBatch) -> usize {
+        let Some((at, queue)) = self.places.get(place) else { return 0 };
+        let Some(p) = self.all.get_mut(*at) else { return 0 };
+        let result = match queue {
+            None => p.device.receive(batch),
+            Some(queue) => p.device.receive_queue(*queue, batch),
+        };
         p.note(result.as_ref().err());
         let number = p.number.0;
         batch.iter_mut().for_each(|packet| packet.meta.in_port = number);
@@ -135,6 +197,7 @@ impl Ports {
         let before = packets.len();
         let result = p.device.send(packets);
         p.note(result.as_ref().err());
+        self.sent.note(before - packets.len());
         Some((before - packets.len(), if result.is_err() { DropReason::TxError } else { DropReason::TxFull }))
     }
 
@@ -146,19 +209,22 @@ impl Ports {
         slot: usize,
         settle: &mut impl FnMut(usize, Result<(), DropReason>),
     ) {
-        let Some(p) = self.get_mut(port) else { return settle(slot, Err(DropReason::UnknownPort)) };
+        let Ok(at) = self.find(port) else { return settle(slot, Err(DropReason::UnknownPort)) };
+        let Some(p) = self.all.get_mut(at) else { return };
+        let sent = &mut self.sent;
         if is_done(&packet) {
-            return p.wait(packet, slot, settle);
+            return p.wait(packet, slot, sent, settle);
         }
         let can = p.device.offloads();
         let finished = can.checksum && (can.segmentation || packet.offload.gso.is_none());
         let parts = if finished { Vec::from([packet]) } else { segment::finish(packet) };
-        parts.into_iter().for_each(|part| p.wait(part, slot, settle));
+        parts.into_iter().for_each(|part| p.wait(part, slot, sent, settle));
     }
 
     /// Sends all that waits.
     pub(super) fn flush(&mut self, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
-        self.0.iter_mut().filter(|p| !p.waiting.is_empty()).for_each(|port| port.flush(settle));
+        let sent = &mut self.sent;
+        self.all.iter_mut().filter(|p| !p.waiting.is_empty()).for_each(|port| port.flush(sent, settle));
     }
 }
 
@@ -170,18 +236,25 @@ fn is_done(packet: &Packet) -> bool {
 }
 
 impl Port {
-    fn wait(&mut self, packet: Packet, slot: usize, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
+    fn wait(
+        &mut self,
+        packet: Packet,
+        slot: usize,
+        total: &mut Sent,
+        settle: &mut impl FnMut(usize, Result<(), DropReason>),
+    ) {
         self.waiting.push(packet);
         self.slots.push(slot as u16);
         if self.waiting.is_full() {
-            self.flush(settle);
+            self.flush(total, settle);
         }
     }
 
-    fn flush(&mut self, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
+    fn flush(&mut self, total: &mut Sent, settle: &mut impl FnMut(usize, Result<(), DropReason>)) {
         let result = self.device.send(&mut self.waiting);
         self.note(result.as_ref().err());
         let sent = self.slots.len() - self.waiting.len();
+        total.note(sent);
         let refused = if result.is_err() { DropReason::TxError } else { DropReason::TxFull };
         for (i, slot) in self.slots.drain(..).enumerate() {
             settle(slot.into(), if i < sent { Ok(()) } else { Err(refused) });
@@ -203,6 +276,6 @@ impl Port {
 
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter().map(|p| (p.number, &p.device))).finish()
+        f.debug_map().entries(self.all.iter().map(|p| (p.number, &p.device))).finish()
     }
 }

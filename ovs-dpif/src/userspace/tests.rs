@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::action::{Cookie, HashAlgorithm, SlowPath, Userspace};
+use crate::connections::Connection;
 use crate::dpif::{UpcallKind, always_matched};
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
@@ -445,7 +446,7 @@ fn fragments_are_tracked_whole_and_translated() {
     assert!(b.poll().is_empty());
     let out = b.received(2);
     assert_eq!(out.len(), 6);
-    let mut fragments = Fragments::new(Default::default());
+    let mut fragments = ovs_conntrack::fragment::Fragments::new(Default::default());
     let whole = out.into_iter().fold(None, |whole, mut p| {
         ovs_packet::extract::extract(&mut p, &mut FlowKey::ZERO.clone());
         match fragments.gather(p, 0, Instant::ZERO) {
@@ -458,7 +459,7 @@ fn fragments_are_tracked_whole_and_translated() {
     // Five of six and the lone one are held, the sixth is forwarded for them.
     assert_eq!((ledger.received, ledger.forwarded, ledger.consumed), (8, 1, 6));
     assert_eq!(ledger.drops(DropReason::Fragment), 1);
-    assert_eq!(b.dp.conntrack().len(), 1);
+    assert_eq!(b.dp.connection_count(), 1);
 }
 
 /// What the lookup read of a packet is right for tracking until an action changes the packet.
@@ -471,8 +472,9 @@ fn what_is_tracked_is_the_packet_as_the_actions_before_left_it() {
     b.install("in_port=1", &[ct(1), set("10.7.7.7"), ct(2), DpAction::Ct(nat), ct(4), DpAction::Output(PortNo(2))]);
     (0..2).for_each(|_| b.send(1, UDP));
     assert!(b.poll().is_empty());
-    let destinations = b.dp.conntrack().dump(None, Instant::from_secs(1)).map(|c| (c.zone, c.original.dst.to_string()));
-    let mut destinations: Vec<_> = destinations.collect();
+    let mut destinations = Vec::new();
+    let mut note = |c: Connection| destinations.push((c.zone, c.original.dst.to_string()));
+    b.dp.conntrack().unwrap().dump(None, Instant::from_secs(1), &mut note).unwrap();
     destinations.sort();
     let expected = [(1, "10.0.0.2"), (2, "10.7.7.7"), (3, "10.7.7.7"), (4, "10.9.9.9")];
     assert_eq!(destinations, expected.map(|(zone, to)| (zone, to.to_string())));
@@ -487,7 +489,7 @@ fn packets_that_are_no_fragments_are_tracked_by_the_batch() {
         b.send(1, &format!("udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src={port},tp_dst=2"));
     }
     assert!(b.poll().is_empty());
-    assert_eq!((b.received(2).len(), b.dp.conntrack().len()), (40, 40));
+    assert_eq!((b.received(2).len(), b.dp.connection_count()), (40, 40));
 }
 
 fn actions() -> impl Strategy<Value = Vec<DpAction>> {

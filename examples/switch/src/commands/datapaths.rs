@@ -59,7 +59,7 @@ fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
             for port in bridge.ports().filter(|p| p.datapath.is_none() || there.contains(&p.name)) {
                 let number = port.datapath.map_or("none".to_string(), |n| n.to_string());
                 let of_port = port.number.to_16().unwrap_or(u16::MAX);
-                let options: Vec<(String, String)> = shown_options(port);
+                let options = shown_options(port, dp.dpif());
                 let listed: Vec<String> = options.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 let listed = if listed.is_empty() { String::new() } else { format!(": {}", listed.join(", ")) };
                 shown += &format!("    {} {of_port}/{number}: ({}{listed})\n", port.name, port.kind);
@@ -85,11 +85,15 @@ fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 }
 
 /// The options of a port that its device tells back.
-fn shown_options(port: &crate::vswitch::BridgePort) -> Vec<(String, String)> {
+fn shown_options(port: &crate::vswitch::BridgePort, dp: &dyn Dpif) -> Vec<(String, String)> {
+    let of_device =
+        dp.workers().zip(port.datapath).map(|(workers, number)| workers.shown_options(number)).unwrap_or_default();
+    if !of_device.is_empty() {
+        return of_device.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+    }
     let options = &port.interface().options;
     let told = |(k, _): &(&String, &String)| match port.kind {
         "patch" => *k == "peer",
-        "dummy-pmd" => matches!(k.as_str(), "n_rxq" | "n_txq" | "numa_id"),
         _ => *k == "ifindex",
     };
     options.iter().filter(told).map(|(k, v)| (k.clone(), v.clone())).collect()

@@ -8,6 +8,7 @@ mod datapaths;
 mod devices;
 mod dpctl;
 mod general;
+mod pmd;
 mod trace;
 mod upcall;
 
@@ -96,9 +97,16 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    [general::COMMANDS, bridges::COMMANDS, datapaths::COMMANDS, devices::COMMANDS, trace::COMMANDS, upcall::COMMANDS]
-        .into_iter()
-        .flatten()
+    let all: [&[Command]; 7] = [
+        general::COMMANDS,
+        bridges::COMMANDS,
+        datapaths::COMMANDS,
+        devices::COMMANDS,
+        pmd::COMMANDS,
+        trace::COMMANDS,
+        upcall::COMMANDS,
+    ];
+    all.into_iter().flatten()
 }
 
 /// Carries a command out.

@@ -2,6 +2,8 @@
 //!
 //! Everything below takes the time as an argument, so a warp reaches every timer of the program at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant as System};
 
 use ovs_packet::Instant;
@@ -16,13 +18,32 @@ struct Warp {
     step: Duration,
 }
 
-/// A monotonic clock that can be stopped and moved on.
+/// A monotonic clock that can be stopped and moved on, by one thread. Others may [read](Clock::reader) it.
 #[derive(Debug)]
 pub struct Clock {
-    epoch: System,
-    warped: Duration,
-    stopped_at: Option<Duration>,
+    hands: Hands,
     warp: Option<Warp>,
+}
+
+/// What is read of a clock.
+#[derive(Debug, Clone)]
+struct Hands {
+    epoch: System,
+    /// In nanoseconds.
+    warped: Arc<AtomicU64>,
+    /// In nanoseconds since the epoch; `RUNS` if it is not stopped.
+    stopped_at: Arc<AtomicU64>,
+}
+
+/// Nobody waits so long for a clock to be stopped.
+const RUNS: u64 = u64::MAX;
+
+impl Hands {
+    fn elapsed(&self) -> Duration {
+        let stopped_at = self.stopped_at.load(Ordering::Acquire);
+        let real = if stopped_at == RUNS { self.epoch.elapsed() } else { Duration::from_nanos(stopped_at) };
+        real + Duration::from_nanos(self.warped.load(Ordering::Acquire))
+    }
 }
 
 impl Default for Clock {
@@ -34,12 +55,26 @@ impl Default for Clock {
 impl Clock {
     /// A clock that starts now. It begins a day after zero, so that what was long ago has a time too.
     pub fn new() -> Clock {
-        Clock { epoch: System::now(), warped: Duration::from_secs(24 * 3600), stopped_at: None, warp: None }
+        let warped = Arc::new(AtomicU64::new(24 * 3600 * 1_000_000_000));
+        let stopped_at = Arc::new(AtomicU64::new(RUNS));
+        Clock { hands: Hands { epoch: System::now(), warped, stopped_at }, warp: None }
+    }
+
+    /// What tells other threads the time.
+    pub fn reader(&self) -> impl Fn() -> Instant + Send + Sync + 'static {
+        let hands = self.hands.clone();
+        move || Instant::ZERO + hands.elapsed()
+    }
+
+    /// What tells other threads real time, however this clock is stopped and warped.
+    pub fn stopwatch(&self) -> impl Fn() -> Instant + Send + Sync + 'static {
+        let epoch = self.hands.epoch;
+        move || Instant::ZERO + epoch.elapsed()
     }
 
     /// The time since the clock's zero.
     pub fn elapsed(&self) -> Duration {
-        self.stopped_at.unwrap_or_else(|| self.epoch.elapsed()) + self.warped
+        self.hands.elapsed()
     }
 
     /// The time.
@@ -49,12 +84,15 @@ impl Clock {
 
     /// Whether time passes only by warps.
     pub fn is_stopped(&self) -> bool {
-        self.stopped_at.is_some()
+        self.hands.stopped_at.load(Ordering::Acquire) != RUNS
     }
 
     /// Stops the clock.
     pub fn stop(&mut self) {
-        self.stopped_at.get_or_insert_with(|| self.epoch.elapsed());
+        if !self.is_stopped() {
+            let now = u64::try_from(self.hands.epoch.elapsed().as_nanos()).unwrap_or(RUNS - 1);
+            self.hands.stopped_at.store(now, Ordering::Release);
+        }
     }
 
     /// Asks for a warp of `total` in steps of `step`; nothing in `total` is a single step. False while another is under
@@ -77,7 +115,7 @@ impl Clock {
         let Some(warp) = &mut self.warp else { return false };
         let step = warp.step.min(warp.left);
         warp.left -= step;
-        self.warped += step;
+        self.hands.warped.fetch_add(u64::try_from(step.as_nanos()).unwrap_or(u64::MAX), Ordering::AcqRel);
         let is_over = warp.left.is_zero();
         if is_over {
             self.warp = None;

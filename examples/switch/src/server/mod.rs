@@ -9,13 +9,14 @@ mod links;
 mod options;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply};
+use ovs_dpif::userspace::workers::Hooks;
 use ovs_ofproto::session::edge::{Interest, wait};
 use ovs_packet::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,10 +24,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::coverage::Coverage;
-use crate::daemon::{Clock, Daemon, Next, WARP_PAUSE};
+use crate::daemon::{self, Clock, Daemon, Next, WARP_PAUSE};
 use crate::openflow::OpenFlow;
 use crate::vlog::Vlog;
-use crate::vswitch::{Dummies, StandardDevices, Vswitch};
+use crate::vswitch::{DeviceNews, Dummies, Machine, StandardDevices, Vswitch};
 
 pub use database::{Database, Request};
 pub use links::Links;
@@ -43,6 +44,9 @@ pub fn version_line() -> String {
 /// Rounds of packets before everything else has its turn.
 const ROUNDS: usize = 8;
 
+/// Devices that come and go have the configuration applied again no more often than this.
+const MIN_APPLY_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A running switch.
 #[derive(Debug)]
 pub struct Server {
@@ -56,8 +60,6 @@ pub struct Server {
     pub(crate) coverage: Coverage,
     commands: Commands,
     control: Option<ControlSocket>,
-    /// The configuration that was applied last.
-    config: Config,
     /// Who asked for the program to end.
     leaving: Option<Vec<InvocationKey>>,
     /// Whether what is outside the process is to go with it.
@@ -66,6 +68,10 @@ pub struct Server {
     warping: Option<InvocationKey>,
     /// There may be more to do at once.
     busy: bool,
+    /// What was applied last, when, and when it is to be applied again because devices came or went.
+    config: Config,
+    applied_at: Instant,
+    apply_at: Option<Instant>,
 }
 
 impl Server {
@@ -76,7 +82,7 @@ impl Server {
     pub fn new(options: &Options, log: Vlog) -> Result<Server, String> {
         let clock = Clock::new();
         let now = clock.now();
-        let devices = StandardDevices::new(options.dummies);
+        let devices = StandardDevices::new(options.dummies).with_machine(machine(options, &clock));
         let dummies = devices.dummies().clone();
         let control = match options.common.control_path() {
             Some(path) => Some(bind(&path)?),
@@ -92,18 +98,20 @@ impl Server {
             coverage: Coverage::default(),
             commands: Commands::new(&version_line(), options.dummies != crate::vswitch::DummyLevel::Off),
             control,
-            config: Config::default(),
             leaving: None,
             clean_up: false,
             warping: None,
             busy: false,
+            config: Config::default(),
+            applied_at: now,
+            apply_at: None,
             clock,
         };
         match &options.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
                 let config = Config::from_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-                server.apply(&config, now);
+                server.apply(config, now);
             }
             None => server.database = Some(Database::new(options.remotes.clone(), now)),
         }
@@ -115,10 +123,10 @@ impl Server {
         self.database.as_ref().is_none_or(Database::is_ready)
     }
 
-    fn apply(&mut self, config: &Config, now: Instant) {
+    fn apply(&mut self, config: Config, now: Instant) {
         self.coverage.add("bridge_reconfigure", 1);
-        self.config.clone_from(config);
-        self.switch.apply(config, now);
+        self.switch.apply(&config, now);
+        (self.config, self.applied_at, self.apply_at) = (config, now, None);
         self.openflow.configure(&self.switch, now);
         self.links.configure(&self.dummies, now);
         self.busy = true;
@@ -146,20 +154,16 @@ impl Server {
         if let Some(database) = &mut self.database {
             match database.run(now) {
                 Request::Nothing => {}
-                Request::Yield => self.apply(&Config::default(), now),
+                Request::Yield => self.apply(Config::default(), now),
                 Request::Apply(config) => {
-                    self.apply(&config, now);
+                    self.apply(config, now);
                     if let Some(database) = &mut self.database {
                         database.configured(&self.switch, &self.openflow, now);
                     }
                 }
             }
         }
-        if self.switch.take_changed() {
-            let config = std::mem::take(&mut self.config);
-            self.apply(&config, now);
-            self.state_changed();
-        }
+        self.hear_devices(now);
         self.busy |= self.openflow.run(&mut self.switch, now);
         self.switch.obey_controllers(now);
         self.forward(now);
@@ -168,11 +172,28 @@ impl Server {
             database.refresh(&self.switch, &self.openflow, now);
             // What was written is sent now, and not after the wait.
             if let Request::Apply(config) = database.run(now) {
-                self.apply(&config, now);
+                self.apply(config, now);
                 if let Some(database) = &mut self.database {
                     database.configured(&self.switch, &self.openflow, now);
                 }
             }
+        }
+    }
+
+    /// What became of devices outside the process.
+    fn hear_devices(&mut self, now: Instant) {
+        let news = self.switch.hear_devices();
+        if news == DeviceNews::Apply {
+            // What cannot be opened may be news each time it is tried.
+            self.apply_at.get_or_insert(now.max(self.applied_at + MIN_APPLY_INTERVAL));
+        }
+        let is_due = self.apply_at.is_some_and(|at| at <= now);
+        if is_due {
+            let config = std::mem::take(&mut self.config);
+            self.apply(config, now);
+        }
+        if is_due || news > DeviceNews::None {
+            self.state_changed();
         }
     }
 
@@ -193,16 +214,28 @@ impl Server {
         self.busy = true;
     }
 
-    /// Commands that wait.
+    /// Commands that wait, up to a bound. Answers go out with the next look whether there are more.
     fn serve_control(&mut self) {
-        let Some(control) = &mut self.control else { return };
+        for _ in 0..ROUNDS {
+            if !self.serve_commands() {
+                return;
+            }
+        }
+        self.busy = true;
+    }
+
+    /// Sends and reads what there is, and does the commands that came. True if there were any.
+    fn serve_commands(&mut self) -> bool {
+        let Some(control) = &mut self.control else { return false };
         if let Err(e) = control.run(self.commands.server_mut()) {
             tracing::warn!(target: "unixctl", "{}: accept failed: {e}", control.path().display());
         }
+        let mut any = false;
         while let Some(invocation) = self.commands.server_mut().poll() {
             tracing::debug!(
                 target: "unixctl", "received request {}{:?}", invocation.command, invocation.arguments
             );
+            any = true;
             let key = invocation.key;
             if let Some(reply) = crate::commands::execute(self, &invocation) {
                 self.commands.reply(key, reply);
@@ -210,10 +243,7 @@ impl Server {
             // What a command did is done whole before the next one looks.
             self.work();
         }
-        if let Some(control) = &mut self.control {
-            // Said already.
-            let _ = control.run(self.commands.server_mut());
-        }
+        any
     }
 
     /// Waits for descriptors and deadlines, but no longer than `longest`.
@@ -222,7 +252,8 @@ impl Server {
     /// What the system says.
     pub fn wait(&self, signals: &Signals, longest: Option<Duration>) -> io::Result<()> {
         let now = self.clock.now();
-        let deadlines = [self.switch.next_deadline(), self.database.as_ref().and_then(Database::deadline)];
+        let database = self.database.as_ref().and_then(Database::deadline);
+        let deadlines = [self.switch.next_deadline(), database, self.apply_at];
         let mut timeout = deadlines.into_iter().flatten().min().and_then(|at| self.clock.until(at));
         let relative = [self.openflow.timeout(now), self.links.timeout(now)];
         for left in relative.into_iter().flatten() {
@@ -241,7 +272,7 @@ impl Server {
         let control = self.control.iter().flat_map(|c| c.interest(self.commands.server())).map(of_db);
         let database = self.database.iter().filter_map(Database::interest).map(of_db);
         let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
-        let signals = std::iter::once((signals.pipe.as_fd(), Interest { read: true, write: false }));
+        let signals = std::iter::once((signals.as_fd(), Interest { read: true, write: false }));
         wait(
             control
                 .chain(database)
@@ -294,6 +325,8 @@ impl Server {
         ]
     }
 
+    /// Ends the program for somebody who waits for that. What it has made in the system goes only if that is to be cleaned
+    /// up.
     pub(crate) fn leave(&mut self, key: InvocationKey, clean_up: bool) {
         self.leaving.get_or_insert_default().push(key);
         self.clean_up |= clean_up;
@@ -312,8 +345,9 @@ impl Server {
     fn finish(mut self) {
         let now = self.clock.now();
         self.openflow.close();
-        if self.clean_up {
-            self.switch.apply(&Config::default(), now);
+        match self.clean_up {
+            true => self.switch.apply(&Config::default(), now),
+            false => self.switch.leave(),
         }
         for key in self.leaving.take().into_iter().flatten() {
             self.commands.reply(key, Reply::Text(String::new()));
@@ -344,6 +378,19 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
         R::UpcallQueueFull => "datapath_drop_upcall_error",
         other => other.id(),
     }
+}
+
+/// The cores that there are, or are said to be, and the clocks that threads on them ask.
+fn machine(options: &Options, clock: &Clock) -> Machine {
+    let topology = options.numa.clone().unwrap_or_else(daemon::discover);
+    for (node, cores) in topology.nodes() {
+        tracing::info!(target: "ovs_numa", "Discovered {cores} CPU cores on NUMA node {node}");
+    }
+    tracing::info!(target: "ovs_numa", "Discovered {topology}");
+    let hooks = Hooks::new(clock.reader()).with_stopwatch(clock.stopwatch());
+    // Cores that are not there cannot be had.
+    let hooks = if options.numa.is_some() { hooks } else { hooks.with_start(daemon::bind) };
+    Machine { topology, hooks }
 }
 
 fn bind(path: &Path) -> Result<ControlSocket, String> {
@@ -380,7 +427,7 @@ impl Signals {
     }
 
     /// Whether the log is to be opened anew, and which signal asked for the end.
-    fn take(&self) -> (bool, Option<i32>) {
+    pub fn take(&self) -> (bool, Option<i32>) {
         use std::io::Read;
         use std::sync::atomic::Ordering::SeqCst;
         // The bytes say only that something came.
@@ -388,6 +435,19 @@ impl Signals {
         let end = i32::try_from(self.end.load(SeqCst)).ok().filter(|n| *n != 0);
         (self.hangup.swap(false, SeqCst), end)
     }
+}
+
+impl AsFd for Signals {
+    /// What becomes readable when a signal comes.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// Ends the process by a signal, so that whoever waits for it sees what ended it.
+pub fn end_by(signal: i32) {
+    // It does not come back, or the signal is none that ends a process.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 /// Runs `ovs-vswitchd` with these arguments until it is told to end.
@@ -447,8 +507,7 @@ fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> 
     server.finish();
     drop(daemon);
     if let Some(signal) = ended {
-        // Whoever waits for the process is to see what ended it.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        end_by(signal);
     }
     Ok(ExitCode::SUCCESS)
 }

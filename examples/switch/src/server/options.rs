@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ovs_db::rpc::Remote;
+use ovs_dpif::userspace::workers::Topology;
 
 use crate::daemon::getopt::{self, Opt, Piece, Value};
 use crate::daemon::{COMMON, Common};
@@ -40,6 +41,8 @@ pub struct Options {
     pub types: DatapathTypes,
     /// The dummy devices that there are.
     pub dummies: DummyLevel,
+    /// The cores to have instead of the machine's.
+    pub numa: Option<Topology>,
     /// Whether all memory is to be kept from being swapped.
     pub mlockall: bool,
     /// Whether the database may name sockets in the run folder only.
@@ -64,6 +67,7 @@ impl Options {
         let all: Vec<Opt> = OWN.iter().chain(COMMON).copied().collect();
         let mut common = Common::new("ovs-vswitchd");
         let (mut words, mut config, mut dummies) = (Vec::new(), None, DummyLevel::Off);
+        let mut numa = None;
         let (mut mlockall, mut is_confined, mut no_system) = (false, true, false);
         for piece in getopt::parse(&all, line)? {
             let (name, value) = match piece {
@@ -92,7 +96,10 @@ impl Options {
                 ("mlockall", _) => mlockall = true,
                 ("no-self-confinement", _) => is_confined = false,
                 ("dpdk", _) => return Err("DPDK is not available".into()),
-                ("dummy-numa", _) => return Err("--dummy-numa: emulated NUMA nodes are not available".into()),
+                ("dummy-numa", list) => {
+                    let list = list.unwrap_or_default();
+                    numa = Some(list.parse().map_err(|e| format!("--dummy-numa: {e}"))?);
+                }
                 ("hw-rawio-access", _) => return Err("--hw-rawio-access: nothing here uses raw I/O".into()),
                 (tls @ ("private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert" | "peer-ca-cert"), _) => {
                     return Err(format!("--{tls}: TLS is not available in this program"));
@@ -113,7 +120,7 @@ impl Options {
             DummyLevel::All => DatapathTypes::dummy(),
         };
         let types = if no_system { types.without_system() } else { types };
-        Ok(Wanted::Serve(Box::new(Options { common, remotes, config, types, dummies, mlockall, is_confined })))
+        Ok(Wanted::Serve(Box::new(Options { common, remotes, config, types, dummies, numa, mlockall, is_confined })))
     }
 }
 

@@ -9,7 +9,7 @@ use ovs_dpif::{DpStats, Dpif, DpifError, PortChange, PortInfo, PortNo, PortSpec,
 use ovs_packet::Instant;
 
 use super::devices::Devices;
-use super::kernel::{Kernel, LinkChanges};
+use super::kernel::Kernel;
 use crate::config::InterfaceConfig;
 
 /// Port numbers of names that begin with `br` begin here in a dummy datapath.
@@ -117,10 +117,6 @@ struct Outside {
     ports: BTreeMap<PortNo, String>,
     /// Ports that were there before the switch was, with their kinds: each is somebody's, or goes.
     found: BTreeMap<String, (PortNo, &'static str)>,
-    /// Interfaces that could not be made ports: when they come, they are tried again.
-    missing: BTreeSet<String>,
-    /// Ports went, or interfaces came, by what others did.
-    changed: bool,
 }
 
 /// What there is to see of a datapath.
@@ -186,7 +182,13 @@ impl SharedDatapath {
             let outside = Some(Outside { found, ..Outside::default() });
             return Ok(SharedDatapath { kind, name, is_dummy, dp, outside });
         }
-        let dp = Box::new(Datapath::with_limits(Limits::default(), seed));
+        let dp: Box<dyn Dpif> = match devices.machine().datapath(seed) {
+            Ok(dp) => Box::new(dp),
+            Err(e) => {
+                tracing::error!(target: "dpif", "{kind}@{name}: no threads but one: {e}");
+                Box::new(Datapath::with_limits(Limits::default(), seed))
+            }
+        };
         let mut datapath = SharedDatapath { kind, name, is_dummy, dp, outside: None };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());
@@ -243,7 +245,7 @@ impl SharedDatapath {
         let name = &interface.name;
         if self.outside.is_some() {
             let (number, kind) = self.add_outside(kind, interface)?;
-            devices.adopted(name);
+            devices.adopted(kind, interface);
             return Ok((number, kind));
         }
         let fail = |e: String| format!("could not open network device {name} ({e})");
@@ -263,7 +265,6 @@ impl SharedDatapath {
         }
         let (spec, kind) = Kernel::port(kind, interface).map_err(fail)?;
         let Some(outside) = &mut self.outside else { return Err(fail("the datapath is within the process".into())) };
-        outside.missing.remove(name);
         if let Some((number, known)) = outside.found.remove(name) {
             if known == kind {
                 outside.ports.insert(number, name.clone());
@@ -272,12 +273,9 @@ impl SharedDatapath {
             // It may have vanished meanwhile.
             let _ = self.dp.port_del(number);
         }
-        let number = self.dp.port_add(spec, None).map_err(|e| {
-            outside.missing.insert(name.clone());
-            match e {
-                DpifError::Device(NetdevError::NoSuchInterface { .. }) => fail("No such device".into()),
-                e => format!("could not add network device {name} to ofproto ({e})"),
-            }
+        let number = self.dp.port_add(spec, None).map_err(|e| match e {
+            DpifError::Device(NetdevError::NoSuchInterface { .. }) => fail("No such device".into()),
+            e => format!("could not add network device {name} to ofproto ({e})"),
         })?;
         outside.ports.insert(number, name.clone());
         tracing::debug!(target: "dpif", "{}@{}: added {name} as port {number}", self.kind, self.name);
@@ -301,30 +299,14 @@ impl SharedDatapath {
         }
     }
 
-    /// Takes note of what became of interfaces.
-    pub(super) fn meet_links(&mut self, changes: &LinkChanges) {
-        let Some(outside) = &mut self.outside else { return };
-        if changes.is_empty() {
-            return;
-        }
-        let came = |name: &String| changes.lost || changes.there.contains(name);
-        outside.changed |= outside.missing.iter().any(came);
-        // An interface that has another name now is not the one that was asked for.
-        let named = |p: &PortInfo| outside.ports.get(&p.port).is_none_or(|name| *name == p.name);
-        outside.changed |= !self.dp.ports().unwrap_or_default().iter().all(named);
-    }
-
-    /// Whether ports went, or interfaces that are to be ports came, by what others did, since the last time.
-    pub(super) fn take_changed(&mut self) -> bool {
+    /// Whether ports went by what others did, since the last time.
+    pub(super) fn take_vanished(&mut self) -> bool {
         let Some(outside) = &mut self.outside else { return false };
-        for change in self.dp.port_changes() {
-            outside.changed |= match change {
-                PortChange::Removed(port) => outside.ports.remove(&port).is_some(),
-                PortChange::Lost => true,
-                _ => false,
-            };
-        }
-        std::mem::take(&mut outside.changed)
+        self.dp.port_changes().into_iter().fold(false, |any, change| match change {
+            PortChange::Removed(port) => outside.ports.remove(&port).is_some() | any,
+            PortChange::Lost => true,
+            _ => any,
+        })
     }
 
     /// Adds a device. In a dummy datapath its number is the first number in its name, where that is free: people who

@@ -1,5 +1,6 @@
 //! Where the devices of a [`Vswitch`](super::Vswitch) come from.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
@@ -7,6 +8,7 @@ use ovs_dpif::netdev::Netdev;
 use ovs_packet::EthAddr;
 
 use super::kernel::Kernel;
+use super::threads::Machine;
 use crate::config::{InterfaceConfig, Settings};
 
 /// What is to be known of a device beside its traffic (the Interface table's status columns).
@@ -65,20 +67,52 @@ pub trait Devices: Send + fmt::Debug {
     /// What is to be known of a device that is open.
     fn attributes(&self, name: &str) -> Option<Attributes>;
 
+    /// What of a device's configuration is not done though it is open, in a line.
+    fn problem(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// Gives a device the MTU of its bridge, if that is anything to it.
+    ///
+    /// # Errors
+    /// Why not, in a line.
+    fn fit_mtu(&mut self, _name: &str, _mtu: usize) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether a device that was opened is there no more.
+    fn is_gone(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// Takes note of what became of devices outside the process: the names of those that came, went or changed, whether they
+    /// are open or not.
+    fn run(&mut self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    /// A descriptor that becomes readable when there is something for [`run`](Self::run).
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// The program ends and is to come back: what is closed from now on stays in the system where it can.
+    fn leave(&mut self) {}
+
     /// A device was closed.
     fn closed(&mut self, name: &str);
 
     /// The kernel whose datapath bridges of the type `system` share; by default there is none.
-    fn kernel(&mut self) -> Option<&mut Kernel> {
+    fn kernel(&mut self) -> Option<Kernel> {
         None
     }
 
     /// An interface of the machine became a port of the kernel's datapath, without being [opened](Self::open). It is known
     /// until it is [closed](Self::closed).
-    fn adopted(&mut self, _name: &str) {}
+    fn adopted(&mut self, _kind: &str, _interface: &InterfaceConfig) {}
 
-    /// Descriptors that become readable when a device changes by what others do.
-    fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        Vec::new()
+    /// The machine that datapaths run on.
+    fn machine(&self) -> Machine {
+        Machine::default()
     }
 }

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ovs_dpif::netdev::{Capture, DummyControl, DummyPort, Netdev};
+use ovs_dpif::netdev::{Capture, DummyControl, DummyPort, Netdev, Offloads};
 use ovs_packet::EthAddr;
 use ovs_packet::pcap::Writer;
 
@@ -18,8 +18,27 @@ const KINDS: [&str; 3] = ["dummy", "dummy-internal", "dummy-pmd"];
 /// The most receive queues of a dummy device.
 const MAX_QUEUES: usize = 8;
 
-/// Options that a dummy device knows. Those that emulate offloads are not among them.
-const OPTIONS: [&str; 9] = ["ifindex", "stream", "pstream", "pcap", "rxq_pcap", "tx_pcap", "n_rxq", "n_txq", "numa_id"];
+/// Options that a dummy device knows. Of those that emulate offloads, segmentation is among them; checksums are not.
+const OPTIONS: [&str; 10] =
+    ["ifindex", "stream", "pstream", "pcap", "rxq_pcap", "tx_pcap", "n_rxq", "n_txq", "numa_id", "ol_tso_segsz"];
+
+/// A key of the status, and whether it is true of a device.
+type Told = (&'static str, fn(&Offloads) -> bool);
+
+/// What a device may take over when it sends, as its status tells: checksums and segmentation, and of what is in a tunnel,
+/// which no dummy device does.
+const OFFLOADS: [Told; 10] = [
+    ("tx_ip_csum_offload", |o| o.checksum),
+    ("tx_tcp_csum_offload", |o| o.checksum),
+    ("tx_udp_csum_offload", |o| o.checksum),
+    ("tx_sctp_csum_offload", |_| false),
+    ("tx_tcp_seg_offload", |o| o.segmentation),
+    ("tx_vxlan_tso_offload", |_| false),
+    ("tx_gre_tso_offload", |_| false),
+    ("tx_geneve_tso_offload", |_| false),
+    ("tx_out_ip_csum_offload", |_| false),
+    ("tx_out_udp_csum_offload", |_| false),
+];
 
 /// Addresses are numbered from here: `aa:55:aa:55:00:00`.
 const FIRST_ADDRESS: u32 = 0xaa55_0000;
@@ -97,7 +116,7 @@ fn check(kind: &str, interface: &InterfaceConfig) -> Result<Captures, String> {
     if options.contains_key("stream") && options.contains_key("pstream") {
         return Err(format!("{name}: only one of the options stream and pstream can be"));
     }
-    for key in ["ifindex", "n_rxq", "n_txq", "numa_id"] {
+    for key in ["ifindex", "n_rxq", "n_txq", "numa_id", "ol_tso_segsz"] {
         if let Some(value) = options.get(key)
             && value.parse::<u32>().is_err()
         {
@@ -120,7 +139,11 @@ fn apply(control: &DummyControl, kind: &str, interface: &InterfaceConfig, (recei
     if kind == "dummy-pmd" {
         let queues = interface.options.get("n_rxq").and_then(|n| n.parse().ok()).unwrap_or(1);
         control.set_queues(queues.clamp(1, MAX_QUEUES));
+        let number = |key: &str, usual| interface.options.get(key).and_then(|n| n.parse().ok()).unwrap_or(usual);
+        control.set_tx_queues(usize::try_from(number("n_txq", 1)).unwrap_or(1).clamp(1, MAX_QUEUES));
+        control.set_numa_node(number("numa_id", 0));
     }
+    control.set_segment_size(interface.options.get("ol_tso_segsz").and_then(|n| n.parse().ok()));
     if let Some(mtu) = interface.mtu_request {
         control.set_mtu(mtu.into());
     }
@@ -197,6 +220,7 @@ impl Devices for Dummies {
         let registry = self.registry();
         let dummy = registry.devices.get(name)?;
         let control = &dummy.control;
+        let offloads = control.offloads();
         Some(Attributes {
             address: Some(control.address()),
             mtu: Some(control.mtu()),
@@ -204,6 +228,7 @@ impl Devices for Dummies {
             carrier: control.is_up(),
             carrier_resets: dummy.carrier_resets,
             index: dummy.options.get("ifindex").and_then(|n| n.parse().ok()),
+            status: OFFLOADS.iter().map(|(key, does)| (key.to_string(), does(&offloads).to_string())).collect(),
             ..Attributes::default()
         })
     }

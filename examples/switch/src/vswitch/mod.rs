@@ -25,6 +25,7 @@ mod datapath;
 mod devices;
 mod dummies;
 mod kernel;
+mod mtu;
 mod patches;
 mod ports;
 mod requests;
@@ -32,6 +33,8 @@ mod revalidator;
 mod settings;
 mod shared;
 mod standard;
+mod system;
+mod threads;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,24 +42,27 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_dpif::netdev::{Netdev, NetdevStats};
+use ovs_dpif::userspace::workers::Settings as WorkerSettings;
 use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, PortSpec, Resolution};
 use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest};
 use ovs_packet::{Instant, OfPort};
 
-use crate::config::{BridgeConfig, Config, InterfaceConfig};
+use crate::config::{BridgeConfig, Config, InterfaceConfig, Settings};
 
 pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
 pub use devices::{Attributes, Devices};
 pub use dummies::Dummies;
-pub use kernel::{Kernel, LinkChanges};
+pub use kernel::Kernel;
 pub use standard::{DummyLevel, StandardDevices};
+pub use threads::Machine;
 
 use datapath::SharedDatapath;
 use shared::Shared;
 
-/// Keys of `other_config` of the whole that are obeyed: the second by who writes the database.
-const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval"];
+/// Keys of `other_config` of the whole that are obeyed: the second by who writes the database. Segmentation is left to
+/// whoever can do it, always: enabling it is nothing to do.
+const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval", "userspace-tso-enable"];
 
 /// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
 const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
@@ -103,6 +109,23 @@ pub struct Vswitch {
     errors: BTreeMap<String, String>,
     /// Settings of the whole that are not obeyed, as they were told last.
     unknown: Vec<String>,
+    /// The MTUs of bridges.
+    mtus: BTreeMap<String, usize>,
+    /// How threads are to work.
+    threads: WorkerSettings,
+    /// What that was read from.
+    told_threads: Option<Settings>,
+}
+
+/// What became of devices outside the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceNews {
+    /// Nothing.
+    None,
+    /// States changed.
+    States,
+    /// A port's device is gone, or one that could not be had may be there now: apply the configuration again.
+    Apply,
 }
 
 impl Vswitch {
@@ -118,6 +141,9 @@ impl Vswitch {
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
             unknown: Vec::new(),
+            mtus: BTreeMap::new(),
+            threads: WorkerSettings::default(),
+            told_threads: None,
         }
     }
 
@@ -195,15 +221,18 @@ impl Vswitch {
         self.refused.get(name).map(String::as_str).or_else(|| self.bridges.get(name)?.problems())
     }
 
-    /// Descriptors that become readable when ports have received something.
+    /// Descriptors that become readable when ports have received something, or something became of devices.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let news = self.devices.fd().into_iter();
         let datapaths = self.shared.values().map(|s| &s.datapath).chain(self.spare.values());
-        datapaths.flat_map(SharedDatapath::fds).chain(self.devices.fds()).collect()
+        news.chain(datapaths.flat_map(SharedDatapath::fds)).collect()
     }
 
     /// When [`run`](Self::run) is due even if nothing is received.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.shared.values().filter_map(|s| s.switches.next_deadline()).min()
+        let datapaths = self.shared.values().map(|s| &s.datapath).chain(self.spare.values());
+        let datapaths = datapaths.filter_map(|dp| dp.info().dpif().next_deadline());
+        self.shared.values().filter_map(|s| s.switches.next_deadline()).chain(datapaths).min()
     }
 
     // Configuration.
@@ -212,7 +241,7 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let known = [KEYS, THREADS, revalidator::KEYS].concat();
+        let known = [KEYS, THREADS, revalidator::KEYS, &threads::KEYS].concat();
         let unknown: Vec<String> = settings::unknown(&config.other_config, &known).collect();
         for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
             tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
@@ -239,6 +268,7 @@ impl Vswitch {
         for (name, (config, kind)) in &wanted {
             self.apply_bridge(name, config, kind, now);
         }
+        self.fit_mtus();
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         let revalidator = revalidator::config_of(&config.other_config);
@@ -259,6 +289,32 @@ impl Vswitch {
             shared.datapath.remove(self.devices.as_mut());
         }
         self.shared.values_mut().for_each(|s| s.datapath.tidy());
+        self.apply_threads(config);
+    }
+
+    /// Has the threads of datapaths be what `config` says.
+    fn apply_threads(&mut self, config: &Config) {
+        let topology = self.devices.machine().topology;
+        if self.told_threads.as_ref() != Some(&config.other_config) {
+            self.threads = threads::settings(&config.other_config, &topology);
+            self.told_threads = Some(config.other_config.clone());
+        }
+        for datapath in self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut()) {
+            if let Some(workers) = datapath.dpif_mut().workers_mut() {
+                workers.configure(self.threads.clone());
+            }
+        }
+        for bridge in self.bridges.values() {
+            let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { continue };
+            let Some(workers) = shared.datapath.dpif_mut().workers_mut() else { continue };
+            for (port, number) in bridge.ports().filter_map(|p| Some((p, p.datapath?))) {
+                let list = port.interface().other_config.get("pmd-rxq-affinity");
+                match list.map_or(Ok(Vec::new()), |list| threads::affinity(list)) {
+                    Ok(pins) => drop(workers.pin(number, pins)),
+                    Err(why) => drop(self.errors.insert(port.name.clone(), format!("{}: {why}", port.name))),
+                }
+            }
+        }
     }
 
     /// The bridges that can be, with their datapath types.
@@ -326,8 +382,9 @@ impl Vswitch {
         let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
             let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
-            // A port that vanished from the datapath is added again.
-            kind != Some(p.configured_kind.as_str()) || p.datapath.is_some() && !there.contains(&p.name)
+            let has_vanished = || !there.contains(&p.name) || self.devices.is_gone(&p.name);
+            // A port that vanished from the datapath, or whose device did, is added again.
+            kind != Some(p.configured_kind.as_str()) || p.datapath.is_some() && has_vanished()
         };
         let mut gone: BTreeSet<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();
         for port in bridge.ports() {
@@ -419,7 +476,10 @@ impl Vswitch {
             return Err(DpifError::DatapathExists(full));
         }
         let (name, devices) = (bare.to_string(), self.devices.as_mut());
-        let made = SharedDatapath::new(kind, name, &self.types, self.seed, devices, now).map_err(no_such)?;
+        let mut made = SharedDatapath::new(kind, name, &self.types, self.seed, devices, now).map_err(no_such)?;
+        if let Some(workers) = made.dpif_mut().workers_mut() {
+            workers.configure(self.threads.clone());
+        }
         self.spare.insert(full, made);
         Ok(())
     }
@@ -497,6 +557,30 @@ impl Vswitch {
         }
     }
 
+    /// Takes note of what became of devices outside the process, and of ports of datapaths there. What there is to do about
+    /// it is for the caller, who has the configuration and the clock.
+    pub fn hear_devices(&mut self) -> DeviceNews {
+        let vanished = self.shared.values_mut().fold(false, |any, s| s.datapath.take_vanished() | any);
+        let changed = self.devices.run();
+        if changed.is_empty() && !vanished {
+            return DeviceNews::None;
+        }
+        self.fit_mtus();
+        let is_wanted = |name: &String| self.errors.contains_key(name) || self.devices.is_gone(name);
+        if vanished || changed.iter().any(is_wanted) { DeviceNews::Apply } else { DeviceNews::States }
+    }
+
+    /// Ends, to come back: what can be in the system without the program stays there, datapaths of the kernel with their
+    /// ports and interfaces of the stack's own.
+    pub fn leave(&mut self) {
+        self.devices.leave();
+        let bridges = std::mem::take(&mut self.bridges);
+        self.shared.clear();
+        self.spare.clear();
+        let ports = bridges.values().flat_map(Bridge::ports).filter(|p| p.datapath.is_some());
+        ports.for_each(|p| self.devices.closed(&p.name));
+    }
+
     /// Tells controllers what became of devices. Call it when a device's state may have changed, and now and then.
     pub fn meet_devices(&mut self) {
         for bridge in self.bridges.values_mut() {
@@ -542,17 +626,6 @@ impl Vswitch {
                 shared.switches.purge(bridge.place(), shared.datapath.dpif_mut(), now);
             }
         }
-    }
-
-    /// Whether the configuration is to be [applied](Self::apply) again: a port vanished by what others did, or an
-    /// interface came that is to be one. Takes note of what became of devices.
-    pub fn take_changed(&mut self) -> bool {
-        let changes = self.devices.kernel().map(Kernel::changes).unwrap_or_default();
-        if !changes.is_empty() {
-            self.shared.values_mut().for_each(|s| s.datapath.meet_links(&changes));
-            self.meet_devices();
-        }
-        self.shared.values_mut().fold(false, |changed, s| s.datapath.take_changed() | changed)
     }
 
     /// How often all megaflows were gone through.

@@ -171,7 +171,8 @@ impl Bridge {
                 "interface {name}: ignoring mac in Interface record (use Bridge record to set local port's mac)"
             );
         }
-        Ok(left_out(port, interface))
+        let told = [left_out(port, interface), devices.problem(&interface.name)];
+        Ok(told.into_iter().flatten().reduce(|a, b| format!("{a}; {b}")))
     }
 
     fn add_port(
@@ -226,12 +227,21 @@ impl Bridge {
             // Such a device has one queue, always.
             described.queues.insert(0, Queue::default());
         }
-        if let Some(known) = port.attributes(devices) {
+        let known = port.attributes(devices);
+        if let Some(known) = &known {
             described.hw_addr = known.address.unwrap_or_default();
             described.link_up = known.carrier;
-            if !known.up {
-                described.config |= PortState::DOWN;
+        }
+        let is_down = match known.filter(|_| port.kind != PATCH) {
+            Some(known) => !known.up,
+            // The end of a patch, and a device that has no state, are as controllers have set the port.
+            None => {
+                let told = shared.switches.get(self.place).and_then(|of| of.port(port.number));
+                told.is_some_and(|p| p.config.contains(PortState::DOWN))
             }
+        };
+        if is_down {
+            described.config |= PortState::DOWN;
         }
         shared.switches.configure(self.place, |of| of.port_add(described));
     }

@@ -53,8 +53,10 @@ impl Bridge {
         for port in ports {
             let Some(known) = devices.attributes(&port.name) else { continue };
             let told = shared.switches.get(self.place).and_then(|of| of.port(port.number));
-            let is_news =
-                told.is_some_and(|p| p.link_up != known.carrier || known.address.is_some_and(|a| a != p.hw_addr));
+            let is_news = told.is_some_and(|p| {
+                let is_up = !p.config.contains(PortState::DOWN);
+                p.link_up != known.carrier || is_up != known.up || known.address.is_some_and(|a| a != p.hw_addr)
+            });
             if is_news {
                 self.publish(&port, shared, devices);
             }

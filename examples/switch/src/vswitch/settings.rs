@@ -34,7 +34,7 @@ fn not_available(what: &[String]) -> Option<String> {
 /// What of a port's configuration is not done though the port is there.
 pub(super) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
     let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
-    let keys = unknown(&port.other_config, PORT_KEYS).chain(unknown(&interface.other_config, &[]));
+    let keys = unknown(&port.other_config, PORT_KEYS).chain(unknown(&interface.other_config, &["pmd-rxq-affinity"]));
     not_available(&columns.chain(keys).collect::<Vec<_>>())
 }
 

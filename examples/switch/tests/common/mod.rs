@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program takes what it needs")]
 
 pub(crate) mod network;
+pub(crate) mod world;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

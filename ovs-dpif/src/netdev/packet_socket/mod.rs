@@ -10,8 +10,16 @@
 //! ports are; it stays up. It does not take it away from the kernel's own stack: an interface with an IP address goes
 //! on answering for that address too. Give a port none.
 //!
+//! # How frames come in
+//! By a ring of 8 MiB that is shared with the kernel (TPACKET_V2): a frame that fits a slot is copied out of it without a
+//! system call; one that does not (segments to be cut, an MTU beyond 1900) comes by `recvmmsg`. Against `recvmmsg` for
+//! all, veth to veth in one run: 1.80 times less CPU time of the switch for a frame of 60 bytes (567 for 1006 ns, the copy
+//! into the ring being the sender's; and 0.83 for 0.62 million forwarded in a second), the same for TCP (153 for 161 ns a
+//! kilobyte). Blocks of frames (TPACKET_V3) are handed over when they are full or a timer of at least a millisecond says
+//! so: every answer to a lone packet would wait that long. Making the ring takes a grace period of the kernel, here 16 ms.
+//!
 //! # What gets lost, and where that is counted
-//! - `rx_dropped`: frames for which the socket's queue had no room; frames whose offload header is not understood (a
+//! - `rx_dropped`: frames for which the ring or the socket's queue had no room; frames whose offload header is not understood (a
 //!   kind of segmentation that a datapath has no word for) or does not fit the frame; frames over 64 KiB (BIG TCP).
 //! - `tx_dropped`: packets that the kernel refuses each for itself: longer than the MTU and not to be segmented, no
 //!   Ethernet header, offsets beyond the end. They do not hold up those behind them. And packets that wait in the batch
@@ -22,7 +30,6 @@
 
 #[allow(unsafe_code, reason = "recvmmsg, sendmmsg and the packet level's options have no safe wrapper")]
 mod sys;
-mod vnet;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,13 +42,16 @@ use ovs_packet::{EthAddr, Packet, PacketBatch, edit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::interface::{broken, system, usable};
-use super::{Netdev, NetdevError, NetdevStats, Offloads};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling, vnet};
 
 /// Bytes of an Ethernet header.
 const ETH_HEADER: usize = 14;
 
 /// Bytes that the kernel may queue each way. A TCP packet of 64 KiB counts for more than its size.
 const QUEUE: usize = 8 << 20;
+
+/// Frames that are looked at for one batch.
+const ROUNDS: usize = 4 * BATCH;
 
 /// A port on an interface of the Linux kernel: a card, one end of a veth pair, a tap device.
 ///
@@ -64,6 +74,8 @@ pub struct PacketSocket {
     mtu: usize,
     address: Option<EthAddr>,
     socket: OwnedFd,
+    ring: sys::Ring,
+    /// Where frames land that are too long for the ring.
     slots: sys::Slots,
     stats: NetdevStats,
     /// Frames that the kernel had no room for: asking it resets its own count.
@@ -88,7 +100,7 @@ impl PacketSocket {
             socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
                 .map_err(|e| match e {
                     rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
-                        NetdevError::NotPermitted { name: name.to_owned() }
+                        NetdevError::NotPermitted { name: name.to_owned(), capability: "CAP_NET_RAW" }
                     }
                     e => system(name, "opening a packet socket", e.into()),
                 })?;
@@ -107,6 +119,7 @@ impl PacketSocket {
                     .or_else(|_| sockopt::set_socket_send_buffer_size(fd, QUEUE))
             })
             .map_err(|e| system(name, "enlarging the socket's queues", e.into()))?;
+        let ring = sys::Ring::new(fd).map_err(failed("making a ring of received frames"))?;
         if !link.up {
             links.set_up(link.index, true).map_err(|e| system(name, "bringing it up (ip link set up)", e.into()))?;
         }
@@ -119,11 +132,29 @@ impl PacketSocket {
             mtu: link.mtu as usize,
             address: link.address.map(EthAddr),
             socket,
+            ring,
             slots: sys::Slots::new(),
             stats: NetdevStats::default(),
             kernel_drops: AtomicU64::new(0),
             gone: false,
         })
+    }
+
+    /// Receives a frame that waits in the socket's queue.
+    fn receive_queued(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
+        let PacketSocket { slots, socket, stats, .. } = self;
+        loop {
+            let Err(error) = slots.receive(socket.as_fd(), 1, |frame| stats.take(frame, batch)) else { return Ok(()) };
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                // The kernel has no header for the frame (SCTP to be segmented, for one), and threw it away.
+                Some(libc::EAGAIN | libc::EINVAL) => {
+                    stats.rx_dropped += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.broken("receiving", error)),
+            }
+        }
     }
 
     fn no_such_interface(&self) -> NetdevError {
@@ -152,6 +183,20 @@ fn packet_of(frame: sys::Frame<'_>) -> Option<Packet> {
     Some(packet)
 }
 
+impl NetdevStats {
+    /// Counts a frame, and puts its packet into a batch with room.
+    fn take(&mut self, frame: sys::Frame<'_>, batch: &mut PacketBatch) {
+        match packet_of(frame) {
+            Some(packet) => {
+                self.rx_packets += 1;
+                self.rx_bytes += packet.len() as u64;
+                batch.push(packet);
+            }
+            None => self.rx_dropped += 1,
+        }
+    }
+}
+
 impl Netdev for PacketSocket {
     fn name(&self) -> &str {
         &self.name
@@ -165,30 +210,21 @@ impl Netdev for PacketSocket {
         if self.gone {
             return Err(self.no_such_interface());
         }
-        let room = batch.remaining_capacity();
         let before = batch.len();
         // Goes on while all that came was dropped, so that "none" means that none is left; within bounds.
-        for _ in 0..BATCH {
-            if room == 0 || batch.len() > before {
+        for _ in 0..ROUNDS {
+            if batch.is_full() {
                 break;
             }
-            let PacketSocket { slots, socket, stats, .. } = self;
-            let received = slots.receive(socket.as_fd(), room, |frame| match packet_of(frame) {
-                Some(packet) => {
-                    stats.rx_packets += 1;
-                    stats.rx_bytes += packet.len() as u64;
-                    // There are at most as many frames as there is room for.
-                    let _ = batch.try_push(packet);
-                }
-                None => stats.rx_dropped += 1,
-            });
-            let Err(error) = received else { continue };
-            match error.raw_os_error() {
-                Some(libc::EAGAIN) => break,
-                Some(libc::EINTR) => {}
-                // The kernel has no header for the frame (SCTP to be segmented, for one), and threw it away.
-                Some(libc::EINVAL) => stats.rx_dropped += 1,
-                _ => return Err(self.broken("receiving", error)),
+            let PacketSocket { ring, stats, .. } = self;
+            match ring.take(|frame| stats.take(frame, batch)) {
+                sys::Taken::Frame => {}
+                sys::Taken::Queued => self.receive_queued(batch)?,
+                sys::Taken::Nothing if batch.len() > before => break,
+                sys::Taken::Nothing => match sockopt::socket_error(&self.socket) {
+                    Ok(Err(error)) => return Err(self.broken("receiving", error.into())),
+                    _ => break,
+                },
             }
         }
         Ok(batch.len() - before)
@@ -268,6 +304,10 @@ impl Netdev for PacketSocket {
         let drops = sys::take_drops(self.socket.as_fd()).unwrap_or(0);
         let drops = drops + self.kernel_drops.fetch_add(drops, Ordering::Relaxed);
         NetdevStats { rx_dropped: self.stats.rx_dropped + drops, ..self.stats }
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -59,7 +59,7 @@ use self::program::Program;
 use self::ring::{Consumer, Producer};
 use self::sys::{Frames, Ring};
 use super::interface::{broken, system, usable};
-use super::{Netdev, NetdevError, NetdevStats, Offloads};
+use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
 
 /// Frames that may wait in each direction of a queue; a power of two.
 const RING: u32 = 2048;
@@ -577,6 +577,10 @@ impl Netdev for XdpSocket {
             .filter_map(|q| sockopt::xdp_statistics(&q.socket).ok())
             .map(|s| s.rx_dropped + s.rx_ring_full.unwrap_or(0) + s.rx_fill_ring_empty_descs.unwrap_or(0));
         NetdevStats { rx_dropped: self.stats.rx_dropped + lost.sum::<u64>(), ..self.stats }
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -11,45 +11,11 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::{fmt, io, mem, ptr};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use rustix::net::xdp::XdpRingOffset;
 
+use super::super::mapping::Mapping;
 use super::ring::Shared;
-
-/// A mapping of pages, which goes with the value.
-struct Mapping {
-    at: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY:
-// 1. The mapping is owned by the value, and belongs to no thread: any may read, write and unmap it.
-unsafe impl Send for Mapping {}
-
-impl Mapping {
-    fn of(at: *mut std::ffi::c_void, len: usize) -> io::Result<Mapping> {
-        let at = NonNull::new(at.cast()).ok_or_else(|| io::Error::other("a mapping at address zero"))?;
-        Ok(Mapping { at, len })
-    }
-
-    /// The place of `count` values of `T` at this offset, if they lie inside and are aligned.
-    fn place<T>(&self, offset: usize, count: usize) -> Option<NonNull<T>> {
-        let end = count.checked_mul(mem::size_of::<T>()).and_then(|size| size.checked_add(offset))?;
-        let inside = end <= self.len && offset.is_multiple_of(mem::align_of::<T>());
-        // SAFETY:
-        // 1. `offset <= end <= self.len`: the result is within the mapping, or one past its end.
-        inside.then(|| unsafe { self.at.add(offset) }.cast())
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY:
-        // 1. The range is one that `mmap` gave, whole, and was not unmapped before.
-        // 2. What was borrowed of it was borrowed of `self`, and is gone.
-        let _ = unsafe { munmap(self.at.as_ptr().cast(), self.len) };
-    }
-}
 
 /// The memory of a socket's frames.
 pub(super) struct Frames {
@@ -68,7 +34,7 @@ impl Frames {
 
     /// Where the memory is, for the kernel.
     pub(super) fn address(&self) -> u64 {
-        self.mapping.at.as_ptr().expose_provenance() as u64
+        self.mapping.start().expose_provenance() as u64
     }
 
     /// Copies from `offset` on; `false` if that is not all within the memory.
@@ -94,7 +60,7 @@ impl Frames {
 
 impl fmt::Debug for Frames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frames").field("len", &self.mapping.len).finish()
+        f.debug_struct("Frames").field("len", &self.mapping.len()).finish()
     }
 }
 

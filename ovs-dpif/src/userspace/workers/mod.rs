@@ -1,522 +1,505 @@
 //! A datapath that works in several threads.
 //!
-//! Each worker owns a [`Datapath`], ports, caches, megaflows and all, and shares nothing with the others while it handles
-//! packets. What it is asked, it does between two rounds over its ports. [`Workers`] is the one that asks: it stands for
-//! them all as one [`Dpif`], gives each port's device to one worker and each megaflow to all of them, and adds up their
-//! counters when they are read. With one thread and no workers, a [`Datapath`] is polled by its owner.
+//! The *control thread* is the one that has the [`Workers`]; it polls the ports that need no thread of their own, in
+//! [`Dpif::poll`]. *Workers* are threads on cores, as [`Settings`] say, that poll receive queues without end. There are as
+//! many as are asked for and needed, which may be none: then all is done in the control thread, and a `Workers` costs
+//! nothing over a [`Datapath`]; so it is until it is [configured](Workers::configure).
 //!
-//! A packet that leaves by another worker's port goes there through a bounded queue; it counts as forwarded when it is
-//! put in, and as [`Perf::tx_lost`] if the device does not take it then.
+//! Each thread owns a [`Datapath`] with caches and megaflows, and shares nothing with others while it handles packets, but for
+//! what packets of several may mean together: connections, fragments that are put together, and meters. What a worker is
+//! asked, it does between two rounds over its queues. [`Workers`] stands for all threads as one [`Dpif`]: it gives every
+//! receive queue to a thread, every megaflow to the threads that receive what it is for, and adds up their counters when
+//! they are read.
+//!
+//! A device with [handles](crate::netdev::Netdev::another) for several threads is sent to by each of them. Of another, one thread has the
+//! device, and what others send goes there through a bounded queue; it counts as forwarded when it is put in, and as
+//! [`Perf::tx_lost`] if the device does not take it then.
 //!
 //! # Rules
 //!
-//! - Time is asked of the [`Clock`] that the owner gives; nobody here reads one of the system.
-//! - Packets that come up wait in a bounded queue for [`Dpif::poll`], which therefore forwards nothing itself.
-//! - A call that changes or reads megaflows or ports waits for the round under way, of one batch from each port.
+//! - Time is asked of the [`Hooks`] that the owner gives; nobody here reads a clock of the system.
+//! - Packets that come up wait in a bounded queue for [`Dpif::poll`]; one of [`Dpif::fds`] becomes readable then.
+//! - A call that changes or reads megaflows or ports waits for the rounds under way, of one batch from each queue.
 //! - A panic is caught where a round ends: the packets of its batch are dropped as [`DropReason::WorkerPanic`], and the
-//!   worker goes on.
-//! - Connections and meters are a [`Datapath`]'s own, and would be several here: megaflows with `ct` or `meter` actions are
-//!   refused, unless there is one worker.
+//!   thread goes on.
+//! - Megaflows match their port wholly. They are where that port's queues are, and go with them; those that are put
+//!   [everywhere](crate::FlowPut::everywhere) are in all threads.
+//!
+//! ```
+//! use ovs_dpif::netdev::{DummyPort, Netdev};
+//! use ovs_dpif::userspace::Limits;
+//! use ovs_dpif::userspace::workers::{Hooks, Settings, Topology, Workers};
+//! use ovs_dpif::{Dpif, PortSpec};
+//! use ovs_packet::{EthAddr, Instant};
+//!
+//! let mut dp = Workers::new(Limits::default(), 1, Topology::uniform(2), Hooks::new(|| Instant::ZERO))?;
+//! let (port, control) = DummyPort::new("p1", "dummy-pmd", EthAddr::local(1));
+//! control.set_queues(3);
+//! dp.port_add(PortSpec::Device(Box::new(port)), None)?;
+//! let mut settings = Settings::default();
+//! settings.cores = Some(vec![0, 1]);
+//! dp.configure(settings);
+//! let queues: Vec<usize> = dp.crew().map(|worker| worker.queues.len()).collect();
+//! assert_eq!(queues, [1, 2]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! [`DropReason::WorkerPanic`]: crate::DropReason::WorkerPanic
 
 mod assign;
+mod balance;
+mod bell;
+mod crew;
+mod dpif;
 mod perf;
 mod remote;
+mod settings;
 mod thread;
+mod topology;
 
-pub use assign::{Assignment, Load, assign};
-pub use perf::{Histogram, Perf};
+pub use assign::{Assignment, Plan, Queue, Remark, assign};
+pub use perf::{HISTORY, Histogram, Metrics, Perf, Performance, Sample};
+pub use settings::{Balance, MAX_SLEEP, Settings};
+pub use topology::{Core, Topology, TopologyError};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ovs_packet::key::{FlowKey, FlowMask};
-use ovs_packet::{Instant, Packet};
+use ovs_packet::Instant;
 
+use super::several::Work;
 use super::{Datapath, Limits};
-use crate::action::{DpAction, PortNo};
-use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, Ufid, Upcall,
-};
-use crate::drops::{DropReason, Ledger};
-use crate::meter::{self, MeterError};
-use remote::{Parcel, Remote, Route};
-use thread::{Job, Shared, Thread};
+use crate::action::PortNo;
+use crate::dpif::{DpFlow, Dpif, DpifError, Ufid, Upcall};
+use crate::drops::Ledger;
+use crate::netdev::Polling;
+use balance::Balancer;
+use bell::Door;
+use remote::{Mailbox, Parcel, Route};
+use thread::{Job, Shared};
 
-/// Tells workers the time. It must not go back, and shares its epoch with the `now` that the owner passes.
+/// Tells the time. It must not go back.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
-/// How many parcels of packets wait for a worker that has the port that they leave by.
+/// How many parcels of packets wait for a thread that has the port that they leave by.
 const PARCELS: usize = 256;
 
 /// The most workers.
-const MAX_WORKERS: usize = 256;
+const MAX_WORKERS: usize = 255;
+
+/// What threads ask of whoever owns the datapath.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Hooks {
+    /// The time, with the epoch of the `now` that the owner passes.
+    pub clock: Clock,
+    /// A clock that goes on while the other is stopped or warped: what work is measured by.
+    pub stopwatch: Clock,
+    /// Called in a worker's thread before all else, with its core: for the owner to bind the thread to it.
+    pub starts: Arc<dyn Fn(u32) + Send + Sync>,
+}
+
+impl Hooks {
+    /// A clock that is also what work is measured by, and threads that run where the system likes.
+    pub fn new(clock: impl Fn() -> Instant + Send + Sync + 'static) -> Hooks {
+        let clock: Clock = Arc::new(clock);
+        Hooks { stopwatch: clock.clone(), clock, starts: Arc::new(|_| {}) }
+    }
+
+    /// The same with another clock to measure work by.
+    #[must_use]
+    pub fn with_stopwatch(self, stopwatch: impl Fn() -> Instant + Send + Sync + 'static) -> Hooks {
+        Hooks { stopwatch: Arc::new(stopwatch), ..self }
+    }
+
+    /// The same with something to do in each worker's thread, which is told its core, before all else.
+    #[must_use]
+    pub fn with_start(self, starts: impl Fn(u32) + Send + Sync + 'static) -> Hooks {
+        Hooks { starts: Arc::new(starts), ..self }
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
+
+/// A thread of a datapath.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ThreadId {
+    /// The control thread.
+    Main,
+    /// The worker on this core.
+    Core(u32),
+}
 
 /// A datapath that works in several threads. See the [module's rules](self).
 pub struct Workers {
-    threads: Vec<Worker>,
+    main: Datapath,
+    main_report: Arc<Shared>,
+    main_cleared: Cleared,
+    crew: BTreeMap<u32, Worker>,
+    limits: Limits,
+    seed: u64,
+    hooks: Hooks,
+    topology: Topology,
+    settings: Settings,
+    /// Whether settings were given.
+    is_configured: bool,
     ports: BTreeMap<PortNo, Place>,
-    inboxes: Arc<[SyncSender<Parcel>]>,
+    /// What threads and queues were last arranged by.
+    arranged: Option<crew::Arrangement>,
+    /// The megaflows, and whose packets each is for: none is everybody's. Kept while there are workers.
+    flows: HashMap<Ufid, Option<PortNo>>,
+    door: Door,
+    mailbox: Mailbox,
+    inbox: Receiver<Parcel>,
+    to_control: SyncSender<Upcall>,
     upcalls: Receiver<Upcall>,
-    policy: Assignment,
-    isolate: bool,
-    received: u64,
     ledger: Ledger,
-    /// Whether a port may have no more than so many megaflows or masks.
-    has_quotas: bool,
     evicted: Vec<DpFlow>,
+    last_number: u8,
+    balancer: Balancer,
 }
 
+/// A worker, as the control thread has it.
 struct Worker {
+    numa: u32,
+    /// What upcalls are marked with.
+    number: u8,
+    isolated: bool,
     jobs: Option<Sender<Job>>,
     shared: Arc<Shared>,
+    mailbox: Mailbox,
+    cleared: Cleared,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Where a port is.
-struct Place {
-    owner: Arc<AtomicUsize>,
-    pinned: Option<usize>,
-    /// What the workers that had it told of its load when it was looked at last.
-    seen: u64,
+/// When a thread's counters were cleared, and what it had done by then.
+#[derive(Clone, Copy, Default)]
+struct Cleared {
+    at: Instant,
+    work: Work,
 }
 
-/// A port, and the worker that polls it (`pmd-rxq-show`).
+/// Which thread polls a queue.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Seat {
+    Thread(ThreadId),
+    Nobody,
+}
+
+/// A port.
+struct Place {
+    name: String,
+    polling: Polling,
+    numa: u32,
+    /// The way to the device, if there is one handle on it only.
+    route: Option<Route>,
+    /// The cores that queues are pinned to.
+    pins: BTreeMap<usize, u32>,
+    /// By queue.
+    seats: Vec<Seat>,
+}
+
+impl Place {
+    /// The threads that receive its packets: the control thread, if nobody does.
+    fn threads(&self) -> BTreeSet<ThreadId> {
+        let mut threads: BTreeSet<ThreadId> = self
+            .seats
+            .iter()
+            .filter_map(|seat| match seat {
+                Seat::Thread(thread) => Some(*thread),
+                Seat::Nobody => None,
+            })
+            .collect();
+        if threads.is_empty() {
+            threads.insert(ThreadId::Main);
+        }
+        threads
+    }
+
+    /// The queues that a thread polls.
+    fn queues_of(&self, thread: ThreadId) -> Vec<usize> {
+        let of = |(_, seat): &(usize, &Seat)| **seat == Seat::Thread(thread);
+        self.seats.iter().enumerate().filter(of).map(|(queue, _)| queue).collect()
+    }
+}
+
+/// A receive queue of a worker, and how busy it kept it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct WorkerPort {
-    /// The port, and for how long it kept its worker busy since ports were assigned last.
-    pub load: Load,
-    /// The worker.
-    pub worker: usize,
+pub struct WorkerQueue {
+    /// The port.
+    pub port: PortNo,
+    /// The port's name.
+    pub name: String,
+    /// Which of the port's queues.
+    pub queue: usize,
+    /// For how many nanoseconds of the intervals that were asked for it kept the worker busy.
+    pub nanos: u64,
+}
+
+/// A worker, its queues, and how busy it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Where it runs.
+    pub core: Core,
+    /// Whether it polls queues that are pinned to it and no others.
+    pub isolated: bool,
+    /// How long it sleeps at most.
+    pub max_sleep: Duration,
+    /// Its queues, by name and number.
+    pub queues: Vec<WorkerQueue>,
+    /// For how many nanoseconds of the intervals that were asked for it was busy.
+    pub busy: u64,
+    /// How many nanoseconds these intervals are; zero as long as none is over.
+    pub total: u64,
 }
 
 impl Workers {
-    /// So many workers, 1 to 256, each with these limits; see [`Datapath::with_limits`] for `seed`.
+    /// A datapath without ports and workers on a machine with these cores; see [`Datapath::with_limits`] for `seed`.
     ///
     /// # Errors
-    /// If the system has no threads left.
-    pub fn new(workers: usize, limits: Limits, seed: u64, clock: Clock) -> std::io::Result<Workers> {
-        let workers = workers.clamp(1, MAX_WORKERS);
-        let (inboxes, parcels): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::sync_channel(PARCELS)).unzip();
+    /// If the system has no descriptors left.
+    pub fn new(limits: Limits, seed: u64, topology: Topology, hooks: Hooks) -> std::io::Result<Workers> {
+        let door = Door::new()?;
+        let (parcels, inbox) = mpsc::sync_channel(PARCELS);
         let (to_control, upcalls) = mpsc::sync_channel(limits.upcalls);
-        let mut threads = Vec::new();
-        for (number, inbox) in (0u8..).zip(parcels) {
-            let (jobs, mailbox) = mpsc::channel();
-            let shared = Arc::new(Shared::default());
-            let dp = Datapath::with_limits(limits, seed.wrapping_add(number.into()));
-            let (upcalls, clock) = (to_control.clone(), clock.clone());
-            let thread = Thread { dp, number, jobs: mailbox, inbox, upcalls, shared: shared.clone(), clock };
-            let thread = std::thread::Builder::new().name(format!("worker{number}")).spawn(|| thread.run())?;
-            threads.push(Worker { jobs: Some(jobs), shared, thread: Some(thread) });
-        }
         Ok(Workers {
-            threads,
+            main: Datapath::first_of_several(limits, seed),
+            main_report: Arc::default(),
+            main_cleared: Cleared { at: (hooks.clock)(), ..Cleared::default() },
+            crew: BTreeMap::new(),
+            limits,
+            seed,
+            hooks,
+            topology,
+            settings: Settings::default(),
+            is_configured: false,
             ports: BTreeMap::new(),
-            inboxes: inboxes.into(),
+            arranged: None,
+            flows: HashMap::new(),
+            mailbox: Mailbox { parcels, bell: Some(door.bell()) },
+            door,
+            inbox,
+            to_control,
             upcalls,
-            policy: Assignment::default(),
-            isolate: true,
-            received: 0,
             ledger: Ledger::default(),
-            has_quotas: limits.port_flows.min(limits.port_masks) < usize::MAX,
             evicted: Vec::new(),
+            last_number: 0,
+            balancer: Balancer::default(),
         })
     }
 
-    /// How many workers there are.
-    pub fn len(&self) -> usize {
-        self.threads.len()
+    // Queries.
+
+    /// The threads: the control thread first.
+    pub fn threads(&self) -> impl Iterator<Item = ThreadId> {
+        std::iter::once(ThreadId::Main).chain(self.crew.keys().map(|core| ThreadId::Core(*core)))
     }
 
-    /// Never: there is a worker at least.
-    pub fn is_empty(&self) -> bool {
-        self.threads.is_empty()
+    /// The workers by core, and how busy they were in all [intervals](Self::INTERVALS) that are remembered.
+    pub fn crew(&self) -> impl Iterator<Item = WorkerInfo> {
+        self.crew_over(Workers::INTERVALS)
     }
 
-    /// Which worker polls which port, and the ports' loads.
-    pub fn worker_ports(&self) -> Vec<WorkerPort> {
-        let loads = self.loads();
-        let port = |(port, place): (&PortNo, &Place)| {
-            let nanos = loads.get(port).copied().unwrap_or(0).saturating_sub(place.seen);
-            let load = Load { port: *port, nanos, pinned: place.pinned };
-            WorkerPort { load, worker: place.owner.load(Ordering::Acquire) }
+    /// The workers by core, and how busy they were in the last intervals, so many of them.
+    pub fn crew_over(&self, intervals: usize) -> impl Iterator<Item = WorkerInfo> {
+        self.crew.iter().map(move |(core, worker)| {
+            let thread = ThreadId::Core(*core);
+            let queues = self.ports.iter().flat_map(|(port, place)| {
+                let nanos = |queue| self.balancer.load_of((*port, queue), intervals);
+                let of = move |queue| (port, place.name.clone(), queue, nanos(queue));
+                place.queues_of(thread).into_iter().map(of)
+            });
+            let mut queues: Vec<WorkerQueue> =
+                queues.map(|(port, name, queue, nanos)| WorkerQueue { port: *port, name, queue, nanos }).collect();
+            queues.sort_by(|a, b| (&a.name, a.queue).cmp(&(&b.name, b.queue)));
+            let (busy, total) = self.balancer.busy_of(*core, intervals);
+            WorkerInfo {
+                core: Core { core: *core, numa: worker.numa },
+                isolated: worker.isolated,
+                max_sleep: self.settings.sleep_of(*core),
+                queues,
+                busy,
+                total,
+            }
+        })
+    }
+
+    /// How workers are to work.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The cores of the machine.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The options that a port's device tells back.
+    pub fn shown_options(&self, port: PortNo) -> Vec<(&'static str, String)> {
+        self.main.ports.device(port).map(|device| device.shown_options()).unwrap_or_default()
+    }
+
+    /// The megaflows of one thread; nothing if there is no such thread.
+    pub fn flows_of(&self, thread: ThreadId) -> Vec<DpFlow> {
+        self.look(thread, |dp| dp.flow_dump()).and_then(|flows| flows).unwrap_or_default()
+    }
+
+    /// What a thread did since it was [cleared](Self::clear_perf); `None` if there is no such thread.
+    pub fn performance(&self, thread: ThreadId) -> Option<Performance> {
+        let (shared, cleared) = match thread {
+            ThreadId::Main => (&self.main_report, self.main_cleared),
+            ThreadId::Core(core) => self.crew.get(&core).map(|worker| (&worker.shared, worker.cleared))?,
         };
-        self.ports.iter().map(port).collect()
+        let (now, before) = (self.look(thread, |dp| dp.work()).ok()?, cleared.work);
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let hits = since(now.stats.hits, before.stats.hits);
+        let missed = since(now.stats.missed, before.stats.missed);
+        let cached = since(now.cached, before.cached).min(hits);
+        Some(Performance {
+            since: cleared.at,
+            perf: shared.report().perf.clone(),
+            received: since(now.received, before.received),
+            passes: hits + missed,
+            cached,
+            found: hits - cached,
+            probes: since(now.stats.probes.unwrap_or(0), before.stats.probes.unwrap_or(0)),
+            missed,
+            lost: since(now.stats.lost, before.stats.lost),
+            sent_packets: since(now.sent_packets, before.sent_packets),
+            sent_batches: since(now.sent_batches, before.sent_batches),
+        })
     }
 
-    /// Sets how ports are dealt out, from the next port or [rebalance](Self::rebalance) on, and whether workers that
-    /// ports are pinned to get others too.
-    pub fn set_assignment(&mut self, policy: Assignment, isolate: bool) {
-        (self.policy, self.isolate) = (policy, isolate);
+    /// Counts a thread's work anew.
+    pub fn clear_perf(&mut self, thread: ThreadId) {
+        let Ok(work) = self.look(thread, |dp| dp.work()) else { return };
+        let cleared = Cleared { at: (self.hooks.clock)(), work };
+        match thread {
+            ThreadId::Main => {
+                self.main_report.clear_perf();
+                self.main_cleared = cleared;
+            }
+            ThreadId::Core(core) => {
+                if let Some(worker) = self.crew.get_mut(&core) {
+                    worker.shared.clear_perf();
+                    worker.cleared = cleared;
+                }
+            }
+        }
     }
 
-    /// Pins a port to a worker, from the next [rebalance](Self::rebalance) on, or to none.
-    ///
-    /// # Errors
-    /// If there is no such port.
-    pub fn pin(&mut self, port: PortNo, worker: Option<usize>) -> Result<(), DpifError> {
-        self.ports.get_mut(&port).ok_or(DpifError::NoSuchPort(port))?.pinned = worker;
-        Ok(())
-    }
-
-    /// Assigns all ports anew, by what their loads were since the last time, and moves those that another worker is to
-    /// poll. Returns how many moved.
+    /// Reads at most `limit` VLAN tags of a packet: see [`Datapath::set_vlan_limit`].
     ///
     /// # Errors
     /// If a worker fails.
-    pub fn rebalance(&mut self) -> Result<usize, DpifError> {
-        let now = self.worker_ports();
-        let loads: Vec<Load> = now.iter().map(|port| port.load).collect();
-        let wanted = assign(self.policy, &loads, self.len(), self.isolate);
-        let mut moved = 0;
-        for (port, to) in now.iter().zip(wanted) {
-            if port.worker != to {
-                self.move_port(port.load.port, port.worker, to)?;
-                moved += 1;
-            }
-        }
-        let totals = self.loads();
-        for (port, place) in &mut self.ports {
-            place.seen = totals.get(port).copied().unwrap_or(0);
-        }
-        Ok(moved)
+    pub fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
+        self.ask_all(move |dp| dp.set_vlan_limit(limit)).map(drop)
     }
 
-    /// Hands a device from one worker to another. Packets on their way to the first are passed on by what it has then.
-    fn move_port(&mut self, port: PortNo, from: usize, to: usize) -> Result<(), DpifError> {
-        let Some(place) = self.ports.get(&port) else { return Err(DpifError::NoSuchPort(port)) };
-        let owner = place.owner.clone();
-        let route = Route { port, owner: owner.clone(), inboxes: self.inboxes.clone() };
-        let device = self.ask(from, move |dp| dp.ports.replace(port, |device| Box::new(Remote::of(device, route))))?;
-        let device = device.ok_or(DpifError::NoSuchPort(port))?;
-        owner.store(to, Ordering::Release);
-        self.ask(to, move |dp| drop(dp.ports.replace(port, |_| device)))
-    }
+    // Errands.
 
-    /// How long workers sleep at most when they have little to do; zero, as at first, is not at all.
-    pub fn set_max_sleep(&mut self, max: Duration) {
-        self.threads.iter().for_each(|worker| worker.shared.set_max_sleep(max));
-    }
-
-    /// What a worker did; `None` if there is no such worker.
-    pub fn perf(&self, worker: usize) -> Option<Perf> {
-        Some(self.threads.get(worker)?.shared.report().perf.clone())
-    }
-
-    /// Counts a worker's work anew.
-    pub fn clear_perf(&mut self, worker: usize) {
-        if let Some(worker) = self.threads.get(worker) {
-            worker.shared.report().perf = Perf::default();
-        }
-    }
-
-    /// How long each port kept workers busy, ever.
-    fn loads(&self) -> BTreeMap<PortNo, u64> {
-        let mut loads = BTreeMap::new();
-        for worker in &self.threads {
-            for (port, nanos) in &worker.shared.report().loads {
-                *loads.entry(*port).or_default() += nanos;
-            }
-        }
-        loads
-    }
-
-    /// Has a worker do something between two rounds, and waits for the answer.
+    /// Has a thread do something, a worker between two rounds, and waits for the answer.
     fn ask<T: Send + 'static>(
-        &self,
-        worker: usize,
+        &mut self,
+        thread: ThreadId,
         job: impl FnOnce(&mut Datapath) -> T + Send + 'static,
     ) -> Result<T, DpifError> {
-        let failed = DpifError::WorkerFailed(worker);
+        match thread {
+            ThreadId::Main => Ok(job(&mut self.main)),
+            ThreadId::Core(core) => self.send(core, job),
+        }
+    }
+
+    /// Has a thread look something up.
+    fn look<T: Send + 'static>(
+        &self,
+        thread: ThreadId,
+        job: impl FnOnce(&Datapath) -> T + Send + 'static,
+    ) -> Result<T, DpifError> {
+        match thread {
+            ThreadId::Main => Ok(job(&self.main)),
+            ThreadId::Core(core) => self.send(core, |dp| job(dp)),
+        }
+    }
+
+    fn send<T: Send + 'static>(
+        &self,
+        core: u32,
+        job: impl FnOnce(&mut Datapath) -> T + Send + 'static,
+    ) -> Result<T, DpifError> {
+        let worker = self.crew.get(&core).ok_or(DpifError::WorkerFailed(core as usize))?;
+        worker.send(core, job)
+    }
+
+    /// Has all threads do the same; the answers are in their order.
+    fn ask_all<T: Send + 'static>(
+        &mut self,
+        job: impl Fn(&mut Datapath) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, DpifError> {
+        let main = job(&mut self.main);
+        let others = self.crew.iter().map(|(core, worker)| worker.send(*core, job.clone()));
+        std::iter::once(Ok(main)).chain(others).collect()
+    }
+
+    /// Has all threads look the same up.
+    fn look_all<T: Send + 'static>(
+        &self,
+        job: impl Fn(&Datapath) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, DpifError> {
+        let main = job(&self.main);
+        let others = self.crew.iter().map(|(core, worker)| {
+            let job = job.clone();
+            worker.send(*core, move |dp| job(dp))
+        });
+        std::iter::once(Ok(main)).chain(others).collect()
+    }
+}
+
+impl Worker {
+    fn send<T: Send + 'static>(
+        &self,
+        core: u32,
+        job: impl FnOnce(&mut Datapath) -> T + Send + 'static,
+    ) -> Result<T, DpifError> {
+        let failed = DpifError::WorkerFailed(core as usize);
         let (reply, answer) = mpsc::channel();
-        let Some(Worker { jobs: Some(jobs), thread: Some(thread), .. }) = self.threads.get(worker) else {
-            return Err(failed);
+        let (Some(jobs), Some(thread)) = (&self.jobs, &self.thread) else { return Err(failed) };
+        let job = move |dp: &mut Datapath, shared: &Shared| {
+            let told = job(dp);
+            shared.report().ledger = dp.ledger().clone();
+            drop(reply.send(told));
         };
-        let job = move |dp: &mut Datapath| drop(reply.send(job(dp)));
         if jobs.send(Box::new(job)).is_err() {
             return Err(failed);
         }
         thread.thread().unpark();
         answer.recv().map_err(|_| failed)
     }
-
-    /// Has all workers do the same; the answers are in their order.
-    fn ask_all<T: Send + 'static>(
-        &self,
-        job: impl Fn(&mut Datapath) -> T + Clone + Send + 'static,
-    ) -> Result<Vec<T>, DpifError> {
-        (0..self.len()).map(|worker| self.ask(worker, job.clone())).collect()
-    }
-
-    /// Adds up the accounts as they are now. Those of a worker that fails stay as they were told last.
-    fn balance(&mut self) {
-        let mut ledger = Ledger::default();
-        for (number, worker) in self.threads.iter().enumerate() {
-            let told = self.ask(number, |dp| dp.ledger().clone());
-            ledger.merge(&told.unwrap_or_else(|_| worker.shared.report().ledger.clone()));
-        }
-        self.ledger = ledger;
-    }
-
-    /// Removes from all workers the megaflows that any of them evicted: each knows only how it used them itself.
-    fn evict(&mut self) -> Result<(), DpifError> {
-        for mut flow in self.ask_all(|dp| dp.take_evicted())?.into_iter().flatten() {
-            let ufid = flow.ufid;
-            for other in self.ask_all(move |dp| dp.flow_del(ufid))?.into_iter().flatten() {
-                merge(&mut flow.stats, other.stats);
-            }
-            self.evicted.push(flow);
-        }
-        let beyond = self.evicted.len().saturating_sub(super::MAX_EVICTED);
-        self.evicted.drain(..beyond);
-        Ok(())
-    }
-
-    /// What one worker only can execute.
-    fn check(&self, actions: &[DpAction]) -> Result<(), DpifError> {
-        if self.len() == 1 {
-            return Ok(());
-        }
-        actions.iter().try_for_each(|action| match action {
-            DpAction::Ct(_) => Err(DpifError::Unsupported("ct with several workers")),
-            DpAction::Meter(_) => Err(DpifError::Unsupported("meter with several workers")),
-            action => action.nested().try_for_each(|list| self.check(list)),
-        })
-    }
-}
-
-/// A megaflow as all workers have it: their counters together.
-fn together(flows: Vec<DpFlow>) -> Option<DpFlow> {
-    flows.into_iter().reduce(|mut all, one| {
-        merge(&mut all.stats, one.stats);
-        all
-    })
-}
-
-impl Dpif for Workers {
-    fn kind(&self) -> &'static str {
-        "netdev"
-    }
-
-    fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
-        let new = Load { port: PortNo(u32::MAX), nanos: 0, pinned: None };
-        let loads: Vec<Load> = self.worker_ports().into_iter().map(|port| port.load).chain([new]).collect();
-        let to = assign(self.policy, &loads, self.len(), self.isolate).last().copied().unwrap_or(0);
-        let owner = Arc::new(AtomicUsize::new(to));
-        let mut route = Route { port: PortNo::LOCAL, owner: owner.clone(), inboxes: self.inboxes.clone() };
-        let stub = Remote::of(&*device, route.clone());
-        let port = self.ask(to, move |dp| dp.port_add(PortSpec::Device(device), wanted))??;
-        route.port = port;
-        let stub = stub.with_route(route);
-        for worker in (0..self.len()).filter(|worker| *worker != to) {
-            let stub = stub.clone();
-            self.ask(worker, move |dp| dp.port_add(PortSpec::Device(Box::new(stub)), Some(port)))??;
-        }
-        let seen = self.loads().get(&port).copied().unwrap_or(0);
-        self.ports.insert(port, Place { owner, pinned: None, seen });
-        Ok(port)
-    }
-
-    fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {
-        self.ports.remove(&port).ok_or(DpifError::NoSuchPort(port))?;
-        self.ask_all(move |dp| dp.port_del(port))?.into_iter().collect()
-    }
-
-    fn ports(&self) -> Result<Vec<PortInfo>, DpifError> {
-        let told = self.ask_all(|dp| dp.ports())?.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let is_owner = |worker: usize, port: &PortInfo| {
-            self.ports.get(&port.port).is_some_and(|place| place.owner.load(Ordering::Acquire) == worker)
-        };
-        let told = told.into_iter().enumerate();
-        let mut ports: Vec<_> =
-            told.flat_map(|(worker, ports)| ports.into_iter().filter(move |port| is_owner(worker, port))).collect();
-        ports.sort_by_key(|port| port.port);
-        Ok(ports)
-    }
-
-    fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError> {
-        self.flow_install(&FlowPut::new(key, mask, actions))
-    }
-
-    fn flow_install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
-        self.check(put.actions)?;
-        let told: Arc<(FlowKey, FlowMask, Vec<DpAction>)> = Arc::new((*put.key, *put.mask, put.actions.to_vec()));
-        let FlowPut { ufid: own, mode, zero_stats, .. } = *put;
-        // All have the same megaflows: what the first takes, the others do.
-        let mut ufid = Err(DpifError::WorkerFailed(0));
-        for worker in 0..self.len() {
-            let told = told.clone();
-            ufid = self.ask(worker, move |dp| {
-                let (key, mask, actions) = &*told;
-                dp.flow_install(&FlowPut { key, mask, actions, ufid: own, mode, zero_stats })
-            })?;
-            if ufid.is_err() {
-                break;
-            }
-        }
-        if self.has_quotas {
-            self.evict()?;
-        }
-        ufid
-    }
-
-    fn take_evicted(&mut self) -> Vec<DpFlow> {
-        std::mem::take(&mut self.evicted)
-    }
-
-    fn publish(&mut self) -> u64 {
-        self.ask_all(|dp| dp.publish()).ok().and_then(|versions| versions.into_iter().max()).unwrap_or(0)
-    }
-
-    fn flow_keep(&mut self, ufid: Ufid) -> Result<(), DpifError> {
-        self.ask_all(move |dp| dp.flow_keep(ufid))?.into_iter().collect()
-    }
-
-    fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError> {
-        let flows = self.ask_all(move |dp| dp.flow_del(ufid))?;
-        together(flows.into_iter().collect::<Result<_, _>>()?).ok_or(DpifError::NoSuchFlow(ufid))
-    }
-
-    fn flow_get(&self, ufid: Ufid) -> Result<DpFlow, DpifError> {
-        let flows = self.ask_all(move |dp| dp.flow_get(ufid))?;
-        together(flows.into_iter().collect::<Result<_, _>>()?).ok_or(DpifError::NoSuchFlow(ufid))
-    }
-
-    fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError> {
-        let terse = |dp: &mut Datapath| {
-            let mut all = Vec::new();
-            dp.flow_stats(&mut |ufid, stats| all.push((ufid, stats))).map(|()| all)
-        };
-        let mut all: HashMap<Ufid, DpFlowStats> = HashMap::new();
-        for told in self.ask_all(terse)? {
-            told?.into_iter().for_each(|(ufid, stats)| merge(all.entry(ufid).or_default(), stats));
-        }
-        all.into_iter().for_each(|(ufid, stats)| f(ufid, stats));
-        Ok(())
-    }
-
-    fn flow_dump(&self) -> Result<Vec<DpFlow>, DpifError> {
-        let mut all: BTreeMap<Ufid, DpFlow> = BTreeMap::new();
-        for told in self.ask_all(|dp| dp.flow_dump())? {
-            for flow in told? {
-                match all.get_mut(&flow.ufid) {
-                    Some(known) => merge(&mut known.stats, flow.stats),
-                    None => drop(all.insert(flow.ufid, flow)),
-                }
-            }
-        }
-        Ok(all.into_values().collect())
-    }
-
-    fn flow_flush(&mut self) -> Result<(), DpifError> {
-        self.ask_all(|dp| dp.flow_flush())?.into_iter().collect()
-    }
-
-    fn meter_set(&mut self, id: u32, config: &meter::Config) -> Result<(), DpifError> {
-        if self.len() > 1 {
-            return Err(DpifError::Unsupported("meter with several workers"));
-        }
-        let config = config.clone();
-        self.ask(0, move |dp| dp.meter_set(id, &config))?
-    }
-
-    fn meter_stats(&self, id: u32) -> Result<meter::Stats, DpifError> {
-        match self.len() {
-            1 => self.ask(0, move |dp| dp.meter_stats(id))?,
-            _ => Err(MeterError::NoSuchMeter(id).into()),
-        }
-    }
-
-    fn meter_del(&mut self, id: u32) -> Result<meter::Stats, DpifError> {
-        match self.len() {
-            1 => self.ask(0, move |dp| dp.meter_del(id))?,
-            _ => Err(MeterError::NoSuchMeter(id).into()),
-        }
-    }
-
-    fn features(&self) -> Features {
-        let one = self.ask(0, |dp| dp.features()).unwrap_or(Features::NONE);
-        if self.len() == 1 { one } else { Features { meters: 0, meter_bands: 0, ct_clear: false, ..one } }
-    }
-
-    /// Takes what workers passed up. Returns how many packets they received since the last call.
-    fn poll(&mut self, _: Instant, upcalls: &mut Vec<Upcall>) -> usize {
-        self.balance();
-        upcalls.extend(self.upcalls.try_iter());
-        let news = self.ledger.received - self.received;
-        self.received = self.ledger.received;
-        usize::try_from(news).unwrap_or(usize::MAX)
-    }
-
-    fn resolve(&mut self, upcall: Upcall, resolution: Resolution<'_>, now: Instant, upcalls: &mut Vec<Upcall>) {
-        let worker = upcall.turns.worker();
-        let execute = match resolution {
-            Resolution::Execute(actions) if self.check(actions).is_ok() => Some(actions.to_vec()),
-            _ => None,
-        };
-        let otherwise: Resolution<'static> = match resolution {
-            Resolution::Drop(reason) => Resolution::Drop(reason),
-            Resolution::Consumed => Resolution::Consumed,
-            Resolution::Execute(_) => Resolution::Drop(DropReason::EditFailed),
-        };
-        let more = self.ask(worker.into(), move |dp| {
-            let mut more = Vec::new();
-            dp.resolve(upcall, execute.as_deref().map_or(otherwise, Resolution::Execute), now, &mut more);
-            more.iter_mut().for_each(|upcall| upcall.turns.set_worker(worker));
-            more
-        });
-        upcalls.extend(more.unwrap_or_default());
-        self.balance();
-    }
-
-    fn inject(&mut self, packet: Packet, actions: &[DpAction], now: Instant, upcalls: &mut Vec<Upcall>) {
-        let actions = if self.check(actions).is_ok() { actions.to_vec() } else { Vec::new() };
-        let more = self.ask(0, move |dp| {
-            let mut more = Vec::new();
-            dp.inject(packet, &actions, now, &mut more);
-            more
-        });
-        upcalls.extend(more.unwrap_or_default());
-        self.balance();
-    }
-
-    fn stats(&self) -> Result<DpStats, DpifError> {
-        let told = self.ask_all(|dp| dp.stats())?.into_iter().collect::<Result<Vec<_>, _>>()?;
-        // Each has all megaflows, and its own lookups.
-        let sum = |f: fn(&DpStats) -> u64| told.iter().map(f).sum();
-        let most = |f: fn(&DpStats) -> u64| told.iter().map(f).max().unwrap_or(0);
-        Ok(DpStats {
-            hits: sum(|s| s.hits),
-            missed: sum(|s| s.missed),
-            lost: sum(|s| s.lost),
-            probes: Some(sum(|s| s.probes.unwrap_or(0))),
-            evicted: sum(|s| s.evicted),
-            flows: most(|s| s.flows),
-            masks: most(|s| s.masks),
-            ..DpStats::default()
-        })
-    }
-
-    fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
 }
 
 impl Drop for Workers {
     /// Ends the threads, each behind the round that it is in.
     fn drop(&mut self) {
-        for worker in &mut self.threads {
-            worker.jobs = None;
-        }
-        for thread in self.threads.iter_mut().filter_map(|worker| worker.thread.take()) {
+        self.crew.values_mut().for_each(|worker| worker.jobs = None);
+        self.crew.values_mut().for_each(Worker::join);
+    }
+}
+
+impl Worker {
+    /// Waits for the end of a thread that nobody can ask for anything any more.
+    fn join(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join();
         }
@@ -525,21 +508,14 @@ impl Drop for Workers {
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owners = self.ports.iter().map(|(port, place)| (port, place.owner.load(Ordering::Relaxed)));
+        let seats = self.ports.iter().map(|(port, place)| (port, &place.seats));
         f.debug_struct("Workers")
-            .field("workers", &self.len())
-            .field("ports", &owners.collect::<Vec<_>>())
+            .field("main", &self.main)
+            .field("workers", &self.crew.keys().collect::<Vec<_>>())
+            .field("ports", &seats.collect::<Vec<_>>())
             .field("ledger", &self.ledger)
             .finish_non_exhaustive()
     }
-}
-
-/// Adds up what workers counted of one megaflow.
-fn merge(a: &mut DpFlowStats, b: DpFlowStats) {
-    a.packets += b.packets;
-    a.bytes += b.bytes;
-    a.used = a.used.max(b.used);
-    a.tcp_flags |= b.tcp_flags;
 }
 
 #[cfg(test)]

@@ -1,29 +1,44 @@
-//! A port of another worker, as a device.
+//! A port of another thread, as a device.
 //!
-//! A device is polled and sent to by one worker. The others have this in its place: it receives nothing, and what is
-//! sent to it goes through a bounded queue to the worker that has the device, which sends it between two batches.
+//! A device of which there is one handle is polled and sent to by one thread. The others have this in its place: it
+//! receives nothing, and what is sent to it goes through a bounded queue to the thread that has the device, which sends it
+//! between two rounds.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ovs_packet::{EthAddr, Packet, PacketBatch};
 
+use super::bell::Bell;
 use crate::action::PortNo;
-use crate::netdev::{Netdev, NetdevError, NetdevStats, Offloads};
+use crate::netdev::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
 
-/// Packets for a port, on their way to the worker that has it.
+/// Packets for a port, on their way to the thread that has it.
 pub(super) type Parcel = (PortNo, Vec<Packet>);
 
-/// Where the device of a port is.
+/// Where parcels for a thread are left.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
-    pub(super) port: PortNo,
-    pub(super) owner: Arc<AtomicUsize>,
-    pub(super) inboxes: Arc<[SyncSender<Parcel>]>,
+pub(super) struct Mailbox {
+    pub(super) parcels: SyncSender<Parcel>,
+    /// Wakes the thread, if it is one that waits.
+    pub(super) bell: Option<Bell>,
 }
 
-/// What stands in for a device that another worker has.
+/// The way to the device of a port, which may move.
+#[derive(Clone, Debug)]
+pub(super) struct Route(Arc<RwLock<Mailbox>>);
+
+impl Route {
+    pub(super) fn to(mailbox: Mailbox) -> Route {
+        Route(Arc::new(RwLock::new(mailbox)))
+    }
+
+    pub(super) fn redirect(&self, mailbox: Mailbox) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = mailbox;
+    }
+}
+
+/// What stands in for a device that another thread has.
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     name: String,
@@ -31,24 +46,21 @@ pub(super) struct Remote {
     offloads: Offloads,
     address: Option<EthAddr>,
     mtu: usize,
+    port: PortNo,
     route: Route,
 }
 
 impl Remote {
-    pub(super) fn of(device: &dyn Netdev, route: Route) -> Remote {
+    pub(super) fn of(device: &dyn Netdev, port: PortNo, route: Route) -> Remote {
         Remote {
             name: device.name().to_string(),
             kind: device.kind(),
             offloads: device.offloads(),
             address: device.address(),
             mtu: device.mtu(),
+            port,
             route,
         }
-    }
-
-    /// The same device on another route.
-    pub(super) fn with_route(self, route: Route) -> Remote {
-        Remote { route, ..self }
     }
 }
 
@@ -66,12 +78,11 @@ impl Netdev for Remote {
     }
 
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
-        let owner = self.route.owner.load(Ordering::Acquire);
-        let Some(inbox) = self.route.inboxes.get(owner) else { return Ok(()) };
-        let parcel = (self.route.port, batch.drain(..).collect());
-        if let Err(TrySendError::Full((_, packets)) | TrySendError::Disconnected((_, packets))) = inbox.try_send(parcel)
-        {
-            batch.extend(packets);
+        let mailbox = self.route.0.read().unwrap_or_else(PoisonError::into_inner);
+        let parcel = (self.port, batch.drain(..).collect());
+        match mailbox.parcels.try_send(parcel) {
+            Ok(()) => mailbox.bell.iter().for_each(Bell::ring),
+            Err(TrySendError::Full((_, packets)) | TrySendError::Disconnected((_, packets))) => batch.extend(packets),
         }
         Ok(())
     }
@@ -90,5 +101,9 @@ impl Netdev for Remote {
 
     fn stats(&self) -> NetdevStats {
         NetdevStats::default()
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
     }
 }

@@ -1,13 +1,17 @@
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use ovs_conntrack::CtRequest;
 use ovs_packet::compose::compose;
 use ovs_packet::key::Match;
-use ovs_packet::{EthAddr, PacketBatch};
+use ovs_packet::{EthAddr, Packet, PacketBatch};
 
 use super::*;
+use crate::action::DpAction;
 use crate::conformance::{LAWS, Subject};
-use crate::dpif::always_matched;
-use crate::netdev::{MemPort, MemPortPeer, Netdev, NetdevError, NetdevStats, Offloads};
+use crate::dpif::{FlowPut, PortSpec, always_matched};
+use crate::drops::DropReason;
+use crate::meter::{Band, Config, Unit};
+use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, NetdevStats, Offloads};
 
 /// Workers over queues in memory, on a clock that the test turns.
 #[derive(Debug)]
@@ -18,23 +22,52 @@ struct Crew {
 }
 
 impl Crew {
-    fn new(workers: usize) -> Crew {
+    fn new(workers: u32) -> Crew {
         let clock = Arc::new(AtomicU64::new(Instant::from_secs(100).as_nanos()));
         let hands = clock.clone();
-        let tell: Clock = Arc::new(move || Instant::from_nanos(hands.load(Ordering::Relaxed)));
-        let mut workers = Workers::new(workers, Limits::default(), 1, tell).unwrap();
-        workers.set_assignment(Assignment::RoundRobin, true);
-        workers.set_max_sleep(Duration::from_micros(50));
+        let hooks = Hooks::new(move || Instant::from_nanos(hands.load(Ordering::Relaxed)));
+        let workers_of = (0..workers).collect::<Vec<_>>();
+        let mut workers = Workers::new(Limits::default(), 1, Topology::uniform(workers.max(1)), hooks).unwrap();
+        let mut settings = Settings { max_sleep: Duration::from_micros(50), ..Settings::default() };
+        settings.assignment = Assignment::RoundRobin;
+        settings.cores = (!workers_of.is_empty()).then_some(workers_of);
+        workers.configure(settings);
         Crew { workers, ends: Vec::new(), clock }
     }
 
     /// Waits until all that was sent has gone where it goes, through up to two workers.
-    fn quiet(&mut self) {
+    fn quiet(&mut self) -> Vec<Upcall> {
+        let mut upcalls = Vec::new();
+        let now = self.now();
         while self.ends.iter().any(|(port, end)| self.workers.ports.contains_key(port) && end.backlog() > 0) {
+            self.workers.poll(now, &mut upcalls);
             std::thread::yield_now();
         }
         // A round ends, and one that began after it, for each worker on the way.
-        (0..4).for_each(|_| self.workers.balance());
+        for _ in 0..4 {
+            self.workers.ask_all(|_| ()).unwrap();
+            self.workers.poll(now, &mut upcalls);
+        }
+        upcalls
+    }
+
+    /// A device with so many queues, for workers.
+    fn add_dummy(&mut self, name: &str, queues: usize) -> (PortNo, DummyControl) {
+        let (port, control) = DummyPort::new(name, "dummy-pmd", EthAddr::local(1));
+        control.set_queues(queues);
+        control.set_linked(true);
+        (self.workers.port_add(PortSpec::Device(Box::new(port)), None).unwrap(), control)
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.workers.settings().clone();
+        change(&mut settings);
+        self.workers.configure(settings);
+    }
+
+    fn seats(&self) -> Vec<(u32, String, usize)> {
+        let seats = |w: WorkerInfo| w.queues.into_iter().map(move |q| (w.core.core, q.name, q.queue));
+        self.workers.crew().flat_map(seats).collect()
     }
 }
 
@@ -56,17 +89,14 @@ impl Subject for Crew {
     }
 
     fn take(&mut self, port: PortNo) -> Vec<Packet> {
-        self.quiet();
+        assert!(self.quiet().is_empty());
         let end = self.ends.iter().rev().find(|(p, _)| *p == port).map(|(_, end)| end.clone());
         end.into_iter().flat_map(|end| std::iter::from_fn(move || end.pop())).collect()
     }
 
     fn settle(&mut self, passes: Duration) -> Vec<Upcall> {
         self.clock.fetch_add(passes.as_nanos() as u64, Ordering::Relaxed);
-        self.quiet();
-        let mut upcalls = Vec::new();
-        self.workers.poll(Instant::ZERO, &mut upcalls);
-        upcalls
+        self.quiet()
     }
 
     fn now(&self) -> Instant {
@@ -75,8 +105,8 @@ impl Subject for Crew {
 }
 
 #[test]
-fn one_worker_and_three_keep_every_law() {
-    for workers in [1, 3] {
+fn no_worker_one_and_three_keep_every_law() {
+    for workers in [0, 1, 3] {
         for (name, law) in LAWS {
             let kept = std::panic::catch_unwind(|| law(&mut Crew::new(workers)));
             assert!(kept.is_ok(), "{name} with {workers} workers");
@@ -100,7 +130,7 @@ fn ring(crew: &mut Crew, ports: usize) -> Vec<PortNo> {
 }
 
 #[test]
-fn every_packet_arrives_once_while_ports_move() {
+fn every_packet_arrives_once_while_ports_move_and_workers_come_and_go() {
     let mut crew = Crew::new(3);
     let ports = ring(&mut crew, 5);
     let (mut sent, mut arrived) = (0, 0);
@@ -108,32 +138,180 @@ fn every_packet_arrives_once_while_ports_move() {
         for (i, port) in ports.iter().enumerate() {
             (0..20).for_each(|n| crew.send(*port, udp(round * 100 + n)));
             sent += 20;
-            crew.workers.pin(*port, Some((round as usize + i) % 3)).unwrap();
+            crew.workers.pin(*port, [(0, (round as u32 + i as u32) % 3)]).unwrap();
         }
-        crew.workers.rebalance().unwrap();
+        crew.set(|settings| settings.cores = [Some(vec![0, 1, 2]), Some(vec![2]), None][round as usize % 3].clone());
         arrived += ports.iter().map(|port| crew.take(*port).len()).sum::<usize>();
     }
     assert_eq!(arrived, sent);
-    let mut upcalls = Vec::new();
-    assert_eq!(crew.workers.poll(Instant::ZERO, &mut upcalls), sent);
-    assert!(upcalls.is_empty() && crew.workers.ledger().balanced());
-    assert_eq!(crew.workers.ledger().forwarded, sent as u64);
-    let packets: u64 = (0..3).map(|w| crew.workers.perf(w).unwrap().batch_packets.sum()).sum();
-    assert_eq!(packets, sent as u64);
+    assert!(crew.quiet().is_empty() && crew.workers.ledger().balanced());
+    assert_eq!((crew.workers.ledger().received, crew.workers.ledger().forwarded), (sent as u64, sent as u64));
     assert_eq!(crew.workers.flow_dump().unwrap().iter().map(|f| f.stats.packets).sum::<u64>(), sent as u64);
+    let mut terse = 0;
+    crew.workers.flow_stats(&mut |_, stats| terse += stats.packets).unwrap();
+    assert_eq!((terse, crew.workers.stats().unwrap().flows), (sent as u64, 5));
 }
 
 #[test]
-fn what_workers_cannot_share_is_refused() {
+fn queues_go_to_workers_and_megaflows_with_them() {
     let mut crew = Crew::new(2);
-    let m: Match = "in_port=1".parse().unwrap();
-    let nested = [DpAction::Clone(vec![DpAction::Ct(ovs_conntrack::CtRequest::commit(1))])];
-    for actions in [&nested[..], &[DpAction::Meter(1)]] {
-        let refused = crew.workers.flow_put(&m.key(), &m.mask(), actions);
-        assert!(matches!(refused, Err(DpifError::Unsupported(_))));
+    let (p1, queues) = crew.add_dummy("p1", 2);
+    let (p2, out) = crew.add_dummy("p2", 1);
+    let m: Match = format!("in_port={},udp", p1.0).parse().unwrap();
+    let ufid = crew.workers.flow_put(&m.key(), &always_matched(), &[DpAction::Output(p2)]).unwrap();
+    let p = |name: &str| name.to_string();
+    assert_eq!(crew.seats(), [(0, p("p1"), 0), (0, p("p2"), 0), (1, p("p1"), 1)]);
+    for queue in [0, 1, 1] {
+        assert!(queues.receive(udp(1), queue));
     }
-    assert_eq!(crew.workers.features().meters, 0);
-    assert!(crew.workers.pin(PortNo(9), None).is_err() && crew.workers.perf(2).is_none());
+    while out.stats().tx_packets < 3 {
+        std::thread::yield_now();
+    }
+    assert!(crew.quiet().is_empty());
+    let by_thread = |crew: &Crew| {
+        let packets = |t| crew.workers.flows_of(t).iter().map(|f| f.stats.packets).collect::<Vec<_>>();
+        crew.workers.threads().map(packets).collect::<Vec<_>>()
+    };
+    assert_eq!(by_thread(&crew), [vec![], vec![1], vec![2]]);
+    // One worker less: its counters stay.
+    crew.set(|settings| settings.cores = Some(vec![1]));
+    assert_eq!(by_thread(&crew), [vec![], vec![3]]);
+    assert_eq!(crew.workers.flow_get(ufid).unwrap().stats.packets, 3);
+    // More queues are met when settings are given.
+    queues.set_queues(3);
+    crew.set(|settings| settings.cores = Some(vec![0, 1]));
+    assert_eq!(crew.seats().len(), 4);
+    assert_eq!(by_thread(&crew).concat().iter().sum::<u64>(), 3);
+    // Without a device that wants them there are no workers, and what was counted stays.
+    crew.workers.port_del(p1).unwrap();
+    crew.workers.port_del(p2).unwrap();
+    assert_eq!((crew.workers.crew().count(), crew.workers.ledger().forwarded), (0, 3));
+    assert_eq!(crew.workers.flow_del(ufid).unwrap().stats.packets, 3);
+}
+
+#[test]
+fn what_is_put_everywhere_is_everywhere() {
+    let mut crew = Crew::new(2);
+    let (p1, _queues) = crew.add_dummy("p1", 1);
+    let m: Match = format!("in_port={},udp", p1.0).parse().unwrap();
+    let ufid = crew.workers.flow_install(&FlowPut::new(&m.key(), &always_matched(), &[]).with_everywhere()).unwrap();
+    let of = |crew: &Crew| crew.workers.threads().map(|t| crew.workers.flows_of(t).len()).collect::<Vec<_>>();
+    assert_eq!((of(&crew), crew.workers.stats().unwrap().flows), (vec![1, 1, 1], 1));
+    crew.set(|settings| settings.cores = Some(vec![1]));
+    assert_eq!(of(&crew), [1, 1]);
+    crew.set(|settings| settings.cores = Some(vec![0, 1]));
+    assert_eq!(of(&crew), [1, 1, 1]);
+    crew.workers.flow_del(ufid).unwrap();
+    assert_eq!(of(&crew), [0, 0, 0]);
+}
+
+#[test]
+fn connections_and_meters_are_those_of_all_workers() {
+    let mut crew = Crew::new(2);
+    let (p1, queues) = crew.add_dummy("p1", 2);
+    let (p2, out) = crew.add_dummy("p2", 1);
+    crew.workers.meter_set(1, &Config::new(Unit::Packets, vec![Band::new(10)])).unwrap();
+    let mut put = |words: &str, actions: &[DpAction]| {
+        let m: Match = words.parse().unwrap();
+        crew.workers.flow_put(&m.key(), &m.mask(), actions).unwrap();
+    };
+    put(&format!("in_port={},recirc_id=0", p1.0), &[DpAction::Ct(CtRequest::commit(0)), DpAction::Recirc(1)]);
+    let out_of = [DpAction::Meter(1), DpAction::Output(p2)];
+    put(&format!("in_port={},recirc_id=1,ct_state=+new", p1.0), &out_of);
+    put(&format!("in_port={},recirc_id=1,ct_state=-new+est", p1.0), &out_of);
+    let there = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1,tp_dst=2";
+    let back = "udp,nw_src=10.0.0.2,nw_dst=10.0.0.1,tp_src=2,tp_dst=1";
+    for i in 0..16 {
+        let words = if i % 2 == 0 { there } else { back };
+        // What one worker opened, the other knows.
+        assert!(queues.receive(compose(words.parse::<Match>().unwrap().key(), b"payload"), i % 2));
+        while queues.stats().rx_packets <= i as u64 {
+            std::thread::yield_now();
+        }
+        assert!(crew.quiet().is_empty());
+    }
+    assert_eq!(out.stats().tx_packets, 10);
+    assert_eq!(crew.workers.main.connection_count(), 1);
+    assert_eq!(crew.workers.meter_stats(1).unwrap().input.packets, 16);
+    assert_eq!(crew.workers.meter_del(1).unwrap().bands[0].packets, 6);
+    assert!(queues.receive(compose(there.parse::<Match>().unwrap().key(), b"payload"), 1));
+    while out.stats().tx_packets < 11 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn upcalls_of_a_worker_that_ended_are_resolved_all_the_same() {
+    let mut crew = Crew::new(2);
+    let (p1, queues) = crew.add_dummy("p1", 2);
+    assert!(queues.receive(udp(7), 0) && queues.receive(udp(8), 1));
+    let mut upcalls = Vec::new();
+    while upcalls.len() < 2 {
+        crew.workers.poll(Instant::ZERO, &mut upcalls);
+    }
+    assert_eq!(crew.workers.ledger().in_flight, 2);
+    crew.set(|settings| settings.cores = Some(vec![1]));
+    for upcall in upcalls {
+        let now = crew.now();
+        crew.workers.resolve(upcall, crate::Resolution::Execute(&[DpAction::Output(p1)]), now, &mut Vec::new());
+    }
+    let ledger = crew.workers.ledger();
+    assert!(ledger.balanced());
+    assert_eq!((ledger.in_flight, ledger.forwarded), (0, 2));
+    let performance = crew.workers.performance(ThreadId::Core(1)).unwrap();
+    assert_eq!((performance.missed, performance.passes), (1, 1));
+    crew.workers.clear_perf(ThreadId::Core(1));
+    assert_eq!(crew.workers.performance(ThreadId::Core(1)).unwrap().passes, 0);
+    assert!(crew.workers.performance(ThreadId::Core(0)).is_none() && crew.workers.pin(PortNo(9), []).is_err());
+}
+
+#[test]
+fn loads_are_remembered_and_dealt_out_by() {
+    let mut crew = Crew::new(2);
+    let (p1, queues) = crew.add_dummy("p1", 3);
+    let m: Match = format!("in_port={},udp", p1.0).parse().unwrap();
+    crew.workers.flow_put(&m.key(), &always_matched(), &[]).unwrap();
+    // The stopwatch is the clock of the test, so work takes no time: loads are told by hand.
+    crew.set(|settings| {
+        settings.assignment = Assignment::Group;
+        settings.balance = Balance { on: true, load: 0, improvement: 25, ..Balance::default() };
+    });
+    let before = crew.seats();
+    let mut rounds = 0;
+    while crew.seats() == before && rounds < 40 {
+        rounds += 1;
+        for (core, queue, nanos) in [(0, 0, 900_000_000), (1, 1, 100_000_000), (0, 2, 500_000_000)] {
+            let worker = &crew.workers.crew[&core];
+            let mut report = worker.shared.report();
+            *report.loads.entry((p1, queue)).or_default() += nanos;
+            report.busy += nanos;
+        }
+        crew.settle(Duration::from_secs(5));
+    }
+    // A minute of load at least, and a minute between two looks.
+    assert!((12..40).contains(&rounds), "{rounds}");
+    assert_eq!(
+        crew.seats().iter().map(|(core, _, queue)| (*core, *queue)).collect::<Vec<_>>(),
+        [(0, 0), (1, 1), (1, 2)]
+    );
+    assert!(crew.workers.crew_over(1).all(|w| w.total == 0), "workers are measured anew");
+    drop(queues);
+}
+
+#[test]
+fn a_call_of_a_worker_wakes_who_waits_for_descriptors() {
+    use std::os::fd::AsFd;
+    let mut crew = Crew::new(1);
+    let (_p1, queues) = crew.add_dummy("p1", 1);
+    assert!(crew.quiet().is_empty());
+    let fd = crew.workers.door.as_fd().try_clone_to_owned().unwrap();
+    let stream = std::os::unix::net::UnixStream::from(fd);
+    assert!(queues.receive(udp(1), 0));
+    stream.set_nonblocking(false).unwrap();
+    let mut byte = [0];
+    assert_eq!(std::io::Read::read(&mut &stream, &mut byte).unwrap(), 1);
+    stream.set_nonblocking(true).unwrap();
+    assert_eq!(crew.quiet().len(), 1);
 }
 
 /// A device that panics when it is sent to.
@@ -165,27 +343,100 @@ impl Netdev for Trap {
     fn stats(&self) -> NetdevStats {
         NetdevStats::default()
     }
+    fn polling(&self) -> Polling {
+        Polling::Either
+    }
 }
 
 #[test]
 fn a_panic_costs_its_batch_and_no_more() {
-    let mut crew = Crew::new(1);
-    let ports = ring(&mut crew, 2);
-    let trap = crew.workers.port_add(PortSpec::Device(Box::new(Trap)), None).unwrap();
-    let m: Match = format!("in_port={},arp", ports[0].0).parse().unwrap();
-    crew.workers.flow_put(&m.key(), &always_matched(), &[DpAction::Output(trap)]).unwrap();
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    for _ in 0..3 {
-        crew.send(ports[0], compose("arp".parse::<Match>().unwrap().key(), b""));
-        assert!(crew.settle(Duration::ZERO).is_empty());
+    for workers in [0, 1] {
+        let mut crew = Crew::new(workers);
+        let ports = ring(&mut crew, 2);
+        let trap = crew.workers.port_add(PortSpec::Device(Box::new(Trap)), None).unwrap();
+        let m: Match = format!("in_port={},arp", ports[0].0).parse().unwrap();
+        crew.workers.flow_put(&m.key(), &always_matched(), &[DpAction::Output(trap)]).unwrap();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        for _ in 0..3 {
+            crew.send(ports[0], compose("arp".parse::<Match>().unwrap().key(), b""));
+            assert!(crew.settle(Duration::ZERO).is_empty());
+        }
+        std::panic::set_hook(before);
+        crew.send(ports[0], udp(1));
+        assert_eq!(crew.take(ports[1]).len(), 1, "the thread goes on");
+        crew.settle(Duration::ZERO);
+        let ledger = crew.workers.ledger();
+        assert!(ledger.balanced());
+        assert_eq!((ledger.received, ledger.forwarded, ledger.drops(DropReason::WorkerPanic)), (4, 1, 3));
+        let thread = if workers == 0 { ThreadId::Main } else { ThreadId::Core(0) };
+        assert_eq!(crew.workers.performance(thread).unwrap().perf.panics, 3);
     }
-    std::panic::set_hook(before);
-    crew.send(ports[0], udp(1));
-    assert_eq!(crew.take(ports[1]).len(), 1, "the worker goes on");
-    crew.settle(Duration::ZERO);
-    let ledger = crew.workers.ledger();
-    assert!(ledger.balanced());
-    assert_eq!((ledger.received, ledger.forwarded, ledger.drops(DropReason::WorkerPanic)), (4, 1, 3));
-    assert_eq!(crew.workers.perf(0).unwrap().panics, 3);
+}
+
+/// A device with a descriptor, and perhaps with handles for several threads.
+#[derive(Debug)]
+struct Wired {
+    wire: Arc<std::os::unix::net::UnixStream>,
+    is_shared: bool,
+}
+
+impl Netdev for Wired {
+    fn name(&self) -> &str {
+        "wired"
+    }
+
+    fn kind(&self) -> &'static str {
+        "wired"
+    }
+
+    fn receive(&mut self, _: &mut PacketBatch) -> Result<usize, NetdevError> {
+        Ok(0)
+    }
+
+    fn send(&mut self, _: &mut PacketBatch) -> Result<(), NetdevError> {
+        Ok(())
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::ALL
+    }
+
+    fn address(&self) -> Option<EthAddr> {
+        None
+    }
+
+    fn mtu(&self) -> usize {
+        1500
+    }
+
+    fn stats(&self) -> NetdevStats {
+        NetdevStats::default()
+    }
+
+    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        Some(std::os::fd::AsFd::as_fd(&*self.wire))
+    }
+
+    fn polling(&self) -> Polling {
+        Polling::Either
+    }
+
+    fn another(&self) -> Option<Box<dyn Netdev>> {
+        self.is_shared.then(|| Box::new(Wired { wire: self.wire.clone(), is_shared: true }) as Box<dyn Netdev>)
+    }
+}
+
+#[test]
+fn what_workers_poll_wakes_nobody_else() {
+    for is_shared in [false, true] {
+        let mut crew = Crew::new(0);
+        let wire = Arc::new(std::os::unix::net::UnixStream::pair().unwrap().0);
+        crew.workers.port_add(PortSpec::Device(Box::new(Wired { wire, is_shared })), None).unwrap();
+        assert_eq!(crew.workers.fds().len(), 2, "the device and the door");
+        crew.set(|settings| settings.cores = Some(vec![0]));
+        assert_eq!((crew.workers.crew().count(), crew.workers.fds().len()), (1, 1));
+        crew.set(|settings| settings.cores = None);
+        assert_eq!((crew.workers.crew().count(), crew.workers.fds().len()), (0, 2));
+    }
 }

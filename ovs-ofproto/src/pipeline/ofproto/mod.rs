@@ -411,11 +411,14 @@ impl Ofproto {
 
     // Changes.
 
-    /// Adds a port, or gives one that is there another configuration. Takes effect with the next [`run`](Self::run).
+    /// Adds a port, or gives one that is there another configuration; what controllers have set of that stays, except for
+    /// whether it is down. Takes effect with the next [`run`](Self::run).
     pub fn port_add(&mut self, mut port: Port) {
         let old = self.ports.remove(port.number);
         if let Some(old) = &old {
-            port.config = old.config;
+            // Whether it is up is its device's to say.
+            let down = super::port::PortConfig::DOWN;
+            port.config = old.config.difference(down) | port.config.intersection(down);
         }
         match old {
             None => self.tell_of_new_port(&port),

@@ -1,4 +1,4 @@
-//! The header that the kernel puts before each frame of a packet socket: what work is left to do on it.
+//! The header that the kernel puts before each frame of packet sockets and TAP devices: what work is left to do on it.
 //!
 //! It is `struct virtio_net_hdr` (Virtio 1.2, section 5.1.6; `linux/virtio_net.h`) of ten bytes, in the machine's own
 //! byte order. Offsets count from the frame's first byte.

@@ -1,4 +1,4 @@
-//! The system calls of a packet socket that no library wraps safely: every `unsafe` block of this crate is here.
+//! The system calls of a packet socket that no library wraps safely: each is here.
 //!
 //! What the module gives out is safe: descriptors are borrowed for the call, memory that the kernel writes to is
 //! borrowed mutably for the call, and only bytes that the kernel says it wrote are spoken of afterwards.
@@ -10,7 +10,11 @@ use std::{fmt, io, mem, ptr};
 use ovs_packet::Packet;
 use ovs_packet::packet::{BATCH, SMALL};
 
-use super::vnet;
+mod ring;
+
+pub(super) use ring::{Ring, Taken};
+
+use super::super::vnet;
 
 /// Bytes beyond those that a frame may have: an IP datagram of 64 KiB with its link headers.
 const SPILL: usize = 1 << 16;
@@ -85,7 +89,7 @@ impl Slots {
             take(Frame {
                 vnet: slot.vnet,
                 len: slot.len,
-                vlan: slot.aux.and_then(Vlan::of),
+                vlan: slot.aux.and_then(|aux| Vlan::of(aux.tp_status, aux.tp_vlan_tci, aux.tp_vlan_tpid)),
                 head: mem::replace(&mut slot.packet, fresh()),
                 spill: spill.get(..spilt).unwrap_or(&[]),
             });
@@ -144,10 +148,18 @@ impl fmt::Debug for Slots {
 }
 
 impl Vlan {
-    fn of(aux: libc::tpacket_auxdata) -> Option<Vlan> {
-        let tagged = aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
-        let typed = aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
-        tagged.then_some(Vlan { tpid: if typed { aux.tp_vlan_tpid } else { 0x8100 }, tci: aux.tp_vlan_tci })
+    /// The tag that is told beside a frame: whether there is one, and whether its type is told, are bits of `status`.
+    fn of(status: u32, tci: u16, tpid: u16) -> Option<Vlan> {
+        let typed = status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+        let tagged = status & libc::TP_STATUS_VLAN_VALID != 0;
+        tagged.then_some(Vlan { tpid: if typed { tpid } else { 0x8100 }, tci })
+    }
+}
+
+impl Frame<'static> {
+    /// What came where no frame can be made of it.
+    fn odd() -> Frame<'static> {
+        Frame { vnet: [0; vnet::LEN], len: None, vlan: None, head: Packet::default(), spill: &[] }
     }
 }
 
@@ -224,8 +236,8 @@ pub(super) fn set_promiscuous(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> 
 fn set<T: Copy>(fd: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
     let len = mem::size_of::<T>() as libc::socklen_t;
     // SAFETY:
-    // 1. `value` is `len` bytes that the kernel only reads during the call. Both types it is called with (an integer,
-    //    `packet_mreq`) are free of padding and of pointers.
+    // 1. `value` is `len` bytes that the kernel only reads during the call. All types it is called with (an integer,
+    //    `packet_mreq`, `tpacket_req`) are free of padding and of pointers.
     let rc = unsafe {
         libc::setsockopt(fd.as_raw_fd(), libc::SOL_PACKET, option, ptr::from_ref(value).cast::<c_void>(), len)
     };

@@ -1,0 +1,198 @@
+//! The connections of a datapath: its own, or those of several that work together.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ovs_conntrack::fragment::{FragmentLimits, FragmentStats, Fragments, Gathered};
+use ovs_conntrack::{
+    Config, ConnectionInfo, CtRequest, Cursor, ExpectationInfo, Filter, PolicyError, SharedTracker, Timeouts, Tracker,
+};
+use ovs_packet::{FlowKey, Instant, Packet};
+
+/// How many shards the connections of several threads are spread over: many more than there are threads.
+const SHARDS: usize = 64;
+
+/// How many connections are dumped at once, while others wait for their shard.
+const PAGE: usize = 256;
+
+/// A tracker that one thread owns, or one that several share.
+pub(super) enum Tracking {
+    Own(Box<Tracker>),
+    Shared(Arc<SharedTracker>),
+}
+
+/// Does the same with either kind.
+macro_rules! either {
+    ($self:ident, $tracker:ident => $do:expr) => {
+        match $self {
+            Tracking::Own($tracker) => $do,
+            Tracking::Shared($tracker) => $do,
+        }
+    };
+}
+
+impl Tracking {
+    pub(super) fn own(config: Config) -> Tracking {
+        Tracking::Own(Box::new(Tracker::new(config)))
+    }
+
+    pub(super) fn shared(config: Config) -> Tracking {
+        Tracking::Shared(Arc::new(SharedTracker::new(config, SHARDS)))
+    }
+
+    /// The same connections, for another thread; `None` if they belong to one.
+    pub(super) fn another(&self) -> Option<Tracking> {
+        match self {
+            Tracking::Own(_) => None,
+            Tracking::Shared(tracker) => Some(Tracking::Shared(tracker.clone())),
+        }
+    }
+
+    pub(super) fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) {
+        either!(self, tracker => drop(tracker.track(packet, key, request, now)));
+    }
+
+    pub(super) fn track_batch<'a>(
+        &mut self,
+        batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey)>,
+        request: &CtRequest,
+        now: Instant,
+    ) {
+        either!(self, tracker => drop(tracker.track_batch(batch, request, now)));
+    }
+
+    pub(super) fn expire(&mut self, now: Instant, budget: usize) {
+        either!(self, tracker => drop(tracker.expire(now, budget)));
+    }
+
+    pub(super) fn dump(&self, zone: Option<u16>, now: Instant, f: &mut dyn FnMut(ConnectionInfo)) {
+        match self {
+            Tracking::Own(tracker) => tracker.dump(zone, now).for_each(f),
+            Tracking::Shared(tracker) => {
+                let filter = Filter { zone, ..Filter::default() };
+                let mut from = Some(Cursor::default());
+                while let Some(cursor) = from {
+                    let (page, next) = tracker.dump_page(&filter, cursor, PAGE, now);
+                    page.into_iter().for_each(&mut *f);
+                    from = next;
+                }
+            }
+        }
+    }
+
+    pub(super) fn flush_matching(&mut self, filter: &Filter, now: Instant) -> usize {
+        either!(self, tracker => tracker.flush_matching(filter, now))
+    }
+
+    pub(super) fn expectations(&self, now: Instant) -> Vec<ExpectationInfo> {
+        match self {
+            Tracking::Own(tracker) => tracker.expectations(now).collect(),
+            Tracking::Shared(tracker) => tracker.expectations(now),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        either!(self, tracker => tracker.len())
+    }
+
+    pub(super) fn max_connections(&self) -> usize {
+        either!(self, tracker => tracker.max_connections())
+    }
+
+    pub(super) fn set_max_connections(&mut self, limit: usize) {
+        either!(self, tracker => tracker.set_max_connections(limit));
+    }
+
+    pub(super) fn zone_len(&self, zone: u16) -> usize {
+        either!(self, tracker => tracker.zone_len(zone))
+    }
+
+    pub(super) fn zone_limit(&self, zone: u16) -> Option<usize> {
+        either!(self, tracker => tracker.zone_limit(zone))
+    }
+
+    pub(super) fn zone_limits(&self) -> Vec<(u16, usize)> {
+        either!(self, tracker => tracker.zone_limits())
+    }
+
+    pub(super) fn default_zone_limit(&self) -> Option<usize> {
+        either!(self, tracker => tracker.default_zone_limit())
+    }
+
+    pub(super) fn set_zone_limit(&mut self, zone: u16, limit: Option<usize>) {
+        either!(self, tracker => tracker.set_zone_limit(zone, limit));
+    }
+
+    pub(super) fn set_default_zone_limit(&mut self, limit: Option<usize>) {
+        either!(self, tracker => tracker.set_default_zone_limit(limit));
+    }
+
+    pub(super) fn set_timeout_policy(&mut self, policy: u32, timeouts: &Timeouts) -> Result<(), PolicyError> {
+        either!(self, tracker => tracker.set_timeout_policy(policy, timeouts))
+    }
+
+    pub(super) fn remove_timeout_policy(&mut self, policy: u32) {
+        either!(self, tracker => tracker.remove_timeout_policy(policy));
+    }
+
+    pub(super) fn tcp_liberal(&self) -> bool {
+        either!(self, tracker => tracker.tcp_liberal())
+    }
+
+    pub(super) fn set_tcp_liberal(&mut self, liberal: bool) {
+        either!(self, tracker => tracker.set_tcp_liberal(liberal));
+    }
+}
+
+/// The fragments that `ct` actions wait for others of, which may come to another thread. Clones are the same. They are
+/// few, so one lock will do.
+#[derive(Clone)]
+pub(super) struct Reassembly(Arc<Held>);
+
+struct Held {
+    /// How many datagrams wait, so that nobody takes the lock to find none.
+    datagrams: AtomicUsize,
+    fragments: Mutex<Fragments>,
+}
+
+impl Reassembly {
+    pub(super) fn new(limits: FragmentLimits) -> Reassembly {
+        Reassembly(Arc::new(Held { datagrams: AtomicUsize::new(0), fragments: Mutex::new(Fragments::new(limits)) }))
+    }
+
+    /// A panic while the lock was held leaves fragments that wait until they expire.
+    fn lock(&self) -> MutexGuard<'_, Fragments> {
+        self.0.fragments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, fragments: &Fragments) {
+        self.0.datagrams.store(fragments.stats().datagrams, Ordering::Relaxed);
+    }
+
+    pub(super) fn gather(&self, packet: Packet, zone: u64, now: Instant) -> Gathered {
+        let mut fragments = self.lock();
+        let gathered = fragments.gather(packet, zone, now);
+        self.count(&fragments);
+        gathered
+    }
+
+    pub(super) fn expire(&self, now: Instant) {
+        if self.0.datagrams.load(Ordering::Relaxed) > 0 {
+            let mut fragments = self.lock();
+            fragments.expire(now);
+            self.count(&fragments);
+        }
+    }
+
+    pub(super) fn limits(&self) -> FragmentLimits {
+        *self.lock().limits()
+    }
+
+    pub(super) fn set_limits(&self, limits: FragmentLimits) {
+        self.lock().set_limits(limits);
+    }
+
+    pub(super) fn stats(&self) -> FragmentStats {
+        self.lock().stats()
+    }
+}
