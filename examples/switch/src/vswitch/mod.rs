@@ -16,7 +16,9 @@
 //!
 //! A [`Bridge`] is what a bridge is configured to be; the switch that it is stands among those of its datapath
 //! ([`Vswitch::ofproto`]). `ports.rs` and `patches.rs` make ports what they are to be, `settings.rs` says what of a
-//! configuration is not done, `requests.rs` does what controllers ask of devices.
+//! configuration is not done, `requests.rs` does what controllers ask of devices. `system.rs` knows the machine's interfaces,
+//! whether they are devices here or ports of the kernel's datapath; `mtu.rs` has those of the stack follow their bridges;
+//! `threads.rs` says how threads are to work.
 //!
 //! [`Bridges`]: ovs_ofproto::pipeline::Bridges
 
