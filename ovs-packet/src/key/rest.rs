@@ -74,16 +74,8 @@ impl Rest<'_> {
 
     /// Takes the bits of a field without a look at them.
     pub fn clear(&mut self, field: FieldId) {
-        let (place, map) = (field.info().place(0), self.m.map());
-        let [first, second] = place.ones;
-        if second == 0 {
-            if let Some(left) = self.masks.get_mut(map.rank(place.word)).filter(|_| map.contains(place.word)) {
-                *left &= !first;
-            }
-            return;
-        }
-        for (i, ones) in place.ones.into_iter().enumerate().filter(|(_, ones)| *ones != 0) {
-            let i = place.word + i;
+        let ((first, ones), map) = (field.info().place(), self.m.map());
+        for (i, ones) in (first..).zip(ones).filter(|(_, ones)| *ones != 0) {
             if let Some(left) = self.masks.get_mut(map.rank(i)).filter(|_| map.contains(i)) {
                 *left &= !ones;
             }
