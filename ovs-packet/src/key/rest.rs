@@ -33,8 +33,12 @@ pub struct Rest<'m> {
 
 impl Match {
     /// The bits that it matches, to be taken field by field.
+    #[inline]
     pub fn rest(&self) -> Rest<'_> {
-        Rest { m: self, masks: self.words().map(|(_, _, mask)| mask).collect() }
+        // Filled where it stands, not moved there.
+        let mut rest = Rest { m: self, masks: ArrayVec::new_const() };
+        rest.masks.extend(self.words().map(|(_, _, mask)| mask));
+        rest
     }
 }
 
@@ -73,12 +77,20 @@ impl Rest<'_> {
     }
 
     /// Takes the bits of a field without a look at them.
+    #[inline]
     pub fn clear(&mut self, field: FieldId) {
-        let ((first, ones), map) = (field.info().place(), self.m.map());
-        for (i, ones) in (first..).zip(ones).filter(|(_, ones)| *ones != 0) {
-            if let Some(left) = self.masks.get_mut(map.rank(i)).filter(|_| map.contains(i)) {
-                *left &= !ones;
-            }
+        let (i, [first, second]) = field.info().place();
+        self.clear_bits(i, first);
+        if second != 0 {
+            self.clear_bits(i + 1, second);
+        }
+    }
+
+    #[inline(always)]
+    fn clear_bits(&mut self, i: usize, ones: u64) {
+        let map = self.m.map();
+        if let Some(left) = self.masks.get_mut(map.rank(i)).filter(|_| map.contains(i)) {
+            *left &= !ones;
         }
     }
 
