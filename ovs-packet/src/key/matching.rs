@@ -222,10 +222,8 @@ impl Match {
     /// Value and mask of the word at place `i` of the key; both zero where nothing of it is matched.
     #[inline(always)]
     pub fn word(&self, i: usize) -> (u64, u64) {
-        if !self.map.contains(i) {
-            return (0, 0);
-        }
-        self.words.as_slice().get(self.map.rank(i)).map_or((0, 0), |w| (w.value, w.mask))
+        let found = self.map.find(i).and_then(|at| self.words.as_slice().get(at));
+        found.map_or((0, 0), |w| (w.value, w.mask))
     }
 
     /// Value and mask of a field, right-aligned; both zero if nothing of it is matched. Tunnel options are read by

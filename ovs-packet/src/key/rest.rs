@@ -46,12 +46,8 @@ impl Rest<'_> {
     /// Value, and what is left of the mask, of the word at place `i` of the key.
     #[inline(always)]
     fn word(&self, i: usize) -> (u64, u64) {
-        let map = self.m.map();
-        let at = map.rank(i);
-        match self.masks.get(at).filter(|_| map.contains(i)) {
-            Some(mask) => (self.m.value_at(at), *mask),
-            None => (0, 0),
-        }
+        let Some(at) = self.m.map().find(i) else { return (0, 0) };
+        (self.m.value_at(at), self.masks.get(at).copied().unwrap_or(0))
     }
 
     /// The bits of a field that are left: value and mask, right-aligned, the mask zero if there are none.
@@ -88,8 +84,7 @@ impl Rest<'_> {
 
     #[inline(always)]
     fn clear_bits(&mut self, i: usize, ones: u64) {
-        let map = self.m.map();
-        if let Some(left) = self.masks.get_mut(map.rank(i)).filter(|_| map.contains(i)) {
+        if let Some(left) = self.m.map().find(i).and_then(|at| self.masks.get_mut(at)) {
             *left &= !ones;
         }
     }
