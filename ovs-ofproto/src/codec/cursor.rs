@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn uint(&mut self, n: usize) -> Result<u128, DecodeError> {
         Ok(match n {
             1 => self.u8()?.into(),

@@ -61,12 +61,19 @@ impl Words {
         }
     }
 
+    #[inline(always)]
     fn insert(&mut self, at: usize, word: Word) {
         match self {
+            // Most come in order.
+            Words::Few(words) if at == words.len() && !words.is_full() => words.push(word),
+            _ => self.insert_between(at, word),
+        }
+    }
+
+    fn insert_between(&mut self, at: usize, word: Word) {
+        match self {
             Words::Few(words) => {
-                // Most come in order.
-                let put = if at == words.len() { words.try_push(word) } else { words.try_insert(at, word) };
-                if put.is_err() {
+                if words.try_insert(at, word).is_err() {
                     let mut many = Vec::with_capacity(2 * FEW);
                     many.extend_from_slice(words);
                     many.insert(at, word);
