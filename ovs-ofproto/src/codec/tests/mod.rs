@@ -101,7 +101,7 @@ fn a_match_without_a_place_in_openflow_10_goes_as_niciras() {
         // Who asks for a form gets that or an error.
         assert!(message.encode_as(Kind::FlowMod10, Version::V1_0, 7).is_err());
     }
-    let mut request = FlowStatsRequest::default();
-    request.matching = "dl_src=2:0:0:0:0:0/2:0:0:0:0:0".parse().unwrap();
+    let matching = "dl_src=2:0:0:0:0:0/2:0:0:0:0:0".parse().unwrap();
+    let request = FlowStatsRequest { matching, ..FlowStatsRequest::default() };
     assert_eq!(kind(&request.into()), Kind::NxStatsFlowRequest);
 }
