@@ -3,6 +3,8 @@
 //! An action may change what the ones behind it meet: a pushed tag is there for a set of its priority, a popped one is
 //! not. The rules are those of the table of fields, read against a match that follows the actions.
 
+use std::borrow::Cow;
+
 use ovs_packet::Match;
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::VLAN_PRESENT;
@@ -115,19 +117,25 @@ const MAX_TAGS: u8 = 2;
 
 /// What is known of packets between two actions.
 #[derive(Clone)]
-pub(crate) struct Known {
-    /// What they match.
-    pub(crate) m: Match,
+pub(crate) struct Known<'m> {
+    /// What they match; most actions leave it as it is.
+    m: Cow<'m, Match>,
     /// How many VLAN tags they have at least.
     tags: u8,
     /// Whether all actions so far find what they are for; those that do not are the ones that OpenFlow 1.0 has too.
     pub(crate) fits: bool,
 }
 
-impl Known {
+impl<'m> Known<'m> {
     /// What is known of packets that a flow matches.
-    pub(crate) fn of(matching: &Match) -> Known {
-        Known { m: matching.clone(), tags: Prereq::Vlan.implied_by(matching).into(), fits: true }
+    pub(crate) fn of(matching: &'m Match) -> Known<'m> {
+        let tagged = matching.get(FieldId::VlanTci).0 & u128::from(VLAN_PRESENT) != 0;
+        Known { m: Cow::Borrowed(matching), tags: tagged.into(), fits: true }
+    }
+
+    /// What is known of any packet.
+    pub(crate) fn nothing() -> Known<'m> {
+        Known { m: Cow::Owned(Match::ANY), tags: 0, fits: true }
     }
 
     /// Checks actions one after the other. Nesting is bounded where lists are made: by the decoder and the parser.
@@ -152,7 +160,7 @@ impl Known {
 
     /// What a flow matches that is learned must be there to be learned from, and to be matched and changed then.
     fn learns(&self, learn: &Learn) -> Result<(), OfError> {
-        let mut learned = Known::of(&Match::ANY);
+        let mut learned = Known::nothing();
         for spec in &learn.specs {
             if let LearnSource::Field(src) = spec.source {
                 self.needs(src.field.info().prereq)?;
@@ -163,7 +171,7 @@ impl Known {
                     if let LearnSource::Immediate(bytes) = &spec.source {
                         let value = bytes.iter().fold(0u128, |v, b| v << 8 | u128::from(*b));
                         let value = value.checked_shl(dst.offset.into()).unwrap_or(0);
-                        learned.m.set_masked(dst.field, value & dst.mask(), dst.mask());
+                        learned.m.to_mut().set_masked(dst.field, value & dst.mask(), dst.mask());
                     }
                 }
                 LearnTarget::Load(dst) => learned.needs(dst.field.info().prereq)?,
@@ -199,7 +207,7 @@ impl Known {
     fn set_ethertype_of_packet(&mut self) {
         let (kind, _) = self.m.get(FieldId::PacketType);
         if kind & NAMESPACE == ETHERTYPE_NAMESPACE {
-            self.m.set(FieldId::EthType, kind & !NAMESPACE);
+            self.m.to_mut().set(FieldId::EthType, kind & !NAMESPACE);
         }
     }
 
@@ -207,7 +215,7 @@ impl Known {
     fn set_tags(&mut self, tags: u8) {
         let present = u128::from(VLAN_PRESENT);
         self.tags = tags;
-        self.m.set_masked(FieldId::VlanTci, if tags > 0 { present } else { 0 }, present);
+        self.m.to_mut().set_masked(FieldId::VlanTci, if tags > 0 { present } else { 0 }, present);
     }
 
     fn follow_one(&mut self, action: &Action) -> Result<(), OfError> {
@@ -272,12 +280,12 @@ impl Known {
             Action::Multipath(m) => self.needs(m.dst.field.info().prereq),
             Action::Bundle(b) => b.dst.map_or(Ok(()), |dst| self.needs(dst.field.info().prereq)),
             Action::PushMpls(eth_type) => {
-                self.m.set(FieldId::EthType, (*eth_type).into());
+                self.m.to_mut().set(FieldId::EthType, (*eth_type).into());
                 Ok(())
             }
             Action::PopMpls(eth_type) => {
                 self.would_need(Prereq::Mpls)?;
-                self.m.set(FieldId::EthType, (*eth_type).into());
+                self.m.to_mut().set(FieldId::EthType, (*eth_type).into());
                 Ok(())
             }
             Action::Load { dst, .. } => self.needs(dst.field.info().prereq),
@@ -296,24 +304,26 @@ impl Known {
             }
             Action::Encap { packet_type, .. } => {
                 let inside = self.m.get(FieldId::EthType);
-                self.m = Match::ANY;
-                self.m.set(FieldId::PacketType, (*packet_type).into());
+                let mut outer = Match::ANY;
+                outer.set(FieldId::PacketType, (*packet_type).into());
                 if *packet_type == 0 {
                     // What is behind the Ethernet header is what was there before.
-                    self.m.set_masked(FieldId::EthType, inside.0, inside.1);
+                    outer.set_masked(FieldId::EthType, inside.0, inside.1);
                 }
+                self.m = Cow::Owned(outer);
                 self.set_ethertype_of_packet();
                 Ok(())
             }
             Action::Decap(_) if self.has(Prereq::Ethernet) => {
                 let inside = self.m.get(FieldId::EthType).0;
-                self.m.set(FieldId::PacketType, ETHERTYPE_NAMESPACE | inside);
+                self.m.to_mut().set(FieldId::PacketType, ETHERTYPE_NAMESPACE | inside);
                 Ok(())
             }
             // From here on nothing is known of the packet.
             Action::Decap(_) => {
-                self.m = Match::ANY;
-                self.m.set(FieldId::PacketType, UNKNOWN_TYPE);
+                let mut unknown = Match::ANY;
+                unknown.set(FieldId::PacketType, UNKNOWN_TYPE);
+                self.m = Cow::Owned(unknown);
                 Ok(())
             }
             _ => Ok(()),

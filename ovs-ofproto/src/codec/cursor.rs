@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn uint(&mut self, n: usize) -> Result<u128, DecodeError> {
         Ok(match n {
             1 => self.u8()?.into(),
@@ -286,7 +286,8 @@ impl Writer {
     /// That the length does not fit.
     pub(super) fn finish(&mut self, start: usize, shape: Shape) -> Result<(), EncodeError> {
         let len = self.len().saturating_sub(start);
-        let padded = len.checked_next_multiple_of(shape.align.max(1)).unwrap_or(len);
+        // All alignments are powers of two.
+        let padded = len.saturating_add(len.wrapping_neg() & shape.align.saturating_sub(1));
         self.zeros(padded.saturating_sub(len));
         let counted = if shape.count_padding { padded } else { len };
         let counted = u16::try_from(counted).map_err(|_| EncodeError::TooLong { what: shape.what })?;

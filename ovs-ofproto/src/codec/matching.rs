@@ -295,9 +295,14 @@ static WORDS_10: LazyLock<WordSet> = LazyLock::new(|| {
     FlowMask::of(&fields).bits.non_zero()
 });
 
+/// Whether a match has bits of no words but those that OpenFlow 1.0 has fields in.
+pub(super) fn may_fit_10(m: &Match) -> bool {
+    m.map().is_within(*WORDS_10)
+}
+
 /// Whether a match can be said as OpenFlow 1.0 does.
 pub(super) fn fits_10(m: &Match) -> bool {
-    m.map().is_within(*WORDS_10) && write_10(m, &mut Writer::for_message(), Said::All).is_ok()
+    may_fit_10(m) && write_10(m, &mut Writer::for_message(), Said::All).is_ok()
 }
 
 /// Writes a match of OpenFlow 1.0.

@@ -173,9 +173,10 @@ impl Match {
     /// ```
     pub fn prereqs(&self) -> PrereqSet {
         let mut set = PrereqSet::of(|i| self.word(i));
-        let (state, known) = self.get(FieldId::CtState);
-        let has = |bits: u8| state & u128::from(bits) != 0;
-        let not_invalid = known & !state & u128::from(Ct::INVALID.bits()) != 0;
+        let state = small(FieldId::CtState, |i| self.word(i).0);
+        let known = small(FieldId::CtState, |i| self.word(i).1);
+        let has = |bits: u8| state & u64::from(bits) != 0;
+        let not_invalid = known & !state & u64::from(Ct::INVALID.bits()) != 0;
         set.insert(Prereq::Ct, has(ABOUT_CONNECTION) || has(Ct::TRACKED.bits()) && not_invalid);
         set
     }

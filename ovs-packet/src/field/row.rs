@@ -32,20 +32,11 @@ pub struct Field {
     /// Bits of the two words, as one big-endian number, below the field. A field of which none is in the second word has
     /// 64 or more.
     shift: u8,
+    /// The bits of the field in the two words, as those stand in memory.
+    ones: [u64; 2],
     max: u128,
     /// A view of 32 bits with reserved port numbers in 16.
     port16: bool,
-}
-
-/// A field's bits in the two words of a key that it may be in, as those stand in memory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Which word is the first.
-    pub(crate) word: usize,
-    /// The bits of the field.
-    pub(crate) ones: [u64; 2],
-    /// The bits of a value for it.
-    pub(crate) value: [u64; 2],
 }
 
 impl Field {
@@ -78,19 +69,22 @@ impl Field {
         (u128::from(u64::from_be(first)) << 64 | u128::from(u64::from_be(word(at + 1)))) >> self.shift & self.max
     }
 
-    /// Where `value` stands in a key; bits of it above the field's width are dropped.
-    #[inline]
-    pub(crate) fn place(&self, value: u128) -> Place {
-        let (mut ones, mut value) = (self.max, value & self.max);
-        if self.port16 {
-            ones = u32::MAX.into();
-            value |= if value >= 0xff00 { 0xffff_0000 } else { 0 };
+    /// Which word of a key the field begins in, and its bits there and in the next, as those stand in memory.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> (usize, [u64; 2]) {
+        (self.word.into(), self.ones)
+    }
+
+    /// The bits of `value` in the two words of the field's [`place`](Field::place); those above its width are dropped.
+    #[inline(always)]
+    pub(crate) fn spread(&self, value: u128) -> [u64; 2] {
+        if self.single_word().is_some() {
+            let value = value as u64 & self.max as u64;
+            let reserved = if self.port16 && value >= 0xff00 { 0xffff_0000 } else { 0 };
+            return [((value | reserved) << (self.shift & 63)).to_be(), 0];
         }
-        let words = |bits: u128| match self.single_word() {
-            Some(_) => [((bits as u64) << (self.shift & 63)).to_be(), 0],
-            None => [((bits << self.shift >> 64) as u64).to_be(), ((bits << self.shift) as u64).to_be()],
-        };
-        Place { word: self.word.into(), ones: words(ones), value: words(value) }
+        let value = (value & self.max) << (self.shift & 63);
+        [((value >> 64) as u64).to_be(), (value as u64).to_be()]
     }
 
     /// Writes the field's value into `key`; bits of `value` above the field's width are dropped.
@@ -98,9 +92,9 @@ impl Field {
     /// A tunnel option has no place without its table, and is not written.
     #[inline]
     pub fn put(&self, key: &mut FlowKey, value: u128) {
-        let place = self.place(value);
-        let words = key.words_mut().iter_mut().skip(place.word);
-        for ((word, ones), value) in words.zip(place.ones).zip(place.value) {
+        let (first, ones) = self.place();
+        let words = key.words_mut().iter_mut().skip(first);
+        for ((word, ones), value) in words.zip(ones).zip(self.spread(value)) {
             *word = *word & !ones | value;
         }
     }
@@ -176,6 +170,7 @@ impl Row {
             points: [None; 3],
             word: 0,
             shift: 0,
+            ones: [0; 2],
             max: u128::MAX >> (128 - 8 * storage),
             port16: false,
         };
@@ -202,6 +197,10 @@ impl Row {
         }
         assert!(end <= 16 && offset / 8 + 1 < WORDS);
         (field.word, field.shift) = ((offset / 8) as u8, 128 - 8 * end as u8 + self.above);
+        // The port in 16 bits is all of the port, in other words.
+        let ones = (if field.port16 { u32::MAX as u128 } else { field.max }) << field.shift;
+        field.ones = [((ones >> 64) as u64).to_be(), (ones as u64).to_be()];
+        assert!(!field.port16 || field.shift >= 64);
         if !self.names.is_empty() {
             field.name = self.names[n];
         }

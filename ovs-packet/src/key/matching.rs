@@ -61,12 +61,19 @@ impl Words {
         }
     }
 
+    #[inline(always)]
     fn insert(&mut self, at: usize, word: Word) {
         match self {
+            // Most come in order.
+            Words::Few(words) if at == words.len() && !words.is_full() => words.push(word),
+            _ => self.insert_between(at, word),
+        }
+    }
+
+    fn insert_between(&mut self, at: usize, word: Word) {
+        match self {
             Words::Few(words) => {
-                // Most come in order.
-                let put = if at == words.len() { words.try_push(word) } else { words.try_insert(at, word) };
-                if put.is_err() {
+                if words.try_insert(at, word).is_err() {
                     let mut many = Vec::with_capacity(2 * FEW);
                     many.extend_from_slice(words);
                     many.insert(at, word);
@@ -222,10 +229,8 @@ impl Match {
     /// Value and mask of the word at place `i` of the key; both zero where nothing of it is matched.
     #[inline(always)]
     pub fn word(&self, i: usize) -> (u64, u64) {
-        if !self.map.contains(i) {
-            return (0, 0);
-        }
-        self.words.as_slice().get(self.map.rank(i)).map_or((0, 0), |w| (w.value, w.mask))
+        let found = self.map.find(i).and_then(|at| self.words.as_slice().get(at));
+        found.map_or((0, 0), |w| (w.value, w.mask))
     }
 
     /// Value and mask of a field, right-aligned; both zero if nothing of it is matched. Tunnel options are read by
@@ -288,10 +293,11 @@ impl Match {
     ///
     /// Bits of the field outside `mask` are no longer matched.
     pub fn set_masked(&mut self, field: FieldId, value: u128, mask: u128) {
-        let (values, masks) = (field.info().place(value & mask), field.info().place(mask));
-        for (i, ((ones, value), mask)) in values.ones.into_iter().zip(values.value).zip(masks.value).enumerate() {
+        let (info, (first, ones)) = (field.info(), field.info().place());
+        let (values, masks) = (info.spread(value & mask), info.spread(mask));
+        for (i, ((ones, value), mask)) in ones.into_iter().zip(values).zip(masks).enumerate() {
             if ones != 0 {
-                self.set_bits(values.word + i, ones, Word { value, mask });
+                self.set_bits(first + i, ones, Word { value, mask });
             }
         }
     }
@@ -299,21 +305,17 @@ impl Match {
     /// As [`set_masked`](Match::set_masked) if nothing of the field is matched yet; else nothing is changed, and the
     /// answer is no.
     pub fn add_masked(&mut self, field: FieldId, value: u128, mask: u128) -> bool {
-        let (values, masks) = (field.info().place(value & mask), field.info().place(mask));
-        let ([first, second], [value_bits, _], [mask_bits, _]) = (values.ones, values.value, masks.value);
-        if second == 0 {
-            return self.add_bits(values.word, first, Word { value: value_bits, mask: mask_bits });
+        let info = field.info();
+        if let Some(i) = info.single_word() {
+            let (_, [ones, _]) = info.place();
+            let ([value, _], [mask, _]) = (info.spread(value & mask), info.spread(mask));
+            return self.add_bits(i, ones, Word { value, mask });
         }
-        let taken = |i: usize, ones: u64| ones != 0 && self.word(values.word + i).1 & ones != 0;
-        if taken(0, first) || taken(1, second) {
-            return false;
+        let untouched = !self.touches(field);
+        if untouched {
+            self.set_masked(field, value, mask);
         }
-        for (i, ((ones, value), mask)) in values.ones.into_iter().zip(values.value).zip(masks.value).enumerate() {
-            if ones != 0 {
-                self.set_bits(values.word + i, ones, Word { value, mask });
-            }
-        }
-        true
+        untouched
     }
 
     /// As [`set_bits`](Match::set_bits) if nothing is said of the bits yet.

@@ -33,8 +33,12 @@ pub struct Rest<'m> {
 
 impl Match {
     /// The bits that it matches, to be taken field by field.
+    #[inline]
     pub fn rest(&self) -> Rest<'_> {
-        Rest { m: self, masks: self.words().map(|(_, _, mask)| mask).collect() }
+        // Filled where it stands, not moved there.
+        let mut rest = Rest { m: self, masks: ArrayVec::new_const() };
+        rest.masks.extend(self.words().map(|(_, _, mask)| mask));
+        rest
     }
 }
 
@@ -42,12 +46,8 @@ impl Rest<'_> {
     /// Value, and what is left of the mask, of the word at place `i` of the key.
     #[inline(always)]
     fn word(&self, i: usize) -> (u64, u64) {
-        let map = self.m.map();
-        let at = map.rank(i);
-        match self.masks.get(at).filter(|_| map.contains(i)) {
-            Some(mask) => (self.m.value_at(at), *mask),
-            None => (0, 0),
-        }
+        let Some(at) = self.m.map().find(i) else { return (0, 0) };
+        (self.m.value_at(at), self.masks.get(at).copied().unwrap_or(0))
     }
 
     /// The bits of a field that are left: value and mask, right-aligned, the mask zero if there are none.
@@ -73,20 +73,19 @@ impl Rest<'_> {
     }
 
     /// Takes the bits of a field without a look at them.
+    #[inline]
     pub fn clear(&mut self, field: FieldId) {
-        let (place, map) = (field.info().place(0), self.m.map());
-        let [first, second] = place.ones;
-        if second == 0 {
-            if let Some(left) = self.masks.get_mut(map.rank(place.word)).filter(|_| map.contains(place.word)) {
-                *left &= !first;
-            }
-            return;
+        let (i, [first, second]) = field.info().place();
+        self.clear_bits(i, first);
+        if second != 0 {
+            self.clear_bits(i + 1, second);
         }
-        for (i, ones) in place.ones.into_iter().enumerate().filter(|(_, ones)| *ones != 0) {
-            let i = place.word + i;
-            if let Some(left) = self.masks.get_mut(map.rank(i)).filter(|_| map.contains(i)) {
-                *left &= !ones;
-            }
+    }
+
+    #[inline(always)]
+    fn clear_bits(&mut self, i: usize, ones: u64) {
+        if let Some(left) = self.m.map().find(i).and_then(|at| self.masks.get_mut(at)) {
+            *left &= !ones;
         }
     }
 

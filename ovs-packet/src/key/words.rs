@@ -73,6 +73,18 @@ impl WordSet {
         }
     }
 
+    /// The place of word `i` among packed words, if it is in the set.
+    #[inline(always)]
+    pub const fn find(self, i: usize) -> Option<usize> {
+        let (half, before) = match i {
+            0..64 => (self.low, 0),
+            64..128 => (self.high, self.low.count_ones()),
+            _ => return None,
+        };
+        let bit = 1 << (i & 63);
+        if half & bit == 0 { None } else { Some((before + (half & (bit - 1)).count_ones()) as usize) }
+    }
+
     /// Whether every word of this set is in `other`.
     pub const fn is_within(self, other: WordSet) -> bool {
         self.low & !other.low | self.high & !other.high == 0
@@ -238,6 +250,8 @@ mod tests {
         let s: WordSet = [0, 5, 95].into_iter().collect();
         assert_eq!([s.rank(0), s.rank(1), s.rank(6), s.rank(128)], [0, 1, 2, 3]);
         assert!(!s.contains(96) && s.len() == 3);
+        assert_eq!([s.find(0), s.find(5), s.find(95)], [Some(0), Some(1), Some(2)]);
+        assert_eq!([s.find(1), s.find(64), s.find(96), s.find(128), s.find(usize::MAX)], [None; 5]);
     }
 
     #[test]

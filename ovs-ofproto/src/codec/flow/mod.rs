@@ -90,9 +90,10 @@ fn write_port16(port: OfPort, w: &mut Writer) -> Result<(), EncodeError> {
 }
 
 impl FlowMod {
-    /// Whether [`FlowMod`] needs Nicira's message in OpenFlow 1.0: its match or its cookies have no place in the other.
+    /// Whether [`FlowMod`] surely needs Nicira's message in OpenFlow 1.0: its match or its cookies have no place in the
+    /// other.
     pub(in crate::codec) fn needs_nxm(&self) -> bool {
-        self.cookie_mask != 0 || !matching::fits_10(&self.matching)
+        self.cookie_mask != 0 || !matching::may_fit_10(&self.matching)
     }
 
     pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {

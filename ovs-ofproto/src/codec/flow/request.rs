@@ -53,7 +53,7 @@ impl Default for FlowStatsRequest {
 
 impl FlowStatsRequest {
     pub(in crate::codec) fn needs_nxm(&self) -> bool {
-        self.cookie_mask != 0 || !matching::fits_10(&self.matching)
+        self.cookie_mask != 0 || !matching::may_fit_10(&self.matching)
     }
 
     pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {

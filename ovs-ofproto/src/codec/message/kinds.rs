@@ -194,7 +194,19 @@ impl Message {
         })
     }
 
-    /// The kind that the message goes out as in `version`: the standard one where that can say it.
+    /// Nicira's kind that may say what a kind of OpenFlow 1.0 has no place for: whether that has, is seen as it is
+    /// written.
+    pub(super) fn larger(kind: Kind) -> Option<Kind> {
+        Some(match kind {
+            Kind::FlowMod10 => Kind::NxFlowMod,
+            Kind::StatsFlowRequest10 => Kind::NxStatsFlowRequest,
+            Kind::StatsAggregateRequest10 => Kind::NxStatsAggregateRequest,
+            _ => return None,
+        })
+    }
+
+    /// The kind that the message goes out as in `version`: the standard one where that may be able to say it, else a
+    /// [larger](Message::larger) one.
     pub(super) fn kind_in(&self, of: MessageKind, version: Version) -> Option<Kind> {
         let nxm = |needs: bool, kind: Kind| Some(kind).filter(|_| needs && version == Version::V1_0);
         let special = match self {

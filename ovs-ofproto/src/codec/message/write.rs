@@ -62,10 +62,16 @@ impl Message {
             }
             return w.finish(start, shape);
         };
-        let kind = kind.or_else(|| self.kind_in(of, version));
-        let kind = kind.ok_or(EncodeError::NotInVersion { version: version.0, what: "this message" })?;
-        kind.write(w, version, xid, self.has_more())?;
-        self.write_body(w, version, kind)?;
+        let own = kind.or_else(|| self.kind_in(of, version));
+        let own = own.ok_or(EncodeError::NotInVersion { version: version.0, what: "this message" })?;
+        own.write(w, version, xid, self.has_more())?;
+        let mut written = self.write_body(w, version, own);
+        if let (Err(_), None, Some(larger)) = (&written, kind, Message::larger(own)) {
+            w.truncate(start);
+            larger.write(w, version, xid, self.has_more())?;
+            written = self.write_body(w, version, larger);
+        }
+        written?;
         w.finish(start, shape)
     }
 

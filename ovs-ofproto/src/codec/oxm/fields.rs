@@ -54,14 +54,11 @@ pub(in crate::codec) fn write_fields(
     let tag_absent = tci_mask & present != 0 && tci == 0;
     let pcp = tci_mask & all_pcp;
     let splits = pcp == 0 || pcp == all_pcp && tci & present != 0;
-    for field in fields_of(m) {
+    for field in fields_of(m, there) {
         let info = field.info();
         if field == BEHIND_OPTIONS && m.has_tun_options() {
             write_options(m, w, version)?;
             left.take_tun_options();
-        }
-        if !there.contains(info.prereq) {
-            continue;
         }
         let (value, mask) = left.get(field);
         if mask == 0 || (mask != info.max_value() && !info.maskable) {

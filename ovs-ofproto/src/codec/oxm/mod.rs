@@ -137,17 +137,14 @@ pub(super) fn write_entry(
 
 /// Reads the number of a field: a TLV's header, with the length of what follows it.
 pub(super) fn read_id(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), DecodeError> {
-    let class = r.u16()?;
-    let (field, mut len) = (r.u8()?, usize::from(r.clone().u8()?));
-    let experimenter = if class == CLASS_EXPERIMENTER {
+    let head = r.u32()?;
+    let (class, field, masked) = ((head >> 16) as u16, (head >> 9 & 0x7f) as u8, head & 0x100 != 0);
+    let (mut len, mut experimenter) = ((head & 0xff) as usize, 0);
+    if class == CLASS_EXPERIMENTER {
         len = len.checked_sub(4).ok_or_else(|| r.error(OfError::BadMatchBadLength, "room for an experimenter"))?;
-        r.skip(1)?;
-        r.u32()?
-    } else {
-        r.skip(1)?;
-        0
-    };
-    Ok((OxmId { class, field: field >> 1, experimenter }, field & 1 != 0, len))
+        experimenter = r.u32()?;
+    }
+    Ok((OxmId { class, field, experimenter }, masked, len))
 }
 
 pub(super) fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeError> {
@@ -203,7 +200,13 @@ fn read_value(
     }
     let at = r.clone();
     let value = r.uint(bytes)?;
-    let wire_mask = if masked { r.uint(bytes)? } else { u128::MAX };
+    if !masked {
+        return match field.accepts(value) {
+            true => Ok(Entry { field, value, mask: info.max_value(), masked }),
+            false => Err(at.error(OfError::BadMatchBadValue, "a value that the field can have")),
+        };
+    }
+    let wire_mask = r.uint(bytes)?;
     let mask = wire_mask & info.max_value();
     if value & !wire_mask != 0 {
         Err(at.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"))

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use ovs_packet::Match;
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, Prereq, PrereqSet};
 use ovs_packet::key::{FlowKey, WORDS};
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
@@ -172,27 +172,35 @@ impl Places {
     }
 }
 
-/// The fields that have bits of a word: their places in [`ORDER`], and which bits.
-type Fields = Vec<(u8, u64)>;
+/// A field that has bits of a word: its place in [`ORDER`], which bits, and what must be there for it to be.
+struct Part {
+    at: u8,
+    ones: u64,
+    prereq: Prereq,
+}
 
-static BY_WORD: LazyLock<Vec<Fields>> = LazyLock::new(|| {
-    let mut words = vec![Fields::new(); WORDS];
+/// The fields that have bits of each word.
+static BY_WORD: LazyLock<[Vec<Part>; WORDS]> = LazyLock::new(|| {
+    let mut words = [const { Vec::new() }; WORDS];
     for (at, field) in (0u8..).zip(ORDER) {
         let mut key = FlowKey::ZERO;
         field.info().put(&mut key, u128::MAX);
         for (fields, ones) in words.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
-            fields.push((at, *ones));
+            fields.push(Part { at, ones: *ones, prereq: field.info().prereq });
         }
     }
     words
 });
 
-/// The fields that a match has bits of, and [`BEHIND_OPTIONS`] if it says anything of options, in order.
-pub(super) fn fields_of(m: &Match) -> impl Iterator<Item = FieldId> + use<> {
-    let mut found = Places::default();
+/// The fields that a match has bits of and that packets have of which is `there` what the match says, and
+/// [`BEHIND_OPTIONS`] if it says anything of options; in order.
+pub(super) fn fields_of(m: &Match, there: PrereqSet) -> impl Iterator<Item = FieldId> + use<> {
+    let (mut found, parts) = (Places::default(), &*BY_WORD);
     for (i, _, mask) in m.words() {
-        for (at, _) in BY_WORD.get(i).into_iter().flatten().filter(|(_, ones)| mask & ones != 0) {
-            found.insert(*at);
+        for part in parts.get(i).into_iter().flatten() {
+            if mask & part.ones != 0 && there.contains(part.prereq) {
+                found.insert(part.at);
+            }
         }
     }
     if m.has_tun_options() {

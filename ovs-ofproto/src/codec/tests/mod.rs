@@ -7,7 +7,8 @@ mod tshark;
 
 use proptest::prelude::*;
 
-use super::{Kind, Message, Version};
+use super::{FlowStatsRequest, Kind, Message, Version};
+use crate::FlowMod;
 use crate::text::ofp_print;
 use any::Any;
 
@@ -80,4 +81,27 @@ fn nothing_that_is_said_lacks_a_value() {
     for (kind, version) in kinds() {
         assert_eq!(any.message(kind, version).says(), Some(kind.of()));
     }
+}
+
+#[test]
+fn a_match_without_a_place_in_openflow_10_goes_as_niciras() {
+    let flow = |text: &str| Message::from(text.parse::<FlowMod>().unwrap());
+    let kind = |m: &Message| Kind::of_bytes(&m.encode(Version::V1_0, 7).unwrap()).unwrap();
+    assert_eq!(kind(&flow("tcp,nw_src=10.0.0.0/8,actions=output:1")), Kind::FlowMod10);
+    // In a word that OpenFlow 1.0 has a field in, and in none.
+    let (masked, register) = ("dl_src=2:0:0:0:0:0/2:0:0:0:0:0,actions=output:1", "reg0=1,actions=output:1");
+    for text in [masked, register] {
+        let message = flow(text);
+        assert_eq!(kind(&message), Kind::NxFlowMod, "{text}");
+        // What was begun in the other form is taken back.
+        let (mut out, alone) = (vec![1, 2, 3], message.encode(Version::V1_0, 7).unwrap());
+        message.encode_into(Version::V1_0, 7, &mut out).unwrap();
+        assert_eq!(out, [&[1, 2, 3][..], &alone].concat());
+        assert_eq!(Message::decode(&alone).unwrap().1, message);
+        // Who asks for a form gets that or an error.
+        assert!(message.encode_as(Kind::FlowMod10, Version::V1_0, 7).is_err());
+    }
+    let matching = "dl_src=2:0:0:0:0:0/2:0:0:0:0:0".parse().unwrap();
+    let request = FlowStatsRequest { matching, ..FlowStatsRequest::default() };
+    assert_eq!(kind(&request.into()), Kind::NxStatsFlowRequest);
 }

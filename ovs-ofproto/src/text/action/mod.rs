@@ -46,7 +46,7 @@ pub(super) struct Reader<'p> {
     /// The forms that can say what was read.
     protocols: Protocols,
     /// What is known of packets where the reader stands.
-    known: Known,
+    known: Known<'p>,
     /// The first action that does not fit what is known, and why.
     misfit: Option<ParseFlowError>,
     /// How deep the list is nested.
@@ -89,7 +89,7 @@ impl Parser<'_> {
 
     /// The same, with the forms that can say them.
     pub(super) fn free_actions(&self, text: &str) -> Parsed<(Vec<Action>, Protocols)> {
-        let mut reader = Reader::new(self.ports, &Match::ANY);
+        let mut reader = Reader::new(self.ports, Known::nothing());
         let actions = reader.list(text, Outer::Nothing)?;
         Ok((actions, reader.protocols))
     }
@@ -104,7 +104,7 @@ impl Parser<'_> {
 
     /// The same, with the forms that can say them.
     pub(super) fn flow_instructions(&self, text: &str, matching: &Match) -> Parsed<(Instructions, Protocols)> {
-        let mut reader = Reader::new(self.ports, matching);
+        let mut reader = Reader::new(self.ports, Known::of(matching));
         let mut found = Instructions::default();
         let steps = reader.steps(text, Outer::Flow)?;
         for (_, step) in steps {
@@ -127,8 +127,8 @@ impl Parser<'_> {
 }
 
 impl<'p> Reader<'p> {
-    fn new(ports: &'p dyn PortNames, matching: &Match) -> Reader<'p> {
-        Reader { ports, protocols: Protocols::ANY, known: Known::of(matching), misfit: None, depth: 0 }
+    fn new(ports: &'p dyn PortNames, known: Known<'p>) -> Reader<'p> {
+        Reader { ports, protocols: Protocols::ANY, known, misfit: None, depth: 0 }
     }
 
     /// Reads a list of nothing but actions.
@@ -316,12 +316,12 @@ fn may_stand_in(action: &Action, outer: Outer) -> Result<(), String> {
 }
 
 /// The field whose prerequisites are not known to hold, as upstream's log says it.
-fn lacking(action: &Action, known: &Known) -> String {
-    let source = |field: FieldId, known: &Known| {
+fn lacking(action: &Action, known: &Known<'_>) -> String {
+    let source = |field: FieldId, known: &Known<'_>| {
         let info = field.info();
         (!known.has(info.prereq)).then(|| format!("source field {} lacks correct prerequisites", info.name))
     };
-    let target = |field: FieldId, known: &Known| {
+    let target = |field: FieldId, known: &Known<'_>| {
         let info = field.info();
         (!known.has(info.prereq)).then(|| format!("destination field {} lacks correct prerequisites", info.name))
     };
@@ -332,7 +332,7 @@ fn lacking(action: &Action, known: &Known) -> String {
         Action::Multipath(m) => target(m.dst.field, known),
         Action::Bundle(b) => b.dst.and_then(|dst| target(dst.field, known)),
         Action::Learn(l) => {
-            let nothing = Known::of(&Match::ANY);
+            let nothing = Known::nothing();
             l.specs.iter().find_map(|spec| match (&spec.source, &spec.target) {
                 (LearnSource::Field(src), _) if !known.has(src.field.info().prereq) => source(src.field, known),
                 (_, LearnTarget::Load(dst)) => target(dst.field, &nothing),
