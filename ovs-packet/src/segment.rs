@@ -48,8 +48,9 @@ fn write_ipv4_checksum(ip: &mut [u8]) {
     }
 }
 
-/// Checks the checksums that nobody looked at, and notes in [`Packet::offload`] what was found; `key` is what extraction
-/// read of the packet. What has no checksum, or not all of what its checksum covers, stays unknown.
+/// Checks the checksums that nobody looked at, and notes in [`offload`](crate::packet::Body::offload) what was found;
+/// `key` is what extraction read of the packet. What has no checksum, or not all of what its checksum covers, stays
+/// unknown.
 ///
 /// ```
 /// use ovs_packet::packet::{IpChecksum, L4Checksum};
