@@ -32,7 +32,7 @@ struct Options {
     /// For old scripts: what follows is the command, as without it.
     #[arg(short, long)]
     execute: bool,
-    /// Log lines on standard error, [MODULE:][console:]LEVEL: off, emer, err, warn, info or dbg.
+    /// Log lines on standard error, `[MODULE:][console:]LEVEL`: off, emer, err, warn, info or dbg.
     #[arg(short, long, value_name = "SPEC", value_parser = ovs_tools::logging::verbose, action = clap::ArgAction::Append)]
     verbose: Vec<Verbose>,
     /// Print the options, one a line.
