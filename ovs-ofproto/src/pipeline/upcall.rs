@@ -3,7 +3,9 @@
 //! A [`World`] is the switches that share a datapath, of which one is at work: that whose port the packet came in by, and
 //! who keeps the megaflow. By patches its packets may come to the others, read their tables, and change what they know.
 
-use ovs_dpif::{Cookie, DpAction, Dpif, FlowPut, PortNo, Resolution, SlowPath, Ufid, Upcall, UpcallKind, Userspace};
+use ovs_dpif::{
+    Cookie, DpAction, Dpif, DpifError, FlowPut, PortNo, Resolution, SlowPath, Ufid, Upcall, UpcallKind, Userspace,
+};
 use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{FlowMask, SparseKey};
@@ -177,9 +179,8 @@ impl World<'_> {
         self.credit(&t.effects, one_packet(&upcall, now));
         let put = match self.own() {
             Some(own) if own.megaflows.has_room(own.flow_limit.now(), t.effects.len()) => {
-                let slow = installed(&t);
-                let put = FlowPut::new(&upcall.key, &t.read.mask, slow.as_deref().unwrap_or(&t.actions));
-                dp.flow_install(&put).inspect_err(|e| tracing::debug!(error = %e, "megaflow not installed")).ok()
+                let put = install(dp, &upcall.key, &mut t);
+                put.inspect_err(|e| tracing::debug!(error = %e, "megaflow not installed")).ok()
             }
             own => {
                 own.into_iter().for_each(|own| own.not_installed += 1);
@@ -378,9 +379,18 @@ fn one_packet(upcall: &Upcall, now: Instant) -> Sum {
     Sum { packets: 1, bytes: upcall.packet.len() as u64, flags: upcall.key.tcp_flags.get(), used: now }
 }
 
-/// What the datapath does instead of a translation's actions, where each packet has to come up.
-pub(super) fn installed(t: &Translation) -> Option<Vec<DpAction>> {
-    (!t.slow.is_empty()).then(|| vec![slow_action(t.slow)])
+/// Installs a translation's megaflow. Where the datapath refuses the actions, each packet comes up, as the translation says
+/// from then on.
+pub(super) fn install(dp: &mut dyn Dpif, key: &FlowKey, t: &mut Translation) -> Result<Ufid, DpifError> {
+    if t.slow.is_empty() {
+        match dp.flow_install(&FlowPut::new(key, &t.read.mask, &t.actions)) {
+            Err(DpifError::Unsupported(_) | DpifError::NotSettable(_) | DpifError::TooDeep(_)) => {
+                t.slow = SlowPath::ACTION;
+            }
+            done => return done,
+        }
+    }
+    dp.flow_install(&FlowPut::new(key, &t.read.mask, &[slow_action(t.slow)]))
 }
 
 /// Has every packet come up.
