@@ -53,7 +53,9 @@ pub enum DpAction {
         /// Label stack entry (RFC 3032).
         lse: u32,
     },
-    /// Push an MPLS label stack entry in front of the whole frame, so that it begins at layer 3.
+    /// Push an MPLS label stack entry in front of the whole frame, so that the packet begins with the label.
+    ///
+    /// The kernel's attribute has a flag for a label behind the Ethernet header too: that is [`PushMpls`](Self::PushMpls).
     AddMpls {
         /// Ethertype that the packet gets.
         eth_type: u16,

@@ -368,6 +368,13 @@ impl Dpif for Workers {
         ufid
     }
 
+    fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {
+        // All have the same megaflows: one says which goes.
+        let rivals = rivals.map(<[PortNo]>::to_vec);
+        let made = self.ask(0, move |dp| dp.flow_make_room(port, rivals.as_deref())).unwrap_or(false);
+        made && self.evict().is_ok()
+    }
+
     fn take_evicted(&mut self) -> Vec<DpFlow> {
         std::mem::take(&mut self.evicted)
     }
