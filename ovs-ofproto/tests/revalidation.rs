@@ -300,7 +300,7 @@ fn a_port_that_fills_the_table_makes_room_for_others() {
     // It may be the switch that allows no more, or the datapath.
     for (own, limits) in [(50, Limits::default()), (1000, limits)] {
         let mut lab = Lab::new(limits);
-        lab.of.set_flow_limit(own);
+        lab.of.set_flow_limit_now(own);
         lab.change(Add, "priority=5,ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:2");
         for n in 0..100 {
             lab.send(1, &udp(n));
