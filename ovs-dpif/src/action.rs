@@ -123,7 +123,8 @@ pub enum DpAction {
     Meter(u32),
     /// Decrement the TTL. A packet whose TTL is used up goes through these actions instead of the ones behind.
     DecTtl(Vec<DpAction>),
-    /// Report a copy to the `psample` facility.
+    /// Report a copy to the `psample` facility, which is the kernel's: datapaths within the process refuse it, and samples
+    /// for the owner of one are [`Userspace`](DpAction::Userspace) actions.
     Psample {
         /// Group of listeners.
         group: u32,

@@ -189,3 +189,20 @@ fn a_panic_costs_its_batch_and_no_more() {
     assert_eq!((ledger.received, ledger.forwarded, ledger.drops(DropReason::WorkerPanic)), (4, 1, 3));
     assert_eq!(crew.workers.perf(0).unwrap().panics, 3);
 }
+
+#[test]
+fn all_workers_lose_the_megaflow_that_makes_room() {
+    let mut crew = Crew::new(3);
+    let mask = always_matched();
+    for eth_type in [0x88b5u16, 0x88b6, 0x88b7] {
+        let key = FlowKey { in_port: 1.into(), eth_type: eth_type.into(), ..FlowKey::ZERO };
+        crew.workers.flow_put(&key, &mask, &[]).unwrap();
+    }
+    assert!(crew.workers.flow_make_room(PortNo(2), None));
+    let [gone] = &crew.workers.take_evicted()[..] else { panic!("one megaflow, from all workers") };
+    let left = crew.workers.ask_all(|dp| dp.flow_dump()).unwrap();
+    for flows in left.into_iter().map(Result::unwrap) {
+        assert!(flows.len() == 2 && flows.iter().all(|flow| flow.ufid != gone.ufid));
+    }
+    assert!(!crew.workers.flow_make_room(PortNo(2), Some(&[PortNo(3)])));
+}
