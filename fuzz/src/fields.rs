@@ -40,6 +40,7 @@ fn step(u: &mut Unstructured, packet: &mut Packet) -> Result<std::result::Result
             edit::push_nsh(packet, &header, &[0; 4])
         }
         10 => edit::pop_nsh(packet),
+        11 => edit::add_mpls(packet, 0x8847, u.arbitrary()?),
         _ => {
             let (attr, values, bits) = (*u.choose(ATTRS)?, words(u)?, words(u)?);
             edit::set(packet, attr, &values, &FlowMask { bits })

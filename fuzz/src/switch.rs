@@ -31,6 +31,9 @@ pub fn datapath_text(data: &[u8]) {
         let written = text::actions(&list).to_string();
         let again = text::parse_actions(&written, &()).expect("what was written is read");
         assert_eq!(text::actions(&again).to_string(), written);
+        let written = text::reasoned_actions(&list, &()).to_string();
+        let again = text::parse_actions(&written, &()).expect("what was written is read");
+        assert_eq!(text::reasoned_actions(&again, &()).to_string(), written);
     }
     if let Ok((key, mask)) = text::parse_key(words, &()) {
         // Attributes that do not go with the Ethertype are read, and not written.

@@ -53,7 +53,9 @@ pub enum DpAction {
         /// Label stack entry (RFC 3032).
         lse: u32,
     },
-    /// Push an MPLS label stack entry in front of the whole frame, so that it begins at layer 3.
+    /// Push an MPLS label stack entry in front of the whole frame, so that the packet begins with the label.
+    ///
+    /// The kernel's attribute has a flag for a label behind the Ethernet header too: that is [`PushMpls`](Self::PushMpls).
     AddMpls {
         /// Ethertype that the packet gets.
         eth_type: u16,
@@ -121,7 +123,8 @@ pub enum DpAction {
     Meter(u32),
     /// Decrement the TTL. A packet whose TTL is used up goes through these actions instead of the ones behind.
     DecTtl(Vec<DpAction>),
-    /// Report a copy to the `psample` facility.
+    /// Report a copy to the `psample` facility, which is the kernel's: datapaths within the process refuse it, and samples
+    /// for the owner of one are [`Userspace`](DpAction::Userspace) actions.
     Psample {
         /// Group of listeners.
         group: u32,

@@ -80,6 +80,7 @@ laws! {
     headers_are_set
     tags_come_and_go
     labels_are_pushed_and_popped
+    labels_go_in_front_of_frames
     packets_lose_ethernet_and_get_it_back
     recirculation_comes_back
     recirculation_ends
@@ -380,6 +381,22 @@ fn labels_are_pushed_and_popped(s: &mut dyn Subject) {
     let key = key_of(&labelled[0]);
     assert_eq!((key.eth_type.get(), key.mpls_lse[0].get()), (0x8847, 5 << 12 | 0x100 | 64));
     assert_eq!(plain[0].data(), packet(UDP).data());
+}
+
+fn labels_go_in_front_of_frames(s: &mut dyn Subject) {
+    let [a, b, _] = three(s);
+    if !s.dpif().features().add_mpls {
+        return;
+    }
+    let (eth_type, lse) = (0x8847, 5 << 12 | 0x100 | 64);
+    let [src, dst] = [7, 8].map(|n| ovs_packet::EthAddr([2, 0, 0, 0, 0, n]));
+    install(s, a, &[DpAction::AddMpls { eth_type, lse }, DpAction::PushEth { src, dst }, out(b)]);
+    pass(s, a);
+    let sent = s.take(b);
+    assert_eq!(sent.len(), 1);
+    let key = key_of(&sent[0]);
+    assert_eq!((key.eth_src, key.eth_type.get(), key.mpls_lse[0].get()), (src, eth_type, lse));
+    assert_eq!(sent[0].data().get(18..), Some(packet(UDP).data()));
 }
 
 fn packets_lose_ethernet_and_get_it_back(s: &mut dyn Subject) {

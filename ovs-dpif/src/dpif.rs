@@ -396,7 +396,7 @@ pub struct DpStats {
     pub flows: u64,
     /// Distinct masks among them.
     pub masks: u64,
-    /// Megaflows that were removed because their port had more than its quota.
+    /// Megaflows that were removed because their port had more than its quota, or the most where there was no room.
     pub evicted: u64,
     /// Hash tables of megaflows probed in all lookups, where masks may share one and that is counted.
     pub probes: Option<u64>,
@@ -603,8 +603,18 @@ pub trait Dpif: fmt::Debug + Send {
     /// If there is none.
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError>;
 
+    /// Removes a megaflow of the port that has the most, so that packets of `port` can have one more where there is no room:
+    /// no port fills the table so that others get nothing. It is done only if the other still has as many then as
+    /// `port`; the megaflow comes by [`take_evicted`](Dpif::take_evicted). Only the ports `rivals` are asked, or all.
+    /// Whether there was one.
+    ///
+    /// A backend that does not know whose its megaflows are says no, which is the default.
+    fn flow_make_room(&mut self, _port: PortNo, _rivals: Option<&[PortNo]>) -> bool {
+        false
+    }
+
     /// The megaflows that the datapath itself removed since the last call, with their last counters, to make room for
-    /// others of the same port. Of very many, the oldest are forgotten.
+    /// others. Of very many, the oldest are forgotten.
     fn take_evicted(&mut self) -> Vec<DpFlow> {
         Vec::new()
     }

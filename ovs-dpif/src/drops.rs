@@ -20,6 +20,11 @@ macro_rules! reasons {
                 match self { $(DropReason::$name => $id,)+ }
             }
 
+            /// The reason whose counter has this name.
+            pub fn of_id(id: &str) -> Option<DropReason> {
+                DropReason::ALL.iter().copied().find(|reason| reason.id() == id)
+            }
+
             /// What happened, in a few words.
             pub const fn text(self) -> &'static str {
                 match self { $(DropReason::$name => $text,)+ }

@@ -293,6 +293,32 @@ fn megaflows_that_the_datapath_evicts_are_forgotten_with_their_packets_credited(
     assert_eq!(lab.counters(5), 200);
 }
 
+#[test]
+fn a_port_that_fills_the_table_makes_room_for_others() {
+    let mut limits = Limits::default();
+    limits.flows = 50;
+    // It may be the switch that allows no more, or the datapath.
+    for (own, limits) in [(50, Limits::default()), (1000, limits)] {
+        let mut lab = Lab::new(limits);
+        lab.of.set_flow_limit_now(own);
+        lab.change(Add, "priority=5,ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:2");
+        for n in 0..100 {
+            lab.send(1, &udp(n));
+        }
+        assert_eq!((lab.of.megaflow_count().0, lab.dp.stats().unwrap().evicted), (50, 0));
+        for n in 0..40 {
+            lab.send(3, &udp(n));
+        }
+        // Now they have as many each.
+        let (stats, count) = (lab.dp.stats().unwrap(), lab.of.megaflow_count().0);
+        assert_eq!((count, stats.flows, stats.evicted), (50, 50, 25));
+        lab.send(3, &udp(0));
+        assert_eq!(lab.dp.stats().unwrap().missed, stats.missed, "what the port got, it has");
+        lab.of.synchronise(&mut lab.dp, lab.now);
+        assert_eq!(lab.counters(5), 141, "what went is credited");
+    }
+}
+
 /// A million packets, no two alike: the counts that may not grow beyond their bounds do not.
 #[test]
 fn hostile_packets_fill_nothing_beyond_its_bound() {

@@ -18,6 +18,8 @@ pub(super) struct ActionsText<'a> {
     pub(super) ports: &'a dyn PortNames,
     /// Ethertype and transport protocol of the packets, where the kernel's names for timeout policies are wanted.
     pub(super) protocols: Option<(u16, u8)>,
+    /// Whether `drop` tells why.
+    pub(super) reasons: bool,
 }
 
 impl Display for ActionsText<'_> {
@@ -96,6 +98,7 @@ impl<'a> ActionsText<'a> {
                 }
                 f.write_str(")")
             }
+            DpAction::Drop(reason) if self.reasons => write!(f, "drop({})", reason.id()),
             DpAction::Drop(_) => f.write_str("drop"),
         }
     }

@@ -127,7 +127,23 @@ pub fn actions(actions: &[DpAction]) -> impl fmt::Display {
 
 /// Actions, with names for ports that have one.
 pub fn named_actions<'a>(actions: &'a [DpAction], ports: &'a dyn PortNames) -> impl fmt::Display + 'a {
-    action::ActionsText { actions, ports, protocols: None }
+    action::ActionsText { actions, ports, protocols: None, reasons: false }
+}
+
+/// Actions, where `drop` tells its reason, by its [id](crate::DropReason::id): upstream's tools neither write this nor read it,
+/// and [`parse_actions`] does. Without reasons a `drop` alone is read as no action.
+///
+/// ```
+/// use ovs_dpif::{DpAction, DropReason, text};
+///
+/// let drop = [DpAction::Drop(DropReason::TooDeep)];
+/// assert_eq!(text::actions(&drop).to_string(), "drop");
+/// assert_eq!(text::reasoned_actions(&drop, &()).to_string(), "drop(too_deep)");
+/// assert_eq!(text::parse_actions("drop(too_deep)", &())?, drop);
+/// # Ok::<(), text::TextError>(())
+/// ```
+pub fn reasoned_actions<'a>(actions: &'a [DpAction], ports: &'a dyn PortNames) -> impl fmt::Display + 'a {
+    action::ActionsText { actions, ports, protocols: None, reasons: true }
 }
 
 /// Actions of a megaflow in the kernel, which knows timeout policies by names that tell the protocols of `key`.
@@ -136,10 +152,10 @@ pub fn kernel_actions<'a>(
     key: &FlowKey,
     ports: &'a dyn PortNames,
 ) -> impl fmt::Display + use<'a> {
-    action::ActionsText { actions, ports, protocols: Some((key.eth_type.get(), key.nw_proto)) }
+    action::ActionsText { actions, ports, protocols: Some((key.eth_type.get(), key.nw_proto)), reasons: false }
 }
 
-/// Reads actions; `drop` is none.
+/// Reads actions; `drop` is none. A `drop` may tell its reason, as in [`reasoned_actions`].
 ///
 /// ```
 /// use ovs_dpif::{DpAction, PortNo, text};

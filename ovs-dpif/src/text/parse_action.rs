@@ -110,7 +110,12 @@ fn action(term: &Term<'_>, ports: &dyn PortNames) -> Result<DpAction, TextError>
             args.done()?;
             DpAction::Psample { group, cookie }
         }
-        "drop" => plain(term, DpAction::Drop(DropReason::FlowDrop))?,
+        "drop" if term.is_bare() => DpAction::Drop(DropReason::FlowDrop),
+        "drop" => {
+            let (id, at) = term.word()?;
+            let reason = DropReason::of_id(id).ok_or_else(|| TextError::new(at, "the id of a reason to drop"))?;
+            DpAction::Drop(reason)
+        }
         name => {
             term.bare().map_err(|_| unknown(term))?;
             let port = ports.number(name).or_else(|| ovs_packet::text::number(name).and_then(|n| n.try_into().ok()));

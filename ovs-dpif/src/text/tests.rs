@@ -221,6 +221,11 @@ fn actions_as_upstream_writes_them() {
         assert_eq!(actions(&list).to_string(), text);
     }
     assert_eq!(actions(&[DpAction::Drop(DropReason::FlowDrop)]).to_string(), "drop");
+    let reasons: Vec<_> = DropReason::ALL.iter().map(|reason| DpAction::Drop(*reason)).collect();
+    let list = [vec![DpAction::Clone(reasons.clone())], reasons].concat();
+    assert_eq!(parse_actions(&reasoned_actions(&list, &()).to_string(), &()).unwrap(), list);
+    let odd = parse_actions("1,drop(whim)", &()).unwrap_err();
+    assert_eq!(odd.to_string(), "syntax error at character 8: expected the id of a reason to drop");
     let slow = DpAction::Userspace(Userspace::new(Cookie::SlowPath(SlowPath::BFD | SlowPath::MATCH)));
     assert_eq!(actions(&[slow]).to_string(), "userspace(pid=0,slow_path(bfd|match))");
 }

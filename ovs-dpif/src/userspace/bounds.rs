@@ -6,7 +6,10 @@
 //! - **Misses.** Of the room in the queue for the slow path a port gets at most as much as is left free. So a single port
 //!   gets half of it, two get a third each, and there is always room for another. Besides, each port may have a rate of
 //!   misses, as a token bucket.
-//! - **Megaflows and masks.** A port may have a quota of each. A megaflow beyond it takes the place of one of the same
+//! - **Megaflows.** A port may have all that there is room for, until another wants one: then the port with the most gives
+//!   one up, as long as it has more than the other, so that ports under pressure end with as many each. Who keeps the
+//!   megaflows knows when there is no room, and asks ([`Dpif::flow_make_room`](crate::Dpif::flow_make_room)).
+//! - **Quotas.** A port may besides have a quota of megaflows and of their masks. A megaflow beyond it takes the place of one of the same
 //!   port: of those looked at next in the order of insertion, the first that no packet has used since it was looked at
 //!   last. Of the masks' quota, one whose mask no other has, if there is one near; if not, another, so that there will be.
 //!
@@ -18,6 +21,7 @@ use std::time::Duration;
 use ovs_packet::Instant;
 
 use super::Limits;
+use crate::action::PortNo;
 use crate::dpif::Ufid;
 use crate::drops::DropReason;
 
@@ -125,12 +129,40 @@ impl Bounds {
         if share.flows < limits.port_flows && !for_mask {
             return None;
         }
+        share.least_used(for_mask, used)
+    }
+
+    /// The megaflow of another port that must go for a port to have one more than it has: of the one with the most, if it
+    /// has not fewer then than the port. Among `rivals`, or among all.
+    pub(super) fn rival(
+        &mut self,
+        port: u32,
+        rivals: Option<&[PortNo]>,
+        used: impl Fn(Ufid) -> Option<u64>,
+    ) -> Option<Ufid> {
+        let flows = |port: &u32| self.ports.get(port).map_or(0, |share| share.flows);
+        let counted = |port: &u32| (flows(port), *port);
+        let (most, rival) = match rivals {
+            Some(rivals) => rivals.iter().map(|PortNo(port)| counted(port)).max()?,
+            None => self.ports.keys().map(counted).max()?,
+        };
+        if most <= flows(&port) + 1 {
+            return None;
+        }
+        self.ports.get_mut(&rival)?.least_used(false, used)
+    }
+}
+
+impl Share {
+    /// The megaflow that goes: of those that are next, the first that was not used since it was looked at last; if a mask
+    /// is to be freed by it, one that is the only one of its mask.
+    fn least_used(&mut self, for_mask: bool, used: impl Fn(Ufid) -> Option<u64>) -> Option<Ufid> {
         let (mut second, mut any) = (None, None);
-        for _ in 0..LOOKS.min(share.clock.len()) {
-            let Some((ufid, mask, seen)) = share.clock.pop_front() else { break };
+        for _ in 0..LOOKS.min(self.clock.len()) {
+            let Some((ufid, mask, seen)) = self.clock.pop_front() else { break };
             let Some(now) = used(ufid) else { continue };
-            share.clock.push_back((ufid, mask, now));
-            let frees_mask = share.masks.get(&mask) == Some(&1);
+            self.clock.push_back((ufid, mask, now));
+            let frees_mask = self.masks.get(&mask) == Some(&1);
             if now == seen && (frees_mask || !for_mask) {
                 return Some(ufid);
             }
@@ -141,9 +173,7 @@ impl Bounds {
         }
         second.or(any)
     }
-}
 
-impl Share {
     /// Pays for a miss, if the port's rate allows it.
     fn pay(&mut self, limits: &Limits, now: Instant) -> bool {
         let Some(price) = Duration::from_secs(1).checked_div(limits.port_misses_per_second) else { return true };

@@ -76,13 +76,14 @@ const EXPIRE_BUDGET: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Megaflows.
+    /// Megaflows. A port alone may have them all; how ports share them when there is no room for more,
+    /// [`Dpif::flow_make_room`] says.
     pub flows: usize,
     /// Packets that wait for the slow path; of one port, as many as are left free for others.
     pub upcalls: usize,
     /// Tracked connections.
     pub connections: usize,
-    /// Megaflows of one port; one more takes the place of another of the same port.
+    /// Megaflows of one port, whatever others have; one more takes the place of another of the same port.
     pub port_flows: usize,
     /// Distinct masks among the megaflows of one port, likewise.
     pub port_masks: usize,
@@ -223,15 +224,20 @@ impl Datapath {
     fn make_room(&mut self, port: u32, mask: u64) {
         let (table, by_ufid) = (&self.table, &self.by_ufid);
         let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().stats.packets);
-        if let Some(victim) = self.bounds.victim(port, mask, &self.limits, used)
-            && let Ok(flow) = self.flow_del(victim)
-        {
-            self.stats.evicted += 1;
-            if self.evicted.len() >= MAX_EVICTED {
-                self.evicted.pop_front();
-            }
-            self.evicted.push_back(flow);
+        if let Some(victim) = self.bounds.victim(port, mask, &self.limits, used) {
+            self.evict(victim);
         }
+    }
+
+    /// Removes a megaflow, for its owner to take note of. Whether it was there.
+    fn evict(&mut self, victim: Ufid) -> bool {
+        let Ok(flow) = self.flow_del(victim) else { return false };
+        self.stats.evicted += 1;
+        if self.evicted.len() >= MAX_EVICTED {
+            self.evicted.pop_front();
+        }
+        self.evicted.push_back(flow);
+        true
     }
 
     /// How many places packets are taken from: ports, or queues of ports.
@@ -284,7 +290,6 @@ impl Datapath {
                 DpAction::TunnelPush(_) => return Err(DpifError::Unsupported("tnl_push")),
                 DpAction::TunnelPop(_) => return Err(DpifError::Unsupported("tnl_pop")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
-                DpAction::AddMpls { .. } => return Err(DpifError::Unsupported("add_mpls")),
                 _ => {}
             }
             a.nested().try_for_each(|list| Datapath::check(list, depth + 1))
@@ -426,6 +431,13 @@ impl Dpif for Datapath {
         Ok(flow)
     }
 
+    fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {
+        let (table, by_ufid) = (&self.table, &self.by_ufid);
+        let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().stats.packets);
+        let victim = self.bounds.rival(port.0, rivals, used);
+        victim.is_some_and(|victim| self.evict(victim))
+    }
+
     fn take_evicted(&mut self) -> Vec<DpFlow> {
         self.evicted.drain(..).collect()
     }
@@ -486,6 +498,7 @@ impl Dpif for Datapath {
             dec_ttl: true,
             ct_clear: true,
             explicit_drop: true,
+            add_mpls: true,
             packet_types: true,
             versions: true,
             ct: true,

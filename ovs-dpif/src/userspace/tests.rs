@@ -167,6 +167,39 @@ fn a_port_beyond_its_quota_loses_its_own_megaflows() {
 }
 
 #[test]
+fn the_port_with_the_most_megaflows_makes_room_for_others() {
+    let mut b = Bench::<1>::new(1);
+    let put = |b: &mut Bench<1>, port: u32, dst: u32| {
+        let mut mask = always_matched();
+        mask.bits.nw_dst = u32::MAX.into();
+        let key = FlowKey { in_port: port.into(), nw_dst: dst.into(), ..FlowKey::ZERO };
+        b.dp.flow_put(&key, &mask, &[])
+    };
+    let flows = |b: &Bench<1>| {
+        let dump = b.dp.flow_dump().unwrap();
+        [1, 2, 3].map(|port| dump.iter().filter(|f| FlowKey::from(&f.key).in_port.get() == port).count())
+    };
+    // A port alone may have all, and nobody makes room for it.
+    (0..10).for_each(|dst| assert!(put(&mut b, 1, dst).is_ok()));
+    assert!(matches!(put(&mut b, 1, 10), Err(DpifError::FlowTableFull(10))));
+    assert!(!b.dp.flow_make_room(PortNo(1), None));
+    // Others get as many each as it keeps, and no more.
+    for dst in 0..10 {
+        for port in [2, 3] {
+            if b.dp.flow_make_room(PortNo(port), None) {
+                put(&mut b, port, dst).unwrap();
+            }
+        }
+    }
+    assert_eq!(flows(&b), [4, 3, 3]);
+    assert_eq!((b.dp.take_evicted().len(), b.dp.stats().unwrap().evicted), (6, 6));
+    // Ports that are not asked keep theirs.
+    assert!(!b.dp.flow_make_room(PortNo(4), Some(&[PortNo(5)])));
+    assert!(b.dp.flow_make_room(PortNo(4), Some(&[PortNo(3), PortNo(5)])));
+    assert_eq!(flows(&b), [4, 3, 2]);
+}
+
+#[test]
 fn what_cannot_be_sent_is_counted() {
     let mut b = Bench::<2>::new(3);
     b.install("in_port=1,udp", &[DpAction::Output(PortNo(2))]);

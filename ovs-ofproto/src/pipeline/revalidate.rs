@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-use ovs_dpif::{DpFlowStats, Dpif, FlowPut, Operation, Outcome, Ufid};
+use ovs_dpif::{DpFlowStats, Dpif, Operation, Outcome, Ufid};
 use ovs_packet::key::SparseMatch;
 use ovs_packet::{FlowKey, Instant};
 
@@ -30,7 +30,7 @@ use super::mac::MacChanges;
 use super::megaflow::{Came, Key, Sum};
 use super::ofproto::Ofproto;
 use super::translate::{Effect, Room, Translation};
-use super::upcall::{World, installed};
+use super::upcall::{World, install};
 use super::{MAX_REVALIDATE_ONE_BY_ONE, MAX_SETTLING};
 
 /// FIN and RST.
@@ -292,13 +292,8 @@ impl World<'_> {
         if let Ok(stats) = dp.flow_counters(ufid) {
             self.credit_megaflow(slot, stats, now);
         }
-        let kept = same_packets
-            && if same_actions {
-                dp.flow_keep(ufid).is_ok()
-            } else {
-                let actions = installed(&t);
-                dp.flow_install(&FlowPut::new(&key, &t.read.mask, actions.as_deref().unwrap_or(&t.actions))).is_ok()
-            };
+        let kept =
+            same_packets && if same_actions { dp.flow_keep(ufid).is_ok() } else { install(dp, &key, &mut t).is_ok() };
         match self.own() {
             Some(own) if kept => {
                 own.megaflows.retranslate(slot, &mut t);

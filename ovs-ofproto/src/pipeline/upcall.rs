@@ -3,7 +3,9 @@
 //! A [`World`] is the switches that share a datapath, of which one is at work: that whose port the packet came in by, and
 //! who keeps the megaflow. By patches its packets may come to the others, read their tables, and change what they know.
 
-use ovs_dpif::{Cookie, DpAction, Dpif, FlowPut, PortNo, Resolution, SlowPath, Ufid, Upcall, UpcallKind, Userspace};
+use ovs_dpif::{
+    Cookie, DpAction, Dpif, DpifError, FlowPut, PortNo, Resolution, SlowPath, Ufid, Upcall, UpcallKind, Userspace,
+};
 use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{FlowMask, SparseKey};
@@ -175,17 +177,7 @@ impl World<'_> {
         let (mut t, reports) = (outcome.translation, outcome.reports);
         self.hear(&reports, &upcall.packet, &upcall.key, now);
         self.credit(&t.effects, one_packet(&upcall, now));
-        let put = match self.own() {
-            Some(own) if own.megaflows.has_room(own.flow_limit.now(), t.effects.len()) => {
-                let slow = installed(&t);
-                let put = FlowPut::new(&upcall.key, &t.read.mask, slow.as_deref().unwrap_or(&t.actions));
-                dp.flow_install(&put).inspect_err(|e| tracing::debug!(error = %e, "megaflow not installed")).ok()
-            }
-            own => {
-                own.into_iter().for_each(|own| own.not_installed += 1);
-                None
-            }
-        };
+        let put = self.install(dp, &upcall.key, &mut t, now);
         let key = put.map(|_| (SparseKey::from(&*upcall.key), upcall.key.recirc_id.get()));
         dp.resolve(upcall, Resolution::Execute(&t.actions), now, pending);
         if put.is_some() {
@@ -196,6 +188,34 @@ impl World<'_> {
             own.megaflows.insert(ufid, key, recirc, &mut t, now);
         }
         own.give_back(t);
+    }
+
+    /// Installs a translation's megaflow, if there is room for it or another port must make some.
+    fn install(&mut self, dp: &mut dyn Dpif, key: &FlowKey, t: &mut Translation, now: Instant) -> Option<Ufid> {
+        let has_room = |own: &mut Ofproto| own.megaflows.has_room(own.flow_limit.now(), t.effects.len());
+        if !self.own().is_some_and(has_room) {
+            // The limit is the switch's own, and so are the ports that share it.
+            let rivals: Vec<PortNo> = self.own()?.ports.iter().map(|p| p.datapath).collect();
+            self.make_room(dp, key, Some(&rivals), now);
+            if !self.own().is_some_and(has_room) {
+                self.own()?.not_installed += 1;
+                return None;
+            }
+        }
+        let mut put = install(dp, key, t);
+        if matches!(put, Err(DpifError::FlowTableFull(_))) && self.make_room(dp, key, None, now) {
+            put = install(dp, key, t);
+        }
+        put.inspect_err(|e| tracing::debug!(error = %e, "megaflow not installed")).ok()
+    }
+
+    /// Has the datapath take a megaflow from a port that has more than that which a packet came by.
+    fn make_room(&mut self, dp: &mut dyn Dpif, key: &FlowKey, rivals: Option<&[PortNo]>, now: Instant) -> bool {
+        let made = dp.flow_make_room(PortNo(key.in_port.get()), rivals);
+        if made {
+            self.forget_evicted(dp, now);
+        }
+        made
     }
 
     /// A packet of a megaflow that was proved before something changed.
@@ -378,9 +398,18 @@ fn one_packet(upcall: &Upcall, now: Instant) -> Sum {
     Sum { packets: 1, bytes: upcall.packet.len() as u64, flags: upcall.key.tcp_flags.get(), used: now }
 }
 
-/// What the datapath does instead of a translation's actions, where each packet has to come up.
-pub(super) fn installed(t: &Translation) -> Option<Vec<DpAction>> {
-    (!t.slow.is_empty()).then(|| vec![slow_action(t.slow)])
+/// Installs a translation's megaflow. Where the datapath refuses the actions, each packet comes up, as the translation says
+/// from then on.
+pub(super) fn install(dp: &mut dyn Dpif, key: &FlowKey, t: &mut Translation) -> Result<Ufid, DpifError> {
+    if t.slow.is_empty() {
+        match dp.flow_install(&FlowPut::new(key, &t.read.mask, &t.actions)) {
+            Err(DpifError::Unsupported(_) | DpifError::NotSettable(_) | DpifError::TooDeep(_)) => {
+                t.slow = SlowPath::ACTION;
+            }
+            done => return done,
+        }
+    }
+    dp.flow_install(&FlowPut::new(key, &t.read.mask, &[slow_action(t.slow)]))
 }
 
 /// Has every packet come up.

@@ -114,6 +114,32 @@ pub fn push_mpls(packet: &mut Packet, eth_type: u16, lse: u32) -> Result<(), Edi
     Ok(())
 }
 
+/// Puts an MPLS label stack entry in front of the whole packet, an Ethernet header included: the packet begins with the
+/// label then, and takes an Ethernet header of its own from [`push_eth`] (RFC 4448). The entry is the caller's whole.
+///
+/// ```
+/// use ovs_packet::{Packet, edit};
+///
+/// let mut packet = Packet::from_slice(&[0; 60]);
+/// edit::add_mpls(&mut packet, 0x8847, 5 << 12 | 0x100 | 64)?;
+/// assert_eq!((packet.len(), packet.meta.packet_type), (64, 0x1_8847));
+/// # Ok::<(), edit::EditError>(())
+/// ```
+///
+/// # Errors
+/// If `eth_type` is none of MPLS.
+pub fn add_mpls(packet: &mut Packet, eth_type: u16, lse: u32) -> Result<(), EditError> {
+    if !is_mpls(eth_type) {
+        return Err(EditError::NotMpls(eth_type));
+    }
+    packet.push_front(LSE).copy_from_slice(&lse.to_be_bytes());
+    packet.meta.packet_type = headless(eth_type);
+    // What is within stays where it is: a checksum that is due is still written there.
+    packet.set_layers(Layers { l2_5: Some(0), ..packet.layers() });
+    packet.meta.ct = CtMetadata::default();
+    Ok(())
+}
+
 /// Takes the outermost MPLS label stack entry off; what is behind it is of type `eth_type`.
 ///
 /// # Errors

@@ -234,6 +234,28 @@ fn a_label_without_ethernet_may_carry_ethernet() {
 }
 
 #[test]
+fn a_label_goes_in_front_of_the_whole_packet() {
+    let mut packet = packet_for("tcp,tp_dst=80", b"x");
+    let inner = packet.data().to_vec();
+    let lse = 5 << 12 | 0x100 | 64;
+    add_mpls(&mut packet, 0x8848, lse).unwrap();
+    assert_eq!((packet.data().get(4..), packet.meta.packet_type), (Some(&inner[..]), 0x1_8848));
+    assert_eq!(packet.layers(), Layers { l2_5: Some(0), l3: Some(18), l4: Some(38), l4_proto: 6, l2_pad: 0 });
+    push_eth(&mut packet, EthAddr([2; 6]), EthAddr([4; 6])).unwrap();
+    let key = key_of(&mut packet);
+    assert_eq!((key.eth_dst, key.eth_type.get(), key.mpls_lse[0].get()), (EthAddr([2; 6]), 0x8848, lse));
+    // And back.
+    pop_eth(&mut packet).unwrap();
+    pop_mpls(&mut packet, 0x6558).unwrap();
+    assert_eq!((packet.data(), packet.meta.packet_type), (&inner[..], 0));
+    // A packet without Ethernet gets one label more.
+    let mut packet = packet_for("packet_type=(1,0x8847),mpls_label=5,mpls_bos=1", b"inner");
+    add_mpls(&mut packet, 0x8847, 9 << 12).unwrap();
+    assert_eq!(packet.data().get(..4), Some(&(9u32 << 12).to_be_bytes()[..]));
+    assert_eq!(add_mpls(&mut packet, 0x0800, 0), Err(EditError::NotMpls(0x0800)));
+}
+
+#[test]
 fn ethernet_is_pushed_and_popped() {
     let (dst, src) = (EthAddr([2, 0, 0, 0, 0, 1]), EthAddr([2, 0, 0, 0, 0, 2]));
     let mut packet = packet_for("dl_vlan=5,tcp6,ipv6_src=::1,tp_dst=80", b"x");
@@ -409,12 +431,13 @@ fn edit(packet: &mut Packet, (what, value, mask): (usize, u128, u128)) {
             5 => drop(dec_mpls_ttl(packet)),
             6 => drop(pop_eth(packet)),
             7 => drop(push_eth(packet, EthAddr::default(), EthAddr::default())),
+            8 => drop(add_mpls(packet, 0x8848, value as u32)),
             _ => {}
         },
     }
 }
 
-const EDIT_KINDS: usize = 22;
+const EDIT_KINDS: usize = 23;
 
 /// What the checksums of a packet are off by: nothing where they are right, and what it was before if they are updated by
 /// differences. Zero and all ones are the same sum.

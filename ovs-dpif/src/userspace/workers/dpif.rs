@@ -217,6 +217,19 @@ impl Dpif for Workers {
         Ok(ufid)
     }
 
+    fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {
+        // There has to be room where the port's packets are; if nobody there has too many, others may.
+        let mut threads = self.holders(Some(port));
+        let others: Vec<_> = self.threads().filter(|thread| !threads.contains(thread)).collect();
+        threads.extend(others);
+        let rivals = rivals.map(<[PortNo]>::to_vec);
+        let made = threads.into_iter().any(|thread| {
+            let rivals = rivals.clone();
+            self.ask(thread, move |dp| dp.flow_make_room(port, rivals.as_deref())).unwrap_or(false)
+        });
+        made && (self.crew.is_empty() || self.evict().is_ok())
+    }
+
     fn take_evicted(&mut self) -> Vec<DpFlow> {
         let mut evicted = std::mem::take(&mut self.evicted);
         evicted.extend(self.main.take_evicted());

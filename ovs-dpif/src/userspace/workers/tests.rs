@@ -440,3 +440,20 @@ fn what_workers_poll_wakes_nobody_else() {
         assert_eq!((crew.workers.crew().count(), crew.workers.fds().len()), (0, 2));
     }
 }
+
+#[test]
+fn all_workers_lose_the_megaflow_that_makes_room() {
+    let mut crew = Crew::new(3);
+    let mask = always_matched();
+    for eth_type in [0x88b5u16, 0x88b6, 0x88b7] {
+        let key = FlowKey { in_port: 1.into(), eth_type: eth_type.into(), ..FlowKey::ZERO };
+        crew.workers.flow_install(&FlowPut::new(&key, &mask, &[]).with_everywhere()).unwrap();
+    }
+    assert!(crew.workers.flow_make_room(PortNo(2), None));
+    let [gone] = &crew.workers.take_evicted()[..] else { panic!("one megaflow, from all workers") };
+    let left = crew.workers.ask_all(|dp| dp.flow_dump()).unwrap();
+    for flows in left.into_iter().map(Result::unwrap) {
+        assert!(flows.len() == 2 && flows.iter().all(|flow| flow.ufid != gone.ufid));
+    }
+    assert!(!crew.workers.flow_make_room(PortNo(2), Some(&[PortNo(3)])));
+}
