@@ -76,6 +76,12 @@ fn names(member: &Member, value: u128, mask: u128) -> String {
     Value { field, value: value & mask, mask }.to_string()
 }
 
+/// Flags with what is said of each.
+pub(super) fn flags(member: &Member, value: u128, mask: u128) -> String {
+    let Place::Field(field) = member.place else { return hex(value) };
+    Value { field, value: value & mask, mask }.to_string()
+}
+
 /// Reads a member's value and mask. The mask is whole where none is given.
 ///
 /// # Errors

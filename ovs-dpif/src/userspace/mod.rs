@@ -133,6 +133,8 @@ impl Entry {
 
 /// A datapath within the process. See the [module](self); everything it does, it does through [`Dpif`].
 pub struct Datapath {
+    /// What the log calls it.
+    name: String,
     limits: Limits,
     ports: Ports,
     table: MegaflowTable<Entry, WORDS>,
@@ -155,6 +157,8 @@ pub struct Datapath {
     editor: Editor,
     /// Counts passes.
     turn: u64,
+    /// The time of the last poll.
+    now: Instant,
     /// The pipeline's version that was published last.
     version: u64,
     stats: DpStats,
@@ -165,6 +169,12 @@ impl Datapath {
     /// A datapath without ports, with default [`Limits`].
     pub fn new() -> Datapath {
         Datapath::with_limits(Limits::default(), 0)
+    }
+
+    /// This, under a name of its own in the log, such as `netdev@ovs-netdev`.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Datapath {
+        Datapath { name: name.into(), ..self }
     }
 
     /// The connections that `ct` actions have tracked.
@@ -196,6 +206,7 @@ impl Datapath {
     /// from its own seed.
     pub fn with_limits(limits: Limits, seed: u64) -> Datapath {
         Datapath {
+            name: "netdev".into(),
             limits,
             ports: Ports::default(),
             table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows).with_cache(CACHED_FLOWS),
@@ -214,6 +225,7 @@ impl Datapath {
             spare: Vec::new(),
             editor: Editor::new(),
             turn: 0,
+            now: Instant::ZERO,
             version: 0,
             stats: DpStats::default(),
             ledger: Ledger::default(),
@@ -377,6 +389,11 @@ impl Dpif for Datapath {
                 return Err(DpifError::FlowExists(entry.ufid));
             }
             entry.set_actions(actions, self.version);
+            tracing::debug!(
+                target: "dpif",
+                "{}: put[modify] {} {}, actions:{}",
+                self.name, entry.ufid, text::full_key(put.key, put.mask, &()), text::actions(put.actions)
+            );
             if put.zero_stats {
                 entry.stats = DpFlowStats::default();
             }
@@ -455,6 +472,13 @@ impl Dpif for Datapath {
         let mut flows: Vec<_> =
             self.table.iter().map(|(_, flow)| Datapath::describe(flow.payload(), &flow.pattern())).collect();
         flows.sort_by_key(|f| f.ufid);
+        for f in flows.iter().filter(|_| tracing::enabled!(target: "dpif", tracing::Level::DEBUG)) {
+            let key = text::full_key(&(&f.key).into(), &FlowMask { bits: (&f.mask).into() }, &()).to_string();
+            let actions = text::actions(&f.actions);
+            // Of the clock, a datapath hears when packets come.
+            let stats = text::flow_stats(&f.stats, self.now);
+            tracing::debug!(target: "dpif", "{}: flow_dump {} {key}, {stats}, actions:{actions}", self.name, f.ufid);
+        }
         Ok(flows)
     }
 
@@ -506,6 +530,7 @@ impl Dpif for Datapath {
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
+        self.now = now;
         self.tend(now);
         (0..self.port_count()).map(|place| self.poll_port(place, now, upcalls)).sum()
     }

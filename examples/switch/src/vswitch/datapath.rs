@@ -186,7 +186,7 @@ impl SharedDatapath {
             let outside = Some(Outside { found, ..Outside::default() });
             return Ok(SharedDatapath { kind, name, is_dummy, dp, outside });
         }
-        let dp = Box::new(Datapath::with_limits(Limits::default(), seed));
+        let dp = Box::new(Datapath::with_limits(Limits::default(), seed).named(format!("{kind}@{name}")));
         let mut datapath = SharedDatapath { kind, name, is_dummy, dp, outside: None };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());
