@@ -58,7 +58,8 @@ impl KeyText<'_> {
                     attr::Place::Field(FieldId::CtState) if self.all => {
                         format!("{}/{}", value::hex(value), value::hex(mask))
                     }
-                    attr::Place::Field(FieldId::CtState) if !self.packet => value::flags(m, value, mask),
+                    attr::Place::Field(FieldId::CtState) if !self.packet => value::ct_state(value, mask),
+                    attr::Place::Vlan { .. } if mask == 0 => format!("{value}/0x0"),
                     // The kernel matches eight bits of a number that has sixteen.
                     attr::Place::Field(FieldId::ArpOp) if self.kernel => {
                         format!("{value}/{}", value::hex(mask))

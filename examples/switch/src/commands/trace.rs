@@ -112,6 +112,10 @@ fn packet_bytes(text: &str) -> Result<Vec<u8>, String> {
     if bytes.len() < 14 { Err("Packet data too short for Ethernet".into()) } else { Ok(bytes) }
 }
 
+fn no_bridge(flow: &str) -> String {
+    format!("syntax error at {flow} (or the bridge name was omitted)")
+}
+
 /// Whether a packet is in the words of a datapath.
 fn is_of_datapath(flow: &str) -> bool {
     flow.contains('(') || flow.starts_with("ufid:")
@@ -132,6 +136,7 @@ fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: 
             let datapath = server.switch.datapaths().find(|d| d.full_name() == *name || d.name() == *name);
             datapath_key(server, datapath.ok_or("Cannot find the datapath")?, flow)?
         }
+        [flow, _] if flow.contains('=') && server.switch.bridge(flow).is_none() => return Err(no_bridge(flow)),
         [name, flow] => {
             let bridge = server.switch.bridge(name).ok_or_else(|| format!("{name}: unknown bridge"))?;
             (bridge, openflow_key(server, bridge, flow)?)
@@ -145,7 +150,7 @@ fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: 
                 flow,
             )?
         }
-        [flow] => return Err(format!("syntax error at {flow} (or the bridge name was omitted)")),
+        [flow] => return Err(no_bridge(flow)),
         _ => return Err("Syntax error".to_string()),
     };
     let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
@@ -153,7 +158,13 @@ fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: 
     let name = bridge.name().to_string();
     let payload = asked.payload.unwrap_or_default();
     let request = match (packet, asked.generate) {
-        (Some(bytes), _) => TraceRequest::packet(Packet::from_slice(&bytes), OfPort(key.in_port.get())),
+        (Some(bytes), _) => {
+            let mut request = TraceRequest::packet(Packet::from_slice(&bytes), OfPort(key.in_port.get()));
+            // What the packet itself does not tell.
+            request.key.pkt_mark = key.pkt_mark;
+            request.key.skb_priority = key.skb_priority;
+            request
+        }
         (None, generate) => {
             let mut request = TraceRequest::key(key);
             request.packet = (generate || !payload.is_empty()).then(|| compose::compose(&key, &payload));
