@@ -193,3 +193,120 @@ fn a_file_is_enough() {
     assert!(daemon.wait().unwrap().success());
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// A bridge whose packets from `p1` go to `p2`.
+fn bridge_of_two_ports(world: &World) {
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy fail_mode=secure");
+    for (port, number) in [("p1", 1), ("p2", 2)] {
+        world.vsctl(&format!("add-port br0 {port} -- set interface {port} type=dummy ofport_request={number}"));
+    }
+    world.ok("ovs-ofctl", &["add-flow", "br0", "in_port=1,udp,actions=output:2"]);
+}
+
+#[test]
+fn commands_about_megaflows() {
+    let Some(world) = World::new(DUMMY) else { return };
+    bridge_of_two_ports(&world);
+    world.appctl(&["vlog/set", "dpif:file:dbg"]);
+    world.appctl(&["netdev-dummy/receive", "p1", &udp(1, 2)]);
+    let shown = world.appctl(&["upcall/show"]);
+    assert!(shown.starts_with("dummy@ovs-dummy:\n  flows         : (current 1)"), "{shown}");
+    assert!(shown.contains("ufid enabled : true") && shown.ends_with("(keys 1)\n"), "{shown}");
+    assert!(world.appctl(&["upcall/memory"]).starts_with("br0: megaflows:1 bytes:"));
+    assert_eq!(world.appctl(&["upcall/set-flow-limit", "77"]), "set flow_limit to 77\n");
+    assert!(world.appctl(&["upcall/show"]).contains("(limit 77)"));
+    assert!(!world.run("ovs-appctl", &["upcall/set-flow-limit", "many"]).status.success());
+    // One megaflow is told what it came from.
+    let dumped = world.appctl(&["dpctl/dump-flows", "-m"]);
+    let ufid = dumped.split("ufid:").nth(1).and_then(|rest| rest.split([',', ' ']).next()).unwrap();
+    let told = world.appctl(&["ofproto/detrace", &format!("ufid:{ufid}")]);
+    assert!(told.contains("udp") && told.contains("actions=output:2"), "{told}");
+    let unknown = world.appctl(&["ofproto/detrace", "ufid:00000000-0000-0000-0000-000000000001"]);
+    assert_eq!(unknown, "UFID was not found for dummy@ovs-dummy\n");
+    for bad in [&["ofproto/detrace", "ufid:xyz"][..], &["ofproto/detrace", ufid, "pmd=x"]] {
+        assert!(!world.run("ovs-appctl", bad).status.success(), "{bad:?}");
+    }
+    // Without megaflows the whole packet is matched; dumps that are read whole are in the log.
+    assert_eq!(world.appctl(&["upcall/disable-megaflows"]).trim_end(), "megaflows disabled");
+    assert_eq!(world.appctl(&["dpctl/dump-flows"]), "");
+    world.appctl(&["netdev-dummy/receive", "p1", &udp(1, 2)]);
+    assert!(world.appctl(&["dpctl/dump-flows"]).contains("udp(src=1,dst=2)"));
+    assert_eq!(world.appctl(&["upcall/enable-megaflows"]).trim_end(), "megaflows enabled");
+    let disabled = world.appctl(&["upcall/disable-ufid"]);
+    assert_eq!(disabled.trim_end(), "Datapath dumping tersely using UFID disabled");
+    assert!(world.appctl(&["upcall/show"]).contains("ufid enabled : false"));
+    world.appctl(&["netdev-dummy/receive", "p1", &udp(1, 2)]);
+    world.appctl(&["revalidator/wait"]);
+    let log = world.log();
+    assert!(log.contains("dummy@ovs-dummy: miss upcall:\nrecirc_id(0),dp_hash(0),"), "{log}");
+    assert!(log.contains("dummy@ovs-dummy: flow_dump ufid:"), "{log}");
+    world.ok("ovs-ofctl", &["add-flow", "br0", "in_port=1,udp,actions=in_port"]);
+    world.appctl(&["revalidator/wait"]);
+    assert!(world.log().contains("dummy@ovs-dummy: put[modify] ufid:"), "{}", world.log());
+    assert!(world.appctl(&["upcall/enable-ufid"]).contains("UFID enabled"));
+}
+
+#[test]
+fn megaflows_stay_while_the_revalidator_pauses() {
+    let Some(world) = World::new(DUMMY) else { return };
+    bridge_of_two_ports(&world);
+    world.appctl(&["netdev-dummy/receive", "p1", &udp(1, 2)]);
+    world.appctl(&["revalidator/pause"]);
+    world.ok("ovs-ofctl", &["add-flow", "br0", "in_port=1,udp,actions=in_port"]);
+    assert!(world.appctl(&["dpctl/dump-flows"]).contains("actions:2\n"));
+    world.appctl(&["revalidator/resume"]);
+    assert!(world.appctl(&["dpctl/dump-flows"]).contains("actions:1\n"));
+}
+
+#[test]
+fn packets_are_traced_in_all_ways() {
+    let Some(world) = World::new(DUMMY) else { return };
+    bridge_of_two_ports(&world);
+    let last = |text: String| text.lines().last().unwrap_or_default().to_string();
+    let flow = udp(1, 2);
+    let named = flow.replace("in_port(1)", "in_port(p1)");
+    assert_eq!(last(world.appctl(&["ofproto/trace", &named])), "Datapath actions: 2");
+    assert_eq!(last(world.appctl(&["ofproto/trace", "--names", "ovs-dummy", &flow])), "Datapath actions: p2");
+    let packet_out = ["ofproto/trace-packet-out", "br0", "in_port=1,udp", "mod_vlan_vid:123,resubmit(,0)"];
+    assert_eq!(last(world.appctl(&packet_out)), "Datapath actions: push_vlan(vid=123,pcp=0),2");
+    let complaint = |words: &[&str]| {
+        let output = world.run("ovs-appctl", words);
+        assert!(!output.status.success(), "{words:?}");
+        String::from_utf8_lossy(&output.stderr)
+            .replace("ovs-appctl: ovs-vswitchd: server returned an error", "")
+            .trim()
+            .to_string()
+    };
+    assert_eq!(complaint(&["ofproto/trace", "br0", &flow]), "Cannot find the datapath");
+    assert_eq!(complaint(&["ofproto/trace", "ovs-dummy", "in_port=1"]), "ovs-dummy: unknown bridge");
+    assert_eq!(complaint(&["ofproto/trace", "in_port(42)"]), "no OpenFlow port for datapath port 42");
+    assert_eq!(complaint(&["ofproto/trace", "recirc_id(0x42)"]), "no recirculation data for recirc_id 0x42");
+    assert_eq!(complaint(&["ofproto/trace", "ovs-dummy", &flow, "odd"]), "Trailing garbage in packet data");
+    // Packets that really come.
+    assert!(complaint(&["ofproto/trace-live-show", "br0"]).contains("nothing is traced"));
+    assert!(world.appctl(&["ofproto/trace-live", "br0", "udp", "1"]).starts_with("waiting for 1 packets"));
+    world.appctl(&["netdev-dummy/receive", "p1", &flow]);
+    let seen = world.appctl(&["ofproto/trace-live-show", "br0"]);
+    assert!(seen.contains("bridge(\"br0\")") && seen.contains("output:2"), "{seen}");
+    world.appctl(&["ofproto/trace-live-stop", "br0"]);
+    assert!(complaint(&["ofproto/trace-live", "nowhere", "udp"]).contains("Unknown bridge"));
+    assert!(complaint(&["ofproto/trace-live", "br0", "udp", "some"]).contains("Invalid number"));
+}
+
+#[test]
+fn datapaths_can_be_taken_for_less_than_they_are() {
+    let Some(world) = World::new(DUMMY) else { return };
+    bridge_of_two_ports(&world);
+    world.ok("ovs-ofctl", &["add-flow", "br0", "in_port=1,udp,actions=clone(ct(commit),output:2),in_port"]);
+    let traced = || world.appctl(&["ofproto/trace", "br0", "in_port=1,udp"]);
+    assert!(traced().contains("clone(ct(commit),2),1"), "{}", traced());
+    world.appctl(&["dpif/set-dp-features", "br0", "clone", "false"]);
+    assert!(traced().contains("sample(sample=100.0%,actions(ct(commit),2)),1"), "{}", traced());
+    assert!(world.appctl(&["dpif/show-dp-features", "br0"]).contains("Clone action: No"));
+    world.appctl(&["dpif/set-dp-features", "br0", "clone", "true"]);
+    assert!(traced().contains("clone(ct(commit),2),1"));
+    for bad in [["clone", "maybe"], ["odd", "true"], ["psample", "true"], ["sample_nesting", "99"]] {
+        let words = [&["dpif/set-dp-features", "br0"][..], &bad].concat();
+        assert!(!world.run("ovs-appctl", &words).status.success(), "{bad:?}");
+    }
+}

@@ -53,8 +53,15 @@ impl<'a> ActionsText<'a> {
                 write!(
                     f,
                     "set({})",
-                    KeyText { key: m.key(), mask: m.mask(), ports: self.ports, all: false, kernel: false }
-                        .of_attr(*attr)
+                    KeyText {
+                        key: m.key(),
+                        mask: m.mask(),
+                        ports: self.ports,
+                        all: false,
+                        packet: true,
+                        kernel: false
+                    }
+                    .of_attr(*attr)
                 )
             }
             DpAction::PushVlan { tpid, tci } => {

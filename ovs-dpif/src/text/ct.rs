@@ -26,7 +26,10 @@ pub(super) fn write(f: &mut Formatter<'_>, ct: &CtRequest, protocols: Option<(u1
         parts.push(format!("mark={}/{}", hex(value.into()), hex(mask.into())));
     }
     if let Some((value, mask)) = ct.label {
-        parts.push(format!("label={}/{}", hex(value), hex(mask)));
+        parts.push(match mask {
+            u128::MAX => format!("label={}", hex(value)),
+            mask => format!("label={}/{}", hex(value), hex(mask)),
+        });
     }
     if let Some(helper) = ct.helper {
         parts.push(format!("helper={}", helper.name()));

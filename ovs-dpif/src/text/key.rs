@@ -21,6 +21,8 @@ pub(super) struct KeyText<'p> {
     pub(super) ports: &'p dyn PortNames,
     /// Whether what is not matched is written too, with a mask of zero.
     pub(super) all: bool,
+    /// Whether it is a packet's, which has no masks.
+    pub(super) packet: bool,
     /// Whether masks are as wide as the kernel's attributes are.
     pub(super) kernel: bool,
 }
@@ -45,15 +47,19 @@ const FRONT: [A; 11] = [
 
 impl KeyText<'_> {
     pub(super) fn members(&self, members: &[Member]) -> Vec<String> {
-        let matched =
-            members.iter().map(|m| (m, m.place.get(&self.mask.bits))).filter(|(_, mask)| *mask != 0 || self.all);
-        matched
+        // What is in a tag is told where it is not zero, matched or not.
+        let told = |m: &Member| matches!(m.place, attr::Place::Vlan { .. }) && m.place.get(&self.key) != 0;
+        let masks = members.iter().map(|m| (m, m.place.get(&self.mask.bits)));
+        masks
+            .filter(|(m, mask)| *mask != 0 || self.all || told(m))
             .map(|(m, mask)| {
                 let value = m.place.get(&self.key);
                 let value = match m.place {
                     attr::Place::Field(FieldId::CtState) if self.all => {
                         format!("{}/{}", value::hex(value), value::hex(mask))
                     }
+                    attr::Place::Field(FieldId::CtState) if !self.packet => value::ct_state(value, mask),
+                    attr::Place::Vlan { .. } if mask == 0 => format!("{value}/0x0"),
                     // The kernel matches eight bits of a number that has sixteen.
                     attr::Place::Field(FieldId::ArpOp) if self.kernel => {
                         format!("{value}/{}", value::hex(mask))

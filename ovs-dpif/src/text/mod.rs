@@ -73,12 +73,12 @@ pub fn key(m: &Match) -> impl fmt::Display {
 ///
 /// Values are written with the bits outside the mask, as they are in `key`: a megaflow tells so which packet made it.
 pub fn masked_key<'p>(key: &FlowKey, mask: &FlowMask, ports: &'p dyn PortNames) -> impl fmt::Display + use<'p> {
-    key::KeyText { key: *key, mask: *mask, ports, all: false, kernel: false }
+    key::KeyText { key: *key, mask: *mask, ports, all: false, packet: false, kernel: false }
 }
 
 /// The same with what is not matched of the packet's headers too, under masks of zero (`dump-flows -m`).
 pub fn full_key<'p>(key: &FlowKey, mask: &FlowMask, ports: &'p dyn PortNames) -> impl fmt::Display + use<'p> {
-    key::KeyText { key: *key, mask: *mask, ports, all: true, kernel: false }
+    key::KeyText { key: *key, mask: *mask, ports, all: true, packet: false, kernel: false }
 }
 
 /// The key of a megaflow in the kernel, with all of it or with what is matched: attributes that the kernel has, and masks
@@ -92,12 +92,12 @@ pub fn kernel_key<'p>(
     let mut mask = *mask;
     // Whether there is an Ethernet header says it.
     mask.bits.packet_type.set(0);
-    key::KeyText { key: *key, mask, ports, all, kernel: true }
+    key::KeyText { key: *key, mask, ports, all, packet: false, kernel: true }
 }
 
 /// A packet's whole key as a datapath key.
 pub fn exact_key(k: &FlowKey) -> impl fmt::Display {
-    masked_key(k, &exact_mask(k), &())
+    key::KeyText { key: *k, mask: exact_mask(k), ports: &(), all: false, packet: true, kernel: false }
 }
 
 /// Reads a datapath key: its values, and the mask of what it names.

@@ -62,7 +62,7 @@ fn every_attribute_is_read_back() {
         "tunnel(dst=1.1.1.1,ttl=128,erspan(ver=2,dir=1,hwid=0x7/0xf),flags(df|key)),eth()",
         "tunnel(tun_id=0x64,dst=1.1.1.1,gtpu(flags=0x30,msgtype=255)),eth()",
         "skb_priority(0x1234/0xff),skb_mark(0x1234/0xfff0),eth()",
-        "ct_state(new|trk),ct_zone(0x5/0xff),ct_label(0x1234567890abcdef/0xff00),eth()",
+        "ct_state(+new-est-rel-rpl-inv+trk-snat-dnat),ct_zone(0x5/0xff),ct_label(0x1234567890abcdef/0xff00),eth()",
         "eth(),eth_type(0x8847),mpls(label=100,tc=3,ttl=64,bos=1)",
         "eth(),eth_type(0x8847),mpls(label=100,tc=3,ttl=64,bos=0,label=1048575,tc=7,ttl=255,bos=1)",
         "eth(),eth_type(0x8848),mpls(label=100/0xff,tc=7/7,ttl=64/0xf0,bos=1/1)",

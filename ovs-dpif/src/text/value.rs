@@ -76,6 +76,12 @@ fn names(member: &Member, value: u128, mask: u128) -> String {
     Value { field, value: value & mask, mask }.to_string()
 }
 
+/// What is matched of a connection's state, with a sign for each.
+pub(super) fn ct_state(value: u128, mask: u128) -> String {
+    let matched = CtState::NAMES.iter().enumerate().filter(|(i, _)| mask >> i & 1 != 0);
+    matched.map(|(i, name)| format!("{}{name}", if value >> i & 1 != 0 { '+' } else { '-' })).collect()
+}
+
 /// Reads a member's value and mask. The mask is whole where none is given.
 ///
 /// # Errors

@@ -136,6 +136,8 @@ impl Entry {
 
 /// A datapath within the process. See the [module](self); everything it does, it does through [`Dpif`].
 pub struct Datapath {
+    /// What the log calls it.
+    name: String,
     limits: Limits,
     ports: Ports,
     table: MegaflowTable<Entry, WORDS>,
@@ -158,6 +160,8 @@ pub struct Datapath {
     editor: Editor,
     /// Counts passes.
     turn: u64,
+    /// The time of the last poll.
+    now: Instant,
     /// The pipeline's version that was published last.
     version: u64,
     stats: DpStats,
@@ -168,6 +172,12 @@ impl Datapath {
     /// A datapath without ports, with default [`Limits`].
     pub fn new() -> Datapath {
         Datapath::with_limits(Limits::default(), 0)
+    }
+
+    /// This, under a name of its own in the log, such as `netdev@ovs-netdev`.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Datapath {
+        Datapath { name: name.into(), ..self }
     }
 
     /// How many connections `ct` actions have tracked, of this datapath and of those that share them. They are managed by
@@ -189,6 +199,7 @@ impl Datapath {
 
     fn with_tracking(limits: Limits, seed: u64, conntrack: Tracking) -> Datapath {
         Datapath {
+            name: "netdev".into(),
             limits,
             ports: Ports::default(),
             table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows).with_cache(CACHED_FLOWS),
@@ -207,6 +218,7 @@ impl Datapath {
             spare: Vec::new(),
             editor: Editor::new(),
             turn: 0,
+            now: Instant::ZERO,
             version: 0,
             stats: DpStats::default(),
             ledger: Ledger::default(),
@@ -378,6 +390,11 @@ impl Dpif for Datapath {
                 return Err(DpifError::FlowExists(entry.ufid));
             }
             entry.set_actions(actions, self.version);
+            tracing::debug!(
+                target: "dpif",
+                "{}: put[modify] {} {}, actions:{}",
+                self.name, entry.ufid, text::full_key(put.key, put.mask, &()), text::actions(put.actions)
+            );
             if put.zero_stats {
                 entry.stats = DpFlowStats::default();
             }
@@ -397,11 +414,6 @@ impl Dpif for Datapath {
         let entry = Entry::new(ufid, put.key.into(), actions, self.version);
         let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
-        tracing::debug!(
-            target: "dpif_netdev",
-            "flow_add: {ufid} {}, actions:{}",
-            text::masked_key(put.key, put.mask, &()), text::actions(put.actions)
-        );
         if let Some(Share { port, mask }) = owner {
             self.bounds.add(port, ufid, mask);
             self.bounds.tidy(port, |ufid| self.by_ufid.contains_key(&ufid));
@@ -463,6 +475,13 @@ impl Dpif for Datapath {
         let mut flows: Vec<_> =
             self.table.iter().map(|(_, flow)| Datapath::describe(flow.payload(), &flow.pattern())).collect();
         flows.sort_by_key(|f| f.ufid);
+        for f in flows.iter().filter(|_| tracing::enabled!(target: "dpif", tracing::Level::DEBUG)) {
+            let key = text::full_key(&(&f.key).into(), &FlowMask { bits: (&f.mask).into() }, &()).to_string();
+            let actions = text::actions(&f.actions);
+            // Of the clock, a datapath hears when packets come.
+            let stats = text::flow_stats(&f.stats, self.now);
+            tracing::debug!(target: "dpif", "{}: flow_dump {} {key}, {stats}, actions:{actions}", self.name, f.ufid);
+        }
         Ok(flows)
     }
 
@@ -515,6 +534,7 @@ impl Dpif for Datapath {
     }
 
     fn poll(&mut self, now: Instant, upcalls: &mut Vec<Upcall>) -> usize {
+        self.now = now;
         self.tend(now);
         (0..self.port_count()).map(|place| self.poll_port(place, now, upcalls)).sum()
     }

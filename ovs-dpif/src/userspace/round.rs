@@ -4,8 +4,9 @@ use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet};
 
 use super::{Datapath, MAX_RECIRCULATED_COPIES, MAX_RECIRCULATIONS};
-use crate::dpif::Upcall;
+use crate::dpif::{Upcall, UpcallKind};
 use crate::drops::DropReason;
+use crate::text;
 
 /// A packet on its way, or a copy of one, apart from its batch.
 #[derive(Clone)]
@@ -188,6 +189,9 @@ impl Datapath {
             } else {
                 upcall.held = false;
                 self.bounds.release(upcall.packet.meta.in_port);
+            }
+            if matches!(upcall.kind, UpcallKind::Miss) {
+                tracing::debug!(target: "dpif", "{}: miss upcall:\n{}", self.name, text::exact_key(&upcall.key));
             }
             upcalls.push(upcall);
         }

@@ -62,6 +62,8 @@ pub struct MacStats {
     pub evicted: u64,
     /// Came to be behind another port.
     pub moved: u64,
+    /// Were heard of behind another port, but had been set and stayed.
+    pub stayed: u64,
 }
 
 /// The table of learnt addresses.
@@ -139,6 +141,7 @@ impl MacTable {
         let station = Station { vlan, address };
         let held = if gratuitous { now + GRATUITOUS_HOLD } else { Instant::ZERO };
         if let Some(known) = self.entries.get(&station).copied() {
+            self.stats.stayed += u64::from(known.is_static && known.port != port);
             // Counters are read late: what they tell of the time before a move is no news.
             let echo = known.port != port && !gratuitous && now < known.held;
             if known.is_static || now < known.used || echo {

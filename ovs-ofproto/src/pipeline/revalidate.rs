@@ -159,6 +159,9 @@ impl World<'_> {
             b.run_connections(now);
             b.run_stand_in(now);
         }
+        if self.is_paused() {
+            return;
+        }
         let is_due = |b: &Ofproto| now >= b.next_stats || b.tables.next_expiry().is_some_and(|at| at <= now);
         if self.bridges.iter().any(|b| !b.is_vacant && is_due(b)) {
             self.collect(dp, now);
@@ -178,6 +181,11 @@ impl World<'_> {
         self.catch_up(dp, ROUND, now);
     }
 
+    /// Whether megaflows are left as they are.
+    fn is_paused(&self) -> bool {
+        self.bridges.iter().any(|b| b.paused)
+    }
+
     /// Has `f` work with each switch in turn as the one at work.
     fn in_turn(&mut self, mut f: impl FnMut(&mut Self)) {
         let home = self.at;
@@ -191,6 +199,9 @@ impl World<'_> {
     /// Has the datapath obey what changed, in whatever switch.
     pub(super) fn settle(&mut self, dp: &mut dyn Dpif, now: Instant) {
         // What is decided may change something again, as crediting what went through before does.
+        if self.is_paused() {
+            return;
+        }
         for _ in 0..MAX_SETTLING {
             if !self.bridges.iter().any(Ofproto::has_changed) {
                 return self.forget_the_gone(dp, now);
@@ -241,6 +252,9 @@ impl World<'_> {
 
     /// Decides anew on megaflows in doubt, and says of others that they are true, as far as the effort goes.
     pub(super) fn catch_up(&mut self, dp: &mut dyn Dpif, effort: usize, now: Instant) {
+        if self.is_paused() {
+            return;
+        }
         self.in_turn(|world| world.catch_up_with_own(dp, effort, now));
         self.settle(dp, now);
     }

@@ -7,7 +7,8 @@
 
 use std::fmt::{self, Write as _};
 
-use ovs_dpif::{DpAction, DropReason, SlowPath, text};
+use ovs_dpif::text::{self, PortNames};
+use ovs_dpif::{DpAction, DropReason, SlowPath};
 use ovs_packet::Match;
 
 /// What a line of a trace tells of.
@@ -104,8 +105,32 @@ impl fmt::Display for Trace {
     }
 }
 
+impl Trace {
+    /// The same, with names for the ports of the datapath (`--names`).
+    pub fn named<'a>(&'a self, ports: &'a dyn PortNames) -> impl fmt::Display + 'a {
+        Named { trace: self, ports }
+    }
+}
+
+struct Named<'a> {
+    trace: &'a Trace,
+    ports: &'a dyn PortNames,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.trace.passes.iter().try_for_each(|p| p.write(f, self.ports))
+    }
+}
+
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, &())
+    }
+}
+
+impl Pass {
+    fn write(&self, f: &mut fmt::Formatter<'_>, ports: &dyn PortNames) -> fmt::Result {
         if let Some(id) = self.resumed {
             let rule = "=".repeat(79);
             write!(f, "\n{rule}\nrecirc({id:#x})")?;
@@ -130,7 +155,7 @@ impl fmt::Display for Pass {
             None => writeln!(f, "\nFinal flow: unchanged")?,
         }
         writeln!(f, "Megaflow: {}", self.megaflow)?;
-        writeln!(f, "Datapath actions: {}", text::actions(&self.actions))?;
+        writeln!(f, "Datapath actions: {}", text::named_actions(&self.actions, ports))?;
         match self.failed {
             Some(reason) => return writeln!(f, "Translation failed ({}), packet is dropped.", failure(reason)),
             None if self.slow.is_empty() => return Ok(()),

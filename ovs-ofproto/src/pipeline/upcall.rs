@@ -86,7 +86,7 @@ impl World<'_> {
             _ => self.bridges.iter().map(Ofproto::view).collect(),
         };
         let outcome = self.bridges.get(self.at).map(|own| {
-            let (recirc, features) = (&mut recirc, dp.features());
+            let (recirc, features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
             f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room })
         });
         if let Some(own) = self.own() {

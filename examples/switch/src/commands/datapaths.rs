@@ -19,19 +19,17 @@ pub(super) const COMMANDS: &[Command] = &[
     command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
     command("revalidator/wait", "", 0, 0, revalidate),
     command("revalidator/purge", "", 0, 0, purge),
-    hidden("revalidator/pause", 0, 0, |_, _| {
-        error("the revalidator of this switch is part of its loop and does not pause")
-    }),
-    hidden("revalidator/resume", 0, 0, |_, _| {
-        error("the revalidator of this switch is part of its loop and does not pause")
-    }),
+    hidden("revalidator/pause", 0, 0, |server, _| pause(server, true)),
+    hidden("revalidator/resume", 0, 0, |server, _| pause(server, false)),
+    command("dpif/set-dp-features", "bridge", 1, 3, set_features),
 ];
 
 /// Names of the ports of a datapath.
-struct Names(BTreeMap<u32, String>);
+#[derive(Default)]
+pub(super) struct Names(BTreeMap<u32, String>);
 
 impl Names {
-    fn of(dp: &dyn Dpif) -> Names {
+    pub(super) fn of(dp: &dyn Dpif) -> Names {
         Names(dp.ports().unwrap_or_default().into_iter().map(|p| (p.port.0, p.name)).collect())
     }
 }
@@ -105,7 +103,10 @@ fn dump_dps(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
 }
 
 fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let Some(Some(f)) = call.argument(0).map(|name| datapath_of(server, name).map(|dp| dp.features())) else {
+    let Some(Some(f)) = call.argument(0).map(|name| {
+        let told = server.switch.ofproto(name).and_then(|of| of.assumed_features());
+        datapath_of(server, name).map(|dp| told.unwrap_or_else(|| dp.features()))
+    }) else {
         return error("no such bridge");
     };
     let Features {
@@ -195,6 +196,75 @@ fn dump_flows(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 fn datapath_of<'s>(server: &'s Server, bridge: &str) -> Option<&'s dyn Dpif> {
     let kind = server.switch.bridge(bridge)?.datapath_type();
     server.switch.datapaths().find(|d| d.kind() == kind).map(|d| d.dpif())
+}
+
+/// Leaves the megaflows of all switches as they are, or has them made true again.
+fn pause(server: &mut Server, paused: bool) -> Option<Reply> {
+    let now = server.clock.now();
+    let names: Vec<String> = server.switch.bridges().map(|b| b.name().to_string()).collect();
+    for name in &names {
+        server.switch.with_ofproto(name, now, |of, _| of.set_paused(paused));
+    }
+    if !paused {
+        server.switch.revalidate(now);
+    }
+    text("")
+}
+
+/// Takes something away that a datapath can, or gives it back.
+fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let [bridge, rest @ ..] = call.arguments.as_slice() else { return error("no such bridge") };
+    let Some(real) = datapath_of(server, bridge).map(|dp| dp.features()) else {
+        return error(format!("{bridge}: unknown bridge"));
+    };
+    let [field, value] = rest else { return features(server, call) };
+    let now = server.clock.now();
+    let kind = server.switch.bridge(bridge).map(|b| b.datapath_type());
+    let of_datapath = server.switch.bridges().filter(|b| Some(b.datapath_type()) == kind);
+    let names: Vec<String> = of_datapath.map(|b| b.name().to_string()).collect();
+    let told = server.switch.ofproto(bridge).and_then(|of| of.assumed_features());
+    let wanted = match with_feature(told.unwrap_or(real), real, field, value) {
+        Ok(wanted) => wanted,
+        Err(why) => return error(why),
+    };
+    for name in &names {
+        server.switch.with_ofproto(name, now, |of, _| of.assume_features(wanted));
+    }
+    text("")
+}
+
+/// Features with one of them changed, to no more than there really is.
+fn with_feature(mut features: Features, real: Features, field: &str, value: &str) -> Result<Features, String> {
+    let flag = |real: bool| match value {
+        "true" if real => Ok(true),
+        "true" => Err(format!("Can not enable features to {field}: the datapath lacks it")),
+        "false" => Ok(false),
+        _ => Err("Boolean value expected".to_string()),
+    };
+    let number = |real: u8| match value.parse::<u8>() {
+        Ok(n) if n <= real => Ok(n),
+        Ok(_) => Err(format!("{field}: the datapath has no more than {real}")),
+        Err(_) => Err("Integer number expected".to_string()),
+    };
+    match field {
+        "max_vlan_headers" => features.vlan_headers = number(real.vlan_headers)?,
+        "max_mpls_depth" => features.mpls_depth = number(real.mpls_depth)?,
+        "sample_nesting" => features.sample_nesting = number(real.sample_nesting)?,
+        "clone" => features.clone = flag(real.clone)?,
+        "trunc" => features.trunc = flag(real.trunc)?,
+        "check_pkt_len" => features.check_pkt_len = flag(real.check_pkt_len)?,
+        "ct_clear" => features.ct_clear = flag(real.ct_clear)?,
+        "explicit_drop_action" => features.explicit_drop = flag(real.explicit_drop)?,
+        "add_mpls" => features.add_mpls = flag(real.add_mpls)?,
+        "lb_output_action" => features.lb_output = flag(real.lb_output)?,
+        "psample" => features.psample = flag(real.psample)?,
+        "ct_state" => features.ct = flag(real.ct)?,
+        "ct_zone" => features.ct_zones = flag(real.ct_zones)?,
+        "ct_label" => features.ct_labels = flag(real.ct_labels)?,
+        "ct_timeout" => features.ct_timeouts = flag(real.ct_timeouts)?,
+        other => return Err(format!("{other} is not a feature that can be set")),
+    }
+    Ok(features)
 }
 
 fn revalidate(server: &mut Server, _: &Call<'_>) -> Option<Reply> {

@@ -10,14 +10,22 @@ use ovs_ofproto::text::Parser;
 use ovs_packet::packet::CtState;
 use ovs_packet::{FlowKey, Match, OfPort, Packet, compose};
 
-use super::{Call, Command, command, error, text};
+use super::datapaths::Names;
+use super::{ANY, Call, Command, command, error, text};
 use crate::server::Server;
-use crate::vswitch::Bridge;
+use crate::vswitch::{Bridge, DatapathInfo};
 
 /// How many packets a live trace is of unless more are asked for.
 const LIVE_PACKETS: usize = 10;
 
 pub(super) const COMMANDS: &[Command] = &[
+    command(
+        "ofproto/trace-packet-out",
+        "[-consistent] {[dp_name] odp_flow | bridge br_flow} [OPTIONS] [-generate|packet] actions",
+        2,
+        ANY,
+        trace_packet_out,
+    ),
     command("ofproto/trace-live", "bridge br_flow [packets]", 2, 3, trace_live),
     command("ofproto/trace-live-show", "bridge", 1, 1, show_live),
     command("ofproto/trace-live-stop", "bridge", 1, 1, stop_live),
@@ -28,6 +36,8 @@ pub(super) const COMMANDS: &[Command] = &[
 struct Asked<'a> {
     words: Vec<&'a str>,
     generate: bool,
+    /// Ports of the datapath by name.
+    names: bool,
     ct_next: Vec<CtState>,
     payload: Option<Vec<u8>>,
 }
@@ -41,13 +51,14 @@ impl<'a> Asked<'a> {
                 |name: &str| rest.next().copied().ok_or_else(|| format!("Missing argument for option {name}"));
             match *word {
                 "-generate" | "--generate" => asked.generate = true,
+                "--names" => asked.names = true,
+                "--no-names" => asked.names = false,
                 "--ct-next" => asked.ct_next.push(ct_state(value("--ct-next")?)?),
                 "--l7" => asked.payload = Some(hex(value("--l7")?).ok_or("Invalid hex digits in l7 payload")?),
                 "--l7-len" => {
                     let len: usize = value("--l7-len")?.parse().map_err(|_| "Invalid number for l7-len")?;
                     asked.payload = Some((0..len.min(0xffff)).map(|i| i as u8).collect());
                 }
-                "--names" | "--no-names" => return Err(format!("{word}: names of ports in traces are not available")),
                 option if option.starts_with("--") => return Err(format!("Invalid option {option}")),
                 other => asked.words.push(other),
             }
@@ -80,50 +91,103 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 }
 
 pub(super) fn trace(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    match traced(server, call) {
+    match Asked::of(&call.arguments).and_then(|asked| traced(server, asked, None, call.format)) {
         Ok(reply) => Some(reply),
         Err(why) => error(why),
     }
 }
 
-fn traced(server: &mut Server, call: &Call<'_>) -> Result<Reply, String> {
-    let mut asked = Asked::of(&call.arguments)?;
-    let packet = match asked.words.as_slice() {
-        [_, .., last] => hex(last).filter(|bytes| bytes.len() >= 14),
+/// The same for a packet that a controller sends with actions, which come last.
+fn trace_packet_out(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let [arguments @ .., actions] = call.arguments.as_slice() else { return error("Syntax error") };
+    match Asked::of(arguments).and_then(|asked| traced(server, asked, Some(actions), call.format)) {
+        Ok(reply) => Some(reply),
+        Err(why) => error(why),
+    }
+}
+
+/// Bytes of a packet, which are enough for an Ethernet header.
+fn packet_bytes(text: &str) -> Result<Vec<u8>, String> {
+    let bytes = hex(text).ok_or("Trailing garbage in packet data")?;
+    if bytes.len() < 14 { Err("Packet data too short for Ethernet".into()) } else { Ok(bytes) }
+}
+
+fn no_bridge(flow: &str) -> String {
+    format!("syntax error at {flow} (or the bridge name was omitted)")
+}
+
+/// Whether a packet is in the words of a datapath.
+fn is_of_datapath(flow: &str) -> bool {
+    flow.contains('(') || flow.starts_with("ufid:")
+}
+
+fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: Format) -> Result<Reply, String> {
+    let mut words = asked.words.as_slice();
+    // A packet's bytes come last: after a name and a flow, or after a flow that needs no name.
+    let packet = match words {
+        [before @ .., last] if before.len() == 2 || matches!(before, [flow] if is_of_datapath(flow)) => {
+            words = before;
+            Some(packet_bytes(last)?)
+        }
         _ => None,
     };
-    if packet.is_some() {
-        asked.words.pop();
-    }
-    let (bridge, key) = match asked.words.as_slice() {
-        [name, flow] => match server.switch.bridge(name) {
-            Some(bridge) => (bridge, openflow_key(server, bridge, flow)?),
-            None if server.switch.datapath(name).is_some() => datapath_key(server, flow)?,
-            None => return Err("Unknown bridge".to_string()),
-        },
-        [flow] => datapath_key(server, flow)?,
+    let (bridge, key) = match words {
+        [name, flow] if is_of_datapath(flow) => {
+            let datapath = server.switch.datapaths().find(|d| d.full_name() == *name || d.name() == *name);
+            datapath_key(server, datapath.ok_or("Cannot find the datapath")?, flow)?
+        }
+        [flow, _] if flow.contains('=') && server.switch.bridge(flow).is_none() => return Err(no_bridge(flow)),
+        [name, flow] => {
+            let bridge = server.switch.bridge(name).ok_or_else(|| format!("{name}: unknown bridge"))?;
+            (bridge, openflow_key(server, bridge, flow)?)
+        }
+        [flow] if is_of_datapath(flow) => {
+            let (only, more) = (server.switch.datapaths().next(), server.switch.datapaths().nth(1));
+            let datapath = only.filter(|_| more.is_none());
+            datapath_key(
+                server,
+                datapath.ok_or("Must specify datapath name, there is more than one type of datapath")?,
+                flow,
+            )?
+        }
+        [flow] => return Err(no_bridge(flow)),
         _ => return Err("Syntax error".to_string()),
     };
+    let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
+    let actions = actions.map(|text| Parser::new(&ports).actions(text).map_err(|e| e.to_string())).transpose()?;
     let name = bridge.name().to_string();
     let payload = asked.payload.unwrap_or_default();
     let request = match (packet, asked.generate) {
-        (Some(bytes), _) => TraceRequest::packet(Packet::from_slice(&bytes), OfPort(key.in_port.get())),
+        (Some(bytes), _) => {
+            let mut request = TraceRequest::packet(Packet::from_slice(&bytes), OfPort(key.in_port.get()));
+            // What the packet itself does not tell.
+            request.key.pkt_mark = key.pkt_mark;
+            request.key.skb_priority = key.skb_priority;
+            request
+        }
         (None, generate) => {
             let mut request = TraceRequest::key(key);
             request.packet = (generate || !payload.is_empty()).then(|| compose::compose(&key, &payload));
             request
         }
     };
-    let request = request.with_ct_next(asked.ct_next);
+    let mut request = request.with_ct_next(asked.ct_next);
+    request.actions = actions;
     let now = server.clock.now();
     // A packet in words alone teaches nothing.
     let trace = server.switch.trace(&name, &request, request.packet.is_some(), now);
     let trace = trace.ok_or("Unknown bridge")?;
-    Ok(match call.format {
+    Ok(match format {
         Format::Json => match ovs_db::json::parse(trace.to_json().as_bytes()) {
             Ok(json) => Reply::Json(json),
             Err(e) => Reply::Error(e.to_string()),
         },
+        Format::Text if asked.names => {
+            let kind = server.switch.bridge(&name).map(Bridge::datapath_type);
+            let datapath = server.switch.datapaths().find(|d| Some(d.kind()) == kind);
+            let of_datapath = datapath.map(|d| Names::of(d.dpif())).unwrap_or_default();
+            Reply::Text(trace.named(&of_datapath).to_string())
+        }
         Format::Text => Reply::Text(trace.to_string()),
     })
 }
@@ -148,12 +212,27 @@ fn openflow_match(bridge: &Bridge, flow: &str) -> Result<Match, String> {
 }
 
 /// A packet in the words of a datapath, and the bridge that it comes to.
-fn datapath_key<'s>(server: &'s Server, flow: &str) -> Result<(&'s Bridge, FlowKey), String> {
-    let (mut key, _) = words::parse_key(flow, &()).map_err(|e| e.to_string())?;
+fn datapath_key<'s>(
+    server: &'s Server,
+    datapath: DatapathInfo<'_>,
+    flow: &str,
+) -> Result<(&'s Bridge, FlowKey), String> {
+    // What dumps tell before a megaflow's key.
+    let flow = match flow.strip_prefix("ufid:") {
+        Some(rest) => {
+            rest.trim_start_matches(|c: char| c.is_ascii_hexdigit() || c == '-').trim_start_matches([',', ' '])
+        }
+        None => flow,
+    };
+    let (mut key, _) = words::parse_key(flow, &Names::of(datapath.dpif())).map_err(|e| e.to_string())?;
     let number = key.in_port.get();
-    let found =
-        server.switch.bridges().find_map(|b| Some((b, b.ports().find(|p| p.datapath == Some(PortNo(number)))?)));
-    let (bridge, port) = found.ok_or("Invalid datapath flow")?;
+    let of_datapath = || server.switch.bridges().filter(|b| b.datapath_type() == datapath.kind());
+    let id = key.recirc_id.get();
+    if id != 0 && !of_datapath().any(|b| server.switch.ofproto(b.name()).is_some_and(|of| of.is_recirculated(id))) {
+        return Err(format!("no recirculation data for recirc_id {id:#x}"));
+    }
+    let found = of_datapath().find_map(|b| Some((b, b.ports().find(|p| p.datapath == Some(PortNo(number)))?)));
+    let (bridge, port) = found.ok_or_else(|| format!("no OpenFlow port for datapath port {number}"))?;
     key.in_port = port.number.0.into();
     Ok((bridge, key))
 }

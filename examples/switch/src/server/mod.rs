@@ -306,6 +306,18 @@ impl Server {
                 *totals.entry(drop_counter(*reason)).or_insert(0) += ledger.drops(*reason);
             }
         }
+        for bridge in self.switch.bridges() {
+            let Some(stats) = self.switch.ofproto(bridge.name()).map(|of| of.macs().stats()) else { continue };
+            for (name, count) in [
+                ("mac_learning_learned", stats.learned),
+                ("mac_learning_expired", stats.expired),
+                ("mac_learning_evicted", stats.evicted),
+                ("mac_learning_moved", stats.moved),
+                ("mac_learning_static_none_move", stats.stayed),
+            ] {
+                *totals.entry(name).or_insert(0) += count;
+            }
+        }
         totals.into_iter().for_each(|(name, total)| self.coverage.set(name, total));
     }
 

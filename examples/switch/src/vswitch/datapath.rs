@@ -182,11 +182,12 @@ impl SharedDatapath {
             let outside = Some(Outside { found, ..Outside::default() });
             return Ok(SharedDatapath { kind, name, is_dummy, dp, outside });
         }
+        let full_name = format!("{kind}@{name}");
         let dp: Box<dyn Dpif> = match devices.machine().datapath(seed) {
-            Ok(dp) => Box::new(dp),
+            Ok(dp) => Box::new(dp.named(full_name)),
             Err(e) => {
-                tracing::error!(target: "dpif", "{kind}@{name}: no threads but one: {e}");
-                Box::new(Datapath::with_limits(Limits::default(), seed))
+                tracing::error!(target: "dpif", "{full_name}: no threads but one: {e}");
+                Box::new(Datapath::with_limits(Limits::default(), seed).named(full_name))
             }
         };
         let mut datapath = SharedDatapath { kind, name, is_dummy, dp, outside: None };

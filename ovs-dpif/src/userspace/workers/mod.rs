@@ -298,6 +298,13 @@ impl Workers {
         })
     }
 
+    /// This, under a name of its own in the log, such as `netdev@ovs-netdev`.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Workers {
+        self.main.name = name.into();
+        self
+    }
+
     // Queries.
 
     /// The threads: the control thread first.

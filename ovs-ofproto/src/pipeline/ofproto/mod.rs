@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ovs_dpif::netdev::NetdevStats;
-use ovs_dpif::{Cookie, Dpif};
+use ovs_dpif::{Cookie, Dpif, Features};
 use ovs_packet::field::TlvTable;
 use ovs_packet::{Instant, OfPort};
 
@@ -122,6 +122,8 @@ pub struct Ofproto {
     pub(super) not_installed: u64,
     /// Whether of the datapath's megaflows only the counters are read, and not all there is.
     pub(super) terse: bool,
+    pub(super) paused: bool,
+    pub(super) features: Option<Features>,
     /// How many megaflows there were when counters were read: a mean that forgets, the most, and how often.
     pub(super) seen: (usize, usize, u64),
     pub(super) live: Option<Box<LiveTrace>>,
@@ -224,6 +226,8 @@ impl Ofproto {
             with_megaflows: true,
             not_installed: 0,
             terse: true,
+            paused: false,
+            features: None,
             seen: (0, 0, 0),
             live: None,
             room: Room::default(),
@@ -496,6 +500,34 @@ impl Ofproto {
     /// Reads of the datapath's megaflows only the counters, or all there is (`upcall/disable-ufid`).
     pub fn set_terse(&mut self, terse: bool) {
         self.terse = terse;
+    }
+
+    /// Leaves megaflows and their counters as they are, whatever changes, until it is told otherwise
+    /// (`revalidator/pause`).
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Whether megaflows are left as they are.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether packets wait somewhere to go on under this recirculation id.
+    pub fn is_recirculated(&self, id: u32) -> bool {
+        self.recirc.thaw(id).is_some()
+    }
+
+    /// What the datapath is taken to be able to do: less than it can (`dpif/set-dp-features`). All megaflows are decided
+    /// anew.
+    pub fn assume_features(&mut self, features: Features) {
+        self.features = Some(features);
+        self.changed = true;
+    }
+
+    /// What the datapath is taken to be able to do, if somebody said so.
+    pub fn assumed_features(&self) -> Option<Features> {
+        self.features
     }
 
     /// Makes megaflows match all that there is of a packet, or what was looked at (`upcall/disable-megaflows`). Those that
