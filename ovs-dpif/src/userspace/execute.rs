@@ -195,7 +195,6 @@ impl Datapath {
             // Refused when they are installed.
             DpAction::LbOutput(_)
             | DpAction::Psample { .. }
-            | DpAction::AddMpls { .. }
             | DpAction::TunnelPush(_)
             | DpAction::TunnelPop(_) => {
                 group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::EditFailed)));

@@ -292,7 +292,6 @@ impl Datapath {
                 DpAction::TunnelPush(_) => return Err(DpifError::Unsupported("tnl_push")),
                 DpAction::TunnelPop(_) => return Err(DpifError::Unsupported("tnl_pop")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
-                DpAction::AddMpls { .. } => return Err(DpifError::Unsupported("add_mpls")),
                 _ => {}
             }
             a.nested().try_for_each(|list| Datapath::check(list, depth + 1))
@@ -490,6 +489,7 @@ impl Dpif for Datapath {
             dec_ttl: true,
             ct_clear: true,
             explicit_drop: true,
+            add_mpls: true,
             packet_types: true,
             versions: true,
             ct: true,

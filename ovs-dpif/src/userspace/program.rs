@@ -45,6 +45,7 @@ pub(crate) fn is_edit(action: &DpAction) -> bool {
             | PushVlan { .. }
             | PopVlan
             | PushMpls { .. }
+            | AddMpls { .. }
             | PopMpls(_)
             | PushEth { .. }
             | PopEth
@@ -92,6 +93,7 @@ impl Editor {
             DpAction::PushVlan { tpid, tci } => packets.for_each(|(_, p)| edit::push_vlan(p, *tpid, *tci)),
             DpAction::PopVlan => packets.for_each(|(_, p)| edit::pop_vlan(p)),
             DpAction::PushMpls { eth_type, lse } => all(packets, &mut |p| edit::push_mpls(p, *eth_type, *lse)),
+            DpAction::AddMpls { eth_type, lse } => all(packets, &mut |p| edit::add_mpls(p, *eth_type, *lse)),
             DpAction::PopMpls(eth_type) => all(packets, &mut |p| edit::pop_mpls(p, *eth_type)),
             DpAction::PushEth { src, dst } => all(packets, &mut |p| edit::push_eth(p, *dst, *src)),
             DpAction::PopEth => all(packets, &mut edit::pop_eth),

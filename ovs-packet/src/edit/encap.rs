@@ -114,6 +114,35 @@ pub fn push_mpls(packet: &mut Packet, eth_type: u16, lse: u32) -> Result<(), Edi
     Ok(())
 }
 
+/// Puts an MPLS label stack entry in front of the whole packet, its Ethernet header too: the packet begins with labels
+/// then. The entry is the caller's whole.
+///
+/// # Errors
+/// If `eth_type` is none of MPLS.
+///
+/// ```
+/// use ovs_packet::Packet;
+/// use ovs_packet::edit::add_mpls;
+///
+/// let mut packet = Packet::from_slice(&[0xaa; 14]);
+/// add_mpls(&mut packet, 0x8847, 5 << 12 | 0x100 | 64).unwrap();
+/// assert_eq!((packet.meta.packet_type, &packet.data()[..5]), (0x1_8847, &[0, 0, 0x51, 64, 0xaa][..]));
+/// ```
+pub fn add_mpls(packet: &mut Packet, eth_type: u16, lse: u32) -> Result<(), EditError> {
+    let kind = packet.meta.packet_type;
+    if kind >> 16 == 1 && is_mpls(kind as u16) {
+        return push_mpls(packet, eth_type, lse);
+    }
+    if !is_mpls(eth_type) {
+        return Err(EditError::NotMpls(eth_type));
+    }
+    packet.push_front(LSE).copy_from_slice(&lse.to_be_bytes());
+    packet.meta.packet_type = headless(eth_type);
+    packet.set_layers(Layers { l2_5: Some(0), ..Layers::default() });
+    packet.meta.ct = CtMetadata::default();
+    Ok(())
+}
+
 /// Takes the outermost MPLS label stack entry off; what is behind it is of type `eth_type`.
 ///
 /// # Errors
