@@ -129,7 +129,8 @@ impl World<'_> {
     fn follow(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> (Trace, Changes) {
         let in_port = OfPort(request.key.in_port.get());
         let port = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
-        let first = FlowKey { in_port: port.into(), ..request.key };
+        let read = request.key.with_vlan_limit(dp.features().vlan_headers);
+        let first = FlowKey { in_port: port.into(), ..read };
         let mut states = request.ct_next.iter();
         let mut queue = VecDeque::from([Next { key: first, resumed: None, ct_state: None }]);
         let (mut trace, mut changes) = (Trace::default(), Changes::default());

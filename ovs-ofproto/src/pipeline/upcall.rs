@@ -269,6 +269,7 @@ impl World<'_> {
         }
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
+        key = key.with_vlan_limit(dp.features().vlan_headers);
         if let Some(m) = metadata {
             key.assign(&m.key(), &m.mask());
             key.in_port = datapath.into();
@@ -345,6 +346,7 @@ impl World<'_> {
         packet.meta.recirc_id = id;
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
+        key = key.with_vlan_limit(dp.features().vlan_headers);
         let len = packet.len() as u64;
         let Some(outcome) = self.translate(dp, &key, None) else { return false };
         let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };
