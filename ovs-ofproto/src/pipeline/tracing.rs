@@ -243,7 +243,7 @@ fn describe(key: &FlowKey) -> Match {
     let mut say = |fields: &[FieldId]| fields.iter().for_each(|f| m.set(*f, f.info().get(key)));
     say(&[InPortOxm]);
     if key.packet_type == 0 {
-        say(&[EthSrc, EthDst, EthType, VlanTci]);
+        say(&[PacketType, EthSrc, EthDst, EthType, VlanTci]);
     }
     match key.eth_type.get() {
         ETH_TYPE_IPV4 => say(&[NwSrc, NwDst, NwProto, NwTos, NwEcn, NwTtl, IpFrag]),
