@@ -87,7 +87,9 @@ pub struct ParseOfPortError;
 
 impl fmt::Display for ParseOfPortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected a port number, or one of UNSET, IN_PORT, TABLE, NORMAL, FLOOD, ALL, CONTROLLER, LOCAL, ANY")
+        f.write_str(
+            "expected a port number, or one of UNSET, IN_PORT, TABLE, NORMAL, FLOOD, ALL, CONTROLLER, LOCAL, ANY",
+        )
     }
 }
 

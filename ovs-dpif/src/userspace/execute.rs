@@ -193,10 +193,7 @@ impl Datapath {
             DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(*reason))),
             DpAction::Ct(request) => self.track(group, request, round),
             // Refused when they are installed.
-            DpAction::LbOutput(_)
-            | DpAction::Psample { .. }
-            | DpAction::TunnelPush(_)
-            | DpAction::TunnelPop(_) => {
+            DpAction::LbOutput(_) | DpAction::Psample { .. } | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => {
                 group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::EditFailed)));
             }
             edit => {

@@ -225,7 +225,7 @@ pub(super) fn mix(hash: u64, value: u128) -> u64 {
 fn slots_wanted(group: &Group) -> Option<u64> {
     let weights = || group.buckets.iter().map(|b| u64::from(b.weight));
     let least = weights().filter(|w| *w > 0).min()?;
-    let each = (SLOTS_EACH * group.buckets.len()).min(MAX_SLOTS).max(MIN_SLOTS) as u64;
+    let each = (SLOTS_EACH * group.buckets.len()).clamp(MIN_SLOTS, MAX_SLOTS) as u64;
     weights().sum::<u64>().div_ceil(least).max(each).checked_next_power_of_two()
 }
 
