@@ -566,9 +566,7 @@ fn a_packet_of_a_bundle_meets_what_was_there_at_its_place() {
     let mut w = World::new();
     let c = w.connect(v);
     assert_eq!(w.error(c, v, add("priority=0,actions=drop")), None);
-    let mut out = PacketOut::default();
-    (out.in_port, out.data) = (OfPort(1), vec![0; 64]);
-    out.actions = Parser::default().actions("table").unwrap();
+    let out = PacketOut::new(OfPort(1), Parser::default().actions("table").unwrap(), vec![0; 64]);
     let all = [add("cookie=7,in_port=1,actions=CONTROLLER"), Message::PacketOut(out), delete("cookie=7/-1")];
     for m in &all {
         assert_eq!(w.error(c, v, bundled(v, m, 3)), None);

@@ -600,9 +600,7 @@ proptest! {
 
 #[test]
 fn labels_come_off_before_what_is_below_is_set_back() {
-    let mut lab = Lab::new(&[]);
-    lab.group(1, 0, &[(0, "dec_ttl,push_mpls:0x8847,output:2")]);
-    lab.add("in_port=1,actions=group:1,output:3");
+    let mut lab = Lab::new(&["in_port=1,actions=clone(dec_ttl,push_mpls:0x8847,output:2),output:3"]);
     let out = lab.send(1, "udp,nw_ttl=64");
     let seen: Vec<_> = out.iter().map(|(n, k)| (*n, k.eth_type.get(), k.nw_ttl, k.mpls_lse[0].get() & 0xff)).collect();
     assert_eq!(seen, [(2, 0x8847, 0, 63), (3, 0x0800, 64, 0)]);
