@@ -544,6 +544,17 @@ pub trait Dpif: fmt::Debug + Send {
     /// If a backend outside the process cannot be asked.
     fn ports(&self) -> Result<Vec<PortInfo>, DpifError>;
 
+    /// Reads at most `limit` VLAN tags of a packet, the rest being payload (`other_config:vlan-limit`): 0 sets no limit but
+    /// the datapath's own. Megaflows that were made under another limit are for their maker to remove. A datapath reads all
+    /// that it can until this is called.
+    ///
+    /// # Errors
+    /// If the datapath has no limit to set.
+    fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
+        let _ = limit;
+        Err(DpifError::Unsupported("vlan-limit"))
+    }
+
     /// Installs a megaflow for the packets that share the bits of `mask` with `key`, or gives the one that is there for
     /// them new actions and keeps its counters.
     ///

@@ -8,8 +8,8 @@ use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, PortSpec};
 use ovs_ofproto::codec::{
     AsyncConfig, Bucket, BundleAdd, BundleControl, FlowChange, FlowMonitorRequest, FlowStatsRequest, FlowUpdate,
-    GroupMod, Header, Kind, Message, MessageKind, MeterMod, OfError, PacketInReason, Page, PortMod, PortRequest, Role,
-    SwitchConfig, TableMod, Version,
+    GroupMod, Header, Kind, Message, MessageKind, MeterMod, OfError, PacketInReason, PacketOut, Page, PortMod,
+    PortRequest, Role, SwitchConfig, TableMod, Version,
 };
 use ovs_ofproto::pipeline::{
     ConnectionConfig, ConnectionId, ConnectionKind, Event, FailMode, Ofproto, Port, RateLimit, RemovedReason,
@@ -558,4 +558,21 @@ fn messages_without_end_are_not_kept() {
     let echo = Message::EchoRequest(vec![]).encode(v, 1).unwrap();
     let taken = (0..10_000).take_while(|_| w.of.handle_message(&mut w.dp, c, &echo, w.now).is_ok()).count();
     assert_eq!(taken, ovs_ofproto::pipeline::limits::INCOMING);
+}
+
+#[test]
+fn a_packet_of_a_bundle_meets_what_was_there_at_its_place() {
+    let v = Version::V1_4;
+    let mut w = World::new();
+    let c = w.connect(v);
+    assert_eq!(w.error(c, v, add("priority=0,actions=drop")), None);
+    let out = PacketOut::new(OfPort(1), Parser::default().actions("table").unwrap(), vec![0; 64]);
+    let all = [add("cookie=7,in_port=1,actions=CONTROLLER"), Message::PacketOut(out), delete("cookie=7/-1")];
+    for m in &all {
+        assert_eq!(w.error(c, v, bundled(v, m, 3)), None);
+    }
+    let heard = w.ask(c, v, control(4, 3));
+    let told = heard.iter().any(|m| matches!(m, Message::PacketIn(p) if p.data.len() == 64));
+    assert!(told, "{heard:?}");
+    assert_eq!(w.flows().len(), 1);
 }

@@ -597,3 +597,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn labels_come_off_before_what_is_below_is_set_back() {
+    let mut lab = Lab::new(&["in_port=1,actions=clone(dec_ttl,push_mpls:0x8847,output:2),output:3"]);
+    let out = lab.send(1, "udp,nw_ttl=64");
+    let seen: Vec<_> = out.iter().map(|(n, k)| (*n, k.eth_type.get(), k.nw_ttl, k.mpls_lse[0].get() & 0xff)).collect();
+    assert_eq!(seen, [(2, 0x8847, 0, 63), (3, 0x0800, 64, 0)]);
+    let actions = lab.megaflows().join(" ");
+    assert!(actions.contains(",2,pop_mpls(eth_type=0x800),set(ipv4(ttl=64)),3"), "{actions}");
+}
+
+#[test]
+fn a_table_behind_labels_sees_what_was_below_them() {
+    let mut lab = Lab::new(&[
+        "mpls,mpls_bos=1,actions=pop_mpls:0x0800,goto_table:1",
+        "table=1,udp,tp_dst=53,actions=output:2",
+        "table=1,priority=0,actions=output:3",
+        "priority=0,in_port=4,actions=push_mpls:0x8847,output:1",
+    ]);
+    let mut framed = lab.forward(4, compose::compose("udp,tp_dst=53".parse::<Match>().unwrap().key(), b"x"));
+    let (1, labelled) = framed.remove(0) else { panic!() };
+    assert_eq!(lab.forward(1, labelled).iter().map(|(n, _)| *n).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_whole_packet_behind_labels_lends_them_nothing() {
+    let mut lab = Lab::new(&["in_port=1,actions=encap(mpls),encap(ethernet),output:2"]);
+    let out = lab.forward(1, compose::compose("udp,nw_ttl=9".parse::<Match>().unwrap().key(), b"x"));
+    let [(2, packet)] = &out[..] else { panic!("{out:?}") };
+    // Ethernet, a label with TTL 64, and the packet with its own Ethernet header.
+    assert_eq!((&packet.data()[12..18], &packet.data()[30..32]), (&[0x88, 0x47, 0, 0, 1, 64][..], &[0x08, 0x00][..]));
+}
+
+#[test]
+fn a_port_in_another_vlan_forgets_what_was_behind_it() {
+    let mut lab = Lab::new(&["actions=NORMAL"]);
+    lab.ports(1, "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02");
+    assert_eq!(lab.of.macs().iter(lab.now).count(), 1);
+    let mut port = Port::new(OfPort(1), PortNo(1), "p1".to_string());
+    lab.of.port_add(port.clone());
+    assert_eq!(lab.of.macs().iter(lab.now).count(), 1);
+    port.vlan = VlanMode::Access(7);
+    lab.of.port_add(port);
+    assert_eq!(lab.of.macs().iter(lab.now).count(), 0);
+}

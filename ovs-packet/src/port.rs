@@ -26,6 +26,8 @@ macro_rules! reserved {
 }
 
 reserved! {
+    /// No port yet: what an action set without output has for one (OpenFlow 1.5, section 7.2.3.7).
+    UNSET = 0xffff_fff7;
     /// Back where it came from.
     IN_PORT = 0xffff_fff8;
     /// Through the flow tables, from a packet-out only.
@@ -85,7 +87,9 @@ pub struct ParseOfPortError;
 
 impl fmt::Display for ParseOfPortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected a port number, or one of IN_PORT, TABLE, NORMAL, FLOOD, ALL, CONTROLLER, LOCAL, ANY")
+        f.write_str(
+            "expected a port number, or one of UNSET, IN_PORT, TABLE, NORMAL, FLOOD, ALL, CONTROLLER, LOCAL, ANY",
+        )
     }
 }
 

@@ -225,13 +225,6 @@ impl Datapath {
         }
     }
 
-    /// Reads at most `limit` VLAN tags of a packet, the rest being payload: what `other_config:vlan-limit` sets. 0, and
-    /// what is beyond 2, is 2. Megaflows that were made under another limit are for their maker to remove.
-    pub fn set_vlan_limit(&mut self, limit: u8) {
-        self.extractor = Extractor::new().with_vlan_limit(limit);
-        self.vlan_headers = if limit == 1 { 1 } else { 2 };
-    }
-
     /// Removes a megaflow of a port that has more than its quota with one more, of this mask.
     fn make_room(&mut self, port: u32, mask: u64) {
         let (table, by_ufid) = (&self.table, &self.by_ufid);
@@ -373,6 +366,12 @@ impl Dpif for Datapath {
 
     fn ports(&self) -> Result<Vec<PortInfo>, DpifError> {
         Ok(self.ports.info())
+    }
+
+    fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
+        self.extractor = Extractor::new().with_vlan_limit(limit);
+        self.vlan_headers = if limit == 1 { 1 } else { 2 };
+        Ok(())
     }
 
     fn flow_put(&mut self, key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> Result<Ufid, DpifError> {

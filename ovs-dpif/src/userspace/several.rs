@@ -55,8 +55,7 @@ impl Datapath {
     /// Another one, without ports and megaflows, that shares connections, fragments and meters with this one, and knows the
     /// same version of the pipeline. `None` if the connections of this one are its own.
     pub(super) fn another(&self, seed: u64) -> Option<Datapath> {
-        let mut other =
-            Datapath::with_tracking(self.limits, seed, self.conntrack.another()?).named(self.name.clone());
+        let mut other = Datapath::with_tracking(self.limits, seed, self.conntrack.another()?).named(self.name.clone());
         other.fragments = self.fragments.clone();
         other.meters = self.meters.clone();
         other.version = self.version;

@@ -608,7 +608,7 @@ fn tags_beyond_the_limit_are_payload() {
     let mut tagged = [0; 64];
     tagged[12..22].copy_from_slice(&[0x88, 0xa8, 0, 1, 0x81, 0x00, 0, 2, 0x08, 0x06]);
     for (limit, inner, headers) in [(0, 0x1002, 2), (1, 0, 1), (2, 0x1002, 2)] {
-        b.dp.set_vlan_limit(limit);
+        b.dp.set_vlan_limit(limit).unwrap();
         assert_eq!(b.dp.features().vlan_headers, headers);
         b.ends[0].push(Packet::from_slice(&tagged));
         for upcall in b.poll() {

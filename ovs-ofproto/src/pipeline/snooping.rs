@@ -71,6 +71,14 @@ pub struct MdbEntry {
     pub age: Duration,
 }
 
+/// The listeners of a group.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    ports: BTreeMap<OfPort, Listener>,
+    /// When it was reported last, as a count of reports: of several at one time, one is the last.
+    heard: u64,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Listener {
     used: Instant,
@@ -81,7 +89,9 @@ struct Listener {
 #[derive(Clone, Debug, Default)]
 pub struct Snooping {
     config: SnoopingConfig,
-    groups: BTreeMap<(u16, Ipv6Addr), BTreeMap<OfPort, Listener>>,
+    groups: BTreeMap<(u16, Ipv6Addr), Group>,
+    /// How many reports there were.
+    reports: u64,
     routers: BTreeMap<(u16, OfPort), Instant>,
     evicted: u64,
     changed: bool,
@@ -102,7 +112,7 @@ impl Snooping {
 
     /// The ports that listeners of a group are behind; `None` if nobody listens.
     pub fn listeners(&self, vlan: u16, group: Ipv6Addr) -> Option<impl Iterator<Item = OfPort> + '_> {
-        self.groups.get(&(vlan, group)).map(|ports| ports.keys().copied())
+        self.groups.get(&(vlan, group)).map(|g| g.ports.keys().copied())
     }
 
     /// The ports that routers are behind.
@@ -110,10 +120,12 @@ impl Snooping {
         self.routers.range((vlan, OfPort(0))..=(vlan, OfPort(u32::MAX))).map(|((_, port), _)| *port)
     }
 
-    /// Listeners by VLAN, group and port, then routers.
+    /// Listeners by group, that which was reported last at the end, and port, then routers.
     pub fn iter(&self, now: Instant) -> impl Iterator<Item = MdbEntry> + '_ {
-        let listeners = self.groups.iter().flat_map(move |((vlan, group), ports)| {
-            ports.iter().map(move |(port, l)| MdbEntry {
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort_unstable_by_key(|(_, g)| g.heard);
+        let listeners = groups.into_iter().flat_map(move |((vlan, group), g)| {
+            g.ports.iter().map(move |(port, l)| MdbEntry {
                 port: *port,
                 vlan: *vlan,
                 group: Some(*group),
@@ -148,7 +160,7 @@ impl Snooping {
 
     /// When the next listener or router ages out.
     pub fn next_expiry(&self) -> Option<Instant> {
-        let listeners = self.groups.values().flat_map(|g| g.values()).map(|l| l.used + self.config.aging);
+        let listeners = self.groups.values().flat_map(|g| g.ports.values()).map(|l| l.used + self.config.aging);
         listeners.chain(self.routers.values().map(|used| *used + ROUTER_AGING)).min()
     }
 
@@ -218,20 +230,22 @@ impl Snooping {
             return;
         }
         if !self.groups.contains_key(&(vlan, group)) && self.groups.len() >= self.config.groups.max(1) {
-            let last = |ports: &BTreeMap<OfPort, Listener>| ports.values().map(|l| l.used).max();
-            let oldest = self.groups.iter().min_by_key(|(_, ports)| last(ports)).map(|(key, _)| *key);
+            let oldest = self.groups.iter().min_by_key(|(_, g)| g.heard).map(|(key, _)| *key);
             oldest.into_iter().for_each(|key| drop(self.groups.remove(&key)));
             self.evicted += 1;
         }
-        let known = self.groups.entry((vlan, group)).or_default().insert(port, Listener { used: now, protocol });
+        self.reports += 1;
+        let g = self.groups.entry((vlan, group)).or_default();
+        g.heard = self.reports;
+        let known = g.ports.insert(port, Listener { used: now, protocol });
         self.changed |= known.is_none();
     }
 
     /// No host behind `port` listens to `group` any more.
     pub fn leave(&mut self, vlan: u16, group: Ipv6Addr, port: OfPort) {
-        let Some(ports) = self.groups.get_mut(&(vlan, group)) else { return };
-        self.changed |= ports.remove(&port).is_some();
-        if ports.is_empty() {
+        let Some(g) = self.groups.get_mut(&(vlan, group)) else { return };
+        self.changed |= g.ports.remove(&port).is_some();
+        if g.ports.is_empty() {
             self.groups.remove(&(vlan, group));
         }
     }
@@ -262,11 +276,11 @@ impl Snooping {
         router: impl Fn(&(u16, OfPort), &Instant) -> bool,
     ) {
         let mut changed = false;
-        self.groups.retain(|_, ports| {
-            let before = ports.len();
-            ports.retain(|p, l| listener(p, l));
-            changed |= ports.len() != before;
-            !ports.is_empty()
+        self.groups.retain(|_, g| {
+            let before = g.ports.len();
+            g.ports.retain(|p, l| listener(p, l));
+            changed |= g.ports.len() != before;
+            !g.ports.is_empty()
         });
         let before = self.routers.len();
         self.routers.retain(|k, used| router(k, used));
@@ -320,7 +334,9 @@ mod tests {
         let mut s = Snooping::new(SnoopingConfig { groups: 2, ..SnoopingConfig::default() });
         join(&mut s, 1, 1, 1);
         join(&mut s, 2, 1, 2);
-        join(&mut s, 1, 1, 3);
+        join(&mut s, 1, 1, 2);
+        let groups: Vec<_> = s.iter(Instant::from_secs(2)).map(|e| e.group).collect();
+        assert_eq!(groups, [Some(v4(2)), Some(v4(1))]);
         join(&mut s, 3, 1, 4);
         assert!(s.listeners(0, v4(2)).is_none() && s.listeners(0, v4(1)).is_some() && s.evicted() == 1);
     }

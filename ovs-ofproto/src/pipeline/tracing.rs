@@ -129,7 +129,8 @@ impl World<'_> {
     fn follow(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> (Trace, Changes) {
         let in_port = OfPort(request.key.in_port.get());
         let port = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
-        let first = FlowKey { in_port: port.into(), ..request.key };
+        let read = request.key.with_vlan_limit(dp.features().vlan_headers);
+        let first = FlowKey { in_port: port.into(), ..read };
         let mut states = request.ct_next.iter();
         let mut queue = VecDeque::from([Next { key: first, resumed: None, ct_state: None }]);
         let (mut trace, mut changes) = (Trace::default(), Changes::default());
@@ -242,7 +243,7 @@ fn describe(key: &FlowKey) -> Match {
     let mut say = |fields: &[FieldId]| fields.iter().for_each(|f| m.set(*f, f.info().get(key)));
     say(&[InPortOxm]);
     if key.packet_type == 0 {
-        say(&[EthSrc, EthDst, EthType, VlanTci]);
+        say(&[PacketType, EthSrc, EthDst, EthType, VlanTci]);
     }
     match key.eth_type.get() {
         ETH_TYPE_IPV4 => say(&[NwSrc, NwDst, NwProto, NwTos, NwEcn, NwTtl, IpFrag]),

@@ -29,6 +29,13 @@ pub(super) struct World<'a> {
     pub(super) at: usize,
 }
 
+/// A packet of the switch's own making with what is to become of it.
+pub(super) struct DecidedOut {
+    packet: Packet,
+    key: FlowKey,
+    outcome: Outcome,
+}
+
 impl Ofproto {
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
@@ -38,20 +45,26 @@ impl Ofproto {
     /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
     /// (OpenFlow 1.5, section 7.3.6).
     pub fn packet_out(&mut self, dp: &mut dyn Dpif, packet: Packet, in_port: OfPort, actions: &[Action], now: Instant) {
-        self.packet_out_with(dp, packet, in_port, None, actions, now);
+        let decided = self.decide_packet_out(dp, packet, in_port, None, actions);
+        decided.into_iter().for_each(|decided| self.carry_packet_out(dp, decided, now));
     }
 
-    /// The same, with what is taken for granted of the packet beside its port.
-    pub(super) fn packet_out_with(
+    /// Decides what is done with a packet of the switch's own making, by what the tables say now; `metadata` is what is taken
+    /// for granted of it beside its port.
+    pub(super) fn decide_packet_out(
         &mut self,
-        dp: &mut dyn Dpif,
+        dp: &dyn Dpif,
         packet: Packet,
         in_port: OfPort,
         metadata: Option<&Match>,
         actions: &[Action],
-        now: Instant,
-    ) {
-        self.in_world(|mut world| world.packet_out(dp, packet, in_port, metadata, actions, now));
+    ) -> Option<DecidedOut> {
+        self.in_world(|mut world| world.decide_out(dp, packet, in_port, metadata, actions))
+    }
+
+    /// Does what was decided.
+    pub(super) fn carry_packet_out(&mut self, dp: &mut dyn Dpif, decided: DecidedOut, now: Instant) {
+        self.in_world(|mut world| world.carry_out(dp, decided, now));
     }
 
     pub(super) fn view(&self) -> BridgeView<'_> {
@@ -272,15 +285,14 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn packet_out(
+    fn decide_out(
         &mut self,
-        dp: &mut dyn Dpif,
+        dp: &dyn Dpif,
         mut packet: Packet,
         in_port: OfPort,
         metadata: Option<&Match>,
         actions: &[Action],
-        now: Instant,
-    ) {
+    ) -> Option<DecidedOut> {
         let datapath = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
         packet.meta.in_port = datapath;
         // What kind of packet it is, the packet alone does not say.
@@ -289,12 +301,18 @@ impl World<'_> {
         }
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
+        key = key.with_vlan_limit(dp.features().vlan_headers);
         if let Some(m) = metadata {
             key.assign(&m.key(), &m.mask());
             key.in_port = datapath.into();
         }
+        let outcome = self.translate_actions(dp, &key, in_port, actions, None)?;
+        Some(DecidedOut { packet, key, outcome })
+    }
+
+    fn carry_out(&mut self, dp: &mut dyn Dpif, decided: DecidedOut, now: Instant) {
+        let DecidedOut { packet, key, outcome } = decided;
         let len = packet.len() as u64;
-        let Some(outcome) = self.translate_actions(dp, &key, in_port, actions, None) else { return };
         self.hear(&outcome.reports, &packet, &key, now);
         let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };
         self.credit(&outcome.translation.effects, sum);
@@ -365,6 +383,7 @@ impl World<'_> {
         packet.meta.recirc_id = id;
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
+        key = key.with_vlan_limit(dp.features().vlan_headers);
         let len = packet.len() as u64;
         let Some(outcome) = self.translate(dp, &key, None) else { return false };
         let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };

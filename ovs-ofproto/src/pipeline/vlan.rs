@@ -132,8 +132,9 @@ impl VlanMode {
         match self {
             VlanMode::Access(own) => *own == vlan && inner() == 0,
             VlanMode::Trunk(set) => set.contains(vlan),
+            // What is in no VLAN is in the native one of such a port.
             VlanMode::NativeTagged(native, set) | VlanMode::NativeUntagged(native, set) => {
-                vlan == *native || set.contains(vlan)
+                vlan == *native || vlan != 0 && set.contains(vlan)
             }
             VlanMode::Dot1qTunnel { vlan: own, customers, .. } => {
                 *own == vlan && (*customers == VlanSet::ALL || customers.contains(inner()))
@@ -179,6 +180,8 @@ mod tests {
         assert_eq!(outs(&trunk), [None, None, Some(0), None]);
         assert_eq!(outs(&tagged), [None, Some(0), Some(0), None]);
         assert_eq!(outs(&untagged), [None, Some(1), Some(0), None]);
+        let every = VlanMode::NativeTagged(5, VlanSet::ALL);
+        assert_eq!([0, 5, 9].map(|v| every.carries(v, &mut || 0)), [false, true, true]);
         assert!(!access.carries(5, &mut || 9) && VlanMode::default().carries(0, &mut || 0));
         let some = VlanMode::Dot1qTunnel { vlan: 7, customers: set, tpid: 0x88a8 };
         assert_eq!([0, 10].map(|inner| some.carries(7, &mut || inner)), [false, true]);

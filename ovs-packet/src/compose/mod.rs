@@ -324,7 +324,7 @@ impl Frame {
                 let [high, low] = key.tcp_flags.get().to_be_bytes();
                 self.put(&src);
                 self.put(&dst);
-                self.put(&[0, 0, 0, 0, 0, 0, 0, 0, 5 << 4 | high & 0x0f, low, 0xff, 0xff, 0, 0, 0, 0]);
+                self.put(&[0, 0, 0, 0, 0, 0, 0, 0, 5 << 4 | high & 0x0f, low, 0, 0, 0, 0, 0, 0]);
             }
             IP_PROTO_UDP => {
                 let len = u16::try_from(8 + l7.len()).unwrap_or(u16::MAX);

@@ -129,6 +129,10 @@ pub fn push_mpls(packet: &mut Packet, eth_type: u16, lse: u32) -> Result<(), Edi
 /// # Errors
 /// If `eth_type` is none of MPLS.
 pub fn add_mpls(packet: &mut Packet, eth_type: u16, lse: u32) -> Result<(), EditError> {
+    let kind = packet.meta.packet_type;
+    if kind >> 16 == 1 && is_mpls(kind as u16) {
+        return push_mpls(packet, eth_type, lse);
+    }
     if !is_mpls(eth_type) {
         return Err(EditError::NotMpls(eth_type));
     }

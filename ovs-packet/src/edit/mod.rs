@@ -2,8 +2,8 @@
 //!
 //! - [`set`] overwrites the fields of one datapath key attribute under a mask;
 //! - [`dec_ttl`], [`dec_mpls_ttl`] and [`dec_nsh_ttl`] count a hop;
-//! - `push_*` and `pop_*` put headers in front and take them off: [`push_vlan`], [`push_mpls`], [`add_mpls`], [`push_eth`],
-//!   [`push_nsh`] and their reverses.
+//! - `push_*` and `pop_*` put headers in front and take them off: [`push_vlan`], [`push_mpls`], [`add_mpls`],
+//!   [`push_eth`], [`push_nsh`] and their reverses.
 //!
 //! Checksums are updated by the difference (RFC 1624; SCTP's CRC is linear too), so that a packet that came in damaged
 //! leaves damaged. A packet whose checksum is still to be computed keeps the pseudo-header's sum right instead. Where the

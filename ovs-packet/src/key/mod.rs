@@ -294,6 +294,27 @@ impl FlowKey {
         self.words().iter().enumerate().filter(|(_, w)| **w != 0).map(|(i, _)| i).collect()
     }
 
+    /// The key as whoever reads at most `limit` VLAN tags has it: a tag beyond is payload, announced by its Ethertype. 0
+    /// sets no limit.
+    ///
+    /// ```
+    /// use ovs_packet::FlowKey;
+    ///
+    /// let mut key = FlowKey { vlan_tci: 0x1010.into(), eth_type: 0x0800.into(), ..FlowKey::ZERO };
+    /// (key.inner_vlan_tpid, key.inner_vlan_tci) = (0x8100.into(), 0x1011.into());
+    /// let read = key.with_vlan_limit(1);
+    /// assert_eq!((read.eth_type.get(), read.inner_vlan_tci.get()), (0x8100, 0));
+    /// assert_eq!((key.with_vlan_limit(2), key.with_vlan_limit(0)), (key, key));
+    /// ```
+    #[must_use]
+    pub fn with_vlan_limit(mut self, limit: u8) -> FlowKey {
+        if limit == 1 && self.inner_vlan_tci != 0 {
+            self.eth_type = self.inner_vlan_tpid;
+            (self.inner_vlan_tpid, self.inner_vlan_tci) = (0.into(), 0.into());
+        }
+        self
+    }
+
     /// Whether all bits of `mask` are the same in both keys.
     pub fn agrees(&self, other: &FlowKey, mask: &FlowMask) -> bool {
         let differ = self.words().iter().zip(other.words()).zip(mask.bits.words());

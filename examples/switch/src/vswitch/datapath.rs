@@ -107,6 +107,8 @@ pub(super) struct SharedDatapath {
     name: String,
     is_dummy: bool,
     dp: Box<dyn Dpif>,
+    /// How many VLAN tags it was told to read.
+    vlan_limit: Option<u8>,
     outside: Option<Outside>,
 }
 
@@ -180,7 +182,7 @@ impl SharedDatapath {
             let found = dp.ports().map_err(|e| e.to_string())?.into_iter().filter(|p| p.port != PortNo::LOCAL);
             let found = found.map(|p| (p.name, (p.port, p.kind))).collect();
             let outside = Some(Outside { found, ..Outside::default() });
-            return Ok(SharedDatapath { kind, name, is_dummy, dp, outside });
+            return Ok(SharedDatapath { kind, name, is_dummy, dp, vlan_limit: None, outside });
         }
         let full_name = format!("{kind}@{name}");
         let dp: Box<dyn Dpif> = match devices.machine().datapath(seed) {
@@ -190,7 +192,7 @@ impl SharedDatapath {
                 Box::new(Datapath::with_limits(Limits::default(), seed).named(full_name))
             }
         };
-        let mut datapath = SharedDatapath { kind, name, is_dummy, dp, outside: None };
+        let mut datapath = SharedDatapath { kind, name, is_dummy, dp, vlan_limit: None, outside: None };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());
             let added = devices
@@ -308,6 +310,17 @@ impl SharedDatapath {
             PortChange::Lost => true,
             _ => any,
         })
+    }
+
+    /// Has it read at most so many VLAN tags of a packet. Whether that is news, so that what it knows of packets is no more
+    /// true.
+    pub(super) fn set_vlan_limit(&mut self, limit: u8) -> Result<bool, DpifError> {
+        if self.vlan_limit == Some(limit) {
+            return Ok(false);
+        }
+        self.dp.set_vlan_limit(limit)?;
+        self.vlan_limit = Some(limit);
+        Ok(true)
     }
 
     /// Adds a device. In a dummy datapath its number is the first number in its name, where that is free: people who

@@ -64,7 +64,10 @@ use shared::Shared;
 
 /// Keys of `other_config` of the whole that are obeyed: the second by who writes the database. Segmentation is left to
 /// whoever can do it, always: enabling it is nothing to do.
-const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval", "userspace-tso-enable"];
+const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval", "userspace-tso-enable", "vlan-limit"];
+
+/// How many VLAN tags of a packet are read, unless the configuration says otherwise (ovs-vswitchd.conf.db(5)).
+const VLAN_LIMIT: u8 = 1;
 
 /// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
 const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
@@ -274,8 +277,20 @@ impl Vswitch {
         let idle = config.other_config.get("bundle-idle-timeout").and_then(|s| s.parse::<u32>().ok());
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         let revalidator = revalidator::config_of(&config.other_config);
+        let asked = config.other_config.get("vlan-limit");
+        let vlan_limit = asked.and_then(|s| s.parse::<u8>().ok()).unwrap_or(VLAN_LIMIT);
         for (kind, shared) in &mut self.shared {
             let bridges = self.bridges.values().filter(|b| b.datapath_type() == *kind);
+            match shared.datapath.set_vlan_limit(vlan_limit) {
+                Ok(true) => {
+                    let Shared { datapath, switches } = &mut *shared;
+                    bridges.clone().for_each(|b| switches.purge(b.place(), datapath.dpif_mut(), now));
+                }
+                Err(e) if asked.is_some() => {
+                    tracing::warn!(target: "bridge", "{}: vlan-limit: {e}", shared.datapath.info().full_name());
+                }
+                _ => {}
+            }
             patches::join(bridges.clone(), &mut shared.switches);
             for bridge in bridges {
                 shared.switches.configure(bridge.place(), |of| {

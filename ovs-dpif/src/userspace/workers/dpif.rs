@@ -217,6 +217,10 @@ impl Dpif for Workers {
         Ok(ufid)
     }
 
+    fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
+        self.ask_all(move |dp| dp.set_vlan_limit(limit))?.into_iter().collect()
+    }
+
     fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {
         // There has to be room where the port's packets are; if nobody there has too many, others may.
         let mut threads = self.holders(Some(port));

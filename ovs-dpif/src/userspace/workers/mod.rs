@@ -405,14 +405,6 @@ impl Workers {
         }
     }
 
-    /// Reads at most `limit` VLAN tags of a packet: see [`Datapath::set_vlan_limit`].
-    ///
-    /// # Errors
-    /// If a worker fails.
-    pub fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
-        self.ask_all(move |dp| dp.set_vlan_limit(limit)).map(drop)
-    }
-
     // Errands.
 
     /// Has a thread do something, a worker between two rounds, and waits for the answer.

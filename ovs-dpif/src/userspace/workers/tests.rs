@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ovs_conntrack::CtRequest;
 use ovs_packet::compose::compose;
 use ovs_packet::key::Match;
-use ovs_packet::{EthAddr, Packet, PacketBatch};
+use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch};
 
 use super::*;
 use crate::action::DpAction;

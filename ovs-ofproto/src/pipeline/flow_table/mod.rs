@@ -150,6 +150,8 @@ pub(super) struct FlowTables {
     last: Arc<Instructions>,
     /// What lookups see.
     version: Version,
+    /// How many versions ahead of the present one lookups are.
+    ahead: u64,
     changes: Changes,
 }
 
@@ -175,15 +177,21 @@ impl FlowTables {
             learners: BTreeMap::new(),
             last: Arc::default(),
             version: Version(1),
+            ahead: 0,
             changes: Changes::default(),
         }
     }
 
     // Queries.
 
+    /// Whether lookups see what was done for the next version so far.
+    pub(in crate::pipeline) fn look_ahead(&mut self, ahead: bool) {
+        self.ahead = u64::from(ahead);
+    }
+
     /// A table's rules at the present version, to look packets up in.
     pub(super) fn view(&self, table: u8) -> Option<View<'_, RuleId, WORDS>> {
-        self.tables.get(usize::from(table)).map(|t| t.classifier.at(self.version))
+        self.tables.get(usize::from(table)).map(|t| t.classifier.at(Version(self.version.0 + self.ahead)))
     }
 
     /// A table.

@@ -180,8 +180,9 @@ impl FlowTables {
         let pattern = pattern(&fm.matching);
         let old = self.exact(table, &pattern, rule.priority);
         match old.and_then(|id| self.rules.get(id)) {
-            // A flow that takes another's place keeps its counters unless it is told to reset them.
+            // A flow that takes another's place keeps its counters unless it is told to reset them, and when it was used.
             Some(old) => {
+                rule.used = old.used;
                 if !fm.flags.contains(FlowModFlags::RESET_COUNTS) {
                     (rule.packets, rule.bytes) = (old.packets, old.bytes);
                 }

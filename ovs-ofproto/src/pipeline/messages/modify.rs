@@ -15,6 +15,7 @@ use crate::pipeline::group;
 use crate::pipeline::ofproto::Ofproto;
 use crate::pipeline::port::PortConfig;
 use crate::pipeline::translate::log_selection;
+use crate::pipeline::upcall::DecidedOut;
 use crate::session::{AsyncKind, Class};
 
 /// Changes under way that become true together, or not at all.
@@ -220,7 +221,9 @@ impl Ofproto {
         now: Instant,
     ) -> Result<Answer, OfError> {
         self.check_packet_out(&out)?;
-        self.send_out(dp, &out, now);
+        if let Some(decided) = self.decide(dp, &out) {
+            self.carry_packet_out(dp, decided, now);
+        }
         Ok(Answer::Done)
     }
 
@@ -230,9 +233,9 @@ impl Ofproto {
         Ok(known.check_actions(&out.actions)?)
     }
 
-    fn send_out(&mut self, dp: &mut dyn Dpif, out: &PacketOut, now: Instant) {
+    fn decide(&mut self, dp: &dyn Dpif, out: &PacketOut) -> Option<DecidedOut> {
         let packet = Packet::from_slice(&out.data);
-        self.packet_out_with(dp, packet, out.in_port, out.metadata.as_deref(), &out.actions, now);
+        self.decide_packet_out(dp, packet, out.in_port, out.metadata.as_deref(), &out.actions)
     }
 
     // Bundles.
@@ -316,7 +319,12 @@ impl Ofproto {
                 // Changes of ports reach beyond the switch, from where they cannot be taken back.
                 Bundled::Port(_) if atomic => Err(OfError::BundleMsgFailed),
                 Bundled::Port(pm) => self.check_port_mod(&pm).map(|()| ports.push(pm)),
-                Bundled::Packet(out) => self.check_packet_out(&out).map(|()| packets.push(out)),
+                // What becomes of it goes by what was done before it, and not by what comes after.
+                Bundled::Packet(out) => self.check_packet_out(&out).map(|()| {
+                    self.tables.look_ahead(true);
+                    packets.extend(self.decide(dp, &out));
+                    self.tables.look_ahead(false);
+                }),
             };
             if let Err(e) = done {
                 let bytes = messages.get(n);
@@ -333,7 +341,7 @@ impl Ofproto {
             let _ = self.obey_port_mod(pm, request.from);
         }
         self.revalidate(dp, now);
-        packets.iter().for_each(|out| self.send_out(dp, out, now));
+        packets.into_iter().for_each(|decided| self.carry_packet_out(dp, decided, now));
         Ok(())
     }
 

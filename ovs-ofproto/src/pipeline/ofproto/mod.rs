@@ -416,13 +416,18 @@ impl Ofproto {
     // Changes.
 
     /// Adds a port, or gives one that is there another configuration; what controllers have set of that stays, except for
-    /// whether it is down. Takes effect with the next [`run`](Self::run).
+    /// whether it is down. What was learnt behind one that is in other VLANs now is forgotten. Takes effect with the next
+    /// [`run`](Self::run).
     pub fn port_add(&mut self, mut port: Port) {
         let old = self.ports.remove(port.number);
         if let Some(old) = &old {
             // Whether it is up is its device's to say.
             let down = super::port::PortConfig::DOWN;
             port.config = old.config.difference(down) | port.config.intersection(down);
+        }
+        if old.as_ref().is_some_and(|old| old.vlan != port.vlan) {
+            self.macs.forget_port(port.number);
+            self.snooping.iter_mut().for_each(|s| s.forget_port(port.number));
         }
         match old {
             None => self.tell_of_new_port(&port),

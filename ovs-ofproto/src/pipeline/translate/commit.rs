@@ -1,8 +1,8 @@
 //! From changed fields to datapath actions.
 //!
 //! What the pipeline changed is compared with the packet as the datapath has it, and set where that differs: in bits
-//! that were written, which all count as read. The order is fixed: headers put in front or taken off, Ethernet, the
-//! network and transport layers, MPLS, VLAN tags, priority, mark.
+//! that were written, which all count as read. The order is fixed: headers put in front or taken off, the last MPLS
+//! labels where none stay, Ethernet, the network and transport layers, MPLS, VLAN tags, priority, mark.
 //!
 //! A packet whose protocol, or operation in ARP, is 0 is taken to have no network layer, as upstream does: there is
 //! nothing to set in it.
@@ -81,6 +81,10 @@ impl Translator<'_> {
         }
         self.commit_headers();
         let key = *self.tracked.shown();
+        // What is below labels can be set when they are off.
+        if !labels_of(&self.base).is_empty() && labels_of(&key).is_empty() {
+            self.commit_labels(false);
+        }
         for row in ROWS.iter() {
             // Fields of several attributes share bits of the key: those that the packet has are the ones meant.
             if row.fields.first().is_some_and(|f| !present(*f, &key)) {

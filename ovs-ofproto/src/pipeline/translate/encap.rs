@@ -79,7 +79,8 @@ impl Translator<'_> {
                     self.tracked.rewrite(|k| k.mpls_lse = [0.into(); 3]);
                     self.base.mpls_lse = [0.into(); 3];
                 }
-                self.put_label(inner, packet_type as u16);
+                // What is within is a whole packet, of which the label says nothing.
+                self.put_label(inner, packet_type as u16, false);
                 self.tracked.rewrite(|k| {
                     k.packet_type = packet_type.into();
                     (k.eth_src, k.eth_dst) = (EthAddr::ZERO, EthAddr::ZERO);

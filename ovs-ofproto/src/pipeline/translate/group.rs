@@ -100,6 +100,7 @@ impl Translator<'_> {
             return None;
         }
         match &group.method {
+            SelectionMethod::Hash { fields, .. } if fields.is_empty() => self.by_default(group),
             SelectionMethod::Hash { fields, basis } => {
                 let mut hash = *basis;
                 for (field, mask) in fields {
@@ -196,6 +197,9 @@ pub(in crate::pipeline) fn log_selection(group: &Group, is_new: bool) {
         Some(least) => say(format!("  Minimum weight: {least}, total weight: {total}")),
     }
     let Some(slots) = slots(group) else {
+        if let Some(wanted) = slots_wanted(group) {
+            say(format!("  Too many hash values required: {wanted}"));
+        }
         return say("Falling back to default hash method.".to_string());
     };
     say(format!("  Using {} hash values:", slots.len()));
@@ -217,18 +221,19 @@ pub(super) fn mix(hash: u64, value: u128) -> u64 {
     h
 }
 
+/// How many slots it takes for each bucket to have at least one, a power of two; `None` where no bucket has a weight.
+fn slots_wanted(group: &Group) -> Option<u64> {
+    let weights = || group.buckets.iter().map(|b| u64::from(b.weight));
+    let least = weights().filter(|w| *w > 0).min()?;
+    let each = (SLOTS_EACH * group.buckets.len()).clamp(MIN_SLOTS, MAX_SLOTS) as u64;
+    weights().sum::<u64>().div_ceil(least).max(each).checked_next_power_of_two()
+}
+
 /// The buckets spread over a power of two of slots in proportion to their weights, as parliaments are by the method of
 /// Webster. `None` if the most that there can be do not do.
 fn slots(group: &Group) -> Option<Vec<usize>> {
+    let wanted = usize::try_from(slots_wanted(group)?).ok().filter(|wanted| *wanted <= MAX_SLOTS)?;
     let weights: Vec<u64> = group.buckets.iter().map(|b| b.weight.into()).collect();
-    let least = weights.iter().copied().filter(|w| *w > 0).min()?;
-    let total: u64 = weights.iter().sum();
-    let each = (SLOTS_EACH * weights.len()).min(MAX_SLOTS);
-    let wanted = usize::try_from(total.div_ceil(least)).ok()?.max(each).max(MIN_SLOTS);
-    if wanted > MAX_SLOTS {
-        return None;
-    }
-    let wanted = wanted.next_power_of_two();
     let mut seats = vec![0u64; weights.len()];
     let mut slots = Vec::with_capacity(wanted);
     for _ in 0..wanted {

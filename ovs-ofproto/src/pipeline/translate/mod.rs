@@ -386,7 +386,7 @@ impl<'a> Translator<'a> {
         let unpacked = if key.tun_present == 0 { Ok(()) } else { bridge.tlv.unpack(key).map(|k| first = k) };
         // A flow of OpenFlow does not see recirculation: it is one pass to it.
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
-        first.actset_output = walk::UNSET.0.into();
+        first.actset_output = OfPort::UNSET.0.into();
         let mut tracked = Tracked::new(first);
         if first.tun_dst != 0 || first.tun_ipv6_dst != 0 {
             // What tells one tunnel from another always counts.

@@ -30,17 +30,19 @@ impl Translator<'_> {
         if n == 0 {
             self.commit();
         }
-        self.put_label(n, eth_type);
+        let is_ip = self.tracked.holds(Prereq::Ip);
+        self.put_label(n, eth_type, is_ip);
     }
 
-    /// Puts a label in front of `n` others: the same as the outermost, or else what the packet below suggests.
-    pub(super) fn put_label(&mut self, n: usize, eth_type: u16) {
+    /// Puts a label in front of `n` others: the same as the outermost, or else an explicit null label, with the class and
+    /// TTL of the IP packet below if it `has_class`.
+    pub(super) fn put_label(&mut self, n: usize, eth_type: u16, has_class: bool) {
         let old = self.tracked.labels(0..n);
         let top = match old.first() {
             Some(lse) if n > 0 => lse & !MPLS_BOS,
             _ => {
                 let (mut class, mut ttl) = (0, 64);
-                if self.tracked.holds(Prereq::Ip) {
+                if has_class {
                     class = self.tracked.read(FieldId::IpDscp) as u32;
                     ttl = match self.tracked.read(FieldId::NwTtl) as u32 {
                         0 => 64,
@@ -69,12 +71,14 @@ impl Translator<'_> {
         if n == 0 {
             return;
         }
-        // The outermost entry does not matter; the others come to be where it was.
-        let labels = self.tracked.labels(1..n);
-        if n == MPLS_DEPTH && labels[MPLS_DEPTH - 1] & MPLS_BOS == 0 {
+        // Whether the bottom is among them was read when they were counted.
+        let deepest = self.tracked.shown().mpls_lse[MPLS_DEPTH - 1].get();
+        if n == MPLS_DEPTH && deepest & MPLS_BOS == 0 {
             self.fail(DropReason::TooManyLabels, || format!("the packet has more than {MPLS_DEPTH} MPLS labels"));
             return;
         }
+        // The outermost entry does not matter; the others come to be where it was.
+        let labels = self.tracked.labels(1..n);
         self.tracked.rewrite(|k| {
             k.mpls_lse = [labels[1].into(), labels[2].into(), 0.into()];
             for lse in k.mpls_lse.iter_mut().skip(n - 1) {

@@ -5,7 +5,7 @@ use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, FlowMask};
 
-use super::walk::{Lookup, UNSET};
+use super::walk::Lookup;
 use super::{Effect, Translator, freeze};
 use crate::action::Subfield;
 use crate::codec::PacketInReason;
@@ -165,7 +165,7 @@ impl Translator<'_> {
             let mut forgotten = *freeze::METADATA;
             forgotten |= &FlowMask::of(&[FieldId::ActsetOutput]);
             t.tracked.restore_all(&FlowKey::ZERO, &forgotten);
-            t.tracked.restore(FieldId::ActsetOutput, UNSET.0.into());
+            t.tracked.restore(FieldId::ActsetOutput, OfPort::UNSET.0.into());
             t.forget_connection();
             t.conntracked = false;
             t.enter(peer.port);

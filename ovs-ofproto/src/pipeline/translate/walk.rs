@@ -15,9 +15,6 @@ use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
 use crate::text::Prioritised;
 
-/// The output of an action set that has none, as a match sees it (OpenFlow 1.5, section 7.2.3.7).
-pub(super) const UNSET: OfPort = OfPort(0xffff_fff7);
-
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Lookup {
@@ -182,7 +179,7 @@ impl Translator<'_> {
         if i.clear {
             self.trace(Kind::Action, |_| "clear_actions".to_string());
             self.action_set.clear();
-            self.tracked.restore(FieldId::ActsetOutput, UNSET.0.into());
+            self.tracked.restore(FieldId::ActsetOutput, OfPort::UNSET.0.into());
         }
         if let Some(written) = &i.write {
             self.trace(Kind::Action, |_| format!("write_actions({})", crate::text::ActionList(written)));
@@ -196,6 +193,12 @@ impl Translator<'_> {
             self.tracked.write(FieldId::Metadata, value.into(), mask.into());
         }
         if let Some(table) = i.goto {
+            if self.was_mpls {
+                // What is below the labels is looked up when it is known.
+                self.freeze(super::freeze::Cause::Recirculate);
+                self.leave(&[], Some(Instructions { goto: Some(table), ..Instructions::default() }));
+                return;
+            }
             self.trace(Kind::Action, |_| format!("goto_table:{table}"));
             self.lookup_and_execute(Lookup { table, ..Lookup::default() }, last);
         }
@@ -209,10 +212,10 @@ impl Translator<'_> {
         let output = in_order(&self.action_set);
         let port = output.iter().find_map(|a| match a {
             Action::Output { port, .. } => Some(*port),
-            Action::Group(_) => Some(UNSET),
+            Action::Group(_) => Some(OfPort::UNSET),
             _ => None,
         });
-        self.tracked.restore(FieldId::ActsetOutput, port.unwrap_or(UNSET).0.into());
+        self.tracked.restore(FieldId::ActsetOutput, port.unwrap_or(OfPort::UNSET).0.into());
     }
 
     /// What comes when no table is left: the action set, and what was left for later.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::key::MPLS_DEPTH;
 use ovs_packet::text::TableText;
 use ovs_packet::{FlowKey, Match, Packet, extract};
 
@@ -10,6 +11,9 @@ use super::Printer;
 use super::dump::plain_dump;
 use crate::codec::{Continuation, NO_BUFFER, PacketIn, PacketOut};
 use crate::text::print::{ActionList, Dotted, HexBytes, InNames};
+
+/// In an MPLS label stack entry: the bottom of the stack (RFC 3032, section 2.1).
+const MPLS_BOS: u32 = 0x100;
 
 impl Printer<'_> {
     pub(super) fn packet_in(&mut self, packet: &PacketIn) -> fmt::Result {
@@ -178,6 +182,14 @@ pub fn packet_match(key: &FlowKey) -> Match {
         // Both addresses, of which the packet has one, and not what it was found by.
         [NdSll, NdTll].into_iter().for_each(|f| m.set(f, f.info().get(key)));
         [NdReserved, NdOptionsType].into_iter().for_each(|f| m.set_masked(f, 0, 0));
+    }
+    if Prereq::Mpls.holds(key) {
+        // The entries below the outermost one, down to the bottom of the stack.
+        let mut mask = m.mask();
+        let is_bottom = |lse: u32| lse & MPLS_BOS != 0;
+        let depth = key.mpls_lse.iter().position(|lse| is_bottom(lse.get())).map_or(MPLS_DEPTH, |i| i + 1);
+        mask.bits.mpls_lse.iter_mut().take(depth).for_each(|m| m.set(u32::MAX));
+        m = Match::new(*key, mask);
     }
     if Prereq::Vlan.holds(key) {
         // Whether there is a second tag.
