@@ -93,8 +93,13 @@ pub enum Facility {
     Syslog,
 }
 
-/// The modules that speak.
+/// The modules of stock tools, of which some have nothing to say here.
 const MODULES: &[&str] = &[
+    "backtrace",
+    "daemon",
+    "dirs",
+    "fatal_signal",
+    "jsonrpc",
     "meta_flow",
     "nx_match",
     "ofp_actions",
@@ -106,7 +111,21 @@ const MODULES: &[&str] = &[
     "ofp_port",
     "ofp_prop",
     "ofp_util",
+    "poll_loop",
+    "process",
+    "rconn",
+    "reconnect",
+    "socket_util",
+    "stream",
+    "stream_fd",
+    "stream_ssl",
+    "stream_tcp",
+    "stream_unix",
+    "timeval",
+    "unixctl",
+    "util",
     "vconn",
+    "vlog",
 ];
 
 /// Reads the argument of `-v`: module, facility and level in any order, with colons between them, each of which may be
