@@ -230,7 +230,8 @@ fn messages(corpora: &Corpora, flows: Vec<FlowMod>, frames: &[Vec<u8>]) -> Resul
     ];
     let stats = flows.iter().map(|flow| {
         let mut stats = ovs_ofproto::codec::FlowStats::default();
-        (stats.table, stats.matching, stats.instructions) = (flow.table, flow.matching.clone(), flow.instructions.clone());
+        (stats.table, stats.matching, stats.instructions) =
+            (flow.table, flow.matching.clone(), flow.instructions.clone());
         stats
     });
     messages.extend(FlowStatsReply::pages(Version::V1_3, stats)?.into_iter().map(Message::FlowStatsReply));
