@@ -35,6 +35,8 @@ impl End {
         p.data_mut()[l4 + 4..l4 + 8].copy_from_slice(&self.seq.to_be_bytes());
         let ack = if flags.contains("ack") { self.ack } else { 0 };
         p.data_mut()[l4 + 8..l4 + 12].copy_from_slice(&ack.to_be_bytes());
+        // A window of all that fits.
+        p.data_mut()[l4 + 14..l4 + 16].fill(0xff);
         compose::write_l4_checksum(&mut p);
         self.seq = self.seq.wrapping_add(payload.len() as u32 + u32::from(flags.contains("syn")));
         p

@@ -103,7 +103,7 @@ const ACTIONS: &[&str] = &[
     "push_eth(src=02:a0:00:00:00:01,dst=02:b0:00:00:00:02),pop_eth",
     "sample(sample=12.5%,actions(1,push_vlan(vid=1,pcp=2)))",
     "ct,ct_clear",
-    "ct(commit,zone=65535,mark=0x5/0xff,label=0x1/0xffffffffffffffffffffffffffffffff,helper=tftp,timeout=3)",
+    "ct(commit,zone=65535,mark=0x5/0xff,label=0x1,helper=tftp,timeout=3)",
     "ct(force_commit,nat(src=192.0.2.1-192.0.2.9:1024-2047,persistent,hash))",
     "ct(commit,nat(dst=2001:db8::1,random))",
     "ct(commit,nat(src=[2001:db8::1]-[2001:db8::9]:7-9,random))",
