@@ -68,7 +68,7 @@ pub fn frame_compose(data: &[u8]) {
     let deep = mpls && key.mpls_lse.iter().all(|lse| lse.get() & 0x100 == 0);
     let snap = matches!(key.eth_type.get(), ETH_TYPE_VLAN | ETH_TYPE_VLAN_SERVICE) && key.inner_vlan_tci == 0;
     if extraction.malformed.is_none() && !deep && !snap {
-        let mut again = compose::compose(&key, b"payload");
+        let mut again = compose::compose(key, b"payload");
         let (read_back, extraction) = read(&mut again);
         assert_eq!(extraction.malformed, None);
         assert_eq!(read_back, key);
