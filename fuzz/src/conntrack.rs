@@ -128,6 +128,7 @@ fn session(u: &mut Unstructured) -> Result<()> {
         let l4 = packet.layers().l4.expect("a TCP packet of ours");
         packet.data_mut()[l4 + 4..l4 + 8].copy_from_slice(&said[own].to_be_bytes());
         packet.data_mut()[l4 + 8..l4 + 12].copy_from_slice(&heard[own].to_be_bytes());
+        packet.data_mut()[l4 + 14..l4 + 16].fill(0xff);
         compose::write_l4_checksum(&mut packet);
         let key = traffic::key_of(&mut packet);
         let outcome = tracker.track(&mut packet, &key, &request, now);
