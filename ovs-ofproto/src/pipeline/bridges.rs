@@ -26,6 +26,7 @@ use super::detrace::Detrace;
 use super::hooks::Peer;
 use super::ofproto::Ofproto;
 use super::recirc::LANES;
+use super::seats::Seats;
 use super::trace::Trace;
 use super::tracing::TraceRequest;
 use super::upcall::World;
@@ -55,7 +56,8 @@ pub const MAX_BRIDGES: usize = LANES as usize;
 /// ```
 #[derive(Default, Debug)]
 pub struct Bridges {
-    all: Vec<Ofproto>,
+    /// In boxes: to be lent, a switch is not moved.
+    all: Vec<Box<Ofproto>>,
     /// Places whose switch went. There a switch without anything stands.
     vacant: BTreeSet<usize>,
     /// What stands in the place of a switch that is being changed.
@@ -65,7 +67,7 @@ pub struct Bridges {
 /// The others, lent to a switch that is being changed, and its place among them.
 #[derive(Debug)]
 pub(super) struct Family {
-    all: Vec<Ofproto>,
+    all: Vec<Box<Ofproto>>,
     at: usize,
 }
 
@@ -79,7 +81,7 @@ impl Bridges {
         if let Some(place) = self.vacant.pop_first() {
             let before = self.all.get_mut(place)?;
             switch.recirc.take_over(&before.recirc);
-            *before = switch;
+            **before = switch;
             return Some(place);
         }
         let place = self.all.len();
@@ -87,7 +89,7 @@ impl Bridges {
             return None;
         }
         switch.recirc.set_lane(place as u32);
-        self.all.push(switch);
+        self.all.push(Box::new(switch));
         Some(place)
     }
 
@@ -96,7 +98,7 @@ impl Bridges {
     pub fn remove(&mut self, place: usize, dp: &mut dyn Dpif, now: Instant) -> Option<Ofproto> {
         self.get(place)?;
         self.world(place).purge(dp, now);
-        let mut gone = std::mem::replace(self.all.get_mut(place)?, Ofproto::vacant());
+        let mut gone = std::mem::replace(&mut **self.all.get_mut(place)?, Ofproto::vacant());
         if let Some(seat) = self.all.get_mut(place) {
             seat.recirc.take_over(&gone.recirc);
         }
@@ -113,12 +115,12 @@ impl Bridges {
 
     /// A switch.
     pub fn get(&self, place: usize) -> Option<&Ofproto> {
-        self.all.get(place).filter(|_| !self.vacant.contains(&place))
+        self.all.get(place).filter(|_| !self.vacant.contains(&place)).map(|b| &**b)
     }
 
     /// The switches with their places.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Ofproto)> {
-        self.all.iter().enumerate().filter(|(place, _)| !self.vacant.contains(place))
+        self.all.iter().map(|b| &**b).enumerate().filter(|(place, _)| !self.vacant.contains(place))
     }
 
     /// The switch that a port of the datapath is one of.
@@ -188,16 +190,12 @@ impl Bridges {
     /// Has `f` work on a switch that has the others at hand.
     fn lend<T>(&mut self, place: usize, f: impl FnOnce(&mut Ofproto) -> T) -> Option<T> {
         self.get(place)?;
-        let seat = self.all.get_mut(place)?;
-        let mut own = self.stand_in.take().unwrap_or_else(|| Box::new(Ofproto::vacant()));
-        std::mem::swap(seat, &mut *own);
+        let stand_in = self.stand_in.take().unwrap_or_else(|| Box::new(Ofproto::vacant()));
+        let mut own = std::mem::replace(self.all.get_mut(place)?, stand_in);
         own.family = Some(Family { all: std::mem::take(&mut self.all), at: place });
         let done = f(&mut own);
         self.all = own.family.take().map(|family| family.all).unwrap_or_default();
-        if let Some(seat) = self.all.get_mut(place) {
-            std::mem::swap(seat, &mut *own);
-        }
-        self.stand_in = Some(own);
+        self.stand_in = self.all.get_mut(place).map(|seat| std::mem::replace(seat, own));
         Some(done)
     }
 
@@ -239,7 +237,7 @@ impl Bridges {
 
     /// When [`run`](Self::run) has something to do, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.all.iter().filter_map(Ofproto::next_deadline).min()
+        self.all.iter().filter_map(|b| b.next_deadline()).min()
     }
 
     /// What would become of a packet that comes to a switch.
@@ -258,7 +256,7 @@ impl Bridges {
     }
 
     fn world(&mut self, at: usize) -> World<'_> {
-        World { bridges: &mut self.all, at }
+        World { bridges: Seats::of(&mut self.all), at }
     }
 }
 
@@ -274,15 +272,9 @@ impl Ofproto {
     /// else the switch alone.
     pub(super) fn in_world<T>(&mut self, f: impl FnOnce(World<'_>) -> T) -> T {
         let Some(Family { mut all, at }) = self.family.take() else {
-            return f(World { bridges: std::slice::from_mut(self), at: 0 });
+            return f(World { bridges: Seats::with(self, &mut [], 0), at: 0 });
         };
-        if let Some(seat) = all.get_mut(at) {
-            std::mem::swap(seat, self);
-        }
-        let done = f(World { bridges: &mut all, at });
-        if let Some(seat) = all.get_mut(at) {
-            std::mem::swap(seat, self);
-        }
+        let done = f(World { bridges: Seats::with(self, &mut all, at), at });
         self.family = Some(Family { all, at });
         done
     }

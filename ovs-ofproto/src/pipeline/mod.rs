@@ -46,6 +46,7 @@ mod ofproto;
 mod port;
 mod recirc;
 mod revalidate;
+mod seats;
 mod snooping;
 mod trace;
 mod tracing;

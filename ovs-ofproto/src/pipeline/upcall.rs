@@ -15,6 +15,7 @@ use super::live::{LiveCause, LivePacket};
 use super::megaflow::Sum;
 use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
+use super::seats::Seats;
 use super::trace::{Pass, Trace, Tracer};
 use super::translate::{
     BridgeView, Outcome, Report, Translation, View, exact_mask, translate, translate_actions, translate_from,
@@ -25,7 +26,7 @@ use crate::session::AsyncConfig;
 
 /// Switches that share a datapath, of which one is at work.
 pub(super) struct World<'a> {
-    pub(super) bridges: &'a mut [Ofproto],
+    pub(super) bridges: Seats<'a>,
     pub(super) at: usize,
 }
 
