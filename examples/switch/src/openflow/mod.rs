@@ -81,6 +81,8 @@ struct Service {
     connections: Vec<Connection>,
     accepted: u64,
     controllers: Vec<ControllerConfig>,
+    /// Targets that are nothing to connect to or listen on, and why.
+    refused: BTreeMap<String, String>,
     /// Connections that are to be forgotten.
     gone: Vec<ConnectionId>,
 }
@@ -142,9 +144,13 @@ impl OpenFlow {
 
     // Queries.
 
-    /// What is known of a controller of a bridge, by its target; nothing of one that connects itself.
+    /// What is known of a controller of a bridge, by its target; of one that connects itself only why it cannot.
     pub fn controller(&self, switch: &Vswitch, bridge: &str, target: &str, now: Instant) -> Option<ControllerStatus> {
         let service = self.services.get(bridge)?;
+        if let Some(why) = service.refused.get(target) {
+            let status = Settings::from([("last_error".into(), why.clone())]);
+            return Some(ControllerStatus { status, ..ControllerStatus::default() });
+        }
         let connection = service.connections.iter().find(|c| c.target.as_deref() == Some(target))?;
         let role = connection.id.zip(switch.ofproto(bridge)).map(|(id, of)| of.role(id));
         Some(status(connection, role, now))
@@ -252,11 +258,17 @@ impl Service {
             ),
         ];
         let mut actives = Vec::new();
+        let refused = std::mem::take(&mut self.refused);
         for controller in &bridge.config().controllers {
             match target::place(&controller.target, name, folder, is_confined) {
                 Ok(place @ Place::Listen(_)) => passives.push((Kind::Service, controller.target.clone(), place)),
                 Ok(Place::Connect(endpoint)) => actives.push((controller, endpoint)),
-                Err(why) => tracing::error!(target: "bridge", "{why}"),
+                Err(why) => {
+                    if refused.get(&controller.target) != Some(&why) {
+                        tracing::error!(target: "bridge", "{why}");
+                    }
+                    self.refused.insert(controller.target.clone(), why);
+                }
             }
         }
         self.passives.retain(|p| passives.iter().any(|(kind, target, _)| (*kind, target) == (p.kind, &p.target)));
@@ -326,7 +338,10 @@ impl Service {
                 }
                 self.passives.push(Passive { kind, target, prefix, probe, listener });
             }
-            Err(e) => tracing::error!(target: "connmgr", "{target}: listen failed ({e})"),
+            Err(e) => {
+                tracing::error!(target: "connmgr", "{target}: listen failed ({e})");
+                self.refused.insert(target, format!("listen failed: {e}"));
+            }
         }
     }
 
@@ -378,12 +393,12 @@ impl Service {
                 more |= c.say(bridge, switch, &mut heard, now);
                 if left == 0 {
                     more = true;
-                    c.driver.run(now);
+                    c.driver.flush(now);
                     break;
                 }
                 if left == before {
                     // What there is to say now is not due to anything that came in.
-                    c.driver.run(now);
+                    c.driver.flush(now);
                     more |= c.driver.session().is_unread() && c.takes_input(bridge, switch);
                     break;
                 }
@@ -401,10 +416,10 @@ impl Service {
                 // Whoever listens too slowly misses something, or speaks another version.
                 let _ = c.driver.send(frame, Class::Monitor);
             }
-            c.driver.run(now);
+            c.driver.flush(now);
         }
         if !heard.is_empty() {
-            self.connections.iter_mut().for_each(|c| c.driver.run(now));
+            self.connections.iter_mut().for_each(|c| c.driver.flush(now));
         }
     }
 }
@@ -506,7 +521,7 @@ impl Connection {
         let Some(id) = self.id else { return false };
         for _ in 0..SLICE {
             if self.driver.session().queued().bytes >= MAX_QUEUED {
-                self.driver.run(now);
+                self.driver.flush(now);
                 if self.driver.session().queued().bytes >= MAX_QUEUED {
                     // It goes on when the other end has read.
                     return false;

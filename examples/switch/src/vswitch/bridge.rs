@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ovs_ofproto::codec::{GroupMod, Message, MeterMod, Version, Versions};
+use ovs_ofproto::codec::{Description, GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::FailMode as TakeOver;
 use ovs_ofproto::pipeline::{
     ALL_GROUPS, ALL_METERS, ConnectionConfig, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, L2Config, Ofproto,
@@ -158,6 +158,7 @@ impl Bridge {
         let limit = self.mac_limit();
         shared.switches.configure(self.place, |of| {
             of.set_datapath_id(id);
+            of.set_description(description(config));
             configure_normal(of, config, limit);
             configure_tables(of, config, &self.tables, now);
         });
@@ -243,6 +244,15 @@ impl Bridge {
         let is_global = |a: &EthAddr| !a.is_multicast() && a.0[0] & 2 == 0 && !is_zero(a);
         addresses.filter(is_global).min().unwrap_or_else(|| EthAddr::local(hash(&self.name)))
     }
+}
+
+/// What the switch says of itself: `other_config:dp-desc` and `dp-sn` where they are.
+fn description(config: &BridgeConfig) -> Description {
+    let mut description = Ofproto::usual_description();
+    let said = |key: &str| config.other_config.get(key).cloned();
+    description.datapath = said("dp-desc").unwrap_or(description.datapath);
+    description.serial = said("dp-sn").unwrap_or(description.serial);
+    description
 }
 
 /// What the NORMAL action does.

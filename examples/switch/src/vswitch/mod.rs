@@ -27,6 +27,7 @@ mod datapath;
 mod devices;
 mod dummies;
 mod kernel;
+mod keys;
 mod mtu;
 mod patches;
 mod ports;
@@ -61,10 +62,6 @@ pub use threads::Machine;
 
 use datapath::SharedDatapath;
 use shared::Shared;
-
-/// Keys of `other_config` of the whole that are obeyed: the second by who writes the database. Segmentation is left to
-/// whoever can do it, always: enabling it is nothing to do.
-const KEYS: &[&str] = &["bundle-idle-timeout", "stats-update-interval", "userspace-tso-enable", "vlan-limit"];
 
 /// How many VLAN tags of a packet are read, unless the configuration says otherwise (ovs-vswitchd.conf.db(5)).
 const VLAN_LIMIT: u8 = 1;
@@ -113,7 +110,7 @@ pub struct Vswitch {
     refused: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
     /// Settings of the whole that are not obeyed, as they were told last.
-    unknown: Vec<String>,
+    problems: String,
     /// The MTUs of bridges.
     mtus: BTreeMap<String, usize>,
     /// How threads are to work.
@@ -145,7 +142,7 @@ impl Vswitch {
             bridges: BTreeMap::new(),
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
-            unknown: Vec::new(),
+            problems: String::new(),
             mtus: BTreeMap::new(),
             threads: WorkerSettings::default(),
             told_threads: None,
@@ -246,15 +243,16 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let known = [KEYS, THREADS, revalidator::KEYS, &threads::KEYS].concat();
-        let unknown: Vec<String> = settings::unknown(&config.other_config, &known).collect();
+        let problems = settings::of_whole(&config.other_config);
         for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
             tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
         }
-        if !unknown.is_empty() && unknown != self.unknown {
-            tracing::warn!(target: "bridge", "Open_vSwitch: not available: {}", unknown.join(", "));
+        if let Some(problems) = &problems
+            && self.problems != *problems
+        {
+            tracing::warn!(target: "bridge", "Open_vSwitch: {problems}");
         }
-        self.unknown = unknown;
+        self.problems = problems.unwrap_or_default();
         let wanted = self.wanted(config);
         let gone: Vec<String> = self
             .bridges

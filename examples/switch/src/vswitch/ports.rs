@@ -79,12 +79,11 @@ struct Settings {
 impl Settings {
     fn of(port: &PortConfig) -> Result<Settings, String> {
         let is_on = |key: &str| port.other_config.get(key).is_some_and(|v| v == "true");
-        let tags = port.other_config.get("priority-tags").map_or("no", String::as_str);
-        let priority_tags = match tags {
-            "no" | "never" | "false" => PriorityTags::Never,
+        // What else it may say is told with the port's other problems.
+        let priority_tags = match port.other_config.get("priority-tags").map_or("no", String::as_str) {
             "if-nonzero" | "true" => PriorityTags::IfNonzero,
             "always" => PriorityTags::Always,
-            other => return Err(format!("port {}: priority-tags {other}: not never, if-nonzero or always", port.name)),
+            _ => PriorityTags::Never,
         };
         Ok(Settings {
             vlan: port.vlan()?,

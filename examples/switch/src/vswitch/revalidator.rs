@@ -6,10 +6,6 @@ use ovs_ofproto::pipeline::RevalidatorConfig;
 
 use crate::config::Settings;
 
-/// The keys that are obeyed.
-pub(super) const KEYS: &[&str] =
-    &["flow-limit", "max-idle", "max-revalidator", "min-revalidate-pps", "offloaded-stats-delay"];
-
 /// What settings say; what they do not say, or say in no number, is as by default. Times are in milliseconds, and no shorter
 /// than ovs-vswitchd.conf.db(5) allows.
 pub(super) fn config_of(settings: &Settings) -> RevalidatorConfig {

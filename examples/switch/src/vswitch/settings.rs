@@ -4,38 +4,30 @@ use ovs_ofproto::Subfield;
 use ovs_ofproto::pipeline::TableConfig;
 use ovs_packet::field::FieldId;
 
-use crate::config::{BridgeConfig, FlowTableConfig, InterfaceConfig, PortConfig};
-
-/// Keys of `other_config` that are obeyed, by table. Those of protocols and of bonds are told where these are asked for.
-const PORT_KEYS: &[&str] =
-    &["mcast-snooping-flood", "mcast-snooping-flood-reports", "priority-tags", "qinq-ethtype", "transient"];
-const BRIDGE_KEYS: &[&str] = &[
-    "datapath-id",
-    // No flows of its own are what a bridge has.
-    "disable-in-band",
-    "forward-bpdu",
-    "hwaddr",
-    "mac-aging-time",
-    "mac-table-size",
-    "mcast-snooping-aging-time",
-    "mcast-snooping-disable-flood-unregistered",
-    "mcast-snooping-table-size",
-];
-
-/// Keys that are not obeyed.
-pub(super) fn unknown(settings: &crate::config::Settings, known: &[&str]) -> impl Iterator<Item = String> {
-    settings.keys().filter(|key| !known.contains(&key.as_str())).map(|key| format!("other_config:{key}"))
-}
+use super::keys;
+use crate::config::{BridgeConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings};
 
 fn not_available(what: &[String]) -> Option<String> {
     (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
 }
 
+/// What of the configuration of the whole is not done.
+pub(super) fn of_whole(settings: &Settings) -> Option<String> {
+    let unknown: Vec<String> = keys::WHOLE.unknown(settings).collect();
+    joined(not_available(&unknown).into_iter().chain(keys::WHOLE.wrong(settings)))
+}
+
+fn joined(problems: impl IntoIterator<Item = String>) -> Option<String> {
+    let problems: Vec<String> = problems.into_iter().collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
 /// What of a port's configuration is not done though the port is there.
 pub(super) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
     let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
-    let keys = unknown(&port.other_config, PORT_KEYS).chain(unknown(&interface.other_config, &["pmd-rxq-affinity"]));
-    not_available(&columns.chain(keys).collect::<Vec<_>>())
+    let keys = keys::PORT.unknown(&port.other_config).chain(keys::INTERFACE.unknown(&interface.other_config));
+    let wrong = keys::PORT.wrong(&port.other_config).chain(keys::INTERFACE.wrong(&interface.other_config));
+    joined(not_available(&columns.chain(keys).collect::<Vec<_>>()).into_iter().chain(wrong))
 }
 
 /// What of a bridge's configuration is not done though the bridge is there.
@@ -47,12 +39,12 @@ pub(super) fn problems(config: &BridgeConfig) -> Option<String> {
         }
     }
     // How a protocol is to run that is not to run is nothing to be done.
-    let keys = unknown(&config.other_config, BRIDGE_KEYS);
+    let keys = keys::BRIDGE.unknown(&config.other_config);
     what.extend(keys.filter(|key| !key.contains(":stp-") && !key.contains(":rstp-")));
     for controller in &config.controllers {
         what.extend(controller.others.iter().map(|column| format!("{column} of controller {}", controller.target)));
     }
-    let mut all: Vec<String> = not_available(&what).into_iter().collect();
+    let mut all: Vec<String> = not_available(&what).into_iter().chain(keys::BRIDGE.wrong(&config.other_config)).collect();
     for (number, table) in &config.tables {
         let groups = table.groups.iter().filter(|text| subfield(text).is_none()).map(|text| ("groups", text));
         let prefixes = table.prefixes.iter().flatten().filter(|text| FieldId::by_name(text).is_none());
@@ -61,7 +53,7 @@ pub(super) fn problems(config: &BridgeConfig) -> Option<String> {
             groups.chain(prefixes).map(|(column, text)| format!("flow table {number}: {column}: {text} is no field")),
         );
     }
-    (!all.is_empty()).then(|| all.join("; "))
+    joined(all)
 }
 
 /// What of a table's configuration the pipeline is told.
@@ -89,7 +81,7 @@ mod tests {
     fn what_is_not_done_is_told() {
         let mut bridge = BridgeConfig::new("br0");
         assert_eq!(problems(&bridge), None);
-        for key in ["hwaddr", "stp-priority", "dp-desc"] {
+        for key in ["hwaddr", "stp-priority", "colour"] {
             bridge.other_config.insert(key.into(), "x".into());
         }
         let mut controller = ControllerConfig { target: "tcp:192.0.2.1".into(), ..ControllerConfig::default() };
@@ -103,8 +95,8 @@ mod tests {
         bridge.tables.insert(3, table);
         assert_eq!(
             problems(&bridge).unwrap(),
-            "not available: other_config:dp-desc, connection_mode:in-band of controller tcp:192.0.2.1; \
-             flow table 3: groups: colour[] is no field; flow table 3: prefixes: taste is no field"
+            "not available: other_config:colour, connection_mode:in-band of controller tcp:192.0.2.1; \
+             other_config:hwaddr: x is no Ethernet address; flow table 3: groups: colour[] is no field; flow table 3: prefixes: taste is no field"
         );
         let mut port = PortConfig::new("p1");
         port.other_config.insert("priority-tags".into(), "always".into());

@@ -9,20 +9,6 @@ use ovs_packet::Instant;
 
 use crate::config::Settings as Config;
 
-/// The keys of `other_config` of the whole that [`settings`] reads.
-pub(super) const KEYS: [&str; 10] = [
-    "pmd-auto-lb",
-    "pmd-auto-lb-improvement-threshold",
-    "pmd-auto-lb-load-threshold",
-    "pmd-auto-lb-rebal-interval",
-    "pmd-cpu-mask",
-    "pmd-maxsleep",
-    "pmd-perf-metrics",
-    "pmd-rxq-assign",
-    "pmd-rxq-isolate",
-    "pmd-sleep-max",
-];
-
 /// The longest interval of automatic load balancing, in minutes.
 const MAX_BALANCE_INTERVAL: u64 = 20_000;
 

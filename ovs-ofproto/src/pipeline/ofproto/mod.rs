@@ -188,15 +188,6 @@ impl Fragments {
     }
 }
 
-/// What a switch says it is, unless it is told something else.
-fn description() -> Description {
-    let mut d = Description::default();
-    (d.manufacturer, d.hardware) = ("ovs-rs".into(), "Open vSwitch".into());
-    d.software = env!("CARGO_PKG_VERSION").into();
-    (d.serial, d.datapath) = ("None".into(), "None".into());
-    d
-}
-
 impl Default for Ofproto {
     fn default() -> Self {
         Ofproto::new()
@@ -213,7 +204,7 @@ impl Ofproto {
             ports: Ports::default(),
             connections: Connections::default(),
             fragments: Fragments::default(),
-            description: description(),
+            description: Ofproto::usual_description(),
             stand_in: StandIn::default(),
             macs: MacTable::default(),
             snooping: None,
@@ -251,6 +242,15 @@ impl Ofproto {
     /// Gives the switch its number: what controllers tell it from others by.
     pub fn set_datapath_id(&mut self, id: u64) {
         self.datapath_id = id;
+    }
+
+    /// What a switch says it is, unless it is told something else.
+    pub fn usual_description() -> Description {
+        let mut d = Description::default();
+        (d.manufacturer, d.hardware) = ("ovs-rs".into(), "Open vSwitch".into());
+        d.software = env!("CARGO_PKG_VERSION").into();
+        (d.serial, d.datapath) = ("None".into(), "None".into());
+        d
     }
 
     /// Says what the switch is, to be repeated to controllers.

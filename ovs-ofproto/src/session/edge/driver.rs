@@ -1,5 +1,6 @@
 //! A session over a socket.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -12,12 +13,11 @@ use crate::session::{
 };
 
 /// Bytes read at once.
-const CHUNK: usize = 16 << 10;
+const CHUNK: usize = 32 << 10;
 
 /// Runs a [`Session`] over a socket, in a loop of the owner's: [`run`](Driver::run), then
 /// [`poll_event`](Driver::poll_event) until there is nothing, then wait for [`interest`](Driver::interest) or
 /// [`timeout`](Driver::timeout). See [`edge`](super) for an example.
-#[derive(Debug)]
 pub struct Driver {
     session: Session,
     endpoint: Option<Endpoint>,
@@ -26,20 +26,30 @@ pub struct Driver {
     is_connected: bool,
     /// Whether there may be input that the last call did not read.
     may_read: bool,
+    /// What a read fills; made by the first one.
+    buffer: Vec<u8>,
 }
 
 impl Driver {
     /// Connects to a place, and again whenever the connection ends. A place that needs no probes is not probed.
     pub fn active(endpoint: Endpoint, session: SessionOptions, options: StreamOptions, now: Instant) -> Driver {
         let session = Session::active(with_probes(session, endpoint.needs_probes()), now);
-        Driver { session, endpoint: Some(endpoint), options, stream: None, is_connected: false, may_read: false }
+        Driver { session, endpoint: Some(endpoint), options, stream: None, is_connected: false, may_read: false, buffer: Vec::new() }
     }
 
     /// Speaks on a connection that the other side has made, as long as it lasts.
     pub fn passive(stream: Stream, session: SessionOptions, now: Instant) -> Driver {
         let session = Session::passive(with_probes(session, stream.needs_probes()), now);
         let options = StreamOptions::default();
-        Driver { session, endpoint: None, options, stream: Some(stream), is_connected: false, may_read: true }
+        Driver {
+            session,
+            endpoint: None,
+            options,
+            stream: Some(stream),
+            is_connected: false,
+            may_read: true,
+            buffer: Vec::new(),
+        }
     }
 
     /// The session.
@@ -59,14 +69,22 @@ impl Driver {
 
     /// Does all that can be done without waiting: connects, reads, sends, and sees to the time.
     pub fn run(&mut self, now: Instant) {
-        self.transfer(now);
+        self.transfer(now, Driver::receive);
         while let Some(action) = self.session.poll_action(now) {
             match action {
                 SessionAction::Close => self.drop_stream(),
-                SessionAction::Connect => self.connect(now),
+                SessionAction::Connect => {
+                    self.connect(now);
+                    self.transfer(now, Driver::receive);
+                }
             }
         }
-        self.transfer(now);
+        self.transfer(now, Driver::transmit);
+    }
+
+    /// Sends what is queued, as far as it goes without waiting, and reads nothing: for owners who have just read.
+    pub fn flush(&mut self, now: Instant) {
+        self.transfer(now, Driver::transmit);
     }
 
     /// What there is for the owner; call it until there is nothing.
@@ -125,14 +143,14 @@ impl Driver {
         self.may_read = false;
     }
 
-    fn transfer(&mut self, now: Instant) {
-        if let Err(reason) = self.try_transfer(now) {
+    fn transfer(&mut self, now: Instant, how: fn(&mut Driver, Instant) -> Result<(), CloseReason>) {
+        if let Err(reason) = how(self, now) {
             self.drop_stream();
             self.session.handle_closed(now, reason);
         }
     }
 
-    fn try_transfer(&mut self, now: Instant) -> Result<(), CloseReason> {
+    fn receive(&mut self, now: Instant) -> Result<(), CloseReason> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         if !self.is_connected {
             if !stream.finish_connecting().map_err(|error| CloseReason::Io(error.to_string()))? {
@@ -141,33 +159,32 @@ impl Driver {
             self.is_connected = true;
             self.session.handle_connected(now);
         }
-        let mut buffer = [0; CHUNK];
         self.may_read = false;
-        let mut end = None;
+        self.buffer.resize(CHUNK, 0);
         while self.session.wants_input() {
-            match stream.read(&mut buffer) {
-                Ok(0) => {
-                    end = Some(CloseReason::Peer);
-                    break;
-                }
+            match stream.read(&mut self.buffer) {
+                Ok(0) => return Err(CloseReason::Peer),
                 Ok(count) => {
-                    self.session.handle_input(buffer.get(..count).unwrap_or_default());
-                    self.may_read = true;
+                    self.session.handle_input(self.buffer.get(..count).unwrap_or_default());
+                    // A socket gives what it has: if that did not fill the buffer, whoever waits for the descriptor hears of more.
+                    self.may_read = count == CHUNK || !stream.gives_all();
+                    if !self.may_read {
+                        break;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.may_read = false;
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    end = Some(io_reason(error));
-                    break;
-                }
+                Err(error) => return Err(io_reason(error)),
             }
         }
-        if let Some(reason) = end {
-            return Err(reason);
-        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, now: Instant) -> Result<(), CloseReason> {
+        let Some(stream) = self.stream.as_mut().filter(|_| self.is_connected) else { return Ok(()) };
         while !self.session.transmit().is_empty() {
             match stream.write(self.session.transmit()) {
                 Ok(count) => self.session.transmitted(now, count),
@@ -182,6 +199,17 @@ impl Driver {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("session", &self.session)
+            .field("endpoint", &self.endpoint)
+            .field("stream", &self.stream)
+            .field("is_connected", &self.is_connected)
+            .finish_non_exhaustive()
     }
 }
 

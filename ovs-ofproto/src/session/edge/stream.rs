@@ -152,6 +152,15 @@ impl Stream {
         Ok(true)
     }
 
+    /// Whether a read that does not fill its buffer has taken all there is, so that the descriptor tells of what comes
+    /// after. With TLS it gives one record at a time.
+    pub(super) fn gives_all(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_none();
+        #[cfg(not(feature = "tls"))]
+        true
+    }
+
     /// What to wait for, by one who wants to read or not and has something to write or not.
     pub fn interest(&self, wanted: Interest) -> Interest {
         if self.is_connecting {
