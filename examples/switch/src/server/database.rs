@@ -318,10 +318,8 @@ fn write_controller(
     txn.set(row.id(), Controller::IS_CONNECTED, known.is_connected);
     txn.set(row.id(), Controller::ROLE, known.role);
     // Seconds pass always: that alone is written with the statistics.
-    if with_times
-        || changed
-        || row.get(Controller::STATUS).get("state") != known.status.get("state").map(String::as_str)
-    {
+    let is_news = |key| row.get(Controller::STATUS).get(key) != known.status.get(key).map(String::as_str);
+    if with_times || changed || is_news("state") || is_news("last_error") {
         let status: Vec<(&str, &str)> = known.status.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         txn.set(row.id(), Controller::STATUS, status);
     }

@@ -44,7 +44,8 @@ pub(super) fn problems(config: &BridgeConfig) -> Option<String> {
     for controller in &config.controllers {
         what.extend(controller.others.iter().map(|column| format!("{column} of controller {}", controller.target)));
     }
-    let mut all: Vec<String> = not_available(&what).into_iter().chain(keys::BRIDGE.wrong(&config.other_config)).collect();
+    let mut all: Vec<String> =
+        not_available(&what).into_iter().chain(keys::BRIDGE.wrong(&config.other_config)).collect();
     for (number, table) in &config.tables {
         let groups = table.groups.iter().filter(|text| subfield(text).is_none()).map(|text| ("groups", text));
         let prefixes = table.prefixes.iter().flatten().filter(|text| FieldId::by_name(text).is_none());

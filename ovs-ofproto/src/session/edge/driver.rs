@@ -34,7 +34,15 @@ impl Driver {
     /// Connects to a place, and again whenever the connection ends. A place that needs no probes is not probed.
     pub fn active(endpoint: Endpoint, session: SessionOptions, options: StreamOptions, now: Instant) -> Driver {
         let session = Session::active(with_probes(session, endpoint.needs_probes()), now);
-        Driver { session, endpoint: Some(endpoint), options, stream: None, is_connected: false, may_read: false, buffer: Vec::new() }
+        Driver {
+            session,
+            endpoint: Some(endpoint),
+            options,
+            stream: None,
+            is_connected: false,
+            may_read: false,
+            buffer: Vec::new(),
+        }
     }
 
     /// Speaks on a connection that the other side has made, as long as it lasts.
