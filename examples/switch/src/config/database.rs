@@ -1,11 +1,11 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
-use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port};
+use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port, Ssl};
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::session::parse_versions;
 
-use super::{BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings};
+use super::{BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings, TlsFiles};
 use crate::switch::FailMode;
 
 /// Columns that a switch writes: their changes are no reason to look again.
@@ -86,7 +86,16 @@ pub fn monitor() -> Monitor {
 pub fn read(replica: &Replica) -> Option<Config> {
     let root = replica.single::<OpenVSwitch>()?;
     let bridges = root.get(OpenVSwitch::BRIDGES).iter().filter_map(|id| replica.row(id)).map(|b| bridge(replica, b));
-    Some(Config { bridges: bridges.collect(), other_config: settings(root.get(OpenVSwitch::OTHER_CONFIG)) })
+    let tls = root.get(OpenVSwitch::SSL).and_then(|id| replica.row(id)).map(tls);
+    Some(Config { tls, bridges: bridges.collect(), other_config: settings(root.get(OpenVSwitch::OTHER_CONFIG)) })
+}
+
+fn tls(row: RowView<'_, Ssl>) -> TlsFiles {
+    TlsFiles {
+        private_key: row.get(Ssl::PRIVATE_KEY).into(),
+        certificate: row.get(Ssl::CERTIFICATE).into(),
+        ca_cert: row.get(Ssl::CA_CERT).into(),
+    }
 }
 
 fn settings(map: MapView<'_, str, str>) -> Settings {

@@ -29,6 +29,7 @@ pub mod database;
 mod file;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ovs_ofproto::codec::{Version, Versions};
 use ovs_ofproto::pipeline::{VlanMode, VlanSet};
@@ -47,11 +48,26 @@ pub type Settings = BTreeMap<String, String>;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
+    /// The keys of `ssl:` and `pssl:`, if there are any.
+    pub tls: Option<TlsFiles>,
     /// The bridges.
     #[serde(rename = "bridge")]
     pub bridges: Vec<BridgeConfig>,
     /// `other_config` of the Open_vSwitch table.
     pub other_config: Settings,
+}
+
+/// The files of TLS, all PEM: options of the command line, columns of the SSL table, a table of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TlsFiles {
+    /// Our private key.
+    pub private_key: PathBuf,
+    /// The certificate of that key, with those between it and the authority behind it.
+    pub certificate: PathBuf,
+    /// The certificates of the authorities that peers are known by; `none`: a peer may be anybody.
+    pub ca_cert: PathBuf,
 }
 
 /// A bridge.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ovs_ofproto::codec::{Hello, Message, Version, Versions};
 use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, ConnectionKind, RateLimit};
-use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions};
+use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions, TlsConfig};
 use ovs_ofproto::session::{
     Class, Frame, ListenOn, ReconnectOptions, ReconnectState, Role, SessionEvent, SessionOptions,
 };
@@ -103,23 +103,38 @@ pub struct ControllerStatus {
 pub struct OpenFlow {
     folder: PathBuf,
     is_confined: bool,
+    stream: StreamOptions,
     services: BTreeMap<String, Service>,
 }
 
 impl OpenFlow {
     /// No connections yet. Sockets are in `folder`; the database may name sockets elsewhere unless `is_confined`.
     pub fn new(folder: impl Into<PathBuf>, is_confined: bool) -> OpenFlow {
-        OpenFlow { folder: folder.into(), is_confined, services: BTreeMap::new() }
+        OpenFlow { folder: folder.into(), is_confined, stream: StreamOptions::default(), services: BTreeMap::new() }
     }
 
     // Configuration.
+
+    /// Uses these keys for `ssl:` and `pssl:`. What speaks TLS is made anew by the next [`configure`](Self::configure).
+    pub fn set_tls(&mut self, keys: TlsConfig) {
+        self.stream.tls = Some(keys);
+        for service in self.services.values_mut() {
+            service.passives.retain(|p| !p.target.starts_with("pssl:"));
+            let is_tls = |target: &str| target.starts_with("ssl:");
+            service.gone.extend(
+                service.connections.iter().filter(|c| c.target.as_deref().is_some_and(is_tls)).filter_map(|c| c.id),
+            );
+            service.connections.retain(|c| !c.target.as_deref().is_some_and(is_tls));
+            service.controllers.retain(|c| !is_tls(&c.target));
+        }
+    }
 
     /// Listens and connects as the bridges of a switch are configured. What is as it was stays connected.
     pub fn configure(&mut self, switch: &Vswitch, now: Instant) {
         self.services.retain(|name, _| switch.bridge(name).is_some());
         for bridge in switch.bridges() {
             let service = self.services.entry(bridge.name().to_string()).or_default();
-            service.configure(bridge, &self.folder, self.is_confined, now);
+            service.configure(bridge, &self.stream, &self.folder, self.is_confined, now);
         }
     }
 
@@ -229,7 +244,7 @@ fn status(connection: &Connection, role: Option<Role>, now: Instant) -> Controll
 }
 
 impl Service {
-    fn configure(&mut self, bridge: &Bridge, folder: &Path, is_confined: bool, now: Instant) {
+    fn configure(&mut self, bridge: &Bridge, stream: &StreamOptions, folder: &Path, is_confined: bool, now: Instant) {
         let name = bridge.name();
         let versions = bridge.versions();
         if versions != self.versions {
@@ -276,7 +291,7 @@ impl Service {
             if let Place::Listen(place) = place
                 && !self.passives.iter().any(|p| p.target == target)
             {
-                self.listen(kind, target, &place);
+                self.listen(kind, target, &place, stream);
             }
         }
         self.connections.retain(|c| {
@@ -297,7 +312,7 @@ impl Service {
                 Some(c) => c.driver.session_mut().set_options(options),
                 None => {
                     let rate_limit = rate_limit(controller);
-                    let mut driver = Driver::active(endpoint, options, StreamOptions::default(), now);
+                    let mut driver = Driver::active(endpoint, options, stream.clone(), now);
                     if controller.inactivity_probe.is_some() {
                         // Asked for, a peer is probed even where its end would be noticed without.
                         driver.session_mut().set_options(options);
@@ -322,14 +337,14 @@ impl Service {
         self.controllers.clone_from(&bridge.config().controllers);
     }
 
-    fn listen(&mut self, kind: Kind, target: String, place: &ListenOn) {
+    fn listen(&mut self, kind: Kind, target: String, place: &ListenOn, stream: &StreamOptions) {
         let prefix = match place {
             ListenOn::Unix(_) => "unix",
             ListenOn::Ssl { .. } => "ssl",
             _ => "tcp",
         };
         let probe = (kind == Kind::Service).then_some(MANAGEMENT_PROBE);
-        match Listener::bind(place, &StreamOptions::default()) {
+        match Listener::bind(place, stream) {
             Ok(listener) => {
                 if let Some(address) = listener.address() {
                     tracing::info!(

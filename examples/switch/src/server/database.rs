@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_db::client::{Client, ClientOptions, Commit, Driver, Event, Status, Transaction, TransactionId};
-use ovs_db::net::Interest;
+use ovs_db::net::{Interest, TlsCredentials};
 use ovs_db::rpc::Remote;
 use ovs_db::vswitch::{Bridge, Controller, Interface, OpenVSwitch, Port};
 use ovs_packet::{Instant, OfPort};
@@ -74,6 +74,11 @@ impl Database {
             is_ready: false,
             config_sent: false,
         }
+    }
+
+    /// Has connections to `ssl:` remotes be made with these from now on.
+    pub fn set_credentials(&mut self, credentials: TlsCredentials) {
+        self.driver.set_credentials(credentials);
     }
 
     /// Whether the first configuration was applied and written back.

@@ -7,6 +7,7 @@
 mod database;
 mod links;
 mod options;
+mod tls;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,12 +23,13 @@ use ovs_packet::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::commands::Commands;
-use crate::config::Config;
+use crate::config::{Config, TlsFiles};
 use crate::coverage::Coverage;
 use crate::daemon::{self, Clock, Daemon, Next, WARP_PAUSE};
 use crate::openflow::OpenFlow;
 use crate::vlog::Vlog;
 use crate::vswitch::{DeviceNews, Dummies, Machine, StandardDevices, Vswitch};
+use tls::Tls;
 
 pub use database::{Database, Request};
 pub use links::Links;
@@ -60,6 +62,7 @@ pub struct Server {
     pub(crate) coverage: Coverage,
     commands: Commands,
     control: Option<ControlSocket>,
+    tls: Tls,
     /// Who asked for the program to end.
     leaving: Option<Vec<InvocationKey>>,
     /// Whether what is outside the process is to go with it.
@@ -91,6 +94,7 @@ impl Server {
         let mut server = Server {
             switch: Vswitch::new(options.types.clone(), Box::new(devices), fastrand::u64(..)),
             dummies,
+            tls: Tls::new(options.tls.clone()),
             openflow: OpenFlow::new(&options.common.folders.run, options.is_confined),
             links: Links::default(),
             database: None,
@@ -113,7 +117,10 @@ impl Server {
                 let config = Config::from_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?;
                 server.apply(config, now);
             }
-            None => server.database = Some(Database::new(options.remotes.clone(), now)),
+            None => {
+                server.database = Some(Database::new(options.remotes.clone(), now));
+                server.renew_keys(None);
+            }
         }
         Ok(server)
     }
@@ -123,8 +130,18 @@ impl Server {
         self.database.as_ref().is_none_or(Database::is_ready)
     }
 
+    /// Takes the keys of files that are others than before.
+    fn renew_keys(&mut self, of_database: Option<&TlsFiles>) {
+        let Some(keys) = self.tls.news(of_database) else { return };
+        self.openflow.set_tls(keys.openflow);
+        if let (Some(database), Some(credentials)) = (&mut self.database, keys.database) {
+            database.set_credentials(credentials);
+        }
+    }
+
     fn apply(&mut self, config: Config, now: Instant) {
         self.coverage.add("bridge_reconfigure", 1);
+        self.renew_keys(config.tls.as_ref());
         self.switch.apply(&config, now);
         (self.config, self.applied_at, self.apply_at) = (config, now, None);
         self.openflow.configure(&self.switch, now);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ovs_db::rpc::Remote;
 use ovs_dpif::userspace::workers::Topology;
 
+use crate::config::TlsFiles;
 use crate::daemon::getopt::{self, Opt, Piece, Value};
 use crate::daemon::{COMMON, Common};
 use crate::vlog::Vlog;
@@ -21,8 +22,8 @@ const OWN: &[Opt] = &[
     Opt::long("private-key", Value::Required, "FILE", "the private key for TLS").letter('p'),
     Opt::long("certificate", Value::Required, "FILE", "the certificate for TLS").letter('c'),
     Opt::long("ca-cert", Value::Required, "FILE", "the certificate that peers are known by").letter('C'),
-    Opt::long("bootstrap-ca-cert", Value::Required, "FILE", "the same, taken from the first peer if there is none"),
-    Opt::long("peer-ca-cert", Value::Required, "FILE", "a certificate to send to peers"),
+    Opt::long("bootstrap-ca-cert", Value::Required, "FILE", "the same; the file must be there already"),
+    Opt::long("peer-ca-cert", Value::Required, "FILE", "not available: put it behind the certificate"),
     Opt::long("dummy-numa", Value::Required, "LIST", "emulate NUMA nodes: the node of each core"),
     Opt::long("hw-rawio-access", Value::None, "", "keep the capability for raw I/O"),
     Opt::long("dpdk", Value::Optional, "", "not available"),
@@ -43,6 +44,8 @@ pub struct Options {
     pub dummies: DummyLevel,
     /// The cores to have instead of the machine's.
     pub numa: Option<Topology>,
+    /// The keys of TLS, unless the database names others.
+    pub tls: Option<TlsFiles>,
     /// Whether all memory is to be kept from being swapped.
     pub mlockall: bool,
     /// Whether the database may name sockets in the run folder only.
@@ -67,7 +70,7 @@ impl Options {
         let all: Vec<Opt> = OWN.iter().chain(COMMON).copied().collect();
         let mut common = Common::new("ovs-vswitchd");
         let (mut words, mut config, mut dummies) = (Vec::new(), None, DummyLevel::Off);
-        let mut numa = None;
+        let (mut numa, mut keys) = (None, TlsFiles::default());
         let (mut mlockall, mut is_confined, mut no_system) = (false, true, false);
         for piece in getopt::parse(&all, line)? {
             let (name, value) = match piece {
@@ -101,8 +104,22 @@ impl Options {
                     numa = Some(list.parse().map_err(|e| format!("--dummy-numa: {e}"))?);
                 }
                 ("hw-rawio-access", _) => return Err("--hw-rawio-access: nothing here uses raw I/O".into()),
-                (tls @ ("private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert" | "peer-ca-cert"), _) => {
-                    return Err(format!("--{tls}: TLS is not available in this program"));
+                ("private-key", file) => keys.private_key = file.unwrap_or_default().into(),
+                ("certificate", file) => keys.certificate = file.unwrap_or_default().into(),
+                ("ca-cert", file) => keys.ca_cert = file.unwrap_or_default().into(),
+                ("bootstrap-ca-cert", file) => {
+                    keys.ca_cert = file.unwrap_or_default().into();
+                    if !keys.ca_cert.exists() {
+                        let shown = keys.ca_cert.display();
+                        return Err(format!(
+                            "--bootstrap-ca-cert: {shown} is not there, and no peer's word is taken for it: copy it there"
+                        ));
+                    }
+                }
+                ("peer-ca-cert", _) => {
+                    return Err(
+                        "--peer-ca-cert is not available: put that certificate behind the one in --certificate".into(),
+                    );
                 }
                 (name, value) => drop(common.take(log, name, value)?),
             }
@@ -120,7 +137,29 @@ impl Options {
             DummyLevel::All => DatapathTypes::dummy(),
         };
         let types = if no_system { types.without_system() } else { types };
-        Ok(Wanted::Serve(Box::new(Options { common, remotes, config, types, dummies, numa, mlockall, is_confined })))
+        let tls = tls(keys)?;
+        Ok(Wanted::Serve(Box::new(Options {
+            common,
+            remotes,
+            config,
+            types,
+            dummies,
+            numa,
+            tls,
+            mlockall,
+            is_confined,
+        })))
+    }
+}
+
+/// The files of TLS, of which there are all or none.
+fn tls(files: TlsFiles) -> Result<Option<TlsFiles>, String> {
+    let said = [("private-key", &files.private_key), ("certificate", &files.certificate), ("ca-cert", &files.ca_cert)];
+    let missing: Vec<&str> = said.iter().filter(|(_, f)| f.as_os_str().is_empty()).map(|(name, _)| *name).collect();
+    match missing.len() {
+        3 => Ok(None),
+        0 => files.load().map(|_| Some(files)),
+        _ => Err(format!("TLS needs --{} too", missing.join(" and --"))),
     }
 }
 
