@@ -11,7 +11,7 @@
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
-use crate::guards::{MIDDLE, NARROW, WIDE};
+use crate::guards::{MIDDLE, NARROW, WIDE, is_empty};
 use crate::layout::Layout;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
@@ -215,8 +215,11 @@ impl Prefixes {
         wildcards: &[u64; W],
     ) {
         for (i, ((field, _), lengths)) in self.tries.iter().zip(&self.lengths).enumerate() {
+            if is_empty(columns) {
+                return;
+            }
             let known = field.aligned(wildcards, order).leading_ones() as u8;
-            if known == 0 || columns.iter().all(|columns| *columns == 0) {
+            if known == 0 {
                 continue;
             }
             let answer = self.answer(i, key, order, answers);
