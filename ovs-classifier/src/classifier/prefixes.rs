@@ -202,6 +202,14 @@ impl Prefixes {
         }
     }
 
+    /// Asks for what the tries will be asked with, as far as so many steps lead that are made now.
+    #[inline(always)]
+    pub(super) fn ahead<const W: usize>(&self, key: &[u64; W], order: BitOrder, steps: usize) {
+        for (field, trie) in &self.tries {
+            trie.ahead(field.aligned(key, order), steps);
+        }
+    }
+
     /// Drops of a range of columns those of which the bits among `wildcards` prove that their masks have nothing for
     /// the key: where no rule has the key's prefix of their length, and what shows that is reported already.
     #[inline(always)]
