@@ -5,9 +5,11 @@
 //! that has outlived its entry finds nothing. What has left the arena cannot come back under the same handle:
 //! a slot whose generations are used up is not used again.
 //!
+//! Slots do not move, and adding one costs the same whatever their number.
+//!
 //! Live slots form a doubly linked list, oldest first; free slots a singly linked one through `next`.
 
-use alloc::vec::Vec;
+use crate::segments::Segments;
 use core::fmt;
 use core::num::NonZeroU32;
 
@@ -30,9 +32,9 @@ pub(crate) const CAPACITY: usize = NIL as usize - 2;
 
 #[derive(Clone)]
 pub(crate) struct Arena<T> {
-    values: Vec<Option<T>>,
+    values: Segments<Option<T>>,
     /// As many as values: who looks up values need not read them.
-    links: Vec<Link>,
+    links: Segments<Link>,
     free: u32,
     first: u32,
     last: u32,
@@ -58,7 +60,7 @@ impl Handle {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
-        Self { values: Vec::new(), links: Vec::new(), free: NIL, first: NIL, last: NIL, len: 0 }
+        Self { values: Segments::new(), links: Segments::new(), free: NIL, first: NIL, last: NIL, len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -66,7 +68,7 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<Option<T>>() + self.links.capacity() * size_of::<Link>()
+        self.values.heap_bytes() + self.links.heap_bytes()
     }
 
     #[inline(always)]
@@ -136,8 +138,8 @@ impl<T> Arena<T> {
             _ => {
                 let index = u32::try_from(self.links.len()).ok().filter(|index| *index < CAPACITY as u32)?;
                 let generation = NonZeroU32::MIN;
-                self.values.push(Some(value));
-                self.links.push(Link { prev, next, generation });
+                self.values.push([Some(value)], 1);
+                self.links.push([Link { prev, next, generation }], 1);
                 Handle { index, generation }
             }
         };
@@ -262,7 +264,7 @@ mod tests {
     fn a_slot_out_of_generations_retires() {
         let mut arena = Arena::new();
         let first = arena.insert('a').unwrap().index();
-        arena.links[first as usize].generation = NonZeroU32::MAX;
+        arena.links.get_mut(first as usize).unwrap().generation = NonZeroU32::MAX;
         let last = arena.handle(first).unwrap();
         arena.remove(first);
         assert_eq!(arena.resolve(last), None);

@@ -50,7 +50,7 @@ impl WordHash {
         (hash ^ hash >> 32) as u32
     }
 
-    /// A short hash for `hashbrown`, which picks the bucket from the low bits and the tag from the top seven.
+    /// A short hash for [rows](crate::rows), which pick the bucket from the low bits and the tag from the top sixteen.
     #[inline(always)]
     pub(crate) const fn spread(short: u32) -> u64 {
         (short as u64) << 32 | short as u64

@@ -139,6 +139,7 @@ mod pattern;
 mod publish;
 mod rows;
 mod rule;
+mod segments;
 mod simd;
 mod sparse;
 mod stages;

@@ -4,12 +4,13 @@
 //! words up to the end of that stage. A tracked miss asks them stage by stage: at the first that does not know the
 //! key's hash, no pattern of the subtable begins this way, and the words up to there prove the miss.
 //!
-//! A set of hashes may say "go on" by collision. That costs bits, never truth.
+//! A set is [rows](crate::rows) like those of the patterns, with the hash itself for a place, so that it grows by and by and
+//! a question is one line. A set of hashes may say "go on" by collision. That costs bits, never truth.
 
 use crate::hash::WordHash;
+use crate::rows::Rows;
 use crate::sparse::SparseMask;
 use alloc::vec::Vec;
-use hashbrown::HashTable;
 
 /// The prefixes of a subtable's patterns, by stage.
 #[derive(Clone, Debug)]
@@ -21,14 +22,8 @@ pub(crate) struct StageIndex {
 struct Level {
     /// The prefix ends before this position of the mask's words.
     end: usize,
-    prefixes: HashTable<Prefix>,
-}
-
-#[derive(Clone, Debug)]
-struct Prefix {
-    hash: u32,
-    /// How many patterns begin this way; never zero.
-    patterns: u32,
+    /// For the hash of each beginning, how many patterns have it; never zero.
+    prefixes: Rows,
 }
 
 impl StageIndex {
@@ -38,14 +33,14 @@ impl StageIndex {
             // A stage without words of its own ends where the one before did; the last is what the rows are for.
             let begun = levels.last().map_or(0, |level| level.end);
             if end > begun && end < mask.len() {
-                levels.push(Level { end, prefixes: HashTable::new() });
+                levels.push(Level { end, prefixes: Rows::default() });
             }
         }
         Self { levels }
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let prefixes: usize = self.levels.iter().map(|level| level.prefixes.allocation_size()).sum();
+        let prefixes: usize = self.levels.iter().map(|level| level.prefixes.heap_bytes()).sum();
         prefixes + self.levels.capacity() * size_of::<Level>()
     }
 
@@ -56,7 +51,7 @@ impl StageIndex {
             state = state.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
             let hash = WordHash::short(state);
-            if level.prefixes.find(WordHash::spread(hash), |prefix| prefix.hash == hash).is_none() {
+            if level.prefixes.find(WordHash::spread(hash), |other| other == hash).is_none() {
                 return position;
             }
         }
@@ -70,12 +65,9 @@ impl StageIndex {
             state = state.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
             let hash = WordHash::short(state);
-            match level.prefixes.find_mut(WordHash::spread(hash), |prefix| prefix.hash == hash) {
-                Some(prefix) => prefix.patterns += 1,
-                None => {
-                    let rehash = |prefix: &Prefix| WordHash::spread(prefix.hash);
-                    level.prefixes.insert_unique(WordHash::spread(hash), Prefix { hash, patterns: 1 }, rehash);
-                }
+            match level.prefixes.find(WordHash::spread(hash), |other| other == hash) {
+                Some((_, patterns)) => level.prefixes.set_head(WordHash::spread(hash), hash, patterns + 1),
+                None => level.prefixes.insert(WordHash::spread(hash), hash, 1, WordHash::spread),
             }
         }
     }
@@ -87,11 +79,10 @@ impl StageIndex {
             state = state.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
             let hash = WordHash::short(state);
-            if let Ok(mut entry) = level.prefixes.find_entry(WordHash::spread(hash), |prefix| prefix.hash == hash) {
-                match entry.get().patterns {
-                    0 | 1 => drop(entry.remove()),
-                    patterns => entry.get_mut().patterns = patterns - 1,
-                }
+            match level.prefixes.find(WordHash::spread(hash), |other| other == hash) {
+                Some((_, 0 | 1)) => level.prefixes.remove(WordHash::spread(hash), hash),
+                Some((_, patterns)) => level.prefixes.set_head(WordHash::spread(hash), hash, patterns - 1),
+                None => {}
             }
         }
     }

@@ -10,6 +10,7 @@
 //! A large trie has a *head*: for all values of the first bits, how far they lead. Walks begin there. It is made by and by,
 //! a few values with each change, while walks begin at the root or in a smaller head.
 
+use crate::simd::prefetch;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -93,8 +94,8 @@ path!(u128, 128);
 
 /// How many bits of a value the head is indexed by, from how many nodes on: some less than most walks take, since a change
 /// near the root costs a step for each of at most 2^12 values; there are few, where nodes are many.
-const HEADS: [(usize, u32); 3] =
-    if cfg!(test) { [(8, 4), (16, 5), (24, 6)] } else { [(1 << 11, 8), (1 << 13, 10), (1 << 15, 12)] };
+const HEADS: &[(usize, u32)] =
+    if cfg!(test) { &[(8, 4), (16, 5), (24, 6)] } else { &[(1 << 10, 8), (1 << 11, 10), (1 << 13, 12), (1 << 16, 14)] };
 
 /// For how many values a change goes on with a head that is being made.
 const MADE: usize = if cfg!(test) { 3 } else { 16 };
@@ -221,6 +222,15 @@ impl Trie {
         }
     }
 
+    /// Asks for memory that finding a value will read, after so many steps that it has now.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, value: u128, steps: usize) {
+        match self {
+            Self::Short(nodes) => nodes.ahead(u32::of(value), steps),
+            Self::Long(nodes) => nodes.ahead(value, steps),
+        }
+    }
+
     /// Adds the first `len` bits of `value`.
     pub(crate) fn insert(&mut self, value: u128, len: u8) {
         match self {
@@ -333,6 +343,23 @@ impl<P: Path> Nodes<P> {
     #[inline(always)]
     fn head_of(&self, value: P) -> Option<&Head> {
         self.head.get(value.top(self.head_bits()))
+    }
+
+    /// See [`Trie::ahead`]. A value that leaves the trie goes on to nodes that it does not need: what it costs to see that is
+    /// more than they cost.
+    #[inline(always)]
+    fn ahead(&self, value: P, steps: usize) {
+        let Some(head) = self.head_of(value) else { return };
+        if steps == 0 {
+            return prefetch(head);
+        }
+        let mut link = head.link;
+        for _ in 1..steps {
+            link = self.node(link).map_or(0, |node| node.children[value.bit(node.len())]);
+        }
+        if let Some(node) = self.node(link) {
+            prefetch(node);
+        }
     }
 
     /// What finding comes to with the first `bits` bits of a value: at a node that needs more.

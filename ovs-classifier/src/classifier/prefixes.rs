@@ -11,7 +11,7 @@
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
-use crate::guards::{MIDDLE, NARROW, WIDE};
+use crate::guards::{MIDDLE, NARROW, WIDE, is_empty};
 use crate::layout::Layout;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
@@ -202,6 +202,14 @@ impl Prefixes {
         }
     }
 
+    /// Asks for what the tries will be asked with, as far as so many steps lead that are made now.
+    #[inline(always)]
+    pub(super) fn ahead<const W: usize>(&self, key: &[u64; W], order: BitOrder, steps: usize) {
+        for (field, trie) in &self.tries {
+            trie.ahead(field.aligned(key, order), steps);
+        }
+    }
+
     /// Drops of a range of columns those of which the bits among `wildcards` prove that their masks have nothing for
     /// the key: where no rule has the key's prefix of their length, and what shows that is reported already.
     #[inline(always)]
@@ -215,8 +223,11 @@ impl Prefixes {
         wildcards: &[u64; W],
     ) {
         for (i, ((field, _), lengths)) in self.tries.iter().zip(&self.lengths).enumerate() {
+            if is_empty(columns) {
+                return;
+            }
             let known = field.aligned(wildcards, order).leading_ones() as u8;
-            if known == 0 || columns.iter().all(|columns| *columns == 0) {
+            if known == 0 {
                 continue;
             }
             let answer = self.answer(i, key, order, answers);

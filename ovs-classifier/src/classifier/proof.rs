@@ -22,7 +22,7 @@ use super::Classifier;
 use super::prefixes::Answers;
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{KeyRows, NARROW, Picked};
+use crate::guards::{Asked, KeyRows, NARROW, Picked, is_empty};
 use crate::simd::Kernels;
 
 /// The proofs of one lookup.
@@ -85,15 +85,19 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
     fn prove_closed(&mut self, picked: &Picked<'_, W, N>, open: &[u64; N], floor: u64, cost: &mut Probes) {
         let live = picked.live();
         let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
+        let mut asked = Asked::default();
         // Where masks are few, most often none is above.
         if N > NARROW {
-            picked.drop_known(self.rows, &mut left, self.wildcards);
+            picked.drop_known(&mut left, self.wildcards, &mut asked);
         }
         for (word, left) in (picked.first()..).zip(&mut left) {
             *left &= self.table.above(self.kernels, word, floor);
         }
+        if is_empty(&left) {
+            return;
+        }
         if N <= NARROW {
-            picked.drop_known(self.rows, &mut left, self.wildcards);
+            picked.drop_known(&mut left, self.wildcards, &mut asked);
         }
         self.drop_proven(&mut left, picked.first());
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
@@ -101,7 +105,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
             left[word] &= left[word] - 1;
             if self.prove(column as u32, picked) {
                 cost.proofs += 1;
-                picked.drop_known(self.rows, &mut left, self.wildcards);
+                picked.drop_known(&mut left, self.wildcards, &mut asked);
                 self.drop_proven(&mut left, picked.first());
             }
         }
@@ -168,9 +172,9 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
             }
         };
         for (guard, (word, bits)) in picked.bits() {
-            let new = missing(self.wildcards, word, bits);
             let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
-            if new < best.1 && is_within && picked.rules_out(self.rows, guard, column) {
+            let new = if is_within { missing(self.wildcards, word, bits) } else { u32::MAX };
+            if new < best.1 && picked.rules_out(guard, column) {
                 best = (Proof::Guard(guard), new);
             }
         }

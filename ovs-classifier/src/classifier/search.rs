@@ -171,7 +171,7 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Found {
-        let (mut progress, mut rows) = (Progress::new(), KeyRows::default());
+        let (mut progress, mut rows) = (Progress::new(), KeyRows::new());
         cost.searches += 1;
         if self.guards.len() == 0 && self.ranked.len() == self.subtables.len() {
             cost.open += self.ranked.len() as u64;
@@ -191,16 +191,21 @@ impl<R, const W: usize> Classifier<R, W> {
         // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
         // in vain is proven alone.
         let is_tracked = wildcards.is_some();
-        let mut pick = |at: usize| {
-            let picked = Picked::<W, N>::new(&self.guards, query.key, at);
-            if is_tracked { picked.open_noting(&mut rows) } else { picked.open(ENOUGH) }
+        // A walk through a trie waits for one node after the other: the first are on their way while guards and rows are
+        // read.
+        let walk_ahead = |steps| {
+            if is_tracked {
+                self.prefixes.ahead(query.key, self.layout.order(), steps);
+            }
         };
+        walk_ahead(0);
         let mut visits = Visits::new();
-        let first = pick(0);
+        let first = self.pick::<N>(query.key, 0, is_tracked, &mut rows);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
-            visits.note(&self.ranks, at, &pick(at));
+            visits.note(&self.ranks, at, &self.pick::<N>(query.key, at, is_tracked, &mut rows));
         }
+        walk_ahead(1);
         cost.open += visits.complete() as u64;
         let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();
         let wanted = if self.rules.len() > CACHED_RULES { AHEAD } else { 1 };
@@ -219,11 +224,19 @@ impl<R, const W: usize> Classifier<R, W> {
             cost.probes += 1;
             self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
         }
+        walk_ahead(2);
         if let Some(wildcards) = wildcards {
             let evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, wildcards);
             evidence.gather(&progress.missed, &first, progress.floor, cost);
         }
         progress.found
+    }
+
+    /// The columns from a word on that the guards leave.
+    #[inline(always)]
+    fn pick<const N: usize>(&self, key: &[u64; W], at: usize, is_tracked: bool, rows: &mut KeyRows) -> [u64; N] {
+        let picked = Picked::<W, N>::new(&self.guards, key, at);
+        if is_tracked { picked.open_noting(rows) } else { picked.open(ENOUGH) }
     }
 
     /// Probes a mask.
@@ -265,7 +278,14 @@ impl<R, const W: usize> Classifier<R, W> {
     /// The first rule of a chain that a query sees.
     #[inline(always)]
     fn topmost(&self, head: u32, query: &Query<'_, W>) -> Option<(u32, &Stored<R>)> {
-        self.chain(head).find(|(_, rule)| query.sees(rule))
+        let mut slot = head;
+        loop {
+            let rule = self.rules.get(slot)?;
+            if query.sees(rule) {
+                return Some((slot, rule));
+            }
+            slot = rule.below()?;
+        }
     }
 
     /// The next rule below one with the same pattern that a query sees.

@@ -47,7 +47,7 @@ impl Making {
             }
             visits -= 1;
             let subtable = subtables.get(self.column);
-            let Some(subtable) = subtable.filter(|_| !self.set.leaves_out(&guard, self.column)) else {
+            let Some(subtable) = subtable.filter(|_| !self.set.leaves_out(self.guard, self.column)) else {
                 self.next_column(columns);
                 continue;
             };

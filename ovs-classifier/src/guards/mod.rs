@@ -31,7 +31,7 @@ mod making;
 mod picked;
 mod set;
 
-pub(crate) use picked::{KeyRows, Picked};
+pub(crate) use picked::{Asked, KeyRows, Picked, is_empty};
 
 use crate::field::{BitOrder, Field};
 use crate::hash::WordHash;
@@ -325,15 +325,13 @@ impl Guards {
     /// hardly fewer. Returns how many masks are left, if the guards know nothing of one another.
     fn adopt(&mut self, making: Making) -> f64 {
         let Making { mut set, samples, .. } = making;
-        let leaves = |i: usize, guard: &Guard| {
+        let leaves = |i: usize| {
             let rows = samples.iter().filter(|(guard, _)| *guard == i);
             let (rows, bits) = rows.fold((0, 0), |(rows, bits), (_, at)| (rows + 1, bits + set.count(*at)));
-            let others: u32 =
-                set.words(guard.at as usize).zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
+            let others: u32 = set.outside(i).zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
             f64::from(others) + f64::from(bits) / f64::from(rows.max(1))
         };
-        let mut rated: Vec<(f64, Guard)> =
-            set.guards.iter().enumerate().map(|(i, guard)| (leaves(i, guard), *guard)).collect();
+        let mut rated: Vec<(f64, usize)> = (0..set.guards.len()).map(|i| (leaves(i), i)).collect();
         rated.sort_by(|a, b| a.0.total_cmp(&b.0));
         let all = self.columns.max(1) as f64;
         let mut left = all;
@@ -345,7 +343,8 @@ impl Guards {
         // Where each looks at a length of its own, each rules out few masks, and only all of them most.
         let useful = |leaves: f64| self.fine || leaves < USEFUL * all;
         set.useful = rated.iter().take_while(|(leaves, _)| useful(*leaves)).count();
-        set.guards = rated.into_iter().map(|(_, guard)| guard).collect();
+        let places: Vec<usize> = rated.into_iter().map(|(_, place)| place).collect();
+        set.keep(&places);
         (set.made, set.since) = (set.since, 0);
         self.set = set;
         left

@@ -1,32 +1,33 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, Guards, MAX_GUARDS, MIDDLE};
-use arrayvec::ArrayVec;
+use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW};
 
-/// After so many guards it is seen whether all columns but one are ruled out: what that tells comes late.
-const TOGETHER: usize = 4;
+/// After so many guards it is seen whether enough columns are ruled out, where picks are narrow and where they are not. It
+/// takes about as long as to ask some guards more, and what it tells comes late and is different for each key: a
+/// processor that has guessed wrong begins anew when the last row is there.
+const NARROW_STEPS: [usize; 2] = [24, 6];
+const WIDE_STEPS: [usize; 2] = [4, 1];
 
 /// Where the rows of one key are, as far as they were looked for: of the first guards, one after the other.
-#[derive(Debug, Default)]
-pub(crate) struct KeyRows(ArrayVec<u32, MAX_GUARDS>);
+#[derive(Debug)]
+pub(crate) struct KeyRows {
+    rows: [u32; MAX_GUARDS],
+    known: usize,
+}
 
 impl KeyRows {
-    /// Where the row of a guard begins.
     #[inline(always)]
-    fn row<const W: usize>(&mut self, guards: &Guards, i: usize, guard: &Guard, key: &[u64; W]) -> u32 {
-        match self.0.get(i) {
-            Some(row) => *row,
-            None => {
-                let row = guard.row(guards.salt, guards.set.stride, key) as u32;
-                if self.0.len() == i {
-                    let _ = self.0.try_push(row);
-                }
-                row
-            }
-        }
+    pub(crate) const fn new() -> Self {
+        Self { rows: [0; MAX_GUARDS], known: 0 }
     }
 }
+
+/// Guards, by place, that have been asked about some columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked(u64);
+
+const _: () = assert!(MAX_GUARDS <= u64::BITS as usize);
 
 /// What the guards say of `64 * N` columns for one key.
 #[derive(Clone, Copy)]
@@ -66,15 +67,15 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// The columns that the guards leave, where few (`enough`) will do: the guards come with the best first.
     #[inline(always)]
     pub(crate) fn open(&self, enough: u32) -> [u64; N] {
+        let [_, step] = Self::steps();
         let mut open = self.live();
-        for guard in self.useful() {
+        for (guards, from) in self.useful().chunks(step).zip((0..).step_by(step)) {
             if count(&open) <= enough {
                 break;
             }
-            // Rows of up to a line are picked whole.
-            let stride = if N <= MIDDLE { N } else { self.guards.set.stride };
-            let row = guard.row(self.guards.salt, stride, self.key) as u32;
-            and(&mut open, &self.pass_of(guard, row));
+            for (guard, i) in guards.iter().zip(from..) {
+                and(&mut open, &self.pass_of(i, self.row_of(guard)));
+            }
         }
         open
     }
@@ -82,17 +83,41 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// The columns that the guards leave, one or as few as can be; notes the rows of the guards that were asked.
     #[inline(always)]
     pub(crate) fn open_noting(&self, rows: &mut KeyRows) -> [u64; N] {
+        let [step, _] = Self::steps();
         let mut open = self.live();
-        for (guards, from) in self.useful().chunks(TOGETHER).zip((0..).step_by(TOGETHER)) {
+        for (guards, from) in self.useful().chunks(step).zip((0..).step_by(step)) {
             if count(&open) <= 1 {
                 break;
             }
-            for (guard, i) in guards.iter().zip(from..) {
-                let row = rows.row(self.guards, i, guard, self.key);
-                and(&mut open, &self.pass_of(guard, row));
+            let end = from + guards.len();
+            let Some(places) = rows.rows.get_mut(from..end) else { break };
+            let are_known = rows.known >= end;
+            for ((guard, i), place) in guards.iter().zip(from..).zip(places) {
+                if !are_known {
+                    *place = self.row_of(guard);
+                }
+                and(&mut open, &self.pass_of(i, *place));
             }
+            rows.known = rows.known.max(end);
         }
         open
+    }
+
+    /// Where the row of a guard begins.
+    #[inline(always)]
+    fn row_of(&self, guard: &Guard) -> u32 {
+        guard.row(self.guards.salt, self.stride(), self.key) as u32
+    }
+
+    /// After how many guards it is seen what is left: where the guards' rows are noted, and where they are not.
+    const fn steps() -> [usize; 2] {
+        if N <= NARROW { NARROW_STEPS } else { WIDE_STEPS }
+    }
+
+    /// Words of a row: rows of up to a line are picked whole.
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        if N <= MIDDLE { N } else { self.guards.set.stride }
     }
 
     /// The guards to ask which columns are open; none for columns beyond the rows.
@@ -115,33 +140,41 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     /// Whether a guard rules a column out.
     #[inline(always)]
-    pub(crate) fn rules_out(&self, rows: &mut KeyRows, guard: usize, column: u32) -> bool {
-        let (set, place, i) = (&self.guards.set, column as usize / 64, guard);
-        let Some(guard) = set.guards.get(guard).filter(|_| place < set.stride) else { return false };
-        let row = rows.row(self.guards, i, guard, self.key) as usize;
-        let pass = word(&set.lines, guard.at as usize + place) | word(&set.lines, row + place);
+    pub(crate) fn rules_out(&self, i: usize, column: u32) -> bool {
+        let (set, place) = (&self.guards.set, column as usize / 64);
+        let Some(guard) = set.guards.get(i).filter(|_| place < set.stride) else { return false };
+        let row = self.row_of(guard) as usize;
+        let pass = word(&set.outside, i * set.stride + place) | word(&set.lines, row + place);
         pass >> (column % 64) & 1 == 0
     }
 
     #[inline(always)]
-    fn pass_of(&self, guard: &Guard, row: u32) -> [u64; N] {
+    fn pass_of(&self, i: usize, row: u32) -> [u64; N] {
         let set = &self.guards.set;
-        let any: [u64; N] = load(&set.lines, guard.at as usize + self.first);
+        let outside: [u64; N] = load(&set.outside, i * self.stride() + self.first);
         let row: [u64; N] = load(&set.lines, row as usize + self.first);
-        core::array::from_fn(|i| row[i] | any[i])
+        core::array::from_fn(|i| row[i] | outside[i])
     }
 
-    /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`.
+    /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`; asks none that was `asked`
+    /// about these columns before.
     #[inline(always)]
-    pub(crate) fn drop_known(&self, rows: &mut KeyRows, columns: &mut [u64; N], wildcards: &[u64; W]) {
+    pub(crate) fn drop_known(&self, columns: &mut [u64; N], wildcards: &[u64; W], asked: &mut Asked) {
         let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
+        // Which they are is found without a branch: it is different for each key.
+        let mut left = 0u64;
         for (i, guard) in guards.iter().enumerate() {
-            let known = wildcards.get(usize::from(guard.word)).copied().unwrap_or(0);
-            if guard.mask & !known == 0 {
-                and(columns, &self.pass_of(guard, rows.row(self.guards, i, guard, self.key)));
-                if columns.iter().all(|columns| *columns == 0) {
-                    return;
-                }
+            // No key lacks the word of a guard; that the loop could end here keeps the compiler from making gathers.
+            let Some(known) = wildcards.get(usize::from(guard.word)) else { break };
+            left |= u64::from(guard.mask & !known == 0) << (i % MAX_GUARDS);
+        }
+        left &= !asked.0;
+        asked.0 |= left;
+        while left != 0 {
+            let i = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if let Some(guard) = guards.get(i) {
+                and(columns, &self.pass_of(i, self.row_of(guard)));
             }
         }
     }
@@ -165,6 +198,12 @@ fn load<const N: usize>(lines: &[Line], at: usize) -> [u64; N] {
 #[inline(always)]
 fn and<const N: usize>(columns: &mut [u64; N], other: &[u64; N]) {
     columns.iter_mut().zip(other).for_each(|(columns, other)| *columns &= other);
+}
+
+/// Whether there is no column.
+#[inline(always)]
+pub(crate) fn is_empty<const N: usize>(columns: &[u64; N]) -> bool {
+    columns.iter().fold(0, |any, columns| any | columns) == 0
 }
 
 #[inline(always)]

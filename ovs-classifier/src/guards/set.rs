@@ -18,7 +18,9 @@ pub(super) struct Set {
     pub(super) guards: Vec<Guard>,
     /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
     pub(super) useful: usize,
-    /// For each guard, the columns that do not take part, and then its rows.
+    /// For each guard, one after the other, the columns that do not take part.
+    pub(super) outside: Vec<Line>,
+    /// For each guard its rows.
     pub(super) lines: Vec<Line>,
     /// How many bits were set when the guards were made, and how many since.
     pub(super) made: usize,
@@ -49,13 +51,13 @@ pub(super) struct Guard {
     pub(super) word: u8,
     /// What a hash is shifted by to be a row.
     pub(super) shift: u8,
-    /// Where the columns stand that do not take part, in words; the rows begin after that.
+    /// Where the rows begin, in words.
     pub(super) at: u32,
 }
 
 impl Set {
     pub(super) fn heap_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>() + self.guards.capacity() * size_of::<Guard>()
+        (self.lines.capacity() + self.outside.capacity()) * size_of::<Line>() + self.guards.capacity() * size_of::<Guard>()
     }
 
     /// Whether it is time to make other guards.
@@ -77,22 +79,24 @@ impl Set {
     pub(super) fn push(&mut self, run: &Run, patterns: usize) {
         let rows_log2 = rows_log2(run, self.stride, patterns);
         let at = self.lines.len() * 8;
-        let words = self.stride + (self.stride << rows_log2);
+        let words = self.stride << rows_log2;
         self.lines.resize(self.lines.len() + words.div_ceil(8), Line::default());
-        for at in at..at + self.stride {
-            if let Some(word) = self.word_mut(at) {
+        self.guards.push(Guard { mask: run.mask(), word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
+        let end = self.guards.len() * self.stride;
+        self.outside.resize(end.div_ceil(8), Line::default());
+        for at in end - self.stride..end {
+            if let Some(word) = word_mut(&mut self.outside, at) {
                 *word = u64::MAX;
             }
         }
-        self.guards.push(Guard { mask: run.mask(), word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
     }
 
     /// Notes in which guards a column takes part.
     pub(super) fn take_part(&mut self, column: u32, runs: &[Run]) {
         for i in 0..self.guards.len() {
             let Some(guard) = self.guards.get(i).filter(|_| (column as usize) < self.stride * 64) else { continue };
-            let (at, takes_part) = (guard.at as usize + column as usize / 64, runs.iter().any(|run| guard.is(run)));
-            if let Some(word) = self.word_mut(at) {
+            let (at, takes_part) = (i * self.stride + column as usize / 64, runs.iter().any(|run| guard.is(run)));
+            if let Some(word) = word_mut(&mut self.outside, at) {
                 let bit = 1 << (column % 64);
                 *word = if takes_part { *word & !bit } else { *word | bit };
             }
@@ -116,7 +120,7 @@ impl Set {
     /// Sets the bits of a pattern.
     pub(super) fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
         for i in 0..self.guards.len() {
-            if let Some(guard) = self.guards.get(i).filter(|guard| !self.leaves_out(guard, column)) {
+            if let Some(guard) = self.guards.get(i).filter(|_| !self.leaves_out(i, column)) {
                 self.set(guard.row(salt, self.stride, key), column);
             }
         }
@@ -125,7 +129,7 @@ impl Set {
     /// Sets the bit of a column in a row.
     pub(super) fn set(&mut self, row: usize, column: u32) {
         let bit = 1 << (column % 64);
-        if let Some(word) = self.word_mut(row + column as usize / 64) {
+        if let Some(word) = word_mut(&mut self.lines, row + column as usize / 64) {
             let is_new = *word & bit == 0;
             *word |= bit;
             self.since += usize::from(is_new);
@@ -133,24 +137,37 @@ impl Set {
     }
 
     /// Whether the mask of a column takes no part in a guard.
-    pub(super) fn leaves_out(&self, guard: &Guard, column: u32) -> bool {
+    pub(super) fn leaves_out(&self, guard: usize, column: u32) -> bool {
         let place = column as usize / 64;
-        place >= self.stride || word(&self.lines, guard.at as usize + place) >> (column % 64) & 1 != 0
+        place >= self.stride || word(&self.outside, guard * self.stride + place) >> (column % 64) & 1 != 0
     }
 
-    fn word_mut(&mut self, at: usize) -> Option<&mut u64> {
-        self.lines.get_mut(at / 8).map(|line| line.word_mut(at))
+    /// The columns that take no part in a guard.
+    pub(super) fn outside(&self, guard: usize) -> impl Iterator<Item = u64> {
+        (guard * self.stride..(guard + 1) * self.stride).map(|at| word(&self.outside, at))
     }
 
-    /// The words of a row, or of the columns that do not take part.
-    pub(super) fn words(&self, at: usize) -> impl Iterator<Item = u64> {
-        (at..at + self.stride).map(|at| word(&self.lines, at))
+    /// Keeps some guards, by their places, in this order.
+    pub(super) fn keep(&mut self, places: &[usize]) {
+        let mut outside = Vec::new();
+        outside.resize((places.len() * self.stride).div_ceil(8), Line::default());
+        for (at, columns) in places.iter().flat_map(|place| self.outside(*place)).enumerate() {
+            if let Some(word) = word_mut(&mut outside, at) {
+                *word = columns;
+            }
+        }
+        self.guards = places.iter().filter_map(|place| self.guards.get(*place).copied()).collect();
+        self.outside = outside;
     }
 
     /// How many columns a row has.
     pub(super) fn count(&self, at: usize) -> u32 {
-        self.words(at).map(u64::count_ones).sum()
+        (at..at + self.stride).map(|at| word(&self.lines, at).count_ones()).sum()
     }
+}
+
+fn word_mut(lines: &mut [Line], at: usize) -> Option<&mut u64> {
+    lines.get_mut(at / 8).map(|line| line.word_mut(at))
 }
 
 impl Guard {
@@ -173,7 +190,7 @@ impl Guard {
     #[inline(always)]
     pub(super) fn row_of_word(&self, salt: u64, stride: usize, word: u64) -> usize {
         let row = WordHash::fold((word & self.mask) ^ salt) >> (self.shift & 63);
-        self.at as usize + (row as usize + 1) * stride
+        self.at as usize + row as usize * stride
     }
 }
 

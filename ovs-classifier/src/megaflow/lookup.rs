@@ -347,7 +347,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[inline(always)]
     fn guarded_columns<'a, const N: usize>(&'a self, key: &'a [u64; W]) -> impl Iterator<Item = u32> + 'a {
         let words = self.guards.words();
-        let (mut next, mut open, mut rows) = (0, [0u64; N], KeyRows::default());
+        let (mut next, mut open, mut rows) = (0, [0u64; N], KeyRows::new());
         core::iter::from_fn(move || {
             loop {
                 if let Some((word, columns)) = open.iter_mut().enumerate().find(|(_, columns)| **columns != 0) {
