@@ -193,6 +193,8 @@ impl Painter<'_> {
         let (name, rest) = text.split_at(text.find(|c| !is_name(c)).unwrap_or(text.len()));
         match rest.chars().next() {
             Some('(') => self.brackets(name, &rest[1..], within),
+            // An output to that port, which it is nearly always, is not painted.
+            Some(':') if name == "CONTROLLER" => self.plain(text),
             Some(':') if within == In::Actions || within == In::Learn || name == "members" => {
                 let color = if SPECIAL.contains(&name) { &p.special } else { &p.param };
                 self.mark(color, &format!("{name}:"));
