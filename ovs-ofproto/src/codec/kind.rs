@@ -370,7 +370,7 @@ struct Numbers {
 }
 
 /// The types of multipart requests and replies in a version.
-const fn multipart_types(version: Version) -> (u8, u8) {
+pub(super) const fn multipart_types(version: Version) -> (u8, u8) {
     if version.0 == 1 { (16, 17) } else { (18, 19) }
 }
 

@@ -26,7 +26,7 @@
 //!   place; `action`: the table of the encodings of actions, and their bodies;
 //! - `message`: [`Message`], the same for all versions; the bodies of hot messages have a function each way (`flow`,
 //!   `packet`, `monitor`), the others one for both (`hello`, `report`, `port`, `table`, `group`, `meter`, `switch`, `tlv`,
-//!   `connection`, `ipfix`, by `io`); `continuation`: what a switch may say of a packet that waits;
+//!   `connection`, `ipfix`, by `io`); `property`: what structures may have beside; `continuation`: what a switch may say of a packet that waits;
 //! - `oxm`: fields and matches as TLVs, by the [table of fields](ovs_packet::field); `matching`: the matches of
 //!   OpenFlow 1.0 and 1.1, and which form a version has; `instruction`; `check`: whether what a flow does fits what it
 //!   matches ([`check_flow`]);
@@ -42,9 +42,11 @@
 //!
 //! What there is of OpenFlow beyond upstream is not spoken: auxiliary connections, controller status, flow statistics
 //! triggers and the light flow statistics of OpenFlow 1.5 (its OFPMP_FLOW_STATS), scheduled bundles, synchronised tables.
-//! Of ports, tables and queues, properties that are optical, of the pipeline or an experimenter's are passed over where
-//! a switch tells them, so that they do not survive, and are refused where a controller asks for them; so are properties
-//! of bundles and roles passed over. A message that nests another ([`BundleAdd`], forwarded requests) keeps its bytes.
+//! Optical and pipeline properties of ports are typed; experimenters' properties of ports, tables, queues, roles, bundles
+//! and what comes unasked, and types that nobody knows, survive as their bytes, as do experimenters' messages and
+//! multipart messages. [`Message::not_understood`] is what a switch answers that a change asks for one of them. Within
+//! flows, groups and meters there are none: an action, an instruction, a field or a band of another experimenter is
+//! refused. A message that nests another ([`BundleAdd`], forwarded requests) keeps its bytes.
 //!
 //! What is wrong is refused with the error that OpenFlow has for it, never skipped: a switch that half understands a
 //! flow must not install it. Only packet-ins are read loosely, as fields that are not known do no harm there.
@@ -90,6 +92,7 @@ mod monitor;
 mod oxm;
 mod packet;
 mod port;
+mod property;
 mod report;
 mod switch;
 mod table;
@@ -114,11 +117,15 @@ pub use header::{Header, MessageType, Version};
 pub use hello::{Hello, Versions, negotiate};
 pub use ipfix::IpfixStats;
 pub use kind::{Kind, MessageKind};
-pub use message::{Experimenter, Message, Page};
+pub use message::{Experimenter, Message, Page, Part};
 pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
 pub use monitor::{FlowChange, FlowEvent, FlowMonitorRequest, FlowUpdate, MonitorCommand, MonitorFlags};
 pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
 pub use port::{Port, PortMod, PortRequest, PortStats, PortStatus};
+pub use property::{
+    FieldHeader, OpticalPort, OpticalPortMod, OpticalPortStats, PortModProperty, PortProperty, PortStatsProperty,
+    RawProperty,
+};
 pub use report::{Capabilities, ErrorMessage, FeaturesReply, SwitchConfig};
 pub use switch::{
     AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,

@@ -6,6 +6,7 @@ use super::cursor::Shape;
 use super::error::{EncodeError, OfError};
 use super::header::Version;
 use super::io::{Done, Io, Property};
+use super::property::{Kept, PortModProperty, PortProperty, PortStatsProperty};
 #[cfg(feature = "serde")]
 use crate::json::form::*;
 
@@ -33,6 +34,8 @@ pub struct Port {
     /// Kilobits per second: now and at most. OpenFlow 1.0 does not tell.
     #[cfg_attr(feature = "serde", serde(with = "As::<Record<PortSpeed>>"))]
     pub speed: [u32; 2],
+    /// What else is said of it, from OpenFlow 1.4 on.
+    pub properties: Vec<PortProperty>,
 }
 
 impl Default for Port {
@@ -45,6 +48,7 @@ impl Default for Port {
             state: Default::default(),
             features: Default::default(),
             speed: Default::default(),
+            properties: Vec::new(),
         }
     }
 }
@@ -88,31 +92,35 @@ impl Port {
         for (to, from) in ethernet.iter_mut().zip(self.features.iter().chain(&self.speed)) {
             *to = *from;
         }
+        let mut said = (ethernet, core::mem::take(&mut self.properties));
         io.either(
-            &mut ethernet,
+            &mut said,
             |r| {
-                let mut found = [0; 6];
+                let mut found = ([0; 6], Vec::new());
                 while let Some(p) = Property::next(r)? {
                     if p.kind != 0 {
-                        // Optical and pipeline properties say nothing here, nor do experimenters'.
+                        found.1.push(PortProperty::read(&p)?);
                         continue;
                     }
                     let mut body = p.reader();
                     body.skip(4)?;
-                    for number in &mut found {
+                    for number in &mut found.0 {
                         *number = body.u32()?;
                     }
                 }
                 Ok(found)
             },
-            |numbers, w| {
+            |(numbers, more), w| {
                 w.property(0, |w| {
                     w.zeros(4);
                     numbers.iter().for_each(|n| w.u32(*n));
                     Ok(())
-                })
+                })?;
+                Kept::write_all(more, w)
             },
         )?;
+        let ethernet;
+        (ethernet, self.properties) = said;
         let (features, speed) = ethernet.split_at(4);
         self.features.iter_mut().zip(features).for_each(|(to, from)| *to = *from);
         self.speed.iter_mut().zip(speed).for_each(|(to, from)| *to = *from);
@@ -159,6 +167,9 @@ pub struct PortMod {
     /// `OFPPF_*` to offer; 0 leaves them.
     #[cfg_attr(feature = "serde", serde(with = "As::<Bits>"))]
     pub advertise: u32,
+    /// What else is asked of it, from OpenFlow 1.4 on. A switch that does not do it must
+    /// [refuse](super::Message::not_understood) all of the change.
+    pub properties: Vec<PortModProperty>,
 }
 
 impl Default for PortMod {
@@ -169,6 +180,7 @@ impl Default for PortMod {
             config: Default::default(),
             mask: Default::default(),
             advertise: Default::default(),
+            properties: Vec::new(),
         }
     }
 }
@@ -191,20 +203,28 @@ impl PortMod {
             self.config &= self.mask;
         }
         if version >= Version::V1_4 {
-            return io.either(
-                &mut self.advertise,
+            let mut asked = (self.advertise, core::mem::take(&mut self.properties));
+            io.either(
+                &mut asked,
                 |r| {
-                    let mut advertise = 0;
+                    let mut found = (0, Vec::new());
                     while let Some(p) = Property::next(r)? {
                         match p.kind {
-                            0 => advertise = p.u32()?,
-                            _ => return Err(p.unknown("port_mod")),
+                            0 => found.0 = p.u32()?,
+                            _ => found.1.push(PortModProperty::read(&p)?),
                         }
                     }
-                    Ok(advertise)
+                    Ok(found)
                 },
-                |advertise, w| if *advertise == 0 { Ok(()) } else { w.property_u32(0, *advertise) },
-            );
+                |(advertise, more), w| {
+                    if *advertise != 0 {
+                        w.property_u32(0, *advertise)?;
+                    }
+                    Kept::write_all(more, w)
+                },
+            )?;
+            (self.advertise, self.properties) = asked;
+            return Ok(());
         }
         io.u32(&mut self.advertise)?;
         io.pad(4)
@@ -229,6 +249,8 @@ pub struct PortStats {
     /// Nicira's and RFC 2819's counters, from OpenFlow 1.4 on, as the property has them.
     #[cfg_attr(feature = "serde", serde(rename = "custom", with = "As::<Vec<Counter>>"))]
     pub more: Vec<u64>,
+    /// What else is counted, from OpenFlow 1.4 on.
+    pub properties: Vec<PortStatsProperty>,
 }
 
 impl Default for PortStats {
@@ -238,6 +260,7 @@ impl Default for PortStats {
             counts: Default::default(),
             duration: Default::default(),
             more: Default::default(),
+            properties: Vec::new(),
         }
     }
 }
@@ -273,11 +296,12 @@ impl PortStats {
         self.duration = Some(duration);
         let general = self.counts.len().saturating_sub(ETHERNET_COUNTS);
         self.counts.iter_mut().take(general).try_for_each(|c| io.u64(c))?;
-        let mut rest: (Vec<u64>, Vec<u64>) = (self.counts.iter().skip(general).copied().collect(), self.more.clone());
+        let ethernet: Vec<u64> = self.counts.iter().skip(general).copied().collect();
+        let mut rest = (ethernet, core::mem::take(&mut self.more), core::mem::take(&mut self.properties));
         io.either(
             &mut rest,
             |r| {
-                let mut found = (vec![u64::MAX; ETHERNET_COUNTS], Vec::new());
+                let mut found = (vec![u64::MAX; ETHERNET_COUNTS], Vec::new(), Vec::new());
                 while let Some(p) = Property::next(r)? {
                     match p.kind {
                         0 => {
@@ -294,13 +318,12 @@ impl PortStats {
                                 found.1.push(body.u64()?);
                             }
                         }
-                        // What is counted by others is passed over.
-                        _ => {}
+                        _ => found.2.push(PortStatsProperty::read(&p)?),
                     }
                 }
                 Ok(found)
             },
-            |(ethernet, more), w| {
+            |(ethernet, more, properties), w| {
                 let counts = |counts: &[u64]| {
                     let counts = counts.to_vec();
                     move |w: &mut super::cursor::Writer| {
@@ -310,11 +333,14 @@ impl PortStats {
                     }
                 };
                 w.property(0, counts(ethernet))?;
-                if more.is_empty() { Ok(()) } else { w.property(super::io::experimenter(0x2320, 1), counts(more)) }
+                if !more.is_empty() {
+                    w.property(super::io::experimenter(0x2320, 1), counts(more))?;
+                }
+                Kept::write_all(properties, w)
             },
         )?;
         self.counts.iter_mut().skip(general).zip(rest.0).for_each(|(to, from)| *to = from);
-        self.more = rest.1;
+        (self.more, self.properties) = (rest.1, rest.2);
         Ok(())
     }
 }

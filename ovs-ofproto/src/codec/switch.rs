@@ -7,6 +7,7 @@ use super::error::OfError;
 use super::header::{Header, Version};
 use super::io::{Done, Io, Property};
 use super::kind::{Kind, MessageKind};
+use super::property::{Kept, RawProperty, read_raw};
 #[cfg(feature = "serde")]
 use crate::json::form::*;
 
@@ -95,11 +96,14 @@ pub struct Queue {
     pub min_rate: Option<u16>,
     /// The rate that it has at most, in tenths of a percent.
     pub max_rate: Option<u16>,
+    /// What else is said of it. Before OpenFlow 1.4, the value of an experimenter's has all that stands behind its type
+    /// and length.
+    pub properties: Vec<RawProperty>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Queue { port: OfPort(0), queue: Default::default(), min_rate: Default::default(), max_rate: Default::default() }
+        Queue { port: OfPort(0), queue: 0, min_rate: None, max_rate: None, properties: Vec::new() }
     }
 }
 
@@ -149,25 +153,27 @@ impl Queue {
 
     /// `old`: properties have 16 bytes.
     fn properties(&mut self, io: &mut Io<'_, '_>, old: bool) -> Done {
-        let mut both = (self.min_rate, self.max_rate);
+        let first_experimenter = if old { 0x1_0000 } else { 0xffff };
+        let mut all = (self.min_rate, self.max_rate, core::mem::take(&mut self.properties));
         io.either(
-            &mut both,
+            &mut all,
             |r| {
-                let mut found = (None, None);
-                while let Some(p) = Property::next(r)? {
+                let mut found = (None, None, Vec::new());
+                while let Some(p) = Property::next_with(r, 8, first_experimenter)? {
                     let mut body = p.reader();
-                    if old {
-                        body.skip(4)?;
-                    }
+                    let mut rate = || {
+                        body.skip(if old { 4 } else { 0 })?;
+                        body.u16()
+                    };
                     match p.kind {
-                        1 => found.0 = Some(body.u16()?),
-                        2 => found.1 = Some(body.u16()?),
-                        _ => {}
+                        1 => found.0 = Some(rate()?),
+                        2 => found.1 = Some(rate()?),
+                        _ => found.2.push(RawProperty::read(&p)?),
                     }
                 }
                 Ok(found)
             },
-            |(min, max), w| {
+            |(min, max, more), w| {
                 for (kind, rate) in [(1, min), (2, max)] {
                     if let Some(rate) = rate {
                         w.property(kind, |w| {
@@ -178,10 +184,10 @@ impl Queue {
                         })?;
                     }
                 }
-                Ok(())
+                Kept::write_all(more, w)
             },
         )?;
-        (self.min_rate, self.max_rate) = both;
+        (self.min_rate, self.max_rate, self.properties) = all;
         Ok(())
     }
 }
@@ -221,7 +227,7 @@ impl QueueStatsRequest {
 }
 
 /// The statistics of a queue. All ones are not counted.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct QueueStats {
@@ -237,6 +243,8 @@ pub struct QueueStats {
     /// How long it has existed: seconds and nanoseconds; versions before 1.3 do not tell.
     #[cfg_attr(feature = "serde", serde(with = "As::<Option<Seconds>>"))]
     pub duration: Option<(u32, u32)>,
+    /// What else is counted, from OpenFlow 1.4 on.
+    pub properties: Vec<RawProperty>,
 }
 
 impl Default for QueueStats {
@@ -246,6 +254,7 @@ impl Default for QueueStats {
             queue: Default::default(),
             sent: Default::default(),
             duration: Default::default(),
+            properties: Vec::new(),
         }
     }
 }
@@ -257,7 +266,8 @@ impl QueueStats {
             return io.framed(shape, 48, OfError::BadRequestBadLength, |io| {
                 io.length()?;
                 io.pad(6)?;
-                self.body(io)
+                self.body(io)?;
+                kept(&mut self.properties, io)
             });
         }
         self.body(io)
@@ -279,6 +289,11 @@ impl QueueStats {
         }
         Ok(())
     }
+}
+
+/// Properties up to the end.
+fn kept(properties: &mut Vec<RawProperty>, io: &mut Io<'_, '_>) -> Done {
+    io.either(properties, read_raw, |properties, w| Kept::write_all(properties, w))
 }
 
 /// The role of a controller.
@@ -317,7 +332,7 @@ impl Role {
 }
 
 /// A controller has another role now.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RoleStatus {
@@ -330,6 +345,8 @@ pub struct RoleStatus {
     /// Which election this is of.
     #[cfg_attr(feature = "serde", serde(rename = "generation_id"))]
     pub generation: u64,
+    /// What else is said of it.
+    pub properties: Vec<RawProperty>,
 }
 
 impl RoleStatus {
@@ -339,8 +356,7 @@ impl RoleStatus {
         io.u8(&mut self.reason)?;
         io.pad(3)?;
         io.u64(&mut self.generation)?;
-        let mut properties = Vec::new();
-        if io.reads() { io.rest(&mut properties) } else { Ok(()) }
+        kept(&mut self.properties, io)
     }
 }
 
@@ -354,6 +370,8 @@ pub struct AsyncConfig {
     /// None: it is not said.
     #[cfg_attr(feature = "serde", serde(with = "As::<Record<AsyncKinds, Record<AsyncRoles, Option<Bits>>>>"))]
     pub masks: [[Option<u32>; 2]; 6],
+    /// What else a switch says that comes unasked.
+    pub properties: Vec<RawProperty>,
 }
 
 /// The kinds of messages, as upstream calls them.
@@ -383,11 +401,12 @@ impl AsyncConfig {
             return Ok(());
         }
         let sets = kind != Kind::GetAsyncReply14;
+        let mut all = (self.masks, core::mem::take(&mut self.properties));
         io.either(
-            &mut self.masks,
+            &mut all,
             |r| {
-                let mut masks = [[None; 2]; 6];
-                while let Some(p) = Property::next(r)? {
+                let (mut masks, mut more) = ([[None; 2]; 6], Vec::new());
+                while let Some(p) = Property::next_with(r, 8, 0xfffe)? {
                     // Types come in pairs: of the secondary, then of the primary.
                     let place = usize::try_from(p.kind).unwrap_or(usize::MAX);
                     let pair = masks.get_mut(place / 2).and_then(|pair| pair.get_mut(1usize.wrapping_sub(place % 2)));
@@ -409,12 +428,12 @@ impl AsyncConfig {
                             tracing::warn!(target: "ofp_util", "unknown async config property type {}", p.raw);
                             return Err(p.error(OfError::AsyncConfigUnsupported, "a kind of message"));
                         }
-                        None => {}
+                        None => more.push(RawProperty::read(&p)?),
                     }
                 }
-                Ok(masks)
+                Ok((masks, more))
             },
-            |masks, w| {
+            |(masks, more), w| {
                 for (n, pair) in (0u64..).zip(masks) {
                     for (kind, mask) in [(0, pair[1]), (1, pair[0])] {
                         if let Some(mask) = mask {
@@ -422,14 +441,16 @@ impl AsyncConfig {
                         }
                     }
                 }
-                Ok(())
+                Kept::write_all(more, w)
             },
-        )
+        )?;
+        (self.masks, self.properties) = all;
+        Ok(())
     }
 }
 
 /// Begins, closes and ends a bundle.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BundleControl {
@@ -442,6 +463,8 @@ pub struct BundleControl {
     /// 1 atomic, 2 in order.
     #[cfg_attr(feature = "serde", serde(with = "As::<Flags<BundleFlags>>"))]
     pub flags: u16,
+    /// What else is said of it, from OpenFlow 1.4 on.
+    pub properties: Vec<RawProperty>,
 }
 
 impl BundleControl {
@@ -449,8 +472,7 @@ impl BundleControl {
         io.u32(&mut self.bundle)?;
         io.u16(&mut self.kind)?;
         io.u16(&mut self.flags)?;
-        let mut properties = Vec::new();
-        if io.reads() { io.rest(&mut properties) } else { Ok(()) }
+        kept(&mut self.properties, io)
     }
 }
 
@@ -468,6 +490,8 @@ pub struct BundleAdd {
     /// The message, whole; version and xid must be those of this one.
     #[cfg_attr(feature = "serde", serde(with = "As::<Nested>"))]
     pub message: Vec<u8>,
+    /// What else is said of it. The message is padded to 8 bytes then.
+    pub properties: Vec<RawProperty>,
 }
 
 impl BundleAdd {
@@ -476,11 +500,12 @@ impl BundleAdd {
         io.pad(2)?;
         io.u16(&mut self.flags)?;
         let version = io.version;
+        let mut both = (core::mem::take(&mut self.message), core::mem::take(&mut self.properties));
         io.either(
-            &mut self.message,
+            &mut both,
             |r| {
                 let start = r.clone();
-                let all = r.remaining();
+                let all = r.peek();
                 let bad = |error| start.error(error, "a message that bundles may have");
                 let header = Header::decode(all).map_err(|_| bad(OfError::BundleMsgBadLen))?;
                 if header.version != version {
@@ -493,7 +518,11 @@ impl BundleAdd {
                 let kind = Kind::of_bytes(message)?;
                 let fits = [MessageKind::PortMod, MessageKind::FlowMod, MessageKind::GroupMod, MessageKind::PacketOut];
                 match fits.contains(&kind.of()) {
-                    true => Ok(message.to_vec()),
+                    true => {
+                        let padded = len.checked_next_multiple_of(8).unwrap_or(len);
+                        r.skip(padded.min(all.len()))?;
+                        Ok((message.to_vec(), read_raw(r)?))
+                    }
                     false => {
                         let (name, what) = (kind.name(), "message not allowed inside OFPT14_BUNDLE_ADD_MESSAGE");
                         tracing::warn!(target: "ofp_bundle", "{name} {what}");
@@ -501,10 +530,16 @@ impl BundleAdd {
                     }
                 }
             },
-            |message, w| {
+            |(message, properties), w| {
                 w.bytes(message);
-                Ok(())
+                if !properties.is_empty() {
+                    let len = message.len();
+                    w.zeros(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len));
+                }
+                Kept::write_all(properties, w)
             },
-        )
+        )?;
+        (self.message, self.properties) = both;
+        Ok(())
     }
 }

@@ -9,7 +9,10 @@ mod pass;
 mod read;
 mod write;
 
+use ovs_packet::field::{EXPERIMENTER_NX, EXPERIMENTER_ONF};
+
 use super::connection::CtFlush;
+use super::error::OfError;
 use super::flow::{AggregateStats, FlowRemoved, FlowStatsReply, FlowStatsRequest};
 use super::group::{GroupDesc, GroupFeatures, GroupMod, GroupStats};
 use super::hello::Hello;
@@ -18,6 +21,7 @@ use super::meter::{MeterConfig, MeterFeatures, MeterMod, MeterStats};
 use super::monitor::{FlowMonitorRequest, FlowUpdate};
 use super::packet::{PacketIn, PacketOut};
 use super::port::{Port, PortMod, PortRequest, PortStats, PortStatus};
+use super::property::PortModProperty;
 use super::report::{ErrorMessage, FeaturesReply, SwitchConfig};
 use super::switch::{
     AsyncConfig, BundleAdd, BundleControl, Description, Queue, QueueRequest, QueueStats, QueueStatsRequest, Role,
@@ -236,6 +240,16 @@ pub enum Message {
 }
 
 /// A message that an extension defines, with the bytes that it consists of.
+///
+/// ```
+/// use ovs_ofproto::codec::{Experimenter, Message, Part, Version};
+///
+/// let of_a_reply = Part { reply: true, more: false };
+/// let sent = Experimenter { experimenter: 0xabcdef, kind: 7, data: vec![1, 2, 3, 4], part: Some(of_a_reply) };
+/// let bytes = Message::Experimenter(sent.clone()).encode(Version::V1_3, 1)?;
+/// assert_eq!(Message::decode(&bytes)?.1, Message::Experimenter(sent));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Experimenter {
@@ -248,6 +262,34 @@ pub struct Experimenter {
     /// The rest.
     #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
     pub data: Vec<u8>,
+    /// Of a multipart request or reply: which.
+    pub part: Option<Part>,
+}
+
+/// Which of the messages of a multipart exchange one is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+pub struct Part {
+    /// A reply, not the request.
+    pub reply: bool,
+    /// Another follows with the same xid.
+    pub more: bool,
+}
+
+impl Message {
+    /// The error with which a switch must refuse a request for what it does not do: an experimenter's, or one that has
+    /// [properties](super::PortMod::properties) which are carried here and not acted on. Such a property is logged.
+    pub fn not_understood(&self) -> Option<OfError> {
+        match self {
+            Message::PortMod(m) => m.properties.first().map(PortModProperty::refused),
+            Message::TableMod(m) => m.desc.properties.first().map(|_| OfError::BadRequestBadType),
+            Message::Experimenter(e) => Some(match e.experimenter {
+                EXPERIMENTER_NX | EXPERIMENTER_ONF => OfError::BadRequestBadExperimenterType,
+                _ => OfError::BadRequestBadExperimenter,
+            }),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! boxed {

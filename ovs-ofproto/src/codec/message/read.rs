@@ -2,14 +2,14 @@
 
 use super::kinds::empty;
 use super::pass::pass;
-use super::{Experimenter, Message};
-use crate::codec::cursor::Reader;
+use super::{Experimenter, Message, Part};
+use crate::codec::cursor::{Reader, Writer};
 use crate::codec::error::{DecodeError, OfError};
 use crate::codec::flow::{AggregateStats, FlowRemoved, FlowStatsReader, FlowStatsReply, FlowStatsRequest};
 use crate::codec::header::{Header, MessageType, Version};
 use crate::codec::hello::Hello;
 use crate::codec::io::{Fault, Io};
-use crate::codec::kind::{Kind, MessageKind};
+use crate::codec::kind::{Kind, MessageKind, multipart_types};
 use crate::codec::packet::{PacketInView, PacketOut};
 use crate::codec::report::ErrorMessage;
 use crate::flow_mod::FlowMod;
@@ -45,6 +45,42 @@ fn check_bundled(kind: Kind, header: Header, body: &Reader<'_>) -> Result<(), De
     }
 }
 
+impl Experimenter {
+    /// Reads what stands behind the header of a message that is an experimenter's by its type.
+    fn read(r: &mut Reader<'_>, header: Header) -> Result<Experimenter, DecodeError> {
+        let mut part = None;
+        if header.kind != MessageType::EXPERIMENTER {
+            let _experimenters = r.u16()?;
+            let reply = header.kind.0 == multipart_types(header.version).1;
+            part = Some(Part { reply, more: r.u16()? & 1 != 0 });
+            r.skip(if header.version == Version::V1_0 { 0 } else { 4 })?;
+        }
+        // The types of multipart messages of OpenFlow 1.0 are the experimenter's own affair.
+        let (experimenter, short) = (r.u32()?, part.is_some() && header.version == Version::V1_0);
+        let kind = if short { 0 } else { r.u32()? };
+        Ok(Experimenter { experimenter, kind, data: r.remaining().to_vec(), part })
+    }
+
+    /// Writes all behind the header's version.
+    pub(super) fn write(&self, w: &mut Writer, version: Version, xid: u32) {
+        let (request, reply) = multipart_types(version);
+        let of_part = |part: Part| if part.reply { reply } else { request };
+        w.u8(self.part.map_or(MessageType::EXPERIMENTER.0, of_part));
+        w.u16(0);
+        w.u32(xid);
+        if let Some(part) = self.part {
+            w.u16(0xffff);
+            w.u16(part.more.into());
+            w.zeros(if version == Version::V1_0 { 0 } else { 4 });
+        }
+        w.u32(self.experimenter);
+        if self.part.is_none() || version != Version::V1_0 {
+            w.u32(self.kind);
+        }
+        w.bytes(&self.data);
+    }
+}
+
 impl Message {
     /// Reads a whole message, as a [`Framer`](crate::codec::Framer) gives it.
     ///
@@ -71,17 +107,16 @@ impl Message {
         let mut body = r.clone();
         let kind = match Kind::read(&mut body, header) {
             Ok(kind) => kind,
-            Err(e) if header.kind == MessageType::EXPERIMENTER && header.version.minor().is_some() => {
+            Err(e) => {
                 let unknown =
                     matches!(e.error, OfError::BadRequestBadExperimenter | OfError::BadRequestBadExperimenterType);
-                if !unknown {
-                    return Err(e);
-                }
-                let (experimenter, kind) = (r.u32()?, r.u32()?);
-                let data = r.remaining().to_vec();
-                return Ok((header, Message::Experimenter(Experimenter { experimenter, kind, data }), None));
+                return match Experimenter::read(&mut r, header) {
+                    Ok(message) if unknown && header.version.minor().is_some() => {
+                        Ok((header, Message::Experimenter(message), None))
+                    }
+                    _ => Err(e),
+                };
             }
-            Err(e) => return Err(e),
         };
         // Only tables to set up may need several requests.
         let parts = kind.of() == MessageKind::TableFeaturesStatsRequest && more;

@@ -4,7 +4,7 @@ use super::Message;
 use super::pass::pass;
 use crate::codec::cursor::{Shape, Writer};
 use crate::codec::error::EncodeError;
-use crate::codec::header::{MessageType, Version};
+use crate::codec::header::Version;
 use crate::codec::io::{Fault, Io};
 use crate::codec::kind::Kind;
 
@@ -53,12 +53,7 @@ impl Message {
         let Some(of) = self.says() else {
             if let Message::Experimenter(e) = self {
                 w.u8(version.0);
-                w.u8(MessageType::EXPERIMENTER.0);
-                w.u16(0);
-                w.u32(xid);
-                w.u32(e.experimenter);
-                w.u32(e.kind);
-                w.bytes(&e.data);
+                e.write(w, version, xid);
             }
             return w.finish(start, shape);
         };

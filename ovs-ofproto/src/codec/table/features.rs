@@ -2,8 +2,8 @@
 //!
 //! Each ability is a property of its own, said once for flows and perhaps once more for the flow that meets what no
 //! other does; what is not said of that one is as for the others. Fields go by their headers, actions and instructions
-//! by their numbers. Numbers and fields that are not known do no harm in a reply and are passed over there; a request
-//! must have none, for a switch would have to have them.
+//! by their numbers. Numbers and fields that are not known do no harm in a reply and are passed over there, and
+//! properties of other types are kept; a request must have none, for a switch would have to have them.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,7 @@ use super::super::error::{DecodeError, EncodeError, OfError};
 use super::super::header::Version;
 use super::super::io::{Done, Io, Property};
 use super::super::oxm;
+use super::super::property::{Kept, RawProperty};
 #[cfg(feature = "serde")]
 use crate::json::form::*;
 
@@ -64,6 +65,8 @@ pub struct TableAbilities {
     pub masks: BTreeSet<FieldId>,
     /// Those of them that need not be matched.
     pub wildcards: BTreeSet<FieldId>,
+    /// What else a switch says of it, such as its experimenters' abilities, or fields that can be copied (OpenFlow 1.5).
+    pub properties: Vec<RawProperty>,
 }
 
 /// A table and what it can do.
@@ -166,6 +169,7 @@ fn read_all(r: &mut Reader<'_>, version: Version, loose: bool) -> Result<Option<
     while let Some(p) = Property::next_with(r, 8, property::EXPERIMENTER)? {
         if p.kind >= 16 {
             if loose {
+                found.properties.push(RawProperty::read(&p)?);
                 continue;
             }
             return Err(p.unknown("table features"));
@@ -284,7 +288,8 @@ impl TableAbilities {
         self.flows.write(w, version, 0)?;
         self.miss.write(w, version, 1)?;
         write_fields(w, version, property::MATCH, &self.matching, &self.masks)?;
-        write_fields(w, version, property::WILDCARDS, &self.wildcards, &BTreeSet::new())
+        write_fields(w, version, property::WILDCARDS, &self.wildcards, &BTreeSet::new())?;
+        Kept::write_all(&self.properties, w)
     }
 }
 

@@ -7,6 +7,7 @@ use super::cursor::Shape;
 use super::error::OfError;
 use super::header::Version;
 use super::io::{Done, Io, Property};
+use super::property::{Kept, RawProperty};
 #[cfg(feature = "serde")]
 use crate::json::form::*;
 
@@ -101,6 +102,9 @@ pub struct TableDesc {
     /// Of events of vacancy, percent below and above which they are told, and what is vacant now.
     #[cfg_attr(feature = "serde", serde(with = "As::<Option<Record<Vacancy>>>"))]
     pub vacancy: Option<(u8, u8, u8)>,
+    /// What else is said of it, from OpenFlow 1.4 on. A switch that a change asks for what it does not do must
+    /// [refuse](super::Message::not_understood) all of it.
+    pub properties: Vec<RawProperty>,
 }
 
 const TABLE_DESC: Shape = Shape { what: "a table", length_at: 0, align: 8, count_padding: true };
@@ -116,13 +120,13 @@ impl TableDesc {
         })
     }
 
-    /// `loose`: pass over what is not known.
+    /// `loose`: whatever numbers a switch tells.
     fn properties(&mut self, io: &mut Io<'_, '_>, loose: bool) -> Done {
-        let mut both = (self.eviction, self.vacancy);
+        let mut all = (self.eviction, self.vacancy, core::mem::take(&mut self.properties));
         io.either(
-            &mut both,
+            &mut all,
             |r| {
-                let mut found = (None, None);
+                let mut found = (None, None, Vec::new());
                 while let Some(p) = Property::next(r)? {
                     match p.kind {
                         2 => found.0 = Some(p.u32()?),
@@ -134,23 +138,22 @@ impl TableDesc {
                             }
                             found.1 = Some((down, up, now));
                         }
-                        _ if loose => {}
-                        _ => return Err(p.error(OfError::BadRequestBadType, "a property that is known here")),
+                        _ => found.2.push(RawProperty::read(&p)?),
                     }
                 }
                 Ok(found)
             },
-            |(eviction, vacancy), w| {
+            |(eviction, vacancy, more), w| {
                 if let Some(flags) = eviction {
                     w.property_u32(2, *flags)?;
                 }
-                match vacancy {
-                    Some((down, up, now)) => w.property_bytes(3, &[*down, *up, *now, 0]),
-                    None => Ok(()),
+                if let Some((down, up, now)) = vacancy {
+                    w.property_bytes(3, &[*down, *up, *now, 0])?;
                 }
+                Kept::write_all(more, w)
             },
         )?;
-        (self.eviction, self.vacancy) = both;
+        (self.eviction, self.vacancy, self.properties) = all;
         Ok(())
     }
 }

@@ -137,7 +137,42 @@ impl Any {
             state: self.u32() & 1,
             features: [self.u32() & 0xfff, self.u32() & 0xfff, self.u32() & 0xfff, self.u32() & 0xfff],
             speed,
+            properties: if version >= Version::V1_4 { self.port_properties() } else { vec![] },
         }
+    }
+
+    /// Experimenters' properties, from OpenFlow 1.4 on.
+    fn raw(&mut self, version: Version) -> Vec<RawProperty> {
+        if version < Version::V1_4 {
+            return vec![];
+        }
+        self.some(|any| RawProperty::experimenter(1 + any.below(1 << 24), any.u32(), any.bytes(20)))
+    }
+
+    fn port_properties(&mut self) -> Vec<PortProperty> {
+        let field = |any: &mut Any| {
+            let class = any.pick(&[0x8000, 0xffff, 1]);
+            let experimenter = (class == 0xffff).then(|| any.u32());
+            FieldHeader { class, field: any.u8() & 0x7f, masked: any.flag(), length: any.u8(), experimenter }
+        };
+        let optical = OpticalPort {
+            supported: self.below(16),
+            tx_min_freq_lmda: self.u32(),
+            rx_grid_freq_lmda: self.u32(),
+            tx_pwr_max: self.u16(),
+            ..OpticalPort::default()
+        };
+        let other = RawProperty::experimenter(5, self.u32(), self.bytes(20));
+        let mut all = vec![
+            PortProperty::Optical(optical),
+            PortProperty::PipelineInput(self.some(field)),
+            PortProperty::PipelineOutput(self.some(field)),
+            PortProperty::Recirculate(self.some(Any::port)),
+            PortProperty::Other(other),
+            PortProperty::Other(RawProperty { kind: 99, experimenter: None, value: self.bytes(9) }),
+        ];
+        all.retain(|_| self.flag());
+        all
     }
 
     fn table_desc(&mut self, version: Version) -> TableDesc {
@@ -147,6 +182,7 @@ impl Any {
             config: if new { self.u32() & 0xc } else { self.below(3) },
             eviction: self.maybe(|any| any.below(8)).filter(|_| new),
             vacancy: self.maybe(|any| (any.u8(), any.u8(), any.u8())).filter(|_| new),
+            properties: vec![],
         }
     }
 
@@ -212,6 +248,7 @@ impl Any {
             matching: self.fields(),
             masks: self.fields(),
             wildcards: self.fields(),
+            properties: vec![],
         };
         abilities.matching.extend(&abilities.masks);
         abilities.wildcards.extend(&abilities.masks);
@@ -331,7 +368,8 @@ impl Any {
                 *mask = self.maybe(Any::u32).or((!new).then_some(0)).map(|bits| bits & known);
             }
         }
-        AsyncConfig { masks }
+        let tells = kind == Kind::GetAsyncReply14;
+        AsyncConfig { masks, properties: if tells { self.raw(version) } else { vec![] } }
     }
 
     fn role(&mut self, kind: Kind) -> Role {
@@ -405,7 +443,7 @@ impl Any {
 
     fn queue(&mut self, port: OfPort) -> Queue {
         let rate = |any: &mut Any| any.maybe(|any| any.below(1000) as u16);
-        Queue { port, queue: self.u32(), min_rate: rate(self), max_rate: rate(self) }
+        Queue { port, queue: self.u32(), min_rate: rate(self), max_rate: rate(self), properties: vec![] }
     }
 
     pub(super) fn message(&mut self, kind: Kind, version: Version) -> Message {
@@ -498,6 +536,7 @@ impl Any {
                 config: self.u32() & 0x65,
                 mask: 0x65,
                 advertise: self.u32() & 0xfff,
+                properties: vec![],
             }),
             K::GroupMod => {
                 let mut desc = self.group(version);
@@ -547,6 +586,7 @@ impl Any {
                 role: self.below(4),
                 reason: self.below(3) as u8,
                 generation: self.u64(),
+                properties: self.raw(version),
             }),
             K::GetAsyncRequest => Message::GetAsyncRequest,
             K::GetAsyncReply => Message::GetAsyncReply(self.async_config(kind, version)),
@@ -560,6 +600,7 @@ impl Any {
                 bundle: self.u32(),
                 kind: self.u16() % 8,
                 flags: self.u16() % 4,
+                properties: self.raw(version),
             }),
             K::BundleAddMessage => {
                 let flow = Message::from(self.flow_mod(version, Kind::FlowMod11));
@@ -567,6 +608,7 @@ impl Any {
                     bundle: self.u32(),
                     flags: self.u16() % 4,
                     message: flow.encode(version, 7).unwrap(),
+                    properties: self.raw(version),
                 })
             }
             K::DescStatsRequest => Message::DescRequest,
@@ -585,6 +627,7 @@ impl Any {
                 counts: std::array::from_fn(|_| any.u64()),
                 duration: Some(any.times()).filter(|_| v13),
                 more: if version >= Version::V1_4 { any.some(Any::u64) } else { vec![] },
+                properties: any.raw(version).into_iter().map(PortStatsProperty::Other).collect(),
             })),
             K::QueueStatsRequest => {
                 Message::QueueStatsRequest(QueueStatsRequest { port: self.port(), queue: self.u32() })
@@ -594,6 +637,7 @@ impl Any {
                 queue: any.u32(),
                 sent: std::array::from_fn(|_| any.u64()),
                 duration: Some(any.times()).filter(|_| v13),
+                properties: any.raw(version),
             })),
             K::GroupStatsRequest => Message::GroupStatsRequest(self.u32()),
             K::GroupStatsReply => Message::GroupStatsReply(self.page(|any| GroupStats {

@@ -2,6 +2,7 @@
 //! too.
 
 mod any;
+mod properties;
 mod stock;
 mod tshark;
 

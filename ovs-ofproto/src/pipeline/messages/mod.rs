@@ -239,6 +239,7 @@ impl Ofproto {
         if changes_the_switch(&message) && !self.role(request.from).may_modify() {
             return Err(OfError::BadRequestIsReplica);
         }
+        message.not_understood().map_or(Ok(()), Err)?;
         match message {
             Message::EchoRequest(data) => Ok(Message::EchoReply(data).into()),
             // Answers and errors that come from a controller need none.

@@ -247,6 +247,7 @@ impl Ofproto {
         now: Instant,
     ) -> Result<Answer, OfError> {
         let (_, message) = Message::decode(&b.message).map_err(|e| e.error)?;
+        message.not_understood().map_or(Ok(()), Err)?;
         let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
         let change = match message {
             Message::FlowMod(fm) => {

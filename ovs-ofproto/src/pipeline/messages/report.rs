@@ -143,7 +143,7 @@ impl Ofproto {
                 (None, Some(i)) => counts(Some(i.stats), !i.kind.starts_with("dummy")),
                 (None, None) => counts(None, false),
             };
-            PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), more: Vec::new() }
+            PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), ..PortStats::default() }
         };
         let ports = self.asked(r.port).into_iter().map(stats).collect();
         pages(ports, |_| 128, |items, more| Message::PortStatsReply(Page { more, items }))

@@ -225,6 +225,10 @@ impl Printer<'_> {
         }
         match Message::decode_part(bytes, true) {
             Ok((_, message, broken)) => {
+                let carried = matches!(message, Message::Experimenter(_));
+                if let Some(error) = message.not_understood().filter(|_| !carried) {
+                    return Ok(Some(DecodeError { error, at: Header::LEN, what: "what upstream understands" }));
+                }
                 self.body(&message)?;
                 Ok(broken)
             }

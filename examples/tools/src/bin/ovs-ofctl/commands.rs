@@ -116,8 +116,11 @@ const COMMANDS: &[Command] = commands! {
     "help" "" 0..MANY reads print_help, "print this help";
 };
 
-const EXAMPLES: &str = "
+const EXAMPLES: &str = r#"
 SWITCH is the name of a bridge, a socket, or a place such as tcp:127.0.0.1:6653.
+
+A FLOW, GROUP or METER, and a FILE of them, may be JSON, as --format json prints it: what begins with { or [ is read so. A
+switch's flows, groups or meters that were dumped so are added by add-flows, add-groups and add-meter.
 
 Examples:
   ovs-ofctl add-flow br0 'table=0,priority=10,tcp,tp_dst=80,actions=output:2'
@@ -126,10 +129,12 @@ Examples:
   ovs-ofctl monitor br0 65535 watch:table=1
   ovs-ofctl parse-flow 'tcp,tp_dst=80,actions=output:2'
   ovs-ofctl --format json parse-flows flows.txt
+  ovs-ofctl add-flow br0 '{"match": {"in_port": 1}, "instructions": {"goto_table": 2}}'
+  ovs-ofctl --format json dump-flows br0 | ovs-ofctl replace-flows br1 -
   echo '0414000800000001' | ovs-ofctl ofp-print -
 
 The exit status is 0 if all went well, 1 if it did not, and of diff-flows 2 if there are differences; when the time of -t
-is over, the program ends by the signal ALRM.";
+is over, the program ends by the signal ALRM."#;
 
 /// What stands below the options in the help.
 pub(crate) fn help() -> String {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ovs_ofproto::codec::{OfError, Version, Versions};
 use ovs_ofproto::text::{NoNames, ParseFlowError, PortNames, Problem, Protocols};
 
+use crate::color::Palette;
 use crate::options::Options;
 
 /// Why the program ends before its end.
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     /// The forms in which flows may be sent.
     pub(crate) protocols: Protocols,
     pub(crate) out: BufWriter<io::Stdout>,
+    /// What flows are painted with, if they are.
+    palette: Option<Palette>,
     /// What ports and tables are written as.
     pub(crate) names: Rc<dyn PortNames>,
 }
@@ -65,6 +68,7 @@ impl Context {
             .into());
         }
         let versions = protocols.versions();
+        let palette = options.is_colored().then(|| Palette::of(std::env::var("OVS_COLORS").ok().as_deref()));
         let arguments = options.words.iter().skip(1).cloned().collect();
         Ok(Context {
             options,
@@ -72,6 +76,7 @@ impl Context {
             versions,
             protocols,
             out: BufWriter::new(io::stdout()),
+            palette,
             names: Rc::new(NoNames),
         })
     }
@@ -83,7 +88,11 @@ impl Context {
 
     /// Writes to standard output.
     pub(crate) fn print(&mut self, text: impl fmt::Display) -> Done {
-        write!(self.out, "{text}").map_err(broken)
+        match &self.palette {
+            None => write!(self.out, "{text}"),
+            Some(palette) => write!(self.out, "{}", palette.paint(&text.to_string())),
+        }
+        .map_err(broken)
     }
 
     /// Writes a line of JSON.

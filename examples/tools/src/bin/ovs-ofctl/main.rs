@@ -22,10 +22,12 @@
 //! | transaction ids | counted over all connections of the process | over each | names of ports and tables are asked for only where one is met |
 //!
 //! These are tests 189, 460 to 462, 466, 470 and 995 of upstream's suite. A switch that says nothing is given up after a
-//! minute. There are no colors.
+//! minute.
 
+mod color;
 mod commands;
 mod context;
+mod input;
 mod options;
 mod watchdog;
 

@@ -66,9 +66,9 @@ pub(crate) struct Options {
     /// For dump-flows, without statistics.
     #[arg(long, overrides_with = "stats")]
     no_stats: bool,
-    /// When to write in colors: never, or auto, which is never too; always is refused, as there are no colors here.
+    /// When to write flows in colors: always, never, or auto, on a terminal alone; OVS_COLORS says which.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "auto", value_parser = color)]
-    color: Option<()>,
+    color: Option<Color>,
     /// For mod-group, add the group if there is none.
     #[arg(long)]
     pub(crate) may_create: bool,
@@ -134,6 +134,14 @@ pub(crate) enum Format {
     Json,
 }
 
+/// When flows are in colors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Color {
+    Always,
+    Never,
+    Auto,
+}
+
 /// By what flows are sorted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Criterion {
@@ -179,10 +187,11 @@ fn criterion(text: &str) -> Result<Criterion, String> {
     Ok(Criterion { field: Some(field), descending })
 }
 
-fn color(text: &str) -> Result<(), String> {
+fn color(text: &str) -> Result<Color, String> {
     match text {
-        "never" | "no" | "none" | "auto" | "tty" | "if-tty" => Ok(()),
-        "always" | "yes" | "force" => Err(format!("value `{text}' for --color: there are no colors here")),
+        "always" | "yes" | "force" => Ok(Color::Always),
+        "never" | "no" | "none" => Ok(Color::Never),
+        "auto" | "tty" | "if-tty" => Ok(Color::Auto),
         _ => Err(format!("incorrect value `{text}' for --color")),
     }
 }
@@ -264,6 +273,15 @@ impl Options {
     /// Whether ports are printed by name.
     pub(crate) fn shows_names(&self) -> bool {
         self.names || (!self.no_names && std::io::IsTerminal::is_terminal(&std::io::stdout()))
+    }
+
+    /// Whether flows are in colors.
+    pub(crate) fn is_colored(&self) -> bool {
+        match self.color {
+            Some(Color::Always) => true,
+            Some(Color::Auto) => std::io::IsTerminal::is_terminal(&std::io::stdout()),
+            Some(Color::Never) | None => false,
+        }
     }
 
     /// Whether results are JSON.

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::switch::{Names, Switch};
 use super::{bundle, dump, flows};
-use crate::context::{Context, Done, Failure, lines, read_text, refuse_in};
+use crate::context::{Context, Done, Failure};
+use crate::input;
 
 /// What makes flows the same one: table, priority from high to low, and match.
 type Key = (u8, std::cmp::Reverse<u16>, String);
@@ -90,12 +91,8 @@ fn insert(both: &mut Both, table: u8, priority: u16, version: Version, side: usi
 
 /// Reads the flows of a file; gives the forms that can say them all.
 fn from_file(both: &mut Both, file: &str, parser: &Parser<'_>, side: usize) -> Result<Protocols, Failure> {
-    let mut usable = Protocols::ANY;
-    for (number, line) in lines(&read_text(file)?) {
-        let read =
-            parser.flow(line, FlowModCommand::Add).map_err(|e| refuse_in(&format!("{file}:{number}: "), line, &e))?;
-        usable &= read.protocols;
-        let flow = read.value;
+    let (flows, usable) = input::file_with::<FlowMod>(parser, file, FlowModCommand::Add, false)?;
+    for flow in flows {
         let version = Version {
             matching: flow.matching,
             cookie: flow.cookie,

@@ -1,12 +1,13 @@
 //! Changes of flows.
 
 use ovs_ofproto::session::Frame;
-use ovs_ofproto::text::{Parser, Protocols, Read};
+use ovs_ofproto::text::Protocols;
 use ovs_ofproto::{FlowMod, FlowModCommand};
 
 use super::bundle;
-use super::switch::{Names, Switch};
-use crate::context::{Context, Done, Failure, lines, read_text, refuse, refuse_in};
+use super::switch::Switch;
+use crate::context::{Context, Done, Failure};
+use crate::input;
 use crate::offline::print::hex_dump;
 
 /// Above this, messages are shown as they are sent.
@@ -27,41 +28,14 @@ pub(crate) fn delete(context: &mut Context) -> Done {
 }
 
 pub(crate) fn add_file(context: &mut Context) -> Done {
-    let file = context.argument(1).to_string();
-    from_file(context, &file, FlowModCommand::Add)
+    let (name, file) = (context.argument(0).to_string(), context.argument(1).to_string());
+    let (flows, usable) = input::file(context, &name, &file, FlowModCommand::Add)?;
+    send(context, &name, flows, usable)
 }
 
 fn one_or_file(context: &mut Context, command: FlowModCommand) -> Done {
-    let text = context.argument(1).to_string();
-    if text == "-" {
-        return from_file(context, "-", command);
-    }
-    let name = context.argument(0).to_string();
-    let read = {
-        let names = Names::of(context, &name);
-        Parser::new(&names).normalising().flow(&text, command).map_err(|e| refuse(&text, &e))?
-    };
-    send(context, &name, vec![read.value], read.protocols)
-}
-
-/// Lines of a file of additions may begin with another command.
-fn from_file(context: &mut Context, file: &str, command: FlowModCommand) -> Done {
-    let name = context.argument(0).to_string();
-    let text = read_text(file)?;
-    let (mut flows, mut usable) = (Vec::new(), Protocols::ANY);
-    {
-        let names = Names::of(context, &name);
-        let parser = Parser::new(&names).normalising();
-        for (number, line) in lines(&text) {
-            let read: Read<FlowMod> = match command {
-                FlowModCommand::Add => parser.flow_command(line),
-                command => parser.flow(line, command),
-            }
-            .map_err(|e| refuse_in(&format!("{file}:{number}: "), line, &e))?;
-            usable &= read.protocols;
-            flows.push(read.value);
-        }
-    }
+    let (name, text) = (context.argument(0).to_string(), context.argument(1).to_string());
+    let (flows, usable) = input::argument(context, &name, &text, command)?;
     send(context, &name, flows, usable)
 }
 

@@ -6,8 +6,9 @@ use ovs_ofproto::text::{GroupCommand, Parser, Protocols};
 
 use super::bundle;
 use super::statistics::trivial;
-use super::switch::{Names, Switch};
-use crate::context::{Context, Done, lines, read_text, refuse, refuse_in};
+use super::switch::Switch;
+use crate::context::{Context, Done, refuse};
+use crate::input;
 
 /// All groups.
 const ALL: u32 = 0xffff_fffc;
@@ -34,40 +35,14 @@ pub(crate) fn remove_buckets(context: &mut Context) -> Done {
 }
 
 pub(crate) fn add_file(context: &mut Context) -> Done {
-    let file = context.argument(1).to_string();
-    from_file(context, &file, GroupCommand::Add)
+    let (name, file) = (context.argument(0).to_string(), context.argument(1).to_string());
+    let (groups, usable) = input::file(context, &name, &file, GroupCommand::Add)?;
+    send(context, &name, groups, usable)
 }
 
 fn one_or_file(context: &mut Context, command: GroupCommand) -> Done {
-    let text = context.argument(1).to_string();
-    if text == "-" {
-        return from_file(context, "-", command);
-    }
-    let name = context.argument(0).to_string();
-    let read = {
-        let names = Names::of(context, &name);
-        Parser::new(&names).group_mod(&text, command).map_err(|e| refuse(&text, &e))?
-    };
-    send(context, &name, vec![read.value], read.protocols)
-}
-
-fn from_file(context: &mut Context, file: &str, command: GroupCommand) -> Done {
-    let name = context.argument(0).to_string();
-    let text = read_text(file)?;
-    let (mut groups, mut usable) = (Vec::new(), Protocols::ANY);
-    {
-        let names = Names::of(context, &name);
-        let parser = Parser::new(&names);
-        for (number, line) in lines(&text) {
-            let read = match command {
-                GroupCommand::Add => parser.group_command(line),
-                command => parser.group_mod(line, command),
-            }
-            .map_err(|e| refuse_in(&format!("{file}:{number}: "), line, &e))?;
-            usable &= read.protocols;
-            groups.push(read.value);
-        }
-    }
+    let (name, text) = (context.argument(0).to_string(), context.argument(1).to_string());
+    let (groups, usable) = input::argument(context, &name, &text, command)?;
     send(context, &name, groups, usable)
 }
 
