@@ -27,6 +27,7 @@ fn sequence(u: &mut Unstructured) -> Result<()> {
         let extraction = extractor.extract(packet, &mut key);
         assert_eq!((extractor.extract_into(packet, &mut buffer), *buffer.key()), (extraction, key));
         assert_eq!((batched.extraction(), *batched.key()), (extraction, key));
+        assert_eq!((extractor.extract_again(packet, &mut buffer), *buffer.key()), (extraction, key));
         for (i, block) in key.words().as_chunks::<8>().0.iter().enumerate() {
             assert!(extraction.blocks.contains(i) || *block == [0; 8], "block {i} is not in {:?}", extraction.blocks);
         }

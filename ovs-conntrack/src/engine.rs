@@ -24,10 +24,11 @@ use crate::key::Key;
 use crate::nat::choose::Candidates;
 use crate::nat::{Nat, NatRange, rewrite};
 use crate::outcome::{InvalidReason, Outcome};
-use crate::read::{self, Content, Reading, Seen};
+use crate::read::{self, Content, Seen};
 use crate::request::CtRequest;
 use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
-use crate::table::{Alias, NIL};
+use crate::sighting::Sighting;
+use crate::table::{Alias, Entry, NIL};
 use crate::tuple::{Transport, Tuple};
 
 /// The shards of a tracker.
@@ -38,9 +39,9 @@ pub(crate) trait Shards {
     /// Does something with one of them, which nobody else has meanwhile.
     fn with<R>(&mut self, shard: usize, f: impl FnOnce(&mut Shard, &Common) -> R) -> R;
 
-    /// Fetches what packets with these hashes will need, so that they wait for memory together. Gives numbers that their
-    /// connections may have, each in the shard of its hash.
-    fn fetch(&mut self, hashes: &[u64]) -> [u32; BATCH];
+    /// Fetches what these packets will need, so that they wait for memory together, and notes where their connections
+    /// may be.
+    fn fetch(&mut self, packets: &mut [&mut Sighting]);
 
     /// Removes aliases whose connections are gone, and then gives their slots back.
     fn bury_orphans(&mut self, orphans: Vec<Orphan>) {
@@ -52,45 +53,34 @@ pub(crate) trait Shards {
     }
 }
 
-/// What is not read yet.
-const UNREAD: Reading = Err(InvalidReason::NotIp);
-
-/// Reads a packet; what is to be done with it comes next.
-pub(crate) fn read(common: &Common, packet: &mut Packet, key: &FlowKey, request: &CtRequest) -> Reading {
-    let mut reading = UNREAD;
-    read::read(&mut reading, packet, key, request.zone, common.config.verify_checksums, common.hash);
-    reading
-}
-
 /// The hash of a packet's connection, as far as its flow key tells: that of ICMP is of the addresses.
 pub(crate) fn hash_of(common: &Common, key: &FlowKey, zone: u16) -> u64 {
     read::key_of(key, zone).hash(common.hash)
 }
 
 /// Finds, follows or opens the connection of a packet that was read, writes the packet's metadata, and translates it.
-/// `hint` is a number that the connection may have.
 #[inline]
 pub(crate) fn track(
     shards: &mut impl Shards,
     packet: &mut Packet,
-    seen: &Result<Seen, InvalidReason>,
-    hint: u32,
+    sighting: &mut Sighting,
     request: &CtRequest,
     now: Instant,
 ) -> Outcome {
+    let Sighting { reading, number, .. } = sighting;
     let ct = &mut packet.meta.ct;
     // What was translated in this zone comes by again, perhaps: only then is it found by its translated tuple.
     let translated = ct.zone == request.zone && ct.state.intersects(CtState::SRC_NAT | CtState::DST_NAT);
     ct.zone = request.zone;
     let mut work = None;
-    let judged = match seen {
+    let judged = match reading {
         Ok(seen) => {
-            let hints = Hints { translated, number: hint };
+            let hints = Hints { translated, number };
             decide(shards, seen, hints, request, now, &mut Said { ct, work: &mut work })
         }
         Err(reason) => Err(*reason),
     };
-    match (judged, seen) {
+    match (judged, reading) {
         (Ok(outcome), Ok(seen)) => {
             let Some(work) = work else { return outcome };
             match act(shards, packet, seen, &work, now) {
@@ -98,7 +88,7 @@ pub(crate) fn track(
                 Err(reason) => invalid(shards, packet, Some(seen), reason),
             }
         }
-        (Err(reason), seen) => invalid(shards, packet, seen.as_ref().ok(), reason),
+        (Err(reason), reading) => invalid(shards, packet, reading.as_ref().ok(), reason),
         (Ok(outcome), Err(_)) => outcome,
     }
 }
@@ -111,35 +101,58 @@ fn invalid(shards: &mut impl Shards, packet: &mut Packet, seen: Option<&Seen>, r
     outcome
 }
 
-/// Likewise, of packets one after another. Memory that they need is fetched for all of them first.
+/// Reads a packet and [tracks](track) it.
+pub(crate) fn track_one(
+    shards: &mut impl Shards,
+    packet: &mut Packet,
+    key: &FlowKey,
+    request: &CtRequest,
+    now: Instant,
+) -> Outcome {
+    let mut sighting = Sighting::NONE;
+    sighting.read(shards.common(), packet, key, request.zone);
+    track(shards, packet, &mut sighting, request, now)
+}
+
+/// Likewise, packets one after another. Memory that they need is fetched for all of them first.
 pub(crate) fn track_batch<'a>(
     shards: &mut impl Shards,
     batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey)>,
     request: &CtRequest,
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
-    let common = shards.common();
+    let mut sightings = [const { Sighting::NONE }; BATCH];
+    let batch = batch.into_iter().zip(&mut sightings).map(|((packet, key), sighting)| (packet, key, sighting));
+    track_again(shards, batch, request, now)
+}
+
+/// Likewise, of packets that may have been tracked before.
+pub(crate) fn track_again<'a, 's>(
+    shards: &mut impl Shards,
+    batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey, &'s mut Sighting)>,
+    request: &CtRequest,
+    now: Instant,
+) -> ArrayVec<Outcome, BATCH> {
     let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
-    let mut seen = [UNREAD; BATCH];
-    let mut hashes: ArrayVec<u64, BATCH> = ArrayVec::new();
-    for (seen, (packet, key)) in seen.iter_mut().zip(batch) {
-        read::read(seen, packet, key, request.zone, common.config.verify_checksums, common.hash);
-        hashes.push(seen.as_ref().map_or(0, |seen| seen.hash));
+    let mut sightings: ArrayVec<&mut Sighting, BATCH> = ArrayVec::new();
+    for (packet, key, sighting) in batch.into_iter().take(BATCH) {
+        sighting.read(shards.common(), packet, key, request.zone);
         packets.push(packet);
+        sightings.push(sighting);
     }
     // Few packets find their connections as they are tracked: there is nothing to wait for together.
-    let numbers = if hashes.len() < 4 { [NIL; BATCH] } else { shards.fetch(&hashes) };
-    let all = packets.into_iter().zip(&seen).zip(numbers);
-    all.map(|((packet, seen), number)| track(shards, packet, seen, number, request, now)).collect()
+    if packets.len() >= 4 {
+        shards.fetch(&mut sightings);
+    }
+    packets.into_iter().zip(sightings).map(|(packet, sighting)| track(shards, packet, sighting, request, now)).collect()
 }
 
 /// What is known of a packet's connection before it is looked for.
-#[derive(Clone, Copy)]
-struct Hints {
+struct Hints<'a> {
     /// The packet was translated in this zone already.
     translated: bool,
-    /// The connection may have this number.
-    number: u32,
+    /// The connection may have this number; where it has another, that is noted.
+    number: &'a mut u32,
 }
 
 /// What a shard made of a packet at first sight.
@@ -157,7 +170,7 @@ enum First {
 fn decide(
     shards: &mut impl Shards,
     seen: &Seen,
-    hints: Hints,
+    Hints { translated, number }: Hints<'_>,
     request: &CtRequest,
     now: Instant,
     said: &mut Said<'_>,
@@ -165,11 +178,21 @@ fn decide(
     let home = shards.common().shard_of(seen.hash);
     let mut orphans = Vec::new();
     let first = shards.with(home, |shard, common| {
-        let number = shard.table.find_number(hints.number, &seen.key, seen.hash);
-        if let Some(outcome) = number.and_then(|id| shard.meet_plainly(id, seen, request, now, common, said)) {
-            return First::Judged(outcome);
+        let mut entry = None;
+        if *number == NIL {
+            entry = shard.table.find(&seen.key, seen.hash);
+            if let Some(Entry::Connection(id)) = entry {
+                *number = id;
+            }
         }
-        let first = glance(shard, seen, hints, request, now, common, said);
+        if *number != NIL {
+            if let Some(outcome) = shard.meet_plainly(*number, seen, request, now, common, said) {
+                return First::Judged(outcome);
+            }
+            entry = shard.table.find(&seen.key, seen.hash);
+        }
+        let found = shard.sort(entry, seen.from_low, now);
+        let first = glance(shard, seen, found, translated, request, now, common, said);
         if shard.has_orphans() {
             orphans = shard.take_orphans();
         }
@@ -183,7 +206,7 @@ fn decide(
         First::Invalid(reason) => Err(reason),
         First::Clash => clash(shards, home, seen, request, said),
         First::Absent => open(shards, home, seen, request, now, said),
-        First::Alias(alias) => by_alias(shards, home, &alias, seen, hints, request, now, said),
+        First::Alias(alias) => by_alias(shards, home, &alias, seen, translated, request, now, said),
     }
 }
 
@@ -194,14 +217,14 @@ fn by_alias(
     home: usize,
     alias: &Alias,
     seen: &Seen,
-    hints: Hints,
+    translated: bool,
     request: &CtRequest,
     now: Instant,
     said: &mut Said<'_>,
 ) -> Result<Outcome, InvalidReason> {
     let (found, orphans) = shards.with(usize::from(alias.shard), |shard, common| {
         let Some(way) = shard.follow_alias(alias, seen.from_low, now) else { return (First::Absent, Vec::new()) };
-        if way.rewritten && !hints.translated {
+        if way.rewritten && !translated {
             return (First::Clash, Vec::new());
         }
         let found = match shard.meet(way, seen, request, now, common, said) {
@@ -223,22 +246,24 @@ fn by_alias(
     }
 }
 
-/// All that the shard of the packet's key can do alone.
+/// All that the shard of the packet's key can do alone with what was found there.
+#[expect(clippy::too_many_arguments, reason = "the packet's state on its way through the steps")]
 fn glance(
     shard: &mut Shard,
     seen: &Seen,
-    hints: Hints,
+    found: Found,
+    translated: bool,
     request: &CtRequest,
     now: Instant,
     common: &Common,
     said: &mut Said<'_>,
 ) -> First {
-    match shard.find(&seen.key, seen.hash, seen.from_low, now) {
+    match found {
         Found::There(alias) => return First::Alias(alias),
         Found::Here { id, reply } => {
             // A reply that is found by the original tuple is translated already, if the connection is.
             let rewritten = reply && shard.table.reply(id).is_some();
-            if rewritten && !hints.translated {
+            if rewritten && !translated {
                 return First::Clash;
             }
             match shard.meet(Way { id, reply, rewritten }, seen, request, now, common, said) {

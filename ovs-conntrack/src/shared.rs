@@ -16,8 +16,8 @@ use crate::manage::{self, Cursor, PolicyError};
 use crate::outcome::Outcome;
 use crate::request::CtRequest;
 use crate::shard::{Common, Shard};
+use crate::sighting::Sighting;
 use crate::stats::Stats;
-use crate::table::NIL;
 use crate::tuple::Tuple;
 
 /// A [`Tracker`](crate::Tracker) that threads share.
@@ -74,9 +74,7 @@ impl Shards for &SharedTracker {
     }
 
     /// To fetch means to lock, which costs as much as it saves.
-    fn fetch(&mut self, _: &[u64]) -> [u32; BATCH] {
-        [NIL; BATCH]
-    }
+    fn fetch(&mut self, _: &mut [&mut Sighting]) {}
 }
 
 impl SharedTracker {
@@ -119,8 +117,7 @@ impl SharedTracker {
 
     /// See [`Tracker::track`](crate::Tracker::track).
     pub fn track(&self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> Outcome {
-        let seen = engine::read(&self.common, packet, key, request);
-        engine::track(&mut &*self, packet, &seen, NIL, request, now)
+        engine::track_one(&mut &*self, packet, key, request, now)
     }
 
     /// See [`Tracker::track_batch`](crate::Tracker::track_batch).
@@ -131,6 +128,16 @@ impl SharedTracker {
         now: Instant,
     ) -> ArrayVec<Outcome, BATCH> {
         engine::track_batch(&mut &*self, batch, request, now)
+    }
+
+    /// See [`Tracker::track_again`](crate::Tracker::track_again).
+    pub fn track_again<'a, 's>(
+        &self,
+        batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey, &'s mut Sighting)>,
+        request: &CtRequest,
+        now: Instant,
+    ) -> ArrayVec<Outcome, BATCH> {
+        engine::track_again(&mut &*self, batch, request, now)
     }
 
     /// See [`Tracker::expire`](crate::Tracker::expire). Each call begins with the shard after the last one's.

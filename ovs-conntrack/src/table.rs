@@ -15,6 +15,7 @@
 
 use alloc::vec::Vec;
 
+use arrayvec::ArrayVec;
 use hashbrown::HashTable;
 use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
@@ -22,6 +23,7 @@ use ovs_packet::packet::BATCH;
 use crate::chunks::Chunks;
 use crate::connection::{Connection, Flags, Progress};
 use crate::key::Key;
+use crate::sighting::Sighting;
 use crate::siphash::SipHash13;
 use crate::tcp::Windows;
 use crate::wheel::Wheel;
@@ -165,25 +167,18 @@ impl Table {
         self.alias(id & !ALIAS).map(|alias| Entry::Alias(*alias))
     }
 
-    /// The number of the connection that has this key, if it is no alias; `guess` is one that it may be.
-    #[inline]
-    pub(crate) fn find_number(&self, guess: u32, key: &Key, hash: u64) -> Option<u32> {
-        if guess != NIL {
-            return Some(guess);
-        }
-        let hash = hash as u32;
-        let fits = |n: &Number| n.hash == hash && self.get(n.id).is_some_and(|c| c.key == *key);
-        self.numbers.find(spread(hash), fits).map(|n| n.id)
-    }
-
-    /// Reads what [`find`](Self::find) would for these hashes, in rounds whose reads do not wait for one another. Gives
-    /// numbers that connections with these hashes may have.
-    pub(crate) fn fetch(&self, hashes: &[u64]) -> [u32; BATCH] {
-        let mut ids = [NIL; BATCH];
-        for (id, hash) in ids.iter_mut().zip(hashes) {
+    /// Reads what [`find`](Self::find) would for these packets, in rounds whose reads do not wait for one another, and
+    /// notes numbers that their connections may have. What has a number was read before.
+    pub(crate) fn fetch(&self, packets: &mut [&mut Sighting]) {
+        let mut ids: ArrayVec<u32, BATCH> = ArrayVec::new();
+        for sighting in packets.iter_mut().filter(|sighting| sighting.number == NIL).take(BATCH) {
+            let Ok(seen) = &sighting.reading else { continue };
             // The number whose part of the hash fits is nearly always the right one.
-            let hash = *hash as u32;
-            *id = self.numbers.find(spread(hash), |n| n.hash == hash).map_or(NIL, |n| n.id);
+            let hash = seen.hash as u32;
+            if let Some(found) = self.numbers.find(spread(hash), |n| n.hash == hash) {
+                sighting.number = found.id;
+                ids.push(found.id);
+            }
         }
         let (mut tcp, mut read) = ([NIL; BATCH], 0);
         for (tcp, id) in tcp.iter_mut().zip(&ids) {
@@ -193,11 +188,10 @@ impl Table {
                 *tcp = *id;
             }
         }
-        for windows in tcp.iter().filter_map(|id| self.windows.get(*id)) {
+        for windows in tcp.iter().take(ids.len()).filter_map(|id| self.windows.get(*id)) {
             read ^= u64::from(windows.first());
         }
         core::hint::black_box(read);
-        ids
     }
 
     fn alias(&self, at: u32) -> Option<&Alias> {

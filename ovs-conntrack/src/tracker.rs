@@ -14,8 +14,8 @@ use crate::manage::{self, Cursor, PolicyError};
 use crate::outcome::Outcome;
 use crate::request::CtRequest;
 use crate::shard::{Common, Shard};
+use crate::sighting::Sighting;
 use crate::stats::Stats;
-use crate::table::NIL;
 use crate::tuple::Tuple;
 
 /// All connections, of all zones. See the [crate](crate) for what it does and an example.
@@ -38,8 +38,8 @@ impl Shards for Tracker {
         f(&mut self.shard, &self.common)
     }
 
-    fn fetch(&mut self, hashes: &[u64]) -> [u32; BATCH] {
-        self.shard.table.fetch(hashes)
+    fn fetch(&mut self, packets: &mut [&mut Sighting]) {
+        self.shard.table.fetch(packets);
     }
 }
 
@@ -84,8 +84,7 @@ impl Tracker {
     /// assert_eq!((query.meta.ct.zone, query.meta.ct.mark), (7, 5));
     /// ```
     pub fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> Outcome {
-        let seen = engine::read(&self.common, packet, key, request);
-        engine::track(self, packet, &seen, NIL, request, now)
+        engine::track_one(self, packet, key, request, now)
     }
 
     /// [Tracks](Self::track) packets in their order, as many as there are both packets and keys, at most [`BATCH`].
@@ -112,6 +111,30 @@ impl Tracker {
         now: Instant,
     ) -> ArrayVec<Outcome, BATCH> {
         engine::track_batch(self, batch, request, now)
+    }
+
+    /// [Tracks](Self::track_batch) packets that may have been tracked before, and keeps what was read of each in its
+    /// [`Sighting`]: a packet whose bytes have not changed since is neither read nor looked up again in that zone.
+    ///
+    /// ```
+    /// # use ovs_conntrack::{Config, CtRequest, Outcome, Sighting, Tracker};
+    /// # use ovs_packet::{FlowKey, Instant, Match, compose, extract};
+    /// # let dns: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=4321,tp_dst=53".parse().unwrap();
+    /// # let mut query = compose::compose(dns.key(), b"?");
+    /// # let mut key = FlowKey::ZERO;
+    /// # extract::extract(&mut query, &mut key);
+    /// let (mut tracker, mut sighting) = (Tracker::new(Config::new(1)), Sighting::NONE);
+    /// let look = tracker.track_again([(&mut query, &key, &mut sighting)], &CtRequest::lookup(7), Instant::ZERO);
+    /// let keep = tracker.track_again([(&mut query, &key, &mut sighting)], &CtRequest::commit(7), Instant::ZERO);
+    /// assert_eq!((look[0], keep[0]), (Outcome::Unknown, Outcome::Created));
+    /// ```
+    pub fn track_again<'a, 's>(
+        &mut self,
+        batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey, &'s mut Sighting)>,
+        request: &CtRequest,
+        now: Instant,
+    ) -> ArrayVec<Outcome, BATCH> {
+        engine::track_again(self, batch, request, now)
     }
 
     /// Removes connections whose timeout has passed, and says how many.

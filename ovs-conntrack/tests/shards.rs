@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::{Lab, packet};
 use ovs_conntrack::{
-    Config, ConnectionInfo, CtRequest, Cursor, Filter, Helper, Nat, NatRange, Outcome, SharedTracker, Timeouts,
-    Tracker, Transport, Tuple, TupleFilter,
+    Config, ConnectionInfo, CtRequest, Cursor, Filter, Helper, Nat, NatRange, Outcome, SharedTracker, Sighting,
+    Timeouts, Tracker, Transport, Tuple, TupleFilter,
 };
 use ovs_packet::{FlowKey, Instant, Packet, extract};
 use proptest::prelude::*;
@@ -160,6 +160,42 @@ proptest! {
         prop_assert_eq!(singly.as_slice(), together.as_slice());
         prop_assert!(all.iter().zip(&alone).all(|(a, b)| a.meta == b.meta && a.data() == b.data()));
         prop_assert_eq!(one.stats(), many.stats());
+    }
+
+    /// What was read of a packet before tells the same as reading it again, whatever happened to connections meanwhile.
+    #[test]
+    fn packets_that_were_seen_before_are_tracked_as_others(
+        packets in proptest::collection::vec((0u32..12, any::<bool>()), 1..12),
+        steps in proptest::collection::vec((0u8..6, 0u16..2, 0u8..3), 1..8),
+    ) {
+        let (mut afresh, mut again) = (Tracker::new(Config::new(7)), Tracker::new(Config::new(7)));
+        let shared = SharedTracker::new(Config::new(7), 5);
+        let mut all: Vec<Packet> = packets.iter().map(|(n, reply)| udp(*n, *reply)).collect();
+        let keys: Vec<FlowKey> = all.iter_mut().map(key_of).collect();
+        let mut sightings = vec![Sighting::NONE; all.len()];
+        let mut shared_sightings = sightings.clone();
+        let mut now = NOW;
+        for (how, zone, meanwhile) in steps {
+            let request = CtRequest { zone, nat: None, ..request(how) };
+            let [mut a, mut b, mut c] = [all.clone(), all.clone(), all.clone()];
+            let wanted = afresh.track_batch(a.iter_mut().zip(&keys), &request, now);
+            let batch = b.iter_mut().zip(&keys).zip(&mut sightings).map(|((p, k), s)| (p, k, s));
+            prop_assert_eq!(again.track_again(batch, &request, now), wanted.clone());
+            let batch = c.iter_mut().zip(&keys).zip(&mut shared_sightings).map(|((p, k), s)| (p, k, s));
+            prop_assert_eq!(shared.track_again(batch, &request, now), wanted);
+            for (a, (b, c)) in a.iter().zip(b.iter().zip(&c)) {
+                prop_assert_eq!((a.meta, a.meta), (b.meta, c.meta));
+            }
+            prop_assert_eq!(afresh.stats(), again.stats());
+            match meanwhile {
+                1 => {
+                    let gone = afresh.flush(Some(1));
+                    prop_assert_eq!((again.flush(Some(1)), shared.flush(Some(1))), (gone, gone));
+                }
+                2 => now += Duration::from_secs(40),
+                _ => {}
+            }
+        }
     }
 }
 

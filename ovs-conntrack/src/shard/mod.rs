@@ -256,7 +256,13 @@ impl Shard {
 
     /// What has this key, as a packet from its low end or its high one sees it. What is dead is removed.
     pub(crate) fn find(&mut self, key: &Key, hash: u64, from_low: bool, now: Instant) -> Found {
-        match self.table.find(key, hash) {
+        let entry = self.table.find(key, hash);
+        self.sort(entry, from_low, now)
+    }
+
+    /// Likewise, of what a key was found to have.
+    pub(crate) fn sort(&mut self, entry: Option<Entry>, from_low: bool, now: Instant) -> Found {
+        match entry {
             None => Found::Absent,
             Some(Entry::Connection(id)) => match self.get(id, now) {
                 Some(connection) => Found::Here { id, reply: from_low != connection.began_low() },

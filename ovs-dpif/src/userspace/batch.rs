@@ -5,18 +5,22 @@
 //! single output, and a run of those knows its way at once. Runs of other megaflows are put together into *groups*, sets
 //! of places in the batch, and the actions are executed once for each group. In the end the packets leave in the
 //! order in which they came: where all go out of the same port, as one.
+//!
+//! What was read of a packet is kept while its bytes are what they were, so that one that is looked up again, or tracked
+//! twice, is parsed once. It stays where it was read to; a packet's note says where that is.
 
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use ovs_classifier::Handle;
-use ovs_packet::PacketBatch;
+use ovs_conntrack::{CtRequest, Sighting};
 use ovs_packet::extract::{KeyBuffer, Malformed};
 use ovs_packet::key::WORDS;
 use ovs_packet::packet::BATCH;
+use ovs_packet::{FlowKey, PacketBatch};
 
 use super::Datapath;
-use super::program::Program;
+use super::program::{Last, Program};
 use super::round::{Fate, Note, Round, Work};
 use crate::action::{DpAction, PortNo};
 use crate::dpif::UpcallKind;
@@ -25,8 +29,8 @@ use crate::drops::DropReason;
 /// Packets of a batch that share a megaflow, by their places.
 struct Group {
     actions: Arc<[DpAction]>,
-    /// The port of the last action, if all others are done in place.
-    straight: Option<PortNo>,
+    /// The last action, if all others are done in place.
+    straight: Option<Last>,
     members: u32,
 }
 
@@ -39,6 +43,8 @@ enum Way {
     Up(Option<Handle>),
     /// Out of a port.
     Port(PortNo),
+    /// Back, with this recirculation id.
+    Again(u32),
     /// Through the general way, with its group.
     Group(u8),
 }
@@ -49,6 +55,10 @@ pub(super) struct Flight<'a> {
     notes: &'a [Note],
     /// Whether the next copy of any packet is to be cut.
     is_cut: bool,
+    /// By place, which of the keys is the packet's.
+    at: [u8; BATCH],
+    /// The places whose packets were changed since their keys were read.
+    changed: u32,
     ways: [Way; BATCH],
     /// Where all packets go, unless they differ.
     common: Option<Way>,
@@ -56,19 +66,31 @@ pub(super) struct Flight<'a> {
     known: usize,
 }
 
+/// The first key for the first packet, and so on.
+const IN_ORDER: [u8; BATCH] = {
+    let mut at = [0; BATCH];
+    let mut i = 0;
+    while i < BATCH {
+        at[i] = i as u8;
+        i += 1;
+    }
+    at
+};
+
 /// What stands in for the keys of packets that a batch does not have.
 static NO_KEY: [u64; WORDS] = [0; WORDS];
 
 impl<'a> Flight<'a> {
     /// A batch as it was received.
     pub(super) fn fresh(packets: &'a mut PacketBatch) -> Flight<'a> {
-        Flight { packets, notes: &Note::FRESH, is_cut: false, ways: [Way::Up(None); BATCH], common: None, known: 0 }
+        Flight { notes: &Note::FRESH, ..Flight::noted(packets, &[]) }
     }
 
     /// A batch of packets that have been looked up before, with what is known of each.
     pub(super) fn noted(packets: &'a mut PacketBatch, notes: &'a [Note]) -> Flight<'a> {
         let is_cut = notes.iter().any(|note| note.cut.is_some());
-        Flight { packets, notes, is_cut, ways: [Way::Up(None); BATCH], common: None, known: 0 }
+        let ways = [Way::Up(None); BATCH];
+        Flight { packets, notes, is_cut, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
     }
 
     /// Enters where the packets up to place `to` go.
@@ -89,6 +111,11 @@ impl<'a> Flight<'a> {
         self.common = None;
     }
 
+    /// The key of the packet at a place, among the batch's.
+    fn key<'k>(&self, place: usize, keys: &'k [KeyBuffer]) -> Option<&'k KeyBuffer> {
+        keys.get(usize::from(*self.at.get(place)?))
+    }
+
     fn slot(&self, place: usize) -> usize {
         self.notes.get(place).map_or(0, Note::slot)
     }
@@ -107,14 +134,16 @@ impl Datapath {
     /// Looks packets up and executes what is found. Recirculated ones are appended to `again`.
     pub(super) fn pass(&mut self, mut flight: Flight<'_>, round: &mut Round, again: &mut Vec<Work>) {
         let mut keys = std::mem::take(&mut self.keys);
-        self.extractor.extract_batch(flight.packets, &mut keys);
+        self.read(&mut flight, &mut keys);
         let groups = self.classify(&mut flight, &keys, round);
         for group in &groups {
-            if let Some(port) = group.straight {
-                self.go_straight(group, port, &mut flight, round);
+            if let Some(last) = group.straight
+                && !holds_fragments(group, &flight, &keys)
+            {
+                self.go_straight(group, last, &mut flight, &keys, round);
             }
         }
-        let lists = self.send(flight, &keys, round);
+        let lists = self.send(flight, &keys, round, again);
         self.keys = keys;
         for (number, mut list) in lists {
             let actions = groups.get(usize::from(number)).map(|group| &*group.actions);
@@ -123,19 +152,49 @@ impl Datapath {
         }
     }
 
+    /// Reads the packets' keys: of packets that have theirs from the last lookup, only what may have changed.
+    #[inline]
+    fn read(&mut self, flight: &mut Flight<'_>, keys: &mut [KeyBuffer]) {
+        if !flight.notes.iter().take(flight.packets.len()).any(|note| note.key.is_some()) {
+            self.sighted = 0;
+            return self.extractor.extract_batch(flight.packets, keys);
+        }
+        let (mut taken, mut left) = (0u32, 0u32);
+        for (place, (packet, note)) in flight.packets.iter_mut().zip(flight.notes).enumerate() {
+            let own = note.key.filter(|at| taken >> at & 1 == 0);
+            match own.and_then(|at| Some((at, keys.get_mut(usize::from(at))?))) {
+                Some((at, buffer)) => {
+                    taken |= 1 << at;
+                    flight.at[place % BATCH] = at;
+                    self.extractor.extract_again(packet, buffer);
+                }
+                None => left |= 1 << place,
+            }
+        }
+        for place in places(left) {
+            let at = taken.trailing_ones();
+            if let (Some(packet), Some(buffer)) = (flight.packets.get_mut(place), keys.get_mut(at as usize)) {
+                taken |= 1 << at;
+                self.sighted &= !(1 << at);
+                flight.at[place % BATCH] = at as u8;
+                self.extractor.extract_into(packet, buffer);
+            }
+        }
+    }
+
     /// Finds the megaflows, and with them the ways of most packets; the others are returned in groups.
     #[inline]
     fn classify(&mut self, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) -> ArrayVec<Group, BATCH> {
         let n = flight.packets.len().min(keys.len());
         let mut words = [&NO_KEY; BATCH];
-        for (words, key) in words.iter_mut().zip(keys).take(n) {
-            *words = key.key().words();
+        for (words, at) in words.iter_mut().zip(&flight.at).take(n) {
+            *words = keys.get(usize::from(*at)).map_or(&NO_KEY, |key| key.key().words());
         }
         let mut found = [None; BATCH];
         let found = found.get_mut(..n).unwrap_or_default();
         self.table.lookup_batch(words.get(..n).unwrap_or_default(), found);
         // Even a megaflow that looks at nothing is none for what is not a packet.
-        for (found, key) in found.iter_mut().zip(keys) {
+        for (found, key) in found.iter_mut().zip(flight.at.iter().filter_map(|at| keys.get(usize::from(*at)))) {
             if key.extraction().malformed == Some(Malformed::Ethernet) {
                 *found = None;
             }
@@ -156,7 +215,7 @@ impl Datapath {
     #[cold]
     fn miss(&mut self, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) {
         let place = flight.known;
-        if keys.get(place).is_some_and(|key| key.extraction().malformed == Some(Malformed::Ethernet)) {
+        if flight.key(place, keys).is_some_and(|key| key.extraction().malformed == Some(Malformed::Ethernet)) {
             round.note(flight.slot(place), Fate::Dropped(DropReason::InvalidPacket));
             flight.push(Way::Gone, place + 1);
         } else {
@@ -182,7 +241,7 @@ impl Datapath {
             return flight.push(Way::Up(Some(handle)), first + 1);
         }
         let (mut bytes, mut tcp_flags, mut end) = (0, 0, first);
-        while let (Some(packet), Some(key)) = (flight.packets.get(end), keys.get(end)) {
+        while let (Some(packet), Some(key)) = (flight.packets.get(end), flight.key(end, keys)) {
             bytes += packet.len() as u64;
             tcp_flags |= key.key().tcp_flags.get();
             end += 1;
@@ -205,7 +264,7 @@ impl Datapath {
                 if entry.turn != self.turn {
                     (entry.turn, entry.group) = (self.turn, groups.len() as u8);
                     let straight = match program {
-                        Program::Straight(port) if !flight.is_cut => Some(port),
+                        Program::Straight(last) if !flight.is_cut => Some(last),
                         _ => None,
                     };
                     groups.push(Group { actions: entry.actions.clone(), straight, members: 0 });
@@ -219,12 +278,27 @@ impl Datapath {
     }
 
     /// Does all actions but the last, in place; packets that cannot be changed are gone.
-    fn go_straight(&mut self, group: &Group, port: PortNo, flight: &mut Flight<'_>, round: &mut Round) {
+    fn go_straight(
+        &mut self,
+        group: &Group,
+        last: Last,
+        flight: &mut Flight<'_>,
+        keys: &[KeyBuffer],
+        round: &mut Round,
+    ) {
         let mut members = group.members;
-        places(members).for_each(|place| flight.redirect(place, Way::Port(port)));
+        let way = match last {
+            Last::Output(port) => Way::Port(port),
+            Last::Recirc(id) => Way::Again(id),
+        };
+        places(members).for_each(|place| flight.redirect(place, way));
+        if members.count_ones() as usize == flight.packets.len() {
+            flight.common = Some(way);
+        }
         let mut cut = None;
         for action in group.actions.iter().take(group.actions.len().saturating_sub(1)) {
             match action {
+                DpAction::Ct(request) => self.track_in_place(members, request, flight, keys, round),
                 DpAction::Trunc(len) => cut = Some(*len as usize),
                 DpAction::Output(port) => {
                     for place in places(members) {
@@ -236,6 +310,7 @@ impl Datapath {
                     cut = None;
                 }
                 edit => {
+                    flight.changed |= members;
                     let mut failed = 0u32;
                     let group = flight.packets.iter_mut().enumerate().filter(|(place, _)| members >> place & 1 != 0);
                     self.editor.edit(edit, group, |place| failed |= 1 << place);
@@ -253,10 +328,53 @@ impl Datapath {
         }
     }
 
-    /// Lets every packet go its way; those of the general way are returned, by the numbers of their groups.
-    fn send(&mut self, flight: Flight<'_>, keys: &[KeyBuffer], round: &mut Round) -> ArrayVec<(u8, Vec<Work>), BATCH> {
+    /// Tracks packets where they are; none of them is a fragment.
+    fn track_in_place(
+        &mut self,
+        members: u32,
+        request: &CtRequest,
+        flight: &mut Flight<'_>,
+        keys: &[KeyBuffer],
+        round: &Round,
+    ) {
+        let (at, changed, extractor) = (flight.at, flight.changed, self.extractor);
+        let mut sighted = self.sighted;
+        let mut sightings: ArrayVec<Option<&mut Sighting>, BATCH> = self.sightings.iter_mut().map(Some).collect();
+        let packets = flight.packets.iter_mut().zip(&mut self.changed).zip(at).enumerate();
+        let members_of = packets.filter(|(place, _)| members >> place & 1 != 0);
+        let batch = members_of.filter_map(|(place, ((packet, buffer), at))| {
+            let is_changed = changed >> place & 1 != 0;
+            let key = if is_changed {
+                extractor.extract_into(packet, buffer);
+                buffer.key()
+            } else {
+                keys.get(usize::from(at))?.key()
+            };
+            let sighting = sightings.get_mut(usize::from(at))?.take()?;
+            if is_changed || sighted >> at & 1 == 0 {
+                sighting.forget();
+                sighted |= 1 << at;
+            }
+            Some((packet, key, sighting))
+        });
+        self.conntrack.track_again(batch, request, round.now);
+        self.sighted = sighted;
+        if request.nat.is_some() {
+            flight.changed |= members;
+        }
+    }
+
+    /// Lets every packet go its way; those that are looked up again are appended to `again`, those of the general way
+    /// returned, by the numbers of their groups.
+    fn send(
+        &mut self,
+        flight: Flight<'_>,
+        keys: &[KeyBuffer],
+        round: &mut Round,
+        again: &mut Vec<Work>,
+    ) -> ArrayVec<(u8, Vec<Work>), BATCH> {
         let mut general: ArrayVec<(u8, Vec<Work>), BATCH> = ArrayVec::new();
-        let Flight { packets, notes, ways, common, .. } = flight;
+        let Flight { packets, notes, at, changed, ways, common, .. } = flight;
         if let Some(Way::Port(port)) = common
             && let Some((sent, refused)) = self.ports.send_all(port, packets)
         {
@@ -265,16 +383,27 @@ impl Datapath {
             left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
             return general;
         }
-        for ((((packet, way), note), key), place) in packets.drain(..).zip(&ways).zip(notes).zip(keys).zip(0..) {
+        for ((((mut packet, way), note), at), place) in packets.drain(..).zip(&ways).zip(notes).zip(at).zip(0..) {
+            let key = (changed >> place & 1 == 0).then_some(at);
             match *way {
                 Way::Gone => {}
+                Way::Again(id) => {
+                    packet.meta.recirc_id = id;
+                    let mut note = note.with_key(key);
+                    if note.turns.take() {
+                        again.push(Work { packet, note });
+                    } else {
+                        round.note(note.slot(), Fate::Dropped(DropReason::RecirculationDepth));
+                    }
+                }
                 Way::Port(port) => {
                     self.ports.transmit(port, packet, note.slot(), &mut |slot, result| round.sent(slot, result));
                 }
                 Way::Up(stale) => {
                     let stale = stale.and_then(|handle| self.table.get(handle)).map(|flow| flow.payload().ufid);
                     let kind = stale.map_or(UpcallKind::Miss, UpcallKind::Stale);
-                    self.pass_up(Work { packet, note: *note }, Box::new(*key.key()), kind, round);
+                    let key = keys.get(usize::from(at)).map_or(&FlowKey::ZERO, KeyBuffer::key);
+                    self.pass_up(Work { packet, note: *note }, Box::new(*key), kind, round);
                 }
                 Way::Group(number) => {
                     let known = match general.iter().position(|(known, _)| *known == number) {
@@ -285,12 +414,17 @@ impl Datapath {
                         }
                     };
                     if let Some((_, list)) = general.get_mut(known) {
-                        list.push(Work { packet, note: *note });
-                        list.last_mut().into_iter().for_each(|work| work.note.key = Some(place));
+                        list.push(Work { packet, note: note.with_key(key) });
                     }
                 }
             }
         }
         general
     }
+}
+
+/// Whether packets of a group are fragments that are to be tracked: they go the general way.
+fn holds_fragments(group: &Group, flight: &Flight<'_>, keys: &[KeyBuffer]) -> bool {
+    let is_fragment = |place| flight.key(place, keys).is_some_and(|key| key.key().nw_frag != 0);
+    group.actions.iter().any(|action| matches!(action, DpAction::Ct(_))) && places(group.members).any(is_fragment)
 }

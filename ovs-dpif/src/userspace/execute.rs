@@ -4,7 +4,7 @@
 //! allocates nothing for it.
 
 use arrayvec::ArrayVec;
-use ovs_conntrack::CtRequest;
+use ovs_conntrack::{CtRequest, Sighting};
 use ovs_conntrack::fragment::Gathered;
 use ovs_packet::edit::EditError;
 use ovs_packet::key::FlowKey;
@@ -21,17 +21,22 @@ use crate::drops::DropReason;
 impl Datapath {
     /// Passes packets, and those that they make be looked up again, until none is left.
     pub(super) fn forward(&mut self, batch: &mut PacketBatch, work: &mut Vec<Work>, round: &mut Round) {
+        // Keys are those of the last batch that was looked up: of the work that it left, if it alone left any.
+        let mut known = true;
         while !work.is_empty() {
-            let mut again = self.spare.pop().unwrap_or_default();
+            let (mut again, mut passes) = (self.spare.pop().unwrap_or_default(), 0);
             while !work.is_empty() {
+                known &= passes == 0;
+                passes += 1;
                 let mut notes = ArrayVec::<Note, BATCH>::new();
                 for Work { packet, note } in work.drain(..work.len().min(BATCH)) {
                     batch.push(packet);
-                    notes.push(note);
+                    notes.push(note.with_key(note.key.filter(|_| known)));
                 }
                 self.pass(Flight::noted(batch, &notes), round, &mut again);
                 batch.clear();
             }
+            known = passes == 1;
             work.append(&mut again);
             self.give_back(again);
         }
@@ -234,24 +239,37 @@ impl Datapath {
         request: &CtRequest,
         round: &mut Round,
     ) -> bool {
-        let (mut packets, mut keys) = (ArrayVec::<_, BATCH>::new(), ArrayVec::<&FlowKey, BATCH>::new());
-        for (w, buffer) in batch.zip(&mut self.changed) {
-            let known = w.note.key.and_then(|place| self.keys.get(usize::from(place)));
-            keys.push(match known {
-                Some(known) => known.key(),
+        let mut afresh = [const { Sighting::NONE }; BATCH];
+        let mut packets: ArrayVec<_, BATCH> = ArrayVec::new();
+        let mut sightings: ArrayVec<Option<&mut Sighting>, BATCH> = self.sightings.iter_mut().map(Some).collect();
+        let (mut whole, mut sighted) = (true, self.sighted);
+        for ((w, buffer), unseen) in batch.zip(&mut self.changed).zip(&mut afresh) {
+            let known = w.note.key.and_then(|at| Some((at, self.keys.get(usize::from(at))?)));
+            let mut sighting = None;
+            let key = match known {
+                Some((at, known)) => {
+                    sighting = sightings.get_mut(usize::from(at)).and_then(Option::take);
+                    sighting.iter_mut().filter(|_| sighted >> at & 1 == 0).for_each(|sighting| sighting.forget());
+                    sighted |= 1 << at;
+                    known.key()
+                }
                 None => {
                     self.extractor.extract_into(&mut w.packet, buffer);
                     buffer.key()
                 }
-            });
-            if request.nat.is_some() {
-                w.note.key = None;
-            }
-            packets.push(&mut w.packet);
+            };
+            whole &= key.nw_frag == 0;
+            packets.push((&mut w.packet, key, sighting.unwrap_or(unseen), &mut w.note.key));
         }
-        let whole = keys.iter().all(|key| key.nw_frag == 0);
         if whole {
-            self.conntrack.track_batch(packets.into_iter().zip(keys), request, round.now);
+            self.sighted = sighted;
+            let batch = packets.into_iter().map(|(packet, key, sighting, known)| {
+                if request.nat.is_some() {
+                    *known = None;
+                }
+                (packet, key, sighting)
+            });
+            self.conntrack.track_again(batch, request, round.now);
         }
         whole
     }

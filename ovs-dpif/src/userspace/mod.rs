@@ -25,7 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
-use ovs_conntrack::Config;
+use ovs_conntrack::{Config, Sighting};
 use ovs_packet::extract::{Extractor, KeyBuffer};
 use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
@@ -155,6 +155,9 @@ pub struct Datapath {
     keys: Vec<KeyBuffer>,
     /// Those of packets that changed since.
     changed: Vec<KeyBuffer>,
+    /// What connection tracking read of the packets that have these keys, and for which of them it did.
+    sightings: Vec<Sighting>,
+    sighted: u32,
     batch: Option<Box<PacketBatch>>,
     spare: Vec<Vec<Work>>,
     editor: Editor,
@@ -214,6 +217,8 @@ impl Datapath {
             vlan_headers: 2,
             keys: vec![KeyBuffer::default(); BATCH],
             changed: vec![KeyBuffer::default(); BATCH],
+            sightings: vec![Sighting::NONE; BATCH],
+            sighted: 0,
             batch: None,
             spare: Vec::new(),
             editor: Editor::new(),

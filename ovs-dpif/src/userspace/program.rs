@@ -1,8 +1,9 @@
 //! What a megaflow's actions come to: most lists are short and go straight ahead.
 //!
-//! A list that changes the packet in place, sends copies, and ends with an output needs no lists of packets of its own:
-//! it is done to the packets where they are in their batch, and the last output takes them. Everything else, which may
-//! split a batch, hold packets or look them up again, is left to the general way ([`super::execute`]).
+//! A list that changes the packet in place, tracks it, sends copies, and ends with an output or another lookup needs no
+//! lists of packets of its own: it is done to the packets where they are in their batch, and the last action takes
+//! them. Everything else, which may split a batch or hold packets, is left to the general way ([`super::execute`]); so
+//! are fragments that are to be tracked.
 
 use ovs_packet::{FlowKey, Packet, edit, key::FlowMask};
 
@@ -15,10 +16,19 @@ pub(super) enum Program {
     Drop,
     /// The packets are sent to this port, and that is all.
     Output(PortNo),
-    /// All but the last change packets in place or send copies; the last sends the packets themselves to this port.
-    Straight(PortNo),
+    /// All but the last change packets in place, track them or send copies; the last takes the packets themselves.
+    Straight(Last),
     /// Something else.
     General,
+}
+
+/// What becomes of packets in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Last {
+    /// They are sent to this port.
+    Output(PortNo),
+    /// They are looked up again with this recirculation id.
+    Recirc(u32),
 }
 
 impl Program {
@@ -26,14 +36,27 @@ impl Program {
         match actions.split_last() {
             None => Program::Drop,
             Some((DpAction::Output(port), [])) => Program::Output(*port),
-            Some((DpAction::Output(port), before)) if before.iter().all(is_straight) => Program::Straight(*port),
+            Some((DpAction::Output(port), before)) if is_straight(before) => {
+                Program::Straight(Last::Output(*port))
+            }
+            Some((DpAction::Recirc(id), before)) if is_straight(before) && !before.iter().any(is_cut) => {
+                Program::Straight(Last::Recirc(*id))
+            }
             Some(_) => Program::General,
         }
     }
 }
 
-fn is_straight(action: &DpAction) -> bool {
-    matches!(action, DpAction::Output(_) | DpAction::Trunc(_)) || is_edit(action)
+/// Whether actions can be done in place. An edit may bring a fragment to light, which is not tracked in place.
+fn is_straight(actions: &[DpAction]) -> bool {
+    let tracked = actions.iter().rposition(|a| matches!(a, DpAction::Ct(_))).map_or(0, |at| at + 1);
+    let simple = |a: &DpAction| matches!(a, DpAction::Output(_) | DpAction::Trunc(_) | DpAction::Ct(_));
+    actions.iter().take(tracked).all(simple) && actions.iter().skip(tracked).all(|a| simple(a) || is_edit(a))
+}
+
+/// Whether what the action does is left to an output behind it, which may come after another lookup.
+fn is_cut(action: &DpAction) -> bool {
+    matches!(action, DpAction::Trunc(_))
 }
 
 /// Whether [`Editor::edit`] knows the action.

@@ -20,7 +20,7 @@ pub(super) struct Work {
 pub(super) struct Note {
     /// Whose copy it is: the packets of a batch are numbered.
     slot: u16,
-    /// Which of the batch's keys is the packet's, where nothing changed its headers since it was looked up.
+    /// Where what was read of the packet is kept, as long as its bytes are what they were when it was looked up.
     pub(super) key: Option<u8>,
     pub(super) turns: Turns,
     /// How many bytes the next copy that leaves may have.
@@ -42,6 +42,12 @@ impl Note {
     #[inline(always)]
     pub(super) fn slot(&self) -> usize {
         usize::from(self.slot)
+    }
+
+    /// The note of the same packet, with its key elsewhere.
+    #[inline(always)]
+    pub(super) fn with_key(self, key: Option<u8>) -> Note {
+        Note { key, ..self }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ovs_conntrack::fragment::{FragmentLimits, FragmentStats, Fragments, Gathered};
 use ovs_conntrack::{
-    Config, ConnectionInfo, CtRequest, Cursor, ExpectationInfo, Filter, PolicyError, SharedTracker, Timeouts, Tracker,
+    Config, ConnectionInfo, CtRequest, Cursor, ExpectationInfo, Filter, PolicyError, SharedTracker, Sighting, Timeouts,
+    Tracker,
 };
 use ovs_packet::{FlowKey, Instant, Packet};
 
@@ -52,13 +53,13 @@ impl Tracking {
         either!(self, tracker => drop(tracker.track(packet, key, request, now)));
     }
 
-    pub(super) fn track_batch<'a>(
+    pub(super) fn track_again<'a, 's>(
         &mut self,
-        batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey)>,
+        batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey, &'s mut Sighting)>,
         request: &CtRequest,
         now: Instant,
     ) {
-        either!(self, tracker => drop(tracker.track_batch(batch, request, now)));
+        either!(self, tracker => drop(tracker.track_again(batch, request, now)));
     }
 
     pub(super) fn expire(&mut self, now: Instant, budget: usize) {

@@ -214,14 +214,46 @@ impl Extractor {
             cold_path();
             return self.extract_rest_into(packet, buffer, common);
         };
-        let extraction = Extraction::good(blocks);
-        if buffer.last == extraction { extraction } else { buffer.note(extraction) }
+        let known = Known { extraction: Extraction::good(blocks), frame: Some(blocks) };
+        if buffer.last == known { known.extraction } else { buffer.note(known) }
     }
 
     #[inline(never)]
     fn extract_rest_into(self, packet: &mut Packet, buffer: &mut KeyBuffer, common: Option<BlockSet>) -> Extraction {
-        let extraction = self.extract_rest(packet, &mut buffer.key, common);
-        if buffer.last == extraction { extraction } else { buffer.note(extraction) }
+        let known = Known { extraction: self.extract_rest(packet, &mut buffer.key, common), frame: common };
+        if buffer.last == known { known.extraction } else { buffer.note(known) }
+    }
+
+    /// Reads a packet again whose key this is, and of which not a byte was changed since: only what is known beside its
+    /// bytes, if the packet is a common one.
+    ///
+    /// ```
+    /// use ovs_packet::extract::{Extractor, KeyBuffer};
+    /// use ovs_packet::{Match, compose};
+    ///
+    /// let dns: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=4321,tp_dst=53".parse().unwrap();
+    /// let (mut packet, mut buffer) = (compose::compose(dns.key(), b"?"), KeyBuffer::default());
+    /// buffer.extract(&mut packet);
+    /// packet.meta.recirc_id = 5;
+    /// Extractor::new().extract_again(&mut packet, &mut buffer);
+    /// assert_eq!((buffer.key().recirc_id.get(), buffer.key().tp_dst.get()), (5, 53));
+    /// ```
+    #[inline]
+    pub fn extract_again(self, packet: &mut Packet, buffer: &mut KeyBuffer) -> Extraction {
+        let Some(frame) = buffer.last.frame else {
+            cold_path();
+            return self.extract_into(packet, buffer);
+        };
+        let mut extraction = Extraction::good(frame);
+        put::<IDENTITY>(&mut buffer.key, identity(&packet.meta));
+        put::<CONNTRACK>(&mut buffer.key, 0);
+        if !metadata::is_plain(packet)
+            && let Some((_, meta, tunnel, places)) = packet.for_extraction()
+        {
+            extraction = metadata::write(meta, tunnel, &mut buffer.key, *places, extraction);
+        }
+        let known = Known { extraction, frame: Some(frame) };
+        if buffer.last == known { extraction } else { buffer.note(known) }
     }
 
     /// Reads each packet into the key of the same place, as many as there are of both.
@@ -291,12 +323,20 @@ impl Default for Extractor {
 #[derive(Clone, Debug)]
 pub struct KeyBuffer {
     key: FlowKey,
-    last: Extraction,
+    last: Known,
+}
+
+/// What a buffer knows of the packet whose key it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Known {
+    extraction: Extraction,
+    /// The blocks that hold what the bytes of a common packet say.
+    frame: Option<BlockSet>,
 }
 
 impl Default for KeyBuffer {
     fn default() -> Self {
-        KeyBuffer { key: FlowKey::ZERO, last: Extraction::good(BlockSet::EMPTY) }
+        KeyBuffer { key: FlowKey::ZERO, last: Known { extraction: Extraction::good(BlockSet::EMPTY), frame: None } }
     }
 }
 
@@ -314,19 +354,19 @@ impl KeyBuffer {
 
     /// The blocks of the key that hold anything.
     pub fn blocks(&self) -> BlockSet {
-        self.last.blocks
+        self.last.extraction.blocks
     }
 
     /// What the last extraction said.
     pub fn extraction(&self) -> Extraction {
-        self.last
+        self.last.extraction
     }
 
     /// Notes what the last packet was, and clears what only the one before it used.
     #[inline(never)]
-    fn note(&mut self, extraction: Extraction) -> Extraction {
-        let mut stale = self.last.blocks.bits() & !extraction.blocks.bits();
-        self.last = extraction;
+    fn note(&mut self, known: Known) -> Extraction {
+        let mut stale = self.last.extraction.blocks.bits() & !known.extraction.blocks.bits();
+        self.last = known;
         let blocks = self.key.words_mut().as_chunks_mut::<8>().0;
         while stale != 0 {
             if let Some(block) = blocks.get_mut(stale.trailing_zeros() as usize) {
@@ -334,7 +374,7 @@ impl KeyBuffer {
             }
             stale &= stale - 1;
         }
-        extraction
+        known.extraction
     }
 }
 

@@ -408,6 +408,16 @@ proptest! {
             prop_assert_eq!(buffer.extract(&mut packet), e);
             prop_assert_eq!(*buffer.key(), fresh);
             prop_assert_eq!((buffer.blocks(), buffer.extraction()), (e.blocks, e));
+            // What is known beside its bytes changes, and changes back.
+            let (meta, tunnel) = (packet.meta, packet.tunnel.take());
+            packet.meta.recirc_id ^= 7;
+            packet.meta.ct.state ^= CtState::ESTABLISHED;
+            packet.meta.dp_hash ^= cut as u32;
+            let e = extract(&mut packet.clone(), &mut fresh);
+            prop_assert_eq!((Extractor::new().extract_again(&mut packet, &mut buffer), *buffer.key()), (e, fresh));
+            (packet.meta, packet.tunnel) = (meta, tunnel);
+            let e = extract(&mut packet.clone(), &mut fresh);
+            prop_assert_eq!((Extractor::new().extract_again(&mut packet, &mut buffer), *buffer.key()), (e, fresh));
         }
     }
 
