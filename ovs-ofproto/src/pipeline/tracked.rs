@@ -80,6 +80,16 @@ impl Tracked {
         info.get(&self.key) & mask
     }
 
+    /// Whether a field has this value. Where it has not, one bit in which it differs counts as read: it says as much.
+    pub(super) fn is(&mut self, field: FieldId, value: u128) -> bool {
+        let differs = field.info().get(&self.key) ^ value;
+        match differs.checked_ilog2() {
+            Some(bit) => drop(self.read_bits(field, 1 << bit)),
+            None => self.mask.add(field),
+        }
+        differs == 0
+    }
+
     /// Whether the packet has the fields that need `prereq`. What it takes to tell counts as read.
     pub(super) fn holds(&mut self, prereq: Prereq) -> bool {
         prereq.reads().iter().for_each(|f| self.mask.add(*f));
@@ -377,6 +387,14 @@ mod tests {
         t.write(FieldId::NwSrc, 0, u128::MAX);
         t.go_back(&saved);
         assert_eq!(t.read(FieldId::NwSrc), 0x0a00_0000);
+    }
+
+    #[test]
+    fn one_bit_tells_what_is_not() {
+        let mut t = Tracked::new(FlowKey { tp_src: 0x0043.into(), ..FlowKey::ZERO });
+        assert!(!t.is(FieldId::UdpSrc, 0x0844));
+        assert_eq!(t.mask().bits.tp_src, 0x0800);
+        assert!(t.is(FieldId::UdpSrc, 0x43) && t.mask().is_exact(FieldId::UdpSrc));
     }
 
     #[test]

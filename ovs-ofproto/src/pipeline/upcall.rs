@@ -81,6 +81,7 @@ impl Ofproto {
             hooks: &self.hooks,
             fragments: self.fragments,
             tells_misses: self.connections.want_misses(),
+            is_in_band: self.in_band.is_on(),
         }
     }
 }

@@ -25,6 +25,7 @@ mod encap;
 mod fields;
 mod freeze;
 mod group;
+mod in_band;
 mod learn;
 mod mpls;
 mod normal;
@@ -208,6 +209,8 @@ pub(super) struct BridgeView<'a> {
     pub(super) fragments: Fragments,
     /// Whether a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
+    /// Whether controllers are reached through the switch.
+    pub(super) is_in_band: bool,
 }
 
 /// What a translation sees.
@@ -466,6 +469,7 @@ impl<'a> Translator<'a> {
             Some(_) => {
                 self.lookup_and_execute(walk::Lookup::default(), true);
                 self.end_of_pipeline();
+                self.serve_in_band();
             }
         }
         self.ascend();
