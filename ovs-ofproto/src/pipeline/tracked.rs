@@ -5,7 +5,7 @@
 //! bit to the mask. There is no other way to look.
 //!
 //! Bits that were overwritten are noted as well: of those, what the pipeline read later says nothing of the packet as it
-//! came, which is what [`Tracked::seen`] tells.
+//! came, which is what [`Tracked::seen_into`] tells.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -51,14 +51,13 @@ impl Tracked {
         &self.mask
     }
 
-    /// What was read of the key as it was at first: whoever has the same bits was looked up alike, however the pipeline
-    /// changed the rest.
-    pub(super) fn seen(&self) -> FlowMask {
-        let mut mask = self.mask;
-        for (m, w) in mask.bits.words_mut().iter_mut().zip(self.written.bits.words()) {
-            *m &= !w;
+    /// Writes what was read of the key as it was at first: whoever has the same bits was looked up alike, however the
+    /// pipeline changed the rest.
+    pub(super) fn seen_into(&self, seen: &mut FlowMask) {
+        let read = self.mask.bits.words().iter().zip(self.written.bits.words());
+        for (s, (m, w)) in seen.bits.words_mut().iter_mut().zip(read) {
+            *s = m & !w;
         }
-        mask
     }
 
     /// The values for whoever shows them and decides nothing by them.
@@ -416,7 +415,9 @@ mod tests {
         let mut t = Tracked::new(first);
         t.write(FieldId::NwSrc, 0x0900_0000, 0xff00_0000);
         t.read(FieldId::NwSrc);
-        assert_eq!(t.seen().bits.nw_src.get(), 0x00ff_ffff);
+        let mut seen = FlowMask::EMPTY;
+        t.seen_into(&mut seen);
+        assert_eq!(seen.bits.nw_src.get(), 0x00ff_ffff);
     }
 
     #[test]

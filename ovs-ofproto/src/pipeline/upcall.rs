@@ -159,31 +159,32 @@ impl World<'_> {
     }
 
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
+        let mut again = Vec::new();
+        self.handle_one(dp, upcall, false, now, &mut again);
         // The datapath bounds how often a packet comes up again, by its bound on recirculation.
-        let mut pending = vec![upcall];
-        let mut was_up = false;
-        while !pending.is_empty() {
-            let mut again = Vec::new();
-            for upcall in pending {
-                match &upcall.kind {
-                    UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
-                        self.slow(dp, upcall, was_up, now, &mut again);
-                    }
-                    UpcallKind::Action(Userspace { cookie, .. }) => {
-                        self.note(&upcall, &cookie.clone(), now);
-                        dp.resolve(upcall, Resolution::Consumed, now, &mut again);
-                    }
-                    UpcallKind::Stale(ufid) => {
-                        let ufid = *ufid;
-                        self.stale(dp, ufid, upcall, was_up, now, &mut again);
-                    }
-                    _ => self.miss(dp, upcall, was_up, now, &mut again),
-                }
+        while !again.is_empty() {
+            for upcall in std::mem::take(&mut again) {
+                self.handle_one(dp, upcall, true, now, &mut again);
             }
-            pending = again;
-            was_up = true;
         }
         self.settle(dp, now);
+    }
+
+    fn handle_one(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, again: &mut Vec<Upcall>) {
+        match &upcall.kind {
+            UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
+                self.slow(dp, upcall, was_up, now, again);
+            }
+            UpcallKind::Action(Userspace { cookie, .. }) => {
+                self.note(&upcall, &cookie.clone(), now);
+                dp.resolve(upcall, Resolution::Consumed, now, again);
+            }
+            UpcallKind::Stale(ufid) => {
+                let ufid = *ufid;
+                self.stale(dp, ufid, upcall, was_up, now, again);
+            }
+            _ => self.miss(dp, upcall, was_up, now, again),
+        }
     }
 
     fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, pending: &mut Vec<Upcall>) {

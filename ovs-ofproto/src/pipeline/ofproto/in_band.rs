@@ -84,7 +84,10 @@ impl InBandConfig {
                 rules.push((priority, m));
             }
         };
-        use FieldId::{ArpOp, ArpSpa, ArpTpa, EthDst, EthSrc, EthType, InPort, NwDst, NwProto, NwSrc, TcpDst, TcpSrc, UdpDst, UdpSrc};
+        use FieldId::{
+            ArpOp, ArpSpa, ArpTpa, EthDst, EthSrc, EthType, InPort, NwDst, NwProto, NwSrc, TcpDst, TcpSrc, UdpDst,
+            UdpSrc,
+        };
         let (arp, ip) = ((EthType, ETH_TYPE_ARP.into()), (EthType, ETH_TYPE_IPV4.into()));
         if let Some(local) = self.local.filter(|_| !self.remotes.is_empty()).map(number) {
             let (udp, from, to) = ((NwProto, IP_PROTO_UDP.into()), DHCP_CLIENT.into(), DHCP_SERVER.into());

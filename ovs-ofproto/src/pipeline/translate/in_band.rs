@@ -14,7 +14,7 @@ impl Translator<'_> {
         if !self.view.own.is_in_band || self.failed.is_some() || self.freezing.is_some() {
             return;
         }
-        let first = self.read.first;
+        let Some(first) = self.read.as_ref().map(|read| read.first) else { return };
         let mut came = super::Tracked::new(first);
         // One after the other: what is no IP has no ports to look at.
         let is_answer = came.is(FieldId::EthType, ETH_TYPE_IPV4.into())
@@ -22,7 +22,9 @@ impl Translator<'_> {
             && came.is(FieldId::UdpSrc, DHCP_SERVER.into())
             && came.is(FieldId::UdpDst, DHCP_CLIENT.into());
         self.tracked.note(came.mask());
-        let Some(local) = self.bridge.ports.get(OfPort::LOCAL).map(|p| p.datapath).filter(|_| is_answer) else { return };
+        let Some(local) = self.bridge.ports.get(OfPort::LOCAL).map(|p| p.datapath).filter(|_| is_answer) else {
+            return;
+        };
         if self.in_port != OfPort::LOCAL && !outputs_to(&self.out, &DpAction::Output(local)) {
             self.detail(|| "outputting DHCP packet to local port for in-band control".to_string());
             self.send(OfPort::LOCAL, true);
