@@ -454,7 +454,7 @@ fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: boo
             all.assign(key, &FlowMask::of(&[CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst]));
         }
     }
-    all.pkt_mark = key.pkt_mark;
+    (all.pkt_mark, all.packet_type) = (key.pkt_mark, key.packet_type);
     let mut m = Match::ANY;
     m.set(FieldId::InPortOxm, in_port.0.into());
     for f in FieldId::all().filter(|f| f.tun_metadata_index().is_none() && f.info().get(&all) != 0) {

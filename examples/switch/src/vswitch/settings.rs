@@ -11,10 +11,10 @@ const PORT_KEYS: &[&str] =
     &["mcast-snooping-flood", "mcast-snooping-flood-reports", "priority-tags", "qinq-ethtype", "transient"];
 const BRIDGE_KEYS: &[&str] = &[
     "datapath-id",
-    // No flows of its own are what a bridge has.
     "disable-in-band",
     "forward-bpdu",
     "hwaddr",
+    "in-band-queue",
     "mac-aging-time",
     "mac-table-size",
     "mcast-snooping-aging-time",
@@ -93,7 +93,7 @@ mod tests {
             bridge.other_config.insert(key.into(), "x".into());
         }
         let mut controller = ControllerConfig { target: "tcp:192.0.2.1".into(), ..ControllerConfig::default() };
-        controller.others = vec!["connection_mode:in-band"];
+        controller.others = vec!["local_ip"];
         bridge.controllers.push(controller);
         let table = FlowTableConfig {
             groups: vec!["NXM_OF_IN_PORT[]".into(), "colour[]".into()],
@@ -103,7 +103,7 @@ mod tests {
         bridge.tables.insert(3, table);
         assert_eq!(
             problems(&bridge).unwrap(),
-            "not available: other_config:dp-desc, connection_mode:in-band of controller tcp:192.0.2.1; \
+            "not available: other_config:dp-desc, local_ip of controller tcp:192.0.2.1; \
              flow table 3: groups: colour[] is no field; flow table 3: prefixes: taste is no field"
         );
         let mut port = PortConfig::new("p1");

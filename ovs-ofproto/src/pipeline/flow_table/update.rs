@@ -188,6 +188,14 @@ impl FlowTables {
         }
     }
 
+    /// Whether there can be a flow in the table that a flow-mod adds one to.
+    pub(in crate::pipeline) fn check_table(fm: &FlowMod) -> Result<(), FlowModError> {
+        match fm.command {
+            FlowModCommand::Add if fm.table != ALL_TABLES => writable(fm.table),
+            _ => Ok(()),
+        }
+    }
+
     fn add(&mut self, fm: &FlowMod, known: Known<'_>, now: Instant, log: &mut Log) -> Result<(), FlowModError> {
         // The switch may choose where to put a flow that says "any table": the first.
         let table = if fm.table == ALL_TABLES { 0 } else { fm.table };
