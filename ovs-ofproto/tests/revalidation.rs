@@ -153,7 +153,7 @@ fn cpu() -> Duration {
 fn change_and_send(megaflows: u32, trials: u32) -> Trials {
     let mut lab = ending_alike(megaflows);
     // None is idle for too long, so that all are there in the end.
-    let mut config = lab.of.revalidator().clone();
+    let mut config = *lab.of.revalidator();
     config.max_idle = Duration::from_secs(1 << 20);
     lab.of.set_revalidator(config);
     let barrier = Message::BarrierRequest.encode(Version::V1_3, 8).unwrap();

@@ -346,7 +346,7 @@ impl FlowTables {
         }
         count_learners(&mut self.learners, &instructions, true);
         if let Some(t) = self.tables.get_mut(usize::from(table)) {
-            t.flows += 1;
+            t.came(&rule);
             if let Some(eviction) = &mut t.eviction {
                 eviction.add(id, &rule, &Match::from_words(*pattern.key(), *pattern.mask()));
             }
@@ -362,7 +362,7 @@ impl FlowTables {
         rule.removed = true;
         if let (Some(t), Some(handle)) = (self.tables.get_mut(usize::from(rule.table)), rule.handle) {
             t.classifier.hide(handle, next);
-            t.flows -= 1;
+            t.went(rule);
             if let Some(eviction) = &mut t.eviction {
                 eviction.remove(id);
             }
@@ -378,7 +378,7 @@ impl FlowTables {
         if let (Some(t), Some(handle)) = (self.tables.get_mut(usize::from(rule.table)), rule.handle) {
             // What took its place was taken out before.
             let _ = t.classifier.show(handle);
-            t.flows += 1;
+            t.came(rule);
             if let (Some(eviction), Some(m)) = (&mut t.eviction, &matching) {
                 eviction.add(id, rule, m);
             }
