@@ -8,8 +8,10 @@ use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::{Datapath, Limits};
 use ovs_dpif::{Dpif, PortSpec, UpcallKind};
 use ovs_ofproto::FlowModCommand::{self, Add, DeleteStrict, ModifyStrict};
-use ovs_ofproto::codec::{Kind, Message, Version};
-use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, Event, Ofproto, Port, RevalidatorConfig};
+use ovs_ofproto::codec::{Band, Kind, Message, MeterMod, Version};
+use ovs_ofproto::pipeline::{
+    CONTROLLER_METER, ConnectionConfig, ConnectionId, Event, Ofproto, Port, RevalidatorConfig,
+};
 use ovs_ofproto::text::Parser;
 use ovs_packet::{Instant, Match, OfPort, Packet, compose};
 
@@ -399,6 +401,26 @@ fn hostile_packets_fill_nothing_beyond_its_bound() {
     }
     assert!(lab.of.not_installed() > 0 && lab.of.megaflow_count().0 > 0);
     lab.of.check();
+}
+
+/// Found by the fuzz target `openflow_switch`: megaflows went on sending packets up past the meter that came for them.
+#[test]
+fn a_meter_for_packets_to_controllers_concerns_megaflows_that_are_there() {
+    let mut lab = Lab::with(&["priority=5,ip,actions=CONTROLLER"]);
+    lab.send(1, &udp(1));
+    let actions = |lab: &Lab| ovs_dpif::text::actions(&lab.dp.flow_dump().unwrap()[0].actions).to_string();
+    assert!(actions(&lab).starts_with("userspace("), "{}", actions(&lab));
+    let mut mm = MeterMod::default();
+    mm.config.meter = CONTROLLER_METER;
+    (mm.config.flags, mm.config.bands) = (2, vec![Band { kind: 1, rate: 5, burst: 0, precedence: 0 }]);
+    let add = Message::MeterMod(mm.clone()).encode(Version::V1_3, 1).unwrap();
+    mm.command = 2;
+    let delete = Message::MeterMod(mm).encode(Version::V1_3, 1).unwrap();
+    let barrier = Message::BarrierRequest.encode(Version::V1_3, 8).unwrap();
+    lab.exchange(&[&add, &barrier]);
+    assert!(actions(&lab).contains("meter("), "{}", actions(&lab));
+    lab.exchange(&[&delete, &barrier]);
+    assert!(actions(&lab).starts_with("userspace("), "{}", actions(&lab));
 }
 
 #[test]

@@ -52,6 +52,7 @@ mod tracing;
 mod tracked;
 mod translate;
 mod upcall;
+mod verify;
 mod vlan;
 
 use std::time::Duration;

@@ -15,6 +15,8 @@ use ovs_packet::field::{FieldId, Prereq, TlvTable, TunOption};
 use ovs_packet::hash::HashFields;
 use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, REGISTERS, VLAN_PRESENT, VLAN_VID_MASK, WORDS};
 
+use super::verify;
+
 /// In an MPLS label stack entry: the bottom of the stack (RFC 3032, section 2.1).
 pub(super) const MPLS_BOS: u32 = 0x100;
 
@@ -27,6 +29,8 @@ pub(super) struct Tracked {
     written: FlowMask,
     /// Whether a lookup found what it did by way of a conjunction.
     conjoined: bool,
+    /// Whether lookups are held against a search from end to end.
+    verifies: bool,
 }
 
 /// The values of a key at one time, to go back to: what was read since stays read.
@@ -43,7 +47,12 @@ pub(super) struct Tag {
 impl Tracked {
     /// Watches `key`; nothing was read yet.
     pub(super) fn new(key: FlowKey) -> Tracked {
-        Tracked { key, mask: FlowMask::EMPTY, written: FlowMask::EMPTY, conjoined: false }
+        Tracked { key, mask: FlowMask::EMPTY, written: FlowMask::EMPTY, conjoined: false, verifies: false }
+    }
+
+    /// Has lookups be held against a search from end to end.
+    pub(super) fn verify(&mut self, verifies: bool) {
+        self.verifies = verifies;
     }
 
     /// What was read so far.
@@ -138,6 +147,9 @@ impl Tracked {
         let found = table.lookup_tracked(self.key.words(), self.mask.bits.words_mut());
         // A rule that does not match the key as it is matches it with a conjunction's id.
         self.conjoined |= found.as_ref().is_some_and(|r| !r.matches(self.key.words()));
+        if self.verifies {
+            verify::lookup(table, &self.key, found.as_ref());
+        }
         found
     }
 

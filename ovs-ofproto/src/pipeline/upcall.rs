@@ -101,7 +101,8 @@ impl World<'_> {
         };
         let outcome = self.bridges.get(self.at).map(|own| {
             let (recirc, features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
-            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room })
+            let verifies = own.verifies;
+            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room, verifies })
         });
         if let Some(own) = self.own() {
             own.recirc = recirc;

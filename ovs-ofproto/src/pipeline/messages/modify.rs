@@ -14,6 +14,7 @@ use crate::pipeline::flow_table::{
     FlowModError, FlowTables, Known, Log, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent,
 };
 use crate::pipeline::group;
+use crate::pipeline::meter::MAX_METER;
 use crate::pipeline::ofproto::Ofproto;
 use crate::pipeline::port::PortConfig;
 use crate::pipeline::translate::log_selection;
@@ -150,8 +151,10 @@ impl Ofproto {
             gone.iter().for_each(|meter| self.tables.remove_users(None, Some(*meter), &mut log));
             self.commit(log, Some((request.from, request.xid)), now);
             self.changed = true;
-            self.revalidate(dp, now);
         }
+        // Packets for controllers, or for the slow path, go through a meter once it is there.
+        self.changed |= mm.config.meter > MAX_METER;
+        self.revalidate(dp, now);
         self.forward_request(request, AsyncKind::RequestForward, 1, &Message::MeterMod(mm));
         Ok(Answer::Done)
     }

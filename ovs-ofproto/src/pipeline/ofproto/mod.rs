@@ -133,6 +133,8 @@ pub struct Ofproto {
     pub(super) seen: (usize, usize, u64),
     pub(super) live: Option<Box<LiveTrace>>,
     pub(super) room: Room,
+    /// Whether lookups are held against a search from end to end.
+    pub(super) verifies: bool,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
@@ -237,6 +239,7 @@ impl Ofproto {
             seen: (0, 0, 0),
             live: None,
             room: Room::default(),
+            verifies: false,
             revalidated: 0,
             tells_misses: false,
             name: "br0".to_string(),

@@ -224,6 +224,8 @@ pub(super) struct View<'a> {
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
     pub(super) room: Room,
+    /// Whether lookups are held against a search from end to end.
+    pub(super) verifies: bool,
 }
 
 /// What one packet does, beside what all packets of its megaflow do.
@@ -396,6 +398,7 @@ impl<'a> Translator<'a> {
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
         first.actset_output = OfPort::UNSET.0.into();
         let mut tracked = Tracked::new(*first);
+        tracked.verify(view.verifies);
         if first.tun_dst != 0 || first.tun_ipv6_dst != 0 {
             // What tells one tunnel from another always counts.
             use FieldId::{TunDst, TunFlags, TunId, TunIpv6Dst, TunIpv6Src, TunSrc, TunTos};

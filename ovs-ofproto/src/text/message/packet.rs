@@ -205,5 +205,9 @@ pub fn packet_match(key: &FlowKey) -> Match {
         mask.bits.inner_vlan_tci = u16::MAX.into();
         m = Match::new(*key, mask);
     }
+    if key.packet_type != 0 {
+        // Its type says what its Ethertype would.
+        m.set_masked(EthType, 0, 0);
+    }
     m
 }
