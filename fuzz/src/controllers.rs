@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use ovs_dpif::netdev::MemPort;
+use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, PortSpec};
 use ovs_ofproto::FlowModCommand;
@@ -12,9 +12,13 @@ use ovs_ofproto::codec::{
     Band, Bucket, BundleAdd, BundleControl, FlowMonitorRequest, GroupMod, Header, Message, MeterMod, MonitorCommand,
     MonitorFlags, PacketOut, Page, PortMod, Role, TableMod, Version,
 };
-use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, Ofproto, Port, RateLimit, TableConfig};
+use ovs_ofproto::pipeline::{
+    ConnectionConfig, ConnectionId, Fragments, Ofproto, Port, PortConfig, RateLimit, TableConfig,
+};
 use ovs_ofproto::text::Parser;
 use ovs_packet::{Instant, OfPort};
+
+use crate::traffic;
 
 const MATCHES: &[&str] = &["", "in_port=1", "in_port=2", "tcp", "tcp,tp_dst=80", "ip,nw_dst=10.0.0.0/8", "arp"];
 const ACTIONS: &[&str] = &[
@@ -43,13 +47,18 @@ struct Controller {
 struct World {
     of: Ofproto,
     dp: Datapath,
+    ends: Vec<MemPortPeer>,
+    /// Packets that the first table must have seen, unless something said what nobody knows.
+    seen: u64,
+    is_known: bool,
     now: Instant,
     controllers: Vec<Controller>,
     xid: u32,
 }
 
-/// Messages in sequences of the input's choice, from several controllers, with time that passes and half-read answers: the
-/// state stays consistent, barriers are answered in their order, and what is said is what OpenFlow can say.
+/// Messages in sequences of the input's choice, from several controllers, with packets and time that pass and half-read
+/// answers: the state stays consistent, barriers are answered in their order, and what is said is what OpenFlow can say.
+/// After each step the oracles hold ([`Ofproto::verify`]), and statistics add up.
 pub fn openflow_switch(data: &[u8]) {
     let mut w = World::new();
     let mut u = Unstructured::new(data);
@@ -57,7 +66,7 @@ pub fn openflow_switch(data: &[u8]) {
         if u.is_empty() || w.step(&mut u).is_err() {
             break;
         }
-        w.of.check();
+        w.verify(&mut u);
     }
     w.finish();
 }
@@ -165,13 +174,56 @@ fn change(u: &mut Unstructured) -> Result<Message> {
 
 impl World {
     fn new() -> World {
-        let (mut of, mut dp) = (Ofproto::new(), Datapath::new());
+        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
         for n in 1..=2 {
-            let (port, _) = MemPort::new(format!("p{n}"), 4);
+            let (port, end) = MemPort::new(format!("p{n}"), 4);
+            ends.push(end);
             let number = dp.port_add(PortSpec::Device(Box::new(port)), None).expect("a new port");
             of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
         }
-        World { of, dp, now: Instant::from_secs(1), controllers: Vec::new(), xid: 0 }
+        let now = Instant::from_secs(1);
+        World { of, dp, ends, seen: 0, is_known: true, now, controllers: Vec::new(), xid: 0 }
+    }
+
+    /// Packets come in by a port, some of them more than once.
+    fn packets(&mut self, u: &mut Unstructured) -> Result<()> {
+        let from = u.int_in_range(1..=2u8)?;
+        let mut packet = traffic::packet(u, from)?;
+        let key = traffic::key_of(&mut packet);
+        let port = self.of.port(OfPort(from.into())).expect("a port of ours");
+        let is_closed = port.config.intersects(PortConfig::DOWN | PortConfig::NO_RECV | PortConfig::NO_RECV_STP);
+        // What is no frame, the datapath drops.
+        let is_dropped = packet.len() < 14 || self.of.fragments() == Fragments::Drop && key.nw_frag != 0;
+        let times = u.int_in_range(1..=3u8)?;
+        for _ in 0..times {
+            assert!(self.ends[usize::from(from) - 1].push(packet.clone()));
+            let mut upcalls = Vec::new();
+            self.dp.poll(self.now, &mut upcalls);
+            upcalls.into_iter().for_each(|upcall| self.of.handle_upcall(&mut self.dp, upcall, self.now));
+            self.ends.iter().for_each(|end| while end.pop().is_some() {});
+        }
+        if is_closed {
+            // One kind of packet passes a port that takes no others.
+            self.is_known = false;
+        }
+        self.seen += if is_dropped { 0 } else { times.into() };
+        Ok(())
+    }
+
+    /// Asserts the oracles.
+    fn verify(&mut self, u: &mut Unstructured) {
+        assert!(self.dp.ledger().balanced(), "{}", self.dp.ledger());
+        let noise = u.arbitrary().unwrap_or(0x5555_0123_4567_89ab_cdef);
+        self.of.verify(&self.dp, noise);
+        self.of.synchronise(&mut self.dp, self.now);
+        self.of.verify(&self.dp, !noise);
+        let lookups = self.of.table_stats(0).lookups;
+        assert!(!self.is_known || lookups == self.seen, "{lookups} lookups, {} packets", self.seen);
+        for table in 0..4 {
+            let seen = self.of.table_stats(table);
+            let flows: u64 = self.of.flows().filter(|f| f.table == table).map(|f| f.packets).sum();
+            assert!(seen.matches <= seen.lookups && flows <= seen.matches, "table {table}: {seen:?}, {flows} by flows");
+        }
     }
 
     fn step(&mut self, u: &mut Unstructured) -> Result<()> {
@@ -201,7 +253,8 @@ impl World {
             5 => self.bundle(u)?,
             6 => self.raw(u)?,
             7 => self.say(u, meter_mod)?,
-            8 | 9 => self.say(u, other)?,
+            8 => self.say(u, other)?,
+            9 | 12 => self.packets(u)?,
             10 => self.say(u, |_| Ok(Message::BarrierRequest))?,
             _ => self.say(u, change)?,
         }
@@ -259,6 +312,7 @@ impl World {
     /// Bytes that may be no message, with a header that is one.
     fn raw(&mut self, u: &mut Unstructured) -> Result<()> {
         let at = u.choose_index(self.controllers.len())?;
+        self.is_known = false;
         let len = u.int_in_range(0..=60)?;
         let body = u.bytes(len)?;
         let mut bytes = vec![self.controllers[at].version.0, u.int_in_range(0..=34)?];

@@ -21,10 +21,15 @@ pub struct Ufid(pub u128);
 impl Ufid {
     /// The identity of the megaflow with this match. The same match has the same identity in every run.
     pub fn of(m: &Match) -> Ufid {
-        let (key, mask) = (m.key(), m.mask());
-        // Outside the mask the key is zero.
+        Ufid::of_masked(&m.key(), &m.mask())
+    }
+
+    /// The same of the megaflow for keys that agree with this one in the bits of a mask.
+    pub fn of_masked(key: &FlowKey, mask: &FlowMask) -> Ufid {
+        let mut masked = FlowKey::ZERO;
+        masked.assign(key, mask);
         let blocks = mask.bits.non_zero().blocks();
-        let half = |seed: u64| key.hash(blocks, mask.bits.hash(blocks, seed));
+        let half = |seed: u64| masked.hash(blocks, mask.bits.hash(blocks, seed));
         Ufid(u128::from(half(0x75f1_d001)) << 64 | u128::from(half(0x75f1_d002)))
     }
 }

@@ -717,6 +717,9 @@ proptest! {
             prop_assert_eq!(by_cache, plain(fresh.forward(*port, packet.clone())), "{} by {:?}", words(packet.clone()), megaflow);
             cached.pass(second);
             history.push((*port, packet));
+            // Whatever else is there, against a search of all rules from end to end; and each packet was looked up once.
+            cached.of.verify(&cached.dp, noise.iter().fold(0, |all, n| all ^ n));
+            prop_assert_eq!(cached.of.table_stats(0).lookups, history.len() as u64);
         }
     }
 }

@@ -561,6 +561,18 @@ fn messages_without_end_are_not_kept() {
 }
 
 #[test]
+fn a_flow_for_a_table_that_is_none_is_refused_before_its_bundle_is_carried_out() {
+    let v = Version::V1_4;
+    let mut w = World::new();
+    let c = w.connect(v);
+    assert_eq!(w.error(c, v, bundled(v, &add("table=254,actions=drop"), 3)), Some(OfError::BadRequestPermission));
+    assert_eq!(w.error(c, v, bundled(v, &add("table=3,actions=drop"), 3)), None);
+    let said = w.ask(c, v, control(4, 3));
+    assert!(matches!(&said[..], [Message::BundleControl(b)] if b.kind == 5), "{said:?}");
+    assert_eq!(w.flows().len(), 1, "what was refused is no part of it");
+}
+
+#[test]
 fn a_packet_of_a_bundle_meets_what_was_there_at_its_place() {
     let v = Version::V1_4;
     let mut w = World::new();

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, Sighting};
 use ovs_packet::extract::{Extractor, KeyBuffer};
-use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
+use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
@@ -351,10 +351,6 @@ impl Share {
     }
 }
 
-fn pattern(m: &Match) -> Pattern<WORDS> {
-    Pattern::new(*m.key().words(), *m.mask().bits.words())
-}
-
 impl Dpif for Datapath {
     fn kind(&self) -> &'static str {
         "netdev"
@@ -385,8 +381,7 @@ impl Dpif for Datapath {
 
     fn flow_install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
         Datapath::check(put.actions, 0)?;
-        let matching = Match::new(*put.key, *put.mask);
-        let pattern = pattern(&matching);
+        let pattern = Pattern::new(*put.key.words(), *put.mask.bits.words());
         let actions = put.actions.into();
         let known = self.table.find_exact(&pattern);
         if let Some(entry) = known.and_then(|h| self.table.get_mut(h)) {
@@ -404,7 +399,7 @@ impl Dpif for Datapath {
             }
             return Ok(entry.ufid);
         }
-        let ufid = put.ufid.unwrap_or_else(|| Ufid::of(&matching));
+        let ufid = put.ufid.unwrap_or_else(|| Ufid::of_masked(put.key, put.mask));
         if put.mode == PutMode::Modify {
             return Err(DpifError::NoSuchFlow(ufid));
         }

@@ -53,6 +53,7 @@ mod tracing;
 mod tracked;
 mod translate;
 mod upcall;
+mod verify;
 mod vlan;
 
 use std::time::Duration;
@@ -77,7 +78,9 @@ pub use mac::{
 pub use megaflow::{DEFAULT_MEGAFLOW_LIMIT, FlowLimit, RevalidatorConfig};
 pub use messages::Overrun;
 pub use meter::{ALL_METERS, CONTROLLER_METER, MAX_METER, MeterTable, SLOW_PATH_METER};
-pub use ofproto::{Event, FailMode, Fragments, HIDDEN_PRIORITY, MegaflowMemory, Ofproto, TableStats};
+pub use ofproto::{
+    Event, FailMode, Fragments, HIDDEN_PRIORITY, InBandConfig, InBandRemote, MegaflowMemory, Ofproto, TableStats,
+};
 pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
 pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Trace};

@@ -5,7 +5,7 @@
 //! bit to the mask. There is no other way to look.
 //!
 //! Bits that were overwritten are noted as well: of those, what the pipeline read later says nothing of the packet as it
-//! came, which is what [`Tracked::seen`] tells.
+//! came, which is what [`Tracked::seen_into`] tells.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -14,6 +14,8 @@ use ovs_classifier::{Rule, View};
 use ovs_packet::field::{FieldId, Prereq, TlvTable, TunOption};
 use ovs_packet::hash::HashFields;
 use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, REGISTERS, VLAN_PRESENT, VLAN_VID_MASK, WORDS};
+
+use super::verify;
 
 /// In an MPLS label stack entry: the bottom of the stack (RFC 3032, section 2.1).
 pub(super) const MPLS_BOS: u32 = 0x100;
@@ -27,6 +29,8 @@ pub(super) struct Tracked {
     written: FlowMask,
     /// Whether a lookup found what it did by way of a conjunction.
     conjoined: bool,
+    /// Whether lookups are held against a search from end to end.
+    verifies: bool,
 }
 
 /// The values of a key at one time, to go back to: what was read since stays read.
@@ -43,7 +47,12 @@ pub(super) struct Tag {
 impl Tracked {
     /// Watches `key`; nothing was read yet.
     pub(super) fn new(key: FlowKey) -> Tracked {
-        Tracked { key, mask: FlowMask::EMPTY, written: FlowMask::EMPTY, conjoined: false }
+        Tracked { key, mask: FlowMask::EMPTY, written: FlowMask::EMPTY, conjoined: false, verifies: false }
+    }
+
+    /// Has lookups be held against a search from end to end.
+    pub(super) fn verify(&mut self, verifies: bool) {
+        self.verifies = verifies;
     }
 
     /// What was read so far.
@@ -51,14 +60,13 @@ impl Tracked {
         &self.mask
     }
 
-    /// What was read of the key as it was at first: whoever has the same bits was looked up alike, however the pipeline
-    /// changed the rest.
-    pub(super) fn seen(&self) -> FlowMask {
-        let mut mask = self.mask;
-        for (m, w) in mask.bits.words_mut().iter_mut().zip(self.written.bits.words()) {
-            *m &= !w;
+    /// Writes what was read of the key as it was at first: whoever has the same bits was looked up alike, however the
+    /// pipeline changed the rest.
+    pub(super) fn seen_into(&self, seen: &mut FlowMask) {
+        let read = self.mask.bits.words().iter().zip(self.written.bits.words());
+        for (s, (m, w)) in seen.bits.words_mut().iter_mut().zip(read) {
+            *s = m & !w;
         }
-        mask
     }
 
     /// The values for whoever shows them and decides nothing by them.
@@ -78,6 +86,16 @@ impl Tracked {
         let known = info.get(&self.mask.bits);
         info.put(&mut self.mask.bits, known | mask);
         info.get(&self.key) & mask
+    }
+
+    /// Whether a field has this value. Where it has not, one bit in which it differs counts as read: it says as much.
+    pub(super) fn is(&mut self, field: FieldId, value: u128) -> bool {
+        let differs = field.info().get(&self.key) ^ value;
+        match differs.checked_ilog2() {
+            Some(bit) => drop(self.read_bits(field, 1 << bit)),
+            None => self.mask.add(field),
+        }
+        differs == 0
     }
 
     /// Whether the packet has the fields that need `prereq`. What it takes to tell counts as read.
@@ -129,6 +147,9 @@ impl Tracked {
         let found = table.lookup_tracked(self.key.words(), self.mask.bits.words_mut());
         // A rule that does not match the key as it is matches it with a conjunction's id.
         self.conjoined |= found.as_ref().is_some_and(|r| !r.matches(self.key.words()));
+        if self.verifies {
+            verify::lookup(table, &self.key, found.as_ref());
+        }
         found
     }
 
@@ -380,6 +401,14 @@ mod tests {
     }
 
     #[test]
+    fn one_bit_tells_what_is_not() {
+        let mut t = Tracked::new(FlowKey { tp_src: 0x0043.into(), ..FlowKey::ZERO });
+        assert!(!t.is(FieldId::UdpSrc, 0x0844));
+        assert_eq!(t.mask().bits.tp_src, 0x0800);
+        assert!(t.is(FieldId::UdpSrc, 0x43) && t.mask().is_exact(FieldId::UdpSrc));
+    }
+
+    #[test]
     fn only_written_bits_are_changes() {
         let base = FlowKey { nw_src: 0x0102_0304.into(), ..FlowKey::ZERO };
         let mut t = Tracked::new(base);
@@ -398,7 +427,9 @@ mod tests {
         let mut t = Tracked::new(first);
         t.write(FieldId::NwSrc, 0x0900_0000, 0xff00_0000);
         t.read(FieldId::NwSrc);
-        assert_eq!(t.seen().bits.nw_src.get(), 0x00ff_ffff);
+        let mut seen = FlowMask::EMPTY;
+        t.seen_into(&mut seen);
+        assert_eq!(seen.bits.nw_src.get(), 0x00ff_ffff);
     }
 
     #[test]

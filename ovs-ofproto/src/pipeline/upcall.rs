@@ -82,6 +82,7 @@ impl Ofproto {
             hooks: &self.hooks,
             fragments: self.fragments,
             tells_misses: self.connections.want_misses(),
+            is_in_band: self.in_band.is_on(),
         }
     }
 }
@@ -101,7 +102,8 @@ impl World<'_> {
         };
         let outcome = self.bridges.get(self.at).map(|own| {
             let (recirc, features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
-            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room })
+            let verifies = own.verifies;
+            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room, verifies })
         });
         if let Some(own) = self.own() {
             own.recirc = recirc;
@@ -159,31 +161,32 @@ impl World<'_> {
     }
 
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
+        let mut again = Vec::new();
+        self.handle_one(dp, upcall, false, now, &mut again);
         // The datapath bounds how often a packet comes up again, by its bound on recirculation.
-        let mut pending = vec![upcall];
-        let mut was_up = false;
-        while !pending.is_empty() {
-            let mut again = Vec::new();
-            for upcall in pending {
-                match &upcall.kind {
-                    UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
-                        self.slow(dp, upcall, was_up, now, &mut again);
-                    }
-                    UpcallKind::Action(Userspace { cookie, .. }) => {
-                        self.note(&upcall, &cookie.clone(), now);
-                        dp.resolve(upcall, Resolution::Consumed, now, &mut again);
-                    }
-                    UpcallKind::Stale(ufid) => {
-                        let ufid = *ufid;
-                        self.stale(dp, ufid, upcall, was_up, now, &mut again);
-                    }
-                    _ => self.miss(dp, upcall, was_up, now, &mut again),
-                }
+        while !again.is_empty() {
+            for upcall in std::mem::take(&mut again) {
+                self.handle_one(dp, upcall, true, now, &mut again);
             }
-            pending = again;
-            was_up = true;
         }
         self.settle(dp, now);
+    }
+
+    fn handle_one(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, again: &mut Vec<Upcall>) {
+        match &upcall.kind {
+            UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
+                self.slow(dp, upcall, was_up, now, again);
+            }
+            UpcallKind::Action(Userspace { cookie, .. }) => {
+                self.note(&upcall, &cookie.clone(), now);
+                dp.resolve(upcall, Resolution::Consumed, now, again);
+            }
+            UpcallKind::Stale(ufid) => {
+                let ufid = *ufid;
+                self.stale(dp, ufid, upcall, was_up, now, again);
+            }
+            _ => self.miss(dp, upcall, was_up, now, again),
+        }
     }
 
     fn miss(&mut self, dp: &mut dyn Dpif, upcall: Upcall, was_up: bool, now: Instant, pending: &mut Vec<Upcall>) {
@@ -453,7 +456,7 @@ fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: boo
             all.assign(key, &FlowMask::of(&[CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst]));
         }
     }
-    all.pkt_mark = key.pkt_mark;
+    (all.pkt_mark, all.packet_type) = (key.pkt_mark, key.packet_type);
     let mut m = Match::ANY;
     m.set(FieldId::InPortOxm, in_port.0.into());
     for f in FieldId::all().filter(|f| f.tun_metadata_index().is_none() && f.info().get(&all) != 0) {

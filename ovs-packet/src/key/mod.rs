@@ -291,7 +291,9 @@ impl FlowKey {
 
     /// The words that are not zero.
     pub fn non_zero(&self) -> WordSet {
-        self.words().iter().enumerate().filter(|(_, w)| **w != 0).map(|(i, _)| i).collect()
+        let bits = |words: &[u64]| words.iter().rev().fold(0u64, |bits, w| bits << 1 | u64::from(*w != 0));
+        let (low, high) = self.words().split_at(64);
+        WordSet::from_bits(u128::from(bits(high)) << 64 | u128::from(bits(low)))
     }
 
     /// The key as whoever reads at most `limit` VLAN tags has it: a tag beyond is payload, announced by its Ethertype. 0

@@ -8,6 +8,7 @@
 //! only, which let a packet confuse masks of different size: CVE-2022-32166.)
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
@@ -119,7 +120,10 @@ fn mixed(words: impl Iterator<Item = (usize, u64)>, seed: u64) -> u64 {
 
 impl From<&FlowKey> for SparseKey {
     fn from(key: &FlowKey) -> Self {
-        SparseKey::of(key.words().iter().copied().enumerate())
+        let (map, words) = (key.non_zero(), key.words());
+        let mut packed = Vec::with_capacity(map.len());
+        packed.extend(map.iter().filter_map(|i| words.get(i).copied()));
+        SparseKey { map, packed: packed.into_boxed_slice() }
     }
 }
 

@@ -26,7 +26,7 @@ impl WordSet {
         (self.high as u128) << 64 | self.low as u128
     }
 
-    const fn from_bits(bits: u128) -> WordSet {
+    pub(super) const fn from_bits(bits: u128) -> WordSet {
         WordSet { low: bits as u64, high: (bits >> 64) as u64 }
     }
 

@@ -200,12 +200,10 @@ fn controller(row: RowView<'_, Controller>) -> ControllerConfig {
         rate_limit: small(row.get(Controller::CONTROLLER_RATE_LIMIT)),
         burst_limit: small(row.get(Controller::CONTROLLER_BURST_LIMIT)),
         queue_size: small(row.get(Controller::CONTROLLER_QUEUE_SIZE)),
+        is_out_of_band: row.get(Controller::CONNECTION_MODE) == Some("out-of-band"),
         others: others(
             set_columns(&row, &["local_gateway", "local_ip", "local_netmask", "other_config"]),
-            [
-                ("connection_mode:in-band", row.get(Controller::CONNECTION_MODE) == Some("in-band")),
-                ("enable_async_messages:false", row.get(Controller::ENABLE_ASYNC_MESSAGES) == Some(false)),
-            ],
+            [("enable_async_messages:false", row.get(Controller::ENABLE_ASYNC_MESSAGES) == Some(false))],
         ),
     }
 }

@@ -298,7 +298,9 @@ pub struct ControllerConfig {
     pub burst_limit: Option<u32>,
     /// Packets that wait for it, with a rate limit.
     pub queue_size: Option<u32>,
-    /// What of the Controller table is set and has no place here, by column: `connection_mode`, `local_ip`.
+    /// Whether it is reached by another way than through the bridge (`connection_mode` is `out-of-band`).
+    pub is_out_of_band: bool,
+    /// What of the Controller table is set and has no place here, by column: `local_ip`.
     #[serde(skip)]
     pub others: Vec<&'static str>,
 }

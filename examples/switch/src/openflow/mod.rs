@@ -6,6 +6,7 @@
 //!
 //! Messages are shown in the log of module `vconn` at level DBG, as upstream does it.
 
+mod in_band;
 mod target;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use ovs_packet::Instant;
 
 use crate::config::{ControllerConfig, Settings};
 use crate::vswitch::{Bridge, Vswitch};
+use in_band::InBand;
 use target::Place;
 
 /// Messages of one connection that are obeyed before the others have their turn.
@@ -83,6 +85,7 @@ struct Service {
     controllers: Vec<ControllerConfig>,
     /// Targets that are nothing to connect to or listen on, and why.
     refused: BTreeMap<String, String>,
+    in_band: InBand,
     /// Connections that are to be forgotten.
     gone: Vec<ConnectionId>,
 }
@@ -183,6 +186,7 @@ impl OpenFlow {
         let mut more = false;
         for (name, service) in &mut self.services {
             service.accept(now);
+            service.in_band.run(name, switch, now);
             more |= service.serve(name, switch, now);
             for c in service.gone.drain(..) {
                 switch.with_ofproto(name, now, |of, _| of.disconnect(c));
@@ -208,8 +212,8 @@ impl OpenFlow {
 
     /// How long to wait at most, if nothing happens to a descriptor.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
-        let connections = self.services.values().flat_map(|s| &s.connections);
-        connections.filter_map(|c| c.driver.timeout(now)).min()
+        let connections = self.services.values().flat_map(|s| &s.connections).filter_map(|c| c.driver.timeout(now));
+        connections.chain(self.services.values().filter_map(|s| s.in_band.timeout(now))).min()
     }
 }
 
@@ -299,6 +303,8 @@ impl Service {
             self.gone.extend(c.id.filter(|_| !stays));
             stays
         });
+        let reached_through = actives.iter().filter(|(controller, _)| !controller.is_out_of_band).map(|(_, e)| e);
+        self.in_band.configure(bridge, reached_through, now);
         for (controller, endpoint) in actives {
             let probe = controller.inactivity_probe.map_or(5000, |ms| if ms == 0 { 0 } else { ms.max(5000) });
             let probe = (probe > 0).then(|| Duration::from_millis(probe));
@@ -472,6 +478,10 @@ impl Connection {
                 }
                 let mut config = ConnectionConfig::new(version);
                 config.rate_limit = self.rate_limit;
+                config.name = Some(match self.target {
+                    Some(_) => self.name.clone(),
+                    None => format!("{bridge}<->{}", self.name),
+                });
                 config.kind = match self.kind {
                     Kind::Primary => ConnectionKind::Primary,
                     Kind::Service => ConnectionKind::Service,

@@ -55,7 +55,7 @@ pub(super) const WHOLE: Keys = Keys(&[
     ("vlan-limit", Number),
 ]);
 
-/// Those of a bridge. No flows of its own are what a bridge has: disabling them is nothing to do.
+/// Those of a bridge.
 pub(super) const BRIDGE: Keys = Keys(&[
     ("datapath-id", DatapathId),
     ("disable-in-band", Flag),
@@ -63,6 +63,7 @@ pub(super) const BRIDGE: Keys = Keys(&[
     ("dp-sn", Other),
     ("forward-bpdu", Flag),
     ("hwaddr", Address),
+    ("in-band-queue", Number),
     ("mac-aging-time", Number),
     ("mac-table-size", Number),
     ("mcast-snooping-aging-time", Number),

@@ -86,7 +86,7 @@ mod tests {
             bridge.other_config.insert(key.into(), "x".into());
         }
         let mut controller = ControllerConfig { target: "tcp:192.0.2.1".into(), ..ControllerConfig::default() };
-        controller.others = vec!["connection_mode:in-band"];
+        controller.others = vec!["local_ip"];
         bridge.controllers.push(controller);
         let table = FlowTableConfig {
             groups: vec!["NXM_OF_IN_PORT[]".into(), "colour[]".into()],

@@ -8,7 +8,7 @@
 //!
 //! - `packet_in`: packets for controllers, shared fairly among ports where there is a limit to them;
 //! - `bundle`: changes that wait to be made at once; `monitor`: who is told of which flows;
-//! - `outgoing`: what waits to be sent.
+//! - `outgoing`: what waits to be sent; `tally`: what the log is told of flow-mods.
 //!
 //! # Bounds
 //!
@@ -19,6 +19,7 @@ mod bundle;
 mod monitor;
 mod outgoing;
 mod packet_in;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use ovs_packet::Instant;
 
 use super::messages::Inbox;
 use crate::codec::Version;
+use crate::flow_mod::FlowModCommand;
 use crate::session::{AsyncConfig, AsyncKind, Role, Roles};
 
 pub(super) use bundle::{ATOMIC, Bundle, Bundled, Bundles};
@@ -35,6 +37,7 @@ pub(super) use outgoing::Outgoing;
 pub use outgoing::{Output, Traffic};
 pub(super) use packet_in::Scheduler;
 pub use packet_in::{PacketInStats, RateLimit};
+use tally::Tally;
 
 /// How much may wait in the switch for one connection.
 pub mod limits {
@@ -80,12 +83,14 @@ pub struct ConnectionConfig {
     pub version: Version,
     /// How many packets it gets, if that is limited.
     pub rate_limit: Option<RateLimit>,
+    /// What the log calls it, which is told now and then what it changed; nothing if it has no name.
+    pub name: Option<String>,
 }
 
 impl ConnectionConfig {
     /// A controller that speaks `version`, and gets every packet.
     pub fn new(version: Version) -> ConnectionConfig {
-        ConnectionConfig { kind: ConnectionKind::Primary, version, rate_limit: None }
+        ConnectionConfig { kind: ConnectionKind::Primary, version, rate_limit: None, name: None }
     }
 }
 
@@ -128,6 +133,8 @@ pub(super) struct Connection {
     pub(super) nxm: bool,
     pub(super) inbox: Inbox,
     pub(super) out: Outgoing,
+    name: Option<String>,
+    tally: Tally,
 }
 
 impl Connection {
@@ -149,6 +156,22 @@ impl Connection {
             nxm: false,
             inbox: Inbox::default(),
             out: Outgoing::default(),
+            name: config.name.clone(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Counts a flow-mod that was obeyed.
+    pub(super) fn note_flow_mod(&mut self, command: FlowModCommand, now: Instant) {
+        if self.name.is_some() {
+            self.tally.note(command, now);
+        }
+    }
+
+    /// Tells the log of flow-mods, if there were any.
+    fn log_flow_mods(&mut self, now: Instant) {
+        if let (Some(name), Some(line)) = (&self.name, self.tally.take(now)) {
+            tracing::info!(target: "connmgr", "{name}: {line}");
         }
     }
 
@@ -167,6 +190,8 @@ pub(super) struct Connections {
     last: u64,
     /// How long bundles may be idle, if not as long as by default.
     bundle_idle: Option<Duration>,
+    /// The last time that was told.
+    now: Instant,
 }
 
 impl Connections {
@@ -186,7 +211,17 @@ impl Connections {
 
     pub(super) fn close(&mut self, id: ConnectionId) -> bool {
         self.roles.disconnected(id);
-        self.all.remove(&id).is_some()
+        let mut gone = self.all.remove(&id);
+        gone.iter_mut().for_each(|c| c.log_flow_mods(self.now));
+        gone.is_some()
+    }
+
+    /// Takes note what time it is, and tells the log of flow-mods where that is due.
+    pub(super) fn set_now(&mut self, now: Instant) {
+        self.now = now;
+        for c in self.all.values_mut().filter(|c| c.tally.due().is_some_and(|at| at <= now)) {
+            c.log_flow_mods(now);
+        }
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
@@ -228,6 +263,7 @@ impl Connections {
         schedulers
             .filter_map(Scheduler::next_deadline)
             .chain(self.all.values().filter_map(|c| c.bundles.next_expiry()))
+            .chain(self.all.values().filter_map(|c| c.tally.due()))
             .min()
     }
 }

@@ -397,6 +397,8 @@ impl FlowTables {
         let mut in_classifiers = 0;
         for (n, t) in (0..=u8::MAX).zip(&self.tables) {
             assert_eq!(t.flows, t.classifier.len(), "table {n}");
+            let hidden = |id: &RuleId| self.rules.get(*id).is_some_and(Rule::is_hidden);
+            assert_eq!(t.hidden, t.classifier.iter().filter(|r| hidden(r.payload())).count(), "table {n}");
             in_classifiers += t.flows;
             for found in t.classifier.iter() {
                 let rule = self.rules.get(*found.payload());

@@ -6,6 +6,7 @@ use ovs_packet::field::FieldId;
 use ovs_packet::key::WORDS;
 
 use super::eviction::Eviction;
+use super::rule::Rule;
 use super::slab::RuleId;
 use crate::action::Subfield;
 
@@ -66,6 +67,8 @@ pub(in crate::pipeline) struct Table {
     pub(super) classifier: Classifier<RuleId, WORDS>,
     /// Rules that are there once what is under way is committed.
     pub(super) flows: usize,
+    /// Those of them that are the switch's own.
+    pub(super) hidden: usize,
     pub(in crate::pipeline) config: TableConfig,
     pub(in crate::pipeline) miss: TableMiss,
     /// The name that a controller gave it, which counts where the owner gave none.
@@ -82,6 +85,7 @@ impl Table {
         let mut t = Table {
             classifier: Classifier::new(key_layout()),
             flows: 0,
+            hidden: 0,
             config: TableConfig::default(),
             miss: TableMiss::Default,
             said_name: None,
@@ -110,9 +114,19 @@ impl Table {
         self.config.name.as_deref().or(self.said_name.as_deref())
     }
 
-    /// How many flows it has.
+    /// How many flows it has that controllers see.
     pub(in crate::pipeline) fn len(&self) -> usize {
-        self.flows
+        self.flows - self.hidden
+    }
+
+    /// A rule came.
+    pub(super) fn came(&mut self, rule: &Rule) {
+        (self.flows, self.hidden) = (self.flows + 1, self.hidden + usize::from(rule.is_hidden()));
+    }
+
+    /// A rule went.
+    pub(super) fn went(&mut self, rule: &Rule) {
+        (self.flows, self.hidden) = (self.flows - 1, self.hidden - usize::from(rule.is_hidden()));
     }
 
     /// How many it may have.

@@ -116,7 +116,7 @@ impl FlowTables {
     /// reported.
     pub(in crate::pipeline) fn commit(&mut self, log: Log, all: bool, mut ended: impl FnMut(Flow, RemovedReason)) {
         self.version = Version(self.version.0 + 1);
-        let mut touched = [false; TABLES];
+        let mut all_gone = Vec::new();
         for step in &log.steps {
             self.changes.note(*step);
             // Who matches a part of a conjunction does not meet it: whoever matches it may come out otherwise.
@@ -135,14 +135,34 @@ impl FlowTables {
             if let Some((flow, reason)) = reason.filter(|_| told).and_then(|r| Some((self.flow(id)?, r))) {
                 ended(flow, reason);
             }
-            if let Some(rule) = self.unlink(id)
-                && let Some(touched) = touched.get_mut(usize::from(rule.table))
-            {
+            all_gone.push(id);
+        }
+        self.forget(&all_gone);
+    }
+
+    /// Takes rules that are hidden out of everything.
+    fn forget(&mut self, gone: &[RuleId]) {
+        // What is left is sought out where that is less work than to seek what goes.
+        let most = gone.len() > self.rules.len() / 4;
+        let mut touched = [false; TABLES];
+        for id in gone {
+            let Some(rule) = self.rules.remove(*id) else { continue };
+            if let Some(touched) = touched.get_mut(usize::from(rule.table)) {
                 *touched = true;
             }
+            if !most {
+                self.unindex(*id, &rule);
+            }
+        }
+        if most {
+            self.unindex_the_gone();
         }
         for (table, _) in self.tables.iter_mut().zip(touched).filter(|(_, touched)| *touched) {
-            table.classifier.reclaim(self.version);
+            // A table that has no flows has none that is seen at this version or will be.
+            match table.flows {
+                0 => table.classifier.clear(),
+                _ => drop(table.classifier.reclaim(self.version)),
+            }
         }
     }
 
@@ -165,6 +185,14 @@ impl FlowTables {
                 Some(Step::Removed { id, .. }) => self.unhide(id),
                 None => return,
             }
+        }
+    }
+
+    /// Whether there can be a flow in the table that a flow-mod adds one to.
+    pub(in crate::pipeline) fn check_table(fm: &FlowMod) -> Result<(), FlowModError> {
+        match fm.command {
+            FlowModCommand::Add if fm.table != ALL_TABLES => writable(fm.table),
+            _ => Ok(()),
         }
     }
 
@@ -259,6 +287,10 @@ impl FlowTables {
             out_port: if deletion { fm.out_port } else { OfPort::ANY },
             out_group: if deletion { fm.out_group } else { ANY_GROUP },
         });
+        // Most switches have nothing of their own there.
+        if self.tables.iter().skip(VISIBLE_TABLES).all(|t| t.flows == 0) {
+            return Ok(chosen);
+        }
         let (open, own): (Vec<_>, Vec<_>) =
             chosen.into_iter().partition(|id| self.rules.get(*id).is_some_and(|r| writable(r.table).is_ok()));
         match own.first().and_then(|id| self.rules.get(*id)) {
@@ -314,7 +346,7 @@ impl FlowTables {
         }
         count_learners(&mut self.learners, &instructions, true);
         if let Some(t) = self.tables.get_mut(usize::from(table)) {
-            t.flows += 1;
+            t.came(&rule);
             if let Some(eviction) = &mut t.eviction {
                 eviction.add(id, &rule, &Match::from_words(*pattern.key(), *pattern.mask()));
             }
@@ -330,7 +362,7 @@ impl FlowTables {
         rule.removed = true;
         if let (Some(t), Some(handle)) = (self.tables.get_mut(usize::from(rule.table)), rule.handle) {
             t.classifier.hide(handle, next);
-            t.flows -= 1;
+            t.went(rule);
             if let Some(eviction) = &mut t.eviction {
                 eviction.remove(id);
             }
@@ -346,7 +378,7 @@ impl FlowTables {
         if let (Some(t), Some(handle)) = (self.tables.get_mut(usize::from(rule.table)), rule.handle) {
             // What took its place was taken out before.
             let _ = t.classifier.show(handle);
-            t.flows += 1;
+            t.came(rule);
             if let (Some(eviction), Some(m)) = (&mut t.eviction, &matching) {
                 eviction.add(id, rule, m);
             }
@@ -367,10 +399,18 @@ impl FlowTables {
     /// Takes a rule out of everything but its classifier.
     fn unlink(&mut self, id: RuleId) -> Option<Rule> {
         let rule = self.rules.remove(id)?;
+        self.unindex(id, &rule);
+        Some(rule)
+    }
+
+    /// Takes a rule out of what finds rules by what they say.
+    fn unindex(&mut self, id: RuleId, rule: &Rule) {
         if let Some((at, _)) = rule.deadline() {
             self.timers.remove(&(at, id));
         }
-        self.cookies.remove(&(rule.cookie, id));
+        if rule.cookie != 0 {
+            self.cookies.remove(&(rule.cookie, id));
+        }
         for (index, keys) in
             [(&mut self.groups, groups_of(&rule.instructions)), (&mut self.meters, meters_of(&rule.instructions))]
         {
@@ -383,7 +423,27 @@ impl FlowTables {
                 }
             }
         }
-        Some(rule)
+    }
+
+    /// Takes all rules that have gone out of what finds rules by what they say.
+    fn unindex_the_gone(&mut self) {
+        let rules = &self.rules;
+        let (timers, cookies) = (&mut self.timers, &mut self.cookies);
+        let indexes = [&mut self.groups, &mut self.meters];
+        if rules.len() == 0 {
+            timers.clear();
+            cookies.clear();
+            return indexes.into_iter().for_each(|index| index.clear());
+        }
+        let is_there = |id: &RuleId| rules.get(*id).is_some();
+        timers.retain(|(_, id)| is_there(id));
+        cookies.retain(|(_, id)| is_there(id));
+        for index in indexes {
+            index.retain(|_, ids| {
+                ids.retain(is_there);
+                !ids.is_empty()
+            });
+        }
     }
 
     /// Ends the flows whose learners all go with what is in the log, and those that these learnt. Nothing may be done

@@ -218,6 +218,12 @@ impl Megaflows {
                 .is_some_and(|m| self.paths.is_path(m.path, t) && self.shapes.is_member(m.shape, m.place, t))
     }
 
+    /// Whether a translation met what a megaflow met, and does what it does. What others do that it did not meet may have
+    /// changed since, so that it would look at less now, or at something else.
+    pub(super) fn does(&self, slot: u32, t: &Translation) -> bool {
+        self.has_actions(slot, t) && self.get(slot).is_some_and(|m| self.paths.is_path(m.path, t))
+    }
+
     /// Whether a translation has the datapath do what it does for a megaflow.
     pub(super) fn has_actions(&self, slot: u32, t: &Translation) -> bool {
         self.get(slot).is_some_and(|m| *m.actions == *t.actions && m.slow == t.slow)

@@ -10,8 +10,11 @@ use crate::codec::{
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 use crate::pipeline::connection::{ATOMIC, Bundle, Bundled, ConnectionId};
-use crate::pipeline::flow_table::{FlowModError, Known, Log, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent};
+use crate::pipeline::flow_table::{
+    FlowModError, FlowTables, Known, Log, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent,
+};
 use crate::pipeline::group;
+use crate::pipeline::meter::MAX_METER;
 use crate::pipeline::ofproto::Ofproto;
 use crate::pipeline::port::PortConfig;
 use crate::pipeline::translate::log_selection;
@@ -47,7 +50,12 @@ impl Ofproto {
         self.credit_before(dp, &log, now);
         self.commit(log, Some((request.from, request.xid)), now);
         self.revalidate(dp, now);
+        self.note_flow_mod(request.from, fm.command, now);
         Ok(Answer::Done)
+    }
+
+    fn note_flow_mod(&mut self, from: ConnectionId, command: FlowModCommand, now: Instant) {
+        self.connections.get_mut(from).into_iter().for_each(|c| c.note_flow_mod(command, now));
     }
 
     /// Whether a flow-mod's table is a part of its command, which has no such numbers: its version has it so, and the
@@ -143,8 +151,10 @@ impl Ofproto {
             gone.iter().for_each(|meter| self.tables.remove_users(None, Some(*meter), &mut log));
             self.commit(log, Some((request.from, request.xid)), now);
             self.changed = true;
-            self.revalidate(dp, now);
         }
+        // Packets for controllers, or for the slow path, go through a meter once it is there.
+        self.changed |= mm.config.meter > MAX_METER;
+        self.revalidate(dp, now);
         self.forward_request(request, AsyncKind::RequestForward, 1, &Message::MeterMod(mm));
         Ok(Answer::Done)
     }
@@ -252,6 +262,8 @@ impl Ofproto {
         let change = match message {
             Message::FlowMod(fm) => {
                 self.can_settle(request.from, kind, &fm)?;
+                // What never will be is said at once; what depends on what is there, when the bundle is carried out.
+                FlowTables::check_table(&fm)?;
                 Bundled::Flow(*fm)
             }
             // The groups that it needs may come in the bundle, too.
@@ -304,14 +316,16 @@ impl Ofproto {
     ) -> Result<(), OfError> {
         self.collect(dp, now);
         let mut t = Transaction::default();
-        let (mut ports, mut packets) = (Vec::new(), Vec::new());
+        let (mut ports, mut packets, mut commands) = (Vec::new(), Vec::new(), Vec::new());
         let atomic = bundle.flags & ATOMIC != 0;
         let (changes, messages) = bundle.into_messages();
         for (n, (change, kind)) in changes.enumerate() {
             let done = match change {
                 Bundled::Flow(mut fm) => self.settle(request.from, kind, request.version, &mut fm).and_then(|()| {
                     let known = Known { groups: &self.groups, meters: &self.meters };
-                    Ok(self.tables.modify(&fm, known, now, &mut t.log)?)
+                    self.tables.modify(&fm, known, now, &mut t.log)?;
+                    commands.push(fm.command);
+                    Ok(())
                 }),
                 Bundled::Group(mut gm) => {
                     number_buckets(kind, &mut gm);
@@ -337,6 +351,7 @@ impl Ofproto {
             }
         }
         self.commit(t.log, Some((request.from, request.xid)), now);
+        commands.into_iter().for_each(|command| self.note_flow_mod(request.from, command, now));
         for pm in &ports {
             // It was checked.
             let _ = self.obey_port_mod(pm, request.from);

@@ -17,10 +17,11 @@ fn len(u: &FlowUpdate) -> usize {
     }
 }
 
-/// Whether a monitor is about a flow.
-fn concerns(m: &FlowMonitorRequest, flow: &Flow) -> bool {
+/// Whether a monitor is about a flow, which was `before`. Whoever looks at a port hears, too, of a flow that ceases to output
+/// to it; whoever looks at a group only of flows that name it, as upstream has it.
+fn concerns(m: &FlowMonitorRequest, flow: &Flow, before: Option<&Flow>) -> bool {
     (m.table == ALL_TABLES || m.table == flow.table)
-        && flow.outputs_to(m.out_port)
+        && (flow.outputs_to(m.out_port) || before.is_some_and(|before| before.outputs_to(m.out_port)))
         && flow.names_group(m.out_group)
         && flow.matching.is_within(&m.matching)
 }
@@ -73,7 +74,7 @@ impl Ofproto {
         let event = if request.version >= Version::V1_4 { FlowEvent::Initial } else { FlowEvent::Added };
         let updates = ids.into_iter().filter_map(|id| {
             let flow = self.tables.flow(id)?;
-            c.monitors.tell(FlowEvent::Initial, &flow, |m| concerns(m, &flow)).map(|update| match update {
+            c.monitors.tell(FlowEvent::Initial, &flow, |m| concerns(m, &flow, None)).map(|update| match update {
                 FlowUpdate::Change(mut change) => {
                     change.event = event;
                     change.matching = self.tlv.lift(&change.matching);
@@ -102,11 +103,8 @@ impl Ofproto {
                 Step::Removed { id, reason } => (FlowEvent::Removed(reason as u8), id, None),
             };
             let Some(flow) = visible(&self.tables, id) else { continue };
-            // Whoever looks at an output or a group is told, too, when a flow is changed so that it ceases to name it.
             let before = old.filter(|_| event == FlowEvent::Modified).and_then(|old| self.tables.flow(old));
-            let concerns = |m: &FlowMonitorRequest| {
-                concerns(m, &flow) || before.as_ref().is_some_and(|before| concerns(m, before))
-            };
+            let concerns = |m: &FlowMonitorRequest| concerns(m, &flow, before.as_ref());
             for (connection, c) in self.connections.iter_mut().filter(|(_, c)| !c.monitors.is_empty()) {
                 let own = source.filter(|(from, _)| *from == connection).map(|(_, xid)| xid);
                 c.monitors.note(Change { event, flow: &flow, id, old, own }, concerns);
@@ -131,7 +129,7 @@ impl Ofproto {
             .into_iter()
             .filter_map(|(id, event)| {
                 let flow = visible(&self.tables, id)?;
-                c.monitors.tell(event, &flow, |m| concerns(m, &flow))
+                c.monitors.tell(event, &flow, |m| concerns(m, &flow, None))
             })
             .collect();
         if !updates.is_empty() {

@@ -119,8 +119,9 @@ impl Ofproto {
         }
     }
 
-    /// Does what time asks for: packets whose turn it is, bundles that were left.
+    /// Does what time asks for: packets whose turn it is, bundles that were left, lines of the log.
     pub(in crate::pipeline) fn run_connections(&mut self, now: Instant) {
+        self.connections.set_now(now);
         for (_, c) in self.connections.iter_mut() {
             for scheduler in c.schedulers.iter_mut().flatten() {
                 while let Some(message) = scheduler.poll(now) {

@@ -2,8 +2,7 @@
 //! gone.
 //!
 //! A switch that stands alone forwards as a learning switch does. It takes over when no controller has been connected
-//! for a while, by a rule above all that controllers can name, and gives way when one comes back. In-band control is
-//! hidden rules too: its owner knows where controllers are, and adds what lets them be reached.
+//! for a while, by a rule above all that controllers can name, and gives way when one comes back.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The switch itself.
 
 mod fail_mode;
+mod in_band;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use ovs_packet::field::TlvTable;
 use ovs_packet::{Instant, OfPort};
 
 pub use fail_mode::{FailMode, HIDDEN_PRIORITY};
+pub(super) use in_band::{DHCP_CLIENT, DHCP_SERVER};
+pub use in_band::{InBandConfig, InBandRemote};
 
 use super::MAX_EVENTS;
 use super::bridges::Family;
@@ -30,6 +33,7 @@ use super::translate::Room;
 use crate::codec::{CtFlush, Description, PacketIn, Version};
 use crate::flow_mod::FlowMod;
 use fail_mode::StandIn;
+use in_band::InBand;
 
 /// What the switch's owner should know.
 #[derive(Clone, Debug)]
@@ -108,6 +112,7 @@ pub struct Ofproto {
     pub(super) fragments: Fragments,
     pub(super) description: Description,
     stand_in: StandIn,
+    pub(super) in_band: InBand,
     pub(super) macs: MacTable,
     pub(super) snooping: Option<Snooping>,
     pub(super) l2: L2Config,
@@ -128,6 +133,8 @@ pub struct Ofproto {
     pub(super) seen: (usize, usize, u64),
     pub(super) live: Option<Box<LiveTrace>>,
     pub(super) room: Room,
+    /// Whether lookups are held against a search from end to end.
+    pub(super) verifies: bool,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
@@ -206,6 +213,7 @@ impl Ofproto {
             fragments: Fragments::default(),
             description: Ofproto::usual_description(),
             stand_in: StandIn::default(),
+            in_band: InBand::default(),
             macs: MacTable::default(),
             snooping: None,
             l2: L2Config::default(),
@@ -222,6 +230,7 @@ impl Ofproto {
             seen: (0, 0, 0),
             live: None,
             room: Room::default(),
+            verifies: false,
             revalidated: 0,
             tells_misses: false,
             name: "br0".to_string(),

@@ -25,6 +25,7 @@ mod encap;
 mod fields;
 mod freeze;
 mod group;
+mod in_band;
 mod learn;
 mod mpls;
 mod normal;
@@ -145,7 +146,7 @@ impl Dependencies {
 }
 
 /// What of a packet a translation read.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Read {
     /// The key as the pipeline met it first.
     pub(super) first: FlowKey,
@@ -208,6 +209,8 @@ pub(super) struct BridgeView<'a> {
     pub(super) fragments: Fragments,
     /// Whether a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
+    /// Whether controllers are reached through the switch.
+    pub(super) is_in_band: bool,
 }
 
 /// What a translation sees.
@@ -221,6 +224,8 @@ pub(super) struct View<'a> {
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
     pub(super) room: Room,
+    /// Whether lookups are held against a search from end to end.
+    pub(super) verifies: bool,
 }
 
 /// What one packet does, beside what all packets of its megaflow do.
@@ -237,7 +242,8 @@ struct Translator<'a> {
     bridge: BridgeView<'a>,
     /// Its place among the switches.
     at: usize,
-    read: Box<Read>,
+    /// Where that is written what was read; there until the end.
+    read: Option<Box<Read>>,
     tracked: Tracked,
     /// The key as the packet is after the datapath actions written so far.
     base: FlowKey,
@@ -381,30 +387,35 @@ impl<'a> Translator<'a> {
     fn new(mut view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
-        let mut first = *key;
+        let Room { effects, actions, read } = std::mem::take(&mut view.room);
+        let mut read = read.unwrap_or_default();
+        read.first = *key;
         // Few packets have options of tunnels.
-        let unpacked = if key.tun_present == 0 { Ok(()) } else { bridge.tlv.unpack(key).map(|k| first = k) };
+        let unpacked =
+            if key.tun_present == 0 { Ok(()) } else { bridge.tlv.unpack(key).map(|unpacked| read.first = unpacked) };
         // A flow of OpenFlow does not see recirculation: it is one pass to it.
+        let first = &mut read.first;
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
         first.actset_output = OfPort::UNSET.0.into();
-        let mut tracked = Tracked::new(first);
+        let mut tracked = Tracked::new(*first);
+        tracked.verify(view.verifies);
         if first.tun_dst != 0 || first.tun_ipv6_dst != 0 {
             // What tells one tunnel from another always counts.
             use FieldId::{TunDst, TunFlags, TunId, TunIpv6Dst, TunIpv6Src, TunSrc, TunTos};
             tracked.note(&FlowMask::of(&[TunId, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunFlags, TunTos]));
         }
         // The datapath forgets the tunnel that a packet came through unless it is told.
-        let mut base = FlowKey { recirc_id: 0.into(), ..*key };
-        base.assign(&FlowKey::ZERO, commit::tunnel_mask());
-        let Room { effects, actions, read } = std::mem::take(&mut view.room);
-        let blank = || Box::new(Read { first: FlowKey::ZERO, seen: FlowMask::EMPTY, mask: FlowMask::EMPTY });
-        let mut read = read.unwrap_or_else(blank);
-        read.first = first;
+        let mut base = *key;
+        base.recirc_id = 0.into();
+        let tunnel = commit::tunnel_mask();
+        if base.words().iter().zip(tunnel.bits.words()).fold(0, |bits, (word, mask)| bits | word & mask) != 0 {
+            base.assign(&FlowKey::ZERO, tunnel);
+        }
         let mut t = Translator {
             view,
             bridge,
             at,
-            read,
+            read: Some(read),
             tracked,
             base,
             in_port,
@@ -466,6 +477,7 @@ impl<'a> Translator<'a> {
             Some(_) => {
                 self.lookup_and_execute(walk::Lookup::default(), true);
                 self.end_of_pipeline();
+                self.serve_in_band();
             }
         }
         self.ascend();
@@ -532,7 +544,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn finish(mut self, key: &FlowKey) -> Outcome {
+    fn finish(&mut self, key: &FlowKey) -> Outcome {
         let wanted = self.slow.is_empty();
         if self.written.bytes(&self.out) > MAX_BYTES {
             self.slow |= SlowPath::ACTION;
@@ -544,22 +556,22 @@ impl<'a> Translator<'a> {
         if self.out.is_empty() && wanted {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
-        self.read.seen = self.tracked.seen();
         self.dependencies.volatile |= self.tracked.is_conjoined();
         self.dependencies.groups.sort_unstable();
         self.dependencies.groups.dedup();
-        let mut mask = *self.tracked.mask();
+        let mut read = self.read.take().unwrap_or_default();
+        self.tracked.seen_into(&mut read.seen);
+        read.mask = *self.tracked.mask();
         if key.tun_present.get() != 0
-            && let Ok(packed) = self.bridge.tlv.pack_mask(key, &mask)
+            && let Ok(packed) = self.bridge.tlv.pack_mask(key, &read.mask)
         {
-            mask = packed;
+            read.mask = packed;
         }
-        let mut mask = datapath_mask(mask, key);
-        let tag_asked = key.vlan_tci != 0 && mask.bits.vlan_tci != 0;
-        mask |= &ALWAYS;
-        self.read.mask = mask;
+        to_datapath(&mut read.mask, key);
+        let tag_asked = key.vlan_tci != 0 && read.mask.bits.vlan_tci != 0;
+        read.mask |= &ALWAYS;
         let translation = Translation {
-            read: self.read,
+            read,
             actions: std::mem::take(&mut self.out),
             effects: std::mem::take(&mut self.effects),
             dependencies: std::mem::take(&mut self.dependencies),
@@ -603,11 +615,12 @@ pub(super) fn exact_mask(key: &FlowKey) -> FlowMask {
     let known = FieldId::all().filter(|f| f.info().attr.is_some() && f.info().prereq.holds(key));
     let tunnel = commit::tunnel_mask();
     known.filter(|f| f.info().get(&tunnel.bits) == 0 || f.info().get(key) != 0).for_each(|f| mask.add(f));
-    datapath_mask(mask, key)
+    to_datapath(&mut mask, key);
+    mask
 }
 
-/// The bits of a mask that a datapath knows, in a packet with this key.
-fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {
+/// Leaves of a mask the bits that a datapath knows, in a packet with this key.
+fn to_datapath(mask: &mut FlowMask, key: &FlowKey) {
     mask.bits.words_mut().iter_mut().zip(OF_DATAPATHS.bits.words()).for_each(|(m, known)| *m &= known);
     let m = &mut mask.bits;
     // Type and code of ICMP are bytes where others have ports: their upper bytes are zero for every such packet.
@@ -635,5 +648,4 @@ fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {
             *tpid = 0.into();
         }
     }
-    mask
 }

@@ -52,7 +52,7 @@ impl Printer<'_> {
                 Err(_) => writeln!(self.out, " continuation={}", Dotted(continuation))?,
             }
         }
-        self.packet(&packet.data)
+        self.packet(&packet.data, type_of(&packet.metadata))
     }
 
     fn continuation(&mut self, left: &Continuation) -> fmt::Result {
@@ -111,23 +111,30 @@ impl Printer<'_> {
                 if self.verbosity > 0 && !packet.data.is_empty() {
                     self.out.push('\n');
                 }
-                if packet.data.is_empty() { Ok(()) } else { self.packet(&packet.data) }
+                if packet.data.is_empty() { Ok(()) } else { self.packet(&packet.data, type_of(&m)) }
             }
             id => write!(self.out, " buffer={id:#010x}"),
         }
     }
 
-    /// What the headers of a packet say, on a line, and its bytes.
-    pub(super) fn packet(&mut self, data: &[u8]) -> fmt::Result {
+    /// What the headers of a packet of some type say, on a line, and its bytes.
+    pub(super) fn packet(&mut self, data: &[u8], packet_type: u32) -> fmt::Result {
         if self.verbosity > 0 {
             let mut key = FlowKey::ZERO;
-            extract::extract(&mut Packet::from_slice(data), &mut key);
+            let mut packet = Packet::from_slice(data);
+            packet.meta.packet_type = packet_type;
+            extract::extract(&mut packet, &mut key);
             write!(self.out, "{}", packet_match(&key))?;
             checksums(&mut self.out, &key, data)?;
             self.out.push('\n');
         }
         if self.verbosity > 2 { plain_dump(&mut self.out, data) } else { Ok(()) }
     }
+}
+
+/// What type a packet is of that this is said of: Ethernet if nothing is.
+fn type_of(metadata: &Match) -> u32 {
+    metadata.get(FieldId::PacketType).0 as u32
 }
 
 /// Of TCP, UDP, SCTP and ICMP, what the checksum in the packet is.
@@ -141,6 +148,7 @@ pub(super) fn checksums(out: &mut String, key: &FlowKey, data: &[u8]) -> fmt::Re
         _ => return Ok(()),
     };
     let mut packet = Packet::from_slice(data);
+    packet.meta.packet_type = key.packet_type.get();
     let mut again = FlowKey::ZERO;
     extract::extract(&mut packet, &mut again);
     let bytes = packet.l4().get(at..).unwrap_or_default();
@@ -196,6 +204,10 @@ pub fn packet_match(key: &FlowKey) -> Match {
         let mut mask = m.mask();
         mask.bits.inner_vlan_tci = u16::MAX.into();
         m = Match::new(*key, mask);
+    }
+    if key.packet_type != 0 {
+        // Its type says what its Ethertype would.
+        m.set_masked(EthType, 0, 0);
     }
     m
 }
