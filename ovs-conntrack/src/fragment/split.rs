@@ -167,7 +167,7 @@ fn repeated(ip: &[u8]) -> Option<(usize, usize)> {
 }
 
 fn cut(mut packet: Packet, plan: &Plan) -> Option<Vec<Packet>> {
-    if let L4Checksum::Partial { .. } = packet.offload.l4 {
+    if packet.offload.l4.is_pending() {
         compose::write_l4_checksum(&mut packet);
     }
     let l3 = packet.layers().l3?;

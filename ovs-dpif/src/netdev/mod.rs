@@ -37,23 +37,55 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use ovs_packet::{EthAddr, PacketBatch};
+use ovs_packet::segment::Takes;
+use ovs_packet::{EthAddr, Packet, PacketBatch};
 
 /// What a port can take over from software when it sends.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Offloads {
+    /// Packets whose IPv4 header has no checksum yet.
+    pub ip_checksum: bool,
     /// Packets with a partial transport checksum.
     pub checksum: bool,
     /// Packets that are to be segmented.
     pub segmentation: bool,
+    /// Whether what is said of checksums holds of what a tunnel carries; if not, all are computed before.
+    pub inner_checksums: bool,
+    /// Packets in a tunnel whose outer IPv4 header has no checksum yet, if the inner packet is undone too.
+    pub outer_ip_checksum: bool,
+    /// Packets in a tunnel whose outer UDP header has no checksum yet, likewise.
+    pub outer_udp_checksum: bool,
 }
 
 impl Offloads {
     /// Nothing: packets must be as they go on the wire.
-    pub const NONE: Offloads = Offloads { checksum: false, segmentation: false };
-    /// Both: the other end takes packets with their work undone.
-    pub const ALL: Offloads = Offloads { checksum: true, segmentation: true };
+    pub const NONE: Offloads = Offloads {
+        ip_checksum: false,
+        checksum: false,
+        segmentation: false,
+        inner_checksums: false,
+        outer_ip_checksum: false,
+        outer_udp_checksum: false,
+    };
+    /// Transport checksums and segmentation: the other end takes packets with their work undone, as Linux does.
+    pub const ALL: Offloads = Offloads { checksum: true, segmentation: true, ..Offloads::NONE };
+
+    /// What of a packet's checksums a port takes over.
+    pub fn takes(&self, packet: &Packet) -> Takes {
+        if packet.offload.inner.is_none() {
+            return Takes { ip: self.ip_checksum, transport: self.checksum, ..Takes::default() };
+        }
+        if !self.inner_checksums {
+            return Takes::default();
+        }
+        Takes {
+            ip: self.ip_checksum,
+            transport: self.checksum,
+            outer_ip: self.outer_ip_checksum,
+            outer_transport: self.outer_udp_checksum,
+        }
+    }
 }
 
 /// Which thread of a datapath that has several polls a device.

@@ -12,9 +12,12 @@ pub enum IpChecksum {
     Unknown,
     /// Somebody checked it.
     Good,
+    /// A device says that it is right, and nobody else looked: once the header changes, who sends the packet computes it
+    /// anew.
+    Trusted,
     /// Somebody checked it, and it is wrong.
     Bad,
-    /// It is not written yet; who sends the packet computes it.
+    /// It is not written yet, whatever stands there; who sends the packet computes it.
     Partial {
         /// Byte offset in the packet's data where the header begins.
         start: u32,
@@ -29,8 +32,19 @@ pub enum L4Checksum {
     Unknown,
     /// Somebody checked it.
     Good,
+    /// A device says that it is right, and nobody else looked: once what it covers changes, it is [`Stale`](Self::Stale).
+    Trusted,
     /// Somebody checked it, and it is wrong.
     Bad,
+    /// Of TCP or UDP, and not written yet, whatever stands there; who sends the packet computes it.
+    Stale {
+        /// Byte offset in the packet's data where the IP header begins, whose lengths say where the segment ends.
+        network: u32,
+        /// Byte offset where the transport header begins.
+        start: u32,
+        /// The IP protocol.
+        proto: u8,
+    },
     /// The field holds the pseudo-header's sum; who sends the packet sums from `start` to the end and writes the
     /// complement at `start + offset`.
     Partial {
@@ -63,31 +77,92 @@ pub struct Gso {
     pub ecn: bool,
 }
 
+impl IpChecksum {
+    /// Whether it is still to be computed.
+    pub const fn is_pending(self) -> bool {
+        matches!(self, IpChecksum::Partial { .. })
+    }
+
+    fn shifted(self, by: impl Fn(usize) -> Option<usize>) -> IpChecksum {
+        let IpChecksum::Partial { start } = self else { return self };
+        by(start as usize).map_or(IpChecksum::Unknown, |start| IpChecksum::Partial { start: start as u32 })
+    }
+}
+
+impl L4Checksum {
+    /// Whether it is still to be computed.
+    pub const fn is_pending(self) -> bool {
+        matches!(self, L4Checksum::Partial { .. } | L4Checksum::Stale { .. })
+    }
+
+    fn shifted(self, by: impl Fn(usize) -> Option<usize>) -> L4Checksum {
+        match self {
+            L4Checksum::Partial { start, offset } => {
+                by(start).map_or(L4Checksum::Unknown, |start| L4Checksum::Partial { start, offset })
+            }
+            L4Checksum::Stale { network, start, proto } => match (by(network as usize), by(start as usize)) {
+                (Some(network), Some(start)) => {
+                    L4Checksum::Stale { network: network as u32, start: start as u32, proto }
+                }
+                _ => L4Checksum::Unknown,
+            },
+            other => other,
+        }
+    }
+}
+
+/// What is left to do inside a tunnel's packet: a checksum that nothing is to be done to is
+/// [`Unknown`](L4Checksum::Unknown).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Inner {
+    /// Checksum of the inner IPv4 header.
+    pub ip: IpChecksum,
+    /// Inner transport checksum.
+    pub l4: L4Checksum,
+}
+
 /// The work that is left.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Offload {
-    /// Checksum of the IPv4 header.
+    /// Checksum of the IPv4 header: of the outermost, of a packet in a tunnel.
     pub ip: IpChecksum,
-    /// Transport checksum.
+    /// Transport checksum, likewise.
     pub l4: L4Checksum,
-    /// Segmentation.
+    /// Segmentation. A packet is cut before it goes into a tunnel.
     pub gso: Option<Gso>,
+    /// What is left to do to the packet that a tunnel carries, where that is anything.
+    pub inner: Option<Inner>,
 }
 
 impl Offload {
     /// Nothing to do, as far as anybody knows.
-    pub(super) const NONE: Offload = Offload { ip: IpChecksum::Unknown, l4: L4Checksum::Unknown, gso: None };
+    pub(super) const NONE: Offload =
+        Offload { ip: IpChecksum::Unknown, l4: L4Checksum::Unknown, gso: None, inner: None };
+
+    /// Whether a checksum is still to be computed, or the packet to be cut.
+    #[inline]
+    pub const fn is_pending(&self) -> bool {
+        self.gso.is_some() | self.ip.is_pending() | self.l4.is_pending() | self.inner.is_some()
+    }
+
+    /// Takes the state of the packet as that of what a tunnel carries; about the outer headers nothing is known then. To be
+    /// called before they are put in front, so that offsets move along.
+    ///
+    /// A packet that is in a tunnel already has its innermost work done first
+    /// ([`segment::finish_checksum`](crate::segment::finish_checksum)): one level is kept.
+    pub fn enclose(&mut self) {
+        let inner = Inner {
+            ip: if self.ip.is_pending() { self.ip } else { IpChecksum::Unknown },
+            l4: if self.l4.is_pending() { self.l4 } else { L4Checksum::Unknown },
+        };
+        *self = Offload { gso: self.gso, inner: (inner != Inner::default()).then_some(inner), ..Offload::NONE };
+    }
 
     pub(crate) fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
-        if let IpChecksum::Partial { start } = self.ip {
-            let start = by(start as usize).and_then(|start| u32::try_from(start).ok());
-            self.ip = start.map_or(IpChecksum::Unknown, |start| IpChecksum::Partial { start });
-        }
-        if let L4Checksum::Partial { start, offset } = self.l4 {
-            self.l4 = match by(start) {
-                Some(start) => L4Checksum::Partial { start, offset },
-                None => L4Checksum::Unknown,
-            };
+        self.ip = self.ip.shifted(&by);
+        self.l4 = self.l4.shifted(&by);
+        if let Some(inner) = &mut self.inner {
+            (inner.ip, inner.l4) = (inner.ip.shifted(&by), inner.l4.shifted(&by));
         }
     }
 }
