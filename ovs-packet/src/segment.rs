@@ -610,8 +610,7 @@ mod tests {
         for (text, len) in [(KINDS[0].0, 7), (KINDS[1].0, 64), (KINDS[4].0, 30)] {
             for bits in 0..16u8 {
                 let bit = |n: u8| bits >> n & 1 != 0;
-                let takes =
-                    Takes { ip: bit(0), transport: bit(1), outer_ip: bit(2), outer_transport: bit(3) };
+                let takes = Takes { ip: bit(0), transport: bit(1), outer_ip: bit(2), outer_transport: bit(3) };
                 let (good, mut packet) = tunneled(text, len);
                 settle(&mut packet, takes);
                 assert_eq!(packet.offload.ip.is_pending(), takes.outer_ip, "{text} {takes:?}");

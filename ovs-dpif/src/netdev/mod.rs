@@ -23,7 +23,7 @@ mod vnet;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod xdp;
 
-pub use dummy::{Capture, DummyControl, DummyPort};
+pub use dummy::{Capture, DummyControl, DummyPort, Emulation, QueueCounts, Steering, Told};
 pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;

@@ -9,6 +9,7 @@ use crate::config::{BridgeConfig, FlowTableConfig, InterfaceConfig, PortConfig};
 /// Keys of `other_config` that are obeyed, by table. Those of protocols and of bonds are told where these are asked for.
 const PORT_KEYS: &[&str] =
     &["mcast-snooping-flood", "mcast-snooping-flood-reports", "priority-tags", "qinq-ethtype", "transient"];
+const INTERFACE_KEYS: [&str; 2] = ["pmd-rxq-affinity", "tx-steering"];
 const BRIDGE_KEYS: &[&str] = &[
     "datapath-id",
     // No flows of its own are what a bridge has.
@@ -34,7 +35,7 @@ fn not_available(what: &[String]) -> Option<String> {
 /// What of a port's configuration is not done though the port is there.
 pub(super) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
     let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
-    let keys = unknown(&port.other_config, PORT_KEYS).chain(unknown(&interface.other_config, &["pmd-rxq-affinity"]));
+    let keys = unknown(&port.other_config, PORT_KEYS).chain(unknown(&interface.other_config, &INTERFACE_KEYS));
     not_available(&columns.chain(keys).collect::<Vec<_>>())
 }
 
