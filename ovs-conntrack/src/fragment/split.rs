@@ -4,7 +4,6 @@ use core::fmt;
 
 use alloc::vec::Vec;
 
-use ovs_packet::packet::L4Checksum;
 use ovs_packet::{FlowKey, Packet, checksum, compose, extract};
 
 use super::header::Fragment;

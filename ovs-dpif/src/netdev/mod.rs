@@ -7,6 +7,7 @@
 //! through which the stack itself is a port's other end.
 
 mod dummy;
+mod flow_offload;
 #[cfg(all(any(feature = "packet-socket", feature = "af-xdp", feature = "tap"), target_os = "linux"))]
 mod interface;
 #[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
@@ -24,6 +25,7 @@ mod vnet;
 mod xdp;
 
 pub use dummy::{Capture, DummyControl, DummyPort, Emulation, QueueCounts, Steering, Told};
+pub use flow_offload::{CardCounts, FlowOffload, Level, OffloadPut, Offloaded};
 pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
@@ -36,6 +38,7 @@ pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use ovs_packet::segment::Takes;
 use ovs_packet::{EthAddr, Packet, PacketBatch};
@@ -233,6 +236,11 @@ pub trait Netdev: Send + fmt::Debug {
     /// Another handle on the device, for another thread to receive from other queues and to send; `None` if one thread
     /// only can have the device. Handles share counters and configuration.
     fn another(&self) -> Option<Box<dyn Netdev>> {
+        None
+    }
+
+    /// The device's card, if that matches megaflows.
+    fn flow_offload(&self) -> Option<Arc<dyn FlowOffload>> {
         None
     }
 

@@ -26,6 +26,8 @@ struct Port {
     /// Packets to be sent, and the slot of the round that each belongs to.
     waiting: PacketBatch,
     slots: ArrayVec<u16, BATCH>,
+    /// Whether packets may come with the marks of megaflows.
+    has_card: bool,
     /// The last error was reported; the device is tried again all the same.
     failing: bool,
 }
@@ -37,6 +39,7 @@ pub(super) struct Ports {
     /// What is polled, one after another: places of ports among all, and the queue.
     places: Vec<(usize, Option<usize>)>,
     sent: Sent,
+    marked: u64,
 }
 
 /// What left by all ports together.
@@ -69,7 +72,8 @@ impl Ports {
         };
         let Err(at) = self.find(number) else { return Err(DpifError::PortNumberTaken(number)) };
         let (waiting, slots) = (PacketBatch::new(), ArrayVec::new());
-        self.all.insert(at, Port { number, device, queues: None, waiting, slots, failing: false });
+        let has_card = device.flow_offload().is_some();
+        self.all.insert(at, Port { number, device, queues: None, waiting, slots, has_card, failing: false });
         self.find_places();
         Ok(number)
     }
@@ -135,6 +139,11 @@ impl Ports {
         Some(&*self.all.get(self.find(port).ok()?)?.device)
     }
 
+    /// How many packets came in with the mark of a megaflow.
+    pub(super) fn marked(&self) -> u64 {
+        self.marked
+    }
+
     /// What was sent so far.
     pub(super) fn sent(&self) -> Sent {
         self.sent
@@ -185,6 +194,9 @@ impl Ports {
         };
         p.note(result.as_ref().err());
         let number = p.number.0;
+        if p.has_card {
+            self.marked += batch.iter().filter(|packet| packet.offload.mark.is_some()).count() as u64;
+        }
         batch.iter_mut().for_each(|packet| packet.meta.in_port = number);
         batch.len()
     }

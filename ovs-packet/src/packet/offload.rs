@@ -4,6 +4,8 @@
 //! machine, passes with its work undone, and [`segment::finish`](crate::segment::finish) does it in software for
 //! every other way out.
 
+use core::num::NonZeroU32;
+
 /// State of the checksum of an IPv4 header: the one that the packet's network layer has, where it has one.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum IpChecksum {
@@ -132,12 +134,14 @@ pub struct Offload {
     pub gso: Option<Gso>,
     /// What is left to do to the packet that a tunnel carries, where that is anything.
     pub inner: Option<Inner>,
+    /// By which a card tells which megaflow the packet matches.
+    pub mark: Option<NonZeroU32>,
 }
 
 impl Offload {
     /// Nothing to do, as far as anybody knows.
     pub(super) const NONE: Offload =
-        Offload { ip: IpChecksum::Unknown, l4: L4Checksum::Unknown, gso: None, inner: None };
+        Offload { ip: IpChecksum::Unknown, l4: L4Checksum::Unknown, gso: None, inner: None, mark: None };
 
     /// Whether a checksum is still to be computed, or the packet to be cut.
     #[inline]

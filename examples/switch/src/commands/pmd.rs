@@ -214,7 +214,7 @@ fn write_performance(f: &mut String, did: &Performance, duration: f64, with_iter
         let (slept, each) = (perf.sleep_nanos as f64 / 1000.0, ratio(perf.sleep_nanos, sleeps) / 1000.0);
         writeln!(f, "  Sleep time (us):    {slept:12.0}  ({each:3.0} us/iteration avg.)")?;
     }
-    let Performance { received, passes, cached, found, missed, lost, sent_packets, sent_batches, .. } = *did;
+    let Performance { received, passes, marked, cached, found, missed, lost, sent_packets, sent_batches, .. } = *did;
     let per_second = |packets: u64| packets as f64 / duration / 1000.0;
     if received > 0 {
         write!(f, "  Rx packets:         {received:12}  ({:.0} Kpps", per_second(received))?;
@@ -225,7 +225,7 @@ fn write_performance(f: &mut String, did: &Performance, duration: f64, with_iter
         let share = |n: u64| percent(n, passes);
         writeln!(f, "  Datapath passes:    {passes:12}  ({:.2} passes/pkt)", ratio(passes, received))?;
         // There is one cache in front of the megaflows, of exact matches.
-        writeln!(f, "  - PHWOL hits:       {:12}  ({:5.1} %)", 0, 0.0)?;
+        writeln!(f, "  - PHWOL hits:       {marked:12}  ({:5.1} %)", share(marked))?;
         writeln!(f, "  - Simple Match hits:{:12}  ({:5.1} %)", 0, 0.0)?;
         writeln!(f, "  - EMC hits:         {cached:12}  ({:5.1} %)", share(cached))?;
         writeln!(f, "  - SMC hits:         {:12}  ({:5.1} %)", 0, 0.0)?;

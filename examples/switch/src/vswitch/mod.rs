@@ -120,6 +120,8 @@ pub struct Vswitch {
     threads: WorkerSettings,
     /// What that was read from.
     told_threads: Option<Settings>,
+    /// Whether cards may match megaflows.
+    offload: bool,
 }
 
 /// What became of devices outside the process.
@@ -149,6 +151,7 @@ impl Vswitch {
             mtus: BTreeMap::new(),
             threads: WorkerSettings::default(),
             told_threads: None,
+            offload: false,
         }
     }
 
@@ -194,6 +197,11 @@ impl Vswitch {
     /// The kinds of datapaths and which there are.
     pub fn types(&self) -> &DatapathTypes {
         &self.types
+    }
+
+    /// Whether cards may match megaflows (`hw-offload`).
+    pub fn flow_offload(&self) -> bool {
+        self.offload
     }
 
     /// The devices.
@@ -316,11 +324,21 @@ impl Vswitch {
             self.threads = threads::settings(&config.other_config, &topology);
             self.told_threads = Some(config.other_config.clone());
         }
+        let offload = config.other_config.get("hw-offload").is_some_and(|value| value == "true");
+        if offload && !self.offload {
+            tracing::info!(target: "dpif_offload", "Flow HW offload is enabled");
+        }
         for datapath in self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut()) {
+            if offload && !self.offload && datapath.is_outside() {
+                let name = datapath.info().full_name();
+                tracing::warn!(target: "dpif_offload", "{name}: hw-offload: not available for the kernel's megaflows");
+            }
             if let Some(workers) = datapath.dpif_mut().workers_mut() {
+                workers.set_flow_offload(offload);
                 workers.configure(self.threads.clone());
             }
         }
+        self.offload = offload;
         for bridge in self.bridges.values() {
             let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { continue };
             let Some(workers) = shared.datapath.dpif_mut().workers_mut() else { continue };

@@ -9,8 +9,9 @@ use ovs_packet::Instant;
 
 use crate::config::Settings as Config;
 
-/// The keys of `other_config` of the whole that [`settings`] reads.
-pub(super) const KEYS: [&str; 10] = [
+/// The keys of `other_config` of the whole that threads and cards are set by.
+pub(super) const KEYS: [&str; 11] = [
+    "hw-offload",
     "pmd-auto-lb",
     "pmd-auto-lb-improvement-threshold",
     "pmd-auto-lb-load-threshold",

@@ -6,6 +6,7 @@
 //!
 //! A [`DummyPort`] goes into a datapath, its [`DummyControl`] stays with the owner; both may be on different threads.
 
+mod card;
 mod emulation;
 
 use std::collections::VecDeque;
@@ -18,11 +19,12 @@ use std::time::Duration;
 use ovs_packet::extract::{self, ETH_TYPE_ARP};
 use ovs_packet::field::FieldId;
 use ovs_packet::pcap::Writer;
-use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose, hash};
+use ovs_packet::{EthAddr, FlowKey, Instant, Packet, PacketBatch, compose, hash};
 
+use card::{Card, Flows, Verdict};
 pub use emulation::{Emulation, Told};
 
-use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
+use super::{FlowOffload, Netdev, NetdevError, NetdevStats, Offloads, Polling};
 
 /// Packets that wait in each receive queue, and packets sent that nobody took, at most.
 const QUEUE: usize = 500;
@@ -72,6 +74,7 @@ struct Shared {
     next_queue: usize,
     numa_node: u32,
     emulation: Emulation,
+    card: Flows,
     /// By queue.
     rx_counts: Vec<QueueCounts>,
     tx_counts: Vec<QueueCounts>,
@@ -117,6 +120,8 @@ pub struct DummyPort {
     name: String,
     kind: &'static str,
     shared: Arc<Mutex<Shared>>,
+    /// It is the datapath's ports that keep it.
+    card: Arc<Card>,
     /// Which of the device's handles it is: each sends to a queue of its own, as far as there are enough.
     thread: usize,
 }
@@ -124,6 +129,7 @@ pub struct DummyPort {
 /// The owner's handle on a [`DummyPort`]. Clones are the same handle.
 #[derive(Clone, Debug)]
 pub struct DummyControl {
+    name: String,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -140,6 +146,7 @@ impl DummyPort {
             next_queue: 0,
             numa_node: 0,
             emulation: Emulation::default(),
+            card: Flows::default(),
             rx_counts: vec![QueueCounts::default()],
             tx_counts: vec![QueueCounts::default()],
             steering: Steering::Thread,
@@ -155,7 +162,8 @@ impl DummyPort {
             tx_capture: None,
             time: Duration::ZERO,
         }));
-        (DummyPort { name: name.into(), kind, shared: shared.clone(), thread: 0 }, DummyControl { shared })
+        let control = DummyControl { name: name.into(), shared };
+        (control.port(control.name.clone(), kind), control)
     }
 }
 
@@ -163,12 +171,39 @@ impl DummyControl {
     /// Puts a packet into a receive queue. False if the queue is full or there is none of this number; the device counts
     /// the packet as dropped then.
     pub fn receive(&self, packet: Packet, queue: usize) -> bool {
+        let verdict = lock(&self.shared).card.receive(&self.name, packet);
+        let packet = match verdict {
+            Verdict::Up(packet) => packet,
+            Verdict::Out(packet, ufid, outputs) => {
+                // Nobody's lock is held: a card of another device takes its own.
+                let ways: Option<Vec<_>> = outputs.iter().map(std::sync::Weak::upgrade).collect();
+                let len = packet.len();
+                let out = ways.filter(|ways| ways.iter().all(|card| card.forward(packet.clone()).is_ok()));
+                let mut shared = lock(&self.shared);
+                if out.is_some() {
+                    shared.card.forwarded(ufid, len);
+                    shared.stats.rx_packets += 1;
+                    shared.stats.rx_bytes += len as u64;
+                    capture(&shared.rx_capture, shared.time, packet.data());
+                    return true;
+                }
+                shared.card.aborted();
+                packet
+            }
+        };
         lock(&self.shared).enqueue(packet, queue)
+    }
+
+    /// Sets the time that a card's megaflows are used at.
+    pub fn set_now(&self, now: Instant) {
+        lock(&self.shared).card.set_now(now);
     }
 
     /// Another port of the same device, for a datapath that shares it: what the device receives goes to whoever asks first.
     pub fn port(&self, name: impl Into<String>, kind: &'static str) -> DummyPort {
-        DummyPort { name: name.into(), kind, shared: self.shared.clone(), thread: 0 }
+        let (name, shared) = (name.into(), self.shared.clone());
+        let card = Arc::new(Card { name: name.clone(), kind, shared: shared.clone() });
+        DummyPort { name, kind, shared, card, thread: 0 }
     }
 
     /// How many receive queues there are.
@@ -448,10 +483,17 @@ impl Netdev for DummyPort {
     }
 
     fn another(&self) -> Option<Box<dyn Netdev>> {
-        let mut shared = lock(&self.shared);
-        let thread = shared.handles;
-        shared.handles += 1;
-        Some(Box::new(DummyPort { name: self.name.clone(), kind: self.kind, shared: self.shared.clone(), thread }))
+        let thread = {
+            let mut shared = lock(&self.shared);
+            shared.handles += 1;
+            shared.handles - 1
+        };
+        let (name, shared, card) = (self.name.clone(), self.shared.clone(), self.card.clone());
+        Some(Box::new(DummyPort { name, kind: self.kind, shared, card, thread }))
+    }
+
+    fn flow_offload(&self) -> Option<Arc<dyn FlowOffload>> {
+        Some(self.card.clone())
     }
 
     fn numa_node(&self) -> Option<u32> {
