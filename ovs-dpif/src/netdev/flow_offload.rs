@@ -41,11 +41,11 @@ pub struct Offloaded {
 pub struct CardCounts {
     /// It said which megaflow they match.
     pub partial: u64,
-    /// It forwarded them.
+    /// It was to forward them.
     pub full: u64,
     /// It knew no megaflow for them.
     pub missed: u64,
-    /// It began to forward them and could not.
+    /// Of those: it could not, and left them to the datapath.
     pub aborted: u64,
 }
 

@@ -192,8 +192,12 @@ impl Datapath {
             }
             DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(*reason))),
             DpAction::Ct(request) => self.track(group, request, round),
+            DpAction::LbOutput(bond) => {
+                each(group, last, |w| self.balance(*bond, w, round));
+                group.iter_mut().for_each(|w| w.note.cut = None);
+            }
             // Refused when they are installed.
-            DpAction::LbOutput(_) | DpAction::Psample { .. } | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => {
+            DpAction::Psample { .. } | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => {
                 group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::EditFailed)));
             }
             edit => {
@@ -283,6 +287,17 @@ impl Datapath {
                     group.extend(whole.split().into_iter().map(|packet| Work::new(packet, slot, turns)));
                 }
             }
+        }
+    }
+
+    /// Sends a packet out of the port of a bond that is for its hash.
+    fn balance(&mut self, bond: u32, mut work: Work, round: &mut Round) {
+        let mut key = FlowKey::ZERO;
+        self.extractor.extract(&mut work.packet, &mut key);
+        work.cut();
+        match self.bonds.choose(bond, &key, work.packet.len()) {
+            Some(port) => self.output(port, work, round),
+            None => round.note(work.slot(), Fate::Dropped(DropReason::UnknownBond)),
         }
     }
 

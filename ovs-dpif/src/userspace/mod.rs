@@ -10,6 +10,7 @@
 //! megaflow that it tells matches, so it needs no invalidation.
 
 mod batch;
+mod bonds;
 mod bounds;
 mod connections;
 mod execute;
@@ -34,14 +35,15 @@ use ovs_packet::{Instant, Packet, PacketBatch, edit};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, PutMode, Resolution, Ufid,
-    Upcall,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec,
+    PutMode, Resolution, Ufid, Upcall,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
 use crate::text;
 use batch::Flight;
+use bonds::Bonds;
 use bounds::Bounds;
 use ports::Ports;
 use program::Program;
@@ -146,6 +148,7 @@ pub struct Datapath {
     evicted: VecDeque<DpFlow>,
     conntrack: Tracking,
     meters: Meters,
+    bonds: Bonds,
     random: fastrand::Rng,
     /// Fragments that `ct` actions wait for others of.
     fragments: Reassembly,
@@ -208,6 +211,7 @@ impl Datapath {
             evicted: VecDeque::new(),
             conntrack,
             meters: Meters::default(),
+            bonds: Bonds::default(),
             random: fastrand::Rng::with_seed(seed),
             fragments: Reassembly::new(Default::default()),
             extractor: Extractor::new(),
@@ -291,7 +295,6 @@ impl Datapath {
         actions.iter().try_for_each(|a| {
             match a {
                 DpAction::Set(attr, _) if !edit::is_settable(*attr) => return Err(DpifError::NotSettable(*attr)),
-                DpAction::LbOutput(_) => return Err(DpifError::Unsupported("lb_output")),
                 DpAction::TunnelPush(_) => return Err(DpifError::Unsupported("tnl_push")),
                 DpAction::TunnelPop(_) => return Err(DpifError::Unsupported("tnl_pop")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
@@ -503,6 +506,19 @@ impl Dpif for Datapath {
         Ok(self.meters.delete(id)?)
     }
 
+    fn bond_set(&mut self, bond: u32, members: &[PortNo; BOND_BUCKETS]) -> Result<(), DpifError> {
+        self.bonds.set(bond, members);
+        Ok(())
+    }
+
+    fn bond_del(&mut self, bond: u32) -> Result<BondStats, DpifError> {
+        self.bonds.remove(bond)
+    }
+
+    fn bond_stats(&self, bond: u32) -> Result<BondStats, DpifError> {
+        self.bonds.stats(bond)
+    }
+
     fn features(&self) -> Features {
         Features {
             vlan_headers: self.vlan_headers,
@@ -517,6 +533,7 @@ impl Dpif for Datapath {
             ct_clear: true,
             explicit_drop: true,
             add_mpls: true,
+            lb_output: true,
             packet_types: true,
             versions: true,
             ct: true,

@@ -294,6 +294,7 @@ impl World<'_> {
         let mut t = outcome.translation;
         let Some(own) = self.own() else { return };
         own.revalidated += 1;
+        own.megaflows.narrow(slot, &mut t);
         if own.megaflows.is(slot, &t) {
             own.give_back(t);
             if own.megaflows.is_unproved(slot) {

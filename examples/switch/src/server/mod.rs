@@ -384,6 +384,7 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
         R::NoRecirculation => "drop_action_no_recirculation_context",
         R::ForwardingDisabled => "drop_action_forwarding_disabled",
         R::RecirculationDepth | R::UnknownRecirculation => "datapath_drop_recirc_error",
+        R::UnknownBond => "datapath_drop_invalid_bond",
         R::UnknownPort => "datapath_drop_invalid_port",
         R::InvalidPacket => "datapath_drop_rx_invalid_packet",
         R::MeterExceeded => "datapath_drop_meter",

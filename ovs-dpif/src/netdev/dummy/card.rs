@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, Weak};
 
 use ovs_packet::extract;
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::{FlowKey, FlowMask, Instant, Match, Packet};
 
 use super::{PMD, Shared, lock};
@@ -87,10 +87,10 @@ impl Flows {
         }
     }
 
-    /// Takes note of a packet that could not go out.
+    /// Takes note of a packet that was to go out and could not.
     pub(super) fn aborted(&mut self) {
+        self.counts.full += 1;
         self.counts.aborted += 1;
-        self.counts.missed += 1;
     }
 
     fn free_mark(&self) -> Option<NonZeroU32> {
@@ -118,6 +118,9 @@ fn shown(matching: &Match) -> Match {
     let (key, mut mask) = (matching.key(), matching.mask());
     if key.vlan_tci == 0 && mask.bits.vlan_tci != 0 {
         mask.bits.vlan_tci.set(VLAN_PRESENT | VLAN_VID_MASK);
+    }
+    if !Prereq::Ip.holds(&key) {
+        mask.bits.nw_frag = 0;
     }
     Match::new(key, mask)
 }

@@ -13,8 +13,8 @@ use super::{PARCELS, Place, Seat, ThreadId, Workers};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, Ufid, Upcall,
-    UpcallKind,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec,
+    Resolution, Ufid, Upcall, UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
@@ -136,6 +136,15 @@ pub(super) fn merge(a: &mut DpFlowStats, b: DpFlowStats) {
     a.bytes += b.bytes;
     a.used = a.used.max(b.used);
     a.tcp_flags |= b.tcp_flags;
+}
+
+/// What threads told of a bond, together.
+fn add_up(told: Vec<Result<BondStats, DpifError>>, bond: u32) -> Result<BondStats, DpifError> {
+    let add = |mut all: BondStats, one: BondStats| {
+        all.bytes.iter_mut().zip(one.bytes).for_each(|(all, one)| *all += one);
+        all
+    };
+    told.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().reduce(add).ok_or(DpifError::NoSuchBond(bond))
 }
 
 /// A megaflow as all threads that have it: their counters together.
@@ -333,6 +342,19 @@ impl Dpif for Workers {
         let stats = self.main.meter_del(id)?;
         self.share_meter(id)?;
         Ok(stats)
+    }
+
+    fn bond_set(&mut self, bond: u32, members: &[PortNo; BOND_BUCKETS]) -> Result<(), DpifError> {
+        let members = *members;
+        self.ask_all(move |dp| dp.bond_set(bond, &members))?.into_iter().collect()
+    }
+
+    fn bond_del(&mut self, bond: u32) -> Result<BondStats, DpifError> {
+        add_up(self.ask_all(move |dp| dp.bond_del(bond))?, bond)
+    }
+
+    fn bond_stats(&self, bond: u32) -> Result<BondStats, DpifError> {
+        add_up(self.look_all(move |dp| dp.bond_stats(bond))?, bond)
     }
 
     fn features(&self) -> Features {
