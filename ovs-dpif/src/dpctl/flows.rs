@@ -94,14 +94,18 @@ fn by_thread(dp: &dyn Dpif) -> Result<Vec<OfThread>, DpctlError> {
     Ok(workers.threads().map(of).collect())
 }
 
-/// An OpenFlow match, in which ports may be named as in the datapath.
+/// An OpenFlow match, in which ports may be named as in the datapath, and values may be in brackets as there.
 fn matched(text: &str, names: &Names) -> Result<Match, DpctlError> {
-    let port = |word: &str| match word.strip_prefix("in_port=") {
-        Some(name) => match names.number(name) {
-            Some(number) => format!("in_port={number}"),
+    let port = |word: &str| {
+        let bracketed = word.strip_suffix(')').and_then(|word| word.split_once('('));
+        match bracketed.or_else(|| word.split_once('=')) {
+            Some(("in_port", name)) => {
+                let number = names.number(name).map(|number| number.to_string());
+                format!("in_port={}", number.as_deref().unwrap_or(name))
+            }
+            Some((name, value)) => format!("{name}={value}"),
             None => word.to_string(),
-        },
-        None => word.to_string(),
+        }
     };
     let text: Vec<_> = text.split(',').map(port).collect();
     text.join(",").parse().map_err(|error| DpctlError::Usage(format!("Failed to parse filter ({error})")))

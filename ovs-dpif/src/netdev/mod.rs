@@ -28,7 +28,7 @@ pub use dummy::{Capture, DummyControl, DummyPort, Emulation, QueueCounts, Steeri
 pub use flow_offload::{CardCounts, FlowOffload, Level, OffloadPut, Offloaded};
 pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
-pub use packet_socket::PacketSocket;
+pub use packet_socket::{MAX_QUEUES, PacketSocket, PacketSockets};
 pub use patch::{PatchPort, PatchSocket};
 #[cfg(all(feature = "tap", target_os = "linux"))]
 pub use tap::{Tap, TapHandle, TapKind};
