@@ -34,6 +34,13 @@ impl Bonds {
         self.0.get(&id).map(|bond| BondStats { bytes: bond.bytes }).ok_or(DpifError::NoSuchBond(id))
     }
 
+    /// The bonds, by number, and the port of each hash.
+    pub(super) fn list(&self) -> Vec<(u32, [PortNo; BOND_BUCKETS])> {
+        let mut all: Vec<_> = self.0.iter().map(|(id, bond)| (*id, bond.members)).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
     /// The same bonds, with counters at zero.
     pub(super) fn another(&self) -> Bonds {
         Bonds(self.0.iter().map(|(id, b)| (*id, Bond { members: b.members, bytes: [0; BOND_BUCKETS] })).collect())

@@ -24,6 +24,7 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     hidden("dpif-netdev/pmd-stats-show", 0, 8, performance),
     command("dpif-netdev/pmd-rxq-rebalance", "[dp]", 0, 1, rebalance),
+    command("dpif-netdev/bond-show", "[dp]", 0, 1, bonds),
 ];
 
 /// Seconds of an interval over which loads are measured.
@@ -107,6 +108,21 @@ fn rebalance(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         }
         None => error(NO_SUCH),
     }
+}
+
+fn bonds(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let words = Words::of(call);
+    let is_unknown = words.datapath.is_some_and(|name| server.switch.datapath(name).is_none());
+    let Some(workers) = words.workers(server).filter(|_| !is_unknown) else { return error(NO_SUCH) };
+    let bonds = workers.bonds();
+    let mut shown = String::from(if bonds.is_empty() { "" } else { "Bonds:\n" });
+    for (bond, members) in bonds {
+        shown += &format!("  bond-id {bond}:\n");
+        for (bucket, port) in members.iter().enumerate() {
+            shown += &format!("    bucket {bucket} - member {port}\n");
+        }
+    }
+    text(shown)
 }
 
 fn sleeps(server: &mut Server, call: &Call<'_>) -> Option<Reply> {

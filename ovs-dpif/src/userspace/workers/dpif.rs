@@ -477,6 +477,11 @@ impl Dpif for Workers {
 }
 
 impl Workers {
+    /// The bonds that are balanced here, by number, and the port of each hash (`dpif-netdev/bond-show`).
+    pub fn bonds(&self) -> Vec<(u32, [PortNo; BOND_BUCKETS])> {
+        self.main.bonds.list()
+    }
+
     /// How many megaflows there are, each counted once.
     fn stats_of_flows(&self) -> u64 {
         if self.crew.is_empty() { self.main.flow_count() } else { self.flows.len() as u64 }
