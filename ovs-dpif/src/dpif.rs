@@ -776,6 +776,11 @@ pub trait Dpif: fmt::Debug + Send {
         None
     }
 
+    /// How often events happened that no other counter tells of, by upstream's names for them (`coverage/show`).
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// When [`poll`](Dpif::poll) is due even if nothing comes.
     fn next_deadline(&self) -> Option<Instant> {
         None

@@ -255,7 +255,7 @@ impl Datapath {
         }
         let whole = keys.iter().all(|key| key.nw_frag == 0);
         if whole {
-            self.conntrack.track_batch(packets.into_iter().zip(keys), request, round.now);
+            self.headers_summed += self.conntrack.track_batch(packets.into_iter().zip(keys), request, round.now);
         }
         whole
     }
@@ -273,7 +273,7 @@ impl Datapath {
             self.extractor.extract(&mut w.packet, &mut key);
             match self.fragments.gather(w.packet, request.zone.into(), round.now) {
                 Gathered::Other(mut packet) => {
-                    self.conntrack.track(&mut packet, &key, request, round.now);
+                    self.headers_summed += self.conntrack.track(&mut packet, &key, request, round.now);
                     w.note.key = None;
                     group.push(Work { packet, ..w });
                 }
@@ -281,7 +281,7 @@ impl Datapath {
                 Gathered::Dropped(_) => round.note(w.note.slot(), Fate::Dropped(DropReason::Fragment)),
                 Gathered::Whole(mut whole) => {
                     self.extractor.extract(&mut whole.packet, &mut key);
-                    self.conntrack.track(&mut whole.packet, &key, request, round.now);
+                    self.headers_summed += self.conntrack.track(&mut whole.packet, &key, request, round.now);
                     w.note.turns.split(whole.fragments());
                     let (slot, turns) = (w.note.slot(), w.note.turns);
                     group.extend(whole.split().into_iter().map(|packet| Work::new(packet, slot, turns)));

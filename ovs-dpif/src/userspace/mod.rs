@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
-use ovs_conntrack::Config;
+use ovs_conntrack::{Config, InvalidReason};
 use ovs_packet::extract::{Extractor, KeyBuffer};
 use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, Match, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
@@ -168,6 +168,8 @@ pub struct Datapath {
     /// The pipeline's version that was published last.
     version: u64,
     stats: DpStats,
+    /// Packets whose IPv4 header connection tracking summed.
+    headers_summed: u64,
     ledger: Ledger,
 }
 
@@ -225,6 +227,7 @@ impl Datapath {
             now: Instant::ZERO,
             version: 0,
             stats: DpStats::default(),
+            headers_summed: 0,
             ledger: Ledger::default(),
         }
     }
@@ -581,6 +584,17 @@ impl Dpif for Datapath {
     fn stats(&self) -> Result<DpStats, DpifError> {
         let (flows, masks) = (self.table.len() as u64, self.table.mask_count() as u64);
         Ok(DpStats { flows, masks, probes: Some(self.table.probes()), ..self.stats })
+    }
+
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        let (sent, tracked) = (self.ports.sent(), self.conntrack.counters());
+        vec![
+            ("conntrack_l3csum_checked", self.headers_summed),
+            ("conntrack_l3csum_err", tracked.invalid(InvalidReason::HeaderChecksum)),
+            ("conntrack_l4csum_err", tracked.invalid(InvalidReason::Checksum)),
+            ("dp_packet_gso", sent.cut),
+            ("netdev_sent", sent.batches),
+        ]
     }
 
     fn ledger(&self) -> &Ledger {

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ovs_conntrack::fragment::{FragmentLimits, FragmentStats, Fragments, Gathered};
 use ovs_conntrack::{
-    Config, ConnectionInfo, CtRequest, Cursor, ExpectationInfo, Filter, PolicyError, SharedTracker, Timeouts, Tracker,
+    Config, ConnectionInfo, CtRequest, Cursor, ExpectationInfo, Filter, PolicyError, SharedTracker, Stats, Timeouts,
+    Tracker,
 };
+use ovs_packet::extract::ETH_TYPE_IPV4;
+use ovs_packet::packet::IpChecksum;
 use ovs_packet::{FlowKey, Instant, Packet};
 
 /// How many shards the connections of several threads are spread over: many more than there are threads.
@@ -48,17 +51,27 @@ impl Tracking {
         }
     }
 
-    pub(super) fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) {
-        either!(self, tracker => drop(tracker.track(packet, key, request, now)));
+    pub(super) fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> u64 {
+        self.track_batch([(packet, key)], request, now)
     }
 
+    /// Returns of how many packets the IPv4 header was summed, which no device had done.
     pub(super) fn track_batch<'a>(
         &mut self,
         batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey)>,
         request: &CtRequest,
         now: Instant,
-    ) {
+    ) -> u64 {
+        let mut summed = 0;
+        let batch = batch.into_iter().inspect(|(packet, key)| {
+            summed += u64::from(key.eth_type == ETH_TYPE_IPV4 && packet.offload.ip == IpChecksum::Unknown);
+        });
         either!(self, tracker => drop(tracker.track_batch(batch, request, now)));
+        summed
+    }
+
+    pub(super) fn counters(&self) -> Stats {
+        either!(self, tracker => tracker.stats())
     }
 
     pub(super) fn expire(&mut self, now: Instant, budget: usize) {

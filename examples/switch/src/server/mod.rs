@@ -302,6 +302,9 @@ impl Server {
         for datapath in self.switch.all_datapaths() {
             let ledger = datapath.dpif().ledger();
             *totals.entry("netdev_received").or_insert(0) += ledger.received;
+            for (name, count) in datapath.dpif().events() {
+                *totals.entry(name).or_insert(0) += count;
+            }
             for reason in ovs_dpif::DropReason::ALL {
                 *totals.entry(drop_counter(*reason)).or_insert(0) += ledger.drops(*reason);
             }

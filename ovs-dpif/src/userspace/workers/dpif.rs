@@ -453,6 +453,19 @@ impl Dpif for Workers {
         })
     }
 
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        let all = self.look_all(|dp| dp.events()).unwrap_or_default();
+        let mut threads = all.into_iter();
+        let mut sum = threads.next().unwrap_or_default();
+        // What connection tracking counts, it counts for all threads together.
+        let is_shared = |name: &str| name.starts_with("conntrack_") && name.ends_with("_err");
+        for (total, (name, count)) in threads.flat_map(|one| (0..).zip(one)) {
+            let known = sum.get_mut(total).filter(|_| !is_shared(name));
+            known.into_iter().for_each(|(_, total)| *total += count);
+        }
+        sum
+    }
+
     fn ledger(&self) -> &Ledger {
         &self.ledger
     }
