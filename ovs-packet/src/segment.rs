@@ -52,7 +52,7 @@ pub fn finish_checksum(packet: &mut Packet) {
 /// assert_eq!(packet.offload.l4, L4Checksum::Partial { start: 34, offset: 6 });
 /// ```
 pub fn settle(packet: &mut Packet, takes: Takes) {
-    let Some(mut inner) = packet.offload.inner else {
+    let Some(inner) = packet.offload.inner else {
         if !takes.ip {
             packet.offload.ip = settle_ip(packet, packet.offload.ip);
         }
@@ -61,26 +61,26 @@ pub fn settle(packet: &mut Packet, takes: Takes) {
         }
         return;
     };
+    let (mut ip, mut l4) = (inner.ip(), inner.l4());
     let sums_payload = packet.offload.l4.is_pending() && !takes.outer_transport;
-    let known = undone_from(packet, inner).filter(|_| sums_payload);
+    let known = undone_from(packet, l4).filter(|_| sums_payload);
     // Without an inner transport checksum that is undone, the outer one covers bytes as they leave.
     let as_they_leave = sums_payload && known.is_none();
     if !takes.ip || as_they_leave {
-        inner.ip = settle_ip(packet, inner.ip);
+        ip = settle_ip(packet, ip);
     }
     if !takes.transport || as_they_leave {
-        inner.l4 = settle_transport(packet, inner.l4);
+        l4 = settle_transport(packet, l4);
     }
     packet.offload.l4 = match (packet.offload.l4, known) {
         (state, _) if !sums_payload => state,
-        (state, Some((from, rest))) => write_outer(packet, state, inner.ip, from, rest),
+        (state, Some((from, rest))) => write_outer(packet, state, ip, from, rest),
         (state, None) => settle_transport(packet, state),
     };
     if !takes.outer_ip {
         packet.offload.ip = settle_ip(packet, packet.offload.ip);
     }
-    let is_left = inner.ip.is_pending() || inner.l4.is_pending();
-    packet.offload.inner = is_left.then_some(inner);
+    packet.offload.inner = Inner::of(ip, l4);
 }
 
 fn settle_ip(packet: &mut Packet, state: IpChecksum) -> IpChecksum {
@@ -157,9 +157,9 @@ fn addresses_of(ip: &[u8], to_transport: usize) -> Option<(usize, u64)> {
 }
 
 /// Where the inner segment begins whose checksum is undone, and what it sums to once that is done.
-fn undone_from(packet: &Packet, inner: Inner) -> Option<(usize, u16)> {
+fn undone_from(packet: &Packet, inner: L4Checksum) -> Option<(usize, u16)> {
     let outer = Undone::of(packet, packet.offload.l4)?;
-    let undone = Undone::of(packet, inner.l4)?;
+    let undone = Undone::of(packet, inner)?;
     let pseudo = match undone.pseudo {
         Some(pseudo) => pseudo,
         None => {
@@ -615,8 +615,8 @@ mod tests {
                 settle(&mut packet, takes);
                 assert_eq!(packet.offload.ip.is_pending(), takes.outer_ip, "{text} {takes:?}");
                 assert_eq!(packet.offload.l4.is_pending(), takes.outer_transport, "{text} {takes:?}");
-                let inner = packet.offload.inner.unwrap_or_default();
-                assert_eq!(inner.l4.is_pending(), takes.transport, "{text} {takes:?}");
+                let is_undone = packet.offload.inner.is_some_and(|inner| inner.l4().is_pending());
+                assert_eq!(is_undone, takes.transport, "{text} {takes:?}");
                 // The outer checksum is right before the inner ones are there.
                 if !takes.outer_transport {
                     assert_eq!(packet.data()[40..42], good.data()[40..42], "{text} {takes:?}");
@@ -630,7 +630,7 @@ mod tests {
         let (good, mut packet) = tunneled(KINDS[0].0, 8);
         let at = 50 + 34 + 16;
         packet.data_mut()[at..at + 2].copy_from_slice(&good.data()[at..at + 2]);
-        packet.offload.inner = packet.offload.inner.map(|inner| Inner { l4: L4Checksum::Unknown, ..inner });
+        packet.offload.inner = packet.offload.inner.and_then(|inner| Inner::of(inner.ip(), L4Checksum::Unknown));
         settle(&mut packet, Takes { ip: true, transport: true, ..Takes::default() });
         assert_eq!((packet.offload.inner, packet.data()), (None, good.data()));
     }

@@ -1,10 +1,17 @@
 //! Network devices: where packets come from and go to.
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
-//! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports; [`PatchPort`],
-//! an end of a cable between two; and on Linux (feature `packet-socket`) [`PacketSocket`], an interface of the kernel that
-//! the stack goes on seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface
-//! through which the stack itself is a port's other end.
+//! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports, which plays
+//! the cards that one may meet; [`PatchPort`], an end of a cable between two; and on Linux (feature `packet-socket`)
+//! [`PacketSocket`] and, with several receive queues, [`PacketSockets`], an interface of the kernel that the stack goes on
+//! seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface through which
+//! the stack itself is a port's other end.
+//!
+//! # What cards do
+//! A packet carries the work that is left on it ([`Offload`](ovs_packet::packet::Offload)). A port says by
+//! [`Netdev::offloads`] what it takes over when it sends; the datapath does the rest in software at the port, so that a
+//! packet goes from a port that leaves work to one that takes it without being summed or cut in between. A port whose card
+//! matches megaflows itself tells of it by [`Netdev::flow_offload`].
 
 mod dummy;
 mod flow_offload;

@@ -113,14 +113,58 @@ impl L4Checksum {
     }
 }
 
-/// What is left to do inside a tunnel's packet: a checksum that nothing is to be done to is
-/// [`Unknown`](L4Checksum::Unknown).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+/// What is left to do to the packet that a tunnel carries: in eight bytes, for every packet has room for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Inner {
+    /// Byte offsets where headers begin: that of IPv4 whose checksum is undone, 0 for none; those of the network and the
+    /// transport header of a stale checksum, or the latter of a partial one; 0 for none.
+    ip: u16,
+    network: u16,
+    start: u16,
+    /// The IP protocol of a stale checksum, or where a partial one stands.
+    detail: u8,
+    is_stale: bool,
+}
+
+impl Inner {
+    /// The work that these states tell of; `None` if that is none. A checksum that is not undone is
+    /// [`Unknown`](L4Checksum::Unknown) from then on.
+    pub fn of(ip: IpChecksum, l4: L4Checksum) -> Option<Inner> {
+        let mut inner = Inner { ip: 0, network: 0, start: 0, detail: 0, is_stale: false };
+        if let IpChecksum::Partial { start } = ip {
+            inner.ip = u16::try_from(start).unwrap_or(0);
+        }
+        match l4 {
+            L4Checksum::Partial { start, offset } => {
+                if let (Ok(start), Ok(offset)) = (u16::try_from(start), u8::try_from(offset)) {
+                    (inner.start, inner.detail) = (start, offset);
+                }
+            }
+            L4Checksum::Stale { network, start, proto } => {
+                if let (Ok(network), Ok(start)) = (u16::try_from(network), u16::try_from(start)) {
+                    (inner.network, inner.start, inner.detail, inner.is_stale) = (network, start, proto, true);
+                }
+            }
+            _ => {}
+        }
+        (inner.ip != 0 || inner.start != 0).then_some(inner)
+    }
+
     /// Checksum of the inner IPv4 header.
-    pub ip: IpChecksum,
+    pub fn ip(self) -> IpChecksum {
+        if self.ip == 0 { IpChecksum::Unknown } else { IpChecksum::Partial { start: self.ip.into() } }
+    }
+
     /// Inner transport checksum.
-    pub l4: L4Checksum,
+    pub fn l4(self) -> L4Checksum {
+        match (self.start, self.is_stale) {
+            (0, _) => L4Checksum::Unknown,
+            (start, true) => {
+                L4Checksum::Stale { network: self.network.into(), start: start.into(), proto: self.detail }
+            }
+            (start, false) => L4Checksum::Partial { start: start.into(), offset: self.detail.into() },
+        }
+    }
 }
 
 /// The work that is left.
@@ -155,18 +199,42 @@ impl Offload {
     /// A packet that is in a tunnel already has its innermost work done first
     /// ([`segment::finish_checksum`](crate::segment::finish_checksum)): one level is kept.
     pub fn enclose(&mut self) {
-        let inner = Inner {
-            ip: if self.ip.is_pending() { self.ip } else { IpChecksum::Unknown },
-            l4: if self.l4.is_pending() { self.l4 } else { L4Checksum::Unknown },
-        };
-        *self = Offload { gso: self.gso, inner: (inner != Inner::default()).then_some(inner), ..Offload::NONE };
+        *self = Offload { gso: self.gso, inner: Inner::of(self.ip, self.l4), ..Offload::NONE };
     }
 
     pub(crate) fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
         self.ip = self.ip.shifted(&by);
         self.l4 = self.l4.shifted(&by);
-        if let Some(inner) = &mut self.inner {
-            (inner.ip, inner.l4) = (inner.ip.shifted(&by), inner.l4.shifted(&by));
+        self.inner = self.inner.and_then(|inner| Inner::of(inner.ip().shifted(&by), inner.l4().shifted(&by)));
+    }
+}
+
+const _: () = assert!(size_of::<Inner>() == 8 && size_of::<Offload>() <= 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_undone_inside_comes_back_and_moves_along() {
+        let partial = L4Checksum::Partial { start: 34, offset: 16 };
+        let stale = L4Checksum::Stale { network: 14, start: 34, proto: 17 };
+        for ip in [IpChecksum::Partial { start: 14 }, IpChecksum::Unknown] {
+            for l4 in [partial, stale, L4Checksum::Unknown] {
+                let mut offload = Offload { ip, l4, ..Offload::NONE };
+                offload.enclose();
+                assert_eq!((offload.ip, offload.l4), (IpChecksum::Unknown, L4Checksum::Unknown));
+                assert_eq!(
+                    offload.inner.map_or((IpChecksum::Unknown, L4Checksum::Unknown), |i| (i.ip(), i.l4())),
+                    (ip, l4)
+                );
+                offload.shift(|at| Some(at + 50));
+                offload.shift(|at| at.checked_sub(50));
+                assert_eq!(offload.inner, Inner::of(ip, l4));
+            }
         }
+        let mut done = Offload { ip: IpChecksum::Good, l4: L4Checksum::Bad, ..Offload::NONE };
+        done.enclose();
+        assert!(!done.is_pending());
     }
 }

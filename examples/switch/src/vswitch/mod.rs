@@ -72,6 +72,13 @@ const VLAN_LIMIT: u8 = 1;
 /// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
 const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
 
+/// Keys whose settings this switch has no choice of, and what it does.
+const FIXED: &[(&str, &str)] = &[
+    ("emc-insert-inv-prob", "the cache in front of the megaflows takes every flow"),
+    ("smc-enable", "the cache in front of the megaflows keeps signatures, 16 bytes a flow"),
+    ("tx-flush-interval", "what is to be sent leaves with the batch that it came with"),
+];
+
 /// A port that was removed: the type of its datapath, its name, and its number there if it has one.
 type Gone = (&'static str, String, Option<PortNo>);
 
@@ -254,8 +261,12 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let known = [KEYS, THREADS, revalidator::KEYS, &threads::KEYS].concat();
+        let fixed: Vec<&str> = FIXED.iter().map(|(key, _)| *key).collect();
+        let known = [KEYS, THREADS, revalidator::KEYS, &threads::KEYS, &fixed].concat();
         let unknown: Vec<String> = settings::unknown(&config.other_config, &known).collect();
+        for (key, does) in FIXED.iter().filter(|(key, _)| config.other_config.contains_key(*key)) {
+            tracing::info!(target: "bridge", "other_config:{key}: no choice: {does}");
+        }
         for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
             tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
         }

@@ -183,7 +183,7 @@ impl SystemDevices {
             Ok::<_, String>(tap)
         };
         // The size of AF_XDP's frames is chosen when it is opened.
-        let asked_before = matches!(kind, "system" | "afxdp").then(|| self.set_mtu(interface));
+        let asked_before = matches!(kind, "system" | "afxdp").then(|| self.settle(interface));
         let (device, handle): (Box<dyn Netdev>, _) = match kind {
             "afxdp" => (Box::new(open_xdp(interface)?), None),
             "internal" | "tap" => {
@@ -193,7 +193,7 @@ impl SystemDevices {
             }
             _ => (open_sockets(interface)?, None),
         };
-        let problem = asked_before.unwrap_or_else(|| self.set_mtu(interface));
+        let problem = asked_before.unwrap_or_else(|| self.settle(interface));
         let open = self.know(kind, interface, problem)?;
         open.tap = handle;
         if kind == "system" {
@@ -204,7 +204,7 @@ impl SystemDevices {
 
     /// Takes note of an interface that is a port of the kernel's datapath: `system`, or `internal`.
     pub(super) fn adopt(&mut self, kind: &str, interface: &InterfaceConfig) {
-        let problem = self.set_mtu(interface);
+        let problem = self.settle(interface);
         if let Err(e) = self.know(kind, interface, problem) {
             tracing::warn!(target: "netdev_linux", "{e}");
         }
@@ -227,6 +227,16 @@ impl SystemDevices {
         };
         links.known.insert(link.index, link);
         Ok(self.open.entry(name.clone()).insert_entry(open).into_mut())
+    }
+
+    /// Gives an interface that is open what is asked for beside its options. Says what is not done, and why.
+    fn settle(&mut self, interface: &InterfaceConfig) -> Option<String> {
+        let steering = interface.other_config.get("tx-steering").filter(|mode| *mode != "thread");
+        let steering = steering.map(|mode| {
+            format!("{}: tx-steering {mode} is not available: each thread sends by a queue of its own", interface.name)
+        });
+        let told = [self.set_mtu(interface), steering];
+        told.into_iter().flatten().reduce(|a, b| format!("{a}; {b}"))
     }
 
     /// Gives an interface the MTU that is asked for. Says why not.
@@ -261,7 +271,7 @@ impl SystemDevices {
                 return Err(format!("{name}: option {key} of a device of type {kind} is not available"));
             }
         }
-        let problem = self.set_mtu(interface);
+        let problem = self.settle(interface);
         if let Some(open) = self.open.get_mut(name) {
             open.problem = problem;
         }
