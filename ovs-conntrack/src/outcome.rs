@@ -91,7 +91,9 @@ reasons! {
     Fragment = "a fragment";
     /// A network or transport header is cut short or contradicts itself.
     Malformed = "a header is cut short or contradicts itself";
-    /// The IPv4 header's or the transport checksum is wrong.
+    /// The IPv4 header's checksum is wrong.
+    HeaderChecksum = "the IPv4 header's checksum is wrong";
+    /// The transport checksum is wrong.
     Checksum = "a checksum is wrong";
     /// A port is 0.
     PortZero = "a port is 0";

@@ -88,12 +88,15 @@ fn try_read(
     }
     let proto = flow.nw_proto;
     if verify {
-        if packet.offload.ip == IpChecksum::Bad || packet.offload.l4 == L4Checksum::Bad {
+        if !v6 && packet.offload.ip == IpChecksum::Bad {
+            return Err(InvalidReason::HeaderChecksum);
+        }
+        if packet.offload.l4 == L4Checksum::Bad {
             return Err(InvalidReason::Checksum);
         }
         if !v6 && packet.offload.ip == IpChecksum::Unknown {
             if !ipv4_header_is_right(packet.l3()) {
-                return Err(InvalidReason::Checksum);
+                return Err(InvalidReason::HeaderChecksum);
             }
             packet.offload.ip = IpChecksum::Good;
         }

@@ -21,7 +21,8 @@ use ovs_packet::{Instant, Packet, compose, extract};
 
 use crate::action::{Cookie, DpAction, PortNo, SlowPath, Userspace};
 use crate::dpif::{
-    DpifError, Features, FlowPut, Operation, Outcome, PortSpec, PutMode, Resolution, Upcall, UpcallKind, always_matched,
+    BOND_BUCKETS, DpifError, Features, FlowPut, Operation, Outcome, PortSpec, PutMode, Resolution, Upcall, UpcallKind,
+    always_matched,
 };
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
@@ -88,6 +89,7 @@ laws! {
     truncation_holds_for_one_output
     lengths_are_told_apart
     meters_let_so_much_pass
+    bonds_send_by_hash
     userspace_gets_a_copy
     packets_of_the_switch_are_sent
     ports_that_are_gone_take_nothing
@@ -495,6 +497,38 @@ fn meters_let_so_much_pass(s: &mut dyn Subject) {
     let bands = vec![Band::new(1); usize::from(meter_bands) + 1];
     assert!(s.dpif().meter_set(1, &Config::new(Unit::Packets, bands)).is_err(), "too many bands");
     assert!(s.dpif().meter_set(meters, &config).is_err(), "a number beyond the last");
+    balanced(s);
+}
+
+fn bonds_send_by_hash(s: &mut dyn Subject) {
+    let [a, b, c] = three(s);
+    if !s.dpif().features().lb_output {
+        assert!(s.dpif().bond_set(7, &[b; BOND_BUCKETS]).is_err());
+        return;
+    }
+    install(s, a, &[DpAction::LbOutput(7)]);
+    pass(s, a);
+    assert!(dropped_one(s, DropReason::UnknownBond), "there is no bond yet");
+    let mut members = [b; BOND_BUCKETS];
+    members.iter_mut().skip(1).step_by(2).for_each(|port| *port = c);
+    s.dpif().bond_set(7, &members).expect("a bond");
+    let ports = || 1..=64u16;
+    let all = |s: &mut dyn Subject| {
+        ports().for_each(|n| s.send(a, packet(&UDP.replace("tp_src=1000", &format!("tp_src={n}")))));
+        assert!(s.settle(Duration::from_millis(1)).is_empty());
+        [b, c].map(|port| s.take(port).iter().map(|p| p.data().to_vec()).collect::<std::collections::BTreeSet<_>>())
+    };
+    let first = all(s);
+    assert_eq!(first[0].len() + first[1].len(), 64);
+    assert!(first.iter().all(|of| of.len() > 8), "both ports have some");
+    assert_eq!(all(s), first, "a packet goes where others of its hash went");
+    members.fill(c);
+    s.dpif().bond_set(7, &members).expect("the bond");
+    assert_eq!(all(s)[1].len(), 64, "buckets move");
+    let len = packet(UDP).len() as u64;
+    assert_eq!(s.dpif().bond_stats(7).expect("the bond").bytes.iter().sum::<u64>(), 3 * 64 * len);
+    assert_eq!(s.dpif().bond_del(7).expect("the bond").bytes.iter().sum::<u64>(), 3 * 64 * len);
+    assert!(s.dpif().bond_del(7).is_err() && s.dpif().bond_stats(7).is_err());
     balanced(s);
 }
 

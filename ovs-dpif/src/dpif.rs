@@ -387,6 +387,16 @@ impl Features {
     };
 }
 
+/// How many hashes a bond tells apart.
+pub const BOND_BUCKETS: usize = 256;
+
+/// What went through a bond.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BondStats {
+    /// Bytes, by hash.
+    pub bytes: [u64; BOND_BUCKETS],
+}
+
 /// Counters of a datapath (`ovs-dpctl show`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
@@ -421,6 +431,9 @@ pub enum DpifError {
     /// A port of this name is there already.
     #[error("port {0} is in the datapath already")]
     PortExists(String),
+    /// There is no bond of this number.
+    #[error("there is no bond {0}")]
+    NoSuchBond(u32),
     /// A port of this number is there already.
     #[error("port number {0} is taken")]
     PortNumberTaken(PortNo),
@@ -685,6 +698,31 @@ pub trait Dpif: fmt::Debug + Send {
     /// If there is none.
     fn meter_del(&mut self, id: u32) -> Result<meter::Stats, DpifError>;
 
+    /// Makes a bond, by a number of the caller's choice, or gives it other ports: those that packets of each hash go to
+    /// ([`DpAction::LbOutput`]). Counters of a bond that is there go on.
+    ///
+    /// # Errors
+    /// If the datapath does not balance bonds.
+    fn bond_set(&mut self, _bond: u32, _members: &[PortNo; BOND_BUCKETS]) -> Result<(), DpifError> {
+        Err(DpifError::Unsupported("bonds"))
+    }
+
+    /// Removes a bond, and returns what went through it. Packets that actions send to it are dropped from then on.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn bond_del(&mut self, bond: u32) -> Result<BondStats, DpifError> {
+        Err(DpifError::NoSuchBond(bond))
+    }
+
+    /// What went through a bond.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn bond_stats(&self, bond: u32) -> Result<BondStats, DpifError> {
+        Err(DpifError::NoSuchBond(bond))
+    }
+
     /// What the datapath can do.
     fn features(&self) -> Features;
 
@@ -741,6 +779,11 @@ pub trait Dpif: fmt::Debug + Send {
     /// The datapath's threads, to be configured.
     fn workers_mut(&mut self) -> Option<&mut Workers> {
         None
+    }
+
+    /// How often events happened that no other counter tells of, by upstream's names for them (`coverage/show`).
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
     }
 
     /// When [`poll`](Dpif::poll) is due even if nothing comes.

@@ -76,6 +76,8 @@ reasons! {
     RecirculationDepth = "recirculation_depth", "recirculated too often";
     /// The port to send to is gone.
     UnknownPort = "unknown_port", "its egress port is gone";
+    /// The bond to send to is gone.
+    UnknownBond = "unknown_bond", "its bond is gone";
     /// The device to send to had no room.
     TxFull = "tx_full", "the egress device had no room";
     /// The device to send to is down or broken.

@@ -3,36 +3,193 @@
 use alloc::vec::Vec;
 
 use crate::checksum;
-use crate::compose::{checksum_offset, write_l4_checksum};
+use crate::compose::{checksum_offset, final_destination, write_l4_checksum};
 use crate::extract::{
     ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP, IP_PROTO_SCTP, IP_PROTO_TCP,
     IP_PROTO_UDP,
 };
 use crate::key::FlowKey;
-use crate::packet::{Gso, GsoKind, IpChecksum, L4Checksum, Offload, Packet};
+use crate::packet::{Gso, GsoKind, Inner, IpChecksum, L4Checksum, Offload, Packet};
 
 /// TCP flags that belong on certain segments only.
 const FIN_PSH: u8 = 0x09;
 const CWR: u8 = 0x80;
 
-/// Computes the checksums that were left partial; the packet is ready for any wire then.
+/// Checksums that whoever sends a packet takes over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Takes {
+    /// Of the IPv4 header; of a packet in a tunnel, of the inner one.
+    pub ip: bool,
+    /// Of the transport header, likewise.
+    pub transport: bool,
+    /// Of the outer IPv4 header of a packet in a tunnel.
+    pub outer_ip: bool,
+    /// Of the outer UDP header.
+    pub outer_transport: bool,
+}
+
+/// Computes the checksums that were left undone; the packet is ready for any wire then.
 pub fn finish_checksum(packet: &mut Packet) {
-    if let IpChecksum::Partial { start } = packet.offload.ip {
-        packet.offload.ip = IpChecksum::Good;
-        write_ipv4_checksum(packet.data_mut().get_mut(start as usize..).unwrap_or(&mut []));
+    settle(packet, Takes::default());
+}
+
+/// Computes the checksums that were left undone and that whoever sends the packet does not take over.
+///
+/// An outer checksum over what a tunnel carries is computed without reading all of it, where the inner transport checksum
+/// is undone: whatever the segment is, with its checksum it sums to what its pseudo-header tells.
+///
+/// ```
+/// use ovs_packet::packet::{IpChecksum, L4Checksum};
+/// use ovs_packet::segment::{self, Takes};
+/// use ovs_packet::{Match, compose};
+///
+/// let m: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=53".parse().unwrap();
+/// let mut packet = compose::compose(m.key(), b"query");
+/// segment::make_partial(&mut packet);
+/// packet.offload.ip = IpChecksum::Partial { start: 14 };
+/// segment::settle(&mut packet, Takes { transport: true, ..Takes::default() });
+/// assert_eq!(packet.offload.ip, IpChecksum::Good);
+/// assert_eq!(packet.offload.l4, L4Checksum::Partial { start: 34, offset: 6 });
+/// ```
+pub fn settle(packet: &mut Packet, takes: Takes) {
+    let Some(inner) = packet.offload.inner else {
+        if !takes.ip {
+            packet.offload.ip = settle_ip(packet, packet.offload.ip);
+        }
+        if !takes.transport {
+            packet.offload.l4 = settle_transport(packet, packet.offload.l4);
+        }
+        return;
+    };
+    let (mut ip, mut l4) = (inner.ip(), inner.l4());
+    let sums_payload = packet.offload.l4.is_pending() && !takes.outer_transport;
+    let known = undone_from(packet, l4).filter(|_| sums_payload);
+    // Without an inner transport checksum that is undone, the outer one covers bytes as they leave.
+    let as_they_leave = sums_payload && known.is_none();
+    if !takes.ip || as_they_leave {
+        ip = settle_ip(packet, ip);
     }
-    let L4Checksum::Partial { start, offset } = packet.offload.l4 else { return };
-    packet.offload.l4 = L4Checksum::Good;
-    let udp = packet.layers().l4_proto == IP_PROTO_UDP;
-    let end = packet.len() - packet.layers().l2_pad.min(packet.len());
-    let Some(covered) = packet.data_mut().get_mut(start..end) else { return };
-    let mut sum = checksum::checksum(covered);
-    if sum == 0 && udp {
-        sum = 0xffff;
+    if !takes.transport || as_they_leave {
+        l4 = settle_transport(packet, l4);
     }
-    if let Some(field) = covered.get_mut(offset..offset + 2) {
-        field.copy_from_slice(&sum.to_be_bytes());
+    packet.offload.l4 = match (packet.offload.l4, known) {
+        (state, _) if !sums_payload => state,
+        (state, Some((from, rest))) => write_outer(packet, state, ip, from, rest),
+        (state, None) => settle_transport(packet, state),
+    };
+    if !takes.outer_ip {
+        packet.offload.ip = settle_ip(packet, packet.offload.ip);
     }
+    packet.offload.inner = Inner::of(ip, l4);
+}
+
+fn settle_ip(packet: &mut Packet, state: IpChecksum) -> IpChecksum {
+    let IpChecksum::Partial { start } = state else { return state };
+    write_ipv4_checksum(packet.data_mut().get_mut(start as usize..).unwrap_or(&mut []));
+    IpChecksum::Good
+}
+
+fn settle_transport(packet: &mut Packet, state: L4Checksum) -> L4Checksum {
+    let Some(Undone { start, end, at, pseudo }) = Undone::of(packet, state) else { return state };
+    if let Some(covered) = packet.data_mut().get_mut(start..end)
+        && let Some(field) = covered.get_mut(at..at + 2)
+    {
+        if let Some(pseudo) = pseudo {
+            field.copy_from_slice(&pseudo.to_be_bytes());
+        }
+        let sum = written(checksum::checksum(covered), at);
+        covered.get_mut(at..at + 2).into_iter().for_each(|field| field.copy_from_slice(&sum.to_be_bytes()));
+    }
+    L4Checksum::Good
+}
+
+/// Where UDP has its checksum.
+const UDP_CHECKSUM: usize = 6;
+
+/// A checksum as it is written where it stands at byte `at`: one of zero says of UDP that there is none (RFC 768).
+fn written(sum: u16, at: usize) -> u16 {
+    if sum == 0 && at == UDP_CHECKSUM { 0xffff } else { sum }
+}
+
+/// A transport checksum that is to be computed: which bytes it covers, where in them it stands, and the pseudo-header's
+/// sum if that does not stand there yet.
+struct Undone {
+    start: usize,
+    end: usize,
+    at: usize,
+    pseudo: Option<u16>,
+}
+
+impl Undone {
+    fn of(packet: &Packet, state: L4Checksum) -> Option<Undone> {
+        match state {
+            L4Checksum::Partial { start, offset } => {
+                let end = packet.len() - packet.layers().l2_pad.min(packet.len());
+                Some(Undone { start, end, at: offset, pseudo: None })
+            }
+            L4Checksum::Stale { network, start, proto } => {
+                let (network, start) = (network as usize, start as usize);
+                let ip = packet.data().get(network..)?;
+                let (len, addresses) = addresses_of(ip, start.checked_sub(network)?)?;
+                let end = (network + len).min(packet.len());
+                let covered = end.checked_sub(start)? as u64;
+                let pseudo = checksum::fold(addresses + u64::from(proto) + covered);
+                Some(Undone { start, end, at: checksum_offset(proto)?, pseudo: Some(pseudo) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Of an IP packet: its length, and the sum of the addresses that a transport checksum counts; its transport
+/// header is `to_transport` bytes in.
+fn addresses_of(ip: &[u8], to_transport: usize) -> Option<(usize, u64)> {
+    let word = |at: usize| ip.get(at..)?.first_chunk::<2>().map(|w| usize::from(u16::from_be_bytes(*w)));
+    let sum = |at: usize, len: usize| Some(checksum::sum(ip.get(at..at + len)?, 0));
+    match ip.first()? >> 4 {
+        4 => Some((word(2)?, sum(12, 8)?)),
+        6 => {
+            let last = final_destination(ip.get(..to_transport)?);
+            Some((word(4)? + 40, sum(8, 16)? + sum(last, 16)?))
+        }
+        _ => None,
+    }
+}
+
+/// Where the inner segment begins whose checksum is undone, and what it sums to once that is done.
+fn undone_from(packet: &Packet, inner: L4Checksum) -> Option<(usize, u16)> {
+    let outer = Undone::of(packet, packet.offload.l4)?;
+    let undone = Undone::of(packet, inner)?;
+    let pseudo = match undone.pseudo {
+        Some(pseudo) => pseudo,
+        None => {
+            let field = packet.data().get(undone.start + undone.at..)?.first_chunk::<2>()?;
+            u16::from_be_bytes(*field)
+        }
+    };
+    // Neither may there be bytes behind it, nor may it begin in the middle of a word.
+    let fits = undone.end == outer.end && undone.start.checked_sub(outer.start)? % 2 == 0;
+    fits.then_some((undone.start, !pseudo))
+}
+
+/// Writes an outer transport checksum; from byte `from` on, the packet sums to `rest`. The inner IPv4 header sums to nothing
+/// with its own checksum, which may be undone too.
+fn write_outer(packet: &mut Packet, state: L4Checksum, inner: IpChecksum, from: usize, rest: u16) -> L4Checksum {
+    let Some(Undone { start, at, pseudo, .. }) = Undone::of(packet, state) else { return state };
+    let Some(headers) = packet.data_mut().get_mut(start..from) else { return settle_transport(packet, state) };
+    if let (Some(pseudo), Some(field)) = (pseudo, headers.get_mut(at..at + 2)) {
+        field.copy_from_slice(&pseudo.to_be_bytes());
+    }
+    let mut sum = checksum::sum(headers, rest.into());
+    if let IpChecksum::Partial { start: ip } = inner
+        && let Some(header) = (ip as usize).checked_sub(start).and_then(|ip| headers.get(ip..))
+        && let Some(header) = header.first().and_then(|b| header.get(..usize::from(b & 0x0f) * 4))
+    {
+        sum += u64::from(!checksum::fold(checksum::sum(header, 0)));
+    }
+    let sum = written(!checksum::fold(sum), at);
+    headers.get_mut(at..at + 2).into_iter().for_each(|field| field.copy_from_slice(&sum.to_be_bytes()));
+    L4Checksum::Good
 }
 
 /// Writes the checksum of the IPv4 header that `ip` begins with.
@@ -126,19 +283,21 @@ fn sctp_is_right(l4: &[u8]) -> Option<bool> {
 ///
 /// Does nothing to a packet whose transport protocol has no such checksum.
 pub fn make_partial(packet: &mut Packet) {
-    let layers = packet.layers();
-    let (Some(l3), Some(l4)) = (layers.l3, layers.l4) else { return };
-    if !matches!(layers.l4_proto, IP_PROTO_TCP | IP_PROTO_UDP) {
+    if let L4Checksum::Partial { .. } = packet.offload.l4 {
         return;
     }
-    let Some(offset) = checksum_offset(layers.l4_proto) else { return };
-    let len = packet.l4().len() as u64;
-    let (from, n) = if packet.data().get(l3).is_some_and(|b| b >> 4 == 4) { (l3 + 12, 8) } else { (l3 + 8, 32) };
-    let addresses = packet.data().get(from..from + n).unwrap_or(&[]);
-    let sum = checksum::fold(checksum::sum(addresses, u64::from(layers.l4_proto) + len));
-    if let Some(field) = packet.data_mut().get_mut(l4 + offset..l4 + offset + 2) {
-        field.copy_from_slice(&sum.to_be_bytes());
-        packet.offload.l4 = L4Checksum::Partial { start: l4, offset };
+    let layers = packet.layers();
+    let state = match (packet.offload.l4, layers.l3, layers.l4, layers.l4_proto) {
+        (known @ L4Checksum::Stale { .. }, ..) => known,
+        (_, Some(l3), Some(l4), proto @ (IP_PROTO_TCP | IP_PROTO_UDP)) => {
+            L4Checksum::Stale { network: l3 as u32, start: l4 as u32, proto }
+        }
+        _ => return,
+    };
+    let Some(Undone { start, at, pseudo: Some(pseudo), .. }) = Undone::of(packet, state) else { return };
+    if let Some(field) = packet.data_mut().get_mut(start + at..start + at + 2) {
+        field.copy_from_slice(&pseudo.to_be_bytes());
+        packet.offload.l4 = L4Checksum::Partial { start, offset: at };
     }
 }
 
@@ -229,7 +388,7 @@ impl Plan {
                 GsoKind::TcpV4 | GsoKind::TcpV6 => self.fix_tcp(&mut segment, n * size, n == 0, n == last),
             }
             let ip = if self.v4 { IpChecksum::Good } else { IpChecksum::Unknown };
-            segment.offload = Offload { ip, l4: L4Checksum::Good, gso: None };
+            segment.offload = Offload { ip, l4: L4Checksum::Good, ..Offload::default() };
             write_l4_checksum(&mut segment);
             segment
         };
@@ -387,6 +546,93 @@ mod tests {
             packet.pull_front(20);
             assert_eq!(packet.offload.ip, IpChecksum::Unknown);
         }
+    }
+
+    fn stale(packet: &Packet) -> L4Checksum {
+        let layers = packet.layers();
+        L4Checksum::Stale {
+            network: layers.l3.unwrap() as u32,
+            start: layers.l4.unwrap() as u32,
+            proto: layers.l4_proto,
+        }
+    }
+
+    #[test]
+    fn what_is_stale_is_computed_whatever_stands_there() {
+        for (text, _) in [KINDS[0], KINDS[1], KINDS[4]] {
+            let good = compose(text.parse::<Match>().unwrap().key(), b"odd");
+            for partial in [false, true] {
+                let mut packet = good.clone();
+                let at = packet.layers().l4.unwrap() + checksum_offset(packet.layers().l4_proto).unwrap();
+                packet.data_mut()[at..at + 2].fill(0x77);
+                // What is behind the datagram does not count.
+                packet.extend(&[9; 5]);
+                packet.offload.l4 = stale(&packet);
+                packet.push_front(6);
+                let mut layers = packet.layers();
+                layers.l2_pad = 5;
+                packet.set_layers(layers);
+                if partial {
+                    make_partial(&mut packet);
+                    assert!(matches!(packet.offload.l4, L4Checksum::Partial { .. }));
+                }
+                finish_checksum(&mut packet);
+                assert_eq!(&packet.data()[6..packet.len() - 5], good.data(), "{text} {partial}");
+            }
+        }
+    }
+
+    /// A UDP packet around another: what it is when all is computed, and the same with all of it undone.
+    fn tunneled(inner: &str, len: usize) -> (Packet, Packet) {
+        let inside = compose(inner.parse::<Match>().unwrap().key(), &alloc::vec![0x5a; len]);
+        let outside: Match = "udp,nw_src=9.9.9.1,nw_dst=9.9.9.2,tp_src=4,tp_dst=4789".parse().unwrap();
+        let payload = [&[8, 0, 0, 0, 0, 0, 1, 0], inside.data()].concat();
+        let good = compose(outside.key(), &payload);
+        let mut undone = inside;
+        undone.offload.l4 = stale(&undone);
+        if undone.data()[12] == 8 {
+            undone.offload.ip = IpChecksum::Partial { start: 14 };
+            undone.data_mut()[24..26].fill(0xee);
+        }
+        let at = undone.layers().l4.unwrap() + checksum_offset(undone.layers().l4_proto).unwrap();
+        undone.data_mut()[at..at + 2].fill(0xee);
+        undone.offload.enclose();
+        undone.push_front(50).copy_from_slice(&good.data()[..50]);
+        undone.data_mut()[24..26].fill(0);
+        undone.data_mut()[40..42].fill(0);
+        undone.offload.ip = IpChecksum::Partial { start: 14 };
+        undone.offload.l4 = L4Checksum::Stale { network: 14, start: 34, proto: IP_PROTO_UDP };
+        (good, undone)
+    }
+
+    #[test]
+    fn tunnels_are_settled_in_any_division_of_labour() {
+        for (text, len) in [(KINDS[0].0, 7), (KINDS[1].0, 64), (KINDS[4].0, 30)] {
+            for bits in 0..16u8 {
+                let bit = |n: u8| bits >> n & 1 != 0;
+                let takes = Takes { ip: bit(0), transport: bit(1), outer_ip: bit(2), outer_transport: bit(3) };
+                let (good, mut packet) = tunneled(text, len);
+                settle(&mut packet, takes);
+                assert_eq!(packet.offload.ip.is_pending(), takes.outer_ip, "{text} {takes:?}");
+                assert_eq!(packet.offload.l4.is_pending(), takes.outer_transport, "{text} {takes:?}");
+                let is_undone = packet.offload.inner.is_some_and(|inner| inner.l4().is_pending());
+                assert_eq!(is_undone, takes.transport, "{text} {takes:?}");
+                // The outer checksum is right before the inner ones are there.
+                if !takes.outer_transport {
+                    assert_eq!(packet.data()[40..42], good.data()[40..42], "{text} {takes:?}");
+                }
+                finish_checksum(&mut packet);
+                assert_eq!(packet.data(), good.data(), "{text} {takes:?}");
+                assert!(!packet.offload.is_pending());
+            }
+        }
+        // An inner header alone that is undone is done before an outer checksum that covers it.
+        let (good, mut packet) = tunneled(KINDS[0].0, 8);
+        let at = 50 + 34 + 16;
+        packet.data_mut()[at..at + 2].copy_from_slice(&good.data()[at..at + 2]);
+        packet.offload.inner = packet.offload.inner.and_then(|inner| Inner::of(inner.ip(), L4Checksum::Unknown));
+        settle(&mut packet, Takes { ip: true, transport: true, ..Takes::default() });
+        assert_eq!((packet.offload.inner, packet.data()), (None, good.data()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::network::{EXPERIMENTAL, LONG, Network, OURS, batch, frame, receive_ours, wait_readable};
-use ovs_dpif::netdev::{Netdev, NetdevError, Offloads, PacketSocket};
+use ovs_dpif::netdev::{Netdev, NetdevError, Offloads, PacketSocket, PacketSockets};
 use ovs_packet::packet::{Gso, GsoKind, L4Checksum};
 use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose, edit, extract, segment};
 use ovs_switch::demo::netns::Namespace;
@@ -53,6 +53,44 @@ fn frames_go_both_ways() {
     assert_eq!((a.stats().tx_packets, a.stats().tx_bytes, a.stats().tx_dropped), (96, 32 * (14 + 60 + 1514), 0));
     assert!(b.stats().rx_packets >= 96 && b.stats().rx_bytes >= a.stats().tx_bytes);
     assert_eq!(b.stats().rx_dropped, 0);
+}
+
+#[test]
+fn frames_are_fanned_out_to_queues_by_connection() {
+    let Some(network) = Network::new() else { return };
+    let mut a = open(&network.left, "eth0").unwrap();
+    let mut b = network.switch.run(|| PacketSockets::open("p1", 2)).unwrap().unwrap();
+    let mut other = b.another().unwrap();
+    assert_eq!((b.queues(), other.queues(), b.shown_options()), (2, 2, vec![("n_rxq", "2".to_string())]));
+    let udp = |port: u16| {
+        let words = format!("udp,dl_dst=02:00:00:00:00:99,nw_src=10.9.0.1,nw_dst=10.9.0.2,tp_src={port},tp_dst=9999");
+        compose::compose(words.parse::<ovs_packet::Match>().unwrap().key(), b"queued")
+    };
+    // What came by each queue, of these.
+    let take = |port: &mut dyn Netdev, queue| {
+        let (mut got, mut batch) = (Vec::new(), PacketBatch::new());
+        while port.receive_queue(queue, &mut batch).unwrap() > 0 {
+            got.extend(batch.drain(..).filter(|p| p.data().get(36..38) == Some(&9999u16.to_be_bytes())));
+        }
+        got.into_iter().map(|p| u16::from_be_bytes([p.data()[34], p.data()[35]])).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        for ports in (1..=64).collect::<Vec<_>>().chunks(32) {
+            a.send(&mut batch(ports.iter().map(|port| udp(*port)))).unwrap();
+        }
+    }
+    thread::sleep(Duration::from_millis(50));
+    let (mut first, mut second) = (take(&mut b, 0), take(other.as_mut(), 1));
+    first.sort_unstable();
+    second.sort_unstable();
+    let twice = |all: &[u16]| all.chunks(2).all(|two| two.len() == 2 && two[0] == two[1]);
+    assert!(first.len() > 8 && second.len() > 8 && first.len() + second.len() == 128, "{first:?} {second:?}");
+    assert!(twice(&first) && twice(&second), "a connection is in one queue");
+    assert!(b.stats().rx_packets >= 128 && b.stats() == other.stats());
+    for port in [&mut b as &mut dyn Netdev, other.as_mut()] {
+        port.send(&mut batch([frame(60, &EXPERIMENTAL)])).unwrap();
+    }
+    assert_eq!(receive_ours(&mut a, 2).len(), 2);
 }
 
 #[test]

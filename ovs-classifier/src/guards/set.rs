@@ -57,7 +57,8 @@ pub(super) struct Guard {
 
 impl Set {
     pub(super) fn heap_bytes(&self) -> usize {
-        (self.lines.capacity() + self.outside.capacity()) * size_of::<Line>() + self.guards.capacity() * size_of::<Guard>()
+        (self.lines.capacity() + self.outside.capacity()) * size_of::<Line>()
+            + self.guards.capacity() * size_of::<Guard>()
     }
 
     /// Whether it is time to make other guards.

@@ -4,7 +4,6 @@ use core::fmt;
 
 use alloc::vec::Vec;
 
-use ovs_packet::packet::L4Checksum;
 use ovs_packet::{FlowKey, Packet, checksum, compose, extract};
 
 use super::header::Fragment;
@@ -167,7 +166,7 @@ fn repeated(ip: &[u8]) -> Option<(usize, usize)> {
 }
 
 fn cut(mut packet: Packet, plan: &Plan) -> Option<Vec<Packet>> {
-    if let L4Checksum::Partial { .. } = packet.offload.l4 {
+    if packet.offload.l4.is_pending() {
         compose::write_l4_checksum(&mut packet);
     }
     let l3 = packet.layers().l3?;

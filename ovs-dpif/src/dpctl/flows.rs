@@ -7,6 +7,7 @@ use super::args::{Args, Names};
 use super::reply::{Reply, ShownFlow};
 use super::{DpctlError, failed, usage};
 use crate::dpif::{DpFlow, Dpif, DpifError, FlowPut, PutMode, Ufid};
+use crate::netdev::Level;
 use crate::text::{self, PortNames};
 use crate::userspace::workers::ThreadId;
 
@@ -18,15 +19,18 @@ pub(super) enum Verb {
     Delete,
 }
 
-/// The types of megaflows that upstream knows; here all are the datapath's own and none is offloaded.
-const TYPES: [(&str, bool); 7] = [
-    ("ovs", true),
-    ("non-offloaded", true),
-    ("all", true),
-    ("tc", false),
-    ("dpdk", false),
-    ("offloaded", false),
-    ("partially-offloaded", false),
+/// A type of megaflows, and whether one is of it of which a card does so much.
+type Type = (&'static str, fn(Option<Level>) -> bool);
+
+/// The types of megaflows that upstream knows. No card here is a traffic controller's or of DPDK.
+const TYPES: [Type; 7] = [
+    ("ovs", |level| level != Some(Level::Full)),
+    ("non-offloaded", |level| level.is_none()),
+    ("all", |_| true),
+    ("tc", |_| false),
+    ("dpdk", |_| false),
+    ("offloaded", |level| level == Some(Level::Full)),
+    ("partially-offloaded", |level| level == Some(Level::Partial)),
 ];
 
 fn names(dp: &dyn Dpif) -> Result<Names, DpctlError> {
@@ -39,16 +43,14 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let filter = args.take("filter=");
     let options = args.options;
     let now = args.datapaths.now();
-    let mut shown = true;
+    let mut wanted = Vec::new();
     if let Some(types) = types {
-        let mut any = false;
         for name in types.split(',').filter(|name| !name.is_empty()) {
-            let Some((_, has)) = TYPES.iter().find(|(known, _)| *known == name) else {
+            let Some((_, is)) = TYPES.iter().find(|(known, _)| *known == name) else {
                 return usage(format!("Failed to parse type ({name}) (Invalid argument)"));
             };
-            any |= has;
+            wanted.push(*is);
         }
-        shown &= any;
     }
     // The main thread is -1.
     let wrong = |pmd: &str| DpctlError::Usage(format!("invalid pmd '{pmd}'"));
@@ -57,7 +59,12 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let names = names(dp)?;
     let filter = filter.map(|text| matched(text, &names)).transpose()?;
     let of_kernel = dp.kind() == "system";
-    let passes = |flow: &DpFlow| shown && filter.as_ref().is_none_or(|filter| filter.overlaps(&flow.matching()));
+    let is_of_type = |flow: &DpFlow| {
+        let level = dp.workers().and_then(|workers| workers.offloaded(flow.ufid)).map(|known| known.level);
+        types.is_none() || wanted.iter().any(|is| is(level))
+    };
+    let passes =
+        |flow: &DpFlow| is_of_type(flow) && filter.as_ref().is_none_or(|filter| filter.overlaps(&flow.matching()));
     let mut all = Vec::new();
     for (core, flows) in by_thread(dp)? {
         if pmd.is_some_and(|pmd| pmd != core.map_or(-1, i64::from)) {
@@ -65,7 +72,7 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
         }
         all.extend(flows.into_iter().filter(passes).map(|flow| {
             let named = options.names.unwrap_or(options.more);
-            ShownFlow { core, ..shown_flow(flow, &names, options.more, named, of_kernel, now) }
+            ShownFlow { core, ..shown_flow(dp, flow, &names, options.more, named, of_kernel, now) }
         }));
     }
     // What the kernel's module forwards by is nobody's thread.
@@ -87,20 +94,25 @@ fn by_thread(dp: &dyn Dpif) -> Result<Vec<OfThread>, DpctlError> {
     Ok(workers.threads().map(of).collect())
 }
 
-/// An OpenFlow match, in which ports may be named as in the datapath.
+/// An OpenFlow match, in which ports may be named as in the datapath, and values may be in brackets as there.
 fn matched(text: &str, names: &Names) -> Result<Match, DpctlError> {
-    let port = |word: &str| match word.strip_prefix("in_port=") {
-        Some(name) => match names.number(name) {
-            Some(number) => format!("in_port={number}"),
+    let port = |word: &str| {
+        let bracketed = word.strip_suffix(')').and_then(|word| word.split_once('('));
+        match bracketed.or_else(|| word.split_once('=')) {
+            Some(("in_port", name)) => {
+                let number = names.number(name).map(|number| number.to_string());
+                format!("in_port={}", number.as_deref().unwrap_or(name))
+            }
+            Some((name, value)) => format!("{name}={value}"),
             None => word.to_string(),
-        },
-        None => word.to_string(),
+        }
     };
     let text: Vec<_> = text.split(',').map(port).collect();
     text.join(",").parse().map_err(|error| DpctlError::Usage(format!("Failed to parse filter ({error})")))
 }
 
 fn shown_flow(
+    dp: &dyn Dpif,
     flow: DpFlow,
     names: &Names,
     more: bool,
@@ -109,6 +121,7 @@ fn shown_flow(
     now: ovs_packet::Instant,
 ) -> ShownFlow {
     let matching = flow.matching();
+    let offloaded = dp.workers().and_then(|workers| workers.offloaded(flow.ufid));
     let mask = matching.mask();
     let ports: &dyn PortNames = if named { names } else { &() };
     let whole = (&flow.key).into();
@@ -121,7 +134,7 @@ fn shown_flow(
         true => text::kernel_actions(&flow.actions, &whole, ports).to_string(),
         false => text::named_actions(&flow.actions, ports).to_string(),
     };
-    ShownFlow { ufid: more.then_some(flow.ufid), key, actions, stats: flow.stats, now, core: None }
+    ShownFlow { ufid: more.then_some(flow.ufid), offloaded, key, actions, stats: flow.stats, now, core: None }
 }
 
 /// The identity at the front of a text, if there is one, and what is behind it.
@@ -218,7 +231,7 @@ pub(super) fn get(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let names = names(dp)?;
     let named = options.names.unwrap_or(options.more);
     let of_kernel = dp.kind() == "system";
-    let flows = vec![shown_flow(flow, &names, options.more, named, of_kernel, now)];
+    let flows = vec![shown_flow(dp, flow, &names, options.more, named, of_kernel, now)];
     Ok(Reply::Flows { flows, threads: false })
 }
 

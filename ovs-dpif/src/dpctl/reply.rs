@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::action::PortNo;
 use crate::connections::{Connection, ZoneLimits};
 use crate::dpif::{DpFlowStats, DpStats, Ufid};
-use crate::netdev::NetdevStats;
+use crate::netdev::{Level, NetdevStats, Offloaded};
 use crate::text;
 
 /// A port of a datapath that is shown.
@@ -67,6 +67,8 @@ pub struct ShownFlow {
     pub stats: DpFlowStats,
     /// When it was looked at.
     pub now: Instant,
+    /// What a card does of it.
+    pub offloaded: Option<Offloaded>,
     /// The core of the worker that has it, if it is not the control thread's.
     pub core: Option<u32>,
 }
@@ -164,7 +166,11 @@ impl Display for ShownFlow {
         }
         write!(f, "{}, {}", self.key, text::flow_stats(&self.stats, self.now))?;
         if self.ufid.is_some() {
-            f.write_str(", dp:ovs")?;
+            match self.offloaded {
+                None => f.write_str(", dp:ovs")?,
+                Some(Offloaded { level: Level::Partial, .. }) => f.write_str(", offloaded:partial, dp:ovs")?,
+                Some(Offloaded { level: Level::Full, by, .. }) => write!(f, ", offloaded:yes, dp:{by}")?,
+            }
         }
         write!(f, ", actions:{}", self.actions)
     }

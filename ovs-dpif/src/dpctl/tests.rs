@@ -93,6 +93,10 @@ fn flows_are_put_shown_changed_and_removed() {
     says(&mut all, "dump-flows type=none", "! Failed to parse type (none) (Invalid argument)");
     says(&mut all, "dump-flows filter=ip,nw_src=10.1.1.1", &line("3"));
     says(&mut all, "dump-flows filter=ip,nw_src=11.1.1.1", "");
+    says(&mut all, "dump-flows filter=ip,nw_src(10.1.1.1)", &line("3"));
+    says(&mut all, "dump-flows filter=ip,in_port(99)", "");
+    says(&mut all, "dump-flows type=offloaded,partially-offloaded", "");
+    says(&mut all, "dump-flows type=ovs", &line("3"));
     let ufid = all.dp.flow_dump().unwrap()[0].ufid;
     says(&mut all, &format!("get-flow {ufid}"), &one("3"));
     let more = run(&mut all, &["dump-flows", "-m"]).unwrap().to_string();

@@ -1,12 +1,20 @@
 //! Network devices: where packets come from and go to.
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
-//! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports; [`PatchPort`],
-//! an end of a cable between two; and on Linux (feature `packet-socket`) [`PacketSocket`], an interface of the kernel that
-//! the stack goes on seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface
-//! through which the stack itself is a port's other end.
+//! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports, which plays
+//! the cards that one may meet; [`PatchPort`], an end of a cable between two; and on Linux (feature `packet-socket`)
+//! [`PacketSocket`] and, with several receive queues, [`PacketSockets`], an interface of the kernel that the stack goes on
+//! seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface through which
+//! the stack itself is a port's other end.
+//!
+//! # What cards do
+//! A packet carries the work that is left on it ([`Offload`](ovs_packet::packet::Offload)). A port says by
+//! [`Netdev::offloads`] what it takes over when it sends; the datapath does the rest in software at the port, so that a
+//! packet goes from a port that leaves work to one that takes it without being summed or cut in between. A port whose card
+//! matches megaflows itself tells of it by [`Netdev::flow_offload`].
 
 mod dummy;
+mod flow_offload;
 #[cfg(all(any(feature = "packet-socket", feature = "af-xdp", feature = "tap"), target_os = "linux"))]
 mod interface;
 #[cfg(all(any(feature = "packet-socket", feature = "af-xdp"), target_os = "linux"))]
@@ -23,10 +31,11 @@ mod vnet;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod xdp;
 
-pub use dummy::{Capture, DummyControl, DummyPort};
+pub use dummy::{Capture, DummyControl, DummyPort, Emulation, QueueCounts, Steering, Told};
+pub use flow_offload::{CardCounts, FlowOffload, Level, OffloadPut, Offloaded};
 pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
-pub use packet_socket::PacketSocket;
+pub use packet_socket::{MAX_QUEUES, PacketSocket, PacketSockets};
 pub use patch::{PatchPort, PatchSocket};
 #[cfg(all(feature = "tap", target_os = "linux"))]
 pub use tap::{Tap, TapHandle, TapKind};
@@ -36,24 +45,57 @@ pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
-use ovs_packet::{EthAddr, PacketBatch};
+use ovs_packet::segment::Takes;
+use ovs_packet::{EthAddr, Packet, PacketBatch};
 
 /// What a port can take over from software when it sends.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Offloads {
+    /// Packets whose IPv4 header has no checksum yet.
+    pub ip_checksum: bool,
     /// Packets with a partial transport checksum.
     pub checksum: bool,
     /// Packets that are to be segmented.
     pub segmentation: bool,
+    /// Whether what is said of checksums holds of what a tunnel carries; if not, all are computed before.
+    pub inner_checksums: bool,
+    /// Packets in a tunnel whose outer IPv4 header has no checksum yet, if the inner packet is undone too.
+    pub outer_ip_checksum: bool,
+    /// Packets in a tunnel whose outer UDP header has no checksum yet, likewise.
+    pub outer_udp_checksum: bool,
 }
 
 impl Offloads {
     /// Nothing: packets must be as they go on the wire.
-    pub const NONE: Offloads = Offloads { checksum: false, segmentation: false };
-    /// Both: the other end takes packets with their work undone.
-    pub const ALL: Offloads = Offloads { checksum: true, segmentation: true };
+    pub const NONE: Offloads = Offloads {
+        ip_checksum: false,
+        checksum: false,
+        segmentation: false,
+        inner_checksums: false,
+        outer_ip_checksum: false,
+        outer_udp_checksum: false,
+    };
+    /// Transport checksums and segmentation: the other end takes packets with their work undone, as Linux does.
+    pub const ALL: Offloads = Offloads { checksum: true, segmentation: true, ..Offloads::NONE };
+
+    /// What of a packet's checksums a port takes over.
+    pub fn takes(&self, packet: &Packet) -> Takes {
+        if packet.offload.inner.is_none() {
+            return Takes { ip: self.ip_checksum, transport: self.checksum, ..Takes::default() };
+        }
+        if !self.inner_checksums {
+            return Takes::default();
+        }
+        Takes {
+            ip: self.ip_checksum,
+            transport: self.checksum,
+            outer_ip: self.outer_ip_checksum,
+            outer_transport: self.outer_udp_checksum,
+        }
+    }
 }
 
 /// Which thread of a datapath that has several polls a device.
@@ -201,6 +243,11 @@ pub trait Netdev: Send + fmt::Debug {
     /// Another handle on the device, for another thread to receive from other queues and to send; `None` if one thread
     /// only can have the device. Handles share counters and configuration.
     fn another(&self) -> Option<Box<dyn Netdev>> {
+        None
+    }
+
+    /// The device's card, if that matches megaflows.
+    fn flow_offload(&self) -> Option<Arc<dyn FlowOffload>> {
         None
     }
 

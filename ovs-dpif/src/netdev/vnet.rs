@@ -53,7 +53,7 @@ pub(super) fn read(header: &Header, len: usize) -> Option<Offload> {
 /// The kernel segments only what it also may checksum: a packet to be segmented whose checksum is whole gets a partial
 /// one, if its layers are known.
 pub(super) fn write(packet: &mut Packet) -> Option<Header> {
-    if packet.offload.gso.is_some() && !matches!(packet.offload.l4, L4Checksum::Partial { .. }) {
+    if packet.offload.gso.is_some() || packet.offload.l4.is_pending() {
         segment::make_partial(packet);
     }
     let (mut flags, mut gso_type, mut hdr_len, mut size, mut start, mut offset) = (0, GSO_NONE, 0, 0, 0, 0);

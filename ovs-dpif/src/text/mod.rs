@@ -230,7 +230,7 @@ impl fmt::Display for StatsText {
 }
 
 /// All bits of every field that a packet with this key has.
-fn exact_mask(key: &FlowKey) -> FlowMask {
+pub(crate) fn exact_mask(key: &FlowKey) -> FlowMask {
     let mut mask = FlowMask::EMPTY;
     let tunnelled = key.tun_dst != 0 || key.tun_ipv6_dst != 0 || key.tun_src != 0 || key.tun_ipv6_src != 0;
     let present = |f: &FieldId| match f.info().attr {

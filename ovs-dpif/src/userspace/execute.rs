@@ -4,8 +4,8 @@
 //! allocates nothing for it.
 
 use arrayvec::ArrayVec;
-use ovs_conntrack::{CtRequest, Sighting};
 use ovs_conntrack::fragment::Gathered;
+use ovs_conntrack::{CtRequest, Sighting};
 use ovs_packet::edit::EditError;
 use ovs_packet::key::FlowKey;
 use ovs_packet::packet::BATCH;
@@ -197,8 +197,12 @@ impl Datapath {
             }
             DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(*reason))),
             DpAction::Ct(request) => self.track(group, request, round),
+            DpAction::LbOutput(bond) => {
+                each(group, last, |w| self.balance(*bond, w, round));
+                group.iter_mut().for_each(|w| w.note.cut = None);
+            }
             // Refused when they are installed.
-            DpAction::LbOutput(_) | DpAction::Psample { .. } | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => {
+            DpAction::Psample { .. } | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => {
                 group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::EditFailed)));
             }
             edit => {
@@ -269,7 +273,7 @@ impl Datapath {
                 }
                 (packet, key, sighting)
             });
-            self.conntrack.track_again(batch, request, round.now);
+            self.headers_summed += self.conntrack.track_again(batch, request, round.now);
         }
         whole
     }
@@ -287,7 +291,7 @@ impl Datapath {
             self.extractor.extract(&mut w.packet, &mut key);
             match self.fragments.gather(w.packet, request.zone.into(), round.now) {
                 Gathered::Other(mut packet) => {
-                    self.conntrack.track(&mut packet, &key, request, round.now);
+                    self.headers_summed += self.conntrack.track(&mut packet, &key, request, round.now);
                     w.note.key = None;
                     group.push(Work { packet, ..w });
                 }
@@ -295,12 +299,23 @@ impl Datapath {
                 Gathered::Dropped(_) => round.note(w.note.slot(), Fate::Dropped(DropReason::Fragment)),
                 Gathered::Whole(mut whole) => {
                     self.extractor.extract(&mut whole.packet, &mut key);
-                    self.conntrack.track(&mut whole.packet, &key, request, round.now);
+                    self.headers_summed += self.conntrack.track(&mut whole.packet, &key, request, round.now);
                     w.note.turns.split(whole.fragments());
                     let (slot, turns) = (w.note.slot(), w.note.turns);
                     group.extend(whole.split().into_iter().map(|packet| Work::new(packet, slot, turns)));
                 }
             }
+        }
+    }
+
+    /// Sends a packet out of the port of a bond that is for its hash.
+    fn balance(&mut self, bond: u32, mut work: Work, round: &mut Round) {
+        let mut key = FlowKey::ZERO;
+        self.extractor.extract(&mut work.packet, &mut key);
+        work.cut();
+        match self.bonds.choose(bond, &key, work.packet.len()) {
+            Some(port) => self.output(port, work, round),
+            None => round.note(work.slot(), Fate::Dropped(DropReason::UnknownBond)),
         }
     }
 

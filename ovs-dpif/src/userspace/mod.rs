@@ -10,6 +10,7 @@
 //! megaflow that it tells matches, so it needs no invalidation.
 
 mod batch;
+mod bonds;
 mod bounds;
 mod connections;
 mod execute;
@@ -25,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
-use ovs_conntrack::{Config, Sighting};
+use ovs_conntrack::{Config, InvalidReason, Sighting};
 use ovs_packet::extract::{Extractor, KeyBuffer};
 use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, SparseKey, WORDS};
 use ovs_packet::packet::BATCH;
@@ -34,14 +35,15 @@ use ovs_packet::{Instant, Packet, PacketBatch, edit};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, PutMode, Resolution, Ufid,
-    Upcall,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec,
+    PutMode, Resolution, Ufid, Upcall,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
 use crate::text;
 use batch::Flight;
+use bonds::Bonds;
 use bounds::Bounds;
 use ports::Ports;
 use program::Program;
@@ -146,6 +148,7 @@ pub struct Datapath {
     evicted: VecDeque<DpFlow>,
     conntrack: Tracking,
     meters: Meters,
+    bonds: Bonds,
     random: fastrand::Rng,
     /// Fragments that `ct` actions wait for others of.
     fragments: Reassembly,
@@ -168,6 +171,8 @@ pub struct Datapath {
     /// The pipeline's version that was published last.
     version: u64,
     stats: DpStats,
+    /// Packets whose IPv4 header connection tracking summed.
+    headers_summed: u64,
     ledger: Ledger,
 }
 
@@ -211,6 +216,7 @@ impl Datapath {
             evicted: VecDeque::new(),
             conntrack,
             meters: Meters::default(),
+            bonds: Bonds::default(),
             random: fastrand::Rng::with_seed(seed),
             fragments: Reassembly::new(Default::default()),
             extractor: Extractor::new(),
@@ -226,6 +232,7 @@ impl Datapath {
             now: Instant::ZERO,
             version: 0,
             stats: DpStats::default(),
+            headers_summed: 0,
             ledger: Ledger::default(),
         }
     }
@@ -296,7 +303,6 @@ impl Datapath {
         actions.iter().try_for_each(|a| {
             match a {
                 DpAction::Set(attr, _) if !edit::is_settable(*attr) => return Err(DpifError::NotSettable(*attr)),
-                DpAction::LbOutput(_) => return Err(DpifError::Unsupported("lb_output")),
                 DpAction::TunnelPush(_) => return Err(DpifError::Unsupported("tnl_push")),
                 DpAction::TunnelPop(_) => return Err(DpifError::Unsupported("tnl_pop")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
@@ -503,6 +509,19 @@ impl Dpif for Datapath {
         Ok(self.meters.delete(id)?)
     }
 
+    fn bond_set(&mut self, bond: u32, members: &[PortNo; BOND_BUCKETS]) -> Result<(), DpifError> {
+        self.bonds.set(bond, members);
+        Ok(())
+    }
+
+    fn bond_del(&mut self, bond: u32) -> Result<BondStats, DpifError> {
+        self.bonds.remove(bond)
+    }
+
+    fn bond_stats(&self, bond: u32) -> Result<BondStats, DpifError> {
+        self.bonds.stats(bond)
+    }
+
     fn features(&self) -> Features {
         Features {
             vlan_headers: self.vlan_headers,
@@ -517,6 +536,7 @@ impl Dpif for Datapath {
             ct_clear: true,
             explicit_drop: true,
             add_mpls: true,
+            lb_output: true,
             packet_types: true,
             versions: true,
             ct: true,
@@ -564,6 +584,17 @@ impl Dpif for Datapath {
     fn stats(&self) -> Result<DpStats, DpifError> {
         let (flows, masks) = (self.table.len() as u64, self.table.mask_count() as u64);
         Ok(DpStats { flows, masks, probes: Some(self.table.probes()), ..self.stats })
+    }
+
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        let (sent, tracked) = (self.ports.sent(), self.conntrack.counters());
+        vec![
+            ("conntrack_l3csum_checked", self.headers_summed),
+            ("conntrack_l3csum_err", tracked.invalid(InvalidReason::HeaderChecksum)),
+            ("conntrack_l4csum_err", tracked.invalid(InvalidReason::Checksum)),
+            ("dp_packet_gso", sent.cut),
+            ("netdev_sent", sent.batches),
+        ]
     }
 
     fn ledger(&self) -> &Ledger {

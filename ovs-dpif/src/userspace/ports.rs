@@ -7,13 +7,13 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
-use ovs_packet::packet::{BATCH, IpChecksum, L4Checksum};
+use ovs_packet::packet::BATCH;
 use ovs_packet::{Packet, PacketBatch, segment};
 
 use crate::action::PortNo;
 use crate::dpif::{DpifError, PortInfo};
 use crate::drops::DropReason;
-use crate::netdev::{Netdev, NetdevError};
+use crate::netdev::{Netdev, NetdevError, Offloads};
 
 /// The highest number that is given to a port that asks for none.
 const LAST: u32 = 65_279;
@@ -26,6 +26,8 @@ struct Port {
     /// Packets to be sent, and the slot of the round that each belongs to.
     waiting: PacketBatch,
     slots: ArrayVec<u16, BATCH>,
+    /// Whether packets may come with the marks of megaflows.
+    has_card: bool,
     /// The last error was reported; the device is tried again all the same.
     failing: bool,
 }
@@ -37,6 +39,7 @@ pub(super) struct Ports {
     /// What is polled, one after another: places of ports among all, and the queue.
     places: Vec<(usize, Option<usize>)>,
     sent: Sent,
+    marked: u64,
 }
 
 /// What left by all ports together.
@@ -44,6 +47,8 @@ pub(super) struct Ports {
 pub(super) struct Sent {
     pub(super) packets: u64,
     pub(super) batches: u64,
+    /// Packets that were cut in software.
+    pub(super) cut: u64,
 }
 
 impl Sent {
@@ -67,7 +72,8 @@ impl Ports {
         };
         let Err(at) = self.find(number) else { return Err(DpifError::PortNumberTaken(number)) };
         let (waiting, slots) = (PacketBatch::new(), ArrayVec::new());
-        self.all.insert(at, Port { number, device, queues: None, waiting, slots, failing: false });
+        let has_card = device.flow_offload().is_some();
+        self.all.insert(at, Port { number, device, queues: None, waiting, slots, has_card, failing: false });
         self.find_places();
         Ok(number)
     }
@@ -133,6 +139,11 @@ impl Ports {
         Some(&*self.all.get(self.find(port).ok()?)?.device)
     }
 
+    /// How many packets came in with the mark of a megaflow.
+    pub(super) fn marked(&self) -> u64 {
+        self.marked
+    }
+
     /// What was sent so far.
     pub(super) fn sent(&self) -> Sent {
         self.sent
@@ -183,16 +194,26 @@ impl Ports {
         };
         p.note(result.as_ref().err());
         let number = p.number.0;
+        if p.has_card {
+            self.marked += batch.iter().filter(|packet| packet.offload.mark.is_some()).count() as u64;
+        }
         batch.iter_mut().for_each(|packet| packet.meta.in_port = number);
         batch.len()
     }
 
     /// Sends a batch as a whole. Returns how many packets were sent, and why the others, which stay, were not; `None`, and
-    /// nothing is done, where they must go one by one: if packets wait already, or work is left to do on one of these.
+    /// nothing is done, where they must go one by one: if packets wait already, or one of these is to be cut.
     pub(super) fn send_all(&mut self, port: PortNo, packets: &mut PacketBatch) -> Option<(usize, DropReason)> {
         let p = self.get_mut(port)?;
-        if !p.waiting.is_empty() || !packets.iter().all(is_done) {
+        if !p.waiting.is_empty() {
             return None;
+        }
+        if packets.iter().any(|packet| packet.offload.is_pending()) {
+            let can = p.device.offloads();
+            if packets.iter().any(|packet| is_to_be_cut(packet, can)) {
+                return None;
+            }
+            packets.iter_mut().for_each(|packet| segment::settle(packet, can.takes(packet)));
         }
         let before = packets.len();
         let result = p.device.send(packets);
@@ -205,20 +226,23 @@ impl Ports {
     pub(super) fn transmit(
         &mut self,
         port: PortNo,
-        packet: Packet,
+        mut packet: Packet,
         slot: usize,
         settle: &mut impl FnMut(usize, Result<(), DropReason>),
     ) {
         let Ok(at) = self.find(port) else { return settle(slot, Err(DropReason::UnknownPort)) };
         let Some(p) = self.all.get_mut(at) else { return };
         let sent = &mut self.sent;
-        if is_done(&packet) {
-            return p.wait(packet, slot, sent, settle);
+        if packet.offload.is_pending() {
+            let can = p.device.offloads();
+            if is_to_be_cut(&packet, can) {
+                sent.cut += 1;
+                return segment::finish(packet).into_iter().for_each(|part| p.wait(part, slot, sent, settle));
+            }
+            let takes = can.takes(&packet);
+            segment::settle(&mut packet, takes);
         }
-        let can = p.device.offloads();
-        let finished = can.checksum && (can.segmentation || packet.offload.gso.is_none());
-        let parts = if finished { Vec::from([packet]) } else { segment::finish(packet) };
-        parts.into_iter().for_each(|part| p.wait(part, slot, sent, settle));
+        p.wait(packet, slot, sent, settle);
     }
 
     /// Sends all that waits.
@@ -228,11 +252,9 @@ impl Ports {
     }
 }
 
-/// Whether there is nothing left for a card to do to a packet.
-fn is_done(packet: &Packet) -> bool {
-    let offload = &packet.offload;
-    let partial = matches!(offload.l4, L4Checksum::Partial { .. }) | matches!(offload.ip, IpChecksum::Partial { .. });
-    offload.gso.is_none() & !partial
+/// Whether a packet is to be cut before a port that can do so much gets it.
+fn is_to_be_cut(packet: &Packet, can: Offloads) -> bool {
+    packet.offload.gso.is_some() && !(can.checksum && can.segmentation)
 }
 
 impl Port {

@@ -42,6 +42,8 @@ pub(super) struct Work {
     pub(super) stats: DpStats,
     /// Lookups that the cache answered.
     pub(super) cached: u64,
+    /// Packets that came in with the mark of a megaflow.
+    pub(super) marked: u64,
     pub(super) sent_packets: u64,
     pub(super) sent_batches: u64,
 }
@@ -58,6 +60,7 @@ impl Datapath {
         let mut other = Datapath::with_tracking(self.limits, seed, self.conntrack.another()?).named(self.name.clone());
         other.fragments = self.fragments.clone();
         other.meters = self.meters.clone();
+        other.bonds = self.bonds.another();
         other.version = self.version;
         other.extractor = self.extractor;
         other.vlan_headers = self.vlan_headers;
@@ -127,6 +130,7 @@ impl Datapath {
             received: self.ledger.received,
             stats: DpStats { probes: Some(table.probes), ..self.stats },
             cached: table.cached,
+            marked: self.ports.marked(),
             sent_packets: sent.packets,
             sent_batches: sent.batches,
         }

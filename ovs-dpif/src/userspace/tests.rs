@@ -709,7 +709,7 @@ proptest! {
 }
 
 /// A pipeline that reads different bits of different packets, and tells which.
-fn decide(key: &FlowKey) -> (FlowMask, Vec<DpAction>) {
+pub(super) fn decide(key: &FlowKey) -> (FlowMask, Vec<DpAction>) {
     let mut mask = always_matched();
     mask.add(FieldId::NwProto);
     mask.bits.tp_dst = 1.into();

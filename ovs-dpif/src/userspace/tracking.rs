@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ovs_conntrack::fragment::{FragmentLimits, FragmentStats, Fragments, Gathered};
 use ovs_conntrack::{
-    Config, ConnectionInfo, CtRequest, Cursor, ExpectationInfo, Filter, PolicyError, SharedTracker, Sighting, Timeouts,
-    Tracker,
+    Config, ConnectionInfo, CtRequest, Cursor, ExpectationInfo, Filter, PolicyError, SharedTracker, Sighting, Stats,
+    Timeouts, Tracker,
 };
+use ovs_packet::extract::ETH_TYPE_IPV4;
+use ovs_packet::packet::IpChecksum;
 use ovs_packet::{FlowKey, Instant, Packet};
 
 /// How many shards the connections of several threads are spread over: many more than there are threads.
@@ -32,6 +34,11 @@ macro_rules! either {
     };
 }
 
+/// Whether to track a packet is to sum its IPv4 header, since no device has.
+fn is_summed_here(packet: &Packet, key: &FlowKey) -> bool {
+    key.eth_type == ETH_TYPE_IPV4 && packet.offload.ip == IpChecksum::Unknown
+}
+
 impl Tracking {
     pub(super) fn own(config: Config) -> Tracking {
         Tracking::Own(Box::new(Tracker::new(config)))
@@ -49,17 +56,30 @@ impl Tracking {
         }
     }
 
-    pub(super) fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) {
+    /// Returns of how many packets the IPv4 header was summed, which no device had done.
+    pub(super) fn track(&mut self, packet: &mut Packet, key: &FlowKey, request: &CtRequest, now: Instant) -> u64 {
+        let summed = is_summed_here(packet, key);
         either!(self, tracker => drop(tracker.track(packet, key, request, now)));
+        u64::from(summed)
     }
 
+    /// The same for packets of which more is known: see [`Tracker::track_again`].
     pub(super) fn track_again<'a, 's>(
         &mut self,
         batch: impl IntoIterator<Item = (&'a mut Packet, &'a FlowKey, &'s mut Sighting)>,
         request: &CtRequest,
         now: Instant,
-    ) {
+    ) -> u64 {
+        let mut summed = 0;
+        let batch = batch.into_iter().inspect(|(packet, key, _)| {
+            summed += u64::from(is_summed_here(packet, key));
+        });
         either!(self, tracker => drop(tracker.track_again(batch, request, now)));
+        summed
+    }
+
+    pub(super) fn counters(&self) -> Stats {
+        either!(self, tracker => tracker.stats())
     }
 
     pub(super) fn expire(&mut self, now: Instant, budget: usize) {

@@ -294,6 +294,7 @@ impl World<'_> {
         let mut t = outcome.translation;
         let Some(own) = self.own() else { return };
         own.revalidated += 1;
+        own.megaflows.narrow(slot, &mut t);
         if own.megaflows.is(slot, &t) {
             own.give_back(t);
             if own.megaflows.is_unproved(slot) {
@@ -302,10 +303,13 @@ impl World<'_> {
             return;
         }
         let (same_packets, same_actions) = (own.megaflows.has_mask(slot, &t), own.megaflows.has_actions(slot, &t));
-        // What went through before the change is credited as it was.
-        if let Ok(stats) = dp.flow_counters(ufid) {
-            self.credit_megaflow(slot, stats, now);
-        }
+        // What went through before the change is credited as it was. What somebody else took out of the datapath is not put
+        // there anew: a packet that needs it comes up.
+        let Ok(stats) = dp.flow_counters(ufid) else {
+            tracing::warn!(target: "dpif", "failed to put[modify] (No such file or directory) {ufid}");
+            return self.uninstall_all(dp, &[slot], now);
+        };
+        self.credit_megaflow(slot, stats, now);
         let kept =
             same_packets && if same_actions { dp.flow_keep(ufid).is_ok() } else { install(dp, &key, &mut t).is_ok() };
         match self.own() {

@@ -38,31 +38,21 @@ pub fn compose(key: impl Borrow<FlowKey>, l7: &[u8]) -> Packet {
     packet
 }
 
-/// As [`compose`], with every checksum wrong: of the IPv4 header, and of the transport.
+/// As [`compose`], with a bit of the checksum of the IPv4 header turned over, where there is one.
 ///
 /// ```
 /// use ovs_packet::{Match, checksum, compose};
 ///
 /// let m: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2".parse().unwrap();
-/// let bad = compose::compose_with_bad_checksums(m.key(), b"x");
+/// let bad = compose::compose_with_bad_checksum(m.key(), b"x");
 /// assert_ne!(checksum::checksum(&bad.data()[14..34]), 0);
 /// ```
-pub fn compose_with_bad_checksums(key: impl Borrow<FlowKey>, l7: &[u8]) -> Packet {
+pub fn compose_with_bad_checksum(key: impl Borrow<FlowKey>, l7: &[u8]) -> Packet {
     let key = key.borrow();
     let mut packet = compose(key, l7);
-    let layers = packet.layers();
-    let ip = layers.l3.filter(|_| dl_type(key) == ETH_TYPE_IPV4).map(|l3| (l3 + 10, 2));
-    let l4 = layers
-        .l4
-        .zip(checksum_offset(layers.l4_proto))
-        .map(|(l4, at)| (l4 + at, if layers.l4_proto == IP_PROTO_SCTP { 4 } else { 2 }));
-    for (at, len) in ip.into_iter().chain(l4) {
-        let field = packet.data_mut().get_mut(at..at + len).unwrap_or(&mut []);
-        field.iter_mut().for_each(|b| *b = !*b);
-        // A UDP checksum of zero is none; 0 and 0xffff are the same sum in the others.
-        if matches!(field, [0, 0] | [0xff, 0xff]) {
-            field.fill(0x55);
-        }
+    let l3 = packet.layers().l3.filter(|_| dl_type(key) == ETH_TYPE_IPV4);
+    if let Some(byte) = l3.and_then(|l3| packet.data_mut().get_mut(l3 + 10)) {
+        *byte ^= 1;
     }
     packet
 }

@@ -159,21 +159,14 @@ proptest! {
     }
 
     #[test]
-    fn bad_checksums_are_bad_and_nothing_else_changes(key in keys(), l7 in prop::collection::vec(any::<u8>(), 0..40)) {
-        let (good, mut bad) = (compose(&key, &l7), compose_with_bad_checksums(&key, &l7));
-        let (layers, proto) = (good.layers(), good.layers().l4_proto);
-        let at = layers.l4.and_then(|l4| Some(l4 + checksum_offset(proto)?));
+    fn a_bad_checksum_is_bad_and_nothing_else_changes(
+        key in keys(), l7 in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let (good, mut bad) = (compose(&key, &l7), compose_with_bad_checksum(&key, &l7));
         if key.eth_type == ETH_TYPE_IPV4 {
             prop_assert_ne!(checksum::checksum(&bad.l3()[..20]), 0);
-            let ip = layers.l3.unwrap() + 10;
+            let ip = good.layers().l3.unwrap() + 10;
             bad.data_mut()[ip..ip + 2].copy_from_slice(&good.data()[ip..ip + 2]);
-        }
-        if let Some(at) = at {
-            let len = if proto == IP_PROTO_SCTP { 4 } else { 2 };
-            prop_assert_ne!(&bad.data()[at..at + len], &good.data()[at..at + len]);
-            prop_assert!(len == 4 || checksum::fold(checksum::sum(&bad.data()[at..at + 2], 0)) % 0xffff
-                != checksum::fold(checksum::sum(&good.data()[at..at + 2], 0)) % 0xffff);
-            bad.data_mut()[at..at + len].copy_from_slice(&good.data()[at..at + len]);
         }
         prop_assert_eq!(bad.data(), good.data());
     }

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::addr::EthAddr;
 use crate::checksum;
-use crate::compose::{checksum_offset, compose, compose_with_bad_checksums, write_l4_checksum};
+use crate::compose::{checksum_offset, compose, write_l4_checksum};
 use crate::extract::extract;
 use crate::field::FieldId;
 use crate::key::Match;
-use crate::packet::{L4Checksum, Layers};
+use crate::packet::{IpChecksum, L4Checksum, Layers};
 
 fn key_of(packet: &mut Packet) -> FlowKey {
     let mut key = FlowKey::ZERO;
@@ -96,6 +96,35 @@ proptest! {
         prop_assert!(partial);
         crate::segment::finish_checksum(&mut p);
         prop_assert_eq!(p.data(), &whole[..]);
+    }
+
+    #[test]
+    fn what_a_device_told_right_is_computed_anew_once_it_changed(
+        src: u32, port: u16, udp: bool, same: bool,
+    ) {
+        let text = if udp { "udp,nw_src=1.2.3.4,tp_src=1" } else { "tcp,nw_src=1.2.3.4,tp_src=1" };
+        let attr = if udp { KeyAttr::Udp } else { KeyAttr::Tcp };
+        let (src, port) = if same { (0x0102_0304, 1) } else { (src | 0x8000_0000, port | 0x8000) };
+        let edit = |p: &mut Packet| {
+            set(p, KeyAttr::Ipv4, &FlowKey { nw_src: src.into(), ..FlowKey::ZERO }, &FlowMask::of(&[FieldId::NwSrc]))
+                .unwrap();
+            set(p, attr, &FlowKey { tp_src: port.into(), ..FlowKey::ZERO }, &FlowMask::of(&[FieldId::TcpSrc])).unwrap();
+        };
+        let mut right = packet_for(text, b"payload");
+        edit(&mut right);
+        let mut p = packet_for(text, b"payload");
+        let at = if udp { 40 } else { 50 };
+        for sum in [24, at] {
+            p.data_mut()[sum] ^= 0x55;
+        }
+        let wrong = p.data().to_vec();
+        (p.offload.ip, p.offload.l4) = (IpChecksum::Trusted, L4Checksum::Trusted);
+        edit(&mut p);
+        prop_assert_eq!(p.data()[24..26].to_vec(), wrong[24..26].to_vec());
+        prop_assert_eq!(p.data()[at..at + 2].to_vec(), wrong[at..at + 2].to_vec());
+        prop_assert_eq!(p.offload.is_pending(), !same);
+        crate::segment::finish_checksum(&mut p);
+        prop_assert_eq!(p.data(), if same { &wrong[..] } else { right.data() });
     }
 
     #[test]
@@ -463,7 +492,12 @@ proptest! {
         l7 in prop::collection::vec(any::<u8>(), 0..40), bad: bool,
     ) {
         let key = EDITS[n].0.parse::<Match>().unwrap().key();
-        let mut packet = if bad { compose_with_bad_checksums(&key, &l7) } else { compose(&key, &l7) };
+        let mut packet = compose(&key, &l7);
+        let (sum, len) = (packet.layers().l4.zip(checksum_offset(packet.layers().l4_proto)), packet.len());
+        let ip = packet.layers().l3.filter(|_| key.eth_type == 0x0800).map(|l3| l3 + 10);
+        for at in ip.into_iter().chain(sum.map(|(l4, at)| l4 + at)).filter(|at| bad && *at < len) {
+            packet.data_mut()[at] ^= 0x24;
+        }
         let v4 = key.eth_type == 0x0800;
         let before = off_by(&packet, v4);
         prop_assert!(bad || before == (0, 0));

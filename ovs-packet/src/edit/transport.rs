@@ -16,7 +16,7 @@ pub(super) fn set_ipv4(packet: &mut Packet, values: &FlowKey, m: &FlowKey) -> Op
     if header[0] >> 4 != 4 {
         return None;
     }
-    let ip_sum = Sum::of_ipv4(l3);
+    let ip_sum = Sum::of_ipv4(packet, l3);
     for (at, values, mask) in [(12, &values.nw_src, &m.nw_src), (16, &values.nw_dst, &m.nw_dst)] {
         let (old, new) = change::<4>(packet, l3 + at, values.as_bytes(), mask.as_bytes())?;
         ip_sum.update(packet, &old, &new);

@@ -22,7 +22,7 @@ pub fn dec_ttl(packet: &mut Packet) -> Result<u8, EditError> {
     let left = less(packet, at)?;
     if at == l3 + 8 {
         let (old, new) = change::<2>(packet, at, &[left, 0], &[0xff, 0]).ok_or(missing)?;
-        Sum::of_ipv4(l3).update(packet, &old, &new);
+        Sum::of_ipv4(packet, l3).update(packet, &old, &new);
     } else {
         change::<1>(packet, at, &[left], &[0xff]).ok_or(missing)?;
     }

@@ -12,7 +12,7 @@ mod tunnel;
 
 pub use body::Body;
 pub use meta::{CtMetadata, CtState, Metadata, OriginalTuple, TunnelFlags};
-pub use offload::{Gso, GsoKind, IpChecksum, L4Checksum, Offload};
+pub use offload::{Gso, GsoKind, Inner, IpChecksum, L4Checksum, Offload};
 pub(crate) use places::{Place, Places};
 pub use pool::{LARGE, MAX_FREE_LARGE, MAX_FREE_SMALL, PoolStats, SMALL};
 pub use tunnel::{Tunnel, TunnelAddresses};

@@ -138,14 +138,14 @@ fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     text(rows.map(|(name, value)| format!("{name}: {value}\n")).concat())
 }
 
-fn flow_line(flow: &DpFlow, names: &dyn PortNames, with_id: bool, now: Instant) -> String {
-    let id = if with_id { format!("{} ", flow.ufid) } else { String::new() };
-    let key = words::masked_key(&(&flow.key).into(), &FlowMask { bits: (&flow.mask).into() }, names);
-    // What is said of counters has no names in it.
-    let whole = words::flow(flow, now).to_string();
-    let counters = whole.find(", packets:").zip(whole.find(", actions:"));
-    let counters = counters.and_then(|(from, to)| whole.get(from..to)).unwrap_or_default();
-    format!("{id}{key}{counters}, actions:{}\n", words::named_actions(&flow.actions, names))
+fn flow_line(flow: &DpFlow, names: &dyn PortNames, more: bool, now: Instant) -> String {
+    let (key, mask) = ((&flow.key).into(), FlowMask { bits: (&flow.mask).into() });
+    let shown = match more {
+        true => format!("{} {}", flow.ufid, words::full_key(&key, &mask, names)),
+        false => words::masked_key(&key, &mask, names).to_string(),
+    };
+    let (counters, actions) = (words::flow_stats(&flow.stats, now), words::named_actions(&flow.actions, names));
+    format!("{shown}, {counters}, actions:{actions}\n")
 }
 
 /// Options of both commands that dump flows, and what else was said.

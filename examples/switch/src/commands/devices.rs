@@ -31,6 +31,7 @@ const MAX_LEN: usize = 65_535;
 
 fn receive(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let Some(port) = server.dummies.get(call.argument(0)?) else { return error("no such dummy netdev") };
+    port.set_now(server.clock.now());
     let mut rest = &call.arguments[1..];
     let mut queue = 0;
     if let [option, number, others @ ..] = rest

@@ -8,6 +8,7 @@ mod datapaths;
 mod devices;
 mod dpctl;
 mod general;
+mod offload;
 mod pmd;
 mod trace;
 mod upcall;
@@ -97,11 +98,12 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    let all: [&[Command]; 7] = [
+    let all: [&[Command]; 8] = [
         general::COMMANDS,
         bridges::COMMANDS,
         datapaths::COMMANDS,
         devices::COMMANDS,
+        offload::COMMANDS,
         pmd::COMMANDS,
         trace::COMMANDS,
         upcall::COMMANDS,

@@ -24,6 +24,7 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     hidden("dpif-netdev/pmd-stats-show", 0, 8, performance),
     command("dpif-netdev/pmd-rxq-rebalance", "[dp]", 0, 1, rebalance),
+    command("dpif-netdev/bond-show", "[dp]", 0, 1, bonds),
 ];
 
 /// Seconds of an interval over which loads are measured.
@@ -107,6 +108,21 @@ fn rebalance(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         }
         None => error(NO_SUCH),
     }
+}
+
+fn bonds(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let words = Words::of(call);
+    let is_unknown = words.datapath.is_some_and(|name| server.switch.datapath(name).is_none());
+    let Some(workers) = words.workers(server).filter(|_| !is_unknown) else { return error(NO_SUCH) };
+    let bonds = workers.bonds();
+    let mut shown = String::from(if bonds.is_empty() { "" } else { "Bonds:\n" });
+    for (bond, members) in bonds {
+        shown += &format!("  bond-id {bond}:\n");
+        for (bucket, port) in members.iter().enumerate() {
+            shown += &format!("    bucket {bucket} - member {port}\n");
+        }
+    }
+    text(shown)
 }
 
 fn sleeps(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
@@ -214,7 +230,7 @@ fn write_performance(f: &mut String, did: &Performance, duration: f64, with_iter
         let (slept, each) = (perf.sleep_nanos as f64 / 1000.0, ratio(perf.sleep_nanos, sleeps) / 1000.0);
         writeln!(f, "  Sleep time (us):    {slept:12.0}  ({each:3.0} us/iteration avg.)")?;
     }
-    let Performance { received, passes, cached, found, missed, lost, sent_packets, sent_batches, .. } = *did;
+    let Performance { received, passes, marked, cached, found, missed, lost, sent_packets, sent_batches, .. } = *did;
     let per_second = |packets: u64| packets as f64 / duration / 1000.0;
     if received > 0 {
         write!(f, "  Rx packets:         {received:12}  ({:.0} Kpps", per_second(received))?;
@@ -225,7 +241,7 @@ fn write_performance(f: &mut String, did: &Performance, duration: f64, with_iter
         let share = |n: u64| percent(n, passes);
         writeln!(f, "  Datapath passes:    {passes:12}  ({:.2} passes/pkt)", ratio(passes, received))?;
         // There is one cache in front of the megaflows, of exact matches.
-        writeln!(f, "  - PHWOL hits:       {:12}  ({:5.1} %)", 0, 0.0)?;
+        writeln!(f, "  - PHWOL hits:       {marked:12}  ({:5.1} %)", share(marked))?;
         writeln!(f, "  - Simple Match hits:{:12}  ({:5.1} %)", 0, 0.0)?;
         writeln!(f, "  - EMC hits:         {cached:12}  ({:5.1} %)", share(cached))?;
         writeln!(f, "  - SMC hits:         {:12}  ({:5.1} %)", 0, 0.0)?;

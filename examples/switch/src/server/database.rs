@@ -237,8 +237,11 @@ impl Database {
         }
         stats.extend(switch.patch_stats().map(|(name, stats)| (name.to_string(), stats)));
         for row in replica.rows::<Interface>() {
-            let Some(s) = stats.get(row.get(Interface::NAME)) else { continue };
+            let name = row.get(Interface::NAME);
+            let Some(s) = stats.get(name) else { continue };
             let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            let others = switch.devices().attributes(name).map(|a| a.statistics).unwrap_or_default();
+            let others = others.iter().map(|(key, n)| (key.as_str(), count(*n)));
             txn.set(
                 row.id(),
                 Interface::STATISTICS,
@@ -249,7 +252,10 @@ impl Database {
                     ("tx_packets", count(s.tx_packets)),
                     ("tx_bytes", count(s.tx_bytes)),
                     ("tx_dropped", count(s.tx_dropped)),
-                ],
+                ]
+                .into_iter()
+                .chain(others)
+                .collect::<Vec<_>>(),
             );
         }
         for row in replica.rows::<Bridge>() {

@@ -319,6 +319,9 @@ impl Server {
         for datapath in self.switch.all_datapaths() {
             let ledger = datapath.dpif().ledger();
             *totals.entry("netdev_received").or_insert(0) += ledger.received;
+            for (name, count) in datapath.dpif().events() {
+                *totals.entry(name).or_insert(0) += count;
+            }
             for reason in ovs_dpif::DropReason::ALL {
                 *totals.entry(drop_counter(*reason)).or_insert(0) += ledger.drops(*reason);
             }
@@ -401,6 +404,7 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
         R::NoRecirculation => "drop_action_no_recirculation_context",
         R::ForwardingDisabled => "drop_action_forwarding_disabled",
         R::RecirculationDepth | R::UnknownRecirculation => "datapath_drop_recirc_error",
+        R::UnknownBond => "datapath_drop_invalid_bond",
         R::UnknownPort => "datapath_drop_invalid_port",
         R::InvalidPacket => "datapath_drop_rx_invalid_packet",
         R::MeterExceeded => "datapath_drop_meter",

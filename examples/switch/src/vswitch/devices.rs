@@ -1,6 +1,6 @@
 //! Where the devices of a [`Vswitch`](super::Vswitch) come from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
@@ -33,6 +33,8 @@ pub struct Attributes {
     pub full_duplex: Option<bool>,
     /// What else its kind tells.
     pub status: Settings,
+    /// What else its kind counts.
+    pub statistics: BTreeMap<String, u64>,
 }
 
 /// Opens devices for a [`Vswitch`](super::Vswitch), and knows them as long as they are open.

@@ -5,9 +5,12 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ovs_dpif::netdev::{Capture, DummyControl, DummyPort, Netdev, Offloads};
+use ovs_dpif::netdev::{
+    Capture, DummyControl, DummyPort, Emulation, Netdev, Offloads, QueueCounts, Steering, Told as Say,
+};
 use ovs_packet::EthAddr;
 use ovs_packet::pcap::Writer;
+use ovs_packet::segment::Takes;
 
 use super::devices::{Attributes, Devices};
 use crate::config::{InterfaceConfig, Settings};
@@ -18,17 +21,40 @@ const KINDS: [&str; 3] = ["dummy", "dummy-internal", "dummy-pmd"];
 /// The most receive queues of a dummy device.
 const MAX_QUEUES: usize = 8;
 
-/// Options that a dummy device knows. Of those that emulate offloads, segmentation is among them; checksums are not.
-const OPTIONS: [&str; 10] =
-    ["ifindex", "stream", "pstream", "pcap", "rxq_pcap", "tx_pcap", "n_rxq", "n_txq", "numa_id", "ol_tso_segsz"];
+/// Options that a dummy device knows.
+const OPTIONS: [&str; 24] = [
+    "ifindex",
+    "n_rxq",
+    "n_txq",
+    "numa_id",
+    "ol_ip_rx_csum_set_bad",
+    "ol_ip_rx_csum_set_good",
+    "ol_ip_rx_csum_set_partial",
+    "ol_ip_tx_csum",
+    "ol_ip_tx_csum_disabled",
+    "ol_l4_rx_csum_set_bad",
+    "ol_l4_rx_csum_set_good",
+    "ol_l4_rx_csum_set_partial",
+    "ol_l4_tx_csum",
+    "ol_l4_tx_csum_disabled",
+    "ol_out_ip_tx_csum",
+    "ol_out_ip_tx_csum_disabled",
+    "ol_out_udp_tx_csum",
+    "ol_out_udp_tx_csum_disabled",
+    "ol_tso_segsz",
+    "pcap",
+    "pstream",
+    "rxq_pcap",
+    "stream",
+    "tx_pcap",
+];
 
 /// A key of the status, and whether it is true of a device.
 type Told = (&'static str, fn(&Offloads) -> bool);
 
-/// What a device may take over when it sends, as its status tells: checksums and segmentation, and of what is in a tunnel,
-/// which no dummy device does.
+/// What a device may take over when it sends, as its status tells. What goes into a tunnel is cut before, always.
 const OFFLOADS: [Told; 10] = [
-    ("tx_ip_csum_offload", |o| o.checksum),
+    ("tx_ip_csum_offload", |o| o.ip_checksum),
     ("tx_tcp_csum_offload", |o| o.checksum),
     ("tx_udp_csum_offload", |o| o.checksum),
     ("tx_sctp_csum_offload", |_| false),
@@ -36,9 +62,29 @@ const OFFLOADS: [Told; 10] = [
     ("tx_vxlan_tso_offload", |_| false),
     ("tx_gre_tso_offload", |_| false),
     ("tx_geneve_tso_offload", |_| false),
-    ("tx_out_ip_csum_offload", |_| false),
-    ("tx_out_udp_csum_offload", |_| false),
+    ("tx_out_ip_csum_offload", |o| o.outer_ip_checksum),
+    ("tx_out_udp_csum_offload", |o| o.outer_udp_checksum),
 ];
+
+/// What the options say that a device is to play.
+fn emulation(options: &Settings) -> Emulation {
+    let is_set = |key: String| options.get(&key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let told = |layer: &str| {
+        let words = [("good", Say::Good), ("bad", Say::Bad), ("partial", Say::Undone)];
+        let said = words.into_iter().find(|(word, _)| is_set(format!("ol_{layer}_rx_csum_set_{word}")));
+        said.map_or(Say::Nothing, |(_, say)| say)
+    };
+    let takes = |rest: &str| {
+        let of = |layer: &str| is_set(format!("ol_{layer}_tx_csum")) && is_set(format!("ol_{layer}_tx_csum{rest}"));
+        Takes { ip: of("ip"), transport: of("l4"), outer_ip: of("out_ip"), outer_transport: of("out_udp") }
+    };
+    let mut emulation = Emulation::default();
+    (emulation.rx_ip, emulation.rx_transport) = (told("ip"), told("l4"));
+    (emulation.takes, emulation.neglects) = (takes(""), takes("_disabled"));
+    let size = options.get("ol_tso_segsz").and_then(|n| n.parse().ok());
+    emulation.segment_size = size.filter(|size| *size > 0);
+    emulation
+}
 
 /// Addresses are numbered from here: `aa:55:aa:55:00:00`.
 const FIRST_ADDRESS: u32 = 0xaa55_0000;
@@ -48,6 +94,7 @@ struct Dummy {
     control: DummyControl,
     kind: &'static str,
     options: Settings,
+    steering: Option<String>,
     carrier_resets: u64,
     /// Datapaths that have a port of it.
     users: usize,
@@ -99,7 +146,8 @@ impl Dummies {
         let [a, b, c, d] = number.to_be_bytes();
         let (port, control) = DummyPort::new(&interface.name, kind, EthAddr([0xaa, 0x55, a, b, c, d]));
         apply(&control, kind, interface, captures);
-        let dummy = Dummy { control, kind, options: interface.options.clone(), carrier_resets: 0, users: 1 };
+        let (options, steering) = (interface.options.clone(), interface.other_config.get("tx-steering").cloned());
+        let dummy = Dummy { control, kind, options, steering, carrier_resets: 0, users: 1 };
         registry.devices.insert(interface.name.clone(), dummy);
         Ok(Box::new(port))
     }
@@ -143,10 +191,24 @@ fn apply(control: &DummyControl, kind: &str, interface: &InterfaceConfig, (recei
         control.set_tx_queues(usize::try_from(number("n_txq", 1)).unwrap_or(1).clamp(1, MAX_QUEUES));
         control.set_numa_node(number("numa_id", 0));
     }
-    control.set_segment_size(interface.options.get("ol_tso_segsz").and_then(|n| n.parse().ok()));
+    control.set_emulation(emulation(&interface.options));
+    let is_hash = interface.other_config.get("tx-steering").is_some_and(|mode| mode == "hash");
+    control.set_steering(if is_hash { Steering::Hash } else { Steering::Thread });
     if let Some(mtu) = interface.mtu_request {
         control.set_mtu(mtu.into());
     }
+}
+
+/// Counters beside those that every device has.
+fn statistics(control: &DummyControl) -> BTreeMap<String, u64> {
+    let (rx, tx) = control.queue_counts();
+    let of = |way: &str, counts: Vec<QueueCounts>| {
+        let named = |(queue, QueueCounts { packets, bytes }): (usize, QueueCounts)| {
+            [(format!("{way}_q{queue}_packets"), packets), (format!("{way}_q{queue}_bytes"), bytes)]
+        };
+        counts.into_iter().enumerate().flat_map(named).collect::<Vec<_>>()
+    };
+    of("rx", rx).into_iter().chain(of("tx", tx)).collect()
 }
 
 /// A capture file that frames are added to.
@@ -189,10 +251,11 @@ impl Devices for Dummies {
     fn configure(&mut self, _kind: &str, interface: &InterfaceConfig) -> Result<(), String> {
         let mut registry = self.registry();
         let Some(dummy) = registry.devices.get_mut(&interface.name) else { return Ok(()) };
-        if dummy.options != interface.options {
+        if dummy.options != interface.options || dummy.steering.as_ref() != interface.other_config.get("tx-steering") {
             let captures = check(dummy.kind, interface)?;
             apply(&dummy.control, dummy.kind, interface, captures);
             dummy.options = interface.options.clone();
+            dummy.steering = interface.other_config.get("tx-steering").cloned();
         } else if let Some(mtu) = interface.mtu_request {
             dummy.control.set_mtu(mtu.into());
         }
@@ -228,6 +291,7 @@ impl Devices for Dummies {
             carrier: control.is_up(),
             carrier_resets: dummy.carrier_resets,
             index: dummy.options.get("ifindex").and_then(|n| n.parse().ok()),
+            statistics: statistics(control),
             status: OFFLOADS.iter().map(|(key, does)| (key.to_string(), does(&offloads).to_string())).collect(),
             ..Attributes::default()
         })

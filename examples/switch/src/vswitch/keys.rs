@@ -33,7 +33,9 @@ pub(super) struct Keys(&'static [(&'static str, Value)]);
 /// revalidators are this switch's loop.
 pub(super) const WHOLE: Keys = Keys(&[
     ("bundle-idle-timeout", Number),
+    ("emc-insert-inv-prob", Number),
     ("flow-limit", Number),
+    ("hw-offload", Flag),
     ("max-idle", Number),
     ("max-revalidator", Number),
     ("min-revalidate-pps", Number),
@@ -50,7 +52,9 @@ pub(super) const WHOLE: Keys = Keys(&[
     ("pmd-rxq-assign", Word(&["cycles", "roundrobin", "group"])),
     ("pmd-rxq-isolate", Flag),
     ("pmd-sleep-max", Other),
+    ("smc-enable", Flag),
     ("stats-update-interval", Number),
+    ("tx-flush-interval", Number),
     ("userspace-tso-enable", Flag),
     ("vlan-limit", Number),
 ]);
@@ -81,7 +85,7 @@ pub(super) const PORT: Keys = Keys(&[
 ]);
 
 /// Those of an interface.
-pub(super) const INTERFACE: Keys = Keys(&[("pmd-rxq-affinity", Other)]);
+pub(super) const INTERFACE: Keys = Keys(&[("pmd-rxq-affinity", Other), ("tx-steering", Word(&["thread", "hash"]))]);
 
 impl Keys {
     /// The keys of `settings` that are none of these.

@@ -66,8 +66,14 @@ use shared::Shared;
 /// How many VLAN tags of a packet are read, unless the configuration says otherwise (ovs-vswitchd.conf.db(5)).
 const VLAN_LIMIT: u8 = 1;
 
-/// Keys that ask for threads that this switch has no use for: what they are for is done in its loop.
-const THREADS: &[&str] = &["n-handler-threads", "n-revalidator-threads"];
+/// Keys whose settings this switch has no choice of, and what it does.
+const FIXED: &[(&str, &str)] = &[
+    ("emc-insert-inv-prob", "the cache in front of the megaflows takes every flow"),
+    ("n-handler-threads", "handlers are its loop"),
+    ("n-revalidator-threads", "revalidators are its loop"),
+    ("smc-enable", "the cache in front of the megaflows keeps signatures, 16 bytes a flow"),
+    ("tx-flush-interval", "what is to be sent leaves with the batch that it came with"),
+];
 
 /// A port that was removed: the type of its datapath, its name, and its number there if it has one.
 type Gone = (&'static str, String, Option<PortNo>);
@@ -117,6 +123,8 @@ pub struct Vswitch {
     threads: WorkerSettings,
     /// What that was read from.
     told_threads: Option<Settings>,
+    /// Whether cards may match megaflows.
+    offload: bool,
 }
 
 /// What became of devices outside the process.
@@ -146,6 +154,7 @@ impl Vswitch {
             mtus: BTreeMap::new(),
             threads: WorkerSettings::default(),
             told_threads: None,
+            offload: false,
         }
     }
 
@@ -191,6 +200,11 @@ impl Vswitch {
     /// The kinds of datapaths and which there are.
     pub fn types(&self) -> &DatapathTypes {
         &self.types
+    }
+
+    /// Whether cards may match megaflows (`hw-offload`).
+    pub fn flow_offload(&self) -> bool {
+        self.offload
     }
 
     /// The devices.
@@ -244,8 +258,8 @@ impl Vswitch {
         self.errors.clear();
         self.refused.clear();
         let problems = settings::of_whole(&config.other_config);
-        for key in THREADS.iter().filter(|key| config.other_config.contains_key(**key)) {
-            tracing::info!(target: "bridge", "other_config:{key}: handlers and revalidators of this switch are its loop");
+        for (key, does) in FIXED.iter().filter(|(key, _)| config.other_config.contains_key(*key)) {
+            tracing::info!(target: "bridge", "other_config:{key}: no choice: {does}");
         }
         if let Some(problems) = &problems
             && self.problems != *problems
@@ -314,11 +328,21 @@ impl Vswitch {
             self.threads = threads::settings(&config.other_config, &topology);
             self.told_threads = Some(config.other_config.clone());
         }
+        let offload = config.other_config.get("hw-offload").is_some_and(|value| value == "true");
+        if offload && !self.offload {
+            tracing::info!(target: "dpif_offload", "Flow HW offload is enabled");
+        }
         for datapath in self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut()) {
+            if offload && !self.offload && datapath.is_outside() {
+                let name = datapath.info().full_name();
+                tracing::warn!(target: "dpif_offload", "{name}: hw-offload: not available for the kernel's megaflows");
+            }
             if let Some(workers) = datapath.dpif_mut().workers_mut() {
+                workers.set_flow_offload(offload);
                 workers.configure(self.threads.clone());
             }
         }
+        self.offload = offload;
         for bridge in self.bridges.values() {
             let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { continue };
             let Some(workers) = shared.datapath.dpif_mut().workers_mut() else { continue };

@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use ovs_dpif::netdev::{Netdev, PacketSocket, Tap, TapHandle, TapKind, XdpConfig, XdpMode, XdpSocket};
+use ovs_dpif::netdev::{
+    MAX_QUEUES, Netdev, PacketSocket, PacketSockets, Tap, TapHandle, TapKind, XdpConfig, XdpMode, XdpSocket,
+};
 use ovs_netlink::route::{Event, Groups, Link, LinkChange, Route};
 use ovs_netlink::{Linux, SocketError};
 use ovs_packet::EthAddr;
@@ -130,6 +132,20 @@ fn open_xdp(interface: &InterfaceConfig) -> Result<XdpSocket, String> {
     Ok(device)
 }
 
+/// An interface of type `system`, with as many receive queues as are asked for (`n_rxq`).
+fn open_sockets(interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
+    let name = &interface.name;
+    let Some(queues) = interface.options.get("n_rxq") else {
+        return Ok(Box::new(PacketSocket::open(name).map_err(|e| e.to_string())?));
+    };
+    match queues.parse() {
+        Ok(n) if (1..=MAX_QUEUES).contains(&n) => {
+            Ok(Box::new(PacketSockets::open(name, n).map_err(|e| e.to_string())?))
+        }
+        _ => Err(format!("{name}: option n_rxq: {queues} is no number from 1 to {MAX_QUEUES}")),
+    }
+}
+
 impl SystemDevices {
     /// Whether an interface is open.
     pub(super) fn has(&self, name: &str) -> bool {
@@ -153,8 +169,9 @@ impl SystemDevices {
     /// Opens an interface of type `system`, `afxdp`, `internal` or `tap`.
     pub(super) fn open(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
         let name = &interface.name;
+        let known = |option: &&String| kind == "system" && *option == "n_rxq";
         if kind != "afxdp"
-            && let Some(option) = interface.options.keys().next()
+            && let Some(option) = interface.options.keys().find(|option| !known(option))
         {
             return Err(format!("{name}: option {option} of a device of type {kind} is not available"));
         }
@@ -166,7 +183,7 @@ impl SystemDevices {
             Ok::<_, String>(tap)
         };
         // The size of AF_XDP's frames is chosen when it is opened.
-        let asked_before = matches!(kind, "system" | "afxdp").then(|| self.set_mtu(interface));
+        let asked_before = matches!(kind, "system" | "afxdp").then(|| self.settle(interface));
         let (device, handle): (Box<dyn Netdev>, _) = match kind {
             "afxdp" => (Box::new(open_xdp(interface)?), None),
             "internal" | "tap" => {
@@ -174,9 +191,9 @@ impl SystemDevices {
                 let handle = tap.handle();
                 (Box::new(tap), Some(handle))
             }
-            _ => (Box::new(PacketSocket::open(name).map_err(|e| e.to_string())?), None),
+            _ => (open_sockets(interface)?, None),
         };
-        let problem = asked_before.unwrap_or_else(|| self.set_mtu(interface));
+        let problem = asked_before.unwrap_or_else(|| self.settle(interface));
         let open = self.know(kind, interface, problem)?;
         open.tap = handle;
         if kind == "system" {
@@ -187,7 +204,7 @@ impl SystemDevices {
 
     /// Takes note of an interface that is a port of the kernel's datapath: `system`, or `internal`.
     pub(super) fn adopt(&mut self, kind: &str, interface: &InterfaceConfig) {
-        let problem = self.set_mtu(interface);
+        let problem = self.settle(interface);
         if let Err(e) = self.know(kind, interface, problem) {
             tracing::warn!(target: "netdev_linux", "{e}");
         }
@@ -210,6 +227,16 @@ impl SystemDevices {
         };
         links.known.insert(link.index, link);
         Ok(self.open.entry(name.clone()).insert_entry(open).into_mut())
+    }
+
+    /// Gives an interface that is open what is asked for beside its options. Says what is not done, and why.
+    fn settle(&mut self, interface: &InterfaceConfig) -> Option<String> {
+        let steering = interface.other_config.get("tx-steering").filter(|mode| *mode != "thread");
+        let steering = steering.map(|mode| {
+            format!("{}: tx-steering {mode} is not available: each thread sends by a queue of its own", interface.name)
+        });
+        let told = [self.set_mtu(interface), steering];
+        told.into_iter().flatten().reduce(|a, b| format!("{a}; {b}"))
     }
 
     /// Gives an interface the MTU that is asked for. Says why not.
@@ -237,14 +264,14 @@ impl SystemDevices {
         let changed = keys.into_iter().find(|key| open.options.get(*key) != interface.options.get(*key));
         match (changed, kind) {
             (None, _) => {}
-            (Some(key), "afxdp") => {
+            (Some(key), _) if kind == "afxdp" || kind == "system" && key == "n_rxq" => {
                 return Err(format!("{name}: option {key} changes only when the port is made anew"));
             }
             (Some(key), _) => {
                 return Err(format!("{name}: option {key} of a device of type {kind} is not available"));
             }
         }
-        let problem = self.set_mtu(interface);
+        let problem = self.settle(interface);
         if let Some(open) = self.open.get_mut(name) {
             open.problem = problem;
         }

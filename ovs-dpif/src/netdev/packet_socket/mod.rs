@@ -28,8 +28,11 @@
 //! # Where it belongs
 //! A socket stays in the network namespace that it was opened in, whichever thread uses it.
 
+mod fanout;
 #[allow(unsafe_code, reason = "recvmmsg, sendmmsg and the packet level's options have no safe wrapper")]
 mod sys;
+
+pub use fanout::{MAX_QUEUES, PacketSockets};
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -13,8 +13,8 @@ use super::{PARCELS, Place, Seat, ThreadId, Workers};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, Ufid, Upcall,
-    UpcallKind,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec,
+    Resolution, Ufid, Upcall, UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
@@ -49,11 +49,17 @@ impl Workers {
         Ok(self.holders(*self.flows.get(&ufid).ok_or(DpifError::NoSuchFlow(ufid))?))
     }
 
+    /// Whether a thread is the one of those that have a megaflow by which it is counted once.
+    pub(super) fn is_first_holder(&self, thread: ThreadId, ufid: Ufid) -> bool {
+        self.holders_of(ufid).is_ok_and(|holders| holders.first() == Some(&thread))
+    }
+
     /// Removes from all threads the megaflows that any of them evicted: each knows only how it used them itself.
     fn evict(&mut self) -> Result<(), DpifError> {
         for mut flow in self.ask_all(|dp| dp.take_evicted())?.into_iter().flatten() {
             let ufid = flow.ufid;
             self.flows.remove(&ufid);
+            self.cards.forget(ufid).into_iter().for_each(|stats| merge(&mut flow.stats, stats));
             for other in self.ask_all(move |dp| dp.flow_del(ufid))?.into_iter().flatten() {
                 merge(&mut flow.stats, other.stats);
             }
@@ -125,11 +131,20 @@ impl Workers {
 }
 
 /// Adds up what threads counted of one megaflow.
-fn merge(a: &mut DpFlowStats, b: DpFlowStats) {
+pub(super) fn merge(a: &mut DpFlowStats, b: DpFlowStats) {
     a.packets += b.packets;
     a.bytes += b.bytes;
     a.used = a.used.max(b.used);
     a.tcp_flags |= b.tcp_flags;
+}
+
+/// What threads told of a bond, together.
+fn add_up(told: Vec<Result<BondStats, DpifError>>, bond: u32) -> Result<BondStats, DpifError> {
+    let add = |mut all: BondStats, one: BondStats| {
+        all.bytes.iter_mut().zip(one.bytes).for_each(|(all, one)| *all += one);
+        all
+    };
+    told.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().reduce(add).ok_or(DpifError::NoSuchBond(bond))
 }
 
 /// A megaflow as all threads that have it: their counters together.
@@ -174,12 +189,14 @@ impl Dpif for Workers {
         }
         let seats = vec![Seat::Thread(ThreadId::Main); queues];
         self.ports.insert(port, Place { name, polling, numa, route, pins: BTreeMap::new(), seats });
+        self.meet_card(port);
         self.arrange();
         Ok(port)
     }
 
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {
         self.ports.remove(&port).ok_or(DpifError::NoSuchPort(port))?;
+        self.card_of(port).into_iter().for_each(|card| self.cards.leave(&card));
         self.balancer.forget(port);
         self.ask_all(move |dp| dp.port_del(port))?.into_iter().collect::<Result<(), _>>()?;
         self.arrange();
@@ -214,6 +231,7 @@ impl Dpif for Workers {
         let before = self.stats_of_flows();
         let ufid = if self.crew.is_empty() { self.main.flow_install(put)? } else { self.install(put)? };
         Workers::tell_of_put(put, ufid, self.stats_of_flows() > before);
+        self.offer(ufid, &Match::new(*put.key, *put.mask), put.actions);
         Ok(ufid)
     }
 
@@ -256,7 +274,9 @@ impl Dpif for Workers {
             flows.push(self.ask(thread, move |dp| dp.flow_del(ufid))?);
         }
         // One may have had no room for it when it was moved there.
-        together(flows.into_iter().flatten()).ok_or(DpifError::NoSuchFlow(ufid))
+        let mut flow = together(flows.into_iter().flatten()).ok_or(DpifError::NoSuchFlow(ufid))?;
+        self.cards.forget(ufid).into_iter().for_each(|stats| merge(&mut flow.stats, stats));
+        Ok(flow)
     }
 
     fn flow_get(&self, ufid: Ufid) -> Result<DpFlow, DpifError> {
@@ -264,10 +284,16 @@ impl Dpif for Workers {
         for thread in self.holders_of(ufid)? {
             flows.push(self.look(thread, move |dp| dp.flow_get(ufid))?);
         }
-        together(flows.into_iter().flatten()).ok_or(DpifError::NoSuchFlow(ufid))
+        let mut flow = together(flows.into_iter().flatten()).ok_or(DpifError::NoSuchFlow(ufid))?;
+        self.cards.add(&mut flow);
+        Ok(flow)
     }
 
     fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError> {
+        let f = &mut |ufid, mut stats| {
+            self.cards.counted(ufid).into_iter().for_each(|more| merge(&mut stats, more));
+            f(ufid, stats);
+        };
         if self.crew.is_empty() {
             return self.main.flow_stats(f);
         }
@@ -293,10 +319,12 @@ impl Dpif for Workers {
                 }
             }
         }
+        all.values_mut().for_each(|flow| self.cards.add(flow));
         Ok(all.into_values().collect())
     }
 
     fn flow_flush(&mut self) -> Result<(), DpifError> {
+        self.cards.forget_all();
         self.flows.clear();
         self.ask_all(|dp| dp.flow_flush())?.into_iter().collect()
     }
@@ -314,6 +342,19 @@ impl Dpif for Workers {
         let stats = self.main.meter_del(id)?;
         self.share_meter(id)?;
         Ok(stats)
+    }
+
+    fn bond_set(&mut self, bond: u32, members: &[PortNo; BOND_BUCKETS]) -> Result<(), DpifError> {
+        let members = *members;
+        self.ask_all(move |dp| dp.bond_set(bond, &members))?.into_iter().collect()
+    }
+
+    fn bond_del(&mut self, bond: u32) -> Result<BondStats, DpifError> {
+        add_up(self.ask_all(move |dp| dp.bond_del(bond))?, bond)
+    }
+
+    fn bond_stats(&self, bond: u32) -> Result<BondStats, DpifError> {
+        add_up(self.look_all(move |dp| dp.bond_stats(bond))?, bond)
     }
 
     fn features(&self) -> Features {
@@ -412,6 +453,19 @@ impl Dpif for Workers {
         })
     }
 
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        let all = self.look_all(|dp| dp.events()).unwrap_or_default();
+        let mut threads = all.into_iter();
+        let mut sum = threads.next().unwrap_or_default();
+        // What connection tracking counts, it counts for all threads together.
+        let is_shared = |name: &str| name.starts_with("conntrack_") && name.ends_with("_err");
+        for (total, (name, count)) in threads.flat_map(|one| (0..).zip(one)) {
+            let known = sum.get_mut(total).filter(|_| !is_shared(name));
+            known.into_iter().for_each(|(_, total)| *total += count);
+        }
+        sum
+    }
+
     fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -436,6 +490,11 @@ impl Dpif for Workers {
 }
 
 impl Workers {
+    /// The bonds that are balanced here, by number, and the port of each hash (`dpif-netdev/bond-show`).
+    pub fn bonds(&self) -> Vec<(u32, [PortNo; BOND_BUCKETS])> {
+        self.main.bonds.list()
+    }
+
     /// How many megaflows there are, each counted once.
     fn stats_of_flows(&self) -> u64 {
         if self.crew.is_empty() { self.main.flow_count() } else { self.flows.len() as u64 }

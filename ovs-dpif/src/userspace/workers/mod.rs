@@ -49,6 +49,7 @@
 mod assign;
 mod balance;
 mod bell;
+mod cards;
 mod crew;
 mod dpif;
 mod perf;
@@ -165,6 +166,7 @@ pub struct Workers {
     evicted: Vec<DpFlow>,
     last_number: u8,
     balancer: Balancer,
+    cards: cards::Cards,
 }
 
 /// A worker, as the control thread has it.
@@ -286,6 +288,7 @@ impl Workers {
             ports: BTreeMap::new(),
             arranged: None,
             flows: HashMap::new(),
+            cards: cards::Cards::default(),
             mailbox: Mailbox { parcels, bell: Some(door.bell()) },
             door,
             inbox,
@@ -358,7 +361,11 @@ impl Workers {
 
     /// The megaflows of one thread; nothing if there is no such thread.
     pub fn flows_of(&self, thread: ThreadId) -> Vec<DpFlow> {
-        self.look(thread, |dp| dp.flow_dump()).and_then(|flows| flows).unwrap_or_default()
+        let mut flows = self.look(thread, |dp| dp.flow_dump()).and_then(|flows| flows).unwrap_or_default();
+        for flow in flows.iter_mut().filter(|flow| self.is_first_holder(thread, flow.ufid)) {
+            self.cards.add(flow);
+        }
+        flows
     }
 
     /// What a thread did since it was [cleared](Self::clear_perf); `None` if there is no such thread.
@@ -371,14 +378,17 @@ impl Workers {
         let since = |now: u64, before: u64| now.saturating_sub(before);
         let hits = since(now.stats.hits, before.stats.hits);
         let missed = since(now.stats.missed, before.stats.missed);
-        let cached = since(now.cached, before.cached).min(hits);
+        // A packet that came with its megaflow's mark is not counted as found otherwise.
+        let marked = since(now.marked, before.marked).min(hits);
+        let cached = since(now.cached, before.cached).min(hits - marked);
         Some(Performance {
             since: cleared.at,
             perf: shared.report().perf.clone(),
             received: since(now.received, before.received),
             passes: hits + missed,
             cached,
-            found: hits - cached,
+            marked,
+            found: hits - cached - marked,
             probes: since(now.stats.probes.unwrap_or(0), before.stats.probes.unwrap_or(0)),
             missed,
             lost: since(now.stats.lost, before.stats.lost),

@@ -239,6 +239,8 @@ pub struct Performance {
     pub received: u64,
     /// Lookups: of a packet as many as it was recirculated, and one.
     pub passes: u64,
+    /// Packets whose megaflow a card had told.
+    pub marked: u64,
     /// Lookups that the cache in front of the megaflows answered.
     pub cached: u64,
     /// Lookups that found a megaflow otherwise.

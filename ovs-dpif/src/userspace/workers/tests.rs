@@ -4,6 +4,7 @@ use ovs_conntrack::CtRequest;
 use ovs_packet::compose::compose;
 use ovs_packet::key::Match;
 use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch};
+use proptest::prelude::*;
 
 use super::*;
 use crate::action::DpAction;
@@ -12,6 +13,7 @@ use crate::dpif::{FlowPut, PortSpec, always_matched};
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
 use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, NetdevStats, Offloads};
+use crate::userspace::tests::decide;
 
 /// Workers over queues in memory, on a clock that the test turns.
 #[derive(Debug)]
@@ -456,4 +458,136 @@ fn all_workers_lose_the_megaflow_that_makes_room() {
         assert!(flows.len() == 2 && flows.iter().all(|flow| flow.ufid != gone.ufid));
     }
     assert!(!crew.workers.flow_make_room(PortNo(2), Some(&[PortNo(3)])));
+}
+
+/// What goes out of ports, sorted.
+fn sent(crew: &mut Crew, ports: &[PortNo]) -> Vec<Vec<Vec<u8>>> {
+    let mut of = |port: &PortNo| {
+        let mut all: Vec<_> = crew.take(*port).iter().map(|packet| packet.data().to_vec()).collect();
+        all.sort();
+        all
+    };
+    ports.iter().map(&mut of).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// What workers, their megaflows and their caches make of packets is what is decided for each alone, and packets of one
+    /// megaflow have the same done to them, whichever worker they come to.
+    #[test]
+    fn cached_equals_uncached_and_the_same_megaflow_has_the_same_actions_in_any_worker(
+        packets in prop::collection::vec((0..4u32, 0..6u32, 0..40u16, 0..6u16, any::<bool>(), 0..80usize), 1..100),
+        chunk in 1..70usize, workers in 0..3u32,
+    ) {
+        let frames: Vec<Packet> = packets.iter().map(|(src, dst, from, to, tcp, len)| {
+            let proto = if *tcp { "tcp" } else { "udp" };
+            let words = format!("{proto},nw_src=10.0.{src}.7,nw_dst=10.1.0.{dst},tp_src={from},tp_dst={to},nw_ttl=64");
+            compose(words.parse::<Match>().unwrap().key(), &vec![7; *len])
+        }).collect();
+        let make = |workers| {
+            let mut crew = Crew::new(workers);
+            let ports = ["p1", "p2", "p3"].map(|name| crew.add_port(name, None).unwrap());
+            (crew, ports)
+        };
+        let (mut alone, ports) = make(0);
+        for frame in &frames {
+            let mut packet = frame.clone();
+            packet.meta.in_port = 1;
+            let mut key = FlowKey::ZERO;
+            ovs_packet::extract::extract(&mut packet, &mut key);
+            alone.workers.inject(packet, &decide(&key).1, Instant::ZERO, &mut Vec::new());
+        }
+        let expected = sent(&mut alone, &ports);
+        let (mut crew, ports) = make(workers);
+        for frames in frames.chunks(chunk) {
+            frames.iter().for_each(|frame| crew.send(ports[0], frame.clone()));
+            let now = crew.now();
+            for upcall in crew.quiet() {
+                let (mask, actions) = decide(&upcall.key);
+                crew.workers.flow_put(&upcall.key, &mask, &actions).unwrap();
+                crew.workers.resolve(upcall, crate::Resolution::Execute(&actions), now, &mut Vec::new());
+            }
+        }
+        prop_assert_eq!(sent(&mut crew, &ports), expected);
+        crew.quiet();
+        let (counts, truth) = (crew.workers.ledger().clone(), alone.workers.ledger().clone());
+        prop_assert!(counts.balanced());
+        prop_assert_eq!(counts.forwarded, truth.forwarded);
+        prop_assert_eq!(counts.dropped().collect::<Vec<_>>(), truth.dropped().collect::<Vec<_>>());
+        let stats = crew.workers.stats().unwrap();
+        prop_assert_eq!(stats.hits + stats.missed, frames.len() as u64);
+        prop_assert_eq!(crew.workers.flow_dump().unwrap().iter().map(|f| f.stats.packets).sum::<u64>(), stats.hits);
+    }
+}
+
+#[test]
+fn cards_match_megaflows_and_do_what_they_can() {
+    for workers in [0, 2] {
+        let mut crew = Crew::new(workers);
+        let (a, from) = crew.add_dummy("a", 1);
+        let (b, to) = crew.add_dummy("b", 1);
+        let (mut key, mut mask) = (FlowKey::ZERO, always_matched());
+        ovs_packet::extract::extract(&mut udp(1), &mut key);
+        key.in_port.set(a.0);
+        mask.add(ovs_packet::field::FieldId::NwProto);
+        let push = DpAction::PushVlan { tpid: 0x8100, tci: 0x1005 };
+        crew.workers.flow_put(&key, &mask, &[DpAction::Output(b)]).unwrap();
+        crew.workers.set_flow_offload(true);
+        from.receive(udp(1), 0);
+        assert_eq!(
+            (from.pop().is_some(), crew.workers.offloaded(crate::Ufid::of(&Match::new(key, mask)))),
+            (false, None)
+        );
+
+        // All of it.
+        let ufid = crew.workers.flow_put(&key, &mask, &[DpAction::Output(b)]).unwrap();
+        assert_eq!(crew.workers.offloaded(ufid).unwrap().level, crate::netdev::Level::Full);
+        crew.quiet();
+        let before = crew.workers.ledger().received;
+        from.set_now(Instant::from_secs(9));
+        from.receive(udp(2), 0);
+        crew.quiet();
+        assert_eq!(crew.workers.ledger().received, before, "the datapath does not see it");
+        let flow = crew.workers.flow_get(ufid).unwrap();
+        assert_eq!((flow.stats.packets, flow.stats.used >= Some(Instant::from_secs(9))), (2, true));
+        assert_eq!(crew.workers.flow_counters(ufid).unwrap(), flow.stats);
+        assert_eq!(crew.workers.flow_dump().unwrap()[0].stats, flow.stats);
+        let per_thread: u64 = crew
+            .workers
+            .threads()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .flat_map(|thread| crew.workers.flows_of(thread))
+            .map(|flow| flow.stats.packets)
+            .sum();
+        assert_eq!(per_thread, 2);
+        assert_eq!(to.stats().tx_packets, 2);
+
+        // A part: the card tells, the datapath does.
+        crew.workers.flow_put(&key, &mask, &[push, DpAction::Output(b)]).unwrap();
+        assert_eq!(crew.workers.offloaded(ufid).unwrap().level, crate::netdev::Level::Partial);
+        from.receive(udp(3), 0);
+        crew.quiet();
+        assert_eq!(crew.workers.ledger().received, before + 1);
+        let threads: Vec<_> = crew.workers.threads().collect();
+        let marked: u64 = threads.iter().filter_map(|t| crew.workers.performance(*t)).map(|did| did.marked).sum();
+        assert_eq!((marked, to.stats().tx_packets), (1, 3));
+
+        // Where a packet was to go is no more: the datapath gets it.
+        crew.workers.flow_put(&key, &mask, &[DpAction::Output(b)]).unwrap();
+        crew.workers.port_del(b).unwrap();
+        from.receive(udp(4), 0);
+        crew.quiet();
+        assert_eq!(crew.workers.ledger().drops(DropReason::UnknownPort), 1);
+        let (_, name, kind, counts) = crew.workers.cards().next().unwrap();
+        assert_eq!((name, kind), ("a", "dummy"));
+        let [partial, full, missed, aborted] = [counts.partial, counts.full, counts.missed, counts.aborted];
+        assert_eq!([partial, full, missed, aborted], [1, 2, 1, 1]);
+        assert_eq!(crew.workers.flow_del(ufid).unwrap().stats.packets, 4);
+        assert!(crew.workers.offloaded(ufid).is_none());
+        crew.workers.set_flow_offload(false);
+        from.receive(udp(5), 0);
+        assert_eq!(crew.workers.cards().next().unwrap().3, counts);
+    }
 }

@@ -235,6 +235,17 @@ impl Megaflows {
         shape.is_some_and(|s| s.has_mask(&t.read.mask))
     }
 
+    /// Has a translation be for the packets of a megaflow, where it is for those and more: what is right for all of these is
+    /// right for some, and the megaflow need not go.
+    pub(super) fn narrow(&self, slot: u32, t: &mut Translation) {
+        let Some(shape) = self.get(slot).and_then(|m| self.shapes.get(m.shape)) else { return };
+        if shape.mask.covers(&(&t.read.mask).into()) {
+            shape.mask.iter().for_each(|(i, bits)| {
+                t.read.mask.bits.words_mut().get_mut(i).into_iter().for_each(|word| *word |= bits);
+            });
+        }
+    }
+
     /// Gives a megaflow another translation of its key.
     pub(super) fn retranslate(&mut self, slot: u32, t: &mut Translation) {
         let Some(mut m) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };

@@ -38,7 +38,7 @@ use std::sync::LazyLock;
 use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched};
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
-use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT};
+use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT, VLAN_VID_MASK};
 use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
@@ -569,6 +569,10 @@ impl<'a> Translator<'a> {
         }
         to_datapath(&mut read.mask, key);
         let tag_asked = key.vlan_tci != 0 && read.mask.bits.vlan_tci != 0;
+        if key.vlan_tci != 0 && !tag_asked {
+            // As upstream has it, whose keys cannot tell a tag that nobody asked for from none.
+            read.mask.bits.vlan_tci.set(VLAN_PRESENT | VLAN_VID_MASK);
+        }
         read.mask |= &ALWAYS;
         let translation = Translation {
             read,

@@ -222,6 +222,31 @@ pub(super) fn set_option(fd: BorrowedFd<'_>, option: c_int, value: c_int) -> io:
     set(fd, option, &value)
 }
 
+/// Makes the socket the first of a group among which frames are fanned out by their hash, and returns the group.
+pub(super) fn found_fanout(fd: BorrowedFd<'_>) -> io::Result<u16> {
+    set(fd, libc::PACKET_FANOUT, &(((libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_UNIQUEID) << 16) as c_int))?;
+    let mut group: c_int = 0;
+    let mut len = mem::size_of::<c_int>() as libc::socklen_t;
+    // SAFETY:
+    // 1. `group` is `len` bytes that the kernel writes at most, an integer for this option, and that outlive the call.
+    // 2. `len` is a socklen_t that it reads and writes.
+    let rc = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_FANOUT,
+            ptr::from_mut(&mut group).cast::<c_void>(),
+            &mut len,
+        )
+    };
+    if rc == 0 { Ok(group as u16) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the socket another of such a group.
+pub(super) fn join_fanout(fd: BorrowedFd<'_>, group: u16) -> io::Result<()> {
+    set(fd, libc::PACKET_FANOUT, &((libc::PACKET_FANOUT_HASH << 16) as c_int | c_int::from(group)))
+}
+
 /// Takes the interface into promiscuous mode for as long as the socket is open.
 pub(super) fn set_promiscuous(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     let membership = libc::packet_mreq {

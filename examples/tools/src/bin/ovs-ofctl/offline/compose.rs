@@ -32,7 +32,7 @@ pub(crate) fn packet(context: &mut Context) -> Done {
         None => (0..PAYLOAD).map(|n| n as u8).collect(),
     };
     let packet = match context.options.bad_csum {
-        true => compose::compose_with_bad_checksums(&key, &payload),
+        true => compose::compose_with_bad_checksum(&key, &payload),
         false => compose::compose(&key, &payload),
     };
     let data = packet.data();

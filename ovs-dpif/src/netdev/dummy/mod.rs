@@ -6,6 +6,9 @@
 //!
 //! A [`DummyPort`] goes into a datapath, its [`DummyControl`] stays with the owner; both may be on different threads.
 
+mod card;
+mod emulation;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
@@ -13,13 +16,15 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ovs_packet::extract::{self, ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_TCP};
+use ovs_packet::extract::{self, ETH_TYPE_ARP};
 use ovs_packet::field::FieldId;
-use ovs_packet::packet::{Gso, GsoKind};
 use ovs_packet::pcap::Writer;
-use ovs_packet::{EthAddr, FlowKey, Packet, PacketBatch, compose, segment};
+use ovs_packet::{EthAddr, FlowKey, Instant, Packet, PacketBatch, compose, hash};
 
-use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
+use card::{Card, Flows, Verdict};
+pub use emulation::{Emulation, Told};
+
+use super::{FlowOffload, Netdev, NetdevError, NetdevStats, Offloads, Polling};
 
 /// Packets that wait in each receive queue, and packets sent that nobody took, at most.
 const QUEUE: usize = 500;
@@ -34,6 +39,32 @@ const VLAN_TAG: usize = 4;
 const ARP_REQUEST: u128 = 1;
 const ARP_REPLY: u128 = 2;
 
+/// Which of its transmit queues a device puts a packet into.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Steering {
+    /// The one of the thread that sends it.
+    #[default]
+    Thread,
+    /// By the packet's addresses and ports.
+    Hash,
+}
+
+/// What went through a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct QueueCounts {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl QueueCounts {
+    fn note(&mut self, len: usize) {
+        self.packets += 1;
+        self.bytes += len as u64;
+    }
+}
+
 /// A capture file. Several captures may be one file.
 pub type Capture = Arc<Mutex<Writer<Box<dyn Write + Send>>>>;
 
@@ -41,10 +72,15 @@ struct Shared {
     /// By queue.
     incoming: Vec<VecDeque<Packet>>,
     next_queue: usize,
-    tx_queues: usize,
     numa_node: u32,
-    /// Bytes of payload in segments, if the device does segmentation.
-    segment_size: Option<u16>,
+    emulation: Emulation,
+    card: Flows,
+    /// By queue.
+    rx_counts: Vec<QueueCounts>,
+    tx_counts: Vec<QueueCounts>,
+    steering: Steering,
+    /// Handles that there have been.
+    handles: usize,
     /// What was sent, if somebody wants it.
     outgoing: VecDeque<Packet>,
     linked: bool,
@@ -84,11 +120,16 @@ pub struct DummyPort {
     name: String,
     kind: &'static str,
     shared: Arc<Mutex<Shared>>,
+    /// It is the datapath's ports that keep it.
+    card: Arc<Card>,
+    /// Which of the device's handles it is: each sends to a queue of its own, as far as there are enough.
+    thread: usize,
 }
 
 /// The owner's handle on a [`DummyPort`]. Clones are the same handle.
 #[derive(Clone, Debug)]
 pub struct DummyControl {
+    name: String,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -103,9 +144,13 @@ impl DummyPort {
         let shared = Arc::new(Mutex::new(Shared {
             incoming: vec![VecDeque::new()],
             next_queue: 0,
-            tx_queues: 1,
             numa_node: 0,
-            segment_size: None,
+            emulation: Emulation::default(),
+            card: Flows::default(),
+            rx_counts: vec![QueueCounts::default()],
+            tx_counts: vec![QueueCounts::default()],
+            steering: Steering::Thread,
+            handles: 1,
             outgoing: VecDeque::new(),
             linked: false,
             address,
@@ -117,7 +162,8 @@ impl DummyPort {
             tx_capture: None,
             time: Duration::ZERO,
         }));
-        (DummyPort { name: name.into(), kind, shared: shared.clone() }, DummyControl { shared })
+        let control = DummyControl { name: name.into(), shared };
+        (control.port(control.name.clone(), kind), control)
     }
 }
 
@@ -125,12 +171,39 @@ impl DummyControl {
     /// Puts a packet into a receive queue. False if the queue is full or there is none of this number; the device counts
     /// the packet as dropped then.
     pub fn receive(&self, packet: Packet, queue: usize) -> bool {
+        let verdict = lock(&self.shared).card.receive(&self.name, packet);
+        let packet = match verdict {
+            Verdict::Up(packet) => packet,
+            Verdict::Out(packet, ufid, outputs) => {
+                // Nobody's lock is held: a card of another device takes its own.
+                let ways: Option<Vec<_>> = outputs.iter().map(std::sync::Weak::upgrade).collect();
+                let len = packet.len();
+                let out = ways.filter(|ways| ways.iter().all(|card| card.forward(packet.clone()).is_ok()));
+                let mut shared = lock(&self.shared);
+                if out.is_some() {
+                    shared.card.forwarded(ufid, len);
+                    shared.stats.rx_packets += 1;
+                    shared.stats.rx_bytes += len as u64;
+                    capture(&shared.rx_capture, shared.time, packet.data());
+                    return true;
+                }
+                shared.card.aborted();
+                packet
+            }
+        };
         lock(&self.shared).enqueue(packet, queue)
+    }
+
+    /// Sets the time that a card's megaflows are used at.
+    pub fn set_now(&self, now: Instant) {
+        lock(&self.shared).card.set_now(now);
     }
 
     /// Another port of the same device, for a datapath that shares it: what the device receives goes to whoever asks first.
     pub fn port(&self, name: impl Into<String>, kind: &'static str) -> DummyPort {
-        DummyPort { name: name.into(), kind, shared: self.shared.clone() }
+        let (name, shared) = (name.into(), self.shared.clone());
+        let card = Arc::new(Card { name: name.clone(), kind, shared: shared.clone() });
+        DummyPort { name, kind, shared, card, thread: 0 }
     }
 
     /// How many receive queues there are.
@@ -140,12 +213,14 @@ impl DummyControl {
 
     /// Gives the device this many receive queues, at least one. What waits in queues that go is lost.
     pub fn set_queues(&self, queues: usize) {
-        lock(&self.shared).incoming.resize_with(queues.max(1), VecDeque::new);
+        let mut shared = lock(&self.shared);
+        shared.incoming.resize_with(queues.max(1), VecDeque::new);
+        shared.rx_counts.resize_with(queues.max(1), QueueCounts::default);
     }
 
-    /// Says how many transmit queues the device has. They are only shown.
+    /// Gives the device this many transmit queues, at least one. They differ in their counters.
     pub fn set_tx_queues(&self, queues: usize) {
-        lock(&self.shared).tx_queues = queues.max(1);
+        lock(&self.shared).tx_counts.resize_with(queues.max(1), QueueCounts::default);
     }
 
     /// Says which NUMA node the device is on; at first it is node 0.
@@ -153,15 +228,25 @@ impl DummyControl {
         lock(&self.shared).numa_node = node;
     }
 
-    /// Has the device do segmentation, or no more: TCP packets that it receives with more payload are to be cut into segments
-    /// of so much by whoever sends them, and it takes such packets when it is sent to. They are not cut then.
-    pub fn set_segment_size(&self, size: Option<u16>) {
-        lock(&self.shared).segment_size = size.filter(|size| *size > 0);
+    /// Says which queue packets are sent to, of several.
+    pub fn set_steering(&self, steering: Steering) {
+        lock(&self.shared).steering = steering;
+    }
+
+    /// What went through each receive queue and each transmit queue.
+    pub fn queue_counts(&self) -> (Vec<QueueCounts>, Vec<QueueCounts>) {
+        let shared = lock(&self.shared);
+        (shared.rx_counts.clone(), shared.tx_counts.clone())
+    }
+
+    /// Has the device play a card that does this.
+    pub fn set_emulation(&self, emulation: Emulation) {
+        lock(&self.shared).emulation = emulation;
     }
 
     /// What the device takes over when it sends.
     pub fn offloads(&self) -> Offloads {
-        lock(&self.shared).offloads()
+        lock(&self.shared).emulation.offloads()
     }
 
     /// Whether what is sent is kept for [`pop`](Self::pop).
@@ -237,9 +322,7 @@ impl DummyControl {
 impl Shared {
     fn enqueue(&mut self, mut packet: Packet, queue: usize) -> bool {
         capture(&self.rx_capture, self.time, packet.data());
-        if let Some(size) = self.segment_size {
-            leave_segmentation(&mut packet, size);
-        }
+        self.emulation.receive(&mut packet);
         let fits = match self.incoming.get_mut(queue) {
             Some(waiting) if waiting.len() < QUEUE => {
                 waiting.push_back(packet);
@@ -258,13 +341,24 @@ impl Shared {
         for packet in waiting.drain(..taken) {
             self.stats.rx_packets += 1;
             self.stats.rx_bytes += packet.len() as u64;
+            self.rx_counts.get_mut(queue).into_iter().for_each(|counts| counts.note(packet.len()));
             batch.push(packet);
         }
         taken
     }
 
-    fn offloads(&self) -> Offloads {
-        if self.segment_size.is_some() { Offloads::ALL } else { Offloads::NONE }
+    /// The transmit queue that a packet goes to, which a thread sends.
+    fn queue_of(&self, packet: &mut Packet, thread: usize) -> usize {
+        let queues = self.tx_counts.len();
+        match self.steering {
+            Steering::Thread => thread % queues,
+            Steering::Hash if queues > 1 => {
+                let mut key = FlowKey::ZERO;
+                extract::extract(packet, &mut key);
+                (hash::five_tuple(&key, 0) >> 32) as usize % queues
+            }
+            Steering::Hash => 0,
+        }
     }
 
     /// Whether a packet is longer than a frame may be.
@@ -273,10 +367,10 @@ impl Shared {
         packet.offload.gso.is_none() && packet.len() > self.mtu + ETH_HEADER + if tagged { VLAN_TAG } else { 0 }
     }
 
-    fn sent(&mut self, mut packet: Packet) {
-        // What a driver would do; cut it is on the wire only.
-        packet.offload.gso = None;
-        segment::finish_checksum(&mut packet);
+    fn sent(&mut self, mut packet: Packet, thread: usize) {
+        let queue = self.queue_of(&mut packet, thread);
+        self.tx_counts.get_mut(queue).into_iter().for_each(|counts| counts.note(packet.len()));
+        self.emulation.send(&mut packet);
         self.stats.tx_packets += 1;
         self.stats.tx_bytes += packet.len() as u64;
         capture(&self.tx_capture, self.time, packet.data());
@@ -319,23 +413,6 @@ impl Shared {
     }
 }
 
-/// Makes a TCP packet with more than `size` bytes of payload one that is to be cut.
-fn leave_segmentation(packet: &mut Packet, size: u16) {
-    let mut key = FlowKey::ZERO;
-    extract::extract(packet, &mut key);
-    let kind = match (key.eth_type.get(), key.nw_proto) {
-        (ETH_TYPE_IPV4, IP_PROTO_TCP) => GsoKind::TcpV4,
-        (ETH_TYPE_IPV6, IP_PROTO_TCP) => GsoKind::TcpV6,
-        _ => return,
-    };
-    packet.offload.gso = Some(Gso { kind, size, ecn: false });
-    if key.nw_frag != 0 || segment::longest(packet) >= packet.len() {
-        packet.offload.gso = None;
-    } else {
-        segment::make_partial(packet);
-    }
-}
-
 fn capture(to: &Option<Capture>, time: Duration, frame: &[u8]) {
     if let Some(file) = to {
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -375,13 +452,13 @@ impl Netdev for DummyPort {
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
         let mut shared = lock(&self.shared);
         let good = batch.iter().position(|p| p.len() < ETH_HEADER || shared.is_too_long(p)).unwrap_or(batch.len());
-        batch.drain(..good).for_each(|packet| shared.sent(packet));
+        batch.drain(..good).for_each(|packet| shared.sent(packet, self.thread));
         shared.stats.tx_dropped += batch.len() as u64;
         Ok(())
     }
 
     fn offloads(&self) -> Offloads {
-        lock(&self.shared).offloads()
+        lock(&self.shared).emulation.offloads()
     }
 
     fn address(&self) -> Option<EthAddr> {
@@ -406,7 +483,17 @@ impl Netdev for DummyPort {
     }
 
     fn another(&self) -> Option<Box<dyn Netdev>> {
-        Some(Box::new(DummyPort { name: self.name.clone(), kind: self.kind, shared: self.shared.clone() }))
+        let thread = {
+            let mut shared = lock(&self.shared);
+            shared.handles += 1;
+            shared.handles - 1
+        };
+        let (name, shared, card) = (self.name.clone(), self.shared.clone(), self.card.clone());
+        Some(Box::new(DummyPort { name, kind: self.kind, shared, card, thread }))
+    }
+
+    fn flow_offload(&self) -> Option<Arc<dyn FlowOffload>> {
+        Some(self.card.clone())
     }
 
     fn numa_node(&self) -> Option<u32> {
@@ -419,13 +506,13 @@ impl Netdev for DummyPort {
         }
         let shared = lock(&self.shared);
         let rx = ("n_rxq", shared.incoming.len().to_string());
-        vec![rx, ("n_txq", shared.tx_queues.to_string()), ("numa_id", shared.numa_node.to_string())]
+        vec![rx, ("n_txq", shared.tx_counts.len().to_string()), ("numa_id", shared.numa_node.to_string())]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ovs_packet::Match;
+    use ovs_packet::{Match, segment};
 
     use super::*;
 
@@ -485,9 +572,9 @@ mod tests {
     fn what_is_to_be_cut_is_taken_whole_by_a_device_that_cuts() {
         let (mut port, control) = DummyPort::new("p", "dummy", EthAddr::local(1));
         control.set_linked(true);
-        assert_eq!(port.offloads(), Offloads::NONE);
-        control.set_segment_size(Some(500));
-        assert_eq!(port.offloads(), Offloads::ALL);
+        assert!(!port.offloads().checksum && !port.offloads().segmentation);
+        control.set_emulation(Emulation { segment_size: Some(500), ..Emulation::default() });
+        assert!(port.offloads().checksum && port.offloads().segmentation);
         let tcp = "tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2".parse::<Match>().unwrap();
         let whole = compose::compose(tcp.key(), &[7; 2000]);
         for packet in [whole.clone(), compose::compose(tcp.key(), &[7; 500]), frame("udp")] {
@@ -500,6 +587,26 @@ mod tests {
         assert_eq!(segment::finish(batch.iter().next().unwrap().clone()).len(), 4);
         port.send(&mut batch).unwrap();
         assert_eq!((batch.len(), control.pop().unwrap().data()), (0, whole.data()));
+    }
+
+    #[test]
+    fn packets_are_sent_by_queues() {
+        let (mut port, control) = DummyPort::new("p", "dummy-pmd", EthAddr::local(1));
+        control.set_tx_queues(2);
+        let mut other = port.another().unwrap();
+        let send = |port: &mut dyn Netdev| {
+            for n in 0..32 {
+                let mut batch = PacketBatch::new();
+                batch.push(frame(&format!("udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src={n}")));
+                port.send(&mut batch).unwrap();
+            }
+            control.queue_counts().1.iter().map(|counts| counts.packets).collect::<Vec<_>>()
+        };
+        assert_eq!(send(&mut port), [32, 0]);
+        assert_eq!(send(other.as_mut()), [32, 32]);
+        control.set_steering(Steering::Hash);
+        let now = send(&mut port);
+        assert!(now[0] > 36 && now[1] > 36 && now[0] + now[1] == 96, "{now:?}");
     }
 
     #[test]
