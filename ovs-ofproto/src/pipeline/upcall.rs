@@ -80,6 +80,7 @@ impl Ofproto {
             tlv: &self.tlv,
             hooks: &self.hooks,
             fragments: self.fragments,
+            pushes_tunnels: self.pushes_tunnels,
             tells_misses: self.connections.want_misses(),
         }
     }
@@ -365,8 +366,7 @@ impl World<'_> {
     }
 
     fn ingress(&mut self, upcall: &Upcall) -> OfPort {
-        let port = PortNo(upcall.packet.meta.in_port);
-        self.own().and_then(|own| own.ports.of_datapath(port)).map_or(OfPort::ANY, |p| p.number)
+        self.own().and_then(|own| own.ports.of_key(&upcall.key)).map_or(OfPort::ANY, |p| p.number)
     }
 
     /// Goes on with a packet that waits for a controller: `token` is what its packet-in gave for its continuation. False
