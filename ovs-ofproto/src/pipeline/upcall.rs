@@ -80,7 +80,6 @@ impl Ofproto {
             tlv: &self.tlv,
             hooks: &self.hooks,
             fragments: self.fragments,
-            pushes_tunnels: self.pushes_tunnels,
             tells_misses: self.connections.want_misses(),
         }
     }
@@ -136,7 +135,7 @@ impl World<'_> {
         Some(outcome)
     }
 
-    /// The same, of a packet that came in by a port of this number, which is not there.
+    /// The same, of a packet that is taken to have come in by a port of this number, whether that is there or not.
     pub(super) fn translate_from(
         &mut self,
         dp: &dyn Dpif,

@@ -113,8 +113,6 @@ pub struct Ofproto {
     pub(super) l2: L2Config,
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
-    /// Whether outer headers of tunnels are made here, where the datapath lets the switch make them.
-    pub(super) pushes_tunnels: bool,
     /// Tunnel ports came or went since megaflows were last made true.
     pub(super) tunnels_changed: bool,
     pub(super) flow_limit: FlowLimit,
@@ -224,7 +222,6 @@ impl Ofproto {
             l2: L2Config::default(),
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
-            pushes_tunnels: true,
             tunnels_changed: false,
             flow_limit: FlowLimit::default(),
             revalidator: RevalidatorConfig::default(),
@@ -485,13 +482,6 @@ impl Ofproto {
             (config, snooping) => *snooping = config.map(Snooping::new),
         }
         self.changed = true;
-    }
-
-    /// Whether the switch makes the outer headers of tunnels itself where the datapath leaves that to it; it does until it
-    /// is told otherwise.
-    pub fn set_tunnel_push(&mut self, pushes: bool) {
-        self.changed |= pushes != self.pushes_tunnels;
-        self.pushes_tunnels = pushes;
     }
 
     /// Changes what is behind ports. To be called, too, when an [`Egress`](super::Egress) would answer otherwise than

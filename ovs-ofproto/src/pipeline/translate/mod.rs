@@ -210,8 +210,6 @@ pub(super) struct BridgeView<'a> {
     pub(super) tlv: &'a TlvTable,
     pub(super) hooks: &'a Hooks,
     pub(super) fragments: Fragments,
-    /// Whether outer headers of tunnels are made here, where the datapath lets the switch make them.
-    pub(super) pushes_tunnels: bool,
     /// Whether a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
 }
@@ -352,9 +350,14 @@ pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer
     t.finish(key)
 }
 
-/// Translates the key of a packet that came in by a port of this number, which is not there.
+/// Translates the key of a packet that is taken to have come in by a port of this number, whether that is there or not.
 pub(super) fn translate_from<'a>(view: View<'a>, key: &FlowKey, in_port: OfPort, tracer: Option<Tracer>) -> Outcome {
-    let mut t = Translator::new(view, key, None, tracer);
+    let ingress = view.own.ports.get(in_port);
+    let mut t = Translator::new(view, key, ingress, tracer);
+    if ingress.is_some() {
+        t.start(ingress);
+        return t.finish(key);
+    }
     t.enter(in_port);
     t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
     t.descend();

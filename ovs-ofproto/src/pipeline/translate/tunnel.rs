@@ -132,7 +132,7 @@ impl Translator<'_> {
             self.tracked.write(FieldId::PktMark, mark.into(), u128::MAX);
             saved
         });
-        if self.view.features.native_tunnels && self.bridge.pushes_tunnels {
+        if self.view.features.native_tunnels {
             self.detail(|| "output to native tunnel".to_string());
             self.commit();
             let departure = Departure { from: port.number, config, vport: port.datapath, outer, last };
