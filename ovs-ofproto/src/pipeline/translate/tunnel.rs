@@ -7,8 +7,8 @@
 use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, PortNo};
-use ovs_packet::field::{FieldId, KeyAttr, Prereq};
-use ovs_packet::key::{FlowKey, FlowMask, Match};
+use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::key::{FlowKey, FlowMask};
 use ovs_packet::packet::TunnelFlags;
 use ovs_packet::{EthAddr, OfPort};
 
@@ -174,7 +174,7 @@ impl Translator<'_> {
         let new = outer.masked(mask);
         if new != self.base.masked(mask) {
             self.base.assign(&new, mask);
-            self.out.push(DpAction::Set(KeyAttr::Tunnel, (&Match::new(new, *mask)).into()));
+            self.out.push(DpAction::set_tunnel(&new));
         }
     }
 }
