@@ -142,12 +142,20 @@ impl Terms<'_, '_> {
             (TunTos, "tun_tos", As::BareHex),
             (TunTtl, "tun_ttl", As::Whole),
             (TunErspanVer, "tun_erspan_ver", As::Decimal(0)),
-            (TunErspanIdx, "tun_erspan_idx", As::Hex),
-            (TunErspanDir, "tun_erspan_dir", As::Decimal(0)),
-            (TunErspanHwid, "tun_erspan_hwid", As::Hex),
-            (TunGtpuFlags, "gtpu_flags", As::Hex),
-            (TunGtpuMsgtype, "gtpu_msgtype", As::Decimal(0)),
         ])?;
+        // Each version of ERSPAN has its own.
+        let version = TunErspanVer.info().get(&self.key);
+        let is_known = self.mask.is_exact(TunErspanVer);
+        if version == 1 || !is_known {
+            self.field(TunErspanIdx, "tun_erspan_idx", As::Hex)?;
+        }
+        if version == 2 || !is_known {
+            self.fields(&[
+                (TunErspanDir, "tun_erspan_dir", As::Decimal(0)),
+                (TunErspanHwid, "tun_erspan_hwid", As::Hex),
+            ])?;
+        }
+        self.fields(&[(TunGtpuFlags, "gtpu_flags", As::Hex), (TunGtpuMsgtype, "gtpu_msgtype", As::Decimal(0))])?;
         self.tunnel_flags()?;
         for (index, option) in self.m.tun_options() {
             let has_value = !option.is_present() || option.is_exact() || option.mask().iter().any(|m| *m != 0);

@@ -152,7 +152,7 @@ impl Translator<'_> {
 
     /// Gives the outer header the options that the packet has, as on the wire. False if it is dropped.
     fn carry_options(&mut self, outer: &mut FlowKey) -> bool {
-        self.tracked.read_options(self.bridge.tlv);
+        self.tracked.read_options(self.bridge.tlv, &self.read.first);
         self.carries_options = true;
         let key = self.tracked.shown();
         (outer.tun_present, outer.tun_metadata) = (key.tun_present, key.tun_metadata);
