@@ -185,6 +185,10 @@ impl Pass {
         if !outcome.tag_asked {
             megaflow.set_masked(FieldId::VlanTci, 0, 0);
         }
+        if !Prereq::Ip.holds(key) {
+            // Of what is no IP it goes without saying that it is no fragment.
+            megaflow.set_masked(FieldId::IpFrag, 0, 0);
+        }
         megaflow.set(FieldId::InPortOxm, in_port.0.into());
         if let Some(options) = outcome.options.take() {
             // Where they are in the datapath's key says nothing to who knows them by name.

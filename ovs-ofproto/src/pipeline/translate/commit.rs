@@ -107,8 +107,9 @@ impl Translator<'_> {
     fn commit_fields(&mut self, attr: KeyAttr, fields: &[FieldId]) {
         if let Some(m) = self.tracked.changes(&self.base, fields) {
             let is_network = matches!(attr, KeyAttr::Ipv4 | KeyAttr::Ipv6 | KeyAttr::Arp);
-            // A mark of congestion is brought in whatever the protocol is.
-            let is_mark = m.mask() == FlowMask::of(&[FieldId::NwEcn]);
+            // A mark of congestion on the way through a tunnel is brought in whatever the protocol is.
+            let mark = self.mark_brought_in.filter(|mark| *mark == FieldId::NwEcn.info().get(&m.key()) as u8);
+            let is_mark = mark.is_some() && m.mask() == FlowMask::of(&[FieldId::NwEcn]);
             if is_network && !is_mark && self.tracked.read_bits(FieldId::NwProto, 0xff) == 0 {
                 return;
             }

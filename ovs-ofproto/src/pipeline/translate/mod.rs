@@ -272,6 +272,8 @@ struct Translator<'a> {
     conntracked: bool,
     /// Whether what is below an MPLS label stack came to light, unseen.
     was_mpls: bool,
+    /// The mark of congestion that it has from the tunnel that it came through, if that is another than before.
+    mark_brought_in: Option<u8>,
     /// Something was sent through a tunnel with the options that the packet has.
     carries_options: bool,
     /// What is done to headers by the next commit.
@@ -437,6 +439,7 @@ impl<'a> Translator<'a> {
             first_priority: key.skb_priority.get(),
             conntracked: key.ct_state != 0,
             was_mpls: false,
+            mark_brought_in: None,
             carries_options: false,
             pending: encap::Pending::None,
             in_group: false,

@@ -72,6 +72,7 @@ impl Translator<'_> {
             Decapsulated::Stays => true,
             Decapsulated::Becomes(mark) => {
                 self.tracked.write(FieldId::NwEcn, mark.into(), u128::MAX);
+                self.mark_brought_in = Some(mark);
                 true
             }
             Decapsulated::Dropped => {
