@@ -10,7 +10,7 @@ use crate::action::{DpAction, PortNo, Userspace};
 use crate::connections::Connections;
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
-use crate::netdev::{Netdev, NetdevError, NetdevStats};
+use crate::netdev::{Netdev, NetdevError, NetdevStats, Vport};
 use crate::userspace::Turns;
 use crate::userspace::workers::Workers;
 
@@ -150,21 +150,33 @@ pub enum Resolution<'a> {
 pub enum PortSpec {
     /// A device that the datapath polls itself. Backends that forward outside the process refuse it.
     Device(Box<dyn Netdev>),
-    /// A network interface of the machine, which is there. Backends within the process refuse it, and the others below:
-    /// they want a [`Device`](PortSpec::Device).
+    /// A network interface of the machine, which is there. Backends within the process refuse it, and the next: they want
+    /// a [`Device`](PortSpec::Device).
     Interface(String),
     /// A network interface that the datapath makes, for the machine to talk through the switch.
     Internal(String),
-    /// A tunnel, by a network interface of this name that is made, if there is none, and that keeps no peer of its own.
+    /// A tunnel, that keeps no peer of its own: outside the process by a network interface of this name that is made, if
+    /// there is none; within it by a port that [stands](crate::netdev::Vport) for it.
     Tunnel {
-        /// The interface.
+        /// The port, and the interface.
         name: String,
         /// What kind of tunnel.
         kind: TunnelPort,
     },
 }
 
-/// A tunnel port of a datapath outside the process: it takes outer addresses and key from actions, and tells them in keys.
+impl PortSpec {
+    /// The device of a port of a datapath within the process.
+    pub(crate) fn into_device(self) -> Result<Box<dyn Netdev>, DpifError> {
+        match self {
+            PortSpec::Device(device) => Ok(device),
+            PortSpec::Tunnel { name, kind } => Ok(Box::new(Vport::new(name, kind))),
+            PortSpec::Interface(_) | PortSpec::Internal(_) => Err(DpifError::Unsupported("ports of the kernel's")),
+        }
+    }
+}
+
+/// What a tunnel port of a datapath is: it takes outer addresses and key from actions, and tells them in keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TunnelPort {
@@ -184,6 +196,8 @@ pub enum TunnelPort {
     },
     /// GRE over IPv4 (RFC 2784, RFC 2890), with Ethernet frames inside.
     Gre,
+    /// The same without Ethernet headers inside.
+    GreL3,
     /// The same over IPv6.
     Ip6Gre,
     /// ERSPAN over IPv4.
@@ -196,7 +210,33 @@ pub enum TunnelPort {
         port: u16,
         /// The Ethertype of what is inside.
         eth_type: u16,
+        /// Whether the kin of that Ethertype may be inside too: IPv6 beside IPv4, multicast beside unicast MPLS.
+        multiproto: bool,
     },
+    /// GTP-U version 1 (3GPP TS 29.281), of userspace datapaths.
+    Gtpu {
+        /// The UDP port.
+        port: u16,
+    },
+    /// IPv6 with a segment routing header (RFC 8754), of userspace datapaths.
+    Srv6,
+}
+
+impl TunnelPort {
+    /// The kind of tunnel, as the `type` column of the Interface table names it.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            TunnelPort::Vxlan { .. } => "vxlan",
+            TunnelPort::Geneve { .. } => "geneve",
+            TunnelPort::Gre | TunnelPort::GreL3 => "gre",
+            TunnelPort::Ip6Gre => "ip6gre",
+            TunnelPort::Erspan => "erspan",
+            TunnelPort::Ip6Erspan => "ip6erspan",
+            TunnelPort::Bareudp { .. } => "bareudp",
+            TunnelPort::Gtpu { .. } => "gtpu",
+            TunnelPort::Srv6 => "srv6",
+        }
+    }
 }
 
 /// A change of a datapath's ports that someone else may have made.
@@ -346,6 +386,8 @@ pub struct Features {
     pub lb_output: bool,
     /// `psample` actions.
     pub psample: bool,
+    /// `tnl_push` and `tnl_pop` actions, which the switch has to use: the datapath's tunnel ports make no outer headers.
+    pub native_tunnels: bool,
     /// Whether megaflows [obey](Dpif#megaflows-that-obey) a pipeline that [publishes](Dpif::publish) its changes.
     pub versions: bool,
     /// `ct` actions and what keys tell of them.
@@ -378,6 +420,7 @@ impl Features {
         packet_types: false,
         lb_output: false,
         psample: false,
+        native_tunnels: false,
         versions: false,
         ct: false,
         ct_zones: false,

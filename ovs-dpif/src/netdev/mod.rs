@@ -2,7 +2,7 @@
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
 //! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports, which plays
-//! the cards that one may meet; [`PatchPort`], an end of a cable between two; and on Linux (feature `packet-socket`)
+//! the cards that one may meet; [`PatchPort`], an end of a cable between two; [`Vport`], which stands for a kind of tunnel; and on Linux (feature `packet-socket`)
 //! [`PacketSocket`] and, with several receive queues, [`PacketSockets`], an interface of the kernel that the stack goes on
 //! seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface through which
 //! the stack itself is a port's other end.
@@ -28,6 +28,7 @@ mod patch;
 mod tap;
 #[cfg(all(any(feature = "packet-socket", feature = "tap"), target_os = "linux"))]
 mod vnet;
+mod vport;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod xdp;
 
@@ -39,6 +40,7 @@ pub use packet_socket::{MAX_QUEUES, PacketSocket, PacketSockets};
 pub use patch::{PatchPort, PatchSocket};
 #[cfg(all(feature = "tap", target_os = "linux"))]
 pub use tap::{Tap, TapHandle, TapKind};
+pub use vport::Vport;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 
@@ -49,6 +51,8 @@ use std::sync::Arc;
 
 use ovs_packet::segment::Takes;
 use ovs_packet::{EthAddr, Packet, PacketBatch};
+
+use crate::dpif::TunnelPort;
 
 /// What a port can take over from software when it sends.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -253,6 +257,11 @@ pub trait Netdev: Send + fmt::Debug {
 
     /// The NUMA node that the device is on, if that is known.
     fn numa_node(&self) -> Option<u32> {
+        None
+    }
+
+    /// The kind of tunnel that the port stands for, if it is no device: it has no traffic of its own.
+    fn tunnel(&self) -> Option<TunnelPort> {
         None
     }
 

@@ -363,8 +363,7 @@ impl Dpif for Datapath {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
-        self.ports.add(device, wanted)
+        self.ports.add(spec.into_device()?, wanted)
     }
 
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {

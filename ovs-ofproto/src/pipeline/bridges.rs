@@ -20,7 +20,7 @@
 use std::collections::BTreeSet;
 
 use ovs_dpif::{Dpif, PortNo, Resolution, Ufid, Upcall};
-use ovs_packet::Instant;
+use ovs_packet::{FlowKey, Instant};
 
 use super::detrace::Detrace;
 use super::hooks::Peer;
@@ -29,6 +29,7 @@ use super::recirc::LANES;
 use super::seats::Seats;
 use super::trace::Trace;
 use super::tracing::TraceRequest;
+use super::tunnel::TunnelConfig;
 use super::upcall::World;
 
 /// How many switches a datapath can have.
@@ -123,9 +124,25 @@ impl Bridges {
         self.all.iter().map(|b| &**b).enumerate().filter(|(place, _)| !self.vacant.contains(place))
     }
 
-    /// The switch that a port of the datapath is one of.
-    pub fn of_datapath(&self, port: PortNo) -> Option<usize> {
-        self.all.iter().position(|b| b.ports.of_datapath(port).is_some())
+    /// The port that a packet with this key came by, in the datapath's port numbers: of one that came through a tunnel, the
+    /// tunnel port that says most about it, of whichever switch.
+    pub fn of_key(&self, key: &FlowKey) -> Option<Peer> {
+        let ports = self.iter().filter_map(|(bridge, b)| Some((bridge, b.ports.rank_of(key)?)));
+        let (bridge, (_, port)) = ports.min_by_key(|(_, (rank, _))| *rank)?;
+        Some(Peer { bridge, port: port.number })
+    }
+
+    /// The tunnel port that says the same of its packets as one by the datapath's port `vport` would: there can be one
+    /// that does. What counts is where the tunnel's two ends are, the key, and what types of packets it carries.
+    pub fn tunnel_twin(&self, config: &TunnelConfig, vport: PortNo) -> Option<Peer> {
+        self.iter().find_map(|(bridge, b)| Some(Peer { bridge, port: b.ports.twin(config, vport)? }))
+    }
+
+    /// The switch that goes on with a packet: the one that froze it, or the one that it came in by.
+    fn home_of(&self, key: &FlowKey) -> Option<usize> {
+        let id = key.recirc_id.get();
+        let frozen = || self.all.iter().position(|b| id != 0 && b.recirc.thaw(id).is_some());
+        frozen().or_else(|| self.of_key(key).map(|peer| peer.bridge))
     }
 
     // Patches.
@@ -221,7 +238,7 @@ impl Bridges {
 
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
-        match self.of_datapath(PortNo(upcall.key.in_port.get())) {
+        match self.home_of(&upcall.key) {
             Some(place) => self.world(place).handle_upcall(dp, upcall, now),
             None => {
                 let mut again = Vec::new();

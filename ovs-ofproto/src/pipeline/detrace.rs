@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ovs_dpif::{DpAction, Dpif, PortNo, Ufid, text};
+use ovs_dpif::{DpAction, Dpif, Ufid, text};
 use ovs_packet::{EthAddr, Instant, Match, OfPort};
 
 use super::flow_table::Flow;
@@ -94,7 +94,7 @@ impl World<'_> {
         let slot = own.megaflows.find(ufid)?;
         let (key, actions) =
             own.megaflows.get(slot).map(|m| (ovs_packet::FlowKey::from(&m.key), m.actions.to_vec()))?;
-        let in_port = own.ports.of_datapath(PortNo(key.in_port.get())).map_or(OfPort::ANY, |p| p.number);
+        let in_port = own.ports.of_key(&key).map_or(OfPort::ANY, |p| p.number);
         let mut outcome = self.translate(dp, &key, Some(Tracer::default()))?;
         let trace = Trace { passes: vec![Pass::of(&key, in_port, &mut outcome).0] };
         let own = self.own()?;

@@ -30,6 +30,7 @@ use super::mac::MacChanges;
 use super::megaflow::{Came, Key, Sum};
 use super::ofproto::Ofproto;
 use super::translate::{Effect, Room, Translation};
+use super::tunnel::is_tunnelled;
 use super::upcall::{World, install};
 use super::{MAX_REVALIDATE_ONE_BY_ONE, MAX_SETTLING};
 
@@ -202,6 +203,7 @@ impl World<'_> {
         if self.is_paused() {
             return;
         }
+        self.leave_to_others(dp, now);
         for _ in 0..MAX_SETTLING {
             if !self.bridges.iter().any(Ofproto::has_changed) {
                 return self.forget_the_gone(dp, now);
@@ -215,6 +217,20 @@ impl World<'_> {
             }
             self.obey(dp, &news, now);
         }
+    }
+
+    /// Where tunnel ports came or went, what came through tunnels may be another switch's now: it comes up again.
+    fn leave_to_others(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let changed = self.bridges.iter_mut().fold(false, |any, b| std::mem::take(&mut b.tunnels_changed) | any);
+        if !changed || self.bridges.len() == 1 {
+            return;
+        }
+        self.in_turn(|world| {
+            let Some(own) = world.own() else { return };
+            let tunnelled = own.megaflows.iter().filter(|(_, m)| is_tunnelled(&FlowKey::from(&m.key)));
+            let slots: Vec<u32> = tunnelled.map(|(slot, _)| slot).collect();
+            world.uninstall_all(dp, &slots, now);
+        });
     }
 
     fn obey(&mut self, dp: &mut dyn Dpif, news: &News, now: Instant) {

@@ -131,6 +131,8 @@ impl World<'_> {
         let port = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
         let read = request.key.with_vlan_limit(dp.features().vlan_headers);
         let first = FlowKey { in_port: port.into(), ..read };
+        // The port of a tunnel follows from more than its number.
+        let is_own = self.own().is_some_and(|own| own.ports.of_key(&first).is_some_and(|p| p.number == in_port));
         let mut states = request.ct_next.iter();
         let mut queue = VecDeque::from([Next { key: first, resumed: None, ct_state: None }]);
         let (mut trace, mut changes) = (Trace::default(), Changes::default());
@@ -142,7 +144,7 @@ impl World<'_> {
                 Some(actions) if next.resumed.is_none() => {
                     self.translate_actions(dp, &next.key, in_port, actions, tracer)
                 }
-                _ if next.resumed.is_none() && port == u32::MAX => self.translate_from(dp, &next.key, in_port, tracer),
+                _ if next.resumed.is_none() && !is_own => self.translate_from(dp, &next.key, in_port, tracer),
                 _ => self.translate(dp, &next.key, tracer),
             };
             let Some(outcome) = outcome else { break };
@@ -183,7 +185,19 @@ impl Pass {
         if !outcome.tag_asked {
             megaflow.set_masked(FieldId::VlanTci, 0, 0);
         }
+        if !Prereq::Ip.holds(key) {
+            // Of what is no IP it goes without saying that it is no fragment.
+            megaflow.set_masked(FieldId::IpFrag, 0, 0);
+        }
         megaflow.set(FieldId::InPortOxm, in_port.0.into());
+        if let Some(options) = outcome.options.take() {
+            // Where they are in the datapath's key says nothing to who knows them by name.
+            megaflow = megaflow.without_tun_options();
+            for (index, option) in options.tun_options() {
+                // They came out of a header: there is room for them.
+                let _ = megaflow.set_tun_option(index, &option);
+            }
+        }
         let pass = Pass {
             resumed: Some(key.recirc_id.get()).filter(|id| *id != 0),
             ct_state: (key.recirc_id.get() != 0).then_some((key.ct_state, false)),

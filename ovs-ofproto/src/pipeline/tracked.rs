@@ -140,6 +140,12 @@ impl Tracked {
         self.mask |= mask;
     }
 
+    /// What the pipeline has written to a field, if it has, and else zero; what the packet came with counts for nothing.
+    pub(super) fn read_written(&mut self, field: FieldId) -> u128 {
+        let written = field.info().get(&self.written.bits);
+        self.read_bits(field, written)
+    }
+
     // Lookups.
 
     /// Finds the rule of the highest priority. What the answer depended on counts as read.
@@ -322,9 +328,9 @@ impl Tracked {
 
     // Tunnel options.
 
-    /// Overwrites bits of a tunnel option, or takes it away. False if the table has none of that number.
+    /// Overwrites bits of a tunnel option, or takes it away. False if the table has none of that number. It does not count
+    /// as read: what is sent through a tunnel is not compared with what came through one.
     pub(super) fn write_option(&mut self, tlv: &TlvTable, index: usize, option: &TunOption) -> bool {
-        tlv.add_to_mask(&mut self.mask, index);
         tlv.add_to_mask(&mut self.written, index);
         tlv.set(&mut self.key, index, option).is_ok()
     }
@@ -333,6 +339,13 @@ impl Tracked {
     pub(super) fn read_option(&mut self, tlv: &TlvTable, index: usize) -> Option<Vec<u8>> {
         tlv.add_to_mask(&mut self.mask, index);
         tlv.get(&self.key, index).map(|v| v.to_vec())
+    }
+
+    /// Has the values of all tunnel options count as read that the packet has now and came with: which those are is for
+    /// the caller to see to.
+    pub(super) fn read_options(&mut self, tlv: &TlvTable, first: &FlowKey) {
+        let present = self.key.tun_present.get() & first.tun_present.get();
+        (0..64).filter(|i| present >> i & 1 != 0).for_each(|i| tlv.add_to_mask(&mut self.mask, i));
     }
 
     // Going back.

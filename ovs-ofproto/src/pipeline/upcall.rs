@@ -138,7 +138,7 @@ impl World<'_> {
         Some(outcome)
     }
 
-    /// The same, of a packet that came in by a port of this number, which is not there.
+    /// The same, of a packet that is taken to have come in by a port of this number, whether that is there or not.
     pub(super) fn translate_from(
         &mut self,
         dp: &dyn Dpif,
@@ -369,8 +369,7 @@ impl World<'_> {
     }
 
     fn ingress(&mut self, upcall: &Upcall) -> OfPort {
-        let port = PortNo(upcall.packet.meta.in_port);
-        self.own().and_then(|own| own.ports.of_datapath(port)).map_or(OfPort::ANY, |p| p.number)
+        self.own().and_then(|own| own.ports.of_key(&upcall.key)).map_or(OfPort::ANY, |p| p.number)
     }
 
     /// Goes on with a packet that waits for a controller: `token` is what its packet-in gave for its continuation. False

@@ -161,7 +161,7 @@ impl Dpif for Workers {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
+        let device = spec.into_device()?;
         let (name, polling, numa) = (device.name().to_string(), device.polling(), device.numa_node().unwrap_or(0));
         let mut others: Vec<Option<Box<dyn Netdev>>> = self.crew.values().map(|_| device.another()).collect();
         let is_shared = device.another().is_some();

@@ -118,6 +118,8 @@ pub struct Ofproto {
     pub(super) l2: L2Config,
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
+    /// Tunnel ports came or went since megaflows were last made true.
+    pub(super) tunnels_changed: bool,
     pub(super) flow_limit: FlowLimit,
     pub(super) revalidator: RevalidatorConfig,
     /// How long the last round through all megaflows took.
@@ -219,6 +221,7 @@ impl Ofproto {
             l2: L2Config::default(),
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
+            tunnels_changed: false,
             flow_limit: FlowLimit::default(),
             revalidator: RevalidatorConfig::default(),
             round: Duration::ZERO,
@@ -322,9 +325,13 @@ impl Ofproto {
         self.table_stats.get(usize::from(table)).copied().unwrap_or_default()
     }
 
-    /// What went through a port that is [no device's](Port::is_patch), as far as it is credited; `None` for others.
+    /// What went through a port that is no device's, an end of a patch or a tunnel, as far as it is credited; `None` for
+    /// others.
     pub fn patch_stats(&self, port: OfPort) -> Option<NetdevStats> {
-        self.ports.get(port).filter(|p| p.is_patch()).map(|p| self.patched.get(&p.number).copied().unwrap_or_default())
+        self.ports
+            .get(port)
+            .filter(|p| p.is_virtual())
+            .map(|p| self.patched.get(&p.number).copied().unwrap_or_default())
     }
 
     /// The learnt addresses.
@@ -427,8 +434,12 @@ impl Ofproto {
     /// Adds a port, or gives one that is there another configuration; what controllers have set of that stays, except for
     /// whether it is down. What was learnt behind one that is in other VLANs now is forgotten. Takes effect with the next
     /// [`run`](Self::run).
+    ///
+    /// Of tunnel ports that [say the same](super::Bridges::tunnel_twin) of their packets only the first receives any.
     pub fn port_add(&mut self, mut port: Port) {
         let old = self.ports.remove(port.number);
+        let tunnel_of = |p: &Port| p.tunnel.clone().map(|config| (config, p.datapath));
+        self.tunnels_changed |= old.as_ref().and_then(tunnel_of) != tunnel_of(&port);
         if let Some(old) = &old {
             // Whether it is up is its device's to say.
             let down = super::port::PortConfig::DOWN;
@@ -452,6 +463,7 @@ impl Ofproto {
     /// Removes a port and what was learnt behind it.
     pub fn port_remove(&mut self, number: OfPort) -> Option<Port> {
         let port = self.ports.remove(number)?;
+        self.tunnels_changed |= port.tunnel.is_some();
         self.macs.forget_port(number);
         self.snooping.iter_mut().for_each(|s| s.forget_port(number));
         self.hooks.forget_port(number);

@@ -14,7 +14,7 @@ impl Translator<'_> {
         if !self.view.own.is_in_band || self.failed.is_some() || self.freezing.is_some() {
             return;
         }
-        let Some(first) = self.read.as_ref().map(|read| read.first) else { return };
+        let first = *self.first();
         let mut came = super::Tracked::new(first);
         // One after the other: what is no IP has no ports to look at.
         let is_answer = came.is(FieldId::EthType, ETH_TYPE_IPV4.into())

@@ -9,6 +9,7 @@
 //! - `walk.rs` goes through tables, instructions and the action set; `actions.rs` through lists of actions;
 //! - `freeze.rs` stops in the middle, for the datapath to do something first, and goes on afterwards;
 //! - `fields.rs`, `mpls.rs`, `encap.rs` change the packet; `commit.rs` makes datapath actions of the changes;
+//! - `tunnel.rs` takes packets out of tunnels and, with `native.rs`, sends them through;
 //! - `output.rs`, `group.rs`, `balance.rs`, `ct.rs`, `sample.rs` send it somewhere, `normal.rs` as a learning switch does;
 //! - `learn.rs` makes flows of packets.
 //!
@@ -28,17 +29,19 @@ mod group;
 mod in_band;
 mod learn;
 mod mpls;
+mod native;
 mod normal;
 mod output;
 mod sample;
+mod tunnel;
 mod walk;
 
 use std::sync::LazyLock;
 
-use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched};
+use ovs_dpif::{DpAction, DropReason, Features, SlowPath, always_matched};
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
-use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT, VLAN_VID_MASK};
+use ovs_packet::key::{FlowKey, FlowMask, Match, VLAN_PRESENT, VLAN_VID_MASK};
 use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
@@ -53,6 +56,7 @@ use super::recirc::{RecircIds, Stack, Step};
 use super::snooping::Snooping;
 use super::trace::{Kind, Tracer};
 use super::tracked::Tracked;
+use super::tunnel::is_tunnelled;
 use crate::action::Action;
 
 pub(super) use group::log_selection;
@@ -274,8 +278,10 @@ struct Translator<'a> {
     conntracked: bool,
     /// Whether what is below an MPLS label stack came to light, unseen.
     was_mpls: bool,
-    /// The packet is on its way to a tunnel.
-    to_tunnel: bool,
+    /// The mark of congestion that it has from the tunnel that it came through, if that is another than before.
+    mark_brought_in: Option<u8>,
+    /// Something was sent through a tunnel with the options that the packet has.
+    carries_options: bool,
     /// What is done to headers by the next commit.
     pending: encap::Pending,
     /// Within a bucket of a group, the action set, a controller's own list.
@@ -332,6 +338,8 @@ pub(super) struct Outcome {
     pub(super) tracer: Option<Tracer>,
     /// The key as the pipeline left it, of a packet that is traced.
     pub(super) last: Option<Box<FlowKey>>,
+    /// What was read of the options of its tunnel, as flows have it, of a packet that is traced.
+    pub(super) options: Option<Box<Match>>,
     /// A limit that was hit.
     pub(super) failed: Option<DropReason>,
     /// The packet has a tag that was asked for. That there is none follows from the Ethertype.
@@ -342,7 +350,7 @@ pub(super) struct Outcome {
 pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer>) -> Outcome {
     let id = key.recirc_id.get();
     let frozen = (id != 0).then(|| view.recirc.thaw(id));
-    let ingress = view.own.ports.of_datapath(PortNo(key.in_port.get()));
+    let ingress = view.own.ports.of_key(key);
     let mut t = Translator::new(view, key, ingress, tracer);
     match frozen {
         None => t.start(ingress),
@@ -352,9 +360,14 @@ pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer
     t.finish(key)
 }
 
-/// Translates the key of a packet that came in by a port of this number, which is not there.
+/// Translates the key of a packet that is taken to have come in by a port of this number, whether that is there or not.
 pub(super) fn translate_from<'a>(view: View<'a>, key: &FlowKey, in_port: OfPort, tracer: Option<Tracer>) -> Outcome {
-    let mut t = Translator::new(view, key, None, tracer);
+    let ingress = view.own.ports.get(in_port);
+    let mut t = Translator::new(view, key, ingress, tracer);
+    if ingress.is_some() {
+        t.start(ingress);
+        return t.finish(key);
+    }
     t.enter(in_port);
     t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
     t.descend();
@@ -399,10 +412,9 @@ impl<'a> Translator<'a> {
         first.actset_output = OfPort::UNSET.0.into();
         let mut tracked = Tracked::new(*first);
         tracked.verify(view.verifies);
-        if first.tun_dst != 0 || first.tun_ipv6_dst != 0 {
+        if is_tunnelled(first) {
             // What tells one tunnel from another always counts.
-            use FieldId::{TunDst, TunFlags, TunId, TunIpv6Dst, TunIpv6Src, TunSrc, TunTos};
-            tracked.note(&FlowMask::of(&[TunId, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunFlags, TunTos]));
+            tracked.note(tunnel::identity(first));
         }
         // The datapath forgets the tunnel that a packet came through unless it is told.
         let mut base = *key;
@@ -438,7 +450,8 @@ impl<'a> Translator<'a> {
             first_priority: key.skb_priority.get(),
             conntracked: key.ct_state != 0,
             was_mpls: false,
-            to_tunnel: false,
+            mark_brought_in: None,
+            carries_options: false,
             pending: encap::Pending::None,
             in_group: false,
             in_action_set: false,
@@ -458,6 +471,11 @@ impl<'a> Translator<'a> {
         t
     }
 
+    /// The packet as it came, in the words of OpenFlow.
+    fn first(&self) -> &FlowKey {
+        self.read.as_ref().map_or(&FlowKey::ZERO, |read| &read.first)
+    }
+
     /// The packet is taken to have come in by `port`.
     fn enter(&mut self, port: OfPort) {
         self.in_port = port;
@@ -469,12 +487,18 @@ impl<'a> Translator<'a> {
         self.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
         self.descend();
         match ingress {
+            None if is_tunnelled(self.first()) => {
+                self.fail(DropReason::UnknownIngress, || "no OpenFlow tunnel port for this packet".to_string());
+            }
             None => self.fail(DropReason::UnknownIngress, || "the ingress port is unknown".to_string()),
             Some(port) if !self.may_receive(port) => {
                 self.fail(DropReason::ForwardingDisabled, || "the ingress port takes no packets in".to_string());
             }
             Some(_) if self.failed.is_some() => {}
-            Some(_) => {
+            Some(port) => {
+                if !self.leave_tunnel(port) {
+                    return self.ascend();
+                }
                 self.lookup_and_execute(walk::Lookup::default(), true);
                 self.end_of_pipeline();
                 self.serve_in_band();
@@ -562,9 +586,12 @@ impl<'a> Translator<'a> {
         let mut read = self.read.take().unwrap_or_default();
         self.tracked.seen_into(&mut read.seen);
         read.mask = *self.tracked.mask();
-        if key.tun_present.get() != 0
-            && let Ok(packed) = self.bridge.tlv.pack_mask(key, &read.mask)
-        {
+        let options = self.tracer.is_some().then(|| {
+            let options = FlowMask { bits: read.mask.bits.masked(&OPTIONS) };
+            Box::new(self.bridge.tlv.lift(&Match::new(read.first, options)))
+        });
+        let has_options = key.tun_present != 0 || read.mask.bits.tun_present != 0 || self.carries_options;
+        if has_options && let Ok(packed) = self.bridge.tlv.pack_mask(key, &read.mask) {
             read.mask = packed;
         }
         to_datapath(&mut read.mask, key);
@@ -585,6 +612,7 @@ impl<'a> Translator<'a> {
             translation,
             reports: std::mem::take(&mut self.reports),
             last: self.tracer.is_some().then(|| Box::new(*self.tracked.shown())),
+            options,
             tracer: self.tracer.take(),
             failed: self.failed,
             tag_asked,
@@ -599,6 +627,13 @@ impl std::fmt::Debug for BridgeView<'_> {
 }
 
 static ALWAYS: LazyLock<FlowMask> = LazyLock::new(always_matched);
+
+/// Where a key has options of tunnels.
+static OPTIONS: LazyLock<FlowMask> = LazyLock::new(|| {
+    let mut mask = FlowMask::EMPTY;
+    (mask.bits.tun_present, mask.bits.tun_metadata) = (u64::MAX.into(), [u8::MAX; 256]);
+    mask
+});
 
 /// What a datapath's key has at all.
 static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {
@@ -638,6 +673,16 @@ fn to_datapath(mask: &mut FlowMask, key: &FlowKey) {
     // What pushed labels were read of is not the packet's.
     if !Prereq::Mpls.holds(key) {
         m.mpls_lse = [0.into(); 3];
+    }
+    // What came through no tunnel tells of none, as its port says.
+    if !is_tunnelled(key) {
+        let bits = m.words_mut().iter_mut().zip(commit::tunnel_mask().bits.words());
+        bits.for_each(|(m, tunnel)| *m &= !tunnel);
+    }
+    // An outer header is of one family.
+    match key.tun_dst.get() {
+        0 => (m.tun_src, m.tun_dst) = (0.into(), 0.into()),
+        _ => (m.tun_ipv6_src, m.tun_ipv6_dst) = (0.into(), 0.into()),
     }
     // Of a tag that is not there, nothing is.
     for (tci, tpid, present) in [
