@@ -1,6 +1,7 @@
 //! The datapath trait: what the slow path needs of a fast path.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use ovs_packet::key::{FlowKey, FlowMask, Match, SparseKey};
 use ovs_packet::packet::Tunnel;
@@ -145,21 +146,23 @@ pub enum Resolution<'a> {
 pub enum PortSpec {
     /// A device that the datapath polls itself. Backends that forward outside the process refuse it.
     Device(Box<dyn Netdev>),
-    /// A network interface of the machine, which is there. Backends within the process refuse it, and the others below:
+    /// A network interface of the machine, which is there. Backends within the process refuse it, and internal ones too:
     /// they want a [`Device`](PortSpec::Device).
     Interface(String),
     /// A network interface that the datapath makes, for the machine to talk through the switch.
     Internal(String),
-    /// A tunnel, by a network interface of this name that is made, if there is none, and that keeps no peer of its own.
+    /// A tunnel, which keeps no peer of its own. Outside the process it is a network interface of this name, made if there
+    /// is none; within it is a port without any device.
     Tunnel {
-        /// The interface.
+        /// The port, and the interface.
         name: String,
         /// What kind of tunnel.
         kind: TunnelPort,
     },
 }
 
-/// A tunnel port of a datapath outside the process: it takes outer addresses and key from actions, and tells them in keys.
+/// A tunnel port. In a datapath outside the process it takes outer addresses and key from actions, and tells them in keys;
+/// in one [within](crate::userspace) it stands for what [`DpAction::TunnelPop`] took off, and nothing can be sent to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TunnelPort {
@@ -192,6 +195,13 @@ pub enum TunnelPort {
         /// The Ethertype of what is inside.
         eth_type: u16,
     },
+    /// GTP-U (3GPP TS 29.281), of datapaths within the process.
+    Gtpu {
+        /// The UDP port.
+        port: u16,
+    },
+    /// SRv6 (RFC 8754), of datapaths within the process.
+    Srv6,
 }
 
 /// A change of a datapath's ports that someone else may have made.
@@ -335,6 +345,8 @@ pub struct Features {
     pub explicit_drop: bool,
     /// `add_mpls` actions.
     pub add_mpls: bool,
+    /// `tnl_push` and `tnl_pop` actions, without which packets are sent to tunnel ports.
+    pub native_tunnels: bool,
     /// `push_eth` and `pop_eth` actions, and packets that begin at layer 3.
     pub packet_types: bool,
     /// `lb_output` actions.
@@ -370,6 +382,7 @@ impl Features {
         ct_clear: false,
         explicit_drop: false,
         add_mpls: false,
+        native_tunnels: false,
         packet_types: false,
         lb_output: false,
         psample: false,
@@ -553,6 +566,15 @@ pub trait Dpif: fmt::Debug + Send {
     fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
         let _ = limit;
         Err(DpifError::Unsupported("vlan-limit"))
+    }
+
+    /// Spreads the flows in tunnels over these UDP source ports (`tnl/egress_port_range`).
+    ///
+    /// # Errors
+    /// If the datapath makes no outer headers itself.
+    fn set_tunnel_sources(&mut self, ports: RangeInclusive<u16>) -> Result<(), DpifError> {
+        let _ = ports;
+        Err(DpifError::Unsupported("tnl/egress_port_range"))
     }
 
     /// Installs a megaflow for the packets that share the bits of `mask` with `key`, or gives the one that is there for

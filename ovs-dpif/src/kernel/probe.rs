@@ -132,6 +132,7 @@ pub(super) fn features(datapath: &mut Datapath) -> Result<Features, DpifError> {
         add_mpls: able(6),
         packet_types: able(7),
         lb_output: false,
+        native_tunnels: false,
         psample: able(8),
         versions: false,
         ct: able(9),

@@ -16,6 +16,7 @@ mod mem;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
 mod patch;
+mod tunnel;
 #[cfg(all(feature = "tap", target_os = "linux"))]
 mod tap;
 #[cfg(all(any(feature = "packet-socket", feature = "tap"), target_os = "linux"))]
@@ -28,6 +29,7 @@ pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
 pub use patch::{PatchPort, PatchSocket};
+pub use tunnel::TunnelDevice;
 #[cfg(all(feature = "tap", target_os = "linux"))]
 pub use tap::{Tap, TapHandle, TapKind};
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
@@ -38,6 +40,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use ovs_packet::{EthAddr, PacketBatch};
+
+use crate::dpif::TunnelPort;
 
 /// What a port can take over from software when it sends.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -206,6 +210,11 @@ pub trait Netdev: Send + fmt::Debug {
 
     /// The NUMA node that the device is on, if that is known.
     fn numa_node(&self) -> Option<u32> {
+        None
+    }
+
+    /// Which tunnels the port stands for, if it is no device at all.
+    fn tunnel(&self) -> Option<TunnelPort> {
         None
     }
 

@@ -192,8 +192,16 @@ impl Datapath {
             }
             DpAction::Drop(reason) => group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(*reason))),
             DpAction::Ct(request) => self.track(group, request, round),
+            DpAction::TunnelPush(push) => self.push_tunnel(group, push, round),
+            DpAction::TunnelPop(port) if last => self.pop_tunnel(group, *port, round, again),
+            DpAction::TunnelPop(port) => {
+                let mut copies = self.spare.pop().unwrap_or_default();
+                copies.extend(group.iter().cloned());
+                self.pop_tunnel(&mut copies, *port, round, again);
+                self.give_back(copies);
+            }
             // Refused when they are installed.
-            DpAction::LbOutput(_) | DpAction::Psample { .. } | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => {
+            DpAction::LbOutput(_) | DpAction::Psample { .. } => {
                 group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::EditFailed)));
             }
             edit => {
@@ -313,7 +321,7 @@ fn hash(key: &FlowKey, algorithm: HashAlgorithm, basis: u32) -> u32 {
 
 fn recirculates(action: &DpAction) -> bool {
     match action {
-        DpAction::Recirc(_) => true,
+        DpAction::Recirc(_) | DpAction::TunnelPop(_) => true,
         action => action.nested().flatten().any(recirculates),
     }
 }

@@ -18,10 +18,12 @@ mod program;
 mod round;
 mod several;
 mod tracking;
+mod tunnel;
 pub mod workers;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
@@ -40,6 +42,7 @@ use crate::dpif::{
 use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
+use crate::netdev::TunnelDevice;
 use crate::text;
 use batch::Flight;
 use bounds::Bounds;
@@ -50,6 +53,7 @@ pub(crate) use program::{Editor, is_edit};
 pub(crate) use round::Turns;
 use round::{Round, Work};
 use tracking::{Reassembly, Tracking};
+use tunnel::Tunnels;
 
 /// How many evicted megaflows are kept for their owner.
 const MAX_EVICTED: usize = 4096;
@@ -146,6 +150,7 @@ pub struct Datapath {
     evicted: VecDeque<DpFlow>,
     conntrack: Tracking,
     meters: Meters,
+    tunnels: Tunnels,
     random: fastrand::Rng,
     /// Fragments that `ct` actions wait for others of.
     fragments: Reassembly,
@@ -208,6 +213,7 @@ impl Datapath {
             evicted: VecDeque::new(),
             conntrack,
             meters: Meters::default(),
+            tunnels: Tunnels::default(),
             random: fastrand::Rng::with_seed(seed),
             fragments: Reassembly::new(Default::default()),
             extractor: Extractor::new(),
@@ -292,8 +298,6 @@ impl Datapath {
             match a {
                 DpAction::Set(attr, _) if !edit::is_settable(*attr) => return Err(DpifError::NotSettable(*attr)),
                 DpAction::LbOutput(_) => return Err(DpifError::Unsupported("lb_output")),
-                DpAction::TunnelPush(_) => return Err(DpifError::Unsupported("tnl_push")),
-                DpAction::TunnelPop(_) => return Err(DpifError::Unsupported("tnl_pop")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
                 _ => {}
             }
@@ -356,12 +360,18 @@ impl Dpif for Datapath {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
+        let device = match spec {
+            PortSpec::Device(device) => device,
+            PortSpec::Tunnel { name, kind } => Box::new(TunnelDevice::new(name, kind)),
+            _ => return Err(DpifError::Unsupported("ports of the kernel's")),
+        };
         self.ports.add(device, wanted)
     }
 
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {
-        self.ports.remove(port)
+        self.ports.remove(port)?;
+        self.tunnels.forget(port);
+        Ok(())
     }
 
     fn ports(&self) -> Result<Vec<PortInfo>, DpifError> {
@@ -371,6 +381,11 @@ impl Dpif for Datapath {
     fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
         self.extractor = Extractor::new().with_vlan_limit(limit);
         self.vlan_headers = if limit == 1 { 1 } else { 2 };
+        Ok(())
+    }
+
+    fn set_tunnel_sources(&mut self, ports: RangeInclusive<u16>) -> Result<(), DpifError> {
+        self.tunnels.sources = ports;
         Ok(())
     }
 
@@ -517,6 +532,7 @@ impl Dpif for Datapath {
             ct_clear: true,
             explicit_drop: true,
             add_mpls: true,
+            native_tunnels: true,
             packet_types: true,
             versions: true,
             ct: true,

@@ -58,6 +58,7 @@ impl Datapath {
         let mut other = Datapath::with_tracking(self.limits, seed, self.conntrack.another()?).named(self.name.clone());
         other.fragments = self.fragments.clone();
         other.meters = self.meters.clone();
+        other.tunnels = self.tunnels.clone();
         other.version = self.version;
         other.extractor = self.extractor;
         other.vlan_headers = self.vlan_headers;

@@ -1,6 +1,7 @@
 //! All threads as one datapath.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use super::{PARCELS, Place, Seat, ThreadId, Workers};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, Ufid, Upcall,
-    UpcallKind,
+    DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec, Resolution, TunnelPort, Ufid,
+    Upcall, UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
@@ -68,7 +69,9 @@ impl Workers {
     fn install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
         let matching = Match::new(*put.key, *put.mask);
         let ufid = put.ufid.unwrap_or_else(|| Ufid::of(&matching));
-        let port = (!put.everywhere).then(|| PortNo(put.key.in_port.get()));
+        let port = PortNo(put.key.in_port.get());
+        // What comes out of a tunnel is any thread's that takes it out.
+        let port = (!put.everywhere && !self.tunnels.contains(&port)).then_some(port);
         // Whose it is already, it stays.
         let known = self.flows.get(&ufid).copied();
         let holders = self.holders(known.unwrap_or(port));
@@ -101,6 +104,24 @@ impl Workers {
             self.evict()?;
         }
         taken
+    }
+
+    /// Adds a port that stands for tunnels, to all threads.
+    fn add_tunnel(&mut self, name: String, kind: TunnelPort, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
+        let port = self.main.port_add(PortSpec::Tunnel { name: name.clone(), kind }, wanted)?;
+        // There is nothing to be polled.
+        self.main.ports.set_queues(port, Some(Vec::new()));
+        let cores: Vec<u32> = self.crew.keys().copied().collect();
+        for core in cores {
+            let spec = PortSpec::Tunnel { name: name.clone(), kind };
+            self.send(core, move |dp| {
+                let added = dp.port_add(spec, Some(port));
+                dp.ports.set_queues(port, Some(Vec::new()));
+                added
+            })??;
+        }
+        self.tunnels.insert(port);
+        Ok(port)
     }
 
     /// Logs packets that matched nothing, as upstream's datapath does.
@@ -146,7 +167,11 @@ impl Dpif for Workers {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let PortSpec::Device(device) = spec else { return Err(DpifError::Unsupported("ports of the kernel's")) };
+        let device = match spec {
+            PortSpec::Device(device) => device,
+            PortSpec::Tunnel { name, kind } => return self.add_tunnel(name, kind, wanted),
+            _ => return Err(DpifError::Unsupported("ports of the kernel's")),
+        };
         let (name, polling, numa) = (device.name().to_string(), device.polling(), device.numa_node().unwrap_or(0));
         let mut others: Vec<Option<Box<dyn Netdev>>> = self.crew.values().map(|_| device.another()).collect();
         let is_shared = device.another().is_some();
@@ -179,6 +204,9 @@ impl Dpif for Workers {
     }
 
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {
+        if self.tunnels.remove(&port) {
+            return self.ask_all(move |dp| dp.port_del(port))?.into_iter().collect();
+        }
         self.ports.remove(&port).ok_or(DpifError::NoSuchPort(port))?;
         self.balancer.forget(port);
         self.ask_all(move |dp| dp.port_del(port))?.into_iter().collect::<Result<(), _>>()?;
@@ -219,6 +247,10 @@ impl Dpif for Workers {
 
     fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
         self.ask_all(move |dp| dp.set_vlan_limit(limit))?.into_iter().collect()
+    }
+
+    fn set_tunnel_sources(&mut self, ports: RangeInclusive<u16>) -> Result<(), DpifError> {
+        self.ask_all(move |dp| dp.set_tunnel_sources(ports.clone()))?.into_iter().collect()
     }
 
     fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {

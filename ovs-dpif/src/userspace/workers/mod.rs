@@ -152,6 +152,8 @@ pub struct Workers {
     /// Whether settings were given.
     is_configured: bool,
     ports: BTreeMap<PortNo, Place>,
+    /// Ports that stand for tunnels. All threads know them, and none polls them.
+    tunnels: BTreeSet<PortNo>,
     /// What threads and queues were last arranged by.
     arranged: Option<crew::Arrangement>,
     /// The megaflows, and whose packets each is for: none is everybody's. Kept while there are workers.
@@ -284,6 +286,7 @@ impl Workers {
             settings: Settings::default(),
             is_configured: false,
             ports: BTreeMap::new(),
+            tunnels: BTreeSet::new(),
             arranged: None,
             flows: HashMap::new(),
             mailbox: Mailbox { parcels, bell: Some(door.bell()) },
