@@ -11,7 +11,7 @@ use crate::action::{DpAction, PortNo, Userspace};
 use crate::connections::Connections;
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
-use crate::netdev::{Netdev, NetdevError, NetdevStats};
+use crate::netdev::{Netdev, NetdevError, NetdevStats, Vport};
 use crate::userspace::Turns;
 use crate::userspace::workers::Workers;
 
@@ -146,13 +146,13 @@ pub enum Resolution<'a> {
 pub enum PortSpec {
     /// A device that the datapath polls itself. Backends that forward outside the process refuse it.
     Device(Box<dyn Netdev>),
-    /// A network interface of the machine, which is there. Backends within the process refuse it, and internal ones too:
-    /// they want a [`Device`](PortSpec::Device).
+    /// A network interface of the machine, which is there. Backends within the process refuse it, and the next: they want
+    /// a [`Device`](PortSpec::Device).
     Interface(String),
     /// A network interface that the datapath makes, for the machine to talk through the switch.
     Internal(String),
-    /// A tunnel, which keeps no peer of its own. Outside the process it is a network interface of this name, made if there
-    /// is none; within it is a port without any device.
+    /// A tunnel, that keeps no peer of its own: outside the process by a network interface of this name that is made, if
+    /// there is none; within it by a port that [stands](crate::netdev::Vport) for it.
     Tunnel {
         /// The port, and the interface.
         name: String,
@@ -161,8 +161,18 @@ pub enum PortSpec {
     },
 }
 
-/// A tunnel port. In a datapath outside the process it takes outer addresses and key from actions, and tells them in keys;
-/// in one [within](crate::userspace) it stands for what [`DpAction::TunnelPop`] took off, and nothing can be sent to it.
+impl PortSpec {
+    /// The device of a port of a datapath within the process.
+    pub(crate) fn into_device(self) -> Result<Box<dyn Netdev>, DpifError> {
+        match self {
+            PortSpec::Device(device) => Ok(device),
+            PortSpec::Tunnel { name, kind } => Ok(Box::new(Vport::new(name, kind))),
+            PortSpec::Interface(_) | PortSpec::Internal(_) => Err(DpifError::Unsupported("ports of the kernel's")),
+        }
+    }
+}
+
+/// What a tunnel port of a datapath is: it takes outer addresses and key from actions, and tells them in keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TunnelPort {
@@ -182,6 +192,8 @@ pub enum TunnelPort {
     },
     /// GRE over IPv4 (RFC 2784, RFC 2890), with Ethernet frames inside.
     Gre,
+    /// The same without Ethernet headers inside.
+    GreL3,
     /// The same over IPv6.
     Ip6Gre,
     /// ERSPAN over IPv4.
@@ -194,14 +206,33 @@ pub enum TunnelPort {
         port: u16,
         /// The Ethertype of what is inside.
         eth_type: u16,
+        /// Whether the kin of that Ethertype may be inside too: IPv6 beside IPv4, multicast beside unicast MPLS.
+        multiproto: bool,
     },
-    /// GTP-U (3GPP TS 29.281), of datapaths within the process.
+    /// GTP-U version 1 (3GPP TS 29.281), of userspace datapaths.
     Gtpu {
         /// The UDP port.
         port: u16,
     },
-    /// SRv6 (RFC 8754), of datapaths within the process.
+    /// IPv6 with a segment routing header (RFC 8754), of userspace datapaths.
     Srv6,
+}
+
+impl TunnelPort {
+    /// The kind of tunnel, as the `type` column of the Interface table names it.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            TunnelPort::Vxlan { .. } => "vxlan",
+            TunnelPort::Geneve { .. } => "geneve",
+            TunnelPort::Gre | TunnelPort::GreL3 => "gre",
+            TunnelPort::Ip6Gre => "ip6gre",
+            TunnelPort::Erspan => "erspan",
+            TunnelPort::Ip6Erspan => "ip6erspan",
+            TunnelPort::Bareudp { .. } => "bareudp",
+            TunnelPort::Gtpu { .. } => "gtpu",
+            TunnelPort::Srv6 => "srv6",
+        }
+    }
 }
 
 /// A change of a datapath's ports that someone else may have made.
@@ -345,14 +376,14 @@ pub struct Features {
     pub explicit_drop: bool,
     /// `add_mpls` actions.
     pub add_mpls: bool,
-    /// `tnl_push` and `tnl_pop` actions, without which packets are sent to tunnel ports.
-    pub native_tunnels: bool,
     /// `push_eth` and `pop_eth` actions, and packets that begin at layer 3.
     pub packet_types: bool,
     /// `lb_output` actions.
     pub lb_output: bool,
     /// `psample` actions.
     pub psample: bool,
+    /// `tnl_push` and `tnl_pop` actions, which the switch has to use: the datapath's tunnel ports make no outer headers.
+    pub native_tunnels: bool,
     /// Whether megaflows [obey](Dpif#megaflows-that-obey) a pipeline that [publishes](Dpif::publish) its changes.
     pub versions: bool,
     /// `ct` actions and what keys tell of them.
@@ -382,10 +413,10 @@ impl Features {
         ct_clear: false,
         explicit_drop: false,
         add_mpls: false,
-        native_tunnels: false,
         packet_types: false,
         lb_output: false,
         psample: false,
+        native_tunnels: false,
         versions: false,
         ct: false,
         ct_zones: false,

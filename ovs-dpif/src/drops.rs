@@ -58,6 +58,8 @@ reasons! {
     ActionsTooLong = "actions_too_long", "too many actions";
     /// Too many MPLS labels.
     TooManyLabels = "too_many_labels", "more MPLS labels than a key holds";
+    /// There was congestion on the way through its tunnel, and its transport would not know (RFC 6040).
+    NotEcnCapable = "not_ecn_capable", "there was congestion in its tunnel, and its transport knows no marks";
     /// The options of its tunnel make no sense.
     TunnelMetadata = "tunnel_metadata", "the options of its tunnel cannot be read";
     /// An action that packets of its type cannot have.

@@ -28,17 +28,20 @@ const TUNNELS: [(&str, &str); 9] = [
 ];
 
 impl TunnelPort {
-    fn link(self) -> Result<LinkKind<'static>, DpifError> {
-        Ok(match self {
+    /// The kind of interface that it is in the kernel, if there is one.
+    fn link(self) -> Option<LinkKind<'static>> {
+        Some(match self {
             TunnelPort::Vxlan { port, gbp, gpe } => LinkKind::Vxlan { port, gbp, gpe },
             TunnelPort::Geneve { port } => LinkKind::Geneve { port },
             TunnelPort::Gre => LinkKind::GreTap,
+            TunnelPort::GreL3 => LinkKind::Gre,
             TunnelPort::Ip6Gre => LinkKind::Ip6GreTap,
             TunnelPort::Erspan => LinkKind::Erspan,
             TunnelPort::Ip6Erspan => LinkKind::Ip6Erspan,
-            TunnelPort::Bareudp { port, eth_type } => LinkKind::Bareudp { port, ethertype: eth_type },
-            TunnelPort::Gtpu { .. } => return Err(DpifError::Unsupported("tunnels of GTP-U")),
-            TunnelPort::Srv6 => return Err(DpifError::Unsupported("tunnels of SRv6")),
+            TunnelPort::Bareudp { port, eth_type, multiproto } => {
+                LinkKind::Bareudp { port, ethertype: eth_type, multiproto }
+            }
+            TunnelPort::Gtpu { .. } | TunnelPort::Srv6 => return None,
         })
     }
 }
@@ -129,7 +132,8 @@ impl Datapath {
     /// Makes the interface of a tunnel; false if there is one of its name and kind already.
     fn make_interface(&mut self, name: &str, kind: TunnelPort) -> Result<bool, DpifError> {
         let route = self.route.get_mut().as_mut().ok_or(DpifError::Unsupported("tunnels without rtnetlink"))?;
-        let new = NewLink { mtu: Some(TUNNEL_MTU), up: true, ..NewLink::new(name, kind.link()?) };
+        let link = kind.link().ok_or(DpifError::Unsupported("tunnels of this kind"))?;
+        let new = NewLink { mtu: Some(TUNNEL_MTU), up: true, ..NewLink::new(name, link) };
         let made = route.add_link(&new).or_else(|error| match error.errno() {
             // Some kinds let nobody choose so large an MTU.
             Some(errno::EINVAL) => route.add_link(&NewLink { mtu: None, ..new.clone() }),

@@ -118,6 +118,7 @@ pub(super) fn features(datapath: &mut Datapath) -> Result<Features, DpifError> {
     let run = |from: usize, count: usize| (from..from + count).take_while(|i| able(*i)).count() as u8;
     let (meters, meter_bands) = datapath.meter_bounds();
     Ok(Features {
+        native_tunnels: false,
         vlan_headers: u8::from(able(12)) + u8::from(able(12) && able(13)),
         mpls_depth: run(fixed_count, MPLS_DEPTH),
         sample_nesting: run(fixed_count + MPLS_DEPTH, DEEPEST),
@@ -132,7 +133,6 @@ pub(super) fn features(datapath: &mut Datapath) -> Result<Features, DpifError> {
         add_mpls: able(6),
         packet_types: able(7),
         lb_output: false,
-        native_tunnels: false,
         psample: able(8),
         versions: false,
         ct: able(9),

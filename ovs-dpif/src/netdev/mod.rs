@@ -2,7 +2,7 @@
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
 //! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports; [`PatchPort`],
-//! an end of a cable between two; and on Linux (feature `packet-socket`) [`PacketSocket`], an interface of the kernel that
+//! an end of a cable between two; [`Vport`], which stands for a kind of tunnel; and on Linux (feature `packet-socket`) [`PacketSocket`], an interface of the kernel that
 //! the stack goes on seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface
 //! through which the stack itself is a port's other end.
 
@@ -16,11 +16,11 @@ mod mem;
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 mod packet_socket;
 mod patch;
-mod tunnel;
 #[cfg(all(feature = "tap", target_os = "linux"))]
 mod tap;
 #[cfg(all(any(feature = "packet-socket", feature = "tap"), target_os = "linux"))]
 mod vnet;
+mod vport;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod xdp;
 
@@ -29,9 +29,9 @@ pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::PacketSocket;
 pub use patch::{PatchPort, PatchSocket};
-pub use tunnel::TunnelDevice;
 #[cfg(all(feature = "tap", target_os = "linux"))]
 pub use tap::{Tap, TapHandle, TapKind};
+pub use vport::Vport;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub use xdp::{XdpConfig, XdpMode, XdpSocket};
 
@@ -213,7 +213,7 @@ pub trait Netdev: Send + fmt::Debug {
         None
     }
 
-    /// Which tunnels the port stands for, if it is no device at all.
+    /// The kind of tunnel that the port stands for, if it is no device: it has no traffic of its own.
     fn tunnel(&self) -> Option<TunnelPort> {
         None
     }

@@ -42,7 +42,6 @@ use crate::dpif::{
 use crate::drops::{DropReason, Ledger};
 use crate::key_layout::key_layout;
 use crate::meter::{self, MeterError, Meters};
-use crate::netdev::TunnelDevice;
 use crate::text;
 use batch::Flight;
 use bounds::Bounds;
@@ -360,12 +359,7 @@ impl Dpif for Datapath {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let device = match spec {
-            PortSpec::Device(device) => device,
-            PortSpec::Tunnel { name, kind } => Box::new(TunnelDevice::new(name, kind)),
-            _ => return Err(DpifError::Unsupported("ports of the kernel's")),
-        };
-        self.ports.add(device, wanted)
+        self.ports.add(spec.into_device()?, wanted)
     }
 
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {

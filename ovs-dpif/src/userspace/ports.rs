@@ -191,6 +191,9 @@ impl Ports {
     /// nothing is done, where they must go one by one: if packets wait already, or work is left to do on one of these.
     pub(super) fn send_all(&mut self, port: PortNo, packets: &mut PacketBatch) -> Option<(usize, DropReason)> {
         let p = self.get_mut(port)?;
+        if p.device.tunnel().is_some() {
+            return Some((0, DropReason::UnknownPort));
+        }
         if !p.waiting.is_empty() || !packets.iter().all(is_done) {
             return None;
         }
@@ -211,6 +214,10 @@ impl Ports {
     ) {
         let Ok(at) = self.find(port) else { return settle(slot, Err(DropReason::UnknownPort)) };
         let Some(p) = self.all.get_mut(at) else { return };
+        // A port that stands for tunnels takes nothing without an outer header.
+        if p.device.tunnel().is_some() {
+            return settle(slot, Err(DropReason::UnknownPort));
+        }
         let sent = &mut self.sent;
         if is_done(&packet) {
             return p.wait(packet, slot, sent, settle);

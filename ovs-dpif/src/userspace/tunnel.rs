@@ -162,9 +162,11 @@ fn kind(port: TunnelPort) -> Kind {
     match port {
         TunnelPort::Vxlan { gbp, .. } => Kind::Vxlan { gbp, gpe: true },
         TunnelPort::Geneve { .. } => Kind::Geneve,
-        TunnelPort::Gre | TunnelPort::Ip6Gre => Kind::Gre,
+        TunnelPort::Gre | TunnelPort::GreL3 | TunnelPort::Ip6Gre => Kind::Gre,
         TunnelPort::Erspan | TunnelPort::Ip6Erspan => Kind::Erspan,
-        TunnelPort::Bareudp { eth_type, .. } => Kind::Bareudp(bareudp::Mode { eth_type, multiprotocol: false }),
+        TunnelPort::Bareudp { eth_type, multiproto, .. } => {
+            Kind::Bareudp(bareudp::Mode { eth_type, multiprotocol: multiproto })
+        }
         TunnelPort::Gtpu { .. } => Kind::Gtpu,
         TunnelPort::Srv6 => Kind::Srv6,
     }

@@ -159,6 +159,8 @@ pub enum LinkKind<'a> {
         port: u16,
         /// The Ethernet type of what is inside.
         ethertype: u16,
+        /// Whether its kin may be inside too: IPv6 beside IPv4, multicast beside unicast MPLS.
+        multiproto: bool,
     },
     /// GTP for users' packets. The kernel keeps its tunnels itself.
     Gtp,
@@ -199,13 +201,13 @@ impl LinkKind<'_> {
             LinkKind::Ip6GreTap => (InfoKind::GreTap6, Some(InfoData::GreTap6(vec![InfoGre6::CollectMetadata]))),
             LinkKind::Erspan => (InfoKind::ErSpan, Some(InfoData::ErSpan(vec![InfoGre::CollectMetadata]))),
             LinkKind::Ip6Erspan => (InfoKind::Ip6ErSpan, Some(InfoData::Ip6ErSpan(vec![InfoGre6::CollectMetadata]))),
-            LinkKind::Bareudp { port, ethertype } => {
-                let data = vec![
+            LinkKind::Bareudp { port, ethertype, multiproto } => {
+                let mut data = vec![
                     InfoBareUdp::Port(port),
                     InfoBareUdp::Ethertype(EthernetProtocol::from(ethertype)),
                     InfoBareUdp::SrcPortMin(SOURCE_PORTS),
-                    InfoBareUdp::MultiprotoMode,
                 ];
+                data.extend(multiproto.then_some(InfoBareUdp::MultiprotoMode));
                 (InfoKind::BareUdp, Some(InfoData::BareUdp(data)))
             }
             LinkKind::Gtp => {

@@ -108,7 +108,7 @@ fn devices_of_all_kinds_and_ways_to_them() {
         ("gre6_t", LinkKind::Ip6GreTap, "ip6gretap", true),
         ("erspan_t", LinkKind::Erspan, "erspan", true),
         ("erspan6_t", LinkKind::Ip6Erspan, "ip6erspan", true),
-        ("bareudp_t", LinkKind::Bareudp { port: 6635, ethertype: 0x8847 }, "bareudp", new),
+        ("bareudp_t", LinkKind::Bareudp { port: 6635, ethertype: 0x8847, multiproto: true }, "bareudp", new),
         ("gtp_t", LinkKind::Gtp, "gtp", new),
     ];
     for (device, kind, text, needed) in tunnels {

@@ -20,14 +20,16 @@
 use std::collections::BTreeSet;
 
 use ovs_dpif::{Dpif, PortNo, Resolution, Ufid, Upcall};
-use ovs_packet::Instant;
+use ovs_packet::{FlowKey, Instant};
 
 use super::detrace::Detrace;
 use super::hooks::Peer;
+use super::native::Underlay;
 use super::ofproto::Ofproto;
 use super::recirc::LANES;
 use super::trace::Trace;
 use super::tracing::TraceRequest;
+use super::tunnel::TunnelConfig;
 use super::upcall::World;
 
 /// How many switches a datapath can have.
@@ -60,6 +62,8 @@ pub struct Bridges {
     vacant: BTreeSet<usize>,
     /// What stands in the place of a switch that is being changed.
     stand_in: Option<Box<Ofproto>>,
+    /// What all of them know of the network that tunnels go through.
+    underlay: Underlay,
 }
 
 /// The others, lent to a switch that is being changed, and its place among them.
@@ -76,6 +80,7 @@ impl Bridges {
         if !switch.megaflows.is_empty() {
             return None;
         }
+        switch.set_underlay(self.underlay.clone());
         if let Some(place) = self.vacant.pop_first() {
             let before = self.all.get_mut(place)?;
             switch.recirc.take_over(&before.recirc);
@@ -89,6 +94,17 @@ impl Bridges {
         switch.recirc.set_lane(place as u32);
         self.all.push(switch);
         Some(place)
+    }
+
+    /// What all switches in here know of the network that tunnels go through.
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
+    /// Has them share what they know with others. Those that come later do, too.
+    pub fn set_underlay(&mut self, underlay: &Underlay) {
+        self.underlay = underlay.clone();
+        self.all.iter_mut().for_each(|b| b.set_underlay(underlay.clone()));
     }
 
     /// Removes a switch: its megaflows, after what went through them is credited, and what others had of it. Their megaflows
@@ -121,9 +137,25 @@ impl Bridges {
         self.all.iter().enumerate().filter(|(place, _)| !self.vacant.contains(place))
     }
 
-    /// The switch that a port of the datapath is one of.
-    pub fn of_datapath(&self, port: PortNo) -> Option<usize> {
-        self.all.iter().position(|b| b.ports.of_datapath(port).is_some())
+    /// The port that a packet with this key came by, in the datapath's port numbers: of one that came through a tunnel, the
+    /// tunnel port that says most about it, of whichever switch.
+    pub fn of_key(&self, key: &FlowKey) -> Option<Peer> {
+        let ports = self.iter().filter_map(|(bridge, b)| Some((bridge, b.ports.rank_of(key)?)));
+        let (bridge, (_, port)) = ports.min_by_key(|(_, (rank, _))| *rank)?;
+        Some(Peer { bridge, port: port.number })
+    }
+
+    /// The tunnel port that says the same of its packets as one by the datapath's port `vport` would: there can be one
+    /// that does. What counts is where the tunnel's two ends are, the key, and what types of packets it carries.
+    pub fn tunnel_twin(&self, config: &TunnelConfig, vport: PortNo) -> Option<Peer> {
+        self.iter().find_map(|(bridge, b)| Some(Peer { bridge, port: b.ports.twin(config, vport)? }))
+    }
+
+    /// The switch that goes on with a packet: the one that froze it, or the one that it came in by.
+    fn home_of(&self, key: &FlowKey) -> Option<usize> {
+        let id = key.recirc_id.get();
+        let frozen = || self.all.iter().position(|b| id != 0 && b.recirc.thaw(id).is_some());
+        frozen().or_else(|| self.of_key(key).map(|peer| peer.bridge))
     }
 
     // Patches.
@@ -223,8 +255,12 @@ impl Bridges {
 
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
-        match self.of_datapath(PortNo(upcall.key.in_port.get())) {
-            Some(place) => self.world(place).handle_upcall(dp, upcall, now),
+        match self.home_of(&upcall.key) {
+            Some(place) => {
+                let mut world = self.world(place);
+                world.handle_upcall(dp, upcall, now);
+                world.send_requests(dp, now);
+            }
             None => {
                 let mut again = Vec::new();
                 dp.resolve(upcall, Resolution::Drop(ovs_dpif::DropReason::UnknownIngress), now, &mut again);
@@ -239,7 +275,7 @@ impl Bridges {
 
     /// When [`run`](Self::run) has something to do, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.all.iter().filter_map(Ofproto::next_deadline).min()
+        self.all.iter().filter_map(Ofproto::next_deadline).chain(self.underlay.next_deadline()).min()
     }
 
     /// What would become of a packet that comes to a switch.

@@ -1,7 +1,7 @@
 //! Where others plug into translation: what is behind a port beside a device.
 //!
 //! A port may lead to another switch of the same datapath ([`Peer`]), or to something that decides for each kind of
-//! packet where it goes: a tunnel, a bond ([`Egress`]). Whoever decides reads the packet through [`PacketKey`], so that
+//! packet where it goes: such as a bond ([`Egress`]). Whoever decides reads the packet through [`PacketKey`], so that
 //! the megaflow depends on what was read, and may change it on its way out.
 
 use std::collections::BTreeMap;
@@ -29,8 +29,6 @@ pub struct Peer {
 pub enum Way {
     /// Out of a port of the datapath.
     Port(PortNo),
-    /// Through a tunnel: out of a port of the datapath, with the outer header that the key tells of.
-    Tunnel(PortNo),
     /// The datapath hashes it and looks it up again under an id of the owner's.
     Hash {
         /// Of what the hash is.

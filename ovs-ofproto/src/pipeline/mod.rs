@@ -22,7 +22,8 @@
 //!    asked for a group or a station. One that comes out otherwise is changed or removed, before a packet takes it that
 //!    came after the change was acknowledged.
 //!
-//! Switches that share a datapath are [`Bridges`]; what is behind ports beside devices plugs in by [`Hooks`]. What would
+//! Switches that share a datapath are [`Bridges`]; ports may be ends of patches, or tunnels ([`TunnelConfig`]), and what
+//! else is behind ports beside devices plugs in by [`Hooks`]. What would
 //! become of a packet is a [`Trace`], what became of those that came a [`LiveTrace`], and what a megaflow stands for a
 //! [`Detrace`].
 //!
@@ -52,6 +53,7 @@ mod trace;
 mod tracing;
 mod tracked;
 mod translate;
+mod tunnel;
 mod upcall;
 mod vlan;
 
@@ -82,6 +84,10 @@ pub use port::{LinkFeatures, Port, PortConfig, Queue};
 pub use snooping::{DEFAULT_GROUPS, GROUP_AGING, ListenerProtocol, MdbEntry, ROUTER_AGING, Snooping, SnoopingConfig};
 pub use trace::{Kind as TraceKind, Node as TraceNode, Pass as TracePass, Trace};
 pub use tracing::TraceRequest;
+pub use tunnel::{
+    Bareudp, Checksum, Erspan, FlowLabel, FromFlow, Inherited, Local, PacketMode, Remote, Srv6, TunnelConfig,
+    TunnelConfigError, TunnelKey, TunnelKind, TunnelProblem, Vxlan,
+};
 pub use vlan::{PriorityTags, VlanMode, VlanSet};
 
 /// How deep resubmits may nest.

@@ -1,13 +1,16 @@
 //! The ports of a switch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bitflags::bitflags;
 use ovs_dpif::PortNo;
+use ovs_packet::key::FlowKey;
 use ovs_packet::{EthAddr, Instant, OfPort};
 
 use crate::codec::{self, Version};
 
+use super::tunnel::{Rank, TunnelConfig, TunnelMap, is_tunnelled};
 use super::vlan::{PriorityTags, VlanMode};
 
 /// What ports have for their number in the datapath that are none of it.
@@ -88,7 +91,7 @@ pub struct Queue {
 pub struct Port {
     /// Number in OpenFlow.
     pub number: OfPort,
-    /// Number in the datapath.
+    /// Number in the datapath; of a tunnel, that of the port which it shares with others.
     pub datapath: PortNo,
     /// Name.
     pub name: String,
@@ -116,6 +119,8 @@ pub struct Port {
     pub created: Instant,
     /// Its queues, by number.
     pub queues: BTreeMap<u32, Queue>,
+    /// The tunnel that it is, if it is one.
+    pub tunnel: Option<Arc<TunnelConfig>>,
 }
 
 impl Port {
@@ -137,7 +142,13 @@ impl Port {
             link: LinkFeatures::default(),
             created: Instant::ZERO,
             queues: BTreeMap::new(),
+            tunnel: None,
         }
+    }
+
+    /// A tunnel by the datapath's port `vport`, which it shares with other tunnels.
+    pub fn tunnel(number: OfPort, vport: PortNo, name: impl Into<String>, config: TunnelConfig) -> Port {
+        Port { tunnel: Some(Arc::new(config)), ..Port::new(number, vport, name) }
     }
 
     /// A port that leads to another switch, and is none of the datapath's.
@@ -148,6 +159,11 @@ impl Port {
     /// Whether it is none of the datapath's.
     pub fn is_patch(&self) -> bool {
         self.datapath == NOT_OF_DATAPATH
+    }
+
+    /// Whether what goes through it is counted here, there being no device of its own that counts.
+    pub(super) fn is_virtual(&self) -> bool {
+        self.is_patch() || self.tunnel.is_some()
     }
 
     /// Whether packets can leave by it: it has a link, and nobody took it down. What a group's bucket watches.
@@ -201,13 +217,16 @@ impl Port {
 pub(super) struct Ports {
     by_number: BTreeMap<OfPort, Port>,
     by_datapath: BTreeMap<PortNo, OfPort>,
+    tunnels: TunnelMap<OfPort>,
 }
 
 impl Ports {
     /// Adds a port, or gives one of the same number a new configuration.
     pub(super) fn insert(&mut self, port: Port) {
         self.remove(port.number);
-        if !port.is_patch() {
+        if let Some(config) = &port.tunnel {
+            self.tunnels.insert(config, port.datapath, port.number);
+        } else if !port.is_patch() {
             self.by_datapath.insert(port.datapath, port.number);
         }
         self.by_number.insert(port.number, port);
@@ -215,7 +234,14 @@ impl Ports {
 
     pub(super) fn remove(&mut self, number: OfPort) -> Option<Port> {
         let port = self.by_number.remove(&number)?;
-        self.by_datapath.remove(&port.datapath);
+        match &port.tunnel {
+            // One that says of its packets what this one does may have the place.
+            Some(config) if self.tunnels.twin(config, port.datapath) == Some(&number) => {
+                self.tunnels.remove(config, port.datapath);
+            }
+            Some(_) => {}
+            None => drop(self.by_datapath.remove(&port.datapath)),
+        }
         Some(port)
     }
 
@@ -223,8 +249,25 @@ impl Ports {
         self.by_number.get(&number)
     }
 
-    pub(super) fn of_datapath(&self, port: PortNo) -> Option<&Port> {
-        self.get(*self.by_datapath.get(&port)?)
+    /// The port that a packet with this key came by, in the datapath's port numbers.
+    pub(super) fn of_key(&self, key: &FlowKey) -> Option<&Port> {
+        self.rank_of(key).map(|(_, port)| port)
+    }
+
+    /// The same, and how little that port says of the packets that are its own, if it is a tunnel. Of several switches the
+    /// one whose port says most has the packet.
+    pub(super) fn rank_of(&self, key: &FlowKey) -> Option<(Option<Rank>, &Port)> {
+        if is_tunnelled(key) {
+            let (rank, number) = self.tunnels.find(key)?;
+            return Some((Some(rank), self.get(*number)?));
+        }
+        let number = self.by_datapath.get(&PortNo(key.in_port.get()))?;
+        Some((None, self.get(*number)?))
+    }
+
+    /// The tunnel port that says of its packets what one of this configuration would.
+    pub(super) fn twin(&self, config: &TunnelConfig, vport: PortNo) -> Option<OfPort> {
+        self.tunnels.twin(config, vport).copied()
     }
 
     pub(super) fn get_mut(&mut self, number: OfPort) -> Option<&mut Port> {

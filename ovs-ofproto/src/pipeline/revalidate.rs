@@ -30,6 +30,7 @@ use super::mac::MacChanges;
 use super::megaflow::{Came, Key, Sum};
 use super::ofproto::Ofproto;
 use super::translate::{Effect, Room, Translation};
+use super::tunnel::is_tunnelled;
 use super::upcall::{World, install};
 use super::{MAX_REVALIDATE_ONE_BY_ONE, MAX_SETTLING};
 
@@ -64,7 +65,11 @@ impl News {
         let snooped = b.snooping.as_mut().is_some_and(|s| s.take_changed());
         let misses = b.connections.want_misses();
         let misses = std::mem::replace(&mut b.tells_misses, misses) != misses;
-        let is_nothing = added.is_empty() && removed.is_empty() && groups.is_empty() && !snooped;
+        let underlay = b.underlay.read().version();
+        let before = std::mem::replace(&mut b.seen_underlay, underlay);
+        self.everything |= before.ends != underlay.ends;
+        let same_ways = before == underlay;
+        let is_nothing = same_ways && added.is_empty() && removed.is_empty() && groups.is_empty() && !snooped;
         self.everything |=
             everything | misses | std::mem::take(&mut b.changed) | (added.len() > MAX_REVALIDATE_ONE_BY_ONE);
         match b.macs.take_changes() {
@@ -105,7 +110,8 @@ impl Ofproto {
     pub(super) fn has_changed(&self) -> bool {
         let snooped = self.snooping.as_ref().is_some_and(|s| s.has_changed());
         let misses = self.tells_misses != self.connections.want_misses();
-        misses || self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
+        let underlay = self.underlay.read().version() != self.seen_underlay;
+        misses || underlay || self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
     }
 
     /// Reads the datapath's counters and credits what is new.
@@ -159,6 +165,7 @@ impl World<'_> {
             b.run_connections(now);
             b.run_stand_in(now);
         }
+        self.tend_underlay(dp, now);
         if self.is_paused() {
             return;
         }
@@ -202,6 +209,7 @@ impl World<'_> {
         if self.is_paused() {
             return;
         }
+        self.leave_to_others(dp, now);
         for _ in 0..MAX_SETTLING {
             if !self.bridges.iter().any(Ofproto::has_changed) {
                 return self.forget_the_gone(dp, now);
@@ -215,6 +223,20 @@ impl World<'_> {
             }
             self.obey(dp, &news, now);
         }
+    }
+
+    /// Where tunnel ports came or went, what came through tunnels may be another switch's now: it comes up again.
+    fn leave_to_others(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let changed = self.bridges.iter_mut().fold(false, |any, b| std::mem::take(&mut b.tunnels_changed) | any);
+        if !changed || self.bridges.len() == 1 {
+            return;
+        }
+        self.in_turn(|world| {
+            let Some(own) = world.own() else { return };
+            let tunnelled = own.megaflows.iter().filter(|(_, m)| is_tunnelled(&FlowKey::from(&m.key)));
+            let slots: Vec<u32> = tunnelled.map(|(slot, _)| slot).collect();
+            world.uninstall_all(dp, &slots, now);
+        });
     }
 
     fn obey(&mut self, dp: &mut dyn Dpif, news: &News, now: Instant) {
@@ -426,7 +448,16 @@ impl World<'_> {
 
     /// Credits packets with what they change.
     pub(super) fn credit(&mut self, effects: &[(usize, Effect)], sum: Sum) {
-        effects.iter().for_each(|effect| self.credit_one(effect, sum));
+        let mut sum = sum;
+        for effect in effects {
+            match effect {
+                (_, Effect::Grown { by }) => {
+                    let by = i64::from(*by).saturating_mul(i64::try_from(sum.packets).unwrap_or(i64::MAX));
+                    sum.bytes = sum.bytes.saturating_add_signed(by);
+                }
+                effect => self.credit_one(effect, sum),
+            }
+        }
     }
 
     fn credit_one(&mut self, (bridge, effect): &(usize, Effect), sum: Sum) {
@@ -466,6 +497,9 @@ impl World<'_> {
                 let seen = b.patched.entry(*port).or_default();
                 (seen.rx_packets, seen.rx_bytes) = (seen.rx_packets + packets, seen.rx_bytes + bytes);
             }
+            Effect::Grown { .. } => {}
+            Effect::Neighbour { address, mac } => b.underlay.set_neighbour(b.name(), *address, *mac, used),
+            Effect::NeighbourUsed { address } => b.underlay.neighbour_used(b.name(), *address, used),
             Effect::Group { group, bucket } => {
                 b.groups.credit(*group, packets, bytes);
                 if let Some(bucket) = bucket {

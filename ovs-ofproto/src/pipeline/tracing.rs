@@ -131,6 +131,8 @@ impl World<'_> {
         let port = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
         let read = request.key.with_vlan_limit(dp.features().vlan_headers);
         let first = FlowKey { in_port: port.into(), ..read };
+        // The port of a tunnel follows from more than its number.
+        let is_own = self.own().is_some_and(|own| own.ports.of_key(&first).is_some_and(|p| p.number == in_port));
         let mut states = request.ct_next.iter();
         let mut queue = VecDeque::from([Next { key: first, resumed: None, ct_state: None }]);
         let (mut trace, mut changes) = (Trace::default(), Changes::default());
@@ -142,7 +144,7 @@ impl World<'_> {
                 Some(actions) if next.resumed.is_none() => {
                     self.translate_actions(dp, &next.key, in_port, actions, tracer)
                 }
-                _ if next.resumed.is_none() && port == u32::MAX => self.translate_from(dp, &next.key, in_port, tracer),
+                _ if next.resumed.is_none() && !is_own => self.translate_from(dp, &next.key, in_port, tracer),
                 _ => self.translate(dp, &next.key, tracer),
             };
             let Some(outcome) = outcome else { break };

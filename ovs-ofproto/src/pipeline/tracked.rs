@@ -122,6 +122,12 @@ impl Tracked {
         self.mask |= mask;
     }
 
+    /// What the pipeline has written to a field, if it has, and else zero; what the packet came with counts for nothing.
+    pub(super) fn read_written(&mut self, field: FieldId) -> u128 {
+        let written = field.info().get(&self.written.bits);
+        self.read_bits(field, written)
+    }
+
     // Lookups.
 
     /// Finds the rule of the highest priority. What the answer depended on counts as read.
@@ -312,6 +318,12 @@ impl Tracked {
     pub(super) fn read_option(&mut self, tlv: &TlvTable, index: usize) -> Option<Vec<u8>> {
         tlv.add_to_mask(&mut self.mask, index);
         tlv.get(&self.key, index).map(|v| v.to_vec())
+    }
+
+    /// Has the values of all tunnel options count as read that the packet has now.
+    pub(super) fn read_options(&mut self, tlv: &TlvTable) {
+        let present = self.key.tun_present.get();
+        (0..64).filter(|i| present >> i & 1 != 0).for_each(|i| tlv.add_to_mask(&mut self.mask, i));
     }
 
     // Going back.

@@ -54,7 +54,7 @@ fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         for bridge in server.switch.bridges().filter(|b| b.datapath_type() == dp.kind()) {
             shown += &format!("  {}:\n", bridge.name());
             let mut ports = Vec::new();
-            for port in bridge.ports().filter(|p| p.datapath.is_none() || there.contains(&p.name)) {
+            for port in bridge.ports().filter(|p| p.datapath.is_none() || there.contains(&p.datapath_name())) {
                 let number = port.datapath.map_or("none".to_string(), |n| n.to_string());
                 let of_port = port.number.to_16().unwrap_or(u16::MAX);
                 let options = shown_options(port, dp.dpif());
@@ -84,6 +84,10 @@ fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 
 /// The options of a port that its device tells back.
 fn shown_options(port: &crate::vswitch::BridgePort, dp: &dyn Dpif) -> Vec<(String, String)> {
+    if let Some(tunnel) = port.tunnel() {
+        let options = tunnel.config().map(|config| config.options()).unwrap_or_default();
+        return options.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+    }
     let of_device =
         dp.workers().zip(port.datapath).map(|(workers, number)| workers.shown_options(number)).unwrap_or_default();
     if !of_device.is_empty() {
@@ -115,7 +119,7 @@ fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let yes = |b: bool| if b { "Yes" } else { "No" }.to_string();
     let rows = [
         ("Masked set action", yes(true)),
-        ("Tunnel push pop", yes(false)),
+        ("Tunnel push pop", yes(f.native_tunnels)),
         ("Ufid", yes(true)),
         ("Truncate action", yes(trunc)),
         ("Clone action", yes(clone)),
@@ -257,6 +261,7 @@ fn with_feature(mut features: Features, real: Features, field: &str, value: &str
         "explicit_drop_action" => features.explicit_drop = flag(real.explicit_drop)?,
         "add_mpls" => features.add_mpls = flag(real.add_mpls)?,
         "lb_output_action" => features.lb_output = flag(real.lb_output)?,
+        "tnl_push_pop" => features.native_tunnels = flag(real.native_tunnels)?,
         "psample" => features.psample = flag(real.psample)?,
         "ct_state" => features.ct = flag(real.ct)?,
         "ct_zone" => features.ct_zones = flag(real.ct_zones)?,

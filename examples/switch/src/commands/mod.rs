@@ -10,6 +10,7 @@ mod dpctl;
 mod general;
 mod pmd;
 mod trace;
+mod tunnels;
 mod upcall;
 
 use std::collections::BTreeMap;
@@ -97,13 +98,14 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    let all: [&[Command]; 7] = [
+    let all: [&[Command]; 8] = [
         general::COMMANDS,
         bridges::COMMANDS,
         datapaths::COMMANDS,
         devices::COMMANDS,
         pmd::COMMANDS,
         trace::COMMANDS,
+        tunnels::COMMANDS,
         upcall::COMMANDS,
     ];
     all.into_iter().flatten()

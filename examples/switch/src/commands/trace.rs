@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ovs_db::unixctl::{Format, Reply};
-use ovs_dpif::{PortNo, text as words};
+use ovs_dpif::text as words;
 use ovs_ofproto::FlowModCommand;
 use ovs_ofproto::pipeline::TraceRequest;
 use ovs_ofproto::text::Parser;
@@ -231,9 +231,13 @@ fn datapath_key<'s>(
     if id != 0 && !of_datapath().any(|b| server.switch.ofproto(b.name()).is_some_and(|of| of.is_recirculated(id))) {
         return Err(format!("no recirculation data for recirc_id {id:#x}"));
     }
-    let found = of_datapath().find_map(|b| Some((b, b.ports().find(|p| p.datapath == Some(PortNo(number)))?)));
-    let (bridge, port) = found.ok_or_else(|| format!("no OpenFlow port for datapath port {number}"))?;
-    key.in_port = port.number.0.into();
+    let is_tunnelled = key.tun_dst != 0 || key.tun_ipv6_dst != 0;
+    let found = server.switch.ingress(datapath.kind(), &key).ok_or_else(|| match is_tunnelled {
+        true => "no OpenFlow tunnel port for this packet".to_string(),
+        false => format!("no OpenFlow port for datapath port {number}"),
+    });
+    let (bridge, port) = found?;
+    key.in_port = port.0.into();
     Ok((bridge, key))
 }
 

@@ -6,10 +6,12 @@ use std::os::fd::BorrowedFd;
 use ovs_dpif::netdev::{Netdev, NetdevError};
 use ovs_dpif::userspace::{Datapath, Limits};
 use ovs_dpif::{DpStats, Dpif, DpifError, PortChange, PortInfo, PortNo, PortSpec, Upcall};
+use ovs_ofproto::pipeline::TunnelConfig;
 use ovs_packet::Instant;
 
 use super::devices::Devices;
 use super::kernel::Kernel;
+use super::vports::{Left, Vports};
 use crate::config::InterfaceConfig;
 
 /// Port numbers of names that begin with `br` begin here in a dummy datapath.
@@ -110,6 +112,8 @@ pub(super) struct SharedDatapath {
     /// How many VLAN tags it was told to read.
     vlan_limit: Option<u8>,
     outside: Option<Outside>,
+    /// Its ports that tunnels share.
+    vports: Vports,
 }
 
 /// What is to be remembered of a datapath outside the process.
@@ -182,7 +186,15 @@ impl SharedDatapath {
             let found = dp.ports().map_err(|e| e.to_string())?.into_iter().filter(|p| p.port != PortNo::LOCAL);
             let found = found.map(|p| (p.name, (p.port, p.kind))).collect();
             let outside = Some(Outside { found, ..Outside::default() });
-            return Ok(SharedDatapath { kind, name, is_dummy, dp, vlan_limit: None, outside });
+            return Ok(SharedDatapath {
+                kind,
+                name,
+                is_dummy,
+                dp,
+                vlan_limit: None,
+                outside,
+                vports: Vports::default(),
+            });
         }
         let full_name = format!("{kind}@{name}");
         let dp: Box<dyn Dpif> = match devices.machine().datapath(seed) {
@@ -192,7 +204,8 @@ impl SharedDatapath {
                 Box::new(Datapath::with_limits(Limits::default(), seed).named(full_name))
             }
         };
-        let mut datapath = SharedDatapath { kind, name, is_dummy, dp, vlan_limit: None, outside: None };
+        let mut datapath =
+            SharedDatapath { kind, name, is_dummy, dp, vlan_limit: None, outside: None, vports: Vports::default() };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());
             let added = devices
@@ -285,8 +298,50 @@ impl SharedDatapath {
         Ok((number, kind))
     }
 
-    /// Removes a port. It may have vanished from the datapath before.
+    /// Whether the port for a tunnel can be that of this tunnel too.
+    ///
+    /// # Errors
+    /// Why not, in a line.
+    pub(super) fn check_vport(&self, interface: &str, config: &TunnelConfig) -> Result<(), String> {
+        self.vports.check(interface, config)
+    }
+
+    /// The port for one more tunnel of an interface, which others of its kind share.
+    pub(super) fn add_vport(&mut self, interface: &str, config: &TunnelConfig) -> Result<PortNo, String> {
+        if let Some(number) = self.vports.join(interface, config)? {
+            return Ok(number);
+        }
+        if self.outside.is_some() {
+            Kernel::check_tunnel(interface, config)?;
+        }
+        let (name, kind) = (config.vport(), config.vport_kind());
+        if let Some(outside) = &mut self.outside
+            && let Some((number, known)) = outside.found.remove(&name)
+        {
+            if known == kind.kind() {
+                outside.ports.insert(number, name);
+                self.vports.note(config, number);
+                return Ok(number);
+            }
+            let _ = self.dp.port_del(number);
+        }
+        let wanted = if self.is_dummy { self.number_in(&name) } else { None };
+        let added = self.dp.port_add(PortSpec::Tunnel { name: name.clone(), kind }, wanted);
+        let number = added.map_err(|e| format!("could not add network device {interface} to ofproto ({e})"))?;
+        tracing::debug!(target: "dpif", "{}@{}: added {name} as port {number}", self.kind, self.name);
+        self.vports.note(config, number);
+        if let Some(outside) = &mut self.outside {
+            outside.ports.insert(number, name);
+        }
+        Ok(number)
+    }
+
+    /// Removes a port, of which a tunnel's stays as long as another tunnel needs it. It may have vanished from the datapath
+    /// before.
     pub(super) fn remove_port(&mut self, port: PortNo) {
+        if self.vports.leave(port) == Left::InUse {
+            return;
+        }
         if let Some(outside) = &mut self.outside {
             outside.ports.remove(&port);
         }

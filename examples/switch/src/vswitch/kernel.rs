@@ -10,6 +10,7 @@
 use ovs_dpif::kernel::{self, Datapath, Options};
 use ovs_dpif::{Dpif, DpifError, PortSpec};
 use ovs_netlink::{Linux, monotonic};
+use ovs_ofproto::pipeline::{PacketMode, TunnelConfig, TunnelKind};
 use ovs_packet::Instant;
 
 use crate::config::InterfaceConfig;
@@ -49,6 +50,21 @@ impl Kernel {
     /// Why not, in a line.
     pub fn remove(self, name: &str) -> Result<(), String> {
         Datapath::open(&Linux, name, Options::OBSERVE).and_then(Datapath::remove).map_err(|e| e.to_string())
+    }
+
+    /// Whether the kernel's datapath can have a tunnel.
+    ///
+    /// # Errors
+    /// If it has no such tunnels, or not with these options.
+    pub fn check_tunnel(name: &str, config: &TunnelConfig) -> Result<(), String> {
+        let kind = config.kind;
+        if matches!(kind, TunnelKind::Gtpu | TunnelKind::Srv6) {
+            return Err(format!("{name}: tunnels of type {kind} are not available in the kernel's datapath"));
+        }
+        match config.mode {
+            PacketMode::Aware => Err(format!("{name}: packet_type ptap is not available in the kernel's datapath")),
+            _ => Ok(()),
+        }
     }
 
     /// What a port of the datapath is made of, and the kind by which it is known.

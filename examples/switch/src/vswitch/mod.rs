@@ -18,7 +18,8 @@
 //! ([`Vswitch::ofproto`]). `ports.rs` and `patches.rs` make ports what they are to be, `settings.rs` says what of a
 //! configuration is not done, `requests.rs` does what controllers ask of devices. `system.rs` knows the machine's interfaces,
 //! whether they are devices here or ports of the kernel's datapath; `mtu.rs` has those of the stack follow their bridges;
-//! `threads.rs` says how threads are to work.
+//! `threads.rs` says how threads are to work; `tunnels.rs` and `vports.rs` make
+//! tunnel ports, and the ports of the datapath that they share.
 //!
 //! [`Bridges`]: ovs_ofproto::pipeline::Bridges
 
@@ -37,6 +38,8 @@ mod shared;
 mod standard;
 mod system;
 mod threads;
+mod tunnels;
+mod vports;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,8 +49,8 @@ use std::time::Duration;
 use ovs_dpif::netdev::{Netdev, NetdevStats};
 use ovs_dpif::userspace::workers::Settings as WorkerSettings;
 use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, PortSpec, Resolution};
-use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest};
-use ovs_packet::{Instant, OfPort};
+use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest, TunnelKind};
+use ovs_packet::{FlowKey, Instant, OfPort};
 
 use crate::config::{BridgeConfig, Config, InterfaceConfig, Settings};
 
@@ -58,6 +61,7 @@ pub use dummies::Dummies;
 pub use kernel::Kernel;
 pub use standard::{DummyLevel, StandardDevices};
 pub use threads::Machine;
+pub use tunnels::Tunnel;
 
 use datapath::SharedDatapath;
 use shared::Shared;
@@ -170,6 +174,13 @@ impl Vswitch {
         self.shared.get(bridge.datapath_type())?.switches.get(bridge.place())
     }
 
+    /// The bridge and the port that a packet comes to, by its key in the port numbers of the datapath of a type.
+    pub fn ingress(&self, datapath_type: &str, key: &FlowKey) -> Option<(&Bridge, OfPort)> {
+        let peer = self.shared.get(datapath_type)?.switches.of_key(key)?;
+        let own = |b: &&Bridge| b.datapath_type() == datapath_type && b.place() == peer.bridge;
+        Some((self.bridges().find(own)?, peer.port))
+    }
+
     /// What is to be known of a port of a bridge beside its traffic.
     pub fn port_attributes(&self, port: &BridgePort) -> Option<Attributes> {
         port.attributes(self.devices.as_ref())
@@ -187,6 +198,7 @@ impl Vswitch {
     pub fn interface_kinds(&self) -> Vec<&'static str> {
         let mut kinds = self.devices.kinds();
         kinds.push(ports::PATCH);
+        kinds.extend(TunnelKind::ALL.map(TunnelKind::name));
         kinds.sort_unstable();
         kinds
     }
@@ -270,6 +282,11 @@ impl Vswitch {
             wanted.iter().flat_map(|(name, (bridge, _))| self.remove_ports(name, bridge, now)).collect();
         self.shared.values_mut().for_each(|s| s.settle(now));
         gone.into_iter().for_each(|port| self.close(port));
+        for bridge in self.bridges.values_mut() {
+            if let Some(shared) = self.shared.get_mut(bridge.datapath_type()) {
+                bridge.leave_vports(shared);
+            }
+        }
         for (name, (config, kind)) in &wanted {
             self.apply_bridge(name, config, kind, now);
         }
@@ -395,13 +412,17 @@ impl Vswitch {
             .chain([&local])
             .map(|i| (i.name.as_str(), (effective_kind(name, i), requested(i))))
             .collect();
+        let interfaces = config.ports.iter().flat_map(|p| &p.interfaces);
+        let impossible = bridge.withdraw_tunnels(interfaces, shared, self.devices.as_ref());
         let there: BTreeSet<String> = shared.datapath.port_names();
         let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
             let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
-            let has_vanished = || !there.contains(&p.name) || self.devices.is_gone(&p.name);
+            let has_vanished = || !there.contains(&p.datapath_name()) || self.devices.is_gone(&p.name);
             // A port that vanished from the datapath, or whose device did, is added again.
-            kind != Some(p.configured_kind.as_str()) || p.datapath.is_some() && has_vanished()
+            kind != Some(p.configured_kind.as_str())
+                || p.datapath.is_some() && has_vanished()
+                || impossible.contains(&p.name)
         };
         let mut gone: BTreeSet<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();
         for port in bridge.ports() {

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ovs_dpif::PortNo;
-use ovs_ofproto::pipeline::{Port, PortConfig as PortState, PriorityTags, Queue, VlanMode};
+use ovs_ofproto::pipeline::{Port, PortConfig as PortState, PriorityTags, Queue, TunnelKind, VlanMode};
 use ovs_packet::{EthAddr, Instant, OfPort};
 
 use super::bridge::Bridge;
 use super::devices::{Attributes, Devices};
 use super::settings::left_out;
 use super::shared::Shared;
+use super::tunnels::Tunnel;
 use crate::config::{InterfaceConfig, PortConfig};
 
 /// The kind of ends of patches.
@@ -30,15 +31,19 @@ pub struct BridgePort {
     pub name: String,
     /// Its number in OpenFlow.
     pub number: OfPort,
-    /// Its number in the datapath; none of the end of a patch.
+    /// Its number in the datapath, which tunnels share with others; none of the end of a patch.
     pub datapath: Option<PortNo>,
     /// The kind of its device.
     pub kind: &'static str,
     /// The kind that was asked for.
     pub configured_kind: String,
-    interface: InterfaceConfig,
+    pub(super) interface: InterfaceConfig,
     settings: Settings,
     created: Instant,
+    /// What tunnel it is, if it is one.
+    pub(super) tunnel: Option<Tunnel>,
+    /// Its number in the datapath, of a tunnel that was withdrawn.
+    pub(super) leaving: Option<PortNo>,
 }
 
 impl BridgePort {
@@ -52,16 +57,32 @@ impl BridgePort {
         if self.kind == PATCH { self.interface.options.get("peer").map(String::as_str) } else { None }
     }
 
-    /// What is known of it: of its device, or of the end of a patch, which is always up.
+    /// What tunnel it is, if it is one.
+    pub fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.as_ref()
+    }
+
+    /// The name of the datapath's port for it, if that is told: of a tunnel, the one that it shares with others.
+    pub fn datapath_name(&self) -> String {
+        let config = self.tunnel().and_then(Tunnel::config);
+        config.map_or_else(|| self.name.clone(), |config| config.vport())
+    }
+
+    /// Whether it has no device: the end of a patch, a tunnel.
+    pub(super) fn is_virtual(&self) -> bool {
+        self.kind == PATCH || self.tunnel.is_some()
+    }
+
+    /// What is known of it: of its device, or of what has none, which is always up.
     pub(super) fn attributes(&self, devices: &dyn Devices) -> Option<Attributes> {
-        match self.kind {
-            PATCH => Some(Attributes {
+        match self.is_virtual() {
+            true => Some(Attributes {
                 address: Some(EthAddr::local(hash(&self.name))),
                 up: true,
                 carrier: true,
                 ..Attributes::default()
             }),
-            _ => devices.attributes(&self.name),
+            false => devices.attributes(&self.name),
         }
     }
 }
@@ -126,6 +147,26 @@ pub(super) fn set_address(devices: &mut dyn Devices, name: &str, address: EthAdd
     }
 }
 
+/// A tunnel port, with its number in the datapath.
+fn add_tunnel(kind: TunnelKind, interface: &InterfaceConfig, shared: &mut Shared) -> Result<(Tunnel, PortNo), String> {
+    let name = &interface.name;
+    let tunnel = Tunnel::new(kind, interface).inspect_err(|_| could_not_set(name, "Invalid argument"))?;
+    let Some(config) = tunnel.config().cloned() else { return Err(format!("{name}: no {kind} tunnel")) };
+    shared.datapath.check_vport(name, &config).inspect_err(|_| could_not_set(name, "File exists"))?;
+    let number = shared.datapath.add_vport(name, &config)?;
+    if let Err(twin) = shared.check_twin(name, &config, number) {
+        tracing::warn!(target: "tunnel", "{twin}");
+        shared.datapath.remove_port(number);
+        return Err(format!("could not add network device {name} to ofproto (File exists)"));
+    }
+    Ok((tunnel, number))
+}
+
+/// What is told of options that cannot be.
+fn could_not_set(name: &str, why: &str) {
+    tracing::warn!(target: "netdev", "{name}: could not set configuration ({why})");
+}
+
 impl Bridge {
     /// Makes a port what it is to be. Nothing if that is all done; a text if part of it is not. Takes effect when the
     /// datapath is settled.
@@ -145,12 +186,14 @@ impl Bridge {
         };
         if let Some(there) = self.ports.get_mut(&interface.name) {
             if there.interface != *interface {
-                match opened {
-                    PATCH => check_patch(interface)?,
-                    opened => devices.configure(opened, interface)?,
+                match (opened, there.tunnel.as_ref().map(Tunnel::kind)) {
+                    (PATCH, _) => check_patch(interface)?,
+                    (_, Some(tunnel)) => self.reconfigure_tunnel(tunnel, interface, shared, devices)?,
+                    (opened, None) => devices.configure(opened, interface)?,
                 }
-                there.interface = interface.clone();
             }
+            let Some(there) = self.ports.get_mut(&interface.name) else { return Ok(None) };
+            there.interface = interface.clone();
             if there.settings != settings {
                 there.settings = settings;
                 let changed = there.clone();
@@ -188,9 +231,14 @@ impl Bridge {
         if ["ovs-netdev", "ovs-dummy", "ovs-system"].contains(&name.as_str()) {
             return Err(format!("could not create interface {name}, name is reserved"));
         }
+        let mut tunnel = None;
         let (device_kind, datapath) = if opened == PATCH {
             check_patch(interface).map_err(|e| format!("could not open network device {name} ({e})"))?;
             (PATCH, None)
+        } else if let Some(of_tunnel) = TunnelKind::of_name(opened) {
+            let (made, number) = add_tunnel(of_tunnel, interface, shared)?;
+            tunnel = Some(made);
+            (of_tunnel.name(), Some(number))
         } else {
             let (number, device_kind) = shared.datapath.add_interface(opened, interface, devices)?;
             (device_kind, Some(number))
@@ -204,6 +252,8 @@ impl Bridge {
             interface: interface.clone(),
             settings,
             created: now,
+            tunnel,
+            leaving: None,
         };
         self.publish(&port, shared, devices);
         let shown = port.number.to_16().unwrap_or(u16::MAX);
@@ -214,10 +264,12 @@ impl Bridge {
 
     /// Tells the pipeline of a port.
     pub(super) fn publish(&mut self, port: &BridgePort, shared: &mut Shared, devices: &dyn Devices) {
-        let mut described = match port.datapath {
+        let leads_nowhere = port.tunnel().is_some_and(|tunnel| tunnel.config().is_none());
+        let mut described = match port.datapath.filter(|_| !leads_nowhere) {
             Some(number) => Port::new(port.number, number, port.name.clone()),
             None => Port::patch(port.number, port.name.clone()),
         };
+        described.tunnel = port.tunnel().and_then(Tunnel::config).cloned();
         let settings = port.settings.clone();
         (described.vlan, described.priority_tags) = (settings.vlan, settings.priority_tags);
         (described.protected, described.flood_groups) = (settings.protected, settings.flood_groups);
@@ -232,9 +284,9 @@ impl Bridge {
             described.hw_addr = known.address.unwrap_or_default();
             described.link_up = known.carrier;
         }
-        let is_down = match known.filter(|_| port.kind != PATCH) {
+        let is_down = match known.filter(|_| !port.is_virtual()) {
             Some(known) => !known.up,
-            // The end of a patch, and a device that has no state, are as controllers have set the port.
+            // What has no device, and a device that has no state, are as controllers have set the port.
             None => {
                 let told = shared.switches.get(self.place).and_then(|of| of.port(port.number));
                 told.is_some_and(|p| p.config.contains(PortState::DOWN))
@@ -282,6 +334,6 @@ impl Bridge {
             });
         }
         shared.switches.configure(self.place, |of| of.port_remove(port.number));
-        port.datapath
+        port.datapath.or(port.leaving)
     }
 }

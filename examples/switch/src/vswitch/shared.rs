@@ -1,7 +1,7 @@
 //! A datapath and the switches on it.
 
-use ovs_dpif::Upcall;
-use ovs_ofproto::pipeline::Bridges;
+use ovs_dpif::{PortNo, Upcall};
+use ovs_ofproto::pipeline::{Bridges, TunnelConfig};
 use ovs_packet::Instant;
 
 use super::datapath::SharedDatapath;
@@ -16,6 +16,18 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(datapath: SharedDatapath) -> Shared {
         Shared { datapath, switches: Bridges::default() }
+    }
+
+    /// Whether no tunnel port says the same of its packets as one of this configuration would.
+    ///
+    /// # Errors
+    /// Which one does, in a line.
+    pub(super) fn check_twin(&self, name: &str, config: &TunnelConfig, vport: PortNo) -> Result<(), String> {
+        let Some(peer) = self.switches.tunnel_twin(config, vport) else { return Ok(()) };
+        let twin = self.switches.get(peer.bridge).and_then(|of| of.port(peer.port)).map(|p| p.name.as_str());
+        let (twin, says) = (twin.unwrap_or_default(), config.matched());
+        let why = "attempting to add tunnel port with same config as port";
+        Err(format!("{name}: {why} '{twin}' ({says}, dp port={vport})"))
     }
 
     /// Takes what the ports received, at most `rounds` times, and has it decided on. How many packets it took.

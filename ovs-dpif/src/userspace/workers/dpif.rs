@@ -167,11 +167,10 @@ impl Dpif for Workers {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
-        let device = match spec {
-            PortSpec::Device(device) => device,
-            PortSpec::Tunnel { name, kind } => return self.add_tunnel(name, kind, wanted),
-            _ => return Err(DpifError::Unsupported("ports of the kernel's")),
-        };
+        if let PortSpec::Tunnel { name, kind } = spec {
+            return self.add_tunnel(name, kind, wanted);
+        }
+        let device = spec.into_device()?;
         let (name, polling, numa) = (device.name().to_string(), device.polling(), device.numa_node().unwrap_or(0));
         let mut others: Vec<Option<Box<dyn Netdev>>> = self.crew.values().map(|_| device.another()).collect();
         let is_shared = device.another().is_some();

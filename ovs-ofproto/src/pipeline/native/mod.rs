@@ -33,6 +33,8 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, PoisonError};
 use ovs_dpif::PortNo;
 use ovs_packet::{EthAddr, Instant, Match};
 
+use super::port::Port;
+use super::tunnel::TunnelKind;
 pub use neighbours::{
     DEFAULT_AGING, DEFAULT_RETRANSMIT, Known, MAX_AGING, MAX_NEIGHBOURS, Neighbour, Neighbours, TimeError,
 };
@@ -343,12 +345,25 @@ impl Underlay {
     /// A port of a switch is one of those that a port of the datapath stands for, whose outer headers are of these protocols
     /// and, if they have any, to this UDP port.
     pub fn listen(&self, port: PortNo, name: &str, protocols: &[u8], udp_port: u16) {
-        self.change_ends(|state| drop(state.terminations.listen(port, name, protocols, udp_port)));
+        self.change_ends(|state| state.terminations.listen(port, name, protocols, udp_port));
     }
 
     /// It is none any more.
     pub fn unlisten(&self, port: PortNo) {
-        self.change_ends(|state| drop(state.terminations.unlisten(port)));
+        self.change_ends(|state| state.terminations.unlisten(port));
+    }
+
+    /// The same for a port of a switch, if it is a tunnel's.
+    pub(super) fn listen_for(&self, port: &Port) {
+        if let Some(config) = &port.tunnel {
+            self.listen(port.datapath, &config.vport(), protocols(config.kind), config.dst_port);
+        }
+    }
+
+    pub(super) fn unlisten_for(&self, port: &Port) {
+        if port.tunnel.is_some() {
+            self.unlisten(port.datapath);
+        }
     }
 
     // Time.
@@ -364,7 +379,9 @@ impl Underlay {
 
     /// When [`run`](Self::run) has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.read().neighbours.next_expiry()
+        let state = self.read();
+        let now = (!state.requests.is_empty()).then_some(Instant::ZERO);
+        now.or_else(|| state.neighbours.next_expiry())
     }
 
     /// The requests that are to be sent.
@@ -379,6 +396,16 @@ impl Underlay {
 impl fmt::Debug for Underlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Underlay").field(&self.read().version).finish()
+    }
+}
+
+/// The protocols of IP that a kind of tunnel comes by.
+const fn protocols(kind: TunnelKind) -> &'static [u8] {
+    match kind {
+        TunnelKind::Gre | TunnelKind::Ip6Gre | TunnelKind::Erspan | TunnelKind::Ip6Erspan => &[47],
+        TunnelKind::Vxlan | TunnelKind::Geneve | TunnelKind::Gtpu | TunnelKind::Bareudp => &[17],
+        // Behind the path: IPv4, IPv6.
+        TunnelKind::Srv6 => &[4, 41],
     }
 }
 

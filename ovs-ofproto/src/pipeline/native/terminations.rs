@@ -49,19 +49,20 @@ impl Terminations {
         self.listeners.iter().map(|(port, listener)| (*port, listener))
     }
 
-    /// Has a port stand for one user more. Whether it is new.
-    pub(super) fn listen(&mut self, port: PortNo, name: &str, protocols: &[u8], udp_port: u16) -> bool {
+    /// Has a port stand for one user more.
+    pub(super) fn listen(&mut self, port: PortNo, name: &str, protocols: &[u8], udp_port: u16) {
         let users = self.listeners.get(&port).map_or(0, |known| known.users);
         let listener = Listener { name: name.into(), protocols: protocols.to_vec(), udp_port, users: users + 1 };
         self.listeners.insert(port, listener);
-        users == 0
     }
 
-    /// The same for one user less. Whether it was the last.
-    pub(super) fn unlisten(&mut self, port: PortNo) -> bool {
-        let Some(listener) = self.listeners.get_mut(&port) else { return false };
+    /// The same for one user less.
+    pub(super) fn unlisten(&mut self, port: PortNo) {
+        let Some(listener) = self.listeners.get_mut(&port) else { return };
         listener.users -= 1;
-        listener.users == 0 && self.listeners.remove(&port).is_some()
+        if listener.users == 0 {
+            self.listeners.remove(&port);
+        }
     }
 
     /// The table.

@@ -23,6 +23,7 @@ use super::live::LiveTrace;
 use super::mac::MacTable;
 use super::megaflow::{FlowLimit, Megaflows, RevalidatorConfig};
 use super::meter::MeterTable;
+use super::native::{Underlay, Version as UnderlayVersion};
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
@@ -110,9 +111,14 @@ pub struct Ofproto {
     stand_in: StandIn,
     pub(super) macs: MacTable,
     pub(super) snooping: Option<Snooping>,
+    pub(super) underlay: Underlay,
+    /// What of it megaflows are true to.
+    pub(super) seen_underlay: UnderlayVersion,
     pub(super) l2: L2Config,
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
+    /// Tunnel ports came or went since megaflows were last made true.
+    pub(super) tunnels_changed: bool,
     pub(super) flow_limit: FlowLimit,
     pub(super) revalidator: RevalidatorConfig,
     /// How long the last round through all megaflows took.
@@ -217,9 +223,12 @@ impl Ofproto {
             stand_in: StandIn::default(),
             macs: MacTable::default(),
             snooping: None,
+            underlay: Underlay::default(),
+            seen_underlay: UnderlayVersion::default(),
             l2: L2Config::default(),
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
+            tunnels_changed: false,
             flow_limit: FlowLimit::default(),
             revalidator: RevalidatorConfig::default(),
             round: Duration::ZERO,
@@ -313,9 +322,13 @@ impl Ofproto {
         self.table_stats.get(usize::from(table)).copied().unwrap_or_default()
     }
 
-    /// What went through a port that is [no device's](Port::is_patch), as far as it is credited; `None` for others.
+    /// What went through a port that is no device's, an end of a patch or a tunnel, as far as it is credited; `None` for
+    /// others.
     pub fn patch_stats(&self, port: OfPort) -> Option<NetdevStats> {
-        self.ports.get(port).filter(|p| p.is_patch()).map(|p| self.patched.get(&p.number).copied().unwrap_or_default())
+        self.ports
+            .get(port)
+            .filter(|p| p.is_virtual())
+            .map(|p| self.patched.get(&p.number).copied().unwrap_or_default())
     }
 
     /// The learnt addresses.
@@ -418,8 +431,12 @@ impl Ofproto {
     /// Adds a port, or gives one that is there another configuration; what controllers have set of that stays, except for
     /// whether it is down. What was learnt behind one that is in other VLANs now is forgotten. Takes effect with the next
     /// [`run`](Self::run).
+    ///
+    /// Of tunnel ports that [say the same](super::Bridges::tunnel_twin) of their packets only the first receives any.
     pub fn port_add(&mut self, mut port: Port) {
         let old = self.ports.remove(port.number);
+        let tunnel_of = |p: &Port| p.tunnel.clone().map(|config| (config, p.datapath));
+        self.tunnels_changed |= old.as_ref().and_then(tunnel_of) != tunnel_of(&port);
         if let Some(old) = &old {
             // Whether it is up is its device's to say.
             let down = super::port::PortConfig::DOWN;
@@ -429,12 +446,16 @@ impl Ofproto {
             self.macs.forget_port(port.number);
             self.snooping.iter_mut().for_each(|s| s.forget_port(port.number));
         }
-        match old {
+        match &old {
             None => self.tell_of_new_port(&port),
             Some(old) if [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)) => {
                 self.tell_of_port(2, &port, None);
             }
             Some(_) => {}
+        }
+        if old.as_ref().and_then(tunnel_of) != tunnel_of(&port) {
+            old.iter().for_each(|old| self.underlay.unlisten_for(old));
+            self.underlay.listen_for(&port);
         }
         self.ports.insert(port);
         self.changed = true;
@@ -443,6 +464,9 @@ impl Ofproto {
     /// Removes a port and what was learnt behind it.
     pub fn port_remove(&mut self, number: OfPort) -> Option<Port> {
         let port = self.ports.remove(number)?;
+        self.tunnels_changed |= port.tunnel.is_some();
+        self.underlay.unlisten_for(&port);
+        self.underlay.flush_neighbours(Some(&port.name));
         self.macs.forget_port(number);
         self.snooping.iter_mut().for_each(|s| s.forget_port(number));
         self.hooks.forget_port(number);
@@ -450,6 +474,21 @@ impl Ofproto {
         self.changed = true;
         self.tell_of_port(1, &port, None);
         Some(port)
+    }
+
+    /// What the switch knows of the network that tunnels go through.
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
+    /// Has it share that with others: what it knew before counts no more.
+    pub fn set_underlay(&mut self, underlay: Underlay) {
+        for port in self.ports.iter() {
+            self.underlay.unlisten_for(port);
+            underlay.listen_for(port);
+        }
+        self.underlay = underlay;
+        self.changed = true;
     }
 
     /// Treats packets otherwise as a learning switch.

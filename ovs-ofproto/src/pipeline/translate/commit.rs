@@ -75,7 +75,6 @@ static NOT_COMPARED: LazyLock<FlowMask> = LazyLock::new(|| {
 impl Translator<'_> {
     /// Writes the datapath actions that make the packet what its key says now.
     pub(super) fn commit(&mut self) {
-        self.commit_tunnel();
         if self.pending == super::encap::Pending::None && !self.tracked.differs(&self.base, &NOT_COMPARED) {
             return;
         }
@@ -113,21 +112,6 @@ impl Translator<'_> {
             }
             self.tracked.committed(&mut self.base, &m);
             self.out.push(DpAction::Set(attr, (&m).into()));
-        }
-    }
-
-    /// A tunnel's header is set as a whole, where there is a destination to go to.
-    fn commit_tunnel(&mut self) {
-        let key = self.tracked.shown();
-        if !self.to_tunnel || key.tun_dst == 0 && key.tun_ipv6_dst == 0 {
-            return;
-        }
-        let packed = self.bridge.tlv.pack(key).unwrap_or(*key);
-        let (new, old) = (packed.masked(tunnel_mask()), self.base.masked(tunnel_mask()));
-        if new != old {
-            self.base.assign(&new, tunnel_mask());
-            let m = Match::new(new, *tunnel_mask());
-            self.out.push(DpAction::Set(KeyAttr::Tunnel, (&m).into()));
         }
     }
 

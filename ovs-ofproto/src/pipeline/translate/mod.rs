@@ -9,6 +9,7 @@
 //! - `walk.rs` goes through tables, instructions and the action set; `actions.rs` through lists of actions;
 //! - `freeze.rs` stops in the middle, for the datapath to do something first, and goes on afterwards;
 //! - `fields.rs`, `mpls.rs`, `encap.rs` change the packet; `commit.rs` makes datapath actions of the changes;
+//! - `tunnel.rs` takes packets out of tunnels and, with `native.rs`, sends them through;
 //! - `output.rs`, `group.rs`, `balance.rs`, `ct.rs`, `sample.rs` send it somewhere, `normal.rs` as a learning switch does;
 //! - `learn.rs` makes flows of packets.
 //!
@@ -27,14 +28,17 @@ mod freeze;
 mod group;
 mod learn;
 mod mpls;
+mod native;
 mod normal;
 mod output;
 mod sample;
+mod tunnel;
 mod walk;
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use ovs_dpif::{DpAction, DropReason, Features, PortNo, SlowPath, always_matched};
+use ovs_dpif::{DpAction, DropReason, Features, SlowPath, always_matched};
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
 use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT};
@@ -46,12 +50,14 @@ use super::hooks::Hooks;
 use super::l2::L2Config;
 use super::mac::MacTable;
 use super::meter::MeterTable;
+use super::native::{Request, State as Underlay};
 use super::ofproto::Fragments;
 use super::port::{Port, Ports};
 use super::recirc::{RecircIds, Stack, Step};
 use super::snooping::Snooping;
 use super::trace::{Kind, Tracer};
 use super::tracked::Tracked;
+use super::tunnel::is_tunnelled;
 use crate::action::Action;
 
 pub(super) use group::log_selection;
@@ -105,6 +111,19 @@ pub(super) enum Effect {
     Received {
         port: OfPort,
     },
+    /// It is longer, or shorter, by so many bytes for what comes after.
+    Grown {
+        by: i32,
+    },
+    /// A neighbour of the switch's has this address.
+    Neighbour {
+        address: IpAddr,
+        mac: EthAddr,
+    },
+    /// It goes by this neighbour.
+    NeighbourUsed {
+        address: IpAddr,
+    },
     /// It went through a group, and the bucket at this place if one was chosen.
     Group {
         group: GroupKey,
@@ -115,7 +134,8 @@ pub(super) enum Effect {
 impl Effect {
     /// Whether it is more than something counted.
     pub(super) fn is_learning(&self) -> bool {
-        matches!(self, Effect::Station { .. } | Effect::Learn(_) | Effect::FinTimeout { .. })
+        use Effect::{FinTimeout, Learn, Neighbour, Station};
+        matches!(self, Station { .. } | Learn(_) | FinTimeout { .. } | Neighbour { .. })
     }
 }
 
@@ -220,6 +240,8 @@ pub(super) struct View<'a> {
     pub(super) bridges: &'a [BridgeView<'a>],
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
+    /// What is known of the network that tunnels go through.
+    pub(super) underlay: &'a Underlay,
     pub(super) room: Room,
 }
 
@@ -228,6 +250,10 @@ pub(super) struct View<'a> {
 pub(super) enum Report {
     /// What it says of who listens to group addresses.
     Snoop { bridge: usize, vlan: u16, port: OfPort },
+    /// It needs the address of a neighbour, who is to be asked; whoever is.
+    Ask(Request),
+    /// It came from a neighbour with this address.
+    Neighbour { bridge: usize, address: IpAddr, mac: EthAddr },
 }
 
 /// A translation under way.
@@ -268,8 +294,8 @@ struct Translator<'a> {
     conntracked: bool,
     /// Whether what is below an MPLS label stack came to light, unseen.
     was_mpls: bool,
-    /// The packet is on its way to a tunnel.
-    to_tunnel: bool,
+    /// Something was sent through a tunnel with the options that the packet has.
+    carries_options: bool,
     /// What is done to headers by the next commit.
     pending: encap::Pending,
     /// Within a bucket of a group, the action set, a controller's own list.
@@ -336,7 +362,7 @@ pub(super) struct Outcome {
 pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer>) -> Outcome {
     let id = key.recirc_id.get();
     let frozen = (id != 0).then(|| view.recirc.thaw(id));
-    let ingress = view.own.ports.of_datapath(PortNo(key.in_port.get()));
+    let ingress = view.own.ports.of_key(key);
     let mut t = Translator::new(view, key, ingress, tracer);
     match frozen {
         None => t.start(ingress),
@@ -346,9 +372,14 @@ pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer
     t.finish(key)
 }
 
-/// Translates the key of a packet that came in by a port of this number, which is not there.
+/// Translates the key of a packet that is taken to have come in by a port of this number, whether that is there or not.
 pub(super) fn translate_from<'a>(view: View<'a>, key: &FlowKey, in_port: OfPort, tracer: Option<Tracer>) -> Outcome {
-    let mut t = Translator::new(view, key, None, tracer);
+    let ingress = view.own.ports.get(in_port);
+    let mut t = Translator::new(view, key, ingress, tracer);
+    if ingress.is_some() {
+        t.start(ingress);
+        return t.finish(key);
+    }
     t.enter(in_port);
     t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
     t.descend();
@@ -388,10 +419,9 @@ impl<'a> Translator<'a> {
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
         first.actset_output = OfPort::UNSET.0.into();
         let mut tracked = Tracked::new(first);
-        if first.tun_dst != 0 || first.tun_ipv6_dst != 0 {
+        if is_tunnelled(&first) {
             // What tells one tunnel from another always counts.
-            use FieldId::{TunDst, TunFlags, TunId, TunIpv6Dst, TunIpv6Src, TunSrc, TunTos};
-            tracked.note(&FlowMask::of(&[TunId, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunFlags, TunTos]));
+            tracked.note(tunnel::identity(&first));
         }
         // The datapath forgets the tunnel that a packet came through unless it is told.
         let mut base = FlowKey { recirc_id: 0.into(), ..*key };
@@ -427,7 +457,7 @@ impl<'a> Translator<'a> {
             first_priority: key.skb_priority.get(),
             conntracked: key.ct_state != 0,
             was_mpls: false,
-            to_tunnel: false,
+            carries_options: false,
             pending: encap::Pending::None,
             in_group: false,
             in_action_set: false,
@@ -458,12 +488,18 @@ impl<'a> Translator<'a> {
         self.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
         self.descend();
         match ingress {
+            None if is_tunnelled(&self.read.first) => {
+                self.fail(DropReason::UnknownIngress, || "no OpenFlow tunnel port for this packet".to_string());
+            }
             None => self.fail(DropReason::UnknownIngress, || "the ingress port is unknown".to_string()),
             Some(port) if !self.may_receive(port) => {
                 self.fail(DropReason::ForwardingDisabled, || "the ingress port takes no packets in".to_string());
             }
             Some(_) if self.failed.is_some() => {}
-            Some(_) => {
+            Some(port) => {
+                if !self.leave_tunnel(port) {
+                    return self.ascend();
+                }
                 self.lookup_and_execute(walk::Lookup::default(), true);
                 self.end_of_pipeline();
             }
@@ -549,9 +585,8 @@ impl<'a> Translator<'a> {
         self.dependencies.groups.sort_unstable();
         self.dependencies.groups.dedup();
         let mut mask = *self.tracked.mask();
-        if key.tun_present.get() != 0
-            && let Ok(packed) = self.bridge.tlv.pack_mask(key, &mask)
-        {
+        let has_options = key.tun_present != 0 || mask.bits.tun_present != 0 || self.carries_options;
+        if has_options && let Ok(packed) = self.bridge.tlv.pack_mask(key, &mask) {
             mask = packed;
         }
         let mut mask = datapath_mask(mask, key);
@@ -621,6 +656,11 @@ fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {
     // What pushed labels were read of is not the packet's.
     if !Prereq::Mpls.holds(key) {
         m.mpls_lse = [0.into(); 3];
+    }
+    // What came through no tunnel tells of none, as its port says.
+    if !is_tunnelled(key) {
+        let bits = m.words_mut().iter_mut().zip(commit::tunnel_mask().bits.words());
+        bits.for_each(|(m, tunnel)| *m &= !tunnel);
     }
     // Of a tag that is not there, nothing is.
     for (tci, tpid, present) in [

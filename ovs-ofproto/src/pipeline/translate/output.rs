@@ -105,6 +105,14 @@ impl Translator<'_> {
             self.because(DropReason::ForwardingDisabled);
             return;
         }
+        if let Some(config) = &p.tunnel {
+            return self.enter_tunnel(p, config, last);
+        }
+        if !self.is_ethernet() {
+            self.warn(|| "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.".to_string());
+            self.because(DropReason::UnsupportedPacketType);
+            return;
+        }
         let datapath = p.datapath;
         if let Some(peer) = self.bridge.hooks.peer(port) {
             return self.patch(port, peer, last);
@@ -115,6 +123,9 @@ impl Translator<'_> {
         }
         let Some(egress) = self.bridge.hooks.egress(port).cloned() else {
             self.commit();
+            if self.terminates(port) {
+                return;
+            }
             self.out.push(DpAction::Output(datapath));
             return;
         };
@@ -122,12 +133,6 @@ impl Translator<'_> {
         match egress.send(&mut PacketKey(&mut self.tracked)) {
             Way::Port(port) => {
                 self.commit();
-                self.out.push(DpAction::Output(port));
-            }
-            Way::Tunnel(port) => {
-                self.to_tunnel = true;
-                self.commit();
-                self.to_tunnel = false;
                 self.out.push(DpAction::Output(port));
             }
             Way::Hash { algorithm, basis, recirc_id } => {
