@@ -11,6 +11,7 @@ mod general;
 mod pmd;
 mod trace;
 mod tunnels;
+mod underlay;
 mod upcall;
 
 use std::collections::BTreeMap;
@@ -98,7 +99,7 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    let all: [&[Command]; 8] = [
+    let all: [&[Command]; 9] = [
         general::COMMANDS,
         bridges::COMMANDS,
         datapaths::COMMANDS,
@@ -106,6 +107,7 @@ fn all() -> impl Iterator<Item = &'static Command> {
         pmd::COMMANDS,
         trace::COMMANDS,
         tunnels::COMMANDS,
+        underlay::COMMANDS,
         upcall::COMMANDS,
     ];
     all.into_iter().flatten()

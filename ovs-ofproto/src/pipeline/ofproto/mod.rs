@@ -457,6 +457,7 @@ impl Ofproto {
             old.iter().for_each(|old| self.underlay.unlisten_for(old));
             self.underlay.listen_for(&port);
         }
+        self.underlay.set_device_address(&port.name, port.hw_addr);
         self.ports.insert(port);
         self.changed = true;
     }
