@@ -140,9 +140,7 @@ impl Bridges {
     /// The port that a packet with this key came by, in the datapath's port numbers: of one that came through a tunnel, the
     /// tunnel port that says most about it, of whichever switch.
     pub fn of_key(&self, key: &FlowKey) -> Option<Peer> {
-        let ports = self.iter().filter_map(|(bridge, b)| Some((bridge, b.ports.rank_of(key)?)));
-        let (bridge, (_, port)) = ports.min_by_key(|(_, (rank, _))| *rank)?;
-        Some(Peer { bridge, port: port.number })
+        ingress(&self.all, key)
     }
 
     /// The tunnel port that says the same of its packets as one by the datapath's port `vport` would: there can be one
@@ -153,9 +151,7 @@ impl Bridges {
 
     /// The switch that goes on with a packet: the one that froze it, or the one that it came in by.
     fn home_of(&self, key: &FlowKey) -> Option<usize> {
-        let id = key.recirc_id.get();
-        let frozen = || self.all.iter().position(|b| id != 0 && b.recirc.thaw(id).is_some());
-        frozen().or_else(|| self.of_key(key).map(|peer| peer.bridge))
+        home_of(&self.all, key)
     }
 
     // Patches.
@@ -296,6 +292,20 @@ impl Bridges {
     fn world(&mut self, at: usize) -> World<'_> {
         World { bridges: &mut self.all, at }
     }
+}
+
+/// The port that a packet with this key came by, among switches of which those that are none have no ports.
+fn ingress(all: &[Ofproto], key: &FlowKey) -> Option<Peer> {
+    let ports = all.iter().enumerate().filter_map(|(bridge, b)| Some((bridge, b.ports.rank_of(key)?)));
+    let (bridge, (_, port)) = ports.min_by_key(|(_, (rank, _))| *rank)?;
+    Some(Peer { bridge, port: port.number })
+}
+
+/// The switch that goes on with a packet: the one that froze it, or the one that it came in by.
+pub(super) fn home_of(all: &[Ofproto], key: &FlowKey) -> Option<usize> {
+    let id = key.recirc_id.get();
+    let frozen = || all.iter().position(|b| id != 0 && b.recirc.thaw(id).is_some());
+    frozen().or_else(|| ingress(all, key).map(|peer| peer.bridge))
 }
 
 impl Ofproto {

@@ -11,6 +11,7 @@ use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{FlowMask, SparseKey};
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
+use super::bridges::home_of;
 use super::live::{LiveCause, LivePacket};
 use super::megaflow::Sum;
 use super::messages::Punt;
@@ -170,9 +171,14 @@ impl World<'_> {
         // The datapath bounds how often a packet comes up again, by its bound on recirculation.
         let mut pending = vec![upcall];
         let mut was_up = false;
+        let home = self.at;
         while !pending.is_empty() {
             let mut again = Vec::new();
             for upcall in pending {
+                // One that came out of a tunnel is another switch's.
+                if let (true, Some(at)) = (was_up, home_of(self.bridges, &upcall.key)) {
+                    self.at = at;
+                }
                 match &upcall.kind {
                     UpcallKind::Action(Userspace { cookie: Cookie::SlowPath(_), .. }) => {
                         self.slow(dp, upcall, was_up, now, &mut again);
@@ -191,6 +197,7 @@ impl World<'_> {
             pending = again;
             was_up = true;
         }
+        self.at = home;
         self.settle(dp, now);
     }
 

@@ -379,7 +379,9 @@ fn show_ports(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     }
     let mut value = Vec::new();
     for (port, listener) in state.listeners() {
-        words += &format!("{} ({port}) ref_cnt={}\n", listener.name, listener.users);
+        // One that takes packets of several protocols is told once for each.
+        let line = format!("{} ({port}) ref_cnt={}\n", listener.name, listener.users);
+        words += &line.repeat(listener.protocols.len());
         value.push(serde_json::json!({ "name": listener.name, "port": port.0, "users": listener.users }));
     }
     either(call, &serde_json::Value::Array(value), words)

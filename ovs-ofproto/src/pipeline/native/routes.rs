@@ -2,8 +2,8 @@
 //!
 //! Rules are asked in the order of their priority, the lowest number first; the first table with a route for the
 //! destination decides. In a table the longest prefix wins, and among routes with as long a prefix one that was added by
-//! hand; one by hand wins over those of the system up to 32 bits longer. A route has a mark, and is for packets with that
-//! mark only.
+//! hand; one by hand wins over those of the system up to 32 bits longer. A route with a mark is for packets with that mark
+//! only; what no such route is for goes by those without. (Upstream has packets with a mark go by no others.)
 //!
 //! A lookup costs one probe of a hash table for each length of prefix in use, whatever the number of routes.
 
@@ -322,9 +322,19 @@ impl Routes {
 
     // Lookups.
 
+    /// Whether there is a route to addresses of a family for packets with a mark: only then does a mark matter.
+    pub fn has_marks(&self, v6: bool) -> bool {
+        self.tables.values().any(|of_table| of_table.keys().any(|(of, mark)| *of == v6 && *mark != 0))
+    }
+
     /// The way to an address, for a packet with this mark, and with this source if it has one, which must be one of the
-    /// machine's own.
+    /// machine's own. If no route is for the mark, those without any count.
     pub fn lookup(&self, to: IpAddr, mark: u32, source: Option<IpAddr>) -> Option<Hop> {
+        let marked = (mark != 0).then(|| self.lookup_marked(to, mark, source)).flatten();
+        marked.or_else(|| self.lookup_marked(to, 0, source))
+    }
+
+    fn lookup_marked(&self, to: IpAddr, mark: u32, source: Option<IpAddr>) -> Option<Hop> {
         if let Some(source) = source {
             // The machine's own addresses are its own whatever mark the packet has.
             self.lookup_in(table::LOCAL, source, mark).or_else(|| self.lookup_in(table::LOCAL, source, 0))?;
@@ -380,7 +390,9 @@ mod tests {
         routes.add(table::MAIN, Route { mark: 7, ..route("10.0.0.0/8", "marked", "10.0.0.1") });
         assert_eq!(device(&routes, "10.0.0.9", 0, None).unwrap(), "near");
         assert_eq!(device(&routes, "10.0.0.9", 7, None).unwrap(), "marked");
-        assert_eq!(device(&routes, "10.0.0.9", 8, None), None);
+        assert_eq!(device(&routes, "10.0.0.9", 8, None).unwrap(), "near");
+        assert_eq!(device(&routes, "11.0.0.9", 7, None).unwrap(), "any");
+        assert!(routes.has_marks(false) && !routes.has_marks(true));
         assert_eq!(device(&routes, "2001:db8::1", 0, None), None);
         routes.add(table::MAIN, Route { by_hand: true, ..route("10.0.0.0/16", "mine", "10.0.0.1") });
         assert_eq!(device(&routes, "10.0.0.9", 0, None).unwrap(), "mine");
@@ -463,8 +475,9 @@ mod tests {
             prop_assert_eq!(routes.iter().count(), oracle.len());
             for (v6, bits, mark) in asked {
                 let to = address(v6, bits);
-                let fits = |r: &&Route| r.mark == mark && r.to.contains(to);
-                let best = oracle.iter().filter(fits).max_by_key(|r| (r.rank(), r.by_hand));
+                let of_mark = |mark| oracle.iter().filter(move |r| r.mark == mark && r.to.contains(to));
+                let best = |mark| of_mark(mark).max_by_key(|r| (r.rank(), r.by_hand));
+                let best = best(mark).or_else(|| best(0));
                 let found = routes.lookup(to, mark, None).map(|hop| hop.device);
                 prop_assert_eq!(found, best.map(|r| r.device.clone()));
             }

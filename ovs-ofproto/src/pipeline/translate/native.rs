@@ -52,14 +52,25 @@ impl<'a> Translator<'a> {
     /// this is called: all changes are committed.
     ///
     /// # Errors
-    /// Why the packet is not sent. Nothing was written then.
+    /// Why the packet is not sent. Nothing was written then, but that, if there is more to be done.
     pub(super) fn push_tunnel(&mut self, departure: &Departure<'_>) -> Result<(), DropReason> {
+        self.try_push(departure).inspect_err(|reason| {
+            // Others may have the packet; what became of this copy is said where the datapath counts it.
+            if self.view.features.explicit_drop && !departure.last {
+                self.out.push(DpAction::Clone(vec![DpAction::Drop(*reason)]));
+            }
+        })
+    }
+
+    fn try_push(&mut self, departure: &Departure<'_>) -> Result<(), DropReason> {
         let tunnel = Tunnel::of_key(&departure.outer).ok_or(DropReason::TunnelHeader)?;
         let (asked, to) = match tunnel.addresses {
             TunnelAddresses::V4 { src, dst } => (IpAddr::V4(src), IpAddr::V4(dst)),
             TunnelAddresses::V6 { src, dst } => (IpAddr::V6(src), IpAddr::V6(dst)),
         };
-        let mark = self.tracked.read(FieldId::PktMark) as u32;
+        // Only where routes differ by it does the packet's mark matter.
+        let matters = self.view.underlay.routes().has_marks(to.is_ipv6());
+        let mark = if matters { self.tracked.read(FieldId::PktMark) as u32 } else { 0 };
         self.dependencies.volatile = true;
         let asked = (!asked.is_unspecified()).then_some(asked);
         let found = self.view.underlay.routes().lookup(to, mark, asked);
