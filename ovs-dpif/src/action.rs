@@ -3,9 +3,10 @@
 use arrayvec::ArrayVec;
 use bitflags::bitflags;
 use ovs_conntrack::CtRequest;
-use ovs_packet::EthAddr;
 use ovs_packet::field::KeyAttr;
 use ovs_packet::key::{SparseKey, SparseMatch};
+use ovs_packet::packet::TunnelFlags;
+use ovs_packet::{EthAddr, FlowKey, FlowMask, Match};
 
 use crate::drops::DropReason;
 use crate::outer::TunnelPush;
@@ -169,7 +170,43 @@ impl Userspace {
     }
 }
 
+/// All of a tunnel's header, by a mask that shows the parts that it has.
+fn tunnel_mask(value: &FlowKey) -> FlowKey {
+    let mut mask = FlowKey::ZERO;
+    let ones = |word: u128| if word == 0 { 0 } else { u128::MAX };
+    let has_key = value.tun_id != 0 || value.tun_flags & TunnelFlags::KEY.bits() != 0;
+    mask.tun_id.set(if has_key { u64::MAX } else { 0 });
+    mask.tun_src.set(ones(value.tun_src.get().into()) as u32);
+    mask.tun_dst.set(ones(value.tun_dst.get().into()) as u32);
+    mask.tun_ipv6_src.set(ones(value.tun_ipv6_src.get()));
+    mask.tun_ipv6_dst.set(ones(value.tun_ipv6_dst.get()));
+    mask.tun_tos = ones(value.tun_tos.into()) as u8;
+    mask.tun_ttl = u8::MAX;
+    mask.tun_flags = TunnelFlags::all().bits();
+    mask.tun_tp_src.set(ones(value.tun_tp_src.get().into()) as u16);
+    mask.tun_tp_dst.set(ones(value.tun_tp_dst.get().into()) as u16);
+    if value.tun_gbp_id != 0 || value.tun_gbp_flags != 0 {
+        mask.tun_gbp_id.set(u16::MAX);
+        mask.tun_gbp_flags = u8::MAX;
+    }
+    if value.tun_gtpu_flags != 0 || value.tun_gtpu_msgtype != 0 {
+        (mask.tun_gtpu_flags, mask.tun_gtpu_msgtype) = (u8::MAX, u8::MAX);
+    }
+    mask.tun_erspan.set(ones(value.tun_erspan.get().into()) as u32);
+    let len = usize::try_from(value.tun_present.get()).unwrap_or(usize::MAX);
+    mask.tun_metadata.iter_mut().take(len).for_each(|byte| *byte = 0xff);
+    mask.tun_present.set(ones(value.tun_present.get().into()) as u64);
+    mask
+}
+
 impl DpAction {
+    /// Gives the packet the outer header that the tunnel members of a datapath's key tell of, in the place of any that it
+    /// has.
+    pub fn set_tunnel(key: &FlowKey) -> DpAction {
+        let mask = FlowMask { bits: tunnel_mask(key) };
+        DpAction::Set(KeyAttr::Tunnel, (&Match::new(*key, mask)).into())
+    }
+
     /// The action lists within this one.
     pub fn nested(&self) -> impl Iterator<Item = &[DpAction]> {
         let (first, second): (&[DpAction], &[DpAction]) = match self {

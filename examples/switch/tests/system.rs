@@ -269,11 +269,7 @@ fn what_a_stock_daemon_carries_is_carried() {
     for (what, is_so) in &ours {
         assert_eq!(*is_so, !expected.contains(what), "{what}");
     }
-    // A stock daemon that finds the clock under 10 s has no threads for upcalls.
-    let uptime = || fs::read_to_string("/proc/uptime").unwrap().split('.').next().unwrap().parse::<u64>().unwrap();
-    while uptime() < 11 {
-        thread::sleep(Duration::from_millis(100));
-    }
+    wait_for_clock();
     println!("stock:");
     let machine = Machine::start(STOCK);
     let theirs = scenarios(&machine);
@@ -281,6 +277,92 @@ fn what_a_stock_daemon_carries_is_carried() {
     // On a kernel without zones of connections a stock daemon tracks none at all.
     for (what, is_so) in theirs {
         assert!(!is_so || ours.contains(&(what, true)), "{what}");
+    }
+}
+
+/// What is found out about tunnels to an end that is the machine's own stack, by kind: whether a ping comes through, and TCP.
+///
+/// ```text
+///   namespace a          ovs-system                         namespace far
+///   qa 10.1.1.1 ──────── pa  (br0)  tun ···· pu 172.31.1.1 ──────── qu 172.31.1.2 ···· far0 10.1.1.100
+/// ```
+fn tunnels(machine: &Machine) -> Vec<(&'static str, bool)> {
+    let mut found = Vec::new();
+    must("ip", "netns add far");
+    must("ip", "link add pu type veth peer name qu netns far");
+    must("ip", "addr add 172.31.1.1/24 dev pu");
+    must("ip", "link set pu up");
+    must("ip", "-n far addr add 172.31.1.2/24 dev qu");
+    must("ip", "-n far link set qu up");
+    machine.flows(&["actions=NORMAL"]);
+    for (kind, options, far) in [
+        ("vxlan", "options:key=5", "vxlan id 5 remote 172.31.1.1 dstport 4789"),
+        ("geneve", "options:key=7", "geneve id 7 remote 172.31.1.1 dstport 6081"),
+        ("gre", "options:key=9", "gretap local 172.31.1.2 remote 172.31.1.1 key 9"),
+    ] {
+        // Not every kernel has every kind.
+        if !run("ip", &format!("-n far link add far0 type {far}").split(' ').collect::<Vec<_>>()).0 {
+            println!("  {kind}: not in this kernel");
+            continue;
+        }
+        must("ip", "-n far addr add 10.1.1.100/24 dev far0");
+        // One that others know already.
+        must("ip", "-n far link set far0 address 02:00:00:00:00:64 mtu 1400 up");
+        machine.vsctl(&format!(
+            "add-port br0 tun -- set interface tun type={kind} options:remote_ip=172.31.1.2 {options}"
+        ));
+        let answers = pings("a", "10.1.1.100");
+        let carries = answers && tcp("a", "far", "10.1.1.100", 300_000);
+        println!("  {kind}: ping {answers}, TCP {carries}");
+        found.push((kind, answers && carries));
+        machine.vsctl("del-port br0 tun");
+        must("ip", "-n far link del far0");
+    }
+    must("ip", "netns del far");
+    run("ip", &["link", "del", "pu"]);
+    found
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn tunnels_lead_to_the_kernels_own() {
+    if !is_possible() {
+        return;
+    }
+    println!("ours:");
+    let machine = Machine::start(OURS);
+    // The port that tunnels share is there as long as one of them is.
+    let is_there = |name: &str| must("ip", "-o link").contains(&format!(" {name}: "));
+    machine.vsctl("add-port br0 v1 -- set interface v1 type=vxlan options:remote_ip=172.31.1.3");
+    machine.vsctl("add-port br0 v2 -- set interface v2 type=vxlan options:remote_ip=172.31.1.4 options:key=flow");
+    assert!(is_there("vxlan_sys_4789"));
+    let shown = machine.appctl("dpif/show");
+    assert!(shown.contains("(vxlan: remote_ip=172.31.1.3)"), "{shown}");
+    machine.vsctl("del-port br0 v1");
+    assert!(is_there("vxlan_sys_4789"));
+    machine.vsctl("set interface v2 options:dst_port=4790");
+    assert!(!is_there("vxlan_sys_4789") && is_there("vxlan_sys_4790"));
+    machine.vsctl("del-port br0 v2");
+    assert!(!is_there("vxlan_sys_4790"));
+    let ours = tunnels(&machine);
+    machine.stop();
+    assert!(ours.contains(&("vxlan", true)), "{ours:?}");
+    assert!(ours.iter().all(|(_, is_so)| *is_so), "{ours:?}");
+    println!("stock:");
+    wait_for_clock();
+    let machine = Machine::start(STOCK);
+    let theirs = tunnels(&machine);
+    machine.stop();
+    for (what, is_so) in theirs {
+        assert!(!is_so || ours.contains(&(what, true)), "{what}");
+    }
+}
+
+/// A stock daemon that finds the clock under 10 s has no threads for upcalls.
+fn wait_for_clock() {
+    let uptime = || fs::read_to_string("/proc/uptime").unwrap().split('.').next().unwrap().parse::<u64>().unwrap();
+    while uptime() < 11 {
+        thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -159,7 +159,7 @@ fn set(nest: Nest<'_, Key<'_>>) -> Result<DpAction, ConvertError> {
             if !tunnel::read(&mut value, inner)? {
                 return Err(ConvertError::Meaningless("a tunnel of this kind"));
             }
-            Ok(assigned(KeyAttr::Tunnel, value, tunnel_mask(&value)))
+            Ok(DpAction::set_tunnel(&value))
         }
         Key::Priority(value) => whole!(Priority, value, u32::MAX),
         Key::SkbMark(value) => whole!(SkbMark, value, u32::MAX),
@@ -194,31 +194,6 @@ fn set(nest: Nest<'_, Key<'_>>) -> Result<DpAction, ConvertError> {
         }
         odd => Err(unknown("set", odd.kind())),
     }
-}
-
-/// All of a tunnel's header is written, by a mask that shows the parts that it has.
-fn tunnel_mask(value: &FlowKey) -> FlowKey {
-    let mut mask = FlowKey::ZERO;
-    let ones = |word: u128| if word == 0 { 0 } else { u128::MAX };
-    mask.tun_id.set(if value.tun_flags & ovs_packet::packet::TunnelFlags::KEY.bits() != 0 { u64::MAX } else { 0 });
-    mask.tun_src.set(ones(value.tun_src.get().into()) as u32);
-    mask.tun_dst.set(ones(value.tun_dst.get().into()) as u32);
-    mask.tun_ipv6_src.set(ones(value.tun_ipv6_src.get()));
-    mask.tun_ipv6_dst.set(ones(value.tun_ipv6_dst.get()));
-    mask.tun_tos = ones(value.tun_tos.into()) as u8;
-    mask.tun_ttl = u8::MAX;
-    mask.tun_flags = ovs_packet::packet::TunnelFlags::all().bits();
-    mask.tun_tp_src.set(ones(value.tun_tp_src.get().into()) as u16);
-    mask.tun_tp_dst.set(ones(value.tun_tp_dst.get().into()) as u16);
-    if value.tun_gbp_id != 0 || value.tun_gbp_flags != 0 {
-        mask.tun_gbp_id.set(u16::MAX);
-        mask.tun_gbp_flags = u8::MAX;
-    }
-    mask.tun_erspan.set(ones(value.tun_erspan.get().into()) as u32);
-    let len = usize::try_from(value.tun_present.get()).unwrap_or(0);
-    mask.tun_metadata.iter_mut().take(len).for_each(|byte| *byte = 0xff);
-    mask.tun_present.set(ones(value.tun_present.get().into()) as u64);
-    mask
 }
 
 fn set_masked(nest: Nest<'_, MaskedKey<'_>>) -> Result<DpAction, ConvertError> {

@@ -186,6 +186,14 @@ impl Pass {
             megaflow.set_masked(FieldId::VlanTci, 0, 0);
         }
         megaflow.set(FieldId::InPortOxm, in_port.0.into());
+        if let Some(options) = outcome.options.take() {
+            // Where they are in the datapath's key says nothing to who knows them by name.
+            megaflow = megaflow.without_tun_options();
+            for (index, option) in options.tun_options() {
+                // They came out of a header: there is room for them.
+                let _ = megaflow.set_tun_option(index, &option);
+            }
+        }
         let pass = Pass {
             resumed: Some(key.recirc_id.get()).filter(|id| *id != 0),
             ct_state: (key.recirc_id.get() != 0).then_some((key.ct_state, false)),

@@ -307,9 +307,9 @@ impl Tracked {
 
     // Tunnel options.
 
-    /// Overwrites bits of a tunnel option, or takes it away. False if the table has none of that number.
+    /// Overwrites bits of a tunnel option, or takes it away. False if the table has none of that number. It does not count
+    /// as read: what is sent through a tunnel is not compared with what came through one.
     pub(super) fn write_option(&mut self, tlv: &TlvTable, index: usize, option: &TunOption) -> bool {
-        tlv.add_to_mask(&mut self.mask, index);
         tlv.add_to_mask(&mut self.written, index);
         tlv.set(&mut self.key, index, option).is_ok()
     }
@@ -320,9 +320,10 @@ impl Tracked {
         tlv.get(&self.key, index).map(|v| v.to_vec())
     }
 
-    /// Has the values of all tunnel options count as read that the packet has now.
-    pub(super) fn read_options(&mut self, tlv: &TlvTable) {
-        let present = self.key.tun_present.get();
+    /// Has the values of all tunnel options count as read that the packet has now and came with: which those are is for
+    /// the caller to see to.
+    pub(super) fn read_options(&mut self, tlv: &TlvTable, first: &FlowKey) {
+        let present = self.key.tun_present.get() & first.tun_present.get();
         (0..64).filter(|i| present >> i & 1 != 0).for_each(|i| tlv.add_to_mask(&mut self.mask, i));
     }
 

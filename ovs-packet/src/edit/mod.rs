@@ -108,7 +108,10 @@ pub fn set(packet: &mut Packet, attr: KeyAttr, values: &FlowKey, mask: &FlowMask
         KeyAttr::DpHash => merge_u32(&mut packet.meta.dp_hash, values.dp_hash.get(), m.dp_hash.get()),
         KeyAttr::Tunnel => {
             let mut tunnel = FlowKey::ZERO;
-            packet.tunnel.iter().for_each(|t| t.write(&mut tunnel));
+            // A header to another end is another header: it has nothing of the one before.
+            if m.tun_dst == 0 && m.tun_ipv6_dst == 0 {
+                packet.tunnel.iter().for_each(|t| t.write(&mut tunnel));
+            }
             tunnel.assign(values, mask);
             packet.tunnel = Tunnel::of_key(&tunnel).map(Box::new);
         }

@@ -540,6 +540,7 @@ fn a_tunnel_is_set_beside_the_packet() {
     for (text, expected) in [
         ("tun_id=0x5,tun_dst=10.0.0.1,tun_ttl=64", "tun_id=0x5,tun_dst=10.0.0.1,tun_ttl=64"),
         ("tun_id=0x7/0xf,tun_src=10.0.0.2", "tun_id=0x7,tun_src=10.0.0.2,tun_dst=10.0.0.1,tun_ttl=64"),
+        ("tun_ipv6_dst=fc00::1,tun_id=0x9", "tun_id=0x9,tun_ipv6_dst=fc00::1"),
         ("tun_dst=0.0.0.0", ""),
     ] {
         let m: Match = text.parse().unwrap();

@@ -98,6 +98,20 @@ impl TunOption {
         Some(o)
     }
 
+    /// The same number in fewer bytes; `None` if it has bits in those that go.
+    pub(crate) fn shortened(&self, len: usize) -> Option<TunOption> {
+        let front = usize::from(self.len).checked_sub(len)?;
+        let (gone, value) = self.value().split_at_checked(front)?;
+        let mask = self.mask().get(front..)?;
+        if gone.iter().any(|b| *b != 0) {
+            return None;
+        }
+        let mut o = TunOption { len: len as u8, present: self.present, exact: self.exact, ..TunOption::PRESENT };
+        o.value.get_mut(..len)?.copy_from_slice(value);
+        o.mask.get_mut(..len)?.copy_from_slice(mask);
+        Some(o)
+    }
+
     /// Reads `VALUE` or `VALUE/MASK`, numbers without sign. The length is that of the mask without leading
     /// zeros, or of the value and at least one byte.
     ///

@@ -337,7 +337,8 @@ impl TlvTable {
 
     fn fit(&self, index: usize, option: &TunOption) -> Result<(&Entry, TunOption), TunOptionError> {
         let entry = self.entry(index).ok_or(TunOptionError::Unmapped { index })?;
-        let option = option.resized(entry.mapping.len.into()).ok_or(TunOptionError::TooLong { index })?;
+        let len = entry.mapping.len.into();
+        let option = option.resized(len).or_else(|| option.shortened(len)).ok_or(TunOptionError::TooLong { index })?;
         Ok((entry, option))
     }
 
@@ -346,7 +347,7 @@ impl TlvTable {
     /// A match as it was written, with its options where this table has them, to hold a pipeline's keys against.
     ///
     /// # Errors
-    /// If it names a field that stands for no option, or with more bytes than the option has.
+    /// If it names a field that stands for no option, or with a number that takes more bytes than the option has.
     pub fn place(&self, m: &Match) -> Result<Match, TunOptionError> {
         let (mut key, mut mask) = (m.key(), m.mask());
         (key.tun_metadata, mask.bits.tun_metadata) = ([0; TUN_METADATA_BYTES], [0; TUN_METADATA_BYTES]);

@@ -7,6 +7,7 @@ use super::{NoNames, PortNames, PortText};
 use crate::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV6, ETH_TYPE_NSH, ETH_TYPE_RARP, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use crate::field::{FieldId, Prereq, Value, dl_type};
 use crate::key::{Block, FlowKey, FlowMask, Match, VLAN_PCP_MASK, VLAN_PRESENT, VLAN_VID_MASK};
+use crate::packet::TunnelFlags;
 use crate::port::OfPort;
 
 /// A number as C's `%#x` writes it: zero has no prefix.
@@ -108,6 +109,26 @@ impl Terms<'_, '_> {
         }
     }
 
+    /// The flags of a tunnel, of which flows match one, and megaflows others too.
+    fn tunnel_flags(&mut self) -> fmt::Result {
+        const NAMES: [(TunnelFlags, &str); 4] = [
+            (TunnelFlags::OAM, "oam"),
+            (TunnelFlags::DONT_FRAGMENT, "df"),
+            (TunnelFlags::CHECKSUM, "csum"),
+            (TunnelFlags::KEY, "key"),
+        ];
+        let [flags, mask] = [&self.key, &self.mask.bits].map(|k| TunnelFlags::from_bits_truncate(k.tun_flags));
+        if mask.is_empty() {
+            return Ok(());
+        }
+        self.push(format_args!("tun_flags="))?;
+        let matched = NAMES.iter().filter(|(flag, _)| mask.contains(*flag));
+        matched.into_iter().try_for_each(|(flag, name)| {
+            let sign = if flags.contains(*flag) { '+' } else { '-' };
+            write!(self.f, "{sign}{name}")
+        })
+    }
+
     fn tunnel(&mut self) -> fmt::Result {
         use FieldId::*;
         self.fields(&[
@@ -121,13 +142,21 @@ impl Terms<'_, '_> {
             (TunTos, "tun_tos", As::BareHex),
             (TunTtl, "tun_ttl", As::Whole),
             (TunErspanVer, "tun_erspan_ver", As::Decimal(0)),
-            (TunErspanIdx, "tun_erspan_idx", As::Hex),
-            (TunErspanDir, "tun_erspan_dir", As::Decimal(0)),
-            (TunErspanHwid, "tun_erspan_hwid", As::Hex),
-            (TunGtpuFlags, "gtpu_flags", As::Hex),
-            (TunGtpuMsgtype, "gtpu_msgtype", As::Decimal(0)),
-            (TunFlags, "tun_flags", As::Value),
         ])?;
+        // Each version of ERSPAN has its own.
+        let version = TunErspanVer.info().get(&self.key);
+        let is_known = self.mask.is_exact(TunErspanVer);
+        if version == 1 || !is_known {
+            self.field(TunErspanIdx, "tun_erspan_idx", As::Hex)?;
+        }
+        if version == 2 || !is_known {
+            self.fields(&[
+                (TunErspanDir, "tun_erspan_dir", As::Decimal(0)),
+                (TunErspanHwid, "tun_erspan_hwid", As::Hex),
+            ])?;
+        }
+        self.fields(&[(TunGtpuFlags, "gtpu_flags", As::Hex), (TunGtpuMsgtype, "gtpu_msgtype", As::Decimal(0))])?;
+        self.tunnel_flags()?;
         for (index, option) in self.m.tun_options() {
             let has_value = !option.is_present() || option.is_exact() || option.mask().iter().any(|m| *m != 0);
             if has_value {

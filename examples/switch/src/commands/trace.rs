@@ -7,6 +7,7 @@ use ovs_dpif::text as words;
 use ovs_ofproto::FlowModCommand;
 use ovs_ofproto::pipeline::TraceRequest;
 use ovs_ofproto::text::Parser;
+use ovs_packet::extract::NO_ETHERTYPE;
 use ovs_packet::packet::CtState;
 use ovs_packet::{FlowKey, Match, OfPort, Packet, compose};
 
@@ -225,6 +226,9 @@ fn datapath_key<'s>(
         None => flow,
     };
     let (mut key, _) = words::parse_key(flow, &Names::of(datapath.dpif())).map_err(|e| e.to_string())?;
+    if key.eth_type == 0 && key.packet_type == 0 {
+        key.eth_type = NO_ETHERTYPE.into();
+    }
     let number = key.in_port.get();
     let of_datapath = || server.switch.bridges().filter(|b| b.datapath_type() == datapath.kind());
     let id = key.recirc_id.get();

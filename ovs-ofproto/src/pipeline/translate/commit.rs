@@ -107,7 +107,9 @@ impl Translator<'_> {
     fn commit_fields(&mut self, attr: KeyAttr, fields: &[FieldId]) {
         if let Some(m) = self.tracked.changes(&self.base, fields) {
             let is_network = matches!(attr, KeyAttr::Ipv4 | KeyAttr::Ipv6 | KeyAttr::Arp);
-            if is_network && self.tracked.read_bits(FieldId::NwProto, 0xff) == 0 {
+            // A mark of congestion is brought in whatever the protocol is.
+            let is_mark = m.mask() == FlowMask::of(&[FieldId::NwEcn]);
+            if is_network && !is_mark && self.tracked.read_bits(FieldId::NwProto, 0xff) == 0 {
                 return;
             }
             self.tracked.committed(&mut self.base, &m);

@@ -41,7 +41,7 @@ use std::sync::LazyLock;
 use ovs_dpif::{DpAction, DropReason, Features, SlowPath, always_matched};
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
-use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT};
+use ovs_packet::key::{FlowKey, FlowMask, Match, VLAN_PRESENT};
 use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
@@ -352,6 +352,8 @@ pub(super) struct Outcome {
     pub(super) tracer: Option<Tracer>,
     /// The key as the pipeline left it, of a packet that is traced.
     pub(super) last: Option<Box<FlowKey>>,
+    /// What was read of the options of its tunnel, as flows have it, of a packet that is traced.
+    pub(super) options: Option<Box<Match>>,
     /// A limit that was hit.
     pub(super) failed: Option<DropReason>,
     /// The packet has a tag that was asked for. That there is none follows from the Ethertype.
@@ -585,6 +587,10 @@ impl<'a> Translator<'a> {
         self.dependencies.groups.sort_unstable();
         self.dependencies.groups.dedup();
         let mut mask = *self.tracked.mask();
+        let options = self.tracer.is_some().then(|| {
+            let read = FlowMask { bits: mask.bits.masked(&OPTIONS) };
+            Box::new(self.bridge.tlv.lift(&Match::new(self.read.first, read)))
+        });
         let has_options = key.tun_present != 0 || mask.bits.tun_present != 0 || self.carries_options;
         if has_options && let Ok(packed) = self.bridge.tlv.pack_mask(key, &mask) {
             mask = packed;
@@ -604,6 +610,7 @@ impl<'a> Translator<'a> {
             translation,
             reports: std::mem::take(&mut self.reports),
             last: self.tracer.is_some().then(|| Box::new(*self.tracked.shown())),
+            options,
             tracer: self.tracer.take(),
             failed: self.failed,
             tag_asked,
@@ -618,6 +625,13 @@ impl std::fmt::Debug for BridgeView<'_> {
 }
 
 static ALWAYS: LazyLock<FlowMask> = LazyLock::new(always_matched);
+
+/// Where a key has options of tunnels.
+static OPTIONS: LazyLock<FlowMask> = LazyLock::new(|| {
+    let mut mask = FlowMask::EMPTY;
+    (mask.bits.tun_present, mask.bits.tun_metadata) = (u64::MAX.into(), [u8::MAX; 256]);
+    mask
+});
 
 /// What a datapath's key has at all.
 static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {
@@ -661,6 +675,11 @@ fn datapath_mask(mut mask: FlowMask, key: &FlowKey) -> FlowMask {
     if !is_tunnelled(key) {
         let bits = m.words_mut().iter_mut().zip(commit::tunnel_mask().bits.words());
         bits.for_each(|(m, tunnel)| *m &= !tunnel);
+    }
+    // An outer header is of one family.
+    match key.tun_dst.get() {
+        0 => (m.tun_src, m.tun_dst) = (0.into(), 0.into()),
+        _ => (m.tun_ipv6_src, m.tun_ipv6_dst) = (0.into(), 0.into()),
     }
     // Of a tag that is not there, nothing is.
     for (tci, tpid, present) in [

@@ -7,8 +7,8 @@
 use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, PortNo};
-use ovs_packet::field::{FieldId, KeyAttr, Prereq};
-use ovs_packet::key::{FlowKey, FlowMask, Match};
+use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::key::{FlowKey, FlowMask};
 use ovs_packet::packet::TunnelFlags;
 use ovs_packet::{EthAddr, OfPort};
 
@@ -152,7 +152,7 @@ impl Translator<'_> {
 
     /// Gives the outer header the options that the packet has, as on the wire. False if it is dropped.
     fn carry_options(&mut self, outer: &mut FlowKey) -> bool {
-        self.tracked.read_options(self.bridge.tlv);
+        self.tracked.read_options(self.bridge.tlv, &self.read.first);
         self.carries_options = true;
         let key = self.tracked.shown();
         (outer.tun_present, outer.tun_metadata) = (key.tun_present, key.tun_metadata);
@@ -174,7 +174,7 @@ impl Translator<'_> {
         let new = outer.masked(mask);
         if new != self.base.masked(mask) {
             self.base.assign(&new, mask);
-            self.out.push(DpAction::Set(KeyAttr::Tunnel, (&Match::new(new, *mask)).into()));
+            self.out.push(DpAction::set_tunnel(&new));
         }
     }
 }
