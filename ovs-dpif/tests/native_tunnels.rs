@@ -110,7 +110,11 @@ fn every_kind_carries_frames_from_end_to_end() {
                 other => panic!("{other}"),
             });
             for key in keys.iter().filter(|key| key.in_port.get() == VPORT.0) {
-                assert_eq!((key.tun_id.get(), key.tun_tos, key.tun_ttl, key.tp_dst.get()), (id, 0x28, 63, 80), "{kind:?}");
+                assert_eq!(
+                    (key.tun_id.get(), key.tun_tos, key.tun_ttl, key.tp_dst.get()),
+                    (id, 0x28, 63, 80),
+                    "{kind:?}"
+                );
                 assert_ne!((key.tun_dst.get(), key.tun_ipv6_dst.get()), (0, 0));
             }
             assert_eq!(far.host.pop().unwrap().data(), sent.data(), "{kind:?}");

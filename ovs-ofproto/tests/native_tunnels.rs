@@ -98,7 +98,13 @@ impl Lab {
     /// Has the far end answer whoever asks for it.
     fn answer(&mut self) {
         let who_has = arp::Message { op: arp::Op::REPLY, ..request() };
-        let reply = arp::Message { sha: FAR_MAC, spa: FAR.parse().unwrap(), tha: OWN_MAC, tpa: OWN.parse().unwrap(), ..who_has };
+        let reply = arp::Message {
+            sha: FAR_MAC,
+            spa: FAR.parse().unwrap(),
+            tha: OWN_MAC,
+            tpa: OWN.parse().unwrap(),
+            ..who_has
+        };
         let frame = wire::frame(OWN_MAC, FAR_MAC, arp::ETH_TYPE, &reply).unwrap();
         self.uplink.push(Packet::from_slice(&frame));
         self.work();
@@ -119,9 +125,10 @@ fn request() -> arp::Message {
 }
 
 fn frame() -> Packet {
-    let m: Match = "udp,dl_src=02:00:00:00:00:0a,dl_dst=02:00:00:00:00:0b,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=53,nw_ttl=64"
-        .parse()
-        .unwrap();
+    let m: Match =
+        "udp,dl_src=02:00:00:00:00:0a,dl_dst=02:00:00:00:00:0b,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=53,nw_ttl=64"
+            .parse()
+            .unwrap();
     compose::compose(m.key(), b"a packet")
 }
 
@@ -255,7 +262,11 @@ fn every_kind_goes_out_and_comes_back() {
         (TunnelKind::Gre, vec![("key", "5"), ("csum", "true"), ("seq", "true")], false),
         (TunnelKind::Ip6Gre, vec![("key", "5")], true),
         (TunnelKind::Erspan, vec![("key", "5"), ("erspan_ver", "1"), ("erspan_idx", "3")], false),
-        (TunnelKind::Ip6Erspan, vec![("key", "5"), ("erspan_ver", "2"), ("erspan_dir", "1"), ("erspan_hwid", "4")], true),
+        (
+            TunnelKind::Ip6Erspan,
+            vec![("key", "5"), ("erspan_ver", "2"), ("erspan_dir", "1"), ("erspan_hwid", "4")],
+            true,
+        ),
         (TunnelKind::Gtpu, vec![("key", "5")], false),
         (TunnelKind::Srv6, vec![], true),
     ] {

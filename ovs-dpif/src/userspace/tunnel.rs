@@ -105,7 +105,10 @@ impl Datapath {
         let kind = self.ports.device(port).and_then(|device| device.tunnel()).map(kind);
         for w in group.drain(..) {
             let refused = |slot, round: &mut Round| round.note(slot, Fate::Dropped(DropReason::TunnelPop));
-            let Some(kind) = kind else { refused(w.slot(), round); continue };
+            let Some(kind) = kind else {
+                refused(w.slot(), round);
+                continue;
+            };
             let slot = w.slot();
             let (mut turns, cut) = (w.note.turns, w.note.cut);
             let parts = if w.packet.offload.gso.is_some() { segment::finish(w.packet) } else { Vec::from([w.packet]) };

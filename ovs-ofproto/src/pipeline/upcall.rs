@@ -325,7 +325,9 @@ impl World<'_> {
         let requests = self.own().map(|own| own.underlay.take_requests()).unwrap_or_default();
         let home = self.at;
         for request in requests {
-            let Some(at) = self.bridges.iter().position(|b| !b.is_vacant && b.name() == request.bridge) else { continue };
+            let Some(at) = self.bridges.iter().position(|b| !b.is_vacant && b.name() == request.bridge) else {
+                continue;
+            };
             self.at = at;
             let decided = request
                 .packet()

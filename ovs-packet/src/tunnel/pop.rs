@@ -81,14 +81,14 @@ impl Inner {
 
 /// Takes the outer header off a packet for a tunnel's end, from Ethernet on, and puts what it said beside the packet.
 ///
-/// What was known of the packet before is forgotten, but for its port: it is another packet now.
+/// What was known of the packet before is forgotten, but for its port: it is another packet now. Bytes behind the end of
+/// the outer packet, which nothing covers, stay behind the one inside, as padding does, and as Open vSwitch has it.
 ///
 /// # Errors
 /// If the header is not one of that kind, or is not in order; the packet stays as it is then.
 pub fn pop(packet: &mut Packet, kind: Kind) -> Result<(), Error> {
     let mut tunnel = Tunnel::new(NOWHERE);
-    let (inner, end) = Outer::read(packet, kind, &mut tunnel)?;
-    packet.truncate(end);
+    let inner = Outer::read(packet, kind, &mut tunnel)?;
     packet.pull_front(inner.at);
     packet.offload.ip = match packet.offload.ip {
         partial @ IpChecksum::Partial { .. } => partial,
@@ -98,7 +98,8 @@ pub fn pop(packet: &mut Packet, kind: Kind) -> Result<(), Error> {
         packet.offload.l4 = L4Checksum::Unknown;
     }
     let in_port = packet.meta.in_port;
-    packet.meta = Metadata { in_port, packet_type: inner.packet_type, ct: CtMetadata::default(), ..Metadata::default() };
+    packet.meta =
+        Metadata { in_port, packet_type: inner.packet_type, ct: CtMetadata::default(), ..Metadata::default() };
     match &mut packet.tunnel {
         Some(before) => **before = tunnel,
         none => *none = Some(Box::new(tunnel)),
@@ -121,19 +122,18 @@ struct Outer<'a> {
 }
 
 impl<'a> Outer<'a> {
-    /// Reads the whole of it; returns what is inside, and where that ends.
-    fn read(packet: &Packet, kind: Kind, tunnel: &mut Tunnel) -> Result<(Inner, usize), Error> {
+    /// Reads the whole of it; returns what is inside.
+    fn read(packet: &Packet, kind: Kind, tunnel: &mut Tunnel) -> Result<Inner, Error> {
         let outer = Outer::network(packet, tunnel)?;
-        let inner = match kind {
-            Kind::Vxlan { gbp, gpe } => outer.vxlan(gbp, gpe, tunnel)?,
-            Kind::Geneve => outer.geneve(tunnel)?,
-            Kind::Gre => outer.gre(tunnel)?,
-            Kind::Erspan => outer.erspan(tunnel)?,
-            Kind::Gtpu => outer.gtpu(tunnel)?,
-            Kind::Srv6 => outer.srv6()?,
-            Kind::Bareudp(mode) => outer.bareudp(mode, tunnel)?,
-        };
-        Ok((inner, outer.bytes.len()))
+        match kind {
+            Kind::Vxlan { gbp, gpe } => outer.vxlan(gbp, gpe, tunnel),
+            Kind::Geneve => outer.geneve(tunnel),
+            Kind::Gre => outer.gre(tunnel),
+            Kind::Erspan => outer.erspan(tunnel),
+            Kind::Gtpu => outer.gtpu(tunnel),
+            Kind::Srv6 => outer.srv6(),
+            Kind::Bareudp(mode) => outer.bareudp(mode, tunnel),
+        }
     }
 
     /// Ethernet, without tags, and IP.

@@ -178,11 +178,11 @@ fn with_checksum(packet: &mut Packet) {
 }
 
 #[test]
-fn padding_behind_the_outer_header_is_no_part_of_what_is_inside() {
+fn padding_behind_the_outer_packet_stays_padding() {
     let (mut packet, kind) = pushed(false, "vxlan");
     packet.extend(&[0xee; 7]);
     pop(&mut packet, kind).unwrap();
-    assert_eq!(packet.data(), [0x5a; 60]);
+    assert_eq!(packet.data(), [vec![0x5a; 60], vec![0xee; 7]].concat());
 }
 
 #[test]

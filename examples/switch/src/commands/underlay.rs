@@ -320,7 +320,8 @@ fn show_neighbours(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         let address = neighbour.address.map(|mac| mac.to_string());
         let mac = address.clone().unwrap_or_default();
         let incomplete = if address.is_none() { " INCOMPLETE" } else { "" };
-        words += &format!("{:<46}{mac:<20}{bridge}{incomplete}{}\n", ip.to_string(), if is_stale { " STALE" } else { "" });
+        words +=
+            &format!("{:<46}{mac:<20}{bridge}{incomplete}{}\n", ip.to_string(), if is_stale { " STALE" } else { "" });
         value.push(serde_json::json!({
             "ip": ip.to_string(), "mac": address, "bridge": bridge, "stale": is_stale,
         }));
@@ -370,7 +371,8 @@ fn show_ports(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let state = server.switch.underlay().read();
     let mut words = "Listening ports:\n".to_string();
     if call.argument(0).is_some_and(|argument| argument.eq_ignore_ascii_case("-v")) {
-        let names: std::collections::BTreeMap<_, _> = state.listeners().map(|(port, l)| (port, l.name.as_str())).collect();
+        let names: std::collections::BTreeMap<_, _> =
+            state.listeners().map(|(port, l)| (port, l.name.as_str())).collect();
         for (matching, port) in state.ends() {
             let name = names.get(&port).copied().unwrap_or_default();
             words += &format!("{name} ({port}) : {}\n", words::key(&matching));

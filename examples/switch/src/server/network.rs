@@ -114,7 +114,8 @@ fn cached(route: &RouteEntry, links: &HashMap<u32, Link>) -> Option<Cached> {
 
 /// A rule as tunnels want it; nothing for one that looks at what only the kernel knows.
 fn rule(rule: &ovs_netlink::route::Rule) -> Option<Rule> {
-    let odd = rule.destination.is_some() || rule.input.is_some() || rule.output.is_some() || rule.mark.is_some() || rule.more;
+    let odd =
+        rule.destination.is_some() || rule.input.is_some() || rule.output.is_some() || rule.mark.is_some() || rule.more;
     let table = rule.table.filter(|_| !odd)?;
     let from = match rule.source {
         None => None,

@@ -121,8 +121,7 @@ impl Options {
             DummyLevel::All => DatapathTypes::dummy(),
         };
         let types = if no_system { types.without_system() } else { types };
-        let options =
-            Options { common, remotes, config, types, dummies, numa, mlockall, is_confined, system_routes };
+        let options = Options { common, remotes, config, types, dummies, numa, mlockall, is_confined, system_routes };
         Ok(Wanted::Serve(Box::new(options)))
     }
 }

@@ -28,7 +28,7 @@ mod terminations;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ovs_dpif::PortNo;
 use ovs_packet::{EthAddr, Instant, Match};
@@ -38,10 +38,10 @@ use super::tunnel::TunnelKind;
 pub use neighbours::{
     DEFAULT_AGING, DEFAULT_RETRANSMIT, Known, MAX_AGING, MAX_NEIGHBOURS, Neighbour, Neighbours, TimeError,
 };
-pub use routes::{Hop, MAX_ROUTES, Prefix, Route, Routes, Rule, table};
 pub(super) use requests::Request;
-pub use terminations::{Device, Listener};
+pub use routes::{Hop, MAX_ROUTES, Prefix, Route, Routes, Rule, table};
 pub(super) use terminations::Terminations;
+pub use terminations::{Device, Listener};
 
 /// Requests for neighbours that wait to be sent, at most.
 const MAX_REQUESTS: usize = 64;
@@ -134,7 +134,11 @@ impl State {
     }
 
     /// Whether an address is one of these devices'.
-    pub(super) fn is_own<'a>(&self, mut devices: impl Iterator<Item = &'a str>, is_it: impl Fn(IpAddr) -> bool) -> bool {
+    pub(super) fn is_own<'a>(
+        &self,
+        mut devices: impl Iterator<Item = &'a str>,
+        is_it: impl Fn(IpAddr) -> bool,
+    ) -> bool {
         devices.any(|name| self.devices.get(name).is_some_and(|d| d.addresses.iter().any(|(ip, _)| is_it(*ip))))
     }
 

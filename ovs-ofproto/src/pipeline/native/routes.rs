@@ -221,7 +221,8 @@ impl Default for Routes {
 impl Routes {
     /// Adds a route, in the place of the one with the same addresses, mark and origin. False if there are too many.
     pub fn add(&mut self, table: u32, route: Route) -> bool {
-        let of_mark = self.tables.entry(table).or_default().entry((route.to.address.is_ipv6(), route.mark)).or_default();
+        let of_mark =
+            self.tables.entry(table).or_default().entry((route.to.address.is_ipv6(), route.mark)).or_default();
         let same = of_mark.entry(Reverse(route.rank())).or_default();
         let key = (bits_of(route.to.address), route.to.len);
         if self.count >= MAX_ROUTES && !same.contains_key(&key) {
@@ -273,7 +274,8 @@ impl Routes {
     /// The routes with their tables, in each the longest prefixes first.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Route)> {
         self.tables.iter().flat_map(|(table, of_table)| {
-            let mut routes: Vec<&Route> = of_table.values().flat_map(BTreeMap::values).flat_map(HashMap::values).collect();
+            let mut routes: Vec<&Route> =
+                of_table.values().flat_map(BTreeMap::values).flat_map(HashMap::values).collect();
             routes.sort_by_key(|r| (r.to.address.is_ipv6(), Reverse(r.to.len), r.by_hand, r.mark, r.to));
             routes.into_iter().map(|route| (*table, route))
         })
@@ -415,7 +417,8 @@ mod tests {
         routes.add(11, Route { gateway: Some(ip("10.0.0.1")), ..route("10.0.0.0/24", "p1", "10.0.0.11") });
         assert_eq!(device(&routes, "10.0.0.100", 0, Some("10.0.0.11")).unwrap(), "p2");
         assert_eq!(device(&routes, "10.0.0.100", 0, Some("10.0.0.12")), None);
-        let rule = Rule { priority: 100, invert: false, from: Some(to("10.0.0.11/32")), v6: false, table: 11, by_hand: true };
+        let rule =
+            Rule { priority: 100, invert: false, from: Some(to("10.0.0.11/32")), v6: false, table: 11, by_hand: true };
         routes.add_rule(rule);
         let hop = routes.lookup(ip("10.0.0.100"), 0, Some(ip("10.0.0.11"))).unwrap();
         assert_eq!((hop.device.as_str(), hop.gateway, hop.source), ("p1", Some(ip("10.0.0.1")), ip("10.0.0.11")));
@@ -429,7 +432,14 @@ mod tests {
     #[test]
     fn priorities_fill_the_gap_in_front_of_main() {
         let mut routes = Routes::default();
-        let rule = |priority| Rule { priority, invert: false, from: Some(to("10.0.0.0/8")), v6: false, table: 7, by_hand: true };
+        let rule = |priority| Rule {
+            priority,
+            invert: false,
+            from: Some(to("10.0.0.0/8")),
+            v6: false,
+            table: 7,
+            by_hand: true,
+        };
         for expected in [32_765, 32_764, 32_763] {
             let priority = routes.free_priority();
             assert_eq!(priority, expected);

@@ -82,7 +82,10 @@ impl Terminations {
     }
 
     /// What the table has, with the ports.
-    pub(super) fn matches<'a>(&'a self, devices: &'a BTreeMap<String, Device>) -> impl Iterator<Item = (Match, PortNo)> + 'a {
+    pub(super) fn matches<'a>(
+        &'a self,
+        devices: &'a BTreeMap<String, Device>,
+    ) -> impl Iterator<Item = (Match, PortNo)> + 'a {
         let addressed = devices.values().filter(|device| !device.loopback);
         let addresses = addressed.flat_map(|device| device.addresses.iter().map(|(ip, _)| (device.address, *ip)));
         addresses.flat_map(|(mac, ip)| {

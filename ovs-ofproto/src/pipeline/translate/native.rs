@@ -115,9 +115,7 @@ impl<'a> Translator<'a> {
         match underlay.neighbours().lookup(bridge, next, underlay.now()) {
             Known::At(mac) => return Ok(mac),
             Known::Asked => {
-                self.detail(|| {
-                    format!("neighbor cache miss for {next} on bridge {bridge}, waiting on {kind} request")
-                });
+                self.detail(|| format!("neighbor cache miss for {next} on bridge {bridge}, waiting on {kind} request"));
             }
             Known::Unknown => {
                 self.detail(|| format!("neighbor cache miss for {next} on bridge {bridge}, sending {kind} request"));
@@ -294,7 +292,8 @@ impl<'a> Translator<'a> {
             ROUTING => 41,
             other => other,
         };
-        if let OuterTunnel::Vxlan { udp, .. } | OuterTunnel::Geneve { udp, .. } | OuterTunnel::Gtpu { udp, .. } = &push.tunnel
+        if let OuterTunnel::Vxlan { udp, .. } | OuterTunnel::Geneve { udp, .. } | OuterTunnel::Gtpu { udp, .. } =
+            &push.tunnel
         {
             key.tp_dst = udp.dst.into();
         }
