@@ -88,7 +88,7 @@ pub struct Varying {
 /// ```
 pub fn source_port(hash: u32, ports: RangeInclusive<u16>) -> u16 {
     let (first, count) = (*ports.start(), u64::from(ports.end().saturating_sub(*ports.start())) + 1);
-    first.saturating_add((u64::from(hash) * count >> 32) as u16)
+    first.saturating_add(((u64::from(hash) * count) >> 32) as u16)
 }
 
 impl Header {

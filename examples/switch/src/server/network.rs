@@ -90,7 +90,8 @@ impl Network {
         let rules = self.asked.rules()?;
         let cached = routes.iter().filter_map(|route| Some((route.table, cached(route, &links)?)));
         underlay.replace_cached(cached, Some(rules.iter().filter_map(rule).collect()));
-        for neighbour in self.asked.neighbours()? {
+        // Groups have addresses that follow from theirs.
+        for neighbour in self.asked.neighbours()?.into_iter().filter(|neighbour| !neighbour.ip.is_multicast()) {
             if let (true, Some(mac), Some(link)) = (neighbour.valid, neighbour.address, links.get(&neighbour.index)) {
                 // A bridge and the device of its own have one name; of others nobody asks.
                 underlay.set_neighbour(&link.name, neighbour.ip, EthAddr(mac), now);
