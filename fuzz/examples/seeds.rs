@@ -582,6 +582,9 @@ fn main() -> Result<(), Any> {
     netlink(&corpora)?;
     db(&corpora)?;
     choices(&corpora)?;
+    for (name, bytes) in ovs_fuzz::tunnel_seeds() {
+        corpora.put("tunnel_pop", name, &bytes)?;
+    }
     for (target, name, bytes) in ovs_fuzz::wire_seeds()? {
         corpora.put(target, name, &bytes)?;
     }

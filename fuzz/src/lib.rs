@@ -23,6 +23,7 @@ mod session;
 mod switch;
 mod tables;
 mod traffic;
+mod tunnels;
 mod wire;
 
 pub use conntrack::{conntrack, conntrack_frames, conntrack_ftp, fragments};
@@ -39,6 +40,7 @@ pub use openflow::{action_text, flow_text, match_text, openflow_message, openflo
 pub use session::openflow_session;
 pub use switch::{datapath_ledger, datapath_text, megaflow_soundness, openflow_execute};
 pub use tables::{classifier, megaflow_table};
+pub use tunnels::{tunnel_pop, tunnel_seeds};
 pub use wire::{
     Seed, wire_bfd, wire_cfm, wire_lacp, wire_lldp, wire_membership, wire_neighbour, wire_seeds, wire_stp, wire_tunnel,
 };
@@ -56,7 +58,7 @@ macro_rules! targets {
 targets! {
     frame_extract frame_sequence frame_compose frame_edit frame_segment pcap_file
     wire_lldp wire_lacp wire_stp wire_cfm wire_bfd wire_membership wire_neighbour wire_tunnel
-    edit_sequence tunnel_options
+    edit_sequence tunnel_options tunnel_pop
     match_text flow_text action_text openflow_message openflow_print openflow_stream openflow_execute
     openflow_json openflow_language
     openflow_switch

@@ -1,6 +1,7 @@
 //! The datapath trait: what the slow path needs of a fast path.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use ovs_packet::key::{FlowKey, FlowMask, Match, SparseKey};
 use ovs_packet::packet::Tunnel;
@@ -614,6 +615,15 @@ pub trait Dpif: fmt::Debug + Send {
     fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
         let _ = limit;
         Err(DpifError::Unsupported("vlan-limit"))
+    }
+
+    /// Spreads the flows in tunnels over these UDP source ports (`tnl/egress_port_range`).
+    ///
+    /// # Errors
+    /// If the datapath makes no outer headers itself.
+    fn set_tunnel_sources(&mut self, ports: RangeInclusive<u16>) -> Result<(), DpifError> {
+        let _ = ports;
+        Err(DpifError::Unsupported("tnl/egress_port_range"))
     }
 
     /// Installs a megaflow for the packets that share the bits of `mask` with `key`, or gives the one that is there for

@@ -90,6 +90,16 @@ reasons! {
     UpcallRate = "upcall_rate", "its port has too many packets for the slow path";
     /// A meter's rate is exceeded.
     MeterExceeded = "meter_exceeded", "it came faster than a meter allows";
+    /// Its outer header is none of the tunnel's, or is not in order.
+    TunnelPop = "tunnel_pop", "its outer header is not in order";
+    /// The outer header cannot be put in front of it.
+    TunnelPush = "tunnel_push", "it does not fit into the tunnel";
+    /// No route leads to the other end of its tunnel.
+    TunnelRouting = "tunnel_routing", "no route leads to the other end of its tunnel";
+    /// The next hop to the other end of its tunnel has not answered yet.
+    TunnelNeighbour = "tunnel_neighbour", "the next hop of its tunnel is not known yet";
+    /// No outer header can be made of what it and its tunnel say.
+    TunnelHeader = "tunnel_header", "its tunnel's outer header cannot be made";
     /// A fragment that connection tracking does not put together with others.
     Fragment = "fragment", "a fragment that fits no datagram";
     /// The worker that had it panicked.

@@ -35,7 +35,8 @@
 //! - [`extract`]: packet to key; [`compose`]: key to packet; [`edit`]: change a packet in place, put headers in front of
 //!   it and take them off;
 //! - [`checksum`], [`segment`] (checksums written and checked in software, and segmentation), [`hash`], [`pcap`];
-//! - [`wire`]: the messages of control protocols and the headers of tunnels, as views and as values;
+//! - [`wire`]: the messages of control protocols and the headers of tunnels, as views and as values; [`tunnel`]: whole
+//!   outer headers put in front of packets and taken off;
 //! - [`Instant`], [`EthAddr`], [`OfPort`]: the small values that all crates share.
 //!
 //! # Rules
@@ -64,6 +65,7 @@ pub mod packet;
 pub mod pcap;
 pub mod segment;
 pub mod text;
+pub mod tunnel;
 pub mod wire;
 
 mod addr;

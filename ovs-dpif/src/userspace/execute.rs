@@ -201,8 +201,16 @@ impl Datapath {
                 each(group, last, |w| self.balance(*bond, w, round));
                 group.iter_mut().for_each(|w| w.note.cut = None);
             }
+            DpAction::TunnelPush(push) => self.push_tunnel(group, push, round),
+            DpAction::TunnelPop(port) if last => self.pop_tunnel(group, *port, round, again),
+            DpAction::TunnelPop(port) => {
+                let mut copies = self.spare.pop().unwrap_or_default();
+                copies.extend(group.iter().cloned());
+                self.pop_tunnel(&mut copies, *port, round, again);
+                self.give_back(copies);
+            }
             // Refused when they are installed.
-            DpAction::Psample { .. } | DpAction::TunnelPush(_) | DpAction::TunnelPop(_) => {
+            DpAction::Psample { .. } => {
                 group.iter().for_each(|w| round.note(w.slot(), Fate::Dropped(DropReason::EditFailed)));
             }
             edit => {
@@ -346,7 +354,7 @@ fn hash(key: &FlowKey, algorithm: HashAlgorithm, basis: u32) -> u32 {
 
 fn recirculates(action: &DpAction) -> bool {
     match action {
-        DpAction::Recirc(_) => true,
+        DpAction::Recirc(_) | DpAction::TunnelPop(_) => true,
         action => action.nested().flatten().any(recirculates),
     }
 }

@@ -19,10 +19,12 @@ mod program;
 mod round;
 mod several;
 mod tracking;
+mod tunnel;
 pub mod workers;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
@@ -52,6 +54,7 @@ pub(crate) use program::{Editor, is_edit};
 pub(crate) use round::Turns;
 use round::{Round, Work};
 use tracking::{Reassembly, Tracking};
+use tunnel::Tunnels;
 
 /// How many evicted megaflows are kept for their owner.
 const MAX_EVICTED: usize = 4096;
@@ -149,6 +152,7 @@ pub struct Datapath {
     conntrack: Tracking,
     meters: Meters,
     bonds: Bonds,
+    tunnels: Tunnels,
     random: fastrand::Rng,
     /// Fragments that `ct` actions wait for others of.
     fragments: Reassembly,
@@ -217,6 +221,7 @@ impl Datapath {
             conntrack,
             meters: Meters::default(),
             bonds: Bonds::default(),
+            tunnels: Tunnels::default(),
             random: fastrand::Rng::with_seed(seed),
             fragments: Reassembly::new(Default::default()),
             extractor: Extractor::new(),
@@ -303,8 +308,6 @@ impl Datapath {
         actions.iter().try_for_each(|a| {
             match a {
                 DpAction::Set(attr, _) if !edit::is_settable(*attr) => return Err(DpifError::NotSettable(*attr)),
-                DpAction::TunnelPush(_) => return Err(DpifError::Unsupported("tnl_push")),
-                DpAction::TunnelPop(_) => return Err(DpifError::Unsupported("tnl_pop")),
                 DpAction::Psample { .. } => return Err(DpifError::Unsupported("psample")),
                 _ => {}
             }
@@ -367,7 +370,9 @@ impl Dpif for Datapath {
     }
 
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {
-        self.ports.remove(port)
+        self.ports.remove(port)?;
+        self.tunnels.forget(port);
+        Ok(())
     }
 
     fn ports(&self) -> Result<Vec<PortInfo>, DpifError> {
@@ -377,6 +382,11 @@ impl Dpif for Datapath {
     fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
         self.extractor = Extractor::new().with_vlan_limit(limit);
         self.vlan_headers = if limit == 1 { 1 } else { 2 };
+        Ok(())
+    }
+
+    fn set_tunnel_sources(&mut self, ports: RangeInclusive<u16>) -> Result<(), DpifError> {
+        self.tunnels.sources = ports;
         Ok(())
     }
 
@@ -536,6 +546,7 @@ impl Dpif for Datapath {
             explicit_drop: true,
             add_mpls: true,
             lb_output: true,
+            native_tunnels: true,
             packet_types: true,
             versions: true,
             ct: true,

@@ -24,6 +24,7 @@ use ovs_packet::{FlowKey, Instant};
 
 use super::detrace::Detrace;
 use super::hooks::Peer;
+use super::native::Underlay;
 use super::ofproto::Ofproto;
 use super::recirc::LANES;
 use super::seats::Seats;
@@ -63,6 +64,8 @@ pub struct Bridges {
     vacant: BTreeSet<usize>,
     /// What stands in the place of a switch that is being changed.
     stand_in: Option<Box<Ofproto>>,
+    /// What all of them know of the network that tunnels go through.
+    underlay: Underlay,
 }
 
 /// The others, lent to a switch that is being changed, and its place among them.
@@ -79,6 +82,7 @@ impl Bridges {
         if !switch.megaflows.is_empty() {
             return None;
         }
+        switch.set_underlay(self.underlay.clone());
         if let Some(place) = self.vacant.pop_first() {
             let before = self.all.get_mut(place)?;
             switch.recirc.take_over(&before.recirc);
@@ -92,6 +96,17 @@ impl Bridges {
         switch.recirc.set_lane(place as u32);
         self.all.push(Box::new(switch));
         Some(place)
+    }
+
+    /// What all switches in here know of the network that tunnels go through.
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
+    /// Has them share what they know with others. Those that come later do, too.
+    pub fn set_underlay(&mut self, underlay: &Underlay) {
+        self.underlay = underlay.clone();
+        self.all.iter_mut().for_each(|b| b.set_underlay(underlay.clone()));
     }
 
     /// Removes a switch: its megaflows, after what went through them is credited, and what others had of it. Their megaflows
@@ -127,9 +142,7 @@ impl Bridges {
     /// The port that a packet with this key came by, in the datapath's port numbers: of one that came through a tunnel, the
     /// tunnel port that says most about it, of whichever switch.
     pub fn of_key(&self, key: &FlowKey) -> Option<Peer> {
-        let ports = self.iter().filter_map(|(bridge, b)| Some((bridge, b.ports.rank_of(key)?)));
-        let (bridge, (_, port)) = ports.min_by_key(|(_, (rank, _))| *rank)?;
-        Some(Peer { bridge, port: port.number })
+        ingress(self.all.iter().map(|b| &**b), key)
     }
 
     /// The tunnel port that says the same of its packets as one by the datapath's port `vport` would: there can be one
@@ -140,9 +153,7 @@ impl Bridges {
 
     /// The switch that goes on with a packet: the one that froze it, or the one that it came in by.
     fn home_of(&self, key: &FlowKey) -> Option<usize> {
-        let id = key.recirc_id.get();
-        let frozen = || self.all.iter().position(|b| id != 0 && b.recirc.thaw(id).is_some());
-        frozen().or_else(|| self.of_key(key).map(|peer| peer.bridge))
+        home_of(self.all.iter().map(|b| &**b), key)
     }
 
     // Patches.
@@ -239,7 +250,11 @@ impl Bridges {
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
         match self.home_of(&upcall.key) {
-            Some(place) => self.world(place).handle_upcall(dp, upcall, now),
+            Some(place) => {
+                let mut world = self.world(place);
+                world.handle_upcall(dp, upcall, now);
+                world.send_requests(dp, now);
+            }
             None => {
                 let mut again = Vec::new();
                 dp.resolve(upcall, Resolution::Drop(ovs_dpif::DropReason::UnknownIngress), now, &mut again);
@@ -254,7 +269,7 @@ impl Bridges {
 
     /// When [`run`](Self::run) has something to do, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.all.iter().filter_map(|b| b.next_deadline()).min()
+        self.all.iter().filter_map(|b| b.next_deadline()).chain(self.underlay.next_deadline()).min()
     }
 
     /// What would become of a packet that comes to a switch.
@@ -275,6 +290,20 @@ impl Bridges {
     fn world(&mut self, at: usize) -> World<'_> {
         World { bridges: Seats::of(&mut self.all), at }
     }
+}
+
+/// The port that a packet with this key came by, among switches of which those that are none have no ports.
+fn ingress<'a>(all: impl Iterator<Item = &'a Ofproto>, key: &FlowKey) -> Option<Peer> {
+    let ports = all.enumerate().filter_map(|(bridge, b)| Some((bridge, b.ports.rank_of(key)?)));
+    let (bridge, (_, port)) = ports.min_by_key(|(_, (rank, _))| *rank)?;
+    Some(Peer { bridge, port: port.number })
+}
+
+/// The switch that goes on with a packet: the one that froze it, or the one that it came in by.
+pub(super) fn home_of<'a>(all: impl Iterator<Item = &'a Ofproto> + Clone, key: &FlowKey) -> Option<usize> {
+    let id = key.recirc_id.get();
+    let frozen = || all.clone().position(|b| id != 0 && b.recirc.thaw(id).is_some());
+    frozen().or_else(|| ingress(all.clone(), key).map(|peer| peer.bridge))
 }
 
 impl Ofproto {

@@ -4,6 +4,7 @@
 //! counted, which tables know nothing of it, through which groups it goes, and what it teaches the switch.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ovs_dpif::{DpAction, Dpif, Ufid, text};
 use ovs_packet::{EthAddr, Instant, Match, OfPort};
@@ -37,6 +38,18 @@ pub enum Deed {
     Sent(OfPort),
     /// They come by this end of a patch.
     Received(OfPort),
+    /// They are this much longer from here on, or shorter: they have got the outer header of a tunnel, or are spoken of
+    /// without it again.
+    Grown(i32),
+    /// A neighbour with this address is learnt, for tunnels to go by.
+    Neighbour {
+        /// Its address of IP.
+        address: IpAddr,
+        /// Its Ethernet address.
+        mac: EthAddr,
+    },
+    /// They go by this neighbour, in a tunnel.
+    NeighbourUsed(IpAddr),
     /// Their source is learnt.
     Learned {
         /// VLAN.
@@ -133,6 +146,9 @@ impl Ofproto {
             Effect::Bucket { group, bucket } => Deed::Group { group: group.id, bucket: Some(*bucket) },
             Effect::Sent { port } => Deed::Sent(*port),
             Effect::Received { port } => Deed::Received(*port),
+            Effect::Grown { by } => Deed::Grown(*by),
+            Effect::Neighbour { address, mac } => Deed::Neighbour { address: *address, mac: *mac },
+            Effect::NeighbourUsed { address } => Deed::NeighbourUsed(*address),
         }
     }
 
@@ -151,6 +167,9 @@ impl Deed {
             Deed::Group { .. } => "group",
             Deed::Sent(_) => "sent",
             Deed::Received(_) => "received",
+            Deed::Grown(_) => "grown",
+            Deed::Neighbour { .. } => "neighbour",
+            Deed::NeighbourUsed(_) => "neighbour-used",
             Deed::Learned { .. } => "station",
             Deed::Made { .. } => "learn",
             Deed::EndsWithConnection => "fin_timeout",
@@ -176,6 +195,9 @@ impl Deed {
                 format!(r#","group_id":{group},"bucket":{bucket}"#)
             }
             Deed::Sent(port) | Deed::Received(port) => format!(r#","port":{port}"#, port = port.0),
+            Deed::Grown(by) => format!(r#","bytes":{by}"#),
+            Deed::Neighbour { address, mac } => format!(r#","address":"{address}","mac":"{mac}""#),
+            Deed::NeighbourUsed(address) => format!(r#","address":"{address}""#),
             Deed::Learned { vlan, address, port } => {
                 format!(r#","vlan":{vlan},"address":"{address}","port":{port}"#, port = port.0)
             }
@@ -235,6 +257,9 @@ impl fmt::Display for Detrace {
                 Deed::Group { group, bucket: Some(bucket) } => write!(f, "group_id={group},bucket={bucket}")?,
                 Deed::Sent(port) => write!(f, "leaves by patch port {port}")?,
                 Deed::Received(port) => write!(f, "comes by patch port {port}")?,
+                Deed::Grown(by) => write!(f, "{by:+} bytes of outer header")?,
+                Deed::Neighbour { address, mac } => write!(f, "learns neighbour {address} at {mac}")?,
+                Deed::NeighbourUsed(address) => write!(f, "goes by neighbour {address}")?,
                 Deed::Learned { vlan, address, port } => write!(f, "learns {address} vlan {vlan} at port {port}")?,
                 Deed::Made { table, matching, priority } => {
                     write!(f, "learns table={table}, {}", Prioritised(*priority, matching))?;

@@ -43,6 +43,7 @@ mod mac;
 mod megaflow;
 mod messages;
 mod meter;
+pub mod native;
 mod ofproto;
 mod port;
 mod recirc;

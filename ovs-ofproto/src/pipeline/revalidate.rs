@@ -65,7 +65,11 @@ impl News {
         let snooped = b.snooping.as_mut().is_some_and(|s| s.take_changed());
         let misses = b.connections.want_misses();
         let misses = std::mem::replace(&mut b.tells_misses, misses) != misses;
-        let is_nothing = added.is_empty() && removed.is_empty() && groups.is_empty() && !snooped;
+        let underlay = b.underlay.read().version();
+        let before = std::mem::replace(&mut b.seen_underlay, underlay);
+        self.everything |= before.ends != underlay.ends;
+        let same_ways = before == underlay;
+        let is_nothing = same_ways && added.is_empty() && removed.is_empty() && groups.is_empty() && !snooped;
         self.everything |=
             everything | misses | std::mem::take(&mut b.changed) | (added.len() > MAX_REVALIDATE_ONE_BY_ONE);
         match b.macs.take_changes() {
@@ -106,7 +110,8 @@ impl Ofproto {
     pub(super) fn has_changed(&self) -> bool {
         let snooped = self.snooping.as_ref().is_some_and(|s| s.has_changed());
         let misses = self.tells_misses != self.connections.want_misses();
-        misses || self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
+        let underlay = self.underlay.read().version() != self.seen_underlay;
+        misses || underlay || self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
     }
 
     /// Reads the datapath's counters and credits what is new.
@@ -160,6 +165,7 @@ impl World<'_> {
             b.run_connections(now);
             b.run_stand_in(now);
         }
+        self.tend_underlay(dp, now);
         if self.is_paused() {
             return;
         }
@@ -446,7 +452,16 @@ impl World<'_> {
 
     /// Credits packets with what they change.
     pub(super) fn credit(&mut self, effects: &[(usize, Effect)], sum: Sum) {
-        effects.iter().for_each(|effect| self.credit_one(effect, sum));
+        let mut sum = sum;
+        for effect in effects {
+            match effect {
+                (_, Effect::Grown { by }) => {
+                    let by = i64::from(*by).saturating_mul(i64::try_from(sum.packets).unwrap_or(i64::MAX));
+                    sum.bytes = sum.bytes.saturating_add_signed(by);
+                }
+                effect => self.credit_one(effect, sum),
+            }
+        }
     }
 
     fn credit_one(&mut self, (bridge, effect): &(usize, Effect), sum: Sum) {
@@ -486,6 +501,9 @@ impl World<'_> {
                 let seen = b.patched.entry(*port).or_default();
                 (seen.rx_packets, seen.rx_bytes) = (seen.rx_packets + packets, seen.rx_bytes + bytes);
             }
+            Effect::Grown { .. } => {}
+            Effect::Neighbour { address, mac } => b.underlay.set_neighbour(b.name(), *address, *mac, used),
+            Effect::NeighbourUsed { address } => b.underlay.neighbour_used(b.name(), *address, used),
             Effect::Group { group, bucket } => {
                 b.groups.credit(*group, packets, bytes);
                 if let Some(bucket) = bucket {

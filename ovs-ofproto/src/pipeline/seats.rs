@@ -49,7 +49,7 @@ impl<'a> Seats<'a> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Ofproto> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Ofproto> + Clone {
         self.before.iter().map(|b| &**b).chain(&*self.own).chain(self.after.iter().map(|b| &**b))
     }
 

@@ -190,6 +190,10 @@ impl Pass {
             megaflow.set_masked(FieldId::IpFrag, 0, 0);
         }
         megaflow.set(FieldId::InPortOxm, in_port.0.into());
+        if !FieldId::IpFrag.info().prereq.holds(key) {
+            // Every megaflow has it, but it says nothing.
+            megaflow.set_masked(FieldId::IpFrag, 0, 0);
+        }
         if let Some(options) = outcome.options.take() {
             // Where they are in the datapath's key says nothing to who knows them by name.
             megaflow = megaflow.without_tun_options();

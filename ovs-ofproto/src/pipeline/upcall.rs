@@ -11,6 +11,7 @@ use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{FlowMask, SparseKey};
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
+use super::bridges::home_of;
 use super::live::{LiveCause, LivePacket};
 use super::megaflow::Sum;
 use super::messages::Punt;
@@ -40,7 +41,10 @@ pub(super) struct DecidedOut {
 impl Ofproto {
     /// Decides on a packet that came up, and on those that come up from what is decided.
     pub fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
-        self.in_world(|mut world| world.handle_upcall(dp, upcall, now));
+        self.in_world(|mut world| {
+            world.handle_upcall(dp, upcall, now);
+            world.send_requests(dp, now);
+        });
     }
 
     /// Executes actions on a packet of the switch's own making, as if it had come in by `in_port`
@@ -93,7 +97,7 @@ impl World<'_> {
     }
 
     /// Has `f` translate with what there is to see. `None` if the switch at work is none.
-    fn with_view<T>(&mut self, dp: &dyn Dpif, f: impl FnOnce(View<'_>) -> T) -> Option<T> {
+    fn with_view(&mut self, dp: &dyn Dpif, f: impl FnOnce(View<'_>) -> Outcome) -> Option<Outcome> {
         let own = self.own()?;
         let (mut recirc, room) = (std::mem::take(&mut own.recirc), std::mem::take(&mut own.room));
         let views: Vec<_> = match self.bridges.len() {
@@ -102,11 +106,25 @@ impl World<'_> {
         };
         let outcome = self.bridges.get(self.at).map(|own| {
             let (recirc, features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
-            let verifies = own.verifies;
-            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room, verifies })
+            let (underlay, verifies) = (own.underlay.read(), own.verifies);
+            f(View {
+                own: own.view(),
+                at: self.at,
+                bridges: &views,
+                recirc,
+                features,
+                underlay: &underlay,
+                room,
+                verifies,
+            })
         });
         if let Some(own) = self.own() {
             own.recirc = recirc;
+            for report in outcome.iter().flat_map(|outcome| &outcome.reports) {
+                if let Report::Ask(request) = report {
+                    own.underlay.ask(request.clone());
+                }
+            }
         }
         outcome
     }
@@ -164,11 +182,15 @@ impl World<'_> {
         let mut again = Vec::new();
         self.handle_one(dp, upcall, false, now, &mut again);
         // The datapath bounds how often a packet comes up again, by its bound on recirculation.
+        let home = self.at;
         while !again.is_empty() {
             for upcall in std::mem::take(&mut again) {
+                // One that came out of a tunnel is another switch's.
+                self.at = home_of(self.bridges.iter(), &upcall.key).unwrap_or(self.at);
                 self.handle_one(dp, upcall, true, now, &mut again);
             }
         }
+        self.at = home;
         self.settle(dp, now);
     }
 
@@ -279,7 +301,17 @@ impl World<'_> {
 
     /// Takes note of what packets tell of listeners.
     pub(super) fn hear(&mut self, reports: &[Report], packet: &Packet, key: &FlowKey, now: Instant) {
-        for Report::Snoop { bridge, vlan, port } in reports {
+        for report in reports {
+            let (bridge, vlan, port) = match report {
+                Report::Snoop { bridge, vlan, port } => (bridge, vlan, port),
+                Report::Neighbour { bridge, address, mac } => {
+                    let of = self.bridges.get(*bridge);
+                    of.into_iter().for_each(|b| b.underlay.set_neighbour(b.name(), *address, *mac, now));
+                    continue;
+                }
+                // Whoever translates sees to it.
+                Report::Ask(_) => continue,
+            };
             let Some(snooping) = self.bridges.get_mut(*bridge).and_then(|b| b.snooping.as_mut()) else { continue };
             match key.nw_proto {
                 IP_PROTO_IGMP => snooping.igmp(*vlan, *port, key.ipv4_src(), packet.l4(), now),
@@ -287,6 +319,32 @@ impl World<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Ends what is over of what tunnels go through, and sends the requests that wait.
+    pub(super) fn tend_underlay(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        if let Some(own) = self.own() {
+            own.underlay.run(now);
+        }
+        self.send_requests(dp, now);
+    }
+
+    /// Sends requests for neighbours as if they came in by the ports that lead to them. What they ask for in turn waits for
+    /// the next time.
+    pub(super) fn send_requests(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        let requests = self.own().map(|own| own.underlay.take_requests()).unwrap_or_default();
+        let home = self.at;
+        for request in requests {
+            let Some(at) = self.bridges.iter().position(|b| !b.is_vacant && b.name() == request.bridge) else {
+                continue;
+            };
+            self.at = at;
+            let decided = request
+                .packet()
+                .and_then(|packet| self.decide_out(dp, packet, request.port, None, &[Action::output(OfPort::TABLE)]));
+            decided.into_iter().for_each(|decided| self.carry_out(dp, decided, now));
+        }
+        self.at = home;
     }
 
     fn decide_out(

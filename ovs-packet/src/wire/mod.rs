@@ -62,7 +62,7 @@ pub mod vxlan;
 
 mod io;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -132,24 +132,24 @@ pub enum Fault {
 }
 
 impl Error {
-    fn new(what: &'static str, at: usize, fault: Fault) -> Error {
+    pub(crate) fn new(what: &'static str, at: usize, fault: Fault) -> Error {
         Error { what, at: u32::try_from(at).unwrap_or(u32::MAX), fault }
     }
 
-    fn truncated(what: &'static str, at: usize) -> Error {
+    pub(crate) fn truncated(what: &'static str, at: usize) -> Error {
         Error::new(what, at, Fault::Truncated)
     }
 
-    fn length(what: &'static str, at: usize, length: usize) -> Error {
+    pub(crate) fn length(what: &'static str, at: usize, length: usize) -> Error {
         Error::new(what, at, Fault::Length(u32::try_from(length).unwrap_or(u32::MAX)))
     }
 
-    fn value(what: &'static str, at: usize, value: impl Into<u32>) -> Error {
+    pub(crate) fn value(what: &'static str, at: usize, value: impl Into<u32>) -> Error {
         Error::new(what, at, Fault::Value(value.into()))
     }
 
     /// The same error in something that the bytes began `by` bytes into.
-    fn shifted(self, by: usize) -> Error {
+    pub(crate) fn shifted(self, by: usize) -> Error {
         Error { at: self.at.saturating_add(u32::try_from(by).unwrap_or(u32::MAX)), ..self }
     }
 }

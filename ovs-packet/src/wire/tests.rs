@@ -49,7 +49,7 @@ pub(super) fn refused<V: Wire + Debug>(bytes: &[u8]) -> Error {
 }
 
 /// The bytes that hexadecimal digits, with blanks anywhere, stand for.
-pub(super) fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
     digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect()
 }

@@ -171,6 +171,8 @@ fn add_address(server: &mut Server, call: &Call<'_>, is_v4: bool) -> Option<Repl
     match (parsed, length) {
         (Some(address), Some(length)) => {
             port.add_address(address, length);
+            let mac = port.address();
+            server.switch.underlay().add_address(call.argument(0)?, mac, address, length);
             text("OK")
         }
         _ => error(format!("{written}: invalid IP address")),

@@ -12,6 +12,7 @@ mod offload;
 mod pmd;
 mod trace;
 mod tunnels;
+mod underlay;
 mod upcall;
 
 use std::collections::BTreeMap;
@@ -99,7 +100,7 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    let all: [&[Command]; 9] = [
+    let all: [&[Command]; 10] = [
         general::COMMANDS,
         bridges::COMMANDS,
         datapaths::COMMANDS,
@@ -108,6 +109,7 @@ fn all() -> impl Iterator<Item = &'static Command> {
         pmd::COMMANDS,
         trace::COMMANDS,
         tunnels::COMMANDS,
+        underlay::COMMANDS,
         upcall::COMMANDS,
     ];
     all.into_iter().flatten()

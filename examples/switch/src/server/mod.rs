@@ -6,6 +6,7 @@
 
 mod database;
 mod links;
+mod network;
 mod options;
 mod tls;
 
@@ -29,6 +30,7 @@ use crate::daemon::{self, Clock, Daemon, Next, WARP_PAUSE};
 use crate::openflow::OpenFlow;
 use crate::vlog::Vlog;
 use crate::vswitch::{DeviceNews, Dummies, Machine, StandardDevices, Vswitch};
+use network::Network;
 use tls::Tls;
 
 pub use database::{Database, Request};
@@ -60,6 +62,7 @@ pub struct Server {
     pub(crate) database: Option<Database>,
     pub(crate) log: Vlog,
     pub(crate) coverage: Coverage,
+    network: Option<Network>,
     commands: Commands,
     control: Option<ControlSocket>,
     tls: Tls,
@@ -75,6 +78,12 @@ pub struct Server {
     config: Config,
     applied_at: Instant,
     apply_at: Option<Instant>,
+}
+
+/// What listens to the machine's network, or nothing, said once.
+fn listen_to_network(now: Instant) -> Option<Network> {
+    let network = Network::new(now);
+    network.inspect_err(|error| tracing::warn!(target: "route_table", %error, "routes are not read")).ok()
 }
 
 impl Server {
@@ -100,6 +109,7 @@ impl Server {
             database: None,
             log,
             coverage: Coverage::default(),
+            network: options.system_routes.then(|| listen_to_network(now)).flatten(),
             commands: Commands::new(&version_line(), options.dummies != crate::vswitch::DummyLevel::Off),
             control,
             leaving: None,
@@ -181,6 +191,7 @@ impl Server {
             }
         }
         self.hear_devices(now);
+        self.network.iter_mut().for_each(|network| network.run(self.switch.underlay(), now));
         self.busy |= self.openflow.run(&mut self.switch, now);
         self.switch.obey_controllers(now);
         self.forward(now);
@@ -270,7 +281,8 @@ impl Server {
     pub fn wait(&self, signals: &Signals, longest: Option<Duration>) -> io::Result<()> {
         let now = self.clock.now();
         let database = self.database.as_ref().and_then(Database::deadline);
-        let deadlines = [self.switch.next_deadline(), database, self.apply_at];
+        let network = self.network.as_ref().and_then(Network::next_deadline);
+        let deadlines = [self.switch.next_deadline(), database, self.apply_at, network];
         let mut timeout = deadlines.into_iter().flatten().min().and_then(|at| self.clock.until(at));
         let relative = [self.openflow.timeout(now), self.links.timeout(now)];
         for left in relative.into_iter().flatten() {
@@ -289,11 +301,13 @@ impl Server {
         let control = self.control.iter().flat_map(|c| c.interest(self.commands.server())).map(of_db);
         let database = self.database.iter().filter_map(Database::interest).map(of_db);
         let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
+        let network = self.network.iter().map(|network| (network.fd(), Interest { read: true, write: false }));
         let signals = std::iter::once((signals.as_fd(), Interest { read: true, write: false }));
         wait(
             control
                 .chain(database)
                 .chain(ports)
+                .chain(network)
                 .chain(signals)
                 .chain(self.openflow.interest())
                 .chain(self.links.interest()),
@@ -409,6 +423,11 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
         R::InvalidPacket => "datapath_drop_rx_invalid_packet",
         R::MeterExceeded => "datapath_drop_meter",
         R::UpcallQueueFull => "datapath_drop_upcall_error",
+        R::TunnelPop => "datapath_drop_tunnel_pop_error",
+        R::TunnelPush => "datapath_drop_tunnel_push_error",
+        R::TunnelRouting => "drop_action_tunnel_routing_failed",
+        R::TunnelNeighbour => "drop_action_tunnel_neigh_cache_miss",
+        R::TunnelHeader => "drop_action_tunnel_header_build_failed",
         other => other.id(),
     }
 }

@@ -50,6 +50,8 @@ pub struct Options {
     pub mlockall: bool,
     /// Whether the database may name sockets in the run folder only.
     pub is_confined: bool,
+    /// Whether the machine's routes are those of tunnels too.
+    pub system_routes: bool,
 }
 
 /// What there is to do.
@@ -71,7 +73,7 @@ impl Options {
         let mut common = Common::new("ovs-vswitchd");
         let (mut words, mut config, mut dummies) = (Vec::new(), None, DummyLevel::Off);
         let (mut numa, mut keys) = (None, TlsFiles::default());
-        let (mut mlockall, mut is_confined, mut no_system) = (false, true, false);
+        let (mut mlockall, mut is_confined, mut no_system, mut system_routes) = (false, true, false, true);
         for piece in getopt::parse(&all, line)? {
             let (name, value) = match piece {
                 Piece::Word(word) => {
@@ -94,8 +96,7 @@ impl Options {
                     }
                 }
                 ("disable-system", _) => no_system = true,
-                // There is nothing that reads routes: nothing to disable.
-                ("disable-system-route", _) => {}
+                ("disable-system-route", _) => system_routes = false,
                 ("mlockall", _) => mlockall = true,
                 ("no-self-confinement", _) => is_confined = false,
                 ("dpdk", _) => return Err("DPDK is not available".into()),
@@ -148,6 +149,7 @@ impl Options {
             tls,
             mlockall,
             is_confined,
+            system_routes,
         })))
     }
 }

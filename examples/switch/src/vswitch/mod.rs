@@ -44,13 +44,16 @@ mod vports;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_dpif::netdev::{Netdev, NetdevStats};
 use ovs_dpif::userspace::workers::Settings as WorkerSettings;
 use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, PortSpec, Resolution};
+use ovs_ofproto::pipeline::native::Underlay;
 use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest, TunnelKind};
+use ovs_packet::tunnel::DEFAULT_SOURCE_PORTS;
 use ovs_packet::{FlowKey, Instant, OfPort};
 
 use crate::config::{BridgeConfig, Config, InterfaceConfig, Settings};
@@ -129,6 +132,9 @@ pub struct Vswitch {
     told_threads: Option<Settings>,
     /// Whether cards may match megaflows.
     offload: bool,
+    /// The network that tunnels go through, and the UDP ports that they come from.
+    underlay: Underlay,
+    tunnel_sources: RangeInclusive<u16>,
 }
 
 /// What became of devices outside the process.
@@ -159,7 +165,30 @@ impl Vswitch {
             threads: WorkerSettings::default(),
             told_threads: None,
             offload: false,
+            underlay: Underlay::default(),
+            tunnel_sources: DEFAULT_SOURCE_PORTS,
         }
+    }
+
+    // Tunnels.
+
+    /// What is known of the network that tunnels go through. Changes take effect with the next [`run`](Self::run).
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
+    /// The UDP source ports that flows in tunnels are spread over.
+    pub fn tunnel_sources(&self) -> RangeInclusive<u16> {
+        self.tunnel_sources.clone()
+    }
+
+    /// Spreads them over others.
+    pub fn set_tunnel_sources(&mut self, ports: RangeInclusive<u16>) {
+        for shared in self.shared.values_mut() {
+            // What makes no outer headers has no use for their ports.
+            let _ = shared.datapath.dpif_mut().set_tunnel_sources(ports.clone());
+        }
+        self.tunnel_sources = ports;
     }
 
     // Queries.
@@ -473,7 +502,11 @@ impl Vswitch {
             Entry::Vacant(none) => {
                 let (name, types, seed) = (format!("ovs-{kind}"), &self.types, self.seed);
                 match SharedDatapath::new(kind, name, types, seed, devices, now) {
-                    Ok(datapath) => none.insert(Shared::new(datapath)),
+                    Ok(mut datapath) => {
+                        // What makes no outer headers has no use for their ports.
+                        let _ = datapath.dpif_mut().set_tunnel_sources(self.tunnel_sources.clone());
+                        none.insert(Shared::new(datapath, &self.underlay))
+                    }
                     Err(why) => return self.refuse(config, format!("datapath type {kind}: {why}")),
                 }
             }

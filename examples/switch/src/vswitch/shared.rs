@@ -1,6 +1,7 @@
 //! A datapath and the switches on it.
 
 use ovs_dpif::{PortNo, Upcall};
+use ovs_ofproto::pipeline::native::Underlay;
 use ovs_ofproto::pipeline::{Bridges, TunnelConfig};
 use ovs_packet::Instant;
 
@@ -14,8 +15,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(datapath: SharedDatapath) -> Shared {
-        Shared { datapath, switches: Bridges::default() }
+    /// A datapath without switches, whose tunnels go through a network.
+    pub(super) fn new(datapath: SharedDatapath, underlay: &Underlay) -> Shared {
+        let mut switches = Bridges::default();
+        switches.set_underlay(underlay);
+        Shared { datapath, switches }
     }
 
     /// Whether no tunnel port says the same of its packets as one of this configuration would.

@@ -359,8 +359,15 @@ impl Workers {
                 dp.ports.set_queues(*port, Some(Vec::new()));
             }
         }
+        for port in &self.tunnels {
+            if let Some(device) = self.main.ports.device(*port).and_then(Netdev::another) {
+                let _ = dp.ports.add(device, Some(*port));
+                dp.ports.set_queues(*port, Some(Vec::new()));
+            }
+        }
         if self.crew.is_empty() {
-            let known = self.main.copy_flows(|_, _| true).into_iter().map(|flow| (flow.ufid(), flow.port()));
+            let owner = |port: Option<PortNo>| port.filter(|port| !self.tunnels.contains(port));
+            let known = self.main.copy_flows(|_, _| true).into_iter().map(|flow| (flow.ufid(), owner(flow.port())));
             self.flows = known.collect();
         }
         let everybodys = self.main.copy_flows(|ufid, _| self.flows.get(&ufid) == Some(&None));

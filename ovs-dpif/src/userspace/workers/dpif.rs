@@ -1,6 +1,7 @@
 //! All threads as one datapath.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
     BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec,
-    Resolution, Ufid, Upcall, UpcallKind,
+    Resolution, TunnelPort, Ufid, Upcall, UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
@@ -74,7 +75,9 @@ impl Workers {
     fn install(&mut self, put: &FlowPut<'_>) -> Result<Ufid, DpifError> {
         let matching = Match::new(*put.key, *put.mask);
         let ufid = put.ufid.unwrap_or_else(|| Ufid::of(&matching));
-        let port = (!put.everywhere).then(|| PortNo(put.key.in_port.get()));
+        let port = PortNo(put.key.in_port.get());
+        // What comes out of a tunnel is any thread's that takes it out.
+        let port = (!put.everywhere && !self.tunnels.contains(&port)).then_some(port);
         // Whose it is already, it stays.
         let known = self.flows.get(&ufid).copied();
         let holders = self.holders(known.unwrap_or(port));
@@ -107,6 +110,24 @@ impl Workers {
             self.evict()?;
         }
         taken
+    }
+
+    /// Adds a port that stands for tunnels, to all threads.
+    fn add_tunnel(&mut self, name: String, kind: TunnelPort, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
+        let port = self.main.port_add(PortSpec::Tunnel { name: name.clone(), kind }, wanted)?;
+        // There is nothing to be polled.
+        self.main.ports.set_queues(port, Some(Vec::new()));
+        let cores: Vec<u32> = self.crew.keys().copied().collect();
+        for core in cores {
+            let spec = PortSpec::Tunnel { name: name.clone(), kind };
+            self.send(core, move |dp| {
+                let added = dp.port_add(spec, Some(port));
+                dp.ports.set_queues(port, Some(Vec::new()));
+                added
+            })??;
+        }
+        self.tunnels.insert(port);
+        Ok(port)
     }
 
     /// Logs packets that matched nothing, as upstream's datapath does.
@@ -161,6 +182,9 @@ impl Dpif for Workers {
     }
 
     fn port_add(&mut self, spec: PortSpec, wanted: Option<PortNo>) -> Result<PortNo, DpifError> {
+        if let PortSpec::Tunnel { name, kind } = spec {
+            return self.add_tunnel(name, kind, wanted);
+        }
         let device = spec.into_device()?;
         let (name, polling, numa) = (device.name().to_string(), device.polling(), device.numa_node().unwrap_or(0));
         let mut others: Vec<Option<Box<dyn Netdev>>> = self.crew.values().map(|_| device.another()).collect();
@@ -195,6 +219,9 @@ impl Dpif for Workers {
     }
 
     fn port_del(&mut self, port: PortNo) -> Result<(), DpifError> {
+        if self.tunnels.remove(&port) {
+            return self.ask_all(move |dp| dp.port_del(port))?.into_iter().collect();
+        }
         self.ports.remove(&port).ok_or(DpifError::NoSuchPort(port))?;
         self.card_of(port).into_iter().for_each(|card| self.cards.leave(&card));
         self.balancer.forget(port);
@@ -237,6 +264,10 @@ impl Dpif for Workers {
 
     fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
         self.ask_all(move |dp| dp.set_vlan_limit(limit))?.into_iter().collect()
+    }
+
+    fn set_tunnel_sources(&mut self, ports: RangeInclusive<u16>) -> Result<(), DpifError> {
+        self.ask_all(move |dp| dp.set_tunnel_sources(ports.clone()))?.into_iter().collect()
     }
 
     fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {

@@ -153,6 +153,8 @@ pub struct Workers {
     /// Whether settings were given.
     is_configured: bool,
     ports: BTreeMap<PortNo, Place>,
+    /// Ports that stand for tunnels. All threads know them, and none polls them.
+    tunnels: BTreeSet<PortNo>,
     /// What threads and queues were last arranged by.
     arranged: Option<crew::Arrangement>,
     /// The megaflows, and whose packets each is for: none is everybody's. Kept while there are workers.
@@ -286,6 +288,7 @@ impl Workers {
             settings: Settings::default(),
             is_configured: false,
             ports: BTreeMap::new(),
+            tunnels: BTreeSet::new(),
             arranged: None,
             flows: HashMap::new(),
             cards: cards::Cards::default(),

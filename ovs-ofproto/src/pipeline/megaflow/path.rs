@@ -89,6 +89,9 @@ impl Hash for Step<'_> {
             Effect::Group { group, bucket } => (group, bucket).hash(h),
             Effect::Bucket { group, bucket } => (group, bucket).hash(h),
             Effect::Sent { port } | Effect::Received { port } => port.hash(h),
+            Effect::Grown { by } => by.hash(h),
+            Effect::Neighbour { address, mac } => (address, mac).hash(h),
+            Effect::NeighbourUsed { address } => address.hash(h),
         }
     }
 }

@@ -26,6 +26,7 @@ use super::live::LiveTrace;
 use super::mac::MacTable;
 use super::megaflow::{FlowLimit, Megaflows, RevalidatorConfig};
 use super::meter::MeterTable;
+use super::native::{Underlay, Version as UnderlayVersion};
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
@@ -115,6 +116,9 @@ pub struct Ofproto {
     pub(super) in_band: InBand,
     pub(super) macs: MacTable,
     pub(super) snooping: Option<Snooping>,
+    pub(super) underlay: Underlay,
+    /// What of it megaflows are true to.
+    pub(super) seen_underlay: UnderlayVersion,
     pub(super) l2: L2Config,
     pub(super) tlv: TlvTable,
     pub(super) hooks: Hooks,
@@ -218,6 +222,8 @@ impl Ofproto {
             in_band: InBand::default(),
             macs: MacTable::default(),
             snooping: None,
+            underlay: Underlay::default(),
+            seen_underlay: UnderlayVersion::default(),
             l2: L2Config::default(),
             tlv: TlvTable::default(),
             hooks: Hooks::default(),
@@ -449,13 +455,18 @@ impl Ofproto {
             self.macs.forget_port(port.number);
             self.snooping.iter_mut().for_each(|s| s.forget_port(port.number));
         }
-        match old {
+        match &old {
             None => self.tell_of_new_port(&port),
             Some(old) if [Version::V1_0, Version::V1_5].iter().any(|v| old.desc(*v) != port.desc(*v)) => {
                 self.tell_of_port(2, &port, None);
             }
             Some(_) => {}
         }
+        if old.as_ref().and_then(tunnel_of) != tunnel_of(&port) {
+            old.iter().for_each(|old| self.underlay.unlisten_for(old));
+            self.underlay.listen_for(&port);
+        }
+        self.underlay.set_device_address(&port.name, port.hw_addr);
         self.ports.insert(port);
         self.changed = true;
     }
@@ -464,6 +475,8 @@ impl Ofproto {
     pub fn port_remove(&mut self, number: OfPort) -> Option<Port> {
         let port = self.ports.remove(number)?;
         self.tunnels_changed |= port.tunnel.is_some();
+        self.underlay.unlisten_for(&port);
+        self.underlay.flush_neighbours(Some(&port.name));
         self.macs.forget_port(number);
         self.snooping.iter_mut().for_each(|s| s.forget_port(number));
         self.hooks.forget_port(number);
@@ -471,6 +484,21 @@ impl Ofproto {
         self.changed = true;
         self.tell_of_port(1, &port, None);
         Some(port)
+    }
+
+    /// What the switch knows of the network that tunnels go through.
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
+    /// Has it share that with others: what it knew before counts no more.
+    pub fn set_underlay(&mut self, underlay: Underlay) {
+        for port in self.ports.iter() {
+            self.underlay.unlisten_for(port);
+            underlay.listen_for(port);
+        }
+        self.underlay = underlay;
+        self.changed = true;
     }
 
     /// Treats packets otherwise as a learning switch.

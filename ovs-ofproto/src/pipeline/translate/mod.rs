@@ -36,6 +36,7 @@ mod sample;
 mod tunnel;
 mod walk;
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, Features, SlowPath, always_matched};
@@ -50,6 +51,7 @@ use super::hooks::Hooks;
 use super::l2::L2Config;
 use super::mac::MacTable;
 use super::meter::MeterTable;
+use super::native::{Request, State as Underlay};
 use super::ofproto::Fragments;
 use super::port::{Port, Ports};
 use super::recirc::{RecircIds, Stack, Step};
@@ -110,6 +112,19 @@ pub(super) enum Effect {
     Received {
         port: OfPort,
     },
+    /// It is longer, or shorter, by so many bytes for what comes after.
+    Grown {
+        by: i32,
+    },
+    /// A neighbour of the switch's has this address.
+    Neighbour {
+        address: IpAddr,
+        mac: EthAddr,
+    },
+    /// It goes by this neighbour.
+    NeighbourUsed {
+        address: IpAddr,
+    },
     /// It went through a group, and the bucket at this place if one was chosen.
     Group {
         group: GroupKey,
@@ -120,7 +135,8 @@ pub(super) enum Effect {
 impl Effect {
     /// Whether it is more than something counted.
     pub(super) fn is_learning(&self) -> bool {
-        matches!(self, Effect::Station { .. } | Effect::Learn(_) | Effect::FinTimeout { .. })
+        use Effect::{FinTimeout, Learn, Neighbour, Station};
+        matches!(self, Station { .. } | Learn(_) | FinTimeout { .. } | Neighbour { .. })
     }
 }
 
@@ -227,6 +243,8 @@ pub(super) struct View<'a> {
     pub(super) bridges: &'a [BridgeView<'a>],
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
+    /// What is known of the network that tunnels go through.
+    pub(super) underlay: &'a Underlay,
     pub(super) room: Room,
     /// Whether lookups are held against a search from end to end.
     pub(super) verifies: bool,
@@ -237,6 +255,10 @@ pub(super) struct View<'a> {
 pub(super) enum Report {
     /// What it says of who listens to group addresses.
     Snoop { bridge: usize, vlan: u16, port: OfPort },
+    /// It needs the address of a neighbour, who is to be asked; whoever is.
+    Ask(Request),
+    /// It came from a neighbour with this address.
+    Neighbour { bridge: usize, address: IpAddr, mac: EthAddr },
 }
 
 /// A translation under way.

@@ -108,14 +108,14 @@ impl Translator<'_> {
         if let Some(config) = &p.tunnel {
             return self.enter_tunnel(p, config, last);
         }
+        let datapath = p.datapath;
+        if let Some(peer) = self.bridge.hooks.peer(port) {
+            return self.patch(port, peer, last);
+        }
         if !self.is_ethernet() {
             self.warn(|| "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.".to_string());
             self.because(DropReason::UnsupportedPacketType);
             return;
-        }
-        let datapath = p.datapath;
-        if let Some(peer) = self.bridge.hooks.peer(port) {
-            return self.patch(port, peer, last);
         }
         if p.is_patch() && self.bridge.hooks.egress(port).is_none() {
             self.because(DropReason::NoOutput);

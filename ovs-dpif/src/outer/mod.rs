@@ -3,6 +3,8 @@
 //! It is what a `tnl_push` action tells: everything of the outer header that is the same for all packets of a megaflow. What
 //! differs (lengths, the outer UDP source port, sequence numbers) is filled in packet by packet.
 
+mod header;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
@@ -15,6 +17,9 @@ pub const MAX_HEADER: usize = 512;
 
 /// The most segments of a path (RFC 8754).
 pub const MAX_SEGMENTS: usize = 6;
+
+/// Bits of the flags of GTP-U that say that four more bytes follow (3GPP TS 29.281, clause 5.1).
+const GTPU_OPTIONAL: u8 = 7;
 
 /// Puts an outer header in front of the packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -167,6 +172,7 @@ impl TunnelPush {
             OuterIp::V6 { .. } => 40,
         };
         let tunnel = match &self.tunnel {
+            OuterTunnel::Gtpu { flags, .. } if flags & GTPU_OPTIONAL != 0 => 8 + 12,
             OuterTunnel::Vxlan { .. } | OuterTunnel::Gtpu { .. } => 8 + 8,
             OuterTunnel::Geneve { options, .. } => 8 + 8 + options.len(),
             OuterTunnel::Gre { csum, key, seq, .. } => {
