@@ -146,7 +146,9 @@ mod tests {
             let copy = list.clone();
             assert_eq!((copy.len(), copy.heap_bytes() >= 20 * FIRST * stride * 8), (20 * FIRST, true));
             for list in [&list, &copy] {
-                assert!((0..20 * FIRST).all(|n| list.run(n, stride).is_some_and(|items| items.iter().copied().eq(run(n)))));
+                assert!(
+                    (0..20 * FIRST).all(|n| list.run(n, stride).is_some_and(|items| items.iter().copied().eq(run(n))))
+                );
                 assert_eq!((list.run(20 * FIRST, stride), list.run(usize::MAX / 8, stride)), (None, None));
             }
             assert!(places.iter().all(|(n, place)| list.run(*n, stride).map(<[_]>::as_ptr) == *place));
