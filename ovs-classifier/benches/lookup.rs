@@ -12,147 +12,26 @@
 mod common;
 #[path = "../../ovs-netlink/benches/common/sys.rs"]
 mod sys;
+mod workload;
 
-use std::collections::BTreeSet;
 use std::hint::black_box;
 
 use common::Random;
 use criterion::{Criterion, criterion_group, criterion_main};
-use ovs_classifier::{Classifier, Field, Layout, MegaflowTable, NewRule, Pattern, Probes, Version, Writer};
+use ovs_classifier::{Classifier, MegaflowTable, NewRule, Pattern, Probes, Version};
+use workload::{ADDRESSES, ETHER, IN_PORT, Key, METADATA, PORTS, PROTOCOL, Rules, W, goal, layout, table, values};
 
 /// Tells how often a rule, or a lookup, allocates.
 #[global_allocator]
 static ALLOCATOR: sys::Counting = sys::Counting;
 
-const W: usize = 96;
-const IN_PORT: usize = 0;
-const ETHER: usize = 2;
-const ADDRESSES: usize = 5;
-const PROTOCOL: usize = 6;
-const PORTS: usize = 7;
-const METADATA: usize = 24;
-
-type Key = [u64; W];
-
-fn field(word: usize, offset: usize, bits: u8) -> Field {
-    Field::new((word * 64 + offset) as u16, bits).expect("a run of bits in a key")
-}
-
-/// Metadata first, addresses and protocol third, ports last; with the fields that rules match.
-fn layout() -> Layout<W> {
-    let mut stages = [0; W];
-    (stages[ETHER], stages[ETHER + 1], stages[ADDRESSES], stages[PROTOCOL], stages[PORTS]) = (1, 1, 2, 2, 3);
-    let fields = [
-        field(METADATA, 0, 64),
-        field(IN_PORT, 32, 32),
-        field(ETHER, 0, 48),
-        field(ETHER + 1, 0, 48),
-        field(ETHER, 48, 16),
-        field(ADDRESSES, 0, 32),
-        field(ADDRESSES, 32, 32),
-        field(PROTOCOL, 56, 8),
-        field(PORTS, 32, 16),
-        field(PORTS, 48, 16),
-    ];
-    let layout = Layout::new(stages).expect("stages are 0 to 3").with_fields(&fields).expect("fields of the key");
-    layout.with_ports(field(PORTS, 32, 32)).expect("a field of the key")
-}
-
-/// An OpenFlow table as a switch has it: the addresses are prefix fields.
-fn table<R>() -> Classifier<R, W> {
-    let mut table = Classifier::with_seed(layout(), 1);
-    table.set_prefix_fields(&[field(ADDRESSES, 0, 32), field(ADDRESSES, 32, 32)]).expect("two fields of the key");
-    table
-}
-
-fn prefix(len: u64) -> u64 {
-    u64::from(u32::MAX << (32 - len))
-}
-
-/// `n` distinct masks: four fields exact or not, prefixes of the addresses. With them the lengths of both prefixes.
-fn masks(random: &mut Random, n: usize) -> Vec<(Key, i32)> {
-    let mut masks = BTreeSet::new();
-    while masks.len() < n {
-        let (src, dst) = (8 + random.below(24), 8 + random.below(24));
-        let mut mask = [0; W];
-        mask[ADDRESSES] = prefix(src) << 32 | prefix(dst);
-        for (place, whole) in [(METADATA, u64::MAX), (IN_PORT, 0xffff_ffff), (PROTOCOL, 0xff), (PORTS, 0xffff)] {
-            mask[place] = if random.below(2) == 0 { whole } else { 0 };
-        }
-        masks.insert((mask, (src + dst) as i32));
-    }
-    let mut masks: Vec<_> = masks.into_iter().collect();
-    (1..masks.len()).rev().for_each(|i| masks.swap(i, random.below(i as u64 + 1) as usize));
-    masks
-}
-
-/// Values of a key from one number: 64 of metadata, 16 ports.
-fn values(n: u64) -> Key {
-    let h = Random(n).next();
-    let mut key = [0; W];
-    (key[METADATA], key[IN_PORT], key[ADDRESSES]) = (h % 64, h >> 6 & 15, Random(h).next());
-    (key[PROTOCOL], key[PORTS]) = (if h >> 10 & 1 == 0 { 6 } else { 17 }, h >> 11 & 0xffff);
-    key
-}
-
-/// A table of random rules of many masks, with its rules and with keys that match them.
-struct Rules {
-    table: Classifier<u64, W>,
-    rules: Vec<(Key, usize)>,
-    masks: Vec<(Key, i32)>,
-    keys: Vec<Key>,
-    /// How often it was allocated to make the table.
-    allocations: usize,
-}
-
-impl Rules {
-    fn new(n_masks: usize, n_rules: u64) -> Rules {
-        let mut random = Random(1);
-        let masks = masks(&mut random, n_masks);
-        let (mut table, mut rules) = (table(), Vec::with_capacity(n_rules as usize));
-        let before = sys::allocations();
-        for n in 0..n_rules {
-            let mask = random.below(n_masks as u64) as usize;
-            let rule = Pattern::new(values(random.next()), masks[mask].0);
-            if table.insert(&rule, masks[mask].1, n).expect("no limit").is_none() {
-                rules.push((n, mask));
-            }
-        }
-        let allocations = sys::allocations() - before;
-        // Rules are told by their number, to keep the bench's own memory small.
-        let mut random = Random(1);
-        let _ = self::masks(&mut random, n_masks);
-        let numbers: Vec<u64> = (0..n_rules)
-            .map(|_| {
-                random.below(n_masks as u64);
-                random.next()
-            })
-            .collect();
-        let keys = (0..4096)
-            .map(|_| {
-                let (n, mask) = rules[random.below(rules.len() as u64) as usize];
-                let (rule, mask, other) = (values(numbers[n as usize]), masks[mask].0, values(random.next()));
-                std::array::from_fn(|i| rule[i] & mask[i] | other[i] & !mask[i])
-            })
-            .collect();
-        let rules = rules.into_iter().map(|(n, mask)| (values(numbers[n as usize]), mask));
-        // Every eighth will do for updates.
-        let rules = rules.step_by(if n_rules > 100_000 { 8 } else { 1 }).collect();
-        Rules { table, rules, masks, keys, allocations }
-    }
-}
-
-fn goal(name: &str, peer: f64, ns: f64, goal: f64) {
-    if ns.is_finite() {
-        let verdict = if peer / ns >= goal { "reached" } else { "NOT reached" };
-        println!("{name}: goal {goal}x {verdict}");
-    }
-}
-
 /// Which of the sets to run: the largest take a minute, and are run when asked for.
 fn wanted(rules: u64) -> bool {
     rules <= 100_000 || std::env::var_os("CLASSIFIER_BENCH_LARGE").is_some()
 }
+
+/// Row 13: the most bytes that a rule may take.
+const BYTES: usize = 450;
 
 fn rules(c: &mut Criterion) {
     // Row 4: tracked; 4b: untracked.
@@ -179,9 +58,11 @@ fn rules(c: &mut Criterion) {
         }
         let lookups = sys::allocations() - before;
         let stats = table.stats();
+        let bytes = stats.bytes / stats.rules;
+        let verdict = if bytes <= BYTES { "reached" } else { "NOT reached" };
+        println!("classifier/{name}: a rule takes {bytes} bytes, limit {BYTES} {verdict}");
         println!(
-            "classifier/{name}: a rule takes {} bytes and {:.3} allocations, {open} tracked lookups {lookups}; {} guards; of {} masks {:.1} left open, {:.1} probed, {:.1} proofs, {:.1} bits",
-            stats.bytes / stats.rules,
+            "classifier/{name}: a rule takes {:.3} allocations, {open} tracked lookups {lookups}; {} guards; of {} masks {:.1} left open, {:.1} probed, {:.1} proofs, {:.1} bits",
             allocations as f64 / stats.rules as f64,
             stats.guards,
             stats.subtables,
@@ -242,7 +123,7 @@ fn update_pairs(
 
 /// Row 4c, and the first of row 5: two values of each of thirteen fields, all exact.
 fn one_mask(c: &mut Criterion) {
-    let values: [(usize, u64, u64, u64); 13] = [
+    let fields: [(usize, u64, u64, u64); 13] = [
         (1, u64::MAX, 0, 0x0012_3456),
         (METADATA, u64::MAX, 0, 0x0123_4567_89ab_cdef),
         (ADDRESSES, 0xffff_ffff << 32, 0xc0a8_0101 << 32, 0xc0a8_0201 << 32),
@@ -259,11 +140,11 @@ fn one_mask(c: &mut Criterion) {
     ];
     let key = |n: u64| {
         let mut key = [0; W];
-        values.iter().enumerate().for_each(|(i, (w, _, a, b))| key[*w] |= if n >> i & 1 == 0 { *a } else { *b });
+        fields.iter().enumerate().for_each(|(i, (w, _, a, b))| key[*w] |= if n >> i & 1 == 0 { *a } else { *b });
         key
     };
     let mut mask = [0; W];
-    values.iter().for_each(|(w, bits, ..)| mask[*w] |= bits);
+    fields.iter().for_each(|(w, bits, ..)| mask[*w] |= bits);
 
     let (mut random, mut flat) = (Random(1), table());
     for n in 0..100_000 {
@@ -291,7 +172,7 @@ fn one_mask(c: &mut Criterion) {
     let (mut table, mut random) = (table(), Random(2));
     let mut mask = [0; W];
     (mask[METADATA], mask[ADDRESSES]) = (u64::MAX, u64::MAX);
-    let patterns: Vec<_> = (0..10_000).map(|_| Pattern::new(self::values(random.next()), mask)).collect();
+    let patterns: Vec<_> = (0..10_000).map(|_| Pattern::new(values(random.next()), mask)).collect();
     for (pattern, n) in patterns.iter().zip(0..) {
         table.insert(pattern, 0, n).expect("no limit");
     }
@@ -314,10 +195,10 @@ fn one_mask(c: &mut Criterion) {
     // A bundle: rules at the next version, then the version.
     let full = "classifier/bundle_100k";
     common::measure(c, full, 100_000, None, || {
-        let mut table = self::table();
+        let mut table = workload::table();
         let mut random = Random(4);
         for n in 0..100_000u64 {
-            let rule = NewRule::new(Pattern::new(self::values(random.next()), mask), 0, n).from_version(Version(1));
+            let rule = NewRule::new(Pattern::new(values(random.next()), mask), 0, n).from_version(Version(1));
             let _ = black_box(table.add(rule));
         }
         black_box(table.at(Version(1)).lookup(patterns[0].key()));
@@ -369,31 +250,47 @@ fn megaflows(c: &mut Criterion) {
 
     million(c);
 
-    // Row 14: masks as a tuple space explosion makes them, one for each pair of bits in which a packet differs.
-    let mut table = MegaflowTable::with_layout(&layout(), 1);
+    hostile(c);
+}
+
+/// Row 14: masks as a tuple space explosion makes them, one for each triple of bits in which a packet differs. What a
+/// victim's packet costs beside what it costs alone: without a cache, and with one, as a datapath has it.
+fn hostile(c: &mut Criterion) {
     let mut victim = [0; W];
     (victim[ADDRESSES], victim[PROTOCOL], victim[PORTS]) = (0x0a00_0001 << 32 | 0x0b00_0001, 6, 1234 << 16 | 80);
-    for (i, j, k) in (0..32).flat_map(|i| (0..16).flat_map(move |j| (0..16).map(move |k| (i, j, k)))) {
-        let (mut key, mut mask) = (victim, [0; W]);
-        key[ADDRESSES] ^= 1 << (63 - i);
-        key[PORTS] ^= 1 << (31 - j) | 1 << (15 - k);
-        mask[ADDRESSES] = u64::MAX << (63 - i);
-        mask[PORTS] = 0xffff_0000 << (15 - j) & 0xffff_0000 | 0xffff << (15 - k) & 0xffff;
-        mask[PROTOCOL] = 0xff;
-        table.insert(&Pattern::new(key, mask), 0).expect("no limit");
+    let mut exact = [0; W];
+    (exact[ADDRESSES], exact[PROTOCOL], exact[PORTS]) = (u64::MAX, 0xff, 0xffff_ffff);
+    for (cached, flows) in [("", 0), ("_cached", 8192)] {
+        let table = || MegaflowTable::with_layout(&layout(), 1).with_cache(flows);
+        let (mut alone, mut table) = (table(), table());
+        for (i, j, k) in (0..32).flat_map(|i| (0..16).flat_map(move |j| (0..16).map(move |k| (i, j, k)))) {
+            let (mut key, mut mask) = (victim, [0; W]);
+            key[ADDRESSES] ^= 1 << (63 - i);
+            key[PORTS] ^= 1 << (31 - j) | 1 << (15 - k);
+            mask[ADDRESSES] = u64::MAX << (63 - i);
+            mask[PORTS] = 0xffff_0000 << (15 - j) & 0xffff_0000 | 0xffff << (15 - k) & 0xffff;
+            mask[PROTOCOL] = 0xff;
+            table.insert(&Pattern::new(key, mask), 0).expect("no limit");
+        }
+        for table in [&mut alone, &mut table] {
+            table.insert(&Pattern::new(victim, exact), 1).expect("no limit");
+        }
+        let keys = [&victim; 32];
+        let mut found = [None; 32];
+        let name = format!("megaflow/8192_hostile_masks{cached}");
+        let one = common::measure(c, &format!("{name}/alone"), 32, None, || {
+            black_box(alone.lookup_batch(&keys, &mut found));
+        });
+        let ns = common::measure(c, &name, 32, Some(75_000.0), || {
+            black_box(table.lookup_batch(&keys, &mut found));
+        });
+        let stats = table.stats();
+        println!(
+            "{name}: {:.2} hash tables probed, {:.1} % of the lookups of one mask kept",
+            stats.probes as f64 / stats.lookups as f64,
+            100.0 * one / ns
+        );
     }
-    let mut mask = [0; W];
-    (mask[ADDRESSES], mask[PROTOCOL], mask[PORTS]) = (u64::MAX, 0xff, 0xffff_ffff);
-    table.insert(&Pattern::new(victim, mask), 1).expect("no limit");
-    let keys = [&victim; 32];
-    let mut found = [None; 32];
-    common::measure(c, "megaflow/8192_hostile_masks", 32, Some(75_000.0), || {
-        black_box(table.lookup_batch(&keys, &mut found));
-    });
-    println!(
-        "megaflow/8192_hostile_masks: {:.2} masks probed",
-        table.stats().probes as f64 / table.stats().lookups as f64
-    );
 }
 
 /// Row 2: a million flows of megaflows whose masks have little in common, with the cache in front of them.
@@ -438,68 +335,5 @@ fn million(c: &mut Criterion) {
     });
 }
 
-/// Row 5: how long a batch of 32 lookups takes a reader at the 99.9th percentile, alone and beside a writer that
-/// publishes each change; the best of some rounds, since other work on the machine only ever adds.
-fn readers(_: &mut Criterion) {
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    let Rules { table, rules, masks, keys, .. } = Rules::new(100, 10_000);
-    let mut writer = Writer::new(table);
-    let reader = writer.reader();
-    let percentiles = || {
-        let mut took: Vec<u128> = (0..10_000)
-            .map(|n| {
-                let began = std::time::Instant::now();
-                let snapshot = reader.load();
-                for key in keys.iter().cycle().skip(n % 128 * 32).take(32) {
-                    black_box(snapshot.lookup(key));
-                }
-                began.elapsed().as_nanos()
-            })
-            .collect();
-        took.sort_unstable();
-        (took[took.len() / 2], took[took.len() * 999 / 1000])
-    };
-    let (stop, writes, changes) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
-    let (mut alone, mut beside) = ((u128::MAX, u128::MAX), (u128::MAX, u128::MAX));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut random = Random(5);
-            while !stop.load(Ordering::Relaxed) {
-                if !writes.load(Ordering::Relaxed) {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                    continue;
-                }
-                let (key, mask) = rules[random.below(rules.len() as u64) as usize];
-                let (pattern, priority) = (Pattern::new(key, masks[mask].0), masks[mask].1);
-                let Some(mut edit) = writer.try_edit() else { continue };
-                let payload = edit.remove(&pattern, priority).expect("a rule of the table");
-                edit.insert(&pattern, priority, payload).expect("no limit");
-                edit.publish();
-                changes.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        for _ in 0..8 {
-            for (writing, best) in [(false, &mut alone), (true, &mut beside)] {
-                writes.store(writing, Ordering::Relaxed);
-                std::thread::sleep(std::time::Duration::from_millis(5));
-                let (middle, late) = percentiles();
-                *best = (best.0.min(middle), best.1.min(late));
-            }
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    println!(
-        "readers: 32 lookups take {} ns in the middle and {} ns at p99.9; beside {} published changes {} and {} ns, \
-         {:.2}x at p99.9 (goal: at most 2x); the table copied {} times",
-        alone.0,
-        alone.1,
-        changes.into_inner(),
-        beside.0,
-        beside.1,
-        beside.1 as f64 / alone.1 as f64,
-        writer.copies(),
-    );
-}
-
-criterion_group! { name = benches; config = common::criterion(); targets = readers, rules, one_mask, megaflows }
+criterion_group! { name = benches; config = common::criterion(); targets = rules, one_mask, megaflows }
 criterion_main!(benches);

@@ -111,14 +111,23 @@
 //! [`MAX_PREFIX_FIELDS`] prefix fields; rules, masks and megaflows are numbered by 32 bits. Guards know leading bits of
 //! fields: a mask that fixes other bits of them only is probed by each lookup that its priority does not exclude. They
 //! are made anew in the background, a little with each update; new masks of a table that grows by many at once may be
-//! probed without guards until that is done. A subtable that outgrows its buckets moves to twice as many by and by. What
-//! holds the rules, and the hash tables of a [`MegaflowTable`], are copied to twice the size in one update. A
-//! [`Classifier`] does not merge masks that are nearly equal, as a [`MegaflowTable`] does.
+//! probed without guards until that is done. What a table of rules keeps by rule is in segments that stay where they are,
+//! and a subtable that outgrows its buckets moves to twice as many by and by: no insertion waits for the size of the table,
+//! but for the nodes of prefix tries, which are copied to twice the room, and for memory of guards that is given back
+//! (`benches/updates.rs` prints the longest insertion). The hash tables of a [`MegaflowTable`] are copied to twice the size in
+//! one update. A [`Classifier`] does not merge masks that are nearly equal, as a [`MegaflowTable`] does.
 //!
 //! # Features
 //!
 //! `std` (default): [`Writer`] and [`Reader`], and code for the vector instructions that the processor has. Without it
 //! the crate needs an allocator and no more.
+//!
+//! # Miri
+//!
+//! All `unsafe` is in one module of vector kernels, each with a safe twin. Segments, arenas and the protocol of
+//! publication run under Miri in a minute:
+//! `cargo +nightly miri test -p ovs-classifier --lib -- segments entries arena threads_see`, with
+//! `MIRIFLAGS=-Zmiri-disable-isolation`. The exhaustive twin of the protocol is too long for it.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_code)]

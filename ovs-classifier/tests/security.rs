@@ -113,3 +113,31 @@ fn cve_2019_25076_an_explosion_of_masks_does_not_multiply_probes() {
     let probes = (cache.stats().probes - before) as f64 / 32.0;
     assert!(probes < 8192.0 / 64.0, "{probes} probes for each packet of the attacker");
 }
+
+/// The same beside a victim's traffic: its flow stays in the cache, where no mask is probed, whatever the attacker sends
+/// between its packets.
+#[test]
+fn cve_2019_25076_a_victims_flow_stays_in_the_cache() {
+    const W: usize = 2;
+    const FLOWS: usize = 4096;
+    let mut cache = MegaflowTable::with_seed(1).with_cache(FLOWS);
+    let allowed = [0x0a00_0001 << 32, 1234 << 48 | 80 << 32];
+    for (i, j) in (0..32).flat_map(|i| (0..32).map(move |j| (i, j))) {
+        let key: [u64; W] = [allowed[0] ^ 1 << (63 - i), allowed[1] ^ 1 << (63 - j)];
+        cache.insert(&Pattern::new(key, [ALL << (63 - i), ALL << (63 - j)]), "deny").unwrap();
+    }
+    cache.insert(&Pattern::new(allowed, [ALL << 32, ALL << 32]), "allow").unwrap();
+    assert_eq!(cache.mask_count(), 1024);
+    let (mut packets, mut random) = (0, 1u64);
+    for n in 0..4 * FLOWS {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // No two packets of the attacker are alike, and what they find pushes at the cache.
+        cache.lookup(&[allowed[0] ^ 1 << 63 ^ random >> 33 << 32, allowed[1] ^ 1 << 63 ^ random << 33]);
+        if n % 4 == 0 {
+            let before = cache.stats();
+            assert_eq!(cache.lookup(&allowed), Some(&mut "allow"));
+            packets += usize::from(cache.stats().probes == before.probes);
+        }
+    }
+    assert!(packets * 100 > FLOWS * 97, "of {FLOWS} packets of the victim {packets} were in the cache");
+}

@@ -72,8 +72,8 @@ use prefixes::{Ports, Prefixes};
 /// to pass; `CVE-2019-25076`'s 8,192 masks, which are, cost less than 128 probes. [`Probes`] counts.
 ///
 /// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency: guards,
-/// the heads of tries and larger hash tables are made by and by. What is not is the memory of the rules themselves, which
-/// is copied as a whole when it doubles.
+/// the heads of tries and larger hash tables are made by and by, and rules stay where they are. What is not is the memory of
+/// a trie's nodes, which is copied when it doubles.
 ///
 /// ```
 /// use ovs_classifier::{Classifier, Field, Layout, Pattern, Probes, Version};

@@ -191,21 +191,14 @@ impl<R, const W: usize> Classifier<R, W> {
         // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
         // in vain is proven alone.
         let is_tracked = wildcards.is_some();
-        // A walk through a trie waits for one node after the other: the first are on their way while guards and rows are
-        // read.
-        let walk_ahead = |steps| {
-            if is_tracked {
-                self.prefixes.ahead(query.key, self.layout.order(), steps);
-            }
-        };
-        walk_ahead(0);
+        self.walk_ahead(&query, is_tracked, 0);
         let mut visits = Visits::new();
         let first = self.pick::<N>(query.key, 0, is_tracked, &mut rows);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
             visits.note(&self.ranks, at, &self.pick::<N>(query.key, at, is_tracked, &mut rows));
         }
-        walk_ahead(1);
+        self.walk_ahead(&query, is_tracked, 1);
         cost.open += visits.complete() as u64;
         let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();
         let wanted = if self.rules.len() > CACHED_RULES { AHEAD } else { 1 };
@@ -224,12 +217,21 @@ impl<R, const W: usize> Classifier<R, W> {
             cost.probes += 1;
             self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
         }
-        walk_ahead(2);
+        self.walk_ahead(&query, is_tracked, 2);
         if let Some(wildcards) = wildcards {
             let evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, wildcards);
             evidence.gather(&progress.missed, &first, progress.floor, cost);
         }
         progress.found
+    }
+
+    /// Asks for the nodes that proofs will read in so many steps: a walk through a trie waits for one after the other, and so
+    /// the first are on their way while guards and rows are read.
+    #[inline(always)]
+    fn walk_ahead(&self, query: &Query<'_, W>, is_tracked: bool, steps: usize) {
+        if is_tracked {
+            self.prefixes.ahead(query.key, self.layout.order(), steps);
+        }
     }
 
     /// The columns from a word on that the guards leave.

@@ -7,7 +7,10 @@ use alloc::vec::Vec;
 /// By how many rules the use of a guard is estimated.
 const SAMPLES: usize = 64;
 
-/// Guards to be, and how far they are: one guard after the other, so that its rows stay in the cache; of each, one mask
+/// How many lines of rows are laid with an update, where not all are at once.
+const LAID: usize = 64;
+
+/// Guards to be, and how far they are: first lines are laid for all rows, then bits are set, one guard after the other, so that its rows stay in the cache; of each, one mask
 /// after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Making {
@@ -37,6 +40,9 @@ impl Making {
         patterns: usize,
         step: usize,
     ) -> bool {
+        if !self.set.lay(if step == usize::MAX { step } else { LAID }) {
+            return false;
+        }
         let every = (patterns / SAMPLES).max(1);
         let end = self.copied.saturating_add(step);
         // What is visited without a pattern costs less than a pattern.

@@ -20,8 +20,9 @@ pub(super) struct Set {
     pub(super) useful: usize,
     /// For each guard, one after the other, the columns that do not take part.
     pub(super) outside: Vec<Line>,
-    /// For each guard its rows.
+    /// For each guard its rows, as far as they are laid; and how many lines there are to be.
     pub(super) lines: Vec<Line>,
+    pub(super) planned: usize,
     /// How many bits were set when the guards were made, and how many since.
     pub(super) made: usize,
     pub(super) since: usize,
@@ -76,12 +77,12 @@ impl Set {
             || (patterns < least && self.made_for > 64)
     }
 
-    /// Adds a guard in which no mask takes part, for as many patterns of each as will.
+    /// Adds a guard in which no mask takes part, for as many patterns of each as will. Its rows are to be
+    /// [laid](Self::lay).
     pub(super) fn push(&mut self, run: &Run, patterns: usize) {
         let rows_log2 = rows_log2(run, self.stride, patterns);
-        let at = self.lines.len() * 8;
-        let words = self.stride << rows_log2;
-        self.lines.resize(self.lines.len() + words.div_ceil(8), Line::default());
+        let at = self.planned * 8;
+        self.planned += (self.stride << rows_log2).div_ceil(8);
         self.guards.push(Guard { mask: run.mask(), word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
         let end = self.guards.len() * self.stride;
         self.outside.resize(end.div_ceil(8), Line::default());
@@ -90,6 +91,17 @@ impl Set {
                 *word = u64::MAX;
             }
         }
+    }
+
+    /// Lays up to `lines` lines of rows, without any bit; whether all are laid.
+    pub(super) fn lay(&mut self, lines: usize) -> bool {
+        let missing = self.planned - self.lines.len();
+        if missing > 0 {
+            // Room for all, which nobody touches before its time.
+            self.lines.reserve_exact(missing);
+            self.lines.resize(self.lines.len() + missing.min(lines), Line::default());
+        }
+        missing <= lines
     }
 
     /// Notes in which guards a column takes part.
@@ -112,6 +124,7 @@ impl Set {
         for run in runs {
             if self.guards.len() < most && !self.guards.iter().any(|guard| guard.is(run)) {
                 self.push(run, patterns);
+                self.lay(usize::MAX);
                 self.useful = self.guards.len();
             }
         }

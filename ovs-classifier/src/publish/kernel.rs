@@ -99,17 +99,24 @@ impl<T: Replay> Kernel<T> {
 mod tests {
     use super::{Kernel, Replay};
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::vec::Vec;
 
-    /// Two numbers that are equal in every published value, and in none between the two steps of a change. Counts how
-    /// many of it there are.
-    struct Pair(u32, u32, Arc<AtomicUsize>);
+    /// How many pairs there are, and how many there have been.
+    #[derive(Default)]
+    struct Counts {
+        alive: AtomicUsize,
+        made: AtomicUsize,
+    }
+
+    /// Two numbers that are equal in every published value, and in none between the two steps of a change.
+    struct Pair(u32, u32, Arc<Counts>);
 
     impl Pair {
-        fn new(alive: &Arc<AtomicUsize>) -> Pair {
-            alive.fetch_add(1, Ordering::Relaxed);
-            Pair(0, 0, Arc::clone(alive))
+        fn new(counts: &Arc<Counts>) -> Pair {
+            counts.alive.fetch_add(1, Ordering::Relaxed);
+            counts.made.fetch_add(1, Ordering::Relaxed);
+            Pair(0, 0, Arc::clone(counts))
         }
     }
 
@@ -123,7 +130,7 @@ mod tests {
 
     impl Drop for Pair {
         fn drop(&mut self) {
-            self.2.fetch_sub(1, Ordering::Relaxed);
+            self.2.alive.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -150,8 +157,8 @@ mod tests {
         const STEPS: u32 = 10;
         let mut orders = 0;
         for order in 0..3u32.pow(STEPS) {
-            let alive = Arc::new(AtomicUsize::new(0));
-            let mut kernel = Kernel::new(Pair::new(&alive));
+            let counts = Arc::new(Counts::default());
+            let mut kernel = Kernel::new(Pair::new(&counts));
             let mut readers = [None, None];
             let (mut at, mut published) = (0, 0);
             let mut rest = order;
@@ -182,14 +189,15 @@ mod tests {
                     at += 1;
                 }
                 let held = readers.iter().flatten().count();
-                assert!(alive.load(Ordering::Relaxed) <= 2 + held, "no more copies than are held");
+                assert!(counts.alive.load(Ordering::Relaxed) <= 2 + held, "no more copies than are held");
             }
             drop(readers);
             let before = kernel.copies();
             assert!(kernel.is_ready(), "nobody holds the spare");
             change(&mut kernel, false);
             assert_eq!(kernel.copies(), before);
-            assert_eq!(alive.load(Ordering::Relaxed), 2);
+            assert_eq!(counts.alive.load(Ordering::Relaxed), 2);
+            assert_eq!(counts.made.load(Ordering::Relaxed) as u64, 2 + before, "each copy is told");
             orders += 1;
         }
         assert_eq!(orders, 59_049);
@@ -199,16 +207,21 @@ mod tests {
     fn threads_see_whole_changes_in_their_order() {
         let rounds = if cfg!(miri) { 20 } else { 5_000 };
         let mut kernel = Kernel::new(Pair::new(&Arc::default()));
+        let done = Arc::new(AtomicBool::new(false));
         let readers: Vec<_> = (0..2)
             .map(|_| {
-                let published = Arc::clone(kernel.published());
+                let (published, done) = (Arc::clone(kernel.published()), Arc::clone(&done));
                 std::thread::spawn(move || {
                     let mut last = 0;
-                    while last < rounds {
+                    loop {
+                        let is_done = done.load(Ordering::Acquire);
                         let pair = published.load();
                         assert_eq!(pair.0, pair.1);
                         assert!(pair.0 >= last);
                         last = pair.0;
+                        if is_done {
+                            return last;
+                        }
                     }
                 })
             })
@@ -218,6 +231,9 @@ mod tests {
             change(&mut kernel, true);
             kernel.publish();
         }
-        readers.into_iter().for_each(|reader| reader.join().expect("no assertion failed"));
+        done.store(true, Ordering::Release);
+        for reader in readers {
+            assert_eq!(reader.join().expect("no assertion failed"), rounds);
+        }
     }
 }
