@@ -95,25 +95,30 @@ pub struct FlowMod {
     pub instructions: Instructions,
 }
 
+impl FlowMod {
+    /// The addition to table 0 of a flow that every packet meets and that does nothing.
+    pub const NEW: FlowMod = FlowMod {
+        command: FlowModCommand::Add,
+        table: 0,
+        matching: Match::ANY,
+        priority: DEFAULT_PRIORITY,
+        cookie: 0,
+        cookie_mask: 0,
+        new_cookie: None,
+        keep_cookie: false,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        importance: 0,
+        flags: FlowModFlags::empty(),
+        out_port: OfPort::ANY,
+        out_group: 0xffff_ffff,
+        buffer_id: 0xffff_ffff,
+        instructions: Instructions::NONE,
+    };
+}
+
 impl Default for FlowMod {
     fn default() -> Self {
-        FlowMod {
-            command: FlowModCommand::Add,
-            table: 0,
-            matching: Match::ANY,
-            priority: DEFAULT_PRIORITY,
-            cookie: 0,
-            cookie_mask: 0,
-            new_cookie: None,
-            keep_cookie: false,
-            idle_timeout: 0,
-            hard_timeout: 0,
-            importance: 0,
-            flags: FlowModFlags::empty(),
-            out_port: OfPort::ANY,
-            out_group: 0xffff_ffff,
-            buffer_id: 0xffff_ffff,
-            instructions: Instructions::default(),
-        }
+        FlowMod::NEW
     }
 }

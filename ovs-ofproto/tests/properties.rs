@@ -62,7 +62,7 @@ fn set() -> impl Strategy<Value = Action> {
             // As what a port is called is one word, its number is a port's.
             let value = if matches!(field, FieldId::InPort | FieldId::InPortOxm) { value & 0xfeff } else { value };
             // A set of the VLAN id leaves the tag where it is.
-            let value = if field == FieldId::VlanVid { value | 0x1000 } else { value };
+            let (value, mask) = if field == FieldId::VlanVid { (value | 0x1000, mask | 0x1000) } else { (value, mask) };
             // The port of a packet is set in 16 bits.
             let field = if field == FieldId::InPortOxm { FieldId::InPort } else { field };
             let (value, mask) = (value & field.info().max_value(), mask & field.info().max_value());

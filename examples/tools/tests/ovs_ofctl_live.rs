@@ -139,6 +139,22 @@ fn a_stock_switch_takes_all_that_the_tool_changes() {
     with(&["--bundle", "replace-flows", "br0", &stock.path("flows")]);
     let same = with(&["diff-flows", "br0", &stock.path("flows")]);
     assert_eq!(same, "");
+    let told = with(&["--format", "json", "dump-flows", "br0"]);
+    std::fs::write(stock.path("told"), told).unwrap();
+    let groups = with(&["--format", "json", "dump-groups", "br0"]);
+    std::fs::write(stock.path("groups"), groups).unwrap();
+    with(&["del-flows", "br0"]);
+    with(&["add-flow", "br0", r#"{"priority": 7, "match": {"in_port": 1}, "instructions": {"goto_table": 2}}"#]);
+    assert!(
+        with(&["--no-stats", "--no-names", "dump-flows", "br0"]).contains("priority=7,in_port=1 actions=goto_table:2")
+    );
+    with(&["replace-flows", "br0", &stock.path("told")]);
+    assert_eq!(with(&["diff-flows", "br0", &stock.path("flows")]), "");
+    with(&["del-groups", "br0"]);
+    with(&["add-groups", "br0", &stock.path("groups")]);
+    assert!(with(&["--names", "dump-groups", "br0"]).contains("actions=output:p1"));
+    with(&["mod-meter", "br0", r#"{"meter_id": 1, "flags": ["kbps"], "bands": [{"type": "drop", "rate": 77}]}"#]);
+    assert!(with(&["dump-meters", "br0"]).contains("rate=77"));
     with(&["del-flows", "br0"]);
     assert_eq!(stock.json(&["-O", "OpenFlow15", "dump-aggregate", "br0"])[0]["body"]["flow_count"], 0);
     let refused = Command::new(env!("CARGO_BIN_EXE_ovs-ofctl"))

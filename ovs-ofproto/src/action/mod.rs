@@ -493,6 +493,10 @@ pub struct Instructions {
 }
 
 impl Instructions {
+    /// Nothing: packets are dropped.
+    pub const NONE: Instructions =
+        Instructions { meter: None, apply: Vec::new(), clear: false, write: None, metadata: None, goto: None };
+
     /// Actions executed at once and nothing else: all that OpenFlow 1.0 knows.
     pub fn apply(actions: Vec<Action>) -> Instructions {
         Instructions { apply: actions, ..Instructions::default() }

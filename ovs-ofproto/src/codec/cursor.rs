@@ -2,6 +2,17 @@
 
 use super::error::{DecodeError, EncodeError, OfError};
 
+/// A place in a message, to say later what was wrong there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(usize);
+
+impl Place {
+    /// An error there.
+    pub(super) fn error(self, error: OfError, what: &'static str) -> DecodeError {
+        DecodeError { error, at: self.0, what }
+    }
+}
+
 /// Reads big-endian numbers and runs of bytes, knows its place in the message, and never reads past its end.
 ///
 /// What runs short is an error of the reader's own kind: that of the structure that it was made for.
@@ -30,9 +41,21 @@ impl<'a> Reader<'a> {
         self
     }
 
+    /// From here on, `short` is the error of what runs short; gives what it was.
+    #[inline(always)]
+    pub(super) fn set_short(&mut self, short: OfError) -> OfError {
+        core::mem::replace(&mut self.short, short)
+    }
+
     /// Byte offset in the message.
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// The place of the next byte.
+    #[inline]
+    pub(super) fn place(&self) -> Place {
+        Place(self.at)
     }
 
     /// How many bytes are left.
@@ -111,6 +134,17 @@ impl<'a> Reader<'a> {
             16 => u128::from_be_bytes(self.array()?),
             n => self.bytes(n)?.iter().fold(0, |v, b| v << 8 | u128::from(*b)),
         })
+    }
+
+    /// Type and length of the structure that begins here, which are not passed over.
+    ///
+    /// # Errors
+    /// If there are fewer bytes.
+    #[inline(always)]
+    pub(super) fn type_and_length(&self) -> Result<(u16, usize), DecodeError> {
+        let short = || self.error(self.short, "more bytes were announced");
+        let [a, b, c, d] = *self.rest.first_chunk().ok_or_else(short)?;
+        Ok((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]).into()))
     }
 
     #[inline]
@@ -233,6 +267,17 @@ impl Writer {
         self.bytes(all.get(all.len().saturating_sub(n)..).unwrap_or(&all));
     }
 
+    /// Appends four bytes, and the low `n` of a number, `n` from 1 to 8, in one go.
+    #[inline(always)]
+    pub(super) fn u32_and_uint(&mut self, head: u32, v: u64, n: usize) {
+        let unused = 8usize.saturating_sub(n);
+        let v = v.wrapping_shl(unused.wrapping_mul(8) as u32);
+        let both = (u128::from(head) << 96 | u128::from(v) << 32).to_be_bytes();
+        let end = self.len().saturating_add(12usize.saturating_sub(unused));
+        self.bytes(both.first_chunk::<12>().map_or(&[], |b| b));
+        self.out.truncate(end);
+    }
+
     /// Appends a byte.
     #[inline]
     pub fn u8(&mut self, v: u8) {
@@ -322,8 +367,7 @@ pub(super) fn next_tlv<'a>(r: &mut Reader<'a>, min: usize) -> Result<Option<(u16
     if r.is_empty() {
         return Ok(None);
     }
-    let mut head = r.clone();
-    let (kind, len) = (head.u16()?, usize::from(head.u16()?));
+    let (kind, len) = r.type_and_length()?;
     if len < min || !len.is_multiple_of(8) {
         return Err(r.error(r.short, "a length that is a multiple of 8, not this one"));
     }

@@ -82,21 +82,27 @@ pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Resu
 
 /// Reads what a flow does, up to the end of `r`.
 pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instructions, DecodeError> {
-    let mut r_all = r.clone().or(OfError::BadInstructionBadLength);
-    r.remaining();
+    let mut found = Instructions::default();
+    decode_into(r, version, &mut found)?;
+    Ok(found)
+}
+
+/// The same, into instructions that say nothing yet.
+pub(super) fn decode_into(r: &mut Reader<'_>, version: Version, found: &mut Instructions) -> Result<(), DecodeError> {
+    let mut r_all = r.sub(r.len())?.or(OfError::BadInstructionBadLength);
     if version == Version::V1_0 {
-        return action::decode(r_all, version, 0).map(Instructions::apply);
+        found.apply = action::decode(r_all, version, 0)?;
+        return Ok(());
     }
     let len = r_all.len();
     if !len.is_multiple_of(8) {
         tracing::warn!(target: "ofp_actions", "OpenFlow message instructions length {len} is not a multiple of 8");
         return Err(r_all.error(OfError::BadInstructionBadLength, "instructions of a multiple of 8 bytes"));
     }
-    let mut found = Instructions::default();
     let mut seen = 0u16;
     loop {
-        let start = r_all.clone();
-        let Some((kind, mut body)) = next_tlv(&mut r_all, 8)? else { return Ok(found) };
+        let start = r_all.place();
+        let Some((kind, mut body)) = next_tlv(&mut r_all, 8)? else { return Ok(()) };
         let bit = 1u16.checked_shl(kind.into()).unwrap_or(0);
         if seen & bit != 0 {
             return Err(start.error(OfError::BadInstructionDuplicate, "an instruction that was not there yet"));

@@ -546,16 +546,17 @@ pub(super) fn write_11(m: &Match, w: &mut Writer, said: Said) -> Result<(), Enco
 
 /// Reads the structure `ofp_match` of OpenFlow 1.1 and later, whichever form it has, into a match that says nothing yet.
 pub(super) fn read(r: &mut Reader<'_>, how: oxm::Reading, m: &mut Match) -> Result<(), DecodeError> {
-    let mut inner = r.clone().or(OfError::BadMatchBadLength);
-    let start = inner.clone();
-    let (kind, len) = (inner.u16()?, inner.u16()?);
+    let (start, short) = (r.place(), r.set_short(OfError::BadMatchBadLength));
+    let (kind, len) = r.type_and_length()?;
+    r.skip(4)?;
     match kind {
-        OFPMT_STANDARD if len == LEN_11 => *m = read_11(&mut inner)?,
+        OFPMT_STANDARD if len == usize::from(LEN_11) => *m = read_11(r)?,
         OFPMT_STANDARD => return Err(start.error(OfError::BadMatchBadLength, "the length of a match of OpenFlow 1.1")),
-        oxm::OFPMT_OXM => oxm::read_match(&mut inner, len.into(), how, m)?,
+        oxm::OFPMT_OXM => oxm::read_match(r, len, how, m)?,
         _ => return Err(start.error(OfError::BadMatchBadType, "a standard match or an OXM match")),
     }
-    r.skip(inner.at().saturating_sub(r.at()))
+    r.set_short(short);
+    Ok(())
 }
 
 /// Writes a match as `version` has it, from OpenFlow 1.1 on.

@@ -161,6 +161,20 @@ impl PrereqSet {
     }
 }
 
+impl PrereqSet {
+    /// The prerequisites that every packet has which meets a match, by values and masks of the words of it.
+    #[inline]
+    pub(crate) fn of_match(word: impl Fn(usize) -> (u64, u64)) -> PrereqSet {
+        let mut set = PrereqSet::of(&word);
+        let state = small(FieldId::CtState, |i| word(i).0);
+        let known = small(FieldId::CtState, |i| word(i).1);
+        let has = |bits: u8| state & u64::from(bits) != 0;
+        let not_invalid = known & !state & u64::from(Ct::INVALID.bits()) != 0;
+        set.insert(Prereq::Ct, has(ABOUT_CONNECTION) || has(Ct::TRACKED.bits()) && not_invalid);
+        set
+    }
+}
+
 impl Match {
     /// The prerequisites that every packet has which meets the match.
     ///
@@ -172,13 +186,7 @@ impl Match {
     /// assert!(all.contains(Prereq::Ip) && all.contains(Prereq::Tcp) && !all.contains(Prereq::Udp));
     /// ```
     pub fn prereqs(&self) -> PrereqSet {
-        let mut set = PrereqSet::of(|i| self.word(i));
-        let state = small(FieldId::CtState, |i| self.word(i).0);
-        let known = small(FieldId::CtState, |i| self.word(i).1);
-        let has = |bits: u8| state & u64::from(bits) != 0;
-        let not_invalid = known & !state & u64::from(Ct::INVALID.bits()) != 0;
-        set.insert(Prereq::Ct, has(ABOUT_CONNECTION) || has(Ct::TRACKED.bits()) && not_invalid);
-        set
+        PrereqSet::of_match(|i| self.word(i))
     }
 }
 

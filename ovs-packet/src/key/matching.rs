@@ -33,10 +33,10 @@ const OPTIONS: core::ops::Range<usize> =
     offset_of!(FlowKey, tun_metadata) / 8..(offset_of!(FlowKey, tun_metadata) + TUN_METADATA_BYTES) / 8;
 
 /// What is said of a word of the key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct Word {
-    value: u64,
-    mask: u64,
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub(super) struct Word {
+    pub(super) value: u64,
+    pub(super) mask: u64,
 }
 
 #[derive(Clone)]
@@ -164,9 +164,30 @@ impl Match {
     pub fn from_words(key: [u64; WORDS], mask: [u64; WORDS]) -> Match {
         let map: WordSet = mask.iter().enumerate().filter(|(_, mask)| **mask != 0).map(|(i, _)| i).collect();
         let said = key.iter().zip(&mask).filter(|(_, mask)| **mask != 0);
-        let said = said.map(|(value, mask)| Word { value: value & mask, mask: *mask });
-        let words = if map.len() <= FEW { Words::Few(said.collect()) } else { Words::Many(said.collect()) };
-        Match { map, words, option_lens: None }
+        let mut m = Match::ANY;
+        m.set_ordered(map, said.map(|(value, mask)| (value & mask, *mask)), None);
+        m
+    }
+
+    /// Makes it the match of the words at some places, in their order, of which none has an empty mask or a value outside
+    /// it. What it says is written where it stands.
+    pub(super) fn set_ordered(
+        &mut self,
+        map: WordSet,
+        words: impl Iterator<Item = (u64, u64)>,
+        option_lens: Option<&OptionLens>,
+    ) {
+        let words = words.map(|(value, mask)| Word { value, mask });
+        self.map = map;
+        match &mut self.words {
+            Words::Few(few) if map.len() <= FEW => {
+                few.clear();
+                few.extend(words);
+            }
+            place if map.len() <= FEW => *place = Words::Few(words.collect()),
+            place => *place = Words::Many(words.collect()),
+        }
+        self.option_lens = option_lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));
     }
 
     pub(super) fn with_option_lens(mut self, lens: Option<&OptionLens>) -> Match {

@@ -2,6 +2,7 @@
 //!
 //! - [`FlowKey`] is the full key, [`FlowMask`] the bits of it that matter;
 //! - [`Match`] is what a rule matches: values for the bits of a mask, without the words of which nothing is matched;
+//!   [`MatchBuilder`] makes one from fields in any order;
 //! - [`SparseKey`], [`SparseMask`] and [`SparseMatch`] hold only the words that are not zero, for cached flows;
 //! - [`WordSet`] names words of the layout, [`Block`]s group them by cache line, [`Stage`]s by protocol layer.
 //!
@@ -24,6 +25,7 @@
 //! | 7 | 56-63 | which tunnel options are present; NSH |
 //! | 8-11 | 64-95 | values of the tunnel options |
 
+mod build;
 mod mask;
 mod matching;
 mod rest;
@@ -32,6 +34,7 @@ mod serialize;
 mod sparse;
 mod words;
 
+pub use build::MatchBuilder;
 pub use mask::FlowMask;
 pub use matching::{Match, TunOptionsTooLong};
 pub use rest::Rest;

@@ -63,6 +63,25 @@ impl Rest<'_> {
         }
     }
 
+    /// Value and what is left of the mask of a field that is within one word, which is number `at` of those that the match
+    /// has; none of a field that is in two, or not in that word.
+    #[inline(always)]
+    pub fn part(&self, field: FieldId, at: usize) -> Option<(u64, u64)> {
+        let info = field.info();
+        info.single_word()?;
+        let mask = info.part(*self.masks.get(at)?);
+        Some((info.part(self.m.value_at(at)) & mask, mask))
+    }
+
+    /// Takes the bits of such a field.
+    #[inline(always)]
+    pub fn clear_part(&mut self, field: FieldId, at: usize) {
+        let (_, [ones, _]) = field.info().place();
+        if let Some(left) = self.masks.get_mut(at) {
+            *left &= !ones;
+        }
+    }
+
     /// Takes the bits of a field: value and mask, right-aligned, both zero if none is left.
     pub fn take(&mut self, field: FieldId) -> (u128, u128) {
         let found = self.get(field);

@@ -8,7 +8,7 @@ use ovs_packet::{EthAddr, OfPort};
 
 use super::{Code, EXPERIMENTER, MAX_NESTING, MORE, row_of};
 use crate::action::{Action, Controller, Subfield, SubfieldError};
-use crate::codec::cursor::Reader;
+use crate::codec::cursor::{Place, Reader};
 use crate::codec::error::{DecodeError, OfError};
 use crate::codec::header::Version;
 use crate::codec::io::read_port;
@@ -60,19 +60,20 @@ fn decode_within(
     // Most actions take 16 bytes or more: few lists are moved as they grow, and none has much more room than it needs.
     let (mut actions, mut metadata) = (Vec::with_capacity((r.len() / 16).min(ROOM)), None);
     while !r.is_empty() {
-        let start = r.clone();
-        let action = decode_one(&mut r, version, depth)?;
+        let start = r.place();
+        decode_one(&mut r, version, depth, &mut actions)?;
+        let Some((action, before)) = actions.split_last() else { continue };
         if metadata.is_some() {
             return Err(start.error(OfError::BadActionUnsupportedOrder, "no action behind a write of metadata"));
         }
-        if let (Action::WriteMetadata(value, mask), true) = (&action, version != Version::V1_0) {
+        if let (Action::WriteMetadata(value, mask), true) = (action, version != Version::V1_0) {
             metadata = Some((*value, *mask));
+            actions.pop();
             continue;
         }
-        if let Err(error) = may_stand(&action, &actions, outer) {
+        if let Err(error) = may_stand(action, before, outer) {
             return Err(start.error(error, "an action that may stand here"));
         }
-        actions.push(action);
     }
     Ok((actions, metadata))
 }
@@ -94,17 +95,17 @@ fn may_stand(action: &Action, before: &[Action], outer: Outer) -> Result<(), OfE
 
 pub(super) struct Body<'a> {
     pub(super) r: Reader<'a>,
-    start: Reader<'a>,
+    start: Place,
     version: Version,
     depth: usize,
 }
 
 pub(super) type Decoded = Result<Action, DecodeError>;
 
-pub(super) fn decode_one(r: &mut Reader<'_>, version: Version, depth: usize) -> Decoded {
-    let start = r.clone();
-    let mut head = r.clone();
-    let (kind, len) = (head.u16()?, usize::from(head.u16()?));
+#[inline(always)]
+fn decode_one(r: &mut Reader<'_>, version: Version, depth: usize, out: &mut Vec<Action>) -> Result<(), DecodeError> {
+    let start = r.place();
+    let (kind, len) = r.type_and_length()?;
     if len < 8 || !len.is_multiple_of(8) || len > r.len() {
         return Err(start.error(OfError::BadActionBadLength, "a length that is a multiple of 8, not this one"));
     }
@@ -129,7 +130,7 @@ pub(super) fn decode_one(r: &mut Reader<'_>, version: Version, depth: usize) -> 
     if len < min || (len > min && run.5 != MORE) {
         return Err(start.error(OfError::BadActionBadLength, "the length of the action"));
     }
-    Body { r: body, start, version, depth }.action(code, vendor)
+    Body { r: body, start, version, depth }.action(code, vendor, out)
 }
 
 /// Whether a set of the VLAN id would take away the bit that says that there is a tag (OFPVID_PRESENT).
@@ -218,11 +219,12 @@ impl<'a> Body<'a> {
         }
     }
 
-    pub(super) fn action(mut self, code: Code, vendor: u32) -> Decoded {
+    #[inline(always)]
+    fn action(mut self, code: Code, vendor: u32, out: &mut Vec<Action>) -> Result<(), DecodeError> {
         let low8 = |v: u64| (v & 0xff) as u8;
         let low16 = |v: u64| (v & 0xffff) as u16;
         let low32 = |v: u64| (v & 0xffff_ffff) as u32;
-        Ok(match code {
+        let action = match code {
             Code::Output10 | Code::Output11 => {
                 let port = match code {
                     Code::Output10 => OfPort::from_16(self.r.u16()?),
@@ -233,7 +235,9 @@ impl<'a> Body<'a> {
                     return Err(self.bad(OfError::BadActionBadPort, "a port that can be output to"));
                 }
                 let whole = port != OfPort::CONTROLLER && max_len == 0;
-                Action::Output { port, max_len: if whole { Action::WHOLE } else { max_len } }
+                // What nearly every flow has is written once, where it stays.
+                out.push(Action::Output { port, max_len: if whole { Action::WHOLE } else { max_len } });
+                return Ok(());
             }
             Code::SetVlanVid10 | Code::SetVlanVid11 => {
                 let vid = self.r.u16()?;
@@ -295,10 +299,13 @@ impl<'a> Body<'a> {
                 group @ 0..=0xffff_ff00 => Action::Group(group),
                 _ => return Err(self.bad(OfError::BadActionBadGroup, "a group")),
             },
-            Code::DecNwTtl => Action::DecTtl,
-            Code::SetField12 | Code::SetField15 => return self.set(code == Code::SetField15, false),
-            Code::NxRegLoad2 => return self.set(true, true),
-            Code::CopyField15 | Code::OnfCopyField13 | Code::NxRegMove => return self.copy(code),
+            Code::DecNwTtl => {
+                out.push(Action::DecTtl);
+                return Ok(());
+            }
+            Code::SetField12 | Code::SetField15 => self.set(code == Code::SetField15, false)?,
+            Code::NxRegLoad2 => self.set(true, true)?,
+            Code::CopyField15 | Code::OnfCopyField13 | Code::NxRegMove => self.copy(code)?,
             Code::Meter15 => match self.r.u32()? {
                 0 => return Err(self.bad(OfError::BadActionBadMeter, "a meter above 0")),
                 meter => Action::Meter(meter),
@@ -316,7 +323,8 @@ impl<'a> Body<'a> {
                 if u128::from(value) & !dst.ones() != 0 {
                     return Err(self.argument("a value that fits the bits"));
                 }
-                Action::Load { dst, value }
+                out.push(Action::Load { dst, value });
+                return Ok(());
             }
             Code::NxResubmit => Action::ResubmitPort(OfPort::from_16(self.r.u16()?)),
             Code::NxResubmitTable | Code::NxResubmitTableCt => {
@@ -332,8 +340,8 @@ impl<'a> Body<'a> {
             Code::NxSetTunnel64 => Action::SetTunnel { id: self.number(NX, 8)?, wide: true },
             Code::NxPopQueue => Action::PopQueue,
             Code::NxNote => Action::Note(self.r.remaining().to_vec()),
-            Code::NxMultipath => return self.multipath(),
-            Code::NxBundle | Code::NxBundleLoad => return self.bundle(code == Code::NxBundleLoad),
+            Code::NxMultipath => self.multipath()?,
+            Code::NxBundle | Code::NxBundleLoad => self.bundle(code == Code::NxBundleLoad)?,
             Code::NxOutputReg => {
                 let src = self.subfield32()?;
                 let src = self.source(src)?;
@@ -348,14 +356,14 @@ impl<'a> Body<'a> {
                 self.end(OfError::BadRequestMustBeZero)?;
                 Action::OutputField { src: self.source(src)?, max_len, wide: true }
             }
-            Code::NxLearn | Code::NxLearn2 => return self.learn(code == Code::NxLearn2),
+            Code::NxLearn | Code::NxLearn2 => self.learn(code == Code::NxLearn2)?,
             Code::NxExit => Action::Exit,
             Code::NxFinTimeout => Action::FinTimeout { idle: self.r.u16()?, hard: self.r.u16()? },
             Code::NxController => {
                 let (max_len, id, reason) = (self.r.u16()?, self.r.u16()?, self.r.u8()?);
                 Action::Controller(Box::new(Controller { max_len, id, reason, ..Controller::default() }))
             }
-            Code::NxController2 => return self.controller(),
+            Code::NxController2 => self.controller()?,
             Code::NxWriteMetadata => {
                 self.zeros(6, OfError::BadRequestMustBeZero)?;
                 Action::WriteMetadata(self.r.u64()?, self.r.u64()?)
@@ -370,7 +378,7 @@ impl<'a> Body<'a> {
                     _ => Action::Pop(self.target(s)?),
                 }
             }
-            Code::NxSample | Code::NxSample2 | Code::NxSample3 | Code::NxSample4 => return self.sample(code),
+            Code::NxSample | Code::NxSample2 | Code::NxSample3 | Code::NxSample4 => self.sample(code)?,
             Code::NxConjunction => {
                 let (clause, clauses, id) = (self.r.u8()?, self.r.u8()?, self.r.u32()?);
                 if !(2..=64).contains(&clauses) || clause >= clauses {
@@ -378,8 +386,8 @@ impl<'a> Body<'a> {
                 }
                 Action::Conjunction { id, clause, clauses }
             }
-            Code::NxCt => return self.ct(),
-            Code::NxNat => return self.nat(),
+            Code::NxCt => self.ct()?,
+            Code::NxNat => self.nat()?,
             Code::NxOutputTrunc => {
                 let (port, max_len) = (OfPort::from_16(self.r.u16()?), self.r.u32()?);
                 if max_len < 14 {
@@ -392,7 +400,7 @@ impl<'a> Body<'a> {
                 Action::Clone(self.nested(Outer::Packet)?)
             }
             Code::NxCtClear => Action::CtClear,
-            Code::NxEncap => return self.encap(),
+            Code::NxEncap => self.encap()?,
             Code::NxDecap => {
                 self.r.skip(2)?;
                 Action::Decap(self.r.u32()?)
@@ -414,7 +422,9 @@ impl<'a> Body<'a> {
             }
             Code::NxDebugSlow => Action::DebugSlow,
             Code::NxDebugRecirc => Action::DebugRecirc,
-        })
+        };
+        out.push(action);
+        Ok(())
     }
 
     pub(super) fn set(self, may_mask: bool, nicira: bool) -> Decoded {
@@ -430,8 +440,7 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn set_as_match(mut self, may_mask: bool, nicira: bool) -> Decoded {
-        let start = self.r.clone();
-        let mut head = start.clone();
+        let (start, mut head) = (self.r.place(), self.r.clone());
         let (id, masked, len) = oxm::read_id(&mut head)?;
         let option = FieldId::by_oxm(id).and_then(|f| f.tun_metadata_index());
         if masked && !may_mask {

@@ -92,6 +92,12 @@ impl Encoder<'_> {
 
     /// OpenFlow's set of a field.
     pub(super) fn set_field(&mut self, field: FieldId, value: u128, mask: u128) -> Encoded {
+        if field == FieldId::VlanVid && value & mask & u128::from(VLAN_PRESENT) == 0 {
+            // Which OpenFlow 1.5 wants in both (section 7.2.6.7).
+            return Err(EncodeError::Inconsistent {
+                what: "a set of the VLAN id without the bit of a tag that is there",
+            });
+        }
         let code = if self.version >= Version::V1_5 { Code::SetField15 } else { Code::SetField12 };
         self.put(code, |e| oxm::write_entry(e.w, e.version.0, field, value, mask))
     }

@@ -8,7 +8,7 @@ mod stats;
 use ovs_packet::OfPort;
 
 use super::check::{check_loosely, settle};
-use super::cursor::{Reader, Writer};
+use super::cursor::{Place, Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
 use super::io::read_port;
@@ -61,7 +61,7 @@ fn flags_of(version: Version) -> FlowModFlags {
 }
 
 fn read_flags(r: &mut Reader<'_>, version: Version) -> Result<FlowModFlags, DecodeError> {
-    let at = r.clone();
+    let at = r.place();
     FlowModFlags::from_bits(r.u16()?)
         .filter(|f| flags_of(version).contains(*f))
         .ok_or_else(|| at.error(OfError::FlowModBadFlags, "flags of this version"))
@@ -167,8 +167,8 @@ impl FlowMod {
         version: Version,
         kind: Kind,
     ) -> Result<Box<FlowMod>, DecodeError> {
-        let bad_command = |at: &Reader<'_>| at.error(OfError::FlowModBadCommand, "a command from 0 to 4");
-        let mut fm = Box::<FlowMod>::default();
+        let bad_command = |at: Place| at.error(OfError::FlowModBadCommand, "a command from 0 to 4");
+        let mut fm = Box::new(FlowMod::NEW);
         match kind {
             Kind::FlowMod10 | Kind::NxFlowMod => {
                 let mut exact = false;
@@ -177,10 +177,10 @@ impl FlowMod {
                     fm.matching = matching::read_10_telling(r)?;
                 }
                 let cookie = r.u64()?;
-                let at_command = r.clone();
+                let at_command = r.place();
                 let tabled = r.u16()?;
                 fm.table = (tabled >> 8) as u8;
-                fm.command = command((tabled & 0xff) as u8).ok_or_else(|| bad_command(&at_command))?;
+                fm.command = command((tabled & 0xff) as u8).ok_or_else(|| bad_command(at_command))?;
                 fm.idle_timeout = r.u16()?;
                 fm.hard_timeout = r.u16()?;
                 fm.priority = r.u16()?;
@@ -190,7 +190,7 @@ impl FlowMod {
                 }
                 fm.buffer_id = r.u32()?;
                 fm.out_port = read_port16(r)?;
-                let at_flags = r.clone();
+                let at_flags = r.place();
                 let emergency = r.clone().u16()? & 4 != 0;
                 if emergency {
                     let error = match fm.hard_timeout != 0 || fm.idle_timeout != 0 {
@@ -202,7 +202,7 @@ impl FlowMod {
                 fm.flags = read_flags(r, version)?;
                 let mut by_cookie = None;
                 if kind == Kind::NxFlowMod {
-                    let at_match = r.clone();
+                    let at_match = r.place();
                     let len = r.u16()?;
                     r.skip(6)?;
                     by_cookie = oxm::read_nxm(r, len.into(), Reading::COOKIE, &mut fm.matching)?;
@@ -220,10 +220,10 @@ impl FlowMod {
             _ => {
                 fm.cookie = r.u64()?;
                 fm.cookie_mask = r.u64()?;
-                let at_table = r.clone();
+                let at_table = r.place();
                 fm.table = r.u8()?;
-                let at_command = r.clone();
-                fm.command = command(r.u8()?).ok_or_else(|| bad_command(&at_command))?;
+                let at_command = r.place();
+                fm.command = command(r.u8()?).ok_or_else(|| bad_command(at_command))?;
                 let (adds, deletes) = (fm.command == FlowModCommand::Add, deletes(fm.command));
                 if fm.table == ALL_TABLES && (version == Version::V1_1 || !deletes) {
                     return Err(at_table.error(OfError::FlowModBadTable, "a table below 255"));
@@ -244,8 +244,8 @@ impl FlowMod {
                 matching::read(r, Reading::STRICT, &mut fm.matching)?;
             }
         }
-        let at_instructions = r.clone();
-        fm.instructions = instruction::decode(r, version)?;
+        let at_instructions = r.place();
+        instruction::decode_into(r, version, &mut fm.instructions)?;
         settle(&fm.matching, &mut fm.instructions);
         if !deletes(fm.command) {
             let what = "instructions that fit the match and the table";

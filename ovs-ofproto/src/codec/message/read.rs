@@ -96,6 +96,7 @@ impl Message {
     }
 
     /// The same. With `keep`, a list that is broken gives what stands before the break, and the error.
+    #[inline(always)]
     pub(crate) fn decode_part(bytes: &[u8], keep: bool) -> Result<(Header, Message, Option<DecodeError>), DecodeError> {
         let mut r = Reader::new(bytes).or(OfError::BadRequestBadLength);
         let header = Header::read(&mut r)?;
@@ -137,6 +138,7 @@ impl Message {
         }
     }
 
+    #[inline(always)]
     fn decode_body(
         version: Version,
         kind: Kind,

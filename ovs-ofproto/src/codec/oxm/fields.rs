@@ -8,13 +8,15 @@
 //! present bit; it is read as the latter. No packet tells the two apart.
 
 use ovs_packet::field::{FieldId, Prereq};
-use ovs_packet::key::{VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::key::{MatchBuilder, VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{Match, OfPort};
 
 use super::options::{read_option, write_options};
 use super::order::{BEHIND_OPTIONS, fields_of};
-use super::{NXM, NXM_NX_COOKIE, OFPMT_OXM, known, read_id, read_value, wire_len, write_entry, write_id};
-use crate::codec::cursor::{Reader, Shape, Writer};
+use super::{
+    NXM, NXM_NX_COOKIE, OFPMT_OXM, known, read_id, read_plain, read_value, wire_len, write_entry, write_id, write_plain,
+};
+use crate::codec::cursor::{Place, Reader, Shape, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
 use crate::codec::header::Version;
 
@@ -54,7 +56,15 @@ pub(in crate::codec) fn write_fields(
     let tag_absent = tci_mask & present != 0 && tci == 0;
     let pcp = tci_mask & all_pcp;
     let splits = pcp == 0 || pcp == all_pcp && tci & present != 0;
-    for field in fields_of(m, there) {
+    for (field, at) in fields_of(m, there) {
+        // What nearly every match has.
+        if let (true, Some((value, mask))) = (is_plain(field), left.part(field, at)) {
+            let taken = mask == 0 || write_plain(w, version, field, value, mask);
+            if taken {
+                left.clear_part(field, at);
+                continue;
+            }
+        }
         let info = field.info();
         if field == BEHIND_OPTIONS && m.has_tun_options() {
             write_options(m, w, version)?;
@@ -95,6 +105,14 @@ pub(in crate::codec) fn write_fields(
     }
 }
 
+/// Whether a field is written as it stands, with no other to be looked at.
+#[inline(always)]
+fn is_plain(field: FieldId) -> bool {
+    use FieldId::{CtState, InPort, InPortOxm, IpDscp, NwTos, VlanPcp, VlanTci, VlanVid};
+    let own_way = matches!(field, VlanVid | VlanPcp | VlanTci | InPort | InPortOxm | IpDscp | NwTos | CtState);
+    !own_way && field != BEHIND_OPTIONS && !(FieldId::Xreg0..=FieldId::Xreg15).contains(&field)
+}
+
 /// Reads TLVs up to the end of `r` into a match that says nothing yet, and perhaps a cookie with its mask.
 pub(in crate::codec) fn read_fields(
     mut r: Reader<'_>,
@@ -102,55 +120,72 @@ pub(in crate::codec) fn read_fields(
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
     let (mut cookie, mut there) = (None, None);
+    let (mut built, mut options) = (MatchBuilder::new(), None);
     while !r.is_empty() {
-        let start = r.clone();
-        let (id, masked, len) = read_id(&mut r)?;
-        // A field of Nicira's has the same number; the length tells them apart.
-        if how.cookie && id == NXM_NX_COOKIE && len == if masked { 16 } else { 8 } {
-            let value = r.u64()?;
-            let mask = if masked { r.u64()? } else { u64::MAX };
-            if cookie.is_some() {
-                return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
+        let start = r.place();
+        let e = match read_plain(&mut r) {
+            Some(e) => e,
+            None => {
+                let (id, masked, len) = read_id(&mut r)?;
+                // A field of Nicira's has the same number; the length tells them apart.
+                if how.cookie && id == NXM_NX_COOKIE && len == if masked { 16 } else { 8 } {
+                    read_cookie(&mut r, start, masked, &mut cookie)?;
+                    continue;
+                }
+                let field = match known(id, start) {
+                    Ok(field) => field,
+                    Err(_) if how.loose => {
+                        r.skip(len)?;
+                        continue;
+                    }
+                    Err(e) => return Err(e),
+                };
+                if let Some(index) = field.tun_metadata_index() {
+                    read_option(&mut r, start, (index, masked, len), options.get_or_insert(Match::ANY))?;
+                    continue;
+                }
+                if how.loose && len != wire_len(field, masked) {
+                    r.skip(len)?;
+                    continue;
+                }
+                read_value(&mut r, start, (field, masked, len))?
             }
-            if value & !mask != 0 {
-                return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
-            }
-            cookie = Some((value, mask));
-            continue;
-        }
-        let field = match known(id, &start) {
-            Ok(field) => field,
-            Err(_) if how.loose => {
-                r.skip(len)?;
-                continue;
-            }
-            Err(e) => return Err(e),
         };
-        if let Some(index) = field.tun_metadata_index() {
-            read_option(&mut r, &start, (index, masked, len), m)?;
-            continue;
+        let prereq = e.field.info().prereq;
+        if !how.loose && prereq != Prereq::None && !there.get_or_insert_with(|| built.prereqs()).contains(prereq) {
+            return Err(start.error(OfError::BadMatchPrerequisite, prereq.hint()));
         }
-        if how.loose && len != wire_len(field, masked) {
-            r.skip(len)?;
-            continue;
-        }
-        let e = read_value(&mut r, &start, (field, masked, len))?;
-        let info = field.info();
-        if !how.loose && info.prereq != Prereq::None && !there.get_or_insert_with(|| m.prereqs()).contains(info.prereq)
-        {
-            return Err(start.error(OfError::BadMatchPrerequisite, info.prereq.hint()));
-        }
-        if how.pipeline && !is_pipeline(field) {
+        if how.pipeline && !is_pipeline(e.field) {
             return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
         }
-        if !m.add_masked(field, e.value, e.mask) {
+        if !built.add(e.field, e.value, e.mask) {
             return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
-        if Prereq::may_hang_on(field) {
+        if Prereq::may_hang_on(e.field) {
             there = None;
         }
     }
+    built.finish(options.as_ref(), m);
     Ok(cookie)
+}
+
+/// Reads the value of a cookie's TLV.
+fn read_cookie(
+    r: &mut Reader<'_>,
+    start: Place,
+    masked: bool,
+    cookie: &mut Option<(u64, u64)>,
+) -> Result<(), DecodeError> {
+    let value = r.u64()?;
+    let mask = if masked { r.u64()? } else { u64::MAX };
+    if cookie.is_some() {
+        return Err(start.error(OfError::BadMatchDuplicate, "one cookie"));
+    }
+    if value & !mask != 0 {
+        return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
+    }
+    *cookie = Some((value, mask));
+    Ok(())
 }
 
 /// Whether a field is of the pipeline, not of a packet's headers (OpenFlow 1.5, section 7.2.3.9), so that a controller

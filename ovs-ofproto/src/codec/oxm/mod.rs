@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId};
 
-use super::cursor::{Reader, Writer};
+use super::cursor::{Place, Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 
 pub(super) use fields::{Reading, read_fields, read_match, read_nxm, write_fields, write_match, write_nxm};
@@ -135,6 +135,20 @@ pub(super) fn write_entry(
     Ok(())
 }
 
+/// Writes a TLV of a field of 8 bytes at most that has all of its bits matched, and a header of 32 bits; if it is no such
+/// field, nothing is written, and the answer is no.
+#[inline(always)]
+pub(super) fn write_plain(w: &mut Writer, version: u8, field: FieldId, value: u64, mask: u64) -> bool {
+    let heads = HEADS.get(field as usize).and_then(|h| h.get(usize::from(version))?.as_ref());
+    let (Some([(head, true), _]), info) = (heads, field.info()) else { return false };
+    let bytes = usize::from(info.wire_bytes);
+    if u128::from(mask) != info.max_value() || bytes == 0 || bytes > 8 {
+        return false;
+    }
+    w.u32_and_uint(*head as u32, value, bytes);
+    true
+}
+
 /// Reads the number of a field: a TLV's header, with the length of what follows it.
 pub(super) fn read_id(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), DecodeError> {
     let head = r.u32()?;
@@ -147,7 +161,7 @@ pub(super) fn read_id(r: &mut Reader<'_>) -> Result<(OxmId, bool, usize), Decode
     Ok((OxmId { class, field, experimenter }, masked, len))
 }
 
-pub(super) fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeError> {
+pub(super) fn known(id: OxmId, start: Place) -> Result<FieldId, DecodeError> {
     let what = if id.is_known_class() { "a field of this class" } else { "a known class of fields" };
     FieldId::by_oxm(id).ok_or_else(|| start.error(OfError::BadMatchBadField, what))
 }
@@ -157,12 +171,12 @@ pub(super) fn known(id: OxmId, start: &Reader<'_>) -> Result<FieldId, DecodeErro
 /// # Errors
 /// OFPBMC_BAD_MASK if it announces a mask, OFPBMC_BAD_FIELD, OFPBMC_BAD_LEN.
 pub(super) fn read_header(r: &mut Reader<'_>) -> Result<FieldId, DecodeError> {
-    let start = r.clone();
+    let start = r.place();
     let (id, masked, len) = read_id(r)?;
     if masked {
         return Err(start.error(OfError::BadMatchBadMask, "a field without a mask"));
     }
-    let field = known(id, &start)?;
+    let field = known(id, start)?;
     let bytes = usize::from(field.info().wire_bytes);
     if len != bytes && (field.tun_metadata_index().is_none() || len == 0 || len > bytes) {
         return Err(start.error(OfError::BadMatchBadLength, "the length of the field"));
@@ -175,10 +189,41 @@ pub(super) fn read_header(r: &mut Reader<'_>) -> Result<FieldId, DecodeError> {
 /// # Errors
 /// OFPBMC_BAD_FIELD, OFPBMC_BAD_LEN, OFPBMC_BAD_MASK, OFPBMC_BAD_WILDCARDS, OFPBMC_BAD_VALUE.
 pub(super) fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
-    let start = r.clone();
+    let start = r.place();
     let (id, masked, len) = read_id(r)?;
-    let field = known(id, &start)?;
-    read_value(r, &start, (field, masked, len))
+    let field = known(id, start)?;
+    read_value(r, start, (field, masked, len))
+}
+
+/// Reads a TLV of what nearly every match has: a field of no experimenter, of 8 bytes at most, without a mask, and of a
+/// value that it can have. Any other is left where it is, for [`read_id`] and [`read_value`].
+#[inline(always)]
+pub(super) fn read_plain(r: &mut Reader<'_>) -> Option<Entry> {
+    let (head, rest) = r.peek().split_first_chunk::<4>()?;
+    let head = u32::from_be_bytes(*head);
+    let (class, len) = ((head >> 16) as u16, (head & 0xff) as usize);
+    let id = OxmId { class, field: (head >> 9 & 0x7f) as u8, experimenter: 0 };
+    if head & 0x100 != 0 || class == CLASS_EXPERIMENTER {
+        return None;
+    }
+    let field = FieldId::by_oxm(id)?;
+    let info = field.info();
+    let value = match len {
+        1 => u64::from(*rest.first()?),
+        2 => u64::from(u16::from_be_bytes(*rest.first_chunk()?)),
+        4 => u64::from(u32::from_be_bytes(*rest.first_chunk()?)),
+        6 => {
+            let [a, b, c, d, e, f] = *rest.first_chunk()?;
+            u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        }
+        8 => u64::from_be_bytes(*rest.first_chunk()?),
+        _ => return None,
+    };
+    if len != usize::from(info.wire_bytes) || field.tun_metadata_index().is_some() || !field.accepts(value.into()) {
+        return None;
+    }
+    r.skip(len.wrapping_add(4)).ok()?;
+    Some(Entry { field, value: value.into(), mask: info.max_value(), masked: false })
 }
 
 /// How long a TLV of a field is behind its header.
@@ -190,7 +235,7 @@ fn wire_len(field: FieldId, masked: bool) -> usize {
 /// Reads what stands behind the header of a TLV that begins at `start`: of which field, whether with a mask, how long.
 fn read_value(
     r: &mut Reader<'_>,
-    start: &Reader<'_>,
+    start: Place,
     (field, masked, len): (FieldId, bool, usize),
 ) -> Result<Entry, DecodeError> {
     let info = field.info();

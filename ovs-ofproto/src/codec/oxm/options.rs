@@ -7,7 +7,7 @@ use ovs_packet::Match;
 use ovs_packet::field::{FieldId, TUN_OPTION_MAX, TunOption};
 
 use super::{id_in, write_id};
-use crate::codec::cursor::{Reader, Writer};
+use crate::codec::cursor::{Place, Reader, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
 
 /// Writes the tunnel options of a match.
@@ -41,7 +41,7 @@ pub(in crate::codec) fn write_long(
 /// Reads what stands behind the header of tunnel option `index`, which has any length up to [`TUN_OPTION_MAX`].
 pub(super) fn read_option(
     r: &mut Reader<'_>,
-    start: &Reader<'_>,
+    start: Place,
     (index, masked, len): (usize, bool, usize),
     m: &mut Match,
 ) -> Result<(), DecodeError> {

@@ -172,9 +172,11 @@ impl Places {
     }
 }
 
-/// A field that has bits of a word: its place in [`ORDER`], which bits, and what must be there for it to be.
+/// A field that has bits of a word: its place in [`ORDER`], whether it begins there, which bits, and what must be there
+/// for it to be.
 struct Part {
     at: u8,
+    begins: bool,
     ones: u64,
     prereq: Prereq,
 }
@@ -185,20 +187,27 @@ static BY_WORD: LazyLock<[Vec<Part>; WORDS]> = LazyLock::new(|| {
     for (at, field) in (0u8..).zip(ORDER) {
         let mut key = FlowKey::ZERO;
         field.info().put(&mut key, u128::MAX);
+        let mut begins = true;
         for (fields, ones) in words.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
-            fields.push(Part { at, ones: *ones, prereq: field.info().prereq });
+            fields.push(Part { at, begins, ones: *ones, prereq: field.info().prereq });
+            begins = false;
         }
     }
     words
 });
 
 /// The fields that a match has bits of and that packets have of which is `there` what the match says, and
-/// [`BEHIND_OPTIONS`] if it says anything of options; in order.
-pub(super) fn fields_of(m: &Match, there: PrereqSet) -> impl Iterator<Item = FieldId> + use<> {
+/// [`BEHIND_OPTIONS`] if it says anything of options; in order. Each comes with the index of the word that it begins in
+/// among those of the match, or a later one's, if it begins in none of them.
+pub(super) fn fields_of(m: &Match, there: PrereqSet) -> impl Iterator<Item = (FieldId, usize)> + use<> {
     let (mut found, parts) = (Places::default(), &*BY_WORD);
-    for (i, _, mask) in m.words() {
+    let mut index = [0; ORDER.len()];
+    for (at, (i, _, mask)) in (0u8..).zip(m.words()) {
         for part in parts.get(i).into_iter().flatten() {
             if mask & part.ones != 0 && there.contains(part.prereq) {
+                if let (true, Some(place)) = (part.begins, index.get_mut(usize::from(part.at))) {
+                    *place = at;
+                }
                 found.insert(part.at);
             }
         }
@@ -206,15 +215,16 @@ pub(super) fn fields_of(m: &Match, there: PrereqSet) -> impl Iterator<Item = Fie
     if m.has_tun_options() {
         found.insert(PLACE_OF_OPTIONS);
     }
-    let mut at = 0usize;
+    let mut word = 0usize;
     std::iter::from_fn(move || {
-        while let Some(bits) = found.0.get_mut(at) {
+        while let Some(bits) = found.0.get_mut(word) {
             if *bits != 0 {
                 let bit = bits.trailing_zeros() as usize;
                 *bits &= bits.wrapping_sub(1);
-                return ORDER.get(at.wrapping_mul(64).wrapping_add(bit)).copied();
+                let at = word.wrapping_mul(64).wrapping_add(bit);
+                return Some((*ORDER.get(at)?, usize::from(*index.get(at)?)));
             }
-            at = at.wrapping_add(1);
+            word = word.wrapping_add(1);
         }
         None
     })

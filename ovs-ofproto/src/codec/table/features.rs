@@ -260,9 +260,9 @@ fn read_fields(
 ) -> Result<BTreeSet<FieldId>, DecodeError> {
     let (mut r, mut found) = (p.reader().or(OfError::BadMatchBadLength), BTreeSet::new());
     while !r.is_empty() {
-        let start = r.clone();
+        let start = r.place();
         let (id, masked, _) = oxm::read_id(&mut r)?;
-        let field = match oxm::known(id, &start) {
+        let field = match oxm::known(id, start) {
             Ok(field) => field,
             Err(e) if e.error == OfError::BadMatchBadField && loose => continue,
             Err(e) => return Err(e),
