@@ -53,6 +53,8 @@ enum Way {
 pub(super) struct Flight<'a> {
     packets: &'a mut PacketBatch,
     notes: &'a [Note],
+    /// Whether the packets are as they came, and in their order.
+    is_fresh: bool,
     /// Whether the next copy of any packet is to be cut.
     is_cut: bool,
     /// By place, which of the keys is the packet's.
@@ -83,14 +85,16 @@ static NO_KEY: [u64; WORDS] = [0; WORDS];
 impl<'a> Flight<'a> {
     /// A batch as it was received.
     pub(super) fn fresh(packets: &'a mut PacketBatch) -> Flight<'a> {
-        Flight { notes: &Note::FRESH, ..Flight::noted(packets, &[]) }
+        let ways = [Way::Up(None); BATCH];
+        let notes = &Note::FRESH;
+        Flight { packets, notes, is_fresh: true, is_cut: false, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
     }
 
     /// A batch of packets that have been looked up before, with what is known of each.
     pub(super) fn noted(packets: &'a mut PacketBatch, notes: &'a [Note]) -> Flight<'a> {
         let is_cut = notes.iter().any(|note| note.cut.is_some());
         let ways = [Way::Up(None); BATCH];
-        Flight { packets, notes, is_cut, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
+        Flight { packets, notes, is_fresh: false, is_cut, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
     }
 
     /// Enters where the packets up to place `to` go.
@@ -155,7 +159,7 @@ impl Datapath {
     /// Reads the packets' keys: of packets that have theirs from the last lookup, only what may have changed.
     #[inline]
     fn read(&mut self, flight: &mut Flight<'_>, keys: &mut [KeyBuffer]) {
-        if !flight.notes.iter().take(flight.packets.len()).any(|note| note.key.is_some()) {
+        if flight.is_fresh {
             self.sighted = 0;
             return self.extractor.extract_batch(flight.packets, keys);
         }
@@ -184,18 +188,32 @@ impl Datapath {
 
     /// Finds the megaflows, and with them the ways of most packets; the others are returned in groups.
     #[inline]
-    fn classify(&mut self, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) -> ArrayVec<Group, BATCH> {
+    fn classify<'k>(
+        &mut self,
+        flight: &mut Flight<'_>,
+        keys: &'k [KeyBuffer],
+        round: &mut Round,
+    ) -> ArrayVec<Group, BATCH> {
         let n = flight.packets.len().min(keys.len());
-        let mut words = [&NO_KEY; BATCH];
-        for (words, at) in words.iter_mut().zip(&flight.at).take(n) {
-            *words = keys.get(usize::from(*at)).map_or(&NO_KEY, |key| key.key().words());
+        let (mut words, mut flags, mut malformed) = ([&NO_KEY; BATCH], [0; BATCH], false);
+        let mut note = |place: usize, key: &'k KeyBuffer| {
+            words[place % BATCH] = key.key().words();
+            flags[place % BATCH] = key.key().tcp_flags.get();
+            malformed |= key.extraction().malformed.is_some();
+        };
+        if flight.is_fresh {
+            keys.iter().take(n).enumerate().for_each(|(place, key)| note(place, key));
+        } else {
+            (0..n)
+                .filter_map(|place| Some((place, flight.key(place, keys)?)))
+                .for_each(|(place, key)| note(place, key));
         }
         let mut found = [None; BATCH];
         let found = found.get_mut(..n).unwrap_or_default();
         self.table.lookup_batch(words.get(..n).unwrap_or_default(), found);
         // Even a megaflow that looks at nothing is none for what is not a packet.
-        for (found, key) in found.iter_mut().zip(flight.at.iter().filter_map(|at| keys.get(usize::from(*at)))) {
-            if key.extraction().malformed == Some(Malformed::Ethernet) {
+        for (place, found) in found.iter_mut().enumerate().filter(|_| malformed) {
+            if flight.key(place, keys).is_some_and(|key| key.extraction().malformed == Some(Malformed::Ethernet)) {
                 *found = None;
             }
         }
@@ -204,7 +222,7 @@ impl Datapath {
         self.turn += 1;
         while let Some(handle) = found.get(flight.known) {
             match handle {
-                Some(handle) => self.enter(*handle, found, flight, keys, round, &mut groups),
+                Some(handle) => self.enter(*handle, found, flight, (keys, &flags), round, &mut groups),
                 None => self.miss(flight, keys, round),
             }
         }
@@ -231,7 +249,7 @@ impl Datapath {
         handle: Handle,
         found: &[Option<Handle>],
         flight: &mut Flight<'_>,
-        keys: &[KeyBuffer],
+        (keys, flags): (&[KeyBuffer], &[u16; BATCH]),
         round: &mut Round,
         groups: &mut ArrayVec<Group, BATCH>,
     ) {
@@ -241,9 +259,9 @@ impl Datapath {
             return flight.push(Way::Up(Some(handle)), first + 1);
         }
         let (mut bytes, mut tcp_flags, mut end) = (0, 0, first);
-        while let (Some(packet), Some(key)) = (flight.packets.get(end), flight.key(end, keys)) {
+        while let (Some(packet), Some(flags)) = (flight.packets.get(end), flags.get(end)) {
             bytes += packet.len() as u64;
-            tcp_flags |= key.key().tcp_flags.get();
+            tcp_flags |= *flags;
             end += 1;
             if found.get(end) != Some(&Some(handle)) {
                 break;
@@ -374,16 +392,20 @@ impl Datapath {
         again: &mut Vec<Work>,
     ) -> ArrayVec<(u8, Vec<Work>), BATCH> {
         let mut general: ArrayVec<(u8, Vec<Work>), BATCH> = ArrayVec::new();
-        let Flight { packets, notes, at, changed, ways, common, .. } = flight;
+        let Flight { packets, notes, at, changed, ref ways, common, .. } = flight;
         if let Some(Way::Port(port)) = common
             && let Some((sent, refused)) = self.ports.send_all(port, packets)
         {
-            round.forwarded(notes.iter().take(sent));
+            if flight.is_fresh && packets.is_empty() {
+                round.all_forwarded();
+            } else {
+                round.forwarded(notes.iter().take(sent));
+            }
             let left = notes.iter().skip(sent).take(packets.len());
             left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
             return general;
         }
-        for ((((mut packet, way), note), at), place) in packets.drain(..).zip(&ways).zip(notes).zip(at).zip(0..) {
+        for ((((mut packet, way), note), at), place) in packets.drain(..).zip(ways).zip(notes).zip(at).zip(0..) {
             let key = (changed >> place & 1 == 0).then_some(at);
             match *way {
                 Way::Gone => {}

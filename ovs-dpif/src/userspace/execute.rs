@@ -4,8 +4,8 @@
 //! allocates nothing for it.
 
 use arrayvec::ArrayVec;
-use ovs_conntrack::{CtRequest, Sighting};
 use ovs_conntrack::fragment::Gathered;
+use ovs_conntrack::{CtRequest, Sighting};
 use ovs_packet::edit::EditError;
 use ovs_packet::key::FlowKey;
 use ovs_packet::packet::BATCH;

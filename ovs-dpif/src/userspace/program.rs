@@ -36,9 +36,7 @@ impl Program {
         match actions.split_last() {
             None => Program::Drop,
             Some((DpAction::Output(port), [])) => Program::Output(*port),
-            Some((DpAction::Output(port), before)) if is_straight(before) => {
-                Program::Straight(Last::Output(*port))
-            }
+            Some((DpAction::Output(port), before)) if is_straight(before) => Program::Straight(Last::Output(*port)),
             Some((DpAction::Recirc(id), before)) if is_straight(before) && !before.iter().any(is_cut) => {
                 Program::Straight(Last::Recirc(*id))
             }

@@ -125,6 +125,8 @@ pub(super) struct Round {
     pub(super) now: Instant,
     fates: [Fate; BATCH],
     packets: usize,
+    /// All packets, whatever else became of copies of them.
+    all_forwarded: bool,
     upcalls: Vec<(usize, Upcall)>,
 }
 
@@ -132,7 +134,7 @@ impl Round {
     /// A round for at most a batch of packets.
     pub(super) fn new(now: Instant, packets: usize) -> Round {
         let fates = [Fate::Dropped(DropReason::NoOutput); BATCH];
-        Round { now, fates, packets: packets.min(BATCH), upcalls: Vec::new() }
+        Round { now, fates, packets: packets.min(BATCH), all_forwarded: false, upcalls: Vec::new() }
     }
 
     /// Notes a fate. Of two reasons to drop, the later one stays.
@@ -169,6 +171,12 @@ impl Round {
         }
     }
 
+    /// Notes that all packets of the round were sent.
+    #[inline]
+    pub(super) fn all_forwarded(&mut self) {
+        self.all_forwarded = true;
+    }
+
     pub(super) fn upcall(&mut self, slot: usize, upcall: Upcall) {
         self.upcalls.push((slot, upcall));
     }
@@ -178,6 +186,10 @@ impl Datapath {
     /// Sends what waits, enters every packet of the round into the ledger, and hands the upcalls over.
     pub(super) fn settle(&mut self, mut round: Round, upcalls: &mut Vec<Upcall>) {
         self.ports.flush(&mut |slot, result| round.sent(slot, result));
+        if round.all_forwarded {
+            round.fates = [Fate::Forwarded; BATCH];
+            self.ledger.forwarded += std::mem::take(&mut round.packets) as u64;
+        }
         for fate in round.fates.iter().take(round.packets) {
             match fate {
                 Fate::Forwarded => self.ledger.forwarded += 1,
