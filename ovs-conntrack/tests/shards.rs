@@ -176,7 +176,8 @@ proptest! {
         let mut shared_sightings = sightings.clone();
         let mut now = NOW;
         for (how, zone, meanwhile) in steps {
-            let request = CtRequest { zone, nat: None, ..request(how) };
+            let mut request = request(how);
+            (request.zone, request.nat) = (zone, None);
             let [mut a, mut b, mut c] = [all.clone(), all.clone(), all.clone()];
             let wanted = afresh.track_batch(a.iter_mut().zip(&keys), &request, now);
             let batch = b.iter_mut().zip(&keys).zip(&mut sightings).map(|((p, k), s)| (p, k, s));

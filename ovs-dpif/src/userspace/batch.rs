@@ -411,10 +411,12 @@ impl Datapath {
                 Way::Gone => {}
                 Way::Again(id) => {
                     packet.meta.recirc_id = id;
-                    let mut note = note.with_key(key);
-                    if note.turns.take() {
-                        again.push(Work { packet, note });
-                    } else {
+                    // The note is changed where it stays: a part that was just written keeps a copy of all waiting.
+                    again.push(Work { packet, note: *note });
+                    let Some(work) = again.last_mut() else { continue };
+                    work.note.key = key;
+                    if !work.note.turns.take() {
+                        again.pop();
                         round.note(note.slot(), Fate::Dropped(DropReason::RecirculationDepth));
                     }
                 }
@@ -436,7 +438,8 @@ impl Datapath {
                         }
                     };
                     if let Some((_, list)) = general.get_mut(known) {
-                        list.push(Work { packet, note: note.with_key(key) });
+                        list.push(Work { packet, note: *note });
+                        list.last_mut().into_iter().for_each(|work| work.note.key = key);
                     }
                 }
             }

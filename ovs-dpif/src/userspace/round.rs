@@ -43,12 +43,6 @@ impl Note {
     pub(super) fn slot(&self) -> usize {
         usize::from(self.slot)
     }
-
-    /// The note of the same packet, with its key elsewhere.
-    #[inline(always)]
-    pub(super) fn with_key(self, key: Option<u8>) -> Note {
-        Note { key, ..self }
-    }
 }
 
 impl Work {
