@@ -52,7 +52,7 @@ enum Way {
 /// A batch on its way.
 pub(super) struct Flight<'a> {
     packets: &'a mut PacketBatch,
-    notes: &'a [Note],
+    notes: [Note; BATCH],
     /// Whether the packets are as they came, and in their order.
     is_fresh: bool,
     /// Whether the next copy of any packet is to be cut.
@@ -86,13 +86,15 @@ impl<'a> Flight<'a> {
     /// A batch as it was received.
     pub(super) fn fresh(packets: &'a mut PacketBatch) -> Flight<'a> {
         let ways = [Way::Up(None); BATCH];
-        let notes = &Note::FRESH;
+        let notes = Note::FRESH;
         Flight { packets, notes, is_fresh: true, is_cut: false, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
     }
 
     /// A batch of packets that have been looked up before, with what is known of each.
-    pub(super) fn noted(packets: &'a mut PacketBatch, notes: &'a [Note]) -> Flight<'a> {
-        let is_cut = notes.iter().any(|note| note.cut.is_some());
+    pub(super) fn noted(packets: &'a mut PacketBatch, known: &[Note]) -> Flight<'a> {
+        let is_cut = known.iter().any(|note| note.cut.is_some());
+        let mut notes = Note::FRESH;
+        notes.iter_mut().zip(known).for_each(|(note, known)| *note = *known);
         let ways = [Way::Up(None); BATCH];
         Flight { packets, notes, is_fresh: false, is_cut, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
     }
@@ -113,6 +115,22 @@ impl<'a> Flight<'a> {
             *known = way;
         }
         self.common = None;
+    }
+
+    /// Makes a batch of which all packets are looked up again one that has not been looked up yet. Whether it is such.
+    fn turn_back(&mut self) -> bool {
+        let Some(Way::Again(id)) = self.common else { return false };
+        let n = self.packets.len().min(BATCH);
+        if !self.notes.iter().take(n).all(|note| note.turns.may_turn()) {
+            return false;
+        }
+        for (place, (packet, note)) in self.packets.iter_mut().zip(&mut self.notes).enumerate() {
+            packet.meta.recirc_id = id;
+            note.turns.take();
+            note.key = self.at.get(place).copied().filter(|_| self.changed >> place & 1 == 0);
+        }
+        (self.is_fresh, self.changed, self.common, self.known) = (false, 0, None, 0);
+        true
     }
 
     /// The key of the packet at a place, among the batch's.
@@ -139,15 +157,22 @@ impl Datapath {
     pub(super) fn pass(&mut self, mut flight: Flight<'_>, round: &mut Round, again: &mut Vec<Work>) {
         let mut keys = std::mem::take(&mut self.keys);
         self.read(&mut flight, &mut keys);
-        let groups = self.classify(&mut flight, &keys, round);
-        for group in &groups {
-            if let Some(last) = group.straight
-                && !holds_fragments(group, &flight, &keys)
-            {
-                self.go_straight(group, last, &mut flight, &keys, round);
+        let mut groups;
+        loop {
+            groups = self.classify(&mut flight, &keys, round);
+            for group in &groups {
+                if let Some(last) = group.straight
+                    && !holds_fragments(group, &flight, &keys)
+                {
+                    self.go_straight(group, last, &mut flight, &keys, round);
+                }
             }
+            if !flight.turn_back() {
+                break;
+            }
+            self.read(&mut flight, &mut keys);
         }
-        let lists = self.send(flight, &keys, round, again);
+        let lists = self.send(&mut flight, &keys, round, again);
         self.keys = keys;
         for (number, mut list) in lists {
             let actions = groups.get(usize::from(number)).map(|group| &*group.actions);
@@ -164,7 +189,7 @@ impl Datapath {
             return self.extractor.extract_batch(flight.packets, keys);
         }
         let (mut taken, mut left) = (0u32, 0u32);
-        for (place, (packet, note)) in flight.packets.iter_mut().zip(flight.notes).enumerate() {
+        for (place, (packet, note)) in flight.packets.iter_mut().zip(&flight.notes).enumerate() {
             let own = note.key.filter(|at| taken >> at & 1 == 0);
             match own.and_then(|at| Some((at, keys.get_mut(usize::from(at))?))) {
                 Some((at, buffer)) => {
@@ -386,17 +411,18 @@ impl Datapath {
     /// returned, by the numbers of their groups.
     fn send(
         &mut self,
-        flight: Flight<'_>,
+        flight: &mut Flight<'_>,
         keys: &[KeyBuffer],
         round: &mut Round,
         again: &mut Vec<Work>,
     ) -> ArrayVec<(u8, Vec<Work>), BATCH> {
         let mut general: ArrayVec<(u8, Vec<Work>), BATCH> = ArrayVec::new();
-        let Flight { packets, notes, at, changed, ref ways, common, .. } = flight;
-        if let Some(Way::Port(port)) = common
+        let Flight { packets, notes, at, changed, ways, common, is_fresh, .. } = flight;
+        let (notes, changed) = (&*notes, *changed);
+        if let Some(Way::Port(port)) = *common
             && let Some((sent, refused)) = self.ports.send_all(port, packets)
         {
-            if flight.is_fresh && packets.is_empty() {
+            if *is_fresh && packets.is_empty() {
                 round.all_forwarded();
             } else {
                 round.forwarded(notes.iter().take(sent));
@@ -405,7 +431,7 @@ impl Datapath {
             left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
             return general;
         }
-        for ((((mut packet, way), note), at), place) in packets.drain(..).zip(ways).zip(notes).zip(at).zip(0..) {
+        for ((((mut packet, way), note), at), place) in packets.drain(..).zip(&*ways).zip(notes).zip(*at).zip(0..) {
             let key = (changed >> place & 1 == 0).then_some(at);
             match *way {
                 Way::Gone => {}

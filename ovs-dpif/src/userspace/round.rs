@@ -96,6 +96,11 @@ impl Turns {
         self.left /= u16::try_from(fragments.max(1)).unwrap_or(u16::MAX);
     }
 
+    /// Whether another recirculation would not be one too many.
+    pub(super) fn may_turn(self) -> bool {
+        self.depth < MAX_RECIRCULATIONS && self.left > 0
+    }
+
     /// Counts a recirculation. False if there was one too many.
     pub(super) fn take(&mut self) -> bool {
         self.depth += 1;
