@@ -53,6 +53,9 @@
 //! keys. An entry is one cache line; sequence numbers, labels and translations, which not every packet needs, stand
 //! apart. A connection takes some 120 bytes, an IPv6 one no more; a translated one a second key for its replies.
 //!
+//! Who tracks a packet twice in a zone, to look and then to commit, keeps a [`Sighting`] of it: it is read and looked up
+//! once.
+//!
 //! A packet that prolongs its connection stores an instant, and no more. A hierarchical timer wheel has each
 //! connection filed by some earlier deadline, and when that comes, looks up the present one and files it again. So
 //! expiry costs a few operations a timeout, not one a packet, and no walk through the table ever.

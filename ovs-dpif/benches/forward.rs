@@ -58,10 +58,9 @@ fn datapath(flows: u64, masks: u64) -> (Datapath, Vec<Packet>) {
     (dp, frames)
 }
 
-/// Megaflows as a tuple space explosion makes them, around the frame of flow 0 and its megaflow.
-fn hostile() -> (Datapath, Vec<Packet>) {
-    let (key, packet) = frame(0);
-    let mut dp = Datapath::with_limits(Limits::default(), 1);
+/// Adds megaflows as a tuple space explosion makes them, around the frame of flow 0, and that one's own.
+fn explode(dp: &mut Datapath) {
+    let (key, _) = frame(0);
     let prefix = |bits: u32| u32::MAX << (32 - bits);
     let mut put = |flip: (u32, u32, u32), bits: (u32, u32, u32), actions: &[DpAction]| {
         let mut key = key;
@@ -79,7 +78,47 @@ fn hostile() -> (Datapath, Vec<Packet>) {
         put((1 << (31 - i), 1 << (15 - j), 1 << (15 - k)), (i + 1, j + 1, k + 1), &[]);
     }
     put((0, 0, 0), (32, 16, 16), &[DpAction::Output(PortNo(2))]);
-    (dp, vec![packet])
+}
+
+/// What an explosion on port 1 leaves to a victim there, and to one on another port, of a thousand flows each.
+fn attack(c: &mut Criterion) {
+    const FLOWS: u64 = 1000;
+    for (name, victim, goal) in [("same_port", 1, 80), ("other_port", 5, 95)] {
+        let [before, under] = [false, true].map(|attacked| {
+            let mut dp = Datapath::with_limits(Limits::default(), 1);
+            let mut frames = Vec::new();
+            for i in 0..FLOWS {
+                let (mut key, packet) = frame(i);
+                key.in_port.set(victim);
+                let mut mask = always_matched();
+                [FieldId::NwProto, FieldId::NwDst, FieldId::UdpSrc].iter().for_each(|field| mask.add(*field));
+                dp.flow_put(&key, &mask, &[DpAction::Output(PortNo(2))]).expect("a megaflow");
+                frames.push(packet);
+            }
+            if attacked {
+                explode(&mut dp);
+            }
+            let mut random = Random(1);
+            let mut batch = || (0..BATCH).map(|_| frames[random.below(FLOWS) as usize].clone()).collect();
+            let rings = Ring::pair((0..FLOWS.div_ceil(32)).map(|_| batch()));
+            for (ring, port) in rings.into_iter().zip([victim, 2]) {
+                dp.port_add(PortSpec::Device(Box::new(ring)), Some(PortNo(port))).expect("a port");
+            }
+            let (mut upcalls, now) = (Vec::new(), Instant::from_secs(1));
+            let name = format!("attack/{name}/{}", if attacked { "under" } else { "before" });
+            let cost = common::measure(c, &name, 32 * BATCH, None, || {
+                (0..32).for_each(|_| {
+                    dp.poll(now, &mut upcalls);
+                });
+            });
+            assert!(upcalls.is_empty() && dp.ledger().balanced() && dp.ledger().dropped_total() == 0);
+            if attacked {
+                assert!(dp.stats().expect("statistics").masks > 8000);
+            }
+            cost
+        });
+        println!("attack/{name}: {:.0} % of the throughput left; goal {goal} %", 100.0 * before / under);
+    }
 }
 
 fn forward(c: &mut Criterion) {
@@ -91,7 +130,14 @@ fn forward(c: &mut Criterion) {
         (100_000, 10, "100k_flows_10_masks", 370.0),
         (1, 8192, "8192_hostile_masks", 75_000.0),
     ] {
-        let (mut dp, frames) = if masks == 8192 { hostile() } else { datapath(flows, masks) };
+        let (mut dp, frames) = if masks == 8192 {
+            (Datapath::with_limits(Limits::default(), 1), vec![frame(0).1])
+        } else {
+            datapath(flows, masks)
+        };
+        if masks == 8192 {
+            explode(&mut dp);
+        }
         let mut random = Random(1);
         let mut batch = || (0..BATCH).map(|_| frames[random.below(flows) as usize].clone()).collect();
         for ring in Ring::pair((0..flows.div_ceil(32).max(2)).map(|_| batch())) {
@@ -107,5 +153,5 @@ fn forward(c: &mut Criterion) {
     }
 }
 
-criterion_group! { name = benches; config = common::criterion(); targets = forward }
+criterion_group! { name = benches; config = common::criterion(); targets = forward, attack }
 criterion_main!(benches);

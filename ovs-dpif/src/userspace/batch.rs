@@ -52,7 +52,9 @@ enum Way {
 /// A batch on its way.
 pub(super) struct Flight<'a> {
     packets: &'a mut PacketBatch,
-    notes: &'a [Note],
+    notes: [Note; BATCH],
+    /// Whether the packets are as they came, and in their order.
+    is_fresh: bool,
     /// Whether the next copy of any packet is to be cut.
     is_cut: bool,
     /// By place, which of the keys is the packet's.
@@ -83,14 +85,18 @@ static NO_KEY: [u64; WORDS] = [0; WORDS];
 impl<'a> Flight<'a> {
     /// A batch as it was received.
     pub(super) fn fresh(packets: &'a mut PacketBatch) -> Flight<'a> {
-        Flight { notes: &Note::FRESH, ..Flight::noted(packets, &[]) }
+        let ways = [Way::Up(None); BATCH];
+        let notes = Note::FRESH;
+        Flight { packets, notes, is_fresh: true, is_cut: false, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
     }
 
     /// A batch of packets that have been looked up before, with what is known of each.
-    pub(super) fn noted(packets: &'a mut PacketBatch, notes: &'a [Note]) -> Flight<'a> {
-        let is_cut = notes.iter().any(|note| note.cut.is_some());
+    pub(super) fn noted(packets: &'a mut PacketBatch, known: &[Note]) -> Flight<'a> {
+        let is_cut = known.iter().any(|note| note.cut.is_some());
+        let mut notes = Note::FRESH;
+        notes.iter_mut().zip(known).for_each(|(note, known)| *note = *known);
         let ways = [Way::Up(None); BATCH];
-        Flight { packets, notes, is_cut, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
+        Flight { packets, notes, is_fresh: false, is_cut, at: IN_ORDER, changed: 0, ways, common: None, known: 0 }
     }
 
     /// Enters where the packets up to place `to` go.
@@ -109,6 +115,22 @@ impl<'a> Flight<'a> {
             *known = way;
         }
         self.common = None;
+    }
+
+    /// Makes a batch of which all packets are looked up again one that has not been looked up yet. Whether it is such.
+    fn turn_back(&mut self) -> bool {
+        let Some(Way::Again(id)) = self.common else { return false };
+        let n = self.packets.len().min(BATCH);
+        if !self.notes.iter().take(n).all(|note| note.turns.may_turn()) {
+            return false;
+        }
+        for (place, (packet, note)) in self.packets.iter_mut().zip(&mut self.notes).enumerate() {
+            packet.meta.recirc_id = id;
+            note.turns.take();
+            note.key = self.at.get(place).copied().filter(|_| self.changed >> place & 1 == 0);
+        }
+        (self.is_fresh, self.changed, self.common, self.known) = (false, 0, None, 0);
+        true
     }
 
     /// The key of the packet at a place, among the batch's.
@@ -135,15 +157,22 @@ impl Datapath {
     pub(super) fn pass(&mut self, mut flight: Flight<'_>, round: &mut Round, again: &mut Vec<Work>) {
         let mut keys = std::mem::take(&mut self.keys);
         self.read(&mut flight, &mut keys);
-        let groups = self.classify(&mut flight, &keys, round);
-        for group in &groups {
-            if let Some(last) = group.straight
-                && !holds_fragments(group, &flight, &keys)
-            {
-                self.go_straight(group, last, &mut flight, &keys, round);
+        let mut groups;
+        loop {
+            groups = self.classify(&mut flight, &keys, round);
+            for group in &groups {
+                if let Some(last) = group.straight
+                    && !holds_fragments(group, &flight, &keys)
+                {
+                    self.go_straight(group, last, &mut flight, &keys, round);
+                }
             }
+            if !flight.turn_back() {
+                break;
+            }
+            self.read(&mut flight, &mut keys);
         }
-        let lists = self.send(flight, &keys, round, again);
+        let lists = self.send(&mut flight, &keys, round, again);
         self.keys = keys;
         for (number, mut list) in lists {
             let actions = groups.get(usize::from(number)).map(|group| &*group.actions);
@@ -155,12 +184,12 @@ impl Datapath {
     /// Reads the packets' keys: of packets that have theirs from the last lookup, only what may have changed.
     #[inline]
     fn read(&mut self, flight: &mut Flight<'_>, keys: &mut [KeyBuffer]) {
-        if !flight.notes.iter().take(flight.packets.len()).any(|note| note.key.is_some()) {
+        if flight.is_fresh {
             self.sighted = 0;
             return self.extractor.extract_batch(flight.packets, keys);
         }
         let (mut taken, mut left) = (0u32, 0u32);
-        for (place, (packet, note)) in flight.packets.iter_mut().zip(flight.notes).enumerate() {
+        for (place, (packet, note)) in flight.packets.iter_mut().zip(&flight.notes).enumerate() {
             let own = note.key.filter(|at| taken >> at & 1 == 0);
             match own.and_then(|at| Some((at, keys.get_mut(usize::from(at))?))) {
                 Some((at, buffer)) => {
@@ -184,18 +213,32 @@ impl Datapath {
 
     /// Finds the megaflows, and with them the ways of most packets; the others are returned in groups.
     #[inline]
-    fn classify(&mut self, flight: &mut Flight<'_>, keys: &[KeyBuffer], round: &mut Round) -> ArrayVec<Group, BATCH> {
+    fn classify<'k>(
+        &mut self,
+        flight: &mut Flight<'_>,
+        keys: &'k [KeyBuffer],
+        round: &mut Round,
+    ) -> ArrayVec<Group, BATCH> {
         let n = flight.packets.len().min(keys.len());
-        let mut words = [&NO_KEY; BATCH];
-        for (words, at) in words.iter_mut().zip(&flight.at).take(n) {
-            *words = keys.get(usize::from(*at)).map_or(&NO_KEY, |key| key.key().words());
+        let (mut words, mut flags, mut malformed) = ([&NO_KEY; BATCH], [0; BATCH], false);
+        let mut note = |place: usize, key: &'k KeyBuffer| {
+            words[place % BATCH] = key.key().words();
+            flags[place % BATCH] = key.key().tcp_flags.get();
+            malformed |= key.extraction().malformed.is_some();
+        };
+        if flight.is_fresh {
+            keys.iter().take(n).enumerate().for_each(|(place, key)| note(place, key));
+        } else {
+            (0..n)
+                .filter_map(|place| Some((place, flight.key(place, keys)?)))
+                .for_each(|(place, key)| note(place, key));
         }
         let mut found = [None; BATCH];
         let found = found.get_mut(..n).unwrap_or_default();
         self.table.lookup_batch(words.get(..n).unwrap_or_default(), found);
         // Even a megaflow that looks at nothing is none for what is not a packet.
-        for (found, key) in found.iter_mut().zip(flight.at.iter().filter_map(|at| keys.get(usize::from(*at)))) {
-            if key.extraction().malformed == Some(Malformed::Ethernet) {
+        for (place, found) in found.iter_mut().enumerate().filter(|_| malformed) {
+            if flight.key(place, keys).is_some_and(|key| key.extraction().malformed == Some(Malformed::Ethernet)) {
                 *found = None;
             }
         }
@@ -204,7 +247,7 @@ impl Datapath {
         self.turn += 1;
         while let Some(handle) = found.get(flight.known) {
             match handle {
-                Some(handle) => self.enter(*handle, found, flight, keys, round, &mut groups),
+                Some(handle) => self.enter(*handle, found, flight, (keys, &flags), round, &mut groups),
                 None => self.miss(flight, keys, round),
             }
         }
@@ -231,7 +274,7 @@ impl Datapath {
         handle: Handle,
         found: &[Option<Handle>],
         flight: &mut Flight<'_>,
-        keys: &[KeyBuffer],
+        (keys, flags): (&[KeyBuffer], &[u16; BATCH]),
         round: &mut Round,
         groups: &mut ArrayVec<Group, BATCH>,
     ) {
@@ -241,9 +284,9 @@ impl Datapath {
             return flight.push(Way::Up(Some(handle)), first + 1);
         }
         let (mut bytes, mut tcp_flags, mut end) = (0, 0, first);
-        while let (Some(packet), Some(key)) = (flight.packets.get(end), flight.key(end, keys)) {
+        while let (Some(packet), Some(flags)) = (flight.packets.get(end), flags.get(end)) {
             bytes += packet.len() as u64;
-            tcp_flags |= key.key().tcp_flags.get();
+            tcp_flags |= *flags;
             end += 1;
             if found.get(end) != Some(&Some(handle)) {
                 break;
@@ -368,31 +411,38 @@ impl Datapath {
     /// returned, by the numbers of their groups.
     fn send(
         &mut self,
-        flight: Flight<'_>,
+        flight: &mut Flight<'_>,
         keys: &[KeyBuffer],
         round: &mut Round,
         again: &mut Vec<Work>,
     ) -> ArrayVec<(u8, Vec<Work>), BATCH> {
         let mut general: ArrayVec<(u8, Vec<Work>), BATCH> = ArrayVec::new();
-        let Flight { packets, notes, at, changed, ways, common, .. } = flight;
-        if let Some(Way::Port(port)) = common
+        let Flight { packets, notes, at, changed, ways, common, is_fresh, .. } = flight;
+        let (notes, changed) = (&*notes, *changed);
+        if let Some(Way::Port(port)) = *common
             && let Some((sent, refused)) = self.ports.send_all(port, packets)
         {
-            round.forwarded(notes.iter().take(sent));
+            if *is_fresh && packets.is_empty() {
+                round.all_forwarded();
+            } else {
+                round.forwarded(notes.iter().take(sent));
+            }
             let left = notes.iter().skip(sent).take(packets.len());
             left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
             return general;
         }
-        for ((((mut packet, way), note), at), place) in packets.drain(..).zip(&ways).zip(notes).zip(at).zip(0..) {
+        for ((((mut packet, way), note), at), place) in packets.drain(..).zip(&*ways).zip(notes).zip(*at).zip(0..) {
             let key = (changed >> place & 1 == 0).then_some(at);
             match *way {
                 Way::Gone => {}
                 Way::Again(id) => {
                     packet.meta.recirc_id = id;
-                    let mut note = note.with_key(key);
-                    if note.turns.take() {
-                        again.push(Work { packet, note });
-                    } else {
+                    // The note is changed where it stays: a part that was just written keeps a copy of all waiting.
+                    again.push(Work { packet, note: *note });
+                    let Some(work) = again.last_mut() else { continue };
+                    work.note.key = key;
+                    if !work.note.turns.take() {
+                        again.pop();
                         round.note(note.slot(), Fate::Dropped(DropReason::RecirculationDepth));
                     }
                 }
@@ -414,7 +464,8 @@ impl Datapath {
                         }
                     };
                     if let Some((_, list)) = general.get_mut(known) {
-                        list.push(Work { packet, note: note.with_key(key) });
+                        list.push(Work { packet, note: *note });
+                        list.last_mut().into_iter().for_each(|work| work.note.key = key);
                     }
                 }
             }

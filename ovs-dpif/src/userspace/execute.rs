@@ -31,8 +31,9 @@ impl Datapath {
                 let mut notes = ArrayVec::<Note, BATCH>::new();
                 for Work { packet, note } in work.drain(..work.len().min(BATCH)) {
                     batch.push(packet);
-                    notes.push(note.with_key(note.key.filter(|_| known)));
+                    notes.push(note);
                 }
+                notes.iter_mut().filter(|_| !known).for_each(|note| note.key = None);
                 self.pass(Flight::noted(batch, &notes), round, &mut again);
                 batch.clear();
             }

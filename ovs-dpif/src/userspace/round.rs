@@ -43,12 +43,6 @@ impl Note {
     pub(super) fn slot(&self) -> usize {
         usize::from(self.slot)
     }
-
-    /// The note of the same packet, with its key elsewhere.
-    #[inline(always)]
-    pub(super) fn with_key(self, key: Option<u8>) -> Note {
-        Note { key, ..self }
-    }
 }
 
 impl Work {
@@ -102,6 +96,11 @@ impl Turns {
         self.left /= u16::try_from(fragments.max(1)).unwrap_or(u16::MAX);
     }
 
+    /// Whether another recirculation would not be one too many.
+    pub(super) fn may_turn(self) -> bool {
+        self.depth < MAX_RECIRCULATIONS && self.left > 0
+    }
+
     /// Counts a recirculation. False if there was one too many.
     pub(super) fn take(&mut self) -> bool {
         self.depth += 1;
@@ -125,6 +124,8 @@ pub(super) struct Round {
     pub(super) now: Instant,
     fates: [Fate; BATCH],
     packets: usize,
+    /// All packets, whatever else became of copies of them.
+    all_forwarded: bool,
     upcalls: Vec<(usize, Upcall)>,
 }
 
@@ -132,7 +133,7 @@ impl Round {
     /// A round for at most a batch of packets.
     pub(super) fn new(now: Instant, packets: usize) -> Round {
         let fates = [Fate::Dropped(DropReason::NoOutput); BATCH];
-        Round { now, fates, packets: packets.min(BATCH), upcalls: Vec::new() }
+        Round { now, fates, packets: packets.min(BATCH), all_forwarded: false, upcalls: Vec::new() }
     }
 
     /// Notes a fate. Of two reasons to drop, the later one stays.
@@ -169,6 +170,12 @@ impl Round {
         }
     }
 
+    /// Notes that all packets of the round were sent.
+    #[inline]
+    pub(super) fn all_forwarded(&mut self) {
+        self.all_forwarded = true;
+    }
+
     pub(super) fn upcall(&mut self, slot: usize, upcall: Upcall) {
         self.upcalls.push((slot, upcall));
     }
@@ -178,6 +185,10 @@ impl Datapath {
     /// Sends what waits, enters every packet of the round into the ledger, and hands the upcalls over.
     pub(super) fn settle(&mut self, mut round: Round, upcalls: &mut Vec<Upcall>) {
         self.ports.flush(&mut |slot, result| round.sent(slot, result));
+        if round.all_forwarded {
+            round.fates = [Fate::Forwarded; BATCH];
+            self.ledger.forwarded += std::mem::take(&mut round.packets) as u64;
+        }
         for fate in round.fates.iter().take(round.packets) {
             match fate {
                 Fate::Forwarded => self.ledger.forwarded += 1,

@@ -526,6 +526,37 @@ fn packets_that_are_no_fragments_are_tracked_by_the_batch() {
     assert_eq!((b.received(2).len(), b.dp.connection_count()), (40, 40));
 }
 
+/// What was read of a packet stays its own while others of its batch go elsewhere, and come back changed or twice.
+#[test]
+fn packets_that_come_back_are_matched_as_what_they_are() {
+    let mut b = Bench::<3>::new(100);
+    let set = DpAction::Set(KeyAttr::Ipv4, (&"ip,nw_dst=10.7.7.7".parse::<Match>().unwrap()).into());
+    let ct = || DpAction::Ct(CtRequest::commit(1));
+    b.install("in_port=1,recirc_id=0,udp,tp_src=1", &[ct(), DpAction::Recirc(5)]);
+    b.install("in_port=1,recirc_id=0,udp,tp_src=2", &[ct(), set, DpAction::Recirc(6)]);
+    b.install("in_port=1,recirc_id=0,udp,tp_src=3", &[ct(), DpAction::Recirc(5), DpAction::Recirc(7)]);
+    b.install("in_port=1,recirc_id=5,ct_state=+new+trk,udp,tp_src=1", &[ct(), DpAction::Output(PortNo(2))]);
+    b.install("in_port=1,recirc_id=5,ct_state=+new+trk,udp,tp_src=3", &[ct(), DpAction::Output(PortNo(2))]);
+    b.install("in_port=1,recirc_id=6,ct_state=+new+trk,ip,nw_dst=10.7.7.7", &[ct(), DpAction::Output(PortNo(3))]);
+    b.install("in_port=1,recirc_id=7,ct_state=+new+trk,udp,tp_src=3", &[DpAction::Output(PortNo(3))]);
+    for i in 0..30 {
+        b.send(1, &format!("udp,nw_src=10.0.0.{i},nw_dst=10.0.0.2,tp_src={},tp_dst=2", 1 + i % 3));
+    }
+    assert!(b.poll().is_empty());
+    let addresses = |packets: Vec<Packet>| packets.iter().map(|p| (p.l3()[15], p.l3()[19])).collect::<Vec<_>>();
+    let (second, third) = (addresses(b.received(2)), addresses(b.received(3)));
+    let of = |kinds: &[u8], to: u8| (0..30).filter(|i| kinds.contains(&(i % 3))).map(|i| (i, to)).collect::<Vec<_>>();
+    let sorted = |mut list: Vec<(u8, u8)>| {
+        list.sort_unstable();
+        list
+    };
+    assert_eq!(sorted(second), of(&[0, 2], 2));
+    assert_eq!(sorted(third), sorted([of(&[1], 7), of(&[2], 2)].concat()));
+    // Those that were changed in between are of two connections.
+    assert_eq!(b.dp.connection_count(), 40);
+    assert_eq!((b.dp.ledger().dropped_total(), b.dp.ledger().forwarded), (0, 30));
+}
+
 fn actions() -> impl Strategy<Value = Vec<DpAction>> {
     let controller = Userspace::new(Cookie::SlowPath(SlowPath::ACTION));
     let ttl = {
