@@ -307,6 +307,19 @@ fn what_went_through_before_a_change_is_its_rules() {
 }
 
 #[test]
+fn what_went_through_a_few_megaflows_before_a_change_is_their_rules() {
+    let mut lab = ending_alike(3);
+    for _ in 0..5 {
+        lab.send(1, &udp(1));
+    }
+    // The megaflow leads elsewhere from now on; what it has counted does not.
+    lab.change(Add, "table=1,priority=8,ip,actions=output:3");
+    lab.send(1, &udp(1));
+    lab.of.synchronise(&mut lab.dp, lab.now);
+    assert_eq!((lab.counters(5), lab.counters(8)), (2 * 8 + 1, 1), "one of both rules, and the other alone");
+}
+
+#[test]
 fn a_rule_that_changes_ever_again_is_remembered_no_longer_than_needed() {
     let mut lab = ending_alike(600);
     for n in 0..10_000 {
