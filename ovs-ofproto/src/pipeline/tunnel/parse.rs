@@ -121,14 +121,8 @@ impl Reader<'_> {
                 "false" => self.config.checksum = Checksum::Disabled,
                 _ => self.tell(format!("csum {value}: not true or false")),
             },
-            "seq" if kind.is_gre() => match self.boolean("seq", value) {
-                Some(sequence) => self.config.sequence = sequence,
-                None => {}
-            },
-            "df_default" => match self.boolean("df_default", value) {
-                Some(whole) => self.config.dont_fragment = whole,
-                None => {}
-            },
+            "seq" if kind.is_gre() => self.config.sequence = self.boolean("seq", value).unwrap_or(false),
+            "df_default" => self.config.dont_fragment = self.boolean("df_default", value).unwrap_or(true),
             "exts" if kind == TunnelKind::Vxlan => {
                 for extension in value.split(',').filter(|e| !e.is_empty()) {
                     match extension {
