@@ -157,7 +157,7 @@ mod tests {
     use crate::pipeline::tunnel::TunnelKind;
 
     fn address(n: u8) -> IpAddr {
-        if n % 2 == 0 { Ipv4Addr::new(10, 0, 0, n).into() } else { Ipv6Addr::from_bits(u128::from(n)).into() }
+        if n.is_multiple_of(2) { Ipv4Addr::new(10, 0, 0, n).into() } else { Ipv6Addr::from_bits(u128::from(n)).into() }
     }
 
     fn config() -> impl Strategy<Value = (TunnelConfig, PortNo)> {
