@@ -362,7 +362,7 @@ fn build(tunnels: &[(&'static str, String)], rules: &[String]) -> (Lab, Vec<Port
 fn arrival(vports: &[PortNo], n: &[u8; 10]) -> FlowKey {
     let mut key = key(vports[usize::from(n[0]) % vports.len()], "tun_id=0", UDP);
     let peers = [0x0101_0101u32, 0x0202_0202, 0x0303_0303];
-    if n[1] % 4 == 0 {
+    if n[1].is_multiple_of(4) {
         (key.tun_ipv6_src, key.tun_ipv6_dst) = ((0xfc00 << 112 | 1).into(), (0xfc00 << 112 | 2).into());
     } else {
         (key.tun_src, key.tun_dst) = (peers[usize::from(n[1]) % 3].into(), peers[usize::from(n[2]) % 3].into());

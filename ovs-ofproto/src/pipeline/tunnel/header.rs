@@ -42,7 +42,7 @@ impl TunnelConfig {
         outer.tun_ttl = match self.ttl {
             Inherited::Fixed(ttl) => ttl,
             Inherited::Inherit if is_ip => packet.read(NwTtl) as u8,
-            Inherited::Inherit => self.usual_ttl(),
+            Inherited::Inherit => USUAL_TTL,
         };
         outer.tun_tos = match self.tos {
             Inherited::Fixed(tos) => tos,
@@ -67,11 +67,6 @@ impl TunnelConfig {
             _ => {}
         }
         outer
-    }
-
-    /// The TTL where there is none to inherit.
-    fn usual_ttl(&self) -> u8 {
-        USUAL_TTL
     }
 
     fn flags(&self, is_v6: bool, packet: &mut Tracked) -> TunnelFlags {
