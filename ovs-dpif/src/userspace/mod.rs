@@ -516,6 +516,7 @@ impl Dpif for Datapath {
             dec_ttl: true,
             ct_clear: true,
             explicit_drop: true,
+            set_messages: true,
             add_mpls: true,
             packet_types: true,
             versions: true,

@@ -99,8 +99,9 @@ impl World<'_> {
             _ => self.bridges.iter().map(Ofproto::view).collect(),
         };
         let outcome = self.bridges.get(self.at).map(|own| {
-            let (recirc, features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
-            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room })
+            let (recirc, mut features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
+            features.set_messages &= !own.slow_messages;
+            f(View { own: own.view(), at: self.at, bridges: &views, recirc, features, room, packet_len: None })
         });
         if let Some(own) = self.own() {
             own.recirc = recirc;
@@ -108,8 +109,20 @@ impl World<'_> {
         outcome
     }
 
+    /// Translates what packets with a key have in common.
     pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, tracer: Option<Tracer>) -> Option<Outcome> {
-        let mut outcome = self.with_view(dp, |view| translate(view, key, tracer))?;
+        self.translate_packet(dp, key, None, tracer)
+    }
+
+    /// Translates the key of a packet of so many bytes.
+    pub(super) fn translate_packet(
+        &mut self,
+        dp: &dyn Dpif,
+        key: &FlowKey,
+        len: Option<usize>,
+        tracer: Option<Tracer>,
+    ) -> Option<Outcome> {
+        let mut outcome = self.with_view(dp, |view| translate(View { packet_len: len, ..view }, key, tracer))?;
         let (own, t) = (self.own()?, &mut outcome.translation);
         if !own.with_megaflows {
             t.read.mask |= &exact_mask(key);
@@ -124,9 +137,10 @@ impl World<'_> {
     /// before.
     fn translate_upcall(&mut self, dp: &dyn Dpif, upcall: &Upcall, again: bool, now: Instant) -> Option<Outcome> {
         if !self.own()?.is_traced(&upcall.key, again) {
-            return self.translate(dp, &upcall.key, None);
+            return self.translate_packet(dp, &upcall.key, Some(upcall.packet.len()), None);
         }
-        let mut outcome = self.translate(dp, &upcall.key, Some(Tracer::of(true)))?;
+        let len = Some(upcall.packet.len());
+        let mut outcome = self.translate_packet(dp, &upcall.key, len, Some(Tracer::of(true)))?;
         let in_port = self.ingress(upcall);
         let (pass, _) = Pass::of(&upcall.key, in_port, &mut outcome);
         let trace = Trace { passes: vec![pass] };
@@ -152,9 +166,12 @@ impl World<'_> {
         key: &FlowKey,
         in_port: OfPort,
         actions: &[Action],
+        len: Option<usize>,
         tracer: Option<Tracer>,
     ) -> Option<Outcome> {
-        self.with_view(dp, |view| translate_actions(view, key, in_port, actions, tracer))
+        self.with_view(dp, |view| {
+            translate_actions(View { packet_len: len, ..view }, key, in_port, actions, tracer)
+        })
     }
 
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
@@ -303,10 +320,15 @@ impl World<'_> {
         extract::extract(&mut packet, &mut key);
         key = key.with_vlan_limit(dp.features().vlan_headers);
         if let Some(m) = metadata {
-            key.assign(&m.key(), &m.mask());
+            // What stands for no option of a tunnel, or does not fit, is not told of the packet.
+            let told = self.own()?.key_of(m).unwrap_or_else(|_| m.key());
+            key.assign(&told, &m.mask());
+            if told.tun_present != 0 {
+                (key.tun_present, key.tun_metadata) = (told.tun_present, told.tun_metadata);
+            }
             key.in_port = datapath.into();
         }
-        let outcome = self.translate_actions(dp, &key, in_port, actions, None)?;
+        let outcome = self.translate_actions(dp, &key, in_port, actions, Some(packet.len()), None)?;
         Some(DecidedOut { packet, key, outcome })
     }
 
@@ -385,7 +407,7 @@ impl World<'_> {
         extract::extract(&mut packet, &mut key);
         key = key.with_vlan_limit(dp.features().vlan_headers);
         let len = packet.len() as u64;
-        let Some(outcome) = self.translate(dp, &key, None) else { return false };
+        let Some(outcome) = self.translate_packet(dp, &key, Some(packet.len()), None) else { return false };
         let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };
         self.credit(&outcome.translation.effects, sum);
         packet.meta.recirc_id = 0;

@@ -123,6 +123,8 @@ pub struct Ofproto {
     /// Whether of the datapath's megaflows only the counters are read, and not all there is.
     pub(super) terse: bool,
     pub(super) paused: bool,
+    /// Packets come up whose ARP, ICMP or neighbour discovery message is changed.
+    pub(super) slow_messages: bool,
     pub(super) features: Option<Features>,
     /// How many megaflows there were when counters were read: a mean that forgets, the most, and how often.
     pub(super) seen: (usize, usize, u64),
@@ -227,6 +229,7 @@ impl Ofproto {
             not_installed: 0,
             terse: true,
             paused: false,
+            slow_messages: false,
             features: None,
             seen: (0, 0, 0),
             live: None,
@@ -527,6 +530,13 @@ impl Ofproto {
     /// anew.
     pub fn assume_features(&mut self, features: Features) {
         self.features = Some(features);
+        self.changed = true;
+    }
+
+    /// Has packets come up whose ARP, ICMP or neighbour discovery message is changed, though the datapath could do it: so it
+    /// is in datapaths of the kernel, and in all of upstream's.
+    pub fn set_slow_messages(&mut self, slow: bool) {
+        self.slow_messages = slow;
         self.changed = true;
     }
 

@@ -163,7 +163,9 @@ impl Translator<'_> {
         self.stack.clone_from(&state.stack);
         self.mirrors = state.mirrors;
         if !state.action_set.is_empty() {
-            self.trace(Kind::Thaw, |_| format!("Restoring action set: {}", crate::text::ActionList(&state.action_set)));
+            self.trace(Kind::Thaw, |t| {
+                format!("Restoring action set: {}", t.worded(&crate::text::ActionList(&state.action_set)))
+            });
             self.write_to_set(&state.action_set);
         }
         self.ascend();

@@ -161,6 +161,7 @@ impl Translator<'_> {
         self.depth += 1;
         self.in_copy(last, |t| {
             (t.bridge, t.at, t.mirrors) = (bridge, peer.bridge, 0);
+            t.stack.clear();
             // The other switch knows nothing of what this one noted.
             let mut forgotten = *freeze::METADATA;
             forgotten |= &FlowMask::of(&[FieldId::ActsetOutput]);
@@ -216,7 +217,7 @@ impl Translator<'_> {
         let meters = self.bridge.meters;
         let meter = meter.or(Some(crate::pipeline::CONTROLLER_METER)).and_then(|m| meters.datapath_id(m));
         self.out.push(match meter {
-            Some(meter) => DpAction::Clone(vec![DpAction::Meter(meter), copy]),
+            Some(meter) => DpAction::Sample { probability: u32::MAX, actions: vec![DpAction::Meter(meter), copy] },
             None => copy,
         });
     }

@@ -13,7 +13,7 @@ use crate::pipeline::port::PortConfig;
 use crate::pipeline::trace::Kind;
 use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
-use crate::text::Prioritised;
+use crate::text::{NoNames, PortNames, Prioritised};
 
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -145,7 +145,8 @@ impl Translator<'_> {
         let (table, tables) = (self.table, self.bridge.tables);
         let Some(rule) = tables.get(id) else { return };
         let matching = tables.matching(id).unwrap_or_default();
-        let m = self.bridge.tlv.lift(&matching).to_string();
+        let names: &dyn PortNames = if self.named { self.bridge.ports } else { &NoNames };
+        let m = self.bridge.tlv.lift(&matching).with_names(names).to_string();
         let cookie = if rule.cookie == 0 { String::new() } else { format!(", cookie {:#x}", rule.cookie) };
         let comma = if m.is_empty() { "" } else { ", " };
         let priority = rule.priority;
@@ -153,7 +154,7 @@ impl Translator<'_> {
         self.descend();
         let parts = self.tracked.conjunction_of(&matching, tables.view(table));
         for (priority, part) in parts {
-            self.trace(Kind::Detail, |t| format!("conj. {}", Prioritised(priority, &t.bridge.tlv.lift(&part))));
+            self.trace(Kind::Detail, |t| format!("conj. {}", t.worded(&Prioritised(priority, &t.bridge.tlv.lift(&part)))));
         }
         self.ascend();
     }
@@ -182,7 +183,7 @@ impl Translator<'_> {
             self.tracked.restore(FieldId::ActsetOutput, OfPort::UNSET.0.into());
         }
         if let Some(written) = &i.write {
-            self.trace(Kind::Action, |_| format!("write_actions({})", crate::text::ActionList(written)));
+            self.trace(Kind::Action, |t| format!("write_actions({})", t.worded(&crate::text::ActionList(written))));
             self.write_to_set(written);
         }
         if let Some((value, mask)) = i.metadata {
