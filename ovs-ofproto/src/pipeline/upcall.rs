@@ -3,11 +3,13 @@
 //! A [`World`] is the switches that share a datapath, of which one is at work: that whose port the packet came in by, and
 //! who keeps the megaflow. By patches its packets may come to the others, read their tables, and change what they know.
 
+use std::time::Duration;
+
 use ovs_dpif::{
     Cookie, DpAction, Dpif, DpifError, FlowPut, PortNo, Resolution, SlowPath, Ufid, Upcall, UpcallKind, Userspace,
 };
 use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
-use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::field::{FieldId, Prereq, TlvTable, TunOption};
 use ovs_packet::key::{FlowMask, SparseKey};
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
@@ -17,11 +19,15 @@ use super::messages::Punt;
 use super::ofproto::{Event, Ofproto};
 use super::trace::{Pass, Trace, Tracer};
 use super::translate::{
-    BridgeView, Outcome, Report, Translation, View, exact_mask, translate, translate_actions, translate_from,
+    BridgeView, Outcome, Report, Translation, View, connection_mask, exact_mask, translate, translate_actions,
+    translate_from,
 };
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
 use crate::session::AsyncConfig;
+
+/// How long nothing is told of translations that fail, after one was told of.
+const FAILURES_APART: Duration = Duration::from_secs(10);
 
 /// Switches that share a datapath, of which one is at work.
 pub(super) struct World<'a> {
@@ -85,6 +91,18 @@ impl Ofproto {
     }
 }
 
+impl Ofproto {
+    /// Whether it is long enough ago that the log was told of a translation that failed: whoever sends such packets is not to
+    /// fill it.
+    fn may_tell_failure(&mut self, now: Instant) -> bool {
+        let may = self.failure_told.is_none_or(|at| now.since(at) >= FAILURES_APART);
+        if may {
+            self.failure_told = Some(now);
+        }
+        may
+    }
+}
+
 impl World<'_> {
     pub(super) fn own(&mut self) -> Option<&mut Ofproto> {
         self.bridges.get_mut(self.at)
@@ -137,7 +155,11 @@ impl World<'_> {
     /// before.
     fn translate_upcall(&mut self, dp: &dyn Dpif, upcall: &Upcall, again: bool, now: Instant) -> Option<Outcome> {
         if !self.own()?.is_traced(&upcall.key, again) {
-            return self.translate_packet(dp, &upcall.key, Some(upcall.packet.len()), None);
+            let outcome = self.translate_packet(dp, &upcall.key, Some(upcall.packet.len()), None)?;
+            if outcome.failed.is_some() && self.own()?.may_tell_failure(now) {
+                self.tell_failure(dp, upcall);
+            }
+            return Some(outcome);
         }
         let len = Some(upcall.packet.len());
         let mut outcome = self.translate_packet(dp, &upcall.key, len, Some(Tracer::of(true)))?;
@@ -147,6 +169,17 @@ impl World<'_> {
         let (came, len) = (LiveCause::of(&upcall.kind), upcall.packet.len());
         self.own()?.note_seen(LivePacket { at: now, came, len, trace }, again);
         Some(outcome)
+    }
+
+    /// Writes to the log how the translation of a packet fails.
+    #[cold]
+    fn tell_failure(&mut self, dp: &dyn Dpif, upcall: &Upcall) {
+        let tracer = Some(Tracer::of(true));
+        let Some(mut outcome) = self.translate_packet(dp, &upcall.key, Some(upcall.packet.len()), tracer) else {
+            return;
+        };
+        let (pass, _) = Pass::of(&upcall.key, self.ingress(upcall), &mut outcome);
+        tracing::warn!(target: "ofproto_dpif_upcall", "a packet cannot be decided on:\n{pass}");
     }
 
     /// The same, of a packet that came in by a port of this number, which is not there.
@@ -169,9 +202,7 @@ impl World<'_> {
         len: Option<usize>,
         tracer: Option<Tracer>,
     ) -> Option<Outcome> {
-        self.with_view(dp, |view| {
-            translate_actions(View { packet_len: len, ..view }, key, in_port, actions, tracer)
-        })
+        self.with_view(dp, |view| translate_actions(View { packet_len: len, ..view }, key, in_port, actions, tracer))
     }
 
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
@@ -366,6 +397,9 @@ impl World<'_> {
                 (message.reason, message.table, message.cookie) = (said_reason(reason), table, rule_cookie);
                 if let Some(state) = &state {
                     message.metadata = metadata(in_port, &state.key(), &upcall.key, state.conntracked);
+                    if let Some(b) = self.bridges.get(at) {
+                        tell_options(&mut message.metadata, &b.tlv, &state.key());
+                    }
                     message.userdata.clone_from(&state.userdata);
                     message.continuation = continuation.then(|| recirc_id.to_be_bytes().to_vec());
                 }
@@ -406,6 +440,9 @@ impl World<'_> {
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
         key = key.with_vlan_limit(dp.features().vlan_headers);
+        if state.conntracked {
+            key.assign(&state.key(), &connection_mask());
+        }
         let len = packet.len() as u64;
         let Some(outcome) = self.translate_packet(dp, &key, Some(packet.len()), None) else { return false };
         let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };
@@ -456,6 +493,16 @@ pub(super) fn install(dp: &mut dyn Dpif, key: &FlowKey, t: &mut Translation) -> 
 /// Has every packet come up.
 fn slow_action(why: SlowPath) -> DpAction {
     DpAction::Userspace(Userspace::new(Cookie::SlowPath(why)))
+}
+
+/// Has a packet-in tell the options of a tunnel that a packet has.
+fn tell_options(m: &mut Match, tlv: &TlvTable, key: &FlowKey) {
+    for index in (0..u64::BITS as usize).filter(|index| key.tun_present.get() >> index & 1 != 0) {
+        if let Some(option) = tlv.get(key, index).as_deref().and_then(TunOption::exact) {
+            // More options than fit are not told.
+            let _ = m.set_tun_option(index, &option);
+        }
+    }
 }
 
 /// What a packet-in tells beside the packet: what is not zero of the pipeline's fields.

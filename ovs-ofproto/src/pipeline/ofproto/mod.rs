@@ -125,6 +125,8 @@ pub struct Ofproto {
     pub(super) paused: bool,
     /// Packets come up whose ARP, ICMP or neighbour discovery message is changed.
     pub(super) slow_messages: bool,
+    /// When the log was told of a translation that failed.
+    pub(super) failure_told: Option<Instant>,
     pub(super) features: Option<Features>,
     /// How many megaflows there were when counters were read: a mean that forgets, the most, and how often.
     pub(super) seen: (usize, usize, u64),
@@ -230,6 +232,7 @@ impl Ofproto {
             terse: true,
             paused: false,
             slow_messages: false,
+            failure_told: None,
             features: None,
             seen: (0, 0, 0),
             live: None,

@@ -55,6 +55,7 @@ use super::tracked::Tracked;
 use crate::action::Action;
 use crate::text::{InNames, NoNames, PortNames};
 
+pub(super) use freeze::connection_mask;
 pub(super) use group::log_selection;
 pub(super) use learn::Learned;
 

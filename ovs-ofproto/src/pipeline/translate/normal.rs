@@ -248,15 +248,16 @@ impl Translator<'_> {
             return;
         }
         let group = Ipv4Addr::from_bits(key.igmp_group.get());
-        let is_known = |port| snooping.listeners(vlan, group.to_ipv6_mapped()).is_some_and(|mut all| all.any(|p| p == port));
+        let is_known =
+            |port| snooping.listeners(vlan, group.to_ipv6_mapped()).is_some_and(|mut all| all.any(|p| p == port));
         let known = is_known(self.in_port);
         match u128::from(key.tp_src.get()) {
-            IGMP_V1_REPORT | IGMP_V2_REPORT if !known => self.learns(|name| {
-                format!("multicast snooping learned that {group} is on port {name} in VLAN {vlan}")
-            }),
-            IGMP_LEAVE if known => self.learns(|name| {
-                format!("multicast snooping leaving {group} is on port {name} in VLAN {vlan}")
-            }),
+            IGMP_V1_REPORT | IGMP_V2_REPORT if !known => {
+                self.learns(|name| format!("multicast snooping learned that {group} is on port {name} in VLAN {vlan}"))
+            }
+            IGMP_LEAVE if known => {
+                self.learns(|name| format!("multicast snooping leaving {group} is on port {name} in VLAN {vlan}"))
+            }
             IGMP_QUERY if key.nw_src != 0 && !snooping.routers(vlan).any(|p| p == self.in_port) => {
                 let from = key.ipv4_src();
                 self.learns(|name| format!("multicast snooping query from {from} is on port {name} in VLAN {vlan}"));
