@@ -179,7 +179,7 @@ impl World<'_> {
             return;
         };
         let (pass, _) = Pass::of(&upcall.key, self.ingress(upcall), &mut outcome);
-        tracing::warn!(target: "ofproto_dpif_upcall", "a packet cannot be decided on:\n{pass}");
+        tracing::info!(target: "ofproto_dpif_upcall", "a packet cannot be decided on:\n{pass}");
     }
 
     /// The same, of a packet that came in by a port of this number, which is not there.
