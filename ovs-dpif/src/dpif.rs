@@ -379,6 +379,8 @@ pub struct Features {
     pub ct_clear: bool,
     /// `drop` actions that tell a reason.
     pub explicit_drop: bool,
+    /// Setting what messages of ARP, ICMP and neighbour discovery say.
+    pub set_messages: bool,
     /// `add_mpls` actions.
     pub add_mpls: bool,
     /// `push_eth` and `pop_eth` actions, and packets that begin at layer 3.
@@ -417,6 +419,7 @@ impl Features {
         dec_ttl: false,
         ct_clear: false,
         explicit_drop: false,
+        set_messages: false,
         add_mpls: false,
         packet_types: false,
         lb_output: false,

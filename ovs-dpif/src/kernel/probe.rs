@@ -130,6 +130,8 @@ pub(super) fn features(datapath: &mut Datapath) -> Result<Features, DpifError> {
         dec_ttl: able(3),
         ct_clear: able(4),
         explicit_drop: able(5),
+        // OVS_ACTION_ATTR_SET has no such keys in any kernel.
+        set_messages: false,
         add_mpls: able(6),
         packet_types: able(7),
         lb_output: false,

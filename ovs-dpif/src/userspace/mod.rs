@@ -544,6 +544,7 @@ impl Dpif for Datapath {
             dec_ttl: true,
             ct_clear: true,
             explicit_drop: true,
+            set_messages: true,
             add_mpls: true,
             lb_output: true,
             native_tunnels: true,

@@ -218,6 +218,11 @@ impl MacTable {
         self.entries.get(&Station { vlan, address }).map(|e| e.port)
     }
 
+    /// Whether it would be news that `address` is behind `port`, as far as that does not depend on the time.
+    pub(super) fn would_learn(&self, vlan: u16, address: EthAddr, port: OfPort) -> bool {
+        self.entries.get(&Station { vlan, address }).is_none_or(|e| !e.is_static && e.port != port)
+    }
+
     /// Forgets the addresses that were silent too long, and says how many.
     pub fn expire(&mut self, now: Instant) -> usize {
         let mut expired = 0;

@@ -9,6 +9,7 @@ use ovs_packet::key::FlowKey;
 use ovs_packet::{EthAddr, Instant, OfPort};
 
 use crate::codec::{self, Version};
+use crate::text::PortNames;
 
 use super::tunnel::{Rank, TunnelConfig, TunnelMap, is_tunnelled};
 use super::vlan::{PriorityTags, VlanMode};
@@ -276,5 +277,15 @@ impl Ports {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Port> {
         self.by_number.values()
+    }
+}
+
+impl PortNames for Ports {
+    fn port(&self, name: &str) -> Option<OfPort> {
+        self.iter().find(|p| p.name == name).map(|p| p.number)
+    }
+
+    fn name(&self, port: OfPort) -> Option<&str> {
+        self.get(port).map(|p| p.name.as_str())
     }
 }

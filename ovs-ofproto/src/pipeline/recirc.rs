@@ -72,6 +72,15 @@ impl Frozen {
     }
 }
 
+/// The number in a lane that comes after another: id 0 means that a packet was not recirculated.
+fn next(n: u32) -> u32 {
+    if n >= u32::MAX / LANES { 1 } else { n + 1 }
+}
+
+/// Where ids had got to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark(u32);
+
 #[derive(Default, Debug)]
 pub(super) struct RecircIds {
     by_state: HashMap<Arc<Frozen>, u32>,
@@ -104,15 +113,12 @@ impl RecircIds {
     /// The id of a state. `None` if there are too many.
     pub(super) fn freeze(&mut self, state: Frozen) -> Option<u32> {
         if let Some(id) = self.by_state.get(&state) {
-            self.idle.remove(id);
             return Some(*id);
         }
         if self.by_id.len() >= LIMIT {
             return None;
         }
-        // Id 0 means that a packet was not recirculated. The lane is in the upper bits.
-        let lane = self.lane * (u32::MAX / LANES + 1);
-        let next = |n: u32| if n >= u32::MAX / LANES { 1 } else { n + 1 };
+        let lane = self.lane_bits();
         let mut n = next(self.last);
         while self.by_id.contains_key(&(lane | n)) {
             n = next(n);
@@ -128,21 +134,48 @@ impl RecircIds {
         self.by_id.get(&id).cloned()
     }
 
-    /// Forgets states that nothing has used twice in a row. Once is not enough: a packet may be on its way.
+    /// Forgets states that nothing has used twice in a row. Once is not enough: a packet may be on its way. After that, what
+    /// comes to the same state gets another id.
     pub(super) fn collect(&mut self, used: impl Fn(u32) -> bool) {
         let mut idle = HashSet::new();
         self.by_id.retain(|id, state| {
-            let (used, keep) = (used(*id), !self.idle.contains(id));
-            if used {
+            if used(*id) {
                 return true;
             }
-            match keep {
-                true => drop(idle.insert(*id)),
-                false => drop(self.by_state.remove(state)),
+            if self.by_state.get(state) == Some(id) {
+                self.by_state.remove(state);
+            }
+            let keep = !self.idle.contains(id);
+            if keep {
+                idle.insert(*id);
             }
             keep
         });
         self.idle = idle;
+    }
+
+    /// Where ids have got to, before something is tried out.
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.last)
+    }
+
+    /// What was tried out since the mark is over: its states stay for a while, but what comes to them gets other ids.
+    pub(super) fn retire(&mut self, Mark(since): Mark) {
+        let mut n = since;
+        while n != self.last {
+            n = next(n);
+            let id = self.lane_bits() | n;
+            if let Some(state) = self.by_id.get(&id)
+                && self.by_state.get(state) == Some(&id)
+            {
+                self.by_state.remove(state);
+            }
+        }
+    }
+
+    /// The upper bits of ids, which are the lane.
+    fn lane_bits(&self) -> u32 {
+        self.lane * (u32::MAX / LANES + 1)
     }
 }
 
@@ -162,8 +195,23 @@ mod tests {
         assert_eq!(ids.freeze(state(1)), Some(a));
         ids.collect(|id| id == a);
         assert!(ids.thaw(b).is_some());
-        ids.collect(|id| id == a);
+        // Who comes to it again now has an id of its own.
+        let again = ids.freeze(state(2)).unwrap();
+        assert_ne!(again, b);
+        ids.collect(|id| id == a || id == again);
         assert!(ids.thaw(b).is_none() && ids.thaw(a).is_some());
+        assert_eq!(ids.freeze(state(2)), Some(again));
+    }
+
+    #[test]
+    fn what_is_tried_out_leaves_no_id_to_others() {
+        let mut ids = RecircIds::default();
+        let kept = ids.freeze(state(1)).unwrap();
+        let mark = ids.mark();
+        let (shared, tried) = (ids.freeze(state(1)).unwrap(), ids.freeze(state(2)).unwrap());
+        ids.retire(mark);
+        assert_eq!((shared, ids.freeze(state(1))), (kept, Some(kept)));
+        assert!(ids.thaw(tried).is_some() && ids.freeze(state(2)) != Some(tried));
     }
 
     #[test]

@@ -106,31 +106,43 @@ impl fmt::Display for Trace {
 }
 
 impl Trace {
-    /// The same, with names for the ports of the datapath (`--names`).
-    pub fn named<'a>(&'a self, ports: &'a dyn PortNames) -> impl fmt::Display + 'a {
-        Named { trace: self, ports }
+    /// The same, with names for ports in OpenFlow and in the datapath (`--names`).
+    pub fn named<'a>(
+        &'a self,
+        openflow: &'a dyn crate::text::PortNames,
+        datapath: &'a dyn PortNames,
+    ) -> impl fmt::Display + 'a {
+        Named { trace: self, names: Names { openflow, datapath } }
     }
+}
+
+/// Names of ports.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    openflow: &'a dyn crate::text::PortNames,
+    datapath: &'a dyn PortNames,
 }
 
 struct Named<'a> {
     trace: &'a Trace,
-    ports: &'a dyn PortNames,
+    names: Names<'a>,
 }
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.trace.passes.iter().try_for_each(|p| p.write(f, self.ports))
+        self.trace.passes.iter().try_for_each(|p| p.write(f, self.names))
     }
 }
 
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, &())
+        self.write(f, Names { openflow: &crate::text::NoNames, datapath: &() })
     }
 }
 
 impl Pass {
-    fn write(&self, f: &mut fmt::Formatter<'_>, ports: &dyn PortNames) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, names: Names<'_>) -> fmt::Result {
+        let worded = |m: &Match| m.with_names(names.openflow).to_string();
         if let Some(id) = self.resumed {
             let rule = "=".repeat(79);
             write!(f, "\n{rule}\nrecirc({id:#x})")?;
@@ -148,14 +160,14 @@ impl Pass {
             }
             write!(f, "\n{rule}\n\n")?;
         }
-        writeln!(f, "Flow: {}", self.flow)?;
+        writeln!(f, "Flow: {}", worded(&self.flow))?;
         print(f, &self.nodes, 0)?;
         match &self.last {
-            Some(last) => writeln!(f, "\nFinal flow: {last}")?,
+            Some(last) => writeln!(f, "\nFinal flow: {}", worded(last))?,
             None => writeln!(f, "\nFinal flow: unchanged")?,
         }
-        writeln!(f, "Megaflow: {}", self.megaflow)?;
-        writeln!(f, "Datapath actions: {}", text::named_actions(&self.actions, ports))?;
+        writeln!(f, "Megaflow: {}", with_masks_of_icmp(&worded(&self.megaflow)))?;
+        writeln!(f, "Datapath actions: {}", text::named_actions(&self.actions, names.datapath))?;
         match self.failed {
             Some(reason) => return writeln!(f, "Translation failed ({}), packet is dropped.", failure(reason)),
             None if self.slow.is_empty() => return Ok(()),
@@ -190,6 +202,16 @@ fn failure(reason: DropReason) -> &'static str {
         DropReason::ForwardingDisabled => "Forwarding is disabled",
         other => other.text(),
     }
+}
+
+/// A megaflow in upstream's words, in which types and codes of ICMP, of which a packet has but the lower bytes, have masks.
+fn with_masks_of_icmp(megaflow: &str) -> String {
+    let masked = |term: &str| {
+        let (name, value) = term.split_once('=').filter(|(name, _)| matches!(*name, "icmp_type" | "icmp_code"))?;
+        Some(format!("{name}={:#x}/0xff", value.parse::<u8>().ok()?))
+    };
+    let terms: Vec<String> = megaflow.split(',').map(|t| masked(t).unwrap_or_else(|| t.to_string())).collect();
+    terms.join(",")
 }
 
 fn print(f: &mut fmt::Formatter<'_>, nodes: &[Node], level: usize) -> fmt::Result {
@@ -264,11 +286,13 @@ pub(super) struct Tracer {
     resumes: Vec<u32>,
     /// There is a packet, which controllers hear of.
     pub(super) has_packet: bool,
+    /// Ports have names.
+    pub(super) named: bool,
 }
 
 impl Default for Tracer {
     fn default() -> Self {
-        Tracer { open: vec![Vec::new()], resumes: Vec::new(), has_packet: false }
+        Tracer { open: vec![Vec::new()], resumes: Vec::new(), has_packet: false, named: false }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Tracing a packet: translation without effects, for each pass of the packet through the pipeline.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
-use ovs_dpif::{DpAction, Dpif};
+use ovs_dpif::{DpAction, Dpif, Nat, NatRange};
 use ovs_packet::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_RARP};
 use ovs_packet::field::{FieldId, Prereq, TunOptionError};
 use ovs_packet::key::{FlowKey, FlowMask, Match};
@@ -41,6 +42,8 @@ pub struct TraceRequest {
     pub actions: Option<Vec<Action>>,
     /// The states that connection tracking is to give the packet, each time that it is tracked (`--ct-next`); then `trk|new`.
     pub ct_next: Vec<CtState>,
+    /// Whether the trace has names for ports (`--names`).
+    pub names: bool,
 }
 
 impl TraceRequest {
@@ -51,7 +54,7 @@ impl TraceRequest {
 
     /// A packet of which there is the key alone.
     pub fn key(key: FlowKey) -> TraceRequest {
-        TraceRequest { key, packet: None, actions: None, ct_next: Vec::new() }
+        TraceRequest { key, packet: None, actions: None, ct_next: Vec::new(), names: false }
     }
 
     /// A packet that came in by a port.
@@ -59,7 +62,7 @@ impl TraceRequest {
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
         key.in_port = in_port.0.into();
-        TraceRequest { key, packet: Some(packet), actions: None, ct_next: Vec::new() }
+        TraceRequest { packet: Some(packet), ..TraceRequest::key(key) }
     }
 
     /// This, as a packet-out with these actions.
@@ -115,6 +118,15 @@ impl World<'_> {
         self.follow(dp, request).0
     }
 
+    fn follow(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> (Trace, Changes) {
+        let mark = self.own().map(|own| own.recirc.mark());
+        let followed = self.follow_passes(dp, request);
+        if let Some((own, mark)) = self.own().zip(mark) {
+            own.recirc.retire(mark);
+        }
+        followed
+    }
+
     pub(super) fn trace_and_learn(&mut self, dp: &mut dyn Dpif, request: &TraceRequest, now: Instant) -> Trace {
         let (trace, changes) = self.follow(dp, request);
         if let Some(packet) = &request.packet {
@@ -126,7 +138,7 @@ impl World<'_> {
         trace
     }
 
-    fn follow(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> (Trace, Changes) {
+    fn follow_passes(&mut self, dp: &dyn Dpif, request: &TraceRequest) -> (Trace, Changes) {
         let in_port = OfPort(request.key.in_port.get());
         let port = self.own().and_then(|own| own.ports.get(in_port)).map_or(u32::MAX, |p| p.datapath.0);
         let read = request.key.with_vlan_limit(dp.features().vlan_headers);
@@ -139,13 +151,16 @@ impl World<'_> {
         while let Some(next) = queue.pop_front()
             && trace.passes.len() < MAX_PASSES
         {
-            let tracer = Some(Tracer::of(request.packet.is_some()));
+            let len = request.packet.as_ref().map(Packet::len);
+            let mut tracer = Tracer::of(request.packet.is_some());
+            tracer.named = request.names;
+            let tracer = Some(tracer);
             let outcome = match &request.actions {
                 Some(actions) if next.resumed.is_none() => {
-                    self.translate_actions(dp, &next.key, in_port, actions, tracer)
+                    self.translate_actions(dp, &next.key, in_port, actions, len, tracer)
                 }
                 _ if next.resumed.is_none() && !is_own => self.translate_from(dp, &next.key, in_port, tracer),
-                _ => self.translate(dp, &next.key, tracer),
+                _ => self.translate_packet(dp, &next.key, len, tracer),
             };
             let Some(outcome) = outcome else { break };
             let mut outcome = outcome;
@@ -154,11 +169,9 @@ impl World<'_> {
             changes.effects.extend(t.effects.into_iter().filter(|(_, e)| e.is_learning()));
             changes.reports.extend(reports);
             for id in resumes {
-                let mut key = next.key;
                 // The packet goes on as the actions before left it.
-                let at = t.actions.iter().position(|a| matches!(a, DpAction::Recirc(i) if *i == id));
-                let before = at.and_then(|at| t.actions.get(..at)).unwrap_or(&t.actions);
-                apply(&mut key, before);
+                let mut key = next.key;
+                apply_before(&mut key, &t.actions, id);
                 key.recirc_id = id.into();
                 let told = states.next();
                 let state = told.copied().unwrap_or(CtState::TRACKED | CtState::NEW);
@@ -217,39 +230,81 @@ impl Pass {
     }
 }
 
-/// What actions do to a key, as far as that is known without the packet.
-fn apply(key: &mut FlowKey, actions: &[DpAction]) {
+/// Does to a key what actions do before the packet comes back under an id, in whichever copy it does. False if it does not.
+fn apply_before(key: &mut FlowKey, actions: &[DpAction], id: u32) -> bool {
     for a in actions {
-        match a {
-            DpAction::Set(_, to) => {
-                let m = Match::from(to);
-                key.assign(&m.key(), &m.mask());
-            }
-            DpAction::PushVlan { tpid, tci } => {
-                (key.inner_vlan_tpid, key.inner_vlan_tci) = (key.vlan_tpid, key.vlan_tci);
-                (key.vlan_tpid, key.vlan_tci) = ((*tpid).into(), (*tci).into());
-            }
-            DpAction::PopVlan => {
-                (key.vlan_tpid, key.vlan_tci) = (key.inner_vlan_tpid, key.inner_vlan_tci);
-                (key.inner_vlan_tpid, key.inner_vlan_tci) = (0.into(), 0.into());
-            }
-            DpAction::PushMpls { eth_type, lse } | DpAction::AddMpls { eth_type, lse } => {
-                let [a, b, _] = key.mpls_lse;
-                key.mpls_lse = [(*lse).into(), a, b];
-                key.eth_type = (*eth_type).into();
-            }
-            DpAction::PopMpls(eth_type) => {
-                let [_, b, c] = key.mpls_lse;
-                key.mpls_lse = [b, c, 0.into()];
-                key.eth_type = (*eth_type).into();
-            }
-            DpAction::Ct(request) => key.ct_zone = request.zone.into(),
-            DpAction::CtClear => {
-                let mask = FlowMask::of(&[FieldId::CtState, FieldId::CtZone, FieldId::CtMark, FieldId::CtLabel]);
-                key.assign(&FlowKey::ZERO, &mask);
-            }
-            _ => {}
+        if matches!(a, DpAction::Recirc(to) if *to == id) {
+            return true;
         }
+        for inner in a.nested() {
+            let mut copy = *key;
+            if apply_before(&mut copy, inner, id) {
+                *key = copy;
+                return true;
+            }
+        }
+        apply(key, a);
+    }
+    false
+}
+
+/// What an action does to a key, as far as that is known without the packet.
+fn apply(key: &mut FlowKey, action: &DpAction) {
+    match action {
+        DpAction::Set(_, to) => {
+            let m = Match::from(to);
+            key.assign(&m.key(), &m.mask());
+        }
+        DpAction::PushVlan { tpid, tci } => {
+            (key.inner_vlan_tpid, key.inner_vlan_tci) = (key.vlan_tpid, key.vlan_tci);
+            (key.vlan_tpid, key.vlan_tci) = ((*tpid).into(), (*tci).into());
+        }
+        DpAction::PopVlan => {
+            (key.vlan_tpid, key.vlan_tci) = (key.inner_vlan_tpid, key.inner_vlan_tci);
+            (key.inner_vlan_tpid, key.inner_vlan_tci) = (0.into(), 0.into());
+        }
+        DpAction::PushMpls { eth_type, lse } | DpAction::AddMpls { eth_type, lse } => {
+            let [a, b, _] = key.mpls_lse;
+            key.mpls_lse = [(*lse).into(), a, b];
+            key.eth_type = (*eth_type).into();
+        }
+        DpAction::PopMpls(eth_type) => {
+            let [_, b, c] = key.mpls_lse;
+            key.mpls_lse = [b, c, 0.into()];
+            key.eth_type = (*eth_type).into();
+        }
+        DpAction::Ct(request) => {
+            key.ct_zone = request.zone.into();
+            match request.nat {
+                Some(Nat::Source(range)) => apply_nat(key, &range, true),
+                Some(Nat::Destination(range)) => apply_nat(key, &range, false),
+                _ => {}
+            }
+        }
+        DpAction::CtClear => {
+            let mask = FlowMask::of(&[FieldId::CtState, FieldId::CtZone, FieldId::CtMark, FieldId::CtLabel]);
+            key.assign(&FlowKey::ZERO, &mask);
+        }
+        _ => {}
+    }
+}
+
+/// Gives a packet the first address and port that it may be translated to.
+fn apply_nat(key: &mut FlowKey, range: &NatRange, is_source: bool) {
+    let port = range.ports.map(|(first, _)| first).filter(|port| *port != 0);
+    let has_ports = [Prereq::Tcp, Prereq::Udp, Prereq::Sctp].into_iter().any(|p| p.holds(key));
+    if let Some(port) = port.filter(|_| has_ports) {
+        *(if is_source { &mut key.tp_src } else { &mut key.tp_dst }) = port.into();
+    }
+    let field = match (range.addresses, is_source) {
+        (Some((IpAddr::V4(to), _)), true) if Prereq::Ipv4.holds(key) => Some((FieldId::NwSrc, to.to_bits().into())),
+        (Some((IpAddr::V4(to), _)), false) if Prereq::Ipv4.holds(key) => Some((FieldId::NwDst, to.to_bits().into())),
+        (Some((IpAddr::V6(to), _)), true) if Prereq::Ipv6.holds(key) => Some((FieldId::Ipv6Src, to.to_bits())),
+        (Some((IpAddr::V6(to), _)), false) if Prereq::Ipv6.holds(key) => Some((FieldId::Ipv6Dst, to.to_bits())),
+        _ => None,
+    };
+    if let Some((field, to)) = field {
+        field.info().put(key, to);
     }
 }
 

@@ -188,6 +188,22 @@ impl Tracked {
         found
     }
 
+    /// As [`lookup_from`](Self::lookup_from), as if the packet had no ports: those that it has do not matter.
+    pub(super) fn lookup_without_ports<'t, R>(
+        &mut self,
+        table: View<'t, R, WORDS>,
+        in_port: Option<u32>,
+    ) -> Option<Rule<'t, R, WORDS>> {
+        let (ports, known) = ((self.key.tp_src, self.key.tp_dst), (self.mask.bits.tp_src, self.mask.bits.tp_dst));
+        (self.key.tp_src, self.key.tp_dst) = (0.into(), 0.into());
+        self.written.add(FieldId::TcpSrc);
+        self.written.add(FieldId::TcpDst);
+        let found = self.lookup_from(table, in_port);
+        (self.key.tp_src, self.key.tp_dst) = ports;
+        (self.mask.bits.tp_src, self.mask.bits.tp_dst) = known;
+        found
+    }
+
     /// For a trace: the flows that made a conjunction complete, if the rule found matches one's id.
     pub(super) fn conjunction_of<R>(&self, found: &Match, table: Option<View<'_, R, WORDS>>) -> Vec<(u16, Match)> {
         let id = found.key().conj_id.get();

@@ -3,11 +3,13 @@
 //! A [`World`] is the switches that share a datapath, of which one is at work: that whose port the packet came in by, and
 //! who keeps the megaflow. By patches its packets may come to the others, read their tables, and change what they know.
 
+use std::time::Duration;
+
 use ovs_dpif::{
     Cookie, DpAction, Dpif, DpifError, FlowPut, PortNo, Resolution, SlowPath, Ufid, Upcall, UpcallKind, Userspace,
 };
 use ovs_packet::extract::{IP_PROTO_ICMPV6, IP_PROTO_IGMP};
-use ovs_packet::field::{FieldId, Prereq};
+use ovs_packet::field::{FieldId, Prereq, TlvTable, TunOption};
 use ovs_packet::key::{FlowMask, SparseKey};
 use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, extract};
 
@@ -19,11 +21,15 @@ use super::ofproto::{Event, Ofproto};
 use super::seats::Seats;
 use super::trace::{Pass, Trace, Tracer};
 use super::translate::{
-    BridgeView, Outcome, Report, Translation, View, exact_mask, translate, translate_actions, translate_from,
+    BridgeView, Outcome, Report, Translation, View, connection_mask, exact_mask, translate, translate_actions,
+    translate_from,
 };
 use crate::action::Action;
 use crate::codec::{PacketIn, PacketInReason};
 use crate::session::AsyncConfig;
+
+/// How long nothing is told of translations that fail, after one was told of.
+const FAILURES_APART: Duration = Duration::from_secs(10);
 
 /// Switches that share a datapath, of which one is at work.
 pub(super) struct World<'a> {
@@ -91,6 +97,18 @@ impl Ofproto {
     }
 }
 
+impl Ofproto {
+    /// Whether it is long enough ago that the log was told of a translation that failed: whoever sends such packets is not to
+    /// fill it.
+    fn may_tell_failure(&mut self, now: Instant) -> bool {
+        let may = self.failure_told.is_none_or(|at| now.since(at) >= FAILURES_APART);
+        if may {
+            self.failure_told = Some(now);
+        }
+        may
+    }
+}
+
 impl World<'_> {
     pub(super) fn own(&mut self) -> Option<&mut Ofproto> {
         self.bridges.get_mut(self.at)
@@ -105,7 +123,8 @@ impl World<'_> {
             _ => self.bridges.iter().map(Ofproto::view).collect(),
         };
         let outcome = self.bridges.get(self.at).map(|own| {
-            let (recirc, features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
+            let (recirc, mut features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
+            features.set_messages &= !own.slow_messages;
             let (underlay, verifies) = (own.underlay.read(), own.verifies);
             f(View {
                 own: own.view(),
@@ -116,6 +135,7 @@ impl World<'_> {
                 underlay: &underlay,
                 room,
                 verifies,
+                packet_len: None,
             })
         });
         if let Some(own) = self.own() {
@@ -129,8 +149,20 @@ impl World<'_> {
         outcome
     }
 
+    /// Translates what packets with a key have in common.
     pub(super) fn translate(&mut self, dp: &dyn Dpif, key: &FlowKey, tracer: Option<Tracer>) -> Option<Outcome> {
-        let mut outcome = self.with_view(dp, |view| translate(view, key, tracer))?;
+        self.translate_packet(dp, key, None, tracer)
+    }
+
+    /// Translates the key of a packet of so many bytes.
+    pub(super) fn translate_packet(
+        &mut self,
+        dp: &dyn Dpif,
+        key: &FlowKey,
+        len: Option<usize>,
+        tracer: Option<Tracer>,
+    ) -> Option<Outcome> {
+        let mut outcome = self.with_view(dp, |view| translate(View { packet_len: len, ..view }, key, tracer))?;
         let (own, t) = (self.own()?, &mut outcome.translation);
         if !own.with_megaflows {
             t.read.mask |= &exact_mask(key);
@@ -145,15 +177,31 @@ impl World<'_> {
     /// before.
     fn translate_upcall(&mut self, dp: &dyn Dpif, upcall: &Upcall, again: bool, now: Instant) -> Option<Outcome> {
         if !self.own()?.is_traced(&upcall.key, again) {
-            return self.translate(dp, &upcall.key, None);
+            let outcome = self.translate_packet(dp, &upcall.key, Some(upcall.packet.len()), None)?;
+            if outcome.failed.is_some() && self.own()?.may_tell_failure(now) {
+                self.tell_failure(dp, upcall);
+            }
+            return Some(outcome);
         }
-        let mut outcome = self.translate(dp, &upcall.key, Some(Tracer::of(true)))?;
+        let len = Some(upcall.packet.len());
+        let mut outcome = self.translate_packet(dp, &upcall.key, len, Some(Tracer::of(true)))?;
         let in_port = self.ingress(upcall);
         let (pass, _) = Pass::of(&upcall.key, in_port, &mut outcome);
         let trace = Trace { passes: vec![pass] };
         let (came, len) = (LiveCause::of(&upcall.kind), upcall.packet.len());
         self.own()?.note_seen(LivePacket { at: now, came, len, trace }, again);
         Some(outcome)
+    }
+
+    /// Writes to the log how the translation of a packet fails.
+    #[cold]
+    fn tell_failure(&mut self, dp: &dyn Dpif, upcall: &Upcall) {
+        let tracer = Some(Tracer::of(true));
+        let Some(mut outcome) = self.translate_packet(dp, &upcall.key, Some(upcall.packet.len()), tracer) else {
+            return;
+        };
+        let (pass, _) = Pass::of(&upcall.key, self.ingress(upcall), &mut outcome);
+        tracing::info!(target: "ofproto_dpif_upcall", "a packet cannot be decided on:\n{pass}");
     }
 
     /// The same, of a packet that is taken to have come in by a port of this number, whether that is there or not.
@@ -173,9 +221,10 @@ impl World<'_> {
         key: &FlowKey,
         in_port: OfPort,
         actions: &[Action],
+        len: Option<usize>,
         tracer: Option<Tracer>,
     ) -> Option<Outcome> {
-        self.with_view(dp, |view| translate_actions(view, key, in_port, actions, tracer))
+        self.with_view(dp, |view| translate_actions(View { packet_len: len, ..view }, key, in_port, actions, tracer))
     }
 
     pub(super) fn handle_upcall(&mut self, dp: &mut dyn Dpif, upcall: Upcall, now: Instant) {
@@ -365,10 +414,15 @@ impl World<'_> {
         extract::extract(&mut packet, &mut key);
         key = key.with_vlan_limit(dp.features().vlan_headers);
         if let Some(m) = metadata {
-            key.assign(&m.key(), &m.mask());
+            // What stands for no option of a tunnel, or does not fit, is not told of the packet.
+            let told = self.own()?.key_of(m).unwrap_or_else(|_| m.key());
+            key.assign(&told, &m.mask());
+            if told.tun_present != 0 {
+                (key.tun_present, key.tun_metadata) = (told.tun_present, told.tun_metadata);
+            }
             key.in_port = datapath.into();
         }
-        let outcome = self.translate_actions(dp, &key, in_port, actions, None)?;
+        let outcome = self.translate_actions(dp, &key, in_port, actions, Some(packet.len()), None)?;
         Some(DecidedOut { packet, key, outcome })
     }
 
@@ -406,6 +460,9 @@ impl World<'_> {
                 (message.reason, message.table, message.cookie) = (said_reason(reason), table, rule_cookie);
                 if let Some(state) = &state {
                     message.metadata = metadata(in_port, &state.key(), &upcall.key, state.conntracked);
+                    if let Some(b) = self.bridges.get(at) {
+                        tell_options(&mut message.metadata, &b.tlv, &state.key());
+                    }
                     message.userdata.clone_from(&state.userdata);
                     message.continuation = continuation.then(|| recirc_id.to_be_bytes().to_vec());
                 }
@@ -445,8 +502,11 @@ impl World<'_> {
         let mut key = FlowKey::ZERO;
         extract::extract(&mut packet, &mut key);
         key = key.with_vlan_limit(dp.features().vlan_headers);
+        if state.conntracked {
+            key.assign(&state.key(), &connection_mask());
+        }
         let len = packet.len() as u64;
-        let Some(outcome) = self.translate(dp, &key, None) else { return false };
+        let Some(outcome) = self.translate_packet(dp, &key, Some(packet.len()), None) else { return false };
         let sum = Sum { packets: 1, bytes: len, flags: key.tcp_flags.get(), used: now };
         self.credit(&outcome.translation.effects, sum);
         packet.meta.recirc_id = 0;
@@ -495,6 +555,16 @@ pub(super) fn install(dp: &mut dyn Dpif, key: &FlowKey, t: &mut Translation) -> 
 /// Has every packet come up.
 fn slow_action(why: SlowPath) -> DpAction {
     DpAction::Userspace(Userspace::new(Cookie::SlowPath(why)))
+}
+
+/// Has a packet-in tell the options of a tunnel that a packet has.
+fn tell_options(m: &mut Match, tlv: &TlvTable, key: &FlowKey) {
+    for index in (0..u64::BITS as usize).filter(|index| key.tun_present.get() >> index & 1 != 0) {
+        if let Some(option) = tlv.get(key, index).as_deref().and_then(TunOption::exact) {
+            // More options than fit are not told.
+            let _ = m.set_tun_option(index, &option);
+        }
+    }
 }
 
 /// What a packet-in tells beside the packet: what is not zero of the pipeline's fields.

@@ -204,7 +204,8 @@ impl Prereq {
     pub fn holds_for(self, m: &Match) -> bool {
         match self {
             Prereq::None => true,
-            Prereq::Ct => m.get(FieldId::CtState).0 & u128::from(OF_CONNECTION) != 0,
+            // States that are not asked for may be there all the same: a related packet has a connection.
+            Prereq::Ct => m.prereqs().contains(self),
             _ => PrereqSet::of(|i| (m.word(i).0, u64::MAX)).contains(self),
         }
     }

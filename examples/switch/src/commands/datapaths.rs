@@ -22,6 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
     hidden("revalidator/pause", 0, 0, |server, _| pause(server, true)),
     hidden("revalidator/resume", 0, 0, |server, _| pause(server, false)),
     command("dpif/set-dp-features", "bridge", 1, 3, set_features),
+    command("dpif-dummy/change-port-number", "dp port new-number", 3, 3, change_port_number),
 ];
 
 /// Names of the ports of a datapath.
@@ -270,6 +271,19 @@ fn with_feature(mut features: Features, real: Features, field: &str, value: &str
         other => return Err(format!("{other} is not a feature that can be set")),
     }
     Ok(features)
+}
+
+/// Gives a port of a datapath another number there, as one gets that is taken out and put in again.
+fn change_port_number(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let [datapath, port, number] = call.arguments.as_slice() else { return error("unknown datapath") };
+    let Some(number) = number.parse().ok().filter(|n| *n != 0 && *n != u32::MAX) else {
+        return error("bad port number");
+    };
+    let now = server.clock.now();
+    match server.switch.renumber_port(datapath, port, PortNo(number), now) {
+        Ok(()) => text(""),
+        Err(why) => error(why),
+    }
 }
 
 fn revalidate(server: &mut Server, _: &Call<'_>) -> Option<Reply> {

@@ -94,7 +94,9 @@ fn has_payload(key: &FlowKey) -> bool {
 
 /// A frame that is described by a datapath flow; with a length of 0, of the usual length.
 fn described(flow: &str, len: usize) -> Result<Packet, String> {
-    let (mut key, mask) = words::parse_key(flow, &()).map_err(|e| format!("syntax error in {flow}: {e}"))?;
+    // A flow may go over several lines.
+    let flow = flow.split_whitespace().collect::<String>();
+    let (mut key, mask) = words::parse_key(&flow, &()).map_err(|e| format!("syntax error in {flow}: {e}"))?;
     if mask.bits.eth_type.get() == 0 {
         // Headers of IP say what they are.
         let has = |header: &str| flow.split(',').any(|part| part.trim_start().starts_with(header));

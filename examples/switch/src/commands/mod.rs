@@ -72,7 +72,8 @@ impl Commands {
     pub(crate) fn new(version: &str, has_dummies: bool) -> Commands {
         let mut server = Unixctl::new(version);
         for c in all() {
-            if c.name.starts_with("netdev-dummy/") && !has_dummies {
+            let is_for_dummies = ["netdev-dummy/", "dpif-dummy/"].iter().any(|of| c.name.starts_with(of));
+            if is_for_dummies && !has_dummies {
                 continue;
             }
             match c.usage {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use ovs_db::unixctl::{Format, Reply};
 use ovs_dpif::text as words;
-use ovs_ofproto::FlowModCommand;
+use ovs_ofproto::codec::check_flow;
 use ovs_ofproto::pipeline::TraceRequest;
 use ovs_ofproto::text::Parser;
+use ovs_ofproto::Instructions;
 use ovs_packet::extract::NO_ETHERTYPE;
 use ovs_packet::packet::CtState;
+use ovs_packet::text::{match_of_terms_with, terms};
 use ovs_packet::{FlowKey, Match, OfPort, Packet, compose};
 
 use super::datapaths::Names;
@@ -40,6 +42,8 @@ struct Asked<'a> {
     /// Ports of the datapath by name.
     names: bool,
     ct_next: Vec<CtState>,
+    /// Actions are refused that ask for what the packet does not have.
+    consistent: bool,
     payload: Option<Vec<u8>>,
 }
 
@@ -52,6 +56,7 @@ impl<'a> Asked<'a> {
                 |name: &str| rest.next().copied().ok_or_else(|| format!("Missing argument for option {name}"));
             match *word {
                 "-generate" | "--generate" => asked.generate = true,
+                "-consistent" | "--consistent" => asked.consistent = true,
                 "--names" => asked.names = true,
                 "--no-names" => asked.names = false,
                 "--ct-next" => asked.ct_next.push(ct_state(value("--ct-next")?)?),
@@ -156,6 +161,11 @@ fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: 
     };
     let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
     let actions = actions.map(|text| Parser::new(&ports).actions(text).map_err(|e| e.to_string())).transpose()?;
+    if asked.consistent {
+        let actions = actions.as_ref().ok_or("Invalid option --consistent")?;
+        let matching = Match::exact_non_zero(key);
+        check_flow(&matching, 0, &Instructions::apply(actions.clone())).map_err(|e| format!("Bad actions: {e}"))?;
+    }
     let name = bridge.name().to_string();
     let payload = asked.payload.unwrap_or_default();
     let request = match (packet, asked.generate) {
@@ -173,7 +183,7 @@ fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: 
         }
     };
     let mut request = request.with_ct_next(asked.ct_next);
-    request.actions = actions;
+    (request.actions, request.names) = (actions, asked.names);
     let now = server.clock.now();
     // A packet in words alone teaches nothing.
     let trace = server.switch.trace(&name, &request, request.packet.is_some(), now);
@@ -187,7 +197,7 @@ fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: 
             let kind = server.switch.bridge(&name).map(Bridge::datapath_type);
             let datapath = server.switch.datapaths().find(|d| Some(d.kind()) == kind);
             let of_datapath = datapath.map(|d| Names::of(d.dpif())).unwrap_or_default();
-            Reply::Text(trace.named(&of_datapath).to_string())
+            Reply::Text(trace.named(&ports, &of_datapath).to_string())
         }
         Format::Text => Reply::Text(trace.to_string()),
     })
@@ -207,9 +217,8 @@ fn openflow_key(server: &Server, bridge: &Bridge, flow: &str) -> Result<FlowKey,
 /// Packets in the words of OpenFlow.
 fn openflow_match(bridge: &Bridge, flow: &str) -> Result<Match, String> {
     let ports: BTreeMap<String, OfPort> = bridge.ports().map(|p| (p.name.clone(), p.number)).collect();
-    let whole = if flow.is_empty() { "actions=drop".to_string() } else { format!("{flow},actions=drop") };
-    let parsed = Parser::new(&ports).flow_mod(&whole, FlowModCommand::Add).map_err(|e| e.to_string())?;
-    Ok(parsed.matching)
+    let terms = terms(flow).map_err(|e| e.to_string())?;
+    match_of_terms_with(&terms, &ports).map(|m| m.with_default_packet_type()).map_err(|e| e.to_string())
 }
 
 /// A packet in the words of a datapath, and the bridge that it comes to.

@@ -8,7 +8,7 @@
 //!
 //! Which call sites are heard is asked once for each, and again when a level changes: a line that nobody wants costs a
 //! load. A call site that speaks more than [`BURST`] times at once, and then more than [`RATE`] times a second, is cut
-//! short, and says how many lines were lost when it speaks again.
+//! short, and says how many lines were lost when it speaks again. Only events by the name [`UNLIMITED`] never are.
 
 mod modules;
 mod pattern;
@@ -34,6 +34,9 @@ pub const BURST: u32 = 600;
 
 /// Lines that a call site may write in a second, in the long run.
 pub const RATE: u32 = 10;
+
+/// The name of events that are told one by one because somebody asked for each of them, however many they are.
+pub const UNLIMITED: &str = "unlimited";
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -245,6 +248,7 @@ impl<S: Subscriber> Layer<S> for Listener {
         let thread = thread.name().filter(|n| *n != "main").unwrap_or_default().to_string();
         let site = (metadata.file().unwrap_or_default(), metadata.line().unwrap_or_default());
         let module = module_of(metadata.target());
+        let site = (metadata.name() != UNLIMITED).then_some(site);
         self.0.state().write(module, Level::of(*metadata.level()), &text.0, &thread, site);
     }
 }

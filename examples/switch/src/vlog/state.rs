@@ -233,11 +233,22 @@ impl State {
         }
     }
 
-    pub(super) fn write(&mut self, module: &str, level: Level, message: &str, thread: &str, site: (&'static str, u32)) {
+    /// Writes a line; of a call site, unless that may speak without end.
+    pub(super) fn write(
+        &mut self,
+        module: &str,
+        level: Level,
+        message: &str,
+        thread: &str,
+        site: Option<(&'static str, u32)>,
+    ) {
         let m = *self.modules.entry(module.to_string()).or_insert(self.default);
-        let lost = match self.admit(m.limited, site) {
-            Some(lost) => lost,
-            None => return,
+        let lost = match site {
+            None => 0,
+            Some(site) => match self.admit(m.limited, site) {
+                Some(lost) => lost,
+                None => return,
+            },
         };
         if lost > 0 {
             let told = format!("Dropped {lost} log messages of this kind, more than {RATE} a second");

@@ -53,6 +53,8 @@ impl Bridge {
     pub(super) fn new(name: &str, kind: &'static str, shared: &mut Shared) -> Option<Bridge> {
         let mut of = Ofproto::new();
         of.set_name(name);
+        // Who tests with dummies wants to see what upstream's do.
+        of.set_slow_messages(shared.datapath.is_dummy());
         Some(Bridge {
             name: name.to_string(),
             kind,

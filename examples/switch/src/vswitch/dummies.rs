@@ -297,6 +297,13 @@ impl Devices for Dummies {
         })
     }
 
+    fn fit_mtu(&mut self, name: &str, mtu: usize) -> Result<(), String> {
+        if let Some(control) = self.get(name) {
+            control.set_mtu(mtu);
+        }
+        Ok(())
+    }
+
     fn closed(&mut self, name: &str) {
         let mut registry = self.registry();
         if let Some(dummy) = registry.devices.get_mut(name) {

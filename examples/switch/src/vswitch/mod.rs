@@ -641,6 +641,34 @@ impl Vswitch {
         taken
     }
 
+    /// Gives a port of a datapath within the process another number there. Its counters stay.
+    ///
+    /// # Errors
+    /// If there is no such datapath or port, or the number is taken.
+    pub fn renumber_port(&mut self, datapath: &str, name: &str, number: PortNo, now: Instant) -> Result<(), String> {
+        let is_it =
+            |s: &&mut Shared| [s.datapath.info().full_name().as_str(), s.datapath.info().name()].contains(&datapath);
+        let shared = self.shared.values_mut().find(is_it).ok_or("unknown datapath")?;
+        let kind = shared.datapath.info().kind();
+        let mut bridges = self.bridges.values_mut().filter(|b| b.datapath_type() == kind);
+        let bridge = bridges.find(|b| b.port(name).is_some_and(|p| p.datapath.is_some())).ok_or("unknown port")?;
+        let Some(port) = bridge.ports.get_mut(name) else { return Err("unknown port".into()) };
+        let Some(before) = port.datapath.filter(|_| !shared.datapath.is_outside()) else {
+            return Err("the datapath is outside the process".into());
+        };
+        if shared.datapath.info().dpif().ports().map_err(|e| e.to_string())?.iter().any(|p| p.port == number) {
+            return Err("port number in use".into());
+        }
+        let device = self.devices.open(port.kind, port.interface())?;
+        shared.datapath.remove_port(before);
+        self.devices.closed(name);
+        port.datapath = Some(shared.datapath.add(device, Some(number)).map_err(|e| e.to_string())?);
+        let changed = port.clone();
+        bridge.publish(&changed, shared, self.devices.as_ref());
+        shared.settle(now);
+        Ok(())
+    }
+
     /// Does what controllers asked of devices.
     pub fn obey_controllers(&mut self, now: Instant) {
         for bridge in self.bridges.values_mut() {

@@ -11,7 +11,7 @@ use super::bridge::{Bridge, BridgePort};
 const USUAL: usize = 1500;
 
 fn is_own(port: &BridgePort) -> bool {
-    matches!(port.kind, "internal" | "tap")
+    matches!(port.kind, "internal" | "tap" | "dummy-internal")
 }
 
 impl Vswitch {

@@ -97,7 +97,7 @@ impl Devices for StandardDevices {
     }
 
     fn fit_mtu(&mut self, name: &str, mtu: usize) -> Result<(), String> {
-        if self.system.has(name) { self.system.fit_mtu(name, mtu) } else { Ok(()) }
+        if self.system.has(name) { self.system.fit_mtu(name, mtu) } else { self.dummies.fit_mtu(name, mtu) }
     }
 
     fn set_up(&mut self, name: &str, up: bool) -> Result<(), String> {

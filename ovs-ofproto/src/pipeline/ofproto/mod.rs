@@ -134,6 +134,10 @@ pub struct Ofproto {
     /// Whether of the datapath's megaflows only the counters are read, and not all there is.
     pub(super) terse: bool,
     pub(super) paused: bool,
+    /// Packets come up whose ARP, ICMP or neighbour discovery message is changed.
+    pub(super) slow_messages: bool,
+    /// When the log was told of a translation that failed.
+    pub(super) failure_told: Option<Instant>,
     pub(super) features: Option<Features>,
     /// How many megaflows there were when counters were read: a mean that forgets, the most, and how often.
     pub(super) seen: (usize, usize, u64),
@@ -235,6 +239,8 @@ impl Ofproto {
             not_installed: 0,
             terse: true,
             paused: false,
+            slow_messages: false,
+            failure_told: None,
             features: None,
             seen: (0, 0, 0),
             live: None,
@@ -576,6 +582,13 @@ impl Ofproto {
     /// anew.
     pub fn assume_features(&mut self, features: Features) {
         self.features = Some(features);
+        self.changed = true;
+    }
+
+    /// Has packets come up whose ARP, ICMP or neighbour discovery message is changed, though the datapath could do it: so it
+    /// is in datapaths of the kernel, and in all of upstream's.
+    pub fn set_slow_messages(&mut self, slow: bool) {
+        self.slow_messages = slow;
         self.changed = true;
     }
 

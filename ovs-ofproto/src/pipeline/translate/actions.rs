@@ -10,6 +10,9 @@ use crate::codec::PacketInReason;
 use crate::pipeline::trace::Kind;
 use crate::pipeline::{MAX_ACTIONS, MAX_STEPS};
 
+/// How deep samples nest, at least, where one that is always taken is to stand for a copy.
+const MIN_SAMPLES: u8 = 4;
+
 impl Translator<'_> {
     /// Executes actions. `last` says that nothing comes after them, so that the packet need not be kept.
     pub(super) fn execute(&mut self, actions: &[Action], last: bool) {
@@ -31,7 +34,7 @@ impl Translator<'_> {
                 }
                 return;
             }
-            self.trace(Kind::Action, |_| action.to_string());
+            self.trace(Kind::Action, |t| t.worded(action));
             let last = last && rest.is_empty() && self.action_set.is_empty();
             if self.step(action, rest, last) == Next::Return {
                 return;
@@ -148,8 +151,12 @@ impl Translator<'_> {
         self.base = base;
         if self.view.features.clone {
             self.out.push(DpAction::Clone(inner));
-        } else {
+        } else if self.view.features.sample_nesting >= MIN_SAMPLES {
             self.out.push(DpAction::Sample { probability: u32::MAX, actions: inner });
+        } else {
+            // What a copy goes through cannot be kept from the packet.
+            self.trace(Kind::Error, |_| "Failed to compose clone action".to_string());
+            self.because(DropReason::UnsupportedAction);
         }
     }
 
@@ -169,8 +176,11 @@ impl Translator<'_> {
     /// Goes on one way for packets that are longer and another for those that are not.
     fn check_packet_larger(&mut self, len: u16, dst: Subfield, rest: &[Action], last: bool) {
         if !self.view.features.check_pkt_len {
-            self.fail(DropReason::UnsupportedAction, || "the datapath cannot tell packets by their length".to_string());
-            return;
+            // Packets come up, and are told by their length here.
+            self.slow |= SlowPath::ACTION;
+            let larger = self.view.packet_len.is_some_and(|n| n > usize::from(len));
+            self.tracked.write(dst.field, u128::from(larger) << dst.offset, dst.mask());
+            return self.execute(rest, last);
         }
         self.commit();
         let (base, set) = (self.base, self.action_set.clone());

@@ -9,7 +9,7 @@
 
 use std::sync::LazyLock;
 
-use ovs_dpif::DpAction;
+use ovs_dpif::{DpAction, SlowPath};
 use ovs_packet::extract::{ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_VLAN};
 use ovs_packet::field::{FieldId, KeyAttr};
 use ovs_packet::key::{FlowKey, FlowMask, MPLS_DEPTH, Match, VLAN_PRESENT};
@@ -112,6 +112,11 @@ impl Translator<'_> {
             let is_mark = mark.is_some() && m.mask() == FlowMask::of(&[FieldId::NwEcn]);
             if is_network && !is_mark && self.tracked.read_bits(FieldId::NwProto, 0xff) == 0 {
                 return;
+            }
+            use KeyAttr::{Arp, Icmp, Icmpv6, Nd, NdExtensions};
+            let is_message = matches!(attr, Arp | Icmp | Icmpv6 | Nd | NdExtensions);
+            if is_message && !self.view.features.set_messages {
+                self.slow |= SlowPath::ACTION;
             }
             self.tracked.committed(&mut self.base, &m);
             self.out.push(DpAction::Set(attr, (&m).into()));

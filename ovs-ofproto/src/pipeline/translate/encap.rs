@@ -1,7 +1,7 @@
 //! Headers put in front of a packet and taken off it, and the types that packets have by them
 //! (OpenFlow 1.5, section 7.2.3.11; ONF EXT-382; RFC 8300).
 
-use ovs_dpif::{DpAction, DropReason};
+use ovs_dpif::{DpAction, DropReason, SlowPath};
 use ovs_packet::EthAddr;
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_NSH};
 use ovs_packet::field::FieldId;
@@ -64,10 +64,10 @@ impl Translator<'_> {
                 Some((next, _)) => self.put_nsh(*next, properties),
                 None => return self.bad_type("encap(nsh)", now),
             },
-            MPLS | MPLS_MULTICAST if !self.view.features.add_mpls => {
-                return self.fail(DropReason::UnsupportedAction, || "the datapath has no add_mpls".to_string());
-            }
             MPLS | MPLS_MULTICAST => {
+                if !self.view.features.add_mpls {
+                    self.slow |= SlowPath::ACTION;
+                }
                 let n = self.tracked.count_labels();
                 if n >= MPLS_DEPTH {
                     let text = || format!("the packet has {MPLS_DEPTH} MPLS labels already");
@@ -145,10 +145,10 @@ impl Translator<'_> {
                 // What was below is not in the key.
                 self.freeze(freeze::Cause::Recirculate);
             }
-            MPLS | MPLS_MULTICAST if !self.view.features.add_mpls => {
-                self.fail(DropReason::UnsupportedAction, || "the datapath has no add_mpls".to_string());
-            }
             MPLS | MPLS_MULTICAST => {
+                if !self.view.features.add_mpls {
+                    self.slow |= SlowPath::ACTION;
+                }
                 let n = self.tracked.count_labels();
                 let kind = if below == Action::NEXT_PROTOCOL { ETHERNET } else { below };
                 let eth_type = if kind as u16 == 0 { ETH_TYPE_TEB } else { kind as u16 };

@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use ovs_dpif::{Cookie, DpAction, DropReason, HashAlgorithm, Userspace};
+use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, FlowMask, SparseKey};
 
 use super::{Translator, commit, walk};
@@ -31,6 +32,22 @@ pub(super) static METADATA: LazyLock<FlowMask> = LazyLock::new(|| {
     mask |= commit::tunnel_mask();
     mask
 });
+
+/// The same, with what connection tracking said of the packet.
+static WITH_CONNECTION: LazyLock<FlowMask> = LazyLock::new(|| {
+    let mut mask = *METADATA;
+    mask |= &connection_mask();
+    mask
+});
+
+/// What connection tracking says of a packet.
+pub(in crate::pipeline) fn connection_mask() -> FlowMask {
+    use FieldId::{CtIpv6Dst, CtIpv6Src};
+    use FieldId::{CtLabel, CtMark, CtNwDst, CtNwProto, CtNwSrc, CtState, CtTpDst, CtTpSrc, CtZone};
+    FlowMask::of(&[
+        CtState, CtZone, CtMark, CtLabel, CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst,
+    ])
+}
 
 impl Translator<'_> {
     /// Stops: what comes after this action is left for later.
@@ -91,6 +108,16 @@ impl Translator<'_> {
         }
     }
 
+    /// Has the packet looked up in the first table when the datapath has read it anew.
+    pub(super) fn look_again(&mut self) {
+        self.commit();
+        let state = self.state(Some(0), Vec::new());
+        if let Some(id) = self.id_of(state) {
+            self.out.push(DpAction::Recirc(id));
+        }
+        self.was_mpls = false;
+    }
+
     /// A note for the controllers, and what the packet-in is to tell of the pipeline.
     pub(super) fn userspace_id(&mut self, userdata: &[u8]) -> Option<u32> {
         let mut state = self.state(None, Vec::new());
@@ -110,8 +137,14 @@ impl Translator<'_> {
         match cause {
             Cause::Pause(controller) => {
                 state.userdata.clone_from(&controller.userdata);
+                if self.conntracked {
+                    // The packet comes back from its controller, which knows nothing of connections.
+                    let key = self.tracked.shown().masked(&WITH_CONNECTION);
+                    state.metadata = SparseKey::from(&key);
+                }
                 let Some(id) = self.id_of(state) else { return };
-                self.out.push(self.for_controllers(&controller, id));
+                let copy = self.for_controllers(&controller, id);
+                self.out.push(self.metered(copy, controller.meter));
             }
             cause => {
                 if let Cause::Hash(algorithm, basis) = cause {
@@ -131,7 +164,7 @@ impl Translator<'_> {
             dont_send: self.is_quiet(),
             continuation: true,
             recirc_id: id,
-            rule_cookie: self.rule_cookie,
+            rule_cookie: self.first_cookie.unwrap_or(self.rule_cookie),
             table: self.table,
             controller_id: controller.id,
             max_len: controller.max_len,
@@ -163,7 +196,9 @@ impl Translator<'_> {
         self.stack.clone_from(&state.stack);
         self.mirrors = state.mirrors;
         if !state.action_set.is_empty() {
-            self.trace(Kind::Thaw, |_| format!("Restoring action set: {}", crate::text::ActionList(&state.action_set)));
+            self.trace(Kind::Thaw, |t| {
+                format!("Restoring action set: {}", t.worded(&crate::text::ActionList(&state.action_set)))
+            });
             self.write_to_set(&state.action_set);
         }
         self.ascend();

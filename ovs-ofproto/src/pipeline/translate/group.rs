@@ -166,7 +166,7 @@ pub(in crate::pipeline) fn log_selection(group: &Group, is_new: bool) {
     if group.kind != GroupKind::Select || !tracing::enabled!(target: "ofproto_dpif", tracing::Level::DEBUG) {
         return;
     }
-    let say = |text: String| tracing::debug!(target: "ofproto_dpif", "{text}");
+    let say = |text: String| tracing::debug!(name: "unlimited", target: "ofproto_dpif", "{text}");
     say(format!("{} select group {}", if is_new { "Constructing" } else { "Modifying" }, group.id));
     let algorithm = match &group.method {
         SelectionMethod::Default => {

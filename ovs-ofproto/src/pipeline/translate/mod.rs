@@ -40,7 +40,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, Features, SlowPath, always_matched};
-use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6};
+use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP};
 use ovs_packet::field::{FieldId, Prereq, TlvTable};
 use ovs_packet::key::{FlowKey, FlowMask, Match, VLAN_PRESENT, VLAN_VID_MASK};
 use ovs_packet::{EthAddr, OfPort};
@@ -60,7 +60,9 @@ use super::trace::{Kind, Tracer};
 use super::tracked::Tracked;
 use super::tunnel::is_tunnelled;
 use crate::action::Action;
+use crate::text::{InNames, NoNames, PortNames};
 
+pub(super) use freeze::connection_mask;
 pub(super) use group::log_selection;
 pub(super) use learn::Learned;
 
@@ -248,6 +250,8 @@ pub(super) struct View<'a> {
     pub(super) room: Room,
     /// Whether lookups are held against a search from end to end.
     pub(super) verifies: bool,
+    /// How long the packet is, if there is one.
+    pub(super) packet_len: Option<usize>,
 }
 
 /// What one packet does, beside what all packets of its megaflow do.
@@ -321,6 +325,8 @@ struct Translator<'a> {
     /// A limit was hit: nothing more is executed, and what was written counts for nothing.
     failed: Option<DropReason>,
     tracer: Option<Tracer>,
+    /// The trace has names for ports.
+    named: bool,
 }
 
 /// How long a list of actions is that grows.
@@ -484,6 +490,7 @@ impl<'a> Translator<'a> {
             slow: SlowPath::empty(),
             reason: None,
             failed: None,
+            named: tracer.as_ref().is_some_and(|t| t.named),
             tracer,
         };
         if let Err(e) = unpacked {
@@ -569,6 +576,15 @@ impl<'a> Translator<'a> {
         self.tracer.as_ref().is_some_and(|t| !t.has_packet)
     }
 
+    /// Words of a trace, with names for ports if it has them.
+    fn worded<T: ?Sized>(&self, what: &T) -> String
+    where
+        for<'t> InNames<'t, T>: std::fmt::Display,
+    {
+        let names: &dyn PortNames = if self.named { self.bridge.ports } else { &NoNames };
+        InNames(what, names).to_string()
+    }
+
     fn detail(&mut self, text: impl FnOnce() -> String) {
         self.trace(Kind::Detail, |_| text());
     }
@@ -590,6 +606,15 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// What a copy of the packet goes through after which nothing comes, the packet may go through itself.
+    fn unwrap_last(&mut self) {
+        if matches!(self.out.last(), Some(DpAction::Clone(_)))
+            && let Some(DpAction::Clone(inner)) = self.out.pop()
+        {
+            self.out.extend(inner);
+        }
+    }
+
     fn finish(&mut self, key: &FlowKey) -> Outcome {
         let wanted = self.slow.is_empty();
         if self.written.bytes(&self.out) > MAX_BYTES {
@@ -599,6 +624,7 @@ impl<'a> Translator<'a> {
             self.out.clear();
             self.reason = Some(reason);
         }
+        self.unwrap_last();
         if self.out.is_empty() && wanted {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
@@ -687,6 +713,10 @@ fn to_datapath(mask: &mut FlowMask, key: &FlowKey) {
     // Type and code of ICMP are bytes where others have ports: their upper bytes are zero for every such packet.
     if matches!(key.nw_proto, IP_PROTO_ICMP | IP_PROTO_ICMPV6) {
         (m.tp_src, m.tp_dst) = ((m.tp_src.get() & 0xff).into(), (m.tp_dst.get() & 0xff).into());
+    }
+    // The type of an IGMP message is no field of datapaths.
+    if key.nw_proto == IP_PROTO_IGMP && key.eth_type.get() == ETH_TYPE_IPV4 {
+        (m.tp_src, m.tp_dst) = (0.into(), 0.into());
     }
     // Of fragments, every packet that is none has but that.
     if !matches!(key.eth_type.get(), ETH_TYPE_IPV4 | ETH_TYPE_IPV6) {

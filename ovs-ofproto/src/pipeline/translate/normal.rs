@@ -16,7 +16,10 @@ use crate::pipeline::vlan::{Inside, PriorityTags, tpid_or_default};
 
 /// Types of IGMP messages.
 const IGMP_QUERY: u128 = 0x11;
-const IGMP_REPORTS: [u128; 4] = [0x12, 0x16, 0x17, 0x22];
+const IGMP_V1_REPORT: u128 = 0x12;
+const IGMP_V2_REPORT: u128 = 0x16;
+const IGMP_LEAVE: u128 = 0x17;
+const IGMP_REPORTS: [u128; 4] = [IGMP_V1_REPORT, IGMP_V2_REPORT, IGMP_LEAVE, 0x22];
 /// Types of MLD messages, which are ICMPv6's.
 const MLD_QUERY: u128 = 130;
 const MLD_REPORTS: [u128; 3] = [131, 132, 143];
@@ -50,6 +53,9 @@ impl Translator<'_> {
         if !is_nobodys && !source.is_multicast() && !flooded && self.tracked.read(FieldId::PacketType) == 0 {
             let effect = Effect::Station { vlan, address: source, port: self.in_port, gratuitous };
             self.effect(effect);
+            if self.bridge.macs.would_learn(vlan, source, self.in_port) {
+                self.learns(|name| format!("learned that {source} is on port {name} in VLAN {vlan}"));
+            }
         }
         let snooped = destination.is_multicast() && !destination.is_broadcast();
         if let Some(snooping) = self.bridge.snooping.filter(|_| snooped)
@@ -74,6 +80,15 @@ impl Translator<'_> {
                 self.detail(|| "no learned MAC for destination, flooding".to_string());
                 self.flood_in_vlan(ingress, inside, last);
             }
+        }
+    }
+
+    /// For a trace of a packet, which teaches: what it teaches about the port that it came in by, of this name.
+    fn learns(&mut self, text: impl FnOnce(&str) -> String) {
+        if self.tracer.as_ref().is_some_and(|t| t.has_packet)
+            && let Some(port) = self.bridge.ports.get(self.in_port)
+        {
+            self.detail(|| text(&port.name));
         }
     }
 
@@ -189,6 +204,7 @@ impl Translator<'_> {
             self.slow |= SlowPath::ACTION;
             if !ingress.flood_groups {
                 self.reports.push(Report::Snoop { bridge: self.at, vlan, port: self.in_port });
+                self.trace_membership(snooping, vlan);
             }
         }
         if report {
@@ -222,6 +238,31 @@ impl Translator<'_> {
                 let ports: Vec<_> = routers.chain(always).collect();
                 self.send_each(ports, ingress, inside, last);
             }
+        }
+    }
+
+    /// For a trace: what an IGMP message of one group teaches.
+    fn trace_membership(&mut self, snooping: &Snooping, vlan: u16) {
+        let key = *self.tracked.shown();
+        if key.nw_proto != IP_PROTO_IGMP {
+            return;
+        }
+        let group = Ipv4Addr::from_bits(key.igmp_group.get());
+        let is_known =
+            |port| snooping.listeners(vlan, group.to_ipv6_mapped()).is_some_and(|mut all| all.any(|p| p == port));
+        let known = is_known(self.in_port);
+        match u128::from(key.tp_src.get()) {
+            IGMP_V1_REPORT | IGMP_V2_REPORT if !known => {
+                self.learns(|name| format!("multicast snooping learned that {group} is on port {name} in VLAN {vlan}"))
+            }
+            IGMP_LEAVE if known => {
+                self.learns(|name| format!("multicast snooping leaving {group} is on port {name} in VLAN {vlan}"))
+            }
+            IGMP_QUERY if key.nw_src != 0 && !snooping.routers(vlan).any(|p| p == self.in_port) => {
+                let from = key.ipv4_src();
+                self.learns(|name| format!("multicast snooping query from {from} is on port {name} in VLAN {vlan}"));
+            }
+            _ => {}
         }
     }
 

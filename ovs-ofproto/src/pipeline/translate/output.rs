@@ -51,7 +51,8 @@ impl Translator<'_> {
         let port = if back { self.in_port } else { port };
         let real = port == OfPort::LOCAL || port.0 <= OfPort::MAX.0;
         if !real || self.bridge.hooks.peer(port).is_some() {
-            self.warn(|| format!("output_trunc does not support port: {port}"));
+            let what = if real { "patch port" } else { "port:" };
+            self.warn(|| format!("output_trunc does not support {what} {port}"));
             return;
         }
         if port == self.in_port && !back {
@@ -166,6 +167,7 @@ impl Translator<'_> {
         self.depth += 1;
         self.in_copy(last, |t| {
             (t.bridge, t.at, t.mirrors) = (bridge, peer.bridge, 0);
+            t.stack.clear();
             // The other switch knows nothing of what this one noted.
             let mut forgotten = *freeze::METADATA;
             forgotten |= &FlowMask::of(&[FieldId::ActsetOutput]);
@@ -176,7 +178,10 @@ impl Translator<'_> {
             t.enter(peer.port);
             t.effect(Effect::Received { port: peer.port });
             t.descend();
-            if may_receive {
+            if may_receive && t.was_mpls {
+                // What is below the labels is looked up when it is known.
+                t.look_again();
+            } else if may_receive {
                 t.lookup_and_execute(Lookup::default(), true);
                 t.end_of_pipeline();
             } else {
@@ -217,21 +222,22 @@ impl Translator<'_> {
             controller_id: controller,
             max_len,
         }));
-        // The meter of one output is for this copy alone; without one, that of all controllers.
+        let copy = self.metered(copy, meter);
+        self.out.push(copy);
+    }
+
+    /// A copy for controllers behind its meter, or that of all controllers.
+    pub(super) fn metered(&self, copy: DpAction, meter: Option<u32>) -> DpAction {
         let meters = self.bridge.meters;
-        let meter = meter.or(Some(crate::pipeline::CONTROLLER_METER)).and_then(|m| meters.datapath_id(m));
-        self.out.push(match meter {
-            Some(meter) => DpAction::Clone(vec![DpAction::Meter(meter), copy]),
+        // The meter of one output is for this copy alone.
+        match meters.datapath_id(meter.unwrap_or(crate::pipeline::CONTROLLER_METER)) {
+            Some(meter) => DpAction::Sample { probability: u32::MAX, actions: vec![DpAction::Meter(meter), copy] },
             None => copy,
-        });
+        }
     }
 
     /// Forgets what connection tracking said.
     pub(super) fn forget_connection(&mut self) {
-        use FieldId::{CtIpv6Dst, CtIpv6Src};
-        use FieldId::{CtLabel, CtMark, CtNwDst, CtNwProto, CtNwSrc, CtState, CtTpDst, CtTpSrc, CtZone};
-        let fields =
-            [CtState, CtZone, CtMark, CtLabel, CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst];
-        self.tracked.restore_all(&FlowKey::ZERO, &FlowMask::of(&fields));
+        self.tracked.restore_all(&FlowKey::ZERO, &freeze::connection_mask());
     }
 }

@@ -3,6 +3,7 @@
 use ovs_dpif::DropReason;
 use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
+use ovs_packet::key::{FRAG_ANY, FRAG_LATER};
 
 use super::{Effect, Translator};
 use crate::action::{Action, Instructions};
@@ -13,7 +14,7 @@ use crate::pipeline::port::PortConfig;
 use crate::pipeline::trace::Kind;
 use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
-use crate::text::Prioritised;
+use crate::text::{NoNames, PortNames, Prioritised};
 
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -57,7 +58,10 @@ impl Translator<'_> {
         let deepens = lookup.resubmit && lookup.table <= outer.0;
         self.table = lookup.table;
         if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
-            self.detail(|| "Packets are IP fragments and the fragment handling mode is \"drop\".".to_string());
+            let table = lookup.table;
+            self.trace(Kind::Table, |_| {
+                format!("{table:2}. Packets are IP fragments and the fragment handling mode is \"drop\".")
+            });
             self.because(DropReason::Fragment);
             (self.table, self.nested, self.in_group) = (outer.0, self.nested - 1, in_group);
             return;
@@ -77,8 +81,14 @@ impl Translator<'_> {
     fn find(&mut self, lookup: Lookup) -> Option<RuleId> {
         let classifier = self.bridge.tables.view(lookup.table)?;
         self.dependencies.note_table(self.at, lookup.table);
+        let is_first = || self.tracked.shown().nw_frag & (FRAG_ANY | FRAG_LATER) == FRAG_ANY;
         let found = match lookup.original {
             true => self.tracked.lookup_original(classifier),
+            false if self.bridge.fragments == Fragments::Normal && is_first() => {
+                // Tables know no ports of fragments, and all fragments are known as such.
+                self.tracked.read(FieldId::IpFrag);
+                self.tracked.lookup_without_ports(classifier, lookup.port.map(|p| p.0))
+            }
             false => self.tracked.lookup_from(classifier, lookup.port.map(|p| p.0)),
         };
         let id = found.map(|r| *r.payload());
@@ -96,7 +106,8 @@ impl Translator<'_> {
         let port = self.bridge.ports.get(self.in_port);
         let quiet = port.is_some_and(|p| p.config.contains(PortConfig::NO_PACKET_IN));
         let reason = match miss {
-            TableMiss::Default if self.bridge.tells_misses => Some(AsyncConfig::IMPLICIT_MISS),
+            // Behind the last table there is none to go on with.
+            TableMiss::Default | TableMiss::Continue if self.bridge.tells_misses => Some(AsyncConfig::IMPLICIT_MISS),
             TableMiss::Controller => Some(PacketInReason::NO_MATCH.0),
             _ => None,
         };
@@ -145,7 +156,8 @@ impl Translator<'_> {
         let (table, tables) = (self.table, self.bridge.tables);
         let Some(rule) = tables.get(id) else { return };
         let matching = tables.matching(id).unwrap_or_default();
-        let m = self.bridge.tlv.lift(&matching).to_string();
+        let names: &dyn PortNames = if self.named { self.bridge.ports } else { &NoNames };
+        let m = self.bridge.tlv.lift(&matching).with_names(names).to_string();
         let cookie = if rule.cookie == 0 { String::new() } else { format!(", cookie {:#x}", rule.cookie) };
         let comma = if m.is_empty() { "" } else { ", " };
         let priority = rule.priority;
@@ -153,7 +165,9 @@ impl Translator<'_> {
         self.descend();
         let parts = self.tracked.conjunction_of(&matching, tables.view(table));
         for (priority, part) in parts {
-            self.trace(Kind::Detail, |t| format!("conj. {}", Prioritised(priority, &t.bridge.tlv.lift(&part))));
+            self.trace(Kind::Detail, |t| {
+                format!("conj. {}", t.worded(&Prioritised(priority, &t.bridge.tlv.lift(&part))))
+            });
         }
         self.ascend();
     }
@@ -182,7 +196,7 @@ impl Translator<'_> {
             self.tracked.restore(FieldId::ActsetOutput, OfPort::UNSET.0.into());
         }
         if let Some(written) = &i.write {
-            self.trace(Kind::Action, |_| format!("write_actions({})", crate::text::ActionList(written)));
+            self.trace(Kind::Action, |t| format!("write_actions({})", t.worded(&crate::text::ActionList(written))));
             self.write_to_set(written);
         }
         if let Some((value, mask)) = i.metadata {

@@ -1,0 +1,198 @@
+//! Traces: what becomes of a packet in words, where the datapath can do less, and what of it is learnt.
+#![cfg(feature = "pipeline")]
+
+use ovs_dpif::netdev::{MemPort, MemPortPeer};
+use ovs_dpif::userspace::Datapath;
+use ovs_dpif::{Dpif, Features, PortSpec, SlowPath};
+use ovs_ofproto::FlowModCommand::Add;
+use ovs_ofproto::codec::Version;
+use ovs_ofproto::pipeline::{ConnectionConfig, Ofproto, Port, Trace, TraceRequest};
+use ovs_ofproto::text::Parser;
+use ovs_packet::{Instant, Match, OfPort, compose};
+
+struct Bench {
+    of: Ofproto,
+    dp: Datapath,
+    ends: Vec<MemPortPeer>,
+}
+
+impl Bench {
+    fn with(flows: &[&str]) -> Bench {
+        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
+        for n in 1..=4 {
+            let (port, end) = MemPort::new(format!("p{n}"), 16);
+            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
+            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+            ends.push(end);
+        }
+        let mut b = Bench { of, dp, ends };
+        for flow in flows {
+            let flow = Parser::default().flow_mod(flow, Add).unwrap_or_else(|e| panic!("{flow}: {e}"));
+            b.of.flow_mod(&mut b.dp, &flow, Instant::ZERO).unwrap();
+        }
+        b
+    }
+
+    fn request(packet: &str) -> TraceRequest {
+        TraceRequest::flow(&packet.parse().unwrap_or_else(|e| panic!("{packet}: {e}")))
+    }
+
+    fn trace(&mut self, packet: &str) -> Trace {
+        self.of.trace(&self.dp, &Bench::request(packet))
+    }
+
+    /// The datapath actions of each pass.
+    fn actions(&mut self, packet: &str) -> Vec<String> {
+        let trace = self.trace(packet);
+        let passes = trace.passes.iter();
+        passes.map(|p| ovs_dpif::text::actions(&p.actions).to_string()).collect()
+    }
+
+    fn assume(&mut self, change: impl FnOnce(&mut Features)) {
+        let mut features = self.dp.features();
+        change(&mut features);
+        self.of.assume_features(features);
+    }
+
+    /// Sets how fragments are treated (`OFPT_SET_CONFIG`).
+    fn set_fragments(&mut self, mode: u8) {
+        let c = self.of.connect(&ConnectionConfig::new(Version::V1_3));
+        let message = [4, 9, 0, 12, 0, 0, 0, 1, 0, mode, 0xff, 0xff];
+        self.of.handle_message(&mut self.dp, c, &message, Instant::ZERO).unwrap();
+        assert!(self.of.disconnect(c));
+    }
+}
+
+#[test]
+fn ports_have_names_where_they_are_wanted() {
+    let mut b = Bench::with(&["in_port=1,ip,actions=output:2"]);
+    let mut request = Bench::request("in_port=1,icmp,icmp_type=8");
+    assert!(b.of.trace(&b.dp, &request).to_string().contains(" 0. ip,in_port=1, priority 32768\n    output:2\n"));
+    request.names = true;
+    let names = std::collections::BTreeMap::from([("p1".to_string(), OfPort(1))]);
+    let text = b.of.trace(&b.dp, &request).named(&names, &()).to_string();
+    assert!(text.contains(" 0. ip,in_port=p1, priority 32768\n    output:p2\n"), "{text}");
+    assert!(text.starts_with("Flow: icmp,in_port=p1,"), "{text}");
+}
+
+#[test]
+fn types_of_icmp_have_masks_in_megaflows() {
+    let mut b = Bench::with(&["icmp,icmp_type=8,actions=output:2"]);
+    let text = b.trace("in_port=1,icmp,icmp_type=8").to_string();
+    assert!(text.contains("Megaflow: recirc_id=0,eth,icmp,in_port=1,nw_frag=no,icmp_type=0x8/0xff\n"), "{text}");
+    assert!(text.starts_with("Flow: icmp,in_port=1,") && text.contains(",icmp_type=8,icmp_code=0\n"), "{text}");
+}
+
+#[test]
+fn translated_addresses_are_followed() {
+    for (family, own, to, port) in [
+        ("udp", "nw_src=1.1.1.1", "10.0.0.1-10.0.0.42:1000-1042", "nw_src=10.0.0.1,tp_src=1000"),
+        ("udp6", "ipv6_src=1::1", "[10::1]-[10::42]:1000-1042", "ipv6_src=10::1,tp_src=1000"),
+    ] {
+        let mut b = Bench::with(&[
+            &format!("ct_state=-trk,{family},actions=ct(commit,nat(src={to}),table=1)"),
+            &format!("table=1,{family},{port},actions=output:3"),
+        ]);
+        let actions = b.actions(&format!("in_port=1,{family},{own},tp_src=100,tp_dst=200"));
+        assert_eq!(actions.last().unwrap(), "3", "{actions:?}");
+    }
+}
+
+#[test]
+fn what_a_trace_tries_out_leaves_ids_alone() {
+    let mut b = Bench::with(&["in_port=1,ip,actions=ct(table=1)", "table=1,actions=output:2"]);
+    let first = b.actions("in_port=1,ip");
+    let second = b.actions("in_port=1,ip");
+    assert_eq!((first[0].as_str(), second[0].as_str()), ("ct,recirc(0x1)", "ct,recirc(0x2)"));
+    // Whoever asks about what was printed is answered.
+    assert!(b.of.is_recirculated(1) && b.of.is_recirculated(2));
+}
+
+#[test]
+fn a_copy_after_which_nothing_comes_is_none() {
+    let mut b = Bench::with(&[
+        "in_port=1,ip,actions=resubmit(,1),pop:NXM_NX_REG0[]",
+        "table=1,ip,actions=clone(ct(commit),output:2)",
+        "in_port=2,ip,actions=clone(ct(commit),output:1),output:3",
+    ]);
+    assert_eq!(b.actions("in_port=1,ip"), ["ct(commit),2"]);
+    assert_eq!(b.actions("in_port=2,ip"), ["clone(ct(commit),1),3"]);
+    b.assume(|f| f.clone = false);
+    assert_eq!(b.actions("in_port=2,ip"), ["sample(sample=100.0%,actions(ct(commit),1)),3"]);
+    b.assume(|f| (f.clone, f.sample_nesting) = (false, 3));
+    assert_eq!(b.actions("in_port=2,ip"), ["3"]);
+    assert!(b.trace("in_port=2,ip").to_string().contains(">>>> Failed to compose clone action <<<<"));
+}
+
+#[test]
+fn packets_come_up_for_what_the_datapath_lacks() {
+    let mut b = Bench::with(&[
+        "in_port=1,icmp6,icmp_type=135,actions=set_field:fe80::3->nd_target,output:2",
+        "in_port=2,arp,actions=set_field:2->arp_op,output:1",
+        "in_port=3,actions=encap(mpls),encap(ethernet),output:1",
+        "in_port=4,actions=check_pkt_larger(100)->NXM_NX_REG0[0],resubmit(,1)",
+        "table=1,reg0=1/1,actions=output:1",
+        "table=1,priority=1,actions=output:2",
+    ]);
+    let solicitation = "in_port=1,icmp6,icmp_type=135,icmp_code=0,nd_target=fe80::1";
+    let packets = [solicitation, "in_port=2,arp,arp_op=1", "in_port=3,ip", "in_port=4,ip"];
+    let slow = |b: &mut Bench, packet: &str| b.trace(packet).passes[0].slow;
+    assert!(packets.iter().all(|p| slow(&mut b, p).is_empty()));
+    b.of.set_slow_messages(true);
+    b.assume(|f| (f.add_mpls, f.check_pkt_len) = (false, false));
+    for packet in packets {
+        assert_eq!(slow(&mut b, packet), SlowPath::ACTION, "{packet}");
+    }
+    // A packet that is there has a length.
+    let m: Match = "in_port=4,udp".parse().unwrap();
+    for (len, port) in [(10, "2"), (200, "1")] {
+        let request = TraceRequest::packet(compose::compose(m.key(), &vec![0; len]), OfPort(4));
+        let trace = b.of.trace(&b.dp, &request);
+        assert_eq!(ovs_dpif::text::actions(&trace.passes[0].actions).to_string(), port);
+    }
+    assert_eq!(b.ends.len(), 4);
+}
+
+#[test]
+fn first_fragments_have_ports_only_where_they_are_asked_for() {
+    let mut b = Bench::with(&[
+        "priority=9,tcp,nw_frag=first,tp_dst=80,actions=output:1",
+        "priority=5,tcp,nw_frag=first,actions=output:2",
+        "priority=5,tcp,nw_frag=no,actions=output:3",
+    ]);
+    let (first, whole) = ("in_port=4,tcp,nw_frag=first,tp_dst=80", "in_port=4,tcp,nw_frag=no,tp_dst=80");
+    // OFPC_FRAG_NORMAL, OFPC_FRAG_NX_MATCH, OFPC_FRAG_DROP.
+    for (mode, port) in [(0, "2"), (3, "1"), (1, "drop")] {
+        b.set_fragments(mode);
+        let actions = b.actions(first);
+        assert!(actions[0].starts_with(port), "{mode}: {actions:?}");
+        assert_eq!(b.actions(whole), ["3"]);
+    }
+    b.set_fragments(0);
+    // The ports were not looked at.
+    assert!(!b.trace(first).to_string().contains("Megaflow: recirc_id=0,eth,tcp,in_port=4,nw_frag=first,tp_dst"));
+}
+
+#[test]
+fn what_a_packet_teaches_is_told() {
+    let mut b = Bench::with(&["actions=NORMAL"]);
+    let m: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
+    let request = TraceRequest::packet(compose::compose(m.key(), b"x"), OfPort(1));
+    let line = "-> learned that 02:00:00:00:00:01 is on port p1 in VLAN 0";
+    let text = |b: &mut Bench| b.of.trace_and_learn(&mut b.dp, &request, Instant::ZERO).to_string();
+    assert!(text(&mut b).contains(line));
+    assert!(!text(&mut b).contains(line));
+    // Words teach nothing.
+    assert!(!b.trace("in_port=2,udp,dl_src=02:00:00:00:00:07").to_string().contains("learned that"));
+}
+
+#[test]
+fn behind_the_last_table_there_is_none_to_go_on_with() {
+    let mut b = Bench::with(&[]);
+    let c = b.of.connect(&ConnectionConfig::new(Version::V1_1));
+    // OFPT_TABLE_MOD of OpenFlow 1.1: all tables, OFPTC_TABLE_MISS_CONTINUE.
+    let message = [2, 17, 0, 16, 0, 0, 0, 1, 0xff, 0, 0, 0, 0, 0, 0, 1];
+    b.of.handle_message(&mut b.dp, c, &message, Instant::ZERO).unwrap();
+    let text = b.trace("in_port=1").to_string();
+    assert!(text.contains("253. No match, and a \"packet-in\" is called for."), "{text}");
+}
