@@ -40,8 +40,7 @@ impl Lab {
         let key = FlowKey { in_port: vport.into(), ..m.key() };
         let kind = self.switch.bridge("br0")?.datapath_type();
         let (bridge, number) = self.switch.ingress(kind, &key)?;
-        let found = bridge.ports().find(|p| p.number == number).map(|p| p.name.clone());
-        found
+        Some(bridge.ports().find(|p| p.number == number)?.name.clone())
     }
 
     fn error(&self, name: &str) -> Option<&str> {

@@ -466,13 +466,15 @@ impl Vswitch {
         let interfaces = config.ports.iter().flat_map(|p| &p.interfaces);
         let impossible = bridge.withdraw_tunnels(interfaces, shared, self.devices.as_ref());
         let there: BTreeSet<String> = shared.datapath.port_names();
+        // A tunnel that is withdrawn needs no port of the datapath for now.
+        let is_withdrawn = |p: &BridgePort| p.tunnel().is_some_and(|tunnel| tunnel.config().is_none());
         let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
             let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
             let has_vanished = || !there.contains(&p.datapath_name()) || self.devices.is_gone(&p.name);
             // A port that vanished from the datapath, or whose device did, is added again.
             kind != Some(p.configured_kind.as_str())
-                || p.datapath.is_some() && has_vanished()
+                || p.datapath.is_some() && !is_withdrawn(p) && has_vanished()
                 || impossible.contains(&p.name)
         };
         let mut gone: BTreeSet<String> = bridge.ports().filter(|p| is_wrong(p)).map(|p| p.name.clone()).collect();

@@ -184,7 +184,8 @@ impl Bridge {
             (kind, _) => kind,
         };
         if let Some(there) = self.ports.get_mut(&interface.name) {
-            if there.interface != *interface {
+            let leads_nowhere = there.tunnel().is_some_and(|tunnel| tunnel.config().is_none());
+            if there.interface != *interface || leads_nowhere {
                 match (opened, there.tunnel.as_ref().map(Tunnel::kind)) {
                     (PATCH, _) => check_patch(interface)?,
                     (_, Some(tunnel)) => self.reconfigure_tunnel(tunnel, interface, shared, devices)?,
