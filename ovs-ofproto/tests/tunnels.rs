@@ -35,6 +35,10 @@ impl Lab {
         };
         for _ in 0..switches {
             let mut of = Ofproto::new();
+            // The outer header is seen here as it is given to datapaths that have tunnels of their own.
+            let mut features = lab.dp.features();
+            features.native_tunnels = false;
+            of.assume_features(features);
             for n in 1..=2 {
                 let (port, end) = MemPort::new(format!("p{}", lab.ends.len() + 1), 100);
                 let number = lab.dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();

@@ -73,6 +73,7 @@ fn subfield(text: &str) -> Option<Subfield> {
     let ovs_packet::field::Subfield { field, offset, bits } = text.parse().ok()?;
     Some(Subfield { field, offset, bits })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,8 +97,9 @@ mod tests {
         bridge.tables.insert(3, table);
         assert_eq!(
             problems(&bridge).unwrap(),
-            "not available: other_config:colour, connection_mode:in-band of controller tcp:192.0.2.1; \
-             other_config:hwaddr: x is no Ethernet address; flow table 3: groups: colour[] is no field; flow table 3: prefixes: taste is no field"
+            "not available: other_config:colour, local_ip of controller tcp:192.0.2.1; \
+             other_config:hwaddr: x is no Ethernet address; flow table 3: groups: colour[] is no field; \
+             flow table 3: prefixes: taste is no field"
         );
         let mut port = PortConfig::new("p1");
         port.other_config.insert("priority-tags".into(), "always".into());
