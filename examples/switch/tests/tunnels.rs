@@ -1,8 +1,8 @@
 //! Tunnel ports as they are configured: over ports of the datapath that they share, refused where there can be none, and
 //! changed all at once.
 
-use ovs_dpif::text;
-use ovs_ofproto::pipeline::TraceRequest;
+use ovs_dpif::{Dpif, text};
+use ovs_ofproto::pipeline::{Ofproto, TraceRequest};
 use ovs_packet::{FlowKey, Instant, Match, OfPort, compose};
 use ovs_switch::config::{BridgeConfig, Config, PortConfig};
 use ovs_switch::vswitch::{DatapathTypes, Dummies, Vswitch};
@@ -119,6 +119,13 @@ fn what_can_be_no_tunnel_is_told() {
 fn packets_come_out_of_tunnels_and_go_into_them() {
     let mut l = Lab::new();
     l.apply(&[tunnel("v1", "vxlan", "remote_ip=1.1.1.1 key=5")]);
+    // What is seen is what a datapath is told that has tunnels of its own: there are no routes here to have others by.
+    let own = |of: &mut Ofproto, dp: &mut dyn Dpif| {
+        let mut features = dp.features();
+        features.native_tunnels = false;
+        of.assume_features(features);
+    };
+    l.switch.with_ofproto("br0", Instant::ZERO, own).unwrap();
     let inner = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02";
     let came: Match = format!("in_port=2,tun_id=5,tun_src=1.1.1.1,tun_dst=2.2.2.2,{inner}").parse().unwrap();
     let packet = compose::compose(came.key(), b"hello");

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ovs_db::unixctl::{Format, Reply};
 use ovs_dpif::text as words;
+use ovs_ofproto::Instructions;
 use ovs_ofproto::codec::check_flow;
 use ovs_ofproto::pipeline::TraceRequest;
 use ovs_ofproto::text::Parser;
-use ovs_ofproto::Instructions;
 use ovs_packet::extract::NO_ETHERTYPE;
 use ovs_packet::packet::CtState;
 use ovs_packet::text::{match_of_terms_with, terms};
