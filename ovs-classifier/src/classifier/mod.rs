@@ -317,7 +317,14 @@ impl<R, const W: usize> Classifier<R, W> {
     fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
         let stored = self.rules.get(slot)?;
         let subtable = self.subtables.get(stored.column.get())?;
-        Some(Rule { rules: &self.rules, slot, stored, mask: &subtable.mask, entries: &subtable.entries })
+        Some(Rule {
+            rules: &self.rules,
+            slot,
+            stored,
+            mask: &subtable.mask,
+            entries: &subtable.entries,
+            conjunction: None,
+        })
     }
 
     /// The rules with the same pattern as the one in slot `head`, from there down, with their slots.
