@@ -38,7 +38,8 @@ impl WordHash {
         product as u64 ^ (product >> 64) as u64
     }
 
-    /// The hash of a sequence of words.
+    /// The hash of a sequence of words: what those of masks and their values are.
+    #[cfg(test)]
     pub(crate) fn words(self, words: impl IntoIterator<Item = u64>) -> u64 {
         let terms = words.into_iter().enumerate().map(|(i, word)| Self::fold(word ^ self.salt(i)));
         terms.fold(0, u64::wrapping_add)

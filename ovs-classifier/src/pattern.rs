@@ -1,6 +1,7 @@
 //! Patterns: the keys that agree with given values on given bits.
 
 use crate::error::PatternError;
+use crate::hash::WordHash;
 use crate::layout::MAX_WORDS;
 use core::fmt;
 
@@ -123,6 +124,11 @@ impl<const W: usize> Pattern<W> {
                 Some((word, self.mask.get(word).copied().unwrap_or(0)))
             })
         })
+    }
+
+    /// A hash of the mask: of its words that are not zero, each salted by its index.
+    pub(crate) fn mask_hash(&self, hash: WordHash) -> u64 {
+        self.used().fold(0, |sum: u64, (index, bits)| sum.wrapping_add(WordHash::fold(bits ^ hash.salt(index))))
     }
 
     /// How many words of the mask are not zero.

@@ -217,11 +217,22 @@ impl Rows {
         }
     }
 
+    /// The head of the row of a place, to change.
+    pub(crate) fn head_mut(&mut self, hash: u64, place: u32) -> Option<&mut u32> {
+        let (table, (bucket, i)) = match self.table.locate(hash, |other| other == place) {
+            Some(found) => (&mut self.table, found),
+            None => {
+                let larger = &mut self.growth.as_deref_mut()?.larger;
+                let found = larger.locate(hash, |other| other == place)?;
+                (larger, found)
+            }
+        };
+        table.buckets.get_mut(bucket)?.heads.get_mut(i)
+    }
+
     pub(crate) fn set_head(&mut self, hash: u64, place: u32, head: u32) {
-        if !self.table.set_head(hash, place, head)
-            && let Some(growth) = self.growth.as_deref_mut()
-        {
-            growth.larger.set_head(hash, place, head);
+        if let Some(old) = self.head_mut(hash, place) {
+            *old = head;
         }
     }
 
@@ -300,13 +311,6 @@ impl Table {
             bucket.pass(|passed| passed + 1);
             at = (at + 1) & last;
         }
-    }
-
-    /// Whether the row was here.
-    fn set_head(&mut self, hash: u64, place: u32, head: u32) -> bool {
-        let found = self.locate(hash, |other| other == place);
-        let row = found.and_then(|(bucket, i)| self.buckets.get_mut(bucket)?.heads.get_mut(i));
-        row.map(|row| *row = head).is_some()
     }
 
     /// Whether the row was here.

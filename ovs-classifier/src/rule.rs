@@ -163,6 +163,8 @@ pub struct Rule<'a, R, const W: usize> {
     pub(crate) mask: &'a SparseMask<W>,
     /// What the patterns of the mask have; read when the pattern is asked for, not by the lookup.
     pub(crate) entries: &'a Entries,
+    /// The conjunction with whose id a lookup found it.
+    pub(crate) conjunction: Option<u32>,
 }
 
 impl<R, const W: usize> Clone for Rule<'_, R, W> {
@@ -211,6 +213,13 @@ impl<'a, R, const W: usize> Rule<'a, R, W> {
     #[must_use]
     pub fn clauses(&self) -> &'a [Clause] {
         self.stored.clauses()
+    }
+
+    /// The id of the conjunction that decided: a lookup came to the rule with that in the key's field, and would not have
+    /// without. `None` where the rule matches the key as it is, and where no lookup found it.
+    #[must_use]
+    pub const fn conjunction(&self) -> Option<u32> {
+        self.conjunction
     }
 
     /// Whether lookups at a version see the rule.

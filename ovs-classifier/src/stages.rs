@@ -65,8 +65,8 @@ impl StageIndex {
             state = state.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
             let hash = WordHash::short(state);
-            match level.prefixes.find(WordHash::spread(hash), |other| other == hash) {
-                Some((_, patterns)) => level.prefixes.set_head(WordHash::spread(hash), hash, patterns + 1),
+            match level.prefixes.head_mut(WordHash::spread(hash), hash) {
+                Some(patterns) => *patterns += 1,
                 None => level.prefixes.insert(WordHash::spread(hash), hash, 1, WordHash::spread),
             }
         }
@@ -79,9 +79,9 @@ impl StageIndex {
             state = state.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
             let hash = WordHash::short(state);
-            match level.prefixes.find(WordHash::spread(hash), |other| other == hash) {
-                Some((_, 0 | 1)) => level.prefixes.remove(WordHash::spread(hash), hash),
-                Some((_, patterns)) => level.prefixes.set_head(WordHash::spread(hash), hash, patterns - 1),
+            match level.prefixes.head_mut(WordHash::spread(hash), hash) {
+                Some(patterns) if *patterns > 1 => *patterns -= 1,
+                Some(_) => level.prefixes.remove(WordHash::spread(hash), hash),
                 None => {}
             }
         }

@@ -100,7 +100,7 @@ impl<S, const W: usize> Subtables<S, W> {
     /// The column of the subtable with exactly the mask of a pattern.
     pub(crate) fn find(&self, pattern: &Pattern<W>) -> Option<u32> {
         let is_it = |column| self.subtables.get(column).is_some_and(|subtable| subtable.mask.is_of(pattern));
-        self.by_mask.find(self.hash_mask(pattern), is_it).map(|(column, _)| column)
+        self.by_mask.find(pattern.mask_hash(self.hash), is_it).map(|(column, _)| column)
     }
 
     /// The subtables, oldest mask first.
@@ -128,7 +128,7 @@ impl<S, const W: usize> Subtables<S, W> {
         pattern: &Pattern<W>,
         state: impl FnOnce(&SparseMask<W>) -> S,
     ) -> Option<u32> {
-        let mask_hash = self.hash_mask(pattern);
+        let mask_hash = pattern.mask_hash(self.hash);
         let mask = SparseMask::new(layout, self.hash, pattern.mask());
         let (state, entries) = (state(&mask), Entries::new(mask.len()));
         let subtable = Subtable { mask, mask_hash, rows: Rows::default(), entries, state };
@@ -147,9 +147,5 @@ impl<S, const W: usize> Subtables<S, W> {
     pub(crate) fn clear(&mut self) {
         self.subtables.clear();
         self.by_mask.clear();
-    }
-
-    fn hash_mask(&self, pattern: &Pattern<W>) -> u64 {
-        self.hash.words(pattern.used().flat_map(|(index, bits)| [index as u64, bits]))
     }
 }

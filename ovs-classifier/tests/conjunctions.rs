@@ -49,12 +49,27 @@ fn all_clauses_or_none() {
     for (src, dst) in (0..10).flat_map(|src| (0..10).map(move |dst| (src, dst))) {
         let both = (1..=4).contains(&src) && (5..=8).contains(&dst);
         assert_eq!(answer(&table, [src, dst, 0]), Some(if both { "both" } else { "rest" }), "{src} to {dst}");
+        let conjunction = table.lookup(&[src, dst, 0]).unwrap().conjunction();
+        assert_eq!(conjunction, both.then_some(1234), "{src} to {dst}");
     }
     // A hard match of the same priority wins, one of a lower does not.
     table.insert(&Pattern::any(), 9, "lower").unwrap();
     assert_eq!(answer(&table, [1, 5, 0]), Some("both"));
     table.insert(&Pattern::any(), 10, "same").unwrap();
     assert_eq!(answer(&table, [1, 5, 0]), Some("same"));
+    assert_eq!(table.lookup(&[1, 5, 0]).unwrap().conjunction(), None);
+    assert_eq!(table.iter().find_map(|rule| rule.conjunction()), None, "no lookup found these");
+}
+
+/// The search with the id finds what the search without it has found.
+#[test]
+fn a_rule_that_does_not_ask_for_the_id_is_no_conjunctions() {
+    let mut table = table();
+    add(&mut table, source(1), 10, clause(7, 1, 2));
+    add(&mut table, destination(2), 10, clause(7, 2, 2));
+    table.insert(&Pattern::any(), 5, "rest").unwrap();
+    let found = table.lookup(&[1, 2, 0]).unwrap();
+    assert_eq!((*found.payload(), found.conjunction()), ("rest", None));
 }
 
 #[test]

@@ -18,18 +18,21 @@ struct Conjunction {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
-    /// The slot of the rule that applies to a key.
+    /// The slot of the rule that applies to a key, and the id of the conjunction without which it would not.
     pub(super) fn resolve(
         &self,
         query: Query<'_, W>,
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
-    ) -> Option<u32> {
+    ) -> Option<(u32, Option<u32>)> {
         let found = self.search(query, wildcards.as_deref_mut(), cost);
-        if found.soft.is_empty() { found.hard } else { self.resolve_soft(found, query, wildcards, cost) }
+        if found.soft.is_empty() {
+            return Some((found.hard?, None));
+        }
+        self.resolve_soft(found, query, wildcards, cost)
     }
 
-    /// The slot of the rule that applies to a key for which rules with clauses were found.
+    /// As [`resolve`](Self::resolve), for a key for which rules with clauses were found.
     #[cold]
     fn resolve_soft(
         &self,
@@ -37,17 +40,19 @@ impl<R, const W: usize> Classifier<R, W> {
         query: Query<'_, W>,
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
-    ) -> Option<u32> {
+    ) -> Option<(u32, Option<u32>)> {
         let Found { mut hard, mut soft } = found;
         let priority = |slot: u32| self.rules.get(slot).map(|rule| rule.priority);
         let standing = |rule: &Stored<R>| (rule.priority, self.ranks.get(rule.column.get() as usize));
         loop {
             soft.retain(|slot| priority(*slot) > hard.and_then(priority));
-            let Some(highest) = soft.iter().filter_map(|slot| priority(*slot)).max() else { return hard };
+            let Some(highest) = soft.iter().filter_map(|slot| priority(*slot)).max() else {
+                return Some((hard?, None));
+            };
             for id in self.complete(soft.iter().copied().filter(|slot| priority(*slot) == Some(highest))) {
                 let answer = self.search_again(&query, id, wildcards.as_deref_mut(), cost);
-                if answer.is_some() {
-                    return answer;
+                if let Some(rule) = answer.and_then(|slot| self.rule(slot)) {
+                    return Some((rule.slot, (!rule.matches(query.key)).then_some(id)));
                 }
             }
             for slot in core::mem::take(&mut soft) {

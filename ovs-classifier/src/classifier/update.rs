@@ -90,8 +90,10 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// Removes the rule with exactly this pattern and priority that is not hidden, and returns its payload.
     pub fn remove(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<R> {
-        let slot = self.find_exact(pattern, priority)?.handle().index();
-        self.remove_slot(slot)
+        let (_, head) = self.locate(pattern)?.entry?;
+        let is_it = |rule: &Stored<R>| rule.priority == priority && rule.is_visible_at(Version::LAST);
+        let (slot, _) = self.chain(head).find(|(_, rule)| is_it(rule))?;
+        self.remove_from(slot, pattern.key(), head)
     }
 
     /// Removes the rule of a handle, and returns its payload.
@@ -263,24 +265,29 @@ impl<R, const W: usize> Classifier<R, W> {
     }
 
     fn remove_slot(&mut self, slot: u32) -> Option<R> {
+        let (key, head) = self.head_of(self.rules.get(slot)?)?;
+        self.remove_from(slot, &key, head)
+    }
+
+    /// Removes the rule in a slot, whose pattern matches `key` and is that of the chain from `head` on.
+    fn remove_from(&mut self, slot: u32, key: &[u64; W], head: u32) -> Option<R> {
         let stored = self.rules.get(slot)?;
         let (column, place, below, order) = (stored.column.get(), stored.place, stored.below, self.layout.order());
-        let (key, head) = self.head_of(stored)?;
         let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
 
         let rule = self.rules.remove(slot)?;
         let subtable = self.subtables.get_mut(column)?;
         if head == slot && below == 0 {
-            subtable.remove(&key, place);
-            subtable.state.stages.remove(&subtable.mask, &key);
+            subtable.remove(key, place);
+            subtable.state.stages.remove(&subtable.mask, key);
             if let Some(ports) = &mut subtable.state.ports {
-                ports.remove(&key, order);
+                ports.remove(key, order);
             }
-            self.prefixes.remove(column, &key, order);
+            self.prefixes.remove(column, key, order);
         } else {
             match above.and_then(|above| self.rules.get_mut(above)) {
                 Some(above) => above.below = below,
-                None => subtable.rows.set_head(subtable.mask.hash(&key), place, below.saturating_sub(1)),
+                None => subtable.rows.set_head(subtable.mask.hash(key), place, below.saturating_sub(1)),
             }
         }
         let is_due = self.guards.remove();

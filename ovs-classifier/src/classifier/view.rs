@@ -66,7 +66,8 @@ impl<'a, R, const W: usize> View<'a, R, W> {
         cost: &mut Probes,
     ) -> Option<Rule<'a, R, W>> {
         let query = Query { key, version: self.version, soft: true };
-        self.table.rule(self.table.resolve(query, wildcards, cost)?)
+        let (slot, conjunction) = self.table.resolve(query, wildcards, cost)?;
+        Some(Rule { conjunction, ..self.table.rule(slot)? })
     }
 
     /// As [`Classifier::find_exact`].

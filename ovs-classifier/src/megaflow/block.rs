@@ -20,9 +20,17 @@ use alloc::vec::Vec;
 const LANES: usize = 8;
 
 /// Eight words, a cache line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Eq)]
 #[repr(align(64))]
 pub(super) struct Block([u64; LANES]);
+
+/// All words at once, not byte by byte until two differ: most blocks that are compared are equal.
+impl PartialEq for Block {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    }
+}
 
 /// The bits that a megaflow fixes, by block. There is a first block always, even if it has no bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +76,12 @@ impl Block {
     }
 
     fn is_zero(&self) -> bool {
-        self.0 == [0; LANES]
+        *self == Self::default()
+    }
+
+    /// How many words are not zero.
+    fn used_words(&self) -> usize {
+        self.0.iter().filter(|word| **word != 0).count()
     }
 
     fn count_ones(&self) -> u32 {
@@ -141,7 +154,8 @@ impl BlockMask {
 
     /// Whether this is a pattern's mask.
     pub(super) fn is_of<const W: usize>(&self, pattern: &Pattern<W>) -> bool {
-        (0..W.div_ceil(LANES)).all(|at| self.block(at) == Block::of(pattern.mask(), at))
+        let is_same = self.blocks().all(|(at, bits)| bits == Block::of(pattern.mask(), at));
+        is_same && self.blocks().map(|(_, bits)| bits.used_words()).sum::<usize>() == pattern.used_words()
     }
 
     /// How many bits the mask has.
@@ -294,6 +308,10 @@ mod tests {
             prop_assert_eq!(mask.common(&other).expand::<W>(), and(&a, &b));
             prop_assert_eq!(mask.union(&other).expand::<W>(), core::array::from_fn(|i| a[i] | b[i]));
             prop_assert_eq!(mask.is_within(&other), and(&a, &b) == a);
+            let mut flipped = a;
+            flipped[flip / 64] ^= 1 << (flip % 64);
+            let is_of = |mask: &BlockMask, bits| mask.is_of(&Pattern::new(key, bits));
+            prop_assert_eq!((is_of(&mask, a), is_of(&mask, b), is_of(&mask, flipped)), (true, a == b, false));
             let first = Block::of(&key, mask.at()).and(mask.first());
             prop_assert_eq!(mask.scatter::<W>(&first, &mask.gather_rest(&key)), and(&key, &a));
 

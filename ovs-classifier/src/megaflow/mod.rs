@@ -319,18 +319,17 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         let is_it = |slot: &u32| self.mask_of.get(*slot as usize) == Some(&mask) && self.is_match(Portable, *slot, key);
         let shared = |tuple: &Tuple| tuple.index.all(tuple.mask.hash(Portable, &self.secrets, key)).find(is_it);
         let shared = self.tuples.iter().find_map(shared);
-        let alone = || Some(self.subtables.get(self.subtables.find(pattern)?)?.find(key)?.1);
+        let alone = || {
+            let column = if self.order.is_empty() { None } else { self.subtables.find(pattern) };
+            Some(self.subtables.get(column?)?.find(key)?.1)
+        };
         self.megaflows.handle(shared.or_else(alone)?)
     }
 
     /// The number of a pattern's mask, if a megaflow has it.
     fn find_mask(&self, pattern: &Pattern<W>) -> Option<u32> {
         let is_it = |mask| self.masks.get(mask).is_some_and(|mask| mask.bits.is_of(pattern));
-        self.by_mask.find(self.hash_mask(pattern), is_it).map(|(mask, _)| mask)
-    }
-
-    fn hash_mask(&self, pattern: &Pattern<W>) -> u64 {
-        self.hash.words(pattern.used().flat_map(|(index, bits)| [index as u64, bits]))
+        self.by_mask.find(pattern.mask_hash(self.hash), is_it).map(|(mask, _)| mask)
     }
 
     /// The megaflow of a handle, unless it has been removed.

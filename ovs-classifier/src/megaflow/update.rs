@@ -28,13 +28,36 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         {
             return Ok((handle, Some(core::mem::replace(old, payload))));
         }
+        Ok((self.insert_absent(pattern, payload)?, None))
+    }
+
+    /// Adds a megaflow whose pattern no other has: as [`insert`](Self::insert), for who has just
+    /// [looked](Self::find_exact) and need not have it done again.
+    ///
+    /// If another has the pattern nevertheless, both are in the table, and a lookup finds one of them.
+    ///
+    /// # Errors
+    ///
+    /// If the table is full.
+    ///
+    /// ```
+    /// use ovs_classifier::{MegaflowTable, Pattern};
+    ///
+    /// let mut cache = MegaflowTable::new();
+    /// let pattern = Pattern::new([1, 0], [0xff, 0]);
+    /// assert_eq!(cache.find_exact(&pattern), None);
+    /// let handle = cache.insert_absent(&pattern, "drop")?;
+    /// assert_eq!(cache.find_exact(&pattern), Some(handle));
+    /// # Ok::<(), ovs_classifier::TableFull>(())
+    /// ```
+    pub fn insert_absent(&mut self, pattern: &Pattern<W>, payload: R) -> Result<Handle, TableFull> {
         let full = TableFull { limit: self.limit };
         if self.len() >= self.limit {
             return Err(full);
         }
         // The limit is at most what an arena holds, unless slots are worn out.
         let handle = self.megaflows.insert(Stored { rest: 0, seat: None, payload }).ok_or(full)?;
-        let Some((mask, bits)) = self.mask_of(pattern) else {
+        let Some(mask) = self.mask_of(pattern) else {
             self.megaflows.remove(handle.index());
             return Err(full);
         };
@@ -43,39 +66,40 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             self.firsts.resize(slot + 1, Block::default());
             self.mask_of.resize(slot + 1, NIL);
         }
-        if let (Some(first), Some(mask_of)) = (self.firsts.get_mut(slot), self.mask_of.get_mut(slot)) {
-            (*first, *mask_of) = (Block::of(key, bits.at()).and(bits.first()), mask);
+        if let (Some(first), Some(mask_of), Some(known), Some(stored)) = (
+            self.firsts.get_mut(slot),
+            self.mask_of.get_mut(slot),
+            self.masks.get_mut(mask),
+            self.megaflows.get_mut(handle.index()),
+        ) {
+            (*first, *mask_of) = (Block::of(key, known.bits.at()).and(known.bits.first()), mask);
+            stored.rest = known.add(key);
         }
-        let rest = self.masks.get_mut(mask).map_or(0, |mask| mask.add(key));
-        if let Some(stored) = self.megaflows.get_mut(handle.index()) {
-            stored.rest = rest;
-        }
-        let seat = self.seat(&bits, pattern, handle.index());
+        let seat = self.seat(mask, pattern, handle.index());
         if let Some(stored) = self.megaflows.get_mut(handle.index()) {
             stored.seat = seat;
         }
-        Ok((handle, None))
+        Ok(handle)
     }
 
-    /// The number of a pattern's mask, which becomes known if it was not, and the mask.
-    fn mask_of(&mut self, pattern: &Pattern<W>) -> Option<(u32, BlockMask)> {
-        let bits = BlockMask::new(pattern.mask());
+    /// The number of a pattern's mask, which becomes known if it was not.
+    fn mask_of(&mut self, pattern: &Pattern<W>) -> Option<u32> {
         if let Some(mask) = self.find_mask(pattern) {
-            return Some((mask, bits));
+            return Some(mask);
         }
+        let (bits, hash) = (BlockMask::new(pattern.mask()), pattern.mask_hash(self.hash));
         self.cache.widen(&bits);
-        let hash = self.hash_mask(pattern);
         let rest = Entries::new(bits.rest().len() * 8);
-        let mask = self.masks.insert(Mask { bits: bits.clone(), hash, rest, megaflows: 0 })?.index();
+        let mask = self.masks.insert(Mask { bits, hash, rest, megaflows: 0 })?.index();
         let masks = &self.masks;
         self.by_mask.insert(hash, mask, 0, |other| masks.get(other).map_or(0, |mask| mask.hash));
-        Some((mask, bits))
+        Some(mask)
     }
 
     /// Finds a place for a megaflow where lookups will find it: in a tuple that suits, in one that is made to, in a new
     /// one; where there are enough of those, in a subtable.
-    fn seat(&mut self, bits: &BlockMask, pattern: &Pattern<W>, slot: u32) -> Option<Seat> {
-        let (secrets, key) = (&self.secrets, pattern.key());
+    fn seat(&mut self, mask: u32, pattern: &Pattern<W>, slot: u32) -> Option<Seat> {
+        let (secrets, key, bits) = (&self.secrets, pattern.key(), &self.masks.get(mask)?.bits);
         if self.tuples.iter_mut().any(|tuple| tuple.join(secrets, bits, key, slot)) {
             return None;
         }

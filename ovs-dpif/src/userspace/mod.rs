@@ -426,7 +426,7 @@ impl Dpif for Datapath {
             self.make_room(port, mask);
         }
         let entry = Entry::new(ufid, put.key.into(), actions, self.version);
-        let (handle, _) = self.table.insert(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
+        let handle = self.table.insert_absent(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         if let Some(Share { port, mask }) = owner {
             self.bounds.add(port, ufid, mask);

@@ -151,8 +151,7 @@ impl Tracked {
     /// Finds the rule of the highest priority. What the answer depended on counts as read.
     pub(super) fn lookup<'t, R>(&mut self, table: View<'t, R, WORDS>) -> Option<Rule<'t, R, WORDS>> {
         let found = table.lookup_tracked(self.key.words(), self.mask.bits.words_mut());
-        // A rule that does not match the key as it is matches it with a conjunction's id.
-        self.conjoined |= found.as_ref().is_some_and(|r| !r.matches(self.key.words()));
+        self.conjoined |= found.is_some_and(|rule| rule.conjunction().is_some());
         if self.verifies {
             verify::lookup(table, &self.key, found.as_ref());
         }
