@@ -286,6 +286,46 @@ fn nothing_is_sent_back_to_where_it_ended() {
     assert_eq!(does, format!("set(tunnel(dst=1.1.1.1,ttl=64,flags(df))),{vport}"));
 }
 
+#[test]
+fn what_nobody_asked_of_a_tunnel_stays_with_the_packet_that_comes_back() {
+    let mut lab = Lab::new(2);
+    let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
+    lab.add(0, "table=0,ip,tun_id=1,actions=ct(table=1)");
+    lab.add(0, "table=0,ip,tun_id=2,actions=load:7->NXM_NX_TUN_GBP_ID[],ct(table=1)");
+    lab.add(0, "table=0,ip,tun_id=3,actions=ct(table=2)");
+    lab.add(0, "table=1,tun_gbp_id=7,actions=1");
+    lab.add(0, "table=1,tun_gbp_id=8,actions=2");
+    // Through a second round, in which it is not asked for either.
+    lab.add(0, "table=2,ip,actions=ct(table=1,zone=3)");
+    for (id, policy, wire) in [(1, 7, 1), (1, 8, 2), (1, 7, 1), (2, 8, 1), (2, 7, 1), (3, 8, 2), (3, 7, 1)] {
+        let tunnel = format!("tun_id={id},tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_flags=0,tun_gbp_id={policy}");
+        lab.come(&key(vport, &tunnel, UDP));
+        assert_eq!(lab.heard(), [wire], "{tunnel}");
+    }
+}
+
+#[test]
+fn who_reads_a_tunnel_behind_a_patch_finds_none() {
+    let mut lab = Lab::new(2);
+    let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
+    let ends = [0, 1].map(|bridge| Peer { bridge, port: OfPort(9) });
+    for Peer { bridge, port } in ends {
+        lab.all.configure(bridge, |of| of.port_add(Port::patch(port, "patch")));
+    }
+    lab.all.patch(ends[0], ends[1]);
+    lab.all.settle(&mut lab.dp, lab.now);
+    lab.add(0, "in_port=5,ip,actions=9,ct(table=1)");
+    lab.add(0, "table=1,tun_gbp_id=7,actions=1");
+    lab.add(0, "table=1,tun_gbp_id=8,actions=2");
+    lab.add(1, "in_port=9,ip,actions=ct(table=1)");
+    lab.add(1, "table=1,tun_gbp_id=0,tun_dst=0.0.0.0,actions=2");
+    for (policy, wire) in [(7, 1), (8, 2), (7, 1)] {
+        let tunnel = format!("tun_id=1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_flags=0,tun_gbp_id={policy}");
+        lab.come(&key(vport, &tunnel, UDP));
+        assert_eq!(lab.heard(), [wire, 4], "{tunnel}");
+    }
+}
+
 fn tunnels() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let options = (0usize..4, 0usize..4, 0usize..4, 0usize..5).prop_map(|(kind, remote, key, other)| {
         let kind = ["gre", "vxlan", "geneve", "erspan"][kind];
