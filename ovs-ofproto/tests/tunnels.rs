@@ -7,7 +7,8 @@ use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{DpAction, Dpif, DropReason, PortNo, PortSpec, text};
 use ovs_ofproto::FlowModCommand::Add;
-use ovs_ofproto::pipeline::{Bridges, Ofproto, Peer, Port, TraceRequest, TunnelConfig, TunnelKind};
+use ovs_ofproto::codec::{Kind, Message, Version};
+use ovs_ofproto::pipeline::{Bridges, Event, Ofproto, Peer, Port, TraceRequest, TunnelConfig, TunnelKind};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::{FieldId, TlvMapping};
 use ovs_packet::key::{FlowKey, FlowMask};
@@ -302,6 +303,25 @@ fn what_nobody_asked_of_a_tunnel_stays_with_the_packet_that_comes_back() {
         lab.come(&key(vport, &tunnel, UDP));
         assert_eq!(lab.heard(), [wire], "{tunnel}");
     }
+}
+
+#[test]
+fn controllers_hear_of_tunnels_as_far_as_messages_have_words() {
+    let mut lab = Lab::new(1);
+    let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
+    lab.add(0, "in_port=5,actions=controller");
+    let mut heard = |policy| {
+        let tunnel = format!("tun_id=1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_ttl=64,tun_tos=8,tun_gbp_id={policy}");
+        lab.come(&key(vport, &tunnel, UDP));
+        let Some(Event::PacketIn(p)) = lab.all.configure(0, Ofproto::poll_event).unwrap() else { panic!("nothing") };
+        for version in [Version::V1_0, Version::V1_3, Version::V1_5] {
+            assert!(Message::from((*p).clone()).encode_as(Kind::NxPacketIn2, version, 1).is_ok(), "{version}");
+        }
+        p.metadata.to_string()
+    };
+    let said = "tun_id=0x1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_gbp_id=";
+    // Of one packet as of the next, which has another policy.
+    assert_eq!([heard(7), heard(8)], [7, 8].map(|policy| format!("{said}{policy},in_port=5")));
 }
 
 #[test]

@@ -466,6 +466,21 @@ fn a_datapath_outlives_the_daemon_and_is_taken_over() {
     machine.flows(&["actions=NORMAL"]);
     assert!(pings("a", "10.1.1.2"), "taken over");
 
+    // An internal port that is moved to another namespace stays what it is.
+    machine.vsctl("add-port br0 i1 -- set interface i1 type=internal");
+    let number = machine.vsctl("get interface i1 ofport");
+    must("ip", "link set i1 netns a");
+    must("ip", "-n a addr add 10.1.2.1/24 dev i1");
+    must("ip", "-n a link set i1 up");
+    must("ip", "-n b addr add 10.1.2.2/24 dev qb");
+    until("a way to the port that was moved", || pings("b", "10.1.2.1"));
+    machine.vsctl("set bridge br0 other-config:hwaddr=02:00:00:00:00:77");
+    assert_eq!(machine.vsctl("get interface i1 ofport"), number);
+    assert!(pings("b", "10.1.2.1"));
+    machine.vsctl("del-port br0 i1");
+    until("the port is removed", || !must("ovs-dpctl", "show").contains(": i1"));
+    must("ip", "-n b addr del 10.1.2.2/24 dev qb");
+
     // An interface that goes, and comes back.
     must("ip", "link del pa");
     let error = || machine.vsctl("get interface pa error");
