@@ -498,6 +498,8 @@ impl<'a> Translator<'a> {
         };
         if let Err(e) = unpacked {
             t.tracked.note(commit::tunnel_mask());
+            let name = t.bridge.name;
+            tracing::warn!(target: "ofproto_dpif_xlate", "Invalid Geneve tunnel metadata on bridge {name}: {e}");
             t.fail(DropReason::TunnelMetadata, || format!("the options of the tunnel cannot be read: {e}"));
         }
         t
