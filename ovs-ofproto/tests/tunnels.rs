@@ -7,7 +7,8 @@ use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{DpAction, Dpif, DropReason, PortNo, PortSpec, text};
 use ovs_ofproto::FlowModCommand::Add;
-use ovs_ofproto::pipeline::{Bridges, Ofproto, Peer, Port, TraceRequest, TunnelConfig, TunnelKind};
+use ovs_ofproto::codec::{Kind, Message, Version};
+use ovs_ofproto::pipeline::{Bridges, Event, Ofproto, Peer, Port, TraceRequest, TunnelConfig, TunnelKind};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::{FieldId, TlvMapping};
 use ovs_packet::key::{FlowKey, FlowMask};
@@ -288,6 +289,65 @@ fn nothing_is_sent_back_to_where_it_ended() {
     let flows = l.dp.flow_dump().unwrap();
     let does = text::actions(&flows[0].actions).to_string();
     assert_eq!(does, format!("set(tunnel(dst=1.1.1.1,ttl=64,flags(df))),{vport}"));
+}
+
+#[test]
+fn what_nobody_asked_of_a_tunnel_stays_with_the_packet_that_comes_back() {
+    let mut lab = Lab::new(2);
+    let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
+    lab.add(0, "table=0,ip,tun_id=1,actions=ct(table=1)");
+    lab.add(0, "table=0,ip,tun_id=2,actions=load:7->NXM_NX_TUN_GBP_ID[],ct(table=1)");
+    lab.add(0, "table=0,ip,tun_id=3,actions=ct(table=2)");
+    lab.add(0, "table=1,tun_gbp_id=7,actions=1");
+    lab.add(0, "table=1,tun_gbp_id=8,actions=2");
+    // Through a second round, in which it is not asked for either.
+    lab.add(0, "table=2,ip,actions=ct(table=1,zone=3)");
+    for (id, policy, wire) in [(1, 7, 1), (1, 8, 2), (1, 7, 1), (2, 8, 1), (2, 7, 1), (3, 8, 2), (3, 7, 1)] {
+        let tunnel = format!("tun_id={id},tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_flags=0,tun_gbp_id={policy}");
+        lab.come(&key(vport, &tunnel, UDP));
+        assert_eq!(lab.heard(), [wire], "{tunnel}");
+    }
+}
+
+#[test]
+fn controllers_hear_of_tunnels_as_far_as_messages_have_words() {
+    let mut lab = Lab::new(1);
+    let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
+    lab.add(0, "in_port=5,actions=controller");
+    let mut heard = |policy| {
+        let tunnel = format!("tun_id=1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_ttl=64,tun_tos=8,tun_gbp_id={policy}");
+        lab.come(&key(vport, &tunnel, UDP));
+        let Some(Event::PacketIn(p)) = lab.all.configure(0, Ofproto::poll_event).unwrap() else { panic!("nothing") };
+        for version in [Version::V1_0, Version::V1_3, Version::V1_5] {
+            assert!(Message::from((*p).clone()).encode_as(Kind::NxPacketIn2, version, 1).is_ok(), "{version}");
+        }
+        p.metadata.to_string()
+    };
+    let said = "tun_id=0x1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_gbp_id=";
+    // Of one packet as of the next, which has another policy.
+    assert_eq!([heard(7), heard(8)], [7, 8].map(|policy| format!("{said}{policy},in_port=5")));
+}
+
+#[test]
+fn who_reads_a_tunnel_behind_a_patch_finds_none() {
+    let mut lab = Lab::new(2);
+    let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
+    let ends = [0, 1].map(|bridge| Peer { bridge, port: OfPort(9) });
+    for Peer { bridge, port } in ends {
+        lab.all.configure(bridge, |of| of.port_add(Port::patch(port, "patch")));
+    }
+    lab.all.patch(ends[0], ends[1]);
+    lab.all.settle(&mut lab.dp, lab.now);
+    lab.add(0, "in_port=5,ip,actions=9,ct(table=1)");
+    lab.add(0, "table=1,tun_gbp_id=7,actions=1");
+    lab.add(0, "table=1,tun_gbp_id=8,actions=2");
+    lab.add(1, "in_port=9,ip,actions=ct(table=1)");
+    lab.add(1, "table=1,tun_gbp_id=0,tun_dst=0.0.0.0,actions=2");
+    for (policy, wire) in [(7, 1), (8, 2), (7, 1)] {
+        let tunnel = format!("tun_id=1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_flags=0,tun_gbp_id={policy}");
+        lab.come(&key(vport, &tunnel, UDP));
+        assert_eq!(lab.heard(), [wire, 4], "{tunnel}");
+    }
 }
 
 fn tunnels() -> impl Strategy<Value = Vec<(&'static str, String)>> {

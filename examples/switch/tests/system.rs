@@ -299,7 +299,10 @@ fn tunnels(machine: &Machine) -> Vec<(&'static str, bool)> {
         ("vxlan", "options:key=5", "vxlan id 5 remote 172.31.1.1 dstport 4789"),
         ("geneve", "options:key=7", "geneve id 7 remote 172.31.1.1 dstport 6081"),
         ("gre", "options:key=9", "gretap local 172.31.1.2 remote 172.31.1.1 key 9"),
+        ("gre", "options:packet_type=legacy_l3", "gre local 172.31.1.2 remote 172.31.1.1"),
     ] {
+        // Without Ethernet inside, there is no address to ask for: what leaves has none, what comes is given one.
+        let l3 = options.contains("legacy_l3");
         // Not every kernel has every kind.
         if !run("ip", &format!("-n far link add far0 type {far}").split(' ').collect::<Vec<_>>()).0 {
             println!("  {kind}: not in this kernel");
@@ -307,14 +310,29 @@ fn tunnels(machine: &Machine) -> Vec<(&'static str, bool)> {
         }
         must("ip", "-n far addr add 10.1.1.100/24 dev far0");
         // One that others know already.
-        must("ip", "-n far link set far0 address 02:00:00:00:00:64 mtu 1400 up");
+        let address = if l3 { "" } else { "address 02:00:00:00:00:64 " };
+        must("ip", &format!("-n far link set far0 {address}mtu 1400 up"));
         machine.vsctl(&format!(
-            "add-port br0 tun -- set interface tun type={kind} options:remote_ip=172.31.1.2 {options}"
+            "add-port br0 tun -- set interface tun type={kind} ofport_request=9 options:remote_ip=172.31.1.2 {options}"
         ));
+        let kind = if l3 { "gre without Ethernet" } else { kind };
+        if l3 {
+            must("ip", "-n a neigh replace 10.1.1.100 lladdr 02:00:00:00:00:64 dev qa");
+            let mac = must("ip", "netns exec a cat /sys/class/net/qa/address");
+            machine.flows(&[
+                "priority=10,ip,nw_dst=10.1.1.100,actions=9",
+                &format!("priority=10,in_port=9,actions=set_field:{}->eth_dst,1", mac.trim()),
+                "priority=0,actions=NORMAL",
+            ]);
+        }
         let answers = pings("a", "10.1.1.100");
         let carries = answers && tcp("a", "far", "10.1.1.100", 300_000);
         println!("  {kind}: ping {answers}, TCP {carries}");
         found.push((kind, answers && carries));
+        if l3 {
+            machine.flows(&["actions=NORMAL"]);
+            must("ip", "-n a neigh del 10.1.1.100 dev qa");
+        }
         machine.vsctl("del-port br0 tun");
         must("ip", "-n far link del far0");
     }
@@ -447,6 +465,21 @@ fn a_datapath_outlives_the_daemon_and_is_taken_over() {
     machine.vsctl("add-port br0 pb");
     machine.flows(&["actions=NORMAL"]);
     assert!(pings("a", "10.1.1.2"), "taken over");
+
+    // An internal port that is moved to another namespace stays what it is.
+    machine.vsctl("add-port br0 i1 -- set interface i1 type=internal");
+    let number = machine.vsctl("get interface i1 ofport");
+    must("ip", "link set i1 netns a");
+    must("ip", "-n a addr add 10.1.2.1/24 dev i1");
+    must("ip", "-n a link set i1 up");
+    must("ip", "-n b addr add 10.1.2.2/24 dev qb");
+    until("a way to the port that was moved", || pings("b", "10.1.2.1"));
+    machine.vsctl("set bridge br0 other-config:hwaddr=02:00:00:00:00:77");
+    assert_eq!(machine.vsctl("get interface i1 ofport"), number);
+    assert!(pings("b", "10.1.2.1"));
+    machine.vsctl("del-port br0 i1");
+    until("the port is removed", || !must("ovs-dpctl", "show").contains(": i1"));
+    must("ip", "-n b addr del 10.1.2.2/24 dev qb");
 
     // An interface that goes, and comes back.
     must("ip", "link del pa");

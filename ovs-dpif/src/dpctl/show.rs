@@ -132,12 +132,22 @@ fn some_or_all(args: &mut Args<'_, '_>) -> Result<Vec<(String, String)>, DpctlEr
     named.into_iter().map(|name| Ok((name.to_string(), args.full(name)?))).collect()
 }
 
+/// Whether ports of a kind are those that tunnels share, which take packets of every type: which ones are meant is for the
+/// tunnels to say.
+fn is_tunnel(kind: &str) -> bool {
+    const KINDS: [&str; 9] = ["vxlan", "geneve", "gre", "ip6gre", "erspan", "ip6erspan", "bareudp", "gtpu", "srv6"];
+    KINDS.contains(&kind)
+}
+
 pub(super) fn show(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let statistics = args.options.statistics;
     let mut shown = Vec::new();
     for (named, name) in some_or_all(args)? {
         let dp = args.datapaths.open(&name);
-        let options = |dp: &dyn Dpif, port: &PortInfo| dp.workers().map(|w| w.shown_options(port.port));
+        let options = |dp: &dyn Dpif, port: &PortInfo| match is_tunnel(port.kind) {
+            true => Some(vec![("packet_type", "ptap".to_string())]),
+            false => dp.workers().map(|w| w.shown_options(port.port)),
+        };
         let all = dp.and_then(|dp| {
             let ports = dp.ports()?.into_iter().map(|port| (options(dp, &port).unwrap_or_default(), port));
             Ok((ports.collect::<Vec<_>>(), dp.stats()?, dp.caches()?))

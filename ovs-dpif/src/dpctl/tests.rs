@@ -5,7 +5,7 @@ use ovs_packet::{Instant, Packet};
 use super::*;
 use crate::netdev::MemPort;
 use crate::userspace::Datapath;
-use crate::{DpAction, PortNo};
+use crate::{DpAction, PortNo, TunnelPort};
 
 struct One {
     dp: Datapath,
@@ -73,6 +73,11 @@ fn ports_come_and_go() {
         "netdev@dp0:\n  lookups: hit:0 missed:0 lost:0\n  flows: 0\n  port 1: p2 (dummy)\n  port 7: p1 (dummy)\n";
     let kind = all.dp.ports().unwrap()[0].kind;
     says(&mut all, "show", &shown.replace("dummy", kind));
+    let tunnel = PortSpec::Tunnel { name: "genev_sys_6081".into(), kind: TunnelPort::Geneve { port: 6081 } };
+    let number = all.dp.port_add(tunnel, None).unwrap();
+    let shown = run(&mut all, &["show"]).unwrap().to_string();
+    assert!(shown.contains(&format!("  port {number}: genev_sys_6081 (geneve: packet_type=ptap)\n")), "{shown}");
+    all.dp.port_del(number).unwrap();
     says(&mut all, "set-if dp0 p1,type=other", &format!("! p1: can't change type from {kind} to other"));
     says(&mut all, "del-if dp0 7 p9", "! no port named p9");
     assert_eq!(run(&mut all, &["show", "-s"]).unwrap().json()[0]["ports"][0]["statistics"]["rx_packets"], 0);

@@ -35,6 +35,8 @@ pub(super) struct Frozen {
     pub(super) in_port: OfPortOrNone,
     /// Registers, metadata, and what goes into a tunnel's header.
     pub(super) metadata: SparseKey,
+    /// The bits of that which are not frozen, because each packet has its own.
+    pub(super) own: SparseKey,
     pub(super) action_set: Vec<Action>,
     pub(super) stack: Stack,
     /// Mirrors that have the packet already.

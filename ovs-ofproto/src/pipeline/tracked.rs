@@ -140,6 +140,12 @@ impl Tracked {
         self.mask |= mask;
     }
 
+    /// Adds those bits of `mask` to what was read that were overwritten at some time.
+    pub(super) fn note_written(&mut self, mask: &FlowMask) {
+        let written = self.written.bits.words().iter().zip(mask.bits.words());
+        self.mask.bits.words_mut().iter_mut().zip(written).for_each(|(m, (w, bits))| *m |= w & bits);
+    }
+
     /// What the pipeline has written to a field, if it has, and else zero; what the packet came with counts for nothing.
     pub(super) fn read_written(&mut self, field: FieldId) -> u128 {
         let written = field.info().get(&self.written.bits);

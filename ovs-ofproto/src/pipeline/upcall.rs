@@ -25,7 +25,7 @@ use super::translate::{
     translate_from,
 };
 use crate::action::Action;
-use crate::codec::{PacketIn, PacketInReason};
+use crate::codec::{PacketIn, PacketInReason, Version};
 use crate::session::AsyncConfig;
 
 /// How long nothing is told of translations that fail, after one was told of.
@@ -588,7 +588,9 @@ fn metadata(in_port: OfPort, pipeline: &FlowKey, key: &FlowKey, conntracked: boo
     m.set(FieldId::InPortOxm, in_port.0.into());
     for f in FieldId::all().filter(|f| f.tun_metadata_index().is_none() && f.info().get(&all) != 0) {
         let wide = (FieldId::Xreg0..=FieldId::Xxreg7).contains(&f);
-        if !wide && f != FieldId::InPort {
+        // No message has the outer header's TOS and TTL.
+        let has_name = f.info().oxm(Version::V1_5.0).is_some();
+        if !wide && has_name && f != FieldId::InPort {
             m.set(f, f.info().get(&all));
         }
     }

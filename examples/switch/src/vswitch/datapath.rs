@@ -308,11 +308,12 @@ impl SharedDatapath {
 
     /// The port for one more tunnel of an interface, which others of its kind share.
     pub(super) fn add_vport(&mut self, interface: &str, config: &TunnelConfig) -> Result<PortNo, String> {
-        if let Some(number) = self.vports.join(interface, config)? {
-            return Ok(number);
-        }
         if self.outside.is_some() {
             Kernel::check_tunnel(interface, config)?;
+            self.vports.check_framing(interface, config)?;
+        }
+        if let Some(number) = self.vports.join(interface, config)? {
+            return Ok(number);
         }
         let (name, kind) = (config.vport(), config.vport_kind());
         if let Some(outside) = &mut self.outside

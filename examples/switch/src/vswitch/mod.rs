@@ -471,7 +471,10 @@ impl Vswitch {
         let request_of = |p: &BridgePort| wanted.get(p.name.as_str()).and_then(|(_, request)| *request);
         let is_wrong = |p: &BridgePort| {
             let kind = wanted.get(p.name.as_str()).map(|(kind, _)| *kind);
-            let has_vanished = || !there.contains(&p.datapath_name()) || self.devices.is_gone(&p.name);
+            // A port that the kernel's datapath made itself is one wherever it is moved to, out of sight.
+            let may_hide = shared.datapath.is_outside() && p.kind == "internal";
+            let is_gone = || !may_hide && self.devices.is_gone(&p.name);
+            let has_vanished = || !there.contains(&p.datapath_name()) || is_gone();
             // A port that vanished from the datapath, or whose device did, is added again.
             kind != Some(p.configured_kind.as_str())
                 || p.datapath.is_some() && !is_withdrawn(p) && has_vanished()

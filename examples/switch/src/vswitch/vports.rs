@@ -45,6 +45,22 @@ impl Vports {
         }
     }
 
+    /// Whether the port for a tunnel, where a device is one for packets with Ethernet headers or one for packets without, can
+    /// be that of this tunnel too.
+    ///
+    /// # Errors
+    /// Why not, in a line.
+    pub(super) fn check_framing(&self, name: &str, config: &TunnelConfig) -> Result<(), String> {
+        let is_bare = |kind| kind == TunnelPort::GreL3;
+        match self.0.get(config.vport().as_str()) {
+            Some(there) if is_bare(there.kind) != is_bare(config.vport_kind()) => {
+                let why = "GRE tunnels of packet_type legacy_l2 and legacy_l3 can't be configured together";
+                Err(format!("{name}: {why} in the kernel's datapath"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A port was made, for one tunnel.
     pub(super) fn note(&mut self, config: &TunnelConfig, number: PortNo) {
         self.0.insert(config.vport(), Vport { number, kind: config.vport_kind(), users: 1 });
@@ -76,9 +92,22 @@ pub(super) enum Left {
 
 #[cfg(test)]
 mod tests {
-    use ovs_ofproto::pipeline::{Remote, TunnelKind};
+    use ovs_ofproto::pipeline::{PacketMode, Remote, TunnelKind};
 
     use super::*;
+
+    #[test]
+    fn a_device_is_for_packets_with_ethernet_or_without() {
+        let (mut vports, with) = (Vports::default(), TunnelConfig::new(TunnelKind::Gre, Remote::Flow));
+        let mut without = with.clone();
+        without.mode = PacketMode::LegacyL3;
+        assert_eq!((with.vport_kind(), without.vport_kind()), (TunnelPort::Gre, TunnelPort::GreL3));
+        vports.note(&without, PortNo(1));
+        assert_eq!(vports.check_framing("a", &without), Ok(()));
+        assert!(vports.check_framing("a", &with).unwrap_err().starts_with("a: GRE"));
+        // A datapath that looks into each packet has both on one port.
+        assert_eq!(vports.join("a", &with), Ok(Some(PortNo(1))));
+    }
 
     #[test]
     fn a_port_is_shared_until_nobody_needs_it() {

@@ -2,6 +2,11 @@
 //!
 //! What is left of a flow when translation stops is a [`Step`]; flows that led to it by resubmits leave theirs behind
 //! it, on the way out. The whole is frozen under a recirculation id with what the pipeline knows of the packet.
+//!
+//! A state is for all packets of a megaflow, so nothing goes into it that some of them have otherwise. Of the tunnel that a
+//! packet came through it has the bits that were read; what nobody asked for stays with the packet, which brings it along
+//! when it comes back. That fails where the packet is given another tunnel's header on the way, or goes to a controller:
+//! then all of it is read.
 
 use std::sync::LazyLock;
 
@@ -40,6 +45,13 @@ static WITH_CONNECTION: LazyLock<FlowMask> = LazyLock::new(|| {
     mask
 });
 
+/// What flows and controllers can ask of a tunnel: all but the outer header's ports.
+static TOLD: LazyLock<FlowMask> = LazyLock::new(|| {
+    let mut mask = *commit::tunnel_mask();
+    (mask.bits.tun_tp_src, mask.bits.tun_tp_dst) = (0.into(), 0.into());
+    mask
+});
+
 /// What connection tracking says of a packet.
 pub(in crate::pipeline) fn connection_mask() -> FlowMask {
     use FieldId::{CtIpv6Dst, CtIpv6Src};
@@ -47,6 +59,13 @@ pub(in crate::pipeline) fn connection_mask() -> FlowMask {
     FlowMask::of(&[
         CtState, CtZone, CtMark, CtLabel, CtNwProto, CtNwSrc, CtNwDst, CtIpv6Src, CtIpv6Dst, CtTpSrc, CtTpDst,
     ])
+}
+
+/// The bits of `mask` that are not in `others`.
+fn without(mask: &FlowMask, others: &FlowMask) -> FlowMask {
+    let mut left = *mask;
+    left.bits.words_mut().iter_mut().zip(others.bits.words()).for_each(|(m, o)| *m &= !o);
+    left
 }
 
 impl Translator<'_> {
@@ -66,21 +85,38 @@ impl Translator<'_> {
         self.frozen.push(step);
     }
 
-    /// What the pipeline knows, to go on with a lookup in `table` or else with what was left.
-    fn state(&mut self, table: Option<u8>, steps: Vec<Step>) -> Frozen {
-        let key = self.tracked.shown().masked(&METADATA);
+    /// What the pipeline knows, to go on with a lookup in `table` or else with what was left. `whole` for who does not have
+    /// the packet's key then.
+    fn state(&mut self, table: Option<u8>, steps: Vec<Step>, whole: bool) -> Frozen {
+        let own = self.unread_tunnel(whole);
+        let key = self.tracked.shown().masked(&without(&METADATA, &own));
         Frozen {
             bridge: self.at,
             table,
             steps,
             in_port: OfPortOrNone(self.in_port),
             metadata: SparseKey::from(&key),
+            own: SparseKey::from(&own.bits),
             action_set: self.action_set.clone(),
             stack: self.stack.clone(),
             mirrors: self.mirrors,
             conntracked: self.conntracked,
             userdata: Vec::new(),
         }
+    }
+
+    /// What of the tunnel that the packet came through is still the packet's own, and was not read.
+    fn unread_tunnel(&mut self, whole: bool) -> FlowMask {
+        if !self.has_own_tunnel {
+            return FlowMask::EMPTY;
+        }
+        let tunnel = commit::tunnel_mask();
+        if whole || self.base.masked(tunnel) != FlowKey::ZERO {
+            self.tracked.note(&TOLD);
+        } else {
+            self.tracked.note_written(tunnel);
+        }
+        without(tunnel, self.tracked.mask())
     }
 
     fn id_of(&mut self, state: Frozen) -> Option<u32> {
@@ -93,7 +129,7 @@ impl Translator<'_> {
 
     /// Has a copy of the packet looked up again in `table`.
     pub(super) fn fork(&mut self, table: u8) {
-        let state = self.state(Some(table), Vec::new());
+        let state = self.state(Some(table), Vec::new(), false);
         if let Some(id) = self.id_of(state) {
             self.detail(|| {
                 "A clone of the packet is forked to recirculate. The forked pipeline will be resumed at table "
@@ -111,7 +147,7 @@ impl Translator<'_> {
     /// Has the packet looked up in the first table when the datapath has read it anew.
     pub(super) fn look_again(&mut self) {
         self.commit();
-        let state = self.state(Some(0), Vec::new());
+        let state = self.state(Some(0), Vec::new(), false);
         if let Some(id) = self.id_of(state) {
             self.out.push(DpAction::Recirc(id));
         }
@@ -120,7 +156,7 @@ impl Translator<'_> {
 
     /// A note for the controllers, and what the packet-in is to tell of the pipeline.
     pub(super) fn userspace_id(&mut self, userdata: &[u8]) -> Option<u32> {
-        let mut state = self.state(None, Vec::new());
+        let mut state = self.state(None, Vec::new(), true);
         (state.action_set, state.userdata) = (Vec::new(), userdata.to_vec());
         self.id_of(state)
     }
@@ -130,7 +166,7 @@ impl Translator<'_> {
         let Some(cause) = self.freezing.take() else { return };
         let steps = std::mem::take(&mut self.frozen);
         self.commit();
-        let mut state = self.state(None, steps);
+        let mut state = self.state(None, steps, matches!(cause, Cause::Pause(_)));
         // A state without steps would look the packet up.
         state.table = None;
         self.action_set.clear();
@@ -190,8 +226,9 @@ impl Translator<'_> {
         if !state.conntracked {
             self.forget_connection();
         }
-        let key: FlowKey = state.key();
-        self.tracked.restore_all(&key, &METADATA);
+        let own = FlowMask { bits: FlowKey::from(&state.own) };
+        self.has_own_tunnel &= own != FlowMask::EMPTY;
+        self.tracked.restore_all(&state.key(), &without(&METADATA, &own));
         self.enter(state.in_port.0);
         self.stack.clone_from(&state.stack);
         self.mirrors = state.mirrors;

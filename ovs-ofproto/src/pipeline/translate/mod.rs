@@ -306,6 +306,8 @@ struct Translator<'a> {
     was_mpls: bool,
     /// The mark of congestion that it has from the tunnel that it came through, if that is another than before.
     mark_brought_in: Option<u8>,
+    /// What the key says of a tunnel is, but for what was written, of the one that the packet came through.
+    has_own_tunnel: bool,
     /// Something was sent through a tunnel with the options that the packet has.
     carries_options: bool,
     /// What is done to headers by the next commit.
@@ -479,6 +481,7 @@ impl<'a> Translator<'a> {
             conntracked: key.ct_state != 0,
             was_mpls: false,
             mark_brought_in: None,
+            has_own_tunnel: is_tunnelled(key),
             carries_options: false,
             pending: encap::Pending::None,
             in_group: false,
@@ -495,6 +498,8 @@ impl<'a> Translator<'a> {
         };
         if let Err(e) = unpacked {
             t.tracked.note(commit::tunnel_mask());
+            let name = t.bridge.name;
+            tracing::warn!(target: "ofproto_dpif_xlate", "Invalid Geneve tunnel metadata on bridge {name}: {e}");
             t.fail(DropReason::TunnelMetadata, || format!("the options of the tunnel cannot be read: {e}"));
         }
         t

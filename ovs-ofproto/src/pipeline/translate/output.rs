@@ -164,6 +164,7 @@ impl Translator<'_> {
         self.trace(Kind::Bridge, |_| format!("bridge(\"{}\")", bridge.name));
         let may_receive = self.may_receive(port);
         let outer = (self.bridge, self.at, self.table, self.rule, self.rule_cookie, self.mirrors);
+        let has_own_tunnel = std::mem::take(&mut self.has_own_tunnel);
         self.depth += 1;
         self.in_copy(last, |t| {
             (t.bridge, t.at, t.mirrors) = (bridge, peer.bridge, 0);
@@ -191,6 +192,7 @@ impl Translator<'_> {
         });
         self.depth -= 1;
         (self.bridge, self.at, self.table, self.rule, self.rule_cookie, self.mirrors) = outer;
+        self.has_own_tunnel = has_own_tunnel;
     }
 
     /// Sends a copy to controllers.

@@ -346,6 +346,7 @@ impl TunnelConfig {
     pub fn vport_kind(&self) -> TunnelPort {
         let port = self.dst_port;
         match self.kind {
+            TunnelKind::Gre if self.mode == PacketMode::LegacyL3 => TunnelPort::GreL3,
             TunnelKind::Gre => TunnelPort::Gre,
             TunnelKind::Ip6Gre => TunnelPort::Ip6Gre,
             TunnelKind::Vxlan => TunnelPort::Vxlan { port, gbp: self.vxlan.gbp, gpe: self.vxlan.gpe },
