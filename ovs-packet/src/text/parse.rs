@@ -11,7 +11,7 @@ use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::{take_while, take_while1};
-use nom::character::complete::{anychar, char, none_of};
+use nom::character::complete::{anychar, char, none_of, one_of};
 use nom::combinator::{opt, recognize};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded};
@@ -161,7 +161,7 @@ impl core::error::Error for MatchProblem {}
 pub struct Term<'a> {
     /// The name, or the protocol.
     pub name: &'a str,
-    /// The value behind `=`.
+    /// The value behind `=` or `:`, or in parentheses.
     pub value: Option<&'a str>,
     /// Byte offset of the name in the text.
     pub at: usize,
@@ -199,7 +199,10 @@ pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
 
 fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
     let name = take_while1(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '[' | ']' | '.'));
-    (name, opt(preceded(char('='), alt((quoted, value))))).parse(input)
+    let behind = preceded(one_of("=:"), alt((quoted, value)));
+    let within = delimited(char('('), enclosed, opt(char(')')));
+    let argument = alt((behind.map(Some), within.map(|value| Some(value).filter(|value| !value.is_empty()))));
+    (name, opt(argument).map(Option::flatten)).parse(input)
 }
 
 fn quoted(input: &str) -> IResult<&str, &str> {
@@ -209,14 +212,27 @@ fn quoted(input: &str) -> IResult<&str, &str> {
 }
 
 fn value(input: &str) -> IResult<&str, &str> {
+    nested(input, |c| matches!(c, ',' | ' ' | '\t' | '\r' | '\n'))
+}
+
+/// What stands before the parenthesis that closes.
+fn enclosed(input: &str) -> IResult<&str, &str> {
+    nested(input, |c| c == ')')
+}
+
+/// What stands before the first character outside parentheses that ends it.
+fn nested(input: &str, ends: impl Fn(char) -> bool) -> IResult<&str, &str> {
     let depth = Cell::new(0usize);
     take_while(|c: char| {
+        if depth.get() == 0 && ends(c) {
+            return false;
+        }
         match c {
             '(' => depth.set(depth.get() + 1),
             ')' => depth.set(depth.get().saturating_sub(1)),
             _ => {}
         }
-        depth.get() > 0 || !matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
+        true
     })
     .parse(input)
 }

@@ -160,6 +160,21 @@ fn errors_say_what_is_wrong_and_where() {
 }
 
 #[test]
+fn values_stand_behind_colons_and_in_parentheses_too() {
+    for (text, out) in [
+        ("in_port:2,ip,nw_dst:20.0.0.1", "ip,in_port=2,nw_dst=20.0.0.1"),
+        ("in_port(LOCAL)tcp()", "tcp,in_port=LOCAL"),
+        ("dl_src:00:01:02:03:04:05", "dl_src=00:01:02:03:04:05"),
+        ("ipv6,ipv6_src:fe80::1", "ipv6,ipv6_src=fe80::1"),
+        ("packet_type((1,0x800)),nw_proto(6", "packet_type=(1,0x800),nw_proto=6"),
+    ] {
+        assert_eq!(printed(text).as_deref(), Ok(out), "{text}");
+    }
+    assert_eq!(printed("ip,nw_proto()"), Err("field nw_proto needs a value: nw_proto=VALUE at offset 3".to_string()));
+    assert_eq!(printed(":5"), Err("expected NAME or NAME=VALUE at offset 0".to_string()));
+}
+
+#[test]
 fn ports_have_names() {
     let names = BTreeMap::from([("eth0".to_string(), OfPort(7)), ("a,b".to_string(), OfPort(8))]);
     for (text, out) in [("in_port=eth0", "in_port=eth0"), ("tcp,in_port=\"a,b\"", "tcp,in_port=\"a,b\"")] {

@@ -21,8 +21,8 @@ use super::flow::Parser;
 use super::lexer::{Item, items};
 use super::number::{port, table_of, u32_of, u64_of};
 use super::protocol::Protocols;
-use crate::action::{Action, Instructions, LearnSource, LearnTarget};
-use crate::codec::check::Known;
+use crate::action::{Action, Instructions};
+use crate::codec::check::{Known, Misfit};
 use crate::codec::{MAX_NESTING, OfError};
 
 /// How much room a list of actions has in a message: an action takes at most this much of it if it has no list itself.
@@ -317,33 +317,21 @@ fn may_stand_in(action: &Action, outer: Outer) -> Result<(), String> {
 
 /// The field whose prerequisites are not known to hold, as upstream's log says it.
 fn lacking(action: &Action, known: &Known<'_>) -> String {
-    let source = |field: FieldId, known: &Known<'_>| {
-        let info = field.info();
-        (!known.has(info.prereq)).then(|| format!("source field {} lacks correct prerequisites", info.name))
-    };
-    let target = |field: FieldId, known: &Known<'_>| {
-        let info = field.info();
-        (!known.has(info.prereq)).then(|| format!("destination field {} lacks correct prerequisites", info.name))
-    };
+    let lacks = |what: &str, field: FieldId| format!("{what} {} lacks correct prerequisites", field.info().name);
+    let misses = |field: &FieldId| !known.has(field.info().prereq);
+    let source = |field: FieldId| Some(field).filter(misses).map(|field| lacks("source field", field));
+    let target = |field: FieldId| Some(field).filter(misses).map(|field| lacks("destination field", field));
     let found = match action {
-        Action::Move { src, dst, .. } => source(src.field, known).or_else(|| target(dst.field, known)),
-        Action::OutputField { src, .. } | Action::Push(src) => source(src.field, known),
-        Action::Pop(dst) => target(dst.field, known),
-        Action::Multipath(m) => target(m.dst.field, known),
-        Action::Bundle(b) => b.dst.and_then(|dst| target(dst.field, known)),
-        Action::Learn(l) => {
-            let nothing = Known::nothing();
-            l.specs.iter().find_map(|spec| match (&spec.source, &spec.target) {
-                (LearnSource::Field(src), _) if !known.has(src.field.info().prereq) => source(src.field, known),
-                (_, LearnTarget::Load(dst)) => target(dst.field, &nothing),
-                (_, LearnTarget::Match(dst)) => source(dst.field, &nothing),
-                _ => None,
-            })
-        }
-        other => other
-            .target()
-            .filter(|field| !known.has(field.info().prereq))
-            .map(|field| format!("set_field {} lacks correct prerequisites", field.info().name)),
+        Action::Move { src, dst, .. } => source(src.field).or_else(|| target(dst.field)),
+        Action::OutputField { src, .. } | Action::Push(src) => source(src.field),
+        Action::Pop(dst) => target(dst.field),
+        Action::Multipath(m) => target(m.dst.field),
+        Action::Bundle(b) => b.dst.and_then(|dst| target(dst.field)),
+        Action::Learn(l) => known.misfit_of(l).map(|misfit| match misfit {
+            Misfit::Source(field) => lacks("source field", field),
+            Misfit::Target(field) => lacks("destination field", field),
+        }),
+        other => other.target().filter(misses).map(|field| lacks("set_field", field)),
     };
     found.unwrap_or_default()
 }
