@@ -335,3 +335,34 @@ fn lacking(action: &Action, known: &Known<'_>) -> String {
     };
     found.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::error::Problem;
+
+    /// What the log says of a flow whose actions do not fit its match.
+    fn misfit(flow: &str) -> String {
+        match flow.parse::<crate::FlowMod>().unwrap_err().problem {
+            Problem::Refused { error: OfError::BadActionMatchInconsistent, why } => why,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn the_field_that_packets_lack_is_named() {
+        assert_eq!(
+            misfit("tcp,ip_frag=later actions=move:tcp_dst->tcp_src"),
+            "source field tcp_dst lacks correct prerequisites"
+        );
+        assert_eq!(misfit("ip actions=set_field:5->udp_src"), "set_field udp_src lacks correct prerequisites");
+        let learns = |specs: &str| misfit(&format!("tcp,ip_frag=later actions=learn(table=1,{specs})"));
+        // What the learned flow matches is there for what stands behind it.
+        assert_eq!(
+            learns("eth_type=0x800,nw_proto=6,NXM_OF_TCP_SRC[]=NXM_OF_TCP_DST[]"),
+            "source field tcp_dst lacks correct prerequisites"
+        );
+        assert_eq!(learns("nw_proto=6"), "source field nw_proto lacks correct prerequisites");
+        assert_eq!(learns("load:5->NXM_OF_TCP_SRC[]"), "destination field tcp_src lacks correct prerequisites");
+    }
+}
