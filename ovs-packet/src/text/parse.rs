@@ -124,7 +124,12 @@ pub enum MatchProblem {
         name: String,
     },
     /// The tunnel options together are longer than a match can hold.
-    OptionsTooLong,
+    OptionsTooLong {
+        /// The option that does not fit any more.
+        name: String,
+        /// The bytes that all would take, each a multiple of four.
+        used: usize,
+    },
     /// There is something that is no term at all.
     Syntax,
 }
@@ -144,9 +149,10 @@ impl fmt::Display for MatchProblem {
             MatchProblem::Value(e) => e.fmt(f),
             MatchProblem::Bits { name, expected } => write!(f, "{name}: expected {expected}"),
             MatchProblem::Prerequisite { name, needs } => write!(f, "{name} needs {needs} in the match"),
-            MatchProblem::Duplicate { name } => write!(f, "{name} stands more than once"),
-            MatchProblem::OptionsTooLong => {
-                write!(f, "tunnel options of more than {} bytes", crate::key::TUN_METADATA_BYTES)
+            MatchProblem::Duplicate { name } => write!(f, "field {name} set multiple times"),
+            MatchProblem::OptionsTooLong { name, used } => {
+                let most = crate::key::TUN_METADATA_BYTES;
+                write!(f, "field {name} exceeds maximum size for tunnel metadata (used {used}, max {most})")
             }
             MatchProblem::Syntax => write!(f, "expected NAME or NAME=VALUE"),
         }
@@ -356,7 +362,12 @@ fn set_option(m: &mut Match, t: &Term<'_>, index: usize) -> Result<(), ParseMatc
     if m.tun_option(index).is_some() {
         return Err(t.error(|name| MatchProblem::Duplicate { name }));
     }
-    m.set_tun_option(index, &option).map_err(|_| problem(MatchProblem::OptionsTooLong))
+    m.set_tun_option(index, &option).map_err(|_| {
+        let taken = |len: usize| len.next_multiple_of(4);
+        let before: usize = m.tun_options().map(|(_, o)| taken(o.value().len())).sum();
+        let used = before + taken(option.value().len());
+        problem(MatchProblem::OptionsTooLong { name: t.name.to_string(), used })
+    })
 }
 
 fn set_bits(m: &mut Match, bits: Subfield, text: &str) -> Result<(), MatchProblem> {

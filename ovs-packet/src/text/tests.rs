@@ -140,7 +140,7 @@ fn errors_say_what_is_wrong_and_where() {
             "tun_metadata7=0xg",
             "tun_metadata7: invalid value \"0xg\": expected a number of at most 124 bytes, perhaps with a mask at offset 14",
         ),
-        ("tun_metadata0,tun_metadata0=1", "tun_metadata0 stands more than once at offset 14"),
+        ("tun_metadata0,tun_metadata0=1", "field tun_metadata0 set multiple times at offset 14"),
         (
             "dl_type=0x894f,nsh_mdtype=3",
             "nsh_mdtype: invalid value \"3\": expected a value that is defined at offset 26",
@@ -156,7 +156,8 @@ fn errors_say_what_is_wrong_and_where() {
     }
     let wide = format!("0x1{}", "0".repeat(246));
     let many = format!("tun_metadata0={wide},tun_metadata1={wide},tun_metadata2={wide}");
-    assert_eq!(printed(&many), Err("tunnel options of more than 256 bytes at offset 542".to_string()));
+    let says = "field tun_metadata2 exceeds maximum size for tunnel metadata (used 372, max 256) at offset 542";
+    assert_eq!(printed(&many), Err(says.to_string()));
 }
 
 #[test]

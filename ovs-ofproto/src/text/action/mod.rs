@@ -350,6 +350,12 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_tunnel_option_is_loaded_as_it_is_set() {
+        let read = |text: &str| Parser::new(&ovs_packet::text::NoNames).actions(text).unwrap();
+        assert_eq!(read("load:0x11223344->tun_metadata1"), read("set_field:0x11223344->tun_metadata1"));
+    }
+
+    #[test]
     fn the_field_that_packets_lack_is_named() {
         assert_eq!(
             misfit("tcp,ip_frag=later actions=move:tcp_dst->tcp_src"),
