@@ -1,8 +1,9 @@
 //! The command-line tools, one small binary each.
 //!
 //! This library is what they share: options, log lines, hexadecimal text, and input that is a file or standard input; and
-//! [`learning`], what a controller says to switches that are to learn.
+//! [`learning`], what a controller says to switches that are to learn; and [`calendar`], what the time is called.
 
+pub mod calendar;
 pub mod learning;
 pub mod logging;
 

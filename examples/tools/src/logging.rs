@@ -3,6 +3,7 @@
 use std::fmt;
 use std::os::unix::net::UnixDatagram;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -13,6 +14,11 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::calendar::{date, since_1970, time_of_day};
+
+/// The number of the next line.
+static LINES: AtomicU32 = AtomicU32::new(1);
 
 /// What one `-v` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +42,10 @@ enum Part {
     Level,
     Message,
     Program,
+    /// Date and time of day.
+    Time,
+    /// Which line of the program's it is, from 1 on.
+    Number,
 }
 
 impl FromStr for Pattern {
@@ -202,7 +212,9 @@ impl Levels {
 /// Sends log lines where they were asked for: to standard error, in the last form, and to the log of the system.
 pub fn start(asked: &[Verbose]) {
     let mut pattern = Pattern(vec![
-        Part::Program,
+        Part::Time,
+        Part::Text("|".into()),
+        Part::Number,
         Part::Text("|".into()),
         Part::Module,
         Part::Text("|".into()),
@@ -279,6 +291,13 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>, N: for<'w> FormatFields<'w> + 'stat
                 Part::Level => line.write_str(level_name(*event.metadata().level()))?,
                 Part::Message => context.format_fields(line.by_ref(), event)?,
                 Part::Program => line.write_str(&program())?,
+                Part::Time => {
+                    let now = since_1970();
+                    let time = time_of_day(now);
+                    // Up to the second.
+                    write!(line, "{}T{}Z", date(now), time.split('.').next().unwrap_or_default())?;
+                }
+                Part::Number => write!(line, "{:05}", LINES.fetch_add(1, Ordering::Relaxed))?,
             }
         }
         line.write_char('\n')

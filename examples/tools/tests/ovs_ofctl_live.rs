@@ -107,6 +107,8 @@ fn a_stock_switch_is_driven_by_name_and_told_in_json() {
         Some(" table=1, priority=7 actions=output:2,enqueue:1:2,learn(table=1,in_port=2)")
     );
     assert!(stock.ofctl(&["--names", "dump-ports", "br0", "1"]).contains("  port  p1: rx pkts="));
+    // Hello and question for the name are numbered before the hello and the request of the connection that is printed.
+    assert!(stock.ofctl(&["dump-ports", "br0", "p1"]).starts_with("OFPST_PORT reply (xid=0x4): 1 ports"));
     assert!(stock.ofctl(&["--names", "--no-stats", "dump-flows", "br0", "table=acl"]).starts_with(" table=acl,"));
 
     let flows = stock.json(&["--no-stats", "--rsort", "dump-flows", "br0"]);

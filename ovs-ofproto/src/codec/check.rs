@@ -126,6 +126,15 @@ pub(crate) struct Known<'m> {
     pub(crate) fits: bool,
 }
 
+/// A field that packets need not have, by what is known of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Misfit {
+    /// It is read or matched.
+    Source(FieldId),
+    /// It is written.
+    Target(FieldId),
+}
+
 impl<'m> Known<'m> {
     /// What is known of packets that a flow matches.
     pub(crate) fn of(matching: &'m Match) -> Known<'m> {
@@ -158,27 +167,34 @@ impl<'m> Known<'m> {
         Ok(())
     }
 
-    /// What a flow matches that is learned must be there to be learned from, and to be matched and changed then.
-    fn learns(&self, learn: &Learn) -> Result<(), OfError> {
+    /// The field that keeps a flow from being learned: what is learned from must be there, and what the new flow matches
+    /// and changes must be there by what it matches before.
+    pub(crate) fn misfit_of(&self, learn: &Learn) -> Option<Misfit> {
         let mut learned = Known::nothing();
         for spec in &learn.specs {
-            if let LearnSource::Field(src) = spec.source {
-                self.needs(src.field.info().prereq)?;
+            if let LearnSource::Field(src) = spec.source
+                && !self.has(src.field.info().prereq)
+            {
+                return Some(Misfit::Source(src.field));
             }
             match &spec.target {
                 LearnTarget::Match(dst) => {
-                    learned.needs(dst.field.info().prereq)?;
+                    if !learned.has(dst.field.info().prereq) {
+                        return Some(Misfit::Source(dst.field));
+                    }
                     if let LearnSource::Immediate(bytes) = &spec.source {
                         let value = bytes.iter().fold(0u128, |v, b| v << 8 | u128::from(*b));
                         let value = value.checked_shl(dst.offset.into()).unwrap_or(0);
                         learned.m.to_mut().set_masked(dst.field, value & dst.mask(), dst.mask());
                     }
                 }
-                LearnTarget::Load(dst) => learned.needs(dst.field.info().prereq)?,
-                LearnTarget::Output => {}
+                LearnTarget::Load(dst) if !learned.has(dst.field.info().prereq) => {
+                    return Some(Misfit::Target(dst.field));
+                }
+                LearnTarget::Load(_) | LearnTarget::Output => {}
             }
         }
-        Ok(())
+        None
     }
 
     /// The protocol above IP, if it is TCP, UDP or SCTP.
@@ -276,7 +292,10 @@ impl<'m> Known<'m> {
             }
             Action::FinTimeout { .. } => self.would_need(Prereq::Tcp),
             Action::DecNshTtl => self.would_need(Prereq::Nsh),
-            Action::Learn(learn) => self.learns(learn),
+            Action::Learn(learn) => match self.misfit_of(learn) {
+                None => Ok(()),
+                Some(_) => Err(OfError::BadActionMatchInconsistent),
+            },
             Action::Multipath(m) => self.needs(m.dst.field.info().prereq),
             Action::Bundle(b) => b.dst.map_or(Ok(()), |dst| self.needs(dst.field.info().prereq)),
             Action::PushMpls(eth_type) => {

@@ -9,6 +9,8 @@
 //! than its largest message.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ovs_packet::Instant;
 
@@ -16,23 +18,27 @@ use super::frame::Frame;
 use super::wire::{self, ErrorReply};
 use crate::codec::Version;
 
-/// Transaction ids, each once in 4294967295; never 0, which sessions use for themselves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Transaction ids, each once in 4294967295; never 0, which sessions use for themselves. Those who have clones take from
+/// one sequence, so that the messages of several connections are told apart in a log.
+#[derive(Debug, Clone)]
 pub struct Xids {
-    next: u32,
+    next: Arc<AtomicU32>,
 }
 
 impl Xids {
     /// Ids from `first` on. Two controllers that share a switch's log are told apart by where they begin.
     pub fn new(first: u32) -> Xids {
-        Xids { next: first }
+        Xids { next: Arc::new(AtomicU32::new(first)) }
     }
 
     /// Another id.
-    pub fn allocate(&mut self) -> u32 {
-        let xid = self.next.max(1);
-        self.next = xid.wrapping_add(1);
-        xid
+    pub fn allocate(&self) -> u32 {
+        loop {
+            let xid = self.next.fetch_add(1, Ordering::Relaxed);
+            if xid != 0 {
+                return xid;
+            }
+        }
     }
 }
 
@@ -156,24 +162,19 @@ impl Transactions {
     }
 
     /// Begins a transaction of requests that are not answered, each with an id of its own, and a barrier of `version` behind
-    /// them. Gives back what to send, the barrier last.
+    /// them, whose id is the last. Gives back what to send, the barrier last.
     pub fn tell(
         &mut self,
         requests: Vec<Frame>,
         version: Version,
         deadline: Option<Instant>,
     ) -> (TransactionId, Vec<Frame>) {
+        let xids: Vec<u32> = requests.iter().map(|_| self.allocate_xid()).collect();
         let barrier = self.allocate_xid();
         let id = TransactionId(barrier);
         self.by_xid.insert(barrier, (id, requests.len()));
-        let mut xids = Vec::with_capacity(requests.len());
-        let mut frames = Vec::with_capacity(requests.len().saturating_add(1));
-        for (at, request) in requests.into_iter().enumerate() {
-            let xid = self.allocate_xid();
-            self.by_xid.insert(xid, (id, at));
-            xids.push(xid);
-            frames.push(request.with_xid(xid));
-        }
+        self.by_xid.extend(xids.iter().enumerate().map(|(at, xid)| (*xid, (id, at))));
+        let mut frames: Vec<Frame> = requests.into_iter().zip(&xids).map(|(r, xid)| r.with_xid(*xid)).collect();
         frames.push(wire::barrier_request(version, barrier));
         self.open.insert(id, Transaction { requests: xids, barrier: Some(barrier), deadline });
         (id, frames)
@@ -254,8 +255,8 @@ mod tests {
 
     #[test]
     fn ids_are_never_the_sessions_own() {
-        let mut xids = Xids::new(u32::MAX);
-        assert_eq!([xids.allocate(), xids.allocate(), xids.allocate()], [u32::MAX, 1, 2]);
+        let xids = Xids::new(u32::MAX);
+        assert_eq!([xids.allocate(), xids.clone().allocate(), xids.allocate()], [u32::MAX, 1, 2]);
         assert_eq!(Xids::new(0).allocate(), 1);
     }
 
@@ -297,17 +298,17 @@ mod tests {
     fn a_barrier_ends_what_has_no_answer() {
         let mut transactions = Transactions::default();
         let (id, sent) = transactions.tell(vec![request(14); 3], Version::V1_3, None);
-        assert_eq!(sent.iter().map(Frame::xid).collect::<Vec<_>>(), [2, 3, 4, 1]);
+        assert_eq!(sent.iter().map(Frame::xid).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert_eq!(sent[3].kind(), MessageType::BARRIER_REQUEST);
-        for (xid, request) in [(2, 0), (4, 2)] {
+        for (xid, request) in [(1, 0), (3, 2)] {
             let error = answer(MessageType::ERROR, xid, &[0, 5, 0, 1]);
             let Progress::Refused { request: refused, is_last, .. } = transactions.handle(error) else { panic!() };
             assert_eq!((refused, is_last), (request, false));
         }
-        let unusual = answer(MessageType::EXPERIMENTER, 3, &[]);
+        let unusual = answer(MessageType::EXPERIMENTER, 2, &[]);
         let reply = Progress::Reply { id, frame: unusual.clone(), is_last: false };
         assert_eq!(transactions.handle(unusual), reply);
-        assert_eq!(transactions.handle(answer(MessageType::BARRIER_REPLY, 1, &[])), Progress::Done { id });
+        assert_eq!(transactions.handle(answer(MessageType::BARRIER_REPLY, 4, &[])), Progress::Done { id });
         let (id, sent) = transactions.tell(Vec::new(), Version::V1_0, None);
         assert_eq!((sent.len(), sent[0].kind()), (1, MessageType(18)));
         let refused = transactions.handle(answer(MessageType::ERROR, sent[0].xid(), &[0, 1, 0, 1]));

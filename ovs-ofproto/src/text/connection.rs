@@ -1,12 +1,13 @@
-//! Reads which connections to forget: `zone=5 'ct_nw_src=10.1.1.1,ct_nw_proto=6'`.
+//! Which connections to forget, read and printed: `zone=5 'ct_nw_src=10.1.1.1,ct_nw_proto=6'`.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ovs_packet::text::integer;
 
 use super::error::{ParseFlowError, Parsed, invalid};
 use super::lexer::items;
-use super::number::{u8_of, u16_of};
+use super::number::{hex, u8_of, u16_of};
 use crate::codec::{CtFlush, CtTuple};
 
 /// Reads the arguments of `ct-flush`: zone, mark and labels in this order, then the tuple of the first packet and that of
@@ -97,6 +98,59 @@ fn read_tuple(text: &str, tuple: &mut CtTuple, protocol: &mut u8, family: &mut O
     match *protocol == 0 && (tuple.src_port, tuple.dst_port) != (0, 0) {
         true => invalid(0, "port is set without protocol"),
         false => Ok(()),
+    }
+}
+
+/// Which connections are meant, without their zone, as upstream prints it: mark and labels if they count, then the tuples.
+///
+/// ```
+/// use ovs_ofproto::text::{TrackedText, connections};
+///
+/// let flush = connections(&["zone=5", "mark=1/3", "ct_nw_src=10.1.1.1,ct_nw_proto=6,ct_tp_dst=80"])?;
+/// let text = TrackedText(&flush).to_string();
+/// assert!(text.starts_with("mark=0x1/0x3 'ct_nw_src=10.1.1.1,ct_nw_dst=::,ct_tp_src=0,ct_tp_dst=80,ct_nw_proto=6' '"));
+/// # Ok::<(), ovs_ofproto::text::ParseFlowError>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct TrackedText<'a>(pub &'a CtFlush);
+
+impl TrackedText<'_> {
+    fn tuple(self, f: &mut fmt::Formatter<'_>, t: &CtTuple) -> fmt::Result {
+        let name = if self.0.is_ipv4() { "nw" } else { "ipv6" };
+        for (end, address) in [("src", t.src), ("dst", t.dst)] {
+            let comma = if end == "dst" { "," } else { "" };
+            let address = address.unwrap_or(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
+            write!(f, "{comma}ct_{name}_{end}={address}")?;
+        }
+        if self.0.is_icmp() {
+            let (id, kind, code) = t.icmp;
+            return write!(f, ",icmp_id={id},icmp_type={kind},icmp_code={code}");
+        }
+        write!(f, ",ct_tp_src={},ct_tp_dst={}", t.src_port, t.dst_port)
+    }
+}
+
+impl fmt::Display for TrackedText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((mark, mask)) = self.0.mark.filter(|(_, mask)| *mask != 0) {
+            write!(f, "mark={}", hex(mark.into()))?;
+            if mask != u32::MAX {
+                write!(f, "/{}", hex(mask.into()))?;
+            }
+            f.write_str(" ")?;
+        }
+        if let Some((labels, mask)) = self.0.labels.filter(|(_, mask)| *mask != 0) {
+            write!(f, "labels={}", hex(labels))?;
+            if mask != u128::MAX {
+                write!(f, "/{}", hex(mask))?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str("'")?;
+        self.tuple(f, &self.0.original)?;
+        write!(f, ",ct_nw_proto={}' '", self.0.protocol)?;
+        self.tuple(f, &self.0.reply)?;
+        f.write_str("'")
     }
 }
 

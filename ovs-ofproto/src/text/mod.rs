@@ -52,7 +52,7 @@ mod subfield;
 mod table;
 mod tlv;
 
-pub use connection::connections;
+pub use connection::{TrackedText, connections};
 pub use error::{ParseFlowError, Problem};
 pub use fields::{fields_of, fields_text};
 pub use flow::{Parser, Read};

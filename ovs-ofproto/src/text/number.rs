@@ -88,6 +88,11 @@ pub(super) fn hex_bytes(text: &str) -> Option<Vec<u8>> {
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
+/// A number in hexadecimal; zero without its mark.
+pub(super) fn hex(n: u128) -> String {
+    if n == 0 { "0".into() } else { format!("{n:#x}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

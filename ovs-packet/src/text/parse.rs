@@ -11,7 +11,7 @@ use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::{take_while, take_while1};
-use nom::character::complete::{anychar, char, none_of};
+use nom::character::complete::{anychar, char, none_of, one_of};
 use nom::combinator::{opt, recognize};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded};
@@ -124,7 +124,12 @@ pub enum MatchProblem {
         name: String,
     },
     /// The tunnel options together are longer than a match can hold.
-    OptionsTooLong,
+    OptionsTooLong {
+        /// The option that does not fit any more.
+        name: String,
+        /// The bytes that all would take, each a multiple of four.
+        used: usize,
+    },
     /// There is something that is no term at all.
     Syntax,
 }
@@ -144,9 +149,10 @@ impl fmt::Display for MatchProblem {
             MatchProblem::Value(e) => e.fmt(f),
             MatchProblem::Bits { name, expected } => write!(f, "{name}: expected {expected}"),
             MatchProblem::Prerequisite { name, needs } => write!(f, "{name} needs {needs} in the match"),
-            MatchProblem::Duplicate { name } => write!(f, "{name} stands more than once"),
-            MatchProblem::OptionsTooLong => {
-                write!(f, "tunnel options of more than {} bytes", crate::key::TUN_METADATA_BYTES)
+            MatchProblem::Duplicate { name } => write!(f, "field {name} set multiple times"),
+            MatchProblem::OptionsTooLong { name, used } => {
+                let most = crate::key::TUN_METADATA_BYTES;
+                write!(f, "field {name} exceeds maximum size for tunnel metadata (used {used}, max {most})")
             }
             MatchProblem::Syntax => write!(f, "expected NAME or NAME=VALUE"),
         }
@@ -161,7 +167,7 @@ impl core::error::Error for MatchProblem {}
 pub struct Term<'a> {
     /// The name, or the protocol.
     pub name: &'a str,
-    /// The value behind `=`.
+    /// The value behind `=` or `:`, or in parentheses.
     pub value: Option<&'a str>,
     /// Byte offset of the name in the text.
     pub at: usize,
@@ -199,7 +205,10 @@ pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
 
 fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
     let name = take_while1(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '[' | ']' | '.'));
-    (name, opt(preceded(char('='), alt((quoted, value))))).parse(input)
+    let behind = preceded(one_of("=:"), alt((quoted, value)));
+    let within = delimited(char('('), enclosed, opt(char(')')));
+    let argument = alt((behind.map(Some), within.map(|value| Some(value).filter(|value| !value.is_empty()))));
+    (name, opt(argument).map(Option::flatten)).parse(input)
 }
 
 fn quoted(input: &str) -> IResult<&str, &str> {
@@ -209,14 +218,27 @@ fn quoted(input: &str) -> IResult<&str, &str> {
 }
 
 fn value(input: &str) -> IResult<&str, &str> {
+    nested(input, |c| matches!(c, ',' | ' ' | '\t' | '\r' | '\n'))
+}
+
+/// What stands before the parenthesis that closes.
+fn enclosed(input: &str) -> IResult<&str, &str> {
+    nested(input, |c| c == ')')
+}
+
+/// What stands before the first character outside parentheses that ends it.
+fn nested(input: &str, ends: impl Fn(char) -> bool) -> IResult<&str, &str> {
     let depth = Cell::new(0usize);
     take_while(|c: char| {
+        if depth.get() == 0 && ends(c) {
+            return false;
+        }
         match c {
             '(' => depth.set(depth.get() + 1),
             ')' => depth.set(depth.get().saturating_sub(1)),
             _ => {}
         }
-        depth.get() > 0 || !matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
+        true
     })
     .parse(input)
 }
@@ -340,7 +362,12 @@ fn set_option(m: &mut Match, t: &Term<'_>, index: usize) -> Result<(), ParseMatc
     if m.tun_option(index).is_some() {
         return Err(t.error(|name| MatchProblem::Duplicate { name }));
     }
-    m.set_tun_option(index, &option).map_err(|_| problem(MatchProblem::OptionsTooLong))
+    m.set_tun_option(index, &option).map_err(|_| {
+        let taken = |len: usize| len.next_multiple_of(4);
+        let before: usize = m.tun_options().map(|(_, o)| taken(o.value().len())).sum();
+        let used = before + taken(option.value().len());
+        problem(MatchProblem::OptionsTooLong { name: t.name.to_string(), used })
+    })
 }
 
 fn set_bits(m: &mut Match, bits: Subfield, text: &str) -> Result<(), MatchProblem> {

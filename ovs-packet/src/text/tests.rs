@@ -140,7 +140,7 @@ fn errors_say_what_is_wrong_and_where() {
             "tun_metadata7=0xg",
             "tun_metadata7: invalid value \"0xg\": expected a number of at most 124 bytes, perhaps with a mask at offset 14",
         ),
-        ("tun_metadata0,tun_metadata0=1", "tun_metadata0 stands more than once at offset 14"),
+        ("tun_metadata0,tun_metadata0=1", "field tun_metadata0 set multiple times at offset 14"),
         (
             "dl_type=0x894f,nsh_mdtype=3",
             "nsh_mdtype: invalid value \"3\": expected a value that is defined at offset 26",
@@ -156,7 +156,23 @@ fn errors_say_what_is_wrong_and_where() {
     }
     let wide = format!("0x1{}", "0".repeat(246));
     let many = format!("tun_metadata0={wide},tun_metadata1={wide},tun_metadata2={wide}");
-    assert_eq!(printed(&many), Err("tunnel options of more than 256 bytes at offset 542".to_string()));
+    let says = "field tun_metadata2 exceeds maximum size for tunnel metadata (used 372, max 256) at offset 542";
+    assert_eq!(printed(&many), Err(says.to_string()));
+}
+
+#[test]
+fn values_stand_behind_colons_and_in_parentheses_too() {
+    for (text, out) in [
+        ("in_port:2,ip,nw_dst:20.0.0.1", "ip,in_port=2,nw_dst=20.0.0.1"),
+        ("in_port(LOCAL)tcp()", "tcp,in_port=LOCAL"),
+        ("dl_src:00:01:02:03:04:05", "dl_src=00:01:02:03:04:05"),
+        ("ipv6,ipv6_src:fe80::1", "ipv6,ipv6_src=fe80::1"),
+        ("packet_type((1,0x800)),nw_proto(6", "packet_type=(1,0x800),nw_proto=6"),
+    ] {
+        assert_eq!(printed(text).as_deref(), Ok(out), "{text}");
+    }
+    assert_eq!(printed("ip,nw_proto()"), Err("field nw_proto needs a value: nw_proto=VALUE at offset 3".to_string()));
+    assert_eq!(printed(":5"), Err("expected NAME or NAME=VALUE at offset 0".to_string()));
 }
 
 #[test]

@@ -373,7 +373,10 @@ impl Service {
                     Ok(Some(stream)) => {
                         let name = format!("{}#{}", passive.prefix, self.accepted);
                         self.accepted += 1;
-                        let driver = Driver::passive(stream, options(self.versions, passive.probe, None), now);
+                        let mut options = options(self.versions, passive.probe, None);
+                        // What is heard is of the version in which it was said.
+                        options.any_version = passive.kind == Kind::Snoop;
+                        let driver = Driver::passive(stream, options, now);
                         self.connections.push(Connection {
                             kind: passive.kind,
                             name,
@@ -434,7 +437,7 @@ impl Service {
     fn snoop(&mut self, heard: &[Frame], now: Instant) {
         for c in self.connections.iter_mut().filter(|c| c.kind == Kind::Snoop) {
             for frame in heard {
-                // Whoever listens too slowly misses something, or speaks another version.
+                // Whoever listens too slowly misses something.
                 let _ = c.driver.send(frame, Class::Monitor);
             }
             c.driver.flush(now);

@@ -1,9 +1,12 @@
 //! What controllers ask of the world beside the switch: devices, tracked connections.
 
+use std::fmt;
+
 use ovs_dpif::DpifError;
 use ovs_dpif::connections::{Filter, TupleFilter};
 use ovs_ofproto::codec::{CtFlush, CtTuple};
 use ovs_ofproto::pipeline::{Event, Ofproto, PortConfig as PortState};
+use ovs_ofproto::text::TrackedText;
 
 use super::bridge::{Bridge, BridgePort};
 use super::devices::Devices;
@@ -33,6 +36,8 @@ impl Bridge {
                     self.publish(&port, shared, devices);
                 }
                 Event::FlushConnections(which) => {
+                    let datapath = shared.datapath.info().full_name();
+                    tracing::debug!(target: "ct_dpif", "{datapath}: ct_flush: {}", Flushed(&which));
                     let flushed = match shared.datapath.dpif_mut().conntrack() {
                         Some(connections) => connections.flush(&filter(&which), now).map(drop),
                         None => Err(DpifError::Unsupported("connection tracking")),
@@ -88,9 +93,46 @@ fn filter(which: &CtFlush) -> Filter {
         reply: way(&which.reply),
     }
 }
+
+/// Which connections are forgotten, as the log has it: all, those of a zone, or those that agree in what else is said.
+struct Flushed<'a>(&'a CtFlush);
+
+impl fmt::Display for Flushed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let says_more = {
+            let CtFlush { protocol, original, reply, .. } = self.0;
+            let any = CtTuple::default();
+            let marked = self.0.mark.is_some_and(|(_, mask)| mask != 0);
+            let labeled = self.0.labels.is_some_and(|(_, mask)| mask != 0);
+            *protocol != 0 || *original != any || *reply != any || marked || labeled
+        };
+        match (says_more, self.0.zone) {
+            (true, zone) => write!(f, "zone={} {}", zone.unwrap_or(0), TrackedText(self.0)),
+            (false, Some(zone)) => write!(f, "zone {zone}"),
+            (false, None) => f.write_str("<all>"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use ovs_ofproto::text::connections;
+
     use super::*;
+
+    #[test]
+    fn what_is_forgotten_in_words() {
+        let says = |arguments: &[&str]| Flushed(&connections(arguments).unwrap()).to_string();
+        assert_eq!(says(&[]), "<all>");
+        assert_eq!(says(&["zone=6", "mark=30/0", "labels=30/0"]), "zone 6");
+        let both = "'ct_ipv6_src=::,ct_ipv6_dst=::,ct_tp_src=0,ct_tp_dst=0";
+        assert_eq!(says(&["mark=0"]), format!("zone=0 mark=0 {both},ct_nw_proto=0' {both}'"));
+        assert_eq!(
+            says(&["zone=5", "", "ct_nw_src=10.1.1.3,ct_nw_proto=17,ct_tp_src=1"]),
+            "zone=5 'ct_nw_src=::,ct_nw_dst=::,ct_tp_src=0,ct_tp_dst=0,ct_nw_proto=17' \
+             'ct_nw_src=10.1.1.3,ct_nw_dst=::,ct_tp_src=1,ct_tp_dst=0'"
+        );
+    }
 
     #[test]
     fn what_controllers_want_forgotten() {

@@ -26,8 +26,8 @@ pub struct ClientOptions {
     pub versions: Versions,
     /// How long to wait in each call; nothing: for ever.
     pub timeout: Option<Duration>,
-    /// The first transaction id.
-    pub first_xid: u32,
+    /// The transaction ids; clients that have clones of them take from one sequence.
+    pub xids: Xids,
     /// How connections are made.
     pub stream: StreamOptions,
     /// As of [`SessionOptions::any_version`].
@@ -40,7 +40,7 @@ impl Default for ClientOptions {
         ClientOptions {
             versions: SessionOptions::default().versions,
             timeout: None,
-            first_xid: 1,
+            xids: Xids::default(),
             stream: StreamOptions::default(),
             any_version: false,
         }
@@ -117,7 +117,7 @@ impl Client {
         options: ClientOptions,
         mut clock: impl FnMut() -> Instant + 'static,
     ) -> Result<Client, ClientError> {
-        let ClientOptions { versions, timeout, first_xid, stream, any_version } = options;
+        let ClientOptions { versions, timeout, xids, stream, any_version } = options;
         // How long to wait is for the calls to say.
         let reconnect =
             ReconnectOptions { probe_interval: None, connect_timeout: Duration::MAX, ..ReconnectOptions::default() };
@@ -125,7 +125,7 @@ impl Client {
         let now = clock();
         let mut client = Client {
             driver: Driver::active(endpoint.clone(), session, stream, now),
-            transactions: Transactions::new(Xids::new(first_xid)),
+            transactions: Transactions::new(xids),
             version: Version::V1_0,
             timeout,
             inbox: VecDeque::new(),
@@ -215,6 +215,11 @@ impl Client {
         })?;
         unasked.into_iter().for_each(|frame| self.keep(frame));
         barrier.map_or(Ok(refused), |error| Err(error.into()))
+    }
+
+    /// An id for a message that is [sent](Client::send) and belongs to no transaction.
+    pub fn allocate_xid(&mut self) -> u32 {
+        self.transactions.allocate_xid()
     }
 
     /// Sends a message and does not wait for more than that it is on its way.

@@ -156,10 +156,7 @@ fn set_field(item: &Item<'_>, reader: &mut Reader<'_>) -> Parsed<Action> {
     }
     reader.protocols &= Protocols::of_field(field, info.max_value());
     if let Some(index) = field.tun_metadata_index() {
-        let option = TunOption::parse(text).map_err(|e| ParseFlowError { at, problem: Problem::Value(e) })?;
-        let (value, mask) = (option.value().to_vec(), option.mask().to_vec());
-        let index = u8::try_from(index).unwrap_or(u8::MAX);
-        return Ok(Action::SetTunnelOption { index, value, mask, nicira: false });
+        return set_option(index, text, at);
     }
     // A port may have a name.
     let port = matches!(info.format, Format::Port | Format::Port16).then(|| port(text, reader.ports)).flatten();
@@ -176,6 +173,14 @@ fn set_field(item: &Item<'_>, reader: &mut Reader<'_>) -> Parsed<Action> {
         return Ok(Action::SetField { field, value: value | present, mask: mask | present });
     }
     Ok(Action::SetField { field, value, mask })
+}
+
+/// Sets a tunnel option to what a text says.
+fn set_option(index: usize, text: &str, at: usize) -> Parsed<Action> {
+    let option = TunOption::parse(text).map_err(|e| ParseFlowError { at, problem: Problem::Value(e) })?;
+    let (value, mask) = (option.value().to_vec(), option.mask().to_vec());
+    let index = u8::try_from(index).unwrap_or(u8::MAX);
+    Ok(Action::SetTunnelOption { index, value, mask, nicira: false })
 }
 
 /// The bits of a field that can be set.
@@ -198,6 +203,10 @@ fn load(item: &Item<'_>) -> Parsed<Action> {
     }
     if dst.check_target().is_err() {
         return invalid(field_at, format!("{name} is read-only"));
+    }
+    // A tunnel option is as long as what it is set to.
+    if let (Some(index), true) = (dst.field.tun_metadata_index(), dst.is_whole()) {
+        return set_option(index, &format!("{value:#x}"), at);
     }
     match u64::try_from(value) {
         Ok(value) if dst.bits <= 64 => Ok(Action::Load { dst, value }),

@@ -21,8 +21,8 @@ use super::flow::Parser;
 use super::lexer::{Item, items};
 use super::number::{port, table_of, u32_of, u64_of};
 use super::protocol::Protocols;
-use crate::action::{Action, Instructions, LearnSource, LearnTarget};
-use crate::codec::check::Known;
+use crate::action::{Action, Instructions};
+use crate::codec::check::{Known, Misfit};
 use crate::codec::{MAX_NESTING, OfError};
 
 /// How much room a list of actions has in a message: an action takes at most this much of it if it has no list itself.
@@ -317,33 +317,58 @@ fn may_stand_in(action: &Action, outer: Outer) -> Result<(), String> {
 
 /// The field whose prerequisites are not known to hold, as upstream's log says it.
 fn lacking(action: &Action, known: &Known<'_>) -> String {
-    let source = |field: FieldId, known: &Known<'_>| {
-        let info = field.info();
-        (!known.has(info.prereq)).then(|| format!("source field {} lacks correct prerequisites", info.name))
-    };
-    let target = |field: FieldId, known: &Known<'_>| {
-        let info = field.info();
-        (!known.has(info.prereq)).then(|| format!("destination field {} lacks correct prerequisites", info.name))
-    };
+    let lacks = |what: &str, field: FieldId| format!("{what} {} lacks correct prerequisites", field.info().name);
+    let misses = |field: &FieldId| !known.has(field.info().prereq);
+    let source = |field: FieldId| Some(field).filter(misses).map(|field| lacks("source field", field));
+    let target = |field: FieldId| Some(field).filter(misses).map(|field| lacks("destination field", field));
     let found = match action {
-        Action::Move { src, dst, .. } => source(src.field, known).or_else(|| target(dst.field, known)),
-        Action::OutputField { src, .. } | Action::Push(src) => source(src.field, known),
-        Action::Pop(dst) => target(dst.field, known),
-        Action::Multipath(m) => target(m.dst.field, known),
-        Action::Bundle(b) => b.dst.and_then(|dst| target(dst.field, known)),
-        Action::Learn(l) => {
-            let nothing = Known::nothing();
-            l.specs.iter().find_map(|spec| match (&spec.source, &spec.target) {
-                (LearnSource::Field(src), _) if !known.has(src.field.info().prereq) => source(src.field, known),
-                (_, LearnTarget::Load(dst)) => target(dst.field, &nothing),
-                (_, LearnTarget::Match(dst)) => source(dst.field, &nothing),
-                _ => None,
-            })
-        }
-        other => other
-            .target()
-            .filter(|field| !known.has(field.info().prereq))
-            .map(|field| format!("set_field {} lacks correct prerequisites", field.info().name)),
+        Action::Move { src, dst, .. } => source(src.field).or_else(|| target(dst.field)),
+        Action::OutputField { src, .. } | Action::Push(src) => source(src.field),
+        Action::Pop(dst) => target(dst.field),
+        Action::Multipath(m) => target(m.dst.field),
+        Action::Bundle(b) => b.dst.and_then(|dst| target(dst.field)),
+        Action::Learn(l) => known.misfit_of(l).map(|misfit| match misfit {
+            Misfit::Source(field) => lacks("source field", field),
+            Misfit::Target(field) => lacks("destination field", field),
+        }),
+        other => other.target().filter(misses).map(|field| lacks("set_field", field)),
     };
     found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::error::Problem;
+
+    /// What the log says of a flow whose actions do not fit its match.
+    fn misfit(flow: &str) -> String {
+        match flow.parse::<crate::FlowMod>().unwrap_err().problem {
+            Problem::Refused { error: OfError::BadActionMatchInconsistent, why } => why,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_whole_tunnel_option_is_loaded_as_it_is_set() {
+        let read = |text: &str| Parser::new(&ovs_packet::text::NoNames).actions(text).unwrap();
+        assert_eq!(read("load:0x11223344->tun_metadata1"), read("set_field:0x11223344->tun_metadata1"));
+    }
+
+    #[test]
+    fn the_field_that_packets_lack_is_named() {
+        assert_eq!(
+            misfit("tcp,ip_frag=later actions=move:tcp_dst->tcp_src"),
+            "source field tcp_dst lacks correct prerequisites"
+        );
+        assert_eq!(misfit("ip actions=set_field:5->udp_src"), "set_field udp_src lacks correct prerequisites");
+        let learns = |specs: &str| misfit(&format!("tcp,ip_frag=later actions=learn(table=1,{specs})"));
+        // What the learned flow matches is there for what stands behind it.
+        assert_eq!(
+            learns("eth_type=0x800,nw_proto=6,NXM_OF_TCP_SRC[]=NXM_OF_TCP_DST[]"),
+            "source field tcp_dst lacks correct prerequisites"
+        );
+        assert_eq!(learns("nw_proto=6"), "source field nw_proto lacks correct prerequisites");
+        assert_eq!(learns("load:5->NXM_OF_TCP_SRC[]"), "destination field tcp_src lacks correct prerequisites");
+    }
 }

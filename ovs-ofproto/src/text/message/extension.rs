@@ -1,12 +1,13 @@
 //! Messages of Nicira's that are nobody else's: tunnel options, connections to forget, statistics of IPFIX.
 
 use std::fmt::{self, Write};
-use std::net::IpAddr;
 
 use ovs_packet::field::TlvMapping;
 
 use super::{Count, Printer};
-use crate::codec::{CtFlush, CtTuple, IpfixStats, TlvTableMod, TlvTableReply};
+use crate::codec::{CtFlush, IpfixStats, TlvTableMod, TlvTableReply};
+use crate::text::connection::TrackedText;
+use crate::text::number::hex;
 
 impl Printer<'_> {
     pub(super) fn tlv_mod(&mut self, t: &TlvTableMod) -> fmt::Result {
@@ -31,41 +32,7 @@ impl Printer<'_> {
     }
 
     pub(super) fn ct_flush(&mut self, c: &CtFlush) -> fmt::Result {
-        write!(self.out, " zone={} ", c.zone.unwrap_or(0))?;
-        if let Some((mark, mask)) = c.mark.filter(|(_, mask)| *mask != 0) {
-            write!(self.out, "mark={}", hex(mark.into()))?;
-            if mask != u32::MAX {
-                write!(self.out, "/{}", hex(mask.into()))?;
-            }
-            self.out.push(' ');
-        }
-        if let Some((labels, mask)) = c.labels.filter(|(_, mask)| *mask != 0) {
-            write!(self.out, "labels={}", hex(labels))?;
-            if mask != u128::MAX {
-                write!(self.out, "/{}", hex(mask))?;
-            }
-            self.out.push(' ');
-        }
-        self.out.push('\'');
-        self.ct_tuple(c, &c.original)?;
-        write!(self.out, ",ct_nw_proto={}' '", c.protocol)?;
-        self.ct_tuple(c, &c.reply)?;
-        self.out.push('\'');
-        Ok(())
-    }
-
-    fn ct_tuple(&mut self, c: &CtFlush, t: &CtTuple) -> fmt::Result {
-        let name = if c.is_ipv4() { "nw" } else { "ipv6" };
-        for (end, address) in [("src", t.src), ("dst", t.dst)] {
-            let comma = if end == "dst" { "," } else { "" };
-            let address = address.unwrap_or(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
-            write!(self.out, "{comma}ct_{name}_{end}={address}")?;
-        }
-        if c.is_icmp() {
-            let (id, kind, code) = t.icmp;
-            return write!(self.out, ",icmp_id={id},icmp_type={kind},icmp_code={code}");
-        }
-        write!(self.out, ",ct_tp_src={},ct_tp_dst={}", t.src_port, t.dst_port)
+        write!(self.out, " zone={} {}", c.zone.unwrap_or(0), TrackedText(c))
     }
 
     /// Two lines, of which the second is indented.
@@ -83,9 +50,4 @@ impl Printer<'_> {
         let blank = " ".repeat(indent);
         writeln!(self.out, "{blank}pkts errs={errors}, ipv4 errs={bad4}, ipv6 errs={bad6}, tx errs={lost}")
     }
-}
-
-/// A number in hexadecimal; zero without its mark.
-fn hex(n: u128) -> String {
-    if n == 0 { "0".into() } else { format!("{n:#x}") }
 }

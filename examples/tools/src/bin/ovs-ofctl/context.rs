@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use ovs_ofproto::codec::{OfError, Version, Versions};
+use ovs_ofproto::session::Xids;
 use ovs_ofproto::text::{NoNames, ParseFlowError, PortNames, Problem, Protocols};
 
 use crate::color::Palette;
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     palette: Option<Palette>,
     /// What ports and tables are written as.
     pub(crate) names: Rc<dyn PortNames>,
+    /// The transaction ids of all connections.
+    pub(crate) xids: Xids,
 }
 
 impl Context {
@@ -78,6 +81,7 @@ impl Context {
             out: BufWriter::new(io::stdout()),
             palette,
             names: Rc::new(NoNames),
+            xids: Xids::default(),
         })
     }
 
@@ -166,7 +170,11 @@ pub(crate) fn refuse_in(place: &str, text: &str, error: &ParseFlowError) -> Fail
     if let Problem::Refused { error: OfError::BadActionMatchInconsistent, why } = &error.problem
         && !why.is_empty()
     {
-        tracing::warn!(target: "meta_flow", "{why}");
+        // Upstream's actions look after what they set, its fields after what they are moved from and to.
+        match why.starts_with("set_field") {
+            true => tracing::warn!(target: "ofp_actions", "{why}"),
+            false => tracing::warn!(target: "meta_flow", "{why}"),
+        }
     }
     let mut says = format!("{place}{}", error.problem);
     if io::stderr().is_terminal() && !text.contains('\n') {

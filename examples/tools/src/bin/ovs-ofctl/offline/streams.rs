@@ -142,7 +142,7 @@ pub(crate) fn capture(context: &mut Context) -> Done {
                 context.print("\n")?;
             }
             if context.options.timestamp {
-                let time = super::super::online::monitor::time_of_day(record.time);
+                let time = ovs_tools::calendar::time_of_day(record.time);
                 context.print(format_args!("{time} "))?;
             }
             context.print(format_args!("{a}.{source} > {b}.{target}:\n"))?;

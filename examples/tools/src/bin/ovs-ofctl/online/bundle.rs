@@ -53,6 +53,7 @@ fn control(switch: &mut Switch, kind: u16) -> Result<Frame, Failure> {
 /// Sends messages as one bundle. What is refused is said on standard error.
 pub(super) fn transact(context: &mut Context, switch: &mut Switch, messages: Vec<Frame>) -> Done {
     let mut refused = Vec::new();
+    let messages: Vec<Frame> = messages.into_iter().map(|m| m.with_xid(switch.next_xid())).collect();
     let open = control(switch, OPEN)?;
     if let Some(error) = perform(switch, open, &mut refused)? {
         say(context, &refused, &[]);
@@ -60,11 +61,9 @@ pub(super) fn transact(context: &mut Context, switch: &mut Switch, messages: Vec
     }
     let mut sent = Vec::new();
     for message in messages {
-        let xid = switch.next_xid();
-        let message = message.with_xid(xid);
         let mut add = BundleAdd::default();
         (add.flags, add.message) = (FLAGS, message.bytes().to_vec());
-        let frame = switch.frame(&Message::BundleAdd(add))?.with_xid(xid);
+        let frame = switch.frame(&Message::BundleAdd(add))?.with_xid(message.xid());
         switch.client().send(frame).map_err(|e| switch.talking(&e))?;
         // What was refused meanwhile must not fill the connection.
         while let Some(frame) = switch.client().try_receive().map_err(|e| switch.talking(&e))? {

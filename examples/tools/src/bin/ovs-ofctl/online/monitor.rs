@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ovs_db::net;
 use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply, Server, control_path, run_directory};
@@ -10,6 +9,7 @@ use ovs_ofproto::codec::{Message, Page, Version, Versions};
 use ovs_ofproto::session::edge::ClientError;
 use ovs_ofproto::session::{CloseReason, Frame};
 use ovs_ofproto::text::{Parser, ofp_print_in_names};
+use ovs_tools::calendar::{date, since_1970, time_of_day};
 use ovs_tools::hex;
 
 use super::daemon;
@@ -23,25 +23,6 @@ const INVALID_TTL: u16 = 4;
 /// Packets as OpenFlow has them, as Nicira has them, and as Nicira has them with properties.
 const NXT_PACKET_IN: u32 = 1;
 const NXT_PACKET_IN2: u32 = 2;
-
-/// `HH:MM:SS.mmm` of a time since 1970.
-pub(crate) fn time_of_day(time: Duration) -> String {
-    let seconds = time.as_secs() % 86400;
-    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600, seconds / 60 % 60, seconds % 60, time.subsec_millis())
-}
-
-/// `YYYY-MM-DD` of a time since 1970, in the calendar of Gregory (days by H. Hinnant's algorithm, with years from March).
-fn date(time: Duration) -> String {
-    let days = time.as_secs() / 86400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
 
 pub(crate) fn monitor(context: &mut Context) -> Done {
     let name = context.argument(0).to_string();
@@ -261,7 +242,7 @@ fn show(context: &Context, switch: &mut Switch, watcher: &mut Watcher, frame: &F
 /// A message as it is written: in words behind a prefix and perhaps the time, or as a line of JSON, in which `sent` says
 /// that it goes to the switch.
 fn shown(context: &Context, prefix: &str, bytes: &[u8], verbosity: u8) -> String {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = since_1970();
     let stamp =
         (context.options.timestamp && prefix.is_empty()).then(|| format!("{} {}", date(time), time_of_day(time)));
     if !context.options.is_json() {
@@ -362,17 +343,4 @@ fn send_all(context: &Context, switch: &mut Switch, arguments: &[String]) -> Res
         said.push('\n');
     }
     Ok(if well { Reply::Text(said) } else { Reply::Error(said) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        let time = Duration::from_millis(1_709_210_096_007);
-        assert_eq!((date(time).as_str(), time_of_day(time).as_str()), ("2024-02-29", "12:34:56.007"));
-        assert_eq!(date(Duration::ZERO), "1970-01-01");
-        assert_eq!(date(Duration::from_secs(946_684_799)), "1999-12-31");
-    }
 }

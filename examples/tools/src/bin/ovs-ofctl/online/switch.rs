@@ -20,8 +20,8 @@ use crate::offline::print::{as_json, print};
 /// How long to wait for a switch that says nothing, where upstream waits for ever; -t is for less.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The first transaction id; the hello has the one before.
-const FIRST_XID: u32 = 2;
+/// The length of a message from which on not even a port has room, which has at most 64 bytes before OpenFlow 1.3.
+const MOST_WITH_ROOM: u16 = u16::MAX - 64;
 
 /// Which socket of a bridge.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,6 @@ pub(crate) struct Switch {
     name: String,
     /// The form in which it takes flows now.
     protocol: Protocols,
-    /// The transaction id of the next message of a bundle.
-    xid: u32,
 }
 
 /// The place that a name means.
@@ -97,7 +95,10 @@ impl Switch {
         let stream = stream_options(context)?;
         // What is sent by hand may be of any version, and what is listened to is.
         let any_version = socket == Socket::Snoop || context.options.words.first().is_some_and(|w| w == "monitor");
-        let options = ClientOptions { any_version, versions, timeout: Some(PATIENCE), first_xid: FIRST_XID, stream };
+        let xids = context.xids.clone();
+        // Upstream's tool numbers its hellos too.
+        xids.allocate();
+        let options = ClientOptions { any_version, versions, timeout: Some(PATIENCE), xids, stream };
         let client = Client::connect(&place, options, clock()).map_err(|e| match &e {
             _ if name.contains(':') => Failure::from(format!("connecting to {name} ({e})")),
             _ => format!("{name}: failed to connect to socket ({e})").into(),
@@ -105,7 +106,7 @@ impl Switch {
         let version = client.version();
         let protocol = Protocols::of_versions([version].into_iter().collect()).first();
         let protocol = protocol.ok_or_else(|| format!("{name}: unsupported OpenFlow version 0x{:02x}", version.0))?;
-        Ok(Switch { client, name: called, protocol, xid: 0x1000_0000 })
+        Ok(Switch { client, name: called, protocol })
     }
 
     /// Connects, and agrees on a form of flows: that in which the switch begins if it is usable, or else the first.
@@ -272,10 +273,9 @@ impl Switch {
         Err(refused(context.options.is_json(), error.to_frame().bytes(), context.verbosity(2)))
     }
 
-    /// A transaction id that no other message of this connection has.
+    /// A transaction id that no other message has.
     pub(crate) fn next_xid(&mut self) -> u32 {
-        self.xid = self.xid.wrapping_add(1);
-        self.xid
+        self.client.allocate_xid()
     }
 
     /// The names of its tables, as versions before OpenFlow 1.3 tell them with their statistics, later ones with their
@@ -303,13 +303,16 @@ impl Switch {
         Ok(names)
     }
 
-    /// Its ports.
+    /// Its ports. Versions before OpenFlow 1.3 tell them with what the switch can do, as long as they have room there.
     pub(crate) fn ports(&mut self) -> Result<Vec<Port>, Failure> {
-        if self.version() < Version::V1_3
-            && let Message::FeaturesReply(features) = self.answer(&Message::FeaturesRequest)?
-            && self.version() != Version::V1_0
-        {
-            return Ok(features.ports);
+        if self.version() < Version::V1_3 {
+            let request = self.frame(&Message::FeaturesRequest)?;
+            let reply = self.ask(request)?;
+            if let Ok((header, Message::FeaturesReply(features))) = Message::decode(reply.bytes())
+                && header.length < MOST_WITH_ROOM
+            {
+                return Ok(features.ports);
+            }
         }
         let mut ports = Vec::new();
         let request = self.frame(&Message::PortDescRequest(PortRequest::default()))?;
@@ -319,11 +322,6 @@ impl Switch {
             }
             Ok(())
         })?;
-        if ports.is_empty()
-            && let Message::FeaturesReply(features) = self.answer(&Message::FeaturesRequest)?
-        {
-            ports = features.ports;
-        }
         Ok(ports)
     }
 }
@@ -337,34 +335,24 @@ pub(super) fn refused(json: bool, answer: &[u8], verbosity: u8) -> Failure {
     Failure::Status(ExitCode::FAILURE)
 }
 
-/// The ports and flow tables of a switch by name. It is asked when the first name is met, by a connection of its own.
+/// The ports and flow tables of a switch by name. It is asked for either when the first name is met, by a connection of its
+/// own.
 pub(crate) struct Names<'c> {
     context: &'c Context,
     name: String,
-    known: OnceCell<Rc<Known>>,
+    ports: OnceCell<BTreeMap<String, OfPort>>,
+    tables: OnceCell<BTreeMap<String, u8>>,
 }
 
 /// What ports and tables are called.
 #[derive(Default)]
-pub(crate) struct Known {
+struct Known {
     ports: BTreeMap<String, OfPort>,
     tables: BTreeMap<String, u8>,
 }
 
-impl Known {
-    /// The names that a switch has. What does not tell has none.
-    fn ask(switch: &mut Switch) -> Known {
-        let ports = switch.ports().unwrap_or_default();
-        // Long names are cut short: what two ports are called then means neither.
-        let mut times = BTreeMap::<&str, usize>::new();
-        ports.iter().for_each(|p| *times.entry(&p.name).or_default() += 1);
-        let own = |p: &&Port| times.get(p.name.as_str()) == Some(&1);
-        let tables = switch.table_names().unwrap_or_default();
-        Known {
-            ports: ports.iter().filter(own).map(|p| (p.name.clone(), p.number)).collect(),
-            tables: tables.into_iter().filter(|(_, name)| !name.is_empty()).map(|(n, name)| (name, n)).collect(),
-        }
-    }
+fn called(tables: &BTreeMap<String, u8>, table: u8) -> Option<&str> {
+    tables.iter().find(|(_, n)| **n == table).map(|(name, _)| name.as_str())
 }
 
 impl PortNames for Known {
@@ -381,48 +369,67 @@ impl PortNames for Known {
     }
 
     fn table_name(&self, table: u8) -> Option<&str> {
-        self.tables.iter().find(|(_, n)| **n == table).map(|(name, _)| name.as_str())
+        called(&self.tables, table)
     }
 }
 
 impl<'c> Names<'c> {
     /// Those of the switch `name`.
     pub(crate) fn of(context: &'c Context, name: &str) -> Names<'c> {
-        Names { context, name: name.to_string(), known: OnceCell::new() }
+        Names { context, name: name.to_string(), ports: OnceCell::new(), tables: OnceCell::new() }
     }
 
-    fn known(&self) -> &Rc<Known> {
-        self.known.get_or_init(|| {
-            let asks = self.context.options.takes_names();
-            let switch = asks.then(|| Switch::open(self.context, &self.name).ok()).flatten();
-            Rc::new(switch.map(|mut switch| Known::ask(&mut switch)).unwrap_or_default())
+    /// What the switch says, or nothing if it does not or may not be asked.
+    fn asked<T: Default>(&self, ask: impl FnOnce(&mut Switch) -> Result<T, Failure>) -> T {
+        let asks = self.context.options.takes_names();
+        let switch = asks.then(|| Switch::open(self.context, &self.name).ok()).flatten();
+        switch.and_then(|mut switch| ask(&mut switch).ok()).unwrap_or_default()
+    }
+
+    /// The ports by name. Long names are cut short: what two ports are called then means neither.
+    fn ports(&self) -> &BTreeMap<String, OfPort> {
+        self.ports.get_or_init(|| {
+            let ports = self.asked(Switch::ports);
+            let mut times = BTreeMap::<&str, usize>::new();
+            ports.iter().for_each(|p| *times.entry(&p.name).or_default() += 1);
+            let own = |p: &&Port| times.get(p.name.as_str()) == Some(&1);
+            ports.iter().filter(own).map(|p| (p.name.clone(), p.number)).collect()
+        })
+    }
+
+    /// The tables by name.
+    pub(crate) fn tables(&self) -> &BTreeMap<String, u8> {
+        self.tables.get_or_init(|| {
+            let tables = self.asked(Switch::table_names);
+            tables.into_iter().filter(|(_, name)| !name.is_empty()).map(|(n, name)| (name, n)).collect()
         })
     }
 
     /// What is written by name, if anything is.
     pub(crate) fn to_show(context: &Context, name: &str) -> Rc<dyn PortNames> {
-        match context.options.shows_names() && !context.options.is_json() {
-            true => Names::of(context, name).known().clone(),
-            false => Rc::new(NoNames),
+        if !context.options.shows_names() || context.options.is_json() {
+            return Rc::new(NoNames);
         }
+        let names = Names::of(context, name);
+        Rc::new(Known { ports: names.ports().clone(), tables: names.tables().clone() })
     }
 }
 
 impl PortNames for Names<'_> {
     fn port(&self, name: &str) -> Option<OfPort> {
-        self.known().port(name)
+        self.ports().get(name).copied()
     }
 
     fn name(&self, port: OfPort) -> Option<&str> {
-        self.known().name(port)
+        self.ports().name(port)
     }
 
     fn table(&self, name: &str) -> Option<u8> {
-        self.known().table(name)
+        self.tables().get(name).copied()
     }
 
     fn table_name(&self, table: u8) -> Option<&str> {
-        self.known().table_name(table)
+        called(self.tables(), table)
     }
 }
 

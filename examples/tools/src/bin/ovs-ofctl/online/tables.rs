@@ -61,6 +61,8 @@ pub(crate) fn change(context: &mut Context) -> Done {
         (context.argument(0).to_string(), context.argument(1).to_string(), context.argument(2).to_string());
     let read = {
         let names = Names::of(context, &name);
+        // Upstream's tool asks before it reads, and its messages are numbered accordingly.
+        names.tables();
         Parser::new(&names).table_setting(&table, &setting).map_err(|e| refuse(&setting, &e))?
     };
     let usable = read.protocols.versions();
