@@ -130,7 +130,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    fn of(bucket: &codec::Bucket) -> Bucket {
+    pub(super) fn of(bucket: &codec::Bucket) -> Bucket {
         Bucket {
             id: bucket.id,
             weight: bucket.weight,

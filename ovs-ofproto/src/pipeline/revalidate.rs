@@ -146,6 +146,11 @@ impl Ofproto {
         let (mean, most, rounds) = self.seen;
         let megaflows = self.megaflows.len();
         self.seen = (usize::midpoint(mean, megaflows), most.max(megaflows), rounds + 1);
+        self.forget_states();
+    }
+
+    /// Forgets the states that no megaflow leads to.
+    fn forget_states(&mut self) {
         let (recirc, megaflows) = (&mut self.recirc, &self.megaflows);
         recirc.collect(|id| megaflows.is_recirculated(id));
     }
@@ -367,6 +372,7 @@ impl World<'_> {
         let all: Vec<u32> =
             self.own().map(|own| own.megaflows.iter().map(|(slot, _)| slot).collect()).unwrap_or_default();
         self.uninstall_all(dp, &all, now);
+        self.own().into_iter().for_each(Ofproto::forget_states);
     }
 
     /// The datapath has no such megaflow any more; what went through it is credited.
@@ -405,16 +411,30 @@ impl World<'_> {
             true => dp.flow_stats(&mut take),
             false => dp.flow_dump().map(|flows| flows.iter().for_each(|f| take(f.ufid, f.stats))),
         };
-        if let Err(e) = dumped {
+        if let Err(e) = &dumped {
             // What is missing is credited the next time.
             tracing::warn!(error = %e, "counters of the datapath not read to the end");
         }
-        let news: Vec<_> = readings.into_iter().map(|r| r.finish()).collect();
+        let (untold, news): (Vec<_>, Vec<_>) = readings.into_iter().map(|r| r.finish()).unzip();
         for (megaflows, news) in all.iter().zip(news) {
             megaflows.credit(news, |effect, sum| self.credit_one(effect, sum));
         }
         for (b, megaflows) in self.bridges.iter_mut().zip(all) {
             b.megaflows = megaflows;
+        }
+        if dumped.is_ok() {
+            let mut untold = untold.iter();
+            self.in_turn(|world| untold.next().into_iter().flatten().for_each(|slot| world.look_for(dp, *slot)));
+        }
+    }
+
+    /// Forgets a megaflow that the datapath did not tell of, if it does not have it: somebody else took it out.
+    fn look_for(&mut self, dp: &mut dyn Dpif, slot: u32) {
+        let Some(own) = self.own() else { return };
+        let Some(ufid) = own.megaflows.get(slot).map(|m| m.ufid) else { return };
+        if dp.flow_counters(ufid).is_err() {
+            own.missed += 1;
+            own.megaflows.remove(slot);
         }
     }
 

@@ -233,7 +233,11 @@ fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
         Err(why) => return error(why),
     };
     for name in &names {
-        server.switch.with_ofproto(name, now, |of, _| of.assume_features(wanted));
+        // What goes on elsewhere in the datapath than it would now comes up again.
+        server.switch.with_ofproto(name, now, |of, dp| {
+            of.assume_features(wanted);
+            of.purge(dp, now);
+        });
     }
     text("")
 }

@@ -341,13 +341,15 @@ impl Server {
             }
         }
         for bridge in self.switch.bridges() {
-            let Some(stats) = self.switch.ofproto(bridge.name()).map(|of| of.macs().stats()) else { continue };
+            let Some(of) = self.switch.ofproto(bridge.name()) else { continue };
+            let stats = of.macs().stats();
             for (name, count) in [
                 ("mac_learning_learned", stats.learned),
                 ("mac_learning_expired", stats.expired),
                 ("mac_learning_evicted", stats.evicted),
                 ("mac_learning_moved", stats.moved),
                 ("mac_learning_static_none_move", stats.stayed),
+                ("revalidate_missing_dp_flow", of.missed()),
             ] {
                 *totals.entry(name).or_insert(0) += count;
             }

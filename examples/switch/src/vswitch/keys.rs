@@ -18,7 +18,7 @@ enum Value {
     Number,
     /// An Ethernet address that a device can have.
     Address,
-    /// Up to 16 hexadecimal digits, not all zero.
+    /// Up to 16 hexadecimal digits; all of them zero ask for the default.
     DatapathId,
     /// One of these.
     Word(&'static [&'static str]),
@@ -121,8 +121,8 @@ impl Value {
                 Err(_) => "no Ethernet address".into(),
             },
             DatapathId => match u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16) {
-                Ok(id) if id != 0 => return None,
-                _ => "not 1 to 16 hexadecimal digits, one of them not 0".into(),
+                Ok(_) => return None,
+                Err(_) => "not 1 to 16 hexadecimal digits".into(),
             },
             Word(words) if words.contains(&text) => return None,
             Word(words) => format!("none of {}", words.join(", ")),
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(BRIDGE.unknown(&good).chain(BRIDGE.wrong(&good)).next(), None);
         let bad = said(&[
             ("colour", "red"),
-            ("datapath-id", "0"),
+            ("datapath-id", "0x"),
             ("forward-bpdu", "maybe"),
             ("hwaddr", "01:00:00:00:00:00"),
             ("mac-aging-time", "-4"),
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(
             BRIDGE.wrong(&bad).collect::<Vec<_>>(),
             [
-                "other_config:datapath-id: 0 is not 1 to 16 hexadecimal digits, one of them not 0",
+                "other_config:datapath-id: 0x is not 1 to 16 hexadecimal digits",
                 "other_config:forward-bpdu: maybe is neither true nor false",
                 "other_config:hwaddr: 01:00:00:00:00:00 is no address that a device can have",
                 "other_config:mac-aging-time: -4 is no number from 0 up",

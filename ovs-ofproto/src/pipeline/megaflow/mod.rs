@@ -364,8 +364,8 @@ impl Megaflows {
 
     /// Begins to take the datapath's counters for all megaflows.
     pub(super) fn read(&mut self, now: Instant) -> Reading<'_> {
-        let tally = Tally::new(&self.paths);
-        Reading { slots: &mut self.slots, paths: &self.paths, by_ufid: &self.by_ufid, tally, now }
+        let (tally, told) = (Tally::new(&self.paths), vec![false; self.slots.len()]);
+        Reading { slots: &mut self.slots, paths: &self.paths, by_ufid: &self.by_ufid, tally, told, now }
     }
 
     /// Takes the datapath's counters for one megaflow; what went through.
@@ -407,14 +407,19 @@ pub(super) struct Reading<'a> {
     paths: &'a Paths,
     by_ufid: &'a HashMap<Ufid, u32, RandomState>,
     tally: Tally,
+    /// The slots whose megaflows the datapath told of.
+    told: Vec<bool>,
     now: Instant,
 }
 
 impl Reading<'_> {
     /// Takes the counters of a megaflow. False if there is none of this identity.
     pub(super) fn take(&mut self, ufid: Ufid, stats: DpFlowStats) -> bool {
-        let slot = self.by_ufid.get(&ufid).and_then(|slot| self.slots.get_mut(*slot as usize));
-        let Some(m) = slot.and_then(Option::as_mut) else { return false };
+        let Some(slot) = self.by_ufid.get(&ufid).map(|slot| *slot as usize) else { return false };
+        let Some(m) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return false };
+        if let Some(told) = self.told.get_mut(slot) {
+            *told = true;
+        }
         if m.credited.packets != stats.packets || m.credited.used != stats.used {
             let news = m.news(stats, self.now);
             if news.packets > 0 {
@@ -424,8 +429,9 @@ impl Reading<'_> {
         true
     }
 
-    /// What went through, to be [credited](Megaflows::credit).
-    pub(super) fn finish(self) -> News {
-        News(self.tally)
+    /// The megaflows that the datapath did not tell of, and what went through, to be [credited](Megaflows::credit).
+    pub(super) fn finish(self) -> (Vec<u32>, News) {
+        let untold = self.slots.iter().zip(&self.told).zip(0..).filter(|((m, told), _)| m.is_some() && !**told);
+        (untold.map(|(_, slot)| slot).collect(), News(self.tally))
     }
 }

@@ -126,7 +126,9 @@ impl Ofproto {
         }
         let is_new = self.groups.get(gm.desc.group).is_none();
         let change = self.groups.modify(gm, now)?;
-        self.groups.get(gm.desc.group).into_iter().for_each(|group| log_selection(group, is_new));
+        if let Some(group) = self.groups.get(gm.desc.group) {
+            log_selection(group, &gm.desc.buckets, is_new);
+        }
         for id in change.undo.groups() {
             self.tables.changes_mut().group(id);
         }

@@ -147,6 +147,7 @@ pub struct Ofproto {
     pub(super) verifies: bool,
     /// How many megaflows were decided anew.
     pub(super) revalidated: u64,
+    pub(super) missed: u64,
     /// Whether megaflows are such that a controller hears of packets that match nothing.
     pub(super) tells_misses: bool,
     name: String,
@@ -247,6 +248,7 @@ impl Ofproto {
             room: Room::default(),
             verifies: false,
             revalidated: 0,
+            missed: 0,
             tells_misses: false,
             name: "br0".to_string(),
             family: None,
@@ -416,6 +418,11 @@ impl Ofproto {
     /// How many megaflows were decided anew because of changes.
     pub fn revalidated(&self) -> u64 {
         self.revalidated
+    }
+
+    /// How many megaflows were gone from the datapath that nobody here had removed.
+    pub fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// How many events were lost because nobody took them.

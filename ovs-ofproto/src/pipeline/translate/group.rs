@@ -161,13 +161,24 @@ impl Translator<'_> {
     }
 }
 
-/// Tells in the log how packets will be spread over the buckets of a group that was added or modified, as upstream does.
-pub(in crate::pipeline) fn log_selection(group: &Group, is_new: bool) {
+/// Tells in the log how packets will be spread over the buckets of a group that was added or modified, as upstream does: of
+/// one that is modified it first tells how they would be spread over the buckets of the message alone.
+pub(in crate::pipeline) fn log_selection(group: &Group, told: &[crate::codec::Bucket], is_new: bool) {
     if group.kind != GroupKind::Select || !tracing::enabled!(target: "ofproto_dpif", tracing::Level::DEBUG) {
         return;
     }
+    if is_new {
+        return log_spread(group, "Constructing");
+    }
+    let mut alone = group.clone();
+    alone.buckets = told.iter().map(Bucket::of).collect();
+    log_spread(&alone, "Constructing");
+    log_spread(group, "Modifying");
+}
+
+fn log_spread(group: &Group, doing: &str) {
     let say = |text: String| tracing::debug!(name: "unlimited", target: "ofproto_dpif", "{text}");
-    say(format!("{} select group {}", if is_new { "Constructing" } else { "Modifying" }, group.id));
+    say(format!("{doing} select group {}", group.id));
     let algorithm = match &group.method {
         SelectionMethod::Default => {
             say("No selection method specified. Trying dp_hash.".to_string());
