@@ -428,10 +428,10 @@ impl World<'_> {
         }
     }
 
-    /// Forgets a megaflow that the datapath did not tell of, if it does not have it: somebody else took it out.
+    /// Forgets a megaflow that the datapath has not told of for a while, if it does not have it: somebody else took it out.
     fn look_for(&mut self, dp: &mut dyn Dpif, slot: u32) {
         let Some(own) = self.own() else { return };
-        let Some(ufid) = own.megaflows.get(slot).map(|m| m.ufid) else { return };
+        let Some(ufid) = own.megaflows.miss(slot) else { return };
         if dp.flow_counters(ufid).is_err() {
             own.missed += 1;
             own.megaflows.remove(slot);

@@ -43,6 +43,9 @@ use super::translate::{Effect, Translation};
 /// How many steps of paths there may be for each megaflow that there may be.
 pub(super) const STEPS_EACH: usize = 16;
 
+/// A megaflow that the datapath does not tell of so often is looked for: it may have been put in anew between two looks.
+const MAX_MISSED: u8 = 4;
+
 /// A megaflow that is in the datapath.
 #[derive(Debug)]
 pub(super) struct Megaflow {
@@ -62,6 +65,8 @@ pub(super) struct Megaflow {
     /// The counters up to which its effects are credited.
     credited: DpFlowStats,
     installed: Instant,
+    /// How often in a row the datapath did not tell of it.
+    missed: u8,
 }
 
 impl Megaflow {
@@ -69,7 +74,7 @@ impl Megaflow {
     fn news(&mut self, stats: DpFlowStats, now: Instant) -> Sum {
         let packets = stats.packets.saturating_sub(self.credited.packets);
         let bytes = stats.bytes.saturating_sub(self.credited.bytes);
-        self.credited = stats;
+        (self.credited, self.missed) = (stats, 0);
         Sum { packets, bytes, flags: stats.tcp_flags, used: stats.used.unwrap_or(now) }
     }
 
@@ -181,6 +186,7 @@ impl Megaflows {
             proved: self.change.max(1),
             credited: known.map_or(DpFlowStats::default(), |m| m.credited),
             installed: now,
+            missed: 0,
         };
         self.count(&megaflow, true);
         self.by_ufid.insert(ufid, slot);
@@ -366,6 +372,13 @@ impl Megaflows {
     pub(super) fn read(&mut self, now: Instant) -> Reading<'_> {
         let (tally, told) = (Tally::new(&self.paths), vec![false; self.slots.len()]);
         Reading { slots: &mut self.slots, paths: &self.paths, by_ufid: &self.by_ufid, tally, told, now }
+    }
+
+    /// The datapath did not tell of a megaflow: which, if that has been so for long enough to look for it.
+    pub(super) fn miss(&mut self, slot: u32) -> Option<Ufid> {
+        let m = self.get_mut(slot)?;
+        m.missed = m.missed.saturating_add(1);
+        (m.missed >= MAX_MISSED).then_some(m.ufid)
     }
 
     /// Takes the datapath's counters for one megaflow; what went through.
