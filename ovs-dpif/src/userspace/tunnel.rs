@@ -1,8 +1,8 @@
 //! Outer headers of tunnels, put in front of packets and taken off.
 //!
-//! The header of a `tnl_push` is made once for the packets that share it; each gets its lengths, checksums, source port and
-//! sequence number. Work that is left on a packet is done before: there is no card that knows what is inside. `tnl_pop`
-//! sends packets around again as if they had come by the tunnel's port; one whose outer header is not in order is dropped.
+//! The header of a `tnl_push` is made once for the packets that share it; each gets its lengths, source port and sequence
+//! number. Checksums are left undone, the inner and the outer ones, until the port is known that the packet leaves by; what
+//! is to be cut is cut before. `tnl_pop` sends packets around again as if they had come by the tunnel's port; one whose outer header is not in order is dropped.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -57,10 +57,11 @@ struct Source<'d> {
 }
 
 impl Source<'_> {
-    fn next(&self, flow: u32) -> Varying {
+    /// For a packet of this flow, which is a segment of one: the how many-th, from zero on.
+    fn next(&self, flow: u32, identification: u16) -> Varying {
         let sequence = self.sequence.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::Relaxed));
         let source = tunnel::source_port(flow, self.sources.clone());
-        Varying { source, sequence, timestamp: self.timestamp, label: flow }
+        Varying { source, sequence, timestamp: self.timestamp, label: flow, identification }
     }
 }
 
@@ -82,18 +83,17 @@ impl Datapath {
             let flow = if header.spreads() { self.flow_of(&mut w) } else { 0 };
             w.note.key = None;
             if w.packet.offload.gso.is_none() {
-                segment::finish_checksum(&mut w.packet);
-                wrap(w, &source, flow, round, &mut wrapped);
+                wrap(w, source.header, source.next(flow, 0), round, &mut wrapped);
                 continue;
             }
             let (slot, cut) = (w.slot(), w.note.cut);
             let segments = segment::finish(w.packet);
             let mut turns = w.note.turns;
             turns.split(segments.len());
-            for packet in segments {
+            for (n, packet) in segments.into_iter().enumerate() {
                 let mut part = Work::new(packet, slot, turns);
                 part.note.cut = cut;
-                wrap(part, &source, flow, round, &mut wrapped);
+                wrap(part, source.header, source.next(flow, n as u16), round, &mut wrapped);
             }
         }
         group.append(&mut wrapped);
@@ -114,7 +114,6 @@ impl Datapath {
             let parts = if w.packet.offload.gso.is_some() { segment::finish(w.packet) } else { Vec::from([w.packet]) };
             turns.split(parts.len());
             for mut packet in parts {
-                segment::finish_checksum(&mut packet);
                 if let Err(error) = tunnel::pop(&mut packet, kind) {
                     tracing::debug!(target: "native_tnl", %port, %error, "a packet is no tunnel's");
                     refused(slot, round);
@@ -149,8 +148,8 @@ impl Datapath {
     }
 }
 
-fn wrap(mut w: Work, source: &Source<'_>, flow: u32, round: &mut Round, wrapped: &mut Vec<Work>) {
-    match tunnel::push(&mut w.packet, source.header, source.next(flow)) {
+fn wrap(mut w: Work, header: &Header, varying: Varying, round: &mut Round, wrapped: &mut Vec<Work>) {
+    match tunnel::push(&mut w.packet, header, varying) {
         Ok(()) => wrapped.push(w),
         Err(_) => round.note(w.slot(), Fate::Dropped(DropReason::TunnelPush)),
     }

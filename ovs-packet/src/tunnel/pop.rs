@@ -13,7 +13,7 @@ use arrayvec::ArrayVec;
 use super::{ETHERNET, ETHERNET_INSIDE, IPV4, IPV6, UDP};
 use crate::checksum;
 use crate::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_NSH, IP_PROTO_UDP};
-use crate::packet::{CtMetadata, IpChecksum, L4Checksum, Metadata, Packet, Tunnel, TunnelAddresses, TunnelFlags};
+use crate::packet::{CtMetadata, IpChecksum, L4Checksum, Metadata, Offload, Packet, Tunnel, TunnelAddresses, TunnelFlags};
 use crate::wire::{Error, Fault, Wire, bareudp, erspan, geneve, gre, gtpu, srv6, vxlan};
 
 /// Extension headers of IPv6 that may stand in front of a tunnel's header (RFC 8200, section 4).
@@ -81,7 +81,8 @@ impl Inner {
 
 /// Takes the outer header off a packet for a tunnel's end, from Ethernet on, and puts what it said beside the packet.
 ///
-/// What was known of the packet before is forgotten, but for its port: it is another packet now. Bytes behind the end of
+/// What was known of the packet before is forgotten, but for its port and what is undone inside: it is another packet now. It
+/// is one that is to be cut into no segments. Bytes behind the end of
 /// the outer packet, which nothing covers, stay behind the one inside, as padding does, and as Open vSwitch has it.
 ///
 /// # Errors
@@ -89,13 +90,18 @@ impl Inner {
 pub fn pop(packet: &mut Packet, kind: Kind) -> Result<(), Error> {
     let mut tunnel = Tunnel::new(NOWHERE);
     let inner = Outer::read(packet, kind, &mut tunnel)?;
-    packet.pull_front(inner.at);
-    packet.offload.ip = match packet.offload.ip {
-        partial @ IpChecksum::Partial { .. } => partial,
-        _ => IpChecksum::Unknown,
-    };
-    if !matches!(packet.offload.l4, L4Checksum::Partial { .. }) {
-        packet.offload.l4 = L4Checksum::Unknown;
+    if inner.at > 0 {
+        packet.pull_front(inner.at);
+        // What is undone behind the outer header has moved along.
+        let (ip, l4) = match packet.offload.inner {
+            Some(inner) => (inner.ip(), inner.l4()),
+            None => (packet.offload.ip, packet.offload.l4),
+        };
+        packet.offload = Offload {
+            ip: if ip.is_pending() { ip } else { IpChecksum::Unknown },
+            l4: if l4.is_pending() { l4 } else { L4Checksum::Unknown },
+            ..Offload::default()
+        };
     }
     let in_port = packet.meta.in_port;
     packet.meta =
@@ -219,7 +225,8 @@ impl<'a> Outer<'a> {
             return Err(Error::length("tunnel UDP", at + 4, len));
         }
         (tunnel.tp_src, tunnel.tp_dst) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
-        if [c0, c1] != [0, 0] {
+        let undone = matches!(self.l4, L4Checksum::Stale { start, .. } if start as usize == at);
+        if undone || [c0, c1] != [0, 0] {
             let pseudo = match tunnel.addresses {
                 TunnelAddresses::V4 { src, dst } => checksum::pseudo_v4(src, dst, IP_PROTO_UDP, len as u32),
                 TunnelAddresses::V6 { src, dst } => checksum::pseudo_v6(src, dst, IP_PROTO_UDP, len as u32),
