@@ -173,10 +173,12 @@ fn what_is_to_be_segmented_is_cut_before_it_is_wrapped() {
     let mut sizes = Vec::new();
     while let Some(mut packet) = near.uplink.pop() {
         sizes.push(packet.len() - header.len() - 54);
+        assert_eq!(packet.data()[18..20], [0, sizes.len() as u8 - 1]);
         packet.offload = Default::default();
         far.uplink.push(packet);
     }
     assert_eq!(sizes, [1400, 1400, 200]);
+    assert!(near.dp.events().contains(&("dp_packet_gso", 1)));
     far.run(|key| match PortNo(key.in_port.get()) {
         UPLINK => vec![DpAction::TunnelPop(VPORT)],
         _ => vec![DpAction::Output(HOST)],
@@ -208,6 +210,39 @@ fn what_is_no_tunnels_is_dropped_and_counted() {
     far.dp.inject(frame(b"x"), &actions, Instant::ZERO, &mut Vec::new());
     assert_eq!(far.dp.ledger().drops(DropReason::TunnelPush), 2);
     assert!(far.dp.ledger().balanced());
+}
+
+/// What is left of a packet when it leaves by a port that takes checksums over.
+#[test]
+fn checksums_are_left_to_the_port_that_sends() {
+    let (mut near, mut far) = (end(TunnelPort::Geneve { port: 6081 }), end(TunnelPort::Geneve { port: 6081 }));
+    let geneve = OuterTunnel::Geneve { udp: udp(6081, 1), oam: false, critical: false, vni: 1, options: vec![] };
+    let actions = [DpAction::TunnelPush(Box::new(push(v4(17), geneve))), DpAction::Output(UPLINK)];
+    let mut packet = frame(b"left");
+    let whole = packet.clone();
+    segment::make_partial(&mut packet);
+    assert_ne!(packet.data(), whole.data());
+    near.dp.inject(packet, &actions, Instant::ZERO, &mut Vec::new());
+    // The cable computes none of a tunnel's, so all were computed at the port.
+    let mut sent = near.uplink.pop().unwrap();
+    assert!(!sent.offload.is_pending());
+    assert_eq!(sent.data()[50..], whole.data()[..]);
+    sent.offload = Default::default();
+    let mut wrong = sent.clone();
+    far.uplink.push(sent);
+    *wrong.data_mut().last_mut().unwrap() ^= 1;
+    far.uplink.push(wrong);
+    far.run(|key| match PortNo(key.in_port.get()) {
+        UPLINK => vec![DpAction::TunnelPop(VPORT)],
+        _ => vec![DpAction::Output(HOST)],
+    });
+    assert_eq!(far.host.pop().unwrap().data(), whole.data());
+    assert_eq!(far.dp.ledger().drops(DropReason::TunnelPop), 1);
+    let events = far.dp.events();
+    for (name, count) in [("l3csum_checked", 2), ("l3csum_err", 0), ("l4csum_checked", 2), ("l4csum_err", 1)] {
+        let known = events.iter().find(|(event, _)| event.strip_prefix("native_tnl_") == Some(name));
+        assert_eq!(known.map(|(_, count)| *count), Some(count), "{name}");
+    }
 }
 
 #[test]

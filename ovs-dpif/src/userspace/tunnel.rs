@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ovs_packet::tunnel::{self, Header, Kind, Varying};
+use ovs_packet::tunnel::{self, Checksums, Header, Kind, Varying};
 use ovs_packet::wire::bareudp;
 use ovs_packet::{Instant, hash, segment};
 
@@ -26,11 +26,20 @@ pub(super) struct Tunnels {
     /// The source ports that flows are spread over.
     pub(super) sources: RangeInclusive<u16>,
     sequences: Arc<Mutex<HashMap<PortNo, Arc<AtomicU32>>>>,
+    /// What was done about outer checksums here.
+    checksums: Checksums,
+    /// Packets that were cut here, before they went in or came out.
+    pub(super) cut: u64,
 }
 
 impl Default for Tunnels {
     fn default() -> Self {
-        Tunnels { sources: tunnel::DEFAULT_SOURCE_PORTS, sequences: Arc::default() }
+        Tunnels {
+            sources: tunnel::DEFAULT_SOURCE_PORTS,
+            sequences: Arc::default(),
+            checksums: Checksums::default(),
+            cut: 0,
+        }
     }
 }
 
@@ -39,6 +48,22 @@ impl Tunnels {
     fn sequence(&self, port: PortNo) -> Arc<AtomicU32> {
         let mut all = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(port).or_default().clone()
+    }
+
+    /// Those of another thread.
+    pub(super) fn another(&self) -> Tunnels {
+        Tunnels { checksums: Checksums::default(), cut: 0, ..self.clone() }
+    }
+
+    /// What was done about outer checksums, by upstream's names.
+    pub(super) fn events(&self) -> [(&'static str, u64); 4] {
+        let Checksums { ip_summed, ip_wrong, udp_summed, udp_wrong } = self.checksums;
+        [
+            ("native_tnl_l3csum_checked", ip_summed),
+            ("native_tnl_l3csum_err", ip_wrong),
+            ("native_tnl_l4csum_checked", udp_summed),
+            ("native_tnl_l4csum_err", udp_wrong),
+        ]
     }
 
     /// Forgets a port's.
@@ -86,6 +111,7 @@ impl Datapath {
                 wrap(w, source.header, source.next(flow, 0), round, &mut wrapped);
                 continue;
             }
+            self.tunnels.cut += 1;
             let (slot, cut) = (w.slot(), w.note.cut);
             let segments = segment::finish(w.packet);
             let mut turns = w.note.turns;
@@ -111,10 +137,12 @@ impl Datapath {
             };
             let slot = w.slot();
             let (mut turns, cut) = (w.note.turns, w.note.cut);
-            let parts = if w.packet.offload.gso.is_some() { segment::finish(w.packet) } else { Vec::from([w.packet]) };
+            let is_to_be_cut = w.packet.offload.gso.is_some();
+            self.tunnels.cut += u64::from(is_to_be_cut);
+            let parts = if is_to_be_cut { segment::finish(w.packet) } else { Vec::from([w.packet]) };
             turns.split(parts.len());
             for mut packet in parts {
-                if let Err(error) = tunnel::pop(&mut packet, kind) {
+                if let Err(error) = tunnel::pop_counted(&mut packet, kind, &mut self.tunnels.checksums) {
                     tracing::debug!(target: "native_tnl", %port, %error, "a packet is no tunnel's");
                     refused(slot, round);
                     continue;

@@ -11,7 +11,7 @@ use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::{take_while, take_while1};
-use nom::character::complete::{anychar, char, none_of};
+use nom::character::complete::{anychar, char, none_of, one_of};
 use nom::combinator::{opt, recognize};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded};
@@ -199,7 +199,7 @@ pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
 
 fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
     let name = take_while1(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '[' | ']' | '.'));
-    (name, opt(preceded(char('='), alt((quoted, value))))).parse(input)
+    (name, opt(preceded(one_of("=:"), alt((quoted, value))))).parse(input)
 }
 
 fn quoted(input: &str) -> IResult<&str, &str> {

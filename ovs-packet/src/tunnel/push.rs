@@ -235,7 +235,8 @@ pub fn push(packet: &mut Packet, header: &Header, varying: Varying) -> Result<()
     finish_ip(bytes, header, ip_len, label(header.finish, next, first_word, varying), varying.identification);
     if is_udp {
         write_u16(bytes, header.transport + 4, behind_ip);
-        write_u16(bytes, header.transport + 6, 0);
+        // Zero would say that there is none (RFC 768).
+        write_u16(bytes, header.transport + 6, if header.covers_payload() { 0xffff } else { 0 });
     }
     packet.meta = Metadata { packet_type: 0, ..packet.meta };
     packet.tunnel = None;

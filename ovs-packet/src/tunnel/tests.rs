@@ -223,15 +223,28 @@ fn fragments_options_and_other_versions_are_refused() {
 
 #[test]
 fn a_checksum_that_somebody_looked_at_is_believed() {
-    for (l4, fits) in [(L4Checksum::Good, true), (L4Checksum::Bad, false), (L4Checksum::Unknown, false)] {
+    use IpChecksum as Ip;
+    use L4Checksum as L4;
+    for (ip, l4, flip, fits, counts) in [
+        (Ip::Unknown, L4::Unknown, 0, true, [1, 0, 1, 0]),
+        (Ip::Unknown, L4::Good, 100, true, [1, 0, 0, 0]),
+        (Ip::Unknown, L4::Trusted, 100, true, [1, 0, 0, 0]),
+        (Ip::Unknown, L4::Bad, 0, false, [1, 0, 0, 1]),
+        (Ip::Unknown, L4::Unknown, 100, false, [1, 0, 1, 1]),
+        (Ip::Unknown, L4::Unknown, 24, false, [1, 1, 0, 0]),
+        (Ip::Bad, L4::Unknown, 0, false, [0, 1, 0, 0]),
+        (Ip::Good, L4::Unknown, 24, true, [0, 0, 1, 0]),
+    ] {
         let all = tunnels(false);
         let (_, header, kind, _) = all.iter().filter(|t| t.0 == "vxlan").nth(1).unwrap();
         let mut packet = Packet::from_slice(&[0x5a; 60]);
         push(&mut packet, header, Varying::default()).unwrap();
         on_the_wire(&mut packet);
-        packet.data_mut()[100] ^= 1;
-        packet.offload.l4 = l4;
-        assert_eq!(pop(&mut packet, *kind).is_ok(), fits, "{l4:?}");
+        packet.data_mut()[flip] ^= 1;
+        (packet.offload.ip, packet.offload.l4) = (ip, l4);
+        let mut seen = Checksums::default();
+        assert_eq!(pop_counted(&mut packet, *kind, &mut seen).is_ok(), fits, "{ip:?} {l4:?}");
+        assert_eq!([seen.ip_summed, seen.ip_wrong, seen.udp_summed, seen.udp_wrong], counts, "{ip:?} {l4:?}");
     }
 }
 
