@@ -137,7 +137,7 @@ impl Datapath {
             };
             let slot = w.slot();
             let (mut turns, cut) = (w.note.turns, w.note.cut);
-            let is_to_be_cut = w.packet.offload.gso.is_some();
+            let is_to_be_cut = w.packet.offload.gso.is_some() && !tunnel::cuts_inside(&w.packet);
             self.tunnels.cut += u64::from(is_to_be_cut);
             let parts = if is_to_be_cut { segment::finish(w.packet) } else { Vec::from([w.packet]) };
             turns.split(parts.len());

@@ -96,8 +96,8 @@ impl Inner {
 
 /// Takes the outer header off a packet for a tunnel's end, from Ethernet on, and puts what it said beside the packet.
 ///
-/// What was known of the packet before is forgotten, but for its port and what is undone inside: it is another packet now. It
-/// is one that is to be cut into no segments. Bytes behind the end of
+/// What was known of the packet before is forgotten, but for its port and what is undone inside: it is another packet now. If
+/// it is to be cut, that is meant of the transport inside, which a partial checksum shows ([`cuts_inside`]). Bytes behind the end of
 /// the outer packet, which nothing covers, stay behind the one inside, as padding does, and as Open vSwitch has it.
 ///
 /// # Errors
@@ -123,6 +123,7 @@ pub fn pop_counted(packet: &mut Packet, kind: Kind, checksums: &mut Checksums) -
         packet.offload = Offload {
             ip: if ip.is_pending() { ip } else { IpChecksum::Unknown },
             l4: if l4.is_pending() { l4 } else { L4Checksum::Unknown },
+            gso: packet.offload.gso.filter(|_| l4.is_pending()),
             ..Offload::default()
         };
     }
@@ -134,6 +135,27 @@ pub fn pop_counted(packet: &mut Packet, kind: Kind, checksums: &mut Checksums) -
         none => *none = Some(Box::new(tunnel)),
     }
     Ok(())
+}
+
+/// Whether a packet that is to be cut is a tunnel's, and what is to be cut is inside: so does Linux hand over what it leaves to
+/// the cards of a path that knows of tunnels. Its checksum begins behind the transport header that extraction found.
+///
+/// ```
+/// use ovs_packet::packet::{Gso, GsoKind, L4Checksum};
+/// use ovs_packet::{FlowKey, Match, compose, extract, tunnel};
+///
+/// let m: Match = "udp,nw_src=192.0.2.1,nw_dst=192.0.2.2,tp_dst=4789".parse().unwrap();
+/// let mut packet = compose::compose(m.key(), &[0; 3000]);
+/// extract::extract(&mut packet, &mut FlowKey::default());
+/// packet.offload.gso = Some(Gso { kind: GsoKind::TcpV4, size: 1400, ecn: false });
+/// packet.offload.l4 = L4Checksum::Partial { start: 34, offset: 6 };
+/// assert!(!tunnel::cuts_inside(&packet));
+/// packet.offload.l4 = L4Checksum::Partial { start: 84, offset: 16 };
+/// assert!(tunnel::cuts_inside(&packet));
+/// ```
+pub fn cuts_inside(packet: &Packet) -> bool {
+    let L4Checksum::Partial { start, .. } = packet.offload.l4 else { return false };
+    packet.offload.gso.is_some() && packet.layers().l4.is_some_and(|outer| start > outer)
 }
 
 const NOWHERE: TunnelAddresses = TunnelAddresses::V4 { src: Ipv4Addr::UNSPECIFIED, dst: Ipv4Addr::UNSPECIFIED };

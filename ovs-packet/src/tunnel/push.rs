@@ -8,7 +8,7 @@ use core::ops::RangeInclusive;
 
 use super::{ETHERNET, IPV4, IPV6, UDP};
 use crate::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_UDP};
-use crate::packet::{IpChecksum, L4Checksum, Metadata, Packet};
+use crate::packet::{IpChecksum, L4Checksum, Layers, Metadata, Packet};
 use crate::segment;
 use crate::wire::{Error, erspan, gre, gtpu, srv6};
 
@@ -170,7 +170,7 @@ impl Header {
 ///
 /// The checksums of the outer IPv4 and UDP are left to be computed where the packet is sent, and so is what was left of the
 /// packet inside ([`Offload`](crate::packet::Offload)): [`segment::finish_checksum`] does both. Two have to be done before: a
-/// packet that is in a tunnel already, and one behind a checksum of GRE.
+/// packet that is in a tunnel already, or padded, and one behind a checksum of GRE. Edits change the outer headers from then on.
 ///
 /// # Errors
 /// If the whole is longer than the length fields of IP can say, or if it is nothing that the tunnel carries; the packet
@@ -191,7 +191,9 @@ pub fn push(packet: &mut Packet, header: &Header, varying: Varying) -> Result<()
         _ => 0,
     };
     let is_udp = matches!(header.finish, Finish::Udp { .. } | Finish::Gtpu { .. });
-    if packet.offload.inner.is_some() || header.covers_payload() && !is_udp {
+    // Of padding inside, nobody knows any more then.
+    let is_padded = packet.layers().l2_pad > 0;
+    if packet.offload.inner.is_some() || is_padded || header.covers_payload() && !is_udp {
         segment::finish_checksum(packet);
     }
     packet.offload.enclose();
@@ -238,6 +240,8 @@ pub fn push(packet: &mut Packet, header: &Header, varying: Varying) -> Result<()
         // Zero would say that there is none (RFC 768).
         write_u16(bytes, header.transport + 6, if header.covers_payload() { 0xffff } else { 0 });
     }
+    let (l4, l4_proto) = if is_udp { (Some(header.transport), IP_PROTO_UDP) } else { (None, 0) };
+    packet.set_layers(Layers { l3: Some(ETHERNET), l4, l4_proto, ..Layers::default() });
     packet.meta = Metadata { packet_type: 0, ..packet.meta };
     packet.tunnel = None;
     if header.transport == ETHERNET + IPV4 {

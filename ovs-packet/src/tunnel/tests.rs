@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::compose::compose;
+use crate::field::KeyAttr;
 use crate::packet::{IpChecksum, L4Checksum, Packet, TunnelAddresses, TunnelFlags};
 use crate::wire::tests::hex;
 use crate::wire::{Wire, bareudp, erspan, geneve, gre, gtpu, srv6, vxlan};
-use crate::{FlowKey, Match, extract, segment};
+use crate::{FlowKey, Match, edit, extract, segment};
 
 const V4: &str = "nw_src=192.0.2.1,nw_dst=192.0.2.2,nw_ttl=63,nw_tos=40";
 const V6: &str = "ipv6_src=2001:db8::1,ipv6_dst=2001:db8::2,nw_ttl=62,nw_tos=40";
@@ -276,6 +277,24 @@ fn work_left_inside_goes_through_a_tunnel() {
             let (expected, state) = if is_done_before { (&whole, Default::default()) } else { (&left, partial) };
             assert_eq!((back.data(), back.offload), (expected.data(), state), "{name}");
         }
+    }
+}
+
+#[test]
+fn what_is_edited_then_is_the_outer_header() {
+    let m: Match = "tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=9,tp_src=1,tp_dst=80".parse().unwrap();
+    let to: Match = "ip,nw_src=198.51.100.1".parse().unwrap();
+    for (name, header, kind, _) in tunnels(false) {
+        let mut packet = compose(m.key(), b"inside");
+        extract::extract(&mut packet, &mut FlowKey::default());
+        let inside = packet.data().to_vec();
+        push(&mut packet, &header, Varying::default()).unwrap();
+        edit::set(&mut packet, KeyAttr::Ipv4, &to.key(), &to.mask()).unwrap();
+        on_the_wire(&mut packet);
+        pop(&mut packet, kind).unwrap();
+        assert_eq!(packet.data(), inside, "{name}");
+        let TunnelAddresses::V4 { src, .. } = packet.tunnel.as_deref().unwrap().addresses else { panic!("{name}") };
+        assert_eq!(src.octets(), [198, 51, 100, 1], "{name}");
     }
 }
 
