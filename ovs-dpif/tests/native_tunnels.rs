@@ -1,6 +1,6 @@
 //! Packets through `tnl_push` and `tnl_pop`, from one datapath to another over a cable.
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
+use ovs_dpif::netdev::{MemPort, MemPortPeer, Offloads};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{
     DpAction, Dpif, DropReason, Erspan, OuterIp, OuterTunnel, OuterUdp, PortNo, PortSpec, Resolution, TunnelPort,
@@ -25,6 +25,7 @@ fn end(kind: TunnelPort) -> End {
     let mut dp = Datapath::new();
     let (host_port, host) = MemPort::new("host", 100);
     let (uplink_port, uplink) = MemPort::new("uplink", 100);
+    let host_port = host_port.with_offloads(Offloads::ALL);
     dp.port_add(PortSpec::Device(Box::new(host_port)), Some(HOST)).unwrap();
     dp.port_add(PortSpec::Device(Box::new(uplink_port)), Some(UPLINK)).unwrap();
     dp.port_add(PortSpec::Tunnel { name: "tunnel_sys".into(), kind }, Some(VPORT)).unwrap();
@@ -173,10 +174,12 @@ fn what_is_to_be_segmented_is_cut_before_it_is_wrapped() {
     let mut sizes = Vec::new();
     while let Some(mut packet) = near.uplink.pop() {
         sizes.push(packet.len() - header.len() - 54);
+        assert_eq!(packet.data()[18..20], [0, sizes.len() as u8 - 1]);
         packet.offload = Default::default();
         far.uplink.push(packet);
     }
     assert_eq!(sizes, [1400, 1400, 200]);
+    assert!(near.dp.events().contains(&("dp_packet_gso", 1)));
     far.run(|key| match PortNo(key.in_port.get()) {
         UPLINK => vec![DpAction::TunnelPop(VPORT)],
         _ => vec![DpAction::Output(HOST)],
@@ -208,6 +211,62 @@ fn what_is_no_tunnels_is_dropped_and_counted() {
     far.dp.inject(frame(b"x"), &actions, Instant::ZERO, &mut Vec::new());
     assert_eq!(far.dp.ledger().drops(DropReason::TunnelPush), 2);
     assert!(far.dp.ledger().balanced());
+}
+
+/// Linux hands over a tunnel's packet whose inside is to be cut, and calls that the packet's own.
+#[test]
+fn what_is_to_be_cut_inside_stays_whole() {
+    let mut far = end(TunnelPort::Vxlan { port: 4789, gbp: false, gpe: false });
+    let mut big = frame(&[7; 3000]);
+    segment::make_partial(&mut big);
+    let whole = big.clone();
+    let vxlan = OuterTunnel::Vxlan { udp: udp(4789, 0), flags: 0x0800_0000, vni: 1 };
+    let header = push(v4(17), vxlan).header().unwrap();
+    ovs_packet::tunnel::push(&mut big, &header, Default::default()).unwrap();
+    segment::settle(&mut big, segment::Takes { transport: true, ..Default::default() });
+    big.offload.l4 = big.offload.inner.take().unwrap().l4();
+    let gso = Gso { kind: GsoKind::TcpV4, size: 1400, ecn: false };
+    big.offload.gso = Some(gso);
+    far.uplink.push(big);
+    far.run(|key| match PortNo(key.in_port.get()) {
+        UPLINK => vec![DpAction::TunnelPop(VPORT)],
+        _ => vec![DpAction::Output(HOST)],
+    });
+    let out = far.host.pop().unwrap();
+    assert_eq!((out.data(), out.offload.gso, out.offload.l4), (whole.data(), Some(gso), whole.offload.l4));
+}
+
+/// What is left of a packet when it leaves by a port that takes checksums over.
+#[test]
+fn checksums_are_left_to_the_port_that_sends() {
+    let (mut near, mut far) = (end(TunnelPort::Geneve { port: 6081 }), end(TunnelPort::Geneve { port: 6081 }));
+    let geneve = OuterTunnel::Geneve { udp: udp(6081, 1), oam: false, critical: false, vni: 1, options: vec![] };
+    let actions = [DpAction::TunnelPush(Box::new(push(v4(17), geneve))), DpAction::Output(UPLINK)];
+    let mut packet = frame(b"left");
+    let whole = packet.clone();
+    segment::make_partial(&mut packet);
+    assert_ne!(packet.data(), whole.data());
+    near.dp.inject(packet, &actions, Instant::ZERO, &mut Vec::new());
+    // The cable computes none of a tunnel's, so all were computed at the port.
+    let mut sent = near.uplink.pop().unwrap();
+    assert!(!sent.offload.is_pending());
+    assert_eq!(sent.data()[50..], whole.data()[..]);
+    sent.offload = Default::default();
+    let mut wrong = sent.clone();
+    far.uplink.push(sent);
+    *wrong.data_mut().last_mut().unwrap() ^= 1;
+    far.uplink.push(wrong);
+    far.run(|key| match PortNo(key.in_port.get()) {
+        UPLINK => vec![DpAction::TunnelPop(VPORT)],
+        _ => vec![DpAction::Output(HOST)],
+    });
+    assert_eq!(far.host.pop().unwrap().data(), whole.data());
+    assert_eq!(far.dp.ledger().drops(DropReason::TunnelPop), 1);
+    let events = far.dp.events();
+    for (name, count) in [("l3csum_checked", 2), ("l3csum_err", 0), ("l4csum_checked", 2), ("l4csum_err", 1)] {
+        let known = events.iter().find(|(event, _)| event.strip_prefix("native_tnl_") == Some(name));
+        assert_eq!(known.map(|(_, count)| *count), Some(count), "{name}");
+    }
 }
 
 #[test]

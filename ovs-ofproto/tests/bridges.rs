@@ -107,6 +107,29 @@ fn packet() -> Packet {
 }
 
 #[test]
+fn a_patch_may_lead_back_to_its_switch() {
+    for switches in [1, 2] {
+        let mut l = Lab::new(switches);
+        l.patch(end(0, 8), end(0, 9));
+        l.flow(0, "in_port=1,actions=8");
+        l.flow(0, "in_port=9,actions=2");
+        assert_eq!(l.send(0), [1]);
+    }
+}
+
+#[test]
+fn ids_of_switches_that_share_a_datapath_differ() {
+    let mut l = Lab::new(2);
+    for place in 0..2 {
+        l.flow(place, "udp,actions=ct(table=1)");
+        l.flow(place, "table=1,in_port=1,actions=2");
+    }
+    assert_eq!((l.send(0), l.send(2)), (vec![1], vec![3]));
+    let of_place = |place: usize| (1..4).find(|id| l.bridges.get(place).unwrap().is_recirculated(*id));
+    assert_eq!((of_place(0), of_place(1)), (Some(1), Some(2)));
+}
+
+#[test]
 fn a_switch_that_goes_takes_what_led_there_with_it() {
     let mut l = Lab::new(2);
     l.patch(end(0, 9), end(1, 9));

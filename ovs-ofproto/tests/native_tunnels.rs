@@ -229,6 +229,17 @@ fn a_neighbour_that_is_used_stays_and_one_that_is_not_ends() {
 }
 
 #[test]
+fn a_switch_that_goes_takes_its_neighbours_and_tunnels_along() {
+    let mut lab = Lab::new(tunnel(TunnelKind::Gre, &[("remote_ip", FAR)]));
+    lab.host.push(frame());
+    lab.work();
+    lab.answer();
+    assert_eq!(lab.neighbour(), Known::At(FAR_MAC));
+    lab.bridges.remove(OUT, &mut lab.dp, lab.now).unwrap();
+    assert_eq!(lab.neighbour(), Known::Unknown);
+}
+
+#[test]
 fn no_route_is_a_reason_and_routes_that_come_are_followed() {
     let far = "198.51.100.7";
     let mut lab = Lab::new(tunnel(TunnelKind::Vxlan, &[("remote_ip", far)]));

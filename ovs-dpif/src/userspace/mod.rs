@@ -599,13 +599,15 @@ impl Dpif for Datapath {
 
     fn events(&self) -> Vec<(&'static str, u64)> {
         let (sent, tracked) = (self.ports.sent(), self.conntrack.counters());
-        vec![
+        let mut events = vec![
             ("conntrack_l3csum_checked", self.headers_summed),
             ("conntrack_l3csum_err", tracked.invalid(InvalidReason::HeaderChecksum)),
             ("conntrack_l4csum_err", tracked.invalid(InvalidReason::Checksum)),
-            ("dp_packet_gso", sent.cut),
+            ("dp_packet_gso", sent.cut + self.tunnels.cut),
             ("netdev_sent", sent.batches),
-        ]
+        ];
+        events.extend(self.tunnels.events());
+        events
     }
 
     fn ledger(&self) -> &Ledger {

@@ -61,7 +61,7 @@ impl Datapath {
         other.fragments = self.fragments.clone();
         other.meters = self.meters.clone();
         other.bonds = self.bonds.another();
-        other.tunnels = self.tunnels.clone();
+        other.tunnels = self.tunnels.another();
         other.version = self.version;
         other.extractor = self.extractor;
         other.vlan_headers = self.vlan_headers;

@@ -1,15 +1,15 @@
 //! Outer headers of tunnels, put in front of packets and taken off.
 //!
-//! The header of a `tnl_push` is made once for the packets that share it; each gets its lengths, checksums, source port and
-//! sequence number. Work that is left on a packet is done before: there is no card that knows what is inside. `tnl_pop`
-//! sends packets around again as if they had come by the tunnel's port; one whose outer header is not in order is dropped.
+//! The header of a `tnl_push` is made once for the packets that share it; each gets its lengths, source port and sequence
+//! number. Checksums are left undone, the inner and the outer ones, until the port is known that the packet leaves by; what
+//! is to be cut is cut before. `tnl_pop` sends packets around again as if they had come by the tunnel's port; one whose outer header is not in order is dropped.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ovs_packet::tunnel::{self, Header, Kind, Varying};
+use ovs_packet::tunnel::{self, Checksums, Header, Kind, Varying};
 use ovs_packet::wire::bareudp;
 use ovs_packet::{Instant, hash, segment};
 
@@ -26,11 +26,20 @@ pub(super) struct Tunnels {
     /// The source ports that flows are spread over.
     pub(super) sources: RangeInclusive<u16>,
     sequences: Arc<Mutex<HashMap<PortNo, Arc<AtomicU32>>>>,
+    /// What was done about outer checksums here.
+    checksums: Checksums,
+    /// Packets that were cut here, before they went in or came out.
+    pub(super) cut: u64,
 }
 
 impl Default for Tunnels {
     fn default() -> Self {
-        Tunnels { sources: tunnel::DEFAULT_SOURCE_PORTS, sequences: Arc::default() }
+        Tunnels {
+            sources: tunnel::DEFAULT_SOURCE_PORTS,
+            sequences: Arc::default(),
+            checksums: Checksums::default(),
+            cut: 0,
+        }
     }
 }
 
@@ -39,6 +48,22 @@ impl Tunnels {
     fn sequence(&self, port: PortNo) -> Arc<AtomicU32> {
         let mut all = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(port).or_default().clone()
+    }
+
+    /// Those of another thread.
+    pub(super) fn another(&self) -> Tunnels {
+        Tunnels { checksums: Checksums::default(), cut: 0, ..self.clone() }
+    }
+
+    /// What was done about outer checksums, by upstream's names.
+    pub(super) fn events(&self) -> [(&'static str, u64); 4] {
+        let Checksums { ip_summed, ip_wrong, udp_summed, udp_wrong } = self.checksums;
+        [
+            ("native_tnl_l3csum_checked", ip_summed),
+            ("native_tnl_l3csum_err", ip_wrong),
+            ("native_tnl_l4csum_checked", udp_summed),
+            ("native_tnl_l4csum_err", udp_wrong),
+        ]
     }
 
     /// Forgets a port's.
@@ -57,10 +82,11 @@ struct Source<'d> {
 }
 
 impl Source<'_> {
-    fn next(&self, flow: u32) -> Varying {
+    /// For a packet of this flow, which is a segment of one: the how many-th, from zero on.
+    fn next(&self, flow: u32, identification: u16) -> Varying {
         let sequence = self.sequence.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::Relaxed));
         let source = tunnel::source_port(flow, self.sources.clone());
-        Varying { source, sequence, timestamp: self.timestamp, label: flow }
+        Varying { source, sequence, timestamp: self.timestamp, label: flow, identification }
     }
 }
 
@@ -82,18 +108,18 @@ impl Datapath {
             let flow = if header.spreads() { self.flow_of(&mut w) } else { 0 };
             w.note.key = None;
             if w.packet.offload.gso.is_none() {
-                segment::finish_checksum(&mut w.packet);
-                wrap(w, &source, flow, round, &mut wrapped);
+                wrap(w, source.header, source.next(flow, 0), round, &mut wrapped);
                 continue;
             }
+            self.tunnels.cut += 1;
             let (slot, cut) = (w.slot(), w.note.cut);
             let segments = segment::finish(w.packet);
             let mut turns = w.note.turns;
             turns.split(segments.len());
-            for packet in segments {
+            for (n, packet) in segments.into_iter().enumerate() {
                 let mut part = Work::new(packet, slot, turns);
                 part.note.cut = cut;
-                wrap(part, &source, flow, round, &mut wrapped);
+                wrap(part, source.header, source.next(flow, n as u16), round, &mut wrapped);
             }
         }
         group.append(&mut wrapped);
@@ -111,11 +137,12 @@ impl Datapath {
             };
             let slot = w.slot();
             let (mut turns, cut) = (w.note.turns, w.note.cut);
-            let parts = if w.packet.offload.gso.is_some() { segment::finish(w.packet) } else { Vec::from([w.packet]) };
+            let is_to_be_cut = w.packet.offload.gso.is_some() && !tunnel::cuts_inside(&w.packet);
+            self.tunnels.cut += u64::from(is_to_be_cut);
+            let parts = if is_to_be_cut { segment::finish(w.packet) } else { Vec::from([w.packet]) };
             turns.split(parts.len());
             for mut packet in parts {
-                segment::finish_checksum(&mut packet);
-                if let Err(error) = tunnel::pop(&mut packet, kind) {
+                if let Err(error) = tunnel::pop_counted(&mut packet, kind, &mut self.tunnels.checksums) {
                     tracing::debug!(target: "native_tnl", %port, %error, "a packet is no tunnel's");
                     refused(slot, round);
                     continue;
@@ -149,8 +176,8 @@ impl Datapath {
     }
 }
 
-fn wrap(mut w: Work, source: &Source<'_>, flow: u32, round: &mut Round, wrapped: &mut Vec<Work>) {
-    match tunnel::push(&mut w.packet, source.header, source.next(flow)) {
+fn wrap(mut w: Work, header: &Header, varying: Varying, round: &mut Round, wrapped: &mut Vec<Work>) {
+    match tunnel::push(&mut w.packet, header, varying) {
         Ok(()) => wrapped.push(w),
         Err(_) => round.note(w.slot(), Fate::Dropped(DropReason::TunnelPush)),
     }

@@ -26,7 +26,7 @@ use super::detrace::Detrace;
 use super::hooks::Peer;
 use super::native::Underlay;
 use super::ofproto::Ofproto;
-use super::recirc::LANES;
+use super::recirc::{IdPool, RecircIds};
 use super::seats::Seats;
 use super::trace::Trace;
 use super::tracing::TraceRequest;
@@ -34,7 +34,7 @@ use super::tunnel::TunnelConfig;
 use super::upcall::World;
 
 /// How many switches a datapath can have.
-pub const MAX_BRIDGES: usize = LANES as usize;
+pub const MAX_BRIDGES: usize = 256;
 
 /// Switches that share a datapath. Each keeps the megaflows of the packets that come in by its ports; patches lead from one
 /// to another, and one megaflow stands for the whole way. What is done to a switch in here goes through
@@ -66,6 +66,8 @@ pub struct Bridges {
     stand_in: Option<Box<Ofproto>>,
     /// What all of them know of the network that tunnels go through.
     underlay: Underlay,
+    /// Where all of them have the ids from under which packets come back from the datapath.
+    recirc: IdPool,
 }
 
 /// The others, lent to a switch that is being changed, and its place among them.
@@ -83,17 +85,15 @@ impl Bridges {
             return None;
         }
         switch.set_underlay(self.underlay.clone());
+        switch.recirc = RecircIds::of(&self.recirc);
         if let Some(place) = self.vacant.pop_first() {
-            let before = self.all.get_mut(place)?;
-            switch.recirc.take_over(&before.recirc);
-            **before = switch;
+            **self.all.get_mut(place)? = switch;
             return Some(place);
         }
         let place = self.all.len();
         if place >= MAX_BRIDGES {
             return None;
         }
-        switch.recirc.set_lane(place as u32);
         self.all.push(Box::new(switch));
         Some(place)
     }
@@ -115,10 +115,8 @@ impl Bridges {
         self.get(place)?;
         self.world(place).purge(dp, now);
         let mut gone = std::mem::replace(&mut **self.all.get_mut(place)?, Ofproto::vacant());
-        if let Some(seat) = self.all.get_mut(place) {
-            seat.recirc.take_over(&gone.recirc);
-        }
         gone.recirc = Default::default();
+        gone.leave_underlay();
         self.vacant.insert(place);
         for b in &mut self.all {
             let led_there = b.hooks.forget_bridge(place);

@@ -4,10 +4,10 @@
 //! under a recirculation id, and the id goes into the datapath's actions. Equal states share an id, so that
 //! translating the same thing again gives the same actions.
 //!
-//! Switches that share a datapath draw their ids from lanes of their own, so that no two give out the same one.
+//! Switches that share a datapath draw their ids from one [`IdPool`], so that no two give out the same one.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ovs_packet::OfPort;
 use ovs_packet::key::{FlowKey, SparseKey};
@@ -16,9 +16,6 @@ use crate::action::{Action, Instructions};
 
 /// How many states are kept.
 const LIMIT: usize = 1 << 16;
-
-/// How many lanes there are.
-pub(super) const LANES: u32 = 256;
 
 /// Values on the stack: bits, right-aligned, and how many.
 pub(super) type Stack = Vec<(u128, u16)>;
@@ -74,9 +71,45 @@ impl Frozen {
     }
 }
 
-/// The number in a lane that comes after another: id 0 means that a packet was not recirculated.
-fn next(n: u32) -> u32 {
-    if n >= u32::MAX / LANES { 1 } else { n + 1 }
+/// The id that comes after another: id 0 means that a packet was not recirculated.
+fn next(id: u32) -> u32 {
+    id.checked_add(1).unwrap_or(1)
+}
+
+/// The ids of a datapath. One that is given back is given out again when all others were, so that what still has it meets no
+/// other state for long.
+#[derive(Clone, Default, Debug)]
+pub(super) struct IdPool(Arc<Mutex<Taken>>);
+
+#[derive(Default, Debug)]
+struct Taken {
+    ids: HashSet<u32>,
+    last: u32,
+}
+
+impl IdPool {
+    fn with<R>(&self, f: impl FnOnce(&mut Taken) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An id that nobody has. There always is one: switches have fewer states than there are ids.
+    fn take(&self) -> u32 {
+        self.with(|taken| {
+            taken.last = next(taken.last);
+            while !taken.ids.insert(taken.last) {
+                taken.last = next(taken.last);
+            }
+            taken.last
+        })
+    }
+
+    fn give_back(&self, id: u32) {
+        self.with(|taken| taken.ids.remove(&id));
+    }
+
+    fn last(&self) -> u32 {
+        self.with(|taken| taken.last)
+    }
 }
 
 /// Where ids had got to.
@@ -89,25 +122,34 @@ pub(super) struct RecircIds {
     by_id: HashMap<u32, Arc<Frozen>>,
     /// Ids that nothing used when last looked at.
     idle: HashSet<u32>,
-    lane: u32,
-    last: u32,
+    pool: IdPool,
+}
+
+impl Drop for RecircIds {
+    fn drop(&mut self) {
+        self.by_id.keys().for_each(|id| self.pool.give_back(*id));
+    }
 }
 
 impl RecircIds {
-    /// Gives out ids of this lane from now on.
-    pub(super) fn set_lane(&mut self, lane: u32) {
-        self.lane = lane % LANES;
-    }
-
-    /// Goes on where another has stopped, so that what still has its ids meets no others for long.
-    pub(super) fn take_over(&mut self, other: &RecircIds) {
-        (self.lane, self.last) = (other.lane, other.last);
+    /// Ids of a pool, of which none is given out yet.
+    pub(super) fn of(pool: &IdPool) -> RecircIds {
+        let mut ids = RecircIds::default();
+        ids.pool.clone_from(pool);
+        ids
     }
 
     /// Forgets the states that a switch would go on with. Whether there were any.
     pub(super) fn forget_bridge(&mut self, bridge: usize) -> bool {
         let before = self.by_id.len();
-        self.by_id.retain(|_, state| state.bridge != bridge);
+        let pool = &self.pool;
+        self.by_id.retain(|id, state| {
+            let keep = state.bridge != bridge;
+            if !keep {
+                pool.give_back(*id);
+            }
+            keep
+        });
         self.by_state.retain(|state, _| state.bridge != bridge);
         self.by_id.len() != before
     }
@@ -120,13 +162,7 @@ impl RecircIds {
         if self.by_id.len() >= LIMIT {
             return None;
         }
-        let lane = self.lane_bits();
-        let mut n = next(self.last);
-        while self.by_id.contains_key(&(lane | n)) {
-            n = next(n);
-        }
-        self.last = n;
-        let (id, state) = (lane | n, Arc::new(state));
+        let (id, state) = (self.pool.take(), Arc::new(state));
         self.by_state.insert(state.clone(), id);
         self.by_id.insert(id, state);
         Some(id)
@@ -150,6 +186,8 @@ impl RecircIds {
             let keep = !self.idle.contains(id);
             if keep {
                 idle.insert(*id);
+            } else {
+                self.pool.give_back(*id);
             }
             keep
         });
@@ -158,26 +196,20 @@ impl RecircIds {
 
     /// Where ids have got to, before something is tried out.
     pub(super) fn mark(&self) -> Mark {
-        Mark(self.last)
+        Mark(self.pool.last())
     }
 
     /// What was tried out since the mark is over: its states stay for a while, but what comes to them gets other ids.
     pub(super) fn retire(&mut self, Mark(since): Mark) {
-        let mut n = since;
-        while n != self.last {
-            n = next(n);
-            let id = self.lane_bits() | n;
+        let (mut id, last) = (since, self.pool.last());
+        while id != last {
+            id = next(id);
             if let Some(state) = self.by_id.get(&id)
                 && self.by_state.get(state) == Some(&id)
             {
                 self.by_state.remove(state);
             }
         }
-    }
-
-    /// The upper bits of ids, which are the lane.
-    fn lane_bits(&self) -> u32 {
-        self.lane * (u32::MAX / LANES + 1)
     }
 }
 
@@ -217,10 +249,19 @@ mod tests {
     }
 
     #[test]
-    fn lanes_do_not_meet() {
-        let (mut one, mut other) = (RecircIds::default(), RecircIds::default());
-        other.set_lane(255);
-        let (a, b) = (one.freeze(state(1)).unwrap(), other.freeze(state(1)).unwrap());
-        assert_eq!((a, b), (1, 0xff00_0001));
+    fn those_that_share_a_datapath_share_no_id() {
+        let pool = IdPool::default();
+        let (mut one, mut other) = (RecircIds::of(&pool), RecircIds::of(&pool));
+        let ids = [one.freeze(state(1)), other.freeze(state(1)), one.freeze(state(2)), one.freeze(state(1))];
+        assert_eq!(ids, [Some(1), Some(2), Some(3), Some(1)]);
+        // What is free again comes last: first all others are given out, and those that are taken never.
+        drop(other);
+        pool.with(|taken| taken.last = u32::MAX - 1);
+        let rest: Vec<_> = (5..8).map(|table| one.freeze(state(table)).unwrap()).collect();
+        assert_eq!(rest, [u32::MAX, 2, 4]);
+        one.collect(|id| id == 4);
+        one.collect(|id| id == 4);
+        assert!(one.forget_bridge(0));
+        assert_eq!(pool.with(|taken| taken.ids.len()), 0);
     }
 }

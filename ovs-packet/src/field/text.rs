@@ -238,7 +238,10 @@ impl fmt::Display for Value {
             Format::TcpFlags => write_flags(f, &TCP_FLAGS, self),
             Format::CtState => write_flags(f, &CtState::NAMES, self),
             Format::TunnelFlags => write_flags(f, &TUNNEL_FLAGS, self),
-            Format::PacketType => write!(f, "({},{:#x})", self.value >> 16, self.value & 0xffff),
+            Format::PacketType => match self.value & 0xffff {
+                0 => write!(f, "({},0)", self.value >> 16),
+                within => write!(f, "({},{within:#x})", self.value >> 16),
+            },
             Format::Ethernet => {
                 let address = |v: u128| {
                     let [.., a, b, c, d, e, g] = v.to_be_bytes();

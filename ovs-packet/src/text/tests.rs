@@ -42,6 +42,7 @@ fn matches_read_and_write_the_same() {
         "ip,nw_proto=2",
         "packet_type=(1,0x800),nw_src=1.2.3.4,nw_proto=6,tp_dst=80",
         "packet_type=(0,0x1)",
+        "packet_type=(1,0)",
         "reg0=0,reg31=0x5/0x7",
         "dl_type=0x894f,nsh_flags=0x04/0x0f,nsh_ttl=3,nsh_mdtype=1,nsh_np=3,nsh_spi=0x5,nsh_si=4,nsh_c1=0x4/0xf,nsh_c4=0x0",
         "tun_id=0x5/0xff,tun_src=1.1.1.1,tun_dst=2.0.0.0/8,tun_ipv6_dst=fe80::/10,tun_gbp_id=4,tun_gbp_flags=0x8,tun_ttl=64",
@@ -68,6 +69,7 @@ fn other_spellings() {
     for (text, out) in [
         ("tp_dst=80,tcp", "tcp,tp_dst=80"),
         ("tcp tcp_dst=80", "tcp,tp_dst=80"),
+        ("in_port:LOCAL,ip,nw_dst:20.0.0.1", "ip,in_port=LOCAL,nw_dst=20.0.0.1"),
         ("tcp_dst=80,nw_proto=6,dl_type=0x800", "tcp,tp_dst=80"),
         ("nd_target=::1,icmp_code=0,icmp_type=135,icmp6", "icmp6,icmp_type=135,icmp_code=0,nd_target=::1"),
         ("arp,nw_src=1.1.1.1,nw_proto=2", "arp,arp_spa=1.1.1.1,arp_op=2"),

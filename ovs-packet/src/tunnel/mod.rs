@@ -30,7 +30,7 @@ mod push;
 #[cfg(test)]
 mod tests;
 
-pub use pop::{Kind, pop};
+pub use pop::{Checksums, Kind, cuts_inside, pop, pop_counted};
 pub use push::{DEFAULT_SOURCE_PORTS, Finish, FlowLabel, Header, Varying, push, source_port};
 
 /// The Ethertype of Ethernet inside a tunnel (transparent Ethernet bridging).

@@ -13,7 +13,9 @@ use arrayvec::ArrayVec;
 use super::{ETHERNET, ETHERNET_INSIDE, IPV4, IPV6, UDP};
 use crate::checksum;
 use crate::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_NSH, IP_PROTO_UDP};
-use crate::packet::{CtMetadata, IpChecksum, L4Checksum, Metadata, Packet, Tunnel, TunnelAddresses, TunnelFlags};
+use crate::packet::{
+    CtMetadata, IpChecksum, L4Checksum, Metadata, Offload, Packet, Tunnel, TunnelAddresses, TunnelFlags,
+};
 use crate::wire::{Error, Fault, Wire, bareudp, erspan, geneve, gre, gtpu, srv6, vxlan};
 
 /// Extension headers of IPv6 that may stand in front of a tunnel's header (RFC 8200, section 4).
@@ -53,6 +55,19 @@ pub enum Kind {
     Bareudp(bareudp::Mode),
 }
 
+/// How many outer checksums were seen to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Checksums {
+    /// Of IPv4 headers, that were summed: nobody had done it before.
+    pub ip_summed: u64,
+    /// Of IPv4 headers, that were wrong, whoever found that.
+    pub ip_wrong: u64,
+    /// Of UDP, that were summed.
+    pub udp_summed: u64,
+    /// Of UDP, that were wrong.
+    pub udp_wrong: u64,
+}
+
 /// What is inside, and where it begins.
 struct Inner {
     packet_type: u32,
@@ -81,21 +96,36 @@ impl Inner {
 
 /// Takes the outer header off a packet for a tunnel's end, from Ethernet on, and puts what it said beside the packet.
 ///
-/// What was known of the packet before is forgotten, but for its port: it is another packet now. Bytes behind the end of
+/// What was known of the packet before is forgotten, but for its port and what is undone inside: it is another packet now. If
+/// it is to be cut, that is meant of the transport inside, which a partial checksum shows ([`cuts_inside`]). Bytes behind the end of
 /// the outer packet, which nothing covers, stay behind the one inside, as padding does, and as Open vSwitch has it.
 ///
 /// # Errors
 /// If the header is not one of that kind, or is not in order; the packet stays as it is then.
 pub fn pop(packet: &mut Packet, kind: Kind) -> Result<(), Error> {
+    pop_counted(packet, kind, &mut Checksums::default())
+}
+
+/// As [`pop`], and counts what was done about checksums.
+///
+/// # Errors
+/// As [`pop`].
+pub fn pop_counted(packet: &mut Packet, kind: Kind, checksums: &mut Checksums) -> Result<(), Error> {
     let mut tunnel = Tunnel::new(NOWHERE);
-    let inner = Outer::read(packet, kind, &mut tunnel)?;
-    packet.pull_front(inner.at);
-    packet.offload.ip = match packet.offload.ip {
-        partial @ IpChecksum::Partial { .. } => partial,
-        _ => IpChecksum::Unknown,
-    };
-    if !matches!(packet.offload.l4, L4Checksum::Partial { .. }) {
-        packet.offload.l4 = L4Checksum::Unknown;
+    let inner = Outer::read(packet, kind, &mut tunnel, checksums)?;
+    if inner.at > 0 {
+        packet.pull_front(inner.at);
+        // What is undone behind the outer header has moved along.
+        let (ip, l4) = match packet.offload.inner {
+            Some(inner) => (inner.ip(), inner.l4()),
+            None => (packet.offload.ip, packet.offload.l4),
+        };
+        packet.offload = Offload {
+            ip: if ip.is_pending() { ip } else { IpChecksum::Unknown },
+            l4: if l4.is_pending() { l4 } else { L4Checksum::Unknown },
+            gso: packet.offload.gso.filter(|_| l4.is_pending()),
+            ..Offload::default()
+        };
     }
     let in_port = packet.meta.in_port;
     packet.meta =
@@ -105,6 +135,27 @@ pub fn pop(packet: &mut Packet, kind: Kind) -> Result<(), Error> {
         none => *none = Some(Box::new(tunnel)),
     }
     Ok(())
+}
+
+/// Whether a packet that is to be cut is a tunnel's, and what is to be cut is inside: so does Linux hand over what it leaves to
+/// the cards of a path that knows of tunnels. Its checksum begins behind the transport header that extraction found.
+///
+/// ```
+/// use ovs_packet::packet::{Gso, GsoKind, L4Checksum};
+/// use ovs_packet::{FlowKey, Match, compose, extract, tunnel};
+///
+/// let m: Match = "udp,nw_src=192.0.2.1,nw_dst=192.0.2.2,tp_dst=4789".parse().unwrap();
+/// let mut packet = compose::compose(m.key(), &[0; 3000]);
+/// extract::extract(&mut packet, &mut FlowKey::default());
+/// packet.offload.gso = Some(Gso { kind: GsoKind::TcpV4, size: 1400, ecn: false });
+/// packet.offload.l4 = L4Checksum::Partial { start: 34, offset: 6 };
+/// assert!(!tunnel::cuts_inside(&packet));
+/// packet.offload.l4 = L4Checksum::Partial { start: 84, offset: 16 };
+/// assert!(tunnel::cuts_inside(&packet));
+/// ```
+pub fn cuts_inside(packet: &Packet) -> bool {
+    let L4Checksum::Partial { start, .. } = packet.offload.l4 else { return false };
+    packet.offload.gso.is_some() && packet.layers().l4.is_some_and(|outer| start > outer)
 }
 
 const NOWHERE: TunnelAddresses = TunnelAddresses::V4 { src: Ipv4Addr::UNSPECIFIED, dst: Ipv4Addr::UNSPECIFIED };
@@ -123,21 +174,21 @@ struct Outer<'a> {
 
 impl<'a> Outer<'a> {
     /// Reads the whole of it; returns what is inside.
-    fn read(packet: &Packet, kind: Kind, tunnel: &mut Tunnel) -> Result<Inner, Error> {
-        let outer = Outer::network(packet, tunnel)?;
+    fn read(packet: &Packet, kind: Kind, tunnel: &mut Tunnel, checksums: &mut Checksums) -> Result<Inner, Error> {
+        let outer = Outer::network(packet, tunnel, checksums)?;
         match kind {
-            Kind::Vxlan { gbp, gpe } => outer.vxlan(gbp, gpe, tunnel),
-            Kind::Geneve => outer.geneve(tunnel),
+            Kind::Vxlan { gbp, gpe } => outer.vxlan(outer.udp(tunnel, checksums)?, gbp, gpe, tunnel),
+            Kind::Geneve => outer.geneve(outer.udp(tunnel, checksums)?, tunnel),
             Kind::Gre => outer.gre(tunnel),
             Kind::Erspan => outer.erspan(tunnel),
-            Kind::Gtpu => outer.gtpu(tunnel),
+            Kind::Gtpu => outer.gtpu(outer.udp(tunnel, checksums)?, tunnel),
             Kind::Srv6 => outer.srv6(),
-            Kind::Bareudp(mode) => outer.bareudp(mode, tunnel),
+            Kind::Bareudp(mode) => outer.bareudp(outer.udp(tunnel, checksums)?, mode, tunnel),
         }
     }
 
     /// Ethernet, without tags, and IP.
-    fn network(packet: &'a Packet, tunnel: &mut Tunnel) -> Result<Outer<'a>, Error> {
+    fn network(packet: &'a Packet, tunnel: &mut Tunnel, checksums: &mut Checksums) -> Result<Outer<'a>, Error> {
         let bytes = packet.data();
         let eth_type = bytes.get(12..14).and_then(|b| b.first_chunk().copied()).map(u16::from_be_bytes);
         let l4 = packet.offload.l4;
@@ -146,10 +197,12 @@ impl<'a> Outer<'a> {
                 let header: &[u8; IPV4] = head(bytes, ETHERNET, "tunnel IPv4")?;
                 let whole = bytes.get(..ETHERNET + end_of_ipv4(header)?);
                 let bytes = whole.ok_or(Error::truncated("tunnel IPv4", bytes.len()))?;
-                match packet.offload.ip {
-                    IpChecksum::Bad => return Err(ip_checksum(header)),
-                    IpChecksum::Unknown if checksum::checksum(header) != 0 => return Err(ip_checksum(header)),
-                    _ => {}
+                let state = packet.offload.ip;
+                checksums.ip_summed += u64::from(state == IpChecksum::Unknown);
+                let is_wrong = state == IpChecksum::Unknown && checksum::checksum(header) != 0;
+                if is_wrong || state == IpChecksum::Bad {
+                    checksums.ip_wrong += 1;
+                    return Err(ip_checksum(header));
                 }
                 let [_, tos, _, _, _, _, frag, _, ttl, proto, _, _, addresses @ ..] = *header;
                 let [s0, s1, s2, s3, d0, d1, d2, d3] = addresses;
@@ -209,7 +262,7 @@ impl<'a> Outer<'a> {
     }
 
     /// UDP; returns where its payload begins.
-    fn udp(&self, tunnel: &mut Tunnel) -> Result<usize, Error> {
+    fn udp(&self, tunnel: &mut Tunnel, checksums: &mut Checksums) -> Result<usize, Error> {
         self.has(IP_PROTO_UDP, "tunnel protocol")?;
         let at = self.transport;
         let [s0, s1, d0, d1, l0, l1, c0, c1]: [u8; UDP] = *head(self.bytes, at, "tunnel UDP")?;
@@ -229,9 +282,13 @@ impl<'a> Outer<'a> {
                 L4Checksum::Bad => false,
                 // What the sender in this machine left undone, of this datagram or of one inside it, it got right.
                 L4Checksum::Partial { .. } | L4Checksum::Stale { .. } => true,
-                L4Checksum::Unknown => checksum::fold(checksum::sum(datagram, pseudo)) == 0xffff,
+                L4Checksum::Unknown => {
+                    checksums.udp_summed += 1;
+                    checksum::fold(checksum::sum(datagram, pseudo)) == 0xffff
+                }
             };
             if !is_right {
+                checksums.udp_wrong += 1;
                 return Err(Error::new("tunnel UDP checksum", at + 6, Fault::Checksum(u16::from_be_bytes([c0, c1]))));
             }
             tunnel.flags |= TunnelFlags::CHECKSUM;
@@ -239,8 +296,7 @@ impl<'a> Outer<'a> {
         Ok(at + UDP)
     }
 
-    fn vxlan(&self, gbp: bool, gpe: bool, tunnel: &mut Tunnel) -> Result<Inner, Error> {
-        let at = self.udp(tunnel)?;
+    fn vxlan(&self, at: usize, gbp: bool, gpe: bool, tunnel: &mut Tunnel) -> Result<Inner, Error> {
         let view = vxlan::View::new(self.from(at)).map_err(|e| e.shifted(at))?;
         (tunnel.id, tunnel.flags) = (view.vni().into(), tunnel.flags | TunnelFlags::KEY);
         let inner = at + vxlan::LEN;
@@ -264,8 +320,7 @@ impl<'a> Outer<'a> {
         }
     }
 
-    fn geneve(&self, tunnel: &mut Tunnel) -> Result<Inner, Error> {
-        let at = self.udp(tunnel)?;
+    fn geneve(&self, at: usize, tunnel: &mut Tunnel) -> Result<Inner, Error> {
         let view = geneve::View::new(self.from(at)).map_err(|e| e.shifted(at))?;
         if view.protocol != ETHERNET_INSIDE {
             return Err(Error::value("Geneve protocol", at + 2, view.protocol.get()));
@@ -319,8 +374,7 @@ impl<'a> Outer<'a> {
         Ok(Inner::ethernet(at + header.len()))
     }
 
-    fn gtpu(&self, tunnel: &mut Tunnel) -> Result<Inner, Error> {
-        let at = self.udp(tunnel)?;
+    fn gtpu(&self, at: usize, tunnel: &mut Tunnel) -> Result<Inner, Error> {
         let view = gtpu::View::new(self.from(at)).map_err(|e| e.shifted(at))?;
         let payload = view.payload().map_err(|e| e.shifted(at))?;
         tunnel.gtpu_flags = self.bytes.get(at).copied().unwrap_or(0);
@@ -348,8 +402,7 @@ impl<'a> Outer<'a> {
         }
     }
 
-    fn bareudp(&self, mode: bareudp::Mode, tunnel: &mut Tunnel) -> Result<Inner, Error> {
-        let at = self.udp(tunnel)?;
+    fn bareudp(&self, at: usize, mode: bareudp::Mode, tunnel: &Tunnel) -> Result<Inner, Error> {
         let dst = match tunnel.addresses {
             TunnelAddresses::V4 { dst, .. } => IpAddr::V4(dst),
             TunnelAddresses::V6 { dst, .. } => IpAddr::V6(dst),

@@ -1,16 +1,15 @@
 //! Putting an outer header in front.
 //!
 //! What is the same for all packets of a flow is a [`Header`], made once. What differs is filled in for each packet: the
-//! lengths, the checksums, and what [`Varying`] has.
+//! lengths, and what [`Varying`] has. Checksums of IP and UDP are left to whoever sends the packet.
 
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
 use super::{ETHERNET, IPV4, IPV6, UDP};
-use crate::checksum;
 use crate::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_UDP};
-use crate::packet::{IpChecksum, L4Checksum, Metadata, Packet};
+use crate::packet::{IpChecksum, L4Checksum, Layers, Metadata, Packet};
+use crate::segment;
 use crate::wire::{Error, erspan, gre, gtpu, srv6};
 
 /// The source ports of tunnels, unless others are asked for.
@@ -75,6 +74,8 @@ pub struct Varying {
     pub timestamp: u32,
     /// Flow label, of which the lower 20 bits are taken.
     pub label: u32,
+    /// What is added to the identification of IPv4, by which segments of one packet differ (RFC 791, section 3.1).
+    pub identification: u16,
 }
 
 /// The source port of a flow with this hash, among `ports`.
@@ -135,7 +136,7 @@ impl Header {
         &self.bytes
     }
 
-    /// Whether it has a checksum over what is behind it, which therefore must not have any left to be written.
+    /// Whether it has a checksum over what is behind it.
     pub fn covers_payload(&self) -> bool {
         match self.finish {
             Finish::Udp { checksum, .. } | Finish::Gtpu { checksum, .. } => checksum,
@@ -164,10 +165,12 @@ impl Header {
     }
 }
 
-/// Puts a header in front of a packet, which is Ethernet then, and has come through no tunnel.
+/// Puts a header in front of a packet, which is Ethernet then, and has come through no tunnel. It is one that is to be cut
+/// into no segments.
 ///
-/// A transport checksum that is still to be written stays so where the header [covers](Header::covers_payload) no payload;
-/// else the packet must have no work left, and never a segmentation.
+/// The checksums of the outer IPv4 and UDP are left to be computed where the packet is sent, and so is what was left of the
+/// packet inside ([`Offload`](crate::packet::Offload)): [`segment::finish_checksum`] does both. Two have to be done before: a
+/// packet that is in a tunnel already, or padded, and one behind a checksum of GRE. Edits change the outer headers from then on.
 ///
 /// # Errors
 /// If the whole is longer than the length fields of IP can say, or if it is nothing that the tunnel carries; the packet
@@ -187,6 +190,13 @@ pub fn push(packet: &mut Packet, header: &Header, varying: Varying) -> Result<()
         (Finish::Srv6(_), _) => return Err(Error::value("SRv6 packet", 0, packet.meta.packet_type)),
         _ => 0,
     };
+    let is_udp = matches!(header.finish, Finish::Udp { .. } | Finish::Gtpu { .. });
+    // Of padding inside, nobody knows any more then.
+    let is_padded = packet.layers().l2_pad > 0;
+    if packet.offload.inner.is_some() || is_padded || header.covers_payload() && !is_udp {
+        segment::finish_checksum(packet);
+    }
+    packet.offload.enclose();
     packet.push_front(header.bytes.len()).copy_from_slice(&header.bytes);
     let bytes = packet.data_mut();
     if let Some(behind) = bytes.get_mut(header.transport..) {
@@ -224,15 +234,22 @@ pub fn push(packet: &mut Packet, header: &Header, varying: Varying) -> Result<()
             }
         }
     }
-    finish_ip(bytes, header, ip_len, label(header.finish, next, first_word, varying));
-    if let Finish::Udp { checksum, .. } | Finish::Gtpu { checksum, .. } = header.finish {
-        finish_udp(bytes, header.transport, behind_ip, checksum);
+    finish_ip(bytes, header, ip_len, label(header.finish, next, first_word, varying), varying.identification);
+    if is_udp {
+        write_u16(bytes, header.transport + 4, behind_ip);
+        // Zero would say that there is none (RFC 768).
+        write_u16(bytes, header.transport + 6, if header.covers_payload() { 0xffff } else { 0 });
     }
+    let (l4, l4_proto) = if is_udp { (Some(header.transport), IP_PROTO_UDP) } else { (None, 0) };
+    packet.set_layers(Layers { l3: Some(ETHERNET), l4, l4_proto, ..Layers::default() });
     packet.meta = Metadata { packet_type: 0, ..packet.meta };
     packet.tunnel = None;
-    packet.offload.ip = IpChecksum::Good;
-    if !matches!(packet.offload.l4, L4Checksum::Partial { .. }) {
-        packet.offload.l4 = L4Checksum::Unknown;
+    if header.transport == ETHERNET + IPV4 {
+        packet.offload.ip = IpChecksum::Partial { start: ETHERNET as u32 };
+    }
+    if is_udp && header.covers_payload() {
+        let (network, start) = (ETHERNET as u32, header.transport as u32);
+        packet.offload.l4 = L4Checksum::Stale { network, start, proto: IP_PROTO_UDP };
     }
     Ok(())
 }
@@ -247,12 +264,13 @@ fn label(finish: Finish, next: u8, first_word: Option<u32>, varying: Varying) ->
     })
 }
 
-fn finish_ip(bytes: &mut [u8], header: &Header, len: u16, label: Option<u32>) {
+fn finish_ip(bytes: &mut [u8], header: &Header, len: u16, label: Option<u32>, identification: u16) {
     if header.transport == ETHERNET + IPV4 {
         write_u16(bytes, ETHERNET + 2, len);
+        if let Some(id) = bytes.get(ETHERNET + 4..).and_then(|b| b.first_chunk().copied()).map(u16::from_be_bytes) {
+            write_u16(bytes, ETHERNET + 4, id.wrapping_add(identification));
+        }
         write_u16(bytes, ETHERNET + 10, 0);
-        let sum = checksum::checksum(bytes.get(ETHERNET..ETHERNET + IPV4).unwrap_or_default());
-        write_u16(bytes, ETHERNET + 10, sum);
         return;
     }
     write_u16(bytes, ETHERNET + 4, len);
@@ -260,32 +278,6 @@ fn finish_ip(bytes: &mut [u8], header: &Header, len: u16, label: Option<u32>) {
         let [_, high, mid, low] = label.to_be_bytes();
         (*a, *b, *c) = (*a & 0xf0 | high & 0x0f, mid, low);
     }
-}
-
-fn finish_udp(bytes: &mut [u8], at: usize, len: u16, with_checksum: bool) {
-    write_u16(bytes, at + 4, len);
-    write_u16(bytes, at + 6, 0);
-    if !with_checksum {
-        return;
-    }
-    let pseudo = match at - ETHERNET {
-        IPV4 => {
-            let [src, dst] = addresses::<4>(bytes, ETHERNET + 12);
-            checksum::pseudo_v4(Ipv4Addr::from(src), Ipv4Addr::from(dst), IP_PROTO_UDP, len.into())
-        }
-        _ => {
-            let [src, dst] = addresses::<16>(bytes, ETHERNET + 8);
-            checksum::pseudo_v6(Ipv6Addr::from(src), Ipv6Addr::from(dst), IP_PROTO_UDP, len.into())
-        }
-    };
-    let sum = !checksum::fold(checksum::sum(bytes.get(at..).unwrap_or_default(), pseudo));
-    // Zero would say that there is none (RFC 768).
-    write_u16(bytes, at + 6, if sum == 0 { 0xffff } else { sum });
-}
-
-fn addresses<const N: usize>(bytes: &[u8], at: usize) -> [[u8; N]; 2] {
-    let one = |at| bytes.get(at..).and_then(|b| b.first_chunk().copied()).unwrap_or([0; N]);
-    [one(at), one(at + N)]
 }
 
 fn write_u16(bytes: &mut [u8], at: usize, value: u16) {

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::compose::compose;
-use crate::packet::{L4Checksum, Packet, TunnelAddresses, TunnelFlags};
+use crate::field::KeyAttr;
+use crate::packet::{IpChecksum, L4Checksum, Packet, TunnelAddresses, TunnelFlags};
 use crate::wire::tests::hex;
 use crate::wire::{Wire, bareudp, erspan, geneve, gre, gtpu, srv6, vxlan};
-use crate::{FlowKey, Match, extract};
+use crate::{FlowKey, Match, edit, extract, segment};
 
 const V4: &str = "nw_src=192.0.2.1,nw_dst=192.0.2.2,nw_ttl=63,nw_tos=40";
 const V6: &str = "ipv6_src=2001:db8::1,ipv6_dst=2001:db8::2,nw_ttl=62,nw_tos=40";
@@ -76,13 +77,15 @@ proptest! {
     fn what_was_pushed_is_popped(
         payload in prop::collection::vec(any::<u8>(), 60..600), source: u16, sequence: u32, timestamp: u32, label: u32,
     ) {
-        let varying = Varying { source, sequence, timestamp, label };
+        let varying = Varying { source, sequence, timestamp, label, identification: sequence as u16 };
         for v6 in [false, true] {
             for (name, header, kind, id) in tunnels(v6) {
                 let mut packet = Packet::from_slice(&payload);
                 packet.meta.in_port = 3;
                 push(&mut packet, &header, varying).unwrap();
                 prop_assert_eq!(packet.len(), header.bytes().len() + payload.len());
+                let mut undone = packet.clone();
+                on_the_wire(&mut packet);
                 // A second opinion on every length and checksum of the outer header.
                 let mut key = FlowKey::ZERO;
                 prop_assert_eq!(extract::extract(&mut packet, &mut key).malformed, None, "{}", name);
@@ -91,6 +94,7 @@ proptest! {
                     Some(etherparse::NetHeaders::Ipv4(ip, _)) => {
                         prop_assert_eq!(ip.header_checksum, ip.calc_header_checksum());
                         prop_assert_eq!(usize::from(ip.total_len), packet.len() - 14);
+                        prop_assert_eq!(ip.identification, sequence as u16);
                         if let Some(etherparse::TransportHeader::Udp(udp)) = &wire.transport {
                             let sum = udp.calc_checksum_ipv4(ip, wire.payload.slice()).unwrap();
                             prop_assert!(udp.checksum == 0 || udp.checksum == sum, "{}", name);
@@ -120,6 +124,10 @@ proptest! {
                 };
                 prop_assert!(there);
                 prop_assert_eq!(tunnel.flags.contains(TunnelFlags::CHECKSUM), covered);
+                // Nobody sends it, and nothing is computed in between.
+                pop(&mut undone, kind).unwrap();
+                prop_assert_eq!((undone.data(), undone.tunnel.clone()), (&payload[..], packet.tunnel.clone()), "{}", name);
+                prop_assert!(!undone.offload.is_pending());
                 // A bit that is wrong behind a header that covers it is found; so is an end that is not there.
                 let mut bad = sent.clone();
                 if covered {
@@ -142,6 +150,7 @@ proptest! {
         let (_, header, kind, _) = &all[which % all.len()];
         let mut packet = Packet::from_slice(&[0x5a; 100]);
         push(&mut packet, header, Varying::default()).unwrap();
+        on_the_wire(&mut packet);
         for (at, with) in flips {
             if let Some(byte) = packet.data_mut().get_mut(at) {
                 *byte = with;
@@ -166,8 +175,14 @@ fn pushed(v6: bool, name: &str) -> (Packet, Kind) {
     let (header, kind) = one(v6, name);
     let mut packet = Packet::from_slice(&[0x5a; 60]);
     push(&mut packet, &header, Varying::default()).unwrap();
-    packet.offload = Default::default();
+    on_the_wire(&mut packet);
     (packet, kind)
+}
+
+/// Sent, and received by somebody who knows nothing of it.
+fn on_the_wire(packet: &mut Packet) {
+    segment::finish_checksum(packet);
+    packet.offload = Default::default();
 }
 
 /// The header's checksum made right again.
@@ -209,26 +224,93 @@ fn fragments_options_and_other_versions_are_refused() {
 
 #[test]
 fn a_checksum_that_somebody_looked_at_is_believed() {
-    for (l4, fits) in [(L4Checksum::Good, true), (L4Checksum::Bad, false), (L4Checksum::Unknown, false)] {
+    use IpChecksum as Ip;
+    use L4Checksum as L4;
+    for (ip, l4, flip, fits, counts) in [
+        (Ip::Unknown, L4::Unknown, 0, true, [1, 0, 1, 0]),
+        (Ip::Unknown, L4::Good, 100, true, [1, 0, 0, 0]),
+        (Ip::Unknown, L4::Trusted, 100, true, [1, 0, 0, 0]),
+        (Ip::Unknown, L4::Bad, 0, false, [1, 0, 0, 1]),
+        (Ip::Unknown, L4::Unknown, 100, false, [1, 0, 1, 1]),
+        (Ip::Unknown, L4::Unknown, 24, false, [1, 1, 0, 0]),
+        (Ip::Bad, L4::Unknown, 0, false, [0, 1, 0, 0]),
+        (Ip::Good, L4::Unknown, 24, true, [0, 0, 1, 0]),
+    ] {
         let all = tunnels(false);
         let (_, header, kind, _) = all.iter().filter(|t| t.0 == "vxlan").nth(1).unwrap();
         let mut packet = Packet::from_slice(&[0x5a; 60]);
         push(&mut packet, header, Varying::default()).unwrap();
-        packet.data_mut()[100] ^= 1;
-        packet.offload.l4 = l4;
-        assert_eq!(pop(&mut packet, *kind).is_ok(), fits, "{l4:?}");
+        on_the_wire(&mut packet);
+        packet.data_mut()[flip] ^= 1;
+        (packet.offload.ip, packet.offload.l4) = (ip, l4);
+        let mut seen = Checksums::default();
+        assert_eq!(pop_counted(&mut packet, *kind, &mut seen).is_ok(), fits, "{ip:?} {l4:?}");
+        assert_eq!([seen.ip_summed, seen.ip_wrong, seen.udp_summed, seen.udp_wrong], counts, "{ip:?} {l4:?}");
+    }
+}
+
+/// What each tunnel makes of a segment without checksums, at whatever state it is sent.
+#[test]
+fn work_left_inside_goes_through_a_tunnel() {
+    let m: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=9,tp_src=1,tp_dst=53".parse().unwrap();
+    let whole = compose(m.key(), b"a query");
+    let mut left = whole.clone();
+    segment::make_partial(&mut left);
+    left.data_mut()[24..26].fill(0);
+    left.offload.ip = IpChecksum::Partial { start: 14 };
+    let partial = left.offload;
+    for v6 in [false, true] {
+        for (name, header, kind, _) in tunnels(v6) {
+            let (mut plain, mut packet) = (whole.clone(), left.clone());
+            plain.offload = Default::default();
+            push(&mut plain, &header, Varying::default()).unwrap();
+            push(&mut packet, &header, Varying::default()).unwrap();
+            // A checksum of GRE, which no card knows, is over bytes as they leave.
+            let is_done_before = header.covers_payload() && name == "gre";
+            assert_eq!(packet.offload.inner.is_none(), is_done_before, "{name}");
+            assert_eq!(packet.offload.ip.is_pending(), !v6);
+            let mut back = packet.clone();
+            segment::finish_checksum(&mut plain);
+            segment::finish_checksum(&mut packet);
+            assert_eq!(packet.data(), plain.data(), "{name}");
+            pop(&mut back, kind).unwrap();
+            let (expected, state) = if is_done_before { (&whole, Default::default()) } else { (&left, partial) };
+            assert_eq!((back.data(), back.offload), (expected.data(), state), "{name}");
+        }
     }
 }
 
 #[test]
-fn work_left_inside_goes_through_a_tunnel_that_does_not_cover_it() {
-    let (header, kind) = one(false, "vxlan");
-    let mut packet = Packet::from_slice(&[0x5a; 60]);
-    packet.offload.l4 = L4Checksum::Partial { start: 34, offset: 16 };
-    push(&mut packet, &header, Varying::default()).unwrap();
-    assert_eq!(packet.offload.l4, L4Checksum::Partial { start: 84, offset: 16 });
+fn what_is_edited_then_is_the_outer_header() {
+    let m: Match = "tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=9,tp_src=1,tp_dst=80".parse().unwrap();
+    let to: Match = "ip,nw_src=198.51.100.1".parse().unwrap();
+    for (name, header, kind, _) in tunnels(false) {
+        let mut packet = compose(m.key(), b"inside");
+        extract::extract(&mut packet, &mut FlowKey::default());
+        let inside = packet.data().to_vec();
+        push(&mut packet, &header, Varying::default()).unwrap();
+        edit::set(&mut packet, KeyAttr::Ipv4, &to.key(), &to.mask()).unwrap();
+        on_the_wire(&mut packet);
+        pop(&mut packet, kind).unwrap();
+        assert_eq!(packet.data(), inside, "{name}");
+        let TunnelAddresses::V4 { src, .. } = packet.tunnel.as_deref().unwrap().addresses else { panic!("{name}") };
+        assert_eq!(src.octets(), [198, 51, 100, 1], "{name}");
+    }
+}
+
+#[test]
+fn of_a_tunnel_in_a_tunnel_the_innermost_is_done_first() {
+    let (vxlan, kind) = one(false, "vxlan");
+    let m: Match = "tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80".parse().unwrap();
+    let whole = compose(m.key(), b"x");
+    let mut packet = whole.clone();
+    segment::make_partial(&mut packet);
+    push(&mut packet, &vxlan, Varying::default()).unwrap();
+    push(&mut packet, &vxlan, Varying::default()).unwrap();
+    on_the_wire(&mut packet);
     pop(&mut packet, kind).unwrap();
-    assert_eq!(packet.offload.l4, L4Checksum::Partial { start: 34, offset: 16 });
+    pop(&mut packet, kind).unwrap();
+    assert_eq!(packet.data(), whole.data());
 }
 
 #[test]
@@ -289,6 +371,7 @@ fn gtpu_carries_ip_and_leaves_other_messages_whole() {
         push(&mut packet, &header, Varying { sequence: 0x1_0203, ..Varying::default() }).unwrap();
         let message = gtpu::Header::parse(&packet.data()[42..]).unwrap();
         assert_eq!(message.sequence, (optional != 0).then_some(0x0203));
+        on_the_wire(&mut packet);
         let mut echo = packet.clone();
         pop(&mut packet, Kind::Gtpu).unwrap();
         assert_eq!((packet.data(), packet.meta.packet_type), (&inner[..], 0x1_0800));

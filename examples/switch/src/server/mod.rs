@@ -427,6 +427,7 @@ fn drop_counter(reason: ovs_dpif::DropReason) -> &'static str {
         R::UpcallQueueFull => "datapath_drop_upcall_error",
         R::TunnelPop => "datapath_drop_tunnel_pop_error",
         R::TunnelPush => "datapath_drop_tunnel_push_error",
+        R::NotEcnCapable => "drop_action_congestion",
         R::TunnelRouting => "drop_action_tunnel_routing_failed",
         R::TunnelNeighbour => "drop_action_tunnel_neigh_cache_miss",
         R::TunnelHeader => "drop_action_tunnel_header_build_failed",

@@ -514,6 +514,14 @@ impl Ofproto {
         self.changed = true;
     }
 
+    /// Its ports are no longer any that tunnels end at or go through.
+    pub(super) fn leave_underlay(&self) {
+        for port in self.ports.iter() {
+            self.underlay.unlisten_for(port);
+            self.underlay.flush_neighbours(Some(&port.name));
+        }
+    }
+
     /// Treats packets otherwise as a learning switch.
     pub fn set_l2(&mut self, l2: L2Config) {
         self.l2 = l2;

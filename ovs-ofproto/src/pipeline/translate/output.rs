@@ -148,7 +148,8 @@ impl Translator<'_> {
 
     /// Goes through the switch at the other end of a patch.
     fn patch(&mut self, from: OfPort, peer: Peer, last: bool) {
-        let Some(bridge) = self.view.bridges.get(peer.bridge).copied() else {
+        let own = (peer.bridge == self.view.at).then_some(self.view.own);
+        let Some(bridge) = own.or_else(|| self.view.bridges.get(peer.bridge).copied()) else {
             self.because(DropReason::UnknownPort);
             return;
         };
