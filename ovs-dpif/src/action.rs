@@ -4,10 +4,11 @@ use arrayvec::ArrayVec;
 use bitflags::bitflags;
 use ovs_conntrack::CtRequest;
 use ovs_packet::field::KeyAttr;
-use ovs_packet::key::{SparseKey, SparseMatch};
+use ovs_packet::key::SparseKey;
 use ovs_packet::packet::TunnelFlags;
-use ovs_packet::{EthAddr, FlowKey, FlowMask, Match};
+use ovs_packet::{EthAddr, FlowKey, FlowMask};
 
+use crate::assignment::Assignment;
 use crate::drops::DropReason;
 use crate::outer::TunnelPush;
 
@@ -37,7 +38,7 @@ pub enum DpAction {
     /// Pass a copy up to userspace, with a note for whoever handles it.
     Userspace(Userspace),
     /// Overwrite the masked bits of the fields of one attribute.
-    Set(KeyAttr, SparseMatch),
+    Set(KeyAttr, Assignment),
     /// Push a VLAN tag.
     PushVlan {
         /// Tag protocol.
@@ -136,6 +137,9 @@ pub enum DpAction {
     Drop(DropReason),
 }
 
+// What each action of each megaflow takes, beside what it points to: as much as a request to connection tracking.
+const _: () = assert!(size_of::<DpAction>() <= 128);
+
 /// How many bytes the cookie of a [`DpAction::Psample`] has at most.
 pub const PSAMPLE_COOKIE_MAX: usize = 16;
 
@@ -204,7 +208,7 @@ impl DpAction {
     /// has.
     pub fn set_tunnel(key: &FlowKey) -> DpAction {
         let mask = FlowMask { bits: tunnel_mask(key) };
-        DpAction::Set(KeyAttr::Tunnel, (&Match::new(*key, mask)).into())
+        DpAction::Set(KeyAttr::Tunnel, Assignment::new(&key.masked(&mask), &mask))
     }
 
     /// The action lists within this one.

@@ -16,10 +16,11 @@
 use std::time::Duration;
 
 use ovs_packet::field::KeyAttr;
-use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMatch};
+use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::{Instant, Packet, compose, extract};
 
 use crate::action::{Cookie, DpAction, PortNo, SlowPath, Userspace};
+use crate::assignment::Assignment;
 use crate::dpif::{
     BOND_BUCKETS, DpifError, Features, FlowPut, Operation, Outcome, PortSpec, PutMode, Resolution, Upcall, UpcallKind,
     always_matched,
@@ -114,7 +115,7 @@ fn out(port: PortNo) -> DpAction {
 }
 
 fn set(attr: KeyAttr, words: &str) -> DpAction {
-    DpAction::Set(attr, SparseMatch::from(&words.parse::<Match>().expect("a match")))
+    DpAction::Set(attr, Assignment::from(&words.parse::<Match>().expect("a match")))
 }
 
 /// The key of an untagged UDP packet from `port`, and a mask that tells it from those of other ports.

@@ -39,7 +39,7 @@
 //! # What is where
 //!
 //! - [`Dpif`]: the trait, with its contract for implementers;
-//! - [`DpAction`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
+//! - [`DpAction`], [`Assignment`], [`PortNo`], [`DropReason`], [`Ledger`]: what a datapath does, and the accounts of it;
 //! - `conformance` (feature of that name): the laws that every datapath keeps, as a test kit;
 //! - [`connections`]: what is asked of a datapath's connection tracking;
 //! - [`meter`]: token buckets that `meter` actions go through;
@@ -57,6 +57,7 @@
 //! that talk to packet sockets, to AF_XDP and to TAP devices.
 
 mod action;
+mod assignment;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod connections;
@@ -74,6 +75,7 @@ pub mod text;
 pub mod userspace;
 
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
+pub use assignment::Assignment;
 pub use dpif::{
     BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Operation, Outcome,
     PortChange, PortInfo, PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,

@@ -82,8 +82,11 @@ const ACTIONS: &[&str] = &[
     "set(ipv4(src=192.0.2.7,dst=198.51.100.9,proto=5,tos=0x2e,ttl=1,frag=no))",
     "set(ipv4(src=192.0.2.0/255.255.255.0,ttl=1))",
     "set(ipv4(tos=0/0x3))",
+    "set(eth(src=02:a0:00:00:00:01,dst=02:b0:00:00:00:02/ff:ff:ff:00:00:00))",
+    "set(ipv4(src=192.0.2.7/255.255.255.0,tos=0x83/0x3))",
     "set(ipv6(src=2001:db8::7,label=0/0xfff,tclass=0xb8/0xfc,hlimit=1))",
     "set(tcp(src=1))",
+    "set(tcp(src=80/0xff00,dst=8080))",
     "set(udp(src=0/0xff00,dst=2))",
     "set(sctp(dst=3))",
     "set(icmp(type=8,code=0))",
@@ -94,6 +97,9 @@ const ACTIONS: &[&str] = &[
     "set(skb_priority(0x6)),set(skb_mark(0x5/0xf))",
     "set(vlan(vid=5,pcp=5,cfi=0))",
     "set(vlan(vid=1/0x3)),3",
+    "set(vlan(vid=5/0x1)),3",
+    "set(mpls(label=77/0xf,tc=2/0,ttl=62/0xff,bos=1/0))",
+    "set(skb_mark(0xff/0xf)),set(nsh(ttl=0x3f/0x0f))",
     "set(tunnel(tun_id=0x99,src=203.0.113.1,dst=203.0.113.2,ttl=9,flags(df|csum|key)))",
     "set(tunnel(tun_id=0x99,dst=203.0.113.2,ttl=9,erspan(ver=1,idx=0x7),flags(df|key)))",
     "set(tunnel(tun_id=0x99,dst=203.0.113.2,ttl=9,erspan(ver=2,dir=0,hwid=0x7),flags(key)))",
@@ -130,16 +136,9 @@ const ACTIONS: &[&str] = &[
     "tnl_push(tnl_port(6),header(size=94,type=112,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x86dd),ipv6(src=2001:db8::1,dst=2001:db8::2,label=0,proto=43,tclass=0x0,hlimit=64),srv6(segments_left=1,segs(2001:db8::8,2001:db8::9))),out_port(1))",
 ];
 
-/// What is read and written otherwise: bits outside a mask mean nothing in a `set`, and the name of a timeout policy in
-/// the kernel is one of several parts of the policy.
-const OTHERWISE: &[(&str, &str)] = &[
-    ("set(tcp(src=80/0xff00,dst=8080))", "set(tcp(src=0/0xff00,dst=8080))"),
-    ("set(ipv4(src=192.0.2.7/255.255.255.0))", "set(ipv4(src=192.0.2.0/255.255.255.0))"),
-    ("set(vlan(vid=5/0x1)),3", "set(vlan(vid=1/0x1)),3"),
-    ("ct(commit,timeout=ovs_tp_4_udp6)", "ct(commit,timeout=4)"),
-    ("ct()", "ct"),
-    ("pop_nsh", "pop_nsh()"),
-];
+/// What is read and written otherwise: the name of a timeout policy in the kernel is one of several parts of the policy.
+const OTHERWISE: &[(&str, &str)] =
+    &[("ct(commit,timeout=ovs_tp_4_udp6)", "ct(commit,timeout=4)"), ("ct()", "ct"), ("pop_nsh", "pop_nsh()")];
 
 fn rewritten(text: &str) -> String {
     let (key, mask): (FlowKey, FlowMask) = text::parse_key(text, &()).unwrap_or_else(|e| panic!("{e}: {text}"));

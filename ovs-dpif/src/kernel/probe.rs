@@ -5,7 +5,7 @@ use ovs_netlink::Flags;
 use ovs_netlink::ovs::{Command, Flow};
 use ovs_packet::field::FieldId;
 use ovs_packet::field::KeyAttr;
-use ovs_packet::key::{FlowKey, MPLS_DEPTH, Match, SparseMatch, VLAN_PRESENT};
+use ovs_packet::key::{FlowKey, MPLS_DEPTH, Match, VLAN_PRESENT};
 
 use super::datapath::{Datapath, Dispatch, failed};
 use super::flows::{encode_put, ufid_bytes};
@@ -90,7 +90,7 @@ pub(super) fn features(datapath: &mut Datapath) -> Result<Features, DpifError> {
     let mut bare = ip();
     bare.packet_type.set(0x1_0800);
     let fixed = [
-        does(vec![DpAction::Clone(vec![DpAction::Set(KeyAttr::Ipv4, SparseMatch::from(&set_ttl)), DpAction::PopVlan])]),
+        does(vec![DpAction::Clone(vec![DpAction::Set(KeyAttr::Ipv4, (&set_ttl).into()), DpAction::PopVlan])]),
         does(vec![DpAction::Trunc(100), DpAction::Output(PortNo::LOCAL)]),
         does(vec![DpAction::CheckPktLen { len: 100, greater: local(), less_equal: Vec::new() }]),
         does(vec![DpAction::DecTtl(local())]),
@@ -109,7 +109,7 @@ pub(super) fn features(datapath: &mut Datapath) -> Result<Features, DpifError> {
     // The clone above has no tag to pop.
     let mut trials: Vec<Trial> = fixed.into();
     if let Some(first) = trials.first_mut() {
-        first.actions = vec![DpAction::Clone(vec![DpAction::Set(KeyAttr::Ipv4, SparseMatch::from(&set_ttl))])];
+        first.actions = vec![DpAction::Clone(vec![DpAction::Set(KeyAttr::Ipv4, (&set_ttl).into())])];
     }
     trials.extend((1..=MPLS_DEPTH).map(labels));
     trials.extend((1..=DEEPEST).map(nested));

@@ -9,13 +9,14 @@ use ovs_netlink::ovs::{
     NatAttr, NshKey, PsampleAttr, PushMpls, PushVlan, SampleAttr, UserspaceAttr,
 };
 use ovs_netlink::{EncodeError, Writer};
+use ovs_packet::FlowKey;
 use ovs_packet::field::KeyAttr;
-use ovs_packet::{FlowKey, Match};
 
 use super::cookie;
 use super::key::{Ethernet, Ipv4, Ipv6, NshFront, Ports, nsh_context, reversed};
 use super::tunnel;
 use crate::action::{DpAction, HashAlgorithm, Userspace};
+use crate::assignment::Assignment;
 use crate::drops::DropReason;
 use crate::text::timeout_name;
 use crate::{CtRequest, Nat, NatRange};
@@ -79,10 +80,10 @@ fn settable(attr: KeyAttr) -> bool {
         || matches!(attr, A::Mpls | A::Nsh | A::Tunnel)
 }
 
-fn set_gtpu(attr: KeyAttr, to: &ovs_packet::key::SparseMatch) -> bool {
+fn set_gtpu(attr: KeyAttr, to: &Assignment) -> bool {
     attr == KeyAttr::Tunnel && {
-        let to = Match::from(to);
-        to.mask().bits.tun_gtpu_flags != 0 || to.mask().bits.tun_gtpu_msgtype != 0
+        let mask = to.mask().bits;
+        mask.tun_gtpu_flags != 0 || mask.tun_gtpu_msgtype != 0
     }
 }
 
@@ -101,10 +102,8 @@ fn put(w: &mut Writer<'_>, action: &DpAction, context: &ActionContext) -> Result
     match action {
         DpAction::Output(port) => w.put(Action::Output(port.0)).map(drop),
         DpAction::Userspace(copy) => userspace(w, copy, context),
-        DpAction::Set(attr, to) => {
-            let to = Match::from(to);
-            set(w, *attr, &to.key(), &to.mask().bits)
-        }
+        // The kernel refuses values that have bits outside their mask.
+        DpAction::Set(attr, to) => set(w, *attr, &to.written(), &to.mask().bits),
         DpAction::PushVlan { tpid, tci } => w.put(Action::PushVlan(PushVlan { tpid: *tpid, tci: *tci })).map(drop),
         DpAction::PopVlan => w.put(Action::PopVlan).map(drop),
         DpAction::PushMpls { eth_type, lse } => {

@@ -6,8 +6,7 @@ use ovs_netlink::ovs::{
     NatAttr, NshKey, PsampleAttr, SampleAttr, UserspaceAttr,
 };
 use ovs_packet::field::KeyAttr;
-use ovs_packet::key::SparseMatch;
-use ovs_packet::{EthAddr, FlowKey, FlowMask, Match};
+use ovs_packet::{EthAddr, FlowKey, FlowMask};
 
 use super::key::{
     Arp, ConvertError, Ethernet, Icmp, Ipv4, Ipv6, Nd, NshFront, Ports, read_nsh_context, reversed, unknown,
@@ -15,6 +14,7 @@ use super::key::{
 use super::put_action::drop_reason;
 use super::{cookie, tunnel};
 use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, Userspace};
+use crate::assignment::Assignment;
 use crate::text::timeout_policy;
 use crate::{CtRequest, Helper, Nat, NatRange};
 
@@ -137,7 +137,7 @@ fn userspace(nest: Nest<'_, UserspaceAttr<'_>>) -> Result<Userspace, ConvertErro
 
 /// A `set` of one attribute.
 fn assigned(attr: KeyAttr, value: FlowKey, mask: FlowKey) -> DpAction {
-    DpAction::Set(attr, SparseMatch::from(&Match::new(value, FlowMask { bits: mask })))
+    DpAction::Set(attr, Assignment::new(&value, &FlowMask { bits: mask }))
 }
 
 /// All of an attribute is written. The kernel's own fields of a header that cannot be written count as not written.

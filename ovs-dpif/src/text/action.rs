@@ -2,9 +2,9 @@
 
 use std::fmt::{Display, Formatter, Result};
 
+use ovs_packet::FlowKey;
 use ovs_packet::field::KeyAttr;
 use ovs_packet::key::{SparseKey, VLAN_PRESENT};
-use ovs_packet::{FlowKey, Match};
 
 use super::key::KeyText;
 use super::tunnel::hex_bytes;
@@ -49,20 +49,9 @@ impl<'a> ActionsText<'a> {
             DpAction::LbOutput(bond) => write!(f, "lb_output({bond})"),
             DpAction::Userspace(copy) => write_userspace(f, copy),
             DpAction::Set(attr, to) => {
-                let m = Match::from(to);
-                write!(
-                    f,
-                    "set({})",
-                    KeyText {
-                        key: m.key(),
-                        mask: m.mask(),
-                        ports: self.ports,
-                        all: false,
-                        packet: true,
-                        kernel: false
-                    }
-                    .of_attr(*attr)
-                )
+                let (key, mask) = (to.values(), to.mask());
+                let text = KeyText { key, mask, ports: self.ports, all: false, packet: true, kernel: false };
+                write!(f, "set({})", text.of_attr(*attr))
             }
             DpAction::PushVlan { tpid, tci } => {
                 f.write_str("push_vlan(")?;

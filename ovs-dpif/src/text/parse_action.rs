@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use arrayvec::ArrayVec;
+use ovs_packet::EthAddr;
 use ovs_packet::field::KeyAttr;
-use ovs_packet::key::{SparseMatch, VLAN_PRESENT};
-use ovs_packet::{EthAddr, Match};
+use ovs_packet::key::VLAN_PRESENT;
 
 use super::attr::{self, VLANS};
 use super::ct::{self, narrow};
@@ -13,6 +13,7 @@ use super::parse_key::KeyReader;
 use super::tree::Term;
 use super::{PortNames, TextError, outer, tunnel};
 use crate::action::{Cookie, DpAction, HashAlgorithm, PortNo, SampleDirection, SlowPath, Userspace};
+use crate::assignment::Assignment;
 use crate::drops::DropReason;
 
 /// Reads a list of actions. `drop` alone is the empty list.
@@ -165,7 +166,7 @@ fn set(term: &Term<'_>, ports: &dyn PortNames) -> Result<DpAction, TextError> {
             row.attr
         }
     };
-    Ok(DpAction::Set(attr, SparseMatch::from(&Match::new(reader.key, reader.mask))))
+    Ok(DpAction::Set(attr, Assignment::new(&reader.key, &reader.mask)))
 }
 
 fn push_vlan(term: &Term<'_>) -> Result<DpAction, TextError> {

@@ -106,10 +106,9 @@ impl Editor {
         let packets = &mut packets;
         match action {
             DpAction::Set(attr, to) => {
-                self.fill(to.key().iter(), to.mask().iter());
+                self.fill(to.words().map(|(i, value, mask)| (i, value & mask, mask)));
                 all(packets, &mut |packet| edit::set(packet, *attr, &self.values, &self.mask));
-                let zeros = to.mask().iter().map(|(i, _)| (i, 0));
-                self.fill(zeros.clone(), zeros);
+                self.fill(to.words().map(|(i, ..)| (i, 0, 0)));
             }
             DpAction::PushVlan { tpid, tci } => packets.for_each(|(_, p)| edit::push_vlan(p, *tpid, *tci)),
             DpAction::PopVlan => packets.for_each(|(_, p)| edit::pop_vlan(p)),
@@ -128,16 +127,12 @@ impl Editor {
         }
     }
 
-    fn fill(&mut self, values: impl Iterator<Item = (usize, u64)>, mask: impl Iterator<Item = (usize, u64)>) {
-        put(self.values.words_mut(), values);
-        put(self.mask.bits.words_mut(), mask);
-    }
-}
-
-fn put(words: &mut [u64], from: impl Iterator<Item = (usize, u64)>) {
-    for (i, word) in from {
-        if let Some(to) = words.get_mut(i) {
-            *to = word;
+    fn fill(&mut self, words: impl Iterator<Item = (usize, u64, u64)>) {
+        let (values, masks) = (self.values.words_mut(), self.mask.bits.words_mut());
+        for (i, value, mask) in words {
+            if let (Some(to), Some(bits)) = (values.get_mut(i), masks.get_mut(i)) {
+                (*to, *bits) = (value, mask);
+            }
         }
     }
 }

@@ -450,6 +450,20 @@ fn both_directions_have_one_symmetric_hash() {
 }
 
 #[test]
+fn a_set_writes_the_bits_of_its_mask_and_is_dumped_as_given() {
+    let mut b = Bench::<2>::new(10);
+    let given = "set(ipv4(dst=9.9.9.9/255.0.0.0)),2";
+    let ufid = b.install("in_port=1", &crate::text::parse_actions(given, &()).unwrap());
+    b.send(1, UDP);
+    b.poll();
+    let shown = crate::text::actions(&b.dp.flow_get(ufid).unwrap().actions).to_string();
+    assert_eq!(shown, given);
+    let mut got = FlowKey::ZERO;
+    ovs_packet::extract::extract(&mut b.received(2)[0], &mut got);
+    assert_eq!(got.ipv4_dst().to_string(), "9.0.0.2");
+}
+
+#[test]
 fn dumps_show_the_packet_that_made_the_megaflow() {
     let mut b = Bench::<2>::new(10);
     let (key, mask) =

@@ -22,7 +22,6 @@
 use std::time::Duration;
 
 use ovs_dpif::{DpFlowStats, Dpif, Operation, Outcome, Ufid};
-use ovs_packet::key::SparseMatch;
 use ovs_packet::{FlowKey, Instant};
 
 use super::flow_table::{Changes, Known, Log, Step};
@@ -84,9 +83,7 @@ impl News {
         self.keys.extend(removed.into_iter().map(|id| Key::Rule(bridge, id)));
         self.keys.extend(groups.into_iter().map(|g| Key::Group(bridge, g)));
         self.keys.push(Key::Anything);
-        let came = added
-            .into_iter()
-            .filter_map(|id| Some((bridge, b.tables.get(id)?.table, SparseMatch::from(&b.tables.matching(id)?))));
+        let came = added.into_iter().filter_map(|id| Some((bridge, b.tables.get(id)?.table, b.tables.matching(id)?)));
         self.came.extend(came);
     }
 

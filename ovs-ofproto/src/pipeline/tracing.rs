@@ -251,10 +251,7 @@ fn apply_before(key: &mut FlowKey, actions: &[DpAction], id: u32) -> bool {
 /// What an action does to a key, as far as that is known without the packet.
 fn apply(key: &mut FlowKey, action: &DpAction) {
     match action {
-        DpAction::Set(_, to) => {
-            let m = Match::from(to);
-            key.assign(&m.key(), &m.mask());
-        }
+        DpAction::Set(_, to) => to.apply(key),
         DpAction::PushVlan { tpid, tci } => {
             (key.inner_vlan_tpid, key.inner_vlan_tci) = (key.vlan_tpid, key.vlan_tci);
             (key.vlan_tpid, key.vlan_tci) = ((*tpid).into(), (*tci).into());

@@ -190,11 +190,6 @@ impl Match {
         self.option_lens = option_lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));
     }
 
-    pub(super) fn with_option_lens(mut self, lens: Option<&OptionLens>) -> Match {
-        self.option_lens = lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));
-        self
-    }
-
     pub(super) fn option_lens(&self) -> Option<&OptionLens> {
         self.option_lens.as_deref()
     }

@@ -3,7 +3,7 @@
 //! - [`FlowKey`] is the full key, [`FlowMask`] the bits of it that matter;
 //! - [`Match`] is what a rule matches: values for the bits of a mask, without the words of which nothing is matched;
 //!   [`MatchBuilder`] makes one from fields in any order;
-//! - [`SparseKey`], [`SparseMask`] and [`SparseMatch`] hold only the words that are not zero, for cached flows;
+//! - [`SparseKey`] and [`SparseMask`] hold only the words that are not zero, for cached flows;
 //! - [`WordSet`] names words of the layout, [`Block`]s group them by cache line, [`Stage`]s by protocol layer.
 //!
 //! # Layout
@@ -38,7 +38,7 @@ pub use build::MatchBuilder;
 pub use mask::FlowMask;
 pub use matching::{Match, TunOptionsTooLong};
 pub use rest::Rest;
-pub use sparse::{SparseKey, SparseMask, SparseMatch};
+pub use sparse::{SparseKey, SparseMask};
 pub use words::{Block, BlockSet, STAGES, Stage, WordSet};
 
 use core::fmt;

@@ -1,4 +1,4 @@
-//! Keys, masks and matches stored without their zero words: what rules and cached flows keep.
+//! Keys and masks stored without their zero words: what cached flows keep.
 //!
 //! A sparse key is a set of places and the words that stand there, ascending. All that can be asked of full keys and
 //! masks can be asked of sparse ones, and is answered word by word from what is stored: nothing is expanded.
@@ -12,8 +12,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
-use super::matching::OptionLens;
-use super::{BlockSet, FlowKey, FlowMask, Match, WordSet};
+use super::{BlockSet, FlowKey, FlowMask, WordSet};
 use crate::hash;
 
 /// A key of which only the words that are not zero are stored.
@@ -219,74 +218,6 @@ impl fmt::Debug for SparseMask {
     }
 }
 
-/// A [`Match`] in sparse form: a usual rule's has less than a tenth of its size.
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct SparseMatch {
-    key: SparseKey,
-    mask: SparseMask,
-    option_lens: Option<Box<OptionLens>>,
-}
-
-// What a table of a million rules pays for each beside the words.
-const _: () = assert!(size_of::<SparseMatch>() <= 72);
-
-impl SparseMatch {
-    /// The values, zero outside the mask.
-    pub fn key(&self) -> &SparseKey {
-        &self.key
-    }
-
-    /// The bits that are matched.
-    pub fn mask(&self) -> &SparseMask {
-        &self.mask
-    }
-
-    /// Whether `key` matches.
-    pub fn matches(&self, key: &FlowKey) -> bool {
-        // The values have words only where the mask has.
-        let mut values = self.key.packed.iter();
-        let mut value = |i| if self.key.map.contains(i) { values.next().copied().unwrap_or(0) } else { 0 };
-        self.mask.iter().all(|(i, m)| key.word(i) & m == value(i))
-    }
-
-    /// Whether a sparse key matches.
-    pub fn matches_sparse(&self, key: &SparseKey) -> bool {
-        self.mask.iter().all(|(i, m)| key.word(i) & m == self.key.word(i))
-    }
-
-    /// Whether there are keys that meet this match and `other` both.
-    pub fn overlaps(&self, other: &SparseMatch) -> bool {
-        let other_mask = |i| other.mask.0.word(i);
-        self.mask.iter().all(|(i, m)| (self.key.word(i) ^ other.key.word(i)) & m & other_mask(i) == 0)
-    }
-
-    /// Whether every key that meets `self` meets `other` too because `other` matches no more bits.
-    pub fn is_within(&self, other: &SparseMatch) -> bool {
-        self.mask.covers(&other.mask) && other.matches_sparse(&self.key)
-    }
-}
-
-impl From<&Match> for SparseMatch {
-    fn from(m: &Match) -> Self {
-        let (values, masks) = (m.words().map(|(i, v, _)| (i, v)), m.words().map(|(i, _, m)| (i, m)));
-        let option_lens = m.option_lens().map(|lens| Box::new(*lens));
-        SparseMatch { key: SparseKey::of(values), mask: SparseMask(SparseKey::of(masks)), option_lens }
-    }
-}
-
-impl From<&SparseMatch> for Match {
-    fn from(s: &SparseMatch) -> Self {
-        let words = s.mask.iter().map(|(i, mask)| (i, s.key.word(i), mask));
-        words.collect::<Match>().with_option_lens(s.option_lens.as_deref())
-    }
-}
-
-impl fmt::Debug for SparseMatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Match::from(self).fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
@@ -294,7 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key::WORDS;
+    use crate::key::{Match, WORDS};
 
     /// Words of which few are not zero, and few bits of those, so that two agree now and then.
     fn words() -> impl Strategy<Value = [u64; WORDS]> {
@@ -321,25 +252,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_sparse_match_answers_as_the_full_one(key in key(), mask in mask(), packet in key(), other in (key(), mask())) {
-            let m = Match::new(key, mask);
-            let s = SparseMatch::from(&m);
-            prop_assert_eq!(Match::from(&s), m.clone());
-            prop_assert_eq!(s.matches(&packet), m.matches(&packet));
-            prop_assert_eq!(s.matches_sparse(&sparse(&packet)), m.matches(&packet));
-            // A packet that agrees on the mask matches in both forms.
-            let mut agreeing = packet;
-            agreeing.assign(&m.key(), &m.mask());
-            prop_assert!(s.matches(&agreeing) && s.matches_sparse(&sparse(&agreeing)) && m.matches(&agreeing));
-            let other = Match::new(other.0, other.1);
-            let other_sparse = SparseMatch::from(&other);
-            prop_assert_eq!(s.overlaps(&other_sparse), m.overlaps(&other));
-            prop_assert_eq!(s.is_within(&other_sparse), m.is_within(&other));
-            prop_assert!(s.is_within(&s) && s.overlaps(&s));
-            prop_assert_eq!(s == other_sparse, m == other);
-        }
-
         #[test]
         fn sparse_keys_answer_as_full_ones(a in key(), b in key(), m in mask(), n in mask(), seed: u64) {
             let (sa, sb) = (sparse(&a), sparse(&b));
@@ -370,37 +282,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_match_keeps_the_lengths_of_its_options() {
-        let m: Match = "tun_metadata3=0x12/0x0fff,tun_metadata5=0".parse().unwrap();
-        assert_eq!(Match::from(&SparseMatch::from(&m)), m);
-        let other: Match = "tun_metadata3=0x12/0x0fff,tun_metadata5".parse().unwrap();
-        assert_ne!(SparseMatch::from(&m), SparseMatch::from(&other));
-    }
-
-    #[test]
-    fn a_usual_rule_is_small() {
-        let m: Match = "tcp,in_port=1,dl_dst=2:0:0:0:0:1,nw_src=10.0.0.0/8,nw_dst=10.1.1.1,tp_dst=80".parse().unwrap();
-        let s = SparseMatch::from(&m);
-        let bytes = size_of::<SparseMatch>() + 8 * (s.key().words().len() + s.mask().bits().words().len());
-        assert!(bytes <= 200, "{bytes}");
-    }
-
     /// CVE-2022-32166: two masks of which one has all the words of the other, and more, passed for equal.
     #[test]
     fn cve_2022_32166_masks_of_different_size_differ() {
-        let of = |text: &str| SparseMatch::from(&text.parse::<Match>().unwrap());
+        let of = |text: &str| text.parse::<Match>().unwrap();
         let (small, large) = (of("in_port=1"), of("in_port=1,metadata=0/0xff,reg31=0/0x1"));
-        // The keys are the same words: only the masks tell the two apart.
-        assert_eq!(small.key(), large.key());
-        assert_ne!(small.mask(), large.mask());
-        assert_ne!(large.mask(), small.mask());
         assert_ne!(small, large);
-        assert!(large.mask().covers(small.mask()) && !small.mask().covers(large.mask()));
-        assert!(large.mask().has_extra(small.mask()) && !small.mask().has_extra(large.mask()));
-        assert_ne!(small.mask().bits().hash(0), large.mask().bits().hash(0));
+        // The keys are the same words: only the masks tell the two apart.
+        assert_eq!(sparse(&small.key()), sparse(&large.key()));
+        let (small, large) = (SparseMask::from(&small.mask()), SparseMask::from(&large.mask()));
+        assert_ne!(small, large);
+        assert_ne!(large, small);
+        assert!(large.covers(&small) && !small.covers(&large));
+        assert!(large.has_extra(&small) && !small.has_extra(&large));
+        assert_ne!(small.bits().hash(0), large.bits().hash(0));
         let empty = SparseMask::default();
-        assert!(empty != *small.mask() && small.mask().covers(&empty) && !empty.covers(small.mask()));
+        assert!(empty != small && small.covers(&empty) && !empty.covers(&small));
         assert_eq!(empty, SparseMask::from(&FlowMask::EMPTY));
     }
 }

@@ -1,16 +1,16 @@
 //! Keys, masks and actions there and back.
 
-use ovs_netlink::attr::Nest;
-use ovs_netlink::ovs::{Key, KeyIpv4};
+use ovs_netlink::attr::{Masked, Nest};
+use ovs_netlink::ovs::{Action, Key, KeyIpv4, KeyPorts, MaskedKey};
 use ovs_netlink::{EncodeError, Writer};
 use ovs_packet::field::KeyAttr;
-use ovs_packet::key::{FlowKey, FlowMask, SparseMatch, VLAN_PRESENT};
+use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT};
 use ovs_packet::{Match, Packet, compose, extract};
 use proptest::prelude::*;
 
 use super::super::*;
 use crate::text;
-use crate::{Cookie, DpAction, PortNo, SampleDirection, SlowPath, Userspace};
+use crate::{Assignment, Cookie, DpAction, PortNo, SampleDirection, SlowPath, Userspace};
 
 fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> Vec<u8> {
     let mut buffer = Vec::new();
@@ -286,6 +286,18 @@ fn cookies_go_through_the_kernel() {
     assert!(matches!(&free[..], [DpAction::Userspace(copy)] if copy.pid == CONTEXT.upcall_pid));
 }
 
+/// What is read is kept as it came; the kernel refuses a value with bits outside its mask, so none is written.
+#[test]
+fn a_set_with_bits_outside_its_mask() {
+    let ports = |src, dst| KeyPorts { src, dst };
+    let set = |value| MaskedKey::Udp(Masked { value, mask: ports(0xff00, 0xffff) });
+    let bytes = |value| written(|w| w.nest(Action::SET_MASKED, |inner| inner.put(set(value)).map(drop)).map(drop));
+    let read = read_actions(Nest::new(&bytes(ports(0x1251, 7)))).unwrap();
+    assert_eq!(text::actions(&read).to_string(), "set(udp(src=4689/0xff00,dst=7))");
+    assert_eq!(text::parse_actions("set(udp(src=4689/0xff00,dst=7))", &()).unwrap(), read);
+    assert_eq!(written(|w| put_actions(w, &read, &CONTEXT)), bytes(ports(0x1200, 7)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -304,10 +316,11 @@ proptest! {
         };
         let attrs = [KeyAttr::Ethernet, KeyAttr::Ipv4, KeyAttr::Ipv6, KeyAttr::Tcp, KeyAttr::Priority, KeyAttr::SkbMark,
                      KeyAttr::Mpls, KeyAttr::Udp];
-        let to = SparseMatch::from(&Match::new(fill(value), FlowMask { bits: fill(mask) }));
-        let list = [DpAction::Set(attrs[which], to)];
+        let (value, mask) = (fill(value), FlowMask { bits: fill(mask) });
+        let list = [DpAction::Set(attrs[which], Assignment::from(&Match::new(value, mask)))];
         let back = actions_back(&list);
         prop_assert_eq!(text::actions(&back).to_string(), text::actions(&list).to_string());
+        prop_assert_eq!(actions_back(&[DpAction::Set(attrs[which], Assignment::new(&value, &mask))]), back);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::mem::size_of;
 
 use foldhash::fast::RandomState;
-use ovs_packet::key::{FlowKey, FlowMask, SparseMask, SparseMatch};
+use ovs_packet::key::{FlowKey, FlowMask, Match, SparseMask};
 
 use crate::pipeline::translate::Translation;
 
@@ -26,7 +26,7 @@ const FEW: usize = 64;
 const MAX_ORDERS: usize = 4;
 
 /// A rule that came: in which switch, and to which table.
-pub(in crate::pipeline) type Came = (usize, u8, SparseMatch);
+pub(in crate::pipeline) type Came = (usize, u8, Match);
 
 /// Tables, by switch.
 type Tables = Vec<(usize, [u64; 4])>;
@@ -107,17 +107,17 @@ impl Shape {
     }
 
     /// Whether a rule concerns all members: lookups saw nothing that it asks for.
-    fn is_within(&self, rule: &SparseMatch) -> bool {
-        self.seen.iter().all(|(i, m)| m & rule.mask().bits().word(i) == 0)
+    fn is_within(&self, rule: &Match) -> bool {
+        self.seen.iter().all(|(i, m)| m & rule.word(i).1 == 0)
     }
 
     /// Calls `f` with the members that share with a rule what it and the lookups have in common, while it says true.
-    fn overlapping(&mut self, rule: &SparseMatch, f: &mut dyn FnMut(u32) -> bool) -> bool {
+    fn overlapping(&mut self, rule: &Match, f: &mut dyn FnMut(u32) -> bool) -> bool {
         if self.is_within(rule) {
             return self.members.iter().copied().all(f);
         }
-        let bits: Vec<u64> = self.seen.iter().map(|(i, m)| m & rule.mask().bits().word(i)).collect();
-        let wanted: Vec<u64> = self.seen.iter().map(|(i, _)| rule.key().word(i)).collect();
+        let bits: Vec<u64> = self.seen.iter().map(|(i, m)| m & rule.word(i).1).collect();
+        let wanted: Vec<u64> = self.seen.iter().map(|(i, _)| rule.word(i).0).collect();
         if let Some(sorted) = self.sorted_by(&bits) {
             let hash = hash_bits(&bits, &wanted);
             return sorted.range((hash, 0)..=(hash, u32::MAX)).all(|(_, slot)| f(*slot));

@@ -355,7 +355,7 @@ fn len_of(action: &DpAction) -> usize {
     const HEADER: usize = 4;
     match action {
         DpAction::PopVlan | DpAction::PopEth | DpAction::PopNsh | DpAction::CtClear => HEADER,
-        DpAction::Set(_, to) => 2 * HEADER + 16 * to.mask().iter().count(),
+        DpAction::Set(_, to) => 2 * HEADER + 16 * to.words().len(),
         DpAction::Userspace(_) | DpAction::PushNsh { .. } | DpAction::Ct(_) => 64,
         a => 2 * HEADER + a.nested().flatten().map(len_of).sum::<usize>(),
     }
