@@ -296,7 +296,7 @@ impl World {
         for _ in 0..u.int_in_range(0..=4u8)? {
             if u.ratio(1, 4)? {
                 control.kind = *u.choose(&[0, 2, 6, 1])?;
-                self.send(at, &Message::BundleControl(control));
+                self.send(at, &Message::BundleControl(control.clone()));
             }
             let mut add = BundleAdd::default();
             (add.bundle, add.flags) = (control.bundle, control.flags);
