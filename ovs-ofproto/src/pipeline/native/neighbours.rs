@@ -55,7 +55,7 @@ pub enum TimeError {
     RetransmitAboveAging,
 }
 
-/// The table. See the [module](self).
+/// The table.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     all: BTreeMap<(String, IpAddr), Neighbour>,

@@ -202,7 +202,7 @@ pub struct Hop {
 /// Routes of one family and mark, by their ranks and then by the bits of their prefixes.
 type Ranks = BTreeMap<Reverse<u8>, HashMap<(u128, u8), Route>>;
 
-/// The tables of routes and the rules. See the [module](self).
+/// The tables of routes and the rules.
 #[derive(Clone, Debug)]
 pub struct Routes {
     tables: BTreeMap<u32, BTreeMap<(bool, u32), Ranks>>,
