@@ -143,17 +143,17 @@ impl Terms<'_, '_> {
             (TunTtl, "tun_ttl", As::Whole),
             (TunErspanVer, "tun_erspan_ver", As::Decimal(0)),
         ])?;
-        // Each version of ERSPAN has its own.
-        let version = TunErspanVer.info().get(&self.key);
-        let is_known = self.mask.is_exact(TunErspanVer);
-        if version == 1 || !is_known {
-            self.field(TunErspanIdx, "tun_erspan_idx", As::Hex)?;
-        }
-        if version == 2 || !is_known {
-            self.fields(&[
-                (TunErspanDir, "tun_erspan_dir", As::Decimal(0)),
-                (TunErspanHwid, "tun_erspan_hwid", As::Hex),
-            ])?;
+        // Each version of ERSPAN has its own: that another's are zero goes without saying.
+        let version = self.mask.is_exact(TunErspanVer).then(|| TunErspanVer.info().get(&self.key));
+        for (of, field, name, how) in [
+            (1, TunErspanIdx, "tun_erspan_idx", As::Hex),
+            (2, TunErspanDir, "tun_erspan_dir", As::Decimal(0)),
+            (2, TunErspanHwid, "tun_erspan_hwid", As::Hex),
+        ] {
+            let is_others = matches!(version, Some(1 | 2)) && version != Some(of);
+            if !is_others || field.info().get(&self.key) != 0 {
+                self.field(field, name, how)?;
+            }
         }
         self.fields(&[(TunGtpuFlags, "gtpu_flags", As::Hex), (TunGtpuMsgtype, "gtpu_msgtype", As::Decimal(0))])?;
         self.tunnel_flags()?;

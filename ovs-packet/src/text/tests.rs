@@ -47,6 +47,7 @@ fn matches_read_and_write_the_same() {
         "dl_type=0x894f,nsh_flags=0x04/0x0f,nsh_ttl=3,nsh_mdtype=1,nsh_np=3,nsh_spi=0x5,nsh_si=4,nsh_c1=0x4/0xf,nsh_c4=0x0",
         "tun_id=0x5/0xff,tun_src=1.1.1.1,tun_dst=2.0.0.0/8,tun_ipv6_dst=fe80::/10,tun_gbp_id=4,tun_gbp_flags=0x8,tun_ttl=64",
         "tun_erspan_ver=1,tun_erspan_idx=0x4,gtpu_flags=0x1,gtpu_msgtype=255,tun_flags=-oam",
+        "tun_erspan_ver=3,tun_erspan_idx=0/0x1",
         "tun_erspan_ver=2,tun_erspan_dir=1,tun_erspan_hwid=0x4,tun_flags=+oam",
         "tun_metadata0=0x12/0xfff,tun_metadata1,tun_metadata3=0x102030405,tun_metadata63=0,in_port=1",
     ] {
@@ -266,6 +267,16 @@ pub(crate) fn any_match() -> impl Strategy<Value = String> {
 fn as_written(mut m: Match) -> Match {
     if m.key().packet_type == 0 && !m.mask().touches(FieldId::RecircId) {
         m.set_masked(FieldId::PacketType, 0, 0);
+    }
+    let version = m.mask().is_exact(FieldId::TunErspanVer).then(|| FieldId::TunErspanVer.info().get(&m.key()));
+    let others: &[FieldId] = match version {
+        Some(1) => &[FieldId::TunErspanDir, FieldId::TunErspanHwid],
+        Some(2) => &[FieldId::TunErspanIdx],
+        _ => &[],
+    };
+    let key = m.key();
+    for field in others.iter().filter(|f| f.info().get(&key) == 0) {
+        m.set_masked(*field, 0, 0);
     }
     m
 }

@@ -10,7 +10,7 @@ use crate::config::Settings;
 /// What the value of a key can be.
 #[derive(Clone, Copy)]
 enum Value {
-    /// What reads it says what is wrong with it.
+    /// What reads it says what is wrong with it, or what holds instead.
     Other,
     /// `true` or `false`.
     Flag,
@@ -43,9 +43,9 @@ pub(super) const WHOLE: Keys = Keys(&[
     ("n-revalidator-threads", Number),
     ("offloaded-stats-delay", Number),
     ("pmd-auto-lb", Flag),
-    ("pmd-auto-lb-improvement-threshold", Number),
-    ("pmd-auto-lb-load-threshold", Number),
-    ("pmd-auto-lb-rebal-interval", Number),
+    ("pmd-auto-lb-improvement-threshold", Other),
+    ("pmd-auto-lb-load-threshold", Other),
+    ("pmd-auto-lb-rebal-interval", Other),
     ("pmd-cpu-mask", Other),
     ("pmd-maxsleep", Number),
     ("pmd-perf-metrics", Flag),
