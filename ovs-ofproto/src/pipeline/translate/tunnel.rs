@@ -7,10 +7,10 @@
 use std::sync::LazyLock;
 
 use ovs_dpif::{DpAction, DropReason, PortNo};
+use ovs_packet::EthAddr;
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{FlowKey, FlowMask};
 use ovs_packet::packet::TunnelFlags;
-use ovs_packet::{EthAddr, OfPort};
 
 use super::encap::{ETHERNET, Pending};
 use super::{Effect, Translator, commit};
@@ -19,10 +19,7 @@ use crate::pipeline::tunnel::{Decapsulated, PacketMode, TunnelConfig, TunnelKind
 
 /// A packet that is about to leave by a tunnel.
 #[derive(Debug)]
-#[allow(dead_code, reason = "for who makes outer headers")]
 pub(super) struct Departure<'a> {
-    /// The tunnel port.
-    pub(super) from: OfPort,
     /// What tunnel it is.
     pub(super) config: &'a TunnelConfig,
     /// The datapath's port for it.
@@ -136,7 +133,7 @@ impl Translator<'_> {
         if self.view.features.native_tunnels {
             self.detail(|| "output to native tunnel".to_string());
             self.commit();
-            let departure = Departure { from: port.number, config, vport: port.datapath, outer, last };
+            let departure = Departure { config, vport: port.datapath, outer, last };
             if let Err(reason) = self.push_tunnel(&departure) {
                 self.because(reason);
             }
