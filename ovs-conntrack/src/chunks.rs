@@ -1,4 +1,4 @@
-//! A list that grows without moving what it has, and without room for twice as much.
+//! Lists that grow without moving what they have, and without room for twice as much.
 
 use alloc::vec::Vec;
 
@@ -45,6 +45,47 @@ impl<T> Chunks<T> {
     }
 }
 
+/// Items that few numbers have: what says which do is elsewhere. Chunks in which none has one take no room.
+pub(crate) struct Sparse<T>(Vec<Vec<T>>);
+
+impl<T: Copy> Sparse<T> {
+    pub(crate) const fn new() -> Self {
+        Sparse(Vec::new())
+    }
+
+    /// Bytes of memory that are held.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.iter().map(|chunk| chunk.capacity() * size_of::<T>()).sum()
+    }
+
+    /// The item of a number that has one. One that has none may have another's here.
+    #[inline]
+    pub(crate) fn get(&self, i: u32) -> Option<&T> {
+        self.0.get(i as usize / CHUNK)?.get(i as usize % CHUNK)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, i: u32) -> Option<&mut T> {
+        self.0.get_mut(i as usize / CHUNK)?.get_mut(i as usize % CHUNK)
+    }
+
+    pub(crate) fn set(&mut self, i: u32, item: T) {
+        let (chunk, at) = (i as usize / CHUNK, i as usize % CHUNK);
+        if self.0.len() <= chunk {
+            self.0.resize_with(chunk + 1, Vec::new);
+        }
+        let Some(items) = self.0.get_mut(chunk) else { return };
+        if let Some(place) = items.get_mut(at) {
+            *place = item;
+            return;
+        }
+        if chunk > 0 && items.is_empty() {
+            items.reserve_exact(CHUNK);
+        }
+        items.resize(at + 1, item);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +100,21 @@ mod tests {
             assert_eq!((chunks.len(), chunks.get(i as u32)), (i + 1, Some(&i)));
         }
         assert!((0..3 * CHUNK + 5).all(|i| chunks.get(i as u32) == Some(&i)));
+    }
+
+    #[test]
+    fn chunks_of_which_no_number_has_an_item_take_no_room() {
+        let (mut sparse, far) = (Sparse::new(), 5 * CHUNK as u32);
+        assert_eq!((sparse.get(0), sparse.memory()), (None, 0));
+        sparse.set(far + 3, 7u64);
+        assert_eq!((sparse.get(far + 3), sparse.get(far + 4), sparse.get(0)), (Some(&7), None, None));
+        assert_eq!(sparse.memory(), 8 * CHUNK);
+        sparse.set(far + 9, 8);
+        sparse.set(far + 3, 6);
+        sparse.set(2, 5);
+        assert_eq!([far + 3, far + 9, 2].map(|i| sparse.get(i)), [Some(&6), Some(&8), Some(&5)]);
+        *sparse.get_mut(2).unwrap() += 1;
+        assert_eq!((sparse.get(2), sparse.get_mut(CHUNK as u32)), (Some(&6), None));
+        assert!(sparse.memory() < 9 * CHUNK);
     }
 }

@@ -75,17 +75,17 @@ pub(crate) struct Connection {
 const _: () = assert!(size_of::<Connection>() <= 64);
 
 impl Connection {
-    /// The connection that a packet with this content opens, without a deadline, zone or policy yet, its windows, and
-    /// the class that gives it a deadline.
+    /// The connection that a packet with this content opens, without a deadline, zone or policy yet, its windows if it
+    /// has any, and the class that gives it a deadline.
     ///
     /// `None` if such a packet opens none.
-    pub(crate) fn open(key: Key, from_low: bool, content: &Content) -> Option<(Connection, Windows, TimeoutClass)> {
+    pub(crate) fn open(key: Key, from_low: bool, content: &Content) -> Option<(Connection, Option<Windows>, TimeoutClass)> {
         let (progress, windows, class) = match content {
             Content::Tcp(segment) if tcp::opens(segment.flags) => {
-                (Progress::Tcp(Ends::OPENING), Windows::open(segment), TimeoutClass::TcpSynSent)
+                (Progress::Tcp(Ends::OPENING), Some(Windows::open(segment)), TimeoutClass::TcpSynSent)
             }
-            Content::Query { asks: true } => (Progress::Icmp, Windows::NONE, TimeoutClass::IcmpFirst),
-            Content::Other => (Progress::Other, Windows::NONE, TimeoutClass::UdpFirst),
+            Content::Query { asks: true } => (Progress::Icmp, None, TimeoutClass::IcmpFirst),
+            Content::Other => (Progress::Other, None, TimeoutClass::UdpFirst),
             Content::Tcp(_) | Content::Query { asks: false } | Content::Error => return None,
         };
         let connection = Connection {

@@ -41,7 +41,7 @@ pub(crate) trait Shards {
 
     /// Fetches what these packets will need, so that they wait for memory together, and notes where their connections
     /// may be.
-    fn fetch(&mut self, packets: &mut [&mut Sighting]);
+    fn fetch<'s>(&mut self, packets: impl Iterator<Item = &'s mut Sighting>);
 
     /// Removes aliases whose connections are gone, and then gives their slots back.
     fn bury_orphans(&mut self, orphans: Vec<Orphan>) {
@@ -114,6 +114,9 @@ pub(crate) fn track_one(
     track(shards, packet, &mut sighting, request, now)
 }
 
+/// So few packets find their connections as they are tracked: there is nothing to wait for together.
+const FEW: usize = 4;
+
 /// Likewise, packets one after another. Memory that they need is fetched for all of them first.
 pub(crate) fn track_batch<'a>(
     shards: &mut impl Shards,
@@ -121,9 +124,20 @@ pub(crate) fn track_batch<'a>(
     request: &CtRequest,
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
-    let mut sightings = [const { Sighting::NONE }; BATCH];
-    let batch = batch.into_iter().zip(&mut sightings).map(|((packet, key), sighting)| (packet, key, sighting));
-    track_again(shards, batch, request, now)
+    let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
+    let mut sightings: ArrayVec<Sighting, BATCH> = ArrayVec::new();
+    for (packet, key) in batch.into_iter().take(BATCH) {
+        sightings.push(Sighting::NONE);
+        if let Some(sighting) = sightings.last_mut() {
+            sighting.read(shards.common(), packet, key, request.zone);
+        }
+        packets.push(packet);
+    }
+    if packets.len() >= FEW {
+        shards.fetch(sightings.iter_mut());
+    }
+    let batch = packets.into_iter().zip(&mut sightings);
+    batch.map(|(packet, sighting)| track(shards, packet, sighting, request, now)).collect()
 }
 
 /// Likewise, of packets that may have been tracked before.
@@ -133,18 +147,15 @@ pub(crate) fn track_again<'a, 's>(
     request: &CtRequest,
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
-    let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
-    let mut sightings: ArrayVec<&mut Sighting, BATCH> = ArrayVec::new();
+    let mut packets: ArrayVec<(&mut Packet, &mut Sighting), BATCH> = ArrayVec::new();
     for (packet, key, sighting) in batch.into_iter().take(BATCH) {
         sighting.read(shards.common(), packet, key, request.zone);
-        packets.push(packet);
-        sightings.push(sighting);
+        packets.push((packet, sighting));
     }
-    // Few packets find their connections as they are tracked: there is nothing to wait for together.
-    if packets.len() >= 4 {
-        shards.fetch(&mut sightings);
+    if packets.len() >= FEW {
+        shards.fetch(packets.iter_mut().map(|(_, sighting)| &mut **sighting));
     }
-    packets.into_iter().zip(sightings).map(|(packet, sighting)| track(shards, packet, sighting, request, now)).collect()
+    packets.into_iter().map(|(packet, sighting)| track(shards, packet, sighting, request, now)).collect()
 }
 
 /// What is known of a packet's connection before it is looked for.

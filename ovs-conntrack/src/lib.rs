@@ -162,6 +162,7 @@ mod filter;
 pub mod fragment;
 mod helper;
 mod icmp;
+mod index;
 mod info;
 mod key;
 mod limits;

@@ -1,7 +1,7 @@
 //! The tracker of several threads: shards, each behind a lock of its own.
 
 use core::fmt;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrayvec::ArrayVec;
@@ -61,8 +61,12 @@ pub struct SharedTracker {
 }
 
 /// No two shards on one pair of cache lines, which processors fetch together.
-#[repr(align(128))]
-struct Padded(Mutex<Shard>);
+#[repr(C, align(128))]
+struct Padded {
+    /// Beside the lock, to be written to before it is taken. Nobody reads it.
+    wanted: AtomicBool,
+    shard: Mutex<Shard>,
+}
 
 impl Shards for &SharedTracker {
     fn common(&self) -> &Common {
@@ -73,8 +77,13 @@ impl Shards for &SharedTracker {
         f(&mut self.lock(shard), &self.common)
     }
 
-    /// To fetch means to lock, which costs as much as it saves.
-    fn fetch(&mut self, _: &mut [&mut Sighting]) {}
+    /// To look for connections means to lock, packet by packet. But the locks can be waited for together: a store to
+    /// where a lock is has the processor ask for that memory, and goes on without it.
+    fn fetch<'s>(&mut self, packets: impl Iterator<Item = &'s mut Sighting>) {
+        for seen in packets.filter_map(|sighting| sighting.reading.as_ref().ok()) {
+            self.shard(self.common.shard_of(seen.hash)).wanted.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl SharedTracker {
@@ -82,14 +91,17 @@ impl SharedTracker {
     pub fn new(config: Config, shards: usize) -> Self {
         let shards = shards.clamp(1, 4096);
         let common = Common::new(config, shards);
-        let shard = |i| Padded(Mutex::new(Shard::new(i, &common)));
+        let shard = |i| Padded { wanted: AtomicBool::new(false), shard: Mutex::new(Shard::new(i, &common)) };
         let (first, others) = (shard(0), (1..shards).map(shard).collect());
         SharedTracker { common, first, others, turn: AtomicUsize::new(0) }
     }
 
+    fn shard(&self, shard: usize) -> &Padded {
+        shard.checked_sub(1).and_then(|n| self.others.get(n)).unwrap_or(&self.first)
+    }
+
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        let shard = shard.checked_sub(1).and_then(|n| self.others.get(n)).unwrap_or(&self.first);
-        shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shard(shard).shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self) -> usize {

@@ -1,27 +1,27 @@
 //! The connections of a shard, and three ways to them: by number, by key, by the time they end.
 //!
-//! A connection has a number, its place in a slab, which it keeps for life. A hash table finds numbers by key; it
-//! stores nothing but the numbers, so that it stays small and growing it moves four bytes a connection. A timer wheel
-//! finds numbers by deadline. What not every packet needs stands apart, in places of the same number: windows of TCP,
-//! labels, reply tuples of translated connections. The latter two take no room until the first connection has one.
+//! A connection has a number, its place in a slab, which it keeps for life. An [`Index`] finds numbers by key, a timer
+//! wheel by deadline. What not every packet needs stands apart, in places of the same number: windows of TCP, labels,
+//! reply tuples of translated connections. They take room only about the numbers of connections that have any.
 //!
 //! A translated connection has two keys, of its original and its reply tuple, and the second may belong to another
-//! shard. There an [`Alias`] stands for it in the same hash table, so that a key is taken once, whoever has it.
+//! shard. There an [`Alias`] stands for it in the same index, so that a key is taken once, whoever has it.
 //!
 //! # Invariants
 //!
-//! - A number is in the hash table and filed in the wheel exactly while its slot in the slab is taken.
-//! - No two entries of the hash table have the same key.
+//! - A number is in the index and filed in the wheel exactly while its slot in the slab is taken.
+//! - No two entries of the index have the same key.
+//! - The numbers on the list of free ones are those of free slots.
 
 use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
-use hashbrown::HashTable;
 use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Sparse};
 use crate::connection::{Connection, Flags, Progress};
+use crate::index::Index;
 use crate::key::Key;
 use crate::sighting::Sighting;
 use crate::siphash::SipHash13;
@@ -34,8 +34,8 @@ struct Line(Slot);
 
 /// What is in a place.
 enum Slot {
-    /// Nothing, and the next free slot.
-    Free(u32),
+    /// Nothing.
+    Free,
     /// Nothing: somebody is about to fill it, or to remove an alias that leads here.
     Reserved,
     Taken(Connection),
@@ -46,7 +46,7 @@ const _: () = assert!(size_of::<Line>() == 64);
 /// No slot.
 pub(crate) const NIL: u32 = u32::MAX;
 
-/// In the hash table: the number is that of an alias.
+/// In the index: the number is that of an alias.
 const ALIAS: u32 = 1 << 31;
 
 /// The most connections that numbers suffice for.
@@ -66,20 +66,6 @@ pub(crate) struct Alias {
     pub(crate) id: u32,
 }
 
-/// An entry of the hash table: a number, or that of an alias, and a part of its key's hash, so that the table grows
-/// without a look at the keys.
-#[derive(Clone, Copy)]
-struct Number {
-    hash: u32,
-    id: u32,
-}
-
-/// The hash that the table sees. It takes tags from the top and buckets from the bottom, so that 32 bits are spread.
-#[inline]
-const fn spread(hash: u32) -> u64 {
-    (hash as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 /// What a key stands for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry {
@@ -89,7 +75,7 @@ pub(crate) enum Entry {
 
 /// The windows of a connection, not fetched yet.
 pub(crate) struct WindowsOf<'a> {
-    windows: &'a mut Chunks<Windows>,
+    windows: &'a mut Sparse<Windows>,
     id: u32,
 }
 
@@ -102,33 +88,33 @@ impl<'a> WindowsOf<'a> {
 /// See the [module](self).
 pub(crate) struct Table {
     slots: Chunks<Line>,
-    free: u32,
+    /// The numbers of free slots. A list of its own, so that those which are taken next are known before they are read.
+    free: Vec<u32>,
     taken: usize,
-    windows: Chunks<Windows>,
-    /// By number, as far as any connection ever had a label.
-    labels: Vec<u128>,
-    /// By number, as far as any connection ever was translated: the reply tuple's key, and whether replies come from
-    /// its low end.
-    replies: Vec<(Key, bool)>,
+    windows: Sparse<Windows>,
+    labels: Sparse<u128>,
+    /// The reply tuple's key, and whether replies come from its low end.
+    replies: Sparse<(Key, bool)>,
     aliases: Vec<Result<Alias, u32>>,
     free_alias: u32,
-    numbers: HashTable<Number>,
+    numbers: Index,
     wheel: Wheel,
     hash: SipHash13,
 }
 
 impl Table {
-    pub(crate) fn new(hash: SipHash13) -> Self {
+    /// The table of one shard of as many.
+    pub(crate) fn new(hash: SipHash13, shards: usize) -> Self {
         Table {
             slots: Chunks::new(),
-            free: NIL,
+            free: Vec::new(),
             taken: 0,
-            windows: Chunks::new(),
-            labels: Vec::new(),
-            replies: Vec::new(),
+            windows: Sparse::new(),
+            labels: Sparse::new(),
+            replies: Sparse::new(),
             aliases: Vec::new(),
             free_alias: NIL,
-            numbers: HashTable::new(),
+            numbers: Index::new(shards),
             wheel: Wheel::new(),
             hash,
         }
@@ -147,20 +133,19 @@ impl Table {
     /// Bytes of memory that are held for connections.
     pub(crate) fn memory(&self) -> usize {
         self.slots.memory()
+            + self.free.capacity() * size_of::<u32>()
             + self.windows.memory()
-            + self.labels.capacity() * size_of::<u128>()
-            + self.replies.capacity() * size_of::<(Key, bool)>()
+            + self.labels.memory()
+            + self.replies.memory()
             + self.aliases.capacity() * size_of::<Result<Alias, u32>>()
-            + self.numbers.allocation_size()
+            + self.numbers.memory()
             + self.wheel.memory()
     }
 
     /// What has this key, whose hash is `hash`.
     #[inline]
     pub(crate) fn find(&self, key: &Key, hash: u64) -> Option<Entry> {
-        let hash = hash as u32;
-        let fits = |n: &Number| n.hash == hash && self.key_of(n.id).is_some_and(|k| k == key);
-        let id = self.numbers.find(spread(hash), fits)?.id;
+        let id = self.numbers.find(hash, |id| self.key_of(id).is_some_and(|k| k == key))?;
         if id & ALIAS == 0 {
             return Some(Entry::Connection(id));
         }
@@ -168,19 +153,26 @@ impl Table {
     }
 
     /// Reads what [`find`](Self::find) would for these packets, in rounds whose reads do not wait for one another, and
-    /// notes numbers that their connections may have. What has a number was read before.
-    pub(crate) fn fetch(&self, packets: &mut [&mut Sighting]) {
+    /// notes numbers that their connections may have. What has a number was read before. For those of no connection the
+    /// room is read that they may take.
+    pub(crate) fn fetch<'s>(&self, packets: impl Iterator<Item = &'s mut Sighting>) {
         let mut ids: ArrayVec<u32, BATCH> = ArrayVec::new();
-        for sighting in packets.iter_mut().filter(|sighting| sighting.number == NIL).take(BATCH) {
+        let mut absent = 0;
+        for sighting in packets.filter(|sighting| sighting.number == NIL).take(BATCH) {
             let Ok(seen) = &sighting.reading else { continue };
             // The number whose part of the hash fits is nearly always the right one.
-            let hash = seen.hash as u32;
-            if let Some(found) = self.numbers.find(spread(hash), |n| n.hash == hash) {
-                sighting.number = found.id;
-                ids.push(found.id);
+            match self.numbers.find(seen.hash, |_| true) {
+                Some(id) => {
+                    sighting.number = id;
+                    ids.push(id);
+                }
+                None => absent += 1,
             }
         }
         let (mut tcp, mut read) = ([NIL; BATCH], 0);
+        for id in self.free.iter().rev().take(absent) {
+            read ^= u64::from(matches!(self.slots.get(*id), Some(Line(Slot::Free)))) ^ self.wheel.place(*id);
+        }
         for (tcp, id) in tcp.iter_mut().zip(&ids) {
             let Some(connection) = self.get(*id) else { continue };
             read ^= connection.deadline.as_nanos();
@@ -234,7 +226,7 @@ impl Table {
     pub(crate) fn label(&self, id: u32) -> u128 {
         match self.get(id) {
             Some(connection) if connection.flags.has(Flags::LABEL) => {
-                self.labels.get(id as usize).copied().unwrap_or(0)
+                self.labels.get(id).copied().unwrap_or(0)
             }
             _ => 0,
         }
@@ -244,77 +236,56 @@ impl Table {
         let Some(connection) = self.get_mut(id) else { return };
         connection.flags.set(Flags::LABEL, label != 0);
         if label != 0 {
-            if self.labels.len() <= id as usize {
-                self.labels.resize(id as usize + 1, 0);
-            }
-            if let Some(place) = self.labels.get_mut(id as usize) {
-                *place = label;
-            }
+            self.labels.set(id, label);
         }
     }
 
     /// The key of the reply tuple, and whether replies come from its low end, of a translated connection.
     pub(crate) fn reply(&self, id: u32) -> Option<(Key, bool)> {
         let connection = self.get(id).filter(|c| c.flags.has(Flags::TRANSLATED));
-        connection.and_then(|_| self.replies.get(id as usize)).copied()
+        connection.and_then(|_| self.replies.get(id)).copied()
     }
 
     pub(crate) fn set_reply(&mut self, id: u32, key: Key, from_low: bool) {
         let Some(connection) = self.get_mut(id) else { return };
         connection.flags.set(Flags::TRANSLATED, true);
-        if self.replies.len() <= id as usize {
-            self.replies.resize(id as usize + 1, (key, from_low));
-        }
-        if let Some(place) = self.replies.get_mut(id as usize) {
-            *place = (key, from_low);
-        }
+        self.replies.set(id, (key, from_low));
     }
 
     /// Sets a slot aside, and gives its number; it is to be [filled](Self::fill) or [given back](Self::release).
     pub(crate) fn reserve(&mut self) -> u32 {
-        match self.slots.get_mut(self.free) {
-            Some(Line(slot)) => {
-                let id = self.free;
-                if let Slot::Free(next) = core::mem::replace(slot, Slot::Reserved) {
-                    self.free = next;
-                }
-                id
+        if let Some(id) = self.free.pop() {
+            if let Some(Line(slot)) = self.slots.get_mut(id) {
+                *slot = Slot::Reserved;
             }
-            None => {
-                self.slots.push(Line(Slot::Reserved));
-                self.windows.push(Windows::NONE);
-                (self.slots.len() - 1) as u32
-            }
+            return id;
         }
+        self.slots.push(Line(Slot::Reserved));
+        (self.slots.len() - 1) as u32
     }
 
     /// Gives a reserved slot back.
     pub(crate) fn release(&mut self, id: u32) {
         if let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id) {
-            *slot = Slot::Free(self.free);
-            self.free = id;
+            *slot = Slot::Free;
+            self.free.push(id);
         }
     }
 
     /// Stores a connection, whose key hashes to `hash` and which nothing else has, in a reserved slot.
     ///
     /// `false` if the slot is not reserved, since the table was emptied.
-    pub(crate) fn fill(&mut self, id: u32, hash: u64, connection: Connection, windows: Windows) -> bool {
+    pub(crate) fn fill(&mut self, id: u32, hash: u64, connection: Connection, windows: Option<Windows>) -> bool {
         let Some(Line(slot @ Slot::Reserved)) = self.slots.get_mut(id) else { return false };
         let deadline = connection.deadline;
         *slot = Slot::Taken(connection);
-        if let Some(place) = self.windows.get_mut(id) {
-            *place = windows;
+        if let Some(windows) = windows {
+            self.windows.set(id, windows);
         }
         self.taken += 1;
-        self.index(hash, id);
+        self.numbers.insert(hash, id);
         self.wheel.schedule(id, deadline);
         true
-    }
-
-    fn index(&mut self, hash: u64, id: u32) {
-        let number = Number { hash: hash as u32, id };
-        self.numbers.insert_unique(spread(number.hash), number, |n| spread(n.hash));
     }
 
     /// Removes a connection, and gives it and its reply key, if that has an alias. Then its slot stays reserved, so that
@@ -322,9 +293,7 @@ impl Table {
     pub(crate) fn remove(&mut self, id: u32) -> Option<(Connection, Option<Key>)> {
         let connection = *self.get(id)?;
         let reply = self.reply(id).map(|(key, _)| key);
-        if let Ok(entry) = self.numbers.find_entry(spread(connection.key.hash(self.hash) as u32), |n| n.id == id) {
-            entry.remove();
-        }
+        self.numbers.remove(connection.key.hash(self.hash), |n| n == id);
         self.wheel.cancel(id);
         if let Some(Line(slot)) = self.slots.get_mut(id) {
             *slot = Slot::Reserved;
@@ -351,18 +320,17 @@ impl Table {
                 (self.aliases.len() - 1) as u32
             }
         };
-        self.index(alias.key.hash(self.hash), at | ALIAS);
+        self.numbers.insert(alias.key.hash(self.hash), at | ALIAS);
     }
 
     /// Removes the alias with this key, if it is of the connection `id` of `shard`.
     pub(crate) fn remove_alias(&mut self, key: &Key, shard: u16, id: u32) {
         let Table { aliases, numbers, .. } = self;
-        let found = numbers.find_entry(spread(key.hash(self.hash) as u32), |n| {
-            let alias = aliases.get((n.id & !ALIAS) as usize).and_then(|a| a.as_ref().ok());
-            n.id & ALIAS != 0 && alias.is_some_and(|a| a.key == *key && (a.shard, a.id) == (shard, id))
+        let found = numbers.remove(key.hash(self.hash), |n| {
+            let alias = aliases.get((n & !ALIAS) as usize).and_then(|a| a.as_ref().ok());
+            n & ALIAS != 0 && alias.is_some_and(|a| a.key == *key && (a.shard, a.id) == (shard, id))
         });
-        let Ok(entry) = found else { return };
-        let at = entry.remove().0.id & !ALIAS;
+        let Some(at) = found.map(|n| n & !ALIAS) else { return };
         if let Some(place) = self.aliases.get_mut(at as usize) {
             *place = Err(self.free_alias);
             self.free_alias = at;

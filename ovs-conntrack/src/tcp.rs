@@ -211,12 +211,6 @@ pub(crate) struct Windows {
 const _: () = assert!(size_of::<Windows>() == 24);
 
 impl Windows {
-    /// Of a protocol that has none.
-    pub(crate) const NONE: Windows = {
-        let window = Window { sent: 0, limit: 1, widest: 1, scale: Scale::None };
-        Windows { original: window, reply: window }
-    };
-
     /// Any word of them, to have read it.
     pub(crate) const fn first(&self) -> u32 {
         self.original.sent
@@ -238,7 +232,7 @@ impl Windows {
             scale,
         };
         let unknown = if syn { Scale::None } else { Scale::Unknown };
-        Windows { original, reply: Window { scale: unknown, ..Windows::NONE.reply } }
+        Windows { original, reply: Window { sent: 0, limit: 1, widest: 1, scale: unknown } }
     }
 }
 

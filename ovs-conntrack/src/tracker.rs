@@ -38,7 +38,7 @@ impl Shards for Tracker {
         f(&mut self.shard, &self.common)
     }
 
-    fn fetch(&mut self, packets: &mut [&mut Sighting]) {
+    fn fetch<'s>(&mut self, packets: impl Iterator<Item = &'s mut Sighting>) {
         self.shard.table.fetch(packets);
     }
 }

@@ -86,6 +86,11 @@ impl Wheel {
         self.earliest().map(|(.., tick)| start_of(tick))
     }
 
+    /// Where `id` is filed, as a number without a meaning: to have read what filing it writes to.
+    pub(crate) fn place(&self, id: u32) -> u64 {
+        self.links.get(id).map_or(0, |link| link.place)
+    }
+
     /// Files `id`, which must not be filed, to be popped at `deadline` or up to a tick later.
     pub(crate) fn schedule(&mut self, id: u32, deadline: Instant) {
         let tick = tick_after(deadline).max(self.elapsed);

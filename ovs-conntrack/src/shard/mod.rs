@@ -5,8 +5,8 @@
 //! A connection is dead when its deadline has passed, or when its zone was flushed since: a zone has a generation, which
 //! a flush increments, so that it takes the same time however many connections go. Dead ones are found by nobody. Their
 //! room is given back when somebody comes across them: a packet, the timer, or the sweep that follows a flush. That
-//! looks at eight slots for every connection that is stored, and so keeps the dead below a seventh of the living
-//! however often zones are flushed.
+//! looks at eight slots for every connection that is stored while a sixteenth of all are dead, and so keeps the dead
+//! below a seventh of the living however often zones are flushed.
 
 mod expect;
 mod meet;
@@ -198,7 +198,7 @@ impl Shard {
     pub(crate) fn new(index: usize, common: &Common) -> Shard {
         Shard {
             index: index as u16,
-            table: Table::new(common.hash),
+            table: Table::new(common.hash, common.shards),
             zones: Zones::default(),
             quota: Quota::new(common.pool.clone()),
             policies: alloc::vec![Policy { id: None, nanos: common.config.timeouts.nanos() }],

@@ -129,7 +129,7 @@ impl Shard {
         common.expectations.fetch_sub(self.expectations.len(), Ordering::Relaxed);
         self.expectations.clear();
         let n = self.len();
-        self.table = Table::new(common.hash);
+        self.table = Table::new(common.hash, common.shards);
         for zone in self.zones.iter_mut() {
             zone.generation = zone.generation.wrapping_add(1);
             let n = core::mem::take(&mut zone.connections) as usize;

@@ -13,8 +13,11 @@ use crate::table::Alias;
 /// How many connections a full tracker looks at, in search of one that is dead, before it refuses another.
 const RECLAIM: usize = 8;
 
-/// How many slots are looked at for every connection that is stored, while a flush has left any.
+/// How many slots are looked at for every connection that is stored, while flushes have left many.
 const SWEEP: usize = 8;
+
+/// One in how many dead ones are many.
+const MANY: usize = 16;
 
 impl Shard {
     /// Makes room for a connection: a reserved slot. The limits are charged.
@@ -38,7 +41,7 @@ impl Shard {
                 return None;
             }
         }
-        if self.stale > 0 {
+        if self.stale * MANY > self.table.len() {
             self.sweep(SWEEP);
         }
         Some(self.table.reserve())
