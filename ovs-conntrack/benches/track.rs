@@ -114,6 +114,12 @@ fn established(c: &mut Criterion) {
     }
 }
 
+/// Whether this is among what the command line asks for.
+fn is_asked_for(name: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
+}
+
 /// Nanoseconds of the thread's CPU time that `body` takes.
 fn spent(body: impl FnOnce()) -> f64 {
     let began = cpu();
@@ -134,6 +140,9 @@ fn new(c: &mut Criterion) {
         ("conntrack/new_udp_1000k", 1_000_000, Batch::udp(), 730.0),
         ("conntrack/new_tcp_1000k", 1_000_000, Batch::tcp("syn"), 690.0),
     ] {
+        if !is_asked_for(name) {
+            continue;
+        }
         goal(name, 120.0);
         let mut best = [f64::INFINITY; 3];
         let mut pages = 0;
@@ -285,16 +294,17 @@ fn shared(threads: u32, steered: bool) -> f64 {
 
 fn two_threads(_: &mut Criterion) {
     // By CPU time, since neighbours share the machine; alternated, the best of each.
-    for (name, steered) in [("steered", true), ("any", false)] {
+    for (name, steered) in [("conntrack/shared_steered", true), ("conntrack/shared_any", false)] {
+        if !is_asked_for(name) {
+            continue;
+        }
         let (mut one, mut two) = (f64::INFINITY, f64::INFINITY);
         for _ in 0..12 {
             one = one.min(shared(1, steered));
             two = two.min(shared(2, steered));
         }
         let ratio = 2.0 * one / two;
-        println!(
-            "conntrack/shared_{name}: {one:.1} ns on one thread, {two:.1} ns on each of two: {ratio:.2}x; goal 1.9x"
-        );
+        println!("{name}: {one:.1} ns on one thread, {two:.1} ns on each of two: {ratio:.2}x; goal 1.9x");
     }
 }
 

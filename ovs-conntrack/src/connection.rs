@@ -79,7 +79,11 @@ impl Connection {
     /// has any, and the class that gives it a deadline.
     ///
     /// `None` if such a packet opens none.
-    pub(crate) fn open(key: Key, from_low: bool, content: &Content) -> Option<(Connection, Option<Windows>, TimeoutClass)> {
+    pub(crate) fn open(
+        key: Key,
+        from_low: bool,
+        content: &Content,
+    ) -> Option<(Connection, Option<Windows>, TimeoutClass)> {
         let (progress, windows, class) = match content {
             Content::Tcp(segment) if tcp::opens(segment.flags) => {
                 (Progress::Tcp(Ends::OPENING), Some(Windows::open(segment)), TimeoutClass::TcpSynSent)

@@ -187,6 +187,11 @@ impl SharedTracker {
         self.all().map(|shard| shard.zone_len(zone)).sum()
     }
 
+    /// How many connections each shard holds.
+    pub fn shard_lens(&self) -> Vec<usize> {
+        self.all().map(|shard| shard.len()).collect()
+    }
+
     /// See [`Tracker::memory`](crate::Tracker::memory).
     pub fn memory(&self) -> usize {
         self.all().map(|shard| shard.table.memory()).sum()

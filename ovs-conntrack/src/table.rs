@@ -225,9 +225,7 @@ impl Table {
     /// The label of the connection.
     pub(crate) fn label(&self, id: u32) -> u128 {
         match self.get(id) {
-            Some(connection) if connection.flags.has(Flags::LABEL) => {
-                self.labels.get(id).copied().unwrap_or(0)
-            }
+            Some(connection) if connection.flags.has(Flags::LABEL) => self.labels.get(id).copied().unwrap_or(0),
             _ => 0,
         }
     }
@@ -250,6 +248,11 @@ impl Table {
         let Some(connection) = self.get_mut(id) else { return };
         connection.flags.set(Flags::TRANSLATED, true);
         self.replies.set(id, (key, from_low));
+    }
+
+    /// Whether the next slot that is set aside is a new one.
+    pub(crate) fn grows(&self) -> bool {
+        self.free.is_empty()
     }
 
     /// Sets a slot aside, and gives its number; it is to be [filled](Self::fill) or [given back](Self::release).

@@ -327,6 +327,22 @@ pub trait Connections {
         Err(DpifError::Unsupported("checks of TCP sequence numbers"))
     }
 
+    /// How often connections that have ended give their room back. None is found after its end, whenever that is.
+    ///
+    /// # Errors
+    /// If it is not for the datapath to say.
+    fn sweep_interval(&mut self) -> Result<Duration, DpifError> {
+        Err(DpifError::Unsupported("the sweep interval"))
+    }
+
+    /// Says how often they do.
+    ///
+    /// # Errors
+    /// As [`sweep_interval`](Connections::sweep_interval).
+    fn set_sweep_interval(&mut self, _interval: Duration) -> Result<(), DpifError> {
+        Err(DpifError::Unsupported("the sweep interval"))
+    }
+
     /// What may be held of fragments, and what was.
     ///
     /// # Errors

@@ -16,6 +16,9 @@ const RECLAIM: usize = 8;
 /// How many slots are looked at for every connection that is stored, while flushes have left many.
 const SWEEP: usize = 8;
 
+/// After how many connections that make the table grow it is seen whether any have ended.
+const GROWTH: u32 = 32;
+
 /// One in how many dead ones are many.
 const MANY: usize = 16;
 
@@ -43,6 +46,10 @@ impl Shard {
         }
         if self.stale * MANY > self.table.len() {
             self.sweep(SWEEP);
+        }
+        // Before the table grows: it need not while there are any that have ended.
+        if self.table.grows() && self.table.slots() % GROWTH == GROWTH - 1 {
+            self.expire(now, 2 * GROWTH as usize);
         }
         Some(self.table.reserve())
     }

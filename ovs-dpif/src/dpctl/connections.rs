@@ -4,6 +4,7 @@ use ovs_conntrack::fragment::FragmentLimits;
 use ovs_conntrack::{Filter, TupleFilter};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::args::{Args, number};
 use super::reply::{ConnectionCounts, Reply};
@@ -117,15 +118,19 @@ pub(super) fn run(args: &mut Args<'_, '_>, name: &str) -> Result<Reply, DpctlErr
             DpctlError::Usage(text) => DpctlError::Usage(format!("{text} (Invalid argument)")),
             other => other,
         }),
-        "ct-get-sweep-interval" | "ct-set-sweep-interval" => {
-            if name == "ct-set-sweep-interval" {
-                let text = args.rest.pop().unwrap_or_default();
-                number::<u32>(text, "invalid sweep value")?;
-            }
-            args.open(1)?;
-            let doing = if name == "ct-set-sweep-interval" { "set" } else { "get" };
-            // Connections expire by a wheel, at every poll: there is no interval.
-            Err(failed(format!("failed to {doing} the sweep interval"))(DpifError::Unsupported("sweep interval")))
+        "ct-get-sweep-interval" => {
+            let interval =
+                tracker(args.open(1)?)?.sweep_interval().map_err(failed("failed to get the sweep interval"))?;
+            Ok(Reply::Number(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)))
+        }
+        "ct-set-sweep-interval" => {
+            let text = args.rest.pop().unwrap_or_default();
+            let Some(ms) = text.parse().ok().filter(|ms: &u32| *ms > 0) else {
+                return usage("invalid sweep value (Invalid argument)");
+            };
+            let set = tracker(args.open(1)?)?.set_sweep_interval(Duration::from_millis(ms.into()));
+            set.map_err(failed("failed to set the sweep interval"))?;
+            Ok(Reply::Note("setting sweep interval successful".into()))
         }
         "ipf-get-status" => {
             let ct = tracker(args.open(1)?)?;

@@ -198,8 +198,10 @@ fn connections_are_managed() {
     says(&mut all, "flush-conntrack ct_tp_src=1", "! port is set without protocol");
     says(&mut all, "flush-conntrack zone=5 ct_nw_src=10.0.0.1,ct_nw_proto=6,ct_tp_dst=80", "");
     says(&mut all, "ct-get-nconns", "0\n");
-    says(&mut all, "ct-bkts", "Command is available for UserSpace ConnTracker only.\n");
-    says(&mut all, "ct-get-sweep-interval", "! failed to get the sweep interval (Operation not supported)");
+    says(&mut all, "ct-get-sweep-interval", "20000\n");
+    says(&mut all, "ct-set-sweep-interval 5000", "setting sweep interval successful");
+    says(&mut all, "ct-get-sweep-interval dp0", "5000\n");
+    says(&mut all, "ct-set-sweep-interval 0", "! invalid sweep value (Invalid argument)");
     says(&mut all, "dump-conntrack-exp", "");
     says(&mut all, "ipf-set-disabled v6", "disabling fragmentation reassembly successful");
     says(&mut all, "ipf-set-min-frag v4 1000", "setting minimum fragment size successful");

@@ -1,5 +1,7 @@
 //! Management of the connections of a datapath within the process.
 
+use std::time::Duration;
+
 use ovs_conntrack::fragment::{FragmentLimits, FragmentStats};
 use ovs_conntrack::{ExpectationInfo, Filter, Timeouts};
 use ovs_packet::Instant;
@@ -77,6 +79,21 @@ impl Connections for Datapath {
 
     fn set_checks_tcp(&mut self, on: bool) -> Result<(), DpifError> {
         self.conntrack.set_tcp_liberal(!on);
+        Ok(())
+    }
+
+    fn buckets(&mut self) -> Result<(usize, Vec<usize>), DpifError> {
+        let held = self.conntrack.held();
+        let of_each = held.iter().enumerate().flat_map(|(shard, n)| std::iter::repeat_n(shard, *n)).collect();
+        Ok((held.len(), of_each))
+    }
+
+    fn sweep_interval(&mut self) -> Result<Duration, DpifError> {
+        Ok(self.sweeps.interval())
+    }
+
+    fn set_sweep_interval(&mut self, interval: Duration) -> Result<(), DpifError> {
+        self.sweeps.set_interval(interval);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, InvalidReason, Sighting};
@@ -53,7 +54,7 @@ use program::Program;
 pub(crate) use program::{Editor, is_edit};
 pub(crate) use round::Turns;
 use round::{Round, Work};
-use tracking::{Reassembly, Tracking};
+use tracking::{Reassembly, Sweeps, Tracking};
 use tunnel::Tunnels;
 
 /// How many evicted megaflows are kept for their owner.
@@ -76,6 +77,9 @@ const CACHED_FLOWS: usize = 1 << 20;
 
 /// How many connections are looked at for expiry between two rounds.
 const EXPIRE_BUDGET: usize = 64;
+
+/// How often it is looked for connections that have ended, unless somebody says otherwise.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Bounds of a [`Datapath`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +154,7 @@ pub struct Datapath {
     bounds: Bounds,
     evicted: VecDeque<DpFlow>,
     conntrack: Tracking,
+    sweeps: Sweeps,
     meters: Meters,
     bonds: Bonds,
     tunnels: Tunnels,
@@ -219,6 +224,7 @@ impl Datapath {
             bounds: Bounds::default(),
             evicted: VecDeque::new(),
             conntrack,
+            sweeps: Sweeps::new(SWEEP_INTERVAL),
             meters: Meters::default(),
             bonds: Bonds::default(),
             tunnels: Tunnels::default(),
@@ -269,7 +275,9 @@ impl Datapath {
 
     /// Forgets what is over.
     fn tend(&mut self, now: Instant) {
-        self.conntrack.expire(now, EXPIRE_BUDGET);
+        if self.sweeps.is_due(now) && !self.conntrack.expire(now, EXPIRE_BUDGET) {
+            self.sweeps.done(now);
+        }
         self.fragments.expire(now);
     }
 

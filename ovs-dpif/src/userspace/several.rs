@@ -59,6 +59,7 @@ impl Datapath {
     pub(super) fn another(&self, seed: u64) -> Option<Datapath> {
         let mut other = Datapath::with_tracking(self.limits, seed, self.conntrack.another()?).named(self.name.clone());
         other.fragments = self.fragments.clone();
+        other.sweeps = self.sweeps.clone();
         other.meters = self.meters.clone();
         other.bonds = self.bonds.another();
         other.tunnels = self.tunnels.another();

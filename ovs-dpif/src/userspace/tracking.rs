@@ -1,7 +1,8 @@
 //! The connections of a datapath: its own, or those of several that work together.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ovs_conntrack::fragment::{FragmentLimits, FragmentStats, Fragments, Gathered};
 use ovs_conntrack::{
@@ -82,8 +83,20 @@ impl Tracking {
         either!(self, tracker => tracker.stats())
     }
 
-    pub(super) fn expire(&mut self, now: Instant, budget: usize) {
-        either!(self, tracker => drop(tracker.expire(now, budget)));
+    /// Gives room back of some that have ended, and says whether there are more.
+    pub(super) fn expire(&mut self, now: Instant, budget: usize) -> bool {
+        either!(self, tracker => {
+            tracker.expire(now, budget);
+            tracker.next_deadline().is_some_and(|next| next <= now)
+        })
+    }
+
+    /// How many connections each shard has.
+    pub(super) fn held(&self) -> Vec<usize> {
+        match self {
+            Tracking::Own(tracker) => vec![tracker.len()],
+            Tracking::Shared(tracker) => tracker.shard_lens(),
+        }
     }
 
     pub(super) fn dump(&self, zone: Option<u16>, now: Instant, f: &mut dyn FnMut(ConnectionInfo)) {
@@ -163,6 +176,48 @@ impl Tracking {
     pub(super) fn set_tcp_liberal(&mut self, liberal: bool) {
         either!(self, tracker => tracker.set_tcp_liberal(liberal));
     }
+}
+
+/// When connections that have ended give their room back, of all that share them. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Sweeps(Arc<Pace>);
+
+struct Pace {
+    /// In nanoseconds, as the instant is at which the next sweep begins.
+    interval: AtomicU64,
+    next: AtomicU64,
+}
+
+impl Sweeps {
+    /// Every so often.
+    pub(super) fn new(interval: Duration) -> Sweeps {
+        Sweeps(Arc::new(Pace { interval: AtomicU64::new(nanos(interval)), next: AtomicU64::new(0) }))
+    }
+
+    /// Whether a sweep is due, or under way.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.0.next.load(Ordering::Relaxed) <= now.as_nanos()
+    }
+
+    /// A sweep found no more.
+    pub(super) fn done(&self, now: Instant) {
+        let next = now.as_nanos().saturating_add(self.0.interval.load(Ordering::Relaxed));
+        self.0.next.store(next, Ordering::Relaxed);
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        Duration::from_nanos(self.0.interval.load(Ordering::Relaxed))
+    }
+
+    /// Sets how often. The next sweep begins at once.
+    pub(super) fn set_interval(&self, interval: Duration) {
+        self.0.interval.store(nanos(interval), Ordering::Relaxed);
+        self.0.next.store(0, Ordering::Relaxed);
+    }
+}
+
+fn nanos(interval: Duration) -> u64 {
+    u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The fragments that `ct` actions wait for others of, which may come to another thread. Clones are the same. They are

@@ -376,7 +376,11 @@ impl Service {
                         let mut options = options(self.versions, passive.probe, None);
                         // What is heard is of the version in which it was said.
                         options.any_version = passive.kind == Kind::Snoop;
-                        let driver = Driver::passive(stream, options, now);
+                        let mut driver = Driver::passive(stream, options, now);
+                        if passive.probe.is_some() {
+                            // Managers are probed even where their end would be noticed without.
+                            driver.session_mut().set_options(options);
+                        }
                         self.connections.push(Connection {
                             kind: passive.kind,
                             name,
