@@ -74,7 +74,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
                 break;
             }
             for (guard, i) in guards.iter().zip(from..) {
-                and(&mut open, &self.pass_of(i, self.row_of(guard)));
+                and(&mut open, &self.pass_of(guard, i, self.row_of(guard)));
             }
         }
         open
@@ -96,7 +96,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
                 if !are_known {
                     *place = self.row_of(guard);
                 }
-                and(&mut open, &self.pass_of(i, *place));
+                and(&mut open, &self.pass_of(guard, i, *place));
             }
             rows.known = rows.known.max(end);
         }
@@ -144,15 +144,14 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         let (set, place) = (&self.guards.set, column as usize / 64);
         let Some(guard) = set.guards.get(i).filter(|_| place < set.stride) else { return false };
         let row = self.row_of(guard) as usize;
-        let pass = word(&set.outside, i * set.stride + place) | word(&set.lines, row + place);
+        let pass = word(&set.outside, i * set.stride + place) | word(&guard.lines, row + place);
         pass >> (column % 64) & 1 == 0
     }
 
     #[inline(always)]
-    fn pass_of(&self, i: usize, row: u32) -> [u64; N] {
-        let set = &self.guards.set;
-        let outside: [u64; N] = load(&set.outside, i * self.stride() + self.first);
-        let row: [u64; N] = load(&set.lines, row as usize + self.first);
+    fn pass_of(&self, guard: &Guard, i: usize, row: u32) -> [u64; N] {
+        let outside: [u64; N] = load(&self.guards.set.outside, i * self.stride() + self.first);
+        let row: [u64; N] = load(&guard.lines, row as usize + self.first);
         core::array::from_fn(|i| row[i] | outside[i])
     }
 
@@ -174,7 +173,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
             if let Some(guard) = guards.get(i) {
-                and(columns, &self.pass_of(i, self.row_of(guard)));
+                and(columns, &self.pass_of(guard, i, self.row_of(guard)));
             }
         }
     }

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
 
-/// The most words that the rows of a guard take: 32 MiB.
-const MAX_WORDS_LOG2: u32 = 22;
+/// The most words that the rows of a guard take: 8 MiB, since an update gives that much memory back at most.
+const MAX_WORDS_LOG2: u32 = 20;
 
 /// Guards that were made together.
 #[derive(Clone, Debug, Default)]
@@ -20,9 +20,6 @@ pub(super) struct Set {
     pub(super) useful: usize,
     /// For each guard, one after the other, the columns that do not take part.
     pub(super) outside: Vec<Line>,
-    /// For each guard its rows, as far as they are laid; and how many lines there are to be.
-    pub(super) lines: Vec<Line>,
-    pub(super) planned: usize,
     /// How many bits were set when the guards were made, and how many since.
     pub(super) made: usize,
     pub(super) since: usize,
@@ -46,20 +43,21 @@ impl Line {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A run of bits and its rows.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Guard {
     pub(super) mask: u64,
+    /// The rows one after the other, as far as they are laid.
+    pub(super) lines: Vec<Line>,
     pub(super) word: u8,
     /// What a hash is shifted by to be a row.
     pub(super) shift: u8,
-    /// Where the rows begin, in words.
-    pub(super) at: u32,
 }
 
 impl Set {
     pub(super) fn heap_bytes(&self) -> usize {
-        (self.lines.capacity() + self.outside.capacity()) * size_of::<Line>()
-            + self.guards.capacity() * size_of::<Guard>()
+        let lines: usize = self.guards.iter().map(|guard| guard.lines.capacity()).sum();
+        (lines + self.outside.capacity()) * size_of::<Line>() + self.guards.capacity() * size_of::<Guard>()
     }
 
     /// Whether it is time to make other guards.
@@ -81,9 +79,8 @@ impl Set {
     /// [laid](Self::lay).
     pub(super) fn push(&mut self, run: &Run, patterns: usize) {
         let rows_log2 = rows_log2(run, self.stride, patterns);
-        let at = self.planned * 8;
-        self.planned += (self.stride << rows_log2).div_ceil(8);
-        self.guards.push(Guard { mask: run.mask(), word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
+        let (mask, shift) = (run.mask(), (64 - rows_log2) as u8);
+        self.guards.push(Guard { mask, lines: Vec::new(), word: run.word, shift });
         let end = self.guards.len() * self.stride;
         self.outside.resize(end.div_ceil(8), Line::default());
         for at in end - self.stride..end {
@@ -94,14 +91,24 @@ impl Set {
     }
 
     /// Lays up to `lines` lines of rows, without any bit; whether all are laid.
-    pub(super) fn lay(&mut self, lines: usize) -> bool {
-        let missing = self.planned - self.lines.len();
-        if missing > 0 {
+    pub(super) fn lay(&mut self, mut lines: usize) -> bool {
+        for guard in &mut self.guards {
+            let missing = guard.planned(self.stride) - guard.lines.len();
+            if missing == 0 {
+                continue;
+            }
+            if lines == 0 {
+                return false;
+            }
             // Room for all, which nobody touches before its time.
-            self.lines.reserve_exact(missing);
-            self.lines.resize(self.lines.len() + missing.min(lines), Line::default());
+            guard.lines.reserve_exact(missing);
+            guard.lines.resize(guard.lines.len() + missing.min(lines), Line::default());
+            if missing > lines {
+                return false;
+            }
+            lines -= missing;
         }
-        missing <= lines
+        true
     }
 
     /// Notes in which guards a column takes part.
@@ -133,17 +140,22 @@ impl Set {
 
     /// Sets the bits of a pattern.
     pub(super) fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
+        let stride = self.stride;
         for i in 0..self.guards.len() {
-            if let Some(guard) = self.guards.get(i).filter(|_| !self.leaves_out(i, column)) {
-                self.set(guard.row(salt, self.stride, key), column);
+            if !self.leaves_out(i, column)
+                && let Some(guard) = self.guards.get(i)
+            {
+                self.set(i, guard.row(salt, stride, key), column);
             }
         }
     }
 
-    /// Sets the bit of a column in a row.
-    pub(super) fn set(&mut self, row: usize, column: u32) {
+    /// Sets the bit of a column in a row of a guard.
+    pub(super) fn set(&mut self, guard: usize, row: usize, column: u32) {
         let bit = 1 << (column % 64);
-        if let Some(word) = word_mut(&mut self.lines, row + column as usize / 64) {
+        if let Some(guard) = self.guards.get_mut(guard)
+            && let Some(word) = word_mut(&mut guard.lines, row + column as usize / 64)
+        {
             let is_new = *word & bit == 0;
             *word |= bit;
             self.since += usize::from(is_new);
@@ -161,8 +173,8 @@ impl Set {
         (guard * self.stride..(guard + 1) * self.stride).map(|at| word(&self.outside, at))
     }
 
-    /// Keeps some guards, by their places, in this order.
-    pub(super) fn keep(&mut self, places: &[usize]) {
+    /// Keeps some guards, by their places, in this order; returns the others.
+    pub(super) fn keep(&mut self, places: &[usize]) -> Vec<Guard> {
         let mut outside = Vec::new();
         outside.resize((places.len() * self.stride).div_ceil(8), Line::default());
         for (at, columns) in places.iter().flat_map(|place| self.outside(*place)).enumerate() {
@@ -170,13 +182,16 @@ impl Set {
                 *word = columns;
             }
         }
-        self.guards = places.iter().filter_map(|place| self.guards.get(*place).copied()).collect();
         self.outside = outside;
+        let mut guards = core::mem::take(&mut self.guards);
+        self.guards = places.iter().filter_map(|place| guards.get_mut(*place).map(core::mem::take)).collect();
+        guards
     }
 
-    /// How many columns a row has.
-    pub(super) fn count(&self, at: usize) -> u32 {
-        (at..at + self.stride).map(|at| word(&self.lines, at).count_ones()).sum()
+    /// How many columns a row of a guard has.
+    pub(super) fn count(&self, guard: usize, row: usize) -> u32 {
+        let lines = self.guards.get(guard).map_or(&[][..], |guard| &guard.lines);
+        (row..row + self.stride).map(|at| word(lines, at).count_ones()).sum()
     }
 }
 
@@ -190,11 +205,16 @@ impl Guard {
         (usize::from(self.word), self.mask)
     }
 
+    /// How many lines the rows are, of so many words each.
+    fn planned(&self, stride: usize) -> usize {
+        (stride << (64 - self.shift)).div_ceil(8)
+    }
+
     pub(super) fn is(&self, run: &Run) -> bool {
         self.word == run.word && self.mask == run.mask()
     }
 
-    /// Where the row of a key begins.
+    /// Where the row of a key begins, in words.
     #[inline(always)]
     pub(super) fn row<const W: usize>(&self, salt: u64, stride: usize, key: &[u64; W]) -> usize {
         self.row_of_word(salt, stride, key.get(usize::from(self.word)).copied().unwrap_or(0))
@@ -204,7 +224,7 @@ impl Guard {
     #[inline(always)]
     pub(super) fn row_of_word(&self, salt: u64, stride: usize, word: u64) -> usize {
         let row = WordHash::fold((word & self.mask) ^ salt) >> (self.shift & 63);
-        self.at as usize + row as usize * stride
+        row as usize * stride
     }
 }
 
