@@ -53,7 +53,7 @@ impl Making {
             }
             visits -= 1;
             let subtable = subtables.get(self.column);
-            let Some(subtable) = subtable.filter(|_| !self.set.leaves_out(self.guard, self.column)) else {
+            let Some(subtable) = subtable.filter(|_| !guard.leaves_out(self.column)) else {
                 self.next_column(columns);
                 continue;
             };

@@ -42,7 +42,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use making::Making;
-use set::{Guard, Line, Set};
+use set::{Guard, Set};
 
 /// The most guards that a table has; what a lookup reads at most.
 pub(crate) const MAX_GUARDS: usize = 64;
@@ -158,7 +158,7 @@ impl Guards {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         let runs: usize = self.runs.iter().map(|runs| size_of_val(&**runs)).sum();
-        let old: usize = self.old.iter().map(|guard| guard.lines.capacity() * size_of::<Line>()).sum();
+        let old: usize = self.old.iter().map(Guard::heap_bytes).sum();
         self.set.heap_bytes()
             + self.making.as_ref().map_or(0, |making| making.set.heap_bytes() + size_of::<Making>())
             + self.live.capacity() * size_of::<u64>()
@@ -337,7 +337,8 @@ impl Guards {
         let leaves = |i: usize| {
             let rows = samples.iter().filter(|(guard, _)| *guard == i);
             let (rows, bits) = rows.fold((0, 0), |(rows, bits), (_, at)| (rows + 1, bits + set.count(i, *at)));
-            let others: u32 = set.outside(i).zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
+            let outside = set.guards.get(i).into_iter().flat_map(|guard| &guard.outside).flat_map(|line| line.0);
+            let others: u32 = outside.zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
             f64::from(others) + f64::from(bits) / f64::from(rows.max(1))
         };
         let mut rated: Vec<(f64, usize)> = (0..set.guards.len()).map(|i| (leaves(i), i)).collect();
@@ -357,7 +358,7 @@ impl Guards {
         (set.made, set.since) = (set.since, 0);
         let replaced = core::mem::replace(&mut self.set, set);
         self.old.extend(replaced.guards);
-        self.old.retain(|guard| guard.lines.capacity() > 0);
+        self.old.retain(|guard| guard.heap_bytes() > 0);
         left
     }
 

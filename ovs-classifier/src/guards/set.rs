@@ -18,8 +18,6 @@ pub(super) struct Set {
     pub(super) guards: Vec<Guard>,
     /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
     pub(super) useful: usize,
-    /// For each guard, one after the other, the columns that do not take part.
-    pub(super) outside: Vec<Line>,
     /// How many bits were set when the guards were made, and how many since.
     pub(super) made: usize,
     pub(super) since: usize,
@@ -27,21 +25,10 @@ pub(super) struct Set {
     pub(super) made_for: usize,
 }
 
-/// A cache line of columns, in pairs of words: what a row has at least.
+/// A cache line of columns: what a row has at least.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
-pub(super) struct Line(pub(super) [[u64; 2]; 4]);
-
-impl Line {
-    #[inline(always)]
-    pub(super) fn word(&self, at: usize) -> u64 {
-        self.0[at / 2 % 4][at % 2]
-    }
-
-    fn word_mut(&mut self, at: usize) -> &mut u64 {
-        &mut self.0[at / 2 % 4][at % 2]
-    }
-}
+pub(super) struct Line(pub(super) [u64; 8]);
 
 /// A run of bits and its rows.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +36,8 @@ pub(super) struct Guard {
     pub(super) mask: u64,
     /// The rows one after the other, as far as they are laid.
     pub(super) lines: Vec<Line>,
+    /// The columns that do not take part.
+    pub(super) outside: Vec<Line>,
     pub(super) word: u8,
     /// What a hash is shifted by to be a row.
     pub(super) shift: u8,
@@ -56,8 +45,8 @@ pub(super) struct Guard {
 
 impl Set {
     pub(super) fn heap_bytes(&self) -> usize {
-        let lines: usize = self.guards.iter().map(|guard| guard.lines.capacity()).sum();
-        (lines + self.outside.capacity()) * size_of::<Line>() + self.guards.capacity() * size_of::<Guard>()
+        let guards: usize = self.guards.iter().map(Guard::heap_bytes).sum();
+        guards + self.guards.capacity() * size_of::<Guard>()
     }
 
     /// Whether it is time to make other guards.
@@ -79,15 +68,10 @@ impl Set {
     /// [laid](Self::lay).
     pub(super) fn push(&mut self, run: &Run, patterns: usize) {
         let rows_log2 = rows_log2(run, self.stride, patterns);
-        let (mask, shift) = (run.mask(), (64 - rows_log2) as u8);
-        self.guards.push(Guard { mask, lines: Vec::new(), word: run.word, shift });
-        let end = self.guards.len() * self.stride;
-        self.outside.resize(end.div_ceil(8), Line::default());
-        for at in end - self.stride..end {
-            if let Some(word) = word_mut(&mut self.outside, at) {
-                *word = u64::MAX;
-            }
-        }
+        let mut outside = Vec::new();
+        outside.resize(self.stride.div_ceil(8), Line([u64::MAX; 8]));
+        let (mask, lines, shift) = (run.mask(), Vec::new(), (64 - rows_log2) as u8);
+        self.guards.push(Guard { mask, lines, outside, word: run.word, shift });
     }
 
     /// Lays up to `lines` lines of rows, without any bit; whether all are laid.
@@ -113,10 +97,12 @@ impl Set {
 
     /// Notes in which guards a column takes part.
     pub(super) fn take_part(&mut self, column: u32, runs: &[Run]) {
-        for i in 0..self.guards.len() {
-            let Some(guard) = self.guards.get(i).filter(|_| (column as usize) < self.stride * 64) else { continue };
-            let (at, takes_part) = (i * self.stride + column as usize / 64, runs.iter().any(|run| guard.is(run)));
-            if let Some(word) = word_mut(&mut self.outside, at) {
+        if column as usize >= self.stride * 64 {
+            return;
+        }
+        for guard in &mut self.guards {
+            let takes_part = runs.iter().any(|run| guard.is(run));
+            if let Some(word) = word_mut(&mut guard.outside, column as usize / 64) {
                 let bit = 1 << (column % 64);
                 *word = if takes_part { *word & !bit } else { *word | bit };
             }
@@ -140,49 +126,23 @@ impl Set {
 
     /// Sets the bits of a pattern.
     pub(super) fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
-        let stride = self.stride;
-        for i in 0..self.guards.len() {
-            if !self.leaves_out(i, column)
-                && let Some(guard) = self.guards.get(i)
-            {
-                self.set(i, guard.row(salt, stride, key), column);
+        for guard in &mut self.guards {
+            if !guard.leaves_out(column) {
+                let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
+                let row = guard.row_of_word(salt, self.stride, word);
+                self.since += usize::from(guard.set(row, column));
             }
         }
     }
 
     /// Sets the bit of a column in a row of a guard.
     pub(super) fn set(&mut self, guard: usize, row: usize, column: u32) {
-        let bit = 1 << (column % 64);
-        if let Some(guard) = self.guards.get_mut(guard)
-            && let Some(word) = word_mut(&mut guard.lines, row + column as usize / 64)
-        {
-            let is_new = *word & bit == 0;
-            *word |= bit;
-            self.since += usize::from(is_new);
-        }
-    }
-
-    /// Whether the mask of a column takes no part in a guard.
-    pub(super) fn leaves_out(&self, guard: usize, column: u32) -> bool {
-        let place = column as usize / 64;
-        place >= self.stride || word(&self.outside, guard * self.stride + place) >> (column % 64) & 1 != 0
-    }
-
-    /// The columns that take no part in a guard.
-    pub(super) fn outside(&self, guard: usize) -> impl Iterator<Item = u64> {
-        (guard * self.stride..(guard + 1) * self.stride).map(|at| word(&self.outside, at))
+        let is_new = self.guards.get_mut(guard).is_some_and(|guard| guard.set(row, column));
+        self.since += usize::from(is_new);
     }
 
     /// Keeps some guards, by their places, in this order; returns the others.
     pub(super) fn keep(&mut self, places: &[usize]) -> Vec<Guard> {
-        let mut outside = Vec::new();
-        outside.resize((places.len() * self.stride).div_ceil(8), Line::default());
-        for (at, columns) in places.iter().flat_map(|place| self.outside(*place)).enumerate() {
-            if let Some(word) = word_mut(&mut outside, at) {
-                *word = columns;
-            }
-        }
-        self.outside = outside;
         let mut guards = core::mem::take(&mut self.guards);
         self.guards = places.iter().filter_map(|place| guards.get_mut(*place).map(core::mem::take)).collect();
         guards
@@ -196,13 +156,35 @@ impl Set {
 }
 
 fn word_mut(lines: &mut [Line], at: usize) -> Option<&mut u64> {
-    lines.get_mut(at / 8).map(|line| line.word_mut(at))
+    lines.get_mut(at / 8).map(|line| &mut line.0[at % 8])
 }
 
 impl Guard {
     #[inline(always)]
     pub(super) fn bits(&self) -> Bits {
         (usize::from(self.word), self.mask)
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.lines.capacity() + self.outside.capacity()) * size_of::<Line>()
+    }
+
+    /// Whether the mask of a column takes no part; or has no place in a row.
+    #[inline(always)]
+    pub(super) fn leaves_out(&self, column: u32) -> bool {
+        let word = self.outside.get(column as usize / 512).map(|line| line.0[column as usize / 64 % 8]);
+        word.is_none_or(|word| word >> (column % 64) & 1 != 0)
+    }
+
+    /// Sets the bit of a column in a row; whether it was not.
+    #[inline(always)]
+    fn set(&mut self, row: usize, column: u32) -> bool {
+        let bit = 1 << (column % 64);
+        word_mut(&mut self.lines, row + column as usize / 64).is_some_and(|word| {
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            is_new
+        })
     }
 
     /// How many lines the rows are, of so many words each.
@@ -214,13 +196,7 @@ impl Guard {
         self.word == run.word && self.mask == run.mask()
     }
 
-    /// Where the row of a key begins, in words.
-    #[inline(always)]
-    pub(super) fn row<const W: usize>(&self, salt: u64, stride: usize, key: &[u64; W]) -> usize {
-        self.row_of_word(salt, stride, key.get(usize::from(self.word)).copied().unwrap_or(0))
-    }
-
-    /// Where the row of the keys begins that have this word.
+    /// Where the row of the keys begins that have this word of the guard, in words.
     #[inline(always)]
     pub(super) fn row_of_word(&self, salt: u64, stride: usize, word: u64) -> usize {
         let row = WordHash::fold((word & self.mask) ^ salt) >> (self.shift & 63);
@@ -239,5 +215,5 @@ pub(super) fn rows_log2(run: &Run, stride: usize, patterns: usize) -> u32 {
 /// A word; none of it where there is none.
 #[inline(always)]
 pub(super) fn word(lines: &[Line], at: usize) -> u64 {
-    lines.get(at / 8).map_or(0, |line| line.word(at))
+    lines.get(at / 8).map_or(0, |line| line.0[at % 8])
 }
