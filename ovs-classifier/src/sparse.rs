@@ -80,7 +80,7 @@ impl<const W: usize> SparseMask<W> {
     /// The mask in full width.
     pub(crate) fn expand(&self) -> [u64; W] {
         let mut mask = [0; W];
-        self.fold_into(self.len(), &mut mask);
+        self.fold(&mut mask);
         mask
     }
 
@@ -150,6 +150,15 @@ impl<const W: usize> SparseMask<W> {
     #[inline(always)]
     pub(crate) fn matches(&self, values: &[u64], key: &[u64; W]) -> bool {
         self.words.iter().zip(values).all(|(word, value)| word.of(key) & word.bits == *value)
+    }
+
+    /// Adds the bits of this mask to `wildcards`.
+    #[inline(always)]
+    pub(crate) fn fold(&self, wildcards: &mut [u64; W]) {
+        for word in &self.words {
+            let Some(bits) = wildcards.get_mut(usize::from(word.index)) else { break };
+            *bits |= word.bits;
+        }
     }
 
     /// Adds the bits of the first `words` words of this mask to `wildcards`.

@@ -119,7 +119,7 @@ struct Head {
 }
 
 /// A node's place plus one; 0 is none.
-type Link = u32;
+pub(crate) type Link = u32;
 
 #[derive(Clone, Copy, Debug)]
 struct Node<P> {
@@ -222,12 +222,30 @@ impl Trie {
         }
     }
 
-    /// Asks for memory that finding a value will read, after so many steps that it has now.
+    /// Whether walks are worth to be [looked ahead](Self::ahead).
     #[inline(always)]
-    pub(crate) fn ahead(&self, value: u128, steps: usize) {
+    pub(crate) fn is_large(&self) -> bool {
         match self {
-            Self::Short(nodes) => nodes.ahead(u32::of(value), steps),
-            Self::Long(nodes) => nodes.ahead(value, steps),
+            Self::Short(nodes) => !nodes.head.is_empty(),
+            Self::Long(nodes) => !nodes.head.is_empty(),
+        }
+    }
+
+    /// Asks for the memory from which finding a value begins.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, value: u128) {
+        match self {
+            Self::Short(nodes) => nodes.ahead(u32::of(value)),
+            Self::Long(nodes) => nodes.ahead(value),
+        }
+    }
+
+    /// Asks for the node to which finding a value comes behind a node, or behind the head if that is none; returns it.
+    #[inline(always)]
+    pub(crate) fn further(&self, value: u128, link: Link) -> Link {
+        match self {
+            Self::Short(nodes) => nodes.further(u32::of(value), link),
+            Self::Long(nodes) => nodes.further(value, link),
         }
     }
 
@@ -345,21 +363,26 @@ impl<P: Path> Nodes<P> {
         self.head.get(value.top(self.head_bits()))
     }
 
-    /// See [`Trie::ahead`]. A value that leaves the trie goes on to nodes that it does not need: what it costs to see that is
-    /// more than they cost.
+    /// See [`Trie::ahead`].
     #[inline(always)]
-    fn ahead(&self, value: P, steps: usize) {
-        let Some(head) = self.head_of(value) else { return };
-        if steps == 0 {
-            return prefetch(head);
+    fn ahead(&self, value: P) {
+        if let Some(head) = self.head_of(value) {
+            prefetch(head);
         }
-        let mut link = head.link;
-        for _ in 1..steps {
-            link = self.node(link).map_or(0, |node| node.children[value.bit(node.len())]);
-        }
-        if let Some(node) = self.node(link) {
+    }
+
+    /// See [`Trie::further`]. A value that leaves the trie goes on to nodes that it does not need: what it costs to see that
+    /// is more than they cost.
+    #[inline(always)]
+    fn further(&self, value: P, link: Link) -> Link {
+        let next = match self.node(link) {
+            Some(node) => node.children[value.bit(node.len())],
+            None => self.head_of(value).map_or(0, |head| head.link),
+        };
+        if let Some(node) = self.node(next) {
             prefetch(node);
         }
+        next
     }
 
     /// What finding comes to with the first `bits` bits of a value: at a node that needs more.

@@ -126,7 +126,19 @@ fn version() -> impl Strategy<Value = u64> {
 
 fn clauses() -> impl Strategy<Value = Vec<Clause>> {
     let clause = (0..3u32, 1..=3u8, 2..=3u8).prop_map(|(id, i, of)| Clause::new(id, i.min(of), of).unwrap());
-    prop_oneof![2 => Just(Vec::new()), 3 => prop::collection::vec(clause, 1..4)]
+    // Of a conjunction of many clauses a rule has the first, the last, or all but one: so they come together at times.
+    let many = (3..5u32, 4..=64u8, 1..=64u8, 0..4u8).prop_map(|(id, of, at, part)| {
+        let at = at.min(of);
+        let of = if id == 4 { 64 } else { of };
+        let has = |i: &u8| match part {
+            0 => *i <= of / 2,
+            1 => *i > of / 2,
+            2 => *i != at,
+            _ => *i == at,
+        };
+        (1..=of).filter(has).map(|i| Clause::new(id, i, of).unwrap()).collect()
+    });
+    prop_oneof![2 => Just(Vec::new()), 3 => prop::collection::vec(clause, 1..4), 2 => many]
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -135,7 +147,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         let op = prop_oneof![
             16 => (pattern.clone(), priority()).prop_map(|(pattern, priority)| Op::Insert(pattern, priority)),
             20 => (pattern.clone(), priority(), version(), clauses()).prop_map(|(p, n, v, c)| Op::Add(p, n, v, c)),
-            6 => (pattern.clone(), priority(), 0..3u32).prop_map(|(p, n, id)| Op::AddForId(p, n, id)),
+            6 => (pattern.clone(), priority(), 0..5u32).prop_map(|(p, n, id)| Op::AddForId(p, n, id)),
             6 => (any::<Index>(), priority(), clauses()).prop_map(|(i, n, c)| Op::Again(i, n, c)),
             6 => any::<Index>().prop_map(Op::Remove),
             2 => (pattern, priority()).prop_map(|(pattern, priority)| Op::RemoveExact(pattern, priority)),

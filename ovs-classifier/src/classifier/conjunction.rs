@@ -19,6 +19,7 @@ struct Conjunction {
 
 impl<R, const W: usize> Classifier<R, W> {
     /// The slot of the rule that applies to a key, and the id of the conjunction without which it would not.
+    #[inline(always)]
     pub(super) fn resolve(
         &self,
         query: Query<'_, W>,
@@ -34,6 +35,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// As [`resolve`](Self::resolve), for a key for which rules with clauses were found.
     #[cold]
+    #[inline(never)]
     fn resolve_soft(
         &self,
         found: Found,

@@ -15,7 +15,7 @@ use crate::guards::{MIDDLE, NARROW, WIDE, is_empty};
 use crate::layout::Layout;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
-use crate::trie::{Answer, Trie};
+use crate::trie::{Answer, Link, Trie};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -106,6 +106,9 @@ fn load<const N: usize>(words: &[u64], first: usize) -> [u64; N] {
         some
     })
 }
+
+/// How far a lookup has looked ahead: for each trie the value that it will ask for, and a node.
+pub(super) type Ahead = [(u128, Link); MAX_PREFIX_FIELDS];
 
 /// What a lookup found in the tries so far.
 pub(super) type Answers = [Option<Answer>; MAX_PREFIX_FIELDS];
@@ -202,11 +205,26 @@ impl Prefixes {
         }
     }
 
-    /// Asks for what the tries will be asked with, as far as so many steps lead that are made now.
+    /// Asks for the memory from which walks through large tries begin.
     #[inline(always)]
-    pub(super) fn ahead<const W: usize>(&self, key: &[u64; W], order: BitOrder, steps: usize) {
-        for (field, trie) in &self.tries {
-            trie.ahead(field.aligned(key, order), steps);
+    pub(super) fn ahead<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> Ahead {
+        let mut ahead = Ahead::default();
+        for ((field, trie), (value, _)) in self.tries.iter().zip(&mut ahead) {
+            if trie.is_large() {
+                *value = field.aligned(key, order);
+                trie.ahead(*value);
+            }
+        }
+        ahead
+    }
+
+    /// Asks for the next nodes.
+    #[inline(always)]
+    pub(super) fn further(&self, ahead: &mut Ahead) {
+        for ((_, trie), (value, link)) in self.tries.iter().zip(ahead) {
+            if trie.is_large() {
+                *link = trie.further(*value, *link);
+            }
         }
     }
 

@@ -88,7 +88,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         let mut asked = Asked::default();
         // Where masks are few, most often none is above.
         if N > NARROW {
-            picked.drop_known(&mut left, self.wildcards, &mut asked);
+            picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
         }
         for (word, left) in (picked.first()..).zip(&mut left) {
             *left &= self.table.above(self.kernels, word, floor);
@@ -97,7 +97,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
             return;
         }
         if N <= NARROW {
-            picked.drop_known(&mut left, self.wildcards, &mut asked);
+            picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
         }
         self.drop_proven(&mut left, picked.first());
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
@@ -105,7 +105,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
             left[word] &= left[word] - 1;
             if self.prove(column as u32, picked) {
                 cost.proofs += 1;
-                picked.drop_known(&mut left, self.wildcards, &mut asked);
+                picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
                 self.drop_proven(&mut left, picked.first());
             }
         }
@@ -171,10 +171,13 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
                 }
             }
         };
+        if whole == 0 {
+            return Some(best);
+        }
         for (guard, (word, bits)) in picked.bits() {
-            let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
-            let new = if is_within { missing(self.wildcards, word, bits) } else { u32::MAX };
-            if new < best.1 && picked.rules_out(guard, column) {
+            let new = missing(self.wildcards, word, bits);
+            let is_within = || layout.stage(word).is_some_and(|stage| stage < whole);
+            if new < best.1 && is_within() && picked.rules_out(guard, column) {
                 best = (Proof::Guard(guard), new);
             }
         }

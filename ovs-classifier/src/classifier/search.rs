@@ -4,7 +4,7 @@ use super::proof::Evidence;
 use super::{Classifier, State, rank_of_priority};
 use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE};
 use crate::rule::{Stored, Version};
-use crate::simd::{Job, Kernels};
+use crate::simd::{Job, Kernels, Portable};
 use crate::subtables::Subtable;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -154,7 +154,44 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
 
 impl<R, const W: usize> Classifier<R, W> {
     /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
+    #[inline(always)]
     pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
+        if self.guards.len() == 0 && self.ranked.len() == self.subtables.len() {
+            self.search_few(&query, wildcards, cost)
+        } else {
+            self.search_many(query, wildcards, cost)
+        }
+    }
+
+    /// Searches a few masks: in so few instructions that a processor is at the next lookup while this one waits for memory.
+    #[inline(always)]
+    fn search_few(&self, query: &Query<'_, W>, mut wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
+        let mut progress = Progress::new();
+        cost.searches += 1;
+        cost.open += self.ranked.len() as u64;
+        for (rank, column) in &self.ranked {
+            let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > progress.ceiling) else { break };
+            let visit = Visit { rank: *rank, column: *column, hash: subtable.mask.hash(query.key) };
+            cost.probes += 1;
+            self.probe(query, subtable, visit, &mut progress, wildcards.as_deref_mut());
+        }
+        if let Some(wildcards) = wildcards.filter(|_| !progress.missed.is_empty()) {
+            self.prove_few(query, &progress.missed, wildcards, cost);
+        }
+        progress.found
+    }
+
+    /// Proves that a few masks hold nothing.
+    #[inline(never)]
+    fn prove_few(&self, query: &Query<'_, W>, missed: &[u32], wildcards: &mut [u64; W], cost: &mut Probes) {
+        let mut rows = KeyRows::new();
+        let evidence = Evidence::<_, Portable, W, SINGLE>::new(Portable, self, query.key, &mut rows, wildcards);
+        evidence.gather(missed, &[0; SINGLE], 0, cost);
+    }
+
+    /// Searches many masks, of which guards leave a few.
+    #[inline(never)]
+    fn search_many(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
         match self.guards.width() {
             SINGLE => self.level.run(Search::<_, W, SINGLE> { table: self, query, wildcards, cost }),
             NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),
@@ -173,32 +210,20 @@ impl<R, const W: usize> Classifier<R, W> {
     ) -> Found {
         let (mut progress, mut rows) = (Progress::new(), KeyRows::new());
         cost.searches += 1;
-        if self.guards.len() == 0 && self.ranked.len() == self.subtables.len() {
-            cost.open += self.ranked.len() as u64;
-            for (rank, column) in &self.ranked {
-                let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > progress.ceiling) else { break };
-                let visit = Visit { rank: *rank, column: *column, hash: subtable.mask.hash(query.key) };
-                cost.probes += 1;
-                self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
-            }
-            if let Some(wildcards) = wildcards.filter(|_| !progress.missed.is_empty()) {
-                let evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, wildcards);
-                evidence.gather(&progress.missed, &[0; N], progress.floor, cost);
-            }
-            return progress.found;
-        }
-
         // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
         // in vain is proven alone.
+        //
+        // A walk through a trie waits for one node after the other, and so the first are on their way while guards and rows
+        // are read.
         let is_tracked = wildcards.is_some();
-        self.walk_ahead(&query, is_tracked, 0);
+        let mut walks = is_tracked.then(|| self.prefixes.ahead(query.key, self.layout.order()));
         let mut visits = Visits::new();
         let first = self.pick::<N>(query.key, 0, is_tracked, &mut rows);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
             visits.note(&self.ranks, at, &self.pick::<N>(query.key, at, is_tracked, &mut rows));
         }
-        self.walk_ahead(&query, is_tracked, 1);
+        walks.iter_mut().for_each(|walks| self.prefixes.further(walks));
         cost.open += visits.complete() as u64;
         let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();
         let wanted = if self.rules.len() > CACHED_RULES { AHEAD } else { 1 };
@@ -217,21 +242,12 @@ impl<R, const W: usize> Classifier<R, W> {
             cost.probes += 1;
             self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
         }
-        self.walk_ahead(&query, is_tracked, 2);
+        walks.iter_mut().for_each(|walks| self.prefixes.further(walks));
         if let Some(wildcards) = wildcards {
             let evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, wildcards);
             evidence.gather(&progress.missed, &first, progress.floor, cost);
         }
         progress.found
-    }
-
-    /// Asks for the nodes that proofs will read in so many steps: a walk through a trie waits for one after the other, and so
-    /// the first are on their way while guards and rows are read.
-    #[inline(always)]
-    fn walk_ahead(&self, query: &Query<'_, W>, is_tracked: bool, steps: usize) {
-        if is_tracked {
-            self.prefixes.ahead(query.key, self.layout.order(), steps);
-        }
     }
 
     /// The columns from a word on that the guards leave.
@@ -255,7 +271,7 @@ impl<R, const W: usize> Classifier<R, W> {
         if let Some(wildcards) = wildcards
             && (entry.is_some() || progress.missed.try_push(visit.column).is_err())
         {
-            subtable.mask.fold_into(subtable.mask.len(), wildcards);
+            subtable.mask.fold(wildcards);
         }
         let Some((slot, rule)) = entry.and_then(|(_, head)| self.topmost(head, query)) else { return };
         if progress.best.is_some_and(|best| rule.priority <= best) {

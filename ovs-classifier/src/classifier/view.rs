@@ -49,6 +49,7 @@ impl<'a, R, const W: usize> View<'a, R, W> {
 
     /// As [`Classifier::lookup`].
     #[must_use]
+    #[inline]
     pub fn lookup(self, key: &[u64; W]) -> Option<Rule<'a, R, W>> {
         self.lookup_counted(key, None, &mut Probes::default())
     }
@@ -59,6 +60,7 @@ impl<'a, R, const W: usize> View<'a, R, W> {
     }
 
     /// Looks up, tracked when there are `wildcards`, and adds to `cost` what that took.
+    #[inline]
     pub fn lookup_counted(
         self,
         key: &[u64; W],

@@ -10,8 +10,8 @@ const SAMPLES: usize = 64;
 /// How many lines of rows are laid with an update, where not all are at once.
 const LAID: usize = 64;
 
-/// Guards to be, and how far they are: first lines are laid for all rows, then bits are set, one guard after the other, so that its rows stay in the cache; of each, one mask
-/// after the other.
+/// Guards to be, and how far they are: first lines are laid for all rows, then bits are set, one guard after the other, so
+/// that its rows stay in the cache; of each, one mask after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Making {
     pub(super) set: Set,
@@ -21,7 +21,7 @@ pub(super) struct Making {
     bucket: usize,
     buckets: usize,
     copied: usize,
-    /// The guards and the rows, as places of words, of some patterns.
+    /// The guards and the rows of some patterns.
     pub(super) samples: Vec<(usize, usize)>,
 }
 
@@ -47,13 +47,13 @@ impl Making {
         let end = self.copied.saturating_add(step);
         // What is visited without a pattern costs less than a pattern.
         let mut visits = step.saturating_mul(4);
-        while let Some(guard) = self.set.guards.get(self.guard).copied() {
+        while let Some(guard) = self.set.guards.get(self.guard) {
             if self.copied >= end || visits == 0 {
                 return false;
             }
             visits -= 1;
             let subtable = subtables.get(self.column);
-            let Some(subtable) = subtable.filter(|_| !self.set.leaves_out(self.guard, self.column)) else {
+            let Some(subtable) = subtable.filter(|_| !guard.leaves_out(self.column)) else {
                 self.next_column(columns);
                 continue;
             };
@@ -65,10 +65,12 @@ impl Making {
                 self.next_column(columns);
                 continue;
             }
+            let (word, stride) = (guard.word, self.set.stride);
             for (place, _) in subtable.rows.bucket(self.bucket) {
                 let Some(values) = subtable.entries.get(place) else { continue };
-                let row = guard.row_of_word(salt, self.set.stride, subtable.mask.word_of(values, guard.word));
-                self.set.set(row, self.column);
+                let Some(guard) = self.set.guards.get(self.guard) else { continue };
+                let row = guard.row_of_word(salt, stride, subtable.mask.word_of(values, word));
+                self.set.set(self.guard, row, self.column);
                 if self.copied.is_multiple_of(every) {
                     self.samples.push((self.guard, row));
                 }

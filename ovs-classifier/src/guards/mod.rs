@@ -19,13 +19,14 @@
 //! There are at most 24 guards, and none in a table of at most [`FEW`] masks, where probing costs less. Where masks are
 //! many and the guards would leave more than a quarter of them, someone has masks made that differ bit by bit (a
 //! tuple space explosion): then a guard looks at each length of prefix that there is, and there are up to 64 of them.
-//! A guard's rows are 4 to 8 for each rule that a mask has on average, more where that is little memory, at most 2^16.
+//! A guard's rows are 4 to 8 for each rule that a mask has on average, more where that is little memory, at most 2^16
+//! and at most 8 MiB.
 //!
 //! # Making them anew
 //!
 //! When as many bits have been set as there were, or half of the rules are gone, the guards are made anew: in the
 //! background, a few rules with each update, while the old ones answer. An update sets its bits in both. So no update
-//! waits, and the work is a constant for each.
+//! waits, and the work is a constant for each. What the old ones took is given back likewise, a guard with each update.
 
 mod making;
 mod picked;
@@ -101,6 +102,8 @@ pub(crate) struct Guards {
     counts: BTreeMap<Run, u32>,
     set: Set,
     making: Option<Box<Making>>,
+    /// Of other sets. Each update gives one back.
+    old: Vec<Guard>,
 }
 
 /// A field, or what one word has of it.
@@ -149,16 +152,20 @@ impl Guards {
             counts: BTreeMap::new(),
             set: Set::default(),
             making: None,
+            old: Vec::new(),
         }
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
         let runs: usize = self.runs.iter().map(|runs| size_of_val(&**runs)).sum();
+        let old: usize = self.old.iter().map(Guard::heap_bytes).sum();
         self.set.heap_bytes()
             + self.making.as_ref().map_or(0, |making| making.set.heap_bytes() + size_of::<Making>())
             + self.live.capacity() * size_of::<u64>()
             + self.pieces.len() * size_of::<Piece>()
             + self.runs.capacity() * size_of::<Box<[Run]>>()
+            + self.old.capacity() * size_of::<Guard>()
+            + old
             + runs
     }
 
@@ -237,6 +244,7 @@ impl Guards {
     /// Notes a pattern of a mask, by a key that it matches. Whether the guards are to be [made](Self::rebuild) anew.
     pub(crate) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W]) -> bool {
         self.patterns += 1;
+        self.old.pop();
         self.set.add(self.salt, column, key);
         if let Some(making) = &mut self.making {
             making.set.add(self.salt, column, key);
@@ -247,6 +255,7 @@ impl Guards {
     /// Notes that a pattern is gone. Whether the guards are to be [made](Self::rebuild) anew.
     pub(crate) fn remove(&mut self) -> bool {
         self.patterns = self.patterns.saturating_sub(1);
+        self.old.pop();
         self.are_due()
     }
 
@@ -260,7 +269,7 @@ impl Guards {
         self.runs.clear();
         self.counts.clear();
         (self.columns, self.patterns, self.fine) = (0, 0, false);
-        (self.set, self.making) = (Set::default(), None);
+        (self.set, self.making, self.old) = (Set::default(), None, Vec::new());
     }
 
     /// Goes on making the guards anew from the patterns that there are; begins, if they are not being made.
@@ -327,8 +336,9 @@ impl Guards {
         let Making { mut set, samples, .. } = making;
         let leaves = |i: usize| {
             let rows = samples.iter().filter(|(guard, _)| *guard == i);
-            let (rows, bits) = rows.fold((0, 0), |(rows, bits), (_, at)| (rows + 1, bits + set.count(*at)));
-            let others: u32 = set.outside(i).zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
+            let (rows, bits) = rows.fold((0, 0), |(rows, bits), (_, at)| (rows + 1, bits + set.count(i, *at)));
+            let outside = set.guards.get(i).into_iter().flat_map(|guard| &guard.outside).flat_map(|line| line.0);
+            let others: u32 = outside.zip(&self.live).map(|(any, live)| (any & live).count_ones()).sum();
             f64::from(others) + f64::from(bits) / f64::from(rows.max(1))
         };
         let mut rated: Vec<(f64, usize)> = (0..set.guards.len()).map(|i| (leaves(i), i)).collect();
@@ -344,9 +354,11 @@ impl Guards {
         let useful = |leaves: f64| self.fine || leaves < USEFUL * all;
         set.useful = rated.iter().take_while(|(leaves, _)| useful(*leaves)).count();
         let places: Vec<usize> = rated.into_iter().map(|(_, place)| place).collect();
-        set.keep(&places);
+        self.old.extend(set.keep(&places));
         (set.made, set.since) = (set.since, 0);
-        self.set = set;
+        let replaced = core::mem::replace(&mut self.set, set);
+        self.old.extend(replaced.guards);
+        self.old.retain(|guard| guard.heap_bytes() > 0);
         left
     }
 

@@ -69,12 +69,13 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     pub(crate) fn open(&self, enough: u32) -> [u64; N] {
         let [_, step] = Self::steps();
         let mut open = self.live();
-        for (guards, from) in self.useful().chunks(step).zip((0..).step_by(step)) {
+        for guards in self.useful().chunks(step) {
             if count(&open) <= enough {
                 break;
             }
-            for (guard, i) in guards.iter().zip(from..) {
-                and(&mut open, &self.pass_of(i, self.row_of(guard)));
+            for guard in guards {
+                let Some(row) = self.row_of(guard) else { break };
+                and(&mut open, &self.pass_of(guard, row));
             }
         }
         open
@@ -91,22 +92,28 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
             }
             let end = from + guards.len();
             let Some(places) = rows.rows.get_mut(from..end) else { break };
-            let are_known = rows.known >= end;
-            for ((guard, i), place) in guards.iter().zip(from..).zip(places) {
-                if !are_known {
-                    *place = self.row_of(guard);
+            if rows.known >= end {
+                for (guard, row) in guards.iter().zip(places) {
+                    and(&mut open, &self.pass_of(guard, *row));
                 }
-                and(&mut open, &self.pass_of(i, *place));
+            } else {
+                for (guard, place) in guards.iter().zip(places) {
+                    let Some(row) = self.row_of(guard) else { break };
+                    *place = row;
+                    and(&mut open, &self.pass_of(guard, row));
+                }
+                rows.known = end;
             }
-            rows.known = rows.known.max(end);
         }
         open
     }
 
-    /// Where the row of a guard begins.
+    /// Where the row of a guard begins. No key lacks the word of a guard; that a loop could end there keeps the compiler
+    /// from making gathers.
     #[inline(always)]
-    fn row_of(&self, guard: &Guard) -> u32 {
-        guard.row(self.guards.salt, self.stride(), self.key) as u32
+    fn row_of(&self, guard: &Guard) -> Option<u32> {
+        let word = self.key.get(usize::from(guard.word))?;
+        Some(guard.row_of_word(self.guards.salt, self.stride(), *word) as u32)
     }
 
     /// After how many guards it is seen what is left: where the guards' rows are noted, and where they are not.
@@ -141,40 +148,46 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// Whether a guard rules a column out.
     #[inline(always)]
     pub(crate) fn rules_out(&self, i: usize, column: u32) -> bool {
-        let (set, place) = (&self.guards.set, column as usize / 64);
-        let Some(guard) = set.guards.get(i).filter(|_| place < set.stride) else { return false };
-        let row = self.row_of(guard) as usize;
-        let pass = word(&set.outside, i * set.stride + place) | word(&set.lines, row + place);
-        pass >> (column % 64) & 1 == 0
+        let guard = self.guards.set.guards.get(i).filter(|guard| !guard.leaves_out(column));
+        let row = guard.and_then(|guard| Some((guard, self.row_of(guard)?)));
+        row.is_some_and(|(guard, row)| {
+            word(&guard.lines, row as usize + column as usize / 64) >> (column % 64) & 1 == 0
+        })
     }
 
     #[inline(always)]
-    fn pass_of(&self, i: usize, row: u32) -> [u64; N] {
-        let set = &self.guards.set;
-        let outside: [u64; N] = load(&set.outside, i * self.stride() + self.first);
-        let row: [u64; N] = load(&set.lines, row as usize + self.first);
+    fn pass_of(&self, guard: &Guard, row: u32) -> [u64; N] {
+        let outside: [u64; N] = load(&guard.outside, self.first);
+        let row: [u64; N] = load(&guard.lines, row as usize + self.first);
         core::array::from_fn(|i| row[i] | outside[i])
     }
 
     /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`; asks none that was `asked`
     /// about these columns before.
     #[inline(always)]
-    pub(crate) fn drop_known(&self, columns: &mut [u64; N], wildcards: &[u64; W], asked: &mut Asked) {
+    pub(crate) fn drop_known(
+        &self,
+        columns: &mut [u64; N],
+        wildcards: &[u64; W],
+        rows: &KeyRows,
+        asked: &mut Asked,
+    ) {
         let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
         // Which they are is found without a branch: it is different for each key.
         let mut left = 0u64;
-        for (i, guard) in guards.iter().enumerate() {
-            // No key lacks the word of a guard; that the loop could end here keeps the compiler from making gathers.
-            let Some(known) = wildcards.get(usize::from(guard.word)) else { break };
-            left |= u64::from(guard.mask & !known == 0) << (i % MAX_GUARDS);
+        for guard in guards.iter().rev() {
+            let Some(known) = wildcards.get(usize::from(guard.word)) else { return };
+            left = left << 1 | u64::from(guard.mask & !known == 0);
         }
         left &= !asked.0;
         asked.0 |= left;
         while left != 0 {
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
-            if let Some(guard) = guards.get(i) {
-                and(columns, &self.pass_of(i, self.row_of(guard)));
+            let Some(guard) = guards.get(i) else { break };
+            let row = rows.rows.get(..rows.known).and_then(|rows| rows.get(i));
+            if let Some(row) = row.copied().or_else(|| self.row_of(guard)) {
+                and(columns, &self.pass_of(guard, row));
             }
         }
     }
@@ -183,15 +196,12 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 /// A word, a pair of words, or whole lines; all ones where there are none.
 #[inline(always)]
 fn load<const N: usize>(lines: &[Line], at: usize) -> [u64; N] {
-    if N == 1 {
-        return [lines.get(at / 8).map_or(u64::MAX, |line| line.word(at)); N];
-    }
     if N <= 2 {
-        let pair = lines.get(at / 8).map_or([u64::MAX; 2], |line| line.0[at / 2 % 4]);
-        return core::array::from_fn(|i| pair[i % 2]);
+        let Some(Line(words)) = lines.get(at / 8) else { return [u64::MAX; N] };
+        return core::array::from_fn(|i| words[(at % 8) | i]);
     }
     let lines = lines.get(at / 8..at / 8 + N / 8).unwrap_or_default();
-    core::array::from_fn(|i| lines.get(i / 8).map_or(u64::MAX, |line| line.word(i % 8)))
+    core::array::from_fn(|i| lines.get(i / 8).map_or(u64::MAX, |line| line.0[i % 8]))
 }
 
 /// Keeps of some columns those that are in `other`.

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
 
-/// The most words that the rows of a guard take: 32 MiB.
-const MAX_WORDS_LOG2: u32 = 22;
+/// The most words that the rows of a guard take: 8 MiB, since an update gives that much memory back at most.
+const MAX_WORDS_LOG2: u32 = 20;
 
 /// Guards that were made together.
 #[derive(Clone, Debug, Default)]
@@ -18,11 +18,6 @@ pub(super) struct Set {
     pub(super) guards: Vec<Guard>,
     /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
     pub(super) useful: usize,
-    /// For each guard, one after the other, the columns that do not take part.
-    pub(super) outside: Vec<Line>,
-    /// For each guard its rows, as far as they are laid; and how many lines there are to be.
-    pub(super) lines: Vec<Line>,
-    pub(super) planned: usize,
     /// How many bits were set when the guards were made, and how many since.
     pub(super) made: usize,
     pub(super) since: usize,
@@ -30,36 +25,28 @@ pub(super) struct Set {
     pub(super) made_for: usize,
 }
 
-/// A cache line of columns, in pairs of words: what a row has at least.
+/// A cache line of columns: what a row has at least.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
-pub(super) struct Line(pub(super) [[u64; 2]; 4]);
+pub(super) struct Line(pub(super) [u64; 8]);
 
-impl Line {
-    #[inline(always)]
-    pub(super) fn word(&self, at: usize) -> u64 {
-        self.0[at / 2 % 4][at % 2]
-    }
-
-    fn word_mut(&mut self, at: usize) -> &mut u64 {
-        &mut self.0[at / 2 % 4][at % 2]
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
+/// A run of bits and its rows.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Guard {
     pub(super) mask: u64,
+    /// The rows one after the other, as far as they are laid.
+    pub(super) lines: Vec<Line>,
+    /// The columns that do not take part.
+    pub(super) outside: Vec<Line>,
     pub(super) word: u8,
     /// What a hash is shifted by to be a row.
     pub(super) shift: u8,
-    /// Where the rows begin, in words.
-    pub(super) at: u32,
 }
 
 impl Set {
     pub(super) fn heap_bytes(&self) -> usize {
-        (self.lines.capacity() + self.outside.capacity()) * size_of::<Line>()
-            + self.guards.capacity() * size_of::<Guard>()
+        let guards: usize = self.guards.iter().map(Guard::heap_bytes).sum();
+        guards + self.guards.capacity() * size_of::<Guard>()
     }
 
     /// Whether it is time to make other guards.
@@ -81,35 +68,41 @@ impl Set {
     /// [laid](Self::lay).
     pub(super) fn push(&mut self, run: &Run, patterns: usize) {
         let rows_log2 = rows_log2(run, self.stride, patterns);
-        let at = self.planned * 8;
-        self.planned += (self.stride << rows_log2).div_ceil(8);
-        self.guards.push(Guard { mask: run.mask(), word: run.word, shift: (64 - rows_log2) as u8, at: at as u32 });
-        let end = self.guards.len() * self.stride;
-        self.outside.resize(end.div_ceil(8), Line::default());
-        for at in end - self.stride..end {
-            if let Some(word) = word_mut(&mut self.outside, at) {
-                *word = u64::MAX;
-            }
-        }
+        let mut outside = Vec::new();
+        outside.resize(self.stride.div_ceil(8), Line([u64::MAX; 8]));
+        let (mask, lines, shift) = (run.mask(), Vec::new(), (64 - rows_log2) as u8);
+        self.guards.push(Guard { mask, lines, outside, word: run.word, shift });
     }
 
     /// Lays up to `lines` lines of rows, without any bit; whether all are laid.
-    pub(super) fn lay(&mut self, lines: usize) -> bool {
-        let missing = self.planned - self.lines.len();
-        if missing > 0 {
+    pub(super) fn lay(&mut self, mut lines: usize) -> bool {
+        for guard in &mut self.guards {
+            let missing = guard.planned(self.stride) - guard.lines.len();
+            if missing == 0 {
+                continue;
+            }
+            if lines == 0 {
+                return false;
+            }
             // Room for all, which nobody touches before its time.
-            self.lines.reserve_exact(missing);
-            self.lines.resize(self.lines.len() + missing.min(lines), Line::default());
+            guard.lines.reserve_exact(missing);
+            guard.lines.resize(guard.lines.len() + missing.min(lines), Line::default());
+            if missing > lines {
+                return false;
+            }
+            lines -= missing;
         }
-        missing <= lines
+        true
     }
 
     /// Notes in which guards a column takes part.
     pub(super) fn take_part(&mut self, column: u32, runs: &[Run]) {
-        for i in 0..self.guards.len() {
-            let Some(guard) = self.guards.get(i).filter(|_| (column as usize) < self.stride * 64) else { continue };
-            let (at, takes_part) = (i * self.stride + column as usize / 64, runs.iter().any(|run| guard.is(run)));
-            if let Some(word) = word_mut(&mut self.outside, at) {
+        if column as usize >= self.stride * 64 {
+            return;
+        }
+        for guard in &mut self.guards {
+            let takes_part = runs.iter().any(|run| guard.is(run));
+            if let Some(word) = word_mut(&mut guard.outside, column as usize / 64) {
                 let bit = 1 << (column % 64);
                 *word = if takes_part { *word & !bit } else { *word | bit };
             }
@@ -133,55 +126,37 @@ impl Set {
 
     /// Sets the bits of a pattern.
     pub(super) fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
-        for i in 0..self.guards.len() {
-            if let Some(guard) = self.guards.get(i).filter(|_| !self.leaves_out(i, column)) {
-                self.set(guard.row(salt, self.stride, key), column);
+        for guard in &mut self.guards {
+            if !guard.leaves_out(column) {
+                let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
+                let row = guard.row_of_word(salt, self.stride, word);
+                self.since += usize::from(guard.set(row, column));
             }
         }
     }
 
-    /// Sets the bit of a column in a row.
-    pub(super) fn set(&mut self, row: usize, column: u32) {
-        let bit = 1 << (column % 64);
-        if let Some(word) = word_mut(&mut self.lines, row + column as usize / 64) {
-            let is_new = *word & bit == 0;
-            *word |= bit;
-            self.since += usize::from(is_new);
-        }
+    /// Sets the bit of a column in a row of a guard.
+    pub(super) fn set(&mut self, guard: usize, row: usize, column: u32) {
+        let is_new = self.guards.get_mut(guard).is_some_and(|guard| guard.set(row, column));
+        self.since += usize::from(is_new);
     }
 
-    /// Whether the mask of a column takes no part in a guard.
-    pub(super) fn leaves_out(&self, guard: usize, column: u32) -> bool {
-        let place = column as usize / 64;
-        place >= self.stride || word(&self.outside, guard * self.stride + place) >> (column % 64) & 1 != 0
+    /// Keeps some guards, by their places, in this order; returns the others.
+    pub(super) fn keep(&mut self, places: &[usize]) -> Vec<Guard> {
+        let mut guards = core::mem::take(&mut self.guards);
+        self.guards = places.iter().filter_map(|place| guards.get_mut(*place).map(core::mem::take)).collect();
+        guards
     }
 
-    /// The columns that take no part in a guard.
-    pub(super) fn outside(&self, guard: usize) -> impl Iterator<Item = u64> {
-        (guard * self.stride..(guard + 1) * self.stride).map(|at| word(&self.outside, at))
-    }
-
-    /// Keeps some guards, by their places, in this order.
-    pub(super) fn keep(&mut self, places: &[usize]) {
-        let mut outside = Vec::new();
-        outside.resize((places.len() * self.stride).div_ceil(8), Line::default());
-        for (at, columns) in places.iter().flat_map(|place| self.outside(*place)).enumerate() {
-            if let Some(word) = word_mut(&mut outside, at) {
-                *word = columns;
-            }
-        }
-        self.guards = places.iter().filter_map(|place| self.guards.get(*place).copied()).collect();
-        self.outside = outside;
-    }
-
-    /// How many columns a row has.
-    pub(super) fn count(&self, at: usize) -> u32 {
-        (at..at + self.stride).map(|at| word(&self.lines, at).count_ones()).sum()
+    /// How many columns a row of a guard has.
+    pub(super) fn count(&self, guard: usize, row: usize) -> u32 {
+        let lines = self.guards.get(guard).map_or(&[][..], |guard| &guard.lines);
+        (row..row + self.stride).map(|at| word(lines, at).count_ones()).sum()
     }
 }
 
 fn word_mut(lines: &mut [Line], at: usize) -> Option<&mut u64> {
-    lines.get_mut(at / 8).map(|line| line.word_mut(at))
+    lines.get_mut(at / 8).map(|line| &mut line.0[at % 8])
 }
 
 impl Guard {
@@ -190,21 +165,42 @@ impl Guard {
         (usize::from(self.word), self.mask)
     }
 
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.lines.capacity() + self.outside.capacity()) * size_of::<Line>()
+    }
+
+    /// Whether the mask of a column takes no part; or has no place in a row.
+    #[inline(always)]
+    pub(super) fn leaves_out(&self, column: u32) -> bool {
+        let word = self.outside.get(column as usize / 512).map(|line| line.0[column as usize / 64 % 8]);
+        word.is_none_or(|word| word >> (column % 64) & 1 != 0)
+    }
+
+    /// Sets the bit of a column in a row; whether it was not.
+    #[inline(always)]
+    fn set(&mut self, row: usize, column: u32) -> bool {
+        let bit = 1 << (column % 64);
+        word_mut(&mut self.lines, row + column as usize / 64).is_some_and(|word| {
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            is_new
+        })
+    }
+
+    /// How many lines the rows are, of so many words each.
+    fn planned(&self, stride: usize) -> usize {
+        (stride << (64 - self.shift)).div_ceil(8)
+    }
+
     pub(super) fn is(&self, run: &Run) -> bool {
         self.word == run.word && self.mask == run.mask()
     }
 
-    /// Where the row of a key begins.
-    #[inline(always)]
-    pub(super) fn row<const W: usize>(&self, salt: u64, stride: usize, key: &[u64; W]) -> usize {
-        self.row_of_word(salt, stride, key.get(usize::from(self.word)).copied().unwrap_or(0))
-    }
-
-    /// Where the row of the keys begins that have this word.
+    /// Where the row of the keys begins that have this word of the guard, in words.
     #[inline(always)]
     pub(super) fn row_of_word(&self, salt: u64, stride: usize, word: u64) -> usize {
         let row = WordHash::fold((word & self.mask) ^ salt) >> (self.shift & 63);
-        self.at as usize + row as usize * stride
+        row as usize * stride
     }
 }
 
@@ -219,5 +215,5 @@ pub(super) fn rows_log2(run: &Run, stride: usize, patterns: usize) -> u32 {
 /// A word; none of it where there is none.
 #[inline(always)]
 pub(super) fn word(lines: &[Line], at: usize) -> u64 {
-    lines.get(at / 8).map_or(0, |line| line.word(at))
+    lines.get(at / 8).map_or(0, |line| line.0[at % 8])
 }
