@@ -1,5 +1,7 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
+use std::path::PathBuf;
+
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
 use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port, Ssl};
 use ovs_ofproto::codec::Versions;
@@ -95,6 +97,8 @@ fn tls(row: RowView<'_, Ssl>) -> TlsFiles {
         private_key: row.get(Ssl::PRIVATE_KEY).into(),
         certificate: row.get(Ssl::CERTIFICATE).into(),
         ca_cert: row.get(Ssl::CA_CERT).into(),
+        bootstrap_ca_cert: row.get(Ssl::BOOTSTRAP_CA_CERT),
+        peer_ca_cert: PathBuf::new(),
     }
 }
 
