@@ -102,8 +102,12 @@ fn tls(row: RowView<'_, Ssl>) -> TlsFiles {
     }
 }
 
+/// Bytes of a value that are looked at. None that means something is nearly as long, and a database may have 100 MB in one.
+const MAX_VALUE: usize = 64 << 10;
+
 fn settings(map: MapView<'_, str, str>) -> Settings {
-    map.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    let bounded = |text: &str| text[..text.floor_char_boundary(MAX_VALUE)].to_string();
+    map.iter().map(|(key, value)| (key.to_string(), bounded(value))).collect()
 }
 
 /// Those of some columns that are not empty.
