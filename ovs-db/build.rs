@@ -9,7 +9,7 @@ mod codegen;
 mod data;
 #[path = "src/error.rs"]
 mod error;
-#[path = "src/json.rs"]
+#[path = "src/json/mod.rs"]
 mod json;
 #[path = "src/schema.rs"]
 mod schema;
@@ -21,7 +21,7 @@ use std::{env, fs};
 const SCHEMA: &str = "schema/vswitch.ovsschema";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for file in [SCHEMA, "src/codegen.rs", "src/data", "src/error.rs", "src/json.rs", "src/schema.rs", "build.rs"] {
+    for file in [SCHEMA, "src/codegen.rs", "src/data", "src/error.rs", "src/json", "src/schema.rs", "build.rs"] {
         println!("cargo::rerun-if-changed={file}");
     }
     let schema = schema::Schema::from_json(&json::parse(&fs::read(SCHEMA)?)?)?;

@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use common::{Peer, Server};
 use ovs_db::client::{Client, ClientOptions, Commit, Event, Monitor, Transaction};
-use ovs_db::net::{TlsCredentials, TlsError};
+use ovs_db::net::{TlsConfig, TlsError, TlsOptions};
 use ovs_db::vswitch::{self, OpenVSwitch};
 
 /// Authorities, keys and certificates, gone with the value.
@@ -51,10 +51,19 @@ impl Pki {
         self.openssl(&format!("x509 -req -in {name}.csr {by} -out {name}.pem -days 2 -extfile ext"));
     }
 
-    fn credentials(&self, name: &str, authority: &str) -> Result<TlsCredentials, TlsError> {
+    fn credentials(&self, name: &str, authority: &str) -> Result<TlsConfig, TlsError> {
         let file = |end: &str| self.file(&format!("{name}.{end}"));
-        TlsCredentials::from_files(&file("key"), &file("pem"), &self.file(&format!("{authority}.pem")))
+        load(&file("key"), &file("pem"), &self.file(&format!("{authority}.pem")))
     }
+}
+
+fn load(private_key: &Path, certificate: &Path, authority: &Path) -> Result<TlsConfig, TlsError> {
+    TlsConfig::load(&TlsOptions {
+        private_key: private_key.into(),
+        certificate: certificate.into(),
+        ca_certificate: Some(authority.into()),
+        ..TlsOptions::default()
+    })
 }
 
 impl Drop for Pki {
@@ -113,7 +122,7 @@ fn who_is_not_trusted_is_not_spoken_to() {
     pki.identity("client", "ca");
     pki.identity("stranger", "other");
     let Some((_server, remote)) = server(&pki) else { return };
-    let refused = |credentials: Option<TlsCredentials>, why: &str| {
+    let refused = |credentials: Option<TlsConfig>, why: &str| {
         let mut peer = Peer::of(&remote, Monitor::all(vswitch::schema()), ClientOptions::default());
         if let Some(credentials) = credentials {
             peer.driver.set_credentials(credentials);
@@ -127,7 +136,7 @@ fn who_is_not_trusted_is_not_spoken_to() {
     };
     refused(pki.credentials("client", "other").ok(), "UnknownIssuer");
     refused(pki.credentials("stranger", "ca").ok(), "fatal alert");
-    refused(None, "no TLS credentials are given");
+    refused(None, "TLS needs a private key");
 }
 
 #[test]
@@ -136,12 +145,11 @@ fn credentials_that_are_of_no_use_are_named() {
     pki.authority("ca");
     pki.identity("client", "ca");
     let file = |name: &str| pki.file(name);
-    let error = |key: &Path, certificate: &Path, authority: &Path| {
-        TlsCredentials::from_files(key, certificate, authority).unwrap_err().to_string()
-    };
+    let error =
+        |key: &Path, certificate: &Path, authority: &Path| load(key, certificate, authority).unwrap_err().to_string();
     let (key, certificate, authority) = (file("client.key"), file("client.pem"), file("ca.pem"));
     assert!(error(&file("none"), &certificate, &authority).starts_with(&file("none").display().to_string()));
-    assert!(error(&key, &key, &authority).ends_with("client.key: no certificate in it"));
+    assert!(error(&key, &key, &authority).ends_with("client.key: no certificate in PEM form"));
     assert!(error(&certificate, &certificate, &authority).contains("client.pem: "));
     fs::write(file("garbage"), "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
     assert!(error(&key, &certificate, &file("garbage")).contains("garbage: "));

@@ -148,7 +148,7 @@ impl Drop for Switch {
 }
 
 fn listen(place: &str) -> Listener {
-    Listener::bind(&place.parse().unwrap(), &StreamOptions::default()).unwrap()
+    Listener::bind(&place.parse::<ListenOn>().unwrap(), &StreamOptions::default()).unwrap()
 }
 
 fn tcp(listener: &Listener) -> Endpoint {
@@ -226,12 +226,12 @@ fn what_is_not_there_is_said() {
     let scratch = Scratch::new("nothing");
     let missing = Client::connect(&Endpoint::Unix(scratch.file("none")), client_speaking("OpenFlow13"), clock());
     assert!(matches!(missing, Err(ClientError::Closed(CloseReason::Io(_)))));
-    let device = Stream::connect(&"tcp:[fe80::1%none0]:1".parse().unwrap(), &StreamOptions::default());
+    let device = Stream::connect(&"tcp:[fe80::1%none0]:1".parse::<Endpoint>().unwrap(), &StreamOptions::default());
     assert!(device.unwrap_err().to_string().contains("none0"));
     let options = StreamOptions::default();
-    let no_keys = Stream::connect(&"ssl:127.0.0.1:1".parse().unwrap(), &options).unwrap_err();
+    let no_keys = Stream::connect(&"ssl:127.0.0.1:1".parse::<Endpoint>().unwrap(), &options).unwrap_err();
     assert_eq!(no_keys.kind(), std::io::ErrorKind::Unsupported);
-    assert!(Listener::bind(&"pssl:0:127.0.0.1".parse().unwrap(), &options).is_err());
+    assert!(Listener::bind(&"pssl:0:127.0.0.1".parse::<ListenOn>().unwrap(), &options).is_err());
     fs::write(scratch.file("file"), "not a socket").unwrap();
     assert!(Listener::bind(&ListenOn::Unix(scratch.file("file")), &StreamOptions::default()).is_err());
 }
@@ -513,6 +513,7 @@ mod tls {
             private_key: scratch.file(&format!("{name}.key")),
             certificate: scratch.file(&format!("{name}.pem")),
             ca_certificate: authority.map(|authority| scratch.file(&format!("{authority}.pem"))),
+            ..TlsOptions::default()
         }
     }
 
@@ -530,7 +531,7 @@ mod tls {
         if !certificates(&scratch, "ca", &["switch", "controller"]) || !certificates(&scratch, "other", &["stranger"]) {
             return;
         }
-        let place = "pssl:0:127.0.0.1".parse().unwrap();
+        let place: ListenOn = "pssl:0:127.0.0.1".parse().unwrap();
         let listener = Listener::bind(&place, &stream(&options(&scratch, "switch", Some("ca")))).unwrap();
         let endpoint = ssl(&listener);
         let _switch = Switch::start(listener, speaking("OpenFlow13"));

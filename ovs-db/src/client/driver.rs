@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::sync::Client;
-use crate::net::{self, Interest, Stream};
-use crate::rpc::{Remote, SessionAction};
+use crate::net::{self, Interest, Stream, StreamOptions};
+use crate::rpc::SessionAction;
 
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
@@ -22,35 +22,19 @@ pub struct Driver {
     buffer: Vec<u8>,
     /// Whether the last call ended with input left over.
     more: bool,
-    #[cfg(feature = "tls")]
-    credentials: Option<net::TlsCredentials>,
+    options: StreamOptions,
 }
 
 impl Driver {
     /// Runs `client`, which has no connection yet.
     pub fn new(client: Client) -> Driver {
-        Driver {
-            client,
-            stream: None,
-            buffer: vec![0; CHUNK],
-            more: false,
-            #[cfg(feature = "tls")]
-            credentials: None,
-        }
+        Driver { client, stream: None, buffer: vec![0; CHUNK], more: false, options: net::plain() }
     }
 
     /// Gives the credentials that connections to `ssl:` remotes are made with from now on.
     #[cfg(feature = "tls")]
-    pub fn set_credentials(&mut self, credentials: net::TlsCredentials) {
-        self.credentials = Some(credentials);
-    }
-
-    fn connect(&self, remote: &Remote) -> io::Result<Stream> {
-        #[cfg(feature = "tls")]
-        if let Some(credentials) = &self.credentials {
-            return Stream::connect_tls(remote, credentials);
-        }
-        Stream::connect(remote)
+    pub fn set_credentials(&mut self, credentials: net::TlsConfig) {
+        self.options.tls = Some(credentials);
     }
 
     /// The client.
@@ -75,7 +59,7 @@ impl Driver {
         while let Some(action) = self.client.poll_action(now) {
             match action {
                 SessionAction::Close => self.stream = None,
-                SessionAction::Connect(remote) => match self.connect(&remote) {
+                SessionAction::Connect(remote) => match Stream::connect(&remote, &self.options) {
                     Ok(stream) => self.stream = Some(stream),
                     Err(error) => self.client.handle_closed(now, &error.to_string()),
                 },
@@ -135,8 +119,8 @@ impl Driver {
     /// [`Driver::run`].
     pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
         let stream = self.stream.as_ref()?;
-        let write = stream.is_connecting() || stream.wants_write() || !self.client.transmit().is_empty();
-        Some((stream.as_fd(), Interest { read: self.client.wants_input(), write }))
+        let wanted = Interest { read: self.client.wants_input(), write: !self.client.transmit().is_empty() };
+        Some((stream.as_fd(), stream.interest(wanted)))
     }
 
     /// When [`Driver::run`] is to be called, if nothing happens to the descriptor before.
@@ -172,7 +156,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_given_up_is_closed_and_not_spoken_on() {
         let path = std::env::temp_dir().join(format!("ovs-db-driver-{}", std::process::id()));
-        let listener = Listener::bind(&ListenOn::Unix(path.clone())).unwrap();
+        let listener = Listener::bind(&ListenOn::Unix(path.clone()), &net::plain()).unwrap();
         let remote = format!("unix:{}", path.display()).parse().unwrap();
         let monitor = Monitor::new(crate::vswitch::schema());
         let now = Duration::from_secs;

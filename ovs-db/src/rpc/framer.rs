@@ -1,10 +1,10 @@
 //! A stream of bytes into JSON values.
 //!
-//! JSON-RPC over a stream has no length prefix: a message ends where its outermost bracket closes. The framer follows
-//! brackets and strings, each byte once, and gives the text to the parser when the bracket is closed. It holds at most one
-//! message that is not complete, of at most [`FrameLimits::message`] bytes.
+//! JSON-RPC over a stream has no length prefix: a message ends where its outermost bracket closes. A message is parsed as it
+//! comes in, so that the work of a call is that of the bytes that it is given, however long the message. The framer holds at
+//! most one message that is not complete, of at most [`FrameLimits::message`] bytes.
 
-use crate::json::{self, Json, MAX_DEPTH, Nesting, ParseError};
+use crate::json::{Json, MAX_DEPTH, ParseError, Parser, Wrong};
 
 /// What a peer may make us hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,7 @@ pub enum FrameError {
 #[derive(Debug, Clone)]
 pub struct Framer {
     limits: FrameLimits,
-    text: Vec<u8>,
-    nesting: Nesting,
+    parser: Parser,
     offset: u64,
     failed: Option<FrameError>,
 }
@@ -74,12 +73,12 @@ impl Framer {
     /// A framer at the start of a stream.
     pub fn new(limits: FrameLimits) -> Framer {
         let limits = FrameLimits { depth: limits.depth.min(MAX_DEPTH), ..limits };
-        Framer { limits, text: Vec::new(), nesting: Nesting::default(), offset: 0, failed: None }
+        Framer { limits, parser: Parser::new(limits.depth), offset: 0, failed: None }
     }
 
-    /// The bytes held of a message that is not complete.
+    /// The bytes that came of a message that is not complete.
     pub fn pending(&self) -> usize {
-        self.text.len()
+        self.parser.taken()
     }
 
     /// Takes bytes from the front of `input` up to the end of the next message, and returns that message; nothing, with
@@ -91,14 +90,14 @@ impl Framer {
         match self.failed.clone() {
             Some(error) => Err(error),
             None => self.advance(input).inspect_err(|error| {
-                self.text = Vec::new();
+                self.parser = Parser::new(self.limits.depth);
                 self.failed = Some(error.clone());
             }),
         }
     }
 
     fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Json>, FrameError> {
-        if self.text.is_empty() {
+        if self.pending() == 0 {
             let blank = input.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
             self.take(input, blank);
             match input.first() {
@@ -106,33 +105,30 @@ impl Framer {
                 Some(byte) => return Err(FrameError::NotAMessage { offset: self.offset, byte: *byte }),
             }
         }
-        let room = self.limits.message.saturating_sub(self.text.len());
+        let room = self.limits.message.saturating_sub(self.pending());
         let fitting = input.get(..room).unwrap_or(input);
-        let step = self.nesting.advance(fitting, self.limits.depth);
-        let is_cut = fitting.len() < input.len() && step.taken == fitting.len() && !step.is_complete;
-        let taken = self.take(input, step.taken);
-        self.text.extend_from_slice(taken);
-        if step.is_too_deep {
-            let offset = self.offset.saturating_sub(1);
-            return Err(FrameError::TooDeep { offset, limit: self.limits.depth });
+        let start = self.offset.saturating_sub(self.pending() as u64);
+        let mut left = fitting;
+        let parsed = self.parser.push(&mut left);
+        self.take(input, fitting.len().saturating_sub(left.len()));
+        match parsed {
+            Ok(Some(message)) => {
+                self.parser = Parser::new(self.limits.depth);
+                Ok(Some(message))
+            }
+            Ok(None) if !input.is_empty() => {
+                Err(FrameError::TooLong { offset: self.offset, limit: self.limits.message })
+            }
+            Ok(None) => Ok(None),
+            Err(Wrong::TooDeep) => Err(FrameError::TooDeep { offset: self.offset, limit: self.limits.depth }),
+            Err(wrong) => Err(FrameError::Json { start, error: wrong.at(&self.parser) }),
         }
-        if is_cut {
-            return Err(FrameError::TooLong { offset: self.offset, limit: self.limits.message });
-        }
-        if !step.is_complete {
-            return Ok(None);
-        }
-        let text = std::mem::take(&mut self.text);
-        let start = self.offset.saturating_sub(text.len() as u64);
-        json::parse_bounded(&text).map(Some).map_err(|error| FrameError::Json { start, error })
     }
 
     /// Takes bytes from the front of the input.
-    fn take<'a>(&mut self, input: &mut &'a [u8], count: usize) -> &'a [u8] {
-        let (taken, rest) = input.split_at_checked(count).unwrap_or((input, &[]));
-        *input = rest;
-        self.offset = self.offset.saturating_add(taken.len() as u64);
-        taken
+    fn take(&mut self, input: &mut &[u8], count: usize) {
+        *input = input.get(count..).unwrap_or_default();
+        self.offset = self.offset.saturating_add(count as u64);
     }
 }
 

@@ -23,13 +23,25 @@
 mod framer;
 mod message;
 mod outgoing;
-mod reconnect;
-mod remote;
 mod session;
+
+use std::time::Duration;
+
+pub use ovs_stream::{DisconnectReason, EndpointError as RemoteError, ReconnectAction, ReconnectOptions};
 
 pub use framer::{FrameError, FrameLimits, Framer};
 pub use message::{Message, MessageError};
 pub(crate) use outgoing::Outgoing;
-pub use reconnect::{DisconnectReason, Reconnect, ReconnectAction, ReconnectOptions};
-pub use remote::{DEFAULT_PORT, ListenOn, Remote, RemoteError};
 pub use session::{SendError, Session, SessionAction, SessionOptions};
+
+/// The TCP port that IANA assigned to OVSDB (RFC 7047 section 6).
+pub const DEFAULT_PORT: u16 = 6640;
+
+/// A place to connect to: `tcp:HOST[:PORT]`, `ssl:HOST[:PORT]`, `unix:FILE`.
+pub type Remote = ovs_stream::Endpoint<DEFAULT_PORT>;
+
+/// A place to listen on: `ptcp:[PORT][:ADDRESS]`, `punix:FILE`.
+pub type ListenOn = ovs_stream::ListenOn<DEFAULT_PORT>;
+
+/// When a session connects, probes, gives up and tries again: its time is what passed since an epoch of the caller's choice.
+pub type Reconnect = ovs_stream::Reconnect<Duration>;

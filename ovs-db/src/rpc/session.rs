@@ -107,7 +107,7 @@ impl Session {
             options,
             remotes: Vec::new(),
             current: 0,
-            reconnect: Reconnect::new(options.reconnect),
+            reconnect: Reconnect::disabled(options.reconnect, now),
             framer: Framer::new(options.frame),
             outgoing: Outgoing::default(),
             closing: false,
@@ -152,7 +152,7 @@ impl Session {
 
     /// Whether there is a connection or there will be another attempt.
     pub fn is_alive(&self) -> bool {
-        self.reconnect.is_enabled()
+        self.reconnect.is_alive()
     }
 
     /// How often a connection came or went.
@@ -217,8 +217,7 @@ impl Session {
 
     /// Closes the connection or attempt that there is, for the reason given; the next remote is tried.
     pub fn close(&mut self, now: Duration, reason: &str) {
-        self.reconnect.force(now);
-        if let Some(ReconnectAction::Disconnect(_)) = self.reconnect.poll(now) {
+        if self.reconnect.is_open() {
             self.handle_closed(now, reason);
             self.closing = true;
         }
@@ -242,7 +241,7 @@ impl Session {
             return None;
         }
         if !input.is_empty() {
-            self.reconnect.activity(now);
+            self.reconnect.received(now);
         }
         loop {
             let message = match self.framer.next(input) {

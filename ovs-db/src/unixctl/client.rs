@@ -102,7 +102,7 @@ impl Client {
         let clock = Clock { limit, elapsed: Box::new(elapsed) };
         let remote = Remote::Unix(socket.into());
         let stream = loop {
-            match Stream::connect(&remote) {
+            match Stream::connect(&remote, &net::plain()) {
                 Ok(stream) => break stream,
                 // The daemon has more connections waiting than it accepts: it is to have the time to.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::server::{ConnectionId, Server};
-use crate::net::{Interest, Listener, Stream};
+use crate::net::{self, Interest, Listener, Stream};
 use crate::rpc::ListenOn;
 
 /// Bytes read at once, and from one connection in one call of [`ControlSocket::run`].
@@ -49,7 +49,7 @@ impl ControlSocket {
     /// # Errors
     /// What the system says.
     pub fn bind(path: &Path) -> io::Result<ControlSocket> {
-        let listener = Listener::bind(&ListenOn::Unix(path.into()))?;
+        let listener = Listener::bind(&ListenOn::Unix(path.into()), &net::plain())?;
         Ok(ControlSocket { listener, path: path.into(), connections: BTreeMap::new(), buffer: vec![0; CHUNK] })
     }
 

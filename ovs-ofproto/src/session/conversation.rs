@@ -9,8 +9,8 @@ use ovs_packet::Instant;
 use super::event::{CloseReason, ProtocolError, SendError, SessionAction, SessionCounters, SessionEvent};
 use super::frame::Frame;
 use super::outgoing::{Amount, Class, Outgoing};
-use super::reconnect::{Reconnect, ReconnectAction, ReconnectOptions, ReconnectState};
 use super::wire::{self, ErrorReply};
+use super::{Reconnect, ReconnectAction, ReconnectOptions, ReconnectState};
 use crate::codec::{Framer, MessageType, Version, Versions, negotiate};
 
 /// The transaction id of what a session says of itself: hellos and probes. [`Xids`](super::Xids) never gives it.

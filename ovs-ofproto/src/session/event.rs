@@ -1,8 +1,8 @@
 //! What a session has to say: actions for its edge, events for its owner, and why a connection ended.
 
+use super::DisconnectReason;
 use super::frame::Frame;
 use super::outgoing::Amount;
-use super::reconnect::DisconnectReason;
 use super::versions::Names;
 use super::wire::ErrorReply;
 use crate::codec::{MessageType, Version, Versions};

@@ -71,24 +71,35 @@ mod async_config;
 mod conversation;
 #[cfg(feature = "session-edge")]
 pub mod edge;
-mod endpoint;
 mod event;
 mod frame;
 mod outgoing;
-mod reconnect;
 mod role;
 mod transactions;
 mod versions;
 mod wire;
 
+use ovs_packet::Instant;
+pub use ovs_stream::{DisconnectReason, EndpointError, ReconnectAction, ReconnectOptions, ReconnectState};
+
 pub use async_config::{AsyncConfig, AsyncKind};
 pub use conversation::{Session, SessionLimits, SessionOptions};
-pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, ListenOn};
 pub use event::{CloseReason, ProtocolError, SendError, SessionAction, SessionCounters, SessionEvent};
 pub use frame::{Frame, NotAFrame};
 pub use outgoing::{Amount, Class};
-pub use reconnect::{DisconnectReason, Reconnect, ReconnectAction, ReconnectOptions, ReconnectState};
 pub use role::{Role, RoleError, RoleReply, RoleRequest, Roles};
 pub use transactions::{Progress, TransactionId, Transactions, Xids};
 pub use versions::{UnknownVersion, parse_versions};
 pub use wire::ErrorReply;
+
+/// The TCP port that IANA assigned to OpenFlow.
+pub const DEFAULT_PORT: u16 = 6653;
+
+/// A place to connect to: `tcp:HOST[:PORT]`, `ssl:HOST[:PORT]`, `unix:FILE`.
+pub type Endpoint = ovs_stream::Endpoint<DEFAULT_PORT>;
+
+/// A place to listen on: `ptcp:[PORT][:ADDRESS]`, `pssl:[PORT][:ADDRESS]`, `punix:FILE`, `pfd:FD`.
+pub type ListenOn = ovs_stream::ListenOn<DEFAULT_PORT>;
+
+/// When a session connects, probes, gives up and tries again.
+pub type Reconnect = ovs_stream::Reconnect<Instant>;

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use ovs_ofproto::FlowMod;
 use ovs_ofproto::codec::{Message, Version, Versions};
 use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions, TlsConfig, TlsOptions, wait};
-use ovs_ofproto::session::{Class, Frame, Progress, SessionEvent, SessionOptions, Transactions};
+use ovs_ofproto::session::{Class, Frame, ListenOn, Progress, SessionEvent, SessionOptions, Transactions};
 use ovs_packet::Instant;
 
 struct Switch {
@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         [place] => (place, None),
         [place, key, certificate, ca] => {
             let ca_certificate = Some(ca.into());
-            (place, Some(TlsOptions { private_key: key.into(), certificate: certificate.into(), ca_certificate }))
+            let (private_key, certificate) = (key.into(), certificate.into());
+            (place, Some(TlsOptions { private_key, certificate, ca_certificate, ..TlsOptions::default() }))
         }
         _ => {
             eprintln!("usage: controller ptcp:[PORT][:ADDRESS]|punix:FILE|pssl:[PORT][:ADDRESS] [KEY CERTIFICATE CA]");
@@ -51,7 +52,7 @@ fn run(place: &str, tls: Option<TlsOptions>) -> Result<(), Box<dyn Error>> {
     let epoch = std::time::Instant::now();
     let clock = || Instant::ZERO + epoch.elapsed();
     let tls = tls.map(|files| TlsConfig::load(&files)).transpose()?;
-    let listener = Listener::bind(&place.parse()?, &StreamOptions { tls, ..StreamOptions::default() })?;
+    let listener = Listener::bind(&place.parse::<ListenOn>()?, &StreamOptions { tls, ..StreamOptions::default() })?;
     println!("listening on {}", listener.address().map_or(place.to_owned(), |address| address.to_string()));
     let options = SessionOptions { versions: Versions::from_iter([Version::V1_3]), ..SessionOptions::default() };
     let (mut switches, mut count) = (Vec::new(), 0);

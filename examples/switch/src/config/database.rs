@@ -1,5 +1,7 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
+use std::path::PathBuf;
+
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
 use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port, Ssl};
 use ovs_ofproto::codec::Versions;
@@ -95,11 +97,17 @@ fn tls(row: RowView<'_, Ssl>) -> TlsFiles {
         private_key: row.get(Ssl::PRIVATE_KEY).into(),
         certificate: row.get(Ssl::CERTIFICATE).into(),
         ca_cert: row.get(Ssl::CA_CERT).into(),
+        bootstrap_ca_cert: row.get(Ssl::BOOTSTRAP_CA_CERT),
+        peer_ca_cert: PathBuf::new(),
     }
 }
 
+/// Bytes of a value that are looked at. None that means something is nearly as long, and a database may have 100 MB in one.
+const MAX_VALUE: usize = 64 << 10;
+
 fn settings(map: MapView<'_, str, str>) -> Settings {
-    map.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    let bounded = |text: &str| text[..text.floor_char_boundary(MAX_VALUE)].to_string();
+    map.iter().map(|(key, value)| (key.to_string(), bounded(value))).collect()
 }
 
 /// Those of some columns that are not empty.

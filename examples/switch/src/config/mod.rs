@@ -68,6 +68,10 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The certificates of the authorities that peers are known by; `none`: a peer may be anybody.
     pub ca_cert: PathBuf,
+    /// Whether `ca_cert` is made of what the first peer shows, while it is not there.
+    pub bootstrap_ca_cert: bool,
+    /// Certificates that peers are shown behind ours, for those who bootstrap; nothing if empty.
+    pub peer_ca_cert: PathBuf,
 }
 
 /// A bridge.

@@ -37,6 +37,9 @@ const MAX_QUEUED: usize = 256 << 10;
 /// Connections of a bridge, at most.
 const MAX_CONNECTIONS: usize = 64;
 
+/// Silence after which a controller is probed, at least.
+const MIN_PROBE: Duration = Duration::from_secs(5);
+
 /// How long the other end of a management connection may be silent.
 const MANAGEMENT_PROBE: Duration = Duration::from_secs(60);
 
@@ -605,7 +608,10 @@ fn log(name: &str, what: &str, bytes: &[u8]) {
 
 fn options(versions: Versions, probe: Option<Duration>, backoff: Option<Duration>) -> SessionOptions {
     let usual = ReconnectOptions::default();
-    let reconnect =
-        ReconnectOptions { probe_interval: probe, max_backoff: backoff.unwrap_or(Duration::from_secs(8)), ..usual };
+    let reconnect = ReconnectOptions {
+        probe_interval: probe.map(|probe| probe.max(MIN_PROBE)),
+        max_backoff: backoff.unwrap_or(Duration::from_secs(8)),
+        ..usual
+    };
     SessionOptions { versions, reconnect, ..SessionOptions::default() }
 }

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_db::client::{Client, ClientOptions, Commit, Driver, Event, Status, Transaction, TransactionId};
-use ovs_db::net::{Interest, TlsCredentials};
+use ovs_db::net::{Interest, TlsConfig};
 use ovs_db::rpc::Remote;
 use ovs_db::vswitch::{Bridge, Controller, Interface, OpenVSwitch, Port};
 use ovs_packet::{Instant, OfPort};
@@ -77,7 +77,7 @@ impl Database {
     }
 
     /// Has connections to `ssl:` remotes be made with these from now on.
-    pub fn set_credentials(&mut self, credentials: TlsCredentials) {
+    pub fn set_credentials(&mut self, credentials: TlsConfig) {
         self.driver.set_credentials(credentials);
     }
 

@@ -297,9 +297,8 @@ impl Server {
             timeout = Some(Duration::ZERO);
         }
         let timeout = timeout.into_iter().chain(longest).min();
-        let of_db = |(fd, i): (_, ovs_db::net::Interest)| (fd, Interest { read: i.read, write: i.write });
-        let control = self.control.iter().flat_map(|c| c.interest(self.commands.server())).map(of_db);
-        let database = self.database.iter().filter_map(Database::interest).map(of_db);
+        let control = self.control.iter().flat_map(|c| c.interest(self.commands.server()));
+        let database = self.database.iter().filter_map(Database::interest);
         let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
         let network = self.network.iter().map(|network| (network.fd(), Interest { read: true, write: false }));
         let signals = std::iter::once((signals.as_fd(), Interest { read: true, write: false }));

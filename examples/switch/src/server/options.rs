@@ -22,8 +22,8 @@ const OWN: &[Opt] = &[
     Opt::long("private-key", Value::Required, "FILE", "the private key for TLS").letter('p'),
     Opt::long("certificate", Value::Required, "FILE", "the certificate for TLS").letter('c'),
     Opt::long("ca-cert", Value::Required, "FILE", "the certificate that peers are known by").letter('C'),
-    Opt::long("bootstrap-ca-cert", Value::Required, "FILE", "the same; the file must be there already"),
-    Opt::long("peer-ca-cert", Value::Required, "FILE", "not available: put it behind the certificate"),
+    Opt::long("bootstrap-ca-cert", Value::Required, "FILE", "the same; taken from the first peer if not there"),
+    Opt::long("peer-ca-cert", Value::Required, "FILE", "a certificate that peers are shown behind ours"),
     Opt::long("dummy-numa", Value::Required, "LIST", "emulate NUMA nodes: the node of each core"),
     Opt::long("hw-rawio-access", Value::None, "", "keep the capability for raw I/O"),
     Opt::long("dpdk", Value::Optional, "", "not available"),
@@ -107,21 +107,11 @@ impl Options {
                 ("hw-rawio-access", _) => return Err("--hw-rawio-access: nothing here uses raw I/O".into()),
                 ("private-key", file) => keys.private_key = file.unwrap_or_default().into(),
                 ("certificate", file) => keys.certificate = file.unwrap_or_default().into(),
-                ("ca-cert", file) => keys.ca_cert = file.unwrap_or_default().into(),
-                ("bootstrap-ca-cert", file) => {
+                ("ca-cert" | "bootstrap-ca-cert", file) => {
                     keys.ca_cert = file.unwrap_or_default().into();
-                    if !keys.ca_cert.exists() {
-                        let shown = keys.ca_cert.display();
-                        return Err(format!(
-                            "--bootstrap-ca-cert: {shown} is not there, and no peer's word is taken for it: copy it there"
-                        ));
-                    }
+                    keys.bootstrap_ca_cert = name == "bootstrap-ca-cert";
                 }
-                ("peer-ca-cert", _) => {
-                    return Err(
-                        "--peer-ca-cert is not available: put that certificate behind the one in --certificate".into(),
-                    );
-                }
+                ("peer-ca-cert", file) => keys.peer_ca_cert = file.unwrap_or_default().into(),
                 (name, value) => drop(common.take(log, name, value)?),
             }
         }

@@ -7,7 +7,6 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ovs_db::net::TlsCredentials;
 use ovs_ofproto::session::edge::{TlsConfig, TlsOptions};
 
 use crate::config::TlsFiles;
@@ -18,7 +17,7 @@ pub struct Keys {
     /// For OpenFlow.
     pub openflow: TlsConfig,
     /// For a database by `ssl:`; nothing where the server may be anybody, which no database is to be.
-    pub database: Option<TlsCredentials>,
+    pub database: Option<TlsConfig>,
 }
 
 /// Files, and which state of them was read.
@@ -42,16 +41,16 @@ impl TlsFiles {
     /// # Errors
     /// What is wrong with which, in a line.
     pub fn load(&self) -> Result<Keys, String> {
-        let mut options = TlsOptions {
+        let options = TlsOptions {
             private_key: self.private_key.clone(),
             certificate: self.certificate.clone(),
             ca_certificate: self.authority(),
+            bootstrap: self.bootstrap_ca_cert,
+            peer_ca_certificate: Some(self.peer_ca_cert.clone()).filter(|file| !file.as_os_str().is_empty()),
         };
         let openflow = TlsConfig::load(&options).map_err(|e| e.to_string())?;
-        let database = options.ca_certificate.take().map(|ca| {
-            TlsCredentials::from_files(&options.private_key, &options.certificate, &ca).map_err(|e| e.to_string())
-        });
-        Ok(Keys { openflow, database: database.transpose()? })
+        let database = options.ca_certificate.is_some().then(|| openflow.clone());
+        Ok(Keys { openflow, database })
     }
 }
 

@@ -182,7 +182,8 @@ fn tls(
         _ => return Err("--private-key and --certificate are of use only together".into()),
     };
     let ca_certificate = authority.filter(|file| file != "none").map(Into::into);
-    TlsConfig::load(&TlsOptions { private_key, certificate, ca_certificate }).map(Some).map_err(|e| e.to_string())
+    let files = TlsOptions { private_key, certificate, ca_certificate, ..TlsOptions::default() };
+    TlsConfig::load(&files).map(Some).map_err(|e| e.to_string())
 }
 
 fn max_idle(text: &str) -> Result<u16, String> {
@@ -386,8 +387,7 @@ impl Controller {
         let reads = Interest { read: true, write: false };
         let has_room = self.peers.len() < MAX_SWITCHES;
         let listeners = self.listeners.iter().filter(|_| has_room).map(|(_, l)| (l.as_fd(), reads));
-        let of_db = |(fd, i): (_, ovs_db::net::Interest)| (fd, Interest { read: i.read, write: i.write });
-        let control = self.control.iter().flat_map(|c| c.interest(&self.server)).map(of_db);
+        let control = self.control.iter().flat_map(|c| c.interest(&self.server));
         let peers = self.peers.iter().filter_map(|peer| peer.driver.interest());
         wait(listeners.chain(control).chain(peers).chain([(signals.as_fd(), reads)]), timeout)
             .map_err(|e| format!("cannot wait: {e}"))

@@ -8,13 +8,13 @@ use std::time::Duration;
 use ovs_packet::Instant;
 
 use super::driver::Driver;
-use super::stream::StreamOptions;
 use crate::codec::{Version, Versions};
 use crate::session::{
     Class, CloseReason, Endpoint, ErrorReply, Frame, Progress, ReconnectOptions, SendError, SessionEvent,
     SessionOptions, TransactionId, Transactions, Xids,
 };
 use crate::text::ofp_print;
+use ovs_stream::net::StreamOptions;
 
 /// Messages that came unasked during a transaction and are kept for [`Client::receive`].
 const INBOX: usize = 4096;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ovs_packet::Instant;
 
-use super::stream::{Interest, Stream, StreamOptions, wait};
 use crate::session::{
     Class, CloseReason, Endpoint, Frame, SendError, Session, SessionAction, SessionEvent, SessionOptions,
 };
+use ovs_stream::net::{Interest, Stream, StreamOptions, wait};
 
 /// Bytes read at once.
 const CHUNK: usize = 32 << 10;

@@ -1,7 +1,6 @@
 //! Sockets for conversations (feature `session-edge`).
 //!
-//! A [`Stream`] is a connection to an [`Endpoint`](super::Endpoint) or from a [`Listener`]; nothing of it blocks, except
-//! that a host name is looked up. A [`Driver`] runs a [`Session`](super::Session) over one, in a loop of the owner's: it
+//! Streams and listeners are those of [`ovs_stream`]; nothing of them blocks, except that a host name is looked up. A [`Driver`] runs a [`Session`](super::Session) over one, in a loop of the owner's: it
 //! has a descriptor to wait for, with [`wait`] or mio's `SourceFd` or what else there is, and a time until which. A
 //! [`Client`] is for tools that have nothing else to do than to wait.
 //!
@@ -13,13 +12,13 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions, wait};
-//! use ovs_ofproto::session::{SessionEvent, SessionOptions};
+//! use ovs_ofproto::session::{ListenOn, SessionEvent, SessionOptions};
 //! use ovs_packet::Instant;
 //! use std::os::fd::AsFd;
 //!
 //! let epoch = std::time::Instant::now();
 //! let clock = || Instant::ZERO + epoch.elapsed();
-//! let listener = Listener::bind(&"ptcp:6653:127.0.0.1".parse()?, &StreamOptions::default())?;
+//! let listener = Listener::bind(&"ptcp:6653:127.0.0.1".parse::<ListenOn>()?, &StreamOptions::default())?;
 //! let mut switches: Vec<Driver> = Vec::new();
 //! loop {
 //!     while let Some(stream) = listener.accept()? {
@@ -45,14 +44,9 @@
 
 mod client;
 mod driver;
-mod listener;
-mod stream;
-#[cfg(feature = "tls")]
-mod tls;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use driver::Driver;
-pub use listener::Listener;
-pub use stream::{DEFAULT_DSCP, Interest, Stream, StreamOptions, wait};
+pub use ovs_stream::net::{DEFAULT_DSCP, Interest, Listener, Stream, StreamOptions, wait};
 #[cfg(feature = "tls")]
-pub use tls::{TlsConfig, TlsError, TlsOptions};
+pub use ovs_stream::net::{TlsConfig, TlsError, TlsOptions};

@@ -67,7 +67,8 @@ fn stream_options(context: &Context) -> Result<StreamOptions, Failure> {
     let options = &context.options;
     if let (Some(private_key), Some(certificate)) = (&options.private_key, &options.certificate) {
         let ca_certificate = options.ca_cert.clone().filter(|ca| ca.as_os_str() != "none");
-        let files = TlsOptions { private_key: private_key.clone(), certificate: certificate.clone(), ca_certificate };
+        let (private_key, certificate) = (private_key.clone(), certificate.clone());
+        let files = TlsOptions { private_key, certificate, ca_certificate, ..TlsOptions::default() };
         stream.tls = Some(TlsConfig::load(&files).map_err(|e| e.to_string())?);
     }
     Ok(stream)

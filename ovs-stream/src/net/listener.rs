@@ -15,7 +15,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use super::stream::{Socket, Stream, StreamOptions, no_tls, nonblocking, set_dscp, unix_address, with_scope};
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
-use crate::session::ListenOn;
+use crate::ListenOn;
 
 /// Connections that may wait to be accepted.
 const LISTEN_BACKLOG: i32 = 64;
@@ -42,7 +42,7 @@ impl Listener {
     /// # Errors
     /// What the system says; [`InvalidInput`](io::ErrorKind::InvalidInput) for a descriptor that is no listening stream
     /// socket, [`Unsupported`](io::ErrorKind::Unsupported) for TLS that is not built or not configured.
-    pub fn bind(place: &ListenOn, options: &StreamOptions) -> io::Result<Listener> {
+    pub fn bind<const PORT: u16>(place: &ListenOn<PORT>, options: &StreamOptions) -> io::Result<Listener> {
         match place {
             ListenOn::Tcp { address, device, port } => {
                 Listener::bind_tcp(*address, device.as_deref(), *port, options.dscp)
@@ -175,5 +175,65 @@ impl Drop for Listener {
             // It may be gone already.
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::super::{Interest, wait};
+    use super::*;
+
+    type Endpoint = crate::Endpoint<1>;
+    type ListenOn = crate::ListenOn<1>;
+
+    fn exchange(place: &ListenOn, remote: impl FnOnce(&Listener) -> Endpoint) {
+        let listener = Listener::bind(place, &StreamOptions::default()).unwrap();
+        assert!(listener.accept().unwrap().is_none());
+        let mut client = Stream::connect(&remote(&listener), &StreamOptions::default()).unwrap();
+        while !client.finish_connecting().unwrap() {
+            wait([(client.as_fd(), Interest { read: false, write: true })], None).unwrap();
+        }
+        wait([(listener.as_fd(), Interest { read: true, write: false })], None).unwrap();
+        let mut server = listener.accept().unwrap().unwrap();
+        assert_eq!(server.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        client.write_all(b"hello").unwrap();
+        wait([(server.as_fd(), Interest { read: true, write: false })], None).unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(server.read(&mut buffer).unwrap(), 5);
+        drop(client);
+        wait([(server.as_fd(), Interest { read: true, write: false })], None).unwrap();
+        assert_eq!(server.read(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn tcp() {
+        exchange(&"ptcp:0:127.0.0.1".parse().unwrap(), |listener| {
+            format!("tcp:127.0.0.1:{}", listener.address().unwrap().port()).parse().unwrap()
+        });
+    }
+
+    #[test]
+    fn unix_with_a_short_and_a_long_name_and_one_that_is_left_over() {
+        let folder = std::env::temp_dir().join(format!("ovs-stream-{}", std::process::id()));
+        let long = folder.join("x".repeat(120));
+        fs::create_dir_all(&long).unwrap();
+        for path in [folder.join("short"), long.join("socket")] {
+            drop(UnixListener::bind(folder.join("left")).and_then(|_| fs::rename(folder.join("left"), &path)));
+            exchange(&ListenOn::Unix(path.clone()), |_| Endpoint::Unix(path.clone()));
+            assert!(!path.exists());
+        }
+        fs::write(folder.join("file"), "not a socket").unwrap();
+        assert!(Listener::bind(&ListenOn::Unix(folder.join("file")), &StreamOptions::default()).is_err());
+        assert!(Stream::connect(&Endpoint::Unix(folder.join("none")), &StreamOptions::default()).is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn without_credentials_there_is_no_tls() {
+        let error =
+            Stream::connect(&"ssl:127.0.0.1:1".parse::<Endpoint>().unwrap(), &StreamOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     }
 }

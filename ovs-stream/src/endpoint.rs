@@ -1,26 +1,30 @@
-//! The names of the places of the other end (ovs-ofctl(8) and ovs-vswitchd(8), "OpenFlow connection methods").
+//! The names of the places where a peer is, and of those where peers are waited for (ovsdb(7), "Connection Methods";
+//! ovs-vsctl(8), "Controller Commands").
+//!
+//! The port that a name need not give is the protocol's: a type of its own for each, so that a controller's place is no
+//! database's.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The TCP port that IANA assigned to OpenFlow.
-pub const DEFAULT_PORT: u16 = 6653;
-
-/// A place to connect to: `tcp:HOST[:PORT]`, `ssl:HOST[:PORT]`, `unix:FILE`. An IPv6 address is in square brackets.
+/// A place to connect to: `tcp:HOST[:PORT]`, `ssl:HOST[:PORT]`, `unix:FILE`. An IPv6 address is in square brackets; a name
+/// without a port has `DEFAULT_PORT`.
 ///
 /// ```
-/// use ovs_ofproto::session::Endpoint;
+/// /// OpenFlow's.
+/// type Endpoint = ovs_stream::Endpoint<6653>;
 ///
 /// assert_eq!("tcp:[::1]".parse(), Ok(Endpoint::Tcp { host: "::1".into(), port: 6653 }));
 /// assert_eq!("ssl:c.example:6633".parse::<Endpoint>()?.to_string(), "ssl:c.example:6633");
 /// assert!("tcp:[::1".parse::<Endpoint>().is_err());
-/// # Ok::<(), ovs_ofproto::session::EndpointError>(())
+/// assert_eq!(Endpoint::parse_list("tcp:10.0.0.1,unix:/a,b")?.len(), 2);
+/// # Ok::<(), ovs_stream::EndpointError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Endpoint {
+pub enum Endpoint<const DEFAULT_PORT: u16> {
     /// A TCP connection.
     Tcp {
         /// An address, for link-local ones with `%` and a device, or a host name.
@@ -39,10 +43,11 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// A place to listen on: `ptcp:[PORT][:ADDRESS]`, `pssl:[PORT][:ADDRESS]`, `punix:FILE`, `pfd:FD`.
+/// A place to listen on: `ptcp:[PORT][:ADDRESS]`, `pssl:[PORT][:ADDRESS]`, `punix:FILE`, `pfd:FD`; a name without a port has
+/// `DEFAULT_PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum ListenOn {
+pub enum ListenOn<const DEFAULT_PORT: u16> {
     /// TCP connections to a local address; port 0 has the system choose one.
     Tcp {
         /// The address; every one of IPv4 when the name has none.
@@ -91,7 +96,28 @@ pub enum EndpointError {
     Descriptor(String),
 }
 
-impl Endpoint {
+impl<const DEFAULT_PORT: u16> Endpoint<DEFAULT_PORT> {
+    /// Reads a list with commas between.
+    ///
+    /// # Errors
+    /// As for the first element that is wrong.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
+        // A comma may be part of a file name: one separates only where a method follows.
+        let mut items: Vec<String> = Vec::new();
+        for part in text.split(',') {
+            let method = part.trim_start().split_once(':').map_or("", |(method, _)| method);
+            let is_new = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_lowercase());
+            match items.last_mut() {
+                Some(last) if !is_new => {
+                    last.push(',');
+                    last.push_str(part);
+                }
+                _ => items.push(part.trim_start().to_owned()),
+            }
+        }
+        items.iter().map(|item| item.trim_end().parse()).collect()
+    }
+
     /// Whether the other end may be gone without anything to tell of it: not so on the same machine, where therefore
     /// probes are of no use.
     pub fn needs_probes(&self) -> bool {
@@ -99,13 +125,17 @@ impl Endpoint {
     }
 }
 
-impl FromStr for Endpoint {
+impl<const DEFAULT_PORT: u16> FromStr for Endpoint<DEFAULT_PORT> {
     type Err = EndpointError;
 
-    fn from_str(text: &str) -> Result<Endpoint, EndpointError> {
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
         match text.split_once(':') {
-            Some(("tcp", rest)) => host_and_port(text, rest).map(|(host, port)| Endpoint::Tcp { host, port }),
-            Some(("ssl", rest)) => host_and_port(text, rest).map(|(host, port)| Endpoint::Ssl { host, port }),
+            Some(("tcp", rest)) => {
+                host_and_port(text, rest, DEFAULT_PORT).map(|(host, port)| Endpoint::Tcp { host, port })
+            }
+            Some(("ssl", rest)) => {
+                host_and_port(text, rest, DEFAULT_PORT).map(|(host, port)| Endpoint::Ssl { host, port })
+            }
             Some(("unix", "")) => Err(EndpointError::File(text.to_owned())),
             Some(("unix", file)) => Ok(Endpoint::Unix(file.into())),
             Some(("ptcp" | "pssl" | "punix" | "pfd", _)) => Err(EndpointError::Direction(text.to_owned())),
@@ -114,7 +144,7 @@ impl FromStr for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl<const DEFAULT_PORT: u16> fmt::Display for Endpoint<DEFAULT_PORT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (method, host, port) = match self {
             Endpoint::Tcp { host, port } => ("tcp", host, port),
@@ -125,17 +155,15 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl FromStr for ListenOn {
+impl<const DEFAULT_PORT: u16> FromStr for ListenOn<DEFAULT_PORT> {
     type Err = EndpointError;
 
-    fn from_str(text: &str) -> Result<ListenOn, EndpointError> {
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
         match text.split_once(':') {
-            Some(("ptcp", rest)) => {
-                port_and_address(text, rest).map(|(address, device, port)| ListenOn::Tcp { address, device, port })
-            }
-            Some(("pssl", rest)) => {
-                port_and_address(text, rest).map(|(address, device, port)| ListenOn::Ssl { address, device, port })
-            }
+            Some(("ptcp", rest)) => port_and_address(text, rest, DEFAULT_PORT)
+                .map(|(address, device, port)| ListenOn::Tcp { address, device, port }),
+            Some(("pssl", rest)) => port_and_address(text, rest, DEFAULT_PORT)
+                .map(|(address, device, port)| ListenOn::Ssl { address, device, port }),
             Some(("punix", "")) => Err(EndpointError::File(text.to_owned())),
             Some(("punix", file)) => Ok(ListenOn::Unix(file.into())),
             Some(("pfd", number)) => match number.parse() {
@@ -148,7 +176,7 @@ impl FromStr for ListenOn {
     }
 }
 
-impl fmt::Display for ListenOn {
+impl<const DEFAULT_PORT: u16> fmt::Display for ListenOn<DEFAULT_PORT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (method, address, device, port) = match self {
             ListenOn::Tcp { address, device, port } => ("ptcp", address, device, port),
@@ -165,7 +193,7 @@ impl fmt::Display for ListenOn {
     }
 }
 
-fn host_and_port(text: &str, rest: &str) -> Result<(String, u16), EndpointError> {
+fn host_and_port(text: &str, rest: &str, default: u16) -> Result<(String, u16), EndpointError> {
     let host_error = || EndpointError::Host(text.to_owned());
     let (host, port) = match rest.strip_prefix('[') {
         Some(rest) => {
@@ -180,15 +208,15 @@ fn host_and_port(text: &str, rest: &str) -> Result<(String, u16), EndpointError>
         }
     };
     match port {
-        "" => Ok((host.to_owned(), DEFAULT_PORT)),
+        "" => Ok((host.to_owned(), default)),
         port => Ok((host.to_owned(), parse_port(text, port.strip_prefix(':').ok_or_else(host_error)?)?)),
     }
 }
 
-fn port_and_address(text: &str, rest: &str) -> Result<(IpAddr, Option<String>, u16), EndpointError> {
+fn port_and_address(text: &str, rest: &str, default: u16) -> Result<(IpAddr, Option<String>, u16), EndpointError> {
     let host_error = || EndpointError::Host(text.to_owned());
     let (port, address) = rest.split_once(':').map_or((rest, None), |(port, address)| (port, Some(address)));
-    let port = if port.is_empty() { DEFAULT_PORT } else { parse_port(text, port)? };
+    let port = if port.is_empty() { default } else { parse_port(text, port)? };
     let (address, device) = match address {
         None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), None),
         Some(host) => match host.strip_prefix('[') {
@@ -204,7 +232,7 @@ fn port_and_address(text: &str, rest: &str) -> Result<(IpAddr, Option<String>, u
 }
 
 /// An IPv6 address, with a device behind `%` if it belongs to one.
-pub(super) fn split_device(host: &str) -> Option<(Ipv6Addr, Option<&str>)> {
+pub(crate) fn split_device(host: &str) -> Option<(Ipv6Addr, Option<&str>)> {
     let (address, device) = host.split_once('%').map_or((host, None), |(address, device)| (address, Some(device)));
     let address = address.parse().ok()?;
     (device != Some("")).then_some((address, device))
@@ -221,6 +249,9 @@ fn parse_port(text: &str, port: &str) -> Result<u16, EndpointError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Endpoint = super::Endpoint<6653>;
+    type ListenOn = super::ListenOn<6653>;
 
     #[test]
     fn names_are_read_and_printed_the_same() {
@@ -239,6 +270,16 @@ mod tests {
             assert_eq!(text.parse::<ListenOn>().unwrap().to_string(), full);
         }
         assert_eq!("tcp:127.0.0.1".parse::<Endpoint>().unwrap().to_string(), "tcp:127.0.0.1:6653");
+        assert_eq!("tcp:127.0.0.1".parse::<super::Endpoint<6640>>().unwrap().to_string(), "tcp:127.0.0.1:6640");
+        assert_eq!("ptcp:".parse::<super::ListenOn<6640>>().unwrap().to_string(), "ptcp:6640:0.0.0.0");
+    }
+
+    #[test]
+    fn a_comma_is_of_a_list_where_a_method_follows() {
+        let list =
+            |text| Endpoint::parse_list(text).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(list("tcp:[::1]:1, unix:/a,b,ssl:x:2 ").unwrap(), ["tcp:[::1]:1", "unix:/a,b", "ssl:x:2"]);
+        assert_eq!(list("unix:a,tcp:"), Err(EndpointError::Host("tcp:".to_owned())));
     }
 
     #[test]

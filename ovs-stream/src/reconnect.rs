@@ -1,48 +1,59 @@
 //! When to connect, to give up, to probe and to try again.
 //!
-//! An attempt that fails is followed by a pause: 1 second, then twice the last one, up to
-//! [`ReconnectOptions::max_backoff`]. A connection that lasted at least as long as the last pause starts anew at 1 second.
-//! An attempt, which ends when both sides have said hello, may take as long as the last pause, and at least
-//! [`ReconnectOptions::connect_timeout`].
+//! An attempt that fails is followed by a pause: [`ReconnectOptions::min_backoff`], then twice the last one, up to
+//! [`ReconnectOptions::max_backoff`]. A connection that worked at least as long as the last pause starts anew at the
+//! shortest; how long it worked is counted up to the last sign of life. An attempt may take as long as the last pause, and
+//! at least [`ReconnectOptions::connect_timeout`].
 //!
-//! A connection on which for [`ReconnectOptions::probe_interval`] nothing came in and no message was sent is probed; when
-//! then for as long again nothing comes in, it is given up. So a peer that takes what it is sent, however silently, is not
-//! probed, but one that was probed must answer.
+//! A connection on which for [`ReconnectOptions::probe_interval`] nothing came in and of which no [`sent`](Reconnect::sent)
+//! was told is probed; when then for as long again nothing comes in, it is given up. So where a protocol tells of what it
+//! sent, a peer that takes it, however silently, is not probed; but one that was probed must answer.
 //!
-//! The states, names and times are those of Open vSwitch's connections to controllers, so that operators find what they
-//! know in the columns of the database.
+//! The states, names and times are those of Open vSwitch's connections, so that operators find what they know in the
+//! columns of the database.
 //!
 //! Nothing here knows sockets or clocks. A caller whose loop was late hands in what has come before it asks
 //! [`Reconnect::poll`], so that its own delay is not taken for the peer's.
 
 use std::fmt;
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
-use ovs_packet::Instant;
+/// What a clock of the caller's gives: `std::time::Instant`, the [`Duration`] since an epoch, or a type of its own.
+pub trait Time: Copy + Ord + Add<Duration, Output = Self> + Sub<Self, Output = Duration> {}
+
+impl<T: Copy + Ord + Add<Duration, Output = T> + Sub<T, Output = Duration>> Time for T {}
+
+/// The longest time that counts, 136 years, so that deadlines do not overflow.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How patient to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReconnectOptions {
-    /// The longest pause between two attempts; at least [`ReconnectOptions::MIN_BACKOFF`].
+    /// The first pause between two attempts; at least [`ReconnectOptions::SHORTEST`].
+    pub min_backoff: Duration,
+    /// The longest pause between two attempts; at least `min_backoff`.
     pub max_backoff: Duration,
     /// How long there may be silence before the peer is asked for a sign of life; nothing: it is never asked. At least
-    /// [`ReconnectOptions::MIN_PROBE_INTERVAL`].
+    /// [`ReconnectOptions::SHORTEST`].
     pub probe_interval: Option<Duration>,
-    /// How long an attempt may take at least, with the exchange of hellos; as long as the last pause, if that was longer.
+    /// How long an attempt may take at least, with what the protocol exchanges first; as long as the last pause, if that was
+    /// longer.
     pub connect_timeout: Duration,
 }
 
 impl ReconnectOptions {
-    /// The first pause between two attempts.
-    pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
-    /// The shortest silence after which a peer is probed.
-    pub const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(5);
+    /// The least value that pauses and probes have; shorter ones are taken for this.
+    pub const SHORTEST: Duration = Duration::from_secs(1);
 
-    fn at_least_the_least(self) -> ReconnectOptions {
+    fn in_bounds(self) -> ReconnectOptions {
+        let bounded = |time: Duration| time.clamp(Self::SHORTEST, LONGEST);
+        let min_backoff = bounded(self.min_backoff);
         ReconnectOptions {
-            max_backoff: self.max_backoff.max(Self::MIN_BACKOFF),
-            probe_interval: self.probe_interval.map(|interval| interval.max(Self::MIN_PROBE_INTERVAL)),
-            ..self
+            min_backoff,
+            max_backoff: bounded(self.max_backoff).max(min_backoff),
+            probe_interval: self.probe_interval.map(bounded),
+            connect_timeout: self.connect_timeout.min(LONGEST),
         }
     }
 }
@@ -51,9 +62,10 @@ impl Default for ReconnectOptions {
     /// Pauses of 1 to 8 seconds, a probe after 5, and a second for an attempt.
     fn default() -> ReconnectOptions {
         ReconnectOptions {
+            min_backoff: Self::SHORTEST,
             max_backoff: Duration::from_secs(8),
-            probe_interval: Some(Self::MIN_PROBE_INTERVAL),
-            connect_timeout: Self::MIN_BACKOFF,
+            probe_interval: Some(Duration::from_secs(5)),
+            connect_timeout: Self::SHORTEST,
         }
     }
 }
@@ -72,7 +84,7 @@ pub enum ReconnectAction {
 /// Why a connection or an attempt is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DisconnectReason {
-    /// The attempt, with the exchange of hellos, took too long.
+    /// The attempt, with what the protocol exchanges first, took too long.
     #[error("connection attempt timed out")]
     ConnectTimeout,
     /// The peer did not answer the probe.
@@ -111,13 +123,17 @@ impl fmt::Display for ReconnectState {
     }
 }
 
-/// When to connect, to give up, to probe and to try again: see the [module](super).
+/// When to connect, to give up, to probe and to try again. `T` is what the caller's clock gives.
+///
+/// An attempt that fails is tried again after a pause that doubles; a connection on which nothing comes in is probed, and
+/// given up when nothing comes in for as long again. A caller whose loop was late hands in what has come before it asks
+/// [`Reconnect::poll`], so that its own delay is not taken for the peer's.
 ///
 /// ```
-/// use ovs_ofproto::session::{Reconnect, ReconnectAction, ReconnectOptions};
-/// use ovs_packet::Instant;
+/// use std::time::Duration;
+/// use ovs_stream::{Reconnect, ReconnectAction, ReconnectOptions};
 ///
-/// let secs = Instant::from_secs;
+/// let secs = Duration::from_secs;
 /// let mut reconnect = Reconnect::active(ReconnectOptions::default(), secs(0));
 /// assert_eq!(reconnect.poll(secs(0)), Some(ReconnectAction::Connect));
 /// reconnect.closed(secs(0)); // it was refused
@@ -129,39 +145,46 @@ impl fmt::Display for ReconnectState {
 /// assert_eq!(reconnect.deadline(), Some(secs(12)));
 /// ```
 #[derive(Debug, Clone)]
-pub struct Reconnect {
+pub struct Reconnect<T> {
     options: ReconnectOptions,
     is_passive: bool,
     state: ReconnectState,
-    entered: Instant,
+    entered: T,
     backoff: Duration,
-    /// From when on a connection that ends has lasted; nothing: it has not, whenever it ends.
-    lasted_at: Option<Instant>,
-    last_activity: Instant,
-    last_connected: Option<Instant>,
-    last_disconnected: Option<Instant>,
+    /// Attempts that follow each other without a pause, after a connection that worked and now.
+    free_tries: u32,
+    free_tries_left: u32,
+    last_activity: T,
+    last_connected: Option<T>,
+    last_disconnected: Option<T>,
     changes: u64,
 }
 
-impl Reconnect {
+impl<T: Time> Reconnect<T> {
     /// Makes attempts, the first at once.
-    pub fn active(options: ReconnectOptions, now: Instant) -> Reconnect {
+    pub fn active(options: ReconnectOptions, now: T) -> Reconnect<T> {
         Reconnect::new(options, false, ReconnectState::Backoff, now)
     }
 
     /// Watches over a connection that the other side has made, and makes no other when it is over.
-    pub fn passive(options: ReconnectOptions, now: Instant) -> Reconnect {
+    pub fn passive(options: ReconnectOptions, now: T) -> Reconnect<T> {
         Reconnect::new(options, true, ReconnectState::Connecting, now)
     }
 
-    fn new(options: ReconnectOptions, is_passive: bool, state: ReconnectState, now: Instant) -> Reconnect {
+    /// Makes no attempt until it is [enabled](Reconnect::enable).
+    pub fn disabled(options: ReconnectOptions, now: T) -> Reconnect<T> {
+        Reconnect::new(options, false, ReconnectState::Void, now)
+    }
+
+    fn new(options: ReconnectOptions, is_passive: bool, state: ReconnectState, now: T) -> Reconnect<T> {
         Reconnect {
-            options: options.at_least_the_least(),
+            options: options.in_bounds(),
             is_passive,
             state,
             entered: now,
             backoff: Duration::ZERO,
-            lasted_at: None,
+            free_tries: 0,
+            free_tries_left: 0,
             last_activity: now,
             last_connected: None,
             last_disconnected: None,
@@ -177,6 +200,11 @@ impl Reconnect {
     /// Whether there is a connection.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, ReconnectState::Active | ReconnectState::Idle)
+    }
+
+    /// Whether there is a connection or an attempt under way: something to close.
+    pub fn is_open(&self) -> bool {
+        self.is_connected() || self.state == ReconnectState::Connecting
     }
 
     /// Whether there is a connection or there will be another attempt.
@@ -195,17 +223,17 @@ impl Reconnect {
     }
 
     /// When the last connection came.
-    pub fn last_connected(&self) -> Option<Instant> {
+    pub fn last_connected(&self) -> Option<T> {
         self.last_connected
     }
 
     /// When the last connection or attempt ended.
-    pub fn last_disconnected(&self) -> Option<Instant> {
+    pub fn last_disconnected(&self) -> Option<T> {
         self.last_disconnected
     }
 
     /// When [`Reconnect::poll`] will have something, if nothing else happens before.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<T> {
         let probe_interval = self.options.probe_interval;
         match self.state {
             ReconnectState::Void | ReconnectState::Disconnected => None,
@@ -218,26 +246,29 @@ impl Reconnect {
 
     /// Changes the times. A pause that is now too long is shortened.
     pub fn set_options(&mut self, options: ReconnectOptions) {
-        self.options = options.at_least_the_least();
+        self.options = options.in_bounds();
         self.backoff = self.backoff.min(self.options.max_backoff);
     }
 
+    /// Lets the next `tries` attempts follow each other without a pause, as is right when each goes to another place; and as
+    /// many again after a connection that worked.
+    pub fn set_free_tries(&mut self, tries: u32) {
+        self.free_tries = tries;
+        self.free_tries_left = tries;
+    }
+
     /// What there is to do now; each thing once, except that a disconnection is asked for until it is done.
-    pub fn poll(&mut self, now: Instant) -> Option<ReconnectAction> {
+    pub fn poll(&mut self, now: T) -> Option<ReconnectAction> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
         match self.state {
             ReconnectState::Void | ReconnectState::Disconnected => None,
             ReconnectState::Backoff => {
-                self.lasted_at = Some(now + self.backoff);
                 self.enter(now, ReconnectState::Connecting);
                 Some(ReconnectAction::Connect)
             }
-            ReconnectState::Connecting => {
-                self.lasted_at = None;
-                Some(ReconnectAction::Disconnect(DisconnectReason::ConnectTimeout))
-            }
+            ReconnectState::Connecting => Some(ReconnectAction::Disconnect(DisconnectReason::ConnectTimeout)),
             ReconnectState::Active => {
                 self.enter(now, ReconnectState::Idle);
                 Some(ReconnectAction::Probe)
@@ -246,16 +277,17 @@ impl Reconnect {
         }
     }
 
-    /// Takes note that there is a connection, on which both sides have said hello.
-    pub fn connected(&mut self, now: Instant) {
+    /// Takes note that there is a connection, on which what the protocol exchanges first is done.
+    pub fn connected(&mut self, now: T) {
         if self.state == ReconnectState::Connecting {
             self.last_connected = Some(now);
+            self.last_activity = now;
             self.enter(now, ReconnectState::Active);
         }
     }
 
     /// Takes note that something came in.
-    pub fn received(&mut self, now: Instant) {
+    pub fn received(&mut self, now: T) {
         self.last_activity = now;
         if self.state == ReconnectState::Idle {
             self.enter(now, ReconnectState::Active);
@@ -263,13 +295,13 @@ impl Reconnect {
     }
 
     /// Takes note that a whole message was sent.
-    pub fn sent(&mut self, now: Instant) {
+    pub fn sent(&mut self, now: T) {
         self.last_activity = now;
     }
 
     /// Takes note that the connection or the attempt is over, whatever the reason.
-    pub fn closed(&mut self, now: Instant) {
-        if !matches!(self.state, ReconnectState::Connecting | ReconnectState::Active | ReconnectState::Idle) {
+    pub fn closed(&mut self, now: T) {
+        if !self.is_open() {
             return;
         }
         self.last_disconnected = Some(now);
@@ -277,19 +309,38 @@ impl Reconnect {
             self.enter(now, ReconnectState::Disconnected);
             return;
         }
-        let has_lasted = self.lasted_at.is_some_and(|at| now >= at);
-        let longer = if has_lasted { Duration::ZERO } else { self.backoff.saturating_mul(2) };
-        self.backoff = longer.clamp(ReconnectOptions::MIN_BACKOFF, self.options.max_backoff);
+        let ReconnectOptions { min_backoff, max_backoff, .. } = self.options;
+        let at_least = self.backoff.max(min_backoff);
+        let has_worked = self.is_connected()
+            && self.last_connected.is_some_and(|connected| self.last_activity >= connected + at_least);
+        if has_worked {
+            self.free_tries_left = self.free_tries;
+        }
+        self.backoff = if self.free_tries_left > 1 {
+            self.free_tries_left = self.free_tries_left.saturating_sub(1);
+            Duration::ZERO
+        } else if has_worked {
+            min_backoff
+        } else {
+            self.backoff.saturating_mul(2).clamp(min_backoff, max_backoff)
+        };
         self.enter(now, ReconnectState::Backoff);
     }
 
+    /// Begins to make attempts, if none are made; the first at once.
+    pub fn enable(&mut self, now: T) {
+        if self.state == ReconnectState::Void {
+            self.enter(now, ReconnectState::Backoff);
+        }
+    }
+
     /// Makes no more attempts. What there is of a connection is the caller's to close.
-    pub fn disable(&mut self, now: Instant) {
+    pub fn disable(&mut self, now: T) {
         self.backoff = Duration::ZERO;
         self.enter(now, ReconnectState::Void);
     }
 
-    fn enter(&mut self, now: Instant, state: ReconnectState) {
+    fn enter(&mut self, now: T, state: ReconnectState) {
         let was_connected = self.is_connected();
         self.state = state;
         self.entered = now;
@@ -305,16 +356,16 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn secs(secs: u64) -> Instant {
-        Instant::from_secs(secs)
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
     }
 
-    fn active(options: ReconnectOptions) -> Reconnect {
+    fn active(options: ReconnectOptions) -> Reconnect<Duration> {
         Reconnect::active(options, secs(0))
     }
 
     /// The pauses that a peer sees which refuses every attempt.
-    fn pauses(reconnect: &mut Reconnect, count: usize) -> Vec<u64> {
+    fn pauses(reconnect: &mut Reconnect<Duration>, count: usize) -> Vec<u64> {
         let mut now = reconnect.entered;
         let mut pauses = Vec::new();
         while pauses.len() < count {
@@ -334,6 +385,8 @@ mod tests {
         assert_eq!(pauses(&mut active(odd), 6), [0, 1, 2, 4, 6, 6]);
         let none = ReconnectOptions { max_backoff: Duration::ZERO, ..odd };
         assert_eq!(pauses(&mut active(none), 4), [0, 1, 1, 1]);
+        let long = ReconnectOptions { min_backoff: 3 * SECOND, max_backoff: SECOND, ..odd };
+        assert_eq!(pauses(&mut active(long), 3), [0, 3, 3]);
     }
 
     #[test]
@@ -345,8 +398,10 @@ mod tests {
             let now = reconnect.deadline().unwrap();
             reconnect.poll(now);
             reconnect.connected(now);
-            reconnect.closed(now + lasted * SECOND);
-            assert_eq!(reconnect.backoff(), backoff * SECOND, "after {lasted}");
+            let end = now + SECOND * lasted;
+            reconnect.received(end);
+            reconnect.closed(end + 9 * SECOND);
+            assert_eq!(reconnect.backoff(), SECOND * backoff, "after {lasted}");
         }
         assert_eq!(reconnect.seqno(), 10);
     }
@@ -397,12 +452,45 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_is_made_longer() {
-        let short = ReconnectOptions { probe_interval: Some(SECOND), ..ReconnectOptions::default() };
-        let mut reconnect = active(short);
-        reconnect.poll(secs(0));
-        reconnect.connected(secs(0));
-        assert_eq!(reconnect.deadline(), Some(secs(5)));
+    fn what_is_too_short_is_made_longer_and_what_is_too_long_shorter() {
+        for (asked, had) in [(Duration::ZERO, SECOND), (Duration::MAX, LONGEST)] {
+            let odd = ReconnectOptions {
+                probe_interval: Some(asked),
+                connect_timeout: Duration::MAX,
+                ..ReconnectOptions::default()
+            };
+            let mut reconnect = active(odd);
+            reconnect.poll(secs(0));
+            assert_eq!(reconnect.deadline(), Some(LONGEST));
+            reconnect.connected(secs(0));
+            assert_eq!(reconnect.deadline(), Some(had));
+        }
+    }
+
+    #[test]
+    fn free_tries_have_no_pause_and_come_back_with_a_connection_that_worked() {
+        let mut reconnect = active(ReconnectOptions::default());
+        reconnect.set_free_tries(3);
+        assert_eq!(pauses(&mut reconnect, 5), [0, 0, 0, 1, 2]);
+        let mut reconnect = active(ReconnectOptions::default());
+        reconnect.set_free_tries(3);
+        for (lasted, pause) in [(0, 0), (0, 0), (0, 1), (0, 2), (9, 0), (0, 0), (0, 1)] {
+            let now = reconnect.deadline().unwrap();
+            reconnect.poll(now);
+            reconnect.connected(now);
+            reconnect.received(now + secs(lasted));
+            reconnect.closed(now + secs(lasted));
+            assert_eq!(reconnect.backoff(), secs(pause));
+        }
+    }
+
+    #[test]
+    fn one_that_is_disabled_waits_to_be_enabled() {
+        let mut reconnect = Reconnect::disabled(ReconnectOptions::default(), secs(0));
+        assert_eq!((reconnect.poll(secs(9)), reconnect.is_alive()), (None, false));
+        reconnect.enable(secs(9));
+        assert_eq!(reconnect.poll(secs(9)), Some(ReconnectAction::Connect));
+        assert!(reconnect.is_open() && !reconnect.is_connected());
     }
 
     #[test]

@@ -15,8 +15,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 #[cfg(feature = "tls")]
 use super::tls::{Tls, TlsConfig};
-use crate::session::Endpoint;
-use crate::session::endpoint::split_device;
+use crate::Endpoint;
+use crate::endpoint::split_device;
 
 /// The longest name of a Unix domain socket that the system takes.
 const MAX_UNIX_NAME: usize = 107;
@@ -65,7 +65,7 @@ impl Stream {
     ///
     /// # Errors
     /// What the system says; [`Unsupported`](io::ErrorKind::Unsupported) for TLS that is not built or not configured.
-    pub fn connect(endpoint: &Endpoint, options: &StreamOptions) -> io::Result<Stream> {
+    pub fn connect<const PORT: u16>(endpoint: &Endpoint<PORT>, options: &StreamOptions) -> io::Result<Stream> {
         match endpoint {
             Endpoint::Tcp { host, port } => Stream::connect_tcp(host, *port, options.dscp),
             Endpoint::Ssl { host, port } => Stream::connect_ssl(host, *port, options),
@@ -154,7 +154,7 @@ impl Stream {
 
     /// Whether a read that does not fill its buffer has taken all there is, so that the descriptor tells of what comes
     /// after. With TLS it gives one record at a time.
-    pub(super) fn gives_all(&self) -> bool {
+    pub fn gives_all(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_none();
         #[cfg(not(feature = "tls"))]
@@ -344,4 +344,24 @@ pub(super) fn unix_address(path: &Path) -> io::Result<(SocketAddrUnix, Option<Ow
     let short = format!("/proc/self/fd/{}/", folder.as_raw_fd());
     let short = [short.as_bytes(), name.as_bytes()].concat();
     Ok((SocketAddrUnix::new(short.as_slice())?, Some(folder.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_ends_with_the_time() {
+        wait([], Some(Duration::from_millis(1))).unwrap();
+        // One that is gone wakes only who wants to know.
+        let (one, other) = UnixStream::pair().unwrap();
+        drop(other);
+        let waited = |interest, timeout| {
+            let began = std::time::Instant::now();
+            wait([(one.as_fd(), interest)], Some(timeout)).unwrap();
+            began.elapsed() >= timeout
+        };
+        assert!(waited(Interest::default(), Duration::from_millis(20)));
+        assert!(!waited(Interest { read: true, write: false }, Duration::from_secs(20)));
+    }
 }

@@ -1,19 +1,22 @@
-//! JSON values: the one file that knows which JSON library the crate uses.
+//! JSON values, out of text and into it.
 //!
-//! Everything else in the crate sees only [`Json`], [`parse`] and [`Json::to_text`]; `serde_json` appears in no public
-//! signature, so another parser is a change to this file alone.
+//! Everything in the crate sees only [`Json`], [`parse`] and [`Json::to_text`]; `serde_json`, which writes the text, appears
+//! in no public signature.
 //!
 //! Two choices matter to OVSDB. A JSON number is an *integer* when its value is one and fits an `i64`, however it was
 //! spelt (`1`, `1.0` and `1e0` are the same value: RFC 7047 section 3.1 speaks of values, not of spellings). And an
 //! object keeps its members sorted by name, so that the same value always has the same text.
 //!
-//! Parsing is bounded: nesting deeper than [`MAX_DEPTH`] is refused before the recursive parser starts, so that no input
-//! can exhaust the stack.
+//! Parsing is bounded: nesting deeper than [`MAX_DEPTH`] is refused. It goes on where a piece of text ends, so that a message
+//! is read as it comes in ([`Framer`](crate::rpc::Framer)); that is why the parser is our own.
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+mod parser;
+
+pub(crate) use parser::{Parser, Wrong};
 
 /// The deepest nesting of arrays and objects that [`parse`] accepts.
 ///
@@ -272,8 +275,8 @@ pub enum ParseError {
         line: usize,
         /// Column in bytes, from 1.
         column: usize,
-        /// What the parser expected.
-        reason: String,
+        /// What is wrong there.
+        reason: &'static str,
     },
     /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
     #[error("byte {offset}: nested deeper than {MAX_DEPTH} levels")]
@@ -288,91 +291,24 @@ pub enum ParseError {
 /// # Errors
 /// [`ParseError`] with the place, when the text is not one JSON value or is nested too deeply.
 pub fn parse(text: &[u8]) -> Result<Json, ParseError> {
-    let mut nesting = Nesting::default();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let step = nesting.advance(rest, MAX_DEPTH);
-        rest = rest.get(step.taken..).unwrap_or_default();
-        if step.is_too_deep {
-            let offset = text.len().saturating_sub(rest.len()).saturating_sub(1);
-            return Err(ParseError::TooDeep { offset });
+    let (mut parser, mut rest) = (Parser::new(MAX_DEPTH), text);
+    let value = match parser.push(&mut rest) {
+        Ok(Some(value)) => value,
+        Ok(None) => parser.finish().map_err(|wrong| wrong.at(&parser))?,
+        Err(wrong) => return Err(wrong.at(&parser)),
+    };
+    // Nothing but white space may follow.
+    parser.push(&mut rest).map(|_| value).map_err(|wrong| wrong.at(&parser))
+}
+
+impl Wrong {
+    /// What is wrong, where the parser is.
+    pub(crate) fn at(self, parser: &Parser) -> ParseError {
+        let (line, column) = parser.place();
+        match self {
+            Wrong::Syntax(reason) => ParseError::Syntax { line, column, reason },
+            Wrong::TooDeep => ParseError::TooDeep { offset: parser.taken() },
         }
-    }
-    parse_bounded(text)
-}
-
-/// As [`parse`], for a text that is known not to be nested too deeply.
-pub(crate) fn parse_bounded(text: &[u8]) -> Result<Json, ParseError> {
-    serde_json::from_slice(text).map_err(|error| ParseError::Syntax {
-        line: error.line(),
-        column: error.column(),
-        reason: match error.classify() {
-            serde_json::error::Category::Eof => "the text ends too early".to_owned(),
-            _ => error.to_string(),
-        },
-    })
-}
-
-/// Where in the nesting of a JSON text a reader of brackets and strings is. It knows nothing else.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Nesting {
-    /// Open arrays and objects.
-    pub(crate) depth: usize,
-    in_string: bool,
-    escaped: bool,
-}
-
-/// How far [`Nesting::advance`] came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Advance {
-    /// The bytes that were taken.
-    pub(crate) taken: usize,
-    /// Whether the last of them closed the outermost bracket, or tried to close one that is not open.
-    pub(crate) is_complete: bool,
-    /// Whether the last of them opened a bracket too many.
-    pub(crate) is_too_deep: bool,
-}
-
-impl Nesting {
-    /// Takes bytes up to the one that closes the outermost bracket or opens one beyond `max_depth`; otherwise all.
-    pub(crate) fn advance(&mut self, bytes: &[u8], max_depth: usize) -> Advance {
-        let at = |index: usize| index.saturating_add(1);
-        let mut rest = bytes.iter().enumerate();
-        loop {
-            if self.in_string {
-                // Most of a text is in strings: this loop is the one to be short.
-                let Some((_, byte)) = rest.find(|(_, byte)| self.escaped || matches!(byte, b'"' | b'\\')) else {
-                    break;
-                };
-                if self.escaped {
-                    self.escaped = false;
-                } else if *byte == b'\\' {
-                    self.escaped = true;
-                } else {
-                    self.in_string = false;
-                }
-                continue;
-            }
-            let Some((index, byte)) = rest.find(|(_, byte)| matches!(byte, b'"' | b'[' | b'{' | b']' | b'}')) else {
-                break;
-            };
-            match byte {
-                b'"' => self.in_string = true,
-                b'[' | b'{' => {
-                    self.depth = self.depth.saturating_add(1);
-                    if self.depth > max_depth {
-                        return Advance { taken: at(index), is_complete: false, is_too_deep: true };
-                    }
-                }
-                _ => {
-                    self.depth = self.depth.saturating_sub(1);
-                    if self.depth == 0 {
-                        return Advance { taken: at(index), is_complete: true, is_too_deep: false };
-                    }
-                }
-            }
-        }
-        Advance { taken: bytes.len(), is_complete: false, is_too_deep: false }
     }
 }
 
@@ -387,66 +323,6 @@ impl Serialize for Json {
             Json::Array(elements) => serializer.collect_seq(elements),
             Json::Object(members) => serializer.collect_map(members.iter()),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Json, E> {
-        Ok(Json::Bool(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Json, E> {
-        Ok(Json::Integer(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Json, E> {
-        Ok(i64::try_from(value).map_or_else(|_| Json::real(value as f64), Json::Integer))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json, E> {
-        Ok(Json::real(value))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::String(text.to_owned()))
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Json, E> {
-        Ok(Json::String(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = seq.next_element()? {
-            elements.push(element);
-        }
-        Ok(Json::Array(elements))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Json::Object(Object::sorted(members)))
     }
 }
 

@@ -1,0 +1,157 @@
+//! Two ends by TLS, in one thread. Skipped where openssl, which makes the keys, is not installed.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use ovs_stream::net::{Listener, Stream, StreamOptions, TlsConfig, TlsOptions};
+
+type Endpoint = ovs_stream::Endpoint<1>;
+type ListenOn = ovs_stream::ListenOn<1>;
+
+/// Authorities, keys and certificates, gone with the value.
+struct Pki(PathBuf);
+
+impl Pki {
+    /// `ca` with `one` and `two`; `other` with `stranger`.
+    fn new(name: &str) -> Option<Pki> {
+        if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
+            println!("skipped: openssl is not installed");
+            return None;
+        }
+        let folder = std::env::temp_dir().join(format!("ovs-stream-tls-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let pki = Pki(folder);
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        fs::write(pki.file("ext"), "basicConstraints=CA:FALSE\n").unwrap();
+        for (authority, names) in [("ca", &["one", "two"][..]), ("other", &["stranger"])] {
+            pki.openssl(&format!("req -x509 {key} -keyout {authority}.key -out {authority}.pem -subj /CN={authority}"));
+            for name in names {
+                pki.openssl(&format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+                let by = format!("-CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 3 -extfile ext");
+                pki.openssl(&format!("x509 -req -in {name}.csr -out {name}.pem {by}"));
+            }
+        }
+        Some(pki)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn openssl(&self, words: &str) {
+        let output = Command::new("openssl").args(words.split(' ')).current_dir(&self.0).output().unwrap();
+        assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn options(&self, name: &str, authority: Option<&str>) -> TlsOptions {
+        TlsOptions {
+            private_key: self.file(&format!("{name}.key")),
+            certificate: self.file(&format!("{name}.pem")),
+            ca_certificate: authority.map(|authority| self.file(&format!("{authority}.pem"))),
+            ..TlsOptions::default()
+        }
+    }
+}
+
+impl Drop for Pki {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn with(options: &TlsOptions) -> StreamOptions {
+    StreamOptions { tls: Some(TlsConfig::load(options).unwrap()), ..StreamOptions::default() }
+}
+
+fn listen(options: &StreamOptions) -> (Listener, Endpoint) {
+    let listener = Listener::bind(&"pssl:0:127.0.0.1".parse::<ListenOn>().unwrap(), options).unwrap();
+    let port = listener.address().unwrap().port();
+    (listener, Endpoint::Ssl { host: "127.0.0.1".into(), port })
+}
+
+/// Both ends, once each knows the other; or why not.
+fn meet(listener: &Listener, place: &Endpoint, client: &StreamOptions) -> Result<(Stream, Stream), String> {
+    let text = |error: io::Error| error.to_string();
+    let mut client = Stream::connect(place, client).map_err(text)?;
+    let mut server = None;
+    let (mut met, mut patience) = ([false; 2], 10_000_000);
+    while met != [true; 2] {
+        patience -= 1;
+        assert!(patience > 0, "they do not meet");
+        met[0] = client.finish_connecting().map_err(text)?;
+        match &mut server {
+            None => server = listener.accept().map_err(text)?,
+            Some(server) => met[1] = server.finish_connecting().map_err(text)?,
+        }
+    }
+    Ok((client, server.unwrap()))
+}
+
+fn converse(ends: (Stream, Stream)) {
+    let (mut client, mut server) = ends;
+    // More than the buffers of TLS hold at once.
+    let said: Vec<u8> = (0..1 << 20).map(|at: u32| (at >> 4) as u8).collect();
+    let (mut sent, mut heard, mut buffer) = (0, Vec::new(), [0; 4096]);
+    while heard.len() < said.len() {
+        match client.write(&said[sent..]) {
+            Ok(count) => sent += count,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+        let _ = client.flush();
+        while let Ok(count) = server.read(&mut buffer) {
+            heard.extend_from_slice(&buffer[..count]);
+        }
+    }
+    assert!(heard == said);
+    // What the server said of later sessions is read, or else the end would be a reset.
+    assert_eq!(client.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    drop(client);
+    assert_eq!(server.read(&mut buffer).unwrap(), 0);
+}
+
+#[test]
+fn each_end_shows_who_it_is() {
+    let Some(pki) = Pki::new("trust") else { return };
+    let (listener, place) = listen(&with(&pki.options("one", Some("ca"))));
+    converse(meet(&listener, &place, &with(&pki.options("two", Some("ca")))).unwrap());
+    // Who does not care whom it speaks to must still show who it is itself.
+    converse(meet(&listener, &place, &with(&pki.options("two", None))).unwrap());
+    for (name, authority) in [("stranger", Some("ca")), ("stranger", None), ("two", Some("other"))] {
+        assert!(meet(&listener, &place, &with(&pki.options(name, authority))).is_err(), "{name} {authority:?}");
+    }
+}
+
+#[test]
+fn an_authority_is_taken_from_the_first_peer_and_kept() {
+    let Some(pki) = Pki::new("bootstrap") else { return };
+    let shows = TlsOptions { peer_ca_certificate: Some(pki.file("ca.pem")), ..pki.options("one", Some("ca")) };
+    let (listener, place) = listen(&with(&shows));
+    let taken = pki.file("taken.pem");
+    let bootstrap = |name| TlsOptions { bootstrap: true, ..pki.options(name, Some("taken")) };
+    let client = with(&bootstrap("two"));
+
+    // Meanwhile nobody who connects to us is trusted.
+    let (waiting, waiting_at) = listen(&client);
+    let known = with(&pki.options("one", Some("ca")));
+    assert!(meet(&waiting, &waiting_at, &known).unwrap_err().contains("no authority is known yet"));
+
+    // A server that shows its own certificate alone says nothing of its authority.
+    let (silent, silent_at) = listen(&known);
+    assert!(meet(&silent, &silent_at, &client).unwrap_err().contains("did not sign for it"));
+    assert!(!taken.exists());
+
+    assert!(meet(&listener, &place, &client).unwrap_err().contains("taken from the peer"));
+    assert_eq!(fs::metadata(&taken).unwrap().permissions().mode() & 0o777, 0o444);
+    let decoded = |file| Command::new("openssl").args(["x509", "-outform", "DER", "-in"]).arg(file).output().unwrap();
+    assert_eq!(decoded(taken.clone()).stdout, decoded(pki.file("ca.pem")).stdout);
+
+    // From now on it is as any other file, for those that are there and for new ones, in both directions.
+    converse(meet(&listener, &place, &client).unwrap());
+    converse(meet(&listener, &place, &with(&bootstrap("two"))).unwrap());
+    converse(meet(&waiting, &waiting_at, &known).unwrap());
+    let (false_one, false_at) = listen(&with(&pki.options("stranger", Some("ca"))));
+    assert!(meet(&false_one, &false_at, &client).is_err());
+}
