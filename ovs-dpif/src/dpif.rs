@@ -724,7 +724,7 @@ pub trait Dpif: fmt::Debug + Send {
     /// If a backend outside the process cannot be asked, or its dump breaks off; what `f` was told stays true.
     fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError>;
 
-    /// All megaflows, by identity.
+    /// All megaflows, in the order in which they came where that is known.
     ///
     /// # Errors
     /// As [`flow_stats`](Dpif::flow_stats).

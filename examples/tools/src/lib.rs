@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 /// Reads the program's options. Where there is nothing more to do, gives the exit status instead: help was printed, or
 /// what is wrong in one line, as upstream's tools do it.
@@ -39,6 +39,35 @@ pub fn options_of<T: Parser>(program: &str, words: impl IntoIterator<Item = OsSt
         let _ = e.print();
         ExitCode::SUCCESS
     })
+}
+
+/// The options of a program, one a line, for the completion of shells.
+///
+/// ```
+/// #[derive(clap::Parser)]
+/// struct Options {
+///     #[arg(short, long)]
+///     more: bool,
+///     #[arg(long)]
+///     timeout: Option<u32>,
+/// }
+/// let list = ovs_tools::option_list::<Options>();
+/// assert!(list.lines().eq(["--timeout=ARG", "--more", "-m", "--help", "-h"]));
+/// ```
+pub fn option_list<T: CommandFactory>() -> String {
+    let mut command = T::command();
+    command.build();
+    let mut text = String::new();
+    for option in command.get_opts().chain(command.get_arguments().filter(|a| !a.get_action().takes_values())) {
+        let value = option.get_action().takes_values();
+        if let Some(long) = option.get_long() {
+            text += &format!("--{long}{}\n", if value { "=ARG" } else { "" });
+        }
+        if let Some(short) = option.get_short() {
+            text += &format!("-{short}{}\n", if value { " ARG" } else { "" });
+        }
+    }
+    text
 }
 
 /// Reads a file, or standard input for `-`.

@@ -129,12 +129,14 @@ struct Entry {
     actions: Arc<[DpAction]>,
     ufid: Ufid,
     key: SparseKey,
+    /// How many were there before it.
+    born: u64,
 }
 
 impl Entry {
-    fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>, version: u64) -> Entry {
+    fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>, version: u64, born: u64) -> Entry {
         let program = Program::of(&actions);
-        Entry { stats: DpFlowStats::default(), turn: 0, version, group: 0, program, actions, ufid, key }
+        Entry { stats: DpFlowStats::default(), turn: 0, version, group: 0, program, actions, ufid, key, born }
     }
 
     fn set_actions(&mut self, actions: Arc<[DpAction]>, version: u64) {
@@ -151,6 +153,8 @@ pub struct Datapath {
     ports: Ports,
     table: MegaflowTable<Entry, WORDS>,
     by_ufid: HashMap<Ufid, Handle>,
+    /// How many megaflows were ever there.
+    born: u64,
     bounds: Bounds,
     evicted: VecDeque<DpFlow>,
     conntrack: Tracking,
@@ -221,6 +225,7 @@ impl Datapath {
             ports: Ports::default(),
             table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows).with_cache(CACHED_FLOWS),
             by_ufid: HashMap::new(),
+            born: 0,
             bounds: Bounds::default(),
             evicted: VecDeque::new(),
             conntrack,
@@ -433,7 +438,8 @@ impl Dpif for Datapath {
         if let Some(Share { port, mask }) = owner {
             self.make_room(port, mask);
         }
-        let entry = Entry::new(ufid, put.key.into(), actions, self.version);
+        self.born += 1;
+        let entry = Entry::new(ufid, put.key.into(), actions, self.version, self.born);
         let handle = self.table.insert_absent(&pattern, entry).map_err(|full| DpifError::FlowTableFull(full.limit))?;
         self.by_ufid.insert(ufid, handle);
         if let Some(Share { port, mask }) = owner {
@@ -494,9 +500,9 @@ impl Dpif for Datapath {
     }
 
     fn flow_dump(&self) -> Result<Vec<DpFlow>, DpifError> {
-        let mut flows: Vec<_> =
-            self.table.iter().map(|(_, flow)| Datapath::describe(flow.payload(), &flow.pattern())).collect();
-        flows.sort_by_key(|f| f.ufid);
+        let mut flows: Vec<_> = self.table.iter().map(|(_, flow)| flow).collect();
+        flows.sort_unstable_by_key(|flow| flow.payload().born);
+        let flows: Vec<_> = flows.into_iter().map(|flow| Datapath::describe(flow.payload(), &flow.pattern())).collect();
         for f in flows.iter().filter(|_| tracing::enabled!(target: "dpif", tracing::Level::DEBUG)) {
             let key = text::full_key(&(&f.key).into(), &FlowMask { bits: (&f.mask).into() }, &()).to_string();
             let actions = text::actions(&f.actions);

@@ -120,6 +120,9 @@ pub struct Port {
     pub created: Instant,
     /// Its queues, by number.
     pub queues: BTreeMap<u32, Queue>,
+    /// The DSCP, 0 to 63, that IP packets get that leave by a queue, by the queue's number (the column `dscp` of the Queue
+    /// table). They leave as they are by a queue that is not here.
+    pub dscp: BTreeMap<u32, u8>,
     /// The tunnel that it is, if it is one.
     pub tunnel: Option<Arc<TunnelConfig>>,
 }
@@ -143,6 +146,7 @@ impl Port {
             link: LinkFeatures::default(),
             created: Instant::ZERO,
             queues: BTreeMap::new(),
+            dscp: BTreeMap::new(),
             tunnel: None,
         }
     }
@@ -219,12 +223,27 @@ pub(super) struct Ports {
     by_number: BTreeMap<OfPort, Port>,
     by_datapath: BTreeMap<PortNo, OfPort>,
     tunnels: TunnelMap<OfPort>,
+    /// Those by which all packets for group addresses leave, and those by which all reports do, each in the order in which
+    /// they came to.
+    flood_groups: Vec<OfPort>,
+    flood_reports: Vec<OfPort>,
+}
+
+/// Puts a port at the end of a list, if it is to be there and is not.
+fn list(ports: &mut Vec<OfPort>, port: OfPort, wanted: bool) {
+    match wanted {
+        true if !ports.contains(&port) => ports.push(port),
+        true => {}
+        false => ports.retain(|p| *p != port),
+    }
 }
 
 impl Ports {
     /// Adds a port, or gives one of the same number a new configuration.
     pub(super) fn insert(&mut self, port: Port) {
-        self.remove(port.number);
+        self.take(port.number);
+        list(&mut self.flood_groups, port.number, port.flood_groups);
+        list(&mut self.flood_reports, port.number, port.flood_reports);
         if let Some(config) = &port.tunnel {
             self.tunnels.insert(config, port.datapath, port.number);
         } else if !port.is_patch() {
@@ -234,6 +253,12 @@ impl Ports {
     }
 
     pub(super) fn remove(&mut self, number: OfPort) -> Option<Port> {
+        list(&mut self.flood_groups, number, false);
+        list(&mut self.flood_reports, number, false);
+        self.take(number)
+    }
+
+    fn take(&mut self, number: OfPort) -> Option<Port> {
         let port = self.by_number.remove(&number)?;
         match &port.tunnel {
             // One that says of its packets what this one does may have the place.
@@ -277,6 +302,16 @@ impl Ports {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Port> {
         self.by_number.values()
+    }
+
+    /// The ports by which all packets for group addresses leave.
+    pub(super) fn flood_groups(&self) -> impl Iterator<Item = OfPort> + '_ {
+        self.flood_groups.iter().copied()
+    }
+
+    /// The ports by which all reports of who listens leave.
+    pub(super) fn flood_reports(&self) -> impl Iterator<Item = OfPort> + '_ {
+        self.flood_reports.iter().copied()
     }
 }
 

@@ -413,9 +413,16 @@ impl World<'_> {
             tracing::warn!(error = %e, "counters of the datapath not read to the end");
         }
         let (untold, news): (Vec<_>, Vec<_>) = readings.into_iter().map(|r| r.finish()).unzip();
+        let mut learnt = Vec::new();
         for (megaflows, news) in all.iter().zip(news) {
-            megaflows.credit(news, |effect, sum| self.credit_one(effect, sum));
+            megaflows.credit(news, |effect, sum| match effect {
+                (_, Effect::Learn(_)) => learnt.push((effect, sum)),
+                effect => self.credit_one(effect, sum),
+            });
         }
+        // Flows are learnt in the order in which their packets came.
+        learnt.sort_by_key(|(_, sum)| sum.used);
+        learnt.into_iter().for_each(|(effect, sum)| self.credit_one(effect, sum));
         for (b, megaflows) in self.bridges.iter_mut().zip(all) {
             b.megaflows = megaflows;
         }

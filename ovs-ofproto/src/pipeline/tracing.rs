@@ -194,7 +194,12 @@ impl Pass {
         let mut end = *last;
         (end.recirc_id, end.actset_output) = (key.recirc_id, 0.into());
         let end = describe(&end);
-        let mut megaflow = Match::new(*key, outcome.translation.read.mask);
+        let mut mask = outcome.translation.read.mask;
+        if let Some(registers) = outcome.registers.take() {
+            // There is no megaflow: what led to the end is told as far as it is known.
+            mask |= &registers;
+        }
+        let mut megaflow = Match::new(*key, mask);
         if !outcome.tag_asked {
             megaflow.set_masked(FieldId::VlanTci, 0, 0);
         }

@@ -10,6 +10,7 @@ mod dpctl;
 mod general;
 mod offload;
 mod pmd;
+mod protocols;
 mod trace;
 mod tunnels;
 mod underlay;
@@ -101,13 +102,14 @@ impl Commands {
 }
 
 fn all() -> impl Iterator<Item = &'static Command> {
-    let all: [&[Command]; 10] = [
+    let all: [&[Command]; 11] = [
         general::COMMANDS,
         bridges::COMMANDS,
         datapaths::COMMANDS,
         devices::COMMANDS,
         offload::COMMANDS,
         pmd::COMMANDS,
+        protocols::COMMANDS,
         trace::COMMANDS,
         tunnels::COMMANDS,
         underlay::COMMANDS,

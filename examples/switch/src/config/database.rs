@@ -3,12 +3,19 @@
 use std::path::PathBuf;
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
-use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port, Ssl};
+use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port, QoS, Queue, Ssl};
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::session::parse_versions;
 
-use super::{BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings, TlsFiles};
+use super::{
+    BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, QueueConfig, Settings,
+    TlsFiles,
+};
 use crate::switch::FailMode;
+
+/// Tables that a switch reads.
+const TABLES: [&str; 10] =
+    ["Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "Flow_Table", "SSL", "Mirror", "QoS", "Queue"];
 
 /// Columns that a switch writes: their changes are no reason to look again.
 const WRITTEN: &[(&str, &[&str])] = &[
@@ -70,7 +77,7 @@ const IGNORED: &[(&str, &str)] = &[
 pub fn monitor() -> Monitor {
     let mut monitor = Monitor::new(vswitch::schema());
     let schema = vswitch::schema();
-    for table in ["Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "Flow_Table", "SSL", "Mirror", "QoS"] {
+    for table in TABLES {
         let Some(columns) = schema.table(table) else { continue };
         let written = WRITTEN.iter().find(|(t, _)| *t == table).map_or(&[][..], |(_, c)| c);
         for column in columns.columns.keys() {
@@ -173,9 +180,24 @@ fn port(replica: &Replica, row: RowView<'_, Port>) -> PortConfig {
         trunks: row.get(Port::TRUNKS).iter().filter_map(|t| u16::try_from(t).ok()).collect(),
         cvlans: row.get(Port::CVLANS).iter().filter_map(|t| u16::try_from(t).ok()).collect(),
         protected: row.get(Port::PROTECTED),
+        queues: row.get(Port::QOS).and_then(|id| replica.row(id)).map_or(Vec::new(), |qos| queues(replica, qos)),
         other_config: settings(row.get(Port::OTHER_CONFIG)),
-        others: others(set_columns(&row, &["qos"]), [("lacp", row.get(Port::LACP).is_some_and(|mode| mode != "off"))]),
+        others: others(
+            Vec::new(),
+            [
+                ("qos but for the dscp of queues", row.get(Port::QOS).is_some()),
+                ("lacp", row.get(Port::LACP).is_some_and(|mode| mode != "off")),
+            ],
+        ),
     }
+}
+
+fn queues(replica: &Replica, row: RowView<'_, QoS>) -> Vec<QueueConfig> {
+    let small = |n: i64| u8::try_from(n).ok();
+    let queue = |number: i64, row: RowView<'_, Queue>| {
+        Some(QueueConfig { number: u32::try_from(number).ok()?, dscp: row.get(Queue::DSCP).and_then(small) })
+    };
+    row.get(QoS::QUEUES).iter().filter_map(|(number, id)| queue(number, replica.row(id)?)).collect()
 }
 
 fn interface(row: RowView<'_, Interface>) -> InterfaceConfig {

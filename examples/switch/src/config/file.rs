@@ -75,6 +75,13 @@ pub(super) fn address<'de, D: Deserializer<'de>>(d: D) -> Result<Option<EthAddr>
     String::deserialize(d)?.parse().map(Some).map_err(D::Error::custom)
 }
 
+pub(super) fn dscp<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u8>, D::Error> {
+    match u8::deserialize(d)? {
+        dscp @ 0..64 => Ok(Some(dscp)),
+        other => Err(D::Error::custom(format!("dscp {other}: not 0 to 63"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -160,6 +160,9 @@ pub struct PortConfig {
     pub cvlans: Vec<u16>,
     /// Whether it sends nothing to other protected ports.
     pub protected: bool,
+    /// Its queues.
+    #[serde(rename = "queue")]
+    pub queues: Vec<QueueConfig>,
     /// `other_config` of the Port table.
     pub other_config: Settings,
     /// What of the Port table is set and has no place here, by column: `qos`, `lacp`.
@@ -227,6 +230,18 @@ impl PortConfig {
             None => Ok(VlanMode::Trunk(trunks)),
         }
     }
+}
+
+/// A queue of a port.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct QueueConfig {
+    /// The number that OpenFlow's actions know it by.
+    pub number: u32,
+    /// The DSCP, 0 to 63, that IP packets get that leave by it; they keep theirs if not given.
+    #[serde(deserialize_with = "file::dscp")]
+    pub dscp: Option<u8>,
 }
 
 /// An interface.

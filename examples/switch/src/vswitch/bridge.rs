@@ -146,7 +146,8 @@ impl Bridge {
         if let Some(problems) = &self.problems
             && self.problems != before
         {
-            tracing::warn!(target: "bridge", "bridge {}: {problems}", self.name);
+            // The row says it too, until it is mended.
+            tracing::info!(target: "bridge", "bridge {}: {problems}", self.name);
         }
         self.address = self.pick_address(config, devices);
         if self.ports.contains_key(&self.name) {

@@ -1,6 +1,6 @@
 //! The ports of a bridge: devices of its datapath, and ends of patches, which are none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ovs_dpif::PortNo;
@@ -95,6 +95,8 @@ struct Settings {
     protected: bool,
     flood_groups: bool,
     flood_reports: bool,
+    /// DSCP by queue.
+    dscp: BTreeMap<u32, u8>,
 }
 
 impl Settings {
@@ -112,6 +114,7 @@ impl Settings {
             protected: port.protected,
             flood_groups: is_on("mcast-snooping-flood"),
             flood_reports: is_on("mcast-snooping-flood-reports"),
+            dscp: port.queues.iter().filter_map(|q| Some((q.number, q.dscp?))).collect(),
         })
     }
 }
@@ -274,6 +277,7 @@ impl Bridge {
         (described.vlan, described.priority_tags) = (settings.vlan, settings.priority_tags);
         (described.protected, described.flood_groups) = (settings.protected, settings.flood_groups);
         described.flood_reports = settings.flood_reports;
+        described.dscp = settings.dscp;
         described.created = port.created;
         if port.kind.starts_with("dummy") {
             // Such a device has one queue, always.

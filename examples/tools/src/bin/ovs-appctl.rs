@@ -131,7 +131,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Failure> {
     ovs_tools::logging::start(&options.verbose);
     if options.option {
-        return print(&option_list());
+        return print(&ovs_tools::option_list::<Options>());
     }
     let local = |text: &str| Err(Failure::Local(text.to_string()));
     let Some((command, arguments)) = options.command.split_first() else {
@@ -218,22 +218,4 @@ fn line(mut text: String) -> String {
 fn print(text: &str) -> Result<(), Failure> {
     let written = io::stdout().write_all(line(text.to_string()).as_bytes());
     written.map_err(|e| Failure::Local(format!("standard output: {}", reason(&e))))
-}
-
-/// The options, for the completion of shells.
-fn option_list() -> String {
-    use clap::CommandFactory;
-    let mut command = Options::command();
-    command.build();
-    let mut text = String::new();
-    for option in command.get_opts().chain(command.get_arguments().filter(|a| !a.get_action().takes_values())) {
-        let value = option.get_action().takes_values();
-        if let Some(long) = option.get_long() {
-            text += &format!("--{long}{}\n", if value { "=ARG" } else { "" });
-        }
-        if let Some(short) = option.get_short() {
-            text += &format!("-{short}{}\n", if value { " ARG" } else { "" });
-        }
-    }
-    text
 }

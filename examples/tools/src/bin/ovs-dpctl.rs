@@ -42,11 +42,14 @@ struct Options {
     /// End by the signal ALRM after this many seconds.
     #[arg(short, long, value_name = "SECS")]
     timeout: Option<u32>,
+    /// Print the options, one a line.
+    #[arg(long)]
+    option: bool,
     /// Print version.
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: (),
     /// The command and its arguments; options may stand among them.
-    #[arg(value_name = "COMMAND", required = true)]
+    #[arg(value_name = "COMMAND", required_unless_present = "option")]
     command: Vec<String>,
 }
 
@@ -163,6 +166,10 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(status) => return status,
     };
+    if options.option {
+        let _ = std::io::stdout().lock().write_all(ovs_tools::option_list::<Options>().as_bytes());
+        return ExitCode::SUCCESS;
+    }
     if let Some(seconds) = options.timeout.filter(|seconds| *seconds > 0) {
         std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_secs(seconds.into()));

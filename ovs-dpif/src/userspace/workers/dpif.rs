@@ -341,17 +341,18 @@ impl Dpif for Workers {
     }
 
     fn flow_dump(&self) -> Result<Vec<DpFlow>, DpifError> {
-        let mut all: BTreeMap<Ufid, DpFlow> = BTreeMap::new();
+        let (mut all, mut places) = (Vec::<DpFlow>::new(), HashMap::new());
         for told in self.look_all(|dp| dp.flow_dump())? {
             for flow in told? {
-                match all.get_mut(&flow.ufid) {
+                let place = *places.entry(flow.ufid).or_insert(all.len());
+                match all.get_mut(place) {
                     Some(known) => merge(&mut known.stats, flow.stats),
-                    None => drop(all.insert(flow.ufid, flow)),
+                    None => all.push(flow),
                 }
             }
         }
-        all.values_mut().for_each(|flow| self.cards.add(flow));
-        Ok(all.into_values().collect())
+        all.iter_mut().for_each(|flow| self.cards.add(flow));
+        Ok(all)
     }
 
     fn flow_flush(&mut self) -> Result<(), DpifError> {

@@ -27,7 +27,8 @@ impl FlowTables {
         mine.take(limit).count() < limit
     }
 
-    /// Learns a flow. One that is there and does the same starts its hard time-out again.
+    /// Learns a flow of a packet that came at `now`. One that is there and does the same starts its hard time-out again; one
+    /// that is there, does something else and is of later than that stays: counters are read late.
     pub(in crate::pipeline) fn learn(
         &mut self,
         l: &Learned,
@@ -45,7 +46,8 @@ impl FlowTables {
             rule.modified = rule.modified.max(now);
             return Ok(());
         }
-        if !self.learns(l) {
+        let is_late = old.and_then(|id| self.rules.get(id)).is_some_and(|rule| rule.modified > now);
+        if is_late || !self.learns(l) {
             return Ok(());
         }
         self.modify(fm, known, now, log)

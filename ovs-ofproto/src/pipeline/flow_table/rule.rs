@@ -77,8 +77,10 @@ impl Rule {
 
     /// When it ends if no packet comes, and why.
     pub(super) fn deadline(&self) -> Option<(Instant, RemovedReason)> {
+        // A packet that comes when the time is just over still finds it, as in upstream.
+        const LAST: Duration = Duration::from_millis(1);
         let after = |since: Instant, seconds: u16, reason| {
-            (seconds > 0).then(|| (since + Duration::from_secs(seconds.into()), reason))
+            (seconds > 0).then(|| (since + Duration::from_secs(seconds.into()) + LAST, reason))
         };
         let hard = after(self.modified, self.hard_timeout, RemovedReason::Hard);
         let idle = after(self.used, self.idle_timeout, RemovedReason::Idle);

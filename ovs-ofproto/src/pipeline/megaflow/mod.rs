@@ -388,7 +388,7 @@ impl Megaflows {
     }
 
     /// Calls `f` with what is to be credited.
-    pub(super) fn credit(&self, news: News, f: impl FnMut(&(usize, Effect), Sum)) {
+    pub(super) fn credit<'m>(&'m self, news: News, f: impl FnMut(&'m (usize, Effect), Sum)) {
         news.0.finish(&self.paths, f);
     }
 

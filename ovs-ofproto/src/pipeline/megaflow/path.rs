@@ -462,7 +462,7 @@ impl Tally {
     }
 
     /// Calls `f` with everything that was done, and by how much; what was done last comes first.
-    pub(super) fn finish(mut self, paths: &Paths, mut f: impl FnMut(&(usize, Effect), Sum)) {
+    pub(super) fn finish<'p>(mut self, paths: &'p Paths, mut f: impl FnMut(&'p (usize, Effect), Sum)) {
         while let Some(level) = self.levels.pop() {
             for n in level {
                 let (Some(sum), Some(node)) = (self.sums.get(n as usize).copied(), paths.at(n)) else { continue };

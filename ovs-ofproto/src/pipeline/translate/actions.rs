@@ -140,10 +140,15 @@ impl Translator<'_> {
     /// Has `f` work on a copy of the packet. Where what it did is taken back by writing fields, or nothing comes after,
     /// the datapath needs no copy.
     pub(super) fn in_copy(&mut self, last: bool, f: impl FnOnce(&mut Self)) {
+        self.in_copy_unless(last, is_reversible, f);
+    }
+
+    /// The same, where the datapath needs no copy for actions that are `harmless`.
+    pub(super) fn in_copy_unless(&mut self, last: bool, harmless: fn(&DpAction) -> bool, f: impl FnOnce(&mut Self)) {
         let (base, outer) = (self.base, std::mem::take(&mut self.out));
         self.in_branch(f);
         let mut inner = std::mem::replace(&mut self.out, outer);
-        if last || inner.iter().all(is_reversible) {
+        if last || inner.iter().all(harmless) {
             // What was set for the copy is set back by what is committed next.
             self.out.append(&mut inner);
             return;
@@ -225,6 +230,12 @@ impl Translator<'_> {
 pub(super) enum Next {
     GoOn,
     Return,
+}
+
+/// Whether the packet is afterwards as it was for another bucket: beside what can be written back, connection tracking that
+/// translates no addresses leaves only what the pipeline does not believe of a packet that it did not track.
+pub(super) fn is_harmless_to_buckets(action: &DpAction) -> bool {
+    is_reversible(action) || matches!(action, DpAction::Ct(request) if request.nat.is_none())
 }
 
 /// Whether the packet is afterwards as it was, but for fields and headers that can be written back.

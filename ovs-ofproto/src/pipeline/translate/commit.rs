@@ -4,8 +4,9 @@
 //! that were written, which all count as read. The order is fixed: headers put in front or taken off, the last MPLS
 //! labels where none stay, Ethernet, the network and transport layers, MPLS, VLAN tags, priority, mark.
 //!
-//! A packet whose protocol, or operation in ARP, is 0 is taken to have no network layer, as upstream does: there is
-//! nothing to set in it.
+//! A packet whose protocol, or operation in ARP, is 0 is taken to have no network layer, as upstream does: actions that set
+//! a field find nothing to set in it. Such actions read the protocol. Those that move bits into a field do not, so that
+//! what they do is for every protocol.
 
 use std::sync::LazyLock;
 
@@ -110,7 +111,8 @@ impl Translator<'_> {
             // A mark of congestion on the way through a tunnel is brought in whatever the protocol is.
             let mark = self.mark_brought_in.filter(|mark| *mark == FieldId::NwEcn.info().get(&m.key()) as u8);
             let is_mark = mark.is_some() && m.mask() == FlowMask::of(&[FieldId::NwEcn]);
-            if is_network && !is_mark && self.tracked.read_bits(FieldId::NwProto, 0xff) == 0 {
+            let is_for_all = is_mark || self.moved_to_network;
+            if is_network && !is_for_all && self.tracked.read_bits(FieldId::NwProto, 0xff) == 0 {
                 return;
             }
             use KeyAttr::{Arp, Icmp, Icmpv6, Nd, NdExtensions};

@@ -22,6 +22,10 @@ impl Translator<'_> {
             // Whether there is something to set: see `commit.rs`.
             self.tracked.read_bits(FieldId::NwProto, 0xff);
         }
+        self.put_field(field, value, mask);
+    }
+
+    fn put_field(&mut self, field: FieldId, value: u128, mask: u128) {
         match field {
             FieldId::VlanTci if mask & u128::from(VLAN_PRESENT) != 0 => self.set_tci(value as u16, mask as u16),
             // A VLAN id or priority makes a tag where there was none (OpenFlow 1.0's set actions).
@@ -121,7 +125,8 @@ impl Translator<'_> {
         }
     }
 
-    /// Writes bits into a part of a field, if the packet has it.
+    /// Writes bits into a part of a field, if the packet has it. In a header of the network layer that goes for every
+    /// protocol, and the protocol is not asked for.
     pub(super) fn store(&mut self, dst: Subfield, value: u128) {
         let value = value & dst.ones();
         match dst.field.tun_metadata_index() {
@@ -133,7 +138,11 @@ impl Translator<'_> {
                 put_bits(&mut mask, dst.offset.into(), dst.ones());
                 self.set_option(index as u8, &bytes, &mask);
             }
-            None => self.set_field(dst.field, value << dst.offset, dst.mask()),
+            None if self.tracked.holds(dst.field.info().prereq) => {
+                self.moved_to_network |= is_network(dst.field);
+                self.put_field(dst.field, value << dst.offset, dst.mask());
+            }
+            None => self.detail(|| format!("the packet has no {}", dst.field.info().name)),
         }
     }
 

@@ -7,6 +7,7 @@ use ovs_packet::OfPort;
 use ovs_packet::field::FieldId;
 use ovs_packet::hash::HashFields;
 
+use super::actions::is_harmless_to_buckets;
 use super::{Effect, Translator, freeze, walk};
 use crate::pipeline::group::{Bucket, Group, GroupKind, SelectionMethod};
 use crate::pipeline::trace::Kind;
@@ -75,7 +76,7 @@ impl Translator<'_> {
         let actions = walk::in_order(&bucket.actions);
         (self.depth, self.nested) = (self.depth + 1, self.nested + 1);
         self.descend();
-        self.in_copy(last, |t| {
+        self.in_copy_unless(last, is_harmless_to_buckets, |t| {
             t.in_group = true;
             t.execute(&actions, last);
             t.freeze_if_asked();

@@ -57,7 +57,7 @@ use super::port::{Port, Ports};
 use super::recirc::{RecircIds, Stack, Step};
 use super::snooping::Snooping;
 use super::trace::{Kind, Tracer};
-use super::tracked::Tracked;
+use super::tracked::{Tracked, pipeline_mask};
 use super::tunnel::is_tunnelled;
 use crate::action::Action;
 use crate::text::{InNames, NoNames, PortNames};
@@ -306,6 +306,8 @@ struct Translator<'a> {
     was_mpls: bool,
     /// The mark of congestion that it has from the tunnel that it came through, if that is another than before.
     mark_brought_in: Option<u8>,
+    /// Something was moved into a header of the network layer: it is written whatever the protocol is.
+    moved_to_network: bool,
     /// What the key says of a tunnel is, but for what was written, of the one that the packet came through.
     has_own_tunnel: bool,
     /// Something was sent through a tunnel with the options that the packet has.
@@ -370,6 +372,8 @@ pub(super) struct Outcome {
     pub(super) last: Option<Box<FlowKey>>,
     /// What was read of the options of its tunnel, as flows have it, of a packet that is traced.
     pub(super) options: Option<Box<Match>>,
+    /// What was read of registers and metadata, of a packet that is traced and whose translation failed.
+    pub(super) registers: Option<Box<FlowMask>>,
     /// A limit that was hit.
     pub(super) failed: Option<DropReason>,
     /// The packet has a tag that was asked for. That there is none follows from the Ethertype.
@@ -481,6 +485,7 @@ impl<'a> Translator<'a> {
             conntracked: key.ct_state != 0,
             was_mpls: false,
             mark_brought_in: None,
+            moved_to_network: false,
             has_own_tunnel: is_tunnelled(key),
             carries_options: false,
             pending: encap::Pending::None,
@@ -643,6 +648,8 @@ impl<'a> Translator<'a> {
             let options = FlowMask { bits: read.mask.bits.masked(&OPTIONS) };
             Box::new(self.bridge.tlv.lift(&Match::new(read.first, options)))
         });
+        let is_told = self.tracer.is_some() && self.failed.is_some();
+        let registers = is_told.then(|| Box::new(FlowMask { bits: read.mask.bits.masked(pipeline_mask()) }));
         let has_options = key.tun_present != 0 || read.mask.bits.tun_present != 0 || self.carries_options;
         if has_options && let Ok(packed) = self.bridge.tlv.pack_mask(key, &read.mask) {
             read.mask = packed;
@@ -666,6 +673,7 @@ impl<'a> Translator<'a> {
             reports: std::mem::take(&mut self.reports),
             last: self.tracer.is_some().then(|| Box::new(*self.tracked.shown())),
             options,
+            registers,
             tracer: self.tracer.take(),
             failed: self.failed,
             tag_asked,

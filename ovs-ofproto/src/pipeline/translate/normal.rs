@@ -24,6 +24,33 @@ const IGMP_REPORTS: [u128; 4] = [IGMP_V1_REPORT, IGMP_V2_REPORT, IGMP_LEAVE, 0x2
 const MLD_QUERY: u128 = 130;
 const MLD_REPORTS: [u128; 3] = [131, 132, 143];
 
+/// Why a packet for a group address goes to a port.
+#[derive(Clone, Copy)]
+enum Listener {
+    /// A station behind it listens to the group.
+    Group,
+    /// A router is behind it.
+    Router,
+    /// All packets for groups go there.
+    Flood,
+    /// All reports go there.
+    Flagged,
+}
+
+impl Listener {
+    /// What a trace says of it, and what if the packet came from there.
+    fn words(self) -> [&'static str; 2] {
+        match self {
+            Listener::Group => ["forwarding to mcast group port", "mcast group port is input port, dropping"],
+            Listener::Router => ["forwarding to mcast router port", "mcast router port is input port, dropping"],
+            Listener::Flood => ["forwarding to mcast flood port", "mcast flood port is input port, dropping"],
+            Listener::Flagged => {
+                ["forwarding report to mcast flagged port", "mcast port is input port, dropping the Report"]
+            }
+        }
+    }
+}
+
 impl Translator<'_> {
     pub(super) fn normal(&mut self, last: bool) {
         // What comes by no port, as a controller's own packet, comes as by a trunk, and teaches nothing.
@@ -209,8 +236,8 @@ impl Translator<'_> {
         }
         if report {
             // For routers only, so that hosts do not keep silent because of each other (RFC 4541, section 2.1.1).
-            let wanted = self.bridge.ports.iter().filter(|p| p.flood_reports).map(|p| (p.number, "flagged"));
-            let ports: Vec<_> = snooping.routers(vlan).map(|p| (p, "router")).chain(wanted).collect();
+            let wanted = self.bridge.ports.flood_reports().map(|p| (p, Listener::Flagged));
+            let ports: Vec<_> = snooping.routers(vlan).map(|p| (p, Listener::Router)).chain(wanted).collect();
             return self.send_each(ports, ingress, inside, last);
         }
         let group = if self.tracked.holds(Prereq::Ipv4) {
@@ -222,11 +249,11 @@ impl Translator<'_> {
             self.detail(|| "multicast traffic for the link, flooding".to_string());
             return self.flood_in_vlan(ingress, inside, last);
         }
-        let always = self.bridge.ports.iter().filter(|p| p.flood_groups).map(|p| (p.number, "flood"));
-        let routers = snooping.routers(vlan).map(|p| (p, "router"));
+        let always = self.bridge.ports.flood_groups().map(|p| (p, Listener::Flood));
+        let routers = snooping.routers(vlan).map(|p| (p, Listener::Router));
         match snooping.listeners(vlan, group) {
             Some(listeners) => {
-                let listeners = listeners.map(|p| (p, "group"));
+                let listeners = listeners.map(|p| (p, Listener::Group));
                 let ports: Vec<_> = listeners.chain(always).chain(routers).collect();
                 self.send_each(ports, ingress, inside, last);
             }
@@ -267,20 +294,12 @@ impl Translator<'_> {
     }
 
     /// Sends to ports for what they are, each once and none of them back.
-    fn send_each(&mut self, ports: Vec<(OfPort, &str)>, ingress: &Port, inside: Inside, last: bool) {
+    fn send_each(&mut self, ports: Vec<(OfPort, Listener)>, ingress: &Port, inside: Inside, last: bool) {
         let mut seen = std::collections::BTreeSet::from([self.in_port]);
         let mut chosen = Vec::with_capacity(ports.len());
         for (port, what) in ports {
-            let what = if what == "flagged" {
-                "forwarding report to mcast flagged port".into()
-            } else {
-                format!("mcast {what} port")
-            };
-            match what.starts_with("forwarding") {
-                _ if port == self.in_port => self.detail(|| format!("{what} is input port, dropping")),
-                true => self.detail(|| what),
-                false => self.detail(|| format!("forwarding to {what}")),
-            }
+            let [sent, back] = what.words();
+            self.detail(|| if port == ingress.number { back } else { sent }.to_string());
             if seen.insert(port) {
                 chosen.push(port);
             }

@@ -2,7 +2,7 @@
 
 use ovs_dpif::{Cookie, DpAction, DropReason, Userspace};
 use ovs_packet::OfPort;
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{FlowKey, FlowMask};
 
 use super::walk::Lookup;
@@ -10,6 +10,7 @@ use super::{Effect, Translator, freeze};
 use crate::action::Subfield;
 use crate::codec::PacketInReason;
 use crate::pipeline::hooks::{PacketKey, Peer, Way};
+use crate::pipeline::port::Port;
 use crate::pipeline::trace::Kind;
 use crate::session::AsyncConfig;
 
@@ -106,13 +107,31 @@ impl Translator<'_> {
             self.because(DropReason::ForwardingDisabled);
             return;
         }
-        if let Some(config) = &p.tunnel {
-            return self.enter_tunnel(p, config, last);
-        }
-        let datapath = p.datapath;
         if let Some(peer) = self.bridge.hooks.peer(port) {
             return self.patch(port, peer, last);
         }
+        let Some(dscp) = self.dscp_by_queue(p) else { return self.leave_by(p, last) };
+        let saved = self.tracked.save();
+        self.set_field(FieldId::IpDscp, dscp.into(), FieldId::IpDscp.info().max_value());
+        self.leave_by(p, last);
+        self.tracked.go_back(&saved);
+    }
+
+    /// The DSCP that the packet gets for the queue that it leaves a port by, if it is IP.
+    fn dscp_by_queue(&mut self, port: &Port) -> Option<u8> {
+        if port.dscp.is_empty() {
+            return None;
+        }
+        let queue = self.tracked.read(FieldId::SkbPriority) as u32;
+        port.dscp.get(&queue).copied().filter(|_| self.tracked.holds(Prereq::Ip))
+    }
+
+    /// Sends the packet as it is now by a port that is no end of a patch.
+    fn leave_by(&mut self, p: &Port, last: bool) {
+        if let Some(config) = &p.tunnel {
+            return self.enter_tunnel(p, config, last);
+        }
+        let (port, datapath) = (p.number, p.datapath);
         if !self.is_ethernet() {
             self.warn(|| "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.".to_string());
             self.because(DropReason::UnsupportedPacketType);

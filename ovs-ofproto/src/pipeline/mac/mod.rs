@@ -4,10 +4,14 @@
 //! that was silent longest. Addresses age out. A gratuitous ARP tells where a station is now: for a while after it, what
 //! seems to come from the station by another port is taken for its own echo. Static addresses stay, whatever is heard.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod crowds;
+
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use ovs_packet::{EthAddr, Instant, OfPort};
+
+use crowds::Crowds;
 
 /// How long an address is kept that is not heard of.
 pub const DEFAULT_AGING: Duration = Duration::from_secs(300);
@@ -85,7 +89,7 @@ pub struct MacTable {
     /// Those that were learnt.
     by_use: BTreeSet<(Instant, Station)>,
     /// The same, by port.
-    by_port: BTreeMap<OfPort, BTreeSet<(Instant, Station)>>,
+    by_port: Crowds,
     limit: usize,
     aging: Duration,
     stats: MacStats,
@@ -119,7 +123,7 @@ impl MacTable {
         MacTable {
             entries: HashMap::new(),
             by_use: BTreeSet::new(),
-            by_port: BTreeMap::new(),
+            by_port: Crowds::default(),
             limit: limit.max(1),
             aging,
             stats: MacStats::default(),
@@ -167,8 +171,7 @@ impl MacTable {
 
     /// Of the port that has most, the address goes that was silent longest.
     fn make_room(&mut self) {
-        let most = self.by_port.values().max_by_key(|stations| stations.len());
-        if let Some((_, oldest)) = most.and_then(|stations| stations.first().copied()) {
+        if let Some(oldest) = self.by_port.longest_silent_of_most() {
             self.unlist(oldest);
             self.stats.evicted += 1;
             self.note(oldest);
@@ -178,7 +181,7 @@ impl MacTable {
     fn list(&mut self, station: Station, entry: Entry) {
         if !entry.is_static {
             self.by_use.insert((entry.used, station));
-            self.by_port.entry(entry.port).or_default().insert((entry.used, station));
+            self.by_port.insert(entry.port, entry.used, station);
         }
         self.entries.insert(station, entry);
     }
@@ -186,12 +189,7 @@ impl MacTable {
     fn unlist(&mut self, station: Station) {
         let Some(entry) = self.entries.remove(&station) else { return };
         self.by_use.remove(&(entry.used, station));
-        if let Some(stations) = self.by_port.get_mut(&entry.port) {
-            stations.remove(&(entry.used, station));
-            if stations.is_empty() {
-                self.by_port.remove(&entry.port);
-            }
-        }
+        self.by_port.remove(entry.port, entry.used, station);
     }
 
     /// Has `address` be behind `port` for good.
@@ -334,6 +332,20 @@ mod tests {
         t.learn(0, EthAddr::local(1), OfPort(1), Instant::from_secs(3));
         t.learn(0, EthAddr::local(3), OfPort(1), Instant::from_secs(4));
         assert_eq!((t.lookup(0, EthAddr::local(2)), t.len(), t.stats().evicted), (None, 2, 1));
+    }
+
+    /// Five ports with two addresses each; sixteen come by a sixth: it ends with three, and no other loses more than one.
+    #[test]
+    fn one_port_cannot_drive_the_others_out() {
+        let mut t = MacTable::new(10, DEFAULT_AGING);
+        for i in 0..10 {
+            t.learn(0, EthAddr::local(i), OfPort(i as u32 / 2 + 1), Instant::from_secs(i));
+        }
+        for i in 10..26 {
+            t.learn(0, EthAddr::local(i), OfPort(6), Instant::from_secs(i));
+        }
+        let of = |port: u32| t.iter(Instant::from_secs(26)).filter(|e| e.port == OfPort(port)).count();
+        assert_eq!([1, 2, 3, 4, 5, 6].map(of), [1, 1, 2, 1, 2, 3]);
     }
 
     proptest! {
