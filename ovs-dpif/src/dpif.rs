@@ -837,6 +837,12 @@ pub trait Dpif: fmt::Debug + Send {
         None
     }
 
+    /// The kernel's datapath, if it is that, for what only it has.
+    #[cfg(all(feature = "kernel", target_os = "linux"))]
+    fn kernel_mut(&mut self) -> Option<&mut crate::kernel::Datapath> {
+        None
+    }
+
     /// How often events happened that no other counter tells of, by upstream's names for them (`coverage/show`).
     fn events(&self) -> Vec<(&'static str, u64)> {
         Vec::new()

@@ -165,7 +165,7 @@ impl Ledger {
         self.drop_all(reason, 1);
     }
 
-    fn drop_all(&mut self, reason: DropReason, packets: u64) {
+    pub(crate) fn drop_all(&mut self, reason: DropReason, packets: u64) {
         if let Some(n) = self.drops.get_mut(reason as usize) {
             *n += packets;
         }

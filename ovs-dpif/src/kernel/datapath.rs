@@ -15,6 +15,7 @@ use ovs_packet::key::{FlowKey, FlowMask};
 use ovs_packet::{Instant, Packet};
 
 use super::probe;
+use super::threads::Crew;
 use super::upcalls::Handler;
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
@@ -100,6 +101,10 @@ pub struct Datapath {
     /// Interfaces of tunnels that were made here, and go with their ports.
     pub(super) made: BTreeMap<PortNo, String>,
     pub(super) ledger: Ledger,
+    /// Threads that take the upcalls.
+    pub(super) crew: Option<Crew>,
+    /// Upcalls that the queue behind the threads had no room for.
+    pub(super) lost: u64,
 }
 
 impl fmt::Debug for Datapath {
@@ -109,9 +114,15 @@ impl fmt::Debug for Datapath {
             .field("dp_ifindex", &self.dp_ifindex)
             .field("per_cpu", &self.per_cpu)
             .field("handlers", &self.handlers.len())
+            .field("crew", &self.crew)
             .field("ledger", &self.ledger)
             .finish_non_exhaustive()
     }
+}
+
+/// The CPUs that this process may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 pub(super) fn failed(what: &'static str) -> impl Fn(SocketError) -> DpifError {
@@ -204,6 +215,8 @@ impl Datapath {
             features: Features::NONE,
             made: BTreeMap::new(),
             ledger: Ledger::default(),
+            crew: None,
+            lost: 0,
         };
         if options.dispatch != Dispatch::Observe {
             datapath.take_upcalls(kernel)?;
@@ -214,8 +227,7 @@ impl Datapath {
 
     /// Opens sockets, and tells the datapath of them.
     fn take_upcalls(&mut self, kernel: &dyn Connect) -> Result<(), DpifError> {
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let count = self.options.handlers.unwrap_or(cpus).max(1);
+        let count = self.options.handlers.unwrap_or_else(cpus).max(1);
         for _ in 0..count {
             self.handlers.push(Handler::open(kernel, self.dp_ifindex, self.families.packet.id)?);
         }
@@ -239,12 +251,56 @@ impl Datapath {
         if !self.per_cpu {
             let change = Described { dp_ifindex: self.dp_ifindex, user_features: Some(base), ..Described::default() };
             ask(self.socket.get_mut(), &self.families, Command::Set, &change).map_err(failed("upcall sockets"))?;
-            // The kernel refuses more sockets of a port than it has CPUs.
-            self.port_pids = pids.into_iter().take(cpus).collect();
-            for port in self.vports()? {
-                self.point_port(port.port_no.unwrap_or(0))?;
-            }
+            self.point_ports(pids)?;
         }
+        Ok(())
+    }
+
+    /// Has all ports send their upcalls to these sockets.
+    fn point_ports(&mut self, mut pids: Vec<u32>) -> Result<(), DpifError> {
+        // The kernel refuses more sockets of a port than it has CPUs.
+        pids.truncate(cpus());
+        self.port_pids = pids;
+        self.vports()?.into_iter().try_for_each(|port| self.point_port(port.port_no.unwrap_or(0)))
+    }
+
+    /// Has threads take the upcalls, and execute what is ordered for them; [`Dpif::poll`] gives out what they read. Where
+    /// upcalls come by CPU there is a thread for each socket, whatever is `wanted`. Where they come by port there are as many
+    /// as wanted; by default as many as there are CPUs, but for a quarter and one, which are left to others, and one at
+    /// least. Returns how many there are.
+    ///
+    /// May be called again, with another number: the sockets that go are read to their end.
+    ///
+    /// # Errors
+    /// If the system has no room for them; those that there are go on then.
+    pub fn set_handlers(&mut self, kernel: &dyn Connect, wanted: Option<usize>) -> Result<usize, DpifError> {
+        let no_room = |source| DpifError::System { what: "handler threads", source };
+        let mut crew = match self.crew.take() {
+            Some(crew) => crew,
+            None => Crew::new().map_err(no_room)?,
+        };
+        let hired = self.hire(&mut crew, kernel, wanted);
+        let count = crew.len();
+        self.crew = Some(crew);
+        hired.map(|()| count)
+    }
+
+    fn hire(&mut self, crew: &mut Crew, kernel: &dyn Connect, wanted: Option<usize>) -> Result<(), DpifError> {
+        let no_room = |source| DpifError::System { what: "handler threads", source };
+        for handler in self.take_handlers() {
+            crew.hire(handler).map_err(no_room)?;
+        }
+        let cpus = cpus();
+        let wanted = wanted.unwrap_or(cpus.saturating_sub(cpus / 4 + 1)).clamp(1, cpus);
+        if self.per_cpu || crew.len() == wanted {
+            return Ok(());
+        }
+        while crew.len() < wanted {
+            crew.hire(Handler::open(kernel, self.dp_ifindex, self.families.packet.id)?).map_err(no_room)?;
+        }
+        // Ports look away before sockets close. The first, which actions name, stays.
+        self.point_ports(crew.sockets().take(wanted).collect())?;
+        crew.dismiss(wanted);
         Ok(())
     }
 
@@ -288,10 +344,9 @@ impl Datapath {
 
     /// The socket that `userspace` actions name; the kernel wants one that is not zero, though it may not look at it.
     pub(super) fn action_pid(&self) -> u32 {
-        match self.handlers.first() {
-            Some(handler) if !self.per_cpu => handler.socket(),
-            _ => u32::MAX,
-        }
+        let own = || self.handlers.first().map(Handler::socket);
+        let first = self.crew.as_ref().and_then(|crew| crew.sockets().next()).or_else(own);
+        first.filter(|_| !self.per_cpu).unwrap_or(u32::MAX)
     }
 
     /// A moment of the kernel's clock, in milliseconds, in the caller's time.
@@ -508,7 +563,7 @@ impl Dpif for Datapath {
         Ok(DpStats {
             hits: stats.hit,
             missed: stats.missed,
-            lost: stats.lost,
+            lost: stats.lost + self.lost,
             flows: stats.flows,
             masks: masks.masks.into(),
             mask_hits: known.megaflow_stats.map(|_| masks.mask_hit),
@@ -522,8 +577,12 @@ impl Dpif for Datapath {
         &self.ledger
     }
 
+    fn kernel_mut(&mut self) -> Option<&mut Datapath> {
+        Some(self)
+    }
+
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let upcalls = self.handlers.iter().map(AsFd::as_fd);
+        let upcalls = self.handlers.iter().map(AsFd::as_fd).chain(self.crew.iter().map(AsFd::as_fd));
         upcalls.chain(self.events.iter().map(AsFd::as_fd)).collect()
     }
 }

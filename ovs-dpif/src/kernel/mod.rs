@@ -6,7 +6,9 @@
 //!
 //! - **Upcalls**: one socket for each CPU, of which the kernel takes that of the CPU on which the packet missed; where it
 //!   does not know that, each port has sockets, as many as the kernel lets it have. [`Dpif::poll`](crate::Dpif::poll)
-//!   takes from all of them. Threads of one's own take them by [`Datapath::take_handlers`], and each works alone.
+//!   takes from all of them. [`Datapath::set_handlers`] has a thread for each, which reads what comes up and has executed
+//!   what is ordered for it; between the threads and the owner, who decides, is a bounded queue that is fair among ports.
+//!   Threads of one's own take the sockets by [`Datapath::take_handlers`], and each works alone.
 //! - **Order**: a packet that is executed carries the socket that it came through, so that its next miss comes up there
 //!   too, behind what came before it. Kernels before 6.17 ignore that.
 //! - **Overruns**: what the kernel could not deliver it drops until the socket is empty; so a socket that overran is
@@ -31,8 +33,10 @@ mod put_action;
 mod read_action;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tunnel;
 mod upcalls;
+mod waiting;
 
 pub use cookie::COOKIE_BYTES;
 pub use datapath::{Datapath, Dispatch, Options, list};

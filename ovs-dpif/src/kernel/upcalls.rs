@@ -75,6 +75,13 @@ impl Handler {
         }
     }
 
+    /// Sends orders, one message after the other. Says how many of them were refused.
+    pub(super) fn send(&mut self, orders: &mut [u8]) -> Result<u64, SocketError> {
+        let results = self.orders.batch(orders, |_, _| Ok(())).inspect_err(|error| tracing::warn!(%error, "orders"))?;
+        let refused = results.iter().filter_map(|result| result.as_ref().err());
+        Ok(refused.inspect(|error| tracing::debug!(%error, "a packet was not executed")).count() as u64)
+    }
+
     /// Executes actions on a packet that came up, or on another.
     ///
     /// # Errors
@@ -198,14 +205,29 @@ fn metadata(key: &FlowKey) -> Metadata {
 }
 
 impl Datapath {
-    /// Takes upcalls from every socket.
+    /// Takes upcalls, those that threads have read or those of every socket.
     pub(super) fn receive(&mut self, upcalls: &mut Vec<Upcall>) -> usize {
-        let before = upcalls.len();
+        let (before, mut bad) = (upcalls.len(), 0);
+        if let Some(crew) = &mut self.crew {
+            crew.take(upcalls);
+            let fates = crew.take_fates();
+            self.ledger.received += fates.refused;
+            self.ledger.drop_all(DropReason::UpcallQueueFull, fates.refused);
+            self.lost += fates.refused;
+            bad += fates.bad;
+            // Whoever ordered it took for granted that the kernel would.
+            let failed = fates.failed.min(self.ledger.forwarded);
+            self.ledger.forwarded -= failed;
+            self.ledger.drop_all(DropReason::EditFailed, failed);
+        }
         for handler in &mut self.handlers {
-            if let Err(error) = handler.receive(upcalls) {
-                tracing::warn!(%error, "upcalls");
+            match handler.receive(upcalls) {
+                Ok(unread) => bad += unread as u64,
+                Err(error) => tracing::warn!(%error, "upcalls"),
             }
         }
+        self.ledger.received += bad;
+        self.ledger.drop_all(DropReason::InvalidPacket, bad);
         for upcall in upcalls.iter().skip(before) {
             self.ledger.received += 1;
             match upcall.held {
@@ -233,13 +255,35 @@ impl Datapath {
         if actions.is_empty() {
             return Ok(());
         }
-        match unsupported(actions) {
-            None => self.send_order(packet, key, actions, origin),
-            Some(_) => self.execute_helped(packet, actions, origin),
+        let crew = self.crew.as_ref().filter(|crew| crew.has(origin.socket));
+        if unsupported(actions).is_none() {
+            let order = self.encode_order(packet, key, actions, origin)?;
+            // A thread that has failed leaves it to the owner.
+            let left = match crew {
+                Some(crew) => crew.order(origin.socket, order),
+                None => Err(order),
+            };
+            return left.or_else(|mut order| self.socket.borrow_mut().transact(&mut order, |_| Ok(())));
         }
+        // Behind what came up before it.
+        crew.into_iter().for_each(|crew| crew.wait_for(origin.socket));
+        self.execute_helped(packet, actions, origin)
     }
 
-    /// Orders the kernel to execute actions that it has.
+    fn encode_order(
+        &self,
+        packet: &Packet,
+        key: &FlowKey,
+        actions: &[DpAction],
+        origin: Origin,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let (dp_ifindex, action_pid) = (self.dp_ifindex, self.action_pid());
+        let mut request = Vec::new();
+        Order { dp_ifindex, packet, key, actions, origin, action_pid }.encode(&mut request, self.families.packet.id)?;
+        Ok(request)
+    }
+
+    /// Orders the kernel to execute actions that it has, now.
     pub(super) fn send_order(
         &self,
         packet: &Packet,
@@ -247,10 +291,7 @@ impl Datapath {
         actions: &[DpAction],
         origin: Origin,
     ) -> Result<(), SocketError> {
-        let (dp_ifindex, action_pid) = (self.dp_ifindex, self.action_pid());
-        let order = Order { dp_ifindex, packet, key, actions, origin, action_pid };
-        let mut request = Vec::new();
-        order.encode(&mut request, self.families.packet.id)?;
+        let mut request = self.encode_order(packet, key, actions, origin)?;
         self.socket.borrow_mut().transact(&mut request, |_| Ok(()))
     }
 }

@@ -349,6 +349,13 @@ impl SharedDatapath {
         let _ = self.dp.port_del(port);
     }
 
+    /// Has so many threads take what comes up from a datapath outside the process, where it can have any number of them.
+    pub(super) fn set_handlers(&mut self, wanted: Option<usize>) {
+        if let Some(datapath) = self.dp.kernel_mut() {
+            Kernel::set_handlers(datapath, wanted);
+        }
+    }
+
     /// Removes ports that were found in the datapath and are nobody's.
     pub(super) fn tidy(&mut self) {
         let Some(outside) = &mut self.outside else { return };

@@ -76,7 +76,10 @@ const VLAN_LIMIT: u8 = 1;
 /// Keys whose settings this switch has no choice of, and what it does.
 const FIXED: &[(&str, &str)] = &[
     ("emc-insert-inv-prob", "the cache in front of the megaflows takes every flow"),
-    ("n-handler-threads", "handlers are its loop"),
+    (
+        "n-handler-threads",
+        "the kernel's datapath has one for each CPU where it tells CPUs apart; within the process, handlers are its loop",
+    ),
     ("n-revalidator-threads", "revalidators are its loop"),
     ("smc-enable", "the cache in front of the megaflows keeps signatures, 16 bytes a flow"),
     ("tx-flush-interval", "what is to be sent leaves with the batch that it came with"),
@@ -371,6 +374,8 @@ impl Vswitch {
     fn apply_threads(&mut self, config: &Config) {
         let topology = self.devices.machine().topology;
         if self.told_threads.as_ref() != Some(&config.other_config) {
+            let handlers = threads::handlers(&config.other_config);
+            self.shared.values_mut().for_each(|s| s.datapath.set_handlers(handlers));
             self.threads = threads::settings(&config.other_config, &topology);
             self.told_threads = Some(config.other_config.clone());
         }

@@ -95,6 +95,11 @@ pub(super) fn settings(config: &Config, topology: &Topology) -> Settings {
     settings
 }
 
+/// How many threads are to take what comes up from a datapath outside the process, where it can have any number of them.
+pub(super) fn handlers(config: &Config) -> Option<usize> {
+    config.get("n-handler-threads")?.parse().ok().filter(|n| *n > 0)
+}
+
 /// Reads how long workers may sleep: microseconds for all, and for cores by number. What is no number is left out.
 fn sleeps(list: &str) -> (Duration, BTreeMap<u32, Duration>) {
     let (mut all, mut of_cores) = (Duration::ZERO, BTreeMap::new());
@@ -168,6 +173,12 @@ mod tests {
         let micros = [0, 2, 3].map(|core| settings.sleep_of(core).as_micros());
         assert_eq!(micros, [50, 600, 10_000]);
         assert_eq!(read(&[("pmd-maxsleep", "7")]).max_sleep, Duration::from_micros(7));
+    }
+
+    #[test]
+    fn handlers_are_one_at_least() {
+        let asked = |n: &str| handlers(&[("n-handler-threads".to_string(), n.to_string())].into_iter().collect());
+        assert_eq!([asked("3"), asked("0"), asked("many"), handlers(&Config::new())], [Some(3), None, None, None]);
     }
 
     #[test]

@@ -2,5 +2,6 @@
 
 mod convert;
 mod faults;
+mod handlers;
 mod order;
 mod real;

@@ -1,4 +1,4 @@
-//! How workers wake the control thread, which waits for descriptors.
+//! How threads wake one that waits for descriptors.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,32 +8,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The end that is waited at.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     hears: UnixStream,
     bell: Bell,
 }
 
-/// What workers ring. Rung twice before it is answered, it rings once.
+/// What others ring. Rung twice before it is answered, it rings once.
 #[derive(Clone, Debug)]
-pub(super) struct Bell {
+pub(crate) struct Bell {
     rung: Arc<AtomicBool>,
     pull: Arc<UnixStream>,
 }
 
 impl Door {
-    pub(super) fn new() -> std::io::Result<Door> {
+    pub(crate) fn new() -> std::io::Result<Door> {
         let (hears, pull) = UnixStream::pair()?;
         hears.set_nonblocking(true)?;
         pull.set_nonblocking(true)?;
         Ok(Door { hears, bell: Bell { rung: Arc::default(), pull: Arc::new(pull) } })
     }
 
-    pub(super) fn bell(&self) -> Bell {
+    pub(crate) fn bell(&self) -> Bell {
         self.bell.clone()
     }
 
     /// To be called before what was left at the door is looked at: what comes later rings again.
-    pub(super) fn answer(&mut self) {
+    pub(crate) fn answer(&mut self) {
         if self.bell.rung.swap(false, Ordering::AcqRel) {
             // One byte for each ring at most.
             let _ = self.hears.read(&mut [0; 16]);
@@ -48,7 +48,7 @@ impl AsFd for Door {
 }
 
 impl Bell {
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
             // A pipe that is full rings already.
             let _ = (&*self.pull).write(&[0]);

@@ -48,7 +48,7 @@
 
 mod assign;
 mod balance;
-mod bell;
+pub(crate) mod bell;
 mod cards;
 mod crew;
 mod dpif;
