@@ -113,8 +113,8 @@
 //! are made anew in the background, a little with each update; new masks of a table that grows by many at once may be
 //! probed without guards until that is done. What a table of rules keeps by rule is in segments that stay where they are,
 //! and a subtable that outgrows its buckets moves to twice as many by and by: no insertion waits for the size of the table,
-//! but for the nodes of prefix tries, which are copied to twice the room, and for memory of guards that is given back
-//! (`benches/updates.rs` prints the longest insertion). The hash tables of a [`MegaflowTable`] are copied to twice the size in
+//! but for the nodes of prefix tries, which are copied to twice the room, and for the memory of smaller hash tables and of
+//! a guard, at most 8 MiB, that is given back (`benches/updates.rs` prints the longest insertion). The hash tables of a [`MegaflowTable`] are copied to twice the size in
 //! one update. A [`Classifier`] does not merge masks that are nearly equal, as a [`MegaflowTable`] does.
 //!
 //! # Features

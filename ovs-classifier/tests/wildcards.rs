@@ -1,6 +1,6 @@
 //! What a tracked lookup reports, bit by bit.
 
-use ovs_classifier::{Classifier, Layout, Pattern};
+use ovs_classifier::{Classifier, Field, Layout, Pattern};
 
 const W: usize = 5;
 /// Metadata, L2, two words of L3, L4.
@@ -100,4 +100,57 @@ fn keys_of_no_word_and_of_the_most_words() {
     assert_eq!(most.lookup_tracked(&key, &mut wildcards).map(|rule| *rule.payload()), Some('y'));
     assert_eq!(wildcards, key);
     assert!(most.lookup(&[0; 256]).is_none());
+}
+
+/// Two packets of the peer's own tests of its classifier, for which it reports more than is needed: protocol and flags
+/// where the ports alone show that no rule has them, and the rest of an address that a shorter prefix of another rule
+/// leaves open. Ours is within what it reports, and every key that has those bits gets the same answer.
+#[test]
+fn what_ports_alone_show_needs_no_earlier_stage() {
+    /// A port; the addresses; the protocol; ports and flags.
+    const LAYOUT: Layout<4> = Layout::new([0, 2, 2, 3]).expect("stages are 0 to 3");
+    const ADDRESSES: usize = 1;
+    let layout = LAYOUT.with_ports(Field::new(3 * 64, 32).unwrap()).unwrap();
+    let rule = |destination: u64, len: u32, ports: [Option<u64>; 2], flags: u64| {
+        let port = |port: Option<u64>| (port.unwrap_or(0), if port.is_some() { 0xffff } else { 0 });
+        let ([from, from_mask], [to, to_mask]) = (port(ports[0]).into(), port(ports[1]).into());
+        let mask = [ALL, ALL << (32 - len) & 0xffff_ffff, 0xff, from_mask << 48 | to_mask << 32 | flags];
+        Pattern::new([1, destination, 6, from << 48 | to << 32 | flags], mask)
+    };
+    let check = |table: &Classifier<u32, 4>, key: [u64; 4], answer: u32, bits: [u64; 4], peer: [u64; 4]| {
+        let mut wildcards = [0; 4];
+        assert_eq!(table.lookup_tracked(&key, &mut wildcards).map(|rule| *rule.payload()), Some(answer));
+        assert_eq!(wildcards, bits);
+        assert!(bits.iter().zip(peer).all(|(ours, theirs)| ours & !theirs == 0), "no bit that the peer has not");
+        for n in 0..20_000u64 {
+            let random: [u64; 4] = std::array::from_fn(|i| {
+                (n * 4 + i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(n as u32 % 64)
+            });
+            let near = [1, 0x0a01_020f, 6, 80 << 32 | 8];
+            let other =
+                if n % 2 == 0 { random } else { std::array::from_fn(|i| near[i] ^ (random[i] & random[(i + 1) % 4])) };
+            let other: [u64; 4] = std::array::from_fn(|i| key[i] & wildcards[i] | other[i] & !wildcards[i]);
+            assert_eq!(table.lookup(&other).map(|rule| *rule.payload()), Some(answer), "{other:x?}");
+        }
+    };
+
+    // "lookup segmentation - final stage": port 79 where a rule has port 80 and a flag.
+    let mut table = Classifier::new(layout);
+    table.insert(&rule(0, 0, [None, Some(80)], 8), 33, 2).unwrap();
+    table.insert(&Pattern::new([1, 0, 0, 0], [ALL, 0, 0, 0]), 0, 0).unwrap();
+    let peer = [ALL, 0, 0xff, 0xfff0 << 32 | 8];
+    check(&table, [1, 0xc0a8_0002, 6, 8 << 48 | 79 << 32], 0, [ALL, 0, 0, 0xfff0 << 32], peer);
+
+    // "prefix lookup": an address of which rules have 16, 24 and all bits, and ports that none has.
+    let mut table = Classifier::new(layout);
+    table.set_prefix_fields(&[Field::new(ADDRESSES as u16 * 64 + 32, 32).unwrap()]).unwrap();
+    table.insert(&rule(0x0a01_0000, 16, [None, None], 0), 16, 3).unwrap();
+    table.insert(&rule(0x0a01_0200, 24, [Some(79), None], 0), 32, 2).unwrap();
+    for (port, payload) in [(80, 0), (8080, 2), (192, 2)] {
+        table.insert(&rule(0x0a01_020f, 32, [None, Some(port)], 0), 33, payload).unwrap();
+    }
+    table.insert(&Pattern::new([1, 0, 0, 0], [ALL, 0, 0, 0]), 0, 0).unwrap();
+    let ports = 0xffc0 << 48 | 0xfff0 << 32;
+    let (ours, peer) = ([ALL, 0xffff_0000, 0xff, ports], [ALL, 0xffff_ffff, 0xff, ports]);
+    check(&table, [1, 0x0a01_020f, 6, 8 << 48 | 79 << 32], 3, ours, peer);
 }

@@ -44,8 +44,7 @@ pub(super) struct Found {
 /// How many masks are chosen from without a list of all.
 const FEW: usize = 64;
 
-/// How many lines are fetched ahead of the probes, in tables of more rules than a cache has room for.
-const AHEAD: usize = 4;
+/// In tables of more rules than this, which a cache has no room for, the line of the next probe is fetched during each.
 const CACHED_RULES: usize = 1 << 15;
 
 /// How far a search is.
@@ -70,18 +69,18 @@ impl Progress {
 
 /// The masks to probe, with their ranks.
 struct Visits {
-    /// Where they are few: in no order, ranks beside columns.
-    ranks: ArrayVec<u64, FEW>,
-    columns: ArrayVec<u32, FEW>,
-    /// All of them, by rank, the highest last: where they are many.
+    /// In no order, where they are few: ranks and columns.
+    few: ArrayVec<(u64, u32), FEW>,
+    /// All of them, by rank, the highest last, where they are many.
     many: Vec<(u64, u32)>,
 }
 
 /// A mask to probe next.
 #[derive(Clone, Copy)]
-struct Visit {
+struct Visit<'a, const W: usize> {
     rank: u64,
     column: u32,
+    subtable: &'a Subtable<State, W>,
     /// The hash of the key under the mask.
     hash: u64,
 }
@@ -89,7 +88,7 @@ struct Visit {
 impl Visits {
     #[inline(always)]
     fn new() -> Self {
-        Self { ranks: ArrayVec::new(), columns: ArrayVec::new(), many: Vec::new() }
+        Self { few: ArrayVec::new(), many: Vec::new() }
     }
 
     /// Adds columns of which the first word is `first`.
@@ -100,17 +99,11 @@ impl Visits {
             while left != 0 {
                 let column = word * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                self.add(ranks.get(column).copied().unwrap_or(0), column as u32);
+                let visit = (ranks.get(column).copied().unwrap_or(0), column as u32);
+                if self.few.try_push(visit).is_err() {
+                    self.many.push(visit);
+                }
             }
-        }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, rank: u64, column: u32) {
-        if self.ranks.try_push(rank).is_ok() {
-            let _ = self.columns.try_push(column);
-        } else {
-            self.many.push((rank, column));
         }
     }
 
@@ -118,20 +111,23 @@ impl Visits {
     #[inline(always)]
     fn complete(&mut self) -> usize {
         if !self.many.is_empty() {
-            self.many.extend(self.ranks.drain(..).zip(self.columns.drain(..)));
+            self.many.extend(self.few.drain(..));
             self.many.sort_unstable();
         }
-        self.ranks.len() + self.many.len()
+        self.few.len() + self.many.len()
     }
 
     /// The mask of the highest rank that was not visited.
     #[inline(always)]
     fn next(&mut self) -> Option<(u64, u32)> {
-        // Ranks are distinct.
-        let Some(highest) = self.ranks.iter().copied().max() else { return self.many.pop() };
-        let place = self.ranks.iter().position(|rank| *rank == highest)?;
-        self.ranks.swap_remove(place);
-        Some((highest, self.columns.swap_pop(place)?))
+        let (mut place, mut highest) = (0, 0);
+        for (i, (rank, _)) in self.few.iter().enumerate() {
+            // Ranks are distinct.
+            if *rank >= highest {
+                (place, highest) = (i, *rank);
+            }
+        }
+        self.few.swap_pop(place).or_else(|| self.many.pop())
     }
 }
 
@@ -171,9 +167,9 @@ impl<R, const W: usize> Classifier<R, W> {
         cost.open += self.ranked.len() as u64;
         for (rank, column) in &self.ranked {
             let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > progress.ceiling) else { break };
-            let visit = Visit { rank: *rank, column: *column, hash: subtable.mask.hash(query.key) };
+            let visit = Visit { rank: *rank, column: *column, subtable, hash: subtable.mask.hash(query.key) };
             cost.probes += 1;
-            self.probe(query, subtable, visit, &mut progress, wildcards.as_deref_mut());
+            self.probe(query, visit, &mut progress, wildcards.as_deref_mut());
         }
         if let Some(wildcards) = wildcards.filter(|_| !progress.missed.is_empty()) {
             self.prove_few(query, &progress.missed, wildcards, cost);
@@ -225,22 +221,15 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         walks.iter_mut().for_each(|walks| self.prefixes.further(walks));
         cost.open += visits.complete() as u64;
-        let mut ahead: ArrayVec<Visit, AHEAD> = ArrayVec::new();
-        let wanted = if self.rules.len() > CACHED_RULES { AHEAD } else { 1 };
-        loop {
-            while ahead.len() < wanted
-                && let Some((rank, column)) = visits.next()
-                && rank > progress.ceiling
-            {
-                let Some(subtable) = self.subtables.get(column) else { continue };
-                let hash = subtable.mask.hash(query.key);
-                subtable.rows.prefetch(hash);
-                ahead.push(Visit { rank, column, hash });
-            }
-            let Some(visit) = ahead.pop_at(0).filter(|visit| visit.rank > progress.ceiling) else { break };
-            let Some(subtable) = self.subtables.get(visit.column) else { continue };
+        let is_large = self.rules.len() > CACHED_RULES;
+        let mut next = self.prepare(&query, visits.next(), 0);
+        while let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) {
+            next = if is_large { self.prepare(&query, visits.next(), 0) } else { None };
             cost.probes += 1;
-            self.probe(&query, subtable, visit, &mut progress, wildcards.as_deref_mut());
+            self.probe(&query, visit, &mut progress, wildcards.as_deref_mut());
+            if !is_large {
+                next = self.prepare(&query, visits.next(), progress.ceiling);
+            }
         }
         walks.iter_mut().for_each(|walks| self.prefixes.further(walks));
         if let Some(wildcards) = wildcards {
@@ -257,19 +246,28 @@ impl<R, const W: usize> Classifier<R, W> {
         if is_tracked { picked.open_noting(rows) } else { picked.open(ENOUGH) }
     }
 
+    /// Hashes a key under a mask that is above a rank, and asks for the line in which a probe begins.
+    #[inline(always)]
+    fn prepare(&self, query: &Query<'_, W>, next: Option<(u64, u32)>, ceiling: u64) -> Option<Visit<'_, W>> {
+        let (rank, column) = next.filter(|(rank, _)| *rank > ceiling)?;
+        let subtable = self.subtables.get(column)?;
+        let hash = subtable.mask.hash(query.key);
+        subtable.rows.prefetch(hash);
+        Some(Visit { rank, column, subtable, hash })
+    }
+
     /// Probes a mask.
     #[inline(always)]
     fn probe(
         &self,
         query: &Query<'_, W>,
-        subtable: &Subtable<State, W>,
-        visit: Visit,
+        Visit { rank, column, subtable, hash }: Visit<'_, W>,
         progress: &mut Progress,
         wildcards: Option<&mut [u64; W]>,
     ) {
-        let entry = subtable.find_hashed(visit.hash, query.key);
+        let entry = subtable.find_hashed(hash, query.key);
         if let Some(wildcards) = wildcards
-            && (entry.is_some() || progress.missed.try_push(visit.column).is_err())
+            && (entry.is_some() || progress.missed.try_push(column).is_err())
         {
             subtable.mask.fold(wildcards);
         }
@@ -282,7 +280,7 @@ impl<R, const W: usize> Classifier<R, W> {
         } else {
             (progress.found.hard, progress.best) = (Some(slot), Some(rule.priority));
             progress.ceiling = rank_of_priority(rule.priority);
-            progress.floor = progress.ceiling.min(visit.rank);
+            progress.floor = progress.ceiling.min(rank);
         }
     }
 

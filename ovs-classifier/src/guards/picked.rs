@@ -6,7 +6,7 @@ use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW};
 /// After so many guards it is seen whether enough columns are ruled out, where picks are narrow and where they are not. It
 /// takes about as long as to ask some guards more, and what it tells comes late and is different for each key: a
 /// processor that has guessed wrong begins anew when the last row is there.
-const NARROW_STEPS: [usize; 2] = [24, 6];
+const NARROW_STEPS: [usize; 2] = [24, 12];
 const WIDE_STEPS: [usize; 2] = [4, 1];
 
 /// Where the rows of one key are, as far as they were looked for: of the first guards, one after the other.
@@ -75,7 +75,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
             }
             for guard in guards {
                 let Some(row) = self.row_of(guard) else { break };
-                and(&mut open, &self.pass_of(guard, row));
+                open = and(open, self.pass_of(guard, row));
             }
         }
         open
@@ -94,13 +94,13 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
             let Some(places) = rows.rows.get_mut(from..end) else { break };
             if rows.known >= end {
                 for (guard, row) in guards.iter().zip(places) {
-                    and(&mut open, &self.pass_of(guard, *row));
+                    open = and(open, self.pass_of(guard, *row));
                 }
             } else {
                 for (guard, place) in guards.iter().zip(places) {
                     let Some(row) = self.row_of(guard) else { break };
                     *place = row;
-                    and(&mut open, &self.pass_of(guard, row));
+                    open = and(open, self.pass_of(guard, row));
                 }
                 rows.known = end;
             }
@@ -165,13 +165,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`; asks none that was `asked`
     /// about these columns before.
     #[inline(always)]
-    pub(crate) fn drop_known(
-        &self,
-        columns: &mut [u64; N],
-        wildcards: &[u64; W],
-        rows: &KeyRows,
-        asked: &mut Asked,
-    ) {
+    pub(crate) fn drop_known(&self, columns: &mut [u64; N], wildcards: &[u64; W], rows: &KeyRows, asked: &mut Asked) {
         let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
         // Which they are is found without a branch: it is different for each key.
         let mut left = 0u64;
@@ -181,15 +175,17 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         }
         left &= !asked.0;
         asked.0 |= left;
+        let mut kept = *columns;
         while left != 0 {
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
             let Some(guard) = guards.get(i) else { break };
             let row = rows.rows.get(..rows.known).and_then(|rows| rows.get(i));
             if let Some(row) = row.copied().or_else(|| self.row_of(guard)) {
-                and(columns, &self.pass_of(guard, row));
+                kept = and(kept, self.pass_of(guard, row));
             }
         }
+        *columns = kept;
     }
 }
 
@@ -204,10 +200,11 @@ fn load<const N: usize>(lines: &[Line], at: usize) -> [u64; N] {
     core::array::from_fn(|i| lines.get(i / 8).map_or(u64::MAX, |line| line.0[i % 8]))
 }
 
-/// Keeps of some columns those that are in `other`.
+/// The columns that are in both. By value, so that they stay in registers: through memory, each of a chain of these would
+/// wait for the one before to be stored.
 #[inline(always)]
-fn and<const N: usize>(columns: &mut [u64; N], other: &[u64; N]) {
-    columns.iter_mut().zip(other).for_each(|(columns, other)| *columns &= other);
+fn and<const N: usize>(columns: [u64; N], other: [u64; N]) -> [u64; N] {
+    core::array::from_fn(|i| columns[i] & other[i])
 }
 
 /// Whether there is no column.
