@@ -26,6 +26,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, InvalidReason, Sighting};
@@ -76,6 +77,10 @@ const CACHED_FLOWS: usize = 1 << 20;
 
 /// How many connections are looked at for expiry between two rounds.
 const EXPIRE_BUDGET: usize = 64;
+
+/// How often it is looked for what is over: each shard of the connections is locked for that, which a loop that turns for a
+/// message is not to pay for.
+const TEND_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Bounds of a [`Datapath`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -172,6 +177,8 @@ pub struct Datapath {
     turn: u64,
     /// The time of the last poll.
     now: Instant,
+    /// When it was last looked for what is over; nothing if more of it was left.
+    tended: Option<Instant>,
     /// The pipeline's version that was published last.
     version: u64,
     stats: DpStats,
@@ -235,6 +242,7 @@ impl Datapath {
             editor: Editor::new(),
             turn: 0,
             now: Instant::ZERO,
+            tended: None,
             version: 0,
             stats: DpStats::default(),
             headers_summed: 0,
@@ -269,7 +277,11 @@ impl Datapath {
 
     /// Forgets what is over.
     fn tend(&mut self, now: Instant) {
-        self.conntrack.expire(now, EXPIRE_BUDGET);
+        if self.tended.is_some_and(|tended| now >= tended && now - tended < TEND_INTERVAL) {
+            return;
+        }
+        let removed = self.conntrack.expire(now, EXPIRE_BUDGET);
+        self.tended = (removed < EXPIRE_BUDGET).then_some(now);
         self.fragments.expire(now);
     }
 

@@ -82,8 +82,8 @@ impl Tracking {
         either!(self, tracker => tracker.stats())
     }
 
-    pub(super) fn expire(&mut self, now: Instant, budget: usize) {
-        either!(self, tracker => drop(tracker.expire(now, budget)));
+    pub(super) fn expire(&mut self, now: Instant, budget: usize) -> usize {
+        either!(self, tracker => tracker.expire(now, budget))
     }
 
     pub(super) fn dump(&self, zone: Option<u16>, now: Instant, f: &mut dyn FnMut(ConnectionInfo)) {
