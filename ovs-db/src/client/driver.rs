@@ -50,12 +50,17 @@ impl Driver {
     /// Does all that can be done without waiting: connects, reads, sends, and sees to the time. `now` is what passed
     /// since an epoch of the caller's choice, the one that the client was made with.
     pub fn run(&mut self, now: Duration) {
+        self.run_ready(now, true);
+    }
+
+    /// As [`Driver::run`], for an owner who knows whether the descriptor is ready: what is not is not asked for input.
+    pub fn run_ready(&mut self, now: Duration, is_ready: bool) {
         // What came in is read before the time is looked at: a program that was late is not to blame the server.
-        self.more = false;
+        let reads = is_ready || self.more;
         if self.client.take_close() {
             self.stream = None;
         }
-        self.transfer(now);
+        self.transfer(now, reads);
         while let Some(action) = self.client.poll_action(now) {
             match action {
                 SessionAction::Close => self.stream = None,
@@ -64,28 +69,29 @@ impl Driver {
                     Err(error) => self.client.handle_closed(now, &error.to_string()),
                 },
             }
-            self.transfer(now);
+            self.transfer(now, true);
         }
     }
 
-    fn transfer(&mut self, now: Duration) {
-        if let Err(reason) = self.try_transfer(now) {
+    fn transfer(&mut self, now: Duration, reads: bool) {
+        if let Err(reason) = self.try_transfer(now, reads) {
             self.stream = None;
             self.client.handle_closed(now, &reason);
         }
     }
 
-    fn try_transfer(&mut self, now: Duration) -> Result<(), String> {
+    fn try_transfer(&mut self, now: Duration, reads: bool) -> Result<(), String> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let text = |error: io::Error| error.to_string();
-        if !stream.finish_connecting().map_err(text)? {
-            return Ok(());
-        }
         if !self.client.is_connected() {
+            if !reads || !stream.finish_connecting().map_err(text)? {
+                return Ok(());
+            }
             self.client.handle_connected(now);
         }
         let mut read = 0_usize;
-        while self.client.wants_input() {
+        self.more &= !reads;
+        while reads && self.client.wants_input() {
             if read >= MAX_READ {
                 self.more = true;
                 break;

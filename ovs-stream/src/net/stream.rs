@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -249,6 +249,28 @@ pub struct Interest {
     pub write: bool,
 }
 
+/// Which descriptors a [wait](wait_for) found to be ready, for those who would ask the system in vain otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Option<Vec<RawFd>>);
+
+impl Ready {
+    /// Nothing is known of any: whoever asks is to try.
+    pub fn unknown() -> Ready {
+        Ready(None)
+    }
+
+    /// None is: nobody is to try.
+    pub fn none() -> Ready {
+        Ready(Some(Vec::new()))
+    }
+
+    /// Whether there may be something to do with a descriptor. It says so of the number: of one that was closed and opened
+    /// anew since the wait it may be wrong, until the next.
+    pub fn has(&self, descriptor: impl AsFd) -> bool {
+        self.0.as_ref().is_none_or(|ready| ready.contains(&descriptor.as_fd().as_raw_fd()))
+    }
+}
+
 /// Waits until one of the descriptors can be read from, or where `write` says so written to, or the time is over.
 ///
 /// # Errors
@@ -257,6 +279,17 @@ pub fn wait<'a>(
     descriptors: impl IntoIterator<Item = (BorrowedFd<'a>, Interest)>,
     timeout: Option<Duration>,
 ) -> io::Result<()> {
+    wait_for(descriptors, timeout).map(drop)
+}
+
+/// As [`wait`], and says for which of them there was something.
+///
+/// # Errors
+/// As for [`wait`].
+pub fn wait_for<'a>(
+    descriptors: impl IntoIterator<Item = (BorrowedFd<'a>, Interest)>,
+    timeout: Option<Duration>,
+) -> io::Result<Ready> {
     let flags = |interest: Interest| {
         let read = if interest.read { PollFlags::IN } else { PollFlags::empty() };
         if interest.write { read | PollFlags::OUT } else { read }
@@ -272,7 +305,10 @@ pub fn wait<'a>(
         tv_nsec: timeout.subsec_nanos().into(),
     });
     match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Ok(_) | Err(Errno::INTR) => {
+            let came = fds.iter().filter(|fd| !fd.revents().is_empty());
+            Ok(Ready(Some(came.map(|fd| fd.as_fd().as_raw_fd()).collect())))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -363,5 +399,16 @@ mod tests {
         };
         assert!(waited(Interest::default(), Duration::from_millis(20)));
         assert!(!waited(Interest { read: true, write: false }, Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn a_wait_says_who_is_ready() {
+        let ((one, other), (idle, _open)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let reads = Interest { read: true, write: false };
+        let found = || wait_for([(one.as_fd(), reads), (idle.as_fd(), reads)], Some(Duration::ZERO)).unwrap();
+        assert!(!found().has(&one));
+        (&other).write_all(b"x").unwrap();
+        assert!(found().has(&one) && !found().has(&idle));
+        assert!(Ready::unknown().has(&idle) && !Ready::none().has(&one));
     }
 }

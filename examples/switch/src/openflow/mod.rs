@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ovs_ofproto::codec::{Hello, Message, Version, Versions};
 use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, ConnectionKind, RateLimit};
-use ovs_ofproto::session::edge::{Driver, Interest, Listener, StreamOptions, TlsConfig};
+use ovs_ofproto::session::edge::{Driver, Interest, Listener, Ready, StreamOptions, TlsConfig};
 use ovs_ofproto::session::{
     Class, Frame, ListenOn, ReconnectOptions, ReconnectState, Role, SessionEvent, SessionOptions,
 };
@@ -185,12 +185,13 @@ impl OpenFlow {
     // Work.
 
     /// Does all that can be done without waiting, up to a bound. True if there may be more.
-    pub fn run(&mut self, switch: &mut Vswitch, now: Instant) -> bool {
+    /// What is not ready is not asked.
+    pub fn run(&mut self, switch: &mut Vswitch, ready: &Ready, now: Instant) -> bool {
         let mut more = false;
         for (name, service) in &mut self.services {
-            service.accept(now);
+            service.accept(ready, now);
             service.in_band.run(name, switch, now);
-            more |= service.serve(name, switch, now);
+            more |= service.serve(name, switch, ready, now);
             for c in service.gone.drain(..) {
                 switch.with_ofproto(name, now, |of, _| of.disconnect(c));
             }
@@ -369,8 +370,8 @@ impl Service {
         }
     }
 
-    fn accept(&mut self, now: Instant) {
-        for passive in &self.passives {
+    fn accept(&mut self, ready: &Ready, now: Instant) {
+        for passive in self.passives.iter().filter(|p| ready.has(&p.listener)) {
             while self.connections.len() < MAX_CONNECTIONS {
                 match passive.listener.accept() {
                     Ok(Some(stream)) => {
@@ -407,15 +408,14 @@ impl Service {
     }
 
     /// Obeys what came in, and says what there is to say. True if there may be more.
-    fn serve(&mut self, bridge: &str, switch: &mut Vswitch, now: Instant) -> bool {
+    fn serve(&mut self, bridge: &str, switch: &mut Vswitch, ready: &Ready, now: Instant) -> bool {
         let mut more = false;
         let mut heard = Vec::new();
         for c in &mut self.connections {
-            // Until a look finds nothing more: what the last look brought in is not to wait for the next wake.
             let mut left = SLICE;
+            let mut is_ready = c.driver.stream().is_some_and(|stream| ready.has(stream));
             loop {
-                c.driver.run(now);
-                let before = left;
+                c.driver.run_ready(now, std::mem::take(&mut is_ready));
                 while left > 0 && c.takes_input(bridge, switch) {
                     let Some(event) = c.driver.poll_event(now) else { break };
                     left -= 1;
@@ -427,9 +427,9 @@ impl Service {
                     c.driver.flush(now);
                     break;
                 }
-                if left == before {
-                    // What there is to say now is not due to anything that came in.
-                    c.driver.flush(now);
+                c.driver.flush(now);
+                // A peer that sends much has more by now: that is not to wait for the next wake.
+                if !c.driver.may_read() {
                     more |= c.driver.session().is_unread() && c.takes_input(bridge, switch);
                     break;
                 }

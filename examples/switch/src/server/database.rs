@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_db::client::{Client, ClientOptions, Commit, Driver, Event, Status, Transaction, TransactionId};
-use ovs_db::net::{Interest, TlsConfig};
+use ovs_db::net::{Interest, Ready, TlsConfig};
 use ovs_db::rpc::Remote;
 use ovs_db::vswitch::{Bridge, Controller, Interface, OpenVSwitch, Port};
 use ovs_packet::{Instant, OfPort};
@@ -91,9 +91,10 @@ impl Database {
         self.dirty = true;
     }
 
-    /// Does all that can be done without waiting, and says what the database asks for.
-    pub fn run(&mut self, now: Instant) -> Request {
-        self.driver.run(since(now));
+    /// Does all that can be done without waiting, and says what the database asks for. What is not ready is not read.
+    pub fn run(&mut self, ready: &Ready, now: Instant) -> Request {
+        let is_ready = self.driver.interest().is_none_or(|(fd, _)| ready.has(fd));
+        self.driver.run_ready(since(now), is_ready);
         let client = self.driver.client_mut();
         while let Some(event) = client.poll_event() {
             match event {
@@ -209,8 +210,12 @@ impl Database {
     }
 
     /// States of bridges and interfaces.
+    /// The table of the whole has no column for errors: they are with what else the switch says of itself there.
     fn write_status(&self, txn: &mut Transaction, switch: &Vswitch, openflow: &OpenFlow, now: Instant) {
         let replica = self.driver.client().replica();
+        if let Some(root) = replica.single::<OpenVSwitch>() {
+            txn.set(root.id(), OpenVSwitch::STATISTICS, switch.problems());
+        }
         for row in replica.rows::<Bridge>() {
             let name = row.get(Bridge::NAME);
             let there = switch.bridge(name);

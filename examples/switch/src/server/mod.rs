@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ovs_db::unixctl::{ControlSocket, InvocationKey, Reply};
 use ovs_dpif::userspace::workers::Hooks;
-use ovs_ofproto::session::edge::{Interest, wait};
+use ovs_ofproto::session::edge::{Interest, Ready, wait_for};
 use ovs_packet::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -48,6 +48,9 @@ pub fn version_line() -> String {
 /// Rounds of packets before everything else has its turn.
 const ROUNDS: usize = 8;
 
+/// Ports are asked for packets this often though none says that it has any.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Devices that come and go have the configuration applied again no more often than this.
 const MIN_APPLY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -74,6 +77,11 @@ pub struct Server {
     warping: Option<InvocationKey>,
     /// There may be more to do at once.
     busy: bool,
+    /// Who had something when the last wait ended, and whether a signal came.
+    ready: Ready,
+    has_signals: bool,
+    /// When ports were last asked for packets.
+    polled: Option<Instant>,
     /// What was applied last, when, and when it is to be applied again because devices came or went.
     config: Config,
     applied_at: Instant,
@@ -116,6 +124,9 @@ impl Server {
             clean_up: false,
             warping: None,
             busy: false,
+            ready: Ready::unknown(),
+            has_signals: true,
+            polled: None,
             config: Config::default(),
             applied_at: now,
             apply_at: None,
@@ -165,21 +176,23 @@ impl Server {
             let is_over = self.clock.step();
             if is_over && let Some(key) = self.warping.take() {
                 // Everything that the warp made due is done before the answer goes out.
-                self.work();
+                self.work(&Ready::unknown());
                 self.commands.reply(key, Reply::Text("warped".into()));
             }
         }
-        self.work();
-        self.serve_control();
+        let ready = std::mem::take(&mut self.ready);
+        self.work(&ready);
+        self.serve_control(&ready);
         self.leaving.is_none()
     }
 
-    /// Packets, messages, the database.
-    fn work(&mut self) {
+    /// Packets, messages, the database. Who is known to have nothing is not asked: a turn for one message is to cost little more
+    /// than that message.
+    fn work(&mut self, ready: &Ready) {
         let now = self.clock.now();
         self.busy = false;
         if let Some(database) = &mut self.database {
-            match database.run(now) {
+            match database.run(ready, now) {
                 Request::Nothing => {}
                 Request::Yield => self.apply(Config::default(), now),
                 Request::Apply(config) => {
@@ -190,16 +203,16 @@ impl Server {
                 }
             }
         }
-        self.hear_devices(now);
-        self.network.iter_mut().for_each(|network| network.run(self.switch.underlay(), now));
-        self.busy |= self.openflow.run(&mut self.switch, now);
+        self.hear_devices(ready, now);
+        self.network.iter_mut().for_each(|network| network.run(self.switch.underlay(), ready, now));
+        self.busy |= self.openflow.run(&mut self.switch, ready, now);
         self.switch.obey_controllers(now);
-        self.forward(now);
+        self.forward(ready, now);
         self.coverage.run(now);
         if let Some(database) = &mut self.database {
             database.refresh(&self.switch, &self.openflow, now);
             // What was written is sent now, and not after the wait.
-            if let Request::Apply(config) = database.run(now) {
+            if let Request::Apply(config) = database.run(&Ready::none(), now) {
                 self.apply(config, now);
                 if let Some(database) = &mut self.database {
                     database.configured(&self.switch, &self.openflow, now);
@@ -209,8 +222,8 @@ impl Server {
     }
 
     /// What became of devices outside the process.
-    fn hear_devices(&mut self, now: Instant) {
-        let news = self.switch.hear_devices();
+    fn hear_devices(&mut self, ready: &Ready, now: Instant) {
+        let news = self.switch.hear_devices(ready);
         if news == DeviceNews::Apply {
             // What cannot be opened may be news each time it is tried.
             self.apply_at.get_or_insert(now.max(self.applied_at + MIN_APPLY_INTERVAL));
@@ -226,11 +239,17 @@ impl Server {
     }
 
     /// Packets that wait, up to a bound.
-    fn forward(&mut self, now: Instant) {
+    fn forward(&mut self, ready: &Ready, now: Instant) {
+        // Dummies have no descriptors, and what is over is looked for now and then in any case.
+        let is_due = self.polled.is_none_or(|at| now.since(at) >= POLL_INTERVAL) || !self.dummies.is_empty();
+        let polls = is_due || self.switch.fds().iter().any(|fd| ready.has(fd));
+        if polls {
+            self.polled = Some(now);
+        }
         for _ in 0..ROUNDS {
             self.links.run(now);
             let (rounds, start) = (self.switch.rounds(), self.clock.now());
-            let taken = self.switch.run(now);
+            let taken = if polls { self.switch.run(now) } else { self.switch.tend(now) };
             if self.switch.rounds() != rounds {
                 self.switch.revalidation_took(self.clock.now() - start);
             }
@@ -239,11 +258,15 @@ impl Server {
                 return;
             }
         }
-        self.busy = true;
+        (self.busy, self.polled) = (true, None);
     }
 
     /// Commands that wait, up to a bound. Answers go out with the next look whether there are more.
-    fn serve_control(&mut self) {
+    fn serve_control(&mut self, ready: &Ready) {
+        let is_ready = |c: &ControlSocket| c.interest(self.commands.server()).any(|(fd, _)| ready.has(fd));
+        if !self.control.as_ref().is_some_and(is_ready) {
+            return;
+        }
         for _ in 0..ROUNDS {
             if !self.serve_commands() {
                 return;
@@ -269,7 +292,7 @@ impl Server {
                 self.commands.reply(key, reply);
             }
             // What a command did is done whole before the next one looks.
-            self.work();
+            self.work(&Ready::unknown());
         }
         any
     }
@@ -278,7 +301,7 @@ impl Server {
     ///
     /// # Errors
     /// What the system says.
-    pub fn wait(&self, signals: &Signals, longest: Option<Duration>) -> io::Result<()> {
+    pub fn wait(&mut self, signals: &Signals, longest: Option<Duration>) -> io::Result<()> {
         let now = self.clock.now();
         let database = self.database.as_ref().and_then(Database::deadline);
         let network = self.network.as_ref().and_then(Network::next_deadline);
@@ -301,17 +324,20 @@ impl Server {
         let database = self.database.iter().filter_map(Database::interest);
         let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
         let network = self.network.iter().map(|network| (network.fd(), Interest { read: true, write: false }));
-        let signals = std::iter::once((signals.as_fd(), Interest { read: true, write: false }));
-        wait(
+        let signalled = std::iter::once((signals.as_fd(), Interest { read: true, write: false }));
+        let ready = wait_for(
             control
                 .chain(database)
                 .chain(ports)
                 .chain(network)
-                .chain(signals)
+                .chain(signalled)
                 .chain(self.openflow.interest())
                 .chain(self.links.interest()),
             timeout,
-        )
+        )?;
+        self.has_signals = ready.has(signals);
+        self.ready = ready;
+        Ok(())
     }
 
     // What commands ask for.
@@ -545,7 +571,7 @@ fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> 
         if !server.turn() {
             break None;
         }
-        let (hangup, end) = signals.take();
+        let (hangup, end) = if server.has_signals { signals.take() } else { (false, None) };
         if hangup && let Err(e) = log.reopen() {
             tracing::warn!(target: "vlog", "SIGHUP: {e}");
         }

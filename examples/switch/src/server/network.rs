@@ -11,6 +11,7 @@ use std::time::Duration;
 use ovs_netlink::route::{Groups, Link, Route, RouteEntry};
 use ovs_netlink::{Linux, SocketError};
 use ovs_ofproto::pipeline::native::{Cached, Device, Prefix, Rule, Underlay};
+use ovs_ofproto::session::edge::Ready;
 use ovs_packet::{EthAddr, Instant};
 
 /// How long a listing is good for, while changes come.
@@ -50,11 +51,13 @@ impl Network {
     }
 
     /// Tells the underlay what changed.
-    pub(super) fn run(&mut self, underlay: &Underlay, now: Instant) {
+    pub(super) fn run(&mut self, underlay: &Underlay, ready: &Ready, now: Instant) {
         let mut changed = false;
-        match self.news.events(DATAGRAMS, |_| changed = true) {
-            Ok(drained) => changed |= drained.overruns > 0,
-            Err(error) => tracing::warn!(target: "route_table", %error, "changes of the network"),
+        if ready.has(self.fd()) {
+            match self.news.events(DATAGRAMS, |_| changed = true) {
+                Ok(drained) => changed |= drained.overruns > 0,
+                Err(error) => tracing::warn!(target: "route_table", %error, "changes of the network"),
+            }
         }
         if changed && self.due.is_none() {
             self.due = Some(self.listed.map_or(now, |listed| now.max(listed + INTERVAL)));

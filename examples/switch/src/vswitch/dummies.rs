@@ -121,6 +121,11 @@ impl Dummies {
         self.registry().devices.get(name).map(|d| d.control.clone())
     }
 
+    /// Whether there is no device.
+    pub fn is_empty(&self) -> bool {
+        self.registry().devices.is_empty()
+    }
+
     /// The names and options of all devices.
     pub fn all(&self) -> Vec<(String, Settings)> {
         self.registry().devices.iter().map(|(name, d)| (name.clone(), d.options.clone())).collect()

@@ -53,6 +53,7 @@ use ovs_dpif::userspace::workers::Settings as WorkerSettings;
 use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, PortSpec, Resolution};
 use ovs_ofproto::pipeline::native::Underlay;
 use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest, TunnelKind};
+use ovs_ofproto::session::edge::Ready;
 use ovs_packet::tunnel::DEFAULT_SOURCE_PORTS;
 use ovs_packet::{FlowKey, Instant, OfPort};
 
@@ -127,6 +128,8 @@ pub struct Vswitch {
     errors: BTreeMap<String, String>,
     /// Settings of the whole that are not obeyed, as they were told last.
     problems: String,
+    /// Settings that it has and that leave no choice, and what holds instead.
+    fixed: String,
     /// The MTUs of bridges.
     mtus: BTreeMap<String, usize>,
     /// How threads are to work.
@@ -164,6 +167,7 @@ impl Vswitch {
             refused: BTreeMap::new(),
             errors: BTreeMap::new(),
             problems: String::new(),
+            fixed: String::new(),
             mtus: BTreeMap::new(),
             threads: WorkerSettings::default(),
             told_threads: None,
@@ -276,6 +280,12 @@ impl Vswitch {
         self.errors.get(name).map(String::as_str)
     }
 
+    /// What of the settings of the whole cannot be (`error`), and what there is no choice of (`no_choice`).
+    pub fn problems(&self) -> Vec<(&'static str, &str)> {
+        let told = [("error", self.problems.as_str()), ("no_choice", &self.fixed)];
+        told.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+    }
+
     /// What of a bridge's configuration is not done, in a line; of one that is not there, why.
     pub fn bridge_problems(&self, name: &str) -> Option<&str> {
         self.refused.get(name).map(String::as_str).or_else(|| self.bridges.get(name)?.problems())
@@ -302,9 +312,13 @@ impl Vswitch {
         self.errors.clear();
         self.refused.clear();
         let problems = settings::of_whole(&config.other_config);
-        for (key, does) in FIXED.iter().filter(|(key, _)| config.other_config.contains_key(*key)) {
-            tracing::info!(target: "bridge", "other_config:{key}: no choice: {does}");
+        let fixed = FIXED.iter().filter(|(key, _)| config.other_config.contains_key(*key));
+        let fixed: Vec<String> = fixed.map(|(key, does)| format!("other_config:{key}: {does}")).collect();
+        let fixed = fixed.join(", ");
+        if self.fixed != fixed && !fixed.is_empty() {
+            tracing::info!(target: "bridge", "Open_vSwitch: no choice: {fixed}");
         }
+        self.fixed = fixed;
         if let Some(problems) = &problems
             && self.problems != *problems
         {
@@ -651,6 +665,12 @@ impl Vswitch {
         taken
     }
 
+    /// As [`run`](Self::run), where it is known that nothing was received.
+    pub fn tend(&mut self, now: Instant) -> usize {
+        self.shared.values_mut().for_each(|s| s.run(now));
+        0
+    }
+
     /// Gives a port of a datapath within the process another number there. Its counters stay.
     ///
     /// # Errors
@@ -688,11 +708,12 @@ impl Vswitch {
         }
     }
 
-    /// Takes note of what became of devices outside the process, and of ports of datapaths there. What there is to do about
+    /// Takes note of what became of devices outside the process, if that may be ready, and of ports of datapaths there. What there is to do about
     /// it is for the caller, who has the configuration and the clock.
-    pub fn hear_devices(&mut self) -> DeviceNews {
+    pub fn hear_devices(&mut self, ready: &Ready) -> DeviceNews {
         let vanished = self.shared.values_mut().fold(false, |any, s| s.datapath.take_vanished() | any);
-        let changed = self.devices.run();
+        let is_ready = self.devices.fd().is_none_or(|fd| ready.has(fd));
+        let changed = if is_ready { self.devices.run() } else { BTreeSet::new() };
         if changed.is_empty() && !vanished {
             return DeviceNews::None;
         }

@@ -77,7 +77,14 @@ impl Driver {
 
     /// Does all that can be done without waiting: connects, reads, sends, and sees to the time.
     pub fn run(&mut self, now: Instant) {
-        self.transfer(now, Driver::receive);
+        self.run_ready(now, true);
+    }
+
+    /// As [`Driver::run`], for an owner who knows whether the descriptor is ready: what is not is not asked for input.
+    pub fn run_ready(&mut self, now: Instant, is_ready: bool) {
+        if is_ready || self.may_read {
+            self.transfer(now, Driver::receive);
+        }
         while let Some(action) = self.session.poll_action(now) {
             match action {
                 SessionAction::Close => self.drop_stream(),
@@ -93,6 +100,11 @@ impl Driver {
     /// Sends what is queued, as far as it goes without waiting, and reads nothing: for owners who have just read.
     pub fn flush(&mut self, now: Instant) {
         self.transfer(now, Driver::transmit);
+    }
+
+    /// Whether there may be input that was not read, and is wanted.
+    pub fn may_read(&self) -> bool {
+        self.may_read && self.session.wants_input()
     }
 
     /// What there is for the owner; call it until there is nothing.
@@ -122,7 +134,7 @@ impl Driver {
 
     /// How long to wait at most, if nothing happens to the descriptor; nothing: as long as it takes.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.may_read && self.session.wants_input() {
+        if self.may_read() {
             return Some(Duration::ZERO);
         }
         self.session.poll_timeout().map(|deadline| deadline.since(now))

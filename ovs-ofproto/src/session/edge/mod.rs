@@ -47,6 +47,6 @@ mod driver;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use driver::Driver;
-pub use ovs_stream::net::{DEFAULT_DSCP, Interest, Listener, Stream, StreamOptions, wait};
+pub use ovs_stream::net::{DEFAULT_DSCP, Interest, Listener, Ready, Stream, StreamOptions, wait, wait_for};
 #[cfg(feature = "tls")]
 pub use ovs_stream::net::{TlsConfig, TlsError, TlsOptions};
