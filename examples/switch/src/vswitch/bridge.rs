@@ -9,8 +9,8 @@ use std::time::Duration;
 use ovs_ofproto::codec::{Description, GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::FailMode as TakeOver;
 use ovs_ofproto::pipeline::{
-    ALL_GROUPS, ALL_METERS, ConnectionConfig, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, L2Config, Ofproto,
-    Snooping, SnoopingConfig, VISIBLE_TABLES,
+    ALL_GROUPS, ALL_METERS, Collector, ConnectionConfig, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, L2Config,
+    Ofproto, Snooping, SnoopingConfig, VISIBLE_TABLES,
 };
 use ovs_ofproto::{Action, FlowMod, FlowModCommand, Instructions};
 use ovs_packet::{EthAddr, Instant, OfPort};
@@ -23,6 +23,9 @@ use super::settings::{of_table, problems};
 use super::shared::Shared;
 use crate::config::{BridgeConfig, ControllerConfig, FlowTableConfig};
 use crate::switch::FailMode;
+
+/// What is told of sets of collectors behind the datapath where it knows no such listeners.
+const NO_LOCAL_SAMPLES: &str = "ignoring local sampling configuration: not supported by this datapath";
 
 /// The versions of OpenFlow that the pipeline obeys.
 const OBEYED: [Version; 6] = Version::KNOWN;
@@ -142,7 +145,11 @@ impl Bridge {
         now: Instant,
     ) {
         self.config = config.clone();
-        let before = std::mem::replace(&mut self.problems, problems(config));
+        let assumed = shared.switches.get(self.place).and_then(Ofproto::assumed_features);
+        let has_psample = assumed.unwrap_or(shared.datapath.info().dpif().features()).psample;
+        let lacks = (!has_psample && !config.local_samples.is_empty()).then(|| NO_LOCAL_SAMPLES.to_string());
+        let problems = problems(config).into_iter().chain(lacks).reduce(|a, b| format!("{a}; {b}"));
+        let before = std::mem::replace(&mut self.problems, problems);
         if let Some(problems) = &self.problems
             && self.problems != before
         {
@@ -163,6 +170,11 @@ impl Bridge {
             of.set_datapath_id(id);
             of.set_description(description(config));
             configure_normal(of, config, limit);
+            let collector = |group| Collector { local_group: Some(group), ..Collector::default() };
+            let collectors = config.local_samples.iter().map(|(set, group)| (*set, collector(*group))).collect();
+            if *of.hooks().collectors() != collectors {
+                of.hooks_changed(|hooks| hooks.set_collectors(collectors));
+            }
             configure_tables(of, config, &self.tables, now);
         });
         self.tables = config.tables.clone();

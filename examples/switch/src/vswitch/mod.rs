@@ -336,6 +336,7 @@ impl Vswitch {
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         let revalidator = revalidator::config_of(&config.other_config);
         let asked = config.other_config.get("vlan-limit");
+        let drops_sampled = config.other_config.get("explicit-sampled-drops").is_some_and(|s| s == "true");
         let vlan_limit = asked.and_then(|s| s.parse::<u8>().ok()).unwrap_or(VLAN_LIMIT);
         for (kind, shared) in &mut self.shared {
             let bridges = self.bridges.values().filter(|b| b.datapath_type() == *kind);
@@ -354,6 +355,9 @@ impl Vswitch {
                 shared.switches.configure(bridge.place(), |of| {
                     of.set_bundle_idle_timeout(idle);
                     of.set_revalidator(revalidator);
+                    if of.hooks().drops_sampled != drops_sampled {
+                        of.hooks_changed(|hooks| hooks.drops_sampled = drops_sampled);
+                    }
                 });
             }
             shared.settle(now);
