@@ -8,11 +8,15 @@ use ovs_db::unixctl::Reply;
 use super::{Command, command, error, text};
 
 pub(super) const COMMANDS: &[Command] = &[
-    command("bfd/set-forwarding", "[interface] normal|false|true", 1, 2, |_, call| set(&call.arguments, "no such BFD object")),
+    command("bfd/set-forwarding", "[interface] normal|false|true", 1, 2, |_, call| {
+        set(&call.arguments, "no such BFD object")
+    }),
     command("bfd/show", "[interface]", 0, 1, |_, call| show(&call.arguments, "", "no such bfd object")),
     command("bond/list", "", 0, 0, |_, call| show(&call.arguments, BONDS, "")),
     command("bond/show", "[port]", 0, 1, |_, call| show(&call.arguments, "", "no such bond")),
-    command("cfm/set-fault", "[interface] normal|false|true", 1, 2, |_, call| set(&call.arguments, "no such CFM object")),
+    command("cfm/set-fault", "[interface] normal|false|true", 1, 2, |_, call| {
+        set(&call.arguments, "no such CFM object")
+    }),
     command("cfm/show", "[interface]", 0, 1, |_, call| show(&call.arguments, "", "no such CFM object")),
     command("lacp/show", "[port]", 0, 1, |_, call| show(&call.arguments, "", "no such lacp object")),
     command("lacp/show-stats", "[port]", 0, 1, |_, call| show(&call.arguments, "", "no such lacp object")),
@@ -47,15 +51,10 @@ mod tests {
 
     #[test]
     fn of_all_there_are_none() {
-        let call = |arguments: &[&'static str]| Call {
-            key: Default::default(),
-            arguments: arguments.to_vec(),
-            format: Format::Text,
-        };
-        assert_eq!(show(&[]), "all", "none"), text("all"));
-        assert_eq!(show(&["p1"]), "all", "none"), error("none"));
-        assert_eq!(set(&["TRUE"]), "none"), text("OK"));
-        assert_eq!(set(&["p1", "false"]), "none"), error("none"));
-        assert_eq!(set(&["p1", "maybe"]), "none"), error("unknown fault string"));
+        assert_eq!(show(&[], "all", "none"), text("all"));
+        assert_eq!(show(&["p1"], "all", "none"), error("none"));
+        assert_eq!(set(&["TRUE"], "none"), text("OK"));
+        assert_eq!(set(&["p1", "false"], "none"), error("none"));
+        assert_eq!(set(&["p1", "maybe"], "none"), error("unknown fault string"));
     }
 }
