@@ -1,10 +1,13 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
+use std::collections::BTreeMap;
+
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
 use ovs_db::vswitch::{
     self, Bridge, Controller, FlowSampleCollectorSet, FlowTable, Interface, OpenVSwitch, Port, QoS, Queue, Ssl,
 };
 use ovs_ofproto::codec::Versions;
+use ovs_ofproto::pipeline::Collector;
 use ovs_ofproto::session::parse_versions;
 
 use super::{
@@ -145,11 +148,14 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
         of_all.filter(|set| set.get(FlowSampleCollectorSet::BRIDGE) == row.id())
     };
     let number = |n: i64| u32::try_from(n).ok();
-    let local = |set: RowView<'_, FlowSampleCollectorSet>| {
-        let group = set.get(FlowSampleCollectorSet::LOCAL_GROUP_ID).and_then(number)?;
-        Some((number(set.get(FlowSampleCollectorSet::ID))?, group))
+    let collector = |set: RowView<'_, FlowSampleCollectorSet>| {
+        let collector = Collector {
+            exports: set.get(FlowSampleCollectorSet::IPFIX).is_some(),
+            local_group: set.get(FlowSampleCollectorSet::LOCAL_GROUP_ID).and_then(number),
+        };
+        Some((number(set.get(FlowSampleCollectorSet::ID))?, collector))
     };
-    let exports = sets().any(|set| set.get(FlowSampleCollectorSet::IPFIX).is_some());
+    let collectors: BTreeMap<u32, Collector> = sets().filter_map(collector).collect();
     let vlans = row.get(Bridge::FLOOD_VLANS).iter().filter_map(|v| u16::try_from(v).ok());
     BridgeConfig {
         name: row.get(Bridge::NAME).to_string(),
@@ -172,12 +178,12 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
             .iter()
             .filter_map(|(number, id)| Some((u8::try_from(number).ok()?, flow_table(replica.row(id)?))))
             .collect(),
-        local_samples: sets().filter_map(local).collect(),
         other_config: settings(row.get(Bridge::OTHER_CONFIG)),
         others: others(
             set_columns(&row, &["mirrors", "netflow", "sflow", "ipfix", "auto_attach"]),
-            [("ipfix of a Flow_Sample_Collector_Set", exports)],
+            [("ipfix of a Flow_Sample_Collector_Set", collectors.values().any(|c| c.exports))],
         ),
+        collectors,
     }
 }
 

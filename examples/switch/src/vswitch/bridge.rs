@@ -9,8 +9,8 @@ use std::time::Duration;
 use ovs_ofproto::codec::{Description, GroupMod, Message, MeterMod, Version, Versions};
 use ovs_ofproto::pipeline::FailMode as TakeOver;
 use ovs_ofproto::pipeline::{
-    ALL_GROUPS, ALL_METERS, Collector, ConnectionConfig, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, L2Config,
-    Ofproto, Snooping, SnoopingConfig, VISIBLE_TABLES,
+    ALL_GROUPS, ALL_METERS, ConnectionConfig, ConnectionKind, DEFAULT_AGING, DEFAULT_MAC_LIMIT, L2Config, Ofproto,
+    Snooping, SnoopingConfig, VISIBLE_TABLES,
 };
 use ovs_ofproto::{Action, FlowMod, FlowModCommand, Instructions};
 use ovs_packet::{EthAddr, Instant, OfPort};
@@ -147,7 +147,8 @@ impl Bridge {
         self.config = config.clone();
         let assumed = shared.switches.get(self.place).and_then(Ofproto::assumed_features);
         let has_psample = assumed.unwrap_or(shared.datapath.info().dpif().features()).psample;
-        let lacks = (!has_psample && !config.local_samples.is_empty()).then(|| NO_LOCAL_SAMPLES.to_string());
+        let is_local = config.collectors.values().any(|c| c.local_group.is_some());
+        let lacks = (!has_psample && is_local).then(|| NO_LOCAL_SAMPLES.to_string());
         let problems = problems(config).into_iter().chain(lacks).reduce(|a, b| format!("{a}; {b}"));
         let before = std::mem::replace(&mut self.problems, problems);
         if let Some(problems) = &self.problems
@@ -170,10 +171,8 @@ impl Bridge {
             of.set_datapath_id(id);
             of.set_description(description(config));
             configure_normal(of, config, limit);
-            let collector = |group| Collector { local_group: Some(group), ..Collector::default() };
-            let collectors = config.local_samples.iter().map(|(set, group)| (*set, collector(*group))).collect();
-            if *of.hooks().collectors() != collectors {
-                of.hooks_changed(|hooks| hooks.set_collectors(collectors));
+            if *of.hooks().collectors() != config.collectors {
+                of.hooks_changed(|hooks| hooks.set_collectors(config.collectors.clone()));
             }
             configure_tables(of, config, &self.tables, now);
         });

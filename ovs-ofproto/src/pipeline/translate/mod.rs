@@ -574,8 +574,9 @@ impl<'a> Translator<'a> {
         if self.tracer.is_some() {
             return self.trace(Kind::Error, |_| text());
         }
-        let (name, flow) = (self.bridge.name, describe(self.first()));
-        tracing::warn!(target: "ofproto_dpif_xlate", "{} on bridge {name} while processing {flow}", text());
+        // That nothing is to be sent yet is not of the packet.
+        let (name, key) = (self.bridge.name, FlowKey { actset_output: 0.into(), ..*self.first() });
+        tracing::warn!(target: "ofproto_dpif_xlate", "{} on bridge {name} while processing {}", text(), describe(&key));
     }
 
     /// Notes why a packet might have been sent nowhere.

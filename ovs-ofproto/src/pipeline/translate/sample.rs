@@ -5,6 +5,7 @@ use ovs_packet::OfPort;
 
 use super::Translator;
 use crate::action::{self, Sample};
+use crate::pipeline::SLOW_PATH_METER;
 
 impl Translator<'_> {
     pub(super) fn sample(&mut self, s: &Sample) {
@@ -25,12 +26,15 @@ impl Translator<'_> {
             let cookie = (u64::from(domain) << 32 | u64::from(point)).to_be_bytes();
             copies.push(DpAction::Psample { group, cookie: cookie.into_iter().collect() });
         }
+        let meter = self.bridge.meters.datapath_id(SLOW_PATH_METER).filter(|_| collector.exports);
+        copies.extend(meter.map(DpAction::Meter));
         if collector.exports {
             copies.push(DpAction::Userspace(Userspace::new(self.flow_sample(s, domain, point))));
         }
         // The same share of 2^32 - 1 as of 65535.
         match u32::from(s.probability) << 16 | u32::from(s.probability) {
-            u32::MAX => self.out.extend(copies),
+            // What a meter drops is to be the copy alone.
+            u32::MAX if meter.is_none() => self.out.extend(copies),
             probability => self.out.push(DpAction::Sample { probability, actions: copies }),
         }
     }
