@@ -493,16 +493,19 @@ fn messages_are_obeyed_and_answered() {
 /// came behind such a one.
 #[test]
 fn cve_2023_1668_protocol_zero_concerns_no_other() {
-    for (action, set) in [
-        ("mod_nw_dst:192.168.20.20", "nw_dst=192.168.20.20"),
-        ("set_field:192.168.20.20->ip_dst", "nw_dst=192.168.20.20"),
-        ("move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[]", "nw_dst=1.1.1.1"),
-        ("mod_nw_tos:32", "nw_tos=32"),
-        ("dec_ttl", "nw_ttl=63"),
+    for (action, set, is_for_all) in [
+        ("mod_nw_dst:192.168.20.20", "nw_dst=192.168.20.20", false),
+        ("set_field:192.168.20.20->ip_dst", "nw_dst=192.168.20.20", false),
+        // Moves do not ask for the protocol: what they do is for every one.
+        ("move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[]", "nw_dst=1.1.1.1", true),
+        ("mod_nw_tos:32", "nw_tos=32", false),
+        ("dec_ttl", "nw_ttl=63", false),
     ] {
         let mut b = Bench::with(&[&format!("in_port=1,ip,nw_dst=192.168.1.20,actions={action},2")]);
         let rest = "nw_src=1.1.1.1,nw_dst=192.168.1.20,nw_ttl=64";
-        for (packet, is_set) in [(format!("ip,nw_proto=0,{rest}"), false), (format!("icmp,{rest},icmp_type=8"), true)] {
+        for (packet, is_set) in
+            [(format!("ip,nw_proto=0,{rest}"), is_for_all), (format!("icmp,{rest},icmp_type=8"), true)]
+        {
             let out = b.send(1, &packet);
             assert!(out.len() == 1 && out[0].contains(set) == is_set, "{action}: {packet}: {out:?}");
         }

@@ -582,3 +582,25 @@ fn live_traces_end() {
     lab.send(1, &udp(1));
     assert_eq!((lab.received(), lab.of.live_trace().unwrap().seen.len()), ([0, 1, 0, 0], 0));
 }
+
+/// Counters are read late, and in whatever order: the packet that came last decides what is learnt.
+#[test]
+fn flows_are_learnt_in_the_order_of_their_packets() {
+    let learn = "actions=learn(table=2,hard_timeout=9,dl_dst=02:00:00:00:00:01,output:OXM_OF_IN_PORT[]),output:3";
+    let mut lab =
+        Lab::with(&["in_port=1,actions=resubmit(,1)", "in_port=2,actions=resubmit(,1)", &format!("table=1,{learn}")]);
+    let learnt = |lab: &Lab| {
+        let flow = lab.of.flows().find(|f| f.table == 2).unwrap();
+        flow.instructions.apply.iter().map(|a| a.to_string()).collect::<String>()
+    };
+    lab.send(1, &udp(1));
+    lab.send(2, &udp(1));
+    for last in [1, 2, 2, 1] {
+        for port in [3 - last, last] {
+            lab.now += Duration::from_millis(75);
+            lab.send(port, &udp(1));
+        }
+        lab.of.synchronise(&mut lab.dp, lab.now);
+        assert_eq!(learnt(&lab), format!("output:{last}"));
+    }
+}

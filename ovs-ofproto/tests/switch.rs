@@ -303,14 +303,15 @@ fn flows_that_end_are_told_with_the_reason() {
         }
         assert_eq!(w.error(c, v, add("cookie=1,send_flow_rem,hard_timeout=2,actions=drop")), None);
         assert_eq!(w.error(c, v, add("cookie=2,in_port=1,actions=drop")), None);
-        w.now += Duration::from_millis(1999);
+        // To the end of the last second, and not longer.
+        w.now += Duration::from_millis(2000);
         w.of.run(&mut w.dp, w.now);
         assert_eq!(w.heard(c), []);
         w.now += Duration::from_millis(1);
         w.of.run(&mut w.dp, w.now);
         let told = w.heard(c);
         let [(0, Message::FlowRemoved(f))] = &told[..] else { panic!("{v}: {told:?}") };
-        assert_eq!((f.cookie, f.reason, f.duration), (1, RemovedReason::Hard as u8, Duration::from_secs(2)));
+        assert_eq!((f.cookie, f.reason, f.duration), (1, RemovedReason::Hard as u8, Duration::from_millis(2001)));
         w.heard(v13);
         w.send(v13, Version::V1_3, 1, &group(2, 1, 0, &[]));
         assert!(matches!(&w.heard(v13)[..], [(0, Message::FlowRemoved(f))] if (f.cookie, f.reason) == (4, 3)));

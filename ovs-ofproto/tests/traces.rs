@@ -125,6 +125,95 @@ fn a_copy_after_which_nothing_comes_is_none() {
 }
 
 #[test]
+fn what_leaves_the_packet_alone_needs_no_copy() {
+    let mut b = Bench::with(&[
+        "in_port=1,ip,actions=clone(check_pkt_larger(200)->NXM_NX_REG0[0],resubmit(,1)),output:3",
+        "table=1,priority=2,reg0=1/1,ip,actions=set_field:192.168.1.1->ip_dst,output:2",
+        "table=1,priority=1,ip,actions=output:4",
+        "in_port=2,ip,actions=clone(check_pkt_larger(200)->NXM_NX_REG0[0],resubmit(,2)),output:3",
+        "table=2,priority=2,reg0=1/1,ip,actions=ct(commit),output:2",
+        "table=2,priority=1,ip,actions=output:4",
+    ]);
+    let icmp = |port| format!("in_port={port},icmp,nw_dst=10.10.10.1");
+    assert_eq!(b.actions(&icmp(1)), ["check_pkt_len(size=200,gt(set(ipv4(dst=192.168.1.1)),2),le(4)),3"]);
+    assert_eq!(b.actions(&icmp(2)), ["clone(check_pkt_len(size=200,gt(ct(commit)),le(4))),3"]);
+}
+
+#[test]
+fn queues_mark_packets() {
+    let mut b = Bench::with(&["actions=output:2,enqueue:2:1,enqueue:2:7,enqueue:3:1,output:2"]);
+    let mut port = b.of.port(OfPort(2)).unwrap().clone();
+    port.dscp = [(1, 10)].into();
+    b.of.port_add(port);
+    assert_eq!(
+        b.actions("in_port=1,icmp,nw_tos=0xfc"),
+        ["2,set(ipv4(tos=0x28/0xfc)),set(skb_priority(0x1)),2,set(ipv4(tos=0xfc/0xfc)),set(skb_priority(0x7)),2,\
+             set(skb_priority(0x1)),3,set(skb_priority(0)),2"]
+    );
+    // What is no IP has nothing to be marked.
+    let other = b.trace("in_port=1,dl_type=0x1234");
+    let actions = ovs_dpif::text::actions(&other.passes[0].actions).to_string();
+    assert_eq!(
+        actions,
+        "2,set(skb_priority(0x1)),2,set(skb_priority(0x7)),2,set(skb_priority(0x1)),3,set(skb_priority(0)),2"
+    );
+    // Queues are told apart by priority: packets of others are none of this megaflow.
+    assert!(other.passes[0].megaflow.mask().touches(ovs_packet::field::FieldId::SkbPriority));
+}
+
+#[test]
+fn what_is_moved_into_a_header_is_for_every_protocol() {
+    let mut b = Bench::with(&[
+        "in_port=1,ip,actions=move:NXM_NX_REG1[]->NXM_OF_IP_SRC[],output:2",
+        "in_port=2,ip,actions=set_field:1.1.1.1->ip_src,output:3",
+    ]);
+    for proto in [0, 17] {
+        let trace = b.trace(&format!("in_port=1,ip,nw_src=10.0.0.1,nw_proto={proto}"));
+        assert_eq!(ovs_dpif::text::actions(&trace.passes[0].actions).to_string(), "set(ipv4(src=0.0.0.0)),2");
+        assert!(!trace.passes[0].megaflow.mask().touches(ovs_packet::field::FieldId::NwProto));
+    }
+    // What is set is set where there is a protocol, and nowhere else.
+    let set = |b: &mut Bench, proto: u8| b.actions(&format!("in_port=2,ip,nw_src=10.0.0.1,nw_proto={proto}"));
+    assert_eq!((set(&mut b, 0), set(&mut b, 17)), (vec!["3".to_string()], vec!["set(ipv4(src=1.1.1.1)),3".into()]));
+}
+
+#[test]
+fn samples_are_taken_where_somebody_collects_them() {
+    let mut b = Bench::with(&[
+        "in_port=1,actions=sample(probability=32767,collector_set_id=1,obs_domain_id=100,obs_point_id=200),output:2",
+        "in_port=2,actions=sample(probability=65535,collector_set_id=1,obs_domain_id=100,obs_point_id=200)",
+    ]);
+    let traced = |b: &mut Bench| [1, 2].map(|port| b.actions(&format!("in_port={port}")).concat());
+    assert_eq!(traced(&mut b), ["2", "drop"]);
+    let mut local = ovs_ofproto::pipeline::Collector::default();
+    local.local_group = Some(42);
+    b.of.hooks_changed(|h| h.set_collectors([(1, local)].into()));
+    // The datapath knows no such listeners.
+    assert_eq!(traced(&mut b), ["2", "drop"]);
+    b.assume(|f| f.psample = true);
+    let to_group = "psample(group=42,cookie=0x64000000c8)";
+    assert_eq!(traced(&mut b), [format!("sample(sample=50.0%,actions({to_group})),2"), to_group.into()]);
+    local.exports = true;
+    b.of.hooks_changed(|h| {
+        h.set_collectors([(1, local)].into());
+        h.drops_sampled = true;
+    });
+    let [_, both] = traced(&mut b);
+    assert!(both.starts_with(&format!("{to_group},userspace(pid=0,flow_sample(")) && both.ends_with(",drop"), "{both}");
+}
+
+#[test]
+fn who_nests_too_deep_is_told_what_led_there() {
+    let mut b = Bench::with(&[
+        "priority=0,actions=check_pkt_larger(200)->NXM_NX_REG0[0],resubmit(,1)",
+        "table=1,reg0=1/1,ip,actions=clone(resubmit(,0))",
+        "table=1,priority=1,ip,actions=clone(resubmit(,0))",
+    ]);
+    let text = b.trace("in_port=1,icmp").to_string();
+    assert!(text.contains("Megaflow: recirc_id=0,eth,ip,reg0=0/0x1,in_port=1,nw_frag=no\n"), "{text}");
+}
+
+#[test]
 fn packets_come_up_for_what_the_datapath_lacks() {
     let mut b = Bench::with(&[
         "in_port=1,icmp6,icmp_type=135,actions=set_field:fe80::3->nd_target,output:2",

@@ -1,6 +1,7 @@
 //! Megaflows: shown, put, changed, removed.
 
 use ovs_packet::key::FlowMask;
+use ovs_packet::packet::TunnelFlags;
 use ovs_packet::{FlowKey, Match};
 
 use super::args::{Args, Names};
@@ -126,15 +127,32 @@ fn shown_flow(
     let ports: &dyn PortNames = if named { names } else { &() };
     let whole = (&flow.key).into();
     let key = match (of_kernel, more) {
-        (true, more) => text::kernel_key(&whole, &mask, ports, more).to_string(),
+        (true, true) => text::kernel_key(&whole, &mask, ports, true).to_string(),
+        (true, false) => text::kernel_key(&whole, &in_brief(&whole, mask), ports, false).to_string(),
         (false, true) => text::full_key(&whole, &mask, ports).to_string(),
-        (false, false) => text::masked_key(&whole, &mask, ports).to_string(),
+        (false, false) => text::masked_key(&whole, &in_brief(&whole, mask), ports).to_string(),
     };
     let actions = match of_kernel {
         true => text::kernel_actions(&flow.actions, &whole, ports).to_string(),
         false => text::named_actions(&flow.actions, ports).to_string(),
     };
     ShownFlow { ufid: more.then_some(flow.ufid), offloaded, key, actions, stats: flow.stats, now, core: None }
+}
+
+/// Of a tunnel, what goes without saying in a line that does not say all: that a header has no key, and a type of service
+/// of 0.
+fn in_brief(key: &FlowKey, mut mask: FlowMask) -> FlowMask {
+    let m = &mut mask.bits;
+    if key.tun_flags & TunnelFlags::KEY.bits() == 0 {
+        m.tun_flags &= !TunnelFlags::KEY.bits();
+        if key.tun_id == 0 {
+            m.tun_id = 0.into();
+        }
+    }
+    if key.tun_tos == 0 {
+        m.tun_tos = 0;
+    }
+    mask
 }
 
 /// The identity at the front of a text, if there is one, and what is behind it.

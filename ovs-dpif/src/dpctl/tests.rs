@@ -218,6 +218,17 @@ fn connections_are_managed() {
 }
 
 #[test]
+fn what_a_tunnel_is_not_goes_without_saying() {
+    let mut all = one();
+    let flow = "tunnel(tun_id=0,src=1.1.1.1,dst=2.2.2.2,tos=0,ttl=64,flags(-key)),in_port(1),eth()";
+    says(&mut all, &format!("add-flow {flow} 2"), "");
+    let [brief, more] =
+        [&["dump-flows"][..], &["dump-flows", "-m"]].map(|words| run(&mut all, words).unwrap().to_string());
+    assert!(brief.contains("tunnel(src=1.1.1.1,dst=2.2.2.2,ttl=64),in_port(1)"), "{brief}");
+    assert!(more.contains("tunnel(tun_id=0,src=1.1.1.1,dst=2.2.2.2,") && more.contains("flags(-key)"), "{more}");
+}
+
+#[test]
 fn commands_are_refused() {
     let mut all = one();
     says(&mut all, "", "! missing command name; use --help for help");

@@ -70,14 +70,37 @@ impl PacketKey<'_> {
     }
 }
 
-/// What is behind the ports of a switch.
+/// Who gets the samples that flows take for a set of collectors (the table Flow_Sample_Collector_Set).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Collector {
+    /// Whether an exporter of the owner's does: copies come up
+    /// ([`Cookie::FlowSample`](ovs_dpif::Cookie::FlowSample)).
+    pub exports: bool,
+    /// The group of the datapath's own listeners that does, where it [has](ovs_dpif::Features::psample) such.
+    pub local_group: Option<u32>,
+}
+
+/// What is behind the ports of a switch, and who collects samples.
 #[derive(Clone, Default, Debug)]
 pub struct Hooks {
     peers: BTreeMap<OfPort, Peer>,
     egress: BTreeMap<OfPort, Arc<dyn Egress>>,
+    collectors: BTreeMap<u32, Collector>,
+    /// Whether packets that are sampled and go nowhere else are dropped by an action of its own, so that they are counted.
+    pub drops_sampled: bool,
 }
 
 impl Hooks {
+    /// Has samples taken for these sets of collectors, and for no others.
+    pub fn set_collectors(&mut self, collectors: BTreeMap<u32, Collector>) {
+        self.collectors = collectors;
+    }
+
+    /// The sets of collectors that samples are taken for.
+    pub fn collectors(&self) -> &BTreeMap<u32, Collector> {
+        &self.collectors
+    }
+
     /// Makes a port one end of a patch, or none.
     pub fn set_peer(&mut self, port: OfPort, peer: Option<Peer>) {
         match peer {

@@ -72,7 +72,7 @@ pub use flow_table::{
 pub use group::{
     ALL_GROUPS, ANY_GROUP, Bucket, Counts, Group, GroupKey, GroupKind, GroupTable, MAX_GROUP, SelectionMethod,
 };
-pub use hooks::{Egress, Hooks, PacketKey, Peer, Way};
+pub use hooks::{Collector, Egress, Hooks, PacketKey, Peer, Way};
 pub use l2::L2Config;
 pub use live::{LIVE_TRACE_TIME, LiveCause, LivePacket, LiveTrace, LiveTraceError, MAX_LIVE_PACKETS};
 pub use mac::{

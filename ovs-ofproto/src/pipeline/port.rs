@@ -258,7 +258,8 @@ impl Ports {
         self.take(number)
     }
 
-    fn take(&mut self, number: OfPort) -> Option<Port> {
+    /// Takes a port out whose successor comes at once.
+    pub(super) fn take(&mut self, number: OfPort) -> Option<Port> {
         let port = self.by_number.remove(&number)?;
         match &port.tunnel {
             // One that says of its packets what this one does may have the place.

@@ -499,6 +499,9 @@ impl World<'_> {
             Effect::Miss { table } => b.looked_up(*table, packets, false),
             Effect::Station { vlan, address, port, gratuitous } => {
                 match gratuitous {
+                    true if b.hooks().egress(*port).is_some() => {
+                        b.macs.learn_gratuitous_by_bond(*vlan, *address, *port, used)
+                    }
                     true => b.macs.learn_gratuitous(*vlan, *address, *port, used),
                     false => b.macs.learn(*vlan, *address, *port, used),
                 };

@@ -12,6 +12,9 @@ use ovs_packet::checksum;
 use ovs_packet::wire::{group, igmp, mld};
 use ovs_packet::{Instant, OfPort};
 
+/// All that listen to IPv6 on the link at all (RFC 4291, section 2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
 /// How long a listener is remembered that reports no more.
 pub const GROUP_AGING: Duration = Duration::from_secs(300);
 
@@ -297,8 +300,8 @@ fn leaves(kind: group::RecordKind, no_sources: bool) -> bool {
 pub(super) fn is_local(group: Ipv6Addr) -> bool {
     match group.to_ipv4_mapped() {
         Some(v4) => v4.octets()[..3] == [224, 0, 0],
-        // All nodes, all routers.
-        None => matches!(group.segments(), [0xff02, 0, 0, 0, 0, 0, 0, _]),
+        // Of other groups of the link listeners report, too (RFC 3810, section 6).
+        None => group == ALL_NODES,
     }
 }
 

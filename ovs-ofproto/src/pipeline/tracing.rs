@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use ovs_dpif::{DpAction, Dpif, Nat, NatRange};
-use ovs_packet::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_RARP};
+use ovs_packet::extract::{ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_NSH, ETH_TYPE_RARP};
 use ovs_packet::field::{FieldId, Prereq, TunOptionError};
 use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::packet::CtState;
@@ -312,7 +312,7 @@ fn apply_nat(key: &mut FlowKey, range: &NatRange, is_source: bool) {
 
 /// All that there is of a packet, in the order of upstream's words: what every packet of its kind has, and the rest where
 /// it is not zero.
-fn describe(key: &FlowKey) -> Match {
+pub(super) fn describe(key: &FlowKey) -> Match {
     use FieldId::*;
     let mut m = Match::exact_non_zero(*key).without_tun_options();
     let mut say = |fields: &[FieldId]| fields.iter().for_each(|f| m.set(*f, f.info().get(key)));
@@ -323,6 +323,14 @@ fn describe(key: &FlowKey) -> Match {
     match key.eth_type.get() {
         ETH_TYPE_IPV4 => say(&[NwSrc, NwDst, NwProto, NwTos, NwEcn, NwTtl, IpFrag]),
         ETH_TYPE_IPV6 => say(&[Ipv6Src, Ipv6Dst, Ipv6Label, NwProto, NwTos, NwEcn, NwTtl, IpFrag]),
+        // Upstream says of the network layer below what it would have, too.
+        ETH_TYPE_NSH => {
+            say(&[NshFlags, NshTtl, NshMdtype, NshNp, NshSpi, NshSi]);
+            if key.nsh_mdtype == 1 {
+                say(&[NshC1, NshC2, NshC3, NshC4]);
+            }
+            say(&[NwProto, NwTos, NwEcn, NwTtl, IpFrag]);
+        }
         ETH_TYPE_ARP | ETH_TYPE_RARP => say(&[ArpSpa, ArpTpa, ArpOp, ArpSha, ArpTha]),
         _ => {}
     }

@@ -15,13 +15,13 @@ use crate::server::Server;
 pub(super) const COMMANDS: &[Command] = &[
     command("dpif/show", "", 0, 0, show),
     command("dpif/dump-dps", "", 0, 0, dump_dps),
-    command("dpif/show-dp-features", "bridge", 1, 1, features),
+    command("dpif/show-dp-features", "bridge", 1, 1, |server, call| features(server, call.argument(0)?)),
     command("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, ANY, dump_flows),
     command("revalidator/wait", "", 0, 0, revalidate),
     command("revalidator/purge", "", 0, 0, purge),
     hidden("revalidator/pause", 0, 0, |server, _| pause(server, true)),
     hidden("revalidator/resume", 0, 0, |server, _| pause(server, false)),
-    command("dpif/set-dp-features", "bridge", 1, 3, set_features),
+    command("dpif/set-dp-features", "[--force] bridge [field [value]]", 1, 4, set_features),
     command("dpif-dummy/change-port-number", "dp port new-number", 3, 3, change_port_number),
 ];
 
@@ -107,11 +107,9 @@ fn dump_dps(server: &mut Server, _: &Call<'_>) -> Option<Reply> {
     text(lines.collect::<String>())
 }
 
-fn features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let Some(Some(f)) = call.argument(0).map(|name| {
-        let told = server.switch.ofproto(name).and_then(|of| of.assumed_features());
-        datapath_of(server, name).map(|dp| told.unwrap_or_else(|| dp.features()))
-    }) else {
+fn features(server: &mut Server, bridge: &str) -> Option<Reply> {
+    let told = server.switch.ofproto(bridge).and_then(|of| of.assumed_features());
+    let Some(f) = datapath_of(server, bridge).map(|dp| told.unwrap_or_else(|| dp.features())) else {
         return error("no such bridge");
     };
     let Features {
@@ -218,20 +216,25 @@ fn pause(server: &mut Server, paused: bool) -> Option<Reply> {
 
 /// Takes something away that a datapath can, or gives it back.
 fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let [bridge, rest @ ..] = call.arguments.as_slice() else { return error("no such bridge") };
+    let forced = call.argument(0) == Some("--force");
+    let arguments = call.arguments.get(usize::from(forced)..).unwrap_or_default();
+    let [bridge, rest @ ..] = arguments else { return error("no such bridge") };
     let Some(real) = datapath_of(server, bridge).map(|dp| dp.features()) else {
         return error(format!("{bridge}: unknown bridge"));
     };
-    let [field, value] = rest else { return features(server, call) };
+    let [field, value] = rest else { return features(server, bridge) };
     let now = server.clock.now();
     let kind = server.switch.bridge(bridge).map(|b| b.datapath_type());
     let of_datapath = server.switch.bridges().filter(|b| Some(b.datapath_type()) == kind);
     let names: Vec<String> = of_datapath.map(|b| b.name().to_string()).collect();
     let told = server.switch.ofproto(bridge).and_then(|of| of.assumed_features());
-    let wanted = match with_feature(told.unwrap_or(real), real, field, value) {
+    let wanted = match with_feature(told.unwrap_or(real), real, field, value, forced) {
         Ok(wanted) => wanted,
         Err(why) => return error(why),
     };
+    if forced {
+        tracing::warn!(target: "ofproto_dpif", "Enabling an unsupported feature is very dangerous");
+    }
     for name in &names {
         // What goes on elsewhere in the datapath than it would now comes up again.
         server.switch.with_ofproto(name, now, |of, dp| {
@@ -242,10 +245,16 @@ fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     text("")
 }
 
-/// Features with one of them changed, to no more than there really is.
-fn with_feature(mut features: Features, real: Features, field: &str, value: &str) -> Result<Features, String> {
+/// Features with one of them changed, to no more than there really is; where it is `forced`, a flag to whatever is asked for.
+fn with_feature(
+    mut features: Features,
+    real: Features,
+    field: &str,
+    value: &str,
+    forced: bool,
+) -> Result<Features, String> {
     let flag = |real: bool| match value {
-        "true" if real => Ok(true),
+        "true" if real || forced => Ok(true),
         "true" => Err(format!("Can not enable features to {field}: the datapath lacks it")),
         "false" => Ok(false),
         _ => Err("Boolean value expected".to_string()),

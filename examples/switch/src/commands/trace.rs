@@ -122,9 +122,10 @@ fn no_bridge(flow: &str) -> String {
     format!("syntax error at {flow} (or the bridge name was omitted)")
 }
 
-/// Whether a packet is in the words of a datapath.
+/// Whether a packet is in the words of a datapath: `eth(src=...)`, and not `packet_type=(1,0x894f)`.
 fn is_of_datapath(flow: &str) -> bool {
-    flow.contains('(') || flow.starts_with("ufid:")
+    let is_attribute = |at: usize| flow[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    flow.match_indices('(').any(|(at, _)| is_attribute(at)) || flow.starts_with("ufid:")
 }
 
 fn traced(server: &mut Server, asked: Asked<'_>, actions: Option<&str>, format: Format) -> Result<Reply, String> {
@@ -300,6 +301,12 @@ fn stop_live(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_words_a_packet_is_in() {
+        assert!(["in_port(1),eth()", "ufid:1", "recirc_id(0x1)"].into_iter().all(is_of_datapath));
+        assert!(!["in_port=1,ip", "packet_type=(1,0x894f),in_port=4"].into_iter().any(is_of_datapath));
+    }
 
     #[test]
     fn what_can_be_asked() {

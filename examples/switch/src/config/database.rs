@@ -1,10 +1,14 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
-use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port, QoS, Queue, Ssl};
+use ovs_db::vswitch::{
+    self, Bridge, Controller, FlowSampleCollectorSet, FlowTable, Interface, OpenVSwitch, Port, QoS, Queue, Ssl,
+};
 use ovs_ofproto::codec::Versions;
+use ovs_ofproto::pipeline::Collector;
 use ovs_ofproto::session::parse_versions;
 
 use super::{
@@ -14,8 +18,19 @@ use super::{
 use crate::switch::FailMode;
 
 /// Tables that a switch reads.
-const TABLES: [&str; 10] =
-    ["Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "Flow_Table", "SSL", "Mirror", "QoS", "Queue"];
+const TABLES: [&str; 11] = [
+    "Open_vSwitch",
+    "Bridge",
+    "Port",
+    "Interface",
+    "Controller",
+    "Flow_Table",
+    "SSL",
+    "Mirror",
+    "QoS",
+    "Queue",
+    "Flow_Sample_Collector_Set",
+];
 
 /// Columns that a switch writes: their changes are no reason to look again.
 const WRITTEN: &[(&str, &[&str])] = &[
@@ -71,6 +86,9 @@ const IGNORED: &[(&str, &str)] = &[
     ("Port", "external_ids"),
     ("Bridge", "external_ids"),
     ("Open_vSwitch", "external_ids"),
+    ("QoS", "external_ids"),
+    ("Queue", "external_ids"),
+    ("Flow_Sample_Collector_Set", "external_ids"),
 ];
 
 /// What a switch watches of its database.
@@ -132,6 +150,19 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
     let names: Vec<&str> = row.get(Bridge::PROTOCOLS).iter().collect();
     let ports = row.get(Bridge::PORTS).iter().filter_map(|id| replica.row(id)).map(|p| port(replica, p));
     let controllers = row.get(Bridge::CONTROLLER).iter().filter_map(|id| replica.row(id)).map(controller);
+    let sets = || {
+        let of_all = replica.rows::<FlowSampleCollectorSet>();
+        of_all.filter(|set| set.get(FlowSampleCollectorSet::BRIDGE) == row.id())
+    };
+    let number = |n: i64| u32::try_from(n).ok();
+    let collector = |set: RowView<'_, FlowSampleCollectorSet>| {
+        let collector = Collector {
+            exports: set.get(FlowSampleCollectorSet::IPFIX).is_some(),
+            local_group: set.get(FlowSampleCollectorSet::LOCAL_GROUP_ID).and_then(number),
+        };
+        Some((number(set.get(FlowSampleCollectorSet::ID))?, collector))
+    };
+    let collectors: BTreeMap<u32, Collector> = sets().filter_map(collector).collect();
     let vlans = row.get(Bridge::FLOOD_VLANS).iter().filter_map(|v| u16::try_from(v).ok());
     BridgeConfig {
         name: row.get(Bridge::NAME).to_string(),
@@ -155,7 +186,11 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
             .filter_map(|(number, id)| Some((u8::try_from(number).ok()?, flow_table(replica.row(id)?))))
             .collect(),
         other_config: settings(row.get(Bridge::OTHER_CONFIG)),
-        others: set_columns(&row, &["mirrors", "netflow", "sflow", "ipfix", "auto_attach"]),
+        others: others(
+            set_columns(&row, &["mirrors", "netflow", "sflow", "ipfix", "auto_attach"]),
+            [("ipfix of a Flow_Sample_Collector_Set", collectors.values().any(|c| c.exports))],
+        ),
+        collectors,
     }
 }
 

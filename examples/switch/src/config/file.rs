@@ -98,12 +98,19 @@ mod tests {
             vlan_mode = "trunk"
             trunks = [1, 2]
             interface = [{ name = "p1", type = "dummy", ofport_request = 7, mac = "02:00:00:00:00:01" }]
+            queue = [{ number = 1, dscp = 63 }, { number = 2 }]
         "#;
         let config = Config::from_toml(text).unwrap();
         let bridge = &config.bridges[0];
         assert_eq!(bridge.versions(), parse_versions("OpenFlow10,OpenFlow13").unwrap());
         assert_eq!(bridge.ports[0].interfaces[0].ofport_request, Some(7));
+        let queues: Vec<_> = bridge.ports[0].queues.iter().map(|q| (q.number, q.dscp)).collect();
+        assert_eq!(queues, [(1, Some(63)), (2, None)]);
         for (text, says) in [
+            (
+                "[[bridge]]\nname = 'a'\n[[bridge.port]]\nname = 'p'\nqueue = [{ number = 1, dscp = 64 }]",
+                "dscp 64: not 0 to 63",
+            ),
             ("[[bridge]]", "a bridge has no name"),
             ("[[bridge]]\nname = 'a'\n[[bridge]]\nname = 'a'", "bridge a is there twice"),
             ("[[bridge]]\nname = 'a'\ncolour = 'red'", "unknown field `colour`"),

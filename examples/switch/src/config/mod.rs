@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ovs_ofproto::codec::{Version, Versions};
-use ovs_ofproto::pipeline::{VlanMode, VlanSet};
+use ovs_ofproto::pipeline::{Collector, VlanMode, VlanSet};
 use ovs_packet::EthAddr;
 use serde::Deserialize;
 
@@ -106,6 +106,9 @@ pub struct BridgeConfig {
     /// How its flow tables are set up, by number.
     #[serde(skip)]
     pub tables: BTreeMap<u8, FlowTableConfig>,
+    /// Who gets the samples for a set of collectors, by the set's number.
+    #[serde(skip)]
+    pub collectors: BTreeMap<u32, Collector>,
     /// `other_config` of the Bridge table.
     pub other_config: Settings,
     /// What of the Bridge table is set and has no place here, by column: mirrors, exporters, tables.

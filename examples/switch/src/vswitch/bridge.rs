@@ -24,6 +24,9 @@ use super::shared::Shared;
 use crate::config::{BridgeConfig, ControllerConfig, FlowTableConfig};
 use crate::switch::FailMode;
 
+/// What is told of sets of collectors behind the datapath where it knows no such listeners.
+const NO_LOCAL_SAMPLES: &str = "ignoring local sampling configuration: not supported by this datapath";
+
 /// The versions of OpenFlow that the pipeline obeys.
 const OBEYED: [Version; 6] = Version::KNOWN;
 
@@ -142,7 +145,12 @@ impl Bridge {
         now: Instant,
     ) {
         self.config = config.clone();
-        let before = std::mem::replace(&mut self.problems, problems(config));
+        let assumed = shared.switches.get(self.place).and_then(Ofproto::assumed_features);
+        let has_psample = assumed.unwrap_or(shared.datapath.info().dpif().features()).psample;
+        let is_local = config.collectors.values().any(|c| c.local_group.is_some());
+        let lacks = (!has_psample && is_local).then(|| NO_LOCAL_SAMPLES.to_string());
+        let problems = problems(config).into_iter().chain(lacks).reduce(|a, b| format!("{a}; {b}"));
+        let before = std::mem::replace(&mut self.problems, problems);
         if let Some(problems) = &self.problems
             && self.problems != before
         {
@@ -163,6 +171,9 @@ impl Bridge {
             of.set_datapath_id(id);
             of.set_description(description(config));
             configure_normal(of, config, limit);
+            if *of.hooks().collectors() != config.collectors {
+                of.hooks_changed(|hooks| hooks.set_collectors(config.collectors.clone()));
+            }
             configure_tables(of, config, &self.tables, now);
         });
         self.tables = config.tables.clone();

@@ -34,6 +34,7 @@ pub(super) struct Keys(&'static [(&'static str, Value)]);
 pub(super) const WHOLE: Keys = Keys(&[
     ("bundle-idle-timeout", Number),
     ("emc-insert-inv-prob", Number),
+    ("explicit-sampled-drops", Flag),
     ("flow-limit", Number),
     ("hw-offload", Flag),
     ("max-idle", Number),

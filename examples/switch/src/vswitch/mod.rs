@@ -18,12 +18,13 @@
 //! ([`Vswitch::ofproto`]). `ports.rs` and `patches.rs` make ports what they are to be, `settings.rs` says what of a
 //! configuration is not done, `requests.rs` does what controllers ask of devices. `system.rs` knows the machine's interfaces,
 //! whether they are devices here or ports of the kernel's datapath; `mtu.rs` has those of the stack follow their bridges;
-//! `threads.rs` says how threads are to work; `tunnels.rs` and `vports.rs` make
+//! `by_hand.rs` does to datapaths what people ask for; `threads.rs` says how threads are to work; `tunnels.rs` and `vports.rs` make
 //! tunnel ports, and the ports of the datapath that they share.
 //!
 //! [`Bridges`]: ovs_ofproto::pipeline::Bridges
 
 mod bridge;
+mod by_hand;
 mod datapath;
 mod devices;
 mod dummies;
@@ -48,9 +49,9 @@ use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use ovs_dpif::netdev::{Netdev, NetdevStats};
+use ovs_dpif::netdev::NetdevStats;
 use ovs_dpif::userspace::workers::Settings as WorkerSettings;
-use ovs_dpif::{Dpif, DpifError, DropReason, PortNo, PortSpec, Resolution};
+use ovs_dpif::{Dpif, DropReason, PortNo, Resolution};
 use ovs_ofproto::pipeline::native::Underlay;
 use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest, TunnelKind};
 use ovs_ofproto::session::edge::Ready;
@@ -353,6 +354,7 @@ impl Vswitch {
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         let revalidator = revalidator::config_of(&config.other_config);
         let asked = config.other_config.get("vlan-limit");
+        let drops_sampled = config.other_config.get("explicit-sampled-drops").is_some_and(|s| s == "true");
         let vlan_limit = asked.and_then(|s| s.parse::<u8>().ok()).unwrap_or(VLAN_LIMIT);
         for (kind, shared) in &mut self.shared {
             let bridges = self.bridges.values().filter(|b| b.datapath_type() == *kind);
@@ -371,6 +373,9 @@ impl Vswitch {
                 shared.switches.configure(bridge.place(), |of| {
                     of.set_bundle_idle_timeout(idle);
                     of.set_revalidator(revalidator);
+                    if of.hooks().drops_sampled != drops_sampled {
+                        of.hooks_changed(|hooks| hooks.drops_sampled = drops_sampled);
+                    }
                 });
             }
             shared.settle(now);
@@ -580,70 +585,6 @@ impl Vswitch {
         bridge.meet_devices(shared, devices);
     }
 
-    /// Makes a datapath that no bridge uses, by its type and name (`dummy@dp1`), with a port of its own name.
-    ///
-    /// # Errors
-    /// [`DpifError::DatapathExists`], also for the names of those that bridges use; a type that there is not.
-    pub fn create_datapath(&mut self, name: &str, now: Instant) -> Result<(), DpifError> {
-        let (kind, bare) = name.split_once('@').unwrap_or(("", name));
-        let no_such = |why: String| DpifError::System { what: "datapath", source: std::io::Error::other(why) };
-        let kind = self.types.resolve(kind).map_err(no_such)?;
-        let full = format!("{kind}@{bare}");
-        if self.spare.contains_key(&full) || bare == format!("ovs-{kind}") {
-            return Err(DpifError::DatapathExists(full));
-        }
-        let (name, devices) = (bare.to_string(), self.devices.as_mut());
-        let mut made = SharedDatapath::new(kind, name, &self.types, self.seed, devices, now).map_err(no_such)?;
-        if let Some(workers) = made.dpif_mut().workers_mut() {
-            workers.configure(self.threads.clone());
-        }
-        self.spare.insert(full, made);
-        Ok(())
-    }
-
-    /// Removes a datapath that was [made](Self::create_datapath). The devices of its ports are for the caller to
-    /// [close](Self::device_closed).
-    ///
-    /// # Errors
-    /// [`DpifError::NoSuchDatapath`]; [`DpifError::Unsupported`] for one that bridges use.
-    pub fn remove_datapath(&mut self, name: &str) -> Result<(), DpifError> {
-        if let Some(datapath) = self.spare.remove(name) {
-            datapath.remove(self.devices.as_mut());
-            return Ok(());
-        }
-        match self.datapath(name) {
-            Some(_) => Err(DpifError::Unsupported("removal of a datapath that bridges use")),
-            None => Err(DpifError::NoSuchDatapath(name.to_string())),
-        }
-    }
-
-    /// Opens a device for a port that is no bridge's.
-    ///
-    /// # Errors
-    /// Why not, in a line.
-    pub fn open_device(&mut self, kind: &str, interface: &InterfaceConfig) -> Result<Box<dyn Netdev>, String> {
-        self.devices.open(kind, interface)
-    }
-
-    /// What a port of this kind is made of in a datapath, by the datapath's name: a device that is opened for it, or an
-    /// interface of the machine.
-    ///
-    /// # Errors
-    /// Why not, in a line.
-    pub fn port_spec(&mut self, datapath: &str, kind: &str, interface: &InterfaceConfig) -> Result<PortSpec, String> {
-        let all = self.shared.values().map(|s| &s.datapath).chain(self.spare.values());
-        let is_outside = all.filter(|d| d.is_outside()).any(|d| d.info().full_name() == datapath);
-        match is_outside {
-            true => Kernel::port(kind, interface).map(|(spec, _)| spec),
-            false => self.open_device(kind, interface).map(PortSpec::Device),
-        }
-    }
-
-    /// A device of [`open_device`](Self::open_device), or of a datapath that was made, is nobody's port any more.
-    pub fn device_closed(&mut self, name: &str) {
-        self.devices.closed(name);
-    }
-
     // Work.
 
     /// Takes what the ports received, forwards it, and does what is due. Returns how many packets it took: while that is
@@ -792,18 +733,6 @@ impl Vswitch {
                 shared.switches.configure(bridge.place(), |of| of.revalidation_took(time));
             }
         }
-    }
-
-    /// A datapath by its name, as [`datapath`](Self::datapath) takes it.
-    pub fn datapath_mut(&mut self, name: &str) -> Option<&mut dyn Dpif> {
-        let mut all = self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut());
-        let found = all.find(|d| d.info().full_name() == name || d.info().name() == name);
-        found.map(SharedDatapath::dpif_mut)
-    }
-
-    /// Has `f` do something with a datapath, by its name.
-    pub fn with_datapath<T>(&mut self, name: &str, f: impl FnOnce(&mut dyn Dpif) -> T) -> Option<T> {
-        self.datapath_mut(name).map(f)
     }
 }
 

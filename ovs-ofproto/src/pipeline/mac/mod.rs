@@ -1,8 +1,8 @@
 //! What a learning switch has learnt: which address is behind which port, by VLAN (IEEE 802.1Q-2014, clause 8.8).
 //!
 //! The table is bounded, and fair: where it is full, a new address evicts one of the port that has most of them, the one
-//! that was silent longest. Addresses age out. A gratuitous ARP tells where a station is now: for a while after it, what
-//! seems to come from the station by another port is taken for its own echo. Static addresses stay, whatever is heard.
+//! that was silent longest. Addresses age out. A gratuitous ARP tells where a station is now: for a while after it, another
+//! one that comes by a bond is taken for its echo, which other members of the bond were sent. Static addresses stay, whatever is heard.
 
 mod crowds;
 
@@ -19,7 +19,7 @@ pub const DEFAULT_AGING: Duration = Duration::from_secs(300);
 /// How many addresses are kept.
 pub const DEFAULT_LIMIT: usize = 8192;
 
-/// How long a gratuitous ARP counts for more than other packets.
+/// How long after a gratuitous ARP one that comes by a bond is taken for its echo.
 pub const GRATUITOUS_HOLD: Duration = Duration::from_secs(5);
 
 /// An address in a VLAN; VLAN 0 is that of untagged packets where there are no VLANs.
@@ -33,7 +33,7 @@ struct Station {
 struct Entry {
     port: OfPort,
     used: Instant,
-    /// Until when only another gratuitous ARP moves it.
+    /// Until when a gratuitous ARP by a bond is taken for an echo.
     held: Instant,
     is_static: bool,
 }
@@ -133,22 +133,28 @@ impl MacTable {
 
     /// Notes that `address` was heard of behind `port`. True if that is news: packets to it go elsewhere now.
     pub fn learn(&mut self, vlan: u16, address: EthAddr, port: OfPort, now: Instant) -> bool {
-        self.hear(vlan, address, port, false, now)
+        self.hear(vlan, address, port, Instant::ZERO, now)
     }
 
     /// As [`learn`](Self::learn), by a gratuitous ARP of the station.
     pub fn learn_gratuitous(&mut self, vlan: u16, address: EthAddr, port: OfPort, now: Instant) -> bool {
-        self.hear(vlan, address, port, true, now)
+        self.hear(vlan, address, port, now + GRATUITOUS_HOLD, now)
     }
 
-    fn hear(&mut self, vlan: u16, address: EthAddr, port: OfPort, gratuitous: bool, now: Instant) -> bool {
+    /// As [`learn_gratuitous`](Self::learn_gratuitous), where `port` is a bond, whose members may have been sent one that came
+    /// by another port a while ago.
+    pub fn learn_gratuitous_by_bond(&mut self, vlan: u16, address: EthAddr, port: OfPort, now: Instant) -> bool {
+        let known = self.entries.get(&Station { vlan, address });
+        let is_echo = known.is_some_and(|known| now < known.held);
+        !is_echo && self.hear(vlan, address, port, Instant::ZERO, now)
+    }
+
+    fn hear(&mut self, vlan: u16, address: EthAddr, port: OfPort, held: Instant, now: Instant) -> bool {
         let station = Station { vlan, address };
-        let held = if gratuitous { now + GRATUITOUS_HOLD } else { Instant::ZERO };
         if let Some(known) = self.entries.get(&station).copied() {
             self.stats.stayed += u64::from(known.is_static && known.port != port);
             // Counters are read late: what they tell of the time before a move is no news.
-            let echo = known.port != port && !gratuitous && now < known.held;
-            if known.is_static || now < known.used || echo {
+            if known.is_static || now < known.used {
                 return false;
             }
             self.unlist(station);
@@ -332,6 +338,19 @@ mod tests {
         t.learn(0, EthAddr::local(1), OfPort(1), Instant::from_secs(3));
         t.learn(0, EthAddr::local(3), OfPort(1), Instant::from_secs(4));
         assert_eq!((t.lookup(0, EthAddr::local(2)), t.len(), t.stats().evicted), (None, 2, 1));
+    }
+
+    #[test]
+    fn a_gratuitous_arp_is_not_believed_when_a_bond_brings_it_back() {
+        let (mut t, a) = (MacTable::default(), EthAddr::local(1));
+        let at = Instant::from_secs;
+        t.learn_gratuitous(0, a, OfPort(1), at(10));
+        assert!(!t.learn_gratuitous_by_bond(0, a, OfPort(2), at(11)));
+        assert_eq!(t.lookup(0, a), Some(OfPort(1)));
+        // What is no echo moves it, as does whatever comes later.
+        assert!(t.learn(0, a, OfPort(3), at(12)));
+        assert!(!t.learn_gratuitous_by_bond(0, a, OfPort(2), at(14)));
+        assert!(t.learn_gratuitous_by_bond(0, a, OfPort(2), at(15)));
     }
 
     /// Five ports with two addresses each; sixteen come by a sixth: it ends with three, and no other loses more than one.

@@ -456,7 +456,7 @@ impl Ofproto {
     ///
     /// Of tunnel ports that [say the same](super::Bridges::tunnel_twin) of their packets only the first receives any.
     pub fn port_add(&mut self, mut port: Port) {
-        let old = self.ports.remove(port.number);
+        let old = self.ports.take(port.number);
         let tunnel_of = |p: &Port| p.tunnel.clone().map(|config| (config, p.datapath));
         self.tunnels_changed |= old.as_ref().and_then(tunnel_of) != tunnel_of(&port);
         if let Some(old) = &old {

@@ -252,6 +252,7 @@ fn is_reversible(action: &DpAction) -> bool {
         | DpAction::Clone(_)
         | DpAction::Psample { .. } => true,
         DpAction::Sample { actions, .. } => actions.iter().all(is_reversible),
+        DpAction::CheckPktLen { greater, less_equal, .. } => greater.iter().chain(less_equal).all(is_reversible),
         _ => false,
     }
 }

@@ -157,7 +157,7 @@ impl Translator<'_> {
 
     pub(super) fn push(&mut self, src: Subfield) {
         if self.stack.len() >= super::MAX_STACK {
-            self.fail(DropReason::StackTooDeep, || "resubmits yielded over 64 kB of stack".to_string());
+            self.give_up(DropReason::StackTooDeep, || "resubmits yielded over 64 kB of stack".to_string());
             return;
         }
         let value = self.value_of(src);
@@ -167,7 +167,7 @@ impl Translator<'_> {
     pub(super) fn pop(&mut self, dst: Subfield) {
         match self.stack.pop() {
             Some((value, _)) => self.store(dst, value),
-            None => self.warn(|| "the stack is empty: nothing is popped".to_string()),
+            None => self.complain(|| "stack underflow".to_string()),
         }
     }
 

@@ -57,6 +57,7 @@ use super::port::{Port, Ports};
 use super::recirc::{RecircIds, Stack, Step};
 use super::snooping::Snooping;
 use super::trace::{Kind, Tracer};
+use super::tracing::describe;
 use super::tracked::{Tracked, pipeline_mask};
 use super::tunnel::is_tunnelled;
 use crate::action::Action;
@@ -562,6 +563,22 @@ impl<'a> Translator<'a> {
         self.failed = self.failed.or(Some(reason));
     }
 
+    /// The same, for a reason that lies in the flows: who set them up is told.
+    fn give_up(&mut self, reason: DropReason, text: impl FnOnce() -> String) {
+        self.complain(text);
+        self.failed = self.failed.or(Some(reason));
+    }
+
+    /// Says what flows make of a packet that can hardly be meant: to who traces it, or else to the log.
+    fn complain(&mut self, text: impl FnOnce() -> String) {
+        if self.tracer.is_some() {
+            return self.trace(Kind::Error, |_| text());
+        }
+        // That nothing is to be sent yet is not of the packet.
+        let (name, key) = (self.bridge.name, FlowKey { actset_output: 0.into(), ..*self.first() });
+        tracing::warn!(target: "ofproto_dpif_xlate", "{} on bridge {name} while processing {}", text(), describe(&key));
+    }
+
     /// Notes why a packet might have been sent nowhere.
     fn because(&mut self, reason: DropReason) {
         self.reason = self.reason.or(Some(reason));
@@ -635,7 +652,8 @@ impl<'a> Translator<'a> {
             self.reason = Some(reason);
         }
         self.unwrap_last();
-        if self.out.is_empty() && wanted {
+        let is_only_seen = self.view.own.hooks.drops_sampled && self.out.last().is_some_and(sample::is_observation);
+        if is_only_seen || self.out.is_empty() && wanted {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
         self.dependencies.volatile |= self.tracked.is_conjoined();

@@ -32,15 +32,15 @@ impl Translator<'_> {
     /// Whether there is room for another lookup; gives up if there is none.
     pub(super) fn may_go_on(&mut self) -> bool {
         if self.depth >= MAX_RESUBMIT_DEPTH || self.nested >= MAX_LOOKUP_DEPTH {
-            self.fail(DropReason::TooDeep, || format!("over max translation depth {MAX_RESUBMIT_DEPTH}"));
+            self.give_up(DropReason::TooDeep, || format!("over max translation depth {MAX_RESUBMIT_DEPTH}"));
         } else if self.resubmits >= MAX_RESUBMITS {
-            self.fail(DropReason::TooManyResubmits, || format!("over {MAX_RESUBMITS} resubmit actions"));
+            self.give_up(DropReason::TooManyResubmits, || format!("over {MAX_RESUBMITS} resubmit actions"));
         } else if self.written.bytes(&self.out) > super::MAX_BYTES {
             // What there is so far is executed, packet by packet.
-            self.trace(Kind::Error, |_| "resubmits yielded over 64 kB of actions".to_string());
+            self.complain(|| "resubmits yielded over 64 kB of actions".to_string());
             self.exit = true;
         } else if self.stack.len() >= super::MAX_STACK {
-            self.fail(DropReason::StackTooDeep, || "resubmits yielded over 64 kB of stack".to_string());
+            self.give_up(DropReason::StackTooDeep, || "resubmits yielded over 64 kB of stack".to_string());
         }
         self.failed.is_none() && !self.exit
     }
