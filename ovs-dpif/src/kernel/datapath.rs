@@ -507,6 +507,14 @@ impl Dpif for Datapath {
         self.features
     }
 
+    /// The kernel reads as many as it can, whatever it is told.
+    fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
+        match limit == 0 || limit >= self.features.vlan_headers {
+            true => Ok(()),
+            false => Err(DpifError::Unsupported("a vlan-limit below the kernel's own")),
+        }
+    }
+
     fn caches(&self) -> Result<Vec<(&'static str, u32)>, DpifError> {
         let size = self.described()?.masks_cache_size;
         Ok(size.map(|size| (MASKS_CACHE, size)).into_iter().collect())

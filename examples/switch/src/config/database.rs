@@ -1,11 +1,14 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
-use ovs_db::vswitch::{self, Bridge, Controller, FlowTable, Interface, OpenVSwitch, Port, Ssl};
+use ovs_db::vswitch::{self, Bridge, Controller, CtZone, Datapath, FlowTable, Interface, OpenVSwitch, Port, Ssl};
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::session::parse_versions;
 
-use super::{BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings, TlsFiles};
+use super::{
+    BridgeConfig, Config, ControllerConfig, DatapathConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings,
+    TlsFiles,
+};
 use crate::switch::FailMode;
 
 /// Columns that a switch writes: their changes are no reason to look again.
@@ -53,6 +56,7 @@ const WRITTEN: &[(&str, &[&str])] = &[
         ],
     ),
     ("Controller", &["is_connected", "role", "status"]),
+    ("Datapath", &["capabilities", "datapath_version"]),
 ];
 
 /// Columns that only people and other programs look at.
@@ -62,13 +66,30 @@ const IGNORED: &[(&str, &str)] = &[
     ("Port", "external_ids"),
     ("Bridge", "external_ids"),
     ("Open_vSwitch", "external_ids"),
+    ("Datapath", "external_ids"),
+    ("CT_Zone", "external_ids"),
+];
+
+/// The tables that are watched.
+const TABLES: &[&str] = &[
+    "Open_vSwitch",
+    "Bridge",
+    "Port",
+    "Interface",
+    "Controller",
+    "Flow_Table",
+    "SSL",
+    "Mirror",
+    "QoS",
+    "Datapath",
+    "CT_Zone",
 ];
 
 /// What a switch watches of its database.
 pub fn monitor() -> Monitor {
     let mut monitor = Monitor::new(vswitch::schema());
     let schema = vswitch::schema();
-    for table in ["Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "Flow_Table", "SSL", "Mirror", "QoS"] {
+    for table in TABLES.iter().copied() {
         let Some(columns) = schema.table(table) else { continue };
         let written = WRITTEN.iter().find(|(t, _)| *t == table).map_or(&[][..], |(_, c)| c);
         for column in columns.columns.keys() {
@@ -87,7 +108,29 @@ pub fn read(replica: &Replica) -> Option<Config> {
     let root = replica.single::<OpenVSwitch>()?;
     let bridges = root.get(OpenVSwitch::BRIDGES).iter().filter_map(|id| replica.row(id)).map(|b| bridge(replica, b));
     let tls = root.get(OpenVSwitch::SSL).and_then(|id| replica.row(id)).map(tls);
-    Some(Config { tls, bridges: bridges.collect(), other_config: settings(root.get(OpenVSwitch::OTHER_CONFIG)) })
+    let datapaths = root.get(OpenVSwitch::DATAPATHS).iter();
+    let datapaths = datapaths.filter_map(|(kind, id)| Some((kind.to_string(), datapath(replica, replica.row(id)?))));
+    Some(Config {
+        tls,
+        bridges: bridges.collect(),
+        datapaths: datapaths.collect(),
+        other_config: settings(root.get(OpenVSwitch::OTHER_CONFIG)),
+    })
+}
+
+fn datapath(replica: &Replica, row: RowView<'_, Datapath>) -> DatapathConfig {
+    let small = |value: Option<i64>| value.and_then(|v| u32::try_from(v).ok());
+    let zones = || {
+        let rows = row.get(Datapath::CT_ZONES).iter();
+        rows.filter_map(|(zone, id)| Some((u16::try_from(zone).ok()?, replica.row::<CtZone>(id)?)))
+    };
+    let limits = zones().map(|(zone, of)| (Some(zone), small(of.get(CtZone::LIMIT))));
+    let limits = limits.chain([(None, small(row.get(Datapath::CT_ZONE_DEFAULT_LIMIT)))]);
+    let policies = zones().filter(|(_, of)| of.get(CtZone::TIMEOUT_POLICY).is_some());
+    DatapathConfig {
+        ct_limits: limits.filter_map(|(zone, limit)| Some((zone, limit?))).collect(),
+        others: policies.map(|(zone, _)| format!("timeout_policy of zone {zone}")).collect(),
+    }
 }
 
 fn tls(row: RowView<'_, Ssl>) -> TlsFiles {
