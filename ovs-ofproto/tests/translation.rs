@@ -652,6 +652,7 @@ fn a_label_is_taken_off_whatever_is_said_to_be_below() {
 #[test]
 fn a_wide_field_names_the_ports_that_a_narrow_one_does() {
     // 65528 is the port that a packet came in by.
-    let mut l = Lab::new(&["in_port=1,actions=load:3->reg0[],output:reg0[]", "actions=load:65528->reg0[],output:reg0[]"]);
+    let mut l =
+        Lab::new(&["in_port=1,actions=load:3->reg0[],output:reg0[]", "actions=load:65528->reg0[],output:reg0[]"]);
     assert_eq!((l.ports(1, &udp(1, 2, 5)), l.ports(2, &udp(2, 1, 5))), (vec![3], vec![2]));
 }
