@@ -105,6 +105,8 @@ pub struct Datapath {
     pub(super) crew: Option<Crew>,
     /// Upcalls that the queue behind the threads had no room for.
     pub(super) lost: u64,
+    /// Whether there was but one when upcalls were taken last.
+    pub(super) came_alone: bool,
 }
 
 impl fmt::Debug for Datapath {
@@ -217,6 +219,7 @@ impl Datapath {
             ledger: Ledger::default(),
             crew: None,
             lost: 0,
+            came_alone: false,
         };
         if options.dispatch != Dispatch::Observe {
             datapath.take_upcalls(kernel)?;
