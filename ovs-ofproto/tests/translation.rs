@@ -645,3 +645,20 @@ fn a_port_in_another_vlan_forgets_what_was_behind_it() {
     lab.of.port_add(port);
     assert_eq!(lab.of.macs().iter(lab.now).count(), 0);
 }
+
+#[test]
+fn a_label_is_taken_off_whatever_is_said_to_be_below() {
+    let mut l = Lab::new(&["mpls,actions=decap,decap(packet_type(ns=1,type=0x800)),encap(ethernet),2"]);
+    let m: Match = "mpls,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,mpls_label=2,mpls_bos=1".parse().unwrap();
+    l.forward(1, compose::compose(m.key(), b"what is below"));
+    let megaflows = l.megaflows();
+    assert!(megaflows.iter().any(|m| m == "pop_eth,pop_mpls(eth_type=0x800),recirc(0x1)"), "{megaflows:?}");
+}
+
+#[test]
+fn a_wide_field_names_the_ports_that_a_narrow_one_does() {
+    // 65528 is the port that a packet came in by.
+    let mut l =
+        Lab::new(&["in_port=1,actions=load:3->reg0[],output:reg0[]", "actions=load:65528->reg0[],output:reg0[]"]);
+    assert_eq!((l.ports(1, &udp(1, 2, 5)), l.ports(2, &udp(2, 1, 5))), (vec![3], vec![2]));
+}

@@ -263,6 +263,10 @@ fn what_a_stock_daemon_carries_is_carried() {
     }
     println!("ours:");
     let machine = Machine::start(OURS);
+    let names = fs::read_dir(format!("/proc/{}/task", machine.daemon.id())).unwrap();
+    let names = names.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    let handlers = names.filter(|name| name.starts_with("handler")).count();
+    assert_eq!(handlers, thread::available_parallelism().unwrap().get(), "a thread for each CPU takes upcalls");
     let ours = scenarios(&machine);
     machine.stop();
     let expected = ["nothing passes without flows", "ping between VLANs", "connections from outside"];

@@ -17,6 +17,9 @@ fn tracker(dp: &mut dyn Dpif) -> Result<&mut dyn Connections, DpctlError> {
     dp.conntrack().ok_or_else(|| failed("connection tracking")(DpifError::Unsupported("connection tracking")))
 }
 
+/// The system's number for what one is not permitted to do.
+const EPERM: i32 = 1;
+
 /// The smallest of fragments that may be asked for, IPv4 and IPv6.
 const LEAST: [usize; 2] = [400, 400];
 
@@ -176,6 +179,12 @@ fn limits(args: &mut Args<'_, '_>, name: &str) -> Result<Reply, DpctlError> {
     }
     if words.is_empty() && name != "ct-get-limits" {
         return usage("too few arguments");
+    }
+    if name != "ct-get-limits" && args.datapaths.limits_are_given(&datapath) {
+        let verb = name.strip_prefix("ct-").and_then(|name| name.strip_suffix("-limits")).unwrap_or(name);
+        let instead = format!("use 'ovs-vsctl {verb}-zone-limit <...>' instead.");
+        let forbidden = DpifError::System { what: "limits", source: std::io::Error::from_raw_os_error(EPERM) };
+        return Err(failed(format!("the zone limits are set via database, {instead}"))(forbidden));
     }
     let dp = args.datapaths.open(&datapath).map_err(failed("opening datapath"))?;
     let ct = tracker(dp)?;

@@ -102,6 +102,11 @@ pub trait Datapaths {
         Err(DpifError::Unsupported("a port of this type"))
     }
 
+    /// Whether somebody else says what the limits of its zones are, so that commands must not.
+    fn limits_are_given(&self, _name: &str) -> bool {
+        false
+    }
+
     /// The time.
     fn now(&self) -> Instant;
 

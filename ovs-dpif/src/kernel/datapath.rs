@@ -105,6 +105,8 @@ pub struct Datapath {
     pub(super) crew: Option<Crew>,
     /// Upcalls that the queue behind the threads had no room for.
     pub(super) lost: u64,
+    /// Whether there was but one when upcalls were taken last.
+    pub(super) came_alone: bool,
 }
 
 impl fmt::Debug for Datapath {
@@ -217,6 +219,7 @@ impl Datapath {
             ledger: Ledger::default(),
             crew: None,
             lost: 0,
+            came_alone: false,
         };
         if options.dispatch != Dispatch::Observe {
             datapath.take_upcalls(kernel)?;
@@ -505,6 +508,14 @@ impl Dpif for Datapath {
 
     fn features(&self) -> Features {
         self.features
+    }
+
+    /// The kernel reads as many as it can, whatever it is told.
+    fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
+        match limit == 0 || limit >= self.features.vlan_headers {
+            true => Ok(()),
+            false => Err(DpifError::Unsupported("a vlan-limit below the kernel's own")),
+        }
     }
 
     fn caches(&self) -> Result<Vec<(&'static str, u32)>, DpifError> {

@@ -215,7 +215,8 @@ impl KeyWriter<'_> {
         if tunnel::is_in(of) && (!self.mask || tunnel::has_bits(v)) {
             w.nest(Key::TUNNEL, |inner| tunnel::put(inner, of, v, self.mask))?;
         }
-        if of.in_port != u32::MAX {
+        // A packet that came in by no port has none in its key; that is matched as a port is.
+        if self.mask || of.in_port != u32::MAX {
             self.some(w, v.in_port.get(), Key::InPort)?;
         }
         self.some(w, v.pkt_mark.get(), Key::SkbMark)?;

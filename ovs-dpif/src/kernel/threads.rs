@@ -9,7 +9,8 @@
 //! sockets, so that a flood by one port does not have the kernel drop the packets of others.
 //!
 //! **Order**: an order goes to the thread whose socket the packet came through, which executes its orders as they came. What
-//! cannot be ordered of the kernel in one message the owner does itself, when that thread is done.
+//! cannot be ordered of the kernel in one message the owner does itself, when that thread is done; and so the order for a
+//! packet that came alone, if the thread has none before it, which spares waking it.
 //!
 //! **End**: a thread whose owner has let go of it reads what its socket still has, and ends.
 
@@ -67,6 +68,8 @@ impl Shared {
 #[derive(Debug)]
 struct Member {
     socket: u32,
+    /// Orders that are not executed yet.
+    pending: Arc<AtomicU64>,
     /// `None` once it is to end.
     errands: Option<SyncSender<Errand>>,
     bell: Bell,
@@ -152,9 +155,10 @@ impl Crew {
         let (door, socket, number) = (Door::new()?, handler.socket(), self.members.len());
         let bell = door.bell();
         let (errands, inbox) = mpsc::sync_channel(ORDERS);
-        let thread = Thread { handler, inbox, door, shared: self.shared.clone(), owner: self.door.bell() };
+        let (pending, shared) = (Arc::<AtomicU64>::default(), self.shared.clone());
+        let thread = Thread { handler, inbox, pending: pending.clone(), door, shared, owner: self.door.bell() };
         let thread = std::thread::Builder::new().name(format!("handler{number}")).spawn(move || thread.run())?;
-        self.members.push(Member { socket, errands: Some(errands), bell, thread: Some(thread) });
+        self.members.push(Member { socket, pending, errands: Some(errands), bell, thread: Some(thread) });
         Ok(())
     }
 
@@ -194,12 +198,18 @@ impl Crew {
         self.of(socket).is_some()
     }
 
+    /// Whether the thread of a socket has executed all its orders.
+    pub(super) fn is_idle(&self, socket: u32) -> bool {
+        self.of(socket).is_none_or(|member| member.pending.load(Ordering::Acquire) == 0)
+    }
+
     /// Has the thread of a socket send an order to the kernel.
     ///
     /// # Errors
     /// The order, if there is no such thread.
     pub(super) fn order(&self, socket: u32, message: Vec<u8>) -> Result<(), Vec<u8>> {
         let Some(member) = self.of(socket) else { return Err(message) };
+        member.pending.fetch_add(1, Ordering::Relaxed);
         member.ask(Errand::Order(message)).map_err(|errand| match errand {
             Errand::Order(message) => message,
             Errand::Tell(_) => Vec::new(),
@@ -220,6 +230,7 @@ impl Crew {
 struct Thread {
     handler: Handler,
     inbox: Receiver<Errand>,
+    pending: Arc<AtomicU64>,
     door: Door,
     shared: Arc<Shared>,
     /// Wakes the owner.
@@ -271,6 +282,7 @@ impl Thread {
         if count > 0 {
             let failed = self.handler.send(&mut messages).unwrap_or(count);
             self.shared.failed.fetch_add(failed, Ordering::Relaxed);
+            self.pending.fetch_sub(count, Ordering::Release);
         }
         // Who waits for an answer may have gone.
         for tell in tells {

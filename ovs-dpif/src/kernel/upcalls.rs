@@ -226,6 +226,7 @@ impl Datapath {
                 Err(error) => tracing::warn!(%error, "upcalls"),
             }
         }
+        self.came_alone = upcalls.len() - before <= 1;
         self.ledger.received += bad;
         self.ledger.drop_all(DropReason::InvalidPacket, bad);
         for upcall in upcalls.iter().skip(before) {
@@ -255,18 +256,19 @@ impl Datapath {
         if actions.is_empty() {
             return Ok(());
         }
-        let crew = self.crew.as_ref().filter(|crew| crew.has(origin.socket));
+        let socket = origin.socket;
+        let crew = self.crew.as_ref().filter(|crew| crew.has(socket) && !(self.came_alone && crew.is_idle(socket)));
         if unsupported(actions).is_none() {
             let order = self.encode_order(packet, key, actions, origin)?;
             // A thread that has failed leaves it to the owner.
             let left = match crew {
-                Some(crew) => crew.order(origin.socket, order),
+                Some(crew) => crew.order(socket, order),
                 None => Err(order),
             };
             return left.or_else(|mut order| self.socket.borrow_mut().transact(&mut order, |_| Ok(())));
         }
         // Behind what came up before it.
-        crew.into_iter().for_each(|crew| crew.wait_for(origin.socket));
+        crew.into_iter().for_each(|crew| crew.wait_for(socket));
         self.execute_helped(packet, actions, origin)
     }
 

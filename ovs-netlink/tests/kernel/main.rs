@@ -5,8 +5,10 @@ mod flows;
 mod network;
 mod packets;
 
+use ovs_netlink::attr::Nest;
 use ovs_netlink::ovs::{
-    Command, Datapath, Flow, IfName, Key, KeyEthernet, KeyIpv4, KeyPorts, UserFeatures, Vport, VportType,
+    Command, Datapath, Flow, IfName, Key, KeyEthernet, KeyIpv4, KeyPorts, Packet, PacketCommand, UserFeatures, Vport,
+    VportType,
 };
 use ovs_netlink::{EncodeError, Families, Flags, Protocol, Socket, SocketError, Writer};
 
@@ -63,6 +65,21 @@ impl Kernel {
 
     fn delete(&mut self, text: &str) {
         self.datapath(Command::Delete, &Datapath { name: name(text), ..Datapath::default() }).unwrap();
+    }
+
+    /// Has a datapath do something to the packet of UDP from port `src`, as if it came in by `port`.
+    fn execute(&mut self, dp_ifindex: u32, port: u32, src: u16, actions: &[u8]) {
+        let (key, frame) = (udp_key(port, src), udp_packet(src));
+        let packet = Packet {
+            dp_ifindex,
+            packet: Some(&frame),
+            key: Some(Nest::new(&key)),
+            actions: Some(Nest::new(actions)),
+            ..Packet::default()
+        };
+        let mut request = Vec::new();
+        packet.encode(&mut request, self.families.packet.id, PacketCommand::Execute, Flags::REQUEST).unwrap();
+        self.socket.transact(&mut request, |_| Ok(())).unwrap();
     }
 
     /// Puts one flow; gives what the kernel says.

@@ -1,12 +1,12 @@
 //! Connections, and the network around a datapath.
 
-use ovs_netlink::attr::{Masked, Nest};
+use ovs_netlink::attr::Masked;
 use ovs_netlink::nf::{ConnectionFilter, L4, TimeoutPolicy, TimeoutTcpAttr, Tuple};
-use ovs_netlink::ovs::{Action, Command, CtAttr, Packet, PacketCommand, Vport, VportType};
+use ovs_netlink::ovs::{Action, Command, CtAttr, Vport, VportType};
 use ovs_netlink::route::{Address, LinkChange, LinkKind, Neighbour, NewLink, Qdisc, Route, RouteEntry, Rule};
-use ovs_netlink::{Conntrack, Flags, Linux};
+use ovs_netlink::{Conntrack, Linux};
 
-use crate::{Kernel, MAC, attributes, is_new, name, udp_key, udp_packet};
+use crate::{Kernel, MAC, attributes, is_new, name};
 
 #[test]
 #[ignore = "needs a kernel for tests: run by in_a_kernel"]
@@ -28,17 +28,7 @@ fn connections_are_made_listed_and_forgotten() {
             })?;
             Ok(())
         });
-        let (key, frame) = (udp_key(port, src), udp_packet(src));
-        let packet = Packet {
-            dp_ifindex,
-            packet: Some(&frame),
-            key: Some(Nest::new(&key)),
-            actions: Some(Nest::new(&actions)),
-            ..Packet::default()
-        };
-        let mut request = Vec::new();
-        packet.encode(&mut request, kernel.families.packet.id, PacketCommand::Execute, Flags::REQUEST).unwrap();
-        kernel.socket.transact(&mut request, |_| Ok(())).unwrap();
+        kernel.execute(dp_ifindex, port, src, &actions);
     };
     (0..10).for_each(|number| commit(1000 + number, if number < 6 { 1 } else { 2 }, number.into()));
     let all = tracker.connections(&ConnectionFilter::default(), 1000).unwrap();

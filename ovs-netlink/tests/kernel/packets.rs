@@ -114,18 +114,8 @@ fn samples_reach_those_who_listen() {
         })?;
         Ok(())
     });
-    let (key, frame) = (udp_key(port, 1), udp_packet(1));
-    let packet = Packet {
-        dp_ifindex,
-        packet: Some(&frame),
-        key: Some(Nest::new(&key)),
-        actions: Some(Nest::new(&actions)),
-        ..Packet::default()
-    };
-    let mut request = Vec::new();
-    packet.encode(&mut request, kernel.families.packet.id, PacketCommand::Execute, Flags::REQUEST).unwrap();
-    kernel.socket.transact(&mut request, |_| Ok(())).unwrap();
-    let mut samples = 0;
+    kernel.execute(dp_ifindex, port, 1, &actions);
+    let (frame, mut samples) = (udp_packet(1), 0);
     socket
         .drain(10, |message| {
             let sample = psample::Sample::decode(&message).unwrap();

@@ -15,7 +15,8 @@ use super::ofproto::Ofproto;
 use super::trace::{Pass, Trace, Tracer, quoted};
 use super::translate::Effect;
 use super::upcall::World;
-use crate::text::Prioritised;
+use crate::codec::GroupDesc;
+use crate::text::{Prioritised, group as text_of_group};
 
 /// One thing that packets of a megaflow do.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub enum Deed {
     Group {
         /// Its number.
         group: u32,
+        /// What it is; `None` if it is gone.
+        desc: Option<Box<GroupDesc>>,
         /// The place of the bucket.
         bucket: Option<usize>,
     },
@@ -142,14 +145,18 @@ impl Ofproto {
                 priority: learned.flow.priority,
             },
             Effect::FinTimeout { .. } => Deed::EndsWithConnection,
-            Effect::Group { group, bucket } => Deed::Group { group: group.id, bucket: *bucket },
-            Effect::Bucket { group, bucket } => Deed::Group { group: group.id, bucket: Some(*bucket) },
+            Effect::Group { group, bucket } => self.through(group.id, *bucket),
+            Effect::Bucket { group, bucket } => self.through(group.id, Some(*bucket)),
             Effect::Sent { port } => Deed::Sent(*port),
             Effect::Received { port } => Deed::Received(*port),
             Effect::Grown { by } => Deed::Grown(*by),
             Effect::Neighbour { address, mac } => Deed::Neighbour { address: *address, mac: *mac },
             Effect::NeighbourUsed { address } => Deed::NeighbourUsed(*address),
         }
+    }
+
+    fn through(&self, group: u32, bucket: Option<usize>) -> Deed {
+        Deed::Group { group, desc: self.group(group).map(|g| Box::new(g.desc())), bucket }
     }
 
     /// A group, as those who print a [`Deed`] need it.
@@ -190,7 +197,7 @@ impl Deed {
                 quoted(&flow.instructions.to_string()),
             ),
             Deed::MetGone(table) | Deed::Missed(table) => format!(r#","table_id":{table}"#),
-            Deed::Group { group, bucket } => {
+            Deed::Group { group, bucket, .. } => {
                 let bucket = bucket.map_or("null".to_string(), |b| b.to_string());
                 format!(r#","group_id":{group},"bucket":{bucket}"#)
             }
@@ -253,8 +260,8 @@ impl fmt::Display for Detrace {
                 }
                 Deed::MetGone(table) => write!(f, "table_id={table}, flow that is gone")?,
                 Deed::Missed(table) => write!(f, "table_id={table}, no match")?,
-                Deed::Group { group, bucket: None } => write!(f, "group_id={group}")?,
-                Deed::Group { group, bucket: Some(bucket) } => write!(f, "group_id={group},bucket={bucket}")?,
+                Deed::Group { desc: Some(desc), .. } => f.write_str(&text_of_group(desc))?,
+                Deed::Group { group, desc: None, .. } => write!(f, "group_id={group}, group that is gone")?,
                 Deed::Sent(port) => write!(f, "leaves by patch port {port}")?,
                 Deed::Received(port) => write!(f, "comes by patch port {port}")?,
                 Deed::Grown(by) => write!(f, "{by:+} bytes of outer header")?,

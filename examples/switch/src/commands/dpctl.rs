@@ -93,6 +93,10 @@ impl Datapaths for Lent<'_> {
         Ok(spec)
     }
 
+    fn limits_are_given(&self, name: &str) -> bool {
+        self.switch.datapath(name).is_some_and(|dp| dp.has_limits())
+    }
+
     fn now(&self) -> Instant {
         self.now
     }

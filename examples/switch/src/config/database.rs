@@ -5,20 +5,22 @@ use std::path::PathBuf;
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
 use ovs_db::vswitch::{
-    self, Bridge, Controller, FlowSampleCollectorSet, FlowTable, Interface, OpenVSwitch, Port, QoS, Queue, Ssl,
+    self, Bridge, Controller, CtZone, Datapath, FlowSampleCollectorSet, FlowTable, Interface, OpenVSwitch, Port, QoS,
+    Queue, Ssl,
 };
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::pipeline::Collector;
 use ovs_ofproto::session::parse_versions;
 
 use super::{
-    BridgeConfig, Config, ControllerConfig, FlowTableConfig, InterfaceConfig, PortConfig, QueueConfig, Settings,
+    BridgeConfig, Config, ControllerConfig, DatapathConfig, FlowTableConfig, InterfaceConfig, PortConfig, QueueConfig,
+    Settings,
     TlsFiles,
 };
 use crate::switch::FailMode;
 
 /// Tables that a switch reads.
-const TABLES: [&str; 11] = [
+const TABLES: &[&str] = &[
     "Open_vSwitch",
     "Bridge",
     "Port",
@@ -30,6 +32,8 @@ const TABLES: [&str; 11] = [
     "QoS",
     "Queue",
     "Flow_Sample_Collector_Set",
+    "Datapath",
+    "CT_Zone",
 ];
 
 /// Columns that a switch writes: their changes are no reason to look again.
@@ -77,6 +81,7 @@ const WRITTEN: &[(&str, &[&str])] = &[
         ],
     ),
     ("Controller", &["is_connected", "role", "status"]),
+    ("Datapath", &["capabilities", "datapath_version"]),
 ];
 
 /// Columns that only people and other programs look at.
@@ -89,13 +94,15 @@ const IGNORED: &[(&str, &str)] = &[
     ("QoS", "external_ids"),
     ("Queue", "external_ids"),
     ("Flow_Sample_Collector_Set", "external_ids"),
+    ("Datapath", "external_ids"),
+    ("CT_Zone", "external_ids"),
 ];
 
 /// What a switch watches of its database.
 pub fn monitor() -> Monitor {
     let mut monitor = Monitor::new(vswitch::schema());
     let schema = vswitch::schema();
-    for table in TABLES {
+    for table in TABLES.iter().copied() {
         let Some(columns) = schema.table(table) else { continue };
         let written = WRITTEN.iter().find(|(t, _)| *t == table).map_or(&[][..], |(_, c)| c);
         for column in columns.columns.keys() {
@@ -114,7 +121,29 @@ pub fn read(replica: &Replica) -> Option<Config> {
     let root = replica.single::<OpenVSwitch>()?;
     let bridges = root.get(OpenVSwitch::BRIDGES).iter().filter_map(|id| replica.row(id)).map(|b| bridge(replica, b));
     let tls = root.get(OpenVSwitch::SSL).and_then(|id| replica.row(id)).map(tls);
-    Some(Config { tls, bridges: bridges.collect(), other_config: settings(root.get(OpenVSwitch::OTHER_CONFIG)) })
+    let datapaths = root.get(OpenVSwitch::DATAPATHS).iter();
+    let datapaths = datapaths.filter_map(|(kind, id)| Some((kind.to_string(), datapath(replica, replica.row(id)?))));
+    Some(Config {
+        tls,
+        bridges: bridges.collect(),
+        datapaths: datapaths.collect(),
+        other_config: settings(root.get(OpenVSwitch::OTHER_CONFIG)),
+    })
+}
+
+fn datapath(replica: &Replica, row: RowView<'_, Datapath>) -> DatapathConfig {
+    let small = |value: Option<i64>| value.and_then(|v| u32::try_from(v).ok());
+    let zones = || {
+        let rows = row.get(Datapath::CT_ZONES).iter();
+        rows.filter_map(|(zone, id)| Some((u16::try_from(zone).ok()?, replica.row::<CtZone>(id)?)))
+    };
+    let limits = zones().map(|(zone, of)| (Some(zone), small(of.get(CtZone::LIMIT))));
+    let limits = limits.chain([(None, small(row.get(Datapath::CT_ZONE_DEFAULT_LIMIT)))]);
+    let policies = zones().filter(|(_, of)| of.get(CtZone::TIMEOUT_POLICY).is_some());
+    DatapathConfig {
+        ct_limits: limits.filter_map(|(zone, limit)| Some((zone, limit?))).collect(),
+        others: policies.map(|(zone, _)| format!("timeout_policy of zone {zone}")).collect(),
+    }
 }
 
 fn tls(row: RowView<'_, Ssl>) -> TlsFiles {

@@ -53,8 +53,21 @@ pub struct Config {
     /// The bridges.
     #[serde(rename = "bridge")]
     pub bridges: Vec<BridgeConfig>,
+    /// What is said of datapaths, by their types.
+    #[serde(skip)]
+    pub datapaths: BTreeMap<String, DatapathConfig>,
     /// `other_config` of the Open_vSwitch table.
     pub other_config: Settings,
+}
+
+/// What is said of a datapath, whichever bridges use it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DatapathConfig {
+    /// The most connections by zone; without a zone, in each that has no limit of its own.
+    pub ct_limits: BTreeMap<Option<u16>, u32>,
+    /// What of the Datapath table is set and has no place here.
+    pub others: Vec<String>,
 }
 
 /// The files of TLS, all PEM: options of the command line, columns of the SSL table, a table of a file.

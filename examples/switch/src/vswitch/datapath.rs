@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 
 use ovs_dpif::netdev::{Netdev, NetdevError};
-use ovs_dpif::userspace::{Datapath, Limits};
+use ovs_dpif::userspace::{Datapath, Limits as Bounds};
 use ovs_dpif::{DpStats, Dpif, DpifError, PortChange, PortInfo, PortNo, PortSpec, Upcall};
 use ovs_ofproto::pipeline::TunnelConfig;
 use ovs_packet::Instant;
 
 use super::devices::Devices;
-use super::kernel::Kernel;
+use super::kernel::{self, Kernel};
+use super::limits::Limits;
 use super::vports::{Left, Vports};
 use crate::config::InterfaceConfig;
 
@@ -114,6 +115,7 @@ pub(super) struct SharedDatapath {
     outside: Option<Outside>,
     /// Its ports that tunnels share.
     vports: Vports,
+    pub(super) limits: Limits,
 }
 
 /// What is to be remembered of a datapath outside the process.
@@ -161,6 +163,11 @@ impl<'a> DatapathInfo<'a> {
         self.0.dp.ports()
     }
 
+    /// Whether the configuration says how many connections zones may have.
+    pub fn has_limits(&self) -> bool {
+        self.0.limits.are_given()
+    }
+
     /// The datapath itself.
     pub fn dpif(&self) -> &'a dyn Dpif {
         self.0.dp.as_ref()
@@ -185,6 +192,7 @@ impl SharedDatapath {
             let dp = kernel.open(&name, alone, now)?;
             let found = dp.ports().map_err(|e| e.to_string())?.into_iter().filter(|p| p.port != PortNo::LOCAL);
             let found = found.map(|p| (p.name, (p.port, p.kind))).collect();
+            kernel::tell_features(&name, &dp.features());
             let outside = Some(Outside { found, ..Outside::default() });
             return Ok(SharedDatapath {
                 kind,
@@ -194,6 +202,7 @@ impl SharedDatapath {
                 vlan_limit: None,
                 outside,
                 vports: Vports::default(),
+                limits: Limits::default(),
             });
         }
         let full_name = format!("{kind}@{name}");
@@ -201,11 +210,19 @@ impl SharedDatapath {
             Ok(dp) => Box::new(dp.named(full_name)),
             Err(e) => {
                 tracing::error!(target: "dpif", "{full_name}: no threads but one: {e}");
-                Box::new(Datapath::with_limits(Limits::default(), seed).named(full_name))
+                Box::new(Datapath::with_limits(Bounds::default(), seed).named(full_name))
             }
         };
-        let mut datapath =
-            SharedDatapath { kind, name, is_dummy, dp, vlan_limit: None, outside: None, vports: Vports::default() };
+        let mut datapath = SharedDatapath {
+            kind,
+            name,
+            is_dummy,
+            dp,
+            vlan_limit: None,
+            outside: None,
+            vports: Vports::default(),
+            limits: Limits::default(),
+        };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());
             let added = devices

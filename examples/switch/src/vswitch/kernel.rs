@@ -8,7 +8,7 @@
 //! ([`Devices`](super::Devices)).
 
 use ovs_dpif::kernel::{self, Datapath, Options};
-use ovs_dpif::{Dpif, DpifError, PortSpec};
+use ovs_dpif::{Dpif, DpifError, Features, PortSpec};
 use ovs_netlink::{Linux, monotonic};
 use ovs_ofproto::pipeline::{PacketMode, TunnelConfig, TunnelKind};
 use ovs_packet::Instant;
@@ -93,6 +93,33 @@ impl Kernel {
             Some(option) => Err(format!("{name}: option {option} of a {kind} device is not available")),
             None => Ok((spec, kind)),
         }
+    }
+}
+
+/// Tells what was found out about a kernel's datapath, in upstream's words, which people look for in logs.
+pub(super) fn tell_features(name: &str, features: &Features) {
+    let supports = [
+        ("truncate action", features.trunc),
+        ("clone action", features.clone),
+        ("check_pkt_len action", features.check_pkt_len),
+        ("explicit drop action", features.explicit_drop),
+        ("ct_clear action", features.ct_clear),
+        ("add_mpls action", features.add_mpls),
+        ("ct_state", features.ct),
+        ("ct_zone", features.ct_zones),
+        ("ct_label", features.ct_labels),
+        ("timeout policy in conntrack action", features.ct_timeouts),
+    ];
+    for (what, has) in supports {
+        let does = if has { "supports" } else { "does not support" };
+        tracing::info!(target: "ofproto_dpif", "system@{name}: Datapath {does} {what}");
+    }
+    for (what, depth) in [
+        ("VLAN header stack length", features.vlan_headers),
+        ("MPLS label stack length", features.mpls_depth),
+        ("Max sample nesting level", features.sample_nesting),
+    ] {
+        tracing::info!(target: "ofproto_dpif", "system@{name}: {what} probed as {depth}");
     }
 }
 

@@ -18,7 +18,8 @@
 //! ([`Vswitch::ofproto`]). `ports.rs` and `patches.rs` make ports what they are to be, `settings.rs` says what of a
 //! configuration is not done, `requests.rs` does what controllers ask of devices. `system.rs` knows the machine's interfaces,
 //! whether they are devices here or ports of the kernel's datapath; `mtu.rs` has those of the stack follow their bridges;
-//! `by_hand.rs` does to datapaths what people ask for; `threads.rs` says how threads are to work; `tunnels.rs` and `vports.rs` make
+//! `by_hand.rs` does to datapaths what people ask for; `threads.rs` says how threads are to work, `limits.rs` how many
+//! connections zones may have; `tunnels.rs` and `vports.rs` make
 //! tunnel ports, and the ports of the datapath that they share.
 //!
 //! [`Bridges`]: ovs_ofproto::pipeline::Bridges
@@ -30,6 +31,7 @@ mod devices;
 mod dummies;
 mod kernel;
 mod keys;
+mod limits;
 mod mtu;
 mod patches;
 mod ports;
@@ -368,6 +370,7 @@ impl Vswitch {
                 }
                 _ => {}
             }
+            shared.datapath.set_limits(config.datapaths.get(*kind));
             patches::join(bridges.clone(), &mut shared.switches);
             for bridge in bridges {
                 shared.switches.configure(bridge.place(), |of| {

@@ -103,6 +103,15 @@ pub(super) struct SystemDevices {
     leaving: bool,
 }
 
+/// What the kind of an interface tells of it: its driver, and of one end of a pair the number of the other, in the namespace
+/// where that is.
+fn status(link: &Link) -> Settings {
+    let is_pair = link.kind == "veth";
+    let driver = Some(("driver_name".to_string(), link.kind.clone())).filter(|(_, kind)| !kind.is_empty());
+    let peer = link.link.filter(|_| is_pair).map(|peer| ("peer_ifindex".to_string(), peer.to_string()));
+    driver.into_iter().chain(peer).collect()
+}
+
 /// The options of an interface of type `afxdp`.
 fn xdp_config(interface: &InterfaceConfig) -> Result<XdpConfig, String> {
     let name = &interface.name;
@@ -349,6 +358,7 @@ impl SystemDevices {
                 .flatten()
                 .filter(|d| d == "full" || d == "half")
                 .map(|d| d == "full"),
+            status: status(link),
             ..Attributes::default()
         })
     }
@@ -428,6 +438,16 @@ fn keep_quiet(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_of_a_pair_tells_of_the_other() {
+        let mut link = Link::default();
+        assert!(status(&link).is_empty());
+        (link.kind, link.link) = ("vlan".into(), Some(7));
+        assert_eq!(status(&link).into_iter().collect::<Vec<_>>(), [("driver_name".into(), "vlan".into())]);
+        link.kind = "veth".into();
+        assert_eq!(status(&link).get("peer_ifindex").map(String::as_str), Some("7"));
+    }
 
     #[test]
     fn options_of_xdp_are_known_or_refused() {

@@ -129,6 +129,18 @@ fn masks_come_out_as_wide_as_the_kernel_matches() {
 }
 
 #[test]
+fn a_packet_from_no_port_is_matched_as_such() {
+    let mut key = packet("ip,nw_frag=no");
+    key.in_port.set(u32::MAX);
+    let bytes = written(|w| put_key(w, &key));
+    assert_eq!(read_key(Nest::new(&bytes)).unwrap().0.in_port, u32::MAX);
+    let has_port = Nest::<Key<'_>>::new(&bytes).into_iter().any(|a| matches!(a, Ok(Key::InPort(_))));
+    assert!(!has_port, "the kernel has no such port");
+    let bytes = written(|w| put_mask(w, &key, &crate::always_matched()));
+    assert_eq!(read_mask(Nest::new(&bytes)).unwrap().0.bits.in_port, u32::MAX);
+}
+
+#[test]
 fn what_the_kernel_cannot_match_is_told() {
     let igmp = packet("ip,nw_proto=2");
     let mut mask = FlowMask::EMPTY;

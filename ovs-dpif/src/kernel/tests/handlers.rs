@@ -72,8 +72,7 @@ fn what_threads_read_is_decided_and_executed_in_order() {
     while left > 0 {
         for upcall in bench.take(|_, upcalls| !upcalls.is_empty()) {
             let turn = upcall.key.recirc_id.get();
-            let actions =
-                [if turn < 3 { DpAction::Recirc(turn + 1) } else { DpAction::Output(bench.ports[1]) }];
+            let actions = [if turn < 3 { DpAction::Recirc(turn + 1) } else { DpAction::Output(bench.ports[1]) }];
             left -= usize::from(turn == 3);
             bench.resolve(upcall, Resolution::Execute(&actions));
         }

@@ -152,10 +152,11 @@ impl Translator<'_> {
                 let n = self.tracked.count_labels();
                 let kind = if below == Action::NEXT_PROTOCOL { ETHERNET } else { below };
                 let eth_type = if kind as u16 == 0 { ETH_TYPE_TEB } else { kind as u16 };
-                self.tracked.rewrite(|k| k.packet_type = kind.into());
                 let was = self.was_mpls;
                 self.pop_mpls(eth_type);
                 self.was_mpls = was;
+                // A packet of another type has no labels that could be popped.
+                self.tracked.rewrite(|k| k.packet_type = kind.into());
                 self.pending = Pending::Decap;
                 if n == 1 {
                     self.freeze(freeze::Cause::Recirculate);

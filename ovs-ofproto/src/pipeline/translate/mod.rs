@@ -61,7 +61,7 @@ use super::tracing::describe;
 use super::tracked::{Tracked, pipeline_mask};
 use super::tunnel::is_tunnelled;
 use crate::action::Action;
-use crate::text::{InNames, NoNames, PortNames};
+use crate::text::{InNames, NoNames, PortNames, packet_match};
 
 pub(super) use freeze::connection_mask;
 pub(super) use group::log_selection;
@@ -505,7 +505,13 @@ impl<'a> Translator<'a> {
         if let Err(e) = unpacked {
             t.tracked.note(commit::tunnel_mask());
             let name = t.bridge.name;
-            tracing::warn!(target: "ofproto_dpif_xlate", "Invalid Geneve tunnel metadata on bridge {name}: {e}");
+            let mut flow = *t.first();
+            flow.assign(&FlowKey::ZERO, commit::tunnel_mask());
+            flow.actset_output = 0.into();
+            let flow = packet_match(&flow);
+            tracing::warn!(
+                target: "ofproto_dpif_xlate", "Invalid Geneve tunnel metadata on bridge {name} while processing {flow}"
+            );
             t.fail(DropReason::TunnelMetadata, || format!("the options of the tunnel cannot be read: {e}"));
         }
         t

@@ -1,6 +1,6 @@
 //! Sending packets somewhere.
 
-use ovs_dpif::{Cookie, DpAction, DropReason, Userspace};
+use ovs_dpif::{Cookie, DpAction, DropReason, SlowPath, Userspace};
 use ovs_packet::OfPort;
 use ovs_packet::field::{FieldId, Prereq};
 use ovs_packet::key::{FlowKey, FlowMask};
@@ -39,7 +39,8 @@ impl Translator<'_> {
     pub(super) fn output_field(&mut self, src: Subfield, max_len: u16, last: bool) {
         let value = self.value_of(src);
         let port = match u32::try_from(value) {
-            Ok(port) if src.bits <= 16 => OfPort::from_16(port as u16),
+            // What fits in 16 bits is a port of OpenFlow 1.0, however wide the field is.
+            Ok(port) if port <= u16::MAX.into() => OfPort::from_16(port as u16),
             Ok(port) => OfPort(port),
             Err(_) => OfPort::ANY,
         };
@@ -61,8 +62,7 @@ impl Translator<'_> {
             return;
         }
         if !self.view.features.trunc {
-            self.fail(DropReason::UnsupportedAction, || "the datapath cannot truncate packets".to_string());
-            return;
+            self.slow |= SlowPath::ACTION;
         }
         // What is cut has to be whole by then.
         self.commit();

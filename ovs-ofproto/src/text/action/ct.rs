@@ -148,5 +148,10 @@ fn range(text: &str, at: usize) -> Parsed<Option<NatRange>> {
             }
         }
     }
-    if rest.is_empty() { Ok(Some(range)) } else { Err(garbage(rest)) }
+    // Messages cannot say an address of zeros: it stands for whichever the datapath takes.
+    let says_nothing = range == NatRange { min, max: None, port_min: 0, port_max: 0 } && min.is_unspecified();
+    match rest {
+        "" => Ok(Some(range).filter(|_| !says_nothing)),
+        rest => Err(garbage(rest)),
+    }
 }

@@ -24,7 +24,9 @@ use self::group::meter_id;
 use self::port::{CONFIG, features, wire_features};
 use self::switch::{ACTIONS_10, BUNDLE_FLAGS, CAPABILITIES, action_names, queue_name, role};
 use super::print::{InNames, Prioritised, Seconds};
-use crate::codec::{DecodeError, ErrorMessage, Header, Hello, Kind, Message, OfError, Reader, Version, Versions};
+use crate::codec::{
+    DecodeError, ErrorMessage, GroupDesc, Header, Hello, Kind, Message, MessageType, OfError, Reader, Version, Versions,
+};
 
 pub use packet::packet_match;
 
@@ -40,6 +42,15 @@ pub use packet::packet_match;
 /// ```
 pub fn message<'a>(header: &'a Header, message: &'a Message) -> impl fmt::Display + 'a {
     Printed { header, message }
+}
+
+/// A group as `ovs-ofctl dump-groups` writes it.
+pub(crate) fn group(desc: &GroupDesc) -> String {
+    let header = Header { version: Version::V1_5, kind: MessageType(0), length: 0, xid: 0 };
+    let mut p = Printer { out: String::new(), header, kind: None, verbosity: 0, names: &NoNames, raw_match: None };
+    // Strings take all that is written.
+    let _ = p.group(desc, false);
+    p.out
 }
 
 struct Printed<'a> {

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ovs_ofproto::text::packet_match;
+use ovs_packet::field::FieldId;
 use ovs_packet::text::{match_of_terms, terms};
-use ovs_packet::{OfPort, compose, pcap};
+use ovs_packet::{FlowKey, OfPort, compose, pcap};
 use ovs_tools::hex;
 use serde_json::json;
 
@@ -16,6 +17,20 @@ use crate::context::{Context, Done, Failure};
 
 /// Length of the payload if none is given.
 const PAYLOAD: usize = 64;
+
+/// Whether a packet is of a kind that carries something: datagrams, echoes, and TCP between opening and end.
+fn has_payload(key: &FlowKey) -> bool {
+    const SYN_FIN_RST: u16 = 0x7;
+    let of = |field: FieldId| field.info().prereq.holds(key);
+    let is_echo = |requests: [u16; 2]| requests.contains(&key.tp_src.get()) && key.tp_dst == 0;
+    if key.nw_frag & 2 != 0 {
+        return false;
+    }
+    of(FieldId::UdpSrc)
+        || of(FieldId::TcpSrc) && key.tcp_flags.get() & SYN_FIN_RST == 0
+        || of(FieldId::IcmpType) && is_echo([0, 8])
+        || of(FieldId::Icmpv6Type) && is_echo([128, 129])
+}
 
 pub(crate) fn packet(context: &mut Context) -> Done {
     if context.options.pcap && context.options.bare {
@@ -27,8 +42,13 @@ pub(crate) fn packet(context: &mut Context) -> Done {
     let text = context.argument(0);
     let terms = terms(text).map_err(|e| e.to_string())?;
     let mut key = match_of_terms(&terms).map_err(|e| e.to_string())?.key();
-    let payload = match context.arguments.get(1) {
-        Some(digits) => hex(digits).map_err(|_| format!("{digits}: trailing garbage in packet data"))?,
+    let given = context
+        .arguments
+        .get(1)
+        .map(|digits| hex(digits).map_err(|_| format!("{digits}: trailing garbage in packet data")));
+    let payload = match given.transpose()? {
+        _ if !has_payload(&key) => Vec::new(),
+        Some(payload) => payload,
         None => (0..PAYLOAD).map(|n| n as u8).collect(),
     };
     let packet = match context.options.bad_csum {
