@@ -66,5 +66,8 @@ fn walking_over_flows_allocates_nothing() {
         let bytes = Message::FlowStatsReply(page).encode(version, 1).unwrap();
         let walk = || FlowStatsReader::new(&bytes).unwrap().map(|f| f.unwrap().flow.packets).sum::<u64>();
         assert_eq!(allocations(walk), 0, "{version}");
+        let matched =
+            || FlowStatsReader::new(&bytes).unwrap().filter(|f| f.as_ref().unwrap().matching().is_ok()).count();
+        assert_eq!((matched(), allocations(matched)), (100, 0), "{version}");
     }
 }

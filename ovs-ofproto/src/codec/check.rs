@@ -40,19 +40,25 @@ pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> R
 /// not, and passes over them where packets are not of the kind.
 pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instructions) -> Result<bool, OfError> {
     let written = instructions.written();
-    let needs = |actions: &[Action]| actions.iter().any(has_context);
-    let mut known = (needs(&instructions.apply) || needs(written)).then(|| Known::of(matching));
-    if let Some(known) = &mut known {
-        known.follow(&instructions.apply)?;
-    }
+    // What asks nothing of the packets and changes nothing about them is passed over.
+    let mut known = None;
+    let mut wants = true;
+    let mut follow = |actions: &[Action]| -> Result<bool, OfError> {
+        for a in actions.iter().filter(|a| has_context(a)) {
+            match (&mut known, a) {
+                // What nearly every router does.
+                (None, Action::DecTtl) => wants &= Prereq::Ip.holds_for(matching),
+                (known, a) => known.get_or_insert_with(|| Known::of(matching)).follow_one(a)?,
+            }
+        }
+        Ok(wants && known.as_ref().is_none_or(|known| known.fits))
+    };
     // The action set is for packets of whatever kind they are then.
-    let fits = known.as_ref().is_none_or(|known| known.fits);
+    let fits = follow(&instructions.apply)?;
     if written.iter().any(|a| !a.is_for_action_sets()) {
         return Err(OfError::BadActionBadType);
     }
-    if let Some(known) = &mut known {
-        known.follow(written)?;
-    }
+    follow(written)?;
     match instructions.goto {
         Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
         _ => Ok(fits),

@@ -1,5 +1,7 @@
 //! Reading and writing: one cursor each way, and one way to write a structure that begins with its length.
 
+use ovs_packet::field::{FieldId, TLV_FIELDS, TlvTable};
+
 use super::error::{DecodeError, EncodeError, OfError};
 
 /// A place in a message, to say later what was wrong there.
@@ -197,6 +199,8 @@ impl<'a> Reader<'a> {
 #[derive(Clone, Default, Debug)]
 pub struct Writer {
     out: Vec<u8>,
+    /// The lengths of tunnel options, by the numbers of their fields, if they are known.
+    option_lens: Option<Box<[u8; TLV_FIELDS]>>,
 }
 
 impl Writer {
@@ -207,12 +211,30 @@ impl Writer {
 
     /// An empty one with room for a small message.
     pub(super) fn for_message() -> Writer {
-        Writer { out: Vec::with_capacity(256) }
+        Writer::appending(Vec::with_capacity(256))
     }
 
     /// One that appends to what is there.
     pub fn appending(out: Vec<u8>) -> Writer {
-        Writer { out }
+        Writer { out, option_lens: None }
+    }
+
+    /// The same, where `table` says how long tunnel options are: it stands in the headers of their fields.
+    #[must_use]
+    pub(super) fn knowing(mut self, table: &TlvTable) -> Writer {
+        let mut lens: Option<Box<[u8; TLV_FIELDS]>> = None;
+        for mapping in table.mappings() {
+            let place = lens.get_or_insert_with(|| Box::new([0; TLV_FIELDS])).get_mut(usize::from(mapping.index));
+            place.into_iter().for_each(|len| *len = mapping.len);
+        }
+        self.option_lens = lens;
+        self
+    }
+
+    /// How long a field is on the wire; of a tunnel option that is not known, the most that there may be.
+    pub(super) fn wire_bytes(&self, field: FieldId) -> u8 {
+        let known = |lens: &[u8; TLV_FIELDS]| lens.get(field.tun_metadata_index()?).copied().filter(|len| *len != 0);
+        self.option_lens.as_deref().and_then(known).unwrap_or(field.info().wire_bytes)
     }
 
     /// What was written.
@@ -249,7 +271,11 @@ impl Writer {
     }
 
     /// Appends `n` zero bytes.
+    #[inline]
     pub fn zeros(&mut self, n: usize) {
+        if n == 0 {
+            return;
+        }
         self.out.resize(self.out.len().saturating_add(n), 0);
     }
 
@@ -329,6 +355,7 @@ impl Writer {
     ///
     /// # Errors
     /// That the length does not fit.
+    #[inline]
     pub(super) fn finish(&mut self, start: usize, shape: Shape) -> Result<(), EncodeError> {
         let len = self.len().saturating_sub(start);
         // All alignments are powers of two.

@@ -1,5 +1,7 @@
 //! Replies with flows, written flow by flow: a dump of a million flows is never there as a whole.
 
+use ovs_packet::field::TlvTable;
+
 use super::cursor::{Shape, Writer};
 use super::error::EncodeError;
 use super::flow::FlowStats;
@@ -43,6 +45,13 @@ impl FlowStatsWriter {
         let mut w = Writer::new();
         kind.write(&mut w, version, xid, false)?;
         Ok(FlowStatsWriter { w, kind, version })
+    }
+
+    /// The same for a controller of a switch whose tunnel options are those of `table`: actions that name the fields say
+    /// how long they are.
+    #[must_use]
+    pub fn knowing(self, table: &TlvTable) -> FlowStatsWriter {
+        FlowStatsWriter { w: self.w.knowing(table), ..self }
     }
 
     /// Adds a flow. False if there is no more room: it is not in the reply then.

@@ -133,8 +133,7 @@ pub(super) fn decode_into(r: &mut Reader<'_>, version: Version, found: &mut Inst
             }
             APPLY_ACTIONS => {
                 body.skip(4)?;
-                let written;
-                (found.apply, written) = action::decode_applied(body.sub(body.len())?, version)?;
+                let written = action::decode_applied(body.sub(body.len())?, version, &mut found.apply)?;
                 if written.is_some() && found.metadata.is_some() {
                     return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
                 }

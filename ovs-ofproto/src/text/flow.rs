@@ -110,16 +110,16 @@ pub(super) fn default_table(command: FlowModCommand) -> u8 {
 
 /// Splits at the term `actions=`: what is before it, and what is behind it with its place.
 pub(super) fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
-    let mut from = 0;
-    while let Some(at) = text.get(from..).and_then(|rest| rest.find("action")).map(|at| from.saturating_add(at)) {
-        let rest = text.get(at..).unwrap_or_default();
-        let behind = rest.strip_prefix("actions=").or_else(|| rest.strip_prefix("action="));
-        let head = text.get(..at).unwrap_or_default();
-        let begins = head.ends_with([',', ' ', '\t', '\r', '\n', '(']) || head.is_empty();
-        if let (true, Some(behind)) = (begins, behind) {
-            return (head, Some((behind, text.len().saturating_sub(behind.len()))));
+    let mut begins = true;
+    for (at, b) in text.bytes().enumerate() {
+        if begins && b == b'a' {
+            let rest = text.get(at..).unwrap_or_default();
+            if let Some(behind) = rest.strip_prefix("actions=").or_else(|| rest.strip_prefix("action=")) {
+                let head = text.get(..at).unwrap_or_default();
+                return (head, Some((behind, text.len().saturating_sub(behind.len()))));
+            }
         }
-        from = at.saturating_add("action".len());
+        begins = matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n' | b'(');
     }
     (text, None)
 }
@@ -358,10 +358,11 @@ pub(super) fn split_terms(head: &str) -> Parsed<Vec<Term<'_>>> {
 pub(super) fn forms_of_match(terms: &[Term<'_>], m: &Match) -> Protocols {
     let mut protocols = Protocols::of_ipv6(m);
     for t in terms {
-        let name = t.name.split('[').next().unwrap_or_default();
+        let end = t.name.bytes().position(|b| b == b'[').unwrap_or(t.name.len());
+        let name = t.name.get(..end).unwrap_or_default();
         let by_context = BY_CONTEXT.iter().find(|(n, _)| *n == name).map(|(_, field)| *field);
         let Some(field) = by_context.or_else(|| super::subfield::field(name)) else { continue };
-        let mask = field.info().get(&m.mask().bits);
+        let (_, mask) = m.get(field);
         let says_nothing = mask == 0 && t.value.is_some_and(|v| v == "*" || v.contains('/'));
         if !(says_nothing && field.tun_metadata_index().is_none()) {
             protocols &= Protocols::of_field(field, mask);

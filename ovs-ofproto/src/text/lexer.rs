@@ -7,7 +7,6 @@
 
 use nom::IResult;
 use nom::Parser;
-use nom::bytes::complete::take_while;
 use nom::character::complete::one_of;
 use nom::combinator::opt;
 
@@ -23,8 +22,8 @@ pub(super) struct Item<'a> {
     pub(super) arg_at: usize,
 }
 
-pub(super) fn is_space(c: char) -> bool {
-    matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
+fn is_space(b: u8) -> bool {
+    matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// The items of a text, one after the other.
@@ -58,26 +57,33 @@ impl Items<'_> {
     }
 }
 
+/// What stands in front of the first byte that ends it, and what is left. All bytes that end anything are characters.
+fn until(input: &str, ends: impl Fn(u8) -> bool) -> IResult<&str, &str> {
+    let end = input.bytes().position(ends).unwrap_or(input.len());
+    let (before, behind) = input.split_at_checked(end).unwrap_or((input, ""));
+    Ok((behind, before))
+}
+
 fn space(input: &str) -> IResult<&str, &str> {
-    take_while(is_space).parse(input)
+    until(input, |b| !is_space(b))
 }
 
 fn name(input: &str) -> IResult<&str, &str> {
-    take_while(|c: char| !is_space(c) && !matches!(c, ':' | '=' | '(')).parse(input)
+    until(input, |b| is_space(b) || matches!(b, b':' | b'=' | b'('))
 }
 
 fn opening(input: &str) -> IResult<&str, Option<char>> {
     opt(one_of(":=(")).parse(input)
 }
 
-/// Length of what stands before the first character that ends it outside parentheses.
-fn value(input: &str, ends: impl Fn(char) -> bool) -> usize {
+/// Length of what stands before the first byte that ends it outside parentheses.
+fn value(input: &str, ends: impl Fn(u8) -> bool) -> usize {
     let mut depth = 0usize;
-    for (at, c) in input.char_indices() {
-        match c {
-            c if depth == 0 && ends(c) => return at,
-            '(' => depth = depth.saturating_add(1),
-            ')' => depth = depth.saturating_sub(1),
+    for (at, b) in input.bytes().enumerate() {
+        match b {
+            b if depth == 0 && ends(b) => return at,
+            b'(' => depth = depth.saturating_add(1),
+            b')' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
@@ -101,7 +107,7 @@ impl<'a> Iterator for Items<'a> {
         let len = match open {
             None => 0,
             Some('(') => {
-                let len = value(rest, |c| c == ')');
+                let len = value(rest, |b| b == b')');
                 let behind = rest.get(len..).unwrap_or_default();
                 len.saturating_add(if behind.starts_with(")->") { value(behind, is_space) } else { 0 })
             }
@@ -111,7 +117,7 @@ impl<'a> Iterator for Items<'a> {
         // What ended the argument belongs to nothing.
         self.rest = match open {
             None => behind,
-            Some(_) => behind.char_indices().nth(1).map_or("", |(at, _)| behind.get(at..).unwrap_or_default()),
+            Some(_) => behind.get(1..).unwrap_or_default(),
         };
         Some(Item { name, arg, at, arg_at })
     }

@@ -7,16 +7,18 @@ use crate::action::Subfield;
 
 /// The field called `name`, in the words of matches or of the wire formats.
 pub(super) fn field(name: &str) -> Option<FieldId> {
-    FieldId::by_wire_name(name)
-        .or_else(|| FieldId::by_name(name))
-        .or_else(|| FieldId::by_wire_name(name.strip_suffix("_W")?))
+    // The names of wire formats, and no others, begin with a capital letter.
+    match name.bytes().next()?.is_ascii_uppercase() {
+        true => FieldId::by_wire_name(name).or_else(|| FieldId::by_wire_name(name.strip_suffix("_W")?)),
+        false => FieldId::by_name(name),
+    }
 }
 
 /// Splits `FIELD[]`, `FIELD[BIT]`, `FIELD[LOW..HIGH]`, or `FIELD` for all of it, off the front of `text`; gives what is
 /// left.
 pub(super) fn split(text: &str, at: usize) -> Parsed<(Subfield, &str)> {
     let fail = |says: String| ParseFlowError::invalid(at, format!("{text}: {says}"));
-    let name_end = text.find(['[', '-']).unwrap_or(text.len());
+    let name_end = text.bytes().position(|b| matches!(b, b'[' | b'-')).unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(name_end).unwrap_or((text, ""));
     let field = field(name).ok_or_else(|| fail(format!("unknown field `{name}'")))?;
     let width = field.info().bits;

@@ -13,7 +13,7 @@ const NONE: u8 = 0xff;
 const _: () = assert!(IDS.len() < NONE as usize);
 
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-static BY_OXM: [[u8; 128]; SPACES] = {
+const INDEX: [[u8; 128]; SPACES] = {
     let mut index = [[NONE; 128]; SPACES];
     let mut f = 0;
     while f < TABLE.len() {
@@ -31,6 +31,17 @@ static BY_OXM: [[u8; 128]; SPACES] = {
     }
     index
 };
+
+static BY_OXM: [[u8; 128]; SPACES] = INDEX;
+
+/// The field with a number in a space of numbers.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+pub(super) const fn by_number(space: usize, number: usize) -> Option<FieldId> {
+    match INDEX[space][number] {
+        NONE => None,
+        field => Some(IDS[field as usize]),
+    }
+}
 
 const SLOTS: usize = 1024;
 

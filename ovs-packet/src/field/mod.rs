@@ -21,6 +21,7 @@
 mod index;
 mod option;
 mod oxm;
+mod plain;
 mod prereq;
 mod row;
 #[cfg(feature = "serde")]
@@ -35,6 +36,7 @@ pub use oxm::{
     CLASS_ERICSSON, CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, CodePoint,
     EXPERIMENTER_NSH, EXPERIMENTER_NX, EXPERIMENTER_ONF, OxmId,
 };
+pub use plain::PlainTlv;
 pub use prereq::{Prereq, PrereqSet};
 pub(crate) use prereq::{dl_type, dl_type_in};
 pub use row::Field;

@@ -104,6 +104,17 @@ impl PrereqSet {
         self.0 >> prereq as u8 & 1 != 0
     }
 
+    /// The numbers of those that are among them.
+    #[inline(always)]
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let prereq = rest.trailing_zeros() as usize;
+            rest &= rest.wrapping_sub(1);
+            (prereq < 32).then_some(prereq)
+        })
+    }
+
     fn insert(&mut self, prereq: Prereq, is: bool) {
         self.0 |= u32::from(is) << prereq as u8;
     }
@@ -234,8 +245,9 @@ impl Prereq {
 
     /// Whether what a match says of `field` can change which prerequisites it implies.
     #[inline]
-    pub fn may_hang_on(field: FieldId) -> bool {
-        HINGES.get(field as usize / 64).is_some_and(|bits| bits >> (field as usize % 64) & 1 != 0)
+    #[expect(clippy::indexing_slicing, reason = "no field's number is above those that there are bits for")]
+    pub const fn may_hang_on(field: FieldId) -> bool {
+        HINGES[field as usize / 64] >> (field as usize % 64) & 1 != 0
     }
 
     /// What the match lacks, in the words of the match language.

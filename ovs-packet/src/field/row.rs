@@ -52,6 +52,13 @@ impl Field {
         if self.shift >= 64 { Some(self.word.into()) } else { None }
     }
 
+    /// The word that the field is in and the bits of it below the field, if a value of at most 8 bytes goes there as it
+    /// is.
+    pub(super) const fn plain_place(&self) -> Option<(u8, u8)> {
+        let whole = matches!(self.wire_bytes, 1 | 2 | 4 | 6 | 8) && self.max != 0 && self.max <= u64::MAX as u128;
+        if self.shift >= 64 && whole && !self.port16 { Some((self.word, self.shift & 63)) } else { None }
+    }
+
     /// The field's bits of the first of its words, right-aligned: all of it, where it is in one only.
     #[inline(always)]
     pub(crate) fn part(&self, word: u64) -> u64 {

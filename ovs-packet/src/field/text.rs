@@ -129,7 +129,10 @@ fn be(bytes: &[u8]) -> u128 {
 
 /// `value` or `value/mask`; with `width`, the mask may be a prefix length.
 fn parse_masked(text: &str, one: impl Fn(&str) -> Option<u128>, width: Option<u32>) -> Option<(u128, u128)> {
-    let Some((value, mask)) = text.split_once('/') else { return Some((one(text)?, u128::MAX)) };
+    let slash = text.bytes().position(|b| b == b'/');
+    let Some((value, mask)) = slash.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))) else {
+        return Some((one(text)?, u128::MAX));
+    };
     let mask = match (width, mask.parse::<u32>()) {
         (Some(width), Ok(len)) if len <= width => {
             let ones = if len == 0 { 0 } else { u128::MAX << (128 - len) };

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 
 use super::matching::{Match, Word};
 use super::{WORDS, WordSet};
-use crate::field::{FieldId, PrereqSet};
+use crate::field::{FieldId, PlainTlv, Prereq, PrereqSet};
 
 /// Fields that become a [`Match`], each of them at most once.
 ///
@@ -69,6 +69,13 @@ impl MatchBuilder {
         self.add_bits(i, ones, Word { value: values[0], mask: masks[0] })
     }
 
+    /// The same of all bits of a field that is in one word, and of a value that it can have.
+    #[inline(always)]
+    pub fn add_plain(&mut self, tlv: &PlainTlv, value: u64) -> bool {
+        let (i, value, mask) = tlv.placed(value);
+        self.add_bits(i, mask, Word { value, mask })
+    }
+
     #[inline(always)]
     fn add_bits(&mut self, i: usize, ones: u64, new: Word) -> bool {
         let Some(at) = self.index.get_mut(i) else { return true };
@@ -87,6 +94,14 @@ impl MatchBuilder {
         true
     }
 
+    /// Whether a prerequisite is among the [`prereqs`](MatchBuilder::prereqs), if that is seen at once.
+    #[inline(always)]
+    pub fn surely_meets(&self, prereq: Prereq) -> bool {
+        // What says nothing of the packet's type is of Ethernet.
+        let says_type = FieldId::PacketType.info().single_word().is_some_and(|i| self.places.contains(i));
+        prereq == Prereq::None || prereq == Prereq::Ethernet && !says_type
+    }
+
     /// As [`Match::prereqs`].
     pub fn prereqs(&self) -> PrereqSet {
         PrereqSet::of_match(|i| self.word(i))
@@ -97,6 +112,7 @@ impl MatchBuilder {
         for (i, value, mask) in options.into_iter().flat_map(Match::words) {
             self.add_bits(i, u64::MAX, Word { value, mask });
         }
-        m.set_ordered(self.places, self.places.iter().map(|i| self.word(i)), options.and_then(Match::option_lens));
+        let words = self.places.iter().map(|i| self.word(i));
+        m.set_ordered(self.places, self.words.len(), words, options.and_then(Match::option_lens));
     }
 }

@@ -165,26 +165,28 @@ impl Match {
         let map: WordSet = mask.iter().enumerate().filter(|(_, mask)| **mask != 0).map(|(i, _)| i).collect();
         let said = key.iter().zip(&mask).filter(|(_, mask)| **mask != 0);
         let mut m = Match::ANY;
-        m.set_ordered(map, said.map(|(value, mask)| (value & mask, *mask)), None);
+        m.set_ordered(map, map.len(), said.map(|(value, mask)| (value & mask, *mask)), None);
         m
     }
 
-    /// Makes it the match of the words at some places, in their order, of which none has an empty mask or a value outside
-    /// it. What it says is written where it stands.
+    /// Makes it the match of the `len` words at some places, in their order, of which none has an empty mask or a value
+    /// outside it. What it says is written where it stands.
+    #[inline]
     pub(super) fn set_ordered(
         &mut self,
         map: WordSet,
+        len: usize,
         words: impl Iterator<Item = (u64, u64)>,
         option_lens: Option<&OptionLens>,
     ) {
         let words = words.map(|(value, mask)| Word { value, mask });
         self.map = map;
         match &mut self.words {
-            Words::Few(few) if map.len() <= FEW => {
+            Words::Few(few) if len <= FEW => {
                 few.clear();
                 few.extend(words);
             }
-            place if map.len() <= FEW => *place = Words::Few(words.collect()),
+            place if len <= FEW => *place = Words::Few(words.collect()),
             place => *place = Words::Many(words.collect()),
         }
         self.option_lens = option_lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));

@@ -7,7 +7,7 @@
 use arrayvec::ArrayVec;
 
 use super::{Match, WORDS};
-use crate::field::FieldId;
+use crate::field::{FieldId, PlainTlv};
 
 /// The bits of a [`Match`] that no field was taken for yet.
 ///
@@ -63,23 +63,21 @@ impl Rest<'_> {
         }
     }
 
-    /// Value and what is left of the mask of a field that is within one word, which is number `at` of those that the match
-    /// has; none of a field that is in two, or not in that word.
+    /// Takes a field that is plain if all of its bits are left: its value, right-aligned.
     #[inline(always)]
-    pub fn part(&self, field: FieldId, at: usize) -> Option<(u64, u64)> {
-        let info = field.info();
-        info.single_word()?;
-        let mask = info.part(*self.masks.get(at)?);
-        Some((info.part(self.m.value_at(at)) & mask, mask))
+    pub fn take_plain(&mut self, tlv: &PlainTlv) -> Option<u64> {
+        let (i, _, ones) = tlv.placed(0);
+        let at = self.m.map().find(i)?;
+        let left = self.masks.get_mut(at).filter(|left| **left & ones == ones)?;
+        *left &= !ones;
+        Some(tlv.part(self.m.value_at(at)))
     }
 
-    /// Takes the bits of such a field.
+    /// Whether any bit of a field is left.
     #[inline(always)]
-    pub fn clear_part(&mut self, field: FieldId, at: usize) {
-        let (_, [ones, _]) = field.info().place();
-        if let Some(left) = self.masks.get_mut(at) {
-            *left &= !ones;
-        }
+    pub fn touches(&self, field: FieldId) -> bool {
+        let (i, [first, second]) = field.info().place();
+        self.word(i).1 & first != 0 || second != 0 && self.word(i + 1).1 & second != 0
     }
 
     /// Takes the bits of a field: value and mask, right-aligned, both zero if none is left.

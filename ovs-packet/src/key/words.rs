@@ -49,7 +49,8 @@ impl WordSet {
     /// Adds word `i`; a word that the layout does not have is ignored.
     pub const fn insert(&mut self, i: usize) {
         if i < WORDS {
-            *self = WordSet::from_bits(self.bits() | 1 << i);
+            let half = if i < 64 { &mut self.low } else { &mut self.high };
+            *half |= 1 << (i & 63);
         }
     }
 
@@ -104,13 +105,18 @@ impl WordSet {
 
     /// The indexes in the set, ascending.
     pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
-        let mut rest = self.bits();
+        // The half that is read, and then the other.
+        let (mut rest, mut then, mut base) = (self.low, self.high, 0);
         core::iter::from_fn(move || {
+            if rest == 0 {
+                (rest, then, base) = (then, 0, 64);
+                if rest == 0 {
+                    return None;
+                }
+            }
             let i = rest.trailing_zeros() as usize;
-            (i < 128).then(|| {
-                rest &= rest - 1;
-                i
-            })
+            rest &= rest - 1;
+            Some(base + i)
         })
     }
 }

@@ -34,6 +34,12 @@ pub fn integer(s: &str) -> Option<u128> {
 }
 
 fn in_radix(digits: &str, radix: u32) -> Option<u128> {
+    // So many digits of a base up to 16 fit 64 bits, in which nearly every number is read.
+    if (1..=15).contains(&digits.len()) {
+        let digit = |b: u8| char::from(b).to_digit(radix).map(u64::from);
+        let number = digits.bytes().try_fold(0u64, |n, b| Some(n * u64::from(radix) + digit(b)?));
+        return number.map(u128::from);
+    }
     let well_formed = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_alphanumeric());
     well_formed.then(|| u128::from_str_radix(digits, radix).ok()).flatten()
 }

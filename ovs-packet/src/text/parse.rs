@@ -2,7 +2,6 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::cell::Cell;
 use core::fmt;
 use core::str::FromStr;
 
@@ -10,11 +9,11 @@ use arrayvec::ArrayVec;
 use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
-use nom::bytes::complete::{take_while, take_while1};
-use nom::character::complete::{anychar, char, none_of, one_of};
-use nom::combinator::{opt, recognize};
+use nom::character::complete::{anychar, char, none_of};
+use nom::combinator::recognize;
+use nom::error::ErrorKind;
 use nom::multi::many0_count;
-use nom::sequence::{delimited, preceded};
+use nom::sequence::delimited;
 
 use super::{NoNames, PortNames, resolve_port};
 use crate::extract::{
@@ -203,12 +202,45 @@ pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
     }
 }
 
+/// A name, and what stands behind `=` or `:` or in parentheses, if anything does.
 fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
-    let name = take_while1(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '[' | ']' | '.'));
-    let behind = preceded(one_of("=:"), alt((quoted, value)));
-    let within = delimited(char('('), enclosed, opt(char(')')));
-    let argument = alt((behind.map(Some), within.map(|value| Some(value).filter(|value| !value.is_empty()))));
-    (name, opt(argument).map(Option::flatten)).parse(input)
+    let (rest, name) = name(input)?;
+    Ok(match rest.as_bytes().first() {
+        Some(b'=' | b':') => {
+            let (rest, value) = alt((quoted, value)).parse(rest.get(1..).unwrap_or_default())?;
+            (rest, (name, Some(value)))
+        }
+        Some(b'(') => {
+            let (rest, value) = enclosed(rest.get(1..).unwrap_or_default())?;
+            (rest.strip_prefix(')').unwrap_or(rest), (name, Some(value).filter(|value| !value.is_empty())))
+        }
+        _ => (rest, (name, None)),
+    })
+}
+
+/// The bytes that names are made of.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static OF_NAMES: [bool; 256] = {
+    let (mut is, mut b) = ([false; 256], 0);
+    while b < 256 {
+        is[b] = (b as u8).is_ascii_alphanumeric() || matches!(b as u8, b'_' | b'-' | b'[' | b']' | b'.');
+        b += 1;
+    }
+    is
+};
+
+fn name(input: &str) -> IResult<&str, &str> {
+    let is_of_name = |b: u8| OF_NAMES.get(usize::from(b)).is_some_and(|is| *is);
+    match input.bytes().position(|b| !is_of_name(b)).unwrap_or(input.len()) {
+        0 => Err(nom::Err::Error(nom::error::Error::new(input, ErrorKind::TakeWhile1))),
+        end => Ok(cut(input, end)),
+    }
+}
+
+/// What stands behind the first `end` bytes, and those.
+fn cut(input: &str, end: usize) -> (&str, &str) {
+    let (before, behind) = input.split_at_checked(end).unwrap_or((input, ""));
+    (behind, before)
 }
 
 fn quoted(input: &str) -> IResult<&str, &str> {
@@ -218,29 +250,29 @@ fn quoted(input: &str) -> IResult<&str, &str> {
 }
 
 fn value(input: &str) -> IResult<&str, &str> {
-    nested(input, |c| matches!(c, ',' | ' ' | '\t' | '\r' | '\n'))
+    nested(input, |b| matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n'))
 }
 
 /// What stands before the parenthesis that closes.
 fn enclosed(input: &str) -> IResult<&str, &str> {
-    nested(input, |c| c == ')')
+    nested(input, |b| b == b')')
 }
 
-/// What stands before the first character outside parentheses that ends it.
-fn nested(input: &str, ends: impl Fn(char) -> bool) -> IResult<&str, &str> {
-    let depth = Cell::new(0usize);
-    take_while(|c: char| {
-        if depth.get() == 0 && ends(c) {
-            return false;
+/// What stands before the first character outside parentheses that ends it; all such are of one byte.
+fn nested(input: &str, ends: impl Fn(u8) -> bool) -> IResult<&str, &str> {
+    let mut depth = 0usize;
+    let end = input.bytes().position(|b| {
+        if depth == 0 && ends(b) {
+            return true;
         }
-        match c {
-            '(' => depth.set(depth.get() + 1),
-            ')' => depth.set(depth.get().saturating_sub(1)),
+        match b {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        true
-    })
-    .parse(input)
+        false
+    });
+    Ok(cut(input, end.unwrap_or(input.len())))
 }
 
 /// Whether `name` begins a term of a match, so that a larger language knows which terms are its own.
@@ -300,9 +332,11 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
         pending.push((first.info().prereq.depth(), t, bits, fields));
     }
     pending.sort_by_key(|(depth, ..)| *depth);
+    // What is met changes with the fields that others hang on, and with nothing else.
+    let mut there = m.prereqs();
     for (_, t, bits, fields) in pending {
         // A priority of a VLAN tag says that there is one.
-        let fits = |f: &FieldId| *f == FieldId::VlanPcp || f.info().prereq.implied_by(&m);
+        let fits = |f: &FieldId| *f == FieldId::VlanPcp || there.contains(f.info().prereq);
         let field = fields.iter().copied().find(fits).ok_or_else(|| {
             let needs = fields.first().map_or("", |f| f.info().prereq.hint());
             t.error(|name| MatchProblem::Prerequisite { name, needs })
@@ -316,6 +350,9 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
                     None => set_field(&mut m, field, text, ports).map_err(MatchProblem::Value),
                 };
                 problem.map_err(|problem| ParseMatchError { at: t.value_at(), problem })?;
+                if Prereq::may_hang_on(field) || matches!(field, FieldId::VlanPcp | FieldId::DlVlanPcp) {
+                    there = m.prereqs();
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF, FieldId}
 use ovs_packet::key::VLAN_PRESENT;
 use ovs_packet::{EthAddr, OfPort};
 
-use super::{Code, EXPERIMENTER, MAX_NESTING, MORE, row_of};
+use super::{Code, EXPERIMENTER, Encoding, MAX_NESTING, encoding_of};
 use crate::action::{Action, Controller, Subfield, SubfieldError};
 use crate::codec::cursor::{Place, Reader};
 use crate::codec::error::{DecodeError, OfError};
@@ -23,28 +23,47 @@ pub(super) enum Outer {
     Ct,
 }
 
-/// The most actions for which there is room before they were read.
-const ROOM: usize = 64;
-
 /// Value and mask that are written into the metadata.
 type Metadata = Option<(u64, u64)>;
 
 /// Reads the actions up to the end of `r`, `depth` lists deep.
 pub(in crate::codec) fn decode(r: Reader<'_>, version: Version, depth: usize) -> Result<Vec<Action>, DecodeError> {
-    let (actions, metadata) = decode_within(r.clone(), version, depth, Outer::Packet)?;
-    match metadata {
+    let mut actions = Vec::new();
+    match decode_within(r.clone(), version, depth, Outer::Packet, &mut actions)? {
         None => Ok(actions),
         Some(_) => Err(r.error(OfError::BadInstructionUnsupported, "an instruction instead of an action")),
     }
 }
 
-/// Reads the actions that a flow applies. A write of metadata, which from OpenFlow 1.1 on is an instruction, may stand
-/// behind them, as upstream takes it.
+/// Reads the actions that a flow applies, behind those that are there. A write of metadata, which from OpenFlow 1.1 on is
+/// an instruction, may stand behind them, as upstream takes it.
 pub(in crate::codec) fn decode_applied(
     r: Reader<'_>,
     version: Version,
-) -> Result<(Vec<Action>, Metadata), DecodeError> {
-    decode_within(r, version, 0, Outer::Packet)
+    actions: &mut Vec<Action>,
+) -> Result<Metadata, DecodeError> {
+    decode_within(r, version, 0, Outer::Packet, actions)
+}
+
+/// How many actions there are up to the end of `r`, by their lengths: none behind a length that cannot be.
+fn count(r: &Reader<'_>) -> usize {
+    let (mut rest, mut n) = (r.peek(), 0usize);
+    while let Some([_, _, high, low]) = rest.first_chunk::<4>() {
+        let len = usize::from(u16::from_be_bytes([*high, *low]));
+        match rest.get(len..) {
+            Some(behind) if len >= 8 => (rest, n) = (behind, n.saturating_add(1)),
+            _ => break,
+        }
+    }
+    n
+}
+
+/// What stands in a list so far, but for notes, which go with anything: beside conjunctions there is nothing else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Nobody,
+    Conjunctions,
+    Others,
 }
 
 fn decode_within(
@@ -52,45 +71,57 @@ fn decode_within(
     version: Version,
     depth: usize,
     outer: Outer,
-) -> Result<(Vec<Action>, Metadata), DecodeError> {
+    actions: &mut Vec<Action>,
+) -> Result<Metadata, DecodeError> {
     let mut r = r.or(OfError::BadActionBadLength);
     if depth > MAX_NESTING {
         return Err(r.error(OfError::BadActionTooMany, "actions nested less deeply"));
     }
-    // Most actions take 16 bytes or more: few lists are moved as they grow, and none has much more room than it needs.
-    let (mut actions, mut metadata) = (Vec::with_capacity((r.len() / 16).min(ROOM)), None);
+    let (mut metadata, mut company) = (None, Company::Nobody);
+    // Lists are not moved as they grow, and none has more room than it needs.
+    actions.reserve_exact(count(&r));
     while !r.is_empty() {
         let start = r.place();
-        decode_one(&mut r, version, depth, &mut actions)?;
-        let Some((action, before)) = actions.split_last() else { continue };
+        decode_one(&mut r, version, depth, actions)?;
+        let Some(action) = actions.last() else { continue };
         if metadata.is_some() {
             return Err(start.error(OfError::BadActionUnsupportedOrder, "no action behind a write of metadata"));
         }
-        if let (Action::WriteMetadata(value, mask), true) = (action, version != Version::V1_0) {
-            metadata = Some((*value, *mask));
-            actions.pop();
-            continue;
-        }
-        if let Err(error) = may_stand(action, before, outer) {
-            return Err(start.error(error, "an action that may stand here"));
+        match action {
+            // What nearly every list is of.
+            Action::Output { .. } | Action::Load { .. } | Action::DecTtl if company != Company::Conjunctions => {
+                company = Company::Others;
+            }
+            Action::WriteMetadata(value, mask) if version != Version::V1_0 => {
+                metadata = Some((*value, *mask));
+                actions.pop();
+            }
+            action => {
+                let fits = may_stand(action, &mut company, outer);
+                fits.map_err(|error| start.error(error, "an action that may stand here"))?;
+            }
         }
     }
-    Ok((actions, metadata))
+    Ok(metadata)
 }
 
-/// Whether an action may stand behind others.
-fn may_stand(action: &Action, before: &[Action], outer: Outer) -> Result<(), OfError> {
+/// Whether an action may stand in such company, which it joins.
+fn may_stand(action: &Action, company: &mut Company, outer: Outer) -> Result<(), OfError> {
     if outer == Outer::Packet && action.sets_connection() {
         return Err(OfError::BadActionBadSetArgument);
     }
-    // Beside conjunctions there may be notes only, and translations are within ct only.
-    let fits = match action {
+    // Translations are within ct only.
+    let (joins, bad) = match action {
         Action::Nat(_) if outer == Outer::Packet => return Err(OfError::BadActionUnsupportedOrder),
-        Action::Conjunction { .. } => before.iter().all(|a| matches!(a, Action::Conjunction { .. } | Action::Note(_))),
-        Action::Note(_) => true,
-        _ => !matches!(before.iter().find(|a| !matches!(a, Action::Note(_))), Some(Action::Conjunction { .. })),
+        Action::Note(_) => return Ok(()),
+        Action::Conjunction { .. } => (Company::Conjunctions, Company::Others),
+        _ => (Company::Others, Company::Conjunctions),
     };
-    if fits { Ok(()) } else { Err(OfError::BadActionBadConjunction) }
+    if *company == bad {
+        return Err(OfError::BadActionBadConjunction);
+    }
+    *company = joins;
+    Ok(())
 }
 
 pub(super) struct Body<'a> {
@@ -121,13 +152,12 @@ fn decode_one(r: &mut Reader<'_>, version: Version, depth: usize, out: &mut Vec<
         }
         kind => (0, kind),
     };
-    let row = row_of(vendor, number, version);
-    let Some((code, run)) = row.and_then(|(code, _)| code.run(version).map(|run| (*code, run))) else {
+    let Some(Encoding { code, min, more }) = encoding_of(vendor, number, version) else {
         let error = if vendor == 0 { OfError::BadActionBadType } else { OfError::BadActionBadExperimenterType };
         return Err(start.error(error, "an action that is known in this version"));
     };
-    let min = usize::from(run.4);
-    if len < min || (len > min && run.5 != MORE) {
+    let min = usize::from(min);
+    if len < min || (len > min && !more) {
         return Err(start.error(OfError::BadActionBadLength, "the length of the action"));
     }
     Body { r: body, start, version, depth }.action(code, vendor, out)
@@ -213,9 +243,10 @@ impl<'a> Body<'a> {
 
     pub(super) fn nested(&mut self, outer: Outer) -> Result<Vec<Action>, DecodeError> {
         let rest = self.r.sub(self.r.len())?;
-        match decode_within(rest, self.version, self.depth.saturating_add(1), outer)? {
-            (actions, None) => Ok(actions),
-            _ => Err(self.bad(OfError::BadInstructionUnsupported, "an instruction instead of an action")),
+        let mut actions = Vec::new();
+        match decode_within(rest, self.version, self.depth.saturating_add(1), outer, &mut actions)? {
+            None => Ok(actions),
+            Some(_) => Err(self.bad(OfError::BadInstructionUnsupported, "an instruction instead of an action")),
         }
     }
 

@@ -55,12 +55,9 @@ impl Encoder<'_> {
         let (vendor, _, _, number, min, _) = *code.run(self.version).ok_or_else(|| self.not_here("this action"))?;
         let start = self.w.len();
         if vendor == 0 {
-            self.w.u16(number);
-            self.w.u16(0);
+            self.w.u32(u32::from(number) << 16);
         } else {
-            self.w.u16(EXPERIMENTER);
-            self.w.u16(0);
-            self.w.u32(vendor);
+            self.w.u64(u64::from(EXPERIMENTER) << 48 | u64::from(vendor));
             self.w.u16(number);
         }
         body(self)?;
@@ -107,10 +104,9 @@ impl Encoder<'_> {
     }
 
     pub(super) fn load(&mut self, dst: Subfield, value: u64) -> Encoded {
-        let header = oxm::header32(dst.field)?;
         self.put(Code::NxRegLoad, |e| {
             e.w.u16(ofs_nbits(dst)?);
-            e.w.u32(header);
+            oxm::write_header32(e.w, dst.field)?;
             e.w.u64(value);
             Ok(())
         })
@@ -231,14 +227,14 @@ impl Encoder<'_> {
                 if v10 {
                     let port = port16(*port)?;
                     return self.put(Code::Output10, |e| {
-                        e.w.u16(port);
-                        e.w.u16(max_len);
+                        e.w.u32(u32::from(port) << 16 | u32::from(max_len));
                         Ok(())
                     });
                 }
+                // The last six bytes are padding.
                 self.put(Code::Output11, |e| {
                     e.w.u32(port.0);
-                    e.w.u16(max_len);
+                    e.w.u64(u64::from(max_len) << 48);
                     Ok(())
                 })
             }
@@ -252,7 +248,7 @@ impl Encoder<'_> {
                 }
                 self.put(Code::NxOutputReg, |e| {
                     e.w.u16(ofs_nbits(*src)?);
-                    e.w.u32(oxm::header32(src.field)?);
+                    oxm::write_header32(e.w, src.field)?;
                     e.w.u16(*max_len);
                     Ok(())
                 })
@@ -301,10 +297,12 @@ impl Encoder<'_> {
                 if dst.check_target().is_err() || dst.bits > 64 {
                     return Err(EncodeError::Inconsistent { what: "a load of bits that cannot be set" });
                 }
+                if version < Version::V1_5 && oxm::header32(dst.field).is_ok() {
+                    return self.load(*dst, *value);
+                }
                 let (wide, mask) = (u128::from(*value) << (dst.offset & 127), dst.mask());
                 match version >= Version::V1_5 {
                     true => self.set_field(dst.field, wide, mask),
-                    false if oxm::header32(dst.field).is_ok() => self.load(*dst, *value),
                     false => self.load2(dst.field, wide, mask),
                 }
             }
@@ -420,7 +418,7 @@ impl Encoder<'_> {
                 e.w.u32(m.arg);
                 e.w.zeros(2);
                 e.w.u16(ofs_nbits(m.dst)?);
-                e.w.u32(oxm::header32(m.dst.field)?);
+                oxm::write_header32(e.w, m.dst.field)?;
                 Ok(())
             }),
             Action::Note(bytes) => self.put(Code::NxNote, |e| {

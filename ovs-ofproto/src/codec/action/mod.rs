@@ -9,8 +9,6 @@ mod decode;
 mod encode;
 mod nicira;
 
-use std::sync::LazyLock;
-
 use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF};
 
 use super::cursor::Shape;
@@ -123,42 +121,80 @@ encodings! {
     NxDebugRecirc, [(NX, 1, 6, 255, 16, 0)];
 }
 
-/// Numbers of experimenters' actions are below this, but for the ONF's one.
-const NUMBERS: usize = 256;
-
-/// For each version, and for standard and Nicira's actions, the place of a number in [`ROWS`].
-static BY_NUMBER: LazyLock<Vec<[u8; NUMBERS]>> = LazyLock::new(|| {
-    let mut index = vec![[u8::MAX; NUMBERS]; 14];
-    for (at, (_, runs)) in ROWS.iter().enumerate() {
-        for (vendor, since, until, number, ..) in *runs {
-            for version in *since..=*until {
-                let space = index.get_mut(space(*vendor, version)).and_then(|s| s.get_mut(usize::from(*number)));
-                if let Some(place) = space {
-                    *place = at.try_into().unwrap_or(u8::MAX);
-                }
-            }
-        }
-    }
-    index
-});
-
-fn space(vendor: u32, version: u8) -> usize {
-    usize::from(version).wrapping_mul(2).wrapping_add((vendor == NX).into())
+/// What is read of an action before its body: how it is encoded, its least length, and whether it may be longer.
+#[derive(Clone, Copy, Debug)]
+struct Encoding {
+    code: Code,
+    min: u8,
+    more: bool,
 }
 
-fn row_of(vendor: u32, number: u16, version: Version) -> Option<&'static (Code, &'static [Run])> {
-    if vendor == ONF {
-        return ROWS
-            .iter()
-            .find(|(_, runs)| runs.iter().any(|r| r.0 == ONF && r.3 == number && (r.1..=r.2).contains(&version.0)));
+/// Numbers of actions are below this, but for the ONF's one.
+const NUMBERS: usize = 256;
+/// Versions as they stand on the wire are below this.
+const VERSIONS: usize = 7;
+
+type Numbers = [Option<Encoding>; NUMBERS];
+
+/// For each version, the numbers of standard and of Nicira's actions.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static BY_NUMBER: [[Numbers; 2]; VERSIONS] = {
+    let (mut index, mut row) = ([[[None; NUMBERS]; 2]; VERSIONS], 0);
+    while row < ROWS.len() {
+        let (code, runs) = ROWS[row];
+        let mut run = 0;
+        while run < runs.len() {
+            let (vendor, since, until, number, min, more) = runs[run];
+            let mut version = since as usize;
+            while vendor != ONF && version <= until as usize {
+                index[version][(vendor == NX) as usize][number as usize] =
+                    Some(Encoding { code, min, more: more == MORE });
+                version += 1;
+            }
+            run += 1;
+        }
+        row += 1;
     }
-    let at = BY_NUMBER.get(space(vendor, version.0))?.get(usize::from(number))?;
-    ROWS.get(usize::from(*at))
+    index
+};
+
+/// For each version, the run of each encoding.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static RUNS: [[Option<Run>; ROWS.len()]; VERSIONS] = {
+    let (mut all, mut row) = ([[None; ROWS.len()]; VERSIONS], 0);
+    while row < ROWS.len() {
+        let (code, runs) = ROWS[row];
+        assert!(code as usize == row);
+        let mut run = 0;
+        while run < runs.len() {
+            let mut version = runs[run].1 as usize;
+            while version <= runs[run].2 as usize {
+                all[version][row] = Some(runs[run]);
+                version += 1;
+            }
+            run += 1;
+        }
+        row += 1;
+    }
+    all
+};
+
+/// The encoding that a number has.
+#[inline(always)]
+fn encoding_of(vendor: u32, number: u16, version: Version) -> Option<Encoding> {
+    if vendor == ONF {
+        let is = |run: &Run| run.0 == ONF && run.3 == number && (run.1..=run.2).contains(&version.0);
+        let found = |(code, runs): &(Code, &[Run])| Some((*code, *runs.iter().find(|run| is(run))?));
+        let (code, (.., min, more)) = ROWS.iter().find_map(found)?;
+        return Some(Encoding { code, min, more: more == MORE });
+    }
+    let [standard, nicira] = BY_NUMBER.get(usize::from(version.0))?;
+    *(if vendor == NX { nicira } else { standard }).get(usize::from(number))?
 }
 
 impl Code {
+    #[inline(always)]
     fn run(self, version: Version) -> Option<&'static Run> {
-        let (_, runs) = ROWS.get(self as usize)?;
-        runs.iter().find(|(_, since, until, ..)| (*since..=*until).contains(&version.0))
+        RUNS.get(usize::from(version.0))?.get(self as usize)?.as_ref()
     }
 }

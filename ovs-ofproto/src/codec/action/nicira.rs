@@ -57,12 +57,12 @@ impl Encoder<'_> {
             e.w.u16(bundle.algorithm.number());
             e.w.u16(bundle.fields.number());
             e.w.u16(bundle.basis);
-            e.w.u32(oxm::header32(FieldId::InPort)?);
+            oxm::write_header32(e.w, FieldId::InPort)?;
             e.w.u16(bundle.members.len().try_into().map_err(|_| EncodeError::TooLong { what: "a list of ports" })?);
             match bundle.dst {
                 Some(dst) => {
                     e.w.u16(ofs_nbits(dst)?);
-                    e.w.u32(oxm::header32(dst.field)?);
+                    oxm::write_header32(e.w, dst.field)?;
                 }
                 None => e.w.zeros(6),
             }
@@ -93,7 +93,7 @@ impl Encoder<'_> {
                 }
             }
             let field = |e: &mut Encoder<'_>, s: &Subfield| {
-                e.w.u32(oxm::header32(s.field)?);
+                oxm::write_header32(e.w, s.field)?;
                 e.w.u16(s.offset);
                 Ok(())
             };
@@ -147,7 +147,7 @@ impl Encoder<'_> {
                         e.w.u32(*id);
                     }
                     (Err(field), _) => {
-                        e.w.u32(oxm::header32(field.field)?);
+                        oxm::write_header32(e.w, field.field)?;
                         e.w.u16(ofs_nbits(*field)?);
                         e.w.zeros(2);
                     }
@@ -167,7 +167,7 @@ impl Encoder<'_> {
             e.w.u16(u16::from(ct.commit) | u16::from(ct.force) << 1);
             match ct.zone_src {
                 Some(zone) => {
-                    e.w.u32(oxm::header32(zone.field)?);
+                    oxm::write_header32(e.w, zone.field)?;
                     e.w.u16(ofs_nbits(zone)?);
                 }
                 None => {

@@ -127,34 +127,94 @@ impl FlowStats {
     }
 }
 
-/// A flow of a reply that is still in its bytes. Nothing is allocated to read it; [`stats`](FlowStatsView::stats) does.
+/// A flow of a reply of which the match and the instructions are still in their bytes: who asks for neither pays for
+/// neither. Nothing is allocated to read it, nor for a usual [match](FlowStatsView::matching).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FlowStatsView<'a> {
-    /// All of it but what it does, which is empty here.
+    /// All of it but what it matches and what it does, which are empty here.
     pub flow: FlowStats,
     version: Version,
+    matching: MatchBytes<'a>,
     instructions: Reader<'a>,
 }
 
+/// The least length of a flow in any version.
+const LEAST: usize = 24;
+
+/// A match that was not read yet.
+#[derive(Clone, Debug)]
+enum MatchBytes<'a> {
+    /// Of OpenFlow 1.0.
+    Ten(Reader<'a>),
+    /// Nicira's TLVs, so many bytes of them.
+    Nxm(Reader<'a>, usize),
+    /// With type and length.
+    Typed(Reader<'a>),
+}
+
+impl<'a> MatchBytes<'a> {
+    /// What begins at `r`, with type and length, which passes over it.
+    fn typed(r: &mut Reader<'a>) -> Result<MatchBytes<'a>, DecodeError> {
+        let short = r.set_short(OfError::BadMatchBadLength);
+        let (_, len) = r.type_and_length()?;
+        let bytes = r.sub(len.checked_next_multiple_of(8).unwrap_or(len))?;
+        r.set_short(short);
+        Ok(MatchBytes::Typed(bytes))
+    }
+
+    /// Reads it into a match that says nothing yet.
+    fn read_into(self, m: &mut Match) -> Result<(), DecodeError> {
+        match self {
+            MatchBytes::Ten(mut r) => *m = matching::read_10_whole(&mut r)?,
+            MatchBytes::Nxm(mut r, len) => {
+                oxm::read_nxm(&mut r, len, Reading::STRICT, m)?;
+            }
+            MatchBytes::Typed(mut r) => matching::read(&mut r, Reading::STRICT, m)?,
+        }
+        Ok(())
+    }
+}
+
 impl<'a> FlowStatsView<'a> {
-    /// Reads what the flow does.
+    /// Reads what the flow matches.
     ///
     /// # Errors
     /// What is wrong with it, with its place.
+    pub fn matching(&self) -> Result<Match, DecodeError> {
+        let mut m = Match::ANY;
+        self.matching.clone().read_into(&mut m)?;
+        Ok(m)
+    }
+
+    /// Reads what the flow does.
+    ///
+    /// # Errors
+    /// What is wrong with it, or with the match that it hangs on, with its place.
     pub fn instructions(&self) -> Result<Instructions, DecodeError> {
         let mut found = instruction::decode(&mut self.instructions.clone(), self.version)?;
-        settle(&self.flow.matching, &mut found);
+        settle(&self.matching()?, &mut found);
         Ok(found)
     }
 
     /// The flow as a value.
     ///
     /// # Errors
-    /// What is wrong with what it does.
+    /// What is wrong with what it matches or does.
     pub fn stats(self) -> Result<FlowStats, DecodeError> {
-        let instructions = self.instructions()?;
-        Ok(FlowStats { instructions, ..self.flow })
+        let mut stats = FlowStats::default();
+        self.read_into(&mut stats)?;
+        Ok(stats)
+    }
+
+    /// The same, into a place for it.
+    pub(in crate::codec) fn read_into(self, stats: &mut FlowStats) -> Result<(), DecodeError> {
+        let FlowStatsView { flow, version, matching, mut instructions } = self;
+        *stats = flow;
+        matching.read_into(&mut stats.matching)?;
+        instruction::decode_into(&mut instructions, version, &mut stats.instructions)?;
+        settle(&stats.matching, &mut stats.instructions);
+        Ok(())
     }
 
     pub(in crate::codec) fn read(r: &mut Reader<'a>, version: Version, kind: Kind) -> Result<Self, DecodeError> {
@@ -163,7 +223,7 @@ impl<'a> FlowStatsView<'a> {
         let min = match kind {
             Kind::StatsFlowReply10 => 88,
             Kind::NxStatsFlowReply | Kind::StatsFlowReply11 | Kind::StatsFlowReply13 => 48,
-            _ => 24,
+            _ => LEAST,
         };
         if len < min {
             return Err(start.error(OfError::BadRequestBadLength, "a length of a flow"));
@@ -180,15 +240,16 @@ impl<'a> FlowStatsView<'a> {
             (f.cookie, f.packets, f.bytes) = (r.u64()?, r.u64()?, r.u64()?);
             Ok(())
         };
-        match kind {
+        let matching = match kind {
             Kind::StatsFlowReply10 => {
                 f.table = r.u8()?;
                 r.skip(1)?;
-                f.matching = matching::read_10_whole(&mut r)?;
+                let matching = MatchBytes::Ten(r.sub(matching::LEN_10)?);
                 f.duration = duration(&mut r)?;
                 timeouts(&mut f, &mut r)?;
                 r.skip(6)?;
                 counts(&mut f, &mut r)?;
+                matching
             }
             Kind::NxStatsFlowReply => {
                 f.table = r.u8()?;
@@ -199,10 +260,10 @@ impl<'a> FlowStatsView<'a> {
                 let age = |n: u16| n.checked_sub(1).map(u32::from);
                 (f.idle_age, f.hard_age) = (age(r.u16()?), age(r.u16()?));
                 counts(&mut f, &mut r)?;
-                if match_len.checked_next_multiple_of(8).is_none_or(|n| n > r.len()) {
-                    return Err(start.error(OfError::BadRequestBadLength, "a match within the flow"));
-                }
-                oxm::read_nxm(&mut r, match_len, Reading::STRICT, &mut f.matching)?;
+                let padded = match_len.checked_next_multiple_of(8).filter(|n| *n <= r.len());
+                let padded =
+                    padded.ok_or_else(|| start.error(OfError::BadRequestBadLength, "a match within the flow"))?;
+                MatchBytes::Nxm(r.sub(padded)?, match_len)
             }
             Kind::StatsFlowReply15 => {
                 r.skip(2)?;
@@ -212,10 +273,11 @@ impl<'a> FlowStatsView<'a> {
                 f.flags = read_flags(&mut r, version)?;
                 f.importance = r.u16()?;
                 f.cookie = r.u64()?;
-                matching::read(&mut r, Reading::STRICT, &mut f.matching)?;
+                let matching = MatchBytes::typed(&mut r)?;
                 let oxs = Oxs::read(&mut r)?;
                 (f.packets, f.bytes, f.idle_age) = (oxs.packets, oxs.bytes, oxs.idle);
                 f.duration = oxs.duration.unwrap_or_default();
+                matching
             }
             _ => {
                 f.table = r.u8()?;
@@ -230,10 +292,10 @@ impl<'a> FlowStatsView<'a> {
                 f.importance = Some(r.u16()?).filter(|_| version >= Version::V1_4).unwrap_or(0);
                 r.skip(2)?;
                 counts(&mut f, &mut r)?;
-                matching::read(&mut r, Reading::STRICT, &mut f.matching)?;
+                MatchBytes::typed(&mut r)?
             }
-        }
-        Ok(FlowStatsView { flow: f, version, instructions: r })
+        };
+        Ok(FlowStatsView { flow: f, version, matching, instructions: r })
     }
 }
 
@@ -272,6 +334,18 @@ impl<'a> FlowStatsReader<'a> {
 
     pub(in crate::codec) fn of(r: Reader<'a>, version: Version, kind: Kind) -> Self {
         FlowStatsReader { r, version, kind }
+    }
+
+    /// How many flows there are, by their lengths: none behind a length that cannot be.
+    pub(in crate::codec) fn count_whole(&self) -> usize {
+        let (mut rest, mut n) = (self.r.peek(), 0usize);
+        while let Some(len) = rest.first_chunk::<2>().map(|len| usize::from(u16::from_be_bytes(*len))) {
+            match rest.get(len..) {
+                Some(behind) if len >= LEAST => (rest, n) = (behind, n.saturating_add(1)),
+                _ => break,
+            }
+        }
+        n
     }
 }
 

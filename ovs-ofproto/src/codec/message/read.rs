@@ -5,7 +5,7 @@ use super::pass::pass;
 use super::{Experimenter, Message, Part};
 use crate::codec::cursor::{Reader, Writer};
 use crate::codec::error::{DecodeError, OfError};
-use crate::codec::flow::{AggregateStats, FlowRemoved, FlowStatsReader, FlowStatsReply, FlowStatsRequest};
+use crate::codec::flow::{AggregateStats, FlowRemoved, FlowStats, FlowStatsReader, FlowStatsReply, FlowStatsRequest};
 use crate::codec::header::{Header, MessageType, Version};
 use crate::codec::hello::Hello;
 use crate::codec::io::{Fault, Io};
@@ -30,12 +30,13 @@ pub(super) fn read_forwarded(r: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError>
 
 /// A message within a bundle has the xid of the one that it came in.
 fn check_bundled(kind: Kind, header: Header, body: &Reader<'_>) -> Result<(), DecodeError> {
+    if kind.of() != MessageKind::BundleAddMessage {
+        return Ok(());
+    }
     let inner = body.peek().get(8..).unwrap_or_default();
-    let bundled = kind.of() == MessageKind::BundleAddMessage;
     match Header::decode(inner) {
         Ok(h)
-            if bundled
-                && h.version == header.version
+            if h.version == header.version
                 && h.xid != header.xid
                 && (Header::LEN..=inner.len()).contains(&usize::from(h.length)) =>
         {
@@ -165,9 +166,16 @@ impl Message {
             MessageKind::FlowStatsReply => {
                 let mut reply = FlowStatsReply { more, flows: Vec::new() };
                 let mut flows = FlowStatsReader::of(r.sub(r.len())?, version, kind);
+                reply.flows.reserve_exact(flows.count_whole());
                 let found = flows.try_for_each(|flow| {
-                    reply.flows.push(flow?.stats()?);
-                    Ok(())
+                    let view = flow?;
+                    // A flow is read where it stays.
+                    reply.flows.push(FlowStats::default());
+                    let read = reply.flows.last_mut().map_or(Ok(()), |place| view.read_into(place));
+                    if read.is_err() {
+                        reply.flows.pop();
+                    }
+                    read
                 });
                 match found {
                     Err(e) if keep => Ok((Message::FlowStatsReply(reply), Some(e))),

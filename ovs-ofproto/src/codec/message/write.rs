@@ -1,5 +1,7 @@
 //! Messages to bytes.
 
+use ovs_packet::field::TlvTable;
+
 use super::Message;
 use super::pass::pass;
 use crate::codec::cursor::{Shape, Writer};
@@ -15,6 +17,30 @@ impl Message {
     /// If the version cannot say it, or it is too long.
     pub fn encode(&self, version: Version, xid: u32) -> Result<Vec<u8>, EncodeError> {
         let mut w = Writer::for_message();
+        self.write(&mut w, version, xid, None)?;
+        Ok(w.into_bytes())
+    }
+
+    /// As [`encode`](Message::encode), from a switch whose tunnel options are those of `table`: actions that name the fields
+    /// of options say how long these are.
+    ///
+    /// ```
+    /// use ovs_ofproto::FlowMod;
+    /// use ovs_ofproto::codec::{Message, Version};
+    /// use ovs_packet::field::{TlvMapping, TlvTable};
+    ///
+    /// let flow: FlowMod = "actions=move:tun_metadata0[0..31]->reg0".parse()?;
+    /// let mut table = TlvTable::default();
+    /// table.add(&[TlvMapping { class: 0xffff, kind: 0, len: 4, index: 0 }])?;
+    /// let bytes = Message::from(flow).encode_knowing(&table, Version::V1_3, 1)?;
+    /// assert!(bytes.windows(8).any(|headers| headers == [0, 1, 40 << 1, 4, 0, 1, 0, 4]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`encode`](Message::encode).
+    pub fn encode_knowing(&self, table: &TlvTable, version: Version, xid: u32) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::for_message().knowing(table);
         self.write(&mut w, version, xid, None)?;
         Ok(w.into_bytes())
     }
@@ -42,7 +68,7 @@ impl Message {
         if self.says() != Some(kind.of()) {
             return Err(EncodeError::Inconsistent { what: "the kind of another message" });
         }
-        let mut w = Writer::new();
+        let mut w = Writer::for_message();
         self.write(&mut w, version, xid, Some(kind))?;
         Ok(w.into_bytes())
     }

@@ -7,14 +7,16 @@
 //! "No VLAN tag" is written in OXM as `vlan_vid` 0 (OFPVID_NONE), whether the match has the whole tag or the id with the
 //! present bit; it is read as the latter. No packet tells the two apart.
 
-use ovs_packet::field::{FieldId, Prereq};
+use std::sync::LazyLock;
+
+use ovs_packet::field::{FieldId, PlainTlv, Prereq, PrereqSet};
 use ovs_packet::key::{MatchBuilder, VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{Match, OfPort};
 
 use super::options::{read_option, write_options};
-use super::order::{BEHIND_OPTIONS, fields_of};
+use super::order::{BEHIND_OPTIONS, ORDER, fields_of};
 use super::{
-    NXM, NXM_NX_COOKIE, OFPMT_OXM, known, read_id, read_plain, read_value, wire_len, write_entry, write_id, write_plain,
+    NXM, NXM_NX_COOKIE, OFPMT_OXM, VERSIONS, head_of, known, read_id, read_value, wire_len, write_entry, write_id,
 };
 use crate::codec::cursor::{Place, Reader, Shape, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
@@ -49,21 +51,20 @@ pub(in crate::codec) fn write_fields(
     version: u8,
     cookie: Option<(u64, u64)>,
 ) -> Result<(), EncodeError> {
-    let (mut left, there) = (m.rest(), m.prereqs());
-    let (tci, tci_mask) = m.get(FieldId::VlanTci);
-    let (present, all_pcp) = (u128::from(VLAN_PRESENT), u128::from(VLAN_PCP_MASK));
-    // Where there is no tag, there is no priority to be told apart.
-    let tag_absent = tci_mask & present != 0 && tci == 0;
-    let pcp = tci_mask & all_pcp;
-    let splits = pcp == 0 || pcp == all_pcp && tci & present != 0;
-    for (field, at) in fields_of(m, there) {
+    let (mut left, plain) = (m.rest(), plain_of(version));
+    let mut tag = None;
+    let mut places = fields_of(m, m.prereqs());
+    while let Some(place) = places.pop() {
         // What nearly every match has.
-        if let (true, Some((value, mask))) = (is_plain(field), left.part(field, at)) {
-            let taken = mask == 0 || write_plain(w, version, field, value, mask);
-            if taken {
-                left.clear_part(field, at);
-                continue;
-            }
+        if let Some(PlainHead { head, tlv }) = plain.get(place).and_then(Option::as_ref)
+            && let Some(value) = left.take_plain(tlv)
+        {
+            w.u32_and_uint(*head, value, tlv.len());
+            continue;
+        }
+        let Some(&field) = ORDER.get(place) else { continue };
+        if !left.touches(field) && field != BEHIND_OPTIONS {
+            continue;
         }
         let info = field.info();
         if field == BEHIND_OPTIONS && m.has_tun_options() {
@@ -80,9 +81,12 @@ pub(in crate::codec) fn write_fields(
             FieldId::InPort if OfPort(m.get(FieldId::InPortOxm).0 as u32).to_16().is_none() => continue,
             // Wide registers are OpenFlow 1.5's.
             f if (FieldId::Xreg0..=FieldId::Xreg15).contains(&f) && version < Version::V1_5.0 => continue,
-            // A tag that does not split into id and priority is left to the next but one, which takes it whole.
-            FieldId::VlanVid | FieldId::VlanPcp if !splits && !tag_absent => continue,
-            FieldId::VlanVid if tag_absent => left.clear(FieldId::VlanTci),
+            FieldId::VlanVid | FieldId::VlanPcp => match *tag.get_or_insert_with(|| Tag::of(m)) {
+                Tag::Absent if field == FieldId::VlanVid => left.clear(FieldId::VlanTci),
+                // It is left to the next but one, which takes it whole.
+                Tag::Whole => continue,
+                Tag::Absent | Tag::Parts => {}
+            },
             _ => {}
         }
         write_entry(w, version, field, value, mask)?;
@@ -105,13 +109,100 @@ pub(in crate::codec) fn write_fields(
     }
 }
 
-/// Whether a field is written as it stands, with no other to be looked at.
-#[inline(always)]
-fn is_plain(field: FieldId) -> bool {
-    use FieldId::{CtState, InPort, InPortOxm, IpDscp, NwTos, VlanPcp, VlanTci, VlanVid};
-    let own_way = matches!(field, VlanVid | VlanPcp | VlanTci | InPort | InPortOxm | IpDscp | NwTos | CtState);
-    !own_way && field != BEHIND_OPTIONS && !(FieldId::Xreg0..=FieldId::Xreg15).contains(&field)
+/// How what a match says of a VLAN tag is written.
+#[derive(Clone, Copy)]
+enum Tag {
+    /// There is none.
+    Absent,
+    /// Id and priority, each by itself.
+    Parts,
+    /// It does not split into these.
+    Whole,
 }
+
+impl Tag {
+    fn of(m: &Match) -> Tag {
+        let (tci, mask) = m.get(FieldId::VlanTci);
+        let (present, all_pcp) = (u128::from(VLAN_PRESENT), u128::from(VLAN_PCP_MASK));
+        // Where there is no tag, there is no priority to be told apart.
+        let pcp = mask & all_pcp;
+        match () {
+            () if mask & present != 0 && tci == 0 => Tag::Absent,
+            () if pcp == 0 || pcp == all_pcp && tci & present != 0 => Tag::Parts,
+            () => Tag::Whole,
+        }
+    }
+}
+
+/// A field that is written as it stands, with no other to be looked at, if all of it is matched.
+struct PlainHead {
+    head: u32,
+    tlv: &'static PlainTlv,
+}
+
+type PlainHeads = [Option<PlainHead>; ORDER.len()];
+
+/// For each version, those of the places of [`ORDER`].
+static PLAIN: LazyLock<[PlainHeads; VERSIONS]> = LazyLock::new(|| {
+    let plain = |field: FieldId, version: u8| {
+        use FieldId::{CtState, InPort, InPortOxm, IpDscp, NwTos, VlanPcp, VlanTci, VlanVid};
+        let own_way = matches!(field, VlanVid | VlanPcp | VlanTci | InPort | InPortOxm | IpDscp | NwTos | CtState);
+        if own_way || (FieldId::Xreg0..=FieldId::Xreg15).contains(&field) {
+            return None;
+        }
+        let head = head_of(field, version)?;
+        Some(PlainHead { head, tlv: PlainTlv::of(head)? })
+    };
+    core::array::from_fn(|version| core::array::from_fn(|place| plain(*ORDER.get(place)?, version as u8)))
+});
+
+fn plain_of(version: u8) -> &'static [Option<PlainHead>] {
+    PLAIN.get(usize::from(version)).map_or(&[], |heads| heads)
+}
+
+/// A match as its TLVs are read.
+struct Fields {
+    how: Reading,
+    built: MatchBuilder,
+    /// The prerequisites that are met, if they were asked for since they may have changed.
+    there: Option<PrereqSet>,
+}
+
+impl Fields {
+    /// Whether a TLV that begins at `start` may stand where it stands.
+    #[inline(always)]
+    fn check(&mut self, start: Place, field: FieldId, prereq: Prereq) -> Result<(), DecodeError> {
+        let is_met = |fields: &mut Fields| fields.there.get_or_insert_with(|| fields.built.prereqs()).contains(prereq);
+        if !self.how.loose && !self.built.surely_meets(prereq) && !is_met(self) {
+            return Err(start.error(OfError::BadMatchPrerequisite, prereq.hint()));
+        }
+        if self.how.pipeline && !is_pipeline(field) {
+            return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
+        }
+        Ok(())
+    }
+
+    /// Takes what nearly every TLV is, if the next is such a one.
+    #[inline(always)]
+    fn plain(&mut self, r: &mut Reader<'_>) -> Result<bool, DecodeError> {
+        let Some((head, rest)) = r.peek().split_first_chunk::<4>() else { return Ok(false) };
+        let Some(tlv) = PlainTlv::of(u32::from_be_bytes(*head)) else { return Ok(false) };
+        let Some(value) = tlv.read(rest) else { return Ok(false) };
+        let start = r.place();
+        self.check(start, tlv.field(), tlv.prereq())?;
+        if !self.built.add_plain(tlv, value) {
+            return Err(start.error(OfError::BadMatchDuplicate, TWICE));
+        }
+        if tlv.is_hinge() {
+            self.there = None;
+        }
+        r.skip(tlv.len().wrapping_add(4))?;
+        Ok(true)
+    }
+}
+
+/// What is expected where a field stands twice.
+const TWICE: &str = "a field that was not there yet";
 
 /// Reads TLVs up to the end of `r` into a match that says nothing yet, and perhaps a cookie with its mask.
 pub(in crate::codec) fn read_fields(
@@ -119,53 +210,45 @@ pub(in crate::codec) fn read_fields(
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
-    let (mut cookie, mut there) = (None, None);
-    let (mut built, mut options) = (MatchBuilder::new(), None);
+    let (mut cookie, mut options) = (None, None);
+    let mut fields = Fields { how, built: MatchBuilder::new(), there: None };
     while !r.is_empty() {
+        if fields.plain(&mut r)? {
+            continue;
+        }
         let start = r.place();
-        let e = match read_plain(&mut r) {
-            Some(e) => e,
-            None => {
-                let (id, masked, len) = read_id(&mut r)?;
-                // A field of Nicira's has the same number; the length tells them apart.
-                if how.cookie && id == NXM_NX_COOKIE && len == if masked { 16 } else { 8 } {
-                    read_cookie(&mut r, start, masked, &mut cookie)?;
-                    continue;
-                }
-                let field = match known(id, start) {
-                    Ok(field) => field,
-                    Err(_) if how.loose => {
-                        r.skip(len)?;
-                        continue;
-                    }
-                    Err(e) => return Err(e),
-                };
-                if let Some(index) = field.tun_metadata_index() {
-                    read_option(&mut r, start, (index, masked, len), options.get_or_insert(Match::ANY))?;
-                    continue;
-                }
-                if how.loose && len != wire_len(field, masked) {
-                    r.skip(len)?;
-                    continue;
-                }
-                read_value(&mut r, start, (field, masked, len))?
+        let (id, masked, len) = read_id(&mut r)?;
+        // A field of Nicira's has the same number; the length tells them apart.
+        if how.cookie && id == NXM_NX_COOKIE && len == if masked { 16 } else { 8 } {
+            read_cookie(&mut r, start, masked, &mut cookie)?;
+            continue;
+        }
+        let field = match known(id, start) {
+            Ok(field) => field,
+            Err(_) if how.loose => {
+                r.skip(len)?;
+                continue;
             }
+            Err(e) => return Err(e),
         };
-        let prereq = e.field.info().prereq;
-        if !how.loose && prereq != Prereq::None && !there.get_or_insert_with(|| built.prereqs()).contains(prereq) {
-            return Err(start.error(OfError::BadMatchPrerequisite, prereq.hint()));
+        if let Some(index) = field.tun_metadata_index() {
+            read_option(&mut r, start, (index, masked, len), options.get_or_insert(Match::ANY))?;
+            continue;
         }
-        if how.pipeline && !is_pipeline(e.field) {
-            return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
+        if how.loose && len != wire_len(field, masked) {
+            r.skip(len)?;
+            continue;
         }
-        if !built.add(e.field, e.value, e.mask) {
-            return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
+        let e = read_value(&mut r, start, (field, masked, len))?;
+        fields.check(start, e.field, e.field.info().prereq)?;
+        if !fields.built.add(e.field, e.value, e.mask) {
+            return Err(start.error(OfError::BadMatchDuplicate, TWICE));
         }
         if Prereq::may_hang_on(e.field) {
-            there = None;
+            fields.there = None;
         }
     }
-    built.finish(options.as_ref(), m);
+    fields.built.finish(options.as_ref(), m);
     Ok(cookie)
 }
 

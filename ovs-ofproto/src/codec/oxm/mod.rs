@@ -41,7 +41,7 @@ pub(super) struct Entry {
 
 /// Whether the field has a number.
 pub(super) fn has_number(field: FieldId) -> bool {
-    field.info().oxm(NXM).is_some()
+    HEADS.get(field as usize).is_some_and(|heads| heads.first().is_some_and(Option::is_some))
 }
 
 /// Whether the field has a number of Nicira's, whose headers have no experimenter.
@@ -75,16 +75,34 @@ pub(super) fn write_header(w: &mut Writer, version: u8, field: FieldId) -> Resul
 
 /// The same, announcing a mask or none.
 pub(super) fn write_header_as(w: &mut Writer, version: u8, field: FieldId, masked: bool) -> Result<(), EncodeError> {
-    write_id(w, id_in(field, version)?, masked, field.info().wire_bytes.into());
+    let bytes = w.wire_bytes(field);
+    write_id(w, id_in(field, version)?, masked, bytes.into());
+    Ok(())
+}
+
+/// Writes the header of a field in 32 bits.
+///
+/// # Errors
+/// If it has no room there.
+pub(super) fn write_header32(w: &mut Writer, field: FieldId) -> Result<(), EncodeError> {
+    let head = header32(field)?;
+    w.u32(head & !0xff | u32::from(w.wire_bytes(field)));
     Ok(())
 }
 
 /// The header of a field in 32 bits, in which an experimenter's has no room.
 pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
-    let points = field.info().code_points().map(|p| p.id).find(|id| id.class != CLASS_EXPERIMENTER);
-    let id = points.ok_or(EncodeError::NotInVersion { version: NXM, what: field.info().name })?;
-    let word = u32::from(id.class) << 16 | u32::from(id.field & 0x7f) << 9;
-    Ok(word | u32::from(field.info().wire_bytes))
+    /// Of all fields; none of those that have no room.
+    static HEADERS: LazyLock<Vec<Option<u32>>> = LazyLock::new(|| {
+        let header = |field: FieldId| {
+            let id = field.info().code_points().map(|p| p.id).find(|id| id.class != CLASS_EXPERIMENTER)?;
+            let word = u32::from(id.class) << 16 | u32::from(id.field & 0x7f) << 9;
+            Some(word | u32::from(field.info().wire_bytes))
+        };
+        FieldId::all().map(header).collect()
+    });
+    let none = EncodeError::NotInVersion { version: NXM, what: field.info().name };
+    HEADERS.get(field as usize).copied().flatten().ok_or(none)
 }
 
 /// The header of a TLV of a field without a mask, and with one: as a number, and whether that has 32 bits or, with an
@@ -135,18 +153,12 @@ pub(super) fn write_entry(
     Ok(())
 }
 
-/// Writes a TLV of a field of 8 bytes at most that has all of its bits matched, and a header of 32 bits; if it is no such
-/// field, nothing is written, and the answer is no.
-#[inline(always)]
-pub(super) fn write_plain(w: &mut Writer, version: u8, field: FieldId, value: u64, mask: u64) -> bool {
-    let heads = HEADS.get(field as usize).and_then(|h| h.get(usize::from(version))?.as_ref());
-    let (Some([(head, true), _]), info) = (heads, field.info()) else { return false };
-    let bytes = usize::from(info.wire_bytes);
-    if u128::from(mask) != info.max_value() || bytes == 0 || bytes > 8 {
-        return false;
+/// The header of a TLV of a field without a mask, if it has 32 bits.
+fn head_of(field: FieldId, version: u8) -> Option<u32> {
+    match HEADS.get(field as usize)?.get(usize::from(version))?.as_ref()? {
+        [(head, true), _] => u32::try_from(*head).ok(),
+        _ => None,
     }
-    w.u32_and_uint(*head as u32, value, bytes);
-    true
 }
 
 /// Reads the number of a field: a TLV's header, with the length of what follows it.
@@ -193,37 +205,6 @@ pub(super) fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     let (id, masked, len) = read_id(r)?;
     let field = known(id, start)?;
     read_value(r, start, (field, masked, len))
-}
-
-/// Reads a TLV of what nearly every match has: a field of no experimenter, of 8 bytes at most, without a mask, and of a
-/// value that it can have. Any other is left where it is, for [`read_id`] and [`read_value`].
-#[inline(always)]
-pub(super) fn read_plain(r: &mut Reader<'_>) -> Option<Entry> {
-    let (head, rest) = r.peek().split_first_chunk::<4>()?;
-    let head = u32::from_be_bytes(*head);
-    let (class, len) = ((head >> 16) as u16, (head & 0xff) as usize);
-    let id = OxmId { class, field: (head >> 9 & 0x7f) as u8, experimenter: 0 };
-    if head & 0x100 != 0 || class == CLASS_EXPERIMENTER {
-        return None;
-    }
-    let field = FieldId::by_oxm(id)?;
-    let info = field.info();
-    let value = match len {
-        1 => u64::from(*rest.first()?),
-        2 => u64::from(u16::from_be_bytes(*rest.first_chunk()?)),
-        4 => u64::from(u32::from_be_bytes(*rest.first_chunk()?)),
-        6 => {
-            let [a, b, c, d, e, f] = *rest.first_chunk()?;
-            u64::from_be_bytes([0, 0, a, b, c, d, e, f])
-        }
-        8 => u64::from_be_bytes(*rest.first_chunk()?),
-        _ => return None,
-    };
-    if len != usize::from(info.wire_bytes) || field.tun_metadata_index().is_some() || !field.accepts(value.into()) {
-        return None;
-    }
-    r.skip(len.wrapping_add(4)).ok()?;
-    Some(Entry { field, value: value.into(), mask: info.max_value(), masked: false })
 }
 
 /// How long a TLV of a field is behind its header.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use ovs_packet::Match;
-use ovs_packet::field::{FieldId, Prereq, PrereqSet};
+use ovs_packet::field::{FieldId, PrereqSet};
 use ovs_packet::key::{FlowKey, WORDS};
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
@@ -152,80 +152,82 @@ pub(super) const BEHIND_OPTIONS: FieldId = FieldId::Xreg0;
 
 /// The place of [`BEHIND_OPTIONS`] in [`ORDER`].
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-const PLACE_OF_OPTIONS: u8 = {
+const PLACE_OF_OPTIONS: usize = {
     let mut at = 0;
     while ORDER[at] as usize != BEHIND_OPTIONS as usize {
         at += 1;
     }
-    at as u8
+    at
 };
 
 /// A set of places of [`ORDER`].
-#[derive(Clone, Copy, Default)]
-struct Places([u64; 3]);
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Places([u64; 3]);
+
+const _: () = assert!(ORDER.len() <= 192);
 
 impl Places {
-    fn insert(&mut self, at: u8) {
-        if let Some(bits) = self.0.get_mut(usize::from(at / 64)) {
-            *bits |= 1u64.wrapping_shl((at % 64).into());
+    fn insert(&mut self, at: usize) {
+        if let Some(bits) = self.0.get_mut(at / 64) {
+            *bits |= 1u64.wrapping_shl((at % 64) as u32);
         }
+    }
+
+    #[inline(always)]
+    fn join(&mut self, other: &Places) {
+        self.0.iter_mut().zip(other.0).for_each(|(bits, more)| *bits |= more);
+    }
+
+    /// Takes the first place.
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<usize> {
+        let (at, bits) = (0usize..).zip(&mut self.0).find(|(_, bits)| **bits != 0)?;
+        let bit = bits.trailing_zeros() as usize;
+        *bits &= bits.wrapping_sub(1);
+        Some(at.wrapping_mul(64).wrapping_add(bit))
     }
 }
 
-/// A field that has bits of a word: its place in [`ORDER`], whether it begins there, which bits, and what must be there
-/// for it to be.
-struct Part {
-    at: u8,
-    begins: bool,
-    ones: u64,
-    prereq: Prereq,
+/// How many prerequisites there may be.
+const PREREQS: usize = 32;
+
+struct Index {
+    /// The fields that have bits of each word.
+    by_word: [Places; WORDS],
+    /// The fields that have each prerequisite.
+    by_prereq: [Places; PREREQS],
 }
 
-/// The fields that have bits of each word.
-static BY_WORD: LazyLock<[Vec<Part>; WORDS]> = LazyLock::new(|| {
-    let mut words = [const { Vec::new() }; WORDS];
-    for (at, field) in (0u8..).zip(ORDER) {
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut index = Index { by_word: [Places::default(); WORDS], by_prereq: [Places::default(); PREREQS] };
+    for (at, field) in ORDER.iter().enumerate() {
         let mut key = FlowKey::ZERO;
         field.info().put(&mut key, u128::MAX);
-        let mut begins = true;
-        for (fields, ones) in words.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
-            fields.push(Part { at, begins, ones: *ones, prereq: field.info().prereq });
-            begins = false;
+        for (fields, _) in index.by_word.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
+            fields.insert(at);
+        }
+        if let Some(fields) = index.by_prereq.get_mut(field.info().prereq as usize) {
+            fields.insert(at);
         }
     }
-    words
+    index
 });
 
-/// The fields that a match has bits of and that packets have of which is `there` what the match says, and
-/// [`BEHIND_OPTIONS`] if it says anything of options; in order. Each comes with the index of the word that it begins in
-/// among those of the match, or a later one's, if it begins in none of them.
-pub(super) fn fields_of(m: &Match, there: PrereqSet) -> impl Iterator<Item = (FieldId, usize)> + use<> {
-    let (mut found, parts) = (Places::default(), &*BY_WORD);
-    let mut index = [0; ORDER.len()];
-    for (at, (i, _, mask)) in (0u8..).zip(m.words()) {
-        for part in parts.get(i).into_iter().flatten() {
-            if mask & part.ones != 0 && there.contains(part.prereq) {
-                if let (true, Some(place)) = (part.begins, index.get_mut(usize::from(part.at))) {
-                    *place = at;
-                }
-                found.insert(part.at);
-            }
-        }
+/// The places of the fields that a match may have bits of, for it has some of their words, and that packets have of which
+/// is `there` what the match says; and of [`BEHIND_OPTIONS`] if it says anything of options.
+#[inline(always)]
+pub(super) fn fields_of(m: &Match, there: PrereqSet) -> Places {
+    let (mut of_words, mut of_prereqs, index) = (Places::default(), Places::default(), &*INDEX);
+    for i in m.map().iter() {
+        of_words.join(index.by_word.get(i).unwrap_or(&Places::default()));
     }
+    for prereq in there.iter() {
+        of_prereqs.join(index.by_prereq.get(prereq).unwrap_or(&Places::default()));
+    }
+    let mut places = of_words;
+    places.0.iter_mut().zip(of_prereqs.0).for_each(|(bits, there)| *bits &= there);
     if m.has_tun_options() {
-        found.insert(PLACE_OF_OPTIONS);
+        places.insert(PLACE_OF_OPTIONS);
     }
-    let mut word = 0usize;
-    std::iter::from_fn(move || {
-        while let Some(bits) = found.0.get_mut(word) {
-            if *bits != 0 {
-                let bit = bits.trailing_zeros() as usize;
-                *bits &= bits.wrapping_sub(1);
-                let at = word.wrapping_mul(64).wrapping_add(bit);
-                return Some((*ORDER.get(at)?, usize::from(*index.get(at)?)));
-            }
-            word = word.wrapping_add(1);
-        }
-        None
-    })
+    places
 }

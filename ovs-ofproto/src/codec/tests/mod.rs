@@ -1,8 +1,9 @@
-//! Every kind of message in every version: what is written is read, what is read is written again, and tshark reads it
-//! too.
+//! Every kind of message in every version: what is written is read, what is read is written again, and tshark and scapy
+//! read it too.
 
 mod any;
 mod properties;
+mod scapy;
 mod stock;
 mod tshark;
 

@@ -310,7 +310,8 @@ impl Ofproto {
 
     /// Makes the next message of a dump.
     fn go_on(&mut self, connection: ConnectionId, mut dump: Dump, now: Instant) {
-        let Ok(mut page) = FlowStatsWriter::new(dump.kind, dump.version, dump.xid) else { return };
+        let Ok(page) = FlowStatsWriter::new(dump.kind, dump.version, dump.xid) else { return };
+        let mut page = page.knowing(&self.tlv);
         let (mut more, mut stats) = (false, FlowStats::default());
         while let Some(id) = dump.left.as_slice().first() {
             // A flow that is gone by now is not told of.
@@ -344,7 +345,7 @@ impl Ofproto {
 
     fn say(&mut self, connection: ConnectionId, class: Class, message: &Message, xid: u32) {
         if let Some(c) = self.connections.get_mut(connection) {
-            c.push(class, message, xid);
+            c.push_encoded(class, message.encode_knowing(&self.tlv, c.version, xid));
         }
     }
 }

@@ -36,7 +36,7 @@ impl Connection {
         }
         let say = |items, more| Message::FlowMonitorReply(Page { more, items });
         if let Answer::Say(messages) = pages(updates, len, say) {
-            messages.iter().for_each(|m| self.push(class, m, xid));
+            messages.iter().for_each(|m| self.push_encoded(class, m.encode_knowing(tlv, self.version, xid)));
         }
     }
 }

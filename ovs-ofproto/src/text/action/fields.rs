@@ -136,7 +136,9 @@ fn mpls(item: &Item<'_>) -> Parsed<Action> {
 /// Cuts `VALUE->FIELD`: the value, the field and its place.
 pub(super) fn arrow<'a>(item: &Item<'a>) -> Parsed<(&'a str, &'a str, usize)> {
     let arg = item.arg;
-    match arg.split_once("->") {
+    let split = arg.bytes().zip(arg.bytes().skip(1)).position(|pair| pair == (b'-', b'>'));
+    let split = split.and_then(|at| Some((arg.get(..at)?, arg.get(at.saturating_add(2)..)?)));
+    match split {
         None => invalid(item.arg_at, format!("{arg}: missing `->'")),
         Some((_, "")) => invalid(item.arg_at, format!("{arg}: missing field name following `->'")),
         Some((value, field)) => Ok((value, field, item.arg_at.saturating_add(value.len()).saturating_add(2))),

@@ -1,0 +1,160 @@
+//! The TLVs that nearly every match is made of.
+//!
+//! A TLV of a number of no experimenter, of at most 8 bytes, without a mask, of a field that is in one word of the key:
+//! what it takes to put its value there is one row of one table, which is built when this is compiled.
+
+use super::index::by_number;
+use super::oxm::{OxmId, SPACES};
+use super::table::TABLE;
+use super::{CLASS_EXPERIMENTER, FieldId, Prereq};
+
+/// A TLV whose value goes into one word of the key as it is. See [`PlainTlv::of`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlainTlv {
+    max: u64,
+    field: FieldId,
+    prereq: Prereq,
+    word: u8,
+    shift: u8,
+    len: u8,
+    hinge: bool,
+}
+
+const NUMBERS: usize = 128;
+
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static PLAIN: [[Option<PlainTlv>; NUMBERS]; SPACES] = {
+    let (mut rows, mut space) = ([[None; NUMBERS]; SPACES], 0);
+    while space < SPACES {
+        let mut number = 0;
+        while number < NUMBERS {
+            if let Some(field) = by_number(space, number) {
+                let info = &TABLE[field as usize];
+                if let (Some((word, shift)), false) = (info.plain_place(), matches!(field, FieldId::NshMdtype)) {
+                    rows[space][number] = Some(PlainTlv {
+                        max: info.max_value() as u64,
+                        field,
+                        prereq: info.prereq,
+                        word,
+                        shift,
+                        len: info.wire_bytes,
+                        hinge: Prereq::may_hang_on(field),
+                    });
+                }
+            }
+            number += 1;
+        }
+        space += 1;
+    }
+    rows
+};
+
+impl PlainTlv {
+    /// The row of a TLV by its header of 32 bits; none of a TLV with a mask or an experimenter, of a field that is not
+    /// known, or not in one word, or not of this length.
+    ///
+    /// ```
+    /// use ovs_packet::field::{FieldId, PlainTlv};
+    ///
+    /// // OXM_OF_TCP_DST, two bytes; and with a mask.
+    /// assert_eq!(PlainTlv::of(0x8000_1c02).map(|t| t.field()), Some(FieldId::TcpDst));
+    /// assert_eq!(PlainTlv::of(0x8000_1d04), None);
+    /// ```
+    #[inline(always)]
+    pub fn of(head: u32) -> Option<&'static PlainTlv> {
+        let class = (head >> 16) as u16;
+        if head & 0x100 != 0 || class == CLASS_EXPERIMENTER {
+            return None;
+        }
+        let space = OxmId { class, field: 0, experimenter: 0 }.space()?;
+        let row = PLAIN.get(space)?.get((head >> 9) as usize & (NUMBERS - 1))?.as_ref()?;
+        if u32::from(row.len) == head & 0xff { Some(row) } else { None }
+    }
+
+    /// The field.
+    #[inline(always)]
+    pub fn field(&self) -> FieldId {
+        self.field
+    }
+
+    /// What else must be matched for the field to exist.
+    #[inline(always)]
+    pub fn prereq(&self) -> Prereq {
+        self.prereq
+    }
+
+    /// Whether the prerequisites of others may [hang on](Prereq::may_hang_on) the field.
+    #[inline(always)]
+    pub fn is_hinge(&self) -> bool {
+        self.hinge
+    }
+
+    /// The value at the beginning of `bytes`, if they are as many and it is one that the field can have.
+    #[inline(always)]
+    pub fn read(&self, bytes: &[u8]) -> Option<u64> {
+        let value = match self.len {
+            1 => u64::from(*bytes.first()?),
+            2 => u64::from(u16::from_be_bytes(*bytes.first_chunk()?)),
+            4 => u64::from(u32::from_be_bytes(*bytes.first_chunk()?)),
+            6 => {
+                let [a, b, c, d, e, f] = *bytes.first_chunk()?;
+                u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+            }
+            _ => u64::from_be_bytes(*bytes.first_chunk()?),
+        };
+        if value & !self.max == 0 { Some(value) } else { None }
+    }
+
+    /// How long the value is.
+    #[inline(always)]
+    #[expect(clippy::len_without_is_empty, reason = "no value is empty")]
+    pub fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// The field's bits of its word, right-aligned.
+    #[inline(always)]
+    pub(crate) fn part(&self, word: u64) -> u64 {
+        u64::from_be(word) >> (self.shift & 63) & self.max
+    }
+
+    /// The word of the key that the field is in, and value and mask of a match of all of the field, as they stand there.
+    #[inline(always)]
+    pub(crate) fn placed(&self, value: u64) -> (usize, u64, u64) {
+        let place = |bits: u64| (bits << (self.shift & 63)).to_be();
+        (self.word.into(), place(value), place(self.max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::FlowKey;
+
+    #[test]
+    fn rows_say_what_the_table_of_fields_says() {
+        let mut plain = 0;
+        for field in FieldId::all() {
+            let info = field.info();
+            for point in info.code_points().filter(|p| p.id.experimenter == 0) {
+                let head = u32::from(point.id.class) << 16 | u32::from(point.id.field) << 9;
+                let head = head | u32::from(info.wire_bytes);
+                assert_eq!((PlainTlv::of(head | 0x100), PlainTlv::of(head ^ 0x80)), (None, None));
+                let Some(tlv) = PlainTlv::of(head) else { continue };
+                plain += 1;
+                assert_eq!((tlv.field(), tlv.prereq(), tlv.len()), (field, info.prereq, info.wire_bytes.into()));
+                let mut key = FlowKey::ZERO;
+                let value = 0x1234_5678_9abc_def0 & info.max_value();
+                info.put(&mut key, value);
+                let (word, placed, mask) = tlv.placed(value as u64);
+                assert_eq!((key.word(word), mask), (placed, info.place().1[0]), "{}", info.name);
+                let bytes = value.to_be_bytes();
+                assert_eq!(tlv.read(&bytes[16 - tlv.len()..]), Some(value as u64));
+                assert_eq!(tlv.read(&bytes[17 - tlv.len()..]), None);
+                let over = [0xff; 8];
+                assert_eq!(tlv.read(&over).is_some(), info.bits == 8 * u16::from(info.wire_bytes), "{}", info.name);
+            }
+        }
+        assert!(plain > 100, "{plain}");
+    }
+}
