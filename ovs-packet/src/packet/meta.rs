@@ -93,8 +93,9 @@ pub struct CtMetadata {
     pub original: Option<OriginalTuple>,
 }
 
-/// What goes along with a packet from port to port.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+/// What goes along with a packet from port to port. What every packet has comes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Metadata {
     /// Port of the datapath that the packet came in by.
     pub in_port: u32,
@@ -110,6 +111,15 @@ pub struct Metadata {
     pub packet_type: u32,
     /// Connection tracking.
     pub ct: CtMetadata,
+}
+
+impl Default for Metadata {
+    /// A constant, copied in a few wide moves. Members that are set on the stack one by one and then copied from there at once
+    /// wait for one another: a quarter of what it costs to forward a packet.
+    #[inline]
+    fn default() -> Metadata {
+        Metadata::NONE
+    }
 }
 
 impl Metadata {

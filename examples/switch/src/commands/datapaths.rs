@@ -21,7 +21,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("revalidator/purge", "", 0, 0, purge),
     hidden("revalidator/pause", 0, 0, |server, _| pause(server, true)),
     hidden("revalidator/resume", 0, 0, |server, _| pause(server, false)),
-    command("dpif/set-dp-features", "bridge", 1, 3, set_features),
+    command("dpif/set-dp-features", "[--force] bridge [feature [value]]", 1, 4, set_features),
     command("dpif-dummy/change-port-number", "dp port new-number", 3, 3, change_port_number),
 ];
 
@@ -216,9 +216,11 @@ fn pause(server: &mut Server, paused: bool) -> Option<Reply> {
     text("")
 }
 
-/// Takes something away that a datapath can, or gives it back.
+/// Takes something away that a datapath can, or gives it back; or assumes by force what it cannot.
 fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
-    let [bridge, rest @ ..] = call.arguments.as_slice() else { return error("no such bridge") };
+    let words = call.arguments.strip_prefix(&["--force"]).filter(|words| !words.is_empty());
+    let force = words.is_some();
+    let [bridge, rest @ ..] = words.unwrap_or(&call.arguments) else { return error("no such bridge") };
     let Some(real) = datapath_of(server, bridge).map(|dp| dp.features()) else {
         return error(format!("{bridge}: unknown bridge"));
     };
@@ -228,7 +230,7 @@ fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let of_datapath = server.switch.bridges().filter(|b| Some(b.datapath_type()) == kind);
     let names: Vec<String> = of_datapath.map(|b| b.name().to_string()).collect();
     let told = server.switch.ofproto(bridge).and_then(|of| of.assumed_features());
-    let wanted = match with_feature(told.unwrap_or(real), real, field, value) {
+    let wanted = match with_feature(told.unwrap_or(real), real, force, field, value) {
         Ok(wanted) => wanted,
         Err(why) => return error(why),
     };
@@ -242,16 +244,22 @@ fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     text("")
 }
 
-/// Features with one of them changed, to no more than there really is.
-fn with_feature(mut features: Features, real: Features, field: &str, value: &str) -> Result<Features, String> {
+/// Features with one of them changed, to no more than there really is unless that is forced.
+fn with_feature(
+    mut features: Features,
+    real: Features,
+    force: bool,
+    field: &str,
+    value: &str,
+) -> Result<Features, String> {
     let flag = |real: bool| match value {
-        "true" if real => Ok(true),
+        "true" if real || force => Ok(true),
         "true" => Err(format!("Can not enable features to {field}: the datapath lacks it")),
         "false" => Ok(false),
         _ => Err("Boolean value expected".to_string()),
     };
     let number = |real: u8| match value.parse::<u8>() {
-        Ok(n) if n <= real => Ok(n),
+        Ok(n) if n <= real || force => Ok(n),
         Ok(_) => Err(format!("{field}: the datapath has no more than {real}")),
         Err(_) => Err("Integer number expected".to_string()),
     };

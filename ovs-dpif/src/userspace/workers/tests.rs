@@ -12,8 +12,8 @@ use crate::conformance::{LAWS, Subject};
 use crate::dpif::{FlowPut, PortSpec, always_matched};
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
-use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, NetdevStats, Offloads};
-use crate::userspace::tests::decide;
+use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, Offloads};
+use crate::userspace::tests::properties::decide;
 
 /// Workers over queues in memory, on a clock that the test turns.
 #[derive(Debug)]
@@ -333,18 +333,6 @@ impl Netdev for Trap {
     fn send(&mut self, _: &mut PacketBatch) -> Result<(), NetdevError> {
         panic!("a device that fails its worker")
     }
-    fn offloads(&self) -> Offloads {
-        Offloads::NONE
-    }
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-    fn mtu(&self) -> usize {
-        1500
-    }
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
-    }
     fn polling(&self) -> Polling {
         Polling::Either
     }
@@ -402,18 +390,6 @@ impl Netdev for Wired {
 
     fn offloads(&self) -> Offloads {
         Offloads::ALL
-    }
-
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-
-    fn mtu(&self) -> usize {
-        1500
-    }
-
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
     }
 
     fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
