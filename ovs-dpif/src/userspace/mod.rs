@@ -26,6 +26,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, InvalidReason, Sighting};
@@ -73,6 +74,9 @@ const MAX_SPARE: usize = 64;
 
 /// How many flows the cache in front of the megaflows is for.
 const CACHED_FLOWS: usize = 1 << 20;
+
+/// How often the hash tables of megaflows are put in the order of their hits.
+const RANK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many connections are looked at for expiry between two rounds.
 const EXPIRE_BUDGET: usize = 64;
@@ -188,6 +192,8 @@ pub struct Datapath {
     editor: Editor,
     /// Counts passes.
     turn: u64,
+    /// When megaflows were ranked last.
+    ranked: Instant,
     /// The time of the last poll.
     now: Instant,
     /// The pipeline's version that was published last.
@@ -252,6 +258,7 @@ impl Datapath {
             spare: Vec::new(),
             editor: Editor::new(),
             turn: 0,
+            ranked: Instant::ZERO,
             now: Instant::ZERO,
             version: 0,
             stats: DpStats::default(),
@@ -285,8 +292,12 @@ impl Datapath {
         self.ports.len()
     }
 
-    /// Forgets what is over.
+    /// Forgets what is over, and ranks what is busy.
     fn tend(&mut self, now: Instant) {
+        if now >= self.ranked + RANK_INTERVAL {
+            self.table.rank();
+            self.ranked = now;
+        }
         self.conntrack.expire(now, EXPIRE_BUDGET);
         self.fragments.expire(now);
     }

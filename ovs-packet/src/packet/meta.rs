@@ -101,14 +101,14 @@ pub struct Metadata {
     pub in_port: u32,
     /// Recirculation id; 0 as it came.
     pub recirc_id: u32,
+    /// Namespace and type of the first header; 0 is Ethernet.
+    pub packet_type: u32,
     /// Hash that an action computed.
     pub dp_hash: u32,
     /// Priority for queueing.
     pub skb_priority: u32,
     /// Mark, as the kernel's.
     pub pkt_mark: u32,
-    /// Namespace and type of the first header; 0 is Ethernet.
-    pub packet_type: u32,
     /// Connection tracking.
     pub ct: CtMetadata,
 }

@@ -183,6 +183,21 @@ fn megaflows_are_matched_by_their_masks() {
 }
 
 #[test]
+fn what_is_busy_is_looked_for_first() {
+    let mut b = Bench::<2>::new(100);
+    b.install("in_port=1,udp,nw_dst=10.0.0.9", &[]);
+    b.install("in_port=1,udp,nw_src=10.0.0.1", &[DpAction::Output(PortNo(2))]);
+    let mut probes = |millis: u64| {
+        let before = b.dp.stats().unwrap().probes.unwrap();
+        b.send(1, UDP);
+        b.dp.poll(Instant::from_millis(millis), &mut Vec::new());
+        b.dp.stats().unwrap().probes.unwrap() - before
+    };
+    assert_eq!([1000, 1500, 2000, 2500].map(&mut probes), [2, 2, 1, 1]);
+    assert_eq!(b.received(2).len(), 4);
+}
+
+#[test]
 fn tags_beyond_the_limit_are_payload() {
     let mut b = Bench::<1>::new(10);
     let mut tagged = [0; 64];
