@@ -125,6 +125,7 @@ fn forward(c: &mut Criterion) {
     for (flows, masks, name, peer) in [
         (1, 1, "1_flow", 30.0),
         (1_000, 1, "1k_flows", 55.0),
+        (8_000, 1, "8k_flows", 91.0),
         (1_000, 10, "1k_flows_10_masks", 163.0),
         (1_000, 50, "1k_flows_50_masks", 652.0),
         (100_000, 10, "100k_flows_10_masks", 370.0),

@@ -5,63 +5,22 @@
 //! what all workers forward in a second that each has a core for, is the sum. By the wall clock it is as much only where
 //! there are as many cores to be had. The second worker is to give nearly as much as the first: they share nothing.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+mod ring;
+
 use std::time::{Duration, Instant as Wall};
 
-use ovs_dpif::netdev::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
 use ovs_dpif::userspace::Limits;
 use ovs_dpif::userspace::workers::{Hooks, Settings, ThreadId, Topology, Workers};
 use ovs_dpif::{DpAction, Dpif, PortSpec, always_matched};
 use ovs_packet::field::FieldId;
 use ovs_packet::key::FlowMask;
 use ovs_packet::packet::BATCH;
-use ovs_packet::{EthAddr, Instant, Match, Packet, PacketBatch, compose};
+use ovs_packet::{Instant, Match, Packet, compose};
+use ring::Ring;
 use rustix::time::{ClockId, clock_gettime};
 
 const FLOWS: u32 = 1000;
 const TIME: Duration = Duration::from_secs(2);
-
-/// A port that receives what it sent.
-#[derive(Debug)]
-struct Ring {
-    name: String,
-    batches: Arc<Mutex<VecDeque<PacketBatch>>>,
-}
-
-impl Netdev for Ring {
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn kind(&self) -> &'static str {
-        "bench"
-    }
-    fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
-        if let Some(packets) = self.batches.lock().expect("no panic").pop_front() {
-            *batch = packets;
-        }
-        Ok(batch.len())
-    }
-    fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
-        self.batches.lock().expect("no panic").push_back(std::mem::take(batch));
-        Ok(())
-    }
-    fn offloads(&self) -> Offloads {
-        Offloads::NONE
-    }
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-    fn mtu(&self) -> usize {
-        1500
-    }
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
-    }
-    fn polling(&self) -> Polling {
-        Polling::Either
-    }
-}
 
 fn frame(i: u32) -> Packet {
     let words = format!("udp,nw_src=10.0.0.1,nw_dst=11.0.{}.{},tp_src={},tp_dst=53", i >> 8, i & 255, 1000 + i);
@@ -90,8 +49,7 @@ fn measure(workers: u32) -> (f64, f64) {
     }
     for i in 0..workers {
         let frames: Vec<Packet> = (0..FLOWS).map(frame).collect();
-        let batches = Arc::<Mutex<VecDeque<PacketBatch>>>::default();
-        let ring = Ring { name: format!("ring{i}"), batches: batches.clone() };
+        let (ring, batches) = Ring::alone(format!("ring{i}"));
         let port = dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
         dp.pin(port, [(0, i)]).expect("the port");
         for flow in 0..FLOWS {

@@ -77,8 +77,8 @@ pub mod userspace;
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use assignment::Assignment;
 pub use dpif::{
-    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Operation, Outcome,
-    PortChange, PortInfo, PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, OffloadStats, Operation,
+    Outcome, PortChange, PortInfo, PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,
 };
 pub use drops::{DropReason, Ledger};
 pub use key_layout::{key_field, key_layout};

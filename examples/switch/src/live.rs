@@ -211,8 +211,8 @@ mod tests {
     use std::os::fd::{AsFd, BorrowedFd};
     use std::os::unix::net::UnixDatagram;
 
-    use ovs_dpif::netdev::{MemPort, MemPortPeer, Netdev, NetdevError, NetdevStats, Offloads};
-    use ovs_packet::{EthAddr, Packet, PacketBatch};
+    use ovs_dpif::netdev::{MemPort, MemPortPeer, Netdev, NetdevError};
+    use ovs_packet::{Packet, PacketBatch};
 
     use super::*;
     use crate::SwitchConfig;
@@ -284,22 +284,6 @@ mod tests {
         fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
             batch.clear();
             Ok(())
-        }
-
-        fn offloads(&self) -> Offloads {
-            Offloads::NONE
-        }
-
-        fn address(&self) -> Option<EthAddr> {
-            None
-        }
-
-        fn mtu(&self) -> usize {
-            1500
-        }
-
-        fn stats(&self) -> NetdevStats {
-            NetdevStats::default()
         }
 
         fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -234,8 +234,13 @@ impl Json {
         let deeper = depth.saturating_add(1);
         let separator = |at: usize| if at == 0 { "\n" } else { ",\n" };
         match self {
-            Json::Object(members) if !members.is_empty() => {
+            // One without members has its bracket in a line of its own, as if there were one.
+            Json::Object(members) => {
                 text.push('{');
+                if members.is_empty() {
+                    text.push_str(separator(0));
+                    text.push_str(&indent);
+                }
                 for (at, (name, value)) in members.iter().enumerate() {
                     text.push_str(separator(at));
                     text.push_str(&indent);
@@ -389,7 +394,7 @@ pub(crate) mod tests {
     #[test]
     fn text_for_people() {
         let value = parse(br#"{"b":[1,{}],"a":{"c":[]}}"#).unwrap();
-        let text = "{\n  \"a\": {\n    \"c\": []},\n  \"b\": [\n    1,\n    {}]}";
+        let text = "{\n  \"a\": {\n    \"c\": []},\n  \"b\": [\n    1,\n    {\n      }]}";
         assert_eq!(value.to_pretty_text(), text);
     }
 

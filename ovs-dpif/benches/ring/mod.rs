@@ -1,31 +1,40 @@
-//! Ports for benches: what one sends, the other receives next, so that no packet is made or freed meanwhile.
+//! Ports for benches: what is sent is received next, so that no packet is made or freed meanwhile.
+#![allow(dead_code, reason = "each bench uses its part")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use ovs_dpif::netdev::{Netdev, NetdevError, NetdevStats, Offloads};
-use ovs_packet::packet::Metadata;
-use ovs_packet::{EthAddr, PacketBatch};
+use ovs_dpif::netdev::{Netdev, NetdevError, Polling};
+use ovs_packet::{Packet, PacketBatch};
 
-/// One of two ports that share a ring of batches: the first takes from its front, the second puts to its end.
+/// The batches of a ring.
+pub(crate) type Batches = Arc<Mutex<VecDeque<PacketBatch>>>;
+
+/// A port at a ring of batches: takes from its front, if it is a source, and puts to its end.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    name: &'static str,
-    batches: Arc<Mutex<VecDeque<PacketBatch>>>,
+    name: String,
+    batches: Batches,
     source: bool,
 }
 
 impl Ring {
-    /// The ports `a`, which receives what there is, and `b`.
+    /// The ports `a`, which receives what there is, and `b`, which puts it back.
     pub(crate) fn pair(batches: impl Iterator<Item = PacketBatch>) -> [Ring; 2] {
         let batches = Arc::new(Mutex::new(batches.collect()));
-        [("a", true), ("b", false)].map(|(name, source)| Ring { name, batches: Arc::clone(&batches), source })
+        [("a", true), ("b", false)].map(|(name, source)| Ring { name: name.into(), batches: batches.clone(), source })
+    }
+
+    /// A port that receives what it sends, and the ring, which is empty.
+    pub(crate) fn alone(name: String) -> (Ring, Batches) {
+        let batches = Batches::default();
+        (Ring { name, batches: batches.clone(), source: true }, batches)
     }
 }
 
 impl Netdev for Ring {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     fn kind(&self) -> &'static str {
@@ -34,33 +43,21 @@ impl Netdev for Ring {
 
     fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
         if self.source
-            && let Some(packets) = self.batches.lock().expect("one thread").pop_front()
+            && let Some(packets) = self.batches.lock().expect("no panic").pop_front()
         {
             *batch = packets;
             // What arrives is known by its bytes alone.
-            batch.iter_mut().for_each(|packet| packet.meta = Metadata::default());
+            batch.iter_mut().for_each(Packet::forget);
         }
         Ok(batch.len())
     }
 
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
-        self.batches.lock().expect("one thread").push_back(std::mem::take(batch));
+        self.batches.lock().expect("no panic").push_back(std::mem::take(batch));
         Ok(())
     }
 
-    fn offloads(&self) -> Offloads {
-        Offloads::NONE
-    }
-
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-
-    fn mtu(&self) -> usize {
-        1500
-    }
-
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
+    fn polling(&self) -> Polling {
+        Polling::Either
     }
 }

@@ -290,10 +290,7 @@ pub fn run(datapaths: &mut dyn Datapaths, words: &[&str]) -> Result<Reply, Dpctl
         "show" => show::show(&mut args),
         "cache-get-size" => show::cache_sizes(&mut args),
         "cache-set-size" => show::set_cache_size(&mut args),
-        "offload-stats-show" => {
-            args.open(1)?;
-            Err(failed("retrieving offload statistics")(DpifError::Unsupported("offload statistics")))
-        }
+        "offload-stats-show" => show::offload_stats(&mut args),
         "dump-flows" => flows::dump(&mut args),
         "add-flow" | "mod-flow" => flows::put(&mut args, *name == "add-flow"),
         "get-flow" => flows::get(&mut args),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::action::PortNo;
 use crate::connections::{Connection, ZoneLimits};
-use crate::dpif::{DpFlowStats, DpStats, Ufid};
+use crate::dpif::{DpFlowStats, DpStats, OffloadStats, Ufid};
 use crate::netdev::{Level, NetdevStats, Offloaded};
 use crate::text;
 
@@ -113,6 +113,13 @@ pub enum Reply {
     Datapaths(Vec<Shown>),
     /// Caches.
     Caches(Vec<Caches>),
+    /// What drivers of cards that match megaflows do.
+    Offload {
+        /// The name of the datapath, with its type in front.
+        datapath: String,
+        /// By driver.
+        stats: Vec<OffloadStats>,
+    },
     /// Megaflows.
     Flows {
         /// The megaflows, by the threads that have them.
@@ -241,6 +248,13 @@ impl Display for Reply {
                 writeln!(f, "{}:", caches.datapath)?;
                 write_caches(f, &caches.sizes)
             }),
+            Reply::Offload { datapath, stats } => {
+                writeln!(f, "HW Offload stats:")?;
+                stats.iter().try_for_each(|stats| {
+                    writeln!(f, "  {}[{datapath}]:", stats.driver)?;
+                    stats.counters.iter().try_for_each(|(name, n)| writeln!(f, "    {name}: {n:6}"))
+                })
+            }
             Reply::Flows { flows, threads } => {
                 let mut last = None;
                 flows.iter().try_for_each(|flow| {
@@ -370,6 +384,14 @@ impl Reply {
             Reply::Caches(all) => {
                 let one = |c: &Caches| json!({ "name": c.datapath, "caches": caches_json(&c.sizes) });
                 all.iter().map(one).collect()
+            }
+            Reply::Offload { datapath, stats } => {
+                let counters = |stats: &OffloadStats| {
+                    let counters = stats.counters.iter().map(|(name, n)| (name.to_string(), json!(n)));
+                    (stats.driver.to_string(), counters.collect::<serde_json::Map<_, _>>().into())
+                };
+                let drivers: serde_json::Map<_, Value> = stats.iter().map(counters).collect();
+                json!({ "name": datapath, "drivers": drivers })
             }
             Reply::Flows { flows, .. } => {
                 let one = |flow: &ShownFlow| {

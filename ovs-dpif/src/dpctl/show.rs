@@ -175,6 +175,13 @@ pub(super) fn cache_sizes(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> 
     Ok(Reply::Caches(all))
 }
 
+pub(super) fn offload_stats(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
+    let datapath = args.datapath(1)?;
+    let mut stats = args.datapaths.open(&datapath).map_err(failed("opening datapath"))?.offload_stats();
+    stats.sort_by_key(|stats| stats.driver);
+    Ok(Reply::Offload { datapath, stats })
+}
+
 pub(super) fn set_cache_size(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let &[name, cache, size] = args.rest.as_slice() else { return usage("Invalid number of arguments") };
     let size = size.parse().map_err(|_| DpctlError::Usage("size is malformed (Invalid argument)".into()))?;

@@ -16,6 +16,10 @@ use crate::action::{DpAction, PortNo};
 use crate::dpif::{DpFlowStats, Ufid};
 use crate::netdev::NetdevError;
 
+/// The drivers of cards that there are, in the order in which they are tried. Both are of dummy devices, and alike: of two,
+/// one can be preferred.
+pub const OFFLOAD_DRIVERS: [&str; 2] = ["dummy", "dummy_x"];
+
 /// How much of a megaflow a card does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Level {
@@ -32,11 +36,11 @@ pub struct Offloaded {
     pub level: Level,
     /// What went through the card alone.
     pub stats: DpFlowStats,
-    /// What kind of card it is, as `dpctl/dump-flows -m` has it.
+    /// The driver that the card is used by, as `dpctl/dump-flows -m` has it.
     pub by: &'static str,
 }
 
-/// What a card did with the packets that came in since it was [enabled](FlowOffload::set_enabled).
+/// What a card did with the packets that came in while a driver [used](FlowOffload::set_driver) it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct CardCounts {
     /// It said which megaflow they match.
@@ -69,11 +73,11 @@ impl fmt::Debug for OffloadPut<'_> {
 
 /// A card that matches megaflows.
 pub trait FlowOffload: Send + Sync + fmt::Debug {
-    /// What kind of card it is, in a word.
-    fn kind(&self) -> &'static str;
+    /// Whether a driver can use it, one of [`OFFLOAD_DRIVERS`].
+    fn suits(&self, driver: &str) -> bool;
 
-    /// Whether it is to be used. One that is not forgets its megaflows.
-    fn set_enabled(&self, enabled: bool);
+    /// By which driver it is used from now on. One that is not used, or by another than before, forgets its megaflows.
+    fn set_driver(&self, driver: Option<&'static str>);
 
     /// Takes a megaflow, or other actions for one that it has.
     ///

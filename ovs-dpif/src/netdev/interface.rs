@@ -9,7 +9,12 @@ use ovs_netlink::route::{Link, Route};
 #[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
 use rustix::net::netdevice;
 
+#[cfg(any(feature = "packet-socket", feature = "tap"))]
+use ovs_packet::PacketBatch;
+
 use super::NetdevError;
+#[cfg(any(feature = "packet-socket", feature = "tap"))]
+use super::NetdevStats;
 
 /// `ARPHRD_ETHER`.
 #[cfg(any(feature = "packet-socket", feature = "af-xdp"))]
@@ -61,6 +66,22 @@ pub(super) fn broken(
         return NetdevError::NoSuchInterface { name: name.to_owned() };
     }
     system(name, what, error)
+}
+
+/// Takes the packets that were sent or refused, so many from the front, out of a batch. Those that are left were not taken,
+/// unless the device failed.
+#[cfg(any(feature = "packet-socket", feature = "tap"))]
+pub(super) fn settle<E>(
+    stats: &mut NetdevStats,
+    batch: &mut PacketBatch,
+    done: usize,
+    outcome: Result<(), E>,
+) -> Result<(), E> {
+    batch.drain(..done);
+    if outcome.is_ok() {
+        stats.tx_dropped += batch.len() as u64;
+    }
+    outcome
 }
 
 /// What the system refused.

@@ -33,7 +33,7 @@ mod vport;
 mod xdp;
 
 pub use dummy::{Capture, DummyControl, DummyPort, Emulation, QueueCounts, Steering, Told};
-pub use flow_offload::{CardCounts, FlowOffload, Level, OffloadPut, Offloaded};
+pub use flow_offload::{CardCounts, FlowOffload, Level, OFFLOAD_DRIVERS, OffloadPut, Offloaded};
 pub use mem::{MemPort, MemPortPeer};
 #[cfg(all(feature = "packet-socket", target_os = "linux"))]
 pub use packet_socket::{MAX_QUEUES, PacketSocket, PacketSockets};
@@ -207,17 +207,25 @@ pub trait Netdev: Send + fmt::Debug {
     /// If the device is gone or broken. The packets stay in the batch.
     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError>;
 
-    /// What the device takes over when it sends.
-    fn offloads(&self) -> Offloads;
+    /// What the device takes over when it sends: by default nothing, so that packets come to it finished.
+    fn offloads(&self) -> Offloads {
+        Offloads::NONE
+    }
 
     /// The device's own address, if it has one.
-    fn address(&self) -> Option<EthAddr>;
+    fn address(&self) -> Option<EthAddr> {
+        None
+    }
 
-    /// The largest payload of a frame, in bytes.
-    fn mtu(&self) -> usize;
+    /// The largest payload of a frame, in bytes: by default Ethernet's.
+    fn mtu(&self) -> usize {
+        1500
+    }
 
-    /// What went through so far.
-    fn stats(&self) -> NetdevStats;
+    /// What went through so far, as far as the device counts it: by default, it does not.
+    fn stats(&self) -> NetdevStats {
+        NetdevStats::default()
+    }
 
     /// A descriptor that becomes readable when there is something to receive. Devices within the process have none:
     /// their owner knows when it put something in.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ovs_packet::{EthAddr, Packet, PacketBatch};
+use ovs_packet::{Packet, PacketBatch};
 
 use super::{Netdev, NetdevError, NetdevStats, Offloads};
 
@@ -135,10 +135,6 @@ impl Netdev for PatchPort {
 
     fn offloads(&self) -> Offloads {
         Offloads::ALL
-    }
-
-    fn address(&self) -> Option<EthAddr> {
-        None
     }
 
     fn mtu(&self) -> usize {

@@ -3,9 +3,9 @@
 //! Packets come by it when `tnl_pop` has taken their outer headers off, and `tnl_push` sends by another port what it has put
 //! headers in front of.
 
-use ovs_packet::{EthAddr, PacketBatch};
+use ovs_packet::PacketBatch;
 
-use super::{Netdev, NetdevError, NetdevStats, Offloads};
+use super::{Netdev, NetdevError, Offloads};
 use crate::dpif::TunnelPort;
 
 /// The port of a userspace datapath that stands for a kind of tunnel. It takes no packets.
@@ -51,16 +51,8 @@ impl Netdev for Vport {
         Offloads::ALL
     }
 
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-
     fn mtu(&self) -> usize {
         usize::from(u16::MAX)
-    }
-
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
     }
 
     fn another(&self) -> Option<Box<dyn Netdev>> {

@@ -19,9 +19,9 @@ use ovs_packet::key::WORDS;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{FlowKey, PacketBatch};
 
-use super::Datapath;
 use super::program::{Last, Program};
 use super::round::{Fate, Note, Round, Work};
+use super::{Datapath, Turn};
 use crate::action::{DpAction, PortNo};
 use crate::dpif::UpcallKind;
 use crate::drops::DropReason;
@@ -125,7 +125,7 @@ impl<'a> Flight<'a> {
             return false;
         }
         for (place, (packet, note)) in self.packets.iter_mut().zip(&mut self.notes).enumerate() {
-            packet.meta.recirc_id = id;
+            packet.set_recirc_id(id);
             note.turns.take();
             note.key = self.at.get(place).copied().filter(|_| self.changed >> place & 1 == 0);
         }
@@ -154,30 +154,36 @@ fn places(mut members: u32) -> impl Iterator<Item = usize> {
 
 impl Datapath {
     /// Looks packets up and executes what is found. Recirculated ones are appended to `again`.
-    pub(super) fn pass(&mut self, mut flight: Flight<'_>, round: &mut Round, again: &mut Vec<Work>) {
+    pub(super) fn pass(&mut self, flight: &mut Flight<'_>, round: &mut Round, again: &mut Vec<Work>) {
         let mut keys = std::mem::take(&mut self.keys);
-        self.read(&mut flight, &mut keys);
-        let mut groups;
+        let mut groups = ArrayVec::new();
+        self.read(flight, &mut keys);
         loop {
-            groups = self.classify(&mut flight, &keys, round);
+            self.classify(flight, &keys, round, &mut groups);
             for group in &groups {
                 if let Some(last) = group.straight
-                    && !holds_fragments(group, &flight, &keys)
+                    && !holds_fragments(group, flight, &keys)
                 {
-                    self.go_straight(group, last, &mut flight, &keys, round);
+                    self.go_straight(group, last, flight, &keys, round);
                 }
             }
             if !flight.turn_back() {
                 break;
             }
-            self.read(&mut flight, &mut keys);
+            self.read(flight, &mut keys);
+            groups.clear();
         }
-        let lists = self.send(&mut flight, &keys, round, again);
-        self.keys = keys;
-        for (number, mut list) in lists {
-            let actions = groups.get(usize::from(number)).map(|group| &*group.actions);
-            self.execute(&mut list, actions.unwrap_or_default(), round, again);
-            self.give_back(list);
+        if !self.send_together(flight, round) {
+            let mut lists = ArrayVec::new();
+            self.send_apart(flight, &keys, round, again, &mut lists);
+            self.keys = std::mem::take(&mut keys);
+            for (number, mut list) in lists {
+                let actions = groups.get(usize::from(number)).map(|group| &*group.actions);
+                self.execute(&mut list, actions.unwrap_or_default(), round, again);
+                self.give_back(list);
+            }
+        } else {
+            self.keys = keys;
         }
     }
 
@@ -211,14 +217,15 @@ impl Datapath {
         }
     }
 
-    /// Finds the megaflows, and with them the ways of most packets; the others are returned in groups.
+    /// Finds the megaflows, and with them the ways of most packets; the others are put in groups.
     #[inline]
     fn classify<'k>(
         &mut self,
         flight: &mut Flight<'_>,
         keys: &'k [KeyBuffer],
         round: &mut Round,
-    ) -> ArrayVec<Group, BATCH> {
+        groups: &mut ArrayVec<Group, BATCH>,
+    ) {
         let n = flight.packets.len().min(keys.len());
         let (mut words, mut flags, mut malformed) = ([&NO_KEY; BATCH], [0; BATCH], false);
         let mut note = |place: usize, key: &'k KeyBuffer| {
@@ -243,15 +250,13 @@ impl Datapath {
             }
         }
 
-        let mut groups = ArrayVec::new();
         self.turn += 1;
         while let Some(handle) = found.get(flight.known) {
             match handle {
-                Some(handle) => self.enter(*handle, found, flight, (keys, &flags), round, &mut groups),
+                Some(handle) => self.enter(*handle, found, flight, (keys, &flags), round, groups),
                 None => self.miss(flight, keys, round),
             }
         }
-        groups
     }
 
     /// Enters the next packet, which no megaflow matches.
@@ -283,15 +288,11 @@ impl Datapath {
         if entry.version != self.version {
             return flight.push(Way::Up(Some(handle)), first + 1);
         }
-        let (mut bytes, mut tcp_flags, mut end) = (0, 0, first);
-        while let (Some(packet), Some(flags)) = (flight.packets.get(end), flags.get(end)) {
-            bytes += packet.len() as u64;
-            tcp_flags |= *flags;
-            end += 1;
-            if found.get(end) != Some(&Some(handle)) {
-                break;
-            }
-        }
+        let found = found.get(first..).unwrap_or_default();
+        let end = first + found.iter().take_while(|found| **found == Some(handle)).count();
+        let packets = flight.packets.get(first..end).unwrap_or_default();
+        let bytes = packets.iter().map(|packet| packet.len() as u64).sum::<u64>();
+        let tcp_flags = flags.get(first..end).unwrap_or_default().iter().fold(0, |all, flags| all | flags);
         self.stats.hits += (end - first) as u64;
         entry.stats.packets += (end - first) as u64;
         entry.stats.bytes += bytes;
@@ -304,18 +305,19 @@ impl Datapath {
                 flight.push(Way::Gone, end);
             }
             program => {
-                if entry.turn != self.turn {
-                    (entry.turn, entry.group) = (self.turn, groups.len() as u8);
+                let number = entry.turn.group_in(self.turn).unwrap_or_else(|| {
                     let straight = match program {
                         Program::Straight(last) if !flight.is_cut => Some(last),
                         _ => None,
                     };
+                    entry.turn = Turn::new(self.turn, groups.len());
                     groups.push(Group { actions: entry.actions.clone(), straight, members: 0 });
-                }
-                if let Some(group) = groups.get_mut(usize::from(entry.group)) {
+                    groups.len() as u8 - 1
+                });
+                if let Some(group) = groups.get_mut(usize::from(number)) {
                     group.members |= (u32::MAX >> (BATCH - (end - first).min(BATCH))) << first;
                 }
-                flight.push(Way::Group(entry.group), end);
+                flight.push(Way::Group(number), end);
             }
         }
     }
@@ -407,36 +409,39 @@ impl Datapath {
         }
     }
 
-    /// Lets every packet go its way; those that are looked up again are appended to `again`, those of the general way
-    /// returned, by the numbers of their groups.
-    fn send(
+    /// Sends all packets, if they go out of one port. False, and nothing is done, if they do not.
+    #[inline]
+    fn send_together(&mut self, flight: &mut Flight<'_>, round: &mut Round) -> bool {
+        let Flight { packets, notes, common: Some(Way::Port(port)), is_fresh, .. } = flight else { return false };
+        let Some((sent, refused)) = self.ports.send_all(*port, packets) else { return false };
+        if *is_fresh && packets.is_empty() {
+            round.all_forwarded();
+            return true;
+        }
+        round.forwarded(notes.iter().take(sent));
+        let left = notes.iter().skip(sent).take(packets.len());
+        left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
+        true
+    }
+
+    /// Lets every packet go its way; those that are looked up again are appended to `again`, those of the general way to
+    /// the lists of their groups.
+    fn send_apart(
         &mut self,
         flight: &mut Flight<'_>,
         keys: &[KeyBuffer],
         round: &mut Round,
         again: &mut Vec<Work>,
-    ) -> ArrayVec<(u8, Vec<Work>), BATCH> {
-        let mut general: ArrayVec<(u8, Vec<Work>), BATCH> = ArrayVec::new();
-        let Flight { packets, notes, at, changed, ways, common, is_fresh, .. } = flight;
+        general: &mut ArrayVec<(u8, Vec<Work>), BATCH>,
+    ) {
+        let Flight { packets, notes, at, changed, ways, .. } = flight;
         let (notes, changed) = (&*notes, *changed);
-        if let Some(Way::Port(port)) = *common
-            && let Some((sent, refused)) = self.ports.send_all(port, packets)
-        {
-            if *is_fresh && packets.is_empty() {
-                round.all_forwarded();
-            } else {
-                round.forwarded(notes.iter().take(sent));
-            }
-            let left = notes.iter().skip(sent).take(packets.len());
-            left.for_each(|note| round.note(note.slot(), Fate::Dropped(refused)));
-            return general;
-        }
         for ((((mut packet, way), note), at), place) in packets.drain(..).zip(&*ways).zip(notes).zip(*at).zip(0..) {
             let key = (changed >> place & 1 == 0).then_some(at);
             match *way {
                 Way::Gone => {}
                 Way::Again(id) => {
-                    packet.meta.recirc_id = id;
+                    packet.set_recirc_id(id);
                     // The note is changed where it stays: a part that was just written keeps a copy of all waiting.
                     again.push(Work { packet, note: *note });
                     let Some(work) = again.last_mut() else { continue };
@@ -470,7 +475,6 @@ impl Datapath {
                 }
             }
         }
-        general
     }
 }
 

@@ -34,7 +34,7 @@ impl Datapath {
                     notes.push(note);
                 }
                 notes.iter_mut().filter(|_| !known).for_each(|note| note.key = None);
-                self.pass(Flight::noted(batch, &notes), round, &mut again);
+                self.pass(&mut Flight::noted(batch, &notes), round, &mut again);
                 batch.clear();
             }
             known = passes == 1;
@@ -151,7 +151,7 @@ impl Datapath {
                 }
                 let mut at = from;
                 while let Some(w) = again.get_mut(at) {
-                    w.packet.meta.recirc_id = *id;
+                    w.packet.set_recirc_id(*id);
                     if w.note.turns.take() {
                         at += 1;
                     } else {

@@ -75,6 +75,9 @@ const MAX_SPARE: usize = 64;
 /// How many flows the cache in front of the megaflows is for.
 const CACHED_FLOWS: usize = 1 << 20;
 
+/// How often the hash tables of megaflows are put in the order of their hits.
+const RANK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How many connections are looked at for expiry between two rounds.
 const EXPIRE_BUDGET: usize = 64;
 
@@ -116,16 +119,15 @@ impl Default for Limits {
     }
 }
 
-/// A megaflow's place in the table.
+/// A megaflow's place in the table. What a packet reads and writes is in the first line of memory.
 #[derive(Clone)]
+#[repr(C, align(64))]
 struct Entry {
     stats: DpFlowStats,
-    /// The last pass that had packets of this megaflow, and the number of their group in it.
-    turn: u64,
     /// The version of the pipeline for which it was proved last.
     version: u64,
-    group: u8,
     program: Program,
+    turn: Turn,
     actions: Arc<[DpAction]>,
     ufid: Ufid,
     key: SparseKey,
@@ -133,10 +135,29 @@ struct Entry {
     born: u64,
 }
 
+const _: () = assert!(std::mem::offset_of!(Entry, turn) + size_of::<Turn>() <= 64 && size_of::<Entry>() <= 128);
+
+/// The last pass that had packets of a megaflow, and the number of their group in it, of at most a batch of groups.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Turn(u64);
+
+impl Turn {
+    const NEVER: Turn = Turn(0);
+
+    fn new(pass: u64, group: usize) -> Turn {
+        Turn((pass * BATCH as u64) | group as u64)
+    }
+
+    /// The group, if the turn was in this pass.
+    fn group_in(self, pass: u64) -> Option<u8> {
+        (self.0 / BATCH as u64 == pass).then_some((self.0 % BATCH as u64) as u8)
+    }
+}
+
 impl Entry {
     fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>, version: u64, born: u64) -> Entry {
         let program = Program::of(&actions);
-        Entry { stats: DpFlowStats::default(), turn: 0, version, group: 0, program, actions, ufid, key, born }
+        Entry { stats: DpFlowStats::default(), version, program, turn: Turn::NEVER, actions, ufid, key, born }
     }
 
     fn set_actions(&mut self, actions: Arc<[DpAction]>, version: u64) {
@@ -179,6 +200,8 @@ pub struct Datapath {
     editor: Editor,
     /// Counts passes.
     turn: u64,
+    /// When megaflows were ranked last.
+    ranked: Instant,
     /// The time of the last poll.
     now: Instant,
     /// The pipeline's version that was published last.
@@ -245,6 +268,7 @@ impl Datapath {
             spare: Vec::new(),
             editor: Editor::new(),
             turn: 0,
+            ranked: Instant::ZERO,
             now: Instant::ZERO,
             version: 0,
             stats: DpStats::default(),
@@ -278,8 +302,12 @@ impl Datapath {
         self.ports.len()
     }
 
-    /// Forgets what is over.
+    /// Forgets what is over, and ranks what is busy.
     fn tend(&mut self, now: Instant) {
+        if now >= self.ranked + RANK_INTERVAL {
+            self.table.rank();
+            self.ranked = now;
+        }
         if self.sweeps.is_due(now) && !self.conntrack.expire(now, EXPIRE_BUDGET) {
             self.sweeps.done(now);
         }
@@ -294,7 +322,7 @@ impl Datapath {
             self.ledger.received += received as u64;
             let mut round = Round::new(now, received);
             let mut again = self.spare.pop().unwrap_or_default();
-            self.pass(Flight::fresh(&mut batch), &mut round, &mut again);
+            self.pass(&mut Flight::fresh(&mut batch), &mut round, &mut again);
             batch.clear();
             if !again.is_empty() {
                 self.forward(&mut batch, &mut again, &mut round);

@@ -197,7 +197,7 @@ impl Ports {
         if p.has_card {
             self.marked += batch.iter().filter(|packet| packet.offload.mark.is_some()).count() as u64;
         }
-        batch.iter_mut().for_each(|packet| packet.meta.in_port = number);
+        batch.iter_mut().for_each(|packet| packet.set_in_port(number));
         batch.len()
     }
 
@@ -211,7 +211,7 @@ impl Ports {
         if !p.waiting.is_empty() {
             return None;
         }
-        if packets.iter().any(|packet| packet.offload.is_pending()) {
+        if packets.iter().any(Packet::is_pending) {
             let can = p.device.offloads();
             if packets.iter().any(|packet| is_to_be_cut(packet, can)) {
                 return None;
@@ -240,7 +240,7 @@ impl Ports {
             return settle(slot, Err(DropReason::UnknownPort));
         }
         let sent = &mut self.sent;
-        if packet.offload.is_pending() {
+        if packet.is_pending() {
             let can = p.device.offloads();
             if is_to_be_cut(&packet, can) {
                 sent.cut += 1;

@@ -11,7 +11,8 @@ use crate::packet::{Body, CtMetadata, Metadata, OriginalTuple, Packet, Places, T
 #[inline(always)]
 pub(super) fn is_plain(packet: &Packet) -> bool {
     let Body { meta, tunnel, .. } = &**packet;
-    tunnel.is_none() && meta.dp_hash | meta.skb_priority | meta.pkt_mark | u32::from(meta.ct.state.bits()) == 0
+    packet.is_plain()
+        || tunnel.is_none() && meta.dp_hash | meta.skb_priority | meta.pkt_mark | u32::from(meta.ct.state.bits()) == 0
 }
 
 /// Writes all that is known of a packet but port and recirculation, which every packet has. `e` is what its bytes gave.

@@ -158,7 +158,7 @@ impl Packet {
         if n > self.start as usize {
             self.move_to(HEADROOM.saturating_add(n), 0);
         }
-        let body = &mut **self;
+        let body = self.body_mut();
         body.start -= offset(n);
         body.places.shift(|at| at.checked_add(n));
         body.offload.shift(|at| at.checked_add(n));
@@ -170,7 +170,7 @@ impl Packet {
     /// Drops the first `n` bytes, or all there are. A layer that began in them is forgotten.
     pub fn pull_front(&mut self, n: usize) {
         let n = n.min(self.len());
-        let body = &mut **self;
+        let body = self.body_mut();
         body.start += offset(n);
         body.places.shift(|at| at.checked_sub(n));
         body.offload.shift(|at| at.checked_sub(n));
@@ -188,7 +188,7 @@ impl Packet {
         if data.len() > self.buffer.len() - self.end as usize {
             self.move_to(self.start as usize, data.len());
         }
-        let body = &mut **self;
+        let body = self.body_mut();
         let end = body.end as usize + data.len();
         if let Some(place) = body.buffer.get_mut(body.end as usize..end) {
             place.copy_from_slice(data);
@@ -206,7 +206,7 @@ impl Packet {
         }
         let mut body = pool::pooled(need);
         body.place(start, self.data());
-        body.take_knowledge(self);
+        body.take_knowledge(self.body_mut());
         *self = Packet(Some(body));
     }
 
@@ -216,7 +216,56 @@ impl Packet {
     }
 
     pub(crate) fn set_layers(&mut self, layers: Layers) {
-        self.places = Places::of(layers);
+        self.body_mut().places = Places::of(layers);
+    }
+
+    /// The body, for changes that leave what is known beside the bytes as it is.
+    #[inline]
+    fn body_mut(&mut self) -> &mut Body {
+        self.0.get_or_insert_with(memory_for_nothing)
+    }
+
+    /// Forgets what is known beside the bytes, as of a packet that comes in by a port.
+    ///
+    /// ```
+    /// use ovs_packet::Packet;
+    ///
+    /// let mut p = Packet::from_slice(&[1, 2, 3]);
+    /// (p.meta.in_port, p.meta.pkt_mark) = (7, 8);
+    /// p.forget();
+    /// assert_eq!((p.data(), p.meta), (&[1, 2, 3][..], Default::default()));
+    /// ```
+    #[inline]
+    pub fn forget(&mut self) {
+        if let Some(body) = &mut self.0 {
+            body.forget_knowledge();
+        }
+    }
+
+    /// Sets `meta.in_port`, which every packet has: unlike an assignment to the member, this does not make the packet one of
+    /// which more may be known, which takes longer to handle.
+    #[inline]
+    pub fn set_in_port(&mut self, port: u32) {
+        self.body_mut().meta.in_port = port;
+    }
+
+    /// Sets `meta.recirc_id`, likewise.
+    #[inline]
+    pub fn set_recirc_id(&mut self, id: u32) {
+        self.body_mut().meta.recirc_id = id;
+    }
+
+    /// Whether nothing is known beside the bytes but port and recirculation. False may be wrong: what was set may have been
+    /// taken back.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.as_ref().is_none_or(|body| !body.is_marked)
+    }
+
+    /// Whether a checksum is still to be computed, or the packet to be cut: [`Offload::is_pending`].
+    #[inline]
+    pub fn is_pending(&self) -> bool {
+        !self.is_plain() && self.offload.is_pending()
     }
 
     /// What extraction reads, and where it notes the layers. `None` is a packet of nothing.
@@ -256,7 +305,9 @@ impl Deref for Packet {
 impl DerefMut for Packet {
     #[inline]
     fn deref_mut(&mut self) -> &mut Body {
-        self.0.get_or_insert_with(memory_for_nothing)
+        let body = self.body_mut();
+        body.is_marked = true;
+        body
     }
 }
 
@@ -275,8 +326,12 @@ impl Clone for Packet {
         let start = from.start as usize;
         let mut body = pool::small(start + self.len());
         body.place(start, from.data());
-        (body.places, body.meta, body.offload) = (from.places, from.meta, from.offload);
-        body.tunnel.clone_from(&from.tunnel);
+        body.places = from.places;
+        (body.meta.in_port, body.meta.recirc_id) = (from.meta.in_port, from.meta.recirc_id);
+        if from.is_marked {
+            (body.meta, body.offload, body.is_marked) = (from.meta, from.offload, true);
+            body.tunnel.clone_from(&from.tunnel);
+        }
         Packet(Some(body))
     }
 }
@@ -306,6 +361,38 @@ mod tests {
         assert_eq!((p.data(), p.layers().l3), (&b"c"[..], None));
         p.pull_front(99);
         assert!(p.is_empty());
+    }
+
+    /// Whatever was known of a packet, copies know it, other memory takes it over, and it can be forgotten.
+    #[test]
+    fn what_is_known_goes_along_and_is_forgotten() {
+        use core::net::Ipv4Addr;
+        type Know = fn(&mut Packet);
+        const ADDRESSES: TunnelAddresses = TunnelAddresses::V4 { src: Ipv4Addr::LOCALHOST, dst: Ipv4Addr::LOCALHOST };
+        let ways: [Know; 7] = [
+            |p| p.set_in_port(5),
+            |p| p.set_recirc_id(6),
+            |p| p.meta.dp_hash = 1,
+            |p| p.meta.packet_type = 2,
+            |p| p.meta.ct.label = 1 << 100,
+            |p| p.tunnel = Some(Box::new(Tunnel::new(ADDRESSES))),
+            |p| p.offload.ip = IpChecksum::Good,
+        ];
+        let known = |p: &Packet| (p.meta, p.offload, p.tunnel.clone());
+        let nothing = known(&Packet::from_slice(&[0; 4]));
+        for (i, know) in ways.iter().enumerate() {
+            let mut p = Packet::from_slice(&[0; 4]);
+            know(&mut p);
+            let all = known(&p);
+            assert_ne!(all, nothing, "{i}");
+            assert_eq!((p.is_plain(), known(&p.clone())), (i < 2, all), "{i}");
+            p.push_front(HEADROOM + 1);
+            p.extend(&[7; 5000]);
+            let all = known(&p);
+            assert_ne!(all, nothing, "{i}");
+            p.forget();
+            assert_eq!((known(&p), p.is_plain(), p.layers()), (nothing.clone(), true, Layers::default()), "{i}");
+        }
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn pause(server: &mut Server, paused: bool) -> Option<Reply> {
     text("")
 }
 
-/// Takes something away that a datapath can, or gives it back.
+/// Takes something away that a datapath can, or gives it back; or assumes by force what it cannot.
 fn set_features(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let forced = call.argument(0) == Some("--force");
     let arguments = call.arguments.get(usize::from(forced)..).unwrap_or_default();
@@ -260,7 +260,7 @@ fn with_feature(
         _ => Err("Boolean value expected".to_string()),
     };
     let number = |real: u8| match value.parse::<u8>() {
-        Ok(n) if n <= real => Ok(n),
+        Ok(n) if n <= real || force => Ok(n),
         Ok(_) => Err(format!("{field}: the datapath has no more than {real}")),
         Err(_) => Err("Integer number expected".to_string()),
     };

@@ -1,9 +1,8 @@
 //! Commands about cards that match megaflows (`dpif/offload/*`).
 
-use std::collections::BTreeMap;
-
 use ovs_db::unixctl::{Format, Reply};
-use ovs_dpif::netdev::CardCounts;
+use ovs_dpif::netdev::{CardCounts, OFFLOAD_DRIVERS};
+use serde_json::{Map, Value, json};
 
 use super::{Call, Command, command, hidden, text};
 use crate::server::Server;
@@ -23,40 +22,41 @@ fn counters(counts: CardCounts) -> [(&'static str, u64); 4] {
 
 fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let enabled = server.switch.flow_offload();
-    let (mut shown, mut json) = (format!("Globally enabled: {enabled}\nDatapaths:\n"), vec![]);
-    json.push(("enabled".to_string(), serde_json::json!(enabled)));
+    let mut shown = format!("Globally enabled: {enabled}\nDatapaths:\n");
+    let mut datapaths = Map::from_iter([("enabled".to_string(), json!(enabled))]);
     for dp in server.switch.datapaths() {
         shown += &format!("{}:\n", dp.full_name());
-        let mut kinds: BTreeMap<&str, serde_json::Map<String, serde_json::Value>> = BTreeMap::new();
-        let cards = dp.dpif().workers().into_iter().flat_map(|workers| workers.cards());
-        for (number, port, kind, counts) in cards {
-            if !kinds.contains_key(kind) {
-                shown += &format!("  {kind}\n");
+        let (workers, mut providers) = (dp.dpif().workers(), Map::new());
+        let drivers = workers.map(|workers| workers.offload_drivers()).unwrap_or_default();
+        for driver in drivers {
+            shown += &format!("  {driver}\n");
+            let cards = workers.into_iter().flat_map(|workers| workers.cards());
+            let mut ports = Map::new();
+            for (number, port, _, counts) in cards.filter(|(_, _, of, _)| of == driver) {
+                shown += &format!("  - {port}: port_no: {number}\n");
+                let mut card = Map::from_iter([("port_no".to_string(), number.0.into())]);
+                for (name, count) in counters(counts) {
+                    shown += &format!("    {name:<21}: {count}\n");
+                    card.insert(name.into(), count.into());
+                }
+                ports.insert(port.to_string(), card.into());
             }
-            shown += &format!("  - {port}: port_no: {number}\n");
-            let mut card = serde_json::Map::new();
-            card.insert("port_no".into(), number.0.into());
-            for (name, count) in counters(counts) {
-                shown += &format!("    {name:<21}: {count}\n");
-                card.insert(name.into(), count.into());
-            }
-            kinds.entry(kind).or_default().insert(port.to_string(), card.into());
+            let provider = if ports.is_empty() { json!({}) } else { json!({ "ports": ports }) };
+            providers.insert(driver.to_string(), provider);
         }
-        let priority: Vec<&str> = kinds.keys().copied().collect();
-        let providers: serde_json::Map<_, _> =
-            kinds.iter().map(|(kind, ports)| (kind.to_string(), serde_json::json!({ "ports": ports }))).collect();
-        json.push((dp.full_name(), serde_json::json!({ "priority": priority, "providers": providers })));
+        datapaths.insert(dp.full_name(), json!({ "priority": drivers, "providers": providers }));
     }
     if call.format == Format::Text {
         return text(shown);
     }
-    let json: serde_json::Map<_, _> = json.into_iter().collect();
-    Some(match ovs_db::json::parse(serde_json::Value::from(json).to_string().as_bytes()) {
+    Some(match ovs_db::json::parse(Value::from(datapaths).to_string().as_bytes()) {
         Ok(json) => Reply::Json(json),
         Err(e) => Reply::Error(e.to_string()),
     })
 }
 
+/// The drivers that there are, and the types of datapaths that have cards for them.
 fn classes(_: &mut Server, _: &Call<'_>) -> Option<Reply> {
-    text("dummy\n")
+    let head = format!("Offload Class     Supported dpif class(es)\n{:-<16}  {:-<24}\n", "", "");
+    text(OFFLOAD_DRIVERS.iter().fold(head, |shown, driver| format!("{shown}{driver:<16}  dummy\n")))
 }

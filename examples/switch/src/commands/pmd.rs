@@ -3,10 +3,12 @@
 //! Where upstream counts cycles of the processor, these are nanoseconds: a clock of a gigahertz.
 
 use std::fmt::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ovs_db::unixctl::Reply;
-use ovs_dpif::userspace::workers::{HISTORY, Histogram, Metrics, Performance, Sample, ThreadId, WorkerInfo, Workers};
+use ovs_dpif::userspace::workers::{
+    HISTORY, Histogram, Metrics, Performance, Sample, ThreadId, Watch, WorkerInfo, Workers, iterations_table,
+};
 
 use super::{Call, Command, command, error, hidden, text};
 use crate::server::Server;
@@ -23,6 +25,13 @@ pub(super) const COMMANDS: &[Command] = &[
         performance,
     ),
     hidden("dpif-netdev/pmd-stats-show", 0, 8, performance),
+    command(
+        "dpif-netdev/pmd-perf-log-set",
+        "on|off [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]",
+        0,
+        10,
+        watch,
+    ),
     command("dpif-netdev/pmd-rxq-rebalance", "[dp]", 0, 1, rebalance),
     command("dpif-netdev/bond-show", "[dp]", 0, 1, bonds),
 ];
@@ -199,6 +208,50 @@ fn performance(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     text(shown)
 }
 
+/// What workers tell of suspicious rounds. As upstream's, of all datapaths.
+fn watch(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
+    let names: Vec<String> =
+        server.switch.all_datapaths().filter(|d| d.dpif().workers().is_some()).map(|d| d.full_name()).collect();
+    let known = names.first().and_then(|name| server.switch.datapath(name)?.dpif().workers().map(Workers::watch));
+    let Some(watch) = watched(known.unwrap_or_default(), &call.arguments) else {
+        return error(
+            "Usage: ovs-appctl dpif-netdev/pmd-perf-log-set [on|off] [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]",
+        );
+    };
+    let Watch { before, after, extend, queue, .. } = watch;
+    let (on, limit) = (if watch.on { "on" } else { "off" }, watch.limit.as_micros());
+    tracing::info!(
+        target: "pmd_perf",
+        "pmd-perf-log-set: {on}, before={before}, after={after}, extend={extend}, us_thr={limit}, q_thr={queue}"
+    );
+    for name in names {
+        if let Some(workers) = server.switch.datapath_mut(&name).and_then(|dp| dp.workers_mut()) {
+            workers.set_watch(watch);
+        }
+    }
+    text("")
+}
+
+/// What is to be told, by the words that change it; nothing if these are none.
+fn watched(mut watch: Watch, words: &[&str]) -> Option<Watch> {
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let mut number = || rest.next()?.parse::<u32>().ok();
+        match *word {
+            "on" => watch.on = true,
+            "off" => watch.on = false,
+            "-e" => watch.extend = true,
+            "-ne" => watch.extend = false,
+            "-a" => watch.after = number()? as usize,
+            "-b" => watch.before = number()? as usize,
+            "-q" => watch.queue = number()?,
+            "-us" => watch.limit = Duration::from_micros(number()?.into()),
+            _ => return None,
+        }
+    }
+    Some(watch.bounded())
+}
+
 /// `part` in a hundred of `all`.
 fn percent(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { 100.0 * part as f64 / all as f64 }
@@ -273,16 +326,7 @@ fn write_metrics(f: &mut String, metrics: &Metrics, words: &Words<'_>) -> fmt::R
         write_histograms(f, metrics)?;
     }
     if words.iterations > 0 {
-        let names = ["cycles", "packets", "cycles/pkt", "pkts/batch", "vhost qlen", "upcalls", "cycles/upcall"];
-        let names = names.map(|name| format!("{name:<10}"));
-        writeln!(f, "\n   {:<17}   {}", "iter", names.join("   "))?;
-        for sample in padded(&metrics.iterations, words.iterations) {
-            let Sample { at, nanos, packets, batches, upcalls, upcall_nanos, .. } = sample;
-            let each = |a: u64, b: u64| a.checked_div(b).unwrap_or(0);
-            let cells =
-                [nanos, packets, each(nanos, packets), each(packets, batches), 0, upcalls, each(upcall_nanos, upcalls)];
-            writeln!(f, "   {at:<17}   {}", cells.map(|n| format!("{n:<11}")).join("  "))?;
-        }
+        write!(f, "\n{}", iterations_table(padded(&metrics.iterations, words.iterations)))?;
     }
     if words.milliseconds > 0 {
         let names =
@@ -350,4 +394,23 @@ fn write_histograms(f: &mut String, metrics: &Metrics) -> fmt::Result {
         ratio(total.upcalls, total.iterations),
         each(total.upcall_nanos, total.upcalls),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_change_what_is_told() {
+        let said = |words: &str| watched(Watch::default(), &words.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(said(""), Some(Watch::default()));
+        let all = said("on -b 7 -a 8 -e -us 1000 -q 9").unwrap();
+        assert_eq!((all.on, all.before, all.after, all.extend, all.queue), (true, 7, 8, true, 9));
+        assert_eq!(all.limit, Duration::from_millis(1));
+        assert_eq!(watched(all, &["off", "-ne"]).map(|w| (w.on, w.extend, w.before)), Some((false, false, 7)));
+        assert_eq!(said("-b 999 -a 500").map(|w| (w.before, w.after)), Some((998, 0)));
+        for wrong in ["-b", "-b x", "-us -1", "maybe", "on -a"] {
+            assert_eq!(said(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -37,6 +37,7 @@ pub(super) const WHOLE: Keys = Keys(&[
     ("explicit-sampled-drops", Flag),
     ("flow-limit", Number),
     ("hw-offload", Flag),
+    ("hw-offload-priority", Other),
     ("max-idle", Number),
     ("max-revalidator", Number),
     ("min-revalidate-pps", Number),
@@ -86,7 +87,8 @@ pub(super) const PORT: Keys = Keys(&[
 ]);
 
 /// Those of an interface.
-pub(super) const INTERFACE: Keys = Keys(&[("pmd-rxq-affinity", Other), ("tx-steering", Word(&["thread", "hash"]))]);
+pub(super) const INTERFACE: Keys =
+    Keys(&[("hw-offload-priority", Other), ("pmd-rxq-affinity", Other), ("tx-steering", Word(&["thread", "hash"]))]);
 
 impl Keys {
     /// The keys of `settings` that are none of these.

@@ -33,6 +33,7 @@ mod kernel;
 mod keys;
 mod limits;
 mod mtu;
+mod offload;
 mod patches;
 mod ports;
 mod requests;
@@ -139,8 +140,8 @@ pub struct Vswitch {
     threads: WorkerSettings,
     /// What that was read from.
     told_threads: Option<Settings>,
-    /// Whether cards may match megaflows.
-    offload: bool,
+    /// What is said of cards that match megaflows.
+    offload: offload::Offload,
     /// The network that tunnels go through, and the UDP ports that they come from.
     underlay: Underlay,
     tunnel_sources: RangeInclusive<u16>,
@@ -174,7 +175,7 @@ impl Vswitch {
             mtus: BTreeMap::new(),
             threads: WorkerSettings::default(),
             told_threads: None,
-            offload: false,
+            offload: offload::Offload::default(),
             underlay: Underlay::default(),
             tunnel_sources: DEFAULT_SOURCE_PORTS,
         }
@@ -255,7 +256,7 @@ impl Vswitch {
 
     /// Whether cards may match megaflows (`hw-offload`).
     pub fn flow_offload(&self) -> bool {
-        self.offload
+        self.offload.is_enabled()
     }
 
     /// The devices.
@@ -401,24 +402,22 @@ impl Vswitch {
             self.threads = threads::settings(&config.other_config, &topology);
             self.told_threads = Some(config.other_config.clone());
         }
-        let offload = config.other_config.get("hw-offload").is_some_and(|value| value == "true");
-        if offload && !self.offload {
-            tracing::info!(target: "dpif_offload", "Flow HW offload is enabled");
-        }
+        let offload_came = self.offload.read(&config.other_config);
         for datapath in self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut()) {
-            if offload && !self.offload && datapath.is_outside() {
+            if offload_came && datapath.is_outside() {
                 let name = datapath.info().full_name();
                 tracing::warn!(target: "dpif_offload", "{name}: hw-offload: not available for the kernel's megaflows");
             }
+            let kind = datapath.info().kind();
             if let Some(workers) = datapath.dpif_mut().workers_mut() {
-                workers.set_flow_offload(offload);
+                self.offload.apply(kind, workers);
                 workers.configure(self.threads.clone());
             }
         }
-        self.offload = offload;
         for bridge in self.bridges.values() {
             let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { continue };
             let Some(workers) = shared.datapath.dpif_mut().workers_mut() else { continue };
+            offload::prefer(bridge, workers);
             for (port, number) in bridge.ports().filter_map(|p| Some((p, p.datapath?))) {
                 let list = port.interface().other_config.get("pmd-rxq-affinity");
                 match list.map_or(Ok(Vec::new()), |list| threads::affinity(list)) {

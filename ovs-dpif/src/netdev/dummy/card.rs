@@ -15,7 +15,7 @@ use super::{PMD, Shared, lock};
 use crate::action::{DpAction, PortNo};
 use crate::dpif::{DpFlowStats, Ufid};
 use crate::netdev::NetdevError;
-use crate::netdev::flow_offload::{CardCounts, FlowOffload, Level, OffloadPut, Offloaded};
+use crate::netdev::flow_offload::{CardCounts, FlowOffload, Level, OFFLOAD_DRIVERS, OffloadPut, Offloaded};
 
 /// What the log calls it.
 const TARGET: &str = "dpif_offload_dummy";
@@ -23,7 +23,8 @@ const TARGET: &str = "dpif_offload_dummy";
 /// The megaflows of a card.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    enabled: bool,
+    /// The driver that uses the card.
+    driver: Option<&'static str>,
     flows: HashMap<Ufid, Flow>,
     counts: CardCounts,
     now: Instant,
@@ -54,7 +55,7 @@ impl Flows {
 
     /// Looks a packet up.
     pub(super) fn receive(&mut self, name: &str, mut packet: Packet) -> Verdict {
-        if !self.enabled {
+        if self.driver.is_none() {
             return Verdict::Up(packet);
         }
         let mut key = FlowKey::ZERO;
@@ -91,6 +92,11 @@ impl Flows {
     pub(super) fn aborted(&mut self) {
         self.counts.full += 1;
         self.counts.aborted += 1;
+    }
+
+    fn told(&self, flow: &Flow) -> Offloaded {
+        let level = if flow.outputs.is_some() { Level::Full } else { Level::Partial };
+        Offloaded { level, stats: flow.stats, by: self.driver.unwrap_or_default() }
     }
 
     fn free_mark(&self) -> Option<NonZeroU32> {
@@ -148,14 +154,14 @@ impl Card {
 }
 
 impl FlowOffload for Card {
-    fn kind(&self) -> &'static str {
-        "dummy"
+    fn suits(&self, driver: &str) -> bool {
+        OFFLOAD_DRIVERS.contains(&driver)
     }
 
-    fn set_enabled(&self, enabled: bool) {
+    fn set_driver(&self, driver: Option<&'static str>) {
         let card = &mut lock(&self.shared).card;
-        card.enabled = enabled;
-        if !enabled {
+        if card.driver != driver {
+            card.driver = driver;
             card.flows.clear();
         }
     }
@@ -195,14 +201,16 @@ impl FlowOffload for Card {
     }
 
     fn delete(&self, ufid: Ufid) -> Option<Offloaded> {
-        let flow = lock(&self.shared).card.flows.remove(&ufid)?;
+        let card = &mut lock(&self.shared).card;
+        let flow = card.flows.remove(&ufid)?;
         tracing::debug!(target: TARGET, "{}: flow del: {ufid} mark: {}", self.name, flow.mark);
         tracing::debug!(target: TARGET, "succeed to delete netdev flow {ufid}");
-        Some(told(&flow))
+        Some(card.told(&flow))
     }
 
     fn get(&self, ufid: Ufid) -> Option<Offloaded> {
-        lock(&self.shared).card.flows.get(&ufid).map(told)
+        let card = &lock(&self.shared).card;
+        card.flows.get(&ufid).map(|flow| card.told(flow))
     }
 
     fn forward(&self, packet: Packet) -> Result<(), Packet> {
@@ -217,9 +225,4 @@ impl FlowOffload for Card {
     fn counts(&self) -> CardCounts {
         lock(&self.shared).card.counts
     }
-}
-
-fn told(flow: &Flow) -> Offloaded {
-    let level = if flow.outputs.is_some() { Level::Full } else { Level::Partial };
-    Offloaded { level, stats: flow.stats, by: "dummy" }
 }

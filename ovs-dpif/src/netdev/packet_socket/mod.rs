@@ -44,7 +44,7 @@ use ovs_packet::packet::BATCH;
 use ovs_packet::{EthAddr, Packet, PacketBatch, edit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
-use super::interface::{broken, system, usable};
+use super::interface::{broken, settle, system, usable};
 use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling, vnet};
 
 /// Bytes of an Ethernet header.
@@ -280,14 +280,8 @@ impl Netdev for PacketSocket {
                 },
             }
         };
-        batch.drain(..done);
-        match outcome {
-            Ok(()) => {
-                self.stats.tx_dropped += batch.len() as u64;
-                Ok(())
-            }
-            Err(error) => Err(self.broken("sending", error)),
-        }
+        let outcome = settle(&mut self.stats, batch, done, outcome);
+        outcome.map_err(|error| self.broken("sending", error))
     }
 
     fn offloads(&self) -> Offloads {

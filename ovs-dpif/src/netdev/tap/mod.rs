@@ -33,7 +33,7 @@ use ovs_packet::{EthAddr, Packet, PacketBatch};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::interface::{is_name, system};
+use super::interface::{is_name, settle, system};
 use super::{Netdev, NetdevError, NetdevStats, Offloads, Polling, vnet};
 
 /// Bytes of an Ethernet header.
@@ -273,14 +273,8 @@ impl Netdev for Tap {
             }
             done += 1;
         }
-        batch.drain(..done);
-        match outcome {
-            Ok(()) => {
-                self.stats.tx_dropped += batch.len() as u64;
-                Ok(())
-            }
-            Err(error) => Err(self.broken("sending", error)),
-        }
+        let outcome = settle(&mut self.stats, batch, done, outcome);
+        outcome.map_err(|error| self.broken("sending", error))
     }
 
     fn offloads(&self) -> Offloads {

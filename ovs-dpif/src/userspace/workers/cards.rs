@@ -3,7 +3,7 @@
 //! A card gets a megaflow after the threads have it, and loses it before them. What a card counts by itself is added to what
 //! the threads count.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ovs_packet::key::Match;
@@ -11,14 +11,27 @@ use ovs_packet::key::Match;
 use super::Workers;
 use super::dpif::merge;
 use crate::action::{DpAction, PortNo};
-use crate::dpif::{DpFlow, DpFlowStats, Ufid};
-use crate::netdev::{CardCounts, FlowOffload, OffloadPut, Offloaded};
+use crate::dpif::{DpFlow, DpFlowStats, OffloadStats, Ufid};
+use crate::netdev::{CardCounts, FlowOffload, OFFLOAD_DRIVERS, OffloadPut, Offloaded};
 
-/// Which megaflows cards have.
-#[derive(Default, Debug)]
+/// Which megaflows cards have, and who uses which card.
+#[derive(Debug)]
 pub(super) struct Cards {
     enabled: bool,
     flows: HashMap<Ufid, Arc<dyn FlowOffload>>,
+    /// The drivers that are tried for a port, in this order.
+    drivers: Vec<&'static str>,
+    /// Those for single ports instead.
+    preferred: BTreeMap<PortNo, Vec<&'static str>>,
+    /// Who uses the cards of ports, while that is enabled.
+    used: BTreeMap<PortNo, &'static str>,
+}
+
+impl Default for Cards {
+    fn default() -> Cards {
+        let (flows, preferred, used) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        Cards { enabled: false, flows, drivers: OFFLOAD_DRIVERS.to_vec(), preferred, used }
+    }
 }
 
 impl Cards {
@@ -39,9 +52,21 @@ impl Cards {
         self.flows.remove(&ufid)?.delete(ufid).map(|known| known.stats)
     }
 
-    /// Forgets what a card had that goes.
-    pub(super) fn leave(&mut self, gone: &Arc<dyn FlowOffload>) {
+    /// Forgets what a card had that goes with its port.
+    pub(super) fn leave(&mut self, port: PortNo, gone: Option<Arc<dyn FlowOffload>>) {
+        self.preferred.remove(&port);
+        self.used.remove(&port);
+        gone.iter().for_each(|gone| self.lose(gone));
+    }
+
+    fn lose(&mut self, gone: &Arc<dyn FlowOffload>) {
         self.flows.retain(|_, card| !Arc::ptr_eq(card, gone));
+    }
+
+    /// Which driver a card is for.
+    fn driver_of(&self, port: PortNo, card: &dyn FlowOffload) -> Option<&'static str> {
+        let mut tried = self.preferred.get(&port).unwrap_or(&self.drivers).iter();
+        tried.find(|driver| self.drivers.contains(driver) && card.suits(driver)).copied()
     }
 
     pub(super) fn forget_all(&mut self) {
@@ -55,13 +80,60 @@ impl Workers {
     /// Has cards that match megaflows be used for that, or no more (`hw-offload`). Megaflows that are there already stay
     /// with the threads.
     pub fn set_flow_offload(&mut self, enabled: bool) {
-        if self.cards.enabled == enabled {
+        if self.cards.enabled != enabled {
+            self.cards.enabled = enabled;
+            self.hand_out_cards();
+        }
+    }
+
+    /// Which drivers of [`OFFLOAD_DRIVERS`] there are for cards, in the order in which they are tried
+    /// (`hw-offload-priority`). A card that another driver gets loses its megaflows.
+    pub fn set_offload_drivers(&mut self, drivers: &[&'static str]) {
+        if self.cards.drivers != drivers {
+            self.cards.drivers = drivers.to_vec();
+            self.hand_out_cards();
+        }
+    }
+
+    /// Which of them are tried for a port, if not all in their order; none leaves its card alone.
+    pub fn prefer_offload_drivers(&mut self, port: PortNo, drivers: Option<Vec<&'static str>>) {
+        if self.cards.preferred.get(&port) == drivers.as_ref() {
             return;
         }
-        self.cards.enabled = enabled;
-        self.cards.forget_all();
-        let ports: Vec<PortNo> = self.ports.keys().copied().collect();
-        ports.into_iter().filter_map(|port| self.card_of(port)).for_each(|card| card.set_enabled(enabled));
+        match drivers {
+            Some(drivers) => drop(self.cards.preferred.insert(port, drivers)),
+            None => drop(self.cards.preferred.remove(&port)),
+        }
+        self.hand_out_cards();
+    }
+
+    /// The drivers in the order in which they are tried.
+    pub fn offload_drivers(&self) -> &[&'static str] {
+        &self.cards.drivers
+    }
+
+    /// Has each card be used by the driver that it is for.
+    pub(super) fn hand_out_cards(&mut self) {
+        let ports = self.ports.keys().filter_map(|port| Some((*port, self.card_of(*port)?)));
+        for (port, card) in ports.collect::<Vec<_>>() {
+            let driver = self.cards.driver_of(port, &*card).filter(|_| self.cards.enabled);
+            if self.cards.used.get(&port).copied() == driver {
+                continue;
+            }
+            self.cards.lose(&card);
+            card.set_driver(driver);
+            match driver {
+                Some(driver) => drop(self.cards.used.insert(port, driver)),
+                None => drop(self.cards.used.remove(&port)),
+            }
+        }
+    }
+
+    /// What each driver does, while cards are used.
+    pub(super) fn offload_counts(&self) -> Vec<OffloadStats> {
+        let drivers = self.cards.drivers.iter().filter(|_| self.cards.enabled);
+        let ports = |driver: &&str| self.cards.used.values().filter(|used| *used == driver).count() as u64;
+        drivers.map(|driver| OffloadStats { driver, counters: vec![("Offloaded port count", ports(driver))] }).collect()
     }
 
     /// Whether cards that match megaflows are used for that.
@@ -69,11 +141,11 @@ impl Workers {
         self.cards.enabled
     }
 
-    /// The cards that match megaflows, with their ports and what they did.
+    /// The cards that match megaflows and the drivers that they are for, with their ports and what they did.
     pub fn cards(&self) -> impl Iterator<Item = (PortNo, &str, &'static str, CardCounts)> {
         self.ports.iter().filter_map(|(port, place)| {
             let card = self.card_of(*port)?;
-            Some((*port, place.name.as_str(), card.kind(), card.counts()))
+            Some((*port, place.name.as_str(), self.cards.driver_of(*port, &*card)?, card.counts()))
         })
     }
 
@@ -86,21 +158,15 @@ impl Workers {
         self.main.ports.device(port)?.flow_offload()
     }
 
-    /// A port came.
-    pub(super) fn meet_card(&self, port: PortNo) {
-        if let Some(card) = self.card_of(port).filter(|_| self.cards.enabled) {
-            card.set_enabled(true);
-        }
-    }
-
     /// Offers a megaflow to the card of the port that its packets come in by. Packets that were looked up before do not come
     /// in by one.
     pub(super) fn offer(&mut self, ufid: Ufid, matching: &Match, actions: &[DpAction]) {
-        if !self.cards.enabled {
+        let key = matching.key();
+        let port = PortNo(key.in_port.get());
+        if key.recirc_id != 0 || !self.cards.used.contains_key(&port) {
             return;
         }
-        let key = matching.key();
-        let Some(card) = self.card_of(PortNo(key.in_port.get())).filter(|_| key.recirc_id == 0) else { return };
+        let Some(card) = self.card_of(port) else { return };
         let put = OffloadPut { ufid, matching, actions, others: &|port| self.card_of(port) };
         match card.put(&put) {
             Ok(_) => drop(self.cards.flows.insert(ufid, card)),

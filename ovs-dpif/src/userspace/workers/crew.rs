@@ -377,6 +377,7 @@ impl Workers {
         let shared = Arc::new(Shared::default());
         shared.set_max_sleep(self.settings.sleep_of(core));
         shared.set_metrics(self.settings.metrics);
+        shared.set_watch(self.watch);
         let (upcalls, bell): (_, Bell) = (self.to_control.clone(), self.door.bell());
         let hooks = self.hooks.clone();
         let thread = Thread { dp, number, jobs: mailbox, inbox, upcalls, bell, shared: shared.clone(), hooks };

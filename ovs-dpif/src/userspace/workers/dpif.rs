@@ -14,8 +14,8 @@ use super::{PARCELS, Place, Seat, ThreadId, Workers};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, PortInfo, PortSpec,
-    Resolution, TunnelPort, Ufid, Upcall, UpcallKind,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, OffloadStats, PortInfo,
+    PortSpec, Resolution, TunnelPort, Ufid, Upcall, UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
@@ -213,7 +213,7 @@ impl Dpif for Workers {
         }
         let seats = vec![Seat::Thread(ThreadId::Main); queues];
         self.ports.insert(port, Place { name, polling, numa, route, pins: BTreeMap::new(), seats });
-        self.meet_card(port);
+        self.hand_out_cards();
         self.arrange();
         Ok(port)
     }
@@ -223,7 +223,7 @@ impl Dpif for Workers {
             return self.ask_all(move |dp| dp.port_del(port))?.into_iter().collect();
         }
         self.ports.remove(&port).ok_or(DpifError::NoSuchPort(port))?;
-        self.card_of(port).into_iter().for_each(|card| self.cards.leave(&card));
+        self.cards.leave(port, self.card_of(port));
         self.balancer.forget(port);
         self.ask_all(move |dp| dp.port_del(port))?.into_iter().collect::<Result<(), _>>()?;
         self.arrange();
@@ -483,6 +483,10 @@ impl Dpif for Workers {
             masks: told.iter().map(|s| s.masks).max().unwrap_or(0),
             ..DpStats::default()
         })
+    }
+
+    fn offload_stats(&self) -> Vec<OffloadStats> {
+        self.offload_counts()
     }
 
     fn events(&self) -> Vec<(&'static str, u64)> {

@@ -57,11 +57,13 @@ mod remote;
 mod settings;
 mod thread;
 mod topology;
+mod watch;
 
 pub use assign::{Assignment, Plan, Queue, Remark, assign};
-pub use perf::{HISTORY, Histogram, Metrics, Perf, Performance, Sample};
+pub use perf::{HISTORY, Histogram, Metrics, Perf, Performance, Sample, iterations_table};
 pub use settings::{Balance, MAX_SLEEP, Settings};
 pub use topology::{Core, Topology, TopologyError};
+pub use watch::Watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -150,6 +152,7 @@ pub struct Workers {
     hooks: Hooks,
     topology: Topology,
     settings: Settings,
+    watch: Watch,
     /// Whether settings were given.
     is_configured: bool,
     ports: BTreeMap<PortNo, Place>,
@@ -286,6 +289,7 @@ impl Workers {
             hooks,
             topology,
             settings: Settings::default(),
+            watch: Watch::default(),
             is_configured: false,
             ports: BTreeMap::new(),
             tunnels: BTreeSet::new(),
@@ -416,6 +420,17 @@ impl Workers {
                 }
             }
         }
+    }
+
+    /// What of their rounds workers tell in the log.
+    pub fn watch(&self) -> Watch {
+        self.watch
+    }
+
+    /// Has workers tell, while [metrics](Settings::metrics) are kept, what of their rounds is suspicious.
+    pub fn set_watch(&mut self, watch: Watch) {
+        self.watch = watch.bounded();
+        self.crew.values().for_each(|worker| worker.shared.set_watch(watch));
     }
 
     // Errands.

@@ -170,6 +170,19 @@ impl Metrics {
     }
 }
 
+/// Rounds as a table (`pmd-perf-show -it`): one in a line, with a head.
+pub fn iterations_table(samples: impl Iterator<Item = Sample>) -> String {
+    let names = ["cycles", "packets", "cycles/pkt", "pkts/batch", "vhost qlen", "upcalls", "cycles/upcall"];
+    let head = format!("   {:<17}   {}\n", "iter", names.map(|name| format!("{name:<10}")).join("   "));
+    samples.fold(head, |table, sample| {
+        let Sample { at, nanos, packets, batches, upcalls, upcall_nanos, .. } = sample;
+        let each = |a: u64, b: u64| a.checked_div(b).unwrap_or(0);
+        let cells =
+            [nanos, packets, each(nanos, packets), each(packets, batches), 0, upcalls, each(upcall_nanos, upcalls)];
+        format!("{table}   {at:<17}   {}\n", cells.map(|n| format!("{n:<11}")).join("  "))
+    })
+}
+
 fn keep(history: &mut VecDeque<Sample>, sample: Sample) {
     history.truncate(HISTORY - 1);
     history.push_front(sample);

@@ -11,7 +11,7 @@ use ovs_packet::{EthAddr, Packet, PacketBatch};
 
 use super::bell::Bell;
 use crate::action::PortNo;
-use crate::netdev::{Netdev, NetdevError, NetdevStats, Offloads, Polling};
+use crate::netdev::{Netdev, NetdevError, Offloads, Polling};
 
 /// Packets for a port, on their way to the thread that has it.
 pub(super) type Parcel = (PortNo, Vec<Packet>);
@@ -97,10 +97,6 @@ impl Netdev for Remote {
 
     fn mtu(&self) -> usize {
         self.mtu
-    }
-
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
     }
 
     fn polling(&self) -> Polling {

@@ -12,8 +12,8 @@ use crate::conformance::{LAWS, Subject};
 use crate::dpif::{FlowPut, PortSpec, always_matched};
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
-use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, NetdevStats, Offloads};
-use crate::userspace::tests::decide;
+use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, Offloads};
+use crate::userspace::tests::properties::decide;
 
 /// Workers over queues in memory, on a clock that the test turns.
 #[derive(Debug)]
@@ -333,18 +333,6 @@ impl Netdev for Trap {
     fn send(&mut self, _: &mut PacketBatch) -> Result<(), NetdevError> {
         panic!("a device that fails its worker")
     }
-    fn offloads(&self) -> Offloads {
-        Offloads::NONE
-    }
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-    fn mtu(&self) -> usize {
-        1500
-    }
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
-    }
     fn polling(&self) -> Polling {
         Polling::Either
     }
@@ -402,18 +390,6 @@ impl Netdev for Wired {
 
     fn offloads(&self) -> Offloads {
         Offloads::ALL
-    }
-
-    fn address(&self) -> Option<EthAddr> {
-        None
-    }
-
-    fn mtu(&self) -> usize {
-        1500
-    }
-
-    fn stats(&self) -> NetdevStats {
-        NetdevStats::default()
     }
 
     fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
@@ -518,6 +494,70 @@ proptest! {
         let stats = crew.workers.stats().unwrap();
         prop_assert_eq!(stats.hits + stats.missed, frames.len() as u64);
         prop_assert_eq!(crew.workers.flow_dump().unwrap().iter().map(|f| f.stats.packets).sum::<u64>(), stats.hits);
+    }
+}
+
+/// A card is its port's driver's: the first of an order, or what is preferred for the port; another forgets.
+#[test]
+fn drivers_share_the_cards_by_their_order() {
+    let mut crew = Crew::new(0);
+    let ports: Vec<PortNo> = ["a", "b", "c"].map(|name| crew.add_dummy(name, 1).0).to_vec();
+    let of_ports = |crew: &Crew| crew.workers.cards().map(|(port, _, driver, _)| (port, driver)).collect::<Vec<_>>();
+    assert_eq!(of_ports(&crew), ports.iter().map(|port| (*port, "dummy")).collect::<Vec<_>>());
+    crew.workers.set_flow_offload(true);
+    let (mut key, mut mask) = (FlowKey::ZERO, always_matched());
+    ovs_packet::extract::extract(&mut udp(1), &mut key);
+    key.in_port.set(ports[0].0);
+    mask.add(ovs_packet::field::FieldId::NwProto);
+    let ufid = crew.workers.flow_put(&key, &mask, &[DpAction::Output(ports[1])]).unwrap();
+    assert_eq!(crew.workers.offloaded(ufid).unwrap().by, "dummy");
+    crew.workers.prefer_offload_drivers(ports[1], Some(vec![]));
+    crew.workers.prefer_offload_drivers(ports[2], Some(vec!["dummy_x", "dummy"]));
+    assert_eq!(of_ports(&crew), [(ports[0], "dummy"), (ports[2], "dummy_x")]);
+    assert!(crew.workers.offloaded(ufid).is_some(), "other ports' cards stay");
+    let counts = |crew: &Crew| crew.workers.offload_stats().into_iter().map(|s| (s.driver, s.counters[0].1)).collect();
+    let both: Vec<(&str, u64)> = counts(&crew);
+    assert_eq!(both, [("dummy", 1), ("dummy_x", 1)]);
+    crew.workers.set_offload_drivers(&["dummy_x", "dummy"]);
+    assert_eq!(of_ports(&crew), [(ports[0], "dummy_x"), (ports[2], "dummy_x")]);
+    assert!(crew.workers.offloaded(ufid).is_none());
+    crew.workers.flow_put(&key, &mask, &[]).unwrap();
+    assert_eq!(crew.workers.offloaded(ufid).unwrap().by, "dummy_x");
+    crew.workers.prefer_offload_drivers(ports[1], None);
+    crew.workers.port_del(ports[2]).unwrap();
+    assert_eq!(of_ports(&crew), [(ports[0], "dummy_x"), (ports[1], "dummy_x")]);
+    crew.workers.set_offload_drivers(&[]);
+    let none: Vec<(&str, u64)> = counts(&crew);
+    assert!(none.is_empty() && of_ports(&crew).is_empty() && crew.workers.offloaded(ufid).is_none());
+    crew.workers.set_flow_offload(false);
+    assert!(crew.workers.offload_stats().is_empty());
+}
+
+/// Where a key might have to be looked for in several places, each worker's cache is asked first.
+#[test]
+fn workers_answer_from_their_caches() {
+    for workers in [0, 1] {
+        let mut crew = Crew::new(workers);
+        let (from, to) = (crew.add_port("a", None).unwrap(), crew.add_port("b", None).unwrap());
+        // Masks that have little in common, so that no hash table is for more than one.
+        let fields = ["nw_src", "nw_dst", "tp_src", "tp_dst"];
+        for i in 0..4u16 {
+            let (field, value) =
+                (fields[usize::from(i)], if i < 2 { "10.0.0.9".into() } else { (900 + i).to_string() });
+            let m: Match = format!("in_port={},udp,{field}={value}", from.0).parse().unwrap();
+            crew.workers.flow_put(&m.key(), &m.mask(), &[DpAction::Output(to)]).unwrap();
+        }
+        let frames = ["nw_src=10.0.0.9", "nw_dst=10.0.0.9", "tp_src=902", "tp_dst=903"];
+        let thread = if workers == 0 { ThreadId::Main } else { ThreadId::Core(0) };
+        let mut cached = Vec::new();
+        for _ in 0..3 {
+            for words in frames {
+                crew.send(from, compose(format!("udp,{words}").parse::<Match>().unwrap().key(), b""));
+            }
+            assert_eq!(crew.take(to).len(), 4);
+            cached.push(crew.workers.performance(thread).unwrap().cached);
+        }
+        assert_eq!((cached[1] - cached[0], cached[2] - cached[1]), (4, 4), "{cached:?}");
     }
 }
 

@@ -13,6 +13,7 @@ use ovs_packet::packet::BATCH;
 use super::bell::Bell;
 use super::perf::{Perf, Sample};
 use super::remote::Parcel;
+use super::watch::{Watch, Watcher};
 use super::{Hooks, PARCELS};
 use crate::action::PortNo;
 use crate::dpif::{Dpif, Resolution, Upcall};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
 pub(super) struct Report {
     pub(super) ledger: Ledger,
     pub(super) perf: Perf,
+    watcher: Watcher,
     /// For how long each queue kept the worker busy, in nanoseconds, and all rounds in which packets came did.
     pub(super) loads: BTreeMap<(PortNo, usize), u64>,
     pub(super) busy: u64,
@@ -62,6 +64,11 @@ impl Shared {
         self.metrics.store(on, Ordering::Relaxed);
         let metrics = &mut self.report().perf.metrics;
         *metrics = if on { Some(metrics.take().unwrap_or_default()) } else { None };
+    }
+
+    /// Which rounds are told.
+    pub(super) fn set_watch(&self, watch: Watch) {
+        self.report().watcher.set(watch);
     }
 
     /// Counts anew.
@@ -163,6 +170,12 @@ impl Thread {
         if packets > 0 || done.is_err() {
             report.busy += sample.nanos;
             report.ledger = self.dp.ledger().clone();
+        }
+        let Report { perf, watcher, .. } = &mut *report;
+        let suspicious = perf.metrics.as_ref().and_then(|metrics| watcher.note(&metrics.iterations));
+        drop(report);
+        if let Some(text) = suspicious {
+            tracing::warn!(target: "pmd_perf", "{text}");
         }
         packets
     }
