@@ -352,3 +352,63 @@ fn a05883b89_bundles_of_many_masks() {
     assert_eq!(lab.obey(&Message::from(all).encode(Version::V1_4, 1).unwrap()), []);
     assert_eq!(lab.of.flow_count(), 0);
 }
+
+/// 8c506d372: an update of a monitor with an event that there is none of cannot be read, whoever says it.
+#[test]
+fn monitor_event_8c506d372_is_an_error() {
+    let update = "0111003000000009ffff000000002320000000020000000000180000000080000000000000000000\
+                  0000000000000000";
+    assert!(Message::decode(&hex(&update.replace("001800000000", "001800010000"))).is_ok());
+    let mut lab = Lab::new(Version::V1_0, &["actions=2"]);
+    for event in ["0004", "00ff", "ffff"] {
+        let update = hex(&update.replace("001800000000", &format!("0018{event}0000")));
+        assert_eq!(Message::decode(&update).unwrap_err().error, OfError::BadRequestFmBadEvent);
+        let before = lab.flows();
+        assert_eq!((lab.obey(&update).len(), lab.flows()), (1, before));
+    }
+}
+
+/// ovs-issues 356, 359: the megaflow of an untagged packet does not hold for tagged ones, nor the other way, where flows tell
+/// them apart.
+#[test]
+fn ovs_issue_356_tags_are_told_apart_by_megaflows() {
+    let flows = ["priority=110,in_port=1,dl_vlan=10,actions=3", "priority=100,in_port=1,actions=2"];
+    let untagged: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
+    let tagged: Match = "udp,dl_vlan=10,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
+    for first in [0, 1] {
+        let mut lab = Lab::new(Version::V1_3, &flows);
+        for n in 0..4 {
+            let (m, port) = if (n + first) % 2 == 0 { (&untagged, 2) } else { (&tagged, 3) };
+            let out = lab.forward(compose::compose(m.key(), b"x"));
+            assert_eq!(out.iter().map(|(port, _)| *port).collect::<Vec<_>>(), [port], "packet {n} of {first}");
+        }
+        assert_eq!(lab.dp.stats().unwrap().flows, 2);
+        lab.of.verify(&lab.dp, 0x1234_5678_9abc);
+    }
+}
+
+/// ovs-issues 371: a packet that an OpenFlow message has no room for comes cut, in every format, and says how long it was.
+#[test]
+fn ovs_issue_371_packet_ins_fit_in_their_messages() {
+    for version in Version::KNOWN {
+        for format in 0..3 {
+            let mut lab = Lab::new(version, &["actions=controller(max_len=65535)"]);
+            lab.obey(&Message::SetPacketInFormat(format).encode(version, 1).unwrap());
+            for len in [1400, 65_400, 65_535] {
+                let m: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
+                let mut frame = compose::compose(m.key(), b"x").data().to_vec();
+                frame.resize(len, 7);
+                let (packet, actions) =
+                    (Packet::from_slice(&frame), Parser::default().actions("resubmit(,0)").unwrap());
+                lab.of.packet_out(&mut lab.dp, packet, OfPort(1), &actions, lab.now);
+                let output = lab.of.poll_output(&mut lab.dp, lab.controller, lab.now).expect("a packet-in");
+                let (header, message) = Message::decode(&output.message).unwrap();
+                assert_eq!(usize::from(header.length), output.message.len());
+                let Message::PacketIn(p) = message else { panic!("{message:?}") };
+                assert!(frame.starts_with(&p.data) && p.data.len() >= len.min(65_000), "{version} {format} {len}");
+                // Sixteen bits is all that the older formats have to say it.
+                assert_eq!(p.total_len as usize, len, "{version} {format}");
+            }
+        }
+    }
+}

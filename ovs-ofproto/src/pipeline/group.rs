@@ -7,11 +7,14 @@
 //!
 //! - The buckets of a group have different numbers.
 //! - No group leads to itself through actions of its buckets, or by what its buckets watch.
-//! - A change that is refused leaves the table as it was. One that is carried out gives an [`Undo`], which takes it back.
+//! - A change that is refused leaves the table as it was.
+//!
+//! Changes that belong together are made between [`begin`](GroupTable::begin) and [`commit`](GroupTable::commit) or
+//! [`undo`](GroupTable::undo). Until then who asks sees the groups as they were.
 //!
 //! A group that is changed counts from zero, and is as old as it was.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use ovs_packet::field::FieldId;
@@ -242,23 +245,12 @@ struct Entry {
     buckets: Vec<Counts>,
 }
 
-/// Takes a change of groups back.
-#[derive(Debug)]
-pub(super) struct Undo(Vec<(u32, Option<Entry>)>);
-
-impl Undo {
-    /// The numbers of the groups that the change was about.
-    pub(super) fn groups(&self) -> impl Iterator<Item = u32> {
-        self.0.iter().map(|(id, _)| *id)
-    }
-}
-
 /// What a change of groups came to.
 #[derive(Debug)]
 pub(super) struct GroupChange {
-    /// To take it back.
-    pub(super) undo: Undo,
-    /// The groups that are gone: flows that name them go with them.
+    /// The groups that it was about.
+    pub(super) groups: Vec<u32>,
+    /// Those that are gone: flows that name them go with them.
     pub(super) deleted: Vec<u32>,
 }
 
@@ -266,6 +258,10 @@ pub(super) struct GroupChange {
 #[derive(Clone, Debug)]
 pub struct GroupTable {
     groups: BTreeMap<u32, Entry>,
+    /// While changes are under way: what the groups were that these are about.
+    before: Option<BTreeMap<u32, Option<Entry>>>,
+    /// Who asks sees what is under way.
+    ahead: bool,
     /// Of each kind, how many there may be.
     limits: [u32; 4],
     of_kind: [u32; 4],
@@ -274,7 +270,14 @@ pub struct GroupTable {
 
 impl Default for GroupTable {
     fn default() -> Self {
-        GroupTable { groups: BTreeMap::new(), limits: [MAX_GROUP; 4], of_kind: [0; 4], generation: 0 }
+        GroupTable {
+            groups: BTreeMap::new(),
+            before: None,
+            ahead: false,
+            limits: [MAX_GROUP; 4],
+            of_kind: [0; 4],
+            generation: 0,
+        }
     }
 }
 
@@ -283,27 +286,41 @@ impl GroupTable {
 
     /// A group.
     pub fn get(&self, id: u32) -> Option<&Arc<Group>> {
+        self.entry(id).map(|e| &e.group)
+    }
+
+    fn entry(&self, id: u32) -> Option<&Entry> {
+        match self.before.as_ref().filter(|_| !self.ahead).and_then(|before| before.get(&id)) {
+            Some(before) => before.as_ref(),
+            None => self.groups.get(&id),
+        }
+    }
+
+    /// A group as it is when what is under way is done.
+    pub(super) fn latest(&self, id: u32) -> Option<&Arc<Group>> {
         self.groups.get(&id).map(|e| &e.group)
     }
 
     /// How many groups there are.
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.iter().count()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.iter().next().is_none()
     }
 
     /// The groups, by number.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Group>> {
-        self.groups.values().map(|e| &e.group)
+        let before = self.before.iter().flatten().map(|(id, _)| *id);
+        let ids: BTreeSet<u32> = self.groups.keys().copied().chain(before).collect();
+        ids.into_iter().filter_map(|id| self.get(id))
     }
 
     /// What went through a group, and through each of its buckets, in their order.
     pub fn counts(&self, id: u32) -> Option<(Counts, &[Counts])> {
-        self.groups.get(&id).map(|e| (e.counts, e.buckets.as_slice()))
+        self.entry(id).map(|e| (e.counts, e.buckets.as_slice()))
     }
 
     /// Whether a group can pass packets on: one of its buckets is alive.
@@ -339,7 +356,7 @@ impl GroupTable {
 
     /// The statistics of a group, as far as the table knows them: the flows that name it are counted by who has them.
     pub(super) fn stats(&self, id: u32, flows: usize, now: Instant) -> Option<GroupStats> {
-        let e = self.groups.get(&id)?;
+        let e = self.entry(id)?;
         let age = now - e.group.created;
         Some(GroupStats {
             group: id,
@@ -368,17 +385,40 @@ impl GroupTable {
 
     /// Counts packets for a group, if it is there still.
     pub fn credit(&mut self, key: GroupKey, packets: u64, bytes: u64) {
-        if let Some(e) = self.groups.get_mut(&key.id).filter(|e| e.group.generation == key.generation) {
-            e.counts.add(packets, bytes);
-        }
+        self.entry_of(key).into_iter().for_each(|e| e.counts.add(packets, bytes));
     }
 
     /// Counts packets for a bucket of a group, by its place in [`Group::buckets`].
     pub fn credit_bucket(&mut self, key: GroupKey, bucket: usize, packets: u64, bytes: u64) {
-        if let Some(e) = self.groups.get_mut(&key.id).filter(|e| e.group.generation == key.generation)
-            && let Some(counts) = e.buckets.get_mut(bucket)
-        {
+        if let Some(counts) = self.entry_of(key).and_then(|e| e.buckets.get_mut(bucket)) {
             counts.add(packets, bytes);
+        }
+    }
+
+    fn entry_of(&mut self, key: GroupKey) -> Option<&mut Entry> {
+        let before = self.before.as_mut().and_then(|before| before.get_mut(&key.id)?.as_mut());
+        before.into_iter().chain(self.groups.get_mut(&key.id)).find(|e| e.group.generation == key.generation)
+    }
+
+    /// Has who asks see what is under way, or not.
+    pub(super) fn look_ahead(&mut self, ahead: bool) {
+        self.ahead = ahead;
+    }
+
+    /// Has changes from now on belong together.
+    pub(super) fn begin(&mut self) {
+        self.before = Some(BTreeMap::new());
+    }
+
+    /// Makes what is under way true.
+    pub(super) fn commit(&mut self) {
+        self.before = None;
+    }
+
+    /// Takes back what is under way.
+    pub(super) fn undo(&mut self) {
+        for (id, old) in self.before.take().unwrap_or_default() {
+            self.replace(id, old);
         }
     }
 
@@ -395,7 +435,7 @@ impl GroupTable {
             1 | 0x8000 => self.put(self.made(&gm.desc, now)?),
             2 => Ok(self.delete(id)),
             3 | 5 => {
-                let old = self.get(id).ok_or(OfError::GroupModUnknownGroup)?;
+                let old = self.latest(id).ok_or(OfError::GroupModUnknownGroup)?;
                 let buckets = match gm.command {
                     3 => inserted(&old.buckets, gm)?,
                     _ => removed(&old.buckets, gm.bucket)?,
@@ -415,7 +455,7 @@ impl GroupTable {
             kind,
             buckets: desc.buckets.iter().map(Bucket::of).collect(),
             method: SelectionMethod::of(desc.selection.as_ref())?,
-            created: self.get(desc.group).map_or(now, |old| old.created),
+            created: self.latest(desc.group).map_or(now, |old| old.created),
             modified: now,
             selection: desc.selection.clone(),
             generation: 0,
@@ -439,7 +479,7 @@ impl GroupTable {
             return Err(OfError::GroupModLoop);
         }
         let (id, kind) = (group.id, group.kind as usize);
-        let old_kind = self.get(id).map(|old| old.kind as usize);
+        let old_kind = self.latest(id).map(|old| old.kind as usize);
         let full = self.of_kind.get(kind) >= self.limits.get(kind);
         if old_kind != Some(kind) && full {
             return Err(OfError::GroupModOutOfGroups);
@@ -448,8 +488,8 @@ impl GroupTable {
         group.generation = self.generation;
         let buckets = vec![Counts::default(); group.buckets.len()];
         let entry = Entry { group: Arc::new(group), counts: Counts::default(), buckets };
-        let old = self.replace(id, Some(entry));
-        Ok(GroupChange { undo: Undo(vec![(id, old)]), deleted: Vec::new() })
+        self.replace(id, Some(entry));
+        Ok(GroupChange { groups: vec![id], deleted: Vec::new() })
     }
 
     fn delete(&mut self, id: u32) -> GroupChange {
@@ -457,18 +497,11 @@ impl GroupTable {
             ALL_GROUPS => self.groups.keys().copied().collect(),
             id => self.groups.contains_key(&id).then_some(id).into_iter().collect(),
         };
-        let undo = ids.iter().map(|id| (*id, self.replace(*id, None))).collect();
-        GroupChange { undo: Undo(undo), deleted: ids }
+        ids.iter().for_each(|id| self.replace(*id, None));
+        GroupChange { groups: ids.clone(), deleted: ids }
     }
 
-    /// Takes a change back: the last first, where there were several.
-    pub(super) fn undo(&mut self, undo: Undo) {
-        for (id, old) in undo.0.into_iter().rev() {
-            self.replace(id, old);
-        }
-    }
-
-    fn replace(&mut self, id: u32, entry: Option<Entry>) -> Option<Entry> {
+    fn replace(&mut self, id: u32, entry: Option<Entry>) {
         if let Some(n) = entry.as_ref().and_then(|e| self.of_kind.get_mut(e.group.kind as usize)) {
             *n += 1;
         }
@@ -479,7 +512,9 @@ impl GroupTable {
         if let Some(n) = old.as_ref().and_then(|e| self.of_kind.get_mut(e.group.kind as usize)) {
             *n -= 1;
         }
-        old
+        if let Some(before) = &mut self.before {
+            before.entry(id).or_insert(old);
+        }
     }
 
     /// Asserts the invariants. For tests: it looks at everything.
@@ -505,7 +540,7 @@ impl GroupTable {
                 return true;
             }
             if seen.insert(id) {
-                ahead.extend(self.get(id).into_iter().flat_map(|g| g.leads_to()));
+                ahead.extend(self.latest(id).into_iter().flat_map(|g| g.leads_to()));
             }
         }
         false
@@ -647,18 +682,30 @@ mod tests {
         t.credit_bucket(key, 0, 1, 100);
         t.credit_bucket(key, 9, 1, 100);
         let before = format!("{t:?}");
-        let undo = modify(&mut t, 1, 1, 1, &[bucket(0, "output:2")]).unwrap().undo;
-        t.credit(key, 1, 100);
-        assert_eq!(t.counts(1).unwrap().0, Counts::default());
-        let second = modify(&mut t, 2, ALL_GROUPS, 0, &[]).unwrap().undo;
-        assert_eq!(second.groups().collect::<Vec<_>>(), [1]);
-        t.undo(second);
-        t.undo(undo);
-        t.generation -= 1;
-        assert_eq!(format!("{t:?}"), before);
+        t.begin();
+        modify(&mut t, 1, 1, 1, &[bucket(0, "output:2")]).unwrap();
+        modify(&mut t, 0, 2, 0, &[]).unwrap();
         assert_eq!(
-            t.counts(1),
-            Some((Counts { packets: 1, bytes: 100 }, [Counts { packets: 1, bytes: 100 }].as_slice()))
+            (t.len(), t.get(1).unwrap().kind, t.latest(1).unwrap().kind),
+            (1, GroupKind::All, GroupKind::Select)
         );
+        t.look_ahead(true);
+        assert_eq!(
+            (t.len(), t.get(1).unwrap().kind, t.counts(1).unwrap().0),
+            (2, GroupKind::Select, Counts::default())
+        );
+        t.look_ahead(false);
+        t.credit(key, 2, 50);
+        assert_eq!(modify(&mut t, 2, ALL_GROUPS, 0, &[]).unwrap().groups, [1, 2]);
+        assert!(t.latest(1).is_none() && t.get(1).is_some() && t.get(2).is_none());
+        t.undo();
+        t.generation -= 2;
+        assert_eq!(format!("{t:?}"), before.replacen("packets: 1, bytes: 100", "packets: 3, bytes: 150", 1));
+        t.begin();
+        modify(&mut t, 2, 1, 0, &[]).unwrap();
+        t.commit();
+        assert!(t.is_empty() && t.of_kind == [0; 4]);
+        t.credit(key, 1, 1);
+        t.check();
     }
 }

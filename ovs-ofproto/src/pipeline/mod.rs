@@ -8,7 +8,8 @@
 //!
 //! A controller that has said hello [connects](Ofproto::connect). Its messages go in by [`Ofproto::handle_message`], in any
 //! version, while the switch [wants input](Ofproto::wants_input) of it; [`Ofproto::poll_output`] gives answers, and what it
-//! is told unasked, as fast as they are read. Changes go through a log, which is committed, or taken back as a whole.
+//! is told unasked, as fast as they are read. Changes go through a log, which is committed, or taken back as a whole; those
+//! that take long go on in slices, while packets pass by what was there before, and other controllers are heard.
 //!
 //! # How a megaflow lives
 //!
@@ -58,6 +59,7 @@ mod tunnel;
 mod upcall;
 mod verify;
 mod vlan;
+mod work;
 
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use ovs_dpif::{DpFlowStats, Dpif, Operation, Outcome, Ufid};
 use ovs_packet::{FlowKey, Instant};
 
-use super::flow_table::{Changes, Known, Log, Step};
+use super::flow_table::{Changes, Log, Step};
 use super::mac::MacChanges;
 use super::megaflow::{Came, Key, Sum};
 use super::ofproto::Ofproto;
@@ -136,14 +136,22 @@ impl Ofproto {
 
     /// Ends flows whose time is over, and forgets states that nothing goes on with.
     fn end_what_is_over(&mut self, now: Instant) {
-        let mut log = Log::default();
-        self.tables.expire(now, &mut log);
-        self.commit(log, None, now);
+        self.ending = Some(now);
+        self.end_flows(now);
         self.next_stats = now + self.revalidator.period();
         let (mean, most, rounds) = self.seen;
         let megaflows = self.megaflows.len();
         self.seen = (usize::midpoint(mean, megaflows), most.max(megaflows), rounds + 1);
         self.forget_states();
+    }
+
+    /// Ends flows whose time was over when counters were read, some at a time.
+    fn end_flows(&mut self, now: Instant) {
+        let Some(by) = self.ending.filter(|_| !self.under_way) else { return };
+        let mut log = Log::default();
+        self.tables.expire(by, self.slice, &mut log);
+        self.ending = self.ending.filter(|by| self.tables.next_expiry().is_some_and(|at| at <= *by));
+        self.commit(log, None, now);
     }
 
     /// Forgets the states that no megaflow leads to.
@@ -168,10 +176,20 @@ impl World<'_> {
             b.run_stand_in(now);
         }
         self.tend_underlay(dp, now);
+        self.in_turn(|world| {
+            let slice = world.own().map_or(0, |own| own.slice);
+            world.advance(dp, slice, now);
+        });
         if self.is_paused() {
             return;
         }
-        let is_due = |b: &Ofproto| now >= b.next_stats || b.tables.next_expiry().is_some_and(|at| at <= now);
+        for b in self.bridges.iter_mut() {
+            b.end_flows(now);
+            b.trim(now);
+        }
+        let ends =
+            |b: &Ofproto| !b.under_way && b.ending.is_none() && b.tables.next_expiry().is_some_and(|at| at <= now);
+        let is_due = |b: &Ofproto| now >= b.next_stats || ends(b);
         if self.bridges.iter().any(|b| !b.is_vacant && is_due(b)) {
             self.collect(dp, now);
             self.in_turn(|world| {
@@ -196,7 +214,7 @@ impl World<'_> {
     }
 
     /// Has `f` work with each switch in turn as the one at work.
-    fn in_turn(&mut self, mut f: impl FnMut(&mut Self)) {
+    pub(super) fn in_turn(&mut self, mut f: impl FnMut(&mut Self)) {
         let home = self.at;
         for at in 0..self.bridges.len() {
             self.at = at;
@@ -211,6 +229,7 @@ impl World<'_> {
         if self.is_paused() {
             return;
         }
+        self.end_what_flows_wait_for(dp, now);
         self.leave_to_others(dp, now);
         for _ in 0..MAX_SETTLING {
             if !self.bridges.iter().any(Ofproto::has_changed) {
@@ -265,6 +284,10 @@ impl World<'_> {
 
     /// No megaflow knows rules any more that have gone, once none is in doubt or all counters are read.
     fn forget_the_gone(&mut self, dp: &mut dyn Dpif, now: Instant) {
+        // What is under way, and may be taken back, has heirs, too.
+        if self.bridges.iter().any(|b| b.under_way) {
+            return;
+        }
         if self.bridges.iter().all(|b| b.megaflows.unproved() == 0) {
             return self.bridges.iter_mut().for_each(|b| b.tables.forget_the_gone());
         }
@@ -506,14 +529,7 @@ impl World<'_> {
                     false => b.macs.learn(*vlan, *address, *port, used),
                 };
             }
-            Effect::Learn(learned) => {
-                let known = Known { groups: &b.groups, meters: &b.meters };
-                let mut log = Log::default();
-                match b.tables.learn(learned, known, used, &mut log) {
-                    Ok(()) => b.commit(log, None, used),
-                    Err(e) => tracing::debug!(error = %e, "a flow is not learnt"),
-                }
-            }
+            Effect::Learn(learned) => b.learn(learned, used),
             Effect::FinTimeout { rule, idle, hard } => {
                 if flags & TCP_ENDS != 0 {
                     b.tables.reduce_timeouts(*rule, *idle, *hard);

@@ -396,7 +396,7 @@ impl World<'_> {
         self.at = home;
     }
 
-    fn decide_out(
+    pub(super) fn decide_out(
         &mut self,
         dp: &dyn Dpif,
         mut packet: Packet,
@@ -426,7 +426,7 @@ impl World<'_> {
         Some(DecidedOut { packet, key, outcome })
     }
 
-    fn carry_out(&mut self, dp: &mut dyn Dpif, decided: DecidedOut, now: Instant) {
+    pub(super) fn carry_out(&mut self, dp: &mut dyn Dpif, decided: DecidedOut, now: Instant) {
         let DecidedOut { packet, key, outcome } = decided;
         let len = packet.len() as u64;
         self.hear(&outcome.reports, &packet, &key, now);

@@ -212,6 +212,7 @@ impl Bridge {
             for bytes in messages.iter().filter_map(|m| m.encode(Version::V1_3, 0).ok()) {
                 // One message after the other never is too many.
                 let _ = of.handle_message(dp, own, &bytes, now);
+                of.finish(dp, now);
             }
             of.disconnect(own);
         });

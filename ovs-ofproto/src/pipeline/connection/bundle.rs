@@ -4,14 +4,14 @@
 //! and to carry them out is no more than that. It keeps them as they came too, one behind the other in one buffer, for the
 //! error that names the one which could not be carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ovs_packet::Instant;
 
 use super::limits;
 use crate::action::Action;
-use crate::codec::{GroupMod, Kind, OfError, PacketOut, PortMod};
+use crate::codec::{GroupMod, OfError, PacketOut, PortMod};
 use crate::flow_mod::FlowMod;
 
 /// How long a bundle may be idle, unless the switch's owner says otherwise.
@@ -23,8 +23,10 @@ const REPEATED: usize = 64;
 /// `OFPBF_ATOMIC`.
 pub(in crate::pipeline) const ATOMIC: u16 = 1;
 
-/// A message of a bundle: what it says. Nearly all are flow-mods, which stand in the list itself: what a million of them take
-/// is given back whole when they are done.
+/// How many messages of a bundle stand together: what they take is given back when they are done.
+const TOGETHER: usize = 256;
+
+/// A message of a bundle: what it says. Nearly all are flow-mods, which stand in the list itself.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the one that there are many of")]
 pub(in crate::pipeline) enum Bundled {
@@ -65,9 +67,9 @@ pub(in crate::pipeline) struct Bundle {
     request: Vec<u8>,
     closed: bool,
     used: Instant,
-    bytes: Vec<u8>,
-    /// What the messages say, each with its kind and where it ends in `bytes`.
-    changes: Vec<(Bundled, Kind, usize)>,
+    messages: Messages,
+    /// What they say.
+    changes: Changes,
     /// What it counts for against the limit.
     weight: usize,
 }
@@ -75,23 +77,64 @@ pub(in crate::pipeline) struct Bundle {
 impl Bundle {
     fn new(flags: u16, request: &[u8], now: Instant) -> Bundle {
         let request = request.iter().copied().take(REPEATED).collect();
-        Bundle { flags, request, closed: false, used: now, bytes: Vec::new(), changes: Vec::new(), weight: 0 }
+        Bundle {
+            flags,
+            request,
+            closed: false,
+            used: now,
+            messages: Messages::default(),
+            changes: Changes::default(),
+            weight: 0,
+        }
     }
 
-    /// What the messages say, in order, each with its kind, and all of them as they came.
-    pub(in crate::pipeline) fn into_messages(self) -> (impl Iterator<Item = (Bundled, Kind)>, Messages) {
-        let ends = self.changes.iter().map(|(.., end)| *end).collect();
-        (self.changes.into_iter().map(|(change, kind, _)| (change, kind)), Messages { bytes: self.bytes, ends })
+    /// What the messages say, in order, and all of them as they came.
+    pub(in crate::pipeline) fn into_messages(self) -> (Changes, Messages) {
+        (self.changes, self.messages)
+    }
+}
+
+/// What messages say, in order.
+#[derive(Default, Debug)]
+pub(in crate::pipeline) struct Changes {
+    /// Those that stand together, behind those that are being taken.
+    rest: VecDeque<Vec<Bundled>>,
+    first: std::vec::IntoIter<Bundled>,
+}
+
+impl Changes {
+    pub(in crate::pipeline) fn push(&mut self, change: Bundled) {
+        match self.rest.back_mut().filter(|last| last.len() < TOGETHER) {
+            Some(last) => last.push(change),
+            None => self.rest.push_back(vec![change]),
+        }
+    }
+}
+
+impl Iterator for Changes {
+    type Item = Bundled;
+
+    fn next(&mut self) -> Option<Bundled> {
+        if self.first.len() == 0 {
+            self.first = self.rest.pop_front()?.into_iter();
+        }
+        self.first.next()
     }
 }
 
 /// The messages of a bundle as they came.
+#[derive(Default, Debug)]
 pub(in crate::pipeline) struct Messages {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Messages {
+    fn push(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+        self.ends.push(self.bytes.len());
+    }
+
     /// Message number `n`, counted from 0.
     pub(in crate::pipeline) fn get(&self, n: usize) -> &[u8] {
         let start = n.checked_sub(1).and_then(|n| self.ends.get(n)).copied().unwrap_or(0);
@@ -151,7 +194,7 @@ impl Bundles {
         &mut self,
         (id, flags): (u32, u16),
         message: &[u8],
-        (change, kind): (Bundled, Kind),
+        change: Bundled,
         request: &[u8],
         now: Instant,
     ) -> Result<(), OfError> {
@@ -159,7 +202,7 @@ impl Bundles {
             Err(OfError::BundleBadId) => self.open(id, flags, request, now)?,
             other => other?,
         }
-        let weight = message.len() + size_of::<(Bundled, Kind, usize)>() + change.weight();
+        let weight = message.len() + size_of::<(Bundled, usize)>() + change.weight();
         if self.weight.saturating_add(weight) > limits::BUNDLE_BYTES {
             self.take(id);
             return Err(OfError::BundleMsgTooMany);
@@ -167,8 +210,8 @@ impl Bundles {
         if let Some(b) = self.all.get_mut(&id) {
             self.weight += weight;
             b.weight += weight;
-            b.bytes.extend_from_slice(message);
-            b.changes.push((change, kind, b.bytes.len()));
+            b.messages.push(message);
+            b.changes.push(change);
             b.used = now;
         }
         Ok(())
@@ -211,7 +254,7 @@ mod tests {
     #[test]
     fn misuse_ends_a_bundle() {
         let (mut b, now) = (Bundles::default(), Instant::from_secs(5));
-        let change = || (Bundled::Flow(FlowMod::default()), Kind::FlowMod11);
+        let change = || Bundled::Flow(FlowMod::default());
         b.add((1, 3), b"ab", change(), b"", now).unwrap();
         b.add((1, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!(b.open(1, 3, b"begun", now), Err(OfError::BundleBadId));

@@ -31,13 +31,13 @@ use crate::codec::Version;
 use crate::flow_mod::FlowModCommand;
 use crate::session::{AsyncConfig, AsyncKind, Role, Roles};
 
-pub(super) use bundle::{ATOMIC, Bundle, Bundled, Bundles};
+pub(super) use bundle::{ATOMIC, Bundle, Bundled, Bundles, Changes as BundledChanges, Messages};
 pub(super) use monitor::{Change, Monitors};
 pub(super) use outgoing::Outgoing;
 pub use outgoing::{Output, Traffic};
 pub(super) use packet_in::Scheduler;
 pub use packet_in::{PacketInStats, RateLimit};
-use tally::Tally;
+pub(super) use tally::Tally;
 
 /// How much may wait in the switch for one connection.
 pub mod limits {
@@ -165,6 +165,13 @@ impl Connection {
     pub(super) fn note_flow_mod(&mut self, command: FlowModCommand, now: Instant) {
         if self.name.is_some() {
             self.tally.note(command, now);
+        }
+    }
+
+    /// Counts flow-mods that were obeyed together.
+    pub(super) fn note_flow_mods(&mut self, others: &Tally, now: Instant) {
+        if self.name.is_some() {
+            self.tally.absorb(others, now);
         }
     }
 

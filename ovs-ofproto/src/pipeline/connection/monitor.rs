@@ -130,10 +130,14 @@ impl Monitors {
         }
     }
 
-    /// What the change that is done has to tell.
+    /// What there is to tell.
     pub(in crate::pipeline) fn take_updates(&mut self) -> Vec<FlowUpdate> {
-        self.abbreviated = false;
         std::mem::take(&mut self.updates)
+    }
+
+    /// What was told is all of one request.
+    pub(in crate::pipeline) fn end_updates(&mut self) {
+        self.abbreviated = false;
     }
 
     /// Pauses if that much waits to be read. True if it was not paused before.

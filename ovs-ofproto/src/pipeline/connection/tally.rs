@@ -38,6 +38,20 @@ impl Tally {
             FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.changes += 1,
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => self.deletes += 1,
         }
+        self.come_due(now);
+    }
+
+    /// Counts the flow-mods that others counted.
+    pub(in crate::pipeline) fn absorb(&mut self, others: &Tally, now: Instant) {
+        self.adds += others.adds;
+        self.changes += others.changes;
+        self.deletes += others.deletes;
+        if others.due.is_some() {
+            self.come_due(now);
+        }
+    }
+
+    fn come_due(&mut self, now: Instant) {
         if self.due.is_none() {
             let due = (now + DELAY).max(self.not_before);
             (self.first, self.due, self.not_before) = (now, Some(due), due + PAUSE);

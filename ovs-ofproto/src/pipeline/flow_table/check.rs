@@ -64,7 +64,7 @@ impl Known<'_> {
             };
         }
         match a {
-            Action::Group(group) if self.groups.get(*group).is_none() => Err(FlowModError::NoGroup(*group)),
+            Action::Group(group) if self.groups.latest(*group).is_none() => Err(FlowModError::NoGroup(*group)),
             Action::Meter(meter) => self.meter(*meter),
             Action::Output { port, .. } | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. }
                 if *port == OfPort::ANY || (*port > OfPort::MAX && *port != OfPort::LOCAL && !port.is_reserved()) =>

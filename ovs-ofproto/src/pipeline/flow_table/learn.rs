@@ -27,6 +27,15 @@ impl FlowTables {
         mine.take(limit).count() < limit
     }
 
+    /// Whether a flow that is to be learnt has to do with what waits far ahead: it is changed by that, or the table may be
+    /// full by it.
+    pub(in crate::pipeline) fn meets(&self, l: &Learned) -> bool {
+        let (fm, pattern) = (&l.flow, pattern(&l.flow.matching));
+        let Some(table) = self.table(fm.table) else { return false };
+        let now = table.classifier.at(self.version).find_exact(&pattern, fm.priority.into()).map(|r| *r.payload());
+        now != self.exact(fm.table, &pattern, fm.priority.into()) || table.flows >= table.limit()
+    }
+
     /// Learns a flow of a packet that came at `now`. One that is there and does the same starts its hard time-out again; one
     /// that is there, does something else and is of later than that stays: counters are read late.
     pub(in crate::pipeline) fn learn(

@@ -21,9 +21,22 @@ pub(in crate::pipeline) enum Step {
 #[derive(Default, Debug)]
 pub(in crate::pipeline) struct Log {
     pub(super) steps: Vec<Step>,
+    /// What of it decisions on packets may depend on; maybe more, if something was taken back.
+    pub(super) changes: Changes,
 }
 
 impl Log {
+    pub(super) fn push(&mut self, step: Step) {
+        self.changes.note(step);
+        self.steps.push(step);
+    }
+
+    /// Takes note that a group came, went or changed.
+    pub(in crate::pipeline) fn group(&mut self, group: u32) {
+        self.changes.groups.push(group);
+        self.changes.bound();
+    }
+
     /// How much was done. What is done later can be taken back up to here.
     pub(in crate::pipeline) fn len(&self) -> usize {
         self.steps.len()
@@ -67,7 +80,7 @@ impl Changes {
         }
     }
 
-    pub(super) fn note(&mut self, step: Step) {
+    fn note(&mut self, step: Step) {
         if self.everything {
             return;
         }
@@ -91,9 +104,14 @@ impl Changes {
         }
     }
 
-    /// Takes note that a group came, went or changed.
-    pub(in crate::pipeline) fn group(&mut self, group: u32) {
-        self.groups.push(group);
+    /// Takes note of what others are.
+    pub(super) fn absorb(&mut self, others: Changes) {
+        self.everything |= others.everything;
+        if !self.everything {
+            self.added.extend(others.added);
+            self.removed.extend(others.removed);
+            self.groups.extend(others.groups);
+        }
         self.bound();
     }
 }

@@ -4,14 +4,15 @@
 //!
 //! - `rule`: [`Rule`] as tables keep it and [`Flow`] as others see it; `slab`: where rules are, by [`RuleId`];
 //! - `table`: one table, how it is set up, how full it is; `eviction`: who gives way in a full one;
-//! - `check`: what the switch can do; `update`: modifications; `log`: what they did.
+//! - `check`: what the switch can do; `modify`: what modifications mean; `update`: how rules come and go; `log`: what was
+//!   done; `commit`: how that becomes true, or is taken back.
 //!
 //! # How a change happens
 //!
 //! [`modify`](FlowTables::modify) does as a controller says, and writes into a [`Log`] what it did: rules come and go at
 //! the *next* version, which later modifications see and lookups do not. Then either
-//! [`commit`](FlowTables::commit) makes the next version the present one, or [`undo`](FlowTables::undo) takes all back.
-//! That is one flow-mod, or a bundle of a million.
+//! [`flip`](FlowTables::flip) makes the next version the present one, or [`undo`](FlowTables::undo) takes all back.
+//! That is one flow-mod, or a bundle of a million, for which each of these goes on in slices.
 //!
 //! # Invariants
 //!
@@ -21,9 +22,11 @@
 //! - No table has more flows than its limit, except where the limit was lowered below what cannot be evicted.
 
 mod check;
+mod commit;
 mod eviction;
 mod learn;
 mod log;
+mod modify;
 mod rule;
 mod slab;
 mod table;
@@ -47,7 +50,10 @@ use slab::Slab;
 use table::Table;
 
 pub(super) use check::Known;
+pub(super) use commit::Sweep;
+use commit::Unswept;
 pub(super) use log::{Changes, Log, Step};
+pub(super) use modify::Pending;
 pub(super) use rule::Rule;
 pub use rule::{Flow, RemovedReason};
 pub use slab::RuleId;
@@ -146,12 +152,21 @@ pub(super) struct FlowTables {
     meters: HashMap<u32, BTreeSet<RuleId>>,
     /// How many rules learn flows that end with them, by the table and cookie of those.
     learners: BTreeMap<(u8, u64), usize>,
+    /// The tables and cookies whose last such rule went by what is under way.
+    orphaned: Vec<(u8, u64)>,
     /// What the last rule does: the next may do the same, and share it.
     last: Arc<Instructions>,
     /// What lookups see.
     version: Version,
-    /// How many versions ahead of the present one lookups are.
-    ahead: u64,
+    /// Lookups see what was done for the next version.
+    ahead: bool,
+    /// The next version, where what is done takes long.
+    far: Option<Version>,
+    /// What is done now becomes true before that.
+    near: bool,
+    /// How many flows there are at the present version.
+    present: usize,
+    unswept: Unswept,
     changes: Changes,
 }
 
@@ -175,9 +190,14 @@ impl FlowTables {
             groups: HashMap::new(),
             meters: HashMap::new(),
             learners: BTreeMap::new(),
+            orphaned: Vec::new(),
             last: Arc::default(),
             version: Version(1),
-            ahead: 0,
+            ahead: false,
+            far: None,
+            near: false,
+            present: 0,
+            unswept: Unswept::default(),
             changes: Changes::default(),
         }
     }
@@ -186,12 +206,13 @@ impl FlowTables {
 
     /// Whether lookups see what was done for the next version so far.
     pub(in crate::pipeline) fn look_ahead(&mut self, ahead: bool) {
-        self.ahead = u64::from(ahead);
+        self.ahead = ahead;
     }
 
     /// A table's rules at the present version, to look packets up in.
     pub(super) fn view(&self, table: u8) -> Option<View<'_, RuleId, WORDS>> {
-        self.tables.get(usize::from(table)).map(|t| t.classifier.at(Version(self.version.0 + self.ahead)))
+        let version = if self.ahead { self.next() } else { self.version };
+        self.tables.get(usize::from(table)).map(|t| t.classifier.at(version))
     }
 
     /// A table.
@@ -229,13 +250,14 @@ impl FlowTables {
 
     /// How many flows there are, hidden ones among them.
     pub(super) fn len(&self) -> usize {
-        self.rules.len()
+        self.present
     }
 
     /// The flows, by table and priority, in the order in which they were added; hidden ones too.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, Flow)> {
-        self.tables.iter().filter(|t| t.flows > 0).flat_map(|t| {
-            let mut rules: Vec<_> = t.view().iter().map(|r| (std::cmp::Reverse(r.priority()), *r.payload())).collect();
+        self.tables.iter().flat_map(|t| {
+            let mut rules: Vec<_> =
+                t.classifier.at(self.version).iter().map(|r| (std::cmp::Reverse(r.priority()), *r.payload())).collect();
             rules.sort_by_key(|(priority, _)| *priority);
             rules.into_iter().filter_map(|(_, id)| Some((id, self.flow(id)?)))
         })
@@ -317,11 +339,6 @@ impl FlowTables {
         !self.changes.is_empty()
     }
 
-    /// To note what beside flows has changed.
-    pub(super) fn changes_mut(&mut self) -> &mut Changes {
-        &mut self.changes
-    }
-
     // Setup.
 
     /// To change how controllers set a table up.
@@ -329,9 +346,8 @@ impl FlowTables {
         self.tables.get_mut(usize::from(table))
     }
 
-    /// Sets a table up as the switch's owner wants it. Flows beyond its limit are evicted as far as that can be; the log
-    /// says which.
-    pub(super) fn configure(&mut self, table: u8, config: TableConfig, log: &mut Log) -> bool {
+    /// Sets a table up as the switch's owner wants it. Flows beyond its limit are for [`trim`](Self::trim).
+    pub(super) fn configure(&mut self, table: u8, config: TableConfig) -> bool {
         let Some(t) = self.tables.get_mut(usize::from(table)) else { return false };
         if config.prefixes != t.config.prefixes
             && let Some(fields) = &config.prefixes
@@ -343,8 +359,19 @@ impl FlowTables {
         }
         t.config = config;
         self.reset_eviction(table);
-        while self.table(table).is_some_and(|t| t.flows > t.limit()) && self.evict(table, log) {}
         true
+    }
+
+    /// Evicts flows beyond the limits of their tables as far as that can be, about so many. Whether there may be more.
+    pub(super) fn trim(&mut self, most: usize, log: &mut Log) -> bool {
+        for table in 0..=u8::MAX {
+            while self.table(table).is_some_and(|t| t.flows > t.limit()) && self.evict(table, log) {
+                if log.len() >= most {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Makes a table evict flows or not, as it is set up, and sorts them into groups.
@@ -405,7 +432,8 @@ impl FlowTables {
                 assert!(rule.is_some_and(|r| r.table == n && !r.removed && r.priority == found.priority()));
             }
         }
-        assert_eq!(in_classifiers, self.rules.len());
+        assert_eq!((in_classifiers, self.present), (self.rules.len(), self.rules.len()));
+        assert!(self.orphaned.is_empty());
         let mut cookies = BTreeSet::new();
         let (mut groups, mut meters): (HashMap<u32, BTreeSet<_>>, HashMap<u32, BTreeSet<_>>) = Default::default();
         for (id, r) in self.rules.iter() {

@@ -24,6 +24,12 @@ impl Bench {
         self.tables.modify(fm, known, Instant::ZERO, log)
     }
 
+    fn go_on(&mut self, pending: &mut Pending, log: &mut Log) {
+        let known = Known { groups: &self.groups, meters: &self.meters };
+        let mut effort = usize::MAX;
+        self.tables.go_on(pending, known, Instant::ZERO, log, &mut effort).unwrap();
+    }
+
     fn change(&mut self, command: FlowModCommand, flow: &str) -> Result<Vec<(u64, RemovedReason)>, FlowModError> {
         let fm = Parser::default().flow_mod(flow, command).unwrap_or_else(|e| panic!("{flow}: {e}"));
         let mut log = Log::default();
@@ -34,7 +40,9 @@ impl Bench {
     fn commit(&mut self, mut log: Log) -> Vec<(u64, RemovedReason)> {
         let mut ended = Vec::new();
         self.tables.complete(&mut log);
-        self.tables.commit(log, true, |flow, reason| ended.push((flow.cookie, reason)));
+        let mut sweep = self.tables.flip(log);
+        let mut effort = usize::MAX;
+        assert!(self.tables.sweep(&mut sweep, &mut effort, true, |flow, reason| ended.push((flow.cookie, reason))));
         self.tables.check();
         ended
     }
@@ -54,7 +62,7 @@ fn a_full_table_evicts_who_is_least_important_of_the_largest_group() {
         evict_by: Some(vec![Subfield::whole(ovs_packet::field::FieldId::InPortOxm)]),
         ..TableConfig::default()
     };
-    assert!(b.tables.configure(0, config.clone(), &mut Log::default()));
+    assert!(b.tables.configure(0, config.clone()));
     b.change(Add, "in_port=1,dl_vlan=1,cookie=1,importance=5,hard_timeout=10,actions=drop").unwrap();
     b.change(Add, "in_port=1,dl_vlan=2,cookie=2,importance=4,hard_timeout=20,actions=drop").unwrap();
     b.change(Add, "in_port=2,cookie=3,importance=1,hard_timeout=5,actions=drop").unwrap();
@@ -70,7 +78,8 @@ fn a_full_table_evicts_who_is_least_important_of_the_largest_group() {
     // One that is there already takes no more room.
     b.change(Add, "in_port=2,cookie=7,idle_timeout=1,actions=output:1").unwrap();
     let mut log = Log::default();
-    b.tables.configure(0, TableConfig { limit: Some(1), ..config }, &mut log);
+    b.tables.configure(0, TableConfig { limit: Some(1), ..config });
+    assert!(!b.tables.trim(9, &mut log));
     assert_eq!(b.commit(log), [(7, RemovedReason::Eviction)]);
 }
 
@@ -78,7 +87,7 @@ fn a_full_table_evicts_who_is_least_important_of_the_largest_group() {
 fn an_idle_flow_that_is_used_is_evicted_later() {
     let mut b = Bench::new();
     let config = TableConfig { limit: Some(2), evict_by: Some(Vec::new()), ..TableConfig::default() };
-    b.tables.configure(0, config, &mut Log::default());
+    b.tables.configure(0, config);
     b.change(Add, "in_port=1,cookie=1,idle_timeout=10,actions=drop").unwrap();
     b.change(Add, "in_port=2,cookie=2,idle_timeout=20,actions=drop").unwrap();
     let first = b.tables.iter().find(|(_, f)| f.cookie == 1).unwrap().0;
@@ -121,7 +130,8 @@ fn flows_end_with_their_group_or_meter_and_hidden_ones_are_not_named() {
     b.modify(&other_group, &mut log).unwrap();
     assert_eq!((b.tables.naming_group(1), b.commit(log)), (1, vec![]));
     let mut log = Log::default();
-    b.tables.remove_users(Some(1), None, &mut log);
+    let mut users = b.tables.users_of_group(1);
+    b.go_on(&mut users, &mut log);
     assert_eq!(b.commit(log), [(3, RemovedReason::GroupDelete)]);
     let mut log = Log::default();
     let again = b.tables.add_hidden(0, Match::ANY, 70_000, drop, Instant::ZERO, &mut log).unwrap();
@@ -224,7 +234,7 @@ proptest! {
     fn modifications_do_as_the_list_does(fms in prop::collection::vec(flow_mods(), 1..24), limit in 1usize..6) {
         let (mut b, mut list) = (Bench::new(), Vec::new());
         for n in 0..3 {
-            b.tables.configure(n, TableConfig { limit: Some(limit), ..TableConfig::default() }, &mut Log::default());
+            b.tables.configure(n, TableConfig { limit: Some(limit), ..TableConfig::default() });
         }
         for fm in fms.iter().filter(|fm| !learns(fm)) {
             let mut log = Log::default();
@@ -245,7 +255,7 @@ proptest! {
         let (mut b, mut twin) = (Bench::new(), Bench::new());
         for b in [&mut b, &mut twin] {
             let config = TableConfig { limit: Some(3), evict_by: evicts.then(Vec::new), ..TableConfig::default() };
-            assert!((0..3).all(|n| b.tables.configure(n, config.clone(), &mut Log::default())));
+            assert!((0..3).all(|n| b.tables.configure(n, config.clone())));
         }
         let apply = |b: &mut Bench, fm: &FlowMod| {
             let mut log = Log::default();

@@ -31,13 +31,18 @@ use super::connection::{
 };
 use super::flow_table::RuleId;
 use super::ofproto::Ofproto;
+use super::work::Asked;
 use crate::codec::{
     DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, TableFeatures,
     Version,
 };
 use crate::session::{Class, Role};
 
+use modify::COMMIT;
 pub(super) use unasked::Punt;
+
+/// As much of a request as there is room for in an error.
+const MAX_REPEATED: usize = 0xf000;
 
 /// More messages came than may wait: the connection must be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,6 +56,13 @@ struct Request<'a> {
     kind: Kind,
     xid: u32,
     bytes: &'a [u8],
+}
+
+impl Request<'_> {
+    /// The same, for what goes on when the message is gone.
+    fn asked(&self) -> Asked {
+        Asked { from: self.from, xid: self.xid, bytes: self.bytes.iter().copied().take(MAX_REPEATED).collect() }
+    }
 }
 
 /// What is said to a request.
@@ -85,13 +97,15 @@ pub(super) struct Dump {
 pub(super) struct Inbox {
     waiting: VecDeque<Vec<u8>>,
     dump: Option<Dump>,
+    /// What waits, or what comes, waits for what is under way in the switch.
+    pub(super) is_held: bool,
     /// Of a request that has begun, by its xid: at most one of each table.
     table_features: Option<(u32, BTreeMap<u8, TableFeatures>)>,
 }
 
 impl Inbox {
     fn is_busy(&self) -> bool {
-        self.dump.is_some() || !self.waiting.is_empty()
+        self.dump.is_some() || self.is_held || !self.waiting.is_empty()
     }
 }
 
@@ -149,7 +163,8 @@ impl Ofproto {
     }
 
     /// Takes one whole message of a controller in. It is obeyed at once if the connection
-    /// [wants input](Self::wants_input), else when what is before it has been polled for.
+    /// [wants input](Self::wants_input), else when what is before it has been polled for. A change that takes long is begun at
+    /// once and goes on with the next [runs](Self::run).
     ///
     /// # Errors
     /// If the caller has gone on for long though the connection does not want input.
@@ -179,6 +194,9 @@ impl Ofproto {
             if let Some(output) = c.out.pop() {
                 return Some(output);
             }
+            if c.inbox.is_held {
+                return None;
+            }
             if let Some(dump) = c.inbox.dump.take() {
                 self.go_on(connection, dump, now);
             } else if let Some(message) = c.inbox.waiting.pop_front() {
@@ -202,6 +220,14 @@ impl Ofproto {
         // What is no message at all, a session would not have let through.
         let Ok(header) = Header::decode(bytes) else { return };
         let read = if header.version == version { Message::decode(bytes) } else { Err(wrong_version()) };
+        if self.under_way
+            && let Ok((_, message)) = &read
+            && !goes_beside(message)
+            && let Some(c) = self.connections.get_mut(from)
+        {
+            c.inbox.is_held = true;
+            return c.inbox.waiting.push_front(bytes.to_vec());
+        }
         let answer = read.map_err(|e| e.error).and_then(|(_, message)| {
             let kind = Kind::of_bytes(bytes).unwrap_or(Kind::Hello);
             let request = Request { from, version, kind, xid: header.xid, bytes };
@@ -244,15 +270,15 @@ impl Ofproto {
             Message::EchoRequest(data) => Ok(Message::EchoReply(data).into()),
             // Answers and errors that come from a controller need none.
             Message::Error(_) | Message::EchoReply(_) => Ok(Answer::Done),
-            // Changes take effect before they are answered: there is nothing to wait for.
+            // What came before on the connection is done: there is nothing to wait for.
             Message::BarrierRequest => Ok(Message::BarrierReply.into()),
 
             Message::FlowMod(fm) => self.obey_flow_mod(dp, request, fm, now),
             Message::GroupMod(gm) => self.obey_group_mod(dp, request, *gm, now),
             Message::MeterMod(mm) => self.obey_meter_mod(dp, request, mm, now),
-            Message::PortMod(pm) => self.obey_port_mod(&pm, request.from),
+            Message::PortMod(pm) => self.obey_port_mod(&pm, request.from).map(|()| Answer::Done),
             Message::TableMod(tm) => self.obey_table_mod(&tm, request.version),
-            Message::PacketOut(out) => self.obey_packet_out(dp, out, now),
+            Message::PacketOut(out) => self.obey_packet_out(dp, &out, now),
             Message::Resume(waiting) => {
                 let token = waiting.continuation.as_deref().unwrap_or_default();
                 let known = self.resume(dp, Packet::from_slice(&waiting.data), token, now);
@@ -337,13 +363,13 @@ impl Ofproto {
         }
     }
 
-    fn refuse(&mut self, connection: ConnectionId, error: OfError, request: &[u8], xid: u32) {
+    pub(in crate::pipeline) fn refuse(&mut self, connection: ConnectionId, error: OfError, request: &[u8], xid: u32) {
         // All of the request, or as much of it as there is room for.
-        let data = request.iter().copied().take(0xf000).collect();
+        let data = request.iter().copied().take(MAX_REPEATED).collect();
         self.say(connection, Class::Reply, &Message::Error(ErrorMessage { error, data }), xid);
     }
 
-    fn say(&mut self, connection: ConnectionId, class: Class, message: &Message, xid: u32) {
+    pub(in crate::pipeline) fn say(&mut self, connection: ConnectionId, class: Class, message: &Message, xid: u32) {
         if let Some(c) = self.connections.get_mut(connection) {
             c.push_encoded(class, message.encode_knowing(&self.tlv, c.version, xid));
         }
@@ -384,6 +410,36 @@ fn changes_the_switch(message: &Message) -> bool {
             | Message::CtFlush(_)
             | Message::CtFlushZone(_)
     )
+}
+
+/// What is done while something else is under way: it neither asks for flows or groups nor changes them.
+fn goes_beside(message: &Message) -> bool {
+    match message {
+        Message::EchoRequest(_)
+        | Message::EchoReply(_)
+        | Message::Error(_)
+        | Message::BarrierRequest
+        | Message::FeaturesRequest
+        | Message::DescRequest
+        | Message::GetConfigRequest
+        | Message::GetAsyncRequest
+        | Message::SetAsync(_)
+        | Message::SetControllerId(_)
+        | Message::FlowModTableId(_)
+        | Message::SetPacketInFormat(_)
+        | Message::SetFlowFormat(_)
+        | Message::RoleRequest(_)
+        | Message::PacketOut(_)
+        | Message::Resume(_)
+        | Message::BundleAdd(_)
+        | Message::PortDescRequest(_)
+        | Message::PortStatsRequest(_)
+        | Message::QueueConfigRequest(_)
+        | Message::QueueStatsRequest(_) => true,
+        // What opens, closes or discards a bundle.
+        Message::BundleControl(b) => b.kind != COMMIT,
+        _ => false,
+    }
 }
 
 /// Cuts a list into messages that are not too long: `len` is what an item takes at most.

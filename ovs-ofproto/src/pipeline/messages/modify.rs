@@ -5,28 +5,23 @@ use ovs_packet::{Instant, Match, OfPort, Packet};
 
 use super::{Answer, Request};
 use crate::codec::{
-    BundleAdd, BundleControl, GroupMod, Header, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod,
-    TableMod, Version,
+    BundleAdd, BundleControl, GroupMod, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod, TableMod,
+    Version,
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
-use crate::pipeline::connection::{ATOMIC, Bundle, Bundled, ConnectionId};
+use crate::pipeline::connection::{Bundled, ConnectionId};
 use crate::pipeline::flow_table::{
-    FlowModError, FlowTables, Known, Log, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent,
+    FlowModError, FlowTables, Known, Log, Pending, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent,
 };
-use crate::pipeline::group;
 use crate::pipeline::meter::MAX_METER;
 use crate::pipeline::ofproto::Ofproto;
 use crate::pipeline::port::PortConfig;
 use crate::pipeline::translate::log_selection;
-use crate::pipeline::upcall::DecidedOut;
+use crate::pipeline::work::{End, Work};
 use crate::session::{AsyncKind, Class};
 
-/// Changes under way that become true together, or not at all.
-#[derive(Default)]
-struct Transaction {
-    log: Log,
-    groups: Vec<group::Undo>,
-}
+/// `OFPBCT_COMMIT_REQUEST`.
+pub(super) const COMMIT: u16 = 4;
 
 /// `OFPTC_*` of OpenFlow 1.4.
 const EVICTION: u32 = 1 << 2;
@@ -42,10 +37,24 @@ impl Ofproto {
         mut fm: Box<FlowMod>,
         now: Instant,
     ) -> Result<Answer, OfError> {
-        self.settle(request.from, request.kind, request.version, &mut fm)?;
-        let mut log = Log::default();
+        self.settle(request, request.kind, &mut fm)?;
+        self.place_options(&mut fm.matching)?;
         let known = Known { groups: &self.groups, meters: &self.meters };
-        self.tables.modify(&fm, known, now, &mut log)?;
+        let (mut log, mut effort) = (Log::default(), usize::MAX);
+        let begun = self.tables.begin(&fm, known, now, &mut log);
+        let done = match begun {
+            Ok(pending) if pending.len() > self.slice => {
+                self.undertake(dp, Work::new(request.asked(), End::Nothing, now).with_pending(pending), now);
+                self.note_flow_mod(request.from, fm.command, now);
+                return Ok(Answer::Done);
+            }
+            Ok(mut pending) => self.tables.go_on(&mut pending, known, now, &mut log, &mut effort),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = done {
+            self.tables.undo(&mut log, 0);
+            return Err(e.into());
+        }
         // What went through so far belongs to the flows as they are, where these go or change.
         self.credit_before(dp, &log, now);
         self.commit(log, Some((request.from, request.xid)), now);
@@ -65,33 +74,23 @@ impl Ofproto {
             && !self.connections.get(from).is_some_and(|c| c.tables_in_flow_mods)
     }
 
-    /// Whether [`settle`](Self::settle) would do.
-    fn can_settle(&self, from: ConnectionId, kind: Kind, fm: &FlowMod) -> Result<(), OfError> {
-        if self.lacks_table(from, kind) && !matches!(fm.table, 0 | ALL_TABLES) {
-            return Err(OfError::FlowModBadCommand);
-        }
-        match fm.matching.has_tun_options() {
-            true => self.place_options(&mut fm.matching.clone()),
-            false => Ok(()),
-        }
-    }
-
-    /// Reads a flow-mod as its version and its connection mean it.
-    fn settle(&self, from: ConnectionId, kind: Kind, version: Version, fm: &mut FlowMod) -> Result<(), OfError> {
-        self.can_settle(from, kind, fm)?;
-        if self.lacks_table(from, kind) {
+    /// Reads a flow-mod of a kind as its version and its connection mean it.
+    fn settle(&self, request: &Request<'_>, kind: Kind, fm: &mut FlowMod) -> Result<(), OfError> {
+        if self.lacks_table(request.from, kind) {
+            if !matches!(fm.table, 0 | ALL_TABLES) {
+                return Err(OfError::FlowModBadCommand);
+            }
             fm.table = ALL_TABLES;
         }
-        self.place_options(&mut fm.matching)?;
-        fm.keep_cookie = version == Version::V1_1 && kind != Kind::NxFlowMod;
-        if version <= Version::V1_1 && fm.command == FlowModCommand::Add {
+        fm.keep_cookie = request.version == Version::V1_1 && kind != Kind::NxFlowMod;
+        if request.version <= Version::V1_1 && fm.command == FlowModCommand::Add {
             fm.flags |= FlowModFlags::RESET_COUNTS;
         }
         Ok(())
     }
 
     /// Puts the tunnel options of a match where the switch's table of them has them.
-    pub(super) fn place_options(&self, m: &mut Match) -> Result<(), OfError> {
+    pub(in crate::pipeline) fn place_options(&self, m: &mut Match) -> Result<(), OfError> {
         if m.has_tun_options() {
             *m = self.tlv.place(m).map_err(|_| OfError::FlowModNxInvalidTlvField)?;
         }
@@ -106,16 +105,18 @@ impl Ofproto {
         now: Instant,
     ) -> Result<Answer, OfError> {
         number_buckets(request.kind, &mut gm);
-        self.collect(dp, now);
-        let mut t = Transaction::default();
-        self.group_mod(&gm, now, &mut t)?;
-        self.commit(t.log, Some((request.from, request.xid)), now);
-        self.revalidate(dp, now);
-        self.forward_request(request, AsyncKind::RequestForward, 0, &Message::GroupMod(Box::new(gm)));
+        let said = End::Forward(AsyncKind::RequestForward, 0, Message::GroupMod(Box::new(gm.clone())));
+        self.undertake(dp, Work::new(request.asked(), said, now).with_group(gm), now);
         Ok(Answer::Done)
     }
 
-    fn group_mod(&mut self, gm: &GroupMod, now: Instant, t: &mut Transaction) -> Result<(), OfError> {
+    /// Changes groups; what is left to do is to remove the flows that name those which are gone.
+    pub(in crate::pipeline) fn group_mod(
+        &mut self,
+        gm: &GroupMod,
+        now: Instant,
+        log: &mut Log,
+    ) -> Result<Vec<Pending>, OfError> {
         let known = Known { groups: &self.groups, meters: &self.meters };
         for b in &gm.desc.buckets {
             // What a bucket leads to may come later, but for itself.
@@ -124,19 +125,13 @@ impl Ofproto {
                 Err(e) => return Err(e.into()),
             }
         }
-        let is_new = self.groups.get(gm.desc.group).is_none();
+        let is_new = self.groups.latest(gm.desc.group).is_none();
         let change = self.groups.modify(gm, now)?;
-        if let Some(group) = self.groups.get(gm.desc.group) {
+        if let Some(group) = self.groups.latest(gm.desc.group) {
             log_selection(group, &gm.desc.buckets, is_new);
         }
-        for id in change.undo.groups() {
-            self.tables.changes_mut().group(id);
-        }
-        for id in &change.deleted {
-            self.tables.remove_users(Some(*id), None, &mut t.log);
-        }
-        t.groups.push(change.undo);
-        Ok(())
+        change.groups.iter().for_each(|id| log.group(*id));
+        Ok(change.deleted.iter().map(|id| self.tables.users_of_group(*id)).filter(|p| p.len() > 0).collect())
     }
 
     pub(super) fn obey_meter_mod(
@@ -147,21 +142,22 @@ impl Ofproto {
         now: Instant,
     ) -> Result<Answer, OfError> {
         let gone = self.meters.modify(dp, &mm, now)?;
-        if !gone.is_empty() {
-            self.collect(dp, now);
-            let mut log = Log::default();
-            gone.iter().for_each(|meter| self.tables.remove_users(None, Some(*meter), &mut log));
-            self.commit(log, Some((request.from, request.xid)), now);
-            self.changed = true;
-        }
         // Packets for controllers, or for the slow path, go through a meter once it is there.
-        self.changed |= mm.config.meter > MAX_METER;
-        self.revalidate(dp, now);
-        self.forward_request(request, AsyncKind::RequestForward, 1, &Message::MeterMod(mm));
+        self.changed |= !gone.is_empty() || mm.config.meter > MAX_METER;
+        let said = Message::MeterMod(mm);
+        let users: Vec<_> =
+            gone.iter().map(|meter| self.tables.users_of_meter(*meter)).filter(|p| p.len() > 0).collect();
+        if users.is_empty() {
+            self.revalidate(dp, now);
+            self.forward_request((request.from, request.xid), AsyncKind::RequestForward, 1, &said);
+        } else {
+            let work = Work::new(request.asked(), End::Forward(AsyncKind::RequestForward, 1, said), now);
+            self.undertake(dp, users.into_iter().fold(work, Work::with_pending), now);
+        }
         Ok(Answer::Done)
     }
 
-    pub(super) fn obey_port_mod(&mut self, pm: &PortMod, from: ConnectionId) -> Result<Answer, OfError> {
+    pub(in crate::pipeline) fn obey_port_mod(&mut self, pm: &PortMod, from: ConnectionId) -> Result<(), OfError> {
         self.check_port_mod(pm)?;
         let version = self.connections.get(from).map_or(Version::V1_0, |c| c.version);
         let Some(port) = self.ports.get_mut(pm.number) else { return Err(OfError::PortModBadPort) };
@@ -177,10 +173,10 @@ impl Ofproto {
             self.port_config_changed(&port);
             self.tell_of_port(2, &port, Some(from));
         }
-        Ok(Answer::Done)
+        Ok(())
     }
 
-    fn check_port_mod(&self, pm: &PortMod) -> Result<(), OfError> {
+    pub(in crate::pipeline) fn check_port_mod(&self, pm: &PortMod) -> Result<(), OfError> {
         let port = self.ports.get(pm.number).ok_or(OfError::PortModBadPort)?;
         if port.hw_addr == pm.hw_addr { Ok(()) } else { Err(OfError::PortModBadHwAddr) }
     }
@@ -229,25 +225,21 @@ impl Ofproto {
     pub(super) fn obey_packet_out(
         &mut self,
         dp: &mut dyn Dpif,
-        out: PacketOut,
+        out: &PacketOut,
         now: Instant,
     ) -> Result<Answer, OfError> {
-        self.check_packet_out(&out)?;
-        if let Some(decided) = self.decide(dp, &out) {
+        self.check_packet_out(out)?;
+        let packet = Packet::from_slice(&out.data);
+        if let Some(decided) = self.decide_packet_out(dp, packet, out.in_port, out.metadata.as_deref(), &out.actions) {
             self.carry_packet_out(dp, decided, now);
         }
         Ok(Answer::Done)
     }
 
-    fn check_packet_out(&self, out: &PacketOut) -> Result<(), OfError> {
+    pub(in crate::pipeline) fn check_packet_out(&self, out: &PacketOut) -> Result<(), OfError> {
         check_source(out)?;
         let known = Known { groups: &self.groups, meters: &self.meters };
         Ok(known.check_actions(&out.actions)?)
-    }
-
-    fn decide(&mut self, dp: &dyn Dpif, out: &PacketOut) -> Option<DecidedOut> {
-        let packet = Packet::from_slice(&out.data);
-        self.decide_packet_out(dp, packet, out.in_port, out.metadata.as_deref(), &out.actions)
     }
 
     // Bundles.
@@ -262,8 +254,11 @@ impl Ofproto {
         message.not_understood().map_or(Ok(()), Err)?;
         let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
         let change = match message {
-            Message::FlowMod(fm) => {
-                self.can_settle(request.from, kind, &fm)?;
+            Message::FlowMod(mut fm) => {
+                self.settle(request, kind, &mut fm)?;
+                if fm.matching.has_tun_options() {
+                    self.place_options(&mut fm.matching.clone())?;
+                }
                 // What never will be is said at once; what depends on what is there, when the bundle is carried out.
                 FlowTables::check_table(&fm)?;
                 Bundled::Flow(*fm)
@@ -273,12 +268,15 @@ impl Ofproto {
                 check_source(&out)?;
                 Bundled::Packet(out)
             }
-            Message::GroupMod(gm) => Bundled::Group(gm),
+            Message::GroupMod(mut gm) => {
+                number_buckets(kind, &mut gm);
+                Bundled::Group(gm)
+            }
             Message::PortMod(pm) => Bundled::Port(pm),
             _ => return Err(OfError::BundleMsgUnsup),
         };
         let c = self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?;
-        c.bundles.add((b.bundle, b.flags), &b.message, (change, kind), request.bytes, now)?;
+        c.bundles.add((b.bundle, b.flags), &b.message, change, request.bytes, now)?;
         Ok(Answer::Done)
     }
 
@@ -290,86 +288,40 @@ impl Ofproto {
         now: Instant,
     ) -> Result<Answer, OfError> {
         let bundles = &mut self.connections.get_mut(request.from).ok_or(OfError::BundleUnknown)?.bundles;
+        let mut reply = BundleControl::default();
+        (reply.bundle, reply.kind) = (b.bundle, b.kind.wrapping_add(1));
+        let reply = Message::BundleControl(reply);
         match b.kind {
             0 => bundles.open(b.bundle, b.flags, request.bytes, now)?,
             2 => bundles.close(b.bundle, b.flags, now)?,
-            4 => {
+            COMMIT => {
                 let bundle = bundles.take(b.bundle).ok_or(OfError::BundleBadId)?;
                 if bundle.flags != b.flags {
                     return Err(OfError::BundleBadFlags);
                 }
-                self.commit_bundle(dp, request, bundle, now)?;
+                let work = Work::new(request.asked(), End::Bundle(reply), now).with_bundle(bundle);
+                self.undertake(dp, work, now);
+                return Ok(Answer::Done);
             }
             6 => drop(bundles.take(b.bundle).ok_or(OfError::BundleBadId)?),
             _ => return Err(OfError::BundleBadType),
         }
-        let mut reply = BundleControl::default();
-        (reply.bundle, reply.kind) = (b.bundle, b.kind + 1);
-        Ok(Message::BundleControl(reply).into())
-    }
-
-    /// Carries the messages of a bundle out. If one of them cannot be, that is told, and nothing has happened.
-    fn commit_bundle(
-        &mut self,
-        dp: &mut dyn Dpif,
-        request: &Request<'_>,
-        bundle: Bundle,
-        now: Instant,
-    ) -> Result<(), OfError> {
-        self.collect(dp, now);
-        let mut t = Transaction::default();
-        let (mut ports, mut packets, mut commands) = (Vec::new(), Vec::new(), Vec::new());
-        let atomic = bundle.flags & ATOMIC != 0;
-        let (changes, messages) = bundle.into_messages();
-        for (n, (change, kind)) in changes.enumerate() {
-            let done = match change {
-                Bundled::Flow(mut fm) => self.settle(request.from, kind, request.version, &mut fm).and_then(|()| {
-                    let known = Known { groups: &self.groups, meters: &self.meters };
-                    self.tables.modify(&fm, known, now, &mut t.log)?;
-                    commands.push(fm.command);
-                    Ok(())
-                }),
-                Bundled::Group(mut gm) => {
-                    number_buckets(kind, &mut gm);
-                    self.group_mod(&gm, now, &mut t)
-                }
-                // Changes of ports reach beyond the switch, from where they cannot be taken back.
-                Bundled::Port(_) if atomic => Err(OfError::BundleMsgFailed),
-                Bundled::Port(pm) => self.check_port_mod(&pm).map(|()| ports.push(pm)),
-                // What becomes of it goes by what was done before it, and not by what comes after.
-                Bundled::Packet(out) => self.check_packet_out(&out).map(|()| {
-                    self.tables.look_ahead(true);
-                    packets.extend(self.decide(dp, &out));
-                    self.tables.look_ahead(false);
-                }),
-            };
-            if let Err(e) = done {
-                let bytes = messages.get(n);
-                self.tables.undo(&mut t.log, 0);
-                t.groups.into_iter().rev().for_each(|undo| self.groups.undo(undo));
-                let xid = Header::decode(bytes).map_or(request.xid, |h| h.xid);
-                self.refuse(request.from, e, bytes, xid);
-                return Err(OfError::BundleMsgFailed);
-            }
-        }
-        self.commit(t.log, Some((request.from, request.xid)), now);
-        commands.into_iter().for_each(|command| self.note_flow_mod(request.from, command, now));
-        for pm in &ports {
-            // It was checked.
-            let _ = self.obey_port_mod(pm, request.from);
-        }
-        self.revalidate(dp, now);
-        packets.into_iter().for_each(|decided| self.carry_packet_out(dp, decided, now));
-        Ok(())
+        Ok(reply.into())
     }
 
     /// Tells others of a request that changed groups or meters, in the words of their own versions.
-    fn forward_request(&mut self, request: &Request<'_>, kind: AsyncKind, reason: u8, message: &Message) {
+    pub(in crate::pipeline) fn forward_request(
+        &mut self,
+        (from, xid): (ConnectionId, u32),
+        kind: AsyncKind,
+        reason: u8,
+        message: &Message,
+    ) {
         for (id, c) in self.connections.wanting(kind, reason) {
-            if id == request.from {
+            if id == from {
                 continue;
             }
-            match message.encode(c.version, request.xid) {
+            match message.encode(c.version, xid) {
                 Ok(bytes) => c.push(Class::Other, &Message::RequestForward(bytes), 0),
                 Err(e) => tracing::debug!(error = %e, "a request is not forwarded"),
             }

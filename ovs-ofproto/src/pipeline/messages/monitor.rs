@@ -91,12 +91,28 @@ impl Ofproto {
         c.map_or(Ok(()), |c| c.monitors.cancel(id)).map(|()| Answer::Done)
     }
 
-    /// Tells of what a log says, before it becomes true.
-    pub(in crate::pipeline) fn tell_monitors(&mut self, log: &Log, source: Option<(ConnectionId, u32)>) {
+    /// Tells of what a log says from a place on, before it becomes true.
+    pub(in crate::pipeline) fn tell_monitors(&mut self, log: &Log, from: usize, source: Option<(ConnectionId, u32)>) {
+        let (mut told, mut all) = (from, usize::MAX);
+        self.tell_some(log, &mut told, &mut all, source);
+    }
+
+    /// The same, by as much as there is effort for. Whether all is told.
+    pub(in crate::pipeline) fn tell_some(
+        &mut self,
+        log: &Log,
+        told: &mut usize,
+        effort: &mut usize,
+        source: Option<(ConnectionId, u32)>,
+    ) -> bool {
         if self.connections.iter().all(|(_, c)| c.monitors.is_empty()) {
-            return;
+            *told = log.len();
+            return true;
         }
-        for step in log.since(0) {
+        let left = log.since(*told);
+        let (some, rest) = left.split_at((*effort).min(left.len()));
+        (*told, *effort) = (*told + some.len(), *effort - some.len());
+        for step in some {
             let (event, id, old) = match *step {
                 Step::Added { new, replaced } => (FlowEvent::Added, new, replaced),
                 Step::Modified { old, new } => (FlowEvent::Modified, new, Some(old)),
@@ -119,6 +135,12 @@ impl Ofproto {
                 c.push(Class::Monitor, &Message::FlowMonitorPaused, 0);
             }
         }
+        rest.is_empty()
+    }
+
+    /// What was told last was the last of one request.
+    pub(in crate::pipeline) fn end_updates(&mut self) {
+        self.connections.iter_mut().for_each(|(_, c)| c.monitors.end_updates());
     }
 
     /// Goes on with monitors that paused, when all that was told has been read. Whether there was something to say.

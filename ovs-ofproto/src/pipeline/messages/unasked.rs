@@ -3,8 +3,8 @@
 use ovs_packet::Instant;
 
 use crate::codec::{
-    ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PacketInReason, PortStatus, TableStatus,
-    Version,
+    EncodeError, ErrorMessage, FlowRemoved, Header, Kind, Message, OfError, PacketIn, PacketInReason, PortStatus,
+    TableStatus, Version,
 };
 use crate::pipeline::connection::{Connection, ConnectionId, PacketInFormat};
 use crate::pipeline::flow_table::{Flow, RemovedReason};
@@ -136,8 +136,11 @@ impl Ofproto {
     }
 }
 
-/// A packet-in in the format that the controller has chosen.
-fn encode_packet_in(c: &Connection, p: &Punt) -> Result<Vec<u8>, crate::codec::EncodeError> {
+/// What a packet's property takes more than the packet, at most.
+const PADDING: u16 = 16;
+
+/// A packet-in in the format that the controller has chosen. A packet that a message has no room for is cut.
+fn encode_packet_in(c: &Connection, p: &Punt) -> Result<Vec<u8>, EncodeError> {
     let extended = c.packet_in_format == PacketInFormat::Nicira2;
     let mut said = p.message.clone();
     if p.reason == AsyncConfig::EXPLICIT_MISS && c.version < Version::V1_3 {
@@ -149,6 +152,19 @@ fn encode_packet_in(c: &Connection, p: &Punt) -> Result<Vec<u8>, crate::codec::E
         said.userdata.clear();
         said.continuation = None;
     }
+    match encode_as_chosen(c, said.clone()) {
+        // What waits to be resumed must be whole.
+        Err(EncodeError::TooLong { .. }) if said.continuation.is_none() => {
+            let data = std::mem::take(&mut said.data);
+            let room = usize::from(u16::MAX - PADDING).saturating_sub(encode_as_chosen(c, said.clone())?.len());
+            said.data = data.into_iter().take(room).collect();
+            encode_as_chosen(c, said)
+        }
+        encoded => encoded,
+    }
+}
+
+fn encode_as_chosen(c: &Connection, said: PacketIn) -> Result<Vec<u8>, EncodeError> {
     let message = Message::from(said);
     match c.packet_in_format {
         PacketInFormat::Standard => message.encode(c.version, 0),

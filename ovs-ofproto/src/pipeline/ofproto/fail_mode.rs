@@ -76,20 +76,24 @@ impl Ofproto {
         if priority < HIDDEN_PRIORITY {
             return Err(FlowModError::BadAction("a priority that controllers can name"));
         }
-        let mut log = Log::default();
-        let id = self.tables.add_hidden(0, matching, priority, Instructions::apply(actions), now, &mut log)?;
-        self.commit(log, None, now);
-        self.changed = true;
-        Ok(id)
+        self.beside(|own| {
+            let mut log = Log::default();
+            let id = own.tables.add_hidden(0, matching, priority, Instructions::apply(actions), now, &mut log)?;
+            own.commit(log, None, now);
+            own.changed = true;
+            Ok(id)
+        })
     }
 
     /// Removes a rule of the switch's own.
     pub fn remove_hidden(&mut self, rule: RuleId, now: Instant) {
         if self.tables.get(rule).is_some_and(|r| r.is_hidden()) {
-            let mut log = Log::default();
-            self.tables.remove(rule, RemovedReason::Delete, &mut log);
-            self.commit(log, None, now);
-            self.changed = true;
+            self.beside(|own| {
+                let mut log = Log::default();
+                own.tables.remove(rule, RemovedReason::Delete, &mut log);
+                own.commit(log, None, now);
+                own.changed = true;
+            });
         }
     }
 

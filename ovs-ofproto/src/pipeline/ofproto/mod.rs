@@ -30,7 +30,8 @@ use super::native::{Underlay, Version as UnderlayVersion};
 use super::port::{Port, Ports};
 use super::recirc::RecircIds;
 use super::snooping::{Snooping, SnoopingConfig};
-use super::translate::Room;
+use super::translate::{Learned, Room};
+use super::work::{DEFAULT_SLICE, Work};
 use crate::codec::{CtFlush, Description, PacketIn, Version};
 use crate::flow_mod::FlowMod;
 use fail_mode::StandIn;
@@ -160,6 +161,16 @@ pub struct Ofproto {
     /// Something changed that any megaflow may depend on. The tables of flows and of addresses tell their changes
     /// themselves.
     pub(super) changed: bool,
+    /// What takes long and goes on in slices, while nobody works at it; and whether there is such.
+    pub(super) work: Option<Box<Work>>,
+    pub(super) under_way: bool,
+    pub(super) slice: usize,
+    /// Flows that packets made and that wait for what is under way, with when.
+    pub(super) learning: Vec<(Learned, Instant)>,
+    /// Flows are left whose time was up by then, the last time that counters were read.
+    pub(super) ending: Option<Instant>,
+    /// There may be flows beyond limits of tables.
+    pub(super) trims: bool,
 
     pub(super) next_stats: Instant,
     pub(super) table_stats: Vec<TableStats>,
@@ -256,6 +267,12 @@ impl Ofproto {
             recirc: RecircIds::default(),
             megaflows: Megaflows::default(),
             changed: false,
+            work: None,
+            under_way: false,
+            slice: DEFAULT_SLICE,
+            learning: Vec::new(),
+            ending: None,
+            trims: false,
             next_stats: Instant::ZERO,
             table_stats: vec![TableStats::default(); TABLES],
             patched: BTreeMap::new(),
@@ -284,12 +301,22 @@ impl Ofproto {
         self.description = description;
     }
 
-    /// Sets a table up. Flows beyond its limit give way, as far as they can. False if there is no such table.
+    /// Sets a table up. Flows beyond its limit give way, as far as they can: very many of them with the next
+    /// [runs](Self::run). False if there is no such table.
     pub fn configure_table(&mut self, table: u8, config: TableConfig, now: Instant) -> bool {
-        let mut log = Log::default();
-        let known = self.tables.configure(table, config, &mut log);
-        self.commit(log, None, now);
+        let known = self.tables.configure(table, config);
+        self.trims = true;
+        self.trim(now);
         known
+    }
+
+    /// Has flows beyond the limits of their tables give way, some at a time.
+    pub(super) fn trim(&mut self, now: Instant) {
+        if self.trims && !self.under_way {
+            let mut log = Log::default();
+            self.trims = self.tables.trim(self.slice, &mut log);
+            self.commit(log, None, now);
+        }
     }
 
     // Queries.
@@ -437,10 +464,12 @@ impl Ofproto {
 
     /// When [`run`](Self::run) has something to do, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let stats = (!self.megaflows.is_empty() || self.tables.next_expiry().is_some()).then_some(self.next_stats);
+        let expiry = self.tables.next_expiry().filter(|_| !self.under_way);
+        let goes_on = self.under_way || self.ending.is_some() || self.trims;
+        let stats = (!self.megaflows.is_empty() || expiry.is_some()).then_some(self.next_stats);
         let snooped = self.snooping.as_ref();
-        let changed = (self.has_changed() || self.megaflows.unproved() > 0).then_some(Instant::ZERO);
-        let expiries = [self.tables.next_expiry(), self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
+        let changed = (goes_on || self.has_changed() || self.megaflows.unproved() > 0).then_some(Instant::ZERO);
+        let expiries = [expiry, self.macs.next_expiry(), snooped.and_then(Snooping::next_expiry)];
         [stats, changed, self.connections.next_deadline(), self.take_over_at()]
             .into_iter()
             .chain(expiries)
@@ -639,11 +668,19 @@ impl Ofproto {
         self.macs.flush();
     }
 
-    /// Carries a modification of the flow tables out. When it returns, the datapath obeys it.
+    /// Has who asks see what is under way, or not.
+    pub(super) fn look_ahead(&mut self, ahead: bool) {
+        self.tables.look_ahead(ahead);
+        self.groups.look_ahead(ahead);
+    }
+
+    /// Carries a modification of the flow tables out, after what is [under way](Self::is_under_way). When it returns, the
+    /// datapath obeys it.
     ///
     /// # Errors
     /// As [`FlowModError`] says; the tables are unchanged then.
     pub fn flow_mod(&mut self, dp: &mut dyn Dpif, fm: &FlowMod, now: Instant) -> Result<(), FlowModError> {
+        self.finish(dp, now);
         let known = Known { groups: &self.groups, meters: &self.meters };
         let mut log = Log::default();
         self.tables.modify(fm, known, now, &mut log)?;
@@ -655,14 +692,15 @@ impl Ofproto {
 
     /// Makes what a log says true, and tells of it: whose request it was, by connection and xid, if it was one.
     pub(super) fn commit(&mut self, mut log: Log, source: Option<(ConnectionId, u32)>, now: Instant) {
-        self.tables.complete(&mut log);
-        self.tell_monitors(&log, source);
-        let mut ended = Vec::new();
-        self.tables.commit(log, false, |flow, reason| ended.push((flow, reason)));
-        for (flow, reason) in ended {
-            self.tell_of_removed(&flow, reason, now);
-            self.event(Event::FlowRemoved(Box::new(flow), reason));
+        if !self.under_way {
+            self.tables.complete(&mut log);
         }
+        self.tell_monitors(&log, 0, source);
+        if !self.under_way {
+            self.end_updates();
+        }
+        let (mut sweep, mut all) = (self.tables.flip(log), usize::MAX);
+        self.sweep_some(&mut sweep, &mut all, now);
         self.tell_of_vacancies();
     }
 
@@ -674,8 +712,10 @@ impl Ofproto {
     /// Asserts what must hold between any two calls. For tests: it looks at everything.
     #[doc(hidden)]
     pub fn check(&self) {
-        self.tables.check();
-        self.groups.check();
+        if !self.under_way {
+            self.tables.check();
+            self.groups.check();
+        }
         self.megaflows.check();
     }
 
