@@ -19,9 +19,10 @@ use ovs_packet::key::WORDS;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{FlowKey, PacketBatch};
 
+use super::Datapath;
+use super::entry::Turn;
 use super::program::{Last, Program};
 use super::round::{Fate, Note, Round, Work};
-use super::{Datapath, Turn};
 use crate::action::{DpAction, PortNo};
 use crate::dpif::UpcallKind;
 use crate::drops::DropReason;
@@ -294,10 +295,7 @@ impl Datapath {
         let bytes = packets.iter().map(|packet| packet.len() as u64).sum::<u64>();
         let tcp_flags = flags.get(first..end).unwrap_or_default().iter().fold(0, |all, flags| all | flags);
         self.stats.hits += (end - first) as u64;
-        entry.stats.packets += (end - first) as u64;
-        entry.stats.bytes += bytes;
-        entry.stats.tcp_flags |= tcp_flags;
-        entry.stats.used = Some(round.now);
+        entry.tally.count(end - first, bytes, tcp_flags, round.now);
         match entry.program {
             Program::Output(port) if !flight.is_cut => flight.push(Way::Port(port), end),
             Program::Drop => {

@@ -13,6 +13,7 @@ mod batch;
 mod bonds;
 mod bounds;
 mod connections;
+mod entry;
 mod execute;
 mod ports;
 mod program;
@@ -25,13 +26,12 @@ pub mod workers;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, InvalidReason, Sighting};
 use ovs_packet::extract::{Extractor, KeyBuffer};
-use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, SparseKey, WORDS};
+use ovs_packet::key::{BlockSet, FlowKey, FlowMask, MPLS_DEPTH, WORDS};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Packet, PacketBatch, edit};
 
@@ -48,8 +48,8 @@ use crate::text;
 use batch::Flight;
 use bonds::Bonds;
 use bounds::Bounds;
+use entry::{Entry, Tally};
 use ports::Ports;
-use program::Program;
 #[cfg_attr(not(feature = "kernel"), allow(unused_imports, reason = "what the kernel lacks is done with them"))]
 pub(crate) use program::{Editor, is_edit};
 pub(crate) use round::Turns;
@@ -116,53 +116,6 @@ impl Default for Limits {
             port_misses_per_second: 0,
             port_miss_burst: 1000,
         }
-    }
-}
-
-/// A megaflow's place in the table. What a packet reads and writes is in the first line of memory.
-#[derive(Clone)]
-#[repr(C, align(64))]
-struct Entry {
-    stats: DpFlowStats,
-    /// The version of the pipeline for which it was proved last.
-    version: u64,
-    program: Program,
-    turn: Turn,
-    actions: Arc<[DpAction]>,
-    ufid: Ufid,
-    key: SparseKey,
-    /// How many were there before it.
-    born: u64,
-}
-
-const _: () = assert!(std::mem::offset_of!(Entry, turn) + size_of::<Turn>() <= 64 && size_of::<Entry>() <= 128);
-
-/// The last pass that had packets of a megaflow, and the number of their group in it, of at most a batch of groups.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Turn(u64);
-
-impl Turn {
-    const NEVER: Turn = Turn(0);
-
-    fn new(pass: u64, group: usize) -> Turn {
-        Turn((pass * BATCH as u64) | group as u64)
-    }
-
-    /// The group, if the turn was in this pass.
-    fn group_in(self, pass: u64) -> Option<u8> {
-        (self.0 / BATCH as u64 == pass).then_some((self.0 % BATCH as u64) as u8)
-    }
-}
-
-impl Entry {
-    fn new(ufid: Ufid, key: SparseKey, actions: Arc<[DpAction]>, version: u64, born: u64) -> Entry {
-        let program = Program::of(&actions);
-        Entry { stats: DpFlowStats::default(), version, program, turn: Turn::NEVER, actions, ufid, key, born }
-    }
-
-    fn set_actions(&mut self, actions: Arc<[DpAction]>, version: u64) {
-        self.program = Program::of(&actions);
-        (self.actions, self.version) = (actions, version);
     }
 }
 
@@ -280,7 +233,7 @@ impl Datapath {
     /// Removes a megaflow of a port that has more than its quota with one more, of this mask.
     fn make_room(&mut self, port: u32, mask: u64) {
         let (table, by_ufid) = (&self.table, &self.by_ufid);
-        let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().stats.packets);
+        let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().tally.packets);
         if let Some(victim) = self.bounds.victim(port, mask, &self.limits, used) {
             self.evict(victim);
         }
@@ -362,7 +315,7 @@ impl Datapath {
             key: entry.key.clone(),
             mask: (&FlowKey::from_words(*pattern.mask())).into(),
             actions: entry.actions.to_vec(),
-            stats: entry.stats,
+            stats: entry.tally.stats(),
         }
     }
 }
@@ -451,7 +404,7 @@ impl Dpif for Datapath {
                 self.name, entry.ufid, text::full_key(put.key, put.mask, &()), text::actions(put.actions)
             );
             if put.zero_stats {
-                entry.stats = DpFlowStats::default();
+                entry.tally = Tally::default();
             }
             return Ok(entry.ufid);
         }
@@ -501,7 +454,7 @@ impl Dpif for Datapath {
 
     fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {
         let (table, by_ufid) = (&self.table, &self.by_ufid);
-        let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().stats.packets);
+        let used = |ufid: Ufid| Some(table.get(*by_ufid.get(&ufid)?)?.payload().tally.packets);
         let victim = self.bounds.rival(port.0, rivals, used);
         victim.is_some_and(|victim| self.evict(victim))
     }
@@ -517,12 +470,12 @@ impl Dpif for Datapath {
 
     fn flow_counters(&self, ufid: Ufid) -> Result<DpFlowStats, DpifError> {
         let flow = self.by_ufid.get(&ufid).and_then(|h| self.table.get(*h)).ok_or(DpifError::NoSuchFlow(ufid))?;
-        Ok(flow.payload().stats)
+        Ok(flow.payload().tally.stats())
     }
 
     fn flow_stats(&self, f: &mut dyn FnMut(Ufid, DpFlowStats)) -> Result<(), DpifError> {
         for (_, flow) in self.table.iter() {
-            f(flow.payload().ufid, flow.payload().stats);
+            f(flow.payload().ufid, flow.payload().tally.stats());
         }
         Ok(())
     }

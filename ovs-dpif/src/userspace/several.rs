@@ -30,7 +30,7 @@ impl Moving {
     /// A copy of it, whose counters begin at zero.
     pub(super) fn anew(&self) -> Moving {
         let mut copy = self.clone();
-        copy.entry.stats = Default::default();
+        copy.entry.tally = Default::default();
         copy
     }
 }
@@ -95,11 +95,7 @@ impl Datapath {
     pub(super) fn take_over(&mut self, flows: impl IntoIterator<Item = Moving>) {
         for Moving { pattern, entry } in flows {
             if let Some(known) = self.by_ufid.get(&entry.ufid).and_then(|handle| self.table.get_mut(*handle)) {
-                let (all, more) = (&mut known.stats, entry.stats);
-                all.packets += more.packets;
-                all.bytes += more.bytes;
-                all.used = all.used.max(more.used);
-                all.tcp_flags |= more.tcp_flags;
+                known.tally.add(entry.tally);
                 continue;
             }
             let mask = FlowMask { bits: ovs_packet::FlowKey::from_words(*pattern.mask()) };

@@ -260,7 +260,7 @@ fn with_feature(
         _ => Err("Boolean value expected".to_string()),
     };
     let number = |real: u8| match value.parse::<u8>() {
-        Ok(n) if n <= real || force => Ok(n),
+        Ok(n) if n <= real || forced => Ok(n),
         Ok(_) => Err(format!("{field}: the datapath has no more than {real}")),
         Err(_) => Err("Integer number expected".to_string()),
     };

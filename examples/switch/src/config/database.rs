@@ -14,8 +14,7 @@ use ovs_ofproto::session::parse_versions;
 
 use super::{
     BridgeConfig, Config, ControllerConfig, DatapathConfig, FlowTableConfig, InterfaceConfig, PortConfig, QueueConfig,
-    Settings,
-    TlsFiles,
+    Settings, TlsFiles,
 };
 use crate::switch::FailMode;
 
