@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use ovs_conntrack::fragment::{FragmentLimits, Fragments, Gathered};
-use ovs_conntrack::{Config, CtRequest, Helper, Nat, NatRange, Outcome, Tracker};
+use ovs_conntrack::{Config, CtRequest, Helper, Nat, NatRange, Outcome, Sighting, Tracker};
 use ovs_packet::packet::CtState;
 use ovs_packet::{Instant, Match, Packet, checksum, compose, extract};
 
@@ -88,6 +88,84 @@ fn follow(u: &mut Unstructured, raw: bool) -> Result<()> {
             assert_eq!(found.to_string(), connection.to_string());
             assert!(tracker.get(connection.zone, &connection.reply, now).is_some());
         }
+    }
+    Ok(())
+}
+
+/// Packets that are tracked again and again, as a switch does that recirculates them: with what was noted of each the
+/// first time, and without. Whatever happens to their connections between, both say and do the same.
+pub fn conntrack_again(data: &[u8]) {
+    let _ = again(&mut Unstructured::new(data));
+}
+
+fn again(u: &mut Unstructured) -> Result<()> {
+    const PACKETS: usize = 6;
+    let config = Config::new(u.arbitrary::<u8>()?.into()).with_max_connections(8);
+    let [mut sighted, mut afresh] = [(); 2].map(|()| Tracker::new(config));
+    let mut packets: Vec<[Packet; 2]> = Vec::new();
+    let mut sightings: Vec<Sighting> = Vec::new();
+    for _ in 0..PACKETS {
+        let from = u.int_in_range(1..=3)?;
+        let packet = traffic::packet(u, from)?;
+        packets.push([packet.clone(), packet]);
+        sightings.push(Sighting::NONE);
+    }
+    let mut now = Instant::from_secs(1000);
+    for _ in 0..128 {
+        if u.is_empty() {
+            break;
+        }
+        match u.int_in_range(0..=11)? {
+            0 => now += Duration::from_secs(u.int_in_range(0..=100)?),
+            1 => {
+                let budget = u.int_in_range(0..=8)?;
+                assert_eq!(sighted.expire(now, budget), afresh.expire(now, budget));
+            }
+            2 => {
+                let zone = if u.arbitrary()? { Some(0) } else { None };
+                assert_eq!(sighted.flush(zone), afresh.flush(zone));
+            }
+            3 => {
+                // Another packet, or the same changed: what was noted is to be forgotten.
+                let at = u.int_in_range(0..=PACKETS - 1)?;
+                let from = u.int_in_range(1..=3)?;
+                let packet = traffic::packet(u, from)?;
+                packets[at] = [packet.clone(), packet];
+                sightings[at].forget();
+            }
+            _ => {
+                let zone = u.int_in_range(0..=1)?;
+                let request = match u.int_in_range(0..=6)? {
+                    0 | 1 => CtRequest::lookup(zone),
+                    2 => CtRequest::commit(zone),
+                    3 => CtRequest::force_commit(zone),
+                    4 => CtRequest::commit(zone).with_mark(u.arbitrary()?, 0xff).with_label(5, 7),
+                    5 => CtRequest::lookup(zone).with_nat(Nat::Existing),
+                    _ => CtRequest::commit(zone).with_nat(Nat::Source(nat_range(u)?)),
+                };
+                let chosen = u.arbitrary::<u8>()?;
+                let is_chosen = |at: usize| chosen >> at & 1 != 0;
+                let mut keys: Vec<_> = packets.iter_mut().map(|both| both.each_mut().map(traffic::key_of)).collect();
+                let batch = packets.iter_mut().zip(&keys).zip(&mut sightings).enumerate();
+                let batch = batch.filter(|(at, _)| is_chosen(*at));
+                let with = batch.map(|(_, ((both, key), sighting))| (&mut both[0], &key[0], sighting));
+                let with = sighted.track_again(with, &request, now);
+                let without = packets.iter_mut().zip(&mut keys).enumerate().filter(|(at, _)| is_chosen(*at));
+                let without: Vec<Outcome> =
+                    without.map(|(_, (both, key))| afresh.track(&mut both[1], &key[1], &request, now)).collect();
+                assert_eq!(with[..], without[..], "{request:?}");
+                for (at, ([one, other], sighting)) in packets.iter().zip(&mut sightings).enumerate() {
+                    assert_eq!((one.data(), one.meta.ct), (other.data(), other.meta.ct), "packet {at}");
+                    if request.nat.is_some() && is_chosen(at) {
+                        // It may have been translated.
+                        sighting.forget();
+                    }
+                }
+            }
+        }
+        assert_eq!(sighted.stats(), afresh.stats());
+        let dump = |tracker: &Tracker| tracker.dump(None, now).collect::<Vec<_>>();
+        assert_eq!(dump(&sighted), dump(&afresh));
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ mod traffic;
 mod tunnels;
 mod wire;
 
-pub use conntrack::{conntrack, conntrack_frames, conntrack_ftp, fragments};
+pub use conntrack::{conntrack, conntrack_again, conntrack_frames, conntrack_ftp, fragments};
 pub use controllers::openflow_switch;
 pub use db::{SCHEMA, json_text, ovsdb_schema, ovsdb_stream, ovsdb_transact};
 pub use db_client::{ovsdb_client, ovsdb_updates, unixctl_server};
@@ -64,7 +64,7 @@ targets! {
     openflow_switch
     openflow_session
     classifier megaflow_table megaflow_soundness
-    conntrack conntrack_frames datapath_ledger datapath_text
+    conntrack conntrack_again conntrack_frames datapath_ledger datapath_text
     conntrack_ftp fragments
     netlink_message netlink_attributes
     netlink_sets netlink_netfilter netlink_route

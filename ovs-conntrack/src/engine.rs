@@ -26,7 +26,7 @@ use crate::nat::{Nat, NatRange, rewrite};
 use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{self, Content, Seen};
 use crate::request::CtRequest;
-use crate::shard::{Claim, Common, Found, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
+use crate::shard::{Claim, Common, Found, Holder, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
 use crate::sighting::Sighting;
 use crate::table::{Alias, Entry, NIL};
 use crate::tuple::{Transport, Tuple};
@@ -189,20 +189,23 @@ fn decide(
     let home = shards.common().shard_of(seen.hash);
     let mut orphans = Vec::new();
     let first = shards.with(home, |shard, common| {
-        let mut entry = None;
+        let mut absent = false;
         if *number == NIL {
-            entry = shard.table.find(&seen.key, seen.hash);
-            if let Some(Entry::Connection(id)) = entry {
-                *number = id;
+            match shard.table.find(&seen.key, seen.hash, seen.from_low, translated) {
+                Some(Entry::Connection(id)) => *number = id,
+                Some(Entry::Alias(_)) => {}
+                None => absent = true,
             }
         }
-        if *number != NIL {
-            if let Some(outcome) = shard.meet_plainly(*number, seen, request, now, common, said) {
-                return First::Judged(outcome);
-            }
-            entry = shard.table.find(&seen.key, seen.hash);
+        if *number != NIL
+            && let Some(outcome) = shard.meet_plainly(*number, seen, request, now, common, said)
+        {
+            return First::Judged(outcome);
         }
-        let found = shard.sort(entry, seen.from_low, now);
+        let found = match absent {
+            true => Found::Absent,
+            false => shard.find(&seen.key, seen.hash, seen.from_low, translated, now),
+        };
         let first = glance(shard, seen, found, translated, request, now, common, said);
         if shard.has_orphans() {
             orphans = shard.take_orphans();
@@ -215,7 +218,7 @@ fn decide(
     match first {
         First::Judged(outcome) => Ok(outcome),
         First::Invalid(reason) => Err(reason),
-        First::Clash => clash(shards, home, seen, request, said),
+        First::Clash => clash(shards, home, seen, request, now, said),
         First::Absent => open(shards, home, seen, request, now, said),
         First::Alias(alias) => by_alias(shards, home, &alias, seen, translated, request, now, said),
     }
@@ -249,7 +252,7 @@ fn by_alias(
     match found {
         First::Judged(outcome) => Ok(outcome),
         First::Invalid(reason) => Err(reason),
-        First::Clash => clash(shards, home, seen, request, said),
+        First::Clash => clash(shards, home, seen, request, now, said),
         First::Absent | First::Alias(_) => {
             clear_way(shards, alias, now);
             open(shards, home, seen, request, now, said)
@@ -332,12 +335,14 @@ fn unstored(seen: &Seen, expectation: Option<&Expectation>, mut outcome: Outcome
     outcome
 }
 
-/// A packet that would open a connection, were its tuple not a translated one's.
+/// A packet that would open a connection, were its tuple, reversed, not a translated one's. One that is translated too
+/// has replies of its own, and does not clash.
 fn clash(
     shards: &mut impl Shards,
     home: usize,
     seen: &Seen,
     request: &CtRequest,
+    now: Instant,
     said: &mut Said<'_>,
 ) -> Result<Outcome, InvalidReason> {
     if !Connection::can_open(&seen.content) {
@@ -348,6 +353,9 @@ fn clash(
     }
     if !request.commits() {
         return Ok(unstored(seen, None, Outcome::Unknown, said));
+    }
+    if request.nat.is_some_and(|nat| nat.range().is_some()) {
+        return open(shards, home, seen, request, now, said);
     }
     shards.with(home, |shard, _| shard.stats.clashed += 1);
     Ok(unstored(seen, None, Outcome::Untranslatable, said))
@@ -390,8 +398,8 @@ fn open(
     let wanted = request.nat.is_some_and(|nat| nat.range().is_some());
     if candidates.is_none() && !(wanted && expectation.is_none()) {
         let (outcome, orphans) = shards.with(home, |shard, common| {
-            let outcome = match shard.find(&seen.key, seen.hash, seen.from_low, now) {
-                Found::Absent => open_plain(shard, seen, expectation, request, now, common, said),
+            let outcome = match shard.holder(&seen.key, seen.hash, seen.from_low, now) {
+                Holder::Nobody => open_plain(shard, seen, expectation, request, now, common, said),
                 // Somebody else was quicker; the next packet of the connection will find it.
                 _ => unstored(seen, expectation, Outcome::Unknown, said),
             };
@@ -418,7 +426,11 @@ fn open(
     let mut chosen = None;
     while let Some(reply) = candidates.as_mut().and_then(Iterator::next) {
         if reply == original.reversed() {
-            // Nothing changes: the key of the original tuple, which is free, does for both.
+            // Nothing changes: the key of the original tuple does for both, if it is free for both.
+            let holder = shards.with(home, |shard, _| shard.holder(&seen.key, seen.hash, seen.from_low, now));
+            if !matches!(holder, Holder::Nobody) {
+                continue;
+            }
             chosen = Some(None);
             break;
         }
@@ -450,7 +462,11 @@ fn open(
         return Ok(unstored(seen, expectation, Outcome::Untranslatable, said));
     };
     let (stored, orphans) = shards.with(home, |shard, common| {
-        let free = matches!(shard.find(&seen.key, seen.hash, seen.from_low, now), Found::Absent);
+        let free = match shard.holder(&seen.key, seen.hash, seen.from_low, now) {
+            Holder::Nobody => true,
+            Holder::Opposite => reply.is_some(),
+            Holder::Here | Holder::There(_) => false,
+        };
         let opening = Opening { seen, request, now, reply, expectation };
         let stored = if free { shard.store(id, &opening, common, said) } else { None };
         if stored.is_none() {
@@ -530,7 +546,9 @@ fn look_out(shards: &mut impl Shards, expected: &Expected, now: Instant) -> Opti
     let hash = found.parent_key.hash(shards.common().hash);
     let home = shards.common().shard_of(hash);
     let alive = shards.with(home, |shard, _| {
-        matches!(shard.find(&found.parent_key, hash, true, now), Found::Here { id, .. } if shard.helped(id).is_some())
+        let from_low = Key::new(expected.zone, &found.parent).is_none_or(|(_, from_low)| from_low);
+        let parent = shard.find(&found.parent_key, hash, from_low, false, now);
+        matches!(parent, Found::Here { id, .. } if shard.helped(id).is_some())
     });
     if !alive {
         shards.with(shard, |shard, common| shard.fulfil(expected, common));

@@ -64,7 +64,7 @@ struct Part {
 impl Part {
     /// The number under this hash that is the right one: its bucket, its place, and itself.
     #[inline(always)]
-    fn find(&self, hash: u32, right: impl Fn(u32) -> bool) -> Option<(usize, u32, u32)> {
+    fn find(&self, hash: u32, mut right: impl FnMut(u32) -> bool) -> Option<(usize, u32, u32)> {
         let mask = self.buckets.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
         for _ in 0..self.buckets.len() {
@@ -120,7 +120,7 @@ impl Part {
         }
     }
 
-    fn remove(&mut self, hash: u32, right: impl Fn(u32) -> bool) -> Option<u32> {
+    fn remove(&mut self, hash: u32, right: impl FnMut(u32) -> bool) -> Option<u32> {
         let (at, place, id) = self.find(hash, right)?;
         let mask = self.buckets.len().wrapping_sub(1);
         let mut before = hash as usize & mask;
@@ -157,7 +157,7 @@ impl Index {
 
     /// The number under this hash that is the right one.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, right: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, hash: u64, right: impl FnMut(u32) -> bool) -> Option<u32> {
         self.0.get(self.place(hash))?.find(hash as u32, right).map(|(.., id)| id)
     }
 
@@ -171,7 +171,7 @@ impl Index {
     }
 
     /// Removes the number under this hash that is the right one.
-    pub(crate) fn remove(&mut self, hash: u64, right: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn remove(&mut self, hash: u64, right: impl FnMut(u32) -> bool) -> Option<u32> {
         let place = self.place(hash);
         self.0.get_mut(place)?.remove(hash as u32, right)
     }

@@ -51,7 +51,9 @@
 //! One entry per connection. Its key is the tuple with its ends in sorted order, so that both directions find it, and
 //! one bit says who began. The hash of keys is SipHash-1-3 under a secret, because whoever sends packets chooses the
 //! keys. An entry is one cache line; sequence numbers, labels and translations, which not every packet needs, stand
-//! apart. A connection takes some 120 bytes, an IPv6 one no more; a translated one a second key for its replies.
+//! apart. A connection takes some 100 bytes, one of TCP 125, an IPv6 one no more; a translated one a second key for its
+//! replies. The index is of buckets of a cache line, in parts that grow on their own, so that no packet waits for a large
+//! table to be moved.
 //!
 //! Who tracks a packet twice in a zone, to look and then to commit, keeps a [`Sighting`] of it: it is read and looked up
 //! once.

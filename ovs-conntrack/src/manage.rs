@@ -85,10 +85,10 @@ pub(crate) fn page(
 
 /// The connection that has a tuple in either direction, alive or not: its shard and number.
 pub(crate) fn locate(shards: &mut impl Shards, zone: u16, tuple: &Tuple) -> Option<(usize, u32)> {
-    let (key, _) = Key::new(zone, tuple)?;
+    let (key, from_low) = Key::new(zone, tuple)?;
     let hash = key.hash(shards.common().hash);
     let home = shards.common().shard_of(hash);
-    match shards.with(home, |shard, _| shard.table.find(&key, hash))? {
+    match shards.with(home, |shard, _| shard.table.find(&key, hash, from_low, false))? {
         Entry::Connection(id) => Some((home, id)),
         Entry::Alias(alias) => {
             let owner = usize::from(alias.shard);
@@ -100,8 +100,8 @@ pub(crate) fn locate(shards: &mut impl Shards, zone: u16, tuple: &Tuple) -> Opti
 
 /// Likewise, of a tracker with one shard.
 pub(crate) fn locate_here(common: &Common, shard: &Shard, zone: u16, tuple: &Tuple) -> Option<u32> {
-    let (key, _) = Key::new(zone, tuple)?;
-    match shard.table.find(&key, key.hash(common.hash))? {
+    let (key, from_low) = Key::new(zone, tuple)?;
+    match shard.table.find(&key, key.hash(common.hash), from_low, false)? {
         Entry::Connection(id) => Some(id),
         Entry::Alias(alias) => (shard.table.reply(alias.id) == Some((key, alias.from_low))).then_some(alias.id),
     }

@@ -5,12 +5,14 @@
 //! reply tuples of translated connections. They take room only about the numbers of connections that have any.
 //!
 //! A translated connection has two keys, of its original and its reply tuple, and the second may belong to another
-//! shard. There an [`Alias`] stands for it in the same index, so that a key is taken once, whoever has it.
+//! shard. There an [`Alias`] stands for it in the same index, so that a tuple is taken once, whoever has it. The key of a
+//! translated connection's tuple is taken for that direction alone: another connection's tuple may run against it.
 //!
 //! # Invariants
 //!
 //! - A number is in the index and filed in the wheel exactly while its slot in the slab is taken.
-//! - No two entries of the index have the same key.
+//! - No two entries of the index have the same key, unless those are translated connections, or aliases of some, and
+//!   have it in opposite directions.
 //! - The numbers on the list of free ones are those of free slots.
 
 use alloc::vec::Vec;
@@ -142,10 +144,21 @@ impl Table {
             + self.wheel.memory()
     }
 
-    /// What has this key, whose hash is `hash`.
+    /// What has this key, whose hash is `hash`, as packets from its low end have it, or those from its high one: where
+    /// translated connections have it each in another direction, the one whose packets these are. If they are
+    /// `rewritten`, it is the other.
     #[inline]
-    pub(crate) fn find(&self, key: &Key, hash: u64) -> Option<Entry> {
-        let id = self.numbers.find(hash, |id| self.key_of(id).is_some_and(|k| k == key))?;
+    pub(crate) fn find(&self, key: &Key, hash: u64, from_low: bool, rewritten: bool) -> Option<Entry> {
+        let mut other = None;
+        let found = self.numbers.find(hash, |id| {
+            let has_key = self.key_of(id).is_some_and(|k| k == key);
+            let right = has_key && self.has_way(id, from_low) != rewritten;
+            if has_key && !right {
+                other = Some(id);
+            }
+            right
+        });
+        let id = found.or(other)?;
         if id & ALIAS == 0 {
             return Some(Entry::Connection(id));
         }
@@ -188,6 +201,16 @@ impl Table {
 
     fn alias(&self, at: u32) -> Option<&Alias> {
         self.aliases.get(at as usize).and_then(|alias| alias.as_ref().ok())
+    }
+
+    /// Whether packets that come this way are of what has this number, before they are translated: all of a connection
+    /// that is not, and of one that is, those in the original direction by its own key and the replies by its alias.
+    #[inline]
+    fn has_way(&self, id: u32, from_low: bool) -> bool {
+        if id & ALIAS != 0 {
+            return self.alias(id & !ALIAS).is_some_and(|alias| alias.from_low == from_low);
+        }
+        self.get(id).is_some_and(|c| !c.flags.has(Flags::TRANSLATED) || c.began_low() == from_low)
     }
 
     fn key_of(&self, id: u32) -> Option<&Key> {

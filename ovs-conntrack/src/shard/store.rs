@@ -7,7 +7,7 @@ use crate::helper::Helped;
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::shard::zones::deadline;
-use crate::shard::{Claim, Common, Found, Opening, Said, Search, Shard, Way};
+use crate::shard::{Claim, Common, Holder, Opening, Said, Search, Shard, Way};
 use crate::table::Alias;
 
 /// How many connections a full tracker looks at, in search of one that is dead, before it refuses another.
@@ -126,10 +126,10 @@ impl Shard {
         now: Instant,
         common: &Common,
     ) -> Claim {
-        match self.find(&key, key.hash(common.hash), from_low, now) {
-            Found::Absent => {}
-            Found::Here { .. } => return Claim::Taken,
-            Found::There(alias) => return Claim::Alias(alias),
+        match self.holder(&key, key.hash(common.hash), from_low, now) {
+            Holder::Nobody | Holder::Opposite => {}
+            Holder::Here => return Claim::Taken,
+            Holder::There(alias) => return Claim::Alias(alias),
         }
         let zone = self.zone_number(key.zone(), common);
         let generation = self.generation(zone).unwrap_or(0);

@@ -198,6 +198,7 @@ fn connections_are_managed() {
     says(&mut all, "flush-conntrack ct_tp_src=1", "! port is set without protocol");
     says(&mut all, "flush-conntrack zone=5 ct_nw_src=10.0.0.1,ct_nw_proto=6,ct_tp_dst=80", "");
     says(&mut all, "ct-get-nconns", "0\n");
+    says(&mut all, "ct-bkts", "Total Buckets: 1\nCurrent Connections: 0\n\n");
     says(&mut all, "ct-get-sweep-interval", "20000\n");
     says(&mut all, "ct-set-sweep-interval 5000", "setting sweep interval successful");
     says(&mut all, "ct-get-sweep-interval dp0", "5000\n");

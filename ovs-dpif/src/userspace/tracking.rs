@@ -272,3 +272,22 @@ impl Reassembly {
         self.lock().stats()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_is_due_every_so_often_for_all_together() {
+        let (sweeps, at) = (Sweeps::new(Duration::from_secs(20)), Instant::from_secs);
+        let another = sweeps.clone();
+        assert!(sweeps.is_due(at(100)));
+        sweeps.done(at(100));
+        assert!(!another.is_due(at(119)) && another.is_due(at(120)));
+        another.set_interval(Duration::from_secs(5));
+        assert!(sweeps.is_due(at(101)));
+        sweeps.done(at(101));
+        assert!(!sweeps.is_due(at(105)) && sweeps.is_due(at(106)));
+        assert_eq!(sweeps.interval(), Duration::from_secs(5));
+    }
+}
