@@ -6,7 +6,7 @@ use ovs_packet::{Instant, Match, OfPort, Packet};
 use super::{Answer, Request};
 use crate::codec::{
     BundleAdd, BundleControl, GroupMod, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod, TableMod,
-    Version,
+    Version, check_options,
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 use crate::pipeline::connection::{Bundled, ConnectionId};
@@ -76,6 +76,7 @@ impl Ofproto {
 
     /// Reads a flow-mod of a kind as its version and its connection mean it.
     fn settle(&self, request: &Request<'_>, kind: Kind, fm: &mut FlowMod) -> Result<(), OfError> {
+        check_options(&fm.instructions, &self.tlv)?;
         if self.lacks_table(request.from, kind) {
             if !matches!(fm.table, 0 | ALL_TABLES) {
                 return Err(OfError::FlowModBadCommand);
