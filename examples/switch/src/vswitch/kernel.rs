@@ -72,9 +72,18 @@ impl Kernel {
         if matches!(kind, TunnelKind::Gtpu | TunnelKind::Srv6) {
             return Err(format!("{name}: tunnels of type {kind} are not available in the kernel's datapath"));
         }
-        match config.mode {
-            PacketMode::Aware => Err(format!("{name}: packet_type ptap is not available in the kernel's datapath")),
-            _ => Ok(()),
+        // A device of GRE is for packets with Ethernet headers or for others; one of VXLAN-GPE tells each packet's type.
+        let is_there = match (kind, config.mode) {
+            (TunnelKind::Ip6Gre, mode) => mode == PacketMode::LegacyL2,
+            (TunnelKind::Vxlan, PacketMode::Aware) => config.vxlan.gpe,
+            (_, mode) => mode != PacketMode::Aware,
+        };
+        match is_there {
+            true => Ok(()),
+            false => {
+                let mode = if config.mode == PacketMode::Aware { "ptap" } else { "legacy_l3" };
+                Err(format!("{name}: packet_type {mode} of type {kind} is not available in the kernel's datapath"))
+            }
         }
     }
 
@@ -125,7 +134,25 @@ pub(super) fn tell_features(name: &str, features: &Features) {
 
 #[cfg(test)]
 mod tests {
+    use ovs_ofproto::pipeline::Remote;
+
     use super::*;
+
+    #[test]
+    fn packets_of_all_types_go_where_a_device_tells_them_apart() {
+        let is_there = |kind, mode, gpe| {
+            let mut config = TunnelConfig::new(kind, Remote::Flow);
+            (config.mode, config.vxlan.gpe) = (mode, gpe);
+            Kernel::check_tunnel("t", &config).is_ok()
+        };
+        use PacketMode::{Aware, LegacyL2, LegacyL3};
+        use TunnelKind::{Gre, Ip6Gre, Vxlan};
+        let modes = |kind, gpe| [LegacyL2, LegacyL3, Aware].map(|mode| is_there(kind, mode, gpe));
+        assert_eq!(modes(Gre, false), [true, true, false]);
+        assert_eq!(modes(Ip6Gre, false), [true, false, false]);
+        assert_eq!(modes(Vxlan, true), [true, true, true]);
+        assert!(!is_there(Vxlan, Aware, false));
+    }
 
     #[test]
     fn ports_are_the_machines_or_made_or_refused() {
