@@ -16,7 +16,8 @@
 //!
 //! None of it needs a socket, a thread or a clock: bytes and the time go in, bytes and what is to be done come out. The
 //! edges that do have sockets are what the feature `net`, on by default, adds: the module `net`, `client::Driver`,
-//! `unixctl::ControlSocket` and `unixctl::Client`.
+//! `unixctl::ControlSocket` and `unixctl::Client`. Names of places, sockets and the times of reconnection are those of
+//! [`ovs_stream`].
 //!
 //! # Why this way
 //!

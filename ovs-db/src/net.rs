@@ -1,6 +1,6 @@
 //! Sockets that do not block: the edge of the protocols of this crate (feature `net`); those of [`ovs_stream`].
 
-pub use ovs_stream::net::{Interest, Listener, Ready, Stream, StreamOptions, wait, wait_for};
+pub use ovs_stream::net::{Interest, Listener, Ready, Stream, StreamOptions, reason, wait, wait_for};
 #[cfg(feature = "tls")]
 pub use ovs_stream::net::{TlsConfig, TlsError, TlsOptions};
 

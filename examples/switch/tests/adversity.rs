@@ -106,6 +106,14 @@ fn rows_that_say_what_cannot_be() {
         let log = world.log();
         log.contains("max-idle: never is no number") && log.contains("not available: other_config:taste")
     });
+    // So it is where an operator looks; what leaves no choice too.
+    set("open_vswitch .", &["other_config:emc-insert-inv-prob=5"]);
+    let said = world.vsctl("get open_vswitch . statistics");
+    for part in ["error=", "max-idle: never is no number", "other_config:taste", "no_choice=", "emc-insert-inv-prob"] {
+        assert!(said.contains(part), "{said}");
+    }
+    world.vsctl("clear open_vswitch . other_config");
+    assert_eq!(world.vsctl("get open_vswitch . statistics").trim(), "{}");
     let _ = world.run("ovs-vsctl", &["-t", "10", "set-controller", "br0", "bogus:", "tcp:300.1.1.1:1"]);
     let said = world.vsctl("--columns=target,status list controller");
     assert!(said.contains("no connection method"), "{said}");

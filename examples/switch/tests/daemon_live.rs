@@ -14,19 +14,17 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use common::network::LONG;
+use common::hosts::{answers, ip_command, namespace, plug, reaches, transfer};
 use common::world::{World, spawn, wait_until};
 use ovs_ofproto::session::edge::{Driver, Listener, StreamOptions};
 use ovs_ofproto::session::{ListenOn, SessionOptions};
 use ovs_packet::EthAddr;
 use ovs_switch::demo::links::Links;
 use ovs_switch::demo::netns::Namespace;
-use ovs_switch::demo::traffic;
 
 /// The switch's own host, on the bridge's port.
 const OWN: u8 = 100;
@@ -40,47 +38,12 @@ fn ip(host: u8) -> Ipv4Addr {
     [10, 1, 0, host].into()
 }
 
-/// Gives host `n`, from 1 on, an interface whose other end is `pN` in the switch's namespace.
-fn plug(host: &Namespace, switch: &Namespace, n: u8) {
-    let links = Links::open(host).unwrap();
-    links.add_veth("eth0", switch, &format!("p{n}")).unwrap();
-    links.set_address("eth0", EthAddr([2, 0, 0, 0, 0, n])).unwrap();
-    links.add_ip("eth0", ip(n).into(), 24).unwrap();
-    links.set_up("eth0").unwrap();
-}
-
-/// Runs `ip` in a namespace.
-fn ip_command(namespace: &Namespace, line: &str) -> bool {
-    let mut command = Command::new("ip");
-    spawn(Some(namespace), command.args(line.split(' '))).wait().unwrap().success()
-}
-
-/// Whether `to` answers.
-fn answers(from: &Namespace, to: Ipv4Addr, patience: Duration) -> bool {
-    from.run(|| traffic::ping(to, 1, Duration::ZERO, patience)).unwrap().is_ok_and(|report| report.received == 1)
-}
-
-/// Waits until `to` answers: the first packet may be the one that a bridge is not ready for.
-fn reaches(from: &Namespace, to: Ipv4Addr) {
-    wait_until(&format!("{to} answers"), || answers(from, to, Duration::from_secs(1)));
-}
-
-/// A transfer of TCP, whose segments are as long as the stacks make them.
-fn transfer(from: &Namespace, to: &Namespace, address: Ipv4Addr) {
-    let bytes = if cfg!(debug_assertions) { 8 << 20 } else { 1 << 30 };
-    let address = SocketAddr::new(address.into(), 8080);
-    let report = traffic::tcp_transfer(to, from, address, bytes, LONG, &AtomicBool::new(false)).unwrap();
-    eprintln!("to {address}: {:.2} Gbit/s", report.bits_per_second() / 1e9);
-    assert_eq!((report.bytes, report.intact), (bytes, true));
-}
-
 impl Lan {
     /// Hosts and namespaces without any bridge.
     fn empty() -> Option<Lan> {
-        let namespace = || Namespace::new().inspect_err(|e| eprintln!("skipped: {e}")).ok();
         let (switch, hosts) = (namespace()?, [namespace()?, namespace()?, namespace()?]);
         for (n, host) in (1..).zip(&hosts) {
-            plug(host, &switch, n);
+            plug(host, &switch, &format!("p{n}"), ip(n));
         }
         Some(Lan { world: World::within(Some(switch), &[])?, hosts })
     }
@@ -259,12 +222,12 @@ fn interfaces_vanish_and_return() {
     wait_until("the missing interface is told", || lan.world.of_interface("p2", "error").contains("no interface p2"));
     assert_eq!(lan.world.of_interface("p2", "ofport"), "-1");
     reaches(h1, ip(3));
-    plug(h2, lan.switch(), 2);
+    plug(h2, lan.switch(), "p2", ip(2));
     reaches(h1, ip(2));
     wait_until("the error is gone", || lan.world.of_interface("p2", "error") == "[]");
     // One that is another of the same name by the time that somebody looks.
     Links::open(h2).unwrap().delete("eth0").unwrap();
-    plug(h2, lan.switch(), 2);
+    plug(h2, lan.switch(), "p2", ip(2));
     reaches(h1, ip(2));
     // The bridge's own port is made again; what addresses it had went with it.
     lan.links().delete("br0").unwrap();
@@ -338,7 +301,7 @@ fn ports_go_to_workers_and_come_back() {
     // A worker has the port whose interface goes.
     Links::open(h2).unwrap().delete("eth0").unwrap();
     wait_until("the missing interface is told", || lan.world.of_interface("p2", "error").contains("no interface p2"));
-    plug(h2, lan.switch(), 2);
+    plug(h2, lan.switch(), "p2", ip(2));
     reaches(h1, ip(2));
     lan.world.vsctl("remove Open_vSwitch . other_config pmd-cpu-mask");
     assert!(!queues().contains("port:"), "{}", queues());

@@ -12,17 +12,13 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::network::LONG;
-use common::world::{World, spawn, wait_until};
-use ovs_packet::EthAddr;
+use common::hosts::{answers, ip_command, namespace, plug, reaches, transfer};
+use common::world::{World, wait_until};
 use ovs_switch::demo::links::Links;
 use ovs_switch::demo::netns::Namespace;
-use ovs_switch::demo::traffic;
 
 const H1: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const H2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
@@ -35,38 +31,8 @@ struct Path {
     h2: Namespace,
 }
 
-/// Gives a host an interface whose other end is in the switch's namespace.
-fn plug(host: &Namespace, switch: &Namespace, peer: &str, address: Ipv4Addr) {
-    let links = Links::open(host).unwrap();
-    links.add_veth("eth0", switch, peer).unwrap();
-    links.set_address("eth0", EthAddr([2, 0, 0, 0, 0, address.octets()[3]])).unwrap();
-    links.add_ip("eth0", address.into(), 24).unwrap();
-    links.set_up("eth0").unwrap();
-}
-
-/// Runs `ip` in a namespace.
-fn ip_command(namespace: &Namespace, line: &str) -> bool {
-    let mut command = Command::new("ip");
-    spawn(Some(namespace), command.args(line.split(' '))).wait().unwrap().success()
-}
-
-fn reaches(from: &Namespace, to: Ipv4Addr) {
-    let answers = || from.run(|| traffic::ping(to, 1, Duration::ZERO, Duration::from_secs(1))).unwrap();
-    wait_until(&format!("{to} answers"), || answers().is_ok_and(|report| report.received == 1));
-}
-
-/// A transfer of TCP, whose segments are as long as the stacks make them.
-fn transfer(from: &Namespace, to: &Namespace, address: Ipv4Addr) {
-    let bytes = if cfg!(debug_assertions) { 8 << 20 } else { 1 << 30 };
-    let address = SocketAddr::new(address.into(), 8080);
-    let report = traffic::tcp_transfer(to, from, address, bytes, LONG, &AtomicBool::new(false)).unwrap();
-    eprintln!("to {address}: {:.2} Gbit/s", report.bits_per_second() / 1e9);
-    assert_eq!((report.bytes, report.intact), (bytes, true));
-}
-
 impl Path {
     fn new() -> Option<Path> {
-        let namespace = || Namespace::new().inspect_err(|e| eprintln!("skipped: {e}")).ok();
         let (switch, h1, h2) = (namespace()?, namespace()?, namespace()?);
         plug(&h1, &switch, "p1", H1);
         plug(&h2, &switch, "up", FAR);
@@ -116,6 +82,5 @@ fn linux_is_the_other_end_of_a_vxlan_tunnel() {
     assert!(neighbours.contains(&FAR.to_string()) && neighbours.contains("02:00:00:00:00:02"), "{neighbours}");
     // Another key is another network.
     path.vxlan("options:key=8");
-    let ping = || path.h1.run(|| traffic::ping(H2, 1, Duration::ZERO, Duration::from_millis(500))).unwrap();
-    wait_until("the key counts", || ping().is_ok_and(|report| report.received == 0));
+    wait_until("the key counts", || !answers(&path.h1, H2, Duration::from_millis(500)));
 }

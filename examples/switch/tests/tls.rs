@@ -63,22 +63,21 @@ fn controllers_by_tls_with_keys_of_the_database() {
     world.ok("ovs-ofctl", &[&keys[..], &["show", &target]].concat());
 }
 
-#[test]
-fn a_database_by_tls_with_keys_of_the_command_line() {
-    let Some(mut world) = World::new(&["--enable-dummy"]) else { return };
-    if !make_keys(&world.folder) {
-        return;
-    }
-    let file = |world: &World, name: &str| world.folder.join(name).display().to_string();
+fn file(world: &World, name: &str) -> String {
+    world.folder.join(name).display().to_string()
+}
+
+/// Ends the switch, and has the database listen by TLS: where.
+fn serve_by_tls(world: &mut World, more: &[String]) -> String {
     world.daemon.kill().unwrap();
     world.daemon.wait().unwrap();
     world.server.kill().unwrap();
     world.server.wait().unwrap();
     let log = world.folder.join("server.log");
     let mut server = Command::new("ovsdb-server");
-    server.arg(world.folder.join("conf.db")).arg(format!("--remote=punix:{}", file(&world, "db.sock")));
-    server.args(["--remote=pssl:0:127.0.0.1", &format!("--log-file={}", log.display())]);
-    server.args(["-p", &file(&world, "other.key"), "-c", &file(&world, "other.pem"), "-C", &file(&world, "ca.pem")]);
+    server.arg(world.folder.join("conf.db")).arg(format!("--remote=punix:{}", file(world, "db.sock")));
+    server.args(["--remote=pssl:0:127.0.0.1", &format!("--log-file={}", log.display())]).args(more);
+    server.args(["-p", &file(world, "other.key"), "-c", &file(world, "other.pem"), "-C", &file(world, "ca.pem")]);
     world.server = spawn(None, in_folder(&mut server, &world.folder));
     let mut port = String::new();
     wait_until("the server listens", || {
@@ -87,9 +86,36 @@ fn a_database_by_tls_with_keys_of_the_command_line() {
         port = rest.lines().next().unwrap_or_default().to_string();
         true
     });
+    format!("ssl:127.0.0.1:{port}")
+}
+
+#[test]
+fn a_database_by_tls_with_keys_of_the_command_line() {
+    let Some(mut world) = World::new(&["--enable-dummy"]) else { return };
+    if !make_keys(&world.folder) {
+        return;
+    }
+    let remote = serve_by_tls(&mut world, &[]);
     let keys = ["switch.key", "switch.pem", "ca.pem"].map(|name| file(&world, name));
-    let remote = format!("ssl:127.0.0.1:{port}");
     world.start_daemon(&["--enable-dummy", "-p", &keys[0], "-c", &keys[1], "-C", &keys[2], &remote]);
     world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
     assert_eq!(world.appctl(&["ofproto/list"]), "br0\n");
+}
+
+#[test]
+fn a_database_whose_authority_is_taken_from_it() {
+    let Some(mut world) = World::new(&["--enable-dummy"]) else { return };
+    if !make_keys(&world.folder) {
+        return;
+    }
+    let shows = format!("--peer-ca-cert={}", file(&world, "ca.pem"));
+    let remote = serve_by_tls(&mut world, &[shows]);
+    let keys = ["switch.key", "switch.pem"].map(|name| file(&world, name));
+    let taken = format!("--bootstrap-ca-cert={}", file(&world, "taken.pem"));
+    world.start_daemon(&["--enable-dummy", "-p", &keys[0], "-c", &keys[1], &taken, &remote]);
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    assert!(world.log().contains("taken.pem: taken from the peer"), "{}", world.log());
+    assert!(
+        std::fs::read_to_string(world.folder.join("taken.pem")).unwrap().starts_with("-----BEGIN CERTIFICATE-----")
+    );
 }

@@ -310,3 +310,20 @@ fn datapaths_can_be_taken_for_less_than_they_are() {
         assert!(!world.run("ovs-appctl", &words).status.success(), "{bad:?}");
     }
 }
+
+#[test]
+fn a_daemon_that_dies_is_started_again() {
+    let Some(mut world) = World::new(DUMMY) else { return };
+    world.appctl(&["exit"]);
+    world.daemon.wait().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ovs-vswitchd"));
+    command.args(["--enable-dummy", "--detach", "--monitor", "--pidfile", "--log-file", "-vconsole:off"]);
+    assert!(in_folder(&mut command, &world.folder).output().unwrap().status.success());
+    let pid = || std::fs::read_to_string(world.folder.join("ovs-vswitchd.pid")).unwrap_or_default().trim().to_string();
+    let first = pid();
+    assert!(Command::new("kill").args(["-ABRT", &first]).status().unwrap().success());
+    wait_until("another takes its place", || pid() != first && !pid().is_empty());
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    assert!(world.log().contains(&format!("pid {first} died")), "{}", world.log());
+    world.appctl(&["exit"]);
+}

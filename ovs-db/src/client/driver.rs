@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use ovs_stream::net::reason;
+
 use super::sync::Client;
 use crate::net::{self, Interest, Stream, StreamOptions};
 use crate::rpc::SessionAction;
@@ -66,7 +68,7 @@ impl Driver {
                 SessionAction::Close => self.stream = None,
                 SessionAction::Connect(remote) => match Stream::connect(&remote, &self.options) {
                     Ok(stream) => self.stream = Some(stream),
-                    Err(error) => self.client.handle_closed(now, &error.to_string()),
+                    Err(error) => self.client.handle_closed(now, &reason(&error)),
                 },
             }
             self.transfer(now, true);
@@ -82,7 +84,7 @@ impl Driver {
 
     fn try_transfer(&mut self, now: Duration, reads: bool) -> Result<(), String> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let text = |error: io::Error| error.to_string();
+        let text = |error: io::Error| reason(&error);
         if !self.client.is_connected() {
             if !reads || !stream.finish_connecting().map_err(text)? {
                 return Ok(());
@@ -182,6 +184,6 @@ mod tests {
         assert_eq!((read(&mut second).as_str(), driver.client().is_connected()), ("", false));
         drop(listener);
         driver.run(driver.timeout().unwrap());
-        assert_eq!(driver.client().session().last_error(), Some("No such file or directory (os error 2)"));
+        assert_eq!(driver.client().session().last_error(), Some("No such file or directory"));
     }
 }

@@ -212,8 +212,9 @@ impl Parser {
 
     /// A piece of a string without escapes, and what ends it.
     fn text(&mut self, input: &mut &[u8]) -> Result<Option<Json>, Wrong> {
-        let count = plain(input);
-        let (text, rest) = input.split_at_checked(count).unwrap_or((input, &[]));
+        let bytes = *input;
+        let count = plain(bytes);
+        let (text, rest) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
         match rest.first() {
             None => {
                 self.token.extend_from_slice(text);
@@ -221,6 +222,7 @@ impl Parser {
                 Ok(None)
             }
             Some(b'"') => {
+                self.take(input, count);
                 let whole = if self.token.is_empty() {
                     std::str::from_utf8(text).map(str::to_owned).ok()
                 } else {
@@ -228,7 +230,7 @@ impl Parser {
                     String::from_utf8(std::mem::take(&mut self.token)).ok()
                 };
                 let whole = whole.ok_or(Wrong::Syntax("a string is not UTF-8"))?;
-                self.take(input, count.saturating_add(1));
+                self.take(input, 1);
                 Ok(self.string(whole))
             }
             Some(b'\\') => {

@@ -14,6 +14,6 @@ mod stream;
 mod tls;
 
 pub use listener::Listener;
-pub use stream::{DEFAULT_DSCP, Interest, Ready, Stream, StreamOptions, wait, wait_for};
+pub use stream::{DEFAULT_DSCP, Interest, Ready, Stream, StreamOptions, reason, wait, wait_for};
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsError, TlsOptions};

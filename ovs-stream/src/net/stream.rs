@@ -313,6 +313,15 @@ pub fn wait_for<'a>(
     }
 }
 
+/// What an error of the system is in words, without its number: as Open vSwitch's columns and logs have it.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match (error.raw_os_error(), text.rfind(" (os error ")) {
+        (Some(_), Some(at)) => text.get(..at).unwrap_or(&text).to_owned(),
+        _ => text,
+    }
+}
+
 pub(super) fn nonblocking() -> SocketFlags {
     SocketFlags::NONBLOCK | SocketFlags::CLOEXEC
 }
@@ -399,6 +408,12 @@ mod tests {
         };
         assert!(waited(Interest::default(), Duration::from_millis(20)));
         assert!(!waited(Interest { read: true, write: false }, Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn reasons_have_no_numbers() {
+        assert_eq!(reason(&Errno::CONNREFUSED.into()), "Connection refused");
+        assert_eq!(reason(&io::Error::other("odd (os error 5)")), "odd (os error 5)");
     }
 
     #[test]

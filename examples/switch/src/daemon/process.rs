@@ -149,9 +149,8 @@ impl Conduct {
 
     /// Starts the daemon, and again as often as it crashes.
     fn watch(&self, log: &Vlog) -> Result<Next, String> {
-        let mut told = false;
+        let (mut told, mut restarted) = (false, None::<Instant>);
         loop {
-            let started = Instant::now();
             let mut child = self.spawn("daemon", if self.detach { Stdio::piped() } else { Stdio::inherit() })?;
             if self.detach && was_told(&mut child) && !told {
                 told = true;
@@ -164,7 +163,11 @@ impl Conduct {
                 return Ok(Next::Exit(exit_code(status)));
             }
             tracing::error!(target: "daemon_unix", "pid {} died, {status}, restarting", child.id());
-            std::thread::sleep(MIN_LIFE.saturating_sub(started.elapsed()).min(MIN_LIFE));
+            // The first time at once: only one that dies again and again is to be slowed down.
+            if let Some(restarted) = restarted {
+                std::thread::sleep(MIN_LIFE.saturating_sub(restarted.elapsed()));
+            }
+            restarted = Some(Instant::now());
         }
     }
 }

@@ -48,6 +48,9 @@ pub fn version_line() -> String {
 /// Rounds of packets before everything else has its turn.
 const ROUNDS: usize = 8;
 
+/// A turn that took so long is told: meanwhile nothing else was done.
+const LONG_TURN: Duration = Duration::from_secs(1);
+
 /// Ports are asked for packets this often though none says that it has any.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -568,8 +571,13 @@ fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> 
     let mut server = Server::new(&options, log.clone())?;
     let mut told = false;
     let ended = loop {
+        let began = std::time::Instant::now();
         if !server.turn() {
             break None;
+        }
+        let took = began.elapsed();
+        if took >= LONG_TURN {
+            tracing::warn!(target: "timeval", "Unreasonably long {}ms poll interval", took.as_millis());
         }
         let (hangup, end) = if server.has_signals { signals.take() } else { (false, None) };
         if hangup && let Err(e) = log.reopen() {

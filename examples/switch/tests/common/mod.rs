@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program takes what it needs")]
 
+pub(crate) mod hosts;
 pub(crate) mod network;
 pub(crate) mod world;
 

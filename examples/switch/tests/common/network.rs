@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::hosts::namespace;
 use ovs_dpif::netdev::Netdev;
 use ovs_packet::{EthAddr, Packet, PacketBatch};
 use ovs_switch::demo::links::Links;
@@ -25,7 +26,6 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new() -> Option<Network> {
-        let namespace = || Namespace::new().inspect_err(|e| eprintln!("skipped: {e}")).ok();
         let network = Network { left: namespace()?, switch: namespace()?, right: namespace()? };
         let of_switch = network.links(&network.switch);
         for (host, port, n) in [(&network.left, "p1", 1), (&network.right, "p2", 2)] {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ovs_db::json::Json;
+use ovs_db::net;
 use ovs_db::unixctl::{Client, ClientError, Format, Target, TargetError, run_directory};
 use ovs_tools::logging::Verbose;
 use rustix::process::{Signal, getpid, kill_process};
@@ -200,11 +201,7 @@ fn failure(options: &Options, socket: &Path, error: ClientError) -> Failure {
 
 /// What the system says, without the number of the error.
 fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" (os error ") {
-        Some((text, _)) => text.to_string(),
-        None => error.source().map_or(text, ToString::to_string),
-    }
+    error.source().map_or_else(|| net::reason(error), ToString::to_string)
 }
 
 /// The text with an end of line, unless there is none of it.

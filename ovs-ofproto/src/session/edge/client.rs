@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use ovs_packet::Instant;
+use ovs_stream::net::StreamOptions;
 
 use super::driver::Driver;
 use crate::codec::{Version, Versions};
@@ -14,7 +15,6 @@ use crate::session::{
     SessionOptions, TransactionId, Transactions, Xids,
 };
 use crate::text::ofp_print;
-use ovs_stream::net::StreamOptions;
 
 /// Messages that came unasked during a transaction and are kept for [`Client::receive`].
 const INBOX: usize = 4096;

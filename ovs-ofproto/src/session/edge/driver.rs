@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use ovs_packet::Instant;
+use ovs_stream::net::{Interest, Stream, StreamOptions, reason, wait};
 
 use crate::session::{
     Class, CloseReason, Endpoint, Frame, SendError, Session, SessionAction, SessionEvent, SessionOptions,
 };
-use ovs_stream::net::{Interest, Stream, StreamOptions, wait};
 
 /// Bytes read at once.
 const CHUNK: usize = 32 << 10;
@@ -153,7 +153,7 @@ impl Driver {
         let Some(endpoint) = &self.endpoint else { return };
         match Stream::connect(endpoint, &self.options) {
             Ok(stream) => self.stream = Some(stream),
-            Err(error) => self.session.handle_closed(now, CloseReason::Io(error.to_string())),
+            Err(error) => self.session.handle_closed(now, CloseReason::Io(reason(&error))),
         }
     }
 
@@ -173,7 +173,7 @@ impl Driver {
     fn receive(&mut self, now: Instant) -> Result<(), CloseReason> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         if !self.is_connected {
-            if !stream.finish_connecting().map_err(|error| CloseReason::Io(error.to_string()))? {
+            if !stream.finish_connecting().map_err(|error| CloseReason::Io(reason(&error)))? {
                 return Ok(());
             }
             self.is_connected = true;
@@ -236,7 +236,7 @@ impl fmt::Debug for Driver {
 fn io_reason(error: io::Error) -> CloseReason {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CloseReason::Peer,
-        _ => CloseReason::Io(error.to_string()),
+        _ => CloseReason::Io(reason(&error)),
     }
 }
 
