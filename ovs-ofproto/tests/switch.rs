@@ -589,3 +589,32 @@ fn a_packet_of_a_bundle_meets_what_was_there_at_its_place() {
     assert!(told, "{heard:?}");
     assert_eq!(w.flows().len(), 1);
 }
+
+/// Before OpenFlow 1.5 who names a table names all of them again, those that have the owner's names as well. When he takes
+/// his back, nothing of them stays.
+#[test]
+fn a_tables_name_goes_with_the_owner_who_gave_it() {
+    let (mut w, version) = (World::new(), Version::V1_3);
+    let c = w.connect(version);
+    let mut config = TableConfig::default();
+    config.name = Some("two".into());
+    assert!(w.of.configure_table(2, config, w.now));
+    let names = |said: &[Message]| -> Vec<String> {
+        let pages = said.iter().map(|m| match m {
+            Message::TableFeaturesReply(page) => page.items.clone(),
+            other => panic!("{other:?}"),
+        });
+        pages.flatten().map(|f| f.name).take(4).collect()
+    };
+    let pages = w.ask(c, version, Message::TableFeaturesRequest(Page::default()));
+    let mut said = Vec::new();
+    for page in pages {
+        let Message::TableFeaturesReply(mut page) = page else { panic!("{page:?}") };
+        page.items.iter_mut().filter(|f| f.table == 3).for_each(|f| f.name = "three".into());
+        said.extend(w.ask(c, version, Message::TableFeaturesRequest(page)));
+    }
+    assert_eq!(names(&said), ["", "", "two", "three"]);
+    assert!(w.of.configure_table(2, TableConfig::default(), w.now));
+    let said = w.ask(c, version, Message::TableFeaturesRequest(Page::default()));
+    assert_eq!(names(&said), ["", "", "", "three"]);
+}

@@ -156,6 +156,10 @@ impl Ofproto {
 
     /// Forgets the states that no megaflow leads to.
     fn forget_states(&mut self) {
+        // Packets of what is under way may wait for theirs.
+        if self.under_way {
+            return;
+        }
         let (recirc, megaflows) = (&mut self.recirc, &self.megaflows);
         recirc.collect(|id| megaflows.is_recirculated(id));
     }

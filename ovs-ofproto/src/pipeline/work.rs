@@ -277,6 +277,8 @@ impl Ofproto {
         for (learned, used) in std::mem::take(&mut self.learning) {
             self.learn(&learned, used);
         }
+        // Whose learners went by what packets made meanwhile.
+        self.commit(Log::default(), None, now);
         self.trim(now);
     }
 }

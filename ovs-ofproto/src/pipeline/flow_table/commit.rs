@@ -172,6 +172,7 @@ impl FlowTables {
 
     /// The same, by as much as there is effort for.
     pub(in crate::pipeline) fn undo_some(&mut self, log: &mut Log, start: usize, effort: &mut usize) {
+        let orphaned = self.orphaned.len();
         while log.len() > start && *effort > 0 {
             *effort -= 1;
             match log.steps.pop() {
@@ -181,6 +182,8 @@ impl FlowTables {
                 None => {}
             }
         }
+        // What learnt by what was taken back never did.
+        self.orphaned.truncate(orphaned);
         if log.len() == 0 && !self.near {
             self.orphaned.clear();
             self.far = None;

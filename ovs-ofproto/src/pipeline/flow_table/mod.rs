@@ -37,6 +37,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use ovs_classifier::{Pattern, Version, View};
 use ovs_packet::field::TlvTable;
 use ovs_packet::key::{Match, WORDS};
@@ -143,7 +144,7 @@ pub(super) struct FlowTables {
     rules: Slab,
     /// Rules that took the place of others, with their counters: what goes through megaflows of the old rule until those
     /// are decided anew is theirs.
-    heirs: HashMap<RuleId, RuleId>,
+    heirs: HashMap<RuleId, RuleId, RandomState>,
     /// When to look whether a flow's time is up. A packet puts that off, which shows only then.
     timers: BTreeSet<(Instant, RuleId)>,
     /// Rules with a cookie that is not zero.
@@ -184,7 +185,7 @@ impl FlowTables {
         FlowTables {
             tables: vec![Table::new(); TABLES],
             rules: Slab::default(),
-            heirs: HashMap::new(),
+            heirs: HashMap::default(),
             timers: BTreeSet::new(),
             cookies: BTreeSet::new(),
             groups: HashMap::new(),

@@ -131,7 +131,7 @@ impl FlowTables {
         let rule = Rule { priority, ..self.new_rule(&fm, table, now) };
         let pattern = pattern(&matching);
         let old = self.exact(table, &pattern, priority);
-        let id = self.put(&pattern, rule, old)?;
+        let id = self.put(pattern, rule, old)?;
         log.push(Step::Added { new: id, replaced: old });
         Ok(id)
     }
@@ -153,11 +153,10 @@ impl FlowTables {
         Pending::removal(self.meters.get(&meter).into_iter().flatten().copied().collect(), RemovedReason::MeterDelete)
     }
 
-    /// Removes flows whose time is up, at most so many.
+    /// Removes flows whose time is up, after a look at so many at most.
     pub(in crate::pipeline) fn expire(&mut self, now: Instant, most: usize, log: &mut Log) {
-        while log.len() < most
-            && let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now)
-        {
+        for _ in 0..most {
+            let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) else { return };
             self.timers.remove(&(at, id));
             match self.rules.get(id).filter(|r| !r.removed).and_then(Rule::deadline) {
                 Some((later, _)) if later > now => drop(self.timers.insert((later, id))),
@@ -217,7 +216,7 @@ impl FlowTables {
                 }
             }
         }
-        let new = self.put(&pattern, rule, old)?;
+        let new = self.put(pattern, rule, old)?;
         if let Some(old) = old.filter(|_| !fm.flags.contains(FlowModFlags::RESET_COUNTS)) {
             self.heirs.insert(old, new);
         }
@@ -269,7 +268,7 @@ impl FlowTables {
         if resets {
             (rule.packets, rule.bytes) = (0, 0);
         }
-        let new = self.put(&pattern(&matching), rule, Some(id))?;
+        let new = self.put(pattern(&matching), rule, Some(id))?;
         if !resets {
             self.heirs.insert(id, new);
         }

@@ -44,7 +44,7 @@ impl FlowTables {
     /// Puts a rule in from the next version on, in the place of `old`.
     pub(super) fn put(
         &mut self,
-        pattern: &Pattern<WORDS>,
+        pattern: Pattern<WORDS>,
         rule: Rule,
         old: Option<RuleId>,
     ) -> Result<RuleId, FlowModError> {
@@ -56,8 +56,10 @@ impl FlowTables {
         }
         let next = self.next();
         let instructions = rule.instructions.clone();
+        let evicts = self.tables.get(usize::from(table)).is_some_and(|t| t.eviction.is_some());
+        let matching = evicts.then(|| Match::from_words(*pattern.key(), *pattern.mask()));
         let placed = self.tables.get_mut(usize::from(table)).and_then(|t| {
-            let new = NewRule::new(pattern.clone(), rule.priority, id).from_version(next);
+            let new = NewRule::new(pattern, rule.priority, id).from_version(next);
             t.classifier.add(new.with_clauses(clauses(&instructions))).ok()
         });
         let Some(handle) = placed else {
@@ -80,8 +82,8 @@ impl FlowTables {
         self.count_learners(&instructions, true);
         if let Some(t) = self.tables.get_mut(usize::from(table)) {
             t.came(&rule);
-            if let Some(eviction) = &mut t.eviction {
-                eviction.add(id, &rule, &Match::from_words(*pattern.key(), *pattern.mask()));
+            if let (Some(eviction), Some(m)) = (&mut t.eviction, &matching) {
+                eviction.add(id, &rule, m);
             }
         }
         self.rules.insert(rule);
@@ -100,8 +102,7 @@ impl FlowTables {
                 eviction.remove(id);
             }
         }
-        let instructions = rule.instructions.clone();
-        self.count_learners(&instructions, false);
+        self.count_learner(id, false);
         true
     }
 
@@ -117,8 +118,7 @@ impl FlowTables {
                 eviction.add(id, rule, m);
             }
         }
-        let instructions = rule.instructions.clone();
-        self.count_learners(&instructions, true);
+        self.count_learner(id, true);
     }
 
     /// Takes a rule out that was never seen.
@@ -152,6 +152,12 @@ impl FlowTables {
                 }
             }
         }
+    }
+
+    fn count_learner(&mut self, id: RuleId, comes: bool) {
+        let Some(rule) = self.rules.get(id).filter(|r| learnt(&r.instructions).next().is_some()) else { return };
+        let instructions = rule.instructions.clone();
+        self.count_learners(&instructions, comes);
     }
 
     /// Counts a rule among those that learn flows which end with them, or no longer.

@@ -136,7 +136,8 @@ impl Ofproto {
             }
         }
         for f in asked.values() {
-            if let Some(t) = self.tables.table_mut(f.table) {
+            // Before OpenFlow 1.5 a request names all tables, those of the owner's names as well.
+            if let Some(t) = self.tables.table_mut(f.table).filter(|t| t.config.name.is_none()) {
                 t.said_name = Some(f.name.clone()).filter(|name| !name.is_empty());
             }
         }
