@@ -121,7 +121,7 @@ pub use message::{Experimenter, Message, Page, Part};
 pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
 pub use monitor::{FlowChange, FlowEvent, FlowMonitorRequest, FlowUpdate, MonitorCommand, MonitorFlags};
 pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
-pub use port::{Port, PortMod, PortRequest, PortStats, PortStatus};
+pub use port::{CustomCounter, Port, PortMod, PortRequest, PortStats, PortStatus};
 pub use property::{
     FieldHeader, OpticalPort, OpticalPortMod, OpticalPortStats, PortModProperty, PortProperty, PortStatsProperty,
     RawProperty,

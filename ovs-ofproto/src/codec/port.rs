@@ -3,7 +3,7 @@
 use ovs_packet::{EthAddr, OfPort};
 
 use super::cursor::Shape;
-use super::error::{EncodeError, OfError};
+use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
 use super::io::{Done, Io, Property};
 use super::property::{Kept, PortModProperty, PortProperty, PortStatsProperty};
@@ -246,9 +246,13 @@ pub struct PortStats {
     /// How long it has existed, in seconds and nanoseconds; versions before 1.3 do not tell.
     #[cfg_attr(feature = "serde", serde(with = "As::<Option<Seconds>>"))]
     pub duration: Option<(u32, u32)>,
-    /// Nicira's and RFC 2819's counters, from OpenFlow 1.4 on, as the property has them.
-    #[cfg_attr(feature = "serde", serde(rename = "custom", with = "As::<Vec<Counter>>"))]
-    pub more: Vec<u64>,
+    /// RFC 2819's counters, from OpenFlow 1.4 on, as Intel's property has them: packets received of 1 to 64 bytes, to 127,
+    /// 255, 511, 1023, 1522, and longer; as many of packets sent; multicasts sent, broadcasts received and sent; undersized,
+    /// oversized, fragments and jabber received. None if they are not told.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Vec<Counter>>"))]
+    pub rfc2819: Vec<u64>,
+    /// Counters of the port's own, from OpenFlow 1.4 on.
+    pub custom: Vec<CustomCounter>,
     /// What else is counted, from OpenFlow 1.4 on.
     pub properties: Vec<PortStatsProperty>,
 }
@@ -259,9 +263,57 @@ impl Default for PortStats {
             number: OfPort(0),
             counts: Default::default(),
             duration: Default::default(),
-            more: Default::default(),
+            rfc2819: Vec::new(),
+            custom: Vec::new(),
             properties: Vec::new(),
         }
+    }
+}
+
+/// A counter that a kind of port has and others have not.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct CustomCounter {
+    /// Its name, of at most 255 bytes.
+    pub name: String,
+    /// What was counted.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Counter>"))]
+    pub value: u64,
+}
+
+/// Intel's properties of the statistics of a port.
+const RFC_2819: u64 = super::io::experimenter(0xaa01, 1);
+const CUSTOM: u64 = super::io::experimenter(0xaa01, 2);
+
+/// How many counters of RFC 2819 there are.
+const RFC_2819_COUNTS: usize = 21;
+
+impl CustomCounter {
+    /// Reads the counters of Intel's property; none if it is one that writing them would not give.
+    fn read_all(p: &Property<'_>) -> Result<Option<Vec<CustomCounter>>, DecodeError> {
+        let mut r = p.reader();
+        r.skip(2)?;
+        let count = r.u16()?;
+        let (mut found, mut plain) = (Vec::new(), true);
+        for _ in 0..count {
+            let len = usize::from(r.u8()?);
+            let name = String::from_utf8(r.bytes(len)?.to_vec());
+            plain &= name.is_ok();
+            found.push(CustomCounter { name: name.unwrap_or_default(), value: r.u64()? });
+        }
+        Ok((plain && r.is_empty() && count > 0).then_some(found))
+    }
+
+    fn write_all(counters: &[CustomCounter], w: &mut super::cursor::Writer) -> Result<(), EncodeError> {
+        let too_long = |_| EncodeError::TooLong { what: "the counters of a port" };
+        w.zeros(2);
+        w.u16(counters.len().try_into().map_err(too_long)?);
+        for c in counters {
+            w.u8(c.name.len().try_into().map_err(too_long)?);
+            w.bytes(c.name.as_bytes());
+            w.u64(c.value);
+        }
+        Ok(())
     }
 }
 
@@ -297,11 +349,12 @@ impl PortStats {
         let general = self.counts.len().saturating_sub(ETHERNET_COUNTS);
         self.counts.iter_mut().take(general).try_for_each(|c| io.u64(c))?;
         let ethernet: Vec<u64> = self.counts.iter().skip(general).copied().collect();
-        let mut rest = (ethernet, core::mem::take(&mut self.more), core::mem::take(&mut self.properties));
+        let intel = (core::mem::take(&mut self.rfc2819), core::mem::take(&mut self.custom));
+        let mut rest = (ethernet, intel, core::mem::take(&mut self.properties));
         io.either(
             &mut rest,
             |r| {
-                let mut found = (vec![u64::MAX; ETHERNET_COUNTS], Vec::new(), Vec::new());
+                let mut found = (vec![u64::MAX; ETHERNET_COUNTS], (Vec::new(), Vec::new()), Vec::new());
                 while let Some(p) = Property::next(r)? {
                     match p.kind {
                         0 => {
@@ -311,19 +364,22 @@ impl PortStats {
                                 *count = body.u64()?;
                             }
                         }
-                        k if k == super::io::experimenter(0x2320, 1) => {
-                            let mut body = p.reader();
+                        RFC_2819 => {
+                            let mut body = p.sized(RFC_2819_COUNTS.saturating_mul(8).saturating_add(4))?;
                             body.skip(4)?;
-                            while !body.is_empty() {
-                                found.1.push(body.u64()?);
-                            }
+                            let counts = (0..RFC_2819_COUNTS).map(|_| body.u64());
+                            found.1.0 = counts.collect::<Result<_, _>>()?;
                         }
+                        CUSTOM => match CustomCounter::read_all(&p)? {
+                            Some(counters) => found.1.1 = counters,
+                            None => found.2.push(PortStatsProperty::read(&p)?),
+                        },
                         _ => found.2.push(PortStatsProperty::read(&p)?),
                     }
                 }
                 Ok(found)
             },
-            |(ethernet, more, properties), w| {
+            |(ethernet, (rfc2819, custom), properties), w| {
                 let counts = |counts: &[u64]| {
                     let counts = counts.to_vec();
                     move |w: &mut super::cursor::Writer| {
@@ -333,14 +389,19 @@ impl PortStats {
                     }
                 };
                 w.property(0, counts(ethernet))?;
-                if !more.is_empty() {
-                    w.property(super::io::experimenter(0x2320, 1), counts(more))?;
+                match rfc2819.len() {
+                    0 => {}
+                    RFC_2819_COUNTS => w.property(RFC_2819, counts(rfc2819))?,
+                    _ => return Err(EncodeError::Inconsistent { what: "so many counters of RFC 2819" }),
+                }
+                if !custom.is_empty() {
+                    w.property(CUSTOM, |w| CustomCounter::write_all(custom, w))?;
                 }
                 Kept::write_all(properties, w)
             },
         )?;
         self.counts.iter_mut().skip(general).zip(rest.0).for_each(|(to, from)| *to = from);
-        (self.more, self.properties) = (rest.1, rest.2);
+        ((self.rfc2819, self.custom), self.properties) = (rest.1, rest.2);
         Ok(())
     }
 }

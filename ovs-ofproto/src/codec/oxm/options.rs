@@ -47,7 +47,8 @@ pub(super) fn read_option(
 ) -> Result<(), DecodeError> {
     let bad = |error, what| start.error(error, what);
     let bytes = if masked { len / 2 } else { len };
-    if bytes == 0 || bytes > TUN_OPTION_MAX || masked && !len.is_multiple_of(2) {
+    // With a mask of no bytes, some switches say that an option is there which is mapped to none.
+    if len == 0 && !masked || bytes > TUN_OPTION_MAX || masked && !len.is_multiple_of(2) {
         return Err(bad(OfError::BadMatchBadLength, "the length of a tunnel option"));
     }
     let value = r.bytes(bytes)?;

@@ -87,6 +87,8 @@ fn tunnel_options_have_their_own_lengths() {
     assert_eq!(fields(&[0, 1, 80, 2, 1, 2, 0, 1, 80, 2, 1, 2]), Err(OfError::BadMatchDuplicate));
     assert_eq!(fields(&[0, 1, 80, 0]), Err(OfError::BadMatchBadLength));
     assert_eq!(fields(&[0, 1, 81, 2, 1, 0]), Err(OfError::BadMatchBadWildcards));
+    assert_eq!(fields(&[0, 1, 81, 0]), Ok("tun_metadata0".parse().unwrap()));
+    assert_eq!(fields(&[0, 1, 81, 1, 0]), Err(OfError::BadMatchBadLength));
     assert_eq!(fields(&[0, 1, 81, 3, 0, 0, 0]), Err(OfError::BadMatchBadLength));
 }
 

@@ -626,7 +626,16 @@ impl Any {
                 number: any.port(),
                 counts: std::array::from_fn(|_| any.u64()),
                 duration: Some(any.times()).filter(|_| v13),
-                more: if version >= Version::V1_4 { any.some(Any::u64) } else { vec![] },
+                rfc2819: if version >= Version::V1_4 && any.below(2) == 0 {
+                    (0..21).map(|_| any.u64()).collect()
+                } else {
+                    vec![]
+                },
+                custom: if version >= Version::V1_4 {
+                    any.some(|any| CustomCounter { name: any.text(20), value: any.u64() })
+                } else {
+                    vec![]
+                },
                 properties: any.raw(version).into_iter().map(PortStatsProperty::Other).collect(),
             })),
             K::QueueStatsRequest => {

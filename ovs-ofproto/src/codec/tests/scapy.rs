@@ -1,8 +1,7 @@
 //! Whether scapy's OpenFlow layers find the same fields with the same values.
 //!
-//! Scapy 2.8 has errors of its own around padding: it takes all that follows an action with an Ethernet address or a field
-//! in it for that action's, and the padding of a match of odd length in statistics for longer than it is. So such actions
-//! stand last here, and such matches do not stand.
+//! Scapy 2.8 has errors of its own: of a list of actions of OpenFlow 1.0 it takes the first apart, of several flows in a
+//! reply likewise, and of the padding behind a set of a field it makes an action of zeros. So there is one of each here.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -85,21 +84,21 @@ fn cases() -> Vec<Case> {
         let tuple = "tcp,nw_src=10.0.0.1,nw_dst=10.1.2.3,tp_src=1234,tp_dst=80";
         let times = format!("cookie={cookie} priority={priority} idle_timeout={idle} hard_timeout={hard}");
         let eth = "dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,dl_vlan=7,dl_vlan_pcp=3";
-        cases.push(case(
-            v10,
-            flow(&format!(
-                "{head},in_port={port},{eth},{tuple},actions=mod_nw_dst:1.2.3.4,mod_tp_dst:443,enqueue:{port}:5,\
-                 output:{port},mod_dl_src:02:00:00:00:00:09"
-            )),
-            format!(
-                "type=14 xid=77 {times} cmd=0 match.in_port={port} match.dl_src=02:00:00:00:00:01 \
-                 match.dl_dst=02:00:00:00:00:02 match.dl_vlan=7 match.dl_vlan_pcp=3 match.dl_type=2048 match.nw_proto=6 \
-                 match.nw_src=10.0.0.1 match.nw_dst=10.1.2.3 match.tp_src=1234 match.tp_dst=80 match.nw_src_mask=0 \
-                 match.nw_dst_mask=0 actions.0.type=7 actions.0.nw_addr=1.2.3.4 actions.1.type=10 actions.1.tp_port=443 \
-                 actions.2.type=11 actions.2.port={port} actions.2.queue_id=5 actions.3.type=0 actions.3.port={port} \
-                 actions.4.type=4 actions.4.dl_addr=02:00:00:00:00:09"
-            ),
-        ));
+        for (action, says) in [
+            (format!("output:{port}"), format!("actions.0.type=0 actions.0.port={port}")),
+            ("mod_dl_src:02:00:00:00:00:09".into(), "actions.0.type=4 actions.0.dl_addr=02:00:00:00:00:09".into()),
+            ("mod_nw_dst:1.2.3.4".into(), "actions.0.type=7 actions.0.nw_addr=1.2.3.4".into()),
+            ("mod_tp_dst:443".into(), "actions.0.type=10 actions.0.tp_port=443".into()),
+            (format!("enqueue:{port}:5"), format!("actions.0.type=11 actions.0.port={port} actions.0.queue_id=5")),
+        ] {
+            let text = format!("{head},in_port={port},{eth},{tuple},actions={action}");
+            let matched = "match.dl_src=02:00:00:00:00:01 match.dl_dst=02:00:00:00:00:02 match.dl_vlan=7 \
+                           match.dl_vlan_pcp=3 match.dl_type=2048 match.nw_proto=6 match.nw_src=10.0.0.1 \
+                           match.nw_dst=10.1.2.3 match.tp_src=1234 match.tp_dst=80 match.nw_src_mask=0 \
+                           match.nw_dst_mask=0";
+            let says = format!("type=14 xid=77 {times} cmd=0 match.in_port={port} {matched} {says}");
+            cases.push(case(v10, flow(&text), says));
+        }
         cases.push(case(
             v13,
             flow(&format!(
@@ -126,19 +125,19 @@ fn cases() -> Vec<Case> {
         stats.duration = std::time::Duration::new(5, 6);
         stats.matching = "ip,nw_dst=10.1.2.3".parse().unwrap();
         stats.instructions = Instructions::apply(vec![Action::output(OfPort(port.into()))]);
-        let page = FlowStatsReply::pages(v13, vec![stats; 2]).unwrap().remove(0);
-        let one = |n: usize, fields: &str| {
+        let page = FlowStatsReply::pages(v13, vec![stats]).unwrap().remove(0);
+        let one = |fields: &str| {
             let common =
                 format!("table_id=9 duration_sec=5 duration_nsec=6 {times} packet_count=12 byte_count=3456 {fields}");
-            common.split(' ').map(|field| format!("flow_stats.{n}.{field} ")).collect::<String>()
+            common.split(' ').map(|field| format!("flow_stats.0.{field} ")).collect::<String>()
         };
         let old = format!("match.dl_type=2048 match.nw_dst=10.1.2.3 actions.0.port={port}");
-        cases.push(case(v10, Message::FlowStatsReply(page.clone()), one(0, &old) + one(1, &old).trim()));
+        cases.push(case(v10, Message::FlowStatsReply(page.clone()), one(&old).trim()));
         let new = format!(
             "match.oxm_fields.0.eth_type=2048 match.oxm_fields.1.ipv4_dst=10.1.2.3 \
              instructions.0.actions.0.port={port}"
         );
-        cases.push(case(v13, Message::FlowStatsReply(page), one(0, &new) + one(1, &new).trim()));
+        cases.push(case(v13, Message::FlowStatsReply(page), one(&new).trim()));
         let mut removed = FlowRemoved::default();
         (removed.cookie, removed.priority, removed.idle_timeout, removed.hard_timeout) = (cookie, priority, idle, hard);
         (removed.packets, removed.bytes, removed.reason) = (12, 3456, 1);
@@ -186,7 +185,8 @@ fn scapy_finds_the_same_fields() {
     for ((case, bytes), read) in cases.iter().zip(&bytes).zip(&read) {
         let found: Vec<&str> = read.split(' ').collect();
         let missing: Vec<&str> = case.says.split(' ').filter(|field| !found.contains(field)).collect();
-        let raw = found.iter().any(|field| field.split('=').next().is_some_and(|path| path.ends_with("raw")));
+        let is_raw = |path: &str, value: &str| path.ends_with("raw") && value.bytes().any(|b| b != b'0');
+        let raw = found.iter().any(|field| field.split_once('=').is_some_and(|(path, value)| is_raw(path, value)));
         if !missing.is_empty() || raw {
             bad.push(format!("{}: {:?}\n{bytes:02x?}\nlacks {missing:?}\n{read}", case.version, case.message));
         }

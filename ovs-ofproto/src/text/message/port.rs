@@ -52,6 +52,42 @@ pub(super) fn wire_features(value: u32, version: Version) -> u32 {
     if version == Version::V1_0 { value & 0xfff } else { value & 0xffff }
 }
 
+/// The counters of RFC 2819 of either way, in the order in which they are told: the place of each in
+/// [`PortStats::rfc2819`].
+const RFC_2819: [(&str, &[(usize, &str)]); 2] = [
+    (
+        "rx",
+        &[
+            (0, "1_to_64_packets"),
+            (1, "65_to_127_packets"),
+            (2, "128_to_255_packets"),
+            (3, "256_to_511_packets"),
+            (4, "512_to_1023_packets"),
+            (5, "1024_to_1522_packets"),
+            (6, "1523_to_max_packets"),
+            (15, "broadcast_packets"),
+            (17, "undersized_errors"),
+            (18, "oversize_errors"),
+            (19, "rx_fragmented_errors"),
+            (20, "rx_jabber_errors"),
+        ],
+    ),
+    (
+        "tx",
+        &[
+            (7, "1_to_64_packets"),
+            (8, "65_to_127_packets"),
+            (9, "128_to_255_packets"),
+            (10, "256_to_511_packets"),
+            (11, "512_to_1023_packets"),
+            (12, "1024_to_1522_packets"),
+            (13, "1523_to_max_packets"),
+            (14, "multicast_packets"),
+            (16, "broadcast_packets"),
+        ],
+    ),
+];
+
 impl Printer<'_> {
     pub(super) fn ports(&mut self, ports: &[Port]) -> fmt::Result {
         let mut sorted: Vec<&Port> = ports.iter().collect();
@@ -112,9 +148,28 @@ impl Printer<'_> {
         )?;
         writeln!(out, "           tx pkts={tx}, bytes={tx_bytes}, drop={tx_drop}, errs={tx_errs}, coll={coll}")?;
         match p.duration {
-            Some((secs, nanos)) if secs != u32::MAX => writeln!(out, "           duration={}", duration(secs, nanos)),
-            _ => Ok(()),
+            Some((secs, nanos)) if secs != u32::MAX => writeln!(out, "           duration={}", duration(secs, nanos))?,
+            _ => {}
         }
+        for (way, names) in RFC_2819 {
+            let told = names.iter().filter_map(|(at, name)| Some((name, *p.rfc2819.get(*at)?)));
+            let mut told = told.filter(|(_, count)| *count != u64::MAX).peekable();
+            if told.peek().is_some() {
+                write!(out, "           {way} rfc2819 ")?;
+                told.try_for_each(|(name, count)| write!(out, "{name}={count}, "))?;
+                out.push('\n');
+            }
+        }
+        if p.custom.is_empty() {
+            return Ok(());
+        }
+        out.push_str("           CUSTOM Statistics");
+        for (n, counter) in p.custom.iter().enumerate().filter(|(_, counter)| !counter.name.is_empty()) {
+            out.push_str(if n.is_multiple_of(3) { "\n                      " } else { " " });
+            write!(out, "{}={},", counter.name, counter.value)?;
+        }
+        out.push('\n');
+        Ok(())
     }
 }
 
@@ -126,5 +181,28 @@ pub(super) fn speed_of(features: u32) -> u32 {
         f if f & 0x0c != 0 => 100_000,
         f if f & 0x03 != 0 => 10_000,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::codec::{CustomCounter, Message, Page, PortStats, Version};
+    use crate::text::ofp_print;
+
+    #[test]
+    fn counters_of_the_ports_own_are_told_three_a_line() {
+        let mut stats = PortStats { rfc2819: vec![u64::MAX; 21], ..PortStats::default() };
+        (stats.rfc2819[1], stats.rfc2819[15], stats.rfc2819[16]) = (5, 6, 7);
+        stats.duration = Some((0, 0));
+        let counter = |n: u64| CustomCounter { name: format!("c{n}"), value: n };
+        stats.custom = (0..4).map(counter).collect();
+        let message = Message::PortStatsReply(Page { more: false, items: vec![stats] });
+        let bytes = message.encode(Version::V1_4, 1).unwrap();
+        assert_eq!(Message::decode(&bytes).unwrap().1, message);
+        let text = ofp_print(&bytes, 1);
+        let told = "           duration=0s\n           rx rfc2819 65_to_127_packets=5, broadcast_packets=6, \n           \
+                    tx rfc2819 broadcast_packets=7, \n           CUSTOM Statistics\n                      \
+                    c0=0, c1=1, c2=2,\n                      c3=3,\n";
+        assert!(text.ends_with(told), "{text}");
     }
 }

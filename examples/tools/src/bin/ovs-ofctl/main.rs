@@ -21,8 +21,8 @@
 //! | lists of actions of wrong lengths | two lines in the log | one | the second repeats what the first says |
 //! | transaction ids | counted over all connections of the process | over each | names of ports and tables are asked for only where one is met |
 //!
-//! These are tests 189, 460 to 462, 466, 470 and 995 of upstream's suite. A switch that says nothing is given up after a
-//! minute.
+//! The first five are tests 189, 460 to 462, 466, 470 and 814 of upstream's suite. A switch that says nothing is given up
+//! after a minute.
 
 mod color;
 mod commands;

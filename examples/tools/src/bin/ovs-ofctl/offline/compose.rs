@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ovs_ofproto::text::packet_match;
+use ovs_packet::key::FRAG_LATER;
 use ovs_packet::text::{match_of_terms, terms};
-use ovs_packet::{OfPort, compose, pcap};
+use ovs_packet::{FlowKey, OfPort, compose, pcap};
 use ovs_tools::hex;
 use serde_json::json;
 
@@ -16,6 +17,22 @@ use crate::context::{Context, Done, Failure};
 
 /// Length of the payload if none is given.
 const PAYLOAD: usize = 64;
+
+/// Whether a packet usually has data behind its headers: TCP that neither opens nor ends a connection, UDP, and echoes; but
+/// for fragments other than the first.
+fn carries_data(key: &FlowKey) -> bool {
+    const ENDS: u16 = 1 | 2 | 4;
+    let (kind, code) = (key.tp_src.get(), key.tp_dst.get());
+    let is_ip = matches!(key.eth_type.get(), 0x800 | 0x86dd);
+    let carries = match key.nw_proto {
+        6 => key.tcp_flags.get() & ENDS == 0,
+        17 => true,
+        1 => matches!(kind, 0 | 8) && code == 0,
+        58 => matches!(kind, 128 | 129) && code == 0,
+        _ => false,
+    };
+    is_ip && carries && key.nw_frag & FRAG_LATER == 0
+}
 
 pub(crate) fn packet(context: &mut Context) -> Done {
     if context.options.pcap && context.options.bare {
@@ -29,7 +46,8 @@ pub(crate) fn packet(context: &mut Context) -> Done {
     let mut key = match_of_terms(&terms).map_err(|e| e.to_string())?.key();
     let payload = match context.arguments.get(1) {
         Some(digits) => hex(digits).map_err(|_| format!("{digits}: trailing garbage in packet data"))?,
-        None => (0..PAYLOAD).map(|n| n as u8).collect(),
+        None if carries_data(&key) => (0..PAYLOAD).map(|n| n as u8).collect(),
+        None => Vec::new(),
     };
     let packet = match context.options.bad_csum {
         true => compose::compose_with_bad_checksum(&key, &payload),

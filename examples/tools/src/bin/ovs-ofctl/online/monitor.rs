@@ -173,12 +173,10 @@ fn turn_until_over(context: &Context, switch: &mut Switch, watcher: &mut Watcher
         if let Some(socket) = &mut watcher.socket {
             socket.run(&mut watcher.server).map_err(|e| format!("control socket: {e}"))?;
         }
+        // What the switch said before a call is told before it.
+        show_all(context, switch, watcher)?;
         obey_calls(context, switch, watcher)?;
-        if !watcher.blocked {
-            while let Some(frame) = switch.client().try_receive().map_err(|e| lost(&e))? {
-                show(context, switch, watcher, &frame)?;
-            }
-        }
+        show_all(context, switch, watcher)?;
         if let Some(socket) = &mut watcher.socket {
             socket.run(&mut watcher.server).map_err(|e| format!("control socket: {e}"))?;
         }
@@ -196,6 +194,15 @@ fn turn_until_over(context: &Context, switch: &mut Switch, watcher: &mut Watcher
         let controls = watcher.socket.as_ref().map(|socket| socket.interest(&watcher.server));
         net::wait(speaks.into_iter().chain(controls.into_iter().flatten()), timeout).map_err(|e| e.to_string())?;
     }
+}
+
+/// Shows what the switch said by now, if it is listened to.
+fn show_all(context: &Context, switch: &mut Switch, watcher: &mut Watcher) -> Done {
+    while !watcher.blocked {
+        let Some(frame) = switch.client().try_receive().map_err(|e| lost(&e))? else { break };
+        show(context, switch, watcher, &frame)?;
+    }
+    Ok(())
 }
 
 /// Obeys what came in on the control socket. Whether anything did.
