@@ -276,7 +276,7 @@ pub enum Action {
         /// What the header says.
         properties: Vec<EncapProperty>,
     },
-    /// Take the outermost header off; the argument is the type of what is below, 0x1fffe for what the header says.
+    /// Take the outermost header off; the argument is the type of what is below, 0xfffe for what the header says.
     Decap(#[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))] u32),
     /// Apply a meter.
     Meter(u32),
@@ -294,7 +294,7 @@ impl Action {
     pub const WHOLE: u16 = 0xffff;
 
     /// Of [`Action::Decap`]: what the header says that is below it.
-    pub const NEXT_PROTOCOL: u32 = 0x1_fffe;
+    pub const NEXT_PROTOCOL: u32 = 0xfffe;
 
     /// Output of whole packets to `port`.
     pub const fn output(port: OfPort) -> Action {

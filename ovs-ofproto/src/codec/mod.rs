@@ -89,6 +89,7 @@ mod matching;
 mod message;
 mod meter;
 mod monitor;
+mod options;
 mod oxm;
 mod packet;
 mod port;
@@ -120,6 +121,7 @@ pub use kind::{Kind, MessageKind};
 pub use message::{Experimenter, Message, Page, Part};
 pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
 pub use monitor::{FlowChange, FlowEvent, FlowMonitorRequest, FlowUpdate, MonitorCommand, MonitorFlags};
+pub use options::check_options;
 pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
 pub use port::{CustomCounter, Port, PortMod, PortRequest, PortStats, PortStatus};
 pub use property::{

@@ -6,7 +6,7 @@ use ovs_packet::{Instant, Match, OfPort, Packet};
 use super::{Answer, Request};
 use crate::codec::{
     BundleAdd, BundleControl, GroupMod, Header, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod,
-    TableMod, Version,
+    TableMod, Version, check_options,
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 use crate::pipeline::connection::{ATOMIC, Bundle, Bundled, ConnectionId};
@@ -70,10 +70,10 @@ impl Ofproto {
         if self.lacks_table(from, kind) && !matches!(fm.table, 0 | ALL_TABLES) {
             return Err(OfError::FlowModBadCommand);
         }
-        match fm.matching.has_tun_options() {
-            true => self.place_options(&mut fm.matching.clone()),
-            false => Ok(()),
+        if fm.matching.has_tun_options() {
+            self.place_options(&mut fm.matching.clone())?;
         }
+        check_options(&fm.instructions, &self.tlv)
     }
 
     /// Reads a flow-mod as its version and its connection mean it.
