@@ -194,11 +194,14 @@ impl Server {
     fn work(&mut self, ready: &Ready) {
         let now = self.clock.now();
         self.busy = false;
+        // What a configuration makes has news at once, which belongs to what is written back.
+        let (unknown, mut ready) = (Ready::unknown(), ready);
         if let Some(database) = &mut self.database {
             match database.run(ready, now) {
                 Request::Nothing => {}
                 Request::Yield => self.apply(Config::default(), now),
                 Request::Apply(config) => {
+                    ready = &unknown;
                     self.apply(config, now);
                     if let Some(database) = &mut self.database {
                         database.configured(&self.switch, &self.openflow, now);
