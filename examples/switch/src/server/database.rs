@@ -116,7 +116,8 @@ impl Database {
             match report.status {
                 Status::Success | Status::Unchanged => {}
                 Status::Error(e) => tracing::warn!(target: "bridge", "the database refuses the switch's state: {e}"),
-                _ => self.dirty = true,
+                // What was to be told of the configuration is told anew.
+                _ => self.applied = None,
             }
         }
         if self.config_sent && self.waiting.is_empty() {
@@ -184,7 +185,8 @@ impl Database {
             self.stats_at = now;
         }
         let mut txn = Transaction::new();
-        if (std::mem::take(&mut self.dirty) || now >= self.status_at) && self.waiting.is_empty() {
+        if (self.dirty || now >= self.status_at) && self.waiting.is_empty() {
+            self.dirty = false;
             self.status_at = now + STATUS_INTERVAL;
             self.write_status(&mut txn, switch, openflow, now);
         }
@@ -278,7 +280,10 @@ impl Database {
     /// When [`run`](Self::run) and [`refresh`](Self::refresh) are to be called, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let own = self.driver.timeout().map(|at| Instant::ZERO + at);
-        let writes = self.applied.map(|_| if self.dirty { Instant::ZERO } else { self.status_at.min(self.stats_at) });
+        // Nothing is written to a database that is away, or that has not answered yet.
+        let may_write = self.applied.is_some() && self.driver.client().has_lock();
+        let status = self.waiting.is_empty().then_some(if self.dirty { Instant::ZERO } else { self.status_at });
+        let writes = may_write.then_some(status.map_or(self.stats_at, |at| at.min(self.stats_at)));
         own.into_iter().chain(writes).min()
     }
 }
@@ -344,4 +349,18 @@ fn write_controller(
 /// The database's clients count time as what passed since an epoch.
 fn since(now: Instant) -> Duration {
     now.since(Instant::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_is_not_waited_for_without_a_pause() {
+        let now = Instant::ZERO + Duration::from_secs(10);
+        let mut database = Database::new(Vec::new(), now);
+        (database.applied, database.dirty) = (Some(1), true);
+        database.status_at = now;
+        assert!(database.deadline().is_none_or(|at| at > now), "{:?}", database.deadline());
+    }
 }

@@ -195,20 +195,8 @@ impl Server {
         let now = self.clock.now();
         self.busy = false;
         // What a configuration makes has news at once, which belongs to what is written back.
-        let (unknown, mut ready) = (Ready::unknown(), ready);
-        if let Some(database) = &mut self.database {
-            match database.run(ready, now) {
-                Request::Nothing => {}
-                Request::Yield => self.apply(Config::default(), now),
-                Request::Apply(config) => {
-                    ready = &unknown;
-                    self.apply(config, now);
-                    if let Some(database) = &mut self.database {
-                        database.configured(&self.switch, &self.openflow, now);
-                    }
-                }
-            }
-        }
+        let unknown = Ready::unknown();
+        let ready = if self.hear_database(ready, now) { &unknown } else { ready };
         self.hear_devices(ready, now);
         self.network.iter_mut().for_each(|network| network.run(self.switch.underlay(), ready, now));
         self.busy |= self.openflow.run(&mut self.switch, ready, now);
@@ -217,14 +205,25 @@ impl Server {
         self.coverage.run(now);
         if let Some(database) = &mut self.database {
             database.refresh(&self.switch, &self.openflow, now);
-            // What was written is sent now, and not after the wait.
-            if let Request::Apply(config) = database.run(&Ready::none(), now) {
+        }
+        // What was written is sent now, and not after the wait.
+        self.hear_database(&Ready::none(), now);
+    }
+
+    /// What the database asks for is done, and what became of it written back. True if there was anything.
+    fn hear_database(&mut self, ready: &Ready, now: Instant) -> bool {
+        let Some(database) = &mut self.database else { return false };
+        match database.run(ready, now) {
+            Request::Nothing => return false,
+            Request::Yield => self.apply(Config::default(), now),
+            Request::Apply(config) => {
                 self.apply(config, now);
                 if let Some(database) = &mut self.database {
                     database.configured(&self.switch, &self.openflow, now);
                 }
             }
         }
+        true
     }
 
     /// What became of devices outside the process.
