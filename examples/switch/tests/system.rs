@@ -448,6 +448,24 @@ fn dumps_are_those_of_stock_tools() {
 
 #[test]
 #[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn what_differs_by_its_ports_from_a_flow_is_left_to_the_kernel() {
+    if !is_possible() {
+        return;
+    }
+    let machine = Machine::start(OURS);
+    machine.flows(&["priority=10,tcp,tp_dst=5002,actions=drop", "priority=0,actions=NORMAL"]);
+    assert!(pings("a", "10.1.1.2"));
+    assert!(tcp("a", "b", "10.1.1.2", 1_000_000));
+    let dump = machine.appctl("dpctl/dump-flows system@ovs-system");
+    let count = |line: &str| line.split_once("packets:")?.1.split(',').next()?.parse::<u64>().ok();
+    let counts: Vec<u64> = dump.lines().filter(|l| l.contains("tcp(")).filter_map(count).collect();
+    assert!(counts.len() >= 2 && counts.iter().all(|n| *n > 0), "both ways in the kernel: {dump}");
+    assert!(dump.lines().filter(|l| l.contains("tcp(")).all(|l| l.contains("proto=6,")), "{dump}");
+    machine.stop();
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
 fn a_datapath_outlives_the_daemon_and_is_taken_over() {
     if !is_possible() {
         return;

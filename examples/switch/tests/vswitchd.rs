@@ -160,6 +160,8 @@ fn it_detaches_when_it_serves() {
     assert!(output.status.success(), "{output:?}");
     world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
     let pid = std::fs::read_to_string(world.folder.join("ovs-vswitchd.pid")).unwrap();
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.trim())).unwrap();
+    assert_eq!(name.trim(), "ovs-vswitchd", "who looks for it by name finds it");
     world.appctl(&["exit"]);
     wait_until("the daemon ends", || !Path::new(&format!("/proc/{}", pid.trim())).exists());
     // One that cannot serve says so before it leaves.

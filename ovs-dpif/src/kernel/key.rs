@@ -304,7 +304,8 @@ impl KeyWriter<'_> {
             IP_PROTO_ICMP if eth_type == ETH_TYPE_IPV4 => self.some(w, Icmp::of(v), Key::Icmp),
             IP_PROTO_ICMPV6 if eth_type == ETH_TYPE_IPV6 => {
                 self.some(w, Icmp::of(v), Key::Icmpv6)?;
-                if matches!((of.tp_src.get(), of.tp_dst.get()), (135 | 136, 0)) {
+                // The kernel goes by the type alone, though with another code than zero nothing is behind it.
+                if matches!(of.tp_src.get(), 135 | 136) {
                     self.some(w, Nd::of(v), Key::Nd)?;
                 }
                 Ok(())

@@ -11,8 +11,10 @@
 //! The daemon says that it serves by a byte on its standard output, which is a pipe to the first. Until then its standard
 //! error is that of the caller.
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -100,6 +102,9 @@ impl Conduct {
     /// # Errors
     /// What went wrong, in a line.
     pub fn start(&self, log: &Vlog) -> Result<Next, String> {
+        if self.stage != Stage::First {
+            name_process();
+        }
         match self.stage {
             Stage::First if self.detach => {
                 let next = if self.monitor { "monitor" } else { "daemon" };
@@ -169,6 +174,16 @@ impl Conduct {
             }
             restarted = Some(Instant::now());
         }
+    }
+}
+
+/// Gives a later stage the name of the program: the system called it after the path that it was started by.
+fn name_process() {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&program).file_name().map(|name| CString::new(name.as_bytes()));
+    if let Some(Ok(name)) = name {
+        // The name is only for who looks for the process.
+        let _ = rustix::thread::set_name(&name);
     }
 }
 

@@ -35,13 +35,14 @@ fn packet(words: &str) -> FlowKey {
     key
 }
 
-const PACKETS: [&str; 16] = [
+const PACKETS: [&str; 17] = [
     "tcp,in_port=1,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1,tp_dst=80,tcp_flags=+syn",
     "udp,in_port=2,nw_src=10.0.0.1,nw_ttl=64,tp_dst=53",
     "sctp,in_port=2,nw_src=10.0.0.1,tp_src=8",
     "icmp,in_port=3,icmp_type=8,icmp_code=0",
     "tcp6,in_port=4,ipv6_src=fe80::1,ipv6_dst=fe80::2,tp_dst=22,ipv6_label=0x12345",
     "icmp6,in_port=4,icmp_type=135,icmp_code=0,nd_target=fe80::9,nd_sll=02:00:00:00:00:09",
+    "icmp6,in_port=4,icmp_type=136,icmp_code=1",
     "icmp6,in_port=4,icmp_type=128,icmp_code=0",
     "arp,in_port=5,arp_op=1,arp_spa=1.1.1.1,arp_tha=02:00:00:00:00:01",
     "udp,dl_vlan=5,dl_vlan_pcp=3,nw_src=1.2.3.4,tp_src=4",

@@ -3,5 +3,6 @@
 mod convert;
 mod faults;
 mod handlers;
+mod masks;
 mod order;
 mod real;

@@ -11,7 +11,8 @@
 //! - `fields.rs`, `mpls.rs`, `encap.rs` change the packet; `commit.rs` makes datapath actions of the changes;
 //! - `tunnel.rs` takes packets out of tunnels and, with `native.rs`, sends them through;
 //! - `output.rs`, `group.rs`, `balance.rs`, `ct.rs`, `sample.rs` send it somewhere, `normal.rs` as a learning switch does;
-//! - `learn.rs` makes flows of packets.
+//! - `learn.rs` makes flows of packets;
+//! - `layers.rs` completes the mask by what the fields in it need.
 //!
 //! # Bounds
 //!
@@ -27,6 +28,7 @@ mod fields;
 mod freeze;
 mod group;
 mod in_band;
+mod layers;
 mod learn;
 mod mpls;
 mod native;
@@ -755,6 +757,7 @@ fn to_datapath(mask: &mut FlowMask, key: &FlowKey) {
     if key.nw_proto == IP_PROTO_IGMP && key.eth_type.get() == ETH_TYPE_IPV4 {
         (m.tp_src, m.tp_dst) = (0.into(), 0.into());
     }
+    layers::require(m, key);
     // Of fragments, every packet that is none has but that.
     if !matches!(key.eth_type.get(), ETH_TYPE_IPV4 | ETH_TYPE_IPV6) {
         m.nw_frag = 0;
