@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ovs_ofproto::codec::{Message, MessageType, Version, Versions};
 use ovs_ofproto::session::{
-    Amount, Class, CloseReason, ErrorReply, Frame, Progress, ProtocolError, ReconnectOptions, ReconnectState,
-    SendError, Session, SessionAction, SessionEvent, SessionLimits, SessionOptions, Transactions, parse_versions,
+    Amount, Class, CloseReason, Echoes, ErrorReply, Frame, Progress, ProtocolError, ReconnectOptions, ReconnectState,
+    SendError, Session, SessionAction, SessionEvent, SessionLimits, SessionOptions, Transactions, Xids, parse_versions,
 };
 use ovs_packet::Instant;
 use proptest::prelude::*;
@@ -367,6 +367,27 @@ fn echoes_of_the_owner_are_the_owners() {
     lab.controller.send(&frame(6, 2, 77, b"ping"), Class::Other).unwrap();
     lab.settle();
     assert_eq!(lab.log(), ["0 s: controller gets type 3 xid 77"]);
+}
+
+#[test]
+fn echo_requests_are_told_to_those_who_want_them() {
+    for (echoes, told, answered) in
+        [(Echoes::Answered, false, true), (Echoes::AnsweredAndTold, true, true), (Echoes::Told, true, false)]
+    {
+        let mut lab = Lab::new(SessionOptions::default(), SessionOptions { echoes, ..SessionOptions::default() });
+        lab.settle();
+        lab.log();
+        lab.switch.send(&frame(6, 2, 77, b"ping"), Class::Other).unwrap();
+        lab.settle();
+        let lines = [(told, "0 s: controller gets type 2 xid 77"), (answered, "0 s: switch gets type 3 xid 77")];
+        let mut said = lab.log();
+        said.sort();
+        assert_eq!(said, lines.iter().filter(|l| l.0).map(|l| l.1).collect::<Vec<_>>(), "{echoes:?}");
+    }
+    let mut transactions = Transactions::new(Xids::default());
+    let (_, frames) = transactions.ask(vec![frame(6, 7, 0, &[])], None).unwrap();
+    let echo = frame(6, 2, frames[0].xid(), &[]);
+    assert_eq!(transactions.handle(echo.clone()), Progress::Unsolicited(echo));
 }
 
 #[test]

@@ -213,6 +213,12 @@ fn help_has_examples_and_every_command() {
     for command in ["add-flow SWITCH FLOW", "monitor SWITCH", "dump-ipfix-flow SWITCH", "ct-flush SWITCH"] {
         assert!(help.contains(command), "{command}");
     }
+    assert_eq!(out(&["help"], ""), help);
+    let of = out(&["add-meter", "--help"], "");
+    assert_eq!(out(&["help", "add-meter"], ""), of);
+    assert!(of.contains("Usage: ovs-ofctl [OPTIONS] add-meter SWITCH METER\n"), "{of}");
+    assert!(of.contains("\n  ovs-ofctl -O OpenFlow13 add-meter br0 'meter=1,"), "{of}");
+    assert_eq!(err(&["help", "bogus"], ""), "unknown command 'bogus'; use --help for help");
     let listed = out(&["list-commands"], "");
     assert!(listed.lines().count() > 75, "{listed}");
 }

@@ -30,6 +30,21 @@ pub struct SessionOptions {
     pub limits: SessionLimits,
     /// Whether messages of other versions go in and out too: for tools that look on, or see what becomes of them.
     pub any_version: bool,
+    /// What becomes of the peer's echo requests.
+    pub echoes: Echoes,
+}
+
+/// What a session does with the echo requests of its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Echoes {
+    /// They are answered, and the owner does not hear of them, nor of answers with the id that the session's own have.
+    #[default]
+    Answered,
+    /// They are answered, and given to the owner like other messages: for tools that show all that is said.
+    AnsweredAndTold,
+    /// They are given to the owner and nothing is said to them: for tools that look on where others talk.
+    Told,
 }
 
 impl Default for SessionOptions {
@@ -40,6 +55,7 @@ impl Default for SessionOptions {
             reconnect: ReconnectOptions::default(),
             limits: SessionLimits::default(),
             any_version: false,
+            echoes: Echoes::default(),
         }
     }
 }
@@ -440,10 +456,12 @@ impl Session {
                 None
             }
             MessageType::ECHO_REQUEST => {
-                self.answer(&wire::echo_reply(&frame));
-                None
+                if self.options.echoes != Echoes::Told {
+                    self.answer(&wire::echo_reply(&frame));
+                }
+                (self.options.echoes != Echoes::Answered).then_some(frame)
             }
-            MessageType::ECHO_REPLY if frame.xid() == OWN_XID => None,
+            MessageType::ECHO_REPLY if frame.xid() == OWN_XID && self.options.echoes == Echoes::Answered => None,
             _ => Some(frame),
         }
     }

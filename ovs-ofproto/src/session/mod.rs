@@ -83,7 +83,7 @@ use ovs_packet::Instant;
 pub use ovs_stream::{DisconnectReason, EndpointError, ReconnectAction, ReconnectOptions, ReconnectState};
 
 pub use async_config::{AsyncConfig, AsyncKind};
-pub use conversation::{Session, SessionLimits, SessionOptions};
+pub use conversation::{Echoes, Session, SessionLimits, SessionOptions};
 pub use event::{CloseReason, ProtocolError, SendError, SessionAction, SessionCounters, SessionEvent};
 pub use frame::{Frame, NotAFrame};
 pub use outgoing::{Amount, Class};

@@ -16,7 +16,7 @@ use ovs_packet::Instant;
 
 use super::frame::Frame;
 use super::wire::{self, ErrorReply};
-use crate::codec::Version;
+use crate::codec::{MessageType, Version};
 
 /// Transaction ids, each once in 4294967295; never 0, which sessions use for themselves. Those who have clones take from
 /// one sequence, so that the messages of several connections are told apart in a log.
@@ -183,6 +183,10 @@ impl Transactions {
     /// What a message that came in means.
     pub fn handle(&mut self, frame: Frame) -> Progress {
         let xid = frame.xid();
+        if frame.kind() == MessageType::ECHO_REQUEST {
+            // The peer's ids are its own.
+            return Progress::Unsolicited(frame);
+        }
         let Some(&(id, request)) = self.by_xid.get(&xid) else { return Progress::Unsolicited(frame) };
         let Some(transaction) = self.open.get(&id) else { return Progress::Unsolicited(frame) };
         let (barrier, error) = (transaction.barrier, ErrorReply::of(&frame));

@@ -2,6 +2,7 @@
 //!
 //! Scapy 2.8 has errors of its own: of a list of actions of OpenFlow 1.0 it takes the first apart, of several flows in a
 //! reply likewise, and of the padding behind a set of a field it makes an action of zeros. So there is one of each here.
+//! Scapy 2.5, which Debian has, besides raises an exception in its own padding at any reply of flows of OpenFlow 1.3.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -14,7 +15,8 @@ use crate::codec::{FlowRemoved, FlowStats, FlowStatsReply, Message, PacketIn, Pa
 use crate::text::{GroupCommand, MeterCommand, Parser};
 
 /// Reads messages in hexadecimal, one a line, and writes of each a line of `path=value`, a path being names of scapy's
-/// fields and places in lists; what scapy could not take apart is `raw`.
+/// fields and places in lists; what scapy could not take apart is `raw`, and
+/// `raised` stands for a message at which it fails.
 const READER: &str = r#"
 import logging, sys
 logging.getLogger("scapy").setLevel(logging.ERROR)
@@ -41,9 +43,15 @@ for line in sys.stdin:
     data = bytes.fromhex(line)
     layer = openflow.OpenFlow if data[0] == 1 else openflow3.OpenFlow3
     out = []
-    flat(layer(data), [], out)
+    try:
+        flat(layer(data), [], out)
+    except Exception as e:
+        out = ["raised " + repr(e)]
     print(" ".join(out))
 "#;
+
+/// What scapy 2.5 says of a reply of flows of OpenFlow 1.3.
+const PADDING: &str = "raised AttributeError(\"'NoneType' object has no attribute 'payload'\")";
 
 /// What scapy says of each message; none if there is no scapy.
 fn scapy(messages: &[Vec<u8>]) -> Option<Vec<String>> {
@@ -183,6 +191,10 @@ fn scapy_finds_the_same_fields() {
     assert_eq!(read.len(), cases.len());
     let mut bad = Vec::new();
     for ((case, bytes), read) in cases.iter().zip(&bytes).zip(&read) {
+        let is_flows = matches!(case.message, Message::FlowStatsReply(_));
+        if is_flows && case.version == Version::V1_3 && read == PADDING {
+            continue;
+        }
         let found: Vec<&str> = read.split(' ').collect();
         let missing: Vec<&str> = case.says.split(' ').filter(|field| !found.contains(field)).collect();
         let is_raw = |path: &str, value: &str| path.ends_with("raw") && value.bytes().any(|b| b != b'0');

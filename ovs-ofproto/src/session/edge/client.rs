@@ -11,7 +11,7 @@ use ovs_stream::net::StreamOptions;
 use super::driver::Driver;
 use crate::codec::{Version, Versions};
 use crate::session::{
-    Class, CloseReason, Endpoint, ErrorReply, Frame, Progress, ReconnectOptions, SendError, SessionEvent,
+    Class, CloseReason, Echoes, Endpoint, ErrorReply, Frame, Progress, ReconnectOptions, SendError, SessionEvent,
     SessionOptions, TransactionId, Transactions, Xids,
 };
 use crate::text::ofp_print;
@@ -32,6 +32,8 @@ pub struct ClientOptions {
     pub stream: StreamOptions,
     /// As of [`SessionOptions::any_version`].
     pub any_version: bool,
+    /// As of [`SessionOptions::echoes`]: what is told is [received](Client::receive).
+    pub echoes: Echoes,
 }
 
 impl Default for ClientOptions {
@@ -43,6 +45,7 @@ impl Default for ClientOptions {
             xids: Xids::default(),
             stream: StreamOptions::default(),
             any_version: false,
+            echoes: Echoes::default(),
         }
     }
 }
@@ -117,11 +120,11 @@ impl Client {
         options: ClientOptions,
         mut clock: impl FnMut() -> Instant + 'static,
     ) -> Result<Client, ClientError> {
-        let ClientOptions { versions, timeout, xids, stream, any_version } = options;
+        let ClientOptions { versions, timeout, xids, stream, any_version, echoes } = options;
         // How long to wait is for the calls to say.
         let reconnect =
             ReconnectOptions { probe_interval: None, connect_timeout: Duration::MAX, ..ReconnectOptions::default() };
-        let session = SessionOptions { versions, reconnect, any_version, ..SessionOptions::default() };
+        let session = SessionOptions { versions, reconnect, any_version, echoes, ..SessionOptions::default() };
         let now = clock();
         let mut client = Client {
             driver: Driver::active(endpoint.clone(), session, stream, now),

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +17,14 @@ use crate::context::Failure;
 
 /// Flows and OpenFlow messages: read, printed, and sent to switches.
 #[derive(Parser, Debug)]
-#[command(name = "ovs-ofctl", version, infer_long_args = true, args_override_self = true, disable_version_flag = true)]
+#[command(
+    name = "ovs-ofctl",
+    version,
+    infer_long_args = true,
+    args_override_self = true,
+    disable_version_flag = true,
+    disable_help_flag = true
+)]
 pub(crate) struct Options {
     /// OpenFlow versions to allow, with commas between them; any allows all that there are.
     #[arg(short = 'O', long, value_name = "VERSIONS", default_value = "OpenFlow10", value_parser = versions)]
@@ -117,6 +125,9 @@ pub(crate) struct Options {
     /// Print the options, one a line.
     #[arg(short, long)]
     option: bool,
+    /// Print this help, or that of a command.
+    #[arg(short, long)]
+    help: bool,
     /// Print version.
     #[arg(short = 'V', long, action = ArgAction::Version)]
     version: (),
@@ -218,9 +229,7 @@ fn normalise(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 /// Reads the command line.
 pub(crate) fn read() -> Result<Options, Failure> {
-    let command = Options::command().after_help(commands::help());
-    let parsed = command.try_get_matches_from(normalise(std::env::args_os()));
-    let options = parsed.and_then(|m| <Options as clap::FromArgMatches>::from_arg_matches(&m)).map_err(|e| {
+    let options = Options::try_parse_from(normalise(std::env::args_os())).map_err(|e| {
         if e.use_stderr() {
             let text = e.to_string();
             let first = text.lines().next().unwrap_or_default();
@@ -230,6 +239,11 @@ pub(crate) fn read() -> Result<Options, Failure> {
         let _ = e.print();
         Failure::Status(ExitCode::SUCCESS)
     })?;
+    if options.help {
+        // Whoever reads it may have seen enough.
+        let _ = write!(std::io::stdout(), "{}", commands::help(options.words.first().map(String::as_str)));
+        return Err(Failure::Status(ExitCode::SUCCESS));
+    }
     if options.option {
         for argument in Options::command().get_arguments().filter(|a| !a.is_hide_set()) {
             let takes = if argument.get_action().takes_values() { "=" } else { "" };

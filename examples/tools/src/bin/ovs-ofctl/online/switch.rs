@@ -10,7 +10,7 @@ use std::time::Duration;
 use ovs_db::unixctl::run_directory;
 use ovs_ofproto::codec::{Kind, Message, Page, Port, PortRequest, Version, Versions};
 use ovs_ofproto::session::edge::{Client, ClientError, ClientOptions, StreamOptions, TlsConfig, TlsOptions};
-use ovs_ofproto::session::{CloseReason, Endpoint, Frame};
+use ovs_ofproto::session::{CloseReason, Echoes, Endpoint, Frame};
 use ovs_ofproto::text::{NoNames, PortNames, Protocols, ofp_print};
 use ovs_packet::{Instant, OfPort};
 
@@ -95,11 +95,17 @@ impl Switch {
         let (place, called) = endpoint(name, socket)?;
         let stream = stream_options(context)?;
         // What is sent by hand may be of any version, and what is listened to is.
-        let any_version = socket == Socket::Snoop || context.options.words.first().is_some_and(|w| w == "monitor");
+        let monitors = context.options.words.first().is_some_and(|w| w == "monitor");
+        let any_version = socket == Socket::Snoop || monitors;
+        let echoes = match socket {
+            Socket::Snoop => Echoes::Told,
+            _ if monitors => Echoes::AnsweredAndTold,
+            _ => Echoes::Answered,
+        };
         let xids = context.xids.clone();
         // Upstream's tool numbers its hellos too.
         xids.allocate();
-        let options = ClientOptions { any_version, versions, timeout: Some(PATIENCE), xids, stream };
+        let options = ClientOptions { any_version, echoes, versions, timeout: Some(PATIENCE), xids, stream };
         let client = Client::connect(&place, options, clock()).map_err(|e| match &e {
             _ if name.contains(':') => Failure::from(format!("connecting to {name} ({e})")),
             _ => format!("{name}: failed to connect to socket ({e})").into(),
