@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ovs_dpif::netdev::MemPort;
+use ovs_dpif::netdev::{DummyPort, MemPort, Netdev, NetdevError};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, PortSpec};
 use ovs_ofproto::codec::{
@@ -17,7 +17,7 @@ use ovs_ofproto::pipeline::{
 };
 use ovs_ofproto::text::Parser;
 use ovs_ofproto::{FlowModCommand, Instructions};
-use ovs_packet::{EthAddr, Instant, OfPort};
+use ovs_packet::{EthAddr, Instant, OfPort, Packet, PacketBatch};
 
 struct World {
     of: Ofproto,
@@ -101,6 +101,74 @@ fn role(role: u32, generation: u64) -> Message {
 }
 
 const V: [Version; 6] = Version::KNOWN;
+
+/// A device with more counters than an item has room for, one of them with a name that no message can have.
+#[derive(Debug)]
+struct Counting;
+
+impl Netdev for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn kind(&self) -> &'static str {
+        "dummy"
+    }
+
+    fn receive(&mut self, _: &mut PacketBatch) -> Result<usize, NetdevError> {
+        Ok(0)
+    }
+
+    fn send(&mut self, _: &mut PacketBatch) -> Result<(), NetdevError> {
+        Ok(())
+    }
+
+    fn custom_stats(&self) -> Vec<(String, u64)> {
+        let many = (0..10_000).map(|n| (format!("counter_{n}"), n));
+        std::iter::once(("x".repeat(256), 1)).chain(many).collect()
+    }
+}
+
+#[test]
+fn counters_of_a_devices_own_are_told_by_name() {
+    let mut w = World::new();
+    let (dummy, control) = DummyPort::new("d", "dummy", EthAddr([2, 0, 0, 0, 0, 9]));
+    for (n, device) in [Box::new(dummy) as Box<dyn Netdev>, Box::new(Counting)].into_iter().enumerate() {
+        let name = device.name().to_string();
+        let number = w.dp.port_add(PortSpec::Device(device), None).unwrap();
+        w.of.port_add(Port::new(OfPort(3 + n as u32), number, name));
+    }
+    control.receive(Packet::from_slice(&[0; 60]), 0);
+    w.dp.poll(w.now, &mut Vec::new());
+    let c = w.connect(Version::V1_4);
+    let items =
+        w.ask(c, Version::V1_4, Message::PortStatsRequest(PortRequest::default())).into_iter().flat_map(|m| match m {
+            Message::PortStatsReply(page) => page.items,
+            other => panic!("{other:?}"),
+        });
+    let items: Vec<_> = items.collect();
+    assert_eq!(items.iter().map(|p| p.number.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let told: Vec<_> = items[2].custom.iter().map(|c| (c.name.as_str(), c.value)).collect();
+    assert_eq!(
+        told,
+        [
+            ("rx_custom_packets_1", 1),
+            ("rx_custom_packets_2", 1),
+            ("rx_q0_bytes", 60),
+            ("rx_q0_packets", 1),
+            ("tx_q0_bytes", 0),
+            ("tx_q0_packets", 0)
+        ]
+    );
+    assert!(items[0].custom.is_empty());
+    // As many as there is room for, from the first on.
+    let many = &items[3].custom;
+    assert!(many.len() > 2000 && many.iter().enumerate().all(|(n, c)| c.name == format!("counter_{n}")));
+    // Versions without properties have no place for them.
+    let c = w.connect(Version::V1_3);
+    let replies = w.ask(c, Version::V1_3, Message::PortStatsRequest(PortRequest::default()));
+    assert!(matches!(&replies[..], [Message::PortStatsReply(page)] if page.items.iter().all(|p| p.custom.is_empty())));
+}
 
 #[test]
 fn every_request_of_every_version_is_answered_in_kind() {
