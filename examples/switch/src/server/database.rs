@@ -246,7 +246,8 @@ impl Database {
             let Some((s, custom)) = stats.get(name) else { continue };
             let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
             let others = switch.devices().attributes(name).map(|a| a.statistics).unwrap_or_default();
-            let others = others.iter().chain(custom).map(|(key, n)| (key.as_str(), count(*n)));
+            let others =
+                others.iter().chain(custom.iter().map(|(key, n)| (key, n))).map(|(key, n)| (key.as_str(), count(*n)));
             txn.set(
                 row.id(),
                 Interface::STATISTICS,
