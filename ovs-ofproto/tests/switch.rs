@@ -589,6 +589,53 @@ fn packets_come_in_the_format_and_at_the_rate_that_was_asked_for() {
 }
 
 #[test]
+fn controllers_hear_by_their_number_and_what_they_asked_for() {
+    let mut w = World::new();
+    let v = Version::V1_4;
+    let (a, b) = (w.connect(v), w.connect(v));
+    assert_eq!(w.error(b, v, Message::SetControllerId(7)), None);
+    let out = |actions: &str| {
+        let actions = Parser::default().actions(actions).unwrap();
+        Message::from(PacketOut::new(OfPort(1), actions, vec![0; 60]))
+    };
+    let packets = |w: &mut World, actions: &str| {
+        w.send(a, v, 1, &out(actions));
+        let count =
+            |heard: Vec<(u32, Message)>| heard.iter().filter(|(_, m)| matches!(m, Message::PacketIn(_))).count();
+        [a, b].map(|c| count(w.heard(c)))
+    };
+    assert_eq!(packets(&mut w, "controller(id=7)"), [0, 1]);
+    assert_eq!(packets(&mut w, "controller(id=8)"), [0, 0]);
+    assert_eq!(packets(&mut w, "controller"), [1, 0]);
+    assert_eq!(w.error(b, v, Message::SetControllerId(0)), None);
+    assert_eq!(packets(&mut w, "controller(id=7)"), [0, 0]);
+    assert_eq!(packets(&mut w, "controller"), [1, 1]);
+    // Those of packet-outs go to secondary controllers alone that ask for them, and no more to this primary one.
+    let mut config = AsyncConfig::default();
+    config.masks[0] = [Some(0x1f), Some(0x20)];
+    assert_eq!(w.error(b, v, Message::SetAsync(config)), None);
+    assert_eq!(packets(&mut w, "controller"), [1, 0]);
+    let Message::GetAsyncReply(said) = w.ask(b, v, Message::GetAsyncRequest).remove(0) else { panic!("no answer") };
+    assert_eq!(said.masks[0], [Some(0x1f), Some(0x20)]);
+    // What was not named stays: all of what happens to ports, for either.
+    assert_eq!(said.masks[1], [Some(7), Some(7)]);
+    assert!(matches!(&w.ask(b, v, role(3, 1))[..], [Message::RoleReply(r)] if r.role == 3));
+    assert_eq!(packets(&mut w, "controller"), [1, 1]);
+    // A flow that a packet-out leads to does it for the same reason.
+    w.of.flow_mod(
+        &mut w.dp,
+        &Parser::default().flow_mod("in_port=1,actions=controller", FlowModCommand::Add).unwrap(),
+        w.now,
+    )
+    .unwrap();
+    assert_eq!(packets(&mut w, "resubmit(1,0)"), [1, 1]);
+    // Each connection has its own, which is gone with it.
+    let c = w.connect(v);
+    let Message::GetAsyncReply(fresh) = w.ask(c, v, Message::GetAsyncRequest).remove(0) else { panic!("no answer") };
+    assert_ne!(fresh.masks[0], said.masks[0]);
+}
+
+#[test]
 fn the_switch_takes_over_when_controllers_are_gone() {
     let mut w = World::new();
     w.of.set_fail_mode(FailMode::Standalone { after: Duration::from_secs(15) });

@@ -185,8 +185,7 @@ fn samples_are_taken_where_somebody_collects_them() {
     ]);
     let traced = |b: &mut Bench| [1, 2].map(|port| b.actions(&format!("in_port={port}")).concat());
     assert_eq!(traced(&mut b), ["2", "drop"]);
-    let mut local = ovs_ofproto::pipeline::Collector::default();
-    local.local_group = Some(42);
+    let mut local = ovs_ofproto::pipeline::Collector { exports: false, local_group: Some(42) };
     b.of.hooks_changed(|h| h.set_collectors([(1, local)].into()));
     // The datapath knows no such listeners.
     assert_eq!(traced(&mut b), ["2", "drop"]);
