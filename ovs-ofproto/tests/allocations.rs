@@ -5,9 +5,19 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+#[cfg(feature = "pipeline")]
+use ovs_dpif::{Dpif, PortNo, PortSpec, netdev::MemPort, userspace::Datapath};
 use ovs_ofproto::codec::{FlowStats, FlowStatsReader, FlowStatsReply, Kind, Message, PacketIn, PacketInView, Version};
 use ovs_ofproto::{Action, Instructions};
+#[cfg(feature = "pipeline")]
+use ovs_ofproto::{
+    FlowModCommand,
+    pipeline::{Ofproto, Port},
+    text::Parser,
+};
 use ovs_packet::OfPort;
+#[cfg(feature = "pipeline")]
+use ovs_packet::{Instant, Match, compose};
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -54,6 +64,44 @@ fn reading_a_packet_in_allocates_nothing() {
     }
     // The measure measures.
     assert_eq!(allocations(|| Box::new(5)), 1);
+}
+
+/// What a megaflow is kept as, here and in the datapath, is made: its key twice and its actions twice. Translation has room of
+/// its own that it uses again, by however many tables.
+#[cfg(feature = "pipeline")]
+#[test]
+fn deciding_on_a_packet_allocates_what_is_kept() {
+    for tables in [1, 25] {
+        let (mut of, mut dp) = (Ofproto::new(), Datapath::new());
+        let (port, end) = MemPort::new("p1", 256);
+        for (n, port) in [(1, port), (2, MemPort::new("p2", 1).0)] {
+            let number = dp.port_add(PortSpec::Device(Box::new(port)), Some(PortNo(n))).unwrap();
+            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+        }
+        let now = Instant::from_secs(1);
+        for t in 0..tables {
+            let what = if t + 1 == tables {
+                "move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:2".to_string()
+            } else {
+                format!("resubmit(,{})", t + 1)
+            };
+            let flow = format!("table={t},ip,actions={what}");
+            let fm = Parser::default().flow_mod(&flow, FlowModCommand::Add).unwrap();
+            of.flow_mod(&mut dp, &fm, now).unwrap();
+        }
+        let (m, mut upcalls, mut fewest) = ("udp".parse::<Match>().unwrap(), Vec::new(), usize::MAX);
+        for n in 0..64u32 {
+            let mut key = m.key();
+            key.nw_dst = (0x0b00_0000 + n).into();
+            end.push(compose::compose(&key, b"x"));
+            while dp.poll(now, &mut upcalls) > 0 {}
+            let before = COUNT.with(Cell::get);
+            upcalls.drain(..).for_each(|upcall| of.handle_upcall(&mut dp, upcall, now));
+            // Now and then a table of them grows.
+            fewest = fewest.min(COUNT.with(Cell::get) - before);
+        }
+        assert_eq!(fewest, 4, "{tables} tables");
+    }
 }
 
 #[test]

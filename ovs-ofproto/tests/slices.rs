@@ -304,6 +304,7 @@ fn flows_whose_time_is_up_go_some_at_a_time_and_tables_that_shrink() {
     for n in 0..40 {
         w.add(&format!("table=1,udp,tp_dst={n},hard_timeout=5,actions=output:2"));
     }
+    // A packet that comes when their time is just over finds them.
     w.now += Duration::from_secs(5);
     w.run();
     assert_eq!(w.of.flow_count(), 40);

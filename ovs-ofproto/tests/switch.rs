@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ovs_dpif::netdev::MemPort;
+use ovs_dpif::netdev::{DummyPort, MemPort, Netdev, NetdevError};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, PortSpec};
 use ovs_ofproto::codec::{
@@ -17,7 +17,7 @@ use ovs_ofproto::pipeline::{
 };
 use ovs_ofproto::text::Parser;
 use ovs_ofproto::{FlowModCommand, Instructions};
-use ovs_packet::{EthAddr, Instant, OfPort};
+use ovs_packet::{EthAddr, Instant, OfPort, Packet, PacketBatch};
 
 struct World {
     of: Ofproto,
@@ -101,6 +101,74 @@ fn role(role: u32, generation: u64) -> Message {
 }
 
 const V: [Version; 6] = Version::KNOWN;
+
+/// A device with more counters than an item has room for, one of them with a name that no message can have.
+#[derive(Debug)]
+struct Counting;
+
+impl Netdev for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn kind(&self) -> &'static str {
+        "dummy"
+    }
+
+    fn receive(&mut self, _: &mut PacketBatch) -> Result<usize, NetdevError> {
+        Ok(0)
+    }
+
+    fn send(&mut self, _: &mut PacketBatch) -> Result<(), NetdevError> {
+        Ok(())
+    }
+
+    fn custom_stats(&self) -> Vec<(String, u64)> {
+        let many = (0..10_000).map(|n| (format!("counter_{n}"), n));
+        std::iter::once(("x".repeat(256), 1)).chain(many).collect()
+    }
+}
+
+#[test]
+fn counters_of_a_devices_own_are_told_by_name() {
+    let mut w = World::new();
+    let (dummy, control) = DummyPort::new("d", "dummy", EthAddr([2, 0, 0, 0, 0, 9]));
+    for (n, device) in [Box::new(dummy) as Box<dyn Netdev>, Box::new(Counting)].into_iter().enumerate() {
+        let name = device.name().to_string();
+        let number = w.dp.port_add(PortSpec::Device(device), None).unwrap();
+        w.of.port_add(Port::new(OfPort(3 + n as u32), number, name));
+    }
+    control.receive(Packet::from_slice(&[0; 60]), 0);
+    w.dp.poll(w.now, &mut Vec::new());
+    let c = w.connect(Version::V1_4);
+    let items =
+        w.ask(c, Version::V1_4, Message::PortStatsRequest(PortRequest::default())).into_iter().flat_map(|m| match m {
+            Message::PortStatsReply(page) => page.items,
+            other => panic!("{other:?}"),
+        });
+    let items: Vec<_> = items.collect();
+    assert_eq!(items.iter().map(|p| p.number.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let told: Vec<_> = items[2].custom.iter().map(|c| (c.name.as_str(), c.value)).collect();
+    assert_eq!(
+        told,
+        [
+            ("rx_custom_packets_1", 1),
+            ("rx_custom_packets_2", 1),
+            ("rx_q0_bytes", 60),
+            ("rx_q0_packets", 1),
+            ("tx_q0_bytes", 0),
+            ("tx_q0_packets", 0)
+        ]
+    );
+    assert!(items[0].custom.is_empty());
+    // As many as there is room for, from the first on.
+    let many = &items[3].custom;
+    assert!(many.len() > 2000 && many.iter().enumerate().all(|(n, c)| c.name == format!("counter_{n}")));
+    // Versions without properties have no place for them.
+    let c = w.connect(Version::V1_3);
+    let replies = w.ask(c, Version::V1_3, Message::PortStatsRequest(PortRequest::default()));
+    assert!(matches!(&replies[..], [Message::PortStatsReply(page)] if page.items.iter().all(|p| p.custom.is_empty())));
+}
 
 #[test]
 fn every_request_of_every_version_is_answered_in_kind() {
@@ -518,6 +586,53 @@ fn packets_come_in_the_format_and_at_the_rate_that_was_asked_for() {
     w.now += Duration::from_secs(1);
     w.of.run(&mut w.dp, w.now);
     assert_eq!(w.heard(slow).len(), 1);
+}
+
+#[test]
+fn controllers_hear_by_their_number_and_what_they_asked_for() {
+    let mut w = World::new();
+    let v = Version::V1_4;
+    let (a, b) = (w.connect(v), w.connect(v));
+    assert_eq!(w.error(b, v, Message::SetControllerId(7)), None);
+    let out = |actions: &str| {
+        let actions = Parser::default().actions(actions).unwrap();
+        Message::from(PacketOut::new(OfPort(1), actions, vec![0; 60]))
+    };
+    let packets = |w: &mut World, actions: &str| {
+        w.send(a, v, 1, &out(actions));
+        let count =
+            |heard: Vec<(u32, Message)>| heard.iter().filter(|(_, m)| matches!(m, Message::PacketIn(_))).count();
+        [a, b].map(|c| count(w.heard(c)))
+    };
+    assert_eq!(packets(&mut w, "controller(id=7)"), [0, 1]);
+    assert_eq!(packets(&mut w, "controller(id=8)"), [0, 0]);
+    assert_eq!(packets(&mut w, "controller"), [1, 0]);
+    assert_eq!(w.error(b, v, Message::SetControllerId(0)), None);
+    assert_eq!(packets(&mut w, "controller(id=7)"), [0, 0]);
+    assert_eq!(packets(&mut w, "controller"), [1, 1]);
+    // Those of packet-outs go to secondary controllers alone that ask for them, and no more to this primary one.
+    let mut config = AsyncConfig::default();
+    config.masks[0] = [Some(0x1f), Some(0x20)];
+    assert_eq!(w.error(b, v, Message::SetAsync(config)), None);
+    assert_eq!(packets(&mut w, "controller"), [1, 0]);
+    let Message::GetAsyncReply(said) = w.ask(b, v, Message::GetAsyncRequest).remove(0) else { panic!("no answer") };
+    assert_eq!(said.masks[0], [Some(0x1f), Some(0x20)]);
+    // What was not named stays: all of what happens to ports, for either.
+    assert_eq!(said.masks[1], [Some(7), Some(7)]);
+    assert!(matches!(&w.ask(b, v, role(3, 1))[..], [Message::RoleReply(r)] if r.role == 3));
+    assert_eq!(packets(&mut w, "controller"), [1, 1]);
+    // A flow that a packet-out leads to does it for the same reason.
+    w.of.flow_mod(
+        &mut w.dp,
+        &Parser::default().flow_mod("in_port=1,actions=controller", FlowModCommand::Add).unwrap(),
+        w.now,
+    )
+    .unwrap();
+    assert_eq!(packets(&mut w, "resubmit(1,0)"), [1, 1]);
+    // Each connection has its own, which is gone with it.
+    let c = w.connect(v);
+    let Message::GetAsyncReply(fresh) = w.ask(c, v, Message::GetAsyncRequest).remove(0) else { panic!("no answer") };
+    assert_ne!(fresh.masks[0], said.masks[0]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{Dpif, DropReason, PortNo, PortSpec, text};
 use ovs_ofproto::FlowModCommand::{Add, Delete, DeleteStrict};
-use ovs_ofproto::codec::{Bucket, GroupMod, Message, Version};
+use ovs_ofproto::codec::{Bucket, GroupMod, Message, Selection, Version};
 use ovs_ofproto::pipeline::{
     Bridges, ConnectionConfig, ConnectionId, Egress, Event, L2Config, Ofproto, PacketKey, Peer, Port, PriorityTags,
     SnoopingConfig, TraceRequest, VlanMode, Way,
@@ -48,9 +48,13 @@ impl Lab {
     }
 
     fn group(&mut self, id: u32, kind: u8, buckets: &[(u32, &str)]) {
+        self.group_by(id, kind, None, buckets);
+    }
+
+    fn group_by(&mut self, id: u32, kind: u8, selection: Option<Selection>, buckets: &[(u32, &str)]) {
         let mut gm = GroupMod::default();
         gm.command = 0x8000;
-        (gm.desc.group, gm.desc.kind) = (id, kind);
+        (gm.desc.group, gm.desc.kind, gm.desc.selection) = (id, kind, selection);
         for (i, (watch, actions)) in buckets.iter().enumerate() {
             let mut b = Bucket::default();
             (b.id, b.weight) = (i as u32, u16::from(kind == 1));
@@ -192,6 +196,59 @@ fn a_selection_is_spread_and_stays() {
     assert!(used[2..].iter().all(|n| *n > 5), "{used:?}");
     // One megaflow to hash, and at most one for each of 16 values of the hash.
     assert!(l.megaflows().len() <= 17 && l.megaflows().contains(&"hash(sym_l4(0)),recirc(0x1)".to_string()));
+}
+
+#[test]
+fn a_selection_goes_by_what_its_method_says() {
+    let mut l = Lab::new(&[]);
+    let buckets = [(2, "output:2"), (3, "output:3"), (4, "output:4")];
+    let by = |l: &mut Lab, method: &str, param, fields: &[(FieldId, u128)]| {
+        let mut s = Selection::default();
+        (s.method, s.param, s.fields) = (method.to_string(), param, fields.to_vec());
+        l.group_by(1, 1, Some(s), &buckets);
+        let refused = l.of.poll_output(&mut l.dp, l.controller, l.now);
+        assert!(refused.is_none(), "{method}: {refused:?}");
+        l.of.purge(&mut l.dp, l.now);
+    };
+    by(&mut l, "", 0, &[]);
+    l.add("actions=group:1");
+    // Where packets from so many sources go.
+    let spread = |l: &mut Lab| (0..40).map(|n| l.ports(1, &udp(1 + n, 2, 5))[0]).collect::<Vec<_>>();
+    by(&mut l, "hash", 0, &[(FieldId::NwSrc, u128::from(u32::MAX))]);
+    let first = spread(&mut l);
+    assert!((2..=4).all(|port| first.iter().filter(|p| **p == port).count() > 3), "{first:?}");
+    let megaflows = l.megaflows().len();
+    assert_eq!(megaflows, 40, "one for each source");
+    // What is not hashed neither matters nor is looked at.
+    for n in 0..40 {
+        assert_eq!(l.ports(1, &udp(1 + n, 9, 1000 + n)), [first[n as usize]]);
+    }
+    assert_eq!(l.megaflows().len(), megaflows);
+    // Another start gives another spread.
+    by(&mut l, "hash", 7, &[(FieldId::NwSrc, u128::from(u32::MAX))]);
+    assert_ne!(spread(&mut l), first);
+    // Of some bits, packets that agree in them go the same way.
+    by(&mut l, "hash", 0, &[(FieldId::NwSrc, 1)]);
+    let halves = spread(&mut l);
+    assert!(halves.iter().enumerate().all(|(n, port)| *port == halves[n % 2]), "{halves:?}");
+    assert_eq!(l.megaflows().len(), 2);
+    // Of a field that the packet has not, nothing is said.
+    by(&mut l, "hash", 0, &[(FieldId::Ipv6Src, u128::MAX)]);
+    assert!(spread(&mut l).windows(2).all(|pair| pair[0] == pair[1]));
+    // The datapath computes a hash of this kind, which begins with this.
+    for (param, said) in [(5, "hash(l4(5))"), (1 << 32 | 9, "hash(sym_l4(9))")] {
+        by(&mut l, "dp_hash", param, &[]);
+        let spread = spread(&mut l);
+        assert!((2..=4).all(|port| spread.contains(&port)), "{said}: {spread:?}");
+        assert!(l.megaflows().iter().any(|m| m.starts_with(said)), "{said}: {:?}", l.megaflows());
+    }
+    // A bucket that is dead gives what it had to others, and others keep what they have.
+    by(&mut l, "hash", 0, &[(FieldId::NwSrc, u128::from(u32::MAX))]);
+    let mut port = l.of.port(OfPort(3)).unwrap().clone();
+    port.link_up = false;
+    l.of.port_add(port);
+    let rest = spread(&mut l);
+    assert!(!rest.contains(&3) && first.iter().zip(&rest).all(|(before, now)| *before == 3 || before == now));
 }
 
 #[test]

@@ -123,4 +123,6 @@ pub struct PortInfo {
     pub kind: &'static str,
     /// Counters.
     pub stats: NetdevStats,
+    /// Counters that only this kind of device has, by name ([`Netdev::custom_stats`](crate::netdev::Netdev::custom_stats)).
+    pub custom_stats: Vec<(String, u64)>,
 }

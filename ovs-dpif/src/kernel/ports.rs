@@ -201,7 +201,7 @@ impl Datapath {
                 rx_errors: stats.rx_errors,
                 tx_errors: stats.tx_errors,
             };
-            PortInfo { port: PortNo(port.port_no.unwrap_or(0)), name, kind, stats }
+            PortInfo { port: PortNo(port.port_no.unwrap_or(0)), name, kind, stats, custom_stats: Vec::new() }
         };
         Ok(ports.into_iter().map(info).collect())
     }

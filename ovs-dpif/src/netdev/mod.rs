@@ -227,6 +227,12 @@ pub trait Netdev: Send + fmt::Debug {
         NetdevStats::default()
     }
 
+    /// Counters that only this kind of device has, by name, as the column `statistics` of the Interface table and
+    /// OpenFlow's statistics of ports have them: by default none.
+    fn custom_stats(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+
     /// A descriptor that becomes readable when there is something to receive. Devices within the process have none:
     /// their owner knows when it put something in.
     fn fd(&self) -> Option<BorrowedFd<'_>> {

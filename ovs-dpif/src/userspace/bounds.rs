@@ -18,6 +18,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use ovs_packet::Instant;
 
 use super::Limits;
@@ -30,7 +31,7 @@ const LOOKS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
-    ports: HashMap<u32, Share>,
+    ports: HashMap<u32, Share, RandomState>,
     waiting: usize,
 }
 
@@ -46,7 +47,7 @@ struct Share {
     clock: VecDeque<(Ufid, u64, u64)>,
     flows: usize,
     /// How many megaflows have each mask, by the mask's hash.
-    masks: HashMap<u64, usize>,
+    masks: HashMap<u64, usize, RandomState>,
 }
 
 impl Bounds {

@@ -28,6 +28,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use ovs_classifier::{Handle, MegaflowTable, Pattern};
 use ovs_conntrack::{Config, InvalidReason, Sighting};
 use ovs_packet::extract::{Extractor, KeyBuffer};
@@ -126,7 +127,8 @@ pub struct Datapath {
     limits: Limits,
     ports: Ports,
     table: MegaflowTable<Entry, WORDS>,
-    by_ufid: HashMap<Ufid, Handle>,
+    /// Keyed by the process: who chooses identities does not learn where they are.
+    by_ufid: HashMap<Ufid, Handle, RandomState>,
     /// How many megaflows were ever there.
     born: u64,
     bounds: Bounds,
@@ -200,7 +202,7 @@ impl Datapath {
             limits,
             ports: Ports::default(),
             table: MegaflowTable::with_layout(&key_layout(), seed).with_limit(limits.flows).with_cache(CACHED_FLOWS),
-            by_ufid: HashMap::new(),
+            by_ufid: HashMap::default(),
             born: 0,
             bounds: Bounds::default(),
             evicted: VecDeque::new(),

@@ -119,6 +119,7 @@ impl Ports {
             name: p.device.name().to_string(),
             kind: p.device.kind(),
             stats: p.device.stats(),
+            custom_stats: p.device.custom_stats(),
         };
         self.all.iter().map(info).collect()
     }

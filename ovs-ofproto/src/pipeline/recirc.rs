@@ -134,9 +134,13 @@ impl Drop for RecircIds {
 impl RecircIds {
     /// Ids of a pool, of which none is given out yet.
     pub(super) fn of(pool: &IdPool) -> RecircIds {
-        let mut ids = RecircIds::default();
-        ids.pool.clone_from(pool);
-        ids
+        RecircIds { by_state: HashMap::new(), by_id: HashMap::new(), idle: HashSet::new(), pool: pool.clone() }
+    }
+
+    /// Takes all ids out for a while.
+    pub(super) fn lend(&mut self) -> RecircIds {
+        let none = RecircIds::of(&self.pool);
+        std::mem::replace(self, none)
     }
 
     /// Forgets the states that a switch would go on with. Whether there were any.

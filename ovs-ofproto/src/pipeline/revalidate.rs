@@ -579,9 +579,10 @@ impl Ofproto {
 
     /// Keeps the room of a translation that is done with.
     pub(super) fn give_back(&mut self, t: Translation) {
-        let Translation { mut effects, mut actions, read, .. } = t;
+        let Translation { mut effects, mut actions, mut dependencies, read, .. } = t;
         effects.clear();
         actions.clear();
-        self.room = Room { effects, actions, read: Some(read) };
+        dependencies.clear();
+        self.room = Room { effects, actions, dependencies, read: Some(read) };
     }
 }

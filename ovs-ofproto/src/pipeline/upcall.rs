@@ -117,7 +117,7 @@ impl World<'_> {
     /// Has `f` translate with what there is to see. `None` if the switch at work is none.
     fn with_view(&mut self, dp: &dyn Dpif, f: impl FnOnce(View<'_>) -> Outcome) -> Option<Outcome> {
         let own = self.own()?;
-        let (mut recirc, room) = (std::mem::take(&mut own.recirc), std::mem::take(&mut own.room));
+        let (mut recirc, room) = (own.recirc.lend(), std::mem::take(&mut own.room));
         let views: Vec<_> = match self.bridges.len() {
             1 => Vec::new(),
             _ => self.bridges.iter().map(Ofproto::view).collect(),

@@ -240,15 +240,16 @@ impl Database {
         let replica = self.driver.client().replica();
         let mut stats = std::collections::BTreeMap::new();
         for datapath in switch.datapaths() {
-            stats.extend(datapath.ports().unwrap_or_default().into_iter().map(|p| (p.name, p.stats)));
+            stats.extend(datapath.ports().unwrap_or_default().into_iter().map(|p| (p.name, (p.stats, p.custom_stats))));
         }
-        stats.extend(switch.patch_stats().map(|(name, stats)| (name.to_string(), stats)));
+        stats.extend(switch.patch_stats().map(|(name, stats)| (name.to_string(), (stats, Vec::new()))));
         for row in replica.rows::<Interface>() {
             let name = row.get(Interface::NAME);
-            let Some(s) = stats.get(name) else { continue };
+            let Some((s, custom)) = stats.get(name) else { continue };
             let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
             let others = switch.devices().attributes(name).map(|a| a.statistics).unwrap_or_default();
-            let others = others.iter().map(|(key, n)| (key.as_str(), count(*n)));
+            let others =
+                others.iter().chain(custom.iter().map(|(key, n)| (key, n))).map(|(key, n)| (key.as_str(), count(*n)));
             txn.set(
                 row.id(),
                 Interface::STATISTICS,

@@ -473,6 +473,20 @@ impl Netdev for DummyPort {
         lock(&self.shared).stats
     }
 
+    /// What was received under two names, then what went through each queue.
+    fn custom_stats(&self) -> Vec<(String, u64)> {
+        let shared = lock(&self.shared);
+        let received = [1, 2].map(|n| (format!("rx_custom_packets_{n}"), shared.stats.rx_packets));
+        let of = |way: &'static str, all: &[QueueCounts]| {
+            let one = |(n, c): (usize, &QueueCounts)| {
+                [(format!("{way}_q{n}_bytes"), c.bytes), (format!("{way}_q{n}_packets"), c.packets)]
+            };
+            all.iter().enumerate().flat_map(one).collect::<Vec<_>>()
+        };
+        let queues = [of("rx", &shared.rx_counts), of("tx", &shared.tx_counts)];
+        received.into_iter().chain(queues.into_iter().flatten()).collect()
+    }
+
     /// Devices of the kind `dummy-pmd` are for workers.
     fn polling(&self) -> Polling {
         if self.kind == PMD { Polling::Worker } else { Polling::Control }

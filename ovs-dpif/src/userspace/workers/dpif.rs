@@ -238,8 +238,13 @@ impl Dpif for Workers {
                 && let Some(thread @ ThreadId::Core(_)) = place.threads().first()
             {
                 let port = info.port;
-                let stats = self.look(*thread, move |dp| dp.ports.device(port).map(|device| device.stats()))?;
-                info.stats = stats.unwrap_or(info.stats);
+                let counts = self.look(*thread, move |dp| {
+                    let device = dp.ports.device(port)?;
+                    Some((device.stats(), device.custom_stats()))
+                })?;
+                if let Some(counts) = counts {
+                    (info.stats, info.custom_stats) = counts;
+                }
             }
         }
         Ok(ports)

@@ -116,3 +116,28 @@ impl FlowLimit {
         if megaflows > self.now { Duration::from_millis(100) } else { usual }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_follows_the_time_that_a_round_takes() {
+        let after = |now, ms, megaflows| {
+            let mut limit = FlowLimit::new(200_000).with_now(now);
+            limit.took(Duration::from_millis(ms), megaflows);
+            limit.now()
+        };
+        // Far too long, too long, just right.
+        assert_eq!(
+            [4000, 2001, 2000, 1301, 1300, 1000].map(|ms| after(40_000, ms, 100_000)),
+            [10_000, 20_000, 30_000, 30_000, 40_000, 40_000]
+        );
+        // More where as many could be seen to in a second, and if there are some at all.
+        assert_eq!([999, 500].map(|ms| after(40_000, ms, 30_000)), [40_000, 41_000]);
+        assert_eq!((after(40_000, 0, 1000), after(40_000, 0, 1001)), (40_000, 41_000));
+        // Within its bounds, whatever the time.
+        assert_eq!((after(2000, u64::MAX, 0), after(200_000, 1, usize::MAX)), (1000, 200_000));
+        assert_eq!((FlowLimit::new(0).now(), FlowLimit::new(5000).with_now(4500).now()), (1000, 4500));
+    }
+}

@@ -9,8 +9,8 @@ use ovs_packet::{Instant, OfPort};
 use super::{Answer, Request, pages};
 use crate::action::Action;
 use crate::codec::{
-    self, AggregateStats, FlowStatsRequest, GroupDesc, Kind, Message, OfError, Page, PortRequest, PortStats,
-    QueueRequest, QueueStats, QueueStatsRequest, TableDesc, TableStats, Version,
+    self, AggregateStats, CustomCounter, FlowStatsRequest, GroupDesc, Kind, Message, OfError, Page, PortRequest,
+    PortStats, QueueRequest, QueueStats, QueueStatsRequest, TableDesc, TableStats, Version,
 };
 use crate::flow_mod::{ALL_TABLES, FlowModFlags};
 use crate::pipeline::flow_table::{Criteria, Rule, TABLES, TableMiss, VISIBLE_TABLES};
@@ -138,15 +138,21 @@ impl Ofproto {
             Vec::new()
         });
         let stats = |p: &Port| {
-            let counts = match (self.patch_stats(p.number), infos.iter().find(|i| i.port == p.datapath)) {
+            let mut said = PortStats::default();
+            (said.number, said.duration) = (p.number, Some(duration(now - p.created)));
+            said.counts = match (self.patch_stats(p.number), infos.iter().find(|i| i.port == p.datapath)) {
                 (Some(stats), _) => counts(Some(stats), false),
-                (None, Some(i)) => counts(Some(i.stats), !i.kind.starts_with("dummy")),
+                (None, Some(i)) => {
+                    said.custom = custom_counters(&i.custom_stats);
+                    counts(Some(i.stats), !i.kind.starts_with("dummy"))
+                }
                 (None, None) => counts(None, false),
             };
-            PortStats { number: p.number, counts, duration: Some(duration(now - p.created)), ..PortStats::default() }
+            said
         };
         let ports = self.asked(r.port).into_iter().map(stats).collect();
-        pages(ports, |_| 128, |items, more| Message::PortStatsReply(Page { more, items }))
+        let len = |p: &PortStats| 144 + p.custom.iter().map(custom_len).sum::<usize>();
+        pages(ports, len, |items, more| Message::PortStatsReply(Page { more, items }))
     }
 
     // Queues.
@@ -238,6 +244,25 @@ impl Ofproto {
     pub(super) fn meter_features(&self, dp: &dyn Dpif) -> Message {
         Message::MeterFeaturesReply(MeterTable::features(dp))
     }
+}
+
+/// What a device counts under names of its own: those that have a place in one item of an answer, whose length has 16 bits.
+fn custom_counters(all: &[(String, u64)]) -> Vec<CustomCounter> {
+    const ROOM: usize = 0xe000;
+    let mut room = ROOM;
+    let named = all.iter().filter(|(name, _)| u8::try_from(name.len()).is_ok());
+    let counters = named.map(|(name, value)| CustomCounter { name: name.clone(), value: *value });
+    let fits = |c: &CustomCounter| {
+        let left = room.checked_sub(custom_len(c));
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    counters.take_while(fits).collect()
+}
+
+/// The length of a counter in an answer, in bytes.
+fn custom_len(c: &CustomCounter) -> usize {
+    1 + c.name.len() + 8
 }
 
 /// What a port has seen, in OpenFlow's order; all ones where nobody counts. Of a patch or a dummy device, nobody counts what

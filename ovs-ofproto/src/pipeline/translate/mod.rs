@@ -159,6 +159,14 @@ pub(super) struct Dependencies {
 }
 
 impl Dependencies {
+    /// Forgets all, and keeps the room.
+    pub(super) fn clear(&mut self) {
+        self.tables.clear();
+        self.groups.clear();
+        self.stations.clear();
+        self.volatile = false;
+    }
+
     fn note_table(&mut self, bridge: usize, table: u8) {
         let at = self.tables.iter().position(|(b, _)| *b == bridge).unwrap_or_else(|| {
             self.tables.push((bridge, [0; 4]));
@@ -186,6 +194,7 @@ pub(super) struct Read {
 pub(super) struct Room {
     pub(super) effects: Vec<(usize, Effect)>,
     pub(super) actions: Vec<DpAction>,
+    pub(super) dependencies: Dependencies,
     pub(super) read: Option<Box<Read>>,
 }
 
@@ -437,7 +446,7 @@ impl<'a> Translator<'a> {
     fn new(mut view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
-        let Room { effects, actions, read } = std::mem::take(&mut view.room);
+        let Room { effects, actions, dependencies, read } = std::mem::take(&mut view.room);
         let mut read = read.unwrap_or_default();
         read.first = *key;
         // Few packets have options of tunnels.
@@ -473,7 +482,7 @@ impl<'a> Translator<'a> {
             written: Written::default(),
             effects,
             reports: Vec::new(),
-            dependencies: Dependencies::default(),
+            dependencies,
             action_set: Vec::new(),
             stack: Stack::new(),
             rule: None,
