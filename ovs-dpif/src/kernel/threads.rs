@@ -183,10 +183,10 @@ impl Crew {
         }
     }
 
-    /// How many upcalls wait.
+    /// How many upcalls wait, and how many were refused since that was asked.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        self.shared.waiting().len()
+    pub(super) fn seen(&self) -> (usize, u64) {
+        self.shared.waiting().seen()
     }
 
     fn of(&self, socket: u32) -> Option<&Member> {

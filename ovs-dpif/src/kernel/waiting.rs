@@ -27,10 +27,10 @@ impl Waiting {
         Waiting { room, len: 0, lanes: BTreeMap::new(), turns: VecDeque::new(), refused: 0 }
     }
 
-    /// How many wait.
+    /// How many wait, and how many were refused since that was asked.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.len
+    pub(super) fn seen(&self) -> (usize, u64) {
+        (self.len, self.refused)
     }
 
     /// Takes an upcall in, or refuses and counts it.
@@ -90,16 +90,16 @@ mod tests {
     fn a_flood_has_half_of_the_room_and_every_second_turn() {
         let mut waiting = Waiting::new(100);
         (0..200).for_each(|n| waiting.push(upcall(1, n)));
-        assert_eq!((waiting.len(), waiting.take_refused(), waiting.take_refused()), (50, 150, 0));
+        assert_eq!((waiting.seen(), waiting.take_refused(), waiting.take_refused()), ((50, 150), 150, 0));
         (0..200).for_each(|n| waiting.push(upcall(2, n)));
         // As many as are left free then.
-        assert_eq!((waiting.len(), waiting.take_refused()), (75, 175));
+        assert_eq!((waiting.seen(), waiting.take_refused()), ((75, 175), 175));
         (0..3).for_each(|n| waiting.push(upcall(3, n)));
         let came: Vec<_> = std::iter::from_fn(|| next(&mut waiting)).take(9).collect();
         let turns = (0..3).flat_map(|n| [(1, n), (2, n), (3, n)]);
         assert_eq!(came, turns.collect::<Vec<_>>());
         let rest: Vec<_> = std::iter::from_fn(|| next(&mut waiting)).filter(|(port, _)| *port == 1).collect();
         assert_eq!(rest, (3..50).map(|n| (1, n)).collect::<Vec<_>>(), "each port's in order");
-        assert!(waiting.len() == 0 && waiting.lanes.is_empty() && waiting.turns.is_empty());
+        assert!(waiting.seen() == (0, 0) && waiting.lanes.is_empty() && waiting.turns.is_empty());
     }
 }

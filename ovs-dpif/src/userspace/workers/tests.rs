@@ -252,9 +252,8 @@ fn upcalls_of_a_worker_that_ended_are_resolved_all_the_same() {
         crew.workers.poll(Instant::ZERO, &mut upcalls);
     }
     // A worker tells what it counted after what it found.
-    while crew.workers.ledger().in_flight < 2 {
-        std::thread::yield_now();
-    }
+    assert!(crew.quiet().is_empty());
+    assert_eq!(crew.workers.ledger().in_flight, 2);
     crew.set(|settings| settings.cores = Some(vec![1]));
     for upcall in upcalls {
         let now = crew.now();

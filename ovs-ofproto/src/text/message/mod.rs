@@ -45,7 +45,7 @@ pub fn message<'a>(header: &'a Header, message: &'a Message) -> impl fmt::Displa
 }
 
 /// A group as `ovs-ofctl dump-groups` writes it.
-pub(crate) fn group(desc: &GroupDesc) -> String {
+pub fn group(desc: &GroupDesc) -> String {
     let header = Header { version: Version::V1_5, kind: MessageType(0), length: 0, xid: 0 };
     let mut p = Printer { out: String::new(), header, kind: None, verbosity: 0, names: &NoNames, raw_match: None };
     // Strings take all that is written.
