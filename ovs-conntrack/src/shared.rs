@@ -1,7 +1,7 @@
 //! The tracker of several threads: shards, each behind a lock of its own.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrayvec::ArrayVec;
@@ -61,12 +61,8 @@ pub struct SharedTracker {
 }
 
 /// No two shards on one pair of cache lines, which processors fetch together.
-#[repr(C, align(128))]
-struct Padded {
-    /// Beside the lock, to be written to before it is taken. Nobody reads it.
-    wanted: AtomicBool,
-    shard: Mutex<Shard>,
-}
+#[repr(align(128))]
+struct Padded(Mutex<Shard>);
 
 impl Shards for &SharedTracker {
     fn common(&self) -> &Common {
@@ -77,13 +73,8 @@ impl Shards for &SharedTracker {
         f(&mut self.lock(shard), &self.common)
     }
 
-    /// To look for connections means to lock, packet by packet. But the locks can be waited for together: a store to
-    /// where a lock is has the processor ask for that memory, and goes on without it.
-    fn fetch<'s>(&mut self, packets: impl Iterator<Item = &'s mut Sighting>) {
-        for seen in packets.filter_map(|sighting| sighting.reading.as_ref().ok()) {
-            self.shard(self.common.shard_of(seen.hash)).wanted.store(true, Ordering::Relaxed);
-        }
-    }
+    /// To look for connections means to lock, packet by packet: nothing is waited for together.
+    fn fetch<'s>(&mut self, _: impl Iterator<Item = &'s mut Sighting>) {}
 }
 
 impl SharedTracker {
@@ -91,7 +82,7 @@ impl SharedTracker {
     pub fn new(config: Config, shards: usize) -> Self {
         let shards = shards.clamp(1, 4096);
         let common = Common::new(config, shards);
-        let shard = |i| Padded { wanted: AtomicBool::new(false), shard: Mutex::new(Shard::new(i, &common)) };
+        let shard = |i| Padded(Mutex::new(Shard::new(i, &common)));
         let (first, others) = (shard(0), (1..shards).map(shard).collect());
         SharedTracker { common, first, others, turn: AtomicUsize::new(0) }
     }
@@ -101,7 +92,7 @@ impl SharedTracker {
     }
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        self.shard(shard).shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shard(shard).0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self) -> usize {
