@@ -6,5 +6,5 @@ pub use ovs_stream::net::{TlsConfig, TlsError, TlsOptions};
 
 /// Connections to databases ask for no treatment by the network, as upstream's do.
 pub(crate) fn plain() -> StreamOptions {
-    StreamOptions { dscp: 0, ..StreamOptions::default() }
+    StreamOptions::default().with_dscp(0)
 }

@@ -45,6 +45,15 @@ impl Default for StreamOptions {
     }
 }
 
+impl StreamOptions {
+    /// The same with this DSCP.
+    #[must_use]
+    pub fn with_dscp(mut self, dscp: u8) -> StreamOptions {
+        self.dscp = dscp;
+        self
+    }
+}
+
 /// A connection that does not block. What is not possible now is [`WouldBlock`](io::ErrorKind::WouldBlock).
 #[derive(Debug)]
 pub struct Stream {
