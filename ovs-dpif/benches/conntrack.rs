@@ -8,6 +8,8 @@
 mod common;
 mod ring;
 
+use std::sync::Mutex;
+
 use common::Random;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ovs_conntrack::CtRequest;
@@ -16,7 +18,7 @@ use ovs_dpif::userspace::{Datapath, Limits};
 use ovs_dpif::{DpAction, Dpif, PortNo, PortSpec, always_matched};
 use ovs_packet::packet::BATCH;
 use ovs_packet::{FlowKey, Instant, Match, Packet, PacketBatch, compose, extract};
-use ring::Ring;
+use ring::{Batches, Ring};
 
 const NOW: Instant = Instant::from_secs(1);
 
@@ -30,7 +32,9 @@ fn frame(i: u64) -> Packet {
 /// A datapath whose two megaflows are the pipeline, and whose ports are these.
 fn datapath(batches: impl Iterator<Item = PacketBatch>) -> Datapath {
     let mut dp = Datapath::with_limits(Limits::default(), 1);
-    for ring in Ring::pair(batches) {
+    let batches = Batches::new(Mutex::new(batches.collect()));
+    for (name, source) in [("a", true), ("b", false)] {
+        let ring = Ring::new(name, &batches, source);
         dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
     }
     let mut key = FlowKey::ZERO;

@@ -8,6 +8,8 @@
 mod common;
 mod ring;
 
+use std::sync::Mutex;
+
 use common::Random;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ovs_dpif::userspace::{Datapath, Limits};
@@ -15,7 +17,7 @@ use ovs_dpif::{DpAction, Dpif, PortNo, PortSpec, always_matched};
 use ovs_packet::field::FieldId;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{FlowKey, Instant, Match, Packet, compose, extract};
-use ring::Ring;
+use ring::{Batches, Ring};
 
 /// The key and the frame of flow `i`.
 fn frame(i: u64) -> (FlowKey, Packet) {
@@ -100,8 +102,9 @@ fn attack(c: &mut Criterion) {
             }
             let mut random = Random(1);
             let mut batch = || (0..BATCH).map(|_| frames[random.below(FLOWS) as usize].clone()).collect();
-            let rings = Ring::pair((0..FLOWS.div_ceil(32)).map(|_| batch()));
-            for (ring, port) in rings.into_iter().zip([victim, 2]) {
+            let batches = Batches::new(Mutex::new((0..FLOWS.div_ceil(32)).map(|_| batch()).collect()));
+            for (name, source, port) in [("a", true, victim), ("b", false, 2)] {
+                let ring = Ring::new(name, &batches, source);
                 dp.port_add(PortSpec::Device(Box::new(ring)), Some(PortNo(port))).expect("a port");
             }
             let (mut upcalls, now) = (Vec::new(), Instant::from_secs(1));
@@ -141,7 +144,9 @@ fn forward(c: &mut Criterion) {
         }
         let mut random = Random(1);
         let mut batch = || (0..BATCH).map(|_| frames[random.below(flows) as usize].clone()).collect();
-        for ring in Ring::pair((0..flows.div_ceil(32).max(2)).map(|_| batch())) {
+        let batches = Batches::new(Mutex::new((0..flows.div_ceil(32).max(2)).map(|_| batch()).collect()));
+        for (name, source) in [("a", true), ("b", false)] {
+            let ring = Ring::new(name, &batches, source);
             dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
         }
         let (mut upcalls, now) = (Vec::new(), Instant::from_secs(1));

@@ -16,7 +16,7 @@ use ovs_packet::field::FieldId;
 use ovs_packet::key::FlowMask;
 use ovs_packet::packet::BATCH;
 use ovs_packet::{Instant, Match, Packet, compose};
-use ring::Ring;
+use ring::{Batches, Ring};
 use rustix::time::{ClockId, clock_gettime};
 
 const FLOWS: u32 = 1000;
@@ -49,7 +49,8 @@ fn measure(workers: u32) -> (f64, f64) {
     }
     for i in 0..workers {
         let frames: Vec<Packet> = (0..FLOWS).map(frame).collect();
-        let (ring, batches) = Ring::alone(format!("ring{i}"));
+        let batches = Batches::default();
+        let ring = Ring::new(format!("ring{i}"), &batches, true);
         let port = dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
         dp.pin(port, [(0, i)]).expect("the port");
         for flow in 0..FLOWS {

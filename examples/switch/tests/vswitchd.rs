@@ -82,6 +82,15 @@ fn what_cannot_be_is_said_in_its_column_and_the_rest_goes_on() {
     assert_eq!(world.of_interface("p1", "error"), "[]");
     world.vsctl("set bridge br0 stp_enable=true");
     assert!(world.vsctl("get bridge br0 status").contains("not available: stp_enable"));
+    // Without an exporter, nothing is sampled for one.
+    world.vsctl(
+        "-- --id=@b get bridge br0 -- --id=@i create ipfix targets=\"127.0.0.1:4739\" \
+         -- create Flow_Sample_Collector_Set id=1 bridge=@b ipfix=@i",
+    );
+    assert!(world.vsctl("get bridge br0 status").contains("ipfix of a Flow_Sample_Collector_Set"));
+    world.ok("ovs-ofctl", &["add-flow", "br0", "actions=sample(probability=65535,collector_set_id=1),LOCAL"]);
+    let traced = world.appctl(&["ofproto/trace", "br0", "in_port=p1"]);
+    assert!(traced.contains("nobody collects") && traced.contains("Datapath actions: 100"), "{traced}");
     let output =
         world.run("ovs-vsctl", &["-t", "10", "add-br", "odd", "--", "set", "bridge", "odd", "datapath_type=odd"]);
     assert!(complains(&output), "{output:?}");

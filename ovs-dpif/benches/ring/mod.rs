@@ -1,5 +1,4 @@
 //! Ports for benches: what is sent is received next, so that no packet is made or freed meanwhile.
-#![allow(dead_code, reason = "each bench uses its part")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,16 +18,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// The ports `a`, which receives what there is, and `b`, which puts it back.
-    pub(crate) fn pair(batches: impl Iterator<Item = PacketBatch>) -> [Ring; 2] {
-        let batches = Arc::new(Mutex::new(batches.collect()));
-        [("a", true), ("b", false)].map(|(name, source)| Ring { name: name.into(), batches: batches.clone(), source })
-    }
-
-    /// A port that receives what it sends, and the ring, which is empty.
-    pub(crate) fn alone(name: String) -> (Ring, Batches) {
-        let batches = Batches::default();
-        (Ring { name, batches: batches.clone(), source: true }, batches)
+    pub(crate) fn new(name: impl Into<String>, batches: &Batches, source: bool) -> Ring {
+        Ring { name: name.into(), batches: batches.clone(), source }
     }
 }
 

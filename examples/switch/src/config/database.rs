@@ -1,6 +1,5 @@
 //! Configuration from a database: what a switch watches of it, and what that says.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
@@ -184,13 +183,11 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
     };
     let number = |n: i64| u32::try_from(n).ok();
     let collector = |set: RowView<'_, FlowSampleCollectorSet>| {
-        let collector = Collector {
-            exports: set.get(FlowSampleCollectorSet::IPFIX).is_some(),
-            local_group: set.get(FlowSampleCollectorSet::LOCAL_GROUP_ID).and_then(number),
-        };
+        // Without an exporter, which `others` says, copies would come up to nobody.
+        let local_group = set.get(FlowSampleCollectorSet::LOCAL_GROUP_ID).and_then(number);
+        let collector = Collector { exports: false, local_group };
         Some((number(set.get(FlowSampleCollectorSet::ID))?, collector))
     };
-    let collectors: BTreeMap<u32, Collector> = sets().filter_map(collector).collect();
     let vlans = row.get(Bridge::FLOOD_VLANS).iter().filter_map(|v| u16::try_from(v).ok());
     BridgeConfig {
         name: row.get(Bridge::NAME).to_string(),
@@ -216,9 +213,12 @@ fn bridge(replica: &Replica, row: RowView<'_, Bridge>) -> BridgeConfig {
         other_config: settings(row.get(Bridge::OTHER_CONFIG)),
         others: others(
             set_columns(&row, &["mirrors", "netflow", "sflow", "ipfix", "auto_attach"]),
-            [("ipfix of a Flow_Sample_Collector_Set", collectors.values().any(|c| c.exports))],
+            [(
+                "ipfix of a Flow_Sample_Collector_Set",
+                sets().any(|set| set.get(FlowSampleCollectorSet::IPFIX).is_some()),
+            )],
         ),
-        collectors,
+        collectors: sets().filter_map(collector).collect(),
     }
 }
 
