@@ -1,72 +1,45 @@
 //! Packets and messages that brought other switches down, on a switch that is there: flow tables, bundles, translation and
 //! megaflows. Each is named after its report. The bytes of the messages are read in `security.rs`; here they are obeyed.
-#![cfg(feature = "pipeline")]
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
-use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{Dpif, PortSpec};
+use ovs_dpif::Dpif;
 use ovs_ofproto::FlowModCommand::{Add, Modify, ModifyStrict};
 use ovs_ofproto::codec::{BundleAdd, BundleControl, Header, Message, OfError, Version};
-use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, FlowModError, Ofproto, Port};
+use ovs_ofproto::pipeline::ConnectionId;
 use ovs_ofproto::text::Parser;
-use ovs_packet::{FlowKey, Instant, Match, OfPort, Packet, compose, extract};
+use ovs_packet::{FlowKey, Match, OfPort, Packet, extract};
 
+use crate::world::{World, flow, packet as compose};
+
+/// A switch with three ports, and its controller.
 struct Lab {
-    of: Ofproto,
-    dp: Datapath,
-    ends: Vec<MemPortPeer>,
+    world: World,
     controller: ConnectionId,
-    now: Instant,
 }
 
 impl Lab {
     fn new(version: Version, flows: &[&str]) -> Lab {
-        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
-        for n in 1..=3 {
-            let (port, end) = MemPort::new(format!("p{n}"), 64);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            ends.push(end);
-        }
-        let controller = of.connect(&ConnectionConfig::new(version));
-        let mut lab = Lab { of, dp, ends, controller, now: Instant::from_secs(1) };
-        flows.iter().for_each(|f| lab.add(f).unwrap());
-        lab
-    }
-
-    fn add(&mut self, flow: &str) -> Result<(), FlowModError> {
-        self.of.flow_mod(&mut self.dp, &Parser::default().flow_mod(flow, Add).unwrap(), self.now)
+        let mut world = World::with(3, flows);
+        let controller = world.connect(version);
+        Lab { world, controller }
     }
 
     /// Sends a packet into the first port; what came out, by port.
-    fn forward(&mut self, packet: Packet) -> Vec<(usize, Packet)> {
-        self.ends[0].push(packet);
-        let mut upcalls = Vec::new();
-        while self.dp.poll(self.now, &mut upcalls) > 0 || !upcalls.is_empty() {
-            upcalls.drain(..).for_each(|u| self.of.handle_upcall(&mut self.dp, u, self.now));
-        }
-        assert!(self.dp.ledger().balanced() && self.dp.ledger().in_flight == 0);
-        self.of.check();
-        let ends = self.ends.iter().enumerate();
-        ends.flat_map(|(i, e)| std::iter::from_fn(move || e.pop()).map(move |p| (i + 1, p))).collect()
+    fn forward(&mut self, packet: Packet) -> Vec<(u32, Packet)> {
+        let out = self.world.forward(1, packet);
+        self.world.of.check();
+        out
     }
 
     /// Sends a message; what errors came back, by the message's number.
     fn obey(&mut self, message: &[u8]) -> Vec<(u32, OfError)> {
-        self.of.handle_message(&mut self.dp, self.controller, message, self.now).unwrap();
-        let mut errors = Vec::new();
-        while let Some(output) = self.of.poll_output(&mut self.dp, self.controller, self.now) {
-            let (header, message) = Message::decode(&output.message).unwrap();
-            if let Message::Error(e) = message {
-                errors.push((header.xid, e.error));
-            }
-        }
-        self.of.check();
-        errors
-    }
-
-    fn flows(&self) -> Vec<String> {
-        self.of.flows().map(|f| format!("{} {} {} {}", f.table, f.matching, f.instructions, f.packets)).collect()
+        self.world.tell(self.controller, message);
+        let heard = self.world.heard(self.controller).into_iter();
+        let errors = heard.filter_map(|(xid, message)| match message {
+            Message::Error(e) => Some((xid, e.error)),
+            _ => None,
+        });
+        self.world.of.check();
+        errors.collect()
     }
 
     fn control(&mut self, kind: u16) -> Vec<(u32, OfError)> {
@@ -103,12 +76,11 @@ fn key(packet: &Packet) -> FlowKey {
 fn cve_2018_17205_a_bundle_is_taken_back_whole() {
     let flows = ["table=1,in_port=2,actions=NORMAL", "table=1,in_port=3,actions=NORMAL", "actions=resubmit(2,1)"];
     let mut lab = Lab::new(Version::V1_4, &flows);
-    let ping: Match = "icmp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff".parse().unwrap();
-    lab.forward(compose::compose(ping.key(), b"x"));
-    lab.of.synchronise(&mut lab.dp, lab.now);
-    let before = (lab.flows(), lab.dp.flow_dump().unwrap());
-    let change = |flow: &str, xid| {
-        let fm = Parser::default().flow_mod(flow, ModifyStrict).unwrap();
+    lab.forward(compose("icmp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff"));
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
+    let before = (lab.world.flows(), lab.world.dp.flow_dump().unwrap());
+    let change = |text: &str, xid| {
+        let fm = flow(text, ModifyStrict);
         Message::from(fm).encode(Version::V1_4, xid).unwrap()
     };
     assert_eq!(lab.control(0), []);
@@ -117,8 +89,8 @@ fn cve_2018_17205_a_bundle_is_taken_back_whole() {
     let errors = lab.control(4);
     assert!(errors.contains(&(61, OfError::BadActionBadGroup)), "{errors:?}");
     assert!(errors.contains(&(50, OfError::BundleMsgFailed)), "{errors:?}");
-    assert_eq!((lab.flows(), lab.dp.flow_dump().unwrap()), before);
-    assert!(lab.flows().iter().any(|f| f.ends_with(" 1")), "{:?}", lab.flows());
+    assert_eq!((lab.world.flows(), lab.world.dp.flow_dump().unwrap()), before);
+    assert!(lab.world.flows().iter().any(|f| f.ends_with(" 1")), "{:?}", lab.world.flows());
 }
 
 /// Messages that are refused leave the switch as it was, also as parts of bundles.
@@ -169,12 +141,12 @@ fn messages_of_reports_change_nothing() {
         ("bundle-add-short-5d6ac33c9", Version::V1_4, "05220012000000010000000100000000050e", OfError::BundleMsgBadLen),
     ] {
         let mut lab = Lab::new(version, &["priority=5,ip,actions=2"]);
-        let before = lab.flows();
+        let before = lab.world.flows();
         for _ in 0..100 {
             assert_eq!(lab.obey(&hex(bytes)), [(1, error)], "{name}");
         }
-        assert_eq!((lab.flows(), lab.of.groups().len()), (before, 0), "{name}");
-        assert_eq!(lab.forward(compose::compose("icmp".parse::<Match>().unwrap().key(), b"x"))[0].0, 2, "{name}");
+        assert_eq!((lab.world.flows(), lab.world.of.groups().len()), (before, 0), "{name}");
+        assert_eq!(lab.forward(compose("icmp"))[0].0, 2, "{name}");
     }
 }
 
@@ -184,10 +156,10 @@ fn bundle_add_bad_inner_d0485f488_leaves_the_bundle() {
     assert_eq!(lab.control(0), []);
     let inner = hex(&format!("050e003800000001{}", "ff".repeat(48)));
     assert_eq!(lab.bundle_add(inner).len(), 1);
-    let fm = Parser::default().flow_mod("priority=3,actions=1", Add).unwrap();
+    let fm = flow("priority=3,actions=1", Add);
     assert_eq!(lab.bundle_add(Message::from(fm).encode(Version::V1_4, 9).unwrap()), []);
     assert_eq!(lab.control(4), []);
-    assert_eq!(lab.flows().len(), 1);
+    assert_eq!(lab.world.flows().len(), 1);
 }
 
 /// 1 to 400 labels without a bottom, through flows that pop and push labels and look below them.
@@ -204,7 +176,7 @@ fn cve_2016_2074_labels_without_end_pass_a_switch() {
         let out = lab.forward(packet);
         assert!(out.len() <= 1, "{labels}");
     }
-    assert!(lab.dp.stats().unwrap().flows <= 8);
+    assert!(lab.world.dp.stats().unwrap().flows <= 8);
 }
 
 /// Headers that lie about lengths have no transport layer: flows on ports do not match, nor are ports changed.
@@ -275,8 +247,7 @@ fn cve_2023_1668_every_way_of_setting() {
         let mut lab =
             Lab::new(Version::V1_3, &[&format!("in_port=1,ip,nw_dst=192.168.1.20,actions={action},output:2")]);
         let wanted: Match = format!("ip,{differs}").parse().unwrap();
-        let ping: Match = "icmp,nw_src=192.168.1.1,nw_dst=192.168.1.20,nw_ttl=64".parse().unwrap();
-        let ping = || compose::compose(ping.key(), b"x");
+        let ping = || compose("icmp,nw_src=192.168.1.1,nw_dst=192.168.1.20,nw_ttl=64");
         for (packet, is_set) in [(frame(bytes), false), (ping(), true), (frame(bytes), false), (ping(), true)] {
             let out = lab.forward(packet);
             assert_eq!(out.len(), 1, "{action}");
@@ -316,15 +287,14 @@ fn dc4be5989_nesting_is_bounded() {
 fn b57b062f5_very_many_actions() {
     let many = "2,3,".repeat(2000);
     let mut lab = Lab::new(Version::V1_3, &[&format!("actions={many}drop").replace(",drop", "")]);
-    lab.ends.iter().for_each(|e| while e.pop().is_some() {});
-    let ping: Match = "icmp".parse().unwrap();
-    let out = lab.forward(compose::compose(ping.key(), b"x"));
+    let ping = compose("icmp");
+    let out = lab.forward(ping.clone());
     assert!(out.iter().all(|(port, _)| *port != 1));
     for table in 0..8 {
         let next = format!("resubmit(,{}),", table + 1).repeat(9);
-        lab.add(&format!("table={table},priority=9,actions={next}2")).unwrap();
+        lab.world.add(&format!("table={table},priority=9,actions={next}2"));
     }
-    lab.forward(compose::compose(ping.key(), b"x"));
+    lab.forward(ping);
 }
 
 /// a05883b89, 149169836: a bundle of many masks, and the deletion of all, take memory and time by the number of flows.
@@ -333,7 +303,7 @@ fn a05883b89_bundles_of_many_masks() {
     let mut lab = Lab::new(Version::V1_4, &[]);
     assert_eq!(lab.control(0), []);
     for n in 0..2000u32 {
-        let flow = format!(
+        let text = format!(
             "priority={},ip,nw_dst=10.{}.{}.0/{},tp_dst=0x{:x}/0x{:x},udp,actions=2",
             n % 60,
             n % 7,
@@ -342,15 +312,15 @@ fn a05883b89_bundles_of_many_masks() {
             0,
             1 + n
         );
-        let fm = Parser::default().flow_mod(&flow, Add).unwrap();
+        let fm = flow(&text, Add);
         assert_eq!(lab.bundle_add(Message::from(fm).encode(Version::V1_4, n).unwrap()), []);
     }
     assert_eq!(lab.control(4), []);
-    let mut all = Parser::default().flow_mod("actions=drop", Modify).unwrap();
+    let mut all = flow("actions=drop", Modify);
     all.command = ovs_ofproto::FlowModCommand::Delete;
     all.table = ovs_ofproto::ALL_TABLES;
     assert_eq!(lab.obey(&Message::from(all).encode(Version::V1_4, 1).unwrap()), []);
-    assert_eq!(lab.of.flow_count(), 0);
+    assert_eq!(lab.world.of.flow_count(), 0);
 }
 
 /// 8c506d372: an update of a monitor with an event that there is none of cannot be read, whoever says it.
@@ -363,8 +333,8 @@ fn monitor_event_8c506d372_is_an_error() {
     for event in ["0004", "00ff", "ffff"] {
         let update = hex(&update.replace("001800000000", &format!("0018{event}0000")));
         assert_eq!(Message::decode(&update).unwrap_err().error, OfError::BadRequestFmBadEvent);
-        let before = lab.flows();
-        assert_eq!((lab.obey(&update).len(), lab.flows()), (1, before));
+        let before = lab.world.flows();
+        assert_eq!((lab.obey(&update).len(), lab.world.flows()), (1, before));
     }
 }
 
@@ -373,17 +343,17 @@ fn monitor_event_8c506d372_is_an_error() {
 #[test]
 fn ovs_issue_356_tags_are_told_apart_by_megaflows() {
     let flows = ["priority=110,in_port=1,dl_vlan=10,actions=3", "priority=100,in_port=1,actions=2"];
-    let untagged: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
-    let tagged: Match = "udp,dl_vlan=10,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
+    let untagged = compose("udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02");
+    let tagged = compose("udp,dl_vlan=10,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02");
     for first in [0, 1] {
         let mut lab = Lab::new(Version::V1_3, &flows);
         for n in 0..4 {
-            let (m, port) = if (n + first) % 2 == 0 { (&untagged, 2) } else { (&tagged, 3) };
-            let out = lab.forward(compose::compose(m.key(), b"x"));
+            let (packet, port) = if (n + first) % 2 == 0 { (&untagged, 2) } else { (&tagged, 3) };
+            let out = lab.forward(packet.clone());
             assert_eq!(out.iter().map(|(port, _)| *port).collect::<Vec<_>>(), [port], "packet {n} of {first}");
         }
-        assert_eq!(lab.dp.stats().unwrap().flows, 2);
-        lab.of.verify(&lab.dp, 0x1234_5678_9abc);
+        assert_eq!(lab.world.dp.stats().unwrap().flows, 2);
+        lab.world.of.verify(&lab.world.dp, 0x1234_5678_9abc);
     }
 }
 
@@ -395,15 +365,15 @@ fn ovs_issue_371_packet_ins_fit_in_their_messages() {
             let mut lab = Lab::new(version, &["actions=controller(max_len=65535)"]);
             lab.obey(&Message::SetPacketInFormat(format).encode(version, 1).unwrap());
             for len in [1400, 65_400, 65_535] {
-                let m: Match = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02".parse().unwrap();
-                let mut frame = compose::compose(m.key(), b"x").data().to_vec();
+                let mut frame = compose("udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02").data().to_vec();
                 frame.resize(len, 7);
                 let (packet, actions) =
                     (Packet::from_slice(&frame), Parser::default().actions("resubmit(,0)").unwrap());
-                lab.of.packet_out(&mut lab.dp, packet, OfPort(1), &actions, lab.now);
-                let output = lab.of.poll_output(&mut lab.dp, lab.controller, lab.now).expect("a packet-in");
-                let (header, message) = Message::decode(&output.message).unwrap();
-                assert_eq!(usize::from(header.length), output.message.len());
+                let World { of, dp, now, .. } = &mut lab.world;
+                of.packet_out(dp, packet, OfPort(1), &actions, *now);
+                let said = lab.world.outputs(lab.controller).remove(0);
+                let (header, message) = Message::decode(&said).unwrap();
+                assert_eq!(usize::from(header.length), said.len());
                 let Message::PacketIn(p) = message else { panic!("{message:?}") };
                 assert!(frame.starts_with(&p.data) && p.data.len() >= len.min(65_000), "{version} {format} {len}");
                 // Sixteen bits is all that the older formats have to say it.

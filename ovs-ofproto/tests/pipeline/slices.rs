@@ -1,62 +1,29 @@
 //! Changes that take long, in slices: what can be seen of them meanwhile, and what becomes of whoever comes between.
-#![cfg(feature = "pipeline")]
 
 use std::time::Duration;
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
-use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{Dpif, PortSpec};
+use ovs_dpif::Dpif;
 use ovs_ofproto::FlowModCommand::{self, Add, Delete, Modify};
 use ovs_ofproto::codec::{
-    Bucket, BundleAdd, BundleControl, FlowMonitorRequest, FlowStatsRequest, FlowUpdate, GroupMod, Message,
-    MonitorFlags, OfError, Page, Version,
+    BundleAdd, BundleControl, FlowMonitorRequest, FlowStatsRequest, FlowUpdate, Message, MonitorFlags, OfError, Page,
+    Version,
 };
-use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, HIDDEN_PRIORITY, Ofproto, Port, TableConfig};
-use ovs_ofproto::text::Parser;
-use ovs_packet::{Instant, Match, OfPort, compose};
+use ovs_ofproto::pipeline::{ConnectionId, HIDDEN_PRIORITY, TableConfig};
+use ovs_ofproto::text::{GroupCommand, Parser};
+use ovs_packet::{Instant, Match};
 use proptest::prelude::*;
+
+use crate::world::{self, World, packet};
 
 const V: Version = Version::V1_4;
 
-struct World {
-    of: Ofproto,
-    dp: Datapath,
-    ends: Vec<MemPortPeer>,
-    now: Instant,
+fn sliced(slice: usize) -> World {
+    let mut world = World::new(3);
+    world.of.set_slice(slice);
+    world
 }
 
 impl World {
-    fn new(slice: usize) -> World {
-        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
-        for n in 1..=3 {
-            let (port, end) = MemPort::new(format!("p{n}"), 64);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            ends.push(end);
-        }
-        of.set_slice(slice);
-        World { of, dp, ends, now: Instant::from_secs(100) }
-    }
-
-    fn connect(&mut self) -> ConnectionId {
-        self.of.connect(&ConnectionConfig::new(V))
-    }
-
-    fn send(&mut self, c: ConnectionId, xid: u32, message: &Message) {
-        let bytes = message.encode(V, xid).unwrap();
-        self.of.handle_message(&mut self.dp, c, &bytes, self.now).unwrap();
-    }
-
-    fn heard(&mut self, c: ConnectionId) -> Vec<(u32, Message)> {
-        let outputs = std::iter::from_fn(|| self.of.poll_output(&mut self.dp, c, self.now));
-        outputs.map(|o| Message::decode(&o.message).map(|(h, m)| (h.xid, m)).unwrap()).collect()
-    }
-
-    fn run(&mut self) {
-        self.of.run(&mut self.dp, self.now);
-        self.of.check();
-    }
-
     /// Does all that a controller's messages ask for; what it hears.
     fn settle(&mut self, c: ConnectionId) -> Vec<(u32, Message)> {
         let mut said = self.heard(c);
@@ -78,14 +45,10 @@ impl World {
         runs
     }
 
-    fn add(&mut self, flow: &str) {
-        self.of.flow_mod(&mut self.dp, &Parser::default().flow_mod(flow, Add).unwrap(), self.now).unwrap();
-    }
-
     fn control(&mut self, c: ConnectionId, kind: u16, xid: u32) {
         let mut b = BundleControl::default();
         (b.bundle, b.kind, b.flags) = (1, kind, 3);
-        self.send(c, xid, &Message::BundleControl(b));
+        self.say(c, V, xid, &Message::BundleControl(b));
     }
 
     /// Commits a bundle; its messages have the numbers from 10 on, the commit has 9.
@@ -94,41 +57,23 @@ impl World {
         for (xid, m) in (10..).zip(messages) {
             let mut b = BundleAdd::default();
             (b.bundle, b.flags, b.message) = (1, 3, m.encode(V, xid).unwrap());
-            self.send(c, xid, &Message::BundleAdd(b));
+            self.say(c, V, xid, &Message::BundleAdd(b));
         }
         self.control(c, 4, 9);
     }
 
     /// Where a packet comes out that comes in by the first port.
-    fn forward(&mut self, packet: &str) -> Vec<usize> {
-        let m: Match = packet.parse().unwrap();
-        self.ends[0].push(compose::compose(m.key(), b"x"));
-        let mut upcalls = Vec::new();
-        while self.dp.poll(self.now, &mut upcalls) > 0 || !upcalls.is_empty() {
-            upcalls.drain(..).for_each(|u| self.of.handle_upcall(&mut self.dp, u, self.now));
-        }
-        (0..3).filter(|n| std::iter::from_fn(|| self.ends[*n].pop()).count() > 0).map(|n| n + 1).collect()
-    }
-
-    fn flows(&self) -> Vec<String> {
-        self.of
-            .flows()
-            .map(|f| format!("{} {} {} {} {}", f.table, f.priority, f.matching, f.instructions, f.packets))
-            .collect()
+    fn way_of(&mut self, words: &str) -> Vec<u32> {
+        self.forward(1, packet(words)).into_iter().map(|(port, _)| port).collect()
     }
 }
 
 fn flow(text: &str, command: FlowModCommand) -> Message {
-    Parser::default().flow_mod(text, command).unwrap_or_else(|e| panic!("{text}: {e}")).into()
+    world::flow(text, command).into()
 }
 
-fn group(command: u16, id: u32, actions: &str) -> Message {
-    let mut gm = GroupMod::default();
-    (gm.command, gm.desc.group, gm.desc.kind) = (command, id, 2);
-    let mut b = Bucket::default();
-    b.actions = Parser::default().actions(actions).unwrap();
-    gm.desc.buckets = if command == 2 { vec![] } else { vec![b] };
-    gm.into()
+fn group(text: &str, command: GroupCommand) -> Message {
+    world::group(text, command).into()
 }
 
 const UDP: &str =
@@ -140,8 +85,8 @@ fn many(n: u16, actions: &str) -> Vec<Message> {
 
 #[test]
 fn packets_go_by_what_was_before_until_all_is_true_at_once() {
-    let mut w = World::new(1);
-    let (c, other) = (w.connect(), w.connect());
+    let mut w = sliced(1);
+    let (c, other) = (w.connect(V), w.connect(V));
     w.add("table=0,actions=resubmit(,1)");
     w.add("table=1,udp,actions=output:2");
     w.add("table=1,udp,tp_dst=2,priority=9,actions=output:2");
@@ -152,16 +97,16 @@ fn packets_go_by_what_was_before_until_all_is_true_at_once() {
     messages.push(flow("table=0,actions=resubmit(,1),output:1", Modify));
     w.bundle(c, &messages);
     // What comes behind the commit on the same connection waits for it, what others ask of flows too; echoes do not.
-    w.send(c, 50, &Message::BarrierRequest);
+    w.say(c, V, 50, &Message::BarrierRequest);
     assert!(!w.of.wants_input(c) && w.of.wants_input(other));
-    w.send(other, 60, &Message::EchoRequest(vec![1]));
-    w.send(other, 61, &Message::BarrierRequest);
-    w.send(other, 62, &FlowStatsRequest::default().into());
-    w.send(other, 63, &Message::EchoRequest(vec![2]));
+    w.say(other, V, 60, &Message::EchoRequest(vec![1]));
+    w.say(other, V, 61, &Message::BarrierRequest);
+    w.say(other, V, 62, &FlowStatsRequest::default().into());
+    w.say(other, V, 63, &Message::EchoRequest(vec![2]));
     assert!(!w.of.wants_input(other));
     let mut runs = 0;
     while w.of.is_under_way() {
-        assert_eq!(w.forward(UDP), [2]);
+        assert_eq!(w.way_of(UDP), [2]);
         if w.of.is_under_way() && w.flows().len() == 3 {
             w.of.synchronise(&mut w.dp, w.now);
         }
@@ -177,7 +122,7 @@ fn packets_go_by_what_was_before_until_all_is_true_at_once() {
     }
     assert!(runs >= 20, "{runs}");
     w.run_to_the_end();
-    assert_eq!((w.of.flow_count(), w.forward(UDP)), (23, vec![3]));
+    assert_eq!((w.of.flow_count(), w.way_of(UDP)), (23, vec![3]));
     let said: Vec<u32> = w.heard(c).iter().map(|(xid, _)| *xid).collect();
     assert_eq!(said, [9, 50], "the barrier comes behind the commit");
     let said = w.heard(other);
@@ -193,17 +138,20 @@ fn packets_go_by_what_was_before_until_all_is_true_at_once() {
 
 #[test]
 fn what_fails_half_way_is_taken_back_in_slices_with_its_counts() {
-    let mut w = World::new(1);
-    let c = w.connect();
+    let mut w = sliced(1);
+    let c = w.connect(V);
     w.add("table=0,priority=1,actions=output:2");
-    let mut messages = vec![flow("table=0,priority=1,actions=output:3", Add), group(0, 7, "output:3")];
+    let mut messages = vec![
+        flow("table=0,priority=1,actions=output:3", Add),
+        group("group_id=7,type=indirect,bucket=output:3", GroupCommand::Add),
+    ];
     messages.extend(many(10, "group:7"));
     messages.push(flow("table=0,priority=1,actions=output:1", Modify));
     messages.push(flow("table=1,actions=group:8", Add));
     w.bundle(c, &messages);
     let mut sent = 0;
     while w.of.is_under_way() {
-        assert_eq!(w.forward(UDP), [2]);
+        assert_eq!(w.way_of(UDP), [2]);
         sent += 1;
         w.of.synchronise(&mut w.dp, w.now);
         assert!(w.of.groups().is_empty());
@@ -220,60 +168,60 @@ fn what_fails_half_way_is_taken_back_in_slices_with_its_counts() {
     assert_eq!(said, [(23, OfError::BadActionBadGroup), (9, OfError::BundleMsgFailed)]);
     w.of.synchronise(&mut w.dp, w.now);
     let f = w.of.flows().next().unwrap();
-    assert_eq!((w.of.flow_count(), f.packets, w.forward(UDP)), (1, sent, vec![2]));
+    assert_eq!((w.of.flow_count(), f.packets, w.way_of(UDP)), (1, sent, vec![2]));
     w.of.check();
 }
 
 #[test]
 fn deletions_and_changes_of_very_many_go_on_in_slices() {
-    let mut w = World::new(4);
-    let (c, other) = (w.connect(), w.connect());
+    let mut w = sliced(4);
+    let (c, other) = (w.connect(V), w.connect(V));
     let flows = many(40, "output:2");
     for m in &flows {
-        w.send(c, 5, m);
+        w.say(c, V, 5, m);
     }
     w.add("actions=resubmit(,1)");
-    assert_eq!(w.forward(UDP), [2]);
-    w.send(c, 6, &flow("table=1,actions=output:3", Modify));
-    w.send(c, 7, &Message::BarrierRequest);
-    assert_eq!((w.forward(UDP), w.heard(c)), (vec![2], vec![]));
+    assert_eq!(w.way_of(UDP), [2]);
+    w.say(c, V, 6, &flow("table=1,actions=output:3", Modify));
+    w.say(c, V, 7, &Message::BarrierRequest);
+    assert_eq!((w.way_of(UDP), w.heard(c)), (vec![2], vec![]));
     assert!(w.run_to_the_end() >= 10);
-    assert_eq!((w.forward(UDP), w.heard(c)), (vec![3], vec![(7, Message::BarrierReply)]));
-    w.send(c, 8, &flow("table=1,tcp", Delete));
+    assert_eq!((w.way_of(UDP), w.heard(c)), (vec![3], vec![(7, Message::BarrierReply)]));
+    w.say(c, V, 8, &flow("table=1,tcp", Delete));
     assert!(!w.of.is_under_way());
-    w.send(other, 8, &flow("table=1,udp", Delete));
+    w.say(other, V, 8, &flow("table=1,udp", Delete));
     // Whoever asked goes; what he asked for is done.
     assert!(w.of.is_under_way() && w.of.disconnect(other) && w.of.flow_count() == 41);
     assert!(w.run_to_the_end() >= 15);
-    assert_eq!((w.of.flow_count(), w.forward(UDP)), (1, vec![]));
+    assert_eq!((w.of.flow_count(), w.way_of(UDP)), (1, vec![]));
     // So do those of a group, and who cannot wait need not.
-    w.send(c, 9, &group(0, 1, "output:2"));
-    many(40, "group:1").iter().for_each(|m| w.send(c, 10, m));
+    w.say(c, V, 9, &group("group_id=1,type=indirect,bucket=output:2", GroupCommand::Add));
+    many(40, "group:1").iter().for_each(|m| w.say(c, V, 10, m));
     assert_eq!(w.settle(c), []);
-    assert_eq!(w.forward(UDP), [2]);
-    w.send(c, 11, &group(2, 1, ""));
-    assert!(w.of.is_under_way() && w.forward(UDP) == [2]);
+    assert_eq!(w.way_of(UDP), [2]);
+    w.say(c, V, 11, &group("group_id=1", GroupCommand::Delete));
+    assert!(w.of.is_under_way() && w.way_of(UDP) == [2]);
     w.of.finish(&mut w.dp, w.now);
-    assert_eq!((w.of.flow_count(), w.forward(UDP), w.heard(c)), (1, vec![], vec![]));
+    assert_eq!((w.of.flow_count(), w.way_of(UDP), w.heard(c)), (1, vec![], vec![]));
     w.of.check();
 }
 
 #[test]
 fn what_the_switch_does_for_itself_comes_before() {
-    let mut w = World::new(1);
-    let c = w.connect();
+    let mut w = sliced(1);
+    let c = w.connect(V);
     w.add("table=0,udp,actions=learn(table=5,hard_timeout=60,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),output:2");
     w.bundle(c, &many(20, "output:3"));
     // A flow that packets make, and a hidden one, are there at once, and nothing of the bundle is.
-    assert_eq!(w.forward(UDP), [2]);
+    assert_eq!(w.way_of(UDP), [2]);
     assert_eq!((w.of.is_under_way(), w.of.flow_count(), w.of.flows().filter(|f| f.table == 5).count()), (true, 2, 1));
     let id =
         w.of.add_hidden(Match::ANY, HIDDEN_PRIORITY, Parser::default().actions("output:3").unwrap(), w.now).unwrap();
     w.run();
-    assert_eq!((w.of.flow_count(), w.forward(UDP)), (3, vec![3]));
+    assert_eq!((w.of.flow_count(), w.way_of(UDP)), (3, vec![3]));
     w.of.remove_hidden(id, w.now);
     w.run();
-    assert_eq!((w.of.is_under_way(), w.forward(UDP)), (true, vec![2]));
+    assert_eq!((w.of.is_under_way(), w.way_of(UDP)), (true, vec![2]));
     w.run_to_the_end();
     assert_eq!(w.of.flow_count(), 22);
     // A flow that the bundle is about waits for it, and it for nothing else.
@@ -283,24 +231,24 @@ fn what_the_switch_does_for_itself_comes_before() {
     w.run();
     assert!(w.of.is_under_way());
     let other = UDP.replace("02:00:00:00:00:01", "02:00:00:00:00:03");
-    assert_eq!((w.forward(&other), w.of.is_under_way()), (vec![2], true));
+    assert_eq!((w.way_of(&other), w.of.is_under_way()), (vec![2], true));
     w.now += Duration::from_secs(1);
     w.dp.flow_flush().unwrap();
     w.of.purge(&mut w.dp, w.now);
-    assert_eq!((w.forward(UDP), w.of.is_under_way()), (vec![2], false), "it is there again");
+    assert_eq!((w.way_of(UDP), w.of.is_under_way()), (vec![2], false), "it is there again");
     assert_eq!(w.of.flows().filter(|f| f.table == 5).count(), 2);
     w.of.check();
     // An owner's flow is true when the call returns.
     w.bundle(c, &many(20, "output:1"));
     assert!(w.of.is_under_way());
     w.add("table=0,udp,priority=40000,actions=output:3");
-    assert_eq!((w.of.is_under_way(), w.forward(UDP)), (false, vec![3]));
+    assert_eq!((w.of.is_under_way(), w.way_of(UDP)), (false, vec![3]));
 }
 
 #[test]
 fn flows_whose_time_is_up_go_some_at_a_time_and_tables_that_shrink() {
-    let mut w = World::new(4);
-    let c = w.connect();
+    let mut w = sliced(4);
+    let c = w.connect(V);
     for n in 0..40 {
         w.add(&format!("table=1,udp,tp_dst={n},hard_timeout=5,actions=output:2"));
     }
@@ -334,12 +282,12 @@ fn flows_whose_time_is_up_go_some_at_a_time_and_tables_that_shrink() {
 
 #[test]
 fn monitors_hear_of_all_of_it_within_their_bounds() {
-    let mut w = World::new(1);
-    let (c, own, watcher) = (w.connect(), w.connect(), w.connect());
+    let mut w = sliced(1);
+    let (c, own, watcher) = (w.connect(V), w.connect(V), w.connect(V));
     let mut m = FlowMonitorRequest::default();
     (m.id, m.flags) = (1, MonitorFlags::ADD | MonitorFlags::REMOVED);
     for c in [own, watcher] {
-        w.send(c, 3, &Message::FlowMonitorRequest(Page { more: false, items: vec![m.clone()] }));
+        w.say(c, V, 3, &Message::FlowMonitorRequest(Page { more: false, items: vec![m.clone()] }));
         w.heard(c);
     }
     w.bundle(own, &many(12, "output:2"));
@@ -383,23 +331,23 @@ proptest! {
         bundle in prop::collection::vec(texts(), 1..12),
         slice in 1usize..4,
     ) {
-        let mut worlds = [World::new(slice), World::new(usize::MAX)];
+        let mut worlds = [sliced(slice), sliced(usize::MAX)];
         let mut ends = Vec::new();
         for w in &mut worlds {
-            let c = w.connect();
-            w.send(c, 4, &group(0, 1, "output:2,output:3"));
-            before.iter().for_each(|(command, text)| w.send(c, 5, &flow(text, *command)));
+            let c = w.connect(V);
+            w.say(c, V, 4, &group("group_id=1,type=indirect,bucket=output:2,output:3", GroupCommand::Add));
+            before.iter().for_each(|(command, text)| w.say(c, V, 5, &flow(text, *command)));
             w.settle(c);
-            let old = (w.forward(UDP), w.of.flow_count());
+            let old = (w.way_of(UDP), w.of.flow_count());
             let messages: Vec<_> =
-                bundle.iter().map(|(command, text)| flow(text, *command)).chain([group(1, 1, "output:2")]).collect();
+                bundle.iter().map(|(command, text)| flow(text, *command)).chain([group("group_id=1,type=indirect,bucket=output:2", GroupCommand::Modify)]).collect();
             w.bundle(c, &messages);
             let mut seen = Vec::new();
             while w.of.is_under_way() {
-                seen.push((w.forward(UDP), w.of.flow_count()));
+                seen.push((w.way_of(UDP), w.of.flow_count()));
                 w.run();
             }
-            let new = (w.forward(UDP), w.of.flow_count());
+            let new = (w.way_of(UDP), w.of.flow_count());
             prop_assert!(seen.iter().all(|s| *s == old || *s == new), "{:?}: {:?} {:?}", seen, old, new);
             w.of.synchronise(&mut w.dp, w.now);
             w.of.verify(&w.dp, 0x1234_5678_9abc);

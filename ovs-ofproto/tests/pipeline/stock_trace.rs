@@ -1,21 +1,19 @@
 //! The same flows in a stock `ovs-vswitchd` and in ours, the same packets traced through both: the same datapath actions,
 //! and megaflows that ask for no more. Skipped where the stock programs are not installed.
-#![cfg(feature = "pipeline")]
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ovs_dpif::netdev::MemPort;
-use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{Dpif, PortNo, PortSpec, text};
-use ovs_ofproto::FlowModCommand::Add;
-use ovs_ofproto::codec::{Bucket, GroupMod, Message, Version};
-use ovs_ofproto::pipeline::{ConnectionConfig, Ofproto, Port, PriorityTags, TraceRequest, VlanMode};
-use ovs_ofproto::text::Parser;
+use ovs_dpif::{PortNo, text};
+use ovs_ofproto::codec::Version;
+use ovs_ofproto::pipeline::{Port, PriorityTags, VlanMode};
+use ovs_ofproto::text::GroupCommand;
 use ovs_packet::field::FieldId;
-use ovs_packet::{Instant, Match, OfPort};
+use ovs_packet::{Match, OfPort};
+
+use crate::world::{World, group};
 
 /// A stock switch in a folder of its own, which ends with it.
 struct Stock {
@@ -128,56 +126,17 @@ impl Drop for Stock {
     }
 }
 
-fn ours(flows: &[&str], groups: &[&str]) -> (Ofproto, Datapath) {
-    let (mut of, mut dp) = (Ofproto::new(), Datapath::new());
-    for n in 1..=4 {
-        let (port, _) = MemPort::new(format!("p{n}"), 1);
-        let number = dp.port_add(PortSpec::Device(Box::new(port)), Some(PortNo(n))).unwrap();
-        of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
+fn ours(flows: &[&str], groups: &[&str]) -> World {
+    let mut world = World::new(4);
+    world.plug(OfPort::LOCAL, "br0", Some(PortNo(100)));
+    let controller = world.connect(Version::V1_5);
+    for words in groups {
+        world.say(controller, Version::V1_5, 1, &group(words, GroupCommand::Add).into());
     }
-    let (port, _) = MemPort::new("br0", 1);
-    let number = dp.port_add(PortSpec::Device(Box::new(port)), Some(PortNo(100))).unwrap();
-    of.port_add(Port::new(OfPort::LOCAL, number, "br0"));
-    let controller = of.connect(&ConnectionConfig::new(Version::V1_5));
-    for g in groups {
-        let bytes = Message::GroupMod(Box::new(group(g))).encode(Version::V1_5, 1).unwrap();
-        of.handle_message(&mut dp, controller, &bytes, Instant::ZERO).unwrap();
-    }
-    assert_eq!(of.groups().len(), groups.len());
-    of.disconnect(controller);
-    for f in flows {
-        let fm = Parser::default().flow_mod(f, Add).unwrap_or_else(|e| panic!("{f}: {e}"));
-        of.flow_mod(&mut dp, &fm, Instant::ZERO).unwrap_or_else(|e| panic!("{f}: {e}"));
-    }
-    (of, dp)
-}
-
-/// A group in words.
-fn group(words: &str) -> GroupMod {
-    let mut gm = GroupMod::default();
-    let (head, buckets) = words.split_once(",bucket=").unwrap();
-    for term in head.split(',') {
-        match term.split_once('=').unwrap() {
-            ("group_id", id) => gm.desc.group = id.parse().unwrap(),
-            ("type", kind) => {
-                gm.desc.kind = ["all", "select", "indirect", "ff"].iter().position(|k| *k == kind).unwrap() as u8
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    for (i, words) in buckets.split(",bucket=").enumerate() {
-        let mut b = Bucket::default();
-        b.id = i as u32;
-        b.weight = u16::from(gm.desc.kind == 1);
-        let mut actions = words;
-        if let Some((port, rest)) = words.strip_prefix("watch_port:").and_then(|w| w.split_once(',')) {
-            b.watch_port = OfPort(port.parse().unwrap());
-            actions = rest;
-        }
-        b.actions = Parser::default().actions(actions).unwrap();
-        gm.desc.buckets.push(b);
-    }
-    gm
+    assert_eq!(world.of.groups().len(), groups.len());
+    world.of.disconnect(controller);
+    flows.iter().for_each(|flow| world.add(flow));
+    world
 }
 
 /// Actions with recirculation ids as they are met, and the ports of a flood in order.
@@ -408,11 +367,10 @@ fn stock_and_ours_agree() {
         stock.ofctl("del-groups", "group_id=all");
         case.groups.iter().for_each(|g| stock.ofctl("add-group", g));
         stock.set_flows(case.flows);
-        let (mut of, dp) = ours(case.flows, case.groups);
+        let mut ours = ours(case.flows, case.groups);
         for packet in case.packets {
             let theirs = stock.trace(packet);
-            let m: Match = packet.parse().unwrap();
-            let trace = of.trace(&dp, &TraceRequest::flow(&m));
+            let trace = ours.trace(packet);
             let mine: Vec<_> = trace.passes.iter().map(|p| text::actions(&p.actions).to_string()).collect();
             traced += 1;
             let their_actions: Vec<_> = theirs.iter().map(|(_, a)| settled(a)).collect();
@@ -484,12 +442,10 @@ fn stock_and_ours_agree_on_vlans() {
     stock.set_flows(&["actions=NORMAL"]);
     let (mut agreed, mut differences) = (0, Vec::new());
     for setup in SETUPS {
-        let (mut of, dp) = ours(&["actions=NORMAL"], &[]);
+        let mut ours = ours(&["actions=NORMAL"], &[]);
         let mut args = vec![format!("--db=unix:{}", stock.path("db.sock"))];
         for (n, words, change) in *setup {
-            let mut port = of.port(OfPort(*n)).unwrap().clone();
-            change(&mut port);
-            of.port_add(port);
+            ours.set_port(*n, change);
             let clear = format!("-- clear port p{n} tag trunks vlan_mode other_config -- set port p{n} {words}");
             args.extend(clear.split_whitespace().map(String::from));
         }
@@ -501,7 +457,7 @@ fn stock_and_ours_agree_on_vlans() {
                 {
                     let packet = format!("in_port={port},udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02{tag}");
                     let theirs: Vec<_> = stock.trace(&packet).into_iter().map(|(_, a)| copies(&a, &came)).collect();
-                    let trace = of.trace(&dp, &TraceRequest::flow(&packet.parse().unwrap()));
+                    let trace = ours.trace(&packet);
                     let mine: Vec<_> =
                         trace.passes.iter().map(|p| copies(&text::actions(&p.actions).to_string(), &came)).collect();
                     match theirs == mine {

@@ -1,16 +1,14 @@
 //! A datapath that refuses an action gets megaflows that have each packet come up, so that no packet is a miss for ever.
-#![cfg(feature = "pipeline")]
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
 use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{
     Cookie, DpAction, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, Ledger, PortInfo, PortNo, PortSpec,
     Resolution, SlowPath, Ufid, Upcall, Userspace, meter,
 };
-use ovs_ofproto::FlowModCommand::{self, Add, ModifyStrict};
-use ovs_ofproto::pipeline::{Ofproto, Port};
-use ovs_ofproto::text::Parser;
-use ovs_packet::{FlowKey, FlowMask, Instant, Match, OfPort, Packet, compose};
+use ovs_ofproto::FlowModCommand::ModifyStrict;
+use ovs_packet::{FlowKey, FlowMask, Instant, Packet};
+
+use crate::world::{World, packet};
 
 /// A datapath whose megaflows push no tags; packets that come up it gives them.
 #[derive(Debug)]
@@ -83,40 +81,11 @@ impl Dpif for NoTags {
     }
 }
 
-const NOW: Instant = Instant::from_secs(100);
-
-struct Lab {
-    of: Ofproto,
-    dp: NoTags,
-    ends: Vec<MemPortPeer>,
-}
-
-impl Lab {
-    fn new() -> Lab {
-        let (mut of, mut dp) = (Ofproto::new(), NoTags(Datapath::new()));
-        let plug = |n| {
-            let (port, end) = MemPort::new(format!("p{n}"), 16);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            end
-        };
-        let ends = (1..=2).map(plug).collect();
-        Lab { of, dp, ends }
-    }
-
-    fn change(&mut self, command: FlowModCommand, flow: &str) {
-        let flow = Parser::default().flow_mod(flow, command).unwrap();
-        self.of.flow_mod(&mut self.dp, &flow, NOW).unwrap();
-    }
-
+impl World<NoTags> {
     /// How long the packets are that come out of port 2 when one comes in by port 1.
-    fn send(&mut self) -> Vec<usize> {
-        self.ends[0].push(compose::compose(&"udp,tp_dst=5".parse::<Match>().unwrap().key(), b"payload"));
-        let mut upcalls = Vec::new();
-        while self.dp.poll(NOW, &mut upcalls) > 0 {}
-        upcalls.into_iter().for_each(|u| self.of.handle_upcall(&mut self.dp, u, NOW));
-        assert!(self.dp.ledger().balanced(), "{}", self.dp.ledger());
-        std::iter::from_fn(|| self.ends[1].pop()).map(|p| p.len()).collect()
+    fn lengths(&mut self) -> Vec<usize> {
+        let out = self.forward(1, packet("udp,tp_dst=5"));
+        out.iter().filter(|(port, _)| *port == 2).map(|(_, packet)| packet.len()).collect()
     }
 
     fn installed(&self) -> Vec<DpAction> {
@@ -128,28 +97,31 @@ impl Lab {
 
 #[test]
 fn what_is_refused_comes_up_by_a_megaflow() {
-    let mut lab = Lab::new();
+    let mut world = World::over(NoTags(Datapath::new()), 2);
     let slow = [DpAction::Userspace(Userspace::new(Cookie::SlowPath(SlowPath::ACTION)))];
-    lab.change(Add, "priority=5,actions=output:2");
-    let plain = lab.send();
+    world.add("priority=5,actions=output:2");
+    let plain = world.lengths();
     let tagged = vec![plain[0] + 4];
-    assert_eq!(lab.installed(), [DpAction::Output(PortNo(2))]);
+    assert_eq!(world.installed(), [DpAction::Output(PortNo(2))]);
 
     // A megaflow that is there comes to be refused.
-    lab.change(ModifyStrict, "priority=5,actions=push_vlan:0x8100,set_field:4105->vlan_vid,output:2");
-    assert_eq!(lab.installed(), slow);
-    assert_eq!((lab.send(), lab.dp.stats().unwrap().missed), (tagged.clone(), 1));
+    world.change(ModifyStrict, "priority=5,actions=push_vlan:0x8100,set_field:4105->vlan_vid,output:2").unwrap();
+    assert_eq!(world.installed(), slow);
+    assert_eq!((world.lengths(), world.dp.stats().unwrap().missed), (tagged.clone(), 1));
 
     // So does a new one, for which the first packet misses and no other.
-    lab.of.purge(&mut lab.dp, NOW);
-    assert_eq!(lab.send(), tagged);
-    assert_eq!(lab.installed(), slow);
-    assert_eq!((lab.send(), lab.send(), lab.dp.stats().unwrap().missed), (tagged.clone(), tagged.clone(), 2));
+    world.of.purge(&mut world.dp, world.now);
+    assert_eq!(world.lengths(), tagged);
+    assert_eq!(world.installed(), slow);
+    assert_eq!(
+        (world.lengths(), world.lengths(), world.dp.stats().unwrap().missed),
+        (tagged.clone(), tagged.clone(), 2)
+    );
 
     // Deciding anew comes to the same, and to the datapath's own way where that is not refused any more.
-    lab.of.synchronise(&mut lab.dp, NOW);
-    assert_eq!((lab.installed(), lab.send()), (slow.to_vec(), tagged));
-    lab.change(ModifyStrict, "priority=5,actions=output:2");
-    assert_eq!((lab.installed(), lab.send()), (vec![DpAction::Output(PortNo(2))], plain));
-    assert_eq!(lab.dp.stats().unwrap().missed, 2);
+    world.of.synchronise(&mut world.dp, world.now);
+    assert_eq!((world.installed(), world.lengths()), (slow.to_vec(), tagged));
+    world.change(ModifyStrict, "priority=5,actions=output:2").unwrap();
+    assert_eq!((world.installed(), world.lengths()), (vec![DpAction::Output(PortNo(2))], plain));
+    assert_eq!(world.dp.stats().unwrap().missed, 2);
 }

@@ -1,46 +1,32 @@
 //! What megaflows say is what the pipeline says: after a change and the answer to its barrier no packet takes an old action,
 //! however many megaflows there are; and nothing grows beyond its bound, whatever packets come.
-#![cfg(feature = "pipeline")]
 
 use std::time::Duration;
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
+use ovs_dpif::Dpif;
 use ovs_dpif::userspace::{Datapath, Limits};
-use ovs_dpif::{Dpif, PortSpec, UpcallKind};
 use ovs_ofproto::FlowModCommand::{self, Add, DeleteStrict, ModifyStrict};
 use ovs_ofproto::codec::{Band, Kind, Message, MeterMod, Version};
-use ovs_ofproto::pipeline::{
-    CONTROLLER_METER, ConnectionConfig, ConnectionId, Event, Ofproto, Port, RevalidatorConfig,
-};
-use ovs_ofproto::text::Parser;
-use ovs_packet::{Instant, Match, OfPort, Packet, compose};
+use ovs_ofproto::pipeline::{CONTROLLER_METER, ConnectionId, Event, RevalidatorConfig};
+use ovs_packet::{Match, Packet, compose};
+
+use crate::world::{World, flow, packet};
 
 const PORTS: usize = 4;
 
+/// A switch and its controller.
 struct Lab {
-    of: Ofproto,
-    dp: Datapath,
-    ends: Vec<MemPortPeer>,
+    world: World,
     controller: ConnectionId,
-    now: Instant,
-    /// Packets that came up because a change was published.
-    stale: u64,
 }
 
 impl Lab {
     fn new(limits: Limits) -> Lab {
-        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::with_limits(limits, 5), Vec::new());
-        for n in 1..=PORTS as u32 {
-            let (port, end) = MemPort::new(format!("p{n}"), 256);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            ends.push(end);
-        }
-        let controller = of.connect(&ConnectionConfig::new(Version::V1_3));
-        let mut lab = Lab { of, dp, ends, controller, now: Instant::from_secs(100), stale: 0 };
-        lab.of.set_flow_limit(1_000_000);
-        lab.of.run(&mut lab.dp, lab.now);
-        lab
+        let mut world = World::over(Datapath::with_limits(limits, 5), PORTS as u32);
+        let controller = world.connect(Version::V1_3);
+        world.of.set_flow_limit(1_000_000);
+        world.run();
+        Lab { world, controller }
     }
 
     fn with(flows: &[&str]) -> Lab {
@@ -52,50 +38,30 @@ impl Lab {
     }
 
     fn change(&mut self, command: FlowModCommand, flow: &str) {
-        let fm = Parser::default().flow_mod(flow, command).unwrap_or_else(|e| panic!("{flow}: {e}"));
-        self.of.flow_mod(&mut self.dp, &fm, self.now).unwrap();
+        self.world.change(command, flow).unwrap();
     }
 
-    fn send(&mut self, port: usize, packet: &Packet) {
-        self.ends[port - 1].push(packet.clone());
-        self.forward();
+    fn send(&mut self, port: u32, packet: &Packet) {
+        self.world.push(port, packet.clone());
+        self.world.serve();
     }
 
-    fn forward(&mut self) {
-        let mut upcalls = Vec::new();
-        while self.dp.poll(self.now, &mut upcalls) > 0 || !upcalls.is_empty() {
-            for upcall in upcalls.drain(..) {
-                self.stale += u64::from(matches!(upcall.kind, UpcallKind::Stale(_)));
-                self.of.handle_upcall(&mut self.dp, upcall, self.now);
-            }
-        }
-        assert!(self.dp.ledger().balanced());
-    }
-
-    /// Which ports packets came out of since this was asked last.
+    /// How many packets came out of each port since this was asked last.
     fn received(&self) -> [usize; PORTS] {
-        std::array::from_fn(|n| std::iter::from_fn(|| self.ends[n].pop()).count())
+        let came = self.world.received();
+        std::array::from_fn(|n| came.iter().filter(|(port, _)| *port as usize == n + 1).count())
     }
 
     /// Sends messages and then a barrier, and reads what is answered until that.
     fn exchange(&mut self, messages: &[&[u8]]) {
-        for m in messages {
-            self.of.handle_message(&mut self.dp, self.controller, m, self.now).unwrap();
-        }
-        let mut last = None;
-        while let Some(output) = self.of.poll_output(&mut self.dp, self.controller, self.now) {
-            last = Kind::of_bytes(&output.message).ok();
-        }
-        assert_eq!(last, Some(Kind::BarrierReply11));
+        messages.iter().for_each(|message| self.world.tell(self.controller, message));
+        let last = self.world.outputs(self.controller).pop();
+        assert_eq!(last.and_then(|last| Kind::of_bytes(&last).ok()), Some(Kind::BarrierReply11));
     }
 
     fn counters(&self, priority: i32) -> u64 {
-        self.of.flows().filter(|f| f.priority == priority).map(|f| f.packets).sum()
+        self.world.of.flows().filter(|f| f.priority == priority).map(|f| f.packets).sum()
     }
-}
-
-fn packet(words: &str) -> Packet {
-    compose::compose(words.parse::<Match>().unwrap().key(), b"payload")
 }
 
 fn udp(n: u32) -> Packet {
@@ -110,8 +76,7 @@ fn udp(n: u32) -> Packet {
 /// The action that all packets end with.
 fn ending(port: u32) -> Vec<u8> {
     let flow = format!("table=1,priority=5,ip,actions=output:{port}");
-    let fm = Parser::default().flow_mod(&flow, ModifyStrict).unwrap();
-    Message::from(fm).encode(Version::V1_3, 7).unwrap()
+    Message::from(self::flow(&flow, ModifyStrict)).encode(Version::V1_3, 7).unwrap()
 }
 
 /// A switch with as many megaflows, all of which end with one rule.
@@ -121,13 +86,13 @@ fn ending_alike(megaflows: u32) -> Lab {
         "table=1,priority=5,ip,actions=output:2",
     ]);
     for n in 0..megaflows {
-        lab.ends[0].push(udp(n));
+        lab.world.push(1, udp(n));
         if n % 128 == 127 || n + 1 == megaflows {
-            lab.forward();
+            lab.world.serve();
             lab.received();
         }
     }
-    assert_eq!(lab.dp.stats().unwrap().flows, u64::from(megaflows));
+    assert_eq!(lab.world.dp.stats().unwrap().flows, u64::from(megaflows));
     lab
 }
 
@@ -155,9 +120,9 @@ fn cpu() -> Duration {
 fn change_and_send(megaflows: u32, trials: u32) -> Trials {
     let mut lab = ending_alike(megaflows);
     // None is idle for too long, so that all are there in the end.
-    let mut config = *lab.of.revalidator();
+    let mut config = *lab.world.of.revalidator();
     config.max_idle = Duration::from_secs(1 << 20);
-    lab.of.set_revalidator(config);
+    lab.world.of.set_revalidator(config);
     let barrier = Message::BarrierRequest.encode(Version::V1_3, 8).unwrap();
     let changes = [ending(2), ending(3)];
     let (mut random, mut stale, mut sent) = (fastrand(1), 0, u64::from(megaflows));
@@ -176,14 +141,14 @@ fn change_and_send(megaflows: u32, trials: u32) -> Trials {
             stale += u32::from(lab.received() != expected);
         }
         if trial % 7 == 0 {
-            lab.now += Duration::from_millis(1);
-            lab.of.run(&mut lab.dp, lab.now);
+            lab.world.now += Duration::from_millis(1);
+            lab.world.run();
         }
     }
-    lab.of.synchronise(&mut lab.dp, lab.now);
-    assert_eq!(lab.dp.stats().unwrap().flows, u64::from(megaflows), "nothing is deleted");
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
+    assert_eq!(lab.world.dp.stats().unwrap().flows, u64::from(megaflows), "nothing is deleted");
     assert_eq!(lab.counters(5), 2 * sent, "each of both rules counts every packet");
-    assert_eq!(lab.of.megaflow_memory().unproved, 0);
+    assert_eq!(lab.world.of.megaflow_memory().unproved, 0);
     took.sort_unstable();
     Trials { stale, took }
 }
@@ -204,7 +169,7 @@ fn after_a_barrier_no_packet_takes_an_old_action() {
     }
 }
 
-/// The whole of it, with figures: `cargo test --release -p ovs-ofproto --test revalidation -- --ignored --nocapture`.
+/// The whole of it, with figures: `cargo test --release -p ovs-ofproto --test pipeline revalidation -- --ignored --nocapture`.
 #[test]
 #[ignore = "3,000,000 trials"]
 fn after_a_barrier_no_packet_takes_an_old_action_in_a_million_trials() {
@@ -227,9 +192,9 @@ fn after_a_barrier_no_packet_takes_an_old_action_in_a_million_trials() {
 fn a_rule_concerns_those_that_it_overlaps() {
     let mut lab = ending_alike(1000);
     let looked_into = |lab: &mut Lab, command, flow: &str| {
-        let before = lab.of.revalidated();
+        let before = lab.world.of.revalidated();
         lab.change(command, flow);
-        lab.of.revalidated() - before
+        lab.world.of.revalidated() - before
     };
     // Ever again, so that lists are sorted, kept sorted while megaflows come, and forgotten.
     for round in 0..4 {
@@ -256,7 +221,7 @@ fn a_rule_concerns_those_that_it_overlaps() {
         assert_eq!(looked_into(&mut lab, DeleteStrict, "table=0,priority=9,udp,nw_dst=11.0.0.9,tp_dst=7"), 0);
         assert_eq!(looked_into(&mut lab, DeleteStrict, "table=0,priority=9,ipv6"), 0);
         assert_eq!(looked_into(&mut lab, DeleteStrict, "table=2,priority=9"), 0);
-        lab.of.check();
+        lab.world.of.check();
         for n in 0..500 {
             lab.send(1, &udp(2000 + round * 500 + n));
         }
@@ -269,22 +234,22 @@ fn a_change_of_many_is_told_once_and_the_others_are_kept() {
     let mut lab = ending_alike(600);
     // Those of the other half go another way first, so that a change of one concerns half of them.
     lab.change(Add, "table=0,priority=7,ip,nw_dst=11.0.0.0/24,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:4");
-    lab.of.synchronise(&mut lab.dp, lab.now);
-    let before = lab.of.revalidated();
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
+    let before = lab.world.of.revalidated();
     lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
-    assert_eq!(lab.of.revalidated(), before, "it waits");
-    assert_eq!(lab.of.megaflow_memory().unproved, 600);
+    assert_eq!(lab.world.of.revalidated(), before, "it waits");
+    assert_eq!(lab.world.of.megaflow_memory().unproved, 600);
     for (n, to) in [(5, 3), (300, 2), (5, 3), (300, 2)] {
         lab.send(1, &udp(n));
         let mut expected = [0; PORTS];
         expected[to] = 1;
         assert_eq!(lab.received(), expected);
     }
-    assert_eq!((lab.stale, lab.of.revalidated() - before), (2, 1), "one kept, one decided anew, each once");
-    lab.of.run(&mut lab.dp, lab.now);
-    assert_eq!((lab.of.revalidated() - before, lab.of.megaflow_memory().unproved), (344, 0));
-    assert_eq!(lab.dp.stats().unwrap().flows, 600);
-    lab.of.check();
+    assert_eq!((lab.world.stale, lab.world.of.revalidated() - before), (2, 1), "one kept, one decided anew, each once");
+    lab.world.run();
+    assert_eq!((lab.world.of.revalidated() - before, lab.world.of.megaflow_memory().unproved), (344, 0));
+    assert_eq!(lab.world.dp.stats().unwrap().flows, 600);
+    lab.world.of.check();
 }
 
 #[test]
@@ -295,14 +260,13 @@ fn what_went_through_before_a_change_is_its_rules() {
         lab.send(1, &udp(n));
     }
     // Whoever is told the last counters is told them whole.
-    let fm = Parser::default().flow_mod("table=0,priority=9,udp,send_flow_rem,actions=output:3", Add).unwrap();
-    lab.of.flow_mod(&mut lab.dp, &fm, lab.now).unwrap();
+    lab.change(Add, "table=0,priority=9,udp,send_flow_rem,actions=output:3");
     lab.send(1, &udp(1));
-    while lab.of.poll_event().is_some() {}
+    while lab.world.of.poll_event().is_some() {}
     lab.change(DeleteStrict, "table=0,priority=9,udp");
-    let Some(Event::FlowRemoved(flow, _)) = lab.of.poll_event() else { panic!() };
+    let Some(Event::FlowRemoved(flow, _)) = lab.world.of.poll_event() else { panic!() };
     assert_eq!(flow.packets, 601);
-    lab.of.synchronise(&mut lab.dp, lab.now);
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
     assert_eq!(lab.counters(5), 2 * 600);
 }
 
@@ -315,7 +279,7 @@ fn what_went_through_a_few_megaflows_before_a_change_is_their_rules() {
     // The megaflow leads elsewhere from now on; what it has counted does not.
     lab.change(Add, "table=1,priority=8,ip,actions=output:3");
     lab.send(1, &udp(1));
-    lab.of.synchronise(&mut lab.dp, lab.now);
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
     assert_eq!((lab.counters(5), lab.counters(8)), (2 * 8 + 1, 1), "one of both rules, and the other alone");
 }
 
@@ -325,7 +289,7 @@ fn a_rule_that_changes_ever_again_is_remembered_no_longer_than_needed() {
     for n in 0..10_000 {
         lab.change(ModifyStrict, &format!("table=1,priority=5,ip,actions=output:{}", 2 + n % 2));
     }
-    lab.of.synchronise(&mut lab.dp, lab.now);
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
     assert_eq!(lab.counters(5), 2 * 600);
     lab.send(1, &udp(1));
     assert_eq!(lab.received(), [0, 0, 1, 0]);
@@ -341,8 +305,8 @@ fn megaflows_that_the_datapath_evicts_are_forgotten_with_their_packets_credited(
         lab.send(1, &udp(n));
         lab.send(1, &udp(n));
     }
-    assert_eq!((lab.of.megaflow_count().0, lab.dp.stats().unwrap().evicted), (10, 90));
-    lab.of.synchronise(&mut lab.dp, lab.now);
+    assert_eq!((lab.world.of.megaflow_count().0, lab.world.dp.stats().unwrap().evicted), (10, 90));
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
     assert_eq!(lab.counters(5), 200);
 }
 
@@ -353,21 +317,21 @@ fn a_port_that_fills_the_table_makes_room_for_others() {
     // It may be the switch that allows no more, or the datapath.
     for (own, limits) in [(50, Limits::default()), (1000, limits)] {
         let mut lab = Lab::new(limits);
-        lab.of.set_flow_limit_now(own);
+        lab.world.of.set_flow_limit_now(own);
         lab.change(Add, "priority=5,ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:2");
         for n in 0..100 {
             lab.send(1, &udp(n));
         }
-        assert_eq!((lab.of.megaflow_count().0, lab.dp.stats().unwrap().evicted), (50, 0));
+        assert_eq!((lab.world.of.megaflow_count().0, lab.world.dp.stats().unwrap().evicted), (50, 0));
         for n in 0..40 {
             lab.send(3, &udp(n));
         }
         // Now they have as many each.
-        let (stats, count) = (lab.dp.stats().unwrap(), lab.of.megaflow_count().0);
+        let (stats, count) = (lab.world.dp.stats().unwrap(), lab.world.of.megaflow_count().0);
         assert_eq!((count, stats.flows, stats.evicted), (50, 50, 25));
         lab.send(3, &udp(0));
-        assert_eq!(lab.dp.stats().unwrap().missed, stats.missed, "what the port got, it has");
-        lab.of.synchronise(&mut lab.dp, lab.now);
+        assert_eq!(lab.world.dp.stats().unwrap().missed, stats.missed, "what the port got, it has");
+        lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
         assert_eq!(lab.counters(5), 141, "what went is credited");
     }
 }
@@ -379,7 +343,7 @@ fn hostile_packets_fill_nothing_beyond_its_bound() {
     let mut lab = Lab::new(Limits::default());
     let mut config = RevalidatorConfig::default();
     (config.flow_limit, config.max_idle) = (2000, Duration::from_millis(1500));
-    lab.of.set_revalidator(config);
+    lab.world.of.set_revalidator(config);
     for flow in [
         "table=0,priority=1,actions=resubmit(,1),resubmit(,2)",
         "table=0,priority=9,tcp,tp_dst=0x8000/0x8000,actions=ct(table=1)",
@@ -399,21 +363,21 @@ fn hostile_packets_fill_nothing_beyond_its_bound() {
         (key.eth_dst.0[4], key.eth_dst.0[5]) = (random() as u8, random() as u8);
         (key.nw_src, key.nw_dst) = ((random() as u32).into(), (random() as u32).into());
         (key.tp_src, key.tp_dst) = ((random() as u16).into(), (random() as u16).into());
-        lab.ends[n % PORTS].push(compose::compose(&key, b""));
+        lab.world.push((n % PORTS) as u32 + 1, compose::compose(&key, b""));
         if n % 64 == 63 {
-            lab.forward();
+            lab.world.serve();
             lab.received();
-            lab.now += Duration::from_millis(10);
-            lab.of.run(&mut lab.dp, lab.now);
-            let memory = lab.of.megaflow_memory();
+            lab.world.now += Duration::from_millis(10);
+            lab.world.run();
+            let memory = lab.world.of.megaflow_memory();
             assert!(memory.megaflows <= 2000 && memory.steps <= 16 * 2000 && memory.shapes <= 2000, "{memory:?}");
             assert!(memory.bytes <= 2000 * 4096 + (1 << 20), "{memory:?}");
-            assert_eq!(lab.dp.stats().unwrap().flows as usize, memory.megaflows);
-            assert!(lab.of.macs().len() <= 8192 && lab.of.flow_count() <= 6 + 1000);
+            assert_eq!(lab.world.dp.stats().unwrap().flows as usize, memory.megaflows);
+            assert!(lab.world.of.macs().len() <= 8192 && lab.world.of.flow_count() <= 6 + 1000);
         }
     }
-    assert!(lab.of.not_installed() > 0 && lab.of.megaflow_count().0 > 0);
-    lab.of.check();
+    assert!(lab.world.of.not_installed() > 0 && lab.world.of.megaflow_count().0 > 0);
+    lab.world.of.check();
 }
 
 /// Found by the fuzz target `openflow_switch`: megaflows went on sending packets up past the meter that came for them.
@@ -421,7 +385,7 @@ fn hostile_packets_fill_nothing_beyond_its_bound() {
 fn a_meter_for_packets_to_controllers_concerns_megaflows_that_are_there() {
     let mut lab = Lab::with(&["priority=5,ip,actions=CONTROLLER"]);
     lab.send(1, &udp(1));
-    let actions = |lab: &Lab| ovs_dpif::text::actions(&lab.dp.flow_dump().unwrap()[0].actions).to_string();
+    let actions = |lab: &Lab| ovs_dpif::text::actions(&lab.world.dp.flow_dump().unwrap()[0].actions).to_string();
     assert!(actions(&lab).starts_with("userspace("), "{}", actions(&lab));
     let mut mm = MeterMod::default();
     mm.config.meter = CONTROLLER_METER;
@@ -439,22 +403,22 @@ fn a_meter_for_packets_to_controllers_concerns_megaflows_that_are_there() {
 #[test]
 fn megaflows_may_be_disabled() {
     let mut lab = Lab::with(&["priority=5,ip,actions=output:2"]);
-    lab.of.set_megaflows(&mut lab.dp, false, lab.now);
+    lab.world.of.set_megaflows(&mut lab.world.dp, false, lab.world.now);
     for n in [1, 2, 1] {
         lab.send(1, &udp(n));
     }
-    assert_eq!(lab.dp.stats().unwrap().flows, 2);
-    let exact = lab.dp.flow_dump().unwrap().iter().all(|f| f.matching().mask().bits.tp_dst == u16::MAX);
+    assert_eq!(lab.world.dp.stats().unwrap().flows, 2);
+    let exact = lab.world.dp.flow_dump().unwrap().iter().all(|f| f.matching().mask().bits.tp_dst == u16::MAX);
     assert!(exact);
     lab.change(ModifyStrict, "priority=5,ip,actions=output:3");
     lab.received();
     lab.send(1, &udp(1));
-    assert_eq!((lab.received(), lab.dp.stats().unwrap().flows), ([0, 0, 1, 0], 2));
-    lab.of.set_megaflows(&mut lab.dp, true, lab.now);
-    assert_eq!(lab.dp.stats().unwrap().flows, 0);
+    assert_eq!((lab.received(), lab.world.dp.stats().unwrap().flows), ([0, 0, 1, 0], 2));
+    lab.world.of.set_megaflows(&mut lab.world.dp, true, lab.world.now);
+    assert_eq!(lab.world.dp.stats().unwrap().flows, 0);
     lab.send(1, &packet("icmp,nw_src=1.1.1.1"));
     lab.send(1, &udp(2));
-    assert_eq!(lab.dp.stats().unwrap().flows, 1);
+    assert_eq!(lab.world.dp.stats().unwrap().flows, 1);
 }
 
 #[test]
@@ -462,16 +426,16 @@ fn where_time_is_short_megaflows_that_hardly_serve_go() {
     let mut lab = ending_alike(600);
     let mut config = RevalidatorConfig::default();
     (config.flow_limit, config.stats_delay) = (1_000_000, Duration::ZERO);
-    lab.of.set_revalidator(config);
-    lab.of.revalidation_took(Duration::from_millis(400));
+    lab.world.of.set_revalidator(config);
+    lab.world.of.revalidation_took(Duration::from_millis(400));
     for _ in 0..20 {
         lab.send(1, &udp(3));
     }
-    lab.now += Duration::from_secs(2);
-    lab.of.run(&mut lab.dp, lab.now);
+    lab.world.now += Duration::from_secs(2);
+    lab.world.run();
     lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
-    lab.of.synchronise(&mut lab.dp, lab.now);
-    assert_eq!(lab.of.megaflow_count().0, 1, "ten packets a second");
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
+    assert_eq!(lab.world.of.megaflow_count().0, 1, "ten packets a second");
     assert_eq!(lab.counters(5), 2 * 620);
 }
 
@@ -483,14 +447,14 @@ fn a_megaflow_leads_back_to_its_rules() {
         "table=1,priority=7,udp,tp_dst=53,actions=conjunction(3,2/2)",
         "table=1,priority=7,conj_id=3,ip,actions=resubmit(,2),NORMAL",
     ]);
-    lab.of.set_name("br7");
+    lab.world.of.set_name("br7");
     for _ in 0..3 {
         lab.send(1, &udp(1));
-        lab.now += Duration::from_secs(1);
+        lab.world.now += Duration::from_secs(1);
     }
-    lab.of.synchronise(&mut lab.dp, lab.now);
-    let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
-    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
+    let ufid = lab.world.dp.flow_dump().unwrap()[0].ufid;
+    let found = lab.world.of.detrace(&lab.world.dp, ufid, lab.world.now).unwrap();
     assert_eq!(
         found.to_string(),
         "br7\n  \
@@ -509,18 +473,18 @@ fn a_megaflow_leads_back_to_its_rules() {
         )
     );
     assert!(json.contains(r#"{"bridge":"br7","kind":"miss","table_id":2}"#));
-    assert!(lab.of.detrace(&lab.dp, ovs_dpif::Ufid(5), lab.now).is_none());
+    assert!(lab.world.of.detrace(&lab.world.dp, ovs_dpif::Ufid(5), lab.world.now).is_none());
 }
 
 #[test]
 fn a_megaflow_in_doubt_says_so() {
     let mut lab = ending_alike(300);
-    let ufid = lab.dp.flow_dump().unwrap()[0].ufid;
+    let ufid = lab.world.dp.flow_dump().unwrap()[0].ufid;
     lab.change(ModifyStrict, "table=1,priority=5,ip,actions=output:3");
-    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
+    let found = lab.world.of.detrace(&lab.world.dp, ufid, lab.world.now).unwrap();
     assert!(found.in_doubt && found.to_string().contains("table_id=1, flow that is gone"), "{found}");
-    lab.of.synchronise(&mut lab.dp, lab.now);
-    let found = lab.of.detrace(&lab.dp, ufid, lab.now).unwrap();
+    lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
+    let found = lab.world.of.detrace(&lab.world.dp, ufid, lab.world.now).unwrap();
     assert!(!found.in_doubt && found.to_string().contains("actions=output:3"), "{found}");
 }
 
@@ -534,15 +498,15 @@ fn live_traces_tell_what_became_of_packets() {
     // What goes by megaflows is seen as well as what is new.
     let (dns, ping) = (udp(1), packet("icmp,nw_src=10.0.0.9,nw_dst=10.0.0.2,nw_ttl=64"));
     [&dns, &ping, &dns, &ping].into_iter().for_each(|p| lab.send(1, p));
-    while lab.of.poll_event().is_some() {}
+    while lab.world.of.poll_event().is_some() {}
     lab.received();
     let watched: Match = "in_port=1,ip".parse().unwrap();
-    lab.of.trace_live(&mut lab.dp, &watched, 3, lab.now).unwrap();
+    lab.world.of.trace_live(&mut lab.world.dp, &watched, 3, lab.world.now).unwrap();
     [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
     lab.send(2, &dns);
     assert_eq!(lab.received(), [0, 1, 1, 0], "packets go where they went before");
-    assert!(matches!(lab.of.poll_event(), Some(Event::PacketIn(_))), "the controller hears of them");
-    let live = lab.of.live_trace().unwrap();
+    assert!(matches!(lab.world.of.poll_event(), Some(Event::PacketIn(_))), "the controller hears of them");
+    let live = lab.world.of.live_trace().unwrap();
     assert_eq!((live.seen.len(), live.left), (2, 1));
     let text = live.to_string();
     assert!(text.contains("priority 9") && text.contains("recirc(0x"), "{text}");
@@ -555,13 +519,14 @@ fn live_traces_tell_what_became_of_packets() {
     );
     // With the last packet all is as before: what follows does not come up.
     lab.send(1, &dns);
-    lab.of.run(&mut lab.dp, lab.now);
+    lab.world.run();
     [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
-    let missed = lab.dp.stats().unwrap().missed;
+    let missed = lab.world.dp.stats().unwrap().missed;
     [&dns, &ping].into_iter().for_each(|p| lab.send(1, p));
-    assert_eq!((lab.dp.stats().unwrap().missed, lab.of.live_trace().unwrap().seen.len()), (missed, 3));
+    assert_eq!((lab.world.dp.stats().unwrap().missed, lab.world.of.live_trace().unwrap().seen.len()), (missed, 3));
     assert!(
-        lab.dp
+        lab.world
+            .dp
             .flow_dump()
             .unwrap()
             .iter()
@@ -573,14 +538,14 @@ fn live_traces_tell_what_became_of_packets() {
 fn live_traces_end() {
     let mut lab = Lab::with(&["actions=output:2"]);
     for (bad, n) in [("reg0=1", 3), ("metadata=1", 3), ("in_port=9", 3), ("ip", 0), ("ip", 1001)] {
-        assert!(lab.of.trace_live(&mut lab.dp, &bad.parse().unwrap(), n, lab.now).is_err(), "{bad}");
+        assert!(lab.world.of.trace_live(&mut lab.world.dp, &bad.parse().unwrap(), n, lab.world.now).is_err(), "{bad}");
     }
-    lab.of.trace_live(&mut lab.dp, &"ip".parse().unwrap(), 3, lab.now).unwrap();
-    lab.now += Duration::from_secs(61);
-    lab.of.run(&mut lab.dp, lab.now);
-    assert!(!lab.of.live_trace().unwrap().is_waiting());
+    lab.world.of.trace_live(&mut lab.world.dp, &"ip".parse().unwrap(), 3, lab.world.now).unwrap();
+    lab.world.now += Duration::from_secs(61);
+    lab.world.run();
+    assert!(!lab.world.of.live_trace().unwrap().is_waiting());
     lab.send(1, &udp(1));
-    assert_eq!((lab.received(), lab.of.live_trace().unwrap().seen.len()), ([0, 1, 0, 0], 0));
+    assert_eq!((lab.received(), lab.world.of.live_trace().unwrap().seen.len()), ([0, 1, 0, 0], 0));
 }
 
 /// Counters are read late, and in whatever order: the packet that came last decides what is learnt.
@@ -590,17 +555,17 @@ fn flows_are_learnt_in_the_order_of_their_packets() {
     let mut lab =
         Lab::with(&["in_port=1,actions=resubmit(,1)", "in_port=2,actions=resubmit(,1)", &format!("table=1,{learn}")]);
     let learnt = |lab: &Lab| {
-        let flow = lab.of.flows().find(|f| f.table == 2).unwrap();
+        let flow = lab.world.of.flows().find(|f| f.table == 2).unwrap();
         flow.instructions.apply.iter().map(|a| a.to_string()).collect::<String>()
     };
     lab.send(1, &udp(1));
     lab.send(2, &udp(1));
     for last in [1, 2, 2, 1] {
         for port in [3 - last, last] {
-            lab.now += Duration::from_millis(75);
+            lab.world.now += Duration::from_millis(75);
             lab.send(port, &udp(1));
         }
-        lab.of.synchronise(&mut lab.dp, lab.now);
+        lab.world.of.synchronise(&mut lab.world.dp, lab.world.now);
         assert_eq!(learnt(&lab), format!("output:{last}"));
     }
 }

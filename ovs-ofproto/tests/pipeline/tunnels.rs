@@ -1,54 +1,34 @@
 //! Tunnel ports: which of them a packet came by, what header it leaves with, and by which megaflow.
-#![cfg(feature = "pipeline")]
 
 use std::collections::BTreeMap;
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
-use ovs_dpif::userspace::Datapath;
 use ovs_dpif::{DpAction, Dpif, DropReason, PortNo, PortSpec, text};
-use ovs_ofproto::FlowModCommand::Add;
 use ovs_ofproto::codec::{Kind, Message, Version};
-use ovs_ofproto::pipeline::{Bridges, Event, Ofproto, Peer, Port, TraceRequest, TunnelConfig, TunnelKind};
-use ovs_ofproto::text::Parser;
+use ovs_ofproto::pipeline::{Event, Ofproto, Peer, Port, TraceRequest, TunnelConfig, TunnelKind};
 use ovs_packet::field::{FieldId, TlvMapping};
 use ovs_packet::key::{FlowKey, FlowMask};
 use ovs_packet::packet::{Tunnel, TunnelFlags};
-use ovs_packet::{Instant, Match, OfPort, compose};
+use ovs_packet::{Match, OfPort, compose};
 use proptest::prelude::*;
 
-/// Switches on one datapath: each has two ports with wires and tunnels besides.
+use crate::world::Network;
+
+/// Switches with tunnels.
 struct Lab {
-    all: Bridges,
-    dp: Datapath,
-    ends: Vec<MemPortPeer>,
+    net: Network,
     vports: BTreeMap<String, PortNo>,
-    now: Instant,
 }
 
 impl Lab {
     fn new(switches: usize) -> Lab {
-        let mut lab = Lab {
-            all: Bridges::default(),
-            dp: Datapath::new(),
-            ends: Vec::new(),
-            vports: BTreeMap::new(),
-            now: Instant::from_secs(100),
-        };
-        for _ in 0..switches {
-            let mut of = Ofproto::new();
-            // The outer header is seen here as it is given to datapaths that have tunnels of their own.
-            let mut features = lab.dp.features();
-            features.native_tunnels = false;
-            of.assume_features(features);
-            for n in 1..=2 {
-                let (port, end) = MemPort::new(format!("p{}", lab.ends.len() + 1), 100);
-                let number = lab.dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-                of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-                lab.ends.push(end);
-            }
-            lab.all.add(of).unwrap();
+        let mut net = Network::new(switches);
+        // The outer header is seen here as it is given to datapaths that have tunnels of their own.
+        let mut features = net.dp.features();
+        features.native_tunnels = false;
+        for bridge in 0..switches {
+            net.bridges.configure(bridge, |of| of.assume_features(features));
         }
-        lab
+        Lab { net, vports: BTreeMap::new() }
     }
 
     fn config(kind: &str, options: &str) -> TunnelConfig {
@@ -61,7 +41,7 @@ impl Lab {
 
     fn vport(&mut self, config: &TunnelConfig) -> PortNo {
         let (name, kind) = (config.vport(), config.vport_kind());
-        let dp = &mut self.dp;
+        let dp = &mut self.net.dp;
         let made = || dp.port_add(PortSpec::Tunnel { name: config.vport(), kind }, None).unwrap();
         *self.vports.entry(name).or_insert_with(made)
     }
@@ -70,21 +50,15 @@ impl Lab {
         let config = Lab::config(kind, options);
         let vport = self.vport(&config);
         let port = Port::tunnel(OfPort(number), vport, format!("t{number}"), config);
-        self.all.configure(bridge, |of| of.port_add(port));
-        self.all.settle(&mut self.dp, self.now);
+        self.net.bridges.configure(bridge, |of| of.port_add(port));
+        self.net.bridges.settle(&mut self.net.dp, self.net.now);
         vport
-    }
-
-    fn add(&mut self, bridge: usize, flow: &str) {
-        let fm = Parser::default().flow_mod(flow, Add).unwrap_or_else(|e| panic!("{flow}: {e}"));
-        let now = self.now;
-        self.all.change(bridge, &mut self.dp, now, |of, dp| of.flow_mod(dp, &fm, now).unwrap()).unwrap();
     }
 
     /// What becomes of a packet in the words of a flow that comes by port 1 of the first switch.
     fn out(&mut self, flow: &str) -> String {
         let m: Match = format!("in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,{flow}").parse().unwrap();
-        let pass = &self.all.trace(0, &self.dp, &TraceRequest::flow(&m)).passes[0];
+        let pass = &self.net.bridges.trace(0, &self.net.dp, &TraceRequest::flow(&m)).passes[0];
         text::actions(&pass.actions).to_string()
     }
 
@@ -93,16 +67,15 @@ impl Lab {
         let mut packet = compose::compose(key, b"payload");
         packet.tunnel = Tunnel::of_key(key).map(Box::new);
         (packet.meta.in_port, packet.meta.packet_type) = (key.in_port.get(), key.packet_type.get());
-        let mut upcalls = Vec::new();
-        self.dp.inject(packet, &[DpAction::Recirc(0)], self.now, &mut upcalls);
-        upcalls.into_iter().for_each(|u| self.all.handle_upcall(&mut self.dp, u, self.now));
-        assert!(self.dp.ledger().balanced() && self.dp.ledger().in_flight == 0, "{}", self.dp.ledger());
+        let (mut upcalls, Network { bridges, dp, now, .. }) = (Vec::new(), &mut self.net);
+        dp.inject(packet, &[DpAction::Recirc(0)], *now, &mut upcalls);
+        upcalls.into_iter().for_each(|upcall| bridges.handle_upcall(dp, upcall, *now));
+        self.net.serve();
     }
 
     /// The wires that packets came out of since the last time.
     fn heard(&self) -> Vec<usize> {
-        let ends = self.ends.iter().enumerate();
-        ends.flat_map(|(n, e)| std::iter::from_fn(move || e.pop()).map(move |_| n + 1)).collect()
+        self.net.received().into_iter().map(|(end, _)| end as usize).collect()
     }
 }
 
@@ -163,7 +136,7 @@ fn what_leaves_has_the_header_that_the_port_says() {
     ] {
         let mut l = Lab::new(1);
         let vport = l.tunnel(0, 5, kind, options);
-        l.add(0, "actions=set_tunnel:7,set_field:8.8.8.8->tun_src,set_field:9.9.9.9->tun_dst,5,2");
+        l.net.add(0, "actions=set_tunnel:7,set_field:8.8.8.8->tun_src,set_field:9.9.9.9->tun_dst,5,2");
         assert_eq!(l.out(flow), format!("set(tunnel({sent})),{vport},2"), "{kind} {options} {flow}");
     }
 }
@@ -173,13 +146,13 @@ fn marks_and_packet_types_are_the_ports() {
     let mut l = Lab::new(1);
     let vport = l.tunnel(0, 5, "gre", "remote_ip=1.1.1.1 egress_pkt_mark=3");
     l.tunnel(0, 6, "gre", "remote_ip=2.2.2.2 packet_type=legacy_l3");
-    l.add(0, "udp,actions=5,2");
+    l.net.add(0, "udp,actions=5,2");
     assert_eq!(
         l.out(UDP),
         format!("set(tunnel(dst=1.1.1.1,ttl=64,flags(df))),set(skb_mark(0x3)),{vport},set(skb_mark(0)),2"),
     );
     // The Ethernet header that such a port takes off is put back for the next.
-    l.add(0, "priority=40000,udp,actions=6,2");
+    l.net.add(0, "priority=40000,udp,actions=6,2");
     let back = "push_eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02)";
     assert_eq!(l.out(UDP), format!("set(tunnel(dst=2.2.2.2,ttl=64,flags(df))),pop_eth,{vport},{back},2"));
 }
@@ -190,9 +163,9 @@ fn what_comes_has_the_port_that_says_most() {
     let vport = l.tunnel(0, 5, "gre", "remote_ip=flow key=flow");
     l.tunnel(1, 5, "gre", "remote_ip=1.1.1.1");
     l.tunnel(1, 6, "gre", "remote_ip=1.1.1.1 local_ip=2.2.2.2 key=7");
-    l.add(0, "in_port=5,actions=1");
-    l.add(1, "in_port=5,actions=1");
-    l.add(1, "in_port=6,actions=2");
+    l.net.add(0, "in_port=5,actions=1");
+    l.net.add(1, "in_port=5,actions=1");
+    l.net.add(1, "in_port=6,actions=2");
     for (tunnel, bridge, port) in [
         ("tun_src=1.1.1.1,tun_dst=9.9.9.9", 1, 5),
         ("tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_id=7", 1, 6),
@@ -200,23 +173,23 @@ fn what_comes_has_the_port_that_says_most() {
         ("tun_src=3.3.3.3,tun_dst=2.2.2.2", 0, 5),
     ] {
         let key = key(vport, tunnel, UDP);
-        assert_eq!(l.all.of_key(&key), Some(Peer { bridge, port: OfPort(port) }), "{tunnel}");
+        assert_eq!(l.net.bridges.of_key(&key), Some(Peer { bridge, port: OfPort(port) }), "{tunnel}");
         l.come(&key);
         assert_eq!(l.heard(), [2 * bridge + port as usize - 4], "{tunnel}");
     }
-    assert_eq!(l.dp.stats().unwrap().flows, 4);
-    let stats = l.all.get(1).unwrap().patch_stats(OfPort(5));
+    assert_eq!(l.net.dp.stats().unwrap().flows, 4);
+    let stats = l.net.bridges.get(1).unwrap().patch_stats(OfPort(5));
     assert_eq!(stats.unwrap().rx_packets, 1);
     // What came by one port comes by another when there is a better one, of whichever switch.
     l.tunnel(0, 6, "gre", "remote_ip=1.1.1.1 local_ip=9.9.9.9");
-    l.add(0, "in_port=6,actions=2");
+    l.net.add(0, "in_port=6,actions=2");
     l.come(&key(vport, "tun_src=1.1.1.1,tun_dst=9.9.9.9", UDP));
     assert_eq!(l.heard(), [2]);
-    l.all.configure(0, |of| of.port_remove(OfPort(6)));
-    l.all.settle(&mut l.dp, l.now);
+    l.net.bridges.configure(0, |of| of.port_remove(OfPort(6)));
+    l.net.bridges.settle(&mut l.net.dp, l.net.now);
     l.come(&key(vport, "tun_src=1.1.1.1,tun_dst=9.9.9.9", UDP));
     assert_eq!(l.heard(), [3]);
-    assert!(l.all.of_key(&key(PortNo(99), "tun_src=1.1.1.1,tun_dst=9.9.9.9", UDP)).is_none());
+    assert!(l.net.bridges.of_key(&key(PortNo(99), "tun_src=1.1.1.1,tun_dst=9.9.9.9", UDP)).is_none());
 }
 
 #[test]
@@ -225,22 +198,25 @@ fn there_is_one_port_that_says_so_and_its_place_can_be_taken() {
     let config = Lab::config("vxlan", "remote_ip=1.1.1.1 key=5");
     let vport = l.tunnel(0, 5, "vxlan", "remote_ip=1.1.1.1 key=5");
     let first = Peer { bridge: 0, port: OfPort(5) };
-    assert_eq!(l.all.tunnel_twin(&config, vport), Some(first));
-    assert_eq!(l.all.tunnel_twin(&Lab::config("vxlan", "remote_ip=1.1.1.1 key=6"), vport), None);
+    assert_eq!(l.net.bridges.tunnel_twin(&config, vport), Some(first));
+    assert_eq!(l.net.bridges.tunnel_twin(&Lab::config("vxlan", "remote_ip=1.1.1.1 key=6"), vport), None);
     // What is sent makes no difference.
-    assert_eq!(l.all.tunnel_twin(&Lab::config("vxlan", "remote_ip=1.1.1.1 in_key=5 ttl=3"), vport), Some(first));
+    assert_eq!(
+        l.net.bridges.tunnel_twin(&Lab::config("vxlan", "remote_ip=1.1.1.1 in_key=5 ttl=3"), vport),
+        Some(first)
+    );
     l.tunnel(0, 6, "vxlan", "remote_ip=1.1.1.1 key=5");
-    l.all.configure(0, |of| of.port_remove(OfPort(6)));
-    assert_eq!(l.all.tunnel_twin(&config, vport), Some(first));
-    l.all.configure(0, |of| of.port_remove(OfPort(5)));
-    assert_eq!(l.all.tunnel_twin(&config, vport), None);
+    l.net.bridges.configure(0, |of| of.port_remove(OfPort(6)));
+    assert_eq!(l.net.bridges.tunnel_twin(&config, vport), Some(first));
+    l.net.bridges.configure(0, |of| of.port_remove(OfPort(5)));
+    assert_eq!(l.net.bridges.tunnel_twin(&config, vport), None);
 }
 
 #[test]
 fn congestion_comes_out_of_a_tunnel_or_the_packet_does_not() {
     let mut l = Lab::new(1);
     let vport = l.tunnel(0, 5, "gre", "remote_ip=1.1.1.1");
-    l.add(0, "in_port=5,actions=2");
+    l.net.add(0, "in_port=5,actions=2");
     let tunnel = "tun_src=1.1.1.1,tun_dst=2.2.2.2";
     let mut dump = Vec::new();
     for (outer, inner, does) in [
@@ -252,15 +228,15 @@ fn congestion_comes_out_of_a_tunnel_or_the_packet_does_not() {
     ] {
         let mut key = key(vport, tunnel, UDP);
         (key.tun_tos, key.nw_tos) = (outer, 32 | inner);
-        l.dp.flow_flush().unwrap();
-        l.all.purge(0, &mut l.dp, l.now);
+        l.net.dp.flow_flush().unwrap();
+        l.net.bridges.purge(0, &mut l.net.dp, l.net.now);
         l.come(&key);
-        let flows = l.dp.flow_dump().unwrap();
+        let flows = l.net.dp.flow_dump().unwrap();
         assert_eq!(text::actions(&flows[0].actions).to_string(), does, "outer {outer}, inner {inner}");
         dump.push(flows[0].matching().mask().bits.nw_tos);
     }
     assert_eq!(dump, [0, 3, 3, 3, 3]);
-    assert_eq!(l.dp.ledger().drops(DropReason::FlowDrop) + l.dp.ledger().drops(DropReason::NotEcnCapable), 1);
+    assert_eq!(l.net.dp.ledger().drops(DropReason::FlowDrop) + l.net.dp.ledger().drops(DropReason::NotEcnCapable), 1);
 }
 
 #[test]
@@ -268,11 +244,11 @@ fn packets_without_ethernet_get_a_header_where_the_port_is_for_such() {
     let mut l = Lab::new(1);
     let vport = l.tunnel(0, 5, "gre", "remote_ip=1.1.1.1 packet_type=legacy_l3");
     l.tunnel(0, 6, "gre", "remote_ip=1.1.1.1");
-    l.add(0, "in_port=5,actions=set_field:02:00:00:00:00:09->eth_dst,2");
+    l.net.add(0, "in_port=5,actions=set_field:02:00:00:00:00:09->eth_dst,2");
     let mut key = key(vport, "tun_src=1.1.1.1,tun_dst=2.2.2.2", UDP);
     (key.packet_type, key.eth_src, key.eth_dst) = (0x1_0800.into(), Default::default(), Default::default());
     l.come(&key);
-    let flows = l.dp.flow_dump().unwrap();
+    let flows = l.net.dp.flow_dump().unwrap();
     let does = text::actions(&flows[0].actions).to_string();
     assert_eq!(does, "push_eth(src=00:00:00:00:00:00,dst=02:00:00:00:00:09),2");
     assert_eq!(l.heard(), [2]);
@@ -283,10 +259,10 @@ fn nothing_is_sent_back_to_where_it_ended() {
     let mut l = Lab::new(1);
     let vport = l.tunnel(0, 5, "gre", "remote_ip=1.1.1.1");
     l.tunnel(0, 6, "gre", "remote_ip=2.2.2.2");
-    l.add(0, "in_port=5,actions=6,in_port");
+    l.net.add(0, "in_port=5,actions=6,in_port");
     let key = key(vport, "tun_src=1.1.1.1,tun_dst=2.2.2.2", UDP);
     l.come(&key);
-    let flows = l.dp.flow_dump().unwrap();
+    let flows = l.net.dp.flow_dump().unwrap();
     let does = text::actions(&flows[0].actions).to_string();
     assert_eq!(does, format!("set(tunnel(dst=1.1.1.1,ttl=64,flags(df))),{vport}"));
 }
@@ -295,13 +271,13 @@ fn nothing_is_sent_back_to_where_it_ended() {
 fn what_nobody_asked_of_a_tunnel_stays_with_the_packet_that_comes_back() {
     let mut lab = Lab::new(2);
     let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
-    lab.add(0, "table=0,ip,tun_id=1,actions=ct(table=1)");
-    lab.add(0, "table=0,ip,tun_id=2,actions=load:7->NXM_NX_TUN_GBP_ID[],ct(table=1)");
-    lab.add(0, "table=0,ip,tun_id=3,actions=ct(table=2)");
-    lab.add(0, "table=1,tun_gbp_id=7,actions=1");
-    lab.add(0, "table=1,tun_gbp_id=8,actions=2");
+    lab.net.add(0, "table=0,ip,tun_id=1,actions=ct(table=1)");
+    lab.net.add(0, "table=0,ip,tun_id=2,actions=load:7->NXM_NX_TUN_GBP_ID[],ct(table=1)");
+    lab.net.add(0, "table=0,ip,tun_id=3,actions=ct(table=2)");
+    lab.net.add(0, "table=1,tun_gbp_id=7,actions=1");
+    lab.net.add(0, "table=1,tun_gbp_id=8,actions=2");
     // Through a second round, in which it is not asked for either.
-    lab.add(0, "table=2,ip,actions=ct(table=1,zone=3)");
+    lab.net.add(0, "table=2,ip,actions=ct(table=1,zone=3)");
     for (id, policy, wire) in [(1, 7, 1), (1, 8, 2), (1, 7, 1), (2, 8, 1), (2, 7, 1), (3, 8, 2), (3, 7, 1)] {
         let tunnel = format!("tun_id={id},tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_flags=0,tun_gbp_id={policy}");
         lab.come(&key(vport, &tunnel, UDP));
@@ -313,11 +289,13 @@ fn what_nobody_asked_of_a_tunnel_stays_with_the_packet_that_comes_back() {
 fn controllers_hear_of_tunnels_as_far_as_messages_have_words() {
     let mut lab = Lab::new(1);
     let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
-    lab.add(0, "in_port=5,actions=controller");
+    lab.net.add(0, "in_port=5,actions=controller");
     let mut heard = |policy| {
         let tunnel = format!("tun_id=1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_ttl=64,tun_tos=8,tun_gbp_id={policy}");
         lab.come(&key(vport, &tunnel, UDP));
-        let Some(Event::PacketIn(p)) = lab.all.configure(0, Ofproto::poll_event).unwrap() else { panic!("nothing") };
+        let Some(Event::PacketIn(p)) = lab.net.bridges.configure(0, Ofproto::poll_event).unwrap() else {
+            panic!("nothing")
+        };
         for version in [Version::V1_0, Version::V1_3, Version::V1_5] {
             assert!(Message::from((*p).clone()).encode_as(Kind::NxPacketIn2, version, 1).is_ok(), "{version}");
         }
@@ -334,15 +312,15 @@ fn who_reads_a_tunnel_behind_a_patch_finds_none() {
     let vport = lab.tunnel(0, 5, "vxlan", "remote_ip=flow key=flow exts=gbp");
     let ends = [0, 1].map(|bridge| Peer { bridge, port: OfPort(9) });
     for Peer { bridge, port } in ends {
-        lab.all.configure(bridge, |of| of.port_add(Port::patch(port, "patch")));
+        lab.net.bridges.configure(bridge, |of| of.port_add(Port::patch(port, "patch")));
     }
-    lab.all.patch(ends[0], ends[1]);
-    lab.all.settle(&mut lab.dp, lab.now);
-    lab.add(0, "in_port=5,ip,actions=9,ct(table=1)");
-    lab.add(0, "table=1,tun_gbp_id=7,actions=1");
-    lab.add(0, "table=1,tun_gbp_id=8,actions=2");
-    lab.add(1, "in_port=9,ip,actions=ct(table=1)");
-    lab.add(1, "table=1,tun_gbp_id=0,tun_dst=0.0.0.0,actions=2");
+    lab.net.bridges.patch(ends[0], ends[1]);
+    lab.net.bridges.settle(&mut lab.net.dp, lab.net.now);
+    lab.net.add(0, "in_port=5,ip,actions=9,ct(table=1)");
+    lab.net.add(0, "table=1,tun_gbp_id=7,actions=1");
+    lab.net.add(0, "table=1,tun_gbp_id=8,actions=2");
+    lab.net.add(1, "in_port=9,ip,actions=ct(table=1)");
+    lab.net.add(1, "table=1,tun_gbp_id=0,tun_dst=0.0.0.0,actions=2");
     for (policy, wire) in [(7, 1), (8, 2), (7, 1)] {
         let tunnel = format!("tun_id=1,tun_src=1.1.1.1,tun_dst=2.2.2.2,tun_flags=0,tun_gbp_id={policy}");
         lab.come(&key(vport, &tunnel, UDP));
@@ -411,14 +389,14 @@ fn build(tunnels: &[(&'static str, String)], rules: &[String]) -> (Lab, Vec<Port
     let mut table = ovs_ofproto::codec::TlvTableMod::default();
     table.mappings = vec![mapping(0, 1), mapping(1, 2)];
     let bytes = ovs_ofproto::codec::Message::TlvTableMod(table).encode(ovs_ofproto::codec::Version::V1_5, 1).unwrap();
-    let now = l.now;
-    l.all.change(0, &mut l.dp, now, |of, dp| {
+    let now = l.net.now;
+    l.net.bridges.change(0, &mut l.net.dp, now, |of, dp| {
         let of_config = ovs_ofproto::pipeline::ConnectionConfig::new(ovs_ofproto::codec::Version::V1_5);
         let controller = of.connect(&of_config);
         of.handle_message(dp, controller, &bytes, now).unwrap();
     });
     let vports = tunnels.iter().zip(5..).map(|((kind, options), n)| l.tunnel(0, n, kind, options)).collect();
-    rules.iter().for_each(|rule| l.add(0, rule));
+    rules.iter().for_each(|rule| l.net.add(0, rule));
     (l, vports)
 }
 
@@ -454,7 +432,7 @@ proptest! {
         for n in &numbers {
             let first = arrival(&vports, n);
             l.come(&first);
-            let Some(megaflow) = l.dp.flow_dump().unwrap().into_iter().find(|f| f.matching().matches(&first)) else { continue };
+            let Some(megaflow) = l.net.dp.flow_dump().unwrap().into_iter().find(|f| f.matching().matches(&first)) else { continue };
             // Another packet, other in whatever the megaflow leaves open of its tunnel.
             let (mask, other) = (megaflow.matching().mask(), arrival(&vports, &noise));
             let mut open = FlowMask::EMPTY;
@@ -476,7 +454,7 @@ proptest! {
             prop_assert!(megaflow.matching().matches(&second));
             let (mut fresh, _) = build(&tunnels, &rules);
             fresh.come(&second);
-            let again = fresh.dp.flow_dump().unwrap();
+            let again = fresh.net.dp.flow_dump().unwrap();
             let does = |actions: &[DpAction]| text::actions(actions).to_string();
             prop_assert_eq!(again.len(), 1);
             prop_assert_eq!(does(&again[0].actions), does(&megaflow.actions), "{:?} {:?}", second, megaflow.matching());

@@ -1,119 +1,41 @@
 //! What actions do, and what follows from it: learnt flows, groups, paused packets, patches, snooping, revalidation.
-#![cfg(feature = "pipeline")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
-use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{Dpif, DropReason, PortNo, PortSpec, text};
+use ovs_dpif::{Dpif, DropReason, PortNo, text};
 use ovs_ofproto::FlowModCommand::{Add, Delete, DeleteStrict};
-use ovs_ofproto::codec::{Bucket, GroupMod, Message, Selection, Version};
+use ovs_ofproto::codec::{Selection, Version};
 use ovs_ofproto::pipeline::{
-    Bridges, ConnectionConfig, ConnectionId, Egress, Event, L2Config, Ofproto, PacketKey, Peer, Port, PriorityTags,
-    SnoopingConfig, TraceRequest, VlanMode, Way,
+    ConnectionId, Egress, Event, L2Config, PacketKey, Peer, Port, PriorityTags, SnoopingConfig, TraceRequest, VlanMode,
+    Way,
 };
-use ovs_ofproto::text::Parser;
+use ovs_ofproto::text::{GroupCommand, Parser};
 use ovs_packet::field::FieldId;
 use ovs_packet::key::FlowKey;
-use ovs_packet::{Instant, Match, OfPort, Packet, compose, extract};
+use ovs_packet::{Match, OfPort, Packet, compose};
 use proptest::prelude::*;
 
-struct Lab {
-    of: Ofproto,
-    dp: Datapath,
-    ends: Vec<MemPortPeer>,
-    now: Instant,
-    controller: ConnectionId,
+use crate::world::{Network, World, group, key, packet};
+
+fn with(flows: &[&str]) -> World {
+    World::with(4, flows)
 }
 
-impl Lab {
-    fn new(flows: &[&str]) -> Lab {
-        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
-        for n in 1..=4 {
-            let (port, end) = MemPort::new(format!("p{n}"), 100);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), Some(PortNo(n))).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            ends.push(end);
-        }
-        let controller = of.connect(&ConnectionConfig::new(Version::V1_5));
-        let mut lab = Lab { of, dp, ends, now: Instant::from_secs(100), controller };
-        flows.iter().for_each(|f| lab.add(f));
-        lab
+impl World {
+    /// Adds a group or gives it other buckets.
+    fn set_group(&mut self, c: ConnectionId, words: &str) {
+        self.say(c, Version::V1_5, 1, &group(words, GroupCommand::AddOrModify).into());
     }
 
-    fn add(&mut self, flow: &str) {
-        let fm = Parser::default().flow_mod(flow, Add).unwrap_or_else(|e| panic!("{flow}: {e}"));
-        self.of.flow_mod(&mut self.dp, &fm, self.now).unwrap_or_else(|e| panic!("{flow}: {e}"));
+    fn seconds(&mut self, seconds: u64) {
+        (0..seconds).for_each(|_| self.pass(Duration::from_secs(1)));
     }
 
-    fn group(&mut self, id: u32, kind: u8, buckets: &[(u32, &str)]) {
-        self.group_by(id, kind, None, buckets);
+    /// Sends a packet in words; what came out, by port.
+    fn keys(&mut self, port: u32, words: &str) -> Vec<(u32, FlowKey)> {
+        self.send(port, packet(words)).into_iter().map(|(n, p)| (n, key(&p))).collect()
     }
-
-    fn group_by(&mut self, id: u32, kind: u8, selection: Option<Selection>, buckets: &[(u32, &str)]) {
-        let mut gm = GroupMod::default();
-        gm.command = 0x8000;
-        (gm.desc.group, gm.desc.kind, gm.desc.selection) = (id, kind, selection);
-        for (i, (watch, actions)) in buckets.iter().enumerate() {
-            let mut b = Bucket::default();
-            (b.id, b.weight) = (i as u32, u16::from(kind == 1));
-            if *watch != 0 {
-                b.watch_port = OfPort(*watch);
-            }
-            b.actions = Parser::default().actions(actions).unwrap();
-            gm.desc.buckets.push(b);
-        }
-        let bytes = Message::GroupMod(Box::new(gm)).encode(Version::V1_5, 1).unwrap();
-        self.of.handle_message(&mut self.dp, self.controller, &bytes, self.now).unwrap();
-    }
-
-    fn run(&mut self) {
-        let mut upcalls = Vec::new();
-        loop {
-            let taken = self.dp.poll(self.now, &mut upcalls);
-            upcalls.drain(..).for_each(|u| self.of.handle_upcall(&mut self.dp, u, self.now));
-            self.of.run(&mut self.dp, self.now);
-            if taken == 0 {
-                break;
-            }
-        }
-        assert!(self.dp.ledger().balanced() && self.dp.ledger().in_flight == 0, "{}", self.dp.ledger());
-    }
-
-    fn pass(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            self.now += Duration::from_secs(1);
-            self.run();
-        }
-    }
-
-    fn forward(&mut self, port: u32, packet: Packet) -> Vec<(u32, Packet)> {
-        self.ends[port as usize - 1].push(packet);
-        self.run();
-        let ends = self.ends.iter().zip(1..);
-        ends.flat_map(|(e, n)| std::iter::from_fn(move || e.pop()).map(move |p| (n, p))).collect()
-    }
-
-    fn send(&mut self, port: u32, packet: &str) -> Vec<(u32, FlowKey)> {
-        let m: Match = packet.parse().unwrap();
-        let out = self.forward(port, compose::compose(m.key(), b"payload"));
-        out.into_iter().map(|(n, p)| (n, key(p))).collect()
-    }
-
-    fn ports(&mut self, port: u32, packet: &str) -> Vec<u32> {
-        self.send(port, packet).into_iter().map(|(n, _)| n).collect()
-    }
-
-    fn megaflows(&self) -> Vec<String> {
-        self.dp.flow_dump().unwrap().iter().map(|f| text::actions(&f.actions).to_string()).collect()
-    }
-}
-
-fn key(mut p: Packet) -> FlowKey {
-    let mut k = FlowKey::ZERO;
-    assert_eq!(extract::extract(&mut p, &mut k).malformed, None);
-    k
 }
 
 fn udp(src: u32, dst: u32, sport: u32) -> String {
@@ -124,7 +46,7 @@ fn udp(src: u32, dst: u32, sport: u32) -> String {
 
 #[test]
 fn flows_are_learnt_and_end() {
-    let mut l = Lab::new(&[
+    let mut l = with(&[
         "table=0,actions=learn(table=1,idle_timeout=5,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),resubmit(,1)",
         "table=1,priority=0,actions=4",
     ]);
@@ -135,16 +57,16 @@ fn flows_are_learnt_and_end() {
     assert_eq!(l.of.flow_count(), 4);
     // Packets of a megaflow keep what they learn from ageing, and what learns nothing ends.
     for _ in 0..10 {
-        l.pass(1);
+        l.seconds(1);
         assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
     }
-    l.pass(20);
+    l.seconds(20);
     assert_eq!((l.of.flow_count(), l.ports(1, &udp(1, 2, 5))), (2, vec![4]));
 }
 
 #[test]
 fn learning_has_a_limit_and_tells() {
-    let mut l = Lab::new(&[
+    let mut l = with(&[
         "table=0,in_port=1,actions=learn(table=1,cookie=7,limit=2,result_dst=NXM_NX_REG0[0],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),resubmit(,2)",
         "table=2,reg0=1,actions=2",
         "table=2,reg0=0,actions=3",
@@ -152,38 +74,37 @@ fn learning_has_a_limit_and_tells() {
     let out: Vec<_> = (1..=3).map(|n| l.ports(1, &udp(n, 9, 5))).collect();
     assert_eq!(out, [[2], [2], [3]]);
     // When one goes, there is room again.
-    let fm = Parser::default().flow_mod("table=1,dl_dst=02:00:00:00:00:01", Delete).unwrap();
-    l.of.flow_mod(&mut l.dp, &fm, l.now).unwrap();
+    l.change(Delete, "table=1,dl_dst=02:00:00:00:00:01").unwrap();
     assert_eq!(l.ports(1, &udp(3, 9, 5)), [2]);
 }
 
 #[test]
 fn groups_choose() {
-    let mut l = Lab::new(&[]);
-    l.group(1, 3, &[(2, "output:2"), (3, "output:3")]);
-    l.group(2, 0, &[(0, "mod_dl_src:02:00:00:00:00:77,output:1"), (0, "output:3"), (0, "group:1")]);
+    let mut l = with(&[]);
+    let c = l.connect(Version::V1_5);
+    l.set_group(c, "group_id=1,type=ff,bucket=watch_port:2,output:2,bucket=watch_port:3,output:3");
+    l.set_group(c, "group_id=2,type=all,bucket=mod_dl_src:02:00:00:00:00:77,output:1,bucket=output:3,bucket=group:1");
     l.add("in_port=1,actions=group:1");
     l.add("in_port=2,actions=group:2,4");
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
     // A port that goes down is noticed, and what was decided by it decided anew.
-    let mut port = l.of.port(OfPort(2)).unwrap().clone();
-    port.link_up = false;
-    l.of.port_add(port);
+    l.set_port(2, |port| port.link_up = false);
     l.run();
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
     // What a bucket changes is not seen behind it.
-    let out = l.send(2, &udp(1, 2, 5));
+    let out = l.keys(2, &udp(1, 2, 5));
     let source = |k: &FlowKey| k.eth_src.0[5];
     assert_eq!(out.iter().map(|(p, k)| (*p, source(k))).collect::<Vec<_>>(), [(1, 0x77), (3, 1), (3, 1), (4, 1)]);
-    l.pass(1);
+    l.seconds(1);
     let (group, buckets) = l.of.groups().counts(1).unwrap();
     assert_eq!((group.packets, buckets[0].packets, buckets[1].packets), (3, 1, 2));
 }
 
 #[test]
 fn a_selection_is_spread_and_stays() {
-    let mut l = Lab::new(&[]);
-    l.group(1, 1, &[(0, "output:2"), (0, "output:3"), (0, "output:4")]);
+    let mut l = with(&[]);
+    let c = l.connect(Version::V1_5);
+    l.set_group(c, "group_id=1,type=select,bucket=output:2,bucket=output:3,bucket=output:4");
     l.add("actions=group:1");
     let mut used = [0; 5];
     for sport in 0..60 {
@@ -195,35 +116,38 @@ fn a_selection_is_spread_and_stays() {
     }
     assert!(used[2..].iter().all(|n| *n > 5), "{used:?}");
     // One megaflow to hash, and at most one for each of 16 values of the hash.
-    assert!(l.megaflows().len() <= 17 && l.megaflows().contains(&"hash(sym_l4(0)),recirc(0x1)".to_string()));
+    assert!(
+        l.megaflow_actions().len() <= 17 && l.megaflow_actions().contains(&"hash(sym_l4(0)),recirc(0x1)".to_string())
+    );
 }
 
 #[test]
 fn a_selection_goes_by_what_its_method_says() {
-    let mut l = Lab::new(&[]);
-    let buckets = [(2, "output:2"), (3, "output:3"), (4, "output:4")];
-    let by = |l: &mut Lab, method: &str, param, fields: &[(FieldId, u128)]| {
-        let mut s = Selection::default();
+    let mut l = with(&[]);
+    let c = l.connect(Version::V1_5);
+    let by = |l: &mut World, method: &str, param, fields: &[(FieldId, u128)]| {
+        let words = "group_id=1,type=select,bucket=watch_port:2,output:2,bucket=watch_port:3,output:3,bucket=watch_port:4,output:4";
+        let (mut change, mut s) = (group(words, GroupCommand::AddOrModify), Selection::default());
         (s.method, s.param, s.fields) = (method.to_string(), param, fields.to_vec());
-        l.group_by(1, 1, Some(s), &buckets);
-        let refused = l.of.poll_output(&mut l.dp, l.controller, l.now);
-        assert!(refused.is_none(), "{method}: {refused:?}");
+        change.desc.selection = Some(s);
+        l.say(c, Version::V1_5, 1, &change.into());
+        assert_eq!(l.heard(c), [], "{method}");
         l.of.purge(&mut l.dp, l.now);
     };
     by(&mut l, "", 0, &[]);
     l.add("actions=group:1");
     // Where packets from so many sources go.
-    let spread = |l: &mut Lab| (0..40).map(|n| l.ports(1, &udp(1 + n, 2, 5))[0]).collect::<Vec<_>>();
+    let spread = |l: &mut World| (0..40).map(|n| l.ports(1, &udp(1 + n, 2, 5))[0]).collect::<Vec<_>>();
     by(&mut l, "hash", 0, &[(FieldId::NwSrc, u128::from(u32::MAX))]);
     let first = spread(&mut l);
     assert!((2..=4).all(|port| first.iter().filter(|p| **p == port).count() > 3), "{first:?}");
-    let megaflows = l.megaflows().len();
+    let megaflows = l.megaflow_actions().len();
     assert_eq!(megaflows, 40, "one for each source");
     // What is not hashed neither matters nor is looked at.
     for n in 0..40 {
         assert_eq!(l.ports(1, &udp(1 + n, 9, 1000 + n)), [first[n as usize]]);
     }
-    assert_eq!(l.megaflows().len(), megaflows);
+    assert_eq!(l.megaflow_actions().len(), megaflows);
     // Another start gives another spread.
     by(&mut l, "hash", 7, &[(FieldId::NwSrc, u128::from(u32::MAX))]);
     assert_ne!(spread(&mut l), first);
@@ -231,7 +155,7 @@ fn a_selection_goes_by_what_its_method_says() {
     by(&mut l, "hash", 0, &[(FieldId::NwSrc, 1)]);
     let halves = spread(&mut l);
     assert!(halves.iter().enumerate().all(|(n, port)| *port == halves[n % 2]), "{halves:?}");
-    assert_eq!(l.megaflows().len(), 2);
+    assert_eq!(l.megaflow_actions().len(), 2);
     // Of a field that the packet has not, nothing is said.
     by(&mut l, "hash", 0, &[(FieldId::Ipv6Src, u128::MAX)]);
     assert!(spread(&mut l).windows(2).all(|pair| pair[0] == pair[1]));
@@ -240,20 +164,18 @@ fn a_selection_goes_by_what_its_method_says() {
         by(&mut l, "dp_hash", param, &[]);
         let spread = spread(&mut l);
         assert!((2..=4).all(|port| spread.contains(&port)), "{said}: {spread:?}");
-        assert!(l.megaflows().iter().any(|m| m.starts_with(said)), "{said}: {:?}", l.megaflows());
+        assert!(l.megaflow_actions().iter().any(|m| m.starts_with(said)), "{said}: {:?}", l.megaflow_actions());
     }
     // A bucket that is dead gives what it had to others, and others keep what they have.
     by(&mut l, "hash", 0, &[(FieldId::NwSrc, u128::from(u32::MAX))]);
-    let mut port = l.of.port(OfPort(3)).unwrap().clone();
-    port.link_up = false;
-    l.of.port_add(port);
+    l.set_port(3, |port| port.link_up = false);
     let rest = spread(&mut l);
     assert!(!rest.contains(&3) && first.iter().zip(&rest).all(|(before, now)| *before == 3 || before == now));
 }
 
 #[test]
 fn a_paused_packet_goes_on() {
-    let mut l = Lab::new(&[
+    let mut l = with(&[
         "table=0,ip,actions=load:5->NXM_NX_REG0[],mod_nw_tos:32,resubmit(,1),3",
         "table=1,actions=push:NXM_NX_REG0[],controller(pause,userdata=01.02),pop:NXM_NX_REG1[],resubmit(,2)",
         "table=2,reg1=5,actions=2",
@@ -263,66 +185,42 @@ fn a_paused_packet_goes_on() {
     assert_eq!((p.userdata.clone(), p.metadata.key().regs[0].get()), (vec![1, 2], 5));
     let packet = Packet::from_slice(&p.data);
     assert!(l.of.resume(&mut l.dp, packet.clone(), &p.continuation.unwrap(), l.now));
-    let ends: Vec<_> = l.ends.iter().zip(1..).flat_map(|(e, n)| e.pop().map(|p| (n, key(p).nw_tos))).collect();
+    let ends: Vec<_> = l.received().iter().map(|(n, p)| (*n, key(p).nw_tos)).collect();
     assert_eq!(ends, [(2, 32), (3, 32)]);
     assert!(!l.of.resume(&mut l.dp, packet.clone(), &[1], l.now) && !l.of.resume(&mut l.dp, packet, &[9; 4], l.now));
 }
 
 #[test]
 fn patches_lead_to_other_switches() {
-    let (mut dp, mut bridges, now) = (Datapath::new(), Bridges::default(), Instant::from_secs(1));
-    let mut ends = Vec::new();
-    for place in 0..2 {
-        let mut of = Ofproto::new();
-        of.set_name(format!("br{place}"));
-        for n in 1..=2u32 {
-            let (port, end) = MemPort::new(format!("b{place}p{n}"), 100);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), Some(PortNo(10 * place as u32 + n))).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            ends.push(end);
-        }
-        assert_eq!(bridges.add(of), Some(place));
-    }
-    bridges.patch(Peer { bridge: 0, port: OfPort(9) }, Peer { bridge: 1, port: OfPort(9) });
-    let change = |bridges: &mut Bridges, dp: &mut Datapath, place, command, flow: &str| {
-        let fm = Parser::default().flow_mod(flow, command).unwrap();
-        bridges.change(place, dp, now, |of, dp| of.flow_mod(dp, &fm, now)).unwrap().unwrap();
+    let mut n = Network::new(2);
+    n.bridges.patch(Peer { bridge: 0, port: OfPort(9) }, Peer { bridge: 1, port: OfPort(9) });
+    n.add(0, "in_port=1,ip,actions=load:1->NXM_NX_REG0[],mod_nw_tos:32,9,2");
+    n.add(1, "reg0=1,priority=9,actions=drop");
+    n.add(1, "in_port=9,ip,actions=mod_nw_ttl:7,1");
+    let go = |n: &mut Network| {
+        n.forward(1, packet(&udp(1, 2, 5))).iter().map(|(end, p)| (*end, key(p).nw_ttl)).collect::<Vec<_>>()
     };
-    change(&mut bridges, &mut dp, 0, Add, "in_port=1,ip,actions=load:1->NXM_NX_REG0[],mod_nw_tos:32,9,2");
-    change(&mut bridges, &mut dp, 1, Add, "reg0=1,priority=9,actions=drop");
-    change(&mut bridges, &mut dp, 1, Add, "in_port=9,ip,actions=mod_nw_ttl:7,1");
-    let packet = compose::compose(udp(1, 2, 5).parse::<Match>().unwrap().key(), b"x");
-    let go = |bridges: &mut Bridges, dp: &mut Datapath, ends: &[MemPortPeer], at| {
-        ends[0].push(packet.clone());
-        let mut upcalls = Vec::new();
-        while dp.poll(at, &mut upcalls) > 0 {
-            upcalls.drain(..).for_each(|u| bridges.handle_upcall(dp, u, at));
-            bridges.run(dp, at);
-        }
-        ends.iter().zip(0..).flat_map(|(e, n)| e.pop().map(|p| (n, key(p).nw_ttl))).collect::<Vec<_>>()
-    };
-    assert_eq!(go(&mut bridges, &mut dp, &ends, now), [(1, 64), (2, 7)]);
-    assert_eq!(go(&mut bridges, &mut dp, &ends, now), [(1, 64), (2, 7)]);
-    assert_eq!(dp.stats().unwrap().flows, 1);
-    let later = now + Duration::from_secs(1);
-    bridges.run(&mut dp, later);
-    let packets = |b: &Bridges, at: usize| b.get(at).unwrap().flows().map(|f| f.packets).max();
-    assert_eq!((packets(&bridges, 0), packets(&bridges, 1)), (Some(2), Some(2)));
+    assert_eq!(go(&mut n), [(2, 64), (3, 7)]);
+    assert_eq!(go(&mut n), [(2, 64), (3, 7)]);
+    assert_eq!(n.dp.stats().unwrap().flows, 1);
+    n.pass(Duration::from_secs(1));
+    let packets = |n: &Network, at: usize| n.bridges.get(at).unwrap().flows().map(|f| f.packets).max();
+    assert_eq!((packets(&n, 0), packets(&n, 1)), (Some(2), Some(2)));
     // A change behind the patch is noticed in front of it.
-    change(&mut bridges, &mut dp, 1, Delete, "in_port=9");
-    assert_eq!(go(&mut bridges, &mut dp, &ends, later), [(1, 64)]);
+    n.change(1, Delete, "in_port=9");
+    assert_eq!(go(&mut n), [(2, 64)]);
     let mut request = TraceRequest::flow(&udp(1, 2, 5).parse().unwrap());
     request.key.in_port = 1.into();
-    let trace = bridges.trace(0, &dp, &request).to_string();
+    let trace = n.bridges.trace(0, &n.dp, &request).to_string();
     assert!(trace.contains("bridge(\"br1\")\n") && trace.contains("No match."), "{trace}");
 }
 
 #[test]
 fn group_addresses_are_snooped() {
-    let mut l = Lab::new(&["actions=NORMAL"]);
+    let mut l = with(&["actions=NORMAL"]);
     l.of.set_snooping(Some(SnoopingConfig::default()));
     let data = "udp,dl_src=02:00:00:00:00:01,dl_dst=01:00:5e:01:01:01,nw_src=10.0.0.1,nw_dst=239.1.1.1,nw_ttl=4,tp_src=1,tp_dst=2";
-    let flood = |l: &mut Lab| l.ports(1, data);
+    let flood = |l: &mut World| l.ports(1, data);
     assert_eq!(flood(&mut l), [2, 3, 4]);
     let igmp = |kind: u8, group: [u8; 4], src: u8| {
         let words = format!(
@@ -341,7 +239,7 @@ fn group_addresses_are_snooped() {
         bytes.extend(message);
         Packet::from_slice(&bytes)
     };
-    let to = |l: &mut Lab, port, p| l.forward(port, p).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+    let to = |l: &mut World, port, p| l.send(port, p).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
     // A report goes nowhere while no router is known; a query goes everywhere, and tells where one is.
     assert_eq!(to(&mut l, 3, igmp(0x16, [239, 1, 1, 1], 3)), [0_u32; 0]);
     assert_eq!(to(&mut l, 4, igmp(0x11, [0; 4], 4)), [1, 2, 3]);
@@ -350,17 +248,15 @@ fn group_addresses_are_snooped() {
     assert_eq!(to(&mut l, 2, igmp(0x17, [239, 1, 1, 1], 2)), [4]);
     assert_eq!(flood(&mut l), [3, 4]);
     assert_eq!(l.of.snooping().unwrap().iter(l.now).count(), 2);
-    l.pass(301);
+    l.seconds(301);
     assert_eq!((l.of.snooping().unwrap().iter(l.now).count(), flood(&mut l)), (0, vec![2, 3, 4]));
 }
 
 #[test]
 fn vlans_of_ports() {
-    let mut l = Lab::new(&["actions=NORMAL"]);
-    let set = |l: &mut Lab, n: u32, change: &dyn Fn(&mut Port)| {
-        let mut p = l.of.port(OfPort(n)).unwrap().clone();
-        change(&mut p);
-        l.of.port_add(p);
+    let mut l = with(&["actions=NORMAL"]);
+    let set = |l: &mut World, n: u32, change: &dyn Fn(&mut Port)| {
+        l.set_port(n, change);
         l.run();
     };
     let trunk = || VlanMode::Trunk([10, 20].into_iter().collect());
@@ -374,55 +270,55 @@ fn vlans_of_ports() {
         out.into_iter().map(tag).collect::<Vec<_>>()
     };
     let base = udp(1, 2, 5);
-    assert_eq!(tags(l.send(1, &base)), [(2, Some(10), None), (3, None, None)]);
-    assert_eq!(tags(l.send(2, &format!("{base},dl_vlan=10"))), [(1, None, None), (3, None, None)]);
-    assert_eq!(tags(l.send(2, &format!("{base},dl_vlan=20"))), [(3, Some(20), None), (4, None, None)]);
-    assert_eq!(tags(l.send(4, &format!("{base},dl_vlan=7"))), [(2, Some(20), Some(7)), (3, Some(20), Some(7))]);
-    assert_eq!(tags(l.send(1, &format!("{base},dl_vlan=10"))), []);
+    assert_eq!(tags(l.keys(1, &base)), [(2, Some(10), None), (3, None, None)]);
+    assert_eq!(tags(l.keys(2, &format!("{base},dl_vlan=10"))), [(1, None, None), (3, None, None)]);
+    assert_eq!(tags(l.keys(2, &format!("{base},dl_vlan=20"))), [(3, Some(20), None), (4, None, None)]);
+    assert_eq!(tags(l.keys(4, &format!("{base},dl_vlan=7"))), [(2, Some(20), Some(7)), (3, Some(20), Some(7))]);
+    assert_eq!(tags(l.keys(1, &format!("{base},dl_vlan=10"))), []);
     assert_eq!(l.dp.ledger().drops(DropReason::VlanFiltered), 1);
     // Priorities of packets in no VLAN.
     set(&mut l, 1, &|p| p.priority_tags = PriorityTags::IfNonzero);
-    let out = l.send(2, &format!("{base},dl_vlan=10,dl_vlan_pcp=5"));
+    let out = l.keys(2, &format!("{base},dl_vlan=10,dl_vlan_pcp=5"));
     assert_eq!(out.iter().map(|(n, k)| (*n, k.vlan_tci.get())).collect::<Vec<_>>(), [(1, 0xb000), (3, 0)]);
     set(&mut l, 1, &|p| p.priority_tags = PriorityTags::Always);
-    let out = l.send(2, &format!("{base},dl_vlan=10,dl_vlan_pcp=0"));
+    let out = l.keys(2, &format!("{base},dl_vlan=10,dl_vlan_pcp=0"));
     assert_eq!(out.iter().map(|(n, k)| (*n, k.vlan_tci.get())).collect::<Vec<_>>(), [(1, 0x1000), (3, 0)]);
     set(&mut l, 1, &|p| p.priority_tags = PriorityTags::IfNonzero);
     // Protected ports keep apart; VLANs that are flooded learn nothing.
     set(&mut l, 1, &|p| p.protected = true);
     set(&mut l, 3, &|p| p.protected = true);
-    assert_eq!(tags(l.send(1, &base)), [(2, Some(10), None)]);
+    assert_eq!(tags(l.keys(1, &base)), [(2, Some(10), None)]);
     let mut l2 = L2Config::default();
     l2.flood_vlans = [10].into_iter().collect();
     l.of.set_l2(l2);
     l.run();
     l.of.flush_macs();
-    l.send(1, &base);
+    l.keys(1, &base);
     assert!(l.of.macs().is_empty());
 }
 
 #[test]
 fn a_station_that_moves_is_found_at_once() {
-    let mut l = Lab::new(&["actions=NORMAL"]);
-    l.send(2, &udp(2, 1, 5));
+    let mut l = with(&["actions=NORMAL"]);
+    l.keys(2, &udp(2, 1, 5));
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
-    l.send(3, &udp(2, 1, 5));
+    l.keys(3, &udp(2, 1, 5));
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
     // What comes by another port soon after a gratuitous ARP is a move all the same: no bond can have brought it back.
     let arp = "arp,dl_src=02:00:00:00:00:02,dl_dst=ff:ff:ff:ff:ff:ff,arp_spa=10.0.0.2,arp_tpa=10.0.0.2,arp_op=1,arp_sha=02:00:00:00:00:02";
-    l.send(4, arp);
+    l.keys(4, arp);
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [4]);
-    l.send(3, &udp(2, 1, 6));
-    l.pass(1);
+    l.keys(3, &udp(2, 1, 6));
+    l.seconds(1);
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
     l.of.macs_mut().add_static(0, ovs_packet::EthAddr::local(2), OfPort(2));
-    l.send(4, &udp(2, 1, 7));
+    l.keys(4, &udp(2, 1, 7));
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
 }
 
 #[test]
 fn a_change_is_looked_into_only_where_it_can_matter() {
-    let mut l = Lab::new(&["table=0,actions=resubmit(,1)", "table=1,priority=0,actions=4"]);
+    let mut l = with(&["table=0,actions=resubmit(,1)", "table=1,priority=0,actions=4"]);
     for n in 1..=100 {
         l.add(&format!("table=1,ip,nw_dst=10.0.0.{n},actions=2"));
     }
@@ -432,12 +328,11 @@ fn a_change_is_looked_into_only_where_it_can_matter() {
     let flows = l.dp.stats().unwrap().flows;
     assert!(flows >= 90, "{flows}");
     let before = l.of.revalidated();
-    let looked = |l: &Lab| l.of.revalidated() - before;
+    let looked = |l: &World| l.of.revalidated() - before;
     l.add("table=1,priority=40000,ip,nw_dst=10.0.0.7,actions=3");
     assert_eq!((looked(&l), l.ports(1, &udp(200, 7, 5))), (1, vec![3]));
     // One that goes, and one in a table that nobody asks.
-    let fm = Parser::default().flow_mod("table=1,priority=40000,ip,nw_dst=10.0.0.7", DeleteStrict).unwrap();
-    l.of.flow_mod(&mut l.dp, &fm, l.now).unwrap();
+    l.change(DeleteStrict, "table=1,priority=40000,ip,nw_dst=10.0.0.7").unwrap();
     assert_eq!((looked(&l), l.ports(1, &udp(200, 7, 5))), (2, vec![2]));
     l.add("table=9,actions=drop");
     assert_eq!(looked(&l), 2);
@@ -448,7 +343,7 @@ fn a_change_is_looked_into_only_where_it_can_matter() {
 
 #[test]
 fn conjunctions_are_explained_and_followed() {
-    let mut l = Lab::new(&[
+    let mut l = with(&[
         "conj_id=1,ip,actions=2",
         "ip,nw_src=10.0.0.1,actions=conjunction(1,1/2)",
         "udp,tp_dst=53,actions=conjunction(1,2/2)",
@@ -464,18 +359,16 @@ fn conjunctions_are_explained_and_followed() {
     assert!(trace.to_json().contains(r#""kind":"table""#));
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [2]);
     // A clause that goes takes the conjunction along.
-    let fm = Parser::default().flow_mod("udp,tp_dst=53", DeleteStrict).unwrap();
-    l.of.flow_mod(&mut l.dp, &fm, l.now).unwrap();
+    l.change(DeleteStrict, "udp,tp_dst=53").unwrap();
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [3]);
 }
 
 #[test]
 fn a_traced_packet_teaches_only_who_wants_it() {
-    let mut l =
-        Lab::new(&["actions=learn(table=1,limit=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),2"]);
+    let mut l = with(&["actions=learn(table=1,limit=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),2"]);
     let mut request = TraceRequest::flow(&udp(1, 2, 5).parse().unwrap());
     request.key.in_port = 1.into();
-    let learnt = |l: &Lab| l.of.flows().filter(|f| f.table == 1).count();
+    let learnt = |l: &World| l.of.flows().filter(|f| f.table == 1).count();
     let pass = &l.of.trace(&l.dp, &request).passes[0];
     // No flow asked for a tag: that there is none goes without saying.
     assert!(!pass.megaflow.mask().touches(FieldId::VlanTci), "{}", pass.megaflow);
@@ -504,7 +397,7 @@ impl Egress for Fork {
 
 #[test]
 fn hooks_decide_and_megaflows_know_by_what() {
-    let mut l = Lab::new(&["actions=3,2"]);
+    let mut l = with(&["actions=3,2"]);
     l.of.hooks_changed(|h| h.set_egress(OfPort(3), Some(Arc::new(Fork))));
     let mut request = TraceRequest::flow(&format!("in_port=1,{}", udp(1, 2, 1)).parse().unwrap());
     request.key.nw_tos = 32;
@@ -518,26 +411,26 @@ fn hooks_decide_and_megaflows_know_by_what() {
 
 #[test]
 fn a_flow_ends_soon_after_its_connection() {
-    let mut l = Lab::new(&["tcp,idle_timeout=60,actions=fin_timeout(idle_timeout=2),2"]);
+    let mut l = with(&["tcp,idle_timeout=60,actions=fin_timeout(idle_timeout=2),2"]);
     let tcp = "tcp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=1.1.1.1,nw_dst=2.2.2.2,tp_src=1,tp_dst=2";
-    l.send(1, &format!("{tcp},tcp_flags=ack"));
-    l.pass(10);
+    l.keys(1, &format!("{tcp},tcp_flags=ack"));
+    l.seconds(10);
     assert_eq!(l.of.flow_count(), 1);
-    l.send(1, &format!("{tcp},tcp_flags=fin|ack"));
-    l.pass(5);
+    l.keys(1, &format!("{tcp},tcp_flags=fin|ack"));
+    l.seconds(5);
     assert_eq!(l.of.flow_count(), 0);
 }
 
 #[test]
 fn what_overflows_is_dropped_for_its_reason() {
     let pushes = "push:NXM_NX_REG0[],".repeat(200);
-    let mut l = Lab::new(&[&format!("table=0,actions={pushes}resubmit(,1)")]);
+    let mut l = with(&[&format!("table=0,actions={pushes}resubmit(,1)")]);
     for t in 1..30 {
         l.add(&format!("table={t},actions={pushes}resubmit(,{})", t + 1));
     }
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [0_u32; 0]);
     assert_eq!(l.dp.ledger().drops(DropReason::StackTooDeep), 1);
-    let mut l = Lab::new(&["mpls,actions=push_mpls:0x8847,push_mpls:0x8847,push_mpls:0x8847,2"]);
+    let mut l = with(&["mpls,actions=push_mpls:0x8847,push_mpls:0x8847,push_mpls:0x8847,2"]);
     let mpls = "mpls,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,mpls_label=1,mpls_bos=1,mpls_ttl=9";
     assert_eq!(l.ports(1, mpls), [0_u32; 0]);
     assert_eq!(l.dp.ledger().drops(DropReason::TooManyLabels), 1);
@@ -546,7 +439,7 @@ fn what_overflows_is_dropped_for_its_reason() {
 /// A pipeline as long as there are tables is followed to its end; what never ends, or grows without bound, is not.
 #[test]
 fn long_ways_end() {
-    let mut l = Lab::new(&["table=253,actions=2"]);
+    let mut l = with(&["table=253,actions=2"]);
     for t in 0..253 {
         l.add(&format!("table={t},actions=resubmit(,{})", t + 1));
     }
@@ -556,7 +449,7 @@ fn long_ways_end() {
     assert_eq!(l.dp.ledger().drops(DropReason::TooDeep), 1);
     // Each test of a length makes two ways of one.
     let doubling = "check_pkt_larger(100)->NXM_NX_REG0[0],".repeat(40);
-    let mut l = Lab::new(&[&format!("actions={doubling}2")]);
+    let mut l = with(&[&format!("actions={doubling}2")]);
     assert_eq!(l.ports(1, &udp(1, 2, 5)), [0_u32; 0]);
     assert_eq!(l.dp.ledger().drops(DropReason::ActionsTooLong), 1);
 }
@@ -564,12 +457,12 @@ fn long_ways_end() {
 #[test]
 fn what_is_below_labels_is_found_by_going_round() {
     let mut l =
-        Lab::new(&["mpls,actions=pop_mpls:0x0800,dec_ttl,2", "ip,actions=push_mpls:0x8847,set_field:9->mpls_label,1"]);
-    let out = l.forward(2, compose::compose(udp(1, 2, 5).parse::<Match>().unwrap().key(), b"x"));
+        with(&["mpls,actions=pop_mpls:0x0800,dec_ttl,2", "ip,actions=push_mpls:0x8847,set_field:9->mpls_label,1"]);
+    let out = l.send(2, packet(&udp(1, 2, 5)));
     let labelled = out[0].1.clone();
-    assert_eq!((out[0].0, key(labelled.clone()).mpls_lse[0].get() >> 12), (1, 9));
-    let out = l.forward(1, labelled);
-    let k = key(out[0].1.clone());
+    assert_eq!((out[0].0, key(&labelled).mpls_lse[0].get() >> 12), (1, 9));
+    let out = l.send(1, labelled);
+    let k = key(&out[0].1);
     assert_eq!((out[0].0, k.eth_type.get(), k.nw_ttl, k.tp_dst.get()), (2, 0x0800, 63, 53));
 }
 
@@ -639,19 +532,19 @@ proptest! {
         };
         let flows: Vec<&str> = flows.iter().filter(forward).map(String::as_str).collect();
         let list: Vec<_> = flows.iter().map(|f| Parser::default().flow_mod(f, Add).unwrap()).collect();
-        let mut l = Lab::new(&flows);
+        let mut l = with(&flows);
         let mut expected = std::collections::BTreeMap::<u64, u64>::new();
         for (s, d, m, sp, dp, tcp) in packets {
             let kind = if tcp { "tcp" } else { "udp" };
             let words = format!("{kind},dl_src=02:00:00:00:00:09,dl_dst=02:00:00:00:00:0{m},nw_src=10.0.{s}.1,nw_dst=10.{d}.0.1,nw_ttl=9,tp_src={sp},tp_dst={dp}");
-            l.send(1, &words);
+            l.keys(1, &words);
             let mut key = words.parse::<Match>().unwrap().key();
             key.in_port = 1.into();
             let mut met = Vec::new();
             follow(&list, 0, &mut key, &mut met, 0);
             met.into_iter().for_each(|c| *expected.entry(c).or_default() += 1);
         }
-        l.pass(1);
+        l.seconds(1);
         for f in l.of.flows() {
             prop_assert_eq!(f.packets, expected.get(&f.cookie).copied().unwrap_or(0), "{:?}", flows);
         }
@@ -660,31 +553,31 @@ proptest! {
 
 #[test]
 fn labels_come_off_before_what_is_below_is_set_back() {
-    let mut lab = Lab::new(&["in_port=1,actions=clone(dec_ttl,push_mpls:0x8847,output:2),output:3"]);
-    let out = lab.send(1, "udp,nw_ttl=64");
+    let mut lab = with(&["in_port=1,actions=clone(dec_ttl,push_mpls:0x8847,output:2),output:3"]);
+    let out = lab.keys(1, "udp,nw_ttl=64");
     let seen: Vec<_> = out.iter().map(|(n, k)| (*n, k.eth_type.get(), k.nw_ttl, k.mpls_lse[0].get() & 0xff)).collect();
     assert_eq!(seen, [(2, 0x8847, 0, 63), (3, 0x0800, 64, 0)]);
-    let actions = lab.megaflows().join(" ");
+    let actions = lab.megaflow_actions().join(" ");
     assert!(actions.contains(",2,pop_mpls(eth_type=0x800),set(ipv4(ttl=64)),3"), "{actions}");
 }
 
 #[test]
 fn a_table_behind_labels_sees_what_was_below_them() {
-    let mut lab = Lab::new(&[
+    let mut lab = with(&[
         "mpls,mpls_bos=1,actions=pop_mpls:0x0800,goto_table:1",
         "table=1,udp,tp_dst=53,actions=output:2",
         "table=1,priority=0,actions=output:3",
         "priority=0,in_port=4,actions=push_mpls:0x8847,output:1",
     ]);
-    let mut framed = lab.forward(4, compose::compose("udp,tp_dst=53".parse::<Match>().unwrap().key(), b"x"));
+    let mut framed = lab.send(4, packet("udp,tp_dst=53"));
     let (1, labelled) = framed.remove(0) else { panic!() };
-    assert_eq!(lab.forward(1, labelled).iter().map(|(n, _)| *n).collect::<Vec<_>>(), [2]);
+    assert_eq!(lab.send(1, labelled).iter().map(|(n, _)| *n).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
 fn a_whole_packet_behind_labels_lends_them_nothing() {
-    let mut lab = Lab::new(&["in_port=1,actions=encap(mpls),encap(ethernet),output:2"]);
-    let out = lab.forward(1, compose::compose("udp,nw_ttl=9".parse::<Match>().unwrap().key(), b"x"));
+    let mut lab = with(&["in_port=1,actions=encap(mpls),encap(ethernet),output:2"]);
+    let out = lab.send(1, packet("udp,nw_ttl=9"));
     let [(2, packet)] = &out[..] else { panic!("{out:?}") };
     // Ethernet, a label with TTL 64, and the packet with its own Ethernet header.
     assert_eq!((&packet.data()[12..18], &packet.data()[30..32]), (&[0x88, 0x47, 0, 0, 1, 64][..], &[0x08, 0x00][..]));
@@ -692,7 +585,7 @@ fn a_whole_packet_behind_labels_lends_them_nothing() {
 
 #[test]
 fn a_port_in_another_vlan_forgets_what_was_behind_it() {
-    let mut lab = Lab::new(&["actions=NORMAL"]);
+    let mut lab = with(&["actions=NORMAL"]);
     lab.ports(1, "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02");
     assert_eq!(lab.of.macs().iter(lab.now).count(), 1);
     let mut port = Port::new(OfPort(1), PortNo(1), "p1".to_string());
@@ -705,17 +598,15 @@ fn a_port_in_another_vlan_forgets_what_was_behind_it() {
 
 #[test]
 fn a_label_is_taken_off_whatever_is_said_to_be_below() {
-    let mut l = Lab::new(&["mpls,actions=decap,decap(packet_type(ns=1,type=0x800)),encap(ethernet),2"]);
-    let m: Match = "mpls,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,mpls_label=2,mpls_bos=1".parse().unwrap();
-    l.forward(1, compose::compose(m.key(), b"what is below"));
-    let megaflows = l.megaflows();
+    let mut l = with(&["mpls,actions=decap,decap(packet_type(ns=1,type=0x800)),encap(ethernet),2"]);
+    l.send(1, packet("mpls,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,mpls_label=2,mpls_bos=1"));
+    let megaflows = l.megaflow_actions();
     assert!(megaflows.iter().any(|m| m == "pop_eth,pop_mpls(eth_type=0x800),recirc(0x1)"), "{megaflows:?}");
 }
 
 #[test]
 fn a_wide_field_names_the_ports_that_a_narrow_one_does() {
     // 65528 is the port that a packet came in by.
-    let mut l =
-        Lab::new(&["in_port=1,actions=load:3->reg0[],output:reg0[]", "actions=load:65528->reg0[],output:reg0[]"]);
+    let mut l = with(&["in_port=1,actions=load:3->reg0[],output:reg0[]", "actions=load:65528->reg0[],output:reg0[]"]);
     assert_eq!((l.ports(1, &udp(1, 2, 5)), l.ports(2, &udp(2, 1, 5))), (vec![3], vec![2]));
 }

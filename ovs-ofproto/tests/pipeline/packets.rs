@@ -1,82 +1,28 @@
 //! The switch as a value: flows in words go in, packets go through, and the megaflow is asserted, not only the outcome.
-#![cfg(feature = "pipeline")]
 
 use std::time::Duration;
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
-use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{Dpif, DropReason, PortSpec, text};
+use ovs_dpif::{Dpif, DropReason, text};
 use ovs_ofproto::FlowModCommand::{self, Add, Delete, DeleteStrict, Modify, ModifyStrict};
 use ovs_ofproto::codec::{FlowStatsRequest, Header, Message, OfError, PacketInReason, PacketOut, Version};
-use ovs_ofproto::pipeline::{ConnectionConfig, Event, FlowModError, Ofproto, Port, RemovedReason};
+use ovs_ofproto::pipeline::{Event, FlowModError, RemovedReason};
 use ovs_ofproto::text::Parser;
 use ovs_packet::field::FieldId;
 use ovs_packet::key::{FlowKey, FlowMask};
-use ovs_packet::{Instant, Match, OfPort, Packet, compose, extract};
+use ovs_packet::{Match, OfPort, Packet, compose, extract};
 use proptest::prelude::*;
 
-/// A switch with four ports, on a clock of its own.
-struct Bench {
-    of: Ofproto,
-    dp: Datapath,
-    ends: Vec<MemPortPeer>,
-    now: Instant,
+use crate::world::{World, flow, key, packet};
+
+fn with(flows: &[&str]) -> World {
+    World::with(4, flows)
 }
 
-impl Bench {
-    fn new() -> Bench {
-        let (mut of, mut dp, mut ends) = (Ofproto::new(), Datapath::new(), Vec::new());
-        for n in 1..=4 {
-            let (port, end) = MemPort::new(format!("p{n}"), 100);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            ends.push(end);
-        }
-        Bench { of, dp, ends, now: Instant::from_secs(100) }
-    }
-
-    fn with(flows: &[&str]) -> Bench {
-        let mut b = Bench::new();
-        flows.iter().for_each(|f| b.change(Add, f).unwrap());
-        b
-    }
-
-    fn change(&mut self, command: FlowModCommand, flow: &str) -> Result<(), FlowModError> {
-        let fm = Parser::default().flow_mod(flow, command).unwrap_or_else(|e| panic!("{flow}: {e}"));
-        self.of.flow_mod(&mut self.dp, &fm, self.now)
-    }
-
-    fn run(&mut self) {
-        let mut upcalls = Vec::new();
-        loop {
-            let taken = self.dp.poll(self.now, &mut upcalls);
-            upcalls.drain(..).for_each(|u| self.of.handle_upcall(&mut self.dp, u, self.now));
-            self.of.run(&mut self.dp, self.now);
-            if taken == 0 {
-                break;
-            }
-        }
-        assert!(self.dp.ledger().balanced() && self.dp.ledger().in_flight == 0, "{}", self.dp.ledger());
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.run();
-    }
-
-    /// Sends a packet into a port; what came out, by port.
-    fn forward(&mut self, port: usize, packet: Packet) -> Vec<(usize, Packet)> {
-        self.ends[port - 1].push(packet);
-        self.run();
-        let ends = self.ends.iter().enumerate();
-        ends.flat_map(|(i, e)| std::iter::from_fn(move || e.pop()).map(move |p| (i + 1, p))).collect()
-    }
-
-    /// The same with packets in words; those that came out as `PORT: MATCH`.
-    fn send(&mut self, port: usize, packet: &str) -> Vec<String> {
-        let m: Match = packet.parse().unwrap();
-        let out = self.forward(port, compose::compose(m.key(), b"payload"));
-        out.into_iter().map(|(port, p)| format!("{port}: {}", words(p))).collect()
+impl World {
+    /// Sends a packet in words; those that came out as `PORT: MATCH`.
+    fn words_out(&mut self, port: u32, words: &str) -> Vec<String> {
+        let out = self.send(port, packet(words));
+        out.into_iter().map(|(port, p)| format!("{port}: {}", words_of(&p))).collect()
     }
 
     /// The megaflows, without their counters.
@@ -93,10 +39,9 @@ impl Bench {
 
     /// Sends a message over a new connection; the answers.
     fn exchange(&mut self, message: &[u8]) -> Vec<Vec<u8>> {
-        let c = self.of.connect(&ConnectionConfig::new(Version::V1_3));
-        self.of.handle_message(&mut self.dp, c, message, self.now).unwrap();
-        let answers =
-            std::iter::from_fn(|| self.of.poll_output(&mut self.dp, c, self.now)).map(|o| o.message).collect();
+        let c = self.connect(Version::V1_3);
+        self.tell(c, message);
+        let answers = self.outputs(c);
         assert!(self.of.disconnect(c));
         answers
     }
@@ -111,11 +56,8 @@ impl Bench {
     }
 }
 
-fn words(mut p: Packet) -> String {
-    let mut k = FlowKey::ZERO;
-    assert_eq!(extract::extract(&mut p, &mut k).malformed, None);
-    k.in_port = 0.into();
-    Match::exact_non_zero(k).to_string()
+fn words_of(packet: &Packet) -> String {
+    Match::exact_non_zero(FlowKey { in_port: 0.into(), ..key(packet) }).to_string()
 }
 
 const UDP: &str = "udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_src=5,tp_dst=53";
@@ -189,9 +131,9 @@ fn actions_and_their_megaflows() {
             "set(eth(src=02:00:00:00:00:77)),set(udp(dst=7)),2",
         ),
     ] {
-        let mut b = Bench::with(&[flow]);
-        let out = b.send(1, UDP);
-        let mut expected: Vec<(usize, String)> = Vec::new();
+        let mut b = with(&[flow]);
+        let out = b.words_out(1, UDP);
+        let mut expected: Vec<(u32, String)> = Vec::new();
         for (port, from, to) in changes {
             match expected.iter_mut().find(|(p, _)| *p == port) {
                 Some((_, text)) => *text = text.replace(from, to),
@@ -208,7 +150,7 @@ fn actions_and_their_megaflows() {
         assert_eq!(b.megaflows(), [format!("{key}, actions:{actions}")], "{flow}");
         // The second packet takes the megaflow, and comes out the same.
         let missed = b.dp.stats().unwrap().missed;
-        assert_eq!(b.send(1, UDP).len(), expected.len(), "{flow}");
+        assert_eq!(b.words_out(1, UDP).len(), expected.len(), "{flow}");
         assert_eq!(b.dp.stats().unwrap().missed, missed, "{flow}");
     }
 }
@@ -220,15 +162,15 @@ fn vlan_free(m: Match) -> FlowKey {
 
 #[test]
 fn tables_lead_on_and_come_back() {
-    let mut b = Bench::with(&[
+    let mut b = with(&[
         "table=0,udp,actions=load:5->NXM_NX_REG0[],resubmit(,10),3",
         "table=10,reg0=5,actions=2",
         "table=0,tcp,actions=write_metadata:7,goto_table:20",
         "table=20,ip,metadata=7,actions=write_actions(output:4,set_field:1.2.3.4->ip_dst),goto_table:21",
         "table=21,actions=2",
     ]);
-    assert_eq!(b.send(1, UDP).len(), 2);
-    let out = b.send(1, "tcp,nw_src=1.1.1.1,nw_dst=2.2.2.2");
+    assert_eq!(b.words_out(1, UDP).len(), 2);
+    let out = b.words_out(1, "tcp,nw_src=1.1.1.1,nw_dst=2.2.2.2");
     assert!(out[0].starts_with("2: tcp,") && out[0].contains("nw_dst=2.2.2.2"), "{out:?}");
     assert!(out[1].starts_with("4: tcp,") && out[1].contains("nw_dst=1.2.3.4"), "{out:?}");
     // Registers and metadata are the pipeline's own: no megaflow speaks of them.
@@ -248,19 +190,19 @@ fn loops_end() {
         ("table=0,actions=resubmit(,0)", DropReason::TooDeep),
         ("table=0,actions=2,resubmit(,1),resubmit(,1)", DropReason::TooManyResubmits),
     ] {
-        let mut b = Bench::with(&[flow]);
+        let mut b = with(&[flow]);
         for t in 1..30 {
             b.change(Add, &format!("table={t},actions=resubmit(,{}),resubmit(,{})", t + 1, t + 1)).unwrap();
         }
-        assert!(b.send(1, UDP).is_empty());
+        assert!(b.words_out(1, UDP).is_empty());
         assert_eq!(b.drops(reason), 1);
     }
 }
 
 #[test]
 fn a_used_up_ttl_goes_to_the_controllers() {
-    let mut b = Bench::with(&["cookie=0x77,ip,actions=dec_ttl,2"]);
-    assert!(b.send(3, &UDP.replace("nw_ttl=64", "nw_ttl=1")).is_empty());
+    let mut b = with(&["cookie=0x77,ip,actions=dec_ttl,2"]);
+    assert!(b.words_out(3, &UDP.replace("nw_ttl=64", "nw_ttl=1")).is_empty());
     let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
     assert_eq!(
         (p.reason, p.cookie, p.metadata.to_string().as_str(), p.table),
@@ -272,31 +214,30 @@ fn a_used_up_ttl_goes_to_the_controllers() {
 
 #[test]
 fn controllers_get_as_much_as_they_want() {
-    let mut b = Bench::with(&["actions=controller:20,2"]);
-    assert_eq!(b.send(1, UDP).len(), 1);
+    let mut b = with(&["actions=controller:20,2"]);
+    assert_eq!(b.words_out(1, UDP).len(), 1);
     let Some(Event::PacketIn(p)) = b.of.poll_event() else { panic!("no packet-in") };
     assert_eq!((p.reason, p.total_len, p.data.len()), (PacketInReason::ACTION, 49, 20));
     // With nobody there to take them, events are bounded.
-    (0..5000).for_each(|_| drop(b.send(1, UDP)));
+    (0..5000).for_each(|_| drop(b.words_out(1, UDP)));
     assert_eq!((b.of.events_lost(), std::iter::from_fn(|| b.of.poll_event()).count()), (904, 4096));
 }
 
 #[test]
 fn packet_out_goes_through_actions() {
-    let mut b = Bench::with(&["in_port=4,actions=3"]);
-    let packet = |text: &str| compose::compose(text.parse::<Match>().unwrap().key(), b"x");
-    let actions = |text: &str| Parser::default().flow_mod(&format!("actions={text}"), Add).unwrap().instructions.apply;
+    let mut b = with(&["in_port=4,actions=3"]);
+    let actions = |text: &str| Parser::default().actions(text).unwrap();
     b.of.packet_out(&mut b.dp, packet(UDP), OfPort(4), &actions("2"), b.now);
     b.of.packet_out(&mut b.dp, packet(UDP), OfPort::CONTROLLER, &actions("FLOOD"), b.now);
     b.of.packet_out(&mut b.dp, packet(UDP), OfPort(4), &[ovs_ofproto::Action::output(OfPort::TABLE)], b.now);
-    let counts: Vec<_> = b.ends.iter().map(|e| std::iter::from_fn(|| e.pop()).count()).collect();
-    assert_eq!(counts, [1, 2, 2, 1]);
+    let ports: Vec<u32> = b.received().iter().map(|(port, _)| *port).collect();
+    assert_eq!(ports, [1, 2, 2, 3, 3, 4]);
     assert_eq!((b.dp.ledger().injected, b.dp.ledger().balanced(), b.dp.stats().unwrap().flows), (3, true, 0));
 }
 
 #[test]
 fn changes_take_effect_before_they_are_acknowledged() {
-    let mut b = Bench::with(&["priority=1,actions=2"]);
+    let mut b = with(&["priority=1,actions=2"]);
     for (command, flow, port) in [
         (Add, "priority=5,udp,actions=3", Some("3")),
         (Modify, "udp,actions=4", Some("4")),
@@ -308,9 +249,9 @@ fn changes_take_effect_before_they_are_acknowledged() {
         (Delete, "out_port=4", Some("2")),
         (Delete, "out_port=2", None),
     ] {
-        b.send(1, UDP);
+        b.words_out(1, UDP);
         b.change(command, flow).unwrap();
-        let out = b.send(1, UDP);
+        let out = b.words_out(1, UDP);
         assert_eq!(out.first().map(|l| &l[..1]), port, "{command:?} {flow}");
     }
     assert_eq!((b.of.flow_count(), b.drops(DropReason::TableMiss)), (0, 1));
@@ -323,12 +264,12 @@ fn a_flow_that_takes_anothers_place_keeps_what_is_not_read_yet() {
     for (command, again) in
         [(FlowModCommand::Add, "priority=10,udp actions=output:3"), (FlowModCommand::Modify, "udp actions=output:3")]
     {
-        let mut b = Bench::with(&["priority=10,udp actions=output:2"]);
-        (0..3).for_each(|_| drop(b.send(1, UDP)));
+        let mut b = with(&["priority=10,udp actions=output:2"]);
+        (0..3).for_each(|_| drop(b.words_out(1, UDP)));
         let (read, _) = b.counters(10);
         b.change(command, again).unwrap();
         assert!(read < 3, "the rest is in the datapath's counters only");
-        b.send(1, UDP);
+        b.words_out(1, UDP);
         b.pass(Duration::from_secs(1));
         assert_eq!(b.counters(10).0, 4, "{command:?}");
     }
@@ -336,13 +277,13 @@ fn a_flow_that_takes_anothers_place_keeps_what_is_not_read_yet() {
 
 #[test]
 fn counters_follow_the_flows() {
-    let mut b = Bench::with(&["priority=1,actions=2", "priority=5,udp,actions=3"]);
-    (0..3).for_each(|_| drop(b.send(1, UDP)));
+    let mut b = with(&["priority=1,actions=2", "priority=5,udp,actions=3"]);
+    (0..3).for_each(|_| drop(b.words_out(1, UDP)));
     b.pass(Duration::from_secs(1));
     assert_eq!(b.counters(5), (3, 3 * 49));
     // Counters stay with a flow that is modified, and what came later is credited to it too.
     b.change(Modify, "udp,actions=4").unwrap();
-    (0..2).for_each(|_| drop(b.send(1, UDP)));
+    (0..2).for_each(|_| drop(b.words_out(1, UDP)));
     b.pass(Duration::from_secs(1));
     assert_eq!((b.counters(5), b.counters(1)), ((5, 5 * 49), (0, 0)));
     b.change(Modify, "reset_counts,udp,actions=4").unwrap();
@@ -351,14 +292,14 @@ fn counters_follow_the_flows() {
 
 #[test]
 fn flows_end_when_their_time_is_up() {
-    let mut b = Bench::with(&[
+    let mut b = with(&[
         "priority=5,idle_timeout=2,send_flow_rem,cookie=5,actions=2",
         "priority=4,hard_timeout=5,send_flow_rem,cookie=4,actions=3",
         "priority=3,hard_timeout=5,actions=4",
     ]);
     let mut ports = Vec::new();
     for _ in 0..8 {
-        ports.push(b.send(1, UDP).first().map_or(0, |l| l[..1].parse().unwrap()));
+        ports.push(b.words_out(1, UDP).first().map_or(0, |l| l[..1].parse().unwrap()));
         b.pass(Duration::from_millis(1500));
     }
     assert_eq!(ports, [2; 8]);
@@ -370,7 +311,7 @@ fn flows_end_when_their_time_is_up() {
     b.pass(Duration::from_millis(2));
     let Some(Event::FlowRemoved(flow, RemovedReason::Idle)) = b.of.poll_event() else { panic!("not removed") };
     assert_eq!((flow.cookie, flow.packets), (5, 8));
-    assert!(b.send(1, UDP).is_empty() && b.of.flow_count() == 0);
+    assert!(b.words_out(1, UDP).is_empty() && b.of.flow_count() == 0);
     b.change(Add, "send_flow_rem,actions=2").unwrap();
     b.change(Delete, "").unwrap();
     assert!(matches!(b.of.poll_event(), Some(Event::FlowRemoved(_, RemovedReason::Delete))));
@@ -378,11 +319,11 @@ fn flows_end_when_their_time_is_up() {
 
 #[test]
 fn modifications_that_cannot_be_are_refused() {
-    let mut b = Bench::with(&["priority=5,udp,actions=2"]);
+    let mut b = with(&["priority=5,udp,actions=2"]);
     assert_eq!(b.change(Add, "priority=5,ip,check_overlap,actions=3"), Err(FlowModError::Overlap(0)));
     assert_eq!(b.change(Add, "priority=6,ip,check_overlap,actions=3"), Ok(()));
     assert_eq!(b.change(Add, "table=5,actions=goto_table:9"), Ok(()));
-    let mut fm = Parser::default().flow_mod("table=5,actions=goto_table:9", Add).unwrap();
+    let mut fm = flow("table=5,actions=goto_table:9", Add);
     fm.instructions.goto = Some(5);
     assert_eq!(b.of.flow_mod(&mut b.dp, &fm, b.now), Err(FlowModError::Inconsistent(OfError::BadInstructionBadTable)));
     assert_eq!(b.of.flow_count(), 3);
@@ -390,40 +331,40 @@ fn modifications_that_cannot_be_are_refused() {
 
 #[test]
 fn a_port_that_goes_takes_its_megaflows_along() {
-    let mut b = Bench::with(&["actions=NORMAL"]);
-    b.send(2, "dl_src=02:00:00:00:00:02,dl_dst=02:00:00:00:00:01,ip");
-    assert_eq!(b.send(1, UDP).len(), 1);
+    let mut b = with(&["actions=NORMAL"]);
+    b.words_out(2, "dl_src=02:00:00:00:00:02,dl_dst=02:00:00:00:00:01,ip");
+    assert_eq!(b.words_out(1, UDP).len(), 1);
     b.of.port_remove(OfPort(2));
     b.run();
-    assert_eq!(b.send(1, UDP).iter().map(|l| &l[..1]).collect::<Vec<_>>(), ["3", "4"]);
+    assert_eq!(b.words_out(1, UDP).iter().map(|l| &l[..1]).collect::<Vec<_>>(), ["3", "4"]);
     assert_eq!(b.of.macs().len(), 1);
 }
 
 #[test]
 fn normal_learns_by_megaflows_too() {
-    let mut b = Bench::with(&["actions=NORMAL"]);
-    assert_eq!(b.send(1, UDP).len(), 3);
+    let mut b = with(&["actions=NORMAL"]);
+    assert_eq!(b.words_out(1, UDP).len(), 3);
     let back = UDP
         .replace("02:00:00:00:00:01", "X")
         .replace("02:00:00:00:00:02", "02:00:00:00:00:01")
         .replace('X', "02:00:00:00:00:02");
-    assert_eq!(b.send(2, &back).len(), 1);
-    assert_eq!(b.send(1, UDP).len(), 1);
+    assert_eq!(b.words_out(2, &back).len(), 1);
+    assert_eq!(b.words_out(1, UDP).len(), 1);
     // A station that speaks stays known, though its packets do not come up.
     for _ in 0..70 {
         b.pass(Duration::from_secs(5));
-        b.send(1, UDP);
+        b.words_out(1, UDP);
     }
     assert_eq!(b.of.macs().iter(b.now).map(|m| m.port).collect::<Vec<_>>(), [OfPort(1)]);
-    assert_eq!(b.send(1, UDP).len(), 3);
+    assert_eq!(b.words_out(1, UDP).len(), 3);
     // A group address that bridges do not forward.
-    b.send(1, "dl_src=02:00:00:00:00:01,dl_dst=01:80:c2:00:00:0e,dl_type=0x88cc");
+    b.words_out(1, "dl_src=02:00:00:00:00:01,dl_dst=01:80:c2:00:00:0e,dl_type=0x88cc");
     assert_eq!(b.drops(DropReason::ReservedAddress), 1);
 }
 
 #[test]
 fn connections_recirculate() {
-    let mut b = Bench::with(&[
+    let mut b = with(&[
         "table=0,udp,actions=load:9->NXM_NX_REG3[],ct(zone=7,table=1)",
         "table=1,reg3=9,ct_state=+trk+new,udp,actions=ct(commit,zone=7,exec(set_field:0x5->ct_mark)),2",
         "table=1,reg3=9,ct_state=+trk+est,ct_mark=5,udp,actions=3",
@@ -431,9 +372,9 @@ fn connections_recirculate() {
     let back = UDP.replace("nw_src=10.0.0.1,nw_dst=10.0.0.2", "nw_src=10.0.0.2,nw_dst=10.0.0.1");
     let back = back.replace("tp_src=5,tp_dst=53", "tp_src=53,tp_dst=5");
     let ports = |out: Vec<String>| out.iter().map(|l| l[..1].to_string()).collect::<Vec<_>>();
-    assert_eq!(ports(b.send(1, UDP)), ["2"]);
-    assert_eq!(ports(b.send(4, &back)), ["3"]);
-    assert_eq!(ports(b.send(1, UDP)), ["3"]);
+    assert_eq!(ports(b.words_out(1, UDP)), ["2"]);
+    assert_eq!(ports(b.words_out(4, &back)), ["3"]);
+    assert_eq!(ports(b.words_out(1, UDP)), ["3"]);
     let flows = b.megaflows();
     assert!(flows.iter().any(|f| f.ends_with("actions:ct(zone=7),recirc(0x1)")), "{flows:#?}");
     assert!(
@@ -451,9 +392,9 @@ fn connections_recirculate() {
 /// A switch's end of a conversation with a controller, in bytes.
 #[test]
 fn messages_are_obeyed_and_answered() {
-    let mut b = Bench::new();
+    let mut b = with(&[]);
     b.of.set_datapath_id(0xabc);
-    let ask = |b: &mut Bench, message: Message| {
+    let ask = |b: &mut World, message: Message| {
         let bytes = message.encode(Version::V1_3, 7).unwrap();
         let answers = b.exchange(&bytes);
         answers.iter().map(|a| Message::decode(a).map(|(h, m)| (h.xid, m)).unwrap()).collect::<Vec<_>>()
@@ -465,12 +406,12 @@ fn messages_are_obeyed_and_answered() {
     assert!(
         matches!(&ask(&mut b, Message::FeaturesRequest)[..], [(7, Message::FeaturesReply(f))] if f.datapath_id == 0xabc)
     );
-    assert_eq!(b.send(1, UDP).len(), 1);
+    assert_eq!(b.words_out(1, UDP).len(), 1);
     let stats = ask(&mut b, FlowStatsRequest::default().into());
     let [(7, Message::FlowStatsReply(reply))] = &stats[..] else { panic!("{stats:?}") };
     assert_eq!((reply.flows.len(), reply.flows[0].packets, reply.flows[0].priority), (1, 1, 10));
-    let packet = compose::compose(UDP.parse::<Match>().unwrap().key(), b"x").data().to_vec();
-    let out = PacketOut::new(OfPort::CONTROLLER, vec![ovs_ofproto::Action::output(OfPort(3))], packet);
+    let actions = vec![ovs_ofproto::Action::output(OfPort(3))];
+    let out = PacketOut::new(OfPort::CONTROLLER, actions, packet(UDP).data().to_vec());
     assert_eq!(ask(&mut b, Message::PacketOut(out)), []);
     assert!(b.ends[2].pop().is_some());
     // What is wrong is answered with an error that repeats the request.
@@ -501,12 +442,12 @@ fn cve_2023_1668_protocol_zero_concerns_no_other() {
         ("mod_nw_tos:32", "nw_tos=32", false),
         ("dec_ttl", "nw_ttl=63", false),
     ] {
-        let mut b = Bench::with(&[&format!("in_port=1,ip,nw_dst=192.168.1.20,actions={action},2")]);
+        let mut b = with(&[&format!("in_port=1,ip,nw_dst=192.168.1.20,actions={action},2")]);
         let rest = "nw_src=1.1.1.1,nw_dst=192.168.1.20,nw_ttl=64";
         for (packet, is_set) in
             [(format!("ip,nw_proto=0,{rest}"), is_for_all), (format!("icmp,{rest},icmp_type=8"), true)]
         {
-            let out = b.send(1, &packet);
+            let out = b.words_out(1, &packet);
             assert!(out.len() == 1 && out[0].contains(set) == is_set, "{action}: {packet}: {out:?}");
         }
     }
@@ -515,9 +456,9 @@ fn cve_2023_1668_protocol_zero_concerns_no_other() {
 /// The same of ARP, whose operation stands in the same place.
 #[test]
 fn arp_operation_zero_concerns_no_other() {
-    let mut b = Bench::with(&["in_port=1,arp,actions=set_field:00:02:03:04:05:06->arp_sha,2"]);
+    let mut b = with(&["in_port=1,arp,actions=set_field:00:02:03:04:05:06->arp_sha,2"]);
     for (op, is_set) in [(0, false), (1, true)] {
-        let out = b.send(1, &format!("arp,arp_op={op},arp_spa=1.1.1.1,arp_tpa=1.1.1.2"));
+        let out = b.words_out(1, &format!("arp,arp_op={op},arp_spa=1.1.1.1,arp_tpa=1.1.1.2"));
         assert!(out.len() == 1 && out[0].contains("arp_sha=00:02:03:04:05:06") == is_set, "{op}: {out:?}");
     }
 }
@@ -530,16 +471,16 @@ fn cve_2023_5366_nd_target_is_noted() {
         "priority=1,actions=drop",
     ];
     for order in [["1000::1", "1000::2"], ["1000::2", "1000::1"]] {
-        let mut b = Bench::with(&flows);
+        let mut b = with(&flows);
         for target in order {
-            let out = b.send(1, &format!("icmp6,nw_ttl=255,icmp_type=135,icmp_code=0,nd_target={target}"));
+            let out = b.words_out(1, &format!("icmp6,nw_ttl=255,icmp_type=135,icmp_code=0,nd_target={target}"));
             assert_eq!(out.len(), usize::from(target == "1000::1"), "{target} of {order:?}");
         }
     }
     for order in [["syn", "psh"], ["psh", "syn"]] {
-        let mut b = Bench::with(&["tcp,tp_dst=80,tcp_flags=+psh,actions=2", "priority=1,actions=drop"]);
+        let mut b = with(&["tcp,tp_dst=80,tcp_flags=+psh,actions=2", "priority=1,actions=drop"]);
         for flags in order {
-            let out = b.send(1, &format!("tcp,nw_src=1.1.1.1,tp_dst=80,tcp_flags={flags}"));
+            let out = b.words_out(1, &format!("tcp,nw_src=1.1.1.1,tp_dst=80,tcp_flags={flags}"));
             assert_eq!(out.len(), usize::from(flags == "psh"), "{flags} of {order:?}");
         }
     }
@@ -548,7 +489,7 @@ fn cve_2023_5366_nd_target_is_noted() {
 /// CVE-2022-32166: masks of different size were compared.
 #[test]
 fn cve_2022_32166_strict_deletion_compares_masks() {
-    let mut b = Bench::with(&["priority=10000,icmp,actions=drop"]);
+    let mut b = with(&["priority=10000,icmp,actions=drop"]);
     b.change(DeleteStrict, "priority=10000,cookie=0x1234/-1").unwrap_or(());
     b.change(DeleteStrict, "priority=10000").unwrap();
     assert_eq!(b.of.flow_count(), 1);
@@ -558,15 +499,15 @@ fn cve_2022_32166_strict_deletion_compares_masks() {
 #[test]
 fn cve_2020_35498_padding_does_not_widen_megaflows() {
     for pad in [0, 255, 256, 1000] {
-        let mut b = Bench::with(&[
+        let mut b = with(&[
             "priority=5,ip,ip_dst=1.1.1.1,actions=1",
             "priority=5,ip,ip_dst=1.1.1.2,actions=2",
             "priority=1,actions=drop",
         ]);
         let mut first = compose::compose("tcp,nw_src=9.9.9.9,nw_dst=1.1.1.1".parse::<Match>().unwrap().key(), b"");
         first.extend(&vec![0; pad]);
-        assert_eq!(b.forward(3, first).iter().map(|(p, _)| *p).collect::<Vec<_>>(), [1]);
-        assert_eq!(b.send(3, "tcp,nw_src=9.9.9.9,nw_dst=1.1.1.2").len(), 1);
+        assert_eq!(b.send(3, first).iter().map(|(p, _)| *p).collect::<Vec<_>>(), [1]);
+        assert_eq!(b.words_out(3, "tcp,nw_src=9.9.9.9,nw_dst=1.1.1.2").len(), 1);
     }
 }
 
@@ -676,20 +617,19 @@ fn disturb(key: &FlowKey, mask: &FlowMask, noise: &[u128]) -> FlowKey {
 proptest! {
     #[test]
     fn megaflows_are_sound(
-        flows in flows(), packets in prop::collection::vec((1usize..4, packets()), 1..6), noise in prop::collection::vec(any::<u128>(), 7),
+        flows in flows(), packets in prop::collection::vec((1u32..4, packets()), 1..6), noise in prop::collection::vec(any::<u128>(), 7),
     ) {
         // Actions that need what their match does not say are refused before they reach a switch.
         let sensible = |f: &&str| Parser::default().flow_mod(f, Add).is_ok();
         let table: Vec<&str> = flows.iter().map(String::as_str).filter(sensible).collect();
-        let mut cached = Bench::with(&table);
+        let mut cached = with(&table);
         let mut history = Vec::new();
         for (port, packet) in &packets {
-            let m: Match = packet.parse().unwrap();
-            let first = compose::compose(m.key(), b"payload");
+            let first = self::packet(packet);
             history.push((*port, first.clone()));
-            cached.forward(*port, first.clone());
+            cached.send(*port, first.clone());
             let mut p = first;
-            p.meta.in_port = *port as u32;
+            p.meta.in_port = *port;
             let mut key = FlowKey::ZERO;
             extract::extract(&mut p, &mut key);
             // The megaflow that this packet takes, and another packet that must take it too. What the packet changed
@@ -703,21 +643,21 @@ proptest! {
             // Time enough for counters to be read: what is learnt by megaflows is learnt then.
             let second = Duration::from_secs(1);
             cached.pass(second);
-            let plain = |out: Vec<(usize, Packet)>| out.into_iter().map(|(n, p)| (n, p.data().to_vec())).collect::<Vec<_>>();
+            let plain = |out: Vec<(u32, Packet)>| out.into_iter().map(|(n, p)| (n, p.data().to_vec())).collect::<Vec<_>>();
             // A switch with the same past, but without megaflows.
-            let mut fresh = Bench::with(&table);
+            let mut fresh = with(&table);
             for (port, p) in &history {
-                fresh.forward(*port, p.clone());
+                fresh.send(*port, p.clone());
                 fresh.pass(second);
             }
             fresh.dp.flow_flush().unwrap();
 
             let missed = cached.dp.stats().unwrap().missed;
-            let by_cache = plain(cached.forward(*port, packet.clone()));
+            let by_cache = plain(cached.send(*port, packet.clone()));
             // What is looked up again may be another packet then.
             let missed_now = if again { missed } else { cached.dp.stats().unwrap().missed };
-            prop_assert_eq!(missed_now, missed, "{} did not take {:?}", words(packet.clone()), megaflow);
-            prop_assert_eq!(by_cache, plain(fresh.forward(*port, packet.clone())), "{} by {:?}", words(packet.clone()), megaflow);
+            prop_assert_eq!(missed_now, missed, "{} did not take {:?}", words_of(&packet), megaflow);
+            prop_assert_eq!(by_cache, plain(fresh.send(*port, packet.clone())), "{} by {:?}", words_of(&packet), megaflow);
             cached.pass(second);
             history.push((*port, packet));
             // Whatever else is there, against a search of all rules from end to end; and each packet was looked up once.

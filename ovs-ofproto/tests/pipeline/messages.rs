@@ -1,60 +1,33 @@
 //! What controllers say to the switch and hear from it, message by message, in all versions.
-#![cfg(feature = "pipeline")]
 
 use std::time::Duration;
 
-use ovs_dpif::netdev::{DummyPort, MemPort, Netdev, NetdevError};
-use ovs_dpif::userspace::Datapath;
+use ovs_dpif::netdev::{DummyPort, Netdev, NetdevError};
 use ovs_dpif::{Dpif, PortSpec};
 use ovs_ofproto::codec::{
-    AsyncConfig, Bucket, BundleAdd, BundleControl, FlowChange, FlowMonitorRequest, FlowStatsRequest, FlowUpdate,
-    GroupMod, Header, Kind, Message, MessageKind, MeterMod, OfError, PacketInReason, PacketOut, Page, PortMod,
-    PortRequest, Role, SwitchConfig, TableMod, Version,
+    AsyncConfig, BundleAdd, BundleControl, FlowChange, FlowMonitorRequest, FlowStatsRequest, FlowUpdate, Header, Kind,
+    Message, MessageKind, MeterMod, OfError, PacketInReason, PacketOut, Page, PortMod, PortRequest, Role, SwitchConfig,
+    TableMod, Version,
 };
 use ovs_ofproto::pipeline::{
-    ConnectionConfig, ConnectionId, ConnectionKind, Event, FailMode, Ofproto, Port, RateLimit, RemovedReason,
-    TableConfig,
+    ConnectionConfig, ConnectionId, ConnectionKind, Event, FailMode, Port, RateLimit, RemovedReason, TableConfig,
 };
-use ovs_ofproto::text::Parser;
+use ovs_ofproto::text::{GroupCommand, Parser};
 use ovs_ofproto::{FlowModCommand, Instructions};
-use ovs_packet::{EthAddr, Instant, OfPort, Packet, PacketBatch};
+use ovs_packet::{EthAddr, OfPort, Packet, PacketBatch};
 
-struct World {
-    of: Ofproto,
-    dp: Datapath,
-    now: Instant,
+use crate::world::{self, World};
+
+fn switch() -> World {
+    let mut world = World::new(2);
+    (1..=2).for_each(|n| world.set_port(n, |port| port.hw_addr = EthAddr([2, 0, 0, 0, 0, n as u8])));
+    world
 }
 
 impl World {
-    fn new() -> World {
-        let (mut of, mut dp) = (Ofproto::new(), Datapath::new());
-        for n in 1..=2 {
-            let (port, _) = MemPort::new(format!("p{n}"), 100);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-            let mut port = Port::new(OfPort(n), number, format!("p{n}"));
-            port.hw_addr = EthAddr([2, 0, 0, 0, 0, n as u8]);
-            of.port_add(port);
-        }
-        World { of, dp, now: Instant::from_secs(100) }
-    }
-
-    fn connect(&mut self, version: Version) -> ConnectionId {
-        self.of.connect(&ConnectionConfig::new(version))
-    }
-
-    fn send(&mut self, c: ConnectionId, version: Version, xid: u32, message: &Message) {
-        let bytes = message.encode(version, xid).unwrap_or_else(|e| panic!("{message:?}: {e}"));
-        self.of.handle_message(&mut self.dp, c, &bytes, self.now).unwrap();
-    }
-
-    fn heard(&mut self, c: ConnectionId) -> Vec<(u32, Message)> {
-        let outputs = std::iter::from_fn(|| self.of.poll_output(&mut self.dp, c, self.now));
-        outputs.map(|o| Message::decode(&o.message).map(|(h, m)| (h.xid, m)).unwrap()).collect()
-    }
-
     /// Says something and hears what is said to it.
     fn ask(&mut self, c: ConnectionId, version: Version, message: impl Into<Message>) -> Vec<Message> {
-        self.send(c, version, 7, &message.into());
+        self.say(c, version, 7, &message.into());
         self.heard(c).into_iter().map(|(_, m)| m).collect()
     }
 
@@ -66,13 +39,13 @@ impl World {
         }
     }
 
-    fn flows(&self) -> Vec<u64> {
+    fn cookies(&self) -> Vec<u64> {
         self.of.flows().map(|f| f.cookie).collect()
     }
 }
 
 fn flow(text: &str, command: FlowModCommand) -> Message {
-    Parser::default().flow_mod(text, command).unwrap_or_else(|e| panic!("{text}: {e}")).into()
+    world::flow(text, command).into()
 }
 
 fn add(text: &str) -> Message {
@@ -83,15 +56,8 @@ fn delete(text: &str) -> Message {
     flow(text, FlowModCommand::Delete)
 }
 
-fn group(command: u16, id: u32, kind: u8, actions: &[&str]) -> Message {
-    let mut gm = GroupMod::default();
-    (gm.command, gm.desc.group, gm.desc.kind) = (command, id, kind);
-    for (n, a) in (0..).zip(actions) {
-        let mut b = Bucket::default();
-        (b.id, b.actions) = (n, Parser::default().actions(a).unwrap());
-        gm.desc.buckets.push(b);
-    }
-    gm.into()
+fn group(text: &str, command: GroupCommand) -> Message {
+    world::group(text, command).into()
 }
 
 fn role(role: u32, generation: u64) -> Message {
@@ -131,7 +97,7 @@ impl Netdev for Counting {
 
 #[test]
 fn counters_of_a_devices_own_are_told_by_name() {
-    let mut w = World::new();
+    let mut w = switch();
     let (dummy, control) = DummyPort::new("d", "dummy", EthAddr([2, 0, 0, 0, 0, 9]));
     for (n, device) in [Box::new(dummy) as Box<dyn Netdev>, Box::new(Counting)].into_iter().enumerate() {
         let name = device.name().to_string();
@@ -173,7 +139,7 @@ fn counters_of_a_devices_own_are_told_by_name() {
 #[test]
 fn every_request_of_every_version_is_answered_in_kind() {
     for version in V {
-        let mut w = World::new();
+        let mut w = switch();
         let c = w.connect(version);
         let pairs: &[(Message, MessageKind)] = &[
             (Message::EchoRequest(vec![1]), MessageKind::EchoReply),
@@ -218,7 +184,7 @@ fn every_request_of_every_version_is_answered_in_kind() {
 
 #[test]
 fn what_a_controller_should_not_say_is_refused() {
-    let mut w = World::new();
+    let mut w = switch();
     let c = w.connect(Version::V1_3);
     let v = Version::V1_3;
     assert_eq!(w.error(c, v, Message::Hello(Default::default())), Some(OfError::BadRequestBadType));
@@ -235,17 +201,17 @@ fn what_a_controller_should_not_say_is_refused() {
 
 #[test]
 fn answers_keep_the_order_of_requests_though_a_dump_takes_its_time() {
-    let mut w = World::new();
+    let mut w = switch();
     let c = w.connect(Version::V1_3);
     for n in 0..2000 {
-        w.send(c, Version::V1_3, 1, &add(&format!("table={},dl_vlan={},actions=output:1", n % 2, n / 2)));
+        w.say(c, Version::V1_3, 1, &add(&format!("table={},dl_vlan={},actions=output:1", n % 2, n / 2)));
     }
     assert!(w.of.wants_input(c));
-    w.send(c, Version::V1_3, 5, &FlowStatsRequest::default().into());
+    w.say(c, Version::V1_3, 5, &FlowStatsRequest::default().into());
     assert!(!w.of.wants_input(c));
     // What comes behind waits: the dump is of the flows before.
-    w.send(c, Version::V1_3, 6, &delete("table=1"));
-    w.send(c, Version::V1_3, 8, &Message::BarrierRequest);
+    w.say(c, Version::V1_3, 6, &delete("table=1"));
+    w.say(c, Version::V1_3, 8, &Message::BarrierRequest);
     assert_eq!(w.of.flow_count(), 2000);
     let heard = w.heard(c);
     let told: usize = heard
@@ -265,22 +231,22 @@ fn answers_keep_the_order_of_requests_though_a_dump_takes_its_time() {
 
 #[test]
 fn the_table_of_an_openflow_1_0_flow_mod_needs_the_extension() {
-    let mut w = World::new();
+    let mut w = switch();
     let (v, c) = (Version::V1_0, w.connect(Version::V1_0));
     assert_eq!(w.error(c, v, add("table=3,cookie=1,actions=drop")), Some(OfError::FlowModBadCommand));
     assert_eq!(w.error(c, v, add("cookie=2,actions=drop")), None);
     assert_eq!(w.error(c, v, Message::FlowModTableId(true)), None);
     assert_eq!(w.error(c, v, add("table=3,cookie=3,actions=drop")), None);
     assert_eq!(w.error(c, v, Message::FlowModTableId(false)), None);
-    assert_eq!(w.flows(), [2, 3]);
+    assert_eq!(w.cookies(), [2, 3]);
     // Without it, a deletion is of all tables.
     assert_eq!(w.error(c, v, delete("")), None);
-    assert_eq!(w.flows(), [0; 0]);
+    assert_eq!(w.cookies(), [0; 0]);
 }
 
 #[test]
 fn roles() {
-    let mut w = World::new();
+    let mut w = switch();
     let v = Version::V1_4;
     let (a, b, old) = (w.connect(v), w.connect(v), w.connect(Version::V1_0));
     let mut config = AsyncConfig::default();
@@ -293,7 +259,9 @@ fn roles() {
         matches!(&told[..], [(0, Message::RoleStatus(s))] if (s.role, s.reason, s.generation) == (3, 0, 6)),
         "{told:?}"
     );
-    for m in [add("actions=drop"), group(0, 1, 0, &[]), Message::MeterMod(MeterMod::default())] {
+    for m in
+        [add("actions=drop"), group("group_id=1,type=all", GroupCommand::Add), Message::MeterMod(MeterMod::default())]
+    {
         assert_eq!(w.error(a, v, m), Some(OfError::BadRequestIsReplica));
     }
     assert_eq!(w.error(a, v, role(2, 5)), Some(OfError::RoleRequestStale));
@@ -321,12 +289,12 @@ fn bundled(version: Version, m: &Message, flags: u16) -> Message {
 #[test]
 fn a_bundle_happens_as_a_whole_or_not_at_all() {
     for v in [Version::V1_3, Version::V1_4, Version::V1_5] {
-        let mut w = World::new();
+        let mut w = switch();
         let c = w.connect(v);
         assert_eq!(w.error(c, v, add("cookie=1,actions=drop")), None);
         assert!(matches!(&w.ask(c, v, control(0, 3))[..], [Message::BundleControl(b)] if b.kind == 1));
         let all = [
-            group(0, 5, 0, &["output:1"]),
+            group("group_id=5,type=all,bucket=output:1", GroupCommand::Add),
             add("table=1,cookie=2,actions=group:5"),
             delete("cookie=1/-1"),
             add("table=2,cookie=3,actions=drop"),
@@ -334,18 +302,18 @@ fn a_bundle_happens_as_a_whole_or_not_at_all() {
         for m in &all {
             assert_eq!(w.error(c, v, bundled(v, m, 3)), None);
         }
-        assert_eq!((w.flows(), w.of.groups().len()), (vec![1], 0));
+        assert_eq!((w.cookies(), w.of.groups().len()), (vec![1], 0));
         assert!(matches!(&w.ask(c, v, control(4, 3))[..], [Message::BundleControl(b)] if b.kind == 5));
-        assert_eq!((w.flows(), w.of.groups().len()), (vec![2, 3], 1));
+        assert_eq!((w.cookies(), w.of.groups().len()), (vec![2, 3], 1));
         // One that cannot be carried out takes all back: its own error, and one for the bundle.
-        for m in [group(2, 5, 0, &[]), add("table=3,cookie=4,actions=group:77")] {
+        for m in [group("group_id=5", GroupCommand::Delete), add("table=3,cookie=4,actions=group:77")] {
             assert_eq!(w.error(c, v, bundled(v, &m, 3)), None);
         }
         let errors = w.ask(c, v, control(4, 3));
         let errors: Vec<_> =
             errors.iter().map(|m| if let Message::Error(e) = m { e.error } else { panic!() }).collect();
         assert_eq!(errors, [OfError::BadActionBadGroup, OfError::BundleMsgFailed]);
-        assert_eq!((w.flows(), w.of.groups().len()), (vec![2, 3], 1));
+        assert_eq!((w.cookies(), w.of.groups().len()), (vec![2, 3], 1));
         w.of.check();
         // It is gone, as one is with which nothing is done.
         assert_eq!(w.error(c, v, control(4, 3)), Some(OfError::BundleBadId));
@@ -363,10 +331,13 @@ fn a_bundle_happens_as_a_whole_or_not_at_all() {
 #[test]
 fn flows_that_end_are_told_with_the_reason() {
     for v in V {
-        let mut w = World::new();
+        let mut w = switch();
         let c = w.connect(v);
         let v13 = w.connect(Version::V1_3);
-        for m in [group(0, 1, 0, &["output:1"]), add("table=1,cookie=4,send_flow_rem,actions=group:1")] {
+        for m in [
+            group("group_id=1,type=all,bucket=output:1", GroupCommand::Add),
+            add("table=1,cookie=4,send_flow_rem,actions=group:1"),
+        ] {
             assert_eq!(w.error(v13, Version::V1_3, m), None);
         }
         assert_eq!(w.error(c, v, add("cookie=1,send_flow_rem,hard_timeout=2,actions=drop")), None);
@@ -381,7 +352,7 @@ fn flows_that_end_are_told_with_the_reason() {
         let [(0, Message::FlowRemoved(f))] = &told[..] else { panic!("{v}: {told:?}") };
         assert_eq!((f.cookie, f.reason, f.duration), (1, RemovedReason::Hard as u8, Duration::from_millis(2001)));
         w.heard(v13);
-        w.send(v13, Version::V1_3, 1, &group(2, 1, 0, &[]));
+        w.say(v13, Version::V1_3, 1, &group("group_id=1", GroupCommand::Delete));
         assert!(matches!(&w.heard(v13)[..], [(0, Message::FlowRemoved(f))] if (f.cookie, f.reason) == (4, 3)));
         // Before OpenFlow 1.3, nobody is told of groups that end.
         let told = w.heard(c);
@@ -391,7 +362,7 @@ fn flows_that_end_are_told_with_the_reason() {
 
 #[test]
 fn ports() {
-    let mut w = World::new();
+    let mut w = switch();
     let (old, new) = (w.connect(Version::V1_4), w.connect(Version::V1_5));
     let mut pm = PortMod::default();
     (pm.number, pm.config, pm.mask) = (OfPort(1), 1, 1);
@@ -414,18 +385,21 @@ fn ports() {
 
 #[test]
 fn groups_and_meters_and_who_is_told_of_them() {
-    let mut w = World::new();
+    let mut w = switch();
     let v = Version::V1_4;
     let (a, b) = (w.connect(v), w.connect(v));
     let mut config = AsyncConfig::default();
     config.masks[5] = [Some(3), None];
     assert_eq!(w.error(b, v, Message::SetAsync(config)), None);
-    assert_eq!(w.error(a, v, group(0, 1, 0, &["output:1", "output:2"])), None);
+    assert_eq!(w.error(a, v, group("group_id=1,type=all,bucket=output:1,bucket=output:2", GroupCommand::Add)), None);
     let told = w.heard(b);
     let [(_, Message::RequestForward(bytes))] = &told[..] else { panic!("{told:?}") };
     assert!(matches!(Message::decode(bytes), Ok((_, Message::GroupMod(g))) if g.desc.group == 1));
-    assert_eq!(w.error(a, v, group(0, 2, 0, &["group:2"])), Some(OfError::GroupModLoop));
-    assert_eq!(w.error(a, v, group(0, 1, 0, &[])), Some(OfError::GroupModGroupExists));
+    assert_eq!(
+        w.error(a, v, group("group_id=2,type=all,bucket=group:2", GroupCommand::Add)),
+        Some(OfError::GroupModLoop)
+    );
+    assert_eq!(w.error(a, v, group("group_id=1,type=all", GroupCommand::Add)), Some(OfError::GroupModGroupExists));
     assert_eq!(w.error(a, v, add("actions=group:9")), Some(OfError::BadActionBadGroup));
     assert_eq!(w.error(a, v, add("cookie=1,actions=group:1")), None);
     let stats = w.ask(a, v, Message::GroupStatsRequest(1));
@@ -438,9 +412,9 @@ fn groups_and_meters_and_who_is_told_of_them() {
     assert_eq!(w.error(a, v, add("table=1,cookie=2,actions=meter:3,output:1")), None);
     mm.command = 2;
     assert_eq!(w.error(a, v, Message::MeterMod(mm)), None);
-    assert_eq!(w.flows(), [1]);
-    assert_eq!(w.error(a, v, group(2, 0xffff_fffc, 0, &[])), None);
-    assert_eq!(w.flows(), [0; 0]);
+    assert_eq!(w.cookies(), [1]);
+    assert_eq!(w.error(a, v, group("group_id=all", GroupCommand::Delete)), None);
+    assert_eq!(w.cookies(), [0; 0]);
 }
 
 fn monitor(id: u32) -> Message {
@@ -471,10 +445,10 @@ fn changes(heard: &[(u32, Message)]) -> Vec<String> {
 #[test]
 fn monitors_are_told_of_what_is_there_and_of_what_happens() {
     for v in V {
-        let mut w = World::new();
+        let mut w = switch();
         let (c, other) = (w.connect(v), w.connect(Version::V1_3));
         assert_eq!(w.error(other, Version::V1_3, add("cookie=1,actions=drop")), None);
-        w.send(c, v, 7, &monitor(1));
+        w.say(c, v, 7, &monitor(1));
         let heard = w.heard(c);
         let initial = if v >= Version::V1_4 { "Initial 1" } else { "Added 1" };
         assert_eq!((changes(&heard), heard[0].0), (vec![initial.to_string()], 7), "{v}");
@@ -501,24 +475,24 @@ fn monitors_are_told_of_what_is_there_and_of_what_happens() {
 
 #[test]
 fn a_controllers_own_changes_are_told_in_short_if_it_wants() {
-    let mut w = World::new();
+    let mut w = switch();
     let (v, c) = (Version::V1_3, w.connect(Version::V1_3));
     let mut m = FlowMonitorRequest::default();
     m.flags.remove(ovs_ofproto::codec::MonitorFlags::OWN);
-    w.send(c, v, 1, &Message::FlowMonitorRequest(Page { more: false, items: vec![m] }));
+    w.say(c, v, 1, &Message::FlowMonitorRequest(Page { more: false, items: vec![m] }));
     w.heard(c);
-    w.send(c, v, 5, &add("in_port=1,actions=drop"));
-    w.send(c, v, 6, &add("in_port=2,actions=drop"));
-    w.send(c, v, 8, &delete(""));
+    w.say(c, v, 5, &add("in_port=1,actions=drop"));
+    w.say(c, v, 6, &add("in_port=2,actions=drop"));
+    w.say(c, v, 8, &delete(""));
     assert_eq!(changes(&w.heard(c)), ["own 5", "own 6", "own 8"]);
 }
 
 #[test]
 fn a_monitor_that_is_not_read_pauses_and_goes_on() {
-    let mut w = World::new();
+    let mut w = switch();
     let v = Version::V1_3;
     let (c, other) = (w.connect(v), w.connect(v));
-    w.send(c, v, 7, &monitor(1));
+    w.say(c, v, 7, &monitor(1));
     w.heard(c);
     let n = 4000;
     for i in 0..n {
@@ -539,7 +513,7 @@ fn a_monitor_that_is_not_read_pauses_and_goes_on() {
 
 #[test]
 fn tables_tell_how_full_they_are_and_evict() {
-    let mut w = World::new();
+    let mut w = switch();
     let (v, c) = (Version::V1_4, w.connect(Version::V1_4));
     let mut config = AsyncConfig::default();
     config.masks[4] = [Some(0x18), None];
@@ -553,12 +527,12 @@ fn tables_tell_how_full_they_are_and_evict() {
     tm.desc.vacancy = Some((70, 60, 0));
     assert_eq!(w.error(c, v, Message::TableMod(tm)), Some(OfError::BadPropertyBadValue));
     for n in 0..5 {
-        w.send(c, v, 1, &add(&format!("dl_vlan={n},cookie={n},importance={n},hard_timeout=9,actions=drop")));
+        w.say(c, v, 1, &add(&format!("dl_vlan={n},cookie={n},importance={n},hard_timeout=9,actions=drop")));
     }
     let heard = w.heard(c);
     assert!(matches!(&heard[..], [(0, Message::TableStatus(s))] if s.reason == 3), "{heard:?}");
-    assert_eq!(w.flows(), [1, 2, 3, 4]);
-    w.send(c, v, 1, &delete(""));
+    assert_eq!(w.cookies(), [1, 2, 3, 4]);
+    w.say(c, v, 1, &delete(""));
     assert!(
         matches!(&w.heard(c)[..], [(0, Message::TableStatus(s))] if (s.reason, s.desc.vacancy) == (4, Some((40, 60, 100))))
     );
@@ -566,7 +540,7 @@ fn tables_tell_how_full_they_are_and_evict() {
 
 #[test]
 fn packets_come_in_the_format_and_at_the_rate_that_was_asked_for() {
-    let mut w = World::new();
+    let mut w = switch();
     let (v, c) = (Version::V1_3, w.connect(Version::V1_3));
     let mut config = ConnectionConfig::new(v);
     (config.kind, config.rate_limit) = (ConnectionKind::Primary, Some(RateLimit::new(1, 1).with_queue(2)));
@@ -590,7 +564,7 @@ fn packets_come_in_the_format_and_at_the_rate_that_was_asked_for() {
 
 #[test]
 fn controllers_hear_by_their_number_and_what_they_asked_for() {
-    let mut w = World::new();
+    let mut w = switch();
     let v = Version::V1_4;
     let (a, b) = (w.connect(v), w.connect(v));
     assert_eq!(w.error(b, v, Message::SetControllerId(7)), None);
@@ -599,7 +573,7 @@ fn controllers_hear_by_their_number_and_what_they_asked_for() {
         Message::from(PacketOut::new(OfPort(1), actions, vec![0; 60]))
     };
     let packets = |w: &mut World, actions: &str| {
-        w.send(a, v, 1, &out(actions));
+        w.say(a, v, 1, &out(actions));
         let count =
             |heard: Vec<(u32, Message)>| heard.iter().filter(|(_, m)| matches!(m, Message::PacketIn(_))).count();
         [a, b].map(|c| count(w.heard(c)))
@@ -637,7 +611,7 @@ fn controllers_hear_by_their_number_and_what_they_asked_for() {
 
 #[test]
 fn the_switch_takes_over_when_controllers_are_gone() {
-    let mut w = World::new();
+    let mut w = switch();
     w.of.set_fail_mode(FailMode::Standalone { after: Duration::from_secs(15) });
     w.of.run(&mut w.dp, w.now);
     assert_eq!(w.of.next_deadline(), Some(w.now + Duration::from_secs(15)));
@@ -665,12 +639,12 @@ fn the_switch_takes_over_when_controllers_are_gone() {
 
 #[test]
 fn messages_without_end_are_not_kept() {
-    let mut w = World::new();
+    let mut w = switch();
     let (v, c) = (Version::V1_3, w.connect(Version::V1_3));
     for n in 0..2000 {
-        w.send(c, v, 1, &add(&format!("table={},dl_vlan={},actions=output:1", n % 2, n / 2)));
+        w.say(c, v, 1, &add(&format!("table={},dl_vlan={},actions=output:1", n % 2, n / 2)));
     }
-    w.send(c, v, 1, &FlowStatsRequest::default().into());
+    w.say(c, v, 1, &FlowStatsRequest::default().into());
     let echo = Message::EchoRequest(vec![]).encode(v, 1).unwrap();
     let taken = (0..10_000).take_while(|_| w.of.handle_message(&mut w.dp, c, &echo, w.now).is_ok()).count();
     assert_eq!(taken, ovs_ofproto::pipeline::limits::INCOMING);
@@ -679,19 +653,19 @@ fn messages_without_end_are_not_kept() {
 #[test]
 fn a_flow_for_a_table_that_is_none_is_refused_before_its_bundle_is_carried_out() {
     let v = Version::V1_4;
-    let mut w = World::new();
+    let mut w = switch();
     let c = w.connect(v);
     assert_eq!(w.error(c, v, bundled(v, &add("table=254,actions=drop"), 3)), Some(OfError::BadRequestPermission));
     assert_eq!(w.error(c, v, bundled(v, &add("table=3,actions=drop"), 3)), None);
     let said = w.ask(c, v, control(4, 3));
     assert!(matches!(&said[..], [Message::BundleControl(b)] if b.kind == 5), "{said:?}");
-    assert_eq!(w.flows().len(), 1, "what was refused is no part of it");
+    assert_eq!(w.cookies().len(), 1, "what was refused is no part of it");
 }
 
 #[test]
 fn a_packet_of_a_bundle_meets_what_was_there_at_its_place() {
     let v = Version::V1_4;
-    let mut w = World::new();
+    let mut w = switch();
     let c = w.connect(v);
     assert_eq!(w.error(c, v, add("priority=0,actions=drop")), None);
     let out = PacketOut::new(OfPort(1), Parser::default().actions("table").unwrap(), vec![0; 64]);
@@ -702,14 +676,14 @@ fn a_packet_of_a_bundle_meets_what_was_there_at_its_place() {
     let heard = w.ask(c, v, control(4, 3));
     let told = heard.iter().any(|m| matches!(m, Message::PacketIn(p) if p.data.len() == 64));
     assert!(told, "{heard:?}");
-    assert_eq!(w.flows().len(), 1);
+    assert_eq!(w.cookies().len(), 1);
 }
 
 /// Before OpenFlow 1.5 who names a table names all of them again, those that have the owner's names as well. When he takes
 /// his back, nothing of them stays.
 #[test]
 fn a_tables_name_goes_with_the_owner_who_gave_it() {
-    let (mut w, version) = (World::new(), Version::V1_3);
+    let (mut w, version) = (switch(), Version::V1_3);
     let c = w.connect(version);
     let mut config = TableConfig::default();
     config.name = Some("two".into());

@@ -1,47 +1,15 @@
 //! The masks of megaflows tell which headers their bits are of, as Linux wants it: whatever the tables are.
-#![cfg(feature = "pipeline")]
 
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
-use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{DpFlow, Dpif, PortSpec};
-use ovs_ofproto::FlowModCommand::Add;
-use ovs_ofproto::pipeline::{Ofproto, Port};
-use ovs_ofproto::text::Parser;
+use ovs_dpif::{DpFlow, Dpif};
 use ovs_packet::key::FlowKey;
-use ovs_packet::{Instant, Match, OfPort, compose};
 use proptest::prelude::*;
 
-struct Lab {
-    of: Ofproto,
-    dp: Datapath,
-    end: MemPortPeer,
-    now: Instant,
-}
+use crate::world::{World, packet as compose};
 
-impl Lab {
-    fn new(flows: &[String]) -> Lab {
-        let (mut of, mut dp, now) = (Ofproto::new(), Datapath::new(), Instant::from_secs(100));
-        let (port, end) = MemPort::new("p1".to_owned(), 256);
-        let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-        of.port_add(Port::new(OfPort(1), number, "p1".to_owned()));
-        for flow in flows {
-            let change = Parser::default().flow_mod(flow, Add).unwrap_or_else(|e| panic!("{flow}: {e}"));
-            of.flow_mod(&mut dp, &change, now).unwrap();
-        }
-        of.run(&mut dp, now);
-        Lab { of, dp, end, now }
-    }
-
-    /// Sends a packet; the megaflows afterwards.
-    fn send(&mut self, packet: &str) -> Vec<DpFlow> {
-        let m: Match = packet.parse().unwrap();
-        self.end.push(compose::compose(m.key(), b"x"));
-        let mut upcalls = Vec::new();
-        while self.dp.poll(self.now, &mut upcalls) > 0 {
-            upcalls.drain(..).for_each(|upcall| self.of.handle_upcall(&mut self.dp, upcall, self.now));
-        }
-        self.dp.flow_dump().unwrap()
-    }
+/// Sends a packet; the megaflows afterwards.
+fn megaflows(world: &mut World, packet: &str) -> Vec<DpFlow> {
+    world.forward(1, compose(packet));
+    world.dp.flow_dump().unwrap()
 }
 
 /// What Linux holds against a mask, in a packet with this key (`match_validate` of its openvswitch module).
@@ -67,13 +35,13 @@ fn objection(flow: &DpFlow) -> Option<&'static str> {
 
 #[test]
 fn a_port_that_tells_a_packet_from_a_flow_comes_with_its_protocol() {
-    let mut lab = Lab::new(&["priority=2,tcp,tp_dst=64,actions=drop".into(), "priority=1,actions=in_port".into()]);
+    let mut world = World::with(1, &["priority=2,tcp,tp_dst=64,actions=drop", "priority=1,actions=in_port"]);
     for packet in ["udp,tp_dst=65", "tcp,tp_dst=65", "ip,nw_proto=47"] {
-        for flow in lab.send(packet) {
+        for flow in megaflows(&mut world, packet) {
             assert_eq!((FlowKey::from(&flow.mask).nw_proto, objection(&flow)), (0xff, None), "{packet}: {flow:?}");
         }
     }
-    assert_eq!(lab.dp.flow_dump().unwrap().len(), 3, "one for each protocol");
+    assert_eq!(world.dp.flow_dump().unwrap().len(), 3, "one for each protocol");
 }
 
 fn matching() -> impl Strategy<Value = String> {
@@ -124,9 +92,10 @@ proptest! {
         let mut flows: Vec<String> =
             matches.iter().map(|(m, priority)| format!("priority={priority},{m},actions=drop")).collect();
         flows.push("priority=0,actions=in_port".into());
-        let mut lab = Lab::new(&flows);
+        let mut world = World::new(1);
+        flows.iter().for_each(|flow| world.add(flow));
         for packet in &packets {
-            for flow in lab.send(packet) {
+            for flow in megaflows(&mut world, packet) {
                 prop_assert_eq!(objection(&flow), None, "{} {:?} {:?}", packet, &flow.mask, &flows);
             }
         }
