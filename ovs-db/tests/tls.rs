@@ -3,58 +3,21 @@
 #![cfg(feature = "tls")]
 
 mod common;
+#[path = "../../ovs-stream/tests/pki/mod.rs"]
+mod pki;
 
+use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::path::Path;
 
 use common::{Peer, Server};
 use ovs_db::client::{Client, ClientOptions, Commit, Event, Monitor, Transaction};
 use ovs_db::net::{TlsConfig, TlsError, TlsOptions};
 use ovs_db::vswitch::{self, OpenVSwitch};
+use pki::Pki;
 
-/// Authorities, keys and certificates, gone with the value.
-struct Pki(PathBuf);
-
-impl Pki {
-    fn new(name: &str) -> Option<Pki> {
-        if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
-            println!("skipped: openssl is not installed");
-            return None;
-        }
-        let folder = env::temp_dir().join(format!("ovs-db-tls-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Some(Pki(folder))
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn openssl(&self, words: &str) {
-        let output = Command::new("openssl").args(words.split(' ')).current_dir(&self.0).output().unwrap();
-        assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn authority(&self, name: &str) {
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        self.openssl(&format!("req -x509 {key} -keyout {name}.key -out {name}.pem -subj /CN={name} -days 2"));
-    }
-
-    /// A key, and a certificate for it that names no host.
-    fn identity(&self, name: &str, authority: &str) {
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        self.openssl(&format!("req -new {key} -keyout {name}.key -out {name}.csr -subj /CN=id:{name}"));
-        fs::write(self.file("ext"), "basicConstraints=CA:FALSE\n").unwrap();
-        let by = format!("-CA {authority}.pem -CAkey {authority}.key -CAcreateserial");
-        self.openssl(&format!("x509 -req -in {name}.csr {by} -out {name}.pem -days 2 -extfile ext"));
-    }
-
-    fn credentials(&self, name: &str, authority: &str) -> Result<TlsConfig, TlsError> {
-        let file = |end: &str| self.file(&format!("{name}.{end}"));
-        load(&file("key"), &file("pem"), &self.file(&format!("{authority}.pem")))
-    }
+fn credentials(pki: &Pki, name: &str, authority: &str) -> TlsConfig {
+    TlsConfig::load(&pki.options(name, Some(authority))).unwrap()
 }
 
 fn load(private_key: &Path, certificate: &Path, authority: &Path) -> Result<TlsConfig, TlsError> {
@@ -64,12 +27,6 @@ fn load(private_key: &Path, certificate: &Path, authority: &Path) -> Result<TlsC
         ca_certificate: Some(authority.into()),
         ..TlsOptions::default()
     })
-}
-
-impl Drop for Pki {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn server(pki: &Pki) -> Option<(Server, String)> {
@@ -93,7 +50,7 @@ fn a_database_is_followed_by_tls() {
     pki.identity("client", "ca");
     let Some((server, remote)) = server(&pki) else { return };
     let mut peer = Peer::of(&remote, Monitor::all(vswitch::schema()), ClientOptions::default());
-    peer.driver.set_credentials(pki.credentials("client", "ca").unwrap());
+    peer.driver.set_credentials(credentials(&pki, "client", "ca"));
     peer.until("following", Client::is_following);
     // More than the buffers of TLS hold at once.
     let long = "x".repeat(1 << 20);
@@ -134,8 +91,8 @@ fn who_is_not_trusted_is_not_spoken_to() {
         assert!(events.iter().any(says), "{events:?}");
         assert!(!client.is_loaded());
     };
-    refused(pki.credentials("client", "other").ok(), "UnknownIssuer");
-    refused(pki.credentials("stranger", "ca").ok(), "fatal alert");
+    refused(Some(credentials(&pki, "client", "other")), "UnknownIssuer");
+    refused(Some(credentials(&pki, "stranger", "ca")), "fatal alert");
     refused(None, "TLS needs a private key");
 }
 

@@ -1,6 +1,10 @@
 //! Conversations over real sockets: our two ends, and each of them with a stock program at the other. What is not
 //! installed is passed over, and that is said.
 
+#[cfg(feature = "tls")]
+#[path = "../../ovs-stream/tests/pki/mod.rs"]
+mod pki;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -484,37 +488,14 @@ mod tls {
     use ovs_ofproto::session::edge::{TlsConfig, TlsError, TlsOptions};
 
     use super::*;
+    use crate::pki::Pki;
 
-    /// An authority and what it signed: `ca.pem`, `NAME.key`, `NAME.pem`.
-    fn certificates(scratch: &Scratch, authority: &str, names: &[&str]) -> bool {
-        let run = |arguments: &str| {
-            let mut command = Command::new("openssl");
-            command.current_dir(&scratch.0).args(arguments.split(' ')).stdin(Stdio::null());
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
-            println!("skipped: openssl is not installed");
-            return false;
-        }
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        run(&format!("req -x509 {key} -keyout {authority}.key -out {authority}.pem -subj /CN={authority} -days 3"));
-        fs::write(scratch.file("ext"), "basicConstraints=CA:FALSE\n").unwrap();
-        for name in names {
-            run(&format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
-            let by = format!("-CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 3 -extfile ext");
-            run(&format!("x509 -req -in {name}.csr -out {name}.pem {by}"));
-        }
-        true
-    }
-
-    fn options(scratch: &Scratch, name: &str, authority: Option<&str>) -> TlsOptions {
-        TlsOptions {
-            private_key: scratch.file(&format!("{name}.key")),
-            certificate: scratch.file(&format!("{name}.pem")),
-            ca_certificate: authority.map(|authority| scratch.file(&format!("{authority}.pem"))),
-            ..TlsOptions::default()
-        }
+    /// An authority `ca` and what it signed.
+    fn keys(test: &str, names: &[&str]) -> Option<Pki> {
+        let pki = Pki::new(test)?;
+        pki.authority("ca");
+        names.iter().for_each(|name| pki.identity(name, "ca"));
+        Some(pki)
     }
 
     fn stream(options: &TlsOptions) -> StreamOptions {
@@ -527,12 +508,11 @@ mod tls {
 
     #[test]
     fn both_ends_show_who_they_are() {
-        let scratch = Scratch::new("tls");
-        if !certificates(&scratch, "ca", &["switch", "controller"]) || !certificates(&scratch, "other", &["stranger"]) {
-            return;
-        }
+        let Some(pki) = keys("ends", &["switch", "controller"]) else { return };
+        pki.authority("other");
+        pki.identity("stranger", "other");
         let place: ListenOn = "pssl:0:127.0.0.1".parse().unwrap();
-        let listener = Listener::bind(&place, &stream(&options(&scratch, "switch", Some("ca")))).unwrap();
+        let listener = Listener::bind(&place, &stream(&pki.options("switch", Some("ca")))).unwrap();
         let endpoint = ssl(&listener);
         let _switch = Switch::start(listener, speaking("OpenFlow13"));
         let connect = |options| {
@@ -540,20 +520,17 @@ mod tls {
         };
         converse(
             &endpoint,
-            ClientOptions {
-                stream: stream(&options(&scratch, "controller", Some("ca"))),
-                ..client_speaking("OpenFlow13")
-            },
+            ClientOptions { stream: stream(&pki.options("controller", Some("ca"))), ..client_speaking("OpenFlow13") },
         );
         // A client that does not care who the switch is must still show who it is itself.
-        connect(stream(&options(&scratch, "controller", None))).unwrap();
+        connect(stream(&pki.options("controller", None))).unwrap();
         for (name, authority) in [("stranger", Some("ca")), ("stranger", None), ("controller", Some("other"))] {
-            assert!(connect(stream(&options(&scratch, name, authority))).is_err(), "{name} {authority:?}");
+            assert!(connect(stream(&pki.options(name, authority))).is_err(), "{name} {authority:?}");
         }
 
         // A stock client.
         if has("ovs-ofctl") {
-            let files = ["switch.key", "switch.pem", "ca.pem", "other.pem"].map(|name| scratch.file(name));
+            let files = ["switch.key", "switch.pem", "ca.pem", "other.pem"].map(|name| pki.file(name));
             let [key, certificate, ca, other] = files.each_ref().map(|file| file.to_str().unwrap());
             let target = endpoint.to_string();
             for (ca, works) in [(ca, true), (other, false)] {
@@ -567,18 +544,14 @@ mod tls {
     #[test]
     fn our_client_speaks_tls_with_a_stock_switch() {
         let Some(stock) = StockSwitch::start("tls-stock") else { return };
-        if !certificates(&stock.scratch, "ca", &["switch", "controller"]) {
-            return;
-        }
-        let file = |name| stock.scratch.file(name).display().to_string();
+        let Some(pki) = keys("stock", &["switch", "controller"]) else { return };
+        let file = |name| pki.file(name).display().to_string();
         stock.vsctl(&["set-ssl", &file("switch.key"), &file("switch.pem"), &file("ca.pem")]);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         stock.vsctl(&["set-controller", "br0", &format!("pssl:{port}:127.0.0.1")]);
         let endpoint: Endpoint = format!("ssl:127.0.0.1:{port}").parse().unwrap();
-        let options = ClientOptions {
-            stream: stream(&options(&stock.scratch, "controller", Some("ca"))),
-            ..client_speaking("OpenFlow13")
-        };
+        let options =
+            ClientOptions { stream: stream(&pki.options("controller", Some("ca"))), ..client_speaking("OpenFlow13") };
         // The switch listens some time after the database says so.
         let mut tries = 0;
         let mut client = loop {
@@ -596,15 +569,12 @@ mod tls {
 
     #[test]
     fn files_that_are_not_what_they_should_be_are_named() {
-        let scratch = Scratch::new("tls-files");
-        if !certificates(&scratch, "ca", &["one", "two"]) {
-            return;
-        }
-        fs::write(scratch.file("empty.pem"), "").unwrap();
-        fs::write(scratch.file("empty.key"), "-----BEGIN PRIVATE KEY-----\n!!\n").unwrap();
-        let good = options(&scratch, "one", Some("ca"));
+        let Some(pki) = keys("files", &["one", "two"]) else { return };
+        fs::write(pki.file("empty.pem"), "").unwrap();
+        fs::write(pki.file("empty.key"), "-----BEGIN PRIVATE KEY-----\n!!\n").unwrap();
+        let good = pki.options("one", Some("ca"));
         assert!(TlsConfig::load(&good).is_ok());
-        let file = |name: &str| scratch.file(name);
+        let file = |name: &str| pki.file(name);
         let load = |change: &dyn Fn(&mut TlsOptions)| {
             let mut options = good.clone();
             change(&mut options);

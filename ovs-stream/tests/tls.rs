@@ -1,65 +1,26 @@
 //! Two ends by TLS, in one thread. Skipped where openssl, which makes the keys, is not installed.
 
+mod pki;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use ovs_stream::net::{Listener, Stream, StreamOptions, TlsConfig, TlsOptions};
+use pki::Pki;
 
 type Endpoint = ovs_stream::Endpoint<1>;
 type ListenOn = ovs_stream::ListenOn<1>;
 
-/// Authorities, keys and certificates, gone with the value.
-struct Pki(PathBuf);
-
-impl Pki {
-    /// `ca` with `one` and `two`; `other` with `stranger`.
-    fn new(name: &str) -> Option<Pki> {
-        if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
-            println!("skipped: openssl is not installed");
-            return None;
-        }
-        let folder = std::env::temp_dir().join(format!("ovs-stream-tls-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let pki = Pki(folder);
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        fs::write(pki.file("ext"), "basicConstraints=CA:FALSE\n").unwrap();
-        for (authority, names) in [("ca", &["one", "two"][..]), ("other", &["stranger"])] {
-            pki.openssl(&format!("req -x509 {key} -keyout {authority}.key -out {authority}.pem -subj /CN={authority}"));
-            for name in names {
-                pki.openssl(&format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
-                let by = format!("-CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 3 -extfile ext");
-                pki.openssl(&format!("x509 -req -in {name}.csr -out {name}.pem {by}"));
-            }
-        }
-        Some(pki)
+/// An authority `ca` that signs for `one` and `two`, and an `other` that does for a `stranger`.
+fn known(name: &str) -> Option<Pki> {
+    let pki = Pki::new(name)?;
+    for (authority, names) in [("ca", &["one", "two"][..]), ("other", &["stranger"])] {
+        pki.authority(authority);
+        names.iter().for_each(|name| pki.identity(name, authority));
     }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn openssl(&self, words: &str) {
-        let output = Command::new("openssl").args(words.split(' ')).current_dir(&self.0).output().unwrap();
-        assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn options(&self, name: &str, authority: Option<&str>) -> TlsOptions {
-        TlsOptions {
-            private_key: self.file(&format!("{name}.key")),
-            certificate: self.file(&format!("{name}.pem")),
-            ca_certificate: authority.map(|authority| self.file(&format!("{authority}.pem"))),
-            ..TlsOptions::default()
-        }
-    }
-}
-
-impl Drop for Pki {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    Some(pki)
 }
 
 fn with(options: &TlsOptions) -> StreamOptions {
@@ -114,7 +75,7 @@ fn converse(ends: (Stream, Stream)) {
 
 #[test]
 fn each_end_shows_who_it_is() {
-    let Some(pki) = Pki::new("trust") else { return };
+    let Some(pki) = known("trust") else { return };
     let (listener, place) = listen(&with(&pki.options("one", Some("ca"))));
     converse(meet(&listener, &place, &with(&pki.options("two", Some("ca")))).unwrap());
     // Who does not care whom it speaks to must still show who it is itself.
@@ -126,7 +87,7 @@ fn each_end_shows_who_it_is() {
 
 #[test]
 fn an_authority_is_taken_from_the_first_peer_and_kept() {
-    let Some(pki) = Pki::new("bootstrap") else { return };
+    let Some(pki) = known("bootstrap") else { return };
     let shows = TlsOptions { peer_ca_certificate: Some(pki.file("ca.pem")), ..pki.options("one", Some("ca")) };
     let (listener, place) = listen(&with(&shows));
     let taken = pki.file("taken.pem");
