@@ -90,9 +90,12 @@ pub(super) fn put(w: &mut Writer<'_>, of: &FlowKey, values: &FlowKey, mask: bool
     Ok(())
 }
 
-/// As many bytes of options as the key has: at most 252, since their length is in words.
+/// The most bytes of options: a Geneve header has six bits for how many words they are.
+const MAX_OPTIONS: usize = TUN_METADATA_BYTES - 4;
+
+/// As many bytes of options as the key has.
 fn options<'k>(of: &FlowKey, values: &'k FlowKey) -> &'k [u8] {
-    let len = usize::try_from(of.tun_present.get()).unwrap_or(usize::MAX).min(TUN_METADATA_BYTES - 4);
+    let len = usize::try_from(of.tun_present.get()).unwrap_or(usize::MAX).min(MAX_OPTIONS);
     values.tun_metadata.get(..len).unwrap_or_default()
 }
 
@@ -128,9 +131,12 @@ pub(super) fn read(key: &mut FlowKey, nest: Nest<'_, TunnelKey<'_>>) -> Result<b
             TunnelKey::TpSrc(port) => key.tun_tp_src.set(port),
             TunnelKey::TpDst(port) => key.tun_tp_dst.set(port),
             TunnelKey::GeneveOpts(bytes) => {
-                all &= bytes.len().is_multiple_of(4);
-                key.tun_metadata.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-                key.tun_present.set(bytes.len() as u64);
+                // What is beyond the last whole word is of no option.
+                let len = bytes.len().min(MAX_OPTIONS) & !3;
+                all &= len == bytes.len();
+                key.tun_metadata = [0; TUN_METADATA_BYTES];
+                key.tun_metadata.iter_mut().zip(bytes).take(len).for_each(|(to, from)| *to = *from);
+                key.tun_present.set(len as u64);
             }
             TunnelKey::VxlanOpts(extensions) => {
                 for extension in extensions {

@@ -1,7 +1,7 @@
 //! Keys, masks and actions there and back.
 
 use ovs_netlink::attr::{Masked, Nest};
-use ovs_netlink::ovs::{Action, Key, KeyIpv4, KeyPorts, MaskedKey};
+use ovs_netlink::ovs::{Action, Key, KeyIpv4, KeyPorts, MaskedKey, TunnelKey};
 use ovs_netlink::{EncodeError, Writer};
 use ovs_packet::field::KeyAttr;
 use ovs_packet::key::{FlowKey, FlowMask, VLAN_PRESENT};
@@ -226,6 +226,29 @@ fn fitness_and_errors() {
     assert!(unsupported(&[DpAction::LbOutput(1)]).is_some());
     let deep = (0..100).fold(Vec::new(), |inner, _| vec![DpAction::Clone(inner)]);
     assert_eq!(unsupported(&deep), Some(Unsupported::TooDeep));
+}
+
+/// Found by the fuzz target `kernel_keys`: bytes that are no whole word of options were kept, and written again.
+#[test]
+fn options_of_tunnels_are_whole_words() {
+    for (len, kept, fits) in [(8, 8, true), (252, 252, true), (9, 8, false), (255, 252, false)] {
+        let bytes = written(|w| {
+            w.put(Key::InPort(1))?.put(Key::Ethernet(Default::default()))?.put(Key::Ethertype(0x1234))?;
+            let options = vec![7; len];
+            w.nest(Key::TUNNEL, |w| {
+                // The second replaces the first, whichever is longer.
+                w.put(TunnelKey::Ipv4Dst([9; 4]))?.put(TunnelKey::GeneveOpts(&[8; 16]))?;
+                w.bytes(TunnelKey::GENEVE_OPTS, &options).map(drop)
+            })
+            .map(drop)
+        });
+        let (key, fitness) = read_key(Nest::new(&bytes)).unwrap();
+        assert_eq!((fitness == Fitness::Perfect, key.tun_present.get()), (fits, kept), "{len}");
+        let filled = key.tun_metadata.iter().filter(|byte| **byte == 7).count() as u64;
+        assert!(filled == kept && key.tun_metadata.iter().all(|byte| matches!(byte, 0 | 7)), "{len}");
+        let again = written(|w| put_key(w, &key));
+        assert_eq!(read_key(Nest::new(&again)), Ok((key, Fitness::Perfect)), "{len}");
+    }
 }
 
 #[test]
