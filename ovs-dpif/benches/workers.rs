@@ -9,8 +9,9 @@ mod ring;
 
 use std::time::{Duration, Instant as Wall};
 
+use ovs_dpif::threads::{Settings, ThreadId, Threads, Topology};
 use ovs_dpif::userspace::Limits;
-use ovs_dpif::userspace::workers::{Hooks, Settings, ThreadId, Topology, Workers};
+use ovs_dpif::userspace::workers::{Hooks, Workers};
 use ovs_dpif::{DpAction, Dpif, PortSpec, always_matched};
 use ovs_packet::field::FieldId;
 use ovs_packet::key::FlowMask;
@@ -52,7 +53,7 @@ fn measure(workers: u32) -> (f64, f64) {
         let batches = Batches::default();
         let ring = Ring::new(format!("ring{i}"), &batches, true);
         let port = dp.port_add(PortSpec::Device(Box::new(ring)), None).expect("a port");
-        dp.pin(port, [(0, i)]).expect("the port");
+        dp.pin(port, vec![(0, i)]).expect("the port");
         for flow in 0..FLOWS {
             let mut key = ovs_packet::FlowKey::ZERO;
             ovs_packet::extract::extract(&mut frame(flow), &mut key);

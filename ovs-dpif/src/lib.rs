@@ -43,6 +43,7 @@
 //! - `conformance` (feature of that name): the laws that every datapath keeps, as a test kit;
 //! - [`connections`]: what is asked of a datapath's connection tracking;
 //! - [`meter`]: token buckets that `meter` actions go through;
+//! - [`threads`]: what is asked of a datapath's threads;
 //! - [`userspace`]: a whole datapath within the process, in one thread or several;
 //! - `dpctl` (feature of that name): the sub-commands of `ovs-dpctl`, over any datapath;
 //! - `kernel` (feature of that name): the datapath of the Linux kernel, over netlink;
@@ -72,13 +73,15 @@ pub mod meter;
 pub mod netdev;
 mod outer;
 pub mod text;
+pub mod threads;
 pub mod userspace;
 
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use assignment::Assignment;
 pub use dpif::{
-    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, OffloadStats, Operation,
-    Outcome, PortChange, PortInfo, PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall, UpcallKind, always_matched,
+    BOND_BUCKETS, BondStats, Card, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Offload,
+    OffloadStats, Operation, Outcome, PortChange, PortInfo, PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall,
+    UpcallKind, always_matched,
 };
 pub use drops::{DropReason, Ledger};
 pub use key_layout::{key_field, key_layout};

@@ -10,7 +10,7 @@ use super::{DpctlError, failed, usage};
 use crate::dpif::{DpFlow, Dpif, DpifError, FlowPut, PutMode, Ufid};
 use crate::netdev::Level;
 use crate::text::{self, PortNames};
-use crate::userspace::workers::ThreadId;
+use crate::threads::ThreadId;
 
 /// What a line of a file does, unless it says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn dump(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     let filter = filter.map(|text| matched(text, &names)).transpose()?;
     let of_kernel = dp.kind() == "system";
     let is_of_type = |flow: &DpFlow| {
-        let level = dp.workers().and_then(|workers| workers.offloaded(flow.ufid)).map(|known| known.level);
+        let level = dp.offload().and_then(|cards| cards.offloaded(flow.ufid)).map(|known| known.level);
         types.is_none() || wanted.iter().any(|is| is(level))
     };
     let passes =
@@ -92,7 +92,7 @@ fn by_thread(dp: &dyn Dpif) -> Result<Vec<OfThread>, DpctlError> {
         ThreadId::Main => (None, workers.flows_of(thread)),
         ThreadId::Core(core) => (Some(core), workers.flows_of(thread)),
     };
-    Ok(workers.threads().map(of).collect())
+    Ok(workers.threads().into_iter().map(of).collect())
 }
 
 /// An OpenFlow match, in which ports may be named as in the datapath, and values may be in brackets as there.
@@ -122,7 +122,7 @@ fn shown_flow(
     now: ovs_packet::Instant,
 ) -> ShownFlow {
     let matching = flow.matching();
-    let offloaded = dp.workers().and_then(|workers| workers.offloaded(flow.ufid));
+    let offloaded = dp.offload().and_then(|cards| cards.offloaded(flow.ufid));
     let mask = matching.mask();
     let ports: &dyn PortNames = if named { names } else { &() };
     let whole = (&flow.key).into();

@@ -145,11 +145,11 @@ pub(super) fn show(args: &mut Args<'_, '_>) -> Result<Reply, DpctlError> {
     for (named, name) in some_or_all(args)? {
         let dp = args.datapaths.open(&name);
         let options = |dp: &dyn Dpif, port: &PortInfo| match is_tunnel(port.kind) {
-            true => Some(vec![("packet_type", "ptap".to_string())]),
-            false => dp.workers().map(|w| w.shown_options(port.port)),
+            true => vec![("packet_type", "ptap".to_string())],
+            false => dp.port_options(port.port),
         };
         let all = dp.and_then(|dp| {
-            let ports = dp.ports()?.into_iter().map(|port| (options(dp, &port).unwrap_or_default(), port));
+            let ports = dp.ports()?.into_iter().map(|port| (options(dp, &port), port));
             Ok((ports.collect::<Vec<_>>(), dp.stats()?, dp.caches()?))
         });
         let (ports, stats, caches) = all.map_err(failed(format!("opening datapath {named} failed")))?;

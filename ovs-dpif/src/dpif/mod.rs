@@ -3,6 +3,7 @@
 mod error;
 mod features;
 mod flow;
+mod offload;
 mod port;
 mod stats;
 mod upcall;
@@ -17,10 +18,11 @@ use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::drops::Ledger;
 use crate::meter;
-use crate::userspace::workers::Workers;
+use crate::threads::Threads;
 pub use error::DpifError;
 pub use features::Features;
 pub use flow::{DpFlow, DpFlowStats, FlowPut, Operation, Outcome, PutMode, Ufid, always_matched};
+pub use offload::{Card, Offload};
 pub use port::{PortChange, PortInfo, PortSpec, TunnelPort};
 pub use stats::{BOND_BUCKETS, BondStats, DpStats, OffloadStats};
 #[cfg_attr(not(feature = "kernel"), allow(unused_imports, reason = "only the kernel is outside"))]
@@ -269,8 +271,18 @@ pub trait Dpif: fmt::Debug + Send {
         Err(DpifError::NoSuchBond(bond))
     }
 
+    /// The bonds that are balanced, by number, and the port of each hash.
+    fn bonds(&self) -> Vec<(u32, [PortNo; BOND_BUCKETS])> {
+        Vec::new()
+    }
+
     /// What the datapath can do.
     fn features(&self) -> Features;
+
+    /// The options that a port's device tells back, such as `n_rxq`; nothing if it is not the datapath's own.
+    fn port_options(&self, _port: PortNo) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// What changed of the ports since the last time, where others than the caller can change them.
     fn port_changes(&mut self) -> Vec<PortChange> {
@@ -323,18 +335,33 @@ pub trait Dpif: fmt::Debug + Send {
     fn ledger(&self) -> &Ledger;
 
     /// The datapath's threads, if it is one that can have several.
-    fn workers(&self) -> Option<&Workers> {
+    fn workers(&self) -> Option<&dyn Threads> {
         None
     }
 
     /// The datapath's threads, to be configured.
-    fn workers_mut(&mut self) -> Option<&mut Workers> {
+    fn workers_mut(&mut self) -> Option<&mut dyn Threads> {
         None
     }
 
-    /// The kernel's datapath, if it is that, for what only it has.
-    #[cfg(all(feature = "kernel", target_os = "linux"))]
-    fn kernel_mut(&mut self) -> Option<&mut crate::kernel::Datapath> {
+    /// Has threads take what comes up from a datapath outside the process, as many as wanted or as it thinks best; where
+    /// upcalls come by CPU, one for each. [`poll`](Dpif::poll) gives out what they read. Returns how many there are.
+    ///
+    /// May be called again with another number.
+    ///
+    /// # Errors
+    /// If the datapath hands out its upcalls itself; if the system has no room for threads: those that there are go on then.
+    fn set_handlers(&mut self, _wanted: Option<usize>) -> Result<usize, DpifError> {
+        Err(DpifError::Unsupported("handler threads"))
+    }
+
+    /// The cards of ports that may match megaflows, if the datapath has use for such.
+    fn offload(&self) -> Option<&dyn Offload> {
+        None
+    }
+
+    /// The same, to be configured.
+    fn offload_mut(&mut self) -> Option<&mut dyn Offload> {
         None
     }
 

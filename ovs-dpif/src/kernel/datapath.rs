@@ -84,6 +84,8 @@ const MASKS_CACHE: &str = "masks-cache";
 
 /// A datapath of the kernel's: see the [module](super).
 pub struct Datapath {
+    /// Whose it is, for more sockets.
+    kernel: Box<dyn Connect + Send>,
     pub(super) name: String,
     pub(super) dp_ifindex: u32,
     pub(super) options: Options,
@@ -172,20 +174,33 @@ impl Datapath {
     ///
     /// # Errors
     /// [`DpifError::DatapathExists`]; if there is no such module, or the program may not.
-    pub fn create(kernel: &dyn Connect, name: &str, options: Options) -> Result<Datapath, DpifError> {
-        Datapath::start(kernel, name, options, true)
+    pub fn create(
+        kernel: &(impl Connect + Clone + Send + 'static),
+        name: &str,
+        options: Options,
+    ) -> Result<Datapath, DpifError> {
+        Datapath::start(Box::new(kernel.clone()), name, options, true)
     }
 
     /// Opens a datapath that is there.
     ///
     /// # Errors
     /// [`DpifError::NoSuchDatapath`]; if there is no such module, or the program may not.
-    pub fn open(kernel: &dyn Connect, name: &str, options: Options) -> Result<Datapath, DpifError> {
-        Datapath::start(kernel, name, options, false)
+    pub fn open(
+        kernel: &(impl Connect + Clone + Send + 'static),
+        name: &str,
+        options: Options,
+    ) -> Result<Datapath, DpifError> {
+        Datapath::start(Box::new(kernel.clone()), name, options, false)
     }
 
-    fn start(kernel: &dyn Connect, name: &str, options: Options, create: bool) -> Result<Datapath, DpifError> {
-        let (mut socket, families) = connect(kernel)?;
+    fn start(
+        kernel: Box<dyn Connect + Send>,
+        name: &str,
+        options: Options,
+        create: bool,
+    ) -> Result<Datapath, DpifError> {
+        let (mut socket, families) = connect(&*kernel)?;
         let wanted = Some(ifname(name)?);
         let known = if create {
             let user_features = Some(UserFeatures::UNALIGNED | UserFeatures::VPORT_PIDS);
@@ -209,8 +224,8 @@ impl Datapath {
             families,
             socket: RefCell::new(socket),
             events,
-            route: RefCell::new(Route::open(&kernel).ok()),
-            tracker: Conntrack::open(&kernel).ok(),
+            route: RefCell::new(Route::open(&&*kernel).ok()),
+            tracker: Conntrack::open(&&*kernel).ok(),
             handlers: Vec::new(),
             per_cpu: false,
             port_pids: Vec::new(),
@@ -220,19 +235,20 @@ impl Datapath {
             crew: None,
             lost: 0,
             came_alone: false,
+            kernel,
         };
         if options.dispatch != Dispatch::Observe {
-            datapath.take_upcalls(kernel)?;
+            datapath.take_upcalls()?;
         }
         datapath.features = probe::features(&mut datapath)?;
         Ok(datapath)
     }
 
     /// Opens sockets, and tells the datapath of them.
-    fn take_upcalls(&mut self, kernel: &dyn Connect) -> Result<(), DpifError> {
+    fn take_upcalls(&mut self) -> Result<(), DpifError> {
         let count = self.options.handlers.unwrap_or_else(cpus).max(1);
         for _ in 0..count {
-            self.handlers.push(Handler::open(kernel, self.dp_ifindex, self.families.packet.id)?);
+            self.handlers.push(Handler::open(&*self.kernel, self.dp_ifindex, self.families.packet.id)?);
         }
         let pids: Vec<u32> = self.handlers.iter().map(Handler::socket).collect();
         let base = UserFeatures::UNALIGNED | UserFeatures::VPORT_PIDS;
@@ -267,28 +283,11 @@ impl Datapath {
         self.vports()?.into_iter().try_for_each(|port| self.point_port(port.port_no.unwrap_or(0)))
     }
 
-    /// Has threads take the upcalls, and execute what is ordered for them; [`Dpif::poll`] gives out what they read. Where
-    /// upcalls come by CPU there is a thread for each socket, whatever is `wanted`. Where they come by port there are as many
-    /// as wanted; by default as many as there are CPUs, but for a quarter and one, which are left to others, and one at
-    /// least. Returns how many there are.
-    ///
-    /// May be called again, with another number: the sockets that go are read to their end.
-    ///
-    /// # Errors
-    /// If the system has no room for them; those that there are go on then.
-    pub fn set_handlers(&mut self, kernel: &dyn Connect, wanted: Option<usize>) -> Result<usize, DpifError> {
-        let no_room = |source| DpifError::System { what: "handler threads", source };
-        let mut crew = match self.crew.take() {
-            Some(crew) => crew,
-            None => Crew::new().map_err(no_room)?,
-        };
-        let hired = self.hire(&mut crew, kernel, wanted);
-        let count = crew.len();
-        self.crew = Some(crew);
-        hired.map(|()| count)
-    }
-
-    fn hire(&mut self, crew: &mut Crew, kernel: &dyn Connect, wanted: Option<usize>) -> Result<(), DpifError> {
+    /// Has threads execute what is ordered for the upcalls that they take. Where upcalls come by CPU there is a thread for
+    /// each socket, whatever is `wanted`. Where they come by port there are as many as wanted; by default as many as there are
+    /// CPUs, but for a quarter and one, which are left to others, and one at least. The sockets of those that go are read to
+    /// their end.
+    fn hire(&mut self, crew: &mut Crew, wanted: Option<usize>) -> Result<(), DpifError> {
         let no_room = |source| DpifError::System { what: "handler threads", source };
         for handler in self.take_handlers() {
             crew.hire(handler).map_err(no_room)?;
@@ -299,7 +298,7 @@ impl Datapath {
             return Ok(());
         }
         while crew.len() < wanted {
-            crew.hire(Handler::open(kernel, self.dp_ifindex, self.families.packet.id)?).map_err(no_room)?;
+            crew.hire(Handler::open(&*self.kernel, self.dp_ifindex, self.families.packet.id)?).map_err(no_room)?;
         }
         // Ports look away before sockets close. The first, which actions name, stays.
         self.point_ports(crew.sockets().take(wanted).collect())?;
@@ -588,8 +587,15 @@ impl Dpif for Datapath {
         &self.ledger
     }
 
-    fn kernel_mut(&mut self) -> Option<&mut Datapath> {
-        Some(self)
+    fn set_handlers(&mut self, wanted: Option<usize>) -> Result<usize, DpifError> {
+        let mut crew = match self.crew.take() {
+            Some(crew) => crew,
+            None => Crew::new().map_err(|source| DpifError::System { what: "handler threads", source })?,
+        };
+        let hired = self.hire(&mut crew, wanted);
+        let count = crew.len();
+        self.crew = Some(crew);
+        hired.map(|()| count)
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {

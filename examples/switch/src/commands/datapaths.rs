@@ -89,8 +89,7 @@ fn shown_options(port: &crate::vswitch::BridgePort, dp: &dyn Dpif) -> Vec<(Strin
         let options = tunnel.config().map(|config| config.options()).unwrap_or_default();
         return options.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
     }
-    let of_device =
-        dp.workers().zip(port.datapath).map(|(workers, number)| workers.shown_options(number)).unwrap_or_default();
+    let of_device = port.datapath.map(|number| dp.port_options(number)).unwrap_or_default();
     if !of_device.is_empty() {
         return of_device.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
     }

@@ -1,6 +1,7 @@
 //! Commands about cards that match megaflows (`dpif/offload/*`).
 
 use ovs_db::unixctl::{Format, Reply};
+use ovs_dpif::Card;
 use ovs_dpif::netdev::{CardCounts, OFFLOAD_DRIVERS};
 use serde_json::{Map, Value, json};
 
@@ -26,20 +27,20 @@ fn show(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let mut datapaths = Map::from_iter([("enabled".to_string(), json!(enabled))]);
     for dp in server.switch.datapaths() {
         shown += &format!("{}:\n", dp.full_name());
-        let (workers, mut providers) = (dp.dpif().workers(), Map::new());
-        let drivers = workers.map(|workers| workers.offload_drivers()).unwrap_or_default();
+        let (offload, mut providers) = (dp.dpif().offload(), Map::new());
+        let drivers = offload.map(|offload| offload.offload_drivers()).unwrap_or_default();
         for driver in drivers {
             shown += &format!("  {driver}\n");
-            let cards = workers.into_iter().flat_map(|workers| workers.cards());
+            let cards = offload.into_iter().flat_map(|offload| offload.cards());
             let mut ports = Map::new();
-            for (number, port, _, counts) in cards.filter(|(_, _, of, _)| of == driver) {
+            for Card { port: number, name: port, counts, .. } in cards.filter(|card| card.driver == *driver) {
                 shown += &format!("  - {port}: port_no: {number}\n");
                 let mut card = Map::from_iter([("port_no".to_string(), number.0.into())]);
                 for (name, count) in counters(counts) {
                     shown += &format!("    {name:<21}: {count}\n");
                     card.insert(name.into(), count.into());
                 }
-                ports.insert(port.to_string(), card.into());
+                ports.insert(port, card.into());
             }
             let provider = if ports.is_empty() { json!({}) } else { json!({ "ports": ports }) };
             providers.insert(driver.to_string(), provider);

@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use ovs_db::unixctl::Reply;
-use ovs_dpif::userspace::workers::{
-    HISTORY, Histogram, Metrics, Performance, Sample, ThreadId, Watch, WorkerInfo, Workers, iterations_table,
+use ovs_dpif::threads::{
+    HISTORY, Histogram, INTERVALS, Metrics, Performance, Sample, ThreadId, Threads, Watch, WorkerInfo, iterations_table,
 };
 
 use super::{Call, Command, command, error, hidden, text};
@@ -75,16 +75,20 @@ impl<'a> Words<'a> {
     }
 
     /// The threads of the datapath that is named, or of the only one that there is.
-    fn workers<'s>(&self, server: &'s mut Server) -> Option<&'s mut Workers> {
+    fn workers<'s>(&self, server: &'s mut Server) -> Option<&'s mut dyn Threads> {
+        server.switch.datapath_mut(&self.name(server)?)?.workers_mut()
+    }
+
+    /// The datapath that is named, or the only one that has threads.
+    fn name(&self, server: &Server) -> Option<String> {
         let names: Vec<String> =
             server.switch.all_datapaths().filter(|d| d.dpif().workers().is_some()).map(|d| d.full_name()).collect();
         let named = self.datapath.filter(|name| server.switch.datapath(name).is_some());
-        let name = match (named, names.as_slice()) {
-            (Some(name), _) => name.to_string(),
-            (None, [only]) => only.clone(),
-            _ => return None,
-        };
-        server.switch.datapath_mut(&name)?.workers_mut()
+        match (named, names.as_slice()) {
+            (Some(name), _) => Some(name.to_string()),
+            (None, [only]) => Some(only.clone()),
+            _ => None,
+        }
     }
 
     fn wants(&self, core: Option<u32>) -> bool {
@@ -102,7 +106,7 @@ fn core_of(thread: ThreadId) -> Option<u32> {
 fn clear(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let words = Words::of(call);
     let Some(workers) = words.workers(server) else { return error(NO_SUCH) };
-    let threads: Vec<ThreadId> = workers.threads().filter(|thread| words.wants(core_of(*thread))).collect();
+    let threads: Vec<ThreadId> = workers.threads().into_iter().filter(|thread| words.wants(core_of(*thread))).collect();
     threads.into_iter().for_each(|thread| workers.clear_perf(thread));
     text("")
 }
@@ -122,8 +126,12 @@ fn rebalance(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 fn bonds(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let words = Words::of(call);
     let is_unknown = words.datapath.is_some_and(|name| server.switch.datapath(name).is_none());
-    let Some(workers) = words.workers(server).filter(|_| !is_unknown) else { return error(NO_SUCH) };
-    let bonds = workers.bonds();
+    let name = words.name(server).filter(|_| !is_unknown);
+    let Some(dp) = name.and_then(|name| server.switch.datapath(&name)).filter(|dp| dp.dpif().workers().is_some())
+    else {
+        return error(NO_SUCH);
+    };
+    let bonds = dp.dpif().bonds();
     let mut shown = String::from(if bonds.is_empty() { "" } else { "Bonds:\n" });
     for (bond, members) in bonds {
         shown += &format!("  bond-id {bond}:\n");
@@ -147,13 +155,14 @@ fn sleeps(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 fn rxqs(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let words = Words::of(call);
     let Some(workers) = words.workers(server) else { return error(NO_SUCH) };
-    let most = INTERVAL * Workers::INTERVALS;
+    let most = INTERVAL * INTERVALS;
     let seconds = if words.seconds == 0 { most } else { words.seconds.min(most).next_multiple_of(INTERVAL) };
     let mut shown = String::new();
-    if words.core.is_none_or(|core| workers.threads().any(|thread| thread == ThreadId::Core(core))) {
+    if words.core.is_none_or(|core| workers.threads().contains(&ThreadId::Core(core))) {
         shown += &format!("Displaying last {seconds} seconds pmd usage %\n");
     }
-    for worker in workers.crew_over(seconds / INTERVAL).filter(|worker| words.wants(Some(worker.core.core))) {
+    for worker in workers.crew_over(seconds / INTERVAL).into_iter().filter(|worker| words.wants(Some(worker.core.core)))
+    {
         shown += &queues_of(&worker);
     }
     text(shown)
@@ -186,9 +195,9 @@ fn performance(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let day = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (seconds, millis) = (day.as_secs() % 86_400, day.subsec_millis());
     let time = format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let numas: Vec<(u32, u32)> = workers.crew().map(|worker| (worker.core.core, worker.core.numa)).collect();
+    let numas: Vec<(u32, u32)> = workers.crew().iter().map(|worker| (worker.core.core, worker.core.numa)).collect();
     // Workers by core, and the control thread last.
-    let mut threads: Vec<ThreadId> = workers.threads().collect();
+    let mut threads = workers.threads();
     threads.rotate_left(1);
     let mut shown = String::new();
     for thread in threads.into_iter().filter(|thread| words.wants(core_of(*thread))) {
@@ -212,7 +221,7 @@ fn performance(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
 fn watch(server: &mut Server, call: &Call<'_>) -> Option<Reply> {
     let names: Vec<String> =
         server.switch.all_datapaths().filter(|d| d.dpif().workers().is_some()).map(|d| d.full_name()).collect();
-    let known = names.first().and_then(|name| server.switch.datapath(name)?.dpif().workers().map(Workers::watch));
+    let known = names.first().and_then(|name| server.switch.datapath(name)?.dpif().workers().map(Threads::watch));
     let Some(watch) = watched(known.unwrap_or_default(), &call.arguments) else {
         return error(
             "Usage: ovs-appctl dpif-netdev/pmd-perf-log-set [on|off] [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]",

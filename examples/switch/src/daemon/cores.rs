@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ovs_dpif::userspace::workers::{Core, Topology};
+use ovs_dpif::threads::{Core, Topology};
 
 /// Where the system tells of its nodes, and of its cores where it knows no nodes.
 const NODES: &str = "/sys/devices/system/node";

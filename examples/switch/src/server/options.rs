@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ovs_db::rpc::Remote;
-use ovs_dpif::userspace::workers::Topology;
+use ovs_dpif::threads::Topology;
 
 use crate::config::TlsFiles;
 use crate::daemon::getopt::{self, Opt, Piece, Value};

@@ -368,8 +368,8 @@ impl SharedDatapath {
 
     /// Has so many threads take what comes up from a datapath outside the process, where it can have any number of them.
     pub(super) fn set_handlers(&mut self, wanted: Option<usize>) {
-        if let Some(datapath) = self.dp.kernel_mut() {
-            Kernel::set_handlers(datapath, wanted);
+        if self.outside.is_some() {
+            Kernel::set_handlers(&mut *self.dp, &self.name, wanted);
         }
     }
 

@@ -41,15 +41,14 @@ impl Kernel {
         }
         .map_err(said)?;
         datapath.flow_flush().map_err(said)?;
-        Kernel::set_handlers(&mut datapath, None);
+        Kernel::set_handlers(&mut datapath, name, None);
         Ok(Box::new(datapath))
     }
 
     /// Has threads take what comes up, as many as are wanted where the kernel leaves that open. Without them the switch's own
     /// loop does.
-    pub fn set_handlers(datapath: &mut Datapath, wanted: Option<usize>) {
-        let name = datapath.name().to_string();
-        match datapath.set_handlers(&Linux, wanted) {
+    pub fn set_handlers(datapath: &mut dyn Dpif, name: &str, wanted: Option<usize>) {
+        match datapath.set_handlers(wanted) {
             Ok(count) => tracing::info!(target: "dpif", "system@{name}: {count} handler threads"),
             Err(e) => tracing::warn!(target: "dpif", "system@{name}: {e}"),
         }

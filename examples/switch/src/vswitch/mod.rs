@@ -53,7 +53,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ovs_dpif::netdev::NetdevStats;
-use ovs_dpif::userspace::workers::Settings as WorkerSettings;
+use ovs_dpif::threads::Settings as WorkerSettings;
 use ovs_dpif::{Dpif, DropReason, PortNo, Resolution};
 use ovs_ofproto::pipeline::native::Underlay;
 use ovs_ofproto::pipeline::{MAX_BRIDGES, Ofproto, Trace, TraceRequest, TunnelKind};
@@ -409,15 +409,19 @@ impl Vswitch {
                 tracing::warn!(target: "dpif_offload", "{name}: hw-offload: not available for the kernel's megaflows");
             }
             let kind = datapath.info().kind();
+            if let Some(cards) = datapath.dpif_mut().offload_mut() {
+                self.offload.apply(kind, cards);
+            }
             if let Some(workers) = datapath.dpif_mut().workers_mut() {
-                self.offload.apply(kind, workers);
                 workers.configure(self.threads.clone());
             }
         }
         for bridge in self.bridges.values() {
             let Some(shared) = self.shared.get_mut(bridge.datapath_type()) else { continue };
+            if let Some(cards) = shared.datapath.dpif_mut().offload_mut() {
+                offload::prefer(bridge, cards);
+            }
             let Some(workers) = shared.datapath.dpif_mut().workers_mut() else { continue };
-            offload::prefer(bridge, workers);
             for (port, number) in bridge.ports().filter_map(|p| Some((p, p.datapath?))) {
                 let list = port.interface().other_config.get("pmd-rxq-affinity");
                 match list.map_or(Ok(Vec::new()), |list| threads::affinity(list)) {

@@ -3,8 +3,8 @@
 //! The order of drivers is read once, with the first configuration, as upstream does; another takes a restart. What an
 //! interface says of itself holds from the next configuration on.
 
+use ovs_dpif::Offload as Cards;
 use ovs_dpif::netdev::OFFLOAD_DRIVERS;
-use ovs_dpif::userspace::workers::Workers;
 
 use super::bridge::Bridge;
 use crate::config::Settings;
@@ -76,10 +76,10 @@ impl Offload {
         order
     }
 
-    /// Has the threads of a datapath do so.
-    pub(super) fn apply(&self, datapath_type: &str, workers: &mut Workers) {
-        workers.set_offload_drivers(&self.order(datapath_type));
-        workers.set_flow_offload(self.enabled);
+    /// Has the cards of a datapath do so.
+    pub(super) fn apply(&self, datapath_type: &str, cards: &mut dyn Cards) {
+        cards.set_offload_drivers(&self.order(datapath_type));
+        cards.set_flow_offload(self.enabled);
     }
 }
 
@@ -89,14 +89,14 @@ fn priority_of(list: Option<&String>) -> std::borrow::Cow<'_, str> {
 }
 
 /// Has the interfaces of a bridge have the drivers that they name. `none` ends a list.
-pub(super) fn prefer(bridge: &Bridge, workers: &mut Workers) {
+pub(super) fn prefer(bridge: &Bridge, cards: &mut dyn Cards) {
     for (port, number) in bridge.ports().filter_map(|p| Some((p, p.datapath?))) {
         let list = port.interface().other_config.get(PRIORITY);
         let until_none = |list: &String| {
             let end = list.split(',').position(|name| name == "none").unwrap_or(usize::MAX);
             list.split(',').take(end).flat_map(named).collect()
         };
-        workers.prefer_offload_drivers(number, list.map(until_none));
+        cards.prefer_offload_drivers(number, list.map(until_none));
     }
 }
 

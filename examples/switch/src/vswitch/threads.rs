@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ovs_dpif::threads::{Assignment, Balance, MAX_SLEEP, Settings, Topology};
 use ovs_dpif::userspace::Limits;
-use ovs_dpif::userspace::workers::{Assignment, Balance, Hooks, MAX_SLEEP, Settings, Topology, Workers};
+use ovs_dpif::userspace::workers::{Hooks, Workers};
 use ovs_packet::Instant;
 
 use crate::config::Settings as Config;

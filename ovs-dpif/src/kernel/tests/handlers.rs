@@ -25,7 +25,7 @@ impl Bench {
         let kernel = FakeKernel::new();
         let mut dp = Datapath::create(&kernel, "br0", options).unwrap();
         let ports = ["a", "b"].map(|name| dp.port_add(PortSpec::Internal(name.into()), None).unwrap());
-        dp.set_handlers(&kernel, wanted).unwrap();
+        dp.set_handlers(wanted).unwrap();
         Bench { kernel, dp, ports }
     }
 
@@ -134,7 +134,7 @@ fn by_port_there_are_as_many_threads_as_are_wanted() {
     let cpus = std::thread::available_parallelism().unwrap().get();
     let out = [DpAction::Output(bench.ports[1])];
     for (round, wanted) in [1, cpus, cpus + 7, 1].into_iter().enumerate() {
-        let count = bench.dp.set_handlers(&bench.kernel, Some(wanted)).unwrap();
+        let count = bench.dp.set_handlers(Some(wanted)).unwrap();
         assert_eq!(count, wanted.min(cpus));
         bench.receive(bench.ports[0], round as u8);
         let upcalls = bench.take(|_, upcalls| upcalls.len() == 1);
@@ -142,6 +142,6 @@ fn by_port_there_are_as_many_threads_as_are_wanted() {
     }
     // By CPU nobody is asked.
     let mut bench = Bench::new(Options::default().with_handlers(2), Some(9));
-    assert_eq!(bench.dp.set_handlers(&bench.kernel, Some(1)).unwrap(), 2);
+    assert_eq!(bench.dp.set_handlers(Some(1)).unwrap(), 2);
     assert!(bench.dp.take_handlers().is_empty());
 }

@@ -4,33 +4,9 @@
 //! What there is to say of an assignment is in it, as [`Remark`]s, for the caller to log or, in a dry run, to leave.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use super::topology::Core;
 use crate::action::PortNo;
-
-/// How queues are dealt out to workers (`other_config:pmd-rxq-assign`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-#[non_exhaustive]
-pub enum Assignment {
-    /// By load, most first, to the workers in turn, there and back again.
-    #[default]
-    Cycles,
-    /// In turn, whatever the load.
-    RoundRobin,
-    /// By load, most first, each to the worker that has least so far.
-    Group,
-}
-
-impl fmt::Display for Assignment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Assignment::Cycles => "cycles",
-            Assignment::RoundRobin => "roundrobin",
-            Assignment::Group => "group",
-        })
-    }
-}
+use crate::threads::{Assignment, Core};
 
 /// A receive queue to be assigned.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,7 +113,8 @@ fn measured(policy: Assignment, nanos: u64) -> String {
 ///
 /// ```
 /// use ovs_dpif::PortNo;
-/// use ovs_dpif::userspace::workers::{Assignment, Queue, Topology, assign};
+/// use ovs_dpif::threads::{Assignment, Topology};
+/// use ovs_dpif::userspace::workers::{Queue, assign};
 ///
 /// let queue = |port, nanos| Queue { port: PortNo(port), name: "p".into(), queue: 0, nanos, numa: 0, pinned: None };
 /// let queues = [queue(1, 10), queue(2, 70), queue(3, 40), queue(4, 20)];
@@ -233,7 +210,7 @@ pub fn assign(policy: Assignment, isolate: bool, workers: &[Core], queues: &[Que
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::userspace::workers::Topology;
+    use crate::threads::Topology;
 
     fn queues(all: &[(u64, u32, Option<u32>)]) -> Vec<Queue> {
         let queue = |((nanos, numa, pinned), port): (&(u64, u32, Option<u32>), u32)| Queue {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ovs_packet::Instant;
 
-use super::assign::{Assignment, Plan};
-use super::{Core, Queue, Workers};
+use super::assign::Plan;
+use super::{Queue, Workers};
 use crate::action::PortNo;
+use crate::threads::{Assignment, Core, INTERVALS, Threads};
 
 /// How long an interval is.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ struct Busy {
 }
 
 fn remember(history: &mut History, nanos: u64) {
-    history.truncate(Workers::INTERVALS - 1);
+    history.truncate(INTERVALS - 1);
     history.push_front(nanos);
 }
 
@@ -77,9 +78,6 @@ impl Balancer {
 }
 
 impl Workers {
-    /// How many intervals, of five seconds, are remembered.
-    pub const INTERVALS: usize = 12;
-
     /// When the next interval ends.
     pub(super) fn interval_ends(&self) -> Option<Instant> {
         if self.crew.is_empty() { None } else { self.balancer.ends }
@@ -103,7 +101,7 @@ impl Workers {
             return;
         }
         self.balancer.looked = Some(now);
-        let is_overloaded = self.balancer.workers.values().any(|worker| worker.overloaded >= Workers::INTERVALS);
+        let is_overloaded = self.balancer.workers.values().any(|worker| worker.overloaded >= INTERVALS);
         if is_overloaded && self.is_dry_run_worth_it() && self.would_improve() {
             tracing::info!(
                 target: "dpif_netdev", "PMD auto load balance dry run. Requesting datapath reconfigure."
@@ -156,7 +154,7 @@ impl Workers {
             );
             return false;
         }
-        let free: Vec<usize> = self.crew().filter(|w| !w.isolated).map(|w| w.queues.len()).collect();
+        let free: Vec<usize> = self.crew().iter().filter(|w| !w.isolated).map(|w| w.queues.len()).collect();
         self.balancer.is_worth_it = free.len() > 1 && free.iter().any(|queues| *queues > 1);
         if !self.balancer.is_worth_it {
             tracing::debug!(target: "dpif_netdev", "{nothing} not enough non-isolated PMDs or RxQs.");
@@ -183,8 +181,11 @@ impl Workers {
             );
             return false;
         }
-        let now: BTreeMap<(PortNo, usize), u32> =
-            self.crew().flat_map(|w| w.queues.into_iter().map(move |q| ((q.port, q.queue), w.core.core))).collect();
+        let now: BTreeMap<(PortNo, usize), u32> = self
+            .crew()
+            .into_iter()
+            .flat_map(|w| w.queues.into_iter().map(move |q| ((q.port, q.queue), w.core.core)))
+            .collect();
         let now: Vec<Option<u32>> = queues.iter().map(|q| now.get(&(q.port, q.queue)).copied()).collect();
         let threshold = self.settings.balance.improvement;
         let mut is_met = false;
@@ -194,7 +195,7 @@ impl Workers {
                 variance(of_node().map(|core| {
                     let load = queues.iter().zip(assigned).filter(|(_, to)| **to == Some(core.core));
                     let load: u64 = load.map(|(queue, _)| queue.nanos).sum();
-                    let (_, total) = self.balancer.busy_of(core.core, Workers::INTERVALS);
+                    let (_, total) = self.balancer.busy_of(core.core, INTERVALS);
                     load.saturating_mul(100).checked_div(total).unwrap_or(0)
                 }))
             };

@@ -11,8 +11,8 @@ use ovs_packet::key::Match;
 use super::Workers;
 use super::dpif::merge;
 use crate::action::{DpAction, PortNo};
-use crate::dpif::{DpFlow, DpFlowStats, OffloadStats, Ufid};
-use crate::netdev::{CardCounts, FlowOffload, OFFLOAD_DRIVERS, OffloadPut, Offloaded};
+use crate::dpif::{Card, DpFlow, DpFlowStats, Offload, OffloadStats, Ufid};
+use crate::netdev::{FlowOffload, OFFLOAD_DRIVERS, OffloadPut, Offloaded};
 
 /// Which megaflows cards have, and who uses which card.
 #[derive(Debug)]
@@ -77,41 +77,6 @@ impl Cards {
 }
 
 impl Workers {
-    /// Has cards that match megaflows be used for that, or no more (`hw-offload`). Megaflows that are there already stay
-    /// with the threads.
-    pub fn set_flow_offload(&mut self, enabled: bool) {
-        if self.cards.enabled != enabled {
-            self.cards.enabled = enabled;
-            self.hand_out_cards();
-        }
-    }
-
-    /// Which drivers of [`OFFLOAD_DRIVERS`] there are for cards, in the order in which they are tried
-    /// (`hw-offload-priority`). A card that another driver gets loses its megaflows.
-    pub fn set_offload_drivers(&mut self, drivers: &[&'static str]) {
-        if self.cards.drivers != drivers {
-            self.cards.drivers = drivers.to_vec();
-            self.hand_out_cards();
-        }
-    }
-
-    /// Which of them are tried for a port, if not all in their order; none leaves its card alone.
-    pub fn prefer_offload_drivers(&mut self, port: PortNo, drivers: Option<Vec<&'static str>>) {
-        if self.cards.preferred.get(&port) == drivers.as_ref() {
-            return;
-        }
-        match drivers {
-            Some(drivers) => drop(self.cards.preferred.insert(port, drivers)),
-            None => drop(self.cards.preferred.remove(&port)),
-        }
-        self.hand_out_cards();
-    }
-
-    /// The drivers in the order in which they are tried.
-    pub fn offload_drivers(&self) -> &[&'static str] {
-        &self.cards.drivers
-    }
-
     /// Has each card be used by the driver that it is for.
     pub(super) fn hand_out_cards(&mut self) {
         let ports = self.ports.keys().filter_map(|port| Some((*port, self.card_of(*port)?)));
@@ -136,24 +101,6 @@ impl Workers {
         drivers.map(|driver| OffloadStats { driver, counters: vec![("Offloaded port count", ports(driver))] }).collect()
     }
 
-    /// Whether cards that match megaflows are used for that.
-    pub fn flow_offload(&self) -> bool {
-        self.cards.enabled
-    }
-
-    /// The cards that match megaflows and the drivers that they are for, with their ports and what they did.
-    pub fn cards(&self) -> impl Iterator<Item = (PortNo, &str, &'static str, CardCounts)> {
-        self.ports.iter().filter_map(|(port, place)| {
-            let card = self.card_of(*port)?;
-            Some((*port, place.name.as_str(), self.cards.driver_of(*port, &*card)?, card.counts()))
-        })
-    }
-
-    /// What a card does of a megaflow, if one has it.
-    pub fn offloaded(&self, ufid: Ufid) -> Option<Offloaded> {
-        self.cards.flows.get(&ufid)?.get(ufid)
-    }
-
     pub(super) fn card_of(&self, port: PortNo) -> Option<Arc<dyn FlowOffload>> {
         self.main.ports.device(port)?.flow_offload()
     }
@@ -172,5 +119,52 @@ impl Workers {
             Ok(_) => drop(self.cards.flows.insert(ufid, card)),
             Err(e) => tracing::debug!(target: "dpif_offload", "{ufid}: not taken: {e}"),
         }
+    }
+}
+
+impl Offload for Workers {
+    fn set_flow_offload(&mut self, enabled: bool) {
+        if self.cards.enabled != enabled {
+            self.cards.enabled = enabled;
+            self.hand_out_cards();
+        }
+    }
+
+    fn flow_offload(&self) -> bool {
+        self.cards.enabled
+    }
+
+    fn set_offload_drivers(&mut self, drivers: &[&'static str]) {
+        if self.cards.drivers != drivers {
+            self.cards.drivers = drivers.to_vec();
+            self.hand_out_cards();
+        }
+    }
+
+    fn offload_drivers(&self) -> &[&'static str] {
+        &self.cards.drivers
+    }
+
+    fn prefer_offload_drivers(&mut self, port: PortNo, drivers: Option<Vec<&'static str>>) {
+        if self.cards.preferred.get(&port) == drivers.as_ref() {
+            return;
+        }
+        match drivers {
+            Some(drivers) => drop(self.cards.preferred.insert(port, drivers)),
+            None => drop(self.cards.preferred.remove(&port)),
+        }
+        self.hand_out_cards();
+    }
+
+    fn cards(&self) -> Vec<Card> {
+        let ports = self.ports.iter().filter_map(|(port, place)| {
+            let card = self.card_of(*port)?;
+            Some(Card::new(*port, place.name.clone(), self.cards.driver_of(*port, &*card)?, card.counts()))
+        });
+        ports.collect()
+    }
+
+    fn offloaded(&self, ufid: Ufid) -> Option<Offloaded> {
+        self.cards.flows.get(&ufid)?.get(ufid)
     }
 }

@@ -12,11 +12,11 @@ use super::assign::{Plan, Queue, assign};
 use super::bell::Bell;
 use super::remote::{Mailbox, Remote, Route};
 use super::thread::{Shared, Thread};
-use super::topology::Core;
-use super::{Assignment, Cleared, MAX_WORKERS, PARCELS, Place, Seat, Settings, ThreadId, Worker, Workers};
+use super::{Cleared, MAX_WORKERS, PARCELS, Place, Seat, Worker, Workers};
 use crate::action::PortNo;
 use crate::dpif::{Dpif, DpifError, Ufid};
 use crate::netdev::{Netdev, Polling};
+use crate::threads::{Assignment, Balance, Core, INTERVALS, MAX_SLEEP, Settings, ThreadId, Threads};
 
 /// What threads and queues are arranged by.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,21 +38,8 @@ struct Arranged {
 }
 
 impl Workers {
-    /// Has workers work so, and starts, ends and moves what is necessary for it. Devices that have other queues now are
-    /// met too. What is as it was is left alone.
-    pub fn configure(&mut self, settings: Settings) {
-        let before = std::mem::replace(&mut self.settings, settings);
-        let before = std::mem::replace(&mut self.is_configured, true).then_some(before);
-        self.tell_of_settings(before.as_ref());
-        for (core, worker) in &self.crew {
-            worker.shared.set_max_sleep(self.settings.sleep_of(*core));
-            worker.shared.set_metrics(self.settings.metrics);
-        }
-        self.arrange();
-    }
-
     /// Logs what settings changed, in upstream's words.
-    fn tell_of_settings(&self, before: Option<&Settings>) {
+    pub(super) fn tell_of_settings(&self, before: Option<&Settings>) {
         let (now, usual) = (&self.settings, Settings::default());
         let known = before.unwrap_or(&usual);
         if known.metrics != now.metrics {
@@ -69,7 +56,7 @@ impl Workers {
         }
         let (balance, was) = (now.balance, before.map(|before| before.balance));
         let minutes = balance.interval.as_secs() / 60;
-        let differs = |same: fn(&super::Balance, &super::Balance) -> bool| was.is_none_or(|was| !same(&was, &balance));
+        let differs = |same: fn(&Balance, &Balance) -> bool| was.is_none_or(|was| !same(&was, &balance));
         if differs(|a, b| a.interval == b.interval) {
             tracing::info!(target: "dpif_netdev", "PMD auto load balance interval set to {minutes} mins");
         }
@@ -94,7 +81,7 @@ impl Workers {
             }
         }
         if before.is_none_or(|b| b.max_sleep != now.max_sleep || b.core_sleeps != now.core_sleeps) {
-            let sleep = now.max_sleep.min(super::MAX_SLEEP).as_micros();
+            let sleep = now.max_sleep.min(MAX_SLEEP).as_micros();
             tracing::info!(target: "dpif_netdev", "Default PMD thread max sleep: {sleep:4} us.");
             self.crew.iter().for_each(|(core, worker)| self.tell_of_sleep(Core { core: *core, numa: worker.numa }));
         }
@@ -105,25 +92,6 @@ impl Workers {
         tracing::info!(
             target: "dpif_netdev", "PMD thread on numa_id: {numa}, core id: {core:2}, max sleep: {sleep:4} us."
         );
-    }
-
-    /// Pins queues of a port to cores (`pmd-rxq-affinity`), and no others.
-    ///
-    /// # Errors
-    /// If there is no such port.
-    pub fn pin(&mut self, port: PortNo, pins: impl IntoIterator<Item = (usize, u32)>) -> Result<(), DpifError> {
-        self.ports.get_mut(&port).ok_or(DpifError::NoSuchPort(port))?.pins = pins.into_iter().collect();
-        self.arrange();
-        Ok(())
-    }
-
-    /// Deals all queues out anew, by what their loads were in the last minute. Returns how many moved.
-    pub fn rebalance(&mut self) -> usize {
-        let seats = |all: &Workers| -> Vec<Seat> { all.ports.values().flat_map(|place| place.seats.clone()).collect() };
-        let before = seats(self);
-        self.arranged = None;
-        self.arrange();
-        before.iter().zip(seats(self)).filter(|(before, after)| *before != after).count()
     }
 
     /// Whether a port is for workers.
@@ -157,7 +125,7 @@ impl Workers {
                 queue,
                 nanos: match self.settings.assignment {
                     Assignment::RoundRobin => 0,
-                    _ => self.balancer.load_of((*port, queue), Workers::INTERVALS),
+                    _ => self.balancer.load_of((*port, queue), INTERVALS),
                 },
                 numa: place.numa,
                 pinned: place.pins.get(&queue).copied(),
@@ -265,7 +233,7 @@ impl Workers {
         let before = place.threads();
         let (queues_before, route) = (std::mem::replace(&mut place.seats, seats), place.route.clone());
         let after = place.threads();
-        let threads: Vec<ThreadId> = self.threads().collect();
+        let threads = self.threads();
         let Some(place) = self.ports.get(&port) else { return Err(DpifError::NoSuchPort(port)) };
         let lists: Vec<(ThreadId, Vec<usize>)> = threads.iter().map(|t| (*t, place.queues_of(*t))).collect();
         // First those that poll less.

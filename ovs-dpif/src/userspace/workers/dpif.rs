@@ -10,16 +10,17 @@ use ovs_packet::key::{FlowKey, FlowMask, Match};
 use ovs_packet::{Instant, Packet};
 
 use super::remote::{Remote, Route};
-use super::{PARCELS, Place, Seat, ThreadId, Workers};
+use super::{PARCELS, Place, Seat, Workers};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, OffloadStats, PortInfo,
-    PortSpec, Resolution, TunnelPort, Ufid, Upcall, UpcallKind,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Offload, OffloadStats,
+    PortInfo, PortSpec, Resolution, TunnelPort, Ufid, Upcall, UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
 use crate::meter;
 use crate::netdev::Netdev;
+use crate::threads::{ThreadId, Threads};
 use crate::userspace::{Datapath, MAX_EVICTED};
 
 impl Workers {
@@ -35,7 +36,7 @@ impl Workers {
     /// The threads that have the megaflows for a port's packets, or, without one, those for all.
     fn holders(&self, port: Option<PortNo>) -> Vec<ThreadId> {
         match port.map(|port| self.ports.get(&port)) {
-            None => self.threads().collect(),
+            None => self.threads(),
             Some(Some(place)) => place.threads().into_iter().collect(),
             // What has no port comes from the control thread.
             Some(None) => vec![ThreadId::Main],
@@ -278,7 +279,7 @@ impl Dpif for Workers {
     fn flow_make_room(&mut self, port: PortNo, rivals: Option<&[PortNo]>) -> bool {
         // There has to be room where the port's packets are; if nobody there has too many, others may.
         let mut threads = self.holders(Some(port));
-        let others: Vec<_> = self.threads().filter(|thread| !threads.contains(thread)).collect();
+        let others: Vec<_> = self.threads().into_iter().filter(|thread| !threads.contains(thread)).collect();
         threads.extend(others);
         let rivals = rivals.map(<[PortNo]>::to_vec);
         let made = threads.into_iter().any(|thread| {
@@ -511,11 +512,27 @@ impl Dpif for Workers {
         &self.ledger
     }
 
-    fn workers(&self) -> Option<&Workers> {
+    fn bonds(&self) -> Vec<(u32, [PortNo; BOND_BUCKETS])> {
+        self.main.bonds.list()
+    }
+
+    fn port_options(&self, port: PortNo) -> Vec<(&'static str, String)> {
+        self.main.ports.device(port).map(|device| device.shown_options()).unwrap_or_default()
+    }
+
+    fn workers(&self) -> Option<&dyn Threads> {
         Some(self)
     }
 
-    fn workers_mut(&mut self) -> Option<&mut Workers> {
+    fn workers_mut(&mut self) -> Option<&mut dyn Threads> {
+        Some(self)
+    }
+
+    fn offload(&self) -> Option<&dyn Offload> {
+        Some(self)
+    }
+
+    fn offload_mut(&mut self) -> Option<&mut dyn Offload> {
         Some(self)
     }
 
@@ -531,11 +548,6 @@ impl Dpif for Workers {
 }
 
 impl Workers {
-    /// The bonds that are balanced here, by number, and the port of each hash (`dpif-netdev/bond-show`).
-    pub fn bonds(&self) -> Vec<(u32, [PortNo; BOND_BUCKETS])> {
-        self.main.bonds.list()
-    }
-
     /// How many megaflows there are, each counted once.
     fn stats_of_flows(&self) -> u64 {
         if self.crew.is_empty() { self.main.flow_count() } else { self.flows.len() as u64 }

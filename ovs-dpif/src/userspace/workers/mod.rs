@@ -3,7 +3,7 @@
 //! The *control thread* is the one that has the [`Workers`]; it polls the ports that need no thread of their own, in
 //! [`Dpif::poll`]. *Workers* are threads on cores, as [`Settings`] say, that poll receive queues without end. There are as
 //! many as are asked for and needed, which may be none: then all is done in the control thread, and a `Workers` costs
-//! nothing over a [`Datapath`]; so it is until it is [configured](Workers::configure).
+//! nothing over a [`Datapath`]; so it is until it is [configured](crate::threads::Threads::configure): see there for how.
 //!
 //! Each thread owns a [`Datapath`] with caches and megaflows, and shares nothing with others while it handles packets, but for
 //! what packets of several may mean together: connections, fragments that are put together, and meters. What a worker is
@@ -11,9 +11,9 @@
 //! receive queue to a thread, every megaflow to the threads that receive what it is for, and adds up their counters when
 //! they are read.
 //!
-//! A device with [handles](crate::netdev::Netdev::another) for several threads is sent to by each of them. Of another, one thread has the
-//! device, and what others send goes there through a bounded queue; it counts as forwarded when it is put in, and as
-//! [`Perf::tx_lost`] if the device does not take it then.
+//! A device with [handles](crate::netdev::Netdev::another) for several threads is sent to by each of them. Of another, one
+//! thread has the device, and what others send goes there through a bounded queue; it counts as forwarded when it is put
+//! in, and as [`Perf::tx_lost`](crate::threads::Perf::tx_lost) if the device does not take it then.
 //!
 //! # Rules
 //!
@@ -25,25 +25,6 @@
 //! - Megaflows match their port wholly. They are where that port's queues are, and go with them; those that are put
 //!   [everywhere](crate::FlowPut::everywhere) are in all threads.
 //!
-//! ```
-//! use ovs_dpif::netdev::{DummyPort, Netdev};
-//! use ovs_dpif::userspace::Limits;
-//! use ovs_dpif::userspace::workers::{Hooks, Settings, Topology, Workers};
-//! use ovs_dpif::{Dpif, PortSpec};
-//! use ovs_packet::{EthAddr, Instant};
-//!
-//! let mut dp = Workers::new(Limits::default(), 1, Topology::uniform(2), Hooks::new(|| Instant::ZERO))?;
-//! let (port, control) = DummyPort::new("p1", "dummy-pmd", EthAddr::local(1));
-//! control.set_queues(3);
-//! dp.port_add(PortSpec::Device(Box::new(port)), None)?;
-//! let mut settings = Settings::default();
-//! settings.cores = Some(vec![0, 1]);
-//! dp.configure(settings);
-//! let queues: Vec<usize> = dp.crew().map(|worker| worker.queues.len()).collect();
-//! assert_eq!(queues, [1, 2]);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
 //! [`DropReason::WorkerPanic`]: crate::DropReason::WorkerPanic
 
 mod assign;
@@ -52,25 +33,17 @@ pub(crate) mod bell;
 mod cards;
 mod crew;
 mod dpif;
-mod perf;
 mod remote;
-mod settings;
 mod thread;
-mod topology;
-mod watch;
+mod threads;
 
-pub use assign::{Assignment, Plan, Queue, Remark, assign};
-pub use perf::{HISTORY, Histogram, Metrics, Perf, Performance, Sample, iterations_table};
-pub use settings::{Balance, MAX_SLEEP, Settings};
-pub use topology::{Core, Topology, TopologyError};
-pub use watch::Watch;
+pub use assign::{Plan, Queue, Remark, assign};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use ovs_packet::Instant;
 
@@ -80,6 +53,7 @@ use crate::action::PortNo;
 use crate::dpif::{DpFlow, Dpif, DpifError, Ufid, Upcall};
 use crate::drops::Ledger;
 use crate::netdev::Polling;
+use crate::threads::{Settings, ThreadId, Topology, Watch};
 use balance::Balancer;
 use bell::Door;
 use remote::{Mailbox, Parcel, Route};
@@ -130,15 +104,6 @@ impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks").finish_non_exhaustive()
     }
-}
-
-/// A thread of a datapath.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum ThreadId {
-    /// The control thread.
-    Main,
-    /// The worker on this core.
-    Core(u32),
 }
 
 /// A datapath that works in several threads. See the [module's rules](self).
@@ -238,38 +203,6 @@ impl Place {
     }
 }
 
-/// A receive queue of a worker, and how busy it kept it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct WorkerQueue {
-    /// The port.
-    pub port: PortNo,
-    /// The port's name.
-    pub name: String,
-    /// Which of the port's queues.
-    pub queue: usize,
-    /// For how many nanoseconds of the intervals that were asked for it kept the worker busy.
-    pub nanos: u64,
-}
-
-/// A worker, its queues, and how busy it was.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct WorkerInfo {
-    /// Where it runs.
-    pub core: Core,
-    /// Whether it polls queues that are pinned to it and no others.
-    pub isolated: bool,
-    /// How long it sleeps at most.
-    pub max_sleep: Duration,
-    /// Its queues, by name and number.
-    pub queues: Vec<WorkerQueue>,
-    /// For how many nanoseconds of the intervals that were asked for it was busy.
-    pub busy: u64,
-    /// How many nanoseconds these intervals are; zero as long as none is over.
-    pub total: u64,
-}
-
 impl Workers {
     /// A datapath without ports and workers on a machine with these cores; see [`Datapath::with_limits`] for `seed`.
     ///
@@ -313,124 +246,6 @@ impl Workers {
     pub fn named(mut self, name: impl Into<String>) -> Workers {
         self.main.name = name.into();
         self
-    }
-
-    // Queries.
-
-    /// The threads: the control thread first.
-    pub fn threads(&self) -> impl Iterator<Item = ThreadId> {
-        std::iter::once(ThreadId::Main).chain(self.crew.keys().map(|core| ThreadId::Core(*core)))
-    }
-
-    /// The workers by core, and how busy they were in all [intervals](Self::INTERVALS) that are remembered.
-    pub fn crew(&self) -> impl Iterator<Item = WorkerInfo> {
-        self.crew_over(Workers::INTERVALS)
-    }
-
-    /// The workers by core, and how busy they were in the last intervals, so many of them.
-    pub fn crew_over(&self, intervals: usize) -> impl Iterator<Item = WorkerInfo> {
-        self.crew.iter().map(move |(core, worker)| {
-            let thread = ThreadId::Core(*core);
-            let queues = self.ports.iter().flat_map(|(port, place)| {
-                let nanos = |queue| self.balancer.load_of((*port, queue), intervals);
-                let of = move |queue| (port, place.name.clone(), queue, nanos(queue));
-                place.queues_of(thread).into_iter().map(of)
-            });
-            let mut queues: Vec<WorkerQueue> =
-                queues.map(|(port, name, queue, nanos)| WorkerQueue { port: *port, name, queue, nanos }).collect();
-            queues.sort_by(|a, b| (&a.name, a.queue).cmp(&(&b.name, b.queue)));
-            let (busy, total) = self.balancer.busy_of(*core, intervals);
-            WorkerInfo {
-                core: Core { core: *core, numa: worker.numa },
-                isolated: worker.isolated,
-                max_sleep: self.settings.sleep_of(*core),
-                queues,
-                busy,
-                total,
-            }
-        })
-    }
-
-    /// How workers are to work.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The cores of the machine.
-    pub fn topology(&self) -> &Topology {
-        &self.topology
-    }
-
-    /// The options that a port's device tells back.
-    pub fn shown_options(&self, port: PortNo) -> Vec<(&'static str, String)> {
-        self.main.ports.device(port).map(|device| device.shown_options()).unwrap_or_default()
-    }
-
-    /// The megaflows of one thread; nothing if there is no such thread.
-    pub fn flows_of(&self, thread: ThreadId) -> Vec<DpFlow> {
-        let mut flows = self.look(thread, |dp| dp.flow_dump()).and_then(|flows| flows).unwrap_or_default();
-        for flow in flows.iter_mut().filter(|flow| self.is_first_holder(thread, flow.ufid)) {
-            self.cards.add(flow);
-        }
-        flows
-    }
-
-    /// What a thread did since it was [cleared](Self::clear_perf); `None` if there is no such thread.
-    pub fn performance(&self, thread: ThreadId) -> Option<Performance> {
-        let (shared, cleared) = match thread {
-            ThreadId::Main => (&self.main_report, self.main_cleared),
-            ThreadId::Core(core) => self.crew.get(&core).map(|worker| (&worker.shared, worker.cleared))?,
-        };
-        let (now, before) = (self.look(thread, |dp| dp.work()).ok()?, cleared.work);
-        let since = |now: u64, before: u64| now.saturating_sub(before);
-        let hits = since(now.stats.hits, before.stats.hits);
-        let missed = since(now.stats.missed, before.stats.missed);
-        // A packet that came with its megaflow's mark is not counted as found otherwise.
-        let marked = since(now.marked, before.marked).min(hits);
-        let cached = since(now.cached, before.cached).min(hits - marked);
-        Some(Performance {
-            since: cleared.at,
-            perf: shared.report().perf.clone(),
-            received: since(now.received, before.received),
-            passes: hits + missed,
-            cached,
-            marked,
-            found: hits - cached - marked,
-            probes: since(now.stats.probes.unwrap_or(0), before.stats.probes.unwrap_or(0)),
-            missed,
-            lost: since(now.stats.lost, before.stats.lost),
-            sent_packets: since(now.sent_packets, before.sent_packets),
-            sent_batches: since(now.sent_batches, before.sent_batches),
-        })
-    }
-
-    /// Counts a thread's work anew.
-    pub fn clear_perf(&mut self, thread: ThreadId) {
-        let Ok(work) = self.look(thread, |dp| dp.work()) else { return };
-        let cleared = Cleared { at: (self.hooks.clock)(), work };
-        match thread {
-            ThreadId::Main => {
-                self.main_report.clear_perf();
-                self.main_cleared = cleared;
-            }
-            ThreadId::Core(core) => {
-                if let Some(worker) = self.crew.get_mut(&core) {
-                    worker.shared.clear_perf();
-                    worker.cleared = cleared;
-                }
-            }
-        }
-    }
-
-    /// What of their rounds workers tell in the log.
-    pub fn watch(&self) -> Watch {
-        self.watch
-    }
-
-    /// Has workers tell, while [metrics](Settings::metrics) are kept, what of their rounds is suspicious.
-    pub fn set_watch(&mut self, watch: Watch) {
-        self.watch = watch.bounded();
-        self.crew.values().for_each(|worker| worker.shared.set_watch(watch));
     }
 
     // Errands.

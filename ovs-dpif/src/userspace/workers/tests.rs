@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ovs_conntrack::CtRequest;
 use ovs_packet::compose::compose;
@@ -9,10 +10,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::action::DpAction;
 use crate::conformance::{LAWS, Subject};
-use crate::dpif::{FlowPut, PortSpec, always_matched};
+use crate::dpif::{Card, FlowPut, Offload, PortSpec, always_matched};
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
 use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, Offloads};
+use crate::threads::{Assignment, Balance, ThreadId, Threads, WorkerInfo};
 use crate::userspace::tests::properties::decide;
 
 /// Workers over queues in memory, on a clock that the test turns.
@@ -69,7 +71,7 @@ impl Crew {
 
     fn seats(&self) -> Vec<(u32, String, usize)> {
         let seats = |w: WorkerInfo| w.queues.into_iter().map(move |q| (w.core.core, q.name, q.queue));
-        self.workers.crew().flat_map(seats).collect()
+        self.workers.crew().into_iter().flat_map(seats).collect()
     }
 }
 
@@ -140,7 +142,7 @@ fn every_packet_arrives_once_while_ports_move_and_workers_come_and_go() {
         for (i, port) in ports.iter().enumerate() {
             (0..20).for_each(|n| crew.send(*port, udp(round * 100 + n)));
             sent += 20;
-            crew.workers.pin(*port, [(0, (round as u32 + i as u32) % 3)]).unwrap();
+            crew.workers.pin(*port, vec![(0, (round as u32 + i as u32) % 3)]).unwrap();
         }
         crew.set(|settings| settings.cores = [Some(vec![0, 1, 2]), Some(vec![2]), None][round as usize % 3].clone());
         arrived += ports.iter().map(|port| crew.take(*port).len()).sum::<usize>();
@@ -172,7 +174,7 @@ fn queues_go_to_workers_and_megaflows_with_them() {
     assert!(crew.quiet().is_empty());
     let by_thread = |crew: &Crew| {
         let packets = |t| crew.workers.flows_of(t).iter().map(|f| f.stats.packets).collect::<Vec<_>>();
-        crew.workers.threads().map(packets).collect::<Vec<_>>()
+        crew.workers.threads().into_iter().map(packets).collect::<Vec<_>>()
     };
     assert_eq!(by_thread(&crew), [vec![], vec![1], vec![2]]);
     // One worker less: its counters stay.
@@ -187,7 +189,7 @@ fn queues_go_to_workers_and_megaflows_with_them() {
     // Without a device that wants them there are no workers, and what was counted stays.
     crew.workers.port_del(p1).unwrap();
     crew.workers.port_del(p2).unwrap();
-    assert_eq!((crew.workers.crew().count(), crew.workers.ledger().forwarded), (0, 3));
+    assert_eq!((crew.workers.crew().len(), crew.workers.ledger().forwarded), (0, 3));
     assert_eq!(crew.workers.flow_del(ufid).unwrap().stats.packets, 3);
 }
 
@@ -197,7 +199,8 @@ fn what_is_put_everywhere_is_everywhere() {
     let (p1, _queues) = crew.add_dummy("p1", 1);
     let m: Match = format!("in_port={},udp", p1.0).parse().unwrap();
     let ufid = crew.workers.flow_install(&FlowPut::new(&m.key(), &always_matched(), &[]).with_everywhere()).unwrap();
-    let of = |crew: &Crew| crew.workers.threads().map(|t| crew.workers.flows_of(t).len()).collect::<Vec<_>>();
+    let of =
+        |crew: &Crew| crew.workers.threads().into_iter().map(|t| crew.workers.flows_of(t).len()).collect::<Vec<_>>();
     assert_eq!((of(&crew), crew.workers.stats().unwrap().flows), (vec![1, 1, 1], 1));
     crew.set(|settings| settings.cores = Some(vec![1]));
     assert_eq!(of(&crew), [1, 1]);
@@ -266,7 +269,7 @@ fn upcalls_of_a_worker_that_ended_are_resolved_all_the_same() {
     assert_eq!((performance.missed, performance.passes), (1, 1));
     crew.workers.clear_perf(ThreadId::Core(1));
     assert_eq!(crew.workers.performance(ThreadId::Core(1)).unwrap().passes, 0);
-    assert!(crew.workers.performance(ThreadId::Core(0)).is_none() && crew.workers.pin(PortNo(9), []).is_err());
+    assert!(crew.workers.performance(ThreadId::Core(0)).is_none() && crew.workers.pin(PortNo(9), vec![]).is_err());
 }
 
 #[test]
@@ -298,7 +301,7 @@ fn loads_are_remembered_and_dealt_out_by() {
         crew.seats().iter().map(|(core, _, queue)| (*core, *queue)).collect::<Vec<_>>(),
         [(0, 0), (1, 1), (1, 2)]
     );
-    assert!(crew.workers.crew_over(1).all(|w| w.total == 0), "workers are measured anew");
+    assert!(crew.workers.crew_over(1).iter().all(|w| w.total == 0), "workers are measured anew");
     drop(queues);
 }
 
@@ -415,9 +418,9 @@ fn what_workers_poll_wakes_nobody_else() {
         crew.workers.port_add(PortSpec::Device(Box::new(Wired { wire, is_shared })), None).unwrap();
         assert_eq!(crew.workers.fds().len(), 2, "the device and the door");
         crew.set(|settings| settings.cores = Some(vec![0]));
-        assert_eq!((crew.workers.crew().count(), crew.workers.fds().len()), (1, 1));
+        assert_eq!((crew.workers.crew().len(), crew.workers.fds().len()), (1, 1));
         crew.set(|settings| settings.cores = None);
-        assert_eq!((crew.workers.crew().count(), crew.workers.fds().len()), (0, 2));
+        assert_eq!((crew.workers.crew().len(), crew.workers.fds().len()), (0, 2));
     }
 }
 
@@ -504,7 +507,8 @@ proptest! {
 fn drivers_share_the_cards_by_their_order() {
     let mut crew = Crew::new(0);
     let ports: Vec<PortNo> = ["a", "b", "c"].map(|name| crew.add_dummy(name, 1).0).to_vec();
-    let of_ports = |crew: &Crew| crew.workers.cards().map(|(port, _, driver, _)| (port, driver)).collect::<Vec<_>>();
+    let of_ports =
+        |crew: &Crew| crew.workers.cards().into_iter().map(|card| (card.port, card.driver)).collect::<Vec<_>>();
     assert_eq!(of_ports(&crew), ports.iter().map(|port| (*port, "dummy")).collect::<Vec<_>>());
     crew.workers.set_flow_offload(true);
     let (mut key, mut mask) = (FlowKey::ZERO, always_matched());
@@ -598,7 +602,6 @@ fn cards_match_megaflows_and_do_what_they_can() {
         let per_thread: u64 = crew
             .workers
             .threads()
-            .collect::<Vec<_>>()
             .into_iter()
             .flat_map(|thread| crew.workers.flows_of(thread))
             .map(|flow| flow.stats.packets)
@@ -612,7 +615,7 @@ fn cards_match_megaflows_and_do_what_they_can() {
         from.receive(udp(3), 0);
         crew.quiet();
         assert_eq!(crew.workers.ledger().received, before + 1);
-        let threads: Vec<_> = crew.workers.threads().collect();
+        let threads = crew.workers.threads();
         let marked: u64 = threads.iter().filter_map(|t| crew.workers.performance(*t)).map(|did| did.marked).sum();
         assert_eq!((marked, to.stats().tx_packets), (1, 3));
 
@@ -622,14 +625,14 @@ fn cards_match_megaflows_and_do_what_they_can() {
         from.receive(udp(4), 0);
         crew.quiet();
         assert_eq!(crew.workers.ledger().drops(DropReason::UnknownPort), 1);
-        let (_, name, kind, counts) = crew.workers.cards().next().unwrap();
-        assert_eq!((name, kind), ("a", "dummy"));
+        let Card { name, driver: kind, counts, .. } = crew.workers.cards().remove(0);
+        assert_eq!((name.as_str(), kind), ("a", "dummy"));
         let [partial, full, missed, aborted] = [counts.partial, counts.full, counts.missed, counts.aborted];
         assert_eq!([partial, full, missed, aborted], [1, 2, 1, 1]);
         assert_eq!(crew.workers.flow_del(ufid).unwrap().stats.packets, 4);
         assert!(crew.workers.offloaded(ufid).is_none());
         crew.workers.set_flow_offload(false);
         from.receive(udp(5), 0);
-        assert_eq!(crew.workers.cards().next().unwrap().3, counts);
+        assert_eq!(crew.workers.cards()[0].counts, counts);
     }
 }

@@ -11,13 +11,12 @@ use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
 
 use super::bell::Bell;
-use super::perf::{Perf, Sample};
 use super::remote::Parcel;
-use super::watch::{Watch, Watcher};
 use super::{Hooks, PARCELS};
 use crate::action::PortNo;
 use crate::dpif::{Dpif, Resolution, Upcall};
 use crate::drops::{DropReason, Ledger};
+use crate::threads::{Perf, Sample, Watch, Watcher};
 use crate::userspace::Datapath;
 
 /// Something to do between two rounds.

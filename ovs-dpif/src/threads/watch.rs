@@ -74,7 +74,7 @@ struct Suspect {
 
 /// A worker's eye on its rounds.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     watch: Watch,
     rounds: u64,
     suspect: Option<Suspect>,
@@ -85,12 +85,12 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn set(&mut self, watch: Watch) {
+    pub(crate) fn set(&mut self, watch: Watch) {
         (self.watch, self.suspect) = (watch.bounded(), None);
     }
 
     /// Looks at the latest round of a history. What is to be told, if anything is.
-    pub(super) fn note(&mut self, history: &VecDeque<Sample>) -> Option<String> {
+    pub(crate) fn note(&mut self, history: &VecDeque<Sample>) -> Option<String> {
         let latest = history.front().filter(|_| self.watch.on)?;
         self.rounds += 1;
         let (why, Watch { before, after, extend, .. }) = (self.watch.reason(latest), self.watch);

@@ -1,9 +1,8 @@
 //! How workers are to work.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
-
-use super::Assignment;
 
 /// The longest that a worker may sleep.
 pub const MAX_SLEEP: Duration = Duration::from_micros(10_000);
@@ -29,6 +28,29 @@ pub struct Settings {
     pub balance: Balance,
     /// Whether histograms and histories are kept (`pmd-perf-metrics`).
     pub metrics: bool,
+}
+
+/// How queues are dealt out to workers (`other_config:pmd-rxq-assign`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub enum Assignment {
+    /// By load, most first, to the workers in turn, there and back again.
+    #[default]
+    Cycles,
+    /// In turn, whatever the load.
+    RoundRobin,
+    /// By load, most first, each to the worker that has least so far.
+    Group,
+}
+
+impl fmt::Display for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Assignment::Cycles => "cycles",
+            Assignment::RoundRobin => "roundrobin",
+            Assignment::Group => "group",
+        })
+    }
 }
 
 /// When queues are dealt out anew by themselves.

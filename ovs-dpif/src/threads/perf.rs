@@ -16,7 +16,7 @@ pub const HISTORY: usize = 1000;
 /// How often a number was how large.
 ///
 /// ```
-/// use ovs_dpif::userspace::workers::Histogram;
+/// use ovs_dpif::threads::Histogram;
 ///
 /// let mut h = Histogram::linear(0, 30);
 /// [0, 1, 5, 99].iter().for_each(|n| h.note(*n));
@@ -189,7 +189,7 @@ fn keep(history: &mut VecDeque<Sample>, sample: Sample) {
 }
 
 /// What a worker did (`pmd-perf-show`, `pmd-stats-show`). Counts from its start, or since it was
-/// [cleared](super::Workers::clear_perf).
+/// [cleared](super::Threads::clear_perf).
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Perf {
@@ -219,7 +219,7 @@ pub struct Perf {
 
 impl Perf {
     /// Enters a round over all queues.
-    pub(super) fn note(&mut self, sample: Sample, now: Instant) {
+    pub(crate) fn note(&mut self, sample: Sample, now: Instant) {
         if sample.packets == 0 {
             self.idle_iterations += 1;
             self.idle_nanos += sample.nanos;
@@ -234,7 +234,7 @@ impl Perf {
         }
     }
 
-    pub(super) fn slept(&mut self, time: Duration) {
+    pub(crate) fn slept(&mut self, time: Duration) {
         self.sleeps += 1;
         self.sleep_nanos += u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     }

@@ -18,7 +18,7 @@ const MAX_CORES: usize = 4096;
 /// Which cores there are. What they are is the owner's to say: nobody here asks the system.
 ///
 /// ```
-/// use ovs_dpif::userspace::workers::Topology;
+/// use ovs_dpif::threads::Topology;
 ///
 /// let machine: Topology = "0,0,1,1".parse()?;
 /// assert_eq!((machine.cores().count(), machine.nodes().count()), (4, 2));
@@ -26,7 +26,7 @@ const MAX_CORES: usize = 4096;
 /// assert_eq!(firsts, [0, 2]);
 /// let masked: Vec<u32> = machine.masked("0xc")?.map(|core| core.core).collect();
 /// assert_eq!(masked, [2, 3]);
-/// # Ok::<(), ovs_dpif::userspace::workers::TopologyError>(())
+/// # Ok::<(), ovs_dpif::threads::TopologyError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Topology {
