@@ -120,6 +120,18 @@ fn cve_2021_36980() {
     assert!(matches!(&out.actions[..], [Action::Encap { properties, .. }] if properties.len() > 100));
 }
 
+/// Found by the fuzz target `openflow_message`: bytes that are no text grew with each way there and back.
+#[test]
+fn a_way_to_select_has_a_name_that_is_text() {
+    let message = |name: &str| {
+        format!(
+            "060f004000000000000000000000000100000000ffffffffffff00280000154d0000000100000000{name}200079ffff000000"
+        )
+    };
+    assert_eq!(error(&message("687a3dffffffffffffffff0000000000")), OfError::BadPropertyBadValue);
+    assert!(Message::decode(&hex(&message("687a3dc3a90000000000000000000000"))).is_ok());
+}
+
 #[test]
 fn ed_prop_zero_len_be5e6d682() {
     assert_eq!(

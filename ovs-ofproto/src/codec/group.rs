@@ -120,6 +120,9 @@ impl Bucket {
     }
 }
 
+/// The bytes of a method's name, with a zero at the end at least.
+const METHOD: usize = 16;
+
 /// How a group of kind "select" selects.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
@@ -137,11 +140,12 @@ pub struct Selection {
 impl Selection {
     fn read(p: &Property<'_>) -> Result<Selection, DecodeError> {
         let mut r = p.nested()?;
-        let name = r.bytes(16)?;
+        let name = r.bytes(METHOD)?;
         let Some(end) = name.iter().position(|b| *b == 0) else {
             return Err(p.error(OfError::BadPropertyBadValue, "a name that ends"));
         };
-        let method = name.iter().take(end).map(|b| char::from(*b)).collect();
+        let method = std::str::from_utf8(name.get(..end).unwrap_or_default());
+        let method = method.map_err(|_| p.error(OfError::BadPropertyBadValue, "a name in UTF-8"))?.to_string();
         let mut s = Selection { method, param: r.u64()?, fields: Vec::new() };
         let mut r = r.or(OfError::BadMatchBadLength);
         while !r.is_empty() {
@@ -156,9 +160,9 @@ impl Selection {
     fn write(&self, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
         w.property(SELECTION, |w| {
             w.zeros(4);
-            let name: Vec<u8> = self.method.bytes().take(15).collect();
-            w.bytes(&name);
-            w.zeros(16usize.saturating_sub(name.len()));
+            let zeros = METHOD.checked_sub(self.method.len()).filter(|zeros| *zeros > 0);
+            w.bytes(self.method.as_bytes());
+            w.zeros(zeros.ok_or(EncodeError::TooLong { what: "the name of a way to select" })?);
             w.u64(self.param);
             self.fields
                 .iter()
