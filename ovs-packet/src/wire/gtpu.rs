@@ -300,7 +300,7 @@ mod tests {
     use std::vec;
 
     use super::*;
-    use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
+    use crate::wire::tests::{any_bytes, changed, hex, laws, no_prefix, refused};
 
     fn header() -> impl Strategy<Value = Header> {
         let extension = (1u8.., prop::collection::vec(any::<u8>(), 2..14)).prop_map(|(kind, mut content)| {
@@ -327,10 +327,7 @@ mod tests {
 
         #[test]
         fn any_bytes_end(header in header(), at: prop::sample::Index, to: u8) {
-            let mut bytes = [header.to_vec().unwrap(), vec![1; 9]].concat();
-            let at = at.index(bytes.len());
-            bytes[at] = to;
-            any_bytes::<Header>(&bytes);
+            any_bytes::<Header>(&changed(&header, &[1; 9], at, to));
         }
 
         #[test]

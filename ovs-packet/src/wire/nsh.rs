@@ -273,7 +273,7 @@ mod tests {
     use std::vec;
 
     use super::*;
-    use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
+    use crate::wire::tests::{any_bytes, changed, hex, laws, no_prefix, refused};
 
     fn header() -> impl Strategy<Value = Header> {
         let context = (any::<(u16, u8)>(), prop::collection::vec(any::<u8>(), 0..20))
@@ -302,10 +302,7 @@ mod tests {
 
         #[test]
         fn any_bytes_end(header in header(), at: prop::sample::Index, to: u8) {
-            let mut bytes = [header.to_vec().unwrap(), vec![3; 9]].concat();
-            let at = at.index(bytes.len());
-            bytes[at] = to;
-            any_bytes::<Header>(&bytes);
+            any_bytes::<Header>(&changed(&header, &[3; 9], at, to));
         }
     }
 

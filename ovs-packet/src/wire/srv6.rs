@@ -234,7 +234,7 @@ mod tests {
     use std::vec;
 
     use super::*;
-    use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
+    use crate::wire::tests::{any_bytes, changed, hex, laws, no_prefix, refused};
 
     fn header() -> impl Strategy<Value = Header> {
         let tlv = (any::<u8>(), prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(kind, mut value)| {
@@ -263,10 +263,7 @@ mod tests {
 
         #[test]
         fn any_bytes_end(header in header(), at: prop::sample::Index, to: u8) {
-            let mut bytes = [header.to_vec().unwrap(), vec![7; 20]].concat();
-            let at = at.index(bytes.len());
-            bytes[at] = to;
-            any_bytes::<Header>(&bytes);
+            any_bytes::<Header>(&changed(&header, &[7; 20], at, to));
         }
     }
 

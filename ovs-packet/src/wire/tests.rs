@@ -5,6 +5,8 @@ use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
 
+use proptest::sample::Index;
+
 use super::{Error, Fault, Wire};
 
 /// Holds `value` to the laws of values and returns its bytes.
@@ -33,6 +35,15 @@ pub(super) fn any_bytes<V: Wire + PartialEq + Debug + Display>(bytes: &[u8]) {
         }
         Err(e) => assert!(e.at as usize <= bytes.len() && !e.to_string().is_empty(), "{e}"),
     }
+}
+
+/// The bytes of a value with `more` behind them, one of them all changed.
+pub(super) fn changed(value: &impl Wire, more: &[u8], at: Index, to: u8) -> Vec<u8> {
+    let mut bytes = value.to_vec().expect("a value that can be emitted");
+    bytes.extend_from_slice(more);
+    let at = at.index(bytes.len());
+    bytes[at] = to;
+    bytes
 }
 
 /// Every proper prefix of `bytes` is refused, and no place is told that is not in it.

@@ -137,6 +137,7 @@ impl View {
 
 /// What a header says beyond the network.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Extension {
     /// Nothing; an Ethernet frame is behind it.
     #[default]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::aa::{Assignment, Assignments, Element, ElementKind};
 use super::*;
-use crate::wire::tests::{any_bytes, hex, laws, no_prefix, refused};
+use crate::wire::tests::{any_bytes, changed, hex, laws, no_prefix, refused};
 
 fn bytes(len: core::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), len)
@@ -104,9 +104,7 @@ proptest! {
 
     #[test]
     fn any_bytes_end(pdu in pdu(), at: prop::sample::Index, to: u8) {
-        let mut bytes = pdu.to_vec().unwrap();
-        let at = at.index(bytes.len());
-        bytes[at] = to;
+        let bytes = changed(&pdu, &[], at, to);
         match Pdu::parse(&bytes) {
             Ok(read) => prop_assert_eq!(Pdu::parse(&read.to_vec().unwrap()), Ok(read)),
             Err(e) => prop_assert!(e.at as usize <= bytes.len()),
