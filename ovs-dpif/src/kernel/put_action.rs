@@ -44,6 +44,7 @@ impl ActionContext {
 
 /// Why the kernel cannot be given actions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Unsupported {
     /// It has no such action, or not so.
     Action(&'static str),

@@ -13,6 +13,7 @@ use crate::message::{Flags, Message};
 /// What a message asks for, or says has happened (`OVS_DP_CMD_*`, `OVS_VPORT_CMD_*`, `OVS_FLOW_CMD_*`: the same numbers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Command {
     /// Make; in an answer: made, or this is how it is.
     New = 1,

@@ -35,6 +35,7 @@ impl ZoneLimit {
 /// What is asked of limits, or answered (`OVS_CT_LIMIT_CMD_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum CtLimitCommand {
     /// Set limits.
     Set = 1,

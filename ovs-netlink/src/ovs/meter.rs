@@ -48,6 +48,7 @@ attributes! {
 /// What is asked of meters, or answered (`OVS_METER_CMD_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum MeterCommand {
     /// Say what the datapath can do.
     Features = 1,
