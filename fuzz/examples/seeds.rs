@@ -75,18 +75,16 @@ const DATAPATH_TEXTS: &[&str] = &[
     "set(ipv4(src=35.8.2.0/255.255.255.0,ttl=128)),push_vlan(vid=1,pcp=0),clone(pop_vlan,3),recirc(0x1)",
     "check_pkt_len(size=200,gt(trunc(100),1),le(drop)),sample(sample=9.7%,actions(meter(1),hash(sym_l4(1))))",
     "ct(force_commit,zone=5,mark=0x1/0xff),add_mpls(label=200,tc=7,ttl=64,bos=1,eth_type=0x8847),psample(group=12,cookie=0xf102)",
-    "tnl_push(tnl_port(6),header(size=50,type=4,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x0800),ipv4(src=203.0.113.1,dst=203.0.113.2,proto=17,tos=0x2e,ttl=64,frag=0x4000),udp(src=0,dst=4789,csum=0x0),vxlan(flags=0x8000000,vni=0xabcdef)),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=70,type=4,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x86dd),ipv6(src=2001:db8::1,dst=2001:db8::2,label=1048575,proto=17,tclass=0xb8,hlimit=64),udp(src=9,dst=4789,csum=0xffff),vxlan(flags=0xc000004,vni=0x0)),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=50,type=5,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x0800),ipv4(src=203.0.113.1,dst=203.0.113.2,proto=17,tos=0,ttl=64,frag=0x0),udp(src=0,dst=6081,csum=0x0),geneve(oam,vni=0x7)),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=66,type=5,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x0800),ipv4(src=203.0.113.1,dst=203.0.113.2,proto=17,tos=0,ttl=64,frag=0x4000),udp(src=0,dst=6081,csum=0x0),geneve(oam,crit,vni=0x7,options({class=0xffff,type=0x80,len=4,0xa}{class=0x102,type=0x1,len=4,0xffffffff}))),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=38,type=3,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x0800),ipv4(src=203.0.113.1,dst=203.0.113.2,proto=47,tos=0,ttl=64,frag=0x4000),gre((flags=0x0,proto=0x800))),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=70,type=109,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x86dd),ipv6(src=2001:db8::1,dst=2001:db8::2,label=0,proto=47,tclass=0x0,hlimit=64),gre((flags=0xb000,proto=0x6558),csum=0x0,key=0x99,seq=0x1)),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=50,type=107,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x0800),ipv4(src=203.0.113.1,dst=203.0.113.2,proto=47,tos=0,ttl=64,frag=0x4000),erspan(ver=1,sid=0x7,idx=0x3)),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=74,type=108,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x86dd),ipv6(src=2001:db8::1,dst=2001:db8::2,label=0,proto=47,tclass=0x0,hlimit=64),erspan(ver=2,sid=0x3ff,dir=1,hwid=0x4)),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=50,type=110,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x0800),ipv4(src=203.0.113.1,dst=203.0.113.2,proto=17,tos=0,ttl=64,frag=0x4000),udp(src=0,dst=2152,csum=0x0),gtpu(flags=0x30,msgtype=255,teid=0x99)),out_port(1))",
-    "tnl_push(tnl_port(6),header(size=94,type=112,eth(dst=02:b0:00:00:00:02,src=02:a0:00:00:00:01,dl_type=0x86dd),ipv6(src=2001:db8::1,dst=2001:db8::2,label=0,proto=43,tclass=0x0,hlimit=64),srv6(segments_left=1,segs(2001:db8::8,2001:db8::9))),out_port(1))",
     "drop(flow_drop),clone(drop(too_deep)),add_mpls(label=200,tc=7,ttl=64,bos=1,eth_type=0x8847)",
 ];
+
+/// Headers for tunnels, one in a line.
+const PUSHES: &str = include_str!("../../ovs-dpif/tests/tnl_push.txt");
+
+/// What the texts for datapaths say.
+fn datapath_texts() -> impl Iterator<Item = &'static str> {
+    DATAPATH_TEXTS.iter().copied().chain(PUSHES.lines())
+}
 
 const ACTION_TEXTS: &[&str] = &[
     "drop",
@@ -214,7 +212,7 @@ fn texts(corpora: &Corpora) -> Result<Vec<FlowMod>, Any> {
         corpora.put("flow_text", &format!("{i:02}"), flow.as_bytes())?;
         flows.extend(flow.parse::<FlowMod>());
     }
-    for (i, text) in DATAPATH_TEXTS.iter().enumerate() {
+    for (i, text) in datapath_texts().enumerate() {
         corpora.put("datapath_text", &format!("{i:02}"), text.as_bytes())?;
     }
     Ok(flows)
@@ -309,7 +307,7 @@ fn netlink(corpora: &Corpora) -> Result<(), Any> {
     }
     corpora.put("kernel_keys", "netlink", &key)?;
     corpora.put("kernel_actions", "netlink", &actions)?;
-    for (i, text) in DATAPATH_TEXTS.iter().chain(KERNEL_TEXTS).enumerate() {
+    for (i, text) in datapath_texts().chain(KERNEL_TEXTS.iter().copied()).enumerate() {
         if let Ok((key, mask)) = ovs_dpif::text::parse_key(text, &()) {
             corpora.put("kernel_keys", &format!("key-{i:02}"), &attributes(|w| kernel::put_key(w, &key))?)?;
             corpora.put("kernel_keys", &format!("mask-{i:02}"), &attributes(|w| kernel::put_mask(w, &key, &mask))?)?;
