@@ -3,6 +3,29 @@
 //! [`Connections`] is the management side of the `ct` action, apart from [`Dpif`](crate::Dpif) since not every datapath
 //! tracks, and since what tracks in the kernel is not the datapath's own. Every method has a default that says that the
 //! datapath has no such thing; [`dump`](Connections::dump) and [`flush`](Connections::flush) are the least to implement.
+//!
+//! ```
+//! use ovs_dpif::connections::Filter;
+//! use ovs_dpif::userspace::Datapath;
+//! use ovs_dpif::{CtRequest, DpAction, Dpif};
+//! use ovs_packet::{Instant, Match, compose};
+//!
+//! let (mut dp, now) = (Datapath::new(), Instant::from_secs(1));
+//! let m: Match = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1000,tp_dst=53".parse().unwrap();
+//! let packet = compose::compose(m.key(), b"query");
+//! dp.inject(packet, &[DpAction::Ct(CtRequest::commit(7))], now, &mut Vec::new());
+//!
+//! let tracker = dp.conntrack().expect("this one tracks");
+//! let mut shown = Vec::new();
+//! tracker.dump(Some(7), now, &mut |connection| shown.push(connection.text(false, false).to_string()))?;
+//! assert_eq!(
+//!     shown,
+//!     ["udp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1000,dport=53),\
+//!       reply=(src=10.0.0.2,dst=10.0.0.1,sport=53,dport=1000),zone=7"]
+//! );
+//! assert_eq!(tracker.flush(&Filter::default(), now)?, 1);
+//! # Ok::<(), ovs_dpif::DpifError>(())
+//! ```
 
 use std::fmt;
 use std::time::Duration;

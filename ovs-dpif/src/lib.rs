@@ -79,7 +79,7 @@ pub mod userspace;
 pub use action::{Cookie, DpAction, HashAlgorithm, PSAMPLE_COOKIE_MAX, PortNo, SampleDirection, SlowPath, Userspace};
 pub use assignment::Assignment;
 pub use dpif::{
-    BOND_BUCKETS, BondStats, Card, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Offload,
+    BOND_BUCKETS, BondStats, Card, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, HwOffload,
     OffloadStats, Operation, Outcome, PortChange, PortInfo, PortSpec, PutMode, Resolution, TunnelPort, Ufid, Upcall,
     UpcallKind, always_matched,
 };

@@ -22,7 +22,7 @@ use crate::threads::Threads;
 pub use error::DpifError;
 pub use features::Features;
 pub use flow::{DpFlow, DpFlowStats, FlowPut, Operation, Outcome, PutMode, Ufid, always_matched};
-pub use offload::{Card, Offload};
+pub use offload::{Card, HwOffload};
 pub use port::{PortChange, PortInfo, PortSpec, TunnelPort};
 pub use stats::{BOND_BUCKETS, BondStats, DpStats, OffloadStats};
 #[cfg_attr(not(feature = "kernel"), allow(unused_imports, reason = "only the kernel is outside"))]
@@ -356,12 +356,12 @@ pub trait Dpif: fmt::Debug + Send {
     }
 
     /// The cards of ports that may match megaflows, if the datapath has use for such.
-    fn offload(&self) -> Option<&dyn Offload> {
+    fn offload(&self) -> Option<&dyn HwOffload> {
         None
     }
 
     /// The same, to be configured.
-    fn offload_mut(&mut self) -> Option<&mut dyn Offload> {
+    fn offload_mut(&mut self) -> Option<&mut dyn HwOffload> {
         None
     }
 

@@ -28,7 +28,7 @@ impl Card {
 
 /// The cards of a datapath's ports that match megaflows, so that packets are forwarded or at least found by them: whether
 /// they are used for it, and by which drivers.
-pub trait Offload: fmt::Debug {
+pub trait HwOffload: fmt::Debug {
     /// Has cards that match megaflows be used for that, or no more (`hw-offload`). Megaflows that are there already stay
     /// where they are.
     fn set_flow_offload(&mut self, enabled: bool);

@@ -2,10 +2,13 @@
 //!
 //! [`Netdev`] is what a datapath needs of a port, and what others implement to attach ports of their own. Here are
 //! [`MemPort`], a pair of queues within a process; [`DummyPort`], what tests of whole switches have for ports, which plays
-//! the cards that one may meet; [`PatchPort`], an end of a cable between two; [`Vport`], which stands for a kind of tunnel; and on Linux (feature `packet-socket`)
-//! [`PacketSocket`] and, with several receive queues, [`PacketSockets`], an interface of the kernel that the stack goes on
-//! seeing, (feature `af-xdp`) [`XdpSocket`], one that it does not, and (feature `tap`) [`Tap`], an interface through which
-//! the stack itself is a port's other end.
+//! the cards that one may meet; [`PatchPort`], an end of a cable between two; [`Vport`], which stands for a kind of tunnel.
+//! On Linux there are also
+//!
+//! - [`PacketSocket`] and, with several receive queues, [`PacketSockets`] (feature `packet-socket`): an interface of the
+//!   kernel that the stack goes on seeing;
+//! - [`XdpSocket`] (feature `af-xdp`): one that it does not;
+//! - [`Tap`] (feature `tap`): an interface through which the stack itself is a port's other end.
 //!
 //! # What cards do
 //! A packet carries the work that is left on it ([`Offload`](ovs_packet::packet::Offload)). A port says by
@@ -188,6 +191,47 @@ pub enum NetdevError {
 /// Nothing may block: `receive` returns what is there, `send` takes what fits. A device is owned by one thread at a
 /// time. Packets that are received carry their offload state; packets that are sent have no work left that
 /// [`offloads`](Netdev::offloads) does not name.
+///
+/// ```
+/// use ovs_dpif::netdev::{Netdev, NetdevError};
+/// use ovs_dpif::userspace::Datapath;
+/// use ovs_dpif::{DpAction, Dpif, PortSpec};
+/// use ovs_packet::{Instant, Packet, PacketBatch};
+///
+/// /// Gives back what is sent to it.
+/// #[derive(Debug, Default)]
+/// struct Mirror(Vec<Packet>);
+///
+/// impl Netdev for Mirror {
+///     fn name(&self) -> &str {
+///         "mirror"
+///     }
+///
+///     fn kind(&self) -> &'static str {
+///         "mirror"
+///     }
+///
+///     fn receive(&mut self, batch: &mut PacketBatch) -> Result<usize, NetdevError> {
+///         let before = batch.len();
+///         batch.extend(self.0.drain(..self.0.len().min(batch.remaining_capacity())));
+///         Ok(batch.len() - before)
+///     }
+///
+///     fn send(&mut self, batch: &mut PacketBatch) -> Result<(), NetdevError> {
+///         self.0.extend(batch.drain(..));
+///         Ok(())
+///     }
+/// }
+///
+/// let mut dp = Datapath::new();
+/// let port = dp.port_add(PortSpec::Device(Box::new(Mirror::default())), None)?;
+/// let mut upcalls = Vec::new();
+/// dp.inject(Packet::from_slice(&[0; 60]), &[DpAction::Output(port)], Instant::ZERO, &mut upcalls);
+/// // It comes in by the same port.
+/// assert_eq!(dp.poll(Instant::ZERO, &mut upcalls), 1);
+/// assert_eq!(upcalls[0].packet.meta.in_port, port.0);
+/// # Ok::<(), ovs_dpif::DpifError>(())
+/// ```
 pub trait Netdev: Send + fmt::Debug {
     /// The device's name, as users know it.
     fn name(&self) -> &str;

@@ -3,7 +3,7 @@
 //! The order of drivers is read once, with the first configuration, as upstream does; another takes a restart. What an
 //! interface says of itself holds from the next configuration on.
 
-use ovs_dpif::Offload as Cards;
+use ovs_dpif::HwOffload;
 use ovs_dpif::netdev::OFFLOAD_DRIVERS;
 
 use super::bridge::Bridge;
@@ -77,7 +77,7 @@ impl Offload {
     }
 
     /// Has the cards of a datapath do so.
-    pub(super) fn apply(&self, datapath_type: &str, cards: &mut dyn Cards) {
+    pub(super) fn apply(&self, datapath_type: &str, cards: &mut dyn HwOffload) {
         cards.set_offload_drivers(&self.order(datapath_type));
         cards.set_flow_offload(self.enabled);
     }
@@ -89,7 +89,7 @@ fn priority_of(list: Option<&String>) -> std::borrow::Cow<'_, str> {
 }
 
 /// Has the interfaces of a bridge have the drivers that they name. `none` ends a list.
-pub(super) fn prefer(bridge: &Bridge, cards: &mut dyn Cards) {
+pub(super) fn prefer(bridge: &Bridge, cards: &mut dyn HwOffload) {
     for (port, number) in bridge.ports().filter_map(|p| Some((p, p.datapath?))) {
         let list = port.interface().other_config.get(PRIORITY);
         let until_none = |list: &String| {

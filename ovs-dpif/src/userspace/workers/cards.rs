@@ -11,7 +11,7 @@ use ovs_packet::key::Match;
 use super::Workers;
 use super::dpif::merge;
 use crate::action::{DpAction, PortNo};
-use crate::dpif::{Card, DpFlow, DpFlowStats, Offload, OffloadStats, Ufid};
+use crate::dpif::{Card, DpFlow, DpFlowStats, HwOffload, OffloadStats, Ufid};
 use crate::netdev::{FlowOffload, OFFLOAD_DRIVERS, OffloadPut, Offloaded};
 
 /// Which megaflows cards have, and who uses which card.
@@ -122,7 +122,7 @@ impl Workers {
     }
 }
 
-impl Offload for Workers {
+impl HwOffload for Workers {
     fn set_flow_offload(&mut self, enabled: bool) {
         if self.cards.enabled != enabled {
             self.cards.enabled = enabled;

@@ -14,7 +14,7 @@ use super::{PARCELS, Place, Seat, Workers};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
-    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, Offload, OffloadStats,
+    BOND_BUCKETS, BondStats, DpFlow, DpFlowStats, DpStats, Dpif, DpifError, Features, FlowPut, HwOffload, OffloadStats,
     PortInfo, PortSpec, Resolution, TunnelPort, Ufid, Upcall, UpcallKind,
 };
 use crate::drops::{DropReason, Ledger};
@@ -528,11 +528,11 @@ impl Dpif for Workers {
         Some(self)
     }
 
-    fn offload(&self) -> Option<&dyn Offload> {
+    fn offload(&self) -> Option<&dyn HwOffload> {
         Some(self)
     }
 
-    fn offload_mut(&mut self) -> Option<&mut dyn Offload> {
+    fn offload_mut(&mut self) -> Option<&mut dyn HwOffload> {
         Some(self)
     }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::action::DpAction;
 use crate::conformance::{LAWS, Subject};
-use crate::dpif::{Card, FlowPut, Offload, PortSpec, always_matched};
+use crate::dpif::{Card, FlowPut, HwOffload, PortSpec, always_matched};
 use crate::drops::DropReason;
 use crate::meter::{Band, Config, Unit};
 use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, NetdevError, Offloads};
