@@ -538,8 +538,9 @@ fn packets() -> impl Strategy<Value = String> {
     prop_oneof![4 => ip, 1 => arp]
 }
 
-fn flows() -> impl Strategy<Value = Vec<String>> {
-    let matches = prop_oneof![
+/// Matches of few values each, so that packets meet them.
+pub(super) fn matches() -> impl Strategy<Value = String> {
+    prop_oneof![
         Just(String::new()),
         (0u8..4).prop_map(|n| format!("ip,nw_src=10.0.{n}.0/24,")),
         (0u8..4).prop_map(|n| format!("ip,nw_dst=10.{n}.0.0/16,")),
@@ -555,7 +556,10 @@ fn flows() -> impl Strategy<Value = Vec<String>> {
         Just("vlan_tci=0,".to_string()),
         Just("in_port=1,".to_string()),
         (0u8..3).prop_map(|n| format!("reg0={n},")),
-    ];
+    ]
+}
+
+fn flows() -> impl Strategy<Value = Vec<String>> {
     let actions = prop_oneof![
         Just("drop".to_string()),
         (1u8..5).prop_map(|n| n.to_string()),
@@ -582,7 +586,7 @@ fn flows() -> impl Strategy<Value = Vec<String>> {
         Just("debug_recirc,mod_dl_src:02:00:00:00:00:0a,resubmit(,3)".to_string()),
         Just("enqueue:3:1,2".to_string()),
     ];
-    let flow = (0u8..3, 0u8..4, matches, actions).prop_map(|(table, priority, m, actions)| {
+    let flow = (0u8..3, 0u8..4, matches(), actions).prop_map(|(table, priority, m, actions)| {
         let actions = actions.replace("goto_table:1", "goto_table:3").replace("goto_table:2", "goto_table:3");
         format!("table={table},priority={priority},{m}actions={actions}")
     });

@@ -16,6 +16,7 @@ use ovs_packet::key::FlowKey;
 use ovs_packet::{Match, OfPort, Packet, compose};
 use proptest::prelude::*;
 
+use super::packets::matches;
 use crate::world::{Network, World, group, key, packet};
 
 fn with(flows: &[&str]) -> World {
@@ -491,14 +492,9 @@ fn follow(flows: &[ovs_ofproto::FlowMod], table: u8, key: &mut FlowKey, met: &mu
 
 fn some_flows() -> impl Strategy<Value = Vec<String>> {
     let matches = prop_oneof![
-        Just(String::new()),
-        (0u8..4).prop_map(|n| format!("ip,nw_src=10.0.{n}.0/24,")),
-        (0u8..4).prop_map(|n| format!("ip,nw_dst=10.{n}.0.0/16,")),
-        (0u16..4).prop_map(|n| format!("tcp,tp_dst={n},")),
-        (0u16..4).prop_map(|n| format!("udp,tp_src={n}/0x3,")),
-        (0u8..4).prop_map(|n| format!("dl_dst=02:00:00:00:00:0{n},")),
-        (0u8..3).prop_map(|n| format!("reg0={n}/0x3,")),
-        Just("in_port=1,".to_string()),
+        8 => matches(),
+        1 => (0u8..4).prop_map(|n| format!("dl_dst=02:00:00:00:00:0{n},")),
+        1 => (0u8..3).prop_map(|n| format!("reg0={n}/0x3,")),
     ];
     let actions = prop_oneof![
         Just("drop".to_string()),
