@@ -26,6 +26,9 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<(u32, Option<u32>)> {
+        if self.is_plain() {
+            return Some((self.search_few(&query, wildcards, cost)?, None));
+        }
         let found = self.search(query, wildcards.as_deref_mut(), cost);
         if found.soft.is_empty() {
             return Some((found.hard?, None));

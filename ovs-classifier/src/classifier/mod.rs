@@ -124,6 +124,8 @@ pub struct Classifier<R, const W: usize> {
     prefixes: Prefixes,
     /// The hidden rules, by the version from which on they are.
     hidden: BTreeMap<Version, Vec<Handle>>,
+    /// How many rules have clauses.
+    with_clauses: usize,
     next_sequence: u64,
     next_age: u32,
 }
@@ -199,6 +201,7 @@ impl<R, const W: usize> Classifier<R, W> {
             ranked: ArrayVec::new(),
             prefixes: Prefixes::default(),
             hidden: BTreeMap::new(),
+            with_clauses: 0,
             next_sequence: 0,
             next_age: 0,
         }

@@ -149,32 +149,44 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
-    /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
+    /// Whether masks are few and no rule has clauses: then [`search_few`](Self::search_few) finds the answer.
     #[inline(always)]
-    pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
-        if self.guards.len() == 0 && self.ranked.len() == self.subtables.len() {
-            self.search_few(&query, wildcards, cost)
-        } else {
-            self.search_many(query, wildcards, cost)
-        }
+    pub(super) fn is_plain(&self) -> bool {
+        self.with_clauses == 0 && self.guards.len() == 0 && self.ranked.len() == self.subtables.len()
     }
 
-    /// Searches a few masks: in so few instructions that a processor is at the next lookup while this one waits for memory.
+    /// The slot of the best rule among a few masks without clauses: in so few instructions that a processor is at the next
+    /// lookup while this one waits for memory.
     #[inline(always)]
-    fn search_few(&self, query: &Query<'_, W>, mut wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
-        let mut progress = Progress::new();
+    pub(super) fn search_few(
+        &self,
+        query: &Query<'_, W>,
+        mut wildcards: Option<&mut [u64; W]>,
+        cost: &mut Probes,
+    ) -> Option<u32> {
+        let mut missed: ArrayVec<u32, { crate::guards::FEW }> = ArrayVec::new();
+        let (mut best, mut ceiling) = (None, 0);
+        for (rank, column) in &self.ranked {
+            let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > ceiling) else { break };
+            cost.probes += 1;
+            let entry = subtable.find(query.key);
+            if let Some(wildcards) = wildcards.as_deref_mut()
+                && (entry.is_some() || missed.try_push(*column).is_err())
+            {
+                subtable.mask.fold(wildcards);
+            }
+            if let Some((slot, rule)) = entry.and_then(|(_, head)| self.topmost(head, query))
+                && rank_of_priority(rule.priority) > ceiling
+            {
+                (best, ceiling) = (Some(slot), rank_of_priority(rule.priority));
+            }
+        }
         cost.searches += 1;
         cost.open += self.ranked.len() as u64;
-        for (rank, column) in &self.ranked {
-            let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > progress.ceiling) else { break };
-            let visit = Visit { rank: *rank, column: *column, subtable, hash: subtable.mask.hash(query.key) };
-            cost.probes += 1;
-            self.probe(query, visit, &mut progress, wildcards.as_deref_mut());
+        if let Some(wildcards) = wildcards.filter(|_| !missed.is_empty()) {
+            self.prove_few(query, &missed, wildcards, cost);
         }
-        if let Some(wildcards) = wildcards.filter(|_| !progress.missed.is_empty()) {
-            self.prove_few(query, &progress.missed, wildcards, cost);
-        }
-        progress.found
+        best
     }
 
     /// Proves that a few masks hold nothing.
@@ -185,9 +197,9 @@ impl<R, const W: usize> Classifier<R, W> {
         evidence.gather(missed, &[0; SINGLE], 0, cost);
     }
 
-    /// Searches many masks, of which guards leave a few.
+    /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
     #[inline(never)]
-    fn search_many(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
+    pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
         match self.guards.width() {
             SINGLE => self.level.run(Search::<_, W, SINGLE> { table: self, query, wildcards, cost }),
             NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),

@@ -171,6 +171,7 @@ impl<R, const W: usize> Classifier<R, W> {
         self.ranks.clear();
         self.ranked.clear();
         self.hidden.clear();
+        self.with_clauses = 0;
     }
 
     /// Puts a rule in its place. One with the same pattern and priority gives way if it is not hidden and may be
@@ -216,12 +217,13 @@ impl<R, const W: usize> Classifier<R, W> {
             Some(above) => self.rules.get(above).map_or(0, |above| above.below),
             None => head.map_or(0, |head| head + 1),
         };
-        let (priority, sequence) = (rule.priority, self.next_sequence);
+        let (priority, sequence, has_clauses) = (rule.priority, self.next_sequence, rule.clauses.is_some());
         let Some(handle) = self.rules.insert(Stored { sequence, column: Column::new(column), below, ..rule }) else {
             self.drop_if_empty(column);
             return Err(full);
         };
         self.next_sequence += 1;
+        self.with_clauses += usize::from(has_clauses);
         let place = self.link(pattern, column, known.and_then(|place| place.entry), above, handle.index());
         if let Some(rule) = self.rules.get_mut(handle.index()) {
             rule.place = place;
@@ -276,6 +278,7 @@ impl<R, const W: usize> Classifier<R, W> {
         let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
 
         let rule = self.rules.remove(slot)?;
+        self.with_clauses -= usize::from(rule.clauses.is_some());
         let subtable = self.subtables.get_mut(column)?;
         if head == slot && below == 0 {
             subtable.remove(key, place);

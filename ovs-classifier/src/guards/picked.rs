@@ -1,7 +1,7 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW};
+use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW, SINGLE, USUAL_GUARDS};
 
 /// After so many guards it is seen whether enough columns are ruled out, where picks are narrow and where they are not. It
 /// takes about as long as to ask some guards more, and what it tells comes late and is different for each key: a
@@ -9,17 +9,20 @@ use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW};
 const NARROW_STEPS: [usize; 2] = [24, 12];
 const WIDE_STEPS: [usize; 2] = [4, 1];
 
-/// Where the rows of one key are, as far as they were looked for: of the first guards, one after the other.
+/// Where the rows of one key are, as far as they were looked for: of the first guards, one after the other. Where columns
+/// are one word, what the first guards say is kept, and not where.
 #[derive(Debug)]
 pub(crate) struct KeyRows {
     rows: [u32; MAX_GUARDS],
     known: usize,
+    passes: [u64; USUAL_GUARDS],
+    passed: usize,
 }
 
 impl KeyRows {
     #[inline(always)]
     pub(crate) const fn new() -> Self {
-        Self { rows: [0; MAX_GUARDS], known: 0 }
+        Self { rows: [0; MAX_GUARDS], known: 0, passes: [0; USUAL_GUARDS], passed: 0 }
     }
 }
 
@@ -86,6 +89,9 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     pub(crate) fn open_noting(&self, rows: &mut KeyRows) -> [u64; N] {
         let [step, _] = Self::steps();
         let mut open = self.live();
+        if N == SINGLE && self.useful().len() <= USUAL_GUARDS {
+            return self.open_noting_all(open, rows);
+        }
         for (guards, from) in self.useful().chunks(step).zip((0..).step_by(step)) {
             if count(&open) <= 1 {
                 break;
@@ -105,6 +111,20 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
                 rows.known = end;
             }
         }
+        open
+    }
+
+    /// As [`open_noting`](Self::open_noting), of few guards and one word of columns: asks all, and notes what each says.
+    #[inline(always)]
+    fn open_noting_all(&self, mut open: [u64; N], rows: &mut KeyRows) -> [u64; N] {
+        let useful = self.useful();
+        for (guard, noted) in useful.iter().zip(&mut rows.passes) {
+            let Some(row) = self.row_of(guard) else { break };
+            let pass = self.pass_of(guard, row);
+            open = and(open, pass);
+            *noted = pass[0];
+        }
+        rows.passed = useful.len();
         open
     }
 
@@ -157,7 +177,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     #[inline(always)]
     fn pass_of(&self, guard: &Guard, row: u32) -> [u64; N] {
-        let outside: [u64; N] = load(&guard.outside, self.first);
+        let outside: [u64; N] = if N == SINGLE { [guard.near; N] } else { load(&guard.outside, self.first) };
         let row: [u64; N] = load(&guard.lines, row as usize + self.first);
         core::array::from_fn(|i| row[i] | outside[i])
     }
@@ -168,6 +188,19 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     pub(crate) fn drop_known(&self, columns: &mut [u64; N], wildcards: &[u64; W], rows: &KeyRows, asked: &mut Asked) {
         let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
         // Which they are is found without a branch: it is different for each key.
+        if N == SINGLE && rows.passed > 0 {
+            let mut kept = *columns;
+            for (guard, pass) in guards.iter().zip(&rows.passes).take(rows.passed) {
+                let Some(known) = wildcards.get(usize::from(guard.word)) else { return };
+                let any = if guard.mask & !known == 0 { 0 } else { u64::MAX };
+                kept = and(kept, [pass | any; N]);
+            }
+            *columns = kept;
+            if guards.len() == rows.passed || is_empty(columns) {
+                return;
+            }
+            asked.0 |= (1 << rows.passed) - 1;
+        }
         let mut left = 0u64;
         for guard in guards.iter().rev() {
             let Some(known) = wildcards.get(usize::from(guard.word)) else { return };
