@@ -27,7 +27,7 @@ use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{self, Content, Seen};
 use crate::request::CtRequest;
 use crate::shard::{Claim, Common, Found, Holder, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
-use crate::sighting::Sighting;
+use crate::sighting::{Sighting, Told};
 use crate::table::{Alias, Entry, NIL};
 use crate::tuple::{Transport, Tuple};
 
@@ -67,7 +67,14 @@ pub(crate) fn track(
     request: &CtRequest,
     now: Instant,
 ) -> Outcome {
-    let Sighting { reading, number, .. } = sighting;
+    let Sighting { reading, number, told, .. } = sighting;
+    if let (Some(told), Ok(seen)) = (&*told, &*reading)
+        && told.serves(packet, request, now)
+        && shards.with(shards.common().shard_of(seen.hash), |shard, _| shard.changes == told.changes)
+    {
+        return told.outcome;
+    }
+    *told = None;
     let ct = &mut packet.meta.ct;
     // What was translated in this zone comes by again, perhaps: only then is it found by its translated tuple.
     let translated = ct.zone == request.zone && ct.state.intersects(CtState::SRC_NAT | CtState::DST_NAT);
@@ -75,7 +82,7 @@ pub(crate) fn track(
     let mut work = None;
     let judged = match reading {
         Ok(seen) => {
-            let hints = Hints { translated, number };
+            let hints = Hints { translated, number, told };
             decide(shards, seen, hints, request, now, &mut Said { ct, work: &mut work })
         }
         Err(reason) => Err(*reason),
@@ -148,11 +155,13 @@ pub(crate) fn track_again<'a, 's>(
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
     let mut packets: ArrayVec<(&mut Packet, &mut Sighting), BATCH> = ArrayVec::new();
+    let mut unknown = 0;
     for (packet, key, sighting) in batch.into_iter().take(BATCH) {
         sighting.read(shards.common(), packet, key, request.zone);
+        unknown += usize::from(sighting.number == NIL);
         packets.push((packet, sighting));
     }
-    if packets.len() >= FEW {
+    if unknown >= FEW {
         shards.fetch(packets.iter_mut().map(|(_, sighting)| &mut **sighting));
     }
     packets.into_iter().map(|(packet, sighting)| track(shards, packet, sighting, request, now)).collect()
@@ -164,6 +173,8 @@ struct Hints<'a> {
     translated: bool,
     /// The connection may have this number; where it has another, that is noted.
     number: &'a mut u32,
+    /// Where it is noted what is said, if that was all.
+    told: &'a mut Option<Told>,
 }
 
 /// What a shard made of a packet at first sight.
@@ -181,7 +192,7 @@ enum First {
 fn decide(
     shards: &mut impl Shards,
     seen: &Seen,
-    Hints { translated, number }: Hints<'_>,
+    Hints { translated, number, told }: Hints<'_>,
     request: &CtRequest,
     now: Instant,
     said: &mut Said<'_>,
@@ -200,6 +211,7 @@ fn decide(
         if *number != NIL
             && let Some(outcome) = shard.meet_plainly(*number, seen, request, now, common, said)
         {
+            *told = Some(Told { outcome, now, changes: shard.changes });
             return First::Judged(outcome);
         }
         let found = match absent {
@@ -322,7 +334,7 @@ fn open_plain(
 /// What is said of a packet whose connection is not stored.
 fn unstored(seen: &Seen, expectation: Option<&Expectation>, mut outcome: Outcome, said: &mut Said<'_>) -> Outcome {
     (said.ct.mark, said.ct.label) = (0, 0);
-    said.ct.original = Some(seen.key.original(seen.from_low));
+    seen.key.original(seen.from_low, &mut said.ct.original);
     if let Some(expectation) = expectation {
         if outcome == Outcome::Unknown {
             outcome = Outcome::Expected { created: false };

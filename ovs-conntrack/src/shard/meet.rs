@@ -42,6 +42,7 @@ impl Shard {
         let Meaning::Of(class) = connection.follow(windows, &seen.content, reply, liberal) else { return None };
         if let Some((value, mask)) = request.mark.filter(|_| request.commits()) {
             connection.mark = connection.mark & !mask | value & mask;
+            self.changes += 1;
         }
         let outcome = match connection.answered() {
             false => Outcome::Unanswered,
@@ -51,7 +52,7 @@ impl Shard {
         said.ct.state = outcome.state();
         said.ct.mark = connection.mark;
         said.ct.label = 0;
-        said.ct.original = Some(connection.key.original(connection.began_low()));
+        connection.key.original(connection.began_low(), &mut said.ct.original);
         let deadline = deadline(&self.policies, connection.policy, class, now);
         let before = core::mem::replace(&mut connection.deadline, deadline);
         if deadline < before {
@@ -127,7 +128,7 @@ impl Shard {
         said.ct.state = outcome.state();
         said.ct.mark = connection.mark;
         said.ct.label = 0;
-        said.ct.original = Some(connection.key.original(connection.began_low()));
+        connection.key.original(connection.began_low(), &mut said.ct.original);
         if connection.flags.has(Flags::ELSEWHERE) {
             self.judge_more(way, request, helped, said);
         }
@@ -167,8 +168,10 @@ impl Shard {
     pub(super) fn set_mark_and_label(&mut self, id: u32, request: &CtRequest) {
         if let (Some((value, mask)), Some(connection)) = (request.mark, self.table.get_mut(id)) {
             connection.mark = connection.mark & !mask | value & mask;
+            self.changes += 1;
         }
         if let Some((value, mask)) = request.label {
+            self.changes += 1;
             let label = self.table.label(id) & !mask | value & mask;
             self.table.set_label(id, label);
         }

@@ -199,6 +199,9 @@ pub(crate) struct Shard {
     /// Flushed connections that still take room, and where the search for them goes on.
     stale: usize,
     sweep: u32,
+    /// How often something was taken from what packets of stored connections are told: a connection, or its mark or
+    /// label as they were.
+    pub(crate) changes: u64,
     /// Random numbers drawn.
     draws: u64,
     /// The last search for a reply tuple that found all taken.
@@ -220,6 +223,7 @@ impl Shard {
             orphans: Vec::new(),
             stale: 0,
             sweep: 0,
+            changes: 0,
             draws: 0,
             futile: None,
             stats: Stats::default(),

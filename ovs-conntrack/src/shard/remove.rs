@@ -40,6 +40,7 @@ impl Shard {
     /// Removes a connection, and all that there is of it.
     pub(super) fn remove(&mut self, id: u32) {
         let Some((connection, reply)) = self.table.remove(id) else { return };
+        self.changes += 1;
         if let Some(key) = reply {
             self.orphans.push(Orphan { key, shard: self.index, id });
         }
@@ -114,6 +115,7 @@ impl Shard {
         let Some(zone) = self.zones.find(zone).and_then(|number| self.zones.get_mut(number)) else { return 0 };
         let n = core::mem::take(&mut zone.connections) as usize;
         zone.generation = zone.generation.wrapping_add(1);
+        self.changes += 1;
         if let Some(quota) = &mut zone.quota {
             quota.give(n);
         }
@@ -129,6 +131,7 @@ impl Shard {
         common.expectations.fetch_sub(self.expectations.len(), Ordering::Relaxed);
         self.expectations.clear();
         let n = self.len();
+        self.changes += 1;
         self.table = Table::new(common.hash, common.shards);
         for zone in self.zones.iter_mut() {
             zone.generation = zone.generation.wrapping_add(1);
