@@ -209,10 +209,10 @@ fn decide(
             }
         }
         if *number != NIL
-            && let Some(outcome) = shard.meet_plainly(*number, seen, request, now, common, said)
+            && let Some(plain) = shard.meet_plainly(*number, seen, request, now, common, said)
         {
-            *told = Some(Told { outcome, now, changes: shard.changes });
-            return First::Judged(outcome);
+            *told = plain.lasts.then_some(Told { outcome: plain.outcome, now, changes: shard.changes });
+            return First::Judged(plain.outcome);
         }
         let found = match absent {
             true => Found::Absent,

@@ -11,7 +11,7 @@ use crate::table::NIL;
 /// What a tracker has read of a packet in a zone, and where it found its connection.
 ///
 /// A switch that tracks a packet twice in one zone, first to look and then to commit, keeps one of these with the
-/// packet: it is read and looked up once, and followed once at one instant. See [`Tracker::track_again`](crate::Tracker::track_again).
+/// packet: it is read and looked up once. See [`Tracker::track_again`](crate::Tracker::track_again).
 ///
 /// It holds as long as nobody changes the packet's bytes; then it is [forgotten](Self::forget). What became of the
 /// connection meanwhile does no harm.
@@ -22,7 +22,7 @@ pub struct Sighting {
     /// The connection may have this number.
     pub(crate) number: u32,
     pub(crate) reading: Reading,
-    /// What was said of it last, if it is of a stored connection and needed no change.
+    /// What was said of it last, if saying it again needs no look at the connection.
     pub(crate) told: Option<Told>,
 }
 
@@ -36,8 +36,8 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Whether the packet, which was tracked in the request's zone before, still says so, and the request asks for no
-    /// more. Then, if the shard has seen no other change, to track it once more would change nothing.
+    /// Whether the packet still has what it was told in the request's zone, and the request asks for no more. Then, if
+    /// the shard has seen no other change, to track it once more would change nothing.
     #[inline(always)]
     pub(crate) fn serves(&self, packet: &Packet, request: &CtRequest, now: Instant) -> bool {
         let ct = &packet.meta.ct;

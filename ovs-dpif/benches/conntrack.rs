@@ -5,8 +5,8 @@
 //! million when all are flushed.
 //!
 //! As in the peer's measurement, the port that sends gives its buffers back to the one that receives, which writes the
-//! next frames to them: what is new to the processor's caches is what is kept of the connections. In those "stored", each
-//! frame has memory of its own, as if all of a million were read from a file.
+//! next frames to them: what is new to the processor's caches is what is kept of the connections. "card" has as many buffers
+//! as a card's ring, and "stored" one for each connection, as if all of a million frames were read from a file.
 
 #[path = "../../ovs-packet/benches/common/mod.rs"]
 mod common;
@@ -27,8 +27,11 @@ use ring::{Batches, Ring};
 
 const NOW: Instant = Instant::from_secs(1);
 
-/// Batches of buffers that go round.
-const BUFFERS: u64 = 32;
+/// Batches of buffers that go round: as in the bench of forwarding.
+const FEW: u64 = 2;
+
+/// As many as a card has.
+const MANY: u64 = 32;
 
 /// The frame of connection `i`.
 fn frame(i: u32) -> Packet {
@@ -90,14 +93,15 @@ impl Netdev for Source {
     }
 }
 
-/// A datapath whose two megaflows are the pipeline, and that is passed frames of these connections, in buffers that come
-/// back or in some of their own.
-fn datapath(connections: impl Iterator<Item = u64>, stored: bool) -> Datapath {
+/// A datapath whose two megaflows are the pipeline, and that is passed frames of these connections in so many batches of
+/// buffers.
+fn datapath(connections: impl Iterator<Item = u64>, buffers: u64) -> Datapath {
     let mut dp = Datapath::with_limits(Limits::default(), 1);
     let connections: Vec<u64> = connections.collect();
     let template = frame(0);
     let frames: Arc<[Stamp]> = connections.iter().map(|i| stamp(*i, &template)).collect();
-    let kept = if stored { connections.len().div_ceil(BATCH) as u64 } else { BUFFERS };
+    let most = connections.len().div_ceil(BATCH) as u64;
+    let (kept, stored) = (buffers.min(most), buffers >= most);
     let batch = |_| (0..BATCH).map(|_| template.clone()).collect::<PacketBatch>();
     let batches = Batches::new(Mutex::new((0..kept).map(batch).collect()));
     let mut source = Source { batches: batches.clone(), frames, next: 0 };
@@ -137,12 +141,15 @@ fn polled(dp: &mut Datapath, times: u64) {
 }
 
 fn live(c: &mut Criterion) {
-    for (name, connections, stored, peer, goal) in [
-        ("ct_pipeline/1k", 1024u64, false, 208.0, 3),
-        ("ct_pipeline/100k", 100_000, false, 470.0, 4),
-        ("ct_pipeline/1000k", 1_000_000, false, 624.0, 4),
-        ("ct_pipeline/stored_100k", 100_000, true, 470.0, 4),
-        ("ct_pipeline/stored_1000k", 1_000_000, true, 624.0, 4),
+    for (name, connections, buffers, peer, goal) in [
+        ("ct_pipeline/1k", 1024u64, FEW, 208.0, 3),
+        ("ct_pipeline/100k", 100_000, FEW, 470.0, 4),
+        ("ct_pipeline/1000k", 1_000_000, FEW, 624.0, 4),
+        ("ct_pipeline/card_1k", 1024, MANY, 208.0, 3),
+        ("ct_pipeline/card_100k", 100_000, MANY, 470.0, 4),
+        ("ct_pipeline/card_1000k", 1_000_000, MANY, 624.0, 4),
+        ("ct_pipeline/stored_100k", 100_000, u64::MAX, 470.0, 4),
+        ("ct_pipeline/stored_1000k", 1_000_000, u64::MAX, 624.0, 4),
     ] {
         if !is_asked_for(name) {
             continue;
@@ -150,7 +157,7 @@ fn live(c: &mut Criterion) {
         let mut order: Vec<u64> = (0..connections).collect();
         let mut random = Random(1);
         (1..order.len()).rev().for_each(|i| order.swap(i, random.below(i as u64 + 1) as usize));
-        let mut dp = datapath(order.into_iter(), stored);
+        let mut dp = datapath(order.into_iter(), buffers);
         polled(&mut dp, connections.div_ceil(BATCH as u64));
         println!("{name}: goal {goal}x");
         common::measure(c, name, 32 * BATCH, Some(peer), || polled(&mut dp, 32));
@@ -163,7 +170,7 @@ fn new(c: &mut Criterion) {
     if !is_asked_for(name) {
         return;
     }
-    let mut dp = datapath(0..connections, false);
+    let mut dp = datapath(0..connections, FEW);
     println!("{name}: goal 4x");
     common::measure(c, name, connections as usize, Some(1327.0), || {
         Dpif::conntrack(&mut dp).expect("it tracks").flush(&Filter::default(), NOW).expect("flushed");

@@ -11,7 +11,7 @@ use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{Content, Seen};
 use crate::request::CtRequest;
 use crate::shard::zones::deadline;
-use crate::shard::{Common, Help, Meeting, Said, Shard, Way, Work};
+use crate::shard::{Common, Help, Meeting, Plain, Said, Shard, Way, Work};
 use crate::tcp::Segment;
 use crate::tuple::Tuple;
 
@@ -27,7 +27,7 @@ impl Shard {
         now: Instant,
         common: &Common,
         said: &mut Said<'_>,
-    ) -> Option<Outcome> {
+    ) -> Option<Plain> {
         let (connection, windows) = self.table.get_with_windows(id).filter(|(c, _)| c.key == seen.key)?;
         let reply = seen.from_low != connection.began_low();
         let special = connection.flags.has(Flags::ELSEWHERE)
@@ -38,7 +38,7 @@ impl Shard {
         if special || flushed || connection.is_expired(now) {
             return None;
         }
-        let liberal = common.liberal.load(Ordering::Relaxed);
+        let (liberal, answered) = (common.liberal.load(Ordering::Relaxed), connection.answered());
         let Meaning::Of(class) = connection.follow(windows, &seen.content, reply, liberal) else { return None };
         if let Some((value, mask)) = request.mark.filter(|_| request.commits()) {
             connection.mark = connection.mark & !mask | value & mask;
@@ -55,10 +55,12 @@ impl Shard {
         connection.key.original(connection.began_low(), &mut said.ct.original);
         let deadline = deadline(&self.policies, connection.policy, class, now);
         let before = core::mem::replace(&mut connection.deadline, deadline);
+        let lasts = !matches!(seen.content, Content::Tcp(_)) && deadline > now;
+        self.changes += u64::from(answered != connection.answered());
         if deadline < before {
             self.table.hasten(id, deadline);
         }
-        Some(outcome)
+        Some(Plain { outcome, lasts })
     }
 
     /// Follows a packet of a connection.
@@ -90,7 +92,7 @@ impl Shard {
                 content = &adjusted;
             }
         }
-        let liberal = common.liberal.load(Ordering::Relaxed);
+        let (liberal, answered) = (common.liberal.load(Ordering::Relaxed), connection.answered());
         let class = match connection.follow(windows, content, reply, liberal) {
             Meaning::Of(class) => class,
             Meaning::Another => {
@@ -106,6 +108,7 @@ impl Shard {
         };
         let deadline = deadline(&self.policies, connection.policy, class, now);
         let before = core::mem::replace(&mut connection.deadline, deadline);
+        self.changes += u64::from(answered != connection.answered());
         if deadline < before {
             self.table.hasten(id, deadline);
         }

@@ -160,6 +160,14 @@ pub(crate) enum Meeting {
     Gone,
 }
 
+/// What is said of a packet of a connection about which nothing is special.
+pub(crate) struct Plain {
+    pub(crate) outcome: Outcome,
+    /// Whether to follow the packet once more at the same instant would change nothing, and say the same, until the
+    /// shard's [`changes`](Shard::changes) go on.
+    pub(crate) lasts: bool,
+}
+
 /// Whether a key could be taken.
 pub(crate) enum Claim {
     Done,
@@ -199,8 +207,8 @@ pub(crate) struct Shard {
     /// Flushed connections that still take room, and where the search for them goes on.
     stale: usize,
     sweep: u32,
-    /// How often something was taken from what packets of stored connections are told: a connection, or its mark or
-    /// label as they were.
+    /// How often something happened that packets of stored connections are told otherwise after: one was removed or
+    /// answered, or its mark or label written.
     pub(crate) changes: u64,
     /// Random numbers drawn.
     draws: u64,
