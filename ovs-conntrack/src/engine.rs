@@ -131,9 +131,13 @@ pub(crate) fn track_batch<'a>(
     request: &CtRequest,
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
+    let batch = batch.into_iter().take(BATCH);
+    if batch.size_hint().1.is_some_and(|most| most < FEW) {
+        return batch.map(|(packet, key)| track_one(shards, packet, key, request, now)).collect();
+    }
     let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
     let mut sightings: ArrayVec<Sighting, BATCH> = ArrayVec::new();
-    for (packet, key) in batch.into_iter().take(BATCH) {
+    for (packet, key) in batch {
         sightings.push(Sighting::NONE);
         if let Some(sighting) = sightings.last_mut() {
             sighting.read(shards.common(), packet, key, request.zone);
@@ -301,16 +305,22 @@ fn glance(
         Found::Absent => {}
     }
     let plain = request.nat.is_none_or(|nat| nat == Nat::Existing);
-    if !Connection::can_open(&seen.content) {
-        return First::Invalid(match seen.content {
-            Content::Error => InvalidReason::Unrelated,
-            _ => InvalidReason::NotOpening,
-        });
+    if let Err(reason) = may_open(&seen.content) {
+        return First::Invalid(reason);
     }
     if !plain || common.expectations.load(Ordering::Relaxed) > 0 {
         return First::Absent;
     }
     First::Judged(open_plain(shard, seen, None, request, now, common, said))
+}
+
+/// What is wrong with a packet that is of no connection, if it opens none.
+fn may_open(content: &Content) -> Result<(), InvalidReason> {
+    match content {
+        _ if Connection::can_open(content) => Ok(()),
+        Content::Error => Err(InvalidReason::Unrelated),
+        _ => Err(InvalidReason::NotOpening),
+    }
 }
 
 /// Opens a connection that is not translated, whose key nothing has.
@@ -357,12 +367,7 @@ fn clash(
     now: Instant,
     said: &mut Said<'_>,
 ) -> Result<Outcome, InvalidReason> {
-    if !Connection::can_open(&seen.content) {
-        return Err(match seen.content {
-            Content::Error => InvalidReason::Unrelated,
-            _ => InvalidReason::NotOpening,
-        });
-    }
+    may_open(&seen.content)?;
     if !request.commits() {
         return Ok(unstored(seen, None, Outcome::Unknown, said));
     }
@@ -382,12 +387,7 @@ fn open(
     now: Instant,
     said: &mut Said<'_>,
 ) -> Result<Outcome, InvalidReason> {
-    if !Connection::can_open(&seen.content) {
-        return Err(match seen.content {
-            Content::Error => InvalidReason::Unrelated,
-            _ => InvalidReason::NotOpening,
-        });
-    }
+    may_open(&seen.content)?;
     let original = seen.key.tuple(seen.from_low);
     let expected = Expected::of(request.zone, &original);
     let expectation = expected.and_then(|expected| look_out(shards, &expected, now));

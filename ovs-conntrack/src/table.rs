@@ -23,7 +23,7 @@ use arrayvec::ArrayVec;
 use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
 
-use crate::chunks::{Chunks, Sparse};
+use crate::chunks::Chunks;
 use crate::connection::{Connection, Flags, Progress};
 use crate::index::Index;
 use crate::key::Key;
@@ -82,7 +82,7 @@ pub(crate) enum Entry {
 
 /// The windows of a connection, not fetched yet.
 pub(crate) struct WindowsOf<'a> {
-    windows: &'a mut Sparse<Windows>,
+    windows: &'a mut Chunks<Windows>,
     id: u32,
 }
 
@@ -98,10 +98,10 @@ pub(crate) struct Table {
     /// The numbers of free slots. A list of its own, so that those which are taken next are known before they are read.
     free: Vec<u32>,
     taken: usize,
-    windows: Sparse<Windows>,
-    labels: Sparse<u128>,
+    windows: Chunks<Windows>,
+    labels: Chunks<u128>,
     /// The reply tuple's key, and whether replies come from its low end.
-    replies: Sparse<(Key, bool)>,
+    replies: Chunks<(Key, bool)>,
     aliases: Vec<Result<Alias, u32>>,
     free_alias: u32,
     numbers: Index,
@@ -116,9 +116,9 @@ impl Table {
             slots: Chunks::new(),
             free: Vec::new(),
             taken: 0,
-            windows: Sparse::new(),
-            labels: Sparse::new(),
-            replies: Sparse::new(),
+            windows: Chunks::new(),
+            labels: Chunks::new(),
+            replies: Chunks::new(),
             aliases: Vec::new(),
             free_alias: NIL,
             numbers: Index::new(shards),
