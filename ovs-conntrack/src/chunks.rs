@@ -1,4 +1,7 @@
 //! Lists that grow without moving what they have, and without room for twice as much.
+//!
+//! Such a list is filled in order, or here and there by number: then what says which numbers have an item is elsewhere, and
+//! chunks in which none has one take no room.
 
 use alloc::vec::Vec;
 
@@ -23,6 +26,7 @@ impl<T> Chunks<T> {
         self.0.iter().map(|chunk| chunk.capacity() * size_of::<T>()).sum()
     }
 
+    /// The item of a number. In a list that is filled here and there, a number that was given none may have another's.
     #[inline]
     pub(crate) fn get(&self, i: u32) -> Option<&T> {
         self.0.get(i as usize / CHUNK)?.get(i as usize % CHUNK)
@@ -33,6 +37,7 @@ impl<T> Chunks<T> {
         self.0.get_mut(i as usize / CHUNK)?.get_mut(i as usize % CHUNK)
     }
 
+    /// Adds an item behind the last one.
     pub(crate) fn push(&mut self, item: T) {
         if self.0.last().is_none_or(|last| last.len() == CHUNK) {
             // The first chunk grows as it is filled: a small table stays small.
@@ -45,30 +50,8 @@ impl<T> Chunks<T> {
     }
 }
 
-/// Items that few numbers have: what says which do is elsewhere. Chunks in which none has one take no room.
-pub(crate) struct Sparse<T>(Vec<Vec<T>>);
-
-impl<T: Copy> Sparse<T> {
-    pub(crate) const fn new() -> Self {
-        Sparse(Vec::new())
-    }
-
-    /// Bytes of memory that are held.
-    pub(crate) fn memory(&self) -> usize {
-        self.0.iter().map(|chunk| chunk.capacity() * size_of::<T>()).sum()
-    }
-
-    /// The item of a number that has one. One that has none may have another's here.
-    #[inline]
-    pub(crate) fn get(&self, i: u32) -> Option<&T> {
-        self.0.get(i as usize / CHUNK)?.get(i as usize % CHUNK)
-    }
-
-    #[inline]
-    pub(crate) fn get_mut(&mut self, i: u32) -> Option<&mut T> {
-        self.0.get_mut(i as usize / CHUNK)?.get_mut(i as usize % CHUNK)
-    }
-
+impl<T: Copy> Chunks<T> {
+    /// Gives a number this item.
     pub(crate) fn set(&mut self, i: u32, item: T) {
         let (chunk, at) = (i as usize / CHUNK, i as usize % CHUNK);
         if self.0.len() <= chunk {
@@ -104,7 +87,7 @@ mod tests {
 
     #[test]
     fn chunks_of_which_no_number_has_an_item_take_no_room() {
-        let (mut sparse, far) = (Sparse::new(), 5 * CHUNK as u32);
+        let (mut sparse, far) = (Chunks::new(), 5 * CHUNK as u32);
         assert_eq!((sparse.get(0), sparse.memory()), (None, 0));
         sparse.set(far + 3, 7u64);
         assert_eq!((sparse.get(far + 3), sparse.get(far + 4), sparse.get(0)), (Some(&7), None, None));

@@ -27,7 +27,7 @@ use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{self, Content, Seen};
 use crate::request::CtRequest;
 use crate::shard::{Claim, Common, Found, Holder, Meeting, Opening, Orphan, Said, Search, Shard, Way, Work};
-use crate::sighting::Sighting;
+use crate::sighting::{Sighting, Told};
 use crate::table::{Alias, Entry, NIL};
 use crate::tuple::{Transport, Tuple};
 
@@ -67,7 +67,14 @@ pub(crate) fn track(
     request: &CtRequest,
     now: Instant,
 ) -> Outcome {
-    let Sighting { reading, number, .. } = sighting;
+    let Sighting { reading, number, told, .. } = sighting;
+    if let (Some(told), Ok(seen)) = (&*told, &*reading)
+        && told.serves(packet, request, now)
+        && shards.with(shards.common().shard_of(seen.hash), |shard, _| shard.changes == told.changes)
+    {
+        return told.outcome;
+    }
+    *told = None;
     let ct = &mut packet.meta.ct;
     // What was translated in this zone comes by again, perhaps: only then is it found by its translated tuple.
     let translated = ct.zone == request.zone && ct.state.intersects(CtState::SRC_NAT | CtState::DST_NAT);
@@ -75,7 +82,7 @@ pub(crate) fn track(
     let mut work = None;
     let judged = match reading {
         Ok(seen) => {
-            let hints = Hints { translated, number };
+            let hints = Hints { translated, number, told };
             decide(shards, seen, hints, request, now, &mut Said { ct, work: &mut work })
         }
         Err(reason) => Err(*reason),
@@ -124,9 +131,13 @@ pub(crate) fn track_batch<'a>(
     request: &CtRequest,
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
+    let batch = batch.into_iter().take(BATCH);
+    if batch.size_hint().1.is_some_and(|most| most < FEW) {
+        return batch.map(|(packet, key)| track_one(shards, packet, key, request, now)).collect();
+    }
     let mut packets: ArrayVec<&mut Packet, BATCH> = ArrayVec::new();
     let mut sightings: ArrayVec<Sighting, BATCH> = ArrayVec::new();
-    for (packet, key) in batch.into_iter().take(BATCH) {
+    for (packet, key) in batch {
         sightings.push(Sighting::NONE);
         if let Some(sighting) = sightings.last_mut() {
             sighting.read(shards.common(), packet, key, request.zone);
@@ -148,11 +159,13 @@ pub(crate) fn track_again<'a, 's>(
     now: Instant,
 ) -> ArrayVec<Outcome, BATCH> {
     let mut packets: ArrayVec<(&mut Packet, &mut Sighting), BATCH> = ArrayVec::new();
+    let mut unknown = 0;
     for (packet, key, sighting) in batch.into_iter().take(BATCH) {
         sighting.read(shards.common(), packet, key, request.zone);
+        unknown += usize::from(sighting.number == NIL);
         packets.push((packet, sighting));
     }
-    if packets.len() >= FEW {
+    if unknown >= FEW {
         shards.fetch(packets.iter_mut().map(|(_, sighting)| &mut **sighting));
     }
     packets.into_iter().map(|(packet, sighting)| track(shards, packet, sighting, request, now)).collect()
@@ -164,6 +177,8 @@ struct Hints<'a> {
     translated: bool,
     /// The connection may have this number; where it has another, that is noted.
     number: &'a mut u32,
+    /// Where it is noted what is said, if that was all.
+    told: &'a mut Option<Told>,
 }
 
 /// What a shard made of a packet at first sight.
@@ -181,7 +196,7 @@ enum First {
 fn decide(
     shards: &mut impl Shards,
     seen: &Seen,
-    Hints { translated, number }: Hints<'_>,
+    Hints { translated, number, told }: Hints<'_>,
     request: &CtRequest,
     now: Instant,
     said: &mut Said<'_>,
@@ -198,9 +213,10 @@ fn decide(
             }
         }
         if *number != NIL
-            && let Some(outcome) = shard.meet_plainly(*number, seen, request, now, common, said)
+            && let Some(plain) = shard.meet_plainly(*number, seen, request, now, common, said)
         {
-            return First::Judged(outcome);
+            *told = plain.lasts.then_some(Told { outcome: plain.outcome, now, changes: shard.changes });
+            return First::Judged(plain.outcome);
         }
         let found = match absent {
             true => Found::Absent,
@@ -289,16 +305,22 @@ fn glance(
         Found::Absent => {}
     }
     let plain = request.nat.is_none_or(|nat| nat == Nat::Existing);
-    if !Connection::can_open(&seen.content) {
-        return First::Invalid(match seen.content {
-            Content::Error => InvalidReason::Unrelated,
-            _ => InvalidReason::NotOpening,
-        });
+    if let Err(reason) = may_open(&seen.content) {
+        return First::Invalid(reason);
     }
     if !plain || common.expectations.load(Ordering::Relaxed) > 0 {
         return First::Absent;
     }
     First::Judged(open_plain(shard, seen, None, request, now, common, said))
+}
+
+/// What is wrong with a packet that is of no connection, if it opens none.
+fn may_open(content: &Content) -> Result<(), InvalidReason> {
+    match content {
+        _ if Connection::can_open(content) => Ok(()),
+        Content::Error => Err(InvalidReason::Unrelated),
+        _ => Err(InvalidReason::NotOpening),
+    }
 }
 
 /// Opens a connection that is not translated, whose key nothing has.
@@ -322,7 +344,7 @@ fn open_plain(
 /// What is said of a packet whose connection is not stored.
 fn unstored(seen: &Seen, expectation: Option<&Expectation>, mut outcome: Outcome, said: &mut Said<'_>) -> Outcome {
     (said.ct.mark, said.ct.label) = (0, 0);
-    said.ct.original = Some(seen.key.original(seen.from_low));
+    seen.key.original(seen.from_low, &mut said.ct.original);
     if let Some(expectation) = expectation {
         if outcome == Outcome::Unknown {
             outcome = Outcome::Expected { created: false };
@@ -345,12 +367,7 @@ fn clash(
     now: Instant,
     said: &mut Said<'_>,
 ) -> Result<Outcome, InvalidReason> {
-    if !Connection::can_open(&seen.content) {
-        return Err(match seen.content {
-            Content::Error => InvalidReason::Unrelated,
-            _ => InvalidReason::NotOpening,
-        });
-    }
+    may_open(&seen.content)?;
     if !request.commits() {
         return Ok(unstored(seen, None, Outcome::Unknown, said));
     }
@@ -370,12 +387,7 @@ fn open(
     now: Instant,
     said: &mut Said<'_>,
 ) -> Result<Outcome, InvalidReason> {
-    if !Connection::can_open(&seen.content) {
-        return Err(match seen.content {
-            Content::Error => InvalidReason::Unrelated,
-            _ => InvalidReason::NotOpening,
-        });
-    }
+    may_open(&seen.content)?;
     let original = seen.key.tuple(seen.from_low);
     let expected = Expected::of(request.zone, &original);
     let expectation = expected.and_then(|expected| look_out(shards, &expected, now));

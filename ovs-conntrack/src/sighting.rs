@@ -1,9 +1,10 @@
 //! What tracking a packet once spares it when it is tracked again.
 
-use ovs_packet::{FlowKey, Packet};
+use ovs_packet::{FlowKey, Instant, Packet};
 
-use crate::outcome::InvalidReason;
+use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{self, Reading};
+use crate::request::CtRequest;
 use crate::shard::Common;
 use crate::table::NIL;
 
@@ -21,11 +22,33 @@ pub struct Sighting {
     /// The connection may have this number.
     pub(crate) number: u32,
     pub(crate) reading: Reading,
+    /// What was said of it last, if saying it again needs no look at the connection.
+    pub(crate) told: Option<Told>,
+}
+
+/// What was said of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) outcome: Outcome,
+    pub(crate) now: Instant,
+    /// How many [changes](crate::shard::Shard::changes) the shard had seen.
+    pub(crate) changes: u64,
+}
+
+impl Told {
+    /// Whether the packet still has what it was told in the request's zone, and the request asks for no more. Then, if
+    /// the shard has seen no other change, to track it once more would change nothing.
+    #[inline(always)]
+    pub(crate) fn serves(&self, packet: &Packet, request: &CtRequest, now: Instant) -> bool {
+        let ct = &packet.meta.ct;
+        let asks = request.force || request.nat.is_some() || request.label.is_some() || request.mark.is_some();
+        !asks && self.now == now && ct.zone == request.zone && ct.state == self.outcome.state()
+    }
 }
 
 impl Sighting {
     /// Of a packet that was not seen yet.
-    pub const NONE: Sighting = Sighting { zone: None, number: NIL, reading: Err(InvalidReason::NotIp) };
+    pub const NONE: Sighting = Sighting { zone: None, number: NIL, reading: Err(InvalidReason::NotIp), told: None };
 
     /// The packet is another one now.
     #[inline]
@@ -37,7 +60,7 @@ impl Sighting {
     #[inline(always)]
     pub(crate) fn read(&mut self, common: &Common, packet: &mut Packet, key: &FlowKey, zone: u16) {
         if self.zone != Some(zone) {
-            (self.zone, self.number) = (Some(zone), NIL);
+            (self.zone, self.number, self.told) = (Some(zone), NIL, None);
             read::read(&mut self.reading, packet, key, zone, common.config.verify_checksums, common.hash);
         }
     }

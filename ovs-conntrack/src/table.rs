@@ -17,11 +17,13 @@
 
 use alloc::vec::Vec;
 
+use core::hint::black_box;
+
 use arrayvec::ArrayVec;
 use ovs_packet::Instant;
 use ovs_packet::packet::BATCH;
 
-use crate::chunks::{Chunks, Sparse};
+use crate::chunks::Chunks;
 use crate::connection::{Connection, Flags, Progress};
 use crate::index::Index;
 use crate::key::Key;
@@ -47,6 +49,9 @@ const _: () = assert!(size_of::<Line>() == 64);
 
 /// No slot.
 pub(crate) const NIL: u32 = u32::MAX;
+
+/// Of so many connections the index is in the processor's caches, near enough not to be read ahead.
+const NEAR: usize = 4096;
 
 /// In the index: the number is that of an alias.
 const ALIAS: u32 = 1 << 31;
@@ -77,7 +82,7 @@ pub(crate) enum Entry {
 
 /// The windows of a connection, not fetched yet.
 pub(crate) struct WindowsOf<'a> {
-    windows: &'a mut Sparse<Windows>,
+    windows: &'a mut Chunks<Windows>,
     id: u32,
 }
 
@@ -93,10 +98,10 @@ pub(crate) struct Table {
     /// The numbers of free slots. A list of its own, so that those which are taken next are known before they are read.
     free: Vec<u32>,
     taken: usize,
-    windows: Sparse<Windows>,
-    labels: Sparse<u128>,
+    windows: Chunks<Windows>,
+    labels: Chunks<u128>,
     /// The reply tuple's key, and whether replies come from its low end.
-    replies: Sparse<(Key, bool)>,
+    replies: Chunks<(Key, bool)>,
     aliases: Vec<Result<Alias, u32>>,
     free_alias: u32,
     numbers: Index,
@@ -111,9 +116,9 @@ impl Table {
             slots: Chunks::new(),
             free: Vec::new(),
             taken: 0,
-            windows: Sparse::new(),
-            labels: Sparse::new(),
-            replies: Sparse::new(),
+            windows: Chunks::new(),
+            labels: Chunks::new(),
+            replies: Chunks::new(),
             aliases: Vec::new(),
             free_alias: NIL,
             numbers: Index::new(shards),
@@ -169,14 +174,22 @@ impl Table {
     /// notes numbers that their connections may have. What has a number was read before. For those of no connection the
     /// room is read that they may take.
     pub(crate) fn fetch<'s>(&self, packets: impl Iterator<Item = &'s mut Sighting>) {
+        let mut places: ArrayVec<(u64, &mut u32), BATCH> = ArrayVec::new();
+        for sighting in packets.filter(|sighting| sighting.number == NIL).take(BATCH) {
+            if let Ok(seen) = &sighting.reading {
+                places.push((seen.hash, &mut sighting.number));
+            }
+        }
+        if self.taken > NEAR {
+            black_box(places.iter().fold(0, |read, (hash, _)| read ^ self.numbers.first(*hash)));
+        }
         let mut ids: ArrayVec<u32, BATCH> = ArrayVec::new();
         let mut absent = 0;
-        for sighting in packets.filter(|sighting| sighting.number == NIL).take(BATCH) {
-            let Ok(seen) = &sighting.reading else { continue };
+        for (hash, number) in places {
             // The number whose part of the hash fits is nearly always the right one.
-            match self.numbers.find(seen.hash, |_| true) {
+            match self.numbers.find(hash, |_| true) {
                 Some(id) => {
-                    sighting.number = id;
+                    *number = id;
                     ids.push(id);
                 }
                 None => absent += 1,
@@ -196,7 +209,7 @@ impl Table {
         for windows in tcp.iter().take(ids.len()).filter_map(|id| self.windows.get(*id)) {
             read ^= u64::from(windows.first());
         }
-        core::hint::black_box(read);
+        black_box(read);
     }
 
     fn alias(&self, at: u32) -> Option<&Alias> {

@@ -201,14 +201,15 @@ pub(crate) struct Window {
     scale: Scale,
 }
 
-/// Sequence numbers of a connection.
+/// Sequence numbers of a connection: half a cache line, and no pieces of two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(align(32))]
 pub(crate) struct Windows {
     original: Window,
     reply: Window,
 }
 
-const _: () = assert!(size_of::<Windows>() == 24);
+const _: () = assert!(size_of::<Windows>() == 32);
 
 impl Windows {
     /// Any word of them, to have read it.

@@ -23,13 +23,19 @@ fn existing() -> CtRequest {
     CtRequest::lookup(0).with_nat(Nat::Existing)
 }
 
+/// What is read of the packet as it is now.
+#[track_caller]
+fn key_of(packet: &Packet) -> FlowKey {
+    let mut key = FlowKey::ZERO;
+    assert_eq!(extract::extract(&mut packet.clone(), &mut key).malformed, None);
+    key
+}
+
 /// The packet's ends in words, from its bytes; its checksums are right.
 #[track_caller]
 fn ends(packet: &Packet) -> String {
-    let (mut copy, mut key) = (packet.clone(), FlowKey::ZERO);
-    let extraction = extract::extract(&mut copy, &mut key);
-    assert_eq!(extraction.malformed, None);
-    assert_sums_are_right(&copy);
+    assert_sums_are_right(packet);
+    let key = key_of(packet);
     let (src, dst): (IpAddr, IpAddr) = match key.eth_type.get() {
         0x86dd => (key.ipv6_src().into(), key.ipv6_dst().into()),
         _ => (key.ipv4_src().into(), key.ipv4_dst().into()),
@@ -39,6 +45,8 @@ fn ends(packet: &Packet) -> String {
 
 #[track_caller]
 fn assert_sums_are_right(packet: &Packet) {
+    let mut packet = packet.clone();
+    extract::extract(&mut packet, &mut FlowKey::default());
     let (l3, l4) = (packet.l3(), packet.l4());
     let v6 = l3[0] >> 4 == 6;
     if !v6 {
@@ -65,6 +73,15 @@ fn becomes(lab: &mut Lab, mut packet: Packet, request: &CtRequest, words: &str, 
     assert_eq!(packet.meta.ct.state, state(words));
     assert_eq!(ends(&packet), to);
     packet
+}
+
+/// A tracker that knows 10.0.0.1:4000, which speaks to 8.8.8.8:53, and is seen there as 192.0.2.7.
+#[track_caller]
+fn translated() -> Lab {
+    let (mut lab, range) = (Lab::new(), NatRange::address([192, 0, 2, 7]));
+    let packet = udp("10.0.0.1", 4000, "8.8.8.8", 53);
+    becomes(&mut lab, packet, &snat(range), "new snat", "192.0.2.7:4000>8.8.8.8:53");
+    lab
 }
 
 #[test]
@@ -136,14 +153,7 @@ fn a_packet_that_was_translated_is_known_when_it_comes_by_again() {
 
 #[test]
 fn a_stranger_with_a_translated_tuple_is_no_part_of_the_connection() {
-    let mut lab = Lab::new();
-    becomes(
-        &mut lab,
-        udp("10.0.0.1", 4000, "8.8.8.8", 53),
-        &snat(NatRange::address([192, 0, 2, 7])),
-        "new snat",
-        "192.0.2.7:4000>8.8.8.8:53",
-    );
+    let mut lab = translated();
     let mut stranger = udp("192.0.2.7", 4000, "8.8.8.8", 53);
     assert_eq!(lab.track(&mut stranger.clone(), &CtRequest::lookup(0)), Outcome::Unknown);
     assert_eq!(lab.track(&mut stranger, &CtRequest::commit(0)), Outcome::Untranslatable);
@@ -175,8 +185,7 @@ fn a_direct_connection_and_a_translated_one_do_not_share_their_replies() {
                 let found = ends(&p);
                 assert_eq!(found == there, first, "{found}");
                 assert!(found.ends_with(&format!(">{server}:53")) && found.starts_with(client));
-                let (mut copy, mut key) = (p.clone(), FlowKey::ZERO);
-                extract::extract(&mut copy, &mut key);
+                let key = key_of(&p);
                 // It comes by again, translated, and is known.
                 let mut again = p;
                 assert_eq!(lab.track(&mut again, &existing()), Outcome::Unanswered);
@@ -218,14 +227,10 @@ fn clients_with_one_port_get_different_ones() {
         let mut p = udp(&format!("10.0.0.{client}"), 4000, "8.8.8.8", 53);
         assert_eq!(lab.track(&mut p, &snat(range)), Outcome::Created);
         assert!(seen.insert(ends(&p)));
-        let mut back = p.clone();
-        back.meta = Default::default();
         // The answer finds its way home.
-        let (mut copy, mut key) = (p, FlowKey::ZERO);
-        extract::extract(&mut copy, &mut key);
         becomes(
             &mut lab,
-            udp("8.8.8.8", 53, "192.0.2.7", key.tp_src.get()),
+            udp("8.8.8.8", 53, "192.0.2.7", key_of(&p).tp_src.get()),
             &existing(),
             "est rpl dnat",
             &format!("8.8.8.8:53>10.0.0.{client}:4000"),
@@ -369,14 +374,7 @@ fn tcp_is_translated_through_its_life() {
 
 #[test]
 fn force_replaces_a_translated_connection() {
-    let mut lab = Lab::new();
-    becomes(
-        &mut lab,
-        udp("10.0.0.1", 4000, "8.8.8.8", 53),
-        &snat(NatRange::address([192, 0, 2, 7])),
-        "new snat",
-        "192.0.2.7:4000>8.8.8.8:53",
-    );
+    let mut lab = translated();
     let mut back = udp("8.8.8.8", 53, "192.0.2.7", 4000);
     assert_eq!(lab.track(&mut back, &CtRequest::force_commit(0)), Outcome::Created);
     assert_eq!((lab.tracker.len(), lab.tracker.stats().replaced), (1, 1));
@@ -385,14 +383,7 @@ fn force_replaces_a_translated_connection() {
 
 #[test]
 fn flush_and_lookup_take_either_tuple() {
-    let mut lab = Lab::new();
-    becomes(
-        &mut lab,
-        udp("10.0.0.1", 4000, "8.8.8.8", 53),
-        &snat(NatRange::address([192, 0, 2, 7])),
-        "new snat",
-        "192.0.2.7:4000>8.8.8.8:53",
-    );
+    let mut lab = translated();
     let info = lab.tracker.dump(None, lab.now).next().unwrap();
     for tuple in [info.original, info.original.reversed(), info.reply, info.reply.reversed()] {
         assert_eq!(lab.tracker.get(0, &tuple, lab.now), Some(info));
@@ -462,8 +453,7 @@ proptest! {
                 }
                 Step::Back(n) => {
                     let Some(p) = sent.get(n % sent.len().max(1)) else { continue };
-                    let (mut copy, mut key) = (p.clone(), FlowKey::ZERO);
-                    extract::extract(&mut copy, &mut key);
+                    let key = key_of(p);
                     let mut back = udp(&key.ipv4_dst().to_string(), key.tp_dst.get(), &key.ipv4_src().to_string(), key.tp_src.get());
                     let tuple = |k: &FlowKey| Tuple {
                         src: k.ipv4_dst().into(), dst: k.ipv4_src().into(), proto: 17,

@@ -166,7 +166,7 @@ proptest! {
     #[test]
     fn packets_that_were_seen_before_are_tracked_as_others(
         packets in proptest::collection::vec((0u32..12, any::<bool>()), 1..12),
-        steps in proptest::collection::vec((0u8..6, 0u16..2, 0u8..3), 1..8),
+        steps in proptest::collection::vec((0u8..6, 0u16..2, 0u8..4), 1..8),
     ) {
         let (mut afresh, mut again) = (Tracker::new(Config::new(7)), Tracker::new(Config::new(7)));
         let shared = SharedTracker::new(Config::new(7), 5);
@@ -174,11 +174,12 @@ proptest! {
         let keys: Vec<FlowKey> = all.iter_mut().map(key_of).collect();
         let mut sightings = vec![Sighting::NONE; all.len()];
         let mut shared_sightings = sightings.clone();
+        // They keep what they were told from step to step, but for those that come in anew.
+        let [mut a, mut b, mut c] = [all.clone(), all.clone(), all.clone()];
         let mut now = NOW;
         for (how, zone, meanwhile) in steps {
             let mut request = request(how);
             (request.zone, request.nat) = (zone, None);
-            let [mut a, mut b, mut c] = [all.clone(), all.clone(), all.clone()];
             let wanted = afresh.track_batch(a.iter_mut().zip(&keys), &request, now);
             let batch = b.iter_mut().zip(&keys).zip(&mut sightings).map(|((p, k), s)| (p, k, s));
             prop_assert_eq!(again.track_again(batch, &request, now), wanted.clone());
@@ -194,6 +195,7 @@ proptest! {
                     prop_assert_eq!((again.flush(Some(1)), shared.flush(Some(1))), (gone, gone));
                 }
                 2 => now += Duration::from_secs(40),
+                3 => [&mut a, &mut b, &mut c].map(|packets| packets.clone_from(&all)).into_iter().collect(),
                 _ => {}
             }
         }

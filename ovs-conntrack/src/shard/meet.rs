@@ -11,7 +11,7 @@ use crate::outcome::{InvalidReason, Outcome};
 use crate::read::{Content, Seen};
 use crate::request::CtRequest;
 use crate::shard::zones::deadline;
-use crate::shard::{Common, Help, Meeting, Said, Shard, Way, Work};
+use crate::shard::{Common, Help, Meeting, Plain, Said, Shard, Way, Work};
 use crate::tcp::Segment;
 use crate::tuple::Tuple;
 
@@ -27,7 +27,7 @@ impl Shard {
         now: Instant,
         common: &Common,
         said: &mut Said<'_>,
-    ) -> Option<Outcome> {
+    ) -> Option<Plain> {
         let (connection, windows) = self.table.get_with_windows(id).filter(|(c, _)| c.key == seen.key)?;
         let reply = seen.from_low != connection.began_low();
         let special = connection.flags.has(Flags::ELSEWHERE)
@@ -38,10 +38,11 @@ impl Shard {
         if special || flushed || connection.is_expired(now) {
             return None;
         }
-        let liberal = common.liberal.load(Ordering::Relaxed);
+        let (liberal, answered) = (common.liberal.load(Ordering::Relaxed), connection.answered());
         let Meaning::Of(class) = connection.follow(windows, &seen.content, reply, liberal) else { return None };
         if let Some((value, mask)) = request.mark.filter(|_| request.commits()) {
             connection.mark = connection.mark & !mask | value & mask;
+            self.changes += 1;
         }
         let outcome = match connection.answered() {
             false => Outcome::Unanswered,
@@ -51,13 +52,15 @@ impl Shard {
         said.ct.state = outcome.state();
         said.ct.mark = connection.mark;
         said.ct.label = 0;
-        said.ct.original = Some(connection.key.original(connection.began_low()));
+        connection.key.original(connection.began_low(), &mut said.ct.original);
         let deadline = deadline(&self.policies, connection.policy, class, now);
         let before = core::mem::replace(&mut connection.deadline, deadline);
+        let lasts = !matches!(seen.content, Content::Tcp(_)) && deadline > now;
+        self.changes += u64::from(answered != connection.answered());
         if deadline < before {
             self.table.hasten(id, deadline);
         }
-        Some(outcome)
+        Some(Plain { outcome, lasts })
     }
 
     /// Follows a packet of a connection.
@@ -89,7 +92,7 @@ impl Shard {
                 content = &adjusted;
             }
         }
-        let liberal = common.liberal.load(Ordering::Relaxed);
+        let (liberal, answered) = (common.liberal.load(Ordering::Relaxed), connection.answered());
         let class = match connection.follow(windows, content, reply, liberal) {
             Meaning::Of(class) => class,
             Meaning::Another => {
@@ -105,6 +108,7 @@ impl Shard {
         };
         let deadline = deadline(&self.policies, connection.policy, class, now);
         let before = core::mem::replace(&mut connection.deadline, deadline);
+        self.changes += u64::from(answered != connection.answered());
         if deadline < before {
             self.table.hasten(id, deadline);
         }
@@ -127,7 +131,7 @@ impl Shard {
         said.ct.state = outcome.state();
         said.ct.mark = connection.mark;
         said.ct.label = 0;
-        said.ct.original = Some(connection.key.original(connection.began_low()));
+        connection.key.original(connection.began_low(), &mut said.ct.original);
         if connection.flags.has(Flags::ELSEWHERE) {
             self.judge_more(way, request, helped, said);
         }
@@ -167,8 +171,10 @@ impl Shard {
     pub(super) fn set_mark_and_label(&mut self, id: u32, request: &CtRequest) {
         if let (Some((value, mask)), Some(connection)) = (request.mark, self.table.get_mut(id)) {
             connection.mark = connection.mark & !mask | value & mask;
+            self.changes += 1;
         }
         if let Some((value, mask)) = request.label {
+            self.changes += 1;
             let label = self.table.label(id) & !mask | value & mask;
             self.table.set_label(id, label);
         }

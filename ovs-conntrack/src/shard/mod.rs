@@ -6,7 +6,9 @@
 //! a flush increments, so that it takes the same time however many connections go. Dead ones are found by nobody. Their
 //! room is given back when somebody comes across them: a packet, the timer, or the sweep that follows a flush. That
 //! looks at eight slots for every connection that is stored while a sixteenth of all are dead, and so keeps the dead
-//! below a seventh of the living however often zones are flushed.
+//! below a seventh of the living however often zones are flushed; and before the table grows, since dead ones have room.
+//! Connections of a zone are often made together: the sweep looks only between the first and the last slot that a zone
+//! which was flushed had.
 
 mod expect;
 mod meet;
@@ -34,7 +36,7 @@ use crate::siphash::SipHash13;
 use crate::stats::Stats;
 use crate::table::{Alias, Entry, MOST, Table};
 use crate::tuple::Tuple;
-use crate::zone::{Pool, Quota, Zones};
+use crate::zone::{Pool, Quota, Slots, Zones};
 
 /// What all shards of a tracker share. Nothing here is written to for a packet of an established connection.
 pub(crate) struct Common {
@@ -160,6 +162,14 @@ pub(crate) enum Meeting {
     Gone,
 }
 
+/// What is said of a packet of a connection about which nothing is special.
+pub(crate) struct Plain {
+    pub(crate) outcome: Outcome,
+    /// Whether to follow the packet once more at the same instant would change nothing, and say the same, until the
+    /// shard's [`changes`](Shard::changes) go on.
+    pub(crate) lasts: bool,
+}
+
 /// Whether a key could be taken.
 pub(crate) enum Claim {
     Done,
@@ -196,9 +206,13 @@ pub(crate) struct Shard {
     parents: BTreeMap<u32, Tuple>,
     expectations: BTreeMap<Expected, Expectation>,
     orphans: Vec<Orphan>,
-    /// Flushed connections that still take room, and where the search for them goes on.
+    /// Flushed connections that still take room, where they are, and where the search for them goes on.
     stale: usize,
+    flushed: Slots,
     sweep: u32,
+    /// How often something happened that packets of stored connections are told otherwise after: one was removed or
+    /// answered, or its mark or label written.
+    pub(crate) changes: u64,
     /// Random numbers drawn.
     draws: u64,
     /// The last search for a reply tuple that found all taken.
@@ -219,7 +233,9 @@ impl Shard {
             expectations: BTreeMap::new(),
             orphans: Vec::new(),
             stale: 0,
+            flushed: Slots::NONE,
             sweep: 0,
+            changes: 0,
             draws: 0,
             futile: None,
             stats: Stats::default(),

@@ -7,6 +7,7 @@ use ovs_packet::Instant;
 use crate::connection::Flags;
 use crate::shard::{Common, Orphan, Shard};
 use crate::table::Table;
+use crate::zone::Slots;
 
 impl Shard {
     /// Removes an alias whose connection is gone, or was not made.
@@ -40,6 +41,7 @@ impl Shard {
     /// Removes a connection, and all that there is of it.
     pub(super) fn remove(&mut self, id: u32) {
         let Some((connection, reply)) = self.table.remove(id) else { return };
+        self.changes += 1;
         if let Some(key) = reply {
             self.orphans.push(Orphan { key, shard: self.index, id });
         }
@@ -51,6 +53,9 @@ impl Shard {
         }
         if self.is_flushed(&connection) {
             self.stale -= 1;
+            if self.stale == 0 {
+                self.flushed = Slots::NONE;
+            }
             return;
         }
         self.quota.give(1);
@@ -68,7 +73,8 @@ impl Shard {
             if self.stale == 0 {
                 return;
             }
-            self.sweep = if self.sweep + 1 < self.table.slots() { self.sweep + 1 } else { 0 };
+            let Slots { first, last } = self.flushed;
+            self.sweep = if (first..last).contains(&self.sweep) { self.sweep + 1 } else { first };
             if self.table.get(self.sweep).is_some_and(|c| self.is_flushed(c)) {
                 self.remove(self.sweep);
             }
@@ -114,8 +120,12 @@ impl Shard {
         let Some(zone) = self.zones.find(zone).and_then(|number| self.zones.get_mut(number)) else { return 0 };
         let n = core::mem::take(&mut zone.connections) as usize;
         zone.generation = zone.generation.wrapping_add(1);
+        self.changes += 1;
         if let Some(quota) = &mut zone.quota {
             quota.give(n);
+        }
+        if n > 0 {
+            self.flushed = self.flushed.with(core::mem::replace(&mut zone.slots, Slots::NONE));
         }
         self.quota.give(n);
         self.stale += n;
@@ -129,10 +139,12 @@ impl Shard {
         common.expectations.fetch_sub(self.expectations.len(), Ordering::Relaxed);
         self.expectations.clear();
         let n = self.len();
+        self.changes += 1;
         self.table = Table::new(common.hash, common.shards);
         for zone in self.zones.iter_mut() {
             zone.generation = zone.generation.wrapping_add(1);
             let n = core::mem::take(&mut zone.connections) as usize;
+            zone.slots = Slots::NONE;
             if let Some(quota) = &mut zone.quota {
                 quota.give(n);
             }
@@ -141,7 +153,7 @@ impl Shard {
         self.helped.clear();
         self.parents.clear();
         self.orphans.clear();
-        (self.stale, self.sweep) = (0, 0);
+        (self.stale, self.flushed) = (0, Slots::NONE);
         self.stats.flushed += n as u64;
         n
     }

@@ -400,7 +400,7 @@ impl Datapath {
             }
             Some((packet, key, sighting))
         });
-        self.conntrack.track_again(batch, request, round.now);
+        self.headers_summed += self.conntrack.track_again(batch, request, round.now);
         self.sighted = sighted;
         if request.nat.is_some() {
             flight.changed |= members;

@@ -61,6 +61,14 @@ pub(crate) fn measure(c: &mut Criterion, name: &str, items: usize, peer: Option<
     ns
 }
 
+/// Whether this is among what the command line asks for: what is not needs no preparation.
+/// A number is some option's.
+pub(crate) fn is_asked_for(name: &str) -> bool {
+    let is_number = |word: &str| word.parse::<f64>().is_ok();
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-') && !is_number(word)).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
+}
+
 /// Prints the clock that a chain of dependent additions shows, once.
 fn calibrate() {
     static ONCE: Once = Once::new();
