@@ -273,6 +273,11 @@ impl Ready {
         Ready(Some(Vec::new()))
     }
 
+    /// Whether nothing is known of any.
+    pub fn is_unknown(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether there may be something to do with a descriptor. It says so of the number: of one that was closed and opened
     /// anew since the wait it may be wrong, until the next.
     pub fn has(&self, descriptor: impl AsFd) -> bool {

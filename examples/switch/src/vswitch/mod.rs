@@ -19,8 +19,8 @@
 //! configuration is not done, `requests.rs` does what controllers ask of devices. `system.rs` knows the machine's interfaces,
 //! whether they are devices here or ports of the kernel's datapath; `mtu.rs` has those of the stack follow their bridges;
 //! `by_hand.rs` does to datapaths what people ask for; `threads.rs` says how threads are to work, `limits.rs` how many
-//! connections zones may have; `tunnels.rs` and `vports.rs` make
-//! tunnel ports, and the ports of the datapath that they share.
+//! connections zones may have, and `timeouts.rs` how long those live; `tunnels.rs` and `vports.rs` make tunnel ports, and the
+//! ports of the datapath that they share.
 //!
 //! [`Bridges`]: ovs_ofproto::pipeline::Bridges
 
@@ -43,6 +43,7 @@ mod shared;
 mod standard;
 mod system;
 mod threads;
+mod timeouts;
 mod tunnels;
 mod vports;
 
@@ -372,6 +373,7 @@ impl Vswitch {
                 _ => {}
             }
             shared.datapath.set_limits(config.datapaths.get(*kind));
+            let timeouts = shared.datapath.set_timeouts(config.datapaths.get(*kind));
             patches::join(bridges.clone(), &mut shared.switches);
             for bridge in bridges {
                 shared.switches.configure(bridge.place(), |of| {
@@ -380,9 +382,13 @@ impl Vswitch {
                     if of.hooks().drops_sampled != drops_sampled {
                         of.hooks_changed(|hooks| hooks.drops_sampled = drops_sampled);
                     }
+                    if *of.hooks().timeouts() != timeouts {
+                        of.hooks_changed(|hooks| hooks.set_timeouts(timeouts.clone()));
+                    }
                 });
             }
             shared.settle(now);
+            shared.datapath.forget_timeouts();
         }
         let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
         let unused: Vec<_> = self.shared.keys().copied().filter(|kind| !used.contains(kind)).collect();
