@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
 use ovs_db::vswitch::{
-    self, Bridge, Controller, CtTimeoutPolicy, CtZone, Datapath, FlowSampleCollectorSet, FlowTable, Interface, OpenVSwitch, Port, QoS,
-    Queue, Ssl,
+    self, Bridge, Controller, CtTimeoutPolicy, CtZone, Datapath, FlowSampleCollectorSet, FlowTable, Interface,
+    OpenVSwitch, Port, QoS, Queue, Ssl,
 };
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::pipeline::Collector;

@@ -487,7 +487,9 @@ impl Connection {
     fn hear(&mut self, bridge: &str, switch: &mut Vswitch, slice: &mut Slice, heard: &mut Vec<Frame>, now: Instant) {
         while !slice.is_over() {
             let event = match self.id {
-                Some(id) => switch.with_ofproto(bridge, now, |of, dp| self.obey(of, dp, id, slice, heard, now)).flatten(),
+                Some(id) => {
+                    switch.with_ofproto(bridge, now, |of, dp| self.obey(of, dp, id, slice, heard, now)).flatten()
+                }
                 None => self.driver.poll_event(now),
             };
             let Some(event) = event else { return };
