@@ -589,7 +589,9 @@ fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> 
         if hangup && let Err(e) = log.reopen() {
             tracing::warn!(target: "vlog", "SIGHUP: {e}");
         }
-        if end.is_some() {
+        if let Some(signal) = end {
+            let name = if signal == SIGINT { "Interrupt" } else { "Terminated" };
+            tracing::warn!(target: "fatal_signal", "terminating with signal {signal} ({name})");
             break end;
         }
         if !told && server.is_ready() {
