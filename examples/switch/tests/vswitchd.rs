@@ -354,7 +354,8 @@ fn connections_live_as_long_as_the_database_says_of_their_zone() {
          -- --id=@zone create CT_Zone timeout_policy=@tp -- --id=@dp create Datapath datapath_version=0 ct_zones:5=@zone \
          -- set open_vswitch . datapaths:dummy=@dp",
     );
-    assert!(world.log().contains("the timeout policy of zone 5: not available: tcp_unack"), "{}", world.log());
+    let said = world.vsctl("get open_vswitch . statistics");
+    assert!(said.contains("the timeout policy of zone 5: not available: tcp_unack"), "{said}");
     world.appctl(&["time/stop"]);
     let open = |source: u16| {
         for zone in [5, 6] {

@@ -316,7 +316,7 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let problems = settings::of_whole(&config.other_config);
+        let mut problems: Vec<String> = settings::of_whole(&config.other_config).into_iter().collect();
         let fixed = FIXED.iter().filter(|(key, _)| config.other_config.contains_key(*key));
         let fixed: Vec<String> = fixed.map(|(key, does)| format!("other_config:{key}: {does}")).collect();
         let fixed = fixed.join(", ");
@@ -324,12 +324,6 @@ impl Vswitch {
             tracing::info!(target: "bridge", "Open_vSwitch: no choice: {fixed}");
         }
         self.fixed = fixed;
-        if let Some(problems) = &problems
-            && self.problems != *problems
-        {
-            tracing::warn!(target: "bridge", "Open_vSwitch: {problems}");
-        }
-        self.problems = problems.unwrap_or_default();
         let wanted = self.wanted(config);
         let gone: Vec<String> = self
             .bridges
@@ -373,7 +367,8 @@ impl Vswitch {
                 _ => {}
             }
             shared.datapath.set_limits(config.datapaths.get(*kind));
-            let timeouts = shared.datapath.set_timeouts(config.datapaths.get(*kind));
+            let (timeouts, not_done) = shared.datapath.set_timeouts(config.datapaths.get(*kind));
+            problems.extend(not_done);
             patches::join(bridges.clone(), &mut shared.switches);
             for bridge in bridges {
                 shared.switches.configure(bridge.place(), |of| {
@@ -397,6 +392,11 @@ impl Vswitch {
         }
         self.shared.values_mut().for_each(|s| s.datapath.tidy());
         self.apply_threads(config);
+        let problems = problems.join("; ");
+        if self.problems != problems && !problems.is_empty() {
+            tracing::warn!(target: "bridge", "Open_vSwitch: {problems}");
+        }
+        self.problems = problems;
     }
 
     /// Has the threads of datapaths be what `config` says.

@@ -74,31 +74,35 @@ fn timeouts(seconds: &Seconds) -> (Timeouts, Vec<&str>) {
 }
 
 impl SharedDatapath {
-    /// Makes the timeout policies that a configuration names. What zones have then: those whose policy the datapath refuses,
-    /// which is told, have none.
-    pub(super) fn set_timeouts(&mut self, config: Option<&DatapathConfig>) -> BTreeMap<u16, u32> {
+    /// Makes the timeout policies that a configuration names. What zones have then, and what of it is not done: zones whose
+    /// policy the datapath refuses have none.
+    pub(super) fn set_timeouts(&mut self, config: Option<&DatapathConfig>) -> (BTreeMap<u16, u32>, Vec<String>) {
         let nothing = BTreeMap::new();
         let wanted = config.map_or(&nothing, |c| &c.ct_timeouts);
         let (made, mut zones) = self.policies.renew(wanted);
+        let (name, mut not_done) = (self.info().full_name(), Vec::new());
+        let mut tell =
+            |zone: u16, why: &str| not_done.push(format!("{name}: the timeout policy of zone {zone}: {why}"));
+        for (zone, seconds) in wanted {
+            let unknown = timeouts(seconds).1;
+            if !unknown.is_empty() {
+                tell(*zone, &format!("not available: {}", unknown.join(", ")));
+            }
+        }
         for (number, seconds) in made {
-            let (timeouts, unknown) = timeouts(&seconds);
+            let timeouts = timeouts(&seconds).0;
             let done = self.dpif_mut().conntrack().map(|tracker| tracker.set_timeouts(number, Some(&timeouts)));
-            let is_made = matches!(done, Some(Ok(())));
             let why = match done {
-                Some(Ok(())) if unknown.is_empty() => continue,
-                Some(Ok(())) => format!("not available: {}", unknown.join(", ")),
+                Some(Ok(())) => continue,
                 Some(Err(e)) => e.to_string(),
                 None => "it tracks no connections".to_string(),
             };
-            let of: Vec<String> = zones.iter().filter(|(_, n)| **n == number).map(|(z, _)| z.to_string()).collect();
-            let name = self.info().full_name();
-            tracing::warn!(target: "bridge", "{name}: the timeout policy of zone {}: {why}", of.join(", "));
-            if !is_made {
-                self.policies.forget(number);
-                zones.retain(|_, n| *n != number);
+            self.policies.forget(number);
+            for (zone, _) in zones.extract_if(.., |_, n| *n == number) {
+                tell(zone, &why);
             }
         }
-        zones
+        (zones, not_done)
     }
 
     /// Removes the policies that no zone has any more. To be called when the megaflows say so.
