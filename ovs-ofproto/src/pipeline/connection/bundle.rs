@@ -1,18 +1,16 @@
 //! Bundles: messages that wait to be carried out together (OpenFlow 1.5, sections 6.8 and 7.3.9).
 //!
 //! A bundle keeps what its messages say: they are read once, when they come, so that what is wrong with them is said then,
-//! and to carry them out is no more than that. What flows are to do is shared by those that come one behind the other and do
-//! the same. It keeps messages as they came too, one behind the other in one buffer, for the error that names the one which
-//! could not be carried out.
+//! and to carry them out is no more than that. It keeps them as they came too, one behind the other in one buffer, for the
+//! error that names the one which could not be carried out.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ovs_packet::Instant;
 
 use super::limits;
-use crate::action::{Action, Instructions};
+use crate::action::Action;
 use crate::codec::{GroupMod, OfError, PacketOut, PortMod};
 use crate::flow_mod::FlowMod;
 
@@ -32,21 +30,13 @@ const TOGETHER: usize = 256;
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the one that there are many of")]
 pub(in crate::pipeline) enum Bundled {
-    /// A flow-mod but for its instructions, and these.
-    Flow(FlowMod, Arc<Instructions>),
+    Flow(FlowMod),
     Group(Box<GroupMod>),
     Port(PortMod),
     Packet(PacketOut),
-    /// It was taken out.
-    Taken,
 }
 
 impl Bundled {
-    pub(in crate::pipeline) fn flow(mut fm: FlowMod) -> Bundled {
-        let instructions = std::mem::take(&mut fm.instructions);
-        Bundled::Flow(fm, Arc::new(instructions))
-    }
-
     /// How many bytes it takes, beside those that stand in the message too.
     fn weight(&self) -> usize {
         fn of(actions: &[Action]) -> usize {
@@ -59,12 +49,12 @@ impl Bundled {
             size_of_val(actions) + actions.iter().map(inner).sum::<usize>()
         }
         match self {
-            Bundled::Flow(_, instructions) => of(&instructions.apply) + of(instructions.written()),
+            Bundled::Flow(fm) => of(&fm.instructions.apply) + of(fm.instructions.written()),
             Bundled::Group(gm) => {
                 let buckets = &gm.desc.buckets;
                 size_of::<GroupMod>() + size_of_val(&**buckets) + buckets.iter().map(|b| of(&b.actions)).sum::<usize>()
             }
-            Bundled::Port(_) | Bundled::Taken => 0,
+            Bundled::Port(_) => 0,
             Bundled::Packet(out) => of(&out.actions),
         }
     }
@@ -107,41 +97,32 @@ impl Bundle {
 /// What messages say, in order.
 #[derive(Default, Debug)]
 pub(in crate::pipeline) struct Changes {
-    /// Those that stand together; of the first, so many are taken.
-    together: VecDeque<Vec<Bundled>>,
-    taken: usize,
-    /// What the last flow-mod has its flows do.
-    last: Arc<Instructions>,
+    /// Those that stand together, behind those that are being taken.
+    rest: VecDeque<Vec<Bundled>>,
+    first: std::vec::IntoIter<Bundled>,
 }
 
 impl Changes {
-    pub(in crate::pipeline) fn push(&mut self, mut change: Bundled) {
-        if let Bundled::Flow(_, instructions) = &mut change {
-            if *self.last == **instructions {
-                instructions.clone_from(&self.last);
-            } else {
-                self.last.clone_from(instructions);
-            }
-        }
-        match self.together.back_mut().filter(|last| last.len() < TOGETHER) {
+    pub(in crate::pipeline) fn push(&mut self, change: Bundled) {
+        match self.rest.back_mut().filter(|last| last.len() < TOGETHER) {
             Some(last) => last.push(change),
             None => {
                 let mut together = Vec::with_capacity(TOGETHER);
                 together.push(change);
-                self.together.push_back(together);
+                self.rest.push_back(together);
             }
         }
     }
+}
 
-    /// The next of them, where it stands.
-    pub(in crate::pipeline) fn next(&mut self) -> Option<&mut Bundled> {
-        if self.together.front().is_some_and(|first| first.len() == self.taken) {
-            self.together.pop_front();
-            self.taken = 0;
+impl Iterator for Changes {
+    type Item = Bundled;
+
+    fn next(&mut self) -> Option<Bundled> {
+        if self.first.len() == 0 {
+            self.first = self.rest.pop_front()?.into_iter();
         }
-        let next = self.together.front_mut()?.get_mut(self.taken)?;
-        self.taken += 1;
-        Some(next)
+        self.first.next()
     }
 }
 
@@ -272,33 +253,12 @@ impl Bundles {
 
 #[cfg(test)]
 mod tests {
-    use ovs_packet::OfPort;
-
     use super::*;
-
-    #[test]
-    fn changes_come_in_their_order_and_share_what_they_do() {
-        let mut changes = Changes::default();
-        let port = |n: u16| FlowMod {
-            priority: n,
-            instructions: Instructions::apply(vec![Action::output(OfPort(u32::from(n) / 300))]),
-            ..FlowMod::default()
-        };
-        (0..900).for_each(|n| changes.push(Bundled::flow(port(n))));
-        let mut seen = Vec::new();
-        while let Some(Bundled::Flow(fm, instructions)) = changes.next() {
-            assert_eq!(**instructions, port(fm.priority).instructions);
-            seen.push((fm.priority, Arc::as_ptr(instructions)));
-        }
-        assert!(seen.iter().zip(0..900).all(|((priority, _), n)| *priority == n) && seen.len() == 900);
-        seen.dedup_by_key(|(_, shared)| *shared);
-        assert_eq!(seen.len(), 3);
-    }
 
     #[test]
     fn misuse_ends_a_bundle() {
         let (mut b, now) = (Bundles::default(), Instant::from_secs(5));
-        let change = || Bundled::flow(FlowMod::default());
+        let change = || Bundled::Flow(FlowMod::default());
         b.add((1, 3), b"ab", change(), b"", now).unwrap();
         b.add((1, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!(b.open(1, 3, b"begun", now), Err(OfError::BundleBadId));
@@ -313,9 +273,8 @@ mod tests {
         b.add((2, 3), b"ab", change(), b"", now).unwrap();
         b.add((2, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!((b.next_expiry(), b.expire(Instant::from_secs(14))), (Some(Instant::from_secs(15)), None));
-        let (mut changes, messages) = b.take(2).unwrap().into_messages();
-        let count = std::iter::from_fn(|| changes.next().map(|_| ())).count();
-        assert_eq!((count, messages.get(0), messages.get(1)), (2, &b"ab"[..], &b"cde"[..]));
+        let (changes, messages) = b.take(2).unwrap().into_messages();
+        assert_eq!((changes.count(), messages.get(0), messages.get(1)), (2, &b"ab"[..], &b"cde"[..]));
         b.open(3, 0, b"begun", now).unwrap();
         assert_eq!((b.expire(Instant::from_secs(15)), b.weight), (Some(b"begun".to_vec()), 0));
     }

@@ -62,7 +62,7 @@ impl FlowTables {
     ) -> Result<(), FlowModError> {
         let start = log.len();
         let mut effort = usize::MAX;
-        let begun = self.begin(fm, None, known, now, log);
+        let begun = self.begin(fm, known, now, log);
         let done = begun.and_then(|mut p| self.go_on(&mut p, known, now, log, &mut effort));
         if done.is_err() {
             self.undo(log, start);
@@ -70,19 +70,18 @@ impl FlowTables {
         done
     }
 
-    /// Begins a modification: adds a flow, or chooses those that it is about. `shared` is what flows are to do, where that is
-    /// not in `fm`. What a log says of one that fails is for the caller to take back.
+    /// Begins a modification: adds a flow, or chooses those that it is about. What a log says of one that fails is for the
+    /// caller to take back.
     pub(in crate::pipeline) fn begin(
         &mut self,
         fm: &FlowMod,
-        shared: Option<&Arc<Instructions>>,
         known: Known<'_>,
         now: Instant,
         log: &mut Log,
     ) -> Result<Pending, FlowModError> {
         match fm.command {
-            FlowModCommand::Add => self.add(fm, shared, known, now, log).map(|()| Pending::done()),
-            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.change(fm, shared, known, now, log),
+            FlowModCommand::Add => self.add(fm, known, now, log).map(|()| Pending::done()),
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.change(fm, known, now, log),
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => self.delete(fm),
         }
     }
@@ -129,7 +128,7 @@ impl FlowTables {
         log: &mut Log,
     ) -> Result<RuleId, FlowModError> {
         let fm = FlowMod { table, instructions, ..FlowMod::default() };
-        let rule = Rule { priority, ..self.new_rule(&fm, None, table, now) };
+        let rule = Rule { priority, ..self.new_rule(&fm, table, now) };
         let pattern = pattern(&matching);
         let old = self.exact(table, &pattern, priority);
         let id = self.put(pattern, rule, old)?;
@@ -185,22 +184,15 @@ impl FlowTables {
         }
     }
 
-    fn add(
-        &mut self,
-        fm: &FlowMod,
-        shared: Option<&Arc<Instructions>>,
-        known: Known<'_>,
-        now: Instant,
-        log: &mut Log,
-    ) -> Result<(), FlowModError> {
+    fn add(&mut self, fm: &FlowMod, known: Known<'_>, now: Instant, log: &mut Log) -> Result<(), FlowModError> {
         // The switch may choose where to put a flow that says "any table": the first.
         let table = if fm.table == ALL_TABLES { 0 } else { fm.table };
         writable(table)?;
-        known.check(&fm.matching, table, shared.map_or(&fm.instructions, |s| s))?;
+        known.check(&fm.matching, table, &fm.instructions)?;
         if fm.buffer_id != u32::MAX {
             return Err(FlowModError::NoBuffer(fm.buffer_id));
         }
-        let mut rule = self.new_rule(fm, shared, table, now);
+        let mut rule = self.new_rule(fm, table, now);
         let pattern = pattern(&fm.matching);
         let old = self.exact(table, &pattern, rule.priority);
         match old.and_then(|id| self.rules.get(id)) {
@@ -232,14 +224,7 @@ impl FlowTables {
         Ok(())
     }
 
-    fn change(
-        &mut self,
-        fm: &FlowMod,
-        shared: Option<&Arc<Instructions>>,
-        known: Known<'_>,
-        now: Instant,
-        log: &mut Log,
-    ) -> Result<Pending, FlowModError> {
+    fn change(&mut self, fm: &FlowMod, known: Known<'_>, now: Instant, log: &mut Log) -> Result<Pending, FlowModError> {
         let chosen = self.named(fm)?;
         if fm.buffer_id != u32::MAX {
             return Err(FlowModError::NoBuffer(fm.buffer_id));
@@ -248,9 +233,9 @@ impl FlowTables {
         if chosen.is_empty() && fm.new_cookie.is_some() && fm.cookie_mask == 0 {
             let cookie = fm.new_cookie.unwrap_or_default();
             let fm = FlowMod { command: FlowModCommand::Add, cookie, ..fm.clone() };
-            return self.add(&fm, shared, known, now, log).map(|()| Pending::done());
+            return self.add(&fm, known, now, log).map(|()| Pending::done());
         }
-        let instructions = self.share(fm, shared);
+        let instructions = self.shared(&fm.instructions);
         let cookie = fm.new_cookie.filter(|_| !fm.keep_cookie);
         let resets = fm.flags.contains(FlowModFlags::RESET_COUNTS);
         Ok(Pending { left: chosen.into_iter(), deed: Deed::Change { instructions, cookie, resets } })
@@ -334,9 +319,9 @@ impl FlowTables {
         }
     }
 
-    fn new_rule(&mut self, fm: &FlowMod, shared: Option<&Arc<Instructions>>, table: u8, now: Instant) -> Rule {
+    fn new_rule(&mut self, fm: &FlowMod, table: u8, now: Instant) -> Rule {
         Rule {
-            instructions: self.share(fm, shared),
+            instructions: self.shared(&fm.instructions),
             cookie: fm.cookie,
             created: now,
             modified: now,
@@ -354,12 +339,9 @@ impl FlowTables {
         }
     }
 
-    fn share(&mut self, fm: &FlowMod, shared: Option<&Arc<Instructions>>) -> Arc<Instructions> {
-        if let Some(shared) = shared {
-            return shared.clone();
-        }
-        if *self.last != fm.instructions {
-            self.last = Arc::new(fm.instructions.clone());
+    fn shared(&mut self, instructions: &Instructions) -> Arc<Instructions> {
+        if *self.last != *instructions {
+            self.last = Arc::new(instructions.clone());
         }
         self.last.clone()
     }

@@ -41,7 +41,7 @@ impl Ofproto {
         self.place_options(&mut fm.matching)?;
         let known = Known { groups: &self.groups, meters: &self.meters };
         let (mut log, mut effort) = (Log::default(), usize::MAX);
-        let begun = self.tables.begin(&fm, None, known, now, &mut log);
+        let begun = self.tables.begin(&fm, known, now, &mut log);
         let done = match begun {
             Ok(pending) if pending.len() > self.slice => {
                 self.undertake(dp, Work::new(request.asked(), End::Nothing, now).with_pending(pending), now);
@@ -262,7 +262,7 @@ impl Ofproto {
                 }
                 // What never will be is said at once; what depends on what is there, when the bundle is carried out.
                 FlowTables::check_table(&fm)?;
-                Bundled::flow(*fm)
+                Bundled::Flow(*fm)
             }
             // The groups that it needs may come in the bundle, too.
             Message::PacketOut(out) => {
