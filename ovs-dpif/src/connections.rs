@@ -31,8 +31,8 @@ use std::fmt;
 use std::time::Duration;
 
 use ovs_conntrack::fragment::{FragmentLimits, FragmentStats};
-use ovs_conntrack::{ConnectionInfo, ExpectationInfo, ProtocolState, TcpState, Timeouts, Tuple};
-pub use ovs_conntrack::{Filter, TupleFilter};
+use ovs_conntrack::{ConnectionInfo, ExpectationInfo, ProtocolState, TcpState, Tuple};
+pub use ovs_conntrack::{Filter, Timeouts, TupleFilter};
 use ovs_packet::Instant;
 
 use crate::dpif::DpifError;

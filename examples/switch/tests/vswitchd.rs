@@ -334,6 +334,87 @@ fn a_daemon_that_dies_is_started_again() {
     let first = pid();
     assert!(Command::new("kill").args(["-ABRT", &first]).status().unwrap().success());
     wait_until("another takes its place", || pid() != first && !pid().is_empty());
+    let log = world.log();
+    assert!(log.contains("|daemon_unix|ERR|1 crashes: pid ") && log.contains(&first), "{log}");
     world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
     world.appctl(&["exit"]);
+}
+
+#[test]
+fn connections_live_as_long_as_the_database_says_of_their_zone() {
+    let Some(world) = World::new(DUMMY) else { return };
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy fail_mode=secure");
+    for (port, number) in [("p1", 1), ("p2", 2)] {
+        world.vsctl(&format!("add-port br0 {port} -- set interface {port} type=dummy ofport_request={number}"));
+    }
+    world.ok("ovs-ofctl", &["add-flow", "br0", "udp,tp_dst=5,actions=ct(commit,zone=5),2"]);
+    world.ok("ovs-ofctl", &["add-flow", "br0", "udp,tp_dst=6,actions=ct(commit,zone=6),2"]);
+    world.vsctl(
+        "-- --id=@tp create CT_Timeout_Policy timeouts:udp_first=3 timeouts:tcp_unack=9 \
+         -- --id=@zone create CT_Zone timeout_policy=@tp -- --id=@dp create Datapath datapath_version=0 ct_zones:5=@zone \
+         -- set open_vswitch . datapaths:dummy=@dp",
+    );
+    let said = world.vsctl("get open_vswitch . statistics");
+    assert!(said.contains("the timeout policy of zone 5: not available: tcp_unack"), "{said}");
+    world.appctl(&["time/stop"]);
+    let open = |source: u16| {
+        for zone in [5, 6] {
+            let packet = format!(
+                "in_port(1),eth(src=50:54:00:00:00:09,dst=50:54:00:00:00:0a),eth_type(0x0800),ipv4(src=10.0.0.1,\
+                 dst=10.0.0.2,proto=17,tos=0,ttl=64,frag=no),udp(src={source},dst={zone})"
+            );
+            world.appctl(&["netdev-dummy/receive", "p1", &packet]);
+        }
+    };
+    // Source ports of the connections that there are, by zone, after so many seconds.
+    let after = |seconds: u32| {
+        world.appctl(&["time/warp", &format!("{}", seconds * 1000), "500"]);
+        let dump = world.appctl(&["dpctl/dump-conntrack"]);
+        let of = |zone: &str| dump.lines().filter(|l| l.ends_with(zone)).count();
+        (of("zone=5"), of("zone=6"))
+    };
+    open(1);
+    assert_eq!(after(1), (1, 1));
+    let flows = world.appctl(&["dpctl/dump-flows"]);
+    assert!(flows.contains("ct(commit,zone=5,timeout=") && !flows.contains("zone=6,timeout"), "{flows}");
+    assert_eq!(after(4), (0, 1));
+    // Another policy counts for connections that begin now, and none is none.
+    world.vsctl("set CT_Timeout_Policy . timeouts:udp_first=30 -- remove CT_Timeout_Policy . timeouts tcp_unack");
+    open(2);
+    assert_eq!(after(10), (1, 2));
+    assert_eq!(after(30), (0, 2));
+    world.vsctl("clear CT_Zone . timeout_policy");
+    open(3);
+    assert!(!world.appctl(&["dpctl/dump-flows"]).contains("timeout="));
+    assert_eq!(after(40).0, 1);
+}
+
+#[test]
+fn another_user_keeps_what_ports_take_and_nothing_else() {
+    let Some(mut world) = World::new(DUMMY) else { return };
+    world.appctl(&["exit"]);
+    world.daemon.wait().unwrap();
+    if Command::new("id").arg("-u").output().unwrap().stdout != b"0\n" {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let mode = |mode, path: &Path| assert!(Command::new("chmod").arg(mode).arg(path).status().unwrap().success());
+    mode("777", &world.folder);
+    mode("777", &world.folder.join("db.sock"));
+    std::fs::remove_file(world.folder.join("ovs-vswitchd.log")).unwrap();
+    world.start_daemon(&["--enable-dummy", "--user", "nobody:nogroup"]);
+    let pid = std::fs::read_to_string(world.folder.join("ovs-vswitchd.pid")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
+    let of = |key: &str| {
+        let line = status.lines().find_map(|l| l.strip_prefix(key)).unwrap();
+        line.split_whitespace().map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!((of("Uid:"), of("Gid:"), of("Groups:")), (vec!["65534".into(); 4], vec!["65534".into(); 4], vec![]));
+    let (network, none) = (0x3800, 0);
+    for (set, bits) in [("CapEff:", network), ("CapPrm:", network), ("CapInh:", none), ("CapAmb:", none)] {
+        assert_eq!(of(set), [format!("{bits:016x}")], "{set}");
+    }
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    world.appctl(&["exit"]);
+    assert!(world.daemon.wait().unwrap().success());
 }

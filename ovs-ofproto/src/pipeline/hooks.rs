@@ -86,6 +86,7 @@ pub struct Hooks {
     peers: BTreeMap<OfPort, Peer>,
     egress: BTreeMap<OfPort, Arc<dyn Egress>>,
     collectors: BTreeMap<u32, Collector>,
+    timeouts: BTreeMap<u16, u32>,
     /// Whether packets that are sampled and go nowhere else are dropped by an action of its own, so that they are counted.
     pub drops_sampled: bool,
 }
@@ -99,6 +100,17 @@ impl Hooks {
     /// The sets of collectors that samples are taken for.
     pub fn collectors(&self) -> &BTreeMap<u32, Collector> {
         &self.collectors
+    }
+
+    /// Has connections that begin in these zones of connection tracking live by these timeout policies of the datapath
+    /// ([`CtRequest::timeout_policy`](ovs_dpif::CtRequest::timeout_policy)), and others by the datapath's own.
+    pub fn set_timeouts(&mut self, timeouts: BTreeMap<u16, u32>) {
+        self.timeouts = timeouts;
+    }
+
+    /// The timeout policies of zones.
+    pub fn timeouts(&self) -> &BTreeMap<u16, u32> {
+        &self.timeouts
     }
 
     /// Makes a port one end of a patch, or none.

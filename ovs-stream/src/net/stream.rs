@@ -273,12 +273,20 @@ impl Ready {
         Ready(Some(Vec::new()))
     }
 
+    /// Whether nothing is known of any.
+    pub fn is_unknown(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether there may be something to do with a descriptor. It says so of the number: of one that was closed and opened
     /// anew since the wait it may be wrong, until the next.
     pub fn has(&self, descriptor: impl AsFd) -> bool {
         self.0.as_ref().is_none_or(|ready| ready.contains(&descriptor.as_fd().as_raw_fd()))
     }
 }
+
+/// Who waits usually waits for no more descriptors than this.
+const USUAL: usize = 32;
 
 /// Waits until one of the descriptors can be read from, or where `write` says so written to, or the time is over.
 ///
@@ -304,11 +312,11 @@ pub fn wait_for<'a>(
         if interest.write { read | PollFlags::OUT } else { read }
     };
     // A descriptor that nothing is wanted of is left out: that it was closed would be told again and again.
-    let mut fds: Vec<PollFd<'a>> = descriptors
+    let mut fds: Vec<PollFd<'a>> = Vec::with_capacity(USUAL);
+    descriptors
         .into_iter()
         .filter(|(_, interest)| interest.read || interest.write)
-        .map(|(fd, interest)| PollFd::from_borrowed_fd(fd, flags(interest)))
-        .collect();
+        .for_each(|(fd, interest)| fds.push(PollFd::from_borrowed_fd(fd, flags(interest))));
     let timeout = timeout.map(|timeout| Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use ovs_db::client::{MapView, Monitor, Replica, RowView};
 use ovs_db::vswitch::{
-    self, Bridge, Controller, CtZone, Datapath, FlowSampleCollectorSet, FlowTable, Interface, OpenVSwitch, Port, QoS,
-    Queue, Ssl,
+    self, Bridge, Controller, CtTimeoutPolicy, CtZone, Datapath, FlowSampleCollectorSet, FlowTable, Interface,
+    OpenVSwitch, Port, QoS, Queue, Ssl,
 };
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::pipeline::Collector;
@@ -32,6 +32,7 @@ const TABLES: &[&str] = &[
     "Flow_Sample_Collector_Set",
     "Datapath",
     "CT_Zone",
+    "CT_Timeout_Policy",
 ];
 
 /// Columns that a switch writes: their changes are no reason to look again.
@@ -94,6 +95,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("Flow_Sample_Collector_Set", "external_ids"),
     ("Datapath", "external_ids"),
     ("CT_Zone", "external_ids"),
+    ("CT_Timeout_Policy", "external_ids"),
 ];
 
 /// What a switch watches of its database.
@@ -137,10 +139,14 @@ fn datapath(replica: &Replica, row: RowView<'_, Datapath>) -> DatapathConfig {
     };
     let limits = zones().map(|(zone, of)| (Some(zone), small(of.get(CtZone::LIMIT))));
     let limits = limits.chain([(None, small(row.get(Datapath::CT_ZONE_DEFAULT_LIMIT)))]);
-    let policies = zones().filter(|(_, of)| of.get(CtZone::TIMEOUT_POLICY).is_some());
+    let policies = zones().filter_map(|(zone, of)| Some((zone, replica.row(of.get(CtZone::TIMEOUT_POLICY)?)?)));
+    let seconds = |policy: RowView<'_, CtTimeoutPolicy>| {
+        let timeouts = policy.get(CtTimeoutPolicy::TIMEOUTS);
+        timeouts.iter().filter_map(|(name, n)| Some((name.to_string(), u32::try_from(n).ok()?))).collect()
+    };
     DatapathConfig {
         ct_limits: limits.filter_map(|(zone, limit)| Some((zone, limit?))).collect(),
-        others: policies.map(|(zone, _)| format!("timeout_policy of zone {zone}")).collect(),
+        ct_timeouts: policies.map(|(zone, policy)| (zone, seconds(policy))).collect(),
     }
 }
 

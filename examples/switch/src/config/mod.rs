@@ -66,8 +66,8 @@ pub struct Config {
 pub struct DatapathConfig {
     /// The most connections by zone; without a zone, in each that has no limit of its own.
     pub ct_limits: BTreeMap<Option<u16>, u32>,
-    /// What of the Datapath table is set and has no place here.
-    pub others: Vec<String>,
+    /// How long connections live that begin in these zones: seconds, by upstream's names (`udp_first`).
+    pub ct_timeouts: BTreeMap<u16, BTreeMap<String, u32>>,
 }
 
 /// The files of TLS, all PEM: options of the command line, columns of the SSL table, a table of a file.

@@ -53,8 +53,6 @@ pub struct Common {
     pub conduct: Conduct,
     /// The name of the control socket, if another than the usual.
     pub unixctl: Option<String>,
-    /// The log file.
-    pub log_file: Option<PathBuf>,
     /// The folders.
     pub folders: Folders,
     program: &'static str,
@@ -68,7 +66,6 @@ impl Common {
         Common {
             conduct: Conduct::default(),
             unixctl: None,
-            log_file: None,
             folders: Folders::from_environment(),
             program,
             folder: std::env::current_dir().unwrap_or_default(),
@@ -97,7 +94,7 @@ impl Common {
             }
             "log-file" => {
                 let file = value.unwrap_or_else(|| format!("{}.log", self.program));
-                self.log_file = Some(self.absolute(&self.folders.log.join(file)));
+                self.conduct.log_file = Some(self.absolute(&self.folders.log.join(file)));
             }
             "syslog-method" => log.set_syslog_method(&value.unwrap_or_default())?,
             "daemon-stage" => self.conduct.stage = Stage::from_word(&value.unwrap_or_default())?,
@@ -122,7 +119,7 @@ impl Common {
     /// # Errors
     /// What the system says.
     pub fn open_log(&self, log: &Vlog) -> Result<(), String> {
-        let Some(path) = &self.log_file else { return Ok(()) };
+        let Some(path) = &self.conduct.log_file else { return Ok(()) };
         log.open_file(path).map_err(|e| format!("failed to open {} for logging: {e}", path.display()))
     }
 }
@@ -173,7 +170,7 @@ mod tests {
             assert_eq!(common.take(&log, name, value.map(String::from)), Ok(true));
         }
         assert_eq!(common.conduct.pidfile.as_deref(), Some(Path::new("/run/zood.pid")));
-        assert_eq!(common.log_file.as_deref(), Some(Path::new("/log/x.log")));
+        assert_eq!(common.conduct.log_file.as_deref(), Some(Path::new("/log/x.log")));
         assert_eq!(common.control_path().as_deref(), Some(Path::new("/run/zoo.ctl")));
         assert_eq!(common.take(&log, "zebra", None), Ok(false));
         assert!(common.take(&log, "verbose", Some("zebra".into())).is_err());

@@ -21,6 +21,8 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::process::{Gid, Uid, getgid, getuid};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use crate::vlog::Vlog;
 
@@ -30,6 +32,10 @@ const STAGE: &str = "--daemon-stage";
 /// Signals that tell of an error in the program, after which a monitor starts it again: ABRT, ALRM, BUS, FPE, ILL, PIPE,
 /// SEGV, XCPU, XFSZ, KILL excepted (somebody wanted that).
 const ERROR_SIGNALS: [i32; 9] = [6, 14, 7, 8, 4, 13, 11, 24, 25];
+
+/// What it takes to have ports.
+const NETWORK: CapabilitySet =
+    CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW).union(CapabilitySet::NET_BROADCAST);
 
 /// A daemon that dies more often than this is not started again at once.
 const MIN_LIFE: Duration = Duration::from_secs(10);
@@ -73,8 +79,12 @@ pub struct Conduct {
     pub pidfile: Option<PathBuf>,
     /// Take a pid file over even from a process that lives.
     pub overwrite_pidfile: bool,
+    /// The daemon's log file, which a monitor writes to when the daemon has died.
+    pub log_file: Option<PathBuf>,
     /// Who to run as: user and group ids.
     pub user: Option<(u32, u32)>,
+    /// Whether another user than root may still change the network: open packet sockets, make devices.
+    pub keeps_network: bool,
     /// What this process is.
     pub stage: Stage,
 }
@@ -115,7 +125,7 @@ impl Conduct {
                 let status = child.wait().map_err(|e| format!("cannot wait for the daemon: {e}"))?;
                 Ok(Next::Exit(exit_code(status)))
             }
-            Stage::First if self.monitor || self.user.is_some() => self.watch(log),
+            Stage::First if self.monitor => self.watch(log),
             Stage::Monitor => {
                 // Fails only for a process that is a leader already.
                 let _ = rustix::process::setsid();
@@ -125,6 +135,10 @@ impl Conduct {
                 let detached = stage == Stage::Daemon && self.detach;
                 if detached {
                     let _ = rustix::process::setsid();
+                }
+                if let Some((user, group)) = self.user {
+                    become_user(user, group, self.keeps_network)
+                        .map_err(|e| format!("cannot become user {user}, group {group}: {e}"))?;
                 }
                 let pidfile = match &self.pidfile {
                     Some(path) => Some(Pidfile::create(path, self.overwrite_pidfile)?),
@@ -146,15 +160,12 @@ impl Conduct {
             command.stdin(Stdio::null());
         }
         command.stdout(stdout);
-        if let (Some((user, group)), "daemon") = (self.user, stage) {
-            command.uid(user).gid(group);
-        }
         command.spawn().map_err(|e| format!("cannot start the daemon: {e}"))
     }
 
     /// Starts the daemon, and again as often as it crashes.
     fn watch(&self, log: &Vlog) -> Result<Next, String> {
-        let (mut told, mut restarted) = (false, None::<Instant>);
+        let (mut told, mut crashes, mut restarted) = (false, 0_u64, None::<Instant>);
         loop {
             let mut child = self.spawn("daemon", if self.detach { Stdio::piped() } else { Stdio::inherit() })?;
             if self.detach && was_told(&mut child) && !told {
@@ -167,14 +178,44 @@ impl Conduct {
             if !crashed || !self.monitor {
                 return Ok(Next::Exit(exit_code(status)));
             }
-            tracing::error!(target: "daemon_unix", "pid {} died, {status}, restarting", child.id());
-            // The first time at once: only one that dies again and again is to be slowed down.
-            if let Some(restarted) = restarted {
-                std::thread::sleep(MIN_LIFE.saturating_sub(restarted.elapsed()));
+            crashes += 1;
+            // A file that is not there yet is the daemon's to make.
+            if let Some(path) = self.log_file.as_deref().filter(|path| path.exists())
+                && let Err(e) = log.open_file(path)
+            {
+                tracing::warn!(target: "daemon_unix", "{}: {e}", path.display());
             }
+            let died = format!("{crashes} crashes: pid {} died, {status}", child.id());
+            // The first time at once: only one that dies again and again is to be slowed down.
+            let pause = restarted.map_or(Duration::ZERO, |at| MIN_LIFE.saturating_sub(at.elapsed()));
+            if !pause.is_zero() {
+                let life = MIN_LIFE.as_secs();
+                tracing::warn!(target: "daemon_unix", "{died}, waiting until {life} seconds since last restart");
+                std::thread::sleep(pause);
+            }
+            tracing::error!(target: "daemon_unix", "{died}, restarting");
             restarted = Some(Instant::now());
         }
     }
+}
+
+/// Goes on as this user and group, in no other group. There is one thread, and those to come are as it is.
+fn become_user(user: u32, group: u32, keeps_network: bool) -> io::Result<()> {
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    if (getuid(), getgid()) == (user, group) {
+        return Ok(());
+    }
+    thread::set_thread_groups(&[])?;
+    thread::set_thread_res_gid(group, group, group)?;
+    let kept = if keeps_network { NETWORK & thread::capabilities(None)?.permitted } else { CapabilitySet::empty() };
+    thread::set_keep_capabilities(!kept.is_empty())?;
+    thread::set_thread_res_uid(user, user, user)?;
+    if !user.is_root() {
+        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+        thread::set_capabilities(None, sets)?;
+    }
+    thread::set_keep_capabilities(false)?;
+    Ok(())
 }
 
 /// Gives a later stage the name of the program: the system called it after the path that it was started by.
@@ -183,7 +224,7 @@ fn name_process() {
     let name = Path::new(&program).file_name().map(|name| CString::new(name.as_bytes()));
     if let Some(Ok(name)) = name {
         // The name is only for who looks for the process.
-        let _ = rustix::thread::set_name(&name);
+        let _ = thread::set_name(&name);
     }
 }
 

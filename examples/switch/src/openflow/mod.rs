@@ -1,8 +1,8 @@
 //! The OpenFlow connections of all bridges: controllers that are connected to, controllers that connect, the management
 //! socket `BRIDGE.mgmt`, and `BRIDGE.snoop`, where what is said with controllers can be heard.
 //!
-//! This is an edge: it has sockets. It obeys a bounded number of messages of each connection before everything else has
-//! its turn.
+//! This is an edge: it has sockets. It obeys messages of each connection for a bounded time before everything else has its
+//! turn.
 //!
 //! Messages are shown in the log of module `vconn` at level DBG, as upstream does it.
 
@@ -12,10 +12,11 @@ mod target;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
+use ovs_dpif::Dpif;
 use ovs_ofproto::codec::{Hello, Message, Version, Versions};
-use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, ConnectionKind, RateLimit};
+use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, ConnectionKind, Ofproto, RateLimit};
 use ovs_ofproto::session::edge::{Driver, Interest, Listener, Ready, StreamOptions, TlsConfig};
 use ovs_ofproto::session::{
     Class, Frame, ListenOn, ReconnectOptions, ReconnectState, Role, SessionEvent, SessionOptions,
@@ -28,8 +29,14 @@ use crate::vswitch::{Bridge, Vswitch};
 use in_band::InBand;
 use target::Place;
 
-/// Messages of one connection that are obeyed before the others have their turn.
-const SLICE: usize = 64;
+/// Messages of one connection that are obeyed before the others have their turn: so many, or as many as are obeyed in this
+/// time, which is looked at now and then.
+const SLICE: usize = 1024;
+const SPELL: Duration = Duration::from_millis(1);
+const LOOK_EVERY: usize = 8;
+
+/// Messages that the bridge is asked for on one connection before the others have their turn.
+const MESSAGES: usize = 64;
 
 /// Bytes that wait to be sent on a connection, above which the bridge is not asked for more.
 const MAX_QUEUED: usize = 256 << 10;
@@ -68,6 +75,30 @@ struct Connection {
     probe: Option<Duration>,
     /// It was probed and has not answered yet.
     is_idle: bool,
+}
+
+/// How much of what a connection says is listened to before the others have their turn.
+#[derive(Debug)]
+struct Slice {
+    began: Clock,
+    left: usize,
+}
+
+impl Slice {
+    fn new() -> Slice {
+        Slice { began: Clock::now(), left: SLICE }
+    }
+
+    fn count(&mut self) {
+        self.left -= 1;
+        if self.left.is_multiple_of(LOOK_EVERY) && self.began.elapsed() >= SPELL {
+            self.left = 0;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.left == 0
+    }
 }
 
 #[derive(Debug)]
@@ -412,25 +443,16 @@ impl Service {
         let mut more = false;
         let mut heard = Vec::new();
         for c in &mut self.connections {
-            let mut left = SLICE;
+            let mut slice = Slice::new();
             let mut is_ready = c.driver.stream().is_some_and(|stream| ready.has(stream));
             loop {
                 c.driver.run_ready(now, std::mem::take(&mut is_ready));
-                while left > 0 && c.takes_input(bridge, switch) {
-                    let Some(event) = c.driver.poll_event(now) else { break };
-                    left -= 1;
-                    c.handle(bridge, switch, event, &mut heard, now);
-                }
+                c.hear(bridge, switch, &mut slice, &mut heard, now);
                 more |= c.say(bridge, switch, &mut heard, now);
-                if left == 0 {
-                    more = true;
-                    c.driver.flush(now);
-                    break;
-                }
                 c.driver.flush(now);
                 // A peer that sends much has more by now: that is not to wait for the next wake.
-                if !c.driver.may_read() {
-                    more |= c.driver.session().is_unread() && c.takes_input(bridge, switch);
+                if slice.is_over() || !c.driver.may_read() {
+                    more |= slice.is_over() || c.driver.session().is_unread() && c.takes_input(bridge, switch);
                     break;
                 }
             }
@@ -461,26 +483,52 @@ impl Connection {
         self.id.is_none_or(|id| switch.ofproto(bridge).is_some_and(|of| of.wants_input(id)))
     }
 
-    fn handle(
+    /// Looks at what came in, as far as the bridge does.
+    fn hear(&mut self, bridge: &str, switch: &mut Vswitch, slice: &mut Slice, heard: &mut Vec<Frame>, now: Instant) {
+        while !slice.is_over() {
+            let event = match self.id {
+                Some(id) => {
+                    switch.with_ofproto(bridge, now, |of, dp| self.obey(of, dp, id, slice, heard, now)).flatten()
+                }
+                None => self.driver.poll_event(now),
+            };
+            let Some(event) = event else { return };
+            slice.count();
+            self.handle(bridge, switch, event, now);
+        }
+    }
+
+    /// Has the bridge obey messages, until something else comes.
+    fn obey(
         &mut self,
-        bridge: &str,
-        switch: &mut Vswitch,
-        event: SessionEvent,
+        of: &mut Ofproto,
+        dp: &mut dyn Dpif,
+        id: ConnectionId,
+        slice: &mut Slice,
         heard: &mut Vec<Frame>,
         now: Instant,
-    ) {
-        match event {
-            SessionEvent::Message(frame) => {
-                let Some(id) = self.id else { return };
-                log(&self.name, "received", frame.bytes());
-                let obeyed = switch.with_ofproto(bridge, now, |of, dp| of.handle_message(dp, id, frame.bytes(), now));
-                if let Some(Err(e)) = obeyed {
-                    self.driver.session_mut().close(now, &e.to_string());
-                }
-                if self.kind == Kind::Primary {
-                    heard.push(frame);
-                }
+    ) -> Option<SessionEvent> {
+        while !slice.is_over() && of.wants_input(id) {
+            let frame = match self.driver.poll_event(now)? {
+                SessionEvent::Message(frame) => frame,
+                other => return Some(other),
+            };
+            slice.count();
+            log(&self.name, "received", frame.bytes());
+            if let Err(e) = of.handle_message(dp, id, frame.bytes(), now) {
+                self.driver.session_mut().close(now, &e.to_string());
             }
+            if self.kind == Kind::Primary {
+                heard.push(frame);
+            }
+        }
+        None
+    }
+
+    fn handle(&mut self, bridge: &str, switch: &mut Vswitch, event: SessionEvent, now: Instant) {
+        match event {
+            // Whoever only listens is not obeyed.
+            SessionEvent::Message(_) => {}
             SessionEvent::Connected { version } => {
                 self.log_hello(version);
                 if self.target.is_some() {
@@ -554,7 +602,7 @@ impl Connection {
     /// Sends what the bridge has to say, as much as may wait. True if there may be more.
     fn say(&mut self, bridge: &str, switch: &mut Vswitch, heard: &mut Vec<Frame>, now: Instant) -> bool {
         let Some(id) = self.id else { return false };
-        for _ in 0..SLICE {
+        for _ in 0..MESSAGES {
             if self.driver.session().queued().bytes >= MAX_QUEUED {
                 self.driver.flush(now);
                 if self.driver.session().queued().bytes >= MAX_QUEUED {

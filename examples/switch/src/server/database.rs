@@ -172,29 +172,31 @@ impl Database {
         self.write_status(&mut txn, switch, openflow, now);
         self.send(&txn);
         self.config_sent = true;
+        let interval = self.stats_interval();
+        if interval != self.stats_interval {
+            (self.stats_interval, self.stats_at) = (interval, now);
+        }
     }
 
-    /// Writes states and statistics that are due.
-    pub fn refresh(&mut self, switch: &Vswitch, openflow: &OpenFlow, now: Instant) {
-        if self.applied.is_none() || !self.driver.client().has_lock() {
-            return;
-        }
-        let wanted = self.stats_interval();
-        if wanted != self.stats_interval {
-            self.stats_interval = wanted;
-            self.stats_at = now;
+    /// Writes states and statistics that are due. Whether anything was.
+    pub fn refresh(&mut self, switch: &Vswitch, openflow: &OpenFlow, now: Instant) -> bool {
+        let status_due = (self.dirty || now >= self.status_at) && self.waiting.is_empty();
+        let stats_due = now >= self.stats_at;
+        if self.applied.is_none() || !(status_due || stats_due) || !self.driver.client().has_lock() {
+            return false;
         }
         let mut txn = Transaction::new();
-        if (self.dirty || now >= self.status_at) && self.waiting.is_empty() {
+        if status_due {
             self.dirty = false;
             self.status_at = now + STATUS_INTERVAL;
             self.write_status(&mut txn, switch, openflow, now);
         }
-        if now >= self.stats_at {
+        if stats_due {
             self.stats_at = now + self.stats_interval;
             self.write_statistics(&mut txn, switch, openflow, now);
         }
         self.send(&txn);
+        true
     }
 
     fn stats_interval(&self) -> Duration {

@@ -80,8 +80,9 @@ pub struct Server {
     warping: Option<InvocationKey>,
     /// There may be more to do at once.
     busy: bool,
-    /// Who had something when the last wait ended, and whether a signal came.
+    /// Who had something when the last wait ended, whether ports did, and whether a signal came.
     ready: Ready,
+    has_packets: bool,
     has_signals: bool,
     /// When ports were last asked for packets.
     polled: Option<Instant>,
@@ -128,6 +129,7 @@ impl Server {
             warping: None,
             busy: false,
             ready: Ready::unknown(),
+            has_packets: true,
             has_signals: true,
             polled: None,
             config: Config::default(),
@@ -196,18 +198,19 @@ impl Server {
         self.busy = false;
         // What a configuration makes has news at once, which belongs to what is written back.
         let unknown = Ready::unknown();
-        let ready = if self.hear_database(ready, now) { &unknown } else { ready };
+        let applied = self.hear_database(ready, now);
+        let ready = if applied { &unknown } else { ready };
         self.hear_devices(ready, now);
         self.network.iter_mut().for_each(|network| network.run(self.switch.underlay(), ready, now));
         self.busy |= self.openflow.run(&mut self.switch, ready, now);
         self.switch.obey_controllers(now);
         self.forward(ready, now);
         self.coverage.run(now);
-        if let Some(database) = &mut self.database {
-            database.refresh(&self.switch, &self.openflow, now);
+        let wrote = self.database.as_mut().is_some_and(|d| d.refresh(&self.switch, &self.openflow, now));
+        if applied || wrote {
+            // It is sent now, and not after the wait.
+            self.hear_database(&Ready::none(), now);
         }
-        // What was written is sent now, and not after the wait.
-        self.hear_database(&Ready::none(), now);
     }
 
     /// What the database asks for is done, and what became of it written back. True if there was anything.
@@ -247,7 +250,7 @@ impl Server {
     fn forward(&mut self, ready: &Ready, now: Instant) {
         // Dummies have no descriptors, and what is over is looked for now and then in any case.
         let is_due = self.polled.is_none_or(|at| now.since(at) >= POLL_INTERVAL) || !self.dummies.is_empty();
-        let polls = is_due || self.switch.fds().iter().any(|fd| ready.has(fd));
+        let polls = std::mem::take(&mut self.has_packets) || ready.is_unknown() || is_due;
         if polls {
             self.polled = Some(now);
         }
@@ -327,19 +330,20 @@ impl Server {
         let timeout = timeout.into_iter().chain(longest).min();
         let control = self.control.iter().flat_map(|c| c.interest(self.commands.server()));
         let database = self.database.iter().filter_map(Database::interest);
-        let ports = self.switch.fds().into_iter().map(|fd| (fd, Interest { read: true, write: false }));
-        let network = self.network.iter().map(|network| (network.fd(), Interest { read: true, write: false }));
-        let signalled = std::iter::once((signals.as_fd(), Interest { read: true, write: false }));
+        let reads = Interest { read: true, write: false };
+        let ports = self.switch.fds();
+        let network = self.network.iter().map(|network| (network.fd(), reads));
         let ready = wait_for(
             control
                 .chain(database)
-                .chain(ports)
+                .chain(ports.iter().map(|fd| (*fd, reads)))
                 .chain(network)
-                .chain(signalled)
+                .chain([(signals.as_fd(), reads)])
                 .chain(self.openflow.interest())
                 .chain(self.links.interest()),
             timeout,
         )?;
+        self.has_packets = ports.iter().any(|fd| ready.has(fd));
         self.has_signals = ready.has(signals);
         self.ready = ready;
         Ok(())
@@ -585,7 +589,9 @@ fn run(arguments: impl IntoIterator<Item = String>) -> Result<ExitCode, String> 
         if hangup && let Err(e) = log.reopen() {
             tracing::warn!(target: "vlog", "SIGHUP: {e}");
         }
-        if end.is_some() {
+        if let Some(signal) = end {
+            let name = if signal == SIGINT { "Interrupt" } else { "Terminated" };
+            tracing::warn!(target: "fatal_signal", "terminating with signal {signal} ({name})");
             break end;
         }
         if !told && server.is_ready() {

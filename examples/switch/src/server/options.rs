@@ -71,6 +71,7 @@ impl Options {
     pub fn parse(line: impl IntoIterator<Item = String>, log: &Vlog) -> Result<Wanted, String> {
         let all: Vec<Opt> = OWN.iter().chain(COMMON).copied().collect();
         let mut common = Common::new("ovs-vswitchd");
+        common.conduct.keeps_network = true;
         let (mut words, mut config, mut dummies) = (Vec::new(), None, DummyLevel::Off);
         let (mut numa, mut keys) = (None, TlsFiles::default());
         let (mut mlockall, mut is_confined, mut no_system, mut system_routes) = (false, true, false, true);

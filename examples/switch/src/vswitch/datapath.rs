@@ -12,6 +12,7 @@ use ovs_packet::Instant;
 use super::devices::Devices;
 use super::kernel::{self, Kernel};
 use super::limits::Limits;
+use super::timeouts::Policies;
 use super::vports::{Left, Vports};
 use crate::config::InterfaceConfig;
 
@@ -116,6 +117,7 @@ pub(super) struct SharedDatapath {
     /// Its ports that tunnels share.
     vports: Vports,
     pub(super) limits: Limits,
+    pub(super) policies: Policies,
 }
 
 /// What is to be remembered of a datapath outside the process.
@@ -203,6 +205,7 @@ impl SharedDatapath {
                 outside,
                 vports: Vports::default(),
                 limits: Limits::default(),
+                policies: Policies::default(),
             });
         }
         let full_name = format!("{kind}@{name}");
@@ -222,6 +225,7 @@ impl SharedDatapath {
             outside: None,
             vports: Vports::default(),
             limits: Limits::default(),
+            policies: Policies::default(),
         };
         if is_dummy {
             let own = InterfaceConfig::new(datapath.name.clone());

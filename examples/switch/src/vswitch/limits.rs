@@ -11,8 +11,6 @@ use crate::config::DatapathConfig;
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     given: BTreeMap<Option<u16>, u32>,
-    /// What it said that is not available, as it was told last.
-    others: Vec<String>,
 }
 
 impl Limits {
@@ -36,12 +34,6 @@ impl SharedDatapath {
     pub(super) fn set_limits(&mut self, config: Option<&DatapathConfig>) {
         let config = config.cloned().unwrap_or_default();
         let name = self.info().full_name();
-        if self.limits.others != config.others {
-            for what in &config.others {
-                tracing::warn!(target: "bridge", "{name}: not available: {what}");
-            }
-            self.limits.others = config.others;
-        }
         let changes = self.limits.renew(config.ct_limits);
         for (zone, limit) in changes {
             let done = self.dpif_mut().conntrack().map(|tracker| tracker.set_limit(zone, limit));

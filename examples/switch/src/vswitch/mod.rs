@@ -19,8 +19,8 @@
 //! configuration is not done, `requests.rs` does what controllers ask of devices. `system.rs` knows the machine's interfaces,
 //! whether they are devices here or ports of the kernel's datapath; `mtu.rs` has those of the stack follow their bridges;
 //! `by_hand.rs` does to datapaths what people ask for; `threads.rs` says how threads are to work, `limits.rs` how many
-//! connections zones may have; `tunnels.rs` and `vports.rs` make
-//! tunnel ports, and the ports of the datapath that they share.
+//! connections zones may have, and `timeouts.rs` how long those live; `tunnels.rs` and `vports.rs` make tunnel ports, and the
+//! ports of the datapath that they share.
 //!
 //! [`Bridges`]: ovs_ofproto::pipeline::Bridges
 
@@ -43,6 +43,7 @@ mod shared;
 mod standard;
 mod system;
 mod threads;
+mod timeouts;
 mod tunnels;
 mod vports;
 
@@ -315,7 +316,7 @@ impl Vswitch {
     pub fn apply(&mut self, config: &Config, now: Instant) {
         self.errors.clear();
         self.refused.clear();
-        let problems = settings::of_whole(&config.other_config);
+        let mut problems: Vec<String> = settings::of_whole(&config.other_config).into_iter().collect();
         let fixed = FIXED.iter().filter(|(key, _)| config.other_config.contains_key(*key));
         let fixed: Vec<String> = fixed.map(|(key, does)| format!("other_config:{key}: {does}")).collect();
         let fixed = fixed.join(", ");
@@ -323,12 +324,6 @@ impl Vswitch {
             tracing::info!(target: "bridge", "Open_vSwitch: no choice: {fixed}");
         }
         self.fixed = fixed;
-        if let Some(problems) = &problems
-            && self.problems != *problems
-        {
-            tracing::warn!(target: "bridge", "Open_vSwitch: {problems}");
-        }
-        self.problems = problems.unwrap_or_default();
         let wanted = self.wanted(config);
         let gone: Vec<String> = self
             .bridges
@@ -372,6 +367,8 @@ impl Vswitch {
                 _ => {}
             }
             shared.datapath.set_limits(config.datapaths.get(*kind));
+            let (timeouts, not_done) = shared.datapath.set_timeouts(config.datapaths.get(*kind));
+            problems.extend(not_done);
             patches::join(bridges.clone(), &mut shared.switches);
             for bridge in bridges {
                 shared.switches.configure(bridge.place(), |of| {
@@ -380,9 +377,13 @@ impl Vswitch {
                     if of.hooks().drops_sampled != drops_sampled {
                         of.hooks_changed(|hooks| hooks.drops_sampled = drops_sampled);
                     }
+                    if *of.hooks().timeouts() != timeouts {
+                        of.hooks_changed(|hooks| hooks.set_timeouts(timeouts.clone()));
+                    }
                 });
             }
             shared.settle(now);
+            shared.datapath.forget_timeouts();
         }
         let used: BTreeSet<&str> = self.bridges.values().map(Bridge::datapath_type).collect();
         let unused: Vec<_> = self.shared.keys().copied().filter(|kind| !used.contains(kind)).collect();
@@ -391,6 +392,11 @@ impl Vswitch {
         }
         self.shared.values_mut().for_each(|s| s.datapath.tidy());
         self.apply_threads(config);
+        let problems = problems.join("; ");
+        if self.problems != problems && !problems.is_empty() {
+            tracing::warn!(target: "bridge", "Open_vSwitch: {problems}");
+        }
+        self.problems = problems;
     }
 
     /// Has the threads of datapaths be what `config` says.

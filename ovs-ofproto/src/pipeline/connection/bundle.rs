@@ -106,7 +106,11 @@ impl Changes {
     pub(in crate::pipeline) fn push(&mut self, change: Bundled) {
         match self.rest.back_mut().filter(|last| last.len() < TOGETHER) {
             Some(last) => last.push(change),
-            None => self.rest.push_back(vec![change]),
+            None => {
+                let mut together = Vec::with_capacity(TOGETHER);
+                together.push(change);
+                self.rest.push_back(together);
+            }
         }
     }
 }

@@ -50,6 +50,12 @@ impl Translator<'_> {
                 69 => Some(Helper::Tftp),
                 _ => None,
             };
+            let policy = self.bridge.hooks.timeouts().get(&zone).copied();
+            request.timeout_policy = policy.filter(|_| self.view.features.ct_timeouts);
+            if request.timeout_policy.is_some() {
+                // The kernel has a policy for each protocol.
+                self.tracked.read(FieldId::NwProto);
+            }
         }
         self.out.push(DpAction::Ct(request));
         if let Some(table) = ct.table {
