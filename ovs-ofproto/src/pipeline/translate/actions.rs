@@ -3,7 +3,7 @@
 use ovs_dpif::{DpAction, DropReason, SlowPath};
 use ovs_packet::field::{FieldId, Prereq};
 
-use super::walk::Lookup;
+use super::walk::{Lookup, Onward};
 use super::{Effect, Translator, freeze};
 use crate::action::{Action, Subfield};
 use crate::codec::PacketInReason;
@@ -16,6 +16,13 @@ const MIN_SAMPLES: u8 = 4;
 impl Translator<'_> {
     /// Executes actions. `last` says that nothing comes after them, so that the packet need not be kept.
     pub(super) fn execute(&mut self, actions: &[Action], last: bool) {
+        if let Some((lookup, last)) = self.execute_up_to_lookup(actions, last) {
+            self.lookup_and_execute(lookup, last);
+        }
+    }
+
+    /// The same, but for a lookup that is the last of them.
+    pub(super) fn execute_up_to_lookup(&mut self, actions: &[Action], last: bool) -> Option<Onward> {
         for (i, action) in actions.iter().enumerate() {
             let rest = actions.get(i + 1..).unwrap_or_default();
             self.steps += 1;
@@ -23,7 +30,7 @@ impl Translator<'_> {
                 self.fail(DropReason::ActionsTooLong, || "too many actions".to_string());
             }
             if self.failed.is_some() {
-                return;
+                return None;
             }
             if self.was_mpls && !self.exit && needs_what_is_below(action) {
                 self.freeze(freeze::Cause::Recirculate);
@@ -32,14 +39,18 @@ impl Translator<'_> {
                 if self.freezing.is_some() {
                     self.leave(actions.get(i..).unwrap_or_default(), None);
                 }
-                return;
+                return None;
             }
             self.trace(Kind::Action, |t| t.worded(action));
             let last = last && rest.is_empty() && self.action_set.is_empty();
-            if self.step(action, rest, last) == Next::Return {
-                return;
+            match self.step(action, rest, last) {
+                Next::GoOn => {}
+                Next::Return => return None,
+                Next::Lookup(lookup) if rest.is_empty() => return Some((lookup, last)),
+                Next::Lookup(lookup) => self.lookup_and_execute(lookup, last),
             }
         }
+        None
     }
 
     fn step(&mut self, action: &Action, rest: &[Action], last: bool) -> Next {
@@ -92,11 +103,11 @@ impl Translator<'_> {
             Action::Resubmit { port, table, original } => {
                 let table = table.unwrap_or(self.table);
                 let original = *original && self.holds_original_tuple();
-                self.lookup_and_execute(Lookup { table, port: *port, original, resubmit: true }, last);
+                return Next::Lookup(Lookup { table, port: *port, original, resubmit: true });
             }
             Action::ResubmitPort(port) => {
-                let lookup = Lookup { table: self.table, port: Some(*port), original: false, resubmit: true };
-                self.lookup_and_execute(lookup, last);
+                let (table, port) = (self.table, Some(*port));
+                return Next::Lookup(Lookup { table, port, original: false, resubmit: true });
             }
             Action::Learn(learn) => self.learn(learn),
             Action::Sample(sample) => self.sample(sample),
@@ -230,6 +241,8 @@ impl Translator<'_> {
 pub(super) enum Next {
     GoOn,
     Return,
+    /// After this lookup.
+    Lookup(Lookup),
 }
 
 /// Whether the packet is afterwards as it was for another bucket: beside what can be written back, connection tracking that

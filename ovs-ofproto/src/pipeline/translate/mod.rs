@@ -53,7 +53,7 @@ use super::hooks::Hooks;
 use super::l2::L2Config;
 use super::mac::MacTable;
 use super::meter::MeterTable;
-use super::native::State as Underlay;
+use super::native::Look;
 use super::ofproto::Fragments;
 use super::port::{Port, Ports};
 use super::recirc::{RecircIds, Stack, Step};
@@ -111,7 +111,7 @@ pub(super) struct View<'a> {
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
     /// What is known of the network that tunnels go through.
-    pub(super) underlay: &'a Underlay,
+    pub(super) underlay: Look<'a>,
     pub(super) room: Room,
     /// Whether lookups are held against a search from end to end.
     pub(super) verifies: bool,
@@ -222,30 +222,27 @@ pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer
     let id = key.recirc_id.get();
     let frozen = (id != 0).then(|| view.recirc.thaw(id));
     let ingress = view.own.ports.of_key(key);
-    let mut t = Translator::new(view, key, ingress, tracer);
-    match frozen {
+    Translator::run(view, key, ingress, tracer, |t| match frozen {
         None => t.start(ingress),
         Some(Some(state)) => t.thaw(&state),
         Some(None) => t.fail(DropReason::UnknownRecirculation, || format!("no state is frozen under {id:#x}")),
-    }
-    t.finish(key)
+    })
 }
 
 /// Translates the key of a packet that is taken to have come in by a port of this number, whether that is there or not.
 pub(super) fn translate_from<'a>(view: View<'a>, key: &FlowKey, in_port: OfPort, tracer: Option<Tracer>) -> Outcome {
     let ingress = view.own.ports.get(in_port);
-    let mut t = Translator::new(view, key, ingress, tracer);
-    if ingress.is_some() {
-        t.start(ingress);
-        return t.finish(key);
-    }
-    t.enter(in_port);
-    t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
-    t.descend();
-    t.lookup_and_execute(walk::Lookup::default(), true);
-    t.end_of_pipeline();
-    t.ascend();
-    t.finish(key)
+    Translator::run(view, key, ingress, tracer, |t| {
+        if ingress.is_some() {
+            return t.start(ingress);
+        }
+        t.enter(in_port);
+        t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+        t.descend();
+        t.lookup_and_execute(walk::Lookup::default(), true);
+        t.end_of_pipeline();
+        t.ascend();
+    })
 }
 
 /// Translates actions for a packet of the switch's own making, as if it had come in by `in_port`.
@@ -256,19 +253,26 @@ pub(super) fn translate_actions<'a>(
     actions: &[Action],
     tracer: Option<Tracer>,
 ) -> Outcome {
-    let mut t = Translator::new(view, key, None, tracer);
-    t.enter(in_port);
-    t.in_packet_out = true;
-    t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
-    t.descend();
-    t.execute(actions, true);
-    t.end_of_pipeline();
-    t.ascend();
-    t.finish(key)
+    Translator::run(view, key, None, tracer, |t| {
+        t.enter(in_port);
+        t.in_packet_out = true;
+        t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+        t.descend();
+        t.execute(actions, true);
+        t.end_of_pipeline();
+        t.ascend();
+    })
 }
 
 impl<'a> Translator<'a> {
-    fn new(mut view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
+    /// Has `f` translate a packet. The translator is some thousand bytes, and is made where it stays.
+    fn run(
+        mut view: View<'a>,
+        key: &FlowKey,
+        ingress: Option<&Port>,
+        tracer: Option<Tracer>,
+        f: impl FnOnce(&mut Translator<'a>),
+    ) -> Outcome {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
         let Room { effects, actions, dependencies, read } = std::mem::take(&mut view.room);
@@ -281,26 +285,13 @@ impl<'a> Translator<'a> {
         let first = &mut read.first;
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
         first.actset_output = OfPort::UNSET.0.into();
-        let mut tracked = Tracked::new(*first);
-        tracked.verify(view.verifies);
-        if is_tunnelled(first) {
-            // What tells one tunnel from another always counts.
-            tracked.note(tunnel::identity(first));
-        }
-        // The datapath forgets the tunnel that a packet came through unless it is told.
-        let mut base = *key;
-        base.recirc_id = 0.into();
-        let tunnel = commit::tunnel_mask();
-        if base.words().iter().zip(tunnel.bits.words()).fold(0, |bits, (word, mask)| bits | word & mask) != 0 {
-            base.assign(&FlowKey::ZERO, tunnel);
-        }
         let mut t = Translator {
             view,
             bridge,
             at,
+            tracked: Tracked::new(*first),
             read: Some(read),
-            tracked,
-            base,
+            base: *key,
             in_port,
             table: 0,
             out: actions,
@@ -338,6 +329,17 @@ impl<'a> Translator<'a> {
             named: tracer.as_ref().is_some_and(|t| t.named),
             tracer,
         };
+        t.tracked.verify(t.view.verifies);
+        if t.has_own_tunnel {
+            // What tells one tunnel from another always counts.
+            t.tracked.note(tunnel::identity(key));
+        }
+        // The datapath forgets the tunnel that a packet came through unless it is told.
+        t.base.recirc_id = 0.into();
+        let tunnel = commit::tunnel_mask();
+        if t.base.words().iter().zip(tunnel.bits.words()).fold(0, |bits, (word, mask)| bits | word & mask) != 0 {
+            t.base.assign(&FlowKey::ZERO, tunnel);
+        }
         if let Err(e) = unpacked {
             t.tracked.note(commit::tunnel_mask());
             let name = t.bridge.name;
@@ -350,7 +352,8 @@ impl<'a> Translator<'a> {
             );
             t.fail(DropReason::TunnelMetadata, || format!("the options of the tunnel cannot be read: {e}"));
         }
-        t
+        f(&mut t);
+        t.finish(key)
     }
 
     /// The packet as it came, in the words of OpenFlow.

@@ -16,6 +16,9 @@ use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
 use crate::text::{NoNames, PortNames, Prioritised};
 
+/// A lookup that is all that is left to do of a flow, and whether nothing comes after that.
+pub(super) type Onward = (Lookup, bool);
+
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Lookup {
@@ -46,16 +49,30 @@ impl Translator<'_> {
     }
 
     /// Looks the packet up in a table and executes what is found. `last` says that nothing comes after.
+    ///
+    /// A lookup that a flow ends with is not nested in it: what is under way is no deeper for a longer way, though it counts
+    /// as if it were.
     pub(super) fn lookup_and_execute(&mut self, lookup: Lookup, last: bool) {
-        if !self.may_go_on() {
-            return;
-        }
+        let (table, cookie, rule) = (self.table, self.rule_cookie, self.rule);
         // A flow that a bucket leads to is no bucket's.
-        let in_group = std::mem::take(&mut self.in_group);
-        let outer = (self.table, self.rule_cookie, self.rule);
+        let (in_group, depth, nested) = (std::mem::take(&mut self.in_group), self.depth, self.nested);
+        let (mut onward, mut levels) = (Some((lookup, last)), 0);
+        while let Some((lookup, last)) = onward
+            && self.may_go_on()
+        {
+            onward = self.visit(lookup, last);
+            levels += usize::from(onward.is_some());
+        }
+        (0..levels).for_each(|_| self.ascend());
+        (self.table, self.rule_cookie, self.rule) = (table, cookie, rule);
+        (self.in_group, self.depth, self.nested) = (in_group, depth, nested);
+    }
+
+    /// Looks the packet up in a table and executes what is found, up to the lookup that it ends with, if it does.
+    fn visit(&mut self, lookup: Lookup, last: bool) -> Option<Onward> {
         self.nested += 1;
         // What only goes forward comes to an end by itself.
-        let deepens = lookup.resubmit && lookup.table <= outer.0;
+        let deepens = lookup.resubmit && lookup.table <= self.table;
         self.table = lookup.table;
         if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
             let table = lookup.table;
@@ -63,8 +80,7 @@ impl Translator<'_> {
                 format!("{table:2}. Packets are IP fragments and the fragment handling mode is \"drop\".")
             });
             self.because(DropReason::Fragment);
-            (self.table, self.nested, self.in_group) = (outer.0, self.nested - 1, in_group);
-            return;
+            return None;
         }
         self.depth += usize::from(deepens);
         self.resubmits += 1;
@@ -72,10 +88,6 @@ impl Translator<'_> {
             Some(id) => self.follow(id, last),
             None => self.miss(lookup.resubmit),
         }
-        self.depth -= usize::from(deepens);
-        self.nested -= 1;
-        self.in_group = in_group;
-        (self.table, self.rule_cookie, self.rule) = outer;
     }
 
     fn find(&mut self, lookup: Lookup) -> Option<RuleId> {
@@ -100,7 +112,7 @@ impl Translator<'_> {
     }
 
     /// Nothing matched.
-    fn miss(&mut self, resubmit: bool) {
+    fn miss(&mut self, resubmit: bool) -> Option<Onward> {
         let table = self.table;
         let miss = if resubmit { TableMiss::Drop } else { self.bridge.tables.miss(table) };
         let port = self.bridge.ports.get(self.in_port);
@@ -114,7 +126,8 @@ impl Translator<'_> {
         match (miss, reason) {
             (TableMiss::Continue, _) if usize::from(table) + 1 < VISIBLE_TABLES => {
                 let next = Lookup { table: table + 1, ..Lookup::default() };
-                return self.lookup_and_execute(next, true);
+                self.lookup_and_execute(next, true);
+                return None;
             }
             (_, Some(reason)) if !quiet => {
                 self.trace(Kind::Table, |_| format!("{table:2}. No match, and a \"packet-in\" is called for."));
@@ -122,7 +135,7 @@ impl Translator<'_> {
                 let outer = std::mem::replace(&mut self.rule_cookie, 0);
                 self.packet_in(PacketInReason(reason), crate::action::Action::WHOLE, 0, &[], None);
                 self.rule_cookie = outer;
-                return;
+                return None;
             }
             _ => {}
         }
@@ -131,10 +144,12 @@ impl Translator<'_> {
         self.trace(Kind::Action, |_| "drop".to_string());
         self.ascend();
         self.because(DropReason::TableMiss);
+        None
     }
 
-    fn follow(&mut self, id: RuleId, last: bool) {
-        let Some(rule) = self.bridge.tables.get(id) else { return };
+    /// Executes what a flow says, up to the lookup that it ends with, below which the trace stays then.
+    fn follow(&mut self, id: RuleId, last: bool) -> Option<Onward> {
+        let rule = self.bridge.tables.get(id)?;
         (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
         self.first_cookie.get_or_insert(rule.cookie);
         if self.tracer.is_some() {
@@ -145,8 +160,11 @@ impl Translator<'_> {
             self.because(DropReason::FlowDrop);
             self.trace(Kind::Action, |_| "drop".to_string());
         }
-        self.instructions(&rule.instructions, last);
-        self.ascend();
+        let onward = self.instructions(&rule.instructions, last);
+        if onward.is_none() {
+            self.ascend();
+        }
+        onward
     }
 
     /// Writes down which flow was found, and by way of what. Apart, so that it takes no room while lookups nest.
@@ -172,8 +190,8 @@ impl Translator<'_> {
         self.ascend();
     }
 
-    /// Executes the instructions of a flow, in their order.
-    pub(super) fn instructions(&mut self, i: &Instructions, last: bool) {
+    /// Executes the instructions of a flow, in their order, up to the lookup that they end with, if they do.
+    pub(super) fn instructions(&mut self, i: &Instructions, last: bool) -> Option<Onward> {
         if let Some(meter) = i.meter {
             self.trace(Kind::Action, |_| format!("meter:{meter}"));
             self.meter(meter);
@@ -181,14 +199,18 @@ impl Translator<'_> {
         let rest = i.clear || i.write.is_some() || i.metadata.is_some() || i.goto.is_some();
         if !i.apply.is_empty() {
             let only = last && i.goto.is_none() && i.write.is_none() && self.action_set.is_empty();
-            self.execute(&i.apply, only);
+            match self.execute_up_to_lookup(&i.apply, only) {
+                Some((lookup, last)) if rest => self.lookup_and_execute(lookup, last),
+                None => {}
+                onward => return onward,
+            }
         }
         if self.freezing.is_some() && rest {
             let rest = Instructions { meter: None, apply: Vec::new(), ..i.clone() };
             self.leave(&[], Some(rest));
         }
         if self.exit || self.failed.is_some() {
-            return;
+            return None;
         }
         if i.clear {
             self.trace(Kind::Action, |_| "clear_actions".to_string());
@@ -206,16 +228,15 @@ impl Translator<'_> {
             });
             self.tracked.write(FieldId::Metadata, value.into(), mask.into());
         }
-        if let Some(table) = i.goto {
-            if self.was_mpls {
-                // What is below the labels is looked up when it is known.
-                self.freeze(super::freeze::Cause::Recirculate);
-                self.leave(&[], Some(Instructions { goto: Some(table), ..Instructions::default() }));
-                return;
-            }
-            self.trace(Kind::Action, |_| format!("goto_table:{table}"));
-            self.lookup_and_execute(Lookup { table, ..Lookup::default() }, last);
+        let table = i.goto?;
+        if self.was_mpls {
+            // What is below the labels is looked up when it is known.
+            self.freeze(super::freeze::Cause::Recirculate);
+            self.leave(&[], Some(Instructions { goto: Some(table), ..Instructions::default() }));
+            return None;
         }
+        self.trace(Kind::Action, |_| format!("goto_table:{table}"));
+        Some((Lookup { table, ..Lookup::default() }, last))
     }
 
     // The action set.
