@@ -248,7 +248,8 @@ impl Translator<'_> {
             self.execute(&step.actions, last);
             if let Some(rest) = &step.then {
                 let onward = self.instructions(rest, i + 1 == state.steps.len());
-                onward.into_iter().for_each(|(lookup, last)| self.lookup_and_execute(lookup, last));
+                let next = onward.and_then(|onward| self.next_lookup(rest, onward));
+                next.into_iter().for_each(|(lookup, last)| self.lookup_and_execute(lookup, last));
             }
             if self.freezing.is_some() {
                 // What was left before comes after what is left now.

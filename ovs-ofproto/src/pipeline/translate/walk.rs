@@ -16,8 +16,17 @@ use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
 use crate::text::{NoNames, PortNames, Prioritised};
 
-/// A lookup that is all that is left to do of a flow, and whether nothing comes after that.
-pub(super) type Onward = (Lookup, bool);
+/// A lookup that is all that is left to do of a flow. It is said in a word which that is: handed on in pieces, it is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Onward {
+    /// The last of its actions; with whether nothing comes after it.
+    Resubmit {
+        last: bool,
+    },
+    Goto {
+        last: bool,
+    },
+}
 
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -56,20 +65,22 @@ impl Translator<'_> {
         let (table, cookie, rule) = (self.table, self.rule_cookie, self.rule);
         // A flow that a bucket leads to is no bucket's.
         let (in_group, depth, nested) = (std::mem::take(&mut self.in_group), self.depth, self.nested);
-        let (mut onward, mut levels) = (Some((lookup, last)), 0);
-        while let Some((lookup, last)) = onward
+        let (mut next, mut levels) = (Some((lookup, last)), 0);
+        while let Some((lookup, last)) = next
             && self.may_go_on()
         {
-            onward = self.visit(lookup, last);
-            levels += usize::from(onward.is_some());
+            next = self.visit(lookup, last);
+            levels += usize::from(next.is_some());
         }
         (0..levels).for_each(|_| self.ascend());
         (self.table, self.rule_cookie, self.rule) = (table, cookie, rule);
         (self.in_group, self.depth, self.nested) = (in_group, depth, nested);
     }
 
-    /// Looks the packet up in a table and executes what is found, up to the lookup that it ends with, if it does.
-    fn visit(&mut self, lookup: Lookup, last: bool) -> Option<Onward> {
+    /// Looks the packet up in a table and executes what is found, up to the lookup that it ends with, if it does: that, and
+    /// whether nothing comes after it.
+    #[inline(always)]
+    fn visit(&mut self, lookup: Lookup, last: bool) -> Option<(Lookup, bool)> {
         self.nested += 1;
         // What only goes forward comes to an end by itself.
         let deepens = lookup.resubmit && lookup.table <= self.table;
@@ -86,7 +97,10 @@ impl Translator<'_> {
         self.resubmits += 1;
         match self.find(lookup) {
             Some(id) => self.follow(id, last),
-            None => self.miss(lookup.resubmit),
+            None => {
+                self.miss(lookup.resubmit);
+                None
+            }
         }
     }
 
@@ -112,7 +126,7 @@ impl Translator<'_> {
     }
 
     /// Nothing matched.
-    fn miss(&mut self, resubmit: bool) -> Option<Onward> {
+    fn miss(&mut self, resubmit: bool) {
         let table = self.table;
         let miss = if resubmit { TableMiss::Drop } else { self.bridge.tables.miss(table) };
         let port = self.bridge.ports.get(self.in_port);
@@ -126,8 +140,7 @@ impl Translator<'_> {
         match (miss, reason) {
             (TableMiss::Continue, _) if usize::from(table) + 1 < VISIBLE_TABLES => {
                 let next = Lookup { table: table + 1, ..Lookup::default() };
-                self.lookup_and_execute(next, true);
-                return None;
+                return self.lookup_and_execute(next, true);
             }
             (_, Some(reason)) if !quiet => {
                 self.trace(Kind::Table, |_| format!("{table:2}. No match, and a \"packet-in\" is called for."));
@@ -135,7 +148,7 @@ impl Translator<'_> {
                 let outer = std::mem::replace(&mut self.rule_cookie, 0);
                 self.packet_in(PacketInReason(reason), crate::action::Action::WHOLE, 0, &[], None);
                 self.rule_cookie = outer;
-                return None;
+                return;
             }
             _ => {}
         }
@@ -144,11 +157,11 @@ impl Translator<'_> {
         self.trace(Kind::Action, |_| "drop".to_string());
         self.ascend();
         self.because(DropReason::TableMiss);
-        None
     }
 
     /// Executes what a flow says, up to the lookup that it ends with, below which the trace stays then.
-    fn follow(&mut self, id: RuleId, last: bool) -> Option<Onward> {
+    #[inline(always)]
+    fn follow(&mut self, id: RuleId, last: bool) -> Option<(Lookup, bool)> {
         let rule = self.bridge.tables.get(id)?;
         (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
         self.first_cookie.get_or_insert(rule.cookie);
@@ -160,11 +173,36 @@ impl Translator<'_> {
             self.because(DropReason::FlowDrop);
             self.trace(Kind::Action, |_| "drop".to_string());
         }
-        let onward = self.instructions(&rule.instructions, last);
-        if onward.is_none() {
+        let Some(onward) = self.instructions(&rule.instructions, last) else {
             self.ascend();
+            return None;
+        };
+        self.next_lookup(&rule.instructions, onward)
+    }
+
+    /// Where instructions lead in the end.
+    #[inline(always)]
+    pub(super) fn next_lookup(&mut self, i: &Instructions, onward: Onward) -> Option<(Lookup, bool)> {
+        match onward {
+            Onward::Resubmit { last } => Some((self.lookup_of(i.apply.last()?)?, last)),
+            Onward::Goto { last } => Some((Lookup { table: i.goto?, ..Lookup::default() }, last)),
         }
-        onward
+    }
+
+    /// Where an action has the packet looked up.
+    #[inline(always)]
+    pub(super) fn lookup_of(&mut self, action: &Action) -> Option<Lookup> {
+        match action {
+            Action::Resubmit { port, table, original } => {
+                let table = table.unwrap_or(self.table);
+                let original = *original && self.holds_original_tuple();
+                Some(Lookup { table, port: *port, original, resubmit: true })
+            }
+            Action::ResubmitPort(port) => {
+                Some(Lookup { table: self.table, port: Some(*port), original: false, resubmit: true })
+            }
+            _ => None,
+        }
     }
 
     /// Writes down which flow was found, and by way of what. Apart, so that it takes no room while lookups nest.
@@ -200,9 +238,12 @@ impl Translator<'_> {
         if !i.apply.is_empty() {
             let only = last && i.goto.is_none() && i.write.is_none() && self.action_set.is_empty();
             match self.execute_up_to_lookup(&i.apply, only) {
-                Some((lookup, last)) if rest => self.lookup_and_execute(lookup, last),
                 None => {}
-                onward => return onward,
+                Some(last) if !rest => return Some(Onward::Resubmit { last }),
+                Some(last) => {
+                    let next = self.next_lookup(i, Onward::Resubmit { last });
+                    next.into_iter().for_each(|(lookup, last)| self.lookup_and_execute(lookup, last));
+                }
             }
         }
         if self.freezing.is_some() && rest {
@@ -236,7 +277,7 @@ impl Translator<'_> {
             return None;
         }
         self.trace(Kind::Action, |_| format!("goto_table:{table}"));
-        Some((Lookup { table, ..Lookup::default() }, last))
+        Some(Onward::Goto { last })
     }
 
     // The action set.
