@@ -1,6 +1,8 @@
 //! What deciding on packets costs, in CPU time of the thread, against what upstream's daemon takes for the same
 //! (performance.md, rows 9 and 9b: an upcall with translation and installation 6.0 us by one table, 8.5 us by 25; of each
-//! megaflow 1.1 us to read its counters and 7 us to decide on it anew; after a change of one rule, as much for all).
+//! megaflow 1.1 us to read its counters and 7 us to decide on it anew; after a change of one rule, as much for all). The
+//! peer's 25 tables have 40 flows each that no packet meets, for other metadata; those of the third line have one, for
+//! another protocol.
 //! Fewer megaflows for a first look: `cargo bench --bench translation -- 20000`.
 
 use std::time::Duration;
@@ -33,8 +35,17 @@ struct Lab {
     now: Instant,
 }
 
+/// What tables have beside the flow that leads to the next one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// A flow for another protocol.
+    Protocol,
+    /// As the peer's have it, 40 flows to prefixes for other metadata.
+    Metadata,
+}
+
 impl Lab {
-    fn new(tables: u8) -> Lab {
+    fn new(tables: u8, beside: Beside) -> Lab {
         let (mut of, mut dp) = (Ofproto::new(), Datapath::new());
         of.set_flow_limit(1_000_000);
         let (port, end) = MemPort::new("p1", 256);
@@ -45,7 +56,13 @@ impl Lab {
         let mut lab = Lab { of, dp, end, now: Instant::from_secs(1) };
         for t in 1..tables {
             lab.add(&format!("table={},priority=5,ip,actions=resubmit(,{t})", t - 1));
-            lab.add(&format!("table={},priority=9,tcp,tp_dst={t},actions=drop", t - 1));
+            match beside {
+                Beside::Protocol => lab.add(&format!("table={},priority=9,tcp,tp_dst={t},actions=drop", t - 1)),
+                Beside::Metadata => (1..=40).for_each(|n| {
+                    let flow = format!("priority=9,metadata={n},ip,nw_dst=10.{n}.{t}.0/24,actions=drop");
+                    lab.add(&format!("table={},{flow}", t - 1));
+                }),
+            }
         }
         lab.add(&format!("table={},ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG0[],output:2", tables - 1));
         lab
@@ -86,12 +103,14 @@ fn line(what: &str, each: Duration, peer: f64) {
 
 fn main() {
     let megaflows: u32 = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(200_000);
-    for (tables, peer) in [(1, 6.0), (25, 8.5)] {
-        let mut lab = Lab::new(tables);
+    for (tables, beside, peer) in [(1, Beside::Protocol, 6.0), (25, Beside::Metadata, 8.5), (25, Beside::Protocol, 8.5)]
+    {
+        let mut lab = Lab::new(tables, beside);
         let took = lab.fill(megaflows);
         let flows = lab.dp.stats().expect("counters").flows as u32;
-        line(&format!("upcall, translation, installation; {tables} tables, {flows} flows"), took / megaflows, peer);
-        if tables == 1 {
+        let rules = lab.of.flow_count();
+        line(&format!("upcall, all of it; {tables} tables, {rules} rules, {flows} megaflows"), took / megaflows, peer);
+        if tables == 1 || beside == Beside::Metadata {
             continue;
         }
         let memory = lab.of.megaflow_memory();
@@ -136,7 +155,7 @@ fn one_rule(lab: &mut Lab, flows: u32) {
 /// How long flow-mods with a barrier take while so many megaflows end with the rule that they change; and the first packet
 /// behind each.
 fn barriers(megaflows: u32) {
-    let mut lab = Lab::new(2);
+    let mut lab = Lab::new(2, Beside::Protocol);
     lab.fill(megaflows);
     let controller = lab.of.connect(&ConnectionConfig::new(Version::V1_3));
     let barrier = Message::BarrierRequest.encode(Version::V1_3, 1).expect("a message");

@@ -64,7 +64,7 @@ impl News {
         let snooped = b.snooping.as_mut().is_some_and(|s| s.take_changed());
         let misses = b.connections.want_misses();
         let misses = std::mem::replace(&mut b.tells_misses, misses) != misses;
-        let underlay = b.underlay.read().version();
+        let underlay = b.underlay.version();
         let before = std::mem::replace(&mut b.seen_underlay, underlay);
         self.everything |= before.ends != underlay.ends;
         let same_ways = before == underlay;
@@ -107,7 +107,7 @@ impl Ofproto {
     pub(super) fn has_changed(&self) -> bool {
         let snooped = self.snooping.as_ref().is_some_and(|s| s.has_changed());
         let misses = self.tells_misses != self.connections.want_misses();
-        let underlay = self.underlay.read().version() != self.seen_underlay;
+        let underlay = self.underlay.version() != self.seen_underlay;
         misses || underlay || self.changed || snooped || self.macs.has_changes() || self.tables.has_changes()
     }
 

@@ -125,16 +125,15 @@ impl World<'_> {
         let outcome = self.bridges.get(self.at).map(|own| {
             let (recirc, mut features) = (&mut recirc, own.features.unwrap_or_else(|| dp.features()));
             features.set_messages &= !own.slow_messages;
-            let (underlay, verifies) = (own.underlay.read(), own.verifies);
             f(View {
                 own: own.view(),
                 at: self.at,
                 bridges: &views,
                 recirc,
                 features,
-                underlay: &underlay,
+                underlay: own.underlay.look(),
                 room,
-                verifies,
+                verifies: own.verifies,
                 packet_len: None,
             })
         });

@@ -204,12 +204,12 @@ impl Ofproto {
             }
             let Some(change) = work.left.next() else { return Ok(None) };
             work.done += 1;
-            let Bundled::Flow(mut fm) = change else {
+            let Bundled::Flow(mut fm, instructions) = change else {
                 *effort = effort.saturating_sub(OTHER);
                 return Ok(Some(change));
             };
             self.place_options(&mut fm.matching)?;
-            let pending = self.tables.begin(&fm, known, work.begun, &mut work.log)?;
+            let pending = self.tables.begin(&fm, instructions, known, work.begun, &mut work.log)?;
             work.tally.note(fm.command, work.begun);
             *effort = effort.saturating_sub(1 + self.tables.cost_to_choose(&fm));
             if pending.len() > 0 {
@@ -343,7 +343,7 @@ impl World<'_> {
     fn change_other(&mut self, work: &mut Work, change: Bundled, dp: &mut dyn Dpif) -> Result<(), OfError> {
         let Some(own) = self.own() else { return Ok(()) };
         match change {
-            Bundled::Flow(_) => {}
+            Bundled::Flow(..) => {}
             Bundled::Group(gm) => work.pending.extend(own.group_mod(&gm, work.begun, &mut work.log)?),
             // Changes of ports reach beyond the switch, from where they cannot be taken back.
             Bundled::Port(_) if work.is_atomic => return Err(OfError::BundleMsgFailed),

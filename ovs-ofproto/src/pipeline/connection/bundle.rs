@@ -5,12 +5,13 @@
 //! error that names the one which could not be carried out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ovs_packet::Instant;
 
 use super::limits;
-use crate::action::Action;
+use crate::action::{Action, Instructions};
 use crate::codec::{GroupMod, OfError, PacketOut, PortMod};
 use crate::flow_mod::FlowMod;
 
@@ -26,11 +27,12 @@ pub(in crate::pipeline) const ATOMIC: u16 = 1;
 /// How many messages of a bundle stand together: what they take is given back when they are done.
 const TOGETHER: usize = 256;
 
-/// A message of a bundle: what it says. Nearly all are flow-mods, which stand in the list itself.
+/// A message of a bundle: what it says. Nearly all are flow-mods, which stand in the list itself, and what they have flows
+/// do beside them: most share that with the one before.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the one that there are many of")]
 pub(in crate::pipeline) enum Bundled {
-    Flow(FlowMod),
+    Flow(FlowMod, Arc<Instructions>),
     Group(Box<GroupMod>),
     Port(PortMod),
     Packet(PacketOut),
@@ -49,7 +51,7 @@ impl Bundled {
             size_of_val(actions) + actions.iter().map(inner).sum::<usize>()
         }
         match self {
-            Bundled::Flow(fm) => of(&fm.instructions.apply) + of(fm.instructions.written()),
+            Bundled::Flow(_, i) => of(&i.apply) + of(i.written()),
             Bundled::Group(gm) => {
                 let buckets = &gm.desc.buckets;
                 size_of::<GroupMod>() + size_of_val(&**buckets) + buckets.iter().map(|b| of(&b.actions)).sum::<usize>()
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn misuse_ends_a_bundle() {
         let (mut b, now) = (Bundles::default(), Instant::from_secs(5));
-        let change = || Bundled::Flow(FlowMod::default());
+        let change = || Bundled::Flow(FlowMod::default(), Arc::default());
         b.add((1, 3), b"ab", change(), b"", now).unwrap();
         b.add((1, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!(b.open(1, 3, b"begun", now), Err(OfError::BundleBadId));

@@ -62,7 +62,8 @@ impl FlowTables {
     ) -> Result<(), FlowModError> {
         let start = log.len();
         let mut effort = usize::MAX;
-        let begun = self.begin(fm, known, now, log);
+        let instructions = self.shared(&fm.instructions);
+        let begun = self.begin(fm, instructions, known, now, log);
         let done = begun.and_then(|mut p| self.go_on(&mut p, known, now, log, &mut effort));
         if done.is_err() {
             self.undo(log, start);
@@ -70,18 +71,19 @@ impl FlowTables {
         done
     }
 
-    /// Begins a modification: adds a flow, or chooses those that it is about. What a log says of one that fails is for the
-    /// caller to take back.
+    /// Begins a modification, for which flows do as `instructions` say, whatever the modification itself says: adds a flow,
+    /// or chooses those that it is about. What a log says of one that fails is for the caller to take back.
     pub(in crate::pipeline) fn begin(
         &mut self,
         fm: &FlowMod,
+        instructions: Arc<Instructions>,
         known: Known<'_>,
         now: Instant,
         log: &mut Log,
     ) -> Result<Pending, FlowModError> {
         match fm.command {
-            FlowModCommand::Add => self.add(fm, known, now, log).map(|()| Pending::done()),
-            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.change(fm, known, now, log),
+            FlowModCommand::Add => self.add(fm, instructions, known, now, log).map(|()| Pending::done()),
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.change(fm, instructions, known, now, log),
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => self.delete(fm),
         }
     }
@@ -127,8 +129,8 @@ impl FlowTables {
         now: Instant,
         log: &mut Log,
     ) -> Result<RuleId, FlowModError> {
-        let fm = FlowMod { table, instructions, ..FlowMod::default() };
-        let rule = Rule { priority, ..self.new_rule(&fm, table, now) };
+        let fm = FlowMod { table, ..FlowMod::default() };
+        let rule = Rule { priority, ..Rule::new(&fm, self.shared(&instructions), table, now) };
         let pattern = pattern(&matching);
         let old = self.exact(table, &pattern, priority);
         let id = self.put(pattern, rule, old)?;
@@ -184,15 +186,22 @@ impl FlowTables {
         }
     }
 
-    fn add(&mut self, fm: &FlowMod, known: Known<'_>, now: Instant, log: &mut Log) -> Result<(), FlowModError> {
+    fn add(
+        &mut self,
+        fm: &FlowMod,
+        instructions: Arc<Instructions>,
+        known: Known<'_>,
+        now: Instant,
+        log: &mut Log,
+    ) -> Result<(), FlowModError> {
         // The switch may choose where to put a flow that says "any table": the first.
         let table = if fm.table == ALL_TABLES { 0 } else { fm.table };
         writable(table)?;
-        known.check(&fm.matching, table, &fm.instructions)?;
+        known.check(&fm.matching, table, &instructions)?;
         if fm.buffer_id != u32::MAX {
             return Err(FlowModError::NoBuffer(fm.buffer_id));
         }
-        let mut rule = self.new_rule(fm, table, now);
+        let mut rule = Rule::new(fm, instructions, table, now);
         let pattern = pattern(&fm.matching);
         let old = self.exact(table, &pattern, rule.priority);
         match old.and_then(|id| self.rules.get(id)) {
@@ -224,7 +233,14 @@ impl FlowTables {
         Ok(())
     }
 
-    fn change(&mut self, fm: &FlowMod, known: Known<'_>, now: Instant, log: &mut Log) -> Result<Pending, FlowModError> {
+    fn change(
+        &mut self,
+        fm: &FlowMod,
+        instructions: Arc<Instructions>,
+        known: Known<'_>,
+        now: Instant,
+        log: &mut Log,
+    ) -> Result<Pending, FlowModError> {
         let chosen = self.named(fm)?;
         if fm.buffer_id != u32::MAX {
             return Err(FlowModError::NoBuffer(fm.buffer_id));
@@ -233,9 +249,8 @@ impl FlowTables {
         if chosen.is_empty() && fm.new_cookie.is_some() && fm.cookie_mask == 0 {
             let cookie = fm.new_cookie.unwrap_or_default();
             let fm = FlowMod { command: FlowModCommand::Add, cookie, ..fm.clone() };
-            return self.add(&fm, known, now, log).map(|()| Pending::done());
+            return self.add(&fm, instructions, known, now, log).map(|()| Pending::done());
         }
-        let instructions = self.shared(&fm.instructions);
         let cookie = fm.new_cookie.filter(|_| !fm.keep_cookie);
         let resets = fm.flags.contains(FlowModFlags::RESET_COUNTS);
         Ok(Pending { left: chosen.into_iter(), deed: Deed::Change { instructions, cookie, resets } })
@@ -319,27 +334,8 @@ impl FlowTables {
         }
     }
 
-    fn new_rule(&mut self, fm: &FlowMod, table: u8, now: Instant) -> Rule {
-        Rule {
-            instructions: self.shared(&fm.instructions),
-            cookie: fm.cookie,
-            created: now,
-            modified: now,
-            used: now,
-            packets: 0,
-            bytes: 0,
-            handle: None,
-            priority: fm.priority.into(),
-            idle_timeout: fm.idle_timeout,
-            hard_timeout: fm.hard_timeout,
-            importance: fm.importance,
-            flags: fm.flags,
-            table,
-            removed: false,
-        }
-    }
-
-    fn shared(&mut self, instructions: &Instructions) -> Arc<Instructions> {
+    /// Instructions as rules have them: those that say the same, one after the other, are one.
+    pub(in crate::pipeline) fn shared(&mut self, instructions: &Instructions) -> Arc<Instructions> {
         if *self.last != *instructions {
             self.last = Arc::new(instructions.clone());
         }

@@ -9,7 +9,7 @@ use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Action, Instructions};
 use crate::codec::FlowStats;
-use crate::flow_mod::FlowModFlags;
+use crate::flow_mod::{FlowMod, FlowModFlags};
 use crate::pipeline::group::{ANY_GROUP, groups_in};
 
 /// A rule. What it matches is the classifier's: see [`FlowTables::matching`](super::FlowTables::matching).
@@ -37,6 +37,27 @@ pub(in crate::pipeline) struct Rule {
 }
 
 impl Rule {
+    /// The rule that an addition to a table makes.
+    pub(super) fn new(fm: &FlowMod, instructions: Arc<Instructions>, table: u8, now: Instant) -> Rule {
+        Rule {
+            instructions,
+            cookie: fm.cookie,
+            created: now,
+            modified: now,
+            used: now,
+            packets: 0,
+            bytes: 0,
+            handle: None,
+            priority: fm.priority.into(),
+            idle_timeout: fm.idle_timeout,
+            hard_timeout: fm.hard_timeout,
+            importance: fm.importance,
+            flags: fm.flags,
+            table,
+            removed: false,
+        }
+    }
+
     /// Writes what it has seen by `now`, as a controller sees it, over what stands there. All but what it matches.
     pub(super) fn stats_into(&self, now: Instant, stats: &mut FlowStats) {
         let age = |since: Instant| Some(u32::try_from((now - since).as_secs()).unwrap_or(u32::MAX));

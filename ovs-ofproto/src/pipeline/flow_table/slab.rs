@@ -1,19 +1,29 @@
 //! Where rules are: slots that are used again, under names that are not.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::rule::Rule;
 
 /// Identity of a rule, never used again. A flow whose instructions change is another rule.
+// One word, the slot above the generation: where it was two, reading both at once waited for the two writes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct RuleId {
-    slot: u32,
-    generation: NonZeroU32,
-}
+pub struct RuleId(NonZeroU64);
 
 impl RuleId {
     /// The least of all ids.
-    pub(super) const FIRST: RuleId = RuleId { slot: 0, generation: NonZeroU32::MIN };
+    pub(super) const FIRST: RuleId = RuleId(NonZeroU64::MIN);
+
+    fn new(slot: u32, generation: NonZeroU32) -> RuleId {
+        RuleId(NonZeroU64::from(generation) | u64::from(slot) << 32)
+    }
+
+    fn slot(self) -> usize {
+        (self.0.get() >> 32) as usize
+    }
+
+    fn is_of(self, slot: &Slot) -> bool {
+        self.0.get() as u32 == slot.generation.get()
+    }
 }
 
 #[derive(Debug)]
@@ -37,20 +47,20 @@ impl Slab {
     }
 
     pub(super) fn get(&self, id: RuleId) -> Option<&Rule> {
-        let slot = self.slots.get(id.slot as usize)?;
-        slot.rule.as_ref().filter(|_| slot.generation == id.generation)
+        let slot = self.slots.get(id.slot())?;
+        slot.rule.as_ref().filter(|_| id.is_of(slot))
     }
 
     pub(super) fn get_mut(&mut self, id: RuleId) -> Option<&mut Rule> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        slot.rule.as_mut().filter(|_| slot.generation == id.generation)
+        let slot = self.slots.get_mut(id.slot()).filter(|s| id.is_of(s))?;
+        slot.rule.as_mut()
     }
 
     /// The id that the next rule gets; `None` if there is no room for more.
     pub(super) fn next_id(&self) -> Option<RuleId> {
         match self.free.last() {
-            Some(slot) => Some(RuleId { slot: *slot, generation: self.slots.get(*slot as usize)?.generation }),
-            None => Some(RuleId { slot: u32::try_from(self.slots.len()).ok()?, generation: NonZeroU32::MIN }),
+            Some(slot) => Some(RuleId::new(*slot, self.slots.get(*slot as usize)?.generation)),
+            None => Some(RuleId::new(u32::try_from(self.slots.len()).ok()?, NonZeroU32::MIN)),
         }
     }
 
@@ -64,21 +74,18 @@ impl Slab {
     }
 
     pub(super) fn remove(&mut self, id: RuleId) -> Option<Rule> {
-        let slot = self.slots.get_mut(id.slot as usize).filter(|s| s.generation == id.generation)?;
+        let slot = self.slots.get_mut(id.slot()).filter(|s| id.is_of(s))?;
         let rule = slot.rule.take()?;
         self.len -= 1;
         // A slot whose names are used up stays empty.
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
-            self.free.push(id.slot);
+            self.free.push(id.slot() as u32);
         }
         Some(rule)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
-        self.slots.iter().zip(0..).filter_map(|(s, slot)| {
-            let id = RuleId { slot, generation: s.generation };
-            s.rule.as_ref().map(|r| (id, r))
-        })
+        self.slots.iter().zip(0..).filter_map(|(s, slot)| s.rule.as_ref().map(|r| (RuleId::new(slot, s.generation), r)))
     }
 }

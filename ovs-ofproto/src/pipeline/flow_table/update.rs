@@ -55,12 +55,14 @@ impl FlowTables {
             self.hide(old);
         }
         let next = self.next();
-        let instructions = rule.instructions.clone();
+        // Borrowed, not held: an atomic count waits for all memory that was asked for before it.
+        let (clauses, groups, meters) =
+            (clauses(&rule.instructions), groups_of(&rule.instructions), meters_of(&rule.instructions));
         let evicts = self.tables.get(usize::from(table)).is_some_and(|t| t.eviction.is_some());
         let matching = evicts.then(|| Match::from_words(*pattern.key(), *pattern.mask()));
         let placed = self.tables.get_mut(usize::from(table)).and_then(|t| {
             let new = NewRule::new(pattern, rule.priority, id).from_version(next);
-            t.classifier.add(new.with_clauses(clauses(&instructions))).ok()
+            t.classifier.add(new.with_clauses(clauses)).ok()
         });
         let Some(handle) = placed else {
             old.into_iter().for_each(|old| self.unhide(old));
@@ -73,13 +75,13 @@ impl FlowTables {
         if rule.cookie != 0 {
             self.cookies.insert((rule.cookie, id));
         }
-        for group in groups_of(&instructions) {
+        for group in groups {
             self.groups.entry(group).or_default().insert(id);
         }
-        for meter in meters_of(&instructions) {
+        for meter in meters {
             self.meters.entry(meter).or_default().insert(id);
         }
-        self.count_learners(&instructions, true);
+        self.count_learners(&rule.instructions, true);
         if let Some(t) = self.tables.get_mut(usize::from(table)) {
             t.came(&rule);
             if let (Some(eviction), Some(m)) = (&mut t.eviction, &matching) {

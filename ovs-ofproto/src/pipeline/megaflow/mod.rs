@@ -245,10 +245,14 @@ impl Megaflows {
     /// right for some, and the megaflow need not go.
     pub(super) fn narrow(&self, slot: u32, t: &mut Translation) {
         let Some(shape) = self.get(slot).and_then(|m| self.shapes.get(m.shape)) else { return };
-        if shape.mask.covers(&(&t.read.mask).into()) {
-            shape.mask.iter().for_each(|(i, bits)| {
+        let mut beyond = t.read.mask;
+        for (i, bits) in shape.mask.iter() {
+            beyond.bits.words_mut().get_mut(i).into_iter().for_each(|word| *word &= !bits);
+        }
+        if beyond.is_empty() {
+            for (i, bits) in shape.mask.iter() {
                 t.read.mask.bits.words_mut().get_mut(i).into_iter().for_each(|word| *word |= bits);
-            });
+            }
         }
     }
 

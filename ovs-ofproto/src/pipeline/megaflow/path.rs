@@ -107,7 +107,7 @@ impl Kept {
 }
 
 /// The steps of a translation, in order: what it did, then what it asked.
-fn steps<'a>(effects: &'a [(usize, Effect)], asked: &'a Dependencies) -> impl Iterator<Item = Step<'a>> {
+fn steps<'a>(effects: &'a [(usize, Effect)], asked: &'a Dependencies) -> impl DoubleEndedIterator<Item = Step<'a>> {
     let groups = asked.groups.iter().map(|(b, g)| Key::Group(*b, *g));
     let stations = asked.stations.iter().map(|(b, vlan, a)| Key::Station(*b, *vlan, *a));
     let keys = groups.chain(stations).chain(asked.volatile.then_some(Key::Anything));
@@ -201,21 +201,22 @@ impl Paths {
         }
     }
 
+    #[inline(always)]
     fn is(&self, n: u32, step: Step<'_>) -> bool {
-        self.at(n).and_then(|n| n.step.step()) == Some(step)
+        match (self.at(n).map(|n| &n.step), step) {
+            (Some(Kept::Effect(kept)), Step::Effect(effect)) => kept == effect,
+            (Some(Kept::Asked(kept)), Step::Asked(key)) => *kept == key,
+            _ => false,
+        }
     }
 
     /// The leaf of a translation's path, which is made if it is not there.
     pub(super) fn enter(&mut self, t: &Translation, slot: u32) -> u32 {
-        let mut at = 0;
         let mut recent = std::mem::take(&mut self.recent);
-        let mut same = 0;
-        for (depth, step) in steps(&t.effects, &t.dependencies).enumerate() {
-            if same == depth && recent.get(depth).is_some_and(|n| self.is(*n, step)) {
-                (at, same) = (recent.get(depth).copied().unwrap_or(0), depth + 1);
-                continue;
-            }
-            recent.truncate(depth);
+        let same = steps(&t.effects, &t.dependencies).zip(&recent).take_while(|(step, n)| self.is(**n, *step)).count();
+        recent.truncate(same);
+        let mut at = recent.last().copied().unwrap_or(0);
+        for step in steps(&t.effects, &t.dependencies).skip(same) {
             at = self.below(at, step);
             recent.push(at);
         }
@@ -368,15 +369,13 @@ impl Paths {
 
     /// Whether a path is a translation's.
     pub(super) fn is_path(&self, leaf: u32, t: &Translation) -> bool {
-        let mut wanted: Vec<_> = steps(&t.effects, &t.dependencies).collect();
         let mut at = leaf;
-        while let Some(step) = wanted.pop() {
-            if !self.is(at, step) {
-                return false;
-            }
+        let all = steps(&t.effects, &t.dependencies).rev().all(|step| {
+            let is_it = self.is(at, step);
             at = self.at(at).map_or(0, |n| n.parent);
-        }
-        at == 0
+            is_it
+        });
+        all && at == 0
     }
 
     /// What those of a leaf did, in order.

@@ -39,9 +39,10 @@ impl Ofproto {
     ) -> Result<Answer, OfError> {
         self.settle(request, request.kind, &mut fm)?;
         self.place_options(&mut fm.matching)?;
+        let instructions = self.tables.shared(&fm.instructions);
         let known = Known { groups: &self.groups, meters: &self.meters };
         let (mut log, mut effort) = (Log::default(), usize::MAX);
-        let begun = self.tables.begin(&fm, known, now, &mut log);
+        let begun = self.tables.begin(&fm, instructions, known, now, &mut log);
         let done = match begun {
             Ok(pending) if pending.len() > self.slice => {
                 self.undertake(dp, Work::new(request.asked(), End::Nothing, now).with_pending(pending), now);
@@ -262,7 +263,8 @@ impl Ofproto {
                 }
                 // What never will be is said at once; what depends on what is there, when the bundle is carried out.
                 FlowTables::check_table(&fm)?;
-                Bundled::Flow(*fm)
+                let instructions = self.tables.shared(&std::mem::take(&mut fm.instructions));
+                Bundled::Flow(*fm, instructions)
             }
             // The groups that it needs may come in the bundle, too.
             Message::PacketOut(out) => {

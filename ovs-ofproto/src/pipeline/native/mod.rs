@@ -17,17 +17,21 @@
 //!
 //! # Sharing
 //!
-//! [`Underlay`] is a handle: switches that can be each other's underlay share one. Its lock is held for as long as a
-//! translation takes, and nobody holds it while packets are forwarded.
+//! [`Underlay`] is a handle: switches that can be each other's underlay share one. A translation that asks for it has its
+//! lock until it is done, and nobody holds it while packets are forwarded. What every translation asks first stands beside
+//! the lock, and is written under it: most need no more, and a lock costs as much as several lookups.
 
 mod neighbours;
 mod requests;
 mod routes;
 mod terminations;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ovs_dpif::PortNo;
@@ -78,7 +82,53 @@ pub(super) struct Version {
 /// assert_eq!(hop, Some(Hop { device: "br0".into(), gateway: None, source: "192.0.2.1".parse().unwrap() }));
 /// ```
 #[derive(Clone, Default)]
-pub struct Underlay(Arc<RwLock<State>>);
+pub struct Underlay(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: RwLock<State>,
+    // What the state says of these, for who does not wait for its lock.
+    ends: AtomicU64,
+    ways: AtomicU64,
+    has_addresses: AtomicBool,
+    has_requests: AtomicBool,
+}
+
+/// What is known, from when it is asked for until the end of a translation.
+pub(super) struct Look<'a> {
+    shared: &'a Shared,
+    state: OnceCell<RwLockReadGuard<'a, State>>,
+}
+
+impl Look<'_> {
+    /// Whether a device has an address.
+    pub(super) fn has_address(&self, device: &str) -> bool {
+        self.shared.has_addresses.load(Ordering::Acquire)
+            && self.devices.get(device).is_some_and(|device| !device.addresses.is_empty())
+    }
+}
+
+impl Deref for Look<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.state.get_or_init(|| self.shared.read())
+    }
+}
+
+impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        // A change that panicked left every table whole.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes beside the lock what the state says now.
+    fn publish(&self, state: &State) {
+        self.ends.store(state.version.ends, Ordering::Release);
+        self.ways.store(state.version.ways, Ordering::Release);
+        self.has_requests.store(!state.requests.is_empty(), Ordering::Release);
+    }
+}
 
 /// Why a route is not added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -124,15 +174,6 @@ impl State {
         self.now
     }
 
-    pub(super) fn version(&self) -> Version {
-        self.version
-    }
-
-    /// Whether a device has an address.
-    pub(super) fn has_address(&self, device: &str) -> bool {
-        self.devices.get(device).is_some_and(|device| !device.addresses.is_empty())
-    }
-
     /// Whether an address is one of these devices'.
     pub(super) fn is_own<'a>(
         &self,
@@ -175,12 +216,20 @@ impl State {
 impl Underlay {
     /// What is known.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
-        // A change that panicked left every table whole.
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read()
+    }
+
+    /// What is known, read only if something is asked.
+    pub(super) fn look(&self) -> Look<'_> {
+        Look { shared: &self.0, state: OnceCell::new() }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        Version { ends: self.0.ends.load(Ordering::Acquire), ways: self.0.ways.load(Ordering::Acquire) }
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes ways; `f` says whether it did.
@@ -188,6 +237,7 @@ impl Underlay {
         let mut state = self.write();
         let changed = f(&mut state);
         state.version.ways += u64::from(changed);
+        self.0.publish(&state);
         changed
     }
 
@@ -198,6 +248,9 @@ impl Underlay {
         terminations.rebuild(devices);
         version.ends += 1;
         version.ways += 1;
+        let has_addresses = state.devices.values().any(|device| !device.addresses.is_empty());
+        self.0.has_addresses.store(has_addresses, Ordering::Release);
+        self.0.publish(&state);
     }
 
     // Devices.
@@ -378,6 +431,7 @@ impl Underlay {
         state.now = state.now.max(now);
         if state.neighbours.expire(now) {
             state.version.ways += 1;
+            self.0.publish(&state);
         }
     }
 
@@ -390,16 +444,19 @@ impl Underlay {
 
     /// The requests that are to be sent.
     pub(super) fn take_requests(&self) -> Vec<Request> {
-        if self.read().requests.is_empty() {
+        if !self.0.has_requests.load(Ordering::Acquire) {
             return Vec::new();
         }
-        std::mem::take(&mut self.write().requests)
+        let mut state = self.write();
+        let requests = std::mem::take(&mut state.requests);
+        self.0.publish(&state);
+        requests
     }
 }
 
 impl fmt::Debug for Underlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Underlay").field(&self.read().version).finish()
+        f.debug_tuple("Underlay").field(&self.version()).finish()
     }
 }
 

@@ -3,7 +3,6 @@
 use ovs_dpif::{DpAction, DropReason, SlowPath};
 use ovs_packet::field::{FieldId, Prereq};
 
-use super::walk::Lookup;
 use super::{Effect, Translator, freeze};
 use crate::action::{Action, Subfield};
 use crate::codec::PacketInReason;
@@ -16,6 +15,15 @@ const MIN_SAMPLES: u8 = 4;
 impl Translator<'_> {
     /// Executes actions. `last` says that nothing comes after them, so that the packet need not be kept.
     pub(super) fn execute(&mut self, actions: &[Action], last: bool) {
+        if let Some(last) = self.execute_up_to_lookup(actions, last)
+            && let Some(lookup) = actions.last().and_then(|action| self.lookup_of(action))
+        {
+            self.lookup_and_execute(lookup, last);
+        }
+    }
+
+    /// The same, but for a lookup that is the last of them. If one is left, whether nothing comes after it.
+    pub(super) fn execute_up_to_lookup(&mut self, actions: &[Action], last: bool) -> Option<bool> {
         for (i, action) in actions.iter().enumerate() {
             let rest = actions.get(i + 1..).unwrap_or_default();
             self.steps += 1;
@@ -23,7 +31,7 @@ impl Translator<'_> {
                 self.fail(DropReason::ActionsTooLong, || "too many actions".to_string());
             }
             if self.failed.is_some() {
-                return;
+                return None;
             }
             if self.was_mpls && !self.exit && needs_what_is_below(action) {
                 self.freeze(freeze::Cause::Recirculate);
@@ -32,14 +40,21 @@ impl Translator<'_> {
                 if self.freezing.is_some() {
                     self.leave(actions.get(i..).unwrap_or_default(), None);
                 }
-                return;
+                return None;
             }
             self.trace(Kind::Action, |t| t.worded(action));
             let last = last && rest.is_empty() && self.action_set.is_empty();
-            if self.step(action, rest, last) == Next::Return {
-                return;
+            match self.step(action, rest, last) {
+                Next::GoOn => {}
+                Next::Return => return None,
+                Next::Lookup if rest.is_empty() => return Some(last),
+                Next::Lookup => {
+                    let lookup = self.lookup_of(action);
+                    lookup.into_iter().for_each(|lookup| self.lookup_and_execute(lookup, last));
+                }
             }
         }
+        None
     }
 
     fn step(&mut self, action: &Action, rest: &[Action], last: bool) -> Next {
@@ -89,15 +104,7 @@ impl Translator<'_> {
             Action::SetQueue(queue) => self.set_queue(*queue),
             Action::PopQueue => self.set_queue(self.first_priority),
             Action::FinTimeout { idle, hard } => self.fin_timeout(*idle, *hard),
-            Action::Resubmit { port, table, original } => {
-                let table = table.unwrap_or(self.table);
-                let original = *original && self.holds_original_tuple();
-                self.lookup_and_execute(Lookup { table, port: *port, original, resubmit: true }, last);
-            }
-            Action::ResubmitPort(port) => {
-                let lookup = Lookup { table: self.table, port: Some(*port), original: false, resubmit: true };
-                self.lookup_and_execute(lookup, last);
-            }
+            Action::Resubmit { .. } | Action::ResubmitPort(_) => return Next::Lookup,
             Action::Learn(learn) => self.learn(learn),
             Action::Sample(sample) => self.sample(sample),
             Action::Ct(ct) => self.ct(ct, last),
@@ -230,6 +237,8 @@ impl Translator<'_> {
 pub(super) enum Next {
     GoOn,
     Return,
+    /// After the lookup that the action asks for.
+    Lookup,
 }
 
 /// Whether the packet is afterwards as it was for another bucket: beside what can be written back, connection tracking that

@@ -247,7 +247,9 @@ impl Translator<'_> {
             let last = i + 1 == state.steps.len() && step.then.is_none();
             self.execute(&step.actions, last);
             if let Some(rest) = &step.then {
-                self.instructions(rest, i + 1 == state.steps.len());
+                let onward = self.instructions(rest, i + 1 == state.steps.len());
+                let next = onward.and_then(|onward| self.next_lookup(rest, onward));
+                next.into_iter().for_each(|(lookup, last)| self.lookup_and_execute(lookup, last));
             }
             if self.freezing.is_some() {
                 // What was left before comes after what is left now.

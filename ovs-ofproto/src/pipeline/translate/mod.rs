@@ -12,7 +12,8 @@
 //! - `tunnel.rs` takes packets out of tunnels and, with `native.rs`, sends them through;
 //! - `output.rs`, `group.rs`, `balance.rs`, `ct.rs`, `sample.rs` send it somewhere, `normal.rs` as a learning switch does;
 //! - `learn.rs` makes flows of packets;
-//! - `layers.rs` completes the mask by what the fields in it need.
+//! - `mask.rs` makes the megaflow's mask of what was read, which `layers.rs` completes by what the fields in it need;
+//! - `outcome.rs` is what comes of it, `telling.rs` what traces and logs are told.
 //!
 //! # Bounds
 //!
@@ -30,44 +31,45 @@ mod group;
 mod in_band;
 mod layers;
 mod learn;
+mod mask;
 mod mpls;
 mod native;
 mod normal;
+mod outcome;
 mod output;
 mod sample;
+mod telling;
 mod tunnel;
 mod walk;
 
-use std::net::IpAddr;
-use std::sync::LazyLock;
-
-use ovs_dpif::{DpAction, DropReason, Features, SlowPath, always_matched};
-use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_IGMP};
-use ovs_packet::field::{FieldId, Prereq, TlvTable};
+use ovs_dpif::{DpAction, DropReason, Features, SlowPath};
+use ovs_packet::OfPort;
+use ovs_packet::field::{FieldId, TlvTable};
 use ovs_packet::key::{FlowKey, FlowMask, Match, VLAN_PRESENT, VLAN_VID_MASK};
-use ovs_packet::{EthAddr, OfPort};
 
 use super::flow_table::{FlowTables, RuleId};
-use super::group::{GroupKey, GroupTable};
+use super::group::GroupTable;
 use super::hooks::Hooks;
 use super::l2::L2Config;
 use super::mac::MacTable;
 use super::meter::MeterTable;
-use super::native::{Request, State as Underlay};
+use super::native::Look;
 use super::ofproto::Fragments;
 use super::port::{Port, Ports};
 use super::recirc::{RecircIds, Stack, Step};
 use super::snooping::Snooping;
 use super::trace::{Kind, Tracer};
-use super::tracing::describe;
 use super::tracked::{Tracked, pipeline_mask};
 use super::tunnel::is_tunnelled;
 use crate::action::Action;
-use crate::text::{InNames, NoNames, PortNames, packet_match};
+use crate::text::packet_match;
+use mask::{ALWAYS, OPTIONS, to_datapath};
 
 pub(super) use freeze::connection_mask;
 pub(super) use group::log_selection;
 pub(super) use learn::Learned;
+pub(super) use mask::exact_mask;
+pub(super) use outcome::{Dependencies, Effect, Outcome, Read, Report, Room, Translation, recirculations};
 
 /// How many bytes of actions a datapath takes that is spoken to by netlink, whose lengths are numbers of 16 bits.
 const MAX_BYTES: usize = 65_535;
@@ -77,155 +79,6 @@ const MAX_STACK: usize = 4096;
 
 /// The group address of spanning trees (IEEE 802.1D-2004, table 7-10).
 const STP_ADDRESS: u128 = 0x0180_c200_0000;
-
-/// What a packet changes in the switch beside being forwarded.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Effect {
-    /// It was looked up in this table and matched this rule.
-    Rule {
-        rule: RuleId,
-        table: u8,
-    },
-    /// It was looked up in this table and matched nothing.
-    Miss {
-        table: u8,
-    },
-    /// Its source is behind this port.
-    Station {
-        vlan: u16,
-        address: EthAddr,
-        port: OfPort,
-        gratuitous: bool,
-    },
-    /// It makes a flow.
-    Learn(Box<Learned>),
-    /// If it ends a TCP connection, the rule is to end soon after.
-    FinTimeout {
-        rule: RuleId,
-        idle: u16,
-        hard: u16,
-    },
-    /// It went through the bucket at this place of a group that sends to several.
-    Bucket {
-        group: GroupKey,
-        bucket: usize,
-    },
-    /// It left by this end of a patch, or came in by it.
-    Sent {
-        port: OfPort,
-    },
-    Received {
-        port: OfPort,
-    },
-    /// It is longer, or shorter, by so many bytes for what comes after.
-    Grown {
-        by: i32,
-    },
-    /// A neighbour of the switch's has this address.
-    Neighbour {
-        address: IpAddr,
-        mac: EthAddr,
-    },
-    /// It goes by this neighbour.
-    NeighbourUsed {
-        address: IpAddr,
-    },
-    /// It went through a group, and the bucket at this place if one was chosen.
-    Group {
-        group: GroupKey,
-        bucket: Option<usize>,
-    },
-}
-
-impl Effect {
-    /// Whether it is more than something counted.
-    pub(super) fn is_learning(&self) -> bool {
-        use Effect::{FinTimeout, Learn, Neighbour, Station};
-        matches!(self, Station { .. } | Learn(_) | FinTimeout { .. } | Neighbour { .. })
-    }
-}
-
-/// What of the switches a translation looked at.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct Dependencies {
-    /// Tables, by switch.
-    pub(super) tables: Vec<(usize, [u64; 4])>,
-    /// Groups, by switch and number.
-    pub(super) groups: Vec<(usize, u32)>,
-    /// Addresses asked for in tables of learnt addresses, by switch and VLAN.
-    pub(super) stations: Vec<(usize, u16, EthAddr)>,
-    /// Whether it asked who listens to group addresses, or what the limit of a `learn` left to make.
-    pub(super) volatile: bool,
-}
-
-impl Dependencies {
-    /// Forgets all, and keeps the room.
-    pub(super) fn clear(&mut self) {
-        self.tables.clear();
-        self.groups.clear();
-        self.stations.clear();
-        self.volatile = false;
-    }
-
-    fn note_table(&mut self, bridge: usize, table: u8) {
-        let at = self.tables.iter().position(|(b, _)| *b == bridge).unwrap_or_else(|| {
-            self.tables.push((bridge, [0; 4]));
-            self.tables.len() - 1
-        });
-        if let Some(word) = self.tables.get_mut(at).and_then(|(_, set)| set.get_mut(usize::from(table / 64))) {
-            *word |= 1 << (table % 64);
-        }
-    }
-}
-
-/// What of a packet a translation read.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct Read {
-    /// The key as the pipeline met it first.
-    pub(super) first: FlowKey,
-    /// What all lookups together saw of that: a flow that does not overlap this was none of them's business.
-    pub(super) seen: FlowMask,
-    /// What packets like this one have in common with it, in datapath port numbers.
-    pub(super) mask: FlowMask,
-}
-
-/// Room that translations write to, to be used again: whoever is done with a [`Translation`] gives it back.
-#[derive(Default, Debug)]
-pub(super) struct Room {
-    pub(super) effects: Vec<(usize, Effect)>,
-    pub(super) actions: Vec<DpAction>,
-    pub(super) dependencies: Dependencies,
-    pub(super) read: Option<Box<Read>>,
-}
-
-/// The outcome of a translation.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Translation {
-    pub(super) read: Box<Read>,
-    /// What the datapath does with them.
-    pub(super) actions: Vec<DpAction>,
-    /// What they change, and in which switch.
-    pub(super) effects: Vec<(usize, Effect)>,
-    /// What it depended on beside the packet.
-    pub(super) dependencies: Dependencies,
-    /// Whether each packet has to come up, and why.
-    pub(super) slow: SlowPath,
-}
-
-/// The recirculation ids in actions.
-pub(super) fn recirculations(actions: &[DpAction], id: &mut dyn FnMut(u32)) {
-    for a in actions {
-        match a {
-            DpAction::Recirc(to) => id(*to),
-            DpAction::Userspace(u) => {
-                if let ovs_dpif::Cookie::Controller { recirc_id, .. } = u.cookie {
-                    id(recirc_id);
-                }
-            }
-            a => a.nested().for_each(|inner| recirculations(inner, id)),
-        }
-    }
-}
 
 /// What a translation sees of one switch.
 #[derive(Clone, Copy)]
@@ -258,23 +111,12 @@ pub(super) struct View<'a> {
     pub(super) recirc: &'a mut RecircIds,
     pub(super) features: Features,
     /// What is known of the network that tunnels go through.
-    pub(super) underlay: &'a Underlay,
+    pub(super) underlay: Look<'a>,
     pub(super) room: Room,
     /// Whether lookups are held against a search from end to end.
     pub(super) verifies: bool,
     /// How long the packet is, if there is one.
     pub(super) packet_len: Option<usize>,
-}
-
-/// What one packet does, beside what all packets of its megaflow do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Report {
-    /// What it says of who listens to group addresses.
-    Snoop { bridge: usize, vlan: u16, port: OfPort },
-    /// It needs the address of a neighbour, who is to be asked; whoever is.
-    Ask(Request),
-    /// It came from a neighbour with this address.
-    Neighbour { bridge: usize, address: IpAddr, mac: EthAddr },
 }
 
 /// A translation under way.
@@ -375,52 +217,32 @@ fn len_of(action: &DpAction) -> usize {
     }
 }
 
-/// What came of a translation, with what concerns the one packet.
-pub(super) struct Outcome {
-    pub(super) translation: Translation,
-    pub(super) reports: Vec<Report>,
-    pub(super) tracer: Option<Tracer>,
-    /// The key as the pipeline left it, of a packet that is traced.
-    pub(super) last: Option<Box<FlowKey>>,
-    /// What was read of the options of its tunnel, as flows have it, of a packet that is traced.
-    pub(super) options: Option<Box<Match>>,
-    /// What was read of registers and metadata, of a packet that is traced and whose translation failed.
-    pub(super) registers: Option<Box<FlowMask>>,
-    /// A limit that was hit.
-    pub(super) failed: Option<DropReason>,
-    /// The packet has a tag that was asked for. That there is none follows from the Ethertype.
-    pub(super) tag_asked: bool,
-}
-
 /// Translates a packet's key, in datapath port numbers.
 pub(super) fn translate<'a>(view: View<'a>, key: &FlowKey, tracer: Option<Tracer>) -> Outcome {
     let id = key.recirc_id.get();
     let frozen = (id != 0).then(|| view.recirc.thaw(id));
     let ingress = view.own.ports.of_key(key);
-    let mut t = Translator::new(view, key, ingress, tracer);
-    match frozen {
+    Translator::run(view, key, ingress, tracer, |t| match frozen {
         None => t.start(ingress),
         Some(Some(state)) => t.thaw(&state),
         Some(None) => t.fail(DropReason::UnknownRecirculation, || format!("no state is frozen under {id:#x}")),
-    }
-    t.finish(key)
+    })
 }
 
 /// Translates the key of a packet that is taken to have come in by a port of this number, whether that is there or not.
 pub(super) fn translate_from<'a>(view: View<'a>, key: &FlowKey, in_port: OfPort, tracer: Option<Tracer>) -> Outcome {
     let ingress = view.own.ports.get(in_port);
-    let mut t = Translator::new(view, key, ingress, tracer);
-    if ingress.is_some() {
-        t.start(ingress);
-        return t.finish(key);
-    }
-    t.enter(in_port);
-    t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
-    t.descend();
-    t.lookup_and_execute(walk::Lookup::default(), true);
-    t.end_of_pipeline();
-    t.ascend();
-    t.finish(key)
+    Translator::run(view, key, ingress, tracer, |t| {
+        if ingress.is_some() {
+            return t.start(ingress);
+        }
+        t.enter(in_port);
+        t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+        t.descend();
+        t.lookup_and_execute(walk::Lookup::default(), true);
+        t.end_of_pipeline();
+        t.ascend();
+    })
 }
 
 /// Translates actions for a packet of the switch's own making, as if it had come in by `in_port`.
@@ -431,19 +253,26 @@ pub(super) fn translate_actions<'a>(
     actions: &[Action],
     tracer: Option<Tracer>,
 ) -> Outcome {
-    let mut t = Translator::new(view, key, None, tracer);
-    t.enter(in_port);
-    t.in_packet_out = true;
-    t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
-    t.descend();
-    t.execute(actions, true);
-    t.end_of_pipeline();
-    t.ascend();
-    t.finish(key)
+    Translator::run(view, key, None, tracer, |t| {
+        t.enter(in_port);
+        t.in_packet_out = true;
+        t.trace(Kind::Bridge, |t| format!("bridge(\"{}\")", t.bridge.name));
+        t.descend();
+        t.execute(actions, true);
+        t.end_of_pipeline();
+        t.ascend();
+    })
 }
 
 impl<'a> Translator<'a> {
-    fn new(mut view: View<'a>, key: &FlowKey, ingress: Option<&Port>, tracer: Option<Tracer>) -> Translator<'a> {
+    /// Has `f` translate a packet. The translator is some thousand bytes, and is made where it stays.
+    fn run(
+        mut view: View<'a>,
+        key: &FlowKey,
+        ingress: Option<&Port>,
+        tracer: Option<Tracer>,
+        f: impl FnOnce(&mut Translator<'a>),
+    ) -> Outcome {
         let (at, bridge) = (view.at, view.own);
         let in_port = ingress.map_or(OfPort::ANY, |p| p.number);
         let Room { effects, actions, dependencies, read } = std::mem::take(&mut view.room);
@@ -456,26 +285,13 @@ impl<'a> Translator<'a> {
         let first = &mut read.first;
         (first.in_port, first.recirc_id) = (in_port.0.into(), 0.into());
         first.actset_output = OfPort::UNSET.0.into();
-        let mut tracked = Tracked::new(*first);
-        tracked.verify(view.verifies);
-        if is_tunnelled(first) {
-            // What tells one tunnel from another always counts.
-            tracked.note(tunnel::identity(first));
-        }
-        // The datapath forgets the tunnel that a packet came through unless it is told.
-        let mut base = *key;
-        base.recirc_id = 0.into();
-        let tunnel = commit::tunnel_mask();
-        if base.words().iter().zip(tunnel.bits.words()).fold(0, |bits, (word, mask)| bits | word & mask) != 0 {
-            base.assign(&FlowKey::ZERO, tunnel);
-        }
         let mut t = Translator {
             view,
             bridge,
             at,
+            tracked: Tracked::new(*first),
             read: Some(read),
-            tracked,
-            base,
+            base: *key,
             in_port,
             table: 0,
             out: actions,
@@ -513,6 +329,17 @@ impl<'a> Translator<'a> {
             named: tracer.as_ref().is_some_and(|t| t.named),
             tracer,
         };
+        t.tracked.verify(t.view.verifies);
+        if t.has_own_tunnel {
+            // What tells one tunnel from another always counts.
+            t.tracked.note(tunnel::identity(key));
+        }
+        // The datapath forgets the tunnel that a packet came through unless it is told.
+        t.base.recirc_id = 0.into();
+        let tunnel = commit::tunnel_mask();
+        if t.base.words().iter().zip(tunnel.bits.words()).fold(0, |bits, (word, mask)| bits | word & mask) != 0 {
+            t.base.assign(&FlowKey::ZERO, tunnel);
+        }
         if let Err(e) = unpacked {
             t.tracked.note(commit::tunnel_mask());
             let name = t.bridge.name;
@@ -525,7 +352,8 @@ impl<'a> Translator<'a> {
             );
             t.fail(DropReason::TunnelMetadata, || format!("the options of the tunnel cannot be read: {e}"));
         }
-        t
+        f(&mut t);
+        t.finish(key)
     }
 
     /// The packet as it came, in the words of OpenFlow.
@@ -574,80 +402,8 @@ impl<'a> Translator<'a> {
         port.receives(self.tracked.read(FieldId::EthDst) == STP_ADDRESS)
     }
 
-    /// Gives the translation up.
-    fn fail(&mut self, reason: DropReason, text: impl FnOnce() -> String) {
-        self.trace(Kind::Error, |_| text());
-        self.failed = self.failed.or(Some(reason));
-    }
-
-    /// The same, for a reason that lies in the flows: who set them up is told.
-    fn give_up(&mut self, reason: DropReason, text: impl FnOnce() -> String) {
-        self.complain(text);
-        self.failed = self.failed.or(Some(reason));
-    }
-
-    /// Says what flows make of a packet that can hardly be meant: to who traces it, or else to the log.
-    fn complain(&mut self, text: impl FnOnce() -> String) {
-        if self.tracer.is_some() {
-            return self.trace(Kind::Error, |_| text());
-        }
-        // That nothing is to be sent yet is not of the packet.
-        let (name, key) = (self.bridge.name, FlowKey { actset_output: 0.into(), ..*self.first() });
-        tracing::warn!(target: "ofproto_dpif_xlate", "{} on bridge {name} while processing {}", text(), describe(&key));
-    }
-
-    /// Notes why a packet might have been sent nowhere.
-    fn because(&mut self, reason: DropReason) {
-        self.reason = self.reason.or(Some(reason));
-    }
-
     fn effect(&mut self, effect: Effect) {
         self.effects.push((self.at, effect));
-    }
-
-    // Tracing.
-
-    /// Writes a line of the trace.
-    fn trace(&mut self, kind: Kind, text: impl FnOnce(&Translator<'a>) -> String) {
-        if let Some(mut tracer) = self.tracer.take() {
-            tracer.add(kind, text(self));
-            self.tracer = Some(tracer);
-        }
-    }
-
-    /// Whether there is no packet that controllers could hear of.
-    fn is_quiet(&self) -> bool {
-        self.tracer.as_ref().is_some_and(|t| !t.has_packet)
-    }
-
-    /// Words of a trace, with names for ports if it has them.
-    fn worded<T: ?Sized>(&self, what: &T) -> String
-    where
-        for<'t> InNames<'t, T>: std::fmt::Display,
-    {
-        let names: &dyn PortNames = if self.named { self.bridge.ports } else { &NoNames };
-        InNames(what, names).to_string()
-    }
-
-    fn detail(&mut self, text: impl FnOnce() -> String) {
-        self.trace(Kind::Detail, |_| text());
-    }
-
-    fn warn(&mut self, text: impl FnOnce() -> String) {
-        self.trace(Kind::Warn, |_| text());
-    }
-
-    /// The lines that follow belong to the last one.
-    fn descend(&mut self) {
-        if let Some(t) = &mut self.tracer {
-            t.descend();
-        }
-    }
-
-    fn ascend(&mut self) {
-        if let Some(t) = &mut self.tracer {
-            t.ascend();
-        }
     }
 
     /// What a copy of the packet goes through after which nothing comes, the packet may go through itself.
@@ -719,83 +475,5 @@ impl<'a> Translator<'a> {
 impl std::fmt::Debug for BridgeView<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("BridgeView").field(&self.name).finish()
-    }
-}
-
-static ALWAYS: LazyLock<FlowMask> = LazyLock::new(always_matched);
-
-/// Where a key has options of tunnels.
-static OPTIONS: LazyLock<FlowMask> = LazyLock::new(|| {
-    let mut mask = FlowMask::EMPTY;
-    (mask.bits.tun_present, mask.bits.tun_metadata) = (u64::MAX.into(), [u8::MAX; 256]);
-    mask
-});
-
-/// What a datapath's key has at all.
-static OF_DATAPATHS: LazyLock<FlowMask> = LazyLock::new(|| {
-    let mut mask = FlowMask::EMPTY;
-    FieldId::all().filter(|f| f.info().attr.is_some()).for_each(|f| mask.add(f));
-    let m = &mut mask.bits;
-    (m.vlan_tpid, m.inner_vlan_tci, m.inner_vlan_tpid) = (u16::MAX.into(), u16::MAX.into(), u16::MAX.into());
-    m.mpls_lse = [u32::MAX.into(); 3];
-    m.ct_nw_proto = u8::MAX;
-    (m.tun_tp_src, m.tun_tp_dst) = (u16::MAX.into(), u16::MAX.into());
-    (m.tun_present, m.tun_metadata, m.tun_flags) = (u64::MAX.into(), [u8::MAX; 256], u8::MAX);
-    mask
-});
-
-/// All that a packet with this key has for a datapath.
-pub(super) fn exact_mask(key: &FlowKey) -> FlowMask {
-    let mut mask = FlowMask::EMPTY;
-    let known = FieldId::all().filter(|f| f.info().attr.is_some() && f.info().prereq.holds(key));
-    let tunnel = commit::tunnel_mask();
-    known.filter(|f| f.info().get(&tunnel.bits) == 0 || f.info().get(key) != 0).for_each(|f| mask.add(f));
-    to_datapath(&mut mask, key);
-    mask
-}
-
-/// Leaves of a mask the bits that a datapath knows, in a packet with this key.
-fn to_datapath(mask: &mut FlowMask, key: &FlowKey) {
-    mask.bits.words_mut().iter_mut().zip(OF_DATAPATHS.bits.words()).for_each(|(m, known)| *m &= known);
-    let m = &mut mask.bits;
-    // Type and code of ICMP are bytes where others have ports: their upper bytes are zero for every such packet.
-    if matches!(key.nw_proto, IP_PROTO_ICMP | IP_PROTO_ICMPV6) {
-        (m.tp_src, m.tp_dst) = ((m.tp_src.get() & 0xff).into(), (m.tp_dst.get() & 0xff).into());
-    }
-    // The type of an IGMP message is no field of datapaths.
-    if key.nw_proto == IP_PROTO_IGMP && key.eth_type.get() == ETH_TYPE_IPV4 {
-        (m.tp_src, m.tp_dst) = (0.into(), 0.into());
-    }
-    layers::require(m, key);
-    // Of fragments, every packet that is none has but that.
-    if !matches!(key.eth_type.get(), ETH_TYPE_IPV4 | ETH_TYPE_IPV6) {
-        m.nw_frag = 0;
-    }
-    // What pushed labels were read of is not the packet's.
-    if !Prereq::Mpls.holds(key) {
-        m.mpls_lse = [0.into(); 3];
-    }
-    // What came through no tunnel tells of none, as its port says.
-    if !is_tunnelled(key) {
-        let bits = m.words_mut().iter_mut().zip(commit::tunnel_mask().bits.words());
-        bits.for_each(|(m, tunnel)| *m &= !tunnel);
-    }
-    // An outer header is of one family.
-    match key.tun_dst.get() {
-        0 => (m.tun_src, m.tun_dst) = (0.into(), 0.into()),
-        _ => (m.tun_ipv6_src, m.tun_ipv6_dst) = (0.into(), 0.into()),
-    }
-    // Of a tag that is not there, nothing is.
-    for (tci, tpid, present) in [
-        (&mut m.vlan_tci, &mut m.vlan_tpid, key.vlan_tci != 0),
-        (&mut m.inner_vlan_tci, &mut m.inner_vlan_tpid, key.inner_vlan_tci != 0),
-    ] {
-        if *tci == 0 && *tpid == 0 {
-            continue;
-        }
-        *tci = if present { (tci.get() | VLAN_PRESENT).into() } else { VLAN_PRESENT.into() };
-        if !present {
-            *tpid = 0.into();
-        }
     }
 }

@@ -109,17 +109,18 @@ impl<'a> Translator<'a> {
 
     /// The Ethernet address of the next hop. If it is not known, it is asked for.
     fn neighbour(&mut self, exit: &Exit<'_>, hop: &Hop, next: IpAddr) -> Result<EthAddr, DropReason> {
-        let underlay = self.view.underlay;
         let bridge = exit.bridge.name;
         let kind = if next.is_ipv4() { "ARP" } else { "ND" };
-        match underlay.neighbours().lookup(bridge, next, underlay.now()) {
+        let underlay = &self.view.underlay;
+        let known = underlay.neighbours().lookup(bridge, next, underlay.now());
+        match known {
             Known::At(mac) => return Ok(mac),
             Known::Asked => {
                 self.detail(|| format!("neighbor cache miss for {next} on bridge {bridge}, waiting on {kind} request"));
             }
             Known::Unknown => {
                 self.detail(|| format!("neighbor cache miss for {next} on bridge {bridge}, sending {kind} request"));
-                let source = underlay.source_for(&hop.device, next).unwrap_or(hop.source);
+                let source = self.view.underlay.source_for(&hop.device, next).unwrap_or(hop.source);
                 let (bridge, at, port, mac) = (bridge.to_string(), exit.at, exit.number, exit.address);
                 self.reports.push(Report::Ask(Request { bridge, at, port, mac, source, target: next }));
             }
@@ -305,7 +306,7 @@ impl<'a> Translator<'a> {
     /// Whether what is sent out of a port is for the end of a tunnel here: then it goes there instead. Of what is not,
     /// neighbours are learnt.
     pub(super) fn terminates(&mut self, port: OfPort) -> bool {
-        let underlay = self.view.underlay;
+        let underlay = &self.view.underlay;
         // Nothing is asked of packets for a port that no tunnel can end at.
         let device = self.bridge.ports.get(port).is_some_and(|port| underlay.has_address(&port.name));
         if !device || !self.view.features.native_tunnels {

@@ -16,6 +16,18 @@ use crate::pipeline::{MAX_LOOKUP_DEPTH, MAX_RESUBMIT_DEPTH, MAX_RESUBMITS};
 use crate::session::AsyncConfig;
 use crate::text::{NoNames, PortNames, Prioritised};
 
+/// A lookup that is all that is left to do of a flow. It is said in a word which that is: handed on in pieces, it is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Onward {
+    /// The last of its actions; with whether nothing comes after it.
+    Resubmit {
+        last: bool,
+    },
+    Goto {
+        last: bool,
+    },
+}
+
 /// Where and how a packet is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Lookup {
@@ -46,16 +58,32 @@ impl Translator<'_> {
     }
 
     /// Looks the packet up in a table and executes what is found. `last` says that nothing comes after.
+    ///
+    /// A lookup that a flow ends with is not nested in it: what is under way is no deeper for a longer way, though it counts
+    /// as if it were.
     pub(super) fn lookup_and_execute(&mut self, lookup: Lookup, last: bool) {
-        if !self.may_go_on() {
-            return;
-        }
+        let (table, cookie, rule) = (self.table, self.rule_cookie, self.rule);
         // A flow that a bucket leads to is no bucket's.
-        let in_group = std::mem::take(&mut self.in_group);
-        let outer = (self.table, self.rule_cookie, self.rule);
+        let (in_group, depth, nested) = (std::mem::take(&mut self.in_group), self.depth, self.nested);
+        let (mut next, mut levels) = (Some((lookup, last)), 0);
+        while let Some((lookup, last)) = next
+            && self.may_go_on()
+        {
+            next = self.visit(lookup, last);
+            levels += usize::from(next.is_some());
+        }
+        (0..levels).for_each(|_| self.ascend());
+        (self.table, self.rule_cookie, self.rule) = (table, cookie, rule);
+        (self.in_group, self.depth, self.nested) = (in_group, depth, nested);
+    }
+
+    /// Looks the packet up in a table and executes what is found, up to the lookup that it ends with, if it does: that, and
+    /// whether nothing comes after it.
+    #[inline(always)]
+    fn visit(&mut self, lookup: Lookup, last: bool) -> Option<(Lookup, bool)> {
         self.nested += 1;
         // What only goes forward comes to an end by itself.
-        let deepens = lookup.resubmit && lookup.table <= outer.0;
+        let deepens = lookup.resubmit && lookup.table <= self.table;
         self.table = lookup.table;
         if self.bridge.fragments == Fragments::Drop && self.tracked.read(FieldId::IpFrag) != 0 {
             let table = lookup.table;
@@ -63,19 +91,17 @@ impl Translator<'_> {
                 format!("{table:2}. Packets are IP fragments and the fragment handling mode is \"drop\".")
             });
             self.because(DropReason::Fragment);
-            (self.table, self.nested, self.in_group) = (outer.0, self.nested - 1, in_group);
-            return;
+            return None;
         }
         self.depth += usize::from(deepens);
         self.resubmits += 1;
         match self.find(lookup) {
             Some(id) => self.follow(id, last),
-            None => self.miss(lookup.resubmit),
+            None => {
+                self.miss(lookup.resubmit);
+                None
+            }
         }
-        self.depth -= usize::from(deepens);
-        self.nested -= 1;
-        self.in_group = in_group;
-        (self.table, self.rule_cookie, self.rule) = outer;
     }
 
     fn find(&mut self, lookup: Lookup) -> Option<RuleId> {
@@ -133,8 +159,10 @@ impl Translator<'_> {
         self.because(DropReason::TableMiss);
     }
 
-    fn follow(&mut self, id: RuleId, last: bool) {
-        let Some(rule) = self.bridge.tables.get(id) else { return };
+    /// Executes what a flow says, up to the lookup that it ends with, below which the trace stays then.
+    #[inline(always)]
+    fn follow(&mut self, id: RuleId, last: bool) -> Option<(Lookup, bool)> {
+        let rule = self.bridge.tables.get(id)?;
         (self.rule, self.rule_cookie) = (Some(id), rule.cookie);
         self.first_cookie.get_or_insert(rule.cookie);
         if self.tracer.is_some() {
@@ -145,8 +173,36 @@ impl Translator<'_> {
             self.because(DropReason::FlowDrop);
             self.trace(Kind::Action, |_| "drop".to_string());
         }
-        self.instructions(&rule.instructions, last);
-        self.ascend();
+        let Some(onward) = self.instructions(&rule.instructions, last) else {
+            self.ascend();
+            return None;
+        };
+        self.next_lookup(&rule.instructions, onward)
+    }
+
+    /// Where instructions lead in the end.
+    #[inline(always)]
+    pub(super) fn next_lookup(&mut self, i: &Instructions, onward: Onward) -> Option<(Lookup, bool)> {
+        match onward {
+            Onward::Resubmit { last } => Some((self.lookup_of(i.apply.last()?)?, last)),
+            Onward::Goto { last } => Some((Lookup { table: i.goto?, ..Lookup::default() }, last)),
+        }
+    }
+
+    /// Where an action has the packet looked up.
+    #[inline(always)]
+    pub(super) fn lookup_of(&mut self, action: &Action) -> Option<Lookup> {
+        match action {
+            Action::Resubmit { port, table, original } => {
+                let table = table.unwrap_or(self.table);
+                let original = *original && self.holds_original_tuple();
+                Some(Lookup { table, port: *port, original, resubmit: true })
+            }
+            Action::ResubmitPort(port) => {
+                Some(Lookup { table: self.table, port: Some(*port), original: false, resubmit: true })
+            }
+            _ => None,
+        }
     }
 
     /// Writes down which flow was found, and by way of what. Apart, so that it takes no room while lookups nest.
@@ -172,8 +228,8 @@ impl Translator<'_> {
         self.ascend();
     }
 
-    /// Executes the instructions of a flow, in their order.
-    pub(super) fn instructions(&mut self, i: &Instructions, last: bool) {
+    /// Executes the instructions of a flow, in their order, up to the lookup that they end with, if they do.
+    pub(super) fn instructions(&mut self, i: &Instructions, last: bool) -> Option<Onward> {
         if let Some(meter) = i.meter {
             self.trace(Kind::Action, |_| format!("meter:{meter}"));
             self.meter(meter);
@@ -181,14 +237,21 @@ impl Translator<'_> {
         let rest = i.clear || i.write.is_some() || i.metadata.is_some() || i.goto.is_some();
         if !i.apply.is_empty() {
             let only = last && i.goto.is_none() && i.write.is_none() && self.action_set.is_empty();
-            self.execute(&i.apply, only);
+            match self.execute_up_to_lookup(&i.apply, only) {
+                None => {}
+                Some(last) if !rest => return Some(Onward::Resubmit { last }),
+                Some(last) => {
+                    let next = self.next_lookup(i, Onward::Resubmit { last });
+                    next.into_iter().for_each(|(lookup, last)| self.lookup_and_execute(lookup, last));
+                }
+            }
         }
         if self.freezing.is_some() && rest {
             let rest = Instructions { meter: None, apply: Vec::new(), ..i.clone() };
             self.leave(&[], Some(rest));
         }
         if self.exit || self.failed.is_some() {
-            return;
+            return None;
         }
         if i.clear {
             self.trace(Kind::Action, |_| "clear_actions".to_string());
@@ -206,16 +269,15 @@ impl Translator<'_> {
             });
             self.tracked.write(FieldId::Metadata, value.into(), mask.into());
         }
-        if let Some(table) = i.goto {
-            if self.was_mpls {
-                // What is below the labels is looked up when it is known.
-                self.freeze(super::freeze::Cause::Recirculate);
-                self.leave(&[], Some(Instructions { goto: Some(table), ..Instructions::default() }));
-                return;
-            }
-            self.trace(Kind::Action, |_| format!("goto_table:{table}"));
-            self.lookup_and_execute(Lookup { table, ..Lookup::default() }, last);
+        let table = i.goto?;
+        if self.was_mpls {
+            // What is below the labels is looked up when it is known.
+            self.freeze(super::freeze::Cause::Recirculate);
+            self.leave(&[], Some(Instructions { goto: Some(table), ..Instructions::default() }));
+            return None;
         }
+        self.trace(Kind::Action, |_| format!("goto_table:{table}"));
+        Some(Onward::Goto { last })
     }
 
     // The action set.
