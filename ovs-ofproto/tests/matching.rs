@@ -12,7 +12,7 @@ use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, Ofproto, Port, Trace
 use ovs_ofproto::text::Parser;
 use ovs_ofproto::{FlowMod, FlowModCommand};
 use ovs_packet::field::TlvMapping;
-use ovs_packet::{Instant, OfPort};
+use ovs_packet::{FlowKey, Instant, OfPort};
 
 const V: Version = Version::V1_3;
 
@@ -123,5 +123,11 @@ fn a_mapping_that_flows_need_stays() {
     assert_eq!([b.ask(modify(DELETE, &[0])), b.ask(modify(DELETE, &[2]))], [None, in_use]);
     assert_eq!(b.flow(Delete, "in_port=2"), None);
     assert_eq!(b.ask(modify(DELETE, &[1, 2])), None);
-    assert_eq!(b.of.flows().count(), 2);
+    // So it is with flows that were learnt, which outlive the flow that taught them.
+    let teacher = "in_port=2,actions=learn(table=1,reg1=5,load:reg1[]->tun_metadata5[0..31])";
+    assert_eq!([b.ask(modify(ADD, &[5])), b.flow(Add, teacher)], [None, None]);
+    let packet = TraceRequest::packet(ovs_packet::compose::compose(&FlowKey::ZERO, &[0; 60]), OfPort(2));
+    b.of.trace_and_learn(&mut b.dp, &packet, Instant::ZERO);
+    assert_eq!([b.flow(Delete, "table=0"), b.ask(modify(DELETE, &[5]))], [None, in_use]);
+    assert_eq!([b.flow(Delete, ""), b.ask(modify(CLEAR, &[]))], [None, None]);
 }

@@ -67,6 +67,8 @@ fn one(action: &Action, visit: Visit<'_>) -> Result<(), OfError> {
             let field = FieldId::tun_metadata(usize::from(*index)).ok_or(OfError::FlowModNxInvalidTlvField)?;
             visit(field, u16::try_from(value.len()).unwrap_or(u16::MAX).saturating_mul(8))
         }
+        // A flow that was learnt sets options so.
+        Action::SetField { field, .. } | Action::SetFieldNicira { field, .. } => visit(*field, 0),
         Action::DeleteField(field) => visit(*field, 0),
         Action::Multipath(m) => part(&m.dst),
         Action::Bundle(b) => b.dst.as_ref().map_or(Ok(()), part),
