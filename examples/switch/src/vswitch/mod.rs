@@ -38,7 +38,7 @@ mod patches;
 mod ports;
 mod requests;
 mod revalidator;
-mod settings;
+pub(crate) mod settings;
 mod shared;
 mod standard;
 mod system;

@@ -20,7 +20,7 @@ fn not_available(what: &[String]) -> Option<String> {
 }
 
 /// What of the configuration of the whole is not done.
-pub(super) fn of_whole(settings: &Settings) -> Option<String> {
+pub(crate) fn of_whole(settings: &Settings) -> Option<String> {
     let unknown: Vec<String> = keys::WHOLE.unknown(settings).collect();
     joined(not_available(&unknown).into_iter().chain(keys::WHOLE.wrong(settings)))
 }
@@ -31,7 +31,7 @@ fn joined(problems: impl IntoIterator<Item = String>) -> Option<String> {
 }
 
 /// What of a port's configuration is not done though the port is there.
-pub(super) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
+pub(crate) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
     let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
     let keys = keys::PORT.unknown(&port.other_config).chain(keys::INTERFACE.unknown(&interface.other_config));
     let wrong = keys::PORT.wrong(&port.other_config).chain(keys::INTERFACE.wrong(&interface.other_config));
@@ -49,7 +49,7 @@ fn of_numbers(interface: &InterfaceConfig) -> impl Iterator<Item = String> {
 }
 
 /// What of a bridge's configuration is not done though the bridge is there.
-pub(super) fn problems(config: &BridgeConfig) -> Option<String> {
+pub(crate) fn problems(config: &BridgeConfig) -> Option<String> {
     let mut what: Vec<String> = config.others.iter().map(|c| c.to_string()).collect();
     for (is_wanted, name) in [(config.stp_enable, "stp_enable"), (config.rstp_enable, "rstp_enable")] {
         if is_wanted {

@@ -104,7 +104,8 @@ impl Bridge {
         let tunnel = Tunnel::new(kind, interface)?;
         let Some(config) = tunnel.config().cloned() else { return Ok(()) };
         let Some(port) = self.ports.get_mut(&interface.name) else { return Ok(()) };
-        if port.tunnel.as_ref() == Some(&tunnel) {
+        if port.tunnel().and_then(Tunnel::config) == Some(&config) {
+            port.tunnel = Some(tunnel);
             return Ok(());
         }
         let number = match port.datapath {
