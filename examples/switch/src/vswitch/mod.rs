@@ -398,7 +398,8 @@ impl Vswitch {
         }
         let problems = problems.join("; ");
         if self.problems != problems && !problems.is_empty() {
-            tracing::warn!(target: "bridge", "Open_vSwitch: {problems}");
+            // The row says it too, until it is mended.
+            tracing::info!(target: "bridge", "Open_vSwitch: {problems}");
         }
         self.problems = problems;
     }
