@@ -24,7 +24,7 @@ const fn member(name: &'static str, field: FieldId, form: Form) -> Member {
 
 /// What stands directly within `tunnel(...)`.
 const PLAIN: &[Member] = &[
-    member("tun_id", FieldId::TunId, Form::Hex),
+    member("tun_id", FieldId::TunId, Form::Hex0),
     member("src", FieldId::TunSrc, Form::Ipv4),
     member("dst", FieldId::TunDst, Form::Ipv4),
     member("ipv6_src", FieldId::TunIpv6Src, Form::Ipv6),

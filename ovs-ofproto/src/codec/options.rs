@@ -29,26 +29,47 @@ use crate::action::{Action, Instructions, LearnSource, LearnTarget, Subfield};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn check_options(instructions: &Instructions, table: &TlvTable) -> Result<(), OfError> {
-    check_all(&instructions.apply, table)?;
-    check_all(instructions.written(), table)
+    each(instructions, &mut |field, bits| has_bits(field, bits, table))
+}
+
+/// Which fields for tunnel options instructions name, a bit each.
+pub(crate) fn options_named(instructions: &Instructions) -> u64 {
+    let mut named = 0;
+    let mut note = |field: FieldId, _| {
+        named |= field.tun_metadata_index().map_or(0, |index| 1 << (index & 63));
+        Ok(())
+    };
+    // Nothing is refused.
+    let _ = each(instructions, &mut note);
+    named
+}
+
+/// Is given each field that may be a tunnel option, and how many of its first bits are named.
+type Visit<'a> = &'a mut dyn FnMut(FieldId, u16) -> Result<(), OfError>;
+
+fn each(instructions: &Instructions, visit: Visit<'_>) -> Result<(), OfError> {
+    all(&instructions.apply, visit)?;
+    all(instructions.written(), visit)
 }
 
 /// Nesting is bounded where lists are made: by the decoder and the parser.
-fn check_all(actions: &[Action], table: &TlvTable) -> Result<(), OfError> {
-    actions.iter().try_for_each(|action| check(action, table))
+fn all(actions: &[Action], visit: Visit<'_>) -> Result<(), OfError> {
+    actions.iter().try_for_each(|action| one(action, visit))
 }
 
-fn check(action: &Action, table: &TlvTable) -> Result<(), OfError> {
-    let part = |s: &Subfield| has_bits(s.field, s.offset.saturating_add(s.bits), table);
+fn one(action: &Action, visit: Visit<'_>) -> Result<(), OfError> {
+    let mut part = |s: &Subfield| visit(s.field, s.offset.saturating_add(s.bits));
     match action {
         Action::OutputField { src, .. } | Action::Push(src) => part(src),
         Action::Pop(dst) | Action::Load { dst, .. } | Action::CheckPacketLarger { dst, .. } => part(dst),
         Action::Move { src, dst, .. } => part(src).and_then(|()| part(dst)),
         Action::SetTunnelOption { index, value, .. } => {
             let field = FieldId::tun_metadata(usize::from(*index)).ok_or(OfError::FlowModNxInvalidTlvField)?;
-            has_bits(field, u16::try_from(value.len()).unwrap_or(u16::MAX).saturating_mul(8), table)
+            visit(field, u16::try_from(value.len()).unwrap_or(u16::MAX).saturating_mul(8))
         }
-        Action::DeleteField(field) => has_bits(*field, 0, table),
+        // A flow that was learnt sets options so.
+        Action::SetField { field, .. } | Action::SetFieldNicira { field, .. } => visit(*field, 0),
+        Action::DeleteField(field) => visit(*field, 0),
         Action::Multipath(m) => part(&m.dst),
         Action::Bundle(b) => b.dst.as_ref().map_or(Ok(()), part),
         Action::Learn(learn) => learn.specs.iter().try_for_each(|spec| {
@@ -62,9 +83,9 @@ fn check(action: &Action, table: &TlvTable) -> Result<(), OfError> {
         }),
         Action::Ct(ct) => {
             ct.zone_src.as_ref().map_or(Ok(()), part)?;
-            check_all(&ct.exec, table)
+            all(&ct.exec, visit)
         }
-        Action::Clone(actions) => check_all(actions, table),
+        Action::Clone(actions) => all(actions, visit),
         _ => Ok(()),
     }
 }

@@ -159,7 +159,7 @@ impl World<'_> {
                 Some(actions) if next.resumed.is_none() => {
                     self.translate_actions(dp, &next.key, in_port, actions, len, tracer)
                 }
-                _ if next.resumed.is_none() && !is_own => self.translate_from(dp, &next.key, in_port, tracer),
+                _ if next.key.recirc_id == 0 && !is_own => self.translate_from(dp, &next.key, in_port, tracer),
                 _ => self.translate_packet(dp, &next.key, len, tracer),
             };
             let Some(outcome) = outcome else { break };

@@ -19,6 +19,7 @@ use core::mem::offset_of;
 
 use arrayvec::ArrayVec;
 
+use super::words::{STAGES, Stage};
 use super::{FlowKey, FlowMask, TUN_METADATA_BYTES, WORDS, WordSet};
 use crate::field::{FieldId, TLV_FIELDS, TunOption};
 
@@ -31,6 +32,19 @@ const PRESENT: usize = offset_of!(FlowKey, tun_present) / 8;
 /// The words of the key that hold the tunnel options' values.
 const OPTIONS: core::ops::Range<usize> =
     offset_of!(FlowKey, tun_metadata) / 8..(offset_of!(FlowKey, tun_metadata) + TUN_METADATA_BYTES) / 8;
+
+/// The words of the key that hold what headers of the packet say, a bit each.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const HEADERS: u128 = {
+    let (mut words, mut i) = (0, 0);
+    while i < WORDS {
+        if STAGES[i] != Stage::Metadata as u8 {
+            words |= 1 << i;
+        }
+        i += 1;
+    }
+    words
+};
 
 /// What is said of a word of the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -378,6 +392,20 @@ impl Match {
             self.set(FieldId::PacketType, 0);
         }
         self
+    }
+
+    /// Whether it says something of the packet's headers and nothing of its type, by which OpenFlow takes for granted that the
+    /// packet begins with Ethernet. A match of metadata alone is of packets of any type, as in upstream's switch.
+    ///
+    /// ```
+    /// use ovs_packet::Match;
+    ///
+    /// let implied = |text: &str| text.parse::<Match>().unwrap().implies_ethernet();
+    /// assert!(implied("ip") && implied("in_port=1,dl_src=02:00:00:00:00:01"));
+    /// assert!(!implied("in_port=1,reg0=5,tun_id=7") && !implied("packet_type=(1,0x800),nw_ttl=3"));
+    /// ```
+    pub fn implies_ethernet(&self) -> bool {
+        self.map.bits() & HEADERS != 0 && !self.touches(FieldId::PacketType)
     }
 
     // Tunnel options, packed.

@@ -1,7 +1,10 @@
-//! Commands about protocols between switches that no port of this switch runs: bonds with LACP, spanning trees, BFD, CFM.
+//! Commands about protocols between switches that are not built: bonds with LACP, spanning trees, BFD, CFM.
 //!
-//! Who asks for all of them is told of none, and who names one that there is none of that name. What asks for such a protocol
-//! in the configuration is told in its row that it is not available.
+//! They are here because programs call them whatever is configured (what `ovs-appctl` completes, what collects the state of a
+//! machine for a report, what notes the flows of bridges before an upgrade), and take the lack of a command for the lack of a
+//! daemon. What they answer is true by construction: nothing of the configuration makes such a port, and the row that asks
+//! for one says that it is not available, so that of all there are none, of any name there is none, and what is done to all
+//! is done. There is no state behind them to read; whoever builds such a protocol takes its commands from here to it.
 
 use ovs_db::unixctl::Reply;
 

@@ -10,6 +10,7 @@ use ovs_db::vswitch::{
 use ovs_ofproto::codec::Versions;
 use ovs_ofproto::pipeline::Collector;
 use ovs_ofproto::session::parse_versions;
+use ovs_packet::EthAddr;
 
 use super::{
     BridgeConfig, Config, ControllerConfig, DatapathConfig, FlowTableConfig, InterfaceConfig, PortConfig, QueueConfig,
@@ -252,9 +253,12 @@ fn port(replica: &Replica, row: RowView<'_, Port>) -> PortConfig {
         queues: row.get(Port::QOS).and_then(|id| replica.row(id)).map_or(Vec::new(), |qos| queues(replica, qos)),
         other_config: settings(row.get(Port::OTHER_CONFIG)),
         others: others(
-            Vec::new(),
+            set_columns(&row, &["bond_mode", "mac"]),
             [
                 ("qos but for the dscp of queues", row.get(Port::QOS).is_some()),
+                ("bond_updelay", row.get(Port::BOND_UPDELAY) != 0),
+                ("bond_downdelay", row.get(Port::BOND_DOWNDELAY) != 0),
+                ("bond_fake_iface", row.get(Port::BOND_FAKE_IFACE)),
                 ("lacp", row.get(Port::LACP).is_some_and(|mode| mode != "off")),
             ],
         ),
@@ -271,11 +275,12 @@ fn queues(replica: &Replica, row: RowView<'_, QoS>) -> Vec<QueueConfig> {
 
 fn interface(row: RowView<'_, Interface>) -> InterfaceConfig {
     let small = |value: Option<i64>| value.and_then(|v| u16::try_from(v).ok());
+    let mac = row.get(Interface::MAC);
     InterfaceConfig {
         name: row.get(Interface::NAME).to_string(),
         kind: row.get(Interface::TYPE).to_string(),
         ofport_request: small(row.get(Interface::OFPORT_REQUEST)),
-        mac: row.get(Interface::MAC).and_then(|m| m.parse().ok()),
+        mac: mac.and_then(|m| m.parse().ok()),
         mtu_request: small(row.get(Interface::MTU_REQUEST)),
         options: settings(row.get(Interface::OPTIONS)),
         other_config: settings(row.get(Interface::OTHER_CONFIG)),
@@ -284,6 +289,9 @@ fn interface(row: RowView<'_, Interface>) -> InterfaceConfig {
             [
                 ("ingress_policing_rate", row.get(Interface::INGRESS_POLICING_RATE) != 0),
                 ("ingress_policing_kpkts_rate", row.get(Interface::INGRESS_POLICING_KPKTS_RATE) != 0),
+                ("ingress_policing_burst", row.get(Interface::INGRESS_POLICING_BURST) != 0),
+                ("ingress_policing_kpkts_burst", row.get(Interface::INGRESS_POLICING_KPKTS_BURST) != 0),
+                ("mac that is no Ethernet address", mac.is_some_and(|m| m.parse::<EthAddr>().is_err())),
             ],
         ),
     }
@@ -292,7 +300,7 @@ fn interface(row: RowView<'_, Interface>) -> InterfaceConfig {
 fn controller(row: RowView<'_, Controller>) -> ControllerConfig {
     let positive = |value: Option<i64>| value.and_then(|v| u64::try_from(v).ok());
     let small = |value: Option<i64>| value.and_then(|v| u32::try_from(v).ok());
-    ControllerConfig {
+    let mut config = ControllerConfig {
         target: row.get(Controller::TARGET).to_string(),
         max_backoff: positive(row.get(Controller::MAX_BACKOFF)),
         inactivity_probe: positive(row.get(Controller::INACTIVITY_PROBE)),
@@ -300,9 +308,17 @@ fn controller(row: RowView<'_, Controller>) -> ControllerConfig {
         burst_limit: small(row.get(Controller::CONTROLLER_BURST_LIMIT)),
         queue_size: small(row.get(Controller::CONTROLLER_QUEUE_SIZE)),
         is_out_of_band: row.get(Controller::CONNECTION_MODE) == Some("out-of-band"),
-        others: others(
-            set_columns(&row, &["local_gateway", "local_ip", "local_netmask", "other_config"]),
-            [("enable_async_messages:false", row.get(Controller::ENABLE_ASYNC_MESSAGES) == Some(false))],
-        ),
-    }
+        others: Vec::new(),
+    };
+    // By its target it is one or the other.
+    let kind = if config.is_primary() { "primary" } else { "service" };
+    config.others = others(
+        set_columns(&row, &["local_gateway", "local_ip", "local_netmask", "other_config"]),
+        [
+            ("enable_async_messages:false", row.get(Controller::ENABLE_ASYNC_MESSAGES) == Some(false)),
+            ("inactivity_probe below 0", row.get(Controller::INACTIVITY_PROBE).is_some_and(|probe| probe < 0)),
+            ("another type", row.get(Controller::TYPE).is_some_and(|asked| asked != kind)),
+        ],
+    );
+    config
 }

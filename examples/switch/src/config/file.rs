@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::{Config, PortConfig};
 use crate::config::InterfaceConfig;
 use crate::switch::FailMode;
+use crate::vswitch::settings;
 
 /// Why a text is no configuration. Displays as what is wrong, and where.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +19,31 @@ pub enum ConfigError {
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
     /// Something has no name.
-    #[error("a {0} has no name")]
-    Nameless(&'static str),
+    #[error("{at}: a {what} has no name")]
+    Nameless {
+        /// A bridge, a port, an interface.
+        what: &'static str,
+        /// Where: `bridge[0].port[2]`.
+        at: String,
+    },
     /// Two things have the same name.
-    #[error("{0} {1} is there twice")]
-    Twice(&'static str, String),
+    #[error("{at}: {what} {name} is there twice")]
+    Twice {
+        /// Two bridges, ports, interfaces.
+        what: &'static str,
+        /// Their name.
+        name: String,
+        /// Where the second is.
+        at: String,
+    },
+    /// Something is asked for that is not available, or that nobody knows, or has a value that it cannot have.
+    #[error("{at}: {why}")]
+    Refused {
+        /// Where: `other_config`, `bridge[0]`, `bridge[0].port[2].interface[0]`.
+        at: String,
+        /// What, and why.
+        why: String,
+    },
 }
 
 impl Config {
@@ -32,23 +53,46 @@ impl Config {
     /// [`ConfigError`]; what is not known is refused.
     pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
         let mut config: Config = toml::from_str(text)?;
+        config.bridges.iter_mut().flat_map(|bridge| &mut bridge.ports).for_each(fill);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether all of it can be, as far as that is known without a machine to try it on. A switch that
+    /// [applies](crate::Vswitch::apply) what cannot be leaves it out and says so.
+    ///
+    /// # Errors
+    /// What is the first that cannot be, and where.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let mut names = std::collections::BTreeSet::new();
-        let mut known = |what: &'static str, name: &str| {
+        let mut known = |what: &'static str, name: &str, at: &str| {
+            let at = at.to_string();
             if name.is_empty() {
-                return Err(ConfigError::Nameless(what));
+                return Err(ConfigError::Nameless { what, at });
             }
             let is_new = names.insert((what, name.to_string()));
-            if is_new { Ok(()) } else { Err(ConfigError::Twice(what, name.to_string())) }
+            if is_new { Ok(()) } else { Err(ConfigError::Twice { what, name: name.to_string(), at }) }
         };
-        for bridge in &mut config.bridges {
-            known("bridge", &bridge.name)?;
-            for port in &mut bridge.ports {
-                known("port", &port.name)?;
-                fill(port);
-                port.interfaces.iter().try_for_each(|i| known("interface", &i.name))?;
+        let refused = |at: &str, why: Option<String>| {
+            why.map_or(Ok(()), |why| Err(ConfigError::Refused { at: at.to_string(), why }))
+        };
+        refused("other_config", settings::of_whole(&self.other_config))?;
+        for (i, bridge) in self.bridges.iter().enumerate() {
+            let at = format!("bridge[{i}]");
+            known("bridge", &bridge.name, &at)?;
+            refused(&at, settings::problems(bridge))?;
+            for (i, port) in bridge.ports.iter().enumerate() {
+                let at = format!("{at}.port[{i}]");
+                known("port", &port.name, &at)?;
+                refused(&at, port.vlan().err())?;
+                for (i, interface) in port.interfaces.iter().enumerate() {
+                    let at = format!("{at}.interface[{i}]");
+                    known("interface", &interface.name, &at)?;
+                    refused(&at, settings::left_out(port, interface))?;
+                }
             }
         }
-        Ok(config)
+        Ok(())
     }
 }
 
@@ -117,6 +161,18 @@ mod tests {
             ("[[bridge]]\nname = 'a'\nfail_mode = 'loud'", "fail_mode loud: not standalone or secure"),
             ("[[bridge]]\nname = 'a'\nprotocols = ['OpenFlow9']", "OpenFlow9"),
             ("bridge = 5", "invalid type"),
+            ("other_config = { taste = 'sour' }", "other_config: not available: other_config:taste"),
+            ("other_config = { max-idle = '3' }", "other_config: other_config:max-idle: 3 is no number from 500 up"),
+            ("[[bridge]]\nname = 'a'\nstp_enable = true", "bridge[0]: not available: stp_enable"),
+            ("[[bridge]]\nname = 'a'\nflood_vlans = [5000]", "bridge[0]: flood_vlans 5000: not 0 to 4095"),
+            (
+                "[[bridge]]\nname = 'a'\n[[bridge.port]]\nname = 'p'\ntag = 5000",
+                "bridge[0].port[0]: port p: tag 5000: not 0 to 4095",
+            ),
+            (
+                "[[bridge]]\nname = 'a'\n[[bridge.port]]\nname = 'p'\ninterface = [{ name = 'p', mtu_request = 5 }]",
+                "bridge[0].port[0].interface[0]: mtu_request 5: not 68 or more",
+            ),
         ] {
             let error = Config::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

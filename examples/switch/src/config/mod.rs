@@ -40,6 +40,9 @@ use crate::switch::FailMode;
 
 pub use file::ConfigError;
 
+/// The highest VLAN that columns have room for.
+pub(crate) const MAX_VLAN: u16 = 4095;
+
 /// Keys and values as people and databases write them.
 pub type Settings = BTreeMap<String, String>;
 
@@ -147,13 +150,17 @@ impl BridgeConfig {
     }
 
     /// The number of the datapath that `other_config:datapath-id` gives, in up to 16 hexadecimal digits; nothing if it gives
-    /// none that is valid.
+    /// none that is valid, or zero.
     pub fn datapath_id(&self) -> Option<u64> {
-        let text = self.other_config.get("datapath-id")?;
-        let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
-        let fits = (1..=16).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        u64::from_str_radix(digits, 16).ok().filter(|id| fits && *id != 0)
+        datapath_id(self.other_config.get("datapath-id")?).filter(|id| *id != 0)
     }
+}
+
+/// The number of a datapath in up to 16 hexadecimal digits.
+pub(crate) fn datapath_id(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
+    let fits = (1..=16).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    u64::from_str_radix(digits, 16).ok().filter(|_| fits)
 }
 
 /// A port: an interface, or several as one.
@@ -218,6 +225,11 @@ impl PortConfig {
     /// # Errors
     /// What the columns ask for that there is not, in a line.
     pub fn vlan(&self) -> Result<VlanMode, String> {
+        let vlans = self.tag.iter().map(|v| ("tag", v)).chain(self.trunks.iter().map(|v| ("trunks", v)));
+        let mut vlans = vlans.chain(self.cvlans.iter().map(|v| ("cvlans", v)));
+        if let Some((column, vlan)) = vlans.find(|(_, vlan)| **vlan > MAX_VLAN) {
+            return Err(format!("port {}: {column} {vlan}: not 0 to {MAX_VLAN}", self.name));
+        }
         let trunks = if self.trunks.is_empty() { VlanSet::ALL } else { self.trunks.iter().copied().collect() };
         let tag = self.tag.unwrap_or(0);
         match self.vlan_mode.as_deref() {
@@ -356,6 +368,8 @@ mod tests {
         assert_eq!(vlan(None, None, &[10, 20]), Ok(VlanMode::Trunk(some)));
         assert_eq!(vlan(Some("native-tagged"), Some(5), &[10, 20]), Ok(VlanMode::NativeTagged(5, some)));
         assert_eq!(vlan(Some("native-untagged"), Some(5), &[]), Ok(VlanMode::NativeUntagged(5, VlanSet::ALL)));
+        assert_eq!(vlan(None, Some(4096), &[]).unwrap_err(), "port p: tag 4096: not 0 to 4095");
+        assert_eq!(vlan(None, None, &[7, 5000]).unwrap_err(), "port p: trunks 5000: not 0 to 4095");
         assert_eq!(vlan(Some("odd"), None, &[]).unwrap_err(), "port p: vlan_mode odd is not available");
     }
 

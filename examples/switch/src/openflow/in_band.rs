@@ -12,7 +12,7 @@ use ovs_ofproto::pipeline::{InBandConfig, InBandRemote};
 use ovs_ofproto::session::Endpoint;
 use ovs_packet::{EthAddr, Instant};
 
-use crate::vswitch::{Bridge, Vswitch};
+use crate::vswitch::{Bridge, Vswitch, flag};
 
 /// How long addresses of next hops are taken for true.
 const TRUSTED: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ impl InBand {
         now: Instant,
     ) {
         let config = &bridge.config().other_config;
-        let is_disabled = config.get("disable-in-band").is_some_and(|v| v == "true");
+        let is_disabled = flag(config, "disable-in-band", false);
         let remote = |e: &Endpoint| match e {
             Endpoint::Tcp { host, port } | Endpoint::Ssl { host, port } => Some((host.parse().ok()?, *port)),
             _ => None,

@@ -18,6 +18,7 @@ use ovs_packet::{EthAddr, Instant, OfPort};
 pub use super::ports::BridgePort;
 
 use super::devices::Devices;
+use super::keys;
 use super::ports::{hash, set_address};
 use super::settings::{of_table, problems};
 use super::shared::Shared;
@@ -145,21 +146,21 @@ impl Bridge {
         now: Instant,
     ) {
         self.config = config.clone();
+        self.address = self.pick_address(config, devices);
+        let set =
+            if self.ports.contains_key(&self.name) { set_address(devices, &self.name, self.address) } else { Ok(()) };
+        let failed = set.err().map(|why| format!("the address {} of its local port: {why}", self.address));
         let assumed = shared.switches.get(self.place).and_then(Ofproto::assumed_features);
         let has_psample = assumed.unwrap_or(shared.datapath.info().dpif().features()).psample;
         let is_local = config.collectors.values().any(|c| c.local_group.is_some());
         let lacks = (!has_psample && is_local).then(|| NO_LOCAL_SAMPLES.to_string());
-        let problems = problems(config).into_iter().chain(lacks).reduce(|a, b| format!("{a}; {b}"));
+        let problems = problems(config).into_iter().chain(lacks).chain(failed).reduce(|a, b| format!("{a}; {b}"));
         let before = std::mem::replace(&mut self.problems, problems);
         if let Some(problems) = &self.problems
             && self.problems != before
         {
             // The row says it too, until it is mended.
             tracing::info!(target: "bridge", "bridge {}: {problems}", self.name);
-        }
-        self.address = self.pick_address(config, devices);
-        if self.ports.contains_key(&self.name) {
-            set_address(devices, &self.name, self.address);
         }
         let id = config.datapath_id().unwrap_or_else(|| number_of(self.address));
         if is_new {
@@ -273,7 +274,7 @@ fn description(config: &BridgeConfig) -> Description {
 /// What the NORMAL action does.
 fn configure_normal(of: &mut Ofproto, config: &BridgeConfig, mac_limit: usize) {
     let number = |key: &str| config.other_config.get(key).and_then(|v| v.parse::<u64>().ok());
-    let is_on = |key: &str| config.other_config.get(key).is_some_and(|v| v == "true");
+    let is_on = |key: &str| keys::flag(&config.other_config, key, false);
     let mut l2 = L2Config::default();
     l2.forward_bpdu = is_on("forward-bpdu");
     l2.flood_vlans = config.flood_vlans.iter().copied().collect();

@@ -11,6 +11,8 @@ use crate::config::DatapathConfig;
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     given: BTreeMap<Option<u16>, u32>,
+    /// What of it the datapath refused, and why.
+    refused: BTreeMap<Option<u16>, String>,
 }
 
 impl Limits {
@@ -30,21 +32,27 @@ impl Limits {
 }
 
 impl SharedDatapath {
-    /// Limits zones as a configuration says. What the datapath refuses is told.
-    pub(super) fn set_limits(&mut self, config: Option<&DatapathConfig>) {
+    /// Limits zones as a configuration says. What of it is not done.
+    pub(super) fn set_limits(&mut self, config: Option<&DatapathConfig>) -> Vec<String> {
         let config = config.cloned().unwrap_or_default();
-        let name = self.info().full_name();
-        let changes = self.limits.renew(config.ct_limits);
-        for (zone, limit) in changes {
+        for (zone, limit) in self.limits.renew(config.ct_limits) {
             let done = self.dpif_mut().conntrack().map(|tracker| tracker.set_limit(zone, limit));
             let why = match done {
-                Some(Ok(())) => continue,
-                Some(Err(e)) => e.to_string(),
-                None => "it tracks no connections".to_string(),
+                Some(Ok(())) => None,
+                Some(Err(e)) => Some(e.to_string()),
+                None => Some("it tracks no connections".to_string()),
             };
-            let zone = zone.map_or("by default".to_string(), |zone| format!("of zone {zone}"));
-            tracing::warn!(target: "bridge", "{name}: the limit {zone}: {why}");
+            match why {
+                Some(why) => drop(self.limits.refused.insert(zone, why)),
+                None => drop(self.limits.refused.remove(&zone)),
+            }
         }
+        let name = self.info().full_name();
+        let refused = self.limits.refused.iter().map(|(zone, why)| {
+            let zone = zone.map_or("by default".to_string(), |zone| format!("of zone {zone}"));
+            format!("{name}: the limit {zone}: {why}")
+        });
+        refused.collect()
     }
 }
 

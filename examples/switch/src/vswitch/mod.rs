@@ -38,7 +38,7 @@ mod patches;
 mod ports;
 mod requests;
 mod revalidator;
-mod settings;
+pub(crate) mod settings;
 mod shared;
 mod standard;
 mod system;
@@ -63,6 +63,8 @@ use ovs_packet::tunnel::DEFAULT_SOURCE_PORTS;
 use ovs_packet::{FlowKey, Instant, OfPort};
 
 use crate::config::{BridgeConfig, Config, InterfaceConfig, Settings};
+
+pub(crate) use keys::flag;
 
 pub use bridge::{Bridge, BridgePort};
 pub use datapath::{DatapathInfo, DatapathTypes};
@@ -352,8 +354,10 @@ impl Vswitch {
         let idle = idle.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         let revalidator = revalidator::config_of(&config.other_config);
         let asked = config.other_config.get("vlan-limit");
-        let drops_sampled = config.other_config.get("explicit-sampled-drops").is_some_and(|s| s == "true");
-        let vlan_limit = asked.and_then(|s| s.parse::<u8>().ok()).unwrap_or(VLAN_LIMIT);
+        let drops_sampled = flag(&config.other_config, "explicit-sampled-drops", false);
+        // More than there is room for is as many as there is room for.
+        let limit = |text: &String| text.parse::<u32>().ok().map(|n| u8::try_from(n).unwrap_or(u8::MAX));
+        let vlan_limit = asked.and_then(limit).unwrap_or(VLAN_LIMIT);
         for (kind, shared) in &mut self.shared {
             let bridges = self.bridges.values().filter(|b| b.datapath_type() == *kind);
             match shared.datapath.set_vlan_limit(vlan_limit) {
@@ -362,11 +366,11 @@ impl Vswitch {
                     bridges.clone().for_each(|b| switches.purge(b.place(), datapath.dpif_mut(), now));
                 }
                 Err(e) if asked.is_some() => {
-                    tracing::warn!(target: "bridge", "{}: vlan-limit: {e}", shared.datapath.info().full_name());
+                    problems.push(format!("{}: vlan-limit: {e}", shared.datapath.info().full_name()));
                 }
                 _ => {}
             }
-            shared.datapath.set_limits(config.datapaths.get(*kind));
+            problems.extend(shared.datapath.set_limits(config.datapaths.get(*kind)));
             let (timeouts, not_done) = shared.datapath.set_timeouts(config.datapaths.get(*kind));
             problems.extend(not_done);
             patches::join(bridges.clone(), &mut shared.switches);
@@ -392,9 +396,17 @@ impl Vswitch {
         }
         self.shared.values_mut().for_each(|s| s.datapath.tidy());
         self.apply_threads(config);
+        let kinds = config.datapaths.keys().filter_map(|kind| self.types.resolve(kind).err());
+        problems.extend(kinds.map(|why| format!("datapaths: {why}")));
+        if self.offload.is_enabled() {
+            let outside = self.shared.values().map(|s| &s.datapath).filter(|d| d.is_outside());
+            let names = outside.map(|d| d.info().full_name());
+            problems.extend(names.map(|name| format!("{name}: hw-offload: not available for the kernel's megaflows")));
+        }
         let problems = problems.join("; ");
         if self.problems != problems && !problems.is_empty() {
-            tracing::warn!(target: "bridge", "Open_vSwitch: {problems}");
+            // The row says it too, until it is mended.
+            tracing::info!(target: "bridge", "Open_vSwitch: {problems}");
         }
         self.problems = problems;
     }
@@ -408,12 +420,8 @@ impl Vswitch {
             self.threads = threads::settings(&config.other_config, &topology);
             self.told_threads = Some(config.other_config.clone());
         }
-        let offload_came = self.offload.read(&config.other_config);
+        self.offload.read(&config.other_config);
         for datapath in self.shared.values_mut().map(|s| &mut s.datapath).chain(self.spare.values_mut()) {
-            if offload_came && datapath.is_outside() {
-                let name = datapath.info().full_name();
-                tracing::warn!(target: "dpif_offload", "{name}: hw-offload: not available for the kernel's megaflows");
-            }
             let kind = datapath.info().kind();
             if let Some(cards) = datapath.dpif_mut().offload_mut() {
                 self.offload.apply(kind, cards);
@@ -763,7 +771,7 @@ fn effective_kind<'i>(bridge: &str, interface: &'i InterfaceConfig) -> &'i str {
     }
 }
 
-/// The number that an interface asks for. 65279 is the last one that may be asked for (ovs-vswitchd.conf.db(5)).
+/// The number that an interface asks for.
 fn requested(interface: &InterfaceConfig) -> Option<OfPort> {
-    interface.ofport_request.filter(|n| (1..=65_279).contains(n)).map(|n| OfPort(n.into()))
+    interface.ofport_request.filter(|n| settings::OFPORTS.contains(n)).map(|n| OfPort(n.into()))
 }

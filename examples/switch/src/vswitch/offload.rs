@@ -7,6 +7,7 @@ use ovs_dpif::HwOffload;
 use ovs_dpif::netdev::OFFLOAD_DRIVERS;
 
 use super::bridge::Bridge;
+use super::keys;
 use crate::config::Settings;
 
 /// The key of the whole, and of an interface.
@@ -39,8 +40,8 @@ impl Offload {
         self.enabled
     }
 
-    /// Reads what holds for all. Whether cards may match megaflows as of now, and might not before.
-    pub(super) fn read(&mut self, settings: &Settings) -> bool {
+    /// Reads what holds for all.
+    pub(super) fn read(&mut self, settings: &Settings) {
         let priority = settings.get(PRIORITY);
         if !self.is_known {
             let names = priority.into_iter().flat_map(|list| list.split(',')).filter(|name| !name.is_empty());
@@ -54,13 +55,11 @@ impl Offload {
             }
             self.has_told_change = true;
         }
-        let enabled = settings.get("hw-offload").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let came = enabled && !self.enabled;
-        if came {
+        let enabled = keys::flag(settings, "hw-offload", false);
+        if enabled && !self.enabled {
             tracing::info!(target: "dpif_offload", "Flow HW offload is enabled");
         }
         self.enabled = enabled;
-        came
     }
 
     /// The drivers of the datapaths of a type in the order in which they are tried: those that are named first.
@@ -109,7 +108,7 @@ mod tests {
         let said = |list: &str| Settings::from_iter([(PRIORITY.to_string(), list.to_string())]);
         let order = |list: &str| {
             let mut offload = Offload::default();
-            assert!(!offload.read(&said(list)));
+            offload.read(&said(list));
             offload.order("dummy")
         };
         assert_eq!(order("dummy_x,dummy"), ["dummy_x", "dummy"]);

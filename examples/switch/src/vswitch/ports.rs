@@ -9,6 +9,7 @@ use ovs_packet::{EthAddr, Instant, OfPort};
 
 use super::bridge::Bridge;
 use super::devices::{Attributes, Devices};
+use super::keys;
 use super::settings::left_out;
 use super::shared::Shared;
 use super::tunnels::Tunnel;
@@ -101,7 +102,7 @@ struct Settings {
 
 impl Settings {
     fn of(port: &PortConfig) -> Result<Settings, String> {
-        let is_on = |key: &str| port.other_config.get(key).is_some_and(|v| v == "true");
+        let is_on = |key: &str| keys::flag(&port.other_config, key, false);
         // What else it may say is told with the port's other problems.
         let priority_tags = match port.other_config.get("priority-tags").map_or("no", String::as_str) {
             "if-nonzero" | "true" => PriorityTags::IfNonzero,
@@ -136,7 +137,8 @@ fn check_patch(interface: &InterfaceConfig) -> Result<(), String> {
     if peer == name { Err(format!("{name}: patch peer must not be self")) } else { Ok(()) }
 }
 
-pub(super) fn set_address(devices: &mut dyn Devices, name: &str, address: EthAddr) {
+/// Gives a device an address. What cannot be is told in the log too.
+pub(super) fn set_address(devices: &mut dyn Devices, name: &str, address: EthAddr) -> Result<(), String> {
     let result = if address.is_multicast() {
         Err("it is a multicast address".to_string())
     } else if address == EthAddr::default() {
@@ -144,9 +146,7 @@ pub(super) fn set_address(devices: &mut dyn Devices, name: &str, address: EthAdd
     } else {
         devices.set_address(name, address)
     };
-    if let Err(e) = result {
-        tracing::error!(target: "bridge", "interface {name}: setting MAC failed ({e})");
-    }
+    result.inspect_err(|e| tracing::error!(target: "bridge", "interface {name}: setting MAC failed ({e})"))
 }
 
 /// A tunnel port, with its number in the datapath.
@@ -205,20 +205,38 @@ impl Bridge {
         } else {
             self.add_port(interface, (kind, opened), settings, shared, devices, now)?;
         }
-        if kind == "internal"
-            && interface.name != self.name
-            && let Some(mac) = interface.mac
-        {
-            set_address(devices, &interface.name, mac);
-        } else if interface.name == self.name && interface.mac.is_some() {
-            let name = &interface.name;
+        let mac = interface.mac.and_then(|mac| self.set_mac(interface, kind, mac, devices));
+        let there = self.ports.get(&interface.name);
+        let tunnel = there.and_then(BridgePort::tunnel).and_then(Tunnel::problem);
+        let mtu = interface.mtu_request.filter(|_| there.is_some_and(BridgePort::is_virtual));
+        let mtu = mtu.map(|mtu| format!("mtu_request {mtu}: there is no device"));
+        let told = [left_out(port, interface), mac, tunnel, mtu, devices.problem(&interface.name)];
+        Ok(told.into_iter().flatten().reduce(|a, b| format!("{a}; {b}")))
+    }
+
+    /// Gives an interface the address that is asked for. Says why not.
+    fn set_mac(
+        &self,
+        interface: &InterfaceConfig,
+        kind: &str,
+        mac: EthAddr,
+        devices: &mut dyn Devices,
+    ) -> Option<String> {
+        let name = &interface.name;
+        if *name == self.name {
             tracing::error!(
                 target: "bridge",
                 "interface {name}: ignoring mac in Interface record (use Bridge record to set local port's mac)"
             );
+            return Some(format!("mac {mac}: that of a bridge is other_config:hwaddr of its row"));
         }
-        let told = [left_out(port, interface), devices.problem(&interface.name)];
-        Ok(told.into_iter().flatten().reduce(|a, b| format!("{a}; {b}")))
+        if kind != "internal" {
+            return Some(format!(
+                "mac {mac}: not available for type {}",
+                if kind.is_empty() { "system" } else { kind }
+            ));
+        }
+        set_address(devices, name, mac).err().map(|why| format!("mac {mac}: {why}"))
     }
 
     fn add_port(

@@ -1,18 +1,26 @@
 //! What of a configuration is obeyed, and what is told because it is not.
 
+use std::ops::RangeInclusive;
+
 use ovs_ofproto::Subfield;
 use ovs_ofproto::pipeline::TableConfig;
 use ovs_packet::field::FieldId;
 
 use super::keys;
-use crate::config::{BridgeConfig, FlowTableConfig, InterfaceConfig, PortConfig, Settings};
+use crate::config::{BridgeConfig, FlowTableConfig, InterfaceConfig, MAX_VLAN, PortConfig, Settings};
+
+/// The numbers that a port may ask for (ovs-vswitchd.conf.db(5)).
+pub(super) const OFPORTS: RangeInclusive<u16> = 1..=65_279;
+
+/// The least MTU that an interface may ask for: what IPv4 can do with (RFC 791).
+const MIN_MTU: u16 = 68;
 
 fn not_available(what: &[String]) -> Option<String> {
     (!what.is_empty()).then(|| format!("not available: {}", what.join(", ")))
 }
 
 /// What of the configuration of the whole is not done.
-pub(super) fn of_whole(settings: &Settings) -> Option<String> {
+pub(crate) fn of_whole(settings: &Settings) -> Option<String> {
     let unknown: Vec<String> = keys::WHOLE.unknown(settings).collect();
     joined(not_available(&unknown).into_iter().chain(keys::WHOLE.wrong(settings)))
 }
@@ -23,29 +31,39 @@ fn joined(problems: impl IntoIterator<Item = String>) -> Option<String> {
 }
 
 /// What of a port's configuration is not done though the port is there.
-pub(super) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
+pub(crate) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option<String> {
     let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
     let keys = keys::PORT.unknown(&port.other_config).chain(keys::INTERFACE.unknown(&interface.other_config));
     let wrong = keys::PORT.wrong(&port.other_config).chain(keys::INTERFACE.wrong(&interface.other_config));
-    joined(not_available(&columns.chain(keys).collect::<Vec<_>>()).into_iter().chain(wrong))
+    joined(
+        not_available(&columns.chain(keys).collect::<Vec<_>>()).into_iter().chain(wrong).chain(of_numbers(interface)),
+    )
+}
+
+/// What is asked of an interface that is no such number. A database refuses them itself.
+fn of_numbers(interface: &InterfaceConfig) -> impl Iterator<Item = String> {
+    let number = interface.ofport_request.filter(|n| !OFPORTS.contains(n));
+    let number = number.map(|n| format!("ofport_request {n}: not {} to {}", OFPORTS.start(), OFPORTS.end()));
+    let mtu = interface.mtu_request.filter(|mtu| *mtu < MIN_MTU);
+    number.into_iter().chain(mtu.map(|mtu| format!("mtu_request {mtu}: not {MIN_MTU} or more")))
 }
 
 /// What of a bridge's configuration is not done though the bridge is there.
-pub(super) fn problems(config: &BridgeConfig) -> Option<String> {
+pub(crate) fn problems(config: &BridgeConfig) -> Option<String> {
     let mut what: Vec<String> = config.others.iter().map(|c| c.to_string()).collect();
     for (is_wanted, name) in [(config.stp_enable, "stp_enable"), (config.rstp_enable, "rstp_enable")] {
         if is_wanted {
             what.push(name.into());
         }
     }
-    // How a protocol is to run that is not to run is nothing to be done.
-    let keys = keys::BRIDGE.unknown(&config.other_config);
-    what.extend(keys.filter(|key| !key.contains(":stp-") && !key.contains(":rstp-")));
+    what.extend(keys::BRIDGE.unknown(&config.other_config));
     for controller in &config.controllers {
         what.extend(controller.others.iter().map(|column| format!("{column} of controller {}", controller.target)));
     }
     let mut all: Vec<String> =
         not_available(&what).into_iter().chain(keys::BRIDGE.wrong(&config.other_config)).collect();
+    let vlans = config.flood_vlans.iter().filter(|vlan| **vlan > MAX_VLAN);
+    all.extend(vlans.map(|vlan| format!("flood_vlans {vlan}: not 0 to {MAX_VLAN}")));
     for (number, table) in &config.tables {
         let groups = table.groups.iter().filter(|text| subfield(text).is_none()).map(|text| ("groups", text));
         let prefixes = table.prefixes.iter().flatten().filter(|text| FieldId::by_name(text).is_none());
@@ -97,7 +115,7 @@ mod tests {
         bridge.tables.insert(3, table);
         assert_eq!(
             problems(&bridge).unwrap(),
-            "not available: other_config:colour, local_ip of controller tcp:192.0.2.1; \
+            "not available: other_config:colour, other_config:stp-priority, local_ip of controller tcp:192.0.2.1; \
              other_config:hwaddr: x is no Ethernet address; flow table 3: groups: colour[] is no field; \
              flow table 3: prefixes: taste is no field"
         );

@@ -8,6 +8,7 @@ use ovs_dpif::userspace::Limits;
 use ovs_dpif::userspace::workers::{Hooks, Workers};
 use ovs_packet::Instant;
 
+use super::keys;
 use crate::config::Settings as Config;
 
 /// The longest interval of automatic load balancing, in minutes.
@@ -42,11 +43,7 @@ impl Machine {
 /// What a configuration says of threads. What it says wrong is told, and is as if it said nothing.
 pub(super) fn settings(config: &Config, topology: &Topology) -> Settings {
     let mut settings = Settings::default();
-    let flag = |key: &str, usual: bool| match config.get(key).map(|value| value.to_ascii_lowercase()) {
-        Some(value) if usual => value != "false",
-        Some(value) => value == "true",
-        None => usual,
-    };
+    let flag = |key: &str, usual: bool| keys::flag(config, key, usual);
     let number = |key: &str| config.get(key).and_then(|value| value.parse::<u64>().ok());
     if let Some(mask) = config.get("pmd-cpu-mask").filter(|mask| !mask.is_empty()) {
         match topology.masked(mask) {
@@ -101,21 +98,35 @@ pub(super) fn handlers(config: &Config) -> Option<usize> {
     config.get("n-handler-threads")?.parse().ok().filter(|n| *n > 0)
 }
 
-/// Reads how long workers may sleep: microseconds for all, and for cores by number. What is no number is left out.
+/// An entry of the list of how long workers may sleep: microseconds for all, or for a core by number.
+fn sleep(entry: &str) -> Option<(Option<u32>, Duration)> {
+    let micros = |text: &str| text.parse().ok().map(|micros| Duration::from_micros(micros).min(MAX_SLEEP));
+    match entry.split_once(':') {
+        None => Some((None, micros(entry)?)),
+        Some((core, time)) => Some((Some(core.parse().ok()?), micros(time)?)),
+    }
+}
+
+fn sleep_entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', ' ']).filter(|entry| !entry.is_empty())
+}
+
+/// Reads how long workers may sleep. What is no number is left out.
 fn sleeps(list: &str) -> (Duration, BTreeMap<u32, Duration>) {
     let (mut all, mut of_cores) = (Duration::ZERO, BTreeMap::new());
-    for entry in list.split([',', ' ']).filter(|entry| !entry.is_empty()) {
-        let micros = |text: &str| text.parse().ok().map(|micros| Duration::from_micros(micros).min(MAX_SLEEP));
-        match entry.split_once(':') {
-            None => all = micros(entry).unwrap_or(all),
-            Some((core, time)) => {
-                if let (Ok(core), Some(time)) = (core.parse(), micros(time)) {
-                    of_cores.insert(core, time);
-                }
-            }
+    for (core, time) in sleep_entries(list).filter_map(sleep) {
+        match core {
+            None => all = time,
+            Some(core) => drop(of_cores.insert(core, time)),
         }
     }
     (all, of_cores)
+}
+
+/// What is wrong with a list of how long workers may sleep.
+pub(super) fn wrong_sleeps(list: &str) -> Option<String> {
+    let odd = sleep_entries(list).find(|entry| sleep(entry).is_none())?;
+    Some(format!("no list of microseconds: {odd}"))
 }
 
 /// Reads which cores queues are pinned to (`pmd-rxq-affinity`).

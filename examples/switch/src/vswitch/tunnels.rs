@@ -19,17 +19,24 @@ use crate::config::InterfaceConfig;
 pub struct Tunnel {
     kind: TunnelKind,
     config: Option<Arc<TunnelConfig>>,
+    /// What its options ask for that is left out.
+    problems: Vec<String>,
 }
 
 impl Tunnel {
     /// The tunnel port that an interface is to be. What is wrong with its options is told.
     pub(super) fn new(kind: TunnelKind, interface: &InterfaceConfig) -> Result<Tunnel, String> {
-        read(kind, interface, true).map(|config| Tunnel { kind, config: Some(Arc::new(config)) })
+        read(kind, interface, true).map(|(config, problems)| Tunnel { kind, config: Some(Arc::new(config)), problems })
     }
 
     /// Its kind.
     pub fn kind(&self) -> TunnelKind {
         self.kind
+    }
+
+    /// What of its options is left out.
+    pub(super) fn problem(&self) -> Option<String> {
+        (!self.problems.is_empty()).then(|| self.problems.join("; "))
     }
 
     /// What it is; `None` if it cannot be what its options say, and leads nowhere.
@@ -39,13 +46,13 @@ impl Tunnel {
 }
 
 /// What the options of an interface make of it.
-fn read(kind: TunnelKind, interface: &InterfaceConfig, tells: bool) -> Result<TunnelConfig, String> {
+fn read(kind: TunnelKind, interface: &InterfaceConfig, tells: bool) -> Result<(TunnelConfig, Vec<String>), String> {
     match TunnelConfig::parse(kind, &interface.name, &interface.options) {
         Ok((config, problems)) => {
             for problem in problems.iter().filter(|_| tells) {
                 tracing::warn!(target: "netdev_vport", "{problem}");
             }
-            Ok(config)
+            Ok((config, problems.iter().map(ToString::to_string).collect()))
         }
         Err(e) => Err(e.to_string()),
     }
@@ -65,7 +72,7 @@ impl Bridge {
             let Some(tunnel) = port.tunnel.as_mut().filter(|_| port.interface.options != interface.options) else {
                 continue;
             };
-            let Ok(config) = read(tunnel.kind, interface, false) else {
+            let Ok((config, _)) = read(tunnel.kind, interface, false) else {
                 impossible.push(interface.name.clone());
                 continue;
             };
@@ -97,7 +104,8 @@ impl Bridge {
         let tunnel = Tunnel::new(kind, interface)?;
         let Some(config) = tunnel.config().cloned() else { return Ok(()) };
         let Some(port) = self.ports.get_mut(&interface.name) else { return Ok(()) };
-        if port.tunnel.as_ref() == Some(&tunnel) {
+        if port.tunnel().and_then(Tunnel::config) == Some(&config) {
+            port.tunnel = Some(tunnel);
             return Ok(());
         }
         let number = match port.datapath {

@@ -44,7 +44,7 @@ use ovs_packet::key::{Match, WORDS};
 use ovs_packet::{Instant, OfPort};
 
 use crate::action::{Instructions, Subfield};
-use crate::codec::{FlowStats, OfError};
+use crate::codec::{FlowStats, OfError, options_named};
 use crate::flow_mod::{ALL_TABLES, FlowModFlags};
 use eviction::Eviction;
 use slab::Slab;
@@ -171,8 +171,10 @@ pub(super) struct FlowTables {
     changes: Changes,
 }
 
+/// A match as a classifier takes it. What says something of headers and nothing of the packet's type is of packets that begin
+/// with Ethernet (OpenFlow 1.5, section 7.2.3.11).
 fn pattern(m: &Match) -> Pattern<WORDS> {
-    m.words().collect()
+    if m.implies_ethernet() { m.clone().with_default_packet_type().words().collect() } else { m.words().collect() }
 }
 
 /// What a rule of a classifier matches.
@@ -312,11 +314,12 @@ impl FlowTables {
         self.meters.get(&meter).map_or(0, BTreeSet::len)
     }
 
-    /// Which fields for tunnel options flows match, a bit each.
+    /// Which fields for tunnel options flows match or their instructions name, a bit each.
     pub(super) fn options_in_use(&self, options: &TlvTable) -> u64 {
-        let matches = self.rules.iter().filter_map(|(id, _)| self.matching(id));
-        let fields = |m: Match| options.lift(&m).tun_options().fold(0u64, |bits, (i, _)| bits | 1 << (i & 63));
-        matches.map(fields).fold(0, |a, b| a | b)
+        let of_match = |m: Match| options.lift(&m).tun_options().fold(0u64, |bits, (i, _)| bits | 1 << (i & 63));
+        let of_rule =
+            |(id, rule): (_, &Rule)| self.matching(id).map_or(0, of_match) | options_named(&rule.instructions);
+        self.rules.iter().map(of_rule).fold(0, |a, b| a | b)
     }
 
     /// What is to be told of how full tables are.

@@ -189,7 +189,7 @@ impl Ofproto {
 
     pub(super) fn obey_tlv_table_mod(&mut self, tm: &TlvTableMod) -> Result<Answer, OfError> {
         let indexes: Vec<u16> = tm.mappings.iter().map(|m| m.index).collect();
-        // A mapping that flows match by cannot go.
+        // A mapping that flows match by, or whose option their actions name, cannot go.
         let in_use = if tm.command == 0 { 0 } else { self.tables.options_in_use(&self.tlv) };
         let done = match tm.command {
             0 => self.tlv.add(&tm.mappings),

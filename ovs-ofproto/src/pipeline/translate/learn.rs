@@ -2,7 +2,7 @@
 
 use ovs_dpif::DropReason;
 use ovs_packet::OfPort;
-use ovs_packet::field::{FieldId, Prereq, TunOption};
+use ovs_packet::field::TunOption;
 use ovs_packet::key::Match;
 
 use super::{Effect, Translator};
@@ -102,12 +102,7 @@ fn match_bits(m: &mut Match, dst: Subfield, value: u128) {
         }
         return;
     }
-    let info = dst.field.info();
     let (old, known) = m.get(dst.field);
     let (value, mask) = ((old & !dst.mask()) | value << dst.offset, known | dst.mask());
     m.set_masked(dst.field, value, mask);
-    let needs_ethernet = info.prereq == Prereq::Ethernet && !m.mask().touches(FieldId::PacketType);
-    if needs_ethernet {
-        m.set(FieldId::PacketType, 0);
-    }
 }
