@@ -107,7 +107,7 @@ impl PlainTlv {
     pub fn read<'b>(&self, bytes: &'b [u8]) -> Option<(u64, &'b [u8])> {
         let behind = bytes.get(self.len()..)?;
         let value = match bytes.first_chunk::<8>() {
-            Some(all) => u64::from_be_bytes(*all) >> (64 - 8 * u32::from(self.len) & 63),
+            Some(all) => u64::from_be_bytes(*all) >> ((64 - 8 * u32::from(self.len)) & 63),
             None => self.read_short(bytes)?,
         };
         if value & !self.max == 0 { Some((value, behind)) } else { None }

@@ -168,7 +168,7 @@ fn take_plain<'a>(mut bytes: &'a [u8], how: Reading, built: &mut MatchBuilder) -
         && let Some(tlv) = PlainTlv::of(u32::from_be_bytes(*head))
         && let Some((value, behind)) = tlv.read(rest)
         && (how.loose || built.meets(tlv.prereq()))
-        && !(how.pipeline && !is_pipeline(tlv.field()))
+        && (!how.pipeline || is_pipeline(tlv.field()))
         && built.add_plain(tlv, value)
     {
         bytes = behind;
