@@ -102,7 +102,8 @@ fn messages(c: &mut Criterion) {
         let (name, version) = (p.name, p.version);
         let bytes = message.encode_as(p.flow_mod, version, 1).unwrap();
         compare(group, &format!("{name} flow_mod decode"), 1, (p.decode, Some(4.0)), || {
-            black_box(Message::decode(black_box(&bytes)).unwrap());
+            // Where it stands: the peer writes into a place of its caller's, too.
+            assert!(black_box(&Message::decode(black_box(&bytes))).is_ok());
         });
         compare(group, &format!("{name} flow_mod encode"), 1, (p.encode, Some(6.0)), || {
             black_box(black_box(&message).encode_as(p.flow_mod, version, 1).unwrap());

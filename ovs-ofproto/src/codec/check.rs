@@ -39,30 +39,44 @@ pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> R
 /// As [`check_flow`], but whether all actions fit the match is said apart: OpenFlow 1.0 takes actions of its own that do
 /// not, and passes over them where packets are not of the kind.
 pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instructions) -> Result<bool, OfError> {
-    let written = instructions.written();
-    // What asks nothing of the packets and changes nothing about them is passed over.
-    let mut known = None;
-    let mut wants = true;
-    let mut follow = |actions: &[Action]| -> Result<bool, OfError> {
-        for a in actions.iter().filter(|a| has_context(a)) {
-            match (&mut known, a) {
-                // What nearly every router does.
-                (None, Action::DecTtl) => wants &= Prereq::Ip.holds_for(matching),
-                (known, a) => known.get_or_insert_with(|| Known::of(matching)).follow_one(a)?,
-            }
+    let (apply, written) = (instructions.apply.as_slice(), instructions.written());
+    let (asked, asked_later) = (asked_by(apply), asked_by(written));
+    let mut known = ((asked | asked_later) & CONTEXT != 0).then(|| Known::of(matching));
+    let fits = match &mut known {
+        None => asked & IP == 0 || Prereq::Ip.holds_for(matching),
+        Some(known) => {
+            known.follow(apply)?;
+            known.fits
         }
-        Ok(wants && known.as_ref().is_none_or(|known| known.fits))
     };
     // The action set is for packets of whatever kind they are then.
-    let fits = follow(&instructions.apply)?;
     if written.iter().any(|a| !a.is_for_action_sets()) {
         return Err(OfError::BadActionBadType);
     }
-    follow(written)?;
+    if let Some(known) = &mut known {
+        known.follow(written)?;
+    }
     match instructions.goto {
         Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
         _ => Ok(fits),
     }
+}
+
+/// Of an action: it asks for IP alone, as nearly every router's does.
+const IP: u8 = 1;
+/// Of an action: it asks for something else, or tells something to those behind it.
+const CONTEXT: u8 = 2;
+
+/// What actions ask of packets; most nothing, and what is known of the packets need not be followed for them.
+#[inline(always)]
+fn asked_by(actions: &[Action]) -> u8 {
+    actions.iter().fold(0, |all, action| {
+        all | match action {
+            Action::DecTtl => IP,
+            action if has_context(action) => CONTEXT,
+            _ => 0,
+        }
+    })
 }
 
 /// Writes into the actions of a flow what they must know of its match to be sent in any version.
@@ -78,8 +92,8 @@ pub(super) fn settle(matching: &Match, instructions: &mut Instructions) {
     }
 }
 
-/// Whether an action asks anything of the packets that it meets, or tells anything to those behind it; most do not, and
-/// what is known of the packets need not be copied for them.
+/// Whether an action asks anything of the packets that it meets, or tells anything to those behind it.
+#[inline(always)]
 fn has_context(action: &Action) -> bool {
     let tag = |field| matches!(field, FieldId::VlanTci | FieldId::VlanVid | FieldId::VlanPcp);
     let free = |field: FieldId| field.info().prereq == Prereq::None && !tag(field);

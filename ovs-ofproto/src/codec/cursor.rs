@@ -1,14 +1,20 @@
 //! Reading and writing: one cursor each way, and one way to write a structure that begins with its length.
 
 use ovs_packet::field::{FieldId, TLV_FIELDS, TlvTable};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::error::{DecodeError, EncodeError, OfError};
 
 /// A place in a message, to say later what was wrong there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Place(usize);
 
 impl Place {
+    /// The place so many bytes behind this one.
+    pub(super) fn plus(self, bytes: usize) -> Place {
+        Place(self.0.saturating_add(bytes))
+    }
+
     /// An error there.
     pub(super) fn error(self, error: OfError, what: &'static str) -> DecodeError {
         DecodeError { error, at: self.0, what }
@@ -21,31 +27,33 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    /// Grows by what `rest` loses, so that it does not wrap.
     at: usize,
-    short: OfError,
+    short: &'static OfError,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `message` from its first byte.
     pub fn new(message: &'a [u8]) -> Reader<'a> {
-        Reader { rest: message, at: 0, short: OfError::BadRequestBadLength }
+        Reader { rest: message, at: 0, short: &OfError::BadRequestBadLength }
     }
 
     /// Reads bytes that stand `at` bytes behind the message's first.
     pub(super) fn new_at(bytes: &'a [u8], at: usize) -> Reader<'a> {
-        Reader { rest: bytes, at, short: OfError::BadRequestBadLength }
+        Reader { rest: bytes, at, short: &OfError::BadRequestBadLength }
     }
 
     /// The same place, with `short` as the error of what runs short.
     #[must_use]
-    pub fn or(mut self, short: OfError) -> Reader<'a> {
+    #[inline(always)]
+    pub fn or(mut self, short: &'static OfError) -> Reader<'a> {
         self.short = short;
         self
     }
 
     /// From here on, `short` is the error of what runs short; gives what it was.
     #[inline(always)]
-    pub(super) fn set_short(&mut self, short: OfError) -> OfError {
+    pub(super) fn set_short(&mut self, short: &'static OfError) -> &'static OfError {
         core::mem::replace(&mut self.short, short)
     }
 
@@ -55,27 +63,34 @@ impl<'a> Reader<'a> {
     }
 
     /// The place of the next byte.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(&self) -> Place {
         Place(self.at)
     }
 
     /// How many bytes are left.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
         self.rest.len()
     }
 
     /// Whether none is left.
-    #[inline]
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The bytes that are left, without reading them.
-    #[inline]
+    #[inline(always)]
     pub fn peek(&self) -> &'a [u8] {
         self.rest
+    }
+
+    /// What runs short here.
+    #[cold]
+    #[inline(never)]
+    fn too_short(&self) -> DecodeError {
+        self.error(*self.short, "more bytes were announced")
     }
 
     /// An error at this place.
@@ -87,19 +102,18 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
-        let (read, rest) =
-            self.rest.split_at_checked(n).ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
+        let (read, rest) = self.rest.split_at_checked(n).ok_or_else(|| self.too_short())?;
         self.rest = rest;
-        self.at = self.at.saturating_add(n);
+        self.at = self.at.wrapping_add(n);
         Ok(read)
     }
 
     /// Reads all that is left.
     pub fn remaining(&mut self) -> &'a [u8] {
         let all = core::mem::take(&mut self.rest);
-        self.at = self.at.saturating_add(all.len());
+        self.at = self.at.wrapping_add(all.len());
         all
     }
 
@@ -107,7 +121,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn skip(&mut self, n: usize) -> Result<(), DecodeError> {
         self.bytes(n).map(|_| ())
     }
@@ -116,7 +130,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn sub(&mut self, n: usize) -> Result<Reader<'a>, DecodeError> {
         let at = self.at;
         Ok(Reader { rest: self.bytes(n)?, at, short: self.short })
@@ -138,23 +152,33 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A structure of fixed size.
+    ///
+    /// # Errors
+    /// If there are fewer bytes.
+    #[inline(always)]
+    pub(super) fn view<T: FromBytes + KnownLayout + Immutable + Unaligned>(&mut self) -> Result<&'a T, DecodeError> {
+        let (view, rest) = T::ref_from_prefix(self.rest).map_err(|_| self.too_short())?;
+        self.rest = rest;
+        self.at = self.at.wrapping_add(size_of::<T>());
+        Ok(view)
+    }
+
     /// Type and length of the structure that begins here, which are not passed over.
     ///
     /// # Errors
     /// If there are fewer bytes.
     #[inline(always)]
     pub(super) fn type_and_length(&self) -> Result<(u16, usize), DecodeError> {
-        let short = || self.error(self.short, "more bytes were announced");
-        let [a, b, c, d] = *self.rest.first_chunk().ok_or_else(short)?;
+        let [a, b, c, d] = *self.rest.first_chunk().ok_or_else(|| self.too_short())?;
         Ok((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]).into()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (read, rest) =
-            self.rest.split_first_chunk::<N>().ok_or_else(|| self.error(self.short, "more bytes were announced"))?;
+        let (read, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.too_short())?;
         self.rest = rest;
-        self.at = self.at.saturating_add(N);
+        self.at = self.at.wrapping_add(N);
         Ok(*read)
     }
 
@@ -162,7 +186,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there is none.
-    #[inline]
+    #[inline(always)]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
@@ -171,7 +195,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }
@@ -180,7 +204,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -189,7 +213,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
@@ -265,18 +289,32 @@ impl Writer {
     }
 
     /// Appends bytes.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
+    /// Appends a structure of fixed size.
+    #[inline(always)]
+    pub(super) fn view<T: IntoBytes + Immutable>(&mut self, view: &T) {
+        self.out.extend_from_slice(view.as_bytes());
+    }
+
+    /// Appends the first `len` of some bytes: quicker than as many as are not known when this is compiled.
+    #[inline(always)]
+    pub(super) fn first_bytes<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+        let end = self.len().saturating_add(len);
+        self.out.extend_from_slice(bytes);
+        self.out.truncate(end);
+    }
+
     /// Appends `n` zero bytes.
-    #[inline]
+    #[inline(always)]
     pub fn zeros(&mut self, n: usize) {
-        if n == 0 {
-            return;
+        match n {
+            0..=8 => self.first_bytes(&[0; 8], n),
+            _ => self.out.resize(self.len().saturating_add(n), 0),
         }
-        self.out.resize(self.out.len().saturating_add(n), 0);
     }
 
     /// Appends the low `n` bytes of a number, `n` at most 16.
@@ -296,34 +334,31 @@ impl Writer {
     /// Appends four bytes, and the low `n` of a number, `n` from 1 to 8, in one go.
     #[inline(always)]
     pub(super) fn u32_and_uint(&mut self, head: u32, v: u64, n: usize) {
-        let unused = 8usize.saturating_sub(n);
-        let v = v.wrapping_shl(unused.wrapping_mul(8) as u32);
+        let v = v.wrapping_shl(8usize.wrapping_sub(n).wrapping_mul(8) as u32);
         let both = (u128::from(head) << 96 | u128::from(v) << 32).to_be_bytes();
-        let end = self.len().saturating_add(12usize.saturating_sub(unused));
-        self.bytes(both.first_chunk::<12>().map_or(&[], |b| b));
-        self.out.truncate(end);
+        self.first_bytes(&both, n.wrapping_add(4));
     }
 
     /// Appends a byte.
-    #[inline]
+    #[inline(always)]
     pub fn u8(&mut self, v: u8) {
         self.out.push(v);
     }
 
     /// Appends two bytes.
-    #[inline]
+    #[inline(always)]
     pub fn u16(&mut self, v: u16) {
         self.bytes(&v.to_be_bytes());
     }
 
     /// Appends four bytes.
-    #[inline]
+    #[inline(always)]
     pub fn u32(&mut self, v: u32) {
         self.bytes(&v.to_be_bytes());
     }
 
     /// Appends eight bytes.
-    #[inline]
+    #[inline(always)]
     pub fn u64(&mut self, v: u64) {
         self.bytes(&v.to_be_bytes());
     }
@@ -341,6 +376,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of `body`, or that the length does not fit.
+    #[inline(always)]
     pub(super) fn prefixed(
         &mut self,
         shape: Shape,
@@ -355,7 +391,7 @@ impl Writer {
     ///
     /// # Errors
     /// That the length does not fit.
-    #[inline]
+    #[inline(always)]
     pub(super) fn finish(&mut self, start: usize, shape: Shape) -> Result<(), EncodeError> {
         let len = self.len().saturating_sub(start);
         // All alignments are powers of two.
@@ -390,13 +426,14 @@ impl Shape {
 
 /// The structures in what is left of `r`, each of which begins with a type and its length, at least `min` and a
 /// multiple of 8 of them: the next one's type and a reader of all of it that stands behind type and length.
+#[inline(always)]
 pub(super) fn next_tlv<'a>(r: &mut Reader<'a>, min: usize) -> Result<Option<(u16, Reader<'a>)>, DecodeError> {
     if r.is_empty() {
         return Ok(None);
     }
     let (kind, len) = r.type_and_length()?;
     if len < min || !len.is_multiple_of(8) {
-        return Err(r.error(r.short, "a length that is a multiple of 8, not this one"));
+        return Err(r.error(*r.short, "a length that is a multiple of 8, not this one"));
     }
     let mut body = r.sub(len)?;
     body.skip(4)?;
@@ -433,7 +470,7 @@ mod tests {
 
     #[test]
     fn reading_stops_at_the_end_and_tells_where() {
-        let mut r = Reader::new(&[1, 2, 3]).or(OfError::BadActionBadLength);
+        let mut r = Reader::new(&[1, 2, 3]).or(&OfError::BadActionBadLength);
         assert_eq!(r.u16(), Ok(0x0102));
         let e = r.u16().unwrap_err();
         assert_eq!((e.error, e.at), (OfError::BadActionBadLength, 2));

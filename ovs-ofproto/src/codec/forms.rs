@@ -45,7 +45,7 @@ pub type MatchAndCookie = (Match, Option<(u64, u64)>);
 /// # Errors
 /// What is not understood, with its place.
 pub fn decode_match(form: MatchForm, bytes: &[u8], loose: bool) -> Result<MatchAndCookie, DecodeError> {
-    let mut r = Reader::new(bytes).or(OfError::BadMatchBadLength);
+    let mut r = Reader::new(bytes).or(&OfError::BadMatchBadLength);
     let mut m = Match::ANY;
     let how = Reading { loose, ..Reading::STRICT };
     let cookie = match form {
@@ -114,10 +114,11 @@ pub fn check_flow_in(
 
 #[cfg(test)]
 mod tests {
+    use ovs_packet::OfPort;
     use ovs_packet::field::FieldId;
 
     use super::*;
-    use crate::action::Action;
+    use crate::action::{Action, Subfield};
 
     #[test]
     fn what_has_no_place_is_left_out_of_what_is_only_told() {
@@ -131,9 +132,14 @@ mod tests {
 
     #[test]
     fn marks_are_set_within_ct_only() {
+        let dst = Subfield::whole(FieldId::CtMark);
         let set = Action::SetFieldNicira { field: FieldId::CtMark, value: 5, mask: 0xffff_ffff };
-        let bytes = Action::encode_list(&[set], Version::V1_0).unwrap();
-        let read = Action::decode_list(&bytes, Version::V1_0).map_err(|e| e.error);
-        assert_eq!(read, Err(OfError::BadActionBadSetArgument));
+        for action in [set, Action::Load { dst, value: 5 }] {
+            for list in [vec![action.clone()], vec![Action::output(OfPort(1)), action]] {
+                let bytes = Action::encode_list(&list, Version::V1_0).unwrap();
+                let read = Action::decode_list(&bytes, Version::V1_0).map_err(|e| e.error);
+                assert_eq!(read, Err(OfError::BadActionBadSetArgument));
+            }
+        }
     }
 }

@@ -55,11 +55,11 @@ impl Bucket {
     fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         let version = io.version;
         if new_form(version) {
-            return io.framed(BUCKET, 8, OfError::GroupModBadBucket, |io| {
+            return io.framed(BUCKET, 8, &OfError::GroupModBadBucket, |io| {
                 io.either(self, |r| Bucket::read_15(r, version), |b, w| b.write_15(w, version))
             });
         }
-        io.framed(BUCKET, 16, OfError::GroupModBadBucket, |io| {
+        io.framed(BUCKET, 16, &OfError::GroupModBadBucket, |io| {
             io.length()?;
             io.u16(&mut self.weight)?;
             io.port32(&mut self.watch_port)?;
@@ -147,7 +147,7 @@ impl Selection {
         let method = std::str::from_utf8(name.get(..end).unwrap_or_default());
         let method = method.map_err(|_| p.error(OfError::BadPropertyBadValue, "a name in UTF-8"))?.to_string();
         let mut s = Selection { method, param: r.u64()?, fields: Vec::new() };
-        let mut r = r.or(OfError::BadMatchBadLength);
+        let mut r = r.or(&OfError::BadMatchBadLength);
         while !r.is_empty() {
             let e = oxm::read_entry(&mut r)?;
             s.fields.push((e.field, if e.masked { e.mask } else { e.value }));
@@ -231,7 +231,7 @@ const GROUP: Shape = Shape { what: "a group", length_at: 0, align: 8, count_padd
 impl GroupDesc {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         let version = io.version;
-        io.framed(GROUP, 8, OfError::BadRequestBadLength, |io| {
+        io.framed(GROUP, 8, &OfError::BadRequestBadLength, |io| {
             io.length()?;
             io.u8(&mut self.kind)?;
             io.pad(1)?;
@@ -345,7 +345,7 @@ pub struct GroupStats {
 impl GroupStats {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         let timed = !matches!(io.version, Version::V1_1 | Version::V1_2);
-        io.framed(GROUP, if timed { 40 } else { 32 }, OfError::BadRequestBadLength, |io| {
+        io.framed(GROUP, if timed { 40 } else { 32 }, &OfError::BadRequestBadLength, |io| {
             io.length()?;
             io.pad(2)?;
             io.u32(&mut self.group)?;

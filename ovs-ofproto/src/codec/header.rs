@@ -101,10 +101,16 @@ impl Header {
     /// # Errors
     /// [`OfError::BadRequestBadLength`] if there are fewer than eight bytes.
     pub fn decode(message: &[u8]) -> Result<Header, DecodeError> {
-        Header::read(&mut Reader::new(message).or(OfError::BadRequestBadLength))
+        Header::read(&mut Reader::new(message).or(&OfError::BadRequestBadLength))
     }
 
+    #[inline(always)]
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Header, DecodeError> {
+        if let Some([version, kind, a, b, c, d, e, f]) = r.peek().first_chunk::<8>() {
+            let (length, xid) = (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f]));
+            r.skip(Header::LEN)?;
+            return Ok(Header { version: Version(*version), kind: MessageType(*kind), length, xid });
+        }
         Ok(Header { version: Version(r.u8()?), kind: MessageType(r.u8()?), length: r.u16()?, xid: r.u32()? })
     }
 }

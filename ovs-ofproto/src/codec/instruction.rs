@@ -37,16 +37,14 @@ pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Resu
     }
     let fixed = |w: &mut Writer, kind: u16, body: &[u8]| {
         w.prefixed(INSTRUCTION, |w| {
-            w.u16(kind);
-            w.zeros(2);
+            w.u32(u32::from(kind) << 16);
             w.bytes(body);
             Ok(())
         })
     };
     let actions = |w: &mut Writer, kind: u16, first: &[Action], actions: &[Action]| {
         w.prefixed(INSTRUCTION, |w| {
-            w.u16(kind);
-            w.zeros(6);
+            w.u64(u64::from(kind) << 48);
             action::encode(first, w, version, 0)?;
             action::encode(actions, w, version, 0)
         })
@@ -89,9 +87,14 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
 
 /// The same, into instructions that say nothing yet.
 pub(super) fn decode_into(r: &mut Reader<'_>, version: Version, found: &mut Instructions) -> Result<(), DecodeError> {
-    let mut r_all = r.sub(r.len())?.or(OfError::BadInstructionBadLength);
+    let mut r_all = r.sub(r.len())?.or(&OfError::BadInstructionBadLength);
     if version == Version::V1_0 {
-        found.apply = action::decode(r_all, version, 0)?;
+        let left = action::take_usual(r_all.peek(), version, &mut found.apply).len();
+        r_all.skip(r_all.len().saturating_sub(left))?;
+        if left != 0 {
+            // A write of metadata is an action here.
+            let _none = action::decode_applied(r_all, version, &mut found.apply)?;
+        }
         return Ok(());
     }
     let len = r_all.len();
@@ -133,7 +136,12 @@ pub(super) fn decode_into(r: &mut Reader<'_>, version: Version, found: &mut Inst
             }
             APPLY_ACTIONS => {
                 body.skip(4)?;
-                let written = action::decode_applied(body.sub(body.len())?, version, &mut found.apply)?;
+                let left = action::take_usual(body.peek(), version, &mut found.apply).len();
+                body.skip(body.len().saturating_sub(left))?;
+                if left == 0 {
+                    continue;
+                }
+                let written = action::decode_applied(body.sub(left)?, version, &mut found.apply)?;
                 if written.is_some() && found.metadata.is_some() {
                     return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
                 }

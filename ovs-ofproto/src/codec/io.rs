@@ -6,7 +6,7 @@
 
 use ovs_packet::{EthAddr, OfPort};
 
-use super::cursor::{Reader, Shape, Writer};
+use super::cursor::{Place, Reader, Shape, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
 
@@ -240,7 +240,7 @@ impl<'a, 'w> Io<'a, 'w> {
         &mut self,
         shape: Shape,
         min: usize,
-        short: OfError,
+        short: &'static OfError,
         body: impl FnOnce(&mut Io<'a, '_>) -> Done,
     ) -> Done {
         let version = self.version;
@@ -248,7 +248,7 @@ impl<'a, 'w> Io<'a, 'w> {
             Side::Read(r) => {
                 let mut head = r.clone();
                 if head.len() < min {
-                    return Err(head.error(short, "a whole structure").into());
+                    return Err(head.error(*short, "a whole structure").into());
                 }
                 head.skip(shape.length_at)?;
                 let len = usize::from(head.u16()?);
@@ -258,7 +258,7 @@ impl<'a, 'w> Io<'a, 'w> {
                     len.checked_next_multiple_of(shape.align.max(1)).unwrap_or(len)
                 };
                 if len < min || padded > r.len() || (shape.count_padding && !len.is_multiple_of(shape.align.max(1))) {
-                    return Err(r.error(short, "a length that fits").into());
+                    return Err(r.error(*short, "a length that fits").into());
                 }
                 let inner = r.sub(len)?.or(short);
                 r.skip(padded.saturating_sub(len))?;
@@ -289,9 +289,16 @@ impl<'a, 'w> Io<'a, 'w> {
 }
 
 /// Reads a port number of OpenFlow 1.1 and later, which has a gap between the real and the reserved ones.
+#[inline]
 pub(super) fn read_port(r: &mut Reader<'_>) -> Result<OfPort, DecodeError> {
-    let at = r.clone();
-    match OfPort(r.u32()?) {
+    let at = r.place();
+    port_at(r.u32()?, at)
+}
+
+/// The same of the number that was read at a place.
+#[inline]
+pub(super) fn port_at(number: u32, at: Place) -> Result<OfPort, DecodeError> {
+    match OfPort(number) {
         OfPort(0xff00..0xffff_ff00) => {
             Err(at.error(OfError::BadActionBadPort, "a port up to 65279, or a reserved one"))
         }
@@ -325,7 +332,7 @@ impl<'a> Property<'a> {
         if r.is_empty() {
             return Ok(None);
         }
-        let start = r.clone().or(OfError::BadPropertyBadLength);
+        let start = r.clone().or(&OfError::BadPropertyBadLength);
         let mut head = start.clone();
         let (raw, len) = (head.u16()?, usize::from(head.u16()?));
         let padded = len.checked_next_multiple_of(align).unwrap_or(len);
@@ -354,7 +361,7 @@ impl<'a> Property<'a> {
     }
 
     pub(super) fn reader(&self) -> Reader<'a> {
-        Reader::new_at(self.value, self.at.saturating_add(self.header)).or(OfError::BadPropertyBadLength)
+        Reader::new_at(self.value, self.at.saturating_add(self.header)).or(&OfError::BadPropertyBadLength)
     }
 
     /// What is nested in the property, behind padding to 8 bytes.

@@ -316,7 +316,7 @@ pub enum MessageKind {
 const VERSIONS: usize = 7;
 /// How many things messages say.
 const SAID: usize = MessageKind::IpfixFlowStatsReply as usize + 1;
-/// Standard numbers are below this.
+/// Standard numbers are below this, and Nicira's but for a few.
 const NUMBERS: usize = 64;
 
 /// For what is said, and each version, the row that says it: a standard message where there is one, else an extension's.
@@ -334,12 +334,13 @@ static SAYING: LazyLock<[[Option<Kind>; VERSIONS]; SAID]> = LazyLock::new(|| {
     index
 });
 
-/// Of standard messages: for messages, requests and replies in turn, and each version, the row of a number.
-static STANDARD: LazyLock<Vec<[Option<Kind>; NUMBERS]>> = LazyLock::new(|| {
-    let mut index = vec![[None; NUMBERS]; VERSIONS * 3];
+/// Of standard messages and Nicira's: for messages, requests, replies and Nicira's in turn, and each version, the row of a
+/// number.
+static INDEXED: LazyLock<Vec<[Option<Kind>; NUMBERS]>> = LazyLock::new(|| {
+    let mut index = vec![[None; NUMBERS]; VERSIONS * 4];
     for row in ROWS {
         for version in 0..VERSIONS as u8 {
-            let place = standard_place(row.space, Version(version));
+            let place = indexed_place(row.space, Version(version));
             let numbers = place.filter(|_| (row.since..=row.until).contains(&version)).and_then(|p| index.get_mut(p));
             if let Some(place) = numbers.and_then(|n| n.get_mut(row.number as usize)) {
                 place.get_or_insert(row.kind);
@@ -349,11 +350,12 @@ static STANDARD: LazyLock<Vec<[Option<Kind>; NUMBERS]>> = LazyLock::new(|| {
     index
 });
 
-fn standard_place(space: Space, version: Version) -> Option<usize> {
+fn indexed_place(space: Space, version: Version) -> Option<usize> {
     let n: usize = match space {
         Space::Message => 0,
         Space::MultipartRequest => 1,
         Space::MultipartReply => 2,
+        Space::Nicira => 3,
         _ => return None,
     };
     Some(n.wrapping_mul(VERSIONS).wrapping_add(usize::from(version.0))).filter(|_| usize::from(version.0) < VERSIONS)
@@ -374,6 +376,7 @@ pub(super) const fn multipart_types(version: Version) -> (u8, u8) {
     if version.0 == 1 { (16, 17) } else { (18, 19) }
 }
 
+#[inline]
 fn numbers(r: &mut Reader<'_>, header: Header) -> Result<Numbers, DecodeError> {
     let (request, reply) = multipart_types(header.version);
     let extension = |vendor, nicira, onf, r: &Reader<'_>| match vendor {
@@ -472,14 +475,7 @@ impl Kind {
     /// Reads the rest of a header.
     pub(super) fn read(r: &mut Reader<'_>, header: Header) -> Result<Kind, DecodeError> {
         let found = numbers(r, header)?;
-        let indexed = standard_place(found.space, header.version).and_then(|p| STANDARD.get(p));
-        let kind = match indexed {
-            Some(numbers) => numbers.get(found.number as usize).copied().flatten(),
-            None => {
-                let is = |row: &&Row| row.space == found.space && row.number == found.number;
-                ROWS.iter().filter(is).map(|row| row.kind).find(|kind| kind.is_in(header.version))
-            }
-        };
+        let kind = Kind::numbered(found, header);
         kind.ok_or_else(|| {
             let (error, at) = match found.space {
                 Space::Message => (OfError::BadRequestBadType, 1),
@@ -497,6 +493,24 @@ impl Kind {
         })
     }
 
+    /// The same, if the kind is known.
+    #[inline]
+    pub(super) fn read_known(r: &mut Reader<'_>, header: Header) -> Option<Kind> {
+        Kind::numbered(numbers(r, header).ok()?, header)
+    }
+
+    #[inline]
+    fn numbered(found: Numbers, header: Header) -> Option<Kind> {
+        let numbers = indexed_place(found.space, header.version).and_then(|place| INDEXED.get(place));
+        match numbers.and_then(|numbers| numbers.get(found.number as usize)) {
+            Some(kind) => *kind,
+            None => {
+                let is = |row: &&Row| row.space == found.space && row.number == found.number;
+                ROWS.iter().filter(is).map(|row| row.kind).find(|kind| kind.is_in(header.version))
+            }
+        }
+    }
+
     /// Whether a whole message of this kind can be as long as it is.
     ///
     /// # Errors
@@ -509,6 +523,7 @@ impl Kind {
     }
 
     /// Checks how long a body is.
+    #[inline(always)]
     pub(super) fn check_length(self, body: &Reader<'_>) -> Result<(), DecodeError> {
         let (row, len) = (self.row(), body.len());
         let fits = match len.checked_sub(row.min) {
@@ -516,20 +531,21 @@ impl Kind {
             Some(more) => row.multiple != 0 && more.is_multiple_of(row.multiple),
             None => false,
         };
-        match fits {
-            true => Ok(()),
-            false => {
-                let (len, min) = (body.at().saturating_add(len), body.at().saturating_add(row.min));
-                let expected = match row.multiple {
-                    0 => format!("expected length {min}"),
-                    1 => format!("expected length at least {min} bytes"),
-                    n => format!("must be exactly {min} bytes or longer by an integer multiple of {n} bytes"),
-                };
-                tracing::warn!(target: "ofp_msgs", "received {} with incorrect length {len} ({expected})", row.name);
-                let what = "a length that the message can have";
-                Err(DecodeError { error: OfError::BadRequestBadLength, at: 2, what })
-            }
-        }
+        if fits { Ok(()) } else { Err(self.bad_length(body)) }
+    }
+
+    #[cold]
+    fn bad_length(self, body: &Reader<'_>) -> DecodeError {
+        let (row, len) = (self.row(), body.len());
+        let (len, min) = (body.at().saturating_add(len), body.at().saturating_add(row.min));
+        let expected = match row.multiple {
+            0 => format!("expected length {min}"),
+            1 => format!("expected length at least {min} bytes"),
+            n => format!("must be exactly {min} bytes or longer by an integer multiple of {n} bytes"),
+        };
+        tracing::warn!(target: "ofp_msgs", "received {} with incorrect length {len} ({expected})", row.name);
+        let what = "a length that the message can have";
+        DecodeError { error: OfError::BadRequestBadLength, at: 2, what }
     }
 
     /// Writes a header whose length is to be patched.
@@ -553,10 +569,7 @@ impl Kind {
             Space::OnfMultipartRequest => (MessageType(request), true, Some(EXPERIMENTER_ONF)),
             Space::OnfMultipartReply => (MessageType(reply), true, Some(EXPERIMENTER_ONF)),
         };
-        w.u8(version.0);
-        w.u8(kind.0);
-        w.u16(0);
-        w.u32(xid);
+        w.u64(u64::from(version.0) << 56 | u64::from(kind.0) << 48 | u64::from(xid));
         if multipart {
             w.u16(if vendor.is_some() { MULTIPART_VENDOR } else { row.number.try_into().unwrap_or(0) });
             w.u16(more.into());

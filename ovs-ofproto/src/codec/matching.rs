@@ -546,7 +546,7 @@ pub(super) fn write_11(m: &Match, w: &mut Writer, said: Said) -> Result<(), Enco
 
 /// Reads the structure `ofp_match` of OpenFlow 1.1 and later, whichever form it has, into a match that says nothing yet.
 pub(super) fn read(r: &mut Reader<'_>, how: oxm::Reading, m: &mut Match) -> Result<(), DecodeError> {
-    let (start, short) = (r.place(), r.set_short(OfError::BadMatchBadLength));
+    let (start, short) = (r.place(), r.set_short(&OfError::BadMatchBadLength));
     let (kind, len) = r.type_and_length()?;
     r.skip(4)?;
     match kind {

@@ -27,7 +27,7 @@ const BAND: Shape = Shape { what: "a band of a meter", length_at: 2, align: 8, c
 
 impl Band {
     fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
-        io.framed(BAND, 16, OfError::BadRequestBadLength, |io| {
+        io.framed(BAND, 16, &OfError::BadRequestBadLength, |io| {
             let fits = !io.reads() || io.left() == 16;
             io.check(fits, OfError::BadRequestBadLength, "16 bytes for a band")?;
             io.u16(&mut self.kind)?;
@@ -63,7 +63,7 @@ const METER: Shape = Shape { what: "a meter", length_at: 0, align: 8, count_padd
 
 impl MeterConfig {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
-        io.framed(METER, 8, OfError::BadRequestBadLength, |io| {
+        io.framed(METER, 8, &OfError::BadRequestBadLength, |io| {
             io.length()?;
             io.u16(&mut self.flags)?;
             io.u32(&mut self.meter)?;
@@ -128,7 +128,7 @@ const METER_STATS: Shape = Shape { what: "the statistics of a meter", length_at:
 
 impl MeterStats {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
-        io.framed(METER_STATS, 40, OfError::BadRequestBadLength, |io| {
+        io.framed(METER_STATS, 40, &OfError::BadRequestBadLength, |io| {
             io.u32(&mut self.meter)?;
             io.length()?;
             io.pad(6)?;

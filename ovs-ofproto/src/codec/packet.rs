@@ -332,7 +332,7 @@ impl<'a> PacketInView<'a> {
                 property::COOKIE => self.cookie = p.u64()?,
                 property::REASON => self.reason = PacketInReason(p.u8()?),
                 property::METADATA => {
-                    let fields = p.reader().or(OfError::BadMatchBadLength);
+                    let fields = p.reader().or(&OfError::BadMatchBadLength);
                     let how = if loose { Reading::LOOSE } else { Reading::STRICT };
                     self.metadata = Match::ANY;
                     oxm::read_fields(fields, how, &mut self.metadata)?;
@@ -444,7 +444,7 @@ impl PacketOut {
         if p.in_port.is_reserved() && !allowed.contains(&p.in_port) {
             return Err(at_port.error(OfError::BadRequestBadPort, "a real port, or the controller"));
         }
-        let mut all = r.clone().or(OfError::BadActionBadLength);
+        let mut all = r.clone().or(&OfError::BadActionBadLength);
         let actions = all.sub(len.into())?;
         p.actions = action::decode(actions, version, 0)?;
         r.skip(len.into())?;

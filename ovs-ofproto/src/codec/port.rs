@@ -59,7 +59,7 @@ impl Port {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         let version = io.version;
         if version >= Version::V1_4 {
-            return io.framed(PORT, 40, OfError::BadRequestBadLength, |io| self.pass_14(io));
+            return io.framed(PORT, 40, &OfError::BadRequestBadLength, |io| self.pass_14(io));
         }
         io.port(&mut self.number)?;
         if version != Version::V1_0 {
@@ -324,7 +324,7 @@ impl PortStats {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         let version = io.version;
         if version >= Version::V1_4 {
-            return io.framed(PORT_STATS, 80, OfError::BadRequestBadLength, |io| self.pass_14(io));
+            return io.framed(PORT_STATS, 80, &OfError::BadRequestBadLength, |io| self.pass_14(io));
         }
         io.port(&mut self.number)?;
         io.pad(if version == Version::V1_0 { 6 } else { 4 })?;

@@ -2,8 +2,8 @@
 
 use ovs_packet::OfPort;
 
-use super::cursor::Shape;
-use super::error::OfError;
+use super::cursor::{Reader, Shape};
+use super::error::{DecodeError, OfError};
 use super::header::{Header, Version};
 use super::io::{Done, Io, Property};
 use super::kind::{Kind, MessageKind};
@@ -113,7 +113,7 @@ impl Queue {
         if kind == Kind::StatsQueueDescReply14 {
             return io.list(queues, |io, q| {
                 let shape = Shape { what: "a queue", length_at: 8, align: 8, count_padding: true };
-                io.framed(shape, 16, OfError::BadRequestBadLength, |io| {
+                io.framed(shape, 16, &OfError::BadRequestBadLength, |io| {
                     io.port32(&mut q.port)?;
                     io.u32(&mut q.queue)?;
                     io.length()?;
@@ -137,7 +137,7 @@ impl Queue {
             let short = version < Version::V1_2;
             let (length_at, min) = if short { (4, 8) } else { (8, 16) };
             let shape = Shape { what: "a queue", length_at, align: 8, count_padding: true };
-            io.framed(shape, min, OfError::BadRequestBadLength, |io| {
+            io.framed(shape, min, &OfError::BadRequestBadLength, |io| {
                 io.u32(&mut q.queue)?;
                 if !short {
                     io.u32(&mut q.port.0)?;
@@ -263,7 +263,7 @@ impl QueueStats {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         if io.version >= Version::V1_4 {
             let shape = Shape { what: "the statistics of a queue", length_at: 0, align: 8, count_padding: true };
-            return io.framed(shape, 48, OfError::BadRequestBadLength, |io| {
+            return io.framed(shape, 48, &OfError::BadRequestBadLength, |io| {
                 io.length()?;
                 io.pad(6)?;
                 self.body(io)?;
@@ -494,7 +494,40 @@ pub struct BundleAdd {
     pub properties: Vec<RawProperty>,
 }
 
+/// Reads the message that a bundle is to have, and what is said of it.
+fn read_bundled(r: &mut Reader<'_>, version: Version) -> Result<(Vec<u8>, Vec<RawProperty>), DecodeError> {
+    let (start, all) = (r.place(), r.peek());
+    let bad = |error| start.error(error, "a message that bundles may have");
+    let header = Header::decode(all).map_err(|_| bad(OfError::BundleMsgBadLen))?;
+    if header.version != version {
+        return Err(bad(OfError::BundleBadVersion));
+    }
+    let len = usize::from(header.length);
+    let Some(message) = all.get(..len).filter(|_| len >= Header::LEN) else {
+        return Err(bad(OfError::BundleMsgBadLen));
+    };
+    let kind = Kind::of_bytes(message)?;
+    let fits = [MessageKind::PortMod, MessageKind::FlowMod, MessageKind::GroupMod, MessageKind::PacketOut];
+    if !fits.contains(&kind.of()) {
+        let (name, what) = (kind.name(), "message not allowed inside OFPT14_BUNDLE_ADD_MESSAGE");
+        tracing::warn!(target: "ofp_bundle", "{name} {what}");
+        return Err(bad(OfError::BundleMsgUnsup));
+    }
+    let padded = len.checked_next_multiple_of(8).unwrap_or(len);
+    r.skip(padded.min(all.len()))?;
+    Ok((message.to_vec(), read_raw(r)?))
+}
+
 impl BundleAdd {
+    /// As [`pass`](Self::pass) reads it: of the messages that are read by passes, the one that there may be a million of.
+    pub(super) fn read(r: &mut Reader<'_>, version: Version) -> Result<BundleAdd, DecodeError> {
+        let bundle = r.u32()?;
+        r.skip(2)?;
+        let flags = r.u16()?;
+        let (message, properties) = read_bundled(r, version)?;
+        Ok(BundleAdd { bundle, flags, message, properties })
+    }
+
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
         io.u32(&mut self.bundle)?;
         io.pad(2)?;
@@ -503,33 +536,7 @@ impl BundleAdd {
         let mut both = (core::mem::take(&mut self.message), core::mem::take(&mut self.properties));
         io.either(
             &mut both,
-            |r| {
-                let start = r.clone();
-                let all = r.peek();
-                let bad = |error| start.error(error, "a message that bundles may have");
-                let header = Header::decode(all).map_err(|_| bad(OfError::BundleMsgBadLen))?;
-                if header.version != version {
-                    return Err(bad(OfError::BundleBadVersion));
-                }
-                let len = usize::from(header.length);
-                let Some(message) = all.get(..len).filter(|_| len >= Header::LEN) else {
-                    return Err(bad(OfError::BundleMsgBadLen));
-                };
-                let kind = Kind::of_bytes(message)?;
-                let fits = [MessageKind::PortMod, MessageKind::FlowMod, MessageKind::GroupMod, MessageKind::PacketOut];
-                match fits.contains(&kind.of()) {
-                    true => {
-                        let padded = len.checked_next_multiple_of(8).unwrap_or(len);
-                        r.skip(padded.min(all.len()))?;
-                        Ok((message.to_vec(), read_raw(r)?))
-                    }
-                    false => {
-                        let (name, what) = (kind.name(), "message not allowed inside OFPT14_BUNDLE_ADD_MESSAGE");
-                        tracing::warn!(target: "ofp_bundle", "{name} {what}");
-                        Err(bad(OfError::BundleMsgUnsup))
-                    }
-                }
-            },
+            |r| read_bundled(r, version),
             |(message, properties), w| {
                 w.bytes(message);
                 if !properties.is_empty() {

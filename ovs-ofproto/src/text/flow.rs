@@ -110,16 +110,19 @@ pub(super) fn default_table(command: FlowModCommand) -> u8 {
 
 /// Splits at the term `actions=`: what is before it, and what is behind it with its place.
 pub(super) fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
-    let mut begins = true;
-    for (at, b) in text.bytes().enumerate() {
-        if begins && b == b'a' {
-            let rest = text.get(at..).unwrap_or_default();
-            if let Some(behind) = rest.strip_prefix("actions=").or_else(|| rest.strip_prefix("action=")) {
-                let head = text.get(..at).unwrap_or_default();
-                return (head, Some((behind, text.len().saturating_sub(behind.len()))));
-            }
+    let begins = |before: &str| {
+        let last = before.as_bytes().last();
+        last.is_none_or(|b| matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n' | b'('))
+    };
+    let mut rest = 0usize;
+    while let Some(at) = text.bytes().skip(rest).position(|b| b == b'=') {
+        let equals = rest.saturating_add(at);
+        rest = equals.saturating_add(1);
+        let (Some(name), Some(behind)) = (text.get(..equals), text.get(rest..)) else { break };
+        let head = name.strip_suffix("actions").or_else(|| name.strip_suffix("action"));
+        if let Some(head) = head.filter(|head| begins(head)) {
+            return (head, Some((behind, rest)));
         }
-        begins = matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n' | b'(');
     }
     (text, None)
 }

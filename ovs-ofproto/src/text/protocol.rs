@@ -145,7 +145,7 @@ impl Protocols {
     /// within IPv6.
     pub(super) fn of_ipv6(m: &Match) -> Protocols {
         let within = [FieldId::NwProto, FieldId::NwTos, FieldId::NwEcn, FieldId::TcpSrc, FieldId::TcpDst];
-        match m.key().eth_type.get() == 0x86dd && within.iter().any(|f| f.info().get(&m.mask().bits) != 0) {
+        match m.get(FieldId::EthType).0 == 0x86dd && within.iter().any(|f| m.touches(*f)) {
             true => Protocols::TLV,
             false => Protocols::ANY,
         }

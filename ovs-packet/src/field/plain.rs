@@ -4,47 +4,65 @@
 //! what it takes to put its value there is one row of one table, which is built when this is compiled.
 
 use super::index::by_number;
-use super::oxm::{OxmId, SPACES};
-use super::table::TABLE;
-use super::{CLASS_EXPERIMENTER, FieldId, Prereq};
+use super::oxm::OxmId;
+use super::table::{IDS, TABLE};
+use super::{CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, FieldId, Prereq};
 
 /// A TLV whose value goes into one word of the key as it is. See [`PlainTlv::of`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlainTlv {
+    head: u32,
+    len: u8,
+    word: u8,
+    shift: u8,
+    hinge: bool,
     max: u64,
     field: FieldId,
     prereq: Prereq,
-    word: u8,
-    shift: u8,
-    len: u8,
-    hinge: bool,
 }
 
+const ROWS: usize = 512;
 const NUMBERS: usize = 128;
 
+/// Where the row of a header is: the classes that fields have numbers in differ in their first and last bit.
+#[inline(always)]
+const fn place_of(head: u32) -> usize {
+    (head >> 9 & 0xff | head >> 23 & 0x100) as usize
+}
+
+/// A place without a row has a header that belongs elsewhere.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-static PLAIN: [[Option<PlainTlv>; NUMBERS]; SPACES] = {
-    let (mut rows, mut space) = ([[None; NUMBERS]; SPACES], 0);
-    while space < SPACES {
+static PLAIN: [PlainTlv; ROWS] = {
+    let none =
+        PlainTlv { head: 1 << 9, len: 0, word: 0, shift: 0, hinge: false, max: 0, field: IDS[0], prereq: Prereq::None };
+    let mut rows = [none; ROWS];
+    rows[place_of(none.head)].head = 0;
+    let classes = [CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS];
+    let mut c = 0;
+    while c < classes.len() {
+        let Some(space) = (OxmId { class: classes[c], field: 0, experimenter: 0 }).space() else { panic!("no class") };
         let mut number = 0;
         while number < NUMBERS {
             if let Some(field) = by_number(space, number) {
                 let info = &TABLE[field as usize];
                 if let (Some((word, shift)), false) = (info.plain_place(), matches!(field, FieldId::NshMdtype)) {
-                    rows[space][number] = Some(PlainTlv {
+                    let head = (classes[c] as u32) << 16 | (number as u32) << 9 | info.wire_bytes as u32;
+                    assert!(rows[place_of(head)].len == 0);
+                    rows[place_of(head)] = PlainTlv {
+                        head,
+                        len: info.wire_bytes,
+                        word,
+                        shift,
+                        hinge: Prereq::may_hang_on(field),
                         max: info.max_value() as u64,
                         field,
                         prereq: info.prereq,
-                        word,
-                        shift,
-                        len: info.wire_bytes,
-                        hinge: Prereq::may_hang_on(field),
-                    });
+                    };
                 }
             }
             number += 1;
         }
-        space += 1;
+        c += 1;
     }
     rows
 };
@@ -62,13 +80,7 @@ impl PlainTlv {
     /// ```
     #[inline(always)]
     pub fn of(head: u32) -> Option<&'static PlainTlv> {
-        let class = (head >> 16) as u16;
-        if head & 0x100 != 0 || class == CLASS_EXPERIMENTER {
-            return None;
-        }
-        let space = OxmId { class, field: 0, experimenter: 0 }.space()?;
-        let row = PLAIN.get(space)?.get((head >> 9) as usize & (NUMBERS - 1))?.as_ref()?;
-        if u32::from(row.len) == head & 0xff { Some(row) } else { None }
+        PLAIN.get(place_of(head)).filter(|row| row.head == head)
     }
 
     /// The field.
@@ -89,20 +101,22 @@ impl PlainTlv {
         self.hinge
     }
 
-    /// The value at the beginning of `bytes`, if they are as many and it is one that the field can have.
+    /// The value at the beginning of `bytes` and what stands behind it, if they are as many and the value is one that the
+    /// field can have.
     #[inline(always)]
-    pub fn read(&self, bytes: &[u8]) -> Option<u64> {
-        let value = match self.len {
-            1 => u64::from(*bytes.first()?),
-            2 => u64::from(u16::from_be_bytes(*bytes.first_chunk()?)),
-            4 => u64::from(u32::from_be_bytes(*bytes.first_chunk()?)),
-            6 => {
-                let [a, b, c, d, e, f] = *bytes.first_chunk()?;
-                u64::from_be_bytes([0, 0, a, b, c, d, e, f])
-            }
-            _ => u64::from_be_bytes(*bytes.first_chunk()?),
+    pub fn read<'b>(&self, bytes: &'b [u8]) -> Option<(u64, &'b [u8])> {
+        let behind = bytes.get(self.len()..)?;
+        let value = match bytes.first_chunk::<8>() {
+            Some(all) => u64::from_be_bytes(*all) >> ((64 - 8 * u32::from(self.len)) & 63),
+            None => self.read_short(bytes)?,
         };
-        if value & !self.max == 0 { Some(value) } else { None }
+        if value & !self.max == 0 { Some((value, behind)) } else { None }
+    }
+
+    /// The value of fewer than 8 bytes that are all there are.
+    fn read_short(&self, bytes: &[u8]) -> Option<u64> {
+        let bytes = bytes.get(..self.len())?;
+        Some(bytes.iter().fold(0, |value, b| value << 8 | u64::from(*b)))
     }
 
     /// How long the value is.
@@ -149,8 +163,10 @@ mod tests {
                 let (word, placed, mask) = tlv.placed(value as u64);
                 assert_eq!((key.word(word), mask), (placed, info.place().1[0]), "{}", info.name);
                 let bytes = value.to_be_bytes();
-                assert_eq!(tlv.read(&bytes[16 - tlv.len()..]), Some(value as u64));
+                assert_eq!(tlv.read(&bytes[16 - tlv.len()..]), Some((value as u64, &[][..])));
                 assert_eq!(tlv.read(&bytes[17 - tlv.len()..]), None);
+                let more = [&bytes[16 - tlv.len()..], &[1; 9]].concat();
+                assert_eq!(tlv.read(&more), Some((value as u64, &[1; 9][..])));
                 let over = [0xff; 8];
                 let full = info.max_value().count_ones() == 8 * u32::from(info.wire_bytes);
                 assert_eq!(tlv.read(&over).is_some(), full, "{}", info.name);

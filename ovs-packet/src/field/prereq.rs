@@ -121,7 +121,7 @@ impl PrereqSet {
 
     /// All but [`Prereq::Ct`], by values and masks of the words of a key.
     #[inline(always)]
-    fn of(word: impl Fn(usize) -> (u64, u64)) -> PrereqSet {
+    pub(crate) fn of(word: impl Fn(usize) -> (u64, u64)) -> PrereqSet {
         let word_of = |field: FieldId| field.info().single_word().map_or((0, 0), &word);
         let part = |field: FieldId, word: u64| field.info().part(word);
         let is_exact = |field: FieldId, mask: u64| u128::from(part(field, mask)) == field.info().max_value();
@@ -212,9 +212,11 @@ impl Prereq {
     }
 
     /// Whether a packet has the field if what a match leaves open is zero in it.
+    #[inline]
     pub fn holds_for(self, m: &Match) -> bool {
         match self {
             Prereq::None => true,
+            Prereq::Ip => matches!(dl_type_in(|i| m.word(i).0), ETH_TYPE_IPV4 | ETH_TYPE_IPV6),
             // States that are not asked for may be there all the same: a related packet has a connection.
             Prereq::Ct => m.prereqs().contains(self),
             _ => PrereqSet::of(|i| (m.word(i).0, u64::MAX)).contains(self),

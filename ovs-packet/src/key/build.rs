@@ -32,6 +32,8 @@ pub struct MatchBuilder {
     index: [u8; WORDS],
     places: WordSet,
     words: ArrayVec<Word, WORDS>,
+    /// The prerequisites that are met but [`Prereq::Ct`], if that was asked since it may have changed.
+    met: Option<PrereqSet>,
 }
 
 impl Default for MatchBuilder {
@@ -44,7 +46,7 @@ impl MatchBuilder {
     /// One that says nothing yet.
     #[inline]
     pub const fn new() -> MatchBuilder {
-        MatchBuilder { index: [0; WORDS], places: WordSet::EMPTY, words: ArrayVec::new_const() }
+        MatchBuilder { index: [0; WORDS], places: WordSet::EMPTY, words: ArrayVec::new_const(), met: None }
     }
 
     #[inline(always)]
@@ -57,6 +59,9 @@ impl MatchBuilder {
     /// yet; else nothing is changed, and the answer is no.
     #[inline]
     pub fn add(&mut self, field: FieldId, value: u128, mask: u128) -> bool {
+        if Prereq::may_hang_on(field) {
+            self.met = None;
+        }
         let info = field.info();
         let (i, [ones, more]) = info.place();
         let (values, masks) = (info.spread(value & mask), info.spread(mask));
@@ -72,6 +77,9 @@ impl MatchBuilder {
     /// The same of all bits of a field that is in one word, and of a value that it can have.
     #[inline(always)]
     pub fn add_plain(&mut self, tlv: &PlainTlv, value: u64) -> bool {
+        if tlv.is_hinge() {
+            self.met = None;
+        }
         let (i, value, mask) = tlv.placed(value);
         self.add_bits(i, mask, Word { value, mask })
     }
@@ -94,17 +102,31 @@ impl MatchBuilder {
         true
     }
 
-    /// Whether a prerequisite is among the [`prereqs`](MatchBuilder::prereqs), if that is seen at once.
+    /// Whether every packet that meets the match so far has what a field needs: as [`Match::prereqs`] says.
     #[inline(always)]
-    pub fn surely_meets(&self, prereq: Prereq) -> bool {
+    pub fn meets(&mut self, prereq: Prereq) -> bool {
         // What says nothing of the packet's type is of Ethernet.
-        let says_type = FieldId::PacketType.info().single_word().is_some_and(|i| self.places.contains(i));
-        prereq == Prereq::None || prereq == Prereq::Ethernet && !says_type
+        let says_type = || FieldId::PacketType.info().single_word().is_some_and(|i| self.places.contains(i));
+        prereq == Prereq::None || prereq == Prereq::Ethernet && !says_type() || self.known_to_meet(prereq)
     }
 
-    /// As [`Match::prereqs`].
-    pub fn prereqs(&self) -> PrereqSet {
-        PrereqSet::of_match(|i| self.word(i))
+    #[inline(always)]
+    fn known_to_meet(&mut self, prereq: Prereq) -> bool {
+        if prereq == Prereq::Ct {
+            return PrereqSet::of_match(|i| self.word(i)).contains(prereq);
+        }
+        let met = match self.met {
+            Some(met) => met,
+            None => self.layers(),
+        };
+        self.met = Some(met);
+        met.contains(prereq)
+    }
+
+    /// All prerequisites but [`Prereq::Ct`].
+    #[inline(never)]
+    fn layers(&self) -> PrereqSet {
+        PrereqSet::of(|i| self.word(i))
     }
 
     /// Makes `m` the match that was built, with what `options` says of tunnel options, if it says anything of them.

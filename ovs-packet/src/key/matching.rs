@@ -198,7 +198,7 @@ impl Match {
         match &mut self.words {
             Words::Few(few) if len <= FEW => {
                 few.clear();
-                few.extend(words);
+                words.for_each(|word| _ = few.try_push(word));
             }
             place if len <= FEW => *place = Words::Few(words.collect()),
             place => *place = Words::Many(words.collect()),

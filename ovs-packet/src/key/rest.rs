@@ -7,7 +7,7 @@
 use arrayvec::ArrayVec;
 
 use super::{Match, WORDS};
-use crate::field::{FieldId, PlainTlv};
+use crate::field::{FieldId, PlainTlv, PrereqSet};
 
 /// The bits of a [`Match`] that no field was taken for yet.
 ///
@@ -27,6 +27,8 @@ use crate::field::{FieldId, PlainTlv};
 #[derive(Clone, Debug)]
 pub struct Rest<'m> {
     m: &'m Match,
+    /// For each place of the key, one more than the index of its word in the match; zero if there is none.
+    index: [u8; WORDS],
     /// The masks of the match's words, without what was taken.
     masks: ArrayVec<u64, WORDS>,
 }
@@ -35,19 +37,51 @@ impl Match {
     /// The bits that it matches, to be taken field by field.
     #[inline]
     pub fn rest(&self) -> Rest<'_> {
-        // Filled where it stands, not moved there.
-        let mut rest = Rest { m: self, masks: ArrayVec::new_const() };
-        rest.masks.extend(self.words().map(|(_, _, mask)| mask));
+        let mut rest = Rest::empty(self);
+        rest.fill();
         rest
     }
 }
 
+impl<'m> Rest<'m> {
+    /// Nothing yet of a match: [`fill`](Rest::fill) gives it all. It is large, so that who is in a hurry fills it where it
+    /// stays.
+    #[inline(always)]
+    pub fn empty(m: &'m Match) -> Rest<'m> {
+        Rest { m, index: [0; WORDS], masks: ArrayVec::new_const() }
+    }
+
+    /// All bits of the match are left.
+    #[inline(always)]
+    pub fn fill(&mut self) {
+        self.masks.clear();
+        for (n, (i, _, mask)) in (1..).zip(self.m.words()) {
+            let _ = self.masks.try_push(mask);
+            if let Some(at) = self.index.get_mut(i) {
+                *at = n;
+            }
+        }
+    }
+}
+
 impl Rest<'_> {
+    /// The index in the match of the word at place `i` of the key; beyond its end if there is none.
+    #[inline(always)]
+    fn at(&self, i: usize) -> usize {
+        self.index.get(i).map_or(usize::MAX, |at| usize::from(*at).wrapping_sub(1))
+    }
+
     /// Value, and what is left of the mask, of the word at place `i` of the key.
     #[inline(always)]
     fn word(&self, i: usize) -> (u64, u64) {
-        let Some(at) = self.m.map().find(i) else { return (0, 0) };
-        (self.m.value_at(at), self.masks.get(at).copied().unwrap_or(0))
+        let at = self.at(i);
+        self.masks.get(at).map_or((0, 0), |mask| (self.m.value_at(at), *mask))
+    }
+
+    /// As [`Match::prereqs`], of bits that are left: of all, if none was taken yet.
+    #[inline(always)]
+    pub fn prereqs(&self) -> PrereqSet {
+        PrereqSet::of_match(|i| self.word(i))
     }
 
     /// The bits of a field that are left: value and mask, right-aligned, the mask zero if there are none.
@@ -67,7 +101,7 @@ impl Rest<'_> {
     #[inline(always)]
     pub fn take_plain(&mut self, tlv: &PlainTlv) -> Option<u64> {
         let (i, _, ones) = tlv.placed(0);
-        let at = self.m.map().find(i)?;
+        let at = self.at(i);
         let left = self.masks.get_mut(at).filter(|left| **left & ones == ones)?;
         *left &= !ones;
         Some(tlv.part(self.m.value_at(at)))
@@ -101,7 +135,8 @@ impl Rest<'_> {
 
     #[inline(always)]
     fn clear_bits(&mut self, i: usize, ones: u64) {
-        if let Some(left) = self.m.map().find(i).and_then(|at| self.masks.get_mut(at)) {
+        let at = self.at(i);
+        if let Some(left) = self.masks.get_mut(at) {
             *left &= !ones;
         }
     }

@@ -190,7 +190,8 @@ pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
     let mut found = Vec::with_capacity(8);
     let mut rest = text;
     loop {
-        rest = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
+        let begins = rest.bytes().position(|b| !is_space(b)).unwrap_or(rest.len());
+        rest = cut(rest, begins).0;
         if rest.is_empty() {
             return Ok(found);
         }
@@ -207,7 +208,11 @@ fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
     let (rest, name) = name(input)?;
     Ok(match rest.as_bytes().first() {
         Some(b'=' | b':') => {
-            let (rest, value) = alt((quoted, value)).parse(rest.get(1..).unwrap_or_default())?;
+            let text = rest.get(1..).unwrap_or_default();
+            let (rest, value) = match text.as_bytes().first() {
+                Some(b'"') => alt((quoted, value)).parse(text)?,
+                _ => value(text)?,
+            };
             (rest, (name, Some(value)))
         }
         Some(b'(') => {
@@ -249,8 +254,19 @@ fn quoted(input: &str) -> IResult<&str, &str> {
     recognize(delimited(char('"'), many0_count(alt((escaped, plain))), char('"'))).parse(input)
 }
 
+/// What stands between terms.
+#[inline(always)]
+fn is_space(b: u8) -> bool {
+    matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n')
+}
+
 fn value(input: &str) -> IResult<&str, &str> {
-    nested(input, |b| matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n'))
+    // Most have no parentheses, which stand above spaces and below a comma.
+    match input.bytes().position(|b| b <= b',' && (is_space(b) || matches!(b, b'(' | b')'))) {
+        None => Ok(cut(input, input.len())),
+        Some(end) if input.as_bytes().get(end).is_some_and(|b| is_space(*b)) => Ok(cut(input, end)),
+        Some(_) => nested(input, is_space),
+    }
 }
 
 /// What stands before the parenthesis that closes.

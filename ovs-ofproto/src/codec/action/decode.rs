@@ -2,16 +2,18 @@
 
 use std::net::Ipv4Addr;
 
-use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF, FieldId};
+use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF, FieldId, OxmId, PlainTlv};
 use ovs_packet::key::VLAN_PRESENT;
 use ovs_packet::{EthAddr, OfPort};
+use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::{Code, EXPERIMENTER, Encoding, MAX_NESTING, encoding_of};
 use crate::action::{Action, Controller, Subfield, SubfieldError};
 use crate::codec::cursor::{Place, Reader};
 use crate::codec::error::{DecodeError, OfError};
 use crate::codec::header::Version;
-use crate::codec::io::read_port;
+use crate::codec::io::port_at;
 use crate::codec::oxm;
 
 /// What a list of actions is in.
@@ -21,6 +23,41 @@ pub(super) enum Outer {
     Packet,
     /// The settings of a connection.
     Ct,
+}
+
+/// The head of an experimenter's action.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Experimenter {
+    _kind_and_len: U32,
+    vendor: U32,
+    number: U16,
+}
+
+/// The body of an output of OpenFlow 1.0.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Output10 {
+    port: U16,
+    max_len: U16,
+}
+
+/// The body of an output from OpenFlow 1.1 on.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Output {
+    port: U32,
+    max_len: U16,
+    _padding: [u8; 6],
+}
+
+/// The body of Nicira's load.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Load {
+    bits: U16,
+    field: U32,
+    value: U64,
 }
 
 /// Value and mask that are written into the metadata.
@@ -35,7 +72,7 @@ pub(in crate::codec) fn decode(r: Reader<'_>, version: Version, depth: usize) ->
     }
 }
 
-/// Reads the actions that a flow applies, behind those that are there. A write of metadata, which from OpenFlow 1.1 on is
+/// Reads the actions that a flow applies, behind those that are there, which are [usual](take_usual). A write of metadata, which from OpenFlow 1.1 on is
 /// an instruction, may stand behind them, as upstream takes it.
 pub(in crate::codec) fn decode_applied(
     r: Reader<'_>,
@@ -45,13 +82,14 @@ pub(in crate::codec) fn decode_applied(
     decode_within(r, version, 0, Outer::Packet, actions)
 }
 
-/// How many actions there are up to the end of `r`, by their lengths: none behind a length that cannot be.
-fn count(r: &Reader<'_>) -> usize {
-    let (mut rest, mut n) = (r.peek(), 0usize);
+/// How many actions there are, by their lengths: none behind a length that cannot be.
+#[inline(always)]
+fn count(mut rest: &[u8]) -> usize {
+    let mut n = 0usize;
     while let Some([_, _, high, low]) = rest.first_chunk::<4>() {
         let len = usize::from(u16::from_be_bytes([*high, *low]));
         match rest.get(len..) {
-            Some(behind) if len >= 8 => (rest, n) = (behind, n.saturating_add(1)),
+            Some(behind) if len >= 8 => (rest, n) = (behind, n.wrapping_add(1)),
             _ => break,
         }
     }
@@ -73,13 +111,13 @@ fn decode_within(
     outer: Outer,
     actions: &mut Vec<Action>,
 ) -> Result<Metadata, DecodeError> {
-    let mut r = r.or(OfError::BadActionBadLength);
+    let mut r = r.or(&OfError::BadActionBadLength);
     if depth > MAX_NESTING {
         return Err(r.error(OfError::BadActionTooMany, "actions nested less deeply"));
     }
-    let (mut metadata, mut company) = (None, Company::Nobody);
-    // Lists are not moved as they grow, and none has more room than it needs.
-    actions.reserve_exact(count(&r));
+    let left = take_usual(r.peek(), version, actions);
+    r.skip(r.len().saturating_sub(left.len()))?;
+    let (mut metadata, mut company) = (None, if actions.is_empty() { Company::Nobody } else { Company::Others });
     while !r.is_empty() {
         let start = r.place();
         decode_one(&mut r, version, depth, actions)?;
@@ -88,10 +126,6 @@ fn decode_within(
             return Err(start.error(OfError::BadActionUnsupportedOrder, "no action behind a write of metadata"));
         }
         match action {
-            // What nearly every list is of.
-            Action::Output { .. } | Action::Load { .. } | Action::DecTtl if company != Company::Conjunctions => {
-                company = Company::Others;
-            }
             Action::WriteMetadata(value, mask) if version != Version::V1_0 => {
                 metadata = Some((*value, *mask));
                 actions.pop();
@@ -103,6 +137,117 @@ fn decode_within(
         }
     }
     Ok(metadata)
+}
+
+/// Takes what nearly every list is of, as many as stand here behind those that are there; what is wrong with one is for
+/// others to say. Gives what is left.
+#[inline(always)]
+pub(in crate::codec) fn take_usual<'a>(mut bytes: &'a [u8], version: Version, actions: &mut Vec<Action>) -> &'a [u8] {
+    // Lists are not moved as they grow, and none has more room than it needs.
+    match actions.capacity() {
+        0 => *actions = Vec::with_capacity(count(bytes)),
+        _ => actions.reserve_exact(count(bytes)),
+    }
+    while let Some(behind) = take_one_usual(bytes, version, actions) {
+        bytes = behind;
+    }
+    bytes
+}
+
+/// Takes the action that begins here if it is of a few kinds and nothing is wrong with it. It is written once, where it
+/// stays.
+#[inline(always)]
+fn take_one_usual<'a>(bytes: &'a [u8], version: Version, actions: &mut Vec<Action>) -> Option<&'a [u8]> {
+    let [a, b, c, d] = *bytes.first_chunk()?;
+    let (kind, len) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let (whole, behind) = bytes.split_at_checked(len.into())?;
+    let (vendor, number, body) = match kind {
+        EXPERIMENTER => {
+            let (head, body) = Experimenter::ref_from_prefix(whole).ok()?;
+            (head.vendor.get(), head.number.get(), body)
+        }
+        kind => (0, kind, whole.get(4..)?),
+    };
+    if vendor != 0 && vendor != NX {
+        return None;
+    }
+    let Encoding { code, min, more } = encoding_of(vendor, number, version)?;
+    if len != u16::from(min) && !(more && len > u16::from(min) && len.is_multiple_of(8)) {
+        return None;
+    }
+    match code {
+        Code::Output10 => {
+            let (Output10 { port, max_len }, _) = Output10::ref_from_prefix(body).ok()?;
+            let port = OfPort::from_16(port.get());
+            actions.push(Action::Output { port, max_len: output_len(port, max_len.get()).ok()? });
+        }
+        Code::Output11 => {
+            let (Output { port, max_len, .. }, _) = Output::ref_from_prefix(body).ok()?;
+            let port = port_at(port.get(), Place::default()).ok()?;
+            actions.push(Action::Output { port, max_len: output_len(port, max_len.get()).ok()? });
+        }
+        Code::NxRegLoad => {
+            let (l, _) = Load::ref_from_prefix(body).ok()?;
+            let (dst, value) =
+                (load_target(field_of(l.field.get())?, l.bits.get(), l.value.get()).ok()?, l.value.get());
+            if matches!(dst.field, FieldId::CtMark | FieldId::CtLabel) {
+                return None;
+            }
+            actions.push(Action::Load { dst, value });
+        }
+        Code::SetField12 | Code::SetField15 => {
+            let (head, rest) = body.split_first_chunk::<4>()?;
+            let tlv = PlainTlv::of(u32::from_be_bytes(*head))?;
+            let ((value, padding), field) = (tlv.read(rest)?, tlv.field());
+            let own_rules = matches!(field, FieldId::VlanVid | FieldId::InPortOxm | FieldId::CtMark | FieldId::CtLabel);
+            if own_rules || !field.info().writable || padding.iter().any(|b| *b != 0) {
+                return None;
+            }
+            actions.push(Action::SetField { field, value: value.into(), mask: field.info().max_value() });
+        }
+        Code::DecNwTtl => actions.push(Action::DecTtl),
+        _ => return None,
+    }
+    Some(behind)
+}
+
+/// What is wrong, and what was expected.
+type Wrong = (OfError, &'static str);
+
+/// How much of a packet an output sends.
+#[inline(always)]
+fn output_len(port: OfPort, max_len: u16) -> Result<u16, Wrong> {
+    if port == OfPort::ANY {
+        return Err((OfError::BadActionBadPort, "a port that can be output to"));
+    }
+    let whole = port != OfPort::CONTROLLER && max_len == 0;
+    Ok(if whole { Action::WHOLE } else { max_len })
+}
+
+/// Where a load writes.
+#[inline(always)]
+fn load_target(field: FieldId, bits: u16, value: u64) -> Result<Subfield, Wrong> {
+    let (offset, bits) = Body::bits(bits);
+    let dst = target(Subfield { field, offset, bits })?;
+    match value.checked_shr(bits.into()) {
+        Some(above) if above != 0 => Err((OfError::BadActionBadArgument, "a value that fits the bits")),
+        _ => Ok(dst),
+    }
+}
+
+/// A field by its header in 32 bits, of which upstream looks at class and number only: not at mask and length.
+#[inline(always)]
+fn field_of(word: u32) -> Option<FieldId> {
+    FieldId::by_oxm(OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 })
+}
+
+#[inline(always)]
+fn target(s: Subfield) -> Result<Subfield, Wrong> {
+    match s.check_target() {
+        Ok(()) => Ok(s),
+        Err(SubfieldError::ReadOnly) => Err((OfError::BadActionBadSetArgument, "a field that can be set")),
+        Err(_) => Err((OfError::BadActionBadSetLength, "bits of the field")),
+    }
 }
 
 /// Whether an action may stand in such company, which it joins.
@@ -173,6 +318,10 @@ impl<'a> Body<'a> {
         self.start.error(error, what)
     }
 
+    fn wrong(&self, (error, what): Wrong) -> DecodeError {
+        self.bad(error, what)
+    }
+
     pub(super) fn argument(&self, what: &'static str) -> DecodeError {
         self.bad(OfError::BadActionBadArgument, what)
     }
@@ -204,12 +353,14 @@ impl<'a> Body<'a> {
         Ok(a)
     }
 
-    /// A field by its header in 32 bits, of which upstream looks at class and number only: not at mask and length.
+    /// A field by its header in 32 bits.
     pub(super) fn field32(&mut self) -> Result<FieldId, DecodeError> {
         let word = self.r.u32()?;
-        let id =
-            ovs_packet::field::OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 };
-        FieldId::by_oxm(id).ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
+        self.field_at(word)
+    }
+
+    fn field_at(&self, word: u32) -> Result<FieldId, DecodeError> {
+        field_of(word).ok_or_else(|| self.bad(OfError::BadActionBadSetType, "a field that is known here"))
     }
 
     pub(super) fn field(&mut self) -> Result<FieldId, DecodeError> {
@@ -224,11 +375,7 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn target(&self, s: Subfield) -> Result<Subfield, DecodeError> {
-        match s.check_target() {
-            Ok(()) => Ok(s),
-            Err(SubfieldError::ReadOnly) => Err(self.bad(OfError::BadActionBadSetArgument, "a field that can be set")),
-            Err(_) => Err(self.bad(OfError::BadActionBadSetLength, "bits of the field")),
-        }
+        target(s).map_err(|wrong| self.wrong(wrong))
     }
 
     pub(super) fn bits(word: u16) -> (u16, u16) {
@@ -257,18 +404,18 @@ impl<'a> Body<'a> {
         let low32 = |v: u64| (v & 0xffff_ffff) as u32;
         let action = match code {
             Code::Output10 | Code::Output11 => {
-                let port = match code {
-                    Code::Output10 => OfPort::from_16(self.r.u16()?),
-                    _ => read_port(&mut self.r)?,
+                let (port, max_len) = match code {
+                    Code::Output10 => {
+                        let Output10 { port, max_len } = self.r.view()?;
+                        (OfPort::from_16(port.get()), max_len.get())
+                    }
+                    _ => {
+                        let at = self.r.place();
+                        let Output { port, max_len, .. } = self.r.view()?;
+                        (port_at(port.get(), at)?, max_len.get())
+                    }
                 };
-                let max_len = self.r.u16()?;
-                if port == OfPort::ANY {
-                    return Err(self.bad(OfError::BadActionBadPort, "a port that can be output to"));
-                }
-                let whole = port != OfPort::CONTROLLER && max_len == 0;
-                // What nearly every flow has is written once, where it stays.
-                out.push(Action::Output { port, max_len: if whole { Action::WHOLE } else { max_len } });
-                return Ok(());
+                Action::Output { port, max_len: output_len(port, max_len).map_err(|wrong| self.wrong(wrong))? }
             }
             Code::SetVlanVid10 | Code::SetVlanVid11 => {
                 let vid = self.r.u16()?;
@@ -330,10 +477,7 @@ impl<'a> Body<'a> {
                 group @ 0..=0xffff_ff00 => Action::Group(group),
                 _ => return Err(self.bad(OfError::BadActionBadGroup, "a group")),
             },
-            Code::DecNwTtl => {
-                out.push(Action::DecTtl);
-                return Ok(());
-            }
+            Code::DecNwTtl => Action::DecTtl,
             Code::SetField12 | Code::SetField15 => self.set(code == Code::SetField15, false)?,
             Code::NxRegLoad2 => self.set(true, true)?,
             Code::CopyField15 | Code::OnfCopyField13 | Code::NxRegMove => self.copy(code)?,
@@ -348,14 +492,10 @@ impl<'a> Body<'a> {
                 Action::DecTtlTo((0..n).map(|_| ids.u16()).collect::<Result<_, _>>()?)
             }
             Code::NxRegLoad => {
-                let dst = self.subfield32()?;
-                let dst = self.target(dst)?;
-                let value = self.r.u64()?;
-                if u128::from(value) & !dst.ones() != 0 {
-                    return Err(self.argument("a value that fits the bits"));
-                }
-                out.push(Action::Load { dst, value });
-                return Ok(());
+                let Load { bits, field, value } = self.r.view()?;
+                let field = self.field_at(field.get())?;
+                let dst = load_target(field, bits.get(), value.get()).map_err(|wrong| self.wrong(wrong))?;
+                Action::Load { dst, value: value.get() }
             }
             Code::NxResubmit => Action::ResubmitPort(OfPort::from_16(self.r.u16()?)),
             Code::NxResubmitTable | Code::NxResubmitTableCt => {

@@ -66,25 +66,47 @@ impl Encoder<'_> {
         self.w.finish(start, ACTION)
     }
 
+    /// Writes an action at once whose body is the first `used` bytes of `body`, and padding.
+    #[inline(always)]
+    fn fixed<const N: usize>(&mut self, code: Code, body: [u8; N], used: usize) -> Encoded {
+        const ROOM: usize = 32;
+        const { assert!(N <= ROOM - 10) };
+        let (vendor, _, _, number, min, _) = *code.run(self.version).ok_or_else(|| self.not_here("this action"))?;
+        let (kind, begins) = if vendor == 0 { (number, 4) } else { (EXPERIMENTER, 10usize) };
+        let len = begins.wrapping_add(used).max(min.into()).wrapping_add(7) & !7;
+        let mut out = [0; ROOM];
+        let [a, b, c, d, rest @ ..] = &mut out;
+        [*a, *b, *c, *d] = (u32::from(kind) << 16 | len as u32).to_be_bytes();
+        let place = match vendor {
+            0 => rest.first_chunk_mut::<N>(),
+            _ => {
+                let [a, b, c, d, e, f, rest @ ..] = rest;
+                ([*a, *b, *c, *d], [*e, *f]) = (vendor.to_be_bytes(), number.to_be_bytes());
+                rest.first_chunk_mut::<N>()
+            }
+        };
+        place.into_iter().for_each(|place| *place = body);
+        self.w.first_bytes(&out, len);
+        Ok(())
+    }
+
     /// An action with a number of `n` bytes at the place that is usual.
     pub(super) fn number(&mut self, code: Code, value: u64, n: usize) -> Encoded {
         let nicira = code.run(self.version).is_some_and(|run| run.0 == NX);
-        self.put(code, |e| {
-            e.w.zeros(match (nicira, n) {
-                (true, 4) => 2,
-                (true, 8) => 6,
-                _ => 0,
-            });
-            e.w.uint(value.into(), n);
-            Ok(())
-        })
+        let unused = match (nicira, n) {
+            (true, 4) => 2usize,
+            (true, 8) => 6,
+            _ => 0,
+        };
+        let (used, value) = (unused.wrapping_add(n), u128::from(value));
+        let above = (16usize.wrapping_sub(n) as u32).wrapping_mul(8);
+        let body = value.wrapping_shl(above).wrapping_shr((unused as u32).wrapping_mul(8));
+        let [body @ .., _, _] = body.to_be_bytes();
+        self.fixed(code, body, used)
     }
 
     pub(super) fn eth(&mut self, code: Code, a: EthAddr) -> Encoded {
-        self.put(code, |e| {
-            e.w.bytes(&a.0);
-            Ok(())
-        })
+        self.fixed(code, a.0, 6)
     }
 
     /// OpenFlow's set of a field.
@@ -104,12 +126,11 @@ impl Encoder<'_> {
     }
 
     pub(super) fn load(&mut self, dst: Subfield, value: u64) -> Encoded {
-        self.put(Code::NxRegLoad, |e| {
-            e.w.u16(ofs_nbits(dst)?);
-            oxm::write_header32(e.w, dst.field)?;
-            e.w.u64(value);
-            Ok(())
-        })
+        let (bits, field) = (ofs_nbits(dst)?, oxm::header32_for(self.w, dst.field)?);
+        let head = u64::from(bits) << 48 | u64::from(field) << 16;
+        let body = (u128::from(head) << 64 | u128::from(value) << 16).to_be_bytes();
+        let [body @ .., _, _] = body;
+        self.fixed(Code::NxRegLoad, body, 14)
     }
 
     /// A run of ones of the mask after the other, 64 bits at most.
@@ -225,18 +246,11 @@ impl Encoder<'_> {
                 let elsewhere = *port != OfPort::CONTROLLER && *max_len == Action::WHOLE;
                 let max_len = if elsewhere { 0 } else { *max_len };
                 if v10 {
-                    let port = port16(*port)?;
-                    return self.put(Code::Output10, |e| {
-                        e.w.u32(u32::from(port) << 16 | u32::from(max_len));
-                        Ok(())
-                    });
+                    let body = u32::from(port16(*port)?) << 16 | u32::from(max_len);
+                    return self.fixed(Code::Output10, body.to_be_bytes(), 4);
                 }
-                // The last six bytes are padding.
-                self.put(Code::Output11, |e| {
-                    e.w.u32(port.0);
-                    e.w.u64(u64::from(max_len) << 48);
-                    Ok(())
-                })
+                let body = u64::from(port.0) << 32 | u64::from(max_len) << 16;
+                self.fixed(Code::Output11, body.to_be_bytes(), 8)
             }
             Action::OutputField { src, max_len, wide } => {
                 if *wide || !oxm::has_nxm(src.field) {

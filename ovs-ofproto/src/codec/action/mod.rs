@@ -15,7 +15,7 @@ use super::cursor::Shape;
 use super::header::Version;
 
 pub(crate) use decode::lacks_tag;
-pub(super) use decode::{decode, decode_applied};
+pub(super) use decode::{decode, decode_applied, take_usual};
 pub(super) use encode::encode;
 pub(crate) use nicira::ct_is_consistent;
 

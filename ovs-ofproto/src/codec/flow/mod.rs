@@ -6,12 +6,14 @@ mod request;
 mod stats;
 
 use ovs_packet::OfPort;
+use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::check::{check_loosely, settle};
 use super::cursor::{Place, Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
-use super::io::read_port;
+use super::io::port_at;
 use super::kind::Kind;
 use super::oxm::Reading;
 use super::{instruction, matching, oxm};
@@ -62,19 +64,29 @@ fn flags_of(version: Version) -> FlowModFlags {
 
 fn read_flags(r: &mut Reader<'_>, version: Version) -> Result<FlowModFlags, DecodeError> {
     let at = r.place();
-    FlowModFlags::from_bits(r.u16()?)
+    flags_at(r.u16()?, at, version)
+}
+
+/// The flags that were read at a place.
+#[inline]
+fn flags_at(bits: u16, at: Place, version: Version) -> Result<FlowModFlags, DecodeError> {
+    FlowModFlags::from_bits(bits)
         .filter(|f| flags_of(version).contains(*f))
         .ok_or_else(|| at.error(OfError::FlowModBadFlags, "flags of this version"))
 }
 
 fn write_flags(flags: FlowModFlags, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
+    w.u16(sent_flags(flags, version)?);
+    Ok(())
+}
+
+/// Flags as a version has them.
+#[inline]
+fn sent_flags(flags: FlowModFlags, version: Version) -> Result<u16, EncodeError> {
     // Earlier versions reset no counts when a flow is added: what is not asked there is done.
     let sent = flags & flags_of(version);
     match flags.difference(sent).is_empty() {
-        true => {
-            w.u16(sent.bits());
-            Ok(())
-        }
+        true => Ok(sent.bits()),
         false => Err(EncodeError::NotInVersion { version: version.0, what: "a flag of a flow" }),
     }
 }
@@ -84,9 +96,46 @@ fn read_port16(r: &mut Reader<'_>) -> Result<OfPort, DecodeError> {
     Ok(OfPort::from_16(r.u16()?))
 }
 
-fn write_port16(port: OfPort, w: &mut Writer) -> Result<(), EncodeError> {
-    w.u16(port.to_16().ok_or(EncodeError::Port(port.0))?);
-    Ok(())
+fn port16(port: OfPort) -> Result<u16, EncodeError> {
+    port.to_16().ok_or(EncodeError::Port(port.0))
+}
+
+/// A flag of OpenFlow 1.0: a flow for when no controller is there, which later versions do not have.
+const EMERGENCY: u16 = 4;
+
+/// What stands behind the match of OpenFlow 1.0, and before that of Nicira (section 5.3.3).
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head10 {
+    cookie: U64,
+    /// Zero where the switch chooses.
+    table: u8,
+    command: u8,
+    idle_timeout: U16,
+    hard_timeout: U16,
+    priority: U16,
+    buffer_id: U32,
+    out_port: U16,
+    flags: U16,
+}
+
+/// What stands before the match from OpenFlow 1.1 on (OpenFlow 1.5, section 7.3.4.2).
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head11 {
+    cookie: U64,
+    cookie_mask: U64,
+    table: u8,
+    command: u8,
+    idle_timeout: U16,
+    hard_timeout: U16,
+    priority: U16,
+    buffer_id: U32,
+    out_port: U32,
+    out_group: U32,
+    flags: U16,
+    /// Padding before OpenFlow 1.4.
+    importance: U16,
 }
 
 impl FlowMod {
@@ -104,58 +153,53 @@ impl FlowMod {
         // The cookie that flows get; all ones leave theirs.
         let new_cookie = if adds { self.cookie } else { self.new_cookie.unwrap_or(u64::MAX) };
         let command = code(self.command);
-        let tabled = u16::from(self.table) << 8 | u16::from(command);
-        match kind {
-            Kind::FlowMod10 => {
-                if !adds && self.cookie_mask != 0 {
-                    return Err(EncodeError::NotInVersion { version: version.0, what: "flows by their cookie" });
-                }
-                matching::write_10(&self.matching, w, matching::Said::All)?;
-                w.u64(new_cookie);
-                w.u16(tabled);
-                w.u16(self.idle_timeout);
-                w.u16(self.hard_timeout);
-                w.u16(self.priority);
-                w.u32(self.buffer_id);
-                write_port16(self.out_port, w)?;
-                write_flags(self.flags, w, version)?;
+        if kind == Kind::FlowMod10 {
+            if !adds && self.cookie_mask != 0 {
+                return Err(EncodeError::NotInVersion { version: version.0, what: "flows by their cookie" });
             }
-            Kind::NxFlowMod => {
-                w.u64(new_cookie);
-                w.u16(tabled);
-                w.u16(self.idle_timeout);
-                w.u16(self.hard_timeout);
-                w.u16(self.priority);
-                w.u32(self.buffer_id);
-                write_port16(self.out_port, w)?;
-                write_flags(self.flags, w, version)?;
+            matching::write_10(&self.matching, w, matching::Said::All)?;
+        }
+        if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) {
+            w.view(&Head10 {
+                cookie: new_cookie.into(),
+                table: self.table,
+                command,
+                idle_timeout: self.idle_timeout.into(),
+                hard_timeout: self.hard_timeout.into(),
+                priority: self.priority.into(),
+                buffer_id: self.buffer_id.into(),
+                out_port: port16(self.out_port)?.into(),
+                flags: sent_flags(self.flags, version)?.into(),
+            });
+            if kind == Kind::NxFlowMod {
                 let at = w.len();
                 w.zeros(8);
                 let cookie = Some((self.cookie, self.cookie_mask)).filter(|_| !adds);
                 let len = oxm::write_nxm(&self.matching, w, cookie)?;
                 w.patch_u16(at, len);
             }
-            _ => {
-                if self.new_cookie.is_some() && !adds && !(version == Version::V1_1 && self.cookie_mask == 0) {
-                    return Err(EncodeError::NotInVersion { version: version.0, what: "a change of cookies" });
-                }
-                let modifies = !adds && !deletes(self.command);
-                let by_new = version == Version::V1_1 && modifies && self.cookie_mask == 0;
-                w.u64(if by_new { new_cookie } else { self.cookie });
-                w.u64(self.cookie_mask);
-                w.u8(self.table);
-                w.u8(command);
-                w.u16(self.idle_timeout);
-                w.u16(self.hard_timeout);
-                w.u16(self.priority);
-                w.u32(self.buffer_id);
-                // Only deletions have a port and a group to confine themselves to.
-                w.u32(if deletes(self.command) { self.out_port } else { OfPort::ANY }.0);
-                w.u32(if deletes(self.command) { self.out_group } else { OFPG_ANY });
-                write_flags(self.flags, w, version)?;
-                w.u16(self.importance);
-                matching::write(&self.matching, w, version)?;
+        } else {
+            if self.new_cookie.is_some() && !adds && !(version == Version::V1_1 && self.cookie_mask == 0) {
+                return Err(EncodeError::NotInVersion { version: version.0, what: "a change of cookies" });
             }
+            let deletes = deletes(self.command);
+            let by_new = version == Version::V1_1 && !adds && !deletes && self.cookie_mask == 0;
+            w.view(&Head11 {
+                cookie: if by_new { new_cookie } else { self.cookie }.into(),
+                cookie_mask: self.cookie_mask.into(),
+                table: self.table,
+                command,
+                idle_timeout: self.idle_timeout.into(),
+                hard_timeout: self.hard_timeout.into(),
+                priority: self.priority.into(),
+                buffer_id: self.buffer_id.into(),
+                // Only deletions have a port and a group to confine themselves to.
+                out_port: if deletes { self.out_port } else { OfPort::ANY }.0.into(),
+                out_group: if deletes { self.out_group } else { OFPG_ANY }.into(),
+                flags: sent_flags(self.flags, version)?.into(),
+                importance: self.importance.into(),
+            });
+            matching::write(&self.matching, w, version)?;
         }
         instruction::encode(&self.instructions, w, version)
     }
@@ -169,80 +213,71 @@ impl FlowMod {
     ) -> Result<Box<FlowMod>, DecodeError> {
         let bad_command = |at: Place| at.error(OfError::FlowModBadCommand, "a command from 0 to 4");
         let mut fm = Box::new(FlowMod::NEW);
-        match kind {
-            Kind::FlowMod10 | Kind::NxFlowMod => {
-                let mut exact = false;
-                if kind == Kind::FlowMod10 {
-                    exact = matching::is_exact_10(r);
-                    fm.matching = matching::read_10_telling(r)?;
-                }
-                let cookie = r.u64()?;
-                let at_command = r.place();
-                let tabled = r.u16()?;
-                fm.table = (tabled >> 8) as u8;
-                fm.command = command((tabled & 0xff) as u8).ok_or_else(|| bad_command(at_command))?;
-                fm.idle_timeout = r.u16()?;
-                fm.hard_timeout = r.u16()?;
-                fm.priority = r.u16()?;
-                if exact {
-                    // Nothing goes before a flow that leaves nothing open (OpenFlow 1.0, section 3.4).
-                    fm.priority = u16::MAX;
-                }
-                fm.buffer_id = r.u32()?;
-                fm.out_port = read_port16(r)?;
-                let at_flags = r.place();
-                let emergency = r.clone().u16()? & 4 != 0;
-                if emergency {
-                    let error = match fm.hard_timeout != 0 || fm.idle_timeout != 0 {
-                        true => OfError::FlowModBadEmergTimeout,
-                        false => OfError::FlowModTableFull,
-                    };
-                    return Err(at_flags.error(error, "no emergency flow"));
-                }
-                fm.flags = read_flags(r, version)?;
-                let mut by_cookie = None;
-                if kind == Kind::NxFlowMod {
-                    let at_match = r.place();
-                    let len = r.u16()?;
-                    r.skip(6)?;
-                    by_cookie = oxm::read_nxm(r, len.into(), Reading::COOKIE, &mut fm.matching)?;
-                    if by_cookie.is_some_and(|(_, mask)| mask != 0) && fm.command == FlowModCommand::Add {
-                        return Err(at_match.error(OfError::BadRequestNxmInvalid, "no cookie to match in an addition"));
-                    }
-                }
-                if fm.command == FlowModCommand::Add {
-                    fm.cookie = cookie;
-                } else {
-                    fm.new_cookie = Some(cookie).filter(|c| *c != u64::MAX);
-                    (fm.cookie, fm.cookie_mask) = by_cookie.unwrap_or((0, 0));
+        if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) {
+            let mut exact = false;
+            if kind == Kind::FlowMod10 {
+                exact = matching::is_exact_10(r);
+                fm.matching = matching::read_10_telling(r)?;
+            }
+            let (at, head) = (r.place(), r.view::<Head10>()?);
+            fm.table = head.table;
+            fm.command = command(head.command).ok_or_else(|| bad_command(at.plus(8)))?;
+            (fm.idle_timeout, fm.hard_timeout) = (head.idle_timeout.get(), head.hard_timeout.get());
+            // Nothing goes before a flow that leaves nothing open (OpenFlow 1.0, section 3.4).
+            fm.priority = if exact { u16::MAX } else { head.priority.get() };
+            fm.buffer_id = head.buffer_id.get();
+            fm.out_port = OfPort::from_16(head.out_port.get());
+            let (at_flags, flags) = (at.plus(22), head.flags.get());
+            if flags & EMERGENCY != 0 {
+                let error = match fm.hard_timeout != 0 || fm.idle_timeout != 0 {
+                    true => OfError::FlowModBadEmergTimeout,
+                    false => OfError::FlowModTableFull,
+                };
+                return Err(at_flags.error(error, "no emergency flow"));
+            }
+            fm.flags = flags_at(flags, at_flags, version)?;
+            let mut by_cookie = None;
+            if kind == Kind::NxFlowMod {
+                let at_match = r.place();
+                let len = r.u16()?;
+                r.skip(6)?;
+                by_cookie = oxm::read_nxm(r, len.into(), Reading::COOKIE, &mut fm.matching)?;
+                if by_cookie.is_some_and(|(_, mask)| mask != 0) && fm.command == FlowModCommand::Add {
+                    return Err(at_match.error(OfError::BadRequestNxmInvalid, "no cookie to match in an addition"));
                 }
             }
-            _ => {
-                fm.cookie = r.u64()?;
-                fm.cookie_mask = r.u64()?;
-                let at_table = r.place();
-                fm.table = r.u8()?;
-                let at_command = r.place();
-                fm.command = command(r.u8()?).ok_or_else(|| bad_command(at_command))?;
-                let (adds, deletes) = (fm.command == FlowModCommand::Add, deletes(fm.command));
-                if fm.table == ALL_TABLES && (version == Version::V1_1 || !deletes) {
-                    return Err(at_table.error(OfError::FlowModBadTable, "a table below 255"));
-                }
-                if adds {
-                    fm.cookie_mask = 0;
-                } else if version == Version::V1_1 && !deletes && fm.cookie_mask == 0 {
-                    fm.new_cookie = Some(core::mem::take(&mut fm.cookie));
-                }
-                fm.idle_timeout = r.u16()?;
-                fm.hard_timeout = r.u16()?;
-                fm.priority = r.u16()?;
-                fm.buffer_id = r.u32()?;
-                fm.out_port = Some(read_port(r)?).filter(|_| deletes).unwrap_or(OfPort::ANY);
-                fm.out_group = Some(r.u32()?).filter(|_| deletes).unwrap_or(OFPG_ANY);
-                fm.flags = read_flags(r, version)?;
-                fm.importance = Some(r.u16()?).filter(|_| version >= Version::V1_4 && adds).unwrap_or(0);
-                matching::read(r, Reading::STRICT, &mut fm.matching)?;
+            if fm.command == FlowModCommand::Add {
+                fm.cookie = head.cookie.get();
+            } else {
+                fm.new_cookie = Some(head.cookie.get()).filter(|c| *c != u64::MAX);
+                (fm.cookie, fm.cookie_mask) = by_cookie.unwrap_or((0, 0));
             }
+        } else {
+            let (at, head) = (r.place(), r.view::<Head11>()?);
+            (fm.cookie, fm.cookie_mask) = (head.cookie.get(), head.cookie_mask.get());
+            fm.table = head.table;
+            fm.command = command(head.command).ok_or_else(|| bad_command(at.plus(17)))?;
+            let (adds, deletes) = (fm.command == FlowModCommand::Add, deletes(fm.command));
+            if fm.table == ALL_TABLES && (version == Version::V1_1 || !deletes) {
+                return Err(at.plus(16).error(OfError::FlowModBadTable, "a table below 255"));
+            }
+            if adds {
+                fm.cookie_mask = 0;
+            } else if version == Version::V1_1 && !deletes && fm.cookie_mask == 0 {
+                fm.new_cookie = Some(core::mem::take(&mut fm.cookie));
+            }
+            (fm.idle_timeout, fm.hard_timeout) = (head.idle_timeout.get(), head.hard_timeout.get());
+            fm.priority = head.priority.get();
+            fm.buffer_id = head.buffer_id.get();
+            let out_port = port_at(head.out_port.get(), at.plus(28))?;
+            if deletes {
+                (fm.out_port, fm.out_group) = (out_port, head.out_group.get());
+            }
+            fm.flags = flags_at(head.flags.get(), at.plus(36), version)?;
+            if version >= Version::V1_4 && adds {
+                fm.importance = head.importance.get();
+            }
+            matching::read(r, Reading::STRICT, &mut fm.matching)?;
         }
         let at_instructions = r.place();
         instruction::decode_into(r, version, &mut fm.instructions)?;

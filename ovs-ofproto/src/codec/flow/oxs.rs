@@ -99,7 +99,7 @@ impl Oxs {
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Oxs, DecodeError> {
-        let start = r.clone().or(OfError::BadMatchBadLength);
+        let start = r.clone().or(&OfError::BadMatchBadLength);
         let mut all = start.clone();
         let (_, len) = (all.u16()?, usize::from(all.u16()?));
         let short = || start.error(OfError::BadMatchBadLength, "the length of statistics");

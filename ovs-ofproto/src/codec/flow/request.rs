@@ -2,7 +2,7 @@
 
 use ovs_packet::{Match, OfPort};
 
-use super::{OFPG_ANY, read_port16, write_port16};
+use super::{OFPG_ANY, port16, read_port16};
 use crate::codec::cursor::{Reader, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
 use crate::codec::header::Version;
@@ -68,10 +68,11 @@ impl FlowStatsRequest {
                 matching::write_10(&self.matching, w, matching::Said::All)?;
                 w.u8(self.table);
                 w.zeros(1);
-                write_port16(self.out_port, w)
+                w.u16(port16(self.out_port)?);
+                Ok(())
             }
             Kind::NxStatsFlowRequest | Kind::NxStatsAggregateRequest => {
-                write_port16(self.out_port, w)?;
+                w.u16(port16(self.out_port)?);
                 let at = w.len();
                 w.zeros(2);
                 w.u8(self.table);

@@ -156,7 +156,7 @@ enum MatchBytes<'a> {
 impl<'a> MatchBytes<'a> {
     /// What begins at `r`, with type and length, which passes over it.
     fn typed(r: &mut Reader<'a>) -> Result<MatchBytes<'a>, DecodeError> {
-        let short = r.set_short(OfError::BadMatchBadLength);
+        let short = r.set_short(&OfError::BadMatchBadLength);
         let (_, len) = r.type_and_length()?;
         let bytes = r.sub(len.checked_next_multiple_of(8).unwrap_or(len))?;
         r.set_short(short);

@@ -12,6 +12,7 @@ use crate::codec::io::{Fault, Io};
 use crate::codec::kind::{Kind, MessageKind, multipart_types};
 use crate::codec::packet::{PacketInView, PacketOut};
 use crate::codec::report::ErrorMessage;
+use crate::codec::switch::BundleAdd;
 use crate::flow_mod::FlowMod;
 
 /// Reads a request within a message that forwards it.
@@ -43,6 +44,13 @@ fn check_bundled(kind: Kind, header: Header, body: &Reader<'_>) -> Result<(), De
             Err(body.error(OfError::BundleMsgBadXid, "the xid of the message around it"))
         }
         _ => Ok(()),
+    }
+}
+
+fn at_end(r: &Reader<'_>) -> Result<(), DecodeError> {
+    match r.is_empty() {
+        true => Ok(()),
+        false => Err(r.error(OfError::BadRequestBadLength, "the end of the message")),
     }
 }
 
@@ -88,7 +96,26 @@ impl Message {
     /// # Errors
     /// What is not understood, with the error to answer with and the place. [`ErrorMessage::new`] makes the answer,
     /// which takes version and xid from [`Header::decode`].
+    #[inline]
     pub fn decode(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
+        match Message::decode_flow_mod(bytes) {
+            Some(Ok((header, flow))) => Ok((header, Message::FlowMod(flow))),
+            Some(Err(e)) => Err(e),
+            None => Message::decode_other(bytes),
+        }
+    }
+
+    /// Reads what a switch is sent most, and what is not moved then as a message is, if the bytes are one.
+    #[inline]
+    fn decode_flow_mod(bytes: &[u8]) -> Option<Result<(Header, Box<FlowMod>), DecodeError>> {
+        let mut r = Reader::new(bytes);
+        let header = Header::read(&mut r).ok().filter(|h| usize::from(h.length) == bytes.len())?;
+        let kind = Kind::read_known(&mut r, header).filter(|kind| kind.of() == MessageKind::FlowMod)?;
+        let read = kind.check_length(&r).and_then(|()| FlowMod::read(&mut r, header.version, kind));
+        Some(read.and_then(|flow| at_end(&r).map(|()| (header, flow))))
+    }
+
+    fn decode_other(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
         let (header, message, broken) = Message::decode_part(bytes, false)?;
         match broken {
             Some(e) => Err(e),
@@ -97,9 +124,8 @@ impl Message {
     }
 
     /// The same. With `keep`, a list that is broken gives what stands before the break, and the error.
-    #[inline(always)]
     pub(crate) fn decode_part(bytes: &[u8], keep: bool) -> Result<(Header, Message, Option<DecodeError>), DecodeError> {
-        let mut r = Reader::new(bytes).or(OfError::BadRequestBadLength);
+        let mut r = Reader::new(bytes).or(&OfError::BadRequestBadLength);
         let header = Header::read(&mut r)?;
         if usize::from(header.length) != bytes.len() {
             let what = "the number of bytes that there are";
@@ -127,19 +153,12 @@ impl Message {
             return Err(DecodeError { error: OfError::BadRequestMultipartOverflow, at: 10, what });
         }
         kind.check_length(&body)?;
-        let more = more && kind.is_multipart();
-        let (message, broken) = {
-            let keep = keep && kind.is_multipart();
-            check_bundled(kind, header, &body)?;
-            Message::decode_body(header.version, kind, more, &mut body, keep)?
-        };
-        match body.is_empty() {
-            true => Ok((header, message, broken)),
-            false => Err(body.error(OfError::BadRequestBadLength, "the end of the message")),
-        }
+        let (more, keep) = (more && kind.is_multipart(), keep && kind.is_multipart());
+        check_bundled(kind, header, &body)?;
+        let (message, broken) = Message::decode_body(header.version, kind, more, &mut body, keep)?;
+        at_end(&body).map(|()| (header, message, broken))
     }
 
-    #[inline(always)]
     fn decode_body(
         version: Version,
         kind: Kind,
@@ -157,6 +176,7 @@ impl Message {
             MessageKind::Resume => whole(Message::Resume(Box::new(PacketInView::read(r, version, kind)?.to_owned()))),
             MessageKind::PacketOut => whole(Message::PacketOut(PacketOut::read(r, version, kind)?)),
             MessageKind::FlowMod => whole(Message::FlowMod(FlowMod::read(r, version, kind)?)),
+            MessageKind::BundleAddMessage => whole(Message::BundleAdd(BundleAdd::read(r, version)?)),
             MessageKind::FlowRemoved => whole(FlowRemoved::read(r, version, kind)?.into()),
             MessageKind::FlowStatsRequest => whole(FlowStatsRequest::read(r, kind)?.into()),
             MessageKind::AggregateStatsRequest => {

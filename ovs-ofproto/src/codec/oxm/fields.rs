@@ -9,8 +9,8 @@
 
 use std::sync::LazyLock;
 
-use ovs_packet::field::{FieldId, PlainTlv, Prereq, PrereqSet};
-use ovs_packet::key::{MatchBuilder, VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::field::{FieldId, PlainTlv};
+use ovs_packet::key::{MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{Match, OfPort};
 
 use super::options::{read_option, write_options};
@@ -51,9 +51,10 @@ pub(in crate::codec) fn write_fields(
     version: u8,
     cookie: Option<(u64, u64)>,
 ) -> Result<(), EncodeError> {
-    let (mut left, plain) = (m.rest(), plain_of(version));
-    let mut tag = None;
-    let mut places = fields_of(m, m.prereqs());
+    let mut left = Rest::empty(m);
+    left.fill();
+    let (plain, mut tag) = (plain_of(version), None);
+    let mut places = fields_of(m, left.prereqs());
     while let Some(place) = places.pop() {
         // What nearly every match has.
         if let Some(PlainHead { head, tlv }) = plain.get(place).and_then(Option::as_ref)
@@ -160,49 +161,20 @@ fn plain_of(version: u8) -> &'static [Option<PlainHead>] {
     PLAIN.get(usize::from(version)).map_or(&[], |heads| heads)
 }
 
-/// A match as its TLVs are read.
-struct Fields {
-    how: Reading,
-    built: MatchBuilder,
-    /// The prerequisites that are met, if they were asked for since they may have changed.
-    there: Option<PrereqSet>,
-}
-
-impl Fields {
-    /// Whether a TLV that begins at `start` may stand where it stands.
-    #[inline(always)]
-    fn check(&mut self, start: Place, field: FieldId, prereq: Prereq) -> Result<(), DecodeError> {
-        let is_met = |fields: &mut Fields| fields.there.get_or_insert_with(|| fields.built.prereqs()).contains(prereq);
-        if !self.how.loose && !self.built.surely_meets(prereq) && !is_met(self) {
-            return Err(start.error(OfError::BadMatchPrerequisite, prereq.hint()));
-        }
-        if self.how.pipeline && !is_pipeline(field) {
-            return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
-        }
-        Ok(())
+/// Takes what nearly every TLV is, as many as stand here; what is wrong with one is for others to say. Gives what is left.
+#[inline(always)]
+fn take_plain<'a>(mut bytes: &'a [u8], how: Reading, built: &mut MatchBuilder) -> &'a [u8] {
+    while let Some((head, rest)) = bytes.split_first_chunk::<4>()
+        && let Some(tlv) = PlainTlv::of(u32::from_be_bytes(*head))
+        && let Some((value, behind)) = tlv.read(rest)
+        && (how.loose || built.meets(tlv.prereq()))
+        && (!how.pipeline || is_pipeline(tlv.field()))
+        && built.add_plain(tlv, value)
+    {
+        bytes = behind;
     }
-
-    /// Takes what nearly every TLV is, if the next is such a one.
-    #[inline(always)]
-    fn plain(&mut self, r: &mut Reader<'_>) -> Result<bool, DecodeError> {
-        let Some((head, rest)) = r.peek().split_first_chunk::<4>() else { return Ok(false) };
-        let Some(tlv) = PlainTlv::of(u32::from_be_bytes(*head)) else { return Ok(false) };
-        let Some(value) = tlv.read(rest) else { return Ok(false) };
-        let start = r.place();
-        self.check(start, tlv.field(), tlv.prereq())?;
-        if !self.built.add_plain(tlv, value) {
-            return Err(start.error(OfError::BadMatchDuplicate, TWICE));
-        }
-        if tlv.is_hinge() {
-            self.there = None;
-        }
-        r.skip(tlv.len().wrapping_add(4))?;
-        Ok(true)
-    }
+    bytes
 }
-
-/// What is expected where a field stands twice.
-const TWICE: &str = "a field that was not there yet";
 
 /// Reads TLVs up to the end of `r` into a match that says nothing yet, and perhaps a cookie with its mask.
 pub(in crate::codec) fn read_fields(
@@ -211,10 +183,12 @@ pub(in crate::codec) fn read_fields(
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
     let (mut cookie, mut options) = (None, None);
-    let mut fields = Fields { how, built: MatchBuilder::new(), there: None };
-    while !r.is_empty() {
-        if fields.plain(&mut r)? {
-            continue;
+    let mut built = MatchBuilder::new();
+    loop {
+        let left = take_plain(r.peek(), how, &mut built);
+        r.skip(r.len().saturating_sub(left.len()))?;
+        if r.is_empty() {
+            break;
         }
         let start = r.place();
         let (id, masked, len) = read_id(&mut r)?;
@@ -240,15 +214,18 @@ pub(in crate::codec) fn read_fields(
             continue;
         }
         let e = read_value(&mut r, start, (field, masked, len))?;
-        fields.check(start, e.field, e.field.info().prereq)?;
-        if !fields.built.add(e.field, e.value, e.mask) {
-            return Err(start.error(OfError::BadMatchDuplicate, TWICE));
+        let prereq = e.field.info().prereq;
+        if !how.loose && !built.meets(prereq) {
+            return Err(start.error(OfError::BadMatchPrerequisite, prereq.hint()));
         }
-        if Prereq::may_hang_on(e.field) {
-            fields.there = None;
+        if how.pipeline && !is_pipeline(e.field) {
+            return Err(start.error(OfError::BadRequestPipelineFieldsOnly, "what no header of the packet says"));
+        }
+        if !built.add(e.field, e.value, e.mask) {
+            return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
     }
-    fields.built.finish(options.as_ref(), m);
+    built.finish(options.as_ref(), m);
     Ok(cookie)
 }
 
@@ -311,7 +288,7 @@ pub(in crate::codec) fn read_nxm(
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
-    let mut all = r.clone().or(OfError::BadMatchBadLength);
+    let mut all = r.clone().or(&OfError::BadMatchBadLength);
     let fields = all.sub(len)?;
     all.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
     r.skip(all.at().saturating_sub(r.at()))?;

@@ -85,9 +85,13 @@ pub(super) fn write_header_as(w: &mut Writer, version: u8, field: FieldId, maske
 /// # Errors
 /// If it has no room there.
 pub(super) fn write_header32(w: &mut Writer, field: FieldId) -> Result<(), EncodeError> {
-    let head = header32(field)?;
-    w.u32(head & !0xff | u32::from(w.wire_bytes(field)));
+    w.u32(header32_for(w, field)?);
     Ok(())
+}
+
+/// The same as a number.
+pub(super) fn header32_for(w: &Writer, field: FieldId) -> Result<u32, EncodeError> {
+    Ok(header32(field)? & !0xff | u32::from(w.wire_bytes(field)))
 }
 
 /// The header of a field in 32 bits, in which an experimenter's has no room.

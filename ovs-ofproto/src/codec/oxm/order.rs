@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use ovs_packet::Match;
-use ovs_packet::field::{FieldId, PrereqSet};
+use ovs_packet::field::{FieldId, Prereq, PrereqSet};
 use ovs_packet::key::{FlowKey, WORDS};
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
@@ -167,15 +167,11 @@ pub(super) struct Places([u64; 3]);
 const _: () = assert!(ORDER.len() <= 192);
 
 impl Places {
+    #[inline(always)]
     fn insert(&mut self, at: usize) {
         if let Some(bits) = self.0.get_mut(at / 64) {
             *bits |= 1u64.wrapping_shl((at % 64) as u32);
         }
-    }
-
-    #[inline(always)]
-    fn join(&mut self, other: &Places) {
-        self.0.iter_mut().zip(other.0).for_each(|(bits, more)| *bits |= more);
     }
 
     /// Takes the first place.
@@ -188,44 +184,31 @@ impl Places {
     }
 }
 
-/// How many prerequisites there may be.
-const PREREQS: usize = 32;
-
-struct Index {
-    /// The fields that have bits of each word.
-    by_word: [Places; WORDS],
-    /// The fields that have each prerequisite.
-    by_prereq: [Places; PREREQS],
-}
-
-static INDEX: LazyLock<Index> = LazyLock::new(|| {
-    let mut index = Index { by_word: [Places::default(); WORDS], by_prereq: [Places::default(); PREREQS] };
-    for (at, field) in ORDER.iter().enumerate() {
+/// For each word of the key, the fields that have bits of it: these bits, the field's place and prerequisite.
+static BY_WORD: LazyLock<[Vec<(u64, u8, Prereq)>; WORDS]> = LazyLock::new(|| {
+    let mut fields = [const { Vec::new() }; WORDS];
+    for (field, at) in ORDER.iter().zip(0u8..) {
         let mut key = FlowKey::ZERO;
         field.info().put(&mut key, u128::MAX);
-        for (fields, _) in index.by_word.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
-            fields.insert(at);
-        }
-        if let Some(fields) = index.by_prereq.get_mut(field.info().prereq as usize) {
-            fields.insert(at);
+        for (fields, ones) in fields.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
+            fields.push((*ones, at, field.info().prereq));
         }
     }
-    index
+    fields
 });
 
-/// The places of the fields that a match may have bits of, for it has some of their words, and that packets have of which
-/// is `there` what the match says; and of [`BEHIND_OPTIONS`] if it says anything of options.
+/// The places of the fields that a match has bits of and that packets have of which is `there` what it says; and of
+/// [`BEHIND_OPTIONS`] if it says anything of options.
 #[inline(always)]
 pub(super) fn fields_of(m: &Match, there: PrereqSet) -> Places {
-    let (mut of_words, mut of_prereqs, index) = (Places::default(), Places::default(), &*INDEX);
-    for i in m.map().iter() {
-        of_words.join(index.by_word.get(i).unwrap_or(&Places::default()));
+    let (mut places, index) = (Places::default(), &*BY_WORD);
+    for (i, _, mask) in m.words() {
+        for (ones, at, prereq) in index.get(i).map_or(&[][..], |fields| fields) {
+            if ones & mask != 0 && there.contains(*prereq) {
+                places.insert((*at).into());
+            }
+        }
     }
-    for prereq in there.iter() {
-        of_prereqs.join(index.by_prereq.get(prereq).unwrap_or(&Places::default()));
-    }
-    let mut places = of_words;
-    places.0.iter_mut().zip(of_prereqs.0).for_each(|(bits, there)| *bits &= there);
     if m.has_tun_options() {
         places.insert(PLACE_OF_OPTIONS);
     }

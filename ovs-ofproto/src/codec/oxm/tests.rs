@@ -18,7 +18,7 @@ fn read(bytes: &[u8]) -> Result<Match, DecodeError> {
 
 fn fields(bytes: &[u8]) -> Result<Match, OfError> {
     let mut m = Match::ANY;
-    read_fields(Reader::new(bytes).or(OfError::BadMatchBadLength), Reading::STRICT, &mut m)
+    read_fields(Reader::new(bytes).or(&OfError::BadMatchBadLength), Reading::STRICT, &mut m)
         .map(|_| m)
         .map_err(|e| e.error)
 }

@@ -125,7 +125,7 @@ impl TableFeatures {
     /// `loose`: pass over what is not known.
     pub(in super::super) fn pass(&mut self, io: &mut Io<'_, '_>, loose: bool) -> Done {
         let version = io.version;
-        io.framed(TABLE, 64, OfError::BadPropertyBadLength, |io| {
+        io.framed(TABLE, 64, &OfError::BadPropertyBadLength, |io| {
             io.length()?;
             io.u8(&mut self.table)?;
             io.check(self.table != 0xff, OfError::TableFeaturesBadTable, "a table below 255")?;
@@ -258,7 +258,7 @@ fn read_fields(
     loose: bool,
     mut masks: Option<&mut BTreeSet<FieldId>>,
 ) -> Result<BTreeSet<FieldId>, DecodeError> {
-    let (mut r, mut found) = (p.reader().or(OfError::BadMatchBadLength), BTreeSet::new());
+    let (mut r, mut found) = (p.reader().or(&OfError::BadMatchBadLength), BTreeSet::new());
     while !r.is_empty() {
         let start = r.place();
         let (id, masked, _) = oxm::read_id(&mut r)?;

@@ -111,7 +111,7 @@ const TABLE_DESC: Shape = Shape { what: "a table", length_at: 0, align: 8, count
 
 impl TableDesc {
     pub(super) fn pass(&mut self, io: &mut Io<'_, '_>) -> Done {
-        io.framed(TABLE_DESC, 8, OfError::BadRequestBadLength, |io| {
+        io.framed(TABLE_DESC, 8, &OfError::BadRequestBadLength, |io| {
             io.length()?;
             io.u8(&mut self.table)?;
             io.pad(1)?;

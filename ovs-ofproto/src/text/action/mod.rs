@@ -233,22 +233,30 @@ impl<'p> Reader<'p> {
     }
 
     fn action(&mut self, item: &Item<'_>) -> Parsed<Action> {
-        let found = output::parse(item, self.ports)
-            .or_else(|| fields::parse(item, self))
-            .or_else(|| hash::parse(item, self.ports))
-            .or_else(|| other::parse(item, self.ports));
-        match (found, item.name) {
-            (Some(action), _) => action,
-            (None, "learn") => learn::parse(item, self.ports),
-            (None, "encap") => {
+        // Each is given as it is found: an action is large, and not moved for nothing.
+        if let Some(action) = output::parse(item, self.ports) {
+            return action;
+        }
+        if let Some(action) = fields::parse(item, self) {
+            return action;
+        }
+        if let Some(action) = hash::parse(item, self.ports) {
+            return action;
+        }
+        if let Some(action) = other::parse(item, self.ports) {
+            return action;
+        }
+        match item.name {
+            "learn" => learn::parse(item, self.ports),
+            "encap" => {
                 self.protocols &= Protocols::OF13_UP;
                 encap::encap(item)
             }
-            (None, "decap") => encap::decap(item),
-            (None, "nat") => ct::nat(item.arg, item.arg_at).map(|nat| Action::Nat(Box::new(nat))),
-            (None, "ct") => self.ct(item),
-            (None, "clone") => self.nested(item.arg, item.arg_at, Outer::Clone).map(Action::Clone),
-            (None, name) => match port(name, self.ports) {
+            "decap" => encap::decap(item),
+            "nat" => ct::nat(item.arg, item.arg_at).map(|nat| Action::Nat(Box::new(nat))),
+            "ct" => self.ct(item),
+            "clone" => self.nested(item.arg, item.arg_at, Outer::Clone).map(Action::Clone),
+            name => match port(name, self.ports) {
                 Some(port) => Ok(output::to(port)),
                 None => Err(ParseFlowError { at: item.at, problem: Problem::UnknownAction(name.to_string()) }),
             },

@@ -29,7 +29,8 @@ pub(super) fn to(port: OfPort) -> Action {
 
 fn output(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
     let arg = item.arg;
-    if arg.contains("port") && arg.contains("max_len") {
+    // A number need not be searched.
+    if arg.len() > "max_len".len() && arg.contains("port") && arg.contains("max_len") {
         return truncated(item, ports);
     }
     if let Some(port) = port(arg, ports) {
