@@ -74,8 +74,7 @@ const COLUMNS: &[(&str, Is, &str)] = &[
     ("Datapath", Obeyed, "ct_zone_default_limit ct_zones"),
     ("Datapath", Written, "capabilities datapath_version"),
     ("Datapath", Theirs, "external_ids"),
-    ("CT_Zone", Obeyed, "limit"),
-    ("CT_Zone", Told, "timeout_policy"),
+    ("CT_Zone", Obeyed, "limit timeout_policy"),
     ("CT_Zone", Theirs, "external_ids"),
     ("SSL", Obeyed, "bootstrap_ca_cert ca_cert certificate private_key"),
     ("SSL", Theirs, "external_ids"),
@@ -357,10 +356,10 @@ fn columns_that_are_not_available_are_told() {
     daemon.change(bond);
     assert!(daemon.0.of_interface("b1", "error").contains("bonds are not available"));
     // What is said of a datapath, and of one that there is not.
-    let datapath = "-- --id=@p create CT_Timeout_Policy timeouts:udp_first=5 -- --id=@z create CT_Zone timeout_policy=@p \
+    let datapath = "-- --id=@p create CT_Timeout_Policy timeouts:tcp_unack=5 -- --id=@z create CT_Zone timeout_policy=@p \
                     -- --id=@d create Datapath datapath_version=0 ct_zones:7=@z -- --id=@e create Datapath datapath_version=0 \
                     -- set open_vswitch . datapaths:dummy=@d datapaths:odd=@e";
-    let parts = ["dummy@ovs-dummy: not available: timeout_policy of zone 7", "datapaths: unknown datapath type odd"];
+    let parts = ["the timeout policy of zone 7: not available: tcp_unack", "datapaths: unknown datapath type odd"];
     daemon.assert_tells(datapath, "Open_vSwitch", parts);
     daemon.assert_tells_nothing("clear open_vswitch . datapaths", "Open_vSwitch");
 }

@@ -226,7 +226,7 @@ fn what_a_tunnel_is_not_goes_without_saying() {
     let [brief, more] =
         [&["dump-flows"][..], &["dump-flows", "-m"]].map(|words| run(&mut all, words).unwrap().to_string());
     assert!(brief.contains("tunnel(src=1.1.1.1,dst=2.2.2.2,ttl=64),in_port(1)"), "{brief}");
-    assert!(more.contains("tunnel(tun_id=0,src=1.1.1.1,dst=2.2.2.2,") && more.contains("flags(-key)"), "{more}");
+    assert!(more.contains("tunnel(tun_id=0x0,src=1.1.1.1,dst=2.2.2.2,") && more.contains("flags(-key)"), "{more}");
 }
 
 #[test]
