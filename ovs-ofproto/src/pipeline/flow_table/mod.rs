@@ -250,8 +250,11 @@ impl FlowTables {
 
     /// Writes what a controller sees of a rule by `now` over what stands there. False if the rule is gone.
     pub(super) fn stats_into(&self, id: RuleId, now: Instant, stats: &mut FlowStats) -> bool {
-        let (Some(rule), Some(matching)) = (self.rules.get(id), self.matching(id)) else { return false };
-        stats.matching = matching;
+        let Some(rule) = self.rules.get(id) else { return false };
+        let placed = self.table(rule.table).and_then(|t| t.classifier.get(rule.handle?));
+        let Some(placed) = placed else { return false };
+        stats.matching.clear();
+        stats.matching.extend(placed.words());
         rule.stats_into(now, stats);
         true
     }
