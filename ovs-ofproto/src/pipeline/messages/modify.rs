@@ -259,7 +259,7 @@ impl Ofproto {
                 // What never will be is said at once; what depends on what is there, when the bundle is carried out.
                 FlowTables::check_table(&fm)?;
                 let instructions = self.tables.shared(&std::mem::take(&mut fm.instructions));
-                Bundled::Flow(*fm, instructions)
+                Bundled::Flow(*fm, Some(instructions))
             }
             // The groups that it needs may come in the bundle, too.
             Message::PacketOut(out) => {
