@@ -122,6 +122,7 @@ pub use message::{Experimenter, Message, Page, Part};
 pub use meter::{Band, MeterConfig, MeterFeatures, MeterMod, MeterStats};
 pub use monitor::{FlowChange, FlowEvent, FlowMonitorRequest, FlowUpdate, MonitorCommand, MonitorFlags};
 pub use options::check_options;
+#[cfg(feature = "pipeline")]
 pub(crate) use options::options_named;
 pub use packet::{NO_BUFFER, PacketIn, PacketInReason, PacketInView, PacketOut};
 pub use port::{CustomCounter, Port, PortMod, PortRequest, PortStats, PortStatus};

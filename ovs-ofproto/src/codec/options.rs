@@ -33,6 +33,7 @@ pub fn check_options(instructions: &Instructions, table: &TlvTable) -> Result<()
 }
 
 /// Which fields for tunnel options instructions name, a bit each.
+#[cfg(feature = "pipeline")]
 pub(crate) fn options_named(instructions: &Instructions) -> u64 {
     let mut named = 0;
     let mut note = |field: FieldId, _| {

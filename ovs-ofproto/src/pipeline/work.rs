@@ -191,8 +191,9 @@ impl Ofproto {
         });
     }
 
-    /// Takes a bundle's message up, or goes on with the last one.
-    fn change_some(&mut self, work: &mut Work, effort: &mut usize) -> Result<Option<Bundled>, OfError> {
+    /// Takes a bundle's messages up, or goes on with the last one. True if the one that was [read last](BundledChanges::last_read)
+    /// is no change of flows, and not taken up yet.
+    fn change_some(&mut self, work: &mut Work, effort: &mut usize) -> Result<bool, OfError> {
         let known = Known { groups: &self.groups, meters: &self.meters };
         while *effort > 0 {
             if let Some(pending) = work.pending.front_mut() {
@@ -202,21 +203,22 @@ impl Ofproto {
                 }
                 continue;
             }
-            let Some(change) = work.left.next() else { return Ok(None) };
+            let Some(change) = work.left.next() else { return Ok(false) };
             work.done += 1;
-            let Bundled::Flow(mut fm, instructions) = change else {
+            let Bundled::Flow(fm, instructions) = change else {
                 *effort = effort.saturating_sub(OTHER);
-                return Ok(Some(change));
+                return Ok(true);
             };
             self.place_options(&mut fm.matching)?;
-            let pending = self.tables.begin(&fm, instructions, known, work.begun, &mut work.log)?;
+            let instructions = instructions.take().unwrap_or_default();
+            let pending = self.tables.begin(fm, instructions, known, work.begun, &mut work.log)?;
             work.tally.note(fm.command, work.begun);
-            *effort = effort.saturating_sub(1 + self.tables.cost_to_choose(&fm));
+            *effort = effort.saturating_sub(1 + self.tables.cost_to_choose(fm));
             if pending.len() > 0 {
                 work.pending.push_back(pending);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Flows that end because those that learnt them do, and those that packets made meanwhile.
@@ -292,13 +294,13 @@ impl World<'_> {
             let Some(own) = self.own() else { return };
             match &mut work.stage {
                 Stage::Changes => match own.change_some(&mut work, &mut effort) {
-                    Ok(Some(other)) => {
-                        if let Err(e) = self.change_other(&mut work, other, dp) {
+                    Ok(true) => {
+                        if let Err(e) = self.change_other(&mut work, dp) {
                             work.stage = Stage::Undo(e);
                         }
                     }
-                    Ok(None) if effort == 0 => break None,
-                    Ok(None) => {
+                    Ok(false) if effort == 0 => break None,
+                    Ok(false) => {
                         own.complete(&mut work);
                         let source = work.source();
                         if !own.tell_some(&work.log, &mut work.told, &mut effort, source) {
@@ -340,20 +342,20 @@ impl World<'_> {
     }
 
     /// What a bundle asks for beside changes of flows.
-    fn change_other(&mut self, work: &mut Work, change: Bundled, dp: &mut dyn Dpif) -> Result<(), OfError> {
-        let Some(own) = self.own() else { return Ok(()) };
+    fn change_other(&mut self, work: &mut Work, dp: &mut dyn Dpif) -> Result<(), OfError> {
+        let (Some(own), Some(change)) = (self.own(), work.left.last_read()) else { return Ok(()) };
         match change {
             Bundled::Flow(..) => {}
-            Bundled::Group(gm) => work.pending.extend(own.group_mod(&gm, work.begun, &mut work.log)?),
+            Bundled::Group(gm) => work.pending.extend(own.group_mod(gm, work.begun, &mut work.log)?),
             // Changes of ports reach beyond the switch, from where they cannot be taken back.
             Bundled::Port(_) if work.is_atomic => return Err(OfError::BundleMsgFailed),
             Bundled::Port(pm) => {
-                own.check_port_mod(&pm)?;
-                work.ports.push(pm);
+                own.check_port_mod(pm)?;
+                work.ports.push(pm.clone());
             }
             // What becomes of it goes by what was done before it, and not by what comes after.
             Bundled::Packet(out) => {
-                own.check_packet_out(&out)?;
+                own.check_packet_out(out)?;
                 own.look_ahead(true);
                 let (packet, metadata) = (Packet::from_slice(&out.data), out.metadata.as_deref());
                 work.packets.extend(self.decide_out(dp, packet, out.in_port, metadata, &out.actions));

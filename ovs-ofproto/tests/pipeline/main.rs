@@ -7,6 +7,7 @@ mod world;
 mod bridges;
 mod in_band;
 mod layers;
+mod matching;
 mod messages;
 mod narrowed;
 mod native_tunnels;

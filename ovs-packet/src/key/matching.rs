@@ -206,6 +206,12 @@ impl Match {
         self.option_lens = option_lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));
     }
 
+    /// Has it say nothing, as [`Match::ANY`] does.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.set_ordered(WordSet::EMPTY, 0, core::iter::empty(), None);
+    }
+
     pub(super) fn option_lens(&self) -> Option<&OptionLens> {
         self.option_lens.as_deref()
     }
@@ -535,12 +541,21 @@ impl Match {
 impl FromIterator<(usize, u64, u64)> for Match {
     fn from_iter<I: IntoIterator<Item = (usize, u64, u64)>>(words: I) -> Match {
         let mut m = Match::ANY;
+        m.extend(words);
+        m
+    }
+}
+
+/// The same for a match that says something already: behind [`clear`](Match::clear), what it says is written where it
+/// stands.
+impl Extend<(usize, u64, u64)> for Match {
+    #[inline]
+    fn extend<I: IntoIterator<Item = (usize, u64, u64)>>(&mut self, words: I) {
         for (i, value, mask) in words.into_iter().filter(|(i, ..)| *i < WORDS) {
-            if mask != 0 || m.map.contains(i) {
-                m.set_bits(i, u64::MAX, Word { value: value & mask, mask });
+            if mask != 0 || self.map.contains(i) {
+                self.set_bits(i, u64::MAX, Word { value: value & mask, mask });
             }
         }
-        m
     }
 }
 
@@ -599,6 +614,21 @@ mod tests {
         assert!(m("tcp,nw_src=10.1.1.1").is_within(&m("ip,nw_src=10.0.0.0/8")));
         assert!(!m("ip").is_within(&m("tcp")));
         assert!(m("ip").is_within(&Match::ANY));
+    }
+
+    #[test]
+    fn what_is_cleared_says_what_is_written_next() {
+        for before in
+            ["tcp,nw_dst=10.1.0.0/16,tp_dst=80", "", "ipv6,ipv6_src=2001::1,ipv6_dst=2001::2,reg0=1,reg2=2,reg4=3"]
+        {
+            let (mut place, other) = (m(before), m("udp,tp_src=53"));
+            place.clear();
+            assert_eq!(place, Match::ANY);
+            place.extend(other.words());
+            assert_eq!(place, other);
+            place.extend([(WORDS, 1, 1)]);
+            assert_eq!(place, other, "there is no such word");
+        }
     }
 
     #[test]

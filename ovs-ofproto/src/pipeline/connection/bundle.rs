@@ -28,11 +28,11 @@ pub(in crate::pipeline) const ATOMIC: u16 = 1;
 const TOGETHER: usize = 256;
 
 /// A message of a bundle: what it says. Nearly all are flow-mods, which stand in the list itself, and what they have flows
-/// do beside them: most share that with the one before.
+/// do beside them, until it is taken: most share that with the one before.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the one that there are many of")]
 pub(in crate::pipeline) enum Bundled {
-    Flow(FlowMod, Arc<Instructions>),
+    Flow(FlowMod, Option<Arc<Instructions>>),
     Group(Box<GroupMod>),
     Port(PortMod),
     Packet(PacketOut),
@@ -51,7 +51,7 @@ impl Bundled {
             size_of_val(actions) + actions.iter().map(inner).sum::<usize>()
         }
         match self {
-            Bundled::Flow(_, i) => of(&i.apply) + of(i.written()),
+            Bundled::Flow(_, i) => i.as_ref().map_or(0, |i| of(&i.apply) + of(i.written())),
             Bundled::Group(gm) => {
                 let buckets = &gm.desc.buckets;
                 size_of::<GroupMod>() + size_of_val(&**buckets) + buckets.iter().map(|b| of(&b.actions)).sum::<usize>()
@@ -96,12 +96,14 @@ impl Bundle {
     }
 }
 
-/// What messages say, in order.
+/// What messages say, in order. It is read where it stands, and given back together when all that stands together was read.
 #[derive(Default, Debug)]
 pub(in crate::pipeline) struct Changes {
-    /// Those that stand together, behind those that are being taken.
+    /// Those that stand together, behind those that are being read.
     rest: VecDeque<Vec<Bundled>>,
-    first: std::vec::IntoIter<Bundled>,
+    first: Vec<Bundled>,
+    /// How many of the first were read.
+    read: usize,
 }
 
 impl Changes {
@@ -115,16 +117,19 @@ impl Changes {
             }
         }
     }
-}
 
-impl Iterator for Changes {
-    type Item = Bundled;
-
-    fn next(&mut self) -> Option<Bundled> {
-        if self.first.len() == 0 {
-            self.first = self.rest.pop_front()?.into_iter();
+    /// Reads the next.
+    pub(in crate::pipeline) fn next(&mut self) -> Option<&mut Bundled> {
+        if self.read == self.first.len() {
+            (self.first, self.read) = (self.rest.pop_front()?, 0);
         }
-        self.first.next()
+        self.read += 1;
+        self.first.get_mut(self.read - 1)
+    }
+
+    /// The one that was read last.
+    pub(in crate::pipeline) fn last_read(&self) -> Option<&Bundled> {
+        self.first.get(self.read.checked_sub(1)?)
     }
 }
 
@@ -258,9 +263,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_messages_say_is_read_in_order() {
+        let (mut changes, n) = (Changes::default(), 2 * TOGETHER as u64 + 1);
+        for cookie in 0..n {
+            changes.push(Bundled::Flow(FlowMod { cookie, ..FlowMod::default() }, None));
+        }
+        let cookie = |change: Option<&Bundled>| match change {
+            Some(Bundled::Flow(fm, _)) => Some(fm.cookie),
+            _ => None,
+        };
+        assert_eq!(cookie(changes.last_read()), None);
+        for expected in 0..n {
+            assert_eq!(cookie(changes.next().map(|c| &*c)), Some(expected));
+            assert_eq!(cookie(changes.last_read()), Some(expected));
+        }
+        assert!(changes.next().is_none());
+    }
+
+    #[test]
     fn misuse_ends_a_bundle() {
         let (mut b, now) = (Bundles::default(), Instant::from_secs(5));
-        let change = || Bundled::Flow(FlowMod::default(), Arc::default());
+        let change = || Bundled::Flow(FlowMod::default(), None);
         b.add((1, 3), b"ab", change(), b"", now).unwrap();
         b.add((1, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!(b.open(1, 3, b"begun", now), Err(OfError::BundleBadId));
@@ -275,8 +298,10 @@ mod tests {
         b.add((2, 3), b"ab", change(), b"", now).unwrap();
         b.add((2, 3), b"cde", change(), b"", now).unwrap();
         assert_eq!((b.next_expiry(), b.expire(Instant::from_secs(14))), (Some(Instant::from_secs(15)), None));
-        let (changes, messages) = b.take(2).unwrap().into_messages();
-        assert_eq!((changes.count(), messages.get(0), messages.get(1)), (2, &b"ab"[..], &b"cde"[..]));
+        let (mut changes, messages) = b.take(2).unwrap().into_messages();
+        assert_eq!((messages.get(0), messages.get(1)), (&b"ab"[..], &b"cde"[..]));
+        let count = std::iter::from_fn(|| changes.next().map(drop)).count();
+        assert_eq!((count, changes.next().is_none()), (2, true));
         b.open(3, 0, b"begun", now).unwrap();
         assert_eq!((b.expire(Instant::from_secs(15)), b.weight), (Some(b"begun".to_vec()), 0));
     }

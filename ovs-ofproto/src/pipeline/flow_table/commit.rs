@@ -8,28 +8,23 @@ use std::vec::IntoIter;
 
 use ovs_classifier::Version;
 
+use super::FlowTables;
 use super::log::{Changes, Log, Step};
 use super::modify::Pending;
 use super::rule::{Flow, RemovedReason};
+use super::set::TableSet;
 use super::slab::RuleId;
-use super::{FlowTables, TABLES};
 use crate::flow_mod::FlowModFlags;
 
 /// How many versions ahead changes are that take long: more than there are others before they are done.
 const FAR: u64 = 1 << 40;
 
 /// What sweeps that are under way leave for the last of them.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Unswept {
     sweeps: usize,
-    tables: [bool; TABLES],
+    tables: TableSet,
     indexes: bool,
-}
-
-impl Default for Unswept {
-    fn default() -> Unswept {
-        Unswept { sweeps: 0, tables: [false; TABLES], indexes: false }
-    }
 }
 
 /// What went by a log, to be taken out of everything.
@@ -113,9 +108,7 @@ impl FlowTables {
     fn forget(&mut self, id: RuleId) {
         let Some(rule) = self.rules.remove(id) else { return };
         let table = usize::from(rule.table);
-        if let Some(touched) = self.unswept.tables.get_mut(table) {
-            *touched = true;
-        }
+        self.unswept.tables.set(rule.table, true);
         if let (Some(t), Some(handle)) = (self.tables.get_mut(table).filter(|t| t.flows > 0), rule.handle) {
             t.classifier.remove_handle(handle);
         }
@@ -128,10 +121,8 @@ impl FlowTables {
     /// Takes out what sweeps have left.
     fn tidy(&mut self) {
         let (version, is_far) = (self.version, self.far.is_some());
-        for (table, touched) in self.tables.iter_mut().zip(&mut self.unswept.tables) {
-            if !std::mem::take(touched) {
-                continue;
-            }
+        for table in std::mem::take(&mut self.unswept.tables).iter() {
+            let Some(table) = self.tables.get_mut(usize::from(table)) else { continue };
             // A table that has no flows has none that is seen at this version or will be.
             match table.flows {
                 0 if !is_far => table.classifier.clear(),

@@ -3,7 +3,7 @@
 //! # What is where
 //!
 //! - `rule`: [`Rule`] as tables keep it and [`Flow`] as others see it; `slab`: where rules are, by [`RuleId`];
-//! - `table`: one table, how it is set up, how full it is; `eviction`: who gives way in a full one;
+//! - `table`: one table, how it is set up, how full it is; `set`: some of them; `eviction`: who gives way in a full one;
 //! - `check`: what the switch can do; `modify`: what modifications mean; `update`: how rules come and go; `log`: what was
 //!   done; `commit`: how that becomes true, or is taken back.
 //!
@@ -28,6 +28,7 @@ mod learn;
 mod log;
 mod modify;
 mod rule;
+mod set;
 mod slab;
 mod table;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use crate::action::{Instructions, Subfield};
 use crate::codec::{FlowStats, OfError, options_named};
 use crate::flow_mod::{ALL_TABLES, FlowModFlags};
 use eviction::Eviction;
+use set::TableSet;
 use slab::Slab;
 use table::Table;
 
@@ -58,8 +60,8 @@ pub(super) use modify::Pending;
 pub(super) use rule::Rule;
 pub use rule::{Flow, RemovedReason};
 pub use slab::RuleId;
+pub(super) use table::VacancyEvent;
 pub use table::{DEFAULT_FLOW_LIMIT, TableConfig, TableMiss};
-pub(super) use table::{Vacancy, VacancyEvent};
 
 /// How many tables a switch has. Controllers see [`VISIBLE_TABLES`]; the last is the switch's own.
 pub const TABLES: usize = 255;
@@ -168,6 +170,8 @@ pub(super) struct FlowTables {
     /// How many flows there are at the present version.
     present: usize,
     unswept: Unswept,
+    /// The tables of which somebody wants to know how full they are.
+    watched: TableSet,
     changes: Changes,
 }
 
@@ -201,6 +205,7 @@ impl FlowTables {
             near: false,
             present: 0,
             unswept: Unswept::default(),
+            watched: TableSet::default(),
             changes: Changes::default(),
         }
     }
@@ -245,8 +250,11 @@ impl FlowTables {
 
     /// Writes what a controller sees of a rule by `now` over what stands there. False if the rule is gone.
     pub(super) fn stats_into(&self, id: RuleId, now: Instant, stats: &mut FlowStats) -> bool {
-        let (Some(rule), Some(matching)) = (self.rules.get(id), self.matching(id)) else { return false };
-        stats.matching = matching;
+        let Some(rule) = self.rules.get(id) else { return false };
+        let placed = self.table(rule.table).and_then(|t| t.classifier.get(rule.handle?));
+        let Some(placed) = placed else { return false };
+        stats.matching.clear();
+        stats.matching.extend(placed.words());
         rule.stats_into(now, stats);
         true
     }
@@ -324,8 +332,9 @@ impl FlowTables {
 
     /// What is to be told of how full tables are.
     pub(super) fn take_vacancy_events(&mut self) -> Vec<(u8, VacancyEvent)> {
-        let tables = (0..=u8::MAX).zip(&mut self.tables).filter(|(_, t)| t.vacancy.is_some());
-        tables.filter_map(|(n, t)| Some((n, t.take_vacancy_event()?))).collect()
+        let tables = &mut self.tables;
+        let event = |n: u8| Some((n, tables.get_mut(usize::from(n))?.take_vacancy_event()?));
+        self.watched.iter().filter_map(event).collect()
     }
 
     /// When to look again whether a flow's time is up.
@@ -348,6 +357,13 @@ impl FlowTables {
     /// To change how controllers set a table up.
     pub(super) fn table_mut(&mut self, table: u8) -> Option<&mut Table> {
         self.tables.get_mut(usize::from(table))
+    }
+
+    /// Has somebody be told when a table becomes fuller or emptier than this: fractions that are free, in percent.
+    pub(super) fn watch(&mut self, table: u8, limits: Option<(u8, u8)>) {
+        let Some(t) = self.tables.get_mut(usize::from(table)) else { return };
+        t.watch(limits);
+        self.watched.set(table, limits.is_some());
     }
 
     /// Sets a table up as the switch's owner wants it. Flows beyond its limit are for [`trim`](Self::trim).

@@ -142,8 +142,16 @@ impl Table {
         }
     }
 
+    /// Has somebody be told when less, or more, of it is free than these, in percent.
+    pub(super) fn watch(&mut self, limits: Option<(u8, u8)>) {
+        self.vacancy = limits.map(|(down, up)| {
+            let next = if self.vacant() < up { VacancyEvent::Up } else { VacancyEvent::Down };
+            Vacancy { down, up, next: self.vacancy.map_or(next, |v| v.next) }
+        });
+    }
+
     /// What is to be told of how full it is, if anything; once each way.
-    pub(in crate::pipeline) fn take_vacancy_event(&mut self) -> Option<VacancyEvent> {
+    pub(super) fn take_vacancy_event(&mut self) -> Option<VacancyEvent> {
         let vacant = self.vacant();
         let vacancy = self.vacancy.as_mut()?;
         let event = match vacant {

@@ -210,6 +210,10 @@ impl Megaflows {
 
     fn unlink(&mut self, slot: u32, m: &Megaflow) {
         self.paths.leave(m.path, slot);
+        self.leave_shape(m);
+    }
+
+    fn leave_shape(&mut self, m: &Megaflow) {
         let moved = self.shapes.leave(m.shape, m.place);
         if let Some(other) = moved.and_then(|slot| self.get_mut(slot)) {
             other.place = m.place;
@@ -245,11 +249,7 @@ impl Megaflows {
     /// right for some, and the megaflow need not go.
     pub(super) fn narrow(&self, slot: u32, t: &mut Translation) {
         let Some(shape) = self.get(slot).and_then(|m| self.shapes.get(m.shape)) else { return };
-        let mut beyond = t.read.mask;
-        for (i, bits) in shape.mask.iter() {
-            beyond.bits.words_mut().get_mut(i).into_iter().for_each(|word| *word &= !bits);
-        }
-        if beyond.is_empty() {
+        if shape.is_for_more(&t.read.mask) {
             for (i, bits) in shape.mask.iter() {
                 t.read.mask.bits.words_mut().get_mut(i).into_iter().for_each(|word| *word |= bits);
             }
@@ -260,9 +260,13 @@ impl Megaflows {
     pub(super) fn retranslate(&mut self, slot: u32, t: &mut Translation) {
         let Some(mut m) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.count(&m, false);
-        self.unlink(slot, &m);
+        self.paths.leave(m.path, slot);
         m.path = self.paths.enter(t, slot);
-        (m.shape, m.place) = self.shapes.enter(t, slot);
+        // What was looked at is the same most often, where only what was met is another.
+        if !self.shapes.is_member(m.shape, m.place, t) {
+            self.leave_shape(&m);
+            (m.shape, m.place) = self.shapes.enter(t, slot);
+        }
         m.actions = t.actions.drain(..).collect();
         m.slow = t.slow;
         self.count(&m, true);

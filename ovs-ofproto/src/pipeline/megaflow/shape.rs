@@ -88,6 +88,13 @@ impl Shape {
         same(&self.mask, mask)
     }
 
+    /// Whether a mask is for the packets of its megaflows and more, or for the same.
+    pub(super) fn is_for_more(&self, mask: &FlowMask) -> bool {
+        let words = mask.bits.words();
+        mask.bits.non_zero().bits() & !self.mask.bits().map().bits() == 0
+            && self.mask.iter().all(|(i, bits)| words.get(i).is_some_and(|w| w & !bits == 0))
+    }
+
     fn width(&self) -> usize {
         self.seen.bits().words().len()
     }

@@ -10,9 +10,7 @@ use crate::codec::{
 };
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 use crate::pipeline::connection::{Bundled, ConnectionId};
-use crate::pipeline::flow_table::{
-    FlowModError, FlowTables, Known, Log, Pending, TableMiss, VISIBLE_TABLES, Vacancy, VacancyEvent,
-};
+use crate::pipeline::flow_table::{FlowModError, FlowTables, Known, Log, Pending, TableMiss, VISIBLE_TABLES};
 use crate::pipeline::meter::MAX_METER;
 use crate::pipeline::ofproto::Ofproto;
 use crate::pipeline::port::PortConfig;
@@ -210,16 +208,13 @@ impl Ofproto {
             if version < Version::V1_4 {
                 continue;
             }
-            let asked = tm.desc.vacancy.filter(|_| config & VACANCY_EVENTS != 0);
-            t.vacancy = asked.map(|(down, up, _)| {
-                let next = if t.vacant() < up { VacancyEvent::Up } else { VacancyEvent::Down };
-                Vacancy { down, up, next: t.vacancy.map_or(next, |v| v.next) }
-            });
             let evicts = config & EVICTION != 0;
             if t.evicts != evicts {
                 t.evicts = evicts;
                 self.tables.reset_eviction(n);
             }
+            let asked = tm.desc.vacancy.filter(|_| config & VACANCY_EVENTS != 0);
+            self.tables.watch(n, asked.map(|(down, up, _)| (down, up)));
         }
         Ok(Answer::Done)
     }
@@ -264,7 +259,7 @@ impl Ofproto {
                 // What never will be is said at once; what depends on what is there, when the bundle is carried out.
                 FlowTables::check_table(&fm)?;
                 let instructions = self.tables.shared(&std::mem::take(&mut fm.instructions));
-                Bundled::Flow(*fm, instructions)
+                Bundled::Flow(*fm, Some(instructions))
             }
             // The groups that it needs may come in the bundle, too.
             Message::PacketOut(out) => {

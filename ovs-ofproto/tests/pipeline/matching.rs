@@ -1,65 +1,50 @@
 //! What a flow is of where its words alone do not say it: the packet's type, which is implied, and tunnel options, which a
 //! table names.
-#![cfg(feature = "pipeline")]
 
-use ovs_dpif::PortSpec;
-use ovs_dpif::netdev::{MemPort, MemPortPeer};
-use ovs_dpif::userspace::Datapath;
-use ovs_dpif::{Dpif, text};
-use ovs_ofproto::FlowModCommand::{Add, Delete, DeleteStrict};
+use ovs_dpif::text;
+use ovs_ofproto::FlowModCommand::{self, Add, Delete, DeleteStrict};
 use ovs_ofproto::codec::{Message, OfError, TlvTableMod, Version};
-use ovs_ofproto::pipeline::{ConnectionConfig, ConnectionId, Ofproto, Port, TraceRequest};
-use ovs_ofproto::text::Parser;
-use ovs_ofproto::{FlowMod, FlowModCommand};
+use ovs_ofproto::pipeline::{ConnectionId, TraceRequest};
 use ovs_packet::field::TlvMapping;
-use ovs_packet::{FlowKey, Instant, OfPort};
+use ovs_packet::{FlowKey, OfPort};
+
+use super::world::{World, flow};
 
 const V: Version = Version::V1_3;
 
+/// A switch and who controls it.
 struct Bench {
-    of: Ofproto,
-    dp: Datapath,
-    _ends: Vec<MemPortPeer>,
+    world: World,
     controller: ConnectionId,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let (mut of, mut dp) = (Ofproto::new(), Datapath::new());
-        let plug = |n| {
-            let (port, end) = MemPort::new(format!("p{n}"), 16);
-            let number = dp.port_add(PortSpec::Device(Box::new(port)), None).unwrap();
-            of.port_add(Port::new(OfPort(n), number, format!("p{n}")));
-            end
-        };
-        let ends = (1..=3).map(plug).collect();
-        let controller = of.connect(&ConnectionConfig::new(V));
-        Bench { of, dp, _ends: ends, controller }
+        let mut world = World::new(3);
+        let controller = world.connect(V);
+        Bench { world, controller }
     }
 
     /// What is wrong with a message.
     fn ask(&mut self, message: impl Into<Message>) -> Option<OfError> {
-        let bytes = message.into().encode(V, 1).unwrap();
-        self.of.handle_message(&mut self.dp, self.controller, &bytes, Instant::ZERO).unwrap();
-        let outputs = std::iter::from_fn(|| self.of.poll_output(&mut self.dp, self.controller, Instant::ZERO));
-        let heard: Vec<_> = outputs.map(|o| Message::decode(&o.message).unwrap().1).collect();
-        heard.into_iter().find_map(|m| if let Message::Error(e) = m { Some(e.error) } else { None })
+        self.world.say(self.controller, V, 1, &message.into());
+        let heard = self.world.heard(self.controller);
+        heard.into_iter().find_map(|(_, m)| if let Message::Error(e) = m { Some(e.error) } else { None })
     }
 
     fn flow(&mut self, command: FlowModCommand, text: &str) -> Option<OfError> {
-        self.ask(parsed(command, text))
+        self.ask(flow(text, command))
+    }
+
+    fn count(&self) -> usize {
+        self.world.of.flow_count()
     }
 
     /// The datapath actions of the last pass of a packet.
     fn actions(&mut self, packet: &str) -> String {
-        let request = TraceRequest::flow(&packet.parse().unwrap());
-        let trace = self.of.trace(&self.dp, &request);
+        let trace = self.world.trace(packet);
         text::actions(&trace.passes.last().unwrap().actions).to_string()
     }
-}
-
-fn parsed(command: FlowModCommand, text: &str) -> FlowMod {
-    Parser::default().flow_mod(text, command).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
 #[test]
@@ -75,12 +60,12 @@ fn flows_of_headers_are_of_packets_that_begin_with_ethernet() {
     assert_eq!(b.flow(Add, "table=0,priority=1,in_port=1,actions=drop"), None);
     assert_eq!([b.actions("in_port=1,arp"), b.actions("in_port=1,packet_type=(1,0x86dd)")], ["drop", "drop"]);
     // It is the same flow however it is said: by its owner, by a controller, with the type or without.
-    b.of.flow_mod(&mut b.dp, &parsed(Add, "priority=9,ip,actions=2"), Instant::ZERO).unwrap();
-    assert_eq!(b.of.flows().count(), 4);
+    b.world.add("priority=9,ip,actions=2");
+    assert_eq!(b.count(), 4);
     assert_eq!(b.flow(DeleteStrict, "priority=9,ip,packet_type=(0,0)"), None);
-    assert_eq!((b.of.flows().count(), b.actions("in_port=2,ip")), (3, "3".to_string()));
+    assert_eq!((b.count(), b.actions("in_port=2,ip")), (3, "3".to_string()));
     assert_eq!(b.flow(Delete, "ip"), None);
-    assert_eq!(b.of.flows().count(), 3, "that of another type is another");
+    assert_eq!(b.count(), 3, "that of another type is another");
 }
 
 #[test]
@@ -127,7 +112,7 @@ fn a_mapping_that_flows_need_stays() {
     let teacher = "in_port=2,actions=learn(table=1,reg1=5,load:reg1[]->tun_metadata5[0..31])";
     assert_eq!([b.ask(modify(ADD, &[5])), b.flow(Add, teacher)], [None, None]);
     let packet = TraceRequest::packet(ovs_packet::compose::compose(&FlowKey::ZERO, &[0; 60]), OfPort(2));
-    b.of.trace_and_learn(&mut b.dp, &packet, Instant::ZERO);
+    b.world.of.trace_and_learn(&mut b.world.dp, &packet, b.world.now);
     assert_eq!([b.flow(Delete, "table=0"), b.ask(modify(DELETE, &[5]))], [None, in_use]);
     assert_eq!([b.flow(Delete, ""), b.ask(modify(CLEAR, &[]))], [None, None]);
 }
