@@ -13,7 +13,8 @@ use crate::table::NIL;
 /// A switch that tracks a packet twice in one zone, first to look and then to commit, keeps one of these with the
 /// packet: it is read and looked up once. See [`Tracker::track_again`](crate::Tracker::track_again).
 ///
-/// It holds as long as nobody changes the packet's bytes; then it is [forgotten](Self::forget). What became of the
+/// It serves one tracker, and holds as long as nobody but that tracker changes the packet's bytes, or what it wrote to
+/// the packet's metadata without taking the state away; then it is [forgotten](Self::forget). What became of the
 /// connection meanwhile does no harm.
 #[derive(Clone, Debug)]
 pub struct Sighting {

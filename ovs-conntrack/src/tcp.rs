@@ -45,11 +45,14 @@
 //! | a SYN within the connection, or crossing | `+est`, passed without a look | `+new` before an answer, then by the window |
 //! | an answer to a SYN that is none | `+est`, passed without a look | opens the window |
 //! | a SYN after both have finished, from who answered | `+inv` | `+new`: another connection |
-//! | after a reset | `+inv`, or `+new` where it forgot the connection | `+est`, `+new` for a SYN |
+//! | after a reset before any answer | judged as the first: it forgot the connection | `+est`, `+new` for a SYN |
+//! | after a reset: a SYN of who answered, a SYN-ACK of who began | `+inv` | `+new`; followed if in the window |
+//! | after a reset: a SYN of who began, if the other reset; a SYN-ACK of who answered | `+est`, passed without a look | `+new`; followed if in the window |
+//! | after a reset beside the number that was acknowledged | by the state before it: it did not believe it | the connection is reset |
 //! | acknowledges what was not seen | `+inv` | let pass within 64 kB and a segment |
 //! | begins within the window and ends beyond it | `+est` | `+inv` |
 //! | a reset of another number | `+est`, but not believed | `+inv` |
-//! | after numbers that were off, or taken by a SYN that was passed | by its own windows | by these |
+//! | anything else whose numbers are asked | by its own windows until it was established, then never asked: a model in that test foretells it | by these |
 //!
 //! With [`liberal`](crate::Config::tcp_liberal) the states are followed and the numbers are not asked.
 

@@ -166,10 +166,13 @@ proptest! {
     #[test]
     fn packets_that_were_seen_before_are_tracked_as_others(
         packets in proptest::collection::vec((0u32..12, any::<bool>()), 1..12),
-        steps in proptest::collection::vec((0u8..6, 0u16..2, 0u8..4), 1..8),
+        steps in proptest::collection::vec((0u8..6, 0u16..2, 0u8..6), 1..8),
     ) {
         let (mut afresh, mut again) = (Tracker::new(Config::new(7)), Tracker::new(Config::new(7)));
         let shared = SharedTracker::new(Config::new(7), 5);
+        let mut timeouts = Timeouts::default();
+        [&mut afresh, &mut again].into_iter().for_each(|tracker| tracker.set_timeout_policy(3, &timeouts).unwrap());
+        shared.set_timeout_policy(3, &timeouts).unwrap();
         let mut all: Vec<Packet> = packets.iter().map(|(n, reply)| udp(*n, *reply)).collect();
         let keys: Vec<FlowKey> = all.iter_mut().map(key_of).collect();
         let mut sightings = vec![Sighting::NONE; all.len()];
@@ -179,7 +182,8 @@ proptest! {
         let mut now = NOW;
         for (how, zone, meanwhile) in steps {
             let mut request = request(how);
-            (request.zone, request.nat) = (zone, None);
+            (request.zone, request.nat, request.timeout_policy) = (zone, None, Some(3));
+            request.mark = (meanwhile == 5).then_some((u32::from(how) + 1, 0xff));
             let wanted = afresh.track_batch(a.iter_mut().zip(&keys), &request, now);
             let batch = b.iter_mut().zip(&keys).zip(&mut sightings).map(|((p, k), s)| (p, k, s));
             prop_assert_eq!(again.track_again(batch, &request, now), wanted.clone());
@@ -196,8 +200,15 @@ proptest! {
                 }
                 2 => now += Duration::from_secs(40),
                 3 => [&mut a, &mut b, &mut c].map(|packets| packets.clone_from(&all)).into_iter().collect(),
+                4 => {
+                    (timeouts.udp_single, timeouts.udp_multiple) = (timeouts.udp_multiple, timeouts.udp_single);
+                    [&mut afresh, &mut again].into_iter().for_each(|tracker| tracker.set_timeout_policy(3, &timeouts).unwrap());
+                    shared.set_timeout_policy(3, &timeouts).unwrap();
+                }
                 _ => {}
             }
+            let deadlines = |tracker: &Tracker| tracker.dump(None, now).map(|c| (c.original, c.timeout)).collect::<Vec<_>>();
+            prop_assert_eq!(deadlines(&afresh), deadlines(&again));
         }
     }
 }

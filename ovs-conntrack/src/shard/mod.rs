@@ -210,8 +210,8 @@ pub(crate) struct Shard {
     stale: usize,
     flushed: Slots,
     sweep: u32,
-    /// How often something happened that packets of stored connections are told otherwise after: one was removed or
-    /// answered, or its mark or label written.
+    /// How often something happened that packets of stored connections are told otherwise after, or prolong them
+    /// otherwise: one was removed or answered, its mark or label written, a timeout policy set.
     pub(crate) changes: u64,
     /// Random numbers drawn.
     draws: u64,

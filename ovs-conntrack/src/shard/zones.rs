@@ -53,6 +53,7 @@ impl Shard {
 
     /// Defines a timeout policy; `false` if there are too many.
     pub(crate) fn set_policy(&mut self, id: u32, timeouts: &Timeouts) -> bool {
+        self.changes += 1;
         let nanos = timeouts.nanos();
         if let Some(policy) = self.policies.iter_mut().find(|p| p.id == Some(id)) {
             policy.nanos = nanos;
@@ -67,6 +68,7 @@ impl Shard {
 
     /// Gives a policy the tracker's own timeouts.
     pub(crate) fn reset_policy(&mut self, id: u32, timeouts: &Timeouts) {
+        self.changes += 1;
         let policy = self.policies.iter_mut().find(|p| p.id == Some(id));
         policy.into_iter().for_each(|policy| policy.nanos = timeouts.nanos());
     }

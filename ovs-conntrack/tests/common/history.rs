@@ -40,8 +40,8 @@ pub(crate) struct Turn {
     pub(crate) end: u32,
     /// The window that it announces, without its scale.
     pub(crate) window: u16,
-    /// Whether one of its numbers is off.
-    pub(crate) off: bool,
+    /// Of a SYN: the scale that it offers.
+    pub(crate) shift: Option<u8>,
     /// The turn in words.
     pub(crate) words: String,
 }
@@ -114,8 +114,8 @@ impl Iterator for History<'_> {
         }
         let who = if client { 'C' } else { 'S' };
         let words = format!("{who} {flags} {seq_off:+},{ack_off:+} w{window} n{len}");
-        let off = seq_off != 0 || ack_off != 0;
-        Some(Turn { packet, client, flags, seq, ack, end, window, off, words })
+        let shift = self.shifts[own].filter(|_| flags.contains("syn"));
+        Some(Turn { packet, client, flags, seq, ack, end, window, shift, words })
     }
 }
 

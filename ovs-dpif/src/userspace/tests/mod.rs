@@ -5,13 +5,15 @@ mod bounds;
 pub(super) mod properties;
 mod recirculation;
 
+use std::collections::BTreeMap;
+
 use ovs_conntrack::fragment::{self, Gathered};
 use ovs_conntrack::{CtRequest, Nat, NatRange};
 use ovs_packet::FlowKey;
 use ovs_packet::Match;
 use ovs_packet::compose::compose;
 use ovs_packet::field::{FieldId, KeyAttr};
-use ovs_packet::packet::{Gso, GsoKind};
+use ovs_packet::packet::{Gso, GsoKind, IpChecksum};
 use proptest::prelude::*;
 
 use super::*;

@@ -115,6 +115,37 @@ fn packets_that_are_no_fragments_are_tracked_by_the_batch() {
     assert_eq!((b.received(2).len(), b.dp.connection_count()), (40, 40));
 }
 
+/// However often it is tracked, and in however many zones, an IPv4 header is summed once, and not where a device has.
+#[test]
+fn headers_that_tracking_summed_are_counted() {
+    let mut b = Bench::<2>::new(100);
+    let ct = |zone| DpAction::Ct(CtRequest::commit(zone));
+    b.install("in_port=1,recirc_id=0", &[ct(1), ct(2), DpAction::Recirc(5)]);
+    b.install("in_port=1,recirc_id=5,ct_state=-inv+trk", &[ct(1), DpAction::Output(PortNo(2))]);
+    b.install("in_port=1,recirc_id=5,ct_state=+inv+trk", &[]);
+    let (v4, v6) = (UDP.parse::<Match>().unwrap(), "udp6,ipv6_src=::1,ipv6_dst=::2,tp_src=1,tp_dst=2".parse().unwrap());
+    let summed = |b: &mut Bench<2>, packet: Packet| {
+        let events = |b: &Bench<2>| b.dp.events().into_iter().collect::<BTreeMap<_, _>>();
+        let before = events(b);
+        b.ends[0].push(packet);
+        assert!(b.poll().is_empty());
+        ["conntrack_l3csum_checked", "conntrack_l3csum_err"].map(|name| events(b)[name] - before[name])
+    };
+    let right = compose(v4.key(), b"payload");
+    // Of a connection that is not there, and of one that is; by itself, and in a batch.
+    assert_eq!([(); 2].map(|()| summed(&mut b, right.clone())), [[1, 0]; 2]);
+    assert!((0..4).all(|_| b.ends[0].push(right.clone())));
+    assert_eq!(summed(&mut b, right.clone()), [5, 0]);
+    assert_eq!(summed(&mut b, compose(Match::key(&v6), b"payload")), [0, 0]);
+    let mut known = right.clone();
+    known.offload.ip = IpChecksum::Good;
+    assert_eq!(summed(&mut b, known), [0, 0]);
+    let mut wrong = right;
+    wrong.data_mut()[24] ^= 1;
+    assert_eq!(summed(&mut b, wrong), [2, 2]);
+    assert_eq!(b.received(2).len(), 9);
+}
+
 /// What was read of a packet stays its own while others of its batch go elsewhere, and come back changed or twice.
 #[test]
 fn packets_that_come_back_are_matched_as_what_they_are() {
