@@ -6,7 +6,8 @@
 //! through, a lookup waits for a chain of multiplications.
 //!
 //! The seed keeps someone who chooses the keys, but not the seed, from computing colliding keys in advance. It is
-//! no cryptographic promise.
+//! no cryptographic promise: nothing is proven. What was tried is the weakness of sums, that a difference in two words
+//! cancels: of 2^15 salts, no two move a term by the same amount, for each flip of one or two bits.
 
 /// A seeded hash over a sequence of words.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,23 @@ mod tests {
                     assert!(buckets.len() > 2000, "{} buckets for a counter at bit {shift}", buckets.len());
                 }
             }
+        }
+    }
+
+    /// By how much a flip moves a word's term depends on the secret in all its bits, so that two words do not cancel one
+    /// another: of the terms of many salts, no two move by the same amount, nor one as far up as another down.
+    #[test]
+    fn no_bits_flipped_in_two_words_cancel() {
+        let flips =
+            [1 << 63 | 1 << 31, 1 << 63, 1 << 31, 1, 1 << 32, 1 << 32 | 1, 0xffff_ffff, u64::MAX << 32, u64::MAX];
+        for flip in flips {
+            let moved = |seed| {
+                let (salt, word) = (WordHash::new(seed).salt(0), 0x0a00_0001_0a00_0002);
+                WordHash::fold(word ^ flip ^ salt).wrapping_sub(WordHash::fold(word ^ salt))
+            };
+            let moves: BTreeSet<u64> = (0..4096).map(moved).collect();
+            assert_eq!(moves.len(), 4096, "{flip:#x} moves terms by few amounts");
+            assert!(moves.iter().all(|by| !moves.contains(&by.wrapping_neg())), "{flip:#x} cancels");
         }
     }
 

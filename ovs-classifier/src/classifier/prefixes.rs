@@ -175,10 +175,11 @@ impl Prefixes {
         answers: &mut Answers,
         mut takes: impl FnMut(Field, u8) -> bool,
     ) {
-        let lens = self.lens.get(column as usize).copied().unwrap_or_default();
+        // In their place: an iterator of a copy is itself copied, from bytes that it has just stored in other pieces.
+        let Some(lens) = self.lens.get(column as usize) else { return };
         for ((i, (field, _)), len) in self.tries.iter().enumerate().zip(lens) {
-            if len > 0
-                && let Some(bits) = self.answer(i, key, order, answers).rules_out(len)
+            if *len > 0
+                && let Some(bits) = self.answer(i, key, order, answers).rules_out(*len)
                 && takes(*field, bits)
             {
                 return;

@@ -5,10 +5,17 @@
 //! done to a block has no branch and no indexes, and is a handful of vector instructions on the
 //! [levels](crate::simd) that have them.
 //!
-//! The hash is multilinear: each word, its upper half folded into the lower, times a secret odd number, summed modulo
-//! 2^64. Two keys that differ have sums that agree in the leading `n` bits with a probability of about 2^(1-n) over the
-//! secrets, whatever the keys are: of words that differ, one differs in its lower half after folding, and the product of
-//! that difference with its number is spread over all upper bits. What is kept of a sum is mixed once more.
+//! The hash is [NH](Kernels::sum); its upper half is folded into the lower, which loses nothing, and of the product with a
+//! secret odd number the upper half is kept. If all secrets were drawn independently and uniformly, then for any two keys
+//! that differ under the mask
+//! - NH is the same with a probability of at most 2^-32 (Black and others, "UMAC: fast and secure message authentication",
+//!   on NH with words of 32 bits);
+//! - and where it is not, the leading `n` bits of what is kept are the same with at most 2^(1-n) (Dietzfelbinger and others,
+//!   "A reliable randomized algorithm for the closest-pair problem").
+//!
+//! So keys chosen without knowledge of the secrets share all 32 bits with at most 3 * 2^-32 a pair. In truth the secrets are
+//! drawn from a seed of 64 bits by a generator that is no cryptographic one, and nothing is promised against someone who
+//! learns from answers, or from how long they take, which keys collide.
 
 use crate::hash::WordHash;
 use crate::pattern::Pattern;
@@ -40,9 +47,14 @@ pub(super) struct BlockMask {
     rest: Box<[(usize, Block)]>,
 }
 
-/// The secret numbers of the hash, by block.
+/// The secret numbers of the hash.
 #[derive(Clone, Debug)]
-pub(super) struct Secrets(Box<[Block]>);
+pub(super) struct Secrets {
+    /// What is added to the words, by block.
+    added: Box<[Block]>,
+    /// What a sum is multiplied by; odd.
+    factor: u64,
+}
 
 impl Block {
     /// A block of a key; zeros where the key ends.
@@ -91,23 +103,25 @@ impl Block {
 
 impl Secrets {
     pub(super) fn new<const W: usize>(hash: WordHash) -> Self {
-        let block = |at: usize| Block(core::array::from_fn(|i| hash.salt(at * LANES + i) | 1));
-        Self((0..W.div_ceil(LANES)).map(block).collect())
+        let blocks = W.div_ceil(LANES);
+        let block = |at: usize| Block(core::array::from_fn(|i| hash.salt(at * LANES + i)));
+        Self { added: (0..blocks).map(block).collect(), factor: hash.salt(blocks * LANES) | 1 }
     }
 
     #[inline(always)]
     fn of(&self, at: usize) -> Block {
-        match self.0.get(at) {
+        match self.added.get(at) {
             Some(block) => *block,
             None => Block::default(),
         }
     }
-}
 
-/// The part of a sum that tables keep, mixed: sums of keys that count up are apart, but may be close to one another.
-#[inline(always)]
-const fn short(sum: u64) -> u32 {
-    WordHash::short(WordHash::fold(sum))
+    /// What tables keep of a sum. Folded, since sums of keys that count up lie at even distances, and a product alone would
+    /// keep them so: they may miss most buckets.
+    #[inline(always)]
+    const fn short(&self, sum: u64) -> u32 {
+        ((sum ^ sum >> 32).wrapping_mul(self.factor) >> 32) as u32
+    }
 }
 
 impl BlockMask {
@@ -225,7 +239,7 @@ impl BlockMask {
         for (at, bits) in &self.rest {
             sum = sum.wrapping_add(kernels.sum(&Block::of(key, *at).0, &bits.0, &secrets.of(*at).0));
         }
-        short(sum)
+        secrets.short(sum)
     }
 
     /// The hashes of keys under the mask.
@@ -241,7 +255,7 @@ impl BlockMask {
         if self.rest.is_empty() && at < W / LANES {
             // Nearly every mask is one block: then there is no branch but the loop's.
             for (key, hash) in keys.iter().zip(hashes) {
-                *hash = short(kernels.sum(&Block::of(key, at).0, &mask.0, &secret.0));
+                *hash = secrets.short(kernels.sum(&Block::of(key, at).0, &mask.0, &secret.0));
             }
         } else {
             for (key, hash) in keys.iter().zip(hashes) {
@@ -323,6 +337,26 @@ mod tests {
                 prop_assert_eq!(matches, same);
                 prop_assert_eq!(hash, mask.hash(Portable, &secrets, &near));
                 prop_assert_eq!(hash == mask.hash(Portable, &secrets, &key), same, "bits that matter move the hash");
+            }
+        }
+    }
+
+    /// Of two words, the same bits are flipped: what a hash that folds a word before it multiplies, or only multiplies,
+    /// moves by the same amount and cancels.
+    #[test]
+    fn no_bits_flipped_in_two_words_cancel_under_all_seeds() {
+        let mask = BlockMask::new(&[u64::MAX; 8]);
+        let flips =
+            [1 << 63 | 1 << 31, 1 << 63, 1 << 31, 1, 1 << 32, 1 << 32 | 1, 0xffff_ffff, u64::MAX << 32, u64::MAX];
+        for seed in if cfg!(miri) { 0..2 } else { 0..512 } {
+            let secrets = Secrets::new::<8>(WordHash::new(seed));
+            for key in [[0; 8], [u64::MAX; 8], [0x0a00_0001_0a00_0002; 8]] {
+                for flip in flips {
+                    let mut other = key;
+                    (other[2], other[5]) = (key[2] ^ flip, key[5] ^ flip);
+                    let hashes = [key, other].map(|key| mask.hash(Portable, &secrets, &key));
+                    assert_ne!(hashes[0], hashes[1], "{flip:#x} in two words of {key:x?} under seed {seed}");
+                }
             }
         }
     }

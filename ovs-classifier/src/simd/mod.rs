@@ -27,8 +27,8 @@ pub(crate) trait Job {
 
 /// What is done by hand. Who has a value of a type that implements it may execute the instructions of its level.
 pub(crate) trait Kernels: Copy {
-    /// The words under a mask, the upper half of each folded into the lower, times the secret numbers; the sum of that
-    /// modulo 2^64.
+    /// NH of the words under a mask: to each half of a word, that half of a secret number is added modulo 2^32, and both
+    /// halves are multiplied; the sum of these products modulo 2^64.
     fn sum(self, words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64;
 
     /// Whether words under a mask are these values.
@@ -49,8 +49,9 @@ impl Kernels for Portable {
     #[inline(always)]
     fn sum(self, words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
         let product = |i: usize| {
-            let word = words[i] & mask[i];
-            (word ^ word >> 32).wrapping_mul(secrets[i])
+            let (word, secret) = (words[i] & mask[i], secrets[i]);
+            let half = |shift: u32| u64::from(((word >> shift) as u32).wrapping_add((secret >> shift) as u32));
+            half(0) * half(32)
         };
         (0..8).fold(0, |sum, i| sum.wrapping_add(product(i)))
     }

@@ -45,22 +45,13 @@ fn load_halves(words: &[u64; 8]) -> [__m256i; 2] {
     unsafe { [_mm256_loadu_si256(low.as_ptr().cast()), _mm256_loadu_si256(high.as_ptr().cast())] }
 }
 
-/// What the low 64 bits of four products are.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn multiply(a: __m256i, b: __m256i) -> __m256i {
-    let (upper_a, upper_b) = (_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b));
-    let crossed = _mm256_add_epi64(_mm256_mul_epu32(upper_a, b), _mm256_mul_epu32(a, upper_b));
-    _mm256_add_epi64(_mm256_mul_epu32(a, b), _mm256_slli_epi64::<32>(crossed))
-}
-
 #[inline]
 #[target_feature(enable = "avx2")]
 fn sum_avx2(words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
     let (words, mask, secrets) = (load_halves(words), load_halves(mask), load_halves(secrets));
     let product = |i: usize| {
-        let word = _mm256_and_si256(words[i], mask[i]);
-        multiply(_mm256_xor_si256(word, _mm256_srli_epi64::<32>(word)), secrets[i])
+        let halves = _mm256_add_epi32(_mm256_and_si256(words[i], mask[i]), secrets[i]);
+        _mm256_mul_epu32(halves, _mm256_srli_epi64::<32>(halves))
     };
     let four = _mm256_add_epi64(product(0), product(1));
     let two = _mm_add_epi64(_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
@@ -111,11 +102,11 @@ fn load(words: &[u64; 8]) -> __m512i {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
+#[target_feature(enable = "avx512f")]
 fn sum_avx512(words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
-    let word = _mm512_and_si512(load(words), load(mask));
-    let folded = _mm512_xor_si512(word, _mm512_srli_epi64::<32>(word));
-    _mm512_reduce_add_epi64(_mm512_mullo_epi64(folded, load(secrets))).cast_unsigned()
+    let halves = _mm512_add_epi32(_mm512_and_si512(load(words), load(mask)), load(secrets));
+    let products = _mm512_mul_epu32(halves, _mm512_srli_epi64::<32>(halves));
+    _mm512_reduce_add_epi64(products).cast_unsigned()
 }
 
 #[inline]
