@@ -143,22 +143,22 @@ impl Head {
     }
 }
 
-/// The list that has an action beginning at `at`, from there on: `bytes`, or one within it.
+/// The list that has an action around `at`, from that action on: `bytes`, or one within it.
 fn list_at(bytes: &[u8], at: usize, version: Version) -> Option<&[u8]> {
-    let (mut start, mut end) = (0, bytes.len());
+    let (mut start, mut end) = (0usize, bytes.len());
     while start < at {
         let head = Head::of(bytes.get(start..end)?, version)?;
-        let behind = start.checked_add(head.len).filter(|behind| (start + 8..=end).contains(behind))?;
-        if at >= behind {
-            start = behind;
-        } else if matches!(head.encoding.code, Code::NxCt | Code::NxClone) {
-            // Their lists follow what they have at least.
-            (start, end) = (start.checked_add(head.encoding.min.into())?, behind);
-        } else {
-            return None;
-        }
+        let behind = start.checked_add(head.len).filter(|behind| head.len >= 8 && *behind <= end)?;
+        // The lists of these follow what they have at least.
+        let within = start.checked_add(head.encoding.min.into())?;
+        let nests = matches!(head.encoding.code, Code::NxCt | Code::NxClone);
+        (start, end) = match at {
+            _ if at >= behind => (behind, end),
+            _ if nests && at >= within => (within, behind),
+            _ => break,
+        };
     }
-    bytes.get(start..end).filter(|_| start == at)
+    bytes.get(start..end)
 }
 
 #[cfg(test)]
