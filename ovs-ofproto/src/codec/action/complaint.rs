@@ -225,7 +225,7 @@ mod tests {
         let set_eth_type = "0019 0010 80000a02 0800 000000000000";
         let line = said(Version::V1_3, set_eth_type).unwrap();
         assert_eq!(line, ("ofp_actions", "destination field eth_type is not writable".to_string(), false));
-        let move_to_zone = "ffff 0018 00002320 0006 0010 0000 0000 00000002 0001d502";
+        let move_to_zone = "ffff 0018 00002320 0006 0010 0000 0000 00000002 0001d402";
         let line = said(Version::V1_0, move_to_zone);
         assert_eq!(line.map(|l| l.1).as_deref(), Some("destination field ct_zone is not writable"));
         // Nothing to add to the error itself.
