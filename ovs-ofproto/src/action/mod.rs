@@ -321,6 +321,22 @@ impl Action {
         matches!(self.target(), Some(FieldId::CtMark | FieldId::CtLabel))
     }
 
+    /// Why the action may not stand in a `ct`, or outside of one, in upstream's words.
+    pub(crate) fn misplaced(&self, in_ct: bool) -> Option<String> {
+        match (in_ct, self.target()) {
+            (false, _) if self.sets_connection() => Some("cannot set CT fields outside of ct action".into()),
+            (false, _) if matches!(self, Action::Nat(_)) => {
+                Some("Cannot have NAT action outside of \"ct\" action".into())
+            }
+            (true, _) if self.sets_connection() || matches!(self, Action::Nat(_)) => None,
+            (true, None) => Some(format!("ct action doesn't support nested action {}", self.name())),
+            (true, Some(field)) => {
+                Some(format!("ct action doesn't support nested modification of {}", field.info().name))
+            }
+            (false, _) => None,
+        }
+    }
+
     /// The set of one field that the action is, if it is one: field, value and mask.
     pub fn as_set_field(&self) -> Option<(FieldId, u128, u128)> {
         use FieldId::{EthDst, EthSrc, MplsLabel, MplsTc, MplsTtl, NwDst, NwEcn, NwSrc, NwTos, NwTtl, TunId};

@@ -101,7 +101,7 @@ mod table;
 pub(crate) mod tests;
 mod tlv;
 
-pub use action::MAX_NESTING;
+pub use action::{Complaint, MAX_NESTING};
 pub use check::check_flow;
 pub use connection::{CtFlush, CtTuple};
 pub use continuation::{Continuation, Remaining};
@@ -167,6 +167,21 @@ impl Action {
             true => Err(DecodeError { error, at: 0, what }),
             false => Ok(actions),
         }
+    }
+
+    /// What upstream's log says of a list that [`decode_list`](Action::decode_list) refused, if it has a line for it.
+    ///
+    /// ```
+    /// use ovs_ofproto::Action;
+    /// use ovs_ofproto::codec::Version;
+    ///
+    /// let bytes = [0, 0, 0, 16, 0, 1, 0, 0];
+    /// let error = Action::decode_list(&bytes, Version::V1_0).unwrap_err();
+    /// let line = Action::complaint(&bytes, Version::V1_0, &error).unwrap();
+    /// assert_eq!(line.says, "OpenFlow action OFPAT_OUTPUT length 16 exceeds action buffer length 8");
+    /// ```
+    pub fn complaint(bytes: &[u8], version: Version, error: &DecodeError) -> Option<Complaint> {
+        Complaint::of(bytes, version, error)
     }
 
     /// Writes a list of actions as it stands in a message of `version`.

@@ -350,6 +350,7 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
     pending.sort_by_key(|(depth, ..)| *depth);
     // What is met changes with the fields that others hang on, and with nothing else.
     let mut there = m.prereqs();
+    let mut headers = false;
     for (_, t, bits, fields) in pending {
         // A priority of a VLAN tag says that there is one.
         let fits = |f: &FieldId| *f == FieldId::VlanPcp || there.contains(f.info().prereq);
@@ -357,6 +358,7 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
             let needs = fields.first().map_or("", |f| f.info().prereq.hint());
             t.error(|name| MatchProblem::Prerequisite { name, needs })
         })?;
+        headers |= field.info().prereq != Prereq::None;
         match field.tun_metadata_index() {
             Some(index) => set_option(&mut m, t, index)?,
             None => {
@@ -386,7 +388,8 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
         let needs = FieldId::NwProto.info().prereq.hint();
         return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
     }
-    Ok(m)
+    // A field of a header speaks of packets of Ethernet even if all of it is left open.
+    Ok(if headers && !m.implies_ethernet() { m.with_default_packet_type() } else { m })
 }
 
 fn subfield(t: &Term<'_>) -> Result<Subfield, ParseMatchError> {

@@ -66,6 +66,16 @@ fn what_an_openflow_match_takes_for_granted_is_not_written() {
 }
 
 #[test]
+fn a_field_of_a_header_is_of_ethernet_though_all_of_it_is_open() {
+    for text in ["dl_src=*", "vlan_tci=0/0", "reg0=0/0,vlan_vid=0/0"] {
+        assert_eq!(text.parse::<Match>(), "eth".parse(), "{text}");
+    }
+    assert_eq!("ip,nw_src=*,dl_dst=*".parse::<Match>(), "ip".parse());
+    assert_eq!("packet_type=(1,0x800),nw_src=*".parse::<Match>(), "packet_type=(1,0x800)".parse());
+    assert_eq!("reg0=0/0,tun_src=*".parse::<Match>(), Ok(Match::ANY));
+}
+
+#[test]
 fn other_spellings() {
     for (text, out) in [
         ("tp_dst=80,tcp", "tcp,tp_dst=80"),

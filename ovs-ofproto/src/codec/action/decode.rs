@@ -61,7 +61,7 @@ struct Load {
 }
 
 /// Value and mask that are written into the metadata.
-type Metadata = Option<(u64, u64)>;
+pub(super) type Metadata = Option<(u64, u64)>;
 
 /// Reads the actions up to the end of `r`, `depth` lists deep.
 pub(in crate::codec) fn decode(r: Reader<'_>, version: Version, depth: usize) -> Result<Vec<Action>, DecodeError> {
@@ -104,7 +104,7 @@ enum Company {
     Others,
 }
 
-fn decode_within(
+pub(super) fn decode_within(
     r: Reader<'_>,
     version: Version,
     depth: usize,
@@ -237,7 +237,7 @@ fn load_target(field: FieldId, bits: u16, value: u64) -> Result<Subfield, Wrong>
 
 /// A field by its header in 32 bits, of which upstream looks at class and number only: not at mask and length.
 #[inline(always)]
-fn field_of(word: u32) -> Option<FieldId> {
+pub(super) fn field_of(word: u32) -> Option<FieldId> {
     FieldId::by_oxm(OxmId { class: (word >> 16) as u16, field: (word >> 9 & 0x7f) as u8, experimenter: 0 })
 }
 

@@ -5,6 +5,7 @@
 //! version has, as upstream chooses: sets of fields as `set_field` from OpenFlow 1.2 on, as actions of their own before,
 //! as Nicira's loads where there is a mask.
 
+mod complaint;
 mod decode;
 mod encode;
 mod nicira;
@@ -14,6 +15,7 @@ use ovs_packet::field::{EXPERIMENTER_NX as NX, EXPERIMENTER_ONF as ONF};
 use super::cursor::Shape;
 use super::header::Version;
 
+pub use complaint::Complaint;
 pub(crate) use decode::lacks_tag;
 pub(super) use decode::{decode, decode_applied, take_usual};
 pub(super) use encode::encode;

@@ -6,10 +6,13 @@
 //!
 //! "No VLAN tag" is written in OXM as `vlan_vid` 0 (OFPVID_NONE), whether the match has the whole tag or the id with the
 //! present bit; it is read as the latter. No packet tells the two apart.
+//!
+//! A field of a header, be it masked out whole, makes the match one of Ethernet's packets, as it does upstream. What else
+//! the match says of headers goes for that; where there is nothing else, its packet type is said.
 
 use std::sync::LazyLock;
 
-use ovs_packet::field::{FieldId, PlainTlv};
+use ovs_packet::field::{FieldId, PlainTlv, Prereq};
 use ovs_packet::key::{MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{Match, OfPort};
 
@@ -182,7 +185,7 @@ pub(in crate::codec) fn read_fields(
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
-    let (mut cookie, mut options) = (None, None);
+    let (mut cookie, mut options, mut headers) = (None, None, false);
     let mut built = MatchBuilder::new();
     loop {
         let left = take_plain(r.peek(), how, &mut built);
@@ -224,8 +227,13 @@ pub(in crate::codec) fn read_fields(
         if !built.add(e.field, e.value, e.mask) {
             return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
+        headers |= e.mask == 0 && prereq != Prereq::None;
     }
     built.finish(options.as_ref(), m);
+    // A field of a header speaks of packets of Ethernet even if all of it is left open.
+    if headers && !m.implies_ethernet() {
+        *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
+    }
     Ok(cookie)
 }
 

@@ -52,6 +52,22 @@ fn vlan_in_all_its_forms() {
 }
 
 #[test]
+fn a_field_of_a_header_is_of_ethernet_though_all_of_it_is_open() {
+    let vid = [0x80, 0, 13, 4, 0, 0, 0, 0];
+    let open = fields(&vid).unwrap();
+    assert_eq!(open, "eth".parse().unwrap());
+    let mut w = Writer::new();
+    write_fields(&open, &mut w, 6, None).unwrap();
+    assert_eq!(w.into_bytes(), [0x80, 0, 88, 4, 0, 0, 0, 0]);
+    // What it says of headers besides, and what it says of the packet's type, goes for that.
+    let ip = [0x80, 0, 10, 2, 8, 0];
+    assert_eq!(fields(&[&vid[..], &ip].concat()), Ok("ip".parse().unwrap()));
+    assert_eq!(fields(&[&[0x80, 0, 88, 4, 0, 0, 0, 0], &vid[..]].concat()), Ok("eth".parse().unwrap()));
+    // Metadata has no headers.
+    assert_eq!(fields(&[0, 1, 1, 8, 0, 0, 0, 0, 0, 0, 0, 0]), Ok(Match::ANY));
+}
+
+#[test]
 fn every_error_of_a_match() {
     use OfError::*;
     assert_eq!(read(&[0, 9, 0, 4, 0, 0, 0, 0]).unwrap_err().error, BadMatchBadType);

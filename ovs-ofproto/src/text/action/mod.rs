@@ -283,7 +283,7 @@ fn verify(steps: &[(usize, Step)], outer: Outer) -> Parsed<()> {
     let mut last: Option<(u8, &str)> = None;
     for (at, step) in steps {
         if let Step::Action(action) = step {
-            may_stand_in(action, outer).or_else(|says| invalid(*at, says))?;
+            action.misplaced(outer == Outer::Ct).map_or(Ok(()), |says| invalid(*at, says))?;
         }
         let (rank, name) = step.rank();
         if outer == Outer::Flow {
@@ -304,23 +304,6 @@ fn verify(steps: &[(usize, Step)], outer: Outer) -> Parsed<()> {
         last = Some((rank, name));
     }
     Ok(())
-}
-
-fn may_stand_in(action: &Action, outer: Outer) -> Result<(), String> {
-    let field = action.target();
-    if action.sets_connection() && outer != Outer::Ct {
-        return Err("cannot set CT fields outside of ct action".into());
-    }
-    if matches!(action, Action::Nat(_)) {
-        return if outer == Outer::Ct { Ok(()) } else { Err("Cannot have NAT action outside of \"ct\" action".into()) };
-    }
-    match (outer, field) {
-        (Outer::Ct, None) => Err(format!("ct action doesn't support nested action {}", action.name())),
-        (Outer::Ct, Some(field)) if !action.sets_connection() => {
-            Err(format!("ct action doesn't support nested modification of {}", field.info().name))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The field whose prerequisites are not known to hold, as upstream's log says it.

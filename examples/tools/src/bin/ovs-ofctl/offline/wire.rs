@@ -22,7 +22,7 @@ fn lists(context: &mut Context, instructions: bool) -> Done {
     let name = context.argument(0).to_string();
     let version = Version::by_name(&name).ok_or_else(|| format!("{name}: not a valid OpenFlow version"))?;
     let what = if instructions { "instructions" } else { "actions" };
-    let mut logged = 0;
+    let mut log = Log::default();
     for (_, line) in lines(&read_text("-")?) {
         // The table that instructions are of may stand in front.
         let (table, line) = line.split_once(',').map_or((0, line), |(t, rest)| (t.trim().parse().unwrap_or(0), rest));
@@ -35,9 +35,8 @@ fn lists(context: &mut Context, instructions: bool) -> Done {
             Ok((found, table)) if instructions => check_flow_in(version, &Match::ANY, table, &found).map(|()| found),
             Ok((found, _)) => Ok(found),
             Err(e) => {
-                if !instructions && logged < LOGGED {
-                    logged += 1;
-                    log(&bytes, &e);
+                if !instructions {
+                    log.refused(&bytes, version, &e);
                 }
                 Err(e.error)
             }
@@ -67,12 +66,48 @@ fn lists(context: &mut Context, instructions: bool) -> Done {
 /// How many inputs are logged that are not as they should be; upstream logs as many before it keeps silent for a while.
 pub(super) const LOGGED: usize = 5;
 
-/// Logs what is wrong with a list of actions, as upstream logs it.
-fn log(bytes: &[u8], e: &DecodeError) {
-    if e.error == OfError::BadInstructionUnsupported {
-        tracing::warn!(target: "ofp_actions", "write_metadata instruction not allowed here");
-        return;
+/// What was logged of inputs that are not as they should be: as upstream logs it, of each module so many lines.
+#[derive(Default)]
+struct Log {
+    actions: usize,
+    fields: usize,
+}
+
+impl Log {
+    /// Logs what is wrong with a list of actions.
+    fn refused(&mut self, bytes: &[u8], version: Version, e: &DecodeError) {
+        if e.error == OfError::BadInstructionUnsupported {
+            tracing::warn!(target: "ofp_actions", "write_metadata instruction not allowed here");
+            return;
+        }
+        match Action::complaint(bytes, version, e) {
+            // Of a list that could be read, upstream never spares the line.
+            Some(line) if line.misplaced => {
+                tracing::warn!(target: "ofp_actions", "{}", line.says);
+                return;
+            }
+            Some(line) if line.module == "meta_flow" && may_log(&mut self.fields) => {
+                tracing::warn!(target: "meta_flow", "{}", line.says);
+            }
+            Some(line) if line.module == "ofp_actions" && may_log(&mut self.actions) => {
+                tracing::warn!(target: "ofp_actions", "{}", line.says);
+            }
+            _ => {}
+        }
+        if may_log(&mut self.actions) {
+            tracing::warn!(target: "ofp_actions", "{}", dump(bytes, e));
+        }
     }
+}
+
+/// Whether there is room for another line, which it takes.
+fn may_log(lines: &mut usize) -> bool {
+    *lines += 1;
+    *lines <= LOGGED
+}
+
+/// Which action is bad, and the bytes of all.
+fn dump(bytes: &[u8], e: &DecodeError) -> String {
     // The action that the place is in: each says its length in its second word.
     let mut start = 0;
     while let Some([a, b]) = bytes.get(start + 2..start + 4) {
@@ -86,7 +121,7 @@ fn log(bytes: &[u8], e: &DecodeError) {
     dump.truncate(dump.trim_end().len());
     // The middle of a line is marked even where it ends there.
     let mark = if bytes.len() % 16 == 8 { "-" } else { "" };
-    tracing::warn!(target: "ofp_actions", "bad action at offset {start} ({}):\n{dump}{mark}", e.error);
+    format!("bad action at offset {start} ({}):\n{dump}{mark}", e.error)
 }
 
 /// What was read, its bytes, and those that it is written with where they are others.
