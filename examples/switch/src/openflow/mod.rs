@@ -442,9 +442,11 @@ impl Service {
     fn serve(&mut self, bridge: &str, switch: &mut Vswitch, ready: &Ready, now: Instant) -> bool {
         let mut more = false;
         let mut heard = Vec::new();
+        // What came to one since the wait may have been said before what came to another: so all are asked when one is ready.
+        let is_any_ready = self.connections.iter().any(|c| c.driver.stream().is_some_and(|stream| ready.has(stream)));
         for c in &mut self.connections {
             let mut slice = Slice::new();
-            let mut is_ready = c.driver.stream().is_some_and(|stream| ready.has(stream));
+            let mut is_ready = is_any_ready;
             loop {
                 c.driver.run_ready(now, std::mem::take(&mut is_ready));
                 c.hear(bridge, switch, &mut slice, &mut heard, now);
