@@ -95,7 +95,7 @@ path!(u128, 128);
 /// How many bits of a value the head is indexed by, from how many nodes on: some less than most walks take, since a change
 /// near the root costs a step for each of at most 2^14 values; there are few, where nodes are many.
 const HEADS: &[(usize, u32)] =
-    if cfg!(test) { &[(8, 4), (16, 5), (24, 6)] } else { &[(1 << 9, 8), (1 << 11, 10), (1 << 13, 12), (1 << 15, 14)] };
+    if cfg!(test) { &[(8, 4), (16, 5), (24, 6)] } else { &[(1 << 9, 8), (1 << 13, 10), (1 << 15, 12), (1 << 17, 14)] };
 
 /// For how many values a change goes on with a head that is being made.
 const MADE: usize = if cfg!(test) { 3 } else { 16 };
