@@ -7,6 +7,9 @@
 //! - *Megaflows*: flow `i` fixes the destination address, and of the source port the bits that its mask has.
 //!
 //! A key is as wide as a switch's will be, 96 words, of which rules use five.
+//!
+//! The peer's figures are those of Open vSwitch at d6a632a9b with these very rules and keys, the least that was seen in runs
+//! that alternated it with ours, at 3.7 to 3.9 GHz.
 
 #[path = "../../ovs-packet/benches/common/mod.rs"]
 mod common;
@@ -36,12 +39,12 @@ const BYTES: usize = 450;
 fn rules(c: &mut Criterion) {
     // Row 4: tracked; 4b: untracked.
     for (n_masks, n_rules, name, tracked, ratio, untracked) in [
-        (10, 1_000, "10_masks_1k", 450.0, 3.0, None),
-        (30, 10_000, "30_masks_10k", 1100.0, 6.0, None),
-        (100, 10_000, "100_masks_10k", 2500.0, 10.0, None),
-        (100, 100_000, "100_masks_100k", 4000.0, 10.0, Some((700.0, 5.0))),
-        (300, 100_000, "300_masks_100k", 9500.0, 12.0, None),
-        (1000, 1_000_000, "1000_masks_1m", 46_000.0, 20.0, None),
+        (10, 1_000, "10_masks_1k", 375.0, 3.0, None),
+        (30, 10_000, "30_masks_10k", 957.0, 6.0, None),
+        (100, 10_000, "100_masks_10k", 2140.0, 10.0, None),
+        (100, 100_000, "100_masks_100k", 3975.0, 10.0, Some((639.0, 5.0))),
+        (300, 100_000, "300_masks_100k", 7659.0, 12.0, None),
+        (1000, 1_000_000, "1000_masks_1m", 29_542.0, 20.0, None),
     ] {
         if !wanted(n_rules) {
             continue;
@@ -91,8 +94,8 @@ fn rules(c: &mut Criterion) {
         }
         // Row 5: a rule goes and comes back.
         let update = match n_rules {
-            100_000 if n_masks == 100 => Some((3800.0, 4.0)),
-            1_000_000 => Some((7500.0, 6.0)),
+            100_000 if n_masks == 100 => Some((3395.0, 4.0)),
+            1_000_000 => Some((5716.0, 6.0)),
             _ => None,
         };
         if let Some((peer, ratio)) = update {
@@ -152,21 +155,21 @@ fn one_mask(c: &mut Criterion) {
     }
     let keys: Vec<Key> = (0..16_384).map(|_| key(random.below(8192))).collect();
     let full = "classifier/stock/untracked";
-    let ns = common::measure(c, full, keys.len(), Some(76.0), || {
+    let ns = common::measure(c, full, keys.len(), Some(63.4), || {
         for key in &keys {
             black_box(flat.lookup(key));
         }
     });
-    goal(full, 76.0, ns, 2.0);
+    goal(full, 63.4, ns, 2.0);
     let full = "classifier/stock/tracked";
-    let ns = common::measure(c, full, keys.len(), Some(278.0), || {
+    let ns = common::measure(c, full, keys.len(), Some(174.3), || {
         for key in &keys {
             let mut wildcards = [0; W];
             black_box(flat.lookup_tracked(key, &mut wildcards));
             black_box(&wildcards);
         }
     });
-    goal(full, 278.0, ns, 4.0);
+    goal(full, 174.3, ns, 4.0);
 
     let full = "classifier/1_mask_10k";
     let (mut table, mut random) = (table(), Random(2));
@@ -176,21 +179,21 @@ fn one_mask(c: &mut Criterion) {
     for (pattern, n) in patterns.iter().zip(0..) {
         table.insert(pattern, 0, n).expect("no limit");
     }
-    let ns = common::measure(c, &format!("{full}/tracked"), 4096, Some(127.0), || {
+    let ns = common::measure(c, &format!("{full}/tracked"), 4096, Some(350.0), || {
         for pattern in &patterns[..4096] {
             let mut wildcards = [0; W];
             black_box(table.lookup_tracked(pattern.key(), &mut wildcards));
             black_box(&wildcards);
         }
     });
-    goal(full, 127.0, ns, 1.5);
-    let ns = common::measure(c, &format!("{full}/update"), patterns.len(), Some(1000.0), || {
+    goal(full, 350.0, ns, 1.5);
+    let ns = common::measure(c, &format!("{full}/update"), patterns.len(), Some(1087.0), || {
         for pattern in &patterns {
             let payload = table.remove(pattern, 0).expect("a rule of the table");
             table.insert(pattern, 0, payload).expect("no limit");
         }
     });
-    goal(full, 1000.0, ns, 2.5);
+    goal(full, 1087.0, ns, 2.5);
 
     // A bundle: rules at the next version, then the version.
     let full = "classifier/bundle_100k";
@@ -208,13 +211,13 @@ fn one_mask(c: &mut Criterion) {
 fn megaflows(c: &mut Criterion) {
     // Rows 3, 3b and 3c.
     for (flows, n_masks, name, peer, ratio) in [
-        (1_000, 1, "1k_flows/1_mask", Some(21.0), 4.0),
-        (1_000, 10, "1k_flows/10_masks", Some(108.0), 6.0),
-        (1_000, 50, "1k_flows/50_masks", Some(459.0), 8.0),
-        (1_000, 100, "1k_flows/100_masks", Some(896.0), 15.0),
+        (1_000, 1, "1k_flows/1_mask", Some(17.1), 4.0),
+        (1_000, 10, "1k_flows/10_masks", Some(84.6), 6.0),
+        (1_000, 50, "1k_flows/50_masks", Some(378.6), 8.0),
+        (1_000, 100, "1k_flows/100_masks", Some(721.5), 15.0),
         (1_000, 1000, "1k_flows/1000_masks", None, 0.0),
-        (100_000, 10, "100k_flows/10_masks", Some(200.0), 3.5),
-        (1_000_000, 10, "1m_flows/10_masks", Some(265.0), 2.5),
+        (100_000, 10, "100k_flows/10_masks", Some(106.2), 3.5),
+        (1_000_000, 10, "1m_flows/10_masks", Some(113.3), 2.5),
     ] {
         if !wanted(flows) {
             continue;

@@ -28,6 +28,14 @@ impl Entries {
         self.words.run(place as usize, self.stride)
     }
 
+    /// Asks for an entry, ahead of its use.
+    #[cfg(feature = "std")]
+    pub(crate) fn prefetch(&self, place: u32) {
+        if let Some(first) = self.get(place).and_then(<[u64]>::first) {
+            crate::simd::prefetch(first);
+        }
+    }
+
     /// Adds an entry. There are no more entries than rules, and rules are counted by `u32`.
     pub(crate) fn insert(&mut self, values: impl Iterator<Item = u64>) -> u32 {
         let words = values.chain(core::iter::repeat(0)).take(self.stride);

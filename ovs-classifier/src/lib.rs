@@ -34,7 +34,8 @@
 //! - **Stages.** A layout deals the words into four stages. Where no rule of a subtable begins like the key, the words
 //!   up to that stage prove it.
 //! - **Prefix tries.** Of up to four [prefix fields](Classifier::set_prefix_fields), as few leading bits are reported
-//!   as show that no rule has the key's prefix; of each subtable's ports, likewise.
+//!   as show that no rule has the key's prefix; of each subtable's ports, likewise. Where masks are up to 128, the tries
+//!   also tell which of them have a rule with the key's prefixes, instead of guards.
 //! - **What is proven once** is not proven again: bits reported for one mask rule out others.
 //!
 //! # Invariants
@@ -112,9 +113,10 @@
 //! fields: a mask that fixes other bits of them only is probed by each lookup that its priority does not exclude. They
 //! are made anew in the background, a little with each update; new masks of a table that grows by many at once may be
 //! probed without guards until that is done. What a table of rules keeps by rule is in segments that stay where they are,
-//! and a subtable that outgrows its buckets moves to twice as many by and by: no insertion waits for the size of the table,
-//! but for the nodes of prefix tries, which are copied to twice the room, and for the memory of smaller hash tables and of
-//! a guard, at most 8 MiB, that is given back (`benches/updates.rs` prints the longest insertion). The hash tables of a [`MegaflowTable`] are copied to twice the size in
+//! and hash tables, the nodes of prefix tries and guards move to twice the room by and by: no insertion waits for the size of
+//! the table, but for the memory of a hash table that has moved, all of which is given back at once, or of a guard, at most
+//! 8 MiB (`benches/updates.rs` prints the longest insertion). A removal that leaves a mask without rules gives back what the
+//! mask had. The hash tables of a [`MegaflowTable`] are copied to twice the size in
 //! one update. A [`Classifier`] does not merge masks that are nearly equal, as a [`MegaflowTable`] does.
 //!
 //! # Features
@@ -126,7 +128,7 @@
 //!
 //! All `unsafe` is in one module of vector kernels, each with a safe twin. Segments, arenas and the protocol of
 //! publication run under Miri in a minute:
-//! `cargo +nightly miri test -p ovs-classifier --lib -- segments entries arena threads_see`, with
+//! `cargo +nightly miri test -p ovs-classifier --lib -- segments entries arena gradual threads_see`, with
 //! `MIRIFLAGS=-Zmiri-disable-isolation`. The exhaustive twin of the protocol is too long for it.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
@@ -139,6 +141,7 @@ mod classifier;
 mod entries;
 mod error;
 mod field;
+mod gradual;
 mod guards;
 mod hash;
 mod layout;

@@ -65,6 +65,29 @@ impl<const W: usize> Pattern<W> {
         Ok(Self::new(full(values), full(mask)))
     }
 
+    /// Becomes the pattern with these words: index, value and bits. Words that are not named are not matched.
+    #[cfg(feature = "std")]
+    pub(crate) fn set_words(&mut self, words: &[(u8, u64, u64)]) {
+        for (i, used) in self.used.iter_mut().enumerate() {
+            while *used != 0 {
+                let place = i * 64 + used.trailing_zeros() as usize;
+                if let (Some(key), Some(mask)) = (self.key.get_mut(place), self.mask.get_mut(place)) {
+                    (*key, *mask) = (0, 0);
+                }
+                *used &= *used - 1;
+            }
+        }
+        for &(word, value, bits) in words {
+            let place = usize::from(word);
+            if let (Some(key), Some(mask), Some(used)) =
+                (self.key.get_mut(place), self.mask.get_mut(place), self.used.get_mut(place / 64))
+            {
+                (*key, *mask) = (value & bits, bits);
+                *used |= u64::from(bits != 0) << (word % 64);
+            }
+        }
+    }
+
     /// The pattern that matches every key.
     #[must_use]
     pub const fn any() -> Self {

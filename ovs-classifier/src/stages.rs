@@ -58,6 +58,17 @@ impl StageIndex {
         mask.len()
     }
 
+    /// Asks for what a change by this key will read.
+    #[inline(always)]
+    pub(crate) fn expect<const W: usize>(&self, mask: &SparseMask<W>, key: &[u64; W]) {
+        let (mut state, mut position) = (0u64, 0);
+        for level in &self.levels {
+            state = state.wrapping_add(mask.hash_range(position, level.end, key));
+            position = level.end;
+            level.prefixes.prefetch(WordHash::spread(WordHash::short(state)));
+        }
+    }
+
     /// Adds a pattern that was not there, by a key that it matches.
     pub(crate) fn add<const W: usize>(&mut self, mask: &SparseMask<W>, key: &[u64; W]) {
         let (mut state, mut position) = (0u64, 0);

@@ -26,7 +26,7 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<(u32, Option<u32>)> {
-        if self.is_plain() {
+        if self.is_plain(wildcards.is_some()) {
             return Some((self.search_few(&query, wildcards, cost)?, None));
         }
         let found = self.search(query, wildcards.as_deref_mut(), cost);

@@ -12,9 +12,11 @@
 //! Neither the guards nor the proofs change the answer, which is the list's: they are about cost and bits.
 
 mod conjunction;
+mod lengths;
 mod prefixes;
 mod proof;
 mod search;
+mod trail;
 mod update;
 mod view;
 
@@ -23,7 +25,7 @@ pub use search::Probes;
 pub use view::View;
 
 use crate::arena::{self, Arena, CAPACITY, Handle};
-use crate::guards::{FEW, Guards};
+use crate::guards::Guards;
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
@@ -36,6 +38,8 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
 use prefixes::{Ports, Prefixes};
+#[cfg(feature = "std")]
+pub(crate) use trail::Trail;
 
 /// Finds the rule of highest priority that matches a key, and says which bits of the key decided that.
 ///
@@ -64,7 +68,7 @@ use prefixes::{Ports, Prefixes};
 ///
 /// # Cost
 ///
-/// A lookup reads a row for each of at most 24 guards, 64 where someone has made masks explode, and probes the masks
+/// A lookup in a table of a few masks probes them. In others it reads a row for each of at most 24 guards, 64 where someone has made masks explode, and probes the masks
 /// that they leave and that may have a better rule: in tables of rules as switches have them a handful, whatever the
 /// number of masks. What is expected: a guard lets a mask of `n` rules that has none for the key's value pass in at most
 /// a quarter of cases, if the values of the guard's bits are `4n` or more and the rules spread over them; a mask that
@@ -72,9 +76,8 @@ use prefixes::{Ports, Prefixes};
 /// to pass; `CVE-2019-25076`'s 8,192 masks, which are, cost less than 128 probes. [`Probes`] counts.
 ///
 /// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency: guards,
-/// the heads of tries and larger hash tables are made by and by, and rules stay where they are. What is not is the memory of
-/// a trie's nodes, which is copied when it doubles, and what is given back: a hash table that has grown at once, old guards
-/// a guard with each update.
+/// tries and larger hash tables grow by and by, and rules stay where they are. What is not is the memory that is given back:
+/// a hash table that has moved at once, old guards a guard with each update.
 ///
 /// ```
 /// use ovs_classifier::{Classifier, Field, Layout, Pattern, Probes, Version};
@@ -117,10 +120,10 @@ pub struct Classifier<R, const W: usize> {
     rules: Arena<Stored<R>>,
     subtables: Subtables<State, W>,
     guards: Guards,
-    /// By column, in words of 64 columns: see [`rank`]. 0 where there is no mask.
+    /// By column, eight by eight: see [`rank`]. 0 where there is no mask.
     ranks: Vec<u64>,
     /// Where masks are few, all of them: ranks and columns, the highest first.
-    ranked: ArrayVec<(u64, u32), FEW>,
+    ranked: ArrayVec<(u64, u32), PLAIN>,
     prefixes: Prefixes,
     /// The hidden rules, by the version from which on they are.
     hidden: BTreeMap<Version, Vec<Handle>>,
@@ -157,6 +160,9 @@ impl State {
         self.priorities.last_key_value().map_or(0, |(priority, _)| rank(*priority, self.age))
     }
 }
+
+/// So few masks are probed one after the other by who wants to know no more than the rule: that costs less than guards.
+const PLAIN: usize = 16;
 
 /// How large a [`Classifier`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,14 +8,16 @@
 //! bits of the field, whether or not they are a prefix. The bits up to where the key leaves it, as far as they are in
 //! the mask, prove that no rule of the mask has these ports.
 
+use super::lengths::Lengths;
+use super::trail::Trail;
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
-use crate::guards::{MIDDLE, NARROW, WIDE, is_empty};
+use crate::guards::NARROW;
 use crate::layout::Layout;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
-use crate::trie::{Answer, Link, Trie};
+use crate::trie::{Answer, Folded, Place, Trie};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -25,105 +27,37 @@ pub const MAX_PREFIX_FIELDS: usize = 4;
 /// The tries of the table's prefix fields.
 #[derive(Clone, Default)]
 pub(super) struct Prefixes {
-    tries: ArrayVec<(Field, Trie), MAX_PREFIX_FIELDS>,
-    /// For each trie, which masks fix a prefix of the field.
-    lengths: ArrayVec<Lengths, MAX_PREFIX_FIELDS>,
+    fields: ArrayVec<Prefixed, MAX_PREFIX_FIELDS>,
     /// By column, the length of the prefix of each field that the mask fixes; 0 where it fixes none, or no prefix.
     lens: Vec<[u8; MAX_PREFIX_FIELDS]>,
 }
 
-/// The masks that fix a prefix of a field, as bits by column.
-#[derive(Clone, Default)]
-struct Lengths {
-    /// By length: those that fix so many bits, and those that fix one or more and at most so many.
-    columns: Vec<[Vec<u64>; 2]>,
-    /// Bit `n - 1` is set when a mask may fix `n` bits.
-    there: u128,
+/// A field of which prefixes are tracked.
+#[derive(Clone)]
+struct Prefixed {
+    field: Field,
+    trie: Trie<Folded>,
+    /// Which masks fix a prefix of the field.
+    lengths: Lengths,
 }
 
-impl Lengths {
-    fn heap_bytes(&self) -> usize {
-        let words: usize = self.columns.iter().flatten().map(Vec::capacity).sum();
-        words * size_of::<u64>() + self.columns.capacity() * size_of::<[Vec<u64>; 2]>()
-    }
+/// What the tries say of a key; nothing before they are asked.
+#[derive(Default)]
+pub(super) struct Walks(ArrayVec<Answer<Folded>, MAX_PREFIX_FIELDS>);
 
-    /// Notes that a mask fixes `len` bits, or no longer does.
-    fn set(&mut self, column: u32, len: u8, on: bool) {
-        let Some(i) = len.checked_sub(1) else { return };
-        let (word, bit) = (column as usize / 64, 1u64 << (column % 64));
-        if self.columns.is_empty() {
-            self.columns.resize(129, Default::default());
-        }
-        let put = |words: &mut Vec<u64>| {
-            if words.len() <= word {
-                words.resize(padded(word + 1), 0);
-            }
-            if let Some(word) = words.get_mut(word) {
-                *word = if on { *word | bit } else { *word & !bit };
-            }
-        };
-        self.columns.iter_mut().skip(usize::from(len)).for_each(|[_, up_to]| put(up_to));
-        if let Some([exactly, _]) = self.columns.get_mut(usize::from(len)) {
-            put(exactly);
-            let is_there = exactly.iter().any(|word| *word != 0);
-            self.there = self.there & !(1 << i) | u128::from(is_there) << i;
-        }
-    }
-
-    /// The masks that fix one to `most` bits, but not one of the lengths `lens`; of a range of `64 * N` columns.
-    #[inline(always)]
-    fn but<const N: usize>(&self, most: u8, lens: u128, first: usize) -> [u64; N] {
-        let Some([_, up_to]) = self.columns.get(usize::from(most)) else { return [0; N] };
-        let mut all: [u64; N] = load(up_to, first);
-        let mut left = lens & self.there;
-        while left != 0 {
-            let len = left.trailing_zeros() as usize + 1;
-            left &= left - 1;
-            if let Some([exactly, _]) = self.columns.get(len) {
-                let exactly: [u64; N] = load(exactly, first);
-                all.iter_mut().zip(exactly).for_each(|(all, columns)| *all &= !columns);
-            }
-        }
-        all
-    }
-}
-
-/// So many words that they can be loaded whole, in all widths in which columns are picked.
-fn padded(words: usize) -> usize {
-    match words {
-        0..=NARROW => words,
-        words if words <= MIDDLE => MIDDLE,
-        words => words.next_multiple_of(WIDE),
-    }
-}
-
-#[inline(always)]
-fn load<const N: usize>(words: &[u64], first: usize) -> [u64; N] {
-    let words = words.get(first..).unwrap_or_default();
-    words.first_chunk::<N>().copied().unwrap_or_else(|| {
-        let mut some = [0; N];
-        some.iter_mut().zip(words).for_each(|(some, word)| *some = *word);
-        some
-    })
-}
-
-/// How far a lookup has looked ahead: for each trie the value that it will ask for, and a node.
-pub(super) type Ahead = [(u128, Link); MAX_PREFIX_FIELDS];
-
-/// What a lookup found in the tries so far.
-pub(super) type Answers = [Option<Answer>; MAX_PREFIX_FIELDS];
+/// By field, the masks of `64 * N` columns that its trie rules out for a key.
+pub(super) type Missing<const N: usize> = ArrayVec<[u64; N], MAX_PREFIX_FIELDS>;
 
 impl Prefixes {
     pub(super) fn heap_bytes(&self) -> usize {
-        let tries: usize = self.tries.iter().map(|(_, trie)| trie.heap_bytes()).sum();
-        let lengths: usize = self.lengths.iter().map(Lengths::heap_bytes).sum();
-        tries + lengths + self.lens.capacity() * MAX_PREFIX_FIELDS
+        let fields = self.fields.iter().map(|of| of.trie.heap_bytes() + of.lengths.heap_bytes());
+        fields.sum::<usize>() + self.lens.capacity() * MAX_PREFIX_FIELDS
     }
 
     pub(super) fn add_column<const W: usize>(&mut self, column: u32, mask: &[u64; W], order: BitOrder) {
         let mut lens = [0; MAX_PREFIX_FIELDS];
-        for ((field, _), len) in self.tries.iter().zip(&mut lens) {
-            *len = field.prefix_len(mask, order).unwrap_or(0);
+        for (of, len) in self.fields.iter().zip(&mut lens) {
+            *len = of.field.prefix_len(mask, order).unwrap_or(0);
         }
         let column = column as usize;
         if self.lens.len() <= column {
@@ -132,34 +66,58 @@ impl Prefixes {
         if let Some(place) = self.lens.get_mut(column) {
             *place = lens;
         }
-        for (lengths, len) in self.lengths.iter_mut().zip(lens) {
-            lengths.set(column as u32, len, true);
+        self.note(column as u32, lens, true);
+    }
+
+    /// Notes the lengths that a mask fixes, or no longer does.
+    fn note(&mut self, column: u32, lens: [u8; MAX_PREFIX_FIELDS], on: bool) {
+        for (of, len) in self.fields.iter_mut().zip(lens) {
+            of.lengths.set(column, len, of.field.bits(), on);
         }
     }
 
     /// Takes a mask's column away.
     pub(super) fn remove_column(&mut self, column: u32) {
         let lens = self.lens.get_mut(column as usize).map(core::mem::take).unwrap_or_default();
-        for (lengths, len) in self.lengths.iter_mut().zip(lens) {
-            lengths.set(column, len, false);
-        }
+        self.note(column, lens, false);
     }
 
     /// Adds a pattern of a mask, by a key that it matches.
-    pub(super) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder) {
-        self.each(column, |field, trie, len| trie.insert(field.aligned(key, order), len));
+    pub(super) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
+        self.each(column, key, order, trail, |trie, value, len, place| trie.insert(value, len, place, column));
     }
 
     /// Removes a pattern that was added, by a key that it matches.
-    pub(super) fn remove<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder) {
-        self.each(column, |field, trie, len| trie.remove(field.aligned(key, order), len));
+    pub(super) fn remove<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
+        self.each(column, key, order, trail, Trie::remove);
     }
 
-    fn each(&mut self, column: u32, mut change: impl FnMut(Field, &mut Trie, u8)) {
+    /// Changes the tries of the fields that a mask fixes prefixes of, at the places of a key's. These are sought two by two.
+    fn each<const W: usize>(
+        &mut self,
+        column: u32,
+        key: &[u64; W],
+        order: BitOrder,
+        trail: &mut Trail,
+        change: impl Fn(&mut Trie<Folded>, u128, u8, Place),
+    ) {
         let Some(lens) = self.lens.get(column as usize) else { return };
-        for ((field, trie), len) in self.tries.iter_mut().zip(lens) {
-            if *len > 0 {
-                change(*field, trie, *len);
+        for (fields, lens) in self.fields.chunks_mut(2).zip(lens.chunks(2)) {
+            match (fields, lens) {
+                ([one, two], [len, other_len]) if *len > 0 && *other_len > 0 => {
+                    let (value, other) = (one.field.aligned(key, order), two.field.aligned(key, order));
+                    let [place, second] =
+                        trail.find(|| one.trie.seek_both((value, *len), &two.trie, (other, *other_len)));
+                    change(&mut one.trie, value, *len, place);
+                    change(&mut two.trie, other, *other_len, second);
+                }
+                (fields, lens) => {
+                    for (of, len) in fields.iter_mut().zip(lens).filter(|(_, len)| **len > 0) {
+                        let value = of.field.aligned(key, order);
+                        let [place] = trail.find(|| [of.trie.seek(value, *len)]);
+                        change(&mut of.trie, value, *len, place);
+                    }
+                }
             }
         }
     }
@@ -167,100 +125,109 @@ impl Prefixes {
     /// Offers the fields of which leading bits of the key prove that a mask has nothing for it, with how many bits
     /// that takes; until one is taken.
     #[inline(always)]
-    pub(super) fn offer<const W: usize>(
-        &self,
-        column: u32,
-        key: &[u64; W],
-        order: BitOrder,
-        answers: &mut Answers,
-        mut takes: impl FnMut(Field, u8) -> bool,
-    ) {
+    pub(super) fn offer(&self, column: u32, walks: &Walks, mut takes: impl FnMut(Field, u8) -> bool) {
         // In their place: an iterator of a copy is itself copied, from bytes that it has just stored in other pieces.
         let Some(lens) = self.lens.get(column as usize) else { return };
-        for ((i, (field, _)), len) in self.tries.iter().enumerate().zip(lens) {
+        for ((of, answer), len) in self.fields.iter().zip(&walks.0).zip(lens) {
             if *len > 0
-                && let Some(bits) = self.answer(i, key, order, answers).rules_out(*len)
-                && takes(*field, bits)
+                && let Some(bits) = answer.rules_out(*len)
+                && takes(of.field, bits)
             {
                 return;
             }
         }
     }
 
-    /// What a trie says of a key. Tries are asked two by two: who needs one mostly needs the other, and both take hardly
-    /// longer than one.
+    /// Asks the tries about a key. Two by two: both walks wait for memory together, and take hardly longer than one.
     #[inline(always)]
-    fn answer<const W: usize>(&self, i: usize, key: &[u64; W], order: BitOrder, answers: &mut Answers) -> Answer {
-        if let Some(Some(answer)) = answers.get(i) {
-            return *answer;
-        }
-        let pair = answers.get_mut(i & !1..).and_then(<[_]>::first_chunk_mut::<2>);
-        match (pair, self.tries.get(i & !1..).unwrap_or_default()) {
-            (Some(pair), [(one, trie), (two, other), ..]) => {
-                let both = trie.find_both(one.aligned(key, order), other, two.aligned(key, order));
-                *pair = both.map(Some);
-                both[i & 1]
-            }
-            (Some([first, _]), [(field, trie)]) => *first.insert(trie.find(field.aligned(key, order))),
-            _ => Answer::default(),
-        }
-    }
-
-    /// Asks for the memory from which walks through large tries begin.
-    #[inline(always)]
-    pub(super) fn ahead<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> Ahead {
-        let mut ahead = Ahead::default();
-        for ((field, trie), (value, _)) in self.tries.iter().zip(&mut ahead) {
-            if trie.is_large() {
-                *value = field.aligned(key, order);
-                trie.ahead(*value);
-            }
-        }
-        ahead
-    }
-
-    /// Asks for the next nodes.
-    #[inline(always)]
-    pub(super) fn further(&self, ahead: &mut Ahead) {
-        for ((_, trie), (value, link)) in self.tries.iter().zip(ahead) {
-            if trie.is_large() {
-                *link = trie.further(*value, *link);
+    pub(super) fn walk<const W: usize>(&self, key: &[u64; W], order: BitOrder, walks: &mut Walks) {
+        let mut fields = self.fields.as_slice();
+        while let [one, rest @ ..] = fields {
+            let Walks(answers) = walks;
+            let (first, second) = match rest {
+                _ if one.lengths.is_empty() => (Answer::default(), None),
+                [other, ..] => {
+                    let (value, second) = (one.field.aligned(key, order), other.field.aligned(key, order));
+                    let [first, second] = one.trie.find_both(value, &other.trie, second);
+                    (first, Some(second))
+                }
+                [] => (one.trie.find(one.field.aligned(key, order)), None),
+            };
+            fields = if second.is_some() { rest.get(1..).unwrap_or_default() } else { rest };
+            let _ = answers.try_push(first);
+            if let Some(second) = second {
+                let _ = answers.try_push(second);
             }
         }
     }
 
-    /// Drops of a range of columns those of which the bits among `wildcards` prove that their masks have nothing for
-    /// the key: where no rule has the key's prefix of their length, and what shows that is reported already.
+    /// The masks of a range of columns that the tries rule out.
+    #[inline(always)]
+    pub(super) fn missing<const N: usize>(&self, first: usize, walks: &Walks, missing: &mut Missing<N>) {
+        for (of, answer) in self.fields.iter().zip(&walks.0) {
+            let _ = missing.try_push(if of.lengths.is_empty() { [0; N] } else { of.missing(answer, first) });
+        }
+    }
+
+    /// Drops of a range of columns those that are missing in a trie where the bits that show it are among `wildcards`.
     #[inline(always)]
     pub(super) fn drop_proven<const W: usize, const N: usize>(
         &self,
         columns: &mut [u64; N],
         first: usize,
-        key: &[u64; W],
         order: BitOrder,
-        answers: &mut Answers,
+        (walks, missing): (&Walks, &Missing<N>),
         wildcards: &[u64; W],
     ) {
-        for (i, ((field, _), lengths)) in self.tries.iter().zip(&self.lengths).enumerate() {
-            if is_empty(columns) {
-                return;
-            }
-            let known = field.aligned(wildcards, order).leading_ones() as u8;
-            if known == 0 {
+        for ((of, answer), missing) in self.fields.iter().zip(&walks.0).zip(missing) {
+            if of.lengths.is_empty() {
                 continue;
             }
-            let answer = self.answer(i, key, order, answers);
-            // What shows that no rule has a prefix of some length is that many bits, or `answer.bits` if that is less.
-            let most = if answer.bits <= known { 128 } else { known };
-            let out: [u64; N] = lengths.but(most, answer.lens, first);
-            columns.iter_mut().zip(out).for_each(|(columns, out)| *columns &= !out);
+            // What shows that a mask has no rule with the key's prefix is as many bits as it fixes, or `answer.bits` if that
+            // is less.
+            let known = of.field.aligned(wildcards, order).leading_ones() as u8;
+            let most = if answer.bits <= known { u8::MAX } else { known };
+            let within = of.lengths.at_most::<N>(most, first);
+            *columns = core::array::from_fn(|i| columns[i] & !(missing[i] & within[i]));
         }
+    }
+
+    /// Asks for what changes by a key begin with.
+    #[inline(always)]
+    pub(super) fn expect<const W: usize>(&self, column: u32, key: &[u64; W], order: BitOrder) {
+        let Some(lens) = self.lens.get(column as usize) else { return };
+        let fields = self.fields.iter().zip(lens).filter(|(_, len)| **len > 0);
+        fields.for_each(|(of, _)| of.trie.expect(of.field.aligned(key, order)));
+    }
+
+    /// Asks for what a change at these places will read, in the tries of the fields that a mask fixes prefixes of.
+    #[cfg(feature = "std")]
+    pub(super) fn prefetch(&self, column: u32, places: impl Iterator<Item = Place>) {
+        let Some(lens) = self.lens.get(column as usize) else { return };
+        let tries = self.fields.iter().zip(lens).filter(|(_, len)| **len > 0);
+        tries.zip(places).for_each(|((of, _), place)| of.trie.prefetch(place));
     }
 
     pub(super) fn clear(&mut self) {
         self.lens.clear();
-        self.tries.iter_mut().for_each(|(field, trie)| *trie = Trie::new(field.bits()));
-        self.lengths.iter_mut().for_each(|lengths| *lengths = Lengths::default());
+        self.fields.iter_mut().for_each(|of| *of = Prefixed::new(of.field));
+    }
+}
+
+impl Prefixed {
+    fn new(field: Field) -> Self {
+        Self { field, trie: Trie::new(field.bits()), lengths: Lengths::default() }
+    }
+
+    /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a key. Where columns
+    /// are few, the trie tells them; of many, it tells which lengths nobody has.
+    #[inline(always)]
+    fn missing<const N: usize>(&self, answer: &Answer<Folded>, first: usize) -> [u64; N] {
+        if N <= NARROW {
+            let all: [u64; N] = self.lengths.all(first);
+            return core::array::from_fn(|i| all[i] & !answer.holders.0);
+        }
+        self.lengths.but(answer.lens, first)
     }
 }
 
@@ -271,7 +238,7 @@ pub(super) struct Ports {
     /// The mask's bits of the field, left-aligned, and where the last of them is.
     mask: u128,
     extent: u8,
-    trie: Trie,
+    trie: Trie<()>,
 }
 
 impl Ports {
@@ -291,12 +258,28 @@ impl Ports {
         self.trie.heap_bytes()
     }
 
-    pub(super) fn add<const W: usize>(&mut self, key: &[u64; W], order: BitOrder) {
-        self.trie.insert(self.field.aligned(key, order) & self.mask, self.extent);
+    pub(super) fn add<const W: usize>(&mut self, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
+        let value = self.field.aligned(key, order) & self.mask;
+        let [place] = trail.find(|| [self.trie.seek(value, self.extent)]);
+        self.trie.insert(value, self.extent, place, 0);
     }
 
-    pub(super) fn remove<const W: usize>(&mut self, key: &[u64; W], order: BitOrder) {
-        self.trie.remove(self.field.aligned(key, order) & self.mask, self.extent);
+    pub(super) fn remove<const W: usize>(&mut self, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
+        let value = self.field.aligned(key, order) & self.mask;
+        let [place] = trail.find(|| [self.trie.seek(value, self.extent)]);
+        self.trie.remove(value, self.extent, place);
+    }
+
+    /// Asks for what a change by a key begins with.
+    #[inline(always)]
+    pub(super) fn expect<const W: usize>(&self, key: &[u64; W], order: BitOrder) {
+        self.trie.expect(self.field.aligned(key, order) & self.mask);
+    }
+
+    /// Asks for what a change at a place will read.
+    #[cfg(feature = "std")]
+    pub(super) fn prefetch(&self, place: Place) {
+        self.trie.prefetch(place);
     }
 
     /// The field and how many of its leading bits, as far as the mask has them, prove that no pattern has the key's
@@ -310,7 +293,7 @@ impl Ports {
 impl<R, const W: usize> Classifier<R, W> {
     /// The fields whose prefixes the table tracks.
     pub fn prefix_fields(&self) -> impl Iterator<Item = Field> {
-        self.prefixes.tries.iter().map(|(field, _)| *field)
+        self.prefixes.fields.iter().map(|of| of.field)
     }
 
     /// Tracks the prefixes of other fields: addresses, as a rule.
@@ -328,17 +311,15 @@ impl<R, const W: usize> Classifier<R, W> {
         if let Some(outside) = fields.iter().find(|field| !Layout::<W>::contains(**field)) {
             return Err(PrefixFieldsError::OutsideKey(*outside));
         }
-        self.prefixes = Prefixes {
-            tries: fields.iter().map(|field| (*field, Trie::new(field.bits()))).collect(),
-            lengths: fields.iter().map(|_| Lengths::default()).collect(),
-            lens: Vec::new(),
-        };
+        let fields_of_tries = fields.iter().map(|field| Prefixed::new(*field)).collect();
+        self.prefixes = Prefixes { fields: fields_of_tries, lens: Vec::new() };
         let order = self.layout.order();
+        self.guards.set_tried(fields);
         for (column, subtable) in self.subtables.columns() {
             let subtable: &Subtable<State, W> = subtable;
             self.prefixes.add_column(column, &subtable.mask.expand(), order);
             for values in subtable.patterns() {
-                self.prefixes.add(column, &subtable.mask.scatter(values), order);
+                self.prefixes.add(column, &subtable.mask.scatter(values), order, &mut Trail::default());
             }
         }
         Ok(())

@@ -19,10 +19,10 @@
 //! and what a key's entry covers, here, is what it covers there, or more.
 
 use super::Classifier;
-use super::prefixes::Answers;
+use super::prefixes::{Missing, Walks};
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{Asked, KeyRows, NARROW, Picked, is_empty};
+use crate::guards::{Asked, KeyRows, Picked, is_empty};
 use crate::simd::Kernels;
 
 /// The proofs of one lookup.
@@ -30,8 +30,8 @@ pub(super) struct Evidence<'a, R, K, const W: usize, const N: usize> {
     kernels: K,
     table: &'a Classifier<R, W>,
     key: &'a [u64; W],
-    answers: Answers,
-    rows: &'a mut KeyRows,
+    pub(super) rows: &'a mut KeyRows,
+    walks: &'a Walks,
     wildcards: &'a mut [u64; W],
 }
 
@@ -55,67 +55,61 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         table: &'a Classifier<R, W>,
         key: &'a [u64; W],
         rows: &'a mut KeyRows,
+        walks: &'a Walks,
         wildcards: &'a mut [u64; W],
     ) -> Self {
-        Self { kernels, table, key, answers: Answers::default(), rows, wildcards }
+        Self { kernels, table, key, rows, walks, wildcards }
     }
 
-    /// Proves that the masks `missed`, and all above rank `floor` that the guards ruled out, hold no better rule;
-    /// `open` are those of the first columns that the guards left.
+    /// Proves that the masks `missed`, which were probed, hold nothing.
     #[inline(always)]
-    pub(super) fn gather(mut self, missed: &[u32], open: &[u64; N], floor: u64, cost: &mut Probes) {
-        let guards = &self.table.guards;
+    pub(super) fn prove_missed(&mut self, missed: &[u32], cost: &mut Probes) {
         for column in missed {
             let first = *column as usize / 64 / N * N;
-            cost.proofs += u64::from(self.prove(*column, &Picked::new(guards, self.key, first)));
-        }
-        if guards.len() == 0 {
-            return;
-        }
-        self.prove_closed(&Picked::new(guards, self.key, 0), open, floor, cost);
-        for first in (N..guards.words()).step_by(N) {
-            let picked = Picked::new(guards, self.key, first);
-            let open = picked.open_noting(self.rows);
-            self.prove_closed(&picked, &open, floor, cost);
+            cost.proofs += u64::from(self.prove(*column, &Picked::new(&self.table.guards, self.key, first)));
         }
     }
 
-    /// Proves that those of the picked masks which the guards rule out, and are above a rank, hold nothing.
+    /// Proves that of `64 * N` columns those above a rank hold nothing, but those that are `open`; `missing` are those that
+    /// the tries rule out.
     #[inline(always)]
-    fn prove_closed(&mut self, picked: &Picked<'_, W, N>, open: &[u64; N], floor: u64, cost: &mut Probes) {
+    pub(super) fn prove_closed(
+        &mut self,
+        first: usize,
+        open: &[u64; N],
+        missing: &Missing<N>,
+        floor: u64,
+        cost: &mut Probes,
+    ) {
+        let picked = Picked::new(&self.table.guards, self.key, first);
         let live = picked.live();
         let mut left: [u64; N] = core::array::from_fn(|i| live[i] & !open[i]);
-        let mut asked = Asked::default();
-        // Where masks are few, most often none is above.
-        if N > NARROW {
-            picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
-        }
-        for (word, left) in (picked.first()..).zip(&mut left) {
+        for (word, left) in (first..).zip(&mut left) {
             *left &= self.table.above(self.kernels, word, floor);
         }
+        // Prefixes rule out most, and most often all: then no guard is asked.
+        self.drop_proven(&mut left, first, missing);
         if is_empty(&left) {
             return;
         }
-        if N <= NARROW {
-            picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
-        }
-        self.drop_proven(&mut left, picked.first());
+        let mut asked = Asked::default();
+        picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
-            let column = (picked.first() + word) * 64 + left[word].trailing_zeros() as usize;
+            let column = (first + word) * 64 + left[word].trailing_zeros() as usize;
             left[word] &= left[word] - 1;
-            if self.prove(column as u32, picked) {
+            if self.prove(column as u32, &picked) {
                 cost.proofs += 1;
                 picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
-                self.drop_proven(&mut left, picked.first());
+                self.drop_proven(&mut left, first, missing);
             }
         }
     }
 
     /// Keeps of some columns those that no prefix rules out whose bits are reported already.
     #[inline(always)]
-    fn drop_proven(&mut self, columns: &mut [u64; N], first: usize) {
+    fn drop_proven(&mut self, columns: &mut [u64; N], first: usize, missing: &Missing<N>) {
         let (prefixes, order) = (&self.table.prefixes, self.table.layout.order());
-        prefixes.drop_proven(columns, first, self.key, order, &mut self.answers, self.wildcards);
+        prefixes.drop_proven(columns, first, order, (self.walks, missing), self.wildcards);
     }
 
     /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
@@ -129,6 +123,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
     }
 
     /// The proof within the horizon that takes the fewest new bits, and how many.
+    #[inline(always)]
     fn cheapest(&mut self, column: u32, picked: &Picked<'_, W, N>) -> Option<(Proof, u32)> {
         let (table, key) = (self.table, self.key);
         let (layout, order) = (&table.layout, table.layout.order());
@@ -142,7 +137,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         // The first trie, in the order of stages, in which the key's prefix is missing.
         let mut first: Option<(u8, Field, u8, u32)> = None;
         let (wildcards, mut known) = (&*self.wildcards, None);
-        table.prefixes.offer(column, key, order, &mut self.answers, |field, len| {
+        table.prefixes.offer(column, self.walks, |field, len| {
             let new = field.missing_in(len, order, wildcards);
             let stage = layout.stage(usize::from(field.offset()) / 64).unwrap_or(0);
             if new == 0 {
@@ -177,7 +172,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         for (guard, (word, bits)) in picked.bits() {
             let new = missing(self.wildcards, word, bits);
             let is_within = || layout.stage(word).is_some_and(|stage| stage < whole);
-            if new < best.1 && is_within() && picked.rules_out(guard, column) {
+            if new < best.1 && is_within() && picked.rules_out(guard, column, self.rows) {
                 best = (Proof::Guard(guard), new);
             }
         }

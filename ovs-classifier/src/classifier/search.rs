@@ -1,10 +1,11 @@
 //! The search for the best rule: guards, then probes by rank.
 
+use super::prefixes::{Missing, Walks};
 use super::proof::Evidence;
-use super::{Classifier, State, rank_of_priority};
+use super::{Classifier, PLAIN, State, rank_of_priority};
 use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE};
 use crate::rule::{Stored, Version};
-use crate::simd::{Job, Kernels, Portable};
+use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -148,11 +149,34 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
     }
 }
 
-impl<R, const W: usize> Classifier<R, W> {
-    /// Whether masks are few and no rule has clauses: then [`search_few`](Self::search_few) finds the answer.
+/// The proofs that a few masks, which were probed, hold nothing.
+struct Missed<'a, R, const W: usize> {
+    table: &'a Classifier<R, W>,
+    key: &'a [u64; W],
+    missed: &'a [u32],
+    wildcards: &'a mut [u64; W],
+    cost: &'a mut Probes,
+}
+
+impl<R, const W: usize> Job for Missed<'_, R, W> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn is_plain(&self) -> bool {
-        self.with_clauses == 0 && self.guards.len() == 0 && self.ranked.len() == self.subtables.len()
+    fn run<K: Kernels>(self, kernels: K) {
+        let Missed { table, key, missed, wildcards, cost } = self;
+        let (mut rows, mut walks) = (KeyRows::new(), Walks::default());
+        table.prefixes.walk(key, table.layout.order(), &mut walks);
+        Evidence::<_, K, W, SINGLE>::new(kernels, table, key, &mut rows, &walks, wildcards).prove_missed(missed, cost);
+    }
+}
+
+impl<R, const W: usize> Classifier<R, W> {
+    /// Whether masks are few and no rule has clauses: then [`search_few`](Self::search_few) finds the answer. Where there are
+    /// guards, they prove more than they find.
+    #[inline(always)]
+    pub(super) fn is_plain(&self, is_tracked: bool) -> bool {
+        let is_guarded = is_tracked && self.guards.len() > 0;
+        self.with_clauses == 0 && !is_guarded && self.ranked.len() == self.subtables.len()
     }
 
     /// The slot of the best rule among a few masks without clauses: in so few instructions that a processor is at the next
@@ -164,7 +188,7 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<u32> {
-        let mut missed: ArrayVec<u32, { crate::guards::FEW }> = ArrayVec::new();
+        let mut missed: ArrayVec<u32, PLAIN> = ArrayVec::new();
         let (mut best, mut ceiling) = (None, 0);
         for (rank, column) in &self.ranked {
             let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > ceiling) else { break };
@@ -184,17 +208,9 @@ impl<R, const W: usize> Classifier<R, W> {
         cost.searches += 1;
         cost.open += self.ranked.len() as u64;
         if let Some(wildcards) = wildcards.filter(|_| !missed.is_empty()) {
-            self.prove_few(query, &missed, wildcards, cost);
+            self.level.run(Missed { table: self, key: query.key, missed: &missed, wildcards, cost });
         }
         best
-    }
-
-    /// Proves that a few masks hold nothing.
-    #[inline(never)]
-    fn prove_few(&self, query: &Query<'_, W>, missed: &[u32], wildcards: &mut [u64; W], cost: &mut Probes) {
-        let mut rows = KeyRows::new();
-        let evidence = Evidence::<_, Portable, W, SINGLE>::new(Portable, self, query.key, &mut rows, wildcards);
-        evidence.gather(missed, &[0; SINGLE], 0, cost);
     }
 
     /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
@@ -218,20 +234,21 @@ impl<R, const W: usize> Classifier<R, W> {
     ) -> Found {
         let (mut progress, mut rows) = (Progress::new(), KeyRows::new());
         cost.searches += 1;
-        // A mask that a guard rules out is proven with others by the bits that are reported anyway; one that was probed
-        // in vain is proven alone.
-        //
-        // A walk through a trie waits for one node after the other, and so the first are on their way while guards and rows
-        // are read.
-        let is_tracked = wildcards.is_some();
-        let mut walks = is_tracked.then(|| self.prefixes.ahead(query.key, self.layout.order()));
+        // A mask that a guard or a trie rules out is proven with others by the bits that are reported anyway; one that was
+        // probed in vain is proven alone.
+        let (is_tracked, mut walks) = (wildcards.is_some(), Walks::default());
+        if is_tracked {
+            self.prefixes.walk(query.key, self.layout.order(), &mut walks);
+        }
+        let walks = &walks;
         let mut visits = Visits::new();
-        let first = self.pick::<N>(query.key, 0, is_tracked, &mut rows);
+        let mut missing = Missing::<N>::new();
+        let first = self.pick(query.key, 0, is_tracked.then_some(walks), &mut rows, &mut missing);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
-            visits.note(&self.ranks, at, &self.pick::<N>(query.key, at, is_tracked, &mut rows));
+            let (walks, mut missing) = (is_tracked.then_some(walks), Missing::new());
+            visits.note(&self.ranks, at, &self.pick::<N>(query.key, at, walks, &mut rows, &mut missing));
         }
-        walks.iter_mut().for_each(|walks| self.prefixes.further(walks));
         cost.open += visits.complete() as u64;
         let is_large = self.rules.len() > CACHED_RULES;
         let mut next = self.prepare(&query, visits.next(), 0);
@@ -243,19 +260,37 @@ impl<R, const W: usize> Classifier<R, W> {
                 next = self.prepare(&query, visits.next(), progress.ceiling);
             }
         }
-        walks.iter_mut().for_each(|walks| self.prefixes.further(walks));
         if let Some(wildcards) = wildcards {
-            let evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, wildcards);
-            evidence.gather(&progress.missed, &first, progress.floor, cost);
+            let mut evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, walks, wildcards);
+            evidence.prove_missed(&progress.missed, cost);
+            for at in (0..self.guards.words()).step_by(N) {
+                let mut open = first;
+                if at > 0 {
+                    missing.clear();
+                    open = self.pick(query.key, at, Some(walks), evidence.rows, &mut missing);
+                }
+                evidence.prove_closed(at, &open, &missing, progress.floor, cost);
+            }
         }
         progress.found
     }
 
-    /// The columns from a word on that the guards leave.
+    /// The columns from a word on that the guards leave, and the tries where a tracked lookup has walked them: what they rule
+    /// out is `missing`.
     #[inline(always)]
-    fn pick<const N: usize>(&self, key: &[u64; W], at: usize, is_tracked: bool, rows: &mut KeyRows) -> [u64; N] {
+    fn pick<const N: usize>(
+        &self,
+        key: &[u64; W],
+        at: usize,
+        walks: Option<&Walks>,
+        rows: &mut KeyRows,
+        missing: &mut Missing<N>,
+    ) -> [u64; N] {
         let picked = Picked::<W, N>::new(&self.guards, key, at);
-        if is_tracked { picked.open_noting(rows) } else { picked.open(ENOUGH) }
+        let Some(walks) = walks else { return picked.open(ENOUGH) };
+        self.prefixes.missing(at, walks, missing);
+        let open = picked.open_noting(rows);
+        missing.iter().fold(open, |open, missing| core::array::from_fn(|i| open[i] & !missing[i]))
     }
 
     /// Hashes a key under a mask that is above a rank, and asks for the line in which a probe begins.
@@ -299,8 +334,8 @@ impl<R, const W: usize> Classifier<R, W> {
     /// The columns of a word of columns that have a rank above a floor.
     #[inline(always)]
     pub(super) fn above(&self, kernels: impl Kernels, word: usize, floor: u64) -> u64 {
-        let ranks = self.ranks.get(word * 64..).and_then(<[u64]>::first_chunk);
-        ranks.map_or(0, |ranks| kernels.above(ranks, floor))
+        let (eights, _) = self.ranks.get(word * 64..).unwrap_or_default().as_chunks();
+        eights.iter().take(8).enumerate().fold(0, |above, (i, eight)| above | kernels.above(eight, floor) << (8 * i))
     }
 
     /// The first rule of a chain that a query sees.

@@ -6,10 +6,10 @@
 //! 4. a subtable without rules is not there.
 
 use super::prefixes::Ports;
-use super::{Classifier, State};
+use super::trail::Trail;
+use super::{Classifier, PLAIN, State};
 use crate::arena::Handle;
 use crate::error::InsertError;
-use crate::guards::FEW;
 use crate::pattern::Pattern;
 use crate::rule::{Column, NewRule, Rule, Stored, Version};
 use crate::stages::StageIndex;
@@ -51,8 +51,19 @@ impl<R, const W: usize> Classifier<R, W> {
     /// assert_eq!(table.insert(&Pattern::any(), 3, "d"), Err(InsertError::Full { limit: 2 }));
     /// ```
     pub fn insert(&mut self, pattern: &Pattern<W>, priority: i32, payload: R) -> Result<Option<R>, InsertError> {
+        self.insert_along(pattern, priority, payload, &mut Trail::default())
+    }
+
+    /// As [`insert`](Self::insert), with what the same change came upon in another copy, or to note what it comes upon.
+    pub(crate) fn insert_along(
+        &mut self,
+        pattern: &Pattern<W>,
+        priority: i32,
+        payload: R,
+        trail: &mut Trail,
+    ) -> Result<Option<R>, InsertError> {
         let rule = Stored::new(priority, payload, Version::FIRST, Vec::new());
-        match self.put(pattern, rule, true)? {
+        match self.put(pattern, rule, true, trail)? {
             Placed::New(_) => Ok(None),
             Placed::Replaced(old) => Ok(Some(old)),
         }
@@ -65,11 +76,16 @@ impl<R, const W: usize> Classifier<R, W> {
     /// If there is a rule with the same pattern and priority that is visible at some version at which this one is; if
     /// the table is full or does not take the priority; if the rule has clauses and the layout no field for the id.
     pub fn add(&mut self, rule: NewRule<R, W>) -> Result<Handle, InsertError> {
+        self.add_along(rule, &mut Trail::default())
+    }
+
+    /// As [`add`](Self::add), like [`insert_along`](Self::insert_along).
+    pub(crate) fn add_along(&mut self, rule: NewRule<R, W>, trail: &mut Trail) -> Result<Handle, InsertError> {
         if !rule.clauses.is_empty() && self.layout.conjunction().is_none() {
             return Err(InsertError::NoConjunctionField);
         }
         let stored = Stored::new(rule.priority, rule.payload, rule.added, rule.clauses);
-        match self.put(&rule.pattern, stored, false)? {
+        match self.put(&rule.pattern, stored, false, trail)? {
             Placed::New(handle) => Ok(handle),
             // Nothing is replaced that was not asked for.
             Placed::Replaced(_) => Err(InsertError::Full { limit: self.rule_limit }),
@@ -90,17 +106,33 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// Removes the rule with exactly this pattern and priority that is not hidden, and returns its payload.
     pub fn remove(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<R> {
-        let (_, head) = self.locate(pattern)?.entry?;
+        self.remove_along(pattern, priority, &mut Trail::default()).map(|(_, payload)| payload)
+    }
+
+    /// As [`remove`](Self::remove), like [`insert_along`](Self::insert_along); with the handle that the rule had.
+    pub(crate) fn remove_along(
+        &mut self,
+        pattern: &Pattern<W>,
+        priority: i32,
+        trail: &mut Trail,
+    ) -> Option<(Handle, R)> {
+        let (_, head) = self.locate(pattern, trail, false)?.entry?;
         let is_it = |rule: &Stored<R>| rule.priority == priority && rule.is_visible_at(Version::LAST);
         let (slot, _) = self.chain(head).find(|(_, rule)| is_it(rule))?;
-        self.remove_from(slot, pattern.key(), head)
+        let handle = self.rules.handle(slot)?;
+        Some((handle, self.remove_from(slot, pattern.key(), head, trail)?))
     }
 
     /// Removes the rule of a handle, and returns its payload.
     ///
     /// It is gone from every version. To remove it from a version on, [`hide`](Self::hide) it.
     pub fn remove_handle(&mut self, handle: Handle) -> Option<R> {
-        self.remove_slot(self.rules.resolve(handle)?)
+        self.remove_handle_along(handle, &mut Trail::default())
+    }
+
+    /// As [`remove_handle`](Self::remove_handle), like [`insert_along`](Self::insert_along).
+    pub(crate) fn remove_handle_along(&mut self, handle: Handle, trail: &mut Trail) -> Option<R> {
+        self.remove_slot(self.rules.resolve(handle)?, trail)
     }
 
     /// Hides a rule from a version on; whether it was there and not hidden.
@@ -157,7 +189,7 @@ impl<R, const W: usize> Classifier<R, W> {
         while let Some(slot) = next {
             next = self.rules.after(slot);
             if self.rule(slot).is_some_and(|rule| !keep(rule)) {
-                self.remove_slot(slot);
+                self.remove_slot(slot, &mut Trail::default());
             }
         }
     }
@@ -176,12 +208,18 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// Puts a rule in its place. One with the same pattern and priority gives way if it is not hidden and may be
     /// replaced; else none may be visible when this one is.
-    fn put(&mut self, pattern: &Pattern<W>, mut rule: Stored<R>, replaces: bool) -> Result<Placed<R>, InsertError> {
+    fn put(
+        &mut self,
+        pattern: &Pattern<W>,
+        mut rule: Stored<R>,
+        replaces: bool,
+        trail: &mut Trail,
+    ) -> Result<Placed<R>, InsertError> {
         let (lowest, highest) = self.priorities;
         if rule.priority < lowest || rule.priority > highest {
             return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
         }
-        let known = self.locate(pattern);
+        let known = self.locate(pattern, trail, true);
         let head = known.and_then(|place| place.entry).map(|(_, head)| head);
         let (mut above, mut same) = (None, None);
         for (slot, other) in head.into_iter().flat_map(|head| self.chain(head)) {
@@ -224,7 +262,8 @@ impl<R, const W: usize> Classifier<R, W> {
         };
         self.next_sequence += 1;
         self.with_clauses += usize::from(has_clauses);
-        let place = self.link(pattern, column, known.and_then(|place| place.entry), above, handle.index());
+        let place = self.link(pattern, column, known.and_then(|place| place.entry), above, handle.index(), trail);
+        trail.note(handle.index(), place);
         if let Some(rule) = self.rules.get_mut(handle.index()) {
             rule.place = place;
         }
@@ -240,6 +279,7 @@ impl<R, const W: usize> Classifier<R, W> {
         entry: Option<(u32, u32)>,
         above: Option<u32>,
         slot: u32,
+        trail: &mut Trail,
     ) -> u32 {
         let (key, order) = (pattern.key(), self.layout.order());
         if let Some((place, _)) = entry {
@@ -257,24 +297,26 @@ impl<R, const W: usize> Classifier<R, W> {
         let place = subtable.insert(key, slot);
         subtable.state.stages.add(&subtable.mask, key);
         if let Some(ports) = &mut subtable.state.ports {
-            ports.add(key, order);
+            ports.add(key, order, trail);
         }
-        self.prefixes.add(column, key, order);
+        self.prefixes.add(column, key, order, trail);
         if self.guards.add(column, key) {
             self.guards.rebuild(&self.subtables);
         }
         place
     }
 
-    fn remove_slot(&mut self, slot: u32) -> Option<R> {
+    fn remove_slot(&mut self, slot: u32, trail: &mut Trail) -> Option<R> {
         let (key, head) = self.head_of(self.rules.get(slot)?)?;
-        self.remove_from(slot, &key, head)
+        self.remove_from(slot, &key, head, trail)
     }
 
     /// Removes the rule in a slot, whose pattern matches `key` and is that of the chain from `head` on.
-    fn remove_from(&mut self, slot: u32, key: &[u64; W], head: u32) -> Option<R> {
+    fn remove_from(&mut self, slot: u32, key: &[u64; W], head: u32, trail: &mut Trail) -> Option<R> {
         let stored = self.rules.get(slot)?;
         let (column, place, below, order) = (stored.column.get(), stored.place, stored.below, self.layout.order());
+        trail.column = Some(column);
+        trail.note(slot, place);
         let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
 
         let rule = self.rules.remove(slot)?;
@@ -284,9 +326,9 @@ impl<R, const W: usize> Classifier<R, W> {
             subtable.remove(key, place);
             subtable.state.stages.remove(&subtable.mask, key);
             if let Some(ports) = &mut subtable.state.ports {
-                ports.remove(key, order);
+                ports.remove(key, order, trail);
             }
-            self.prefixes.remove(column, key, order);
+            self.prefixes.remove(column, key, order, trail);
         } else {
             match above.and_then(|above| self.rules.get_mut(above)) {
                 Some(above) => above.below = below,
@@ -310,8 +352,15 @@ impl<R, const W: usize> Classifier<R, W> {
     }
 
     /// The place of a pattern; `None` when there is no rule with its mask.
-    fn locate(&self, pattern: &Pattern<W>) -> Option<Place> {
-        let column = self.subtables.find(pattern)?;
+    fn locate(&self, pattern: &Pattern<W>, trail: &mut Trail, comes: bool) -> Option<Place> {
+        let column = match trail.column {
+            Some(column) => column,
+            None => {
+                let column = self.subtables.find(pattern)?;
+                self.expect(column, pattern.key(), comes);
+                *trail.column.insert(column)
+            }
+        };
         Some(Place { column, entry: self.subtables.get(column)?.find(pattern.key()) })
     }
 
@@ -336,7 +385,7 @@ impl<R, const W: usize> Classifier<R, W> {
         })?;
         self.next_age += 1;
         if self.ranks.len() <= column as usize {
-            self.ranks.resize((column as usize + 1).next_multiple_of(64), 0);
+            self.ranks.resize((column as usize + 1).next_multiple_of(8), 0);
         }
         self.prefixes.add_column(column, pattern.mask(), self.layout.order());
         self.guards.add_column(column, pattern.mask());
@@ -369,7 +418,7 @@ impl<R, const W: usize> Classifier<R, W> {
     /// Lists the masks by rank, if they are few.
     fn rank_few(&mut self) {
         self.ranked.clear();
-        if self.subtables.len() <= FEW {
+        if self.subtables.len() <= PLAIN {
             let ranked = self.subtables.columns().map(|(column, subtable)| (subtable.state.rank(), column));
             self.ranked.extend(ranked);
             self.ranked.sort_unstable_by(|a, b| b.cmp(a));

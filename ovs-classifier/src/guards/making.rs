@@ -1,7 +1,9 @@
 //! Guards that are being made, a few rules with each update.
 
+use super::Run;
 use super::set::Set;
 use crate::subtables::Subtables;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// By how many rules the use of a guard is estimated.
@@ -10,11 +12,16 @@ const SAMPLES: usize = 64;
 /// How many lines of rows are laid with an update, where not all are at once.
 const LAID: usize = 64;
 
-/// Guards to be, and how far they are: first lines are laid for all rows, then bits are set, one guard after the other, so
-/// that its rows stay in the cache; of each, one mask after the other.
+/// For how many masks an update notes in which guards they take part, where it does not for all.
+const JOINED: usize = 32;
+
+/// Guards to be, and how far they are: first lines are laid for all rows, then masks are noted that take part, then bits are
+/// set, one guard after the other, so that its rows stay in the cache; of each, one mask after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Making {
     pub(super) set: Set,
+    /// How many columns are noted.
+    joined: usize,
     /// The guard, the column and the bucket of its rows to go on with, and how many buckets there were.
     guard: usize,
     column: u32,
@@ -28,19 +35,27 @@ pub(super) struct Making {
 impl Making {
     /// Without rows.
     pub(super) fn new(set: Set) -> Self {
-        Self { set, guard: 0, column: 0, bucket: 0, buckets: 0, copied: 0, samples: Vec::new() }
+        Self { set, joined: 0, guard: 0, column: 0, bucket: 0, buckets: 0, copied: 0, samples: Vec::new() }
     }
 
-    /// Sets the bits of up to `step` patterns, and a few more; whether all are set.
+    /// Sets the bits of up to `step` patterns, and a few more, of the columns that take part in these runs; whether all are set.
     pub(super) fn go_on<S, const W: usize>(
         &mut self,
         salt: u64,
         subtables: &Subtables<S, W>,
-        columns: usize,
+        runs: &[Box<[Run]>],
         patterns: usize,
         step: usize,
     ) -> bool {
         if !self.set.lay(if step == usize::MAX { step } else { LAID }) {
+            return false;
+        }
+        let joined = if step == usize::MAX { step } else { JOINED };
+        for (column, runs) in (0..).zip(runs).skip(self.joined).take(joined) {
+            self.set.take_part(column, runs);
+            self.joined += 1;
+        }
+        if self.joined < runs.len() {
             return false;
         }
         let every = (patterns / SAMPLES).max(1);
@@ -54,7 +69,7 @@ impl Making {
             visits -= 1;
             let subtable = subtables.get(self.column);
             let Some(subtable) = subtable.filter(|_| !guard.leaves_out(self.column)) else {
-                self.next_column(columns);
+                self.next_column(runs.len());
                 continue;
             };
             if self.buckets != subtable.rows.buckets() {
@@ -62,7 +77,7 @@ impl Making {
                 (self.bucket, self.buckets) = (0, subtable.rows.buckets());
             }
             if self.bucket >= self.buckets {
-                self.next_column(columns);
+                self.next_column(runs.len());
                 continue;
             }
             let (word, stride) = (guard.word, self.set.stride);

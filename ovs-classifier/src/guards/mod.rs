@@ -14,6 +14,11 @@
 //! If its bit is set, nothing is said: rows are shared by values with the same hash, and removal leaves bits behind.
 //! So bits are superfluous at times, and never missing.
 //!
+//! # Tries
+//!
+//! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with the
+//! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only.
+//!
 //! # Bounds
 //!
 //! There are at most 24 guards, and none in a table of at most [`FEW`] masks, where probing costs less. Where masks are
@@ -51,7 +56,7 @@ pub(crate) const MAX_GUARDS: usize = 64;
 const USUAL_GUARDS: usize = 24;
 
 /// The most masks that a table probes without guards.
-pub(crate) const FEW: usize = 6;
+pub(crate) const FEW: usize = 8;
 
 /// So few masks are probed rather than guarded further, where that costs no more.
 pub(crate) const ENOUGH: u32 = 3;
@@ -86,6 +91,8 @@ pub(crate) struct Guards {
     order: BitOrder,
     /// Where runs may be.
     pieces: Box<[Piece]>,
+    /// Of which bits of the key's words prefix tries know.
+    tried: Vec<Bits>,
     salt: u64,
     /// Whether guards are kept that rule out little, since their bits are proofs.
     proofs: bool,
@@ -142,6 +149,7 @@ impl Guards {
         Self {
             order: layout.order(),
             pieces: pieces(layout),
+            tried: Vec::new(),
             salt: hash.salt(usize::MAX - 1),
             proofs,
             fine: false,
@@ -198,6 +206,22 @@ impl Guards {
         self.set.guards.get(guard).map_or((0, 0), Guard::bits)
     }
 
+    /// Notes of which fields there are prefix tries.
+    pub(crate) fn set_tried(&mut self, fields: &[Field]) {
+        self.tried = fields.iter().flat_map(|field| field.prefix(field.bits(), self.order)).collect();
+        self.set_apart();
+    }
+
+    /// Notes the guards of which no trie knows.
+    fn set_apart(&mut self) {
+        let is_tried = |guard: &Guard| {
+            let (word, mask) = guard.bits();
+            self.tried.iter().any(|(other, bits)| *other == word && mask & !bits == 0)
+        };
+        let apart = (0..).zip(&self.set.guards).filter(|(_, guard)| !is_tried(guard));
+        self.set.apart = apart.fold(0, |apart, (i, _): (u32, _)| apart | 1 << i);
+    }
+
     /// Gives a mask its column.
     pub(crate) fn add_column<const W: usize>(&mut self, column: u32, mask: &[u64; W]) {
         let word = column as usize / 64;
@@ -215,6 +239,7 @@ impl Guards {
         if let Some(making) = &mut self.making {
             making.set.add_column(column, runs, self.patterns / self.columns.max(1), 0);
         }
+        self.set_apart();
     }
 
     /// Notes the runs in which a column takes part, instead of those that it took part in.
@@ -252,6 +277,12 @@ impl Guards {
         self.are_due()
     }
 
+    /// Asks for what [`add`](Self::add) will change.
+    #[inline(always)]
+    pub(crate) fn expect<const W: usize>(&self, column: u32, key: &[u64; W]) {
+        self.set.expect(self.salt, column, key);
+    }
+
     /// Notes that a pattern is gone. Whether the guards are to be [made](Self::rebuild) anew.
     pub(crate) fn remove(&mut self) -> bool {
         self.patterns = self.patterns.saturating_sub(1);
@@ -282,7 +313,7 @@ impl Guards {
             0..=AT_ONCE => usize::MAX,
             _ => (STEP * making.set.guards.len()).max(LEAST_STEP),
         };
-        if !making.go_on(self.salt, subtables, self.runs.len(), self.patterns, step) {
+        if !making.go_on(self.salt, subtables, &self.runs, self.patterns, step) {
             return;
         }
         let Some(made) = self.making.take() else { return };
@@ -324,9 +355,6 @@ impl Guards {
         };
         let more = [2, 1].into_iter().find(|more| words(*more) <= spare).unwrap_or(0);
         chosen.iter().for_each(|(_, run)| set.push(run, patterns << more));
-        for (column, runs) in (0..).zip(&self.runs) {
-            set.take_part(column, runs);
-        }
         Making::new(set)
     }
 
@@ -358,6 +386,7 @@ impl Guards {
         (set.made, set.since) = (set.since, 0);
         let replaced = core::mem::replace(&mut self.set, set);
         self.old.extend(replaced.guards);
+        self.set_apart();
         self.old.retain(|guard| guard.heap_bytes() > 0);
         left
     }

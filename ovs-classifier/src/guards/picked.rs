@@ -1,28 +1,26 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW, SINGLE, USUAL_GUARDS};
+use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW, SINGLE};
 
-/// After so many guards it is seen whether enough columns are ruled out, where picks are narrow and where they are not. It
-/// takes about as long as to ask some guards more, and what it tells comes late and is different for each key: a
-/// processor that has guessed wrong begins anew when the last row is there.
-const NARROW_STEPS: [usize; 2] = [24, 12];
-const WIDE_STEPS: [usize; 2] = [4, 1];
+/// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide, and
+/// where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is different for
+/// each key: a processor that has guessed wrong begins anew when the last row is there.
+const NARROW_STEP: usize = 12;
+const WIDE_STEP: usize = 1;
+const NOTED_STEP: usize = 4;
 
-/// Where the rows of one key are, as far as they were looked for: of the first guards, one after the other. Where columns
-/// are one word, what the first guards say is kept, and not where.
+/// Where the rows of one key are, of guards by place, as far as they were looked for.
 #[derive(Debug)]
 pub(crate) struct KeyRows {
     rows: [u32; MAX_GUARDS],
-    known: usize,
-    passes: [u64; USUAL_GUARDS],
-    passed: usize,
+    known: u64,
 }
 
 impl KeyRows {
     #[inline(always)]
     pub(crate) const fn new() -> Self {
-        Self { rows: [0; MAX_GUARDS], known: 0, passes: [0; USUAL_GUARDS], passed: 0 }
+        Self { rows: [0; MAX_GUARDS], known: 0 }
     }
 }
 
@@ -47,12 +45,6 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         Self { guards, key, first }
     }
 
-    /// The first word of columns.
-    #[inline(always)]
-    pub(crate) fn first(&self) -> usize {
-        self.first
-    }
-
     /// The columns that a mask has.
     #[inline(always)]
     pub(crate) fn live(&self) -> [u64; N] {
@@ -70,9 +62,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// The columns that the guards leave, where few (`enough`) will do: the guards come with the best first.
     #[inline(always)]
     pub(crate) fn open(&self, enough: u32) -> [u64; N] {
-        let [_, step] = Self::steps();
         let mut open = self.live();
-        for guards in self.useful().chunks(step) {
+        for guards in self.useful().chunks(if N <= NARROW { NARROW_STEP } else { WIDE_STEP }) {
             if count(&open) <= enough {
                 break;
             }
@@ -84,48 +75,57 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         open
     }
 
-    /// The columns that the guards leave, one or as few as can be; notes the rows of the guards that were asked.
+    /// The columns that the guards leave, one or as few as can be; notes the rows of the guards that were asked. Where
+    /// columns are few, prefix tries tell more of their fields than guards.
     #[inline(always)]
     pub(crate) fn open_noting(&self, rows: &mut KeyRows) -> [u64; N] {
-        let [step, _] = Self::steps();
-        let mut open = self.live();
-        if N == SINGLE && self.useful().len() <= USUAL_GUARDS {
-            return self.open_noting_all(open, rows);
+        if N <= NARROW {
+            return self.open_apart(rows);
         }
-        for (guards, from) in self.useful().chunks(step).zip((0..).step_by(step)) {
+        let mut open = self.live();
+        for (guards, from) in self.useful().chunks(NOTED_STEP).zip((0..).step_by(NOTED_STEP)) {
             if count(&open) <= 1 {
                 break;
             }
-            let end = from + guards.len();
-            let Some(places) = rows.rows.get_mut(from..end) else { break };
-            if rows.known >= end {
-                for (guard, row) in guards.iter().zip(places) {
-                    open = and(open, self.pass_of(guard, *row));
-                }
-            } else {
-                for (guard, place) in guards.iter().zip(places) {
-                    let Some(row) = self.row_of(guard) else { break };
-                    *place = row;
-                    open = and(open, self.pass_of(guard, row));
-                }
-                rows.known = end;
+            for (i, guard) in (from..).zip(guards) {
+                let Some(row) = self.note(i, guard, rows) else { break };
+                open = and(open, self.pass_of(guard, row));
             }
         }
         open
     }
 
-    /// As [`open_noting`](Self::open_noting), of few guards and one word of columns: asks all, and notes what each says.
+    /// As [`open_noting`](Self::open_noting), of the guards of which no trie knows.
     #[inline(always)]
-    fn open_noting_all(&self, mut open: [u64; N], rows: &mut KeyRows) -> [u64; N] {
-        let useful = self.useful();
-        for (guard, noted) in useful.iter().zip(&mut rows.passes) {
+    fn open_apart(&self, rows: &mut KeyRows) -> [u64; N] {
+        let (mut open, mut left) = (self.live(), self.apart());
+        rows.known |= left;
+        while left != 0 {
+            let i = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let Some((guard, place)) = self.guards.set.guards.get(i).zip(rows.rows.get_mut(i)) else { break };
             let Some(row) = self.row_of(guard) else { break };
-            let pass = self.pass_of(guard, row);
-            open = and(open, pass);
-            *noted = pass[0];
+            *place = row;
+            open = and(open, self.pass_of(guard, row));
         }
-        rows.passed = useful.len();
         open
+    }
+
+    /// The guards of which no trie knows, by place; none for columns beyond the rows.
+    #[inline(always)]
+    fn apart(&self) -> u64 {
+        if self.is_guarded() { self.guards.set.apart } else { 0 }
+    }
+
+    /// The row of a guard, which is noted.
+    #[inline(always)]
+    fn note(&self, i: usize, guard: &Guard, rows: &mut KeyRows) -> Option<u32> {
+        let place = rows.rows.get_mut(i)?;
+        if rows.known >> i & 1 == 0 {
+            *place = self.row_of(guard)?;
+            rows.known |= 1 << i;
+        }
+        Some(*place)
     }
 
     /// Where the row of a guard begins. No key lacks the word of a guard; that a loop could end there keeps the compiler
@@ -134,11 +134,6 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     fn row_of(&self, guard: &Guard) -> Option<u32> {
         let word = self.key.get(usize::from(guard.word))?;
         Some(guard.row_of_word(self.guards.salt, self.stride(), *word) as u32)
-    }
-
-    /// After how many guards it is seen what is left: where the guards' rows are noted, and where they are not.
-    const fn steps() -> [usize; 2] {
-        if N <= NARROW { NARROW_STEPS } else { WIDE_STEPS }
     }
 
     /// Words of a row: rows of up to a line are picked whole.
@@ -167,9 +162,9 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     /// Whether a guard rules a column out.
     #[inline(always)]
-    pub(crate) fn rules_out(&self, i: usize, column: u32) -> bool {
+    pub(crate) fn rules_out(&self, i: usize, column: u32, rows: &mut KeyRows) -> bool {
         let guard = self.guards.set.guards.get(i).filter(|guard| !guard.leaves_out(column));
-        let row = guard.and_then(|guard| Some((guard, self.row_of(guard)?)));
+        let row = guard.and_then(|guard| Some((guard, self.note(i, guard, rows)?)));
         row.is_some_and(|(guard, row)| {
             word(&guard.lines, row as usize + column as usize / 64) >> (column % 64) & 1 == 0
         })
@@ -185,21 +180,28 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`; asks none that was `asked`
     /// about these columns before.
     #[inline(always)]
-    pub(crate) fn drop_known(&self, columns: &mut [u64; N], wildcards: &[u64; W], rows: &KeyRows, asked: &mut Asked) {
+    pub(crate) fn drop_known(
+        &self,
+        columns: &mut [u64; N],
+        wildcards: &[u64; W],
+        rows: &mut KeyRows,
+        asked: &mut Asked,
+    ) {
         let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
-        // Which they are is found without a branch: it is different for each key.
-        if N == SINGLE && rows.passed > 0 {
-            let mut kept = *columns;
-            for (guard, pass) in guards.iter().zip(&rows.passes).take(rows.passed) {
-                let Some(known) = wildcards.get(usize::from(guard.word)) else { return };
+        let mut kept = *columns;
+        if N <= NARROW {
+            let mut left = self.apart();
+            while left != 0 {
+                let i = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let Some((guard, row)) = guards.get(i).zip(rows.rows.get(i)) else { break };
+                let Some(known) = wildcards.get(usize::from(guard.word)) else { break };
+                // Without a branch: which are known is different for each key.
                 let any = if guard.mask & !known == 0 { 0 } else { u64::MAX };
-                kept = and(kept, [pass | any; N]);
+                kept = and(kept, self.pass_of(guard, *row).map(|pass| pass | any));
             }
             *columns = kept;
-            if guards.len() == rows.passed || is_empty(columns) {
-                return;
-            }
-            asked.0 |= (1 << rows.passed) - 1;
+            return;
         }
         let mut left = 0u64;
         for guard in guards.iter().rev() {
@@ -208,15 +210,12 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         }
         left &= !asked.0;
         asked.0 |= left;
-        let mut kept = *columns;
         while left != 0 {
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
             let Some(guard) = guards.get(i) else { break };
-            let row = rows.rows.get(..rows.known).and_then(|rows| rows.get(i));
-            if let Some(row) = row.copied().or_else(|| self.row_of(guard)) {
-                kept = and(kept, self.pass_of(guard, row));
-            }
+            let Some(row) = self.note(i, guard, rows) else { break };
+            kept = and(kept, self.pass_of(guard, row));
         }
         *columns = kept;
     }

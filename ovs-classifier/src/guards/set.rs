@@ -2,6 +2,7 @@
 
 use super::{Bits, FEW, Run, WIDE};
 use crate::hash::WordHash;
+use crate::simd::prefetch;
 use alloc::vec::Vec;
 
 const MIN_ROWS_LOG2: u32 = 6;
@@ -18,6 +19,8 @@ pub(super) struct Set {
     pub(super) guards: Vec<Guard>,
     /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
     pub(super) useful: usize,
+    /// By place, as bits, those that look at bits of which no trie knows.
+    pub(super) apart: u64,
     /// How many bits were set when the guards were made, and how many since.
     pub(super) made: usize,
     pub(super) since: usize,
@@ -137,6 +140,16 @@ impl Set {
                 let row = guard.row_of_word(salt, self.stride, word);
                 self.since += usize::from(guard.set(row, column));
             }
+        }
+    }
+
+    /// Asks for where the bits of a pattern are.
+    #[inline(always)]
+    pub(super) fn expect<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W]) {
+        for guard in self.guards.iter().filter(|guard| !guard.leaves_out(column)) {
+            let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
+            let row = guard.row_of_word(salt, self.stride, word);
+            guard.lines.get((row + column as usize / 64) / 8).into_iter().for_each(prefetch);
         }
     }
 

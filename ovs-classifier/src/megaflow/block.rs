@@ -56,6 +56,16 @@ pub(super) struct Secrets {
     factor: u64,
 }
 
+/// A mask of one block, which every key has whole, as nearly all are, with the secrets of the block: what is done with it
+/// has no branch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lone {
+    at: usize,
+    bits: Block,
+    added: Block,
+    factor: u64,
+}
+
 impl Block {
     /// A block of a key; zeros where the key ends.
     #[inline(always)]
@@ -119,8 +129,36 @@ impl Secrets {
     /// What tables keep of a sum. Folded, since sums of keys that count up lie at even distances, and a product alone would
     /// keep them so: they may miss most buckets.
     #[inline(always)]
-    const fn short(&self, sum: u64) -> u32 {
-        ((sum ^ sum >> 32).wrapping_mul(self.factor) >> 32) as u32
+    const fn short(factor: u64, sum: u64) -> u32 {
+        ((sum ^ sum >> 32).wrapping_mul(factor) >> 32) as u32
+    }
+}
+
+impl Lone {
+    /// The hash of a key under the mask.
+    #[inline(always)]
+    pub(super) fn hash<const W: usize>(&self, kernels: impl Kernels, key: &[u64; W]) -> u32 {
+        Secrets::short(self.factor, kernels.sum(&Block::of(key, self.at).0, &self.bits.0, &self.added.0))
+    }
+
+    /// The hashes of keys under the mask.
+    #[inline(always)]
+    pub(super) fn hash_all<const W: usize>(&self, kernels: impl Kernels, keys: &[&[u64; W]], hashes: &mut [u32]) {
+        let ((eights, keys), (places, hashes)) = (keys.as_chunks::<8>(), hashes.as_chunks_mut::<8>());
+        for (keys, hashes) in eights.iter().zip(places.iter_mut()) {
+            let words = keys.map(|key| key.as_chunks().0.get(self.at).unwrap_or(&[0; LANES]));
+            *hashes = kernels.sums(words, &self.bits.0, &self.added.0).map(|sum| Secrets::short(self.factor, sum));
+        }
+        let places = places.iter_mut().skip(eights.len()).flatten();
+        for (key, hash) in keys.iter().zip(places.chain(hashes)) {
+            *hash = self.hash(kernels, key);
+        }
+    }
+
+    /// Whether a key has these values under the mask.
+    #[inline(always)]
+    pub(super) fn matches<const W: usize>(&self, kernels: impl Kernels, key: &[u64; W], values: &Block) -> bool {
+        kernels.has(&Block::of(key, self.at).0, &self.bits.0, &values.0)
     }
 }
 
@@ -232,6 +270,13 @@ impl BlockMask {
         true
     }
 
+    /// This mask, if it is one block.
+    #[inline(always)]
+    pub(super) fn lone<const W: usize>(&self, secrets: &Secrets) -> Option<Lone> {
+        let is_lone = self.rest.is_empty() && self.at < W / LANES;
+        is_lone.then(|| Lone { at: self.at, bits: self.first, added: secrets.of(self.at), factor: secrets.factor })
+    }
+
     /// The hash of a key under the mask.
     #[inline(always)]
     pub(super) fn hash<const W: usize>(&self, kernels: impl Kernels, secrets: &Secrets, key: &[u64; W]) -> u32 {
@@ -239,7 +284,7 @@ impl BlockMask {
         for (at, bits) in &self.rest {
             sum = sum.wrapping_add(kernels.sum(&Block::of(key, *at).0, &bits.0, &secrets.of(*at).0));
         }
-        secrets.short(sum)
+        Secrets::short(secrets.factor, sum)
     }
 
     /// The hashes of keys under the mask.
@@ -251,12 +296,8 @@ impl BlockMask {
         keys: &[&[u64; W]],
         hashes: &mut [u32],
     ) {
-        let (at, mask, secret) = (self.at, self.first, secrets.of(self.at));
-        if self.rest.is_empty() && at < W / LANES {
-            // Nearly every mask is one block: then there is no branch but the loop's.
-            for (key, hash) in keys.iter().zip(hashes) {
-                *hash = secrets.short(kernels.sum(&Block::of(key, at).0, &mask.0, &secret.0));
-            }
+        if let Some(lone) = self.lone::<W>(secrets) {
+            lone.hash_all(kernels, keys, hashes);
         } else {
             for (key, hash) in keys.iter().zip(hashes) {
                 *hash = self.hash(kernels, secrets, key);
@@ -291,9 +332,15 @@ mod tests {
         fn run<K: Kernels>(self, kernels: K) -> Self::Output {
             let Self(mask, secrets, key, other) = self;
             let first = Block::of(other, mask.at).and(&mask.first);
-            let mut hashes = [0; 2];
-            mask.hash_all(kernels, secrets, &[other, key], &mut hashes);
-            assert_eq!(hashes[1], mask.hash(kernels, secrets, key));
+            let mut hashes = [0; 21];
+            let keys: [_; 19] = core::array::from_fn(|i| if i % 3 == 0 { other } else { key });
+            mask.hash_all(kernels, secrets, &keys, &mut hashes);
+            let expected = |i: usize| keys.get(i).map_or(0, |key| mask.hash(kernels, secrets, key));
+            assert_eq!(hashes, core::array::from_fn(expected));
+            if let Some(lone) = mask.lone::<W>(secrets) {
+                assert_eq!(hashes[1], lone.hash(kernels, key));
+                assert_eq!(lone.matches(kernels, key, &first), mask.matches(key, &first, &[]));
+            }
             let same = mask.matches_first(kernels, key, &first) && mask.matches_rest(key, &mask.gather_rest(other));
             assert_eq!(same, mask.matches(key, &first, &mask.gather_rest(other)));
             (hashes[1], same)

@@ -1,6 +1,7 @@
 //! Lookups that count: one key, a batch of keys, and the ranking that follows from the counts.
 
 use super::MegaflowTable;
+use super::block::Lone;
 use super::index::NIL;
 use super::tuples::Tuple;
 use crate::arena::Handle;
@@ -86,13 +87,6 @@ impl<'a, const W: usize> Open<'a, W> {
     }
 }
 
-/// How many keys have a slot. Left to itself, a compiler counts the bits of a comparison one by one.
-#[inline(always)]
-fn hits(kernels: impl Kernels, slots: &[u32; BATCH]) -> usize {
-    let missed = slots.as_chunks::<8>().0.iter().map(|slots| kernels.equal(slots, NIL).count_ones());
-    BATCH - missed.sum::<u32>() as usize
-}
-
 impl<R, const W: usize> MegaflowTable<R, W> {
     /// The payload of the megaflow that matches a key; counts the lookup.
     pub fn lookup(&mut self, key: &[u64; W]) -> Option<&mut R> {
@@ -118,8 +112,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             let keys = keys.get(..found.len()).unwrap_or(keys);
             let (level, mut slots) = (self.level, [NIL; BATCH]);
             hits += level.run(Batch { table: self, keys, slots: &mut slots });
-            for (found, slot) in found.iter_mut().zip(slots) {
-                *found = self.megaflows.handle(slot);
+            for (found, slot) in found.iter_mut().zip(&slots) {
+                *found = self.megaflows.handle(*slot);
             }
             self.lookups += keys.len() as u64;
         }
@@ -135,8 +129,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         if far && self.cache.is_on() {
             return self.search_cached(kernels, keys, slots);
         }
-        self.probe_tuple(kernels, 0, keys, slots);
-        self.search_missed(kernels, 1, keys, slots)
+        let hits = self.probe_tuple(kernels, 0, keys, slots);
+        if hits == keys.len() { hits } else { self.search_missed(kernels, 1, keys, slots) }
     }
 
     /// Tries the cache first, and notes there what is found elsewhere.
@@ -144,21 +138,21 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     fn search_cached(&mut self, kernels: impl Kernels, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
         let mut hashes = [0; BATCH];
         self.cache.hash_all(kernels, &self.secrets, keys, &mut hashes);
-        for ((slot, hash), _) in slots.iter_mut().zip(hashes).zip(keys) {
-            *slot = self.cache.get(kernels, hash);
+        for ((slot, hash), _) in slots.iter_mut().zip(&hashes).zip(keys) {
+            *slot = self.cache.get(kernels, *hash);
             self.prefetch(*slot);
         }
+        let mut hits = 0;
         for (slot, key) in slots.iter_mut().zip(keys) {
-            if !self.is_match(kernels, *slot, key) {
-                *slot = NIL;
-            }
+            let is_match = self.is_match(kernels, *slot, key);
+            *slot = if is_match { *slot } else { NIL };
+            hits += usize::from(is_match);
         }
-        let cached = *slots;
-        let hits = hits(kernels, slots);
         self.cached += hits as u64;
         if hits == keys.len() {
             return hits;
         }
+        let cached = *slots;
         let hits = self.search_missed(kernels, 0, keys, slots);
         for ((hash, slot), (cached, _)) in hashes.iter().zip(slots).zip(cached.iter().zip(keys)) {
             if *cached == NIL && *slot != NIL {
@@ -178,9 +172,6 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         keys: &[&[u64; W]],
         slots: &mut [u32; BATCH],
     ) -> usize {
-        if hits(kernels, slots) == keys.len() {
-            return keys.len();
-        }
         let mut open = Open::missed(keys, slots);
         for at in from..self.tuples.len() {
             if open.len == 0 {
@@ -196,31 +187,75 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         keys.len() - open.len
     }
 
-    /// Enters what the keys find in a tuple; they have no slots before.
+    /// Enters what the keys find in a tuple; they have no slots before. Returns how many keys found something: counted
+    /// where the slots are, since to read them all at once, just after each was written, has to wait for all.
     #[inline(always)]
-    fn probe_tuple(&mut self, kernels: impl Kernels, at: usize, keys: &[&[u64; W]], found: &mut [u32; BATCH]) {
-        let Some(tuple) = self.tuples.get(at) else { return };
-        let mut hashes = [0; BATCH];
-        tuple.mask.hash_all(kernels, &self.secrets, keys, &mut hashes);
-        if self.megaflows.len() > CACHED {
-            for (hash, _) in hashes.iter().zip(keys) {
-                tuple.index.prefetch(*hash);
-            }
-            tuple.index.first_all(kernels, hashes.get(..keys.len()).unwrap_or_default(), found);
-            for (slot, _) in found.iter().zip(keys) {
-                self.prefetch(*slot);
-            }
-        } else {
-            tuple.index.first_all(kernels, hashes.get(..keys.len()).unwrap_or_default(), found);
-        }
-        for ((found, hash), key) in found.iter_mut().zip(hashes).zip(keys) {
-            *found = self.check(kernels, tuple, *found, hash, key);
-        }
-        let hits = hits(kernels, found);
+    fn probe_tuple(&mut self, kernels: impl Kernels, at: usize, keys: &[&[u64; W]], found: &mut [u32; BATCH]) -> usize {
+        let Some(tuple) = self.tuples.get(at) else { return 0 };
+        let is_cached = self.megaflows.len() <= CACHED;
+        let hits = match tuple.mask.lone::<W>(&self.secrets).filter(|_| tuple.is_uniform && is_cached) {
+            Some(lone) => self.probe_uniform(kernels, tuple, lone, keys, found),
+            None => self.probe_in_passes(kernels, tuple, keys, found, !is_cached),
+        };
         self.probes += keys.len() as u64;
         if let Some(tuple) = self.tuples.get_mut(at) {
             tuple.hits += hits as u64;
         }
+        hits
+    }
+
+    /// Probes a tuple whose members all have its mask: a pass that hashes, and one that does the rest. In a single one, a
+    /// processor would be waiting for the hash of one key with hardly another in its sight.
+    #[inline(always)]
+    fn probe_uniform(
+        &self,
+        kernels: impl Kernels,
+        tuple: &Tuple,
+        mask: Lone,
+        keys: &[&[u64; W]],
+        found: &mut [u32; BATCH],
+    ) -> usize {
+        let mut hashes = [0; BATCH];
+        mask.hash_all(kernels, keys, &mut hashes);
+        let (firsts, mut hits) = (self.firsts.as_slice(), 0);
+        for ((found, hash), key) in found.iter_mut().zip(&hashes).zip(keys) {
+            let slot = tuple.index.first(kernels, *hash);
+            let is_match = firsts.get(slot as usize).is_some_and(|first| mask.matches(kernels, key, first));
+            *found = if is_match || slot == NIL { slot } else { self.another(tuple, *hash, key) };
+            hits += usize::from(*found != NIL);
+        }
+        hits
+    }
+
+    /// Probes a tuple in passes over the keys; asks in each for what the next one reads, if that is `far`.
+    #[inline(always)]
+    fn probe_in_passes(
+        &self,
+        kernels: impl Kernels,
+        tuple: &Tuple,
+        keys: &[&[u64; W]],
+        found: &mut [u32; BATCH],
+        far: bool,
+    ) -> usize {
+        let mut hashes = [0; BATCH];
+        tuple.mask.hash_all(kernels, &self.secrets, keys, &mut hashes);
+        if far {
+            for (hash, _) in hashes.iter().zip(keys) {
+                tuple.index.prefetch(*hash);
+            }
+        }
+        tuple.index.first_all(kernels, hashes.get(..keys.len()).unwrap_or_default(), found);
+        if far {
+            for (slot, _) in found.iter().zip(keys) {
+                self.prefetch(*slot);
+            }
+        }
+        let mut hits = 0;
+        for ((found, hash), key) in found.iter_mut().zip(&hashes).zip(keys) {
+            *found = self.check(kernels, tuple, *found, *hash, key);
+            hits += usize::from(*found != NIL);
+        }
+        hits
     }
 
     /// The slot if its megaflow matches, or another with the same hash.

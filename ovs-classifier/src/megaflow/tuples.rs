@@ -27,13 +27,15 @@ pub(super) struct Tuple {
     pub(super) index: Index,
     /// Hits since the last ranking and half of those before.
     pub(super) hits: u64,
+    /// Whether no member ever had a mask other than that.
+    pub(super) is_uniform: bool,
     /// Insertions since the mask was narrowed, or that was tried in vain.
     settled: usize,
 }
 
 impl Tuple {
     pub(super) fn new(mask: BlockMask) -> Self {
-        Self { mask, index: Index::new(), hits: 0, settled: 0 }
+        Self { mask, index: Index::new(), hits: 0, is_uniform: true, settled: 0 }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -61,6 +63,7 @@ impl Tuple {
             return false;
         }
         self.index.insert(hash, slot);
+        self.is_uniform &= self.mask == *mask;
         self.settled += 1;
         true
     }
@@ -89,7 +92,7 @@ impl Tuple {
             }
             index.insert(hash, slot);
         }
-        (self.mask, self.index) = (common, index);
+        (self.mask, self.index, self.is_uniform) = (common, index, false);
         true
     }
 }

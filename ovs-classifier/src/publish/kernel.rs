@@ -18,29 +18,31 @@
 
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
-use std::vec::Vec;
 
 /// A value that can be brought up to another copy of itself.
 pub(super) trait Replay: Clone {
-    type Change;
+    /// Changes in their order; none at first.
+    type Log: Default;
 
-    /// Does a change again; must do to an equal value what it did.
-    fn replay(&mut self, change: &Self::Change);
+    fn is_empty(log: &Self::Log) -> bool;
+
+    /// Does changes again, and leaves the log empty; must do to an equal value what they did.
+    fn replay(&mut self, log: &mut Self::Log);
 }
 
 pub(super) struct Kernel<T: Replay> {
     published: Arc<ArcSwap<T>>,
     spare: Arc<T>,
     /// What has been published, and not been done to `spare`.
-    behind: Vec<T::Change>,
+    behind: T::Log,
     /// What has been done to `spare`, and not been published.
-    pending: Vec<T::Change>,
+    pending: T::Log,
     copies: u64,
 }
 
 impl<T: Replay> Kernel<T> {
     pub(super) fn new(value: T) -> Self {
-        let (behind, pending) = (Vec::new(), Vec::new());
+        let (behind, pending) = (T::Log::default(), T::Log::default());
         let published = Arc::new(ArcSwap::from_pointee(value.clone()));
         Self { published, spare: Arc::new(value), behind, pending, copies: 0 }
     }
@@ -64,9 +66,9 @@ impl<T: Replay> Kernel<T> {
         self.copies
     }
 
-    /// How many changes wait for their publication.
-    pub(super) fn pending(&self) -> usize {
-        self.pending.len()
+    /// The changes that wait for their publication.
+    pub(super) fn pending(&self) -> &T::Log {
+        &self.pending
     }
 
     /// Whether the spare is the writer's alone.
@@ -76,21 +78,23 @@ impl<T: Replay> Kernel<T> {
 
     /// The value to change, and where to note changes. If a reader holds the spare, it keeps it, and the writer makes
     /// itself another.
-    pub(super) fn edit(&mut self) -> (&mut T, &mut Vec<T::Change>) {
+    pub(super) fn edit(&mut self) -> (&mut T, &mut T::Log) {
         if !self.is_ready() {
             self.copies += 1;
         }
         let value = Arc::make_mut(&mut self.spare);
-        self.behind.drain(..).for_each(|change| value.replay(&change));
+        if !T::is_empty(&self.behind) {
+            value.replay(&mut self.behind);
+        }
         (value, &mut self.pending)
     }
 
     /// Shows readers what the writer sees.
     pub(super) fn publish(&mut self) {
-        if !self.pending.is_empty() {
+        if !T::is_empty(&self.pending) {
             // By the first invariant nothing is behind: `pending` is filled after an edit, which empties the other.
             self.spare = self.published.swap(Arc::clone(&self.spare));
-            self.behind = core::mem::take(&mut self.pending);
+            core::mem::swap(&mut self.behind, &mut self.pending);
         }
     }
 }
@@ -134,18 +138,28 @@ mod tests {
         }
     }
 
-    /// Adds to the first or to the second.
-    impl Replay for Pair {
-        type Change = bool;
+    impl Pair {
+        /// Adds to the first or to the second.
+        fn add(&mut self, second: bool) {
+            *if second { &mut self.1 } else { &mut self.0 } += 1;
+        }
+    }
 
-        fn replay(&mut self, second: &bool) {
-            *if *second { &mut self.1 } else { &mut self.0 } += 1;
+    impl Replay for Pair {
+        type Log = Vec<bool>;
+
+        fn is_empty(log: &Vec<bool>) -> bool {
+            log.is_empty()
+        }
+
+        fn replay(&mut self, log: &mut Vec<bool>) {
+            log.drain(..).for_each(|second| self.add(second));
         }
     }
 
     fn change(kernel: &mut Kernel<Pair>, second: bool) {
         let (pair, pending) = kernel.edit();
-        pair.replay(&second);
+        pair.add(second);
         pending.push(second);
     }
 

@@ -5,22 +5,23 @@
 //! changes. How that goes without copying the table is the [kernel](kernel)'s business.
 //!
 //! Changes are done to two copies, one after the other, so both must do the same: the table's answers, orders and
-//! handles follow from the sequence of changes alone.
+//! handles, and where in memory it has what, follow from the sequence of changes alone. So the [log] of changes tells the
+//! second copy where the first had to search.
 
 mod kernel;
+mod log;
 
 use crate::arena::Handle;
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, Trail};
 use crate::error::{InsertError, PrefixFieldsError};
 use crate::field::Field;
 use crate::pattern::Pattern;
-use crate::rule::{Clause, NewRule, Version};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::rule::{NewRule, Version};
 use arc_swap::{ArcSwap, Guard};
 use core::fmt;
 use core::ops::Deref;
-use kernel::{Kernel, Replay};
+use kernel::Kernel;
+use log::What;
 use std::sync::Arc;
 
 /// The one who changes a classifier that others read.
@@ -69,72 +70,6 @@ pub struct Edit<'a, R: Clone, const W: usize> {
     kernel: &'a mut Kernel<Classifier<R, W>>,
 }
 
-/// A change, as it is done again to the other copy.
-pub(crate) enum Change<R> {
-    Insert(Words, i32, R),
-    Add(Words, i32, R, Version, Vec<Clause>),
-    SetPayload(Handle, R),
-    Remove(Handle),
-    Hide(Handle, Version),
-    Show(Handle),
-    Reclaim(Version),
-    PrefixFields(Vec<Field>),
-    Clear,
-}
-
-/// A pattern's words that matter: index, value, mask.
-type Words = Box<[(u8, u64, u64)]>;
-
-fn words<const W: usize>(pattern: &Pattern<W>) -> Words {
-    let value = |word: usize| pattern.key().get(word).copied().unwrap_or(0);
-    pattern.used().map(|(word, mask)| (word as u8, value(word), mask)).collect()
-}
-
-fn pattern<const W: usize>(words: &Words) -> Pattern<W> {
-    let (mut key, mut mask) = ([0; W], [0; W]);
-    for &(word, value, bits) in words {
-        let word = usize::from(word);
-        if let (Some(key), Some(mask)) = (key.get_mut(word), mask.get_mut(word)) {
-            (*key, *mask) = (value, bits);
-        }
-    }
-    Pattern::new(key, mask)
-}
-
-/// Only changes that succeeded are noted, so what these return is known.
-impl<R: Clone, const W: usize> Replay for Classifier<R, W> {
-    type Change = Change<R>;
-
-    fn replay(&mut self, change: &Change<R>) {
-        match change {
-            Change::Insert(words, priority, payload) => {
-                let _ = self.insert(&pattern(words), *priority, payload.clone());
-            }
-            Change::Add(words, priority, payload, added, clauses) => {
-                let rule = NewRule::new(pattern(words), *priority, payload.clone()).from_version(*added);
-                let _ = self.add(rule.with_clauses(clauses.clone()));
-            }
-            Change::SetPayload(handle, payload) => {
-                self.set_payload(*handle, payload.clone());
-            }
-            Change::Remove(handle) => drop(self.remove_handle(*handle)),
-            Change::Hide(handle, version) => {
-                self.hide(*handle, *version);
-            }
-            Change::Show(handle) => {
-                let _ = self.show(*handle);
-            }
-            Change::Reclaim(version) => {
-                self.reclaim(*version);
-            }
-            Change::PrefixFields(fields) => {
-                let _ = self.set_prefix_fields(fields);
-            }
-            Change::Clear => self.clear(),
-        }
-    }
-}
-
 impl<R: Clone, const W: usize> Writer<R, W> {
     /// Publishes a table.
     #[must_use]
@@ -176,7 +111,7 @@ impl<R: Clone, const W: usize> Writer<R, W> {
     /// How many changes are made and not published.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.kernel.pending()
+        self.kernel.pending().len()
     }
 
     /// How often the table was copied because a reader would not let go.
@@ -216,8 +151,9 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     /// As there.
     pub fn insert(&mut self, pattern: &Pattern<W>, priority: i32, payload: R) -> Result<Option<R>, InsertError> {
         let (table, pending) = self.kernel.edit();
-        let old = table.insert(pattern, priority, payload.clone())?;
-        pending.push(Change::Insert(words(pattern), priority, payload));
+        let mut trail = Trail::default();
+        let old = table.insert_along(pattern, priority, payload.clone(), &mut trail)?;
+        pending.push_rule(What::Insert(priority, payload), pattern, trail);
         Ok(old)
     }
 
@@ -228,10 +164,11 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     /// As there.
     pub fn add(&mut self, rule: NewRule<R, W>) -> Result<Handle, InsertError> {
         let (table, pending) = self.kernel.edit();
-        let change =
-            Change::Add(words(&rule.pattern), rule.priority, rule.payload.clone(), rule.added, rule.clauses.clone());
-        let handle = table.add(rule)?;
-        pending.push(change);
+        let pattern = rule.pattern.clone();
+        let what = What::Add(rule.priority, rule.payload.clone(), rule.added, rule.clauses.clone());
+        let mut trail = Trail::default();
+        let handle = table.add_along(rule, &mut trail)?;
+        pending.push_rule(what, &pattern, trail);
         Ok(handle)
     }
 
@@ -239,21 +176,26 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn set_payload(&mut self, handle: Handle, payload: R) -> Option<R> {
         let (table, pending) = self.kernel.edit();
         let old = table.set_payload(handle, payload.clone())?;
-        pending.push(Change::SetPayload(handle, payload));
+        pending.push(What::SetPayload(handle, payload));
         Some(old)
     }
 
     /// As [`Classifier::remove`].
     pub fn remove(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<R> {
-        let handle = self.find_exact(pattern, priority)?.handle();
-        self.remove_handle(handle)
+        let (table, pending) = self.kernel.edit();
+        let mut trail = Trail::default();
+        let (handle, old) = table.remove_along(pattern, priority, &mut trail)?;
+        pending.push_rule(What::Remove(handle), pattern, trail);
+        Some(old)
     }
 
     /// As [`Classifier::remove_handle`].
     pub fn remove_handle(&mut self, handle: Handle) -> Option<R> {
         let (table, pending) = self.kernel.edit();
-        let old = table.remove_handle(handle)?;
-        pending.push(Change::Remove(handle));
+        let pattern = table.get(handle)?.pattern();
+        let mut trail = Trail::default();
+        let old = table.remove_handle_along(handle, &mut trail)?;
+        pending.push_rule(What::Remove(handle), &pattern, trail);
         Some(old)
     }
 
@@ -262,7 +204,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
         let (table, pending) = self.kernel.edit();
         let hidden = table.hide(handle, version);
         if hidden {
-            pending.push(Change::Hide(handle, version));
+            pending.push(What::Hide(handle, version));
         }
         hidden
     }
@@ -276,7 +218,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
         let (table, pending) = self.kernel.edit();
         let shown = table.show(handle)?;
         if shown {
-            pending.push(Change::Show(handle));
+            pending.push(What::Show(handle));
         }
         Ok(shown)
     }
@@ -285,7 +227,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn reclaim(&mut self, version: Version) -> usize {
         let (table, pending) = self.kernel.edit();
         let reclaimed = table.reclaim(version);
-        pending.push(Change::Reclaim(version));
+        pending.push(What::Reclaim(version));
         reclaimed
     }
 
@@ -297,7 +239,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn set_prefix_fields(&mut self, fields: &[Field]) -> Result<(), PrefixFieldsError> {
         let (table, pending) = self.kernel.edit();
         table.set_prefix_fields(fields)?;
-        pending.push(Change::PrefixFields(fields.to_vec()));
+        pending.push(What::PrefixFields(fields.into()));
         Ok(())
     }
 
@@ -305,7 +247,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn clear(&mut self) {
         let (table, pending) = self.kernel.edit();
         table.clear();
-        pending.push(Change::Clear);
+        pending.push(What::Clear);
     }
 
     /// Shows readers all changes made so far, at once.

@@ -31,14 +31,20 @@ pub(crate) trait Kernels: Copy {
     /// halves are multiplied; the sum of these products modulo 2^64.
     fn sum(self, words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64;
 
+    /// The same for eight times eight words.
+    #[inline(always)]
+    fn sums(self, words: [&[u64; 8]; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> [u64; 8] {
+        words.map(|words| self.sum(words, mask, secrets))
+    }
+
     /// Whether words under a mask are these values.
     fn has(self, words: &[u64; 8], mask: &[u64; 8], values: &[u64; 8]) -> bool;
 
     /// Which of eight numbers are equal to one, as bits.
     fn equal(self, numbers: &[u32; 8], number: u32) -> u32;
 
-    /// Which of 64 numbers are above a floor, as bits.
-    fn above(self, numbers: &[u64; 64], floor: u64) -> u64;
+    /// Which of eight numbers are above a floor, as bits.
+    fn above(self, numbers: &[u64; 8], floor: u64) -> u64;
 }
 
 /// The kernels without instructions that some processor lacks.
@@ -70,7 +76,7 @@ impl Kernels for Portable {
     }
 
     #[inline(always)]
-    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+    fn above(self, numbers: &[u64; 8], floor: u64) -> u64 {
         (0..).zip(numbers).fold(0, |set, (i, number)| set | u64::from(*number > floor) << i)
     }
 }
@@ -198,6 +204,17 @@ mod tests {
         }
     }
 
+    struct Sums<'a>([&'a [u64; 8]; 8], &'a [u64; 8], &'a [u64; 8]);
+
+    impl Job for Sums<'_> {
+        type Output = [u64; 8];
+
+        #[inline(always)]
+        fn run<K: Kernels>(self, kernels: K) -> [u64; 8] {
+            kernels.sums(self.0, self.1, self.2)
+        }
+    }
+
     struct Equal<'a>(&'a [u32; 8], u32);
 
     impl Job for Equal<'_> {
@@ -209,7 +226,7 @@ mod tests {
         }
     }
 
-    struct Above<'a>(&'a [u64; 64], u64);
+    struct Above<'a>(&'a [u64; 8], u64);
 
     impl Job for Above<'_> {
         type Output = u64;
@@ -222,7 +239,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_above_a_floor_are_found(seeds: [u64; 16], floor: u64, at in 0..64usize) {
+        fn numbers_above_a_floor_are_found(seeds: [u64; 16], floor: u64, at in 0..8usize) {
             // Both halves of the range, the ends, and the floor itself and its neighbours.
             let numbers = core::array::from_fn(|i| match i % 4 {
                 0 => seeds[i / 4],
@@ -231,7 +248,7 @@ mod tests {
                 _ => seeds[i / 4] >> 32,
             });
             for floor in [floor, numbers[at], 0, u64::MAX, 1 << 63] {
-                let expected = (0..64).filter(|i| numbers[*i] > floor).fold(0u64, |set, i| set | 1 << i);
+                let expected = (0..8).filter(|i| numbers[*i] > floor).fold(0u64, |set, i| set | 1 << i);
                 for level in Level::all() {
                     prop_assert_eq!(level.run(Above(&numbers, floor)), expected);
                 }
@@ -263,6 +280,14 @@ mod tests {
             let expected = Level::PORTABLE.run(Count(&a, &b));
             for level in Level::all() {
                 prop_assert_eq!(level.run(Count(&a, &b)), expected);
+            }
+        }
+
+        #[test]
+        fn eight_blocks_are_hashed_as_each_is_alone(words: [[u64; 8]; 8], mask: [u64; 8], secrets: [u64; 8]) {
+            let expected = words.map(|words| Level::PORTABLE.run(Blocks(&words, &mask, &secrets)).0);
+            for level in Level::all() {
+                prop_assert_eq!(level.run(Sums(words.each_ref(), &mask, &secrets)), expected);
             }
         }
 

@@ -79,19 +79,15 @@ fn equal_avx2(numbers: &[u32; 8], number: u32) -> u32 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn above_avx2(numbers: &[u64; 64], floor: u64) -> u64 {
+fn above_avx2(numbers: &[u64; 8], floor: u64) -> u64 {
     // Without unsigned comparisons: both sides are moved by half the range.
     let half = _mm256_set1_epi64x(i64::MIN);
     let floor = _mm256_xor_si256(_mm256_set1_epi64x(floor.cast_signed()), half);
-    let (mut above, (eights, _)) = (0, numbers.as_chunks::<8>());
-    for (i, eight) in eights.iter().enumerate() {
-        let [low, high] = load_halves(eight).map(|four| {
-            let above = _mm256_cmpgt_epi64(_mm256_xor_si256(four, half), floor);
-            u64::from(_mm256_movemask_pd(_mm256_castsi256_pd(above)).cast_unsigned())
-        });
-        above |= (low | high << 4) << (8 * i);
-    }
-    above
+    let [low, high] = load_halves(numbers).map(|four| {
+        let above = _mm256_cmpgt_epi64(_mm256_xor_si256(four, half), floor);
+        u64::from(_mm256_movemask_pd(_mm256_castsi256_pd(above)).cast_unsigned())
+    });
+    low | high << 4
 }
 
 #[inline]
@@ -103,10 +99,32 @@ fn load(words: &[u64; 8]) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sum_avx512(words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
+fn products(words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> __m512i {
     let halves = _mm512_add_epi32(_mm512_and_si512(load(words), load(mask)), load(secrets));
-    let products = _mm512_mul_epu32(halves, _mm512_srli_epi64::<32>(halves));
-    _mm512_reduce_add_epi64(products).cast_unsigned()
+    _mm512_mul_epu32(halves, _mm512_srli_epi64::<32>(halves))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sum_avx512(words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
+    _mm512_reduce_add_epi64(products(words, mask, secrets)).cast_unsigned()
+}
+
+/// Adds up the words of each of eight by the way of a transposition: a third of the instructions that eight sums take.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sums_avx512(words: [&[u64; 8]; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> [u64; 8] {
+    let product = |i: usize| products(words[i], mask, secrets);
+    let twos = |i: usize| {
+        let (a, b) = (product(i), product(i + 1));
+        _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+    };
+    let add_quarters = |a, b| _mm512_add_epi64(_mm512_shuffle_i64x2::<0x88>(a, b), _mm512_shuffle_i64x2::<0xdd>(a, b));
+    let sums = add_quarters(add_quarters(twos(0), twos(2)), add_quarters(twos(4), twos(6)));
+    let mut all = [0; 8];
+    // SAFETY: eight words are 64 bytes that may be written, and the store asks for no alignment.
+    unsafe { _mm512_storeu_si512(all.as_mut_ptr().cast(), sums) }
+    all
 }
 
 #[inline]
@@ -125,13 +143,8 @@ fn equal_avx512(numbers: &[u32; 8], number: u32) -> u32 {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn above_avx512(numbers: &[u64; 64], floor: u64) -> u64 {
-    let floor = _mm512_set1_epi64(floor.cast_signed());
-    let (mut above, (eights, _)) = (0, numbers.as_chunks::<8>());
-    for (i, eight) in eights.iter().enumerate() {
-        above |= u64::from(_mm512_cmpgt_epu64_mask(load(eight), floor)) << (8 * i);
-    }
-    above
+fn above_avx512(numbers: &[u64; 8], floor: u64) -> u64 {
+    _mm512_cmpgt_epu64_mask(load(numbers), _mm512_set1_epi64(floor.cast_signed())).into()
 }
 
 impl Kernels for Avx2 {
@@ -154,7 +167,7 @@ impl Kernels for Avx2 {
     }
 
     #[inline(always)]
-    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+    fn above(self, numbers: &[u64; 8], floor: u64) -> u64 {
         // SAFETY: as above.
         unsafe { above_avx2(numbers, floor) }
     }
@@ -165,6 +178,12 @@ impl Kernels for Avx512 {
     fn sum(self, words: &[u64; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> u64 {
         // SAFETY: as above.
         unsafe { sum_avx512(words, mask, secrets) }
+    }
+
+    #[inline(always)]
+    fn sums(self, words: [&[u64; 8]; 8], mask: &[u64; 8], secrets: &[u64; 8]) -> [u64; 8] {
+        // SAFETY: as above.
+        unsafe { sums_avx512(words, mask, secrets) }
     }
 
     #[inline(always)]
@@ -180,7 +199,7 @@ impl Kernels for Avx512 {
     }
 
     #[inline(always)]
-    fn above(self, numbers: &[u64; 64], floor: u64) -> u64 {
+    fn above(self, numbers: &[u64; 8], floor: u64) -> u64 {
         // SAFETY: as above.
         unsafe { above_avx512(numbers, floor) }
     }
