@@ -61,6 +61,6 @@ mod flow_mod;
 pub use action::{
     Action, Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Instructions, Learn, LearnFlags,
     LearnSource, LearnSpec, LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample,
-    SampleDirection, Subfield, SubfieldError,
+    SampleDirection, SetTunnelOption, Subfield, SubfieldError,
 };
 pub use flow_mod::{ALL_TABLES, DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};

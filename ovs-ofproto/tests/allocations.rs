@@ -1,4 +1,4 @@
-//! What reads a packet-in, and what walks over the flows of a reply, allocates nothing.
+//! What reads a packet-in, what walks over the flows of a reply, and what reads into a place again, allocates nothing.
 
 #![expect(unsafe_code, reason = "an allocator that counts is one that counts and calls another")]
 
@@ -8,7 +8,7 @@ use std::cell::Cell;
 #[cfg(feature = "pipeline")]
 use ovs_dpif::{Dpif, PortNo, PortSpec, netdev::MemPort, userspace::Datapath};
 use ovs_ofproto::codec::{FlowStats, FlowStatsReader, FlowStatsReply, Kind, Message, PacketIn, PacketInView, Version};
-use ovs_ofproto::{Action, Instructions};
+use ovs_ofproto::{Action, FlowMod, Instructions};
 #[cfg(feature = "pipeline")]
 use ovs_ofproto::{
     FlowModCommand,
@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// How often `work` allocates.
-fn allocations<T>(work: impl Fn() -> T) -> usize {
+fn allocations<T>(mut work: impl FnMut() -> T) -> usize {
     // What is made once, the tables of numbers, is made here.
     let _ = work();
     let before = COUNT.with(Cell::get);
@@ -117,5 +117,23 @@ fn walking_over_flows_allocates_nothing() {
         let matched =
             || FlowStatsReader::new(&bytes).unwrap().filter(|f| f.as_ref().unwrap().matching().is_ok()).count();
         assert_eq!((matched(), allocations(matched)), (100, 0), "{version}");
+        // The first flow's actions get the memory that all others are read into.
+        let mut place = FlowStats::default();
+        let read = || {
+            let mut flows = FlowStatsReader::new(&bytes).unwrap();
+            std::iter::from_fn(|| flows.next_into(&mut place).map(Result::unwrap)).count()
+        };
+        assert_eq!(allocations(read), 0, "{version}");
+    }
+}
+
+#[test]
+fn flow_mods_that_are_read_into_one_place_allocate_nothing() {
+    let flow: FlowMod = "tcp,nw_src=10.0.0.0/8,tp_dst=80,actions=dec_ttl,output:1".parse().unwrap();
+    for version in Version::KNOWN {
+        let bytes = Message::from(flow.clone()).encode(version, 1).unwrap();
+        let mut place = flow.clone();
+        assert_eq!(allocations(|| place.decode_into(&bytes).unwrap()), 0, "{version}");
+        assert_eq!(place, flow);
     }
 }

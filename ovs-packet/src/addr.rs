@@ -86,13 +86,21 @@ impl FromStr for EthAddr {
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let mut octets = [0; 6];
-        let mut parts = s.split(':');
-        for octet in &mut octets {
-            let part = parts.next().ok_or(ParseEthAddrError)?;
-            let well_formed = matches!(part.len(), 1..=2) && part.bytes().all(|b| b.is_ascii_hexdigit());
-            *octet = well_formed.then(|| u8::from_str_radix(part, 16).ok()).flatten().ok_or(ParseEthAddrError)?;
+        let mut rest = s.as_bytes();
+        for (i, octet) in octets.iter_mut().enumerate() {
+            let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8).ok_or(ParseEthAddrError);
+            (*octet, rest) = match rest {
+                [high, low, rest @ ..] if *low != b':' => (digit(*high)? << 4 | digit(*low)?, rest),
+                [low, rest @ ..] => (digit(*low)?, rest),
+                [] => return Err(ParseEthAddrError),
+            };
+            rest = match rest {
+                [b':', rest @ ..] if i < 5 => rest,
+                [] if i == 5 => rest,
+                _ => return Err(ParseEthAddrError),
+            };
         }
-        if parts.next().is_some() { Err(ParseEthAddrError) } else { Ok(EthAddr(octets)) }
+        Ok(EthAddr(octets))
     }
 }
 
@@ -125,6 +133,12 @@ mod tests {
         {
             assert_eq!(bad.parse::<EthAddr>(), Err(ParseEthAddrError), "{bad:?}");
         }
+        for bad in
+            ["0:0:0:0:0:", "0:0:0:0:0:0:", "0:0:0:0:0:000", "0:0::0:0:0", "0:0:0:0:0:0 ", "0:0:0:0:0:é", "000000000000"]
+        {
+            assert_eq!(bad.parse::<EthAddr>(), Err(ParseEthAddrError), "{bad:?}");
+        }
+        assert_eq!("0:1:Ab:c:00:f".parse(), Ok(EthAddr([0, 1, 0xab, 0xc, 0, 0xf])));
     }
 
     #[test]

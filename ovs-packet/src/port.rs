@@ -101,11 +101,9 @@ impl FromStr for OfPort {
     /// Reads a number, decimal or hexadecimal with `0x`, or a name in any case; the 16-bit reserved numbers of
     /// OpenFlow 1.0 (from 0xff00 on) become the 32-bit ones.
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        if let Some((port, _)) = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(s)) {
-            return Ok(*port);
-        }
-        if s.eq_ignore_ascii_case("NONE") {
-            return Ok(OfPort::ANY);
+        if s.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            let named = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(s)).map(|(port, _)| *port);
+            return named.or(s.eq_ignore_ascii_case("NONE").then_some(OfPort::ANY)).ok_or(ParseOfPortError);
         }
         match crate::text::number(s).and_then(|n| u32::try_from(n).ok()).ok_or(ParseOfPortError)? {
             n if n <= 0xffff => Ok(OfPort::from_16(n as u16)),

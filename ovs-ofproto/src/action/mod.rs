@@ -16,7 +16,7 @@ use ovs_packet::{EthAddr, OfPort};
 pub use parts::{
     Bundle, BundleAlgorithm, Controller, CtAction, EncapProperty, HashFields, Learn, LearnFlags, LearnSource,
     LearnSpec, LearnTarget, Multipath, MultipathAlgorithm, Nat, NatFlags, NatRange, Observation, Sample,
-    SampleDirection, Subfield, SubfieldError,
+    SampleDirection, SetTunnelOption, Subfield, SubfieldError,
 };
 
 /// What to do with a packet (OpenFlow 1.5, section 7.2.6, and the Nicira extensions).
@@ -85,18 +85,7 @@ pub enum Action {
         mask: u128,
     },
     /// Overwrite a tunnel option.
-    SetTunnelOption {
-        /// Which of the 64 fields `tun_metadata`.
-        index: u8,
-        /// The value, at most 124 bytes; zero outside the mask.
-        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
-        value: Vec<u8>,
-        /// The bits to overwrite, as long as the value.
-        #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
-        mask: Vec<u8>,
-        /// In Nicira's encoding.
-        nicira: bool,
-    },
+    SetTunnelOption(Box<SetTunnelOption>),
     /// Overwrite at most 64 bits of a field (`load`).
     Load {
         /// Where.
@@ -289,6 +278,9 @@ pub enum Action {
     DebugSlow,
 }
 
+// What a list of actions takes up for each.
+const _: () = assert!(size_of::<Action>() <= 48);
+
 impl Action {
     /// Of [`Action::Output`]: the whole packet (OFPCML_NO_BUFFER).
     pub const WHOLE: u16 = 0xffff;
@@ -310,7 +302,7 @@ impl Action {
     pub(crate) fn target(&self) -> Option<FieldId> {
         match self {
             Action::Move { dst, .. } | Action::Load { dst, .. } => Some(dst.field),
-            Action::SetTunnelOption { index, .. } => FieldId::tun_metadata(usize::from(*index)),
+            Action::SetTunnelOption(set) => FieldId::tun_metadata(usize::from(set.index)),
             Action::SetField { field, .. } | Action::SetFieldNicira { field, .. } => Some(*field),
             _ => None,
         }
@@ -379,7 +371,7 @@ impl Action {
             Action::Enqueue { .. } => "enqueue",
             Action::Group(_) => "group",
             Action::Bundle(_) => "bundle",
-            Action::SetField { .. } | Action::SetFieldNicira { .. } | Action::SetTunnelOption { .. } => "set_field",
+            Action::SetField { .. } | Action::SetFieldNicira { .. } | Action::SetTunnelOption(_) => "set_field",
             Action::Load { .. } => "set_field",
             Action::Move { .. } => "move",
             Action::Push(_) => "push",
@@ -475,7 +467,7 @@ impl Action {
                 | SetMplsTtl(_)
                 | SetQueue(_)
                 | SetTunnel { .. }
-                | SetTunnelOption { .. }
+                | SetTunnelOption(_)
                 | SetVlanPcp { .. }
                 | SetVlanVid { .. }
                 | StripVlan

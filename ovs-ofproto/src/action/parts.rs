@@ -72,6 +72,22 @@ impl Subfield {
     }
 }
 
+/// Parameters of [`Action::SetTunnelOption`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct SetTunnelOption {
+    /// Which of the 64 fields `tun_metadata`.
+    pub index: u8,
+    /// The value, at most 124 bytes; zero outside the mask.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
+    pub value: Vec<u8>,
+    /// The bits to overwrite, as long as the value.
+    #[cfg_attr(feature = "serde", serde(with = "As::<Hex>"))]
+    pub mask: Vec<u8>,
+    /// In Nicira's encoding.
+    pub nicira: bool,
+}
+
 /// Parameters of [`Action::Controller`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]

@@ -39,11 +39,35 @@ pub fn check_flow(matching: &Match, table: u8, instructions: &Instructions) -> R
 /// As [`check_flow`], but whether all actions fit the match is said apart: OpenFlow 1.0 takes actions of its own that do
 /// not, and passes over them where packets are not of the kind.
 pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instructions) -> Result<bool, OfError> {
+    check_asked(matching, table, instructions, Asked::by(instructions))
+}
+
+/// The same of instructions that ask for this.
+#[inline(always)]
+pub(super) fn check_asked(
+    matching: &Match,
+    table: u8,
+    instructions: &Instructions,
+    asked: Asked,
+) -> Result<bool, OfError> {
+    let fits = if asked.has(Asked::CONTEXT) || instructions.write.is_some() {
+        check_followed(matching, instructions, asked)?
+    } else {
+        !asked.has(Asked::IP) || Prereq::Ip.holds_for(matching)
+    };
+    match instructions.goto {
+        Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
+        _ => Ok(fits),
+    }
+}
+
+/// Whether all actions fit, where they must be followed.
+#[inline(never)]
+fn check_followed(matching: &Match, instructions: &Instructions, asked: Asked) -> Result<bool, OfError> {
     let (apply, written) = (instructions.apply.as_slice(), instructions.written());
-    let (asked, asked_later) = (asked_by(apply), asked_by(written));
-    let mut known = ((asked | asked_later) & CONTEXT != 0).then(|| Known::of(matching));
+    let mut known = asked.has(Asked::CONTEXT).then(|| Known::of(matching));
     let fits = match &mut known {
-        None => asked & IP == 0 || Prereq::Ip.holds_for(matching),
+        None => asked.applied & Asked::IP == 0 || Prereq::Ip.holds_for(matching),
         Some(known) => {
             known.follow(apply)?;
             known.fits
@@ -56,31 +80,56 @@ pub(crate) fn check_loosely(matching: &Match, table: u8, instructions: &Instruct
     if let Some(known) = &mut known {
         known.follow(written)?;
     }
-    match instructions.goto {
-        Some(next) if next <= table && table != ALL_TABLES => Err(OfError::BadInstructionBadTable),
-        _ => Ok(fits),
+    Ok(fits)
+}
+
+/// What actions ask of packets; most nothing, and what is known of the packets need not be followed for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    applied: u8,
+    written: u8,
+}
+
+impl Asked {
+    /// Of an action: it asks for IP alone, as nearly every router's does.
+    const IP: u8 = 1;
+    /// Of an action: it asks for something else, or tells something to those behind it.
+    const CONTEXT: u8 = 2;
+
+    #[inline(always)]
+    pub(super) fn by(instructions: &Instructions) -> Asked {
+        let by = |actions: &[Action]| actions.iter().fold(0, |all, action| all | Asked::by_one(action));
+        Asked { applied: by(&instructions.apply), written: by(instructions.written()) }
+    }
+
+    #[inline(always)]
+    fn by_one(action: &Action) -> u8 {
+        match action {
+            Action::DecTtl => Asked::IP,
+            action if has_context(action) => Asked::CONTEXT,
+            _ => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn has(self, what: u8) -> bool {
+        (self.applied | self.written) & what != 0
     }
 }
 
-/// Of an action: it asks for IP alone, as nearly every router's does.
-const IP: u8 = 1;
-/// Of an action: it asks for something else, or tells something to those behind it.
-const CONTEXT: u8 = 2;
-
-/// What actions ask of packets; most nothing, and what is known of the packets need not be followed for them.
-#[inline(always)]
-fn asked_by(actions: &[Action]) -> u8 {
-    actions.iter().fold(0, |all, action| {
-        all | match action {
-            Action::DecTtl => IP,
-            action if has_context(action) => CONTEXT,
-            _ => 0,
-        }
-    })
+/// Writes into the actions of a flow what they must know of its match to be sent in any version. Gives what they ask.
+#[inline]
+pub(super) fn settle(matching: &Match, instructions: &mut Instructions) -> Asked {
+    let asked = Asked::by(instructions);
+    // What is unsettled has a context.
+    if asked.has(Asked::CONTEXT) {
+        settle_some(matching, instructions);
+    }
+    asked
 }
 
-/// Writes into the actions of a flow what they must know of its match to be sent in any version.
-pub(super) fn settle(matching: &Match, instructions: &mut Instructions) {
+#[inline(never)]
+fn settle_some(matching: &Match, instructions: &mut Instructions) {
     let needs = |actions: &[Action]| actions.iter().any(is_unsettled);
     if !needs(&instructions.apply) && !needs(instructions.written()) {
         return;

@@ -1,7 +1,7 @@
 //! Reading and writing: one cursor each way, and one way to write a structure that begins with its length.
 
 use ovs_packet::field::{FieldId, TLV_FIELDS, TlvTable};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::error::{DecodeError, EncodeError, OfError};
 
@@ -13,6 +13,11 @@ impl Place {
     /// The place so many bytes behind this one.
     pub(super) fn plus(self, bytes: usize) -> Place {
         Place(self.0.saturating_add(bytes))
+    }
+
+    /// Byte offset in the message.
+    pub(super) fn at(self) -> usize {
+        self.0
     }
 
     /// An error there.
@@ -255,6 +260,12 @@ impl Writer {
         self
     }
 
+    /// Whether the lengths of any tunnel options are known.
+    #[inline(always)]
+    pub(super) fn knows_options(&self) -> bool {
+        self.option_lens.is_some()
+    }
+
     /// How long a field is on the wire; of a tunnel option that is not known, the most that there may be.
     pub(super) fn wire_bytes(&self, field: FieldId) -> u8 {
         let known = |lens: &[u8; TLV_FIELDS]| lens.get(field.tun_metadata_index()?).copied().filter(|len| *len != 0);
@@ -294,17 +305,11 @@ impl Writer {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Appends a structure of fixed size.
-    #[inline(always)]
-    pub(super) fn view<T: IntoBytes + Immutable>(&mut self, view: &T) {
-        self.out.extend_from_slice(view.as_bytes());
-    }
-
     /// Appends the first `len` of some bytes: quicker than as many as are not known when this is compiled.
     #[inline(always)]
-    pub(super) fn first_bytes<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
-        let end = self.len().saturating_add(len);
-        self.out.extend_from_slice(bytes);
+    pub(super) fn first_bytes<const N: usize>(&mut self, bytes: [u8; N], len: usize) {
+        let end = self.len().wrapping_add(len);
+        self.out.extend_from_slice(&bytes);
         self.out.truncate(end);
     }
 
@@ -312,7 +317,7 @@ impl Writer {
     #[inline(always)]
     pub fn zeros(&mut self, n: usize) {
         match n {
-            0..=8 => self.first_bytes(&[0; 8], n),
+            0..=8 => self.first_bytes([0; 8], n),
             _ => self.out.resize(self.len().saturating_add(n), 0),
         }
     }
@@ -329,14 +334,6 @@ impl Writer {
         }
         let all = v.to_be_bytes();
         self.bytes(all.get(all.len().saturating_sub(n)..).unwrap_or(&all));
-    }
-
-    /// Appends four bytes, and the low `n` of a number, `n` from 1 to 8, in one go.
-    #[inline(always)]
-    pub(super) fn u32_and_uint(&mut self, head: u32, v: u64, n: usize) {
-        let v = v.wrapping_shl(8usize.wrapping_sub(n).wrapping_mul(8) as u32);
-        let both = (u128::from(head) << 96 | u128::from(v) << 32).to_be_bytes();
-        self.first_bytes(&both, n.wrapping_add(4));
     }
 
     /// Appends a byte.
@@ -396,7 +393,9 @@ impl Writer {
         let len = self.len().saturating_sub(start);
         // All alignments are powers of two.
         let padded = len.saturating_add(len.wrapping_neg() & shape.align.saturating_sub(1));
-        self.zeros(padded.saturating_sub(len));
+        if padded != len {
+            self.zeros(padded.saturating_sub(len));
+        }
         let counted = if shape.count_padding { padded } else { len };
         let counted = u16::try_from(counted).map_err(|_| EncodeError::TooLong { what: shape.what })?;
         self.patch_u16(start.saturating_add(shape.length_at), counted);

@@ -42,13 +42,6 @@ pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Resu
             Ok(())
         })
     };
-    let actions = |w: &mut Writer, kind: u16, first: &[Action], actions: &[Action]| {
-        w.prefixed(INSTRUCTION, |w| {
-            w.u64(u64::from(kind) << 48);
-            action::encode(first, w, version, 0)?;
-            action::encode(actions, w, version, 0)
-        })
-    };
     // What was an instruction is an action from OpenFlow 1.5 on.
     let first = match meter {
         Some(meter) if version >= Version::V1_5 => Some(Action::Meter(*meter)),
@@ -60,13 +53,13 @@ pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Resu
         None => None,
     };
     if !apply.is_empty() || first.is_some() {
-        actions(w, APPLY_ACTIONS, first.as_slice(), apply)?;
+        encode_actions(w, version, APPLY_ACTIONS, (first.as_slice(), apply))?;
     }
     if *clear {
         fixed(w, CLEAR_ACTIONS, &[0; 4])?;
     }
     if let Some(write) = write.as_ref().filter(|write| !write.is_empty()) {
-        actions(w, WRITE_ACTIONS, &[], write)?;
+        encode_actions(w, version, WRITE_ACTIONS, (&[], write))?;
     }
     if let Some((value, mask)) = metadata {
         let (value, mask) = (value.to_be_bytes(), mask.to_be_bytes());
@@ -78,6 +71,22 @@ pub(super) fn encode(i: &Instructions, w: &mut Writer, version: Version) -> Resu
     }
 }
 
+/// Writes an instruction of two lists of actions, one behind the other.
+fn encode_actions(
+    w: &mut Writer,
+    version: Version,
+    kind: u16,
+    (first, then): (&[Action], &[Action]),
+) -> Result<(), EncodeError> {
+    let start = w.len();
+    w.u64(u64::from(kind) << 48);
+    if !first.is_empty() {
+        action::encode(first, w, version, 0)?;
+    }
+    action::encode(then, w, version, 0)?;
+    w.finish(start, INSTRUCTION)
+}
+
 /// Reads what a flow does, up to the end of `r`.
 pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instructions, DecodeError> {
     let mut found = Instructions::default();
@@ -87,16 +96,54 @@ pub(super) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Instruction
 
 /// The same, into instructions that say nothing yet.
 pub(super) fn decode_into(r: &mut Reader<'_>, version: Version, found: &mut Instructions) -> Result<(), DecodeError> {
-    let mut r_all = r.sub(r.len())?.or(&OfError::BadInstructionBadLength);
-    if version == Version::V1_0 {
-        let left = action::take_usual(r_all.peek(), version, &mut found.apply).len();
-        r_all.skip(r_all.len().saturating_sub(left))?;
-        if left != 0 {
-            // A write of metadata is an action here.
-            let _none = action::decode_applied(r_all, version, &mut found.apply)?;
+    let mut body = r.sub(r.len())?.or(&OfError::BadInstructionBadLength);
+    // Nearly every flow applies actions and does nothing else.
+    if version != Version::V1_0 {
+        match body.peek().first_chunk::<4>() {
+            Some([0, kind, a, b]) if u16::from(*kind) == APPLY_ACTIONS && is_all([*a, *b], body.len()) => {
+                body.skip(8)?
+            }
+            _ => return decode_each(body, version, found),
         }
+    }
+    decode_applied(body, version, found)
+}
+
+/// Whether the length of an instruction is that of all there are.
+#[inline(always)]
+fn is_all(len: [u8; 2], all: usize) -> bool {
+    usize::from(u16::from_be_bytes(len)) == all && all >= 8 && all.is_multiple_of(8)
+}
+
+/// Reads the actions that are applied, up to the end of `body`.
+#[inline]
+fn decode_applied(mut body: Reader<'_>, version: Version, found: &mut Instructions) -> Result<(), DecodeError> {
+    let left = action::take_usual(body.peek(), version, &mut found.apply).len();
+    if left == 0 {
         return Ok(());
     }
+    body.skip(body.len().saturating_sub(left))?;
+    decode_unusual(body, version, found)
+}
+
+#[inline(never)]
+fn decode_unusual(body: Reader<'_>, version: Version, found: &mut Instructions) -> Result<(), DecodeError> {
+    let start = body.place();
+    let written = action::decode_applied(body, version, &mut found.apply)?;
+    // Which in OpenFlow 1.0 is an action, and stands among the others.
+    if written.is_some() && found.metadata.is_some() {
+        return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
+    }
+    found.metadata = found.metadata.or(written);
+    if let (None, Some(Action::Meter(meter))) = (found.meter, found.apply.first()) {
+        found.meter = Some(*meter);
+        found.apply.remove(0);
+    }
+    Ok(())
+}
+
+/// Reads instructions one after the other.
+fn decode_each(mut r_all: Reader<'_>, version: Version, found: &mut Instructions) -> Result<(), DecodeError> {
     let len = r_all.len();
     if !len.is_multiple_of(8) {
         tracing::warn!(target: "ofp_actions", "OpenFlow message instructions length {len} is not a multiple of 8");
@@ -136,20 +183,8 @@ pub(super) fn decode_into(r: &mut Reader<'_>, version: Version, found: &mut Inst
             }
             APPLY_ACTIONS => {
                 body.skip(4)?;
-                let left = action::take_usual(body.peek(), version, &mut found.apply).len();
-                body.skip(body.len().saturating_sub(left))?;
-                if left == 0 {
-                    continue;
-                }
-                let written = action::decode_applied(body.sub(left)?, version, &mut found.apply)?;
-                if written.is_some() && found.metadata.is_some() {
-                    return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));
-                }
-                found.metadata = found.metadata.or(written);
-                if let (None, Some(Action::Meter(meter))) = (found.meter, found.apply.first()) {
-                    found.meter = Some(*meter);
-                    found.apply.remove(0);
-                }
+                let actions = body.sub(body.len())?;
+                decode_applied(actions, version, found)?;
             }
             CLEAR_ACTIONS => {
                 found.clear = true;

@@ -557,6 +557,11 @@ impl Kind {
         if !self.is_in(version) {
             return Err(EncodeError::NotInVersion { version: version.0, what: row.name });
         }
+        let head = |kind: MessageType| u64::from(version.0) << 56 | u64::from(kind.0) << 48 | u64::from(xid);
+        if row.space == Space::Message {
+            w.u64(head(MessageType(row.number.try_into().unwrap_or(0))));
+            return Ok(());
+        }
         let (request, reply) = multipart_types(version);
         let (kind, multipart, vendor) = match row.space {
             Space::Message => (MessageType(row.number.try_into().unwrap_or(0)), false, None),
@@ -569,7 +574,7 @@ impl Kind {
             Space::OnfMultipartRequest => (MessageType(request), true, Some(EXPERIMENTER_ONF)),
             Space::OnfMultipartReply => (MessageType(reply), true, Some(EXPERIMENTER_ONF)),
         };
-        w.u64(u64::from(version.0) << 56 | u64::from(kind.0) << 48 | u64::from(xid));
+        w.u64(head(kind));
         if multipart {
             w.u16(if vendor.is_some() { MULTIPART_VENDOR } else { row.number.try_into().unwrap_or(0) });
             w.u16(more.into());

@@ -546,6 +546,15 @@ pub(super) fn write_11(m: &Match, w: &mut Writer, said: Said) -> Result<(), Enco
 
 /// Reads the structure `ofp_match` of OpenFlow 1.1 and later, whichever form it has, into a match that says nothing yet.
 pub(super) fn read(r: &mut Reader<'_>, how: oxm::Reading, m: &mut Match) -> Result<(), DecodeError> {
+    match oxm::match_in(r) {
+        Some((bytes, fields)) => oxm::read_fields_in(bytes, fields, how, m).map(|_| ()),
+        None => read_other(r, how, m),
+    }
+}
+
+/// Reads a match that is not one of TLVs whose length fits.
+#[inline(never)]
+fn read_other(r: &mut Reader<'_>, how: oxm::Reading, m: &mut Match) -> Result<(), DecodeError> {
     let (start, short) = (r.place(), r.set_short(&OfError::BadMatchBadLength));
     let (kind, len) = r.type_and_length()?;
     r.skip(4)?;

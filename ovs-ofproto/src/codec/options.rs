@@ -64,9 +64,9 @@ fn one(action: &Action, visit: Visit<'_>) -> Result<(), OfError> {
         Action::OutputField { src, .. } | Action::Push(src) => part(src),
         Action::Pop(dst) | Action::Load { dst, .. } | Action::CheckPacketLarger { dst, .. } => part(dst),
         Action::Move { src, dst, .. } => part(src).and_then(|()| part(dst)),
-        Action::SetTunnelOption { index, value, .. } => {
-            let field = FieldId::tun_metadata(usize::from(*index)).ok_or(OfError::FlowModNxInvalidTlvField)?;
-            visit(field, u16::try_from(value.len()).unwrap_or(u16::MAX).saturating_mul(8))
+        Action::SetTunnelOption(set) => {
+            let field = FieldId::tun_metadata(usize::from(set.index)).ok_or(OfError::FlowModNxInvalidTlvField)?;
+            visit(field, u16::try_from(set.value.len()).unwrap_or(u16::MAX).saturating_mul(8))
         }
         // A flow that was learnt sets options so.
         Action::SetField { field, .. } | Action::SetFieldNicira { field, .. } => visit(*field, 0),

@@ -329,7 +329,7 @@ impl World<'_> {
     pub(super) fn keep(&mut self, dp: &mut dyn Dpif, slot: u32, now: Instant) {
         let Some(ufid) = self.own().and_then(|own| own.megaflows.get(slot)).map(|m| m.ufid) else { return };
         match dp.flow_keep(ufid) {
-            Ok(()) => self.own().into_iter().for_each(|own| own.megaflows.settled(slot)),
+            Ok(_) => self.own().into_iter().for_each(|own| own.megaflows.settled(slot)),
             Err(_) => self.uninstall_all(dp, &[slot], now),
         }
     }
@@ -353,18 +353,19 @@ impl World<'_> {
             }
             return;
         }
-        let (same_packets, same_actions) = (own.megaflows.has_mask(slot, &t), own.megaflows.has_actions(slot, &t));
+        let same_packets = own.megaflows.has_mask(slot, &t);
+        let is_kept = same_packets && own.megaflows.has_actions(slot, &t);
         // What went through before the change is credited as it was. What somebody else took out of the datapath is not put
         // there anew: a packet that needs it comes up.
-        let Ok(stats) = dp.flow_counters(ufid) else {
+        let stats = if is_kept { dp.flow_keep(ufid) } else { dp.flow_counters(ufid) };
+        let Ok(stats) = stats else {
             tracing::warn!(target: "dpif", "failed to put[modify] (No such file or directory) {ufid}");
             return self.uninstall_all(dp, &[slot], now);
         };
         self.credit_megaflow(slot, stats, now);
-        let kept =
-            same_packets && if same_actions { dp.flow_keep(ufid).is_ok() } else { install(dp, &key, &mut t).is_ok() };
+        let is_there = is_kept || same_packets && install(dp, &key, &mut t).is_ok();
         match self.own() {
-            Some(own) if kept => {
+            Some(own) if is_there => {
                 own.megaflows.retranslate(slot, &mut t);
                 own.give_back(t);
             }

@@ -59,6 +59,7 @@ pub enum Problem {
 pub(super) type Parsed<T> = Result<T, ParseFlowError>;
 
 impl ParseFlowError {
+    #[cold]
     pub(super) fn expected(at: usize, expected: &'static str, found: &str) -> ParseFlowError {
         let found = match found.char_indices().nth(40) {
             Some((end, _)) => format!("{}...", found.get(..end).unwrap_or_default()),
@@ -67,15 +68,18 @@ impl ParseFlowError {
         ParseFlowError { at, problem: Problem::Expected { expected, found } }
     }
 
+    #[cold]
     pub(super) fn invalid(at: usize, says: impl Into<String>) -> ParseFlowError {
         ParseFlowError { at, problem: Problem::Invalid(says.into()) }
     }
 
+    #[cold]
     pub(super) fn refused(at: usize, error: OfError, why: impl Into<String>) -> ParseFlowError {
         ParseFlowError { at, problem: Problem::Refused { error, why: why.into() } }
     }
 
     /// The same error, of a text that begins `by` bytes before the one that was read.
+    #[cold]
     pub(super) fn moved(mut self, by: usize) -> ParseFlowError {
         self.at = self.at.saturating_add(by);
         self
@@ -83,6 +87,7 @@ impl ParseFlowError {
 }
 
 /// What `says` of the text at `at`, as an error.
+#[cold]
 pub(super) fn invalid<T>(at: usize, says: impl Into<String>) -> Parsed<T> {
     Err(ParseFlowError::invalid(at, says))
 }

@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use ovs_packet::Match;
 use ovs_packet::field::{FieldId, Value};
-use ovs_packet::text::{MatchProblem, NoNames, PortNames, Term, match_of_terms_with, terms};
+use ovs_packet::text::{MatchProblem, NoNames, ParseMatchError, PortNames, Term, Terms, match_of_terms_with};
 
 use super::error::{ParseFlowError, Parsed, Problem, field_value, invalid};
+use super::lexer::{self, is_space};
 use super::number::{port_of, table_of, u16_of, u64_of};
 use super::protocol::Protocols;
 use crate::codec::{FlowStatsRequest, OfError};
@@ -86,20 +87,6 @@ pub(super) const COMMANDS: [(&str, FlowModCommand); 5] = [
 const PASSED_OVER: [&str; 7] =
     ["duration", "n_packets", "n_bytes", "idle_age", "hard_age", "no_readonly_table", "allow_hidden_fields"];
 
-/// Names that mean one field or another by what else is matched; which forms have it does not depend on that.
-const BY_CONTEXT: [(&str, FieldId); 10] = [
-    ("nw_src", FieldId::NwSrc),
-    ("nw_dst", FieldId::NwDst),
-    ("nw_proto", FieldId::NwProto),
-    ("ip_src", FieldId::NwSrc),
-    ("ip_dst", FieldId::NwDst),
-    ("ip_proto", FieldId::NwProto),
-    ("tp_src", FieldId::TcpSrc),
-    ("tp_dst", FieldId::TcpDst),
-    ("icmp_type", FieldId::IcmpType),
-    ("icmp_code", FieldId::IcmpCode),
-];
-
 /// The table of a command that names none.
 pub(super) fn default_table(command: FlowModCommand) -> u8 {
     match command {
@@ -110,21 +97,31 @@ pub(super) fn default_table(command: FlowModCommand) -> u8 {
 
 /// Splits at the term `actions=`: what is before it, and what is behind it with its place.
 pub(super) fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
-    let begins = |before: &str| {
-        let last = before.as_bytes().last();
-        last.is_none_or(|b| matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n' | b'('))
-    };
     let mut rest = 0usize;
-    while let Some(at) = text.bytes().skip(rest).position(|b| b == b'=') {
+    while let Some(at) = text.as_bytes().get(rest..).and_then(end_of_name) {
         let equals = rest.saturating_add(at);
         rest = equals.saturating_add(1);
         let (Some(name), Some(behind)) = (text.get(..equals), text.get(rest..)) else { break };
         let head = name.strip_suffix("actions").or_else(|| name.strip_suffix("action"));
-        if let Some(head) = head.filter(|head| begins(head)) {
+        if let Some(head) = head.filter(|head| head.bytes().next_back().is_none_or(|b| is_space(b) || b == b'(')) {
             return (head, Some((behind, rest)));
         }
     }
     (text, None)
+}
+
+/// Where the first equals sign stands that could be behind `action` or `actions`.
+fn end_of_name(text: &[u8]) -> Option<usize> {
+    let could = |before: &u8, b: &u8| (*b == b'=') & ((*before == b's') | (*before == b'n'));
+    let behind = text.get(1..)?;
+    // Blocks without one are passed over as a whole.
+    let (blocks, blocks_behind) = (text.as_chunks::<16>().0, behind.as_chunks::<16>().0);
+    let has_none = |(block, behind): &(&[u8; 16], &[u8; 16])| {
+        !block.iter().zip(*behind).fold(false, |found, (before, b)| found | could(before, b))
+    };
+    let skipped = blocks.iter().zip(blocks_behind).take_while(has_none).count().saturating_mul(16);
+    let mut rest = text.get(skipped..)?.iter().zip(behind.get(skipped..)?);
+    rest.position(|(before, b)| could(before, b)).map(|at| skipped.saturating_add(at).saturating_add(1))
 }
 
 /// Which keys a command has.
@@ -170,7 +167,8 @@ impl<'p> Parser<'p> {
     /// # Errors
     /// What is wrong, with its place.
     pub fn flow_mod(&self, text: &str, command: FlowModCommand) -> Parsed<FlowMod> {
-        let mut flow = self.flow(text, command)?.value;
+        let mut flow = FlowMod { command, table: ALL_TABLES, ..FlowMod::NEW };
+        self.read_flow(text, &mut flow)?;
         if flow.table == ALL_TABLES {
             flow.table = default_table(command);
         }
@@ -193,26 +191,31 @@ impl<'p> Parser<'p> {
     /// # Errors
     /// What is wrong, with its place.
     pub fn flow(&self, text: &str, command: FlowModCommand) -> Parsed<Read<FlowMod>> {
-        let keys = Keys::of(command);
-        let (head, actions) = if keys.sets { split_actions(text) } else { (text, None) };
-        if keys.sets && actions.is_none() {
-            return invalid(text.len(), "must specify an action");
-        }
-        let mut flow = FlowMod { command, table: ALL_TABLES, ..FlowMod::default() };
-        let mut protocols = self.head(head, keys, &mut flow)?;
-        if let Some((actions, at)) = actions {
-            let (instructions, forms) = self.flow_instructions(actions, &flow.matching).map_err(|e| e.moved(at))?;
-            flow.instructions = instructions;
-            protocols &= forms;
-            if flow.instructions.goto.is_some_and(|next| next <= flow.table && flow.table != ALL_TABLES) {
-                let why = "goto_table must lead to a later table";
-                return Err(ParseFlowError::refused(at, OfError::BadInstructionBadTable, why));
-            }
-            if protocols.is_empty() {
-                return Err(ParseFlowError::refused(at, OfError::BadActionMatchInconsistent, ""));
-            }
-        }
+        let mut flow = FlowMod { command, table: ALL_TABLES, ..FlowMod::NEW };
+        let protocols = self.read_flow(text, &mut flow)?;
         Ok(Read { value: flow, protocols })
+    }
+
+    /// Reads into a flow that says nothing yet but its command, and gives the forms that can say it.
+    fn read_flow(&self, text: &str, flow: &mut FlowMod) -> Parsed<Protocols> {
+        let keys = Keys::of(flow.command);
+        if !keys.sets {
+            return self.head(text, keys, flow);
+        }
+        let (head, Some((actions, at))) = split_actions(text) else {
+            return invalid(text.len(), "must specify an action");
+        };
+        let mut protocols = self.head(head, keys, flow)?;
+        let read = self.read_instructions(actions, &flow.matching, &mut flow.instructions);
+        protocols &= read.map_err(|e| e.moved(at))?;
+        if flow.instructions.goto.is_some_and(|next| next <= flow.table && flow.table != ALL_TABLES) {
+            let why = "goto_table must lead to a later table";
+            return Err(ParseFlowError::refused(at, OfError::BadInstructionBadTable, why));
+        }
+        if protocols.is_empty() {
+            return Err(ParseFlowError::refused(at, OfError::BadActionMatchInconsistent, ""));
+        }
+        Ok(protocols)
     }
 
     /// The same of a line that may begin with its command, and adds the flow if it does not.
@@ -253,10 +256,10 @@ impl<'p> Parser<'p> {
     /// Reads keys and match.
     fn head(&self, head: &str, keys: Keys, flow: &mut FlowMod) -> Parsed<Protocols> {
         let mut protocols = Protocols::ANY;
-        let all = split_terms(head)?;
-        let mut matching = Vec::with_capacity(all.len());
-        for t in all {
-            if !self.key(flow, keys, &t, &mut protocols)? {
+        let mut matching = Vec::with_capacity(8);
+        for t in Terms::new(head) {
+            let t = t.map_err(|e| wrong(head, e))?;
+            if t.is_known() || !self.key(flow, keys, &t, &mut protocols)? {
                 matching.push(t);
             }
         }
@@ -306,14 +309,6 @@ impl<'p> Parser<'p> {
     /// Takes `t` if it is a key of the flow and not a term of its match.
     fn key(&self, flow: &mut FlowMod, keys: Keys, t: &Term<'_>, protocols: &mut Protocols) -> Parsed<bool> {
         let value_at = t.value.map_or(t.at, |_| t.at.saturating_add(t.name.len()).saturating_add(1));
-        if let (Some((_, flag)), true) = (FLAGS.iter().find(|(name, _)| *name == t.name), keys.sets) {
-            flow.flags |= *flag;
-            *protocols &= forms_of(*flag);
-            return Ok(true);
-        }
-        if PASSED_OVER.contains(&t.name) {
-            return Ok(true);
-        }
         let value = || match t.value {
             Some(value) if !value.is_empty() => Ok(value),
             _ => invalid(t.at, format!("field {} missing value", t.name)),
@@ -325,6 +320,11 @@ impl<'p> Parser<'p> {
                     *protocols &= Protocols::TABLED;
                 }
             }
+            "priority" if keys.one => flow.priority = u16_of(value()?, value_at, t.name)?,
+            "cookie" => cookie(flow, keys, value()?, value_at, protocols)?,
+            "idle_timeout" if keys.sets => flow.idle_timeout = u16_of(value()?, value_at, t.name)?,
+            "hard_timeout" if keys.sets => flow.hard_timeout = u16_of(value()?, value_at, t.name)?,
+            "importance" if keys.adds => flow.importance = u16_of(value()?, value_at, t.name)?,
             "out_port" if keys.selects => {
                 let says = |text: &str| format!("{text} is not a valid OpenFlow port");
                 flow.out_port = port_of(value()?, value_at, self.ports, says)?;
@@ -336,35 +336,40 @@ impl<'p> Parser<'p> {
                     ParseFlowError::invalid(value_at, format!("{text} is not a valid OpenFlow group"))
                 })?;
             }
-            "priority" if keys.one => flow.priority = u16_of(value()?, value_at, t.name)?,
-            "idle_timeout" if keys.sets => flow.idle_timeout = u16_of(value()?, value_at, t.name)?,
-            "hard_timeout" if keys.sets => flow.hard_timeout = u16_of(value()?, value_at, t.name)?,
-            "importance" if keys.adds => flow.importance = u16_of(value()?, value_at, t.name)?,
-            "cookie" => cookie(flow, keys, value()?, value_at, protocols)?,
-            _ => return Ok(false),
+            name if PASSED_OVER.contains(&name) => {}
+            name => match FLAGS.iter().find(|(flag, _)| *flag == name && keys.sets) {
+                Some((_, flag)) => {
+                    flow.flags |= *flag;
+                    *protocols &= forms_of(*flag);
+                }
+                None => return Ok(false),
+            },
         }
         Ok(true)
     }
 }
 
-/// Cuts what stands before actions into terms.
-pub(super) fn split_terms(head: &str) -> Parsed<Vec<Term<'_>>> {
-    terms(head).map_err(|e| match e.problem {
+/// What is wrong with terms of a text.
+#[cold]
+fn wrong(text: &str, e: ParseMatchError) -> ParseFlowError {
+    match e.problem {
         MatchProblem::Syntax => {
-            ParseFlowError::expected(e.at, "NAME or NAME=VALUE", head.get(e.at..).unwrap_or_default())
+            ParseFlowError::expected(e.at, "NAME or NAME=VALUE", text.get(e.at..).unwrap_or_default())
         }
         problem => ParseFlowError { at: e.at, problem: Problem::Match(problem) },
-    })
+    }
 }
 
 /// The forms that can say a match that was read from `terms`.
 pub(super) fn forms_of_match(terms: &[Term<'_>], m: &Match) -> Protocols {
     let mut protocols = Protocols::of_ipv6(m);
     for t in terms {
-        let end = t.name.bytes().position(|b| b == b'[').unwrap_or(t.name.len());
-        let name = t.name.get(..end).unwrap_or_default();
-        let by_context = BY_CONTEXT.iter().find(|(n, _)| *n == name).map(|(_, field)| *field);
-        let Some(field) = by_context.or_else(|| super::subfield::field(name)) else { continue };
+        let field = match t.field() {
+            // All forms have the port's number.
+            Some(FieldId::InPortOxm) if t.name == "in_port" => FieldId::InPort,
+            Some(field) => field,
+            None => continue,
+        };
         let (_, mask) = m.get(field);
         let says_nothing = mask == 0 && t.value.is_some_and(|v| v == "*" || v.contains('/'));
         if !(says_nothing && field.tun_metadata_index().is_none()) {
@@ -376,7 +381,7 @@ pub(super) fn forms_of_match(terms: &[Term<'_>], m: &Match) -> Protocols {
 
 /// `VALUE` where flows get a cookie, `VALUE/MASK` where they are selected by theirs.
 fn cookie(flow: &mut FlowMod, keys: Keys, text: &str, at: usize, protocols: &mut Protocols) -> Parsed<()> {
-    match text.split_once('/') {
+    match lexer::split(text, b'/') {
         Some(_) if keys.adds => return invalid(at, "flow additions cannot use a cookie mask"),
         Some((value, mask)) => {
             (flow.cookie, flow.cookie_mask) = (u64_of(value, at)?, u64_of(mask, at)?);
@@ -397,9 +402,10 @@ fn cookie(flow: &mut FlowMod, keys: Keys, text: &str, at: usize, protocols: &mut
 /// The word that begins a text, if it is a command, and what stands behind it.
 pub(super) fn split_command(text: &str) -> (Option<FlowModCommand>, &str) {
     let start = text.trim_start();
-    let first = start.split([',', ' ', '\t', '\r', '\n']).next().unwrap_or_default();
+    let end = start.bytes().position(is_space).unwrap_or(start.len());
+    let (first, rest) = start.split_at_checked(end).unwrap_or_default();
     match COMMANDS.iter().find(|(word, _)| *word == first) {
-        Some((word, command)) => (Some(*command), start.get(word.len()..).unwrap_or_default()),
+        Some((_, command)) => (Some(*command), rest),
         None => (None, text),
     }
 }
@@ -435,6 +441,34 @@ mod tests {
             forms("skb_priority=0,actions=drop"),
             "at offset 23: actions are invalid with specified match (OFPBAC_MATCH_INCONSISTENT)"
         );
+    }
+
+    #[test]
+    fn keys_are_no_names_of_fields() {
+        let keys =
+            ["table", "priority", "cookie", "idle_timeout", "hard_timeout", "importance", "out_port", "out_group"];
+        for key in keys.iter().chain(&PASSED_OVER).chain(FLAGS.iter().map(|(name, _)| name)) {
+            assert!(!Term::new(key, None, 0).is_known(), "{key}");
+        }
+    }
+
+    #[test]
+    fn actions_begin_wherever_their_name_does() {
+        for n in 0..70 {
+            let head = format!("{}tcp_flags=ns,xactions=1,interaction=2,", "y".repeat(n));
+            for name in ["action", "actions"] {
+                let text = format!("{head}{name}=drop,actions=1");
+                assert_eq!(
+                    split_actions(&text),
+                    (head.as_str(), Some(("drop,actions=1", head.len() + name.len() + 1)))
+                );
+            }
+            assert_eq!(split_actions(&head), (head.as_str(), None));
+        }
+        assert_eq!(split_actions("actions="), ("", Some(("", 8))));
+        assert_eq!(split_actions("s="), ("s=", None));
+        assert_eq!(split_actions(""), ("", None));
+        assert_eq!(split_actions("é actions=é"), ("é ", Some(("é", 11))));
     }
 
     #[test]

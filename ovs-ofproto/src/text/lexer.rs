@@ -6,9 +6,6 @@
 //! has it: no text is refused here. The scan is one pass without recursion, however the parentheses nest.
 
 use nom::IResult;
-use nom::Parser;
-use nom::character::complete::one_of;
-use nom::combinator::opt;
 
 /// An item of a list, as it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +19,42 @@ pub(super) struct Item<'a> {
     pub(super) arg_at: usize,
 }
 
-fn is_space(b: u8) -> bool {
-    matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n')
+/// Of a byte: it stands between items.
+const SPACE: u8 = 1;
+/// Of a byte: it ends a name and begins an argument.
+const OPENING: u8 = 2;
+/// Of a byte: it opens a parenthesis.
+const OPEN: u8 = 4;
+/// Of a byte: it closes one.
+const CLOSE: u8 = 8;
+
+/// What each byte is. All that are anything are characters.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        classes[b] = match b as u8 {
+            b',' | b' ' | b'\t' | b'\r' | b'\n' => SPACE,
+            b':' | b'=' => OPENING,
+            b'(' => OPENING | OPEN,
+            b')' => CLOSE,
+            _ => 0,
+        };
+        b += 1;
+    }
+    classes
+};
+
+#[inline(always)]
+fn class_of(b: u8) -> u8 {
+    CLASSES.get(usize::from(b)).copied().unwrap_or(0)
+}
+
+/// Whether a byte stands between items.
+#[inline(always)]
+pub(super) fn is_space(b: u8) -> bool {
+    class_of(b) == SPACE
 }
 
 /// The items of a text, one after the other.
@@ -57,65 +88,74 @@ impl Items<'_> {
     }
 }
 
-/// What stands in front of the first byte that ends it, and what is left. All bytes that end anything are characters.
+/// What stands in front of the first byte of a class that ends it, and what is left.
+#[inline(always)]
 fn until(input: &str, ends: impl Fn(u8) -> bool) -> IResult<&str, &str> {
-    let end = input.bytes().position(ends).unwrap_or(input.len());
+    let end = input.bytes().position(|b| ends(class_of(b))).unwrap_or(input.len());
     let (before, behind) = input.split_at_checked(end).unwrap_or((input, ""));
     Ok((behind, before))
 }
 
-fn space(input: &str) -> IResult<&str, &str> {
-    until(input, |b| !is_space(b))
-}
-
-fn name(input: &str) -> IResult<&str, &str> {
-    until(input, |b| is_space(b) || matches!(b, b':' | b'=' | b'('))
-}
-
-fn opening(input: &str) -> IResult<&str, Option<char>> {
-    opt(one_of(":=(")).parse(input)
-}
-
-/// Length of what stands before the first byte that ends it outside parentheses.
-fn value(input: &str, ends: impl Fn(u8) -> bool) -> usize {
-    let mut depth = 0usize;
-    for (at, b) in input.bytes().enumerate() {
-        match b {
-            b if depth == 0 && ends(b) => return at,
-            b'(' => depth = depth.saturating_add(1),
-            b')' => depth = depth.saturating_sub(1),
-            _ => {}
+/// Length of what stands before the first byte of a class outside parentheses.
+#[inline]
+fn nested(input: &str, ends: u8) -> usize {
+    let (mut at, mut depth) = (0usize, 0usize);
+    loop {
+        let stops = OPEN | CLOSE | if depth == 0 { ends } else { 0 };
+        let mut rest = input.as_bytes().get(at..).unwrap_or_default().iter();
+        let Some(n) = rest.position(|b| class_of(*b) & stops != 0) else { return input.len() };
+        at = at.saturating_add(n);
+        match input.as_bytes().get(at).map_or(0, |b| class_of(*b)) {
+            class if depth == 0 && class & ends != 0 => return at,
+            class if class & OPEN != 0 => depth = depth.saturating_add(1),
+            _ => depth = depth.saturating_sub(1),
         }
+        at = at.saturating_add(1);
     }
-    input.len()
+}
+
+/// What stands before the first of some byte, which is a character, and what behind it.
+#[inline]
+pub(super) fn split(text: &str, at: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|b| b == at)?;
+    Some((text.get(..at)?, text.get(at.saturating_add(1)..)?))
+}
+
+/// A text without white space around it; most have none.
+#[inline]
+pub(super) fn trim(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
 }
 
 impl<'a> Iterator for Items<'a> {
     type Item = Item<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Item<'a>> {
-        let (rest, _) = space(self.rest).ok()?;
-        self.rest = rest;
-        if rest.is_empty() {
+        (self.rest, _) = until(self.rest, |class| class != SPACE).ok()?;
+        if self.rest.is_empty() {
             return None;
         }
         let at = self.at();
-        let (rest, name) = name(rest).ok()?;
-        let (rest, open) = opening(rest).ok()?;
-        self.rest = rest;
-        let arg_at = self.at();
-        let len = match open {
+        let (rest, name) = until(self.rest, |class| class & (SPACE | OPENING) != 0).ok()?;
+        let opening = rest.bytes().next().filter(|b| class_of(*b) & OPENING != 0);
+        let rest = rest.get(usize::from(opening.is_some())..)?;
+        let arg_at = self.text.len().saturating_sub(rest.len());
+        let len = match opening {
             None => 0,
-            Some('(') => {
-                let len = value(rest, |b| b == b')');
+            Some(b'(') => {
+                let len = nested(rest, CLOSE);
                 let behind = rest.get(len..).unwrap_or_default();
-                len.saturating_add(if behind.starts_with(")->") { value(behind, is_space) } else { 0 })
+                len.saturating_add(if behind.starts_with(")->") { nested(behind, SPACE) } else { 0 })
             }
-            Some(_) => value(rest, is_space),
+            Some(_) => nested(rest, SPACE),
         };
         let (arg, behind) = rest.split_at_checked(len)?;
         // What ended the argument belongs to nothing.
-        self.rest = match open {
+        self.rest = match opening {
             None => behind,
             Some(_) => behind.get(1..).unwrap_or_default(),
         };

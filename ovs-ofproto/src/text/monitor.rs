@@ -56,12 +56,13 @@ impl Parser<'_> {
                     let bad = || ParseFlowError::invalid(at, format!("{} is not a valid OpenFlow group", item.arg));
                     request.out_group = group.ok_or_else(bad)?;
                 }
-                name if !ovs_packet::text::is_match_term(name) => {
-                    return invalid(item.at, format!("{text}: unknown keyword {name}"));
-                }
                 name => {
                     let value = (at > item.at.saturating_add(name.len())).then_some(item.arg);
-                    matching.push(Term { name, value, at: item.at });
+                    let term = Term::new(name, value, item.at);
+                    if !term.is_of_match() {
+                        return invalid(item.at, format!("{text}: unknown keyword {name}"));
+                    }
+                    matching.push(term);
                 }
             }
         }

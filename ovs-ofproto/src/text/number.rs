@@ -44,7 +44,7 @@ pub(super) fn u64_of(text: &str, at: usize) -> Parsed<u64> {
 /// A number as C's `atoi` reads it: its first digits, or 0.
 pub(super) fn first_digits(text: &str) -> u32 {
     let digits = text.trim_start();
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
     digits.get(..end).and_then(|d| d.parse().ok()).unwrap_or(0)
 }
 

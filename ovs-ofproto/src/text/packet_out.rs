@@ -78,7 +78,7 @@ impl Parser<'_> {
                     if !is_of_pipeline(field) {
                         return invalid(item.at, format!("{name} is not a valid pipeline field for PACKET_OUT"));
                     }
-                    metadata.push(Term { name, value: Some(value), at: item.at });
+                    metadata.push(Term::new(name, Some(value), item.at));
                 }
             }
         }

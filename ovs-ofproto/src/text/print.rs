@@ -10,7 +10,7 @@ use ovs_packet::{Match, OfPort};
 use super::flow::{COMMANDS, FLAGS, default_table};
 use crate::action::{
     Action, Bundle, Controller, CtAction, EncapProperty, Instructions, Learn, LearnFlags, LearnSource, LearnTarget,
-    Nat, NatFlags, Sample, SampleDirection, Subfield,
+    Nat, NatFlags, Sample, SampleDirection, SetTunnelOption, Subfield,
 };
 use crate::codec::{FlowStats, FlowStatsRequest, PacketInReason};
 use crate::flow_mod::{DEFAULT_PRIORITY, FlowMod, FlowModCommand, FlowModFlags};
@@ -167,7 +167,8 @@ impl fmt::Display for InNames<'_, Action> {
             Action::SetField { field, value, mask } | Action::SetFieldNicira { field, value, mask } => {
                 set(f, Value { field: *field, value: *value, mask: *mask }, names)
             }
-            Action::SetTunnelOption { index, value, mask, .. } => {
+            Action::SetTunnelOption(set) => {
+                let SetTunnelOption { index, value, mask, .. } = &**set;
                 write!(f, "set_field:{}", HexBytes(value))?;
                 if mask.iter().any(|b| *b != 0xff) {
                     write!(f, "/{}", HexBytes(mask))?;

@@ -3,6 +3,7 @@
 use ovs_packet::field::{CLASS_EXPERIMENTER, FieldId};
 
 use super::error::{ParseFlowError, Parsed, invalid};
+use super::lexer;
 use crate::action::Subfield;
 
 /// The field called `name`, in the words of matches or of the wire formats.
@@ -21,15 +22,18 @@ pub(super) fn split(text: &str, at: usize) -> Parsed<(Subfield, &str)> {
     let name_end = text.bytes().position(|b| matches!(b, b'[' | b'-')).unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(name_end).unwrap_or((text, ""));
     let field = field(name).ok_or_else(|| fail(format!("unknown field `{name}'")))?;
+    let range = match rest.as_bytes() {
+        [b'[', b']', ..] => return Ok((Subfield::whole(field), rest.get(2..).unwrap_or_default())),
+        [b'[', ..] => rest.get(1..).unwrap_or_default(),
+        _ => return Ok((Subfield::whole(field), rest)),
+    };
     let width = field.info().bits;
-    let Some(range) = rest.strip_prefix('[') else { return Ok((Subfield::whole(field), rest)) };
     let syntax = || fail("syntax error expecting [] or [<bit>] or [<start>..<end>]".to_string());
-    let (range, rest) = range.split_once(']').ok_or_else(syntax)?;
-    let number = |s: &str| s.trim().parse::<u16>().map_err(|_| syntax());
-    let (low, high) = match range.split_once("..") {
-        _ if range.is_empty() => return Ok((Subfield::whole(field), rest)),
+    let (range, rest) = lexer::split(range, b']').ok_or_else(syntax)?;
+    let number = |s: &str| lexer::trim(s).parse::<u16>().map_err(|_| syntax());
+    let (low, high) = match lexer::split(range, b'.') {
         None => number(range).map(|n| (n, n))?,
-        Some((low, high)) => (number(low)?, number(high)?),
+        Some((low, high)) => (number(low)?, number(high.strip_prefix('.').ok_or_else(syntax)?)?),
     };
     let narrow = |which, bit| fail(format!("{which} bit {bit} is not valid because field is only {width} bits wide"));
     match () {

@@ -1,6 +1,6 @@
 //! Traces: what becomes of a packet in words, where the datapath can do less, and what of it is learnt.
 
-use ovs_dpif::{Dpif, Features, SlowPath};
+use ovs_dpif::{DpAction, Dpif, Features, SlowPath};
 use ovs_ofproto::codec::Version;
 use ovs_ofproto::pipeline::{Collector, TraceRequest};
 use ovs_packet::{Instant, Match, OfPort, compose};
@@ -79,6 +79,16 @@ fn what_a_trace_tries_out_leaves_ids_alone() {
     assert_eq!((first[0].as_str(), second[0].as_str()), ("ct,recirc(0x1)", "ct,recirc(0x2)"));
     // Whoever asks about what was printed is answered.
     assert!(b.of.is_recirculated(1) && b.of.is_recirculated(2));
+}
+
+#[test]
+fn what_is_dropped_has_a_reason_where_the_datapath_takes_one() {
+    let mut b = with(&["in_port=1,actions=drop"]);
+    let actions = |b: &mut World| b.trace("in_port=1").passes[0].actions.clone();
+    assert!(matches!(actions(&mut b)[..], [DpAction::Drop(_)]));
+    b.assume(|f| f.explicit_drop = false);
+    assert_eq!(actions(&mut b), []);
+    assert!(b.trace("in_port=1").to_string().ends_with("Datapath actions: drop\n"));
 }
 
 #[test]

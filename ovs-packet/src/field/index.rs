@@ -1,11 +1,11 @@
 //! Finding a field by its number, its name or its attribute: tables built when this is compiled.
 //!
-//! Numbers are looked up in one array of 128 for each space of numbers. Names are looked up in open hash tables with
-//! linear probing, a quarter full.
+//! Numbers are looked up in one array of 128 for each space of numbers, names in tables of [`Words`].
 
 use super::oxm::{OxmId, SPACES};
 use super::table::{IDS, TABLE};
 use super::{FieldId, KeyAttr};
+use crate::text::Words;
 
 /// No field.
 const NONE: u8 = 0xff;
@@ -43,75 +43,35 @@ pub(super) const fn by_number(space: usize, number: usize) -> Option<FieldId> {
     }
 }
 
-const SLOTS: usize = 1024;
+/// Every field by its name and its alias, if it has one.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const NAMES: [(&str, FieldId); 2 * TABLE.len()] = {
+    let (mut names, mut f) = ([("", IDS[0]); 2 * TABLE.len()], 0);
+    while f < TABLE.len() {
+        names[2 * f] = (TABLE[f].name, IDS[f]);
+        if let Some(alias) = TABLE[f].alias {
+            names[2 * f + 1] = (alias, IDS[f]);
+        }
+        f += 1;
+    }
+    names
+};
 
-/// A hash table of names: the places hold the numbers of fields.
-struct Names([u8; SLOTS]);
-
-/// The 32-bit FNV-1a hash, folded to a place.
-#[expect(clippy::indexing_slicing, reason = "below the length")]
-const fn place_of(name: &str) -> usize {
-    let (bytes, mut h, mut i) = (name.as_bytes(), 0x811c_9dc5u32, 0);
-    while i < bytes.len() {
-        h = (h ^ bytes[i] as u32).wrapping_mul(0x0100_0193);
+/// Every field by its names in wire formats.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const WIRE_NAMES: [(&str, FieldId); 3 * TABLE.len()] = {
+    let (mut names, mut i) = ([("", IDS[0]); 3 * TABLE.len()], 0);
+    while i < names.len() {
+        if let Some(point) = TABLE[i / 3].points()[i % 3] {
+            names[i] = (point.name, IDS[i / 3]);
+        }
         i += 1;
     }
-    (h ^ h >> 16) as usize % SLOTS
-}
-
-impl Names {
-    #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-    const fn with(mut self, name: &str, field: usize) -> Names {
-        let mut at = place_of(name);
-        while self.0[at] != NONE {
-            at = (at + 1) % SLOTS;
-        }
-        self.0[at] = field as u8;
-        self
-    }
-
-    fn find(&self, name: &str, is: impl Fn(FieldId) -> bool) -> Option<FieldId> {
-        let mut at = place_of(name);
-        // The table is never full: an empty place ends the search.
-        while let Some(field) = self.0.get(at).and_then(|i| IDS.get(usize::from(*i))) {
-            if is(*field) {
-                return Some(*field);
-            }
-            at = (at + 1) % SLOTS;
-        }
-        None
-    }
-}
-
-#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-static BY_NAME: Names = {
-    let (mut names, mut f) = (Names([NONE; SLOTS]), 0);
-    while f < TABLE.len() {
-        names = names.with(TABLE[f].name, f);
-        if let Some(alias) = TABLE[f].alias {
-            names = names.with(alias, f);
-        }
-        f += 1;
-    }
     names
 };
 
-#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-static BY_WIRE_NAME: Names = {
-    let (mut names, mut f) = (Names([NONE; SLOTS]), 0);
-    while f < TABLE.len() {
-        let points = TABLE[f].points();
-        let mut p = 0;
-        while p < points.len() {
-            if let Some(point) = points[p] {
-                names = names.with(point.name, f);
-            }
-            p += 1;
-        }
-        f += 1;
-    }
-    names
-};
+static BY_NAME: Words<FieldId, 1024> = Words::new(&NAMES);
+static BY_WIRE_NAME: Words<FieldId, 1024> = Words::new(&WIRE_NAMES);
 
 /// How many numbers of datapath attributes there may be, without those of none.
 const ATTRS: usize = 32;
@@ -151,7 +111,13 @@ impl FieldId {
 
     /// The field called `name`, by its name or its alias.
     pub fn by_name(name: &str) -> Option<FieldId> {
-        BY_NAME.find(name, |f| f.info().name == name || f.info().alias == Some(name))
+        BY_NAME.get(name).copied()
+    }
+
+    /// The same of a name whose hash is known.
+    #[inline]
+    pub(crate) fn by_hashed_name(name: &str, hash: u32) -> Option<&'static FieldId> {
+        BY_NAME.find(name, hash)
     }
 
     /// The field that a wire format calls `name`.
@@ -163,7 +129,7 @@ impl FieldId {
     /// assert_eq!(FieldId::by_wire_name("NXM_OF_METADATA"), None);
     /// ```
     pub fn by_wire_name(name: &str) -> Option<FieldId> {
-        BY_WIRE_NAME.find(name, |f| f.info().code_points().any(|p| p.name == name))
+        BY_WIRE_NAME.get(name).copied()
     }
 
     /// The field with this number in OXM or NXM.

@@ -13,10 +13,16 @@ use super::{CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS, F
 pub struct PlainTlv {
     head: u32,
     len: u8,
+    /// Bits that stand behind the value in the 8 bytes behind the header.
+    behind: u8,
     word: u8,
     shift: u8,
     hinge: bool,
+    writable: bool,
+    bits: u8,
     max: u64,
+    /// The bits of the field in its word, as that stands in memory.
+    ones: u64,
     field: FieldId,
     prereq: Prereq,
 }
@@ -33,8 +39,20 @@ const fn place_of(head: u32) -> usize {
 /// A place without a row has a header that belongs elsewhere.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 static PLAIN: [PlainTlv; ROWS] = {
-    let none =
-        PlainTlv { head: 1 << 9, len: 0, word: 0, shift: 0, hinge: false, max: 0, field: IDS[0], prereq: Prereq::None };
+    let none = PlainTlv {
+        head: 1 << 9,
+        len: 0,
+        behind: 0,
+        word: 0,
+        shift: 0,
+        hinge: false,
+        writable: false,
+        bits: 0,
+        max: 0,
+        ones: 0,
+        field: IDS[0],
+        prereq: Prereq::None,
+    };
     let mut rows = [none; ROWS];
     rows[place_of(none.head)].head = 0;
     let classes = [CLASS_NXM_0, CLASS_NXM_1, CLASS_OPENFLOW_BASIC, CLASS_PACKET_REGS];
@@ -51,10 +69,14 @@ static PLAIN: [PlainTlv; ROWS] = {
                     rows[place_of(head)] = PlainTlv {
                         head,
                         len: info.wire_bytes,
+                        behind: 64 - 8 * info.wire_bytes,
                         word,
                         shift,
                         hinge: Prereq::may_hang_on(field),
+                        writable: info.writable,
+                        bits: info.bits as u8,
                         max: info.max_value() as u64,
+                        ones: ((info.max_value() as u64) << shift).to_be(),
                         field,
                         prereq: info.prereq,
                     };
@@ -83,6 +105,36 @@ impl PlainTlv {
         PLAIN.get(place_of(head)).filter(|row| row.head == head)
     }
 
+    /// The same by class and number alone, whatever the header says of a mask and of the length.
+    ///
+    /// ```
+    /// use ovs_packet::field::PlainTlv;
+    ///
+    /// assert_eq!(PlainTlv::numbered(0x8000_1d04), PlainTlv::of(0x8000_1c02));
+    /// ```
+    #[inline(always)]
+    pub fn numbered(head: u32) -> Option<&'static PlainTlv> {
+        PLAIN.get(place_of(head)).filter(|row| (row.head ^ head) >> 9 == 0)
+    }
+
+    /// Whether actions may set the field.
+    #[inline(always)]
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// All bits of the field, right-aligned.
+    #[inline(always)]
+    pub fn max_value(&self) -> u64 {
+        self.max
+    }
+
+    /// How many bits of the field actions can name.
+    #[inline(always)]
+    pub fn bits(&self) -> u16 {
+        self.bits.into()
+    }
+
     /// The field.
     #[inline(always)]
     pub fn field(&self) -> FieldId {
@@ -101,22 +153,39 @@ impl PlainTlv {
         self.hinge
     }
 
-    /// The value at the beginning of `bytes` and what stands behind it, if they are as many and the value is one that the
-    /// field can have.
+    /// The TLV that the first `len` of some bytes begin with, and its value, if that is one that the field can have.
+    ///
+    /// What stands behind those `len` bytes is no part of it. Where there is enough of that, reading needs no copy.
+    ///
+    /// ```
+    /// use ovs_packet::field::{FieldId, PlainTlv};
+    ///
+    /// let bytes = [0x80, 0, 0x1c, 2, 0, 80];
+    /// assert_eq!(PlainTlv::read(&bytes, 6).map(|(t, value)| (t.field(), value)), Some((FieldId::TcpDst, 80)));
+    /// assert_eq!(PlainTlv::read(&bytes, 5), None);
+    /// ```
     #[inline(always)]
-    pub fn read<'b>(&self, bytes: &'b [u8]) -> Option<(u64, &'b [u8])> {
-        let behind = bytes.get(self.len()..)?;
-        let value = match bytes.first_chunk::<8>() {
-            Some(all) => u64::from_be_bytes(*all) >> ((64 - 8 * u32::from(self.len)) & 63),
-            None => self.read_short(bytes)?,
+    pub fn read(bytes: &[u8], len: usize) -> Option<(&'static PlainTlv, u64)> {
+        let [a, b, c, d, value @ ..] = match bytes.first_chunk::<12>() {
+            // No such TLV is longer.
+            Some(all) => *all,
+            None => padded(bytes.get(..len)?),
         };
-        if value & !self.max == 0 { Some((value, behind)) } else { None }
+        let tlv = PlainTlv::of(u32::from_be_bytes([a, b, c, d])).filter(|_| 4 + usize::from(d) <= len)?;
+        let value = u64::from_be_bytes(value) >> (tlv.behind & 63);
+        if value & !tlv.max == 0 { Some((tlv, value)) } else { None }
     }
 
-    /// The value of fewer than 8 bytes that are all there are.
-    fn read_short(&self, bytes: &[u8]) -> Option<u64> {
-        let bytes = bytes.get(..self.len())?;
-        Some(bytes.iter().fold(0, |value, b| value << 8 | u64::from(*b)))
+    /// How long the TLV is that some bytes begin with, as its header has it: known before the TLV is.
+    #[inline(always)]
+    pub fn size_in(bytes: &[u8]) -> usize {
+        4 + bytes.get(3).map_or(0, |len| usize::from(*len))
+    }
+
+    /// How long the TLV is.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        4 + self.len()
     }
 
     /// How long the value is.
@@ -135,9 +204,22 @@ impl PlainTlv {
     /// The word of the key that the field is in, and value and mask of a match of all of the field, as they stand there.
     #[inline(always)]
     pub(crate) fn placed(&self, value: u64) -> (usize, u64, u64) {
-        let place = |bits: u64| (bits << (self.shift & 63)).to_be();
-        (self.word.into(), place(value), place(self.max))
+        (self.word.into(), (value << (self.shift & 63)).to_be(), self.ones)
     }
+
+    /// The TLV of a value, in the first [`size`](PlainTlv::size) of 16 bytes.
+    #[inline(always)]
+    pub fn to_bytes(&self, value: u64) -> [u8; 16] {
+        (u128::from(self.head) << 96 | u128::from(value << (self.behind & 63)) << 32).to_be_bytes()
+    }
+}
+
+/// Fewer than 12 bytes, and zeros behind them.
+#[cold]
+fn padded(bytes: &[u8]) -> [u8; 12] {
+    let mut all = [0; 12];
+    all.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    all
 }
 
 #[cfg(test)]
@@ -157,21 +239,36 @@ mod tests {
                 let Some(tlv) = PlainTlv::of(head) else { continue };
                 plain += 1;
                 assert_eq!((tlv.field(), tlv.prereq(), tlv.len()), (field, info.prereq, info.wire_bytes.into()));
+                assert_eq!((tlv.bits(), tlv.is_writable()), (info.bits, info.writable));
+                assert_eq!(PlainTlv::numbered(head ^ 0x1ff), Some(tlv));
                 let mut key = FlowKey::ZERO;
                 let value = 0x1234_5678_9abc_def0 & info.max_value();
                 info.put(&mut key, value);
                 let (word, placed, mask) = tlv.placed(value as u64);
                 assert_eq!((key.word(word), mask), (placed, info.place().1[0]), "{}", info.name);
-                let bytes = value.to_be_bytes();
-                assert_eq!(tlv.read(&bytes[16 - tlv.len()..]), Some((value as u64, &[][..])));
-                assert_eq!(tlv.read(&bytes[17 - tlv.len()..]), None);
-                let more = [&bytes[16 - tlv.len()..], &[1; 9]].concat();
-                assert_eq!(tlv.read(&more), Some((value as u64, &[1; 9][..])));
-                let over = [0xff; 8];
+                let bytes = [&head.to_be_bytes()[..], &value.to_be_bytes()[16 - tlv.len()..], &[1; 9]].concat();
+                let size = tlv.size();
+                assert_eq!(tlv.to_bytes(value as u64)[..size], bytes[..size]);
+                assert_eq!(size, 4 + usize::from(info.wire_bytes));
+                for behind in 0..=9 {
+                    assert_eq!(PlainTlv::read(&bytes[..size + behind], size), Some((tlv, value as u64)));
+                    assert_eq!(PlainTlv::read(&bytes[..size + behind], size - 1), None);
+                }
+                assert_eq!(PlainTlv::read(&bytes[..size - 1], size), None);
+                let over = [&head.to_be_bytes()[..], &[0xff; 8]].concat();
                 let full = info.max_value().count_ones() == 8 * u32::from(info.wire_bytes);
-                assert_eq!(tlv.read(&over).is_some(), full, "{}", info.name);
+                assert_eq!(PlainTlv::read(&over, 12).is_some(), full, "{}", info.name);
             }
         }
         assert!(plain > 100, "{plain}");
+        // What is numbered so is of that class and number, or nothing.
+        for head in (0..=0xff).map(|n| n << 9).flat_map(|n| [n, n | 1 << 16, n | 0x8000 << 16, n | 0x8001 << 16]) {
+            let id = |tlv: &PlainTlv| {
+                tlv.field().info().code_points().any(|p| {
+                    u32::from(p.id.class) << 16 | u32::from(p.id.field) << 9 == head & !0x1ff && p.id.experimenter == 0
+                })
+            };
+            assert!(PlainTlv::numbered(head).is_none_or(id), "{head:#x}");
+        }
     }
 }

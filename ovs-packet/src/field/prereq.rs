@@ -119,13 +119,47 @@ impl PrereqSet {
         self.0 |= u32::from(is) << prereq as u8;
     }
 
+    /// What every packet has.
+    pub(crate) const EVERY: PrereqSet = PrereqSet(1 << Prereq::None as u8);
+
+    /// What every packet has of whose type nothing is said.
+    pub(crate) const ETHERNET: PrereqSet = PrereqSet::EVERY.and(Prereq::Ethernet);
+
+    const fn and(self, prereq: Prereq) -> PrereqSet {
+        PrereqSet(self.0 | 1 << prereq as u8)
+    }
+
+    /// These, and what packets of an Ethertype have.
+    pub(crate) const fn with_network(self, eth_type: u16) -> PrereqSet {
+        match eth_type {
+            ETH_TYPE_IPV4 => self.and(Prereq::Ip).and(Prereq::Ipv4),
+            ETH_TYPE_IPV6 => self.and(Prereq::Ip).and(Prereq::Ipv6),
+            ETH_TYPE_ARP | ETH_TYPE_RARP => self.and(Prereq::Arp),
+            ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST => self.and(Prereq::Mpls),
+            ETH_TYPE_NSH => self.and(Prereq::Nsh),
+            _ => self,
+        }
+    }
+
+    /// These, of packets of IP, and what they have whose protocol this is, but neighbour discovery.
+    pub(crate) const fn with_transport(self, proto: u8) -> PrereqSet {
+        match proto {
+            IP_PROTO_TCP => self.and(Prereq::Tcp),
+            IP_PROTO_UDP => self.and(Prereq::Udp),
+            IP_PROTO_SCTP => self.and(Prereq::Sctp),
+            IP_PROTO_ICMP if self.contains(Prereq::Ipv4) => self.and(Prereq::Icmpv4),
+            IP_PROTO_ICMPV6 if self.contains(Prereq::Ipv6) => self.and(Prereq::Icmpv6),
+            _ => self,
+        }
+    }
+
     /// All but [`Prereq::Ct`], by values and masks of the words of a key.
     #[inline(always)]
     pub(crate) fn of(word: impl Fn(usize) -> (u64, u64)) -> PrereqSet {
         let word_of = |field: FieldId| field.info().single_word().map_or((0, 0), &word);
         let part = |field: FieldId, word: u64| field.info().part(word);
         let is_exact = |field: FieldId, mask: u64| u128::from(part(field, mask)) == field.info().max_value();
-        let mut set = PrereqSet(1 << Prereq::None as u8);
+        let mut set = PrereqSet::EVERY;
         let (first, (l2, l2_mask)) = (word_of(FieldId::PacketType), word_of(FieldId::EthType));
         let kind = part(FieldId::PacketType, first.0);
         set.insert(Prereq::Ethernet, kind == 0);
@@ -137,28 +171,17 @@ impl PrereqSet {
         if !known {
             return set;
         }
-        let (ipv4, ipv6) = (eth_type == ETH_TYPE_IPV4, eth_type == ETH_TYPE_IPV6);
-        if !ipv4 && !ipv6 {
-            set.insert(Prereq::Arp, matches!(eth_type, ETH_TYPE_ARP | ETH_TYPE_RARP));
-            set.insert(Prereq::Mpls, matches!(eth_type, ETH_TYPE_MPLS | ETH_TYPE_MPLS_MCAST));
-            set.insert(Prereq::Nsh, eth_type == ETH_TYPE_NSH);
+        set = set.with_network(eth_type);
+        if !set.contains(Prereq::Ip) {
             return set;
         }
-        set.insert(Prereq::Ip, true);
-        set.insert(Prereq::Ipv4, ipv4);
-        set.insert(Prereq::Ipv6, ipv6);
         // A match that says nothing of fragments means packets that have an L4 header, as in OpenFlow.
         let (l3, l3_mask) = word_of(FieldId::NwProto);
         if !is_exact(FieldId::NwProto, l3_mask) || part(FieldId::IpFrag, l3) & u64::from(FRAG_LATER) != 0 {
             return set;
         }
-        let proto = part(FieldId::NwProto, l3) as u8;
-        set.insert(Prereq::Tcp, proto == IP_PROTO_TCP);
-        set.insert(Prereq::Udp, proto == IP_PROTO_UDP);
-        set.insert(Prereq::Sctp, proto == IP_PROTO_SCTP);
-        set.insert(Prereq::Icmpv4, ipv4 && proto == IP_PROTO_ICMP);
-        if ipv6 && proto == IP_PROTO_ICMPV6 {
-            set.insert(Prereq::Icmpv6, true);
+        set = set.with_transport(part(FieldId::NwProto, l3) as u8);
+        if set.contains(Prereq::Icmpv6) {
             // No neighbour discovery has another code than 0, which OpenFlow does not ask for.
             let (l4, l4_mask) = word_of(FieldId::TcpSrc);
             let nd = is_exact(FieldId::Icmpv6Type, l4_mask) && part(FieldId::TcpDst, l4) == 0;

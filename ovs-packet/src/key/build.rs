@@ -22,18 +22,20 @@ use crate::field::{FieldId, PlainTlv, Prereq, PrereqSet};
 /// assert!(b.add(FieldId::EthType, 0x800, 0xffff));
 /// assert!(!b.add(FieldId::EthType, 0x86dd, 0xffff));
 /// let mut m = Match::ANY;
-/// b.finish(None, &mut m);
+/// b.finish(&mut m);
 /// assert_eq!(m, "tcp".parse()?);
 /// # Ok::<(), ovs_packet::text::ParseMatchError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct MatchBuilder {
-    /// For each place, one more than the index in `words`; zero if there is none.
+    /// For each place, one more than the index in `values` and `masks`; zero if there is none.
     index: [u8; WORDS],
     places: WordSet,
-    words: ArrayVec<Word, WORDS>,
-    /// The prerequisites that are met but [`Prereq::Ct`], if that was asked since it may have changed.
-    met: Option<PrereqSet>,
+    // Not pairs: who reads a pair that was just written in parts waits for it.
+    values: ArrayVec<u64, WORDS>,
+    masks: ArrayVec<u64, WORDS>,
+    /// Prerequisites that are met. There may be more.
+    met: PrereqSet,
 }
 
 impl Default for MatchBuilder {
@@ -46,13 +48,19 @@ impl MatchBuilder {
     /// One that says nothing yet.
     #[inline]
     pub const fn new() -> MatchBuilder {
-        MatchBuilder { index: [0; WORDS], places: WordSet::EMPTY, words: ArrayVec::new_const(), met: None }
+        MatchBuilder {
+            index: [0; WORDS],
+            places: WordSet::EMPTY,
+            values: ArrayVec::new_const(),
+            masks: ArrayVec::new_const(),
+            met: PrereqSet::ETHERNET,
+        }
     }
 
     #[inline(always)]
     fn word(&self, i: usize) -> (u64, u64) {
-        let at = self.index.get(i).map_or(0, |at| usize::from(*at));
-        self.words.get(at.wrapping_sub(1)).map_or((0, 0), |w| (w.value, w.mask))
+        let at = self.index.get(i).map_or(0, |at| usize::from(*at)).wrapping_sub(1);
+        self.values.get(at).zip(self.masks.get(at)).map_or((0, 0), |(value, mask)| (*value, *mask))
     }
 
     /// Matches the bits of `field` that `mask` has against `value`, both right-aligned, if nothing of the field is matched
@@ -60,7 +68,7 @@ impl MatchBuilder {
     #[inline]
     pub fn add(&mut self, field: FieldId, value: u128, mask: u128) -> bool {
         if Prereq::may_hang_on(field) {
-            self.met = None;
+            self.met = PrereqSet::EVERY;
         }
         let info = field.info();
         let (i, [ones, more]) = info.place();
@@ -77,26 +85,44 @@ impl MatchBuilder {
     /// The same of all bits of a field that is in one word, and of a value that it can have.
     #[inline(always)]
     pub fn add_plain(&mut self, tlv: &PlainTlv, value: u64) -> bool {
-        if tlv.is_hinge() {
-            self.met = None;
+        let (i, bits, mask) = tlv.placed(value);
+        let added = self.add_bits(i, mask, Word { value: bits, mask });
+        if added && tlv.is_hinge() {
+            self.met = self.met_with(tlv.field(), value);
         }
-        let (i, value, mask) = tlv.placed(value);
-        self.add_bits(i, mask, Word { value, mask })
+        added
+    }
+
+    /// What is known to be met when what prerequisites hang on was said.
+    #[inline(never)]
+    fn met_with(&self, field: FieldId, value: u64) -> PrereqSet {
+        let says = |field: FieldId| {
+            let (i, [ones, _]) = field.info().place();
+            self.word(i).1 & ones != 0
+        };
+        match field {
+            FieldId::EthType if !says(FieldId::PacketType) => self.met.with_network(value as u16),
+            FieldId::NwProto if self.met.contains(Prereq::Ip) && !says(FieldId::IpFrag) => {
+                self.met.with_transport(value as u8)
+            }
+            _ => PrereqSet::EVERY,
+        }
     }
 
     #[inline(always)]
     fn add_bits(&mut self, i: usize, ones: u64, new: Word) -> bool {
         let Some(at) = self.index.get_mut(i) else { return true };
-        if let Some(word) = self.words.get_mut(usize::from(*at).wrapping_sub(1)) {
-            if word.mask & ones != 0 {
+        let old = usize::from(*at).wrapping_sub(1);
+        if let Some((value, mask)) = self.values.get_mut(old).zip(self.masks.get_mut(old)) {
+            if *mask & ones != 0 {
                 return false;
             }
-            *word = Word { value: word.value | new.value, mask: word.mask | new.mask };
+            *value |= new.value;
+            *mask |= new.mask;
             return true;
         }
-        if new.mask != 0 && !self.words.is_full() {
-            self.words.push(new);
-            *at = self.words.len() as u8;
+        if new.mask != 0 && self.values.try_push(new.value).is_ok() && self.masks.try_push(new.mask).is_ok() {
+            *at = self.masks.len() as u8;
             self.places.insert(i);
         }
         true
@@ -105,36 +131,30 @@ impl MatchBuilder {
     /// Whether every packet that meets the match so far has what a field needs: as [`Match::prereqs`] says.
     #[inline(always)]
     pub fn meets(&mut self, prereq: Prereq) -> bool {
-        // What says nothing of the packet's type is of Ethernet.
-        let says_type = || FieldId::PacketType.info().single_word().is_some_and(|i| self.places.contains(i));
-        prereq == Prereq::None || prereq == Prereq::Ethernet && !says_type() || self.known_to_meet(prereq)
+        self.met.contains(prereq) || self.is_found_to_meet(prereq)
     }
 
-    #[inline(always)]
-    fn known_to_meet(&mut self, prereq: Prereq) -> bool {
-        if prereq == Prereq::Ct {
-            return PrereqSet::of_match(|i| self.word(i)).contains(prereq);
-        }
-        let met = match self.met {
-            Some(met) => met,
-            None => self.layers(),
-        };
-        self.met = Some(met);
-        met.contains(prereq)
-    }
-
-    /// All prerequisites but [`Prereq::Ct`].
     #[inline(never)]
-    fn layers(&self) -> PrereqSet {
-        PrereqSet::of(|i| self.word(i))
+    fn is_found_to_meet(&mut self, prereq: Prereq) -> bool {
+        self.met = PrereqSet::of_match(|i| self.word(i));
+        self.met.contains(prereq)
     }
 
-    /// Makes `m` the match that was built, with what `options` says of tunnel options, if it says anything of them.
-    pub fn finish(&mut self, options: Option<&Match>, m: &mut Match) {
-        for (i, value, mask) in options.into_iter().flat_map(Match::words) {
+    /// Makes `m` the match that was built.
+    #[inline]
+    pub fn finish(&self, m: &mut Match) {
+        m.set_ordered(self.places, self.masks.len(), |i| {
+            let (value, mask) = self.word(i);
+            Word { value, mask }
+        });
+    }
+
+    /// The same, with what `options` says of tunnel options.
+    pub fn finish_with(&mut self, options: &Match, m: &mut Match) {
+        for (i, value, mask) in options.words() {
             self.add_bits(i, u64::MAX, Word { value, mask });
         }
-        let words = self.places.iter().map(|i| self.word(i));
-        m.set_ordered(self.places, self.words.len(), words, options.and_then(Match::option_lens));
+        self.finish(m);
+        m.set_option_lens(options.option_lens());
     }
 }

@@ -177,43 +177,46 @@ impl Match {
     /// The match of words, as [`FlowKey::words`] and the mask's words are.
     pub fn from_words(key: [u64; WORDS], mask: [u64; WORDS]) -> Match {
         let map: WordSet = mask.iter().enumerate().filter(|(_, mask)| **mask != 0).map(|(i, _)| i).collect();
-        let said = key.iter().zip(&mask).filter(|(_, mask)| **mask != 0);
+        let word = |i: usize| {
+            let (value, mask) = key.get(i).zip(mask.get(i)).map_or((0, 0), |(value, mask)| (value & mask, *mask));
+            Word { value, mask }
+        };
         let mut m = Match::ANY;
-        m.set_ordered(map, map.len(), said.map(|(value, mask)| (value & mask, *mask)), None);
+        m.set_ordered(map, map.len(), word);
         m
     }
 
-    /// Makes it the match of the `len` words at some places, in their order, of which none has an empty mask or a value
-    /// outside it. What it says is written where it stands.
+    /// Makes it the match of the `len` words at some places, of which none has an empty mask or a value outside it, without
+    /// options that are packed. What it says is written where it stands.
     #[inline]
-    pub(super) fn set_ordered(
-        &mut self,
-        map: WordSet,
-        len: usize,
-        words: impl Iterator<Item = (u64, u64)>,
-        option_lens: Option<&OptionLens>,
-    ) {
-        let words = words.map(|(value, mask)| Word { value, mask });
+    pub(super) fn set_ordered(&mut self, map: WordSet, len: usize, word: impl Fn(usize) -> Word) {
         self.map = map;
-        match &mut self.words {
-            Words::Few(few) if len <= FEW => {
-                few.clear();
-                words.for_each(|word| _ = few.try_push(word));
-            }
-            place if len <= FEW => *place = Words::Few(words.collect()),
-            place => *place = Words::Many(words.collect()),
+        self.option_lens = None;
+        if len > FEW {
+            self.words = Words::Many(map.iter().map(word).collect());
+            return;
         }
-        self.option_lens = option_lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));
+        if let Words::Many(_) = self.words {
+            self.words = Words::Few(ArrayVec::new_const());
+        }
+        if let Words::Few(few) = &mut self.words {
+            few.clear();
+            map.for_each(|i| _ = few.try_push(word(i)));
+        }
     }
 
     /// Has it say nothing, as [`Match::ANY`] does.
     #[inline]
     pub fn clear(&mut self) {
-        self.set_ordered(WordSet::EMPTY, 0, core::iter::empty(), None);
+        self.set_ordered(WordSet::EMPTY, 0, |_| Word::default());
     }
 
     pub(super) fn option_lens(&self) -> Option<&OptionLens> {
         self.option_lens.as_deref()
+    }
+
+    pub(super) fn set_option_lens(&mut self, lens: Option<&OptionLens>) {
+        self.option_lens = lens.filter(|lens| lens.iter().any(|l| *l != 0)).map(|lens| Box::new(*lens));
     }
 
     /// The match of exactly those fields of `key` that are not zero.
@@ -258,10 +261,10 @@ impl Match {
         self.map.iter().zip(self.words.as_slice()).map(|(i, w)| (i, w.value, w.mask))
     }
 
-    /// The value of the word that is stored as number `at`.
+    /// The words alone.
     #[inline(always)]
-    pub(super) fn value_at(&self, at: usize) -> u64 {
-        self.words.as_slice().get(at).map_or(0, |w| w.value)
+    pub(super) fn as_words(&self) -> &[Word] {
+        self.words.as_slice()
     }
 
     /// Value and mask of the word at place `i` of the key; both zero where nothing of it is matched.
@@ -333,6 +336,10 @@ impl Match {
     pub fn set_masked(&mut self, field: FieldId, value: u128, mask: u128) {
         let (info, (first, ones)) = (field.info(), field.info().place());
         let (values, masks) = (info.spread(value & mask), info.spread(mask));
+        if info.single_word().is_some() {
+            let ([ones, _], [value, _], [mask, _]) = (ones, values, masks);
+            return self.set_bits(first, ones, Word { value, mask });
+        }
         for (i, ((ones, value), mask)) in ones.into_iter().zip(values).zip(masks).enumerate() {
             if ones != 0 {
                 self.set_bits(first + i, ones, Word { value, mask });

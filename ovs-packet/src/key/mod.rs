@@ -37,7 +37,7 @@ mod words;
 pub use build::MatchBuilder;
 pub use mask::FlowMask;
 pub use matching::{Match, TunOptionsTooLong};
-pub use rest::Rest;
+pub use rest::{ByPlace, Rest};
 pub use sparse::{SparseKey, SparseMask};
 pub use words::{Block, BlockSet, STAGES, Stage, WordSet};
 

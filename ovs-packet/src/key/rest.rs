@@ -6,7 +6,8 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Match, WORDS};
+use super::matching::Word;
+use super::{Match, WORDS, WordSet};
 use crate::field::{FieldId, PlainTlv, PrereqSet};
 
 /// The bits of a [`Match`] that no field was taken for yet.
@@ -27,10 +28,89 @@ use crate::field::{FieldId, PlainTlv, PrereqSet};
 #[derive(Clone, Debug)]
 pub struct Rest<'m> {
     m: &'m Match,
-    /// For each place of the key, one more than the index of its word in the match; zero if there is none.
-    index: [u8; WORDS],
-    /// The masks of the match's words, without what was taken.
-    masks: ArrayVec<u64, WORDS>,
+    index: Index,
+    /// The words of the match, whose masks are without what was taken.
+    words: ArrayVec<Word, WORDS>,
+}
+
+/// For each place of the key, one more than the index of its word in a match; zero if there is none.
+#[derive(Clone, Debug)]
+struct Index([u8; WORDS]);
+
+impl Index {
+    /// The words at the places of `map`, where `self` says nothing yet.
+    #[inline(always)]
+    fn fill(&mut self, map: WordSet) {
+        let mut n = 0;
+        map.for_each(|i| {
+            n += 1;
+            if let Some(at) = self.0.get_mut(i) {
+                *at = n;
+            }
+        });
+    }
+
+    /// The index in the match of the word at place `i` of the key; beyond its end if there is none.
+    #[inline(always)]
+    fn at(&self, i: usize) -> usize {
+        self.0.get(i).map_or(usize::MAX, |at| usize::from(*at).wrapping_sub(1))
+    }
+}
+
+/// A [`Match`] whose words are found by their places at once: for who asks for many of its fields.
+///
+/// ```
+/// use ovs_packet::Match;
+/// use ovs_packet::field::PlainTlv;
+/// use ovs_packet::key::ByPlace;
+///
+/// let m: Match = "tcp,nw_dst=10.0.0.0/8,tp_dst=80".parse().unwrap();
+/// let mut words = ByPlace::empty(&m);
+/// words.fill();
+/// assert_eq!(words.prereqs(), m.prereqs());
+/// // OXM_OF_TCP_DST and OXM_OF_IPV4_DST, of which not all is matched.
+/// assert_eq!(words.whole(PlainTlv::of(0x8000_1c02).unwrap()), Some(80));
+/// assert_eq!(words.whole(PlainTlv::of(0x8000_1804).unwrap()), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ByPlace<'m> {
+    map: WordSet,
+    words: &'m [Word],
+    index: Index,
+}
+
+impl<'m> ByPlace<'m> {
+    /// Nothing yet of a match, as [`Rest::empty`] is.
+    #[inline(always)]
+    pub fn empty(m: &'m Match) -> ByPlace<'m> {
+        ByPlace { map: m.map(), words: m.as_words(), index: Index([0; WORDS]) }
+    }
+
+    /// Finds the words of the match.
+    #[inline(always)]
+    pub fn fill(&mut self) {
+        self.index.fill(self.map);
+    }
+
+    /// Value and mask of the word at place `i` of the key.
+    #[inline(always)]
+    fn word(&self, i: usize) -> (u64, u64) {
+        self.words.get(self.index.at(i)).map_or((0, 0), |w| (w.value, w.mask))
+    }
+
+    /// As [`Match::prereqs`].
+    #[inline(always)]
+    pub fn prereqs(&self) -> PrereqSet {
+        PrereqSet::of_match(|i| self.word(i))
+    }
+
+    /// The value of a field that is plain, right-aligned, if all of its bits are matched.
+    #[inline(always)]
+    pub fn whole(&self, tlv: &PlainTlv) -> Option<u64> {
+        let (i, _, ones) = tlv.placed(0);
+        let word = self.words.get(self.index.at(i)).filter(|word| !word.mask & ones == 0)?;
+        Some(tlv.part(word.value))
+    }
 }
 
 impl Match {
@@ -48,34 +128,24 @@ impl<'m> Rest<'m> {
     /// stays.
     #[inline(always)]
     pub fn empty(m: &'m Match) -> Rest<'m> {
-        Rest { m, index: [0; WORDS], masks: ArrayVec::new_const() }
+        Rest { m, index: Index([0; WORDS]), words: ArrayVec::new_const() }
     }
 
     /// All bits of the match are left.
     #[inline(always)]
     pub fn fill(&mut self) {
-        self.masks.clear();
-        for (n, (i, _, mask)) in (1..).zip(self.m.words()) {
-            let _ = self.masks.try_push(mask);
-            if let Some(at) = self.index.get_mut(i) {
-                *at = n;
-            }
-        }
+        self.words.clear();
+        let words = self.m.as_words();
+        let _ = self.words.try_extend_from_slice(words);
+        self.index.fill(self.m.map());
     }
 }
 
 impl Rest<'_> {
-    /// The index in the match of the word at place `i` of the key; beyond its end if there is none.
-    #[inline(always)]
-    fn at(&self, i: usize) -> usize {
-        self.index.get(i).map_or(usize::MAX, |at| usize::from(*at).wrapping_sub(1))
-    }
-
     /// Value, and what is left of the mask, of the word at place `i` of the key.
     #[inline(always)]
     fn word(&self, i: usize) -> (u64, u64) {
-        let at = self.at(i);
-        self.masks.get(at).map_or((0, 0), |mask| (self.m.value_at(at), *mask))
+        self.words.get(self.index.at(i)).map_or((0, 0), |w| (w.value, w.mask))
     }
 
     /// As [`Match::prereqs`], of bits that are left: of all, if none was taken yet.
@@ -101,10 +171,10 @@ impl Rest<'_> {
     #[inline(always)]
     pub fn take_plain(&mut self, tlv: &PlainTlv) -> Option<u64> {
         let (i, _, ones) = tlv.placed(0);
-        let at = self.at(i);
-        let left = self.masks.get_mut(at).filter(|left| **left & ones == ones)?;
-        *left &= !ones;
-        Some(tlv.part(self.m.value_at(at)))
+        let at = self.index.at(i);
+        let word = self.words.get_mut(at).filter(|word| !word.mask & ones == 0)?;
+        word.mask &= !ones;
+        Some(tlv.part(word.value))
     }
 
     /// Whether any bit of a field is left.
@@ -135,24 +205,24 @@ impl Rest<'_> {
 
     #[inline(always)]
     fn clear_bits(&mut self, i: usize, ones: u64) {
-        let at = self.at(i);
-        if let Some(left) = self.masks.get_mut(at) {
-            *left &= !ones;
+        let at = self.index.at(i);
+        if let Some(word) = self.words.get_mut(at) {
+            word.mask &= !ones;
         }
     }
 
     /// Takes all that is said of tunnel options.
     pub fn take_tun_options(&mut self) {
-        for (i, left) in self.m.map().iter().zip(&mut self.masks) {
+        for (i, word) in self.m.map().iter().zip(&mut self.words) {
             if Match::is_of_options(i) {
-                *left = 0;
+                word.mask = 0;
             }
         }
     }
 
     /// Whether all was taken.
     pub fn is_empty(&self) -> bool {
-        self.masks.iter().all(|mask| *mask == 0)
+        self.words.iter().all(|word| word.mask == 0)
     }
 
     /// The first field of the table that bits are left of. None if all was taken; or if bits are left that no field has,

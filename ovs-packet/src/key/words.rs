@@ -103,6 +103,17 @@ impl WordSet {
         BlockSet(blocks)
     }
 
+    /// Calls `f` for the indexes in the set, ascending: quicker than to iterate over them.
+    #[inline(always)]
+    pub(crate) fn for_each(self, mut f: impl FnMut(usize)) {
+        for (mut rest, base) in [(self.low, 0), (self.high, 64)] {
+            while rest != 0 {
+                f(base + rest.trailing_zeros() as usize);
+                rest &= rest - 1;
+            }
+        }
+    }
+
     /// The indexes in the set, ascending.
     pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
         // The half that is read, and then the other.

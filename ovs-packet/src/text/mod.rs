@@ -11,37 +11,43 @@
 mod parse;
 mod ports;
 mod print;
+mod words;
 
-pub use parse::{MatchProblem, ParseMatchError, Term, is_match_term, match_of_terms, match_of_terms_with, terms};
+pub use parse::{MatchProblem, ParseMatchError, Term, Terms, match_of_terms, match_of_terms_with, terms};
 pub use ports::{NoNames, PortNames, PortText, TableText, resolve_port, resolve_table};
 pub use print::MatchText;
+pub use words::Words;
 
 /// Reads a decimal number, or a hexadecimal one with `0x`; `None` for anything else.
+#[inline]
 pub fn number(s: &str) -> Option<u128> {
-    let (digits, radix) = match s.strip_prefix("0x").or_else(|| s.strip_prefix("0X")) {
-        Some(hex) => (hex, 16),
-        None => (s, 10),
-    };
-    in_radix(digits, radix)
+    match s.as_bytes() {
+        [b'0', b'x' | b'X', hex @ ..] => in_radix::<16>(hex),
+        digits => in_radix::<10>(digits),
+    }
 }
 
 /// Reads a number as [`number`] does, or an octal one with a leading zero: how values of fields are read.
+#[inline]
 pub fn integer(s: &str) -> Option<u128> {
-    match s.strip_prefix('0') {
-        Some(octal) if octal.starts_with(|c: char| c.is_ascii_digit()) => in_radix(octal, 8),
+    match s.as_bytes() {
+        [b'0', octal @ ..] if octal.first().is_some_and(u8::is_ascii_digit) => in_radix::<8>(octal),
         _ => number(s),
     }
 }
 
-fn in_radix(digits: &str, radix: u32) -> Option<u128> {
+fn in_radix<const RADIX: u32>(digits: &[u8]) -> Option<u128> {
+    let value = |digit: u8| char::from(digit).to_digit(RADIX);
     // So many digits of a base up to 16 fit 64 bits, in which nearly every number is read.
-    if (1..=15).contains(&digits.len()) {
-        let digit = |b: u8| char::from(b).to_digit(radix).map(u64::from);
-        let number = digits.bytes().try_fold(0u64, |n, b| Some(n * u64::from(radix) + digit(b)?));
-        return number.map(u128::from);
+    if let 1..=15 = digits.len() {
+        let mut number = 0;
+        for digit in digits {
+            number = number * u64::from(RADIX) + u64::from(value(*digit)?);
+        }
+        return Some(number.into());
     }
-    let well_formed = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_alphanumeric());
-    well_formed.then(|| u128::from_str_radix(digits, radix).ok()).flatten()
+    let next = |n: u128, digit: &u8| n.checked_mul(RADIX.into())?.checked_add(value(*digit)?.into());
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, next) }
 }
 
 #[cfg(test)]

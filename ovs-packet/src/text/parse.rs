@@ -3,9 +3,9 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::slice;
 use core::str::FromStr;
 
-use arrayvec::ArrayVec;
 use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
@@ -15,13 +15,14 @@ use nom::error::ErrorKind;
 use nom::multi::many0_count;
 use nom::sequence::delimited;
 
+use super::words::{Words, hash};
 use super::{NoNames, PortNames, resolve_port};
 use crate::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_RARP, IP_PROTO_ICMP,
     IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
 };
 use crate::field::{
-    FieldId, Format, ParseSubfieldError, ParseValueError, Prereq, Subfield, TunOption, Value, dl_type_in,
+    FieldId, Format, ParseSubfieldError, ParseValueError, Prereq, PrereqSet, Subfield, TunOption, Value, dl_type_in,
 };
 use crate::key::{Match, VLAN_PRESENT};
 
@@ -46,6 +47,19 @@ const SHORTHANDS: &[(&str, u16, Option<u8>)] = &[
     ("mplsm", ETH_TYPE_MPLS_MCAST, None),
 ];
 
+/// What the name of a term stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Meaning {
+    /// One of these fields, by what else is matched; there is one at least.
+    Fields(&'static [FieldId]),
+    /// An Ethertype, and perhaps an IP protocol.
+    Protocol(u16, Option<u8>),
+    /// That there is an Ethernet header.
+    Ethernet,
+    /// Perhaps some bits of a field.
+    Nothing,
+}
+
 /// Names that mean one field or another by what else is matched, or that only a match has.
 const BY_CONTEXT: &[(&str, &[FieldId])] = {
     use FieldId::*;
@@ -63,6 +77,38 @@ const BY_CONTEXT: &[(&str, &[FieldId])] = {
         ("gtpu_msgtype", &[TunGtpuMsgtype]),
     ]
 };
+
+/// The names that are not, or not only, fields' own.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const OWN: [(&str, Meaning); BY_CONTEXT.len() + SHORTHANDS.len() + 1] = {
+    let (mut names, mut i) = ([("eth", Meaning::Ethernet); _], 0);
+    while i < BY_CONTEXT.len() {
+        names[i] = (BY_CONTEXT[i].0, Meaning::Fields(BY_CONTEXT[i].1));
+        i += 1;
+    }
+    while i < BY_CONTEXT.len() + SHORTHANDS.len() {
+        let (name, eth_type, proto) = SHORTHANDS[i - BY_CONTEXT.len()];
+        names[i] = (name, Meaning::Protocol(eth_type, proto));
+        i += 1;
+    }
+    names
+};
+
+static NAMES: Words<Meaning, 128> = Words::new(&OWN);
+
+impl Meaning {
+    #[inline]
+    fn of(name: &str) -> Meaning {
+        let hash = hash(name);
+        if let Some(meaning) = NAMES.find(name, hash) {
+            return *meaning;
+        }
+        match FieldId::by_hashed_name(name, hash) {
+            Some(field) => Meaning::Fields(slice::from_ref(field)),
+            None => Meaning::Nothing,
+        }
+    }
+}
 
 /// The shorthand for what `m` matches of Ethertype and protocol, and whether it says the protocol too.
 pub(super) fn shorthand_of(m: &Match) -> Option<(&'static str, bool)> {
@@ -163,6 +209,7 @@ impl core::error::Error for MatchProblem {}
 
 /// A term of a match as it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Term<'a> {
     /// The name, or the protocol.
     pub name: &'a str,
@@ -170,42 +217,134 @@ pub struct Term<'a> {
     pub value: Option<&'a str>,
     /// Byte offset of the name in the text.
     pub at: usize,
+    means: Meaning,
 }
 
-impl Term<'_> {
+impl<'a> Term<'a> {
+    /// A term of some name, which stands `at` some byte of the text.
+    #[inline]
+    pub fn new(name: &'a str, value: Option<&'a str>, at: usize) -> Term<'a> {
+        Term { name, value, at, means: Meaning::of(name) }
+    }
+
+    /// Whether the name is a field's or a protocol's, so that a larger language need not look for it among its own.
+    #[inline]
+    pub fn is_known(&self) -> bool {
+        self.means != Meaning::Nothing
+    }
+
+    /// Whether the name is [known](Term::is_known), or could be of some bits of a field.
+    ///
+    /// ```
+    /// use ovs_packet::text::Term;
+    ///
+    /// let is = |name| Term::new(name, None, 0).is_of_match();
+    /// assert!(is("tcp") && is("nw_src") && is("reg0[5]") && !is("priority"));
+    /// ```
+    pub fn is_of_match(&self) -> bool {
+        self.is_known() || self.has_bits()
+    }
+
+    fn has_bits(&self) -> bool {
+        self.name.contains('[')
+    }
+
+    /// The field that the term is about; of a name that means one field or another by what else is matched, the first of
+    /// them. None of a protocol.
+    pub fn field(&self) -> Option<FieldId> {
+        match self.means {
+            Meaning::Fields(fields) => fields.first().copied(),
+            Meaning::Nothing if self.has_bits() => self.name.parse::<Subfield>().ok().map(|bits| bits.field),
+            Meaning::Protocol(..) | Meaning::Ethernet | Meaning::Nothing => None,
+        }
+    }
+
     fn value_at(&self) -> usize {
         self.value.map_or(self.at, |_| self.at + self.name.len() + 1)
     }
 
+    fn needed(&self) -> Result<&'a str, ParseMatchError> {
+        self.value.ok_or_else(|| self.error(|name| MatchProblem::MissingValue { name }))
+    }
+
+    /// What is wrong with the value.
+    #[cold]
+    fn problem(&self, problem: MatchProblem) -> ParseMatchError {
+        ParseMatchError { at: self.value_at(), problem }
+    }
+
+    /// What is wrong with the name.
+    #[cold]
     fn error(&self, problem: impl FnOnce(String) -> MatchProblem) -> ParseMatchError {
         ParseMatchError { at: self.at, problem: problem(self.name.to_string()) }
     }
 }
 
-/// Splits `text` into terms. Commas inside parentheses and quotes do not separate.
+/// The terms of a text, one after the other, or where there is something that is none. Commas inside parentheses and
+/// quotes do not separate.
+///
+/// ```
+/// use ovs_packet::text::{Terms, terms};
+///
+/// let mut found = Terms::new("tcp, tp_dst=80, =");
+/// assert_eq!(found.next().unwrap().map(|t| (t.name, t.value, t.at)), Ok(("tcp", None, 0)));
+/// assert_eq!(found.next().unwrap().map(|t| (t.name, t.value, t.at)), Ok(("tp_dst", Some("80"), 5)));
+/// assert_eq!(found.next().unwrap().map_err(|e| e.at), Err(16));
+/// assert_eq!(found.next(), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Terms<'a> {
+    rest: &'a str,
+    /// Length of the text.
+    len: usize,
+}
+
+impl<'a> Terms<'a> {
+    /// The terms of `text`.
+    #[inline]
+    pub fn new(text: &'a str) -> Terms<'a> {
+        Terms { rest: text, len: text.len() }
+    }
+}
+
+impl<'a> Iterator for Terms<'a> {
+    type Item = Result<Term<'a>, ParseMatchError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.rest = until(self.rest, |class| class & SPACE == 0).0;
+        if self.rest.is_empty() {
+            return None;
+        }
+        let at = self.len - self.rest.len();
+        match term(self.rest) {
+            Ok((rest, (name, value))) => {
+                self.rest = rest;
+                Some(Ok(Term::new(name, value, at)))
+            }
+            Err(_) => {
+                self.rest = "";
+                Some(Err(ParseMatchError { at, problem: MatchProblem::Syntax }))
+            }
+        }
+    }
+}
+
+/// All [`Terms`] of a text.
 ///
 /// # Errors
 /// [`MatchProblem::Syntax`] with the place of what is no term.
 pub fn terms(text: &str) -> Result<Vec<Term<'_>>, ParseMatchError> {
-    let mut found = Vec::with_capacity(8);
-    let mut rest = text;
-    loop {
-        let begins = rest.bytes().position(|b| !is_space(b)).unwrap_or(rest.len());
-        rest = cut(rest, begins).0;
-        if rest.is_empty() {
-            return Ok(found);
-        }
-        let at = text.len() - rest.len();
-        let syntax = |_| ParseMatchError { at, problem: MatchProblem::Syntax };
-        let (next, (name, value)) = term(rest).map_err(syntax)?;
-        found.push(Term { name, value, at });
-        rest = next;
-    }
+    Terms::new(text).collect()
 }
 
 /// A name, and what stands behind `=` or `:` or in parentheses, if anything does.
+#[inline]
 fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
-    let (rest, name) = name(input)?;
+    let (rest, name) = until(input, |class| class & NAME == 0);
+    if name.is_empty() {
+        return Err(nom::Err::Error(nom::error::Error::new(input, ErrorKind::TakeWhile1)));
+    }
     Ok(match rest.as_bytes().first() {
         Some(b'=' | b':') => {
             let text = rest.get(1..).unwrap_or_default();
@@ -216,33 +355,53 @@ fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
             (rest, (name, Some(value)))
         }
         Some(b'(') => {
-            let (rest, value) = enclosed(rest.get(1..).unwrap_or_default())?;
+            let text = rest.get(1..).unwrap_or_default();
+            let (rest, value) = cut(text, nested(text, CLOSE));
             (rest.strip_prefix(')').unwrap_or(rest), (name, Some(value).filter(|value| !value.is_empty())))
         }
         _ => (rest, (name, None)),
     })
 }
 
-/// The bytes that names are made of.
+/// Of a byte: it stands between terms.
+const SPACE: u8 = 1;
+/// Of a byte: names are made of it.
+const NAME: u8 = 2;
+/// Of a byte: it opens a parenthesis.
+const OPEN: u8 = 4;
+/// Of a byte: it closes one.
+const CLOSE: u8 = 8;
+
+/// What each byte is.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-static OF_NAMES: [bool; 256] = {
-    let (mut is, mut b) = ([false; 256], 0);
+static CLASSES: [u8; 256] = {
+    let (mut classes, mut b) = ([0; 256], 0);
     while b < 256 {
-        is[b] = (b as u8).is_ascii_alphanumeric() || matches!(b as u8, b'_' | b'-' | b'[' | b']' | b'.');
+        classes[b] = match b as u8 {
+            b',' | b' ' | b'\t' | b'\r' | b'\n' => SPACE,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'[' | b']' | b'.' => NAME,
+            b'(' => OPEN,
+            b')' => CLOSE,
+            _ => 0,
+        };
         b += 1;
     }
-    is
+    classes
 };
 
-fn name(input: &str) -> IResult<&str, &str> {
-    let is_of_name = |b: u8| OF_NAMES.get(usize::from(b)).is_some_and(|is| *is);
-    match input.bytes().position(|b| !is_of_name(b)).unwrap_or(input.len()) {
-        0 => Err(nom::Err::Error(nom::error::Error::new(input, ErrorKind::TakeWhile1))),
-        end => Ok(cut(input, end)),
-    }
+#[inline(always)]
+fn class_of(b: u8) -> u8 {
+    CLASSES.get(usize::from(b)).copied().unwrap_or(0)
+}
+
+/// Cuts in front of the first byte of a class that ends it: what stands behind, and what before.
+#[inline(always)]
+fn until(input: &str, ends: impl Fn(u8) -> bool) -> (&str, &str) {
+    cut(input, input.bytes().position(|b| ends(class_of(b))).unwrap_or(input.len()))
 }
 
 /// What stands behind the first `end` bytes, and those.
+#[inline(always)]
 fn cut(input: &str, end: usize) -> (&str, &str) {
     let (before, behind) = input.split_at_checked(end).unwrap_or((input, ""));
     (behind, before)
@@ -254,53 +413,27 @@ fn quoted(input: &str) -> IResult<&str, &str> {
     recognize(delimited(char('"'), many0_count(alt((escaped, plain))), char('"'))).parse(input)
 }
 
-/// What stands between terms.
-#[inline(always)]
-fn is_space(b: u8) -> bool {
-    matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n')
-}
-
+/// A value behind an equals sign.
+#[inline]
 fn value(input: &str) -> IResult<&str, &str> {
-    // Most have no parentheses, which stand above spaces and below a comma.
-    match input.bytes().position(|b| b <= b',' && (is_space(b) || matches!(b, b'(' | b')'))) {
-        None => Ok(cut(input, input.len())),
-        Some(end) if input.as_bytes().get(end).is_some_and(|b| is_space(*b)) => Ok(cut(input, end)),
-        Some(_) => nested(input, is_space),
-    }
+    Ok(cut(input, nested(input, SPACE)))
 }
 
-/// What stands before the parenthesis that closes.
-fn enclosed(input: &str) -> IResult<&str, &str> {
-    nested(input, |b| b == b')')
-}
-
-/// What stands before the first character outside parentheses that ends it; all such are of one byte.
-fn nested(input: &str, ends: impl Fn(u8) -> bool) -> IResult<&str, &str> {
-    let mut depth = 0usize;
-    let end = input.bytes().position(|b| {
-        if depth == 0 && ends(b) {
-            return true;
+/// Length of what stands before the first byte of a class outside parentheses.
+#[inline]
+fn nested(input: &str, ends: u8) -> usize {
+    let (mut at, mut depth) = (0, 0usize);
+    loop {
+        let stops = OPEN | CLOSE | if depth == 0 { ends } else { 0 };
+        let mut rest = input.as_bytes().get(at..).unwrap_or_default().iter();
+        let Some(n) = rest.position(|b| class_of(*b) & stops != 0) else { return input.len() };
+        at += n;
+        match input.as_bytes().get(at).map_or(0, |b| class_of(*b)) {
+            class if depth == 0 && class & ends != 0 => return at,
+            OPEN => depth += 1,
+            _ => depth = depth.saturating_sub(1),
         }
-        match b {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        false
-    });
-    Ok(cut(input, end.unwrap_or(input.len())))
-}
-
-/// Whether `name` begins a term of a match, so that a larger language knows which terms are its own.
-pub fn is_match_term(name: &str) -> bool {
-    name == "eth" || SHORTHANDS.iter().any(|(s, ..)| *s == name) || !candidates(name).is_empty() || name.contains('[')
-}
-
-/// The fields that a name may mean, of which there are at most five.
-fn candidates(name: &str) -> ArrayVec<FieldId, 5> {
-    match BY_CONTEXT.iter().find(|(s, _)| *s == name) {
-        Some((_, fields)) => fields.iter().copied().collect(),
-        None => FieldId::by_name(name).into_iter().collect(),
+        at += 1;
     }
 }
 
@@ -318,78 +451,89 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
 /// As [`ParseMatchError`] says.
 pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<Match, ParseMatchError> {
     let mut m = Match::ANY;
-    let mut pending = Vec::with_capacity(terms.len());
+    let mut depths = 0u8;
     for t in terms {
-        let fields = candidates(t.name);
-        let shorthand = SHORTHANDS.iter().find(|(s, ..)| fields.is_empty() && *s == t.name);
-        if t.name == "eth" || shorthand.is_some() {
-            if t.value.is_some() {
+        match t.means {
+            Meaning::Fields(fields) => depths |= 1 << depth_of(fields),
+            Meaning::Nothing if t.has_bits() => depths |= 1 << depth_of(&[subfield(t)?.field]),
+            Meaning::Nothing => return Err(t.error(|name| MatchProblem::UnknownField { name })),
+            Meaning::Protocol(..) | Meaning::Ethernet if t.value.is_some() => {
                 return Err(t.error(|name| MatchProblem::UnexpectedValue { name }));
             }
-            match shorthand {
-                None => m.set(FieldId::PacketType, 0),
-                Some((_, eth_type, proto)) => {
-                    m.set(FieldId::EthType, u128::from(*eth_type));
-                    if let Some(proto) = proto {
-                        m.set(FieldId::NwProto, u128::from(*proto));
-                    }
+            Meaning::Ethernet => m.set(FieldId::PacketType, 0),
+            Meaning::Protocol(eth_type, proto) => {
+                m.set(FieldId::EthType, eth_type.into());
+                if let Some(proto) = proto {
+                    m.set(FieldId::NwProto, proto.into());
                 }
             }
-            continue;
         }
-        let (bits, fields) = match t.name.contains('[') {
-            true => {
-                let bits = subfield(t)?;
-                (Some(bits), [bits.field].into_iter().collect())
-            }
-            false => (None, fields),
-        };
-        let first = *fields.first().ok_or_else(|| t.error(|name| MatchProblem::UnknownField { name }))?;
-        pending.push((first.info().prereq.depth(), t, bits, fields));
     }
-    pending.sort_by_key(|(depth, ..)| *depth);
     // What is met changes with the fields that others hang on, and with nothing else.
     let mut there = m.prereqs();
     let mut headers = false;
-    for (_, t, bits, fields) in pending {
-        // A priority of a VLAN tag says that there is one.
-        let fits = |f: &FieldId| *f == FieldId::VlanPcp || there.contains(f.info().prereq);
-        let field = fields.iter().copied().find(fits).ok_or_else(|| {
-            let needs = fields.first().map_or("", |f| f.info().prereq.hint());
-            t.error(|name| MatchProblem::Prerequisite { name, needs })
-        })?;
-        headers |= field.info().prereq != Prereq::None;
-        match field.tun_metadata_index() {
-            Some(index) => set_option(&mut m, t, index)?,
-            None => {
-                let text = t.value.ok_or_else(|| t.error(|name| MatchProblem::MissingValue { name }))?;
-                let problem = match bits {
-                    Some(bits) => set_bits(&mut m, bits, text),
-                    None => set_field(&mut m, field, text, ports).map_err(MatchProblem::Value),
-                };
-                problem.map_err(|problem| ParseMatchError { at: t.value_at(), problem })?;
-                if Prereq::may_hang_on(field) || matches!(field, FieldId::VlanPcp | FieldId::DlVlanPcp) {
-                    there = m.prereqs();
+    while depths != 0 {
+        let depth = depths.trailing_zeros();
+        depths &= depths - 1;
+        for t in terms {
+            let (bits, field) = match t.means {
+                Meaning::Fields(fields) if depth_of(fields) == depth => (None, that_fits(t, fields, there)?),
+                Meaning::Nothing => match subfield(t)? {
+                    bits if depth_of(&[bits.field]) == depth => (Some(bits), that_fits(t, &[bits.field], there)?),
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            headers |= field.info().prereq != Prereq::None;
+            match (bits, field.tun_metadata_index()) {
+                (Some(bits), _) => set_bits(&mut m, bits, t.needed()?).map_err(|problem| t.problem(problem))?,
+                (None, Some(index)) => set_option(&mut m, t, index)?,
+                (None, None) => {
+                    set_field(&mut m, field, t.needed()?, ports).map_err(|e| t.problem(MatchProblem::Value(e)))?
                 }
+            }
+            if Prereq::may_hang_on(field) || matches!(field, FieldId::VlanPcp | FieldId::DlVlanPcp) {
+                there = m.prereqs();
             }
         }
     }
     if m.touches(FieldId::EthType) && !Prereq::Ethernet.holds_for(&m) {
-        let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, ..)| *s == t.name);
-        let (at, name) = terms.iter().find(named).map_or((0, "dl_type"), |t| (t.at, t.name));
+        let (at, name) = protocol_of(terms, false).unwrap_or((0, "dl_type"));
         let needs = Prereq::Ethernet.hint();
         return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
     }
     // An Ethertype put in the place of a shorthand's leaves its protocol without meaning.
-    let has_protocol = [FieldId::NwProto, FieldId::ArpOp].iter().any(|f| f.info().prereq.implied_by(&m));
-    if m.touches(FieldId::NwProto) && !has_protocol {
-        let named = |t: &&Term<'_>| SHORTHANDS.iter().any(|(s, _, proto)| *s == t.name && proto.is_some());
-        let (at, name) = terms.iter().find(named).map_or((0, "nw_proto"), |t| (t.at, t.name));
+    let has_protocol = there.contains(FieldId::NwProto.info().prereq) || there.contains(FieldId::ArpOp.info().prereq);
+    if !has_protocol && m.touches(FieldId::NwProto) {
+        let (at, name) = protocol_of(terms, true).unwrap_or((0, "nw_proto"));
         let needs = FieldId::NwProto.info().prereq.hint();
         return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
     }
     // A field of a header speaks of packets of Ethernet even if all of it is left open.
     Ok(if headers && !m.implies_ethernet() { m.with_default_packet_type() } else { m })
+}
+
+/// How many layers of other fields must be read before those that a name may mean.
+#[inline]
+fn depth_of(fields: &[FieldId]) -> u32 {
+    fields.first().map_or(0, |f| f.info().prereq.depth())
+}
+
+/// The field that a name means where so much is there.
+#[inline]
+fn that_fits(t: &Term<'_>, fields: &[FieldId], there: PrereqSet) -> Result<FieldId, ParseMatchError> {
+    // A priority of a VLAN tag says that there is one.
+    let fits = |f: &&FieldId| **f == FieldId::VlanPcp || there.contains(f.info().prereq);
+    fields.iter().find(fits).copied().ok_or_else(|| {
+        let needs = fields.first().map_or("", |f| f.info().prereq.hint());
+        t.error(|name| MatchProblem::Prerequisite { name, needs })
+    })
+}
+
+/// Place and name of the first protocol; of the first that says one above IP, if such is asked for.
+fn protocol_of<'a>(terms: &[Term<'a>], above_ip: bool) -> Option<(usize, &'a str)> {
+    let is = |t: &&Term<'_>| matches!(t.means, Meaning::Protocol(_, proto) if proto.is_some() || !above_ip);
+    terms.iter().find(is).map(|t| (t.at, t.name))
 }
 
 fn subfield(t: &Term<'_>) -> Result<Subfield, ParseMatchError> {
@@ -405,11 +549,10 @@ fn subfield(t: &Term<'_>) -> Result<Subfield, ParseMatchError> {
 }
 
 fn set_option(m: &mut Match, t: &Term<'_>, index: usize) -> Result<(), ParseMatchError> {
-    let problem = |problem| ParseMatchError { at: t.value_at(), problem };
     let option = match t.value {
         None => TunOption::PRESENT,
         Some(text) => TunOption::parse(text).map_err(|e| {
-            problem(MatchProblem::Value(ParseValueError {
+            t.problem(MatchProblem::Value(ParseValueError {
                 field: FieldId::tun_metadata(index).unwrap_or(e.field),
                 ..e
             }))
@@ -422,7 +565,7 @@ fn set_option(m: &mut Match, t: &Term<'_>, index: usize) -> Result<(), ParseMatc
         let taken = |len: usize| len.next_multiple_of(4);
         let before: usize = m.tun_options().map(|(_, o)| taken(o.value().len())).sum();
         let used = before + taken(option.value().len());
-        problem(MatchProblem::OptionsTooLong { name: t.name.to_string(), used })
+        t.problem(MatchProblem::OptionsTooLong { name: t.name.to_string(), used })
     })
 }
 
@@ -447,24 +590,27 @@ fn set_bits(m: &mut Match, bits: Subfield, text: &str) -> Result<(), MatchProble
 }
 
 fn set_field(m: &mut Match, field: FieldId, text: &str, ports: &dyn PortNames) -> Result<(), ParseValueError> {
-    // VLAN fields of OpenFlow 1.0 imply that there is a tag, save where the text says that there is none.
-    if field == FieldId::DlVlan && matches!(text, "none" | "0xffff" | "65535") {
-        m.set(FieldId::VlanTci, 0);
-        return Ok(());
-    }
-    // Bits above the VLAN id are not looked at.
-    if field == FieldId::DlVlan
-        && let Some(vid) = super::integer(text).filter(|vid| (0x1000..0xffff).contains(vid))
-    {
-        return set_field(m, field, &(vid & 0xfff).to_string(), ports);
-    }
-    let port =
-        matches!(field.info().format, Format::Port | Format::Port16).then(|| resolve_port(text, ports)).flatten();
-    let v = match port {
-        Some(port) => Value::parse(field, &port.to_string())?,
-        None => Value::parse(field, text)?,
+    let v = match field.info().format {
+        Format::Port | Format::Port16 => match resolve_port(text, ports) {
+            Some(port) => Value::of_port(field, port).map_or_else(|| Value::parse(field, &port.to_string()), Ok)?,
+            None => Value::parse(field, text)?,
+        },
+        _ if field == FieldId::DlVlan => match text {
+            // The text says that there is no tag.
+            "none" | "0xffff" | "65535" => {
+                m.set(FieldId::VlanTci, 0);
+                return Ok(());
+            }
+            // Bits above the VLAN id are not looked at.
+            _ => match super::integer(text) {
+                Some(vid @ 0x1000..0xffff) => Value { field, value: vid & 0xfff, mask: field.info().max_value() },
+                _ => Value::parse(field, text)?,
+            },
+        },
+        _ => Value::parse(field, text)?,
     };
     m.set_masked(field, v.value, v.mask);
+    // VLAN fields of OpenFlow 1.0 imply that there is a tag.
     if matches!(field, FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp) && v.mask != 0 {
         let ((tci, mask), present) = (m.get(FieldId::VlanTci), u128::from(VLAN_PRESENT));
         m.set_masked(FieldId::VlanTci, tci | present, mask | present);
@@ -474,7 +620,7 @@ fn set_field(m: &mut Match, field: FieldId, text: &str, ports: &dyn PortNames) -
 
 impl Prereq {
     /// How many layers of other fields must be read before this one can be checked.
-    fn depth(self) -> u8 {
+    fn depth(self) -> u32 {
         match self {
             Prereq::None => 0,
             Prereq::Ethernet => 1,

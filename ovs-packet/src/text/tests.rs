@@ -379,6 +379,19 @@ fn the_stock_tool_writes_the_same() {
 }
 
 #[test]
+fn names_of_protocols_are_no_names_of_fields() {
+    for name in ["eth", "ip", "tcp", "icmp6", "mplsm", "rarp"] {
+        let t = Term::new(name, None, 0);
+        assert!(t.is_known() && t.field().is_none() && FieldId::by_name(name).is_none(), "{name}");
+    }
+    for f in FieldId::all() {
+        assert_eq!(Term::new(f.info().name, None, 0).field().map(|f| f.info().prereq), Some(f.info().prereq));
+    }
+    assert_eq!(Term::new("NXM_NX_REG1[3]", None, 0).field(), Some(FieldId::Reg1));
+    assert!(!Term::new("NXM_NX_REG1", None, 0).is_of_match());
+}
+
+#[test]
 fn no_text_is_too_deep_or_too_long() {
     let deep = format!("in_port={}1{}", "(".repeat(100_000), ")".repeat(100_000));
     assert!(deep.parse::<Match>().is_err());

@@ -9,7 +9,7 @@ use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::{Code, EXPERIMENTER, Encoding, MAX_NESTING, encoding_of};
-use crate::action::{Action, Controller, Subfield, SubfieldError};
+use crate::action::{Action, Controller, SetTunnelOption, Subfield, SubfieldError};
 use crate::codec::cursor::{Place, Reader};
 use crate::codec::error::{DecodeError, OfError};
 use crate::codec::header::Version;
@@ -23,15 +23,6 @@ pub(super) enum Outer {
     Packet,
     /// The settings of a connection.
     Ct,
-}
-
-/// The head of an experimenter's action.
-#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct Experimenter {
-    _kind_and_len: U32,
-    vendor: U32,
-    number: U16,
 }
 
 /// The body of an output of OpenFlow 1.0.
@@ -141,71 +132,94 @@ pub(super) fn decode_within(
 
 /// Takes what nearly every list is of, as many as stand here behind those that are there; what is wrong with one is for
 /// others to say. Gives what is left.
-#[inline(always)]
 pub(in crate::codec) fn take_usual<'a>(mut bytes: &'a [u8], version: Version, actions: &mut Vec<Action>) -> &'a [u8] {
+    let (before, more) = (actions.len(), count(bytes));
     // Lists are not moved as they grow, and none has more room than it needs.
-    match actions.capacity() {
-        0 => *actions = Vec::with_capacity(count(bytes)),
-        _ => actions.reserve_exact(count(bytes)),
-    }
-    while let Some(behind) = take_one_usual(bytes, version, actions) {
+    actions.reserve_exact(more);
+    actions.resize_with(before.saturating_add(more), || Action::Exit);
+    let mut taken = before;
+    for place in actions.iter_mut().skip(before) {
+        let Some(behind) = take_one_usual(bytes, version, place) else { break };
         bytes = behind;
+        taken = taken.wrapping_add(1);
     }
+    actions.truncate(taken);
     bytes
 }
 
-/// Takes the action that begins here if it is of a few kinds and nothing is wrong with it. It is written once, where it
-/// stays.
+/// Makes a place that needs no cleaning an output. Each kind of action has a function for this that is not inlined: the
+/// compiler else makes one of their ends, which copies an action from where parts of it were just written, and waits for
+/// these.
+#[inline(never)]
+fn put_output(place: &mut Action, port: OfPort, max_len: u16) {
+    put(place, Action::Output { port, max_len });
+}
+
+#[inline(never)]
+fn put_load(place: &mut Action, dst: Subfield, value: u64) {
+    put(place, Action::Load { dst, value });
+}
+
+#[inline(never)]
+fn put_set(place: &mut Action, field: FieldId, value: u64, mask: u64) {
+    put(place, Action::SetField { field, value: value.into(), mask: mask.into() });
+}
+
 #[inline(always)]
-fn take_one_usual<'a>(bytes: &'a [u8], version: Version, actions: &mut Vec<Action>) -> Option<&'a [u8]> {
-    let [a, b, c, d] = *bytes.first_chunk()?;
-    let (kind, len) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    let (whole, behind) = bytes.split_at_checked(len.into())?;
-    let (vendor, number, body) = match kind {
-        EXPERIMENTER => {
-            let (head, body) = Experimenter::ref_from_prefix(whole).ok()?;
-            (head.vendor.get(), head.number.get(), body)
-        }
-        kind => (0, kind, whole.get(4..)?),
+fn put(place: &mut Action, action: Action) {
+    core::mem::forget(core::mem::replace(place, action));
+}
+
+/// The head of Nicira's actions but for their length: type, that and the experimenter.
+const NICIRA: u64 = (EXPERIMENTER as u64) << 48 | NX as u64;
+const LENGTH: u64 = 0xffff << 32;
+
+/// Takes the action that begins here if it is of a few kinds and nothing is wrong with it, into a place that has none.
+#[inline(always)]
+fn take_one_usual<'a>(bytes: &'a [u8], version: Version, place: &mut Action) -> Option<&'a [u8]> {
+    let head = u64::from_be_bytes(*bytes.first_chunk()?);
+    let (kind, len) = ((head >> 48) as u16, (head >> 32 & 0xffff) as u16);
+    let behind = bytes.get(usize::from(len)..)?;
+    let (nicira, number) = match kind {
+        EXPERIMENTER if head & !LENGTH == NICIRA => (true, u16::from_be_bytes(*bytes.get(8..)?.first_chunk()?)),
+        EXPERIMENTER => return None,
+        kind => (false, kind),
     };
-    if vendor != 0 && vendor != NX {
-        return None;
-    }
-    let Encoding { code, min, more } = encoding_of(vendor, number, version)?;
+    let Encoding { code, min, more } = encoding_of(if nicira { NX } else { 0 }, number, version)?;
     if len != u16::from(min) && !(more && len > u16::from(min) && len.is_multiple_of(8)) {
         return None;
     }
     match code {
         Code::Output10 => {
-            let (Output10 { port, max_len }, _) = Output10::ref_from_prefix(body).ok()?;
-            let port = OfPort::from_16(port.get());
-            actions.push(Action::Output { port, max_len: output_len(port, max_len.get()).ok()? });
+            let port = OfPort::from_16((head >> 16 & 0xffff) as u16);
+            put_output(place, port, output_len(port, (head & 0xffff) as u16).ok()?);
         }
         Code::Output11 => {
-            let (Output { port, max_len, .. }, _) = Output::ref_from_prefix(body).ok()?;
-            let port = port_at(port.get(), Place::default()).ok()?;
-            actions.push(Action::Output { port, max_len: output_len(port, max_len.get()).ok()? });
+            let max_len = u16::from_be_bytes(*bytes.get(8..)?.first_chunk()?);
+            let port = port_at((head & 0xffff_ffff) as u32, Place::default()).ok()?;
+            put_output(place, port, output_len(port, max_len).ok()?);
         }
         Code::NxRegLoad => {
-            let (l, _) = Load::ref_from_prefix(body).ok()?;
-            let (dst, value) =
-                (load_target(field_of(l.field.get())?, l.bits.get(), l.value.get()).ok()?, l.value.get());
-            if matches!(dst.field, FieldId::CtMark | FieldId::CtLabel) {
+            let (l, _) = Load::ref_from_prefix(bytes.get(10..)?).ok()?;
+            let (tlv, value) = (PlainTlv::numbered(l.field.get())?, l.value.get());
+            let ((offset, bits), field) = (Body::bits(l.bits.get()), tlv.field());
+            let fits = offset.wrapping_add(bits) <= tlv.bits() && value.checked_shr(bits.into()).unwrap_or(0) == 0;
+            if !fits || !tlv.is_writable() || matches!(field, FieldId::CtMark | FieldId::CtLabel) {
                 return None;
             }
-            actions.push(Action::Load { dst, value });
+            put_load(place, Subfield { field, offset, bits }, value);
         }
         Code::SetField12 | Code::SetField15 => {
-            let (head, rest) = body.split_first_chunk::<4>()?;
-            let tlv = PlainTlv::of(u32::from_be_bytes(*head))?;
-            let ((value, padding), field) = (tlv.read(rest)?, tlv.field());
+            let body = bytes.get(4..len.into())?;
+            let (tlv, value) = PlainTlv::read(body, body.len())?;
+            let (field, padding) = (tlv.field(), body.get(tlv.size()..)?);
             let own_rules = matches!(field, FieldId::VlanVid | FieldId::InPortOxm | FieldId::CtMark | FieldId::CtLabel);
-            if own_rules || !field.info().writable || padding.iter().any(|b| *b != 0) {
+            if own_rules || !tlv.is_writable() || padding.iter().any(|b| *b != 0) {
                 return None;
             }
-            actions.push(Action::SetField { field, value: value.into(), mask: field.info().max_value() });
+            put_set(place, field, value, tlv.max_value());
         }
-        Code::DecNwTtl => actions.push(Action::DecTtl),
+        Code::DecNwTtl => put(place, Action::DecTtl),
         _ => return None,
     }
     Some(behind)
@@ -628,7 +642,8 @@ impl<'a> Body<'a> {
                 return Err(start.error(OfError::BadMatchBadWildcards, "a value that is zero where its mask is"));
             }
             self.r = head;
-            Action::SetTunnelOption { index: index.try_into().unwrap_or(0), value, mask, nicira }
+            let index = index.try_into().unwrap_or(0);
+            Action::SetTunnelOption(Box::new(SetTunnelOption { index, value, mask, nicira }))
         } else {
             let e = oxm::read_entry(&mut self.r)?;
             let no_tag = e.field == FieldId::VlanVid && !nicira && (e.mask & e.value & u128::from(VLAN_PRESENT) == 0);

@@ -6,13 +6,14 @@ use ovs_packet::{EthAddr, OfPort};
 
 use super::nicira::encap_property;
 use super::{ACTION, Code, EXPERIMENTER, MAX_NESTING, lacks_tag};
-use crate::action::{Action, Subfield};
+use crate::action::{Action, SetTunnelOption, Subfield};
 use crate::codec::cursor::Writer;
 use crate::codec::error::EncodeError;
 use crate::codec::header::Version;
 use crate::codec::oxm;
 
 /// Writes a list of actions, `depth` lists deep.
+#[inline(never)]
 pub(in crate::codec) fn encode(
     actions: &[Action],
     w: &mut Writer,
@@ -22,7 +23,17 @@ pub(in crate::codec) fn encode(
     if depth > MAX_NESTING {
         return Err(EncodeError::TooDeep);
     }
-    actions.iter().try_for_each(|a| Encoder { w, version, depth }.action(a))
+    let mut e = Encoder { w, version, depth };
+    for action in actions {
+        match action {
+            // Most are one of these.
+            Action::Output { port, max_len } => e.output(*port, *max_len)?,
+            Action::Load { dst, value } => e.load_checked(*dst, *value)?,
+            Action::DecTtl => e.fixed_here(Code::DecNwTtl, 0, 0)?,
+            _ => e.action(action)?,
+        }
+    }
+    Ok(())
 }
 
 pub(super) struct Encoder<'w> {
@@ -39,6 +50,11 @@ pub(super) fn ofs_nbits(s: Subfield) -> Result<u16, EncodeError> {
         return Err(EncodeError::Inconsistent { what: "a run of more than 64 bits of a field" });
     }
     Ok(s.offset << 6 | s.bits.saturating_sub(1))
+}
+
+/// An Ethernet address as a number of 48 bits.
+fn number_of(a: EthAddr) -> u128 {
+    a.0.iter().fold(0, |n, b| n << 8 | u128::from(*b))
 }
 
 pub(super) fn port16(port: OfPort) -> Result<u16, EncodeError> {
@@ -66,47 +82,50 @@ impl Encoder<'_> {
         self.w.finish(start, ACTION)
     }
 
-    /// Writes an action at once whose body is the first `used` bytes of `body`, and padding.
+    /// Writes an action at once whose body is the first `used` bytes of `body`, at most 14, and padding.
+    #[inline(never)]
+    fn fixed(&mut self, code: Code, body: u128, used: usize) -> Encoded {
+        self.fixed_here(code, body, used)
+    }
+
+    /// The same, for those that are in a hurry.
     #[inline(always)]
-    fn fixed<const N: usize>(&mut self, code: Code, body: [u8; N], used: usize) -> Encoded {
-        const ROOM: usize = 32;
-        const { assert!(N <= ROOM - 10) };
+    fn fixed_here(&mut self, code: Code, body: u128, used: usize) -> Encoded {
         let (vendor, _, _, number, min, _) = *code.run(self.version).ok_or_else(|| self.not_here("this action"))?;
-        let (kind, begins) = if vendor == 0 { (number, 4) } else { (EXPERIMENTER, 10usize) };
+        let begins = if vendor == 0 { 4 } else { 10usize };
         let len = begins.wrapping_add(used).max(min.into()).wrapping_add(7) & !7;
-        let mut out = [0; ROOM];
-        let [a, b, c, d, rest @ ..] = &mut out;
-        [*a, *b, *c, *d] = (u32::from(kind) << 16 | len as u32).to_be_bytes();
-        let place = match vendor {
-            0 => rest.first_chunk_mut::<N>(),
-            _ => {
-                let [a, b, c, d, e, f, rest @ ..] = rest;
-                ([*a, *b, *c, *d], [*e, *f]) = (vendor.to_be_bytes(), number.to_be_bytes());
-                rest.first_chunk_mut::<N>()
-            }
-        };
-        place.into_iter().for_each(|place| *place = body);
-        self.w.first_bytes(&out, len);
+        debug_assert!(len <= if vendor == 0 { 16 } else { 24 }, "{code:?}");
+        if vendor == 0 {
+            let all = u128::from(number) << 112 | (len as u128) << 96 | body >> 32;
+            self.w.first_bytes(all.to_be_bytes(), len);
+        } else {
+            let rest = u128::from(number) << 112 | body >> 16;
+            self.extended(vendor, rest, len);
+        }
         Ok(())
+    }
+
+    /// Writes an experimenter's action of `len` bytes, the first of `rest` behind the number of the experimenter.
+    #[inline(never)]
+    fn extended(&mut self, vendor: u32, rest: u128, len: usize) {
+        self.w.u64(u64::from(EXPERIMENTER) << 48 | (len as u64) << 32 | u64::from(vendor));
+        self.w.first_bytes(rest.to_be_bytes(), len.wrapping_sub(8));
     }
 
     /// An action with a number of `n` bytes at the place that is usual.
     pub(super) fn number(&mut self, code: Code, value: u64, n: usize) -> Encoded {
         let nicira = code.run(self.version).is_some_and(|run| run.0 == NX);
-        let unused = match (nicira, n) {
-            (true, 4) => 2usize,
-            (true, 8) => 6,
-            _ => 0,
-        };
-        let (used, value) = (unused.wrapping_add(n), u128::from(value));
-        let above = (16usize.wrapping_sub(n) as u32).wrapping_mul(8);
-        let body = value.wrapping_shl(above).wrapping_shr((unused as u32).wrapping_mul(8));
-        let [body @ .., _, _] = body.to_be_bytes();
-        self.fixed(code, body, used)
+        let above = (8usize.wrapping_sub(n) as u32).wrapping_mul(8);
+        let body = u128::from(value.wrapping_shl(above)) << 64;
+        match (nicira, n) {
+            (true, 4) => self.fixed(code, body >> 16, 6),
+            (true, 8) => self.fixed(code, body >> 48, 14),
+            _ => self.fixed(code, body, n),
+        }
     }
 
     pub(super) fn eth(&mut self, code: Code, a: EthAddr) -> Encoded {
-        self.fixed(code, a.0, 6)
+        self.fixed(code, number_of(a) << 80, 6)
     }
 
     /// OpenFlow's set of a field.
@@ -126,11 +145,15 @@ impl Encoder<'_> {
     }
 
     pub(super) fn load(&mut self, dst: Subfield, value: u64) -> Encoded {
-        let (bits, field) = (ofs_nbits(dst)?, oxm::header32_for(self.w, dst.field)?);
-        let head = u64::from(bits) << 48 | u64::from(field) << 16;
-        let body = (u128::from(head) << 64 | u128::from(value) << 16).to_be_bytes();
-        let [body @ .., _, _] = body;
-        self.fixed(Code::NxRegLoad, body, 14)
+        let field = oxm::header32_for(self.w, dst.field)?;
+        self.load_to(dst, field, value)
+    }
+
+    /// The same, to a field of which `header` is the header.
+    #[inline(always)]
+    fn load_to(&mut self, dst: Subfield, header: u32, value: u64) -> Encoded {
+        let head = u64::from(ofs_nbits(dst)?) << 48 | u64::from(header) << 16;
+        self.fixed(Code::NxRegLoad, u128::from(head) << 64 | u128::from(value) << 16, 14)
     }
 
     /// A run of ones of the mask after the other, 64 bits at most.
@@ -177,7 +200,7 @@ impl Encoder<'_> {
         };
         match field {
             VlanTci if low & u64::from(VLAN_PRESENT) == 0 => {
-                self.number(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0, 4)
+                self.fixed(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0, 0)
             }
             VlanTci if v10 => {
                 self.number(vid, low & 0xfff, 2)?;
@@ -237,21 +260,40 @@ impl Encoder<'_> {
         encode(actions, self.w, self.version, self.depth.saturating_add(1))
     }
 
+    #[inline(always)]
+    fn output(&mut self, port: OfPort, max_len: u16) -> Encoded {
+        // The length is the controller's; for other ports zero means the whole packet.
+        let elsewhere = port != OfPort::CONTROLLER && max_len == Action::WHOLE;
+        let max_len = if elsewhere { 0 } else { max_len };
+        if self.version == Version::V1_0 {
+            let body = u128::from(port16(port)?) << 112 | u128::from(max_len) << 96;
+            return self.fixed_here(Code::Output10, body, 4);
+        }
+        self.fixed_here(Code::Output11, u128::from(port.0) << 96 | u128::from(max_len) << 80, 8)
+    }
+
+    #[inline(always)]
+    fn load_checked(&mut self, dst: Subfield, value: u64) -> Encoded {
+        if dst.check_target().is_err() || dst.bits > 64 {
+            return Err(EncodeError::Inconsistent { what: "a load of bits that cannot be set" });
+        }
+        if self.version < Version::V1_5
+            && let Ok(header) = oxm::header32_for(self.w, dst.field)
+        {
+            return self.load_to(dst, header, value);
+        }
+        let (wide, mask) = (u128::from(value) << (dst.offset & 127), dst.mask());
+        match self.version >= Version::V1_5 {
+            true => self.set_field(dst.field, wide, mask),
+            false => self.load2(dst.field, wide, mask),
+        }
+    }
+
     pub(super) fn action(&mut self, action: &Action) -> Encoded {
         let version = self.version;
         let (v10, legacy) = (version == Version::V1_0, version < Version::V1_2);
         match action {
-            Action::Output { port, max_len } => {
-                // The length is the controller's; for other ports zero means the whole packet.
-                let elsewhere = *port != OfPort::CONTROLLER && *max_len == Action::WHOLE;
-                let max_len = if elsewhere { 0 } else { *max_len };
-                if v10 {
-                    let body = u32::from(port16(*port)?) << 16 | u32::from(max_len);
-                    return self.fixed(Code::Output10, body.to_be_bytes(), 4);
-                }
-                let body = u64::from(port.0) << 32 | u64::from(max_len) << 16;
-                self.fixed(Code::Output11, body.to_be_bytes(), 8)
-            }
+            Action::Output { port, max_len } => self.output(*port, *max_len),
             Action::OutputField { src, max_len, wide } => {
                 if *wide || !oxm::has_nxm(src.field) {
                     return self.put(Code::NxOutputReg2, |e| {
@@ -288,7 +330,8 @@ impl Encoder<'_> {
             Action::Bundle(bundle) => self.bundle(bundle),
             Action::SetField { field, value, mask } => self.set(*field, *value, *mask, false),
             Action::SetFieldNicira { field, value, mask } => self.set(*field, *value, *mask, true),
-            Action::SetTunnelOption { index, value, mask, nicira } => {
+            Action::SetTunnelOption(set) => {
+                let SetTunnelOption { index, value, mask, nicira } = &**set;
                 let field = FieldId::tun_metadata((*index).into());
                 let field = field.ok_or(EncodeError::Inconsistent { what: "a tunnel option above 63" })?;
                 if value.is_empty() || value.len() != mask.len() || value.len() > 124 {
@@ -307,19 +350,7 @@ impl Encoder<'_> {
                     oxm::write_long(e.w, if standard { version.0 } else { oxm::NXM }, field, value, mask)
                 })
             }
-            Action::Load { dst, value } => {
-                if dst.check_target().is_err() || dst.bits > 64 {
-                    return Err(EncodeError::Inconsistent { what: "a load of bits that cannot be set" });
-                }
-                if version < Version::V1_5 && oxm::header32(dst.field).is_ok() {
-                    return self.load(*dst, *value);
-                }
-                let (wide, mask) = (u128::from(*value) << (dst.offset & 127), dst.mask());
-                match version >= Version::V1_5 {
-                    true => self.set_field(dst.field, wide, mask),
-                    false => self.load2(dst.field, wide, mask),
-                }
-            }
+            Action::Load { dst, value } => self.load_checked(*dst, *value),
             Action::Move { src, dst, onf } => self.copy(*src, *dst, *onf),
             Action::Push(field) => self.stack(Code::NxStackPush, *field),
             Action::Pop(field) => self.stack(Code::NxStackPop, *field),
@@ -340,7 +371,7 @@ impl Encoder<'_> {
                 }
             }
             Action::StripVlan | Action::PopVlan => {
-                self.number(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0, 4)
+                self.fixed(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0, 0)
             }
             Action::PushVlan(tpid) => self.number(Code::PushVlan11, (*tpid).into(), 2),
             Action::SetEthSrc(a) if legacy => self.eth(Code::SetDlSrc, *a),
@@ -388,14 +419,14 @@ impl Encoder<'_> {
                 Some((field, value, mask)) => self.set_field(field, value, mask),
                 None => Err(self.not_here("a set of a field")),
             },
-            Action::DecTtl => self.number(Code::DecNwTtl, 0, 4),
+            Action::DecTtl => self.fixed(Code::DecNwTtl, 0, 0),
             Action::DecTtlTo(ids) => self.put(Code::NxDecTtlCntIds, |e| {
                 e.w.u16(ids.len().try_into().map_err(|_| EncodeError::TooLong { what: "a list of controllers" })?);
                 e.w.zeros(4);
                 ids.iter().for_each(|id| e.w.u16(*id));
                 Ok(())
             }),
-            Action::DecMplsTtl => self.number(Code::DecMplsTtl, 0, 4),
+            Action::DecMplsTtl => self.fixed(Code::DecMplsTtl, 0, 0),
             Action::PushMpls(eth_type) => self.number(Code::PushMpls, (*eth_type).into(), 2),
             Action::PopMpls(eth_type) => self.number(Code::PopMpls, (*eth_type).into(), 2),
             Action::DecNshTtl => self.put(Code::NxDecNshTtl, |_| Ok(())),

@@ -7,9 +7,9 @@ mod stats;
 
 use ovs_packet::OfPort;
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::check::{check_loosely, settle};
+use super::check::{check_asked, settle};
 use super::cursor::{Place, Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::Version;
@@ -62,11 +62,6 @@ fn flags_of(version: Version) -> FlowModFlags {
     }
 }
 
-fn read_flags(r: &mut Reader<'_>, version: Version) -> Result<FlowModFlags, DecodeError> {
-    let at = r.place();
-    flags_at(r.u16()?, at, version)
-}
-
 /// The flags that were read at a place.
 #[inline]
 fn flags_at(bits: u16, at: Place, version: Version) -> Result<FlowModFlags, DecodeError> {
@@ -104,7 +99,7 @@ fn port16(port: OfPort) -> Result<u16, EncodeError> {
 const EMERGENCY: u16 = 4;
 
 /// What stands behind the match of OpenFlow 1.0, and before that of Nicira (section 5.3.3).
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Head10 {
     cookie: U64,
@@ -120,7 +115,7 @@ struct Head10 {
 }
 
 /// What stands before the match from OpenFlow 1.1 on (OpenFlow 1.5, section 7.3.4.2).
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Head11 {
     cookie: U64,
@@ -145,6 +140,13 @@ impl FlowMod {
         self.cookie_mask != 0 || !matching::may_fit_10(&self.matching)
     }
 
+    /// What stands in the same 8 bytes of all forms: table, command, timeouts and priority.
+    fn often_said(&self, command: u8) -> u64 {
+        let bytes = u64::from(self.table) << 56 | u64::from(command) << 48;
+        let timeouts = u64::from(self.idle_timeout) << 32 | u64::from(self.hard_timeout) << 16;
+        bytes | timeouts | u64::from(self.priority)
+    }
+
     pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
         let adds = self.command == FlowModCommand::Add;
         if self.importance != 0 && (version < Version::V1_4 || kind == Kind::NxFlowMod || !adds) {
@@ -160,17 +162,10 @@ impl FlowMod {
             matching::write_10(&self.matching, w, matching::Said::All)?;
         }
         if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) {
-            w.view(&Head10 {
-                cookie: new_cookie.into(),
-                table: self.table,
-                command,
-                idle_timeout: self.idle_timeout.into(),
-                hard_timeout: self.hard_timeout.into(),
-                priority: self.priority.into(),
-                buffer_id: self.buffer_id.into(),
-                out_port: port16(self.out_port)?.into(),
-                flags: sent_flags(self.flags, version)?.into(),
-            });
+            w.u64(new_cookie);
+            w.u64(self.often_said(command));
+            let (port, flags) = (port16(self.out_port)?, sent_flags(self.flags, version)?);
+            w.u64(u64::from(self.buffer_id) << 32 | u64::from(port) << 16 | u64::from(flags));
             if kind == Kind::NxFlowMod {
                 let at = w.len();
                 w.zeros(8);
@@ -184,21 +179,14 @@ impl FlowMod {
             }
             let deletes = deletes(self.command);
             let by_new = version == Version::V1_1 && !adds && !deletes && self.cookie_mask == 0;
-            w.view(&Head11 {
-                cookie: if by_new { new_cookie } else { self.cookie }.into(),
-                cookie_mask: self.cookie_mask.into(),
-                table: self.table,
-                command,
-                idle_timeout: self.idle_timeout.into(),
-                hard_timeout: self.hard_timeout.into(),
-                priority: self.priority.into(),
-                buffer_id: self.buffer_id.into(),
-                // Only deletions have a port and a group to confine themselves to.
-                out_port: if deletes { self.out_port } else { OfPort::ANY }.0.into(),
-                out_group: if deletes { self.out_group } else { OFPG_ANY }.into(),
-                flags: sent_flags(self.flags, version)?.into(),
-                importance: self.importance.into(),
-            });
+            // Only deletions have a port and a group to confine themselves to.
+            let (port, group) = if deletes { (self.out_port, self.out_group) } else { (OfPort::ANY, OFPG_ANY) };
+            let flags = u64::from(sent_flags(self.flags, version)?);
+            w.u64(if by_new { new_cookie } else { self.cookie });
+            w.u64(self.cookie_mask);
+            w.u64(self.often_said(command));
+            w.u64(u64::from(self.buffer_id) << 32 | u64::from(port.0));
+            w.u64(u64::from(group) << 32 | flags << 16 | u64::from(self.importance));
             matching::write(&self.matching, w, version)?;
         }
         instruction::encode(&self.instructions, w, version)
@@ -211,8 +199,29 @@ impl FlowMod {
         version: Version,
         kind: Kind,
     ) -> Result<Box<FlowMod>, DecodeError> {
+        // Written where it stays: it is large.
+        let mut fm = Box::write(Box::new_uninit(), FlowMod::NEW);
+        fm.read_into(r, version, kind)?;
+        Ok(fm)
+    }
+
+    /// Has it be [`NEW`](FlowMod::NEW), with room for as many actions as before.
+    pub(in crate::codec) fn clear(&mut self) {
+        let mut apply = core::mem::take(&mut self.instructions.apply);
+        apply.clear();
+        *self = FlowMod::NEW;
+        self.instructions.apply = apply;
+    }
+
+    /// Reads it into one that says nothing yet.
+    pub(in crate::codec) fn read_into(
+        &mut self,
+        r: &mut Reader<'_>,
+        version: Version,
+        kind: Kind,
+    ) -> Result<(), DecodeError> {
         let bad_command = |at: Place| at.error(OfError::FlowModBadCommand, "a command from 0 to 4");
-        let mut fm = Box::new(FlowMod::NEW);
+        let fm = self;
         if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) {
             let mut exact = false;
             if kind == Kind::FlowMod10 {
@@ -281,14 +290,14 @@ impl FlowMod {
         }
         let at_instructions = r.place();
         instruction::decode_into(r, version, &mut fm.instructions)?;
-        settle(&fm.matching, &mut fm.instructions);
+        let asked = settle(&fm.matching, &mut fm.instructions);
         if !deletes(fm.command) {
             let what = "instructions that fit the match and the table";
-            let fits = check_loosely(&fm.matching, fm.table, &fm.instructions);
+            let fits = check_asked(&fm.matching, fm.table, &fm.instructions, asked);
             if !fits.map_err(|e| at_instructions.error(e, what))? && version != Version::V1_0 {
                 return Err(at_instructions.error(OfError::BadActionMatchInconsistent, what));
             }
         }
-        Ok(fm)
+        Ok(())
     }
 }

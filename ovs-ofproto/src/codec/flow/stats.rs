@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use ovs_packet::Match;
+use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::oxs::{Oxs, seconds};
-use super::{read_flags, write_flags};
+use super::{flags_at, write_flags};
 use crate::action::Instructions;
 use crate::codec::check::settle;
 use crate::codec::cursor::{Reader, Shape, Writer};
@@ -62,7 +64,108 @@ pub struct FlowStats {
 
 const FLOW: Shape = Shape { what: "the statistics of a flow", length_at: 0, align: 8, count_padding: true };
 
+/// What a flow begins with in OpenFlow 1.0.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head10 {
+    _len: U16,
+    table: u8,
+    _pad: u8,
+    matching: [u8; matching::LEN_10],
+    duration: [U32; 2],
+    timeouts: Timeouts,
+    _pad2: [u8; 6],
+    counts: Counts,
+}
+
+/// The same in Nicira's extension of that, of which the match comes behind it.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct HeadNx {
+    _len: U16,
+    table: u8,
+    _pad: u8,
+    duration: [U32; 2],
+    timeouts: Timeouts,
+    match_len: U16,
+    /// One more than the ages; 0 for none.
+    idle_age: U16,
+    hard_age: U16,
+    counts: Counts,
+}
+
+/// The same from OpenFlow 1.1 on. Flags are padding before 1.3, the importance before 1.4.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head11 {
+    _len: U16,
+    table: u8,
+    _pad: u8,
+    duration: [U32; 2],
+    timeouts: Timeouts,
+    flags: U16,
+    importance: U16,
+    _pad2: [u8; 2],
+    counts: Counts,
+}
+
+/// The same from OpenFlow 1.5 on, where match and statistics come behind it.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head15 {
+    _len: U16,
+    _pad: [u8; 2],
+    table: u8,
+    _pad2: u8,
+    timeouts: Timeouts,
+    flags: U16,
+    importance: U16,
+    cookie: U64,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Timeouts {
+    priority: U16,
+    idle: U16,
+    hard: U16,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Counts {
+    cookie: U64,
+    packets: U64,
+    bytes: U64,
+}
+
 impl FlowStats {
+    /// What says nothing.
+    pub(in crate::codec) const NEW: FlowStats = FlowStats {
+        table: 0,
+        duration: Duration::ZERO,
+        priority: 0,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        importance: 0,
+        flags: FlowModFlags::empty(),
+        idle_age: None,
+        hard_age: None,
+        cookie: 0,
+        packets: 0,
+        bytes: 0,
+        matching: Match::ANY,
+        instructions: Instructions::NONE,
+    };
+
+    fn set_timeouts(&mut self, t: &Timeouts) {
+        (self.priority, self.idle_timeout, self.hard_timeout) = (t.priority.get(), t.idle.get(), t.hard.get());
+    }
+
+    fn set_counts(&mut self, c: &Counts) {
+        (self.cookie, self.packets, self.bytes) = (c.cookie.get(), c.packets.get(), c.bytes.get());
+    }
+
     pub(in crate::codec) fn write(&self, w: &mut Writer, version: Version, kind: Kind) -> Result<(), EncodeError> {
         let (secs, nanos) = (seconds(self.duration), self.duration.subsec_nanos());
         w.prefixed(FLOW, |w| {
@@ -158,9 +261,11 @@ impl<'a> MatchBytes<'a> {
     fn typed(r: &mut Reader<'a>) -> Result<MatchBytes<'a>, DecodeError> {
         let short = r.set_short(&OfError::BadMatchBadLength);
         let (_, len) = r.type_and_length()?;
-        let bytes = r.sub(len.checked_next_multiple_of(8).unwrap_or(len))?;
+        // What stands behind it is left to it: that spares its reader a copy.
+        let matching = MatchBytes::Typed(r.clone());
+        r.skip(len.checked_next_multiple_of(8).unwrap_or(len))?;
         r.set_short(short);
-        Ok(MatchBytes::Typed(bytes))
+        Ok(matching)
     }
 
     /// Reads it into a match that says nothing yet.
@@ -208,95 +313,98 @@ impl<'a> FlowStatsView<'a> {
     }
 
     /// The same, into a place for it.
-    pub(in crate::codec) fn read_into(self, stats: &mut FlowStats) -> Result<(), DecodeError> {
-        let FlowStatsView { flow, version, matching, mut instructions } = self;
+    fn read_into(self, stats: &mut FlowStats) -> Result<(), DecodeError> {
+        let FlowStatsView { flow, version, matching, instructions } = self;
         *stats = flow;
-        matching.read_into(&mut stats.matching)?;
-        instruction::decode_into(&mut instructions, version, &mut stats.instructions)?;
-        settle(&stats.matching, &mut stats.instructions);
-        Ok(())
+        read_rest(version, matching, instructions, stats)
     }
+}
 
-    pub(in crate::codec) fn read(r: &mut Reader<'a>, version: Version, kind: Kind) -> Result<Self, DecodeError> {
-        let start = r.clone();
-        let len = usize::from(r.clone().u16()?);
-        let min = match kind {
-            Kind::StatsFlowReply10 => 88,
-            Kind::NxStatsFlowReply | Kind::StatsFlowReply11 | Kind::StatsFlowReply13 => 48,
-            _ => LEAST,
-        };
-        if len < min {
-            return Err(start.error(OfError::BadRequestBadLength, "a length of a flow"));
-        }
-        let mut r = r.sub(len)?;
-        r.skip(2)?;
-        let mut f = FlowStats::default();
-        let duration = |r: &mut Reader<'_>| Ok(Duration::new(r.u32()?.into(), r.u32()?.min(999_999_999)));
-        let timeouts = |f: &mut FlowStats, r: &mut Reader<'_>| {
-            (f.priority, f.idle_timeout, f.hard_timeout) = (r.u16()?, r.u16()?, r.u16()?);
-            Ok(())
-        };
-        let counts = |f: &mut FlowStats, r: &mut Reader<'_>| {
-            (f.cookie, f.packets, f.bytes) = (r.u64()?, r.u64()?, r.u64()?);
-            Ok(())
-        };
-        let matching = match kind {
-            Kind::StatsFlowReply10 => {
-                f.table = r.u8()?;
-                r.skip(1)?;
-                let matching = MatchBytes::Ten(r.sub(matching::LEN_10)?);
-                f.duration = duration(&mut r)?;
-                timeouts(&mut f, &mut r)?;
-                r.skip(6)?;
-                counts(&mut f, &mut r)?;
-                matching
-            }
-            Kind::NxStatsFlowReply => {
-                f.table = r.u8()?;
-                r.skip(1)?;
-                f.duration = duration(&mut r)?;
-                timeouts(&mut f, &mut r)?;
-                let match_len = usize::from(r.u16()?);
-                let age = |n: u16| n.checked_sub(1).map(u32::from);
-                (f.idle_age, f.hard_age) = (age(r.u16()?), age(r.u16()?));
-                counts(&mut f, &mut r)?;
-                let padded = match_len.checked_next_multiple_of(8).filter(|n| *n <= r.len());
-                let padded =
-                    padded.ok_or_else(|| start.error(OfError::BadRequestBadLength, "a match within the flow"))?;
-                MatchBytes::Nxm(r.sub(padded)?, match_len)
-            }
-            Kind::StatsFlowReply15 => {
-                r.skip(2)?;
-                f.table = r.u8()?;
-                r.skip(1)?;
-                timeouts(&mut f, &mut r)?;
-                f.flags = read_flags(&mut r, version)?;
-                f.importance = r.u16()?;
-                f.cookie = r.u64()?;
-                let matching = MatchBytes::typed(&mut r)?;
-                let oxs = Oxs::read(&mut r)?;
-                (f.packets, f.bytes, f.idle_age) = (oxs.packets, oxs.bytes, oxs.idle);
-                f.duration = oxs.duration.unwrap_or_default();
-                matching
-            }
-            _ => {
-                f.table = r.u8()?;
-                r.skip(1)?;
-                f.duration = duration(&mut r)?;
-                timeouts(&mut f, &mut r)?;
-                if kind == Kind::StatsFlowReply13 {
-                    f.flags = read_flags(&mut r, version)?;
-                } else {
-                    r.skip(2)?;
-                }
-                f.importance = Some(r.u16()?).filter(|_| version >= Version::V1_4).unwrap_or(0);
-                r.skip(2)?;
-                counts(&mut f, &mut r)?;
-                MatchBytes::typed(&mut r)?
-            }
-        };
-        Ok(FlowStatsView { flow: f, version, matching, instructions: r })
+/// Reads what a flow matches and does into statistics that say nothing of that yet.
+fn read_rest(
+    version: Version,
+    matching: MatchBytes<'_>,
+    mut instructions: Reader<'_>,
+    stats: &mut FlowStats,
+) -> Result<(), DecodeError> {
+    matching.read_into(&mut stats.matching)?;
+    instruction::decode_into(&mut instructions, version, &mut stats.instructions)?;
+    settle(&stats.matching, &mut stats.instructions);
+    Ok(())
+}
+
+/// Reads a flow into statistics that say nothing yet, but for its match and its instructions, which it gives.
+#[inline]
+fn read_head<'a>(
+    r: &mut Reader<'a>,
+    version: Version,
+    kind: Kind,
+    f: &mut FlowStats,
+) -> Result<(MatchBytes<'a>, Reader<'a>), DecodeError> {
+    let (start, len) = (r.place(), usize::from(r.clone().u16()?));
+    let min = match kind {
+        Kind::StatsFlowReply10 => size_of::<Head10>(),
+        Kind::NxStatsFlowReply | Kind::StatsFlowReply11 | Kind::StatsFlowReply13 => size_of::<Head11>(),
+        _ => LEAST,
+    };
+    if len < min {
+        return Err(start.error(OfError::BadRequestBadLength, "a length of a flow"));
     }
+    let mut r = r.sub(len)?;
+    let duration = |[secs, nanos]: [U32; 2]| Duration::new(secs.get().into(), nanos.get().min(999_999_999));
+    let matching = match kind {
+        Kind::StatsFlowReply10 => {
+            let head = r.view::<Head10>()?;
+            f.table = head.table;
+            f.duration = duration(head.duration);
+            f.set_timeouts(&head.timeouts);
+            f.set_counts(&head.counts);
+            MatchBytes::Ten(Reader::new_at(&head.matching, start.plus(4).at()))
+        }
+        Kind::NxStatsFlowReply => {
+            let head = r.view::<HeadNx>()?;
+            f.table = head.table;
+            f.duration = duration(head.duration);
+            f.set_timeouts(&head.timeouts);
+            let age = |n: U16| n.get().checked_sub(1).map(u32::from);
+            (f.idle_age, f.hard_age) = (age(head.idle_age), age(head.hard_age));
+            f.set_counts(&head.counts);
+            let match_len = usize::from(head.match_len.get());
+            let padded = match_len.checked_next_multiple_of(8).filter(|n| *n <= r.len());
+            let padded = padded.ok_or_else(|| start.error(OfError::BadRequestBadLength, "a match within the flow"))?;
+            let matching = MatchBytes::Nxm(r.clone(), match_len);
+            r.skip(padded)?;
+            matching
+        }
+        Kind::StatsFlowReply15 => {
+            let head = r.view::<Head15>()?;
+            f.table = head.table;
+            f.set_timeouts(&head.timeouts);
+            f.flags = flags_at(head.flags.get(), start.plus(12), version)?;
+            f.importance = head.importance.get();
+            f.cookie = head.cookie.get();
+            let matching = MatchBytes::typed(&mut r)?;
+            let oxs = Oxs::read(&mut r)?;
+            (f.packets, f.bytes, f.idle_age) = (oxs.packets, oxs.bytes, oxs.idle);
+            f.duration = oxs.duration.unwrap_or_default();
+            matching
+        }
+        _ => {
+            let head = r.view::<Head11>()?;
+            f.table = head.table;
+            f.duration = duration(head.duration);
+            f.set_timeouts(&head.timeouts);
+            if kind == Kind::StatsFlowReply13 {
+                f.flags = flags_at(head.flags.get(), start.plus(18), version)?;
+            }
+            if version >= Version::V1_4 {
+                f.importance = head.importance.get();
+            }
+            f.set_counts(&head.counts);
+            MatchBytes::typed(&mut r)?
+        }
+    };
+    Ok((matching, r))
 }
 
 /// The flows of a reply, one after the other, without reading more than is asked for.
@@ -336,6 +444,43 @@ impl<'a> FlowStatsReader<'a> {
         FlowStatsReader { r, version, kind }
     }
 
+    /// Reads the next flow whole into `place`, whose memory is used again; none if there is none. Nothing after an error,
+    /// with which what `place` says is of no meaning.
+    ///
+    /// ```
+    /// use ovs_ofproto::codec::{FlowStats, FlowStatsReader, FlowStatsReply, Message, Version};
+    ///
+    /// let pages = FlowStatsReply::pages(Version::V1_3, [FlowStats::default(), FlowStats::default()])?;
+    /// let bytes = Message::FlowStatsReply(pages[0].clone()).encode(Version::V1_3, 1)?;
+    /// let (mut flows, mut place, mut packets) = (FlowStatsReader::new(&bytes)?, FlowStats::default(), 0);
+    /// while let Some(read) = flows.next_into(&mut place) {
+    ///     read?;
+    ///     packets += place.packets;
+    /// }
+    /// assert_eq!(packets, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_into(&mut self, place: &mut FlowStats) -> Option<Result<(), DecodeError>> {
+        let mut apply = core::mem::take(&mut place.instructions.apply);
+        apply.clear();
+        *place = FlowStats::NEW;
+        place.instructions.apply = apply;
+        self.next_whole(place)
+    }
+
+    /// The same, into statistics that say nothing yet.
+    pub(in crate::codec) fn next_whole(&mut self, place: &mut FlowStats) -> Option<Result<(), DecodeError>> {
+        if self.r.is_empty() {
+            return None;
+        }
+        let head = read_head(&mut self.r, self.version, self.kind, place);
+        let read = head.and_then(|(matching, r)| read_rest(self.version, matching, r, place));
+        if read.is_err() {
+            self.r.remaining();
+        }
+        Some(read)
+    }
+
     /// How many flows there are, by their lengths: none behind a length that cannot be.
     pub(in crate::codec) fn count_whole(&self) -> usize {
         let (mut rest, mut n) = (self.r.peek(), 0usize);
@@ -357,7 +502,9 @@ impl<'a> Iterator for FlowStatsReader<'a> {
         if self.r.is_empty() {
             return None;
         }
-        let found = FlowStatsView::read(&mut self.r, self.version, self.kind);
+        let (version, mut flow) = (self.version, FlowStats::NEW);
+        let found = read_head(&mut self.r, version, self.kind, &mut flow)
+            .map(|(matching, instructions)| FlowStatsView { flow, version, matching, instructions });
         if found.is_err() {
             self.r.remaining();
         }

@@ -90,6 +90,48 @@ impl Experimenter {
     }
 }
 
+/// Header, kind and body of a flow-mod, if the bytes are one.
+#[inline]
+fn flow_mod_in(bytes: &[u8]) -> Option<(Header, Kind, Reader<'_>)> {
+    let mut r = Reader::new(bytes);
+    let header = Header::read(&mut r).ok().filter(|h| usize::from(h.length) == bytes.len())?;
+    let kind = Kind::read_known(&mut r, header).filter(|kind| kind.of() == MessageKind::FlowMod)?;
+    Some((header, kind, r))
+}
+
+impl FlowMod {
+    /// Reads a whole message into this flow, in whose place and memory the next one may be read: quicker than
+    /// [`Message::decode`] for who keeps none of them, such as a proxy.
+    ///
+    /// ```
+    /// use ovs_ofproto::FlowMod;
+    /// use ovs_ofproto::codec::{Message, Version};
+    ///
+    /// let flow: FlowMod = "priority=5,tcp,actions=output:2".parse()?;
+    /// let bytes = Message::from(flow.clone()).encode(Version::V1_3, 7)?;
+    /// let mut place = FlowMod::NEW;
+    /// assert_eq!(place.decode_into(&bytes)?.xid, 7);
+    /// assert_eq!(place, flow);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Message::decode`], or that it is another message; what the flow says then is of no meaning.
+    pub fn decode_into(&mut self, message: &[u8]) -> Result<Header, DecodeError> {
+        let Some((header, kind, mut r)) = flow_mod_in(message) else {
+            let r = Reader::new(message);
+            return Err(Message::decode_other(message)
+                .err()
+                .unwrap_or(r.error(OfError::BadRequestBadType, "a flow-mod")));
+        };
+        kind.check_length(&r)?;
+        self.clear();
+        self.read_into(&mut r, header.version, kind)?;
+        at_end(&r)?;
+        Ok(header)
+    }
+}
+
 impl Message {
     /// Reads a whole message, as a [`Framer`](crate::codec::Framer) gives it.
     ///
@@ -98,21 +140,12 @@ impl Message {
     /// which takes version and xid from [`Header::decode`].
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
-        match Message::decode_flow_mod(bytes) {
-            Some(Ok((header, flow))) => Ok((header, Message::FlowMod(flow))),
-            Some(Err(e)) => Err(e),
-            None => Message::decode_other(bytes),
-        }
-    }
-
-    /// Reads what a switch is sent most, and what is not moved then as a message is, if the bytes are one.
-    #[inline]
-    fn decode_flow_mod(bytes: &[u8]) -> Option<Result<(Header, Box<FlowMod>), DecodeError>> {
-        let mut r = Reader::new(bytes);
-        let header = Header::read(&mut r).ok().filter(|h| usize::from(h.length) == bytes.len())?;
-        let kind = Kind::read_known(&mut r, header).filter(|kind| kind.of() == MessageKind::FlowMod)?;
-        let read = kind.check_length(&r).and_then(|()| FlowMod::read(&mut r, header.version, kind));
-        Some(read.and_then(|flow| at_end(&r).map(|()| (header, flow))))
+        // What a switch is sent most is not moved then as a message is.
+        let Some((header, kind, mut r)) = flow_mod_in(bytes) else { return Message::decode_other(bytes) };
+        kind.check_length(&r)?;
+        let flow = FlowMod::read(&mut r, header.version, kind)?;
+        at_end(&r)?;
+        Ok((header, Message::FlowMod(flow)))
     }
 
     fn decode_other(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
@@ -186,17 +219,19 @@ impl Message {
             MessageKind::FlowStatsReply => {
                 let mut reply = FlowStatsReply { more, flows: Vec::new() };
                 let mut flows = FlowStatsReader::of(r.sub(r.len())?, version, kind);
-                reply.flows.reserve_exact(flows.count_whole());
-                let found = flows.try_for_each(|flow| {
-                    let view = flow?;
+                // One more, which turns out to be none.
+                reply.flows.reserve_exact(flows.count_whole().saturating_add(1));
+                let found = loop {
                     // A flow is read where it stays.
-                    reply.flows.push(FlowStats::default());
-                    let read = reply.flows.last_mut().map_or(Ok(()), |place| view.read_into(place));
-                    if read.is_err() {
-                        reply.flows.pop();
+                    reply.flows.push(FlowStats::NEW);
+                    match reply.flows.last_mut().and_then(|place| flows.next_whole(place)) {
+                        Some(Ok(())) => {}
+                        end => {
+                            reply.flows.pop();
+                            break end.unwrap_or(Ok(()));
+                        }
                     }
-                    read
-                });
+                };
                 match found {
                     Err(e) if keep => Ok((Message::FlowStatsReply(reply), Some(e))),
                     Err(e) => Err(e),

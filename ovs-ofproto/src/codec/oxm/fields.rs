@@ -10,20 +10,15 @@
 //! A field of a header, be it masked out whole, makes the match one of Ethernet's packets, as it does upstream. What else
 //! the match says of headers goes for that; where there is nothing else, its packet type is said.
 
-use std::sync::LazyLock;
-
 use ovs_packet::field::{FieldId, PlainTlv, Prereq};
-use ovs_packet::key::{MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::key::{ByPlace, MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{Match, OfPort};
 
 use super::options::{read_option, write_options};
-use super::order::{BEHIND_OPTIONS, ORDER, fields_of};
-use super::{
-    NXM, NXM_NX_COOKIE, OFPMT_OXM, VERSIONS, head_of, known, read_id, read_value, wire_len, write_entry, write_id,
-};
+use super::order::{BEHIND_OPTIONS, Layout, ORDER};
+use super::{NXM, NXM_NX_COOKIE, OFPMT_OXM, known, read_id, read_value, wire_len, write_entry, write_id};
 use crate::codec::cursor::{Place, Reader, Shape, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
-use crate::codec::header::Version;
 
 /// What is read of a match's TLVs.
 #[derive(Clone, Copy, Default, Debug)]
@@ -54,56 +49,63 @@ pub(in crate::codec) fn write_fields(
     version: u8,
     cookie: Option<(u64, u64)>,
 ) -> Result<(), EncodeError> {
+    let mut words = ByPlace::empty(m);
+    words.fill();
+    let layout = Layout::of(version).ok_or(EncodeError::NotInVersion { version, what: "a match of TLVs" })?;
+    match layout.plain_fields_of(m, words.prereqs()) {
+        // What nearly every match is.
+        Some(places) => places.try_for_each(|place| match layout.plain(place) {
+            Some(tlv) => match words.whole(tlv) {
+                Some(value) => {
+                    w.first_bytes(tlv.to_bytes(value), tlv.size());
+                    Ok(())
+                }
+                None => write_part(tlv.field(), m, w, version),
+            },
+            None => Ok(()),
+        })?,
+        None => write_others(m, w, version, layout)?,
+    }
+    match cookie {
+        Some((value, mask)) if mask != 0 => write_cookie(value, mask, w),
+        _ => {}
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn write_part(field: FieldId, m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
+    let (value, mask) = m.get(field);
+    write_entry(w, version, field, value, mask)
+}
+
+#[inline(never)]
+fn write_cookie(value: u64, mask: u64, w: &mut Writer) {
+    let masked = mask != u64::MAX;
+    write_id(w, NXM_NX_COOKIE, masked, 8);
+    w.u64(value & mask);
+    if masked {
+        w.u64(mask);
+    }
+}
+
+/// Writes the TLVs of any match.
+#[inline(never)]
+pub(super) fn write_others(m: &Match, w: &mut Writer, version: u8, layout: &Layout) -> Result<(), EncodeError> {
     let mut left = Rest::empty(m);
     left.fill();
-    let (plain, mut tag) = (plain_of(version), None);
-    let mut places = fields_of(m, left.prereqs());
-    while let Some(place) = places.pop() {
-        // What nearly every match has.
-        if let Some(PlainHead { head, tlv }) = plain.get(place).and_then(Option::as_ref)
+    layout.fields_of(m, left.prereqs()).try_for_each(|place| {
+        if let Some(tlv) = layout.plain(place)
             && let Some(value) = left.take_plain(tlv)
         {
-            w.u32_and_uint(*head, value, tlv.len());
-            continue;
+            w.first_bytes(tlv.to_bytes(value), tlv.size());
+            return Ok(());
         }
-        let Some(&field) = ORDER.get(place) else { continue };
-        if !left.touches(field) && field != BEHIND_OPTIONS {
-            continue;
+        match ORDER.get(place) {
+            Some(field) => write_field(*field, &mut left, m, w, version),
+            None => Ok(()),
         }
-        let info = field.info();
-        if field == BEHIND_OPTIONS && m.has_tun_options() {
-            write_options(m, w, version)?;
-            left.take_tun_options();
-        }
-        let (value, mask) = left.get(field);
-        if mask == 0 || (mask != info.max_value() && !info.maskable) {
-            continue;
-        }
-        match field {
-            FieldId::VlanVid | FieldId::VlanPcp | FieldId::InPortOxm | FieldId::IpDscp if version == NXM => continue,
-            FieldId::InPort | FieldId::NwTos if version != NXM => continue,
-            FieldId::InPort if OfPort(m.get(FieldId::InPortOxm).0 as u32).to_16().is_none() => continue,
-            // Wide registers are OpenFlow 1.5's.
-            f if (FieldId::Xreg0..=FieldId::Xreg15).contains(&f) && version < Version::V1_5.0 => continue,
-            FieldId::VlanVid | FieldId::VlanPcp => match *tag.get_or_insert_with(|| Tag::of(m)) {
-                Tag::Absent if field == FieldId::VlanVid => left.clear(FieldId::VlanTci),
-                // It is left to the next but one, which takes it whole.
-                Tag::Whole => continue,
-                Tag::Absent | Tag::Parts => {}
-            },
-            _ => {}
-        }
-        write_entry(w, version, field, value, mask)?;
-        left.clear(field);
-    }
-    if let Some((value, mask)) = cookie.filter(|(_, mask)| *mask != 0) {
-        let masked = mask != u64::MAX;
-        write_id(w, NXM_NX_COOKIE, masked, 8);
-        w.u64(value & mask);
-        if masked {
-            w.u64(mask);
-        }
-    }
+    })?;
     if left.is_empty() {
         return Ok(());
     }
@@ -111,6 +113,36 @@ pub(in crate::codec) fn write_fields(
         Some(f) => Err(EncodeError::Match { field: f.info().name }),
         None => Ok(()),
     }
+}
+
+/// Writes what is left of a field.
+#[inline(never)]
+fn write_field(field: FieldId, left: &mut Rest<'_>, m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
+    if !left.touches(field) && field != BEHIND_OPTIONS {
+        return Ok(());
+    }
+    let info = field.info();
+    if field == BEHIND_OPTIONS && m.has_tun_options() {
+        write_options(m, w, version)?;
+        left.take_tun_options();
+    }
+    let (value, mask) = left.get(field);
+    if mask == 0 || (mask != info.max_value() && !info.maskable) {
+        return Ok(());
+    }
+    match field {
+        FieldId::InPort if OfPort(m.get(FieldId::InPortOxm).0 as u32).to_16().is_none() => return Ok(()),
+        FieldId::VlanVid | FieldId::VlanPcp => match Tag::of(m) {
+            Tag::Absent if field == FieldId::VlanVid => left.clear(FieldId::VlanTci),
+            // It is left to the next but one, which takes it whole.
+            Tag::Whole => return Ok(()),
+            Tag::Absent | Tag::Parts => {}
+        },
+        _ => {}
+    }
+    write_entry(w, version, field, value, mask)?;
+    left.clear(field);
+    Ok(())
 }
 
 /// How what a match says of a VLAN tag is written.
@@ -138,61 +170,60 @@ impl Tag {
     }
 }
 
-/// A field that is written as it stands, with no other to be looked at, if all of it is matched.
-struct PlainHead {
-    head: u32,
-    tlv: &'static PlainTlv,
-}
-
-type PlainHeads = [Option<PlainHead>; ORDER.len()];
-
-/// For each version, those of the places of [`ORDER`].
-static PLAIN: LazyLock<[PlainHeads; VERSIONS]> = LazyLock::new(|| {
-    let plain = |field: FieldId, version: u8| {
-        use FieldId::{CtState, InPort, InPortOxm, IpDscp, NwTos, VlanPcp, VlanTci, VlanVid};
-        let own_way = matches!(field, VlanVid | VlanPcp | VlanTci | InPort | InPortOxm | IpDscp | NwTos | CtState);
-        if own_way || (FieldId::Xreg0..=FieldId::Xreg15).contains(&field) {
-            return None;
-        }
-        let head = head_of(field, version)?;
-        Some(PlainHead { head, tlv: PlainTlv::of(head)? })
-    };
-    core::array::from_fn(|version| core::array::from_fn(|place| plain(*ORDER.get(place)?, version as u8)))
-});
-
-fn plain_of(version: u8) -> &'static [Option<PlainHead>] {
-    PLAIN.get(usize::from(version)).map_or(&[], |heads| heads)
-}
-
-/// Takes what nearly every TLV is, as many as stand here; what is wrong with one is for others to say. Gives what is left.
+/// Takes what nearly every TLV is, as many as stand in the first `len` of some bytes; what is wrong with one is for others
+/// to say. Gives how many of those are left.
 #[inline(always)]
-fn take_plain<'a>(mut bytes: &'a [u8], how: Reading, built: &mut MatchBuilder) -> &'a [u8] {
-    while let Some((head, rest)) = bytes.split_first_chunk::<4>()
-        && let Some(tlv) = PlainTlv::of(u32::from_be_bytes(*head))
-        && let Some((value, behind)) = tlv.read(rest)
+fn take_plain(mut bytes: &[u8], len: usize, how: Reading, built: &mut MatchBuilder) -> usize {
+    let mut left = len;
+    while left != 0
+        && let Some((tlv, value)) = PlainTlv::read(bytes, left)
         && (how.loose || built.meets(tlv.prereq()))
         && (!how.pipeline || is_pipeline(tlv.field()))
         && built.add_plain(tlv, value)
     {
-        bytes = behind;
+        let size = PlainTlv::size_in(bytes);
+        left = left.wrapping_sub(size);
+        bytes = bytes.get(size..).unwrap_or_default();
     }
-    bytes
+    left
 }
 
-/// Reads TLVs up to the end of `r` into a match that says nothing yet, and perhaps a cookie with its mask.
+/// Reads the TLVs of `fields` into a match that says nothing yet, and perhaps a cookie with its mask.
 pub(in crate::codec) fn read_fields(
-    mut r: Reader<'_>,
+    fields: Reader<'_>,
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
+    read_fields_in(fields.peek(), fields, how, m)
+}
+
+/// The same, where `bytes` are those of `fields` and what stands behind them, which spares a copy of the last one.
+pub(in crate::codec) fn read_fields_in(
+    bytes: &[u8],
+    mut fields: Reader<'_>,
+    how: Reading,
+    m: &mut Match,
+) -> Result<Option<(u64, u64)>, DecodeError> {
+    let (mut built, len) = (MatchBuilder::new(), fields.len());
+    let left = take_plain(bytes, len, how, &mut built);
+    if left == 0 {
+        built.finish(m);
+        return Ok(None);
+    }
+    fields.skip(len.saturating_sub(left))?;
+    read_others(fields, how, &mut built, m)
+}
+
+/// Reads TLVs, behind those that were taken, which may be of any kind.
+#[inline(never)]
+fn read_others(
+    mut r: Reader<'_>,
+    how: Reading,
+    built: &mut MatchBuilder,
+    m: &mut Match,
+) -> Result<Option<(u64, u64)>, DecodeError> {
     let (mut cookie, mut options, mut headers) = (None, None, false);
-    let mut built = MatchBuilder::new();
-    loop {
-        let left = take_plain(r.peek(), how, &mut built);
-        r.skip(r.len().saturating_sub(left.len()))?;
-        if r.is_empty() {
-            break;
-        }
+    while !r.is_empty() {
         let start = r.place();
         let (id, masked, len) = read_id(&mut r)?;
         // A field of Nicira's has the same number; the length tells them apart.
@@ -228,8 +259,13 @@ pub(in crate::codec) fn read_fields(
             return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
         headers |= e.mask == 0 && prereq != Prereq::None;
+        let left = take_plain(r.peek(), r.len(), how, built);
+        r.skip(r.len().saturating_sub(left))?;
     }
-    built.finish(options.as_ref(), m);
+    match options {
+        None => built.finish(m),
+        Some(options) => built.finish_with(&options, m),
+    }
     // A field of a header speaks of packets of Ethernet even if all of it is left open.
     if headers && !m.implies_ethernet() {
         *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
@@ -270,10 +306,27 @@ fn is_pipeline(field: FieldId) -> bool {
 pub(in crate::codec) fn write_match(m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
     let shape = Shape { what: "a match", length_at: 2, align: 8, count_padding: false };
     w.prefixed(shape, |w| {
-        w.u16(OFPMT_OXM);
-        w.u16(0);
+        w.u32(u32::from(OFPMT_OXM) << 16);
         write_fields(m, w, version, None)
     })
+}
+
+/// How many bytes are missing to a multiple of 8.
+#[inline(always)]
+fn padding(len: usize) -> usize {
+    len.wrapping_neg() & 7
+}
+
+/// The TLVs of the structure `ofp_match` that begins here, if it is one of TLVs and whole, and all bytes from the first of
+/// them on. It is passed over.
+#[inline(always)]
+pub(in crate::codec) fn match_in<'a>(r: &mut Reader<'a>) -> Option<(&'a [u8], Reader<'a>)> {
+    let (at, (head, bytes)) = (r.at(), r.peek().split_first_chunk::<4>()?);
+    let [0, 1, high, low] = *head else { return None };
+    let len = usize::from(u16::from_be_bytes([high, low]));
+    let fields = bytes.get(..len.checked_sub(4)?)?;
+    r.skip(len.wrapping_add(padding(len))).ok()?;
+    Some((bytes, Reader::new_at(fields, at.wrapping_add(4)).or(&OfError::BadMatchBadLength)))
 }
 
 /// Reads what stands behind type and length of the structure `ofp_match` with OXM TLVs, and its padding.
@@ -284,9 +337,9 @@ pub(in crate::codec) fn read_match(
     m: &mut Match,
 ) -> Result<(), DecodeError> {
     let fields = len.checked_sub(4).ok_or_else(|| r.error(OfError::BadMatchBadLength, "a length of 4 or more"))?;
-    let fields = r.sub(fields)?;
-    r.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
-    read_fields(fields, how, m).map(|_| ())
+    let (bytes, fields) = (r.peek(), r.sub(fields)?);
+    r.skip(padding(len))?;
+    read_fields_in(bytes, fields, how, m).map(|_| ())
 }
 
 /// Reads TLVs of `len` bytes that are padded to 8, and a cookie.
@@ -296,11 +349,11 @@ pub(in crate::codec) fn read_nxm(
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
-    let mut all = r.clone().or(&OfError::BadMatchBadLength);
-    let fields = all.sub(len)?;
-    all.skip(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len))?;
-    r.skip(all.at().saturating_sub(r.at()))?;
-    read_fields(fields, how, m)
+    let short = r.set_short(&OfError::BadMatchBadLength);
+    let (bytes, fields) = (r.peek(), r.sub(len)?);
+    r.skip(padding(len))?;
+    r.set_short(short);
+    read_fields_in(bytes, fields, how, m)
 }
 
 /// Writes TLVs padded to 8, and gives their length before the padding.
@@ -308,6 +361,6 @@ pub(in crate::codec) fn write_nxm(m: &Match, w: &mut Writer, cookie: Option<(u64
     let start = w.len();
     write_fields(m, w, NXM, cookie)?;
     let len = w.len().saturating_sub(start);
-    w.zeros(len.checked_next_multiple_of(8).unwrap_or(len).saturating_sub(len));
+    w.zeros(padding(len));
     u16::try_from(len).map_err(|_| EncodeError::TooLong { what: "a match" })
 }

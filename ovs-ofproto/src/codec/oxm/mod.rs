@@ -18,7 +18,9 @@ use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, O
 use super::cursor::{Place, Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 
-pub(super) use fields::{Reading, read_fields, read_match, read_nxm, write_fields, write_match, write_nxm};
+pub(super) use fields::{
+    Reading, match_in, read_fields, read_fields_in, read_match, read_nxm, write_fields, write_match, write_nxm,
+};
 pub(super) use options::write_long;
 
 pub(super) const OFPMT_OXM: u16 = 1;
@@ -90,11 +92,14 @@ pub(super) fn write_header32(w: &mut Writer, field: FieldId) -> Result<(), Encod
 }
 
 /// The same as a number.
+#[inline(always)]
 pub(super) fn header32_for(w: &Writer, field: FieldId) -> Result<u32, EncodeError> {
-    Ok(header32(field)? & !0xff | u32::from(w.wire_bytes(field)))
+    let header = header32(field)?;
+    Ok(if w.knows_options() { header & !0xff | u32::from(w.wire_bytes(field)) } else { header })
 }
 
 /// The header of a field in 32 bits, in which an experimenter's has no room.
+#[inline(always)]
 pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
     /// Of all fields; none of those that have no room.
     static HEADERS: LazyLock<Vec<Option<u32>>> = LazyLock::new(|| {
@@ -105,8 +110,8 @@ pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
         };
         FieldId::all().map(header).collect()
     });
-    let none = EncodeError::NotInVersion { version: NXM, what: field.info().name };
-    HEADERS.get(field as usize).copied().flatten().ok_or(none)
+    let header = HEADERS.get(field as usize).copied().flatten();
+    header.ok_or_else(|| EncodeError::NotInVersion { version: NXM, what: field.info().name })
 }
 
 /// The header of a TLV of a field without a mask, and with one: as a number, and whether that has 32 bits or, with an

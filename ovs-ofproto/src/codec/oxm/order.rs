@@ -3,8 +3,11 @@
 use std::sync::LazyLock;
 
 use ovs_packet::Match;
-use ovs_packet::field::{FieldId, Prereq, PrereqSet};
+use ovs_packet::field::{FieldId, PlainTlv, Prereq, PrereqSet};
 use ovs_packet::key::{FlowKey, WORDS};
+
+use super::{NXM, VERSIONS, head_of};
+use crate::codec::header::Version;
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
 pub(super) const ORDER: &[FieldId] = {
@@ -152,9 +155,9 @@ pub(super) const BEHIND_OPTIONS: FieldId = FieldId::Xreg0;
 
 /// The place of [`BEHIND_OPTIONS`] in [`ORDER`].
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-const PLACE_OF_OPTIONS: usize = {
+const PLACE_OF_OPTIONS: u8 = {
     let mut at = 0;
-    while ORDER[at] as usize != BEHIND_OPTIONS as usize {
+    while ORDER[at as usize] as usize != BEHIND_OPTIONS as usize {
         at += 1;
     }
     at
@@ -167,50 +170,196 @@ pub(super) struct Places([u64; 3]);
 const _: () = assert!(ORDER.len() <= 192);
 
 impl Places {
-    #[inline(always)]
-    fn insert(&mut self, at: usize) {
-        if let Some(bits) = self.0.get_mut(at / 64) {
-            *bits |= 1u64.wrapping_shl((at % 64) as u32);
-        }
+    fn of(place: u8) -> Places {
+        Places([0u8, 1, 2].map(|n| if place / 64 == n { 1u64.wrapping_shl(place.into()) } else { 0 }))
     }
 
-    /// Takes the first place.
     #[inline(always)]
-    pub(super) fn pop(&mut self) -> Option<usize> {
-        let (at, bits) = (0usize..).zip(&mut self.0).find(|(_, bits)| **bits != 0)?;
-        let bit = bits.trailing_zeros() as usize;
-        *bits &= bits.wrapping_sub(1);
-        Some(at.wrapping_mul(64).wrapping_add(bit))
+    fn insert(&mut self, other: Places) {
+        let ([a, b, c], [x, y, z]) = (self.0, other.0);
+        self.0 = [a | x, b | y, c | z];
+    }
+
+    #[inline(always)]
+    fn is_within(self, other: Places) -> bool {
+        self.0.iter().zip(other.0).all(|(bits, all)| bits & !all == 0)
+    }
+
+    /// Calls `f` for the places, ascending.
+    ///
+    /// # Errors
+    /// The first of `f`.
+    #[inline(always)]
+    pub(super) fn try_for_each<E>(self, mut f: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
+        for (mut bits, base) in self.0.into_iter().zip([0usize, 64, 128]) {
+            while bits != 0 {
+                f(base.wrapping_add(bits.trailing_zeros() as usize))?;
+                bits &= bits.wrapping_sub(1);
+            }
+        }
+        Ok(())
     }
 }
 
-/// For each word of the key, the fields that have bits of it: these bits, the field's place and prerequisite.
-static BY_WORD: LazyLock<[Vec<(u64, u8, Prereq)>; WORDS]> = LazyLock::new(|| {
-    let mut fields = [const { Vec::new() }; WORDS];
-    for (field, at) in ORDER.iter().zip(0u8..) {
-        let mut key = FlowKey::ZERO;
-        field.info().put(&mut key, u128::MAX);
-        for (fields, ones) in fields.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
-            fields.push((*ones, at, field.info().prereq));
-        }
-    }
-    fields
-});
+/// A field's bits of a word.
+struct Part {
+    ones: u64,
+    place: Places,
+    maskable: bool,
+}
 
-/// The places of the fields that a match has bits of and that packets have of which is `there` what it says; and of
-/// [`BEHIND_OPTIONS`] if it says anything of options.
-#[inline(always)]
-pub(super) fn fields_of(m: &Match, there: PrereqSet) -> Places {
-    let (mut places, index) = (Places::default(), &*BY_WORD);
-    for (i, _, mask) in m.words() {
-        for (ones, at, prereq) in index.get(i).map_or(&[][..], |fields| fields) {
-            if ones & mask != 0 && there.contains(*prereq) {
-                places.insert((*at).into());
+/// The fields of a word that packets have for the same reason, and the bits of all of them.
+struct Group {
+    prereq: Prereq,
+    ones: u64,
+    parts: Vec<Part>,
+}
+
+/// What matches are made of in a version, Nicira's format being one.
+pub(super) struct Layout {
+    /// For each word of the key, the fields that have bits of it.
+    by_word: [Vec<Group>; WORDS],
+    /// For each place of [`ORDER`], the TLV of a field that is written as it stands, with no other to be looked at.
+    plain: [Option<&'static PlainTlv>; ORDER.len()],
+    /// The places of those.
+    plain_places: Places,
+}
+
+static LAYOUTS: LazyLock<[Layout; VERSIONS]> = LazyLock::new(|| core::array::from_fn(|v| Layout::new(v as u8)));
+
+/// Whether a version has a field of its own that is written for what a match says there.
+fn is_said(field: FieldId, version: u8) -> bool {
+    use FieldId::{InPort, InPortOxm, IpDscp, NwTos, VlanPcp, VlanVid, Xreg0, Xreg15};
+    match field {
+        VlanVid | VlanPcp | InPortOxm | IpDscp => version != NXM,
+        InPort | NwTos => version == NXM,
+        // Wide registers are OpenFlow 1.5's.
+        f if (Xreg0..=Xreg15).contains(&f) => version >= Version::V1_5.0,
+        _ => true,
+    }
+}
+
+/// The TLV of a field that is written as it stands, without a look at others.
+fn plain_tlv(field: FieldId, version: u8) -> Option<&'static PlainTlv> {
+    use FieldId::{CtState, InPort, VlanPcp, VlanTci, VlanVid};
+    let own_way = matches!(field, VlanVid | VlanPcp | VlanTci | InPort | CtState);
+    PlainTlv::of(head_of(field, version)?).filter(|_| !own_way && is_said(field, version))
+}
+
+impl Layout {
+    /// That of a version.
+    #[inline(always)]
+    pub(super) fn of(version: u8) -> Option<&'static Layout> {
+        LAYOUTS.get(usize::from(version))
+    }
+
+    fn new(version: u8) -> Layout {
+        let plain = core::array::from_fn(|place| plain_tlv(*ORDER.get(place)?, version));
+        let mut layout = Layout { by_word: [const { Vec::new() }; WORDS], plain, plain_places: Places::default() };
+        for ((field, place), plain) in ORDER.iter().zip(0u8..).zip(plain).filter(|((f, _), _)| is_said(**f, version)) {
+            if plain.is_some() {
+                layout.plain_places.insert(Places::of(place));
+            }
+            let (mut key, info) = (FlowKey::ZERO, field.info());
+            info.put(&mut key, u128::MAX);
+            for (groups, ones) in layout.by_word.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
+                let part = Part { ones: *ones, place: Places::of(place), maskable: info.maskable };
+                match groups.iter_mut().find(|group| group.prereq == info.prereq) {
+                    Some(group) => {
+                        group.ones |= *ones;
+                        group.parts.push(part);
+                    }
+                    None => groups.push(Group { prereq: info.prereq, ones: *ones, parts: vec![part] }),
+                }
             }
         }
+        layout
     }
-    if m.has_tun_options() {
-        places.insert(PLACE_OF_OPTIONS);
+
+    /// The TLV of the field at a place, if it is plain.
+    #[inline(always)]
+    pub(super) fn plain(&self, place: usize) -> Option<&'static PlainTlv> {
+        self.plain.get(place).copied().flatten()
     }
-    places
+
+    #[inline(always)]
+    fn groups(&self, word: usize) -> &[Group] {
+        self.by_word.get(word).map_or(&[], |groups| groups)
+    }
+
+    /// The places of the fields that a match has bits of and that packets have of which is `there` what it says; and of
+    /// [`BEHIND_OPTIONS`] if it says anything of options.
+    pub(super) fn fields_of(&self, m: &Match, there: PrereqSet) -> Places {
+        let mut places = Places::default();
+        for (i, _, mask) in m.words() {
+            let groups = self.groups(i).iter();
+            for group in groups.filter(|group| group.ones & mask != 0 && there.contains(group.prereq)) {
+                group.parts.iter().filter(|part| part.ones & mask != 0).for_each(|part| places.insert(part.place));
+            }
+        }
+        if m.has_tun_options() {
+            places.insert(Places::of(PLACE_OF_OPTIONS));
+        }
+        places
+    }
+
+    /// The same of a match all of which plain fields say, each bit by one of them.
+    #[inline(always)]
+    pub(super) fn plain_fields_of(&self, m: &Match, there: PrereqSet) -> Option<Places> {
+        let mut places = Places::default();
+        for (i, _, mask) in m.words() {
+            let mut left = mask;
+            for group in self.groups(i) {
+                if group.ones & left == 0 || !there.contains(group.prereq) {
+                    continue;
+                }
+                for part in &group.parts {
+                    let bits = part.ones & left;
+                    if bits == 0 {
+                        continue;
+                    }
+                    // Part of a field; but not what another left of it.
+                    if bits != part.ones && (!part.maskable || bits != part.ones & mask) {
+                        return None;
+                    }
+                    left ^= bits;
+                    places.insert(part.place);
+                }
+                if left == 0 {
+                    break;
+                }
+            }
+            if left != 0 {
+                return None;
+            }
+        }
+        places.is_within(self.plain_places).then_some(places)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So that a bit which two fields have goes to the first of them, whatever group is looked at first; where neither is
+    /// plain, the match is not.
+    #[test]
+    fn groups_of_a_word_stand_in_the_order_of_their_fields() {
+        let first =
+            |places: Places| places.0.iter().position(|bits| *bits != 0).map(|n| (n, places.0[n].trailing_zeros()));
+        let mut pairs = 0;
+        for layout in LAYOUTS.iter() {
+            let is_plain = |part: &Part| part.place.is_within(layout.plain_places);
+            for groups in &layout.by_word {
+                let parts = || groups.iter().enumerate().flat_map(|(n, g)| g.parts.iter().map(move |part| (n, part)));
+                for ((n, a), (m, b)) in parts().flat_map(|a| parts().map(move |b| (a, b))) {
+                    if n < m && a.ones & b.ones != 0 && (is_plain(a) || is_plain(b)) {
+                        pairs += 1;
+                        assert!(first(a.place) < first(b.place), "{:?} {:?}", a.place, b.place);
+                    }
+                }
+            }
+        }
+        assert!(pairs > 100, "{pairs}");
+    }
 }

@@ -1,4 +1,8 @@
-use super::order::ORDER;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::fields::write_others;
+use super::order::{Layout, ORDER};
 use super::*;
 use crate::codec::cursor::{Reader, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
@@ -129,5 +133,23 @@ fn every_field_with_a_number_is_in_the_order_or_a_view_of_others() {
     };
     for f in FieldId::all().filter(|f| has_number(*f) && !views(f)) {
         assert!(ORDER.contains(&f), "{}", f.info().name);
+    }
+}
+
+proptest! {
+    #[test]
+    fn matches_of_plain_fields_are_written_as_all_are(
+        base in select(&["", "tcp", "udp6", "arp", "icmp6,icmp_type=135", "tcp,nw_src=10.1.2.0/24,tp_dst=80"][..]),
+        more in prop::collection::vec((select(ORDER), any::<u128>(), select(&[u128::MAX, 0xff, 0xf0f0, 1][..])), 0..4),
+        version in 0..VERSIONS as u8,
+    ) {
+        let mut m: Match = base.parse().unwrap();
+        more.into_iter().for_each(|(field, value, mask)| m.set_masked(field, value, mask));
+        let (mut w, mut others) = (Writer::new(), Writer::new());
+        let done = write_fields(&m, &mut w, version, None);
+        prop_assert_eq!(&done, &write_others(&m, &mut others, version, Layout::of(version).unwrap()), "{}", m);
+        if done.is_ok() {
+            prop_assert_eq!(w.into_bytes(), others.into_bytes(), "{}", m);
+        }
     }
 }

@@ -9,7 +9,7 @@ mod tshark;
 
 use proptest::prelude::*;
 
-use super::{FlowStatsRequest, Kind, Message, Version};
+use super::{FlowStats, FlowStatsReader, FlowStatsRequest, Kind, Message, Version};
 use crate::FlowMod;
 use crate::text::ofp_print;
 use any::Any;
@@ -32,6 +32,7 @@ proptest! {
     #[test]
     fn every_kind_survives_its_bytes_in_every_version(seed: u64) {
         let mut any = Any::new(seed);
+        let (mut flow_mod, mut flow) = (FlowMod::NEW, FlowStats::default());
         for (kind, version) in kinds() {
             let message = any.message(kind, version);
             let bytes = message.encode_as(kind, version, 7);
@@ -42,6 +43,18 @@ proptest! {
             prop_assert_eq!((header.version, header.xid), (version, 7));
             prop_assert_eq!(&read, &message, "{:?} {}", kind, version);
             prop_assert_eq!(read.encode_as(kind, version, 7), Ok(bytes.clone()), "{:?} {}", kind, version);
+            // In a place that said something else before.
+            let in_place = flow_mod.decode_into(&bytes);
+            match (&message, FlowStatsReader::new(&bytes)) {
+                (Message::FlowMod(whole), _) => prop_assert_eq!((in_place, &flow_mod), (Ok(header), &**whole)),
+                (Message::FlowStatsReply(page), Ok(mut flows)) => {
+                    for whole in &page.flows {
+                        prop_assert_eq!((flows.next_into(&mut flow), &flow), (Some(Ok(())), whole));
+                    }
+                    prop_assert_eq!(flows.next_into(&mut flow), None);
+                }
+                _ => prop_assert!(in_place.is_err()),
+            }
             let words = ofp_print(&bytes, 3);
             prop_assert!(!words.contains("***"), "{:?} {}: {}", kind, version, words);
         }

@@ -77,7 +77,7 @@ impl Translator<'_> {
             }
             Action::Bundle(bundle) => self.bundle(bundle, last),
             Action::Multipath(multipath) => self.multipath(multipath),
-            Action::SetTunnelOption { index, value, mask, .. } => self.set_option(*index, value, mask),
+            Action::SetTunnelOption(set) => self.set_option(set.index, &set.value, &set.mask),
             Action::DeleteField(field) => self.delete_field(*field),
             Action::Move { src, dst, .. } => self.copy(*src, *dst),
             Action::Push(src) => self.push(*src),

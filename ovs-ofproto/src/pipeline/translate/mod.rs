@@ -426,7 +426,8 @@ impl<'a> Translator<'a> {
         }
         self.unwrap_last();
         let is_only_seen = self.view.own.hooks.drops_sampled && self.out.last().is_some_and(sample::is_observation);
-        if is_only_seen || self.out.is_empty() && wanted {
+        // Elsewhere nothing at all is a drop, too.
+        if self.view.features.explicit_drop && (is_only_seen || self.out.is_empty() && wanted) {
             self.out.push(DpAction::Drop(self.reason.unwrap_or(DropReason::NoOutput)));
         }
         self.dependencies.volatile |= self.tracked.is_conjoined();

@@ -353,7 +353,7 @@ pub(super) fn in_order(set: &[Action]) -> Vec<Action> {
             || matches!(
                 a,
                 Action::Move { .. }
-                    | Action::SetTunnelOption { .. }
+                    | Action::SetTunnelOption(_)
                     | Action::SetVlanVid { .. }
                     | Action::SetVlanPcp { .. }
                     | Action::SetL4Src { .. }

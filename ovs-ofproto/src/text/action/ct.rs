@@ -104,20 +104,22 @@ fn address(text: &str) -> Option<(IpAddr, &str)> {
         let (address, rest) = rest.split_once(']')?;
         return Some((address.parse::<Ipv6Addr>().ok()?.into(), rest));
     }
-    let v4_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (v4, rest) = text.split_at_checked(v4_end)?;
+    let (v4, rest) = front(text, |b| b.is_ascii_digit() || b == b'.')?;
     if let Ok(address) = v4.parse::<Ipv4Addr>() {
         return Some((address.into(), rest));
     }
-    let v6_end = text.find(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.').unwrap_or(text.len());
-    let (v6, rest) = text.split_at_checked(v6_end)?;
+    let (v6, rest) = front(text, |b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))?;
     Some((v6.parse::<Ipv6Addr>().ok()?.into(), rest))
 }
 
 fn port(text: &str) -> Option<(u16, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, rest) = text.split_at_checked(end)?;
+    let (number, rest) = front(text, |b| b.is_ascii_digit())?;
     Some((number.parse().ok()?, rest))
+}
+
+/// The bytes at the front of `text` that are of some characters, and what is behind them.
+fn front(text: &str, is: impl Fn(u8) -> bool) -> Option<(&str, &str)> {
+    text.split_at_checked(text.bytes().position(|b| !is(b)).unwrap_or(text.len()))
 }
 
 /// `A[-B][:P[-Q]]`; nothing for an empty text.

@@ -11,8 +11,8 @@ use ovs_packet::field::{FieldId, Format, Prereq, TunOption, Value};
 use ovs_packet::key::VLAN_PRESENT;
 use ovs_packet::text::integer;
 
-use super::Reader;
-use crate::action::{Action, Subfield};
+use super::{Reader, Word};
+use crate::action::{Action, SetTunnelOption, Subfield};
 use crate::codec::action::lacks_tag;
 use crate::text::error::{ParseFlowError, Parsed, Problem, field_value, invalid};
 use crate::text::lexer::Item;
@@ -20,50 +20,42 @@ use crate::text::number::{port, u8_of, u16_of, u32_of, u64_of};
 use crate::text::protocol::Protocols;
 use crate::text::subfield;
 
-/// The action that `item` stands for, if it is a word that sets a field.
-pub(super) fn parse(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Parsed<Action>> {
-    use FieldId::{EthDst, EthSrc, NwDst, NwSrc};
-    let Item { name, arg, arg_at: at, .. } = *item;
-    let whole = |field| field_value(field, arg, at).map(|v| v.value);
-    Some(match name {
-        "set_field" => set_field(item, reader),
-        "load" => load(item),
-        "move" => moves(item),
-        "push" | "pop" => stack(item),
-        "mod_dl_src" => whole(EthSrc).map(|v| Action::SetEthSrc(mac(v))),
-        "mod_dl_dst" => whole(EthDst).map(|v| Action::SetEthDst(mac(v))),
-        "mod_nw_src" => whole(NwSrc).map(|v| Action::SetIpv4Src(ipv4(v))),
-        "mod_nw_dst" => whole(NwDst).map(|v| Action::SetIpv4Dst(ipv4(v))),
-        "mod_nw_ttl" | "set_nw_ttl" => u8_of(arg, at, "TTL").map(Action::SetIpTtl),
-        "mod_nw_tos" => at_most(item, "TOS", "TOS", 0xff, 3).map(|v| Action::SetIpTos(byte(v))),
-        "mod_nw_ecn" => at_most(item, "ECN", "ECN", 0xff, !3).map(|v| Action::SetIpEcn(byte(v))),
-        "mod_tp_src" | "mod_tp_dst" => l4_port(item, reader),
-        "mod_vlan_vid" | "set_vlan_vid" | "mod_vlan_pcp" | "set_vlan_pcp" => vlan(item, reader),
-        "push_vlan" => {
-            reader.protocols &= Protocols::OF11_UP;
-            u16_of(arg, at, "ethertype").and_then(|tpid| match tpid {
-                0x8100 | 0x88a8 => Ok(Action::PushVlan(tpid)),
-                _ => invalid(at, format!("{arg}: not a valid VLAN ethertype")),
-            })
-        }
-        "pop_vlan" => Ok(Action::PopVlan),
-        "strip_vlan" => Ok(Action::StripVlan),
-        "set_mpls_label" | "set_mpls_tc" | "set_mpls_ttl" => mpls(item),
-        "dec_mpls_ttl" => Ok(Action::DecMplsTtl),
-        "push_mpls" => u16_of(arg, at, "push_mpls").and_then(|t| match t {
-            0x8847 | 0x8848 => Ok(Action::PushMpls(t)),
-            _ => Err(ParseFlowError::expected(at, "0x8847 or 0x8848", arg)),
-        }),
-        "pop_mpls" => u16_of(arg, at, "pop_mpls").map(Action::PopMpls),
-        "set_tunnel" | "set_tunnel64" => {
-            u64_of(arg, at).map(|id| Action::SetTunnel { id, wide: name.ends_with("64") || id > u64::from(u32::MAX) })
-        }
-        "delete_field" => match subfield::field(arg).filter(|f| f.tun_metadata_index().is_some()) {
-            Some(field) => Ok(Action::DeleteField(field)),
-            None => invalid(at, format!("{arg}: unknown field `{arg}'")),
-        },
-        _ => return None,
-    })
+pub(super) const WORDS: [(&str, Word); 31] = [
+    ("set_field", Word::Action(set_field)),
+    ("load", Word::Action(|_, i| load(i))),
+    ("move", Word::Action(|_, i| moves(i))),
+    ("push", Word::Action(|_, i| stack(i))),
+    ("pop", Word::Action(|_, i| stack(i))),
+    ("mod_dl_src", Word::Action(|_, i| whole(FieldId::EthSrc, i).map(|v| Action::SetEthSrc(mac(v))))),
+    ("mod_dl_dst", Word::Action(|_, i| whole(FieldId::EthDst, i).map(|v| Action::SetEthDst(mac(v))))),
+    ("mod_nw_src", Word::Action(|_, i| whole(FieldId::NwSrc, i).map(|v| Action::SetIpv4Src(ipv4(v))))),
+    ("mod_nw_dst", Word::Action(|_, i| whole(FieldId::NwDst, i).map(|v| Action::SetIpv4Dst(ipv4(v))))),
+    ("mod_nw_ttl", Word::Action(|_, i| u8_of(i.arg, i.arg_at, "TTL").map(Action::SetIpTtl))),
+    ("set_nw_ttl", Word::Action(|_, i| u8_of(i.arg, i.arg_at, "TTL").map(Action::SetIpTtl))),
+    ("mod_nw_tos", Word::Action(|_, i| at_most(i, "TOS", "TOS", 0xff, 3).map(|v| Action::SetIpTos(byte(v))))),
+    ("mod_nw_ecn", Word::Action(|_, i| at_most(i, "ECN", "ECN", 0xff, !3).map(|v| Action::SetIpEcn(byte(v))))),
+    ("mod_tp_src", Word::Action(l4_port)),
+    ("mod_tp_dst", Word::Action(l4_port)),
+    ("mod_vlan_vid", Word::Action(vlan)),
+    ("set_vlan_vid", Word::Action(vlan)),
+    ("mod_vlan_pcp", Word::Action(vlan)),
+    ("set_vlan_pcp", Word::Action(vlan)),
+    ("push_vlan", Word::Action(push_vlan)),
+    ("pop_vlan", Word::Action(|_, _| Ok(Action::PopVlan))),
+    ("strip_vlan", Word::Action(|_, _| Ok(Action::StripVlan))),
+    ("set_mpls_label", Word::Action(|_, i| mpls(i))),
+    ("set_mpls_tc", Word::Action(|_, i| mpls(i))),
+    ("set_mpls_ttl", Word::Action(|_, i| mpls(i))),
+    ("dec_mpls_ttl", Word::Action(|_, _| Ok(Action::DecMplsTtl))),
+    ("push_mpls", Word::Action(|_, i| push_mpls(i))),
+    ("pop_mpls", Word::Action(|_, i| u16_of(i.arg, i.arg_at, "pop_mpls").map(Action::PopMpls))),
+    ("set_tunnel", Word::Action(|_, i| set_tunnel(i, false))),
+    ("set_tunnel64", Word::Action(|_, i| set_tunnel(i, true))),
+    ("delete_field", Word::Action(|_, i| delete_field(i))),
+];
+
+fn whole(field: FieldId, item: &Item<'_>) -> Parsed<u128> {
+    field_value(field, item.arg, item.arg_at).map(|v| v.value)
 }
 
 fn byte(v: u128) -> u8 {
@@ -89,7 +81,7 @@ fn at_most(item: &Item<'_>, name: &str, kind: &str, max: u128, not: u128) -> Par
     }
 }
 
-fn l4_port(item: &Item<'_>, reader: &Reader<'_>) -> Parsed<Action> {
+fn l4_port(reader: &mut Reader<'_>, item: &Item<'_>) -> Parsed<Action> {
     let port = u16_of(item.arg, item.arg_at, "port")?;
     let known = [(Prereq::Tcp, 6), (Prereq::Udp, 17), (Prereq::Sctp, 132)];
     let protocol = known.into_iter().find_map(|(prereq, p)| reader.known.has(prereq).then_some(p)).unwrap_or(0);
@@ -100,7 +92,7 @@ fn l4_port(item: &Item<'_>, reader: &Reader<'_>) -> Parsed<Action> {
 }
 
 /// Sets the VLAN id or priority of the tag that there is, or pushes one.
-fn vlan(item: &Item<'_>, reader: &Reader<'_>) -> Parsed<Action> {
+fn vlan(reader: &mut Reader<'_>, item: &Item<'_>) -> Parsed<Action> {
     let (push, tagged) = (item.name.starts_with("mod"), reader.known.has(Prereq::Vlan));
     Ok(match item.name.ends_with("vid") {
         true => {
@@ -112,6 +104,33 @@ fn vlan(item: &Item<'_>, reader: &Reader<'_>) -> Parsed<Action> {
             Action::SetVlanPcp { pcp: byte(pcp), push, tagged }
         }
     })
+}
+
+fn push_vlan(reader: &mut Reader<'_>, item: &Item<'_>) -> Parsed<Action> {
+    reader.protocols &= Protocols::OF11_UP;
+    match u16_of(item.arg, item.arg_at, "ethertype")? {
+        tpid @ (0x8100 | 0x88a8) => Ok(Action::PushVlan(tpid)),
+        _ => invalid(item.arg_at, format!("{}: not a valid VLAN ethertype", item.arg)),
+    }
+}
+
+fn push_mpls(item: &Item<'_>) -> Parsed<Action> {
+    match u16_of(item.arg, item.arg_at, "push_mpls")? {
+        eth_type @ (0x8847 | 0x8848) => Ok(Action::PushMpls(eth_type)),
+        _ => Err(ParseFlowError::expected(item.arg_at, "0x8847 or 0x8848", item.arg)),
+    }
+}
+
+fn set_tunnel(item: &Item<'_>, wide: bool) -> Parsed<Action> {
+    let id = u64_of(item.arg, item.arg_at)?;
+    Ok(Action::SetTunnel { id, wide: wide || id > u64::from(u32::MAX) })
+}
+
+fn delete_field(item: &Item<'_>) -> Parsed<Action> {
+    match subfield::field(item.arg).filter(|f| f.tun_metadata_index().is_some()) {
+        Some(field) => Ok(Action::DeleteField(field)),
+        None => invalid(item.arg_at, format!("{0}: unknown field `{0}'", item.arg)),
+    }
 }
 
 fn mpls(item: &Item<'_>) -> Parsed<Action> {
@@ -146,7 +165,7 @@ pub(super) fn arrow<'a>(item: &Item<'a>) -> Parsed<(&'a str, &'a str, usize)> {
 }
 
 /// `VALUE[/MASK]->FIELD`.
-fn set_field(item: &Item<'_>, reader: &mut Reader<'_>) -> Parsed<Action> {
+fn set_field(reader: &mut Reader<'_>, item: &Item<'_>) -> Parsed<Action> {
     let (text, name, field_at) = arrow(item)?;
     let at = item.arg_at;
     let field = FieldId::by_name(name)
@@ -182,7 +201,7 @@ fn set_option(index: usize, text: &str, at: usize) -> Parsed<Action> {
     let option = TunOption::parse(text).map_err(|e| ParseFlowError { at, problem: Problem::Value(e) })?;
     let (value, mask) = (option.value().to_vec(), option.mask().to_vec());
     let index = u8::try_from(index).unwrap_or(u8::MAX);
-    Ok(Action::SetTunnelOption { index, value, mask, nicira: false })
+    Ok(Action::SetTunnelOption(Box::new(SetTunnelOption { index, value, mask, nicira: false })))
 }
 
 /// The bits of a field that can be set.

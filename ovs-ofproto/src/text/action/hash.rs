@@ -2,21 +2,18 @@
 
 use ovs_packet::text::PortNames;
 
+use super::Word;
 use crate::action::{Action, Bundle, BundleAlgorithm, HashFields, Multipath, MultipathAlgorithm, Subfield};
 use crate::text::error::{ParseFlowError, Parsed, invalid};
 use crate::text::lexer::Item;
 use crate::text::number::{first_digits, port_of};
 use crate::text::subfield;
 
-/// The action that `item` stands for, if it is one of these.
-pub(super) fn parse(item: &Item<'_>, ports: &dyn PortNames) -> Option<Parsed<Action>> {
-    Some(match item.name {
-        "bundle" => bundle(item, false, ports),
-        "bundle_load" => bundle(item, true, ports),
-        "multipath" => multipath(item),
-        _ => return None,
-    })
-}
+pub(super) const WORDS: [(&str, Word); 3] = [
+    ("bundle", Word::Action(|reader, i| bundle(i, false, reader.ports))),
+    ("bundle_load", Word::Action(|reader, i| bundle(i, true, reader.ports))),
+    ("multipath", Word::Action(|_, i| multipath(i))),
+];
 
 /// Takes the next word off `rest`; words end at one of `ends`.
 fn word<'a>(rest: &mut &'a str, ends: &[char]) -> Option<&'a str> {

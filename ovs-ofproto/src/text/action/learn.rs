@@ -63,18 +63,18 @@ fn plain(s: Subfield, name: &str, whole: &str, at: usize) -> Parsed<Subfield> {
 fn spec(learn: &Item<'_>, part: &Item<'_>, ports: &dyn PortNames) -> Parsed<LearnSpec> {
     let (name, text) = (part.name, part.arg);
     let (name_at, at) = (learn.arg_at.saturating_add(part.at), learn.arg_at.saturating_add(part.arg_at));
-    match (subfield::parse(name, name_at), name) {
-        (Ok(dst), _) => {
-            let dst = plain(dst, name, learn.arg, name_at)?;
-            let source = if text.is_empty() { LearnSource::Field(dst) } else { source(learn, part, dst, ports)? };
-            Ok(LearnSpec { bits: dst.bits, source, target: LearnTarget::Match(dst) })
-        }
-        (Err(_), "load") => load(text, at),
-        (Err(_), "output") => {
+    match name {
+        "load" => load(text, at),
+        "output" => {
             let src = subfield::parse(text, at)?;
             Ok(LearnSpec { bits: src.bits, source: LearnSource::Field(src), target: LearnTarget::Output })
         }
-        (Err(_), name) => invalid(name_at, format!("{}: unknown keyword {name}", learn.arg)),
+        name => {
+            let unknown = |_| ParseFlowError::invalid(name_at, format!("{}: unknown keyword {name}", learn.arg));
+            let dst = plain(subfield::parse(name, name_at).map_err(unknown)?, name, learn.arg, name_at)?;
+            let source = if text.is_empty() { LearnSource::Field(dst) } else { source(learn, part, dst, ports)? };
+            Ok(LearnSpec { bits: dst.bits, source, target: LearnTarget::Match(dst) })
+        }
     }
 }
 
@@ -82,15 +82,16 @@ fn spec(learn: &Item<'_>, part: &Item<'_>, ports: &dyn PortNames) -> Parsed<Lear
 fn source(learn: &Item<'_>, part: &Item<'_>, dst: Subfield, ports: &dyn PortNames) -> Parsed<LearnSource> {
     let (name, text) = (part.name, part.arg);
     let at = learn.arg_at.saturating_add(part.arg_at);
-    let no_field = match subfield::parse(text, at) {
-        Ok(src) if src.bits == dst.bits => return Ok(LearnSource::Field(src)),
-        Ok(src) => {
-            let (from, to) = (src.bits, dst.bits);
-            let says = format!("{}: bit widths of {name} ({from}) and {text} ({to}) differ", learn.arg);
-            return invalid(at, says);
+    // No field's name begins with a digit, as nearly every value does.
+    if !text.starts_with(|c: char| c.is_ascii_digit())
+        && let Ok(src) = subfield::parse(text, at)
+    {
+        if src.bits == dst.bits {
+            return Ok(LearnSource::Field(src));
         }
-        Err(e) => e,
-    };
+        let says = format!("{}: bit widths of {name} ({}) and {text} ({}) differ", learn.arg, src.bits, dst.bits);
+        return invalid(at, says);
+    }
     let value = match dst.is_whole() {
         true => whole_value(dst, text, at, ports),
         false => match integer(text) {
@@ -103,9 +104,10 @@ fn source(learn: &Item<'_>, part: &Item<'_>, dst: Subfield, ports: &dyn PortName
         },
     };
     value.map(|value| immediate(value, dst.bits)).map_err(|no_value| {
+        let no_field = subfield::parse(text, at).err().map_or(String::new(), |e| e.problem.to_string());
         let says = format!(
-            "{}: {name} value {text} cannot be parsed as a subfield ({}) or an immediate value ({})",
-            learn.arg, no_field.problem, no_value.problem
+            "{}: {name} value {text} cannot be parsed as a subfield ({no_field}) or an immediate value ({})",
+            learn.arg, no_value.problem
         );
         ParseFlowError::invalid(at, says)
     })

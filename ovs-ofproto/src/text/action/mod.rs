@@ -14,12 +14,12 @@ mod output;
 
 use ovs_packet::Match;
 use ovs_packet::field::FieldId;
-use ovs_packet::text::PortNames;
+use ovs_packet::text::{PortNames, Words};
 
 use super::error::{ParseFlowError, Parsed, Problem, invalid};
 use super::flow::Parser;
 use super::lexer::{Item, items};
-use super::number::{port, table_of, u32_of, u64_of};
+use super::number::{table_of, u32_of, u64_of};
 use super::protocol::Protocols;
 use crate::action::{Action, Instructions};
 use crate::codec::check::{Known, Misfit};
@@ -53,30 +53,74 @@ pub(super) struct Reader<'p> {
     depth: usize,
 }
 
-/// An item of a flow: an instruction other than plain actions, or an action.
-enum Step {
-    Meter(u32),
-    Clear,
-    Write(Vec<Action>),
-    Metadata(u64, u64),
-    Goto(u8),
-    Action(Action),
+/// What a word that begins an item stands for.
+#[derive(Clone, Copy)]
+enum Word {
+    /// An action, and who reads it.
+    Action(fn(&mut Reader<'_>, &Item<'_>) -> Parsed<Action>),
     Drop,
+    Meter,
+    Clear,
+    Write,
+    Metadata,
+    Goto,
+    Apply,
 }
 
-impl Step {
+impl Word {
     /// The place in the order in which instructions stand, and their name.
-    fn rank(&self) -> (u8, &'static str) {
+    fn rank(self) -> (u8, &'static str) {
         match self {
-            Step::Meter(_) => (0, "meter"),
-            Step::Action(_) | Step::Drop => (1, "apply_actions"),
-            Step::Clear => (2, "clear_actions"),
-            Step::Write(_) => (3, "write_actions"),
-            Step::Metadata(..) => (4, "write_metadata"),
-            Step::Goto(_) => (5, "goto_table"),
+            Word::Meter => (0, "meter"),
+            Word::Action(_) | Word::Drop | Word::Apply => (1, "apply_actions"),
+            Word::Clear => (2, "clear_actions"),
+            Word::Write => (3, "write_actions"),
+            Word::Metadata => (4, "write_metadata"),
+            Word::Goto => (5, "goto_table"),
         }
     }
 }
+
+/// The instructions, and the actions that have lists of their own.
+const OWN_WORDS: [(&str, Word); 13] = [
+    ("drop", Word::Drop),
+    ("meter", Word::Meter),
+    ("clear_actions", Word::Clear),
+    ("write_actions", Word::Write),
+    ("write_metadata", Word::Metadata),
+    ("goto_table", Word::Goto),
+    ("apply_actions", Word::Apply),
+    ("clone", Word::Action(|reader, i| reader.nested(i.arg, i.arg_at, Outer::Clone).map(Action::Clone))),
+    ("ct", Word::Action(|reader, i| reader.ct(i))),
+    ("nat", Word::Action(|_, i| ct::nat(i.arg, i.arg_at).map(|nat| Action::Nat(Box::new(nat))))),
+    ("learn", Word::Action(|reader, i| learn::parse(i, reader.ports))),
+    (
+        "encap",
+        Word::Action(|reader, i| {
+            reader.protocols &= Protocols::OF13_UP;
+            encap::encap(i)
+        }),
+    ),
+    ("decap", Word::Action(|_, i| encap::decap(i))),
+];
+
+const LISTS: [&[(&str, Word)]; 5] = [&OWN_WORDS, &output::WORDS, &fields::WORDS, &hash::WORDS, &other::WORDS];
+
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const ALL_WORDS: [(&str, Word); 128] = {
+    let (mut words, mut n, mut list) = ([("", Word::Drop); 128], 0, 0);
+    while list < LISTS.len() {
+        let mut i = 0;
+        while i < LISTS[list].len() {
+            words[n] = LISTS[list][i];
+            (n, i) = (n + 1, i + 1);
+        }
+        list += 1;
+    }
+    words
+};
+
+static WORDS: Words<Word, 256> = Words::new(&ALL_WORDS);
 
 impl Parser<'_> {
     /// Reads a list of actions such as `set_field:5->reg0,output:2`, for packets of which nothing is known.
@@ -90,7 +134,7 @@ impl Parser<'_> {
     /// The same, with the forms that can say them.
     pub(super) fn free_actions(&self, text: &str) -> Parsed<(Vec<Action>, Protocols)> {
         let mut reader = Reader::new(self.ports, Known::nothing());
-        let actions = reader.list(text, Outer::Nothing)?;
+        let actions = reader.actions(text, Outer::Nothing)?;
         Ok((actions, reader.protocols))
     }
 
@@ -99,29 +143,24 @@ impl Parser<'_> {
     /// # Errors
     /// What is no action or instruction, or does not fit the match, with its place.
     pub fn instructions(&self, text: &str, matching: &Match) -> Parsed<Instructions> {
-        self.flow_instructions(text, matching).map(|(instructions, _)| instructions)
+        let mut found = Instructions::default();
+        self.read_instructions(text, matching, &mut found)?;
+        Ok(found)
     }
 
-    /// The same, with the forms that can say them.
-    pub(super) fn flow_instructions(&self, text: &str, matching: &Match) -> Parsed<(Instructions, Protocols)> {
+    /// The same, added to what says nothing yet; gives the forms that can say them.
+    pub(super) fn read_instructions(
+        &self,
+        text: &str,
+        matching: &Match,
+        found: &mut Instructions,
+    ) -> Parsed<Protocols> {
         let mut reader = Reader::new(self.ports, Known::of(matching));
-        let mut found = Instructions::default();
-        let steps = reader.steps(text, Outer::Flow)?;
-        for (_, step) in steps {
-            match step {
-                Step::Meter(meter) => found.meter = Some(meter),
-                Step::Action(action) => found.apply.push(action),
-                Step::Drop => {}
-                Step::Clear => found.clear = true,
-                Step::Write(actions) => found.write = Some(actions),
-                Step::Metadata(value, mask) => found.metadata = Some((value, mask)),
-                Step::Goto(table) => found.goto = Some(table),
-            }
-        }
+        reader.list(text, Outer::Flow, found)?;
         match reader.misfit {
             Some(misfit) => Err(misfit),
-            None if !reader.known.fits => Ok((found, reader.protocols & Protocols::OF10_ANY)),
-            None => Ok((found, reader.protocols)),
+            None if !reader.known.fits => Ok(reader.protocols & Protocols::OF10_ANY),
+            None => Ok(reader.protocols),
         }
     }
 }
@@ -132,15 +171,10 @@ impl<'p> Reader<'p> {
     }
 
     /// Reads a list of nothing but actions.
-    fn list(&mut self, text: &str, outer: Outer) -> Parsed<Vec<Action>> {
-        let steps = self.steps(text, outer)?;
-        let only_actions = steps.into_iter().filter_map(|(at, step)| match step {
-            Step::Action(action) => Some(Ok(action)),
-            Step::Meter(meter) => Some(Ok(Action::Meter(meter))),
-            Step::Drop => None,
-            other => Some(invalid(at, format!("{} instruction not allowed here", other.rank().1))),
-        });
-        only_actions.collect()
+    fn actions(&mut self, text: &str, outer: Outer) -> Parsed<Vec<Action>> {
+        let mut found = Instructions::default();
+        self.list(text, outer, &mut found)?;
+        Ok(found.apply)
     }
 
     /// Reads a list within the one that is being read.
@@ -150,7 +184,7 @@ impl<'p> Reader<'p> {
             return Err(ParseFlowError { at, problem: Problem::TooDeep });
         }
         let before = self.known.clone();
-        let actions = self.list(text, outer).map_err(|e| e.moved(at));
+        let actions = self.actions(text, outer).map_err(|e| e.moved(at));
         self.depth = self.depth.saturating_sub(1);
         // What they do to packets is not seen behind them, but whether they fit counts; not in the action set, which is
         // for packets of whatever kind they are then.
@@ -162,148 +196,187 @@ impl<'p> Reader<'p> {
         actions
     }
 
-    fn steps(&mut self, text: &str, outer: Outer) -> Parsed<Vec<(usize, Step)>> {
-        let mut steps: Vec<(usize, Step)> = Vec::new();
+    /// Reads a list into what says nothing yet.
+    fn list(&mut self, text: &str, outer: Outer, found: &mut Instructions) -> Parsed<()> {
+        let mut order = Order::new(outer);
         for item in items(text) {
             let lower;
-            let item = match item.name.bytes().any(|b| b.is_ascii_uppercase()) {
-                true => {
+            let (item, word) = match WORDS.get(item.name) {
+                Some(word) => (item, *word),
+                None => {
                     lower = item.name.to_ascii_lowercase();
-                    Item { name: &lower, ..item }
+                    let word = WORDS.get(&lower).copied().unwrap_or(Word::Action(output::port_alone));
+                    (Item { name: &lower, ..item }, word)
                 }
-                false => item,
             };
-            let step = self.step(&item, outer)?;
-            if let Step::Action(action) = &step {
-                self.follow(action, item.at);
+            match word {
+                Word::Action(read) => {
+                    let action = read(self, &item)?;
+                    self.follow(&action, item.at);
+                    order.add_action(&action, item.at);
+                    found.apply.push(action);
+                }
+                word => {
+                    self.instruction(word, &item, outer, found)?;
+                    order.add_instruction(word, item.at);
+                }
             }
-            steps.push((item.at, step));
-            if steps.len() > ROOM {
+            if order.items > ROOM {
                 return invalid(item.at, "input too big");
             }
         }
-        let drops = |(_, step): &&(usize, Step)| matches!(step, Step::Drop);
-        if let Some((at, _)) = steps.iter().find(drops)
-            && steps.iter().filter(drops).count() < steps.len()
-        {
-            return invalid(*at, "\"drop\" must not be accompanied by any other action or instruction");
-        }
-        verify(&steps, outer)?;
-        Ok(steps)
+        order.verdict()
     }
 
-    /// Notes whether an action fits, and what the ones behind it meet.
-    fn follow(&mut self, action: &Action, at: usize) {
-        let before = self.known.clone();
-        if let (Err(error), None) = (self.known.follow(std::slice::from_ref(action)), &self.misfit) {
-            self.misfit = Some(ParseFlowError::refused(at, error, lacking(action, &before)));
-        }
-    }
-
-    fn step(&mut self, item: &Item<'_>, outer: Outer) -> Parsed<Step> {
-        let Item { name, arg, arg_at, at } = *item;
-        Ok(match name {
-            "drop" => Step::Drop,
-            "clear_actions" => Step::Clear,
-            "write_actions" => {
+    fn instruction(&mut self, word: Word, item: &Item<'_>, outer: Outer, found: &mut Instructions) -> Parsed<()> {
+        let Item { arg, arg_at, at, .. } = *item;
+        match word {
+            Word::Drop | Word::Action(_) => {}
+            Word::Clear => found.clear = true,
+            Word::Write => {
                 let actions = self.nested(arg, arg_at, Outer::WriteActions)?;
                 if let (Some(bad), None) = (actions.iter().find(|a| !a.is_for_action_sets()), &self.misfit) {
                     let why = format!("{} is not for the action set", bad.name());
                     self.misfit = Some(ParseFlowError::refused(at, OfError::BadActionBadType, why));
                 }
-                Step::Write(actions)
+                found.write = Some(actions);
             }
-            "write_metadata" => {
+            Word::Metadata => {
                 self.protocols &= Protocols::NXM_OF11_UP;
                 let (value, mask) = arg.split_once('/').map_or((arg, None), |(v, m)| (v, Some(m)));
                 let mask = match mask {
                     Some(mask) => u64_of(mask, arg_at)?,
                     None => u64::MAX,
                 };
-                Step::Metadata(u64_of(value, arg_at)?, mask)
+                found.metadata = Some((u64_of(value, arg_at)?, mask));
             }
-            "goto_table" => Step::Goto(table_of(arg, arg_at, self.ports, |t| format!("unknown table \"{t}\""))?),
-            "apply_actions" => return invalid(at, "apply_actions is the default instruction"),
-            "meter" => {
-                self.protocols &= if outer == Outer::Flow { Protocols::OF13_UP } else { Protocols::OF15_UP };
-                Step::Meter(u32_of(arg, arg_at)?)
+            Word::Goto => {
+                found.goto = Some(table_of(arg, arg_at, self.ports, |t| format!("unknown table \"{t}\""))?);
             }
-            _ => Step::Action(self.action(item)?),
-        })
+            Word::Apply => return invalid(at, "apply_actions is the default instruction"),
+            Word::Meter => {
+                let meter = u32_of(arg, arg_at)?;
+                match outer {
+                    Outer::Flow => {
+                        self.protocols &= Protocols::OF13_UP;
+                        found.meter = Some(meter);
+                    }
+                    _ => {
+                        self.protocols &= Protocols::OF15_UP;
+                        found.apply.push(Action::Meter(meter));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn action(&mut self, item: &Item<'_>) -> Parsed<Action> {
-        // Each is given as it is found: an action is large, and not moved for nothing.
-        if let Some(action) = output::parse(item, self.ports) {
-            return action;
-        }
-        if let Some(action) = fields::parse(item, self) {
-            return action;
-        }
-        if let Some(action) = hash::parse(item, self.ports) {
-            return action;
-        }
-        if let Some(action) = other::parse(item, self.ports) {
-            return action;
-        }
-        match item.name {
-            "learn" => learn::parse(item, self.ports),
-            "encap" => {
-                self.protocols &= Protocols::OF13_UP;
-                encap::encap(item)
-            }
-            "decap" => encap::decap(item),
-            "nat" => ct::nat(item.arg, item.arg_at).map(|nat| Action::Nat(Box::new(nat))),
-            "ct" => self.ct(item),
-            "clone" => self.nested(item.arg, item.arg_at, Outer::Clone).map(Action::Clone),
-            name => match port(name, self.ports) {
-                Some(port) => Ok(output::to(port)),
-                None => Err(ParseFlowError { at: item.at, problem: Problem::UnknownAction(name.to_string()) }),
-            },
+    /// Notes whether an action fits, and what the ones behind it meet.
+    fn follow(&mut self, action: &Action, at: usize) {
+        if let (Err(error), None) = (self.known.follow(std::slice::from_ref(action)), &self.misfit) {
+            self.misfit = Some(ParseFlowError::refused(at, error, lacking(action, &self.known)));
         }
     }
 }
 
-/// Checks the order of instructions, and what may stand within what.
-fn verify(steps: &[(usize, Step)], outer: Outer) -> Parsed<()> {
-    let conjunction = |s: &Step| matches!(s, Step::Action(Action::Conjunction { .. }));
-    if steps.iter().any(|(_, s)| conjunction(s)) {
-        let goes_along = |s: &Step| conjunction(s) || matches!(s, Step::Action(Action::Note(_)));
-        if let Some((at, step)) = steps.iter().find(|(_, s)| !goes_along(s)) {
-            let name = if let Step::Action(action) = step { action.name() } else { step.rank().1 };
-            return invalid(
-                *at,
+/// What is wrong with items not each for itself, but for where they stand and beside which others. It is told when all
+/// are read.
+struct Order {
+    outer: Outer,
+    items: usize,
+    drops: usize,
+    first_drop: usize,
+    conjunctions: bool,
+    /// The first item that does not go along with conjunctions, and its name.
+    other: Option<(usize, &'static str)>,
+    /// The rank of the last item, and its name.
+    last: Option<(u8, &'static str)>,
+    /// The first item that may not stand where it does.
+    misplaced: Option<ParseFlowError>,
+    /// The first instruction where there are only actions.
+    foreign: Option<(usize, &'static str)>,
+}
+
+impl Order {
+    fn new(outer: Outer) -> Order {
+        Order {
+            outer,
+            items: 0,
+            drops: 0,
+            first_drop: 0,
+            conjunctions: false,
+            other: None,
+            last: None,
+            misplaced: None,
+            foreign: None,
+        }
+    }
+
+    fn add_action(&mut self, action: &Action, at: usize) {
+        match action {
+            Action::Conjunction { .. } => self.conjunctions = true,
+            Action::Note(_) => {}
+            _ if self.other.is_none() => self.other = Some((at, action.name())),
+            _ => {}
+        }
+        if let (None, Some(says)) = (&self.misplaced, action.misplaced(self.outer == Outer::Ct)) {
+            self.misplaced = Some(ParseFlowError::invalid(at, says));
+        }
+        self.add((1, "apply_actions"), at);
+    }
+
+    fn add_instruction(&mut self, word: Word, at: usize) {
+        let (rank, name) = word.rank();
+        self.other.get_or_insert((at, name));
+        match word {
+            Word::Drop => {
+                if self.drops == 0 {
+                    self.first_drop = at;
+                }
+                self.drops = self.drops.saturating_add(1);
+            }
+            Word::Meter => {}
+            _ if self.outer != Outer::Flow => {
+                self.foreign.get_or_insert((at, name));
+            }
+            _ => {}
+        }
+        self.add((rank, name), at);
+    }
+
+    /// Counts an item, and sees that instructions stand in their order, each once.
+    fn add(&mut self, (rank, name): (u8, &'static str), at: usize) {
+        self.items = self.items.saturating_add(1);
+        if let (Some((before, before_name)), Outer::Flow, None) = (self.last, self.outer, &self.misplaced)
+            && (rank < before || rank == before && rank != 1)
+        {
+            let says = match rank < before {
+                true => format!("invalid instruction ordering: {name} must appear before {before_name}"),
+                false => format!("duplicate {name} instruction not allowed"),
+            };
+            self.misplaced = Some(ParseFlowError::invalid(at, format!("{says}, for OpenFlow 1.1+ compatibility")));
+        }
+        self.last = Some((rank, name));
+    }
+
+    fn verdict(self) -> Parsed<()> {
+        if self.drops != 0 && self.drops < self.items {
+            let says = "\"drop\" must not be accompanied by any other action or instruction";
+            return invalid(self.first_drop, says);
+        }
+        match (self.other, self.misplaced, self.foreign) {
+            (Some((at, name)), ..) if self.conjunctions => invalid(
+                at,
                 format!(
                     "\"conjunction\" actions may be used along with \"note\" but not any other kind of action (such as \
                      the \"{name}\" action used here)"
                 ),
-            );
+            ),
+            (_, Some(misplaced), _) => Err(misplaced),
+            (_, None, Some((at, name))) => invalid(at, format!("{name} instruction not allowed here")),
+            (_, None, None) => Ok(()),
         }
     }
-    let mut last: Option<(u8, &str)> = None;
-    for (at, step) in steps {
-        if let Step::Action(action) = step {
-            action.misplaced(outer == Outer::Ct).map_or(Ok(()), |says| invalid(*at, says))?;
-        }
-        let (rank, name) = step.rank();
-        if outer == Outer::Flow {
-            let says = match last {
-                Some((before, before_name)) if rank < before => format!(
-                    "invalid instruction ordering: {name} must appear before {before_name}, for OpenFlow 1.1+ \
-                     compatibility"
-                ),
-                Some((before, _)) if rank == before && rank != 1 => {
-                    format!("duplicate {name} instruction not allowed, for OpenFlow 1.1+ compatibility")
-                }
-                _ => String::new(),
-            };
-            if !says.is_empty() {
-                return invalid(*at, says);
-            }
-        }
-        last = Some((rank, name));
-    }
-    Ok(())
 }
 
 /// The field whose prerequisites are not known to hold, as upstream's log says it.

@@ -2,6 +2,7 @@
 
 use ovs_packet::text::{PortNames, integer};
 
+use super::Word;
 use super::fields::arrow;
 use crate::action::{Action, Observation, Sample, SampleDirection};
 use crate::text::error::{ParseFlowError, Parsed, invalid};
@@ -9,26 +10,25 @@ use crate::text::lexer::{Item, items};
 use crate::text::number::{first_digits, hex_bytes, port_of, u16_of, u32_of};
 use crate::text::subfield;
 
-/// The action that `item` stands for, if it is one of these.
-pub(super) fn parse(item: &Item<'_>, ports: &dyn PortNames) -> Option<Parsed<Action>> {
-    Some(match item.name {
-        "set_queue" => u32_of(item.arg, item.arg_at).map(Action::SetQueue),
-        "pop_queue" => Ok(Action::PopQueue),
-        "exit" => Ok(Action::Exit),
-        "ct_clear" => Ok(Action::CtClear),
-        "dec_nsh_ttl" => Ok(Action::DecNshTtl),
-        "debug_recirc" => Ok(Action::DebugRecirc),
-        "debug_slow" => Ok(Action::DebugSlow),
-        "unroll_xlate" => invalid(item.at, "UNROLL is an internal action that shouldn't be used via OpenFlow"),
-        "dec_ttl" => dec_ttl(item),
-        "note" => note(item),
-        "fin_timeout" => fin_timeout(item),
-        "conjunction" => conjunction(item),
-        "sample" => sample(item, ports),
-        "check_pkt_larger" => check_packet_larger(item),
-        _ => return None,
-    })
-}
+pub(super) const WORDS: [(&str, Word); 14] = [
+    ("set_queue", Word::Action(|_, i| u32_of(i.arg, i.arg_at).map(Action::SetQueue))),
+    ("pop_queue", Word::Action(|_, _| Ok(Action::PopQueue))),
+    ("exit", Word::Action(|_, _| Ok(Action::Exit))),
+    ("ct_clear", Word::Action(|_, _| Ok(Action::CtClear))),
+    ("dec_nsh_ttl", Word::Action(|_, _| Ok(Action::DecNshTtl))),
+    ("debug_recirc", Word::Action(|_, _| Ok(Action::DebugRecirc))),
+    ("debug_slow", Word::Action(|_, _| Ok(Action::DebugSlow))),
+    (
+        "unroll_xlate",
+        Word::Action(|_, i| invalid(i.at, "UNROLL is an internal action that shouldn't be used via OpenFlow")),
+    ),
+    ("dec_ttl", Word::Action(|_, i| dec_ttl(i))),
+    ("note", Word::Action(|_, i| note(i))),
+    ("fin_timeout", Word::Action(|_, i| fin_timeout(i))),
+    ("conjunction", Word::Action(|_, i| conjunction(i))),
+    ("sample", Word::Action(|reader, i| sample(i, reader.ports))),
+    ("check_pkt_larger", Word::Action(|_, i| check_packet_larger(i))),
+];
 
 fn dec_ttl(item: &Item<'_>) -> Parsed<Action> {
     if item.arg.is_empty() {

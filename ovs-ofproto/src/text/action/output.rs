@@ -3,28 +3,28 @@
 use ovs_packet::OfPort;
 use ovs_packet::text::PortNames;
 
+use super::{Reader, Word};
 use crate::action::{Action, Controller};
 use crate::codec::PacketInReason;
-use crate::text::error::{ParseFlowError, Parsed, invalid};
-use crate::text::lexer::{Item, items};
+use crate::text::error::{ParseFlowError, Parsed, Problem, invalid};
+use crate::text::lexer::{Item, items, split, trim};
 use crate::text::number::{hex_bytes, port, port_of, table_of, u16_of, u32_of};
 use crate::text::subfield;
 
-/// The action that `item` stands for, if it is one of these.
-pub(super) fn parse(item: &Item<'_>, ports: &dyn PortNames) -> Option<Parsed<Action>> {
-    Some(match item.name {
-        "output" => output(item, ports),
-        "controller" => controller(item),
-        "enqueue" => enqueue(item, ports),
-        "resubmit" => resubmit(item, ports),
-        "group" => group(item),
-        _ => return None,
-    })
-}
+pub(super) const WORDS: [(&str, Word); 5] = [
+    ("output", Word::Action(|reader, i| output(i, reader.ports))),
+    ("controller", Word::Action(|_, i| controller(i))),
+    ("enqueue", Word::Action(|reader, i| enqueue(i, reader.ports))),
+    ("resubmit", Word::Action(|reader, i| resubmit(i, reader.ports))),
+    ("group", Word::Action(|_, i| Ok(Action::Group(u32_of(i.arg, i.arg_at)?)))),
+];
 
-/// Output to a port that stands alone.
-pub(super) fn to(port: OfPort) -> Action {
-    Action::Output { port, max_len: if port == OfPort::CONTROLLER { 0 } else { Action::WHOLE } }
+/// Output to a port whose name or number is all of an item.
+pub(super) fn port_alone(reader: &mut Reader<'_>, item: &Item<'_>) -> Parsed<Action> {
+    let Some(port) = port(item.name, reader.ports) else {
+        return Err(ParseFlowError { at: item.at, problem: Problem::UnknownAction(item.name.to_string()) });
+    };
+    Ok(Action::Output { port, max_len: if port == OfPort::CONTROLLER { 0 } else { Action::WHOLE } })
 }
 
 fn output(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
@@ -118,13 +118,14 @@ fn enqueue(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
 /// `PORT`, `PORT,TABLE`, `,TABLE`, `PORT,` or any of them with `,ct` behind both.
 fn resubmit(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
     let at = item.arg_at;
-    let mut parts = item.arg.splitn(3, ',').map(str::trim);
-    let (port, table, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next().unwrap_or_default());
+    let (port, rest) = split(item.arg, b',').unwrap_or((item.arg, ""));
+    let (table, more) = split(rest, b',').unwrap_or((rest, ""));
+    let (port, table, more) = (trim(port), trim(table), trim(more));
     let in_port = match port {
         "" => None,
         text => Some(port_of(text, at, ports, |t| format!("{t}: resubmit to unknown port"))?),
     };
-    let table = match table.unwrap_or_default() {
+    let table = match table {
         "" => None,
         text => Some(table_of(text, at, ports, |t| format!("{t}: resubmit to unknown table"))?),
     };
@@ -140,8 +141,4 @@ fn resubmit(item: &Item<'_>, ports: &dyn PortNames) -> Parsed<Action> {
         return invalid(at, "at least one \"in_port\" or \"table\" must be specified on resubmit");
     }
     Ok(Action::Resubmit { port: in_port, table, original })
-}
-
-fn group(item: &Item<'_>) -> Parsed<Action> {
-    Ok(Action::Group(u32_of(item.arg, item.arg_at)?))
 }
