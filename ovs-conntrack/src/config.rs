@@ -120,6 +120,27 @@ macro_rules! timeouts {
         }
 
         impl Timeouts {
+            /// The names of the members.
+            pub const NAMES: &[&str] = &[$(stringify!($field)),+];
+
+            /// The member of this name.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            /// use ovs_conntrack::Timeouts;
+            ///
+            /// let mut timeouts = Timeouts::default();
+            /// *timeouts.by_name_mut("udp_first").unwrap() = Duration::from_secs(3);
+            /// assert_eq!(timeouts.udp_first, Duration::from_secs(3));
+            /// assert_eq!(timeouts.by_name_mut("tcp_unack"), None);
+            /// ```
+            pub fn by_name_mut(&mut self, name: &str) -> Option<&mut Duration> {
+                match name {
+                    $(stringify!($field) => Some(&mut self.$field),)+
+                    _ => None,
+                }
+            }
+
             /// In nanoseconds, by [`TimeoutClass`]; what does not fit is for ever.
             pub(crate) fn nanos(&self) -> [u64; TimeoutClass::COUNT] {
                 [$(u64::try_from(self.$field.as_nanos()).unwrap_or(u64::MAX),)+]

@@ -92,22 +92,6 @@ impl Quota {
     }
 }
 
-/// Slots from the first number to the last.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Slots {
-    pub(crate) first: u32,
-    pub(crate) last: u32,
-}
-
-impl Slots {
-    pub(crate) const NONE: Slots = Slots { first: u32::MAX, last: 0 };
-
-    /// The least range that has these and others.
-    pub(crate) fn with(self, other: Slots) -> Slots {
-        Slots { first: self.first.min(other.first), last: self.last.max(other.last) }
-    }
-}
-
 /// What a shard knows of a zone.
 #[derive(Debug)]
 pub(crate) struct Zone {
@@ -116,8 +100,6 @@ pub(crate) struct Zone {
     pub(crate) generation: u32,
     /// Connections of this generation.
     pub(crate) connections: u32,
-    /// All of them are in these slots.
-    pub(crate) slots: Slots,
     pub(crate) quota: Option<Quota>,
     /// The timeout policy of new connections, by its number.
     pub(crate) policy: u16,

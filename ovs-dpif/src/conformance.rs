@@ -313,6 +313,7 @@ fn megaflows_obey_what_is_published(s: &mut dyn Subject) {
     assert_eq!((s.take(b).len(), s.take(c).len()), (0, 1), "what was put holds");
     let stats = s.dpif().flow_get(ufid).expect("it is there").stats;
     assert_eq!(stats.packets, 2, "a packet that came up is its owner's to credit");
+    assert_eq!(s.dpif().flow_keep(ufid).expect("it is there"), stats);
     s.dpif().flow_del(ufid).expect("it is there");
     assert!(matches!(s.dpif().flow_keep(ufid), Err(DpifError::NoSuchFlow(u)) if u == ufid));
 }

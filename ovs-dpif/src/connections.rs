@@ -27,15 +27,22 @@
 //! # Ok::<(), ovs_dpif::DpifError>(())
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use ovs_conntrack::fragment::{FragmentLimits, FragmentStats};
 use ovs_conntrack::{ConnectionInfo, ExpectationInfo, ProtocolState, TcpState, Tuple};
-pub use ovs_conntrack::{Filter, Timeouts, TupleFilter};
+pub use ovs_conntrack::{Filter, TupleFilter};
 use ovs_packet::Instant;
 
 use crate::dpif::DpifError;
+
+/// A timeout policy: how many seconds connections live on, by what their last packets left them in, which has the names of
+/// `CT_Timeout_Policy`.
+pub type Seconds = BTreeMap<String, u32>;
+
+pub(crate) const NO_SUCH_TIMEOUT: DpifError = DpifError::Unsupported("a timeout of this name");
 
 /// Packets and bytes of one direction of a connection.
 pub type Counters = (u64, u64);
@@ -326,11 +333,17 @@ pub trait Connections {
         Err(DpifError::Unsupported("limits of zones"))
     }
 
-    /// Makes timeout policy `id`, or changes it; without timeouts, forgets it.
+    /// What a timeout policy can have, by the keys of `CT_Timeout_Policy`.
+    fn timeouts(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Makes timeout policy `id`, or changes it; without one, forgets it. Timeouts that it does not name are the tracker's
+    /// own.
     ///
     /// # Errors
-    /// If the tracker has no policies, or one of this number is in use.
-    fn set_timeouts(&mut self, _id: u32, _timeouts: Option<&Timeouts>) -> Result<(), DpifError> {
+    /// If the tracker has no policies, or no [such timeouts](Connections::timeouts), or one of this number is in use.
+    fn set_timeouts(&mut self, _id: u32, _policy: Option<&Seconds>) -> Result<(), DpifError> {
         Err(DpifError::Unsupported("timeout policies"))
     }
 

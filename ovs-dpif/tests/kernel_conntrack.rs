@@ -18,7 +18,7 @@ use ovs_dpif::connections::ConnectionState;
 use ovs_dpif::kernel::{self, Options};
 use ovs_dpif::netdev::MemPort;
 use ovs_dpif::{CtRequest, DpAction, Dpif, Nat, NatRange, PortSpec, Resolution, userspace};
-use ovs_netlink::Linux;
+use ovs_netlink::{Linux, monotonic};
 use ovs_packet::packet::CtState;
 use ovs_packet::{FlowKey, Instant, Packet};
 use windows::{Fit, Windows};
@@ -30,9 +30,7 @@ fn in_a_kernel() {
 
 /// The kernel's monotonic clock.
 fn now() -> Instant {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
-    let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
-    Instant::from_millis((seconds * 1000.0) as u64)
+    Instant::from_nanos(monotonic().as_nanos() as u64)
 }
 
 /// A datapath with one port.

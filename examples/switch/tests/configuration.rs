@@ -332,6 +332,22 @@ fn columns_that_are_not_available_are_told() {
             "qinq",
             "clear port p1 vlan_mode other_config",
         ),
+        // Of VLANs, what the port's mode has no use for; that a tag alone makes an access port is the manual's.
+        ("set port p1 tag=5 trunks=7", "trunks: of no use in mode access", "clear port p1 trunks"),
+        ("set port p1 cvlans=7", "cvlans: of no use in mode access", "clear port p1 cvlans"),
+        ("set port p1 vlan_mode=trunk", "tag: of no use in mode trunk", "clear port p1 tag"),
+        ("set port p1 cvlans=7", "cvlans: of no use in mode trunk", "clear port p1 cvlans"),
+        (
+            "set port p1 vlan_mode=native-tagged tag=5 trunks=7 cvlans=9",
+            "cvlans: of no use in mode native-tagged",
+            "set port p1 vlan_mode=native-untagged cvlans=[]",
+        ),
+        (
+            "set port p1 vlan_mode=dot1q-tunnel cvlans=9",
+            "trunks: of no use in mode dot1q-tunnel",
+            "set port p1 trunks=[]",
+        ),
+        ("set port p1 trunks=7", "trunks: of no use", "set port p1 vlan_mode=[] tag=[] trunks=[] cvlans=[]"),
         ("set interface p1 bfd:enable=true", "bfd", "clear interface p1 bfd"),
         ("set interface p1 cfm_mpid=1 lldp:enable=true", "cfm_mpid, lldp", "clear interface p1 cfm_mpid lldp"),
         (

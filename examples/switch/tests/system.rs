@@ -12,7 +12,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ovs_dpif::netdev::{Netdev, PacketSocket};
+use ovs_packet::{Match, Packet, compose};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Enough for anything that is to happen.
@@ -515,4 +517,224 @@ fn a_datapath_outlives_the_daemon_and_is_taken_over() {
     assert!(pings("a", "10.1.1.2"), "come back");
     machine.stop();
     assert_eq!(must("ovs-dpctl", "dump-dps"), "");
+}
+
+/// What is found out with ports of the type `tap`.
+fn taps(machine: &Machine) -> Vec<(&'static str, bool)> {
+    let mut found = Vec::new();
+    let mut note = |what, is_so| {
+        println!("  {what}: {is_so}");
+        found.push((what, is_so));
+    };
+    let is_tap = |name: &str| run("ip", &["-d", "link", "show", name]).1.contains("tun type tap");
+    let is_port = |name: &str| must("ovs-dpctl", "show").contains(&format!(": {name}\n"));
+    machine.vsctl("add-port br0 t1 -- set interface t1 type=tap");
+    let of = |name: &str, column: &str| machine.vsctl(&format!("get interface {name} {column}")).trim().to_string();
+    note("is numbered", of("t1", "ofport").parse::<u16>().is_ok_and(|n| n > 0));
+    note("has no error", of("t1", "error") == "[]");
+    note("is made", is_tap("t1"));
+    note("is a port", is_port("t1"));
+    must("ip", "tuntap add t2 mode tap");
+    must("ip", "link set t2 address 02:00:00:00:00:72 up");
+    machine.vsctl("add-port br0 t2 -- set interface t2 type=tap");
+    note("that was there is taken", is_port("t2") && of("t2", "mac_in_use") == "\"02:00:00:00:00:72\"");
+    machine.vsctl("set interface t1 mtu_request=1400");
+    note("has the MTU that is asked for", must("ip", "link show t1").contains("mtu 1400"));
+    machine.flows(&["actions=NORMAL"]);
+    note("beside others they do no harm", pings("a", "10.1.1.2"));
+    machine.vsctl("del-port br0 t1");
+    note("goes with its port", !is_port("t1") && !run("ip", &["link", "show", "t1"]).0);
+    machine.vsctl("del-port br0 t2");
+    note("that was there goes too", !is_port("t2") && !run("ip", &["link", "show", "t2"]).0);
+    found
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn devices_of_the_stacks_own_are_ports() {
+    if !is_possible() {
+        return;
+    }
+    if !run("ip", &["tuntap", "add", "t0", "mode", "tap"]).0 {
+        return println!("skipped: this kernel has no TAP devices");
+    }
+    must("ip", "link del t0");
+    println!("ours:");
+    let mut machine = Machine::start(OURS);
+    let ours = taps(&machine);
+    // One outlives the daemon, and is its port again.
+    machine.vsctl("add-port br0 t1 -- set interface t1 type=tap");
+    let number = || (machine.vsctl("get interface t1 ofport"), must("ovs-dpctl", "show"));
+    let before = number();
+    machine.appctl("exit");
+    machine.daemon.wait().unwrap();
+    assert!(must("ovs-dpctl", "show").contains(": t1\n"));
+    machine.daemon = Machine::daemon(machine.program, &machine.folder);
+    let lines = |text: &str| text.lines().filter(|l| l.contains("port ")).map(String::from).collect::<Vec<_>>();
+    let after = (machine.vsctl("get interface t1 ofport"), must("ovs-dpctl", "show"));
+    assert_eq!((&after.0, lines(&after.1)), (&before.0, lines(&before.1)));
+    machine.vsctl("set interface t1 options:colour=red");
+    let error = || machine.vsctl("get interface t1 error");
+    until("the option is refused", || error().contains("option colour of a device of type tap is not available"));
+    machine.stop();
+    assert!(!run("ip", &["link", "show", "t1"]).0, "it goes at the end");
+    wait_for_clock();
+    println!("stock:");
+    let machine = Machine::start(STOCK);
+    let theirs = taps(&machine);
+    machine.stop();
+    assert!(ours.iter().all(|(_, is_so)| *is_so), "{ours:?}");
+    for (what, is_so) in theirs {
+        assert!(!is_so || ours.contains(&(what, true)), "{what}");
+    }
+}
+
+/// How many of five packets with one tag are read as UDP, how many not, and of five with two, by limit of tags.
+fn tags(machine: &Machine) -> Vec<(&'static str, [u64; 4])> {
+    let one: Match = "udp,dl_src=02:00:00:00:00:99,dl_vlan=10,nw_src=10.1.1.1,nw_dst=10.1.1.9".parse().unwrap();
+    let one = compose::compose(one.key(), &[7; 40]);
+    let mut two = one.data().to_vec();
+    two.splice(12..12, [0x81, 0x00, 0x00, 11]);
+    let packets = [one, Packet::from_slice(&two)];
+    let rules = [
+        "priority=20,dl_vlan=10,udp",
+        "priority=10,dl_vlan=10",
+        "priority=20,dl_vlan=11,udp",
+        "priority=10,dl_vlan=11",
+    ];
+    let flows: Vec<String> = rules.iter().zip(1..).map(|(rule, n)| format!("cookie={n},{rule},actions=drop")).collect();
+    let flows: Vec<&str> = flows.iter().map(String::as_str).collect();
+    let count = || {
+        let bridge = machine.folder.join("br0.mgmt");
+        let dump = must("ovs-ofctl", &format!("-O OpenFlow13 dump-flows unix:{}", bridge.display()));
+        std::array::from_fn(|i| {
+            let line = dump.lines().find(|l| l.contains(&format!("cookie={:#x},", i + 1))).unwrap();
+            line.split_once("n_packets=").unwrap().1.split(',').next().unwrap().parse().unwrap()
+        })
+    };
+    let with_limit = |limit: &'static str| {
+        machine.vsctl(match limit {
+            "" => "remove open_vswitch . other_config vlan-limit",
+            "0" => "set open_vswitch . other_config:vlan-limit=0",
+            "1" => "set open_vswitch . other_config:vlan-limit=1",
+            _ => "set open_vswitch . other_config:vlan-limit=2",
+        });
+        machine.flows(&[]);
+        // A stock daemon's megaflows do as under the limit before.
+        must("ovs-dpctl", "del-flows");
+        machine.flows(&flows);
+        within("a", || {
+            let mut socket = PacketSocket::open("qa").unwrap();
+            for packet in [&packets[0], &packets[1]].repeat(5) {
+                socket.send(&mut [packet.clone()].into_iter().collect()).unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let begun = Instant::now();
+        while begun.elapsed() < SHORT && count().iter().sum::<u64>() < 10 {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let megaflows = must("ovs-dpctl", "dump-flows");
+        let tagged = megaflows.lines().filter(|l| l.contains("vid=1")).count();
+        let counts = count();
+        println!("  vlan-limit {limit:?}: {counts:?}");
+        assert!(tagged == 2 || machine.program == STOCK, "one for each kind: {megaflows}");
+        (limit, counts)
+    };
+    ["", "0", "1", "2"].map(with_limit).to_vec()
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn as_many_tags_are_read_as_are_asked_for() {
+    if !is_possible() {
+        return;
+    }
+    println!("ours:");
+    let machine = Machine::start(OURS);
+    let ours = tags(&machine);
+    machine.stop();
+    wait_for_clock();
+    println!("stock:");
+    let machine = Machine::start(STOCK);
+    let theirs = tags(&machine);
+    machine.stop();
+    assert_eq!(ours, theirs);
+    assert_eq!(ours, [("", [5, 0, 0, 5]), ("0", [5, 0, 5, 0]), ("1", [5, 0, 0, 5]), ("2", [5, 0, 5, 0])]);
+}
+
+/// How many tens of seconds connections of zone 5 live on, of ICMP, UDP and TCP, by what the zone's policy says.
+fn timeouts(machine: &Machine) -> Vec<(&'static str, [u64; 3])> {
+    machine.flows(&[
+        "priority=10,arp,actions=NORMAL",
+        "priority=10,ip,ct_state=-trk,actions=ct(commit,zone=5,table=1)",
+        "table=1,actions=NORMAL",
+    ]);
+    machine.vsctl(
+        "-- --id=@zone create CT_Zone external_ids:x=y -- --id=@dp create Datapath datapath_version=0 ct_zones:5=@zone \
+         -- set open_vswitch . datapaths:system=@dp",
+    );
+    let with = |policy: &'static str| {
+        match policy {
+            "" => machine.vsctl("clear CT_Zone . timeout_policy"),
+            policy => {
+                let policy: Vec<String> = policy.split(' ').map(|timeout| format!("timeouts:{timeout}")).collect();
+                let policy = format!("--id=@tp create CT_Timeout_Policy {}", policy.join(" "));
+                machine.vsctl(&format!("-- {policy} -- set CT_Zone . timeout_policy=@tp"))
+            }
+        };
+        machine.appctl("dpctl/flush-conntrack");
+        assert!(pings("a", "10.1.1.2"));
+        assert!(tcp("a", "b", "10.1.1.2", 1000));
+        let sent = within("a", || {
+            let socket = UdpSocket::bind("10.1.1.1:7000").unwrap();
+            socket.send_to(b"one", "10.1.1.2:7001")
+        });
+        assert_eq!(sent.unwrap(), 3);
+        let left = |protocol: &str| {
+            let dump = machine.appctl("dpctl/dump-conntrack -s");
+            let line = dump.lines().find(|l| l.starts_with(protocol) && l.contains("zone=5"))?;
+            let seconds: u64 = line.split_once("timeout=")?.1.split(',').next()?.parse().ok()?;
+            Some(seconds.next_multiple_of(10))
+        };
+        until("all are tracked", || ["icmp", "udp", "tcp"].iter().all(|protocol| left(protocol).is_some()));
+        let left = ["icmp", "udp", "tcp"].map(|protocol| left(protocol).unwrap());
+        println!("  {policy:?}: {left:?}");
+        (policy, left)
+    };
+    // What a policy does not name is the kernel's own, and a policy that is changed is another.
+    let policies =
+        ["", "icmp_first=80 udp_single=110 tcp_time_wait=220 tcp_last_ack=330", "icmp_first=770 tcp_unack=90", ""];
+    policies.map(with).to_vec()
+}
+
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn connections_live_as_long_as_their_zone_says() {
+    if !is_possible() {
+        return;
+    }
+    println!("ours:");
+    let machine = Machine::start(OURS);
+    if machine.appctl("dpif/show-dp-features br0").contains("CT zone: No") {
+        println!("skipped: this kernel has no zones");
+        return machine.stop();
+    }
+    let ours = timeouts(&machine);
+    let told = || machine.vsctl("get open_vswitch . statistics");
+    assert_eq!(told().trim(), "{}");
+    // Of UDP the kernel tells no first datagram from others.
+    machine.vsctl("-- --id=@tp create CT_Timeout_Policy timeouts:udp_first=5 -- set CT_Zone . timeout_policy=@tp");
+    assert!(told().contains("the timeout policy of zone 5: not available: udp_first"), "{}", told());
+    machine.stop();
+    assert_eq!(
+        ours.iter().map(|(_, left)| *left).collect::<Vec<_>>(),
+        [[30, 30, 120], [80, 110, 220], [770, 30, 120], [30, 30, 120]]
+    );
+    wait_for_clock();
+    println!("stock:");
+    let machine = Machine::start(STOCK);
+    let theirs = timeouts(&machine);
+    machine.stop();
+    assert_eq!(ours, theirs);
 }

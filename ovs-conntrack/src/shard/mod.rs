@@ -6,9 +6,7 @@
 //! a flush increments, so that it takes the same time however many connections go. Dead ones are found by nobody. Their
 //! room is given back when somebody comes across them: a packet, the timer, or the sweep that follows a flush. That
 //! looks at eight slots for every connection that is stored while a sixteenth of all are dead, and so keeps the dead
-//! below a seventh of the living however often zones are flushed; and before the table grows, since dead ones have room.
-//! Connections of a zone are often made together: the sweep looks only between the first and the last slot that a zone
-//! which was flushed had.
+//! below a seventh of the living however often zones are flushed.
 
 mod expect;
 mod meet;
@@ -36,7 +34,7 @@ use crate::siphash::SipHash13;
 use crate::stats::Stats;
 use crate::table::{Alias, Entry, MOST, Table};
 use crate::tuple::Tuple;
-use crate::zone::{Pool, Quota, Slots, Zones};
+use crate::zone::{Pool, Quota, Zones};
 
 /// What all shards of a tracker share. Nothing here is written to for a packet of an established connection.
 pub(crate) struct Common {
@@ -206,9 +204,8 @@ pub(crate) struct Shard {
     parents: BTreeMap<u32, Tuple>,
     expectations: BTreeMap<Expected, Expectation>,
     orphans: Vec<Orphan>,
-    /// Flushed connections that still take room, where they are, and where the search for them goes on.
+    /// Flushed connections that still take room, and where the search for them goes on.
     stale: usize,
-    flushed: Slots,
     sweep: u32,
     /// How often something happened that packets of stored connections are told otherwise after, or prolong them
     /// otherwise: one was removed or answered, its mark or label written, a timeout policy set.
@@ -233,7 +230,6 @@ impl Shard {
             expectations: BTreeMap::new(),
             orphans: Vec::new(),
             stale: 0,
-            flushed: Slots::NONE,
             sweep: 0,
             changes: 0,
             draws: 0,

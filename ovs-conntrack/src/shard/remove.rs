@@ -7,7 +7,6 @@ use ovs_packet::Instant;
 use crate::connection::Flags;
 use crate::shard::{Common, Orphan, Shard};
 use crate::table::Table;
-use crate::zone::Slots;
 
 impl Shard {
     /// Removes an alias whose connection is gone, or was not made.
@@ -53,9 +52,6 @@ impl Shard {
         }
         if self.is_flushed(&connection) {
             self.stale -= 1;
-            if self.stale == 0 {
-                self.flushed = Slots::NONE;
-            }
             return;
         }
         self.quota.give(1);
@@ -73,8 +69,7 @@ impl Shard {
             if self.stale == 0 {
                 return;
             }
-            let Slots { first, last } = self.flushed;
-            self.sweep = if (first..last).contains(&self.sweep) { self.sweep + 1 } else { first };
+            self.sweep = if self.sweep + 1 < self.table.slots() { self.sweep + 1 } else { 0 };
             if self.table.get(self.sweep).is_some_and(|c| self.is_flushed(c)) {
                 self.remove(self.sweep);
             }
@@ -124,9 +119,6 @@ impl Shard {
         if let Some(quota) = &mut zone.quota {
             quota.give(n);
         }
-        if n > 0 {
-            self.flushed = self.flushed.with(core::mem::replace(&mut zone.slots, Slots::NONE));
-        }
         self.quota.give(n);
         self.stale += n;
         self.stats.flushed += n as u64;
@@ -144,7 +136,6 @@ impl Shard {
         for zone in self.zones.iter_mut() {
             zone.generation = zone.generation.wrapping_add(1);
             let n = core::mem::take(&mut zone.connections) as usize;
-            zone.slots = Slots::NONE;
             if let Some(quota) = &mut zone.quota {
                 quota.give(n);
             }
@@ -153,7 +144,7 @@ impl Shard {
         self.helped.clear();
         self.parents.clear();
         self.orphans.clear();
-        (self.stale, self.flushed) = (0, Slots::NONE);
+        (self.stale, self.sweep) = (0, 0);
         self.stats.flushed += n as u64;
         n
     }

@@ -9,7 +9,6 @@ use crate::outcome::Outcome;
 use crate::shard::zones::deadline;
 use crate::shard::{Claim, Common, Holder, Opening, Said, Search, Shard, Way};
 use crate::table::Alias;
-use crate::zone::Slots;
 
 /// How many connections a full tracker looks at, in search of one that is dead, before it refuses another.
 const RECLAIM: usize = 8;
@@ -45,7 +44,7 @@ impl Shard {
                 return None;
             }
         }
-        if self.stale * MANY > self.table.len() || self.stale > 0 && self.table.grows() {
+        if self.stale * MANY > self.table.len() {
             self.sweep(SWEEP);
         }
         // Before the table grows: it need not while there are any that have ended.
@@ -100,7 +99,6 @@ impl Shard {
         }
         if let Some(zone) = self.zones.get_mut(number) {
             zone.connections += 1;
-            zone.slots = zone.slots.with(Slots { first: id, last: id });
         }
         self.stats.created += 1;
         if let Some((key, from_low)) = reply {

@@ -6,7 +6,7 @@ use ovs_packet::Instant;
 
 use crate::config::{TimeoutClass, Timeouts};
 use crate::shard::{Common, Policy, Shard};
-use crate::zone::{Slots, Zone};
+use crate::zone::Zone;
 
 impl Shard {
     pub(super) fn zone_number(&mut self, zone: u16, common: &Common) -> u16 {
@@ -16,7 +16,7 @@ impl Shard {
             let policy = limits.policy(zone);
             drop(limits);
             let policy = policies.iter().position(|p| policy.is_some() && p.id == policy).unwrap_or(0) as u16;
-            Zone { zone, generation: 0, connections: 0, slots: Slots::NONE, quota: common.zone_quota(zone), policy }
+            Zone { zone, generation: 0, connections: 0, quota: common.zone_quota(zone), policy }
         })
     }
 

@@ -137,12 +137,13 @@ pub trait Dpif: fmt::Debug + Send {
         0
     }
 
-    /// Says that a megaflow is still right, as it is, under the version that was published last.
+    /// Says that a megaflow is still right, as it is, under the version that was published last. What went through it
+    /// before.
     ///
     /// # Errors
     /// If there is none.
-    fn flow_keep(&mut self, ufid: Ufid) -> Result<(), DpifError> {
-        self.flow_get(ufid).map(drop)
+    fn flow_keep(&mut self, ufid: Ufid) -> Result<DpFlowStats, DpifError> {
+        self.flow_counters(ufid)
     }
 
     /// Installs or changes a megaflow, under an identity of the caller's if it has one.

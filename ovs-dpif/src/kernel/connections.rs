@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ovs_conntrack::{ExpectationInfo, Filter, Timeouts, Transport, Tuple, TupleFilter};
+use ovs_conntrack::{ExpectationInfo, Filter, Transport, Tuple, TupleFilter};
 use ovs_netlink::nf::{self, ConnectionFilter, L4, TimeoutPolicy, TimeoutSingleAttr, TimeoutTcpAttr, TimeoutUdpAttr};
 use ovs_netlink::ovs::{CtLimitCommand, CtLimits, ZoneLimit as Limit};
 use ovs_netlink::{Conntrack, Flags};
@@ -10,7 +10,7 @@ use ovs_packet::Instant;
 use ovs_packet::extract::{ETH_TYPE_IPV4, ETH_TYPE_IPV6};
 
 use super::datapath::{Datapath, errno, failed};
-use crate::connections::{Connection, ConnectionState, Connections, ZoneLimit, ZoneLimits};
+use crate::connections::{Connection, ConnectionState, Connections, NO_SUCH_TIMEOUT, Seconds, ZoneLimit, ZoneLimits};
 use crate::dpif::DpifError;
 use crate::text::timeout_name;
 
@@ -185,25 +185,32 @@ impl Connections for Datapath {
         done.map(drop)
     }
 
-    fn set_timeouts(&mut self, id: u32, timeouts: Option<&Timeouts>) -> Result<(), DpifError> {
+    fn timeouts(&self) -> &'static [&'static str] {
+        TIMEOUTS
+    }
+
+    fn set_timeouts(&mut self, id: u32, policy: Option<&Seconds>) -> Result<(), DpifError> {
+        if policy.is_some_and(|policy| policy.keys().any(|name| !TIMEOUTS.contains(&name.as_str()))) {
+            return Err(NO_SUCH_TIMEOUT);
+        }
         let tracker = self.tracker()?;
         for (eth_type, ethertype) in [(ETH_TYPE_IPV4, TimeoutPolicy::IPV4), (ETH_TYPE_IPV6, TimeoutPolicy::IPV6)] {
             let icmp = if eth_type == ETH_TYPE_IPV4 { 1 } else { 58 };
             for protocol in [6, 17, icmp] {
                 let name = timeout_name(id, eth_type, protocol);
-                let done = match timeouts {
-                    Some(timeouts) => tracker.set_timeout_policy(&TimeoutPolicy {
+                let done = match policy {
+                    Some(policy) => tracker.set_timeout_policy(&TimeoutPolicy {
                         name: name.as_bytes().to_vec(),
                         ethertype,
                         protocol,
-                        seconds: seconds(timeouts, protocol),
+                        seconds: seconds(policy, protocol),
                         users: None,
                     }),
                     None => tracker.delete_timeout_policy(name.as_bytes()),
                 };
                 match done {
                     Ok(()) => {}
-                    Err(error) if timeouts.is_none() && error.errno() == Some(errno::ENOENT) => {}
+                    Err(error) if policy.is_none() && error.errno() == Some(errno::ENOENT) => {}
                     Err(error) => return Err(failed("timeout policy")(error)),
                 }
             }
@@ -212,29 +219,67 @@ impl Connections for Datapath {
     }
 }
 
-/// The kernel's states, and how long a connection may be in each.
-fn seconds(timeouts: &Timeouts, protocol: u8) -> Vec<(u16, u32)> {
-    let of = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-    match protocol {
-        6 => vec![
-            (TimeoutTcpAttr::SYN_SENT, of(timeouts.tcp_syn_sent)),
-            (TimeoutTcpAttr::SYN_RECV, of(timeouts.tcp_syn_recv)),
-            (TimeoutTcpAttr::ESTABLISHED, of(timeouts.tcp_established)),
-            (TimeoutTcpAttr::FIN_WAIT, of(timeouts.tcp_fin_wait)),
-            (TimeoutTcpAttr::TIME_WAIT, of(timeouts.tcp_time_wait)),
-            (TimeoutTcpAttr::CLOSE, of(timeouts.tcp_close)),
-        ],
-        17 => vec![
-            (TimeoutUdpAttr::UNREPLIED, of(timeouts.udp_single)),
-            (TimeoutUdpAttr::REPLIED, of(timeouts.udp_multiple)),
-        ],
-        _ => vec![(TimeoutSingleAttr::TIMEOUT, of(timeouts.icmp_first))],
-    }
+/// What the kernel's policies have. It tells no first datagram from those behind it, and no answer of ICMP.
+const TIMEOUTS: &[&str] = &[
+    "tcp_syn_sent",
+    "tcp_syn_recv",
+    "tcp_established",
+    "tcp_fin_wait",
+    "tcp_close_wait",
+    "tcp_last_ack",
+    "tcp_time_wait",
+    "tcp_close",
+    "tcp_syn_sent2",
+    "tcp_retransmit",
+    "tcp_unack",
+    "udp_single",
+    "udp_multiple",
+    "icmp_first",
+];
+
+/// The kernel's states that a policy tells of, and how long a connection may be in each.
+fn seconds(policy: &Seconds, protocol: u8) -> Vec<(u16, u32)> {
+    let number = |name: &str| {
+        Some(match (protocol, name) {
+            (6, "tcp_syn_sent") => TimeoutTcpAttr::SYN_SENT,
+            (6, "tcp_syn_recv") => TimeoutTcpAttr::SYN_RECV,
+            (6, "tcp_established") => TimeoutTcpAttr::ESTABLISHED,
+            (6, "tcp_fin_wait") => TimeoutTcpAttr::FIN_WAIT,
+            (6, "tcp_close_wait") => TimeoutTcpAttr::CLOSE_WAIT,
+            (6, "tcp_last_ack") => TimeoutTcpAttr::LAST_ACK,
+            (6, "tcp_time_wait") => TimeoutTcpAttr::TIME_WAIT,
+            (6, "tcp_close") => TimeoutTcpAttr::CLOSE,
+            (6, "tcp_syn_sent2") => TimeoutTcpAttr::SYN_SENT2,
+            (6, "tcp_retransmit") => TimeoutTcpAttr::RETRANS,
+            (6, "tcp_unack") => TimeoutTcpAttr::UNACK,
+            (17, "udp_single") => TimeoutUdpAttr::UNREPLIED,
+            (17, "udp_multiple") => TimeoutUdpAttr::REPLIED,
+            (1 | 58, "icmp_first") => TimeoutSingleAttr::TIMEOUT,
+            _ => return None,
+        })
+    };
+    policy.iter().filter_map(|(name, seconds)| Some((number(name)?, *seconds))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_timeout_is_one_protocols() {
+        for name in TIMEOUTS {
+            let policy = Seconds::from([(name.to_string(), 7)]);
+            let protocols: Vec<u8> = [6, 17, 1].into_iter().filter(|p| seconds(&policy, *p).len() == 1).collect();
+            let expected = match name.split('_').next() {
+                Some("tcp") => 6,
+                Some("udp") => 17,
+                _ => 1,
+            };
+            assert_eq!(protocols, [expected], "{name}");
+        }
+        // What is not named is the kernel's.
+        assert_eq!(seconds(&Seconds::new(), 6), []);
+    }
 
     #[test]
     fn a_whole_tuple_is_told_from_parts_of_one() {

@@ -16,7 +16,7 @@ use ovs_packet::{Instant, Packet};
 
 use super::probe;
 use super::threads::Crew;
-use super::upcalls::Handler;
+use super::upcalls::{Handler, VlanLimit};
 use crate::action::{DpAction, PortNo};
 use crate::connections::Connections;
 use crate::dpif::{
@@ -100,6 +100,9 @@ pub struct Datapath {
     /// The sockets that ports send upcalls to, unless it is by CPU.
     pub(super) port_pids: Vec<u32>,
     pub(super) features: Features,
+    /// How many VLAN tags the kernel reads, and how many of them are to be read.
+    tags: u8,
+    pub(super) vlan_limit: VlanLimit,
     /// Interfaces of tunnels that were made here, and go with their ports.
     pub(super) made: BTreeMap<PortNo, String>,
     pub(super) ledger: Ledger,
@@ -230,6 +233,8 @@ impl Datapath {
             per_cpu: false,
             port_pids: Vec::new(),
             features: Features::NONE,
+            tags: 0,
+            vlan_limit: VlanLimit::default(),
             made: BTreeMap::new(),
             ledger: Ledger::default(),
             crew: None,
@@ -241,14 +246,21 @@ impl Datapath {
             datapath.take_upcalls()?;
         }
         datapath.features = probe::features(&mut datapath)?;
+        datapath.tags = datapath.features.vlan_headers;
         Ok(datapath)
+    }
+
+    /// One more that takes upcalls.
+    fn handler(&self) -> Result<Handler, DpifError> {
+        Handler::open(&*self.kernel, self.dp_ifindex, self.families.packet.id, self.vlan_limit.clone())
     }
 
     /// Opens sockets, and tells the datapath of them.
     fn take_upcalls(&mut self) -> Result<(), DpifError> {
         let count = self.options.handlers.unwrap_or_else(cpus).max(1);
         for _ in 0..count {
-            self.handlers.push(Handler::open(&*self.kernel, self.dp_ifindex, self.families.packet.id)?);
+            let handler = self.handler()?;
+            self.handlers.push(handler);
         }
         let pids: Vec<u32> = self.handlers.iter().map(Handler::socket).collect();
         let base = UserFeatures::UNALIGNED | UserFeatures::VPORT_PIDS;
@@ -298,7 +310,7 @@ impl Datapath {
             return Ok(());
         }
         while crew.len() < wanted {
-            crew.hire(Handler::open(&*self.kernel, self.dp_ifindex, self.families.packet.id)?).map_err(no_room)?;
+            crew.hire(self.handler()?).map_err(no_room)?;
         }
         // Ports look away before sockets close. The first, which actions name, stays.
         self.point_ports(crew.sockets().take(wanted).collect())?;
@@ -509,12 +521,12 @@ impl Dpif for Datapath {
         self.features
     }
 
-    /// The kernel reads as many as it can, whatever it is told.
+    /// The kernel reads as many as it can, whatever it is told: those beyond the limit are left out of what comes up, and
+    /// matched as [tags of any kind](super::put_key).
     fn set_vlan_limit(&mut self, limit: u8) -> Result<(), DpifError> {
-        match limit == 0 || limit >= self.features.vlan_headers {
-            true => Ok(()),
-            false => Err(DpifError::Unsupported("a vlan-limit below the kernel's own")),
-        }
+        self.features.vlan_headers = if limit == 0 { self.tags } else { limit.min(self.tags) };
+        self.vlan_limit.set(limit);
+        Ok(())
     }
 
     fn caches(&self) -> Result<Vec<(&'static str, u32)>, DpifError> {

@@ -7,6 +7,9 @@
 //! The kernel always matches the Ethertype, whether there is a VLAN tag, whether there is an Ethernet header, and all of
 //! the fragment type or nothing. A mask comes out as wide as that, so that a megaflow that was put never answers for
 //! more packets than it was meant for.
+//!
+//! A key whose Ethertype is that of a tag was read no further (`vlan-limit`). To the kernel, which reads two, that is a tag
+//! of any kind with anything behind it, and so it is written; read back, it is one.
 
 use ovs_netlink::attr::{Nest, Typed};
 use ovs_netlink::ovs::{
@@ -16,7 +19,8 @@ use ovs_netlink::ovs::{
 use ovs_netlink::{DecodeError, EncodeError, Writer};
 use ovs_packet::extract::{
     ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_IPV6, ETH_TYPE_MPLS, ETH_TYPE_MPLS_MCAST, ETH_TYPE_NSH, ETH_TYPE_RARP,
-    ETH_TYPE_VLAN, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP, NO_ETHERTYPE,
+    ETH_TYPE_VLAN, ETH_TYPE_VLAN_SERVICE, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
+    NO_ETHERTYPE,
 };
 use ovs_packet::key::{FRAG_ANY, FRAG_LATER, VLAN_PRESENT};
 use ovs_packet::{EthAddr, FlowKey, FlowMask};
@@ -29,6 +33,10 @@ const BOTTOM: u32 = 0x100;
 const TAGS: usize = 2;
 /// Namespace 1 of packet types: Ethertypes (OpenFlow 1.5, section 7.2.3.11).
 const ETHERTYPE_NAMESPACE: u32 = 1 << 16;
+
+fn is_tag(eth_type: u16) -> bool {
+    matches!(eth_type, ETH_TYPE_VLAN | ETH_TYPE_VLAN_SERVICE)
+}
 
 /// How well a key of the kernel's fits a [`FlowKey`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -248,12 +256,23 @@ impl KeyWriter<'_> {
         };
         let (of_tci, of_tpid) = tag(self.of);
         if of_tci & VLAN_PRESENT == 0 {
-            return self.network(w);
+            return if depth < TAGS && is_tag(self.of.eth_type.get()) { self.unread(w) } else { self.network(w) };
         }
         let tpid = if of_tpid == 0 { ETH_TYPE_VLAN } else { of_tpid };
         w.put(Key::Ethertype(if self.mask { u16::MAX } else { tpid }))?;
         w.put(Key::Vlan(tag(self.values).0 | VLAN_PRESENT))?;
         w.nest(Key::ENCAP, |inner| self.tagged(inner, depth + 1)).map(drop)
+    }
+
+    /// A tag that is not read (`vlan-limit`) is an Ethertype; to the kernel it is a tag, whatever it says and has behind it.
+    fn unread(&self, w: &mut Writer<'_>) -> Written {
+        if self.mask && self.values.eth_type == 0 {
+            return Ok(());
+        }
+        w.put(Key::Ethertype(if self.mask { u16::MAX } else { self.of.eth_type.get() }))?;
+        w.put(Key::Vlan(VLAN_PRESENT))?;
+        // What is empty in a mask is not there to the kernel.
+        w.nest(Key::ENCAP, |inner| if self.mask { inner.put(Key::Ethertype(0)).map(drop) } else { Ok(()) }).map(drop)
     }
 
     fn network(&self, w: &mut Writer<'_>) -> Written {

@@ -1,12 +1,15 @@
 //! Packets that come up, and orders to execute actions on packets.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use ovs_netlink::attr::Nest;
 use ovs_netlink::ovs::{OvsHeader, Packet as Message, PacketAttr, PacketCommand};
 use ovs_netlink::{Connect, EncodeError, Flags, Protocol, Socket, SocketError, UpcallSocket};
+use ovs_packet::extract::Extractor;
 use ovs_packet::packet::{CtMetadata, CtState, Metadata, OriginalTuple, Tunnel};
-use ovs_packet::{FlowKey, Packet, extract};
+use ovs_packet::{FlowKey, Packet};
 
 use super::datapath::{Datapath, failed};
 use super::key::{ConvertError, put_key, read_key};
@@ -28,7 +31,22 @@ pub struct Handler {
     orders: Socket,
     dp_ifindex: u32,
     family: u16,
+    vlan_limit: VlanLimit,
     request: Vec<u8>,
+}
+
+/// How many VLAN tags are read of what comes up, or 0 for all: one number for all who read.
+#[derive(Clone, Default, Debug)]
+pub(super) struct VlanLimit(Arc<AtomicU8>);
+
+impl VlanLimit {
+    pub(super) fn set(&self, limit: u8) {
+        self.0.store(limit, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl AsFd for Handler {
@@ -38,10 +56,15 @@ impl AsFd for Handler {
 }
 
 impl Handler {
-    pub(super) fn open(kernel: &dyn Connect, dp_ifindex: u32, family: u16) -> Result<Handler, DpifError> {
+    pub(super) fn open(
+        kernel: &dyn Connect,
+        dp_ifindex: u32,
+        family: u16,
+        vlan_limit: VlanLimit,
+    ) -> Result<Handler, DpifError> {
         let upcalls = UpcallSocket::open(&kernel, family).map_err(failed("upcall socket"))?;
         let orders = kernel.connect(Protocol::Generic).map_err(failed("netlink"))?;
-        Ok(Handler { upcalls, orders, dp_ifindex, family, request: Vec::new() })
+        Ok(Handler { upcalls, orders, dp_ifindex, family, vlan_limit, request: Vec::new() })
     }
 
     /// The address of the socket: what the kernel sends upcalls to.
@@ -55,10 +78,10 @@ impl Handler {
     /// # Errors
     /// If the socket fails.
     pub fn receive(&mut self, upcalls: &mut Vec<Upcall>) -> Result<usize, DpifError> {
-        let (socket, mut bad) = (self.upcalls.port(), 0);
+        let (socket, vlan_limit, mut bad) = (self.upcalls.port(), self.vlan_limit.get(), 0);
         let mut limit = BATCH;
         loop {
-            let taken = self.upcalls.drain(limit, |upcall| match read(upcall, socket) {
+            let taken = self.upcalls.drain(limit, |upcall| match read(upcall, socket, vlan_limit) {
                 Ok(upcall) => upcalls.push(upcall),
                 Err(error) => {
                     tracing::debug!(%error, "an upcall that cannot be read");
@@ -136,7 +159,7 @@ impl Order<'_> {
     }
 }
 
-fn read(upcall: ovs_netlink::Upcall<'_>, socket: u32) -> Result<Upcall, ConvertError> {
+fn read(upcall: ovs_netlink::Upcall<'_>, socket: u32, vlan_limit: u8) -> Result<Upcall, ConvertError> {
     let message = upcall.packet;
     let keys = message.key.ok_or(ConvertError::Meaningless("an upcall without a key"))?;
     let bytes = message.packet.ok_or(ConvertError::Meaningless("an upcall without a packet"))?;
@@ -144,11 +167,11 @@ fn read(upcall: ovs_netlink::Upcall<'_>, socket: u32) -> Result<Upcall, ConvertE
     let mut packet = Packet::from_slice(bytes);
     packet.meta = metadata(&key);
     packet.tunnel = Tunnel::of_key(&key).map(Box::new);
-    let mut key = Box::new(key);
+    let mut key = Box::new(key.with_vlan_limit(vlan_limit));
     let whole = message.len.is_none_or(|len| len as usize == bytes.len());
     if whole {
         // The packet tells more than the kernel's key: of IGMP, of neighbour discovery, of inner tags.
-        extract::extract(&mut packet, &mut key);
+        Extractor::new().with_vlan_limit(vlan_limit).extract(&mut packet, &mut key);
     }
     let flow_actions = message.actions.map_or(Ok(Vec::new()), read_actions)?;
     let kind = match upcall.command {

@@ -7,7 +7,7 @@ use ovs_conntrack::{ExpectationInfo, Filter, Timeouts};
 use ovs_packet::Instant;
 
 use super::Datapath;
-use crate::connections::{Connection, Connections, ZoneLimit, ZoneLimits};
+use crate::connections::{Connection, Connections, NO_SUCH_TIMEOUT, Seconds, ZoneLimit, ZoneLimits};
 use crate::dpif::DpifError;
 
 fn narrow(n: usize) -> u32 {
@@ -60,10 +60,19 @@ impl Connections for Datapath {
         Ok(())
     }
 
-    fn set_timeouts(&mut self, id: u32, timeouts: Option<&Timeouts>) -> Result<(), DpifError> {
-        match timeouts {
-            Some(timeouts) => {
-                let set = self.conntrack.set_timeout_policy(id, timeouts);
+    fn timeouts(&self) -> &'static [&'static str] {
+        Timeouts::NAMES
+    }
+
+    fn set_timeouts(&mut self, id: u32, policy: Option<&Seconds>) -> Result<(), DpifError> {
+        match policy {
+            Some(policy) => {
+                let mut timeouts = Timeouts::default();
+                for (name, seconds) in policy {
+                    let place = timeouts.by_name_mut(name).ok_or(NO_SUCH_TIMEOUT)?;
+                    *place = Duration::from_secs((*seconds).into());
+                }
+                let set = self.conntrack.set_timeout_policy(id, &timeouts);
                 set.map_err(|_| DpifError::Unsupported("so many timeout policies"))
             }
             None => {

@@ -437,10 +437,11 @@ impl Dpif for Datapath {
         self.version
     }
 
-    fn flow_keep(&mut self, ufid: Ufid) -> Result<(), DpifError> {
+    fn flow_keep(&mut self, ufid: Ufid) -> Result<DpFlowStats, DpifError> {
         let entry = self.by_ufid.get(&ufid).and_then(|handle| self.table.get_mut(*handle));
-        entry.ok_or(DpifError::NoSuchFlow(ufid))?.version = self.version;
-        Ok(())
+        let entry = entry.ok_or(DpifError::NoSuchFlow(ufid))?;
+        entry.version = self.version;
+        Ok(entry.tally.stats())
     }
 
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError> {

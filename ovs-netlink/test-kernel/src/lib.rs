@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// How long a kernel may run, in seconds: it boots in 1 to 5.
-const TIME_LIMIT: &str = "120";
+const TIME_LIMIT: &str = "240";
 /// What a kernel has of memory.
 const MEMORY: u64 = 320 << 20;
 /// The line that says that the kernel runs.

@@ -131,11 +131,11 @@ fn features(server: &mut Server, bridge: &str) -> Option<Reply> {
         ("Max VLAN headers", vlan_headers.to_string()),
         ("Max MPLS depth", mpls_depth.to_string()),
         ("Recirc", yes(true)),
-        ("CT state", yes(true)),
-        ("CT zone", yes(true)),
-        ("CT mark", yes(true)),
-        ("CT label", yes(true)),
-        ("CT state NAT", yes(true)),
+        ("CT state", yes(f.ct)),
+        ("CT zone", yes(f.ct_zones)),
+        ("CT mark", yes(f.ct)),
+        ("CT label", yes(f.ct_labels)),
+        ("CT state NAT", yes(f.ct)),
     ];
     text(rows.map(|(name, value)| format!("{name}: {value}\n")).concat())
 }

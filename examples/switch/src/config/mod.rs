@@ -258,6 +258,23 @@ impl PortConfig {
             None => Ok(VlanMode::Trunk(trunks)),
         }
     }
+
+    /// The columns of VLANs that are set though the port's mode has no use for them, each with the mode.
+    pub(crate) fn unused_vlans(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let (mode, used): (_, &[&str]) = match self.vlan() {
+            Ok(VlanMode::Access(_)) => ("access", &["tag"]),
+            Ok(VlanMode::Trunk(_)) => ("trunk", &["trunks"]),
+            Ok(VlanMode::NativeTagged(..)) => ("native-tagged", &["tag", "trunks"]),
+            Ok(VlanMode::NativeUntagged(..)) => ("native-untagged", &["tag", "trunks"]),
+            Ok(VlanMode::Dot1qTunnel { .. }) => ("dot1q-tunnel", &["tag", "cvlans"]),
+            // There is no such port.
+            Ok(_) | Err(_) => ("", &["tag", "trunks", "cvlans"]),
+        };
+        let set =
+            [("tag", self.tag.is_some()), ("trunks", !self.trunks.is_empty()), ("cvlans", !self.cvlans.is_empty())];
+        let unused = set.into_iter().filter(|(column, is_set)| *is_set && !used.contains(column));
+        unused.map(move |(column, _)| (column, mode))
+    }
 }
 
 /// A queue of a port.
@@ -371,6 +388,25 @@ mod tests {
         assert_eq!(vlan(None, Some(4096), &[]).unwrap_err(), "port p: tag 4096: not 0 to 4095");
         assert_eq!(vlan(None, None, &[7, 5000]).unwrap_err(), "port p: trunks 5000: not 0 to 4095");
         assert_eq!(vlan(Some("odd"), None, &[]).unwrap_err(), "port p: vlan_mode odd is not available");
+    }
+
+    #[test]
+    fn columns_of_vlans_that_a_mode_has_no_use_for_are_known() {
+        let unused = |mode: Option<&str>, tag| {
+            let mut port = PortConfig { vlan_mode: mode.map(String::from), tag, ..PortConfig::new("p") };
+            assert_eq!(port.unused_vlans().find(|(column, _)| *column != "tag"), None);
+            (port.trunks, port.cvlans) = (vec![10], vec![20]);
+            let unused: Vec<_> = port.unused_vlans().map(|(column, mode)| format!("{column} {mode}")).collect();
+            unused.join(", ")
+        };
+        assert_eq!(unused(None, None), "cvlans trunk");
+        assert_eq!(unused(None, Some(0)), "trunks access, cvlans access");
+        assert_eq!(unused(Some("access"), Some(5)), "trunks access, cvlans access");
+        assert_eq!(unused(Some("trunk"), Some(5)), "tag trunk, cvlans trunk");
+        assert_eq!(unused(Some("native-tagged"), Some(5)), "cvlans native-tagged");
+        assert_eq!(unused(Some("native-untagged"), Some(5)), "cvlans native-untagged");
+        assert_eq!(unused(Some("dot1q-tunnel"), Some(5)), "trunks dot1q-tunnel");
+        assert_eq!(unused(Some("odd"), Some(5)), "", "what is wrong with it is said elsewhere");
     }
 
     #[test]

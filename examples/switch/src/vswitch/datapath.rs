@@ -280,12 +280,18 @@ impl SharedDatapath {
         devices: &mut dyn Devices,
     ) -> Result<(PortNo, &'static str), String> {
         let name = &interface.name;
-        if self.outside.is_some() {
-            let (number, kind) = self.add_outside(kind, interface)?;
-            devices.adopted(kind, interface);
-            return Ok((number, kind));
-        }
         let fail = |e: String| format!("could not open network device {name} ({e})");
+        if self.outside.is_some() {
+            if kind != "tap" {
+                let (number, kind) = self.add_outside(kind, interface)?;
+                devices.adopted(kind, interface);
+                return Ok((number, kind));
+            }
+            // It is made here, and is an interface of the machine from then on.
+            let kind = devices.open(kind, interface).map_err(fail)?.kind();
+            let added = self.add_outside("system", interface).inspect_err(|_| devices.closed(name));
+            return added.map(|(number, _)| (number, kind));
+        }
         let device = devices.open(kind, interface).map_err(fail)?;
         let kind = device.kind();
         self.add(device, None).map(|number| (number, kind)).map_err(|e| {

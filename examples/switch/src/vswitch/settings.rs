@@ -35,9 +35,9 @@ pub(crate) fn left_out(port: &PortConfig, interface: &InterfaceConfig) -> Option
     let columns = port.others.iter().chain(&interface.others).map(|c| c.to_string());
     let keys = keys::PORT.unknown(&port.other_config).chain(keys::INTERFACE.unknown(&interface.other_config));
     let wrong = keys::PORT.wrong(&port.other_config).chain(keys::INTERFACE.wrong(&interface.other_config));
-    joined(
-        not_available(&columns.chain(keys).collect::<Vec<_>>()).into_iter().chain(wrong).chain(of_numbers(interface)),
-    )
+    let absent = not_available(&columns.chain(keys).collect::<Vec<_>>());
+    let unused = port.unused_vlans().map(|(column, mode)| format!("{column}: of no use in mode {mode}"));
+    joined(absent.into_iter().chain(wrong).chain(unused).chain(of_numbers(interface)))
 }
 
 /// What is asked of an interface that is no such number. A database refuses them itself.

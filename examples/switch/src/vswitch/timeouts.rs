@@ -1,18 +1,14 @@
 //! How long connections live that begin in a zone, as a configuration says: timeout policies of the datapath.
 //!
 //! Zones that say the same share a policy, and the number of one is not used again, so that no megaflow means another than it
-//! did. A policy goes when the megaflows that name it have gone; one that the kernel still holds is tried again later.
+//! did. What a policy does not name is as the datapath's tracker has it. A policy goes when the megaflows that name it have gone; one that the kernel still holds is tried again later.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use ovs_dpif::connections::Timeouts;
+use ovs_dpif::connections::Seconds;
 
 use super::datapath::SharedDatapath;
 use crate::config::DatapathConfig;
-
-/// Seconds, by what a connection's last packet left it in.
-type Seconds = BTreeMap<String, u32>;
 
 /// The timeout policies of a datapath.
 #[derive(Debug, Default)]
@@ -47,32 +43,6 @@ impl Policies {
     }
 }
 
-/// What a policy says, and what of it no datapath has.
-fn timeouts(seconds: &Seconds) -> (Timeouts, Vec<&str>) {
-    let (mut timeouts, mut unknown) = (Timeouts::default(), Vec::new());
-    for (name, seconds) in seconds {
-        let place = match name.as_str() {
-            "tcp_syn_sent" => &mut timeouts.tcp_syn_sent,
-            "tcp_syn_recv" => &mut timeouts.tcp_syn_recv,
-            "tcp_established" => &mut timeouts.tcp_established,
-            "tcp_fin_wait" => &mut timeouts.tcp_fin_wait,
-            "tcp_time_wait" => &mut timeouts.tcp_time_wait,
-            "tcp_close" => &mut timeouts.tcp_close,
-            "udp_first" => &mut timeouts.udp_first,
-            "udp_single" => &mut timeouts.udp_single,
-            "udp_multiple" => &mut timeouts.udp_multiple,
-            "icmp_first" => &mut timeouts.icmp_first,
-            "icmp_reply" => &mut timeouts.icmp_reply,
-            _ => {
-                unknown.push(name.as_str());
-                continue;
-            }
-        };
-        *place = Duration::from_secs((*seconds).into());
-    }
-    (timeouts, unknown)
-}
-
 impl SharedDatapath {
     /// Makes the timeout policies that a configuration names. What zones have then, and what of it is not done: zones whose
     /// policy the datapath refuses have none.
@@ -83,15 +53,16 @@ impl SharedDatapath {
         let (name, mut not_done) = (self.info().full_name(), Vec::new());
         let mut tell =
             |zone: u16, why: &str| not_done.push(format!("{name}: the timeout policy of zone {zone}: {why}"));
+        let known = self.dpif_mut().conntrack().map_or(&[][..], |tracker| tracker.timeouts());
         for (zone, seconds) in wanted {
-            let unknown = timeouts(seconds).1;
+            let unknown: Vec<&str> = seconds.keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
             if !unknown.is_empty() {
                 tell(*zone, &format!("not available: {}", unknown.join(", ")));
             }
         }
-        for (number, seconds) in made {
-            let timeouts = timeouts(&seconds).0;
-            let done = self.dpif_mut().conntrack().map(|tracker| tracker.set_timeouts(number, Some(&timeouts)));
+        for (number, mut seconds) in made {
+            seconds.retain(|name, _| known.contains(&name.as_str()));
+            let done = self.dpif_mut().conntrack().map(|tracker| tracker.set_timeouts(number, Some(&seconds)));
             let why = match done {
                 Some(Ok(())) => continue,
                 Some(Err(e)) => e.to_string(),
@@ -121,6 +92,7 @@ impl SharedDatapath {
 #[cfg(test)]
 mod tests {
     use ovs_db::{Atom, Constraint};
+    use ovs_dpif::Dpif;
 
     use super::*;
 
@@ -140,23 +112,18 @@ mod tests {
         let (made, _) = policies.renew(&BTreeMap::from([(3, of(7))]));
         assert_eq!(made, BTreeMap::from([(4, of(7))]), "what was refused is tried again");
     }
-
     #[test]
     fn all_names_are_those_of_the_schema() {
         let schema = ovs_db::vswitch::schema();
         let column = &schema.table("CT_Timeout_Policy").unwrap().columns["timeouts"];
         let Constraint::Enum(names) = column.ty.key().constraint() else { panic!("no enumeration") };
-        let all: Seconds = names
-            .iter()
-            .map(|name| {
-                let Atom::String(name) = name else { panic!("{name:?}") };
-                (name.to_string(), 7)
-            })
-            .collect();
-        let (timeouts, unknown) = timeouts(&all);
-        assert_eq!(timeouts.icmp_reply, Duration::from_secs(7));
-        // States that only Linux has, and upstream's userspace tracker does not look at either.
-        let only_linux = ["tcp_close_wait", "tcp_last_ack", "tcp_retransmit", "tcp_syn_sent2", "tcp_unack"];
-        assert_eq!(unknown, only_linux);
+        let mut within = ovs_dpif::userspace::Datapath::new();
+        let known = within.conntrack().unwrap().timeouts();
+        let is_known = |name: &&Atom| matches!(name, Atom::String(name) if known.contains(&&**name));
+        let (of_both, only_linux): (Vec<_>, Vec<_>) = names.iter().partition(is_known);
+        assert_eq!(of_both.len(), known.len());
+        // States that upstream's userspace tracker does not look at either.
+        let names = ["tcp_close_wait", "tcp_last_ack", "tcp_retransmit", "tcp_syn_sent2", "tcp_unack"];
+        assert_eq!(only_linux, names.map(|name| Atom::String(name.into())).iter().collect::<Vec<_>>());
     }
 }

@@ -69,6 +69,29 @@ fn keys_of_all_kinds_of_packets() {
 }
 
 #[test]
+fn a_tag_that_is_not_read_is_any_tag_to_the_kernel() {
+    let text = "recirc_id(0),in_port(1),eth(),eth_type(0x88a8),vlan(vid=5),encap(eth_type(0x8100))";
+    let (key, mask) = text::parse_key(text, &()).unwrap();
+    let (bytes, masked) = (written(|w| put_key(w, &key)), written(|w| put_mask(w, &key, &mask)));
+    let ((got, _), (bits, _)) = (read_key(Nest::new(&bytes)).unwrap(), read_mask(Nest::new(&masked)).unwrap());
+    assert_eq!((got.vlan_tci.get(), got.inner_vlan_tci.get()), (VLAN_PRESENT | 5, VLAN_PRESENT));
+    assert_eq!((got.vlan_tpid.get(), got.inner_vlan_tpid.get()), (0x88a8, 0x8100));
+    assert_eq!((bits.bits.inner_vlan_tci.get(), bits.bits.eth_type.get()), (VLAN_PRESENT, 0));
+    // What the kernel says of a packet with two tags is within the one and not the other.
+    let of = |words: &str| text::parse_key(words, &()).unwrap().0;
+    let two = of(
+        "in_port(1),eth(),eth_type(0x88a8),vlan(vid=5,pcp=0),encap(eth_type(0x8100),vlan(vid=7,pcp=1),encap(eth_type(0x0800)))",
+    );
+    let one = of("in_port(1),eth(),eth_type(0x88a8),vlan(vid=5,pcp=0),encap(eth_type(0x0800))");
+    assert!(two.agrees(&got, &bits) && !one.agrees(&got, &bits));
+    // A third is no tag to the kernel either.
+    let third = of(
+        "in_port(1),eth(),eth_type(0x88a8),vlan(vid=5,pcp=0),encap(eth_type(0x8100),vlan(vid=7,pcp=1),encap(eth_type(0x8100)))",
+    );
+    assert_eq!(read_key(Nest::new(&written(|w| put_key(w, &third)))), Ok((third, Fitness::Perfect)));
+}
+
+#[test]
 fn text_and_netlink_agree_on_what_is_matched() {
     for (text, widened) in [
         (

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ovs_netlink::Linux;
 use ovs_netlink::route::Route;
+use ovs_netlink::{Linux, monotonic};
 use ovs_packet::{Instant, Packet, PacketBatch};
 
 use super::super::*;
@@ -18,9 +18,7 @@ fn in_a_kernel() {
 
 /// The kernel's monotonic clock.
 fn now() -> Instant {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
-    let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
-    Instant::from_millis((seconds * 1000.0) as u64)
+    Instant::from_nanos(monotonic().as_nanos() as u64)
 }
 
 /// A datapath whose ports are internal ones, with packet sockets on them.
@@ -288,8 +286,12 @@ fn connections_limits_timeouts_and_caches() {
         ct.set_limit(Some(5), None).unwrap();
         ct.set_limit(None, None).unwrap();
         assert_eq!(ct.limits(&[]).unwrap().zones, []);
-        let timeouts = ovs_conntrack::Timeouts::default();
-        ct.set_timeouts(3, Some(&timeouts)).unwrap();
+        let all = ct.timeouts().iter().map(|name| (name.to_string(), 7)).collect();
+        for policy in [Default::default(), all] {
+            ct.set_timeouts(3, Some(&policy)).unwrap();
+        }
+        let odd = [("udp_first".to_string(), 7)].into();
+        assert!(matches!(ct.set_timeouts(3, Some(&odd)), Err(DpifError::Unsupported(_))));
         ct.set_timeouts(3, None).unwrap();
         ct.set_timeouts(3, None).unwrap();
     }

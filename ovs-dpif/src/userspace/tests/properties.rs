@@ -77,10 +77,11 @@ impl Toy {
         let actions: Vec<_> = self.ports.get(&upcall.key.nw_proto).map(|p| DpAction::Output(*p)).into_iter().collect();
         let mut mask = always_matched();
         mask.add(FieldId::NwProto);
-        match upcall.kind {
-            UpcallKind::Stale(ufid) if dp.flow_get(ufid).unwrap().actions == actions => dp.flow_keep(ufid).unwrap(),
-            _ => drop(dp.flow_put(&upcall.key, &mask, &actions).unwrap()),
-        }
+        let done = match upcall.kind {
+            UpcallKind::Stale(ufid) if dp.flow_get(ufid).unwrap().actions == actions => dp.flow_keep(ufid).map(|_| ()),
+            _ => dp.flow_put(&upcall.key, &mask, &actions).map(|_| ()),
+        };
+        done.unwrap();
         dp.resolve(upcall, Resolution::Execute(&actions), Instant::ZERO, &mut Vec::new());
     }
 }

@@ -299,8 +299,12 @@ impl Dpif for Workers {
         self.ask_all(|dp| dp.publish()).ok().and_then(|versions| versions.into_iter().max()).unwrap_or(0)
     }
 
-    fn flow_keep(&mut self, ufid: Ufid) -> Result<(), DpifError> {
-        self.holders_of(ufid)?.into_iter().try_for_each(|thread| self.ask(thread, move |dp| dp.flow_keep(ufid))?)
+    fn flow_keep(&mut self, ufid: Ufid) -> Result<DpFlowStats, DpifError> {
+        let mut stats = self.cards.counted(ufid).unwrap_or_default();
+        for thread in self.holders_of(ufid)? {
+            merge(&mut stats, self.ask(thread, move |dp| dp.flow_keep(ufid))??);
+        }
+        Ok(stats)
     }
 
     fn flow_del(&mut self, ufid: Ufid) -> Result<DpFlow, DpifError> {
