@@ -82,7 +82,7 @@ pub(crate) trait Path: Copy + Debug + Default {
     /// How many leading bits are the same, at most all.
     fn common(self, other: Self) -> u8;
 
-    /// The bit after the first `at`.
+    /// The bit after the first `at`; any, if these are all.
     fn bit(self, at: u8) -> usize;
 
     /// With another bit after the first `at`.
@@ -113,7 +113,7 @@ macro_rules! path {
 
             #[inline(always)]
             fn bit(self, at: u8) -> usize {
-                (self >> ($bits - 1 - u32::from(at.min($bits - 1))) & 1) as usize
+                (self.wrapping_shl(at.into()) >> ($bits - 1)) as usize
             }
 
             fn with(self, at: u8, bit: usize) -> Self {
@@ -374,41 +374,44 @@ impl<C: Holders> Trie<C> {
 }
 
 /// A value on its way through a trie of a short field.
-struct Walk<C> {
+struct Walk<'a, C> {
     link: Link,
     lens: u32,
     bits: u8,
     holders: C,
+    /// The last node whose prefix is the value's, which decides how many bits do, unless the value leaves the trie further on.
+    last: Option<&'a Node<u32, C>>,
 }
 
-impl<C: Holders> Walk<C> {
+impl<'a, C: Holders> Walk<'a, C> {
     /// Goes on by a node; whether there may be more.
     #[inline(always)]
-    fn step(&mut self, nodes: &Nodes<u32, C>, value: u32) -> bool {
+    fn step(&mut self, nodes: &'a Nodes<u32, C>, value: u32) -> bool {
         let Some(node) = nodes.node(self.link) else { return false };
-        let agreed = node.agrees(value);
-        if agreed < node.len() {
-            (self.bits, self.link) = (agreed + 1, 0);
+        let (agreed, len) = (node.path.common(value), node.len());
+        if agreed < len {
+            (self.bits, self.last, self.link) = (agreed + 1, None, 0);
             return false;
         }
-        self.lens |= u32::from(node.rules() > 0) << (node.len().wrapping_sub(1) & 31);
+        self.lens |= u32::from(node.rules() > 0).wrapping_shl(u32::from(len).wrapping_sub(1));
         self.holders = self.holders.and(node.holders);
-        self.bits = node.bits();
-        self.link = node.children[value.bit(node.len())];
+        self.last = Some(node);
+        self.link = node.children[value.bit(len)];
         true
     }
 
     #[inline(always)]
     fn answer(&self) -> Answer<C> {
-        Answer { lens: self.lens.into(), holders: self.holders, bits: self.bits }
+        let bits = self.last.map_or(self.bits, Node::bits);
+        Answer { lens: self.lens.into(), holders: self.holders, bits }
     }
 }
 
 impl<C: Holders> Nodes<u32, C> {
     #[inline(always)]
-    fn walk(&self, value: u32) -> Walk<C> {
+    fn walk(&self, value: u32) -> Walk<'_, C> {
         let start = self.head_of(value).copied().unwrap_or(Head { link: self.root, ..Head::default() });
-        Walk { link: start.link, lens: start.lens.into(), bits: start.bits, holders: start.holders }
+        Walk { link: start.link, lens: start.lens.into(), bits: start.bits, holders: start.holders, last: None }
     }
 
     /// As [`find`](Self::find), with lengths in a word.

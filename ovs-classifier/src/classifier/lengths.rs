@@ -89,12 +89,21 @@ impl Lengths {
 
     #[inline(always)]
     fn load<const N: usize>(&self, columns: &[u64], len: usize, first: usize) -> [u64; N] {
-        let words = columns.get(len * self.stride + first..(len + 1) * self.stride).unwrap_or_default();
-        words.first_chunk::<N>().copied().unwrap_or_else(|| {
-            let mut some = [0; N];
-            some.iter_mut().zip(words).for_each(|(some, word)| *some = *word);
-            some
-        })
+        let row = len * self.stride;
+        if first + N <= self.stride
+            && let Some(words) = columns.get(row + first..row + first + N).and_then(<[u64]>::as_array)
+        {
+            return *words;
+        }
+        Self::load_part(columns.get(row..row + self.stride).unwrap_or_default(), first)
+    }
+
+    /// What there is of a range of columns, where a row ends in it.
+    #[cold]
+    fn load_part<const N: usize>(row: &[u64], first: usize) -> [u64; N] {
+        let mut some = [0; N];
+        some.iter_mut().zip(row.get(first..).unwrap_or_default()).for_each(|(some, word)| *some = *word);
+        some
     }
 }
 

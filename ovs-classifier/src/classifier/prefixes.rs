@@ -43,7 +43,7 @@ struct Prefixed {
 
 /// What the tries say of a key; nothing before they are asked.
 #[derive(Default)]
-pub(super) struct Walks(ArrayVec<Answer<Folded>, MAX_PREFIX_FIELDS>);
+pub(super) struct Walks([Answer<Folded>; MAX_PREFIX_FIELDS]);
 
 /// By field, the masks of `64 * N` columns that its trie rules out for a key.
 pub(super) type Missing<const N: usize> = ArrayVec<[u64; N], MAX_PREFIX_FIELDS>;
@@ -141,22 +141,16 @@ impl Prefixes {
     /// Asks the tries about a key. Two by two: both walks wait for memory together, and take hardly longer than one.
     #[inline(always)]
     pub(super) fn walk<const W: usize>(&self, key: &[u64; W], order: BitOrder, walks: &mut Walks) {
-        let mut fields = self.fields.as_slice();
-        while let [one, rest @ ..] = fields {
-            let Walks(answers) = walks;
-            let (first, second) = match rest {
-                _ if one.lengths.is_empty() => (Answer::default(), None),
-                [other, ..] => {
-                    let (value, second) = (one.field.aligned(key, order), other.field.aligned(key, order));
-                    let [first, second] = one.trie.find_both(value, &other.trie, second);
-                    (first, Some(second))
+        for (fields, answers) in self.fields.chunks(2).zip(walks.0.chunks_mut(2)) {
+            match (fields, answers) {
+                ([one, other], [first, second]) if !one.lengths.is_empty() => {
+                    let (value, other_value) = (one.field.aligned(key, order), other.field.aligned(key, order));
+                    [*first, *second] = one.trie.find_both(value, &other.trie, other_value);
                 }
-                [] => (one.trie.find(one.field.aligned(key, order)), None),
-            };
-            fields = if second.is_some() { rest.get(1..).unwrap_or_default() } else { rest };
-            let _ = answers.try_push(first);
-            if let Some(second) = second {
-                let _ = answers.try_push(second);
+                (fields, answers) => {
+                    let asked = fields.iter().zip(answers).filter(|(of, _)| !of.lengths.is_empty());
+                    asked.for_each(|(of, answer)| *answer = of.trie.find(of.field.aligned(key, order)));
+                }
             }
         }
     }
