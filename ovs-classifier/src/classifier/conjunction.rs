@@ -6,7 +6,7 @@
 //! for the conjunction's id, which is no part of the key but of the first answer.
 
 use super::Classifier;
-use super::search::{Found, Probes, Query};
+use super::search::{Probes, Query};
 use crate::rule::Stored;
 use alloc::vec::Vec;
 
@@ -22,18 +22,19 @@ impl<R, const W: usize> Classifier<R, W> {
     #[inline(always)]
     pub(super) fn resolve(
         &self,
-        query: Query<'_, W>,
+        query: &Query<'_, W>,
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<(u32, Option<u32>)> {
         if self.is_plain(wildcards.is_some()) {
-            return Some((self.search_few(&query, wildcards, cost)?, None));
+            return Some((self.search_few(query, wildcards, cost)?, None));
         }
-        let found = self.search(query, wildcards.as_deref_mut(), cost);
-        if found.soft.is_empty() {
-            return Some((found.hard?, None));
+        let mut soft = Vec::new();
+        let hard = self.search(query, &mut soft, wildcards.as_deref_mut(), cost);
+        if soft.is_empty() {
+            return Some((hard?, None));
         }
-        self.resolve_soft(found, query, wildcards, cost)
+        self.resolve_soft((hard, soft), query, wildcards, cost)
     }
 
     /// As [`resolve`](Self::resolve), for a key for which rules with clauses were found.
@@ -41,12 +42,11 @@ impl<R, const W: usize> Classifier<R, W> {
     #[inline(never)]
     fn resolve_soft(
         &self,
-        found: Found,
-        query: Query<'_, W>,
+        (mut hard, mut soft): (Option<u32>, Vec<u32>),
+        query: &Query<'_, W>,
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<(u32, Option<u32>)> {
-        let Found { mut hard, mut soft } = found;
         let priority = |slot: u32| self.rules.get(slot).map(|rule| rule.priority);
         let standing = |rule: &Stored<R>| (rule.priority, self.ranks.get(rule.column.get() as usize));
         loop {
@@ -55,7 +55,7 @@ impl<R, const W: usize> Classifier<R, W> {
                 return Some((hard?, None));
             };
             for id in self.complete(soft.iter().copied().filter(|slot| priority(*slot) == Some(highest))) {
-                let answer = self.search_again(&query, id, wildcards.as_deref_mut(), cost);
+                let answer = self.search_again(query, id, wildcards.as_deref_mut(), cost);
                 if let Some(rule) = answer.and_then(|slot| self.rule(slot)) {
                     return Some((rule.slot, (!rule.matches(query.key)).then_some(id)));
                 }
@@ -63,7 +63,7 @@ impl<R, const W: usize> Classifier<R, W> {
             for slot in core::mem::take(&mut soft) {
                 if priority(slot) != Some(highest) {
                     soft.push(slot);
-                } else if let Some((below, rule)) = self.next_below(slot, &query) {
+                } else if let Some((below, rule)) = self.next_below(slot, query) {
                     if rule.clauses.is_some() {
                         soft.push(below);
                     } else if Some(standing(rule)) > hard.and_then(|slot| self.rules.get(slot)).map(standing) {
@@ -107,10 +107,10 @@ impl<R, const W: usize> Classifier<R, W> {
         field.put(&mut key, order, id.into());
         let before = wildcards.as_deref().map_or(0, |wildcards| field.get(wildcards, order));
         let query = Query { key: &key, soft: false, ..*query };
-        let found = self.search(query, wildcards.as_deref_mut(), cost);
+        let hard = self.search(&query, &mut Vec::new(), wildcards.as_deref_mut(), cost);
         if let Some(wildcards) = wildcards {
             field.put(wildcards, order, before);
         }
-        found.hard
+        hard
     }
 }

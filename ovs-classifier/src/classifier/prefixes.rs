@@ -42,8 +42,13 @@ struct Prefixed {
 }
 
 /// What the tries say of a key; nothing before they are asked.
-#[derive(Default)]
 pub(super) struct Walks([Answer<Folded>; MAX_PREFIX_FIELDS]);
+
+impl Walks {
+    /// Before the tries are asked. A constant, so that it is written where it is needed: copied in larger pieces than it was
+    /// written in, it would keep the processor waiting.
+    pub(super) const NONE: Self = Self([Answer { lens: 0, holders: Folded(0), bits: 0 }; MAX_PREFIX_FIELDS]);
+}
 
 /// By field, the masks of `64 * N` columns that its trie rules out for a key.
 pub(super) type Missing<const N: usize> = ArrayVec<[u64; N], MAX_PREFIX_FIELDS>;

@@ -33,39 +33,26 @@ pub(super) struct Query<'k, const W: usize> {
     pub(super) soft: bool,
 }
 
-/// What a search found.
-#[derive(Default)]
-pub(super) struct Found {
-    /// The slot of the best rule without clauses.
-    pub(super) hard: Option<u32>,
-    /// The slots of the rules with clauses that were met, best mask first.
-    pub(super) soft: Vec<u32>,
-}
-
 /// How many masks are chosen from without a list of all.
 const FEW: usize = 64;
 
 /// In tables of more rules than this, which a cache has no room for, the line of the next probe is fetched during each.
 const CACHED_RULES: usize = 1 << 15;
 
-/// How far a search is.
+/// The masks that were probed and have nothing for the key; where they are more, the others are reported whole.
+type Vain = ArrayVec<u32, 32>;
+
+/// How far a search is. Small, so that it is in registers: what is copied in larger pieces than it was just written in, the
+/// processor waits for.
+#[derive(Clone, Copy)]
 struct Progress {
-    found: Found,
-    /// The priority of the hard match.
+    /// The slot of the hard match, and its priority.
+    hard: Option<u32>,
     best: Option<i32>,
     /// Masks up to this rank cannot better it.
     ceiling: u64,
     /// Masks above this rank had to be visited or ruled out.
     floor: u64,
-    /// Masks that were probed and have nothing for the key; where they are more, the others are reported whole.
-    missed: ArrayVec<u32, 32>,
-}
-
-impl Progress {
-    #[inline(always)]
-    fn new() -> Self {
-        Self { found: Found::default(), best: None, ceiling: 0, floor: 0, missed: ArrayVec::new() }
-    }
 }
 
 /// The masks to probe, with their ranks.
@@ -135,17 +122,18 @@ impl Visits {
 /// A search, to be done at the processor's level.
 struct Search<'a, R, const W: usize, const N: usize> {
     table: &'a Classifier<R, W>,
-    query: Query<'a, W>,
+    query: &'a Query<'a, W>,
+    soft: &'a mut Vec<u32>,
     wildcards: Option<&'a mut [u64; W]>,
     cost: &'a mut Probes,
 }
 
 impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
-    type Output = Found;
+    type Output = Option<u32>;
 
     #[inline(always)]
-    fn run<K: Kernels>(self, kernels: K) -> Found {
-        self.table.search_at_level::<K, N>(kernels, self.query, self.wildcards, self.cost)
+    fn run<K: Kernels>(self, kernels: K) -> Option<u32> {
+        self.table.search_at_level::<K, N>(kernels, self.query, self.soft, self.wildcards, self.cost)
     }
 }
 
@@ -164,7 +152,8 @@ impl<R, const W: usize> Job for Missed<'_, R, W> {
     #[inline(always)]
     fn run<K: Kernels>(self, kernels: K) {
         let Missed { table, key, missed, wildcards, cost } = self;
-        let (mut rows, mut walks) = (KeyRows::new(), Walks::default());
+        let mut rows = KeyRows::new();
+        let mut walks = Walks::NONE;
         table.prefixes.walk(key, table.layout.order(), &mut walks);
         Evidence::<_, K, W, SINGLE>::new(kernels, table, key, &mut rows, &walks, wildcards).prove_missed(missed, cost);
     }
@@ -213,14 +202,21 @@ impl<R, const W: usize> Classifier<R, W> {
         best
     }
 
-    /// Finds the best rules, and adds to the wildcards what proves that there are no better ones.
+    /// The slot of the best rule without clauses. Adds the slots of the rules with clauses that were met to `soft`, best mask
+    /// first, and to the wildcards what proves that there are no better ones.
     #[inline(never)]
-    pub(super) fn search(&self, query: Query<'_, W>, wildcards: Option<&mut [u64; W]>, cost: &mut Probes) -> Found {
+    pub(super) fn search(
+        &self,
+        query: &Query<'_, W>,
+        soft: &mut Vec<u32>,
+        wildcards: Option<&mut [u64; W]>,
+        cost: &mut Probes,
+    ) -> Option<u32> {
         match self.guards.width() {
-            SINGLE => self.level.run(Search::<_, W, SINGLE> { table: self, query, wildcards, cost }),
-            NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, wildcards, cost }),
-            MIDDLE => self.level.run(Search::<_, W, MIDDLE> { table: self, query, wildcards, cost }),
-            _ => self.level.run(Search::<_, W, WIDE> { table: self, query, wildcards, cost }),
+            SINGLE => self.level.run(Search::<_, W, SINGLE> { table: self, query, soft, wildcards, cost }),
+            NARROW => self.level.run(Search::<_, W, NARROW> { table: self, query, soft, wildcards, cost }),
+            MIDDLE => self.level.run(Search::<_, W, MIDDLE> { table: self, query, soft, wildcards, cost }),
+            _ => self.level.run(Search::<_, W, WIDE> { table: self, query, soft, wildcards, cost }),
         }
     }
 
@@ -228,21 +224,26 @@ impl<R, const W: usize> Classifier<R, W> {
     fn search_at_level<K: Kernels, const N: usize>(
         &self,
         kernels: K,
-        query: Query<'_, W>,
+        query: &Query<'_, W>,
+        soft: &mut Vec<u32>,
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
-    ) -> Found {
-        let (mut progress, mut rows) = (Progress::new(), KeyRows::new());
+    ) -> Option<u32> {
+        // One by one: of a pair, each is made in another place, and copied.
+        let mut rows = KeyRows::new();
+        let mut missed = Vain::new();
+        let mut walks = Walks::NONE;
+        let mut visits = Visits::new();
+        let mut missing = Missing::<N>::new();
+        let mut progress = Progress { hard: None, best: None, ceiling: 0, floor: 0 };
         cost.searches += 1;
         // A mask that a guard or a trie rules out is proven with others by the bits that are reported anyway; one that was
         // probed in vain is proven alone.
-        let (is_tracked, mut walks) = (wildcards.is_some(), Walks::default());
+        let is_tracked = wildcards.is_some();
         if is_tracked {
             self.prefixes.walk(query.key, self.layout.order(), &mut walks);
         }
         let walks = &walks;
-        let mut visits = Visits::new();
-        let mut missing = Missing::<N>::new();
         let first = self.pick(query.key, 0, is_tracked.then_some(walks), &mut rows, &mut missing);
         visits.note(&self.ranks, 0, &first);
         for at in (N..self.guards.words()).step_by(N) {
@@ -251,18 +252,18 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         cost.open += visits.complete() as u64;
         let is_large = self.rules.len() > CACHED_RULES;
-        let mut next = self.prepare(&query, visits.next(), 0);
+        let mut next = self.prepare(query, visits.next(), 0);
         while let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) {
-            next = if is_large { self.prepare(&query, visits.next(), 0) } else { None };
+            next = if is_large { self.prepare(query, visits.next(), 0) } else { None };
             cost.probes += 1;
-            self.probe(&query, visit, &mut progress, wildcards.as_deref_mut());
+            progress = self.probe(query, visit, progress, (soft, &mut missed), wildcards.as_deref_mut());
             if !is_large {
-                next = self.prepare(&query, visits.next(), progress.ceiling);
+                next = self.prepare(query, visits.next(), progress.ceiling);
             }
         }
         if let Some(wildcards) = wildcards {
             let mut evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, walks, wildcards);
-            evidence.prove_missed(&progress.missed, cost);
+            evidence.prove_missed(&missed, cost);
             for at in (0..self.guards.words()).step_by(N) {
                 let mut open = first;
                 if at > 0 {
@@ -272,7 +273,7 @@ impl<R, const W: usize> Classifier<R, W> {
                 evidence.prove_closed(at, &open, &missing, progress.floor, cost);
             }
         }
-        progress.found
+        progress.hard
     }
 
     /// The columns from a word on that the guards leave, and the tries where a tracked lookup has walked them: what they rule
@@ -309,26 +310,26 @@ impl<R, const W: usize> Classifier<R, W> {
         &self,
         query: &Query<'_, W>,
         Visit { rank, column, subtable, hash }: Visit<'_, W>,
-        progress: &mut Progress,
+        progress: Progress,
+        (soft, missed): (&mut Vec<u32>, &mut Vain),
         wildcards: Option<&mut [u64; W]>,
-    ) {
+    ) -> Progress {
         let entry = subtable.find_hashed(hash, query.key);
         if let Some(wildcards) = wildcards
-            && (entry.is_some() || progress.missed.try_push(column).is_err())
+            && (entry.is_some() || missed.try_push(column).is_err())
         {
             subtable.mask.fold(wildcards);
         }
-        let Some((slot, rule)) = entry.and_then(|(_, head)| self.topmost(head, query)) else { return };
-        if progress.best.is_some_and(|best| rule.priority <= best) {
-            return;
-        }
+        let found = entry.and_then(|(_, head)| self.topmost(head, query));
+        let Some((slot, rule)) = found.filter(|(_, rule)| progress.best.is_none_or(|best| rule.priority > best)) else {
+            return progress;
+        };
         if rule.clauses.is_some() {
-            progress.found.soft.push(slot);
-        } else {
-            (progress.found.hard, progress.best) = (Some(slot), Some(rule.priority));
-            progress.ceiling = rank_of_priority(rule.priority);
-            progress.floor = progress.ceiling.min(rank);
+            soft.push(slot);
+            return progress;
         }
+        let ceiling = rank_of_priority(rule.priority);
+        Progress { hard: Some(slot), best: Some(rule.priority), ceiling, floor: ceiling.min(rank) }
     }
 
     /// The columns of a word of columns that have a rank above a floor.

@@ -68,7 +68,7 @@ impl<'a, R, const W: usize> View<'a, R, W> {
         cost: &mut Probes,
     ) -> Option<Rule<'a, R, W>> {
         let query = Query { key, version: self.version, soft: true };
-        let (slot, conjunction) = self.table.resolve(query, wildcards, cost)?;
+        let (slot, conjunction) = self.table.resolve(&query, wildcards, cost)?;
         Some(Rule { conjunction, ..self.table.rule(slot)? })
     }
 
