@@ -160,12 +160,22 @@ impl Prefixes {
         }
     }
 
-    /// The masks of a range of columns that the tries rule out.
+    /// Of some masks of a range of columns, those that the tries do not rule out; what each rules out is added to `missing`.
     #[inline(always)]
-    pub(super) fn missing<const N: usize>(&self, first: usize, walks: &Walks, missing: &mut Missing<N>) {
+    pub(super) fn held<const N: usize>(
+        &self,
+        first: usize,
+        walks: &Walks,
+        columns: [u64; N],
+        missing: &mut Missing<N>,
+    ) -> [u64; N] {
+        let mut held = columns;
         for (of, answer) in self.fields.iter().zip(&walks.0) {
-            let _ = missing.try_push(if of.lengths.is_empty() { [0; N] } else { of.missing(answer, first) });
+            let out = if of.lengths.is_empty() { [0; N] } else { of.missing(answer, first) };
+            held = core::array::from_fn(|i| held[i] & !out[i]);
+            let _ = missing.try_push(out);
         }
+        held
     }
 
     /// Drops of a range of columns those that are missing in a trie where the bits that show it are among `wildcards`.

@@ -289,9 +289,8 @@ impl<R, const W: usize> Classifier<R, W> {
     ) -> [u64; N] {
         let picked = Picked::<W, N>::new(&self.guards, key, at);
         let Some(walks) = walks else { return picked.open(ENOUGH) };
-        self.prefixes.missing(at, walks, missing);
-        let open = picked.open_noting(rows);
-        missing.iter().fold(open, |open, missing| core::array::from_fn(|i| open[i] & !missing[i]))
+        let held = self.prefixes.held(at, walks, picked.live(), missing);
+        picked.open_noting(held, rows)
     }
 
     /// Hashes a key under a mask that is above a rank, and asks for the line in which a probe begins.

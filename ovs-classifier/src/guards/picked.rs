@@ -75,14 +75,14 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         open
     }
 
-    /// The columns that the guards leave, one or as few as can be; notes the rows of the guards that were asked. Where
-    /// columns are few, prefix tries tell more of their fields than guards.
+    /// Of some columns those that the guards leave, one or as few as can be; notes the rows of the guards that were asked.
+    /// Where columns are few, prefix tries tell more of their fields than guards.
     #[inline(always)]
-    pub(crate) fn open_noting(&self, rows: &mut KeyRows) -> [u64; N] {
+    pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
         if N <= NARROW {
-            return self.open_apart(rows);
+            return self.open_apart(columns, rows);
         }
-        let mut open = self.live();
+        let mut open = columns;
         for (guards, from) in self.useful().chunks(NOTED_STEP).zip((0..).step_by(NOTED_STEP)) {
             if count(&open) <= 1 {
                 break;
@@ -97,8 +97,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     /// As [`open_noting`](Self::open_noting), of the guards of which no trie knows.
     #[inline(always)]
-    fn open_apart(&self, rows: &mut KeyRows) -> [u64; N] {
-        let (mut open, mut left) = (self.live(), self.apart());
+    fn open_apart(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
+        let (mut open, mut left) = (columns, self.apart());
         rows.known |= left;
         while left != 0 {
             let i = left.trailing_zeros() as usize;

@@ -393,7 +393,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 if next >= words {
                     return None;
                 }
-                open = Picked::<W, N>::new(&self.guards, key, next).open_noting(&mut rows);
+                let picked = Picked::<W, N>::new(&self.guards, key, next);
+                open = picked.open_noting(picked.live(), &mut rows);
                 next += N;
             }
         })
