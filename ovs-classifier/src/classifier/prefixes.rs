@@ -228,15 +228,17 @@ impl Prefixed {
         Self { field, trie: Trie::new(field.bits()), lengths: Lengths::default() }
     }
 
-    /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a key. Where columns
-    /// are few, the trie tells them; of many, it tells which lengths nobody has.
+    /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a key. Where columns are
+    /// few, the trie tells them; of many, it tells groups of which none has one, and which lengths nobody has.
     #[inline(always)]
     fn missing<const N: usize>(&self, answer: &Answer<Folded>, first: usize) -> [u64; N] {
+        let all: [u64; N] = self.lengths.all(first);
+        let folded = core::array::from_fn(|i| all[i] & !answer.holders.0);
         if N <= NARROW {
-            let all: [u64; N] = self.lengths.all(first);
-            return core::array::from_fn(|i| all[i] & !answer.holders.0);
+            return folded;
         }
-        self.lengths.but(answer.lens, first)
+        let but = self.lengths.but::<N>(answer.lens, first);
+        core::array::from_fn(|i| folded[i] | but[i])
     }
 }
 
