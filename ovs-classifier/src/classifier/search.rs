@@ -57,8 +57,10 @@ struct Progress {
 
 /// The masks to probe, with their ranks.
 struct Visits {
-    /// In no order, where they are few: ranks and columns.
-    few: ArrayVec<(u64, u32), FEW>,
+    /// In no order, where they are few. Ranks and columns are apart: a pair would be written in halves and read whole, for
+    /// which the processor waits.
+    ranks: ArrayVec<u64, FEW>,
+    columns: ArrayVec<u32, FEW>,
     /// All of them, by rank, the highest last, where they are many.
     many: Vec<(u64, u32)>,
 }
@@ -76,7 +78,7 @@ struct Visit<'a, const W: usize> {
 impl Visits {
     #[inline(always)]
     fn new() -> Self {
-        Self { few: ArrayVec::new(), many: Vec::new() }
+        Self { ranks: ArrayVec::new(), columns: ArrayVec::new(), many: Vec::new() }
     }
 
     /// Adds columns of which the first word is `first`.
@@ -87,9 +89,9 @@ impl Visits {
             while left != 0 {
                 let column = word * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                let visit = (ranks.get(column).copied().unwrap_or(0), column as u32);
-                if self.few.try_push(visit).is_err() {
-                    self.many.push(visit);
+                let (rank, column) = (ranks.get(column).copied().unwrap_or(0), column as u32);
+                if self.ranks.try_push(rank).is_err() || self.columns.try_push(column).is_err() {
+                    self.many.push((rank, column));
                 }
             }
         }
@@ -99,23 +101,23 @@ impl Visits {
     #[inline(always)]
     fn complete(&mut self) -> usize {
         if !self.many.is_empty() {
-            self.many.extend(self.few.drain(..));
+            self.many.extend(self.ranks.drain(..).zip(self.columns.drain(..)));
             self.many.sort_unstable();
         }
-        self.few.len() + self.many.len()
+        self.ranks.len() + self.many.len()
     }
 
     /// The mask of the highest rank that was not visited.
     #[inline(always)]
     fn next(&mut self) -> Option<(u64, u32)> {
         let (mut place, mut highest) = (0, 0);
-        for (i, (rank, _)) in self.few.iter().enumerate() {
+        for (i, rank) in self.ranks.iter().enumerate() {
             // Ranks are distinct.
             if *rank >= highest {
                 (place, highest) = (i, *rank);
             }
         }
-        self.few.swap_pop(place).or_else(|| self.many.pop())
+        self.ranks.swap_pop(place).zip(self.columns.swap_pop(place)).or_else(|| self.many.pop())
     }
 }
 
