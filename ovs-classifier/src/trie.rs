@@ -338,6 +338,27 @@ impl<C: Holders> Trie<C> {
         }
     }
 
+    /// As [`seek_both`](Self::seek_both), in three tries.
+    pub(crate) fn seek_three<D: Holders>(
+        &self,
+        first: (u128, u8),
+        others: [&Trie<D>; 2],
+        [second, third]: [(u128, u8); 2],
+    ) -> [Place; 3] {
+        match (self, others) {
+            (Self::Short(a), [Trie::Short(b), Trie::Short(c)]) => {
+                let [one, two, three] = [first, second, third].map(|(value, len)| (u32::of(value), len));
+                let (mut first, mut second, mut third) =
+                    (a.start(one.0, one.1), b.start(two.0, two.1), c.start(three.0, three.1));
+                while first.step(a, one.0, one.1) | second.step(b, two.0, two.1) | third.step(c, three.0, three.1) {}
+                [first, second, third]
+            }
+            (_, [other, last]) => {
+                [self.seek(first.0, first.1), other.seek(second.0, second.1), last.seek(third.0, third.1)]
+            }
+        }
+    }
+
     /// Asks for what a search or a change of a value's prefixes begins with.
     #[inline(always)]
     pub(crate) fn expect(&self, value: u128) {

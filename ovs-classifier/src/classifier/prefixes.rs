@@ -97,6 +97,27 @@ impl Prefixes {
         self.each(column, key, order, trail, Trie::remove);
     }
 
+    /// Seeks the places of a key in the trie of its mask's ports and in those of the first two fields at once, for a change that
+    /// has found none yet: the three searches wait for memory together.
+    pub(super) fn seek_with<const W: usize>(
+        &self,
+        column: u32,
+        ports: &Ports,
+        key: &[u64; W],
+        order: BitOrder,
+        trail: &mut Trail,
+    ) {
+        if let Some([len, other_len, ..]) = self.lens.get(column as usize)
+            && let [one, two, ..] = self.fields.as_slice()
+            && *len > 0
+            && *other_len > 0
+        {
+            let values = [(one.field.aligned(key, order), *len), (two.field.aligned(key, order), *other_len)];
+            let value = (ports.field.aligned(key, order) & ports.mask, ports.extent);
+            trail.begin(|| ports.trie.seek_three(value, [&one.trie, &two.trie], values));
+        }
+    }
+
     /// Changes the tries of the fields that a mask fixes prefixes of, at the places of a key's. These are sought two by two.
     fn each<const W: usize>(
         &mut self,

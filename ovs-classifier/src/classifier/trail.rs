@@ -47,6 +47,13 @@ impl Trail {
         }
     }
 
+    /// Notes the first places, if none is known.
+    pub(super) fn begin<const N: usize>(&mut self, seek: impl FnOnce() -> [Place; N]) {
+        if self.places.is_empty() {
+            let _ = self.places.try_extend_from_slice(&seek());
+        }
+    }
+
     pub(super) fn note(&mut self, slot: u32, place: u32) {
         (self.slot, self.place) = (slot, place);
     }

@@ -297,6 +297,7 @@ impl<R, const W: usize> Classifier<R, W> {
         let place = subtable.insert(key, slot);
         subtable.state.stages.add(&subtable.mask, key);
         if let Some(ports) = &mut subtable.state.ports {
+            self.prefixes.seek_with(column, ports, key, order, trail);
             ports.add(key, order, trail);
         }
         self.prefixes.add(column, key, order, trail);
@@ -326,6 +327,7 @@ impl<R, const W: usize> Classifier<R, W> {
             subtable.remove(key, place);
             subtable.state.stages.remove(&subtable.mask, key);
             if let Some(ports) = &mut subtable.state.ports {
+                self.prefixes.seek_with(column, ports, key, order, trail);
                 ports.remove(key, order, trail);
             }
             self.prefixes.remove(column, key, order, trail);
