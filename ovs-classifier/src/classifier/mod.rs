@@ -32,7 +32,7 @@ use crate::pattern::Pattern;
 use crate::rule::{Rule, Stored, Version};
 use crate::simd::Level;
 use crate::stages::StageIndex;
-use crate::subtables::Subtables;
+use crate::subtables::{Subtable, Subtables};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -326,15 +326,13 @@ impl<R, const W: usize> Classifier<R, W> {
     #[inline]
     fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
         let stored = self.rules.get(slot)?;
-        let subtable = self.subtables.get(stored.column.get())?;
-        Some(Rule {
-            rules: &self.rules,
-            slot,
-            stored,
-            mask: &subtable.mask,
-            entries: &subtable.entries,
-            conjunction: None,
-        })
+        Some(self.rule_in(slot, stored, self.subtables.get(stored.column.get())?))
+    }
+
+    /// The rule in a slot, whose subtable is known.
+    #[inline(always)]
+    fn rule_in<'a>(&'a self, slot: u32, stored: &'a Stored<R>, subtable: &'a Subtable<State, W>) -> Rule<'a, R, W> {
+        Rule { rules: &self.rules, slot, stored, mask: &subtable.mask, entries: &subtable.entries, conjunction: None }
     }
 
     /// The rules with the same pattern as the one in slot `head`, from there down, with their slots.

@@ -4,7 +4,7 @@ use super::prefixes::{Missing, Walks};
 use super::proof::Evidence;
 use super::{Classifier, PLAIN, State, rank_of_priority};
 use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE};
-use crate::rule::{Stored, Version};
+use crate::rule::{Rule, Stored, Version};
 use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
 use alloc::vec::Vec;
@@ -179,24 +179,40 @@ impl<R, const W: usize> Classifier<R, W> {
         self.with_clauses == 0 && !is_guarded && self.ranked.len() == self.subtables.len()
     }
 
-    /// The slot of the best rule among a few masks without clauses: in so few instructions that a processor is at the next
-    /// lookup while this one waits for memory.
+    /// The best rule among a few masks without clauses: in so few instructions that a processor is at the next lookup, and
+    /// the one after, while this one waits for memory.
     #[inline(always)]
-    pub(super) fn search_few(
-        &self,
-        query: &Query<'_, W>,
-        mut wildcards: Option<&mut [u64; W]>,
-        cost: &mut Probes,
-    ) -> Option<u32> {
+    pub(super) fn find_few(&self, query: &Query<'_, W>, cost: &mut Probes) -> Option<Rule<'_, R, W>> {
+        let (mut best, mut ceiling, mut probes) = (None, 0, 0);
+        for (rank, column) in &self.ranked {
+            if *rank <= ceiling {
+                break;
+            }
+            let Some(subtable) = self.subtables.get(*column) else { break };
+            probes += 1;
+            let Some((_, head)) = subtable.find(query.key) else { continue };
+            if let Some((slot, stored)) = self.topmost_apart(head, query)
+                && rank_of_priority(stored.priority) > ceiling
+            {
+                (best, ceiling) = (Some((slot, stored, subtable)), rank_of_priority(stored.priority));
+            }
+        }
+        cost.searches += 1;
+        cost.open += self.ranked.len() as u64;
+        cost.probes += probes;
+        best.map(|(slot, stored, subtable)| self.rule_in(slot, stored, subtable))
+    }
+
+    /// As [`find_few`](Self::find_few), of a tracked lookup: the slot of the rule.
+    #[inline(never)]
+    pub(super) fn search_few(&self, query: &Query<'_, W>, wildcards: &mut [u64; W], cost: &mut Probes) -> Option<u32> {
         let mut missed: ArrayVec<u32, PLAIN> = ArrayVec::new();
         let (mut best, mut ceiling) = (None, 0);
         for (rank, column) in &self.ranked {
             let Some(subtable) = self.subtables.get(*column).filter(|_| *rank > ceiling) else { break };
             cost.probes += 1;
             let entry = subtable.find(query.key);
-            if let Some(wildcards) = wildcards.as_deref_mut()
-                && (entry.is_some() || missed.try_push(*column).is_err())
-            {
+            if entry.is_some() || missed.try_push(*column).is_err() {
                 subtable.mask.fold(wildcards);
             }
             if let Some((slot, rule)) = entry.and_then(|(_, head)| self.topmost(head, query))
@@ -207,7 +223,7 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         cost.searches += 1;
         cost.open += self.ranked.len() as u64;
-        if let Some(wildcards) = wildcards.filter(|_| !missed.is_empty()) {
+        if !missed.is_empty() {
             self.level.run(Missed { table: self, key: query.key, missed: &missed, wildcards, cost });
         }
         best
@@ -349,6 +365,12 @@ impl<R, const W: usize> Classifier<R, W> {
             }
             slot = rule.below()?;
         }
+    }
+
+    /// As [`topmost`](Self::topmost), and what it needs is not kept by a loop around it.
+    #[inline(never)]
+    fn topmost_apart(&self, head: u32, query: &Query<'_, W>) -> Option<(u32, &Stored<R>)> {
+        self.topmost(head, query)
     }
 
     /// The next rule below one with the same pattern that a query sees.

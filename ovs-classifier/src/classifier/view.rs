@@ -51,6 +51,10 @@ impl<'a, R, const W: usize> View<'a, R, W> {
     #[must_use]
     #[inline]
     pub fn lookup(self, key: &[u64; W]) -> Option<Rule<'a, R, W>> {
+        let query = Query { key, version: self.version, soft: true };
+        if self.table.is_plain(false) {
+            return self.table.find_few(&query, &mut Probes::default());
+        }
         self.lookup_counted(key, None, &mut Probes::default())
     }
 
@@ -68,6 +72,9 @@ impl<'a, R, const W: usize> View<'a, R, W> {
         cost: &mut Probes,
     ) -> Option<Rule<'a, R, W>> {
         let query = Query { key, version: self.version, soft: true };
+        if wildcards.is_none() && self.table.is_plain(false) {
+            return self.table.find_few(&query, cost);
+        }
         let (slot, conjunction) = self.table.resolve(query, wildcards, cost)?;
         Some(Rule { conjunction, ..self.table.rule(slot)? })
     }
