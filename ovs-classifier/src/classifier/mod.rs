@@ -25,7 +25,7 @@ pub use search::Probes;
 pub use view::View;
 
 use crate::arena::{self, Arena, CAPACITY, Handle};
-use crate::guards::Guards;
+use crate::guards::{FEW, Guards};
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
@@ -161,8 +161,9 @@ impl State {
     }
 }
 
-/// So few masks are probed one after the other by who wants to know no more than the rule: that costs less than guards.
-const PLAIN: usize = 16;
+/// So few masks are probed one after the other by who wants to know no more than the rule: that costs less than guards,
+/// which then are not there.
+const PLAIN: usize = FEW;
 
 /// How large a [`Classifier`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
