@@ -87,6 +87,22 @@ impl Bucket {
         lanes_equal(&self.tags, tag) & ((1 << ROWS) - 1)
     }
 
+    /// The place and the head of the row with a tag that `is_it`, by its place.
+    #[inline(always)]
+    fn find(&self, tag: u16, is_it: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
+        let mut found = self.with(tag);
+        while found != 0 {
+            let i = found.trailing_zeros() as usize;
+            if let Some((place, head)) = self.places.get(i).zip(self.heads.get(i))
+                && is_it(*place)
+            {
+                return Some((*place, *head));
+            }
+            found &= found - 1;
+        }
+        None
+    }
+
     #[inline(always)]
     fn passed(&self) -> u16 {
         self.tags[PASSED]
@@ -129,18 +145,22 @@ impl Rows {
         }
     }
 
-    /// The place and the head of the row with this hash that `is_it`, by its place.
+    /// The place and the head of the row with this hash that `is_it`, by its place. Few probes go on where they did not begin:
+    /// what those need is not kept by the others.
     #[inline(always)]
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
-        match self.table.find(hash, &mut is_it) {
-            None if self.growth.is_some() => self.find_larger(hash, is_it),
-            found => found,
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
+        let home = self.table.buckets.get(self.table.home(hash))?;
+        let found = home.find(tag(hash), &is_it);
+        if found.is_some() || home.passed() == 0 && self.growth.is_none() {
+            return found;
         }
+        self.find_further(hash, is_it)
     }
 
     #[cold]
-    fn find_larger(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<(u32, u32)> {
-        self.growing()?.larger.find(hash, is_it)
+    #[inline(never)]
+    fn find_further(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
+        self.table.find(hash, &is_it).or_else(|| self.growing()?.larger.find(hash, &is_it))
     }
 
     /// The growth, once there are rows in the new buckets.

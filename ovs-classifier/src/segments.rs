@@ -71,7 +71,7 @@ impl<T> Segments<T> {
             let (segment, at) = locate(index);
             (self.more.get(segment)?, at)
         };
-        items.get(at * stride..(at + 1) * stride)
+        items.get(at * stride..)?.get(..stride)
     }
 
     /// As [`run`](Self::run).
@@ -82,7 +82,7 @@ impl<T> Segments<T> {
             let (segment, at) = locate(index);
             (self.more.get_mut(segment)?, at)
         };
-        items.get_mut(at * stride..(at + 1) * stride)
+        items.get_mut(at * stride..)?.get_mut(..stride)
     }
 
     /// Adds a run of as many items as the stride.

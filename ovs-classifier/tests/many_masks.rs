@@ -1,6 +1,6 @@
 //! Tables with more masks than anyone should have.
 
-use ovs_classifier::{Classifier, Layout, MegaflowTable, Pattern};
+use ovs_classifier::{Classifier, Field, Layout, MegaflowTable, Pattern};
 
 /// As wide as a switch's flow key.
 const W: usize = 96;
@@ -63,6 +63,45 @@ fn a_thousand_masks_answer_as_a_list_does() {
             list.retain(|rule| rule.1 % 4 == 1);
             table.retain(|rule| rule.priority() % 4 == 1);
             assert_eq!(table.len(), list.len());
+        }
+    }
+}
+
+/// Both kinds of lookup choose the next mask in ways of their own: among one word of masks and among more, where few are
+/// left and where more than fit a list.
+#[test]
+fn untracked_lookups_find_what_tracked_ones_find() {
+    let field = |word: u16| Field::new(word * 64, 32).expect("the first half of a word of the key");
+    let guarded = layout().with_fields(&[field(1), field(30), field(60), field(90)]).expect("fields of the key");
+    for (layout, n_masks, values) in
+        [(guarded, 12, 3), (guarded, 60, 3), (guarded, 100, 9), (guarded, 100, 1), (guarded, 400, 9), (layout(), 40, 3)]
+    {
+        let (mut random, mut table, mut list) = (numbers(n_masks), Classifier::with_seed(layout, 7), Vec::new());
+        let mut next = move || random.next().unwrap_or(0);
+        // Four words of which guards may know, and one of which none does.
+        let key = |next: &mut dyn FnMut() -> u64| {
+            let mut key = [0; W];
+            [1, 30, 60, 90].into_iter().for_each(|word| key[word] = (next() % values) << 56);
+            key[95] = next();
+            key
+        };
+        for n in 0..n_masks * 6 {
+            let (mut mask, n_mask) = ([0; W], n % n_masks);
+            for (word, i) in [1, 30, 60, 90].into_iter().zip(0..) {
+                mask[word] = if (n_mask ^ (n_mask >> 4)) >> i & 1 == 0 { u64::MAX << 32 } else { 0 };
+            }
+            mask[95] = n_mask;
+            // Few priorities: rules of many masks have the same, and those of one mask different ones.
+            let (pattern, priority) = (Pattern::new(key(&mut next), mask), (next() % 8) as i32);
+            let _ = table.insert(&pattern, priority, n).expect("no limit");
+            list.push((pattern, priority));
+        }
+        for _ in 0..300 {
+            let key = key(&mut next);
+            let tracked = table.lookup_tracked(&key, &mut [0; W]).map(|rule| *rule.payload());
+            assert_eq!(table.lookup(&key).map(|rule| *rule.payload()), tracked, "{n_masks} masks");
+            let best = list.iter().filter(|rule| rule.0.matches(&key)).map(|rule| rule.1).max();
+            assert_eq!(table.lookup(&key).map(|rule| rule.priority()), best, "{n_masks} masks");
         }
     }
 }

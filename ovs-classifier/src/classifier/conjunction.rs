@@ -26,7 +26,9 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<(u32, Option<u32>)> {
-        if self.is_plain(wildcards.is_some()) {
+        if let Some(wildcards) = wildcards.as_deref_mut()
+            && self.is_plain(true)
+        {
             return Some((self.search_few(query, wildcards, cost)?, None));
         }
         let mut soft = Vec::new();

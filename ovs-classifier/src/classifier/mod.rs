@@ -25,14 +25,14 @@ pub use search::Probes;
 pub use view::View;
 
 use crate::arena::{self, Arena, CAPACITY, Handle};
-use crate::guards::Guards;
+use crate::guards::{FEW, Guards};
 use crate::hash::WordHash;
 use crate::layout::Layout;
 use crate::pattern::Pattern;
 use crate::rule::{Rule, Stored, Version};
 use crate::simd::Level;
 use crate::stages::StageIndex;
-use crate::subtables::Subtables;
+use crate::subtables::{Subtable, Subtables};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -161,8 +161,9 @@ impl State {
     }
 }
 
-/// So few masks are probed one after the other by who wants to know no more than the rule: that costs less than guards.
-const PLAIN: usize = 16;
+/// So few masks are probed one after the other by who wants to know no more than the rule: that costs less than guards,
+/// which then are not there.
+const PLAIN: usize = FEW;
 
 /// How large a [`Classifier`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -326,15 +327,13 @@ impl<R, const W: usize> Classifier<R, W> {
     #[inline]
     fn rule(&self, slot: u32) -> Option<Rule<'_, R, W>> {
         let stored = self.rules.get(slot)?;
-        let subtable = self.subtables.get(stored.column.get())?;
-        Some(Rule {
-            rules: &self.rules,
-            slot,
-            stored,
-            mask: &subtable.mask,
-            entries: &subtable.entries,
-            conjunction: None,
-        })
+        Some(self.rule_in(slot, stored, self.subtables.get(stored.column.get())?))
+    }
+
+    /// The rule in a slot, whose subtable is known.
+    #[inline(always)]
+    fn rule_in<'a>(&'a self, slot: u32, stored: &'a Stored<R>, subtable: &'a Subtable<State, W>) -> Rule<'a, R, W> {
+        Rule { rules: &self.rules, slot, stored, mask: &subtable.mask, entries: &subtable.entries, conjunction: None }
     }
 
     /// The rules with the same pattern as the one in slot `head`, from there down, with their slots.

@@ -51,7 +51,12 @@ impl<'a, R, const W: usize> View<'a, R, W> {
     #[must_use]
     #[inline]
     pub fn lookup(self, key: &[u64; W]) -> Option<Rule<'a, R, W>> {
-        self.lookup_counted(key, None, &mut Probes::default())
+        let query = Query { key, version: self.version, soft: true };
+        let cost = &mut Probes::default();
+        if self.table.is_plain(false) {
+            return self.table.find_few(&query, cost);
+        }
+        self.table.find_open(&query, cost).unwrap_or_else(|| self.lookup_counted(key, None, cost))
     }
 
     /// As [`Classifier::lookup_tracked`].
@@ -68,6 +73,14 @@ impl<'a, R, const W: usize> View<'a, R, W> {
         cost: &mut Probes,
     ) -> Option<Rule<'a, R, W>> {
         let query = Query { key, version: self.version, soft: true };
+        if wildcards.is_none() {
+            if self.table.is_plain(false) {
+                return self.table.find_few(&query, cost);
+            }
+            if let Some(found) = self.table.find_open(&query, cost) {
+                return found;
+            }
+        }
         let (slot, conjunction) = self.table.resolve(&query, wildcards, cost)?;
         Some(Rule { conjunction, ..self.table.rule(slot)? })
     }

@@ -37,7 +37,7 @@ mod making;
 mod picked;
 mod set;
 
-pub(crate) use picked::{Asked, KeyRows, Picked, is_empty};
+pub(crate) use picked::{Asked, KeyRows, Picked, count, is_empty};
 
 use crate::field::{BitOrder, Field};
 use crate::hash::WordHash;

@@ -1,7 +1,7 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW, SINGLE};
+use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW};
 
 /// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide, and
 /// where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is different for
@@ -172,7 +172,10 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     #[inline(always)]
     fn pass_of(&self, guard: &Guard, row: u32) -> [u64; N] {
-        let outside: [u64; N] = if N == SINGLE { [guard.near; N] } else { load(&guard.outside, self.first) };
+        let outside: [u64; N] = match guard.near.first_chunk() {
+            Some(near) => *near,
+            None => load(&guard.outside, self.first),
+        };
         let row: [u64; N] = load(&guard.lines, row as usize + self.first);
         core::array::from_fn(|i| row[i] | outside[i])
     }
@@ -246,6 +249,6 @@ pub(crate) fn is_empty<const N: usize>(columns: &[u64; N]) -> bool {
 }
 
 #[inline(always)]
-fn count<const N: usize>(columns: &[u64; N]) -> u32 {
+pub(crate) fn count<const N: usize>(columns: &[u64; N]) -> u32 {
     columns.iter().map(|columns| columns.count_ones()).sum()
 }

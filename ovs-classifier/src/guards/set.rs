@@ -1,6 +1,6 @@
 //! Guards with their rows: bits by guard, by the value of a guard's bits, by column.
 
-use super::{Bits, FEW, Run, WIDE};
+use super::{Bits, FEW, NARROW, Run, WIDE};
 use crate::hash::WordHash;
 use crate::simd::prefetch;
 use alloc::vec::Vec;
@@ -41,8 +41,8 @@ pub(super) struct Guard {
     pub(super) lines: Vec<Line>,
     /// The columns that do not take part.
     pub(super) outside: Vec<Line>,
-    /// The first word of them once more, for those who read no other.
-    pub(super) near: u64,
+    /// The first words of them once more, for those who read no other.
+    pub(super) near: [u64; NARROW],
     pub(super) word: u8,
     /// What a hash is shifted by to be a row.
     pub(super) shift: u8,
@@ -76,7 +76,7 @@ impl Set {
         let mut outside = Vec::new();
         outside.resize(self.stride.div_ceil(8), Line([u64::MAX; 8]));
         let (mask, lines, shift) = (run.mask(), Vec::new(), (64 - rows_log2) as u8);
-        self.guards.push(Guard { mask, lines, outside, near: u64::MAX, word: run.word, shift });
+        self.guards.push(Guard { mask, lines, outside, near: [u64::MAX; NARROW], word: run.word, shift });
     }
 
     /// Lays up to `lines` lines of rows, without any bit; whether all are laid.
@@ -110,8 +110,8 @@ impl Set {
             if let Some(word) = word_mut(&mut guard.outside, column as usize / 64) {
                 let bit = 1 << (column % 64);
                 *word = if takes_part { *word & !bit } else { *word | bit };
-                if column < 64 {
-                    guard.near = *word;
+                if let Some(near) = guard.near.get_mut(column as usize / 64) {
+                    *near = *word;
                 }
             }
         }

@@ -81,6 +81,12 @@ impl Kernels for Portable {
     }
 }
 
+/// A function of its own, as those of the other levels are: what it keeps is no burden to who calls another.
+#[inline(never)]
+fn portable<J: Job>(job: J) -> J::Output {
+    job.run(Portable)
+}
+
 /// Which instructions there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Level(Instructions);
@@ -134,7 +140,7 @@ impl Level {
     #[inline(always)]
     pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
         match self.0 {
-            Instructions::Portable => job.run(Portable),
+            Instructions::Portable => portable(job),
             // The only way to these levels is `best`, which has found their features, and `all`, which gives no level
             // above it: that is what the two functions ask for.
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
