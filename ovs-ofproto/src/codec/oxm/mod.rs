@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId};
+use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId, PlainTlv};
 
 use super::cursor::{Place, Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
@@ -162,7 +162,14 @@ pub(super) fn write_entry(
     Ok(())
 }
 
+/// The TLV of a field in a version, if that is one of the plain.
+#[inline(always)]
+pub(super) fn plain_in(field: FieldId, version: u8) -> Option<&'static PlainTlv> {
+    PlainTlv::of(head_of(field, version)?)
+}
+
 /// The header of a TLV of a field without a mask, if it has 32 bits.
+#[inline(always)]
 fn head_of(field: FieldId, version: u8) -> Option<u32> {
     match HEADS.get(field as usize)?.get(usize::from(version))?.as_ref()? {
         [(head, true), _] => u32::try_from(*head).ok(),
