@@ -15,6 +15,7 @@ use nom::error::ErrorKind;
 use nom::multi::many0_count;
 use nom::sequence::delimited;
 
+use super::scan::{BETWEEN, NAME, class_of, end_of_parenthesis, end_of_value};
 use super::words::{Words, hash};
 use super::{NoNames, PortNames, resolve_port};
 use crate::extract::{
@@ -312,7 +313,7 @@ impl<'a> Iterator for Terms<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.rest = until(self.rest, |class| class & SPACE == 0).0;
+        self.rest = until(self.rest, |class| class & BETWEEN == 0).0;
         if self.rest.is_empty() {
             return None;
         }
@@ -356,42 +357,11 @@ fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
         }
         Some(b'(') => {
             let text = rest.get(1..).unwrap_or_default();
-            let (rest, value) = cut(text, nested(text, CLOSE));
+            let (rest, value) = cut(text, end_of_parenthesis(text));
             (rest.strip_prefix(')').unwrap_or(rest), (name, Some(value).filter(|value| !value.is_empty())))
         }
         _ => (rest, (name, None)),
     })
-}
-
-/// Of a byte: it stands between terms.
-const SPACE: u8 = 1;
-/// Of a byte: names are made of it.
-const NAME: u8 = 2;
-/// Of a byte: it opens a parenthesis.
-const OPEN: u8 = 4;
-/// Of a byte: it closes one.
-const CLOSE: u8 = 8;
-
-/// What each byte is.
-#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-static CLASSES: [u8; 256] = {
-    let (mut classes, mut b) = ([0; 256], 0);
-    while b < 256 {
-        classes[b] = match b as u8 {
-            b',' | b' ' | b'\t' | b'\r' | b'\n' => SPACE,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'[' | b']' | b'.' => NAME,
-            b'(' => OPEN,
-            b')' => CLOSE,
-            _ => 0,
-        };
-        b += 1;
-    }
-    classes
-};
-
-#[inline(always)]
-fn class_of(b: u8) -> u8 {
-    CLASSES.get(usize::from(b)).copied().unwrap_or(0)
 }
 
 /// Cuts in front of the first byte of a class that ends it: what stands behind, and what before.
@@ -416,25 +386,7 @@ fn quoted(input: &str) -> IResult<&str, &str> {
 /// A value behind an equals sign.
 #[inline]
 fn value(input: &str) -> IResult<&str, &str> {
-    Ok(cut(input, nested(input, SPACE)))
-}
-
-/// Length of what stands before the first byte of a class outside parentheses.
-#[inline]
-fn nested(input: &str, ends: u8) -> usize {
-    let (mut at, mut depth) = (0, 0usize);
-    loop {
-        let stops = OPEN | CLOSE | if depth == 0 { ends } else { 0 };
-        let mut rest = input.as_bytes().get(at..).unwrap_or_default().iter();
-        let Some(n) = rest.position(|b| class_of(*b) & stops != 0) else { return input.len() };
-        at += n;
-        match input.as_bytes().get(at).map_or(0, |b| class_of(*b)) {
-            class if depth == 0 && class & ends != 0 => return at,
-            OPEN => depth += 1,
-            _ => depth = depth.saturating_sub(1),
-        }
-        at += 1;
-    }
+    Ok(cut(input, end_of_value(input)))
 }
 
 /// Builds a match from terms, in whatever order they stand.
