@@ -94,7 +94,7 @@ impl MatchBuilder {
     }
 
     /// What is known to be met when what prerequisites hang on was said.
-    #[inline(always)]
+    #[inline(never)]
     fn met_with(&self, field: FieldId, value: u64) -> PrereqSet {
         let says = |field: FieldId| {
             let (i, [ones, _]) = field.info().place();
