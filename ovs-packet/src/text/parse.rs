@@ -403,6 +403,26 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
 /// As [`ParseMatchError`] says.
 pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<Match, ParseMatchError> {
     let mut m = Match::ANY;
+    match_of_terms_into(terms, ports, &mut m)?;
+    Ok(m)
+}
+
+/// As [`match_of_terms_with`], into a match that says nothing yet: it is large, and quicker to read where it stays. What it
+/// says after an error is of no meaning.
+///
+/// ```
+/// use ovs_packet::Match;
+/// use ovs_packet::text::{NoNames, match_of_terms_into, terms};
+///
+/// let mut m = Match::ANY;
+/// match_of_terms_into(&terms("tp_dst=80,tcp")?, &NoNames, &mut m)?;
+/// assert_eq!(m.to_string(), "tcp,tp_dst=80");
+/// # Ok::<(), ovs_packet::text::ParseMatchError>(())
+/// ```
+///
+/// # Errors
+/// As [`ParseMatchError`] says.
+pub fn match_of_terms_into(terms: &[Term<'_>], ports: &dyn PortNames, m: &mut Match) -> Result<(), ParseMatchError> {
     let mut depths = 0u8;
     for t in terms {
         match t.means {
@@ -438,10 +458,10 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
             };
             headers |= field.info().prereq != Prereq::None;
             match (bits, field.tun_metadata_index()) {
-                (Some(bits), _) => set_bits(&mut m, bits, t.needed()?).map_err(|problem| t.problem(problem))?,
-                (None, Some(index)) => set_option(&mut m, t, index)?,
+                (Some(bits), _) => set_bits(m, bits, t.needed()?).map_err(|problem| t.problem(problem))?,
+                (None, Some(index)) => set_option(m, t, index)?,
                 (None, None) => {
-                    set_field(&mut m, field, t.needed()?, ports).map_err(|e| t.problem(MatchProblem::Value(e)))?
+                    set_field(m, field, t.needed()?, ports).map_err(|e| t.problem(MatchProblem::Value(e)))?
                 }
             }
             if Prereq::may_hang_on(field) || matches!(field, FieldId::VlanPcp | FieldId::DlVlanPcp) {
@@ -449,7 +469,7 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
             }
         }
     }
-    if m.touches(FieldId::EthType) && !Prereq::Ethernet.holds_for(&m) {
+    if m.touches(FieldId::EthType) && !Prereq::Ethernet.holds_for(m) {
         let (at, name) = protocol_of(terms, false).unwrap_or((0, "dl_type"));
         let needs = Prereq::Ethernet.hint();
         return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
@@ -462,7 +482,10 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
         return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
     }
     // A field of a header speaks of packets of Ethernet even if all of it is left open.
-    Ok(if headers && !m.implies_ethernet() { m.with_default_packet_type() } else { m })
+    if headers && !m.implies_ethernet() {
+        *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
+    }
+    Ok(())
 }
 
 /// How many layers of other fields must be read before those that a name may mean.

@@ -89,7 +89,7 @@ pub(super) fn class_of(b: u8) -> u8 {
 #[inline(always)]
 const fn has_parenthesis(block: [u8; 8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let zero_if_one = (u64::from_ne_bytes(block) | ONES) ^ ONES * b')' as u64;
+    let zero_if_one = (u64::from_ne_bytes(block) | ONES) ^ u64::from_ne_bytes([b')'; 8]);
     zero_if_one.wrapping_sub(ONES) & !zero_if_one & ONES << 7 != 0
 }
 
