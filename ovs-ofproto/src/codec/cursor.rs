@@ -313,6 +313,20 @@ impl Writer {
         self.out.truncate(end);
     }
 
+    /// Appends numbers of eight bytes.
+    #[inline(always)]
+    pub(super) fn words<const N: usize>(&mut self, words: [u64; N]) {
+        self.bytes(words.map(u64::to_be_bytes).as_flattened());
+    }
+
+    /// Appends the first `len` bytes of some numbers.
+    #[inline(always)]
+    pub(super) fn first_words<const N: usize>(&mut self, words: [u64; N], len: usize) {
+        let end = self.len().wrapping_add(len);
+        self.words(words);
+        self.out.truncate(end);
+    }
+
     /// Appends `n` zero bytes.
     #[inline(always)]
     pub fn zeros(&mut self, n: usize) {

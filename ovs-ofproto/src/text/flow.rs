@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use ovs_packet::Match;
 use ovs_packet::field::{FieldId, Value};
-use ovs_packet::text::{MatchProblem, NoNames, ParseMatchError, PortNames, Term, Terms, match_of_terms_with};
+use ovs_packet::text::{
+    MatchProblem, NoNames, ParseMatchError, PortNames, Term, Terms, match_of_terms_into, match_of_terms_with,
+};
 
 use super::error::{ParseFlowError, Parsed, Problem, field_value, invalid};
 use super::lexer::{self, is_space};
@@ -263,11 +265,13 @@ impl<'p> Parser<'p> {
                 matching.push(t);
             }
         }
+        if !self.normalises {
+            let read = match_of_terms_into(&matching, self.ports, &mut flow.matching);
+            read.map_err(|e| ParseFlowError { at: e.at, problem: Problem::Match(e.problem) })?;
+            return Ok(protocols & forms_of_match(&matching, &flow.matching));
+        }
         let unmet;
-        (flow.matching, unmet) = match self.normalises {
-            true => self.normalised(&mut matching)?,
-            false => (self.matching(&matching)?, Vec::new()),
-        };
+        (flow.matching, unmet) = self.normalised(&mut matching)?;
         if !unmet.is_empty() {
             let mut before = flow.matching.to_owned();
             unmet.iter().for_each(|v| before.set_masked(v.field, v.value, v.mask));
@@ -275,8 +279,7 @@ impl<'p> Parser<'p> {
             tracing::info!(target: "ofp_match", " pre: {before}");
             tracing::info!(target: "ofp_match", "post: {}", flow.matching);
         }
-        protocols &= forms_of_match(&matching, &flow.matching);
-        Ok(protocols)
+        Ok(protocols & forms_of_match(&matching, &flow.matching))
     }
 
     /// Builds a match from terms. Those that need what the others do not say are taken away, and what they say is given.

@@ -3,9 +3,10 @@
 //!
 //! An argument behind a colon ends where the next comma or white space stands outside parentheses; one in parentheses
 //! where they close, or where `->TARGET` behind them ends. Parentheses that do not close end with the text, as upstream
-//! has it: no text is refused here. The scan is one pass without recursion, however the parentheses nest.
+//! has it: no text is refused here.
 
 use nom::IResult;
+use ovs_packet::text::{end_of_parenthesis, end_of_value};
 
 /// An item of a list, as it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,10 +24,6 @@ pub(super) struct Item<'a> {
 const SPACE: u8 = 1;
 /// Of a byte: it ends a name and begins an argument.
 const OPENING: u8 = 2;
-/// Of a byte: it opens a parenthesis.
-const OPEN: u8 = 4;
-/// Of a byte: it closes one.
-const CLOSE: u8 = 8;
 
 /// What each byte is. All that are anything are characters.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
@@ -36,9 +33,7 @@ static CLASSES: [u8; 256] = {
     while b < 256 {
         classes[b] = match b as u8 {
             b',' | b' ' | b'\t' | b'\r' | b'\n' => SPACE,
-            b':' | b'=' => OPENING,
-            b'(' => OPENING | OPEN,
-            b')' => CLOSE,
+            b':' | b'=' | b'(' => OPENING,
             _ => 0,
         };
         b += 1;
@@ -96,24 +91,6 @@ fn until(input: &str, ends: impl Fn(u8) -> bool) -> IResult<&str, &str> {
     Ok((behind, before))
 }
 
-/// Length of what stands before the first byte of a class outside parentheses.
-#[inline]
-fn nested(input: &str, ends: u8) -> usize {
-    let (mut at, mut depth) = (0usize, 0usize);
-    loop {
-        let stops = OPEN | CLOSE | if depth == 0 { ends } else { 0 };
-        let mut rest = input.as_bytes().get(at..).unwrap_or_default().iter();
-        let Some(n) = rest.position(|b| class_of(*b) & stops != 0) else { return input.len() };
-        at = at.saturating_add(n);
-        match input.as_bytes().get(at).map_or(0, |b| class_of(*b)) {
-            class if depth == 0 && class & ends != 0 => return at,
-            class if class & OPEN != 0 => depth = depth.saturating_add(1),
-            _ => depth = depth.saturating_sub(1),
-        }
-        at = at.saturating_add(1);
-    }
-}
-
 /// What stands before the first of some byte, which is a character, and what behind it.
 #[inline]
 pub(super) fn split(text: &str, at: u8) -> Option<(&str, &str)> {
@@ -125,7 +102,10 @@ pub(super) fn split(text: &str, at: u8) -> Option<(&str, &str)> {
 #[inline]
 pub(super) fn trim(text: &str) -> &str {
     match text.as_bytes() {
-        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        [] => text,
+        [first, ..] if first.is_ascii_graphic() && text.bytes().next_back().is_some_and(|b| b.is_ascii_graphic()) => {
+            text
+        }
         _ => text.trim(),
     }
 }
@@ -147,11 +127,11 @@ impl<'a> Iterator for Items<'a> {
         let len = match opening {
             None => 0,
             Some(b'(') => {
-                let len = nested(rest, CLOSE);
+                let len = end_of_parenthesis(rest);
                 let behind = rest.get(len..).unwrap_or_default();
-                len.saturating_add(if behind.starts_with(")->") { nested(behind, SPACE) } else { 0 })
+                len.saturating_add(if behind.starts_with(")->") { end_of_value(behind) } else { 0 })
             }
-            Some(_) => nested(rest, SPACE),
+            Some(_) => end_of_value(rest),
         };
         let (arg, behind) = rest.split_at_checked(len)?;
         // What ended the argument belongs to nothing.

@@ -26,6 +26,7 @@ mod prereq;
 mod row;
 #[cfg(feature = "serde")]
 pub(crate) mod serialize;
+mod set;
 mod subfield;
 mod table;
 mod text;
@@ -40,6 +41,7 @@ pub use plain::PlainTlv;
 pub use prereq::{Prereq, PrereqSet};
 pub(crate) use prereq::{dl_type, dl_type_in};
 pub use row::Field;
+pub use set::FieldSet;
 pub use subfield::{ParseSubfieldError, Subfield};
 pub use table::FieldId;
 pub use text::{ParseValueError, Value};

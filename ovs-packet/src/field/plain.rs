@@ -195,9 +195,9 @@ impl PlainTlv {
         self.len.into()
     }
 
-    /// The field's bits of its word, right-aligned.
+    /// The field's bits of the word of a key that it is in, right-aligned.
     #[inline(always)]
-    pub(crate) fn part(&self, word: u64) -> u64 {
+    pub fn part(&self, word: u64) -> u64 {
         u64::from_be(word) >> (self.shift & 63) & self.max
     }
 
@@ -207,10 +207,17 @@ impl PlainTlv {
         (self.word.into(), (value << (self.shift & 63)).to_be(), self.ones)
     }
 
+    /// The header, and a value as it stands in the first bytes of a big-endian number behind that.
+    #[inline(always)]
+    pub fn to_words(&self, value: u64) -> (u32, u64) {
+        (self.head, value << (self.behind & 63))
+    }
+
     /// The TLV of a value, in the first [`size`](PlainTlv::size) of 16 bytes.
     #[inline(always)]
     pub fn to_bytes(&self, value: u64) -> [u8; 16] {
-        (u128::from(self.head) << 96 | u128::from(value << (self.behind & 63)) << 32).to_be_bytes()
+        let (head, value) = self.to_words(value);
+        (u128::from(head) << 96 | u128::from(value) << 32).to_be_bytes()
     }
 }
 

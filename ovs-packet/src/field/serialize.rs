@@ -3,6 +3,7 @@
 //! | | form |
 //! |---|---|
 //! | [`FieldId`] | its name |
+//! | [`FieldSet`] | the names in a list |
 //! | [`Value`] | an object of one member, which the field names: the value, or `{"value": .., "mask": ..}` |
 //! | a value, or a mask | a number where the field is decimal; names in a list where it is flags; the number or the name of a port; else the words that [`Value`] is written with |
 //! | [`TunOption`] | `true` for one that is there, `false` for one that is not; `"0x.."` with two digits a byte, or value and mask of these |
@@ -18,7 +19,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text::{TCP_FLAGS, TUNNEL_FLAGS};
-use super::{FieldId, Format, TunOption, Value};
+use super::{FieldId, FieldSet, Format, TunOption, Value};
 use crate::packet::CtState;
 use crate::port::OfPort;
 use crate::text::number;
@@ -33,6 +34,18 @@ impl<'de> Deserialize<'de> for FieldId {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<FieldId, D::Error> {
         let name = String::deserialize(d)?;
         field_by_name(&name)
+    }
+}
+
+impl Serialize for FieldSet {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldSet {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<FieldSet, D::Error> {
+        Vec::<FieldId>::deserialize(d).map(|fields| fields.into_iter().collect())
     }
 }
 

@@ -61,16 +61,15 @@ impl Index {
 ///
 /// ```
 /// use ovs_packet::Match;
-/// use ovs_packet::field::PlainTlv;
 /// use ovs_packet::key::ByPlace;
 ///
 /// let m: Match = "tcp,nw_dst=10.0.0.0/8,tp_dst=80".parse().unwrap();
 /// let mut words = ByPlace::empty(&m);
 /// words.fill();
 /// assert_eq!(words.prereqs(), m.prereqs());
-/// // OXM_OF_TCP_DST and OXM_OF_IPV4_DST, of which not all is matched.
-/// assert_eq!(words.whole(PlainTlv::of(0x8000_1c02).unwrap()), Some(80));
-/// assert_eq!(words.whole(PlainTlv::of(0x8000_1804).unwrap()), None);
+/// let mut found = Vec::new();
+/// words.for_each_place(|i| found.push((i, words.word(i).0, words.word(i).1)));
+/// assert!(found.into_iter().eq(m.words()));
 /// ```
 #[derive(Clone, Debug)]
 pub struct ByPlace<'m> {
@@ -92,9 +91,15 @@ impl<'m> ByPlace<'m> {
         self.index.fill(self.map);
     }
 
-    /// Value and mask of the word at place `i` of the key.
+    /// Calls `f` for the places of the words, ascending.
     #[inline(always)]
-    fn word(&self, i: usize) -> (u64, u64) {
+    pub fn for_each_place(&self, f: impl FnMut(usize)) {
+        self.map.for_each(f);
+    }
+
+    /// Value and mask of the word at place `i` of the key; both zero where nothing of it is matched.
+    #[inline(always)]
+    pub fn word(&self, i: usize) -> (u64, u64) {
         self.words.get(self.index.at(i)).map_or((0, 0), |w| (w.value, w.mask))
     }
 
@@ -102,14 +107,6 @@ impl<'m> ByPlace<'m> {
     #[inline(always)]
     pub fn prereqs(&self) -> PrereqSet {
         PrereqSet::of_match(|i| self.word(i))
-    }
-
-    /// The value of a field that is plain, right-aligned, if all of its bits are matched.
-    #[inline(always)]
-    pub fn whole(&self, tlv: &PlainTlv) -> Option<u64> {
-        let (i, _, ones) = tlv.placed(0);
-        let word = self.words.get(self.index.at(i)).filter(|word| !word.mask & ones == 0)?;
-        Some(tlv.part(word.value))
     }
 }
 

@@ -11,11 +11,15 @@
 mod parse;
 mod ports;
 mod print;
+mod scan;
 mod words;
 
-pub use parse::{MatchProblem, ParseMatchError, Term, Terms, match_of_terms, match_of_terms_with, terms};
+pub use parse::{
+    MatchProblem, ParseMatchError, Term, Terms, match_of_terms, match_of_terms_into, match_of_terms_with, terms,
+};
 pub use ports::{NoNames, PortNames, PortText, TableText, resolve_port, resolve_table};
 pub use print::MatchText;
+pub use scan::{end_of_parenthesis, end_of_value};
 pub use words::Words;
 
 /// Reads a decimal number, or a hexadecimal one with `0x`; `None` for anything else.

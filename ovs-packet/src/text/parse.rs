@@ -15,6 +15,7 @@ use nom::error::ErrorKind;
 use nom::multi::many0_count;
 use nom::sequence::delimited;
 
+use super::scan::{BETWEEN, NAME, class_of, end_of_parenthesis, end_of_value};
 use super::words::{Words, hash};
 use super::{NoNames, PortNames, resolve_port};
 use crate::extract::{
@@ -312,7 +313,7 @@ impl<'a> Iterator for Terms<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.rest = until(self.rest, |class| class & SPACE == 0).0;
+        self.rest = until(self.rest, |class| class & BETWEEN == 0).0;
         if self.rest.is_empty() {
             return None;
         }
@@ -356,42 +357,11 @@ fn term(input: &str) -> IResult<&str, (&str, Option<&str>)> {
         }
         Some(b'(') => {
             let text = rest.get(1..).unwrap_or_default();
-            let (rest, value) = cut(text, nested(text, CLOSE));
+            let (rest, value) = cut(text, end_of_parenthesis(text));
             (rest.strip_prefix(')').unwrap_or(rest), (name, Some(value).filter(|value| !value.is_empty())))
         }
         _ => (rest, (name, None)),
     })
-}
-
-/// Of a byte: it stands between terms.
-const SPACE: u8 = 1;
-/// Of a byte: names are made of it.
-const NAME: u8 = 2;
-/// Of a byte: it opens a parenthesis.
-const OPEN: u8 = 4;
-/// Of a byte: it closes one.
-const CLOSE: u8 = 8;
-
-/// What each byte is.
-#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-static CLASSES: [u8; 256] = {
-    let (mut classes, mut b) = ([0; 256], 0);
-    while b < 256 {
-        classes[b] = match b as u8 {
-            b',' | b' ' | b'\t' | b'\r' | b'\n' => SPACE,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'[' | b']' | b'.' => NAME,
-            b'(' => OPEN,
-            b')' => CLOSE,
-            _ => 0,
-        };
-        b += 1;
-    }
-    classes
-};
-
-#[inline(always)]
-fn class_of(b: u8) -> u8 {
-    CLASSES.get(usize::from(b)).copied().unwrap_or(0)
 }
 
 /// Cuts in front of the first byte of a class that ends it: what stands behind, and what before.
@@ -416,25 +386,7 @@ fn quoted(input: &str) -> IResult<&str, &str> {
 /// A value behind an equals sign.
 #[inline]
 fn value(input: &str) -> IResult<&str, &str> {
-    Ok(cut(input, nested(input, SPACE)))
-}
-
-/// Length of what stands before the first byte of a class outside parentheses.
-#[inline]
-fn nested(input: &str, ends: u8) -> usize {
-    let (mut at, mut depth) = (0, 0usize);
-    loop {
-        let stops = OPEN | CLOSE | if depth == 0 { ends } else { 0 };
-        let mut rest = input.as_bytes().get(at..).unwrap_or_default().iter();
-        let Some(n) = rest.position(|b| class_of(*b) & stops != 0) else { return input.len() };
-        at += n;
-        match input.as_bytes().get(at).map_or(0, |b| class_of(*b)) {
-            class if depth == 0 && class & ends != 0 => return at,
-            OPEN => depth += 1,
-            _ => depth = depth.saturating_sub(1),
-        }
-        at += 1;
-    }
+    Ok(cut(input, end_of_value(input)))
 }
 
 /// Builds a match from terms, in whatever order they stand.
@@ -451,6 +403,26 @@ pub fn match_of_terms(terms: &[Term<'_>]) -> Result<Match, ParseMatchError> {
 /// As [`ParseMatchError`] says.
 pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<Match, ParseMatchError> {
     let mut m = Match::ANY;
+    match_of_terms_into(terms, ports, &mut m)?;
+    Ok(m)
+}
+
+/// As [`match_of_terms_with`], into a match that says nothing yet: it is large, and quicker to read where it stays. What it
+/// says after an error is of no meaning.
+///
+/// ```
+/// use ovs_packet::Match;
+/// use ovs_packet::text::{NoNames, match_of_terms_into, terms};
+///
+/// let mut m = Match::ANY;
+/// match_of_terms_into(&terms("tp_dst=80,tcp")?, &NoNames, &mut m)?;
+/// assert_eq!(m.to_string(), "tcp,tp_dst=80");
+/// # Ok::<(), ovs_packet::text::ParseMatchError>(())
+/// ```
+///
+/// # Errors
+/// As [`ParseMatchError`] says.
+pub fn match_of_terms_into(terms: &[Term<'_>], ports: &dyn PortNames, m: &mut Match) -> Result<(), ParseMatchError> {
     let mut depths = 0u8;
     for t in terms {
         match t.means {
@@ -486,10 +458,10 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
             };
             headers |= field.info().prereq != Prereq::None;
             match (bits, field.tun_metadata_index()) {
-                (Some(bits), _) => set_bits(&mut m, bits, t.needed()?).map_err(|problem| t.problem(problem))?,
-                (None, Some(index)) => set_option(&mut m, t, index)?,
+                (Some(bits), _) => set_bits(m, bits, t.needed()?).map_err(|problem| t.problem(problem))?,
+                (None, Some(index)) => set_option(m, t, index)?,
                 (None, None) => {
-                    set_field(&mut m, field, t.needed()?, ports).map_err(|e| t.problem(MatchProblem::Value(e)))?
+                    set_field(m, field, t.needed()?, ports).map_err(|e| t.problem(MatchProblem::Value(e)))?
                 }
             }
             if Prereq::may_hang_on(field) || matches!(field, FieldId::VlanPcp | FieldId::DlVlanPcp) {
@@ -497,7 +469,7 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
             }
         }
     }
-    if m.touches(FieldId::EthType) && !Prereq::Ethernet.holds_for(&m) {
+    if m.touches(FieldId::EthType) && !Prereq::Ethernet.holds_for(m) {
         let (at, name) = protocol_of(terms, false).unwrap_or((0, "dl_type"));
         let needs = Prereq::Ethernet.hint();
         return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
@@ -510,7 +482,10 @@ pub fn match_of_terms_with(terms: &[Term<'_>], ports: &dyn PortNames) -> Result<
         return Err(ParseMatchError { at, problem: MatchProblem::Prerequisite { name: name.to_string(), needs } });
     }
     // A field of a header speaks of packets of Ethernet even if all of it is left open.
-    Ok(if headers && !m.implies_ethernet() { m.with_default_packet_type() } else { m })
+    if headers && !m.implies_ethernet() {
+        *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
+    }
+    Ok(())
 }
 
 /// How many layers of other fields must be read before those that a name may mean.

@@ -135,15 +135,20 @@ pub(super) fn decode_within(
 pub(in crate::codec) fn take_usual<'a>(mut bytes: &'a [u8], version: Version, actions: &mut Vec<Action>) -> &'a [u8] {
     let (before, more) = (actions.len(), count(bytes));
     // Lists are not moved as they grow, and none has more room than it needs.
-    actions.reserve_exact(more);
+    match actions.capacity() {
+        0 => *actions = Vec::with_capacity(more),
+        _ => actions.reserve_exact(more),
+    }
     actions.resize_with(before.saturating_add(more), || Action::Exit);
     let mut taken = before;
-    for place in actions.iter_mut().skip(before) {
+    for place in actions.get_mut(before..).unwrap_or_default() {
         let Some(behind) = take_one_usual(bytes, version, place) else { break };
         bytes = behind;
         taken = taken.wrapping_add(1);
     }
-    actions.truncate(taken);
+    if taken != actions.len() {
+        actions.truncate(taken);
+    }
     bytes
 }
 

@@ -29,7 +29,7 @@ pub(in crate::codec) fn encode(
             // Most are one of these.
             Action::Output { port, max_len } => e.output(*port, *max_len)?,
             Action::Load { dst, value } => e.load_checked(*dst, *value)?,
-            Action::DecTtl => e.fixed_here(Code::DecNwTtl, 0, 0)?,
+            Action::DecTtl => e.fixed_here(Code::DecNwTtl, 0)?,
             _ => e.action(action)?,
         }
     }
@@ -82,34 +82,26 @@ impl Encoder<'_> {
         self.w.finish(start, ACTION)
     }
 
-    /// Writes an action at once whose body is the first `used` bytes of `body`, at most 14, and padding.
+    /// Writes an action at once that is as long as it is at least, whose body is the first bytes of `body`, and zeros.
     #[inline(never)]
-    fn fixed(&mut self, code: Code, body: u128, used: usize) -> Encoded {
-        self.fixed_here(code, body, used)
+    fn fixed(&mut self, code: Code, body: u128) -> Encoded {
+        self.fixed_here(code, body)
     }
 
     /// The same, for those that are in a hurry.
     #[inline(always)]
-    fn fixed_here(&mut self, code: Code, body: u128, used: usize) -> Encoded {
+    fn fixed_here(&mut self, code: Code, body: u128) -> Encoded {
         let (vendor, _, _, number, min, _) = *code.run(self.version).ok_or_else(|| self.not_here("this action"))?;
-        let begins = if vendor == 0 { 4 } else { 10usize };
-        let len = begins.wrapping_add(used).max(min.into()).wrapping_add(7) & !7;
-        debug_assert!(len <= if vendor == 0 { 16 } else { 24 }, "{code:?}");
+        let (number, len) = (u64::from(number) << 48, u64::from(min) << 32);
         if vendor == 0 {
-            let all = u128::from(number) << 112 | (len as u128) << 96 | body >> 32;
-            self.w.first_bytes(all.to_be_bytes(), len);
+            let head = u128::from(number | len) << 64;
+            self.w.first_bytes((head | body >> 32).to_be_bytes(), min.into());
         } else {
-            let rest = u128::from(number) << 112 | body >> 16;
-            self.extended(vendor, rest, len);
+            let head = u64::from(EXPERIMENTER) << 48 | len | u64::from(vendor);
+            let (high, low) = ((body >> 80) as u64, (body >> 16) as u64);
+            self.w.first_words([head, number | high, low], min.into());
         }
         Ok(())
-    }
-
-    /// Writes an experimenter's action of `len` bytes, the first of `rest` behind the number of the experimenter.
-    #[inline(never)]
-    fn extended(&mut self, vendor: u32, rest: u128, len: usize) {
-        self.w.u64(u64::from(EXPERIMENTER) << 48 | (len as u64) << 32 | u64::from(vendor));
-        self.w.first_bytes(rest.to_be_bytes(), len.wrapping_sub(8));
     }
 
     /// An action with a number of `n` bytes at the place that is usual.
@@ -118,14 +110,14 @@ impl Encoder<'_> {
         let above = (8usize.wrapping_sub(n) as u32).wrapping_mul(8);
         let body = u128::from(value.wrapping_shl(above)) << 64;
         match (nicira, n) {
-            (true, 4) => self.fixed(code, body >> 16, 6),
-            (true, 8) => self.fixed(code, body >> 48, 14),
-            _ => self.fixed(code, body, n),
+            (true, 4) => self.fixed(code, body >> 16),
+            (true, 8) => self.fixed(code, body >> 48),
+            _ => self.fixed(code, body),
         }
     }
 
     pub(super) fn eth(&mut self, code: Code, a: EthAddr) -> Encoded {
-        self.fixed(code, number_of(a) << 80, 6)
+        self.fixed(code, number_of(a) << 80)
     }
 
     /// OpenFlow's set of a field.
@@ -137,6 +129,17 @@ impl Encoder<'_> {
             });
         }
         let code = if self.version >= Version::V1_5 { Code::SetField15 } else { Code::SetField12 };
+        if mask == field.info().max_value()
+            && let Some(tlv) = oxm::plain_in(field, self.version.0)
+            && let Some((_, _, _, number, ..)) = code.run(self.version)
+        {
+            // Most are of all of a small field.
+            let len = tlv.size().wrapping_add(4).wrapping_add(7) & !7;
+            let (head, value) = tlv.to_words((value & mask) as u64);
+            let head = u64::from(*number) << 48 | (len as u64) << 32 | u64::from(head);
+            self.w.first_words([head, value], len);
+            return Ok(());
+        }
         self.put(code, |e| oxm::write_entry(e.w, e.version.0, field, value, mask))
     }
 
@@ -153,7 +156,7 @@ impl Encoder<'_> {
     #[inline(always)]
     fn load_to(&mut self, dst: Subfield, header: u32, value: u64) -> Encoded {
         let head = u64::from(ofs_nbits(dst)?) << 48 | u64::from(header) << 16;
-        self.fixed(Code::NxRegLoad, u128::from(head) << 64 | u128::from(value) << 16, 14)
+        self.fixed(Code::NxRegLoad, u128::from(head) << 64 | u128::from(value) << 16)
     }
 
     /// A run of ones of the mask after the other, 64 bits at most.
@@ -200,7 +203,7 @@ impl Encoder<'_> {
         };
         match field {
             VlanTci if low & u64::from(VLAN_PRESENT) == 0 => {
-                self.fixed(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0, 0)
+                self.fixed(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0)
             }
             VlanTci if v10 => {
                 self.number(vid, low & 0xfff, 2)?;
@@ -267,9 +270,9 @@ impl Encoder<'_> {
         let max_len = if elsewhere { 0 } else { max_len };
         if self.version == Version::V1_0 {
             let body = u128::from(port16(port)?) << 112 | u128::from(max_len) << 96;
-            return self.fixed_here(Code::Output10, body, 4);
+            return self.fixed_here(Code::Output10, body);
         }
-        self.fixed_here(Code::Output11, u128::from(port.0) << 96 | u128::from(max_len) << 80, 8)
+        self.fixed_here(Code::Output11, u128::from(port.0) << 96 | u128::from(max_len) << 80)
     }
 
     #[inline(always)]
@@ -370,9 +373,7 @@ impl Encoder<'_> {
                     _ => self.set_whole(FieldId::VlanPcp, (*pcp).into()),
                 }
             }
-            Action::StripVlan | Action::PopVlan => {
-                self.fixed(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0, 0)
-            }
+            Action::StripVlan | Action::PopVlan => self.fixed(if v10 { Code::StripVlan10 } else { Code::PopVlan11 }, 0),
             Action::PushVlan(tpid) => self.number(Code::PushVlan11, (*tpid).into(), 2),
             Action::SetEthSrc(a) if legacy => self.eth(Code::SetDlSrc, *a),
             Action::SetEthDst(a) if legacy => self.eth(Code::SetDlDst, *a),
@@ -419,14 +420,14 @@ impl Encoder<'_> {
                 Some((field, value, mask)) => self.set_field(field, value, mask),
                 None => Err(self.not_here("a set of a field")),
             },
-            Action::DecTtl => self.fixed(Code::DecNwTtl, 0, 0),
+            Action::DecTtl => self.fixed(Code::DecNwTtl, 0),
             Action::DecTtlTo(ids) => self.put(Code::NxDecTtlCntIds, |e| {
                 e.w.u16(ids.len().try_into().map_err(|_| EncodeError::TooLong { what: "a list of controllers" })?);
                 e.w.zeros(4);
                 ids.iter().for_each(|id| e.w.u16(*id));
                 Ok(())
             }),
-            Action::DecMplsTtl => self.fixed(Code::DecMplsTtl, 0, 0),
+            Action::DecMplsTtl => self.fixed(Code::DecMplsTtl, 0),
             Action::PushMpls(eth_type) => self.number(Code::PushMpls, (*eth_type).into(), 2),
             Action::PopMpls(eth_type) => self.number(Code::PopMpls, (*eth_type).into(), 2),
             Action::DecNshTtl => self.put(Code::NxDecNshTtl, |_| Ok(())),

@@ -162,10 +162,9 @@ impl FlowMod {
             matching::write_10(&self.matching, w, matching::Said::All)?;
         }
         if matches!(kind, Kind::FlowMod10 | Kind::NxFlowMod) {
-            w.u64(new_cookie);
-            w.u64(self.often_said(command));
             let (port, flags) = (port16(self.out_port)?, sent_flags(self.flags, version)?);
-            w.u64(u64::from(self.buffer_id) << 32 | u64::from(port) << 16 | u64::from(flags));
+            let rest = u64::from(self.buffer_id) << 32 | u64::from(port) << 16 | u64::from(flags);
+            w.words([new_cookie, self.often_said(command), rest]);
             if kind == Kind::NxFlowMod {
                 let at = w.len();
                 w.zeros(8);
@@ -182,11 +181,13 @@ impl FlowMod {
             // Only deletions have a port and a group to confine themselves to.
             let (port, group) = if deletes { (self.out_port, self.out_group) } else { (OfPort::ANY, OFPG_ANY) };
             let flags = u64::from(sent_flags(self.flags, version)?);
-            w.u64(if by_new { new_cookie } else { self.cookie });
-            w.u64(self.cookie_mask);
-            w.u64(self.often_said(command));
-            w.u64(u64::from(self.buffer_id) << 32 | u64::from(port.0));
-            w.u64(u64::from(group) << 32 | flags << 16 | u64::from(self.importance));
+            w.words([
+                if by_new { new_cookie } else { self.cookie },
+                self.cookie_mask,
+                self.often_said(command),
+                u64::from(self.buffer_id) << 32 | u64::from(port.0),
+                u64::from(group) << 32 | flags << 16 | u64::from(self.importance),
+            ]);
             matching::write(&self.matching, w, version)?;
         }
         instruction::encode(&self.instructions, w, version)

@@ -111,20 +111,28 @@ impl Oxs {
         let mut all = all.sub(len.saturating_sub(4))?;
         let mut oxs = Oxs::default();
         while !all.is_empty() {
-            let start = all.clone();
-            let (class, field, len) = (all.u16()?, all.u8()? >> 1, usize::from(all.u8()?));
-            let mut value = all.sub(len)?;
-            let known = class == OXS_CLASS && matches!(field, 0 | 1 | 3..=5);
-            if known && len != if field == 3 { 4 } else { 8 } {
-                return Err(start.error(OfError::BadMatchBadLength, "the length of a statistic"));
-            }
+            let start = all.place();
+            let head = all.u32()?;
+            let (class, field, len) = ((head >> 16) as u16, (head >> 9 & 0x7f) as u8, (head & 0xff) as usize);
+            let (known, wide) = (class == OXS_CLASS && matches!(field, 0 | 1 | 3..=5), field != 3);
+            let value = match len {
+                8 if known && wide => all.u64()?,
+                4 if known && !wide => all.u32()?.into(),
+                _ => {
+                    all.skip(len)?;
+                    match known {
+                        true => return Err(start.error(OfError::BadMatchBadLength, "the length of a statistic")),
+                        false => continue,
+                    }
+                }
+            };
+            let (high, low) = ((value >> 32) as u32, (value & 0xffff_ffff) as u32);
             match field {
-                _ if !known => {}
-                0 => oxs.duration = Some(Duration::new(value.u32()?.into(), value.u32()?.min(999_999_999))),
-                1 => oxs.idle = Some(value.u32()?),
-                3 => oxs.flows = value.u32()?,
-                4 => oxs.packets = value.u64()?,
-                _ => oxs.bytes = value.u64()?,
+                0 => oxs.duration = Some(Duration::new(high.into(), low.min(999_999_999))),
+                1 => oxs.idle = Some(high),
+                3 => oxs.flows = low,
+                4 => oxs.packets = value,
+                _ => oxs.bytes = value,
             }
         }
         Ok(oxs)

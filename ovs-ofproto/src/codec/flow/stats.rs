@@ -258,6 +258,7 @@ enum MatchBytes<'a> {
 
 impl<'a> MatchBytes<'a> {
     /// What begins at `r`, with type and length, which passes over it.
+    #[inline(always)]
     fn typed(r: &mut Reader<'a>) -> Result<MatchBytes<'a>, DecodeError> {
         let short = r.set_short(&OfError::BadMatchBadLength);
         let (_, len) = r.type_and_length()?;
@@ -269,6 +270,7 @@ impl<'a> MatchBytes<'a> {
     }
 
     /// Reads it into a match that says nothing yet.
+    #[inline(always)]
     fn read_into(self, m: &mut Match) -> Result<(), DecodeError> {
         match self {
             MatchBytes::Ten(mut r) => *m = matching::read_10_whole(&mut r)?,
@@ -321,6 +323,7 @@ impl<'a> FlowStatsView<'a> {
 }
 
 /// Reads what a flow matches and does into statistics that say nothing of that yet.
+#[inline(always)]
 fn read_rest(
     version: Version,
     matching: MatchBytes<'_>,
@@ -333,8 +336,9 @@ fn read_rest(
     Ok(())
 }
 
-/// Reads a flow into statistics that say nothing yet, but for its match and its instructions, which it gives.
-#[inline]
+/// Reads a flow into statistics that say nothing yet, but for its match and its instructions, which it gives. Inlined, so
+/// that what it gives is not copied from where parts of it were just written.
+#[inline(always)]
 fn read_head<'a>(
     r: &mut Reader<'a>,
     version: Version,

@@ -90,13 +90,14 @@ impl Experimenter {
     }
 }
 
-/// Header, kind and body of a flow-mod, if the bytes are one.
-#[inline]
-fn flow_mod_in(bytes: &[u8]) -> Option<(Header, Kind, Reader<'_>)> {
-    let mut r = Reader::new(bytes);
-    let header = Header::read(&mut r).ok().filter(|h| usize::from(h.length) == bytes.len())?;
-    let kind = Kind::read_known(&mut r, header).filter(|kind| kind.of() == MessageKind::FlowMod)?;
-    Some((header, kind, r))
+/// Header and kind of a flow-mod, if the message that `r` begins with is one of so many bytes; its body is left. (A reader
+/// that is given back is copied as a whole, which waits for its parts, for these were just written.)
+#[inline(always)]
+fn flow_mod_in(r: &mut Reader<'_>) -> Option<(Header, Kind)> {
+    let len = r.len();
+    let header = Header::read(r).ok().filter(|h| usize::from(h.length) == len)?;
+    let kind = Kind::read_known(r, header).filter(|kind| kind.of() == MessageKind::FlowMod)?;
+    Some((header, kind))
 }
 
 impl FlowMod {
@@ -118,11 +119,10 @@ impl FlowMod {
     /// # Errors
     /// Those of [`Message::decode`], or that it is another message; what the flow says then is of no meaning.
     pub fn decode_into(&mut self, message: &[u8]) -> Result<Header, DecodeError> {
-        let Some((header, kind, mut r)) = flow_mod_in(message) else {
-            let r = Reader::new(message);
-            return Err(Message::decode_other(message)
-                .err()
-                .unwrap_or(r.error(OfError::BadRequestBadType, "a flow-mod")));
+        let mut r = Reader::new(message);
+        let Some((header, kind)) = flow_mod_in(&mut r) else {
+            let other = Reader::new(message).error(OfError::BadRequestBadType, "a flow-mod");
+            return Err(Message::decode_other(message).err().unwrap_or(other));
         };
         kind.check_length(&r)?;
         self.clear();
@@ -141,7 +141,8 @@ impl Message {
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
         // What a switch is sent most is not moved then as a message is.
-        let Some((header, kind, mut r)) = flow_mod_in(bytes) else { return Message::decode_other(bytes) };
+        let mut r = Reader::new(bytes);
+        let Some((header, kind)) = flow_mod_in(&mut r) else { return Message::decode_other(bytes) };
         kind.check_length(&r)?;
         let flow = FlowMod::read(&mut r, header.version, kind)?;
         at_end(&r)?;

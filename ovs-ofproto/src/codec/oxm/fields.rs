@@ -52,19 +52,18 @@ pub(in crate::codec) fn write_fields(
     let mut words = ByPlace::empty(m);
     words.fill();
     let layout = Layout::of(version).ok_or(EncodeError::NotInVersion { version, what: "a match of TLVs" })?;
-    match layout.plain_fields_of(m, words.prereqs()) {
-        // What nearly every match is.
-        Some(places) => places.try_for_each(|place| match layout.plain(place) {
-            Some(tlv) => match words.whole(tlv) {
-                Some(value) => {
-                    w.first_bytes(tlv.to_bytes(value), tlv.size());
-                    Ok(())
-                }
-                None => write_part(tlv.field(), m, w, version),
-            },
-            None => Ok(()),
-        })?,
-        None => write_others(m, w, version, layout)?,
+    let start = w.len();
+    // What nearly every match is.
+    let plain = layout.say_plain(&words, |tlv, value| match value {
+        Some(value) => {
+            w.first_bytes(tlv.to_bytes(value), tlv.size());
+            Some(())
+        }
+        None => write_part(tlv.field(), m, w, version).ok(),
+    });
+    if plain.is_none() {
+        w.truncate(start);
+        write_others(m, w, version, layout)?;
     }
     match cookie {
         Some((value, mask)) if mask != 0 => write_cookie(value, mask, w),

@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId};
+use ovs_packet::field::{CLASS_EXPERIMENTER, CLASS_NXM_0, CLASS_NXM_1, FieldId, OxmId, PlainTlv};
 
 use super::cursor::{Place, Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
@@ -78,7 +78,13 @@ pub(super) fn write_header(w: &mut Writer, version: u8, field: FieldId) -> Resul
 /// The same, announcing a mask or none.
 pub(super) fn write_header_as(w: &mut Writer, version: u8, field: FieldId, masked: bool) -> Result<(), EncodeError> {
     let bytes = w.wire_bytes(field);
-    write_id(w, id_in(field, version)?, masked, bytes.into());
+    if bytes != field.info().wire_bytes {
+        // A tunnel option whose length is known.
+        write_id(w, id_in(field, version)?, masked, bytes.into());
+        return Ok(());
+    }
+    let [plain, with_mask] = heads_of(field, version)?;
+    write_head(w, if masked { *with_mask } else { *plain });
     Ok(())
 }
 
@@ -118,6 +124,19 @@ pub(super) fn header32(field: FieldId) -> Result<u32, EncodeError> {
 /// experimenter, 64.
 type Heads = [(u64, bool); 2];
 
+fn write_head(w: &mut Writer, (head, is_short): (u64, bool)) {
+    match is_short {
+        true => w.u32(head as u32),
+        false => w.u64(head),
+    }
+}
+
+#[inline(always)]
+fn heads_of(field: FieldId, version: u8) -> Result<&'static Heads, EncodeError> {
+    let heads = HEADS.get(field as usize).and_then(|h| h.get(usize::from(version))?.as_ref());
+    heads.ok_or_else(|| EncodeError::NotInVersion { version, what: field.info().name })
+}
+
 /// How many versions have numbers of their own, Nicira's format being one.
 const VERSIONS: usize = 7;
 
@@ -146,15 +165,11 @@ pub(super) fn write_entry(
     mask: u128,
 ) -> Result<(), EncodeError> {
     let info = field.info();
-    let heads = HEADS.get(field as usize).and_then(|h| h.get(usize::from(version))?.as_ref());
-    let [plain, with_mask] = heads.ok_or(EncodeError::NotInVersion { version, what: info.name })?;
+    let [plain, with_mask] = heads_of(field, version)?;
     let (all, bytes) = (info.max_value(), usize::from(info.wire_bytes));
     // The states that there are do not fill the field: all of them are not all of it.
     let masked = mask & all != all || field == FieldId::CtState;
-    match if masked { *with_mask } else { *plain } {
-        (head, true) => w.u32(head as u32),
-        (head, false) => w.u64(head),
-    }
+    write_head(w, if masked { *with_mask } else { *plain });
     w.uint(value & mask & all, bytes);
     if masked {
         w.uint(mask & all, bytes);
@@ -162,9 +177,16 @@ pub(super) fn write_entry(
     Ok(())
 }
 
+/// The TLV of a field in a version, if that is one of the plain.
+#[inline(always)]
+pub(super) fn plain_in(field: FieldId, version: u8) -> Option<&'static PlainTlv> {
+    PlainTlv::of(head_of(field, version)?)
+}
+
 /// The header of a TLV of a field without a mask, if it has 32 bits.
+#[inline(always)]
 fn head_of(field: FieldId, version: u8) -> Option<u32> {
-    match HEADS.get(field as usize)?.get(usize::from(version))?.as_ref()? {
+    match heads_of(field, version).ok()? {
         [(head, true), _] => u32::try_from(*head).ok(),
         _ => None,
     }

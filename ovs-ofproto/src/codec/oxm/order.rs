@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use ovs_packet::Match;
 use ovs_packet::field::{FieldId, PlainTlv, Prereq, PrereqSet};
-use ovs_packet::key::{FlowKey, WORDS};
+use ovs_packet::key::{ByPlace, FlowKey, WORDS};
 
-use super::{NXM, VERSIONS, head_of};
+use super::{NXM, VERSIONS, plain_in};
 use crate::codec::header::Version;
 
 /// The fields in the order in which a match is written: a field stands behind its prerequisites.
@@ -170,19 +170,11 @@ pub(super) struct Places([u64; 3]);
 const _: () = assert!(ORDER.len() <= 192);
 
 impl Places {
-    fn of(place: u8) -> Places {
-        Places([0u8, 1, 2].map(|n| if place / 64 == n { 1u64.wrapping_shl(place.into()) } else { 0 }))
-    }
-
     #[inline(always)]
-    fn insert(&mut self, other: Places) {
-        let ([a, b, c], [x, y, z]) = (self.0, other.0);
-        self.0 = [a | x, b | y, c | z];
-    }
-
-    #[inline(always)]
-    fn is_within(self, other: Places) -> bool {
-        self.0.iter().zip(other.0).all(|(bits, all)| bits & !all == 0)
+    fn insert(&mut self, place: u8) {
+        for (bits, n) in self.0.iter_mut().zip(0u8..) {
+            *bits |= if place / 64 == n { 1u64.wrapping_shl(place.into()) } else { 0 };
+        }
     }
 
     /// Calls `f` for the places, ascending.
@@ -204,8 +196,11 @@ impl Places {
 /// A field's bits of a word.
 struct Part {
     ones: u64,
-    place: Places,
+    /// Its place in [`ORDER`].
+    place: u8,
     maskable: bool,
+    /// Its TLV, if it is written as it stands, with no other to be looked at.
+    plain: Option<&'static PlainTlv>,
 }
 
 /// The fields of a word that packets have for the same reason, and the bits of all of them.
@@ -215,14 +210,19 @@ struct Group {
     parts: Vec<Part>,
 }
 
+/// Words of plain fields are fewer than this; of [`Layout::ranks`], of a word that has none.
+const NO_RANK: u8 = 63;
+
 /// What matches are made of in a version, Nicira's format being one.
 pub(super) struct Layout {
     /// For each word of the key, the fields that have bits of it.
     by_word: [Vec<Group>; WORDS],
-    /// For each place of [`ORDER`], the TLV of a field that is written as it stands, with no other to be looked at.
+    /// For each place of [`ORDER`], the TLV of a field that is plain.
     plain: [Option<&'static PlainTlv>; ORDER.len()],
-    /// The places of those.
-    plain_places: Places,
+    /// The words with plain fields, in the order of the first of these.
+    ranked: Vec<u8>,
+    /// The place of each word among those.
+    ranks: [u8; WORDS],
 }
 
 static LAYOUTS: LazyLock<[Layout; VERSIONS]> = LazyLock::new(|| core::array::from_fn(|v| Layout::new(v as u8)));
@@ -243,7 +243,7 @@ fn is_said(field: FieldId, version: u8) -> bool {
 fn plain_tlv(field: FieldId, version: u8) -> Option<&'static PlainTlv> {
     use FieldId::{CtState, InPort, VlanPcp, VlanTci, VlanVid};
     let own_way = matches!(field, VlanVid | VlanPcp | VlanTci | InPort | CtState);
-    PlainTlv::of(head_of(field, version)?).filter(|_| !own_way && is_said(field, version))
+    plain_in(field, version).filter(|_| !own_way && is_said(field, version))
 }
 
 impl Layout {
@@ -255,15 +255,23 @@ impl Layout {
 
     fn new(version: u8) -> Layout {
         let plain = core::array::from_fn(|place| plain_tlv(*ORDER.get(place)?, version));
-        let mut layout = Layout { by_word: [const { Vec::new() }; WORDS], plain, plain_places: Places::default() };
+        let by_word = [const { Vec::new() }; WORDS];
+        let mut layout = Layout { by_word, plain, ranked: Vec::new(), ranks: [NO_RANK; WORDS] };
         for ((field, place), plain) in ORDER.iter().zip(0u8..).zip(plain).filter(|((f, _), _)| is_said(**f, version)) {
-            if plain.is_some() {
-                layout.plain_places.insert(Places::of(place));
-            }
             let (mut key, info) = (FlowKey::ZERO, field.info());
             info.put(&mut key, u128::MAX);
-            for (groups, ones) in layout.by_word.iter_mut().zip(key.words()).filter(|(_, ones)| **ones != 0) {
-                let part = Part { ones: *ones, place: Places::of(place), maskable: info.maskable };
+            for ((groups, rank), (word, ones)) in layout
+                .by_word
+                .iter_mut()
+                .zip(&mut layout.ranks)
+                .zip((0u8..).zip(key.words()))
+                .filter(|(_, w)| *w.1 != 0)
+            {
+                if plain.is_some() && *rank == NO_RANK {
+                    *rank = layout.ranked.len().min(NO_RANK.into()) as u8;
+                    layout.ranked.push(word);
+                }
+                let part = Part { ones: *ones, place, maskable: info.maskable, plain };
                 match groups.iter_mut().find(|group| group.prereq == info.prereq) {
                     Some(group) => {
                         group.ones |= *ones;
@@ -298,18 +306,32 @@ impl Layout {
             }
         }
         if m.has_tun_options() {
-            places.insert(Places::of(PLACE_OF_OPTIONS));
+            places.insert(PLACE_OF_OPTIONS);
         }
         places
     }
 
-    /// The same of a match all of which plain fields say, each bit by one of them.
+    /// Says a match all of which plain fields say, each bit by one of them, field by field in the order in which they are
+    /// written: its TLV, and its value if all of it is matched. None if the match is no such, which may be found out when
+    /// some were said.
     #[inline(always)]
-    pub(super) fn plain_fields_of(&self, m: &Match, there: PrereqSet) -> Option<Places> {
-        let mut places = Places::default();
-        for (i, _, mask) in m.words() {
+    pub(super) fn say_plain(
+        &self,
+        words: &ByPlace<'_>,
+        mut say: impl FnMut(&'static PlainTlv, Option<u64>) -> Option<()>,
+    ) -> Option<()> {
+        let mut ranks = 0u64;
+        words.for_each_place(|i| ranks |= 1u64.wrapping_shl(self.ranks.get(i).copied().unwrap_or(NO_RANK).into()));
+        if ranks >> NO_RANK != 0 {
+            return None;
+        }
+        let (there, mut place) = (words.prereqs(), 0);
+        while ranks != 0 {
+            let word = usize::from(*self.ranked.get(ranks.trailing_zeros() as usize)?);
+            ranks &= ranks.wrapping_sub(1);
+            let (value, mask) = words.word(word);
             let mut left = mask;
-            for group in self.groups(i) {
+            'word: for group in self.groups(word) {
                 if group.ones & left == 0 || !there.contains(group.prereq) {
                     continue;
                 }
@@ -318,22 +340,25 @@ impl Layout {
                     if bits == 0 {
                         continue;
                     }
+                    let tlv = part.plain?;
+                    let whole = bits == part.ones;
                     // Part of a field; but not what another left of it.
-                    if bits != part.ones && (!part.maskable || bits != part.ones & mask) {
+                    if part.place < place || !whole && (!part.maskable || bits != part.ones & mask) {
                         return None;
                     }
+                    say(tlv, if whole { Some(tlv.part(value)) } else { None })?;
+                    place = part.place;
                     left ^= bits;
-                    places.insert(part.place);
-                }
-                if left == 0 {
-                    break;
+                    if left == 0 {
+                        break 'word;
+                    }
                 }
             }
             if left != 0 {
                 return None;
             }
         }
-        places.is_within(self.plain_places).then_some(places)
+        Some(())
     }
 }
 
@@ -345,21 +370,32 @@ mod tests {
     /// plain, the match is not.
     #[test]
     fn groups_of_a_word_stand_in_the_order_of_their_fields() {
-        let first =
-            |places: Places| places.0.iter().position(|bits| *bits != 0).map(|n| (n, places.0[n].trailing_zeros()));
         let mut pairs = 0;
         for layout in LAYOUTS.iter() {
-            let is_plain = |part: &Part| part.place.is_within(layout.plain_places);
             for groups in &layout.by_word {
                 let parts = || groups.iter().enumerate().flat_map(|(n, g)| g.parts.iter().map(move |part| (n, part)));
                 for ((n, a), (m, b)) in parts().flat_map(|a| parts().map(move |b| (a, b))) {
-                    if n < m && a.ones & b.ones != 0 && (is_plain(a) || is_plain(b)) {
+                    if n < m && a.ones & b.ones != 0 && (a.plain.is_some() || b.plain.is_some()) {
                         pairs += 1;
-                        assert!(first(a.place) < first(b.place), "{:?} {:?}", a.place, b.place);
+                        assert!(a.place < b.place, "{:?} {:?}", a.place, b.place);
                     }
                 }
             }
         }
         assert!(pairs > 100, "{pairs}");
+    }
+
+    #[test]
+    fn words_are_ranked_by_the_first_of_their_plain_fields() {
+        for layout in LAYOUTS.iter() {
+            let first = |word: &u8| {
+                let parts = layout.groups(usize::from(*word)).iter().flat_map(|group| &group.parts);
+                parts.filter(|part| part.plain.is_some()).map(|part| part.place).min().unwrap()
+            };
+            assert!(layout.ranked.len() > 20 && layout.ranked.len() < usize::from(NO_RANK));
+            assert!(layout.ranked.is_sorted_by_key(first));
+            let ranks = layout.ranks.iter().filter(|rank| **rank != NO_RANK).count();
+            assert_eq!(ranks, layout.ranked.len());
+        }
     }
 }

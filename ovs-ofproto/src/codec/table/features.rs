@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use ovs_packet::field::FieldId;
+use ovs_packet::field::FieldSet;
 
 use super::super::cursor::{Reader, Shape, Writer};
 use super::super::error::{DecodeError, EncodeError, OfError};
@@ -27,7 +27,7 @@ pub struct ActionAbilities {
     #[cfg_attr(feature = "serde", serde(with = "As::<Bits>"))]
     pub actions: u32,
     /// The fields that can be set.
-    pub set_fields: BTreeSet<FieldId>,
+    pub set_fields: FieldSet,
 }
 
 /// What flows can do.
@@ -60,11 +60,11 @@ pub struct TableAbilities {
     pub miss: InstructionAbilities,
     /// Fields that can be matched.
     #[cfg_attr(feature = "serde", serde(rename = "match"))]
-    pub matching: BTreeSet<FieldId>,
+    pub matching: FieldSet,
     /// Those of them that can have a mask.
-    pub masks: BTreeSet<FieldId>,
+    pub masks: FieldSet,
     /// Those of them that need not be matched.
-    pub wildcards: BTreeSet<FieldId>,
+    pub wildcards: FieldSet,
     /// What else a switch says of it, such as its experimenters' abilities, or fields that can be copied (OpenFlow 1.5).
     pub properties: Vec<RawProperty>,
 }
@@ -220,11 +220,11 @@ fn read_all(r: &mut Reader<'_>, version: Version, loose: bool) -> Result<Option<
         }
     }
     for (n, to, from) in [
-        (property::WRITE_SETFIELD, &mut miss.write.set_fields, &flows.write.set_fields),
-        (property::APPLY_SETFIELD, &mut miss.apply.set_fields, &flows.apply.set_fields),
+        (property::WRITE_SETFIELD, &mut miss.write.set_fields, flows.write.set_fields),
+        (property::APPLY_SETFIELD, &mut miss.apply.set_fields, flows.apply.set_fields),
     ] {
         if inherits(n) {
-            to.clone_from(from);
+            *to = from;
         }
     }
     found.settle();
@@ -253,12 +253,8 @@ fn read_instructions(p: &Property<'_>, loose: bool) -> Result<u32, DecodeError> 
 }
 
 /// Fields by their headers; those that announce a mask go to `masks`, and may not be there without it.
-fn read_fields(
-    p: &Property<'_>,
-    loose: bool,
-    mut masks: Option<&mut BTreeSet<FieldId>>,
-) -> Result<BTreeSet<FieldId>, DecodeError> {
-    let (mut r, mut found) = (p.reader().or(&OfError::BadMatchBadLength), BTreeSet::new());
+fn read_fields(p: &Property<'_>, loose: bool, mut masks: Option<&mut FieldSet>) -> Result<FieldSet, DecodeError> {
+    let (mut r, mut found) = (p.reader().or(&OfError::BadMatchBadLength), FieldSet::EMPTY);
     while !r.is_empty() {
         let start = r.place();
         let (id, masked, _) = oxm::read_id(&mut r)?;
@@ -279,16 +275,15 @@ fn read_fields(
 impl TableAbilities {
     /// What can have a mask can be matched and left out; what cannot be matched is not left out either.
     pub(super) fn settle(&mut self) {
-        self.matching.extend(&self.masks);
-        self.wildcards.extend(&self.masks);
-        self.wildcards.retain(|f| self.matching.contains(f));
+        self.matching = self.matching.union(self.masks);
+        self.wildcards = self.wildcards.union(self.masks).intersection(self.matching);
     }
 
     fn write(&self, w: &mut Writer, version: Version) -> Result<(), EncodeError> {
         self.flows.write(w, version, 0)?;
         self.miss.write(w, version, 1)?;
         write_fields(w, version, property::MATCH, &self.matching, &self.masks)?;
-        write_fields(w, version, property::WILDCARDS, &self.wildcards, &BTreeSet::new())?;
+        write_fields(w, version, property::WILDCARDS, &self.wildcards, &FieldSet::EMPTY)?;
         Kept::write_all(&self.properties, w)
     }
 }
@@ -299,7 +294,7 @@ impl InstructionAbilities {
         write_numbers(w, property::INSTRUCTIONS | miss, self.instructions)?;
         let next: Vec<u8> = self.next.iter().copied().collect();
         w.property_bytes((property::NEXT_TABLES | miss).into(), &next)?;
-        let none = BTreeSet::new();
+        let none = FieldSet::EMPTY;
         write_numbers(w, property::WRITE_ACTIONS | miss, self.write.actions)?;
         write_fields(w, version, property::WRITE_SETFIELD | miss, &self.write.set_fields, &none)?;
         write_numbers(w, property::APPLY_ACTIONS | miss, self.apply.actions)?;
@@ -321,10 +316,10 @@ fn write_fields(
     w: &mut Writer,
     version: Version,
     kind: u16,
-    fields: &BTreeSet<FieldId>,
-    masks: &BTreeSet<FieldId>,
+    fields: &FieldSet,
+    masks: &FieldSet,
 ) -> Result<(), EncodeError> {
     w.property(kind.into(), |w| {
-        fields.iter().try_for_each(|f| oxm::write_header_as(w, version.0, *f, masks.contains(f)))
+        fields.iter().try_for_each(|f| oxm::write_header_as(w, version.0, f, masks.contains(f)))
     })
 }

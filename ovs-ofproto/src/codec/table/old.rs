@@ -2,9 +2,7 @@
 //!
 //! Fields are bits there: OpenFlow 1.0's wildcards, 1.1's fields, and 1.2's numbers of fields.
 
-use std::collections::BTreeSet;
-
-use ovs_packet::field::{CLASS_OPENFLOW_BASIC, FieldId, OxmId};
+use ovs_packet::field::{CLASS_OPENFLOW_BASIC, FieldId, FieldSet, OxmId};
 
 use super::features::{InstructionAbilities, TableAbilities, TableFeatures};
 use super::{TableMiss, TableStats};
@@ -46,11 +44,11 @@ const FIELDS_11: [(u32, FieldId); 15] = [
     (1 << 15, FieldId::Metadata),
 ];
 
-fn to_bits(fields: &BTreeSet<FieldId>, table: &[(u32, FieldId)]) -> u32 {
-    table.iter().filter(|(_, f)| fields.contains(f)).fold(0, |bits, (bit, _)| bits | bit)
+fn to_bits(fields: &FieldSet, table: &[(u32, FieldId)]) -> u32 {
+    table.iter().filter(|(_, f)| fields.contains(*f)).fold(0, |bits, (bit, _)| bits | bit)
 }
 
-fn from_bits(bits: u32, table: &[(u32, FieldId)]) -> BTreeSet<FieldId> {
+fn from_bits(bits: u32, table: &[(u32, FieldId)]) -> FieldSet {
     table.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, f)| *f).collect()
 }
 
@@ -60,9 +58,9 @@ fn field_12(number: u8) -> Option<FieldId> {
     FieldId::by_oxm(id).filter(|f| f.info().code_points().any(|p| p.id == id && p.since <= Version::V1_2.0))
 }
 
-fn bits_12(io: &mut Io<'_, '_>, fields: &mut BTreeSet<FieldId>) -> Done {
+fn bits_12(io: &mut Io<'_, '_>, fields: &mut FieldSet) -> Done {
     let known = || (0..64u8).filter_map(|n| Some((1u64.checked_shl(n.into())?, field_12(n)?)));
-    let mut bits = known().filter(|(_, f)| fields.contains(f)).fold(0, |bits, (bit, _)| bits | bit);
+    let mut bits = known().filter(|(_, f)| fields.contains(*f)).fold(0, |bits, (bit, _)| bits | bit);
     io.u64(&mut bits)?;
     *fields = known().filter(|(bit, _)| bits & bit != 0).map(|(_, f)| f).collect();
     Ok(())
@@ -103,7 +101,7 @@ impl TableAbilities {
         let mut bits = to_bits(&self.wildcards, &WILDCARDS_10);
         io.u32(&mut bits)?;
         self.wildcards = from_bits(bits, &WILDCARDS_10);
-        self.matching.clone_from(&self.wildcards);
+        self.matching = self.wildcards;
         Ok(())
     }
 
@@ -122,7 +120,7 @@ impl TableAbilities {
     fn pass_12(&mut self, io: &mut Io<'_, '_>, features: &mut TableFeatures) -> Done {
         bits_12(io, &mut self.matching)?;
         bits_12(io, &mut self.wildcards)?;
-        self.matching.extend(&self.wildcards);
+        self.matching = self.matching.union(self.wildcards);
         let InstructionAbilities { instructions, write, apply, .. } = &mut self.flows;
         io.u32(&mut write.actions)?;
         io.u32(&mut apply.actions)?;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ovs_packet::field::{FieldId, TlvMapping};
+use ovs_packet::field::{FieldId, FieldSet, TlvMapping};
 use ovs_packet::{EthAddr, Match, OfPort};
 
 use crate::action::{Action, Instructions};
@@ -117,13 +117,13 @@ impl Any {
         .collect()
     }
 
-    fn fields(&mut self) -> std::collections::BTreeSet<FieldId> {
+    fn fields(&mut self) -> FieldSet {
         let all = [FieldId::EthSrc, FieldId::EthDst, FieldId::NwSrc, FieldId::TcpDst, FieldId::Metadata, FieldId::Reg3];
         all.into_iter().filter(|_| self.flag()).collect()
     }
 
     /// Fields that OpenFlow 1.0 tells of.
-    fn few_fields(&mut self) -> std::collections::BTreeSet<FieldId> {
+    fn few_fields(&mut self) -> FieldSet {
         [FieldId::EthSrc, FieldId::NwSrc, FieldId::TcpDst].into_iter().filter(|_| self.flag()).collect()
     }
 
@@ -250,9 +250,8 @@ impl Any {
             wildcards: self.fields(),
             properties: vec![],
         };
-        abilities.matching.extend(&abilities.masks);
-        abilities.wildcards.extend(&abilities.masks);
-        abilities.wildcards.retain(|f| abilities.matching.contains(f));
+        abilities.matching = abilities.matching.union(abilities.masks);
+        abilities.wildcards = abilities.wildcards.union(abilities.masks).intersection(abilities.matching);
         TableFeatures {
             table: self.u8() & 0x7f,
             command: if version >= Version::V1_5 { self.below(4) as u8 } else { 0 },

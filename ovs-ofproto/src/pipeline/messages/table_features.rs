@@ -40,31 +40,30 @@ pub(super) const fn actions(version: Version) -> u32 {
     }
 }
 
-/// What a table can do that has others behind it, or has not.
-fn abilities(version: Version, next: impl Iterator<Item = u8>) -> TableAbilities {
+/// What a table can do, but for the tables to go on with: the instruction for that is there.
+fn abilities(version: Version) -> TableAbilities {
     let numbered = || FieldId::all().filter(|f| f.info().oxm(version.0).is_some());
     let can = || ActionAbilities {
         actions: actions(version),
         set_fields: numbered().filter(|f| f.info().writable).collect(),
     };
     let (mut flows, mut all) = (InstructionAbilities::default(), TableAbilities::default());
-    flows.next = next.collect();
     // All but experimenters'; before OpenFlow 1.3 there are no meters, and from 1.5 on they are actions.
     let meters = matches!(version, Version::V1_3 | Version::V1_4);
-    flows.instructions = bits(2, 5) | u32::from(!flows.next.is_empty()) << 1 | u32::from(meters) << 6;
+    flows.instructions = bits(1, 5) | u32::from(meters) << 6;
     (flows.write, flows.apply) = (can(), can());
     all.miss = flows.clone();
     all.flows = flows;
     all.matching = numbered().collect();
     all.masks = numbered().filter(|f| f.info().maskable).collect();
-    all.wildcards.clone_from(&all.matching);
+    all.wildcards = all.matching;
     all
 }
 
 impl Ofproto {
     /// What the tables can do, those that controllers see.
     pub(super) fn tables_and_features(&self, version: Version) -> Vec<TableFeatures> {
-        let base = abilities(version, 0..VISIBLE_TABLES as u8);
+        let base = abilities(version);
         let of_table = |n: u8| {
             let (table, mut f) = (self.tables.table(n)?, TableFeatures::default());
             f.table = n;
@@ -74,7 +73,7 @@ impl Ofproto {
             f.max_entries = u32::try_from(table.limit().min(SAID_LIMIT)).unwrap_or(u32::MAX);
             let mut can = Box::new(base.clone());
             for one in [&mut can.flows, &mut can.miss] {
-                one.next = one.next.split_off(&(n + 1));
+                one.next = (n + 1..VISIBLE_TABLES as u8).collect();
                 if one.next.is_empty() {
                     one.instructions &= !(1 << 1);
                 }

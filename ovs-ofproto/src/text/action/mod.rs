@@ -211,10 +211,12 @@ impl<'p> Reader<'p> {
             };
             match word {
                 Word::Action(read) => {
-                    let action = read(self, &item)?;
-                    self.follow(&action, item.at);
-                    order.add_action(&action, item.at);
-                    found.apply.push(action);
+                    // An action is moved to its place before anything else is done with it: each move waits for the last.
+                    found.apply.push(read(self, &item)?);
+                    if let Some(action) = found.apply.last() {
+                        self.follow(action, item.at);
+                        order.add_action(action, item.at);
+                    }
                 }
                 word => {
                     self.instruction(word, &item, outer, found)?;
@@ -289,8 +291,8 @@ struct Order {
     conjunctions: bool,
     /// The first item that does not go along with conjunctions, and its name.
     other: Option<(usize, &'static str)>,
-    /// The rank of the last item, and its name.
-    last: Option<(u8, &'static str)>,
+    /// The last item, as an instruction.
+    last: Option<Word>,
     /// The first item that may not stand where it does.
     misplaced: Option<ParseFlowError>,
     /// The first instruction where there are only actions.
@@ -322,11 +324,11 @@ impl Order {
         if let (None, Some(says)) = (&self.misplaced, action.misplaced(self.outer == Outer::Ct)) {
             self.misplaced = Some(ParseFlowError::invalid(at, says));
         }
-        self.add((1, "apply_actions"), at);
+        self.add(Word::Apply, at);
     }
 
     fn add_instruction(&mut self, word: Word, at: usize) {
-        let (rank, name) = word.rank();
+        let (_, name) = word.rank();
         self.other.get_or_insert((at, name));
         match word {
             Word::Drop => {
@@ -341,30 +343,33 @@ impl Order {
             }
             _ => {}
         }
-        self.add((rank, name), at);
+        self.add(word, at);
     }
 
     /// Counts an item, and sees that instructions stand in their order, each once.
-    fn add(&mut self, (rank, name): (u8, &'static str), at: usize) {
+    #[inline]
+    fn add(&mut self, word: Word, at: usize) {
         self.items = self.items.saturating_add(1);
-        if let (Some((before, before_name)), Outer::Flow, None) = (self.last, self.outer, &self.misplaced)
-            && (rank < before || rank == before && rank != 1)
-        {
+        let last = self.last.replace(word);
+        if let (Some(last), Outer::Flow, None) = (last, self.outer, &self.misplaced) {
+            let ((rank, name), (before, before_name)) = (word.rank(), last.rank());
+            if rank > before || rank == before && rank == 1 {
+                return;
+            }
             let says = match rank < before {
                 true => format!("invalid instruction ordering: {name} must appear before {before_name}"),
                 false => format!("duplicate {name} instruction not allowed"),
             };
             self.misplaced = Some(ParseFlowError::invalid(at, format!("{says}, for OpenFlow 1.1+ compatibility")));
         }
-        self.last = Some((rank, name));
     }
 
-    fn verdict(self) -> Parsed<()> {
+    fn verdict(&mut self) -> Parsed<()> {
         if self.drops != 0 && self.drops < self.items {
             let says = "\"drop\" must not be accompanied by any other action or instruction";
             return invalid(self.first_drop, says);
         }
-        match (self.other, self.misplaced, self.foreign) {
+        match (self.other, self.misplaced.take(), self.foreign) {
             (Some((at, name)), ..) if self.conjunctions => invalid(
                 at,
                 format!(

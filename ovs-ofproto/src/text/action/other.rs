@@ -6,7 +6,7 @@ use super::Word;
 use super::fields::arrow;
 use crate::action::{Action, Observation, Sample, SampleDirection};
 use crate::text::error::{ParseFlowError, Parsed, invalid};
-use crate::text::lexer::{Item, items};
+use crate::text::lexer::{Item, items, split, trim};
 use crate::text::number::{first_digits, hex_bytes, port_of, u16_of, u32_of};
 use crate::text::subfield;
 
@@ -68,10 +68,10 @@ fn fin_timeout(item: &Item<'_>) -> Parsed<Action> {
 /// `ID, K/N`.
 fn conjunction(item: &Item<'_>) -> Parsed<Action> {
     let at = item.arg_at;
-    let parts = item.arg.split_once(',').and_then(|(id, rest)| {
-        let (k, n) = rest.split_once('/')?;
-        let byte = |s: &str| s.trim().parse::<u8>().ok();
-        Some((u32::try_from(integer(id.trim())?).ok()?, byte(k)?, byte(n)?))
+    let parts = split(item.arg, b',').and_then(|(id, rest)| {
+        let (k, n) = split(rest, b'/')?;
+        let byte = |s: &str| trim(s).parse::<u8>().ok();
+        Some((u32::try_from(integer(trim(id))?).ok()?, byte(k)?, byte(n)?))
     });
     let Some((id, k, n)) = parts else {
         return invalid(at, "\"conjunction\" syntax is \"conjunction(id,i/n)\"");

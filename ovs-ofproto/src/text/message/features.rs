@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
-use ovs_packet::field::FieldId;
+use ovs_packet::field::{FieldId, FieldSet};
 
 use super::Printer;
 use super::switch::action_names;
@@ -158,8 +158,8 @@ impl Printer<'_> {
             ("exact match or wildcard", false, true),
             ("must exact match", false, false),
         ] {
-            let such = |f: &&FieldId| own.masks.contains(*f) == masked && own.wildcards.contains(*f) == wild;
-            let fields: BTreeSet<FieldId> = own.matching.iter().filter(such).copied().collect();
+            let such = |f: &FieldId| own.masks.contains(*f) == masked && own.wildcards.contains(*f) == wild;
+            let fields: FieldSet = own.matching.iter().filter(such).collect();
             if !fields.is_empty() {
                 writeln!(out, "      {title}: {}", field_names(&fields))?;
             }
@@ -265,7 +265,7 @@ fn ranges(numbers: &BTreeSet<u8>) -> String {
     words.collect::<Vec<_>>().join(",")
 }
 
-fn field_names(fields: &BTreeSet<FieldId>) -> String {
+fn field_names(fields: &FieldSet) -> String {
     let names: Vec<&str> = fields.iter().map(|f| f.info().name).collect();
     let mut out = String::new();
     gather(&mut out, &names, 0);

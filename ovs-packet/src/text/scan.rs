@@ -1,0 +1,125 @@
+//! Where things end in the languages of matches and of what contains them.
+
+/// Length of what stands before the first comma or white space outside parentheses: a value behind an equals sign or a
+/// colon. Parentheses that do not close end with the text.
+///
+/// ```
+/// use ovs_packet::text::end_of_value;
+///
+/// assert_eq!(end_of_value("ct(commit,zone=1),output:2"), 17);
+/// assert_eq!(end_of_value("80"), 2);
+/// ```
+#[inline(always)]
+pub fn end_of_value(text: &str) -> usize {
+    let stop = text.bytes().position(|b| class_of(b) & (BETWEEN | PARENTHESIS) != 0);
+    match stop {
+        None => text.len(),
+        Some(at) if text.as_bytes().get(at).is_some_and(|b| class_of(*b) == BETWEEN) => at,
+        Some(at) => end(text, at, true),
+    }
+}
+
+/// Length of what stands before the parenthesis that closes one in front of the text; of all the text if none does.
+///
+/// ```
+/// use ovs_packet::text::end_of_parenthesis;
+///
+/// assert_eq!(end_of_parenthesis("commit,nat(src=10.0.0.1)),output:2"), 24);
+/// assert_eq!(end_of_parenthesis("commit"), 6);
+/// ```
+pub fn end_of_parenthesis(text: &str) -> usize {
+    end(text, 0, false)
+}
+
+/// Where a value ends, or else a parenthesis, of which nothing stands before `at`: one pass without recursion, however they
+/// nest.
+fn end(text: &str, mut at: usize, of_value: bool) -> usize {
+    let (bytes, mut depth) = (text.as_bytes(), 0usize);
+    loop {
+        let ends_here = of_value && depth == 0;
+        let mut rest = bytes.get(at..).unwrap_or_default();
+        if !ends_here {
+            // What is in parentheses may be long: blocks without one are passed over as a whole.
+            let skipped = 8 * rest.as_chunks::<8>().0.iter().take_while(|block| !has_parenthesis(**block)).count();
+            at += skipped;
+            rest = rest.get(skipped..).unwrap_or_default();
+        }
+        let stops = if ends_here { PARENTHESIS | BETWEEN } else { PARENTHESIS };
+        let Some(n) = rest.iter().position(|b| class_of(*b) & stops != 0) else { return bytes.len() };
+        at += n;
+        match bytes.get(at) {
+            Some(b'(') => depth += 1,
+            Some(b')') if depth == 0 && !of_value => return at,
+            Some(b')') => depth = depth.saturating_sub(1),
+            _ => return at,
+        }
+        at += 1;
+    }
+}
+
+/// Of a byte: it stands between terms and between items.
+pub(super) const BETWEEN: u8 = 1;
+/// Of a byte: it opens or closes a parenthesis.
+const PARENTHESIS: u8 = 2;
+/// Of a byte: names of terms are made of it.
+pub(super) const NAME: u8 = 4;
+
+/// What each byte is.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static CLASSES: [u8; 256] = {
+    let (mut classes, mut b) = ([0; 256], 0);
+    while b < 256 {
+        classes[b] = match b as u8 {
+            b',' | b' ' | b'\t' | b'\r' | b'\n' => BETWEEN,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'[' | b']' | b'.' => NAME,
+            b'(' | b')' => PARENTHESIS,
+            _ => 0,
+        };
+        b += 1;
+    }
+    classes
+};
+
+#[inline(always)]
+pub(super) fn class_of(b: u8) -> u8 {
+    CLASSES.get(usize::from(b)).copied().unwrap_or(0)
+}
+
+/// Whether one of eight bytes is a parenthesis: these differ in their last bit.
+#[inline(always)]
+const fn has_parenthesis(block: [u8; 8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let zero_if_one = (u64::from_ne_bytes(block) | ONES) ^ u64::from_ne_bytes([b')'; 8]);
+    zero_if_one.wrapping_sub(ONES) & !zero_if_one & ONES << 7 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Byte by byte.
+    fn plain_end(text: &str, of_value: bool) -> usize {
+        let mut depth = 0usize;
+        let ends = |(_, b): &(usize, u8)| {
+            match b {
+                b'(' => depth += 1,
+                b')' if depth == 0 && !of_value => return true,
+                b')' => depth = depth.saturating_sub(1),
+                b',' | b' ' | b'\t' | b'\r' | b'\n' => return of_value && depth == 0,
+                _ => {}
+            }
+            false
+        };
+        text.bytes().enumerate().find(ends).map_or(text.len(), |(at, _)| at)
+    }
+
+    proptest! {
+        #[test]
+        fn eight_bytes_end_where_each_does(text in "[(),\\-/ab\u{0}!+ \té]{0,40}") {
+            prop_assert_eq!(end_of_value(&text), plain_end(&text, true));
+            prop_assert_eq!(end_of_parenthesis(&text), plain_end(&text, false));
+        }
+    }
+}
