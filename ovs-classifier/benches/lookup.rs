@@ -78,7 +78,7 @@ fn rules(c: &mut Criterion) {
         let ns = common::measure(c, &full, keys.len(), Some(tracked), || {
             for key in &keys {
                 let mut wildcards = [0; W];
-                black_box(table.lookup_tracked(key, &mut wildcards));
+                black_box(&table.lookup_tracked(key, &mut wildcards));
                 black_box(&wildcards);
             }
         });
@@ -86,7 +86,7 @@ fn rules(c: &mut Criterion) {
         let full = format!("classifier/{name}/untracked");
         let ns = common::measure(c, &full, keys.len(), untracked.map(|u| u.0), || {
             for key in &keys {
-                black_box(table.lookup(key));
+                black_box(&table.lookup(key));
             }
         });
         if let Some((peer, ratio)) = untracked {
@@ -182,7 +182,7 @@ fn one_mask(c: &mut Criterion) {
     let ns = common::measure(c, &format!("{full}/tracked"), 4096, Some(350.0), || {
         for pattern in &patterns[..4096] {
             let mut wildcards = [0; W];
-            black_box(table.lookup_tracked(pattern.key(), &mut wildcards));
+            black_box(&table.lookup_tracked(pattern.key(), &mut wildcards));
             black_box(&wildcards);
         }
     });

@@ -34,8 +34,8 @@
 //! - **Stages.** A layout deals the words into four stages. Where no rule of a subtable begins like the key, the words
 //!   up to that stage prove it.
 //! - **Prefix tries.** Of up to four [prefix fields](Classifier::set_prefix_fields), as few leading bits are reported
-//!   as show that no rule has the key's prefix; of each subtable's ports, likewise. Where masks are up to 128, the tries
-//!   also tell which of them have a rule with the key's prefixes, instead of guards.
+//!   as show that no rule has the key's prefix; of each subtable's ports, likewise. The tries also tell which masks have a
+//!   rule with the key's prefixes: where masks are up to 128, instead of guards; where they are more, before them.
 //! - **What is proven once** is not proven again: bits reported for one mask rule out others.
 //!
 //! # Invariants

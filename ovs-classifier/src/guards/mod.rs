@@ -17,7 +17,8 @@
 //! # Tries
 //!
 //! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with the
-//! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only.
+//! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only. Where masks are many,
+//! tries tell groups of them, and guards are asked about what is left.
 //!
 //! # Bounds
 //!
