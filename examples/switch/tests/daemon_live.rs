@@ -173,7 +173,8 @@ fn controllers_by_the_bridges_own_port() {
     let now = || ovs_packet::Instant::ZERO + start.elapsed();
     // Its probes are answered for as long as anything is waited for.
     let mut is_connected = || {
-        if connection.is_none() {
+        // The bridge waits a second for a hello at first, and longer each time.
+        if connection.as_ref().is_none_or(|driver| !driver.session().is_alive()) {
             let stream = listener.accept().unwrap();
             connection = stream.map(|s| Driver::passive(s, SessionOptions::default(), now()));
         }
