@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -125,6 +127,39 @@ fn controllers_connect_both_ways_and_learn_what_is_missed() {
     let _ = listener.wait();
     let status = world.vsctl("--columns=target,is_connected,status list controller");
     assert!(status.contains("is_connected        : false"), "{status}");
+}
+
+#[test]
+fn bad_actions_of_a_controller_are_logged_with_their_bytes() {
+    let Some(world) = World::new(DUMMY) else { return };
+    world.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    // OpenFlow 1.0: a hello, a flow that sends to port 1 and by an action that is longer than the message, a packet that
+    // has an action of no kind, and an echo.
+    let mut flow = [&[1, 14, 0, 88, 0, 0, 0, 2][..], &[0xff; 4], &[0; 60]].concat();
+    flow.extend([0, 0, 0, 8, 0, 1, 0, 0, 0, 0, 0, 16, 0, 2, 0, 0]);
+    let mut packet = vec![1, 13, 0, 24, 0, 0, 0, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 8];
+    packet.extend([0x77, 0x77, 0, 8, 0, 0, 0, 0]);
+    let mut stream = UnixStream::connect(world.folder.join("br0.mgmt")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+    for message in [&[1, 0, 0, 8, 0, 0, 0, 1][..], &flow, &packet, &[1, 2, 0, 8, 0, 0, 0, 4]] {
+        stream.write_all(message).unwrap();
+    }
+    let mut heard = Vec::new();
+    while !heard.windows(8).any(|w| w == [1, 3, 0, 8, 0, 0, 0, 4]) {
+        let mut chunk = [0; 4096];
+        let count = stream.read(&mut chunk).unwrap();
+        assert!(count > 0, "closed: {heard:?}");
+        heard.extend_from_slice(&chunk[..count]);
+    }
+    let log = world.log();
+    for line in [
+        "|ofp_actions|WARN|OpenFlow action OFPAT_OUTPUT length 16 exceeds action buffer length 8\n",
+        "|ofp_actions|WARN|bad action at offset 8 (OFPBAC_BAD_LEN):\n\
+         00000000  00 00 00 08 00 01 00 00-00 00 00 10 00 02 00 00\n",
+        "|ofp_actions|WARN|bad action at offset 0 (OFPBAC_BAD_TYPE):\n00000000  77 77 00 08 00 00 00 00-\n",
+    ] {
+        assert!(log.contains(line), "{line}{log}");
+    }
 }
 
 #[test]
