@@ -7,7 +7,6 @@ mod common;
 mod pki;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 
 use common::{Peer, Server};
@@ -30,16 +29,15 @@ fn load(private_key: &Path, certificate: &Path, authority: &Path) -> Result<TlsC
 }
 
 fn server(pki: &Pki) -> Option<(Server, String)> {
-    // Free a moment ago, and not given to anyone else so soon.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let option = |name: &str, file: &str| format!("--{name}={}", pki.file(file).display());
     let server = Server::start_with(vec![
-        format!("--remote=pssl:{port}:127.0.0.1"),
+        "--remote=pssl:0:127.0.0.1".to_owned(),
         option("private-key", "server.key"),
         option("certificate", "server.pem"),
         option("ca-cert", "ca.pem"),
     ])?;
-    Some((server, format!("ssl:127.0.0.1:{port}")))
+    let remote = format!("ssl:127.0.0.1:{}", server.port());
+    Some((server, remote))
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod common;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::network::{EXPERIMENTAL, LONG, Network, OURS, batch, frame, receive_ours, wait_readable};
 use ovs_dpif::netdev::{Netdev, NetdevError, Offloads, PacketSocket, PacketSockets};
@@ -66,21 +66,26 @@ fn frames_are_fanned_out_to_queues_by_connection() {
         let words = format!("udp,dl_dst=02:00:00:00:00:99,nw_src=10.9.0.1,nw_dst=10.9.0.2,tp_src={port},tp_dst=9999");
         compose::compose(words.parse::<ovs_packet::Match>().unwrap().key(), b"queued")
     };
-    // What came by each queue, of these.
-    let take = |port: &mut dyn Netdev, queue| {
-        let (mut got, mut batch) = (Vec::new(), PacketBatch::new());
+    // What came by a queue, of these.
+    let take = |port: &mut dyn Netdev, queue, got: &mut Vec<u16>| {
+        let mut batch = PacketBatch::new();
         while port.receive_queue(queue, &mut batch).unwrap() > 0 {
-            got.extend(batch.drain(..).filter(|p| p.data().get(36..38) == Some(&9999u16.to_be_bytes())));
+            let ours = batch.drain(..).filter(|p| p.data().get(36..38) == Some(&9999u16.to_be_bytes()));
+            got.extend(ours.map(|p| u16::from_be_bytes([p.data()[34], p.data()[35]])));
         }
-        got.into_iter().map(|p| u16::from_be_bytes([p.data()[34], p.data()[35]])).collect::<Vec<_>>()
     };
     for _ in 0..2 {
         for ports in (1..=64).collect::<Vec<_>>().chunks(32) {
             a.send(&mut batch(ports.iter().map(|port| udp(*port)))).unwrap();
         }
     }
-    thread::sleep(Duration::from_millis(50));
-    let (mut first, mut second) = (take(&mut b, 0), take(other.as_mut(), 1));
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let end = Instant::now() + LONG;
+    while first.len() + second.len() < 128 && Instant::now() < end {
+        wait_readable(&[&b, other.as_ref()]);
+        take(&mut b, 0, &mut first);
+        take(other.as_mut(), 1, &mut second);
+    }
     first.sort_unstable();
     second.sort_unstable();
     let twice = |all: &[u16]| all.chunks(2).all(|two| two.len() == 2 && two[0] == two[1]);
@@ -170,7 +175,8 @@ fn frames_that_find_no_room_are_counted() {
     }
     let dropped = b.stats().rx_dropped;
     assert!(dropped > 0);
-    assert_eq!(b.stats().rx_dropped, dropped);
+    // The kernel counts anew after each question, we go on; frames of its own may have come meanwhile.
+    assert!(b.stats().rx_dropped >= dropped);
 }
 
 #[test]
@@ -188,6 +194,8 @@ fn an_interface_may_go_down_and_come_back() {
     links.set_up("p1").unwrap();
     b.send(&mut out).unwrap();
     receive_ours(&mut a, 1);
+    // What is sent before the kernel has dealt with the other end's carrier is lost: asked for it, it does.
+    assert!(network.links(&network.left).get("eth0").unwrap().carrier);
     a.send(&mut batch([frame(60, &EXPERIMENTAL)])).unwrap();
     receive_ours(&mut b, 1);
 }

@@ -79,7 +79,7 @@ impl World {
     }
 
     fn wait_for_answer(&self) {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(50);
         while !self.answers(Duration::from_secs(1)) {
             assert!(Instant::now() < end, "no answer\n{}", self.log());
         }

@@ -63,6 +63,7 @@ impl Server {
         let child = Command::new("ovsdb-server")
             .arg(format!("--remote=punix:{}", self.socket().display()))
             .arg(format!("--unixctl={}", self.control().display()))
+            .arg(format!("--log-file={}", self.folder.join("server.log").display()))
             .args(["-vconsole:off", "-vsyslog:off"])
             .args(&self.options)
             .arg(self.folder.join("db"))
@@ -74,6 +75,21 @@ impl Server {
         let began = Instant::now();
         while !self.socket().exists() || !self.control().exists() {
             assert!(began.elapsed() < PATIENCE, "the server does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The number of the port that the server was left to choose.
+    pub(crate) fn port(&self) -> u16 {
+        let began = Instant::now();
+        loop {
+            let log = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+            if let Some((_, line)) = log.rsplit_once(": listening on port ")
+                && let Some((number, _)) = line.split_once('\n')
+            {
+                return number.parse().unwrap();
+            }
+            assert!(began.elapsed() < PATIENCE, "the server tells of no port: {log}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -22,7 +22,7 @@ impl Place {
 
     /// An error there.
     pub(super) fn error(self, error: OfError, what: &'static str) -> DecodeError {
-        DecodeError { error, at: self.0, what }
+        DecodeError::new(error, self.0, what)
     }
 }
 
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
 
     /// An error at this place.
     pub fn error(&self, error: OfError, what: &'static str) -> DecodeError {
-        DecodeError { error, at: self.at, what }
+        DecodeError::new(error, self.at, what)
     }
 
     /// Reads `n` bytes.

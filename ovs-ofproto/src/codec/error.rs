@@ -325,6 +325,44 @@ pub struct DecodeError {
     pub at: usize,
     /// What was expected there.
     pub what: &'static str,
+    /// Where in the message the list of actions is that it was met in, and how long: none, if it is of no length.
+    pub(super) list: (u16, u16),
+}
+
+impl DecodeError {
+    /// An error that was not met in a list of actions.
+    pub(crate) const fn new(error: OfError, at: usize, what: &'static str) -> DecodeError {
+        DecodeError { error, at, what, list: (0, 0) }
+    }
+
+    /// The same, met in the list of `len` bytes that begins `start` bytes behind the message's first.
+    #[cold]
+    pub(super) fn in_list(self, start: usize, len: usize) -> DecodeError {
+        let list = u16::try_from(start).ok().zip(u16::try_from(len).ok());
+        DecodeError { list: list.unwrap_or_default(), ..self }
+    }
+
+    /// The list of actions of `message` that the error was met in, with the error as reading the list alone gives it; nothing
+    /// for what is wrong elsewhere.
+    ///
+    /// ```
+    /// use ovs_ofproto::Action;
+    /// use ovs_ofproto::codec::{Message, Version};
+    ///
+    /// let mut message = Message::from("actions=output:1".parse::<ovs_ofproto::FlowMod>()?).encode(Version::V1_0, 1)?;
+    /// let end = message.len();
+    /// message[end - 5] = 16;
+    /// let error = Message::decode(&message).unwrap_err();
+    /// let (list, within) = error.actions(&message).unwrap();
+    /// assert_eq!((list.len(), within.at), (8, 0));
+    /// assert_eq!(Action::decode_list(list, Version::V1_0), Err(within));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn actions<'m>(&self, message: &'m [u8]) -> Option<(&'m [u8], DecodeError)> {
+        let (start, len) = (usize::from(self.list.0), self.list.1);
+        let list = message.get(start..)?.get(..len.into()).filter(|list| !list.is_empty())?;
+        Some((list, DecodeError { at: self.at.checked_sub(start)?, list: (0, len), ..*self }))
+    }
 }
 
 /// Why a value has no bytes.

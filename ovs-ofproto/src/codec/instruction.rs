@@ -122,14 +122,22 @@ fn decode_applied(mut body: Reader<'_>, version: Version, found: &mut Instructio
     if left == 0 {
         return Ok(());
     }
-    body.skip(body.len().saturating_sub(left))?;
-    decode_unusual(body, version, found)
+    let usual = body.len().saturating_sub(left);
+    body.skip(usual)?;
+    decode_unusual(body, usual, version, found)
 }
 
+/// Reads what is left behind so many bytes of `usual` actions.
 #[inline(never)]
-fn decode_unusual(body: Reader<'_>, version: Version, found: &mut Instructions) -> Result<(), DecodeError> {
-    let start = body.place();
-    let written = action::decode_applied(body, version, &mut found.apply)?;
+fn decode_unusual(
+    body: Reader<'_>,
+    usual: usize,
+    version: Version,
+    found: &mut Instructions,
+) -> Result<(), DecodeError> {
+    let (start, left) = (body.place(), body.len());
+    let written = action::decode_applied(body, version, &mut found.apply)
+        .map_err(|e| e.in_list(start.at().saturating_sub(usual), left.saturating_add(usual)))?;
     // Which in OpenFlow 1.0 is an action, and stands among the others.
     if written.is_some() && found.metadata.is_some() {
         return Err(start.error(OfError::BadInstructionDuplicate, "one write of metadata"));

@@ -372,7 +372,7 @@ impl<'a> Property<'a> {
     }
 
     pub(super) fn error(&self, error: OfError, what: &'static str) -> DecodeError {
-        DecodeError { error, at: self.at, what }
+        DecodeError::new(error, self.at, what)
     }
 
     /// That it is none of those that `what` has.

@@ -489,7 +489,7 @@ impl Kind {
                 _ => format!(", subtype {}", found.number),
             };
             tracing::warn!(target: "ofp_msgs", "unknown OpenFlow message (version {version}, type {kind}{which})");
-            DecodeError { error, at, what: "a message that is known in this version" }
+            DecodeError::new(error, at, "a message that is known in this version")
         })
     }
 
@@ -545,7 +545,7 @@ impl Kind {
         };
         tracing::warn!(target: "ofp_msgs", "received {} with incorrect length {len} ({expected})", row.name);
         let what = "a length that the message can have";
-        DecodeError { error: OfError::BadRequestBadLength, at: 2, what }
+        DecodeError::new(OfError::BadRequestBadLength, 2, what)
     }
 
     /// Writes a header whose length is to be patched.

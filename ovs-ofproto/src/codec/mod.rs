@@ -164,12 +164,13 @@ impl Action {
         // An action in the flows of OpenFlow 1.0 alone, where it stands for the instruction.
         let (error, what) = (OfError::BadInstructionUnsupported, "no instruction");
         match actions.iter().any(|a| matches!(a, Action::WriteMetadata(..))) {
-            true => Err(DecodeError { error, at: 0, what }),
+            true => Err(DecodeError::new(error, 0, what)),
             false => Ok(actions),
         }
     }
 
-    /// What upstream's log says of a list that [`decode_list`](Action::decode_list) refused, if it has a line for it.
+    /// What upstream's log says of a list that [`decode_list`](Action::decode_list) refused: a line that names the action, if
+    /// there is one, and the bytes of all, if one could not be read.
     ///
     /// ```
     /// use ovs_ofproto::Action;
@@ -177,11 +178,12 @@ impl Action {
     ///
     /// let bytes = [0, 0, 0, 16, 0, 1, 0, 0];
     /// let error = Action::decode_list(&bytes, Version::V1_0).unwrap_err();
-    /// let line = Action::complaint(&bytes, Version::V1_0, &error).unwrap();
-    /// assert_eq!(line.says, "OpenFlow action OFPAT_OUTPUT length 16 exceeds action buffer length 8");
+    /// let lines = Action::complaints(&bytes, Version::V1_0, &error);
+    /// assert_eq!(lines[0].says, "OpenFlow action OFPAT_OUTPUT length 16 exceeds action buffer length 8");
+    /// assert_eq!(lines[1].says, "bad action at offset 0 (OFPBAC_BAD_LEN):\n00000000  00 00 00 10 00 01 00 00-");
     /// ```
-    pub fn complaint(bytes: &[u8], version: Version, error: &DecodeError) -> Option<Complaint> {
-        Complaint::of(bytes, version, error)
+    pub fn complaints(bytes: &[u8], version: Version, error: &DecodeError) -> Vec<Complaint> {
+        Complaint::all(bytes, version, error)
     }
 
     /// Writes a list of actions as it stands in a message of `version`.

@@ -37,12 +37,12 @@ impl Stock {
         s.run("ovsdb-tool", &["create", &db, schema.to_str()?]);
         let sock = format!("unix:{}", s.path("db.sock"));
         s.daemon("ovsdb-server", &[&format!("--remote=p{sock}"), &format!("--unixctl={}", s.path("db.ctl")), &db]);
-        s.wait("db.sock")?;
-        s.run("ovs-vsctl", &[&format!("--db={sock}"), "--no-wait", "init"]);
+        s.wait("db.sock");
+        s.run("ovs-vsctl", &[&format!("--db={sock}"), "--retry", "--timeout=50", "--no-wait", "init"]);
         let ctl = format!("--unixctl={}", s.path("sw.ctl"));
         s.daemon("ovs-vswitchd", &[&ctl, "--enable-dummy", "--disable-system", "--disable-system-route", &sock]);
-        s.wait("sw.ctl")?;
-        let mut args = vec![format!("--db={sock}"), "--timeout=20".into()];
+        s.wait("sw.ctl");
+        let mut args = vec![format!("--db={sock}"), "--timeout=50".into()];
         let words = "add-br br0 -- set bridge br0 datapath-type=dummy fail-mode=secure \
              protocols=OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15";
         args.extend(words.split_whitespace().map(String::from));
@@ -52,7 +52,7 @@ impl Stock {
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         s.run("ovs-vsctl", &args);
-        s.wait("br0.mgmt")?;
+        s.wait("br0.mgmt");
         Some(s)
     }
 
@@ -80,14 +80,12 @@ impl Stock {
         self.daemons.push(child);
     }
 
-    fn wait(&self, file: &str) -> Option<()> {
-        for _ in 0..200 {
-            if self.dir.join(file).exists() {
-                return Some(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
+    fn wait(&self, file: &str) {
+        let end = std::time::Instant::now() + Duration::from_secs(50);
+        while !self.dir.join(file).exists() {
+            assert!(std::time::Instant::now() < end, "{file} does not come");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        None
     }
 
     fn ofctl(&self, command: &str, arg: &str) {

@@ -181,9 +181,13 @@ impl Drop for Listener {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::time::Duration;
 
     use super::super::{Interest, wait};
     use super::*;
+
+    /// What is read after a wait that was in vain says so.
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
 
     type Endpoint = crate::Endpoint<1>;
     type ListenOn = crate::ListenOn<1>;
@@ -193,17 +197,17 @@ mod tests {
         assert!(listener.accept().unwrap().is_none());
         let mut client = Stream::connect(&remote(&listener), &StreamOptions::default()).unwrap();
         while !client.finish_connecting().unwrap() {
-            wait([(client.as_fd(), Interest { read: false, write: true })], None).unwrap();
+            wait([(client.as_fd(), Interest { read: false, write: true })], PATIENCE).unwrap();
         }
-        wait([(listener.as_fd(), Interest { read: true, write: false })], None).unwrap();
+        wait([(listener.as_fd(), Interest { read: true, write: false })], PATIENCE).unwrap();
         let mut server = listener.accept().unwrap().unwrap();
         assert_eq!(server.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         client.write_all(b"hello").unwrap();
-        wait([(server.as_fd(), Interest { read: true, write: false })], None).unwrap();
+        wait([(server.as_fd(), Interest { read: true, write: false })], PATIENCE).unwrap();
         let mut buffer = [0; 8];
         assert_eq!(server.read(&mut buffer).unwrap(), 5);
         drop(client);
-        wait([(server.as_fd(), Interest { read: true, write: false })], None).unwrap();
+        wait([(server.as_fd(), Interest { read: true, write: false })], PATIENCE).unwrap();
         assert_eq!(server.read(&mut buffer).unwrap(), 0);
     }
 

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::hosts::namespace;
+use super::world::wait_until;
 use ovs_dpif::netdev::Netdev;
 use ovs_packet::{EthAddr, Packet, PacketBatch};
 use ovs_switch::demo::links::Links;
@@ -36,6 +37,13 @@ impl Network {
             links.add_ip("eth0", [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(n)].into(), 64).unwrap();
             links.set_up("eth0").unwrap();
             of_switch.set_up(port).unwrap();
+        }
+        // The end that was up before the other has its carrier by the kernel's own work later, and drops what is sent
+        // until then. A kernel that is asked for the carrier does that work first.
+        let ends =
+            [(&network.left, "eth0"), (&network.right, "eth0"), (&network.switch, "p1"), (&network.switch, "p2")];
+        for (namespace, name) in ends {
+            wait_until("the link has a carrier", || network.links(namespace).get(name).unwrap().carrier);
         }
         Some(network)
     }

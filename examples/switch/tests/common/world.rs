@@ -26,9 +26,9 @@ pub(crate) fn tool_is_there(name: &str) -> bool {
     found
 }
 
-/// Waits for something, for as long as no machine is slow.
+/// Waits for something, for as long as no machine is slow; less than a minute.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(50);
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -70,7 +70,7 @@ impl World {
 
     fn wait_ready(&self) {
         wait_until("the daemon has a pid file", || self.folder.join("ovs-vswitchd.pid").exists());
-        wait_until("the daemon answers", || self.run("ovs-appctl", &["-T", "5", "version"]).status.success());
+        wait_until("the daemon answers", || self.run("ovs-appctl", &["-T", "30", "version"]).status.success());
     }
 
     /// Starts the daemon again after it has ended.
@@ -78,6 +78,16 @@ impl World {
         let _ = std::fs::remove_file(self.folder.join("ovs-vswitchd.pid"));
         self.daemon = spawn(self.namespace.as_ref(), &mut daemon(&self.folder, options));
         self.wait_ready();
+    }
+
+    /// Waits for the daemon's end: whether it was content.
+    pub(crate) fn ended(&mut self) -> bool {
+        let mut status = None;
+        wait_until("the daemon ends", || {
+            status = self.daemon.try_wait().unwrap();
+            status.is_some()
+        });
+        status.is_some_and(|status| status.success())
     }
 
     pub(crate) fn run(&self, tool: &str, arguments: &[&str]) -> Output {
@@ -95,12 +105,12 @@ impl World {
     }
 
     pub(crate) fn vsctl(&self, line: &str) -> String {
-        let words: Vec<&str> = ["-t", "10"].into_iter().chain(line.split_whitespace()).collect();
+        let words: Vec<&str> = ["-t", "40"].into_iter().chain(line.split_whitespace()).collect();
         self.ok("ovs-vsctl", &words)
     }
 
     pub(crate) fn appctl(&self, arguments: &[&str]) -> String {
-        let words: Vec<&str> = ["-T", "10"].into_iter().chain(arguments.iter().copied()).collect();
+        let words: Vec<&str> = ["-T", "40"].into_iter().chain(arguments.iter().copied()).collect();
         self.ok("ovs-appctl", &words)
     }
 

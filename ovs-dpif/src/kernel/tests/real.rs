@@ -16,6 +16,9 @@ fn in_a_kernel() {
     ovs_test_kernel::run_ignored_tests();
 }
 
+/// Enough for anything that is to happen.
+const LONG: Duration = Duration::from_secs(20);
+
 /// The kernel's monotonic clock.
 fn now() -> Instant {
     Instant::from_nanos(monotonic().as_nanos() as u64)
@@ -185,8 +188,12 @@ fn order(keep: bool) -> Vec<u8> {
         handlers[which].execute(&upcall, &[action]).unwrap();
     }
     run_on(&[0, 1]);
-    std::thread::sleep(Duration::from_millis(20));
-    subject.take(ports[1]).iter().map(|packet| *packet.data().last().unwrap()).collect()
+    let (mut left, end) = (Vec::new(), now() + LONG);
+    while left.len() < 10 && now() < end {
+        left.extend(subject.take(ports[1]));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    left.iter().map(|packet| *packet.data().last().unwrap()).collect()
 }
 
 #[test]
@@ -241,8 +248,12 @@ fn ports_of_all_kinds_and_their_changes() {
     // Someone else takes an interface away.
     let pair_index = route.link("pair1").unwrap().index;
     route.delete_link(pair_index).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    assert!(dp.port_changes().contains(&crate::PortChange::Removed(pair)));
+    let (mut changes, end) = (Vec::new(), now() + LONG);
+    while !changes.contains(&crate::PortChange::Removed(pair)) {
+        assert!(now() < end, "{changes:?}");
+        changes.extend(dp.port_changes());
+        std::thread::sleep(Duration::from_millis(2));
+    }
     dp.port_del(kinds[0].0).unwrap();
     assert!(route.link(kinds[0].1).is_err(), "the interface goes with its port");
     dp.remove().unwrap();

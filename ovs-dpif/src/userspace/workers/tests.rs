@@ -17,6 +17,16 @@ use crate::netdev::{DummyControl, DummyPort, MemPort, MemPortPeer, Netdev, Netde
 use crate::threads::{Assignment, Balance, ThreadId, Threads, WorkerInfo};
 use crate::userspace::tests::properties::decide;
 
+/// Waits for what workers do at a pace of their own.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(50), "{what}");
+        std::thread::yield_now();
+    }
+}
+
 /// Workers over queues in memory, on a clock that the test turns.
 #[derive(Debug)]
 struct Crew {
@@ -43,10 +53,10 @@ impl Crew {
     fn quiet(&mut self) -> Vec<Upcall> {
         let mut upcalls = Vec::new();
         let now = self.now();
-        while self.ends.iter().any(|(port, end)| self.workers.ports.contains_key(port) && end.backlog() > 0) {
+        wait_until("all that was sent is taken", || {
             self.workers.poll(now, &mut upcalls);
-            std::thread::yield_now();
-        }
+            !self.ends.iter().any(|(port, end)| self.workers.ports.contains_key(port) && end.backlog() > 0)
+        });
         // A round ends, and one that began after it, for each worker on the way.
         for _ in 0..4 {
             self.workers.ask_all(|_| ()).unwrap();
@@ -168,9 +178,7 @@ fn queues_go_to_workers_and_megaflows_with_them() {
     for queue in [0, 1, 1] {
         assert!(queues.receive(udp(1), queue));
     }
-    while out.stats().tx_packets < 3 {
-        std::thread::yield_now();
-    }
+    wait_until("three packets have left", || out.stats().tx_packets >= 3);
     assert!(crew.quiet().is_empty());
     let by_thread = |crew: &Crew| {
         let packets = |t| crew.workers.flows_of(t).iter().map(|f| f.stats.packets).collect::<Vec<_>>();
@@ -230,9 +238,7 @@ fn connections_and_meters_are_those_of_all_workers() {
         let words = if i % 2 == 0 { there } else { back };
         // What one worker opened, the other knows.
         assert!(queues.receive(compose(words.parse::<Match>().unwrap().key(), b"payload"), i % 2));
-        while queues.stats().rx_packets <= i as u64 {
-            std::thread::yield_now();
-        }
+        wait_until("the packet is taken", || queues.stats().rx_packets > i as u64);
         assert!(crew.quiet().is_empty());
     }
     assert_eq!(out.stats().tx_packets, 10);
@@ -240,9 +246,7 @@ fn connections_and_meters_are_those_of_all_workers() {
     assert_eq!(crew.workers.meter_stats(1).unwrap().input.packets, 16);
     assert_eq!(crew.workers.meter_del(1).unwrap().bands[0].packets, 6);
     assert!(queues.receive(compose(there.parse::<Match>().unwrap().key(), b"payload"), 1));
-    while out.stats().tx_packets < 11 {
-        std::thread::yield_now();
-    }
+    wait_until("the packet has left", || out.stats().tx_packets >= 11);
 }
 
 #[test]
@@ -251,9 +255,10 @@ fn upcalls_of_a_worker_that_ended_are_resolved_all_the_same() {
     let (p1, queues) = crew.add_dummy("p1", 2);
     assert!(queues.receive(udp(7), 0) && queues.receive(udp(8), 1));
     let mut upcalls = Vec::new();
-    while upcalls.len() < 2 {
+    wait_until("both are told", || {
         crew.workers.poll(Instant::ZERO, &mut upcalls);
-    }
+        upcalls.len() >= 2
+    });
     // A worker tells what it counted after what it found.
     assert!(crew.quiet().is_empty());
     assert_eq!(crew.workers.ledger().in_flight, 2);
@@ -315,6 +320,7 @@ fn a_call_of_a_worker_wakes_who_waits_for_descriptors() {
     let stream = std::os::unix::net::UnixStream::from(fd);
     assert!(queues.receive(udp(1), 0));
     stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
     let mut byte = [0];
     assert_eq!(std::io::Read::read(&mut &stream, &mut byte).unwrap(), 1);
     stream.set_nonblocking(true).unwrap();

@@ -1,4 +1,5 @@
-//! What a log says of a list of actions that is refused: a line that names the action, where upstream's log has one.
+//! What a log says of a list of actions that is refused: a line that names the action, where upstream's log has one, and
+//! the bytes of the list.
 //!
 //! It is found by looking again at the place of the error, so that whoever keeps no log pays nothing for it.
 
@@ -10,11 +11,12 @@ use crate::codec::cursor::Reader;
 use crate::codec::error::{DecodeError, OfError};
 use crate::codec::header::Version;
 use crate::codec::oxm;
+use crate::text::plain_dump;
 
 /// The longest action that is a multiple of 8 bytes long.
 const LONGEST: usize = 0xfff8;
 
-/// A line for a log about a list of actions that is refused. [`Action::complaint`](crate::Action::complaint) makes it.
+/// A line for a log about a list of actions that is refused. [`Action::complaints`](crate::Action::complaints) makes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Complaint {
@@ -27,8 +29,18 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// What is to be said of the `error` that a list met.
-    pub(in crate::codec) fn of(bytes: &[u8], version: Version, error: &DecodeError) -> Option<Complaint> {
+    /// All that is to be said of the `error` that a list met, in order.
+    pub(in crate::codec) fn all(bytes: &[u8], version: Version, error: &DecodeError) -> Vec<Complaint> {
+        let named = Complaint::of(bytes, version, error);
+        let dump = match &named {
+            Some(line) if line.misplaced => None,
+            _ => Some(Complaint { module: "ofp_actions", says: dump(bytes, error), misplaced: false }),
+        };
+        named.into_iter().chain(dump).collect()
+    }
+
+    /// The line that names the action.
+    fn of(bytes: &[u8], version: Version, error: &DecodeError) -> Option<Complaint> {
         let rest = list_at(bytes, error.at, version)?;
         let head = Head::of(rest, version)?;
         let line = |module, says, misplaced| Some(Complaint { module, says, misplaced });
@@ -143,6 +155,24 @@ impl Head {
     }
 }
 
+/// Which action is bad, and the bytes of all.
+fn dump(bytes: &[u8], error: &DecodeError) -> String {
+    // The action that the place is in: each says its length in its second word.
+    let mut start = 0usize;
+    while let Some([_, _, high, low]) = bytes.get(start..).and_then(<[u8]>::first_chunk::<4>) {
+        let behind = start.saturating_add(usize::from(u16::from_be_bytes([*high, *low])).max(8));
+        if error.at < behind {
+            break;
+        }
+        start = behind;
+    }
+    let mut says = format!("bad action at offset {start} ({}):\n", error.error);
+    // Writing to a string does not fail.
+    let _ = plain_dump(&mut says, bytes);
+    says.truncate(says.trim_end().len());
+    says
+}
+
 /// The list that has an action around `at`, from that action on: `bytes`, or one within it.
 fn list_at(bytes: &[u8], at: usize, version: Version) -> Option<&[u8]> {
     let (mut start, mut end) = (0usize, bytes.len());
@@ -176,7 +206,11 @@ mod tests {
     fn said(version: Version, hex: &str) -> Option<(&'static str, String, bool)> {
         let bytes = bytes(hex);
         let error = Action::decode_list(&bytes, version).unwrap_err();
-        Action::complaint(&bytes, version, &error).map(|c| (c.module, c.says, c.misplaced))
+        let lines = Action::complaints(&bytes, version, &error);
+        let dumped = lines.last().is_some_and(|line| line.says.starts_with("bad action at offset "));
+        assert_eq!(dumped, !lines[0].misplaced);
+        let named = lines.into_iter().next().filter(|line| !line.says.starts_with("bad action at offset "));
+        named.map(|c| (c.module, c.says, c.misplaced))
     }
 
     fn says(hex: &str) -> String {
@@ -238,7 +272,7 @@ mod tests {
             let mut list = vec![0xff, 0xff, 0, 8 * (nicira % 8), 0, 0, 0x23, 0x20, 0, nicira % 52];
             list.extend(bytes);
             if let Err(e) = Action::decode_list(&list, Version::V1_0) {
-                Action::complaint(&list, Version::V1_0, &e);
+                assert!(!Action::complaints(&list, Version::V1_0, &e).is_empty());
             }
         }
     }

@@ -57,7 +57,8 @@ pub(super) type Metadata = Option<(u64, u64)>;
 /// Reads the actions up to the end of `r`, `depth` lists deep.
 pub(in crate::codec) fn decode(r: Reader<'_>, version: Version, depth: usize) -> Result<Vec<Action>, DecodeError> {
     let mut actions = Vec::new();
-    match decode_within(r.clone(), version, depth, Outer::Packet, &mut actions)? {
+    let within = decode_within(r.clone(), version, depth, Outer::Packet, &mut actions);
+    match within.map_err(|e| e.in_list(r.at(), r.len()))? {
         None => Ok(actions),
         Some(_) => Err(r.error(OfError::BadInstructionUnsupported, "an instruction instead of an action")),
     }

@@ -163,7 +163,7 @@ impl Message {
         let header = Header::read(&mut r)?;
         if usize::from(header.length) != bytes.len() {
             let what = "the number of bytes that there are";
-            return Err(DecodeError { error: OfError::BadRequestBadLength, at: 2, what });
+            return Err(DecodeError::new(OfError::BadRequestBadLength, 2, what));
         }
         let more = r.peek().get(2..4) == Some(&[0, 1]);
         let mut body = r.clone();
@@ -184,7 +184,7 @@ impl Message {
         let parts = kind.of() == MessageKind::TableFeaturesStatsRequest && more;
         if kind.is_multipart_request() && !parts && r.peek().get(2..4) != Some(&[0, 0]) {
             let what = "a request in one message";
-            return Err(DecodeError { error: OfError::BadRequestMultipartOverflow, at: 10, what });
+            return Err(DecodeError::new(OfError::BadRequestMultipartOverflow, 10, what));
         }
         kind.check_length(&body)?;
         let (more, keep) = (more && kind.is_multipart(), keep && kind.is_multipart());

@@ -32,6 +32,7 @@ use super::connection::{
 use super::flow_table::RuleId;
 use super::ofproto::Ofproto;
 use super::work::Asked;
+use crate::Action;
 use crate::codec::{
     DecodeError, ErrorMessage, FlowStats, FlowStatsWriter, Header, Kind, Message, MessageKind, OfError, TableFeatures,
     Version,
@@ -228,7 +229,11 @@ impl Ofproto {
             c.inbox.is_held = true;
             return c.inbox.waiting.push_front(bytes.to_vec());
         }
-        let answer = read.map_err(|e| e.error).and_then(|(_, message)| {
+        let read = read.map_err(|e| {
+            complain(bytes, version, &e);
+            e.error
+        });
+        let answer = read.and_then(|(_, message)| {
             let kind = Kind::of_bytes(bytes).unwrap_or(Kind::Hello);
             let request = Request { from, version, kind, xid: header.xid, bytes };
             self.answer(dp, &request, message, now)
@@ -389,8 +394,20 @@ impl Connection {
     }
 }
 
+/// Logs what is wrong with a list of actions, where that is what is wrong with a message.
+#[cold]
+fn complain(message: &[u8], version: Version, error: &DecodeError) {
+    let Some((list, error)) = error.actions(message) else { return };
+    for line in Action::complaints(list, version, &error) {
+        match line.module {
+            "meta_flow" => tracing::warn!(target: "meta_flow", "{}", line.says),
+            _ => tracing::warn!(target: "ofp_actions", "{}", line.says),
+        }
+    }
+}
+
 fn wrong_version() -> DecodeError {
-    DecodeError { error: OfError::BadRequestBadVersion, at: 0, what: "the version of the connection" }
+    DecodeError::new(OfError::BadRequestBadVersion, 0, "the version of the connection")
 }
 
 /// What a secondary controller may not send.

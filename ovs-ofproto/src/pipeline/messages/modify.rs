@@ -3,7 +3,7 @@
 use ovs_dpif::Dpif;
 use ovs_packet::{Instant, Match, OfPort, Packet};
 
-use super::{Answer, Request};
+use super::{Answer, Request, complain};
 use crate::codec::{
     BundleAdd, BundleControl, GroupMod, Kind, Message, MeterMod, NO_BUFFER, OfError, PacketOut, PortMod, TableMod,
     Version, check_options,
@@ -247,7 +247,10 @@ impl Ofproto {
         b: &BundleAdd,
         now: Instant,
     ) -> Result<Answer, OfError> {
-        let (_, message) = Message::decode(&b.message).map_err(|e| e.error)?;
+        let (_, message) = Message::decode(&b.message).map_err(|e| {
+            complain(&b.message, request.version, &e);
+            e.error
+        })?;
         message.not_understood().map_or(Ok(()), Err)?;
         let kind = Kind::of_bytes(&b.message).map_err(|e| e.error)?;
         let change = match message {

@@ -7,7 +7,8 @@ pub(super) fn hex_dump(out: &mut String, data: &[u8]) -> fmt::Result {
     dump(out, data, true)
 }
 
-pub(super) fn plain_dump(out: &mut String, data: &[u8]) -> fmt::Result {
+/// Sixteen bytes a line, in hexadecimal.
+pub(crate) fn plain_dump(out: &mut String, data: &[u8]) -> fmt::Result {
     dump(out, data, false)
 }
 

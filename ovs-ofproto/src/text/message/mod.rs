@@ -28,6 +28,7 @@ use crate::codec::{
     DecodeError, ErrorMessage, GroupDesc, Header, Hello, Kind, Message, MessageType, OfError, Reader, Version, Versions,
 };
 
+pub(crate) use dump::plain_dump;
 pub use packet::packet_match;
 
 /// `message`, which `header` came with, in words: a line, or several, each with its end.
@@ -238,7 +239,7 @@ impl Printer<'_> {
             Ok((_, message, broken)) => {
                 let carried = matches!(message, Message::Experimenter(_));
                 if let Some(error) = message.not_understood().filter(|_| !carried) {
-                    return Ok(Some(DecodeError { error, at: Header::LEN, what: "what upstream understands" }));
+                    return Ok(Some(DecodeError::new(error, Header::LEN, "what upstream understands")));
                 }
                 self.body(&message)?;
                 Ok(broken)

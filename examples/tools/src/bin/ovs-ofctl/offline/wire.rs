@@ -6,7 +6,7 @@ use ovs_packet::Match;
 use ovs_tools::hex;
 use serde_json::{Value, json};
 
-use super::print::{digits, hex_dump};
+use super::print::digits;
 use crate::context::{Context, Done, lines, read_text};
 
 pub(crate) fn actions(context: &mut Context) -> Done {
@@ -80,22 +80,13 @@ impl Log {
             tracing::warn!(target: "ofp_actions", "write_metadata instruction not allowed here");
             return;
         }
-        match Action::complaint(bytes, version, e) {
+        for line in Action::complaints(bytes, version, e) {
             // Of a list that could be read, upstream never spares the line.
-            Some(line) if line.misplaced => {
-                tracing::warn!(target: "ofp_actions", "{}", line.says);
-                return;
-            }
-            Some(line) if line.module == "meta_flow" && may_log(&mut self.fields) => {
+            if line.module == "meta_flow" && may_log(&mut self.fields) {
                 tracing::warn!(target: "meta_flow", "{}", line.says);
-            }
-            Some(line) if line.module == "ofp_actions" && may_log(&mut self.actions) => {
+            } else if line.module == "ofp_actions" && (line.misplaced || may_log(&mut self.actions)) {
                 tracing::warn!(target: "ofp_actions", "{}", line.says);
             }
-            _ => {}
-        }
-        if may_log(&mut self.actions) {
-            tracing::warn!(target: "ofp_actions", "{}", dump(bytes, e));
         }
     }
 }
@@ -104,24 +95,6 @@ impl Log {
 fn may_log(lines: &mut usize) -> bool {
     *lines += 1;
     *lines <= LOGGED
-}
-
-/// Which action is bad, and the bytes of all.
-fn dump(bytes: &[u8], e: &DecodeError) -> String {
-    // The action that the place is in: each says its length in its second word.
-    let mut start = 0;
-    while let Some([a, b]) = bytes.get(start + 2..start + 4) {
-        let len = usize::from(u16::from_be_bytes([*a, *b])).max(8);
-        if e.at < start + len {
-            break;
-        }
-        start += len;
-    }
-    let mut dump = hex_dump(bytes);
-    dump.truncate(dump.trim_end().len());
-    // The middle of a line is marked even where it ends there.
-    let mark = if bytes.len() % 16 == 8 { "-" } else { "" };
-    format!("bad action at offset {start} ({}):\n{dump}{mark}", e.error)
 }
 
 /// What was read, its bytes, and those that it is written with where they are others.
