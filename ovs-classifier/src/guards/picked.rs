@@ -1,7 +1,7 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, Guards, MAX_GUARDS, MIDDLE, NARROW};
+use super::{Bits, ENOUGH, Guards, MAX_GUARDS, MIDDLE, NARROW};
 
 /// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide, and
 /// where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is different for
@@ -75,19 +75,21 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         open
     }
 
-    /// Of some columns those that the guards leave, one or as few as can be; notes the rows of the guards that were asked.
-    /// Where columns are few, prefix tries tell more of their fields than guards.
+    /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of the
+    /// guards that were asked. Guards of which no trie knows come first, and have few rows in use. Where columns are few, tries
+    /// tell more of their fields than guards; where they are many, guards of these fields are asked until few (`ENOUGH`) are left.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
+        let mut open = self.open_apart(columns, rows);
         if N <= NARROW {
-            return self.open_apart(columns, rows);
+            return open;
         }
-        let mut open = columns;
+        let apart = self.apart();
         for (guards, from) in self.useful().chunks(NOTED_STEP).zip((0..).step_by(NOTED_STEP)) {
-            if count(&open) <= 1 {
+            if count(&open) <= ENOUGH {
                 break;
             }
-            for (i, guard) in (from..).zip(guards) {
+            for (i, guard) in (from..).zip(guards).filter(|(i, _)| apart >> i & 1 == 0) {
                 let Some(row) = self.note(i, guard, rows) else { break };
                 open = and(open, self.pass_of(guard, row));
             }
