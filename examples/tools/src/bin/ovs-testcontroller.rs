@@ -305,7 +305,7 @@ impl Controller {
         for place in options.places {
             match place {
                 Place::Listen(place) => {
-                    let listener = Listener::bind(&place, &options.stream).map_err(|e| format!("{place:?}: {e}"))?;
+                    let listener = Listener::bind(&place, &options.stream).map_err(|e| format!("{place}: {e}"))?;
                     controller.listeners.push((name_of(&place), listener));
                 }
                 Place::Connect(place) => {
