@@ -56,6 +56,7 @@ pub mod session;
 pub mod text;
 
 mod action;
+mod dump;
 mod flow_mod;
 
 pub use action::{

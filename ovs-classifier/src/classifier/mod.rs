@@ -12,6 +12,7 @@
 //! Neither the guards nor the proofs change the answer, which is the list's: they are about cost and bits.
 
 mod conjunction;
+mod find;
 mod lengths;
 mod prefixes;
 mod proof;

@@ -1,10 +1,10 @@
-//! The search for the best rule: guards, then probes by rank.
+//! The search for the best rule: guards, then probes by rank. Where no more than the rule is asked for, see [`find`](super::find).
 
 use super::prefixes::{Missing, Walks};
 use super::proof::Evidence;
 use super::{Classifier, PLAIN, State, rank_of_priority};
-use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE, count};
-use crate::rule::{Rule, Stored, Version};
+use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE};
+use crate::rule::{Stored, Version};
 use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ pub(super) struct Query<'k, const W: usize> {
 }
 
 /// How many masks are chosen from without a list of all.
-const FEW: usize = 64;
+pub(super) const FEW: usize = 64;
 
 /// In tables of more rules than this, which a cache has no room for, the line of the next probe is fetched during each.
 const CACHED_RULES: usize = 1 << 15;
@@ -139,40 +139,6 @@ impl<R, const W: usize, const N: usize> Job for Search<'_, R, W, N> {
     }
 }
 
-/// A search for no more than a rule of a table without clauses.
-struct Find<'a, 'q, R, const W: usize, const N: usize> {
-    table: &'a Classifier<R, W>,
-    query: &'q Query<'q, W>,
-    cost: &'q mut Probes,
-}
-
-impl<'a, R, const W: usize, const N: usize> Job for Find<'a, '_, R, W, N> {
-    type Output = Option<Option<Rule<'a, R, W>>>;
-
-    #[inline(always)]
-    fn run<K: Kernels>(self, _: K) -> Self::Output {
-        let Find { table, query, cost } = self;
-        let mut open = Picked::<W, N>::new(&table.guards, query.key, 0).open(ENOUGH);
-        let left = count(&open) as usize;
-        if left > FEW {
-            return None;
-        }
-        cost.searches += 1;
-        cost.open += left as u64;
-        // No rank that is left is above this.
-        let mut bound = u64::MAX;
-        Some(table.find_in(query, cost, |ceiling| {
-            if bound <= ceiling {
-                return None;
-            }
-            let (rank, column, second) = table.highest(&open);
-            bound = second;
-            open = core::array::from_fn(|i| open[i] & !(u64::from(i == column as usize / 64) << (column % 64)));
-            (rank > ceiling).then_some(column)
-        }))
-    }
-}
-
 /// The proofs that a few masks, which were probed, hold nothing.
 struct Missed<'a, R, const W: usize> {
     table: &'a Classifier<R, W>,
@@ -196,82 +162,15 @@ impl<R, const W: usize> Job for Missed<'_, R, W> {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
-    /// Whether masks are few and no rule has clauses: then [`search_few`](Self::search_few) finds the answer. Where there are
-    /// guards, they prove more than they find.
+    /// Whether masks are few and no rule has clauses: then [`search_few`](Self::search_few), or where nothing is tracked
+    /// [`find_few`](Self::find_few), finds the answer. Where there are guards, they prove more than they find.
     #[inline(always)]
     pub(super) fn is_plain(&self, is_tracked: bool) -> bool {
         let is_guarded = is_tracked && self.guards.len() > 0;
         self.with_clauses == 0 && !is_guarded && self.ranked.len() == self.subtables.len()
     }
 
-    /// The best rule among a few masks without clauses: in so few instructions that a processor is at the next lookup, and
-    /// the one after, while this one waits for memory.
-    #[inline(always)]
-    pub(super) fn find_few(&self, query: &Query<'_, W>, cost: &mut Probes) -> Option<Rule<'_, R, W>> {
-        let mut ranked = self.ranked.iter();
-        cost.searches += 1;
-        cost.open += self.ranked.len() as u64;
-        self.find_in(query, cost, |ceiling| {
-            ranked.next().filter(|(rank, _)| *rank > ceiling).map(|(_, column)| *column)
-        })
-    }
-
-    /// The best rule among masks without clauses that guards leave. `None` where so many are left that they want to be put
-    /// in order.
-    #[inline(never)]
-    pub(super) fn find_open(&self, query: &Query<'_, W>, cost: &mut Probes) -> Option<Option<Rule<'_, R, W>>> {
-        match self.guards.width() {
-            _ if self.with_clauses > 0 || self.guards.words() > self.guards.width() => None,
-            SINGLE => self.level.run(Find::<_, W, SINGLE> { table: self, query, cost }),
-            NARROW => self.level.run(Find::<_, W, NARROW> { table: self, query, cost }),
-            MIDDLE => self.level.run(Find::<_, W, MIDDLE> { table: self, query, cost }),
-            _ => self.level.run(Find::<_, W, WIDE> { table: self, query, cost }),
-        }
-    }
-
-    /// The best rule without clauses of masks that `next` names, by rank, while they are above a ceiling.
-    #[inline(always)]
-    fn find_in(
-        &self,
-        query: &Query<'_, W>,
-        cost: &mut Probes,
-        mut next: impl FnMut(u64) -> Option<u32>,
-    ) -> Option<Rule<'_, R, W>> {
-        let (mut best, mut ceiling, mut probes) = (None, 0, 0);
-        while let Some(column) = next(ceiling) {
-            let Some(subtable) = self.subtables.get(column) else { break };
-            probes += 1;
-            let Some((_, head)) = subtable.find(query.key) else { continue };
-            if let Some((slot, stored)) = self.topmost_apart(head, query)
-                && rank_of_priority(stored.priority) > ceiling
-            {
-                (best, ceiling) = (Some((slot, stored, subtable)), rank_of_priority(stored.priority));
-            }
-        }
-        cost.probes += probes;
-        best.map(|(slot, stored, subtable)| self.rule_in(slot, stored, subtable))
-    }
-
-    /// The highest rank of some columns, the column that has it, and the next lower rank. Without branches that depend on
-    /// ranks, which no processor guesses.
-    #[inline(always)]
-    fn highest<const N: usize>(&self, columns: &[u64; N]) -> (u64, u32, u64) {
-        let (mut highest, mut at, mut second) = (0, 0, 0);
-        for (word, columns) in (0..).zip(columns) {
-            let mut left = *columns;
-            while left != 0 {
-                let column = word * 64 + left.trailing_zeros();
-                left &= left - 1;
-                let rank = self.ranks.get(column as usize).copied().unwrap_or(0);
-                second = second.max(rank.min(highest));
-                at = if rank > highest { column } else { at };
-                highest = highest.max(rank);
-            }
-        }
-        (highest, at, second)
-    }
-
-    /// As [`find_few`](Self::find_few), of a tracked lookup: the slot of the rule.
+    /// The slot of the best rule among a few masks without clauses, of a tracked lookup.
     #[inline(never)]
     pub(super) fn search_few(&self, query: &Query<'_, W>, wildcards: &mut [u64; W], cost: &mut Probes) -> Option<u32> {
         let mut missed: ArrayVec<u32, PLAIN> = ArrayVec::new();
@@ -435,7 +334,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// The first rule of a chain that a query sees.
     #[inline(always)]
-    fn topmost(&self, head: u32, query: &Query<'_, W>) -> Option<(u32, &Stored<R>)> {
+    pub(super) fn topmost(&self, head: u32, query: &Query<'_, W>) -> Option<(u32, &Stored<R>)> {
         let mut slot = head;
         loop {
             let rule = self.rules.get(slot)?;
@@ -444,12 +343,6 @@ impl<R, const W: usize> Classifier<R, W> {
             }
             slot = rule.below()?;
         }
-    }
-
-    /// As [`topmost`](Self::topmost), and what it needs is not kept by a loop around it.
-    #[inline(never)]
-    fn topmost_apart(&self, head: u32, query: &Query<'_, W>) -> Option<(u32, &Stored<R>)> {
-        self.topmost(head, query)
     }
 
     /// The next rule below one with the same pattern that a query sees.

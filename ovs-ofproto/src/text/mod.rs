@@ -58,7 +58,6 @@ pub use fields::{fields_of, fields_text};
 pub use flow::{Parser, Read};
 pub use group::GroupCommand;
 pub use lexer::key_values;
-pub(crate) use message::plain_dump;
 pub use message::{group, message, ofp_print, ofp_print_in_names, packet_match};
 pub use meter::MeterCommand;
 pub use ovs_packet::text::{NoNames, PortNames, TableText};

@@ -11,7 +11,7 @@ use crate::codec::cursor::Reader;
 use crate::codec::error::{DecodeError, OfError};
 use crate::codec::header::Version;
 use crate::codec::oxm;
-use crate::text::plain_dump;
+use crate::dump::plain_dump;
 
 /// The longest action that is a multiple of 8 bytes long.
 const LONGEST: usize = 0xfff8;

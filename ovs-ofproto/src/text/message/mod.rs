@@ -1,6 +1,5 @@
 //! Whole messages in words, as `ovs-ofctl ofp-print` writes them.
 
-mod dump;
 mod extension;
 mod features;
 mod flow;
@@ -18,7 +17,6 @@ use std::time::Duration;
 use ovs_packet::text::{NoNames, PortNames, PortText, TableText};
 use ovs_packet::{Match, OfPort};
 
-use self::dump::hex_dump;
 use self::group::METER_FLAGS;
 use self::group::meter_id;
 use self::port::{CONFIG, features, wire_features};
@@ -27,8 +25,8 @@ use super::print::{InNames, Prioritised, Seconds};
 use crate::codec::{
     DecodeError, ErrorMessage, GroupDesc, Header, Hello, Kind, Message, MessageType, OfError, Reader, Version, Versions,
 };
+use crate::dump::hex_dump;
 
-pub(crate) use dump::plain_dump;
 pub use packet::packet_match;
 
 /// `message`, which `header` came with, in words: a line, or several, each with its end.

@@ -8,8 +8,8 @@ use ovs_packet::text::TableText;
 use ovs_packet::{FlowKey, Match, Packet, extract};
 
 use super::Printer;
-use super::dump::plain_dump;
 use crate::codec::{Continuation, NO_BUFFER, PacketIn, PacketOut};
+use crate::dump::plain_dump;
 use crate::text::print::{ActionList, Dotted, HexBytes, InNames};
 
 /// In an MPLS label stack entry: the bottom of the stack (RFC 3032, section 2.1).

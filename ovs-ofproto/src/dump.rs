@@ -1,9 +1,9 @@
-//! Bytes.
+//! Bytes, as logs and printed messages show them.
 
 use std::fmt::{self, Write};
 
 /// Sixteen bytes a line, in hexadecimal and as characters.
-pub(super) fn hex_dump(out: &mut String, data: &[u8]) -> fmt::Result {
+pub(crate) fn hex_dump(out: &mut String, data: &[u8]) -> fmt::Result {
     dump(out, data, true)
 }
 
@@ -12,7 +12,7 @@ pub(crate) fn plain_dump(out: &mut String, data: &[u8]) -> fmt::Result {
     dump(out, data, false)
 }
 
-pub(super) fn dump(out: &mut String, data: &[u8], ascii: bool) -> fmt::Result {
+fn dump(out: &mut String, data: &[u8], ascii: bool) -> fmt::Result {
     for (line, bytes) in data.chunks(16).enumerate() {
         write!(out, "{:08x} ", line * 16)?;
         for (i, b) in bytes.iter().enumerate() {
