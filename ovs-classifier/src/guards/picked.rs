@@ -78,10 +78,10 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of the
     /// guards that were asked. Guards of which no trie knows come first, and have few rows in use. Where columns are few, tries
     /// tell more of their fields than guards; where they are many, guards of these fields are asked until few (`ENOUGH`) are left,
-    /// and none if tries leave few.
+    /// and none if tries leave one of few columns, or few of many.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
-        if N > NARROW && count(&columns) <= FEW_OF_MANY {
+        if count(&columns) <= if N <= NARROW { 1 } else { FEW_OF_MANY } {
             return columns;
         }
         let mut open = self.open_apart(columns, rows);
@@ -200,6 +200,10 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         let mut kept = *columns;
         if N <= NARROW {
             let mut left = self.apart();
+            if rows.known & left != left {
+                // They were not asked which columns to probe.
+                self.open_apart(kept, rows);
+            }
             while left != 0 {
                 let i = left.trailing_zeros() as usize;
                 left &= left - 1;
