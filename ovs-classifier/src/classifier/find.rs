@@ -3,7 +3,7 @@
 //! In so few instructions that a processor is at the next lookup, and the one after, while this one waits for memory. Tables
 //! with clauses, and keys for which guards leave many masks, take the way of tracked lookups.
 
-use super::search::{FEW, Probes, Query};
+use super::search::{FEW, Probes, Query, without};
 use super::{Classifier, rank_of_priority};
 use crate::guards::{ENOUGH, MIDDLE, NARROW, Picked, SINGLE, WIDE, count};
 use crate::rule::{Rule, Stored};
@@ -23,12 +23,12 @@ impl<'a, R, const W: usize, const N: usize> Job for Find<'a, '_, R, W, N> {
     fn run<K: Kernels>(self, _: K) -> Self::Output {
         let Find { table, query, cost } = self;
         let mut open = Picked::<W, N>::new(&table.guards, query.key, 0).open(ENOUGH);
-        let left = count(&open) as usize;
+        let left = count(&open);
         if left > FEW {
             return None;
         }
         cost.searches += 1;
-        cost.open += left as u64;
+        cost.open += u64::from(left);
         // No rank that is left is above this.
         let mut bound = u64::MAX;
         Some(table.find_in(query, cost, |ceiling| {
@@ -37,7 +37,7 @@ impl<'a, R, const W: usize, const N: usize> Job for Find<'a, '_, R, W, N> {
             }
             let (rank, column, second) = table.highest(&open);
             bound = second;
-            open = core::array::from_fn(|i| open[i] & !(u64::from(i == column as usize / 64) << (column % 64)));
+            open = without(open, column);
             (rank > ceiling).then_some(column)
         }))
     }
@@ -91,10 +91,10 @@ impl<R, const W: usize> Classifier<R, W> {
         best.map(|(slot, stored, subtable)| self.rule_in(slot, stored, subtable))
     }
 
-    /// The highest rank of some columns, the column that has it, and the next lower rank. Without branches that depend on
+    /// The highest rank of some columns, 0 if there is none; the column that has it, and the next lower rank. Without branches that depend on
     /// ranks, which no processor guesses.
     #[inline(always)]
-    fn highest<const N: usize>(&self, columns: &[u64; N]) -> (u64, u32, u64) {
+    pub(super) fn highest<const N: usize>(&self, columns: &[u64; N]) -> (u64, u32, u64) {
         let (mut highest, mut at, mut second) = (0, 0, 0);
         for (word, columns) in (0..).zip(columns) {
             let mut left = *columns;

@@ -3,7 +3,7 @@
 use super::prefixes::{Missing, Walks};
 use super::proof::Evidence;
 use super::{Classifier, PLAIN, State, rank_of_priority};
-use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE};
+use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE, count};
 use crate::rule::{Stored, Version};
 use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
@@ -34,7 +34,7 @@ pub(super) struct Query<'k, const W: usize> {
 }
 
 /// How many masks are chosen from without a list of all.
-pub(super) const FEW: usize = 64;
+pub(super) const FEW: u32 = 16;
 
 /// In tables of more rules than this, which a cache has no room for, the line of the next probe is fetched during each.
 const CACHED_RULES: usize = 1 << 15;
@@ -55,13 +55,11 @@ struct Progress {
     floor: u64,
 }
 
-/// The masks to probe, with their ranks.
-struct Visits {
-    /// In no order, where they are few. Ranks and columns are apart: a pair would be written in halves and read whole, for
-    /// which the processor waits.
-    ranks: ArrayVec<u64, FEW>,
-    columns: ArrayVec<u32, FEW>,
-    /// All of them, by rank, the highest last, where they are many.
+/// The masks to probe.
+struct Visits<const N: usize> {
+    /// Of the first `64 * N` columns, where no more than a few of all are to be visited: those that were not.
+    open: [u64; N],
+    /// Where they are many: all, with their ranks, the highest last.
     many: Vec<(u64, u32)>,
 }
 
@@ -75,50 +73,47 @@ struct Visit<'a, const W: usize> {
     hash: u64,
 }
 
-impl Visits {
-    #[inline(always)]
-    fn new() -> Self {
-        Self { ranks: ArrayVec::new(), columns: ArrayVec::new(), many: Vec::new() }
-    }
-
-    /// Adds columns of which the first word is `first`.
-    #[inline(always)]
-    fn note<const N: usize>(&mut self, ranks: &[u64], first: usize, columns: &[u64; N]) {
-        for (word, columns) in (first..).zip(columns) {
-            let mut left = *columns;
+impl<const N: usize> Visits<N> {
+    /// Adds `64 * N` columns of which the first word is `first` to those of a table that has more.
+    fn add(&mut self, ranks: &[u64], first: usize, columns: [u64; N]) {
+        for (word, mut left) in (first..).zip(columns) {
             while left != 0 {
                 let column = word * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                let (rank, column) = (ranks.get(column).copied().unwrap_or(0), column as u32);
-                if self.ranks.try_push(rank).is_err() || self.columns.try_push(column).is_err() {
-                    self.many.push((rank, column));
-                }
+                self.many.push((ranks.get(column).copied().unwrap_or(0), column as u32));
             }
         }
     }
 
-    /// All are noted: puts them in order, if they are many. Returns how many there are.
+    /// All are there: puts them in order, if they are many. Returns how many there are.
     #[inline(always)]
-    fn complete(&mut self) -> usize {
-        if !self.many.is_empty() {
-            self.many.extend(self.ranks.drain(..).zip(self.columns.drain(..)));
-            self.many.sort_unstable();
+    fn complete(&mut self, ranks: &[u64]) -> usize {
+        let open = count(&self.open);
+        if open <= FEW && self.many.is_empty() {
+            return open as usize;
         }
-        self.ranks.len() + self.many.len()
+        self.add(ranks, 0, self.open);
+        self.open = [0; N];
+        self.many.sort_unstable();
+        self.many.len()
     }
 
-    /// The mask of the highest rank that was not visited.
+    /// The mask of the highest rank that was not visited, with that.
     #[inline(always)]
-    fn next(&mut self) -> Option<(u64, u32)> {
-        let (mut place, mut highest) = (0, 0);
-        for (i, rank) in self.ranks.iter().enumerate() {
-            // Ranks are distinct.
-            if *rank >= highest {
-                (place, highest) = (i, *rank);
-            }
+    fn next<R, const W: usize>(&mut self, table: &Classifier<R, W>) -> Option<(u64, u32)> {
+        let (rank, column, _) = table.highest(&self.open);
+        if rank == 0 {
+            return self.many.pop();
         }
-        self.ranks.swap_pop(place).zip(self.columns.swap_pop(place)).or_else(|| self.many.pop())
+        self.open = without(self.open, column);
+        Some((rank, column))
     }
+}
+
+/// Some columns but one.
+#[inline(always)]
+pub(super) fn without<const N: usize>(columns: [u64; N], column: u32) -> [u64; N] {
+    core::array::from_fn(|i| columns[i] & !(u64::from(i == column as usize / 64) << (column % 64)))
 }
 
 /// A search, to be done at the processor's level.
@@ -227,7 +222,6 @@ impl<R, const W: usize> Classifier<R, W> {
         let mut rows = KeyRows::new();
         let mut missed = Vain::new();
         let mut walks = Walks::NONE;
-        let mut visits = Visits::new();
         let mut missing = Missing::<N>::new();
         let mut progress = Progress { hard: None, best: None, ceiling: 0, floor: 0 };
         cost.searches += 1;
@@ -239,20 +233,20 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         let walks = &walks;
         let first = self.pick(query.key, 0, is_tracked.then_some(walks), &mut rows, &mut missing);
-        visits.note(&self.ranks, 0, &first);
+        let mut visits = Visits { open: first, many: Vec::new() };
         for at in (N..self.guards.words()).step_by(N) {
             let (walks, mut missing) = (is_tracked.then_some(walks), Missing::new());
-            visits.note(&self.ranks, at, &self.pick::<N>(query.key, at, walks, &mut rows, &mut missing));
+            visits.add(&self.ranks, at, self.pick::<N>(query.key, at, walks, &mut rows, &mut missing));
         }
-        cost.open += visits.complete() as u64;
+        cost.open += visits.complete(&self.ranks) as u64;
         let is_large = self.rules.len() > CACHED_RULES;
-        let mut next = self.prepare(query, visits.next(), 0);
+        let mut next = self.prepare(query, visits.next(self), 0);
         while let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) {
-            next = if is_large { self.prepare(query, visits.next(), 0) } else { None };
+            next = if is_large { self.prepare(query, visits.next(self), 0) } else { None };
             cost.probes += 1;
             progress = self.probe(query, visit, progress, (soft, &mut missed), wildcards.as_deref_mut());
             if !is_large {
-                next = self.prepare(query, visits.next(), progress.ceiling);
+                next = self.prepare(query, visits.next(self), progress.ceiling);
             }
         }
         if let Some(wildcards) = wildcards {
