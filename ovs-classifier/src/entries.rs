@@ -29,7 +29,7 @@ impl Entries {
     }
 
     /// Asks for an entry, ahead of its use.
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, place: u32) {
         if let Some(first) = self.get(place).and_then(<[u64]>::first) {
             crate::simd::prefetch(first);

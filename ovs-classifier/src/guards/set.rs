@@ -1,9 +1,10 @@
 //! Guards with their rows: bits by guard, by the value of a guard's bits, by column.
 
-use super::{Bits, FEW, NARROW, Run, WIDE};
+use super::{Bits, FEW, MAX_GUARDS, NARROW, Run, WIDE};
 use crate::hash::WordHash;
 use crate::simd::prefetch;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 
 const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
@@ -27,6 +28,9 @@ pub(super) struct Set {
     /// How many patterns they were made for.
     pub(super) made_for: usize,
 }
+
+/// Where the bits of a pattern are: the place of a guard, and the word among those of its rows.
+pub(crate) type Marks = ArrayVec<(u8, u32), MAX_GUARDS>;
 
 /// A cache line of columns: what a row has at least.
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,24 +136,25 @@ impl Set {
         self.take_part(column, runs);
     }
 
-    /// Sets the bits of a pattern.
-    pub(super) fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
-        for guard in &mut self.guards {
+    /// Where the bits of a pattern are, which is asked for.
+    #[inline(always)]
+    pub(super) fn seek<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W], marks: &mut Marks) {
+        for (place, guard) in (0..).zip(&self.guards) {
             if !guard.leaves_out(column) {
                 let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
-                let row = guard.row_of_word(salt, self.stride, word);
-                self.since += usize::from(guard.set(row, column));
+                let at = guard.row_of_word(salt, self.stride, word) + column as usize / 64;
+                guard.lines.get(at / 8).into_iter().for_each(prefetch);
+                let _ = marks.try_push((place, at as u32));
             }
         }
     }
 
-    /// Asks for where the bits of a pattern are.
-    #[inline(always)]
-    pub(super) fn expect<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W]) {
-        for guard in self.guards.iter().filter(|guard| !guard.leaves_out(column)) {
-            let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
-            let row = guard.row_of_word(salt, self.stride, word);
-            guard.lines.get((row + column as usize / 64) / 8).into_iter().for_each(prefetch);
+    /// Sets the bits of a pattern of a column.
+    pub(super) fn mark(&mut self, column: u32, marks: &Marks) {
+        for (place, at) in marks {
+            if let Some(guard) = self.guards.get_mut(usize::from(*place)) {
+                self.since += usize::from(guard.set_at(*at as usize, column));
+            }
         }
     }
 
@@ -190,15 +195,22 @@ impl Guard {
     /// Whether the mask of a column takes no part; or has no place in a row.
     #[inline(always)]
     pub(super) fn leaves_out(&self, column: u32) -> bool {
-        let word = self.outside.get(column as usize / 512).map(|line| line.0[column as usize / 64 % 8]);
+        let far = || self.outside.get(column as usize / 512).map(|line| line.0[column as usize / 64 % 8]);
+        let word = self.near.get(column as usize / 64).copied().or_else(far);
         word.is_none_or(|word| word >> (column % 64) & 1 != 0)
     }
 
     /// Sets the bit of a column in a row; whether it was not.
     #[inline(always)]
     fn set(&mut self, row: usize, column: u32) -> bool {
+        self.set_at(row + column as usize / 64, column)
+    }
+
+    /// As [`set`](Self::set), in the word of the column in the row.
+    #[inline(always)]
+    fn set_at(&mut self, at: usize, column: u32) -> bool {
         let bit = 1 << (column % 64);
-        word_mut(&mut self.lines, row + column as usize / 64).is_some_and(|word| {
+        word_mut(&mut self.lines, at).is_some_and(|word| {
             let is_new = *word & bit == 0;
             *word |= bit;
             is_new
