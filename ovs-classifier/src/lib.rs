@@ -128,7 +128,7 @@
 //!
 //! All `unsafe` is in one module of vector kernels, each with a safe twin. Segments, arenas and the protocol of
 //! publication run under Miri in a minute:
-//! `cargo +nightly miri test -p ovs-classifier --lib -- segments entries arena gradual threads_see`, with
+//! `cargo +nightly miri test -p ovs-classifier --lib -- segments entries arena threads_see`, with
 //! `MIRIFLAGS=-Zmiri-disable-isolation`. The exhaustive twin of the protocol is too long for it.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
@@ -141,7 +141,6 @@ mod classifier;
 mod entries;
 mod error;
 mod field;
-mod gradual;
 mod guards;
 mod hash;
 mod layout;

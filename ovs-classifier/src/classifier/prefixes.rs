@@ -14,6 +14,7 @@ use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
 use crate::guards::NARROW;
 use crate::layout::Layout;
+use crate::simd::Kernels;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
 use crate::trie::{Answer, Folded, Place, Trie};
@@ -55,7 +56,7 @@ pub(super) struct Walks([Answer<Folded>; MAX_PREFIX_FIELDS]);
 impl Walks {
     /// Before the tries are asked. A constant, so that it is written where it is needed: copied in larger pieces than it was
     /// written in, it would keep the processor waiting.
-    pub(super) const NONE: Self = Self([Answer { lens: 0, holders: Folded(0), bits: 0 }; MAX_PREFIX_FIELDS]);
+    pub(super) const NONE: Self = Self([Answer { lens: 0, holders: 0, bits: 0 }; MAX_PREFIX_FIELDS]);
 }
 
 /// By field, the masks of `64 * N` columns that its trie rules out for a key.
@@ -185,16 +186,22 @@ impl Prefixes {
 
     /// Asks the tries about a key. Two by two: both walks wait for memory together, and take hardly longer than one.
     #[inline(always)]
-    pub(super) fn walk<const W: usize>(&self, key: &[u64; W], order: BitOrder, walks: &mut Walks) {
+    pub(super) fn walk<const W: usize>(
+        &self,
+        key: &[u64; W],
+        order: BitOrder,
+        walks: &mut Walks,
+        kernels: impl Kernels,
+    ) {
         for (fields, answers) in self.fields.chunks(2).zip(walks.0.chunks_mut(2)) {
             match (fields, answers) {
                 ([one, other], [first, second]) if !one.lengths.is_empty() => {
                     let (value, other_value) = (one.field.aligned(key, order), other.field.aligned(key, order));
-                    [*first, *second] = one.trie.find_both(value, &other.trie, other_value);
+                    [*first, *second] = one.trie.find_both(value, &other.trie, other_value, kernels);
                 }
                 (fields, answers) => {
                     let asked = fields.iter().zip(answers).filter(|(of, _)| !of.lengths.is_empty());
-                    asked.for_each(|(of, answer)| *answer = of.trie.find(of.field.aligned(key, order)));
+                    asked.for_each(|(of, answer)| *answer = of.trie.find(of.field.aligned(key, order), kernels));
                 }
             }
         }
@@ -276,7 +283,7 @@ impl Prefixed {
     #[inline(always)]
     fn missing<const N: usize>(&self, answer: &Answer<Folded>, first: usize) -> [u64; N] {
         let all: [u64; N] = self.lengths.all(first);
-        let folded = core::array::from_fn(|i| all[i] & !answer.holders.0);
+        let folded = core::array::from_fn(|i| all[i] & !answer.holders);
         if N <= NARROW {
             return folded;
         }
@@ -342,8 +349,13 @@ impl Ports {
 
     /// The field and how many of its leading bits, as far as the mask has them, prove that no pattern has the key's
     /// ports; `None` when one has them.
-    pub(super) fn proof<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> Option<(Field, u8)> {
-        let answer = self.trie.find(self.value(key, order));
+    pub(super) fn proof<const W: usize>(
+        &self,
+        key: &[u64; W],
+        order: BitOrder,
+        kernels: impl Kernels,
+    ) -> Option<(Field, u8)> {
+        let answer = self.trie.find(self.value(key, order), kernels);
         Some((self.field, answer.rules_out(self.extent)?))
     }
 }

@@ -156,7 +156,13 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         let (whole, mut best) = match first {
             Some((stage, field, len, new)) if stage <= reached => (stage, (Proof::Prefix(field, len), new)),
             _ => {
-                match subtable.state.ports.as_ref().filter(|_| words == mask.len()).and_then(|p| p.proof(key, order)) {
+                match subtable
+                    .state
+                    .ports
+                    .as_ref()
+                    .filter(|_| words == mask.len())
+                    .and_then(|p| p.proof(key, order, self.kernels))
+                {
                     Some((field, len)) => {
                         let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & mask.bits_of(word)));
                         let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();

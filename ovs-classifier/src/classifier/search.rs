@@ -156,7 +156,7 @@ impl<R, const W: usize> Job for Missed<'_, R, W> {
         let Missed { table, key, missed, wildcards, cost } = self;
         let mut rows = KeyRows::new();
         let mut walks = Walks::NONE;
-        table.prefixes.walk(key, table.layout.order(), &mut walks);
+        table.prefixes.walk(key, table.layout.order(), &mut walks, kernels);
         Evidence::<_, K, W, SINGLE>::new(kernels, table, key, &mut rows, &walks, wildcards).prove_missed(missed, cost);
     }
 }
@@ -235,7 +235,7 @@ impl<R, const W: usize> Classifier<R, W> {
         // probed in vain is proven alone.
         let is_tracked = wildcards.is_some();
         if is_tracked {
-            self.prefixes.walk(query.key, self.layout.order(), &mut walks);
+            self.prefixes.walk(query.key, self.layout.order(), &mut walks, kernels);
         }
         let walks = &walks;
         let first = self.pick(query.key, 0, is_tracked.then_some(walks), &mut rows, &mut missing);

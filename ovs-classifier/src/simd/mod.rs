@@ -25,6 +25,17 @@ pub(crate) trait Job {
     fn run<K: Kernels>(self, kernels: K) -> Self::Output;
 }
 
+/// Which of eight prefixes are a value's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Alike {
+    /// These, as bits: a prefix of no bits is.
+    pub(crate) which: u32,
+    /// Their lengths: bit `n - 1` is set when one has `n` bits.
+    pub(crate) lens: u32,
+    /// So many leading bits of the value decide that: all of the longest, and of each other up to where it differs.
+    pub(crate) bits: u8,
+}
+
 /// What is done by hand. Who has a value of a type that implements it may execute the instructions of its level.
 pub(crate) trait Kernels: Copy {
     /// NH of the words under a mask: to each half of a word, that half of a secret number is added modulo 2^32, and both
@@ -45,6 +56,12 @@ pub(crate) trait Kernels: Copy {
 
     /// Which of eight numbers are above a floor, as bits.
     fn above(self, numbers: &[u64; 8], floor: u64) -> u64;
+
+    /// Which of eight prefixes are a value's. Their lengths, of at most 32, are the low bytes of `lens`.
+    fn alike(self, value: u32, prefixes: &[u32; 8], lens: &[u32; 8]) -> Alike;
+
+    /// All bits of those of eight words that are told by bits.
+    fn union(self, words: &[u64; 8], which: u32) -> u64;
 }
 
 /// The kernels without instructions that some processor lacks.
@@ -78,6 +95,25 @@ impl Kernels for Portable {
     #[inline(always)]
     fn above(self, numbers: &[u64; 8], floor: u64) -> u64 {
         (0..).zip(numbers).fold(0, |set, (i, number)| set | u64::from(*number > floor) << i)
+    }
+
+    #[inline(always)]
+    fn alike(self, value: u32, prefixes: &[u32; 8], lens: &[u32; 8]) -> Alike {
+        (0..).zip(prefixes.iter().zip(lens)).fold(Alike::default(), |all, (i, (prefix, len))| {
+            let len = len & 0xff;
+            let differs = (prefix ^ value) & u32::MAX.unbounded_shl(32 - len);
+            let is_one = differs == 0;
+            Alike {
+                which: all.which | u32::from(is_one) << i,
+                lens: all.lens | u32::from(is_one).unbounded_shl(len.wrapping_sub(1)),
+                bits: all.bits.max((differs.leading_zeros() + 1).min(len) as u8),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn union(self, words: &[u64; 8], which: u32) -> u64 {
+        (0..).zip(words).fold(0, |all, (i, word)| all | word & 0u64.wrapping_sub(u64::from(which >> i & 1)))
     }
 }
 
@@ -117,7 +153,7 @@ impl Level {
         use std::arch::is_x86_feature_detected as has;
         let v3 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt");
         let v4 = v3 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-        let v4 = v4 && has!("avx512vpopcntdq");
+        let v4 = v4 && has!("avx512cd") && has!("avx512vpopcntdq");
         Self(match (v3, v4) {
             (_, true) => Instructions::Avx512,
             (true, _) => Instructions::Avx2,
@@ -183,7 +219,8 @@ pub(crate) fn prefetch<T>(value: &T) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Job, Kernels, Level, equal_portable, lanes_equal, lanes_equal_portable};
+    use super::{Alike, Job, Kernels, Level, equal_portable, lanes_equal, lanes_equal_portable};
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     struct Count<'a>(&'a [u64], &'a [u64]);
@@ -232,6 +269,18 @@ mod tests {
         }
     }
 
+    struct Prefixes<'a>(u32, &'a [u32; 8], &'a [u32; 8], &'a [u64; 8]);
+
+    impl Job for Prefixes<'_> {
+        type Output = (Alike, u64);
+
+        #[inline(always)]
+        fn run<K: Kernels>(self, kernels: K) -> Self::Output {
+            let alike = kernels.alike(self.0, self.1, self.2);
+            (alike, kernels.union(self.3, alike.which))
+        }
+    }
+
     struct Above<'a>(&'a [u64; 8], u64);
 
     impl Job for Above<'_> {
@@ -258,6 +307,31 @@ mod tests {
                 for level in Level::all() {
                     prop_assert_eq!(level.run(Above(&numbers, floor)), expected);
                 }
+            }
+        }
+
+        #[test]
+        fn prefixes_of_a_value_are_found(
+            value: u32,
+            of: [(u8, u8, u32, u32); 8],
+            words: [u64; 8],
+        ) {
+            // Each is the value's in some bits, and differs or not after them; lengths of all kinds, other bits above them.
+            let lens = of.map(|(_, len, _, above)| (u32::from(len) % 33) | (above << 8));
+            let prefixes = core::array::from_fn(|i| {
+                let (same, _, other, _) = of[i];
+                (value ^ other & u32::MAX.unbounded_shr((same % 40).into())) & u32::MAX.unbounded_shl(32 - (lens[i] & 0xff))
+            });
+            let (alike, union) = Level::PORTABLE.run(Prefixes(value, &prefixes, &lens, &words));
+            let len = |i: usize| lens[i] & 0xff;
+            let common = |i: usize| (prefixes[i] ^ value).leading_zeros();
+            let ones: Vec<usize> = (0..8).filter(|i| common(*i) >= len(*i)).collect();
+            prop_assert_eq!(alike.which, ones.iter().fold(0, |set, i| set | 1 << i));
+            prop_assert_eq!(alike.lens, ones.iter().filter(|i| len(**i) > 0).fold(0, |set, i| set | 1 << (len(*i) - 1)));
+            prop_assert_eq!(u32::from(alike.bits), (0..8).map(|i| len(i).min(common(i) + 1)).max().unwrap_or(0));
+            prop_assert_eq!(union, ones.iter().fold(0, |all, i| all | words[*i]));
+            for level in Level::all() {
+                prop_assert_eq!(level.run(Prefixes(value, &prefixes, &lens, &words)), (alike, union));
             }
         }
 

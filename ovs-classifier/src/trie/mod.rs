@@ -1,0 +1,208 @@
+//! Prefixes of one field, as a path-compressed binary trie: how few bits of a value show which prefixes it has not.
+//!
+//! Each [fork] is a prefix; its children continue it by 0 and by 1. A fork is there because two longer prefixes part here, or
+//! because rules have exactly this prefix, and others longer ones. So a value walks down as far as it agrees, and where it
+//! leaves the trie, the bits up to the one that differs prove that no longer prefix is its own. Where few prefixes are left
+//! they are in a [bucket], with all of which a value is compared at once: it is a line of the cache or two, and most walks
+//! read no more.
+//!
+//! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept. Fields of up to 32 bits, which
+//! most are, have nodes of their own kind, which are smaller.
+//!
+//! A walk also tells, for each prefix of the value, which masks have rules with it (the *holders*), as bits: a mask that is
+//! not among them has nothing for the value.
+//!
+//! A large trie has a [head], from which most walks come to a bucket at once.
+
+mod bucket;
+mod count;
+mod fork;
+mod head;
+mod nodes;
+mod path;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use count::{Folded, Holders};
+
+use crate::simd::Kernels;
+use nodes::Nodes;
+use path::Path;
+
+/// The prefixes of a field.
+#[derive(Clone, Debug)]
+pub(crate) enum Trie<C> {
+    /// Of a field of at most 32 bits.
+    Short(Nodes<u32, C>),
+    Long(Nodes<u128, C>),
+}
+
+/// Where a value is led: nowhere, to a fork or to a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Link(i32);
+
+impl Link {
+    const NONE: Self = Self(0);
+
+    fn to_fork(number: u32) -> Self {
+        Self(number as i32)
+    }
+
+    fn to_bucket(number: u32) -> Self {
+        Self((number as i32).wrapping_neg())
+    }
+
+    /// The number of the fork.
+    #[inline(always)]
+    fn fork(self) -> Option<u32> {
+        (self.0 > 0).then_some(self.0 as u32)
+    }
+
+    /// The number of the bucket.
+    #[inline(always)]
+    fn bucket(self) -> Option<u32> {
+        (self.0 < 0).then_some(self.0.unsigned_abs())
+    }
+}
+
+/// Where a prefix is or may be without others being moved: the fork that is this prefix, or a bucket; else none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(Link);
+
+/// What a value has in common with the prefixes of a trie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer<C> {
+    /// Bit `n - 1` is set when a prefix of length `n` is the value's.
+    pub(crate) lens: u128,
+    /// The masks that have a rule with a prefix of the value.
+    pub(crate) holders: C,
+    /// So many leading bits of the value decide that.
+    pub(crate) bits: u8,
+}
+
+impl<C> Answer<C> {
+    /// How many leading bits show that no rule has the value's prefix of length `len`; `None` when one has it.
+    pub(crate) fn rules_out(&self, len: u8) -> Option<u8> {
+        let bit = 1u128.checked_shl(u32::from(len).checked_sub(1)?)?;
+        (self.lens & bit == 0).then(|| self.bits.min(len))
+    }
+}
+
+impl<C: Holders> Trie<C> {
+    /// Without prefixes, of a field of so many bits.
+    pub(crate) fn new(bits: u8) -> Self {
+        if bits <= 32 { Self::Short(Nodes::default()) } else { Self::Long(Nodes::default()) }
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Short(nodes) => nodes.heap_bytes(),
+            Self::Long(nodes) => nodes.heap_bytes(),
+        }
+    }
+
+    /// What a value has in common with the prefixes.
+    #[inline(always)]
+    pub(crate) fn find(&self, value: u128, kernels: impl Kernels) -> Answer<C> {
+        match self {
+            Self::Short(nodes) => nodes.find(u32::of(value), kernels),
+            Self::Long(nodes) => nodes.find(value, kernels),
+        }
+    }
+
+    /// What two values have in common with the prefixes of two tries: both wait for memory together.
+    #[inline(always)]
+    pub(crate) fn find_both(
+        &self,
+        value: u128,
+        other: &Self,
+        other_value: u128,
+        kernels: impl Kernels,
+    ) -> [Answer<C>; 2] {
+        match (self, other) {
+            (Self::Short(a), Self::Short(b)) => {
+                let (mut first, mut second) = (a.walk(u32::of(value)), b.walk(u32::of(other_value)));
+                while first.step(a) | second.step(b) {}
+                [first.answer(a, kernels), second.answer(b, kernels)]
+            }
+            _ => [self.find(value, kernels), other.find(other_value, kernels)],
+        }
+    }
+
+    /// Where the first `len` bits of a value are, or would be.
+    pub(crate) fn seek(&self, value: u128, len: u8) -> Place {
+        match self {
+            Self::Short(nodes) => nodes.seek(u32::of(value), len),
+            Self::Long(nodes) => nodes.seek(value, len),
+        }
+    }
+
+    /// Where prefixes of two values are, or would be, in two tries: both wait for memory together.
+    pub(crate) fn seek_both(&self, (value, len): (u128, u8), other: &Self, second: (u128, u8)) -> [Place; 2] {
+        match (self, other) {
+            (Self::Short(a), Self::Short(b)) => {
+                let mut first = a.search(u32::of(value), len);
+                let mut second = b.search(u32::of(second.0), second.1);
+                while first.step(a) | second.step(b) {}
+                [first.place(), second.place()]
+            }
+            _ => [self.seek(value, len), other.seek(second.0, second.1)],
+        }
+    }
+
+    /// As [`seek_both`](Self::seek_both), in three tries.
+    pub(crate) fn seek_three<D: Holders>(
+        &self,
+        first: (u128, u8),
+        others: [&Trie<D>; 2],
+        [second, third]: [(u128, u8); 2],
+    ) -> [Place; 3] {
+        match (self, others) {
+            (Self::Short(a), [Trie::Short(b), Trie::Short(c)]) => {
+                let mut first = a.search(u32::of(first.0), first.1);
+                let mut second = b.search(u32::of(second.0), second.1);
+                let mut third = c.search(u32::of(third.0), third.1);
+                while first.step(a) | second.step(b) | third.step(c) {}
+                [first.place(), second.place(), third.place()]
+            }
+            (_, [other, last]) => {
+                [self.seek(first.0, first.1), other.seek(second.0, second.1), last.seek(third.0, third.1)]
+            }
+        }
+    }
+
+    /// Asks for what a search or a change of a value's prefixes begins with.
+    #[inline(always)]
+    pub(crate) fn expect(&self, value: u128) {
+        match self {
+            Self::Short(nodes) => nodes.expect(u32::of(value)),
+            Self::Long(nodes) => nodes.expect(value),
+        }
+    }
+
+    /// Asks for the nodes of a place, ahead of a change there.
+    #[cfg(feature = "std")]
+    pub(crate) fn prefetch(&self, place: Place) {
+        match self {
+            Self::Short(nodes) => nodes.prefetch(place),
+            Self::Long(nodes) => nodes.prefetch(place),
+        }
+    }
+
+    /// Adds the first `len` bits of `value`, for a rule of the mask of a column, at their place; none if there are none.
+    pub(crate) fn insert(&mut self, value: u128, len: u8, place: Place, column: u32) {
+        match self {
+            Self::Short(nodes) => nodes.insert(u32::of(value), len, place, column),
+            Self::Long(nodes) => nodes.insert(value, len, place, column),
+        }
+    }
+
+    /// Removes a prefix that was added, from its place.
+    pub(crate) fn remove(&mut self, value: u128, len: u8, place: Place) {
+        match self {
+            Self::Short(nodes) => nodes.remove(u32::of(value), len, place),
+            Self::Long(nodes) => nodes.remove(value, len, place),
+        }
+    }
+}

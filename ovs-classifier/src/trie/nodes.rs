@@ -1,0 +1,326 @@
+//! Forks and buckets of one field: how they are found and changed.
+
+use super::bucket::{Bucket, FEW, Prefix};
+use super::count::Holders;
+use super::fork::Fork;
+use super::head::{Heads, Slot};
+use super::path::Path;
+use super::pool::Pool;
+use super::{Answer, Link, Place};
+use crate::simd::{Kernels, prefetch};
+use arrayvec::ArrayVec;
+
+/// The nodes of a trie whose paths are `P`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nodes<P, C> {
+    pub(super) forks: Pool<Fork<P, C>>,
+    pub(super) buckets: Pool<Bucket<P, C>>,
+    pub(super) root: Link,
+    pub(super) heads: Heads<C>,
+}
+
+/// Forks above a node, that of no bit first: each has a bit more than the one before at least.
+type Above = ArrayVec<Link, 130>;
+
+/// A value on its way.
+pub(super) struct Walk<P, C> {
+    value: P,
+    link: Link,
+    lens: P,
+    holders: C,
+    bits: u8,
+}
+
+impl<P: Path, C: Holders> Walk<P, C> {
+    /// Goes on by a fork; whether there may be more.
+    #[inline(always)]
+    pub(super) fn step(&mut self, nodes: &Nodes<P, C>) -> bool {
+        let Some(fork) = nodes.fork(self.link) else { return false };
+        let (agreed, len) = (fork.path.common(self.value), fork.len());
+        if agreed < len {
+            (self.bits, self.link) = (agreed + 1, Link::NONE);
+            return false;
+        }
+        self.lens = self.lens.with_len(len, fork.count.rules() > 0);
+        self.holders = self.holders.and(fork.holders);
+        self.bits = len + 1;
+        self.link = fork.child(self.value);
+        true
+    }
+
+    /// No fork is left.
+    #[inline(always)]
+    pub(super) fn answer(self, nodes: &Nodes<P, C>, kernels: impl Kernels) -> Answer<C> {
+        let Some(bucket) = nodes.bucket(self.link) else {
+            return Answer { lens: self.lens.lens(), holders: self.holders, bits: self.bits };
+        };
+        let (which, lens, bits) = self.value.alike(bucket, kernels);
+        let holders = self.holders.and(C::union(&bucket.holders, which, kernels));
+        Answer { lens: self.lens.and_lens(lens).lens(), holders, bits }
+    }
+}
+
+/// A prefix on the way to its place.
+pub(super) struct Search<P> {
+    value: P,
+    len: u8,
+    link: Link,
+}
+
+impl<P: Path> Search<P> {
+    /// Goes on by a fork; whether there may be more.
+    #[inline(always)]
+    pub(super) fn step<C: Holders>(&mut self, nodes: &Nodes<P, C>) -> bool {
+        let Some(fork) = nodes.fork(self.link) else { return false };
+        if fork.len() > self.len || !fork.is_in(self.value) {
+            self.link = Link::NONE;
+            return false;
+        }
+        if fork.len() == self.len {
+            return false;
+        }
+        self.link = fork.child(self.value);
+        true
+    }
+
+    #[inline(always)]
+    pub(super) fn place(self) -> Place {
+        Place(self.link)
+    }
+}
+
+impl<P: Path, C: Holders> Nodes<P, C> {
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.forks.heap_bytes() + self.buckets.heap_bytes() + self.heads.heap_bytes()
+    }
+
+    #[inline(always)]
+    pub(super) fn fork(&self, link: Link) -> Option<&Fork<P, C>> {
+        self.forks.get(link.fork()?)
+    }
+
+    #[inline(always)]
+    pub(super) fn bucket(&self, link: Link) -> Option<&Bucket<P, C>> {
+        self.buckets.get(link.bucket()?)
+    }
+
+    #[inline(always)]
+    pub(super) fn expect(&self, value: P) {
+        self.heads.slot(value).into_iter().for_each(prefetch);
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn prefetch(&self, Place(link): Place) {
+        if let Some(bucket) = self.bucket(link) {
+            prefetch(bucket);
+            prefetch(&bucket.holders);
+        }
+        self.fork(link).into_iter().for_each(prefetch);
+    }
+
+    #[inline(always)]
+    pub(super) fn walk(&self, value: P) -> Walk<P, C> {
+        let Slot { holders, link, lens, bits } = self.heads.slot(value).copied().unwrap_or(Slot::root(self.root));
+        Walk { value, link, lens: P::of_lens(lens), holders, bits }
+    }
+
+    #[inline(always)]
+    pub(super) fn find(&self, value: P, kernels: impl Kernels) -> Answer<C> {
+        let mut walk = self.walk(value);
+        while walk.step(self) {}
+        walk.answer(self, kernels)
+    }
+
+    /// Where the search for a prefix begins.
+    #[inline(always)]
+    pub(super) fn search(&self, value: P, len: u8) -> Search<P> {
+        let known = self.heads.slot(value).filter(|slot| {
+            let is_there = slot.link.bucket().is_some() && slot.bits <= len;
+            is_there || u32::from(len) >= self.heads.bits()
+        });
+        Search { value, len, link: known.map_or(self.root, |slot| slot.link) }
+    }
+
+    pub(super) fn seek(&self, value: P, len: u8) -> Place {
+        let mut search = self.search(value, len);
+        while search.step(self) {}
+        search.place()
+    }
+
+    pub(super) fn insert(&mut self, value: P, len: u8, Place(link): Place, column: u32) {
+        if len == 0 {
+            return;
+        }
+        let value = value.head(len);
+        if let Some(bucket) = link.bucket().and_then(|bucket| self.buckets.get_mut(bucket)) {
+            if !bucket.hold(value, len, column) {
+                self.split(value, len, column);
+            }
+        } else if let Some(fork) = link.fork().and_then(|fork| self.forks.get_mut(fork)) {
+            if fork.hold(column) {
+                self.mend(value, len);
+            }
+        } else {
+            self.part(value, len, column);
+        }
+        self.go_on();
+    }
+
+    pub(super) fn remove(&mut self, value: P, len: u8, Place(link): Place) {
+        let value = value.head(len);
+        if let Some(bucket) = link.bucket().and_then(|bucket| self.buckets.get_mut(bucket)) {
+            if bucket.release(value, len) && bucket.len() <= FEW / 2 {
+                self.settle(value, len);
+            }
+        } else if let Some(fork) = link.fork().and_then(|fork| self.forks.get_mut(fork))
+            && fork.release()
+        {
+            self.mend(value, len);
+            self.settle(value, len);
+        }
+        self.go_on();
+    }
+
+    /// The forks on the way to a prefix; that which has it, too.
+    fn above(&self, value: P, len: u8) -> Above {
+        let (mut above, mut link) = (Above::new(), self.root);
+        while let Some(fork) = self.fork(link).filter(|fork| fork.len() <= len && fork.is_in(value)) {
+            let _ = above.try_push(link);
+            if fork.len() == len {
+                break;
+            }
+            link = fork.child(value);
+        }
+        above
+    }
+
+    /// Where a fork leads a value; the root, if it is none.
+    fn led(&self, from: Option<Link>, value: P) -> Link {
+        from.and_then(|from| self.fork(from)).map_or(self.root, |fork| fork.child(value))
+    }
+
+    /// Has a fork lead a value elsewhere, or the root if it is none; and the heads.
+    fn lead(&mut self, from: Option<Link>, value: P, to: Link) {
+        let fork = from.and_then(Link::fork).and_then(|fork| self.forks.get_mut(fork));
+        let (place, len) = match fork {
+            Some(fork) => {
+                let len = fork.len();
+                (&mut fork.children[value.bit(len)], len + 1)
+            }
+            None => (&mut self.root, 0),
+        };
+        *place = to;
+        self.mend(value, len);
+    }
+
+    /// Adds a prefix of one rule where there is no place for it: beside or among others, a new fork has it part from them.
+    #[cold]
+    fn part(&mut self, value: P, len: u8, column: u32) {
+        let from = self.above(value, len).pop();
+        let link = self.led(from, value);
+        let to = match self.fork(link).copied() {
+            None => self.add_bucket(Bucket::of(Prefix::new(value, len, column))),
+            Some(other) => {
+                let at = other.agrees(value).min(len);
+                let mut fork = Fork::new(value.head(at), at);
+                fork.children[other.path.bit(at)] = link;
+                if at < len {
+                    fork.children[value.bit(at)] = self.add_bucket(Bucket::of(Prefix::new(value, len, column)));
+                } else {
+                    fork.hold(column);
+                }
+                self.add_fork(fork)
+            }
+        };
+        self.lead(from, value, to);
+    }
+
+    /// Adds a prefix of one rule to a bucket that is full: a fork with two takes its place.
+    #[cold]
+    fn split(&mut self, value: P, len: u8, column: u32) {
+        let from = self.above(value, len).pop();
+        let Some(bucket) = self.led(from, value).bucket().and_then(|bucket| self.buckets.remove(bucket)) else {
+            return;
+        };
+        let all = || bucket.prefixes().chain([Prefix::new(value, len, column)]);
+        let at = all().fold(len, |at, prefix| at.min(prefix.count.len()).min(prefix.path.common(value)));
+        let mut fork = Fork::new(value.head(at), at);
+        let mut sides = [Bucket::default(); 2];
+        for prefix in all() {
+            if prefix.count.len() == at {
+                (fork.count, fork.holders) = (prefix.count, prefix.holders);
+            } else {
+                // Of all of them no more than a bucket has are on one side: another is on the other, or is the fork's.
+                sides[prefix.path.bit(at)].push(prefix);
+            }
+        }
+        for (side, child) in sides.into_iter().zip(&mut fork.children) {
+            if side.len() > 0 {
+                *child = self.add_bucket(side);
+            }
+        }
+        let to = self.add_fork(fork);
+        self.lead(from, value, to);
+    }
+
+    /// A prefix is gone: takes out what nobody needs on the way to it, from the end on.
+    #[cold]
+    fn settle(&mut self, value: P, len: u8) {
+        let mut above = self.above(value, len);
+        let mut from = above.pop();
+        let mut to = self.led(from, value);
+        let mut changed = false;
+        if self.bucket(to).is_some_and(|bucket| bucket.len() == 0) {
+            to.bucket().map(|bucket| self.buckets.remove(bucket));
+            (to, changed) = (Link::NONE, true);
+        }
+        while let Some(link) = from {
+            let Some(fork) = self.fork(link).copied() else { break };
+            let mut children = fork.children;
+            if changed {
+                children[value.bit(fork.len())] = to;
+            }
+            let Some(simpler) = self.simpler(&Fork { children, ..fork }) else { break };
+            link.fork().map(|fork| self.forks.remove(fork));
+            (to, changed, from) = (simpler, true, above.pop());
+        }
+        if changed {
+            self.lead(from, value, to);
+        }
+    }
+
+    /// What may take a fork's place: its only child, or a bucket of the few prefixes that there are. The children are removed if
+    /// they are in that.
+    fn simpler(&mut self, fork: &Fork<P, C>) -> Option<Link> {
+        let is_held = fork.count.rules() > 0;
+        if fork.children.iter().all(|child| child.fork().is_none()) {
+            let sizes = fork.children.map(|child| self.bucket(child).map_or(0, Bucket::len));
+            if usize::from(is_held) + sizes[0] + sizes[1] <= FEW {
+                let mut bucket = Bucket::default();
+                if is_held {
+                    bucket.push(Prefix { path: fork.path, count: fork.count, holders: fork.holders });
+                }
+                for child in fork.children.into_iter().filter_map(Link::bucket) {
+                    let gone = self.buckets.remove(child);
+                    gone.iter().flat_map(Bucket::prefixes).for_each(|prefix| _ = bucket.push(prefix));
+                }
+                return Some(if bucket.len() > 0 { self.add_bucket(bucket) } else { Link::NONE });
+            }
+        }
+        match fork.children {
+            [only, Link::NONE] | [Link::NONE, only] if !is_held => Some(only),
+            _ => None,
+        }
+    }
+
+    // Each of at most 2^32 rules has a bucket of its own at worst: a table whose numbers do not fit a link, of 2^31 distinct
+    // prefixes, is out of reach of memory.
+
+    fn add_fork(&mut self, fork: Fork<P, C>) -> Link {
+        Link::to_fork(self.forks.add(fork))
+    }
+
+    fn add_bucket(&mut self, bucket: Bucket<P, C>) -> Link {
+        Link::to_bucket(self.buckets.add(bucket))
+    }
+}
