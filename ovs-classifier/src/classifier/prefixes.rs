@@ -260,7 +260,7 @@ impl Prefixes {
     }
 
     /// Asks for what a change at these places will read, in the tries of the fields that a mask fixes prefixes of.
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(super) fn prefetch(&self, column: u32, places: impl Iterator<Item = Place>) {
         let Some(lens) = self.lens.get(column as usize) else { return };
         let tries = self.fields.iter().zip(lens).filter(|(_, len)| **len > 0);
@@ -342,7 +342,7 @@ impl Ports {
     }
 
     /// Asks for what a change at a place will read.
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(super) fn prefetch(&self, place: Place) {
         self.trie.prefetch(place);
     }

@@ -56,13 +56,16 @@ impl<R, const W: usize> Classifier<R, W> {
         }
     }
 
-    /// Looks for the places of a pattern in tries, if they are not known.
+    /// Looks for the places of a pattern in tries, if they are not known; what is there comes while something else is done.
     #[inline(always)]
     pub(super) fn seek(&self, sought: &Sought<'_, W>, subtable: &Subtable<State, W>, trail: &mut Trail) {
         let ports = subtable.state.ports.as_ref();
         let seek = |places: &mut Places| self.prefixes.seek(sought.column, ports, &sought.values, places);
         if trail.places.is_empty() {
             seek(&mut trail.places);
+            if self.rules.len() >= NEAR {
+                self.expect_places(sought, subtable, trail);
+            }
         } else if cfg!(debug_assertions) {
             let mut places = Places::new();
             seek(&mut places);
@@ -83,6 +86,12 @@ impl<R, const W: usize> Classifier<R, W> {
         self.expect(sought);
         self.rules.prefetch(trail.slot);
         subtable.entries.prefetch(trail.place);
+        self.expect_places(sought, subtable, trail);
+    }
+
+    /// Asks for the places of a pattern in tries.
+    #[inline(always)]
+    fn expect_places(&self, sought: &Sought<'_, W>, subtable: &Subtable<State, W>, trail: &Trail) {
         let mut places = trail.places.iter().copied();
         if let Some(ports) = &subtable.state.ports
             && let Some(place) = places.next()
