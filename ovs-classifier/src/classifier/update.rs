@@ -417,8 +417,7 @@ impl<R, const W: usize> Classifier<R, W> {
         if is_last {
             self.seek(sought, self.subtables.get(column)?, trail);
         }
-        let rule = self.rules.remove(slot)?;
-        self.with_clauses -= usize::from(rule.clauses.is_some());
+        self.rules.prefetch_beside(slot);
         let subtable = self.subtables.get_mut(column)?;
         if is_last {
             subtable.remove_hashed(hashes.whole, place);
@@ -436,6 +435,8 @@ impl<R, const W: usize> Classifier<R, W> {
                 None => subtable.rows.set_head(hashes.whole, place, below.saturating_sub(1)),
             }
         }
+        let rule = self.rules.remove(slot)?;
+        self.with_clauses -= usize::from(rule.clauses.is_some());
         let is_due = self.guards.remove();
         self.count(column, |priorities| priorities.remove(rule.priority));
         self.drop_if_empty(column);

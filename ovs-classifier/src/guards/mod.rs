@@ -357,7 +357,7 @@ impl Guards {
         chosen.sort_by_key(|(masks, _)| core::cmp::Reverse(*masks));
         chosen.truncate(self.most());
 
-        let mut set = Set { stride, made_for: self.patterns, ..Set::default() };
+        let mut set = Set::new(stride, self.patterns);
         // They will have twice the patterns before they are made anew.
         let patterns = 2 * self.patterns / self.columns.max(1);
         let spare = (2 * self.patterns * SPARE_WORDS_PER_RULE).max(SPARE_WORDS);

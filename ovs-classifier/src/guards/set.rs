@@ -20,6 +20,10 @@ pub(super) struct Set {
     pub(super) guards: Vec<Guard>,
     /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
     pub(super) useful: usize,
+    /// By column, as bits, the guards in which the mask takes part, in the order in which they were made.
+    takers: Vec<u64>,
+    /// In that order, the places of the guards; none of those that were dropped.
+    places: ArrayVec<Option<u8>, MAX_GUARDS>,
     /// By place, as bits, those that look at bits of which no trie knows.
     pub(super) apart: u64,
     /// How many bits were set when the guards were made, and how many since.
@@ -53,9 +57,14 @@ pub(super) struct Guard {
 }
 
 impl Set {
+    /// Without guards, for rows of so many words and so many patterns.
+    pub(super) fn new(stride: usize, patterns: usize) -> Self {
+        Self { stride, made_for: patterns, ..Self::default() }
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         let guards: usize = self.guards.iter().map(Guard::heap_bytes).sum();
-        guards + self.guards.capacity() * size_of::<Guard>()
+        guards + self.guards.capacity() * size_of::<Guard>() + self.takers.capacity() * size_of::<u64>()
     }
 
     /// Whether it is time to make other guards.
@@ -80,7 +89,9 @@ impl Set {
         let mut outside = Vec::new();
         outside.resize(self.stride.div_ceil(8), Line([u64::MAX; 8]));
         let (mask, lines, shift) = (run.mask(), Vec::new(), (64 - rows_log2) as u8);
-        self.guards.push(Guard { mask, lines, outside, near: [u64::MAX; NARROW], word: run.word, shift });
+        if self.places.try_push(Some(self.guards.len() as u8)).is_ok() {
+            self.guards.push(Guard { mask, lines, outside, near: [u64::MAX; NARROW], word: run.word, shift });
+        }
     }
 
     /// Lays up to `lines` lines of rows, without any bit; whether all are laid.
@@ -109,8 +120,15 @@ impl Set {
         if column as usize >= self.stride * 64 {
             return;
         }
-        for guard in &mut self.guards {
+        if self.takers.len() <= column as usize {
+            self.takers.resize(column as usize + 1, 0);
+        }
+        let Some(takers) = self.takers.get_mut(column as usize) else { return };
+        *takers = 0;
+        for (i, place) in self.places.iter().enumerate() {
+            let Some(guard) = place.and_then(|place| self.guards.get_mut(usize::from(place))) else { continue };
             let takes_part = runs.iter().any(|run| guard.is(run));
+            *takers |= u64::from(takes_part) << i;
             if let Some(word) = word_mut(&mut guard.outside, column as usize / 64) {
                 let bit = 1 << (column % 64);
                 *word = if takes_part { *word & !bit } else { *word | bit };
@@ -127,7 +145,7 @@ impl Set {
             return;
         }
         for run in runs {
-            if self.guards.len() < most && !self.guards.iter().any(|guard| guard.is(run)) {
+            if self.guards.len() < most && !self.places.is_full() && !self.guards.iter().any(|guard| guard.is(run)) {
                 self.push(run, patterns);
                 self.lay(usize::MAX);
                 self.useful = self.guards.len();
@@ -139,8 +157,11 @@ impl Set {
     /// Where the bits of a pattern are, which is asked for.
     #[inline(always)]
     pub(super) fn seek<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W], marks: &mut Marks) {
-        for (place, guard) in (0..).zip(&self.guards) {
-            if !guard.leaves_out(column) {
+        let mut left = self.takers.get(column as usize).copied().unwrap_or(0);
+        while left != 0 {
+            let place = self.places.get(left.trailing_zeros() as usize).copied().flatten();
+            left &= left - 1;
+            if let Some((place, guard)) = place.and_then(|place| Some((place, self.guards.get(usize::from(place))?))) {
                 let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
                 let at = guard.row_of_word(salt, self.stride, word) + column as usize / 64;
                 guard.lines.get(at / 8).into_iter().for_each(prefetch);
@@ -168,6 +189,10 @@ impl Set {
     pub(super) fn keep(&mut self, places: &[usize]) -> Vec<Guard> {
         let mut guards = core::mem::take(&mut self.guards);
         self.guards = places.iter().filter_map(|place| guards.get_mut(*place).map(core::mem::take)).collect();
+        for made in &mut self.places {
+            let kept = |old: u8| places.iter().position(|place| *place == usize::from(old));
+            *made = made.and_then(kept).map(|place| place as u8);
+        }
         guards
     }
 
@@ -195,8 +220,7 @@ impl Guard {
     /// Whether the mask of a column takes no part; or has no place in a row.
     #[inline(always)]
     pub(super) fn leaves_out(&self, column: u32) -> bool {
-        let far = || self.outside.get(column as usize / 512).map(|line| line.0[column as usize / 64 % 8]);
-        let word = self.near.get(column as usize / 64).copied().or_else(far);
+        let word = self.outside.get(column as usize / 512).map(|line| line.0[column as usize / 64 % 8]);
         word.is_none_or(|word| word >> (column % 64) & 1 != 0)
     }
 
