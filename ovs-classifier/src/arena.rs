@@ -159,6 +159,7 @@ impl<T> Arena<T> {
         Some(handle)
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.values.get_mut(index as usize)?.take()?;
         let link = self.links.get_mut(index as usize)?;
