@@ -271,3 +271,46 @@ pub(super) fn rows_log2(run: &Run, stride: usize, patterns: usize) -> u32 {
 pub(super) fn word(lines: &[Line], at: usize) -> u64 {
     lines.get(at / 8).map_or(0, |line| line.0[at % 8])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Marks, Run, Set};
+    use alloc::vec::Vec;
+
+    /// The words of the guards in which a column takes part, and where its bits are.
+    fn taken(set: &Set, column: u32) -> Vec<(u8, u32)> {
+        let mut marks = Marks::new();
+        set.seek(7, column, &[1, 2, 3, 4], &mut marks);
+        let words = marks.iter().map(|(place, at)| (set.guards[usize::from(*place)].word, *at));
+        let mut words: Vec<_> = words.collect();
+        words.sort_unstable();
+        words
+    }
+
+    #[test]
+    fn a_mask_takes_part_in_its_guards_wherever_they_are() {
+        let run = |word| Run { word, first: 0, len: 64, bytes: false };
+        let mut set = Set::new(1, 100);
+        (0..3).for_each(|word| set.push(&run(word), 10));
+        set.lay(usize::MAX);
+        set.take_part(5, &[run(0), run(2)]);
+        set.take_part(6, &[run(1)]);
+        let before = taken(&set, 5);
+        assert_eq!(before.iter().map(|(word, _)| *word).collect::<Vec<_>>(), [0, 2]);
+
+        // The guard of word 1 goes, the others change places, and another comes.
+        let gone = set.keep(&[2, 0]);
+        assert_eq!((gone.iter().filter(|guard| guard.mask != 0).count(), set.guards.len()), (1, 2));
+        assert_eq!((taken(&set, 5), taken(&set, 6)), (before.clone(), Vec::new()));
+        set.add_column(7, &[run(0), run(3)], 10, 64);
+        assert_eq!(taken(&set, 7).iter().map(|(word, _)| *word).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(taken(&set, 5), before);
+
+        // What is marked is in the rows.
+        let mut marks = Marks::new();
+        set.seek(7, 5, &[1, 2, 3, 4], &mut marks);
+        set.mark(5, &marks);
+        set.mark(5, &marks);
+        assert_eq!((set.since, marks.iter().map(|(place, at)| set.count((*place).into(), *at as usize)).sum()), (2, 2));
+    }
+}
