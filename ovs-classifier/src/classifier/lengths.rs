@@ -68,15 +68,15 @@ impl Lengths {
         self.at_most(self.longest, first)
     }
 
-    /// The masks that fix a prefix whose length is none of `lens`; of a range of `64 * N` columns.
+    /// The masks that fix a prefix whose length is one of `lens`; of a range of `64 * N` columns.
     #[inline(always)]
-    pub(super) fn but<const N: usize>(&self, lens: u128, first: usize) -> [u64; N] {
-        let (mut all, mut left) = (self.all::<N>(first), lens & self.there);
+    pub(super) fn of<const N: usize>(&self, lens: u128, first: usize) -> [u64; N] {
+        let (mut all, mut left) = ([0; N], lens & self.there);
         while left != 0 {
             let len = left.trailing_zeros() as usize + 1;
             left &= left - 1;
             let exactly: [u64; N] = self.load(&self.exactly, len, first);
-            all = core::array::from_fn(|word| all[word] & !exactly[word]);
+            all = core::array::from_fn(|word| all[word] | exactly[word]);
         }
         all
     }
@@ -146,14 +146,14 @@ mod tests {
             list.retain(|(_, len)| *len > 0);
             prop_assert_eq!(lengths.is_empty(), list.is_empty());
             let lens = if bits == 32 { lens & 0xffff_ffff } else { lens };
-            let but: [u64; 8] = lengths.but(lens, 0);
+            let with: [u64; 8] = lengths.of(lens, 0);
             let at_most: [u64; 8] = lengths.at_most(len, 0);
-            let one: [[u64; 1]; 2] = [lengths.but(lens, 0), lengths.at_most(len, 0)];
-            prop_assert_eq!(one, [[but[0]], [at_most[0]]]);
+            let one: [[u64; 1]; 2] = [lengths.of(lens, 0), lengths.at_most(len, 0)];
+            prop_assert_eq!(one, [[with[0]], [at_most[0]]]);
             for column in 0..512 {
                 let of = |words: &[u64; 8]| words[column as usize / 64] >> (column % 64) & 1 != 0;
                 let fixed = list.iter().find(|(other, _)| *other == column).map(|(_, len)| *len);
-                prop_assert_eq!(of(&but), fixed.is_some_and(|len| lens >> (len - 1) & 1 == 0));
+                prop_assert_eq!(of(&with), fixed.is_some_and(|len| lens >> (len - 1) & 1 != 0));
                 prop_assert_eq!(of(&at_most), fixed.is_some_and(|fixed| fixed <= len));
             }
         }

@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::simd::Kernels;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
-use crate::trie::{Answer, Folded, Place, Trie};
+use crate::trie::{Answer, Folded, Found, Place, Trie};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -56,7 +56,10 @@ pub(super) struct Walks([Answer<Folded>; MAX_PREFIX_FIELDS]);
 impl Walks {
     /// Before the tries are asked. A constant, so that it is written where it is needed: copied in larger pieces than it was
     /// written in, it would keep the processor waiting.
-    pub(super) const NONE: Self = Self([Answer { lens: 0, holders: 0, bits: 0 }; MAX_PREFIX_FIELDS]);
+    pub(super) const NONE: Self = {
+        const NOTHING: Found<Folded> = Found { lens: 0, holders: 0 };
+        Self([Answer { short: NOTHING, long: NOTHING, bits: 0 }; MAX_PREFIX_FIELDS])
+    };
 }
 
 /// By field, the masks of `64 * N` columns that its trie rules out for a key.
@@ -279,16 +282,16 @@ impl Prefixed {
     }
 
     /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a key. Where columns are
-    /// few, the trie tells them; of many, it tells groups of which none has one, and which lengths nobody has.
+    /// few, the trie tells them; of many, it tells groups of which none has one, of short prefixes and of long: a mask has
+    /// its prefix among the one or the other.
     #[inline(always)]
     fn missing<const N: usize>(&self, answer: &Answer<Folded>, first: usize) -> [u64; N] {
         let all: [u64; N] = self.lengths.all(first);
-        let folded = core::array::from_fn(|i| all[i] & !answer.holders);
         if N <= NARROW {
-            return folded;
+            return all.map(|all| all & !answer.holders());
         }
-        let but = self.lengths.but::<N>(answer.lens, first);
-        core::array::from_fn(|i| folded[i] | but[i])
+        let [short, long] = [&answer.short, &answer.long].map(|of| self.lengths.of::<N>(of.lens, first));
+        core::array::from_fn(|i| all[i] & !(short[i] & answer.short.holders | long[i] & answer.long.holders))
     }
 }
 

@@ -63,6 +63,9 @@ pub(crate) const FEW: usize = 8;
 /// So few masks are probed rather than guarded further, where that costs no more.
 pub(crate) const ENOUGH: u32 = 3;
 
+/// Where masks are many and tries leave so few of them, guards are not asked: they have a line each, and rule out few more.
+const FEW_OF_MANY: u32 = 8;
+
 /// A guard that leaves more than this part of all masks is not asked which masks to probe.
 const USEFUL: f64 = 0.97;
 

@@ -1,7 +1,7 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, ENOUGH, Guards, MAX_GUARDS, MIDDLE, NARROW};
+use super::{Bits, ENOUGH, FEW_OF_MANY, Guards, MAX_GUARDS, MIDDLE, NARROW};
 
 /// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide, and
 /// where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is different for
@@ -77,9 +77,13 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of the
     /// guards that were asked. Guards of which no trie knows come first, and have few rows in use. Where columns are few, tries
-    /// tell more of their fields than guards; where they are many, guards of these fields are asked until few (`ENOUGH`) are left.
+    /// tell more of their fields than guards; where they are many, guards of these fields are asked until few (`ENOUGH`) are left,
+    /// and none if tries leave one of few columns, or few of many.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
+        if count(&columns) <= if N <= NARROW { 1 } else { FEW_OF_MANY } {
+            return columns;
+        }
         let mut open = self.open_apart(columns, rows);
         if N <= NARROW {
             return open;
@@ -196,6 +200,10 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         let mut kept = *columns;
         if N <= NARROW {
             let mut left = self.apart();
+            if rows.known & left != left {
+                // They were not asked which columns to probe.
+                self.open_apart(kept, rows);
+            }
             while left != 0 {
                 let i = left.trailing_zeros() as usize;
                 left &= left - 1;

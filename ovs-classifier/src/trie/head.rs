@@ -29,7 +29,7 @@ pub(super) const MADE: usize = if cfg!(test) { 3 } else { 16 };
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Slot<C> {
     /// The masks that have a rule with one of the prefixes before the link, and the lengths of these, as in
-    /// [`Answer`](super::Answer).
+    /// [`Found`](super::Found).
     pub(super) holders: C,
     pub(super) link: Link,
     pub(super) lens: u16,

@@ -73,19 +73,34 @@ pub(crate) struct Place(Link);
 /// What a value has in common with the prefixes of a trie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer<C> {
-    /// Bit `n - 1` is set when a prefix of length `n` is the value's.
-    pub(crate) lens: u128,
-    /// The masks that have a rule with a prefix of the value.
-    pub(crate) holders: C,
+    /// Of the prefixes that the head knows, and of the others, which are longer: a mask that is told of has a rule with a
+    /// prefix of the value only if its prefix has one of the lengths that are there with it.
+    pub(crate) short: Found<C>,
+    pub(crate) long: Found<C>,
     /// So many leading bits of the value decide that.
     pub(crate) bits: u8,
 }
 
-impl<C> Answer<C> {
+/// Prefixes of a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found<C> {
+    /// Bit `n - 1` is set when there is one of length `n`.
+    pub(crate) lens: u128,
+    /// The masks that have a rule with one of them.
+    pub(crate) holders: C,
+}
+
+impl<C: Holders> Answer<C> {
+    /// The masks that have a rule with a prefix of the value.
+    #[inline(always)]
+    pub(crate) fn holders(&self) -> C {
+        self.short.holders.and(self.long.holders)
+    }
+
     /// How many leading bits show that no rule has the value's prefix of length `len`; `None` when one has it.
     pub(crate) fn rules_out(&self, len: u8) -> Option<u8> {
         let bit = 1u128.checked_shl(u32::from(len).checked_sub(1)?)?;
-        (self.lens & bit == 0).then(|| self.bits.min(len))
+        ((self.short.lens | self.long.lens) & bit == 0).then(|| self.bits.min(len))
     }
 }
 

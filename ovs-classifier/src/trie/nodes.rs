@@ -6,7 +6,7 @@ use super::fork::Fork;
 use super::head::{Heads, Slot};
 use super::path::Path;
 use super::pool::Pool;
-use super::{Answer, Link, Place};
+use super::{Answer, Found, Link, Place};
 use crate::simd::{Kernels, prefetch};
 use arrayvec::ArrayVec;
 
@@ -26,6 +26,8 @@ type Above = ArrayVec<Link, 130>;
 pub(super) struct Walk<P, C> {
     value: P,
     link: Link,
+    /// What the head knows.
+    short: Found<C>,
     lens: P,
     holders: C,
     bits: u8,
@@ -52,11 +54,13 @@ impl<P: Path, C: Holders> Walk<P, C> {
     #[inline(always)]
     pub(super) fn answer(self, nodes: &Nodes<P, C>, kernels: impl Kernels) -> Answer<C> {
         let Some(bucket) = nodes.bucket(self.link) else {
-            return Answer { lens: self.lens.lens(), holders: self.holders, bits: self.bits };
+            let long = Found { lens: self.lens.lens(), holders: self.holders };
+            return Answer { short: self.short, long, bits: self.bits };
         };
         let (which, lens, bits) = self.value.alike(bucket, kernels);
         let holders = self.holders.and(C::union(&bucket.holders, which, kernels));
-        Answer { lens: self.lens.and_lens(lens).lens(), holders, bits }
+        let long = Found { lens: self.lens.and_lens(lens).lens(), holders };
+        Answer { short: self.short, long, bits }
     }
 }
 
@@ -121,7 +125,8 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     #[inline(always)]
     pub(super) fn walk(&self, value: P) -> Walk<P, C> {
         let Slot { holders, link, lens, bits } = self.heads.slot(value).copied().unwrap_or(Slot::root(self.root));
-        Walk { value, link, lens: P::of_lens(lens), holders, bits }
+        let short = Found { lens: lens.into(), holders };
+        Walk { value, link, short, lens: P::default(), holders: C::default(), bits }
     }
 
     #[inline(always)]

@@ -32,9 +32,6 @@ pub(crate) trait Path: Copy + Debug + Default + PartialEq {
     /// These lengths, and one of at least 1 if there is one.
     fn with_len(self, len: u8, is_one: bool) -> Self;
 
-    /// The lengths of [`Slot`](super::head::Slot): of prefixes of at most 16 bits.
-    fn of_lens(lens: u16) -> Self;
-
     /// These lengths and those.
     fn and_lens(self, lens: Self) -> Self;
 
@@ -84,11 +81,6 @@ macro_rules! path {
             #[inline(always)]
             fn with_len(self, len: u8, is_one: bool) -> Self {
                 self | <$type>::from(is_one).wrapping_shl(u32::from(len).wrapping_sub(1))
-            }
-
-            #[inline(always)]
-            fn of_lens(lens: u16) -> Self {
-                lens.into()
             }
 
             #[inline(always)]
