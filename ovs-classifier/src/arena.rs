@@ -90,6 +90,15 @@ impl<T> Arena<T> {
         }
     }
 
+    /// Asks for what the removal of a slot's entry changes in others.
+    #[inline(always)]
+    pub(crate) fn prefetch_beside(&self, index: u32) {
+        if let Some(link) = self.links.get(index as usize) {
+            let beside = [link.prev, link.next].into_iter().filter_map(|index| self.links.get(index as usize));
+            beside.for_each(crate::simd::prefetch);
+        }
+    }
+
     /// The handle of the entry in a slot.
     #[inline]
     pub(crate) fn handle(&self, index: u32) -> Option<Handle> {
@@ -150,6 +159,7 @@ impl<T> Arena<T> {
         Some(handle)
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.values.get_mut(index as usize)?.take()?;
         let link = self.links.get_mut(index as usize)?;

@@ -29,7 +29,7 @@ impl Entries {
     }
 
     /// Asks for an entry, ahead of its use.
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, place: u32) {
         if let Some(first) = self.get(place).and_then(<[u64]>::first) {
             crate::simd::prefetch(first);
@@ -38,17 +38,18 @@ impl Entries {
 
     /// Adds an entry. There are no more entries than rules, and rules are counted by `u32`.
     pub(crate) fn insert(&mut self, values: impl Iterator<Item = u64>) -> u32 {
-        let words = values.chain(core::iter::repeat(0)).take(self.stride);
         let free = self.free.checked_sub(1).map(|place| place as u32);
         match free.and_then(|place| Some((place, self.words.run_mut(place as usize, self.stride)?))) {
             Some((place, old)) => {
                 self.free = old.first().copied().unwrap_or(0);
-                old.iter_mut().zip(words).for_each(|(old, new)| *old = new);
+                for (old, new) in old.iter_mut().zip(values) {
+                    *old = new;
+                }
                 place
             }
             None => {
                 let place = self.words.len();
-                self.words.push(words, self.stride);
+                self.words.push(values.chain(core::iter::repeat(0)).take(self.stride), self.stride);
                 place as u32
             }
         }

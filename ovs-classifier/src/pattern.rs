@@ -3,6 +3,7 @@
 use crate::error::PatternError;
 use crate::hash::WordHash;
 use crate::layout::MAX_WORDS;
+use crate::simd::prefetch;
 use core::fmt;
 
 /// A set of keys: those that have the values of `key` in the bits of `mask`.
@@ -65,29 +66,6 @@ impl<const W: usize> Pattern<W> {
         Ok(Self::new(full(values), full(mask)))
     }
 
-    /// Becomes the pattern with these words: index, value and bits. Words that are not named are not matched.
-    #[cfg(feature = "std")]
-    pub(crate) fn set_words(&mut self, words: &[(u8, u64, u64)]) {
-        for (i, used) in self.used.iter_mut().enumerate() {
-            while *used != 0 {
-                let place = i * 64 + used.trailing_zeros() as usize;
-                if let (Some(key), Some(mask)) = (self.key.get_mut(place), self.mask.get_mut(place)) {
-                    (*key, *mask) = (0, 0);
-                }
-                *used &= *used - 1;
-            }
-        }
-        for &(word, value, bits) in words {
-            let place = usize::from(word);
-            if let (Some(key), Some(mask), Some(used)) =
-                (self.key.get_mut(place), self.mask.get_mut(place), self.used.get_mut(place / 64))
-            {
-                (*key, *mask) = (value & bits, bits);
-                *used |= u64::from(bits != 0) << (word % 64);
-            }
-        }
-    }
-
     /// The pattern that matches every key.
     #[must_use]
     pub const fn any() -> Self {
@@ -137,21 +115,35 @@ impl<const W: usize> Pattern<W> {
             .all(|((value, mask), (other_value, other_mask))| (value ^ other_value) & mask & other_mask == 0)
     }
 
-    /// The words of the mask that are not zero, with their indexes.
-    pub(crate) fn used(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.used.iter().enumerate().flat_map(move |(i, used)| {
+    /// Tells the words that the pattern fixes bits of: index, value and mask.
+    #[inline(always)]
+    pub(crate) fn each_used(&self, mut tell: impl FnMut(usize, &u64, u64)) {
+        for (used, first) in self.used.iter().zip((0..).step_by(64)) {
             let mut left = *used;
-            core::iter::from_fn(move || {
-                let word = (left != 0).then(|| i * 64 + left.trailing_zeros() as usize)?;
+            while left != 0 {
+                let word = first + left.trailing_zeros() as usize;
                 left &= left - 1;
-                Some((word, self.mask.get(word).copied().unwrap_or(0)))
-            })
-        })
+                if let (Some(value), Some(mask)) = (self.key.get(word), self.mask.get(word)) {
+                    tell(word, value, *mask);
+                }
+            }
+        }
     }
 
-    /// A hash of the mask: of its words that are not zero, each salted by its index.
+    /// A hash of the mask: of its words that are not zero, each salted by its index. Asks for their values, which are far from
+    /// the mask and wanted soon.
     pub(crate) fn mask_hash(&self, hash: WordHash) -> u64 {
-        self.used().fold(0, |sum: u64, (index, bits)| sum.wrapping_add(WordHash::fold(bits ^ hash.salt(index))))
+        let mut sum = 0u64;
+        self.each_used(|index, value, mask| {
+            prefetch(value);
+            sum = sum.wrapping_add(WordHash::fold(mask ^ hash.salt(index)));
+        });
+        sum
+    }
+
+    /// Which words of the mask are not zero, by bit.
+    pub(crate) const fn used(&self) -> &[u64; MAX_WORDS / 64] {
+        &self.used
     }
 
     /// How many words of the mask are not zero.

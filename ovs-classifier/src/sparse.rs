@@ -7,7 +7,7 @@
 //! values: staged lookup hashes and compares slices.
 
 use crate::hash::WordHash;
-use crate::layout::{Layout, STAGES};
+use crate::layout::{Layout, MAX_WORDS, STAGES};
 use crate::pattern::Pattern;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -37,6 +37,8 @@ pub(crate) struct SparseMask<const W: usize> {
     words: Box<[MaskWord]>,
     /// For each stage, how many words lie in it and the stages before.
     stage_ends: [usize; STAGES],
+    /// Which words of the key they are, by bit.
+    used: [u64; MAX_WORDS / 64],
 }
 
 impl<const W: usize> SparseMask<W> {
@@ -51,7 +53,13 @@ impl<const W: usize> SparseMask<W> {
             }
             *end = words.len();
         }
-        Self { words: words.into_boxed_slice(), stage_ends }
+        let mut used = [0; MAX_WORDS / 64];
+        for word in &words {
+            if let Some(used) = used.get_mut(usize::from(word.index / 64)) {
+                *used |= 1 << (word.index % 64);
+            }
+        }
+        Self { words: words.into_boxed_slice(), stage_ends, used }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -96,7 +104,7 @@ impl<const W: usize> SparseMask<W> {
 
     /// Whether this is the sparse form of a pattern's mask.
     pub(crate) fn is_of(&self, pattern: &Pattern<W>) -> bool {
-        self.len() == pattern.used_words() && self.words.iter().all(|word| word.bits == word.of(pattern.mask()))
+        self.used == *pattern.used() && self.words.iter().all(|word| word.bits == word.of(pattern.mask()))
     }
 
     /// Whether every bit of this mask is in `other`.

@@ -8,6 +8,7 @@
 //! a question is one line. A set of hashes may say "go on" by collision. That costs bits, never truth.
 
 use crate::hash::WordHash;
+use crate::layout::STAGES;
 use crate::rows::Rows;
 use crate::sparse::SparseMask;
 use alloc::vec::Vec;
@@ -16,6 +17,15 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 pub(crate) struct StageIndex {
     levels: Vec<Level>,
+}
+
+/// The hashes of a pattern, which a change asks for more than once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hashes {
+    /// Of all its words.
+    pub(crate) whole: u64,
+    /// Of its beginnings, by level.
+    beginnings: [u32; STAGES - 1],
 }
 
 #[derive(Clone, Debug)]
@@ -58,24 +68,29 @@ impl StageIndex {
         mask.len()
     }
 
-    /// Asks for what a change by this key will read.
+    /// The hashes of a pattern, by a key that it matches.
     #[inline(always)]
-    pub(crate) fn expect<const W: usize>(&self, mask: &SparseMask<W>, key: &[u64; W]) {
-        let (mut state, mut position) = (0u64, 0);
-        for level in &self.levels {
-            state = state.wrapping_add(mask.hash_range(position, level.end, key));
+    pub(crate) fn hashes<const W: usize>(&self, mask: &SparseMask<W>, key: &[u64; W]) -> Hashes {
+        let (mut hashes, mut position) = (Hashes::default(), 0);
+        for (level, beginning) in self.levels.iter().zip(&mut hashes.beginnings) {
+            hashes.whole = hashes.whole.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
-            level.prefixes.prefetch(WordHash::spread(WordHash::short(state)));
+            *beginning = WordHash::short(hashes.whole);
         }
+        hashes.whole = hashes.whole.wrapping_add(mask.hash_range(position, mask.len(), key));
+        hashes
     }
 
-    /// Adds a pattern that was not there, by a key that it matches.
-    pub(crate) fn add<const W: usize>(&mut self, mask: &SparseMask<W>, key: &[u64; W]) {
-        let (mut state, mut position) = (0u64, 0);
-        for level in &mut self.levels {
-            state = state.wrapping_add(mask.hash_range(position, level.end, key));
-            position = level.end;
-            let hash = WordHash::short(state);
+    /// Asks for what a change of a pattern will read.
+    #[inline(always)]
+    pub(crate) fn expect(&self, hashes: &Hashes) {
+        let levels = self.levels.iter().zip(hashes.beginnings);
+        levels.for_each(|(level, hash)| level.prefixes.prefetch(WordHash::spread(hash)));
+    }
+
+    /// Adds a pattern that was not there.
+    pub(crate) fn add(&mut self, hashes: &Hashes) {
+        for (level, hash) in self.levels.iter_mut().zip(hashes.beginnings) {
             match level.prefixes.head_mut(WordHash::spread(hash), hash) {
                 Some(patterns) => *patterns += 1,
                 None => level.prefixes.insert(WordHash::spread(hash), hash, 1, WordHash::spread),
@@ -83,13 +98,9 @@ impl StageIndex {
         }
     }
 
-    /// Removes a pattern that was added, by a key that it matches.
-    pub(crate) fn remove<const W: usize>(&mut self, mask: &SparseMask<W>, key: &[u64; W]) {
-        let (mut state, mut position) = (0u64, 0);
-        for level in &mut self.levels {
-            state = state.wrapping_add(mask.hash_range(position, level.end, key));
-            position = level.end;
-            let hash = WordHash::short(state);
+    /// Removes a pattern that was added.
+    pub(crate) fn remove(&mut self, hashes: &Hashes) {
+        for (level, hash) in self.levels.iter_mut().zip(hashes.beginnings) {
             match level.prefixes.head_mut(WordHash::spread(hash), hash) {
                 Some(patterns) if *patterns > 1 => *patterns -= 1,
                 Some(_) => level.prefixes.remove(WordHash::spread(hash), hash),
@@ -113,7 +124,7 @@ mod tests {
     fn a_miss_costs_the_words_up_to_the_stage_that_misses() {
         let mask = SparseMask::new(&LAYOUT, HASH, &[1, 0, 0xff, 0xff]);
         let mut index = StageIndex::new(&mask);
-        index.add(&mask, &[1, 0, 2, 3]);
+        index.add(&index.hashes(&mask, &[1, 0, 2, 3]));
         assert_eq!(index.words_of_a_miss(&mask, &[0, 0, 2, 3]), 1);
         assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 9, 3]), 2);
         assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 2, 9]), 3);
@@ -123,13 +134,21 @@ mod tests {
     fn a_prefix_stays_until_its_last_pattern_goes() {
         let mask = SparseMask::new(&LAYOUT, HASH, &[1, 0, 0, 0xff]);
         let mut index = StageIndex::new(&mask);
-        let [a, b] = [3, 4].map(|last| [1, 0, 0, last]);
-        index.add(&mask, &a);
-        index.add(&mask, &b);
-        index.remove(&mask, &a);
+        let [a, b] = [3, 4].map(|last| index.hashes(&mask, &[1, 0, 0, last]));
+        index.add(&a);
+        index.add(&b);
+        index.remove(&a);
         assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0]), 2);
-        index.remove(&mask, &b);
+        index.remove(&b);
         assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0]), 1);
+    }
+
+    #[test]
+    fn the_hash_of_the_whole_is_that_of_the_mask() {
+        for mask in [[0; 4], [1, 0, 0xff, 0xff], [1, 2, 3, 4], [0, 0, 0, 9]] {
+            let (mask, key) = (SparseMask::new(&LAYOUT, HASH, &mask), [7, 6, 5, 4]);
+            assert_eq!(StageIndex::new(&mask).hashes(&mask, &key).whole, mask.hash(&key));
+        }
     }
 
     #[test]

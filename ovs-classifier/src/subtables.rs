@@ -17,6 +17,8 @@ pub(crate) struct Subtables<S, const W: usize> {
     hash: WordHash,
     subtables: Arena<Subtable<S, W>>,
     by_mask: Rows,
+    /// A column whose mask is likely to be asked for: many changes in a row have one mask.
+    expected: u32,
 }
 
 /// One mask, and the patterns that have it.
@@ -53,16 +55,26 @@ impl<S, const W: usize> Subtable<S, W> {
 
     /// Adds the pattern that matches a key and was not there; returns its place.
     pub(crate) fn insert(&mut self, key: &[u64; W], head: u32) -> u32 {
+        self.insert_hashed(self.mask.hash(key), key, head)
+    }
+
+    /// As [`insert`](Self::insert), with the hash of the key under the mask.
+    pub(crate) fn insert_hashed(&mut self, hash: u64, key: &[u64; W], head: u32) -> u32 {
         let place = self.entries.insert(self.mask.gather(key));
         let (mask, entries) = (&self.mask, &self.entries);
         let hash_of = |place| entries.get(place).map_or(0, |values| mask.hash_of_values(values));
-        self.rows.insert(mask.hash(key), place, head, hash_of);
+        self.rows.insert(hash, place, head, hash_of);
         place
     }
 
     /// Removes the pattern at a place, which matches `key`.
     pub(crate) fn remove(&mut self, key: &[u64; W], place: u32) {
-        self.rows.remove(self.mask.hash(key), place);
+        self.remove_hashed(self.mask.hash(key), place);
+    }
+
+    /// Removes the pattern at a place, which has this hash.
+    pub(crate) fn remove_hashed(&mut self, hash: u64, place: u32) {
+        self.rows.remove(hash, place);
         self.entries.remove(place);
     }
 
@@ -80,7 +92,7 @@ impl<S, const W: usize> Subtable<S, W> {
 
 impl<S, const W: usize> Subtables<S, W> {
     pub(crate) fn new(hash: WordHash) -> Self {
-        Self { hash, subtables: Arena::new(), by_mask: Rows::default() }
+        Self { hash, subtables: Arena::new(), by_mask: Rows::default(), expected: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,7 +112,16 @@ impl<S, const W: usize> Subtables<S, W> {
     /// The column of the subtable with exactly the mask of a pattern.
     pub(crate) fn find(&self, pattern: &Pattern<W>) -> Option<u32> {
         let is_it = |column| self.subtables.get(column).is_some_and(|subtable| subtable.mask.is_of(pattern));
+        if is_it(self.expected) {
+            return Some(self.expected);
+        }
         self.by_mask.find(pattern.mask_hash(self.hash), is_it).map(|(column, _)| column)
+    }
+
+    /// Has the mask of a column looked for first.
+    #[inline]
+    pub(crate) fn expect(&mut self, column: u32) {
+        self.expected = column;
     }
 
     /// The subtables, oldest mask first.

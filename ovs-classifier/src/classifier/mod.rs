@@ -15,6 +15,7 @@ mod conjunction;
 mod find;
 mod lengths;
 mod prefixes;
+mod priorities;
 mod proof;
 mod search;
 mod trail;
@@ -39,8 +40,9 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
 use prefixes::{Ports, Prefixes};
+use priorities::Priorities;
 #[cfg(feature = "std")]
-pub(crate) use trail::Trail;
+pub(crate) use {trail::Trail, update::Coming};
 
 /// Finds the rule of highest priority that matches a key, and says which bits of the key decided that.
 ///
@@ -139,8 +141,7 @@ pub struct Classifier<R, const W: usize> {
 struct State {
     /// When the mask came; no two subtables have the same age.
     age: u32,
-    /// How many rules there are of each priority; no count is zero.
-    priorities: BTreeMap<i32, u32>,
+    priorities: Priorities,
     stages: StageIndex,
     ports: Option<Ports>,
 }
@@ -158,7 +159,7 @@ fn rank_of_priority(priority: i32) -> u64 {
 impl State {
     /// The place of the subtable among the others; 0 when it is empty.
     fn rank(&self) -> u64 {
-        self.priorities.last_key_value().map_or(0, |(priority, _)| rank(*priority, self.age))
+        self.priorities.highest().map_or(0, |priority| rank(priority, self.age))
     }
 }
 

@@ -9,7 +9,6 @@
 //! the mask, prove that no rule of the mask has these ports.
 
 use super::lengths::Lengths;
-use super::trail::Trail;
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
@@ -40,6 +39,15 @@ struct Prefixed {
     trie: Trie<Folded>,
     /// Which masks fix a prefix of the field.
     lengths: Lengths,
+}
+
+/// Where a pattern is in tries: of its mask's ports, if there is one, then of the prefix fields.
+pub(super) type Places = ArrayVec<Place, { MAX_PREFIX_FIELDS + 1 }>;
+
+/// The values by which tries know a pattern.
+pub(super) struct Values {
+    ports: u128,
+    fields: [u128; MAX_PREFIX_FIELDS],
 }
 
 /// What the tries say of a key; nothing before they are asked.
@@ -91,63 +99,74 @@ impl Prefixes {
         self.note(column, lens, false);
     }
 
-    /// Adds a pattern of a mask, by a key that it matches.
-    pub(super) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
-        self.each(column, key, order, trail, |trie, value, len, place| trie.insert(value, len, place, column));
-    }
-
-    /// Removes a pattern that was added, by a key that it matches.
-    pub(super) fn remove<const W: usize>(&mut self, column: u32, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
-        self.each(column, key, order, trail, Trie::remove);
-    }
-
-    /// Seeks the places of a key in the trie of its mask's ports and in those of the first two fields at once, for a change that
-    /// has found none yet: the three searches wait for memory together.
-    pub(super) fn seek_with<const W: usize>(
-        &self,
-        column: u32,
-        ports: &Ports,
-        key: &[u64; W],
-        order: BitOrder,
-        trail: &mut Trail,
-    ) {
-        if let Some([len, other_len, ..]) = self.lens.get(column as usize)
-            && let [one, two, ..] = self.fields.as_slice()
-            && *len > 0
-            && *other_len > 0
-        {
-            let values = [(one.field.aligned(key, order), *len), (two.field.aligned(key, order), *other_len)];
-            let value = (ports.field.aligned(key, order) & ports.mask, ports.extent);
-            trail.begin(|| ports.trie.seek_three(value, [&one.trie, &two.trie], values));
+    /// The values by which tries know a pattern, of a key that it matches.
+    #[inline(always)]
+    pub(super) fn values<const W: usize>(&self, ports: Option<&Ports>, key: &[u64; W], order: BitOrder) -> Values {
+        let mut values = Values { ports: 0, fields: [0; MAX_PREFIX_FIELDS] };
+        if let Some(ports) = ports {
+            values.ports = ports.value(key, order);
         }
+        for (of, value) in self.fields.as_slice().iter().zip(&mut values.fields) {
+            *value = of.field.aligned(key, order);
+        }
+        values
     }
 
-    /// Changes the tries of the fields that a mask fixes prefixes of, at the places of a key's. These are sought two by two.
-    fn each<const W: usize>(
+    /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that the mask
+    /// fixes prefixes of. Searches of a few tries at once wait for memory together.
+    pub(super) fn seek(&self, column: u32, ports: Option<&Ports>, values: &Values, places: &mut Places) {
+        let lens = self.lens.get(column as usize).copied().unwrap_or_default();
+        let mut fields = self.fields.as_slice();
+        let mut prefixes = values.fields.iter().copied().zip(lens);
+        let mut ports = ports.map(|ports| (&ports.trie, (values.ports, ports.extent)));
+        while let ([one, more @ ..], Some(prefix)) = (fields, prefixes.next()) {
+            fields = more;
+            if let [two, more @ ..] = fields
+                && let Some(other) = prefixes.clone().next()
+                && prefix.1 > 0
+                && other.1 > 0
+            {
+                let _ = match ports.take() {
+                    Some((trie, port)) => {
+                        places.try_extend_from_slice(&trie.seek_three(port, [&one.trie, &two.trie], [prefix, other]))
+                    }
+                    None => places.try_extend_from_slice(&one.trie.seek_both(prefix, &two.trie, other)),
+                };
+                fields = more;
+                prefixes.next();
+            } else {
+                places.extend(ports.take().map(|(trie, (value, len))| trie.seek(value, len)));
+                places.extend((prefix.1 > 0).then(|| one.trie.seek(prefix.0, prefix.1)));
+            }
+        }
+        places.extend(ports.map(|(trie, (value, len))| trie.seek(value, len)));
+    }
+
+    /// Adds a pattern of a mask at its places.
+    pub(super) fn add(&mut self, column: u32, values: &Values, places: impl Iterator<Item = Place>) {
+        self.each(column, values, places, |trie, value, len, place| trie.insert(value, len, place, column));
+    }
+
+    /// Removes a pattern that was added.
+    pub(super) fn remove(&mut self, column: u32, values: &Values, places: impl Iterator<Item = Place>) {
+        self.each(column, values, places, Trie::remove);
+    }
+
+    /// Changes the tries of the fields that a mask fixes prefixes of.
+    #[inline(always)]
+    fn each(
         &mut self,
         column: u32,
-        key: &[u64; W],
-        order: BitOrder,
-        trail: &mut Trail,
+        values: &Values,
+        mut places: impl Iterator<Item = Place>,
         change: impl Fn(&mut Trie<Folded>, u128, u8, Place),
     ) {
         let Some(lens) = self.lens.get(column as usize) else { return };
-        for (fields, lens) in self.fields.chunks_mut(2).zip(lens.chunks(2)) {
-            match (fields, lens) {
-                ([one, two], [len, other_len]) if *len > 0 && *other_len > 0 => {
-                    let (value, other) = (one.field.aligned(key, order), two.field.aligned(key, order));
-                    let [place, second] =
-                        trail.find(|| one.trie.seek_both((value, *len), &two.trie, (other, *other_len)));
-                    change(&mut one.trie, value, *len, place);
-                    change(&mut two.trie, other, *other_len, second);
-                }
-                (fields, lens) => {
-                    for (of, len) in fields.iter_mut().zip(lens).filter(|(_, len)| **len > 0) {
-                        let value = of.field.aligned(key, order);
-                        let [place] = trail.find(|| [of.trie.seek(value, *len)]);
-                        change(&mut of.trie, value, *len, place);
-                    }
-                }
+        for ((of, value), len) in self.fields.iter_mut().zip(&values.fields).zip(lens) {
+            if *len > 0
+                && let Some(place) = places.next()
+            {
+                change(&mut of.trie, *value, *len, place);
             }
         }
     }
@@ -232,16 +251,19 @@ impl Prefixes {
         }
     }
 
-    /// Asks for what changes by a key begin with.
+    /// Asks for what changes of a pattern begin with.
     #[inline(always)]
-    pub(super) fn expect<const W: usize>(&self, column: u32, key: &[u64; W], order: BitOrder) {
+    pub(super) fn expect(&self, column: u32, values: &Values) {
         let Some(lens) = self.lens.get(column as usize) else { return };
-        let fields = self.fields.iter().zip(lens).filter(|(_, len)| **len > 0);
-        fields.for_each(|(of, _)| of.trie.expect(of.field.aligned(key, order)));
+        for ((of, value), len) in self.fields.iter().zip(&values.fields).zip(lens) {
+            if *len > 0 {
+                of.trie.expect(*value);
+            }
+        }
     }
 
     /// Asks for what a change at these places will read, in the tries of the fields that a mask fixes prefixes of.
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(super) fn prefetch(&self, column: u32, places: impl Iterator<Item = Place>) {
         let Some(lens) = self.lens.get(column as usize) else { return };
         let tries = self.fields.iter().zip(lens).filter(|(_, len)| **len > 0);
@@ -300,26 +322,30 @@ impl Ports {
         self.trie.heap_bytes()
     }
 
-    pub(super) fn add<const W: usize>(&mut self, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
-        let value = self.field.aligned(key, order) & self.mask;
-        let [place] = trail.find(|| [self.trie.seek(value, self.extent)]);
-        self.trie.insert(value, self.extent, place, 0);
-    }
-
-    pub(super) fn remove<const W: usize>(&mut self, key: &[u64; W], order: BitOrder, trail: &mut Trail) {
-        let value = self.field.aligned(key, order) & self.mask;
-        let [place] = trail.find(|| [self.trie.seek(value, self.extent)]);
-        self.trie.remove(value, self.extent, place);
-    }
-
-    /// Asks for what a change by a key begins with.
+    /// The bits of a key that are the mask's.
     #[inline(always)]
-    pub(super) fn expect<const W: usize>(&self, key: &[u64; W], order: BitOrder) {
-        self.trie.expect(self.field.aligned(key, order) & self.mask);
+    fn value<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> u128 {
+        self.field.aligned(key, order) & self.mask
+    }
+
+    /// Adds the ports of a pattern at their place.
+    pub(super) fn add(&mut self, values: &Values, place: Place) {
+        self.trie.insert(values.ports, self.extent, place, 0);
+    }
+
+    /// Removes the ports of a pattern from their place.
+    pub(super) fn remove(&mut self, values: &Values, place: Place) {
+        self.trie.remove(values.ports, self.extent, place);
+    }
+
+    /// Asks for what a change of a pattern begins with.
+    #[inline(always)]
+    pub(super) fn expect(&self, values: &Values) {
+        self.trie.expect(values.ports);
     }
 
     /// Asks for what a change at a place will read.
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(super) fn prefetch(&self, place: Place) {
         self.trie.prefetch(place);
     }
@@ -332,7 +358,7 @@ impl Ports {
         order: BitOrder,
         kernels: impl Kernels,
     ) -> Option<(Field, u8)> {
-        let answer = self.trie.find(self.field.aligned(key, order) & self.mask, kernels);
+        let answer = self.trie.find(self.value(key, order), kernels);
         Some((self.field, answer.rules_out(self.extent)?))
     }
 }
@@ -366,7 +392,10 @@ impl<R, const W: usize> Classifier<R, W> {
             let subtable: &Subtable<State, W> = subtable;
             self.prefixes.add_column(column, &subtable.mask.expand(), order);
             for values in subtable.patterns() {
-                self.prefixes.add(column, &subtable.mask.scatter(values), order, &mut Trail::default());
+                let (values, mut places) =
+                    (self.prefixes.values(None, &subtable.mask.scatter(values), order), Places::new());
+                self.prefixes.seek(column, None, &values, &mut places);
+                self.prefixes.add(column, &values, places.into_iter());
             }
         }
         Ok(())

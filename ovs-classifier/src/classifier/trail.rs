@@ -4,12 +4,13 @@
 //! made in one copy is made in the other without the searches, most of which wait for memory step by step; and since it is
 //! known beforehand where it goes, all that it reads can be asked for at once.
 
-use super::Classifier;
-use super::prefixes::MAX_PREFIX_FIELDS;
+use super::prefixes::Places;
+use super::update::Sought;
+use super::{Classifier, State};
 #[cfg(feature = "std")]
-use crate::pattern::Pattern;
-use crate::trie::Place;
-use arrayvec::ArrayVec;
+use crate::guards::Marks;
+use crate::stages::Hashes;
+use crate::subtables::Subtable;
 
 /// So few rules are in the processor's caches: asking for memory ahead made their changes 4 % dearer.
 const NEAR: usize = if cfg!(test) { 8 } else { 1 << 14 };
@@ -18,88 +19,98 @@ const NEAR: usize = if cfg!(test) { 8 } else { 1 << 14 };
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trail {
     /// The column of the rule's mask; none if the mask was new.
-    pub(super) column: Option<u32>,
-    /// In the tries that the rule is in: of its mask's ports, if there is one, then of the prefix fields.
-    pub(super) places: ArrayVec<Place, { MAX_PREFIX_FIELDS + 1 }>,
-    /// How many of them have been come upon this time.
-    next: usize,
+    pub(crate) column: Option<u32>,
+    /// In the tries that the rule is in; none, before they are looked for.
+    pub(super) places: Places,
     /// Of the rule, and of its pattern in the mask's entries.
-    slot: u32,
-    place: u32,
-}
-
-impl Trail {
-    /// The next places; they are sought only the first time.
-    #[inline(always)]
-    pub(super) fn find<const N: usize>(&mut self, seek: impl FnOnce() -> [Place; N]) -> [Place; N] {
-        let from = self.next;
-        self.next += N;
-        match self.places.get(from..self.next).and_then(|known| known.try_into().ok()) {
-            Some(known) => {
-                debug_assert_eq!(known, seek(), "the other copy has them elsewhere");
-                known
-            }
-            None => {
-                let found = seek();
-                let _ = self.places.try_extend_from_slice(&found);
-                found
-            }
-        }
-    }
-
-    /// Notes the first places, if none is known.
-    pub(super) fn begin<const N: usize>(&mut self, seek: impl FnOnce() -> [Place; N]) {
-        if self.places.is_empty() {
-            let _ = self.places.try_extend_from_slice(&seek());
-        }
-    }
-
-    pub(super) fn note(&mut self, slot: u32, place: u32) {
-        (self.slot, self.place) = (slot, place);
-    }
-
-    /// Back to the beginning, to make the change in another copy.
+    pub(super) slot: u32,
+    pub(super) place: u32,
+    /// Whether what the change reads has been asked for in the copy in which it is made again.
     #[cfg(feature = "std")]
-    pub(crate) fn rewind(&mut self) {
-        self.next = 0;
-    }
+    pub(super) is_expected: bool,
 }
 
 impl<R, const W: usize> Classifier<R, W> {
     /// Asks for what a change of a pattern begins with: some of it is far down the line of steps that wait for one another.
     /// What has few rules is near enough.
-    #[inline]
-    pub(super) fn expect(&self, column: u32, key: &[u64; W], comes: bool) {
+    #[inline(always)]
+    pub(super) fn expect(&self, Sought { column, hashes, values, .. }: &Sought<'_, W>) {
         if self.rules.len() < NEAR {
             return;
         }
-        let (Some(subtable), order) = (self.subtables.get(column), self.layout.order()) else { return };
-        subtable.rows.prefetch(subtable.mask.hash(key));
-        subtable.state.stages.expect(&subtable.mask, key);
-        subtable.state.ports.iter().for_each(|ports| ports.expect(key, order));
-        self.prefixes.expect(column, key, order);
-        if comes {
-            self.guards.expect(column, key);
+        let Some(subtable) = self.subtables.get(*column) else { return };
+        subtable.rows.prefetch(hashes.whole);
+        subtable.state.ports.iter().for_each(|ports| ports.expect(values));
+        self.prefixes.expect(*column, values);
+        subtable.state.stages.expect(hashes);
+    }
+
+    /// Asks for what a row leads to that a removal is likely to find, which comes while something else is done.
+    #[inline(always)]
+    pub(super) fn expect_row(&self, subtable: &Subtable<State, W>, hashes: &Hashes) {
+        if self.rules.len() >= NEAR
+            && let Some((place, head)) = subtable.rows.guess(hashes.whole)
+        {
+            subtable.entries.prefetch(place);
+            self.rules.prefetch(head);
         }
     }
 
-    /// Asks for all that a change reads that has been made in another copy: of a rule with this pattern, which `comes` or
-    /// goes.
+    /// Looks for the places of a pattern in tries, if they are not known; what is there comes while something else is done.
+    #[inline(always)]
+    pub(super) fn seek(&self, sought: &Sought<'_, W>, subtable: &Subtable<State, W>, trail: &mut Trail) {
+        let ports = subtable.state.ports.as_ref();
+        let seek = |places: &mut Places| self.prefixes.seek(sought.column, ports, &sought.values, places);
+        if trail.places.is_empty() {
+            seek(&mut trail.places);
+            if self.rules.len() >= NEAR {
+                self.expect_places(sought, subtable, trail);
+            }
+        } else if cfg!(debug_assertions) {
+            let mut places = Places::new();
+            seek(&mut places);
+            debug_assert_eq!(places, trail.places, "the other copy has them elsewhere");
+        }
+    }
+
+    /// The mask of a change that has been made in another copy, if it was known there.
     #[cfg(feature = "std")]
-    pub(crate) fn prefetch(&self, trail: &Trail, pattern: &Pattern<W>, comes: bool) {
-        let Some((column, subtable)) = trail.column.and_then(|column| Some((column, self.subtables.get(column)?)))
-        else {
-            return;
-        };
-        self.expect(column, pattern.key(), comes);
+    pub(super) fn known(&self, trail: &Trail) -> Option<(u32, &Subtable<State, W>)> {
+        Some((trail.column?, self.subtables.get(trail.column?)?))
+    }
+
+    /// Asks for all that a change of a pattern reads that has been made in another copy.
+    #[cfg(feature = "std")]
+    pub(super) fn expect_all(&self, sought: &Sought<'_, W>, trail: &Trail) {
+        let Some(subtable) = self.subtables.get(sought.column) else { return };
+        self.expect(sought);
         self.rules.prefetch(trail.slot);
         subtable.entries.prefetch(trail.place);
+        self.expect_places(sought, subtable, trail);
+    }
+
+    /// Asks for the places of a pattern in tries.
+    #[inline(always)]
+    fn expect_places(&self, sought: &Sought<'_, W>, subtable: &Subtable<State, W>, trail: &Trail) {
         let mut places = trail.places.iter().copied();
         if let Some(ports) = &subtable.state.ports
             && let Some(place) = places.next()
         {
             ports.prefetch(place);
         }
-        self.prefixes.prefetch(column, places);
+        self.prefixes.prefetch(sought.column, places);
+    }
+
+    /// As [`expect_all`](Self::expect_all), some changes ahead: of a rule whose pattern matches this key, which `comes` or goes.
+    #[cfg(feature = "std")]
+    pub(crate) fn prefetch(&self, trail: &mut Trail, key: &[u64; W], comes: bool) {
+        if let Some((column, subtable)) = self.known(trail) {
+            let sought = self.sought(column, subtable, key);
+            self.expect_all(&sought, trail);
+            trail.is_expected = true;
+            if comes {
+                self.guards.seek(sought.column, key, &mut Marks::new());
+            }
+        }
     }
 }

@@ -5,16 +5,18 @@
 //! 3. a subtable's priorities count its rules, and its rank is that of the highest of them;
 //! 4. a subtable without rules is not there.
 
-use super::prefixes::Ports;
+use super::prefixes::{Ports, Values};
+use super::priorities::Priorities;
 use super::trail::Trail;
 use super::{Classifier, PLAIN, State};
 use crate::arena::Handle;
 use crate::error::InsertError;
+use crate::guards::Marks;
 use crate::pattern::Pattern;
-use crate::rule::{Column, NewRule, Rule, Stored, Version};
-use crate::stages::StageIndex;
+use crate::rule::{Clause, Column, NewRule, Rule, Stored, Version};
+use crate::stages::{Hashes, StageIndex};
+use crate::subtables::Subtable;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
@@ -25,11 +27,21 @@ enum Placed<R> {
     Replaced(R),
 }
 
-/// Where a rule stands: the column of its mask, its pattern's place there, and the head of the chain, if it is there.
-#[derive(Clone, Copy)]
-struct Place {
-    column: u32,
-    entry: Option<(u32, u32)>,
+/// A rule to be.
+pub(crate) struct Coming<R> {
+    pub(crate) priority: i32,
+    pub(crate) payload: R,
+    pub(crate) added: Version,
+    pub(crate) clauses: Vec<Clause>,
+}
+
+/// A pattern of a mask that has a column.
+pub(super) struct Sought<'a, const W: usize> {
+    pub(super) column: u32,
+    /// A key that it matches.
+    pub(super) key: &'a [u64; W],
+    pub(super) hashes: Hashes,
+    pub(super) values: Values,
 }
 
 impl<R, const W: usize> Classifier<R, W> {
@@ -62,7 +74,7 @@ impl<R, const W: usize> Classifier<R, W> {
         payload: R,
         trail: &mut Trail,
     ) -> Result<Option<R>, InsertError> {
-        let rule = Stored::new(priority, payload, Version::FIRST, Vec::new());
+        let rule = Coming { priority, payload, added: Version::FIRST, clauses: Vec::new() };
         match self.put(pattern, rule, true, trail)? {
             Placed::New(_) => Ok(None),
             Placed::Replaced(old) => Ok(Some(old)),
@@ -84,11 +96,24 @@ impl<R, const W: usize> Classifier<R, W> {
         if !rule.clauses.is_empty() && self.layout.conjunction().is_none() {
             return Err(InsertError::NoConjunctionField);
         }
-        let stored = Stored::new(rule.priority, rule.payload, rule.added, rule.clauses);
-        match self.put(&rule.pattern, stored, false, trail)? {
+        let NewRule { pattern, priority, payload, added, clauses } = rule;
+        match self.put(&pattern, Coming { priority, payload, added, clauses }, false, trail)? {
             Placed::New(handle) => Ok(handle),
             // Nothing is replaced that was not asked for.
             Placed::Replaced(_) => Err(InsertError::Full { limit: self.rule_limit }),
+        }
+    }
+
+    /// Adds a rule as the same change did in another copy, where its mask was known; its pattern matches a key.
+    #[cfg(feature = "std")]
+    pub(crate) fn put_again(&mut self, key: &[u64; W], rule: Coming<R>, replaces: bool, trail: &mut Trail) {
+        if let Some((column, subtable)) = self.known(trail) {
+            let sought = self.sought(column, subtable, key);
+            if !trail.is_expected {
+                self.expect_all(&sought, trail);
+            }
+            self.subtables.expect(sought.column);
+            let _ = self.put_in(&sought, rule, replaces, trail);
         }
     }
 
@@ -106,21 +131,22 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// Removes the rule with exactly this pattern and priority that is not hidden, and returns its payload.
     pub fn remove(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<R> {
-        self.remove_along(pattern, priority, &mut Trail::default()).map(|(_, payload)| payload)
+        self.remove_along(pattern, priority, &mut Trail::default())
     }
 
-    /// As [`remove`](Self::remove), like [`insert_along`](Self::insert_along); with the handle that the rule had.
-    pub(crate) fn remove_along(
-        &mut self,
-        pattern: &Pattern<W>,
-        priority: i32,
-        trail: &mut Trail,
-    ) -> Option<(Handle, R)> {
-        let (_, head) = self.locate(pattern, trail, false)?.entry?;
+    /// As [`remove`](Self::remove), like [`insert_along`](Self::insert_along).
+    pub(crate) fn remove_along(&mut self, pattern: &Pattern<W>, priority: i32, trail: &mut Trail) -> Option<R> {
+        let column = self.subtables.find(pattern)?;
+        self.subtables.expect(column);
+        let subtable = self.subtables.get(column)?;
+        let sought = self.sought(column, subtable, pattern.key());
+        self.expect(&sought);
+        self.expect_row(subtable, &sought.hashes);
+        self.seek(&sought, subtable, trail);
+        let (_, head) = subtable.find_hashed(sought.hashes.whole, sought.key)?;
         let is_it = |rule: &Stored<R>| rule.priority == priority && rule.is_visible_at(Version::LAST);
         let (slot, _) = self.chain(head).find(|(_, rule)| is_it(rule))?;
-        let handle = self.rules.handle(slot)?;
-        Some((handle, self.remove_from(slot, pattern.key(), head, trail)?))
+        self.remove_from(slot, &sought, head, trail)
     }
 
     /// Removes the rule of a handle, and returns its payload.
@@ -133,6 +159,18 @@ impl<R, const W: usize> Classifier<R, W> {
     /// As [`remove_handle`](Self::remove_handle), like [`insert_along`](Self::insert_along).
     pub(crate) fn remove_handle_along(&mut self, handle: Handle, trail: &mut Trail) -> Option<R> {
         self.remove_slot(self.rules.resolve(handle)?, trail)
+    }
+
+    /// Removes the rule that the same change removed from another copy, whose pattern matches a key.
+    #[cfg(feature = "std")]
+    pub(crate) fn remove_again(&mut self, key: &[u64; W], trail: &mut Trail) {
+        let Some((column, subtable)) = self.known(trail) else { return };
+        let sought = self.sought(column, subtable, key);
+        if !trail.is_expected {
+            self.expect_all(&sought, trail);
+        }
+        self.subtables.expect(sought.column);
+        self.remove_sought(trail.slot, trail.place, &sought, trail);
     }
 
     /// Hides a rule from a version on; whether it was there and not hidden.
@@ -159,7 +197,10 @@ impl<R, const W: usize> Classifier<R, W> {
             let clashes = other != slot && stored.priority == rule.priority && stored.removed > hidden_at;
             clashes.then(|| self.rules.handle(other)).flatten()
         };
-        let head = self.head_of(rule);
+        let head = self.subtables.get(rule.column.get()).and_then(|subtable| {
+            let hash = subtable.mask.hash_of_values(subtable.entries.get(rule.place)?);
+            subtable.rows.find(hash, |place| place == rule.place)
+        });
         if let Some(other) = head.and_then(|(_, head)| self.chain(head).find_map(later)) {
             return Err(InsertError::Duplicate(other));
         }
@@ -211,7 +252,7 @@ impl<R, const W: usize> Classifier<R, W> {
     fn put(
         &mut self,
         pattern: &Pattern<W>,
-        mut rule: Stored<R>,
+        rule: Coming<R>,
         replaces: bool,
         trail: &mut Trail,
     ) -> Result<Placed<R>, InsertError> {
@@ -219,17 +260,47 @@ impl<R, const W: usize> Classifier<R, W> {
         if rule.priority < lowest || rule.priority > highest {
             return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
         }
-        let known = self.locate(pattern, trail, true);
-        let head = known.and_then(|place| place.entry).map(|(_, head)| head);
+        let (full, key) = (InsertError::Full { limit: self.rule_limit }, pattern.key());
+        if let Some(column) = self.subtables.find(pattern) {
+            self.subtables.expect(column);
+            let sought = self.sought(column, self.subtables.get(column).ok_or(full)?, key);
+            self.expect(&sought);
+            trail.column = Some(column);
+            return self.put_in(&sought, rule, replaces, trail);
+        }
+        if self.rules.len() >= self.rule_limit {
+            return Err(full);
+        }
+        let column = self.add_subtable(pattern).ok_or(full)?;
+        let sought = self.sought(column, self.subtables.get(column).ok_or(full)?, key);
+        let placed = self.put_in(&sought, rule, replaces, trail);
+        self.drop_if_empty(column);
+        placed
+    }
+
+    /// As [`put`](Self::put), where a mask has a column.
+    fn put_in(
+        &mut self,
+        sought: &Sought<'_, W>,
+        rule: Coming<R>,
+        replaces: bool,
+        trail: &mut Trail,
+    ) -> Result<Placed<R>, InsertError> {
+        let Sought { column, key, ref hashes, .. } = *sought;
+        let full = InsertError::Full { limit: self.rule_limit };
+        let subtable = self.subtables.get(column).ok_or(full)?;
+        let Coming { priority, payload, mut added, clauses } = rule;
+        let entry = subtable.find_hashed(hashes.whole, key);
+        let head = entry.map(|(_, head)| head);
         let (mut above, mut same) = (None, None);
         for (slot, other) in head.into_iter().flat_map(|head| self.chain(head)) {
-            if other.priority < rule.priority {
+            if other.priority < priority {
                 break;
             }
-            if other.priority == rule.priority {
+            if other.priority == priority {
                 if replaces && other.removed < Version::NEVER {
-                    rule.added = rule.added.max(other.removed);
-                } else if other.removed > rule.added {
+                    added = added.max(other.removed);
+                } else if other.removed > added {
                     same = Some(slot);
                 }
             }
@@ -237,141 +308,142 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         if let Some(slot) = same {
             if let Some(other) = self.rules.get_mut(slot).filter(|_| replaces) {
-                return Ok(Placed::Replaced(core::mem::replace(&mut other.payload, rule.payload)));
+                return Ok(Placed::Replaced(core::mem::replace(&mut other.payload, payload)));
             }
             if let Some(handle) = self.rules.handle(slot) {
                 return Err(InsertError::Duplicate(handle));
             }
         }
-        let full = InsertError::Full { limit: self.rule_limit };
         if self.rules.len() >= self.rule_limit {
             return Err(full);
         }
-        let column = match known {
-            Some(place) => place.column,
-            None => self.add_subtable(pattern).ok_or(full)?,
-        };
+        let mut marks = Marks::new();
+        if entry.is_none() {
+            // The rows of guards come while the tries are searched.
+            self.guards.seek(column, key, &mut marks);
+            self.seek(sought, subtable, trail);
+        }
         let below = match above {
             Some(above) => self.rules.get(above).map_or(0, |above| above.below),
             None => head.map_or(0, |head| head + 1),
         };
-        let (priority, sequence, has_clauses) = (rule.priority, self.next_sequence, rule.clauses.is_some());
-        let Some(handle) = self.rules.insert(Stored { sequence, column: Column::new(column), below, ..rule }) else {
-            self.drop_if_empty(column);
-            return Err(full);
+        let with_clauses = !clauses.is_empty();
+        let stored = Stored {
+            payload,
+            added,
+            removed: Version::NEVER,
+            sequence: self.next_sequence,
+            clauses: with_clauses.then(|| Box::new(clauses)),
+            priority,
+            column: Column::new(column),
+            place: 0,
+            below,
         };
+        let handle = self.rules.insert(stored).ok_or(full)?;
         self.next_sequence += 1;
-        self.with_clauses += usize::from(has_clauses);
-        let place = self.link(pattern, column, known.and_then(|place| place.entry), above, handle.index(), trail);
-        trail.note(handle.index(), place);
+        self.with_clauses += usize::from(with_clauses);
+        let place = self.link(sought, entry, above, handle.index(), &marks, trail);
+        (trail.slot, trail.place) = (handle.index(), place);
         if let Some(rule) = self.rules.get_mut(handle.index()) {
             rule.place = place;
         }
-        self.count(column, |priorities| *priorities.entry(priority).or_insert(0) += 1);
+        self.count(column, |priorities| priorities.add(priority));
         Ok(Placed::New(handle))
+    }
+
+    /// A pattern of a mask, by a key that it matches.
+    #[inline(always)]
+    pub(super) fn sought<'k>(&self, column: u32, subtable: &Subtable<State, W>, key: &'k [u64; W]) -> Sought<'k, W> {
+        let hashes = subtable.state.stages.hashes(&subtable.mask, key);
+        let values = self.prefixes.values(subtable.state.ports.as_ref(), key, self.layout.order());
+        Sought { column, key, hashes, values }
     }
 
     /// Makes a new rule part of its chain; returns the place of the pattern.
     fn link(
         &mut self,
-        pattern: &Pattern<W>,
-        column: u32,
+        Sought { column, key, hashes, values }: &Sought<'_, W>,
         entry: Option<(u32, u32)>,
         above: Option<u32>,
         slot: u32,
-        trail: &mut Trail,
+        marks: &Marks,
+        trail: &Trail,
     ) -> u32 {
-        let (key, order) = (pattern.key(), self.layout.order());
+        let Some(subtable) = self.subtables.get_mut(*column) else { return 0 };
         if let Some((place, _)) = entry {
             match above.and_then(|above| self.rules.get_mut(above)) {
                 Some(above) => above.below = slot + 1,
-                None => {
-                    if let Some(subtable) = self.subtables.get_mut(column) {
-                        subtable.rows.set_head(subtable.mask.hash(key), place, slot);
-                    }
-                }
+                None => subtable.rows.set_head(hashes.whole, place, slot),
             }
             return place;
         }
-        let Some(subtable) = self.subtables.get_mut(column) else { return 0 };
-        let place = subtable.insert(key, slot);
-        subtable.state.stages.add(&subtable.mask, key);
-        if let Some(ports) = &mut subtable.state.ports {
-            self.prefixes.seek_with(column, ports, key, order, trail);
-            ports.add(key, order, trail);
+        let place = subtable.insert_hashed(hashes.whole, key, slot);
+        subtable.state.stages.add(hashes);
+        let mut places = trail.places.iter().copied();
+        if let Some(ports) = &mut subtable.state.ports
+            && let Some(place) = places.next()
+        {
+            ports.add(values, place);
         }
-        self.prefixes.add(column, key, order, trail);
-        if self.guards.add(column, key) {
+        self.prefixes.add(*column, values, places);
+        if self.guards.add_at(*column, key, marks) {
             self.guards.rebuild(&self.subtables);
         }
         place
     }
 
     fn remove_slot(&mut self, slot: u32, trail: &mut Trail) -> Option<R> {
-        let (key, head) = self.head_of(self.rules.get(slot)?)?;
-        self.remove_from(slot, &key, head, trail)
+        let (column, place) = self.rules.get(slot).map(|rule| (rule.column.get(), rule.place))?;
+        let subtable = self.subtables.get(column)?;
+        let key = subtable.mask.scatter(subtable.entries.get(place)?);
+        let sought = self.sought(column, subtable, &key);
+        self.remove_sought(slot, place, &sought, trail)
     }
 
-    /// Removes the rule in a slot, whose pattern matches `key` and is that of the chain from `head` on.
-    fn remove_from(&mut self, slot: u32, key: &[u64; W], head: u32, trail: &mut Trail) -> Option<R> {
-        let stored = self.rules.get(slot)?;
-        let (column, place, below, order) = (stored.column.get(), stored.place, stored.below, self.layout.order());
-        trail.column = Some(column);
-        trail.note(slot, place);
-        let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
+    /// Removes the rule in a slot, whose pattern is at a place.
+    fn remove_sought(&mut self, slot: u32, place: u32, sought: &Sought<'_, W>, trail: &mut Trail) -> Option<R> {
+        let (_, head) = self.subtables.get(sought.column)?.rows.find(sought.hashes.whole, |other| other == place)?;
+        self.remove_from(slot, sought, head, trail)
+    }
 
-        let rule = self.rules.remove(slot)?;
-        self.with_clauses -= usize::from(rule.clauses.is_some());
+    /// Removes the rule in a slot, whose pattern is that of the chain from `head` on.
+    fn remove_from(&mut self, slot: u32, sought: &Sought<'_, W>, head: u32, trail: &mut Trail) -> Option<R> {
+        let Sought { column, ref hashes, ref values, .. } = *sought;
+        let stored = self.rules.get(slot)?;
+        let (place, below) = (stored.place, stored.below);
+        (trail.column, trail.slot, trail.place) = (Some(column), slot, place);
+        let above = self.chain(head).take_while(|(other, _)| *other != slot).last().map(|(slot, _)| slot);
+        let is_last = head == slot && below == 0;
+        if is_last {
+            self.seek(sought, self.subtables.get(column)?, trail);
+        }
+        self.rules.prefetch_beside(slot);
         let subtable = self.subtables.get_mut(column)?;
-        if head == slot && below == 0 {
-            subtable.remove(key, place);
-            subtable.state.stages.remove(&subtable.mask, key);
-            if let Some(ports) = &mut subtable.state.ports {
-                self.prefixes.seek_with(column, ports, key, order, trail);
-                ports.remove(key, order, trail);
+        if is_last {
+            subtable.remove_hashed(hashes.whole, place);
+            subtable.state.stages.remove(hashes);
+            let mut places = trail.places.iter().copied();
+            if let Some(ports) = &mut subtable.state.ports
+                && let Some(place) = places.next()
+            {
+                ports.remove(values, place);
             }
-            self.prefixes.remove(column, key, order, trail);
+            self.prefixes.remove(column, values, places);
         } else {
             match above.and_then(|above| self.rules.get_mut(above)) {
                 Some(above) => above.below = below,
-                None => subtable.rows.set_head(subtable.mask.hash(key), place, below.saturating_sub(1)),
+                None => subtable.rows.set_head(hashes.whole, place, below.saturating_sub(1)),
             }
         }
+        let rule = self.rules.remove(slot)?;
+        self.with_clauses -= usize::from(rule.clauses.is_some());
         let is_due = self.guards.remove();
-        self.count(column, |priorities| {
-            if let Entry::Occupied(mut rules) = priorities.entry(rule.priority) {
-                match *rules.get() {
-                    0 | 1 => drop(rules.remove()),
-                    many => *rules.get_mut() = many - 1,
-                }
-            }
-        });
+        self.count(column, |priorities| priorities.remove(rule.priority));
         self.drop_if_empty(column);
         if is_due {
             self.guards.rebuild(&self.subtables);
         }
         Some(rule.payload)
-    }
-
-    /// The place of a pattern; `None` when there is no rule with its mask.
-    fn locate(&self, pattern: &Pattern<W>, trail: &mut Trail, comes: bool) -> Option<Place> {
-        let column = match trail.column {
-            Some(column) => column,
-            None => {
-                let column = self.subtables.find(pattern)?;
-                self.expect(column, pattern.key(), comes);
-                *trail.column.insert(column)
-            }
-        };
-        Some(Place { column, entry: self.subtables.get(column)?.find(pattern.key()) })
-    }
-
-    /// A key that a rule's pattern matches, and the slot of the first rule with that pattern.
-    fn head_of(&self, rule: &Stored<R>) -> Option<([u64; W], u32)> {
-        let subtable = self.subtables.get(rule.column.get())?;
-        let key = subtable.mask.scatter(subtable.entries.get(rule.place)?);
-        let (_, head) = subtable.rows.find(subtable.mask.hash(&key), |place| place == rule.place)?;
-        Some((key, head))
     }
 
     fn add_subtable(&mut self, pattern: &Pattern<W>) -> Option<u32> {
@@ -381,7 +453,7 @@ impl<R, const W: usize> Classifier<R, W> {
         let (layout, age) = (&self.layout, self.next_age);
         let column = self.subtables.insert(layout, pattern, |mask| State {
             age,
-            priorities: BTreeMap::new(),
+            priorities: Priorities::default(),
             stages: StageIndex::new(mask),
             ports: Ports::new(layout, mask),
         })?;
@@ -405,7 +477,7 @@ impl<R, const W: usize> Classifier<R, W> {
     }
 
     /// Changes the count of a subtable's rules by priority, and with it the rank of the subtable.
-    fn count(&mut self, column: u32, change: impl FnOnce(&mut BTreeMap<i32, u32>)) {
+    fn count(&mut self, column: u32, change: impl FnOnce(&mut Priorities)) {
         if let Some(subtable) = self.subtables.get_mut(column)
             && let Some(rank) = self.ranks.get_mut(column as usize)
         {
@@ -439,14 +511,5 @@ impl<R, const W: usize> Classifier<R, W> {
             }
             self.count(column, |_| {});
         }
-    }
-}
-
-impl<R> Stored<R> {
-    /// A rule without a place.
-    fn new(priority: i32, payload: R, added: Version, clauses: Vec<crate::rule::Clause>) -> Self {
-        let clauses: Option<Box<Vec<_>>> = (!clauses.is_empty()).then(|| Box::new(clauses));
-        let removed = Version::NEVER;
-        Self { payload, added, removed, sequence: 0, clauses, priority, column: Column::new(0), place: 0, below: 0 }
     }
 }

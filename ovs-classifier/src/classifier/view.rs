@@ -103,7 +103,7 @@ impl<'a, R, const W: usize> View<'a, R, W> {
         let table = self.table;
         let has =
             |head| table.chain(head).any(|(_, rule)| rule.priority == priority && rule.is_visible_at(self.version));
-        table.subtables.iter().filter(|subtable| subtable.state.priorities.contains_key(&priority)).any(|subtable| {
+        table.subtables.iter().filter(|subtable| subtable.state.priorities.contains(priority)).any(|subtable| {
             if subtable.mask.within(pattern.mask()) {
                 // The pattern fixes all that these rules look at: one of them can match, if any.
                 subtable.find(pattern.key()).is_some_and(|(_, head)| has(head))

@@ -39,6 +39,7 @@ mod picked;
 mod set;
 
 pub(crate) use picked::{Asked, KeyRows, Picked, count, is_empty};
+pub(crate) use set::Marks;
 
 use crate::field::{BitOrder, Field};
 use crate::hash::WordHash;
@@ -272,19 +273,29 @@ impl Guards {
 
     /// Notes a pattern of a mask, by a key that it matches. Whether the guards are to be [made](Self::rebuild) anew.
     pub(crate) fn add<const W: usize>(&mut self, column: u32, key: &[u64; W]) -> bool {
-        self.patterns += 1;
-        self.old.pop();
-        self.set.add(self.salt, column, key);
-        if let Some(making) = &mut self.making {
-            making.set.add(self.salt, column, key);
-        }
-        self.are_due()
+        let mut marks = Marks::new();
+        self.seek(column, key, &mut marks);
+        self.add_at(column, key, &marks)
     }
 
-    /// Asks for what [`add`](Self::add) will change.
+    /// Where [`add`](Self::add) will set bits, which is asked for.
     #[inline(always)]
-    pub(crate) fn expect<const W: usize>(&self, column: u32, key: &[u64; W]) {
-        self.set.expect(self.salt, column, key);
+    pub(crate) fn seek<const W: usize>(&self, column: u32, key: &[u64; W], marks: &mut Marks) {
+        self.set.seek(self.salt, column, key, marks);
+    }
+
+    /// As [`add`](Self::add), where bits are to be set that was sought.
+    #[inline(always)]
+    pub(crate) fn add_at<const W: usize>(&mut self, column: u32, key: &[u64; W], marks: &Marks) -> bool {
+        self.patterns += 1;
+        self.old.pop();
+        self.set.mark(column, marks);
+        if let Some(making) = &mut self.making {
+            let mut marks = Marks::new();
+            making.set.seek(self.salt, column, key, &mut marks);
+            making.set.mark(column, &marks);
+        }
+        self.are_due()
     }
 
     /// Notes that a pattern is gone. Whether the guards are to be [made](Self::rebuild) anew.
@@ -349,7 +360,7 @@ impl Guards {
         chosen.sort_by_key(|(masks, _)| core::cmp::Reverse(*masks));
         chosen.truncate(self.most());
 
-        let mut set = Set { stride, made_for: self.patterns, ..Set::default() };
+        let mut set = Set::new(stride, self.patterns);
         // They will have twice the patterns before they are made anew.
         let patterns = 2 * self.patterns / self.columns.max(1);
         let spare = (2 * self.patterns * SPARE_WORDS_PER_RULE).max(SPARE_WORDS);

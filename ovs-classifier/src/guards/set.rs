@@ -1,9 +1,10 @@
 //! Guards with their rows: bits by guard, by the value of a guard's bits, by column.
 
-use super::{Bits, FEW, NARROW, Run, WIDE};
+use super::{Bits, FEW, MAX_GUARDS, NARROW, Run, WIDE};
 use crate::hash::WordHash;
 use crate::simd::prefetch;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 
 const MIN_ROWS_LOG2: u32 = 6;
 const MAX_ROWS_LOG2: u32 = 16;
@@ -19,6 +20,10 @@ pub(super) struct Set {
     pub(super) guards: Vec<Guard>,
     /// How many of them, the first, rule out enough to be asked which masks to probe; the others are only proofs.
     pub(super) useful: usize,
+    /// By column, as bits, the guards in which the mask takes part, in the order in which they were made.
+    takers: Vec<u64>,
+    /// In that order, the places of the guards; none of those that were dropped.
+    places: ArrayVec<Option<u8>, MAX_GUARDS>,
     /// By place, as bits, those that look at bits of which no trie knows.
     pub(super) apart: u64,
     /// How many bits were set when the guards were made, and how many since.
@@ -27,6 +32,9 @@ pub(super) struct Set {
     /// How many patterns they were made for.
     pub(super) made_for: usize,
 }
+
+/// Where the bits of a pattern are: the place of a guard, and the word among those of its rows.
+pub(crate) type Marks = ArrayVec<(u8, u32), MAX_GUARDS>;
 
 /// A cache line of columns: what a row has at least.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,9 +57,14 @@ pub(super) struct Guard {
 }
 
 impl Set {
+    /// Without guards, for rows of so many words and so many patterns.
+    pub(super) fn new(stride: usize, patterns: usize) -> Self {
+        Self { stride, made_for: patterns, ..Self::default() }
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         let guards: usize = self.guards.iter().map(Guard::heap_bytes).sum();
-        guards + self.guards.capacity() * size_of::<Guard>()
+        guards + self.guards.capacity() * size_of::<Guard>() + self.takers.capacity() * size_of::<u64>()
     }
 
     /// Whether it is time to make other guards.
@@ -76,7 +89,9 @@ impl Set {
         let mut outside = Vec::new();
         outside.resize(self.stride.div_ceil(8), Line([u64::MAX; 8]));
         let (mask, lines, shift) = (run.mask(), Vec::new(), (64 - rows_log2) as u8);
-        self.guards.push(Guard { mask, lines, outside, near: [u64::MAX; NARROW], word: run.word, shift });
+        if self.places.try_push(Some(self.guards.len() as u8)).is_ok() {
+            self.guards.push(Guard { mask, lines, outside, near: [u64::MAX; NARROW], word: run.word, shift });
+        }
     }
 
     /// Lays up to `lines` lines of rows, without any bit; whether all are laid.
@@ -105,8 +120,15 @@ impl Set {
         if column as usize >= self.stride * 64 {
             return;
         }
-        for guard in &mut self.guards {
+        if self.takers.len() <= column as usize {
+            self.takers.resize(column as usize + 1, 0);
+        }
+        let Some(takers) = self.takers.get_mut(column as usize) else { return };
+        *takers = 0;
+        for (i, place) in self.places.iter().enumerate() {
+            let Some(guard) = place.and_then(|place| self.guards.get_mut(usize::from(place))) else { continue };
             let takes_part = runs.iter().any(|run| guard.is(run));
+            *takers |= u64::from(takes_part) << i;
             if let Some(word) = word_mut(&mut guard.outside, column as usize / 64) {
                 let bit = 1 << (column % 64);
                 *word = if takes_part { *word & !bit } else { *word | bit };
@@ -123,7 +145,7 @@ impl Set {
             return;
         }
         for run in runs {
-            if self.guards.len() < most && !self.guards.iter().any(|guard| guard.is(run)) {
+            if self.guards.len() < most && !self.places.is_full() && !self.guards.iter().any(|guard| guard.is(run)) {
                 self.push(run, patterns);
                 self.lay(usize::MAX);
                 self.useful = self.guards.len();
@@ -132,24 +154,28 @@ impl Set {
         self.take_part(column, runs);
     }
 
-    /// Sets the bits of a pattern.
-    pub(super) fn add<const W: usize>(&mut self, salt: u64, column: u32, key: &[u64; W]) {
-        for guard in &mut self.guards {
-            if !guard.leaves_out(column) {
+    /// Where the bits of a pattern are, which is asked for.
+    #[inline(always)]
+    pub(super) fn seek<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W], marks: &mut Marks) {
+        let mut left = self.takers.get(column as usize).copied().unwrap_or(0);
+        while left != 0 {
+            let place = self.places.get(left.trailing_zeros() as usize).copied().flatten();
+            left &= left - 1;
+            if let Some((place, guard)) = place.and_then(|place| Some((place, self.guards.get(usize::from(place))?))) {
                 let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
-                let row = guard.row_of_word(salt, self.stride, word);
-                self.since += usize::from(guard.set(row, column));
+                let at = guard.row_of_word(salt, self.stride, word) + column as usize / 64;
+                guard.lines.get(at / 8).into_iter().for_each(prefetch);
+                let _ = marks.try_push((place, at as u32));
             }
         }
     }
 
-    /// Asks for where the bits of a pattern are.
-    #[inline(always)]
-    pub(super) fn expect<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W]) {
-        for guard in self.guards.iter().filter(|guard| !guard.leaves_out(column)) {
-            let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
-            let row = guard.row_of_word(salt, self.stride, word);
-            guard.lines.get((row + column as usize / 64) / 8).into_iter().for_each(prefetch);
+    /// Sets the bits of a pattern of a column.
+    pub(super) fn mark(&mut self, column: u32, marks: &Marks) {
+        for (place, at) in marks {
+            if let Some(guard) = self.guards.get_mut(usize::from(*place)) {
+                self.since += usize::from(guard.set_at(*at as usize, column));
+            }
         }
     }
 
@@ -163,6 +189,10 @@ impl Set {
     pub(super) fn keep(&mut self, places: &[usize]) -> Vec<Guard> {
         let mut guards = core::mem::take(&mut self.guards);
         self.guards = places.iter().filter_map(|place| guards.get_mut(*place).map(core::mem::take)).collect();
+        for made in &mut self.places {
+            let kept = |old: u8| places.iter().position(|place| *place == usize::from(old));
+            *made = made.and_then(kept).map(|place| place as u8);
+        }
         guards
     }
 
@@ -197,8 +227,14 @@ impl Guard {
     /// Sets the bit of a column in a row; whether it was not.
     #[inline(always)]
     fn set(&mut self, row: usize, column: u32) -> bool {
+        self.set_at(row + column as usize / 64, column)
+    }
+
+    /// As [`set`](Self::set), in the word of the column in the row.
+    #[inline(always)]
+    fn set_at(&mut self, at: usize, column: u32) -> bool {
         let bit = 1 << (column % 64);
-        word_mut(&mut self.lines, row + column as usize / 64).is_some_and(|word| {
+        word_mut(&mut self.lines, at).is_some_and(|word| {
             let is_new = *word & bit == 0;
             *word |= bit;
             is_new
@@ -234,4 +270,47 @@ pub(super) fn rows_log2(run: &Run, stride: usize, patterns: usize) -> u32 {
 #[inline(always)]
 pub(super) fn word(lines: &[Line], at: usize) -> u64 {
     lines.get(at / 8).map_or(0, |line| line.0[at % 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Marks, Run, Set};
+    use alloc::vec::Vec;
+
+    /// The words of the guards in which a column takes part, and where its bits are.
+    fn taken(set: &Set, column: u32) -> Vec<(u8, u32)> {
+        let mut marks = Marks::new();
+        set.seek(7, column, &[1, 2, 3, 4], &mut marks);
+        let words = marks.iter().map(|(place, at)| (set.guards[usize::from(*place)].word, *at));
+        let mut words: Vec<_> = words.collect();
+        words.sort_unstable();
+        words
+    }
+
+    #[test]
+    fn a_mask_takes_part_in_its_guards_wherever_they_are() {
+        let run = |word| Run { word, first: 0, len: 64, bytes: false };
+        let mut set = Set::new(1, 100);
+        (0..3).for_each(|word| set.push(&run(word), 10));
+        set.lay(usize::MAX);
+        set.take_part(5, &[run(0), run(2)]);
+        set.take_part(6, &[run(1)]);
+        let before = taken(&set, 5);
+        assert_eq!(before.iter().map(|(word, _)| *word).collect::<Vec<_>>(), [0, 2]);
+
+        // The guard of word 1 goes, the others change places, and another comes.
+        let gone = set.keep(&[2, 0]);
+        assert_eq!((gone.iter().filter(|guard| guard.mask != 0).count(), set.guards.len()), (1, 2));
+        assert_eq!((taken(&set, 5), taken(&set, 6)), (before.clone(), Vec::new()));
+        set.add_column(7, &[run(0), run(3)], 10, 64);
+        assert_eq!(taken(&set, 7).iter().map(|(word, _)| *word).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(taken(&set, 5), before);
+
+        // What is marked is in the rows.
+        let mut marks = Marks::new();
+        set.seek(7, 5, &[1, 2, 3, 4], &mut marks);
+        set.mark(5, &marks);
+        set.mark(5, &marks);
+        assert_eq!((set.since, marks.iter().map(|(place, at)| set.count((*place).into(), *at as usize)).sum()), (2, 2));
+    }
 }

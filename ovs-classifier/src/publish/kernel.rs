@@ -79,10 +79,9 @@ impl<T: Replay> Kernel<T> {
     /// The value to change, and where to note changes. If a reader holds the spare, it keeps it, and the writer makes
     /// itself another.
     pub(super) fn edit(&mut self) -> (&mut T, &mut T::Log) {
-        if !self.is_ready() {
-            self.copies += 1;
-        }
+        let before = Arc::as_ptr(&self.spare);
         let value = Arc::make_mut(&mut self.spare);
+        self.copies += u64::from(!core::ptr::eq(before, value));
         if !T::is_empty(&self.behind) {
             value.replay(&mut self.behind);
         }

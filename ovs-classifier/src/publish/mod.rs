@@ -153,7 +153,8 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
         let (table, pending) = self.kernel.edit();
         let mut trail = Trail::default();
         let old = table.insert_along(pattern, priority, payload.clone(), &mut trail)?;
-        pending.push_rule(What::Insert(priority, payload), pattern, trail);
+        pattern.each_used(|word, value, mask| pending.push_word(word, *value, mask));
+        pending.push(What::Insert(priority, payload), trail);
         Ok(old)
     }
 
@@ -164,11 +165,11 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     /// As there.
     pub fn add(&mut self, rule: NewRule<R, W>) -> Result<Handle, InsertError> {
         let (table, pending) = self.kernel.edit();
-        let pattern = rule.pattern.clone();
         let what = What::Add(rule.priority, rule.payload.clone(), rule.added, rule.clauses.clone());
-        let mut trail = Trail::default();
+        let (pattern, mut trail) = (rule.pattern.clone(), Trail::default());
         let handle = table.add_along(rule, &mut trail)?;
-        pending.push_rule(what, &pattern, trail);
+        pattern.each_used(|word, value, mask| pending.push_word(word, *value, mask));
+        pending.push(what, trail);
         Ok(handle)
     }
 
@@ -176,7 +177,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn set_payload(&mut self, handle: Handle, payload: R) -> Option<R> {
         let (table, pending) = self.kernel.edit();
         let old = table.set_payload(handle, payload.clone())?;
-        pending.push(What::SetPayload(handle, payload));
+        pending.push(What::SetPayload(handle, payload), Trail::default());
         Some(old)
     }
 
@@ -184,19 +185,20 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn remove(&mut self, pattern: &Pattern<W>, priority: i32) -> Option<R> {
         let (table, pending) = self.kernel.edit();
         let mut trail = Trail::default();
-        let (handle, old) = table.remove_along(pattern, priority, &mut trail)?;
-        pending.push_rule(What::Remove(handle), pattern, trail);
+        let old = table.remove_along(pattern, priority, &mut trail)?;
+        pattern.each_used(|word, value, mask| pending.push_word(word, *value, mask));
+        pending.push(What::Remove, trail);
         Some(old)
     }
 
     /// As [`Classifier::remove_handle`].
     pub fn remove_handle(&mut self, handle: Handle) -> Option<R> {
         let (table, pending) = self.kernel.edit();
-        let pattern = table.get(handle)?.pattern();
+        table.get(handle)?.words().for_each(|(word, value, mask)| pending.push_word(word, value, mask));
         let mut trail = Trail::default();
-        let old = table.remove_handle_along(handle, &mut trail)?;
-        pending.push_rule(What::Remove(handle), &pattern, trail);
-        Some(old)
+        let old = table.remove_handle_along(handle, &mut trail);
+        pending.push(What::Remove, trail);
+        old
     }
 
     /// As [`Classifier::hide`].
@@ -204,7 +206,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
         let (table, pending) = self.kernel.edit();
         let hidden = table.hide(handle, version);
         if hidden {
-            pending.push(What::Hide(handle, version));
+            pending.push(What::Hide(handle, version), Trail::default());
         }
         hidden
     }
@@ -218,7 +220,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
         let (table, pending) = self.kernel.edit();
         let shown = table.show(handle)?;
         if shown {
-            pending.push(What::Show(handle));
+            pending.push(What::Show(handle), Trail::default());
         }
         Ok(shown)
     }
@@ -227,7 +229,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn reclaim(&mut self, version: Version) -> usize {
         let (table, pending) = self.kernel.edit();
         let reclaimed = table.reclaim(version);
-        pending.push(What::Reclaim(version));
+        pending.push(What::Reclaim(version), Trail::default());
         reclaimed
     }
 
@@ -239,7 +241,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn set_prefix_fields(&mut self, fields: &[Field]) -> Result<(), PrefixFieldsError> {
         let (table, pending) = self.kernel.edit();
         table.set_prefix_fields(fields)?;
-        pending.push(What::PrefixFields(fields.into()));
+        pending.push(What::PrefixFields(fields.into()), Trail::default());
         Ok(())
     }
 
@@ -247,7 +249,7 @@ impl<R: Clone, const W: usize> Edit<'_, R, W> {
     pub fn clear(&mut self) {
         let (table, pending) = self.kernel.edit();
         table.clear();
-        pending.push(What::Clear);
+        pending.push(What::Clear, Trail::default());
     }
 
     /// Shows readers all changes made so far, at once.

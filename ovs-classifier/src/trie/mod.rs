@@ -197,7 +197,7 @@ impl<C: Holders> Trie<C> {
     }
 
     /// Asks for the nodes of a place, ahead of a change there.
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, place: Place) {
         match self {
             Self::Short(nodes) => nodes.prefetch(place),

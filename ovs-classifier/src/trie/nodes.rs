@@ -113,7 +113,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         self.heads.slot(value).into_iter().for_each(prefetch);
     }
 
-    #[cfg(feature = "std")]
+    #[inline(always)]
     pub(super) fn prefetch(&self, Place(link): Place) {
         if let Some(bucket) = self.bucket(link) {
             prefetch(bucket);
