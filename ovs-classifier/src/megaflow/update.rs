@@ -3,7 +3,7 @@
 use super::block::{Block, BlockMask};
 use super::index::NIL;
 use super::tuples::{self, Tuple};
-use super::{Hits, Mask, MegaflowTable, Seat, Stored};
+use super::{Hits, Label, Mask, MegaflowTable, Seat, Stored};
 use crate::arena::Handle;
 use crate::entries::Entries;
 use crate::error::TableFull;
@@ -57,22 +57,23 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         }
         // The limit is at most what an arena holds, unless slots are worn out.
         let handle = self.megaflows.insert(Stored { rest: 0, seat: None, payload }).ok_or(full)?;
-        let Some(mask) = self.mask_of(pattern) else {
+        let Some(mask) = self.known_mask(pattern) else {
             self.megaflows.remove(handle.index());
             return Err(full);
         };
         let (key, slot) = (pattern.key(), handle.index() as usize);
         if self.firsts.len() <= slot {
             self.firsts.resize(slot + 1, Block::default());
-            self.mask_of.resize(slot + 1, NIL);
+            self.labels.resize(slot + 1, Label::NONE);
         }
-        if let (Some(first), Some(mask_of), Some(known), Some(stored)) = (
+        if let (Some(first), Some(label), Some(known), Some(stored)) = (
             self.firsts.get_mut(slot),
-            self.mask_of.get_mut(slot),
+            self.labels.get_mut(slot),
             self.masks.get_mut(mask),
             self.megaflows.get_mut(handle.index()),
         ) {
-            (*first, *mask_of) = (Block::of(key, known.bits.at()).and(known.bits.first()), mask);
+            *first = Block::of(key, known.bits.at()).and(known.bits.first());
+            *label = Label { mask, generation: handle.generation() };
             stored.rest = known.add(key);
         }
         let seat = self.seat(mask, pattern, handle.index());
@@ -83,7 +84,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     }
 
     /// The number of a pattern's mask, which becomes known if it was not.
-    fn mask_of(&mut self, pattern: &Pattern<W>) -> Option<u32> {
+    fn known_mask(&mut self, pattern: &Pattern<W>) -> Option<u32> {
         if let Some(mask) = self.find_mask(pattern) {
             return Some(mask);
         }
@@ -162,7 +163,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             Some(seat) => self.leave_alone(seat, &key),
             None => self.leave_tuple(&key, slot),
         }
-        let number = self.mask_of.get_mut(slot as usize).map_or(NIL, |mask| core::mem::replace(mask, NIL));
+        let number = self.labels.get_mut(slot as usize).map_or(NIL, |label| core::mem::replace(&mut label.mask, NIL));
         if let Some(mask) = self.masks.get_mut(number) {
             mask.remove(stored.rest);
             if mask.megaflows == 0 {
@@ -222,7 +223,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub fn clear(&mut self) {
         self.megaflows.clear();
         self.firsts.clear();
-        self.mask_of.clear();
+        self.labels.clear();
         self.masks.clear();
         self.by_mask.clear();
         self.tuples = Vec::new();
