@@ -92,12 +92,11 @@ impl<T> Arena<T> {
         self.values.get_mut(index as usize)?.as_mut()
     }
 
-    /// Asks for a slot, ahead of its use: the line that its value begins in, and what its handle needs.
+    /// Asks for the line that the value of a slot begins in, ahead of its use.
     #[inline(always)]
     pub(crate) fn prefetch(&self, index: u32) {
-        if let (Some(value), Some(link)) = (self.values.get(index as usize), self.links.get(index as usize)) {
+        if let Some(value) = self.values.get(index as usize) {
             crate::simd::prefetch(value);
-            crate::simd::prefetch(link);
         }
     }
 

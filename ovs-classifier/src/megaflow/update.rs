@@ -145,7 +145,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// The payload of a handle's megaflow, to change, unless it has been removed.
     #[inline]
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut R> {
-        let slot = self.megaflows.resolve(handle)?;
+        let slot = self.resolve(handle)?;
         self.megaflows.get_mut(slot).map(|megaflow| &mut megaflow.payload)
     }
 
@@ -156,7 +156,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     /// Removes the megaflow of a handle, and returns its payload; `None` when it has been removed before.
     pub fn remove_handle(&mut self, handle: Handle) -> Option<R> {
-        let slot = self.megaflows.resolve(handle)?;
+        let slot = self.resolve(handle)?;
         let key = self.key_of(slot)?;
         let stored = self.megaflows.remove(slot)?;
         match stored.seat {
