@@ -91,10 +91,13 @@ pub struct MegaflowTable<R, const W: usize> {
     limit: usize,
     hash: WordHash,
     secrets: Secrets,
-    megaflows: Arena<Stored<R>>,
+    /// The payloads, by slot.
+    megaflows: Arena<R>,
     /// By slot, what a lookup reads of a megaflow. Beside it, the values in the first block of the mask.
     labels: Vec<Label>,
     firsts: Vec<Block>,
+    /// By slot, what else there is to know of a megaflow.
+    remnants: Vec<Remnant>,
     masks: Arena<Mask>,
     by_mask: Rows,
     cache: Cache,
@@ -144,18 +147,17 @@ struct Mask {
     megaflows: usize,
 }
 
-/// A megaflow as the table stores it, beside its mask and its first values.
-#[derive(Clone)]
-struct Stored<R> {
-    /// The place of its other values, where the mask has more than one block.
+/// What few lookups need to know of a megaflow. Apart from its payload, which is the caller's to put in lines of memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Remnant {
+    /// The place of its values beyond the first block, where the mask has more than one.
     rest: u32,
     /// Its row, if it is in no tuple.
     seat: Option<Seat>,
-    payload: R,
 }
 
 /// Where a megaflow is that is in no tuple: the column of its subtable, and the place there.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Seat {
     column: u32,
     place: u32,
@@ -275,6 +277,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             megaflows: Arena::new(),
             labels: Vec::new(),
             firsts: Vec::new(),
+            remnants: Vec::new(),
             masks: Arena::new(),
             by_mask: Rows::default(),
             cache: Cache::new(0),
@@ -370,11 +373,11 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     #[inline(always)]
     fn megaflow(&self, slot: u32) -> Option<Megaflow<'_, R, W>> {
-        let stored = self.megaflows.get(slot)?;
-        let first = self.firsts.get(slot as usize)?;
+        let (payload, first) = (self.megaflows.get(slot)?, self.firsts.get(slot as usize)?);
         let mask = self.masks.get(self.mask_of(slot)?)?;
-        let rest = if mask.bits.rest().is_empty() { &[] } else { mask.rest.get(stored.rest)? };
-        Some(Megaflow { mask: &mask.bits, first, rest, payload: &stored.payload })
+        let rest =
+            if mask.bits.rest().is_empty() { &[] } else { mask.rest.get(self.remnants.get(slot as usize)?.rest)? };
+        Some(Megaflow { mask: &mask.bits, first, rest, payload })
     }
 
     /// The number of the mask of the megaflow in a slot.
@@ -396,7 +399,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// Whether a key has the values of the megaflow in a slot beyond the first block.
     #[inline]
     fn matches_rest(&self, slot: u32, mask: &Mask, key: &[u64; W]) -> bool {
-        self.megaflows.get(slot).is_some_and(|stored| mask.matches_rest(stored.rest, key))
+        self.remnants.get(slot as usize).is_some_and(|remnant| mask.matches_rest(remnant.rest, key))
     }
 
     /// The megaflows with their handles, in the order of their insertion.
@@ -428,6 +431,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             bytes: self.megaflows.heap_bytes()
                 + self.firsts.capacity() * size_of::<Block>()
                 + self.labels.capacity() * size_of::<Label>()
+                + self.remnants.capacity() * size_of::<Remnant>()
                 + self.masks.heap_bytes()
                 + self.masks.iter().map(|(_, mask)| mask.bits.heap_bytes() + mask.rest.heap_bytes()).sum::<usize>()
                 + self.by_mask.heap_bytes()
