@@ -11,7 +11,7 @@
 
 use crate::segments::Segments;
 use core::fmt;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroU64};
 
 /// Refers to an entry of the table that issued it, for as long as the entry lives.
 ///
@@ -19,10 +19,11 @@ use core::num::NonZeroU32;
 /// it never comes to mean another entry of the same table. Shown to a table that did not issue it, it finds
 /// nothing or some entry of that table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Handle {
-    index: u32,
-    generation: NonZeroU32,
-}
+pub struct Handle(
+    /// The index in the upper half, the generation in the lower. One number, so that it is written at once: who reads
+    /// eight bytes that were just written in halves waits for them.
+    NonZeroU64,
+);
 
 /// The end of a list. No slot has this index, nor the one before: an arena holds at most [`CAPACITY`].
 const NIL: u32 = u32::MAX;
@@ -53,8 +54,18 @@ struct Link {
 const FREE: u32 = NIL - 1;
 
 impl Handle {
+    #[inline(always)]
+    pub(crate) fn new(index: u32, generation: NonZeroU32) -> Self {
+        Self(NonZeroU64::from(generation) | u64::from(index) << 32)
+    }
+
     pub(crate) const fn index(self) -> u32 {
-        self.index
+        (self.0.get() >> 32) as u32
+    }
+
+    /// Never 0, nor is what it is made of.
+    pub(crate) fn generation(self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.get() as u32).unwrap_or(NonZeroU32::MIN)
     }
 }
 
@@ -81,12 +92,11 @@ impl<T> Arena<T> {
         self.values.get_mut(index as usize)?.as_mut()
     }
 
-    /// Asks for a slot, ahead of its use: the line that its value begins in, and what its handle needs.
+    /// Asks for the line that the value of a slot begins in, ahead of its use.
     #[inline(always)]
     pub(crate) fn prefetch(&self, index: u32) {
-        if let (Some(value), Some(link)) = (self.values.get(index as usize), self.links.get(index as usize)) {
+        if let Some(value) = self.values.get(index as usize) {
             crate::simd::prefetch(value);
-            crate::simd::prefetch(link);
         }
     }
 
@@ -103,20 +113,20 @@ impl<T> Arena<T> {
     #[inline]
     pub(crate) fn handle(&self, index: u32) -> Option<Handle> {
         let link = self.links.get(index as usize)?;
-        (link.prev != FREE).then_some(Handle { index, generation: link.generation })
+        (link.prev != FREE).then_some(Handle::new(index, link.generation))
     }
 
     /// The handle of the entry in a slot that has one.
     #[inline]
     pub(crate) fn handle_of_live(&self, index: u32) -> Handle {
         let generation = self.links.get(index as usize).map_or(NonZeroU32::MIN, |link| link.generation);
-        Handle { index, generation }
+        Handle::new(index, generation)
     }
 
     /// The slot of a handle, unless it is stale.
     #[inline]
     pub(crate) fn resolve(&self, handle: Handle) -> Option<u32> {
-        (self.handle(handle.index)? == handle).then_some(handle.index)
+        (self.handle(handle.index())? == handle).then_some(handle.index())
     }
 
     /// The slot of the oldest entry.
@@ -143,18 +153,18 @@ impl<T> Arena<T> {
             (Some(link), Some(place)) => {
                 let index = core::mem::replace(&mut self.free, link.next);
                 (*place, link.prev, link.next) = (Some(value), prev, next);
-                Handle { index, generation: link.generation }
+                Handle::new(index, link.generation)
             }
             _ => {
                 let index = u32::try_from(self.links.len()).ok().filter(|index| *index < CAPACITY as u32)?;
                 let generation = NonZeroU32::MIN;
                 self.values.push([Some(value)], 1);
                 self.links.push([Link { prev, next, generation }], 1);
-                Handle { index, generation }
+                Handle::new(index, generation)
             }
         };
-        *self.next_of(prev) = handle.index;
-        self.last = handle.index;
+        *self.next_of(prev) = handle.index();
+        self.last = handle.index();
         self.len += 1;
         Some(handle)
     }
@@ -220,7 +230,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
         let (link, value) = (self.arena.links.get(index as usize)?, self.arena.get(index)?);
         self.next = link.next;
         self.left = self.left.saturating_sub(1);
-        Some((Handle { index, generation: link.generation }, value))
+        Some((Handle::new(index, link.generation), value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -230,13 +240,13 @@ impl<'a, T> Iterator for Iter<'a, T> {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handle({}.{})", self.index, self.generation)
+        write!(f, "Handle({}.{})", self.index(), self.generation())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Arena;
+    use super::{Arena, Handle};
     use alloc::vec::Vec;
     use core::num::NonZeroU32;
 
@@ -286,6 +296,10 @@ mod tests {
 
     #[test]
     fn an_optional_handle_is_eight_bytes() {
-        assert_eq!(size_of::<Option<super::Handle>>(), 8);
+        assert_eq!(size_of::<Option<Handle>>(), 8);
+        for (index, generation) in [(0, 1), (1, u32::MAX), (super::CAPACITY as u32 - 1, 2)] {
+            let handle = Handle::new(index, NonZeroU32::new(generation).unwrap());
+            assert_eq!((handle.index(), handle.generation().get()), (index, generation));
+        }
     }
 }

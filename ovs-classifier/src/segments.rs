@@ -1,10 +1,13 @@
 //! Lists that grow and are never copied as a whole, so that no addition waits for that.
 //!
-//! The first items are in a vector that grows as any does, so that a small table is small. What comes after them is in
-//! segments, each as large as all before it together. A segment is allocated whole when its first item comes, and not
-//! touched; its items stay where they are until the list goes. So a list takes the memory of a vector that doubles, a
-//! segment is found by the position of the leading bit of an index, and the list of segments stays within a cache line or
-//! two.
+//! Few items are in a vector that grows as any does, so that a small table is small. When it has as many as it may, it
+//! becomes the first of the segments, each twice as large as the one before. A segment is allocated whole when its first
+//! item comes, and not touched; its items stay where they are until the list goes. So a list takes the memory of a vector
+//! that doubles, a segment is found by the position of the leading bit of a number, and the list of segments stays within
+//! a cache line or two.
+//!
+//! Where an item is depends on how many there are, not on its number: a processor guesses the way, and needs to wait for
+//! no number that is still in memory.
 
 use alloc::vec::Vec;
 
@@ -15,21 +18,27 @@ const FIRST: usize = 1 << FIRST_LOG2;
 /// Runs of `stride` items, by number. The stride is the caller's to remember, and always the same.
 #[derive(Debug)]
 pub(crate) struct Segments<T> {
-    first: Vec<T>,
-    more: Vec<Vec<T>>,
+    /// All there are, while there are no segments.
+    few: Vec<T>,
+    segments: Vec<Vec<T>>,
     len: usize,
 }
 
-/// The segment behind the first vector and the place in it of a run that is not in the first.
+/// The segment of a run, and the place in it.
 #[inline(always)]
 const fn locate(index: usize) -> (usize, usize) {
-    let log2 = index.ilog2();
-    (log2.wrapping_sub(FIRST_LOG2) as usize, index ^ 1 << log2)
+    let number = index.wrapping_add(FIRST);
+    // It runs over where no list is so long.
+    let log2 = match number.checked_ilog2() {
+        Some(log2) => log2,
+        None => 0,
+    };
+    (log2.wrapping_sub(FIRST_LOG2) as usize, number ^ 1 << log2)
 }
 
 impl<T> Segments<T> {
     pub(crate) const fn new() -> Self {
-        Self { first: Vec::new(), more: Vec::new(), len: 0 }
+        Self { few: Vec::new(), segments: Vec::new(), len: 0 }
     }
 
     /// The number of runs.
@@ -38,49 +47,47 @@ impl<T> Segments<T> {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let items: usize = self.more.iter().map(Vec::capacity).sum();
-        (self.first.capacity() + items) * size_of::<T>() + self.more.capacity() * size_of::<Vec<T>>()
+        let items: usize = self.segments.iter().map(Vec::capacity).sum();
+        (self.few.capacity() + items) * size_of::<T>() + self.segments.capacity() * size_of::<Vec<T>>()
     }
 
     /// The item with a number, of a list whose stride is 1.
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
-        if index < FIRST {
-            return self.first.get(index);
+        if self.segments.is_empty() {
+            return self.few.get(index);
         }
         let (segment, at) = locate(index);
-        self.more.get(segment)?.get(at)
+        self.segments.get(segment)?.get(at)
     }
 
     /// As [`get`](Self::get).
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        if index < FIRST {
-            return self.first.get_mut(index);
+        if self.segments.is_empty() {
+            return self.few.get_mut(index);
         }
         let (segment, at) = locate(index);
-        self.more.get_mut(segment)?.get_mut(at)
+        self.segments.get_mut(segment)?.get_mut(at)
     }
 
     /// A run.
     #[inline(always)]
     pub(crate) fn run(&self, index: usize, stride: usize) -> Option<&[T]> {
-        let (items, at) = if index < FIRST {
-            (&self.first, index)
-        } else {
-            let (segment, at) = locate(index);
-            (self.more.get(segment)?, at)
-        };
-        items.get(at * stride..)?.get(..stride)
+        if self.segments.is_empty() {
+            return self.few.get(index * stride..)?.get(..stride);
+        }
+        let (segment, at) = locate(index);
+        self.segments.get(segment)?.get(at * stride..)?.get(..stride)
     }
 
     /// As [`run`](Self::run).
     pub(crate) fn run_mut(&mut self, index: usize, stride: usize) -> Option<&mut [T]> {
-        let (items, at) = if index < FIRST {
-            (&mut self.first, index)
+        let (items, at) = if self.segments.is_empty() {
+            (&mut self.few, index)
         } else {
             let (segment, at) = locate(index);
-            (self.more.get_mut(segment)?, at)
+            (self.segments.get_mut(segment)?, at)
         };
         items.get_mut(at * stride..)?.get_mut(..stride)
     }
@@ -89,13 +96,16 @@ impl<T> Segments<T> {
     pub(crate) fn push(&mut self, run: impl IntoIterator<Item = T>, stride: usize) {
         let index = self.len;
         if index < FIRST {
-            self.first.extend(run);
+            self.few.extend(run);
         } else {
-            let (segment, _) = locate(index);
-            if self.more.len() <= segment {
-                self.more.push(Vec::with_capacity((FIRST << segment) * stride));
+            if self.segments.is_empty() {
+                self.segments.push(core::mem::take(&mut self.few));
             }
-            if let Some(items) = self.more.get_mut(segment) {
+            let (segment, _) = locate(index);
+            if self.segments.len() <= segment {
+                self.segments.push(Vec::with_capacity((FIRST << segment) * stride));
+            }
+            if let Some(items) = self.segments.get_mut(segment) {
                 items.extend(run);
             }
         }
@@ -111,7 +121,7 @@ impl<T: Clone> Clone for Segments<T> {
             copy.extend_from_slice(items);
             copy
         };
-        Self { first: copy(&self.first), more: self.more.iter().map(copy).collect(), len: self.len }
+        Self { few: copy(&self.few), segments: self.segments.iter().map(copy).collect(), len: self.len }
     }
 }
 
@@ -123,7 +133,7 @@ mod tests {
     #[test]
     fn segments_follow_one_another_without_a_gap() {
         let mut expected = (0, 0);
-        for index in FIRST..100 * FIRST {
+        for index in 0..100 * FIRST {
             assert_eq!(locate(index), expected, "{index}");
             let is_last = expected.1 + 1 == FIRST << expected.0;
             expected = if is_last { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };

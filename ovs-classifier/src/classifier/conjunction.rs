@@ -26,11 +26,6 @@ impl<R, const W: usize> Classifier<R, W> {
         mut wildcards: Option<&mut [u64; W]>,
         cost: &mut Probes,
     ) -> Option<(u32, Option<u32>)> {
-        if let Some(wildcards) = wildcards.as_deref_mut()
-            && self.is_plain(true)
-        {
-            return Some((self.search_few(query, wildcards, cost)?, None));
-        }
         let mut soft = Vec::new();
         let hard = self.search(query, &mut soft, wildcards.as_deref_mut(), cost);
         if soft.is_empty() {

@@ -47,9 +47,18 @@ impl<R, const W: usize> Classifier<R, W> {
     /// The best rule among a few masks without clauses.
     #[inline(always)]
     pub(super) fn find_few(&self, query: &Query<'_, W>, cost: &mut Probes) -> Option<Rule<'_, R, W>> {
-        let mut ranked = self.ranked.iter();
         cost.searches += 1;
         cost.open += self.ranked.len() as u64;
+        if let [(_, column)] = self.ranked.as_slice() {
+            // No loop over masks, nothing to keep for one: the fewer the instructions, the more lookups wait for memory at
+            // the same time.
+            cost.probes += 1;
+            let subtable = self.subtables.get(*column)?;
+            let (_, head) = subtable.find(query.key)?;
+            let (slot, stored) = self.topmost(head, query)?;
+            return Some(self.rule_in(slot, stored, subtable));
+        }
+        let mut ranked = self.ranked.iter();
         self.find_in(query, cost, |ceiling| {
             ranked.next().filter(|(rank, _)| *rank > ceiling).map(|(_, column)| *column)
         })

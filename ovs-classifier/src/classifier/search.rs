@@ -4,7 +4,7 @@ use super::prefixes::{Missing, Walks};
 use super::proof::Evidence;
 use super::{Classifier, PLAIN, State, rank_of_priority};
 use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE, count};
-use crate::rule::{Stored, Version};
+use crate::rule::{Rule, Stored, Version};
 use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
 use alloc::vec::Vec;
@@ -165,9 +165,28 @@ impl<R, const W: usize> Classifier<R, W> {
         self.with_clauses == 0 && !is_guarded && self.ranked.len() == self.subtables.len()
     }
 
-    /// The slot of the best rule among a few masks without clauses, of a tracked lookup.
+    /// The best rule among a few masks without clauses, of a tracked lookup.
     #[inline(never)]
-    pub(super) fn search_few(&self, query: &Query<'_, W>, wildcards: &mut [u64; W], cost: &mut Probes) -> Option<u32> {
+    pub(super) fn search_few(
+        &self,
+        query: &Query<'_, W>,
+        wildcards: &mut [u64; W],
+        cost: &mut Probes,
+    ) -> Option<Rule<'_, R, W>> {
+        cost.searches += 1;
+        cost.open += self.ranked.len() as u64;
+        if let [(_, column)] = self.ranked.as_slice() {
+            // As in `find_few`.
+            cost.probes += 1;
+            let subtable = self.subtables.get(*column)?;
+            let Some((_, head)) = subtable.find(query.key) else {
+                self.prove_missed(&[*column], query.key, wildcards, cost);
+                return None;
+            };
+            subtable.mask.fold(wildcards);
+            let (slot, stored) = self.topmost(head, query)?;
+            return Some(self.rule_in(slot, stored, subtable));
+        }
         let mut missed: ArrayVec<u32, PLAIN> = ArrayVec::new();
         let (mut best, mut ceiling) = (None, 0);
         for (rank, column) in &self.ranked {
@@ -180,15 +199,18 @@ impl<R, const W: usize> Classifier<R, W> {
             if let Some((slot, rule)) = entry.and_then(|(_, head)| self.topmost(head, query))
                 && rank_of_priority(rule.priority) > ceiling
             {
-                (best, ceiling) = (Some(slot), rank_of_priority(rule.priority));
+                (best, ceiling) = (Some((slot, rule, subtable)), rank_of_priority(rule.priority));
             }
         }
-        cost.searches += 1;
-        cost.open += self.ranked.len() as u64;
         if !missed.is_empty() {
-            self.level.run(Missed { table: self, key: query.key, missed: &missed, wildcards, cost });
+            self.prove_missed(&missed, query.key, wildcards, cost);
         }
-        best
+        best.map(|(slot, rule, subtable)| self.rule_in(slot, rule, subtable))
+    }
+
+    /// Adds to the wildcards what proves that a few masks, which were probed, hold nothing.
+    fn prove_missed(&self, missed: &[u32], key: &[u64; W], wildcards: &mut [u64; W], cost: &mut Probes) {
+        self.level.run(Missed { table: self, key, missed, wildcards, cost });
     }
 
     /// The slot of the best rule without clauses. Adds the slots of the rules with clauses that were met to `soft`, best mask

@@ -73,14 +73,15 @@ impl<'a, R, const W: usize> View<'a, R, W> {
         cost: &mut Probes,
     ) -> Option<Rule<'a, R, W>> {
         let query = Query { key, version: self.version, soft: true };
-        if wildcards.is_none() {
-            if self.table.is_plain(false) {
-                return self.table.find_few(&query, cost);
-            }
-            if let Some(found) = self.table.find_open(&query, cost) {
-                return found;
-            }
-        }
+        let wildcards = match wildcards {
+            Some(wildcards) if self.table.is_plain(true) => return self.table.search_few(&query, wildcards, cost),
+            None if self.table.is_plain(false) => return self.table.find_few(&query, cost),
+            None => match self.table.find_open(&query, cost) {
+                Some(found) => return found,
+                None => None,
+            },
+            wildcards => wildcards,
+        };
         let (slot, conjunction) = self.table.resolve(&query, wildcards, cost)?;
         Some(Rule { conjunction, ..self.table.rule(slot)? })
     }

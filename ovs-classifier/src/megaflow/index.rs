@@ -3,6 +3,9 @@
 //! A bucket is a line of seven pairs of a whole 32-bit hash and a slot, found by the leading bits of the hash; what finds
 //! its bucket full goes to the next one, and each bucket counts those that passed it by, so that a search knows where to
 //! stop, also after removals. Since the pairs have the hash, the table grows without a look at what it refers to.
+//!
+//! A search has hardly a branch in the home of a hash: the eighth slot of a bucket says what it means that none of the seven
+//! pairs has the hash.
 
 use crate::simd::{Kernels, Portable};
 use alloc::vec;
@@ -11,23 +14,30 @@ use alloc::vec::Vec;
 /// No slot. An arena has none with this number.
 pub(super) const NIL: u32 = u32::MAX;
 
+/// In place of a slot: the home of a hash does not tell whether there is one. An arena has none with this number either.
+const UNTOLD: u32 = NIL - 1;
+
 /// Pairs of a bucket.
 const PAIRS: usize = 7;
 
-/// How many of a bucket's pairs are taken, in the mean, when the table grows.
-const FULL: usize = 5;
+/// How many of a bucket's pairs are taken, in the mean, when the table grows. A small table is in the processor's caches
+/// however sparse it is, and what finds its bucket full costs a branch that no processor guesses.
+const fn full(buckets: usize) -> usize {
+    if buckets <= 2048 { 3 } else { 5 }
+}
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Bucket {
+    /// The hashes; last, how many pairs that belong here or before are further on.
     hashes: [u32; PAIRS + 1],
-    /// The slots; last, how many pairs that belong here or before are further on.
+    /// The slots, [`UNTOLD`] where a pair is free; last, [`UNTOLD`] or [`NIL`]: whether some have passed by or none.
     slots: [u32; PAIRS + 1],
 }
 
 const EMPTY: Bucket = {
-    let mut slots = [NIL; PAIRS + 1];
-    slots[PAIRS] = 0;
+    let mut slots = [UNTOLD; PAIRS + 1];
+    slots[PAIRS] = NIL;
     Bucket { hashes: [0; PAIRS + 1], slots }
 };
 
@@ -45,13 +55,23 @@ impl Bucket {
         kernels.equal(&self.hashes, hash) & ((1 << PAIRS) - 1)
     }
 
+    /// The slot of the first pair with a hash; if there is none, what that means. A free pair may look alike.
     #[inline(always)]
+    fn guess(&self, kernels: impl Kernels, hash: u32) -> u32 {
+        self.slots[(kernels.equal(&self.hashes, hash) | 1 << PAIRS).trailing_zeros() as usize]
+    }
+
     fn passed_by(&self) -> u32 {
-        self.slots[PAIRS]
+        self.hashes[PAIRS]
+    }
+
+    fn set_passed_by(&mut self, many: u32) {
+        self.hashes[PAIRS] = many;
+        self.slots[PAIRS] = if many == 0 { NIL } else { UNTOLD };
     }
 
     fn free(&self) -> Option<usize> {
-        self.slots.iter().take(PAIRS).position(|slot| *slot == NIL)
+        self.slots.iter().take(PAIRS).position(|slot| *slot == UNTOLD)
     }
 
     fn set(&mut self, pair: usize, hash: u32, slot: u32) {
@@ -67,7 +87,11 @@ impl Index {
     }
 
     fn for_pairs(pairs: usize) -> Self {
-        Self { buckets: vec![EMPTY; (pairs / FULL + 1).next_power_of_two()], len: 0 }
+        let mut buckets = 1;
+        while buckets * full(buckets) < pairs {
+            buckets *= 2;
+        }
+        Self { buckets: vec![EMPTY; buckets], len: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -83,39 +107,29 @@ impl Index {
         ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
     }
 
-    /// Asks for the bucket of a hash, ahead of its use.
+    /// Finds the [home](Self::home) of each hash: the number of a bucket.
     #[inline(always)]
-    pub(super) fn prefetch(&self, hash: u32) {
-        if let Some(bucket) = self.buckets.get(self.home(hash)) {
+    pub(super) fn homes(&self, hashes: &[u32], homes: &mut [u32]) {
+        for (hash, home) in hashes.iter().zip(homes) {
+            *home = self.home(*hash) as u32;
+        }
+    }
+
+    /// Asks for a bucket, ahead of its use.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, home: u32) {
+        if let Some(bucket) = self.buckets.get(home as usize) {
             crate::simd::prefetch(bucket);
         }
     }
 
-    /// The first slot with a hash; [`NIL`] if there is none.
+    /// Replaces the home of each hash by what it tells: the first slot there with the hash, [`NIL`] if there is no slot
+    /// with it anywhere, or another number that is no slot: then [all](Self::all) have to be looked for.
     #[inline(always)]
-    pub(super) fn first(&self, kernels: impl Kernels, hash: u32) -> u32 {
-        let Some(bucket) = self.buckets.get(self.home(hash)) else { return NIL };
-        let pairs = bucket.with(kernels, hash);
-        if pairs == 0 && bucket.passed_by() == 0 {
-            return NIL;
-        }
-        match bucket.slots[(pairs.trailing_zeros() & 7) as usize] {
-            slot if pairs != 0 && slot != NIL => slot,
-            // In another bucket, or behind a free pair that looks alike.
-            _ => self.first_further(hash),
-        }
-    }
-
-    #[cold]
-    fn first_further(&self, hash: u32) -> u32 {
-        self.all(hash).next().unwrap_or(NIL)
-    }
-
-    /// The [first](Self::first) slots of hashes.
-    #[inline(always)]
-    pub(super) fn first_all(&self, kernels: impl Kernels, hashes: &[u32], slots: &mut [u32]) {
+    pub(super) fn guess_all(&self, kernels: impl Kernels, hashes: &[u32], slots: &mut [u32]) {
+        let buckets = self.buckets.as_slice();
         for (hash, slot) in hashes.iter().zip(slots) {
-            *slot = self.first(kernels, *hash);
+            *slot = buckets.get(*slot as usize).map_or(UNTOLD, |bucket| bucket.guess(kernels, *hash));
         }
     }
 
@@ -130,7 +144,7 @@ impl Index {
                 if pairs != 0 {
                     let slot = bucket.slots[(pairs.trailing_zeros() & 7) as usize];
                     pairs &= pairs - 1;
-                    if slot != NIL {
+                    if slot != UNTOLD {
                         return Some(slot);
                     }
                 } else {
@@ -154,11 +168,11 @@ impl Index {
     /// All pairs of a hash and a slot, in no particular order.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let pairs = self.buckets.iter().flat_map(|bucket| bucket.hashes.into_iter().zip(bucket.slots).take(PAIRS));
-        pairs.filter(|(_, slot)| *slot != NIL)
+        pairs.filter(|(_, slot)| *slot != UNTOLD)
     }
 
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
-        if self.len >= self.buckets.len() * FULL {
+        if self.len >= self.buckets.len() * full(self.buckets.len()) {
             let mut larger = Self::for_pairs(2 * self.len);
             self.pairs().for_each(|(hash, slot)| larger.place(hash, slot));
             *self = larger;
@@ -175,7 +189,7 @@ impl Index {
                     bucket.set(pair, hash, slot);
                     break;
                 }
-                None => bucket.slots[PAIRS] += 1,
+                None => bucket.set_passed_by(bucket.passed_by() + 1),
             }
             at = self.next(at);
         }
@@ -191,10 +205,10 @@ impl Index {
         while let Some(bucket) = self.buckets.get_mut(at) {
             let pairs = bucket.hashes.iter().zip(&bucket.slots).take(PAIRS);
             if let Some(pair) = pairs.into_iter().position(|(h, s)| (*h, *s) == (hash, slot)) {
-                bucket.set(pair, 0, NIL);
+                bucket.set(pair, 0, UNTOLD);
                 break;
             }
-            bucket.slots[PAIRS] -= 1;
+            bucket.set_passed_by(bucket.passed_by() - 1);
             at = self.next(at);
         }
         self.len -= 1;
@@ -223,7 +237,15 @@ mod tests {
                 prop_assert_eq!(index.len(), model.len());
                 let found: BTreeSet<_> = index.all(hash).map(|slot| (hash, slot)).collect();
                 let expected: BTreeSet<_> = model.iter().copied().filter(|pair| pair.0 == hash).collect();
-                prop_assert_eq!(index.first(Portable, hash) == NIL, expected.is_empty());
+                let mut guess = [0];
+                index.homes(&[hash], &mut guess);
+                index.guess_all(Portable, &[hash], &mut guess);
+                let is_right = match guess {
+                    [NIL] => expected.is_empty(),
+                    [UNTOLD] => true,
+                    [slot] => expected.contains(&(hash, slot)),
+                };
+                prop_assert!(is_right, "{:?}", guess);
                 prop_assert_eq!(found, expected);
             }
             prop_assert_eq!(index.pairs().collect::<BTreeSet<_>>(), model.clone());

@@ -1,7 +1,6 @@
 //! Lookups that count: one key, a batch of keys, and the ranking that follows from the counts.
 
 use super::MegaflowTable;
-use super::block::Lone;
 use super::index::NIL;
 use super::tuples::Tuple;
 use crate::arena::Handle;
@@ -21,14 +20,14 @@ const CACHED: usize = 4096;
 struct Batch<'a, R, const W: usize> {
     table: &'a mut MegaflowTable<R, W>,
     keys: &'a [&'a [u64; W]],
-    slots: &'a mut [u32; BATCH],
+    found: &'a mut [Option<Handle>],
 }
 
 /// What the tuples left over, with guards to ask.
 struct Pass<'a, R, const W: usize, const N: usize> {
     table: &'a mut MegaflowTable<R, W>,
     keys: &'a [&'a [u64; W]],
-    slots: &'a mut [u32; BATCH],
+    found: &'a mut [Option<Handle>],
 }
 
 impl<R, const W: usize> Job for Batch<'_, R, W> {
@@ -36,7 +35,7 @@ impl<R, const W: usize> Job for Batch<'_, R, W> {
 
     #[inline(always)]
     fn run<K: Kernels>(self, kernels: K) -> usize {
-        self.table.search(kernels, self.keys, self.slots)
+        self.table.search(kernels, self.keys, self.found)
     }
 }
 
@@ -45,7 +44,7 @@ impl<R, const W: usize, const N: usize> Job for Pass<'_, R, W, N> {
 
     #[inline(always)]
     fn run<K: Kernels>(self, _: K) -> usize {
-        self.table.pass_guards::<N>(self.keys, self.slots)
+        self.table.pass_guards::<N>(self.keys, self.found)
     }
 }
 
@@ -57,13 +56,13 @@ struct Open<'a, const W: usize> {
 }
 
 impl<'a, const W: usize> Open<'a, W> {
-    /// Those of the keys that have no slot.
+    /// Those of the keys that found nothing.
     #[inline(always)]
-    fn missed(keys: &[&'a [u64; W]], slots: &[u32; BATCH]) -> Self {
+    fn missed(keys: &[&'a [u64; W]], found: &[Option<Handle>]) -> Self {
         let mut open = Self { keys: [&[0; W]; BATCH], places: [0; BATCH], len: 0 };
-        for ((key, slot), place) in keys.iter().zip(slots).zip(0..) {
+        for ((key, found), place) in keys.iter().zip(found).zip(0..) {
             (open.keys[open.len % BATCH], open.places[open.len % BATCH]) = (*key, place);
-            open.len += usize::from(*slot == NIL);
+            open.len += usize::from(found.is_none());
         }
         open
     }
@@ -73,15 +72,17 @@ impl<'a, const W: usize> Open<'a, W> {
         self.keys.get(..self.len).unwrap_or_default()
     }
 
-    /// Enters what was found for these keys, and keeps those that found nothing.
+    /// Enters what these keys found, and keeps those that found nothing.
     #[inline(always)]
-    fn settle(&mut self, found: &[u32; BATCH], slots: &mut [u32; BATCH]) {
+    fn settle(&mut self, theirs: &[Option<Handle>; BATCH], found: &mut [Option<Handle>]) {
         let mut left = 0;
-        for (i, slot) in found.iter().copied().enumerate().take(self.len.min(BATCH)) {
+        for (i, handle) in theirs.iter().copied().enumerate().take(self.len.min(BATCH)) {
             let (key, place) = (self.keys[i], self.places[i]);
-            slots[usize::from(place) % BATCH] = slot;
+            if let Some(found) = found.get_mut(usize::from(place)) {
+                *found = handle;
+            }
             (self.keys[left], self.places[left]) = (key, place);
-            left += usize::from(slot == NIL);
+            left += usize::from(handle.is_none());
         }
         self.len = left;
     }
@@ -110,92 +111,120 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         for found in found.chunks_mut(BATCH) {
             let keys = chunks.next().unwrap_or_default();
             let keys = keys.get(..found.len()).unwrap_or(keys);
-            let (level, mut slots) = (self.level, [NIL; BATCH]);
-            hits += level.run(Batch { table: self, keys, slots: &mut slots });
-            for (found, slot) in found.iter_mut().zip(&slots) {
-                *found = self.megaflows.handle(*slot);
-            }
+            let (places, beyond) = found.split_at_mut(keys.len().min(found.len()));
+            hits += self.level.run(Batch { table: self, keys, found: places });
+            beyond.fill(None);
             self.lookups += keys.len() as u64;
         }
         self.hits += hits as u64;
         hits
     }
 
-    /// Enters the slots of at most [`BATCH`] keys, which are [`NIL`] before; those of keys that match nothing stay so.
-    /// Returns how many keys found one.
+    /// Enters what at most [`BATCH`] keys find, and returns how many found something.
     #[inline(always)]
-    fn search(&mut self, kernels: impl Kernels, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
+    fn search(&mut self, kernels: impl Kernels, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
         let far = self.tuples.len() > NEAR || !self.order.is_empty();
         if far && self.cache.is_on() {
-            return self.search_cached(kernels, keys, slots);
+            return self.search_cached(kernels, keys, found);
         }
-        let hits = self.probe_tuple(kernels, 0, keys, slots);
-        if hits == keys.len() { hits } else { self.search_missed(kernels, 1, keys, slots) }
+        let hits = self.probe_tuple(kernels, 0, keys, found);
+        if hits == keys.len() { hits } else { self.search_missed(kernels, 1, keys, found) }
     }
 
     /// Tries the cache first, and notes there what is found elsewhere.
     #[inline(always)]
-    fn search_cached(&mut self, kernels: impl Kernels, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
-        let mut hashes = [0; BATCH];
+    fn search_cached(&mut self, kernels: impl Kernels, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
+        let (mut hashes, mut slots) = ([0; BATCH], [NIL; BATCH]);
         self.cache.hash_all(kernels, &self.secrets, keys, &mut hashes);
         for ((slot, hash), _) in slots.iter_mut().zip(&hashes).zip(keys) {
             *slot = self.cache.get(kernels, *hash);
             self.prefetch(*slot);
         }
-        let mut hits = 0;
-        for (slot, key) in slots.iter_mut().zip(keys) {
-            let is_match = self.is_match(kernels, *slot, key);
-            *slot = if is_match { *slot } else { NIL };
-            hits += usize::from(is_match);
+        let (mut hits, mut cached) = (0, 0u32);
+        for (((found, slot), key), i) in found.iter_mut().zip(&slots).zip(keys).zip(0..) {
+            *found = self.matching(kernels, *slot, key);
+            hits += usize::from(found.is_some());
+            cached |= u32::from(found.is_some()) << i;
         }
         self.cached += hits as u64;
         if hits == keys.len() {
             return hits;
         }
-        let cached = *slots;
-        let hits = self.search_missed(kernels, 0, keys, slots);
-        for ((hash, slot), (cached, _)) in hashes.iter().zip(slots).zip(cached.iter().zip(keys)) {
-            if *cached == NIL && *slot != NIL {
-                self.cache.note(*hash, *slot);
+        let hits = self.search_missed(kernels, 0, keys, found);
+        for ((hash, found), i) in hashes.iter().zip(found).zip(0..) {
+            if let Some(handle) = found.filter(|_| cached >> i & 1 == 0) {
+                self.cache.note(*hash, handle.index());
             }
         }
         hits
     }
 
-    /// Probes the tuples by rank from one on, and behind them the subtables, for the keys that have no slot. Returns how
-    /// many keys have one then.
+    /// Probes the tuples by rank from one on, and behind them the subtables, for the keys that found nothing. Returns how
+    /// many keys have found something then.
     #[inline(always)]
     fn search_missed(
         &mut self,
         kernels: impl Kernels,
         from: usize,
         keys: &[&[u64; W]],
-        slots: &mut [u32; BATCH],
+        found: &mut [Option<Handle>],
     ) -> usize {
-        let mut open = Open::missed(keys, slots);
+        let mut open = Open::missed(keys, found);
         for at in from..self.tuples.len() {
             if open.len == 0 {
                 break;
             }
-            let mut found = [NIL; BATCH];
-            self.probe_tuple(kernels, at, open.keys(), &mut found);
-            open.settle(&found, slots);
+            let mut theirs = [None; BATCH];
+            self.probe_tuple(kernels, at, open.keys(), &mut theirs);
+            open.settle(&theirs, found);
         }
         if open.len > 0 && !self.order.is_empty() {
-            self.search_alone(&mut open, slots);
+            self.search_alone(&mut open, found);
         }
         keys.len() - open.len
     }
 
-    /// Enters what the keys find in a tuple; they have no slots before. Returns how many keys found something: counted
-    /// where the slots are, since to read them all at once, just after each was written, has to wait for all.
+    /// Enters what the keys find in a tuple, in passes over them; asks in each for what the next one reads, if that is far.
+    /// Returns how many keys found something.
+    ///
+    /// Few passes of many steps are slower: a processor has room for so many steps that wait for others, and looks no
+    /// further.
     #[inline(always)]
-    fn probe_tuple(&mut self, kernels: impl Kernels, at: usize, keys: &[&[u64; W]], found: &mut [u32; BATCH]) -> usize {
-        let Some(tuple) = self.tuples.get(at) else { return 0 };
-        let is_cached = self.megaflows.len() <= CACHED;
-        let hits = match tuple.mask.lone::<W>(&self.secrets).filter(|_| tuple.is_uniform && is_cached) {
-            Some(lone) => self.probe_uniform(kernels, tuple, lone, keys, found),
-            None => self.probe_in_passes(kernels, tuple, keys, found, !is_cached),
+    fn probe_tuple(
+        &mut self,
+        kernels: impl Kernels,
+        at: usize,
+        keys: &[&[u64; W]],
+        found: &mut [Option<Handle>],
+    ) -> usize {
+        let Some(tuple) = self.tuples.get(at) else {
+            found.fill(None);
+            return 0;
+        };
+        let is_far = self.megaflows.len() > CACHED;
+        let (mut hashes, mut slots) = ([0; BATCH], [NIL; BATCH]);
+        tuple.mask.hash_all(kernels, &self.secrets, keys, &mut hashes);
+        tuple.index.homes(&hashes, &mut slots);
+        if is_far {
+            for (home, _) in slots.iter().zip(keys) {
+                tuple.index.prefetch(*home);
+            }
+        }
+        tuple.index.guess_all(kernels, hashes.get(..keys.len()).unwrap_or_default(), &mut slots);
+        if is_far {
+            for (slot, _) in slots.iter().zip(keys) {
+                self.prefetch(*slot);
+            }
+        }
+        let many = self.firsts.len().min(self.labels.len());
+        let firsts = self.firsts.get(..many).unwrap_or_default();
+        let labels = self.labels.get(..many).unwrap_or_default();
+        let hits = match tuple.mask.lone::<W>(&self.secrets).filter(|_| tuple.is_uniform) {
+            Some(mask) => self.check_all(tuple, &hashes, &slots, keys, found, |slot, key| {
+                let is_match = mask.matches(kernels, key, firsts.get(slot as usize)?);
+                if is_match { Some(labels.get(slot as usize)?.handle(slot)) } else { None }
+            }),
+            None => self.check_all(tuple, &hashes, &slots, keys, found, |slot, key| self.matching(kernels, slot, key)),
         };
         self.probes += keys.len() as u64;
         if let Some(tuple) = self.tuples.get_mut(at) {
@@ -204,107 +233,89 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         hits
     }
 
-    /// Probes a tuple whose members all have its mask: a pass that hashes, and one that does the rest. In a single one, a
-    /// processor would be waiting for the hash of one key with hardly another in its sight.
+    /// Enters what matches among the slots that keys may find in a tuple. Returns how many keys found something.
+    ///
+    /// Calls nothing in the pass over the keys, so that all it needs is in registers: the few keys whose megaflow is not
+    /// the first with their hash come after it.
     #[inline(always)]
-    fn probe_uniform(
+    fn check_all(
         &self,
-        kernels: impl Kernels,
         tuple: &Tuple,
-        mask: Lone,
+        hashes: &[u32; BATCH],
+        slots: &[u32; BATCH],
         keys: &[&[u64; W]],
-        found: &mut [u32; BATCH],
+        found: &mut [Option<Handle>],
+        matching: impl Fn(u32, &[u64; W]) -> Option<Handle>,
     ) -> usize {
-        let mut hashes = [0; BATCH];
-        mask.hash_all(kernels, keys, &mut hashes);
-        let (firsts, mut hits) = (self.firsts.as_slice(), 0);
-        for ((found, hash), key) in found.iter_mut().zip(&hashes).zip(keys) {
-            let slot = tuple.index.first(kernels, *hash);
-            let is_match = firsts.get(slot as usize).is_some_and(|first| mask.matches(kernels, key, first));
-            *found = if is_match || slot == NIL { slot } else { self.another(tuple, *hash, key) };
-            hits += usize::from(*found != NIL);
+        let (mut missed, mut unsettled) = (0, 0u32);
+        for (((found, slot), key), i) in found.iter_mut().zip(slots).zip(keys).zip(0..) {
+            *found = matching(*slot, key);
+            if found.is_none() {
+                missed += 1;
+                unsettled |= u32::from(*slot != NIL) << i;
+            }
         }
-        hits
+        let hits = keys.len() - missed;
+        if unsettled == 0 { hits } else { hits + self.settle(tuple, unsettled, hashes, keys, found) }
     }
 
-    /// Probes a tuple in passes over the keys; asks in each for what the next one reads, if that is `far`.
-    #[inline(always)]
-    fn probe_in_passes(
+    /// Probes a tuple for some of the keys, one by one. Returns how many found something.
+    #[inline(never)]
+    fn settle(
         &self,
-        kernels: impl Kernels,
         tuple: &Tuple,
+        mut which: u32,
+        hashes: &[u32; BATCH],
         keys: &[&[u64; W]],
-        found: &mut [u32; BATCH],
-        far: bool,
+        found: &mut [Option<Handle>],
     ) -> usize {
-        let mut hashes = [0; BATCH];
-        tuple.mask.hash_all(kernels, &self.secrets, keys, &mut hashes);
-        if far {
-            for (hash, _) in hashes.iter().zip(keys) {
-                tuple.index.prefetch(*hash);
-            }
-        }
-        tuple.index.first_all(kernels, hashes.get(..keys.len()).unwrap_or_default(), found);
-        if far {
-            for (slot, _) in found.iter().zip(keys) {
-                self.prefetch(*slot);
-            }
-        }
         let mut hits = 0;
-        for ((found, hash), key) in found.iter_mut().zip(&hashes).zip(keys) {
-            *found = self.check(kernels, tuple, *found, *hash, key);
-            hits += usize::from(*found != NIL);
+        while which != 0 {
+            let i = which.trailing_zeros() as usize;
+            which &= which - 1;
+            if let (Some(hash), Some(key), Some(found)) = (hashes.get(i), keys.get(i), found.get_mut(i)) {
+                *found = tuple.index.all(*hash).find_map(|slot| self.matching(Portable, slot, key));
+                hits += usize::from(found.is_some());
+            }
         }
         hits
-    }
-
-    /// The slot if its megaflow matches, or another with the same hash.
-    #[inline(always)]
-    fn check(&self, kernels: impl Kernels, tuple: &Tuple, slot: u32, hash: u32, key: &[u64; W]) -> u32 {
-        if slot == NIL || self.is_match(kernels, slot, key) { slot } else { self.another(tuple, hash, key) }
-    }
-
-    /// Of the members with one hash, the one that matches.
-    #[cold]
-    fn another(&self, tuple: &Tuple, hash: u32, key: &[u64; W]) -> u32 {
-        tuple.index.all(hash).find(|slot| self.is_match(Portable, *slot, key)).unwrap_or(NIL)
     }
 
     /// Asks for all of a megaflow that a lookup reads.
     #[inline(always)]
     fn prefetch(&self, slot: u32) {
-        if let (Some(first), Some(mask)) = (self.firsts.get(slot as usize), self.mask_of.get(slot as usize)) {
+        if let (Some(first), Some(label)) = (self.firsts.get(slot as usize), self.labels.get(slot as usize)) {
             crate::simd::prefetch(first);
-            crate::simd::prefetch(mask);
+            crate::simd::prefetch(label);
         }
         self.megaflows.prefetch(slot);
     }
 
     /// Looks in the subtables for what is in no tuple.
     #[inline(never)]
-    fn search_alone(&mut self, open: &mut Open<'_, W>, slots: &mut [u32; BATCH]) {
-        let (level, mut found, keys) = (self.level, [NIL; BATCH], open.keys);
+    fn search_alone(&mut self, open: &mut Open<'_, W>, found: &mut [Option<Handle>]) {
+        let (level, mut theirs, keys) = (self.level, [None; BATCH], open.keys);
         let keys = keys.get(..open.len).unwrap_or_default();
         if self.guards.len() == 0 {
-            self.walk_subtables(keys, &mut found);
+            self.walk_subtables(keys, &mut theirs);
         } else {
             match self.guards.width() {
-                NARROW => level.run(Pass::<_, W, NARROW> { table: self, keys, slots: &mut found }),
-                MIDDLE => level.run(Pass::<_, W, MIDDLE> { table: self, keys, slots: &mut found }),
-                _ => level.run(Pass::<_, W, WIDE> { table: self, keys, slots: &mut found }),
+                NARROW => level.run(Pass::<_, W, NARROW> { table: self, keys, found: &mut theirs }),
+                MIDDLE => level.run(Pass::<_, W, MIDDLE> { table: self, keys, found: &mut theirs }),
+                _ => level.run(Pass::<_, W, WIDE> { table: self, keys, found: &mut theirs }),
             };
         }
-        open.settle(&found, slots);
+        open.settle(&theirs, found);
     }
 
     /// Probes the subtables by rank: there are few.
-    fn walk_subtables(&mut self, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) {
-        for (key, slot) in keys.iter().zip(slots) {
+    fn walk_subtables(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>; BATCH]) {
+        for (key, found) in keys.iter().zip(found) {
             for &column in &self.order {
                 let Some(subtable) = self.subtables.get_mut(column) else { continue };
                 self.probes += 1;
                 if let Some((_, head)) = subtable.find(key) {
-                    (*slot, subtable.state.0) = (head, subtable.state.0 + 1);
+                    (*found, subtable.state.0) = (self.megaflows.handle(head), subtable.state.0 + 1);
                     break;
                 }
             }
@@ -314,7 +325,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// Probes for each key the subtables that the guards leave; nearly always that is one, and the megaflow is there.
     /// Each step of that is a pass over the keys, so that what one key waits for in memory is on its way for the others.
     #[inline(always)]
-    fn pass_guards<const N: usize>(&mut self, keys: &[&[u64; W]], slots: &mut [u32; BATCH]) -> usize {
+    fn pass_guards<const N: usize>(&mut self, keys: &[&[u64; W]], found: &mut [Option<Handle>]) -> usize {
         let mut columns = [u32::MAX; BATCH];
         for (key, column) in keys.iter().zip(&mut columns) {
             *column = self.guarded_columns::<N>(key).next().unwrap_or(u32::MAX);
@@ -333,7 +344,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             *head = subtable.and_then(|(subtable, (place, head))| subtable.holds(place, key).then_some(head));
         }
         let mut hits = 0;
-        for ((key, column), (head, slot)) in keys.iter().zip(columns).zip(heads.into_iter().zip(slots)) {
+        for ((key, column), (head, found)) in keys.iter().zip(columns).zip(heads.into_iter().zip(found)) {
             if column == u32::MAX {
                 continue;
             }
@@ -343,7 +354,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
                 None => self.probe_open(key),
             };
             if let Some((column, head)) = hit {
-                *slot = head;
+                *found = self.megaflows.handle(head);
                 hits += 1;
                 if let Some(subtable) = self.subtables.get_mut(column) {
                     subtable.state.0 += 1;

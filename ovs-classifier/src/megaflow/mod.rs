@@ -40,6 +40,8 @@ use alloc::vec::Vec;
 use block::{Block, BlockMask, Secrets};
 use cache::Cache;
 use core::fmt;
+use core::num::NonZeroU32;
+use index::NIL;
 use tuples::Tuple;
 
 /// Finds the pattern that matches a key, where at most one answer per key is right.
@@ -89,11 +91,13 @@ pub struct MegaflowTable<R, const W: usize> {
     limit: usize,
     hash: WordHash,
     secrets: Secrets,
-    megaflows: Arena<Stored<R>>,
-    /// By slot, the number of a megaflow's mask; [`index::NIL`] where there is no megaflow. Beside it, the values in the
-    /// first block of the mask: what a lookup reads.
-    mask_of: Vec<u32>,
+    /// The payloads, by slot.
+    megaflows: Arena<R>,
+    /// By slot, what a lookup reads of a megaflow. Beside it, the values in the first block of the mask.
+    labels: Vec<Label>,
     firsts: Vec<Block>,
+    /// By slot, what else there is to know of a megaflow.
+    remnants: Vec<Remnant>,
     masks: Arena<Mask>,
     by_mask: Rows,
     cache: Cache,
@@ -112,6 +116,27 @@ pub struct MegaflowTable<R, const W: usize> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hits(u64);
 
+/// What a lookup needs to know of a slot.
+#[derive(Clone, Copy, Debug)]
+struct Label {
+    /// The number of the megaflow's mask; [`NIL`] where there is no megaflow.
+    mask: u32,
+    /// That of the megaflow's handle.
+    generation: NonZeroU32,
+}
+
+const _: () = assert!(size_of::<Label>() == 8);
+
+impl Label {
+    const NONE: Self = Self { mask: NIL, generation: NonZeroU32::MIN };
+
+    /// The handle of the megaflow in this slot, which is there.
+    #[inline(always)]
+    fn handle(self, slot: u32) -> Handle {
+        Handle::new(slot, self.generation)
+    }
+}
+
 /// A mask, and what the megaflows that have it have beyond its first block.
 #[derive(Clone)]
 struct Mask {
@@ -122,18 +147,17 @@ struct Mask {
     megaflows: usize,
 }
 
-/// A megaflow as the table stores it, beside its mask and its first values.
-#[derive(Clone)]
-struct Stored<R> {
-    /// The place of its other values, where the mask has more than one block.
+/// What few lookups need to know of a megaflow. Apart from its payload, which is the caller's to put in lines of memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Remnant {
+    /// The place of its values beyond the first block, where the mask has more than one.
     rest: u32,
     /// Its row, if it is in no tuple.
     seat: Option<Seat>,
-    payload: R,
 }
 
 /// Where a megaflow is that is in no tuple: the column of its subtable, and the place there.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Seat {
     column: u32,
     place: u32,
@@ -251,8 +275,9 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             hash,
             secrets: Secrets::new::<W>(hash),
             megaflows: Arena::new(),
-            mask_of: Vec::new(),
+            labels: Vec::new(),
             firsts: Vec::new(),
+            remnants: Vec::new(),
             masks: Arena::new(),
             by_mask: Rows::default(),
             cache: Cache::new(0),
@@ -305,7 +330,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub fn find(&self, key: &[u64; W]) -> Option<Handle> {
         let shared = self.tuples.iter().find_map(|tuple| {
             let mut slots = tuple.index.all(tuple.mask.hash(Portable, &self.secrets, key));
-            slots.find(|slot| self.is_match(Portable, *slot, key))
+            slots.find(|slot| self.matching(Portable, *slot, key).is_some())
         });
         let alone = || self.open_columns(key).find_map(|column| self.subtables.get(column)?.find(key));
         self.megaflows.handle(shared.or_else(|| Some(alone()?.1))?)
@@ -316,7 +341,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub fn find_exact(&self, pattern: &Pattern<W>) -> Option<Handle> {
         let mask = self.find_mask(pattern)?;
         let key = pattern.key();
-        let is_it = |slot: &u32| self.mask_of.get(*slot as usize) == Some(&mask) && self.is_match(Portable, *slot, key);
+        let is_it = |slot: &u32| self.mask_of(*slot) == Some(mask) && self.matching(Portable, *slot, key).is_some();
         let shared = |tuple: &Tuple| tuple.index.all(tuple.mask.hash(Portable, &self.secrets, key)).find(is_it);
         let shared = self.tuples.iter().find_map(shared);
         let alone = || {
@@ -336,31 +361,45 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     #[inline]
     #[must_use]
     pub fn get(&self, handle: Handle) -> Option<Megaflow<'_, R, W>> {
-        self.megaflow(self.megaflows.resolve(handle)?)
+        self.megaflow(self.resolve(handle)?)
+    }
+
+    /// The slot of a handle, unless it is stale. The arena knows it too, in a line that no lookup has read.
+    #[inline(always)]
+    fn resolve(&self, handle: Handle) -> Option<u32> {
+        let label = self.labels.get(handle.index() as usize)?;
+        (label.mask != NIL && label.handle(handle.index()) == handle).then_some(handle.index())
     }
 
     #[inline(always)]
     fn megaflow(&self, slot: u32) -> Option<Megaflow<'_, R, W>> {
-        let stored = self.megaflows.get(slot)?;
-        let first = self.firsts.get(slot as usize)?;
-        let mask = self.masks.get(*self.mask_of.get(slot as usize)?)?;
-        let rest = if mask.bits.rest().is_empty() { &[] } else { mask.rest.get(stored.rest)? };
-        Some(Megaflow { mask: &mask.bits, first, rest, payload: &stored.payload })
+        let (payload, first) = (self.megaflows.get(slot)?, self.firsts.get(slot as usize)?);
+        let mask = self.masks.get(self.mask_of(slot)?)?;
+        let rest =
+            if mask.bits.rest().is_empty() { &[] } else { mask.rest.get(self.remnants.get(slot as usize)?.rest)? };
+        Some(Megaflow { mask: &mask.bits, first, rest, payload })
     }
 
-    /// Whether the megaflow in a slot, if there is one, matches a key.
+    /// The number of the mask of the megaflow in a slot.
     #[inline(always)]
-    fn is_match(&self, kernels: impl Kernels, slot: u32, key: &[u64; W]) -> bool {
-        let Some(mask) = self.mask_of.get(slot as usize).and_then(|mask| self.masks.get(*mask)) else { return false };
-        let Some(first) = self.firsts.get(slot as usize) else { return false };
-        mask.bits.matches_first(kernels, key, first)
-            && (mask.bits.rest().is_empty() || self.matches_rest(slot, mask, key))
+    fn mask_of(&self, slot: u32) -> Option<u32> {
+        self.labels.get(slot as usize).map(|label| label.mask)
+    }
+
+    /// The handle of the megaflow in a slot, if there is one that matches a key.
+    #[inline(always)]
+    fn matching(&self, kernels: impl Kernels, slot: u32, key: &[u64; W]) -> Option<Handle> {
+        let label = self.labels.get(slot as usize)?;
+        let (mask, first) = (self.masks.get(label.mask)?, self.firsts.get(slot as usize)?);
+        let is_match = mask.bits.matches_first(kernels, key, first)
+            && (mask.bits.rest().is_empty() || self.matches_rest(slot, mask, key));
+        is_match.then(|| label.handle(slot))
     }
 
     /// Whether a key has the values of the megaflow in a slot beyond the first block.
     #[inline]
     fn matches_rest(&self, slot: u32, mask: &Mask, key: &[u64; W]) -> bool {
-        self.megaflows.get(slot).is_some_and(|stored| mask.matches_rest(stored.rest, key))
+        self.remnants.get(slot as usize).is_some_and(|remnant| mask.matches_rest(remnant.rest, key))
     }
 
     /// The megaflows with their handles, in the order of their insertion.
@@ -391,7 +430,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             masks: self.mask_count(),
             bytes: self.megaflows.heap_bytes()
                 + self.firsts.capacity() * size_of::<Block>()
-                + self.mask_of.capacity() * size_of::<u32>()
+                + self.labels.capacity() * size_of::<Label>()
+                + self.remnants.capacity() * size_of::<Remnant>()
                 + self.masks.heap_bytes()
                 + self.masks.iter().map(|(_, mask)| mask.bits.heap_bytes() + mask.rest.heap_bytes()).sum::<usize>()
                 + self.by_mask.heap_bytes()

@@ -3,7 +3,7 @@
 use super::block::{Block, BlockMask};
 use super::index::NIL;
 use super::tuples::{self, Tuple};
-use super::{Hits, Mask, MegaflowTable, Seat, Stored};
+use super::{Hits, Label, Mask, MegaflowTable, Remnant, Seat};
 use crate::arena::Handle;
 use crate::entries::Entries;
 use crate::error::TableFull;
@@ -56,34 +56,36 @@ impl<R, const W: usize> MegaflowTable<R, W> {
             return Err(full);
         }
         // The limit is at most what an arena holds, unless slots are worn out.
-        let handle = self.megaflows.insert(Stored { rest: 0, seat: None, payload }).ok_or(full)?;
-        let Some(mask) = self.mask_of(pattern) else {
+        let handle = self.megaflows.insert(payload).ok_or(full)?;
+        let Some(mask) = self.known_mask(pattern) else {
             self.megaflows.remove(handle.index());
             return Err(full);
         };
         let (key, slot) = (pattern.key(), handle.index() as usize);
         if self.firsts.len() <= slot {
             self.firsts.resize(slot + 1, Block::default());
-            self.mask_of.resize(slot + 1, NIL);
+            self.labels.resize(slot + 1, Label::NONE);
+            self.remnants.resize(slot + 1, Remnant::default());
         }
-        if let (Some(first), Some(mask_of), Some(known), Some(stored)) = (
+        if let (Some(first), Some(label), Some(known), Some(remnant)) = (
             self.firsts.get_mut(slot),
-            self.mask_of.get_mut(slot),
+            self.labels.get_mut(slot),
             self.masks.get_mut(mask),
-            self.megaflows.get_mut(handle.index()),
+            self.remnants.get_mut(slot),
         ) {
-            (*first, *mask_of) = (Block::of(key, known.bits.at()).and(known.bits.first()), mask);
-            stored.rest = known.add(key);
+            *first = Block::of(key, known.bits.at()).and(known.bits.first());
+            *label = Label { mask, generation: handle.generation() };
+            remnant.rest = known.add(key);
         }
         let seat = self.seat(mask, pattern, handle.index());
-        if let Some(stored) = self.megaflows.get_mut(handle.index()) {
-            stored.seat = seat;
+        if let Some(remnant) = self.remnants.get_mut(slot) {
+            remnant.seat = seat;
         }
         Ok(handle)
     }
 
     /// The number of a pattern's mask, which becomes known if it was not.
-    fn mask_of(&mut self, pattern: &Pattern<W>) -> Option<u32> {
+    fn known_mask(&mut self, pattern: &Pattern<W>) -> Option<u32> {
         if let Some(mask) = self.find_mask(pattern) {
             return Some(mask);
         }
@@ -144,8 +146,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     /// The payload of a handle's megaflow, to change, unless it has been removed.
     #[inline]
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut R> {
-        let slot = self.megaflows.resolve(handle)?;
-        self.megaflows.get_mut(slot).map(|megaflow| &mut megaflow.payload)
+        let slot = self.resolve(handle)?;
+        self.megaflows.get_mut(slot)
     }
 
     /// Removes the megaflow with exactly this pattern, and returns its payload.
@@ -155,16 +157,17 @@ impl<R, const W: usize> MegaflowTable<R, W> {
 
     /// Removes the megaflow of a handle, and returns its payload; `None` when it has been removed before.
     pub fn remove_handle(&mut self, handle: Handle) -> Option<R> {
-        let slot = self.megaflows.resolve(handle)?;
+        let slot = self.resolve(handle)?;
         let key = self.key_of(slot)?;
-        let stored = self.megaflows.remove(slot)?;
-        match stored.seat {
+        let payload = self.megaflows.remove(slot)?;
+        let remnant = self.remnants.get(slot as usize).copied().unwrap_or_default();
+        match remnant.seat {
             Some(seat) => self.leave_alone(seat, &key),
             None => self.leave_tuple(&key, slot),
         }
-        let number = self.mask_of.get_mut(slot as usize).map_or(NIL, |mask| core::mem::replace(mask, NIL));
+        let number = self.labels.get_mut(slot as usize).map_or(NIL, |label| core::mem::replace(&mut label.mask, NIL));
         if let Some(mask) = self.masks.get_mut(number) {
-            mask.remove(stored.rest);
+            mask.remove(remnant.rest);
             if mask.megaflows == 0 {
                 self.by_mask.remove(mask.hash, number);
                 self.masks.remove(number);
@@ -173,7 +176,7 @@ impl<R, const W: usize> MegaflowTable<R, W> {
         if self.is_empty() {
             self.cache.clear();
         }
-        Some(stored.payload)
+        Some(payload)
     }
 
     /// Takes a megaflow out of the tuple that has it; a tuple without members goes.
@@ -222,7 +225,8 @@ impl<R, const W: usize> MegaflowTable<R, W> {
     pub fn clear(&mut self) {
         self.megaflows.clear();
         self.firsts.clear();
-        self.mask_of.clear();
+        self.labels.clear();
+        self.remnants.clear();
         self.masks.clear();
         self.by_mask.clear();
         self.tuples = Vec::new();
