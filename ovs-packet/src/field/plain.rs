@@ -213,6 +213,21 @@ impl PlainTlv {
         (self.head, value << (self.behind & 63))
     }
 
+    /// By how much the bits of the word of a key, as a big-endian number, are turned to the left for those of the field to
+    /// stand as [`to_words`](PlainTlv::to_words) has a value.
+    ///
+    /// ```
+    /// use ovs_packet::field::PlainTlv;
+    ///
+    /// let tlv = PlainTlv::of(0x8000_1c02).unwrap();
+    /// let word = u64::from_be_bytes([0, 0, 0, 80, 0, 0, 0, 0]);
+    /// assert_eq!(word.rotate_left(tlv.turn()), tlv.to_words(80).1);
+    /// ```
+    #[inline(always)]
+    pub fn turn(&self) -> u32 {
+        u32::from(self.behind.wrapping_sub(self.shift) & 63)
+    }
+
     /// The TLV of a value, in the first [`size`](PlainTlv::size) of 16 bytes.
     #[inline(always)]
     pub fn to_bytes(&self, value: u64) -> [u8; 16] {
@@ -253,6 +268,7 @@ mod tests {
                 info.put(&mut key, value);
                 let (word, placed, mask) = tlv.placed(value as u64);
                 assert_eq!((key.word(word), mask), (placed, info.place().1[0]), "{}", info.name);
+                assert_eq!(u64::from_be(placed).rotate_left(tlv.turn()), tlv.to_words(value as u64).1);
                 let bytes = [&head.to_be_bytes()[..], &value.to_be_bytes()[16 - tlv.len()..], &[1; 9]].concat();
                 let size = tlv.size();
                 assert_eq!(tlv.to_bytes(value as u64)[..size], bytes[..size]);

@@ -11,11 +11,12 @@
 //! the match says of headers goes for that; where there is nothing else, its packet type is said.
 
 use ovs_packet::field::{FieldId, PlainTlv, Prereq};
-use ovs_packet::key::{ByPlace, MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::key::{MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{Match, OfPort};
 
 use super::options::{read_option, write_options};
 use super::order::{BEHIND_OPTIONS, Layout, ORDER};
+use super::plain::write_plain;
 use super::{NXM, NXM_NX_COOKIE, OFPMT_OXM, known, read_id, read_value, wire_len, write_entry, write_id};
 use crate::codec::cursor::{Place, Reader, Shape, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
@@ -49,20 +50,8 @@ pub(in crate::codec) fn write_fields(
     version: u8,
     cookie: Option<(u64, u64)>,
 ) -> Result<(), EncodeError> {
-    let mut words = ByPlace::empty(m);
-    words.fill();
-    let layout = Layout::of(version).ok_or(EncodeError::NotInVersion { version, what: "a match of TLVs" })?;
-    let start = w.len();
-    // What nearly every match is.
-    let plain = layout.say_plain(&words, |tlv, value| match value {
-        Some(value) => {
-            w.first_bytes(tlv.to_bytes(value), tlv.size());
-            Some(())
-        }
-        None => write_part(tlv.field(), m, w, version).ok(),
-    });
-    if plain.is_none() {
-        w.truncate(start);
+    let layout = layout_of(version)?;
+    if w.fill(|room| write_plain(m, layout, room, 0)).is_none() {
         write_others(m, w, version, layout)?;
     }
     match cookie {
@@ -72,10 +61,9 @@ pub(in crate::codec) fn write_fields(
     Ok(())
 }
 
-#[inline(never)]
-fn write_part(field: FieldId, m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
-    let (value, mask) = m.get(field);
-    write_entry(w, version, field, value, mask)
+#[inline(always)]
+fn layout_of(version: u8) -> Result<&'static Layout, EncodeError> {
+    Layout::of(version).ok_or(EncodeError::NotInVersion { version, what: "a match of TLVs" })
 }
 
 #[inline(never)]
@@ -303,10 +291,20 @@ fn is_pipeline(field: FieldId) -> bool {
 
 /// Writes the structure `ofp_match` with OXM TLVs.
 pub(in crate::codec) fn write_match(m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
+    let layout = layout_of(version)?;
+    let head = |len: usize| u32::from(OFPMT_OXM) << 16 | len as u32;
+    let plain = w.fill(|room| {
+        let len = write_plain(m, layout, room, 4)?;
+        *room.first_chunk_mut()? = head(len).to_be_bytes();
+        Some(len.wrapping_add(padding(len)))
+    });
+    if plain.is_some() {
+        return Ok(());
+    }
     let shape = Shape { what: "a match", length_at: 2, align: 8, count_padding: false };
     w.prefixed(shape, |w| {
-        w.u32(u32::from(OFPMT_OXM) << 16);
-        write_fields(m, w, version, None)
+        w.u32(head(0));
+        write_others(m, w, version, layout)
     })
 }
 
