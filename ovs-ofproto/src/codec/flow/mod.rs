@@ -17,6 +17,7 @@ use super::io::port_at;
 use super::kind::Kind;
 use super::oxm::Reading;
 use super::{instruction, matching, oxm};
+use crate::action::Instructions;
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 
 pub use oxs::AggregateStats;
@@ -201,7 +202,7 @@ impl FlowMod {
         kind: Kind,
     ) -> Result<Box<FlowMod>, DecodeError> {
         // Written where it stays: it is large.
-        let mut fm = Box::write(Box::new_uninit(), FlowMod::NEW);
+        let mut fm = Box::write(Box::new_uninit(), FlowMod::default());
         fm.read_into(r, version, kind)?;
         Ok(fm)
     }
@@ -210,8 +211,7 @@ impl FlowMod {
     pub(in crate::codec) fn clear(&mut self) {
         let mut apply = core::mem::take(&mut self.instructions.apply);
         apply.clear();
-        *self = FlowMod::NEW;
-        self.instructions.apply = apply;
+        *self = FlowMod { instructions: Instructions { apply, ..Instructions::NONE }, ..FlowMod::default() };
     }
 
     /// Reads it into one that says nothing yet.

@@ -96,8 +96,7 @@ impl Experimenter {
 fn flow_mod_in(r: &mut Reader<'_>) -> Option<(Header, Kind)> {
     let len = r.len();
     let header = Header::read(r).ok().filter(|h| usize::from(h.length) == len)?;
-    let kind = Kind::read_known(r, header).filter(|kind| kind.of() == MessageKind::FlowMod)?;
-    Some((header, kind))
+    Some((header, Kind::read_flow_mod(r, header)?))
 }
 
 impl FlowMod {
@@ -138,9 +137,10 @@ impl Message {
     /// # Errors
     /// What is not understood, with the error to answer with and the place. [`ErrorMessage::new`] makes the answer,
     /// which takes version and xid from [`Header::decode`].
-    #[inline]
+    #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
-        // What a switch is sent most is not moved then as a message is.
+        // What a switch is sent most is not moved as any message is, and written where the answer is to be: a caller that
+        // had this in it would move both.
         let mut r = Reader::new(bytes);
         let Some((header, kind)) = flow_mod_in(&mut r) else { return Message::decode_other(bytes) };
         kind.check_length(&r)?;

@@ -157,20 +157,20 @@ impl Tag {
     }
 }
 
-/// Takes what nearly every TLV is, as many as stand in the first `len` of some bytes; what is wrong with one is for others
-/// to say. Gives how many of those are left.
+/// Takes what nearly every TLV is, as many as stand in the first `len` of some bytes and are `fine`; what is wrong with one
+/// is for others to say. Gives how many of those are left.
 #[inline(always)]
-fn take_plain(mut bytes: &[u8], len: usize, how: Reading, built: &mut MatchBuilder) -> usize {
+fn take_plain(mut bytes: &[u8], len: usize, built: &mut MatchBuilder<'_>, fine: impl Fn(FieldId) -> bool) -> usize {
     let mut left = len;
     while left != 0
-        && let Some((tlv, value)) = PlainTlv::read(bytes, left)
-        && (how.loose || built.meets(tlv.prereq()))
-        && (!how.pipeline || is_pipeline(tlv.field()))
+        && let Some((tlv, value, size)) = PlainTlv::read(bytes, left)
+        && built.meets(tlv.prereq())
+        && fine(tlv.field())
         && built.add_plain(tlv, value)
+        && let Some(behind) = bytes.get(size..)
     {
-        let size = PlainTlv::size_in(bytes);
         left = left.wrapping_sub(size);
-        bytes = bytes.get(size..).unwrap_or_default();
+        bytes = behind;
     }
     left
 }
@@ -191,24 +191,32 @@ pub(in crate::codec) fn read_fields_in(
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
-    let (mut built, len) = (MatchBuilder::new(), fields.len());
-    let left = take_plain(bytes, len, how, &mut built);
+    let (mut built, len) = (MatchBuilder::new(m).minding_prereqs(!how.loose), fields.len());
+    let left = match how.pipeline {
+        true => take_plain(bytes, len, &mut built, is_pipeline),
+        false => take_plain(bytes, len, &mut built, |_| true),
+    };
     if left == 0 {
-        built.finish(m);
         return Ok(None);
     }
     fields.skip(len.saturating_sub(left))?;
-    read_others(fields, how, &mut built, m)
+    let (cookie, headers) = read_others(fields, how, &mut built)?;
+    drop(built);
+    // A field of a header speaks of packets of Ethernet even if all of it is left open.
+    if headers && !m.implies_ethernet() {
+        *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
+    }
+    Ok(cookie)
 }
 
-/// Reads TLVs, behind those that were taken, which may be of any kind.
+/// Reads TLVs, behind those that were taken, which may be of any kind: the cookie, and whether any field of a header is all
+/// left open.
 #[inline(never)]
 fn read_others(
     mut r: Reader<'_>,
     how: Reading,
-    built: &mut MatchBuilder,
-    m: &mut Match,
-) -> Result<Option<(u64, u64)>, DecodeError> {
+    built: &mut MatchBuilder<'_>,
+) -> Result<(Option<(u64, u64)>, bool), DecodeError> {
     let (mut cookie, mut options, mut headers) = (None, None, false);
     while !r.is_empty() {
         let start = r.place();
@@ -236,7 +244,7 @@ fn read_others(
         }
         let e = read_value(&mut r, start, (field, masked, len))?;
         let prereq = e.field.info().prereq;
-        if !how.loose && !built.meets(prereq) {
+        if !built.meets(prereq) {
             return Err(start.error(OfError::BadMatchPrerequisite, prereq.hint()));
         }
         if how.pipeline && !is_pipeline(e.field) {
@@ -246,18 +254,16 @@ fn read_others(
             return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
         headers |= e.mask == 0 && prereq != Prereq::None;
-        let left = take_plain(r.peek(), r.len(), how, built);
+        let left = match how.pipeline {
+            true => r.len(),
+            false => take_plain(r.peek(), r.len(), built, |_| true),
+        };
         r.skip(r.len().saturating_sub(left))?;
     }
-    match options {
-        None => built.finish(m),
-        Some(options) => built.finish_with(&options, m),
+    if let Some(options) = options {
+        built.add_options(&options);
     }
-    // A field of a header speaks of packets of Ethernet even if all of it is left open.
-    if headers && !m.implies_ethernet() {
-        *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
-    }
-    Ok(cookie)
+    Ok((cookie, headers))
 }
 
 /// Reads the value of a cookie's TLV.
