@@ -99,6 +99,15 @@ fn flow_mod_in(r: &mut Reader<'_>) -> Option<(Header, Kind)> {
     Some((header, Kind::read_flow_mod(r, header)?))
 }
 
+/// Reads a whole message, if it is a flow-mod.
+#[inline(never)]
+fn decode_flow_mod(message: &[u8]) -> Option<Result<(Header, Box<FlowMod>), DecodeError>> {
+    let mut r = Reader::new(message);
+    let (header, kind) = flow_mod_in(&mut r)?;
+    let flow = kind.check_length(&r).and_then(|()| FlowMod::read(&mut r, header.version, kind));
+    Some(flow.and_then(|flow| at_end(&r).map(|()| (header, flow))))
+}
+
 impl FlowMod {
     /// Reads a whole message into this flow, in whose place and memory the next one may be read: quicker than
     /// [`Message::decode`] for who keeps none of them, such as a proxy.
@@ -137,18 +146,17 @@ impl Message {
     /// # Errors
     /// What is not understood, with the error to answer with and the place. [`ErrorMessage::new`] makes the answer,
     /// which takes version and xid from [`Header::decode`].
-    #[inline(never)]
+    #[inline]
     pub fn decode(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
-        // What a switch is sent most is not moved as any message is, and written where the answer is to be: a caller that
-        // had this in it would move both.
-        let mut r = Reader::new(bytes);
-        let Some((header, kind)) = flow_mod_in(&mut r) else { return Message::decode_other(bytes) };
-        kind.check_length(&r)?;
-        let flow = FlowMod::read(&mut r, header.version, kind)?;
-        at_end(&r)?;
-        Ok((header, Message::FlowMod(flow)))
+        // What a switch is sent most comes in its box, and is not moved as any message is.
+        match decode_flow_mod(bytes) {
+            Some(Ok((header, flow))) => Ok((header, Message::FlowMod(flow))),
+            Some(Err(e)) => Err(e),
+            None => Message::decode_other(bytes),
+        }
     }
 
+    #[inline(never)]
     fn decode_other(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
         let (header, message, broken) = Message::decode_part(bytes, false)?;
         match broken {
