@@ -541,9 +541,13 @@ impl Kind {
         let (row, len) = (self.row(), body.len());
         let fits = match len.checked_sub(row.min) {
             Some(0) => true,
-            // Most are so aligned, which takes no division.
-            Some(more) if row.multiple == 8 => more.is_multiple_of(8),
-            Some(more) => row.multiple != 0 && more.is_multiple_of(row.multiple),
+            Some(more) => match row.multiple {
+                0 => false,
+                // Of these most are, and they take no division.
+                1 => true,
+                8 => more.is_multiple_of(8),
+                n => more.is_multiple_of(n),
+            },
             None => false,
         };
         if fits { Ok(()) } else { Err(self.bad_length(body)) }

@@ -214,8 +214,16 @@ impl Message {
             MessageKind::Error => whole(Message::Error(ErrorMessage::read(r, version)?)),
             MessageKind::EchoRequest => whole(Message::EchoRequest(r.remaining().to_vec())),
             MessageKind::EchoReply => whole(Message::EchoReply(r.remaining().to_vec())),
-            MessageKind::PacketIn => whole(PacketInView::read(r, version, kind)?.to_owned().into()),
-            MessageKind::Resume => whole(Message::Resume(Box::new(PacketInView::read(r, version, kind)?.to_owned()))),
+            MessageKind::PacketIn | MessageKind::Resume => {
+                let mut view = PacketInView::default();
+                view.read(r, kind)?;
+                let packet = Box::new(view.to_owned());
+                whole(if kind.of() == MessageKind::Resume {
+                    Message::Resume(packet)
+                } else {
+                    Message::PacketIn(packet)
+                })
+            }
             MessageKind::PacketOut => whole(Message::PacketOut(PacketOut::read(r, version, kind)?)),
             MessageKind::FlowMod => whole(Message::FlowMod(FlowMod::read(r, version, kind)?)),
             MessageKind::BundleAddMessage => whole(Message::BundleAdd(BundleAdd::read(r, version)?)),
