@@ -17,7 +17,6 @@ use super::io::port_at;
 use super::kind::Kind;
 use super::oxm::Reading;
 use super::{instruction, matching, oxm};
-use crate::action::Instructions;
 use crate::flow_mod::{ALL_TABLES, FlowMod, FlowModCommand, FlowModFlags};
 
 pub use oxs::AggregateStats;
@@ -211,7 +210,8 @@ impl FlowMod {
     pub(in crate::codec) fn clear(&mut self) {
         let mut apply = core::mem::take(&mut self.instructions.apply);
         apply.clear();
-        *self = FlowMod { instructions: Instructions { apply, ..Instructions::NONE }, ..FlowMod::default() };
+        *self = FlowMod::default();
+        self.instructions.apply = apply;
     }
 
     /// Reads it into one that says nothing yet.

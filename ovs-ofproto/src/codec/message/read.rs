@@ -240,7 +240,7 @@ impl Message {
                 reply.flows.reserve_exact(flows.count_whole().saturating_add(1));
                 let found = loop {
                     // A flow is read where it stays.
-                    reply.flows.push(FlowStats::NEW);
+                    reply.flows.push(FlowStats::default());
                     match reply.flows.last_mut().and_then(|place| flows.next_whole(place)) {
                         Some(Ok(())) => {}
                         end => {
