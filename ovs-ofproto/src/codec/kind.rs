@@ -367,7 +367,7 @@ const fn indexed_place(space: Space, version: Version) -> Option<usize> {
         _ => return None,
     };
     let version = version.0 as usize;
-    if version < VERSIONS { Some(VERSIONS * n + version) } else { None }
+    if version < VERSIONS { Some(VERSIONS.wrapping_mul(n).wrapping_add(version)) } else { None }
 }
 
 const VENDOR: u8 = 4;
@@ -506,7 +506,8 @@ impl Kind {
     #[inline(always)]
     pub(super) fn read_flow_mod(r: &mut Reader<'_>, header: Header) -> Option<Kind> {
         let found = match header.kind.0 {
-            VENDOR => numbers(r, header).ok()?,
+            VENDOR if r.u32().ok()? == EXPERIMENTER_NX => Numbers { space: Space::Nicira, number: r.u32().ok()? },
+            VENDOR => return None,
             number => Numbers { space: Space::Message, number: number.into() },
         };
         Kind::numbered(found, header).filter(|kind| kind.of() == MessageKind::FlowMod)
