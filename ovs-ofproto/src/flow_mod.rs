@@ -118,7 +118,9 @@ impl FlowMod {
 }
 
 impl Default for FlowMod {
+    /// As [`NEW`](FlowMod::NEW); written where it is to be, without a copy of the room that its match has for words.
+    #[inline(always)]
     fn default() -> Self {
-        FlowMod::NEW
+        FlowMod { matching: Match::default(), ..FlowMod::NEW }
     }
 }

@@ -5,6 +5,8 @@ use core::str::FromStr;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::text::hex_digit;
+
 /// A 48-bit Ethernet address, in transmission order.
 ///
 /// ```
@@ -88,7 +90,7 @@ impl FromStr for EthAddr {
         let mut octets = [0; 6];
         let mut rest = s.as_bytes();
         for (i, octet) in octets.iter_mut().enumerate() {
-            let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8).ok_or(ParseEthAddrError);
+            let digit = |b: u8| hex_digit(b).ok_or(ParseEthAddrError);
             (*octet, rest) = match rest {
                 [high, low, rest @ ..] if *low != b':' => (digit(*high)? << 4 | digit(*low)?, rest),
                 [low, rest @ ..] => (digit(*low)?, rest),

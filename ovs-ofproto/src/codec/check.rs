@@ -99,7 +99,7 @@ impl Asked {
     #[inline(always)]
     pub(super) fn by(instructions: &Instructions) -> Asked {
         let by = |actions: &[Action]| actions.iter().fold(0, |all, action| all | Asked::by_one(action));
-        Asked { applied: by(&instructions.apply), written: by(instructions.written()) }
+        Asked { applied: by(&instructions.apply), written: instructions.write.as_deref().map_or(0, by) }
     }
 
     #[inline(always)]

@@ -313,6 +313,17 @@ impl Writer {
         self.out.truncate(end);
     }
 
+    /// Appends the first of `N` zeros, as many as `write` gives when it has written there; none if that gives up.
+    #[inline(always)]
+    pub(super) fn fill<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N]) -> Option<usize>) -> Option<usize> {
+        let start = self.len();
+        self.out.extend_from_slice(&[0; N]);
+        let room = self.out.get_mut(start..).and_then(|room| room.first_chunk_mut());
+        let len = room.and_then(write);
+        self.out.truncate(start.wrapping_add(len.unwrap_or(0)));
+        len
+    }
+
     /// Appends numbers of eight bytes.
     #[inline(always)]
     pub(super) fn words<const N: usize>(&mut self, words: [u64; N]) {

@@ -336,29 +336,38 @@ static SAYING: LazyLock<[[Option<Kind>; VERSIONS]; SAID]> = LazyLock::new(|| {
 
 /// Of standard messages and Nicira's: for messages, requests, replies and Nicira's in turn, and each version, the row of a
 /// number.
-static INDEXED: LazyLock<Vec<[Option<Kind>; NUMBERS]>> = LazyLock::new(|| {
-    let mut index = vec![[None; NUMBERS]; VERSIONS * 4];
-    for row in ROWS {
-        for version in 0..VERSIONS as u8 {
-            let place = indexed_place(row.space, Version(version));
-            let numbers = place.filter(|_| (row.since..=row.until).contains(&version)).and_then(|p| index.get_mut(p));
-            if let Some(place) = numbers.and_then(|n| n.get_mut(row.number as usize)) {
-                place.get_or_insert(row.kind);
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static INDEXED: [[Option<Kind>; NUMBERS]; VERSIONS * 4] = {
+    let (mut index, mut r) = ([[None; NUMBERS]; VERSIONS * 4], 0);
+    while r < ROWS.len() {
+        let (row, mut version) = (&ROWS[r], 0);
+        while version < VERSIONS as u8 {
+            if let Some(place) = indexed_place(row.space, Version(version))
+                && row.since <= version
+                && version <= row.until
+                && (row.number as usize) < NUMBERS
+                && index[place][row.number as usize].is_none()
+            {
+                index[place][row.number as usize] = Some(row.kind);
             }
+            version += 1;
         }
+        r += 1;
     }
     index
-});
+};
 
-fn indexed_place(space: Space, version: Version) -> Option<usize> {
-    let n: usize = match space {
+#[inline(always)]
+const fn indexed_place(space: Space, version: Version) -> Option<usize> {
+    let n = match space {
         Space::Message => 0,
         Space::MultipartRequest => 1,
         Space::MultipartReply => 2,
         Space::Nicira => 3,
         _ => return None,
     };
-    Some(n.wrapping_mul(VERSIONS).wrapping_add(usize::from(version.0))).filter(|_| usize::from(version.0) < VERSIONS)
+    let version = version.0 as usize;
+    if version < VERSIONS { Some(VERSIONS.wrapping_mul(n).wrapping_add(version)) } else { None }
 }
 
 const VENDOR: u8 = 4;
@@ -493,10 +502,15 @@ impl Kind {
         })
     }
 
-    /// The same, if the kind is known.
-    #[inline]
-    pub(super) fn read_known(r: &mut Reader<'_>, header: Header) -> Option<Kind> {
-        Kind::numbered(numbers(r, header).ok()?, header)
+    /// The kind if the message is a flow-mod: told by the type alone, but for Nicira's.
+    #[inline(always)]
+    pub(super) fn read_flow_mod(r: &mut Reader<'_>, header: Header) -> Option<Kind> {
+        let found = match header.kind.0 {
+            VENDOR if r.u32().ok()? == EXPERIMENTER_NX => Numbers { space: Space::Nicira, number: r.u32().ok()? },
+            VENDOR => return None,
+            number => Numbers { space: Space::Message, number: number.into() },
+        };
+        Kind::numbered(found, header).filter(|kind| kind.of() == MessageKind::FlowMod)
     }
 
     #[inline]
@@ -528,7 +542,13 @@ impl Kind {
         let (row, len) = (self.row(), body.len());
         let fits = match len.checked_sub(row.min) {
             Some(0) => true,
-            Some(more) => row.multiple != 0 && more.is_multiple_of(row.multiple),
+            Some(more) => match row.multiple {
+                0 => false,
+                // Of these most are, and they take no division.
+                1 => true,
+                8 => more.is_multiple_of(8),
+                n => more.is_multiple_of(n),
+            },
             None => false,
         };
         if fits { Ok(()) } else { Err(self.bad_length(body)) }

@@ -545,6 +545,7 @@ pub(super) fn write_11(m: &Match, w: &mut Writer, said: Said) -> Result<(), Enco
 }
 
 /// Reads the structure `ofp_match` of OpenFlow 1.1 and later, whichever form it has, into a match that says nothing yet.
+#[inline(always)]
 pub(super) fn read(r: &mut Reader<'_>, how: oxm::Reading, m: &mut Match) -> Result<(), DecodeError> {
     match oxm::match_in(r) {
         Some((bytes, fields)) => oxm::read_fields_in(bytes, fields, how, m).map(|_| ()),

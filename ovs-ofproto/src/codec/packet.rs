@@ -1,11 +1,14 @@
 //! Packets to and from a controller, in all versions and formats.
 
+use ovs_packet::field::FieldId;
 use ovs_packet::{Match, OfPort};
+use zerocopy::byteorder::big_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::cursor::{Reader, Writer};
 use super::error::{DecodeError, EncodeError, OfError};
 use super::header::{Header, Version};
-use super::io::{Property, read_port};
+use super::io::{Property, port_at, read_port};
 use super::kind::{Kind, MessageKind};
 use super::oxm::Reading;
 use super::{action, matching, oxm};
@@ -93,7 +96,7 @@ impl PacketIn {
     /// A whole packet that a flow sends, that came in by `port`.
     pub fn new(port: OfPort, data: Vec<u8>) -> PacketIn {
         let mut metadata = Match::ANY;
-        metadata.set(ovs_packet::field::FieldId::InPortOxm, port.0.into());
+        metadata.set(FieldId::InPortOxm, port.0.into());
         PacketIn {
             buffer_id: NO_BUFFER,
             total_len: data.len().try_into().unwrap_or(u32::MAX),
@@ -234,18 +237,76 @@ pub struct PacketInView<'a> {
     pub continuation: Option<&'a [u8]>,
 }
 
+/// What a packet-in of OpenFlow 1.0 begins with (section 5.4.1).
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head10 {
+    buffer_id: U32,
+    total_len: U16,
+    in_port: U16,
+    reason: u8,
+    _padding: u8,
+}
+
+/// The same of OpenFlow 1.1 (section 5.4.1).
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head11 {
+    buffer_id: U32,
+    in_port: U32,
+    _in_phy_port: U32,
+    total_len: U16,
+    reason: u8,
+    table: u8,
+}
+
+/// The same from OpenFlow 1.2 on, and of Nicira's first format (OpenFlow 1.5, section 7.4.1). A cookie may stand behind it.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head12 {
+    buffer_id: U32,
+    total_len: U16,
+    reason: u8,
+    table: u8,
+}
+
+impl Default for PacketInView<'_> {
+    #[inline(always)]
+    fn default() -> Self {
+        PacketInView {
+            buffer_id: NO_BUFFER,
+            total_len: 0,
+            reason: PacketInReason(0),
+            table: 0,
+            cookie: u64::MAX,
+            metadata: Match::default(),
+            data: &[],
+            userdata: &[],
+            continuation: None,
+        }
+    }
+}
+
 impl<'a> PacketInView<'a> {
     /// Reads a whole message.
     ///
     /// # Errors
     /// What is not understood, or that it is no packet-in.
+    #[inline(always)]
     pub fn new(message: &'a [u8]) -> Result<PacketInView<'a>, DecodeError> {
+        // It is read where the caller has it: to be moved there, it would wait for its parts.
+        let mut view = PacketInView::default();
+        view.read_message(message).map(|()| view)
+    }
+
+    #[inline(never)]
+    fn read_message(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         let mut r = Reader::new(message);
         let header = Header::read(&mut r)?;
         let kind = Kind::read(&mut r, header)?;
         kind.check_length(&r)?;
         match kind.of() {
-            MessageKind::PacketIn => PacketInView::read(&mut r, header.version, kind),
+            MessageKind::PacketIn => self.read(&mut r, kind),
             _ => Err(r.error(OfError::BadRequestBadType, "a packet-in")),
         }
     }
@@ -265,44 +326,27 @@ impl<'a> PacketInView<'a> {
         }
     }
 
-    pub(super) fn read(r: &mut Reader<'a>, version: Version, kind: Kind) -> Result<PacketInView<'a>, DecodeError> {
-        let mut p = PacketInView {
-            buffer_id: NO_BUFFER,
-            total_len: 0,
-            reason: PacketInReason(0),
-            table: 0,
-            cookie: u64::MAX,
-            metadata: Match::ANY,
-            data: &[],
-            userdata: &[],
-            continuation: None,
-        };
-        let in_port = |p: &mut Self, port: OfPort| p.metadata.set(ovs_packet::field::FieldId::InPortOxm, port.0.into());
+    /// Reads it into one that says nothing yet.
+    pub(super) fn read(&mut self, r: &mut Reader<'a>, kind: Kind) -> Result<(), DecodeError> {
+        let p = self;
         match kind {
-            Kind::NxPacketIn2 | Kind::NxResume => {
-                p.read_properties(r, kind == Kind::NxPacketIn2)?;
-                return Ok(p);
-            }
+            Kind::NxPacketIn2 | Kind::NxResume => return p.read_properties(r, kind == Kind::NxPacketIn2),
             Kind::PacketIn10 => {
-                p.buffer_id = r.u32()?;
-                p.total_len = r.u16()?.into();
-                in_port(&mut p, OfPort::from_16(r.u16()?));
-                p.reason = PacketInReason(r.u8()?);
-                r.skip(1)?;
+                let head = r.view::<Head10>()?;
+                (p.buffer_id, p.total_len) = (head.buffer_id.get(), head.total_len.get().into());
+                p.reason = PacketInReason(head.reason);
+                p.metadata.set(FieldId::InPortOxm, OfPort::from_16(head.in_port.get()).0.into());
             }
             Kind::PacketIn11 => {
-                p.buffer_id = r.u32()?;
-                in_port(&mut p, read_port(r)?);
-                r.skip(4)?;
-                p.total_len = r.u16()?.into();
-                p.reason = PacketInReason(r.u8()?);
-                p.table = r.u8()?;
+                let (at, head) = (r.place(), r.view::<Head11>()?);
+                (p.buffer_id, p.total_len) = (head.buffer_id.get(), head.total_len.get().into());
+                (p.reason, p.table) = (PacketInReason(head.reason), head.table);
+                p.metadata.set(FieldId::InPortOxm, port_at(head.in_port.get(), at.plus(4))?.0.into());
             }
             _ => {
-                p.buffer_id = r.u32()?;
-                p.total_len = r.u16()?.into();
-                p.reason = PacketInReason(r.u8()?);
-                p.table = r.u8()?;
+                let head = r.view::<Head12>()?;
+                (p.buffer_id, p.total_len) = (head.buffer_id.get(), head.total_len.get().into());
+                (p.reason, p.table) = (PacketInReason(head.reason), head.table);
                 if kind != Kind::PacketIn12 {
                     p.cookie = r.u64()?;
                 }
@@ -316,9 +360,8 @@ impl<'a> PacketInView<'a> {
                 r.skip(2)?;
             }
         }
-        let _ = version;
         p.data = r.remaining();
-        Ok(p)
+        Ok(())
     }
 
     fn read_properties(&mut self, r: &mut Reader<'a>, loose: bool) -> Result<(), DecodeError> {
@@ -398,7 +441,7 @@ impl PacketOut {
                 at = w.len();
                 w.zeros(4);
                 let mut metadata = self.metadata.as_deref().cloned().unwrap_or(Match::ANY);
-                metadata.set(ovs_packet::field::FieldId::InPortOxm, self.in_port.0.into());
+                metadata.set(FieldId::InPortOxm, self.in_port.0.into());
                 matching::write(&metadata, w, version)?;
             }
         }
@@ -429,7 +472,7 @@ impl PacketOut {
                 len = r.u16()?;
                 r.skip(2)?;
                 at_port = r.clone();
-                let field = ovs_packet::field::FieldId::InPortOxm;
+                let field = FieldId::InPortOxm;
                 let mut metadata = Match::ANY;
                 matching::read(r, Reading::PIPELINE, &mut metadata)?;
                 if !metadata.mask().touches(field) {

@@ -33,7 +33,7 @@ const NUMBERS: usize = 128;
 /// Where the row of a header is: the classes that fields have numbers in differ in their first and last bit.
 #[inline(always)]
 const fn place_of(head: u32) -> usize {
-    (head >> 9 & 0xff | head >> 23 & 0x100) as usize
+    ((head | head >> 14) >> 9 & 0x1ff) as usize
 }
 
 /// A place without a row has a header that belongs elsewhere.
@@ -153,7 +153,8 @@ impl PlainTlv {
         self.hinge
     }
 
-    /// The TLV that the first `len` of some bytes begin with, and its value, if that is one that the field can have.
+    /// The TLV that the first `len` of some bytes begin with, its value, if that is one that the field can have, and how
+    /// long it is, which is known before the TLV is.
     ///
     /// What stands behind those `len` bytes is no part of it. Where there is enough of that, reading needs no copy.
     ///
@@ -161,25 +162,20 @@ impl PlainTlv {
     /// use ovs_packet::field::{FieldId, PlainTlv};
     ///
     /// let bytes = [0x80, 0, 0x1c, 2, 0, 80];
-    /// assert_eq!(PlainTlv::read(&bytes, 6).map(|(t, value)| (t.field(), value)), Some((FieldId::TcpDst, 80)));
+    /// assert_eq!(PlainTlv::read(&bytes, 6).map(|(t, value, size)| (t.field(), value, size)), Some((FieldId::TcpDst, 80, 6)));
     /// assert_eq!(PlainTlv::read(&bytes, 5), None);
     /// ```
     #[inline(always)]
-    pub fn read(bytes: &[u8], len: usize) -> Option<(&'static PlainTlv, u64)> {
+    pub fn read(bytes: &[u8], len: usize) -> Option<(&'static PlainTlv, u64, usize)> {
         let [a, b, c, d, value @ ..] = match bytes.first_chunk::<12>() {
             // No such TLV is longer.
             Some(all) => *all,
             None => padded(bytes.get(..len)?),
         };
-        let tlv = PlainTlv::of(u32::from_be_bytes([a, b, c, d])).filter(|_| 4 + usize::from(d) <= len)?;
+        let size = 4 + usize::from(d);
+        let tlv = PlainTlv::of(u32::from_be_bytes([a, b, c, d])).filter(|_| size <= len)?;
         let value = u64::from_be_bytes(value) >> (tlv.behind & 63);
-        if value & !tlv.max == 0 { Some((tlv, value)) } else { None }
-    }
-
-    /// How long the TLV is that some bytes begin with, as its header has it: known before the TLV is.
-    #[inline(always)]
-    pub fn size_in(bytes: &[u8]) -> usize {
-        4 + bytes.get(3).map_or(0, |len| usize::from(*len))
+        if value <= tlv.max { Some((tlv, value, size)) } else { None }
     }
 
     /// How long the TLV is.
@@ -211,6 +207,21 @@ impl PlainTlv {
     #[inline(always)]
     pub fn to_words(&self, value: u64) -> (u32, u64) {
         (self.head, value << (self.behind & 63))
+    }
+
+    /// By how much the bits of the word of a key, as a big-endian number, are turned to the left for those of the field to
+    /// stand as [`to_words`](PlainTlv::to_words) has a value.
+    ///
+    /// ```
+    /// use ovs_packet::field::PlainTlv;
+    ///
+    /// let tlv = PlainTlv::of(0x8000_1c02).unwrap();
+    /// let word = u64::from_be_bytes([0, 0, 0, 80, 0, 0, 0, 0]);
+    /// assert_eq!(word.rotate_left(tlv.turn()), tlv.to_words(80).1);
+    /// ```
+    #[inline(always)]
+    pub fn turn(&self) -> u32 {
+        u32::from(self.behind.wrapping_sub(self.shift) & 63)
     }
 
     /// The TLV of a value, in the first [`size`](PlainTlv::size) of 16 bytes.
@@ -253,12 +264,13 @@ mod tests {
                 info.put(&mut key, value);
                 let (word, placed, mask) = tlv.placed(value as u64);
                 assert_eq!((key.word(word), mask), (placed, info.place().1[0]), "{}", info.name);
+                assert_eq!(u64::from_be(placed).rotate_left(tlv.turn()), tlv.to_words(value as u64).1);
                 let bytes = [&head.to_be_bytes()[..], &value.to_be_bytes()[16 - tlv.len()..], &[1; 9]].concat();
                 let size = tlv.size();
                 assert_eq!(tlv.to_bytes(value as u64)[..size], bytes[..size]);
                 assert_eq!(size, 4 + usize::from(info.wire_bytes));
                 for behind in 0..=9 {
-                    assert_eq!(PlainTlv::read(&bytes[..size + behind], size), Some((tlv, value as u64)));
+                    assert_eq!(PlainTlv::read(&bytes[..size + behind], size), Some((tlv, value as u64, size)));
                     assert_eq!(PlainTlv::read(&bytes[..size + behind], size - 1), None);
                 }
                 assert_eq!(PlainTlv::read(&bytes[..size - 1], size), None);

@@ -125,6 +125,14 @@ impl PrereqSet {
     /// What every packet has of whose type nothing is said.
     pub(crate) const ETHERNET: PrereqSet = PrereqSet::EVERY.and(Prereq::Ethernet);
 
+    /// All that there are.
+    pub(crate) const ALL: PrereqSet = PrereqSet(u32::MAX >> (31 - Prereq::Ct as u8));
+
+    /// These and others.
+    pub(crate) const fn with(self, others: PrereqSet) -> PrereqSet {
+        PrereqSet(self.0 | others.0)
+    }
+
     const fn and(self, prereq: Prereq) -> PrereqSet {
         PrereqSet(self.0 | 1 << prereq as u8)
     }

@@ -9,7 +9,7 @@ use crate::addr::EthAddr;
 use crate::key::{FRAG_ANY, FRAG_LATER};
 use crate::packet::CtState;
 use crate::port::OfPort;
-use crate::text::{integer, number};
+use crate::text::{hex_digit, integer, number};
 
 /// A field's value and mask, right-aligned.
 ///
@@ -166,16 +166,20 @@ fn ipv6(mut rest: &[u8]) -> Option<u128> {
         (gap, rest) = (Some(0), behind);
     }
     while !rest.is_empty() {
-        let end = rest.iter().position(|b| matches!(b, b':' | b'.')).unwrap_or(rest.len());
-        if rest.get(end) == Some(&b'.') {
+        let (mut group, mut behind, mut digits) = (0u16, rest, 0);
+        while digits < 4
+            && let [b, more @ ..] = behind
+            && let Some(digit) = hex_digit(*b)
+        {
+            (group, behind, digits) = (group << 4 | u16::from(digit), more, digits + 1);
+        }
+        if let [b'.', ..] = behind {
             (address, groups) = (address << 32 | u128::from(ipv4(rest)?), groups + 2);
             break;
         }
-        let (digits, behind) = rest.split_at_checked(end)?;
-        if !(1..=4).contains(&digits.len()) || groups == 8 {
+        if digits == 0 || groups == 8 {
             return None;
         }
-        let group = digits.iter().try_fold(0, |group, b| Some(group << 4 | char::from(*b).to_digit(16)?))?;
         (address, groups) = (address << 16 | u128::from(group), groups + 1);
         rest = match behind {
             [b':', b':', behind @ ..] if gap.is_none() => {

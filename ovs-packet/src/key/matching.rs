@@ -211,6 +211,54 @@ impl Match {
         self.set_ordered(WordSet::EMPTY, 0, |_| Word::default());
     }
 
+    // To be made by who sees to the invariants in the end.
+
+    /// The word of this index.
+    #[inline(always)]
+    pub(super) fn word_at(&mut self, at: usize) -> Option<&mut Word> {
+        match &mut self.words {
+            Words::Few(words) => words.get_mut(at),
+            many => many.get_mut(at),
+        }
+    }
+
+    /// Adds the word at a place, of which there is none yet, behind the others, and gives how many there are.
+    #[inline(always)]
+    pub(super) fn push_word(&mut self, place: usize, word: Word) -> usize {
+        self.map.insert(place);
+        if let Words::Few(words) = &mut self.words
+            && words.try_push(word).is_ok()
+        {
+            return words.len();
+        }
+        self.push_beyond(word)
+    }
+
+    #[inline(never)]
+    fn push_beyond(&mut self, word: Word) -> usize {
+        let len = self.words.as_slice().len();
+        self.words.insert_between(len, word);
+        len + 1
+    }
+
+    /// Puts words in the order of their places, of which `index` has one more than the index of the word.
+    #[inline(never)]
+    pub(super) fn put_in_order(&mut self, index: &mut [u8; WORDS]) {
+        let words = match &mut self.words {
+            Words::Few(words) => words.as_mut_slice(),
+            Words::Many(words) => words.as_mut_slice(),
+        };
+        for (place, at) in self.map.iter().zip(1u8..) {
+            let Some(from) = index.get_mut(place).map(|from| core::mem::replace(from, at)) else { continue };
+            if from != at {
+                words.swap(usize::from(at) - 1, usize::from(from) - 1);
+                // The place behind this one whose word had to go.
+                let mut behind = index.iter_mut().skip(place + 1);
+                behind.find(|other| **other == at).into_iter().for_each(|other| *other = from);
+            }
+        }
+    }
+
     pub(super) fn option_lens(&self) -> Option<&OptionLens> {
         self.option_lens.as_deref()
     }
@@ -585,8 +633,10 @@ impl core::hash::Hash for Match {
 }
 
 impl Default for Match {
+    /// As [`ANY`](Match::ANY), of which the room for words is not copied.
+    #[inline(always)]
     fn default() -> Self {
-        Match::ANY
+        Match { map: WordSet::EMPTY, words: Words::Few(ArrayVec::new()), option_lens: None }
     }
 }
 

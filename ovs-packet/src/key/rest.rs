@@ -38,12 +38,13 @@ pub struct Rest<'m> {
 struct Index([u8; WORDS]);
 
 impl Index {
-    /// The words at the places of `map`, where `self` says nothing yet.
+    /// The words at the places of `map`, where `self` says nothing yet; calls `f` for each.
     #[inline(always)]
-    fn fill(&mut self, map: WordSet) {
+    fn fill(&mut self, map: WordSet, mut f: impl FnMut(usize)) {
         let mut n = 0;
         map.for_each(|i| {
             n += 1;
+            f(i);
             if let Some(at) = self.0.get_mut(i) {
                 *at = n;
             }
@@ -64,12 +65,11 @@ impl Index {
 /// use ovs_packet::key::ByPlace;
 ///
 /// let m: Match = "tcp,nw_dst=10.0.0.0/8,tp_dst=80".parse().unwrap();
-/// let mut words = ByPlace::empty(&m);
-/// words.fill();
+/// let (mut words, mut places) = (ByPlace::empty(&m), Vec::new());
+/// words.fill(|i| places.push(i));
 /// assert_eq!(words.prereqs(), m.prereqs());
-/// let mut found = Vec::new();
-/// words.for_each_place(|i| found.push((i, words.word(i).0, words.word(i).1)));
-/// assert!(found.into_iter().eq(m.words()));
+/// let found = places.into_iter().map(|i| (i, words.word(i).0, words.word(i).1));
+/// assert!(found.eq(m.words()));
 /// ```
 #[derive(Clone, Debug)]
 pub struct ByPlace<'m> {
@@ -85,16 +85,10 @@ impl<'m> ByPlace<'m> {
         ByPlace { map: m.map(), words: m.as_words(), index: Index([0; WORDS]) }
     }
 
-    /// Finds the words of the match.
+    /// Finds the words of the match, and calls `f` for their places, ascending.
     #[inline(always)]
-    pub fn fill(&mut self) {
-        self.index.fill(self.map);
-    }
-
-    /// Calls `f` for the places of the words, ascending.
-    #[inline(always)]
-    pub fn for_each_place(&self, f: impl FnMut(usize)) {
-        self.map.for_each(f);
+    pub fn fill(&mut self, f: impl FnMut(usize)) {
+        self.index.fill(self.map, f);
     }
 
     /// Value and mask of the word at place `i` of the key; both zero where nothing of it is matched.
@@ -134,7 +128,7 @@ impl<'m> Rest<'m> {
         self.words.clear();
         let words = self.m.as_words();
         let _ = self.words.try_extend_from_slice(words);
-        self.index.fill(self.m.map());
+        self.index.fill(self.m.map(), |_| ());
     }
 }
 

@@ -19,6 +19,7 @@ pub use parse::{
 };
 pub use ports::{NoNames, PortNames, PortText, TableText, resolve_port, resolve_table};
 pub use print::MatchText;
+pub(crate) use scan::hex_digit;
 pub use scan::{end_of_parenthesis, end_of_value};
 pub use words::Words;
 

@@ -85,6 +85,25 @@ pub(super) fn class_of(b: u8) -> u8 {
     CLASSES.get(usize::from(b)).copied().unwrap_or(0)
 }
 
+/// What each byte is as a digit of 16; 16 if it is none.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+static DIGITS: [u8; 256] = {
+    let (mut digits, mut b) = ([16; 256], 0u8);
+    while b < 16 {
+        let digit = b"0123456789abcdef"[b as usize];
+        digits[digit as usize] = b;
+        digits[digit.to_ascii_uppercase() as usize] = b;
+        b += 1;
+    }
+    digits
+};
+
+/// A hexadecimal digit: as `char::to_digit`, which compares it with all ranges of them.
+#[inline(always)]
+pub(crate) fn hex_digit(b: u8) -> Option<u8> {
+    DIGITS.get(usize::from(b)).copied().filter(|digit| *digit < 16)
+}
+
 /// Whether one of eight bytes is a parenthesis: these differ in their last bit.
 #[inline(always)]
 const fn has_parenthesis(block: [u8; 8]) -> bool {
@@ -98,6 +117,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_library() {
+        for b in 0..=u8::MAX {
+            assert_eq!(hex_digit(b).map(u32::from), char::from(b).to_digit(16), "{b}");
+        }
+    }
 
     /// Byte by byte.
     fn plain_end(text: &str, of_value: bool) -> usize {

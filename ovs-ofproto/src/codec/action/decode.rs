@@ -140,14 +140,14 @@ pub(in crate::codec) fn take_usual<'a>(mut bytes: &'a [u8], version: Version, ac
         0 => *actions = Vec::with_capacity(more),
         _ => actions.reserve_exact(more),
     }
-    actions.resize_with(before.saturating_add(more), || Action::Exit);
-    let mut taken = before;
+    // Places, in which actions are made: one that is moved to its own was just written in parts, and waits for these.
+    actions.extend((0..more).map(|_| Action::Exit));
     for place in actions.get_mut(before..).unwrap_or_default() {
         let Some(behind) = take_one_usual(bytes, version, place) else { break };
         bytes = behind;
-        taken = taken.wrapping_add(1);
     }
-    if taken != actions.len() {
+    if !bytes.is_empty() {
+        let taken = actions.len().saturating_sub(count(bytes));
         actions.truncate(taken);
     }
     bytes
@@ -180,6 +180,13 @@ fn put(place: &mut Action, action: Action) {
 const NICIRA: u64 = (EXPERIMENTER as u64) << 48 | NX as u64;
 const LENGTH: u64 = 0xffff << 32;
 
+/// What stands behind the first eight bytes.
+#[inline(always)]
+fn behind_head(bytes: &[u8]) -> Option<u16> {
+    let [.., high, low] = *bytes.first_chunk::<10>()?;
+    Some(u16::from_be_bytes([high, low]))
+}
+
 /// Takes the action that begins here if it is of a few kinds and nothing is wrong with it, into a place that has none.
 #[inline(always)]
 fn take_one_usual<'a>(bytes: &'a [u8], version: Version, place: &mut Action) -> Option<&'a [u8]> {
@@ -187,7 +194,7 @@ fn take_one_usual<'a>(bytes: &'a [u8], version: Version, place: &mut Action) -> 
     let (kind, len) = ((head >> 48) as u16, (head >> 32 & 0xffff) as u16);
     let behind = bytes.get(usize::from(len)..)?;
     let (nicira, number) = match kind {
-        EXPERIMENTER if head & !LENGTH == NICIRA => (true, u16::from_be_bytes(*bytes.get(8..)?.first_chunk()?)),
+        EXPERIMENTER if head & !LENGTH == NICIRA => (true, behind_head(bytes)?),
         EXPERIMENTER => return None,
         kind => (false, kind),
     };
@@ -201,7 +208,7 @@ fn take_one_usual<'a>(bytes: &'a [u8], version: Version, place: &mut Action) -> 
             put_output(place, port, output_len(port, (head & 0xffff) as u16).ok()?);
         }
         Code::Output11 => {
-            let max_len = u16::from_be_bytes(*bytes.get(8..)?.first_chunk()?);
+            let max_len = behind_head(bytes)?;
             let port = port_at((head & 0xffff_ffff) as u32, Place::default()).ok()?;
             put_output(place, port, output_len(port, max_len).ok()?);
         }
@@ -217,8 +224,8 @@ fn take_one_usual<'a>(bytes: &'a [u8], version: Version, place: &mut Action) -> 
         }
         Code::SetField12 | Code::SetField15 => {
             let body = bytes.get(4..len.into())?;
-            let (tlv, value) = PlainTlv::read(body, body.len())?;
-            let (field, padding) = (tlv.field(), body.get(tlv.size()..)?);
+            let (tlv, value, size) = PlainTlv::read(body, body.len())?;
+            let (field, padding) = (tlv.field(), body.get(size..)?);
             let own_rules = matches!(field, FieldId::VlanVid | FieldId::InPortOxm | FieldId::CtMark | FieldId::CtLabel);
             if own_rules || !tlv.is_writable() || padding.iter().any(|b| *b != 0) {
                 return None;

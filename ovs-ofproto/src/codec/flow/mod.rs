@@ -201,7 +201,7 @@ impl FlowMod {
         kind: Kind,
     ) -> Result<Box<FlowMod>, DecodeError> {
         // Written where it stays: it is large.
-        let mut fm = Box::write(Box::new_uninit(), FlowMod::NEW);
+        let mut fm = Box::write(Box::new_uninit(), FlowMod::default());
         fm.read_into(r, version, kind)?;
         Ok(fm)
     }
@@ -210,7 +210,7 @@ impl FlowMod {
     pub(in crate::codec) fn clear(&mut self) {
         let mut apply = core::mem::take(&mut self.instructions.apply);
         apply.clear();
-        *self = FlowMod::NEW;
+        *self = FlowMod::default();
         self.instructions.apply = apply;
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::codec::cursor::{Reader, Shape, Writer};
+use crate::codec::cursor::{Place, Reader, Shape, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
 use crate::codec::kind::Kind;
 #[cfg(feature = "serde")]
@@ -64,6 +64,18 @@ impl Default for Oxs {
 }
 
 pub(super) const OXS_CLASS: u16 = 0x8002;
+
+/// A statistic by its class and number.
+const fn number(field: u8) -> u32 {
+    (OXS_CLASS as u32) << 7 | field as u32
+}
+
+const DURATION: u32 = number(0);
+const IDLE: u32 = number(1);
+const FLOWS: u32 = number(3);
+const PACKETS: u32 = number(4);
+const BYTES: u32 = number(5);
+
 pub(super) const OXS: Shape = Shape { what: "statistics", length_at: 2, align: 8, count_padding: false };
 
 pub(super) fn seconds(d: Duration) -> u32 {
@@ -74,67 +86,78 @@ impl Oxs {
     pub(super) fn write(&self, w: &mut Writer) -> Result<(), EncodeError> {
         w.prefixed(OXS, |w| {
             w.zeros(4);
-            let mut put = |field: u8, value: u64, bytes: u8| {
-                w.u16(OXS_CLASS);
-                w.u8(field << 1);
-                w.u8(bytes);
+            let mut put = |number: u32, value: u64, bytes: u8| {
+                w.u32(number << 9 | u32::from(bytes));
                 w.uint(value.into(), bytes.into());
             };
             if let Some(d) = self.duration {
-                put(0, u64::from(seconds(d)) << 32 | u64::from(d.subsec_nanos()), 8);
+                put(DURATION, u64::from(seconds(d)) << 32 | u64::from(d.subsec_nanos()), 8);
             }
             if let Some(idle) = self.idle {
-                put(1, u64::from(idle) << 32, 8);
+                put(IDLE, u64::from(idle) << 32, 8);
             }
-            for (field, value) in [(4, self.packets), (5, self.bytes)] {
+            for (number, value) in [(PACKETS, self.packets), (BYTES, self.bytes)] {
                 if value != u64::MAX {
-                    put(field, value, 8);
+                    put(number, value, 8);
                 }
             }
             if self.flows != u32::MAX {
-                put(3, self.flows.into(), 4);
+                put(FLOWS, self.flows.into(), 4);
             }
             Ok(())
         })
     }
 
+    #[inline(always)]
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Oxs, DecodeError> {
-        let start = r.clone().or(&OfError::BadMatchBadLength);
-        let mut all = start.clone();
-        let (_, len) = (all.u16()?, usize::from(all.u16()?));
-        let short = || start.error(OfError::BadMatchBadLength, "the length of statistics");
-        let padded = len.checked_next_multiple_of(8).ok_or_else(short)?;
-        if len < 4 || padded > r.len() {
-            return Err(short());
-        }
-        r.skip(padded)?;
-        let mut all = all.sub(len.saturating_sub(4))?;
-        let mut oxs = Oxs::default();
-        while !all.is_empty() {
-            let start = all.place();
-            let head = all.u32()?;
-            let (class, field, len) = ((head >> 16) as u16, (head >> 9 & 0x7f) as u8, (head & 0xff) as usize);
-            let (known, wide) = (class == OXS_CLASS && matches!(field, 0 | 1 | 3..=5), field != 3);
-            let value = match len {
-                8 if known && wide => all.u64()?,
-                4 if known && !wide => all.u32()?.into(),
-                _ => {
-                    all.skip(len)?;
-                    match known {
-                        true => return Err(start.error(OfError::BadMatchBadLength, "the length of a statistic")),
-                        false => continue,
-                    }
-                }
-            };
-            let (high, low) = ((value >> 32) as u32, (value & 0xffff_ffff) as u32);
-            match field {
-                0 => oxs.duration = Some(Duration::new(high.into(), low.min(999_999_999))),
-                1 => oxs.idle = Some(high),
-                3 => oxs.flows = low,
-                4 => oxs.packets = value,
-                _ => oxs.bytes = value,
-            }
-        }
+        // The reader stays with who asks: one that is handed on by its place is copied where its parts were just written.
+        let (oxs, len) = Oxs::begin(r.peek(), r.place())?;
+        r.skip(len)?;
         Ok(oxs)
     }
+
+    /// The statistics that some bytes begin with, at a place, and how many bytes they are.
+    #[inline(never)]
+    fn begin(bytes: &[u8], start: Place) -> Result<(Oxs, usize), DecodeError> {
+        let short = || start.error(OfError::BadMatchBadLength, "the length of statistics");
+        let [_, _, high, low] = *bytes.first_chunk::<4>().ok_or_else(short)?;
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        let (all, padded) = (bytes.get(4..len).ok_or_else(short)?, len.wrapping_add(7) & !7);
+        if padded > bytes.len() {
+            return Err(short());
+        }
+        let (mut oxs, mut left) = (Oxs::default(), all);
+        while !left.is_empty() {
+            let error = |what| {
+                let before = all.len().saturating_sub(left.len());
+                start.plus(before.saturating_add(4)).error(OfError::BadMatchBadLength, what)
+            };
+            let cut = || error("more bytes were announced");
+            let (head, behind) = left.split_first_chunk().ok_or_else(cut)?;
+            let head = u32::from_be_bytes(*head);
+            let (value, behind) = behind.split_at_checked((head & 0xff) as usize).ok_or_else(cut)?;
+            let halves = || value.first_chunk().map(|value| halves_of(*value));
+            let wide = || value.first_chunk().map(|value| u64::from_be_bytes(*value));
+            match (head >> 9, value.len()) {
+                (DURATION, 8) => {
+                    let duration = |(high, low): (u32, u32)| Duration::new(high.into(), low.min(999_999_999));
+                    oxs.duration = halves().map(duration);
+                }
+                (IDLE, 8) => oxs.idle = halves().map(|(high, _)| high),
+                (FLOWS, 4) => oxs.flows = value.first_chunk().map_or(0, |value| u32::from_be_bytes(*value)),
+                (PACKETS, 8) => oxs.packets = wide().unwrap_or(0),
+                (BYTES, 8) => oxs.bytes = wide().unwrap_or(0),
+                (DURATION | IDLE | FLOWS | PACKETS | BYTES, _) => return Err(error("the length of a statistic")),
+                _ => {}
+            }
+            left = behind;
+        }
+        Ok((oxs, padded))
+    }
+}
+
+#[inline(always)]
+fn halves_of(value: [u8; 8]) -> (u32, u32) {
+    let value = u64::from_be_bytes(value);
+    ((value >> 32) as u32, (value & 0xffff_ffff) as u32)
 }

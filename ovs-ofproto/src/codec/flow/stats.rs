@@ -140,24 +140,6 @@ struct Counts {
 }
 
 impl FlowStats {
-    /// What says nothing.
-    pub(in crate::codec) const NEW: FlowStats = FlowStats {
-        table: 0,
-        duration: Duration::ZERO,
-        priority: 0,
-        idle_timeout: 0,
-        hard_timeout: 0,
-        importance: 0,
-        flags: FlowModFlags::empty(),
-        idle_age: None,
-        hard_age: None,
-        cookie: 0,
-        packets: 0,
-        bytes: 0,
-        matching: Match::ANY,
-        instructions: Instructions::NONE,
-    };
-
     fn set_timeouts(&mut self, t: &Timeouts) {
         (self.priority, self.idle_timeout, self.hard_timeout) = (t.priority.get(), t.idle.get(), t.hard.get());
     }
@@ -467,7 +449,7 @@ impl<'a> FlowStatsReader<'a> {
     pub fn next_into(&mut self, place: &mut FlowStats) -> Option<Result<(), DecodeError>> {
         let mut apply = core::mem::take(&mut place.instructions.apply);
         apply.clear();
-        *place = FlowStats::NEW;
+        *place = FlowStats::default();
         place.instructions.apply = apply;
         self.next_whole(place)
     }
@@ -506,7 +488,7 @@ impl<'a> Iterator for FlowStatsReader<'a> {
         if self.r.is_empty() {
             return None;
         }
-        let (version, mut flow) = (self.version, FlowStats::NEW);
+        let (version, mut flow) = (self.version, FlowStats::default());
         let found = read_head(&mut self.r, version, self.kind, &mut flow)
             .map(|(matching, instructions)| FlowStatsView { flow, version, matching, instructions });
         if found.is_err() {

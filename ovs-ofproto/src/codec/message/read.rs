@@ -96,8 +96,16 @@ impl Experimenter {
 fn flow_mod_in(r: &mut Reader<'_>) -> Option<(Header, Kind)> {
     let len = r.len();
     let header = Header::read(r).ok().filter(|h| usize::from(h.length) == len)?;
-    let kind = Kind::read_known(r, header).filter(|kind| kind.of() == MessageKind::FlowMod)?;
-    Some((header, kind))
+    Some((header, Kind::read_flow_mod(r, header)?))
+}
+
+/// Reads a whole message, if it is a flow-mod.
+#[inline(never)]
+fn decode_flow_mod(message: &[u8]) -> Option<Result<(Header, Box<FlowMod>), DecodeError>> {
+    let mut r = Reader::new(message);
+    let (header, kind) = flow_mod_in(&mut r)?;
+    let flow = kind.check_length(&r).and_then(|()| FlowMod::read(&mut r, header.version, kind));
+    Some(flow.and_then(|flow| at_end(&r).map(|()| (header, flow))))
 }
 
 impl FlowMod {
@@ -140,15 +148,15 @@ impl Message {
     /// which takes version and xid from [`Header::decode`].
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
-        // What a switch is sent most is not moved then as a message is.
-        let mut r = Reader::new(bytes);
-        let Some((header, kind)) = flow_mod_in(&mut r) else { return Message::decode_other(bytes) };
-        kind.check_length(&r)?;
-        let flow = FlowMod::read(&mut r, header.version, kind)?;
-        at_end(&r)?;
-        Ok((header, Message::FlowMod(flow)))
+        // What a switch is sent most comes in its box, and is not moved as any message is.
+        match decode_flow_mod(bytes) {
+            Some(Ok((header, flow))) => Ok((header, Message::FlowMod(flow))),
+            Some(Err(e)) => Err(e),
+            None => Message::decode_other(bytes),
+        }
     }
 
+    #[inline(never)]
     fn decode_other(bytes: &[u8]) -> Result<(Header, Message), DecodeError> {
         let (header, message, broken) = Message::decode_part(bytes, false)?;
         match broken {
@@ -206,8 +214,16 @@ impl Message {
             MessageKind::Error => whole(Message::Error(ErrorMessage::read(r, version)?)),
             MessageKind::EchoRequest => whole(Message::EchoRequest(r.remaining().to_vec())),
             MessageKind::EchoReply => whole(Message::EchoReply(r.remaining().to_vec())),
-            MessageKind::PacketIn => whole(PacketInView::read(r, version, kind)?.to_owned().into()),
-            MessageKind::Resume => whole(Message::Resume(Box::new(PacketInView::read(r, version, kind)?.to_owned()))),
+            MessageKind::PacketIn | MessageKind::Resume => {
+                let mut view = PacketInView::default();
+                view.read(r, kind)?;
+                let packet = Box::new(view.to_owned());
+                whole(if kind.of() == MessageKind::Resume {
+                    Message::Resume(packet)
+                } else {
+                    Message::PacketIn(packet)
+                })
+            }
             MessageKind::PacketOut => whole(Message::PacketOut(PacketOut::read(r, version, kind)?)),
             MessageKind::FlowMod => whole(Message::FlowMod(FlowMod::read(r, version, kind)?)),
             MessageKind::BundleAddMessage => whole(Message::BundleAdd(BundleAdd::read(r, version)?)),
@@ -224,7 +240,7 @@ impl Message {
                 reply.flows.reserve_exact(flows.count_whole().saturating_add(1));
                 let found = loop {
                     // A flow is read where it stays.
-                    reply.flows.push(FlowStats::NEW);
+                    reply.flows.push(FlowStats::default());
                     match reply.flows.last_mut().and_then(|place| flows.next_whole(place)) {
                         Some(Ok(())) => {}
                         end => {

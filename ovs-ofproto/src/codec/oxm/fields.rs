@@ -11,11 +11,12 @@
 //! the match says of headers goes for that; where there is nothing else, its packet type is said.
 
 use ovs_packet::field::{FieldId, PlainTlv, Prereq};
-use ovs_packet::key::{ByPlace, MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
+use ovs_packet::key::{MatchBuilder, Rest, VLAN_PCP_MASK, VLAN_PRESENT};
 use ovs_packet::{Match, OfPort};
 
 use super::options::{read_option, write_options};
 use super::order::{BEHIND_OPTIONS, Layout, ORDER};
+use super::plain::write_plain;
 use super::{NXM, NXM_NX_COOKIE, OFPMT_OXM, known, read_id, read_value, wire_len, write_entry, write_id};
 use crate::codec::cursor::{Place, Reader, Shape, Writer};
 use crate::codec::error::{DecodeError, EncodeError, OfError};
@@ -49,20 +50,8 @@ pub(in crate::codec) fn write_fields(
     version: u8,
     cookie: Option<(u64, u64)>,
 ) -> Result<(), EncodeError> {
-    let mut words = ByPlace::empty(m);
-    words.fill();
-    let layout = Layout::of(version).ok_or(EncodeError::NotInVersion { version, what: "a match of TLVs" })?;
-    let start = w.len();
-    // What nearly every match is.
-    let plain = layout.say_plain(&words, |tlv, value| match value {
-        Some(value) => {
-            w.first_bytes(tlv.to_bytes(value), tlv.size());
-            Some(())
-        }
-        None => write_part(tlv.field(), m, w, version).ok(),
-    });
-    if plain.is_none() {
-        w.truncate(start);
+    let layout = layout_of(version)?;
+    if w.fill(|room| write_plain(m, layout, room, 0)).is_none() {
         write_others(m, w, version, layout)?;
     }
     match cookie {
@@ -72,10 +61,9 @@ pub(in crate::codec) fn write_fields(
     Ok(())
 }
 
-#[inline(never)]
-fn write_part(field: FieldId, m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
-    let (value, mask) = m.get(field);
-    write_entry(w, version, field, value, mask)
+#[inline(always)]
+fn layout_of(version: u8) -> Result<&'static Layout, EncodeError> {
+    Layout::of(version).ok_or(EncodeError::NotInVersion { version, what: "a match of TLVs" })
 }
 
 #[inline(never)]
@@ -169,20 +157,20 @@ impl Tag {
     }
 }
 
-/// Takes what nearly every TLV is, as many as stand in the first `len` of some bytes; what is wrong with one is for others
-/// to say. Gives how many of those are left.
+/// Takes what nearly every TLV is, as many as stand in the first `len` of some bytes and are `fine`; what is wrong with one
+/// is for others to say. Gives how many of those are left.
 #[inline(always)]
-fn take_plain(mut bytes: &[u8], len: usize, how: Reading, built: &mut MatchBuilder) -> usize {
+fn take_plain(mut bytes: &[u8], len: usize, built: &mut MatchBuilder<'_>, fine: impl Fn(FieldId) -> bool) -> usize {
     let mut left = len;
     while left != 0
-        && let Some((tlv, value)) = PlainTlv::read(bytes, left)
-        && (how.loose || built.meets(tlv.prereq()))
-        && (!how.pipeline || is_pipeline(tlv.field()))
+        && let Some((tlv, value, size)) = PlainTlv::read(bytes, left)
+        && built.meets(tlv.prereq())
+        && fine(tlv.field())
         && built.add_plain(tlv, value)
+        && let Some(behind) = bytes.get(size..)
     {
-        let size = PlainTlv::size_in(bytes);
         left = left.wrapping_sub(size);
-        bytes = bytes.get(size..).unwrap_or_default();
+        bytes = behind;
     }
     left
 }
@@ -203,24 +191,32 @@ pub(in crate::codec) fn read_fields_in(
     how: Reading,
     m: &mut Match,
 ) -> Result<Option<(u64, u64)>, DecodeError> {
-    let (mut built, len) = (MatchBuilder::new(), fields.len());
-    let left = take_plain(bytes, len, how, &mut built);
+    let (mut built, len) = (MatchBuilder::new(m).minding_prereqs(!how.loose), fields.len());
+    let left = match how.pipeline {
+        true => take_plain(bytes, len, &mut built, is_pipeline),
+        false => take_plain(bytes, len, &mut built, |_| true),
+    };
     if left == 0 {
-        built.finish(m);
         return Ok(None);
     }
     fields.skip(len.saturating_sub(left))?;
-    read_others(fields, how, &mut built, m)
+    let (cookie, headers) = read_others(fields, how, &mut built)?;
+    drop(built);
+    // A field of a header speaks of packets of Ethernet even if all of it is left open.
+    if headers && !m.implies_ethernet() {
+        *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
+    }
+    Ok(cookie)
 }
 
-/// Reads TLVs, behind those that were taken, which may be of any kind.
+/// Reads TLVs, behind those that were taken, which may be of any kind: the cookie, and whether any field of a header is all
+/// left open.
 #[inline(never)]
 fn read_others(
     mut r: Reader<'_>,
     how: Reading,
-    built: &mut MatchBuilder,
-    m: &mut Match,
-) -> Result<Option<(u64, u64)>, DecodeError> {
+    built: &mut MatchBuilder<'_>,
+) -> Result<(Option<(u64, u64)>, bool), DecodeError> {
     let (mut cookie, mut options, mut headers) = (None, None, false);
     while !r.is_empty() {
         let start = r.place();
@@ -248,7 +244,7 @@ fn read_others(
         }
         let e = read_value(&mut r, start, (field, masked, len))?;
         let prereq = e.field.info().prereq;
-        if !how.loose && !built.meets(prereq) {
+        if !built.meets(prereq) {
             return Err(start.error(OfError::BadMatchPrerequisite, prereq.hint()));
         }
         if how.pipeline && !is_pipeline(e.field) {
@@ -258,18 +254,16 @@ fn read_others(
             return Err(start.error(OfError::BadMatchDuplicate, "a field that was not there yet"));
         }
         headers |= e.mask == 0 && prereq != Prereq::None;
-        let left = take_plain(r.peek(), r.len(), how, built);
+        let left = match how.pipeline {
+            true => r.len(),
+            false => take_plain(r.peek(), r.len(), built, |_| true),
+        };
         r.skip(r.len().saturating_sub(left))?;
     }
-    match options {
-        None => built.finish(m),
-        Some(options) => built.finish_with(&options, m),
+    if let Some(options) = options {
+        built.add_options(&options);
     }
-    // A field of a header speaks of packets of Ethernet even if all of it is left open.
-    if headers && !m.implies_ethernet() {
-        *m = core::mem::replace(m, Match::ANY).with_default_packet_type();
-    }
-    Ok(cookie)
+    Ok((cookie, headers))
 }
 
 /// Reads the value of a cookie's TLV.
@@ -303,10 +297,20 @@ fn is_pipeline(field: FieldId) -> bool {
 
 /// Writes the structure `ofp_match` with OXM TLVs.
 pub(in crate::codec) fn write_match(m: &Match, w: &mut Writer, version: u8) -> Result<(), EncodeError> {
+    let layout = layout_of(version)?;
+    let head = |len: usize| u32::from(OFPMT_OXM) << 16 | len as u32;
+    let plain = w.fill(|room| {
+        let len = write_plain(m, layout, room, 4)?;
+        *room.first_chunk_mut()? = head(len).to_be_bytes();
+        Some(len.wrapping_add(padding(len)))
+    });
+    if plain.is_some() {
+        return Ok(());
+    }
     let shape = Shape { what: "a match", length_at: 2, align: 8, count_padding: false };
     w.prefixed(shape, |w| {
-        w.u32(u32::from(OFPMT_OXM) << 16);
-        write_fields(m, w, version, None)
+        w.u32(head(0));
+        write_others(m, w, version, layout)
     })
 }
 

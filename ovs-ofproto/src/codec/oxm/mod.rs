@@ -8,6 +8,7 @@
 mod fields;
 mod options;
 mod order;
+mod plain;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use ovs_packet::Match;
 use ovs_packet::field::{FieldId, PlainTlv, Prereq, PrereqSet};
-use ovs_packet::key::{ByPlace, FlowKey, WORDS};
+use ovs_packet::key::{FlowKey, WORDS};
 
 use super::{NXM, VERSIONS, plain_in};
 use crate::codec::header::Version;
@@ -193,21 +193,30 @@ impl Places {
     }
 }
 
-/// A field's bits of a word.
-struct Part {
-    ones: u64,
+/// A field's bits of a word, and its TLV if it is plain: that is written as it stands, with no other to be looked at.
+pub(super) struct Part {
+    pub(super) ones: u64,
+    /// The header, as it stands in memory; zero if the field is not plain.
+    pub(super) head: u32,
+    pub(super) prereq: Prereq,
     /// Its place in [`ORDER`].
-    place: u8,
-    maskable: bool,
-    /// Its TLV, if it is written as it stands, with no other to be looked at.
-    plain: Option<&'static PlainTlv>,
+    pub(super) place: u8,
+    /// As [`PlainTlv::turn`].
+    pub(super) turn: u8,
+    /// How long the value is.
+    pub(super) len: u8,
+    pub(super) maskable: bool,
 }
 
-/// The fields of a word that packets have for the same reason, and the bits of all of them.
-struct Group {
-    prereq: Prereq,
-    ones: u64,
-    parts: Vec<Part>,
+const _: () = assert!(size_of::<Part>() == 24);
+
+impl Part {
+    fn new(ones: u64, field: FieldId, place: u8, plain: Option<&PlainTlv>) -> Part {
+        let (head, turn, len) =
+            plain.map_or((0, 0, 0), |tlv| (tlv.to_words(0).0.to_be(), tlv.turn() as u8, tlv.len() as u8));
+        let info = field.info();
+        Part { ones, head, prereq: info.prereq, place, turn, len, maskable: info.maskable }
+    }
 }
 
 /// Words of plain fields are fewer than this; of [`Layout::ranks`], of a word that has none.
@@ -215,12 +224,12 @@ const NO_RANK: u8 = 63;
 
 /// What matches are made of in a version, Nicira's format being one.
 pub(super) struct Layout {
-    /// For each word of the key, the fields that have bits of it.
-    by_word: [Vec<Group>; WORDS],
+    /// For each word of the key, the fields that have bits of it, in the order of [`ORDER`].
+    by_word: [Vec<Part>; WORDS],
     /// For each place of [`ORDER`], the TLV of a field that is plain.
     plain: [Option<&'static PlainTlv>; ORDER.len()],
     /// The words with plain fields, in the order of the first of these.
-    ranked: Vec<u8>,
+    ranked: [u8; NO_RANK as usize],
     /// The place of each word among those.
     ranks: [u8; WORDS],
 }
@@ -256,29 +265,25 @@ impl Layout {
     fn new(version: u8) -> Layout {
         let plain = core::array::from_fn(|place| plain_tlv(*ORDER.get(place)?, version));
         let by_word = [const { Vec::new() }; WORDS];
-        let mut layout = Layout { by_word, plain, ranked: Vec::new(), ranks: [NO_RANK; WORDS] };
+        let mut layout = Layout { by_word, plain, ranked: [0; NO_RANK as usize], ranks: [NO_RANK; WORDS] };
+        let mut ranked = layout.ranked.iter_mut().zip(0..NO_RANK);
         for ((field, place), plain) in ORDER.iter().zip(0u8..).zip(plain).filter(|((f, _), _)| is_said(**f, version)) {
             let (mut key, info) = (FlowKey::ZERO, field.info());
             info.put(&mut key, u128::MAX);
-            for ((groups, rank), (word, ones)) in layout
+            for ((parts, rank), (word, ones)) in layout
                 .by_word
                 .iter_mut()
                 .zip(&mut layout.ranks)
                 .zip((0u8..).zip(key.words()))
                 .filter(|(_, w)| *w.1 != 0)
             {
-                if plain.is_some() && *rank == NO_RANK {
-                    *rank = layout.ranked.len().min(NO_RANK.into()) as u8;
-                    layout.ranked.push(word);
+                if plain.is_some()
+                    && *rank == NO_RANK
+                    && let Some((place, free)) = ranked.next()
+                {
+                    (*place, *rank) = (word, free);
                 }
-                let part = Part { ones: *ones, place, maskable: info.maskable, plain };
-                match groups.iter_mut().find(|group| group.prereq == info.prereq) {
-                    Some(group) => {
-                        group.ones |= *ones;
-                        group.parts.push(part);
-                    }
-                    None => groups.push(Group { prereq: info.prereq, ones: *ones, parts: vec![part] }),
-                }
+                parts.push(Part::new(*ones, *field, place, plain));
             }
         }
         layout
@@ -290,9 +295,23 @@ impl Layout {
         self.plain.get(place).copied().flatten()
     }
 
+    /// The fields that have bits of a word, in the order in which they are written.
     #[inline(always)]
-    fn groups(&self, word: usize) -> &[Group] {
-        self.by_word.get(word).map_or(&[], |groups| groups)
+    pub(super) fn parts(&self, word: usize) -> &[Part] {
+        self.by_word.get(word).map_or(&[], |parts| parts)
+    }
+
+    /// The rank of a word, as a bit.
+    #[inline(always)]
+    pub(super) fn rank(&self, word: usize) -> u64 {
+        1u64.wrapping_shl(self.ranks.get(word).copied().unwrap_or(NO_RANK).into())
+    }
+
+    /// The word of the lowest of some ranks; none of those that have none.
+    #[inline(always)]
+    pub(super) fn ranked(&self, ranks: u64) -> Option<usize> {
+        let rank = ranks.trailing_zeros() as usize;
+        self.ranked.get(rank).map(|word| usize::from(*word))
     }
 
     /// The places of the fields that a match has bits of and that packets have of which is `there` what it says; and of
@@ -300,65 +319,14 @@ impl Layout {
     pub(super) fn fields_of(&self, m: &Match, there: PrereqSet) -> Places {
         let mut places = Places::default();
         for (i, _, mask) in m.words() {
-            let groups = self.groups(i).iter();
-            for group in groups.filter(|group| group.ones & mask != 0 && there.contains(group.prereq)) {
-                group.parts.iter().filter(|part| part.ones & mask != 0).for_each(|part| places.insert(part.place));
-            }
+            let parts = self.parts(i).iter();
+            let found = parts.filter(|part| part.ones & mask != 0 && there.contains(part.prereq));
+            found.for_each(|part| places.insert(part.place));
         }
         if m.has_tun_options() {
             places.insert(PLACE_OF_OPTIONS);
         }
         places
-    }
-
-    /// Says a match all of which plain fields say, each bit by one of them, field by field in the order in which they are
-    /// written: its TLV, and its value if all of it is matched. None if the match is no such, which may be found out when
-    /// some were said.
-    #[inline(always)]
-    pub(super) fn say_plain(
-        &self,
-        words: &ByPlace<'_>,
-        mut say: impl FnMut(&'static PlainTlv, Option<u64>) -> Option<()>,
-    ) -> Option<()> {
-        let mut ranks = 0u64;
-        words.for_each_place(|i| ranks |= 1u64.wrapping_shl(self.ranks.get(i).copied().unwrap_or(NO_RANK).into()));
-        if ranks >> NO_RANK != 0 {
-            return None;
-        }
-        let (there, mut place) = (words.prereqs(), 0);
-        while ranks != 0 {
-            let word = usize::from(*self.ranked.get(ranks.trailing_zeros() as usize)?);
-            ranks &= ranks.wrapping_sub(1);
-            let (value, mask) = words.word(word);
-            let mut left = mask;
-            'word: for group in self.groups(word) {
-                if group.ones & left == 0 || !there.contains(group.prereq) {
-                    continue;
-                }
-                for part in &group.parts {
-                    let bits = part.ones & left;
-                    if bits == 0 {
-                        continue;
-                    }
-                    let tlv = part.plain?;
-                    let whole = bits == part.ones;
-                    // Part of a field; but not what another left of it.
-                    if part.place < place || !whole && (!part.maskable || bits != part.ones & mask) {
-                        return None;
-                    }
-                    say(tlv, if whole { Some(tlv.part(value)) } else { None })?;
-                    place = part.place;
-                    left ^= bits;
-                    if left == 0 {
-                        break 'word;
-                    }
-                }
-            }
-            if left != 0 {
-                return None;
-            }
-        }
-        Some(())
     }
 }
 
@@ -366,36 +334,20 @@ impl Layout {
 mod tests {
     use super::*;
 
-    /// So that a bit which two fields have goes to the first of them, whatever group is looked at first; where neither is
-    /// plain, the match is not.
-    #[test]
-    fn groups_of_a_word_stand_in_the_order_of_their_fields() {
-        let mut pairs = 0;
-        for layout in LAYOUTS.iter() {
-            for groups in &layout.by_word {
-                let parts = || groups.iter().enumerate().flat_map(|(n, g)| g.parts.iter().map(move |part| (n, part)));
-                for ((n, a), (m, b)) in parts().flat_map(|a| parts().map(move |b| (a, b))) {
-                    if n < m && a.ones & b.ones != 0 && (a.plain.is_some() || b.plain.is_some()) {
-                        pairs += 1;
-                        assert!(a.place < b.place, "{:?} {:?}", a.place, b.place);
-                    }
-                }
-            }
-        }
-        assert!(pairs > 100, "{pairs}");
-    }
-
     #[test]
     fn words_are_ranked_by_the_first_of_their_plain_fields() {
         for layout in LAYOUTS.iter() {
             let first = |word: &u8| {
-                let parts = layout.groups(usize::from(*word)).iter().flat_map(|group| &group.parts);
-                parts.filter(|part| part.plain.is_some()).map(|part| part.place).min().unwrap()
+                let parts = layout.parts(usize::from(*word)).iter();
+                parts.filter(|part| part.head != 0).map(|part| part.place).min().unwrap()
             };
-            assert!(layout.ranked.len() > 20 && layout.ranked.len() < usize::from(NO_RANK));
-            assert!(layout.ranked.is_sorted_by_key(first));
             let ranks = layout.ranks.iter().filter(|rank| **rank != NO_RANK).count();
-            assert_eq!(ranks, layout.ranked.len());
+            assert!(ranks > 20 && ranks < usize::from(NO_RANK));
+            let (ranked, none) = layout.ranked.split_at(ranks);
+            assert!(ranked.is_sorted_by_key(first) && none.iter().all(|word| *word == 0));
+            // That no word is left out.
+            let plain = layout.by_word.iter().filter(|parts| parts.iter().any(|part| part.head != 0)).count();
+            assert_eq!(plain, ranks);
         }
     }
 }

@@ -136,6 +136,19 @@ fn every_field_with_a_number_is_in_the_order_or_a_view_of_others() {
     }
 }
 
+#[test]
+fn matches_for_which_there_is_no_room_are_written_as_all_are() {
+    for n in 1..=16 {
+        let registers = || FieldId::all().filter(|f| (FieldId::Reg0..=FieldId::Reg15).contains(f)).take(n);
+        let mut m = Match::ANY;
+        registers().for_each(|f| m.set_masked(f, 0x1234_5678, 0xffff));
+        let (mut w, mut others) = (Writer::new(), Writer::new());
+        write_fields(&m, &mut w, 4, None).unwrap();
+        write_others(&m, &mut others, 4, Layout::of(4).unwrap()).unwrap();
+        assert_eq!((w.len(), w.into_bytes()), (12 * n, others.into_bytes()));
+    }
+}
+
 proptest! {
     #[test]
     fn matches_of_plain_fields_are_written_as_all_are(
@@ -148,8 +161,13 @@ proptest! {
         let (mut w, mut others) = (Writer::new(), Writer::new());
         let done = write_fields(&m, &mut w, version, None);
         prop_assert_eq!(&done, &write_others(&m, &mut others, version, Layout::of(version).unwrap()), "{}", m);
+        let mut whole = Writer::new();
+        prop_assert_eq!(&done, &write_match(&m, &mut whole, version), "{}", m);
         if done.is_ok() {
-            prop_assert_eq!(w.into_bytes(), others.into_bytes(), "{}", m);
+            let (fields, len) = (w.into_bytes(), others.len() as u16 + 4);
+            prop_assert_eq!(&fields, &others.into_bytes(), "{}", m);
+            let padding = vec![0; (len as usize).next_multiple_of(8) - len as usize];
+            prop_assert_eq!(whole.into_bytes(), [&[0, 1], &len.to_be_bytes()[..], &fields, &padding].concat(), "{}", m);
         }
     }
 }
