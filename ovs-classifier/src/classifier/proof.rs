@@ -99,6 +99,9 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
             left[word] &= left[word] - 1;
             if self.prove(column as u32, &picked) {
                 cost.proofs += 1;
+                if is_empty(&left) {
+                    return;
+                }
                 picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
                 self.drop_proven(&mut left, first, missing);
             }
