@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::simd::Kernels;
 use crate::sparse::SparseMask;
 use crate::subtables::Subtable;
-use crate::trie::{Answer, Folded, Found, Place, Trie};
+use crate::trie::{Answer, Folded, Place, Trie};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -50,16 +50,15 @@ pub(super) struct Values {
     fields: [u128; MAX_PREFIX_FIELDS],
 }
 
-/// What the tries say of a key; nothing before they are asked.
-pub(super) struct Walks([Answer<Folded>; MAX_PREFIX_FIELDS]);
+/// What the tries say of a key, by field; nothing before they are asked.
+pub(super) struct Walks(ArrayVec<Answer<Folded>, MAX_PREFIX_FIELDS>);
 
 impl Walks {
-    /// Before the tries are asked. A constant, so that it is written where it is needed: copied in larger pieces than it was
-    /// written in, it would keep the processor waiting.
-    pub(super) const NONE: Self = {
-        const NOTHING: Found<Folded> = Found { lens: 0, holders: 0 };
-        Self([Answer { short: NOTHING, long: NOTHING, bits: 0 }; MAX_PREFIX_FIELDS])
-    };
+    /// Before the tries are asked.
+    #[inline(always)]
+    pub(super) const fn new() -> Self {
+        Self(ArrayVec::new_const())
+    }
 }
 
 /// By field, the masks of `64 * N` columns that its trie rules out for a key.
@@ -196,16 +195,13 @@ impl Prefixes {
         walks: &mut Walks,
         kernels: impl Kernels,
     ) {
-        for (fields, answers) in self.fields.chunks(2).zip(walks.0.chunks_mut(2)) {
-            match (fields, answers) {
-                ([one, other], [first, second]) if !one.lengths.is_empty() => {
+        for fields in self.fields.chunks(2) {
+            match fields {
+                [one, other] if !one.lengths.is_empty() => {
                     let (value, other_value) = (one.field.aligned(key, order), other.field.aligned(key, order));
-                    [*first, *second] = one.trie.find_both(value, &other.trie, other_value, kernels);
+                    walks.0.extend(one.trie.find_both(value, &other.trie, other_value, kernels));
                 }
-                (fields, answers) => {
-                    let asked = fields.iter().zip(answers).filter(|(of, _)| !of.lengths.is_empty());
-                    asked.for_each(|(of, answer)| *answer = of.trie.find(of.field.aligned(key, order), kernels));
-                }
+                fields => walks.0.extend(fields.iter().map(|of| of.trie.find(of.field.aligned(key, order), kernels))),
             }
         }
     }

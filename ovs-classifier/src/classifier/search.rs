@@ -150,7 +150,7 @@ impl<R, const W: usize> Job for Missed<'_, R, W> {
     fn run<K: Kernels>(self, kernels: K) {
         let Missed { table, key, missed, wildcards, cost } = self;
         let mut rows = KeyRows::new();
-        let mut walks = Walks::NONE;
+        let mut walks = Walks::new();
         table.prefixes.walk(key, table.layout.order(), &mut walks, kernels);
         Evidence::<_, K, W, SINGLE>::new(kernels, table, key, &mut rows, &walks, wildcards).prove_missed(missed, cost);
     }
@@ -243,7 +243,7 @@ impl<R, const W: usize> Classifier<R, W> {
         // One by one: of a pair, each is made in another place, and copied.
         let mut rows = KeyRows::new();
         let mut missed = Vain::new();
-        let mut walks = Walks::NONE;
+        let mut walks = Walks::new();
         let mut missing = Missing::<N>::new();
         let mut progress = Progress { hard: None, best: None, ceiling: 0, floor: 0 };
         cost.searches += 1;
