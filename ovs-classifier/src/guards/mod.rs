@@ -17,8 +17,9 @@
 //! # Tries
 //!
 //! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with the
-//! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only. Where masks are many,
-//! tries tell groups of them, and guards are asked about what is left.
+//! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only, and those to choose
+//! what to probe only if more than one mask is left. Where masks are many, tries tell groups of them, and guards are asked if
+//! more than a few are left.
 //!
 //! # Bounds
 //!
