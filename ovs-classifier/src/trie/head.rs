@@ -8,6 +8,7 @@ use super::count::Holders;
 use super::fork::Fork;
 use super::nodes::Nodes;
 use super::path::Path;
+use super::shorts::Shorts;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -63,6 +64,8 @@ impl<C: Holders> Slot<C> {
 pub(super) struct Heads<C> {
     pub(super) slots: Vec<Slot<C>>,
     pub(super) making: Option<Box<Making<C>>>,
+    /// All forks of less bits than the head; those that are known of less than that which is being made.
+    pub(super) shorts: Shorts,
 }
 
 /// A head that is being made, of so many bits; it has the first values.
@@ -86,14 +89,22 @@ impl<C> Heads<C> {
 
     pub(super) fn heap_bytes(&self) -> usize {
         let making = self.making.as_ref().map_or(0, |making| making.slots.capacity());
-        (self.slots.capacity() + making) * size_of::<Slot<C>>()
+        (self.slots.capacity() + making) * size_of::<Slot<C>>() + self.shorts.heap_bytes()
+    }
+
+    /// The longest fork on the way to a prefix that has less bits than the head.
+    pub(super) fn near<P: Path>(&self, value: P, len: u8) -> Option<Link> {
+        let lens = 0..self.bits().min(u32::from(len) + 1) as u8;
+        lens.rev().map(|len| self.shorts.get(value, len)).find(|link| *link != Link::NONE)
     }
 }
 
 impl<P: Path, C: Holders> Nodes<P, C> {
-    /// What finding comes to with the first `bits` bits of a value: at a bucket, or at a fork that needs more.
-    fn slot_from(&self, mut slot: Slot<C>, value: P, bits: u32) -> Slot<C> {
+    /// What finding comes to with the first `bits` bits of a value: at a bucket, or at a fork that needs more. `by` is told
+    /// of the forks that it comes by.
+    fn slot_from(&self, mut slot: Slot<C>, value: P, bits: u32, mut by: impl FnMut(&Fork<P, C>, Link)) -> Slot<C> {
         while let Some(fork) = self.fork(slot.link).filter(|fork| u32::from(fork.len()) < bits) {
+            by(fork, slot.link);
             let agreed = fork.agrees(value);
             if agreed < fork.len() {
                 return slot.leaving(agreed);
@@ -105,7 +116,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
 
     /// The same, from the root.
     pub(super) fn slot_of(&self, value: P, bits: u32) -> Slot<C> {
-        self.slot_from(Slot::root(self.root), value, bits)
+        self.slot_from(Slot::root(self.root), value, bits, |_, _| ())
     }
 
     /// Restores the heads where values begin like `value` in `len` bits: what they lead to is other than it was.
@@ -129,15 +140,23 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     pub(super) fn go_on(&mut self) {
         let (forks, bits) = (self.forks.len(), self.heads.bits());
         let wanted = wanted_bits(forks);
-        let begun = || (wanted > bits).then(|| Box::new(Making { bits: wanted, slots: Vec::new() }));
-        let Some(mut making) = self.heads.making.take().or_else(begun) else { return };
+        let making = self.heads.making.take();
+        if making.is_none() && wanted <= bits {
+            return;
+        }
+        let mut shorts = core::mem::take(&mut self.heads.shorts);
+        let mut making = making.unwrap_or_else(|| {
+            shorts.widen(wanted);
+            Box::new(Making { bits: wanted, slots: Vec::new() })
+        });
         let (done, all) = (making.slots.len(), 1 << making.bits);
         making.slots.reserve_exact(all - done);
         making.slots.extend((done..all).take(MADE).map(|i| {
             let value = P::from_top(i, making.bits);
             let from = self.heads.slot(value).copied().unwrap_or(Slot::root(self.root));
-            self.slot_from(from, value, making.bits)
+            self.slot_from(from, value, making.bits, |fork, link| shorts.set(fork.path, fork.len(), link))
         }));
+        self.heads.shorts = shorts;
         if making.slots.len() < all {
             self.heads.making = Some(making);
         } else {
