@@ -163,7 +163,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
             }
         } else if let Some(fork) = link.fork().and_then(|fork| self.forks.get_mut(fork)) {
             if fork.hold(column) {
-                self.mend(value, len);
+                self.heads.hold(value, len, column);
             }
         } else {
             self.part(value, len, column);
