@@ -2,12 +2,12 @@
 
 use super::Link;
 use super::path::Path;
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 
 /// The links to forks of less than so many bits, those of one more bit after those of one less: as a heap has them, so that
 /// more bits are more behind.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shorts(Vec<Link>);
+pub(super) struct Shorts(Box<[Link]>);
 
 /// Where the first `len` bits of a value have their place.
 #[inline(always)]
@@ -17,13 +17,15 @@ fn index<P: Path>(value: P, len: u8) -> Option<usize> {
 
 impl Shorts {
     pub(super) fn heap_bytes(&self) -> usize {
-        self.0.capacity() * size_of::<Link>()
+        self.0.len() * size_of::<Link>()
     }
 
     /// Has room for the forks of less than so many bits.
     pub(super) fn widen(&mut self, bits: u32) {
-        self.0.reserve_exact((1 << bits) - self.0.len());
-        self.0.resize(1 << bits, Link::NONE);
+        let mut links = core::mem::take(&mut self.0).into_vec();
+        links.reserve_exact((1 << bits) - links.len());
+        links.resize(1 << bits, Link::NONE);
+        self.0 = links.into_boxed_slice();
     }
 
     /// The fork of the first `len` bits of a value, if it is known.
