@@ -8,6 +8,7 @@ use super::count::Holders;
 use super::fork::Fork;
 use super::nodes::Nodes;
 use super::path::Path;
+use super::shorts::Shorts;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -63,6 +64,8 @@ impl<C: Holders> Slot<C> {
 pub(super) struct Heads<C> {
     pub(super) slots: Vec<Slot<C>>,
     pub(super) making: Option<Box<Making<C>>>,
+    /// All forks of less bits than the head; those that are known of less than that which is being made.
+    pub(super) shorts: Shorts,
 }
 
 /// A head that is being made, of so many bits; it has the first values.
@@ -72,7 +75,14 @@ pub(super) struct Making<C> {
     pub(super) slots: Vec<Slot<C>>,
 }
 
-impl<C> Heads<C> {
+/// Of a head of so many bits, the slots of values that begin like `value` in `len` bits, as far as they are made.
+fn values<P: Path, C>(slots: &mut [Slot<C>], bits: u32, value: P, len: u8) -> &mut [Slot<C>] {
+    let (first, count) = (value.top(bits), 1 << (bits - u32::from(len)));
+    let end = (first + count).min(slots.len());
+    slots.get_mut(first..end).unwrap_or_default()
+}
+
+impl<C: Holders> Heads<C> {
     /// How many bits of a value the head is indexed by; 0 if there is none.
     #[inline(always)]
     pub(super) fn bits(&self) -> u32 {
@@ -86,14 +96,36 @@ impl<C> Heads<C> {
 
     pub(super) fn heap_bytes(&self) -> usize {
         let making = self.making.as_ref().map_or(0, |making| making.slots.capacity());
-        (self.slots.capacity() + making) * size_of::<Slot<C>>()
+        (self.slots.capacity() + making) * size_of::<Slot<C>>() + self.shorts.heap_bytes()
+    }
+
+    /// Notes that a rule of the mask of a column has a fork's prefix: values come by it that begin with this prefix.
+    pub(super) fn hold<P: Path>(&mut self, path: P, len: u8, column: u32) {
+        let lens = 1u16.checked_shl(u32::from(len).wrapping_sub(1)).unwrap_or(0);
+        let bits = self.bits();
+        let making = self.making.as_mut().map(|making| (&mut making.slots, making.bits));
+        for (slots, bits) in making.into_iter().chain([(&mut self.slots, bits)]) {
+            if u32::from(len) < bits {
+                for slot in values(slots, bits, path, len) {
+                    (slot.lens, slot.holders) = (slot.lens | lens, slot.holders.with(column));
+                }
+            }
+        }
+    }
+
+    /// The longest fork on the way to a prefix that has less bits than the head.
+    pub(super) fn near<P: Path>(&self, value: P, len: u8) -> Option<Link> {
+        let lens = 0..self.bits().min(u32::from(len) + 1) as u8;
+        lens.rev().map(|len| self.shorts.get(value, len)).find(|link| *link != Link::NONE)
     }
 }
 
 impl<P: Path, C: Holders> Nodes<P, C> {
-    /// What finding comes to with the first `bits` bits of a value: at a bucket, or at a fork that needs more.
-    fn slot_from(&self, mut slot: Slot<C>, value: P, bits: u32) -> Slot<C> {
+    /// What finding comes to with the first `bits` bits of a value: at a bucket, or at a fork that needs more. `by` is told
+    /// of the forks that it comes by.
+    fn slot_from(&self, mut slot: Slot<C>, value: P, bits: u32, mut by: impl FnMut(&Fork<P, C>, Link)) -> Slot<C> {
         while let Some(fork) = self.fork(slot.link).filter(|fork| u32::from(fork.len()) < bits) {
+            by(fork, slot.link);
             let agreed = fork.agrees(value);
             if agreed < fork.len() {
                 return slot.leaving(agreed);
@@ -105,20 +137,28 @@ impl<P: Path, C: Holders> Nodes<P, C> {
 
     /// The same, from the root.
     pub(super) fn slot_of(&self, value: P, bits: u32) -> Slot<C> {
-        self.slot_from(Slot::root(self.root), value, bits)
+        self.slot_from(Slot::root(self.root), value, bits, |_, _| ())
+    }
+
+    /// As [`slot_of`](Self::slot_of), of no more bits than the head has; but it may lead to a fork that the value leaves. No
+    /// fork on the way is waited for before the next is known.
+    fn slot_by_shorts(&self, value: P, len: u8) -> Slot<C> {
+        let forks = (0..len).filter_map(|len| self.fork(self.heads.shorts.get(value, len)));
+        forks.fold(Slot::root(self.root), |slot, fork| Slot { link: fork.child(value), ..slot.passing(fork) })
     }
 
     /// Restores the heads where values begin like `value` in `len` bits: what they lead to is other than it was.
     pub(super) fn mend(&mut self, value: P, len: u8) {
         let bits = self.heads.bits();
-        if u32::from(len) <= bits {
+        let is_short = u32::from(len) <= bits;
+        if is_short {
             let mut slots = core::mem::take(&mut self.heads.slots);
-            self.fill(&mut slots, bits, value.head(len), len, self.slot_of(value, len.into()));
+            self.fill(&mut slots, bits, value.head(len), len, self.slot_by_shorts(value, len));
             self.heads.slots = slots;
         }
         if let Some(mut making) = self.heads.making.take() {
             if u32::from(len) <= making.bits {
-                let at = self.slot_of(value, len.into());
+                let at = if is_short { self.slot_by_shorts(value, len) } else { self.slot_of(value, len.into()) };
                 self.fill(&mut making.slots, making.bits, value.head(len), len, at);
             }
             self.heads.making = Some(making);
@@ -126,18 +166,31 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     }
 
     /// Goes on with a larger head, if there are so many forks that one is due.
+    #[inline(always)]
     pub(super) fn go_on(&mut self) {
-        let (forks, bits) = (self.forks.len(), self.heads.bits());
-        let wanted = wanted_bits(forks);
-        let begun = || (wanted > bits).then(|| Box::new(Making { bits: wanted, slots: Vec::new() }));
-        let Some(mut making) = self.heads.making.take().or_else(begun) else { return };
+        let wanted = wanted_bits(self.forks.len());
+        if self.heads.making.is_some() || wanted > self.heads.bits() {
+            self.make(wanted);
+        }
+    }
+
+    /// Makes a few slots of the head that is being made, or of one of so many bits.
+    #[cold]
+    fn make(&mut self, wanted: u32) {
+        let making = self.heads.making.take();
+        let mut shorts = core::mem::take(&mut self.heads.shorts);
+        let mut making = making.unwrap_or_else(|| {
+            shorts.widen(wanted);
+            Box::new(Making { bits: wanted, slots: Vec::new() })
+        });
         let (done, all) = (making.slots.len(), 1 << making.bits);
         making.slots.reserve_exact(all - done);
         making.slots.extend((done..all).take(MADE).map(|i| {
             let value = P::from_top(i, making.bits);
             let from = self.heads.slot(value).copied().unwrap_or(Slot::root(self.root));
-            self.slot_from(from, value, making.bits)
+            self.slot_from(from, value, making.bits, |fork, link| shorts.set(fork.path, fork.len(), link))
         }));
+        self.heads.shorts = shorts;
         if making.slots.len() < all {
             self.heads.making = Some(making);
         } else {
@@ -147,12 +200,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
 
     /// Fills in slots where values begin like `value` in `len` bits, which lead to `at`.
     fn fill(&self, slots: &mut [Slot<C>], bits: u32, value: P, len: u8, at: Slot<C>) {
-        let mut put = |value: P, len: u8, at: Slot<C>| {
-            let (first, end) = (value.top(bits), value.top(bits) + (1 << (bits - u32::from(len))));
-            if let Some(values) = slots.get_mut(first..end.min(slots.len())) {
-                values.fill(at);
-            }
-        };
+        let mut put = |value: P, len: u8, at: Slot<C>| values(slots, bits, value, len).fill(at);
         let Some(fork) = self.fork(at.link).filter(|fork| u32::from(fork.len()) < bits) else {
             return put(value, len, at);
         };

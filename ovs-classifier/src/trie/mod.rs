@@ -12,7 +12,7 @@
 //! A walk also tells, for each prefix of the value, which masks have rules with it (the *holders*), as bits: a mask that is
 //! not among them has nothing for the value.
 //!
-//! A large trie has a [head], from which most walks come to a bucket at once.
+//! A large trie has a [head], from which most walks come to a bucket at once, and its [short forks](shorts) by prefix.
 
 mod bucket;
 mod count;
@@ -21,6 +21,7 @@ mod head;
 mod nodes;
 mod path;
 mod pool;
+mod shorts;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,6 @@ use super::path::Path;
 use super::pool::Pool;
 use super::{Answer, Found, Link, Place};
 use crate::simd::{Kernels, prefetch};
-use arrayvec::ArrayVec;
 
 /// The nodes of a trie whose paths are `P`.
 #[derive(Clone, Debug, Default)]
@@ -18,9 +17,6 @@ pub(crate) struct Nodes<P, C> {
     pub(super) root: Link,
     pub(super) heads: Heads<C>,
 }
-
-/// Forks above a node, that of no bit first: each has a bit more than the one before at least.
-type Above = ArrayVec<Link, 130>;
 
 /// A value on its way.
 pub(super) struct Walk<P, C> {
@@ -136,14 +132,18 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         walk.answer(self, kernels)
     }
 
-    /// Where the search for a prefix begins.
+    /// Where the search for a prefix begins: where it ends, if the head has more bits than it.
     #[inline(always)]
     pub(super) fn search(&self, value: P, len: u8) -> Search<P> {
-        let known = self.heads.slot(value).filter(|slot| {
-            let is_there = slot.link.bucket().is_some() && slot.bits <= len;
-            is_there || u32::from(len) >= self.heads.bits()
-        });
-        Search { value, len, link: known.map_or(self.root, |slot| slot.link) }
+        let slot = self.heads.slot(value);
+        let link = if u32::from(len) < self.heads.bits() {
+            let fork = self.heads.shorts.get(value, len);
+            let bucket = slot.filter(|slot| slot.link.bucket().is_some() && slot.bits <= len);
+            if fork == Link::NONE { bucket.map_or(Link::NONE, |slot| slot.link) } else { fork }
+        } else {
+            slot.map_or(self.root, |slot| slot.link)
+        };
+        Search { value, len, link }
     }
 
     pub(super) fn seek(&self, value: P, len: u8) -> Place {
@@ -163,7 +163,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
             }
         } else if let Some(fork) = link.fork().and_then(|fork| self.forks.get_mut(fork)) {
             if fork.hold(column) {
-                self.mend(value, len);
+                self.heads.hold(value, len, column);
             }
         } else {
             self.part(value, len, column);
@@ -186,17 +186,13 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         self.go_on();
     }
 
-    /// The forks on the way to a prefix; that which has it, too.
-    fn above(&self, value: P, len: u8) -> Above {
-        let (mut above, mut link) = (Above::new(), self.root);
+    /// The last fork on the way to a prefix; that which is this prefix, if there is one.
+    fn over(&self, value: P, len: u8) -> Option<Link> {
+        let (mut over, mut link) = (None, self.heads.near(value, len).unwrap_or(self.root));
         while let Some(fork) = self.fork(link).filter(|fork| fork.len() <= len && fork.is_in(value)) {
-            let _ = above.try_push(link);
-            if fork.len() == len {
-                break;
-            }
-            link = fork.child(value);
+            (over, link) = (Some(link), fork.child(value));
         }
-        above
+        over
     }
 
     /// Where a fork leads a value; the root, if it is none.
@@ -221,7 +217,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     /// Adds a prefix of one rule where there is no place for it: beside or among others, a new fork has it part from them.
     #[cold]
     fn part(&mut self, value: P, len: u8, column: u32) {
-        let from = self.above(value, len).pop();
+        let from = self.over(value, len);
         let link = self.led(from, value);
         let to = match self.fork(link).copied() {
             None => self.add_bucket(Bucket::of(Prefix::new(value, len, column))),
@@ -243,7 +239,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     /// Adds a prefix of one rule to a bucket that is full: a fork with two takes its place.
     #[cold]
     fn split(&mut self, value: P, len: u8, column: u32) {
-        let from = self.above(value, len).pop();
+        let from = self.over(value, len);
         let Some(bucket) = self.led(from, value).bucket().and_then(|bucket| self.buckets.remove(bucket)) else {
             return;
         };
@@ -271,8 +267,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     /// A prefix is gone: takes out what nobody needs on the way to it, from the end on.
     #[cold]
     fn settle(&mut self, value: P, len: u8) {
-        let mut above = self.above(value, len);
-        let mut from = above.pop();
+        let mut from = self.over(value, len);
         let mut to = self.led(from, value);
         let mut changed = false;
         if self.bucket(to).is_some_and(|bucket| bucket.len() == 0) {
@@ -286,8 +281,10 @@ impl<P: Path, C: Holders> Nodes<P, C> {
                 children[value.bit(fork.len())] = to;
             }
             let Some(simpler) = self.simpler(&Fork { children, ..fork }) else { break };
-            link.fork().map(|fork| self.forks.remove(fork));
-            (to, changed, from) = (simpler, true, above.pop());
+            // As long as all forks are there that it comes by.
+            from = fork.len().checked_sub(1).and_then(|len| self.over(value, len));
+            self.remove_fork(link);
+            (to, changed) = (simpler, true);
         }
         if changed {
             self.lead(from, value, to);
@@ -322,7 +319,16 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     // prefixes, is out of reach of memory.
 
     fn add_fork(&mut self, fork: Fork<P, C>) -> Link {
-        Link::to_fork(self.forks.add(fork))
+        let (path, len) = (fork.path, fork.len());
+        let link = Link::to_fork(self.forks.add(fork));
+        self.heads.shorts.set(path, len, link);
+        link
+    }
+
+    fn remove_fork(&mut self, link: Link) {
+        if let Some(fork) = link.fork().and_then(|fork| self.forks.remove(fork)) {
+            self.heads.shorts.set(fork.path, fork.len(), Link::NONE);
+        }
     }
 
     fn add_bucket(&mut self, bucket: Bucket<P, C>) -> Link {

@@ -1,4 +1,5 @@
 use super::count::Count;
+use super::fork::Fork;
 use super::head::MADE;
 use super::nodes::Nodes;
 use super::{Folded, Link, Path, Trie};
@@ -26,6 +27,11 @@ fn visit<P: Path>(nodes: &Nodes<P, Folded>, link: Link, value: P, len: u8) -> [u
     assert!(begins(fork.path, fork.len()) && children + usize::from(is_held) >= 2);
     assert!(is_held || fork.holders == 0);
     let sides = [0, 1].map(|side| visit(nodes, fork.children[side], fork.path.with(fork.len(), side), fork.len() + 1));
+    let short = nodes.heads.shorts.get(fork.path, fork.len());
+    assert!(
+        short == link || short == Link::NONE && u32::from(fork.len()) >= nodes.heads.bits(),
+        "short forks are known"
+    );
     let all = core::array::from_fn(|i| sides[0][i] + sides[1][i]);
     let [forks, buckets, prefixes] = all;
     [forks + 1, buckets, prefixes + usize::from(is_held)]
@@ -37,7 +43,24 @@ fn check<P: Path>(nodes: &Nodes<P, Folded>) -> usize {
     assert_eq!(forks, nodes.forks.len() - nodes.forks.vacancies());
     assert_eq!(buckets, nodes.buckets.len() - nodes.buckets.vacancies());
     check_heads(nodes);
+    let bits = nodes.heads.making.as_ref().map_or(nodes.heads.bits(), |making| making.bits);
+    for (len, top) in (0..bits).flat_map(|len| (0..1usize << len).map(move |top| (len, top))) {
+        let (path, len) = (P::from_top(top, len), len as u8);
+        let short = nodes.heads.shorts.get(path, len);
+        let is_it = |fork: &Fork<P, Folded>| fork.path == path && fork.len() == len;
+        assert!(short == Link::NONE || nodes.fork(short).is_some_and(is_it), "no other is known");
+        assert_eq!(nodes.seek(path, len).0, walked(nodes, path, len));
+    }
     prefixes
+}
+
+/// Where a prefix is, as a walk from the root finds it.
+fn walked<P: Path>(nodes: &Nodes<P, Folded>, value: P, len: u8) -> Link {
+    let mut link = nodes.root;
+    while let Some(fork) = nodes.fork(link).filter(|fork| fork.len() != len || !fork.is_in(value)) {
+        link = if fork.len() < len && fork.is_in(value) { fork.child(value) } else { Link::NONE };
+    }
+    link
 }
 
 /// Whatever there is of heads says what a walk from the root says.
