@@ -166,3 +166,26 @@ fn range(text: &str, at: usize) -> Parsed<Option<NatRange>> {
         rest => Err(garbage(rest)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::text::Parser;
+
+    #[test]
+    fn translation_comes_first_wherever_it_is_said() {
+        let read = |text: &str| Parser::default().actions(text);
+        let (nat, exec) = ("nat(src=10.0.0.1-10.0.0.9:1000-2000)", "exec(set_field:7->ct_mark,set_field:9->ct_label)");
+        let first = read(&format!("ct(commit,{nat},{exec})"));
+        assert!(first.is_ok());
+        assert_eq!(read(&format!("ct(commit,{exec},{nat})")), first);
+        let halves = "exec(set_field:7->ct_mark),nat(src=10.0.0.1-10.0.0.9:1000-2000),exec(set_field:9->ct_label)";
+        assert_eq!(read(&format!("ct(commit,{halves})")), first);
+    }
+
+    #[test]
+    fn what_is_behind_an_address_is_told() {
+        let says = |range: &str| Parser::default().actions(&format!("ct(commit,nat(src={range}))")).unwrap_err();
+        assert_eq!(says("10.0.0.1.5").problem.to_string(), "garbage (.5) after nat range \"10.0.0.1.5\" (pos: 8)");
+        assert_eq!(says("10.0.0.9-10.0.0.1").to_string(), "at offset 18: invalid nat range \"10.0.0.9-10.0.0.1\"");
+    }
+}
