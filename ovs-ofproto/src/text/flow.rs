@@ -373,6 +373,10 @@ pub(super) fn forms_of_match(terms: &[Term<'_>], m: &Match) -> Protocols {
             Some(field) => field,
             None => continue,
         };
+        if m.is_exact(field) {
+            protocols &= Protocols::of_field(field, u128::MAX);
+            continue;
+        }
         let (_, mask) = m.get(field);
         let says_nothing = mask == 0 && t.value.is_some_and(|v| v == "*" || v.contains('/'));
         if !(says_nothing && field.tun_metadata_index().is_none()) {

@@ -3,7 +3,6 @@
 use ovs_packet::field::{CLASS_EXPERIMENTER, FieldId};
 
 use super::error::{ParseFlowError, Parsed, invalid};
-use super::lexer;
 use crate::action::Subfield;
 
 /// The field called `name`, in the words of matches or of the wire formats.
@@ -29,12 +28,7 @@ pub(super) fn split(text: &str, at: usize) -> Parsed<(Subfield, &str)> {
     };
     let width = field.info().bits;
     let syntax = || fail("syntax error expecting [] or [<bit>] or [<start>..<end>]".to_string());
-    let (range, rest) = lexer::split(range, b']').ok_or_else(syntax)?;
-    let number = |s: &str| lexer::trim(s).parse::<u16>().map_err(|_| syntax());
-    let (low, high) = match lexer::split(range, b'.') {
-        None => number(range).map(|n| (n, n))?,
-        Some((low, high)) => (number(low)?, number(high.strip_prefix('.').ok_or_else(syntax)?)?),
-    };
+    let (low, high, rest) = bits(range).ok_or_else(syntax)?;
     let narrow = |which, bit| fail(format!("{which} bit {bit} is not valid because field is only {width} bits wide"));
     match () {
         () if low > high => Err(fail(format!("starting bit {low} is after ending bit {high}"))),
@@ -42,6 +36,28 @@ pub(super) fn split(text: &str, at: usize) -> Parsed<(Subfield, &str)> {
         () if high >= width => Err(narrow("ending", high)),
         () => Ok((Subfield { field, offset: low, bits: high.saturating_sub(low).saturating_add(1) }, rest)),
     }
+}
+
+/// The lowest and the highest bit of `BIT]` or `LOW..HIGH]`, and what is left.
+fn bits(text: &str) -> Option<(u16, u16, &str)> {
+    let (low, rest) = bit(text)?;
+    match rest.as_bytes() {
+        [b']', ..] => Some((low, low, rest.get(1..)?)),
+        [b'.', b'.', ..] => {
+            let (high, rest) = bit(rest.get(2..)?)?;
+            Some((low, high, rest.strip_prefix(']')?))
+        }
+        _ => None,
+    }
+}
+
+/// The number of a bit, white space around it, and what is left.
+fn bit(text: &str) -> Option<(u16, &str)> {
+    let text = text.trim_ascii_start();
+    let digits = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = text.split_at_checked(digits)?;
+    let number = number.bytes().try_fold(0u16, |n, b| n.checked_mul(10)?.checked_add(u16::from(b.wrapping_sub(b'0'))));
+    Some((number.filter(|_| digits > 0)?, rest.trim_ascii_start()))
 }
 
 /// Reads a text that is one part of a field.
@@ -90,7 +106,21 @@ mod tests {
         assert_eq!(range("reg0[]"), Some((0, 32)));
         assert_eq!(range("reg0[4..7]"), Some((4, 4)));
         assert_eq!(range("NXM_NX_REG0[31]"), Some((31, 1)));
-        for bad in ["reg0[", "reg0[32]", "reg0[5..4]", "reg0[x]", "reg0[..]", "bogus[]", "reg0[]x"] {
+        assert_eq!(range("reg0[ 4 .. 7 ]"), Some((4, 4)));
+        for bad in [
+            "reg0[",
+            "reg0[32]",
+            "reg0[5..4]",
+            "reg0[x]",
+            "reg0[..]",
+            "reg0[4..]",
+            "reg0[4.7]",
+            "reg0[4. .7]",
+            "reg0[65537]",
+            "reg0[ ]",
+            "bogus[]",
+            "reg0[]x",
+        ] {
             assert_eq!(range(bad), None, "{bad}");
         }
         assert_eq!(parse("reg0[4..7]", 0).unwrap().mask(), 0xf0);

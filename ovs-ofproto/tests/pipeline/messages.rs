@@ -251,7 +251,7 @@ fn roles() {
     let (a, b, old) = (w.connect(v), w.connect(v), w.connect(Version::V1_0));
     let mut config = AsyncConfig::default();
     config.masks[3] = [Some(7), Some(7)];
-    assert_eq!(w.error(a, v, Message::SetAsync(config)), None);
+    assert_eq!(w.error(a, v, Message::SetAsync(config.into())), None);
     assert!(matches!(&w.ask(a, v, role(2, 5))[..], [Message::RoleReply(r)] if r.role == 2));
     assert!(matches!(&w.ask(b, v, role(2, 6))[..], [Message::RoleReply(r)] if (r.role, r.generation) == (2, Some(6))));
     let told = w.heard(a);
@@ -390,7 +390,7 @@ fn groups_and_meters_and_who_is_told_of_them() {
     let (a, b) = (w.connect(v), w.connect(v));
     let mut config = AsyncConfig::default();
     config.masks[5] = [Some(3), None];
-    assert_eq!(w.error(b, v, Message::SetAsync(config)), None);
+    assert_eq!(w.error(b, v, Message::SetAsync(config.into())), None);
     assert_eq!(w.error(a, v, group("group_id=1,type=all,bucket=output:1,bucket=output:2", GroupCommand::Add)), None);
     let told = w.heard(b);
     let [(_, Message::RequestForward(bytes))] = &told[..] else { panic!("{told:?}") };
@@ -517,7 +517,7 @@ fn tables_tell_how_full_they_are_and_evict() {
     let (v, c) = (Version::V1_4, w.connect(Version::V1_4));
     let mut config = AsyncConfig::default();
     config.masks[4] = [Some(0x18), None];
-    assert_eq!(w.error(c, v, Message::SetAsync(config)), None);
+    assert_eq!(w.error(c, v, Message::SetAsync(config.into())), None);
     let mut limit = TableConfig::default();
     limit.limit = Some(4);
     assert!(w.of.configure_table(0, limit, w.now));
@@ -587,7 +587,7 @@ fn controllers_hear_by_their_number_and_what_they_asked_for() {
     // Those of packet-outs go to secondary controllers alone that ask for them, and no more to this primary one.
     let mut config = AsyncConfig::default();
     config.masks[0] = [Some(0x1f), Some(0x20)];
-    assert_eq!(w.error(b, v, Message::SetAsync(config)), None);
+    assert_eq!(w.error(b, v, Message::SetAsync(config.into())), None);
     assert_eq!(packets(&mut w, "controller"), [1, 0]);
     let Message::GetAsyncReply(said) = w.ask(b, v, Message::GetAsyncRequest).remove(0) else { panic!("no answer") };
     assert_eq!(said.masks[0], [Some(0x1f), Some(0x20)]);

@@ -44,6 +44,7 @@ pub use row::Field;
 pub use set::FieldSet;
 pub use subfield::{ParseSubfieldError, Subfield};
 pub use table::FieldId;
+pub(crate) use text::ipv4;
 pub use text::{ParseValueError, Value};
 pub use tlv::{TLV_FIELDS, TlvMapping, TlvTable, TlvTableError, TunOptionError};
 

@@ -34,6 +34,8 @@ pub struct Field {
     shift: u8,
     /// The bits of the field in the two words, as those stand in memory.
     ones: [u64; 2],
+    /// Those of them that its value is read from: of a port in 16 bits, the lower half.
+    read: [u64; 2],
     max: u128,
     /// A view of 32 bits with reserved port numbers in 16.
     port16: bool,
@@ -82,6 +84,20 @@ impl Field {
         (self.word.into(), self.ones)
     }
 
+    /// Whether any bit of the field is in a mask of which `word` gives the words.
+    #[inline(always)]
+    pub(crate) fn any_in(&self, word: impl Fn(usize) -> u64) -> bool {
+        let (at, [first, second]) = (usize::from(self.word), self.read);
+        word(at) & first != 0 || second != 0 && word(at + 1) & second != 0
+    }
+
+    /// Whether all bits of the field are.
+    #[inline(always)]
+    pub(crate) fn all_in(&self, word: impl Fn(usize) -> u64) -> bool {
+        let (at, [first, second]) = (usize::from(self.word), self.read);
+        !word(at) & first == 0 && (second == 0 || !word(at + 1) & second == 0)
+    }
+
     /// The bits of `value` in the two words of the field's [`place`](Field::place); those above its width are dropped.
     #[inline(always)]
     pub(crate) fn spread(&self, value: u128) -> [u64; 2] {
@@ -113,7 +129,7 @@ impl Field {
 
     /// The field's numbers and names on the wire, each preferred to those before it where the version has it.
     pub fn code_points(&self) -> impl Iterator<Item = CodePoint> {
-        self.points.into_iter().flatten()
+        self.points.iter().flatten().copied()
     }
 
     pub(super) const fn points(&self) -> &[Option<CodePoint>; 3] {
@@ -178,6 +194,7 @@ impl Row {
             word: 0,
             shift: 0,
             ones: [0; 2],
+            read: [0; 2],
             max: u128::MAX >> (128 - 8 * storage),
             port16: false,
         };
@@ -207,6 +224,8 @@ impl Row {
         // The port in 16 bits is all of the port, in other words.
         let ones = (if field.port16 { u32::MAX as u128 } else { field.max }) << field.shift;
         field.ones = [((ones >> 64) as u64).to_be(), (ones as u64).to_be()];
+        let read = field.max << field.shift;
+        field.read = [((read >> 64) as u64).to_be(), (read as u64).to_be()];
         assert!(!field.port16 || field.shift >= 64);
         if !self.names.is_empty() {
             field.name = self.names[n];

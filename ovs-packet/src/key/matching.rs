@@ -339,13 +339,13 @@ impl Match {
     /// Whether any bit of `field` is matched.
     #[inline]
     pub fn touches(&self, field: FieldId) -> bool {
-        field.info().read(|i| self.word(i).1) != 0
+        field.info().any_in(|i| self.word(i).1)
     }
 
     /// Whether all bits of `field` are matched.
     #[inline]
     pub fn is_exact(&self, field: FieldId) -> bool {
-        field.info().read(|i| self.word(i).1) == field.info().max_value()
+        field.info().all_in(|i| self.word(i).1)
     }
 
     /// Whether `key` agrees with this match.

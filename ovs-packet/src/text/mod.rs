@@ -14,6 +14,8 @@ mod print;
 mod scan;
 mod words;
 
+use core::net::Ipv4Addr;
+
 pub use parse::{
     MatchProblem, ParseMatchError, Term, Terms, match_of_terms, match_of_terms_into, match_of_terms_with, terms,
 };
@@ -22,6 +24,21 @@ pub use print::MatchText;
 pub(crate) use scan::hex_digit;
 pub use scan::{end_of_parenthesis, end_of_value};
 pub use words::Words;
+
+use crate::field::ipv4;
+
+/// Reads an IPv4 address at the front of a text, and gives what is behind it.
+///
+/// ```
+/// use ovs_packet::text::ipv4_in_front;
+///
+/// assert_eq!(ipv4_in_front("10.0.0.1-10.0.0.9"), Some(([10, 0, 0, 1].into(), "-10.0.0.9")));
+/// assert_eq!(ipv4_in_front("10.0.0"), None);
+/// ```
+pub fn ipv4_in_front(text: &str) -> Option<(Ipv4Addr, &str)> {
+    let (address, behind) = ipv4(text.as_bytes())?;
+    Some((Ipv4Addr::from_bits(address), text.get(text.len() - behind.len()..)?))
+}
 
 /// Reads a decimal number, or a hexadecimal one with `0x`; `None` for anything else.
 #[inline]

@@ -11,11 +11,11 @@
 /// ```
 #[inline(always)]
 pub fn end_of_value(text: &str) -> usize {
-    let stop = text.bytes().position(|b| class_of(b) & (BETWEEN | PARENTHESIS) != 0);
-    match stop {
-        None => text.len(),
-        Some(at) if text.as_bytes().get(at).is_some_and(|b| class_of(*b) == BETWEEN) => at,
-        Some(at) => end(text, at, true),
+    let at = first_low(text.as_bytes());
+    match text.as_bytes().get(at) {
+        None => at,
+        Some(b) if class_of(*b) == BETWEEN => at,
+        Some(_) => end(text, at, true),
     }
 }
 
@@ -36,33 +36,60 @@ pub fn end_of_parenthesis(text: &str) -> usize {
 fn end(text: &str, mut at: usize, of_value: bool) -> usize {
     let (bytes, mut depth) = (text.as_bytes(), 0usize);
     loop {
-        let ends_here = of_value && depth == 0;
-        let mut rest = bytes.get(at..).unwrap_or_default();
-        if !ends_here {
-            // What is in parentheses may be long: blocks without one are passed over as a whole.
-            let skipped = 8 * rest.as_chunks::<8>().0.iter().take_while(|block| !has_parenthesis(**block)).count();
-            at += skipped;
-            rest = rest.get(skipped..).unwrap_or_default();
-        }
-        let stops = if ends_here { PARENTHESIS | BETWEEN } else { PARENTHESIS };
-        let Some(n) = rest.iter().position(|b| class_of(*b) & stops != 0) else { return bytes.len() };
-        at += n;
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += if of_value && depth == 0 { first_low(rest) } else { first_parenthesis(rest) };
         match bytes.get(at) {
+            None => return bytes.len(),
             Some(b'(') => depth += 1,
             Some(b')') if depth == 0 && !of_value => return at,
             Some(b')') => depth = depth.saturating_sub(1),
-            _ => return at,
+            Some(b) if class_of(*b) == BETWEEN => return at,
+            Some(_) => {}
         }
         at += 1;
     }
 }
 
+/// Each byte of eight is 1.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// Where the first byte stands that is below `-`, or the end: those that end values or nest are, and few others.
+#[inline(always)]
+fn first_low(bytes: &[u8]) -> usize {
+    let low = |block: u64| block.wrapping_sub(ONES * b'-' as u64) & !block;
+    first(bytes, low, |b| b < b'-')
+}
+
+/// Where the first parenthesis stands, or the end: the two differ in their last bit.
+#[inline(always)]
+fn first_parenthesis(bytes: &[u8]) -> usize {
+    let parenthesis = |block: u64| {
+        let zero_if_one = (block | ONES) ^ u64::from_ne_bytes([b')'; 8]);
+        zero_if_one.wrapping_sub(ONES) & !zero_if_one
+    };
+    first(bytes, parenthesis, |b| b | 1 == b')')
+}
+
+/// Where the first byte stands that `is` something, or the end. Of eight bytes, `marks` sets the highest bit of the first
+/// one that is, and of none before it; a byte behind it may be marked by what it borrows.
+#[inline(always)]
+fn first(bytes: &[u8], marks: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> usize {
+    let (blocks, rest) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for block in blocks {
+        let marked = marks(u64::from_le_bytes(*block)) & ONES << 7;
+        if marked != 0 {
+            return at + marked.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + rest.iter().position(|b| is(*b)).unwrap_or(rest.len())
+}
+
 /// Of a byte: it stands between terms and between items.
 pub(super) const BETWEEN: u8 = 1;
-/// Of a byte: it opens or closes a parenthesis.
-const PARENTHESIS: u8 = 2;
 /// Of a byte: names of terms are made of it.
-pub(super) const NAME: u8 = 4;
+pub(super) const NAME: u8 = 2;
 
 /// What each byte is.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
@@ -72,7 +99,6 @@ static CLASSES: [u8; 256] = {
         classes[b] = match b as u8 {
             b',' | b' ' | b'\t' | b'\r' | b'\n' => BETWEEN,
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'[' | b']' | b'.' => NAME,
-            b'(' | b')' => PARENTHESIS,
             _ => 0,
         };
         b += 1;
@@ -102,14 +128,6 @@ static DIGITS: [u8; 256] = {
 #[inline(always)]
 pub(crate) fn hex_digit(b: u8) -> Option<u8> {
     DIGITS.get(usize::from(b)).copied().filter(|digit| *digit < 16)
-}
-
-/// Whether one of eight bytes is a parenthesis: these differ in their last bit.
-#[inline(always)]
-const fn has_parenthesis(block: [u8; 8]) -> bool {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let zero_if_one = (u64::from_ne_bytes(block) | ONES) ^ u64::from_ne_bytes([b')'; 8]);
-    zero_if_one.wrapping_sub(ONES) & !zero_if_one & ONES << 7 != 0
 }
 
 #[cfg(test)]
@@ -143,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn eight_bytes_end_where_each_does(text in "[(),\\-/ab\u{0}!+ \té]{0,40}") {
+        fn eight_bytes_end_where_each_does(text in "[(),\\-/ab\u{0}!+*. \té]{0,40}") {
             prop_assert_eq!(end_of_value(&text), plain_end(&text, true));
             prop_assert_eq!(end_of_parenthesis(&text), plain_end(&text, false));
         }

@@ -65,7 +65,7 @@ impl<T, const SLOTS: usize> Words<T, SLOTS> {
         let mut at = Self::first_slot(hash);
         // The table is never full: an empty slot, whose index is beyond all entries, ends the search.
         while let Some((known, meaning)) = self.entries.get(usize::from(*self.slots.get(at)?).wrapping_sub(1)) {
-            if *known == word {
+            if same(known, word) {
                 return Some(meaning);
             }
             at = (at + 1) % SLOTS;
@@ -74,20 +74,32 @@ impl<T, const SLOTS: usize> Words<T, SLOTS> {
     }
 }
 
-/// The hash of a word: the upper its bits, the better they are.
-#[inline]
+/// A word's first and last eight bytes; of a shorter one, as many as there are.
+#[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "below the length")]
-pub(crate) const fn hash(word: &str) -> u32 {
+const fn ends(word: &str) -> (u64, u64) {
     let b = word.as_bytes();
-    let (front, back) = match (b.first_chunk::<8>(), b.last_chunk::<8>()) {
+    match (b.first_chunk::<8>(), b.last_chunk::<8>()) {
         (Some(front), Some(back)) => (u64::from_le_bytes(*front), u64::from_le_bytes(*back)),
         _ => match (b.first_chunk::<4>(), b.last_chunk::<4>()) {
             (Some(front), Some(back)) => (u32::from_le_bytes(*front) as u64, u32::from_le_bytes(*back) as u64),
             _ if word.is_empty() => (0, 0),
             _ => (b[0] as u64, (b[b.len() / 2] as u64) << 8 | b[b.len() - 1] as u64),
         },
-    };
-    let mixed = (front ^ back.rotate_left(29) ^ b.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// Whether two words are the same: up to sixteen bytes are all in the ends, and need no call.
+#[inline(always)]
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && ends(a) == ends(b) && (a.len() <= 16 || a == b)
+}
+
+/// The hash of a word: the upper its bits, the better they are.
+#[inline]
+pub(crate) const fn hash(word: &str) -> u32 {
+    let (front, back) = ends(word);
+    let mixed = (front ^ back.rotate_left(29) ^ word.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 32) as u32
 }
 

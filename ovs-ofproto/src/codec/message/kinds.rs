@@ -3,12 +3,11 @@
 use super::{Message, Page};
 use crate::codec::group::GroupFeatures;
 use crate::codec::header::Version;
-use crate::codec::ipfix::IpfixStats;
 use crate::codec::kind::{Kind, MessageKind};
 use crate::codec::meter::{MeterFeatures, MeterMod};
-use crate::codec::port::{PortMod, PortRequest, PortStatus};
+use crate::codec::port::{PortMod, PortRequest};
 use crate::codec::report::{FeaturesReply, SwitchConfig};
-use crate::codec::switch::{AsyncConfig, BundleAdd, BundleControl, QueueRequest, QueueStatsRequest, Role, RoleStatus};
+use crate::codec::switch::{BundleAdd, BundleControl, QueueRequest, QueueStatsRequest, Role, RoleStatus};
 use crate::codec::table::{TableMod, TableStatus};
 use crate::codec::tlv::{TlvTableMod, TlvTableReply};
 
@@ -25,7 +24,7 @@ pub(super) fn empty(of: MessageKind, more: bool) -> Option<Message> {
         MessageKind::GetConfigRequest => Message::GetConfigRequest,
         MessageKind::GetConfigReply => Message::GetConfigReply(SwitchConfig::default()),
         MessageKind::SetConfig => Message::SetConfig(SwitchConfig::default()),
-        MessageKind::PortStatus => Message::PortStatus(PortStatus::default()),
+        MessageKind::PortStatus => Message::PortStatus(Box::default()),
         MessageKind::PortMod => Message::PortMod(PortMod::default()),
         MessageKind::PortDescStatsRequest => Message::PortDescRequest(PortRequest::default()),
         MessageKind::PortDescStatsReply => Message::PortDescReply(page(more)),
@@ -60,8 +59,8 @@ pub(super) fn empty(of: MessageKind, more: bool) -> Option<Message> {
         MessageKind::RoleReply => Message::RoleReply(Role::default()),
         MessageKind::RoleStatus => Message::RoleStatus(RoleStatus::default()),
         MessageKind::GetAsyncRequest => Message::GetAsyncRequest,
-        MessageKind::GetAsyncReply => Message::GetAsyncReply(AsyncConfig::default()),
-        MessageKind::SetAsyncConfig => Message::SetAsync(AsyncConfig::default()),
+        MessageKind::GetAsyncReply => Message::GetAsyncReply(Box::default()),
+        MessageKind::SetAsyncConfig => Message::SetAsync(Box::default()),
         MessageKind::RequestForward => Message::RequestForward(Vec::new()),
         MessageKind::BundleControl => Message::BundleControl(BundleControl::default()),
         MessageKind::BundleAddMessage => Message::BundleAdd(BundleAdd::default()),
@@ -84,7 +83,7 @@ pub(super) fn empty(of: MessageKind, more: bool) -> Option<Message> {
         MessageKind::TlvTableRequest => Message::TlvTableRequest,
         MessageKind::TlvTableReply => Message::TlvTableReply(TlvTableReply::default()),
         MessageKind::IpfixBridgeStatsRequest => Message::IpfixBridgeStatsRequest,
-        MessageKind::IpfixBridgeStatsReply => Message::IpfixBridgeStatsReply(IpfixStats::default()),
+        MessageKind::IpfixBridgeStatsReply => Message::IpfixBridgeStatsReply(Box::default()),
         MessageKind::IpfixFlowStatsRequest => Message::IpfixFlowStatsRequest,
         MessageKind::IpfixFlowStatsReply => Message::IpfixFlowStatsReply(page(more)),
         // These have functions of their own.

@@ -113,7 +113,7 @@ pub enum Message {
     /// Treat packets so.
     SetConfig(SwitchConfig),
     /// A port came, went or changed.
-    PortStatus(PortStatus),
+    PortStatus(Box<PortStatus>),
     /// Change a port.
     PortMod(PortMod),
     /// Which ports are there?
@@ -189,9 +189,9 @@ pub enum Message {
     /// What do you tell me unasked?
     GetAsyncRequest,
     /// This.
-    GetAsyncReply(AsyncConfig),
+    GetAsyncReply(Box<AsyncConfig>),
     /// Tell me this.
-    SetAsync(AsyncConfig),
+    SetAsync(Box<AsyncConfig>),
     /// Another controller's request changed a group or a meter: the request, whole.
     RequestForward(#[cfg_attr(feature = "serde", serde(with = "As::<Nested>"))] Vec<u8>),
     /// Begins and ends a bundle.
@@ -232,12 +232,15 @@ pub enum Message {
     /// What has the bridge exported by IPFIX?
     IpfixBridgeStatsRequest,
     /// This.
-    IpfixBridgeStatsReply(IpfixStats),
+    IpfixBridgeStatsReply(Box<IpfixStats>),
     /// What have flows exported by IPFIX?
     IpfixFlowStatsRequest,
     /// This, by sets of collectors.
     IpfixFlowStatsReply(Page<IpfixStats>),
 }
+
+// Messages are moved often, just after they were written: what is large and rare in them stands in a box.
+const _: () = assert!(size_of::<Message>() <= 72);
 
 /// A message that an extension defines, with the bytes that it consists of.
 ///
@@ -309,4 +312,5 @@ boxed! {
     FlowStatsRequest => FlowStatsRequest Box::new;
     FlowRemoved => FlowRemoved Box::new;
     GroupMod => GroupMod Box::new;
+    PortStatus => PortStatus Box::new;
 }

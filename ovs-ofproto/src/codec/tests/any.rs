@@ -526,9 +526,7 @@ impl Any {
                 bytes: self.u64() >> 1,
                 flows: self.u32() >> 1,
             }),
-            K::PortStatus => {
-                Message::PortStatus(PortStatus { reason: self.below(3) as u8, port: self.port_desc(version) })
-            }
+            K::PortStatus => PortStatus { reason: self.below(3) as u8, port: self.port_desc(version) }.into(),
             K::PortMod => Message::PortMod(PortMod {
                 number: self.port(),
                 hw_addr: self.eth(),
@@ -588,8 +586,8 @@ impl Any {
                 properties: self.raw(version),
             }),
             K::GetAsyncRequest => Message::GetAsyncRequest,
-            K::GetAsyncReply => Message::GetAsyncReply(self.async_config(kind, version)),
-            K::SetAsyncConfig => Message::SetAsync(self.async_config(kind, version)),
+            K::GetAsyncReply => Message::GetAsyncReply(self.async_config(kind, version).into()),
+            K::SetAsyncConfig => Message::SetAsync(self.async_config(kind, version).into()),
             K::MeterMod => Message::MeterMod(MeterMod { command: self.u16() % 2, config: self.meter() }),
             K::RequestForward => {
                 let group = GroupMod { command: 0, desc: self.group(version), bucket: GroupMod::ALL_BUCKETS };
@@ -723,7 +721,7 @@ impl Any {
                 }))
             }
             K::IpfixBridgeStatsRequest => Message::IpfixBridgeStatsRequest,
-            K::IpfixBridgeStatsReply => Message::IpfixBridgeStatsReply(self.ipfix()),
+            K::IpfixBridgeStatsReply => Message::IpfixBridgeStatsReply(self.ipfix().into()),
             K::IpfixFlowStatsRequest => Message::IpfixFlowStatsRequest,
             K::IpfixFlowStatsReply => Message::IpfixFlowStatsReply(self.page(Any::ipfix)),
         }

@@ -114,7 +114,7 @@ fn experimenters_survive_everywhere() {
             Message::QueueConfigReply(page(vec![queue(raw.clone())])),
             Message::RoleStatus(RoleStatus { properties: raw.clone(), ..RoleStatus::default() }),
             Message::BundleControl(BundleControl { properties: raw.clone(), ..BundleControl::default() }),
-            Message::GetAsyncReply(AsyncConfig { properties: raw.clone(), ..AsyncConfig::default() }),
+            Message::GetAsyncReply(AsyncConfig { properties: raw.clone(), ..AsyncConfig::default() }.into()),
             Message::TableFeaturesReply(Page { more: false, items: vec![features.clone()] }),
         ] {
             let bytes = message.encode(version, 7).unwrap();

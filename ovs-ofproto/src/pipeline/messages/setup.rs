@@ -127,7 +127,7 @@ impl Ofproto {
                 *pair = [Role::Primary, Role::Secondary].map(|role| Some(c.async_config.reasons(role, kind)));
             }
         }
-        Message::GetAsyncReply(said)
+        Message::GetAsyncReply(Box::new(said))
     }
 
     pub(super) fn set_async_config(

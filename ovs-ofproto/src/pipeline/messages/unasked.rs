@@ -90,7 +90,7 @@ impl Ofproto {
                 continue;
             }
             let status = PortStatus { reason, port: port.desc(c.version) };
-            c.push(Class::Other, &Message::PortStatus(status), 0);
+            c.push(Class::Other, &status.into(), 0);
         }
     }
 
@@ -98,12 +98,12 @@ impl Ofproto {
     pub(in crate::pipeline) fn tell_of_new_port(&mut self, port: &Port) {
         for (_, c) in self.connections.wanting(AsyncKind::PortStatus, 0) {
             let status = PortStatus { reason: 0, port: port.desc_without_life(c.version) };
-            c.push(Class::Other, &Message::PortStatus(status), 0);
+            c.push(Class::Other, &status.into(), 0);
         }
         for (_, c) in self.connections.wanting(AsyncKind::PortStatus, 2) {
             let status = PortStatus { reason: 2, port: port.desc(c.version) };
             if status.port != port.desc_without_life(c.version) {
-                c.push(Class::Other, &Message::PortStatus(status), 0);
+                c.push(Class::Other, &status.into(), 0);
             }
         }
     }

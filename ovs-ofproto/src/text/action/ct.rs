@@ -1,6 +1,8 @@
 //! `ct` and `nat`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
+
+use ovs_packet::text::{integer, ipv4_in_front};
 
 use super::{Outer, Reader};
 use crate::action::{Action, CtAction, Nat, NatFlags, NatRange};
@@ -8,14 +10,15 @@ use crate::codec::OfError;
 use crate::codec::action::ct_is_consistent;
 use crate::text::error::{ParseFlowError, Parsed, invalid};
 use crate::text::lexer::{Item, items};
-use crate::text::number::{table_of, u16_of};
+use crate::text::number::table_of;
 use crate::text::subfield;
 
 impl Reader<'_> {
     /// Reads the argument of `ct`.
     pub(super) fn ct(&mut self, item: &Item<'_>) -> Parsed<Action> {
         let mut ct = CtAction::default();
-        let mut nats = Vec::new();
+        // Translation comes first, wherever it is said: the list of actions begins with so much of it, and gets more.
+        let (mut nats, mut late) = (0, Vec::new());
         for part in items(item.arg) {
             let (at, text) = (item.arg_at.saturating_add(part.arg_at), part.arg);
             match part.name {
@@ -28,9 +31,9 @@ impl Reader<'_> {
                     }
                     ct.table = Some(table);
                 }
-                "zone" => match u16_of(text, at, "zone") {
-                    Ok(zone) => ct.zone = zone,
-                    Err(_) => {
+                "zone" => match integer(text).and_then(|n| u16::try_from(n).ok()) {
+                    Some(zone) => ct.zone = zone,
+                    None => {
                         let zone = subfield::parse(text, at)?;
                         if zone.bits != 16 {
                             return Err(ParseFlowError::expected(at, "16 bits of a field", text));
@@ -45,19 +48,26 @@ impl Reader<'_> {
                         other => return invalid(at, format!("invalid conntrack helper \"{other}\"")),
                     };
                 }
-                "nat" => nats.push(Action::Nat(Box::new(nat(text, at)?))),
-                "exec" => ct.exec.extend(self.nested(text, at, Outer::Ct)?),
+                "nat" => {
+                    let nat = Action::Nat(Box::new(nat(text, at)?));
+                    if ct.exec.len() == nats {
+                        ct.exec.push(nat);
+                        nats = ct.exec.len();
+                    } else {
+                        late.push(nat);
+                    }
+                }
+                "exec" => self.nested_behind(&mut ct.exec, text, at, Outer::Ct)?,
                 name => {
                     let at = item.arg_at.saturating_add(part.at);
                     return invalid(at, format!("invalid argument to \"ct\" action: `{name}'"));
                 }
             }
         }
+        ct.exec.splice(nats..nats, late);
         if ct.force && !ct.commit {
             return invalid(item.at, "\"force\" flag requires \"commit\" flag.");
         }
-        nats.append(&mut ct.exec);
-        ct.exec = nats;
         if let (Err(why), None) = (ct_is_consistent(&ct), &self.misfit) {
             self.misfit = Some(ParseFlowError::refused(item.at, OfError::BadActionBadArgument, why));
         }
@@ -104,8 +114,7 @@ fn address(text: &str) -> Option<(IpAddr, &str)> {
         let (address, rest) = rest.split_once(']')?;
         return Some((address.parse::<Ipv6Addr>().ok()?.into(), rest));
     }
-    let (v4, rest) = front(text, |b| b.is_ascii_digit() || b == b'.')?;
-    if let Ok(address) = v4.parse::<Ipv4Addr>() {
+    if let Some((address, rest)) = ipv4_in_front(text) {
         return Some((address.into(), rest));
     }
     let (v6, rest) = front(text, |b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))?;
@@ -155,5 +164,28 @@ fn range(text: &str, at: usize) -> Parsed<Option<NatRange>> {
     match rest {
         "" => Ok(Some(range).filter(|_| !says_nothing)),
         rest => Err(garbage(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::text::Parser;
+
+    #[test]
+    fn translation_comes_first_wherever_it_is_said() {
+        let read = |text: &str| Parser::default().actions(text);
+        let (nat, exec) = ("nat(src=10.0.0.1-10.0.0.9:1000-2000)", "exec(set_field:7->ct_mark,set_field:9->ct_label)");
+        let first = read(&format!("ct(commit,{nat},{exec})"));
+        assert!(first.is_ok());
+        assert_eq!(read(&format!("ct(commit,{exec},{nat})")), first);
+        let halves = "exec(set_field:7->ct_mark),nat(src=10.0.0.1-10.0.0.9:1000-2000),exec(set_field:9->ct_label)";
+        assert_eq!(read(&format!("ct(commit,{halves})")), first);
+    }
+
+    #[test]
+    fn what_is_behind_an_address_is_told() {
+        let says = |range: &str| Parser::default().actions(&format!("ct(commit,nat(src={range}))")).unwrap_err();
+        assert_eq!(says("10.0.0.1.5").problem.to_string(), "garbage (.5) after nat range \"10.0.0.1.5\" (pos: 8)");
+        assert_eq!(says("10.0.0.9-10.0.0.1").to_string(), "at offset 18: invalid nat range \"10.0.0.9-10.0.0.1\"");
     }
 }

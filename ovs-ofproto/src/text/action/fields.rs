@@ -155,8 +155,12 @@ fn mpls(item: &Item<'_>) -> Parsed<Action> {
 /// Cuts `VALUE->FIELD`: the value, the field and its place.
 pub(super) fn arrow<'a>(item: &Item<'a>) -> Parsed<(&'a str, &'a str, usize)> {
     let arg = item.arg;
-    let split = arg.bytes().zip(arg.bytes().skip(1)).position(|pair| pair == (b'-', b'>'));
-    let split = split.and_then(|at| Some((arg.get(..at)?, arg.get(at.saturating_add(2)..)?)));
+    // Few things but an arrow have its head.
+    let mut heads = arg.bytes().enumerate().filter(|(_, b)| *b == b'>');
+    let split = heads.find_map(|(at, _)| {
+        let (front, head) = arg.split_at_checked(at)?;
+        Some((front.strip_suffix('-')?, head.get(1..)?))
+    });
     match split {
         None => invalid(item.arg_at, format!("{arg}: missing `->'")),
         Some((_, "")) => invalid(item.arg_at, format!("{arg}: missing field name following `->'")),

@@ -179,12 +179,21 @@ impl<'p> Reader<'p> {
 
     /// Reads a list within the one that is being read.
     fn nested(&mut self, text: &str, at: usize, outer: Outer) -> Parsed<Vec<Action>> {
+        let mut actions = Vec::new();
+        self.nested_behind(&mut actions, text, at, outer)?;
+        Ok(actions)
+    }
+
+    /// The same, behind actions that are there already.
+    fn nested_behind(&mut self, actions: &mut Vec<Action>, text: &str, at: usize, outer: Outer) -> Parsed<()> {
         self.depth = self.depth.saturating_add(1);
         if self.depth > MAX_NESTING {
             return Err(ParseFlowError { at, problem: Problem::TooDeep });
         }
         let before = self.known.clone();
-        let actions = self.actions(text, outer).map_err(|e| e.moved(at));
+        let mut found = Instructions { apply: core::mem::take(actions), ..Instructions::default() };
+        let read = self.list(text, outer, &mut found).map_err(|e| e.moved(at));
+        *actions = found.apply;
         self.depth = self.depth.saturating_sub(1);
         // What they do to packets is not seen behind them, but whether they fit counts; not in the action set, which is
         // for packets of whatever kind they are then.
@@ -193,7 +202,7 @@ impl<'p> Reader<'p> {
             self.known = before;
         }
         self.known.fits = fits;
-        actions
+        read
     }
 
     /// Reads a list into what says nothing yet.
