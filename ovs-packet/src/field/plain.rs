@@ -175,7 +175,7 @@ impl PlainTlv {
         let size = 4 + usize::from(d);
         let tlv = PlainTlv::of(u32::from_be_bytes([a, b, c, d])).filter(|_| size <= len)?;
         let value = u64::from_be_bytes(value) >> (tlv.behind & 63);
-        if value <= tlv.max { Some((tlv, value, size)) } else { None }
+        if value & !tlv.max == 0 { Some((tlv, value, size)) } else { None }
     }
 
     /// How long the TLV is.
@@ -275,6 +275,13 @@ mod tests {
                 }
                 assert_eq!(PlainTlv::read(&bytes[..size - 1], size), None);
                 let over = [&head.to_be_bytes()[..], &[0xff; 8]].concat();
+                // A bit that the field has not is refused wherever it is: those of DSCP are not the last of their byte.
+                for bit in 0..8 * u32::from(info.wire_bytes) {
+                    let wire = &(1u128 << bit).to_be_bytes()[16 - tlv.len()..];
+                    let read = PlainTlv::read(&[&head.to_be_bytes()[..], wire].concat(), size);
+                    let is_there = info.max_value() >> bit & 1 != 0;
+                    assert_eq!(read, is_there.then_some((tlv, 1 << bit, size)), "{} {bit}", info.name);
+                }
                 let full = info.max_value().count_ones() == 8 * u32::from(info.wire_bytes);
                 assert_eq!(PlainTlv::read(&over, 12).is_some(), full, "{}", info.name);
             }
