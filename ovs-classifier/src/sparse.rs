@@ -124,7 +124,7 @@ impl<const W: usize> SparseMask<W> {
         self.words.iter().map(|word| word.of(key) & word.bits)
     }
 
-    /// The hash of the masked words of a key: what [`WordHash::words`] gives for the gathered values.
+    /// The hash of the masked words of a key: the sum of the hashes of each with its salt.
     #[inline(always)]
     pub(crate) fn hash(&self, key: &[u64; W]) -> u64 {
         Self::sum(&self.words, key)

@@ -100,8 +100,8 @@ impl<R, const W: usize> Classifier<R, W> {
         best.map(|(slot, stored, subtable)| self.rule_in(slot, stored, subtable))
     }
 
-    /// The highest rank of some columns, 0 if there is none; the column that has it, and the next lower rank. Without branches that depend on
-    /// ranks, which no processor guesses.
+    /// The highest rank of some columns, 0 if there is none; the column that has it, and the next lower rank. Without branches
+    /// that depend on ranks, which no processor guesses.
     #[inline(always)]
     pub(super) fn highest<const N: usize>(&self, columns: &[u64; N]) -> (u64, u32, u64) {
         let (mut highest, mut at, mut second) = (0, 0, 0);

@@ -111,8 +111,8 @@ impl Prefixes {
         values
     }
 
-    /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that the mask
-    /// fixes prefixes of. Searches of a few tries at once wait for memory together.
+    /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that the
+    /// mask fixes prefixes of. Searches of a few tries at once wait for memory together.
     pub(super) fn seek(&self, column: u32, ports: Option<&Ports>, values: &Values, places: &mut Places) {
         let lens = self.lens.get(column as usize).copied().unwrap_or_default();
         let mut fields = self.fields.as_slice();

@@ -1,4 +1,5 @@
-//! The search for the best rule: guards, then probes by rank. Where no more than the rule is asked for, see [`find`](super::find).
+//! The search for the best rule: guards, then probes by rank. Where no more than the rule is asked for, see
+//! [`find`](super::find).
 
 use super::prefixes::{Missing, Walks};
 use super::proof::Evidence;

@@ -77,8 +77,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
 
     /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of the
     /// guards that were asked. Guards of which no trie knows come first, and have few rows in use. Where columns are few, tries
-    /// tell more of their fields than guards; where they are many, guards of these fields are asked until few (`ENOUGH`) are left,
-    /// and none if tries leave one of few columns, or few of many.
+    /// tell more of their fields than guards; where they are many, guards of these fields are asked until few (`ENOUGH`) are
+    /// left. None is asked if tries leave one of few columns, or few of many.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
         if count(&columns) <= if N <= NARROW { 1 } else { FEW_OF_MANY } {

@@ -2,7 +2,7 @@
 //!
 //! A [`Writer`] edits a classifier that nobody else sees and publishes it when it likes: after each change, or after a
 //! bundle of a million. A [`Reader`] looks up in what was published last; it never waits, and what it holds never
-//! changes. How that goes without copying the table is the [kernel](kernel)'s business.
+//! changes. How that goes without copying the table is the [kernel]'s business.
 //!
 //! Changes are done to two copies, one after the other, so both must do the same: the table's answers, orders and
 //! handles, and where in memory it has what, follow from the sequence of changes alone. So the [log] of changes tells the

@@ -291,8 +291,8 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         }
     }
 
-    /// What may take a fork's place: its only child, or a bucket of the few prefixes that there are. The children are removed if
-    /// they are in that.
+    /// What may take a fork's place: its only child, or a bucket of the few prefixes that there are. The children are removed
+    /// if they are in that.
     fn simpler(&mut self, fork: &Fork<P, C>) -> Option<Link> {
         let is_held = fork.count.rules() > 0;
         if fork.children.iter().all(|child| child.fork().is_none()) {
