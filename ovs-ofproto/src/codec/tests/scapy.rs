@@ -55,11 +55,12 @@ const PADDING: &str = "raised AttributeError(\"'NoneType' object has no attribut
 
 /// What scapy says of each message; none if there is no scapy.
 fn scapy(messages: &[Vec<u8>]) -> Option<Vec<String>> {
-    let probe = Command::new("python3").args(["-c", "import scapy.contrib.openflow3"]).stderr(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        return None;
-    }
-    let mut python = Command::new("python3")
+    // Debian's package is for Debian's own, and another may stand first on the path.
+    let has_scapy = |python: &&str| {
+        let probe = Command::new(python).args(["-c", "import scapy.contrib.openflow3"]).stderr(Stdio::null()).status();
+        probe.is_ok_and(|status| status.success())
+    };
+    let mut python = Command::new(["python3", "/usr/bin/python3"].into_iter().find(has_scapy)?)
         .args(["-c", READER])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
