@@ -106,6 +106,65 @@ fn untracked_lookups_find_what_tracked_ones_find() {
     }
 }
 
+/// Masks by the lengths of two prefixes, as tables of addresses have them: first so few that tries tell all of them, then so
+/// many that they tell them by length. Of some tables the longest prefixes have the answer, of others any mask.
+#[test]
+fn tries_of_few_and_of_many_masks_rule_out_what_the_list_does_not_have() {
+    const ADDRESSES: u64 = 0x0a0b_0000_0c0d_0000;
+    let fields = [0, 32].map(|offset| Field::new(offset, 32).expect("a half of a key"));
+    let layout = Layout::<2>::flat().with_fields(&fields).expect("fields of the key");
+    for is_flat in [false, true] {
+        let (mut table, mut list, mut random) = (Classifier::with_seed(layout, 3), Vec::new(), numbers(5));
+        table.set_prefix_fields(&fields).expect("two fields");
+        let mut next = move || random.next().unwrap_or(0);
+        // Addresses of some networks, so that prefixes are shared.
+        let key = |next: &mut dyn FnMut() -> u64| {
+            let halves = [next(), next()]
+                .map(|n| n % 5 * 0x1000_0000 + (n >> 8) % 7 * 0x4_0000 + (n >> 16) % 64 * 0x100 + (n >> 24) % 9);
+            [(halves[0] << 32 | halves[1]) ^ ADDRESSES, next() & 1]
+        };
+        for n in 0..9_000 {
+            let masks = if n < 3_000 { 100 } else { 1_200 };
+            let mask = next() % masks;
+            let (source, destination) = (4 + mask / 24 % 24, 4 + mask % 24);
+            let address = |len: u64| u64::from(u32::MAX << (32 - len));
+            let mask = [address(source) << 32 | address(destination), mask / 576];
+            let priority = if is_flat { (next() % 3) as i32 } else { (source + destination) as i32 };
+            let pattern = Pattern::new(key(&mut next), mask);
+            let _ = table.insert(&pattern, priority, ()).expect("no limit");
+            list.push((pattern, priority));
+            if n % 1_000 == 999 {
+                check(&table, &list, &mut next, key);
+            }
+        }
+        assert!(table.stats().subtables > 1_100);
+        let keeps = |pattern: &Pattern<2>| pattern.key()[0].count_ones() % 3 == 0;
+        table.retain(|rule| keeps(&rule.pattern()));
+        list.retain(|rule| keeps(&rule.0));
+        check(&table, &list, &mut next, key);
+    }
+}
+
+/// Lookups find what is in the list, and whatever the key has in the bits that they do not report.
+fn check(
+    table: &Classifier<(), 2>,
+    list: &[(Pattern<2>, i32)],
+    next: &mut dyn FnMut() -> u64,
+    key: impl Fn(&mut dyn FnMut() -> u64) -> [u64; 2],
+) {
+    for _ in 0..40 {
+        let key = key(next);
+        let best = |key: &[u64; 2]| list.iter().filter(|rule| rule.0.matches(key)).map(|rule| rule.1).max();
+        let (expected, mut wildcards) = (best(&key), [0; 2]);
+        assert_eq!(table.lookup_tracked(&key, &mut wildcards).map(|rule| rule.priority()), expected);
+        assert_eq!(table.lookup(&key).map(|rule| rule.priority()), expected);
+        for _ in 0..4 {
+            let other = std::array::from_fn(|i| key[i] ^ (next() & next() & !wildcards[i]));
+            assert_eq!(best(&other), expected, "{key:x?} with {wildcards:x?}");
+        }
+    }
+}
+
 #[test]
 fn ten_thousand_masks_come_and_go() {
     let patterns: Vec<_> = (0..10_000).map(|n| Pattern::new([u64::MAX; W], mask(n))).collect();

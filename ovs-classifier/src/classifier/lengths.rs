@@ -4,6 +4,7 @@
 //! for the key; here they are, many at once.
 
 use crate::guards::{MIDDLE, NARROW, WIDE};
+use crate::trie::Folded;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -68,15 +69,16 @@ impl Lengths {
         self.at_most(self.longest, first)
     }
 
-    /// The masks that fix a prefix whose length is one of `lens`; of a range of `64 * N` columns.
+    /// The masks that fix a prefix whose length is one of `lens`, as far as they are among the holders of this length; of a
+    /// range of `64 * N` columns.
     #[inline(always)]
-    pub(super) fn of<const N: usize>(&self, lens: u128, first: usize) -> [u64; N] {
+    pub(super) fn of<const N: usize>(&self, lens: u128, first: usize, holders: impl Fn(u8) -> Folded) -> [u64; N] {
         let (mut all, mut left) = ([0; N], lens & self.there);
         while left != 0 {
-            let len = left.trailing_zeros() as usize + 1;
+            let len = left.trailing_zeros() as u8 + 1;
             left &= left - 1;
-            let exactly: [u64; N] = self.load(&self.exactly, len, first);
-            all = core::array::from_fn(|word| all[word] | exactly[word]);
+            let (exactly, holders): ([u64; N], _) = (self.load(&self.exactly, len.into(), first), holders(len));
+            all = core::array::from_fn(|word| all[word] | exactly[word] & holders);
         }
         all
     }
@@ -118,7 +120,7 @@ fn padded(words: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::Lengths;
+    use super::{Folded, Lengths};
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
@@ -146,9 +148,9 @@ mod tests {
             list.retain(|(_, len)| *len > 0);
             prop_assert_eq!(lengths.is_empty(), list.is_empty());
             let lens = if bits == 32 { lens & 0xffff_ffff } else { lens };
-            let with: [u64; 8] = lengths.of(lens, 0);
+            let with: [u64; 8] = lengths.of(lens, 0, |_| Folded::MAX);
             let at_most: [u64; 8] = lengths.at_most(len, 0);
-            let one: [[u64; 1]; 2] = [lengths.of(lens, 0), lengths.at_most(len, 0)];
+            let one: [[u64; 1]; 2] = [lengths.of(lens, 0, |_| Folded::MAX), lengths.at_most(len, 0)];
             prop_assert_eq!(one, [[with[0]], [at_most[0]]]);
             for column in 0..512 {
                 let of = |words: &[u64; 8]| words[column as usize / 64] >> (column % 64) & 1 != 0;

@@ -12,7 +12,7 @@ use super::lengths::Lengths;
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
-use crate::guards::NARROW;
+use crate::guards::{MIDDLE, NARROW};
 use crate::layout::Layout;
 use crate::simd::Kernels;
 use crate::sparse::SparseMask;
@@ -23,6 +23,9 @@ use arrayvec::ArrayVec;
 
 /// The most prefix fields that a table has.
 pub const MAX_PREFIX_FIELDS: usize = 4;
+
+/// So many masks have the tries tell by length which of them hold a prefix: of fewer, few are left without that.
+const MANY: u32 = 64 * MIDDLE as u32;
 
 /// The tries of the table's prefix fields.
 #[derive(Clone, Default)]
@@ -89,6 +92,9 @@ impl Prefixes {
     fn note(&mut self, column: u32, lens: [u8; MAX_PREFIX_FIELDS], on: bool) {
         for (of, len) in self.fields.iter_mut().zip(lens) {
             of.lengths.set(column, len, of.field.bits(), on);
+            if column >= MANY {
+                of.trie.tell_apart();
+            }
         }
     }
 
@@ -208,16 +214,18 @@ impl Prefixes {
 
     /// Of some masks of a range of columns, those that the tries do not rule out; what each rules out is added to `missing`.
     #[inline(always)]
-    pub(super) fn held<const N: usize>(
+    pub(super) fn held<const W: usize, const N: usize>(
         &self,
         first: usize,
+        (key, order): (&[u64; W], BitOrder),
         walks: &Walks,
         columns: [u64; N],
         missing: &mut Missing<N>,
     ) -> [u64; N] {
         let mut held = columns;
         for (of, answer) in self.fields.iter().zip(&walks.0) {
-            let out = if of.lengths.is_empty() { [0; N] } else { of.missing(answer, first) };
+            let value = || of.field.aligned(key, order);
+            let out = if of.lengths.is_empty() { [0; N] } else { of.missing(answer, value, first) };
             held = core::array::from_fn(|i| held[i] & !out[i]);
             let _ = missing.try_push(out);
         }
@@ -277,17 +285,25 @@ impl Prefixed {
         Self { field, trie: Trie::new(field.bits()), lengths: Lengths::default() }
     }
 
-    /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a key. Where columns are
-    /// few, the trie tells them; of many, it tells groups of which none has one, of short prefixes and of long: a mask has
-    /// its prefix among the one or the other.
+    /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a value. Where columns are
+    /// few, the trie tells them; of many, it tells groups of which none has one, of long prefixes and of short, or of each
+    /// length of those: a mask has its prefix among those of its length.
     #[inline(always)]
-    fn missing<const N: usize>(&self, answer: &Answer<Folded>, first: usize) -> [u64; N] {
+    fn missing<const N: usize>(&self, answer: &Answer<Folded>, value: impl Fn() -> u128, first: usize) -> [u64; N] {
         let all: [u64; N] = self.lengths.all(first);
         if N <= NARROW {
             return all.map(|all| all & !answer.holders());
         }
-        let [short, long] = [&answer.short, &answer.long].map(|of| self.lengths.of::<N>(of.lens, first));
-        core::array::from_fn(|i| all[i] & !(short[i] & answer.short.holders | long[i] & answer.long.holders))
+        let Answer { short, long, .. } = answer;
+        let long: [u64; N] = self.lengths.of(long.lens, first, |_| long.holders);
+        let short: [u64; N] = match self.trie.apart(value()) {
+            Some((apart, from)) => {
+                let holders = |len| if len < from { short.holders } else { apart.holders(len) };
+                self.lengths.of(short.lens, first, holders)
+            }
+            None => self.lengths.of(short.lens, first, |_| short.holders),
+        };
+        core::array::from_fn(|i| all[i] & !(short[i] | long[i]))
     }
 }
 

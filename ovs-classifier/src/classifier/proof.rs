@@ -22,7 +22,7 @@ use super::Classifier;
 use super::prefixes::{Missing, Walks};
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{Asked, KeyRows, Picked, is_empty};
+use crate::guards::{Asked, KeyRows, MIDDLE, Picked, is_empty};
 use crate::simd::Kernels;
 
 /// The proofs of one lookup.
@@ -93,7 +93,10 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
             return;
         }
         let mut asked = Asked::default();
-        picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
+        // A row of many columns is lines: what proves one mask proves most others, too.
+        if N <= MIDDLE {
+            picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
+        }
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
             let column = (first + word) * 64 + left[word].trailing_zeros() as usize;
             left[word] &= left[word] - 1;
@@ -102,8 +105,11 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
                 if is_empty(&left) {
                     return;
                 }
-                picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
                 self.drop_proven(&mut left, first, missing);
+                if is_empty(&left) {
+                    return;
+                }
+                picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
             }
         }
     }

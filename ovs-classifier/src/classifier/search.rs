@@ -4,7 +4,7 @@
 use super::prefixes::{Missing, Walks};
 use super::proof::Evidence;
 use super::{Classifier, PLAIN, State, rank_of_priority};
-use crate::guards::{ENOUGH, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE, count};
+use crate::guards::{ENOUGH, FEW_OF_MANY, KeyRows, MIDDLE, NARROW, Picked, SINGLE, WIDE, count};
 use crate::rule::{Rule, Stored, Version};
 use crate::simd::{Job, Kernels};
 use crate::subtables::Subtable;
@@ -35,7 +35,10 @@ pub(super) struct Query<'k, const W: usize> {
 }
 
 /// How many masks are chosen from without a list of all.
-pub(super) const FEW: u32 = 16;
+pub(super) const FEW: u32 = FEW_OF_MANY;
+
+/// After so many probes guards are asked about what is left, if they were not asked before.
+const PATIENCE: u64 = 4;
 
 /// In tables of more rules than this, which a cache has no room for, the line of the next probe is fetched during each.
 const CACHED_RULES: usize = 1 << 15;
@@ -75,6 +78,15 @@ struct Visit<'a, const W: usize> {
 }
 
 impl<const N: usize> Visits<N> {
+    /// Drops of the first columns those to be visited that guards rule out, unless they were asked before: see
+    /// [`Picked::open_noting`].
+    #[cold]
+    fn ask<const W: usize>(&mut self, picked: &Picked<'_, W, N>, open: &mut [u64; N], rows: &mut KeyRows) {
+        let left = picked.open_asked(self.open, rows);
+        *open = core::array::from_fn(|i| open[i] & !(self.open[i] & !left[i]));
+        self.open = left;
+    }
+
     /// Adds `64 * N` columns of which the first word is `first` to those of a table that has more.
     fn add(&mut self, ranks: &[u64], first: usize, columns: [u64; N]) {
         for (word, mut left) in (first..).zip(columns) {
@@ -255,7 +267,7 @@ impl<R, const W: usize> Classifier<R, W> {
             self.prefixes.walk(query.key, self.layout.order(), &mut walks, kernels);
         }
         let walks = &walks;
-        let first = self.pick(query.key, 0, is_tracked.then_some(walks), &mut rows, &mut missing);
+        let mut first = self.pick(query.key, 0, is_tracked.then_some(walks), &mut rows, &mut missing);
         let mut visits = Visits { open: first, many: Vec::new() };
         for at in (N..self.guards.words()).step_by(N) {
             let (walks, mut missing) = (is_tracked.then_some(walks), Missing::new());
@@ -263,11 +275,16 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         cost.open += visits.complete(&self.ranks) as u64;
         let is_large = self.rules.len() > CACHED_RULES;
+        let mut patience = PATIENCE;
         let mut next = self.prepare(query, visits.next(self), 0);
         while let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) {
             next = if is_large { self.prepare(query, visits.next(self), 0) } else { None };
             cost.probes += 1;
             progress = self.probe(query, visit, progress, (soft, &mut missed), wildcards.as_deref_mut());
+            patience = patience.wrapping_sub(1);
+            if N > NARROW && patience == 0 {
+                visits.ask(&Picked::<W, N>::new(&self.guards, query.key, 0), &mut first, &mut rows);
+            }
             if !is_large {
                 next = self.prepare(query, visits.next(self), progress.ceiling);
             }
@@ -300,7 +317,7 @@ impl<R, const W: usize> Classifier<R, W> {
     ) -> [u64; N] {
         let picked = Picked::<W, N>::new(&self.guards, key, at);
         let Some(walks) = walks else { return picked.open(ENOUGH) };
-        let held = self.prefixes.held(at, walks, picked.live(), missing);
+        let held = self.prefixes.held(at, (key, self.layout.order()), walks, picked.live(), missing);
         picked.open_noting(held, rows)
     }
 

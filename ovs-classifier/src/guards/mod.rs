@@ -19,7 +19,7 @@
 //! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with the
 //! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only, and those to choose
 //! what to probe only if more than one mask is left. Where masks are many, tries tell groups of them, and guards are asked if
-//! more than a few are left.
+//! many are left, or if the first few of those have nothing.
 //!
 //! # Bounds
 //!
@@ -64,8 +64,9 @@ pub(crate) const FEW: usize = 8;
 /// So few masks are probed rather than guarded further, where that costs no more.
 pub(crate) const ENOUGH: u32 = 3;
 
-/// Where masks are many and tries leave so few of them, guards are not asked: they have a line each, and rule out few more.
-const FEW_OF_MANY: u32 = 8;
+/// Where masks are many and tries leave so few of them, guards are not asked at first: they have a line each, and most often
+/// one of the first few masks has the answer.
+pub(crate) const FEW_OF_MANY: u32 = 64;
 
 /// A guard that leaves more than this part of all masks is not asked which masks to probe.
 const USEFUL: f64 = 0.97;

@@ -76,14 +76,20 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     }
 
     /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of the
-    /// guards that were asked. Guards of which no trie knows come first, and have few rows in use. Where columns are few, tries
-    /// tell more of their fields than guards; where they are many, guards of these fields are asked until few (`ENOUGH`) are
-    /// left. None is asked if tries leave one of few columns, or few of many.
+    /// guards that were asked. None is asked if tries leave one of few columns, or few of many.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
         if count(&columns) <= if N <= NARROW { 1 } else { FEW_OF_MANY } {
             return columns;
         }
+        self.open_asked(columns, rows)
+    }
+
+    /// The same, and guards are asked in any case. Those of which no trie knows come first, and have few rows in use. Where
+    /// columns are few, tries tell more of their fields than guards; where they are many, guards of these fields are asked
+    /// until few (`ENOUGH`) are left.
+    #[inline(always)]
+    pub(crate) fn open_asked(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
         let mut open = self.open_apart(columns, rows);
         if N <= NARROW {
             return open;
@@ -217,7 +223,7 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
             return;
         }
         let mut left = 0u64;
-        for guard in guards.iter().rev() {
+        for guard in self.useful().iter().rev() {
             let Some(known) = wildcards.get(usize::from(guard.word)) else { return };
             left = left << 1 | u64::from(guard.mask & !known == 0);
         }

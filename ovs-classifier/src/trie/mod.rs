@@ -24,8 +24,10 @@ mod pool;
 mod shorts;
 #[cfg(test)]
 mod tests;
+mod way;
 
 pub(crate) use count::{Folded, Holders};
+pub(crate) use way::Apart;
 
 use crate::simd::Kernels;
 use nodes::Nodes;
@@ -143,6 +145,24 @@ impl<C: Holders> Trie<C> {
                 [first.answer(a, kernels), second.answer(b, kernels)]
             }
             _ => [self.find(value, kernels), other.find(other_value, kernels)],
+        }
+    }
+
+    /// Has a large trie tell apart by length which masks hold a prefix of a value, once it has come to that.
+    pub(crate) fn tell_apart(&mut self) {
+        match self {
+            Self::Short(nodes) => nodes.tell_apart(),
+            Self::Long(nodes) => nodes.tell_apart(),
+        }
+    }
+
+    /// Of the short prefixes of an [`Answer`] for a value, the masks by length, from one length on; none, if they are not
+    /// told apart.
+    #[inline(always)]
+    pub(crate) fn apart(&self, value: u128) -> Option<(&Apart<C>, u8)> {
+        match self {
+            Self::Short(nodes) => nodes.heads.apart(u32::of(value)),
+            Self::Long(nodes) => nodes.heads.apart(value),
         }
     }
 

@@ -3,9 +3,10 @@
 use super::bucket::{Bucket, FEW, Prefix};
 use super::count::Holders;
 use super::fork::Fork;
-use super::head::{Heads, Slot};
+use super::head::Heads;
 use super::path::Path;
 use super::pool::Pool;
+use super::way::Slot;
 use super::{Answer, Found, Link, Place};
 use crate::simd::{Kernels, prefetch};
 
@@ -121,6 +122,9 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     #[inline(always)]
     pub(super) fn walk(&self, value: P) -> Walk<P, C> {
         let Slot { holders, link, lens, bits } = self.heads.slot(value).copied().unwrap_or(Slot::root(self.root));
+        if let Some((apart, _)) = self.heads.apart(value) {
+            prefetch(apart);
+        }
         let short = Found { lens: lens.into(), holders };
         Walk { value, link, short, lens: P::default(), holders: C::default(), bits }
     }

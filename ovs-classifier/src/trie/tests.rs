@@ -2,6 +2,7 @@ use super::count::Count;
 use super::fork::Fork;
 use super::head::MADE;
 use super::nodes::Nodes;
+use super::way::APART;
 use super::{Folded, Link, Path, Trie};
 use crate::simd::Portable;
 use alloc::vec::Vec;
@@ -65,10 +66,16 @@ fn walked<P: Path>(nodes: &Nodes<P, Folded>, value: P, len: u8) -> Link {
 
 /// Whatever there is of heads says what a walk from the root says.
 fn check_heads<P: Path>(nodes: &Nodes<P, Folded>) {
-    let making = nodes.heads.making.iter().map(|making| (&making.slots, making.bits));
-    for (slots, bits) in making.chain([(&nodes.heads.slots, nodes.heads.bits())]) {
-        for (i, slot) in slots.iter().enumerate() {
-            assert_eq!(*slot, nodes.slot_of(Path::from_top(i, bits), bits), "value {i} of {bits} bits");
+    let making = nodes.heads.making.iter().map(|making| (&making.head, making.bits));
+    for (head, bits) in making.chain([(&nodes.heads.head, nodes.heads.bits())]) {
+        for (i, slot) in head.slots.iter().enumerate() {
+            let way = nodes.way_of(Path::from_top(i, bits), bits);
+            assert_eq!(*slot, way.slot, "value {i} of {bits} bits");
+            let Some(apart) = head.apart.get(i) else { continue };
+            for len in (bits.saturating_sub(APART).max(1)..bits).filter(|len| slot.lens >> (len - 1) & 1 != 0) {
+                let len = len as u8;
+                assert_eq!(apart.holders(len), way.apart.holders(len), "length {len} of value {i} of {bits} bits");
+            }
         }
     }
 }
@@ -83,8 +90,12 @@ proptest! {
         prefixes in prop::collection::vec((0..1024u128, 1..=10u8, 0..130u32), 0..48),
         gone in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
         shift in prop_oneof![Just(0u8), Just(50), Just(60), Just(118)],
+        is_apart in any::<bool>(),
     ) {
         let mut trie = Trie::<Folded>::new(if shift == 0 { 32 } else { 128 });
+        if is_apart {
+            trie.tell_apart();
+        }
         let at = |value: u128| value << 118 >> shift;
         let mut list: Vec<(u128, u8, u32)> =
             prefixes.iter().map(|(value, len, column)| (head(at(*value), len + shift), len + shift, *column)).collect();
@@ -115,6 +126,14 @@ proptest! {
                 let said = answer.holders() >> column & 1 != 0;
                 prop_assert!(said || !there, "a mask is missing");
                 prop_assert!(!said || list.iter().any(has), "a mask is told of a prefix that nobody has");
+                if let Some((apart, from)) = trie.apart(value) {
+                    for len in (from.max(1)..=10 + shift).filter(|len| answer.short.lens >> (len - 1) & 1 != 0) {
+                        let there = list.iter().any(|p| p.1 == len && p.2 % 64 == column && has(p));
+                        let said = apart.holders(len) >> column & 1 != 0;
+                        prop_assert!(said || !there, "a mask of {len} bits is missing");
+                        prop_assert!(!said || list.iter().any(|p| p.1 == len && has(p)));
+                    }
+                }
             }
             // The bits decide: whatever follows them, the same lengths are there.
             let rest: Vec<u128> = [0, u128::MAX].map(|fill| head(value, answer.bits) | fill & !head(u128::MAX, answer.bits)).into();
@@ -138,12 +157,34 @@ fn a_head_is_made_by_and_by() {
     for n in 0..320u32 {
         let value = n.wrapping_mul(0x9e37_79b9);
         nodes.insert(value, 32, nodes.seek(value, 32), n);
-        let made = nodes.heads.making.as_ref().map_or(0, |making| making.slots.len());
+        let made = nodes.heads.making.as_ref().map_or(0, |making| making.head.slots.len());
         assert!(made <= before + MADE, "a change makes a few");
         (before, steps) = (made, steps + usize::from(made > 0));
         assert_eq!(check(&nodes), n as usize + 1);
     }
     assert!(nodes.heads.bits() == 6 && steps > 16, "{steps}");
+}
+
+/// A table may have few masks first, and many later: then the heads that there are do not do, nor those that are made.
+#[test]
+fn a_head_is_made_anew_to_tell_masks_apart() {
+    let mut nodes = Nodes::<u32, Folded>::default();
+    let (mut made, mut apart) = (0, 0);
+    for n in 0..2_000u32 {
+        if n == 500 {
+            assert!(nodes.heads.bits() == 6 && nodes.heads.making.is_none() && nodes.heads.head.apart.is_empty());
+            nodes.tell_apart();
+        }
+        let (value, len) = (n.wrapping_mul(0x9e37_79b9), 1 + n as u8 % 12);
+        nodes.insert(value, len, nodes.seek(value, len), n);
+        if n > 400 {
+            let (value, len) = ((n - 400).wrapping_mul(0x9e37_79b9), 1 + (n - 400) as u8 % 12);
+            nodes.remove(value, len, nodes.seek(value, len));
+        }
+        (made, apart) = (made + usize::from(nodes.heads.making.is_some()), nodes.heads.head.apart.len());
+        check(&nodes);
+    }
+    assert!(made > 20 && apart == 64, "{made} {apart}");
 }
 
 #[test]
