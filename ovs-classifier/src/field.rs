@@ -133,6 +133,12 @@ impl Field {
         self.prefix(len, order).map(missing).sum()
     }
 
+    /// How many leading bits of the field there are up to a bit of the key and with it, if it is one of them.
+    pub(crate) fn bits_to(self, at: u16) -> Option<u8> {
+        let before = at.checked_sub(self.offset).filter(|before| *before < self.bits.into())?;
+        Some(before as u8 + 1)
+    }
+
     fn aligned_over_words<const W: usize>(self, key: &[u64; W], order: BitOrder) -> u128 {
         self.pieces(self.bits).fold(0, |value, piece| {
             let word = order.number(key.get(piece.word).copied().unwrap_or(0)) & piece.number;

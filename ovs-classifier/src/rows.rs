@@ -121,10 +121,37 @@ impl Bucket {
     }
 }
 
+/// A few rows.
+pub(crate) struct Few<'a>(&'a Table);
+
+impl Few<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// Visits the place of each.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(u32)) {
+        for bucket in &self.0.buckets {
+            for (tag, place) in bucket.tags.iter().zip(bucket.places) {
+                if *tag != 0 {
+                    visit(place);
+                }
+            }
+        }
+    }
+}
+
 impl Rows {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table.len + self.growth.as_ref().map_or(0, |growth| growth.larger.len)
+    }
+
+    /// The rows where they are few and in one table, by their places; in no particular order.
+    #[inline(always)]
+    pub(crate) fn few(&self, most: usize) -> Option<Few<'_>> {
+        (self.table.len <= most && self.growth.is_none()).then_some(Few(&self.table))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

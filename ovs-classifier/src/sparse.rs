@@ -31,6 +31,17 @@ impl MaskWord {
     }
 }
 
+/// What tells a key from a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// Nothing: the pattern matches.
+    None,
+    /// Bits that are known already.
+    Known,
+    /// Bits of a word of the key, which are not.
+    New(usize, u64),
+}
+
 /// The words of a mask that are not zero, in the order of their stages.
 #[derive(Clone, Debug)]
 pub(crate) struct SparseMask<const W: usize> {
@@ -158,6 +169,23 @@ impl<const W: usize> SparseMask<W> {
     #[inline(always)]
     pub(crate) fn matches(&self, values: &[u64], key: &[u64; W]) -> bool {
         self.words.iter().zip(values).all(|(word, value)| word.of(key) & word.bits == *value)
+    }
+
+    /// Whether a key differs from a pattern with these values in bits that are among `known`; if not, the first word in which
+    /// it differs, with the bits.
+    #[inline(always)]
+    pub(crate) fn difference(&self, values: &[u64], key: &[u64; W], known: &[u64; W]) -> Difference {
+        let mut first = Difference::None;
+        for (word, value) in self.words.iter().zip(values) {
+            let differ = word.of(key) & word.bits ^ value;
+            if differ & word.of(known) != 0 {
+                return Difference::Known;
+            }
+            if differ != 0 && matches!(first, Difference::None) {
+                first = Difference::New(usize::from(word.index), differ);
+            }
+        }
+        first
     }
 
     /// Adds the bits of this mask to `wildcards`.

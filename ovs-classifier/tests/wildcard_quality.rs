@@ -275,15 +275,15 @@ fn traffic(random: &mut Random, rules: &[Rule], n: usize) -> Vec<Key> {
 
 /// Row 4d: with prefix tries as the peer has them by default.
 #[test]
-fn no_more_megaflows_than_the_peer_on_acl_sets() {
+fn half_of_the_megaflows_of_the_peer_on_acl_sets() {
     let mut random = Random(1);
     let mut ratios = Vec::new();
-    for (n, networks) in [(20, 4), (60, 16), (60, 256), (200, 16), (200, 256)] {
+    for (n, networks) in [(20, 4), (60, 16), (60, 256), (200, 16), (200, 256), (1000, 256)] {
         let rules = acl(&mut random, n, networks);
         let trace = traffic(&mut random, &rules, 3000);
         ratios.push(compare(&format!("acl of {n} rules, {networks} networks"), &rules, &trace, true));
     }
-    assert!(ratios.iter().all(|ratio| *ratio <= 1.0), "{ratios:?}");
+    assert!(ratios.iter().all(|ratio| *ratio <= 0.5), "{ratios:?}");
 }
 
 /// A table of routes: one mask for each length of prefix, the longer the higher.

@@ -1,6 +1,6 @@
 //! What a tracked lookup reports, bit by bit.
 
-use ovs_classifier::{Classifier, Field, Layout, Pattern};
+use ovs_classifier::{Classifier, Field, Layout, NewRule, Pattern, Version};
 
 const W: usize = 5;
 /// Metadata, L2, two words of L3, L4.
@@ -153,4 +153,74 @@ fn what_ports_alone_show_needs_no_earlier_stage() {
     let ports = 0xffc0 << 48 | 0xfff0 << 32;
     let (ours, peer) = ([ALL, 0xffff_0000, 0xff, ports], [ALL, 0xffff_ffff, 0xff, ports]);
     check(&table, [1, 0x0a01_020f, 6, 8 << 48 | 79 << 32], 3, ours, peer);
+}
+
+/// An access list, some rules of which come at a later version or are hidden: what is reported decides the answer, whichever bit
+/// of the rest is another. Each mask has a few rules of different priorities.
+#[test]
+fn rules_of_small_masks_are_told_apart_soundly() {
+    let field = |offset, bits| Field::new(offset, bits).expect("a run of bits in a key");
+    let addresses = [field(64, 32), field(96, 32)];
+    let layout = Layout::<3>::new([0, 2, 3]).expect("stages are 0 to 3");
+    let layout = layout.with_fields(&[field(0, 32), addresses[0], addresses[1], field(152, 8), field(160, 16)]);
+    let layout = layout.expect("fields of the key").with_ports(field(160, 32)).expect("ports of the key");
+    let mut state = 1u64;
+    let mut next = |end: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % end
+    };
+    let prefix = |len: u64| u64::from(u32::MAX) << (32 - len) & u64::from(u32::MAX);
+    for round in 0..12 {
+        let mut table = Classifier::with_seed(layout, round);
+        table.set_prefix_fields(&addresses).expect("two fields of the key");
+        let key = |next: &mut dyn FnMut(u64) -> u64| {
+            let address = |next: &mut dyn FnMut(u64) -> u64| 0x0a00_0000 + next(4) * 0x1000 + next(3) * 0x40 + next(4);
+            [
+                next(2) << 32,
+                address(next) << 32 | address(next),
+                (6 + next(2) * 11) << 32 | next(3) << 16 | 80 + next(4),
+            ]
+        };
+        let mut list = Vec::new();
+        for n in 0..150u32 {
+            let lens = [0, 8, 20, 26, 32];
+            let mut len = || prefix(lens[next(5) as usize]);
+            let addresses = len() << 32 | len();
+            let ports = [0, 0xffff, 0xfffe, 0xffff_0000][next(4) as usize];
+            let mask = [[0, 0xffff_ffff << 32][next(2) as usize], addresses, [0, 0xff][next(2) as usize] << 32 | ports];
+            let (pattern, priority, added) = (Pattern::new(key(&mut next), mask), next(20) as i32, next(3));
+            if let Ok(handle) = table.add(NewRule::new(pattern.clone(), priority, n).from_version(Version(added))) {
+                let hidden = added + 1 + next(4);
+                if hidden < 4 {
+                    assert!(table.hide(handle, Version(hidden)));
+                }
+                list.push((pattern, priority, added..if hidden < 4 { hidden } else { u64::MAX }));
+            }
+        }
+        assert!(table.stats().guards > 0 && table.stats().subtables > 40);
+        for _ in 0..150 {
+            let (key, version) = (key(&mut next), next(5));
+            let best = |key: &[u64; 3]| {
+                let seen = list.iter().filter(|rule| rule.2.contains(&version) && rule.0.matches(key));
+                seen.map(|rule| rule.1).max()
+            };
+            let mut wildcards = [0; 3];
+            let found = table.at(Version(version)).lookup_tracked(&key, &mut wildcards).map(|rule| rule.priority());
+            assert_eq!(found, best(&key));
+            for bit in (0..192).filter(|bit| wildcards[bit / 64] << (bit % 64) >> 63 == 0) {
+                let mut other = key;
+                other[bit / 64] ^= 1 << 63 >> (bit % 64);
+                assert_eq!(best(&other), found, "bit {bit} of {key:x?} with {wildcards:x?}");
+            }
+            for _ in 0..20 {
+                let near = self::near(&key, &wildcards, || next(1 << 31) << 40 ^ next(1 << 31) << 20 ^ next(1 << 31));
+                assert_eq!(best(&near), found, "{near:x?} for {key:x?} with {wildcards:x?}");
+            }
+        }
+    }
+}
+
+/// A key that agrees with another on some bits.
+fn near(key: &[u64; 3], bits: &[u64; 3], mut random: impl FnMut() -> u64) -> [u64; 3] {
+    std::array::from_fn(|i| key[i] ^ (random() & random() & !bits[i]))
 }

@@ -12,6 +12,7 @@
 //! Neither the guards nor the proofs change the answer, which is the list's: they are about cost and bits.
 
 mod conjunction;
+mod differences;
 mod find;
 mod lengths;
 mod prefixes;
@@ -39,6 +40,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
+use differences::Bounds;
 use prefixes::{Ports, Prefixes};
 use priorities::Priorities;
 #[cfg(feature = "std")]
@@ -128,6 +130,7 @@ pub struct Classifier<R, const W: usize> {
     /// Where masks are few, all of them: ranks and columns, the highest first.
     ranked: ArrayVec<(u64, u32), PLAIN>,
     prefixes: Prefixes,
+    bounds: Bounds,
     /// The hidden rules, by the version from which on they are.
     hidden: BTreeMap<Version, Vec<Handle>>,
     /// How many rules have clauses.
@@ -201,6 +204,7 @@ impl<R, const W: usize> Classifier<R, W> {
         Self {
             level: Level::best(),
             guards: Guards::new(&layout, hash, true),
+            bounds: Bounds::new(&layout),
             layout,
             rule_limit: CAPACITY,
             priorities: (i32::MIN, i32::MAX),

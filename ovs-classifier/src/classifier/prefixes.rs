@@ -192,6 +192,20 @@ impl Prefixes {
         }
     }
 
+    /// Whether masks fix prefixes of one field, and of no other.
+    #[inline(always)]
+    pub(super) fn are_of_one_field(&self) -> bool {
+        self.fields.iter().filter(|of| !of.lengths.is_empty()).count() == 1
+    }
+
+    /// The field that has the bit at a place in the key, and how many of its leading bits that is, if a mask fixes a prefix of
+    /// it.
+    pub(super) fn up_to(&self, column: u32, at: u16) -> Option<(Field, u8)> {
+        let lens = self.lens.get(column as usize)?;
+        let fields = self.fields.iter().zip(lens).filter(|(_, len)| **len > 0);
+        fields.map(|(of, _)| of.field).find_map(|field| Some((field, field.bits_to(at)?)))
+    }
+
     /// Asks the tries about a key. Two by two: both walks wait for memory together, and take hardly longer than one.
     #[inline(always)]
     pub(super) fn walk<const W: usize>(

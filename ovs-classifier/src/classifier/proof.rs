@@ -6,7 +6,8 @@
 //! - a prefix trie in which the key's prefix is missing: the bits up to where the key leaves the trie;
 //! - the stages: the words up to the first at which no rule begins like the key; the whole mask at worst;
 //! - in the last stage, the mask's own trie of ports: the bits up to where the key's ports leave that;
-//! - a guard that rules the mask out: its bits.
+//! - a guard that rules the mask out: its bits;
+//! - of a mask of few rules, what tells each of them from the key (see [`differences`](super::differences)).
 //!
 //! Each is true on its own, whatever the rest of the key holds, and what is reported for one mask serves the others: a
 //! mask that is ruled out by bits already reported costs nothing more.
@@ -16,9 +17,11 @@
 //! many. So there is an order, the peer's: stage by stage, and in a stage the tries before the hash. The first proof in
 //! that order says how far the key would be read (the *horizon*: all of the mask before it, and itself); what is
 //! reported is the proof of fewest new bits within the horizon. So no bit is reported that the peer does not report,
-//! and what a key's entry covers, here, is what it covers there, or more.
+//! and what a key's entry covers, here, is what it covers there, or more. Masks of few rules have no horizon: their rules are
+//! told from the key in the order of fields, which comes to so few bits that what they are matters less.
 
 use super::Classifier;
+use super::differences::PATIENCE;
 use super::prefixes::{Missing, Walks};
 use super::search::Probes;
 use crate::field::Field;
@@ -28,11 +31,13 @@ use crate::simd::Kernels;
 /// The proofs of one lookup.
 pub(super) struct Evidence<'a, R, K, const W: usize, const N: usize> {
     kernels: K,
-    table: &'a Classifier<R, W>,
-    key: &'a [u64; W],
+    pub(super) table: &'a Classifier<R, W>,
+    pub(super) key: &'a [u64; W],
     pub(super) rows: &'a mut KeyRows,
     walks: &'a Walks,
-    wildcards: &'a mut [u64; W],
+    pub(super) wildcards: &'a mut [u64; W],
+    /// How many rules may still be told from the key one by one.
+    pub(super) patience: usize,
 }
 
 /// What proves that a mask has nothing for a key.
@@ -58,7 +63,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         walks: &'a Walks,
         wildcards: &'a mut [u64; W],
     ) -> Self {
-        Self { kernels, table, key, rows, walks, wildcards }
+        Self { kernels, table, key, rows, walks, wildcards, patience: PATIENCE }
     }
 
     /// Proves that the masks `missed`, which were probed, hold nothing.
@@ -121,9 +126,12 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         prefixes.drop_proven(columns, first, order, (self.walks, missing), self.wildcards);
     }
 
-    /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
+    /// Proves that a mask holds nothing better, in as few new bits as it can. Whether there were any.
     #[inline(always)]
     fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>) -> bool {
+        if let Some(any) = self.prove_each(column) {
+            return any;
+        }
         let Some((proof, new)) = self.cheapest(column, picked) else { return false };
         if new > 0 {
             self.report(proof, column);

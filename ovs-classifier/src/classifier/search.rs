@@ -37,13 +37,13 @@ pub(super) struct Query<'k, const W: usize> {
 /// How many masks are chosen from without a list of all.
 pub(super) const FEW: u32 = FEW_OF_MANY;
 
-/// After so many probes guards are asked about what is left, if they were not asked before.
-const PATIENCE: u64 = 4;
+/// After so many probes guards are asked about the masks that are left, if they were not asked before.
+const UNASKED: u32 = 4;
 
 /// In tables of more rules than this, which a cache has no room for, the line of the next probe is fetched during each.
 const CACHED_RULES: usize = 1 << 15;
 
-/// The masks that were probed and have nothing for the key; where they are more, the others are reported whole.
+/// The masks that were probed and have to be proven to have nothing better; where they are more, the others are reported whole.
 type Vain = ArrayVec<u32, 32>;
 
 /// How far a search is. Small, so that it is in registers: what is copied in larger pieces than it was just written in, the
@@ -275,14 +275,14 @@ impl<R, const W: usize> Classifier<R, W> {
         }
         cost.open += visits.complete(&self.ranks) as u64;
         let is_large = self.rules.len() > CACHED_RULES;
-        let mut patience = PATIENCE;
+        let mut unasked = UNASKED;
         let mut next = self.prepare(query, visits.next(self), 0);
         while let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) {
             next = if is_large { self.prepare(query, visits.next(self), 0) } else { None };
             cost.probes += 1;
             progress = self.probe(query, visit, progress, (soft, &mut missed), wildcards.as_deref_mut());
-            patience = patience.wrapping_sub(1);
-            if N > NARROW && patience == 0 {
+            unasked = unasked.wrapping_sub(1);
+            if N > NARROW && unasked == 0 {
                 visits.ask(&Picked::<W, N>::new(&self.guards, query.key, 0), &mut first, &mut rows);
             }
             if !is_large {
@@ -290,6 +290,11 @@ impl<R, const W: usize> Classifier<R, W> {
             }
         }
         if let Some(wildcards) = wildcards {
+            if !missed.is_empty()
+                && let Some(rule) = progress.hard.and_then(|slot| self.rule(slot))
+            {
+                rule.mask.fold(wildcards);
+            }
             let mut evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, walks, wildcards);
             evidence.prove_missed(&missed, cost);
             for at in (0..self.guards.words()).step_by(N) {
@@ -342,8 +347,10 @@ impl<R, const W: usize> Classifier<R, W> {
         wildcards: Option<&mut [u64; W]>,
     ) -> Progress {
         let entry = subtable.find_hashed(hash, query.key);
+        // Of a mask of few rules, others than the one that matches may outrank the answer: they are proven not to match.
+        let is_proven = entry.is_none() || self.with_clauses == 0 && self.few(subtable).is_some();
         if let Some(wildcards) = wildcards
-            && (entry.is_some() || missed.try_push(column).is_err())
+            && !(is_proven && missed.try_push(column).is_ok())
         {
             subtable.mask.fold(wildcards);
         }
