@@ -469,6 +469,85 @@ fn what_differs_by_its_ports_from_a_flow_is_left_to_the_kernel() {
     machine.stop();
 }
 
+/// Of an access list, a megaflow has a few bits of this field and a few of that: the kernel takes all of them.
+#[test]
+#[ignore = "needs a kernel for tests: run by in_a_kernel"]
+fn the_kernel_takes_what_an_access_list_leads_to() {
+    if !is_possible() {
+        return;
+    }
+    let machine = Machine::start(OURS);
+    let rules = [
+        "tcp,nw_src=10.1.1.0/28,tp_dst=443",
+        "tcp,nw_dst=10.1.2.0/24,tp_dst=0x1000/0xf000",
+        "tcp,nw_src=10.1.1.77,nw_dst=10.1.0.0/17,tp_src=999,tcp_flags=+syn-ack",
+        "udp,nw_dst=10.1.3.0/26,tp_dst=53",
+        "udp,nw_src=10.9.0.0/16,nw_tos=32",
+        "ip,nw_src=10.1.1.64/27,nw_ttl=1",
+        "icmp,nw_dst=10.1.4.4,icmp_type=8,icmp_code=0",
+        "sctp,nw_src=10.64.0.0/10,tp_dst=5000",
+        "tcp6,ipv6_src=2001:db8::/32,tp_dst=80",
+        "udp6,ipv6_dst=2001:db8:1::/48,ipv6_label=0x12345",
+        "icmp6,ipv6_dst=fe80::/10,icmp_type=135,nd_target=fe80::9",
+        "icmp6,icmp_type=136,nd_tll=02:00:00:00:00:77",
+        "arp,arp_op=1,arp_tpa=10.1.1.128/25",
+        "arp,arp_spa=10.2.0.0/16,arp_sha=02:00:00:00:00:88",
+        "dl_vlan=100,tcp,nw_dst=10.1.1.0/24",
+        "dl_vlan=7,dl_vlan_pcp=3",
+        "dl_src=02:00:00:00:aa:00/ff:ff:ff:ff:ff:00,ip",
+        "dl_dst=01:80:c2:00:00:00/ff:ff:ff:00:00:00",
+        "mpls,mpls_label=77,mpls_bos=1",
+        "ip,nw_frag=later,nw_dst=10.1.7.0/24",
+    ];
+    let flows: Vec<String> =
+        rules.iter().zip(1..).map(|(rule, n)| format!("priority={n},{rule},actions=drop")).collect();
+    machine.flows(&flows.iter().map(String::as_str).collect::<Vec<_>>());
+    let packets: Vec<Packet> = [
+        "tcp,nw_src=10.1.1.5,nw_dst=10.1.2.9,tp_src=1000,tp_dst=442",
+        "tcp,nw_src=10.1.1.77,nw_dst=10.1.3.3,tp_src=998,tp_dst=4097,tcp_flags=syn",
+        "udp,nw_src=10.8.0.1,nw_dst=10.1.3.60,tp_src=1,tp_dst=52",
+        "udp,nw_src=10.9.0.1,nw_dst=10.1.3.1,nw_tos=16,nw_ttl=2,tp_src=1,tp_dst=53",
+        "icmp,nw_src=10.1.1.65,nw_dst=10.1.4.4,nw_ttl=64,icmp_type=0,icmp_code=0",
+        "sctp,nw_src=10.65.1.1,nw_dst=10.1.1.1,tp_src=7,tp_dst=5001",
+        "tcp6,ipv6_src=2001:db9::1,ipv6_dst=2001:db8:1::2,tp_src=1,tp_dst=81",
+        "udp6,ipv6_src=2001:db8::1,ipv6_dst=2001:db8:1::2,ipv6_label=0x12344,tp_src=1,tp_dst=80",
+        "icmp6,ipv6_src=fe80::1,ipv6_dst=ff02::1:ff00:9,icmp_type=135,icmp_code=0,nd_target=fe80::8",
+        "icmp6,ipv6_src=fe80::1,ipv6_dst=fe80::2,icmp_type=136,icmp_code=0,nd_target=fe80::8,nd_tll=02:00:00:00:00:76",
+        "arp,arp_op=1,arp_spa=10.3.0.1,arp_tpa=10.1.1.127,arp_sha=02:00:00:00:00:87",
+        "arp,arp_op=2,arp_spa=10.2.0.1,arp_tpa=10.1.1.130,arp_sha=02:00:00:00:00:89",
+        "dl_vlan=101,tcp,nw_src=10.1.1.5,nw_dst=10.1.1.9,tp_src=1,tp_dst=2",
+        "dl_vlan=7,dl_vlan_pcp=2,udp,nw_src=10.7.7.7,nw_dst=10.7.7.8,tp_src=1,tp_dst=2",
+        "ip,nw_src=10.5.5.5,nw_dst=10.5.5.6,nw_proto=47",
+    ]
+    .into_iter()
+    .map(|packet| {
+        let packet: Match = format!("dl_src=02:00:00:00:ab:01,dl_dst=02:00:00:00:00:02,{packet}").parse().unwrap();
+        compose::compose(packet.key(), &[7; 40])
+    })
+    .collect();
+    within("a", || {
+        let mut socket = PacketSocket::open("qa").unwrap();
+        for packet in (0..3).flat_map(|_| &packets) {
+            socket.send(&mut [packet.clone()].into_iter().collect()).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    // The first of each comes up; the kernel knows what to do with the others.
+    let hits = || {
+        let dump = must("ovs-dpctl", "dump-flows");
+        let count = |line: &str| line.split_once("packets:")?.1.split(',').next()?.parse::<usize>().ok();
+        (dump.lines().filter_map(count).sum::<usize>(), dump)
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < SHORT && hits().0 < 2 * packets.len() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    let (hits, dump) = hits();
+    println!("{hits} packets of {} were the kernel's:\n{dump}", 3 * packets.len());
+    assert!(hits >= 2 * packets.len());
+    machine.stop();
+}
+
 #[test]
 #[ignore = "needs a kernel for tests: run by in_a_kernel"]
 fn a_datapath_outlives_the_daemon_and_is_taken_over() {
