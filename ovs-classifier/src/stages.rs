@@ -11,12 +11,13 @@ use crate::hash::WordHash;
 use crate::layout::STAGES;
 use crate::rows::Rows;
 use crate::sparse::SparseMask;
-use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 
 /// The prefixes of a subtable's patterns, by stage.
 #[derive(Clone, Debug)]
 pub(crate) struct StageIndex {
-    levels: Vec<Level>,
+    /// With the subtable: who changes it reads no other line to find them.
+    levels: ArrayVec<Level, { STAGES - 1 }>,
 }
 
 /// The hashes of a pattern, which a change asks for more than once.
@@ -38,11 +39,11 @@ struct Level {
 
 impl StageIndex {
     pub(crate) fn new<const W: usize>(mask: &SparseMask<W>) -> Self {
-        let mut levels: Vec<Level> = Vec::new();
+        let mut levels = ArrayVec::<Level, { STAGES - 1 }>::new();
         for &end in mask.stage_ends() {
             // A stage without words of its own ends where the one before did; the last is what the rows are for.
             let begun = levels.last().map_or(0, |level| level.end);
-            if end > begun && end < mask.len() {
+            if end > begun && end < mask.len() && !levels.is_full() {
                 levels.push(Level { end, prefixes: Rows::default() });
             }
         }
@@ -50,8 +51,7 @@ impl StageIndex {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let prefixes: usize = self.levels.iter().map(|level| level.prefixes.heap_bytes()).sum();
-        prefixes + self.levels.capacity() * size_of::<Level>()
+        self.levels.iter().map(|level| level.prefixes.heap_bytes()).sum()
     }
 
     /// How many words of the mask it takes to see that no pattern is the key's, given that none is.
