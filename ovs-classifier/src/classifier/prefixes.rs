@@ -117,7 +117,7 @@ impl Prefixes {
         let lens = self.lens.get(column as usize).copied().unwrap_or_default();
         let mut fields = self.fields.as_slice();
         let mut prefixes = values.fields.iter().copied().zip(lens);
-        let mut ports = ports.map(|ports| (&ports.trie, (values.ports, ports.extent)));
+        let mut ports = ports.map(|ports| (&ports.trie, (values.ports, ports.len)));
         while let ([one, more @ ..], Some(prefix)) = (fields, prefixes.next()) {
             fields = more;
             if let [two, more @ ..] = fields
@@ -295,9 +295,12 @@ impl Prefixed {
 #[derive(Clone)]
 pub(super) struct Ports {
     field: Field,
-    /// The mask's bits of the field, left-aligned, and where the last of them is.
+    /// The mask's bits of the field, left-aligned.
     mask: u128,
-    extent: u8,
+    /// How many bits of the field are before them, which the trie does not have: its head is of bits that differ.
+    before: u8,
+    /// How many bits there are from the first of them to the last.
+    len: u8,
     trie: Trie<()>,
 }
 
@@ -305,33 +308,30 @@ impl Ports {
     /// For a mask that fixes bits of the layout's field of ports.
     pub(super) fn new<const W: usize>(layout: &Layout<W>, mask: &SparseMask<W>) -> Option<Self> {
         let (field, mask) = (layout.ports()?, mask.expand());
-        let extent = field.extent(&mask, layout.order());
-        (extent > 0).then(|| Self {
-            field,
-            mask: field.aligned(&mask, layout.order()),
-            extent,
-            trie: Trie::new(field.bits()),
-        })
+        let (extent, mask) = (field.extent(&mask, layout.order()), field.aligned(&mask, layout.order()));
+        let before = mask.leading_zeros() as u8;
+        let len = extent.checked_sub(before)?;
+        Some(Self { field, mask, before, len, trie: Trie::new(len) })
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
         self.trie.heap_bytes()
     }
 
-    /// The bits of a key that are the mask's.
+    /// The bits of a key that are the mask's, from the first of them on.
     #[inline(always)]
     fn value<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> u128 {
-        self.field.aligned(key, order) & self.mask
+        (self.field.aligned(key, order) & self.mask) << self.before
     }
 
     /// Adds the ports of a pattern at their place.
     pub(super) fn add(&mut self, values: &Values, place: Place) {
-        self.trie.insert(values.ports, self.extent, place, 0);
+        self.trie.insert(values.ports, self.len, place, 0);
     }
 
     /// Removes the ports of a pattern from their place.
     pub(super) fn remove(&mut self, values: &Values, place: Place) {
-        self.trie.remove(values.ports, self.extent, place);
+        self.trie.remove(values.ports, self.len, place);
     }
 
     /// Asks for what a change of a pattern begins with.
@@ -355,7 +355,7 @@ impl Ports {
         kernels: impl Kernels,
     ) -> Option<(Field, u8)> {
         let answer = self.trie.find(self.value(key, order), kernels);
-        Some((self.field, answer.rules_out(self.extent)?))
+        Some((self.field, self.before + answer.rules_out(self.len)?))
     }
 }
 
