@@ -50,6 +50,14 @@ pub(super) struct Values {
     fields: [u128; MAX_PREFIX_FIELDS],
 }
 
+impl Values {
+    /// With those of its mask's ports, if there are some.
+    #[inline(always)]
+    pub(super) fn with_ports<const W: usize>(self, ports: Option<&Ports>, key: &[u64; W], order: BitOrder) -> Self {
+        Self { ports: ports.map_or(0, |ports| ports.value(key, order)), ..self }
+    }
+}
+
 /// What the tries say of a key, by field; nothing before they are asked.
 pub(super) struct Walks(ArrayVec<Answer<Folded>, MAX_PREFIX_FIELDS>);
 
@@ -98,13 +106,10 @@ impl Prefixes {
         self.note(column, lens, false);
     }
 
-    /// The values by which tries know a pattern, of a key that it matches.
+    /// The values by which tries know a pattern, of a key that it matches; but for its mask's [ports](Values::with_ports).
     #[inline(always)]
-    pub(super) fn values<const W: usize>(&self, ports: Option<&Ports>, key: &[u64; W], order: BitOrder) -> Values {
+    pub(super) fn values<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> Values {
         let mut values = Values { ports: 0, fields: [0; MAX_PREFIX_FIELDS] };
-        if let Some(ports) = ports {
-            values.ports = ports.value(key, order);
-        }
         for (of, value) in self.fields.as_slice().iter().zip(&mut values.fields) {
             *value = of.field.aligned(key, order);
         }
@@ -247,15 +252,10 @@ impl Prefixes {
         }
     }
 
-    /// Asks for what changes of a pattern begin with.
+    /// Asks for what changes of a pattern begin with, whatever its mask.
     #[inline(always)]
-    pub(super) fn expect(&self, column: u32, values: &Values) {
-        let Some(lens) = self.lens.get(column as usize) else { return };
-        for ((of, value), len) in self.fields.iter().zip(&values.fields).zip(lens) {
-            if *len > 0 {
-                of.trie.expect(*value);
-            }
-        }
+    pub(super) fn expect(&self, values: &Values) {
+        self.fields.iter().zip(&values.fields).for_each(|(of, value)| of.trie.expect(*value));
     }
 
     /// Asks for what a change at these places will read, in the tries of the fields that a mask fixes prefixes of.
@@ -388,8 +388,7 @@ impl<R, const W: usize> Classifier<R, W> {
             let subtable: &Subtable<State, W> = subtable;
             self.prefixes.add_column(column, &subtable.mask.expand(), order);
             for values in subtable.patterns() {
-                let (values, mut places) =
-                    (self.prefixes.values(None, &subtable.mask.scatter(values), order), Places::new());
+                let (values, mut places) = (self.prefixes.values(&subtable.mask.scatter(values), order), Places::new());
                 self.prefixes.seek(column, None, &values, &mut places);
                 self.prefixes.add(column, &values, places.into_iter());
             }

@@ -4,7 +4,7 @@
 //! made in one copy is made in the other without the searches, most of which wait for memory step by step; and since it is
 //! known beforehand where it goes, all that it reads can be asked for at once.
 
-use super::prefixes::Places;
+use super::prefixes::{Places, Values};
 use super::update::Sought;
 use super::{Classifier, State};
 #[cfg(feature = "std")]
@@ -31,17 +31,25 @@ pub(crate) struct Trail {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
+    /// The values by which tries know a pattern, where they look for which is asked for: that needs not be known of its mask.
+    #[inline(always)]
+    pub(super) fn expected_values(&self, key: &[u64; W]) -> Values {
+        let values = self.prefixes.values(key, self.layout.order());
+        if self.rules.len() >= NEAR {
+            self.prefixes.expect(&values);
+        }
+        values
+    }
+
     /// Asks for what a change of a pattern begins with: some of it is far down the line of steps that wait for one another.
     /// What has few rules is near enough.
     #[inline(always)]
-    pub(super) fn expect(&self, Sought { column, hashes, values, .. }: &Sought<'_, W>) {
+    pub(super) fn expect(&self, subtable: &Subtable<State, W>, Sought { hashes, values, .. }: &Sought<'_, W>) {
         if self.rules.len() < NEAR {
             return;
         }
-        let Some(subtable) = self.subtables.get(*column) else { return };
         subtable.rows.prefetch(hashes.whole);
         subtable.state.ports.iter().for_each(|ports| ports.expect(values));
-        self.prefixes.expect(*column, values);
         subtable.state.stages.expect(hashes);
     }
 
@@ -83,7 +91,7 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(super) fn expect_all(&self, sought: &Sought<'_, W>, trail: &Trail) {
         let Some(subtable) = self.subtables.get(sought.column) else { return };
-        self.expect(sought);
+        self.expect(subtable, sought);
         self.rules.prefetch(trail.slot);
         subtable.entries.prefetch(trail.place);
         self.expect_places(sought, subtable, trail);
@@ -105,7 +113,7 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn prefetch(&self, trail: &mut Trail, key: &[u64; W], comes: bool) {
         if let Some((column, subtable)) = self.known(trail) {
-            let sought = self.sought(column, subtable, key);
+            let sought = self.sought(column, subtable, key, self.expected_values(key));
             self.expect_all(&sought, trail);
             trail.is_expected = true;
             if comes {

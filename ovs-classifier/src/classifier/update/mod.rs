@@ -57,9 +57,15 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// A pattern of a mask, by a key that it matches.
     #[inline(always)]
-    pub(super) fn sought<'k>(&self, column: u32, subtable: &Subtable<State, W>, key: &'k [u64; W]) -> Sought<'k, W> {
+    pub(super) fn sought<'k>(
+        &self,
+        column: u32,
+        subtable: &Subtable<State, W>,
+        key: &'k [u64; W],
+        values: Values,
+    ) -> Sought<'k, W> {
         let hashes = subtable.state.stages.hashes(&subtable.mask, key);
-        let values = self.prefixes.values(subtable.state.ports.as_ref(), key, self.layout.order());
+        let values = values.with_ports(subtable.state.ports.as_ref(), key, self.layout.order());
         Sought { column, key, hashes, values }
     }
 

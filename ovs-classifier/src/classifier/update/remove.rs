@@ -15,11 +15,12 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// As [`remove`](Self::remove), like [`insert_along`](Self::insert_along).
     pub(crate) fn remove_along(&mut self, pattern: &Pattern<W>, priority: i32, trail: &mut Trail) -> Option<R> {
+        let values = self.expected_values(pattern.key());
         let column = self.subtables.find(pattern)?;
         self.subtables.expect(column);
         let subtable = self.subtables.get(column)?;
-        let sought = self.sought(column, subtable, pattern.key());
-        self.expect(&sought);
+        let sought = self.sought(column, subtable, pattern.key(), values);
+        self.expect(subtable, &sought);
         self.expect_row(subtable, &sought.hashes);
         self.seek(&sought, subtable, trail);
         let (_, head) = subtable.find_hashed(sought.hashes.whole, sought.key)?;
@@ -44,7 +45,7 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn remove_again(&mut self, key: &[u64; W], trail: &mut Trail) {
         let Some((column, subtable)) = self.known(trail) else { return };
-        let sought = self.sought(column, subtable, key);
+        let sought = self.sought(column, subtable, key, self.expected_values(key));
         if !trail.is_expected {
             self.expect_all(&sought, trail);
         }
@@ -67,7 +68,7 @@ impl<R, const W: usize> Classifier<R, W> {
         let (column, place) = self.rules.get(slot).map(|rule| (rule.column.get(), rule.place))?;
         let subtable = self.subtables.get(column)?;
         let key = subtable.mask.scatter(subtable.entries.get(place)?);
-        let sought = self.sought(column, subtable, &key);
+        let sought = self.sought(column, subtable, &key, self.expected_values(&key));
         self.remove_sought(slot, place, &sought, trail)
     }
 
