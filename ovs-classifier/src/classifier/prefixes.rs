@@ -51,10 +51,10 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// With those of its mask's ports, if there are some.
+    /// Sets those of its mask's ports, if there are some.
     #[inline(always)]
-    pub(super) fn with_ports<const W: usize>(self, ports: Option<&Ports>, key: &[u64; W], order: BitOrder) -> Self {
-        Self { ports: ports.map_or(0, |ports| ports.value(key, order)), ..self }
+    pub(super) fn set_ports<const W: usize>(&mut self, ports: Option<&Ports>, key: &[u64; W], order: BitOrder) {
+        self.ports = ports.map_or(0, |ports| ports.value(key, order));
     }
 }
 
@@ -106,7 +106,7 @@ impl Prefixes {
         self.note(column, lens, false);
     }
 
-    /// The values by which tries know a pattern, of a key that it matches; but for its mask's [ports](Values::with_ports).
+    /// The values by which tries know a pattern, of a key that it matches; but for its mask's [ports](Values::set_ports).
     #[inline(always)]
     pub(super) fn values<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> Values {
         let mut values = Values { ports: 0, fields: [0; MAX_PREFIX_FIELDS] };
@@ -119,31 +119,19 @@ impl Prefixes {
     /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that the
     /// mask fixes prefixes of. Searches of a few tries at once wait for memory together.
     pub(super) fn seek(&self, column: u32, ports: Option<&Ports>, values: &Values, places: &mut Places) {
-        let lens = self.lens.get(column as usize).copied().unwrap_or_default();
-        let mut fields = self.fields.as_slice();
-        let mut prefixes = values.fields.iter().copied().zip(lens);
-        let mut ports = ports.map(|ports| (&ports.trie, (values.ports, ports.len)));
-        while let ([one, more @ ..], Some(prefix)) = (fields, prefixes.next()) {
-            fields = more;
-            if let [two, more @ ..] = fields
-                && let Some(other) = prefixes.clone().next()
-                && prefix.1 > 0
-                && other.1 > 0
-            {
-                let _ = match ports.take() {
-                    Some((trie, port)) => {
-                        places.try_extend_from_slice(&trie.seek_three(port, [&one.trie, &two.trie], [prefix, other]))
-                    }
-                    None => places.try_extend_from_slice(&one.trie.seek_both(prefix, &two.trie, other)),
-                };
-                fields = more;
-                prefixes.next();
-            } else {
-                places.extend(ports.take().map(|(trie, (value, len))| trie.seek(value, len)));
-                places.extend((prefix.1 > 0).then(|| one.trie.seek(prefix.0, prefix.1)));
+        let Some(lens) = self.lens.get(column as usize) else { return };
+        let fields = || self.fields.iter().zip(&values.fields).zip(lens).filter(|(_, len)| **len > 0);
+        places.extend(ports.map(|ports| ports.trie.begin(values.ports, ports.len)));
+        places.extend(fields().map(|((of, value), len)| of.trie.begin(*value, *len)));
+        let (of_ports, of_fields) = places.split_at_mut(usize::from(ports.is_some()));
+        let mut goes_on = true;
+        while goes_on {
+            let step = |(ports, place): (&Ports, &mut Place)| ports.trie.step(values.ports, ports.len, place);
+            goes_on = ports.into_iter().zip(&mut *of_ports).any(step);
+            for (((of, value), len), place) in fields().zip(&mut *of_fields) {
+                goes_on |= of.trie.step(*value, *len, place);
             }
         }
-        places.extend(ports.map(|(trie, (value, len))| trie.seek(value, len)));
     }
 
     /// Adds a pattern of a mask at its places.

@@ -53,22 +53,22 @@ impl<R, const W: usize> Classifier<R, W> {
         subtable.state.stages.expect(hashes);
     }
 
-    /// Asks for what a row leads to that a removal is likely to find, which comes while something else is done.
+    /// A row that is likely to be the pattern's, by its place and head: what it leads to comes while something else is done.
     #[inline(always)]
-    pub(super) fn expect_row(&self, subtable: &Subtable<State, W>, hashes: &Hashes) {
-        if self.rules.len() >= NEAR
-            && let Some((place, head)) = subtable.rows.guess(hashes.whole)
-        {
+    pub(super) fn guess(&self, subtable: &Subtable<State, W>, hashes: &Hashes) -> Option<(u32, u32)> {
+        let (place, head) = subtable.rows.guess(hashes.whole)?;
+        if self.rules.len() >= NEAR {
             subtable.entries.prefetch(place);
             self.rules.prefetch(head);
         }
+        Some((place, head))
     }
 
     /// Looks for the places of a pattern in tries, if they are not known; what is there comes while something else is done.
     #[inline(always)]
     pub(super) fn seek(&self, sought: &Sought<'_, W>, subtable: &Subtable<State, W>, trail: &mut Trail) {
         let ports = subtable.state.ports.as_ref();
-        let seek = |places: &mut Places| self.prefixes.seek(sought.column, ports, &sought.values, places);
+        let seek = |places: &mut Places| self.prefixes.seek(sought.column, ports, sought.values, places);
         if trail.places.is_empty() {
             seek(&mut trail.places);
             if self.rules.len() >= NEAR {
@@ -113,7 +113,8 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn prefetch(&self, trail: &mut Trail, key: &[u64; W], comes: bool) {
         if let Some((column, subtable)) = self.known(trail) {
-            let sought = self.sought(column, subtable, key, self.expected_values(key));
+            let mut values = self.expected_values(key);
+            let sought = self.sought(column, subtable, key, &mut values);
             self.expect_all(&sought, trail);
             trail.is_expected = true;
             if comes {

@@ -90,7 +90,8 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn put_again(&mut self, key: &[u64; W], rule: Coming<R>, replaces: bool, trail: &mut Trail) {
         if let Some((column, subtable)) = self.known(trail) {
-            let sought = self.sought(column, subtable, key, self.expected_values(key));
+            let mut values = self.expected_values(key);
+            let sought = self.sought(column, subtable, key, &mut values);
             if !trail.is_expected {
                 self.expect_all(&sought, trail);
             }
@@ -113,11 +114,11 @@ impl<R, const W: usize> Classifier<R, W> {
             return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
         }
         let (full, key) = (InsertError::Full { limit: self.rule_limit }, pattern.key());
-        let values = self.expected_values(key);
+        let mut values = self.expected_values(key);
         if let Some(column) = self.subtables.find(pattern) {
             self.subtables.expect(column);
             let subtable = self.subtables.get(column).ok_or(full)?;
-            let sought = self.sought(column, subtable, key, values);
+            let sought = self.sought(column, subtable, key, &mut values);
             self.expect(subtable, &sought);
             trail.column = Some(column);
             return self.put_in(&sought, rule, replaces, trail);
@@ -126,7 +127,7 @@ impl<R, const W: usize> Classifier<R, W> {
             return Err(full);
         }
         let column = self.add_subtable(pattern).ok_or(full)?;
-        let sought = self.sought(column, self.subtables.get(column).ok_or(full)?, key, values);
+        let sought = self.sought(column, self.subtables.get(column).ok_or(full)?, key, &mut values);
         let placed = self.put_in(&sought, rule, replaces, trail);
         self.drop_if_empty(column);
         placed

@@ -15,15 +15,16 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// As [`remove`](Self::remove), like [`insert_along`](Self::insert_along).
     pub(crate) fn remove_along(&mut self, pattern: &Pattern<W>, priority: i32, trail: &mut Trail) -> Option<R> {
-        let values = self.expected_values(pattern.key());
+        let mut values = self.expected_values(pattern.key());
         let column = self.subtables.find(pattern)?;
         self.subtables.expect(column);
         let subtable = self.subtables.get(column)?;
-        let sought = self.sought(column, subtable, pattern.key(), values);
+        let sought = self.sought(column, subtable, pattern.key(), &mut values);
         self.expect(subtable, &sought);
-        self.expect_row(subtable, &sought.hashes);
+        let guess = self.guess(subtable, &sought.hashes)?;
         self.seek(&sought, subtable, trail);
-        let (_, head) = subtable.find_hashed(sought.hashes.whole, sought.key)?;
+        let is_right = subtable.holds(guess.0, sought.key);
+        let (_, head) = if is_right { guess } else { subtable.find_hashed(sought.hashes.whole, sought.key)? };
         let is_it = |rule: &Stored<R>| rule.priority == priority && rule.is_visible_at(Version::LAST);
         let (slot, _) = self.chain(head).find(|(_, rule)| is_it(rule))?;
         self.remove_from(slot, &sought, head, trail)
@@ -45,7 +46,8 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn remove_again(&mut self, key: &[u64; W], trail: &mut Trail) {
         let Some((column, subtable)) = self.known(trail) else { return };
-        let sought = self.sought(column, subtable, key, self.expected_values(key));
+        let mut values = self.expected_values(key);
+        let sought = self.sought(column, subtable, key, &mut values);
         if !trail.is_expected {
             self.expect_all(&sought, trail);
         }
@@ -68,7 +70,8 @@ impl<R, const W: usize> Classifier<R, W> {
         let (column, place) = self.rules.get(slot).map(|rule| (rule.column.get(), rule.place))?;
         let subtable = self.subtables.get(column)?;
         let key = subtable.mask.scatter(subtable.entries.get(place)?);
-        let sought = self.sought(column, subtable, &key, self.expected_values(&key));
+        let mut values = self.expected_values(&key);
+        let sought = self.sought(column, subtable, &key, &mut values);
         self.remove_sought(slot, place, &sought, trail)
     }
 
@@ -80,7 +83,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// Removes the rule in a slot, whose pattern is that of the chain from `head` on.
     fn remove_from(&mut self, slot: u32, sought: &Sought<'_, W>, head: u32, trail: &mut Trail) -> Option<R> {
-        let Sought { column, ref hashes, ref values, .. } = *sought;
+        let Sought { column, ref hashes, values, .. } = *sought;
         let stored = self.rules.get(slot)?;
         let (place, below) = (stored.place, stored.below);
         (trail.column, trail.slot, trail.place) = (Some(column), slot, place);
