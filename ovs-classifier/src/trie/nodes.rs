@@ -150,7 +150,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     pub(super) fn remove(&mut self, value: P, len: u8, Place(link): Place) {
         let value = value.head(len);
         if let Some(bucket) = link.bucket().and_then(|bucket| self.buckets.get_mut(bucket)) {
-            if bucket.release(value, len) && bucket.len() <= FEW / 2 {
+            if bucket.release(value, len).is_some_and(|left| left <= FEW / 2) {
                 self.settle(value, len);
             }
         } else if let Some(fork) = link.fork().and_then(|fork| self.forks.get_mut(fork))
