@@ -84,26 +84,27 @@ impl StageIndex {
     /// Asks for what a change of a pattern will read.
     #[inline(always)]
     pub(crate) fn expect(&self, hashes: &Hashes) {
-        let levels = self.levels.iter().zip(hashes.beginnings);
-        levels.for_each(|(level, hash)| level.prefixes.prefetch(WordHash::spread(hash)));
+        let levels = self.levels.iter().zip(&hashes.beginnings);
+        levels.for_each(|(level, hash)| level.prefixes.prefetch(WordHash::spread(*hash)));
     }
 
     /// Adds a pattern that was not there.
     pub(crate) fn add(&mut self, hashes: &Hashes) {
-        for (level, hash) in self.levels.iter_mut().zip(hashes.beginnings) {
-            match level.prefixes.head_mut(WordHash::spread(hash), hash) {
+        // In their place, as in all changes: a copy is read as a whole when it has just been written in parts.
+        for (level, hash) in self.levels.iter_mut().zip(&hashes.beginnings) {
+            match level.prefixes.head_mut(WordHash::spread(*hash), *hash) {
                 Some(patterns) => *patterns += 1,
-                None => level.prefixes.insert(WordHash::spread(hash), hash, 1, WordHash::spread),
+                None => level.prefixes.insert(WordHash::spread(*hash), *hash, 1, WordHash::spread),
             }
         }
     }
 
     /// Removes a pattern that was added.
     pub(crate) fn remove(&mut self, hashes: &Hashes) {
-        for (level, hash) in self.levels.iter_mut().zip(hashes.beginnings) {
-            match level.prefixes.head_mut(WordHash::spread(hash), hash) {
+        for (level, hash) in self.levels.iter_mut().zip(&hashes.beginnings) {
+            match level.prefixes.head_mut(WordHash::spread(*hash), *hash) {
                 Some(patterns) if *patterns > 1 => *patterns -= 1,
-                Some(_) => level.prefixes.remove(WordHash::spread(hash), hash),
+                Some(_) => level.prefixes.remove(WordHash::spread(*hash), *hash),
                 None => {}
             }
         }

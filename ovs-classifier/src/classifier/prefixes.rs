@@ -44,7 +44,9 @@ struct Prefixed {
 /// Where a pattern is in tries: of its mask's ports, if there is one, then of the prefix fields.
 pub(super) type Places = ArrayVec<Place, { MAX_PREFIX_FIELDS + 1 }>;
 
-/// The values by which tries know a pattern.
+/// The values by which tries know a pattern; zeros, before they are set. They stay where they are: who copied them would wait
+/// for what was just written in parts.
+#[derive(Default)]
 pub(super) struct Values {
     ports: u128,
     fields: [u128; MAX_PREFIX_FIELDS],
@@ -106,14 +108,13 @@ impl Prefixes {
         self.note(column, lens, false);
     }
 
-    /// The values by which tries know a pattern, of a key that it matches; but for its mask's [ports](Values::set_ports).
+    /// Sets the values by which tries know a pattern, of a key that it matches; but for its mask's
+    /// [ports](Values::set_ports).
     #[inline(always)]
-    pub(super) fn values<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> Values {
-        let mut values = Values { ports: 0, fields: [0; MAX_PREFIX_FIELDS] };
+    pub(super) fn set_values<const W: usize>(&self, values: &mut Values, key: &[u64; W], order: BitOrder) {
         for (of, value) in self.fields.as_slice().iter().zip(&mut values.fields) {
             *value = of.field.aligned(key, order);
         }
-        values
     }
 
     /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that the
@@ -376,7 +377,8 @@ impl<R, const W: usize> Classifier<R, W> {
             let subtable: &Subtable<State, W> = subtable;
             self.prefixes.add_column(column, &subtable.mask.expand(), order);
             for values in subtable.patterns() {
-                let (values, mut places) = (self.prefixes.values(&subtable.mask.scatter(values), order), Places::new());
+                let (key, mut values, mut places) = (subtable.mask.scatter(values), Values::default(), Places::new());
+                self.prefixes.set_values(&mut values, &key, order);
                 self.prefixes.seek(column, None, &values, &mut places);
                 self.prefixes.add(column, &values, places.into_iter());
             }

@@ -31,14 +31,13 @@ pub(crate) struct Trail {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
-    /// The values by which tries know a pattern, where they look for which is asked for: that needs not be known of its mask.
+    /// Sets the values by which tries know a pattern, and asks for where they look for them: its mask need not be known for that.
     #[inline(always)]
-    pub(super) fn expected_values(&self, key: &[u64; W]) -> Values {
-        let values = self.prefixes.values(key, self.layout.order());
+    pub(super) fn expect_values(&self, values: &mut Values, key: &[u64; W]) {
+        self.prefixes.set_values(values, key, self.layout.order());
         if self.rules.len() >= NEAR {
-            self.prefixes.expect(&values);
+            self.prefixes.expect(values);
         }
-        values
     }
 
     /// Asks for what a change of a pattern begins with: some of it is far down the line of steps that wait for one another.
@@ -113,7 +112,8 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn prefetch(&self, trail: &mut Trail, key: &[u64; W], comes: bool) {
         if let Some((column, subtable)) = self.known(trail) {
-            let mut values = self.expected_values(key);
+            let mut values = Values::default();
+            self.expect_values(&mut values, key);
             let sought = self.sought(column, subtable, key, &mut values);
             self.expect_all(&sought, trail);
             trail.is_expected = true;

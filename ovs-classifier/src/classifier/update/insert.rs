@@ -1,6 +1,7 @@
 //! Rules that come.
 
 use super::super::Classifier;
+use super::super::prefixes::Values;
 use super::super::trail::Trail;
 use super::Sought;
 use crate::arena::Handle;
@@ -90,7 +91,8 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn put_again(&mut self, key: &[u64; W], rule: Coming<R>, replaces: bool, trail: &mut Trail) {
         if let Some((column, subtable)) = self.known(trail) {
-            let mut values = self.expected_values(key);
+            let mut values = Values::default();
+            self.expect_values(&mut values, key);
             let sought = self.sought(column, subtable, key, &mut values);
             if !trail.is_expected {
                 self.expect_all(&sought, trail);
@@ -114,7 +116,8 @@ impl<R, const W: usize> Classifier<R, W> {
             return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
         }
         let (full, key) = (InsertError::Full { limit: self.rule_limit }, pattern.key());
-        let mut values = self.expected_values(key);
+        let mut values = Values::default();
+        self.expect_values(&mut values, key);
         if let Some(column) = self.subtables.find(pattern) {
             self.subtables.expect(column);
             let subtable = self.subtables.get(column).ok_or(full)?;

@@ -1,6 +1,7 @@
 //! Rules that go.
 
 use super::super::Classifier;
+use super::super::prefixes::Values;
 use super::super::trail::Trail;
 use super::Sought;
 use crate::arena::Handle;
@@ -15,7 +16,8 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// As [`remove`](Self::remove), like [`insert_along`](Self::insert_along).
     pub(crate) fn remove_along(&mut self, pattern: &Pattern<W>, priority: i32, trail: &mut Trail) -> Option<R> {
-        let mut values = self.expected_values(pattern.key());
+        let mut values = Values::default();
+        self.expect_values(&mut values, pattern.key());
         let column = self.subtables.find(pattern)?;
         self.subtables.expect(column);
         let subtable = self.subtables.get(column)?;
@@ -46,7 +48,8 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn remove_again(&mut self, key: &[u64; W], trail: &mut Trail) {
         let Some((column, subtable)) = self.known(trail) else { return };
-        let mut values = self.expected_values(key);
+        let mut values = Values::default();
+        self.expect_values(&mut values, key);
         let sought = self.sought(column, subtable, key, &mut values);
         if !trail.is_expected {
             self.expect_all(&sought, trail);
@@ -70,7 +73,8 @@ impl<R, const W: usize> Classifier<R, W> {
         let (column, place) = self.rules.get(slot).map(|rule| (rule.column.get(), rule.place))?;
         let subtable = self.subtables.get(column)?;
         let key = subtable.mask.scatter(subtable.entries.get(place)?);
-        let mut values = self.expected_values(&key);
+        let mut values = Values::default();
+        self.expect_values(&mut values, &key);
         let sought = self.sought(column, subtable, &key, &mut values);
         self.remove_sought(slot, place, &sought, trail)
     }
