@@ -92,11 +92,12 @@ impl<T> Arena<T> {
         self.values.get_mut(index as usize)?.as_mut()
     }
 
-    /// Asks for the line that the value of a slot begins in, ahead of its use.
+    /// Asks for the line that the value of a slot begins in, and for its links, ahead of their use.
     #[inline(always)]
     pub(crate) fn prefetch(&self, index: u32) {
-        if let Some(value) = self.values.get(index as usize) {
+        if let Some((value, link)) = self.values.get(index as usize).zip(self.links.get(index as usize)) {
             crate::simd::prefetch(value);
+            crate::simd::prefetch(link);
         }
     }
 

@@ -11,12 +11,13 @@ use crate::hash::WordHash;
 use crate::layout::STAGES;
 use crate::rows::Rows;
 use crate::sparse::SparseMask;
-use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 
 /// The prefixes of a subtable's patterns, by stage.
 #[derive(Clone, Debug)]
 pub(crate) struct StageIndex {
-    levels: Vec<Level>,
+    /// With the subtable: who changes it reads no other line to find them.
+    levels: ArrayVec<Level, { STAGES - 1 }>,
 }
 
 /// The hashes of a pattern, which a change asks for more than once.
@@ -38,11 +39,11 @@ struct Level {
 
 impl StageIndex {
     pub(crate) fn new<const W: usize>(mask: &SparseMask<W>) -> Self {
-        let mut levels: Vec<Level> = Vec::new();
+        let mut levels = ArrayVec::<Level, { STAGES - 1 }>::new();
         for &end in mask.stage_ends() {
             // A stage without words of its own ends where the one before did; the last is what the rows are for.
             let begun = levels.last().map_or(0, |level| level.end);
-            if end > begun && end < mask.len() {
+            if end > begun && end < mask.len() && !levels.is_full() {
                 levels.push(Level { end, prefixes: Rows::default() });
             }
         }
@@ -50,8 +51,7 @@ impl StageIndex {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let prefixes: usize = self.levels.iter().map(|level| level.prefixes.heap_bytes()).sum();
-        prefixes + self.levels.capacity() * size_of::<Level>()
+        self.levels.iter().map(|level| level.prefixes.heap_bytes()).sum()
     }
 
     /// How many words of the mask it takes to see that no pattern is the key's, given that none is.
@@ -84,26 +84,27 @@ impl StageIndex {
     /// Asks for what a change of a pattern will read.
     #[inline(always)]
     pub(crate) fn expect(&self, hashes: &Hashes) {
-        let levels = self.levels.iter().zip(hashes.beginnings);
-        levels.for_each(|(level, hash)| level.prefixes.prefetch(WordHash::spread(hash)));
+        let levels = self.levels.iter().zip(&hashes.beginnings);
+        levels.for_each(|(level, hash)| level.prefixes.prefetch(WordHash::spread(*hash)));
     }
 
     /// Adds a pattern that was not there.
     pub(crate) fn add(&mut self, hashes: &Hashes) {
-        for (level, hash) in self.levels.iter_mut().zip(hashes.beginnings) {
-            match level.prefixes.head_mut(WordHash::spread(hash), hash) {
+        // In their place, as in all changes: a copy is read as a whole when it has just been written in parts.
+        for (level, hash) in self.levels.iter_mut().zip(&hashes.beginnings) {
+            match level.prefixes.head_mut(WordHash::spread(*hash), *hash) {
                 Some(patterns) => *patterns += 1,
-                None => level.prefixes.insert(WordHash::spread(hash), hash, 1, WordHash::spread),
+                None => level.prefixes.insert(WordHash::spread(*hash), *hash, 1, WordHash::spread),
             }
         }
     }
 
     /// Removes a pattern that was added.
     pub(crate) fn remove(&mut self, hashes: &Hashes) {
-        for (level, hash) in self.levels.iter_mut().zip(hashes.beginnings) {
-            match level.prefixes.head_mut(WordHash::spread(hash), hash) {
+        for (level, hash) in self.levels.iter_mut().zip(&hashes.beginnings) {
+            match level.prefixes.head_mut(WordHash::spread(*hash), *hash) {
                 Some(patterns) if *patterns > 1 => *patterns -= 1,
-                Some(_) => level.prefixes.remove(WordHash::spread(hash), hash),
+                Some(_) => level.prefixes.remove(WordHash::spread(*hash), *hash),
                 None => {}
             }
         }

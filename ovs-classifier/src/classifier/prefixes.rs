@@ -47,10 +47,20 @@ struct Prefixed {
 /// Where a pattern is in tries: of its mask's ports, if there is one, then of the prefix fields.
 pub(super) type Places = ArrayVec<Place, { MAX_PREFIX_FIELDS + 1 }>;
 
-/// The values by which tries know a pattern.
+/// The values by which tries know a pattern; zeros, before they are set. They stay where they are: who copied them would wait
+/// for what was just written in parts.
+#[derive(Default)]
 pub(super) struct Values {
     ports: u128,
     fields: [u128; MAX_PREFIX_FIELDS],
+}
+
+impl Values {
+    /// Sets those of its mask's ports, if there are some.
+    #[inline(always)]
+    pub(super) fn set_ports<const W: usize>(&mut self, ports: Option<&Ports>, key: &[u64; W], order: BitOrder) {
+        self.ports = ports.map_or(0, |ports| ports.value(key, order));
+    }
 }
 
 /// What the tries say of a key, by field; nothing before they are asked.
@@ -104,47 +114,31 @@ impl Prefixes {
         self.note(column, lens, false);
     }
 
-    /// The values by which tries know a pattern, of a key that it matches.
+    /// Sets the values by which tries know a pattern, of a key that it matches; but for its mask's
+    /// [ports](Values::set_ports).
     #[inline(always)]
-    pub(super) fn values<const W: usize>(&self, ports: Option<&Ports>, key: &[u64; W], order: BitOrder) -> Values {
-        let mut values = Values { ports: 0, fields: [0; MAX_PREFIX_FIELDS] };
-        if let Some(ports) = ports {
-            values.ports = ports.value(key, order);
-        }
+    pub(super) fn set_values<const W: usize>(&self, values: &mut Values, key: &[u64; W], order: BitOrder) {
         for (of, value) in self.fields.as_slice().iter().zip(&mut values.fields) {
             *value = of.field.aligned(key, order);
         }
-        values
     }
 
     /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that the
     /// mask fixes prefixes of. Searches of a few tries at once wait for memory together.
     pub(super) fn seek(&self, column: u32, ports: Option<&Ports>, values: &Values, places: &mut Places) {
-        let lens = self.lens.get(column as usize).copied().unwrap_or_default();
-        let mut fields = self.fields.as_slice();
-        let mut prefixes = values.fields.iter().copied().zip(lens);
-        let mut ports = ports.map(|ports| (&ports.trie, (values.ports, ports.extent)));
-        while let ([one, more @ ..], Some(prefix)) = (fields, prefixes.next()) {
-            fields = more;
-            if let [two, more @ ..] = fields
-                && let Some(other) = prefixes.clone().next()
-                && prefix.1 > 0
-                && other.1 > 0
-            {
-                let _ = match ports.take() {
-                    Some((trie, port)) => {
-                        places.try_extend_from_slice(&trie.seek_three(port, [&one.trie, &two.trie], [prefix, other]))
-                    }
-                    None => places.try_extend_from_slice(&one.trie.seek_both(prefix, &two.trie, other)),
-                };
-                fields = more;
-                prefixes.next();
-            } else {
-                places.extend(ports.take().map(|(trie, (value, len))| trie.seek(value, len)));
-                places.extend((prefix.1 > 0).then(|| one.trie.seek(prefix.0, prefix.1)));
+        let Some(lens) = self.lens.get(column as usize) else { return };
+        let fields = || self.fields.iter().zip(&values.fields).zip(lens).filter(|(_, len)| **len > 0);
+        places.extend(ports.map(|ports| ports.trie.begin(values.ports, ports.len)));
+        places.extend(fields().map(|((of, value), len)| of.trie.begin(*value, *len)));
+        let (of_ports, of_fields) = places.split_at_mut(usize::from(ports.is_some()));
+        let mut goes_on = true;
+        while goes_on {
+            let step = |(ports, place): (&Ports, &mut Place)| ports.trie.step(values.ports, ports.len, place);
+            goes_on = ports.into_iter().zip(&mut *of_ports).any(step);
+            for (((of, value), len), place) in fields().zip(&mut *of_fields) {
+                goes_on |= of.trie.step(*value, *len, place);
             }
         }
-        places.extend(ports.map(|(trie, (value, len))| trie.seek(value, len)));
     }
 
     /// Adds a pattern of a mask at its places.
@@ -269,15 +263,10 @@ impl Prefixes {
         }
     }
 
-    /// Asks for what changes of a pattern begin with.
+    /// Asks for what changes of a pattern begin with, whatever its mask.
     #[inline(always)]
-    pub(super) fn expect(&self, column: u32, values: &Values) {
-        let Some(lens) = self.lens.get(column as usize) else { return };
-        for ((of, value), len) in self.fields.iter().zip(&values.fields).zip(lens) {
-            if *len > 0 {
-                of.trie.expect(*value);
-            }
-        }
+    pub(super) fn expect(&self, values: &Values) {
+        self.fields.iter().zip(&values.fields).for_each(|(of, value)| of.trie.expect(*value));
     }
 
     /// Asks for what a change at these places will read, in the tries of the fields that a mask fixes prefixes of.
@@ -325,9 +314,12 @@ impl Prefixed {
 #[derive(Clone)]
 pub(super) struct Ports {
     field: Field,
-    /// The mask's bits of the field, left-aligned, and where the last of them is.
+    /// The mask's bits of the field, left-aligned.
     mask: u128,
-    extent: u8,
+    /// How many bits of the field are before them, which the trie does not have: its head is of bits that differ.
+    before: u8,
+    /// How many bits there are from the first of them to the last.
+    len: u8,
     trie: Trie<()>,
 }
 
@@ -335,33 +327,30 @@ impl Ports {
     /// For a mask that fixes bits of the layout's field of ports.
     pub(super) fn new<const W: usize>(layout: &Layout<W>, mask: &SparseMask<W>) -> Option<Self> {
         let (field, mask) = (layout.ports()?, mask.expand());
-        let extent = field.extent(&mask, layout.order());
-        (extent > 0).then(|| Self {
-            field,
-            mask: field.aligned(&mask, layout.order()),
-            extent,
-            trie: Trie::new(field.bits()),
-        })
+        let (extent, mask) = (field.extent(&mask, layout.order()), field.aligned(&mask, layout.order()));
+        let before = mask.leading_zeros() as u8;
+        let len = extent.checked_sub(before)?;
+        Some(Self { field, mask, before, len, trie: Trie::new(len) })
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
         self.trie.heap_bytes()
     }
 
-    /// The bits of a key that are the mask's.
+    /// The bits of a key that are the mask's, from the first of them on.
     #[inline(always)]
     fn value<const W: usize>(&self, key: &[u64; W], order: BitOrder) -> u128 {
-        self.field.aligned(key, order) & self.mask
+        (self.field.aligned(key, order) & self.mask) << self.before
     }
 
     /// Adds the ports of a pattern at their place.
     pub(super) fn add(&mut self, values: &Values, place: Place) {
-        self.trie.insert(values.ports, self.extent, place, 0);
+        self.trie.insert(values.ports, self.len, place, 0);
     }
 
     /// Removes the ports of a pattern from their place.
     pub(super) fn remove(&mut self, values: &Values, place: Place) {
-        self.trie.remove(values.ports, self.extent, place);
+        self.trie.remove(values.ports, self.len, place);
     }
 
     /// Asks for what a change of a pattern begins with.
@@ -385,7 +374,7 @@ impl Ports {
         kernels: impl Kernels,
     ) -> Option<(Field, u8)> {
         let answer = self.trie.find(self.value(key, order), kernels);
-        Some((self.field, answer.rules_out(self.extent)?))
+        Some((self.field, self.before + answer.rules_out(self.len)?))
     }
 }
 
@@ -418,8 +407,8 @@ impl<R, const W: usize> Classifier<R, W> {
             let subtable: &Subtable<State, W> = subtable;
             self.prefixes.add_column(column, &subtable.mask.expand(), order);
             for values in subtable.patterns() {
-                let (values, mut places) =
-                    (self.prefixes.values(None, &subtable.mask.scatter(values), order), Places::new());
+                let (key, mut values, mut places) = (subtable.mask.scatter(values), Values::default(), Places::new());
+                self.prefixes.set_values(&mut values, &key, order);
                 self.prefixes.seek(column, None, &values, &mut places);
                 self.prefixes.add(column, &values, places.into_iter());
             }

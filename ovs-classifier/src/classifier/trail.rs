@@ -4,7 +4,7 @@
 //! made in one copy is made in the other without the searches, most of which wait for memory step by step; and since it is
 //! known beforehand where it goes, all that it reads can be asked for at once.
 
-use super::prefixes::Places;
+use super::prefixes::{Places, Values};
 use super::update::Sought;
 use super::{Classifier, State};
 #[cfg(feature = "std")]
@@ -31,36 +31,43 @@ pub(crate) struct Trail {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
+    /// Sets the values by which tries know a pattern, and asks for where they look for them: its mask need not be known for that.
+    #[inline(always)]
+    pub(super) fn expect_values(&self, values: &mut Values, key: &[u64; W]) {
+        self.prefixes.set_values(values, key, self.layout.order());
+        if self.rules.len() >= NEAR {
+            self.prefixes.expect(values);
+        }
+    }
+
     /// Asks for what a change of a pattern begins with: some of it is far down the line of steps that wait for one another.
     /// What has few rules is near enough.
     #[inline(always)]
-    pub(super) fn expect(&self, Sought { column, hashes, values, .. }: &Sought<'_, W>) {
+    pub(super) fn expect(&self, subtable: &Subtable<State, W>, Sought { hashes, values, .. }: &Sought<'_, W>) {
         if self.rules.len() < NEAR {
             return;
         }
-        let Some(subtable) = self.subtables.get(*column) else { return };
         subtable.rows.prefetch(hashes.whole);
         subtable.state.ports.iter().for_each(|ports| ports.expect(values));
-        self.prefixes.expect(*column, values);
         subtable.state.stages.expect(hashes);
     }
 
-    /// Asks for what a row leads to that a removal is likely to find, which comes while something else is done.
+    /// A row that is likely to be the pattern's, by its place and head: what it leads to comes while something else is done.
     #[inline(always)]
-    pub(super) fn expect_row(&self, subtable: &Subtable<State, W>, hashes: &Hashes) {
-        if self.rules.len() >= NEAR
-            && let Some((place, head)) = subtable.rows.guess(hashes.whole)
-        {
+    pub(super) fn guess(&self, subtable: &Subtable<State, W>, hashes: &Hashes) -> Option<(u32, u32)> {
+        let (place, head) = subtable.rows.guess(hashes.whole)?;
+        if self.rules.len() >= NEAR {
             subtable.entries.prefetch(place);
             self.rules.prefetch(head);
         }
+        Some((place, head))
     }
 
     /// Looks for the places of a pattern in tries, if they are not known; what is there comes while something else is done.
     #[inline(always)]
     pub(super) fn seek(&self, sought: &Sought<'_, W>, subtable: &Subtable<State, W>, trail: &mut Trail) {
         let ports = subtable.state.ports.as_ref();
-        let seek = |places: &mut Places| self.prefixes.seek(sought.column, ports, &sought.values, places);
+        let seek = |places: &mut Places| self.prefixes.seek(sought.column, ports, sought.values, places);
         if trail.places.is_empty() {
             seek(&mut trail.places);
             if self.rules.len() >= NEAR {
@@ -83,7 +90,7 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(super) fn expect_all(&self, sought: &Sought<'_, W>, trail: &Trail) {
         let Some(subtable) = self.subtables.get(sought.column) else { return };
-        self.expect(sought);
+        self.expect(subtable, sought);
         self.rules.prefetch(trail.slot);
         subtable.entries.prefetch(trail.place);
         self.expect_places(sought, subtable, trail);
@@ -105,7 +112,9 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn prefetch(&self, trail: &mut Trail, key: &[u64; W], comes: bool) {
         if let Some((column, subtable)) = self.known(trail) {
-            let sought = self.sought(column, subtable, key);
+            let mut values = Values::default();
+            self.expect_values(&mut values, key);
+            let sought = self.sought(column, subtable, key, &mut values);
             self.expect_all(&sought, trail);
             trail.is_expected = true;
             if comes {

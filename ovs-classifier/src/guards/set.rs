@@ -236,7 +236,10 @@ impl Guard {
         let bit = 1 << (column % 64);
         word_mut(&mut self.lines, at).is_some_and(|word| {
             let is_new = *word & bit == 0;
-            *word |= bit;
+            // What is written goes back to memory.
+            if is_new {
+                *word |= bit;
+            }
             is_new
         })
     }

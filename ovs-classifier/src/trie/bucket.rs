@@ -47,8 +47,9 @@ impl<P: Path, C: Holders> Bucket<P, C> {
         bucket
     }
 
+    /// How many prefixes there are. As in [`position`](Self::position), none ends the count.
     pub(super) fn len(&self) -> usize {
-        self.counts.iter().take_while(|count| **count != 0).count()
+        self.counts.iter().map(|count| u32::from(*count != 0)).sum::<u32>() as usize
     }
 
     pub(super) fn prefixes(&self) -> impl Iterator<Item = Prefix<P, C>> + '_ {
@@ -70,9 +71,17 @@ impl<P: Path, C: Holders> Bucket<P, C> {
         true
     }
 
+    /// Where a prefix is. All are compared: at which one that could end is nothing that a processor can guess.
     fn position(&self, path: P, len: u8) -> Option<usize> {
-        let all = self.paths.iter().zip(&self.counts);
-        all.map(|(other, count)| *other == path && Count::from_number(*count).len() == len).position(|is_it| is_it)
+        let mut alike = (0..).zip(&self.paths).fold(0u32, |set, (i, other)| set | u32::from(*other == path) << i);
+        while alike != 0 {
+            let at = alike.trailing_zeros() as usize;
+            if self.counts.get(at).is_some_and(|count| Count::from_number(*count).len() == len) {
+                return Some(at);
+            }
+            alike &= alike - 1;
+        }
+        None
     }
 
     /// Adds a rule of the mask of a column to those of a prefix; whether there is this prefix, or room for it.
@@ -86,21 +95,22 @@ impl<P: Path, C: Holders> Bucket<P, C> {
         true
     }
 
-    /// Removes a rule of a prefix, and the prefix if it was the last; whether it was.
-    pub(super) fn release(&mut self, path: P, len: u8) -> bool {
-        let at = self.position(path, len);
-        let Some((at, count)) = at.and_then(|at| Some((at, self.counts.get_mut(at)?))) else { return false };
+    /// Removes a rule of a prefix, and the prefix if it was the last: then, how many prefixes are left.
+    pub(super) fn release(&mut self, path: P, len: u8) -> Option<usize> {
+        let at = self.position(path, len)?;
+        // Before anything is written: what was written in parts is not soon read as a whole.
+        let last = self.len().checked_sub(1)?;
+        let count = self.counts.get_mut(at)?;
         let left = Count::from_number(*count).down();
         *count = left.number();
         if left.rules() > 0 {
-            return false;
+            return None;
         }
         // The last takes its place, and leaves nothing behind: a place without a prefix is compared as others are.
-        let last = self.len() - 1;
         (self.paths[at], self.paths[last]) = (self.paths[last], P::default());
         (self.counts[at], self.counts[last]) = (self.counts[last], 0);
         (self.holders[at], self.holders[last]) = (self.holders[last], C::default());
-        true
+        Some(last)
     }
 }
 

@@ -166,45 +166,22 @@ impl<C: Holders> Trie<C> {
         }
     }
 
-    /// Where the first `len` bits of a value are, or would be.
-    pub(crate) fn seek(&self, value: u128, len: u8) -> Place {
+    /// Where the search for the place of the first `len` bits of a value begins.
+    #[inline(always)]
+    pub(crate) fn begin(&self, value: u128, len: u8) -> Place {
+        Place(match self {
+            Self::Short(nodes) => nodes.begin(u32::of(value), len),
+            Self::Long(nodes) => nodes.begin(value, len),
+        })
+    }
+
+    /// Has a search go on, by a node; whether there may be more. Searches of a few tries that go on in turn wait for memory
+    /// together.
+    #[inline(always)]
+    pub(crate) fn step(&self, value: u128, len: u8, Place(at): &mut Place) -> bool {
         match self {
-            Self::Short(nodes) => nodes.seek(u32::of(value), len),
-            Self::Long(nodes) => nodes.seek(value, len),
-        }
-    }
-
-    /// Where prefixes of two values are, or would be, in two tries: both wait for memory together.
-    pub(crate) fn seek_both(&self, (value, len): (u128, u8), other: &Self, second: (u128, u8)) -> [Place; 2] {
-        match (self, other) {
-            (Self::Short(a), Self::Short(b)) => {
-                let mut first = a.search(u32::of(value), len);
-                let mut second = b.search(u32::of(second.0), second.1);
-                while first.step(a) | second.step(b) {}
-                [first.place(), second.place()]
-            }
-            _ => [self.seek(value, len), other.seek(second.0, second.1)],
-        }
-    }
-
-    /// As [`seek_both`](Self::seek_both), in three tries.
-    pub(crate) fn seek_three<D: Holders>(
-        &self,
-        first: (u128, u8),
-        others: [&Trie<D>; 2],
-        [second, third]: [(u128, u8); 2],
-    ) -> [Place; 3] {
-        match (self, others) {
-            (Self::Short(a), [Trie::Short(b), Trie::Short(c)]) => {
-                let mut first = a.search(u32::of(first.0), first.1);
-                let mut second = b.search(u32::of(second.0), second.1);
-                let mut third = c.search(u32::of(third.0), third.1);
-                while first.step(a) | second.step(b) | third.step(c) {}
-                [first.place(), second.place(), third.place()]
-            }
-            (_, [other, last]) => {
-                [self.seek(first.0, first.1), other.seek(second.0, second.1), last.seek(third.0, third.1)]
-            }
+            Self::Short(nodes) => nodes.step(u32::of(value), len, at),
+            Self::Long(nodes) => nodes.step(value, len, at),
         }
     }
 

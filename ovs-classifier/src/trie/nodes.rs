@@ -61,35 +61,6 @@ impl<P: Path, C: Holders> Walk<P, C> {
     }
 }
 
-/// A prefix on the way to its place.
-pub(super) struct Search<P> {
-    value: P,
-    len: u8,
-    link: Link,
-}
-
-impl<P: Path> Search<P> {
-    /// Goes on by a fork; whether there may be more.
-    #[inline(always)]
-    pub(super) fn step<C: Holders>(&mut self, nodes: &Nodes<P, C>) -> bool {
-        let Some(fork) = nodes.fork(self.link) else { return false };
-        if fork.len() > self.len || !fork.is_in(self.value) {
-            self.link = Link::NONE;
-            return false;
-        }
-        if fork.len() == self.len {
-            return false;
-        }
-        self.link = fork.child(self.value);
-        true
-    }
-
-    #[inline(always)]
-    pub(super) fn place(self) -> Place {
-        Place(self.link)
-    }
-}
-
 impl<P: Path, C: Holders> Nodes<P, C> {
     pub(super) fn heap_bytes(&self) -> usize {
         self.forks.heap_bytes() + self.buckets.heap_bytes() + self.heads.heap_bytes()
@@ -138,22 +109,27 @@ impl<P: Path, C: Holders> Nodes<P, C> {
 
     /// Where the search for a prefix begins: where it ends, if the head has more bits than it.
     #[inline(always)]
-    pub(super) fn search(&self, value: P, len: u8) -> Search<P> {
+    pub(super) fn begin(&self, value: P, len: u8) -> Link {
         let slot = self.heads.slot(value);
-        let link = if u32::from(len) < self.heads.bits() {
-            let fork = self.heads.shorts.get(value, len);
-            let bucket = slot.filter(|slot| slot.link.bucket().is_some() && slot.bits <= len);
-            if fork == Link::NONE { bucket.map_or(Link::NONE, |slot| slot.link) } else { fork }
-        } else {
-            slot.map_or(self.root, |slot| slot.link)
-        };
-        Search { value, len, link }
+        if u32::from(len) >= self.heads.bits() {
+            return slot.map_or(self.root, |slot| slot.link);
+        }
+        let fork = self.heads.shorts.get(value, len);
+        let bucket = slot.filter(|slot| slot.link.bucket().is_some() && slot.bits <= len);
+        if fork == Link::NONE { bucket.map_or(Link::NONE, |slot| slot.link) } else { fork }
     }
 
-    pub(super) fn seek(&self, value: P, len: u8) -> Place {
-        let mut search = self.search(value, len);
-        while search.step(self) {}
-        search.place()
+    /// Has the search for a prefix go on by the fork that it is at; whether there may be more.
+    #[inline(always)]
+    pub(super) fn step(&self, value: P, len: u8, at: &mut Link) -> bool {
+        let Some(fork) = self.fork(*at) else { return false };
+        if fork.len() > len || !fork.is_in(value) {
+            *at = Link::NONE;
+        } else if fork.len() < len {
+            *at = fork.child(value);
+            return at.fork().is_some();
+        }
+        false
     }
 
     pub(super) fn insert(&mut self, value: P, len: u8, Place(link): Place, column: u32) {
@@ -178,7 +154,7 @@ impl<P: Path, C: Holders> Nodes<P, C> {
     pub(super) fn remove(&mut self, value: P, len: u8, Place(link): Place) {
         let value = value.head(len);
         if let Some(bucket) = link.bucket().and_then(|bucket| self.buckets.get_mut(bucket)) {
-            if bucket.release(value, len) && bucket.len() <= FEW / 2 {
+            if bucket.release(value, len).is_some_and(|left| left <= FEW / 2) {
                 self.settle(value, len);
             }
         } else if let Some(fork) = link.fork().and_then(|fork| self.forks.get_mut(fork))

@@ -3,10 +3,26 @@ use super::fork::Fork;
 use super::head::MADE;
 use super::nodes::Nodes;
 use super::way::APART;
-use super::{Folded, Link, Path, Trie};
+use super::{Folded, Holders, Link, Path, Place, Trie};
 use crate::simd::Portable;
 use alloc::vec::Vec;
 use proptest::prelude::*;
+
+impl<C: Holders> Trie<C> {
+    fn seek(&self, value: u128, len: u8) -> Place {
+        let mut at = self.begin(value, len);
+        while self.step(value, len, &mut at) {}
+        at
+    }
+}
+
+impl<P: Path, C: Holders> Nodes<P, C> {
+    fn seek(&self, value: P, len: u8) -> Place {
+        let mut at = self.begin(value, len);
+        while self.step(value, len, &mut at) {}
+        Place(at)
+    }
+}
 
 fn head(value: u128, len: u8) -> u128 {
     value.head(len)

@@ -1,6 +1,7 @@
 //! Rules that come.
 
 use super::super::Classifier;
+use super::super::prefixes::Values;
 use super::super::trail::Trail;
 use super::Sought;
 use crate::arena::Handle;
@@ -90,7 +91,9 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn put_again(&mut self, key: &[u64; W], rule: Coming<R>, replaces: bool, trail: &mut Trail) {
         if let Some((column, subtable)) = self.known(trail) {
-            let sought = self.sought(column, subtable, key);
+            let mut values = Values::default();
+            self.expect_values(&mut values, key);
+            let sought = self.sought(column, subtable, key, &mut values);
             if !trail.is_expected {
                 self.expect_all(&sought, trail);
             }
@@ -113,10 +116,13 @@ impl<R, const W: usize> Classifier<R, W> {
             return Err(InsertError::Priority { priority: rule.priority, lowest, highest });
         }
         let (full, key) = (InsertError::Full { limit: self.rule_limit }, pattern.key());
+        let mut values = Values::default();
+        self.expect_values(&mut values, key);
         if let Some(column) = self.subtables.find(pattern) {
             self.subtables.expect(column);
-            let sought = self.sought(column, self.subtables.get(column).ok_or(full)?, key);
-            self.expect(&sought);
+            let subtable = self.subtables.get(column).ok_or(full)?;
+            let sought = self.sought(column, subtable, key, &mut values);
+            self.expect(subtable, &sought);
             trail.column = Some(column);
             return self.put_in(&sought, rule, replaces, trail);
         }
@@ -124,7 +130,7 @@ impl<R, const W: usize> Classifier<R, W> {
             return Err(full);
         }
         let column = self.add_subtable(pattern).ok_or(full)?;
-        let sought = self.sought(column, self.subtables.get(column).ok_or(full)?, key);
+        let sought = self.sought(column, self.subtables.get(column).ok_or(full)?, key, &mut values);
         let placed = self.put_in(&sought, rule, replaces, trail);
         self.drop_if_empty(column);
         placed
@@ -140,6 +146,9 @@ impl<R, const W: usize> Classifier<R, W> {
     ) -> Result<Placed<R>, InsertError> {
         let Sought { column, key, ref hashes, .. } = *sought;
         let full = InsertError::Full { limit: self.rule_limit };
+        // The rows of guards come while all else is done.
+        let mut marks = Marks::new();
+        self.guards.seek(column, key, &mut marks);
         let subtable = self.subtables.get(column).ok_or(full)?;
         let Coming { priority, payload, mut added, clauses } = rule;
         let entry = subtable.find_hashed(hashes.whole, key);
@@ -169,10 +178,7 @@ impl<R, const W: usize> Classifier<R, W> {
         if self.rules.len() >= self.rule_limit {
             return Err(full);
         }
-        let mut marks = Marks::new();
         if entry.is_none() {
-            // The rows of guards come while the tries are searched.
-            self.guards.seek(column, key, &mut marks);
             self.seek(sought, subtable, trail);
         }
         let below = match above {

@@ -27,7 +27,7 @@ pub(super) struct Sought<'a, const W: usize> {
     /// A key that it matches.
     pub(super) key: &'a [u64; W],
     pub(super) hashes: Hashes,
-    pub(super) values: Values,
+    pub(super) values: &'a Values,
 }
 
 impl<R, const W: usize> Classifier<R, W> {
@@ -57,9 +57,15 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// A pattern of a mask, by a key that it matches.
     #[inline(always)]
-    pub(super) fn sought<'k>(&self, column: u32, subtable: &Subtable<State, W>, key: &'k [u64; W]) -> Sought<'k, W> {
+    pub(super) fn sought<'a>(
+        &self,
+        column: u32,
+        subtable: &Subtable<State, W>,
+        key: &'a [u64; W],
+        values: &'a mut Values,
+    ) -> Sought<'a, W> {
         let hashes = subtable.state.stages.hashes(&subtable.mask, key);
-        let values = self.prefixes.values(subtable.state.ports.as_ref(), key, self.layout.order());
+        values.set_ports(subtable.state.ports.as_ref(), key, self.layout.order());
         Sought { column, key, hashes, values }
     }
 

@@ -1,6 +1,7 @@
 //! Rules that go.
 
 use super::super::Classifier;
+use super::super::prefixes::Values;
 use super::super::trail::Trail;
 use super::Sought;
 use crate::arena::Handle;
@@ -15,14 +16,17 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// As [`remove`](Self::remove), like [`insert_along`](Self::insert_along).
     pub(crate) fn remove_along(&mut self, pattern: &Pattern<W>, priority: i32, trail: &mut Trail) -> Option<R> {
+        let mut values = Values::default();
+        self.expect_values(&mut values, pattern.key());
         let column = self.subtables.find(pattern)?;
         self.subtables.expect(column);
         let subtable = self.subtables.get(column)?;
-        let sought = self.sought(column, subtable, pattern.key());
-        self.expect(&sought);
-        self.expect_row(subtable, &sought.hashes);
+        let sought = self.sought(column, subtable, pattern.key(), &mut values);
+        self.expect(subtable, &sought);
+        let guess = self.guess(subtable, &sought.hashes)?;
         self.seek(&sought, subtable, trail);
-        let (_, head) = subtable.find_hashed(sought.hashes.whole, sought.key)?;
+        let is_right = subtable.holds(guess.0, sought.key);
+        let (_, head) = if is_right { guess } else { subtable.find_hashed(sought.hashes.whole, sought.key)? };
         let is_it = |rule: &Stored<R>| rule.priority == priority && rule.is_visible_at(Version::LAST);
         let (slot, _) = self.chain(head).find(|(_, rule)| is_it(rule))?;
         self.remove_from(slot, &sought, head, trail)
@@ -44,7 +48,9 @@ impl<R, const W: usize> Classifier<R, W> {
     #[cfg(feature = "std")]
     pub(crate) fn remove_again(&mut self, key: &[u64; W], trail: &mut Trail) {
         let Some((column, subtable)) = self.known(trail) else { return };
-        let sought = self.sought(column, subtable, key);
+        let mut values = Values::default();
+        self.expect_values(&mut values, key);
+        let sought = self.sought(column, subtable, key, &mut values);
         if !trail.is_expected {
             self.expect_all(&sought, trail);
         }
@@ -67,7 +73,9 @@ impl<R, const W: usize> Classifier<R, W> {
         let (column, place) = self.rules.get(slot).map(|rule| (rule.column.get(), rule.place))?;
         let subtable = self.subtables.get(column)?;
         let key = subtable.mask.scatter(subtable.entries.get(place)?);
-        let sought = self.sought(column, subtable, &key);
+        let mut values = Values::default();
+        self.expect_values(&mut values, &key);
+        let sought = self.sought(column, subtable, &key, &mut values);
         self.remove_sought(slot, place, &sought, trail)
     }
 
@@ -79,7 +87,7 @@ impl<R, const W: usize> Classifier<R, W> {
 
     /// Removes the rule in a slot, whose pattern is that of the chain from `head` on.
     fn remove_from(&mut self, slot: u32, sought: &Sought<'_, W>, head: u32, trail: &mut Trail) -> Option<R> {
-        let Sought { column, ref hashes, ref values, .. } = *sought;
+        let Sought { column, ref hashes, values, .. } = *sought;
         let stored = self.rules.get(slot)?;
         let (place, below) = (stored.place, stored.below);
         (trail.column, trail.slot, trail.place) = (Some(column), slot, place);
