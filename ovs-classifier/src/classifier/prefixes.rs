@@ -20,6 +20,7 @@ use crate::subtables::Subtable;
 use crate::trie::{Answer, Folded, Place, Trie};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
+use core::hint::select_unpredictable;
 
 /// The most prefix fields that a table has.
 pub const MAX_PREFIX_FIELDS: usize = 4;
@@ -241,7 +242,7 @@ impl Prefixes {
             // What shows that a mask has no rule with the key's prefix is as many bits as it fixes, or `answer.bits` if that
             // is less.
             let known = of.field.aligned(wildcards, order).leading_ones() as u8;
-            let most = if answer.bits <= known { u8::MAX } else { known };
+            let most = select_unpredictable(answer.bits <= known, u8::MAX, known);
             let within = of.lengths.at_most::<N>(most, first);
             *columns = core::array::from_fn(|i| columns[i] & !(missing[i] & within[i]));
         }

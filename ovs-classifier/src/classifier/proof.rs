@@ -22,7 +22,7 @@ use super::Classifier;
 use super::prefixes::{Missing, Walks};
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{Asked, KeyRows, Picked, is_empty};
+use crate::guards::{Asked, KeyRows, NARROW, Picked, is_empty};
 use crate::simd::Kernels;
 
 /// The proofs of one lookup.
@@ -66,7 +66,8 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
     pub(super) fn prove_missed(&mut self, missed: &[u32], cost: &mut Probes) {
         for column in missed {
             let first = *column as usize / 64 / N * N;
-            cost.proofs += u64::from(self.prove(*column, &Picked::new(&self.table.guards, self.key, first)));
+            let proof = self.prove(*column, &Picked::new(&self.table.guards, self.key, first));
+            cost.proofs += u64::from(proof.is_some());
         }
     }
 
@@ -97,14 +98,16 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
             let column = (first + word) * 64 + left[word].trailing_zeros() as usize;
             left[word] &= left[word] - 1;
-            if self.prove(column as u32, &picked) {
-                cost.proofs += 1;
-                if is_empty(&left) {
-                    return;
-                }
-                picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
-                self.drop_proven(&mut left, first, missing);
+            let Some(proof) = self.prove(column as u32, &picked) else { continue };
+            cost.proofs += 1;
+            if is_empty(&left) {
+                return;
             }
+            // Where tries tell more than guards of their fields, bits of these fields are no other guard's.
+            if N > NARROW || !matches!(proof, Proof::Prefix(..)) {
+                picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
+            }
+            self.drop_proven(&mut left, first, missing);
         }
     }
 
@@ -115,14 +118,12 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         prefixes.drop_proven(columns, first, order, (self.walks, missing), self.wildcards);
     }
 
-    /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
+    /// Proves that a mask holds nothing, in as few new bits as it can; how, if there were any.
     #[inline(always)]
-    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>) -> bool {
-        let Some((proof, new)) = self.cheapest(column, picked) else { return false };
-        if new > 0 {
-            self.report(proof, column);
-        }
-        new > 0
+    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>) -> Option<Proof> {
+        let (proof, _) = self.cheapest(column, picked).filter(|(_, new)| *new > 0)?;
+        self.report(proof, column);
+        Some(proof)
     }
 
     /// The proof within the horizon that takes the fewest new bits, and how many.
@@ -132,11 +133,6 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         let (layout, order) = (&table.layout, table.layout.order());
         let subtable = table.subtables.get(column)?;
         let mask = &subtable.mask;
-        if mask.within(self.wildcards) {
-            // Every proof of a mask is within it, or as good as free.
-            return None;
-        }
-
         // The first trie, in the order of stages, in which the key's prefix is missing.
         let mut first: Option<(u8, Field, u8, u32)> = None;
         let (wildcards, mut known) = (&*self.wildcards, None);
@@ -153,19 +149,17 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         if known.is_some() {
             return known;
         }
-        let words = subtable.state.stages.words_of_a_miss(mask, key);
-        let reached = mask.stage_of(words);
+        // Of the stages, those before it may show it earlier.
+        let most = first.map_or(mask.len(), |(stage, ..)| mask.words_before(stage));
+        let early = subtable.state.stages.words_of_a_miss(mask, key, most);
         // Stages that the horizon has whole, and the proof that ends it.
-        let (whole, mut best) = match first {
-            Some((stage, field, len, new)) if stage <= reached => (stage, (Proof::Prefix(field, len), new)),
+        let (whole, mut best) = match (early, first) {
+            (None, Some((stage, field, len, new))) => (stage, (Proof::Prefix(field, len), new)),
             _ => {
-                match subtable
-                    .state
-                    .ports
-                    .as_ref()
-                    .filter(|_| words == mask.len())
-                    .and_then(|p| p.proof(key, order, self.kernels))
-                {
+                let words = early.unwrap_or(mask.len());
+                let reached = mask.stage_of(words);
+                let ports = subtable.state.ports.as_ref().filter(|_| early.is_none());
+                match ports.and_then(|ports| ports.proof(key, order, self.kernels)) {
                     Some((field, len)) => {
                         let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & mask.bits_of(word)));
                         let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
@@ -175,13 +169,13 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
                 }
             }
         };
-        if whole == 0 {
+        if whole == 0 || best.1 == 0 {
             return Some(best);
         }
-        for (guard, (word, bits)) in picked.bits() {
+        for (guard, (word, bits)) in picked.guards_of(column) {
             let new = missing(self.wildcards, word, bits);
-            let is_within = || layout.stage(word).is_some_and(|stage| stage < whole);
-            if new < best.1 && is_within() && picked.rules_out(guard, column, self.rows) {
+            let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
+            if is_within & (new < best.1) && picked.rules_out(guard, column, self.rows) {
                 best = (Proof::Guard(guard), new);
             }
         }

@@ -18,7 +18,7 @@
 //!
 //! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with the
 //! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only, and those to choose
-//! what to probe only if more than one mask is left. Where masks are many, tries tell groups of them, and guards are asked if
+//! what to probe only if more than two masks are left. Where masks are many, tries tell groups of them, and guards are asked if
 //! more than a few are left.
 //!
 //! # Bounds
@@ -66,6 +66,9 @@ pub(crate) const ENOUGH: u32 = 3;
 
 /// Where masks are many and tries leave so few of them, guards are not asked: they have a line each, and rule out few more.
 const FEW_OF_MANY: u32 = 8;
+
+/// Where masks are few, the same of so few: the first is mostly the answer's, and the other below it.
+const FEW_OF_FEW: u32 = 2;
 
 /// A guard that leaves more than this part of all masks is not asked which masks to probe.
 const USEFUL: f64 = 0.97;

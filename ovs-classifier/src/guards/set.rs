@@ -154,19 +154,26 @@ impl Set {
         self.take_part(column, runs);
     }
 
+    /// The guards in which the mask of a column takes part, with their places.
+    #[inline(always)]
+    pub(super) fn taken(&self, column: u32) -> impl Iterator<Item = (usize, &Guard)> {
+        let mut left = self.takers.get(column as usize).copied().unwrap_or(0);
+        core::iter::from_fn(move || {
+            let made = (left != 0).then_some(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(self.places.get(made).copied().flatten())
+        })
+        .filter_map(|place| Some((place?.into(), self.guards.get(usize::from(place?))?)))
+    }
+
     /// Where the bits of a pattern are, which is asked for.
     #[inline(always)]
     pub(super) fn seek<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W], marks: &mut Marks) {
-        let mut left = self.takers.get(column as usize).copied().unwrap_or(0);
-        while left != 0 {
-            let place = self.places.get(left.trailing_zeros() as usize).copied().flatten();
-            left &= left - 1;
-            if let Some((place, guard)) = place.and_then(|place| Some((place, self.guards.get(usize::from(place))?))) {
-                let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
-                let at = guard.row_of_word(salt, self.stride, word) + column as usize / 64;
-                guard.lines.get(at / 8).into_iter().for_each(prefetch);
-                let _ = marks.try_push((place, at as u32));
-            }
+        for (place, guard) in self.taken(column) {
+            let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
+            let at = guard.row_of_word(salt, self.stride, word) + column as usize / 64;
+            guard.lines.get(at / 8).into_iter().for_each(prefetch);
+            let _ = marks.try_push((place as u8, at as u32));
         }
     }
 
