@@ -52,8 +52,6 @@ struct Progress {
     best: Option<i32>,
     /// Masks up to this rank cannot better it.
     ceiling: u64,
-    /// Masks above this rank had to be visited or ruled out.
-    floor: u64,
 }
 
 /// The masks to probe.
@@ -246,7 +244,7 @@ impl<R, const W: usize> Classifier<R, W> {
         let mut missed = Vain::new();
         let mut walks = Walks::new();
         let mut missing = Missing::<N>::new();
-        let mut progress = Progress { hard: None, best: None, ceiling: 0, floor: 0 };
+        let mut progress = Progress { hard: None, best: None, ceiling: 0 };
         cost.searches += 1;
         // A mask that a guard or a trie rules out is proven with others by the bits that are reported anyway; one that was
         // probed in vain is proven alone.
@@ -264,14 +262,21 @@ impl<R, const W: usize> Classifier<R, W> {
         cost.open += visits.complete(&self.ranks) as u64;
         let is_large = self.rules.len() > CACHED_RULES;
         let mut next = self.prepare(query, visits.next(self), 0);
-        while let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) {
+        // Masks above this rank have to be visited or ruled out.
+        let floor = loop {
+            let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) else { break progress.ceiling };
             next = if is_large { self.prepare(query, visits.next(self), 0) } else { None };
             cost.probes += 1;
             progress = self.probe(query, visit, progress, (soft, &mut missed), wildcards.as_deref_mut());
+            if visit.rank <= progress.ceiling {
+                // Nor can those that were not visited. That is guessed, and what has to be ruled out is seen to while the rule
+                // comes from memory.
+                break visit.rank;
+            }
             if !is_large {
                 next = self.prepare(query, visits.next(self), progress.ceiling);
             }
-        }
+        };
         if let Some(wildcards) = wildcards {
             let mut evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, walks, wildcards);
             evidence.prove_missed(&missed, cost);
@@ -281,7 +286,7 @@ impl<R, const W: usize> Classifier<R, W> {
                     missing.clear();
                     open = self.pick(query.key, at, Some(walks), evidence.rows, &mut missing);
                 }
-                evidence.prove_closed(at, &open, &missing, progress.floor, cost);
+                evidence.prove_closed(at, &open, &missing, floor, cost);
             }
         }
         progress.hard
@@ -319,7 +324,7 @@ impl<R, const W: usize> Classifier<R, W> {
     fn probe(
         &self,
         query: &Query<'_, W>,
-        Visit { rank, column, subtable, hash }: Visit<'_, W>,
+        Visit { column, subtable, hash, .. }: Visit<'_, W>,
         progress: Progress,
         (soft, missed): (&mut Vec<u32>, &mut Vain),
         wildcards: Option<&mut [u64; W]>,
@@ -338,8 +343,7 @@ impl<R, const W: usize> Classifier<R, W> {
             soft.push(slot);
             return progress;
         }
-        let ceiling = rank_of_priority(rule.priority);
-        Progress { hard: Some(slot), best: Some(rule.priority), ceiling, floor: ceiling.min(rank) }
+        Progress { hard: Some(slot), best: Some(rule.priority), ceiling: rank_of_priority(rule.priority) }
     }
 
     /// The columns of a word of columns that have a rank above a floor.
