@@ -241,7 +241,7 @@ impl Prefixes {
             }
             // What shows that a mask has no rule with the key's prefix is as many bits as it fixes, or `answer.bits` if that
             // is less.
-            let known = of.field.aligned(wildcards, order).leading_ones() as u8;
+            let known = of.field.leading_in(wildcards, order);
             let most = select_unpredictable(answer.bits <= known, u8::MAX, known);
             let within = of.lengths.at_most::<N>(most, first);
             *columns = core::array::from_fn(|i| columns[i] & !(missing[i] & within[i]));

@@ -66,7 +66,8 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
     pub(super) fn prove_missed(&mut self, missed: &[u32], cost: &mut Probes) {
         for column in missed {
             let first = *column as usize / 64 / N * N;
-            let proof = self.prove(*column, &Picked::new(&self.table.guards, self.key, first));
+            let picked = Picked::new(&self.table.guards, self.key, first);
+            let proof = self.prove(*column, &picked, Asked::default());
             cost.proofs += u64::from(proof.is_some());
         }
     }
@@ -98,7 +99,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         while let Some(word) = left.iter().position(|columns| *columns != 0) {
             let column = (first + word) * 64 + left[word].trailing_zeros() as usize;
             left[word] &= left[word] - 1;
-            let Some(proof) = self.prove(column as u32, &picked) else { continue };
+            let Some(proof) = self.prove(column as u32, &picked, asked) else { continue };
             cost.proofs += 1;
             if is_empty(&left) {
                 return;
@@ -120,15 +121,16 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
 
     /// Proves that a mask holds nothing, in as few new bits as it can; how, if there were any.
     #[inline(always)]
-    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>) -> Option<Proof> {
-        let (proof, _) = self.cheapest(column, picked).filter(|(_, new)| *new > 0)?;
+    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>, asked: Asked) -> Option<Proof> {
+        let (proof, _) = self.cheapest(column, picked, asked).filter(|(_, new)| *new > 0)?;
         self.report(proof, column);
         Some(proof)
     }
 
-    /// The proof within the horizon that takes the fewest new bits, and how many.
+    /// The proof within the horizon that takes the fewest new bits, and how many. Guards that were asked do not rule the mask
+    /// out.
     #[inline(always)]
-    fn cheapest(&mut self, column: u32, picked: &Picked<'_, W, N>) -> Option<(Proof, u32)> {
+    fn cheapest(&mut self, column: u32, picked: &Picked<'_, W, N>, asked: Asked) -> Option<(Proof, u32)> {
         let (table, key) = (self.table, self.key);
         let (layout, order) = (&table.layout, table.layout.order());
         let subtable = table.subtables.get(column)?;
@@ -175,7 +177,7 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         for (guard, (word, bits)) in picked.guards_of(column) {
             let new = missing(self.wildcards, word, bits);
             let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
-            if is_within & (new < best.1) && picked.rules_out(guard, column, self.rows) {
+            if is_within & (new < best.1) & !asked.has(guard) && picked.rules_out(guard, column, self.rows) {
                 best = (Proof::Guard(guard), new);
             }
         }

@@ -349,8 +349,9 @@ impl<R, const W: usize> Classifier<R, W> {
     /// The columns of a word of columns that have a rank above a floor.
     #[inline(always)]
     pub(super) fn above(&self, kernels: impl Kernels, word: usize, floor: u64) -> u64 {
-        let (eights, _) = self.ranks.get(word * 64..).unwrap_or_default().as_chunks();
-        eights.iter().take(8).enumerate().fold(0, |above, (i, eight)| above | kernels.above(eight, floor) << (8 * i))
+        let ranks: Option<&[u64; 64]> = self.ranks.get(word * 64..word * 64 + 64).and_then(<[u64]>::as_array);
+        let (eights, _) = ranks.map_or(&[][..], |ranks| ranks).as_chunks();
+        eights.iter().enumerate().fold(0, |above, (i, eight)| above | kernels.above(eight, floor) << (8 * i))
     }
 
     /// The first rule of a chain that a query sees.

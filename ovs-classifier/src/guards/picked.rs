@@ -30,6 +30,13 @@ pub(crate) struct Asked(u64);
 
 const _: () = assert!(MAX_GUARDS <= u64::BITS as usize);
 
+impl Asked {
+    #[inline(always)]
+    pub(crate) fn has(self, guard: usize) -> bool {
+        self.0 >> (guard & 63) & 1 != 0
+    }
+}
+
 /// What the guards say of `64 * N` columns for one key.
 #[derive(Clone, Copy)]
 pub(crate) struct Picked<'a, const W: usize, const N: usize> {
