@@ -174,10 +174,9 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         if whole == 0 || best.1 == 0 {
             return Some(best);
         }
-        for (guard, (word, bits)) in picked.guards_of(column) {
+        for (guard, (word, bits)) in picked.guards_of(column, whole - 1) {
             let new = missing(self.wildcards, word, bits);
-            let is_within = layout.stage(word).is_some_and(|stage| stage < whole);
-            if is_within & (new < best.1) & !asked.has(guard) && picked.rules_out(guard, column, self.rows) {
+            if (new < best.1) & !asked.has(guard) && picked.rules_out(guard, column, self.rows) {
                 best = (Proof::Guard(guard), new);
             }
         }

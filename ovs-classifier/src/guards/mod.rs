@@ -98,6 +98,8 @@ const LEAST_STEP: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Guards {
     order: BitOrder,
+    /// The stages of the key's words.
+    stages: Box<[u8]>,
     /// Where runs may be.
     pieces: Box<[Piece]>,
     /// Of which bits of the key's words prefix tries know.
@@ -157,6 +159,7 @@ impl Guards {
     pub(crate) fn new<const W: usize>(layout: &Layout<W>, hash: WordHash, proofs: bool) -> Self {
         Self {
             order: layout.order(),
+            stages: layout.stages().as_slice().into(),
             pieces: pieces(layout),
             tried: Vec::new(),
             salt: hash.salt(usize::MAX - 1),
@@ -180,6 +183,7 @@ impl Guards {
             + self.making.as_ref().map_or(0, |making| making.set.heap_bytes() + size_of::<Making>())
             + self.live.capacity() * size_of::<u64>()
             + self.pieces.len() * size_of::<Piece>()
+            + self.stages.len()
             + self.runs.capacity() * size_of::<Box<[Run]>>()
             + self.old.capacity() * size_of::<Guard>()
             + old
@@ -221,7 +225,7 @@ impl Guards {
         self.set_apart();
     }
 
-    /// Notes the guards of which no trie knows.
+    /// Notes the guards of which no trie knows, and those of each stage.
     fn set_apart(&mut self) {
         let is_tried = |guard: &Guard| {
             let (word, mask) = guard.bits();
@@ -229,6 +233,7 @@ impl Guards {
         };
         let apart = (0..).zip(&self.set.guards).filter(|(_, guard)| !is_tried(guard));
         self.set.apart = apart.fold(0, |apart, (i, _): (u32, _)| apart | 1 << i);
+        self.set.note_stages(&self.stages);
     }
 
     /// Gives a mask its column.

@@ -167,10 +167,13 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         self.first + N <= self.guards.set.stride
     }
 
-    /// The guards in which the mask of a column takes part, by place, with the bits that each looks at.
+    /// The guards in which the mask of a column takes part and that look at words of a stage or one before, by place, with
+    /// the bits that each looks at.
     #[inline(always)]
-    pub(crate) fn guards_of(&self, column: u32) -> impl Iterator<Item = (usize, Bits)> {
-        self.guards.set.taken(column).map(|(place, guard)| (place, guard.bits()))
+    pub(crate) fn guards_of(&self, column: u32, stage: u8) -> impl Iterator<Item = (usize, Bits)> {
+        let set = &self.guards.set;
+        let staged = set.staged.get(usize::from(stage)).copied().unwrap_or(u64::MAX);
+        set.taken(column, staged).map(|(place, guard)| (place, guard.bits()))
     }
 
     /// Whether a guard rules out a column whose mask takes part in it.
