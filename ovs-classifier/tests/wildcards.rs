@@ -154,3 +154,22 @@ fn what_ports_alone_show_needs_no_earlier_stage() {
     let (ours, peer) = ([ALL, 0xffff_0000, 0xff, ports], [ALL, 0xffff_ffff, 0xff, ports]);
     check(&table, [1, 0x0a01_020f, 6, 8 << 48 | 79 << 32], 3, ours, peer);
 }
+
+#[test]
+fn words_are_not_reported_where_a_prefix_that_is_reported_for_another_mask_will_do() {
+    let mut table = Classifier::new(LAYOUT);
+    table.set_prefix_fields(&[Field::new(128, 32).unwrap()]).unwrap();
+    let prefix = |value: u64, len: u32| (value << 32, u64::from(u32::MAX << (32 - len)) << 32);
+    // No rule has the key's prefix; of the older mask, none has its metadata, either, which come in an earlier stage.
+    let (value, mask) = prefix(0x0a01_0000, 16);
+    table.insert(&Pattern::new([1, 0, value, 0, 0], [ALL, 0, mask, 0, 0]), 10, 0).unwrap();
+    let (value, mask) = prefix(0x0a01_0000, 12);
+    table.insert(&Pattern::new([0, 0, value, 0, 0], [0, 0, mask, 0, 0]), 10, 1).unwrap();
+    // Below the answer: so many masks that they are not simply probed.
+    table.insert(&Pattern::any(), 5, 2).unwrap();
+    for n in 0..20 {
+        table.insert(&Pattern::new([0, 1, 0, 0, 0], [0, 1 | 2 << n, 0, 0, 0]), 1, 3).unwrap();
+    }
+    let (found, wildcards) = tracked(&table, [2, 0, 0xc0a8_0001 << 32, 0, 0]);
+    assert_eq!((found, wildcards), (Some(2), [0, 0, 1 << 63, 0, 0]));
+}

@@ -12,7 +12,7 @@ use super::lengths::Lengths;
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
-use crate::guards::NARROW;
+use crate::guards::SINGLE;
 use crate::layout::Layout;
 use crate::simd::Kernels;
 use crate::sparse::SparseMask;
@@ -279,12 +279,12 @@ impl Prefixed {
     }
 
     /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a key. Where columns are
-    /// few, the trie tells them; of many, it tells groups of which none has one, of short prefixes and of long: a mask has
-    /// its prefix among the one or the other.
+    /// no more than a word, the trie tells them; of more, it tells groups of which none has one, of short prefixes and of long:
+    /// a mask has its prefix among the one or the other.
     #[inline(always)]
     fn missing<const N: usize>(&self, answer: &Answer<Folded>, first: usize) -> [u64; N] {
         let all: [u64; N] = self.lengths.all(first);
-        if N <= NARROW {
+        if N == SINGLE {
             return all.map(|all| all & !answer.holders());
         }
         let [short, long] = [&answer.short, &answer.long].map(|of| self.lengths.of::<N>(of.lens, first));

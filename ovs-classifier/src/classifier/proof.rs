@@ -17,6 +17,9 @@
 //! that order says how far the key would be read (the *horizon*: all of the mask before it, and itself); what is
 //! reported is the proof of fewest new bits within the horizon. So no bit is reported that the peer does not report,
 //! and what a key's entry covers, here, is what it covers there, or more.
+//!
+//! Masks come in any order, but those first of which a prefix is the proof: its bits may rule out others, too, of which
+//! something else, words mostly, would be reported; and that is many bits.
 
 use super::Classifier;
 use super::prefixes::{Missing, Walks};
@@ -96,10 +99,23 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         }
         let mut asked = Asked::default();
         picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
-        while let Some(word) = left.iter().position(|columns| *columns != 0) {
-            let column = (first + word) * 64 + left[word].trailing_zeros() as usize;
-            left[word] &= left[word] - 1;
-            let Some(proof) = self.prove(column as u32, &picked, asked) else { continue };
+        // Those that no prefix proves are put off.
+        let mut later = [0; N];
+        while !is_empty(&left) {
+            let soon: [u64; N] = core::array::from_fn(|i| left[i] & !later[i]);
+            let is_late = is_empty(&soon);
+            let next = if is_late { &left } else { &soon };
+            let word = next.iter().position(|columns| *columns != 0).unwrap_or(0);
+            let (column, bit) = (next[word].trailing_zeros(), next[word] & next[word].wrapping_neg());
+            let column = (first + word) as u32 * 64 + column;
+            let proof = self.cheapest(column, &picked, asked).filter(|(_, new)| *new > 0);
+            if !is_late && !matches!(proof, None | Some((Proof::Prefix(..), _))) {
+                later[word] |= bit;
+                continue;
+            }
+            left[word] &= !bit;
+            let Some((proof, _)) = proof else { continue };
+            self.report(proof, column);
             cost.proofs += 1;
             if is_empty(&left) {
                 return;

@@ -246,8 +246,6 @@ impl<R, const W: usize> Classifier<R, W> {
         let mut missing = Missing::<N>::new();
         let mut progress = Progress { hard: None, best: None, ceiling: 0 };
         cost.searches += 1;
-        // A mask that a guard or a trie rules out is proven with others by the bits that are reported anyway; one that was
-        // probed in vain is proven alone.
         let is_tracked = wildcards.is_some();
         if is_tracked {
             self.prefixes.walk(query.key, self.layout.order(), &mut walks, kernels);
@@ -279,14 +277,18 @@ impl<R, const W: usize> Classifier<R, W> {
         };
         if let Some(wildcards) = wildcards {
             let mut evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, walks, wildcards);
-            evidence.prove_missed(&missed, cost);
-            for at in (0..self.guards.words()).step_by(N) {
+            let mut at = 0;
+            while at < self.guards.words() {
                 let mut open = first;
                 if at > 0 {
                     missing.clear();
                     open = self.pick(query.key, at, Some(walks), evidence.rows, &mut missing);
                 }
+                for column in &missed {
+                    open = without(open, column.wrapping_sub(at as u32 * 64));
+                }
                 evidence.prove_closed(at, &open, &missing, floor, cost);
+                at += N;
             }
         }
         progress.hard
