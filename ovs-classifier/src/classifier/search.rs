@@ -279,14 +279,13 @@ impl<R, const W: usize> Classifier<R, W> {
             let mut evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, walks, wildcards);
             let mut at = 0;
             while at < self.guards.words() {
-                let mut open = first;
-                if at > 0 {
+                let open = if at == 0 {
+                    first
+                } else {
                     missing.clear();
-                    open = self.pick(query.key, at, Some(walks), evidence.rows, &mut missing);
-                }
-                for column in &missed {
-                    open = without(open, column.wrapping_sub(at as u32 * 64));
-                }
+                    self.pick(query.key, at, Some(walks), evidence.rows, &mut missing)
+                };
+                let open = missed.iter().fold(open, |open, column| without(open, column.wrapping_sub(at as u32 * 64)));
                 evidence.prove_closed(at, &open, &missing, floor, cost);
                 at += N;
             }
