@@ -121,6 +121,16 @@ impl Field {
         (skip + u32::from(self.bits) <= 64).then_some((usize::from(self.offset) / 64, skip))
     }
 
+    /// How many leading bits of the field are all in `wildcards`.
+    #[inline(always)]
+    pub(crate) fn leading_in<const W: usize>(self, wildcards: &[u64; W], order: BitOrder) -> u8 {
+        if let Some((word, skip)) = self.place_in_word() {
+            let word = order.number(wildcards.get(word).copied().unwrap_or(0));
+            return ((word << skip).leading_ones() as u8).min(self.bits);
+        }
+        self.aligned_over_words(wildcards, order).leading_ones() as u8
+    }
+
     /// How many of the field's first `len` bits are not in `wildcards`.
     #[inline(always)]
     pub(crate) fn missing_in<const W: usize>(self, len: u8, order: BitOrder, wildcards: &[u64; W]) -> u32 {
@@ -236,6 +246,20 @@ mod tests {
             let mut prefix = [0; 2];
             field.prefix(12, order).for_each(|(word, bits)| prefix[word] |= bits);
             assert_eq!(field.get(&prefix, order), 0xfff0_0000);
+        }
+    }
+
+    #[test]
+    fn leading_bits_end_at_the_first_that_is_missing() {
+        for order in ORDERS {
+            for offset in [0, 5, 32, 60, 96] {
+                let field = Field::new(offset, 32).unwrap();
+                for missing in 0..=32 {
+                    let mut wildcards = [u64::MAX; 2];
+                    field.put(&mut wildcards, order, !(1u128 << 32 >> 1 >> missing));
+                    assert_eq!(field.leading_in(&wildcards, order), missing, "{offset} {order:?}");
+                }
+            }
         }
     }
 

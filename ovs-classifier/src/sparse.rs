@@ -92,6 +92,13 @@ impl<const W: usize> SparseMask<W> {
         self.stage_ends.iter().take_while(|end| **end < words).count() as u8
     }
 
+    /// How many words lie in the stages before one.
+    #[inline(always)]
+    pub(crate) fn words_before(&self, stage: u8) -> usize {
+        let before = usize::from(stage).checked_sub(1);
+        before.and_then(|before| self.stage_ends.get(before)).copied().unwrap_or(0)
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.words)
     }

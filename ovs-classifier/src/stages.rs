@@ -54,18 +54,25 @@ impl StageIndex {
         self.levels.iter().map(|level| level.prefixes.heap_bytes()).sum()
     }
 
-    /// How many words of the mask it takes to see that no pattern is the key's, given that none is.
-    pub(crate) fn words_of_a_miss<const W: usize>(&self, mask: &SparseMask<W>, key: &[u64; W]) -> usize {
+    /// How many words of the mask, at most `most`, it takes to see that no pattern is the key's; `None`, if these do not show it,
+    /// or only all words of the mask do.
+    #[inline(always)]
+    pub(crate) fn words_of_a_miss<const W: usize>(
+        &self,
+        mask: &SparseMask<W>,
+        key: &[u64; W],
+        most: usize,
+    ) -> Option<usize> {
         let (mut state, mut position) = (0u64, 0);
-        for level in &self.levels {
+        for level in self.levels.iter().take_while(|level| level.end <= most) {
             state = state.wrapping_add(mask.hash_range(position, level.end, key));
             position = level.end;
             let hash = WordHash::short(state);
             if level.prefixes.find(WordHash::spread(hash), |other| other == hash).is_none() {
-                return position;
+                return Some(position);
             }
         }
-        mask.len()
+        None
     }
 
     /// The hashes of a pattern, by a key that it matches.
@@ -126,9 +133,10 @@ mod tests {
         let mask = SparseMask::new(&LAYOUT, HASH, &[1, 0, 0xff, 0xff]);
         let mut index = StageIndex::new(&mask);
         index.add(&index.hashes(&mask, &[1, 0, 2, 3]));
-        assert_eq!(index.words_of_a_miss(&mask, &[0, 0, 2, 3]), 1);
-        assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 9, 3]), 2);
-        assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 2, 9]), 3);
+        assert_eq!(index.words_of_a_miss(&mask, &[0, 0, 2, 3], 4), Some(1));
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 9, 3], 4), Some(2));
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 2, 9], 4), None);
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 9, 9, 3], 1), None, "no more than one word is asked");
     }
 
     #[test]
@@ -139,9 +147,9 @@ mod tests {
         index.add(&a);
         index.add(&b);
         index.remove(&a);
-        assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0]), 2);
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0], 4), None);
         index.remove(&b);
-        assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0]), 1);
+        assert_eq!(index.words_of_a_miss(&mask, &[1, 0, 0, 0], 4), Some(1));
     }
 
     #[test]

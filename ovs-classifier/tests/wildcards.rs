@@ -178,7 +178,7 @@ fn rules_of_small_masks_are_told_apart_soundly() {
             [
                 next(2) << 32,
                 address(next) << 32 | address(next),
-                (6 + next(2) * 11) << 32 | next(3) << 16 | 80 + next(4),
+                (6 + next(2) * 11) << 32 | next(3) << 16 | (80 + next(4)),
             ]
         };
         let mut list = Vec::new();
@@ -223,4 +223,23 @@ fn rules_of_small_masks_are_told_apart_soundly() {
 /// A key that agrees with another on some bits.
 fn near(key: &[u64; 3], bits: &[u64; 3], mut random: impl FnMut() -> u64) -> [u64; 3] {
     std::array::from_fn(|i| key[i] ^ (random() & random() & !bits[i]))
+}
+
+#[test]
+fn words_are_not_reported_where_a_prefix_that_is_reported_for_another_mask_will_do() {
+    let mut table = Classifier::new(LAYOUT);
+    table.set_prefix_fields(&[Field::new(128, 32).unwrap()]).unwrap();
+    let prefix = |value: u64, len: u32| (value << 32, u64::from(u32::MAX << (32 - len)) << 32);
+    // No rule has the key's prefix; of the older mask, none has its metadata, either, which come in an earlier stage.
+    let (value, mask) = prefix(0x0a01_0000, 16);
+    table.insert(&Pattern::new([1, 0, value, 0, 0], [ALL, 0, mask, 0, 0]), 10, 0).unwrap();
+    let (value, mask) = prefix(0x0a01_0000, 12);
+    table.insert(&Pattern::new([0, 0, value, 0, 0], [0, 0, mask, 0, 0]), 10, 1).unwrap();
+    // Below the answer: so many masks that they are not simply probed.
+    table.insert(&Pattern::any(), 5, 2).unwrap();
+    for n in 0..20 {
+        table.insert(&Pattern::new([0, 1, 0, 0, 0], [0, 1 | 2 << n, 0, 0, 0]), 1, 3).unwrap();
+    }
+    let (found, wildcards) = tracked(&table, [2, 0, 0xc0a8_0001 << 32, 0, 0]);
+    assert_eq!((found, wildcards), (Some(2), [0, 0, 1 << 63, 0, 0]));
 }

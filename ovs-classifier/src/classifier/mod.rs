@@ -125,7 +125,7 @@ pub struct Classifier<R, const W: usize> {
     rules: Arena<Stored<R>>,
     subtables: Subtables<State, W>,
     guards: Guards,
-    /// By column, eight by eight: see [`rank`]. 0 where there is no mask.
+    /// By column, as many at a time as a word has bits: see [`rank`]. 0 where there is no mask.
     ranks: Vec<u64>,
     /// Where masks are few, all of them: ranks and columns, the highest first.
     ranked: ArrayVec<(u64, u32), PLAIN>,

@@ -12,7 +12,7 @@ use super::lengths::Lengths;
 use super::{Classifier, State};
 use crate::error::PrefixFieldsError;
 use crate::field::{BitOrder, Field};
-use crate::guards::{MIDDLE, NARROW};
+use crate::guards::{MIDDLE, SINGLE};
 use crate::layout::Layout;
 use crate::simd::Kernels;
 use crate::sparse::SparseMask;
@@ -20,6 +20,7 @@ use crate::subtables::Subtable;
 use crate::trie::{Answer, Folded, Place, Trie};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
+use core::hint::select_unpredictable;
 
 /// The most prefix fields that a table has.
 pub const MAX_PREFIX_FIELDS: usize = 4;
@@ -256,8 +257,8 @@ impl Prefixes {
             }
             // What shows that a mask has no rule with the key's prefix is as many bits as it fixes, or `answer.bits` if that
             // is less.
-            let known = of.field.aligned(wildcards, order).leading_ones() as u8;
-            let most = if answer.bits <= known { u8::MAX } else { known };
+            let known = of.field.leading_in(wildcards, order);
+            let most = select_unpredictable(answer.bits <= known, u8::MAX, known);
             let within = of.lengths.at_most::<N>(most, first);
             *columns = core::array::from_fn(|i| columns[i] & !(missing[i] & within[i]));
         }
@@ -289,12 +290,12 @@ impl Prefixed {
     }
 
     /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a value. Where columns are
-    /// few, the trie tells them; of many, it tells groups of which none has one, of long prefixes and of short, or of each
+    /// no more than a word, the trie tells them; of more, it tells groups of which none has one, of long prefixes and of short, or of each
     /// length of those: a mask has its prefix among those of its length.
     #[inline(always)]
     fn missing<const N: usize>(&self, answer: &Answer<Folded>, value: impl Fn() -> u128, first: usize) -> [u64; N] {
         let all: [u64; N] = self.lengths.all(first);
-        if N <= NARROW {
+        if N == SINGLE {
             return all.map(|all| all & !answer.holders());
         }
         let Answer { short, long, .. } = answer;

@@ -17,15 +17,18 @@
 //! many. So there is an order, the peer's: stage by stage, and in a stage the tries before the hash. The first proof in
 //! that order says how far the key would be read (the *horizon*: all of the mask before it, and itself); what is
 //! reported is the proof of fewest new bits within the horizon. So no bit is reported that the peer does not report,
-//! and what a key's entry covers, here, is what it covers there, or more. Masks of few rules have no horizon: their rules are
-//! told from the key in the order of fields, which comes to so few bits that what they are matters less.
+//! and what a key's entry covers, here, is what it covers there, or more. Masks of few rules have no horizon: their rules
+//! are told from the key in the order of fields, which comes to so few bits that what they are matters less.
+//!
+//! Masks come in any order, but those first of which a prefix is the proof: its bits may rule out others, too, of which
+//! something else, words mostly, would be reported; and that is many bits.
 
 use super::Classifier;
 use super::differences::PATIENCE;
 use super::prefixes::{Missing, Walks};
 use super::search::Probes;
 use crate::field::Field;
-use crate::guards::{Asked, KeyRows, MIDDLE, Picked, is_empty};
+use crate::guards::{Asked, KeyRows, MIDDLE, NARROW, Picked, is_empty};
 use crate::simd::Kernels;
 
 /// The proofs of one lookup.
@@ -71,7 +74,9 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
     pub(super) fn prove_missed(&mut self, missed: &[u32], cost: &mut Probes) {
         for column in missed {
             let first = *column as usize / 64 / N * N;
-            cost.proofs += u64::from(self.prove(*column, &Picked::new(&self.table.guards, self.key, first)));
+            let picked = Picked::new(&self.table.guards, self.key, first);
+            let proof = self.prove(*column, &picked, Asked::default());
+            cost.proofs += u64::from(proof.is_some());
         }
     }
 
@@ -102,18 +107,41 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         if N <= MIDDLE {
             picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
         }
-        while let Some(word) = left.iter().position(|columns| *columns != 0) {
-            let column = (first + word) * 64 + left[word].trailing_zeros() as usize;
-            left[word] &= left[word] - 1;
-            if self.prove(column as u32, &picked) {
-                cost.proofs += 1;
-                if is_empty(&left) {
-                    return;
+        // Those that no prefix proves are put off.
+        let mut later = [0; N];
+        while !is_empty(&left) {
+            let soon: [u64; N] = core::array::from_fn(|i| left[i] & !later[i]);
+            let is_late = is_empty(&soon);
+            let next = if is_late { &left } else { &soon };
+            let word = next.iter().position(|columns| *columns != 0).unwrap_or(0);
+            let (column, bit) = (next[word].trailing_zeros(), next[word] & next[word].wrapping_neg());
+            let column = (first + word) as u32 * 64 + column;
+            let mut is_prefix = false;
+            if let Some(any) = self.prove_each(column) {
+                left[word] &= !bit;
+                if !any {
+                    continue;
                 }
+            } else {
+                let proof = self.cheapest(column, &picked, asked).filter(|(_, new)| *new > 0);
+                is_prefix = matches!(proof, Some((Proof::Prefix(..), _)));
+                if !is_late && proof.is_some() && !is_prefix {
+                    later[word] |= bit;
+                    continue;
+                }
+                left[word] &= !bit;
+                let Some((proof, _)) = proof else { continue };
+                self.report(proof, column);
+            }
+            cost.proofs += 1;
+            if !is_empty(&left) {
                 self.drop_proven(&mut left, first, missing);
-                if is_empty(&left) {
-                    return;
-                }
+            }
+            if is_empty(&left) {
+                return;
+            }
+            // Where tries tell more than guards of their fields, bits of these fields are no other guard's.
+            if N > NARROW || !is_prefix {
                 picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
             }
         }
@@ -126,31 +154,22 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         prefixes.drop_proven(columns, first, order, (self.walks, missing), self.wildcards);
     }
 
-    /// Proves that a mask holds nothing better, in as few new bits as it can. Whether there were any.
+    /// Proves that a mask holds nothing, in as few new bits as it can; how, if there were any.
     #[inline(always)]
-    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>) -> bool {
-        if let Some(any) = self.prove_each(column) {
-            return any;
-        }
-        let Some((proof, new)) = self.cheapest(column, picked) else { return false };
-        if new > 0 {
-            self.report(proof, column);
-        }
-        new > 0
+    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>, asked: Asked) -> Option<Proof> {
+        let (proof, _) = self.cheapest(column, picked, asked).filter(|(_, new)| *new > 0)?;
+        self.report(proof, column);
+        Some(proof)
     }
 
-    /// The proof within the horizon that takes the fewest new bits, and how many.
+    /// The proof within the horizon that takes the fewest new bits, and how many. Guards that were asked do not rule the mask
+    /// out.
     #[inline(always)]
-    fn cheapest(&mut self, column: u32, picked: &Picked<'_, W, N>) -> Option<(Proof, u32)> {
+    fn cheapest(&mut self, column: u32, picked: &Picked<'_, W, N>, asked: Asked) -> Option<(Proof, u32)> {
         let (table, key) = (self.table, self.key);
         let (layout, order) = (&table.layout, table.layout.order());
         let subtable = table.subtables.get(column)?;
         let mask = &subtable.mask;
-        if mask.within(self.wildcards) {
-            // Every proof of a mask is within it, or as good as free.
-            return None;
-        }
-
         // The first trie, in the order of stages, in which the key's prefix is missing.
         let mut first: Option<(u8, Field, u8, u32)> = None;
         let (wildcards, mut known) = (&*self.wildcards, None);
@@ -167,19 +186,17 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         if known.is_some() {
             return known;
         }
-        let words = subtable.state.stages.words_of_a_miss(mask, key);
-        let reached = mask.stage_of(words);
+        // Of the stages, those before it may show it earlier.
+        let most = first.map_or(mask.len(), |(stage, ..)| mask.words_before(stage));
+        let early = subtable.state.stages.words_of_a_miss(mask, key, most);
         // Stages that the horizon has whole, and the proof that ends it.
-        let (whole, mut best) = match first {
-            Some((stage, field, len, new)) if stage <= reached => (stage, (Proof::Prefix(field, len), new)),
+        let (whole, mut best) = match (early, first) {
+            (None, Some((stage, field, len, new))) => (stage, (Proof::Prefix(field, len), new)),
             _ => {
-                match subtable
-                    .state
-                    .ports
-                    .as_ref()
-                    .filter(|_| words == mask.len())
-                    .and_then(|p| p.proof(key, order, self.kernels))
-                {
+                let words = early.unwrap_or(mask.len());
+                let reached = mask.stage_of(words);
+                let ports = subtable.state.ports.as_ref().filter(|_| early.is_none());
+                match ports.and_then(|ports| ports.proof(key, order, self.kernels)) {
                     Some((field, len)) => {
                         let bits = field.prefix(len, order).map(|(word, bits)| (word, bits & mask.bits_of(word)));
                         let new = bits.map(|(word, bits)| missing(self.wildcards, word, bits)).sum();
@@ -189,13 +206,12 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
                 }
             }
         };
-        if whole == 0 {
+        if whole == 0 || best.1 == 0 {
             return Some(best);
         }
-        for (guard, (word, bits)) in picked.bits() {
+        for (guard, (word, bits)) in picked.guards_of(column, whole - 1) {
             let new = missing(self.wildcards, word, bits);
-            let is_within = || layout.stage(word).is_some_and(|stage| stage < whole);
-            if new < best.1 && is_within() && picked.rules_out(guard, column, self.rows) {
+            if (new < best.1) & !asked.has(guard) && picked.rules_out(guard, column, self.rows) {
                 best = (Proof::Guard(guard), new);
             }
         }

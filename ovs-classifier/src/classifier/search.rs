@@ -55,8 +55,6 @@ struct Progress {
     best: Option<i32>,
     /// Masks up to this rank cannot better it.
     ceiling: u64,
-    /// Masks above this rank had to be visited or ruled out.
-    floor: u64,
 }
 
 /// The masks to probe.
@@ -258,10 +256,8 @@ impl<R, const W: usize> Classifier<R, W> {
         let mut missed = Vain::new();
         let mut walks = Walks::new();
         let mut missing = Missing::<N>::new();
-        let mut progress = Progress { hard: None, best: None, ceiling: 0, floor: 0 };
+        let mut progress = Progress { hard: None, best: None, ceiling: 0 };
         cost.searches += 1;
-        // A mask that a guard or a trie rules out is proven with others by the bits that are reported anyway; one that was
-        // probed in vain is proven alone.
         let is_tracked = wildcards.is_some();
         if is_tracked {
             self.prefixes.walk(query.key, self.layout.order(), &mut walks, kernels);
@@ -277,10 +273,17 @@ impl<R, const W: usize> Classifier<R, W> {
         let is_large = self.rules.len() > CACHED_RULES;
         let mut unasked = UNASKED;
         let mut next = self.prepare(query, visits.next(self), 0);
-        while let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) {
+        // Masks above this rank have to be visited or ruled out.
+        let floor = loop {
+            let Some(visit) = next.filter(|visit| visit.rank > progress.ceiling) else { break progress.ceiling };
             next = if is_large { self.prepare(query, visits.next(self), 0) } else { None };
             cost.probes += 1;
             progress = self.probe(query, visit, progress, (soft, &mut missed), wildcards.as_deref_mut());
+            if visit.rank <= progress.ceiling {
+                // Nor can those that were not visited. That is guessed, and what has to be ruled out is seen to while the rule
+                // comes from memory.
+                break visit.rank;
+            }
             unasked = unasked.wrapping_sub(1);
             if N > NARROW && unasked == 0 {
                 visits.ask(&Picked::<W, N>::new(&self.guards, query.key, 0), &mut first, &mut rows);
@@ -288,7 +291,7 @@ impl<R, const W: usize> Classifier<R, W> {
             if !is_large {
                 next = self.prepare(query, visits.next(self), progress.ceiling);
             }
-        }
+        };
         if let Some(wildcards) = wildcards {
             if !missed.is_empty()
                 && let Some(rule) = progress.hard.and_then(|slot| self.rule(slot))
@@ -296,14 +299,17 @@ impl<R, const W: usize> Classifier<R, W> {
                 rule.mask.fold(wildcards);
             }
             let mut evidence = Evidence::<_, K, W, N>::new(kernels, self, query.key, &mut rows, walks, wildcards);
-            evidence.prove_missed(&missed, cost);
-            for at in (0..self.guards.words()).step_by(N) {
-                let mut open = first;
-                if at > 0 {
+            let mut at = 0;
+            while at < self.guards.words() {
+                let open = if at == 0 {
+                    first
+                } else {
                     missing.clear();
-                    open = self.pick(query.key, at, Some(walks), evidence.rows, &mut missing);
-                }
-                evidence.prove_closed(at, &open, &missing, progress.floor, cost);
+                    self.pick(query.key, at, Some(walks), evidence.rows, &mut missing)
+                };
+                let open = missed.iter().fold(open, |open, column| without(open, column.wrapping_sub(at as u32 * 64)));
+                evidence.prove_closed(at, &open, &missing, floor, cost);
+                at += N;
             }
         }
         progress.hard
@@ -341,7 +347,7 @@ impl<R, const W: usize> Classifier<R, W> {
     fn probe(
         &self,
         query: &Query<'_, W>,
-        Visit { rank, column, subtable, hash }: Visit<'_, W>,
+        Visit { column, subtable, hash, .. }: Visit<'_, W>,
         progress: Progress,
         (soft, missed): (&mut Vec<u32>, &mut Vain),
         wildcards: Option<&mut [u64; W]>,
@@ -362,15 +368,15 @@ impl<R, const W: usize> Classifier<R, W> {
             soft.push(slot);
             return progress;
         }
-        let ceiling = rank_of_priority(rule.priority);
-        Progress { hard: Some(slot), best: Some(rule.priority), ceiling, floor: ceiling.min(rank) }
+        Progress { hard: Some(slot), best: Some(rule.priority), ceiling: rank_of_priority(rule.priority) }
     }
 
     /// The columns of a word of columns that have a rank above a floor.
     #[inline(always)]
     pub(super) fn above(&self, kernels: impl Kernels, word: usize, floor: u64) -> u64 {
-        let (eights, _) = self.ranks.get(word * 64..).unwrap_or_default().as_chunks();
-        eights.iter().take(8).enumerate().fold(0, |above, (i, eight)| above | kernels.above(eight, floor) << (8 * i))
+        let ranks: Option<&[u64; 64]> = self.ranks.get(word * 64..word * 64 + 64).and_then(<[u64]>::as_array);
+        let (eights, _) = ranks.map_or(&[][..], |ranks| ranks).as_chunks();
+        eights.iter().enumerate().fold(0, |above, (i, eight)| above | kernels.above(eight, floor) << (8 * i))
     }
 
     /// The first rule of a chain that a query sees.

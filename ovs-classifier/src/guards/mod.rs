@@ -18,7 +18,7 @@
 //!
 //! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with the
 //! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only, and those to choose
-//! what to probe only if more than one mask is left. Where masks are many, tries tell groups of them, and guards are asked if
+//! what to probe only if more than two masks are left. Where masks are many, tries tell groups of them, and guards are asked if
 //! many are left, or if the first few of those have nothing.
 //!
 //! # Bounds
@@ -68,6 +68,9 @@ pub(crate) const ENOUGH: u32 = 3;
 /// one of the first few masks has the answer.
 pub(crate) const FEW_OF_MANY: u32 = 64;
 
+/// Where masks are few, the same of so few: the first is mostly the answer's, and the other below it.
+const FEW_OF_FEW: u32 = 2;
+
 /// A guard that leaves more than this part of all masks is not asked which masks to probe.
 const USEFUL: f64 = 0.97;
 
@@ -96,6 +99,8 @@ const LEAST_STEP: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Guards {
     order: BitOrder,
+    /// The stages of the key's words.
+    stages: Box<[u8]>,
     /// Where runs may be.
     pieces: Box<[Piece]>,
     /// Of which bits of the key's words prefix tries know.
@@ -155,6 +160,7 @@ impl Guards {
     pub(crate) fn new<const W: usize>(layout: &Layout<W>, hash: WordHash, proofs: bool) -> Self {
         Self {
             order: layout.order(),
+            stages: layout.stages().as_slice().into(),
             pieces: pieces(layout),
             tried: Vec::new(),
             salt: hash.salt(usize::MAX - 1),
@@ -178,6 +184,7 @@ impl Guards {
             + self.making.as_ref().map_or(0, |making| making.set.heap_bytes() + size_of::<Making>())
             + self.live.capacity() * size_of::<u64>()
             + self.pieces.len() * size_of::<Piece>()
+            + self.stages.len()
             + self.runs.capacity() * size_of::<Box<[Run]>>()
             + self.old.capacity() * size_of::<Guard>()
             + old
@@ -219,7 +226,7 @@ impl Guards {
         self.set_apart();
     }
 
-    /// Notes the guards of which no trie knows.
+    /// Notes the guards of which no trie knows, and those of each stage.
     fn set_apart(&mut self) {
         let is_tried = |guard: &Guard| {
             let (word, mask) = guard.bits();
@@ -227,6 +234,7 @@ impl Guards {
         };
         let apart = (0..).zip(&self.set.guards).filter(|(_, guard)| !is_tried(guard));
         self.set.apart = apart.fold(0, |apart, (i, _): (u32, _)| apart | 1 << i);
+        self.set.note_stages(&self.stages);
     }
 
     /// Gives a mask its column.

@@ -1,7 +1,7 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, ENOUGH, FEW_OF_MANY, Guards, MAX_GUARDS, MIDDLE, NARROW};
+use super::{Bits, ENOUGH, FEW_OF_FEW, FEW_OF_MANY, Guards, MAX_GUARDS, MIDDLE, NARROW};
 
 /// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide, and
 /// where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is different for
@@ -29,6 +29,13 @@ impl KeyRows {
 pub(crate) struct Asked(u64);
 
 const _: () = assert!(MAX_GUARDS <= u64::BITS as usize);
+
+impl Asked {
+    #[inline(always)]
+    pub(crate) fn has(self, guard: usize) -> bool {
+        self.0 >> (guard & 63) & 1 != 0
+    }
+}
 
 /// What the guards say of `64 * N` columns for one key.
 #[derive(Clone, Copy)]
@@ -76,10 +83,10 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     }
 
     /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of the
-    /// guards that were asked. None is asked if tries leave one of few columns, or few of many.
+    /// guards that were asked. None is asked if tries leave two of few columns, or few of many.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
-        if count(&columns) <= if N <= NARROW { 1 } else { FEW_OF_MANY } {
+        if count(&columns) <= if N <= NARROW { FEW_OF_FEW } else { FEW_OF_MANY } {
             return columns;
         }
         self.open_asked(columns, rows)
@@ -166,16 +173,19 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         self.first + N <= self.guards.set.stride
     }
 
-    /// The bits that each guard looks at.
+    /// The guards in which the mask of a column takes part and that look at words of a stage or one before, by place, with
+    /// the bits that each looks at.
     #[inline(always)]
-    pub(crate) fn bits(&self) -> impl Iterator<Item = (usize, Bits)> {
-        self.guards.set.guards.iter().map(Guard::bits).enumerate()
+    pub(crate) fn guards_of(&self, column: u32, stage: u8) -> impl Iterator<Item = (usize, Bits)> {
+        let set = &self.guards.set;
+        let staged = set.staged.get(usize::from(stage)).copied().unwrap_or(u64::MAX);
+        set.taken(column, staged).map(|(place, guard)| (place, guard.bits()))
     }
 
-    /// Whether a guard rules a column out.
+    /// Whether a guard rules out a column whose mask takes part in it.
     #[inline(always)]
     pub(crate) fn rules_out(&self, i: usize, column: u32, rows: &mut KeyRows) -> bool {
-        let guard = self.guards.set.guards.get(i).filter(|guard| !guard.leaves_out(column));
+        let guard = self.guards.set.guards.get(i);
         let row = guard.and_then(|guard| Some((guard, self.note(i, guard, rows)?)));
         row.is_some_and(|(guard, row)| {
             word(&guard.lines, row as usize + column as usize / 64) >> (column % 64) & 1 == 0
@@ -203,29 +213,22 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         asked: &mut Asked,
     ) {
         let guards = if self.is_guarded() { self.guards.set.guards.as_slice() } else { Default::default() };
-        let mut kept = *columns;
+        let (mut kept, mut left) = (*columns, 0u64);
         if N <= NARROW {
-            let mut left = self.apart();
-            if rows.known & left != left {
-                // They were not asked which columns to probe.
-                self.open_apart(kept, rows);
-            }
-            while left != 0 {
-                let i = left.trailing_zeros() as usize;
-                left &= left - 1;
-                let Some((guard, row)) = guards.get(i).zip(rows.rows.get(i)) else { break };
+            // Of its fields a trie tells more.
+            let mut apart = self.apart();
+            while apart != 0 {
+                let i = apart.trailing_zeros() as usize;
+                apart &= apart - 1;
+                let Some(guard) = guards.get(i) else { break };
                 let Some(known) = wildcards.get(usize::from(guard.word)) else { break };
-                // Without a branch: which are known is different for each key.
-                let any = if guard.mask & !known == 0 { 0 } else { u64::MAX };
-                kept = and(kept, self.pass_of(guard, *row).map(|pass| pass | any));
+                left |= u64::from(guard.mask & !known == 0) << i;
             }
-            *columns = kept;
-            return;
-        }
-        let mut left = 0u64;
-        for guard in self.useful().iter().rev() {
-            let Some(known) = wildcards.get(usize::from(guard.word)) else { return };
-            left = left << 1 | u64::from(guard.mask & !known == 0);
+        } else {
+            for guard in self.useful().iter().rev() {
+                let Some(known) = wildcards.get(usize::from(guard.word)) else { return };
+                left = left << 1 | u64::from(guard.mask & !known == 0);
+            }
         }
         left &= !asked.0;
         asked.0 |= left;

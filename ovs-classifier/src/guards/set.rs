@@ -2,6 +2,7 @@
 
 use super::{Bits, FEW, MAX_GUARDS, NARROW, Run, WIDE};
 use crate::hash::WordHash;
+use crate::layout::STAGES;
 use crate::simd::prefetch;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -26,6 +27,8 @@ pub(super) struct Set {
     places: ArrayVec<Option<u8>, MAX_GUARDS>,
     /// By place, as bits, those that look at bits of which no trie knows.
     pub(super) apart: u64,
+    /// By stage, in the order in which they were made, as bits, those that look at a word of this stage or one before.
+    pub(super) staged: [u64; STAGES],
     /// How many bits were set when the guards were made, and how many since.
     pub(super) made: usize,
     pub(super) since: usize,
@@ -154,19 +157,39 @@ impl Set {
         self.take_part(column, runs);
     }
 
+    /// Of some guards, as bits in the order in which they were made, those in which the mask of a column takes part, with their
+    /// places.
+    #[inline(always)]
+    pub(super) fn taken(&self, column: u32, some: u64) -> impl Iterator<Item = (usize, &Guard)> {
+        let mut left = self.takers.get(column as usize).copied().unwrap_or(0) & some;
+        core::iter::from_fn(move || {
+            let made = (left != 0).then_some(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(self.places.get(made).copied().flatten())
+        })
+        .filter_map(|place| Some((place?.into(), self.guards.get(usize::from(place?))?)))
+    }
+
+    /// Notes by stage which guards look at words of it, or of one before.
+    pub(super) fn note_stages(&mut self, stages: &[u8]) {
+        self.staged = core::array::from_fn(|stage| {
+            let is_one = |place: u8| {
+                let guard = self.guards.get(usize::from(place))?;
+                stages.get(usize::from(guard.word)).map(|of| usize::from(*of) <= stage)
+            };
+            let made = (0..).zip(&self.places);
+            made.fold(0, |all, (i, place): (u32, _)| all | u64::from(place.and_then(is_one).unwrap_or(false)) << i)
+        });
+    }
+
     /// Where the bits of a pattern are, which is asked for.
     #[inline(always)]
     pub(super) fn seek<const W: usize>(&self, salt: u64, column: u32, key: &[u64; W], marks: &mut Marks) {
-        let mut left = self.takers.get(column as usize).copied().unwrap_or(0);
-        while left != 0 {
-            let place = self.places.get(left.trailing_zeros() as usize).copied().flatten();
-            left &= left - 1;
-            if let Some((place, guard)) = place.and_then(|place| Some((place, self.guards.get(usize::from(place))?))) {
-                let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
-                let at = guard.row_of_word(salt, self.stride, word) + column as usize / 64;
-                guard.lines.get(at / 8).into_iter().for_each(prefetch);
-                let _ = marks.try_push((place, at as u32));
-            }
+        for (place, guard) in self.taken(column, u64::MAX) {
+            let word = key.get(usize::from(guard.word)).copied().unwrap_or(0);
+            let at = guard.row_of_word(salt, self.stride, word) + column as usize / 64;
+            guard.lines.get(at / 8).into_iter().for_each(prefetch);
+            let _ = marks.try_push((place as u8, at as u32));
         }
     }
 

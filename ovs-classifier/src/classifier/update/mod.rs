@@ -82,7 +82,7 @@ impl<R, const W: usize> Classifier<R, W> {
         })?;
         self.next_age += 1;
         if self.ranks.len() <= column as usize {
-            self.ranks.resize((column as usize + 1).next_multiple_of(8), 0);
+            self.ranks.resize((column as usize + 1).next_multiple_of(64), 0);
         }
         self.prefixes.add_column(column, pattern.mask(), self.layout.order());
         self.guards.add_column(column, pattern.mask());
