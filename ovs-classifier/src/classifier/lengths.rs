@@ -69,10 +69,20 @@ impl Lengths {
         self.at_most(self.longest, first)
     }
 
-    /// The masks that fix a prefix whose length is one of `lens`, as far as they are among the holders of this length; of a
-    /// range of `64 * N` columns.
+    /// The masks that fix a prefix whose length is one of `lens`; of a range of `64 * N` columns.
     #[inline(always)]
-    pub(super) fn of<const N: usize>(&self, lens: u128, first: usize, holders: impl Fn(u8) -> Folded) -> [u64; N] {
+    pub(super) fn of<const N: usize>(&self, lens: u128, first: usize) -> [u64; N] {
+        self.of_holders(lens, first, |_| Folded::MAX)
+    }
+
+    /// The same, as far as they are among the holders of their length.
+    #[inline(always)]
+    pub(super) fn of_holders<const N: usize>(
+        &self,
+        lens: u128,
+        first: usize,
+        holders: impl Fn(u8) -> Folded,
+    ) -> [u64; N] {
         let (mut all, mut left) = ([0; N], lens & self.there);
         while left != 0 {
             let len = left.trailing_zeros() as u8 + 1;
@@ -120,7 +130,7 @@ fn padded(words: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Folded, Lengths};
+    use super::Lengths;
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
@@ -148,9 +158,9 @@ mod tests {
             list.retain(|(_, len)| *len > 0);
             prop_assert_eq!(lengths.is_empty(), list.is_empty());
             let lens = if bits == 32 { lens & 0xffff_ffff } else { lens };
-            let with: [u64; 8] = lengths.of(lens, 0, |_| Folded::MAX);
+            let with: [u64; 8] = lengths.of(lens, 0);
             let at_most: [u64; 8] = lengths.at_most(len, 0);
-            let one: [[u64; 1]; 2] = [lengths.of(lens, 0, |_| Folded::MAX), lengths.at_most(len, 0)];
+            let one: [[u64; 1]; 2] = [lengths.of(lens, 0), lengths.at_most(len, 0)];
             prop_assert_eq!(one, [[with[0]], [at_most[0]]]);
             for column in 0..512 {
                 let of = |words: &[u64; 8]| words[column as usize / 64] >> (column % 64) & 1 != 0;

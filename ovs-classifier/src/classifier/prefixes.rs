@@ -299,13 +299,13 @@ impl Prefixed {
             return all.map(|all| all & !answer.holders());
         }
         let Answer { short, long, .. } = answer;
-        let long: [u64; N] = self.lengths.of(long.lens, first, |_| long.holders);
-        let short: [u64; N] = match self.trie.apart(value()) {
+        let long = self.lengths.of::<N>(long.lens, first).map(|fixed| fixed & long.holders);
+        let short = match (N > MIDDLE).then(|| self.trie.apart(value())).flatten() {
             Some((apart, from)) => {
                 let holders = |len| if len < from { short.holders } else { apart.holders(len) };
-                self.lengths.of(short.lens, first, holders)
+                self.lengths.of_holders::<N>(short.lens, first, holders)
             }
-            None => self.lengths.of(short.lens, first, |_| short.holders),
+            None => self.lengths.of::<N>(short.lens, first).map(|fixed| fixed & short.holders),
         };
         core::array::from_fn(|i| all[i] & !(short[i] | long[i]))
     }

@@ -31,6 +31,9 @@ use crate::field::Field;
 use crate::guards::{Asked, KeyRows, MIDDLE, NARROW, Picked, is_empty};
 use crate::simd::Kernels;
 
+/// So many masks are put off until others are proven. Where the first word of a key proves all, nothing is won by that.
+const MAY_WAIT: u32 = 2;
+
 /// The proofs of one lookup.
 pub(super) struct Evidence<'a, R, K, const W: usize, const N: usize> {
     kernels: K,
@@ -107,8 +110,8 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         if N <= MIDDLE {
             picked.drop_known(&mut left, self.wildcards, self.rows, &mut asked);
         }
-        // Those that no prefix proves are put off.
-        let mut later = [0; N];
+        // The first few that no prefix proves are put off.
+        let (mut later, mut may_wait) = ([0; N], MAY_WAIT);
         while !is_empty(&left) {
             let soon: [u64; N] = core::array::from_fn(|i| left[i] & !later[i]);
             let is_late = is_empty(&soon);
@@ -125,8 +128,8 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
             } else {
                 let proof = self.cheapest(column, &picked, asked).filter(|(_, new)| *new > 0);
                 is_prefix = matches!(proof, Some((Proof::Prefix(..), _)));
-                if !is_late && proof.is_some() && !is_prefix {
-                    later[word] |= bit;
+                if !is_late && may_wait > 0 && proof.is_some() && !is_prefix {
+                    (later[word], may_wait) = (later[word] | bit, may_wait - 1);
                     continue;
                 }
                 left[word] &= !bit;
