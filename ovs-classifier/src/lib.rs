@@ -117,10 +117,10 @@
 //! are made anew in the background, a little with each update; new masks of a table that grows by many at once may be
 //! probed without guards until that is done. What a table of rules keeps by rule, and the nodes of prefix tries, are in
 //! segments that stay where they are, and hash tables, heads of tries and guards move to twice the room by and by: no
-//! insertion waits for the size of the table, but for the memory of a hash table that has moved, all of which is given back
-//! at once, or of a guard, at most 8 MiB (`benches/updates.rs` prints the longest insertion). A removal that leaves a mask
-//! without rules gives back what the mask had. The hash tables of a [`MegaflowTable`] are copied to twice the size in one
-//! update. A [`Classifier`] does not merge masks that are nearly equal, as a [`MegaflowTable`] does.
+//! insertion waits for the size of the table, but for the memory of a hash table that has moved, all of which is given
+//! back at once, or of a guard, at most 8 MiB (`benches/updates.rs` prints the longest insertion). A removal that
+//! leaves a mask without rules gives back what the mask had. The hash tables of a [`MegaflowTable`] are copied to twice
+//! the size in one update. A [`Classifier`] does not merge masks that are nearly equal, as a [`MegaflowTable`] does.
 //!
 //! # Features
 //!

@@ -16,9 +16,10 @@
 //!
 //! # Growth
 //!
-//! Few buckets grow at once. Many grow by and by, so that no insertion waits for all: first, insertions make empty buckets,
-//! some each, twice as many as there are; then each empties some of the old into the new, while probes look in both. The
-//! old are three quarters full when that begins, and new rows are in the new, so neither runs over before the end.
+//! Few buckets grow at once. Many grow by and by, so that no insertion waits for all: first, insertions make empty
+//! buckets, some each, twice as many as there are; then each empties some of the old into the new, while probes look in
+//! both. The old are three quarters full when that begins, and new rows are in the new, so neither runs over before the
+//! end.
 
 use crate::simd::{lanes_equal, prefetch};
 use alloc::boxed::Box;
@@ -172,8 +173,8 @@ impl Rows {
         }
     }
 
-    /// The place and the head of the row with this hash that `is_it`, by its place. Few probes go on where they did not begin:
-    /// what those need is not kept by the others.
+    /// The place and the head of the row with this hash that `is_it`, by its place. Few probes go on where they did not
+    /// begin: what those need is not kept by the others.
     #[inline(always)]
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
         let home = self.table.buckets.get(self.table.home(hash))?;
@@ -390,8 +391,8 @@ mod tests {
         u64::from(place % 5) << 49 | u64::from(place % 7 / 3)
     }
 
-    /// Found by the fuzz target `megaflow_table`: rows of both homes stand in the other's bucket, and no bucket is one that
-    /// none has passed.
+    /// Found by the fuzz target `megaflow_table`: rows of both homes stand in the other's bucket, and no bucket is one
+    /// that none has passed.
     #[test]
     fn a_probe_ends_where_all_buckets_were_passed() {
         let mut rows = Rows::default();

@@ -178,8 +178,8 @@ impl<const W: usize> SparseMask<W> {
         self.words.iter().zip(values).all(|(word, value)| word.of(key) & word.bits == *value)
     }
 
-    /// Whether a key differs from a pattern with these values in bits that are among `known`; if not, the first word in which
-    /// it differs, with the bits.
+    /// Whether a key differs from a pattern with these values in bits that are among `known`; if not, the first word in
+    /// which it differs, with the bits.
     #[inline(always)]
     pub(crate) fn difference(&self, values: &[u64], key: &[u64; W], known: &[u64; W]) -> Difference {
         let mut first = Difference::None;

@@ -4,8 +4,8 @@
 //! words up to the end of that stage. A tracked miss asks them stage by stage: at the first that does not know the
 //! key's hash, no pattern of the subtable begins this way, and the words up to there prove the miss.
 //!
-//! A set is [rows](crate::rows) like those of the patterns, with the hash itself for a place, so that it grows by and by and
-//! a question is one line. A set of hashes may say "go on" by collision. That costs bits, never truth.
+//! A set is [rows](crate::rows) like those of the patterns, with the hash itself for a place, so that it grows by and
+//! by and a question is one line. A set of hashes may say "go on" by collision. That costs bits, never truth.
 
 use crate::hash::WordHash;
 use crate::layout::STAGES;
@@ -54,8 +54,8 @@ impl StageIndex {
         self.levels.iter().map(|level| level.prefixes.heap_bytes()).sum()
     }
 
-    /// How many words of the mask, at most `most`, it takes to see that no pattern is the key's; `None`, if these do not show it,
-    /// or only all words of the mask do.
+    /// How many words of the mask, at most `most`, it takes to see that no pattern is the key's; `None`, if these do
+    /// not show it, or only all words of the mask do.
     #[inline(always)]
     pub(crate) fn words_of_a_miss<const W: usize>(
         &self,

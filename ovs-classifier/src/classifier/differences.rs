@@ -1,10 +1,10 @@
 //! Where a mask has few rules: in which bits the key differs from each.
 //!
-//! What proves that a whole mask has nothing for a key is as long as its rules are alike: of an access list, where most masks
-//! have a rule or two and addresses share their beginnings, it is most of the mask, and answers are cached for few packets.
-//! One rule is told from a key by one bit. So here each is taken by itself: where no bit differs that is reported
-//! anyway, the field is reported in which the key first differs, or of an address and of ports the bits up to that. So the
-//! shapes of masks are still those of prefixes and of whole fields, which many keys share.
+//! What proves that a whole mask has nothing for a key is as long as its rules are alike: of an access list, where most
+//! masks have a rule or two and addresses share their beginnings, it is most of the mask, and answers are cached for
+//! few packets. One rule is told from a key by one bit. So here each is taken by itself: where no bit differs that is
+//! reported anyway, the field is reported in which the key first differs, or of an address and of ports the bits up to
+//! that. So the shapes of masks are still those of prefixes and of whole fields, which many keys share.
 
 use super::proof::Evidence;
 use super::{Classifier, State};
@@ -16,7 +16,7 @@ use crate::subtables::Subtable;
 use alloc::boxed::Box;
 use alloc::vec;
 
-/// A mask of at most so many rules is proven rule by rule. More take longer than the other proofs of a mask, and as many bits.
+/// A mask of at most so many rules is proven rule by rule. Of more, most lists report as many bits as other proofs do.
 const FEW_RULES: usize = 32;
 
 /// So many rules are told from the key by a lookup at most.
@@ -50,8 +50,8 @@ impl Bounds {
 }
 
 impl<R, K: Kernels, const W: usize, const N: usize> Evidence<'_, R, K, W, N> {
-    /// Proves that the rules of a mask do not match the key, one by one, but for those that do and are no better than the answer.
-    /// Whether that took new bits; none where other proofs are for.
+    /// Proves that the rules of a mask do not match the key, one by one, but for those that do and are no better than
+    /// the answer. Whether that took new bits; none where other proofs are for.
     #[inline(always)]
     pub(super) fn prove_each(&mut self, column: u32) -> Option<bool> {
         let subtable = self.table.subtables.get(column)?;
@@ -92,8 +92,9 @@ impl<R, K: Kernels, const W: usize, const N: usize> Evidence<'_, R, K, W, N> {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
-    /// The rules of a mask that has so few that each is told from a key by itself. Tables of a few masks report what the peer
-    /// does; where all masks fix prefixes of one field, as in a table of routes, the bits that show one of them show the others.
+    /// The rules of a mask that has so few that each is told from a key by itself. Tables of a few masks report what
+    /// the peer does; where all masks fix prefixes of one field, as in a table of routes, the bits that show one of
+    /// them show the others.
     #[inline(always)]
     pub(super) fn few<'a>(&self, subtable: &'a Subtable<State, W>) -> Option<Few<'a>> {
         subtable.rows.few(FEW_RULES).filter(|_| self.guards.len() > 0 && !self.prefixes.are_of_one_field())

@@ -73,16 +73,18 @@ pub(crate) use {trail::Trail, update::Coming};
 ///
 /// # Cost
 ///
-/// A lookup in a table of a few masks probes them. In others it reads a row for each of at most 24 guards, 64 where someone has made masks explode, and probes the masks
-/// that they leave and that may have a better rule: in tables of rules as switches have them a handful, whatever the
-/// number of masks. What is expected: a guard lets a mask of `n` rules that has none for the key's value pass in at most
-/// a quarter of cases, if the values of the guard's bits are `4n` or more and the rules spread over them; a mask that
-/// fixes `f` such fields is probed in vain by one lookup of `4^f`. What is the bound: all masks, where rules are chosen
-/// to pass; `CVE-2019-25076`'s 8,192 masks, which are, cost less than 128 probes. [`Probes`] counts.
+/// A lookup in a table of a few masks probes them. In others it reads a row for each of at most 24 guards, 64 where
+/// someone has made masks explode, and probes the masks that they leave and that may have a better rule: in tables of
+/// rules as switches have them a handful, whatever the number of masks. What is expected: a guard lets a mask of `n`
+/// rules that has none for the key's value pass in at most a quarter of cases, if the values of the guard's bits are
+/// `4n` or more and the rules spread over them; a mask that fixes `f` such fields is probed in vain by one lookup of
+/// `4^f`. What is the bound: all masks, where rules are chosen to pass; `CVE-2019-25076`'s 8,192 masks, which are, cost
+/// less than 128 probes. [`Probes`] counts. A tracked lookup tells at most 1,024 rules from the key one by one, to report
+/// less: in an access list of 3,000 rules and 196 masks that takes 1.2 µs, and without it 0.8.
 ///
-/// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency: guards,
-/// tries and larger hash tables grow by and by, and rules stay where they are. What is not is the memory that is given back:
-/// a hash table that has moved at once, old guards a guard with each update.
+/// An update costs the same whatever the number of masks and rules, but for the depth of tries and memory's latency:
+/// guards, tries and larger hash tables grow by and by, and rules stay where they are. What is not is the memory that
+/// is given back: a hash table that has moved at once, old guards a guard with each update.
 ///
 /// ```
 /// use ovs_classifier::{Classifier, Field, Layout, Pattern, Probes, Version};

@@ -48,8 +48,8 @@ struct Prefixed {
 /// Where a pattern is in tries: of its mask's ports, if there is one, then of the prefix fields.
 pub(super) type Places = ArrayVec<Place, { MAX_PREFIX_FIELDS + 1 }>;
 
-/// The values by which tries know a pattern; zeros, before they are set. They stay where they are: who copied them would wait
-/// for what was just written in parts.
+/// The values by which tries know a pattern; zeros, before they are set. They stay where they are: who copied them
+/// would wait for what was just written in parts.
 #[derive(Default)]
 pub(super) struct Values {
     ports: u128,
@@ -124,8 +124,8 @@ impl Prefixes {
         }
     }
 
-    /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that the
-    /// mask fixes prefixes of. Searches of a few tries at once wait for memory together.
+    /// The places of a pattern in the tries that it is in: of its mask's ports, if there is one, and of the fields that
+    /// the mask fixes prefixes of. Searches of a few tries at once wait for memory together.
     pub(super) fn seek(&self, column: u32, ports: Option<&Ports>, values: &Values, places: &mut Places) {
         let Some(lens) = self.lens.get(column as usize) else { return };
         let fields = || self.fields.iter().zip(&values.fields).zip(lens).filter(|(_, len)| **len > 0);
@@ -193,8 +193,8 @@ impl Prefixes {
         self.fields.iter().filter(|of| !of.lengths.is_empty()).count() == 1
     }
 
-    /// The field that has the bit at a place in the key, and how many of its leading bits that is, if a mask fixes a prefix of
-    /// it.
+    /// The field that has the bit at a place in the key, and how many of its leading bits that is, if a mask fixes a
+    /// prefix of it.
     pub(super) fn up_to(&self, column: u32, at: u16) -> Option<(Field, u8)> {
         let lens = self.lens.get(column as usize)?;
         let fields = self.fields.iter().zip(lens).filter(|(_, len)| **len > 0);
@@ -221,7 +221,8 @@ impl Prefixes {
         }
     }
 
-    /// Of some masks of a range of columns, those that the tries do not rule out; what each rules out is added to `missing`.
+    /// Of some masks of a range of columns, those that the tries do not rule out; what each rules out is added to
+    /// `missing`.
     #[inline(always)]
     pub(super) fn held<const W: usize, const N: usize>(
         &self,
@@ -255,8 +256,8 @@ impl Prefixes {
             if of.lengths.is_empty() {
                 continue;
             }
-            // What shows that a mask has no rule with the key's prefix is as many bits as it fixes, or `answer.bits` if that
-            // is less.
+            // What shows that a mask has no rule with the key's prefix is as many bits as it fixes, or `answer.bits` if
+            // that is less.
             let known = of.field.leading_in(wildcards, order);
             let most = select_unpredictable(answer.bits <= known, u8::MAX, known);
             let within = of.lengths.at_most::<N>(most, first);
@@ -289,9 +290,9 @@ impl Prefixed {
         Self { field, trie: Trie::new(field.bits()), lengths: Lengths::default() }
     }
 
-    /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a value. Where columns are
-    /// no more than a word, the trie tells them; of more, it tells groups of which none has one, of long prefixes and of short, or of each
-    /// length of those: a mask has its prefix among those of its length.
+    /// Of a range of columns, the masks that fix a prefix of the field of which they have no rule for a value. Where
+    /// columns are no more than a word, the trie tells them; of more, it tells groups of which none has one, of long
+    /// prefixes and of short, or of each length of those: a mask has its prefix among those of its length.
     #[inline(always)]
     fn missing<const N: usize>(&self, answer: &Answer<Folded>, value: impl Fn() -> u128, first: usize) -> [u64; N] {
         let all: [u64; N] = self.lengths.all(first);

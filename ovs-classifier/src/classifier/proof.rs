@@ -17,8 +17,8 @@
 //! many. So there is an order, the peer's: stage by stage, and in a stage the tries before the hash. The first proof in
 //! that order says how far the key would be read (the *horizon*: all of the mask before it, and itself); what is
 //! reported is the proof of fewest new bits within the horizon. So no bit is reported that the peer does not report,
-//! and what a key's entry covers, here, is what it covers there, or more. Masks of few rules have no horizon: their rules
-//! are told from the key in the order of fields, which comes to so few bits that what they are matters less.
+//! and what a key's entry covers, here, is what it covers there, or more. Masks of few rules have no horizon: their
+//! rules are told from the key in the order of fields, which comes to so few bits that what they are matters less.
 //!
 //! Masks come in any order, but those first of which a prefix is the proof: its bits may rule out others, too, of which
 //! something else, words mostly, would be reported; and that is many bits.
@@ -83,8 +83,8 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         }
     }
 
-    /// Proves that of `64 * N` columns those above a rank hold nothing, but those that are `open`; `missing` are those that
-    /// the tries rule out.
+    /// Proves that of `64 * N` columns those above a rank hold nothing, but those that are `open`; `missing` are those
+    /// that the tries rule out.
     #[inline(always)]
     pub(super) fn prove_closed(
         &mut self,
@@ -165,8 +165,8 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         Some(proof)
     }
 
-    /// The proof within the horizon that takes the fewest new bits, and how many. Guards that were asked do not rule the mask
-    /// out.
+    /// The proof within the horizon that takes the fewest new bits, and how many. Guards that were asked do not rule
+    /// the mask out.
     #[inline(always)]
     fn cheapest(&mut self, column: u32, picked: &Picked<'_, W, N>, asked: Asked) -> Option<(Proof, u32)> {
         let (table, key) = (self.table, self.key);

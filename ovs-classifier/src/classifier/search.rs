@@ -43,11 +43,12 @@ const UNASKED: u32 = 4;
 /// In tables of more rules than this, which a cache has no room for, the line of the next probe is fetched during each.
 const CACHED_RULES: usize = 1 << 15;
 
-/// The masks that were probed and have to be proven to have nothing better; where they are more, the others are reported whole.
+/// The masks that were probed and have to be proven to have nothing better; where they are more, the others are
+/// reported whole.
 type Vain = ArrayVec<u32, 32>;
 
-/// How far a search is. Small, so that it is in registers: what is copied in larger pieces than it was just written in, the
-/// processor waits for.
+/// How far a search is. Small, so that it is in registers: what is copied in larger pieces than it was just written in,
+/// the processor waits for.
 #[derive(Clone, Copy)]
 struct Progress {
     /// The slot of the hard match, and its priority.
@@ -168,8 +169,8 @@ impl<R, const W: usize> Job for Missed<'_, R, W> {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
-    /// Whether masks are few and no rule has clauses: then [`search_few`](Self::search_few), or where nothing is tracked
-    /// [`find_few`](Self::find_few), finds the answer. Where there are guards, they prove more than they find.
+    /// Whether masks are few and no rule has clauses: then [`search_few`](Self::search_few), or where nothing is
+    /// tracked [`find_few`](Self::find_few), finds the answer. Where there are guards, they prove more than they find.
     #[inline(always)]
     pub(super) fn is_plain(&self, is_tracked: bool) -> bool {
         let is_guarded = is_tracked && self.guards.len() > 0;
@@ -224,8 +225,8 @@ impl<R, const W: usize> Classifier<R, W> {
         self.level.run(Missed { table: self, key, missed, wildcards, cost });
     }
 
-    /// The slot of the best rule without clauses. Adds the slots of the rules with clauses that were met to `soft`, best mask
-    /// first, and to the wildcards what proves that there are no better ones.
+    /// The slot of the best rule without clauses. Adds the slots of the rules with clauses that were met to `soft`,
+    /// best mask first, and to the wildcards what proves that there are no better ones.
     #[inline(never)]
     pub(super) fn search(
         &self,
@@ -280,8 +281,8 @@ impl<R, const W: usize> Classifier<R, W> {
             cost.probes += 1;
             progress = self.probe(query, visit, progress, (soft, &mut missed), wildcards.as_deref_mut());
             if visit.rank <= progress.ceiling {
-                // Nor can those that were not visited. That is guessed, and what has to be ruled out is seen to while the rule
-                // comes from memory.
+                // Nor can those that were not visited. That is guessed, and what has to be ruled out is seen to while
+                // the rule comes from memory.
                 break visit.rank;
             }
             unasked = unasked.wrapping_sub(1);
@@ -315,8 +316,8 @@ impl<R, const W: usize> Classifier<R, W> {
         progress.hard
     }
 
-    /// The columns from a word on that the guards leave, and the tries where a tracked lookup has walked them: what they rule
-    /// out is `missing`.
+    /// The columns from a word on that the guards leave, and the tries where a tracked lookup has walked them: what
+    /// they rule out is `missing`.
     #[inline(always)]
     fn pick<const N: usize>(
         &self,
@@ -353,7 +354,8 @@ impl<R, const W: usize> Classifier<R, W> {
         wildcards: Option<&mut [u64; W]>,
     ) -> Progress {
         let entry = subtable.find_hashed(hash, query.key);
-        // Of a mask of few rules, others than the one that matches may outrank the answer: they are proven not to match.
+        // Of a mask of few rules, others than the one that matches may outrank the answer: they are proven not to
+        // match.
         let is_proven = entry.is_none() || self.with_clauses == 0 && self.few(subtable).is_some();
         if let Some(wildcards) = wildcards
             && !(is_proven && missed.try_push(column).is_ok())

@@ -1,8 +1,8 @@
 //! What a change comes upon in a table: another copy of the table has it in the same places.
 //!
-//! Equal changes of equal tables do the same: slots, places and nodes are given out in one order. So a change that has been
-//! made in one copy is made in the other without the searches, most of which wait for memory step by step; and since it is
-//! known beforehand where it goes, all that it reads can be asked for at once.
+//! Equal changes of equal tables do the same: slots, places and nodes are given out in one order. So a change that has
+//! been made in one copy is made in the other without the searches, most of which wait for memory step by step; and
+//! since it is known beforehand where it goes, all that it reads can be asked for at once.
 
 use super::prefixes::{Places, Values};
 use super::update::Sought;
@@ -31,7 +31,8 @@ pub(crate) struct Trail {
 }
 
 impl<R, const W: usize> Classifier<R, W> {
-    /// Sets the values by which tries know a pattern, and asks for where they look for them: its mask need not be known for that.
+    /// Sets the values by which tries know a pattern, and asks for where they look for them: its mask need not be known
+    /// for that.
     #[inline(always)]
     pub(super) fn expect_values(&self, values: &mut Values, key: &[u64; W]) {
         self.prefixes.set_values(values, key, self.layout.order());
@@ -40,8 +41,8 @@ impl<R, const W: usize> Classifier<R, W> {
         }
     }
 
-    /// Asks for what a change of a pattern begins with: some of it is far down the line of steps that wait for one another.
-    /// What has few rules is near enough.
+    /// Asks for what a change of a pattern begins with: some of it is far down the line of steps that wait for one
+    /// another. What has few rules is near enough.
     #[inline(always)]
     pub(super) fn expect(&self, subtable: &Subtable<State, W>, Sought { hashes, values, .. }: &Sought<'_, W>) {
         if self.rules.len() < NEAR {
@@ -52,7 +53,8 @@ impl<R, const W: usize> Classifier<R, W> {
         subtable.state.stages.expect(hashes);
     }
 
-    /// A row that is likely to be the pattern's, by its place and head: what it leads to comes while something else is done.
+    /// A row that is likely to be the pattern's, by its place and head: what it leads to comes while something else is
+    /// done.
     #[inline(always)]
     pub(super) fn guess(&self, subtable: &Subtable<State, W>, hashes: &Hashes) -> Option<(u32, u32)> {
         let (place, head) = subtable.rows.guess(hashes.whole)?;
@@ -63,7 +65,8 @@ impl<R, const W: usize> Classifier<R, W> {
         Some((place, head))
     }
 
-    /// Looks for the places of a pattern in tries, if they are not known; what is there comes while something else is done.
+    /// Looks for the places of a pattern in tries, if they are not known; what is there comes while something else is
+    /// done.
     #[inline(always)]
     pub(super) fn seek(&self, sought: &Sought<'_, W>, subtable: &Subtable<State, W>, trail: &mut Trail) {
         let ports = subtable.state.ports.as_ref();
@@ -108,7 +111,8 @@ impl<R, const W: usize> Classifier<R, W> {
         self.prefixes.prefetch(sought.column, places);
     }
 
-    /// As [`expect_all`](Self::expect_all), some changes ahead: of a rule whose pattern matches this key, which `comes` or goes.
+    /// As [`expect_all`](Self::expect_all), some changes ahead: of a rule whose pattern matches this key, which `comes`
+    /// or goes.
     #[cfg(feature = "std")]
     pub(crate) fn prefetch(&self, trail: &mut Trail, key: &[u64; W], comes: bool) {
         if let Some((column, subtable)) = self.known(trail) {

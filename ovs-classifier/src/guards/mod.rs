@@ -16,10 +16,10 @@
 //!
 //! # Tries
 //!
-//! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with the
-//! key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only, and those to choose
-//! what to probe only if more than two masks are left. Where masks are many, tries tell groups of them, and guards are asked if
-//! many are left, or if the first few of those have nothing.
+//! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with
+//! the key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only, and those
+//! to choose what to probe only if more than two masks are left. Where masks are many, tries tell groups of them, and
+//! guards are asked if many are left, or if the first few of those have nothing.
 //!
 //! # Bounds
 //!
@@ -64,8 +64,8 @@ pub(crate) const FEW: usize = 8;
 /// So few masks are probed rather than guarded further, where that costs no more.
 pub(crate) const ENOUGH: u32 = 3;
 
-/// Where masks are many and tries leave so few of them, guards are not asked at first: they have a line each, and most often
-/// one of the first few masks has the answer.
+/// Where masks are many and tries leave so few of them, guards are not asked at first: they have a line each, and most
+/// often one of the first few masks has the answer.
 pub(crate) const FEW_OF_MANY: u32 = 64;
 
 /// Where masks are few, the same of so few: the first is mostly the answer's, and the other below it.
@@ -91,8 +91,8 @@ pub(crate) const WIDE: usize = 16;
 /// So many rules are copied at once rather than in the background.
 const AT_ONCE: usize = 256;
 
-/// For how many rules an update sets the bits of all guards to be: they are done when an eighth as many updates as there
-/// are rules have come. And how many bits it sets at least.
+/// For how many rules an update sets the bits of all guards to be: they are done when an eighth as many updates as
+/// there are rules have come. And how many bits it sets at least.
 const STEP: usize = 8;
 const LEAST_STEP: usize = 256;
 

@@ -3,9 +3,9 @@
 use super::set::{Guard, Line, word};
 use super::{Bits, ENOUGH, FEW_OF_FEW, FEW_OF_MANY, Guards, MAX_GUARDS, MIDDLE, NARROW};
 
-/// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide, and
-/// where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is different for
-/// each key: a processor that has guessed wrong begins anew when the last row is there.
+/// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide,
+/// and where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is
+/// different for each key: a processor that has guessed wrong begins anew when the last row is there.
 const NARROW_STEP: usize = 12;
 const WIDE_STEP: usize = 1;
 const NOTED_STEP: usize = 4;
@@ -82,8 +82,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         open
     }
 
-    /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of the
-    /// guards that were asked. None is asked if tries leave two of few columns, or few of many.
+    /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of
+    /// the guards that were asked. None is asked if tries leave two of few columns, or few of many.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
         if count(&columns) <= if N <= NARROW { FEW_OF_FEW } else { FEW_OF_MANY } {
@@ -92,9 +92,9 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         self.open_asked(columns, rows)
     }
 
-    /// The same, and guards are asked in any case. Those of which no trie knows come first, and have few rows in use. Where
-    /// columns are few, tries tell more of their fields than guards; where they are many, guards of these fields are asked
-    /// until few (`ENOUGH`) are left.
+    /// The same, and guards are asked in any case. Those of which no trie knows come first, and have few rows in use.
+    /// Where columns are few, tries tell more of their fields than guards; where they are many, guards of these fields
+    /// are asked until few (`ENOUGH`) are left.
     #[inline(always)]
     pub(crate) fn open_asked(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
         let mut open = self.open_apart(columns, rows);
@@ -147,8 +147,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         Some(*place)
     }
 
-    /// Where the row of a guard begins. No key lacks the word of a guard; that a loop could end there keeps the compiler
-    /// from making gathers.
+    /// Where the row of a guard begins. No key lacks the word of a guard; that a loop could end there keeps the
+    /// compiler from making gathers.
     #[inline(always)]
     fn row_of(&self, guard: &Guard) -> Option<u32> {
         let word = self.key.get(usize::from(guard.word))?;
@@ -173,8 +173,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         self.first + N <= self.guards.set.stride
     }
 
-    /// The guards in which the mask of a column takes part and that look at words of a stage or one before, by place, with
-    /// the bits that each looks at.
+    /// The guards in which the mask of a column takes part and that look at words of a stage or one before, by place,
+    /// with the bits that each looks at.
     #[inline(always)]
     pub(crate) fn guards_of(&self, column: u32, stage: u8) -> impl Iterator<Item = (usize, Bits)> {
         let set = &self.guards.set;
@@ -202,8 +202,8 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
         core::array::from_fn(|i| row[i] | outside[i])
     }
 
-    /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`; asks none that was `asked`
-    /// about these columns before.
+    /// Keeps of some columns those that no guard rules out whose bits are all in `wildcards`; asks none that was
+    /// `asked` about these columns before.
     #[inline(always)]
     pub(crate) fn drop_known(
         &self,
@@ -254,8 +254,8 @@ fn load<const N: usize>(lines: &[Line], at: usize) -> [u64; N] {
     core::array::from_fn(|i| lines.get(i / 8).map_or(u64::MAX, |line| line.0[i % 8]))
 }
 
-/// The columns that are in both. By value, so that they stay in registers: through memory, each of a chain of these would
-/// wait for the one before to be stored.
+/// The columns that are in both. By value, so that they stay in registers: through memory, each of a chain of these
+/// would wait for the one before to be stored.
 #[inline(always)]
 fn and<const N: usize>(columns: [u64; N], other: [u64; N]) -> [u64; N] {
     core::array::from_fn(|i| columns[i] & other[i])

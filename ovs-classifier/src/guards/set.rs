@@ -157,8 +157,8 @@ impl Set {
         self.take_part(column, runs);
     }
 
-    /// Of some guards, as bits in the order in which they were made, those in which the mask of a column takes part, with their
-    /// places.
+    /// Of some guards, as bits in the order in which they were made, those in which the mask of a column takes part,
+    /// with their places.
     #[inline(always)]
     pub(super) fn taken(&self, column: u32, some: u64) -> impl Iterator<Item = (usize, &Guard)> {
         let mut left = self.takers.get(column as usize).copied().unwrap_or(0) & some;

@@ -1,10 +1,10 @@
 //! The head of a large trie: for all values of the first bits, how far they lead.
 //!
-//! Walks begin there: most come to a bucket at once. It is made by and by, a few values with each change, while walks begin
-//! at the root or in a smaller head.
+//! Walks begin there: most come to a bucket at once. It is made by and by, a few values with each change, while walks
+//! begin at the root or in a smaller head.
 //!
-//! Where masks are many, the head also tells them apart by the length of the prefix that they hold: all of them together,
-//! folded into 64 bits, would be hardly fewer than there are.
+//! Where masks are many, the head also tells them apart by the length of the prefix that they hold: all of them
+//! together, folded into 64 bits, would be hardly fewer than there are.
 
 use super::Link;
 use super::count::Holders;
@@ -100,8 +100,8 @@ impl<C: Holders> Heads<C> {
         self.head.slots.get(value.top(self.bits()))
     }
 
-    /// The masks that hold prefixes of a value, by length, and the least of these lengths; none, if the head does not tell
-    /// them apart.
+    /// The masks that hold prefixes of a value, by length, and the least of these lengths; none, if the head does not
+    /// tell them apart.
     #[inline(always)]
     pub(super) fn apart<P: Path>(&self, value: P) -> Option<(&Apart<C>, u8)> {
         let bits = self.bits();
@@ -130,8 +130,8 @@ impl<C: Holders> Heads<C> {
 }
 
 impl<P: Path, C: Holders> Nodes<P, C> {
-    /// What finding comes to with the first `bits` bits of a value: at a bucket, or at a fork that needs more. `by` is told
-    /// of the forks that it comes by.
+    /// What finding comes to with the first `bits` bits of a value: at a bucket, or at a fork that needs more. `by` is
+    /// told of the forks that it comes by.
     fn way_from(&self, mut way: Way<C>, value: P, bits: u32, mut by: impl FnMut(&Fork<P, C>, Link)) -> Way<C> {
         while let Some(fork) = self.fork(way.slot.link).filter(|fork| u32::from(fork.len()) < bits) {
             by(fork, way.slot.link);
@@ -149,8 +149,8 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         self.way_from(Way::root(self.root), value, bits, |_, _| ())
     }
 
-    /// As [`way_of`](Self::way_of), of no more bits than the head has; but it may lead to a fork that the value leaves. No
-    /// fork on the way is waited for before the next is known.
+    /// As [`way_of`](Self::way_of), of no more bits than the head has; but it may lead to a fork that the value leaves.
+    /// No fork on the way is waited for before the next is known.
     fn way_by_shorts(&self, value: P, len: u8) -> Way<C> {
         let forks = (0..len).filter_map(|len| self.fork(self.heads.shorts.get(value, len)));
         forks.fold(Way::root(self.root), |way, fork| way.past(fork, fork.child(value)))

@@ -1,16 +1,16 @@
 //! Prefixes of one field, as a path-compressed binary trie: how few bits of a value show which prefixes it has not.
 //!
-//! Each [fork] is a prefix; its children continue it by 0 and by 1. A fork is there because two longer prefixes part here, or
-//! because rules have exactly this prefix, and others longer ones. So a value walks down as far as it agrees, and where it
-//! leaves the trie, the bits up to the one that differs prove that no longer prefix is its own. Where few prefixes are left
-//! they are in a [bucket], with all of which a value is compared at once: it is a line of the cache or two, and most walks
-//! read no more.
+//! Each [fork] is a prefix; its children continue it by 0 and by 1. A fork is there because two longer prefixes part
+//! here, or because rules have exactly this prefix, and others longer ones. So a value walks down as far as it agrees,
+//! and where it leaves the trie, the bits up to the one that differs prove that no longer prefix is its own. Where few
+//! prefixes are left they are in a [bucket], with all of which a value is compared at once: it is a line of the cache
+//! or two, and most walks read no more.
 //!
-//! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept. Fields of up to 32 bits, which
-//! most are, have nodes of their own kind, which are smaller.
+//! Values are left-aligned in 128 bits. The prefix of length 0 is everyone's and not kept. Fields of up to 32 bits,
+//! which most are, have nodes of their own kind, which are smaller.
 //!
-//! A walk also tells, for each prefix of the value, which masks have rules with it (the *holders*), as bits: a mask that is
-//! not among them has nothing for the value.
+//! A walk also tells, for each prefix of the value, which masks have rules with it (the *holders*), as bits: a mask
+//! that is not among them has nothing for the value.
 //!
 //! A large trie has a [head], from which most walks come to a bucket at once, and its [short forks](shorts) by prefix.
 
@@ -76,8 +76,8 @@ pub(crate) struct Place(Link);
 /// What a value has in common with the prefixes of a trie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer<C> {
-    /// Of the prefixes that the head knows, and of the others, which are longer: a mask that is told of has a rule with a
-    /// prefix of the value only if its prefix has one of the lengths that are there with it.
+    /// Of the prefixes that the head knows, and of the others, which are longer: a mask that is told of has a rule with
+    /// a prefix of the value only if its prefix has one of the lengths that are there with it.
     pub(crate) short: Found<C>,
     pub(crate) long: Found<C>,
     /// So many leading bits of the value decide that.
@@ -156,8 +156,8 @@ impl<C: Holders> Trie<C> {
         }
     }
 
-    /// Of the short prefixes of an [`Answer`] for a value, the masks by length, from one length on; none, if they are not
-    /// told apart.
+    /// Of the short prefixes of an [`Answer`] for a value, the masks by length, from one length on; none, if they are
+    /// not told apart.
     #[inline(always)]
     pub(crate) fn apart(&self, value: u128) -> Option<(&Apart<C>, u8)> {
         match self {
@@ -175,8 +175,8 @@ impl<C: Holders> Trie<C> {
         })
     }
 
-    /// Has a search go on, by a node; whether there may be more. Searches of a few tries that go on in turn wait for memory
-    /// together.
+    /// Has a search go on, by a node; whether there may be more. Searches of a few tries that go on in turn wait for
+    /// memory together.
     #[inline(always)]
     pub(crate) fn step(&self, value: u128, len: u8, Place(at): &mut Place) -> bool {
         match self {
@@ -203,7 +203,8 @@ impl<C: Holders> Trie<C> {
         }
     }
 
-    /// Adds the first `len` bits of `value`, for a rule of the mask of a column, at their place; none if there are none.
+    /// Adds the first `len` bits of `value`, for a rule of the mask of a column, at their place; none if there are
+    /// none.
     pub(crate) fn insert(&mut self, value: u128, len: u8, place: Place, column: u32) {
         match self {
             Self::Short(nodes) => nodes.insert(u32::of(value), len, place, column),

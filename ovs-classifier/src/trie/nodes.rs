@@ -194,7 +194,8 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         self.mend(value, len);
     }
 
-    /// Adds a prefix of one rule where there is no place for it: beside or among others, a new fork has it part from them.
+    /// Adds a prefix of one rule where there is no place for it: beside or among others, a new fork has it part from
+    /// them.
     #[cold]
     fn part(&mut self, value: P, len: u8, column: u32) {
         let from = self.over(value, len);
@@ -271,8 +272,8 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         }
     }
 
-    /// What may take a fork's place: its only child, or a bucket of the few prefixes that there are. The children are removed
-    /// if they are in that.
+    /// What may take a fork's place: its only child, or a bucket of the few prefixes that there are. The children are
+    /// removed if they are in that.
     fn simpler(&mut self, fork: &Fork<P, C>) -> Option<Link> {
         let is_held = fork.count.rules() > 0;
         if fork.children.iter().all(|child| child.fork().is_none()) {
@@ -295,8 +296,8 @@ impl<P: Path, C: Holders> Nodes<P, C> {
         }
     }
 
-    // Each of at most 2^32 rules has a bucket of its own at worst: a table whose numbers do not fit a link, of 2^31 distinct
-    // prefixes, is out of reach of memory.
+    // Each of at most 2^32 rules has a bucket of its own at worst: a table whose numbers do not fit a link, of 2^31
+    // distinct prefixes, is out of reach of memory.
 
     fn add_fork(&mut self, fork: Fork<P, C>) -> Link {
         let (path, len) = (fork.path, fork.len());

@@ -28,8 +28,8 @@ fn head(value: u128, len: u8) -> u128 {
     value.head(len)
 }
 
-/// Visits what a link leads to, where all begin like `value` in `len` bits: each bucket has some prefixes, each fork parts some
-/// or is one. Returns how many forks, buckets and prefixes there are.
+/// Visits what a link leads to, where all begin like `value` in `len` bits: each bucket has some prefixes, each fork
+/// parts some or is one. Returns how many forks, buckets and prefixes there are.
 fn visit<P: Path>(nodes: &Nodes<P, Folded>, link: Link, value: P, len: u8) -> [usize; 3] {
     let begins = |path: P, at: u8| at >= len && path.common(value) >= len && path == path.head(at);
     if let Some(bucket) = nodes.bucket(link) {
@@ -210,8 +210,8 @@ fn prefixes_come_and_go() {
     let mut random = 1u64;
     for n in 0..6_000 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Of 1 to 12 bits, so that most end where heads look; first more come than go, then the other way round, until none
-        // is left.
+        // Of 1 to 12 bits, so that most end where heads look; first more come than go, then the other way round, until
+        // none is left.
         let (value, len) = ((random >> 32) as u32, 1 + (random >> 20) as u8 % 12);
         if (random >> 8) % 8 < if n < 1_500 { 5 } else { 2 } {
             nodes.insert(value, len, nodes.seek(value, len), n);

@@ -13,8 +13,8 @@ pub(super) struct Slot<C> {
     pub(super) holders: C,
     pub(super) link: Link,
     pub(super) lens: u16,
-    /// How many bits decide that. Where the link is a bucket, all its prefixes have as many, and all prefixes that begin with
-    /// them are in it.
+    /// How many bits decide that. Where the link is a bucket, all its prefixes have as many, and all prefixes that
+    /// begin with them are in it.
     pub(super) bits: u8,
 }
 
