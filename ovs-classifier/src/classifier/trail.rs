@@ -111,18 +111,32 @@ impl<R, const W: usize> Classifier<R, W> {
         self.prefixes.prefetch(sought.column, places);
     }
 
-    /// As [`expect_all`](Self::expect_all), some changes ahead: of a rule whose pattern matches this key, which `comes`
-    /// or goes.
+    /// A pattern that a change was made of in another copy, by a key that it matches, if its mask was known there; what the
+    /// change reads is asked for, unless that was done.
+    #[cfg(feature = "std")]
+    #[inline(always)]
+    pub(super) fn sought_again<'a>(
+        &self,
+        key: &'a [u64; W],
+        values: &'a mut Values,
+        trail: &Trail,
+    ) -> Option<Sought<'a, W>> {
+        let (column, subtable) = self.known(trail)?;
+        self.expect_values(values, key);
+        let sought = self.sought(column, subtable, key, values);
+        if !trail.is_expected {
+            self.expect_all(&sought, trail);
+        }
+        Some(sought)
+    }
+
+    /// Asks for all that a change reads, some changes ahead: of a rule whose pattern matches this key, which `comes` or goes.
     #[cfg(feature = "std")]
     pub(crate) fn prefetch(&self, trail: &mut Trail, key: &[u64; W], comes: bool) {
-        if let Some((column, subtable)) = self.known(trail) {
-            let mut values = Values::default();
-            self.expect_values(&mut values, key);
-            let sought = self.sought(column, subtable, key, &mut values);
-            self.expect_all(&sought, trail);
+        if let Some(Sought { column, .. }) = self.sought_again(key, &mut Values::default(), trail) {
             trail.is_expected = true;
             if comes {
-                self.guards.seek(sought.column, key, &mut Marks::new());
+                self.guards.seek(column, key, &mut Marks::new());
             }
         }
     }

@@ -90,13 +90,7 @@ impl<R, const W: usize> Classifier<R, W> {
     /// Adds a rule as the same change did in another copy, where its mask was known; its pattern matches a key.
     #[cfg(feature = "std")]
     pub(crate) fn put_again(&mut self, key: &[u64; W], rule: Coming<R>, replaces: bool, trail: &mut Trail) {
-        if let Some((column, subtable)) = self.known(trail) {
-            let mut values = Values::default();
-            self.expect_values(&mut values, key);
-            let sought = self.sought(column, subtable, key, &mut values);
-            if !trail.is_expected {
-                self.expect_all(&sought, trail);
-            }
+        if let Some(sought) = self.sought_again(key, &mut Values::default(), trail) {
             self.subtables.expect(sought.column);
             let _ = self.put_in(&sought, rule, replaces, trail);
         }

@@ -47,15 +47,10 @@ impl<R, const W: usize> Classifier<R, W> {
     /// Removes the rule that the same change removed from another copy, whose pattern matches a key.
     #[cfg(feature = "std")]
     pub(crate) fn remove_again(&mut self, key: &[u64; W], trail: &mut Trail) {
-        let Some((column, subtable)) = self.known(trail) else { return };
-        let mut values = Values::default();
-        self.expect_values(&mut values, key);
-        let sought = self.sought(column, subtable, key, &mut values);
-        if !trail.is_expected {
-            self.expect_all(&sought, trail);
+        if let Some(sought) = self.sought_again(key, &mut Values::default(), trail) {
+            self.subtables.expect(sought.column);
+            self.remove_sought(trail.slot, trail.place, &sought, trail);
         }
-        self.subtables.expect(sought.column);
-        self.remove_sought(trail.slot, trail.place, &sought, trail);
     }
 
     /// Removes the rules for which `keep` returns false; asks in the order of insertion.
