@@ -36,9 +36,10 @@
 //! - **Prefix tries.** Of up to four [prefix fields](Classifier::set_prefix_fields), as few leading bits are reported
 //!   as show that no rule has the key's prefix; of each subtable's ports, likewise. The tries also tell which masks have a
 //!   rule with the key's prefixes: where masks are up to 128, instead of guards; where they are more, before them.
-//! - **Few rules.** Where there are more than a few masks, and a mask has up to 32 rules, what tells each rule from the key is
-//!   reported: of an address and of ports the leading bits up to the first that differs, of others the field. An access
-//!   list is cached in a quarter to a half of the entries, which were most of a mask each.
+//! - **Few rules.** Where there are more than a few masks, with prefixes of two fields or of none, and a mask has up to
+//!   32 rules, what tells each rule from the key is reported: of an address and of ports the leading bits up to the
+//!   first that differs, of others the field. Access lists are cached in a quarter to a half of the entries of a switch
+//!   that reports most of each mask (`tests/wildcard_quality.rs`, on random lists and packets).
 //! - **What is proven once** is not proven again: bits reported for one mask rule out others.
 //!
 //! # Invariants

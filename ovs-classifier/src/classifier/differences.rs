@@ -39,6 +39,10 @@ impl Bounds {
         Self(bounds)
     }
 
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
     /// The bits of a word, as a number, between the bounds that are around one of them.
     #[inline(always)]
     fn around(&self, word: usize, bit: u32) -> u64 {

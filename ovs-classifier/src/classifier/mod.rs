@@ -320,6 +320,7 @@ impl<R, const W: usize> Classifier<R, W> {
             + self.subtables.heap_bytes()
             + self.guards.heap_bytes()
             + self.prefixes.heap_bytes()
+            + self.bounds.heap_bytes()
             + self.ranks.capacity() * size_of::<u64>()
             + self.subtables.iter().map(|subtable| state(&subtable.state)).sum::<usize>();
         ClassifierStats {

@@ -78,12 +78,11 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         for column in missed {
             let first = *column as usize / 64 / N * N;
             let picked = Picked::new(&self.table.guards, self.key, first);
-            let proof = self.prove(*column, &picked, Asked::default());
-            cost.proofs += u64::from(proof.is_some());
+            cost.proofs += u64::from(self.prove(*column, &picked));
         }
     }
 
-    /// Proves that of `64 * N` columns those above a rank hold nothing, but those that are `open`; `missing` are those
+    /// Proves that of `64 * N` columns those above a rank hold nothing better, but those that are `open`; `missing` are those
     /// that the tries rule out.
     #[inline(always)]
     pub(super) fn prove_closed(
@@ -157,12 +156,14 @@ impl<'a, R, K: Kernels, const W: usize, const N: usize> Evidence<'a, R, K, W, N>
         prefixes.drop_proven(columns, first, order, (self.walks, missing), self.wildcards);
     }
 
-    /// Proves that a mask holds nothing, in as few new bits as it can; how, if there were any.
+    /// Proves that a mask holds nothing, in as few new bits as it can. Whether there were any.
     #[inline(always)]
-    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>, asked: Asked) -> Option<Proof> {
-        let (proof, _) = self.cheapest(column, picked, asked).filter(|(_, new)| *new > 0)?;
-        self.report(proof, column);
-        Some(proof)
+    fn prove(&mut self, column: u32, picked: &Picked<'_, W, N>) -> bool {
+        let proof = self.cheapest(column, picked, Asked::default()).filter(|(_, new)| *new > 0);
+        if let Some((proof, _)) = proof {
+            self.report(proof, column);
+        }
+        proof.is_some()
     }
 
     /// The proof within the horizon that takes the fewest new bits, and how many. Guards that were asked do not rule

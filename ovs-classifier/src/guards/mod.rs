@@ -19,7 +19,8 @@
 //! Where a classifier keeps [prefix tries](crate::trie) and masks are few, the tries tell which masks have a rule with
 //! the key's prefixes, exactly; a tracked lookup walks them anyway. Such a lookup asks the other guards only, and those
 //! to choose what to probe only if more than two masks are left. Where masks are many, tries tell groups of them, and
-//! guards are asked if many are left, or if the first few of those have nothing.
+//! guards are asked if many are left, or if the first few of those have nothing; where they are picked in parts, if more
+//! than a few of a part are left.
 //!
 //! # Bounds
 //!
@@ -67,6 +68,10 @@ pub(crate) const ENOUGH: u32 = 3;
 /// Where masks are many and tries leave so few of them, guards are not asked at first: they have a line each, and most
 /// often one of the first few masks has the answer.
 pub(crate) const FEW_OF_MANY: u32 = 64;
+
+/// Where masks are so many that they are picked part by part, the same of a part: all parts are put in one order, and
+/// guards are not asked once that is done.
+const FEW_OF_PART: u32 = 8;
 
 /// Where masks are few, the same of so few: the first is mostly the answer's, and the other below it.
 const FEW_OF_FEW: u32 = 2;

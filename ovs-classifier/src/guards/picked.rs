@@ -1,7 +1,7 @@
 //! What guards say of one key.
 
 use super::set::{Guard, Line, word};
-use super::{Bits, ENOUGH, FEW_OF_FEW, FEW_OF_MANY, Guards, MAX_GUARDS, MIDDLE, NARROW};
+use super::{Bits, ENOUGH, FEW_OF_FEW, FEW_OF_MANY, FEW_OF_PART, Guards, MAX_GUARDS, MIDDLE, NARROW};
 
 /// After so many guards it is seen whether enough columns are ruled out: where picks are narrow, where they are wide,
 /// and where rows are noted. It takes about as long as to ask some guards more, and what it tells comes late and is
@@ -83,10 +83,16 @@ impl<'a, const W: usize, const N: usize> Picked<'a, W, N> {
     }
 
     /// Of some columns, of which prefix tries have told what they know, those that the guards leave; notes the rows of
-    /// the guards that were asked. None is asked if tries leave two of few columns, or few of many.
+    /// the guards that were asked. None is asked if tries leave two of few columns, or few of
+    /// many.
     #[inline(always)]
     pub(crate) fn open_noting(&self, columns: [u64; N], rows: &mut KeyRows) -> [u64; N] {
-        if count(&columns) <= if N <= NARROW { FEW_OF_FEW } else { FEW_OF_MANY } {
+        let few = match N {
+            ..=NARROW => FEW_OF_FEW,
+            _ if self.guards.words() > N => FEW_OF_PART,
+            _ => FEW_OF_MANY,
+        };
+        if count(&columns) <= few {
             return columns;
         }
         self.open_asked(columns, rows)
